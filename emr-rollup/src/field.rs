@@ -1,0 +1,124 @@
+//! Elements of BN254's scalar field, their bytes and their packing (`docs/encoding.md`).
+
+pub use halo2curves::bn256::Fr;
+use halo2curves::ff::{Field, PrimeField};
+
+/// Bytes that are not the canonical form of a field element.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a field element: 32 big-endian bytes below the BN254 scalar modulus are expected")]
+pub struct NotCanonical;
+
+/// The 32 big-endian bytes of an element.
+pub fn to_bytes(element: &Fr) -> [u8; 32] {
+    let mut bytes = element.to_repr();
+    bytes.reverse();
+    bytes
+}
+
+/// Reads 32 big-endian bytes.
+///
+/// # Errors
+/// [`NotCanonical`] if the integer is not below the modulus.
+pub fn from_bytes(bytes: &[u8; 32]) -> Result<Fr, NotCanonical> {
+    let mut little = *bytes;
+    little.reverse();
+    Option::from(Fr::from_repr(little)).ok_or(NotCanonical)
+}
+
+/// Reduces 32 big-endian bytes modulo p. For hash outputs only.
+pub fn reduce(bytes: &[u8; 32]) -> Fr {
+    bytes.chunks_exact(8).fold(Fr::ZERO, |sum, limb| {
+        let limb = limb.iter().fold(0u64, |word, byte| word << 8 | u64::from(*byte));
+        sum * Fr::from_u128(1 << 64) + Fr::from(limb)
+    })
+}
+
+/// The element of a 248-bit opaque value: its 31 bytes as a big-endian integer.
+pub fn from_opaque(bytes: &[u8; 31]) -> Fr {
+    let mut wide = [0; 32];
+    wide[1..].copy_from_slice(bytes);
+    reduce(&wide)
+}
+
+/// `pack(..)` of `docs/encoding.md`: the first field is the most significant.
+///
+/// # Panics
+/// If a value does not fit its width or the widths sum to more than 248 bits.
+pub fn pack(fields: &[(u64, u32)]) -> Fr {
+    assert!(fields.iter().map(|(_, bits)| bits).sum::<u32>() <= 248, "a packing holds at most 248 bits");
+    fields.iter().fold(Fr::ZERO, |packed, &(value, bits)| {
+        assert!(bits <= 64 && (bits == 64 || value >> bits == 0), "{value} does not fit {bits} bits");
+        packed * Fr::from_u128(1 << bits) + Fr::from(value)
+    })
+}
+
+/// The element as an integer below 2^64, if it is one.
+pub fn to_u64(element: &Fr) -> Option<u64> {
+    let bytes = element.to_repr();
+    let (low, high) = bytes.split_at(8);
+    high.iter().all(|byte| *byte == 0).then(|| low.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte)))
+}
+
+/// Serde form of an element: `"0x"` and 64 hex digits, big-endian, canonical.
+pub mod hex_element {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    use super::Fr;
+
+    /// Writes the element.
+    ///
+    /// # Errors
+    /// Those of the serializer.
+    pub fn serialize<S: Serializer>(element: &Fr, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&format!("0x{}", hex::encode(super::to_bytes(element))))
+    }
+
+    /// Reads an element.
+    ///
+    /// # Errors
+    /// Anything but 64 hex digits of a canonical element.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Fr, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let mut bytes = [0; 32];
+        hex::decode_to_slice(text.strip_prefix("0x").unwrap_or(&text), &mut bytes).map_err(Error::custom)?;
+        super::from_bytes(&bytes).map_err(Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn the_modulus_is_refused_and_one_less_is_not() {
+        let minus_one = to_bytes(&-Fr::ONE);
+        assert_eq!(from_bytes(&minus_one), Ok(-Fr::ONE));
+        let mut modulus = minus_one;
+        modulus[31] += 1;
+        assert_eq!(from_bytes(&modulus), Err(NotCanonical));
+        assert_eq!(reduce(&modulus), Fr::ZERO);
+    }
+
+    #[test]
+    fn packing_is_big_endian() {
+        assert_eq!(pack(&[(1, 8), (2, 24), (0xffff_ffff, 32)]), Fr::from(0x0100_0002_ffff_ffff));
+        assert!(std::panic::catch_unwind(|| pack(&[(256, 8)])).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn bytes_round_trip(words: [u64; 4]) {
+            let element = Fr::from_raw(words);
+            prop_assert_eq!(from_bytes(&to_bytes(&element)), Ok(element));
+            prop_assert_eq!(reduce(&to_bytes(&element)), element);
+        }
+
+        #[test]
+        fn small_integers_round_trip(value: u64) {
+            prop_assert_eq!(to_u64(&Fr::from(value)), Some(value));
+            prop_assert_eq!(to_u64(&-Fr::from(value.max(1))), None);
+        }
+    }
+}

@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+pragma solidity 0.8.37;
+
+import {IEmrRollup} from "./IEmrRollup.sol";
+import {Registry} from "./Registry.sol";
+import {RollupState} from "./RollupState.sol";
+import {Settlement} from "./Settlement.sol";
+
+/// @title The EMR rollup on L1
+/// @notice `RollupState` comes before everything that has storage so that the state root keeps slot 0.
+contract EmrRollup is IEmrRollup, RollupState, Settlement, Registry {
+    constructor(Parameters memory parameters)
+        Settlement(
+            parameters.verifier,
+            parameters.sequencer,
+            parameters.circuitVersion,
+            parameters.maxL1,
+            parameters.maxL2,
+            parameters.genesis
+        )
+        Registry(parameters.registrar, parameters.registrationFee)
+    {}
+}

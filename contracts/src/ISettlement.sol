@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+pragma solidity 0.8.37;
+
+import {BatchNumber, StateRoot, UnixTime} from "./Types.sol";
+
+/// @title Settlement of proven batches
+interface ISettlement {
+    /// @notice What a batch claims, apart from its data.
+    /// @param pre State root that it starts from.
+    /// @param post State root that it ends in.
+    /// @param time The one time of all its operations.
+    /// @param commitment Poseidon commitment `C` to its D1 and D2.
+    struct Batch {
+        StateRoot pre;
+        StateRoot post;
+        UnixTime time;
+        uint256 commitment;
+    }
+
+    /// @notice A batch was proved and settled.
+    /// @param number Its number; the first is 1.
+    /// @param pre State root before.
+    /// @param post State root after.
+    /// @param time Its time.
+    /// @param n1 How many queue entries it took.
+    /// @param n How many L2 operations it holds.
+    /// @param commitment Its `C`.
+    /// @param dataHash `keccak256` of the 4n words of D2.
+    event BatchSettled(
+        BatchNumber indexed number,
+        StateRoot pre,
+        StateRoot post,
+        UnixTime time,
+        uint256 n1,
+        uint256 n,
+        uint256 commitment,
+        bytes32 dataHash
+    );
+    /// @notice The sequencer took the registration fees.
+    event FeesCollected(address indexed to, uint256 amount);
+
+    /// @notice Only the sequencer may do this, or, for settlement, anyone while queue entries are overdue.
+    error NotSequencer(address caller);
+    /// @notice A batch must be the call of a transaction itself, from an account without code, so that anyone can read its data
+    /// from the transaction.
+    error NotDirectCall(address caller);
+    /// @notice The batch starts from another state root than the current one.
+    error StaleBatch(StateRoot current);
+    /// @notice The batch time is outside `max(previous time, now - 1 hour) ..= now`.
+    error BatchTimeOutOfRange(uint256 earliest, uint256 latest);
+    /// @notice A word is not below the field's modulus.
+    error NotCanonical(uint256 word);
+    /// @notice The length is no multiple of four words.
+    error IncompleteEntry(uint256 words);
+    /// @notice More queue entries than a batch holds.
+    error TooManyEntries(uint256 supplied, uint256 capacity);
+    /// @notice More L2 operations than a batch holds.
+    error TooManyOperations(uint256 supplied, uint256 capacity);
+    /// @notice The verifier refused the proof.
+    error ProofRejected();
+    /// @notice The fees could not be sent.
+    error FeeTransferFailed(address to);
+    /// @notice A parameter of the contract is out of range.
+    error InvalidParameter(string name);
+
+    /// @notice Settles a batch with its data in calldata.
+    /// @dev Sequencer only, or anyone while queue entries are overdue; only as the call of a transaction itself.
+    /// @param batch What it claims.
+    /// @param d1 The words of the queue entries taken, four each.
+    /// @param d2 The words of its L2 operations, four each: `pack(account 24, tree 2, slot 16)`, new leaf, audit entry, key directory.
+    /// @param proof The proof, as the verifier takes it after the instances.
+    function settle(Batch calldata batch, uint256[] calldata d1, uint256[] calldata d2, bytes calldata proof) external;
+
+    /// @notice Sends the registration fees to `to`. Sequencer only.
+    function collectFees(address payable to) external;
+
+    /// @notice `keccak256(abi.encode(chain id, this)) >> 8`, what every signed operation is bound to.
+    function domain() external view returns (uint256);
+
+    /// @notice The current state root. Storage slot 0.
+    function stateRoot() external view returns (StateRoot);
+
+    /// @notice Number of the last settled batch, 0 before the first.
+    function batchCount() external view returns (BatchNumber);
+
+    /// @notice Time of the last settled batch, 0 before the first.
+    function lastBatchTime() external view returns (UnixTime);
+
+    /// @notice The contract that checks proofs: instances and proof as raw calldata; it reverts to refuse.
+    function verifier() external view returns (address);
+
+    /// @notice Who settles.
+    function sequencer() external view returns (address);
+
+    /// @notice The circuit version that `verifier` belongs to.
+    function circuitVersion() external view returns (uint256);
+
+    /// @notice How many queue entries a batch holds.
+    function maxL1() external view returns (uint256);
+
+    /// @notice How many L2 operations a batch holds.
+    function maxL2() external view returns (uint256);
+}

@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+pragma solidity 0.8.37;
+
+import {Ownable} from "@openzeppelin/contracts/access/Ownable.sol";
+import {Ownable2Step} from "@openzeppelin/contracts/access/Ownable2Step.sol";
+import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
+import {SignatureChecker} from "@openzeppelin/contracts/utils/cryptography/SignatureChecker.sol";
+import {BabyJubjub} from "./BabyJubjub.sol";
+import {FIELD_MODULUS} from "./Field.sol";
+import {IRegistry} from "./IRegistry.sol";
+import {Queue} from "./Queue.sol";
+import {RsaKey} from "./RsaKey.sol";
+import {AccountIndex, Role, Standing} from "./Types.sol";
+
+/// @title Registration, consent and admission of participants
+/// @notice The registrar is the owner in the sense of `Ownable2Step`, handed over in two steps.
+abstract contract Registry is IRegistry, Queue, Ownable2Step, EIP712 {
+    bytes32 private constant REGISTRATION_TYPEHASH = keccak256(
+        "Registration(address owner,uint8 role,uint24 org,uint256 qx,uint256 qy,uint256 encryptionCommitment,"
+        "bytes rsaModulus,bytes rsaSignature,uint256 deadline)"
+    );
+    bytes32 private constant POSSESSION_TAG = keccak256("emr/rsa/possession/v1");
+
+    AccountIndex private constant NO_ACCOUNT = AccountIndex.wrap(0);
+
+    /// The keys of an account that waits for admission.
+    struct Keys {
+        uint256 ax;
+        uint256 ay;
+        uint256 encryptionCommitment;
+    }
+
+    /// @inheritdoc IRegistry
+    uint256 public immutable registrationFee;
+
+    AccountIndex private _lastAccount;
+    mapping(AccountIndex account => Account) private _accounts;
+    mapping(address owner => AccountIndex) private _accountOf;
+    mapping(AccountIndex account => Keys) private _pendingKeys;
+    mapping(AccountIndex hospital => mapping(address doctor => bool)) private _endorsed;
+
+    constructor(address registrar, uint256 fee) Ownable(registrar) EIP712("EMR Rollup", "1") {
+        registrationFee = fee;
+    }
+
+    /// @inheritdoc IRegistry
+    function register(Registration calldata registration) external payable returns (AccountIndex) {
+        return _register(msg.sender, registration);
+    }
+
+    /// @inheritdoc IRegistry
+    function registerFor(
+        address owner,
+        Registration calldata registration,
+        uint256 deadline,
+        bytes calldata signature
+    ) external payable returns (AccountIndex) {
+        if (block.timestamp > deadline) revert RegistrationExpired(deadline);
+        bytes32 digest = _hashTypedDataV4(_structHash(owner, registration, deadline));
+        if (!SignatureChecker.isValidSignatureNowCalldata(owner, digest, signature)) {
+            revert InvalidOwnerSignature(owner);
+        }
+        return _register(owner, registration);
+    }
+
+    /// @inheritdoc IRegistry
+    function endorse(address doctor) external {
+        AccountIndex hospital = _callersHospital();
+        _endorsed[hospital][doctor] = true;
+        emit Endorsed(hospital, doctor);
+    }
+
+    /// @inheritdoc IRegistry
+    function withdrawEndorsement(address doctor) external {
+        AccountIndex hospital = _callersHospital();
+        _endorsed[hospital][doctor] = false;
+        emit EndorsementWithdrawn(hospital, doctor);
+    }
+
+    /// @inheritdoc IRegistry
+    function admit(AccountIndex account) external onlyOwner {
+        Account storage stored = _accounts[account];
+        if (stored.standing != Standing.Pending) revert NotPending(account, stored.standing);
+        AccountIndex org = stored.org;
+        if (!(org == NO_ACCOUNT)) _requireConsent(org, stored.owner);
+        stored.standing = Standing.Admitted;
+        Keys memory keys = _pendingKeys[account];
+        delete _pendingKeys[account];
+        _enqueueRegister(account, stored.role, org, keys.ax, keys.ay, keys.encryptionCommitment);
+        emit Admitted(account);
+    }
+
+    /// @inheritdoc IRegistry
+    function suspend(AccountIndex account) external onlyOwner {
+        Account storage stored = _accounts[account];
+        if (stored.standing == Standing.Admitted) revert SuspensionAfterAdmission(account);
+        if (stored.standing != Standing.Pending) revert NotPending(account, stored.standing);
+        stored.standing = Standing.Suspended;
+        emit Suspended(account);
+    }
+
+    /// @inheritdoc IRegistry
+    function reinstate(AccountIndex account) external onlyOwner {
+        Account storage stored = _accounts[account];
+        if (stored.standing != Standing.Suspended) revert NotSuspended(account, stored.standing);
+        stored.standing = Standing.Pending;
+        emit Reinstated(account);
+    }
+
+    /// @notice Always reverts: without a registrar nobody could be admitted any more.
+    function renounceOwnership() public pure override {
+        revert RegistrarRequired();
+    }
+
+    /// @inheritdoc IRegistry
+    function accountCount() external view returns (uint24) {
+        return AccountIndex.unwrap(_lastAccount);
+    }
+
+    /// @inheritdoc IRegistry
+    function accountOf(address owner) external view returns (AccountIndex) {
+        return _accountOf[owner];
+    }
+
+    /// @inheritdoc IRegistry
+    function ownerOf(AccountIndex account) external view returns (address) {
+        return _accounts[account].owner;
+    }
+
+    /// @inheritdoc IRegistry
+    function accountAt(AccountIndex account) external view returns (Account memory) {
+        return _accounts[account];
+    }
+
+    /// @inheritdoc IRegistry
+    function isEndorsed(AccountIndex hospital, address doctor) external view returns (bool) {
+        return _endorsed[hospital][doctor];
+    }
+
+    /// @inheritdoc IRegistry
+    function possessionMessage(address owner, uint256 ax, uint256 ay, Role role) public view returns (bytes memory) {
+        return abi.encode(POSSESSION_TAG, _domain(), owner, ax, ay, role);
+    }
+
+    /// @dev Checks a registration, gives out an account index, and queues the entry of a patient.
+    function _register(address owner, Registration calldata registration) private returns (AccountIndex account) {
+        if (msg.value != registrationFee) revert WrongFee(registrationFee, msg.value);
+        if (!(_accountOf[owner] == NO_ACCOUNT)) revert AlreadyRegistered(owner, _accountOf[owner]);
+        if (AccountIndex.unwrap(_lastAccount) == type(uint24).max) revert AccountsExhausted();
+
+        Role role = registration.role;
+        AccountIndex org = registration.org;
+        if (role == Role.None) revert UnknownRole();
+        if (!(org == NO_ACCOUNT)) {
+            if (role != Role.Doctor) revert UnexpectedOrganisation(org);
+            _requireConsent(org, owner);
+        }
+        Keys memory keys;
+        (keys.ax, keys.ay) = _rollupKey(registration.qx, registration.qy);
+        keys.encryptionCommitment = role == Role.Patient
+            ? _patientCommitment(registration)
+            : _provenCommitment(owner, keys.ax, keys.ay, registration);
+
+        account = _lastAccount.nextAccount();
+        _lastAccount = account;
+        _accountOf[owner] = account;
+        Standing standing = role == Role.Patient ? Standing.Admitted : Standing.Pending;
+        _accounts[account] = Account({owner: owner, role: role, standing: standing, org: org});
+        emit Registered(account, owner, role, org);
+        if (role == Role.Patient) {
+            _enqueueRegister(account, role, org, keys.ax, keys.ay, keys.encryptionCommitment);
+        } else {
+            _pendingKeys[account] = keys;
+        }
+    }
+
+    /// @dev The rollup key `A = 8Q`, of prime order.
+    function _rollupKey(uint256 qx, uint256 qy) private view returns (uint256 ax, uint256 ay) {
+        if (qx >= FIELD_MODULUS) revert CoordinateNotCanonical(qx);
+        if (qy >= FIELD_MODULUS) revert CoordinateNotCanonical(qy);
+        if (!BabyJubjub.isOnCurve(qx, qy)) revert PointNotOnCurve(qx, qy);
+        (ax, ay) = BabyJubjub.timesEight(qx, qy);
+        if (ax == 0 && ay == 1) revert PointOfLowOrder(qx, qy);
+    }
+
+    /// @dev A patient's commitment: opaque, and no RSA key on chain that would identify her elsewhere.
+    function _patientCommitment(Registration calldata registration) private pure returns (uint256 commitment) {
+        if (registration.rsaModulus.length != 0 || registration.rsaSignature.length != 0) revert UnexpectedRsaKey();
+        commitment = registration.encryptionCommitment;
+        if (commitment == 0 || commitment >> 248 != 0) revert InvalidEncryptionCommitment(commitment);
+    }
+
+    /// @dev A doctor's or hospital's commitment, computed from an RSA key whose possession is proved.
+    function _provenCommitment(address owner, uint256 ax, uint256 ay, Registration calldata registration)
+        private
+        view
+        returns (uint256)
+    {
+        if (registration.encryptionCommitment != 0) {
+            revert InvalidEncryptionCommitment(registration.encryptionCommitment);
+        }
+        bytes memory modulus = registration.rsaModulus;
+        if (!RsaKey.isWellFormed(modulus)) revert InvalidRsaModulus();
+        bytes memory message = possessionMessage(owner, ax, ay, registration.role);
+        if (!RsaKey.verifies(modulus, message, registration.rsaSignature)) revert InvalidRsaSignature();
+        return RsaKey.commitment(modulus);
+    }
+
+    /// @dev EIP-712 hash of everything a registration says, the owner and the deadline included.
+    function _structHash(address owner, Registration calldata registration, uint256 deadline)
+        private
+        pure
+        returns (bytes32)
+    {
+        return keccak256(
+            abi.encode(
+                REGISTRATION_TYPEHASH,
+                owner,
+                registration.role,
+                registration.org,
+                registration.qx,
+                registration.qy,
+                registration.encryptionCommitment,
+                keccak256(registration.rsaModulus),
+                keccak256(registration.rsaSignature),
+                deadline
+            )
+        );
+    }
+
+    /// @dev Requires that `hospital` is an admitted hospital and endorses `doctor`.
+    function _requireConsent(AccountIndex hospital, address doctor) private view {
+        _requireHospital(hospital);
+        if (!_endorsed[hospital][doctor]) revert NotEndorsed(hospital, doctor);
+    }
+
+    function _requireHospital(AccountIndex account) private view {
+        Account storage stored = _accounts[account];
+        if (stored.role != Role.Hospital || stored.standing != Standing.Admitted) revert NotAdmittedHospital(account);
+    }
+
+    /// @dev The caller's account, which must be an admitted hospital.
+    function _callersHospital() private view returns (AccountIndex account) {
+        account = _accountOf[msg.sender];
+        _requireHospital(account);
+    }
+}

@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+pragma solidity 0.8.37;
+
+import {FIELD_MODULUS, Field} from "./Field.sol";
+import {IQueue} from "./IQueue.sol";
+import {ISettlement} from "./ISettlement.sol";
+import {Queue} from "./Queue.sol";
+import {BatchNumber, StateRoot, UnixTime} from "./Types.sol";
+
+/// @title Settlement of proven batches with their data in calldata
+abstract contract Settlement is ISettlement, Queue {
+    /// How long before its settlement a batch may have been sealed.
+    uint256 private constant MAX_BATCH_AGE = 1 hours;
+
+    /// @inheritdoc ISettlement
+    address public immutable verifier;
+    /// @inheritdoc ISettlement
+    address public immutable sequencer;
+    /// @inheritdoc ISettlement
+    uint256 public immutable circuitVersion;
+    /// @inheritdoc ISettlement
+    uint256 public immutable maxL1;
+    /// @inheritdoc ISettlement
+    uint256 public immutable maxL2;
+
+    /// The circuit's public inputs, in its order: ten words.
+    struct Instances {
+        uint256 domain;
+        uint256 pre;
+        uint256 post;
+        uint256 time;
+        uint256 n1;
+        uint256 n;
+        uint256 commitment;
+        uint256 z;
+        uint256 y1;
+        uint256 y2;
+    }
+
+    constructor(
+        address verifier_,
+        address sequencer_,
+        uint256 circuitVersion_,
+        uint256 maxL1_,
+        uint256 maxL2_,
+        StateRoot genesis
+    ) {
+        if (verifier_.code.length == 0) revert InvalidParameter("verifier");
+        if (sequencer_ == address(0)) revert InvalidParameter("sequencer");
+        if (maxL1_ == 0) revert InvalidParameter("maxL1");
+        if (maxL2_ == 0) revert InvalidParameter("maxL2");
+        if (StateRoot.unwrap(genesis) >= FIELD_MODULUS) revert InvalidParameter("genesis");
+        verifier = verifier_;
+        sequencer = sequencer_;
+        circuitVersion = circuitVersion_;
+        maxL1 = maxL1_;
+        maxL2 = maxL2_;
+        _stateRoot = genesis;
+    }
+
+    /// @inheritdoc ISettlement
+    function settle(Batch calldata batch, uint256[] calldata d1, uint256[] calldata d2, bytes calldata proof)
+        external
+    {
+        uint256 required = _overdue(maxL1);
+        if (msg.sender != sequencer && required == 0) revert NotSequencer(msg.sender);
+        // With EIP-7702 an account with code can be the origin of a transaction whose calldata is another.
+        if (msg.sender != tx.origin || msg.sender.code.length != 0) revert NotDirectCall(msg.sender);
+
+        Instances memory instances = _claims(batch, d1.length, d2.length);
+        BatchNumber number = BatchNumber.wrap(BatchNumber.unwrap(_progress.batches) + 1);
+        bytes32 queueHash = _take(d1, required);
+        bytes32 dataHash = keccak256(abi.encodePacked(d2));
+        instances.z = _challenge(instances, number, queueHash, dataHash);
+        instances.y1 = _evaluate(d1, instances.z);
+        instances.y2 = _evaluate(d2, instances.z);
+        _verify(instances, proof);
+
+        _stateRoot = batch.post;
+        _progress.time = batch.time;
+        _progress.batches = number;
+        emit BatchSettled(
+            number, batch.pre, batch.post, batch.time, instances.n1, instances.n, batch.commitment, dataHash
+        );
+    }
+
+    /// @inheritdoc ISettlement
+    function collectFees(address payable to) external {
+        if (msg.sender != sequencer) revert NotSequencer(msg.sender);
+        uint256 amount = address(this).balance;
+        emit FeesCollected(to, amount);
+        (bool sent,) = to.call{value: amount}("");
+        if (!sent) revert FeeTransferFailed(to);
+    }
+
+    /// @inheritdoc ISettlement
+    function domain() external view returns (uint256) {
+        return _domain();
+    }
+
+    /// @inheritdoc ISettlement
+    function stateRoot() external view returns (StateRoot) {
+        return _stateRoot;
+    }
+
+    /// @inheritdoc ISettlement
+    function batchCount() external view returns (BatchNumber) {
+        return _progress.batches;
+    }
+
+    /// @inheritdoc ISettlement
+    function lastBatchTime() external view returns (UnixTime) {
+        return _progress.time;
+    }
+
+    /// @inheritdoc IQueue
+    function overdueEntries() external view returns (uint256) {
+        return _overdue(maxL1);
+    }
+
+    /// @dev The instances that follow from the claims alone, checked; `z`, `y1` and `y2` are still 0.
+    function _claims(Batch calldata batch, uint256 d1Words, uint256 d2Words)
+        private
+        view
+        returns (Instances memory instances)
+    {
+        if (!(batch.pre == _stateRoot)) revert StaleBatch(_stateRoot);
+        uint256 post = StateRoot.unwrap(batch.post);
+        if (post >= FIELD_MODULUS) revert NotCanonical(post);
+        if (batch.commitment >= FIELD_MODULUS) revert NotCanonical(batch.commitment);
+
+        uint256 time = UnixTime.unwrap(batch.time);
+        uint256 earliest = UnixTime.unwrap(_progress.time);
+        if (block.timestamp > earliest + MAX_BATCH_AGE) earliest = block.timestamp - MAX_BATCH_AGE;
+        if (time < earliest || time > block.timestamp) revert BatchTimeOutOfRange(earliest, block.timestamp);
+
+        if (d1Words % 4 != 0) revert IncompleteEntry(d1Words);
+        if (d2Words % 4 != 0) revert IncompleteEntry(d2Words);
+        if (d1Words / 4 > maxL1) revert TooManyEntries(d1Words / 4, maxL1);
+        if (d2Words / 4 > maxL2) revert TooManyOperations(d2Words / 4, maxL2);
+
+        instances.domain = _domain();
+        instances.pre = StateRoot.unwrap(batch.pre);
+        instances.post = post;
+        instances.time = time;
+        instances.n1 = d1Words / 4;
+        instances.n = d2Words / 4;
+        instances.commitment = batch.commitment;
+    }
+
+    /// @dev The point at which D1 and D2 are evaluated: it covers everything that the prover could choose.
+    function _challenge(Instances memory instances, BatchNumber number, bytes32 queueHash, bytes32 dataHash)
+        private
+        view
+        returns (uint256)
+    {
+        bytes32 digest = keccak256(
+            abi.encode(
+                instances.domain,
+                circuitVersion,
+                number,
+                instances.pre,
+                instances.post,
+                instances.time,
+                instances.commitment,
+                instances.n1,
+                instances.n,
+                queueHash,
+                dataHash
+            )
+        );
+        return uint256(digest) % FIELD_MODULUS;
+    }
+
+    function _evaluate(uint256[] calldata words, uint256 z) private pure returns (uint256) {
+        (uint256 value, uint256 offender) = Field.evaluate(words, z);
+        if (offender != 0) revert NotCanonical(offender);
+        return value;
+    }
+
+    /// @dev The verifier takes instances and proof as raw calldata and reverts to refuse. It has code: the constructor checked.
+    function _verify(Instances memory instances, bytes calldata proof) private view {
+        (bool accepted,) = verifier.staticcall(bytes.concat(abi.encode(instances), proof));
+        if (!accepted) revert ProofRejected();
+    }
+}

@@ -1,0 +1,299 @@
+//! Builds the contract artefacts that the Rust crates ship, with the pinned compiler, and checks that the committed ones
+//! are what the sources give.
+//!
+//! `contracts/src` becomes `contracts/artifacts/EmrRollup.json`; each `contracts/generated/NAME.sol` (a verifier that was
+//! generated from a verifying key) becomes `contracts/artifacts/NAME.json`; each contract in `contracts/test` becomes
+//! `contracts/test/artifacts/NAME.json`, for the contracts' own tests only. An artefact holds the ABI, the creation code
+//! and the size of the deployed code, and no metadata hash, so equal sources give equal bytes on every machine.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    io::{self, Read, Seek, SeekFrom, Write},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use serde_json::{Value, json};
+
+/// Version of the npm package `solc`; the same as in `contracts/package.json`.
+const SOLC_VERSION: &str = "0.8.37";
+/// EIP-170.
+const MAX_DEPLOYED_BYTES: usize = 24_576;
+
+/// Why the artefacts could not be built or differ.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ContractsError {
+    #[error("cannot run `{program}` ({source}): install Node 18 or later, which brings `node` and `npm`")]
+    Missing { program: &'static str, source: io::Error },
+    #[error("`npm ci` failed in {0}: it needs the npm registry once, to fetch solc and OpenZeppelin")]
+    Packages(PathBuf),
+    #[error("{path}: {source}")]
+    File { path: PathBuf, source: io::Error },
+    #[error("the compiler did not answer with JSON: {0}")]
+    Answer(#[from] serde_json::Error),
+    #[error("the compiler's answer for {0} lacks a part that was asked for")]
+    Incomplete(String),
+    #[error("the contracts do not compile:\n{0}")]
+    Compile(String),
+    #[error("{contract} has {size} bytes of code; the limit is {MAX_DEPLOYED_BYTES} (EIP-170)")]
+    TooLarge { contract: String, size: usize },
+    #[error("these artefacts are not what the sources give: {}; run `cargo xtask contracts` and commit the result", .0.join(", "))]
+    Differs(Vec<String>),
+}
+
+/// Builds every artefact under `root`, the workspace folder. With `check`, writes nothing and compares instead.
+///
+/// # Errors
+/// [`ContractsError`] if the compiler cannot be had, the sources do not compile, or (with `check`) an artefact differs.
+pub(crate) fn run(root: &Path, check: bool) -> Result<(), ContractsError> {
+    let contracts = root.join("contracts");
+    fetch_packages(&contracts)?;
+
+    let mut shipped = compile(&contracts, &["src"], &["src/EmrRollup.sol"], own_settings())?;
+    for source in solidity_files(&contracts, "generated")? {
+        shipped.append(&mut compile_one(&contracts, &source)?);
+    }
+    let tests = solidity_files(&contracts, "test")?;
+    let tests: Vec<&str> = tests.iter().map(String::as_str).collect();
+    let test = compile(&contracts, &["test"], &tests, own_settings())?;
+
+    let mut files = BTreeMap::new();
+    let mut sizes = serde_json::Map::new();
+    for artifact in &shipped {
+        sizes.insert(artifact.name.clone(), artifact.deployed_size.into());
+        files.insert(format!("artifacts/{}.json", artifact.name), artifact.to_json()?);
+    }
+    files.insert("artifacts/sizes.json".to_owned(), pretty(&Value::Object(sizes))?);
+    for artifact in &test {
+        files.insert(format!("test/artifacts/{}.json", artifact.name), artifact.to_json()?);
+    }
+    if check { compare(&contracts, &files) } else { write(&contracts, &files) }
+}
+
+/// One compiled contract.
+struct Artifact {
+    name: String,
+    abi: Value,
+    /// Creation code, hexadecimal without prefix.
+    bytecode: String,
+    /// Bytes of deployed code.
+    deployed_size: usize,
+}
+
+impl Artifact {
+    fn to_json(&self) -> Result<String, ContractsError> {
+        pretty(&json!({
+            "contractName": self.name,
+            "compiler": format!("solc {SOLC_VERSION}"),
+            "deployedSize": self.deployed_size,
+            "abi": self.abi,
+            "bytecode": format!("0x{}", self.bytecode),
+        }))
+    }
+}
+
+fn pretty(value: &Value) -> Result<String, ContractsError> {
+    Ok(serde_json::to_string_pretty(value)? + "\n")
+}
+
+/// Optimised for the calls that the rollup makes often: settlement and registration.
+fn own_settings() -> Value {
+    json!({ "optimizer": { "enabled": true, "runs": 1000 }, "viaIR": true })
+}
+
+/// For snark-verifier's Solidity, which the default optimizer cannot lay out ("stack too deep") and the IR pipeline turns
+/// into a contract that always reverts.
+fn generated_settings() -> Value {
+    json!({
+        "optimizer": {
+            "enabled": true,
+            "runs": 1,
+            "details": {
+                "peephole": true,
+                "inliner": false,
+                "jumpdestRemover": true,
+                "orderLiterals": true,
+                "deduplicate": true,
+                "cse": true,
+                "constantOptimizer": true,
+                "yul": false,
+            },
+        },
+    })
+}
+
+/// Runs `npm ci` unless the pinned compiler is there.
+fn fetch_packages(contracts: &Path) -> Result<(), ContractsError> {
+    let installed = fs::read_to_string(contracts.join("node_modules/solc/package.json"))
+        .ok()
+        .and_then(|text| serde_json::from_str::<Value>(&text).ok());
+    let openzeppelin = contracts.join("node_modules/@openzeppelin/contracts/package.json");
+    if installed.is_some_and(|package| package["version"] == SOLC_VERSION) && openzeppelin.exists() {
+        return Ok(());
+    }
+    let status = Command::new("npm")
+        .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"])
+        .current_dir(contracts)
+        .stdout(Stdio::null())
+        .status()
+        .map_err(|source| ContractsError::Missing { program: "npm", source })?;
+    if status.success() { Ok(()) } else { Err(ContractsError::Packages(contracts.to_owned())) }
+}
+
+/// The Solidity files of a folder, sorted, as paths relative to `contracts`. A folder that does not exist has none.
+fn solidity_files(contracts: &Path, folder: &str) -> Result<Vec<String>, ContractsError> {
+    let path = contracts.join(folder);
+    if !path.exists() {
+        return Ok(Vec::new());
+    }
+    let at = |source| ContractsError::File { path: path.clone(), source };
+    let mut names = BTreeSet::new();
+    for entry in fs::read_dir(&path).map_err(at)? {
+        let name = entry.map_err(at)?.file_name().to_string_lossy().into_owned();
+        if name.ends_with(".sol") {
+            names.insert(format!("{folder}/{name}"));
+        }
+    }
+    Ok(names.into_iter().collect())
+}
+
+/// Compiles a generated file by itself and names its one contract after the file.
+fn compile_one(contracts: &Path, source: &str) -> Result<Vec<Artifact>, ContractsError> {
+    let mut artifacts = compile(contracts, &[], &[source], generated_settings())?;
+    let stem = Path::new(source).file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+    for artifact in &mut artifacts {
+        artifact.name.clone_from(&stem);
+    }
+    Ok(artifacts)
+}
+
+/// Compiles `wanted` files, with all files of `folders` at hand, and returns the contracts of the wanted files that have code.
+fn compile(
+    contracts: &Path,
+    folders: &[&str],
+    wanted: &[&str],
+    mut settings: Value,
+) -> Result<Vec<Artifact>, ContractsError> {
+    let mut paths: BTreeSet<String> = wanted.iter().map(|&path| path.to_owned()).collect();
+    for folder in folders {
+        paths.extend(solidity_files(contracts, folder)?);
+    }
+    let mut sources = serde_json::Map::new();
+    for name in paths {
+        let path = contracts.join(&name);
+        let content = fs::read_to_string(&path).map_err(|source| ContractsError::File { path, source })?;
+        sources.insert(name, json!({ "content": content }));
+    }
+    settings["evmVersion"] = "cancun".into();
+    settings["metadata"] = json!({ "appendCBOR": false, "bytecodeHash": "none" });
+    settings["outputSelection"] =
+        json!({ "*": { "*": ["abi", "evm.bytecode.object", "evm.deployedBytecode.object"] } });
+    let answer = solc(contracts, &json!({ "language": "Solidity", "sources": sources, "settings": settings }))?;
+
+    let complaints = answer["errors"].as_array().into_iter().flatten();
+    let complaints: Vec<_> = complaints.filter_map(|error| error["formattedMessage"].as_str()).collect();
+    // A warning fails the build too: there is none that would be ours to ignore in generated code either.
+    if !complaints.is_empty() {
+        return Err(ContractsError::Compile(complaints.concat()));
+    }
+    let mut artifacts = Vec::new();
+    for &source in wanted {
+        let compiled = answer["contracts"][source].as_object();
+        let compiled = compiled.ok_or_else(|| ContractsError::Incomplete(source.to_owned()))?;
+        for (name, contract) in compiled {
+            if let Some(artifact) = artifact(name, contract)? {
+                artifacts.push(artifact);
+            }
+        }
+    }
+    Ok(artifacts)
+}
+
+/// The artefact of a compiled contract; `None` for interfaces, which have no code.
+fn artifact(name: &str, contract: &Value) -> Result<Option<Artifact>, ContractsError> {
+    let code = |which: &str| {
+        let object = contract["evm"][which]["object"].as_str();
+        object.map(str::to_owned).ok_or_else(|| ContractsError::Incomplete(name.to_owned()))
+    };
+    let (bytecode, deployed) = (code("bytecode")?, code("deployedBytecode")?);
+    let deployed_size = deployed.len() / 2;
+    if deployed_size == 0 {
+        return Ok(None);
+    }
+    if deployed_size > MAX_DEPLOYED_BYTES {
+        return Err(ContractsError::TooLarge { contract: name.to_owned(), size: deployed_size });
+    }
+    Ok(Some(Artifact { name: name.to_owned(), abi: contract["abi"].clone(), bytecode, deployed_size }))
+}
+
+/// Runs the compiler on standard JSON input. Imports are resolved in `contracts` and `contracts/node_modules` only.
+fn solc(contracts: &Path, input: &Value) -> Result<Value, ContractsError> {
+    let missing = |source| ContractsError::Missing { program: "node", source };
+    let temporary = |source| ContractsError::File { path: std::env::temp_dir(), source };
+    // A file, because the wrapper exits before a pipe has taken more than 64 KiB.
+    let mut answer = tempfile::tempfile().map_err(temporary)?;
+    let mut compiler = Command::new("node")
+        .args(["node_modules/solc/solc.js", "--standard-json", "--base-path", ".", "--include-path", "node_modules"])
+        .current_dir(contracts)
+        .stdin(Stdio::piped())
+        .stdout(answer.try_clone().map_err(temporary)?)
+        .spawn()
+        .map_err(missing)?;
+    let input = serde_json::to_vec(input)?;
+    if let Some(mut stdin) = compiler.stdin.take() {
+        stdin.write_all(&input).map_err(missing)?;
+    }
+    compiler.wait().map_err(missing)?;
+    let mut text = Vec::new();
+    answer.seek(SeekFrom::Start(0)).and_then(|_| answer.read_to_end(&mut text)).map_err(temporary)?;
+    // The wrapper writes a line of its own before the JSON.
+    let start = text.iter().position(|&byte| byte == b'{').unwrap_or(0);
+    Ok(serde_json::from_slice(&text[start..])?)
+}
+
+/// Writes the files and removes artefacts whose contract is gone.
+fn write(contracts: &Path, files: &BTreeMap<String, String>) -> Result<(), ContractsError> {
+    for stale in committed(contracts)?.difference(&files.keys().cloned().collect()) {
+        let path = contracts.join(stale);
+        fs::remove_file(&path).map_err(|source| ContractsError::File { path, source })?;
+    }
+    for (name, text) in files {
+        let path = contracts.join(name);
+        let folder = path.parent().map_or(Ok(()), fs::create_dir_all);
+        folder.and_then(|()| fs::write(&path, text)).map_err(|source| ContractsError::File { path, source })?;
+    }
+    Ok(())
+}
+
+/// Names every committed artefact that is missing, different, or of a contract that is gone.
+fn compare(contracts: &Path, files: &BTreeMap<String, String>) -> Result<(), ContractsError> {
+    let mut differing = committed(contracts)?;
+    for (name, text) in files {
+        if fs::read_to_string(contracts.join(name)).is_ok_and(|committed| &committed == text) {
+            differing.remove(name);
+        } else {
+            differing.insert(name.clone());
+        }
+    }
+    if differing.is_empty() { Ok(()) } else { Err(ContractsError::Differs(differing.into_iter().collect())) }
+}
+
+/// Artefacts that are there now, as paths relative to `contracts`.
+fn committed(contracts: &Path) -> Result<BTreeSet<String>, ContractsError> {
+    let mut names = BTreeSet::new();
+    for folder in ["artifacts", "test/artifacts"] {
+        let path = contracts.join(folder);
+        if !path.exists() {
+            continue;
+        }
+        let at = |source| ContractsError::File { path: path.clone(), source };
+        for entry in fs::read_dir(&path).map_err(at)? {
+            let name = entry.map_err(at)?.file_name().to_string_lossy().into_owned();
+            if name.ends_with(".json") {
+                names.insert(format!("{folder}/{name}"));
+            }
+        }
+    }
+    Ok(names)
+}

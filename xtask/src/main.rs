@@ -1,1 +1,95 @@
-fn main() {}
+//! `cargo xtask`: see the README of this package.
+
+mod checks;
+mod contracts;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use checks::CheckError;
+use clap::{Parser, Subcommand};
+use contracts::ContractsError;
+use xtask::parts::{PartError, Parts};
+
+/// Development tasks.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Fetch the pinned real parts (Kubo, anvil, solc, OpenZeppelin) into the cache
+    Parts,
+    /// Run all tests, with the real parts
+    Test {
+        /// Only what needs Rust alone: tests that need Kubo or anvil say that they are skipped
+        #[arg(long)]
+        embedded: bool,
+    },
+    /// Compile contracts/src into contracts/artifacts
+    Contracts {
+        /// Write nothing; fail if the committed artefacts are not what the sources give
+        #[arg(long)]
+        check: bool,
+    },
+    /// Everything that must hold before a change lands: format, lints, docs, artefacts, tests
+    Ci,
+}
+
+/// Why a task failed.
+#[derive(Debug, thiserror::Error)]
+enum TaskError {
+    #[error(transparent)]
+    Part(#[from] PartError),
+    #[error(transparent)]
+    Check(#[from] CheckError),
+    #[error(transparent)]
+    Contracts(#[from] ContractsError),
+}
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse().task) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(task: &Task) -> Result<(), TaskError> {
+    let root = workspace();
+    match task {
+        Task::Parts => {
+            let parts = Parts::open()?;
+            parts.install()?;
+            println!("EMR_KUBO={}", parts.kubo().display());
+            println!("EMR_ANVIL={}", parts.anvil().display());
+        }
+        Task::Test { embedded: true } => checks::test_embedded(&root)?,
+        Task::Test { embedded: false } => {
+            let parts = Parts::open()?;
+            parts.install()?;
+            checks::test(&root, &parts)?;
+        }
+        Task::Contracts { check } => contracts::run(&root, *check)?,
+        Task::Ci => {
+            checks::lint(&root)?;
+            let parts = Parts::open()?;
+            parts.install()?;
+            contracts::run(&root, true)?;
+            checks::test(&root, &parts)?;
+            checks::unchanged(&root)?;
+        }
+    }
+    Ok(())
+}
+
+/// The root of the workspace: this package is a folder in it.
+fn workspace() -> PathBuf {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    package.parent().unwrap_or(package).to_path_buf()
+}

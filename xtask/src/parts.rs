@@ -1,0 +1,356 @@
+//! The pinned real parts: where they are, and how they get there.
+
+use std::env;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use sha2::{Digest, Sha256};
+
+const SOLC_PACKAGE: &str = include_str!("../../contracts/package.json");
+const SOLC_LOCK: &str = include_str!("../../contracts/package-lock.json");
+const ANVIL_PACKAGE: &str = include_str!("../parts/anvil/package.json");
+const ANVIL_LOCK: &str = include_str!("../parts/anvil/package-lock.json");
+const KUBO_MOD: &str = include_str!("../parts/kubo/go.mod");
+const KUBO_SUM: &str = include_str!("../parts/kubo/go.sum");
+
+/// The Go package that is built.
+const KUBO_COMMAND: &str = "github.com/ipfs/kubo/cmd/ipfs";
+const NEED_NODE: &str = "Node.js 20 or newer, which brings npm";
+const NEED_GO: &str = "Go 1.26.2 or newer";
+/// npm's own words stay out of the way unless something fails; no package runs scripts of its own.
+const NPM_OPTIONS: [&str; 4] = ["--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"];
+
+/// A real part is missing, could not be installed, or did not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PartError {
+    /// There is no folder for the cache.
+    #[error("neither EMR_CACHE nor HOME is set: set EMR_CACHE to a folder for the pinned parts")]
+    NoCache,
+    /// A program that installs a part is missing.
+    #[error(
+        "{tool} was not found, and {part} needs it: install {advice}, or run `cargo xtask test --embedded`, which needs Rust alone"
+    )]
+    ToolMissing {
+        /// The program.
+        tool: &'static str,
+        /// What it installs.
+        part: &'static str,
+        /// What to install.
+        advice: &'static str,
+    },
+    /// An installer failed.
+    #[error("installing {part} failed: `{command}` ended with {status}; what it wrote above says why ({advice})")]
+    Install {
+        /// What was being installed.
+        part: String,
+        /// The command.
+        command: String,
+        /// How it ended.
+        status: String,
+        /// What it needs.
+        advice: &'static str,
+    },
+    /// A part is not installed.
+    #[error("{part} is not there ({}): run `cargo xtask parts`, or `cargo xtask test`, which fetches it", path.display())]
+    NotInstalled {
+        /// The part.
+        part: &'static str,
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// A part that is installed did not start.
+    #[error("{part} did not start: {reason}")]
+    Start {
+        /// The part.
+        part: &'static str,
+        /// What it said, or that it said nothing in time.
+        reason: String,
+    },
+    /// A file could not be read or written.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+impl PartError {
+    pub(crate) fn io(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_path_buf();
+        move |source| Self::Io { path, source }
+    }
+}
+
+/// The cache folder of the real parts. It needs not exist.
+#[derive(Clone, Debug)]
+pub struct Parts {
+    folder: PathBuf,
+}
+
+impl Parts {
+    /// `${EMR_CACHE:-~/.cache/emr}/parts`.
+    ///
+    /// # Errors
+    /// [`PartError::NoCache`].
+    pub fn open() -> Result<Self, PartError> {
+        let set = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let cache = set("EMR_CACHE").or_else(|| Some(set("HOME")?.join(".cache/emr"))).ok_or(PartError::NoCache)?;
+        Ok(Self { folder: std::path::absolute(&cache).map_err(PartError::io(&cache))?.join("parts") })
+    }
+
+    /// The Kubo program. `EMR_KUBO` names another one.
+    pub fn kubo(&self) -> PathBuf {
+        from_environment("EMR_KUBO").unwrap_or_else(|| self.kubo_folder().join(program("ipfs")))
+    }
+
+    /// The anvil program. `EMR_ANVIL` names another one.
+    pub fn anvil(&self) -> PathBuf {
+        from_environment("EMR_ANVIL").unwrap_or_else(|| {
+            self.anvil_folder().join("node_modules").join(anvil_package()).join("bin").join(program("anvil"))
+        })
+    }
+
+    /// The `node_modules` folder that holds `solc` and `@openzeppelin/contracts`.
+    pub fn solc_modules(&self) -> PathBuf {
+        self.solc_folder().join("node_modules")
+    }
+
+    /// Installs what is not there yet.
+    ///
+    /// # Errors
+    /// [`PartError::ToolMissing`], [`PartError::Install`] or [`PartError::Io`].
+    pub fn install(&self) -> Result<(), PartError> {
+        self.install_solc()?;
+        self.install_anvil()?;
+        self.install_kubo()
+    }
+
+    /// Installs solc and OpenZeppelin from npm.
+    ///
+    /// # Errors
+    /// As [`install`](Self::install).
+    pub fn install_solc(&self) -> Result<(), PartError> {
+        if self.solc_folder().is_dir() {
+            return Ok(());
+        }
+        let npm = find("npm", "solc", NEED_NODE)?;
+        eprintln!("parts: installing solc and OpenZeppelin with npm");
+        self.fill(&self.solc_folder(), |folder| npm_ci(&npm, "solc", folder, SOLC_PACKAGE, SOLC_LOCK))
+    }
+
+    /// Installs anvil from npm.
+    ///
+    /// # Errors
+    /// As [`install`](Self::install).
+    pub fn install_anvil(&self) -> Result<(), PartError> {
+        if self.anvil_folder().is_dir() {
+            return Ok(());
+        }
+        let npm = find("npm", "anvil", NEED_NODE)?;
+        eprintln!("parts: installing anvil {} with npm", anvil_version());
+        self.fill(&self.anvil_folder(), |folder| {
+            npm_ci(&npm, "anvil", folder, ANVIL_PACKAGE, ANVIL_LOCK)?;
+            let package = anvil_package();
+            if folder.join("node_modules").join(&package).is_dir() {
+                return Ok(());
+            }
+            // The lock holds the checksum of the one for Linux on x86-64; other hosts get theirs by its exact version.
+            let wanted = format!("{package}@{}", anvil_version());
+            let mut command = Command::new(&npm);
+            command.args(["install", "--no-save", "--no-package-lock"]).args(NPM_OPTIONS).arg(wanted);
+            run("anvil", "is there an anvil for this machine?", command.current_dir(folder))
+        })
+    }
+
+    /// Builds Kubo from source.
+    ///
+    /// # Errors
+    /// As [`install`](Self::install).
+    pub fn install_kubo(&self) -> Result<(), PartError> {
+        if self.kubo_folder().is_dir() {
+            return Ok(());
+        }
+        let go = find("go", "Kubo", NEED_GO)?;
+        eprintln!("parts: building Kubo {} with Go (some minutes, once)", kubo_version());
+        self.fill(&self.kubo_folder(), |folder| {
+            let module = folder.join("module");
+            fs::create_dir(&module).map_err(PartError::io(&module))?;
+            write(&module.join("go.mod"), KUBO_MOD)?;
+            write(&module.join("go.sum"), KUBO_SUM)?;
+            let mut command = Command::new(&go);
+            command.args(["build", "-mod=readonly", "-trimpath", "-buildvcs=false"]);
+            // `nofuse` and no cgo: the tests mount nothing, and no C compiler is needed.
+            command.args(["-tags=nofuse", "-ldflags=-s -w", "-o"]).arg(folder.join(program("ipfs"))).arg(KUBO_COMMAND);
+            command
+                .env("CGO_ENABLED", "0")
+                .env("GOWORK", "off")
+                .env_remove("GOFLAGS")
+                .env_remove("GOOS")
+                .env_remove("GOARCH");
+            run("Kubo", NEED_GO, command.current_dir(&module))
+        })
+    }
+
+    fn solc_folder(&self) -> PathBuf {
+        self.folder.join(format!("solc-{}", digest(&[SOLC_PACKAGE, SOLC_LOCK])))
+    }
+
+    fn anvil_folder(&self) -> PathBuf {
+        self.folder.join(format!("anvil-{}-{}", anvil_version(), digest(&[ANVIL_PACKAGE, ANVIL_LOCK])))
+    }
+
+    fn kubo_folder(&self) -> PathBuf {
+        self.folder.join(format!("kubo-{}-{}", kubo_version(), digest(&[KUBO_MOD, KUBO_SUM])))
+    }
+
+    /// Makes a folder whole or not at all: it is filled under another name and then renamed.
+    fn fill(&self, folder: &Path, fill: impl FnOnce(&Path) -> Result<(), PartError>) -> Result<(), PartError> {
+        fs::create_dir_all(&self.folder).map_err(PartError::io(&self.folder))?;
+        let incoming = tempfile::Builder::new()
+            .prefix(".incoming-")
+            .tempdir_in(&self.folder)
+            .map_err(PartError::io(&self.folder))?;
+        fill(incoming.path())?;
+        match fs::rename(incoming.path(), folder) {
+            Err(_) if folder.is_dir() => Ok(()), // another process was faster
+            renamed => renamed.map_err(PartError::io(folder)),
+        }
+    }
+}
+
+/// The version of Kubo that is pinned, such as `v0.41.0`.
+pub fn kubo_version() -> &'static str {
+    KUBO_MOD.lines().find_map(|line| line.trim().strip_prefix("github.com/ipfs/kubo ")).map_or("unknown", str::trim)
+}
+
+/// The version of anvil that is pinned, such as `1.7.1`.
+fn anvil_version() -> String {
+    let package: serde_json::Value = serde_json::from_str(ANVIL_PACKAGE).unwrap_or_default();
+    package["optionalDependencies"]["@foundry-rs/anvil-linux-amd64"].as_str().unwrap_or("unknown").to_owned()
+}
+
+/// The npm package that holds anvil for this host.
+fn anvil_package() -> String {
+    let system = match env::consts::OS {
+        "macos" => "darwin",
+        "windows" => "win32",
+        other => other,
+    };
+    let processor = match env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    };
+    format!("@foundry-rs/anvil-{system}-{processor}")
+}
+
+fn from_environment(name: &str) -> Option<PathBuf> {
+    env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
+}
+
+fn program(name: &str) -> String {
+    format!("{name}{}", env::consts::EXE_SUFFIX)
+}
+
+fn digest(texts: &[&str]) -> String {
+    let mut hash = Sha256::new();
+    for text in texts {
+        hash.update(text);
+    }
+    hex::encode(&hash.finalize()[..6])
+}
+
+/// Installs exactly what the lock says into `folder/node_modules`.
+fn npm_ci(npm: &Path, part: &str, folder: &Path, package: &str, lock: &str) -> Result<(), PartError> {
+    write(&folder.join("package.json"), package)?;
+    write(&folder.join("package-lock.json"), lock)?;
+    run(part, NEED_NODE, Command::new(npm).arg("ci").args(NPM_OPTIONS).current_dir(folder))
+}
+
+fn write(path: &Path, text: &str) -> Result<(), PartError> {
+    fs::write(path, text).map_err(PartError::io(path))
+}
+
+/// Looks for a program in `PATH`.
+fn find(tool: &'static str, part: &'static str, advice: &'static str) -> Result<PathBuf, PartError> {
+    let names: &[&str] = if cfg!(windows) { &[".cmd", ".exe"] } else { &[""] };
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path)
+        .flat_map(|folder| names.iter().map(move |suffix| folder.join(format!("{tool}{suffix}"))))
+        .find(|candidate| candidate.is_file())
+        .ok_or(PartError::ToolMissing { tool, part, advice })
+}
+
+fn run(part: &str, advice: &'static str, command: &mut Command) -> Result<(), PartError> {
+    let failed = |status: String, command: &Command| PartError::Install {
+        part: part.to_owned(),
+        command: format!("{command:?}"),
+        status,
+        advice,
+    };
+    match command.status() {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(failed(status.to_string(), command)),
+        Err(error) => Err(failed(error.to_string(), command)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pins_are_read() {
+        assert!(kubo_version().starts_with("v0."), "{}", kubo_version());
+        assert!(anvil_version().starts_with("1."), "{}", anvil_version());
+        assert!(KUBO_SUM.contains(&format!("github.com/ipfs/kubo {} h1:", kubo_version())));
+        assert!(ANVIL_LOCK.contains("node_modules/@foundry-rs/anvil-linux-amd64"));
+        assert!(SOLC_LOCK.contains("node_modules/solc"));
+    }
+
+    #[test]
+    fn the_locks_name_no_registry_and_pin_every_checksum() {
+        for lock in [SOLC_LOCK, ANVIL_LOCK] {
+            assert!(!lock.contains("\"resolved\""));
+            let lock: serde_json::Value = serde_json::from_str(lock).expect("the lock is JSON");
+            let packages = lock["packages"].as_object().expect("it lists packages");
+            assert!(packages.len() > 1);
+            for (name, package) in packages.iter().filter(|(name, _)| !name.is_empty()) {
+                assert!(package["integrity"].as_str().is_some_and(|it| it.starts_with("sha512-")), "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_folder_is_filled_whole_or_not_at_all() -> Result<(), PartError> {
+        let cache = tempfile::tempdir().map_err(PartError::io(Path::new("temporary folder")))?;
+        let parts = Parts { folder: cache.path().join("parts") };
+        let folder = parts.folder.join("thing-1");
+        let fail = parts.fill(&folder, |inside| {
+            write(&inside.join("half"), "half")?;
+            run("nothing", "nothing", &mut Command::new("/nonexistent"))
+        });
+        assert!(matches!(fail, Err(PartError::Install { .. })));
+        assert!(!folder.exists());
+        assert_eq!(fs::read_dir(&parts.folder).map_err(PartError::io(&folder))?.count(), 0);
+
+        parts.fill(&folder, |inside| write(&inside.join("whole"), "whole"))?;
+        assert!(folder.join("whole").is_file());
+        Ok(())
+    }
+
+    #[test]
+    fn a_missing_tool_is_named_with_what_to_do() {
+        let error = find("emr-no-such-tool", "Kubo", "Go 1.26.2 or newer").expect_err("there is none");
+        let text = error.to_string();
+        assert!(
+            text.contains("emr-no-such-tool") && text.contains("--embedded") && text.contains("Go 1.26.2"),
+            "{text}"
+        );
+    }
+}

@@ -1,0 +1,82 @@
+//! The real programs that tests talk to, started on 127.0.0.1 and ended when dropped.
+//!
+//! A test calls `start_or_skip`. If the program is not installed, that is `None` after a line `skipped: ..` on stderr - unless
+//! `CI=true` or `EMR_REQUIRE_REAL=1`, where it is an error, so that nothing is skipped unseen. `EMR_REQUIRE_REAL=0` (what `cargo
+//! xtask test --embedded` sets) skips even if the program is installed.
+
+mod anvil;
+mod kubo;
+mod process;
+
+pub use anvil::Anvil;
+pub use kubo::Kubo;
+
+use std::env;
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use crate::parts::PartError;
+
+/// What the environment says about tests that need a real part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Demand {
+    /// Run if it is installed.
+    IfThere,
+    /// Fail if it is not installed.
+    Required,
+    /// Do not run.
+    No,
+}
+
+impl Demand {
+    fn read() -> Self {
+        let is = |name, value| env::var_os(name).is_some_and(|found| found == value);
+        Self::from(is("CI", "true"), is("EMR_REQUIRE_REAL", "1"), is("EMR_REQUIRE_REAL", "0"))
+    }
+
+    /// In CI nothing is skipped, whatever else is asked for.
+    fn from(ci: bool, required: bool, unwanted: bool) -> Self {
+        match (ci || required, unwanted) {
+            (true, _) => Self::Required,
+            (false, true) => Self::No,
+            (false, false) => Self::IfThere,
+        }
+    }
+}
+
+/// The program to start, or `None` if the test is to be skipped.
+fn find_or_skip(part: &'static str, path: PathBuf, demand: Demand) -> Result<Option<PathBuf>, PartError> {
+    let reason = match (demand, path.is_file()) {
+        (Demand::Required | Demand::IfThere, true) => return Ok(Some(path)),
+        (Demand::Required, false) => return Err(PartError::NotInstalled { part, path }),
+        (Demand::IfThere, false) => "is not installed; `cargo xtask test` fetches it",
+        (Demand::No, _) => "is not wanted (EMR_REQUIRE_REAL=0)",
+    };
+    // Not `eprintln`, which the test harness swallows when a test passes.
+    let line = format!("skipped: {part} {reason}\n");
+    let _ = io::stderr().write_all(line.as_bytes());
+    Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_part_fails_where_it_is_required() {
+        let missing = || PathBuf::from("/nonexistent/ipfs");
+        for (ci, required, unwanted) in [(true, false, false), (false, true, false), (true, false, true)] {
+            let found = find_or_skip("Kubo", missing(), Demand::from(ci, required, unwanted));
+            assert!(matches!(found, Err(PartError::NotInstalled { part: "Kubo", .. })));
+        }
+        assert!(matches!(find_or_skip("Kubo", missing(), Demand::from(false, false, false)), Ok(None)));
+    }
+
+    #[test]
+    fn an_installed_part_is_used_unless_it_is_unwanted() -> Result<(), Box<dyn std::error::Error>> {
+        let program = env::current_exe()?;
+        assert_eq!(find_or_skip("Kubo", program.clone(), Demand::IfThere)?, Some(program.clone()));
+        assert_eq!(find_or_skip("Kubo", program, Demand::No)?, None);
+        Ok(())
+    }
+}

@@ -120,6 +120,22 @@ quantity!(
     UnixTime(u64), 40 bits, 0..=0xff_ffff_ffff, "time"
 );
 
+macro_rules! zero {
+    ($($name:ident),+) => { $(
+        impl $name {
+            /// Zero: never written, never used, no time.
+            pub const ZERO: Self = Self(0);
+        }
+    )+ };
+}
+
+zero!(Version, Revision, Uses, AccountEpoch, UnixTime);
+
+impl AccountEpoch {
+    /// The epoch that registration gives.
+    pub const FIRST: Self = Self(1);
+}
+
 impl GrantSlot {
     /// The first slot that `SetGrant` may use; those below belong to `BreakGlass`.
     pub const FIRST_ORDINARY: Self = Self(64);

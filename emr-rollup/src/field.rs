@@ -46,10 +46,15 @@ pub fn from_opaque(bytes: &[u8; 31]) -> Fr {
 /// If a value does not fit its width or the widths sum to more than 248 bits.
 pub fn pack(fields: &[(u64, u32)]) -> Fr {
     assert!(fields.iter().map(|(_, bits)| bits).sum::<u32>() <= 248, "a packing holds at most 248 bits");
-    fields.iter().fold(Fr::ZERO, |packed, &(value, bits)| {
+    pack_elements(fields.iter().map(|&(value, bits)| {
         assert!(bits <= 64 && (bits == 64 || value >> bits == 0), "{value} does not fit {bits} bits");
-        packed * Fr::from_u128(1 << bits) + Fr::from(value)
-    })
+        (Fr::from(value), bits)
+    }))
+}
+
+/// The same sum over elements, whether or not they fit their widths.
+pub fn pack_elements(fields: impl IntoIterator<Item = (Fr, u32)>) -> Fr {
+    fields.into_iter().fold(Fr::ZERO, |packed, (field, bits)| packed * Fr::from_u128(1 << bits) + field)
 }
 
 /// The element as an integer below 2^64, if it is one.

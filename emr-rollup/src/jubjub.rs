@@ -21,11 +21,7 @@ pub const ORDER: U256 = U256::from_be_hex("060c89ce5c263405370a08b6d0302b0bab3ee
 mod modulus {
     #![allow(missing_docs, unreachable_pub, missing_debug_implementations, reason = "the macro writes the item")]
     use super::U256;
-    crypto_bigint::const_monty_params!(
-        Order,
-        U256,
-        "060c89ce5c263405370a08b6d0302b0bab3eedb83920ee0a677297dc392126f1"
-    );
+    crypto_bigint::const_monty_params!(Order, U256, "060c89ce5c263405370a08b6d0302b0bab3eedb83920ee0a677297dc392126f1");
 }
 
 type ScalarForm = crypto_bigint::modular::ConstMontyForm<modulus::Order, { U256::LIMBS }>;
@@ -245,14 +241,8 @@ mod tests {
         );
         let (Some(p), Some(q)) = (p, q) else { panic!("the vectors are on the curve") };
         let sum = p.add(q);
-        assert_eq!(
-            sum.x(),
-            decimal("7916061937171219682591368294088513039687205273691143098332585753343424131937")
-        );
-        assert_eq!(
-            sum.y(),
-            decimal("14035240266687799601661095864649209771790948434046947201833777492504781204499")
-        );
+        assert_eq!(sum.x(), decimal("7916061937171219682591368294088513039687205273691143098332585753343424131937"));
+        assert_eq!(sum.y(), decimal("14035240266687799601661095864649209771790948434046947201833777492504781204499"));
         let doubled = p.add(p);
         assert_eq!(
             doubled.x(),

@@ -71,7 +71,8 @@ impl SigningKey {
 
     /// Signs a message element. Deterministic.
     pub fn sign(&self, message: Fr) -> Signature {
-        let (x, y, m) = (field::to_bytes(&self.public.x()), field::to_bytes(&self.public.y()), field::to_bytes(&message));
+        let (x, y, m) =
+            (field::to_bytes(&self.public.x()), field::to_bytes(&self.public.y()), field::to_bytes(&message));
         let nonce = Zeroizing::new(Scalar::reduce_wide(&sha512(&[b"emr/rollup/r/v1", &self.prefix, &x, &y, &m])));
         let r = Point::BASE.mul(&nonce);
         let challenge = Scalar::from_element(&challenge(r, self.public, message));

@@ -70,7 +70,11 @@ impl SparseMerkleTree {
     /// # Panics
     /// If the position is outside the tree.
     pub fn set(&mut self, position: u32, leaf: Fr) {
-        assert!(u64::from(position) >> self.depth == 0, "position {position} is outside a tree of depth {}", self.depth);
+        assert!(
+            u64::from(position) >> self.depth == 0,
+            "position {position} is outside a tree of depth {}",
+            self.depth
+        );
         let (mut index, mut value) = (position, leaf);
         for height in 0..=self.depth {
             if value == EMPTY[height] {
@@ -88,8 +92,8 @@ impl SparseMerkleTree {
 
     /// The path of a position.
     pub fn path(&self, position: u32) -> Path {
-        let siblings = (0..self.depth).map(|height| self.node(height, position >> height ^ 1)).collect();
-        Path { siblings }
+        let siblings = (0..self.depth).map(|height| self.node(height, position >> height ^ 1));
+        Path::new(siblings)
     }
 
     /// The leaves that are not empty, in no order.
@@ -148,8 +152,7 @@ mod tests {
     use super::*;
 
     fn dense_root(depth: usize, leaves: &BTreeMap<u32, Fr>) -> Fr {
-        let mut level: Vec<Fr> =
-            (0..1u32 << depth).map(|i| leaves.get(&i).copied().unwrap_or(Fr::ZERO)).collect();
+        let mut level: Vec<Fr> = (0..1u32 << depth).map(|i| leaves.get(&i).copied().unwrap_or(Fr::ZERO)).collect();
         while level.len() > 1 {
             level = level.chunks(2).map(|pair| poseidon::node(pair[0], pair[1])).collect();
         }

@@ -1,0 +1,89 @@
+//! `s·B + c·Q` on Baby Jubjub by Shamir's trick, one bit of both scalars a row, most significant first.
+//!
+//! ```text
+//! row       a0     a1    a2    a3     a4      a5      a6      a7      a8   a9
+//! 0..254    acc.x  T.x   T.y   acc.y  2acc.x  2acc.y  s >> j  c >> j  Q.x  Q.y    Ladder
+//! 254       sum.x  T.x   T.y   sum.y                  s       c       Q.x  Q.y    Table
+//! ```
+//!
+//! Row 0 starts with acc = (0, 1) and both scalars 0 (copies of constants). `T = B + Q`, checked on the last row, whose values
+//! the ladder carries; there Q is also checked to be on the curve. The addition law is complete on this curve (a is a square, d
+//! is not), so for points on the curve no denominator is 0 and each row determines the next. Every bit is constrained; that
+//! the 254-bit integers are below the group order or below p is up to the caller.
+
+use halo2_proofs::plonk::Expression;
+use halo2curves::ff::Field;
+
+use super::config::{Cells, Selector, constant};
+use crate::{
+    field::Fr,
+    jubjub::{A, D, Point},
+};
+
+/// Bits of each scalar.
+pub(super) const BITS: usize = 254;
+
+/// Columns of the accumulator.
+pub(super) const ACC: [usize; 2] = [0, 3];
+/// Columns of `B + Q`.
+pub(super) const TABLE: [usize; 2] = [1, 2];
+/// Columns of the doubled accumulator.
+pub(super) const DOUBLE: [usize; 2] = [4, 5];
+/// Columns of the scalars' leading bits.
+pub(super) const SCALARS: [usize; 2] = [6, 7];
+/// Columns of Q.
+pub(super) const BASE: [usize; 2] = [8, 9];
+
+/// The constraints of ladder and table.
+pub(super) fn constraints(cells: &Cells) -> Vec<(&'static str, Expression<Fr>)> {
+    let pick = |from: &[Expression<Fr>; 10], [x, y]: [usize; 2]| [from[x].clone(), from[y].clone()];
+    let [acc_x, acc_y] = pick(&cells.x, ACC);
+    let [next_x, next_y] = pick(&cells.y, ACC);
+    let [table_x, table_y] = pick(&cells.x, TABLE);
+    let [double_x, double_y] = pick(&cells.x, DOUBLE);
+    let [q_x, q_y] = pick(&cells.x, BASE);
+    let (b_x, b_y) = (Point::BASE.x(), Point::BASE.y());
+    let (one, two) = (constant(Fr::ONE), constant(Fr::from(2)));
+
+    let bit = |column: usize| cells.y[column].clone() - cells.x[column].clone() * Fr::from(2);
+    let (s, c) = (bit(SCALARS[0]), bit(SCALARS[1]));
+    let both = s.clone() * c.clone();
+    let (only_s, only_c) = (s.clone() - both.clone(), c.clone() - both.clone());
+    let neither = one.clone() - s.clone() - only_c.clone();
+    // The point added: (0, 1), B, Q or T, and the product of its coordinates.
+    let x = only_s.clone() * b_x + only_c.clone() * q_x.clone() + both.clone() * table_x.clone();
+    let y = neither + only_s.clone() * b_y + only_c.clone() * q_y.clone() + both.clone() * table_y.clone();
+    let xy = only_s * (b_x * b_y)
+        + only_c * (q_x.clone() * q_y.clone())
+        + both * (table_x.clone() * table_y.clone());
+
+    let ladder = cells.selector(Selector::Ladder);
+    let (ax2, y2) = (acc_x.clone() * acc_x.clone() * A, acc_y.clone() * acc_y.clone());
+    let sum = ax2.clone() + y2.clone();
+    let w = double_x.clone() * double_y.clone() * xy * D;
+    let carried = |column: usize| cells.x[column].clone() - cells.y[column].clone();
+    let steps = [
+        ("bit of s", s.clone() * s.clone() - s),
+        ("bit of c", c.clone() * c.clone() - c),
+        ("double, x", double_x.clone() * sum.clone() - acc_x * acc_y * Fr::from(2)),
+        ("double, y", double_y.clone() * (two - sum) - y2 + ax2),
+        ("add, x", next_x * (one.clone() + w.clone()) - double_x.clone() * y.clone() - double_y.clone() * x.clone()),
+        ("add, y", next_y * (one.clone() - w) - double_y * y + double_x * x * A),
+        ("Q.x is carried", carried(BASE[0])),
+        ("Q.y is carried", carried(BASE[1])),
+        ("T.x is carried", carried(TABLE[0])),
+        ("T.y is carried", carried(TABLE[1])),
+    ];
+
+    let table = cells.selector(Selector::Table);
+    let q_xy = q_x.clone() * q_y.clone();
+    let w = q_xy.clone() * (D * b_x * b_y);
+    let checks = [
+        ("Q is on the curve", q_x.clone() * q_x.clone() * A + q_y.clone() * q_y.clone() - one.clone() - q_xy.clone() * q_xy * D),
+        ("T = B + Q, x", table_x * (one.clone() + w.clone()) - q_x.clone() * b_y - q_y.clone() * b_x),
+        ("T = B + Q, y", table_y * (one - w) - q_y * b_y + q_x * (A * b_x)),
+    ];
+    let steps = steps.into_iter().map(|(name, value)| (name, ladder.clone() * value));
+    let checks = checks.into_iter().map(|(name, value)| (name, table.clone() * value));
+    steps.chain(checks).collect()
+}

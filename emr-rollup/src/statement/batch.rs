@@ -1,0 +1,64 @@
+//! A whole batch: L1 operations, then L2 operations, each under the roots that the one before left.
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Clause, Context, OperationWitness, RegistrationWitness, Violation, check_operation, check_registration, require,
+};
+use crate::{
+    data::{BatchData, CircuitVersion, PublicInputs},
+    field::{Fr, hex_element},
+    poseidon,
+};
+
+/// Everything a prover needs of a batch. Secret: it holds who did what to whom.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BatchWitness {
+    /// The circuit it is for.
+    pub version: CircuitVersion,
+    /// Identity root before.
+    #[serde(with = "hex_element")]
+    pub identity_root: Fr,
+    /// Medical root before.
+    #[serde(with = "hex_element")]
+    pub medical_root: Fr,
+    /// The L1 operations.
+    pub registrations: Vec<RegistrationWitness>,
+    /// The L2 operations, without padding.
+    pub operations: Vec<OperationWitness>,
+}
+
+/// Checks a batch against its public inputs.
+///
+/// Everything that the circuit proves is checked here; that `z` is the right challenge is the contract's business.
+///
+/// # Errors
+/// The first clause it breaks.
+pub fn check_batch(witness: &BatchWitness, public: &PublicInputs) -> Result<(), Violation> {
+    let version = &witness.version;
+    require(
+        witness.registrations.len() <= version.max_l1 && witness.operations.len() <= version.max_l2,
+        Clause::C18,
+        "more operations than slots",
+    )?;
+    require(public.n1 == witness.registrations.len() as u64, Clause::C14, "n1")?;
+    require(public.n == witness.operations.len() as u64, Clause::C18, "n")?;
+    let (mut identity_root, mut medical_root) = (witness.identity_root, witness.medical_root);
+    require(poseidon::node(identity_root, medical_root) == public.pre, Clause::C13, "pre root")?;
+    let mut data = BatchData::default();
+    for registration in &witness.registrations {
+        let effect = check_registration(version, (identity_root, medical_root), registration)?;
+        (identity_root, medical_root) = (effect.identity_root, effect.medical_root);
+        data.d1.push(effect.d1);
+    }
+    let context = Context { version: *version, domain: public.domain.element(), time: public.time, identity_root };
+    for operation in &witness.operations {
+        let effect = check_operation(&context, medical_root, operation)?;
+        medical_root = effect.medical_root;
+        data.d2.push(effect.d2);
+    }
+    require(poseidon::node(identity_root, medical_root) == public.post, Clause::C13, "post root")?;
+    require(data.commitment(version) == public.commitment, Clause::C15, "commitment")?;
+    require(data.y1(public.z) == public.y1, Clause::C18, "y1")?;
+    require(data.y2(public.z) == public.y2, Clause::C18, "y2")
+}

@@ -1,0 +1,374 @@
+//! The node's HTTP interface: paths, requests and answers. JSON, except blocks, which are raw bytes.
+//!
+//! | method and path | who | body → answer |
+//! |---|---|---|
+//! | `GET /v1/status` | anybody | → [`NodeStatus`] |
+//! | `POST /v1/accounts` | anybody | [`RelayRegistration`] → [`Registered`] |
+//! | `GET /v1/accounts/{account}` | anybody | → [`AccountView`] |
+//! | `POST /v1/login/challenge` | anybody | [`ChallengeRequest`] → [`Challenge`] |
+//! | `POST /v1/login` | anybody | [`LoginRequest`] → [`Session`]; the token goes into `Authorization: Bearer` |
+//! | `POST /v1/blocks?codec=raw` or `dag-cbor` | an account | bytes → [`BlockPut`] |
+//! | `GET /v1/blocks/{cid}` | whoever may read what it belongs to | → bytes |
+//! | `POST /v1/operations` | the signer | [`Submission`] → [`Receipt`] |
+//! | `GET /v1/operations/{id}` | signer or patient | → [`OperationStatus`] |
+//! | `GET /v1/patients/{patient}` | the patient, or a live grantee | → [`PatientView`] |
+//! | `GET /v1/patients/{patient}/subtree` | the patient | → [`SubtreeView`] |
+//! | `GET /v1/patients/{patient}/records` | the patient, or a live grantee | → `Vec<`[`RecordSummary`]`>`, of his classes |
+//! | `GET /v1/patients/{patient}/records/{slot}` | the patient, or a live grantee with a session | → [`RecordView`] |
+//! | `POST /v1/batches/seal` | the hospital | → [`BatchView`]: seals what is pending now |
+//! | `GET /v1/batches/{number}` | anybody | → [`BatchView`] |
+//! | `GET /v1/prover/job` | the hospital | → [`ProofJob`], or 204 |
+//! | `POST /v1/prover/jobs/{number}` | the hospital | proof bytes → 202 |
+//!
+//! Every refusal has a [`Problem`] as body.
+
+use emr_core::{AccountEpoch, AccountIndex, AccountStatus, GrantSlot, RecordSlot, Role, UnixTime};
+use emr_rollup::{
+    data::PublicInputs,
+    field::{Fr, hex_element},
+    leaf::{AuditEntry, GrantLeaf, MedicalLeaf, RecordLeaf},
+    operation::SignedOperation,
+    statement::{BatchWitness, IdentityFields},
+    tree::Path,
+};
+use serde::{Deserialize, Serialize};
+
+/// Why a request was refused. The status code says what kind; `code` is stable, `message` says what to do next.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// For programs: `unauthorized`, `forbidden`, `revoked`, `no-session`, `not-found`, `refused`, `stale`, `too-large`,
+    /// `unavailable`, `malformed`.
+    pub code: String,
+    /// For people.
+    pub message: String,
+}
+
+/// What a node is and how it is doing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeStatus {
+    /// Chain id of the L1.
+    pub chain_id: u64,
+    /// Address of the rollup contract, `0x` and 40 hex digits.
+    pub contract: String,
+    /// Number of the circuit version.
+    pub circuit_version: u32,
+    /// The hospital's account, once it has one.
+    pub hospital: Option<AccountIndex>,
+    /// Number of settled batches.
+    pub batches: u64,
+    /// The settled state root.
+    #[serde(with = "hex_element")]
+    pub state_root: Fr,
+    /// Entries of the L1 queue that wait for a batch.
+    pub queued: u64,
+    /// Acknowledged operations that wait for a batch.
+    pub pending: u64,
+    /// What the node is busy with: `idle`, `proving 3`, `settling 3`.
+    pub activity: String,
+    /// Whether the trusted setup is the development one.
+    pub development_setup: bool,
+}
+
+/// A registration signed by its owner (EIP-712), for the node to pay for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RelayRegistration {
+    /// The owner's Ethereum address.
+    pub owner: String,
+    /// The role.
+    pub role: Role,
+    /// The hospital to belong to.
+    pub org: Option<AccountIndex>,
+    /// Q, abscissa.
+    #[serde(with = "hex_element")]
+    pub q_x: Fr,
+    /// Q, ordinate.
+    #[serde(with = "hex_element")]
+    pub q_y: Fr,
+    /// A patient's encryption key commitment; 0 for others, whose commitment the contract computes.
+    #[serde(with = "hex_element")]
+    pub encryption: Fr,
+    /// RSA modulus, big-endian hex; empty for patients.
+    pub rsa_modulus: String,
+    /// RSA signature proving possession, hex; empty for patients.
+    pub rsa_signature: String,
+    /// When the signature lapses.
+    pub deadline: UnixTime,
+    /// EIP-712 signature, hex.
+    pub signature: String,
+}
+
+/// A registration went through.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Registered {
+    /// The account that the contract assigned.
+    pub account: AccountIndex,
+    /// The transaction.
+    pub tx_hash: String,
+}
+
+/// What the state says of an account.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccountView {
+    /// The account.
+    pub account: AccountIndex,
+    /// Its role.
+    pub role: Role,
+    /// Its status.
+    pub status: AccountStatus,
+    /// Its hospital.
+    pub org: Option<AccountIndex>,
+    /// Its epoch.
+    pub epoch: AccountEpoch,
+    /// Its identity leaf.
+    pub identity: IdentityFields,
+    /// Whether it is in the settled state, or still in the queue.
+    pub settled: bool,
+}
+
+/// Asks for a login challenge.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChallengeRequest {
+    /// Who wants to log in.
+    pub account: AccountIndex,
+}
+
+/// A challenge to sign with the RSA key (`emr_crypto`'s login challenge).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Challenge {
+    /// 32 random bytes, hex.
+    pub nonce: String,
+    /// When it lapses.
+    pub expires: UnixTime,
+}
+
+/// A signed challenge.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LoginRequest {
+    /// Who logs in.
+    pub account: AccountIndex,
+    /// The nonce, hex.
+    pub nonce: String,
+    /// When the challenge lapses, as it was given.
+    pub expires: UnixTime,
+    /// The RSA public key that the account's encryption commitment is over: SPKI DER, base64.
+    pub public_key: String,
+    /// The commitment's salt, hex; empty for doctors and hospitals.
+    pub commitment_salt: String,
+    /// RSA-PSS signature, base64.
+    pub signature: String,
+}
+
+/// A login.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Session {
+    /// Bearer token. Secret.
+    pub token: String,
+    /// When it lapses.
+    pub expires: UnixTime,
+}
+
+/// A block was stored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlockPut {
+    /// Its CID.
+    pub cid: String,
+}
+
+/// Where a record's manifest is: what `stored` in its leaf commits to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredAt {
+    /// The manifest's CID.
+    pub manifest: String,
+    /// 32 bytes of salt, hex.
+    pub salt: String,
+}
+
+/// An operation with the pointers that its commitments are over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Submission {
+    /// The operation.
+    pub signed: SignedOperation,
+    /// PutRecord: where the record is.
+    pub stored: Option<StoredAt>,
+    /// SetGrant and Revoke: CID of the key directory from then on.
+    pub directory: Option<String>,
+}
+
+/// The node's promise, signed by the hospital's Ethereum key: the operation is durable and will be settled or returned.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// The operation's id: its message element, hex.
+    pub operation: String,
+    /// When it was acknowledged.
+    pub acknowledged: UnixTime,
+    /// By when it is settled or returned.
+    pub settle_by: UnixTime,
+    /// EIP-712 signature over the three, hex.
+    pub signature: String,
+}
+
+/// What became of an operation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "kebab-case")]
+pub enum OperationStatus {
+    /// Acknowledged; waits for a batch.
+    Pending,
+    /// In a sealed batch.
+    Sealed {
+        /// The batch.
+        batch: u64,
+    },
+    /// In force on L1.
+    Settled {
+        /// The batch.
+        batch: u64,
+    },
+    /// Returned to its author; its blocks stay pinned.
+    Returned {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// What a grantee needs of a patient to act: the soft state, in which every acknowledged operation counts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PatientView {
+    /// The patient.
+    pub patient: AccountIndex,
+    /// Her epoch.
+    pub epoch: AccountEpoch,
+    /// CID of her key directory, once there is one.
+    pub directory: Option<String>,
+    /// What her medical leaf commits to as key directory.
+    #[serde(with = "hex_element")]
+    pub directory_commitment: Fr,
+    /// The grants that are live for whoever asks; all of them for the patient.
+    pub grants: Vec<GrantView>,
+    /// The lowest record slot never written.
+    pub next_record_slot: RecordSlot,
+}
+
+/// A grant and its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GrantView {
+    /// Its slot.
+    pub slot: GrantSlot,
+    /// The grant.
+    pub grant: GrantLeaf,
+}
+
+/// A record as a list shows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordSummary {
+    /// Its slot.
+    pub slot: RecordSlot,
+    /// Its leaf.
+    pub leaf: RecordLeaf,
+    /// Where it is.
+    pub stored: StoredAt,
+    /// Whether this version is in the settled state.
+    pub settled: bool,
+}
+
+/// A record with what its reader checks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordView {
+    /// Its slot.
+    pub slot: RecordSlot,
+    /// Its leaf.
+    pub leaf: RecordLeaf,
+    /// Where it is.
+    pub stored: StoredAt,
+    /// CID of the patient's key directory.
+    pub directory: String,
+    /// The author's identity leaf.
+    pub author: IdentityFields,
+    /// The proof that the leaf is in the settled state; absent while this version waits for a batch.
+    pub proof: Option<RecordProof>,
+}
+
+/// From a record leaf to a state root.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordProof {
+    /// The batch that the state is after.
+    pub batch: u64,
+    /// Path of the record leaf under the records root.
+    pub record_path: Path,
+    /// The patient's medical leaf.
+    pub medical: MedicalLeaf,
+    /// Its path under the medical root.
+    pub medical_path: Path,
+    /// Path of the author's identity leaf under the identity root.
+    pub author_path: Path,
+    /// The identity root.
+    #[serde(with = "hex_element")]
+    pub identity_root: Fr,
+    /// The medical root.
+    #[serde(with = "hex_element")]
+    pub medical_root: Fr,
+}
+
+/// A patient's whole subtree in the settled state, for her light check.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SubtreeView {
+    /// The patient.
+    pub patient: AccountIndex,
+    /// The batch that the state is after.
+    pub batch: u64,
+    /// Her identity leaf.
+    pub identity: IdentityFields,
+    /// Its path.
+    pub identity_path: Path,
+    /// Her medical leaf.
+    pub medical: MedicalLeaf,
+    /// Its path.
+    pub medical_path: Path,
+    /// The identity root.
+    #[serde(with = "hex_element")]
+    pub identity_root: Fr,
+    /// The medical root.
+    #[serde(with = "hex_element")]
+    pub medical_root: Fr,
+    /// Every grant ever written.
+    pub grants: Vec<GrantView>,
+    /// Every record ever written.
+    pub records: Vec<RecordSummary>,
+    /// Her audit chain, oldest first.
+    pub audit: Vec<AuditEntry>,
+    /// CID of her key directory.
+    pub directory: Option<String>,
+    /// Acknowledged operations on her subtree that wait for a batch.
+    pub pending: Vec<SignedOperation>,
+}
+
+/// A batch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BatchView {
+    /// Its number; the first is 1.
+    pub number: u64,
+    /// `sealed`, `proving`, `settling` or `settled`.
+    pub state: String,
+    /// Its public inputs.
+    pub public: PublicInputs,
+    /// Operations of both kinds; padding is not counted.
+    pub operations: u64,
+    /// Time from witness to proof, once proven.
+    pub prove_seconds: Option<f64>,
+    /// Size of the proof.
+    pub proof_bytes: Option<u64>,
+    /// Gas of the settlement transaction.
+    pub gas_used: Option<u64>,
+    /// The settlement transaction.
+    pub tx_hash: Option<String>,
+}
+
+/// A sealed batch for a prover. Secret: it holds who did what to whom.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProofJob {
+    /// The batch's number.
+    pub number: u64,
+    /// What to prove.
+    pub witness: BatchWitness,
+    /// Against what.
+    pub public: PublicInputs,
+}

@@ -1,0 +1,140 @@
+//! What can go wrong with a block store, by what the caller should do about it.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use cid::Cid;
+use emr_core::cid::BlockMismatch;
+
+/// A store could not do what it was asked. Nothing was lost and nothing is half-written: a failed `put` or `pin` left the
+/// store as it was.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// The store does not hold the block.
+    #[error("block {0} is not in this store: ask another node for it")]
+    NotFound(Cid),
+    /// The bytes are not the block that the CID names (a damaged disk or a lying node), or the CID is of a kind that is
+    /// not used here.
+    #[error(transparent)]
+    Mismatch(#[from] BlockMismatch),
+    /// The block is larger than [`emr_core::cid::MAX_BLOCK_BYTES`].
+    #[error("a block of {len} bytes is larger than {max}: split it")]
+    TooLarge {
+        /// Its size.
+        len: usize,
+        /// The limit.
+        max: usize,
+    },
+    /// A block with the codec `dag-cbor` is not DAG-CBOR.
+    #[error("block {cid} is not DAG-CBOR ({reason}): its writer is broken, do not use it")]
+    NotDagCbor {
+        /// The block.
+        cid: Cid,
+        /// What the decoder found.
+        reason: String,
+    },
+    /// A DAG is larger than the caller wanted to walk.
+    #[error("the DAG under {root} exceeds {limit}: nothing of it was pinned, refuse it")]
+    DagLimit {
+        /// Where the walk began.
+        root: Cid,
+        /// Which limit.
+        limit: String,
+    },
+    /// Unpin of something that has no pin of its own.
+    #[error("{0} is not pinned in this store (a block under a pinned one is unpinned by unpinning that one)")]
+    NotPinned(Cid),
+    /// The disk, the quota or the file size limit is exhausted.
+    #[error("no space left for {}: free some space or raise the limit, then try again; nothing was lost", path.display())]
+    DiskFull {
+        /// The file or folder that could not grow.
+        path: PathBuf,
+    },
+    /// The file system refused something else.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The folder holds something other than a block store of this version.
+    #[error("{} is not a block store of this version ({found}): choose an empty folder", path.display())]
+    NotAStore {
+        /// The folder.
+        path: PathBuf,
+        /// What was found.
+        found: String,
+    },
+    /// The URL cannot be a Kubo RPC endpoint.
+    #[error("`{url}` cannot be used as a Kubo RPC address ({reason}): give one like http://127.0.0.1:5001")]
+    Url {
+        /// What was given.
+        url: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// The node did not answer, or stopped in the middle of an answer. Trying again later can help.
+    #[error("the IPFS node at {url} does not answer ({reason}): check that it runs, then try again")]
+    Unreachable {
+        /// The node.
+        url: String,
+        /// Why.
+        reason: String,
+    },
+    /// The node answered, and said no.
+    #[error("the IPFS node at {url} refused {call} with status {status}: {message}")]
+    Refused {
+        /// The node.
+        url: String,
+        /// The RPC.
+        call: &'static str,
+        /// The HTTP status.
+        status: u16,
+        /// What it said, shortened.
+        message: String,
+    },
+    /// The node answered with something that is not an answer to the question.
+    #[error("the IPFS node at {url} gave no valid answer to {call} ({reason}): is this the RPC port of a Kubo node?")]
+    BadAnswer {
+        /// The node.
+        url: String,
+        /// The RPC.
+        call: &'static str,
+        /// What is wrong with the answer.
+        reason: String,
+    },
+}
+
+impl StoreError {
+    /// The block is not there; another store may have it.
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, Self::NotFound(_))
+    }
+
+    /// The store's disk is full.
+    pub fn is_disk_full(&self) -> bool {
+        matches!(self, Self::DiskFull { .. })
+    }
+
+    /// The node is down or unreachable: the same call may succeed later.
+    pub fn is_unreachable(&self) -> bool {
+        matches!(self, Self::Unreachable { .. })
+    }
+
+    /// The store gave bytes that are not the block: its disk is damaged or it lies.
+    pub fn is_corrupt(&self) -> bool {
+        matches!(self, Self::Mismatch(BlockMismatch::Digest(_) | BlockMismatch::TooLarge { .. }))
+    }
+
+    pub(crate) fn io(path: &Path, source: io::Error) -> Self {
+        let path = path.to_path_buf();
+        match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+                Self::DiskFull { path }
+            }
+            _ => Self::Io { path, source },
+        }
+    }
+}

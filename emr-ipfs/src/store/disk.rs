@@ -1,0 +1,266 @@
+//! Blocks as files: what the embedded default uses.
+//!
+//! ```text
+//! version          "emr-blockstore 1\n"
+//! lock             held shared by every process that has the store open
+//! incoming/        files being written; emptied when the store is opened by nobody else
+//! blocks/00 .. ff  one file per block, named by its CID, in the folder of its digest's last byte
+//! pins/            one empty file per pinned root, named by its CID
+//! ```
+//!
+//! A file appears under its name only whole: it is written and fsynced in `incoming`, then renamed, then the folder is fsynced.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use cid::Cid;
+use emr_core::cid::{Codec, MAX_BLOCK_BYTES, codec_of, verify_block};
+use futures::FutureExt;
+
+use crate::dag::{DagLimits, walk};
+use crate::{Blockstore, StoreError, StoreFuture};
+
+const VERSION: &str = "emr-blockstore 1\n";
+
+/// A block store in a folder. Clones share it; other processes may have it open at the same time.
+#[derive(Clone, Debug)]
+pub struct DiskStore {
+    files: Arc<Files>,
+}
+
+impl DiskStore {
+    /// Opens the store in `folder`, or creates it there, and removes what a crash left unfinished.
+    ///
+    /// # Errors
+    /// [`StoreError::NotAStore`] if the folder holds something else; [`StoreError::DiskFull`]; [`StoreError::Io`].
+    pub fn open(folder: impl AsRef<Path>) -> Result<Self, StoreError> {
+        Ok(Self { files: Arc::new(Files::open(folder.as_ref())?) })
+    }
+
+    /// File work runs on Tokio's blocking threads. A dropped future lets work that has begun finish.
+    fn run<'a, T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Files) -> Result<T, StoreError> + Send + 'static,
+    ) -> StoreFuture<'a, T> {
+        let files = Arc::clone(&self.files);
+        async move {
+            let folder = files.incoming.clone();
+            match tokio::task::spawn_blocking(move || work(&files)).await {
+                Ok(done) => done,
+                Err(stopped) => Err(StoreError::io(&folder, io::Error::other(stopped))),
+            }
+        }
+        .boxed()
+    }
+}
+
+impl Blockstore for DiskStore {
+    fn put<'a>(&'a self, codec: Codec, bytes: &'a [u8]) -> StoreFuture<'a, Cid> {
+        match super::address(codec, bytes) {
+            Ok(cid) => {
+                let bytes = bytes.to_vec();
+                self.run(move |files| files.put(cid, &bytes))
+            }
+            Err(refused) => futures::future::err(refused).boxed(),
+        }
+    }
+
+    fn get<'a>(&'a self, cid: &'a Cid) -> StoreFuture<'a, Vec<u8>> {
+        let cid = *cid;
+        self.run(move |files| files.get(&cid))
+    }
+
+    fn has<'a>(&'a self, cid: &'a Cid) -> StoreFuture<'a, bool> {
+        let cid = *cid;
+        self.run(move |files| {
+            codec_of(&cid)?;
+            let path = files.block(&cid);
+            path.try_exists().map_err(|error| StoreError::io(&path, error))
+        })
+    }
+
+    fn pin<'a>(&'a self, cid: &'a Cid) -> StoreFuture<'a, ()> {
+        async move {
+            walk(self, cid, &DagLimits::default()).await?;
+            let cid = *cid;
+            self.run(move |files| files.place(&[], &files.pins.join(cid.to_string()))).await
+        }
+        .boxed()
+    }
+
+    fn unpin<'a>(&'a self, cid: &'a Cid) -> StoreFuture<'a, ()> {
+        let cid = *cid;
+        self.run(move |files| files.unpin(&cid))
+    }
+
+    fn pins(&self) -> StoreFuture<'_, BTreeSet<Cid>> {
+        self.run(|files| files.pinned())
+    }
+}
+
+/// The folder, and what is done in it.
+#[derive(Debug)]
+struct Files {
+    incoming: PathBuf,
+    blocks: PathBuf,
+    pins: PathBuf,
+    /// Keeps the shared lock.
+    _lock: File,
+}
+
+impl Files {
+    fn open(folder: &Path) -> Result<Self, StoreError> {
+        let fail = |path: &Path| {
+            let path = path.to_path_buf();
+            move |error| StoreError::io(&path, error)
+        };
+        fs::create_dir_all(folder).map_err(fail(folder))?;
+        let version = folder.join("version");
+        let is_new = match read_at_most(&version, VERSION.len()) {
+            Ok(found) if found == VERSION.as_bytes() => false,
+            Ok(_) => {
+                let found = format!("{} says otherwise", version.display());
+                return Err(StoreError::NotAStore { path: folder.into(), found });
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => true,
+            Err(error) => return Err(StoreError::io(&version, error)),
+        };
+        // A store whose creation was interrupted has some of these and no version yet.
+        let own = ["lock", "incoming", "blocks", "pins"];
+        if is_new {
+            for entry in fs::read_dir(folder).map_err(fail(folder))? {
+                let name = entry.map_err(fail(folder))?.file_name();
+                if !own.iter().any(|own| name == *own) {
+                    return Err(StoreError::NotAStore {
+                        path: folder.into(),
+                        found: format!("it holds {}", name.to_string_lossy()),
+                    });
+                }
+            }
+        }
+        let lock_path = folder.join("lock");
+        let lock =
+            OpenOptions::new().create(true).truncate(false).write(true).open(&lock_path).map_err(fail(&lock_path))?;
+        let files = Self {
+            incoming: folder.join("incoming"),
+            blocks: folder.join("blocks"),
+            pins: folder.join("pins"),
+            _lock: lock,
+        };
+        let shards = (0..=u8::MAX).map(|byte| files.blocks.join(hex_byte(byte)));
+        for path in [files.incoming.clone(), files.blocks.clone(), files.pins.clone()].into_iter().chain(shards) {
+            match fs::create_dir(&path) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(StoreError::io(&path, error)),
+                _ => {}
+            }
+        }
+        for path in [&files.blocks, folder] as [&Path; 2] {
+            sync_folder(path)?;
+        }
+        // Nobody else has the store open: what lies in `incoming` was left by a crash.
+        match files._lock.try_lock() {
+            Ok(()) => files.sweep()?,
+            Err(TryLockError::WouldBlock) => {}
+            Err(TryLockError::Error(error)) => return Err(StoreError::io(&lock_path, error)),
+        }
+        files._lock.lock_shared().map_err(fail(&lock_path))?;
+        if is_new {
+            files.place(VERSION.as_bytes(), &version)?;
+        }
+        Ok(files)
+    }
+
+    fn sweep(&self) -> Result<(), StoreError> {
+        let fail = |error| StoreError::io(&self.incoming, error);
+        for entry in fs::read_dir(&self.incoming).map_err(fail)? {
+            fs::remove_file(entry.map_err(fail)?.path()).map_err(fail)?;
+        }
+        Ok(())
+    }
+
+    fn block(&self, cid: &Cid) -> PathBuf {
+        let shard = cid.hash().digest().last().copied().unwrap_or_default();
+        self.blocks.join(hex_byte(shard)).join(cid.to_string())
+    }
+
+    fn put(&self, cid: Cid, bytes: &[u8]) -> Result<Cid, StoreError> {
+        let path = self.block(&cid);
+        match self.get(&cid) {
+            // Whoever wrote it may have died before the folder was synced.
+            Ok(_) => sync_folder(parent(&path))?,
+            Err(absent) if absent.is_not_found() || absent.is_corrupt() => self.place(bytes, &path)?,
+            Err(error) => return Err(error),
+        }
+        Ok(cid)
+    }
+
+    fn get(&self, cid: &Cid) -> Result<Vec<u8>, StoreError> {
+        codec_of(cid)?;
+        let path = self.block(cid);
+        match read_at_most(&path, MAX_BLOCK_BYTES) {
+            Ok(bytes) => {
+                verify_block(cid, &bytes)?;
+                Ok(bytes)
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(StoreError::NotFound(*cid)),
+            Err(error) => Err(StoreError::io(&path, error)),
+        }
+    }
+
+    fn unpin(&self, cid: &Cid) -> Result<(), StoreError> {
+        codec_of(cid)?;
+        let path = self.pins.join(cid.to_string());
+        match fs::remove_file(&path) {
+            Ok(()) => sync_folder(&self.pins),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(StoreError::NotPinned(*cid)),
+            Err(error) => Err(StoreError::io(&path, error)),
+        }
+    }
+
+    fn pinned(&self) -> Result<BTreeSet<Cid>, StoreError> {
+        let fail = |error| StoreError::io(&self.pins, error);
+        let mut pinned = BTreeSet::new();
+        for entry in fs::read_dir(&self.pins).map_err(fail)? {
+            let name = entry.map_err(fail)?.file_name();
+            let cid = name.to_str().and_then(|name| name.parse::<Cid>().ok());
+            pinned.insert(cid.ok_or_else(|| StoreError::NotAStore {
+                path: self.pins.clone(),
+                found: format!("{} is not a pin", name.to_string_lossy()),
+            })?);
+        }
+        Ok(pinned)
+    }
+
+    /// Makes `path` a file with these bytes, durably, whole or not at all.
+    fn place(&self, bytes: &[u8], path: &Path) -> Result<(), StoreError> {
+        let fail = |error| StoreError::io(&self.incoming, error);
+        let mut file = tempfile::NamedTempFile::new_in(&self.incoming).map_err(fail)?;
+        file.write_all(bytes).map_err(fail)?;
+        file.as_file().sync_all().map_err(fail)?;
+        file.persist(path).map_err(|refused| StoreError::io(path, refused.error))?;
+        sync_folder(parent(path))
+    }
+}
+
+fn hex_byte(byte: u8) -> String {
+    format!("{byte:02x}")
+}
+
+fn parent(path: &Path) -> &Path {
+    path.parent().unwrap_or(path)
+}
+
+/// The file's bytes; of a file that is longer than `limit`, one byte more than that.
+fn read_at_most(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(limit as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Makes a folder's entries durable.
+fn sync_folder(path: &Path) -> Result<(), StoreError> {
+    File::open(path).and_then(|folder| folder.sync_all()).map_err(|error| StoreError::io(path, error))
+}

@@ -1,0 +1,335 @@
+//! Blocks on a Kubo node, over its HTTP RPC (<https://docs.ipfs.tech/reference/kubo/rpc/>).
+//!
+//! Every call says `offline=true`: the node answers for what it holds, and a CID that an attacker made up does not send it
+//! looking on a network. The node is not believed: what it returns is hashed again, what it stores must get the address that
+//! was computed here, and every answer is bounded in size and time.
+
+use std::collections::BTreeSet;
+use std::error::Error;
+use std::time::Duration;
+
+use cid::Cid;
+use emr_core::cid::{Codec, MAX_BLOCK_BYTES, codec_of, verify_block};
+use futures::FutureExt;
+use reqwest::multipart::{Form, Part};
+use reqwest::{Client, Response, redirect};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use url::Url;
+
+use crate::dag::{DagLimits, walk};
+use crate::{Blockstore, StoreError, StoreFuture};
+
+/// For a connection to be there, and for the answer to "are you there?".
+const PRESENCE: Duration = Duration::from_secs(5);
+/// For a call about one block, or the list of pins.
+const CALL: Duration = Duration::from_secs(60);
+/// For a pin: the node may read up to 8 GiB from its disk.
+const PIN: Duration = Duration::from_secs(600);
+/// The largest answer that is not a block: a list of about 100,000 pins.
+const MAX_ANSWER_BYTES: usize = 16 << 20;
+/// What is read of an error message.
+const MAX_MESSAGE_BYTES: usize = 4096;
+/// What is shown of it, in characters.
+const MAX_SHOWN: usize = 300;
+
+/// A block store on a Kubo node. Clones share its connections.
+#[derive(Clone, Debug)]
+pub struct KuboStore {
+    client: Client,
+    base: Url,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct BlockPut {
+    key: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct PinChange {
+    pins: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct PinList {
+    keys: std::collections::BTreeMap<String, Value>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct NodeVersion {
+    version: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Refusal {
+    message: String,
+}
+
+impl KuboStore {
+    /// The node whose RPC is at `url`, such as `http://127.0.0.1:5001`. Nothing is sent yet: [`version`](Self::version) asks
+    /// whether it is there.
+    ///
+    /// The RPC has no authentication of its own: let it listen on loopback or inside the hospital's network only.
+    ///
+    /// # Errors
+    /// [`StoreError::Url`] for anything but `http://HOST[:PORT]`.
+    pub fn new(url: &str) -> Result<Self, StoreError> {
+        let refuse = |reason| StoreError::Url { url: url.to_owned(), reason };
+        let base = Url::parse(url).map_err(|_| refuse("it is not a URL"))?;
+        if base.scheme() != "http" {
+            return Err(refuse("Kubo's RPC speaks plain http"));
+        }
+        if !base.username().is_empty() || base.password().is_some() {
+            return Err(refuse("it must not hold a user name or a password"));
+        }
+        if !matches!(base.path(), "" | "/") || base.query().is_some() || base.fragment().is_some() {
+            return Err(refuse("it must have no path, query or fragment"));
+        }
+        let client = Client::builder()
+            .connect_timeout(PRESENCE)
+            .redirect(redirect::Policy::none())
+            .no_proxy()
+            .build()
+            .map_err(|_| refuse("no HTTP client could be made"))?;
+        Ok(Self { client, base })
+    }
+
+    /// The node's Kubo version, such as `0.41.0`.
+    ///
+    /// # Errors
+    /// [`StoreError::Unreachable`] if nobody answers; [`StoreError::Refused`] or [`StoreError::BadAnswer`] if it is not Kubo.
+    pub async fn version(&self) -> Result<String, StoreError> {
+        let answer: NodeVersion = self.ask("version", &[], None).await?;
+        Ok(printable(&answer.version))
+    }
+
+    /// Whether the node fsyncs each block before it answers. Kubo's default is not to: after a power cut, blocks that it had
+    /// accepted may be gone. Set `sync` of the `flatfs` mount in `Datastore.Spec` to `true` and restart it.
+    ///
+    /// # Errors
+    /// As [`version`](Self::version).
+    pub async fn is_synced(&self) -> Result<bool, StoreError> {
+        let config: Value = self.ask("config/show", &[], None).await?;
+        Ok(every_flatfs_syncs(&config["Datastore"]["Spec"]))
+    }
+
+    fn bad_answer(&self, call: &'static str, reason: impl Into<String>) -> StoreError {
+        StoreError::BadAnswer { url: self.base.to_string(), call, reason: reason.into() }
+    }
+
+    fn unreachable(&self, error: &reqwest::Error) -> StoreError {
+        let mut reason = if error.is_timeout() { "no answer in time" } else { "connection failed" }.to_owned();
+        let mut source = error.source();
+        while let Some(error) = source {
+            reason = error.to_string();
+            source = error.source();
+        }
+        StoreError::Unreachable { url: self.base.to_string(), reason: printable(&reason) }
+    }
+
+    async fn send(
+        &self,
+        call: &'static str,
+        arguments: &[(&str, &str)],
+        block: Option<&[u8]>,
+    ) -> Result<Response, StoreError> {
+        let mut url = self.base.clone();
+        url.set_path(&format!("/api/v0/{call}"));
+        url.query_pairs_mut().extend_pairs(arguments).append_pair("offline", "true");
+        let patience = match call {
+            "version" => PRESENCE,
+            "pin/add" => PIN,
+            _ => CALL,
+        };
+        let mut request = self.client.post(url).timeout(patience);
+        if let Some(block) = block {
+            request = request.multipart(Form::new().part("data", Part::bytes(block.to_vec()).file_name("data")));
+        }
+        let response = request.send().await.map_err(|error| self.unreachable(&error))?;
+        let status = response.status();
+        if status.is_success() {
+            return Ok(response);
+        }
+        let message = self.read_some(response, MAX_MESSAGE_BYTES).await.unwrap_or_default();
+        let message = match serde_json::from_slice::<Refusal>(&message) {
+            Ok(refusal) => refusal.message,
+            Err(_) => String::from_utf8_lossy(&message).into_owned(),
+        };
+        if message.contains("no space left on device") || message.contains("disk quota exceeded") {
+            return Err(StoreError::DiskFull { path: self.base.as_str().into() });
+        }
+        let message = printable(&message);
+        Err(StoreError::Refused { url: self.base.to_string(), call, status: status.as_u16(), message })
+    }
+
+    /// Asks for JSON.
+    async fn ask<T: DeserializeOwned>(
+        &self,
+        call: &'static str,
+        arguments: &[(&str, &str)],
+        block: Option<&[u8]>,
+    ) -> Result<T, StoreError> {
+        let response = self.send(call, arguments, block).await?;
+        let bytes = self.read_some(response, MAX_ANSWER_BYTES).await?;
+        if bytes.len() > MAX_ANSWER_BYTES {
+            return Err(self.bad_answer(call, format!("more than {MAX_ANSWER_BYTES} bytes")));
+        }
+        serde_json::from_slice(&bytes).map_err(|error| self.bad_answer(call, printable(&error.to_string())))
+    }
+
+    /// The body; of one that is longer than `limit`, more than that and not all of it.
+    async fn read_some(&self, mut response: Response, limit: usize) -> Result<Vec<u8>, StoreError> {
+        let mut bytes = Vec::new();
+        while bytes.len() <= limit {
+            match response.chunk().await {
+                Ok(Some(chunk)) => bytes.extend_from_slice(&chunk),
+                Ok(None) => break,
+                Err(error) => return Err(self.unreachable(&error)),
+            }
+        }
+        Ok(bytes)
+    }
+
+    fn parse(&self, call: &'static str, cid: &str) -> Result<Cid, StoreError> {
+        cid.parse().map_err(|_| self.bad_answer(call, format!("`{}` is not a CID", printable(cid))))
+    }
+
+    /// Kubo tells a missing block from other refusals by its message alone.
+    fn missing(error: StoreError, cid: &Cid) -> StoreError {
+        match error {
+            StoreError::Refused { message, .. }
+                if message.contains("not found") || message.contains("could not find") =>
+            {
+                StoreError::NotFound(*cid)
+            }
+            other => other,
+        }
+    }
+}
+
+impl Blockstore for KuboStore {
+    fn put<'a>(&'a self, codec: Codec, bytes: &'a [u8]) -> StoreFuture<'a, Cid> {
+        async move {
+            let cid = super::address(codec, bytes)?;
+            let codec = match codec {
+                Codec::Raw => "raw",
+                Codec::DagCbor => "dag-cbor",
+            };
+            let call = "block/put";
+            let answer: BlockPut =
+                self.ask(call, &[("cid-codec", codec), ("mhtype", "sha2-256"), ("pin", "false")], Some(bytes)).await?;
+            let stored = self.parse(call, &answer.key)?;
+            if stored != cid {
+                return Err(self.bad_answer(call, format!("it stored {stored} and not {cid}")));
+            }
+            Ok(cid)
+        }
+        .boxed()
+    }
+
+    fn get<'a>(&'a self, cid: &'a Cid) -> StoreFuture<'a, Vec<u8>> {
+        async move {
+            codec_of(cid)?;
+            let response = self
+                .send("block/get", &[("arg", &cid.to_string())], None)
+                .await
+                .map_err(|error| Self::missing(error, cid))?;
+            let bytes = self.read_some(response, MAX_BLOCK_BYTES).await?;
+            verify_block(cid, &bytes)?;
+            Ok(bytes)
+        }
+        .boxed()
+    }
+
+    fn has<'a>(&'a self, cid: &'a Cid) -> StoreFuture<'a, bool> {
+        async move {
+            codec_of(cid)?;
+            let stat: Result<Value, StoreError> = self.ask("block/stat", &[("arg", &cid.to_string())], None).await;
+            match stat.map_err(|error| Self::missing(error, cid)) {
+                Ok(_) => Ok(true),
+                Err(error) if error.is_not_found() => Ok(false),
+                Err(error) => Err(error),
+            }
+        }
+        .boxed()
+    }
+
+    fn pin<'a>(&'a self, cid: &'a Cid) -> StoreFuture<'a, ()> {
+        async move {
+            walk(self, cid, &DagLimits::default()).await?;
+            let call = "pin/add";
+            let answer: PinChange = self
+                .ask(call, &[("arg", &cid.to_string()), ("recursive", "true")], None)
+                .await
+                .map_err(|error| Self::missing(error, cid))?;
+            for pinned in &answer.pins {
+                if self.parse(call, pinned)? == *cid {
+                    return Ok(());
+                }
+            }
+            Err(self.bad_answer(call, format!("it did not pin {cid}")))
+        }
+        .boxed()
+    }
+
+    fn unpin<'a>(&'a self, cid: &'a Cid) -> StoreFuture<'a, ()> {
+        async move {
+            codec_of(cid)?;
+            let removed: Result<PinChange, StoreError> =
+                self.ask("pin/rm", &[("arg", &cid.to_string()), ("recursive", "true")], None).await;
+            match removed {
+                Ok(_) => Ok(()),
+                Err(StoreError::Refused { message, .. }) if message.contains("not pinned") => {
+                    Err(StoreError::NotPinned(*cid))
+                }
+                Err(error) => Err(error),
+            }
+        }
+        .boxed()
+    }
+
+    /// Pins of other kinds of CID (files added by other programs) are left out.
+    fn pins(&self) -> StoreFuture<'_, BTreeSet<Cid>> {
+        async move {
+            let call = "pin/ls";
+            let list: PinList = self.ask(call, &[("type", "recursive")], None).await?;
+            let mut pins = BTreeSet::new();
+            for key in list.keys.keys() {
+                let cid = self.parse(call, key)?;
+                if codec_of(&cid).is_ok() {
+                    pins.insert(cid);
+                }
+            }
+            Ok(pins)
+        }
+        .boxed()
+    }
+}
+
+/// `Datastore.Spec` is a tree of stores; those of type `flatfs` say whether they fsync.
+fn every_flatfs_syncs(spec: &Value) -> bool {
+    let mut found = false;
+    let mut stack = vec![spec];
+    while let Some(store) = stack.pop() {
+        if store["type"] == "flatfs" {
+            found = true;
+            if store["sync"] != true {
+                return false;
+            }
+        }
+        stack.extend(store["mounts"].as_array().into_iter().flatten());
+        stack.extend(store.get("child"));
+    }
+    found
+}
+
+/// Text from outside, fit for a terminal and a log.
+fn printable(text: &str) -> String {
+    text.chars().take(MAX_SHOWN).map(|c| if c.is_control() { ' ' } else { c }).collect::<String>().trim().to_owned()
+}

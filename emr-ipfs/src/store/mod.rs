@@ -1,0 +1,24 @@
+//! The backends, one file each.
+
+mod disk;
+mod kubo;
+
+pub use disk::DiskStore;
+pub use kubo::KuboStore;
+
+use cid::Cid;
+use emr_core::cid::{Codec, MAX_BLOCK_BYTES, cid_of};
+
+use crate::{StoreError, dag};
+
+/// What every `put` checks before it stores anything.
+fn address(codec: Codec, bytes: &[u8]) -> Result<Cid, StoreError> {
+    if bytes.len() > MAX_BLOCK_BYTES {
+        return Err(StoreError::TooLarge { len: bytes.len(), max: MAX_BLOCK_BYTES });
+    }
+    let cid = cid_of(codec, bytes);
+    if codec == Codec::DagCbor {
+        dag::links(&cid, bytes)?;
+    }
+    Ok(cid)
+}

@@ -1,6 +1,8 @@
 //! Baby Jubjub: the twisted Edwards curve `a x^2 + y^2 = 1 + d x^2 y^2` over BN254's scalar field, with circomlib's
 //! parameters (EIP-2494). `a` is a square and `d` is not, so the addition law is complete.
 
+use std::ops::{Add, Mul, Neg};
+
 use crypto_bigint::{NonZero, U256, modular::ConstMontyParams as _};
 use halo2curves::ff::Field;
 use subtle::{Choice, ConditionallySelectable};
@@ -115,18 +117,33 @@ impl Point {
         self.y
     }
 
-    /// `-self`.
-    pub fn neg(self) -> Self {
+    /// Whether the point is in the subgroup of prime order and is not the identity.
+    pub fn has_prime_order(self) -> bool {
+        // ORDER · P = (ORDER - 1) · P + P; a `Scalar` cannot hold ORDER itself.
+        let last = Scalar(ORDER.wrapping_sub(&U256::ONE));
+        self != Self::IDENTITY && self * &last == -self
+    }
+}
+
+impl Neg for Point {
+    type Output = Self;
+    fn neg(self) -> Self {
         Self { x: -self.x, y: self.y }
     }
+}
 
-    /// `self + other`, by the complete law.
-    pub fn add(self, other: Self) -> Self {
+/// The complete law.
+impl Add for Point {
+    type Output = Self;
+    fn add(self, other: Self) -> Self {
         Projective::from(self).add(&Projective::from(other)).to_affine()
     }
+}
 
-    /// `scalar · self`, in time that does not depend on the scalar.
-    pub fn mul(self, scalar: &Scalar) -> Self {
+/// In time that does not depend on the scalar.
+impl Mul<&Scalar> for Point {
+    type Output = Self;
+    fn mul(self, scalar: &Scalar) -> Self {
         let base = Projective::from(self);
         let bytes = zeroize::Zeroizing::new(scalar.to_bytes());
         let mut sum = Projective::from(Self::IDENTITY);
@@ -136,13 +153,6 @@ impl Point {
             sum = Projective::conditional_select(&doubled, &doubled.add(&base), Choice::from(bit));
         }
         sum.to_affine()
-    }
-
-    /// Whether the point is in the subgroup of prime order and is not the identity.
-    pub fn has_prime_order(self) -> bool {
-        // ORDER · P = (ORDER - 1) · P + P; a `Scalar` cannot hold ORDER itself.
-        let last = Scalar(ORDER.wrapping_sub(&U256::ONE));
-        self != Self::IDENTITY && self.mul(&last) == self.neg()
     }
 }
 
@@ -225,7 +235,7 @@ mod tests {
         let order_two = Point::new(Fr::ZERO, -Fr::ONE);
         assert_eq!(order_two.map(Point::has_prime_order), Some(false));
         assert!(!Point::IDENTITY.has_prime_order());
-        assert_eq!(order_two.map(|p| p.add(Point::BASE).has_prime_order()), Some(false));
+        assert_eq!(order_two.map(|p| (p + Point::BASE).has_prime_order()), Some(false));
     }
 
     /// EIP-2494, test vectors 2 and 3 (addition and doubling).
@@ -240,10 +250,10 @@ mod tests {
             decimal("20819045374670962167435360035096875258406992893633759881276124905556507972311"),
         );
         let (Some(p), Some(q)) = (p, q) else { panic!("the vectors are on the curve") };
-        let sum = p.add(q);
+        let sum = p + q;
         assert_eq!(sum.x(), decimal("7916061937171219682591368294088513039687205273691143098332585753343424131937"));
         assert_eq!(sum.y(), decimal("14035240266687799601661095864649209771790948434046947201833777492504781204499"));
-        let doubled = p.add(p);
+        let doubled = p + p;
         assert_eq!(
             doubled.x(),
             decimal("6890855772600357754907169075114257697580319025794532037257385534741338397365")
@@ -258,12 +268,12 @@ mod tests {
             let (a, b) = (wide(a), wide(b));
             let one = Scalar(U256::ONE);
             let sum = a.mul_add(one, b);
-            prop_assert_eq!(Point::BASE.mul(&a).add(Point::BASE.mul(&b)), Point::BASE.mul(&sum));
-            prop_assert_eq!(Point::BASE.mul(&a).mul(&b), Point::BASE.mul(&a.mul_add(b, Scalar(U256::ZERO))));
-            let eighth = Point::BASE.mul(&a).mul(&Scalar::inverse_of_cofactor());
-            let doubled = eighth.add(eighth);
-            let quadrupled = doubled.add(doubled);
-            prop_assert_eq!(quadrupled.add(quadrupled), Point::BASE.mul(&a));
+            prop_assert_eq!(Point::BASE * &a + Point::BASE * &b, Point::BASE * &sum);
+            prop_assert_eq!(Point::BASE * &a * &b, Point::BASE * &a.mul_add(b, Scalar(U256::ZERO)));
+            let eighth = Point::BASE * &a * &Scalar::inverse_of_cofactor();
+            let doubled = eighth + eighth;
+            let quadrupled = doubled + doubled;
+            prop_assert_eq!(quadrupled + quadrupled, Point::BASE * &a);
         }
     }
 }

@@ -56,7 +56,7 @@ impl SigningKey {
         let scalar = Scalar::reduce_wide(&sha512(&[b"emr/rollup/key/v1", seed]));
         let mut prefix = [0; 32];
         prefix.copy_from_slice(&sha512(&[b"emr/rollup/nonce/v1", seed])[..32]);
-        Self { scalar, prefix, public: PublicKey(Point::BASE.mul(&scalar)) }
+        Self { scalar, prefix, public: PublicKey(Point::BASE * &scalar) }
     }
 
     /// The verifying key.
@@ -66,7 +66,7 @@ impl SigningKey {
 
     /// `Q = (8^-1 mod l) · A`, which the owner submits on L1; the contract stores `8Q = A`.
     pub fn registration_point(&self) -> Point {
-        self.public.0.mul(&Scalar::inverse_of_cofactor())
+        self.public.0 * &Scalar::inverse_of_cofactor()
     }
 
     /// Signs a message element. Deterministic.
@@ -74,7 +74,7 @@ impl SigningKey {
         let (x, y, m) =
             (field::to_bytes(&self.public.x()), field::to_bytes(&self.public.y()), field::to_bytes(&message));
         let nonce = Zeroizing::new(Scalar::reduce_wide(&sha512(&[b"emr/rollup/r/v1", &self.prefix, &x, &y, &m])));
-        let r = Point::BASE.mul(&nonce);
+        let r = Point::BASE * &nonce;
         let challenge = Scalar::from_element(&challenge(r, self.public, message));
         Signature { r, s: challenge.mul_add(self.scalar, *nonce) }
     }
@@ -127,8 +127,8 @@ impl PublicKey {
     /// [`SignatureError::Invalid`].
     pub fn verify(&self, message: Fr, signature: &Signature) -> Result<(), SignatureError> {
         let challenge = Scalar::from_element(&challenge(signature.r, *self, message));
-        let expected = signature.r.add(self.0.mul(&challenge));
-        (Point::BASE.mul(&signature.s) == expected).then_some(()).ok_or(SignatureError::Invalid)
+        let expected = signature.r + self.0 * &challenge;
+        (Point::BASE * &signature.s == expected).then_some(()).ok_or(SignatureError::Invalid)
     }
 }
 
@@ -180,9 +180,9 @@ mod tests {
     fn the_registration_point_is_an_eighth_of_the_key() {
         let key = SigningKey::from_seed(&[7; 32]);
         let q = key.registration_point();
-        let (q2, q4) = (q.add(q), q.add(q).add(q.add(q)));
+        let (q2, q4) = (q + q, q + q + q + q);
         assert_ne!(q2, q4);
-        assert_eq!(q4.add(q4), key.public().point());
+        assert_eq!(q4 + q4, key.public().point());
         assert!(PublicKey::new(key.public().point()).is_ok());
     }
 

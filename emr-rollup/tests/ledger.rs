@@ -1,0 +1,273 @@
+//! The ledger: honest histories, derivation from batch data, and the rules seen from outside.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod scenario;
+
+use emr_core::{Class, ClassMask, RecordStatus, Rights};
+use emr_rollup::{
+    batch::PushError,
+    data::CircuitVersion,
+    field::Fr,
+    leaf::{RecordLeaf, extend_head},
+    operation::{Operation, SignedOperation},
+    signature::SigningKey,
+    state::StateTrees,
+    statement::{Clause, check_batch},
+};
+use scenario::*;
+
+fn refusal(batch: &mut emr_rollup::batch::Batch<emr_rollup::batch::Open>, operation: &SignedOperation) -> Clause {
+    match batch.push(operation) {
+        Err(PushError::Refused(violation)) => violation.clause,
+        other => panic!("expected a refusal, got {other:?}"),
+    }
+}
+
+fn re_sign(signed: SignedOperation, change: impl FnOnce(&mut Operation)) -> SignedOperation {
+    let mut operation = signed.operation;
+    change(&mut operation);
+    operation.sign(domain(), &key(operation.signer.get()), signed.authority)
+}
+
+#[test]
+fn an_honest_batch_satisfies_the_statement_at_both_depths() {
+    for version in [SMALL, CircuitVersion::V1] {
+        let (witness, public) = honest(version);
+        assert_eq!(check_batch(&witness, &public), Ok(()));
+    }
+}
+
+#[test]
+fn state_is_derived_from_batch_data_alone() {
+    let mut batch = open(CircuitVersion::V1);
+    for operation in operations(&CircuitVersion::V1) {
+        batch.push(&operation).unwrap();
+    }
+    let (sealed, ledger) = batch.seal();
+    let mut trees = StateTrees::genesis(CircuitVersion::V1);
+    assert_eq!(trees.root(), sealed.public().pre);
+    trees.apply(sealed.data()).unwrap();
+    assert_eq!(trees.root(), sealed.public().post);
+    let audit = &ledger.patient(account(PATIENT)).unwrap().audit;
+    assert_eq!(audit.len(), 8);
+    let head = audit.iter().fold(Fr::from(0), |head, entry| extend_head(head, entry.hash()));
+    assert_eq!(head, ledger.medical(account(PATIENT)).unwrap().audit_head);
+    assert_eq!(ledger.medical(account(PATIENT)).unwrap().key_directory, Fr::from(93));
+}
+
+#[test]
+fn batch_data_with_an_unknown_leaf_is_refused() {
+    let (batch, _) = open(SMALL).seal();
+    let mut data = batch.data().clone();
+    data.d2.push([Fr::from(9 << 18 | 1 << 16), Fr::from(1), Fr::from(1), Fr::from(0)]);
+    assert!(StateTrees::genesis(SMALL).apply(&data).is_err());
+    data.d2[0][0] = Fr::from(PATIENT << 18);
+    assert!(StateTrees::genesis(SMALL).apply(&data).is_err());
+}
+
+#[test]
+fn operations_cannot_be_replayed_or_moved_to_another_rollup() {
+    let mut batch = open(SMALL);
+    let operations = operations(&SMALL);
+    for operation in &operations {
+        batch.push(operation).unwrap();
+        if batch.len() < 4 + SMALL.max_l2 {
+            assert!(batch.push(operation).is_err(), "replayed");
+        }
+    }
+    let mut batch = open(SMALL);
+    let elsewhere =
+        operations[0].operation.sign(emr_rollup::operation::Domain::new(1, [0x11; 20]), &key(PATIENT), None);
+    assert_eq!(refusal(&mut batch, &elsewhere), Clause::C3);
+}
+
+#[test]
+fn nobody_but_the_patient_grants_or_revokes() {
+    let slot = first_slot(&SMALL);
+    let mut batch = open(SMALL);
+    let operation = sign(DOCTOR, set_grant(slot, grant(DOCTOR, Rights::READ, ClassMask::ALL, 1), 0, 1), None, 1);
+    assert_eq!(refusal(&mut batch, &operation), Clause::C2);
+    batch.push(&operations(&SMALL)[0]).unwrap();
+    assert_eq!(refusal(&mut batch, &sign(DOCTOR, revoke(slot, 1, 91, 2), None, 2)), Clause::C2);
+    let forged = sign(PATIENT, set_grant(slot + 1, grant(DOCTOR, Rights::READ, ClassMask::ALL, 1), 91, 1), None, 1)
+        .operation
+        .sign(domain(), &key(DOCTOR), None);
+    assert_eq!(refusal(&mut batch, &forged), Clause::C3);
+}
+
+#[test]
+fn grants_have_no_emergency_right_and_no_break_glass_slot() {
+    let slot = first_slot(&SMALL);
+    let mut batch = open(SMALL);
+    let emergency = grant(DOCTOR, Rights::EMERGENCY, ClassMask::ALL, 1);
+    assert_eq!(refusal(&mut batch, &sign(PATIENT, set_grant(slot, emergency, 0, 1), None, 1)), Clause::C9);
+    let reserved = grant(DOCTOR, Rights::READ, ClassMask::ALL, 1);
+    assert_eq!(refusal(&mut batch, &sign(PATIENT, set_grant(slot - 1, reserved, 0, 1), None, 1)), Clause::C9);
+}
+
+#[test]
+fn a_stale_directory_stops_a_grant_but_not_a_revocation() {
+    let slot = first_slot(&SMALL);
+    let mut batch = open(SMALL);
+    batch.push(&operations(&SMALL)[0]).unwrap();
+    let stale = sign(PATIENT, set_grant(slot + 1, grant(STRANGER, Rights::READ, ClassMask::ALL, 1), 5, 6), None, 1);
+    assert_eq!(refusal(&mut batch, &stale), Clause::C8);
+    batch.push(&sign(PATIENT, revoke(slot, 1, 5, 6), None, 2)).unwrap();
+    let (_, ledger) = batch.seal();
+    let patient = ledger.patient(account(PATIENT)).unwrap();
+    assert_eq!(patient.grants.values().next().unwrap().rights, Rights::NONE);
+    assert_eq!(ledger.medical(account(PATIENT)).unwrap().key_directory, Fr::from(91));
+}
+
+#[test]
+fn a_revocation_outlives_every_grant_signed_before_it() {
+    let slot = first_slot(&SMALL);
+    let mut batch = open(SMALL);
+    // Signed and never sent; the patient knows that she signed version 3.
+    let pending: Vec<_> = (1..=3)
+        .map(|v| sign(PATIENT, set_grant(slot, grant(STRANGER, Rights::READ, ClassMask::ALL, v), 0, 0), None, v))
+        .collect();
+    batch.push(&sign(PATIENT, revoke(slot, 3, 0, 0), None, 9)).unwrap();
+    for late in &pending {
+        assert_eq!(refusal(&mut batch, late), Clause::C8);
+    }
+    assert_eq!(refusal(&mut batch, &sign(PATIENT, revoke(slot, 3, 0, 0), None, 10)), Clause::C8);
+}
+
+#[test]
+fn writing_needs_a_live_write_grant_over_both_classes() {
+    let slot = first_slot(&SMALL);
+    let with = |leaf, class: Class, authority: Option<u64>, signer: u64| {
+        let mut batch = open(SMALL);
+        batch.push(&sign(PATIENT, set_grant(slot, leaf, 0, 1), None, 1)).unwrap();
+        let mut leaf = record(class, signer, 1, 1);
+        leaf.author = account(signer);
+        match batch.push(&sign(signer, put(0, 0, leaf), authority, 2)) {
+            Ok(()) => None,
+            Err(PushError::Refused(violation)) => Some(violation.clause),
+            Err(PushError::Full) => panic!("full"),
+            Err(other) => panic!("{other}"),
+        }
+    };
+    let laboratory = ClassMask::from(Class::Laboratory);
+    let write = grant(HOSPITAL, Rights::WRITE, laboratory, 1);
+    assert_eq!(with(write, Class::Laboratory, Some(slot), DOCTOR), None);
+    assert_eq!(with(write, Class::Summary, Some(slot), DOCTOR), Some(Clause::C7));
+    assert_eq!(with(write, Class::Laboratory, Some(slot), STRANGER), Some(Clause::C7));
+    assert_eq!(with(write, Class::Laboratory, Some(slot + 1), DOCTOR), Some(Clause::C7));
+    assert_eq!(with(write, Class::Laboratory, None, DOCTOR), Some(Clause::C6));
+    assert_eq!(with(write, Class::Laboratory, Some(slot), HOSPITAL), Some(Clause::C2));
+    let read = grant(HOSPITAL, Rights::READ, laboratory, 1);
+    assert_eq!(with(read, Class::Laboratory, Some(slot), DOCTOR), Some(Clause::C7));
+    let expired = emr_rollup::leaf::GrantLeaf { not_after: time(TIME - 1), ..write };
+    assert_eq!(with(expired, Class::Laboratory, Some(slot), DOCTOR), Some(Clause::C7));
+    let last_second = emr_rollup::leaf::GrantLeaf { not_after: time(TIME), ..write };
+    assert_eq!(with(last_second, Class::Laboratory, Some(slot), DOCTOR), None);
+}
+
+#[test]
+fn an_author_cannot_be_impersonated_and_custody_cannot_be_taken() {
+    let slot = first_slot(&SMALL);
+    let mut batch = open(SMALL);
+    batch.push(&operations(&SMALL)[0]).unwrap();
+    let other_author = record(Class::Summary, STRANGER, 1, 1);
+    assert_eq!(refusal(&mut batch, &sign(DOCTOR, put(0, 0, other_author), Some(slot), 2)), Clause::C9);
+    batch.push(&sign(DOCTOR, put(0, 0, record(Class::Summary, DOCTOR, 1, 1)), Some(slot), 3)).unwrap();
+    let moved = RecordLeaf { custodian: Some(account(STRANGER)), ..record(Class::Summary, DOCTOR, 2, 2) };
+    assert_eq!(refusal(&mut batch, &sign(DOCTOR, put(0, 1, moved), Some(slot), 4)), Clause::C9);
+    let skipped = record(Class::Summary, DOCTOR, 3, 2);
+    assert_eq!(refusal(&mut batch, &sign(DOCTOR, put(0, 1, skipped), Some(slot), 5)), Clause::C9);
+}
+
+#[test]
+fn a_deleted_record_stays_deleted() {
+    let mut batch = open(SMALL);
+    for operation in &operations(&SMALL)[..6] {
+        batch.push(operation).unwrap();
+    }
+    let back = record(Class::Laboratory, PATIENT, 2, 3);
+    assert_eq!(refusal(&mut batch, &sign(PATIENT, put(1, 2, back), None, 9)), Clause::C8);
+    let tombstone = |signer: u64, revision: u64, authority| {
+        let leaf = RecordLeaf { status: RecordStatus::Tombstone, ..record(Class::Encounter, DOCTOR, 2, revision) };
+        let leaf = RecordLeaf { authored: Fr::from(502), stored: Fr::from(602), ..leaf };
+        let slot = emr_core::RecordSlot::new(0).unwrap();
+        let expected = emr_core::Revision::new(revision - 1).unwrap();
+        sign(signer, emr_rollup::operation::Action::Tombstone { slot, expected, leaf }, authority, 11)
+    };
+    assert_eq!(refusal(&mut batch, &tombstone(STRANGER, 3, Some(first_slot(&SMALL)))), Clause::C7);
+    assert_eq!(refusal(&mut batch, &tombstone(DOCTOR, 4, Some(first_slot(&SMALL)))), Clause::C8);
+    batch.push(&tombstone(DOCTOR, 3, Some(first_slot(&SMALL)))).unwrap();
+}
+
+#[test]
+fn messages_lapse_with_time_and_epoch() {
+    let operation = operations(&SMALL)[0];
+    let mut batch = open(SMALL);
+    let late = re_sign(operation, |o| o.valid_until = time(TIME - 1));
+    assert_eq!(refusal(&mut batch, &late), Clause::C4);
+    let too_long = re_sign(operation, |o| o.valid_until = time(TIME + 7 * 86_400 + 1));
+    assert_eq!(refusal(&mut batch, &too_long), Clause::C4);
+    for change in [
+        |o: &mut Operation| o.signer_epoch = o.signer_epoch.next().unwrap(),
+        |o: &mut Operation| {
+            o.patient_epoch = o.patient_epoch.next().unwrap();
+        },
+    ] {
+        assert_eq!(refusal(&mut batch, &re_sign(operation, change)), Clause::C4);
+    }
+}
+
+#[test]
+fn access_is_requested_within_a_live_grant_only() {
+    let slot = first_slot(&SMALL);
+    let mut batch = open(SMALL);
+    for operation in &operations(&SMALL)[..2] {
+        batch.push(operation).unwrap();
+    }
+    assert_eq!(refusal(&mut batch, &sign(STRANGER, request(slot, 0, Class::Summary), None, 3)), Clause::C7);
+    assert_eq!(refusal(&mut batch, &sign(STRANGER, request(slot + 1, 0, Class::Imaging), None, 3)), Clause::C7);
+    assert_eq!(refusal(&mut batch, &sign(STRANGER, request(slot + 1, 1, Class::Summary), None, 3)), Clause::C8);
+    assert_eq!(refusal(&mut batch, &sign(STRANGER, request(slot + 2, 0, Class::Summary), None, 3)), Clause::C7);
+    batch.push(&sign(STRANGER, request(slot + 1, 0, Class::Summary), None, 3)).unwrap();
+    // The doctor reads through his hospital's grant.
+    batch.push(&sign(DOCTOR, request(slot, 0, Class::Genetics), None, 4)).unwrap();
+}
+
+#[test]
+fn an_account_is_registered_once() {
+    let mut batch = open(SMALL);
+    let thief = emr_rollup::registration::Registration {
+        key: SigningKey::from_seed(&[99; 32]).public(),
+        ..registrations()[3].clone()
+    };
+    batch.push_registration(&thief).unwrap();
+    batch.push(&operations(&SMALL)[0]).unwrap();
+    assert_eq!(batch.push_registration(&registrations()[0]), Err(PushError::Full));
+    let (sealed, ledger) = batch.seal();
+    assert_eq!(ledger.identity(account(PATIENT)).unwrap().key, key(PATIENT).public());
+    assert_eq!(check_batch(sealed.witness(), sealed.public()), Ok(()));
+}
+
+/// No public input can be changed under a witness.
+#[test]
+fn every_public_input_is_bound() {
+    type Change = fn(&mut emr_rollup::data::PublicInputs);
+    let changes: [(Change, Clause); 9] = [
+        (|public| public.domain = emr_rollup::operation::Domain::new(1, [0; 20]), Clause::C3),
+        (|public| public.pre += Fr::from(1), Clause::C13),
+        (|public| public.post += Fr::from(1), Clause::C13),
+        // The second operation reads an audit head that the first did not leave.
+        (|public| public.time += 1, Clause::C5),
+        (|public| public.n1 += 1, Clause::C14),
+        (|public| public.n -= 1, Clause::C18),
+        (|public| public.commitment += Fr::from(1), Clause::C15),
+        (|public| public.y1 += Fr::from(1), Clause::C18),
+        (|public| public.y2 += Fr::from(1), Clause::C18),
+    ];
+    let (witness, public) = honest(SMALL);
+    for (change, clause) in changes {
+        let mut other = public;
+        change(&mut other);
+        assert_eq!(check_batch(&witness, &other).map_err(|violation| violation.clause), Err(clause));
+    }
+}

@@ -15,19 +15,18 @@ use std::{
 };
 
 use serde_json::{Value, json};
+use xtask::parts::{PartError, Parts};
 
-/// Version of the npm package `solc`; the same as in `contracts/package.json`.
-const SOLC_VERSION: &str = "0.8.37";
 /// EIP-170.
 const MAX_DEPLOYED_BYTES: usize = 24_576;
 
 /// Why the artefacts could not be built or differ.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ContractsError {
-    #[error("cannot run `{program}` ({source}): install Node 18 or later, which brings `node` and `npm`")]
-    Missing { program: &'static str, source: io::Error },
-    #[error("`npm ci` failed in {0}: it needs the npm registry once, to fetch solc and OpenZeppelin")]
-    Packages(PathBuf),
+    #[error(transparent)]
+    Part(#[from] PartError),
+    #[error("cannot run `node` ({0}): install Node.js 20 or newer")]
+    Node(io::Error),
     #[error("{path}: {source}")]
     File { path: PathBuf, source: io::Error },
     #[error("the compiler did not answer with JSON: {0}")]
@@ -47,16 +46,18 @@ pub(crate) enum ContractsError {
 /// # Errors
 /// [`ContractsError`] if the compiler cannot be had, the sources do not compile, or (with `check`) an artefact differs.
 pub(crate) fn run(root: &Path, check: bool) -> Result<(), ContractsError> {
+    let parts = Parts::open()?;
+    parts.install_solc()?;
     let contracts = root.join("contracts");
-    fetch_packages(&contracts)?;
+    let compiler = Compiler { contracts: &contracts, modules: parts.solc_modules() };
 
-    let mut shipped = compile(&contracts, &["src"], &["src/EmrRollup.sol"], own_settings())?;
+    let mut shipped = compiler.compile(&["src/EmrRollup.sol"], own_settings())?;
     for source in solidity_files(&contracts, "generated")? {
-        shipped.append(&mut compile_one(&contracts, &source)?);
+        shipped.append(&mut compiler.compile_generated(&source)?);
     }
     let tests = solidity_files(&contracts, "test")?;
     let tests: Vec<&str> = tests.iter().map(String::as_str).collect();
-    let test = compile(&contracts, &["test"], &tests, own_settings())?;
+    let test = compiler.compile(&tests, own_settings())?;
 
     let mut files = BTreeMap::new();
     let mut sizes = serde_json::Map::new();
@@ -85,7 +86,6 @@ impl Artifact {
     fn to_json(&self) -> Result<String, ContractsError> {
         pretty(&json!({
             "contractName": self.name,
-            "compiler": format!("solc {SOLC_VERSION}"),
             "deployedSize": self.deployed_size,
             "abi": self.abi,
             "bytecode": format!("0x{}", self.bytecode),
@@ -123,24 +123,6 @@ fn generated_settings() -> Value {
     })
 }
 
-/// Runs `npm ci` unless the pinned compiler is there.
-fn fetch_packages(contracts: &Path) -> Result<(), ContractsError> {
-    let installed = fs::read_to_string(contracts.join("node_modules/solc/package.json"))
-        .ok()
-        .and_then(|text| serde_json::from_str::<Value>(&text).ok());
-    let openzeppelin = contracts.join("node_modules/@openzeppelin/contracts/package.json");
-    if installed.is_some_and(|package| package["version"] == SOLC_VERSION) && openzeppelin.exists() {
-        return Ok(());
-    }
-    let status = Command::new("npm")
-        .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"])
-        .current_dir(contracts)
-        .stdout(Stdio::null())
-        .status()
-        .map_err(|source| ContractsError::Missing { program: "npm", source })?;
-    if status.success() { Ok(()) } else { Err(ContractsError::Packages(contracts.to_owned())) }
-}
-
 /// The Solidity files of a folder, sorted, as paths relative to `contracts`. A folder that does not exist has none.
 fn solidity_files(contracts: &Path, folder: &str) -> Result<Vec<String>, ContractsError> {
     let path = contracts.join(folder);
@@ -158,56 +140,79 @@ fn solidity_files(contracts: &Path, folder: &str) -> Result<Vec<String>, Contrac
     Ok(names.into_iter().collect())
 }
 
-/// Compiles a generated file by itself and names its one contract after the file.
-fn compile_one(contracts: &Path, source: &str) -> Result<Vec<Artifact>, ContractsError> {
-    let mut artifacts = compile(contracts, &[], &[source], generated_settings())?;
-    let stem = Path::new(source).file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-    for artifact in &mut artifacts {
-        artifact.name.clone_from(&stem);
-    }
-    Ok(artifacts)
+/// The pinned compiler. It resolves imports in `contracts` and in the pinned packages, nowhere else.
+struct Compiler<'a> {
+    contracts: &'a Path,
+    /// The `node_modules` folder with solc and OpenZeppelin.
+    modules: PathBuf,
 }
 
-/// Compiles `wanted` files, with all files of `folders` at hand, and returns the contracts of the wanted files that have code.
-fn compile(
-    contracts: &Path,
-    folders: &[&str],
-    wanted: &[&str],
-    mut settings: Value,
-) -> Result<Vec<Artifact>, ContractsError> {
-    let mut paths: BTreeSet<String> = wanted.iter().map(|&path| path.to_owned()).collect();
-    for folder in folders {
-        paths.extend(solidity_files(contracts, folder)?);
+impl Compiler<'_> {
+    /// Compiles a generated file and names its one contract after the file.
+    fn compile_generated(&self, source: &str) -> Result<Vec<Artifact>, ContractsError> {
+        let mut artifacts = self.compile(&[source], generated_settings())?;
+        let stem = Path::new(source).file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+        for artifact in &mut artifacts {
+            artifact.name.clone_from(&stem);
+        }
+        Ok(artifacts)
     }
-    let mut sources = serde_json::Map::new();
-    for name in paths {
-        let path = contracts.join(&name);
-        let content = fs::read_to_string(&path).map_err(|source| ContractsError::File { path, source })?;
-        sources.insert(name, json!({ "content": content }));
-    }
-    settings["evmVersion"] = "cancun".into();
-    settings["metadata"] = json!({ "appendCBOR": false, "bytecodeHash": "none" });
-    settings["outputSelection"] =
-        json!({ "*": { "*": ["abi", "evm.bytecode.object", "evm.deployedBytecode.object"] } });
-    let answer = solc(contracts, &json!({ "language": "Solidity", "sources": sources, "settings": settings }))?;
 
-    let complaints = answer["errors"].as_array().into_iter().flatten();
-    let complaints: Vec<_> = complaints.filter_map(|error| error["formattedMessage"].as_str()).collect();
-    // A warning fails the build too: there is none that would be ours to ignore in generated code either.
-    if !complaints.is_empty() {
-        return Err(ContractsError::Compile(complaints.concat()));
-    }
-    let mut artifacts = Vec::new();
-    for &source in wanted {
-        let compiled = answer["contracts"][source].as_object();
-        let compiled = compiled.ok_or_else(|| ContractsError::Incomplete(source.to_owned()))?;
-        for (name, contract) in compiled {
-            if let Some(artifact) = artifact(name, contract)? {
-                artifacts.push(artifact);
+    /// Compiles files and returns those of their contracts that have code. A warning fails the build like an error.
+    fn compile(&self, files: &[&str], mut settings: Value) -> Result<Vec<Artifact>, ContractsError> {
+        let mut sources = serde_json::Map::new();
+        for &name in files {
+            let path = self.contracts.join(name);
+            let content = fs::read_to_string(&path).map_err(|source| ContractsError::File { path, source })?;
+            sources.insert(name.to_owned(), json!({ "content": content }));
+        }
+        settings["evmVersion"] = "cancun".into();
+        settings["metadata"] = json!({ "appendCBOR": false, "bytecodeHash": "none" });
+        settings["outputSelection"] =
+            json!({ "*": { "*": ["abi", "evm.bytecode.object", "evm.deployedBytecode.object"] } });
+        let answer = self.run(&json!({ "language": "Solidity", "sources": sources, "settings": settings }))?;
+
+        let complaints = answer["errors"].as_array().into_iter().flatten();
+        let complaints: Vec<_> = complaints.filter_map(|error| error["formattedMessage"].as_str()).collect();
+        if !complaints.is_empty() {
+            return Err(ContractsError::Compile(complaints.concat()));
+        }
+        let mut artifacts = Vec::new();
+        for &source in files {
+            let compiled = answer["contracts"][source].as_object();
+            let compiled = compiled.ok_or_else(|| ContractsError::Incomplete(source.to_owned()))?;
+            for (name, contract) in compiled {
+                artifacts.extend(artifact(name, contract)?);
             }
         }
+        Ok(artifacts)
     }
-    Ok(artifacts)
+
+    /// Runs the compiler on standard JSON input.
+    fn run(&self, input: &Value) -> Result<Value, ContractsError> {
+        let temporary = |source| ContractsError::File { path: std::env::temp_dir(), source };
+        // A file, because the compiler's wrapper exits before a pipe has taken more than 64 KiB.
+        let mut answer = tempfile::tempfile().map_err(temporary)?;
+        let mut compiler = Command::new("node")
+            .arg(self.modules.join("solc/solc.js"))
+            .args(["--standard-json", "--base-path", ".", "--include-path"])
+            .arg(&self.modules)
+            .current_dir(self.contracts)
+            .stdin(Stdio::piped())
+            .stdout(answer.try_clone().map_err(temporary)?)
+            .spawn()
+            .map_err(ContractsError::Node)?;
+        let input = serde_json::to_vec(input)?;
+        if let Some(mut stdin) = compiler.stdin.take() {
+            stdin.write_all(&input).map_err(ContractsError::Node)?;
+        }
+        compiler.wait().map_err(ContractsError::Node)?;
+        let mut text = Vec::new();
+        answer.seek(SeekFrom::Start(0)).and_then(|_| answer.read_to_end(&mut text)).map_err(temporary)?;
+        // The wrapper writes a line of its own before the JSON.
+        let start = text.iter().position(|&byte| byte == b'{').unwrap_or(0);
+        Ok(serde_json::from_slice(&text[start..])?)
+    }
 }
 
 /// The artefact of a compiled contract; `None` for interfaces, which have no code.
@@ -224,32 +229,25 @@ fn artifact(name: &str, contract: &Value) -> Result<Option<Artifact>, ContractsE
     if deployed_size > MAX_DEPLOYED_BYTES {
         return Err(ContractsError::TooLarge { contract: name.to_owned(), size: deployed_size });
     }
-    Ok(Some(Artifact { name: name.to_owned(), abi: contract["abi"].clone(), bytecode, deployed_size }))
+    let mut abi = contract["abi"].clone();
+    forget_internal_types(&mut abi);
+    Ok(Some(Artifact { name: name.to_owned(), abi, bytecode, deployed_size }))
 }
 
-/// Runs the compiler on standard JSON input. Imports are resolved in `contracts` and `contracts/node_modules` only.
-fn solc(contracts: &Path, input: &Value) -> Result<Value, ContractsError> {
-    let missing = |source| ContractsError::Missing { program: "node", source };
-    let temporary = |source| ContractsError::File { path: std::env::temp_dir(), source };
-    // A file, because the wrapper exits before a pipe has taken more than 64 KiB.
-    let mut answer = tempfile::tempfile().map_err(temporary)?;
-    let mut compiler = Command::new("node")
-        .args(["node_modules/solc/solc.js", "--standard-json", "--base-path", ".", "--include-path", "node_modules"])
-        .current_dir(contracts)
-        .stdin(Stdio::piped())
-        .stdout(answer.try_clone().map_err(temporary)?)
-        .spawn()
-        .map_err(missing)?;
-    let input = serde_json::to_vec(input)?;
-    if let Some(mut stdin) = compiler.stdin.take() {
-        stdin.write_all(&input).map_err(missing)?;
+/// Drops the names of Solidity's own types (`AccountIndex`, `enum Role`) from an ABI, which binding generators would have to
+/// resolve across files; structs keep theirs.
+fn forget_internal_types(abi: &mut Value) {
+    match abi {
+        Value::Array(items) => items.iter_mut().for_each(forget_internal_types),
+        Value::Object(fields) => {
+            let is_struct = fields.get("type").and_then(Value::as_str).is_some_and(|name| name.starts_with("tuple"));
+            if !is_struct {
+                fields.remove("internalType");
+            }
+            fields.values_mut().for_each(forget_internal_types);
+        }
+        _ => {}
     }
-    compiler.wait().map_err(missing)?;
-    let mut text = Vec::new();
-    answer.seek(SeekFrom::Start(0)).and_then(|_| answer.read_to_end(&mut text)).map_err(temporary)?;
-    // The wrapper writes a line of its own before the JSON.
-    let start = text.iter().position(|&byte| byte == b'{').unwrap_or(0);
-    Ok(serde_json::from_slice(&text[start..])?)
 }
 
 /// Writes the files and removes artefacts whose contract is gone.

@@ -1,0 +1,139 @@
+//! Deployment on development chains.
+//!
+//! Keys come from a locally generated setup: whoever made it can forge proofs. So deployment refuses every chain that is
+//! not a development chain.
+
+use alloy::{
+    network::TransactionBuilder,
+    primitives::{Address, Bytes, U256},
+    providers::Provider,
+    rpc::types::{TransactionReceipt, TransactionRequest},
+    sol_types::SolConstructor,
+};
+
+use crate::{
+    bindings::{EmrRollup, IEmrRollup},
+    embedded::TRANSACTION_GAS_CAP,
+    revert::RollupError,
+    rollup::{Receipt, Rollup},
+};
+
+/// Chains where deployment is allowed: anvil's and Hardhat's 31337, geth's `--dev` 1337.
+pub const DEVELOPMENT_CHAINS: [u64; 2] = [31337, 1337];
+
+/// The greatest size of a contract's code in bytes (EIP-170).
+const CODE_SIZE_LIMIT: usize = 24_576;
+
+/// Deployment failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DeployError {
+    /// The chain is not for development.
+    #[error(
+        "chain {0} is not a development chain ({DEVELOPMENT_CHAINS:?}): the proving setup is generated locally, and whoever \
+         made it can forge proofs, so deploy to a development chain"
+    )]
+    NotADevelopmentChain(u64),
+    /// The chain accepted code that no real chain accepts.
+    #[error("the code of {contract} has {size} bytes; Ethereum allows {CODE_SIZE_LIMIT} (EIP-170)")]
+    CodeTooLarge {
+        /// Which contract.
+        contract: &'static str,
+        /// Bytes.
+        size: usize,
+    },
+    /// A creation did not give a contract.
+    #[error("creating {0} gave no contract: check that its code is complete")]
+    NotCreated(&'static str),
+    /// The node or the contract refused.
+    #[error(transparent)]
+    Rollup(#[from] RollupError),
+}
+
+/// What a deployment fixes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Deployment {
+    /// Creation code of the verifier contract.
+    pub verifier_code: Bytes,
+    /// The circuit version that the verifier belongs to.
+    pub circuit_version: u64,
+    /// Queue entries per batch.
+    pub max_l1: u64,
+    /// L2 operations per batch.
+    pub max_l2: u64,
+    /// State root of the empty state, `H_0(E_24, E_24)`.
+    pub genesis: [u8; 32],
+    /// Who settles.
+    pub sequencer: Address,
+    /// Who admits doctors and hospitals.
+    pub registrar: Address,
+    /// Cost of a registration in wei.
+    pub registration_fee: U256,
+}
+
+/// A fresh deployment.
+#[derive(Clone, Debug)]
+pub struct Deployed<P> {
+    /// The rollup.
+    pub rollup: Rollup<P>,
+    /// The verifier's address.
+    pub verifier: Address,
+    /// Creation of the verifier.
+    pub verifier_receipt: Receipt,
+    /// Creation of the rollup.
+    pub rollup_receipt: Receipt,
+}
+
+/// Deploys verifier and rollup on a development chain; the provider's default signer pays.
+///
+/// # Errors
+/// [`DeployError::NotADevelopmentChain`] before anything is sent; else as its variants say.
+pub async fn deploy<P: Provider>(provider: P, deployment: &Deployment) -> Result<Deployed<P>, DeployError> {
+    let chain_id = provider.get_chain_id().await.map_err(RollupError::from)?;
+    if !DEVELOPMENT_CHAINS.contains(&chain_id) {
+        return Err(DeployError::NotADevelopmentChain(chain_id));
+    }
+    let (verifier, verifier_receipt) = create(&provider, "the verifier", deployment.verifier_code.clone()).await?;
+    let parameters = IEmrRollup::Parameters {
+        verifier,
+        circuitVersion: U256::from(deployment.circuit_version),
+        maxL1: U256::from(deployment.max_l1),
+        maxL2: U256::from(deployment.max_l2),
+        genesis: U256::from_be_bytes(deployment.genesis),
+        sequencer: deployment.sequencer,
+        registrar: deployment.registrar,
+        registrationFee: deployment.registration_fee,
+    };
+    let arguments = EmrRollup::constructorCall { parameters }.abi_encode();
+    let code: Bytes = [&EmrRollup::BYTECODE[..], &arguments].concat().into();
+    let (address, rollup_receipt) = create(&provider, "the rollup", code).await?;
+    let rollup = Rollup::attach(provider, address, rollup_receipt.block_number).await?;
+    Ok(Deployed { rollup, verifier, verifier_receipt, rollup_receipt })
+}
+
+/// Creates a contract and checks that its code is there and not larger than Ethereum allows.
+async fn create<P: Provider>(
+    provider: &P,
+    contract: &'static str,
+    code: Bytes,
+) -> Result<(Address, Receipt), DeployError> {
+    let request = TransactionRequest::default().with_deploy_code(code);
+    let receipt = mine(provider, request).await?;
+    let address = receipt.contract_address.filter(|_| receipt.status()).ok_or(DeployError::NotCreated(contract))?;
+    let size = provider.get_code_at(address).await.map_err(RollupError::from)?.len();
+    match size {
+        0 => Err(DeployError::NotCreated(contract)),
+        1..=CODE_SIZE_LIMIT => Ok((address, Receipt::of(&receipt))),
+        _ => Err(DeployError::CodeTooLarge { contract, size }),
+    }
+}
+
+async fn mine<P: Provider>(provider: &P, request: TransactionRequest) -> Result<TransactionReceipt, RollupError> {
+    // The estimate needs a sender only where the constructor looks at it; ours do not.
+    let needed = provider.estimate_gas(request.clone()).await?;
+    if needed > TRANSACTION_GAS_CAP {
+        return Err(RollupError::TooMuchGas { needed, limit: TRANSACTION_GAS_CAP });
+    }
+    let pending = provider.send_transaction(request.with_gas_limit(needed)).await?;
+    Ok(pending.get_receipt().await?)
+}

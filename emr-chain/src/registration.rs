@@ -1,0 +1,285 @@
+//! What a participant registers on L1, and the signatures that go with it. Pure: nothing here talks to a node.
+
+use alloy::{
+    dyn_abi::Eip712Domain,
+    primitives::{Address, B256, Bytes, U256, aliases::U24},
+    signers::{SignerSync, local::PrivateKeySigner},
+    sol_types::{SolStruct, SolValue, eip712_domain},
+};
+use emr_core::{AccountIndex, Opaque, Role, UnixTime};
+use serde::{Deserialize, Serialize};
+
+use crate::bindings::IRegistry;
+
+mod eip712 {
+    alloy::sol! {
+        /// The message an owner signs; `registerFor` of the contract recomputes its hash.
+        struct Registration {
+            address owner;
+            uint8 role;
+            uint24 org;
+            uint256 qx;
+            uint256 qy;
+            uint256 encryptionCommitment;
+            bytes rsaModulus;
+            bytes rsaSignature;
+            uint256 deadline;
+        }
+    }
+}
+
+/// One deployed rollup: what signatures are bound to, so that they mean nothing on another chain or contract.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct RollupInstance {
+    /// EIP-155 chain id.
+    pub chain_id: u64,
+    /// The contract's address.
+    pub contract: Address,
+}
+
+impl RollupInstance {
+    /// The rollup's domain, a field element in 32 bytes, big-endian: `keccak256(abi.encode(chain id, contract)) >> 8`.
+    pub fn domain(&self) -> [u8; 32] {
+        let words = (U256::from(self.chain_id), self.contract).abi_encode();
+        let digest = U256::from_be_bytes(alloy::primitives::keccak256(words).0);
+        (digest >> 8_usize).to_be_bytes()
+    }
+
+    /// The EIP-712 domain: name "EMR Rollup", version "1", chain id, contract.
+    fn eip712_domain(&self) -> Eip712Domain {
+        eip712_domain! {
+            name: "EMR Rollup",
+            version: "1",
+            chain_id: self.chain_id,
+            verifying_contract: self.contract,
+        }
+    }
+
+    /// What an RSA key signs (RSASSA-PKCS1-v1_5, SHA-256) to prove that the owner of `key = A` holds it. Six words:
+    /// `keccak256("emr/rsa/possession/v1"), domain, owner, A.x, A.y, role`, 192 bytes.
+    ///
+    /// `key` is the rollup key `A` itself, not the `Q` that is submitted.
+    pub fn possession_message(&self, owner: Address, key: CurvePoint, role: Role) -> Vec<u8> {
+        let tag = alloy::primitives::keccak256("emr/rsa/possession/v1");
+        let role = U256::from(role.code());
+        (tag, B256::from(self.domain()), owner, B256::from(key.x), B256::from(key.y), role).abi_encode()
+    }
+}
+
+/// A point of Baby Jubjub, affine. 32 bytes each, big-endian, below the field's modulus.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct CurvePoint {
+    /// Abscissa.
+    pub x: [u8; 32],
+    /// Ordinate.
+    pub y: [u8; 32],
+}
+
+/// An RSA public key with exponent 65537 and the proof that its owner holds the private one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RsaPossession {
+    /// The modulus, big-endian without leading zeros: 256 to 512 bytes, top bit set.
+    pub modulus: Vec<u8>,
+    /// Signature over [`RollupInstance::possession_message`], as long as the modulus.
+    pub signature: Vec<u8>,
+}
+
+/// The commitment to an RSA public key in a doctor's or hospital's identity leaf:
+/// `sha256(uint16 length of e || e || uint16 length of n || n) >> 8`, both numbers big-endian without leading zeros.
+///
+/// The contract computes it for exponent 65537, so for `e = 01 00 01`.
+pub fn rsa_commitment(modulus: &[u8], exponent: &[u8]) -> Opaque {
+    let mut bytes = Vec::with_capacity(4 + exponent.len() + modulus.len());
+    for number in [exponent, modulus] {
+        let length = u16::try_from(number.len()).unwrap_or(u16::MAX);
+        bytes.extend_from_slice(&length.to_be_bytes());
+        bytes.extend_from_slice(number);
+    }
+    Opaque::of(&bytes)
+}
+
+/// What is registered for one owner. The constructors allow only combinations that the contract accepts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Registration {
+    role: Role,
+    org: Option<AccountIndex>,
+    qx: B256,
+    qy: B256,
+    encryption_commitment: Option<Opaque>,
+    rsa_modulus: Bytes,
+    rsa_signature: Bytes,
+}
+
+impl Registration {
+    /// A patient. `q` is her rollup key divided by 8; her encryption key stays off the chain behind `commitment`.
+    pub fn patient(q: CurvePoint, commitment: Opaque) -> Self {
+        Self {
+            role: Role::Patient,
+            org: None,
+            qx: q.x.into(),
+            qy: q.y.into(),
+            encryption_commitment: Some(commitment),
+            rsa_modulus: Bytes::new(),
+            rsa_signature: Bytes::new(),
+        }
+    }
+
+    /// A doctor, who belongs to the hospital `org` if it is given; that hospital must have endorsed the owner.
+    pub fn doctor(q: CurvePoint, org: Option<AccountIndex>, key: RsaPossession) -> Self {
+        Self::proven(Role::Doctor, q, org, key)
+    }
+
+    /// A hospital.
+    pub fn hospital(q: CurvePoint, key: RsaPossession) -> Self {
+        Self::proven(Role::Hospital, q, None, key)
+    }
+
+    fn proven(role: Role, q: CurvePoint, org: Option<AccountIndex>, key: RsaPossession) -> Self {
+        Self {
+            role,
+            org,
+            qx: q.x.into(),
+            qy: q.y.into(),
+            encryption_commitment: None,
+            rsa_modulus: key.modulus.into(),
+            rsa_signature: key.signature.into(),
+        }
+    }
+
+    /// What is registered.
+    pub const fn role(&self) -> Role {
+        self.role
+    }
+
+    /// The hash that the owner signs so that anyone can relay the registration until `deadline` (EIP-712).
+    pub fn signing_hash(&self, instance: &RollupInstance, owner: Address, deadline: UnixTime) -> B256 {
+        let message = eip712::Registration {
+            owner,
+            role: self.role.code(),
+            org: self.org_number(),
+            qx: self.qx.into(),
+            qy: self.qy.into(),
+            encryptionCommitment: self.commitment_number(),
+            rsaModulus: self.rsa_modulus.clone(),
+            rsaSignature: self.rsa_signature.clone(),
+            deadline: U256::from(deadline.get()),
+        };
+        message.eip712_signing_hash(&instance.eip712_domain())
+    }
+
+    /// Signs as the owner, with the key of an externally owned account.
+    ///
+    /// # Errors
+    /// [`alloy::signers::Error`] if the signer fails, which a local key does not.
+    pub fn sign(
+        self,
+        instance: &RollupInstance,
+        key: &PrivateKeySigner,
+        deadline: UnixTime,
+    ) -> Result<SignedRegistration, alloy::signers::Error> {
+        let owner = key.address();
+        let signature = key.sign_hash_sync(&self.signing_hash(instance, owner, deadline))?;
+        Ok(SignedRegistration { registration: self, owner, deadline, signature: signature.as_bytes().into() })
+    }
+
+    fn org_number(&self) -> U24 {
+        self.org.map_or(U24::ZERO, |org| U24::from(org.get()))
+    }
+
+    fn commitment_number(&self) -> U256 {
+        self.encryption_commitment.map_or(U256::ZERO, |commitment| U256::from_be_bytes(commitment.to_be_bytes32()))
+    }
+
+    /// The contract's argument.
+    pub(crate) fn to_abi(&self) -> IRegistry::Registration {
+        IRegistry::Registration {
+            role: self.role.code(),
+            org: self.org_number(),
+            qx: self.qx.into(),
+            qy: self.qy.into(),
+            encryptionCommitment: self.commitment_number(),
+            rsaModulus: self.rsa_modulus.clone(),
+            rsaSignature: self.rsa_signature.clone(),
+        }
+    }
+}
+
+/// A registration that its owner signed and anyone can relay.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignedRegistration {
+    /// What is registered.
+    pub registration: Registration,
+    /// For whom.
+    pub owner: Address,
+    /// Last second at which the contract accepts it.
+    pub deadline: UnixTime,
+    /// 65 bytes `r || s || v` of an externally owned account, or what an ERC-1271 wallet accepts.
+    pub signature: Bytes,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn instance() -> RollupInstance {
+        RollupInstance { chain_id: 31337, contract: Address::repeat_byte(0x11) }
+    }
+
+    /// Computed with Python's hashlib over `0003 010001 0100 || n`, n = 0x80 00.. 01 of 256 bytes.
+    #[test]
+    fn rsa_commitment_vector() {
+        let mut modulus = [0; 256];
+        (modulus[0], modulus[255]) = (0x80, 1);
+        assert_eq!(
+            rsa_commitment(&modulus, &[1, 0, 1]).to_string(),
+            "0x003697c03790f7cad01f6984227b4319ef15e0e02956ceb66708184ea232c4c6"
+        );
+    }
+
+    #[test]
+    fn lengths_keep_exponent_and_modulus_apart() {
+        assert_ne!(rsa_commitment(&[1, 2, 3], &[4]), rsa_commitment(&[2, 3], &[4, 1]));
+    }
+
+    #[test]
+    fn the_signature_covers_every_field() -> Result<(), Box<dyn std::error::Error>> {
+        let q = CurvePoint { x: [1; 32], y: [2; 32] };
+        let key = RsaPossession { modulus: vec![3; 256], signature: vec![4; 256] };
+        let (owner, deadline) = (Address::repeat_byte(5), UnixTime::new(6)?);
+        let signed = Registration::doctor(q, Some(AccountIndex::new(7)?), key);
+        let hash = |registration: &Registration| registration.signing_hash(&instance(), owner, deadline);
+        let base = hash(&signed);
+
+        let changes: [fn(&mut Registration); 7] = [
+            |r| r.role = Role::Hospital,
+            |r| r.org = None,
+            |r| r.qx = B256::ZERO,
+            |r| r.qy = B256::ZERO,
+            |r| r.encryption_commitment = Some(Opaque::of(b"x")),
+            |r| r.rsa_modulus = Bytes::new(),
+            |r| r.rsa_signature = Bytes::new(),
+        ];
+        for change in changes {
+            let mut changed = signed.clone();
+            change(&mut changed);
+            assert_ne!(hash(&changed), base);
+        }
+        assert_ne!(signed.signing_hash(&instance(), Address::ZERO, deadline), base);
+        assert_ne!(signed.signing_hash(&instance(), owner, UnixTime::new(7)?), base);
+        let elsewhere = RollupInstance { chain_id: 1337, ..instance() };
+        assert_ne!(signed.signing_hash(&elsewhere, owner, deadline), base);
+        let other = RollupInstance { contract: Address::ZERO, ..instance() };
+        assert_ne!(signed.signing_hash(&other, owner, deadline), base);
+        Ok(())
+    }
+
+    #[test]
+    fn a_signed_registration_survives_json() -> Result<(), Box<dyn std::error::Error>> {
+        let key = PrivateKeySigner::from_bytes(&B256::repeat_byte(1))?;
+        let registration = Registration::patient(CurvePoint { x: [1; 32], y: [2; 32] }, Opaque::of(b"key"));
+        let signed = registration.sign(&instance(), &key, UnixTime::new(9)?)?;
+        let json = serde_json::to_string(&signed)?;
+        assert_eq!(serde_json::from_str::<SignedRegistration>(&json)?, signed);
+        Ok(())
+    }
+}

@@ -1,0 +1,318 @@
+//! Why a call to the rollup contract failed: its custom errors, each with what to do next.
+
+use alloy::{
+    contract,
+    primitives::{Address, B256, Bytes, U256},
+    providers::PendingTransactionError,
+    sol_types::SolInterface,
+    transports::{RpcError, TransportError},
+};
+
+use crate::bindings::EmrRollup::EmrRollupErrors as Abi;
+
+/// Reading from or writing to the rollup contract failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RollupError {
+    /// The contract refused.
+    #[error(transparent)]
+    Reverted(#[from] Revert),
+    /// The node refused, for a reason that is not the contract's.
+    #[error("the Ethereum node refused: {message} (code {code})")]
+    Node {
+        /// JSON-RPC error code.
+        code: i64,
+        /// What it said.
+        message: String,
+    },
+    /// The node could not be reached.
+    #[error("the Ethereum node cannot be reached: {0}; check that it runs and that its address is right")]
+    Unreachable(String),
+    /// The node answered what a node must not answer.
+    #[error("the Ethereum node's answer makes no sense: {0}; use another node")]
+    Malformed(String),
+    /// There is no rollup at the address.
+    #[error("there is no contract at {address} on chain {chain_id}: check the address and the chain, or deploy first")]
+    NoContract {
+        /// The address.
+        address: Address,
+        /// The node's chain.
+        chain_id: u64,
+    },
+    /// A transaction was mined but failed, and repeating the call does not tell why.
+    #[error("transaction {0} failed without a reason; the state it depended on changed meanwhile: try again")]
+    Failed(B256),
+    /// A transaction is too large for any block.
+    #[error("the transaction needs {needed} gas, more than the {limit} that one transaction may use (EIP-7825)")]
+    TooMuchGas {
+        /// What it needs.
+        needed: u64,
+        /// What is allowed.
+        limit: u64,
+    },
+    /// No event tells an entry that the contract says is in the queue.
+    #[error("the node has no event for queue entry {0}: it prunes logs; use a node that keeps them")]
+    QueueEntryMissing(u64),
+    /// The transaction of a settled batch cannot be read.
+    #[error("the data of batch {number} cannot be read: {why}; use a node that keeps transactions")]
+    BatchData {
+        /// The batch.
+        number: u64,
+        /// What is wrong.
+        why: &'static str,
+    },
+}
+
+impl RollupError {
+    /// The contract's reason, where it refused.
+    pub const fn revert(&self) -> Option<&Revert> {
+        match self {
+            Self::Reverted(revert) => Some(revert),
+            _ => None,
+        }
+    }
+}
+
+impl From<TransportError> for RollupError {
+    fn from(error: TransportError) -> Self {
+        match error {
+            RpcError::ErrorResp(response) => match response.as_revert_data() {
+                Some(data) => Self::Reverted(Revert::decode(&data)),
+                None => Self::Node { code: response.code, message: response.message.into_owned() },
+            },
+            RpcError::Transport(kind) => Self::Unreachable(kind.to_string()),
+            other => Self::Malformed(other.to_string()),
+        }
+    }
+}
+
+impl From<contract::Error> for RollupError {
+    fn from(error: contract::Error) -> Self {
+        match error {
+            contract::Error::TransportError(error) => error.into(),
+            contract::Error::PendingTransactionError(error) => error.into(),
+            other => Self::Malformed(other.to_string()),
+        }
+    }
+}
+
+impl From<PendingTransactionError> for RollupError {
+    fn from(error: PendingTransactionError) -> Self {
+        match error {
+            PendingTransactionError::TransportError(error) => error.into(),
+            other => Self::Unreachable(other.to_string()),
+        }
+    }
+}
+
+/// The contract's reason for refusing, decoded.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Revert {
+    /// The owner has an account.
+    #[error("{owner} is registered already, as account {account}: one account per Ethereum key")]
+    AlreadyRegistered {
+        /// The owner.
+        owner: Address,
+        /// The account.
+        account: u64,
+    },
+    /// No account index is left.
+    #[error("all account indices of this rollup are given out: deploy another")]
+    AccountsExhausted,
+    /// A registration without role.
+    #[error("the registration names no role")]
+    UnknownRole,
+    /// The value sent is not the fee.
+    #[error("registration costs {expected} wei, not {sent}: send exactly the fee")]
+    WrongFee {
+        /// The fee.
+        expected: U256,
+        /// What was sent.
+        sent: U256,
+    },
+    /// A coordinate is not below the modulus.
+    #[error("the rollup key's coordinate {0:#x} is not canonical: derive the key again")]
+    CoordinateNotCanonical(U256),
+    /// The point is not on the curve.
+    #[error("the rollup key is not a point of Baby Jubjub: derive the key again")]
+    PointNotOnCurve,
+    /// The point has low order.
+    #[error("the rollup key has low order and could be forged: derive the key again")]
+    PointOfLowOrder,
+    /// The encryption commitment is out of range or not allowed.
+    #[error("the encryption commitment {0:#x} is not valid: patients give one below 2^248, others none")]
+    InvalidEncryptionCommitment(U256),
+    /// A patient's RSA key in a registration.
+    #[error("a patient's RSA key must not be published: register its commitment only")]
+    UnexpectedRsaKey,
+    /// An organisation for someone who has none.
+    #[error("only doctors belong to an organisation: leave it out")]
+    UnexpectedOrganisation,
+    /// The modulus is malformed.
+    #[error("the RSA key must have 2048 to 4096 bits in whole bytes: create another")]
+    InvalidRsaModulus,
+    /// The proof of possession does not verify.
+    #[error("the RSA signature does not prove possession of the key for this owner, role and contract: sign again")]
+    InvalidRsaSignature,
+    /// The account is not an admitted hospital.
+    #[error("account {0} is not an admitted hospital: a registrar must admit it first")]
+    NotAdmittedHospital(u64),
+    /// The hospital did not endorse the doctor.
+    #[error("hospital {hospital} has not endorsed {doctor}: the hospital must endorse that address first")]
+    NotEndorsed {
+        /// The hospital's account.
+        hospital: u64,
+        /// The doctor's Ethereum address.
+        doctor: Address,
+    },
+    /// A signed registration came too late.
+    #[error("the signed registration expired at {0}: sign it again with a later deadline")]
+    RegistrationExpired(U256),
+    /// The owner's signature does not verify.
+    #[error("the registration is not signed by {0} for this chain and contract: sign it again")]
+    InvalidOwnerSignature(Address),
+    /// The account does not wait for admission.
+    #[error("account {0} does not wait for admission")]
+    NotPending(u64),
+    /// The account is not held back.
+    #[error("account {0} is not suspended")]
+    NotSuspended(u64),
+    /// The account is admitted.
+    #[error("account {0} is admitted already; this circuit version cannot suspend it any more")]
+    SuspensionAfterAdmission(u64),
+    /// The registrar cannot resign without a successor.
+    #[error("the registrar cannot resign without a successor: transfer the role instead")]
+    RegistrarRequired,
+    /// The caller is not the registrar (or not the one the role was offered to).
+    #[error("{0} is not the registrar: use the registrar's key")]
+    NotRegistrar(Address),
+    /// The caller may not settle now.
+    #[error("{0} is not the sequencer, and no queue entry is overdue: use the sequencer's key")]
+    NotSequencer(Address),
+    /// Settlement through another contract.
+    #[error("{0} has code or is not the sender of the transaction: settle straight from an ordinary account")]
+    NotDirectCall(Address),
+    /// The batch starts from another root.
+    #[error("the batch starts from a state that is not the current one ({0}): seal it again on top of that")]
+    StaleBatch(B256),
+    /// The batch time is out of range.
+    #[error("the batch time must be from {earliest} to {latest}: seal the batch again; check the clocks")]
+    BatchTimeOutOfRange {
+        /// Earliest time accepted, Unix seconds.
+        earliest: u64,
+        /// Latest time accepted, Unix seconds.
+        latest: u64,
+    },
+    /// A word that is not a field element.
+    #[error("{0:#x} is not a field element")]
+    NotCanonical(U256),
+    /// D1 or D2 is no whole number of entries.
+    #[error("{0} words are no whole number of entries of four")]
+    IncompleteEntry(U256),
+    /// Too many queue entries.
+    #[error("{supplied} queue entries do not fit: a batch holds {capacity}")]
+    TooManyEntries {
+        /// How many were supplied.
+        supplied: U256,
+        /// How many fit.
+        capacity: U256,
+    },
+    /// Too many operations.
+    #[error("{supplied} operations do not fit: a batch holds {capacity}")]
+    TooManyOperations {
+        /// How many were supplied.
+        supplied: U256,
+        /// How many fit.
+        capacity: U256,
+    },
+    /// A queue entry's words are not those that were queued.
+    #[error("the words of queue entry {0} are not those that were queued: read the queue again")]
+    EntryMismatch(u64),
+    /// More entries than wait.
+    #[error("{supplied} queue entries were supplied but {waiting} wait: read the queue again")]
+    EntriesNotQueued {
+        /// How many were supplied.
+        supplied: U256,
+        /// How many wait.
+        waiting: U256,
+    },
+    /// Overdue entries are left out.
+    #[error("the batch takes {supplied} queue entries but {required} are overdue: seal it again with them")]
+    OverdueEntriesOmitted {
+        /// How many were supplied.
+        supplied: U256,
+        /// How many must be.
+        required: U256,
+    },
+    /// The verifier refused.
+    #[error("the verifier refused the proof: prove the batch again with the keys of this deployment")]
+    ProofRejected,
+    /// The fees could not be sent.
+    #[error("{0} does not accept ether: name another recipient of the fees")]
+    FeeTransferFailed(Address),
+    /// A parameter of a deployment is out of range.
+    #[error("deployment parameter {0} is out of range")]
+    InvalidParameter(String),
+    /// Data that is none of the contract's errors.
+    #[error("the contract refused with {0}, which is not a reason this version knows")]
+    Unknown(Bytes),
+}
+
+impl Revert {
+    /// Decodes revert data.
+    pub(crate) fn decode(data: &Bytes) -> Self {
+        match Abi::abi_decode(data) {
+            Ok(error) => error.into(),
+            Err(_) => Self::Unknown(data.clone()),
+        }
+    }
+}
+
+impl From<Abi> for Revert {
+    fn from(error: Abi) -> Self {
+        let time = |time: U256| time.saturating_to::<u64>();
+        match error {
+            Abi::AlreadyRegistered(e) => Self::AlreadyRegistered { owner: e.owner, account: e.account.to() },
+            Abi::AccountsExhausted(_) => Self::AccountsExhausted,
+            Abi::UnknownRole(_) => Self::UnknownRole,
+            Abi::WrongFee(e) => Self::WrongFee { expected: e.expected, sent: e.sent },
+            Abi::CoordinateNotCanonical(e) => Self::CoordinateNotCanonical(e.coordinate),
+            Abi::PointNotOnCurve(_) => Self::PointNotOnCurve,
+            Abi::PointOfLowOrder(_) => Self::PointOfLowOrder,
+            Abi::InvalidEncryptionCommitment(e) => Self::InvalidEncryptionCommitment(e.commitment),
+            Abi::UnexpectedRsaKey(_) => Self::UnexpectedRsaKey,
+            Abi::UnexpectedOrganisation(_) => Self::UnexpectedOrganisation,
+            Abi::InvalidRsaModulus(_) => Self::InvalidRsaModulus,
+            Abi::InvalidRsaSignature(_) => Self::InvalidRsaSignature,
+            Abi::NotAdmittedHospital(e) => Self::NotAdmittedHospital(e.account.to()),
+            Abi::NotEndorsed(e) => Self::NotEndorsed { hospital: e.hospital.to(), doctor: e.doctor },
+            Abi::RegistrationExpired(e) => Self::RegistrationExpired(e.deadline),
+            Abi::InvalidOwnerSignature(e) => Self::InvalidOwnerSignature(e.owner),
+            Abi::NotPending(e) => Self::NotPending(e.account.to()),
+            Abi::NotSuspended(e) => Self::NotSuspended(e.account.to()),
+            Abi::SuspensionAfterAdmission(e) => Self::SuspensionAfterAdmission(e.account.to()),
+            Abi::RegistrarRequired(_) => Self::RegistrarRequired,
+            Abi::OwnableUnauthorizedAccount(e) => Self::NotRegistrar(e.account),
+            Abi::OwnableInvalidOwner(_) => Self::InvalidParameter("registrar".to_owned()),
+            Abi::NotSequencer(e) => Self::NotSequencer(e.caller),
+            Abi::NotDirectCall(e) => Self::NotDirectCall(e.caller),
+            Abi::StaleBatch(e) => Self::StaleBatch(e.current.into()),
+            Abi::BatchTimeOutOfRange(e) => {
+                Self::BatchTimeOutOfRange { earliest: time(e.earliest), latest: time(e.latest) }
+            }
+            Abi::NotCanonical(e) => Self::NotCanonical(e.word),
+            Abi::IncompleteEntry(e) => Self::IncompleteEntry(e.words),
+            Abi::TooManyEntries(e) => Self::TooManyEntries { supplied: e.supplied, capacity: e.capacity },
+            Abi::TooManyOperations(e) => Self::TooManyOperations { supplied: e.supplied, capacity: e.capacity },
+            Abi::EntryMismatch(e) => Self::EntryMismatch(e.index),
+            Abi::EntriesNotQueued(e) => Self::EntriesNotQueued { supplied: e.supplied, waiting: e.waiting },
+            Abi::OverdueEntriesOmitted(e) => Self::OverdueEntriesOmitted { supplied: e.supplied, required: e.required },
+            Abi::ProofRejected(_) => Self::ProofRejected,
+            Abi::FeeTransferFailed(e) => Self::FeeTransferFailed(e.to),
+            Abi::InvalidParameter(e) => Self::InvalidParameter(e.name),
+            // Of OpenZeppelin's EIP712, for names that are not ours: they cannot occur.
+            Abi::InvalidShortString(_) | Abi::StringTooLong(_) => Self::Unknown(error.abi_encode().into()),
+        }
+    }
+}

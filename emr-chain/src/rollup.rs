@@ -1,0 +1,314 @@
+//! The rollup contract as its participants use it: registration, consent, admission, and what they can look up.
+
+use std::marker::PhantomData;
+
+use alloy::{
+    contract::CallBuilder,
+    network::Ethereum,
+    primitives::{Address, B256, U256, aliases::U24},
+    providers::Provider,
+    rpc::types::TransactionReceipt,
+    sol_types::SolCall,
+};
+use emr_core::{AccountIndex, Role};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    bindings::EmrRollup,
+    embedded::TRANSACTION_GAS_CAP,
+    registration::{Registration, RollupInstance, SignedRegistration},
+    revert::RollupError,
+};
+
+/// Storage slot of the state root, which `eth_getProof` proves (EIP-1186).
+pub const STATE_ROOT_SLOT: U256 = U256::ZERO;
+
+/// A client of one deployed rollup. Transactions are sent by the provider's default signer.
+#[derive(Clone, Debug)]
+pub struct Rollup<P> {
+    contract: EmrRollup::EmrRollupInstance<P>,
+    instance: RollupInstance,
+    deployed_at: u64,
+}
+
+/// A transaction that was mined and did not fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// Its hash.
+    pub tx_hash: B256,
+    /// The block that holds it.
+    pub block_number: u64,
+    /// Gas it used.
+    pub gas_used: u64,
+}
+
+impl Receipt {
+    pub(crate) fn of(receipt: &TransactionReceipt) -> Self {
+        Self {
+            tx_hash: receipt.transaction_hash,
+            block_number: receipt.block_number.unwrap_or_default(),
+            gas_used: receipt.gas_used,
+        }
+    }
+}
+
+/// Where an account stands on its way into the rollup.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Standing {
+    /// Waits for a registrar.
+    Pending,
+    /// Held back by a registrar.
+    Suspended,
+    /// Its Register entry is in the queue or settled.
+    Admitted,
+}
+
+/// An account as the contract's registry holds it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Account {
+    /// Who registered it.
+    pub owner: Address,
+    /// What it is.
+    pub role: Role,
+    /// Where it stands.
+    pub standing: Standing,
+    /// A doctor's organisation.
+    pub org: Option<AccountIndex>,
+}
+
+/// What a deployment fixed, and who holds its roles now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Parameters {
+    /// The contract that checks proofs.
+    pub verifier: Address,
+    /// The circuit version that it belongs to.
+    pub circuit_version: u64,
+    /// Queue entries per batch.
+    pub max_l1: u64,
+    /// L2 operations per batch.
+    pub max_l2: u64,
+    /// Who settles.
+    pub sequencer: Address,
+    /// Who admits doctors and hospitals.
+    pub registrar: Address,
+    /// Cost of a registration in wei.
+    pub registration_fee: U256,
+}
+
+impl<P: Provider> Rollup<P> {
+    /// The rollup deployed at an address. `deployed_at` is the block of its deployment, where events begin; an earlier one
+    /// only costs time.
+    ///
+    /// # Errors
+    /// [`RollupError::NoContract`] if there is no code at the address.
+    pub async fn attach(provider: P, address: Address, deployed_at: u64) -> Result<Self, RollupError> {
+        let chain_id = provider.get_chain_id().await?;
+        if provider.get_code_at(address).await?.is_empty() {
+            return Err(RollupError::NoContract { address, chain_id });
+        }
+        let instance = RollupInstance { chain_id, contract: address };
+        Ok(Self { contract: EmrRollup::new(address, provider), instance, deployed_at })
+    }
+
+    /// The chain and contract that signatures are bound to.
+    pub const fn instance(&self) -> &RollupInstance {
+        &self.instance
+    }
+
+    /// The rollup's domain; see [`RollupInstance::domain`].
+    pub fn domain(&self) -> [u8; 32] {
+        self.instance.domain()
+    }
+
+    /// The block at which events begin.
+    pub const fn deployed_at(&self) -> u64 {
+        self.deployed_at
+    }
+
+    /// The provider.
+    pub fn provider(&self) -> &P {
+        self.contract.provider()
+    }
+
+    /// The generated bindings, for what this client does not wrap.
+    pub const fn contract(&self) -> &EmrRollup::EmrRollupInstance<P> {
+        &self.contract
+    }
+
+    /// The current state root.
+    ///
+    /// # Errors
+    /// [`RollupError`] if the node cannot be read.
+    pub async fn state_root(&self) -> Result<B256, RollupError> {
+        Ok(self.contract.stateRoot().call().await?.into())
+    }
+
+    /// What the deployment fixed, and who holds its roles.
+    ///
+    /// # Errors
+    /// [`RollupError`] if the node cannot be read.
+    pub async fn parameters(&self) -> Result<Parameters, RollupError> {
+        Ok(Parameters {
+            verifier: self.contract.verifier().call().await?,
+            circuit_version: self.contract.circuitVersion().call().await?.saturating_to(),
+            max_l1: self.contract.maxL1().call().await?.saturating_to(),
+            max_l2: self.contract.maxL2().call().await?.saturating_to(),
+            sequencer: self.contract.sequencer().call().await?,
+            registrar: self.contract.owner().call().await?,
+            registration_fee: self.contract.registrationFee().call().await?,
+        })
+    }
+
+    /// The account of an owner.
+    ///
+    /// # Errors
+    /// [`RollupError`] if the node cannot be read.
+    pub async fn account_of(&self, owner: Address) -> Result<Option<AccountIndex>, RollupError> {
+        index(self.contract.accountOf(owner).call().await?)
+    }
+
+    /// An account; `None` for an index that was not given out.
+    ///
+    /// # Errors
+    /// [`RollupError`] if the node cannot be read.
+    pub async fn account(&self, account: AccountIndex) -> Result<Option<Account>, RollupError> {
+        let found = self.contract.accountAt(number(account)).call().await?;
+        if found.owner.is_zero() {
+            return Ok(None);
+        }
+        let role = Role::from_code(found.role).ok_or_else(|| RollupError::Malformed("unknown role".to_owned()))?;
+        let standing = match found.standing {
+            1 => Standing::Pending,
+            2 => Standing::Suspended,
+            3 => Standing::Admitted,
+            _ => return Err(RollupError::Malformed("unknown standing".to_owned())),
+        };
+        Ok(Some(Account { owner: found.owner, role, standing, org: index(found.org)? }))
+    }
+
+    /// Whether a hospital endorses a doctor's Ethereum address at present.
+    ///
+    /// # Errors
+    /// [`RollupError`] if the node cannot be read.
+    pub async fn is_endorsed(&self, hospital: AccountIndex, doctor: Address) -> Result<bool, RollupError> {
+        Ok(self.contract.isEndorsed(number(hospital), doctor).call().await?)
+    }
+
+    /// Registers the sender and pays the fee. Returns the account index.
+    ///
+    /// # Errors
+    /// [`RollupError::Reverted`] if the contract refuses.
+    pub async fn register(&self, registration: &Registration) -> Result<(AccountIndex, Receipt), RollupError> {
+        let fee = self.contract.registrationFee().call().await?;
+        let mined = self.send(self.contract.register(registration.to_abi()).value(fee)).await?;
+        registered(&mined)
+    }
+
+    /// Relays an owner's signed registration and pays the fee. Returns the account index.
+    ///
+    /// # Errors
+    /// [`RollupError::Reverted`] if the contract refuses.
+    pub async fn register_for(&self, signed: &SignedRegistration) -> Result<(AccountIndex, Receipt), RollupError> {
+        let fee = self.contract.registrationFee().call().await?;
+        let call = self.contract.registerFor(
+            signed.owner,
+            signed.registration.to_abi(),
+            U256::from(signed.deadline.get()),
+            signed.signature.clone(),
+        );
+        registered(&self.send(call.value(fee)).await?)
+    }
+
+    /// The sender's hospital consents that the owner `doctor` registers as belonging to it.
+    ///
+    /// # Errors
+    /// [`RollupError::Reverted`] if the contract refuses.
+    pub async fn endorse(&self, doctor: Address) -> Result<Receipt, RollupError> {
+        Ok(Receipt::of(&self.send(self.contract.endorse(doctor)).await?))
+    }
+
+    /// Takes the sender's endorsement back, as far as the doctor is not admitted yet.
+    ///
+    /// # Errors
+    /// [`RollupError::Reverted`] if the contract refuses.
+    pub async fn withdraw_endorsement(&self, doctor: Address) -> Result<Receipt, RollupError> {
+        Ok(Receipt::of(&self.send(self.contract.withdrawEndorsement(doctor)).await?))
+    }
+
+    /// As registrar, admits a pending doctor or hospital: queues its Register entry.
+    ///
+    /// # Errors
+    /// [`RollupError::Reverted`] if the contract refuses.
+    pub async fn admit(&self, account: AccountIndex) -> Result<Receipt, RollupError> {
+        Ok(Receipt::of(&self.send(self.contract.admit(number(account))).await?))
+    }
+
+    /// As registrar, holds a pending registration back.
+    ///
+    /// # Errors
+    /// [`RollupError::Reverted`] if the contract refuses.
+    pub async fn suspend(&self, account: AccountIndex) -> Result<Receipt, RollupError> {
+        Ok(Receipt::of(&self.send(self.contract.suspend(number(account))).await?))
+    }
+
+    /// As registrar, puts a held registration back to pending.
+    ///
+    /// # Errors
+    /// [`RollupError::Reverted`] if the contract refuses.
+    pub async fn reinstate(&self, account: AccountIndex) -> Result<Receipt, RollupError> {
+        Ok(Receipt::of(&self.send(self.contract.reinstate(number(account))).await?))
+    }
+
+    /// As sequencer, sends the registration fees to an address.
+    ///
+    /// # Errors
+    /// [`RollupError::Reverted`] if the contract refuses.
+    pub async fn collect_fees(&self, to: Address) -> Result<Receipt, RollupError> {
+        Ok(Receipt::of(&self.send(self.contract.collectFees(to)).await?))
+    }
+
+    /// Sends a call and waits until it is mined. A failure is told by the contract's own error, before it costs gas if
+    /// possible.
+    pub(crate) async fn send<C: SolCall>(
+        &self,
+        call: CallBuilder<&P, PhantomData<C>, Ethereum>,
+    ) -> Result<TransactionReceipt, RollupError> {
+        let needed = call.estimate_gas().await?;
+        if needed > TRANSACTION_GAS_CAP {
+            return Err(RollupError::TooMuchGas { needed, limit: TRANSACTION_GAS_CAP });
+        }
+        // A fifth more, as the state that the estimate saw may change.
+        let call = call.gas((needed + needed / 5).min(TRANSACTION_GAS_CAP));
+        let receipt = call.send().await?.get_receipt().await?;
+        if receipt.status() {
+            return Ok(receipt);
+        }
+        // The state after the block that holds the failure tells the reason, unless it changed once more.
+        let at = receipt.block_number.unwrap_or_default();
+        match call.from(receipt.from).block(at.into()).call_raw().await {
+            Err(reason) => Err(reason.into()),
+            Ok(_) => Err(RollupError::Failed(receipt.transaction_hash)),
+        }
+    }
+}
+
+/// The account index that a mined registration gave out.
+fn registered(mined: &TransactionReceipt) -> Result<(AccountIndex, Receipt), RollupError> {
+    let event = mined.decoded_log::<EmrRollup::Registered>();
+    let account = event.map(|event| index(event.data.account)).transpose()?.flatten();
+    let account = account.ok_or_else(|| RollupError::Malformed("a registration without its event".to_owned()))?;
+    Ok((account, Receipt::of(mined)))
+}
+
+fn number(account: AccountIndex) -> U24 {
+    U24::from(account.get())
+}
+
+/// 0 is no account.
+fn index(number: U24) -> Result<Option<AccountIndex>, RollupError> {
+    if number.is_zero() {
+        return Ok(None);
+    }
+    AccountIndex::new(number.to()).map(Some).map_err(|error| RollupError::Malformed(error.to_string()))
+}

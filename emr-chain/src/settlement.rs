@@ -1,0 +1,254 @@
+//! Settling batches, and reading settled ones back: the joint between a node and L1.
+
+use std::{future::Future, ops::Range};
+
+use alloy::{
+    primitives::{B256, Bytes, U256, keccak256},
+    providers::Provider,
+    rpc::types::{Filter, Log, TransactionTrait},
+    sol_types::{SolCall, SolEvent, SolValue},
+};
+use emr_core::UnixTime;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    bindings::{EmrRollup, ISettlement},
+    revert::RollupError,
+    rollup::{Receipt, Rollup},
+};
+
+/// A field element: 32 bytes, big-endian, canonical.
+pub type Word = [u8; 32];
+
+/// Four field elements: an entry of D1 or D2 (`docs/encoding.md`, "Batch data").
+pub type Words = [Word; 4];
+
+/// Where the rollup stands, read at one block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Head {
+    /// The block it was read at.
+    pub block_number: u64,
+    /// The current state root.
+    pub state_root: B256,
+    /// Number of the last settled batch, 0 before the first.
+    pub batch_count: u64,
+    /// Time of the last settled batch, 0 before the first.
+    pub last_time: UnixTime,
+    /// Position of the first queue entry that is not settled.
+    pub queue_head: u64,
+    /// How many entries were ever queued.
+    pub queue_length: u64,
+    /// How many entries the next batch must take at least. While it is not 0, anyone may settle.
+    pub overdue: u64,
+}
+
+/// An entry of the L1 queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueueEntry {
+    /// Its position, from 0 over the life of the contract.
+    pub index: u64,
+    /// Its D1 words.
+    pub words: Words,
+    /// The block that holds it.
+    pub block_number: u64,
+}
+
+/// What a batch says and holds: all that is needed to re-derive the state after it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BatchContent {
+    /// State root before.
+    pub pre: Word,
+    /// State root after.
+    pub post: Word,
+    /// The one time of its operations.
+    pub time: UnixTime,
+    /// Its commitment `C`.
+    pub commitment: Word,
+    /// The queue entries it takes.
+    pub d1: Vec<Words>,
+    /// What its L2 operations wrote.
+    pub d2: Vec<Words>,
+    /// The proof, as the verifier takes it after the instances.
+    pub proof: Vec<u8>,
+}
+
+/// A batch that is settled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SettledBatch {
+    /// Its number; the first is 1.
+    pub number: u64,
+    /// The transaction that settled it.
+    pub tx_hash: B256,
+    /// The block that holds the transaction.
+    pub block_number: u64,
+    /// What it says and holds.
+    pub content: BatchContent,
+}
+
+/// L1 as a node needs it to settle batches and to follow those settled by others.
+pub trait Settlement: Send + Sync {
+    /// Where the rollup stands.
+    ///
+    /// # Errors
+    /// [`RollupError`] if the node cannot be read.
+    fn head(&self) -> impl Future<Output = Result<Head, RollupError>> + Send;
+
+    /// The queue entries at these positions, in order; all of them.
+    ///
+    /// # Errors
+    /// [`RollupError::QueueEntryMissing`] for a position that no event tells.
+    fn queue_entries(&self, range: Range<u64>) -> impl Future<Output = Result<Vec<QueueEntry>, RollupError>> + Send;
+
+    /// Settles a proven batch and waits until its transaction is mined.
+    ///
+    /// # Errors
+    /// [`RollupError::Reverted`] if the contract refuses.
+    fn settle(&self, batch: &BatchContent) -> impl Future<Output = Result<Receipt, RollupError>> + Send;
+
+    /// The batches settled in `from_block` or later, in order, decoded from the calldata of their transactions and compared
+    /// with the contract's events.
+    ///
+    /// # Errors
+    /// [`RollupError::BatchData`] if a transaction is missing or is not what its event says.
+    fn batches(&self, from_block: u64) -> impl Future<Output = Result<Vec<SettledBatch>, RollupError>> + Send;
+}
+
+impl<P: Provider> Settlement for Rollup<P> {
+    async fn head(&self) -> Result<Head, RollupError> {
+        let block_number = self.provider().get_block_number().await?;
+        let at = block_number.into();
+        let contract = self.contract();
+        let last_time = contract.lastBatchTime().block(at).call().await?;
+        Ok(Head {
+            block_number,
+            state_root: contract.stateRoot().block(at).call().await?.into(),
+            batch_count: contract.batchCount().block(at).call().await?,
+            last_time: UnixTime::new(last_time.to()).map_err(|e| RollupError::Malformed(e.to_string()))?,
+            queue_head: contract.queueHead().block(at).call().await?,
+            queue_length: contract.queueLength().block(at).call().await?,
+            overdue: contract.overdueEntries().block(at).call().await?.saturating_to(),
+        })
+    }
+
+    async fn queue_entries(&self, range: Range<u64>) -> Result<Vec<QueueEntry>, RollupError> {
+        if range.is_empty() {
+            return Ok(Vec::new());
+        }
+        let filter = self.events(EmrRollup::Enqueued::SIGNATURE_HASH);
+        let logs = self.logs(filter, self.deployed_at()).await?;
+        let mut entries = Vec::new();
+        for log in &logs {
+            let event = decode::<EmrRollup::Enqueued>(log)?;
+            if range.contains(&event.index) {
+                let (index, block_number) = (event.index, position(log)?.1);
+                entries.push(QueueEntry { index, words: event.words.map(|word| word.to_be_bytes()), block_number });
+            }
+        }
+        entries.sort_by_key(|entry| entry.index);
+        for (index, position) in range.zip(0..) {
+            if entries.get(position).is_none_or(|entry: &QueueEntry| entry.index != index) {
+                return Err(RollupError::QueueEntryMissing(index));
+            }
+        }
+        Ok(entries)
+    }
+
+    async fn settle(&self, batch: &BatchContent) -> Result<Receipt, RollupError> {
+        let call = batch.to_call();
+        let mined = self.send(self.contract().settle(call.batch, call.d1, call.d2, call.proof)).await?;
+        Ok(Receipt::of(&mined))
+    }
+
+    async fn batches(&self, from_block: u64) -> Result<Vec<SettledBatch>, RollupError> {
+        let filter = self.events(EmrRollup::BatchSettled::SIGNATURE_HASH);
+        let mut batches = Vec::new();
+        for log in self.logs(filter, from_block.max(self.deployed_at())).await? {
+            let event = decode::<EmrRollup::BatchSettled>(&log)?;
+            let (tx_hash, block_number) = position(&log)?;
+            let transaction = self.provider().get_transaction_by_hash(tx_hash).await?;
+            let input = transaction.as_ref().map(|transaction| transaction.input());
+            let input =
+                input.ok_or(RollupError::BatchData { number: event.number, why: "its transaction is missing" })?;
+            let content = BatchContent::from_calldata(input, &event)?;
+            batches.push(SettledBatch { number: event.number, tx_hash, block_number, content });
+        }
+        Ok(batches)
+    }
+}
+
+impl BatchContent {
+    fn to_call(&self) -> EmrRollup::settleCall {
+        let flat = |entries: &[Words]| entries.iter().flatten().map(|word| U256::from_be_bytes(*word)).collect();
+        EmrRollup::settleCall {
+            batch: ISettlement::Batch {
+                pre: U256::from_be_bytes(self.pre),
+                post: U256::from_be_bytes(self.post),
+                time: alloy::primitives::aliases::U40::from(self.time.get()),
+                commitment: U256::from_be_bytes(self.commitment),
+            },
+            d1: flat(&self.d1),
+            d2: flat(&self.d2),
+            proof: Bytes::copy_from_slice(&self.proof),
+        }
+    }
+
+    /// Reads a batch from the calldata of its transaction, which must agree with the event in everything that the event tells.
+    fn from_calldata(input: &[u8], event: &EmrRollup::BatchSettled) -> Result<Self, RollupError> {
+        let bad = |why| RollupError::BatchData { number: event.number, why };
+        let call = EmrRollup::settleCall::abi_decode(input).map_err(|_| bad("its transaction is no call of settle"))?;
+        let entries = |words: &[U256]| {
+            let (entries, rest) = words.as_chunks::<4>();
+            let entries = entries.iter().map(|entry| entry.map(|word| word.to_be_bytes())).collect::<Vec<Words>>();
+            if rest.is_empty() { Ok(entries) } else { Err(bad("it holds an incomplete entry")) }
+        };
+        let (d1, d2) = (entries(&call.d1)?, entries(&call.d2)?);
+        let ISettlement::Batch { pre, post, time, commitment } = call.batch;
+        let told = (event.pre, event.post, event.time, event.commitment, event.n1, event.n, event.dataHash);
+        let data_hash = keccak256(call.d2.abi_encode_packed());
+        if told != (pre, post, time, commitment, U256::from(d1.len()), U256::from(d2.len()), data_hash) {
+            return Err(bad("its transaction is not what the event says"));
+        }
+        Ok(Self {
+            pre: pre.to_be_bytes(),
+            post: post.to_be_bytes(),
+            time: UnixTime::new(time.to()).map_err(|_| bad("its time is out of range"))?,
+            commitment: commitment.to_be_bytes(),
+            d1,
+            d2,
+            proof: call.proof.into(),
+        })
+    }
+}
+
+fn decode<E: SolEvent>(log: &Log) -> Result<E, RollupError> {
+    E::decode_log(&log.inner).map(|log| log.data).map_err(|error| RollupError::Malformed(error.to_string()))
+}
+
+/// Transaction and block of a mined log.
+fn position(log: &Log) -> Result<(B256, u64), RollupError> {
+    log.transaction_hash
+        .zip(log.block_number)
+        .ok_or_else(|| RollupError::Malformed("a log of a block names no transaction".to_owned()))
+}
+
+/// Blocks per `eth_getLogs` request; public nodes refuse wider ranges.
+const LOG_WINDOW: u64 = 10_000;
+
+impl<P: Provider> Rollup<P> {
+    fn events(&self, signature: B256) -> Filter {
+        Filter::new().address(self.instance().contract).event_signature(signature)
+    }
+
+    /// The logs of a filter from a block to the newest, in order.
+    async fn logs(&self, filter: Filter, from_block: u64) -> Result<Vec<Log>, RollupError> {
+        let last = self.provider().get_block_number().await?;
+        let mut logs = Vec::new();
+        let mut first = from_block;
+        while first <= last {
+            let end = last.min(first.saturating_add(LOG_WINDOW - 1));
+            logs.extend(self.provider().get_logs(&filter.clone().from_block(first).to_block(end)).await?);
+            first = end + 1;
+        }
+        Ok(logs)
+    }
+}

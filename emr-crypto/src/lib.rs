@@ -1,1 +1,40 @@
 #![doc = include_str!("../README.md")]
+
+mod aead;
+mod attachment;
+mod block;
+mod challenge;
+mod chunks;
+mod content;
+mod context;
+mod directory;
+mod envelope;
+mod epoch;
+mod epoch_tree;
+mod error;
+mod hpke_suite;
+mod identity;
+mod identity_file;
+pub mod key_wrap;
+mod manifest;
+mod padme;
+mod patient_directory;
+mod random;
+mod rsa_key;
+
+pub use attachment::{Attachment, MAX_ATTACHMENT_BYTES};
+pub use block::{MAX_BLOCK_BYTES, is_block};
+pub use challenge::{Challenge, ChallengeError};
+pub use content::{CHUNK_BYTES, ContentKey};
+pub use context::RecordContext;
+pub use directory::{DirectoryError, KeyDirectory, MAX_DIRECTORY_BYTES};
+pub use envelope::{AuthoredRecord, MAX_ATTACHMENTS, MAX_RECORD_BYTES, OpenedRecord, SealedRecord, verify_authorship};
+pub use epoch::{EPOCH_WRAP_BYTES, Epoch, EpochKeyring, EpochPublicKey};
+pub use error::{DecryptionFailed, OpenError, SealError};
+pub use identity::{Identity, IdentityError};
+pub use identity_file::{IdentityFile, IdentityFileError, Overwrite, ScryptCost};
+pub use key_wrap::{KeyUnwrap, KeyWrap};
+pub use manifest::{Manifest, NotAManifest};
+pub use padme::padded_length;
+pub use patient_directory::{GrantError, OwnDirectoryError, PatientDirectory, RevokeError};
+pub use rsa_key::{BadSignature, RsaBits, RsaKeyError, RsaPublic, RsaSecret, SigningContext};

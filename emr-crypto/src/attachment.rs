@@ -1,0 +1,62 @@
+//! Large content beside a record, such as images: sealed and opened in constant memory.
+
+use std::io::{Read, Write};
+
+use cid::Cid;
+use zeroize::Zeroizing;
+
+use crate::content::{CHUNK_BYTES, ContentKey};
+use crate::manifest::{MAX_LINKS, Manifest};
+use crate::{DecryptionFailed, OpenError, SealError, chunks};
+
+/// The longest attachment before padding: 3.5 GiB, which is below the 4 GiB that a manifest can link when padded.
+pub const MAX_ATTACHMENT_BYTES: u64 = 7 << 29;
+
+const _: () = assert!(MAX_ATTACHMENT_BYTES / 8 * 9 < (MAX_LINKS * CHUNK_BYTES) as u64);
+
+/// How to find and open a sealed attachment. It is a secret: the record's sealed part carries it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attachment {
+    /// The attachment's manifest.
+    pub manifest: Cid,
+    /// What opens it, and nothing else.
+    pub key: ContentKey,
+    /// Its length in bytes, without padding.
+    pub length: u64,
+}
+
+fn chunk_key(key: &ContentKey) -> Zeroizing<[u8; 32]> {
+    key.derive("emr/attachment/v1", b"")
+}
+
+impl Attachment {
+    /// Seals all that `content` yields under a fresh key. `put` receives the blocks, the manifest last.
+    ///
+    /// # Errors
+    /// [`SealError`] if the content cannot be read or is longer than [`MAX_ATTACHMENT_BYTES`], or `put` fails.
+    pub fn seal<E: std::error::Error + 'static>(
+        content: impl Read,
+        mut put: impl FnMut(Cid, Vec<u8>) -> Result<(), E>,
+    ) -> Result<Self, SealError<E>> {
+        let key = ContentKey::generate();
+        let (links, length) = chunks::seal(&chunk_key(&key), content, MAX_ATTACHMENT_BYTES, &mut put)?;
+        let manifest = Manifest::new(links).expect("the limit keeps the links within a manifest");
+        let (cid, bytes) = manifest.to_block();
+        put(cid, bytes).map_err(SealError::Put)?;
+        Ok(Self { manifest: cid, key, length })
+    }
+
+    /// Opens the attachment into `output`. What was written is to be trusted only if this returns `Ok`.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub fn open<E: std::error::Error + 'static>(
+        &self,
+        mut fetch: impl FnMut(&Cid) -> Result<Vec<u8>, E>,
+        output: impl Write,
+    ) -> Result<(), OpenError<E>> {
+        let bytes = chunks::fetch(&self.manifest, &mut fetch)?;
+        let manifest = Manifest::from_bytes(&bytes).map_err(|_| DecryptionFailed)?;
+        chunks::open(&chunk_key(&self.key), manifest.links(), self.length, &mut fetch, output)
+    }
+}

@@ -1,0 +1,96 @@
+//! Login challenges: how a node learns that it talks to the holder of an account's RSA key.
+
+use emr_core::{AccountIndex, UnixTime};
+
+use crate::random;
+use crate::rsa_key::{BadSignature, RsaPublic, RsaSecret, SigningContext};
+
+/// Why the answer to a challenge does not count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ChallengeError {
+    /// It is too late.
+    #[error("the login challenge has expired; log in again, and check both clocks if this repeats")]
+    Expired,
+    /// The signature is not that of the account's key.
+    #[error(transparent)]
+    Signature(#[from] BadSignature),
+    /// Not the 80 bytes of a challenge.
+    #[error("not a login challenge")]
+    Malformed,
+}
+
+/// What a node asks an account to sign. The node remembers the ones it handed out and takes each once.
+///
+/// Bytes: domain 32 | verifier 4 | account 4 | nonce 32 | expires 8, integers big-endian; 80 in all. Signed with
+/// RSA-PSS in the context [`SigningContext::LOGIN`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Challenge {
+    /// The settlement domain, 32 bytes big-endian.
+    pub domain: [u8; 32],
+    /// The account of the hospital that asks. Who signs checks that it is the one he means to talk to: otherwise a node
+    /// could pass on another's challenge and log in there in his name.
+    pub verifier: AccountIndex,
+    /// The account that is to prove itself.
+    pub account: AccountIndex,
+    /// Random, so that no answer serves twice.
+    pub nonce: [u8; 32],
+    /// The last second in which the answer counts.
+    pub expires: UnixTime,
+}
+
+impl Challenge {
+    /// Bytes of a challenge.
+    pub const BYTES: usize = 80;
+
+    /// A challenge with a fresh nonce.
+    pub fn new(domain: [u8; 32], verifier: AccountIndex, account: AccountIndex, expires: UnixTime) -> Self {
+        Self { domain, verifier, account, nonce: random::bytes(), expires }
+    }
+
+    /// The 80 bytes.
+    pub fn to_bytes(&self) -> [u8; Self::BYTES] {
+        let mut bytes = [0; Self::BYTES];
+        bytes[..32].copy_from_slice(&self.domain);
+        bytes[32..36].copy_from_slice(&(self.verifier.get() as u32).to_be_bytes());
+        bytes[36..40].copy_from_slice(&(self.account.get() as u32).to_be_bytes());
+        bytes[40..72].copy_from_slice(&self.nonce);
+        bytes[72..].copy_from_slice(&self.expires.get().to_be_bytes());
+        bytes
+    }
+
+    /// Reads the 80 bytes.
+    ///
+    /// # Errors
+    /// [`ChallengeError::Malformed`] for another length or a number out of range.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, ChallengeError> {
+        let bytes: &[u8; Self::BYTES] = bytes.try_into().map_err(|_| ChallengeError::Malformed)?;
+        let number = |from: usize, to: usize| bytes[from..to].iter().fold(0_u64, |n, byte| n << 8 | u64::from(*byte));
+        let account = |from| AccountIndex::new(number(from, from + 4)).map_err(|_| ChallengeError::Malformed);
+        let array = |from: usize| std::array::from_fn(|i| bytes[from + i]);
+        Ok(Self {
+            domain: array(0),
+            verifier: account(32)?,
+            account: account(36)?,
+            nonce: array(40),
+            expires: UnixTime::new(number(72, 80)).map_err(|_| ChallengeError::Malformed)?,
+        })
+    }
+
+    /// Answers the challenge.
+    pub fn sign(&self, key: &RsaSecret) -> Vec<u8> {
+        key.sign_pss(SigningContext::LOGIN, &self.to_bytes())
+    }
+
+    /// Checks an answer. The caller looks up the key of [`Self::account`], and that the challenge is one it handed out and
+    /// is outstanding.
+    ///
+    /// # Errors
+    /// [`ChallengeError::Expired`] or [`ChallengeError::Signature`].
+    pub fn verify(&self, key: &RsaPublic, signature: &[u8], now: UnixTime) -> Result<(), ChallengeError> {
+        if now > self.expires {
+            return Err(ChallengeError::Expired);
+        }
+        Ok(key.verify_pss(SigningContext::LOGIN, &self.to_bytes(), signature)?)
+    }
+}

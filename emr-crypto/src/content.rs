@@ -1,0 +1,93 @@
+//! Content keys, and the chunked encryption that they do.
+//!
+//! Content of any length is sealed in chunks with STREAM (Hoang, Reyhanitabar, Rogaway, Vizár, "Online
+//! Authenticated-Encryption and its Nonce-Reuse Misuse-Resistance", CRYPTO 2015) over AES-256-GCM: the nonce is 7 zero
+//! bytes, a 32-bit big-endian chunk counter, and 1 in the last chunk, 0 before. A chunk that is missing, doubled, moved or
+//! cut off does not open. The key is used for one stream only, which is why the nonce prefix may be zero.
+
+use aead_stream::{DecryptorBE32, EncryptorBE32};
+use aes_gcm::Aes256Gcm;
+use aes_gcm::aead::KeyInit;
+use zeroize::Zeroizing;
+
+use crate::aead::{self, TAG_BYTES};
+use crate::{DecryptionFailed, random};
+
+/// Plaintext bytes of every chunk but the last: 256 KiB.
+pub const CHUNK_BYTES: usize = 256 * 1024;
+/// Ciphertext bytes of every chunk but the last.
+pub(crate) const SEALED_CHUNK_BYTES: usize = CHUNK_BYTES + TAG_BYTES;
+
+/// The key of one sealed content, 32 bytes, made fresh for each. Erased from memory when dropped.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ContentKey(Zeroizing<[u8; 32]>);
+
+impl ContentKey {
+    /// A fresh key.
+    pub fn generate() -> Self {
+        Self(random::secret())
+    }
+
+    pub(crate) fn from_slice(bytes: &[u8]) -> Result<Self, DecryptionFailed> {
+        let mut key = Zeroizing::new([0; 32]);
+        if bytes.len() != key.len() {
+            return Err(DecryptionFailed);
+        }
+        key.copy_from_slice(bytes);
+        Ok(Self(key))
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// The key for one use of this content key.
+    pub(crate) fn derive(&self, label: &str, context: &[u8]) -> Zeroizing<[u8; 32]> {
+        aead::derive(&self.0, label, context)
+    }
+}
+
+impl std::fmt::Debug for ContentKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ContentKey(..)")
+    }
+}
+
+/// Seals chunks one after the other, in place.
+pub(crate) struct ChunkSealer(EncryptorBE32<Aes256Gcm>);
+
+impl ChunkSealer {
+    pub(crate) fn new(key: &[u8; 32]) -> Self {
+        Self(EncryptorBE32::from_aead(Aes256Gcm::new(key.into()), &[0; 7].into()))
+    }
+
+    /// Seals a chunk that is not the last; it has [`CHUNK_BYTES`].
+    pub(crate) fn next(&mut self, chunk: &mut Vec<u8>) {
+        self.0.encrypt_next_in_place(b"", chunk).expect("fewer than 2^32 chunks");
+    }
+
+    /// Seals the last chunk, which may be empty.
+    pub(crate) fn last(self, chunk: &mut Vec<u8>) {
+        self.0.encrypt_last_in_place(b"", chunk).expect("a chunk is far below GCM's limit");
+    }
+}
+
+/// Opens chunks one after the other, in place.
+pub(crate) struct ChunkOpener(DecryptorBE32<Aes256Gcm>);
+
+impl ChunkOpener {
+    pub(crate) fn new(key: &[u8; 32]) -> Self {
+        Self(DecryptorBE32::from_aead(Aes256Gcm::new(key.into()), &[0; 7].into()))
+    }
+
+    pub(crate) fn next(&mut self, chunk: &mut Vec<u8>) -> Result<(), DecryptionFailed> {
+        if chunk.len() != SEALED_CHUNK_BYTES {
+            return Err(DecryptionFailed);
+        }
+        self.0.decrypt_next_in_place(b"", chunk).map_err(|_| DecryptionFailed)
+    }
+
+    pub(crate) fn last(self, chunk: &mut Vec<u8>) -> Result<(), DecryptionFailed> {
+        self.0.decrypt_last_in_place(b"", chunk).map_err(|_| DecryptionFailed)
+    }
+}

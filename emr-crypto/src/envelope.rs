@@ -1,0 +1,332 @@
+//! Envelopes: a record, its authorship and what belongs to it, sealed into blocks for one epoch of one class.
+
+use std::convert::Infallible;
+
+use cid::Cid;
+use emr_core::AccountIndex;
+use serde::{Deserialize, Serialize};
+use serde_bytes::{ByteArray, ByteBuf};
+use zeroize::Zeroizing;
+
+use crate::content::ContentKey;
+use crate::epoch::{Epoch, EpochKeyring, EpochPublicKey};
+use crate::manifest::{MAX_LINKS, Manifest};
+use crate::rsa_key::{BadSignature, RsaPublic, SigningContext};
+use crate::{Attachment, DecryptionFailed, OpenError, RecordContext, SealError, aead, block, chunks, padme, random};
+
+/// The longest record, in bytes. What is longer belongs into attachments.
+pub const MAX_RECORD_BYTES: u64 = 64 << 20;
+/// The most attachments of a record; their descriptions fit the sealed part's block.
+pub const MAX_ATTACHMENTS: usize = 4096;
+/// The longest authored statement, in bytes.
+const MAX_STATEMENT_BYTES: usize = 64 * 1024;
+/// The sealed part is padded to at least this many bytes, so that it does not show the size of the author's key.
+const LEAST_SEALED_PART_BYTES: usize = 2048;
+
+/// Checks that the holder of `author_key` signed the authored statement.
+///
+/// The caller checks that the key is the one that the author's account is bound to, and that the statement says what
+/// the record leaf says.
+///
+/// # Errors
+/// [`BadSignature`].
+pub fn verify_authorship(statement: &[u8], signature: &[u8], author_key: &RsaPublic) -> Result<(), BadSignature> {
+    author_key.verify_pss(SigningContext::STATEMENT, statement, signature)
+}
+
+/// A record with its authorship: what an envelope holds. Nothing in it depends on how or for whom it is stored.
+#[derive(Clone, PartialEq, Eq)]
+pub struct AuthoredRecord {
+    /// The record's bytes.
+    pub record: Vec<u8>,
+    /// The authored statement's bytes.
+    pub statement: Vec<u8>,
+    /// The author's RSA-PSS signature of the statement.
+    pub signature: Vec<u8>,
+    /// The author's account.
+    pub author: AccountIndex,
+    /// The author's RSA key.
+    pub author_key: RsaPublic,
+    /// The seed of the salts in the record's commitment.
+    pub commitment_seed: [u8; 32],
+    /// Attachments that the record links.
+    pub attachments: Vec<Attachment>,
+}
+
+/// Shows sizes and the author, nothing of the content.
+impl std::fmt::Debug for AuthoredRecord {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AuthoredRecord")
+            .field("record_bytes", &self.record.len())
+            .field("author", &self.author)
+            .field("attachments", &self.attachments.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The plaintext of the sealed part, as DAG-CBOR.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SealedPart {
+    attachments: Vec<SealedAttachment>,
+    author: AccountIndex,
+    author_key: ByteBuf,
+    commitment_seed: ByteArray<32>,
+    length: u64,
+    signature: ByteBuf,
+    statement: ByteBuf,
+    storage_salt: ByteArray<32>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SealedAttachment {
+    key: ByteArray<32>,
+    length: u64,
+    link: Cid,
+}
+
+impl SealedPart {
+    /// Length, encoding, zeros.
+    fn to_padded(&self) -> Zeroizing<Vec<u8>> {
+        let mut bytes = Zeroizing::new(vec![0; 4]);
+        serde_ipld_dagcbor::to_writer(&mut *bytes, self).expect("plain data has a DAG-CBOR form");
+        let length = u32::try_from(bytes.len() - 4).expect("bounded by the number of attachments");
+        bytes[..4].copy_from_slice(&length.to_be_bytes());
+        padme::pad(&mut bytes, LEAST_SEALED_PART_BYTES);
+        bytes
+    }
+
+    fn from_padded(bytes: &[u8]) -> Result<Self, DecryptionFailed> {
+        let (length, rest) = bytes.split_first_chunk().ok_or(DecryptionFailed)?;
+        let length = usize::try_from(u32::from_be_bytes(*length)).map_err(|_| DecryptionFailed)?;
+        let encoded = rest.get(..length).ok_or(DecryptionFailed)?;
+        serde_ipld_dagcbor::from_slice(encoded).map_err(|_| DecryptionFailed)
+    }
+}
+
+fn sealed_part_key(key: &ContentKey, context: &RecordContext) -> Zeroizing<[u8; 32]> {
+    key.derive("emr/envelope/sealed-part/v1", &context.to_bytes())
+}
+
+fn record_key(key: &ContentKey, context: &RecordContext) -> Zeroizing<[u8; 32]> {
+    key.derive("emr/envelope/record/v1", &context.to_bytes())
+}
+
+/// A record sealed into blocks, ready to be stored.
+#[derive(Clone, Debug)]
+pub struct SealedRecord {
+    /// The storage manifest, the root of the blocks.
+    pub manifest: Cid,
+    /// Goes into `stored` with the manifest's CID; the sealed part holds it too.
+    pub storage_salt: [u8; 32],
+    /// All blocks but those of attachments, each at most [`crate::MAX_BLOCK_BYTES`], the manifest last.
+    pub blocks: Vec<(Cid, Vec<u8>)>,
+}
+
+impl SealedRecord {
+    /// Seals `authored` under a fresh content key, and that key to the class's epoch key.
+    ///
+    /// Rekey is this too: seal what was opened to the new epoch's key, in the same context. Attachments keep their keys
+    /// and blocks.
+    ///
+    /// # Errors
+    /// [`SealError::EpochKey`], [`SealError::Authorship`], [`SealError::TooLarge`] or [`SealError::TooManyAttachments`].
+    pub fn seal(
+        authored: &AuthoredRecord,
+        context: &RecordContext,
+        to: &EpochPublicKey,
+    ) -> Result<Self, SealError<Infallible>> {
+        verify_authorship(&authored.statement, &authored.signature, &authored.author_key)?;
+        Self::seal_unverified(authored, context, to)
+    }
+
+    fn seal_unverified(
+        authored: &AuthoredRecord,
+        context: &RecordContext,
+        to: &EpochPublicKey,
+    ) -> Result<Self, SealError<Infallible>> {
+        if to.class() != context.class {
+            return Err(SealError::EpochKey);
+        }
+        if authored.statement.len() > MAX_STATEMENT_BYTES {
+            return Err(SealError::TooLarge { limit: MAX_STATEMENT_BYTES as u64 });
+        }
+        if authored.attachments.len() > MAX_ATTACHMENTS {
+            return Err(SealError::TooManyAttachments);
+        }
+        let key = ContentKey::generate();
+        let mut blocks = Vec::new();
+        let mut put = |codec, bytes: Vec<u8>| {
+            let cid = block::cid(codec, &bytes);
+            blocks.push((cid, bytes));
+            cid
+        };
+
+        let wrap = put(block::RAW, to.wrap(&key, context).ok_or(SealError::EpochKey)?);
+        let storage_salt = random::bytes();
+        let sealed_part = SealedPart {
+            attachments: authored.attachments.iter().map(SealedAttachment::from).collect(),
+            author: authored.author,
+            author_key: authored.author_key.to_der().into(),
+            commitment_seed: authored.commitment_seed.into(),
+            length: authored.record.len() as u64,
+            signature: authored.signature.clone().into(),
+            statement: authored.statement.clone().into(),
+            storage_salt: ByteArray::new(storage_salt),
+        };
+        let sealed_part =
+            put(block::RAW, aead::seal_once(&sealed_part_key(&key, context), b"", &sealed_part.to_padded()));
+        let (content, _) =
+            chunks::seal(&record_key(&key, context), &*authored.record, MAX_RECORD_BYTES, |cid, bytes| {
+                blocks.push((cid, bytes));
+                Ok(())
+            })?;
+        let mut links = vec![wrap, sealed_part];
+        links.extend(content);
+        links.extend(authored.attachments.iter().map(|attachment| attachment.manifest));
+        let (manifest, bytes) = Manifest::new(links).expect("the limits keep the links within a manifest").to_block();
+        blocks.push((manifest, bytes));
+        Ok(Self { manifest, storage_salt, blocks })
+    }
+}
+
+const _: () =
+    assert!(2 + (MAX_RECORD_BYTES / 8 * 9) as usize / crate::content::CHUNK_BYTES + MAX_ATTACHMENTS < MAX_LINKS);
+
+impl From<&Attachment> for SealedAttachment {
+    fn from(attachment: &Attachment) -> Self {
+        Self { key: ByteArray::new(*attachment.key.as_bytes()), length: attachment.length, link: attachment.manifest }
+    }
+}
+
+/// A record that was opened and whose statement its author signed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenedRecord {
+    /// What was sealed.
+    pub authored: AuthoredRecord,
+    /// The epoch that it was sealed to.
+    pub epoch: Epoch,
+    /// The salt in `stored`.
+    pub storage_salt: [u8; 32],
+}
+
+impl OpenedRecord {
+    /// Opens the record that `manifest` leads to, if the reader holds a key of its epoch and it was sealed for exactly
+    /// this context. `fetch` gives a block's bytes from any node: they are re-hashed here. Only links that the sealed part
+    /// accounts for are followed, and at most [`MAX_RECORD_BYTES`] are assembled.
+    ///
+    /// Afterwards the caller checks the record leaf (`stored` from `manifest` and `storage_salt`, `authored` from the
+    /// statement), the statement against the record's commitment, and the author's key against the author's account.
+    ///
+    /// # Errors
+    /// [`OpenError`]; anything that is wrong with the blocks' content is [`DecryptionFailed`].
+    pub fn open<E: std::error::Error + 'static>(
+        manifest: &Cid,
+        mut fetch: impl FnMut(&Cid) -> Result<Vec<u8>, E>,
+        keys: &EpochKeyring,
+        context: &RecordContext,
+    ) -> Result<Self, OpenError<E>> {
+        let bytes = chunks::fetch(manifest, &mut fetch)?;
+        let manifest = Manifest::from_bytes(&bytes).map_err(|_| DecryptionFailed)?;
+        let [wrap, sealed_part, content @ ..] = manifest.links() else {
+            return Err(DecryptionFailed.into());
+        };
+        let wrap = chunks::fetch(wrap, &mut fetch)?;
+        let (epoch, key) = keys.unwrap(&wrap, context)?;
+
+        let sealed_part = chunks::fetch(sealed_part, &mut fetch)?;
+        let part = SealedPart::from_padded(&aead::open_once(&sealed_part_key(&key, context), b"", &sealed_part)?)?;
+        let author_key = RsaPublic::from_der(&part.author_key).map_err(|_| DecryptionFailed)?;
+        verify_authorship(&part.statement, &part.signature, &author_key)?;
+        if part.length > MAX_RECORD_BYTES {
+            return Err(DecryptionFailed.into());
+        }
+        let chunk_count = usize::try_from(chunks::count(part.length)).map_err(|_| DecryptionFailed)?;
+        let (content, attachments) = content.split_at_checked(chunk_count).ok_or(DecryptionFailed)?;
+        if !attachments.iter().eq(part.attachments.iter().map(|attachment| &attachment.link)) {
+            return Err(DecryptionFailed.into());
+        }
+        // Grows with what was really there, not with what the length claims.
+        let mut record = Vec::new();
+        chunks::open(&record_key(&key, context), content, part.length, &mut fetch, &mut record)?;
+        let authored = AuthoredRecord {
+            record,
+            statement: part.statement.into_vec(),
+            signature: part.signature.into_vec(),
+            author: part.author,
+            author_key,
+            commitment_seed: part.commitment_seed.into_array(),
+            attachments: part
+                .attachments
+                .into_iter()
+                .map(|attachment| {
+                    let key = ContentKey::from_slice(&*attachment.key)?;
+                    Ok(Attachment { manifest: attachment.link, key, length: attachment.length })
+                })
+                .collect::<Result<_, DecryptionFailed>>()?,
+        };
+        Ok(Self { authored, epoch, storage_salt: part.storage_salt.into_array() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use emr_core::{Class, RecordSlot, Version};
+
+    use super::*;
+    use crate::{PatientDirectory, RsaSecret};
+
+    fn get(blocks: Vec<(Cid, Vec<u8>)>) -> impl FnMut(&Cid) -> Result<Vec<u8>, std::io::Error> {
+        let blocks: HashMap<_, _> = blocks.into_iter().collect();
+        move |cid| blocks.get(cid).cloned().ok_or_else(|| std::io::ErrorKind::NotFound.into())
+    }
+
+    /// A writer who holds the epoch's public key can seal what he likes: opening must not take it for the author's.
+    #[test]
+    fn a_forged_statement_does_not_open() -> Result<(), Box<dyn std::error::Error>> {
+        let author = RsaSecret::from_pem(include_str!("../tests/fixtures/doctor-3072.pem"))?;
+        let patient = RsaSecret::from_pem(include_str!("../tests/fixtures/patient-3072.pem"))?;
+        let directory = PatientDirectory::create(&patient);
+        let context = RecordContext {
+            domain: [1; 32],
+            patient: AccountIndex::new(5)?,
+            slot: RecordSlot::new(0)?,
+            version: Version::new(1)?,
+            class: Class::Laboratory,
+        };
+        let mut authored = AuthoredRecord {
+            record: b"record".to_vec(),
+            statement: b"forged".to_vec(),
+            signature: author.sign_pss(SigningContext::STATEMENT, b"statement"),
+            author: AccountIndex::new(7)?,
+            author_key: author.public(),
+            commitment_seed: [2; 32],
+            attachments: Vec::new(),
+        };
+        let key = directory.published().current_public(Class::Laboratory);
+        assert!(matches!(SealedRecord::seal(&authored, &context, &key), Err(SealError::Authorship(_))));
+
+        let sealed = SealedRecord::seal_unverified(&authored, &context, &key)?;
+        let opened = OpenedRecord::open(&sealed.manifest, get(sealed.blocks), &directory.keyring(), &context);
+        assert!(matches!(opened, Err(OpenError::Authorship(BadSignature))), "{opened:?}");
+
+        // A signature from another context is none.
+        authored.statement = b"statement".to_vec();
+        authored.signature = author.sign_pss(SigningContext::LOGIN, b"statement");
+        assert!(matches!(SealedRecord::seal(&authored, &context, &key), Err(SealError::Authorship(_))));
+        Ok(())
+    }
+
+    /// A writer may claim any length; what is assembled is bounded by what is there.
+    #[test]
+    fn claimed_lengths_are_checked() {
+        for length in [MAX_RECORD_BYTES + 1, u64::MAX] {
+            let links = vec![block::cid(block::RAW, b"")];
+            let opened = chunks::open(&[0; 32], &links, length, &mut get(Vec::new()), Vec::new());
+            assert!(matches!(opened, Err(OpenError::Decryption(DecryptionFailed))));
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! Epoch keys: per patient and class, a key pair to which writers wrap content keys without knowing the readers.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use emr_core::Class;
+use hpke::kem::X25519HkdfSha256;
+use zeroize::Zeroizing;
+
+use crate::content::ContentKey;
+use crate::epoch_tree::Subtree;
+use crate::{DecryptionFailed, RecordContext, hpke_suite};
+
+/// HPKE's `info` for wrapping a record's content key.
+const WRAP_INFO: &[u8] = b"emr/epoch-wrap/v1";
+/// Bytes of a wrapped content key: encapsulated key 32, key 32, tag 16.
+pub const EPOCH_WRAP_BYTES: usize = 80;
+
+/// The number of a class's epoch, from 1 to 65536.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Epoch(u32);
+
+impl Epoch {
+    /// The epoch that a new directory starts with.
+    pub const FIRST: Self = Self(1);
+    /// The last epoch that a class can have.
+    pub const LAST: Self = Self(1 << 16);
+
+    /// The epoch of a number; `None` outside 1 to 65536.
+    pub fn new(number: u32) -> Option<Self> {
+        (Self::FIRST.0..=Self::LAST.0).contains(&number).then_some(Self(number))
+    }
+
+    /// The number.
+    pub const fn get(self) -> u32 {
+        self.0
+    }
+
+    /// The epoch after this one; `None` after the last.
+    pub fn next(self) -> Option<Self> {
+        Self::new(self.0 + 1)
+    }
+
+    /// The epoch before this one; `None` before the first.
+    pub fn previous(self) -> Option<Self> {
+        Self::new(self.0 - 1)
+    }
+}
+
+impl fmt::Display for Epoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+fn wrap_aad(context: &RecordContext, epoch: Epoch) -> Vec<u8> {
+    [&context.to_bytes()[..], &epoch.0.to_be_bytes()].concat()
+}
+
+/// The public half of a class's epoch key: writers wrap to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EpochPublicKey {
+    class: Class,
+    epoch: Epoch,
+    key: [u8; 32],
+}
+
+impl EpochPublicKey {
+    pub(crate) const fn new(class: Class, epoch: Epoch, key: [u8; 32]) -> Self {
+        Self { class, epoch, key }
+    }
+
+    /// The class whose records it is for.
+    pub const fn class(&self) -> Class {
+        self.class
+    }
+
+    /// Which of the class's epochs.
+    pub const fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// The X25519 public key, 32 bytes.
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.key
+    }
+
+    /// Wraps a content key: [`EPOCH_WRAP_BYTES`] that show neither patient nor class nor epoch.
+    /// `None` if the public key is a point of small order.
+    pub(crate) fn wrap(&self, key: &ContentKey, context: &RecordContext) -> Option<Vec<u8>> {
+        let aad = wrap_aad(context, self.epoch);
+        hpke_suite::seal::<X25519HkdfSha256>(&self.key, WRAP_INFO, &aad, key.as_bytes())
+    }
+}
+
+/// The private half of a class's epoch key, an X25519 key of 32 bytes. Erased from memory when dropped.
+pub(crate) struct EpochSecret(pub(crate) Zeroizing<[u8; 32]>);
+
+impl EpochSecret {
+    pub(crate) fn public(&self, class: Class, epoch: Epoch) -> EpochPublicKey {
+        let key = hpke_suite::public::<X25519HkdfSha256>(&self.0);
+        EpochPublicKey::new(class, epoch, key.try_into().expect("an X25519 key has 32 bytes"))
+    }
+
+    fn unwrap(&self, epoch: Epoch, wrap: &[u8], context: &RecordContext) -> Result<ContentKey, DecryptionFailed> {
+        let aad = wrap_aad(context, epoch);
+        let opened = hpke_suite::open::<X25519HkdfSha256>(&self.0, WRAP_INFO, &aad, wrap)?;
+        ContentKey::from_slice(&opened)
+    }
+}
+
+/// The epoch private keys that a reader was granted: per class, a range of epochs that ends with the current one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EpochKeyring {
+    classes: BTreeMap<Class, ClassKeys>,
+}
+
+/// What opens a class's epochs `first..=last`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ClassKeys {
+    pub(crate) first: Epoch,
+    pub(crate) last: Epoch,
+    pub(crate) subtrees: Vec<Subtree>,
+}
+
+impl ClassKeys {
+    pub(crate) fn secret(&self, epoch: Epoch) -> Option<EpochSecret> {
+        self.subtrees.iter().find_map(|subtree| subtree.secret(epoch))
+    }
+}
+
+impl EpochKeyring {
+    pub(crate) fn insert(&mut self, class: Class, keys: ClassKeys) {
+        self.classes.insert(class, keys);
+    }
+
+    pub(crate) fn classes(&self) -> &BTreeMap<Class, ClassKeys> {
+        &self.classes
+    }
+
+    /// The first and the last epoch of `class` that can be read; `None` if none can.
+    pub fn epochs(&self, class: Class) -> Option<(Epoch, Epoch)> {
+        self.classes.get(&class).map(|keys| (keys.first, keys.last))
+    }
+
+    /// Finds the epoch that a content key was wrapped to, newest first, and unwraps it.
+    ///
+    /// # Errors
+    /// [`DecryptionFailed`] if no key of the record's class opens it.
+    pub(crate) fn unwrap(&self, wrap: &[u8], context: &RecordContext) -> Result<(Epoch, ContentKey), DecryptionFailed> {
+        if wrap.len() != EPOCH_WRAP_BYTES {
+            return Err(DecryptionFailed);
+        }
+        let keys = self.classes.get(&context.class).ok_or(DecryptionFailed)?;
+        std::iter::successors(Some(keys.last), |epoch| epoch.previous())
+            .take_while(|epoch| *epoch >= keys.first)
+            .find_map(|epoch| Some((epoch, keys.secret(epoch)?.unwrap(epoch, wrap, context).ok()?)))
+            .ok_or(DecryptionFailed)
+    }
+}

@@ -1,0 +1,65 @@
+//! What goes wrong when sealing and opening.
+
+use cid::Cid;
+
+/// A ciphertext did not open: wrong key, wrong context, or altered bytes.
+///
+/// Deliberately one value for all causes, so that nobody learns from it which step failed
+/// (Manger's attack on RSA-OAEP, RFC 8017 section 7.1.2 note).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("cannot be decrypted with these keys: it was sealed for someone else or for another record, or it was altered")]
+pub struct DecryptionFailed;
+
+/// Why content could not be sealed. `E` is the error of the store that takes the blocks.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SealError<E: std::error::Error + 'static> {
+    /// The content is longer than it may be.
+    #[error("the content is longer than {limit} bytes; put large parts into attachments")]
+    TooLarge {
+        /// The most bytes.
+        limit: u64,
+    },
+    /// There are more attachments than one record can have.
+    #[error("the record has too many attachments; split it into several records")]
+    TooManyAttachments,
+    /// The signature does not belong to the statement and the author's key.
+    #[error("the record's statement is not signed by its author; sign it again")]
+    Authorship(#[from] crate::BadSignature),
+    /// The epoch key is for another class, or not a key.
+    #[error("the epoch key is not one for this record's class; fetch the patient's current key directory")]
+    EpochKey,
+    /// The content could not be read.
+    #[error("the content could not be read")]
+    Read(#[source] std::io::Error),
+    /// A block could not be stored.
+    #[error("a block could not be stored")]
+    Put(#[source] E),
+}
+
+/// Why sealed content could not be opened. `E` is the error of the source of blocks.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError<E: std::error::Error + 'static> {
+    /// A block could not be had.
+    #[error("block {cid} could not be fetched")]
+    Fetch {
+        /// Which block.
+        cid: Cid,
+        /// Why.
+        #[source]
+        source: E,
+    },
+    /// The bytes are not the block that was asked for.
+    #[error("what was sent as block {0} is not that block; ask another node")]
+    WrongBlock(Cid),
+    /// The blocks do not open with these keys in this place.
+    #[error(transparent)]
+    Decryption(#[from] DecryptionFailed),
+    /// The author's signature does not belong to the statement.
+    #[error("the record's author did not sign its statement")]
+    Authorship(#[from] crate::BadSignature),
+    /// The content could not be written.
+    #[error("the content could not be written")]
+    Write(#[source] std::io::Error),
+}

@@ -1,0 +1,147 @@
+//! A participant's keys.
+
+use emr_core::Role;
+use serde::{Deserialize, Serialize};
+use serde_bytes::{ByteArray, ByteBuf};
+use zeroize::{Zeroize, Zeroizing};
+
+use crate::rsa_key::{RsaBits, RsaKeyError, RsaSecret};
+use crate::{aead, random};
+
+/// The order of secp256k1 (SEC 2, section 2.4.1), big-endian: Ethereum keys are from 1 to this minus 1.
+const SECP256K1_ORDER: [u8; 32] = [
+    0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xfe, 0xba, 0xae, 0xdc,
+    0xe6, 0xaf, 0x48, 0xa0, 0x3b, 0xbf, 0xd2, 0x5e, 0x8c, 0xd0, 0x36, 0x41, 0x41,
+];
+
+/// Why keys do not make an identity.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum IdentityError {
+    /// The RSA key cannot be used.
+    #[error(transparent)]
+    Rsa(#[from] RsaKeyError),
+    /// The Ethereum key is 0 or not below the group order.
+    #[error("not an Ethereum private key: it must be a number from 1 to the order of secp256k1 minus 1")]
+    Ethereum,
+    /// The encoding is not one of an identity, or of a newer version.
+    #[error("not an identity, or one of a newer version of this program")]
+    Encoding,
+}
+
+/// A participant's role and three keys. Erased from memory when dropped; `Debug` shows no secret.
+#[derive(Clone)]
+pub struct Identity {
+    role: Role,
+    rsa: RsaSecret,
+    rollup_seed: Zeroizing<[u8; 32]>,
+    ethereum: Zeroizing<[u8; 32]>,
+}
+
+/// The encoding, DAG-CBOR.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Encoded {
+    ethereum: ByteArray<32>,
+    role: u8,
+    rollup: ByteArray<32>,
+    rsa: ByteBuf,
+}
+
+impl Drop for Encoded {
+    fn drop(&mut self) {
+        self.ethereum.as_mut_slice().zeroize();
+        self.rollup.as_mut_slice().zeroize();
+        self.rsa.zeroize();
+    }
+}
+
+fn is_ethereum_key(key: &[u8; 32]) -> bool {
+    key.iter().any(|byte| *byte != 0) && *key < SECP256K1_ORDER
+}
+
+impl Identity {
+    /// A new identity with fresh keys.
+    pub fn generate(role: Role, bits: RsaBits) -> Self {
+        Self::with_rsa(role, RsaSecret::generate(bits))
+    }
+
+    /// A new identity around an RSA key that exists already.
+    pub fn with_rsa(role: Role, rsa: RsaSecret) -> Self {
+        let ethereum = loop {
+            let key = random::secret();
+            if is_ethereum_key(&key) {
+                break key;
+            }
+        };
+        Self { role, rsa, rollup_seed: random::secret(), ethereum }
+    }
+
+    /// The same identity with this Ethereum key, 32 bytes big-endian.
+    ///
+    /// # Errors
+    /// [`IdentityError::Ethereum`] if it is not a private key of secp256k1.
+    pub fn with_ethereum(mut self, key: &[u8; 32]) -> Result<Self, IdentityError> {
+        if !is_ethereum_key(key) {
+            return Err(IdentityError::Ethereum);
+        }
+        *self.ethereum = *key;
+        Ok(self)
+    }
+
+    /// What the participant is.
+    pub const fn role(&self) -> Role {
+        self.role
+    }
+
+    /// The RSA key: unwraps keys, signs statements and logins.
+    pub const fn rsa(&self) -> &RsaSecret {
+        &self.rsa
+    }
+
+    /// The seed of the rollup key, 32 bytes; `emr-rollup` makes the signing key from it.
+    pub fn rollup_seed(&self) -> &[u8; 32] {
+        &self.rollup_seed
+    }
+
+    /// The Ethereum private key, 32 bytes big-endian.
+    pub fn ethereum_secret(&self) -> &[u8; 32] {
+        &self.ethereum
+    }
+
+    /// The salt of the encryption key commitment, 32 bytes, always the same for this identity: a patient's RSA key is
+    /// committed to with it, so that it does not identify her. HKDF-SHA256 of the rollup seed.
+    pub fn commitment_salt(&self) -> [u8; 32] {
+        *aead::derive(&self.rollup_seed, "emr/identity/commitment-salt/v1", b"")
+    }
+
+    pub(crate) fn to_bytes(&self) -> Zeroizing<Vec<u8>> {
+        let encoded = Encoded {
+            ethereum: ByteArray::new(*self.ethereum),
+            role: self.role.code(),
+            rollup: ByteArray::new(*self.rollup_seed),
+            rsa: self.rsa.to_der().to_vec().into(),
+        };
+        // Large enough that it is never moved, which would leave a copy behind.
+        let mut bytes = Zeroizing::new(Vec::with_capacity(8192));
+        serde_ipld_dagcbor::to_writer(&mut *bytes, &encoded).expect("plain data has a DAG-CBOR form");
+        bytes
+    }
+
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Self, IdentityError> {
+        let encoded: Encoded = serde_ipld_dagcbor::from_slice(bytes).map_err(|_| IdentityError::Encoding)?;
+        let identity = Self {
+            role: Role::from_code(encoded.role).ok_or(IdentityError::Encoding)?,
+            rsa: RsaSecret::from_der(&encoded.rsa)?,
+            rollup_seed: Zeroizing::new(*encoded.rollup),
+            ethereum: Zeroizing::new([0; 32]),
+        };
+        identity.with_ethereum(&encoded.ethereum)
+    }
+}
+
+impl std::fmt::Debug for Identity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Identity").field("role", &self.role).field("rsa", &self.rsa).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,239 @@
+//! Identity files: an identity encrypted under a passphrase.
+//!
+//! ```text
+//! magic 12 "emr-identity" | version 1 | log2 N 1 | salt 32 | nonce 12 | sealed length 4 | sealed
+//! ```
+//!
+//! Integers big-endian. Key: scrypt (RFC 7914) of the passphrase's UTF-8 bytes and the salt, r = 8, p = 1, 32 bytes. Sealed:
+//! AES-256-GCM of the identity's DAG-CBOR, with everything before it as additional data.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use secrecy::{ExposeSecret, SecretString};
+use zeroize::Zeroizing;
+
+use crate::{Identity, IdentityError, aead, random};
+
+const MAGIC: &[u8; 12] = b"emr-identity";
+const VERSION: u8 = 1;
+const SALT_BYTES: usize = 32;
+const NONCE_BYTES: usize = 12;
+const HEADER_BYTES: usize = MAGIC.len() + 2 + SALT_BYTES + NONCE_BYTES + 4;
+/// The longest file that is read: 4096-bit keys make 2.6 kB.
+const MAX_FILE_BYTES: u64 = 16 * 1024;
+
+/// How much work each guess of the passphrase takes: scrypt's N, with r = 8 and p = 1. The file says which.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ScryptCost {
+    /// N = 2^17: 128 MiB, about half a second. What OWASP recommends.
+    #[default]
+    Standard,
+    /// N = 2^10: 1 MiB, milliseconds. For tests and throw-away identities only.
+    Development,
+}
+
+impl ScryptCost {
+    const fn log_n(self) -> u8 {
+        match self {
+            Self::Standard => 17,
+            Self::Development => 10,
+        }
+    }
+}
+
+/// The values of log2 N that are read: up to 1 GiB of memory.
+const LOG_N: std::ops::RangeInclusive<u8> = 10..=20;
+
+/// What to do if there is an identity file already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Overwrite {
+    /// Keep it and fail.
+    Never,
+    /// Replace it. Its keys are lost.
+    Replace,
+}
+
+/// Why an identity file could not be made or read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum IdentityFileError {
+    /// There is a file of that name.
+    #[error("{} exists already; choose another name, its keys would be lost", .0.display())]
+    Exists(PathBuf),
+    /// There is no such file.
+    #[error("there is no identity file {}; create one with init", .0.display())]
+    NotFound(PathBuf),
+    /// An empty passphrase protects nothing.
+    #[error("the passphrase is empty; choose one")]
+    EmptyPassphrase,
+    /// Others can read the file.
+    #[error("{} can be read by others (mode {mode:o}); run: chmod 600 {}", path.display(), path.display())]
+    Permissions {
+        /// Which file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// It does not begin as identity files do, or is far too long.
+    #[error("this is not an identity file; choose another one")]
+    NotAnIdentityFile,
+    /// The end is missing.
+    #[error("the identity file is cut short; restore it from a backup")]
+    Truncated,
+    /// Bytes follow the end.
+    #[error("the identity file has something appended; restore it from a backup")]
+    TrailingBytes,
+    /// Of a newer program.
+    #[error("the identity file is of version {0}, which this program does not know; update the program")]
+    Version(u8),
+    /// The file asks for more work than is sensible.
+    #[error("the identity file asks for scrypt with N = 2^{0}, outside 2^10 to 2^20; restore it from a backup")]
+    Cost(u8),
+    /// Wrong passphrase, or altered.
+    #[error("wrong passphrase, or the identity file was damaged")]
+    WrongPassphrase,
+    /// It opened, but what is inside cannot be used.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// The file system failed.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// Which file.
+        path: PathBuf,
+        /// What happened.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// Reading and writing identity files.
+#[derive(Debug)]
+pub struct IdentityFile;
+
+fn key(passphrase: &SecretString, salt: &[u8], log_n: u8) -> Zeroizing<[u8; 32]> {
+    let params = scrypt::Params::new(log_n, 8, 1).expect("within bounds");
+    let mut key = Zeroizing::new([0; 32]);
+    scrypt::scrypt(passphrase.expose_secret().as_bytes(), salt, &params, &mut *key)
+        .expect("32 bytes is a valid length");
+    key
+}
+
+impl IdentityFile {
+    /// The bytes of an identity file.
+    ///
+    /// # Errors
+    /// [`IdentityFileError::EmptyPassphrase`].
+    pub fn seal(
+        identity: &Identity,
+        passphrase: &SecretString,
+        cost: ScryptCost,
+    ) -> Result<Vec<u8>, IdentityFileError> {
+        if passphrase.expose_secret().is_empty() {
+            return Err(IdentityFileError::EmptyPassphrase);
+        }
+        let plaintext = identity.to_bytes();
+        let (salt, nonce) = (random::bytes::<SALT_BYTES>(), random::bytes::<NONCE_BYTES>());
+        let length = u32::try_from(plaintext.len() + aead::TAG_BYTES).expect("an identity is a few kilobytes");
+        let mut file = [&MAGIC[..], &[VERSION, cost.log_n()], &salt, &nonce, &length.to_be_bytes()].concat();
+        let key = key(passphrase, &salt, cost.log_n());
+        let sealed = aead::seal(&key, &nonce, &file, &plaintext);
+        file.extend(sealed);
+        Ok(file)
+    }
+
+    /// Reads the bytes of an identity file.
+    ///
+    /// # Errors
+    /// [`IdentityFileError`], for every file that is not whole or not one.
+    pub fn unseal(file: &[u8], passphrase: &SecretString) -> Result<Identity, IdentityFileError> {
+        let known = file.len().min(MAGIC.len());
+        if file[..known] != MAGIC[..known] || file.is_empty() || file.len() as u64 > MAX_FILE_BYTES {
+            return Err(IdentityFileError::NotAnIdentityFile);
+        }
+        if let Some(version) = file.get(MAGIC.len()).filter(|version| **version != VERSION) {
+            return Err(IdentityFileError::Version(*version));
+        }
+        let (header, sealed) = file.split_at_checked(HEADER_BYTES).ok_or(IdentityFileError::Truncated)?;
+        let log_n = header[MAGIC.len() + 1];
+        let (salt, rest) = header[MAGIC.len() + 2..].split_at(SALT_BYTES);
+        let (nonce, length) = rest.split_first_chunk().ok_or(IdentityFileError::Truncated)?;
+        let length = length.iter().fold(0_usize, |length, byte| length << 8 | usize::from(*byte));
+        match sealed.len().cmp(&length) {
+            std::cmp::Ordering::Less => return Err(IdentityFileError::Truncated),
+            std::cmp::Ordering::Greater => return Err(IdentityFileError::TrailingBytes),
+            std::cmp::Ordering::Equal => {}
+        }
+        if !LOG_N.contains(&log_n) {
+            return Err(IdentityFileError::Cost(log_n));
+        }
+        let plaintext = aead::open(&key(passphrase, salt, log_n), nonce, header, sealed)
+            .map_err(|_| IdentityFileError::WrongPassphrase)?;
+        Ok(Identity::from_bytes(&plaintext)?)
+    }
+
+    /// Writes an identity file, mode 0600. It appears whole or not at all, and survives a crash once this has returned.
+    ///
+    /// # Errors
+    /// [`IdentityFileError::Exists`] if there is one already and `overwrite` does not say to replace it,
+    /// [`IdentityFileError::EmptyPassphrase`], [`IdentityFileError::Io`].
+    pub fn create(
+        path: &Path,
+        identity: &Identity,
+        passphrase: &SecretString,
+        cost: ScryptCost,
+        overwrite: Overwrite,
+    ) -> Result<(), IdentityFileError> {
+        let failed = |source| IdentityFileError::Io { path: path.to_owned(), source };
+        if overwrite == Overwrite::Never && path.try_exists().map_err(failed)? {
+            return Err(IdentityFileError::Exists(path.to_owned()));
+        }
+        let bytes = Self::seal(identity, passphrase, cost)?;
+        let folder = match path.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder,
+            _ => Path::new("."),
+        };
+        // Temporary files are created with mode 0600 and removed if anything fails.
+        let mut file = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
+        file.write_all(&bytes).map_err(failed)?;
+        file.as_file().sync_all().map_err(failed)?;
+        match overwrite {
+            Overwrite::Never => file.persist_noclobber(path),
+            Overwrite::Replace => file.persist(path),
+        }
+        .map_err(|error| match error.error.kind() {
+            io::ErrorKind::AlreadyExists => IdentityFileError::Exists(path.to_owned()),
+            _ => failed(error.error),
+        })?;
+        File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)
+    }
+
+    /// Reads an identity file.
+    ///
+    /// # Errors
+    /// [`IdentityFileError`].
+    pub fn open(path: &Path, passphrase: &SecretString) -> Result<Identity, IdentityFileError> {
+        let failed = |source: io::Error| match source.kind() {
+            io::ErrorKind::NotFound => IdentityFileError::NotFound(path.to_owned()),
+            _ => IdentityFileError::Io { path: path.to_owned(), source },
+        };
+        let file = File::open(path).map_err(failed)?;
+        check_permissions(path, &file.metadata().map_err(failed)?)?;
+        let mut bytes = Vec::new();
+        file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(failed)?;
+        Self::unseal(&bytes, passphrase)
+    }
+}
+
+#[cfg(unix)]
+fn check_permissions(path: &Path, metadata: &fs::Metadata) -> Result<(), IdentityFileError> {
+    use std::os::unix::fs::PermissionsExt;
+    let mode = metadata.permissions().mode() & 0o777;
+    if mode & 0o077 == 0 { Ok(()) } else { Err(IdentityFileError::Permissions { path: path.to_owned(), mode }) }
+}
+
+#[cfg(not(unix))]
+fn check_permissions(_path: &Path, _metadata: &fs::Metadata) -> Result<(), IdentityFileError> {
+    Ok(())
+}

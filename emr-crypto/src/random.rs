@@ -1,0 +1,24 @@
+//! Randomness, always from the operating system.
+
+use rand::rngs::SysRng;
+use rand_core::{Rng, UnwrapErr};
+use zeroize::Zeroizing;
+
+/// The operating system's generator. A machine without one cannot hold keys: it panics.
+pub(crate) fn system() -> UnwrapErr<SysRng> {
+    UnwrapErr(SysRng)
+}
+
+/// `N` random bytes that are public or become so: salts and nonces.
+pub(crate) fn bytes<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    system().fill_bytes(&mut bytes);
+    bytes
+}
+
+/// `N` random bytes to be kept secret.
+pub(crate) fn secret<const N: usize>() -> Zeroizing<[u8; N]> {
+    let mut bytes = Zeroizing::new([0; N]);
+    system().fill_bytes(&mut *bytes);
+    bytes
+}

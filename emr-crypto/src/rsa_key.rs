@@ -1,0 +1,291 @@
+//! RSA keys (RFC 8017) of 2048 to 4096 bits: OAEP for keys, PSS for statements, PKCS#1 v1.5 signatures for the chain.
+//!
+//! Every private operation is blinded and checked by re-encryption. There is no PKCS#1 v1.5 *decryption*
+//! (RUSTSEC-2023-0071).
+
+use std::fmt;
+
+use rsa::pkcs1::DecodeRsaPrivateKey;
+use rsa::pkcs8::{DecodePrivateKey, DecodePublicKey, EncodePrivateKey, EncodePublicKey};
+use rsa::traits::PublicKeyParts;
+use rsa::{Oaep, Pkcs1v15Sign, Pss, RsaPrivateKey, RsaPublicKey};
+use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
+
+use crate::{DecryptionFailed, random};
+
+/// The size of an RSA modulus in bits: 2048 to 4096, a multiple of 8.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RsaBits(usize);
+
+impl RsaBits {
+    /// The least size.
+    pub const MIN: Self = Self(2048);
+    /// What new identities get: 128 bits of security (SP 800-57 part 1, table 2).
+    pub const DEFAULT: Self = Self(3072);
+    /// The greatest size.
+    pub const MAX: Self = Self(4096);
+
+    /// Checks the range.
+    ///
+    /// # Errors
+    /// [`RsaKeyError::Size`] outside 2048 to 4096 or if not a multiple of 8.
+    pub fn new(bits: usize) -> Result<Self, RsaKeyError> {
+        if (Self::MIN.0..=Self::MAX.0).contains(&bits) && bits.is_multiple_of(8) {
+            Ok(Self(bits))
+        } else {
+            Err(RsaKeyError::Size { bits })
+        }
+    }
+
+    /// The number of bits.
+    pub const fn get(self) -> usize {
+        self.0
+    }
+}
+
+/// Why something is not an RSA key that this system takes.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RsaKeyError {
+    /// The modulus is too small, too large or of an odd size.
+    #[error("an RSA key of {bits} bits cannot be used; make one of 2048 to 4096: openssl genrsa -out key.pem 3072")]
+    Size {
+        /// The size found.
+        bits: usize,
+    },
+    /// The public exponent is not 65537.
+    #[error("the RSA key's public exponent is not 65537; make a key with OpenSSL's default exponent")]
+    Exponent,
+    /// The PEM is protected by a passphrase.
+    #[error("the RSA key is encrypted; decrypt it first: openssl rsa -in key.pem -out plain.pem")]
+    Encrypted,
+    /// Not a PEM or DER encoding of an RSA key, or its numbers do not belong together.
+    #[error("not an RSA key in PKCS#1 or PKCS#8 form, or a damaged one; openssl rsa -check -in key.pem says more")]
+    Malformed,
+}
+
+/// A signature does not belong to this key, context and message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the RSA signature does not belong to this key and message")]
+pub struct BadSignature;
+
+/// What a PSS signature is for. The signed bytes are the context's name, a zero byte, and the message, so that
+/// a signature made for one purpose is worth nothing for another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SigningContext(&'static str);
+
+impl SigningContext {
+    /// An authored statement.
+    pub const STATEMENT: Self = Self("emr/statement/v1");
+    /// The answer to a node's login challenge.
+    pub const LOGIN: Self = Self("emr/login/v1");
+
+    fn digest(self, message: &[u8]) -> [u8; 32] {
+        Sha256::new().chain_update(self.0).chain_update([0]).chain_update(message).finalize().into()
+    }
+}
+
+/// An RSA public key: modulus of 2048 to 4096 bits, exponent 65537.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RsaPublic(RsaPublicKey);
+
+/// The only public exponent, as big-endian bytes.
+const EXPONENT: [u8; 3] = [1, 0, 1];
+/// Tries for a ciphertext with a clear top bit: all fail with probability 2^-128, unless the key is contrived.
+const MAX_OAEP_TRIES: usize = 128;
+/// The longest SPKI DER: 4096 bits take 550 bytes.
+const MAX_DER_BYTES: usize = 600;
+/// The longest private key, PEM or DER: 4096 bits take 3.3 kB as PEM; explanatory text may surround it.
+const MAX_PRIVATE_BYTES: usize = 16 * 1024;
+
+impl RsaPublic {
+    fn check(key: RsaPublicKey) -> Result<Self, RsaKeyError> {
+        RsaBits::new(key.n().bits() as usize)?;
+        if *key.e_bytes() != EXPONENT {
+            return Err(RsaKeyError::Exponent);
+        }
+        Ok(Self(key))
+    }
+
+    /// Reads a DER SubjectPublicKeyInfo (RFC 5280 4.1.2.7), what `openssl rsa -pubout -outform DER` writes.
+    /// Only its canonical form is taken.
+    ///
+    /// # Errors
+    /// [`RsaKeyError`] if the bytes are not such a key.
+    pub fn from_der(der: &[u8]) -> Result<Self, RsaKeyError> {
+        if der.len() > MAX_DER_BYTES {
+            return Err(RsaKeyError::Malformed);
+        }
+        let key = Self::check(RsaPublicKey::from_public_key_der(der).map_err(|_| RsaKeyError::Malformed)?)?;
+        if key.to_der() == der { Ok(key) } else { Err(RsaKeyError::Malformed) }
+    }
+
+    /// The DER SubjectPublicKeyInfo: 294 bytes at 2048 bits, 422 at 3072, 550 at 4096.
+    pub fn to_der(&self) -> Vec<u8> {
+        self.0.to_public_key_der().expect("an RSA public key has a DER form").into_vec()
+    }
+
+    /// The modulus, big-endian without leading zeros.
+    pub fn modulus(&self) -> Vec<u8> {
+        self.0.n_bytes().into_vec()
+    }
+
+    /// The public exponent, big-endian without leading zeros: `01 00 01`.
+    pub fn exponent(&self) -> Vec<u8> {
+        self.0.e_bytes().into_vec()
+    }
+
+    /// The size of the modulus.
+    pub fn bits(&self) -> RsaBits {
+        RsaBits(self.0.n().bits() as usize)
+    }
+
+    /// SHA-256 of [`Self::to_der`].
+    pub fn fingerprint(&self) -> [u8; 32] {
+        Sha256::digest(self.to_der()).into()
+    }
+
+    /// Verifies an RSA-PSS signature: SHA-256, MGF1-SHA-256, 32 bytes of salt (RFC 8017 8.1.2).
+    ///
+    /// # Errors
+    /// [`BadSignature`].
+    pub fn verify_pss(&self, context: SigningContext, message: &[u8], signature: &[u8]) -> Result<(), BadSignature> {
+        self.0.verify(Pss::<Sha256>::new(), &context.digest(message), signature).map_err(|_| BadSignature)
+    }
+
+    /// Verifies an RSASSA-PKCS1-v1_5 signature with SHA-256 (RFC 8017 8.2.2), as the contract does by modexp.
+    ///
+    /// # Errors
+    /// [`BadSignature`].
+    pub fn verify_pkcs1v15(&self, message: &[u8], signature: &[u8]) -> Result<(), BadSignature> {
+        self.0.verify(Pkcs1v15Sign::new::<Sha256>(), &Sha256::digest(message), signature).map_err(|_| BadSignature)
+    }
+
+    /// Encrypts a 32-byte key with RSA-OAEP, SHA-256 and MGF1-SHA-256 (RFC 8017 7.1.1); `label` is OAEP's label.
+    ///
+    /// Encryption repeats until the ciphertext's top bit is clear, two tries on average, so that it fits every key of
+    /// this size and does not show whose key it was made with (RSA-RAEP: Bellare, Boldyreva, Desai, Pointcheval,
+    /// "Key-Privacy in Public-Key Encryption", ASIACRYPT 2001).
+    pub fn encrypt_oaep(&self, label: &[u8], key: &[u8; 32]) -> Vec<u8> {
+        let encrypt = || {
+            let padding = Oaep::<Sha256>::new_with_label(label);
+            let ciphertext = self.0.encrypt(&mut random::system(), padding, key);
+            ciphertext.expect("32 bytes fit OAEP-SHA-256 from 784 bits on")
+        };
+        let mut tries = std::iter::repeat_with(encrypt).take(MAX_OAEP_TRIES);
+        tries.find(|ciphertext| ciphertext[0] & 0x80 == 0).unwrap_or_else(encrypt)
+    }
+}
+
+/// The fingerprint's first 8 bytes in hex.
+impl fmt::Debug for RsaPublic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RsaPublic({}, {})", self.bits().get(), hex::encode(&self.fingerprint()[..8]))
+    }
+}
+
+/// An RSA private key. Erased from memory when dropped.
+#[derive(Clone)]
+pub struct RsaSecret(RsaPrivateKey);
+
+impl RsaSecret {
+    /// Generates a key. Takes about a second at 3072 bits.
+    pub fn generate(bits: RsaBits) -> Self {
+        Self(RsaPrivateKey::new(&mut random::system(), bits.get()).expect("the size is within bounds"))
+    }
+
+    fn check(key: RsaPrivateKey) -> Result<Self, RsaKeyError> {
+        RsaPublic::check(key.to_public_key())?;
+        let key = Self(key);
+        // The parts may satisfy every congruence with primes that are not prime; such a key does not work.
+        let probe = key.sign_checked(SigningContext("emr/import/v1"), b"").ok_or(RsaKeyError::Malformed)?;
+        key.public()
+            .verify_pss(SigningContext("emr/import/v1"), b"", &probe)
+            .map_err(|BadSignature| RsaKeyError::Malformed)?;
+        Ok(key)
+    }
+
+    /// Reads a PEM private key, PKCS#1 (`BEGIN RSA PRIVATE KEY`) or PKCS#8 (`BEGIN PRIVATE KEY`), as OpenSSL writes it.
+    ///
+    /// # Errors
+    /// [`RsaKeyError`] if it is not a key of 2048 to 4096 bits with exponent 65537.
+    pub fn from_pem(pem: &str) -> Result<Self, RsaKeyError> {
+        if pem.len() > MAX_PRIVATE_BYTES {
+            return Err(RsaKeyError::Malformed);
+        }
+        if pem.contains("ENCRYPTED") {
+            return Err(RsaKeyError::Encrypted);
+        }
+        let key = if pem.contains("BEGIN RSA PRIVATE KEY") {
+            RsaPrivateKey::from_pkcs1_pem(pem).ok()
+        } else {
+            RsaPrivateKey::from_pkcs8_pem(pem).ok()
+        };
+        Self::check(key.ok_or(RsaKeyError::Malformed)?)
+    }
+
+    /// Reads a DER PKCS#8 PrivateKeyInfo (RFC 5208).
+    ///
+    /// # Errors
+    /// As [`Self::from_pem`].
+    pub fn from_der(der: &[u8]) -> Result<Self, RsaKeyError> {
+        if der.len() > MAX_PRIVATE_BYTES {
+            return Err(RsaKeyError::Malformed);
+        }
+        Self::check(RsaPrivateKey::from_pkcs8_der(der).map_err(|_| RsaKeyError::Malformed)?)
+    }
+
+    /// The DER PKCS#8 PrivateKeyInfo.
+    pub fn to_der(&self) -> Zeroizing<Vec<u8>> {
+        self.0.to_pkcs8_der().expect("a two-prime key has a DER form").to_bytes()
+    }
+
+    /// The public half.
+    pub fn public(&self) -> RsaPublic {
+        RsaPublic(self.0.to_public_key())
+    }
+
+    fn sign_checked(&self, context: SigningContext, message: &[u8]) -> Option<Vec<u8>> {
+        self.0.sign_with_rng(&mut random::system(), Pss::<Sha256>::new_blinded(), &context.digest(message)).ok()
+    }
+
+    /// Signs with RSA-PSS: SHA-256, MGF1-SHA-256, 32 bytes of salt (RFC 8017 8.1.1). As long as the modulus.
+    pub fn sign_pss(&self, context: SigningContext, message: &[u8]) -> Vec<u8> {
+        self.sign_checked(context, message).expect("the key worked when it was read")
+    }
+
+    /// Signs with RSASSA-PKCS1-v1_5 and SHA-256 (RFC 8017 8.2.1): the proof of possession that the contract verifies.
+    /// The caller's message must say what it is for.
+    pub fn sign_pkcs1v15(&self, message: &[u8]) -> Vec<u8> {
+        self.0
+            .sign_with_rng(&mut random::system(), Pkcs1v15Sign::new::<Sha256>(), &Sha256::digest(message))
+            .expect("the key worked when it was read")
+    }
+
+    /// Decrypts what [`RsaPublic::encrypt_oaep`] made, blinded (RFC 8017 7.1.2).
+    ///
+    /// # Errors
+    /// [`DecryptionFailed`], whatever the reason.
+    pub fn decrypt_oaep(&self, label: &[u8], ciphertext: &[u8]) -> Result<Zeroizing<[u8; 32]>, DecryptionFailed> {
+        let padding = Oaep::<Sha256>::new_with_label(label);
+        let message = self
+            .0
+            .decrypt_blinded(&mut random::system(), padding, ciphertext)
+            .map(Zeroizing::new)
+            .map_err(|_| DecryptionFailed)?;
+        let mut key = Zeroizing::new([0; 32]);
+        if message.len() != key.len() {
+            return Err(DecryptionFailed);
+        }
+        key.copy_from_slice(&message);
+        Ok(key)
+    }
+}
+
+/// Shows the public half only.
+impl fmt::Debug for RsaSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RsaSecret({:?})", self.public())
+    }
+}

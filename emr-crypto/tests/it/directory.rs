@@ -1,0 +1,281 @@
+use emr_core::{Class, ClassMask};
+use emr_crypto::{
+    DecryptionFailed, Epoch, EpochKeyring, GrantError, KeyDirectory, KeyUnwrap, MAX_DIRECTORY_BYTES, OpenedRecord,
+    OwnDirectoryError, PatientDirectory, RevokeError, SealedRecord, key_wrap::HpkeSecret,
+};
+
+use crate::fixtures::{Blocks, DOCTOR, HOSPITAL, OTHER_DOCTOR, PATIENT, account, authored, context};
+
+fn epoch(number: u32) -> Epoch {
+    Epoch::new(number).unwrap()
+}
+
+fn mask(classes: &[Class]) -> ClassMask {
+    classes.iter().copied().collect()
+}
+
+/// The directory as a reader gets it: from bytes.
+fn fetched(directory: &PatientDirectory) -> KeyDirectory {
+    KeyDirectory::from_bytes(directory.published().to_bytes()).unwrap()
+}
+
+fn reads(keys: &EpochKeyring) -> ClassMask {
+    Class::ALL.into_iter().filter(|class| keys.epochs(*class).is_some()).collect()
+}
+
+/// Whether a record sealed to the directory's current key of `class` opens with these keys.
+fn can_read(keys: &EpochKeyring, directory: &KeyDirectory, class: Class) -> bool {
+    let sealed = SealedRecord::seal(&authored(vec![1]), &context(class), &directory.current_public(class)).unwrap();
+    let blocks = Blocks::of(&sealed);
+    OpenedRecord::open(&sealed.manifest, |cid| blocks.get(cid), keys, &context(class)).is_ok()
+}
+
+#[test]
+fn a_new_directory_serves_its_owner_and_nobody_else() {
+    let directory = PatientDirectory::create(&*PATIENT);
+    let published = fetched(&directory);
+    assert_eq!(published, *directory.published());
+    assert_eq!(published.reader_count(), 0);
+    for class in Class::ALL {
+        let key = published.current_public(class);
+        assert_eq!((key.class(), key.epoch()), (class, Epoch::FIRST));
+        assert!(can_read(&directory.keyring(), &published, class));
+    }
+    assert_eq!(published.open_for(&*DOCTOR), Err(DecryptionFailed));
+    assert_eq!(published.open_for(&*PATIENT), Err(DecryptionFailed));
+    let stolen = PatientDirectory::open(published, &*DOCTOR).unwrap_err();
+    assert_eq!(stolen, OwnDirectoryError::Decryption(DecryptionFailed));
+}
+
+#[test]
+fn readers_get_the_classes_they_were_granted() {
+    let mut directory = PatientDirectory::create(&*PATIENT);
+    directory.grant(account(7), DOCTOR.public(), mask(&[Class::Laboratory, Class::Imaging]), true).unwrap();
+    directory.grant(account(8), OTHER_DOCTOR.public(), mask(&[Class::Imaging]), true).unwrap();
+    directory.grant(account(9), HOSPITAL.public(), ClassMask::ALL, true).unwrap();
+    let published = fetched(&directory);
+    let readers: [(&dyn KeyUnwrap, ClassMask); 3] = [
+        (&*DOCTOR, mask(&[Class::Laboratory, Class::Imaging])),
+        (&*OTHER_DOCTOR, mask(&[Class::Imaging])),
+        (&*HOSPITAL, ClassMask::ALL),
+    ];
+    for (reader, classes) in readers {
+        let keys = published.open_for(reader).unwrap();
+        assert_eq!(reads(&keys), classes);
+        for class in [Class::Laboratory, Class::Imaging, Class::Genetics] {
+            assert_eq!(can_read(&keys, &published, class), classes.contains(class));
+        }
+    }
+}
+
+/// A revoked reader with every key he ever had cannot open what is sealed from then on; the others can, old and new.
+#[test]
+fn a_revoked_reader_cannot_open_what_comes_after() {
+    let class = Class::Laboratory;
+    let mut directory = PatientDirectory::create(&*PATIENT);
+    directory.grant(account(7), DOCTOR.public(), ClassMask::ALL, true).unwrap();
+    directory.grant(account(8), OTHER_DOCTOR.public(), class.into(), true).unwrap();
+    let mut old_keys = vec![fetched(&directory).open_for(&*OTHER_DOCTOR).unwrap()];
+    directory.grant(account(8), OTHER_DOCTOR.public(), Class::Imaging.into(), true).unwrap();
+    old_keys.push(fetched(&directory).open_for(&*OTHER_DOCTOR).unwrap());
+
+    assert_eq!(directory.revoke(account(8), class.into()), Ok(class.into()));
+    let published = fetched(&directory);
+    assert_eq!(published.current_public(class).epoch(), epoch(2));
+    assert_eq!(published.current_public(Class::Imaging).epoch(), Epoch::FIRST);
+    old_keys.push(published.open_for(&*OTHER_DOCTOR).unwrap());
+    for keys in &old_keys {
+        assert!(!can_read(keys, &published, class));
+    }
+    assert_eq!(reads(&old_keys[2]), Class::Imaging.into());
+    assert!(can_read(&old_keys[2], &published, Class::Imaging));
+
+    let doctor = published.open_for(&*DOCTOR).unwrap();
+    assert_eq!(doctor.epochs(class), Some((epoch(1), epoch(2))));
+    assert!(can_read(&doctor, &published, class));
+    assert!(can_read(&directory.keyring(), &published, class));
+
+    // Everything else gone, he is no longer in the directory at all.
+    assert_eq!(directory.revoke(account(8), ClassMask::ALL), Ok(Class::Imaging.into()));
+    assert_eq!(fetched(&directory).open_for(&*OTHER_DOCTOR), Err(DecryptionFailed));
+    assert_eq!(directory.revoke(account(8), ClassMask::ALL), Err(RevokeError::NotAReader(account(8))));
+    assert_eq!(directory.readers().collect::<Vec<_>>(), [(account(7), ClassMask::ALL)]);
+}
+
+/// A reader who was not given old epochs opens neither those, nor more after others are revoked.
+#[test]
+fn old_versions_are_shared_or_not() {
+    let class = Class::Condition;
+    let mut directory = PatientDirectory::create(&*PATIENT);
+    directory.grant(account(8), OTHER_DOCTOR.public(), class.into(), true).unwrap();
+    let old_key = directory.published().current_public(class);
+    let old = SealedRecord::seal(&authored(b"old".to_vec()), &context(class), &old_key).unwrap();
+    directory.revoke(account(8), class.into()).unwrap();
+
+    directory.grant(account(7), DOCTOR.public(), class.into(), false).unwrap();
+    directory.grant(account(9), HOSPITAL.public(), class.into(), true).unwrap();
+    let opens_old = |reader: &dyn KeyUnwrap, directory: &PatientDirectory| {
+        let keys = fetched(directory).open_for(reader).unwrap();
+        let blocks = Blocks::of(&old);
+        assert!(can_read(&keys, directory.published(), class));
+        OpenedRecord::open(&old.manifest, |cid| blocks.get(cid), &keys, &context(class)).is_ok()
+    };
+    assert!(!opens_old(&*DOCTOR, &directory));
+    assert!(opens_old(&*HOSPITAL, &directory));
+
+    directory.revoke(account(9), class.into()).unwrap();
+    assert!(!opens_old(&*DOCTOR, &directory));
+    assert_eq!(fetched(&directory).open_for(&*DOCTOR).unwrap().epochs(class), Some((epoch(2), epoch(3))));
+    // Shared later after all; granting less again takes nothing away.
+    directory.grant(account(7), DOCTOR.public(), class.into(), true).unwrap();
+    assert!(opens_old(&*DOCTOR, &directory));
+    directory.grant(account(7), DOCTOR.public(), class.into(), false).unwrap();
+    assert!(opens_old(&*DOCTOR, &directory));
+}
+
+/// The owner goes on from the published bytes and her key alone.
+#[test]
+fn the_owner_reloads_and_goes_on() {
+    let class = Class::Summary;
+    let mut directory = PatientDirectory::create(&*PATIENT);
+    directory.grant(account(7), DOCTOR.public(), class.into(), true).unwrap();
+    directory.grant(account(8), OTHER_DOCTOR.public(), class.into(), true).unwrap();
+    directory.revoke(account(8), class.into()).unwrap();
+    let before = directory.keyring();
+
+    let mut reloaded = PatientDirectory::open(fetched(&directory), &*PATIENT).unwrap();
+    assert_eq!(reloaded.published(), directory.published());
+    assert_eq!(reloaded.keyring(), before);
+    assert_eq!(reloaded.readers().collect::<Vec<_>>(), [(account(7), class.into())]);
+    reloaded.grant(account(9), HOSPITAL.public(), class.into(), false).unwrap();
+    reloaded.revoke(account(9), class.into()).unwrap();
+    let keys = fetched(&reloaded).open_for(&*DOCTOR).unwrap();
+    assert_eq!(keys.epochs(class), Some((epoch(1), epoch(3))));
+    assert!(can_read(&keys, reloaded.published(), class));
+}
+
+/// After her key was stolen she starts anew: the thief, with all that the old directory held, reads nothing to come.
+#[test]
+fn renewing_shuts_out_whoever_holds_the_old_key() {
+    let class = Class::Summary;
+    let mut directory = PatientDirectory::create(&*PATIENT);
+    directory.grant(account(7), DOCTOR.public(), class.into(), true).unwrap();
+    let stolen = PatientDirectory::open(fetched(&directory), &*PATIENT).unwrap();
+    directory.renew(&*HOSPITAL).unwrap();
+    let published = fetched(&directory);
+    assert!(PatientDirectory::open(published.clone(), &*PATIENT).is_err());
+    assert!(!can_read(&stolen.keyring(), &published, class));
+    let mut ahead = stolen.clone();
+    ahead.revoke(account(7), class.into()).unwrap();
+    assert_eq!(ahead.published().current_public(class).epoch(), published.current_public(class).epoch());
+    assert!(!can_read(&ahead.keyring(), &published, class));
+
+    let mut reloaded = PatientDirectory::open(published, &*HOSPITAL).unwrap();
+    let old =
+        SealedRecord::seal(&authored(vec![1]), &context(class), &stolen.published().current_public(class)).unwrap();
+    for keys in [reloaded.keyring(), fetched(&reloaded).open_for(&*DOCTOR).unwrap()] {
+        let blocks = Blocks::of(&old);
+        assert!(OpenedRecord::open(&old.manifest, |cid| blocks.get(cid), &keys, &context(class)).is_ok());
+        assert!(can_read(&keys, reloaded.published(), class));
+    }
+    reloaded.revoke(account(7), class.into()).unwrap();
+    assert_eq!(reloaded.keyring().epochs(class), Some((epoch(1), epoch(3))));
+    assert!(can_read(&reloaded.keyring(), reloaded.published(), class));
+}
+
+/// Any altered byte makes another CID, and is refused by the parser, or by everyone whose section it concerns.
+#[test]
+fn altered_directories_do_not_open() {
+    let mut directory = PatientDirectory::create(&*PATIENT);
+    directory.grant(account(8), OTHER_DOCTOR.public(), Class::Genetics.into(), true).unwrap();
+    let bytes = directory.published().to_bytes();
+    let cid = directory.published().cid();
+    let mut parsed = 0;
+    for position in (0..bytes.len()).step_by(13) {
+        let mut altered = bytes.to_vec();
+        altered[position] ^= 1;
+        let Ok(read) = KeyDirectory::from_bytes(&altered) else { continue };
+        parsed += 1;
+        assert_ne!(read.cid(), cid);
+        let owner = PatientDirectory::open(read.clone(), &*PATIENT).map(|_| ());
+        assert_eq!(owner, Err(OwnDirectoryError::Decryption(DecryptionFailed)), "{position}");
+        if let Ok(keys) = read.open_for(&*OTHER_DOCTOR) {
+            // Only the owner's section, which is not his, was touched.
+            assert_eq!(reads(&keys), Class::Genetics.into());
+            let classes_are_the_same = Class::ALL
+                .iter()
+                .all(|class| read.current_public(*class) == directory.published().current_public(*class));
+            assert!(classes_are_the_same, "{position}");
+        }
+    }
+    assert!(parsed > bytes.len() / 13 / 2, "most bytes are ciphertext");
+    for length in (0..bytes.len()).step_by(97) {
+        assert!(KeyDirectory::from_bytes(&bytes[..length]).is_err());
+    }
+    assert!(KeyDirectory::from_bytes(&vec![0; MAX_DIRECTORY_BYTES + 1]).is_err());
+}
+
+/// What is published names no reader, and nothing in it stays the same but what did not change.
+#[test]
+fn readers_are_not_recognisable() {
+    let mut directory = PatientDirectory::create(&*PATIENT);
+    directory.grant(account(7), DOCTOR.public(), ClassMask::ALL, true).unwrap();
+    let before = directory.published().to_bytes().to_vec();
+    for known in [DOCTOR.public().to_der(), DOCTOR.public().fingerprint().to_vec(), DOCTOR.public().modulus()] {
+        assert!(!before.windows(16).any(|window| known.windows(16).any(|part| part == window)));
+    }
+    directory.grant(account(8), PATIENT.public(), Class::Summary.into(), true).unwrap();
+    let after = directory.published().to_bytes();
+    // One class or all sixteen: sections are of one size.
+    let section = (after.len() - before.len()) as i64;
+    directory.revoke(account(7), ClassMask::ALL).unwrap();
+    assert!((directory.published().to_bytes().len() as i64 - before.len() as i64).abs() < section / 8);
+}
+
+/// Readers with keys of another kind are served by the same directory.
+#[test]
+fn other_algorithms() {
+    let reader = HpkeSecret::generate_xwing();
+    let mut directory = PatientDirectory::create(&HpkeSecret::generate_x25519());
+    directory.grant(account(7), reader.public(), Class::Document.into(), true).unwrap();
+    directory.grant(account(8), DOCTOR.public(), Class::Document.into(), true).unwrap();
+    for reader in [&reader as &dyn KeyUnwrap, &*DOCTOR] {
+        assert_eq!(reads(&fetched(&directory).open_for(reader).unwrap()), Class::Document.into());
+    }
+}
+
+/// A full directory refuses grants and stays as it was; revoking still works, and a year of weekly revocations hardly
+/// makes it larger.
+#[test]
+fn size_is_bounded_and_revocation_keeps_working() {
+    let reader = HpkeSecret::generate_x25519();
+    let mut directory = PatientDirectory::create(&*PATIENT);
+    directory.grant(account(1), DOCTOR.public(), ClassMask::ALL, true).unwrap();
+    directory.grant(account(2), reader.public(), ClassMask::ALL, false).unwrap();
+    let size = directory.published().to_bytes().len();
+    for _ in 0..52 {
+        directory.revoke(account(2), ClassMask::ALL).unwrap();
+        directory.grant(account(2), reader.public(), ClassMask::ALL, false).unwrap();
+    }
+    assert!(directory.published().to_bytes().len() < 4 * size);
+    let keys = fetched(&directory).open_for(&*DOCTOR).unwrap();
+    assert_eq!(keys.epochs(Class::Summary), Some((epoch(1), epoch(53))));
+    assert!(can_read(&keys, directory.published(), Class::Summary));
+
+    let large = HpkeSecret::generate_xwing();
+    let mut index = 10;
+    let refused = loop {
+        let before = directory.published().cid();
+        match directory.grant(account(index), large.public(), ClassMask::ALL, true) {
+            Ok(()) => index += 1,
+            Err(error) => {
+                assert_eq!(directory.published().cid(), before);
+                break error;
+            }
+        }
+    };
+    assert_eq!(refused, GrantError::Full);
+    assert!(index > 100, "{index}");
+    directory.revoke(account(2), ClassMask::ALL).unwrap();
+    assert!(directory.published().to_bytes().len() <= MAX_DIRECTORY_BYTES);
+}

@@ -1,0 +1,171 @@
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use emr_core::Role;
+use emr_crypto::{Identity, IdentityError, IdentityFile, IdentityFileError, Overwrite, RsaBits, ScryptCost};
+use secrecy::SecretString;
+
+use crate::fixtures::DOCTOR;
+
+fn identity() -> Identity {
+    Identity::with_rsa(Role::Doctor, DOCTOR.clone())
+}
+
+fn passphrase() -> SecretString {
+    SecretString::from("correct horse battery staple")
+}
+
+fn sealed() -> Vec<u8> {
+    IdentityFile::seal(&identity(), &passphrase(), ScryptCost::Development).unwrap()
+}
+
+fn same(a: &Identity, b: &Identity) -> bool {
+    a.role() == b.role()
+        && *a.rsa().to_der() == *b.rsa().to_der()
+        && a.rollup_seed() == b.rollup_seed()
+        && a.ethereum_secret() == b.ethereum_secret()
+}
+
+#[test]
+fn what_was_written_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("doctor.identity");
+    let identity = identity();
+    IdentityFile::create(&path, &identity, &passphrase(), ScryptCost::Development, Overwrite::Never).unwrap();
+    assert!(same(&IdentityFile::open(&path, &passphrase()).unwrap(), &identity));
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    // Nothing else stays in the folder.
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn the_standard_cost_is_n_2_to_the_17() {
+    let file = IdentityFile::seal(&identity(), &passphrase(), ScryptCost::default()).unwrap();
+    assert_eq!((&file[..12], file[12], file[13]), (&b"emr-identity"[..], 1, 17));
+    IdentityFile::unseal(&file, &passphrase()).unwrap();
+}
+
+#[test]
+fn an_identity_is_not_overwritten_unless_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("identity");
+    let (first, second) = (identity(), identity());
+    let create =
+        |identity, overwrite| IdentityFile::create(&path, identity, &passphrase(), ScryptCost::Development, overwrite);
+    create(&first, Overwrite::Never).unwrap();
+    assert!(matches!(create(&second, Overwrite::Never), Err(IdentityFileError::Exists(_))));
+    assert!(same(&IdentityFile::open(&path, &passphrase()).unwrap(), &first));
+    create(&second, Overwrite::Replace).unwrap();
+    assert!(same(&IdentityFile::open(&path, &passphrase()).unwrap(), &second));
+}
+
+#[test]
+fn a_file_that_others_can_read_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("identity");
+    IdentityFile::create(&path, &identity(), &passphrase(), ScryptCost::Development, Overwrite::Never).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+    let error = IdentityFile::open(&path, &passphrase()).unwrap_err();
+    assert!(matches!(error, IdentityFileError::Permissions { mode: 0o640, .. }));
+    assert!(error.to_string().contains("chmod 600"));
+}
+
+#[test]
+fn missing_files_and_folders() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("none").join("identity");
+    assert!(matches!(IdentityFile::open(&path, &passphrase()), Err(IdentityFileError::NotFound(_))));
+    let created = IdentityFile::create(&path, &identity(), &passphrase(), ScryptCost::Development, Overwrite::Never);
+    assert!(matches!(created, Err(IdentityFileError::Io { .. })));
+}
+
+#[test]
+fn every_truncation_is_an_error() {
+    let file = sealed();
+    for length in 0..file.len() {
+        let error = IdentityFile::unseal(&file[..length], &passphrase()).unwrap_err();
+        match length {
+            0 => assert!(matches!(error, IdentityFileError::NotAnIdentityFile)),
+            _ => assert!(matches!(error, IdentityFileError::Truncated), "{length}: {error}"),
+        }
+    }
+    let longer = [&file[..], b"\n"].concat();
+    assert!(matches!(IdentityFile::unseal(&longer, &passphrase()), Err(IdentityFileError::TrailingBytes)));
+}
+
+/// Any altered byte is noticed, and in the encrypted part it looks like a wrong passphrase.
+#[test]
+fn every_altered_byte_is_an_error() {
+    let file = sealed();
+    let altered = |position: usize| {
+        let mut file = file.clone();
+        file[position] ^= 1;
+        IdentityFile::unseal(&file, &passphrase()).unwrap_err()
+    };
+    for position in 0..12 {
+        assert!(matches!(altered(position), IdentityFileError::NotAnIdentityFile));
+    }
+    assert!(matches!(altered(12), IdentityFileError::Version(0)));
+    for position in (14..58).chain((62..file.len()).step_by(61)).chain([file.len() - 1]) {
+        assert!(matches!(altered(position), IdentityFileError::WrongPassphrase), "{position}");
+    }
+    // The cost: 2^11 derives another key, 2^21 and 2^9 are refused unread.
+    assert!(matches!(altered(13), IdentityFileError::WrongPassphrase));
+    for cost in [0, 9, 21, 63, 255] {
+        let mut file = file.clone();
+        file[13] = cost;
+        assert!(matches!(IdentityFile::unseal(&file, &passphrase()), Err(IdentityFileError::Cost(c)) if c == cost));
+    }
+}
+
+#[test]
+fn passphrases() {
+    let file = sealed();
+    for wrong in ["", "correct horse battery stapl", "Correct horse battery staple"] {
+        let error = IdentityFile::unseal(&file, &SecretString::from(wrong)).unwrap_err();
+        assert!(matches!(error, IdentityFileError::WrongPassphrase));
+    }
+    let empty = IdentityFile::seal(&identity(), &SecretString::from(""), ScryptCost::Development);
+    assert!(matches!(empty, Err(IdentityFileError::EmptyPassphrase)));
+}
+
+#[test]
+fn other_files_are_not_identity_files() {
+    for bytes in [&b"-----BEGIN PRIVATE KEY-----"[..], b"\0", b"{}", &[b'e'; 1 << 20]] {
+        let error = IdentityFile::unseal(bytes, &passphrase()).unwrap_err();
+        assert!(matches!(error, IdentityFileError::NotAnIdentityFile));
+    }
+}
+
+/// Two files of one identity share no bytes but the header's constants.
+#[test]
+fn salts_and_nonces_are_fresh() {
+    let identity = identity();
+    let seal = || IdentityFile::seal(&identity, &passphrase(), ScryptCost::Development).unwrap();
+    let (a, b) = (seal(), seal());
+    assert_ne!(a[14..46], b[14..46]);
+    assert_ne!(a[46..58], b[46..58]);
+    assert_ne!(a[62..], b[62..]);
+}
+
+#[test]
+fn ethereum_keys_are_scalars() {
+    let order = "fffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141";
+    let order: [u8; 32] = hex::decode(order).unwrap().try_into().unwrap();
+    let mut greatest = order;
+    greatest[31] -= 1;
+    assert!(identity().with_ethereum(&greatest).is_ok_and(|identity| *identity.ethereum_secret() == greatest));
+    for bad in [[0; 32], order, [0xff; 32]] {
+        assert_eq!(identity().with_ethereum(&bad).unwrap_err(), IdentityError::Ethereum);
+    }
+}
+
+#[test]
+fn generated_identities_work_and_print_nothing_secret() {
+    let identity = Identity::generate(Role::Patient, RsaBits::MIN);
+    assert_eq!(identity.rsa().public().bits(), RsaBits::MIN);
+    assert_eq!(identity.commitment_salt(), identity.clone().commitment_salt());
+    assert_ne!(identity.commitment_salt(), *identity.rollup_seed());
+    let debug = format!("{identity:?}");
+    assert!(debug.len() < 100 && !debug.contains(&hex::encode(identity.rollup_seed())), "{debug}");
+}

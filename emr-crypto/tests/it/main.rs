@@ -1,0 +1,11 @@
+//! Tests of `emr-crypto` through its public interface, grouped by what they attack.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod challenge;
+mod directory;
+mod envelope;
+mod fixtures;
+mod hostile_bytes;
+mod identity_file;
+mod key_wrap;
+mod rsa_key;

@@ -1,9 +1,26 @@
 #![doc = include_str!("../README.md")]
 
+pub mod cid;
 mod class;
+mod codec;
+pub mod commitment;
+pub mod fhir;
+mod key;
+mod opaque;
 mod quantity;
+mod record;
 mod standing;
+mod statement;
+mod value;
 
+pub use cid::{Cid, Codec};
 pub use class::{Class, ClassMask, UnknownName};
+pub use codec::CodecError;
+pub use commitment::{Commitment, CommitmentRoot, Disclosure, SaltSeed};
+pub use key::{Key, KeyError};
+pub use opaque::{NotOpaque, Opaque};
 pub use quantity::{AccountEpoch, AccountIndex, GrantSlot, OutOfRange, RecordSlot, Revision, UnixTime, Uses, Version};
+pub use record::{OriginalDocument, Record, RecordError};
 pub use standing::{AccountStatus, Purpose, Reason, RecordStatus, Rights, Role};
+pub use statement::{AuthoredStatement, StatementError};
+pub use value::{Attachment, Code, DateTime, Decimal, Quantity, Value, ValueError};

@@ -1,0 +1,93 @@
+//! Why a document was not imported or a record not exported.
+
+use crate::key::{Key, KeyError};
+use crate::record::{Record, RecordError};
+
+use super::{MAX_BYTES, MAX_DEPTH, MAX_MEMBERS, MEDIA_TYPE};
+
+/// Why a document was not imported or a record not exported. Lines and columns count from 1, columns in characters.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum FhirError {
+    /// Not JSON (RFC 8259) in UTF-8.
+    #[error("not JSON at line {line}, column {column}: {expected}; export the document again as FHIR R4 JSON")]
+    NotJson {
+        /// The line.
+        line: usize,
+        /// The column.
+        column: usize,
+        /// What should be there.
+        expected: &'static str,
+    },
+    /// More than [`MAX_BYTES`] bytes.
+    #[error("the document has {0} bytes, more than {MAX_BYTES}: split the Bundle into several records")]
+    TooLarge(usize),
+    /// Objects and arrays nest deeper than [`MAX_DEPTH`].
+    #[error(
+        "nested deeper than {MAX_DEPTH} at line {line}, column {column}: no FHIR resource is; export the document again"
+    )]
+    TooDeep {
+        /// The line.
+        line: usize,
+        /// The column.
+        column: usize,
+    },
+    /// An object with more than [`MAX_MEMBERS`] members.
+    #[error("{path} has more than {MAX_MEMBERS} members: no FHIR element has; export the document again")]
+    TooManyMembers {
+        /// The element.
+        path: String,
+    },
+    /// More values, objects and arrays, or longer paths to them, than a record may have.
+    #[error(
+        "the document has more than {} values, or too long paths: split the Bundle into several records",
+        Record::MAX_FIELDS
+    )]
+    TooManyFields,
+    /// A member that occurs twice in one object: readers would disagree on which one counts.
+    #[error("{path} occurs twice: remove the one that is wrong")]
+    Duplicate {
+        /// The element.
+        path: String,
+    },
+    /// JSON, but not a resource.
+    #[error("this is JSON but not FHIR: a resource is an object with a \"resourceType\"; choose a FHIR R4 file")]
+    NotFhir,
+    /// A resource type that R4 does not have.
+    #[error("FHIR R4 has no resource type '{0}': check the spelling, or convert the document to R4")]
+    UnknownResource(String),
+    /// JSON that FHIR does not have: an empty object or array, an array in an array, a name that no element has.
+    #[error("not FHIR: {path} {message}")]
+    Invalid {
+        /// The element; empty for the document itself.
+        path: String,
+        /// What is wrong with it and what to do.
+        message: &'static str,
+    },
+    /// An element whose path is not a key.
+    #[error("the path of an element cannot be a key: {0}")]
+    Key(#[from] KeyError),
+    /// A number longer than a decimal may be.
+    #[error("{path} is a number of {len} characters, more than anyone measures: correct it at its source")]
+    NumberTooLong {
+        /// The element.
+        path: String,
+        /// The length.
+        len: usize,
+    },
+    /// The document that the record carries says something else than the record's fields.
+    #[error("{0} is not what the record's original document says: do not rely on this record, ask its author")]
+    Contradicts(Key),
+    /// The record carries a document of another format.
+    #[error("the record's original document is {0}, not {MEDIA_TYPE}: save the document as it is")]
+    OtherFormat(String),
+    /// A record that did not come from FHIR and cannot be written as FHIR.
+    #[error("{0} has no place or no such value in FHIR JSON: remove or correct that field")]
+    NotMappable(Key),
+    /// A record without fields.
+    #[error("the record has no fields: there is nothing to export")]
+    Empty,
+    /// The record would exceed what a record may be.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+}

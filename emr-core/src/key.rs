@@ -1,0 +1,128 @@
+//! The dotted paths that name the fields of a record.
+
+/// Text that is not a key.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum KeyError {
+    /// No text at all, or two dots in a row, or a dot at an end.
+    #[error(
+        "'{0}' has an empty segment: write a key as segments with single dots between, as in Patient.name.0.family"
+    )]
+    EmptySegment(String),
+    /// A character that keys do not have.
+    #[error("'{character}' cannot be in a key: use A-Z a-z 0-9 _ - in segments, and dots between them")]
+    Character {
+        /// The first such character.
+        character: char,
+    },
+    /// More than [`Key::MAX_BYTES`].
+    #[error("a key of {0} bytes is too long, the limit is {max}", max = Key::MAX_BYTES)]
+    TooLong(usize),
+    /// More than [`Key::MAX_SEGMENTS`].
+    #[error("a key of {0} segments is too deep, the limit is {max}", max = Key::MAX_SEGMENTS)]
+    TooManySegments(usize),
+}
+
+/// The name of a field: segments of `A-Z a-z 0-9 _ -` with single dots between, as in `Patient.name.0.family`.
+///
+/// Keys are ordered by their bytes. Encoded as DAG-CBOR text.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key(Box<str>);
+
+impl Key {
+    /// The longest key in bytes.
+    pub const MAX_BYTES: usize = 1024;
+    /// The most segments.
+    pub const MAX_SEGMENTS: usize = 128;
+
+    /// Checks a dotted path.
+    ///
+    /// # Errors
+    /// [`KeyError`] for an empty segment, another character, or more than the bounds allow.
+    pub fn new(path: impl Into<Box<str>>) -> Result<Self, KeyError> {
+        let path = path.into();
+        if path.len() > Self::MAX_BYTES {
+            return Err(KeyError::TooLong(path.len()));
+        }
+        if let Some(character) = path.chars().find(|c| !c.is_ascii_alphanumeric() && !"_-.".contains(*c)) {
+            return Err(KeyError::Character { character });
+        }
+        let mut segments = 0;
+        for segment in path.split('.') {
+            if segment.is_empty() {
+                return Err(KeyError::EmptySegment(path.into()));
+            }
+            segments += 1;
+        }
+        if segments > Self::MAX_SEGMENTS {
+            return Err(KeyError::TooManySegments(segments));
+        }
+        Ok(Self(path))
+    }
+
+    /// The path.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The segments, first to last; at least one.
+    pub fn segments(&self) -> impl Iterator<Item = &str> {
+        self.0.split('.')
+    }
+}
+
+impl std::fmt::Display for Key {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl std::str::FromStr for Key {
+    type Err = KeyError;
+    fn from_str(path: &str) -> Result<Self, KeyError> {
+        Self::new(path)
+    }
+}
+
+impl TryFrom<String> for Key {
+    type Error = KeyError;
+    fn try_from(path: String) -> Result<Self, KeyError> {
+        Self::new(path)
+    }
+}
+
+impl serde::Serialize for Key {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Key {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::new(String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_dotted_paths_within_bounds() -> Result<(), KeyError> {
+        let key: Key = "Patient.name.0._given".parse()?;
+        assert_eq!(key.segments().collect::<Vec<_>>(), ["Patient", "name", "0", "_given"]);
+        assert_eq!(key.to_string(), "Patient.name.0._given");
+        for empty in ["", ".", "a.", ".a", "a..b"] {
+            assert_eq!(Key::new(empty), Err(KeyError::EmptySegment(empty.into())), "{empty}");
+        }
+        for (text, character) in [("a b", ' '), ("a.\u{e9}", '\u{e9}'), ("$original", '$'), ("a\0", '\0'), ("a/b", '/')]
+        {
+            assert_eq!(Key::new(text), Err(KeyError::Character { character }));
+        }
+        assert!(Key::new("a".repeat(Key::MAX_BYTES)).is_ok());
+        assert_eq!(Key::new("a".repeat(Key::MAX_BYTES + 1)), Err(KeyError::TooLong(1025)));
+        assert!(Key::new(vec!["a"; Key::MAX_SEGMENTS].join(".")).is_ok());
+        assert_eq!(Key::new(vec!["a"; 129].join(".")), Err(KeyError::TooManySegments(129)));
+        Ok(())
+    }
+}

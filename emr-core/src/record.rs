@@ -1,0 +1,205 @@
+//! The record: an ordered map from keys to values, with the document it was read from.
+
+use std::collections::BTreeMap;
+
+use serde::de::{Error, SeqAccess, Visitor};
+use serde::{Deserialize, Serialize};
+
+use crate::codec::{CodecError, decode, encode};
+use crate::key::Key;
+use crate::value::Value;
+
+/// The document that a record was imported from, byte for byte.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct OriginalDocument {
+    /// Its media type: `application/fhir+json`.
+    pub media_type: String,
+    /// The document.
+    #[serde(with = "serde_bytes")]
+    pub bytes: Vec<u8>,
+}
+
+impl std::fmt::Debug for OriginalDocument {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "OriginalDocument({}, {} bytes)", self.media_type, self.bytes.len())
+    }
+}
+
+/// A record exceeds what a record may be.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RecordError {
+    /// More than [`Record::MAX_FIELDS`].
+    #[error("a record has at most {} fields: split it into several records", Record::MAX_FIELDS)]
+    TooManyFields,
+    /// The bytes are not a record, or too many.
+    #[error(transparent)]
+    Codec(#[from] CodecError),
+}
+
+/// A medical record.
+///
+/// Fields are ordered by the bytes of their keys. The document that the record was imported from travels along, so that
+/// export gives back the very bytes; changing a field drops it, since it would contradict the fields.
+///
+/// DAG-CBOR: a map of `type` (`"emr/record/v1"`), `fields` (a list of `[key, value]`, keys strictly ascending) and, if
+/// there is one, `original` (a map of `media-type` and `bytes`). At most [`Record::MAX_BYTES`] bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Record {
+    fields: BTreeMap<Key, Value>,
+    original: Option<OriginalDocument>,
+}
+
+impl Record {
+    /// The most fields.
+    pub const MAX_FIELDS: usize = 1 << 19;
+    /// The largest encoding, the original document included: 192 MiB.
+    pub const MAX_BYTES: usize = 192 << 20;
+
+    /// A record without fields.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A record of these fields, imported from `original` if given. That the fields are what the document says is for
+    /// the importer to see to; exporters check it again.
+    ///
+    /// # Errors
+    /// [`RecordError::TooManyFields`].
+    pub fn from_fields(fields: BTreeMap<Key, Value>, original: Option<OriginalDocument>) -> Result<Self, RecordError> {
+        if fields.len() > Self::MAX_FIELDS {
+            return Err(RecordError::TooManyFields);
+        }
+        Ok(Self { fields, original })
+    }
+
+    /// The fields.
+    pub fn fields(&self) -> &BTreeMap<Key, Value> {
+        &self.fields
+    }
+
+    /// The value of a field.
+    pub fn get(&self, key: &Key) -> Option<&Value> {
+        self.fields.get(key)
+    }
+
+    /// Sets a field, gives back its old value, and drops the original document if something changed.
+    ///
+    /// # Errors
+    /// [`RecordError::TooManyFields`]; the record is as before.
+    pub fn insert(&mut self, key: Key, value: Value) -> Result<Option<Value>, RecordError> {
+        if self.fields.len() == Self::MAX_FIELDS && !self.fields.contains_key(&key) {
+            return Err(RecordError::TooManyFields);
+        }
+        if self.fields.get(&key) != Some(&value) {
+            self.original = None;
+        }
+        Ok(self.fields.insert(key, value))
+    }
+
+    /// Removes a field, gives back its value, and drops the original document if there was one.
+    pub fn remove(&mut self, key: &Key) -> Option<Value> {
+        let value = self.fields.remove(key)?;
+        self.original = None;
+        Some(value)
+    }
+
+    /// The document that the record was imported from.
+    pub fn original(&self) -> Option<&OriginalDocument> {
+        self.original.as_ref()
+    }
+
+    /// The canonical bytes.
+    ///
+    /// # Errors
+    /// [`CodecError::TooLarge`] beyond [`Record::MAX_BYTES`].
+    pub fn to_dag_cbor(&self) -> Result<Vec<u8>, RecordError> {
+        let bytes = encode(self);
+        if bytes.len() > Self::MAX_BYTES {
+            return Err(CodecError::TooLarge { what: "a record", len: bytes.len(), limit: Self::MAX_BYTES }.into());
+        }
+        Ok(bytes)
+    }
+
+    /// Reads canonical bytes. Memory is bounded by a small multiple of their number.
+    ///
+    /// # Errors
+    /// [`RecordError`] if there are too many, or they are not a record, or not its canonical bytes.
+    pub fn from_dag_cbor(bytes: &[u8]) -> Result<Self, RecordError> {
+        Ok(decode("a record", Self::MAX_BYTES, bytes)?)
+    }
+}
+
+const TYPE: &str = "emr/record/v1";
+
+#[derive(Serialize)]
+#[serde(rename = "record")]
+struct Encoded<'a> {
+    r#type: &'static str,
+    fields: Entries<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    original: Option<&'a OriginalDocument>,
+}
+
+struct Entries<'a>(&'a BTreeMap<Key, Value>);
+
+impl Serialize for Entries<'_> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0)
+    }
+}
+
+impl Serialize for Record {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Encoded { r#type: TYPE, fields: Entries(&self.fields), original: self.original.as_ref() }.serialize(serializer)
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename = "record", deny_unknown_fields)]
+struct Decoded {
+    r#type: String,
+    fields: Fields,
+    original: Option<OriginalDocument>,
+}
+
+struct Fields(BTreeMap<Key, Value>);
+
+impl<'de> Deserialize<'de> for Record {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Decoded { r#type, fields: Fields(fields), original } = Decoded::deserialize(deserializer)?;
+        if r#type != TYPE {
+            return Err(D::Error::custom(format_args!("the type is not {TYPE}")));
+        }
+        Ok(Self { fields, original })
+    }
+}
+
+impl<'de> Deserialize<'de> for Fields {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct FieldsVisitor;
+        impl<'de> Visitor<'de> for FieldsVisitor {
+            type Value = Fields;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a list of [key, value] with ascending keys")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut entries: A) -> Result<Fields, A::Error> {
+                let mut fields = BTreeMap::<Key, Value>::new();
+                while let Some((key, value)) = entries.next_element::<(Key, Value)>()? {
+                    if fields.len() == Record::MAX_FIELDS {
+                        return Err(A::Error::custom(RecordError::TooManyFields));
+                    }
+                    if fields.last_key_value().is_some_and(|(last, _)| *last >= key) {
+                        return Err(A::Error::custom(format_args!("the key {key} is out of order")));
+                    }
+                    fields.insert(key, value);
+                }
+                Ok(Fields(fields))
+            }
+        }
+        deserializer.deserialize_seq(FieldsVisitor)
+    }
+}

@@ -1,1 +1,19 @@
 #![doc = include_str!("../README.md")]
+
+pub mod embedded;
+pub mod endpoint;
+mod http;
+pub mod proof;
+
+pub mod bindings;
+mod deploy;
+mod registration;
+mod revert;
+mod rollup;
+mod settlement;
+
+pub use deploy::{DEVELOPMENT_CHAINS, DeployError, Deployed, Deployment, deploy};
+pub use registration::{CurvePoint, Registration, RollupInstance, RsaPossession, SignedRegistration, rsa_commitment};
+pub use revert::{Revert, RollupError};
+pub use rollup::{Account, Parameters, Receipt, Rollup, STATE_ROOT_SLOT, Standing};
+pub use settlement::{BatchContent, Head, QueueEntry, SettledBatch, Settlement, Word, Words};

@@ -1,0 +1,140 @@
+//! Where the Ethereum chain is, and a provider for it: the same code runs on the embedded chain and on any node.
+
+use std::{fmt, str::FromStr, time::Duration};
+
+use alloy::{
+    network::EthereumWallet,
+    providers::{DynProvider, Provider, ProviderBuilder},
+    rpc::client::RpcClient,
+    signers::local::PrivateKeySigner,
+    transports::{BoxTransport, TransportError},
+};
+use url::Url;
+
+use crate::{
+    embedded::{EmbeddedChain, EmbeddedTransport},
+    http::{HttpTransport, is_loopback},
+};
+
+/// How often a transaction is looked for: on this machine, and elsewhere (blocks come every 12 s on mainnet).
+const POLL_HERE: Duration = Duration::from_millis(50);
+const POLL_ELSEWHERE: Duration = Duration::from_secs(2);
+
+/// An Ethereum chain that can be talked to.
+#[derive(Clone, Debug)]
+pub enum Endpoint {
+    /// A node's JSON-RPC address, `http` or `https`.
+    Http(Url),
+    /// A chain in this process.
+    Embedded(EmbeddedChain),
+}
+
+/// Why an endpoint cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EndpointError {
+    /// The address is not an HTTP URL.
+    #[error("{0:?} is not an http:// or https:// address: give the JSON-RPC address of an Ethereum node")]
+    Address(String),
+    /// The HTTP client could not be set up.
+    #[error("no HTTP client could be set up: {0}")]
+    Client(String),
+    /// Nothing answered as an Ethereum node would.
+    #[error("no Ethereum node answers at {endpoint} ({reason}): check the address, and that the node is running")]
+    Unreachable {
+        /// The endpoint, without secrets.
+        endpoint: String,
+        /// What happened.
+        reason: String,
+    },
+    /// The node is on another chain.
+    #[error("{endpoint} is chain {actual}, but chain {expected} is needed: point to a node of chain {expected}")]
+    ChainId {
+        /// The endpoint, without secrets.
+        endpoint: String,
+        /// The chain that is needed.
+        expected: u64,
+        /// The chain the node is on.
+        actual: u64,
+    },
+}
+
+impl Endpoint {
+    /// A provider for this endpoint. With a signer it fills in gas, fees, nonce and chain id, and signs.
+    ///
+    /// Nothing is sent yet: whether the endpoint can be reached shows at [`Self::expect_chain_id`] or the first call.
+    /// The nonce of each transaction is asked from the node, so send from one account one at a time.
+    ///
+    /// # Errors
+    ///
+    /// If no HTTP client can be set up.
+    pub fn connect(&self, signer: Option<PrivateKeySigner>) -> Result<DynProvider, EndpointError> {
+        let (transport, here) = match self {
+            Self::Http(url) => {
+                let transport = HttpTransport::new(url.clone());
+                let transport = transport.map_err(|error| EndpointError::Client(error.to_string()))?;
+                (BoxTransport::new(transport), is_loopback(url))
+            }
+            Self::Embedded(chain) => (BoxTransport::new(EmbeddedTransport::new(chain.clone())), true),
+        };
+        let poll = if here { POLL_HERE } else { POLL_ELSEWHERE };
+        let client = RpcClient::new(transport, here).with_poll_interval(poll);
+        let builder = ProviderBuilder::default().with_gas_estimation().with_simple_nonce_management().fetch_chain_id();
+        Ok(match signer {
+            Some(signer) => builder.wallet(EthereumWallet::from(signer)).connect_client(client).erased(),
+            None => builder.connect_client(client).erased(),
+        })
+    }
+
+    /// Asks `provider`, which is connected to this endpoint, which chain it is on, and insists on `expected`.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be reached or is on another chain.
+    pub async fn expect_chain_id(&self, provider: &DynProvider, expected: u64) -> Result<(), EndpointError> {
+        let actual = provider
+            .get_chain_id()
+            .await
+            .map_err(|error| EndpointError::Unreachable { endpoint: self.to_string(), reason: reason(&error) })?;
+        if actual == expected {
+            return Ok(());
+        }
+        Err(EndpointError::ChainId { endpoint: self.to_string(), expected, actual })
+    }
+}
+
+/// The innermost cause: the outer ones only say that a request failed.
+fn reason(error: &TransportError) -> String {
+    let mut inner: &dyn std::error::Error = error;
+    while let Some(source) = inner.source() {
+        inner = source;
+    }
+    inner.to_string()
+}
+
+impl From<EmbeddedChain> for Endpoint {
+    fn from(chain: EmbeddedChain) -> Self {
+        Self::Embedded(chain)
+    }
+}
+
+impl FromStr for Endpoint {
+    type Err = EndpointError;
+
+    fn from_str(address: &str) -> Result<Self, EndpointError> {
+        match Url::parse(address) {
+            Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(Self::Http(url)),
+            _ => Err(EndpointError::Address(address.chars().take(200).collect())),
+        }
+    }
+}
+
+/// Shows where the endpoint is; path, query and user name of a URL can hold keys and are left out.
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Http(url) => write!(f, "{}", url.origin().ascii_serialization()),
+            Self::Embedded(chain) => write!(f, "the embedded chain {}", chain.chain_id()),
+        }
+    }
+}

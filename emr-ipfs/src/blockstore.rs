@@ -19,6 +19,7 @@ pub type StoreFuture<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
 ///
 /// - Addresses are CIDv1, sha2-256, `raw` or `dag-cbor`; anything else is refused before any work is done.
 /// - What `get` returns was hashed again and is the block that the CID names. A store cannot make a caller use wrong bytes.
+/// - Kubo keeps blocks by their digest: it has a block under both codecs as soon as it has it under one.
 /// - A call that fails leaves the store as it was. Calls may be repeated: a second `put` or `pin` of the same thing
 ///   changes nothing.
 /// - The futures need a Tokio runtime, and may be dropped at any time.

@@ -124,12 +124,11 @@ impl KuboStore {
     }
 
     fn unreachable(&self, error: &reqwest::Error) -> StoreError {
-        let mut reason = if error.is_timeout() { "no answer in time" } else { "connection failed" }.to_owned();
-        let mut source = error.source();
-        while let Some(error) = source {
-            reason = error.to_string();
-            source = error.source();
+        let mut cause: &dyn Error = error;
+        while let Some(deeper) = cause.source() {
+            cause = deeper;
         }
+        let reason = if error.is_timeout() { "no answer in time".to_owned() } else { cause.to_string() };
         StoreError::Unreachable { url: self.base.to_string(), reason: printable(&reason) }
     }
 

@@ -2,7 +2,10 @@ module emr.invalid/parts/kubo
 
 go 1.26.2
 
+// The Kubo that tests run: the pin, and the checksums of everything that it is built from.
 tool github.com/ipfs/kubo/cmd/ipfs
+
+require github.com/ipfs/kubo v0.41.0
 
 require (
 	contrib.go.opencensus.io/exporter/prometheus v0.4.2 // indirect
@@ -104,7 +107,6 @@ require (
 	github.com/ipfs/go-peertaskqueue v0.8.3 // indirect
 	github.com/ipfs/go-test v0.3.0 // indirect
 	github.com/ipfs/go-unixfsnode v1.10.3 // indirect
-	github.com/ipfs/kubo v0.41.0 // indirect
 	github.com/ipld/go-car/v2 v2.16.0 // indirect
 	github.com/ipld/go-codec-dagpb v1.7.0 // indirect
 	github.com/ipld/go-ipld-prime v0.23.0 // indirect

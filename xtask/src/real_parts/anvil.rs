@@ -2,8 +2,8 @@
 
 use std::process::Command;
 
+use super::find_or_skip;
 use super::process::Running;
-use super::{Demand, find_or_skip};
 use crate::parts::{PartError, Parts};
 
 /// An anvil with a chain of its own, in memory, on a free port of 127.0.0.1.
@@ -19,7 +19,7 @@ impl Anvil {
     /// # Errors
     /// [`PartError::NotInstalled`] where it is required; [`PartError::Start`].
     pub fn start_or_skip(arguments: &[&str]) -> Result<Option<Self>, PartError> {
-        let Some(program) = find_or_skip("anvil", Parts::open()?.anvil(), Demand::read())? else { return Ok(None) };
+        let Some(program) = find_or_skip("anvil", Parts::open()?.anvil())? else { return Ok(None) };
         let mut command = Command::new(program);
         command.args(["--host", "127.0.0.1", "--port", "0"]).args(arguments);
         let (running, address) =
@@ -35,5 +35,35 @@ impl Anvil {
     /// Ends it as a crash would. Its chain is gone.
     pub fn kill(&mut self) {
         self.running.kill();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpStream;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn it_answers_on_loopback_until_it_is_dropped() -> Result<(), Box<dyn std::error::Error>> {
+        let Some(anvil) = Anvil::start_or_skip(&["--chain-id", "31337"])? else { return Ok(()) };
+        let address = anvil.url().strip_prefix("http://").unwrap_or_default().to_owned();
+        assert!(address.starts_with("127.0.0.1:"), "{address}");
+        let body = r#"{"jsonrpc":"2.0","id":1,"method":"eth_chainId","params":[]}"#;
+        let mut stream = TcpStream::connect(&address)?;
+        stream.set_read_timeout(Some(Duration::from_secs(30)))?;
+        write!(
+            stream,
+            "POST / HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+            body.len()
+        )?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        assert!(answer.contains("0x7a69"), "{answer}");
+        drop(anvil);
+        assert!(TcpStream::connect(&address).is_err());
+        Ok(())
     }
 }

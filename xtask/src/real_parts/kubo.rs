@@ -7,8 +7,8 @@ use std::process::{Command, Stdio};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use super::find_or_skip;
 use super::process::Running;
-use super::{Demand, find_or_skip};
 use crate::parts::{PartError, Parts};
 
 /// A Kubo node with a fresh repository. It listens on free ports of 127.0.0.1 alone, knows no other node and looks for none.
@@ -26,7 +26,7 @@ impl Kubo {
     /// # Errors
     /// [`PartError::NotInstalled`] where it is required; [`PartError::Start`]; [`PartError::Io`].
     pub fn start_or_skip() -> Result<Option<Self>, PartError> {
-        let Some(program) = find_or_skip("Kubo", Parts::open()?.kubo(), Demand::read())? else { return Ok(None) };
+        let Some(program) = find_or_skip("Kubo", Parts::open()?.kubo())? else { return Ok(None) };
         let repository = tempfile::Builder::new()
             .prefix("emr-kubo-")
             .tempdir()

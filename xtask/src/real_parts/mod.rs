@@ -44,18 +44,37 @@ impl Demand {
     }
 }
 
+/// What a test that needs a part does.
+#[derive(Debug, PartialEq, Eq)]
+enum Found {
+    /// It starts this program.
+    Program(PathBuf),
+    /// It does not run, for this reason.
+    Skip(&'static str),
+}
+
+impl Found {
+    fn decide(part: &'static str, path: PathBuf, demand: Demand) -> Result<Self, PartError> {
+        match (demand, path.is_file()) {
+            (Demand::Required | Demand::IfThere, true) => Ok(Self::Program(path)),
+            (Demand::Required, false) => Err(PartError::NotInstalled { part, path }),
+            (Demand::IfThere, false) => Ok(Self::Skip("is not installed; `cargo xtask test` fetches it")),
+            (Demand::No, _) => Ok(Self::Skip("is not wanted (EMR_REQUIRE_REAL=0)")),
+        }
+    }
+}
+
 /// The program to start, or `None` if the test is to be skipped.
-fn find_or_skip(part: &'static str, path: PathBuf, demand: Demand) -> Result<Option<PathBuf>, PartError> {
-    let reason = match (demand, path.is_file()) {
-        (Demand::Required | Demand::IfThere, true) => return Ok(Some(path)),
-        (Demand::Required, false) => return Err(PartError::NotInstalled { part, path }),
-        (Demand::IfThere, false) => "is not installed; `cargo xtask test` fetches it",
-        (Demand::No, _) => "is not wanted (EMR_REQUIRE_REAL=0)",
-    };
-    // Not `eprintln`, which the test harness swallows when a test passes.
-    let line = format!("skipped: {part} {reason}\n");
-    let _ = io::stderr().write_all(line.as_bytes());
-    Ok(None)
+fn find_or_skip(part: &'static str, path: PathBuf) -> Result<Option<PathBuf>, PartError> {
+    match Found::decide(part, path, Demand::read())? {
+        Found::Program(program) => Ok(Some(program)),
+        Found::Skip(reason) => {
+            // Not `eprintln`, which the test harness swallows when a test passes.
+            let line = format!("skipped: {part} {reason}\n");
+            let _ = io::stderr().write_all(line.as_bytes());
+            Ok(None)
+        }
+    }
 }
 
 #[cfg(test)]
@@ -66,17 +85,17 @@ mod tests {
     fn a_missing_part_fails_where_it_is_required() {
         let missing = || PathBuf::from("/nonexistent/ipfs");
         for (ci, required, unwanted) in [(true, false, false), (false, true, false), (true, false, true)] {
-            let found = find_or_skip("Kubo", missing(), Demand::from(ci, required, unwanted));
+            let found = Found::decide("Kubo", missing(), Demand::from(ci, required, unwanted));
             assert!(matches!(found, Err(PartError::NotInstalled { part: "Kubo", .. })));
         }
-        assert!(matches!(find_or_skip("Kubo", missing(), Demand::from(false, false, false)), Ok(None)));
+        assert!(matches!(Found::decide("Kubo", missing(), Demand::from(false, false, false)), Ok(Found::Skip(_))));
     }
 
     #[test]
     fn an_installed_part_is_used_unless_it_is_unwanted() -> Result<(), Box<dyn std::error::Error>> {
         let program = env::current_exe()?;
-        assert_eq!(find_or_skip("Kubo", program.clone(), Demand::IfThere)?, Some(program.clone()));
-        assert_eq!(find_or_skip("Kubo", program, Demand::No)?, None);
+        assert_eq!(Found::decide("Kubo", program.clone(), Demand::IfThere)?, Found::Program(program.clone()));
+        assert!(matches!(Found::decide("Kubo", program, Demand::No)?, Found::Skip(_)));
         Ok(())
     }
 }

@@ -1,0 +1,115 @@
+//! Walking DAGs that somebody else made.
+
+use std::collections::BTreeSet;
+
+use crate::contract::node;
+use emr_ipfs::{Blockstore, Cid, Codec, DagLimits, DiskStore, StoreError, links, walk};
+use proptest::prelude::*;
+
+type Outcome = Result<(), Box<dyn std::error::Error>>;
+
+fn store() -> (tempfile::TempDir, DiskStore) {
+    let folder = tempfile::tempdir().unwrap();
+    let store = DiskStore::open(folder.path()).unwrap();
+    (folder, store)
+}
+
+async fn limit(store: &DiskStore, root: &Cid, limits: DagLimits) -> Option<String> {
+    match walk(store, root, &limits).await {
+        Ok(_) => None,
+        Err(StoreError::DagLimit { limit, .. }) => Some(limit),
+        Err(other) => panic!("{other}"),
+    }
+}
+
+#[tokio::test]
+async fn every_limit_holds_exactly() -> Outcome {
+    let (_folder, store) = store();
+    let leaf = store.put(Codec::Raw, &[0; 1000]).await?;
+    let inner = store.put(Codec::DagCbor, &node("inner", &[leaf])).await?;
+    let root = store.put(Codec::DagCbor, &node("root", &[inner, leaf])).await?;
+    let dag = walk(&store, &root, &DagLimits::default()).await?;
+    assert_eq!(dag.cids.len(), 3);
+    let exact = DagLimits { blocks: 3, depth: 1, bytes: dag.bytes };
+    assert_eq!(limit(&store, &root, exact).await, None);
+    for (limits, named) in [
+        (DagLimits { blocks: 2, ..exact }, "2 blocks".to_owned()),
+        (DagLimits { depth: 0, ..exact }, "a depth of 0 links".to_owned()),
+        (DagLimits { bytes: dag.bytes - 1, ..exact }, format!("{} bytes", dag.bytes - 1)),
+    ] {
+        assert_eq!(limit(&store, &root, limits).await, Some(named));
+    }
+    Ok(())
+}
+
+/// Sixty levels of two links to the same block: 2^60 paths, 61 blocks.
+#[tokio::test]
+async fn a_diamond_chain_is_walked_once() -> Outcome {
+    let (_folder, store) = store();
+    let mut root = store.put(Codec::Raw, b"end").await?;
+    for _ in 0..60 {
+        root = store.put(Codec::DagCbor, &node("diamond", &[root, root])).await?;
+    }
+    let limits = DagLimits { depth: 60, ..DagLimits::default() };
+    assert_eq!(walk(&store, &root, &limits).await?.cids.len(), 61);
+    Ok(())
+}
+
+/// One block with more links than the limit is refused before the blocks are fetched (they are not there).
+#[tokio::test]
+async fn a_wide_block_is_refused_before_its_links_are_followed() -> Outcome {
+    let (_folder, store) = store();
+    let many: Vec<Cid> = (0..20_000_u32).map(|i| emr_core::cid::cid_of(Codec::Raw, &i.to_be_bytes())).collect();
+    let root = store.put(Codec::DagCbor, &node("wide", &many)).await?;
+    assert!(matches!(store.pin(&root).await, Err(StoreError::DagLimit { .. })));
+    assert!(store.pins().await?.is_empty());
+    Ok(())
+}
+
+#[test]
+fn links_are_found_wherever_they_stand() {
+    let (a, b) = (emr_core::cid::cid_of(Codec::Raw, b"a"), emr_core::cid::cid_of(Codec::Raw, b"b"));
+    let inner = serde_ipld_dagcbor::to_vec(&vec![vec![a], vec![], vec![b, a]]).unwrap();
+    let cid = emr_core::cid::cid_of(Codec::DagCbor, &inner);
+    assert_eq!(links(&cid, &inner).unwrap(), [a, b, a]);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    /// No bytes make the decoder panic.
+    #[test]
+    fn any_bytes_are_links_or_an_error(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        let cid = emr_core::cid::cid_of(Codec::DagCbor, &bytes);
+        let _ = links(&cid, &bytes);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(16))]
+
+    /// A walk finds exactly the blocks that can be reached, each once.
+    #[test]
+    fn a_walk_is_reachability(edges in prop::collection::vec(prop::collection::vec(any::<prop::sample::Index>(), 0..4), 1..12)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let (_folder, store) = store();
+            // Block i links to earlier blocks alone: a hash cannot be known before its block.
+            let mut cids: Vec<Cid> = Vec::new();
+            let mut reach: Vec<BTreeSet<Cid>> = Vec::new();
+            for (i, targets) in edges.iter().enumerate() {
+                let targets: Vec<usize> = if i == 0 { Vec::new() } else { targets.iter().map(|index| index.index(i)).collect() };
+                let linked: Vec<Cid> = targets.iter().map(|&target| cids[target]).collect();
+                let cid = store.put(Codec::DagCbor, &node(&i.to_string(), &linked)).await.unwrap();
+                let mut reached: BTreeSet<Cid> = targets.iter().flat_map(|&target| reach[target].clone()).collect();
+                reached.insert(cid);
+                cids.push(cid);
+                reach.push(reached);
+            }
+            let dag = walk(&store, cids.last().unwrap(), &DagLimits::default()).await.unwrap();
+            let found: BTreeSet<Cid> = dag.cids.iter().copied().collect();
+            assert_eq!(found.len(), dag.cids.len());
+            assert_eq!(&found, reach.last().unwrap());
+        });
+    }
+}

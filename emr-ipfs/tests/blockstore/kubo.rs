@@ -1,0 +1,57 @@
+//! The block store on a real Kubo node (skipped where there is none, see docs/testing.md).
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::contract::node;
+use emr_ipfs::{Blockstore, Codec, KuboStore, StoreError};
+use xtask::real_parts::Kubo;
+
+type Outcome = Result<(), Box<dyn std::error::Error>>;
+
+fn block_files(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(block_files(&path));
+        } else if path.extension().is_some_and(|extension| extension == "data") {
+            found.push(path);
+        }
+    }
+    found
+}
+
+#[tokio::test]
+async fn the_contract_holds_on_a_real_node() -> Outcome {
+    let Some(mut kubo) = Kubo::start_or_skip()? else { return Ok(()) };
+    let store = KuboStore::new(kubo.url())?;
+    assert!(store.version().await?.starts_with("0."));
+    assert!(store.is_synced().await?);
+    crate::contract::holds(&store).await?;
+
+    // Blocks and pins survive a crash of the node.
+    let block = node("kept", &[]);
+    let cid = store.put(Codec::DagCbor, &block).await?;
+    store.pin(&cid).await?;
+    kubo.kill();
+    for down in [store.get(&cid).await.err(), store.pins().await.err(), store.version().await.err()] {
+        let down = down.unwrap();
+        assert!(down.is_unreachable(), "{down}");
+        assert!(down.to_string().contains("check that it runs"));
+    }
+    kubo.restart()?;
+    let store = KuboStore::new(kubo.url())?;
+    assert_eq!(store.get(&cid).await?, block);
+    assert!(store.pins().await?.contains(&cid));
+
+    // A block that was damaged on the node's disk: Kubo serves it, and it is not believed.
+    let damaged = block_files(&kubo.repository().join("blocks"))
+        .into_iter()
+        .find(|path| fs::read(path).unwrap() == block)
+        .unwrap();
+    fs::write(&damaged, node("lost", &[]))?;
+    let read = store.get(&cid).await;
+    assert!(read.as_ref().is_err_and(StoreError::is_corrupt), "{read:?}");
+    Ok(())
+}

@@ -10,7 +10,9 @@ use super::{MAX_BYTES, MAX_DEPTH, MAX_MEMBERS, MEDIA_TYPE};
 #[non_exhaustive]
 pub enum FhirError {
     /// Not JSON (RFC 8259) in UTF-8.
-    #[error("not JSON at line {line}, column {column}, where {expected} should be; export the document again as FHIR R4 JSON")]
+    #[error(
+        "not JSON at line {line}, column {column}, where {expected} should be; export the document again as FHIR R4 JSON"
+    )]
     NotJson {
         /// The line.
         line: usize,

@@ -123,6 +123,23 @@ pub struct AccountView {
     pub identity: IdentityFields,
     /// Whether it is in the settled state, or still in the queue.
     pub settled: bool,
+    /// The proof that the leaf is in the settled state; absent while it is in the queue.
+    pub proof: Option<IdentityProof>,
+}
+
+/// From an identity leaf to a state root.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdentityProof {
+    /// The batch that the state is after.
+    pub batch: u64,
+    /// Path of the identity leaf under the identity root.
+    pub path: Path,
+    /// The identity root.
+    #[serde(with = "hex_element")]
+    pub identity_root: Fr,
+    /// The medical root.
+    #[serde(with = "hex_element")]
+    pub medical_root: Fr,
 }
 
 /// Asks for a login challenge.
@@ -152,7 +169,7 @@ pub struct LoginRequest {
     pub expires: UnixTime,
     /// The RSA public key that the account's encryption commitment is over: SPKI DER, base64.
     pub public_key: String,
-    /// The commitment's salt, hex; empty for doctors and hospitals.
+    /// The commitment's salt ([`crate::encryption`]), hex; empty for doctors and hospitals.
     pub commitment_salt: String,
     /// RSA-PSS signature, base64.
     pub signature: String,
@@ -203,7 +220,7 @@ pub struct Receipt {
     pub acknowledged: UnixTime,
     /// By when it is settled or returned.
     pub settle_by: UnixTime,
-    /// EIP-712 signature over the three, hex.
+    /// EIP-712 signature over the three ([`crate::receipt`]), hex.
     pub signature: String,
 }
 
@@ -246,6 +263,29 @@ pub struct PatientView {
     pub grants: Vec<GrantView>,
     /// The lowest record slot never written.
     pub next_record_slot: RecordSlot,
+    /// What the settled state holds at her index.
+    pub proof: MedicalProof,
+    /// The acknowledged operations of hers that took the key directory from the settled one to this one, in order: each
+    /// `directory_before` is the last one's `directory_after`. A writer follows their signatures, so that no node can
+    /// make him seal to keys of its own or to an epoch that she ended.
+    pub directory_operations: Vec<SignedOperation>,
+}
+
+/// From a patient's medical leaf, or the empty leaf at her index, to a state root.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MedicalProof {
+    /// The batch that the state is after; 0 before the first.
+    pub batch: u64,
+    /// The leaf; absent while her registration is not settled.
+    pub leaf: Option<MedicalLeaf>,
+    /// The path at her index under the medical root.
+    pub path: Path,
+    /// The identity root.
+    #[serde(with = "hex_element")]
+    pub identity_root: Fr,
+    /// The medical root.
+    #[serde(with = "hex_element")]
+    pub medical_root: Fr,
 }
 
 /// A grant and its place.
@@ -342,7 +382,7 @@ pub struct SubtreeView {
 }
 
 /// A batch.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BatchView {
     /// Its number; the first is 1.
     pub number: u64,

@@ -14,9 +14,10 @@ pub const MAX_ATTACHMENT_BYTES: u64 = 7 << 29;
 
 const _: () = assert!(MAX_ATTACHMENT_BYTES / 8 * 9 < (MAX_LINKS * CHUNK_BYTES) as u64);
 
-/// How to find and open a sealed attachment. It is a secret: the record's sealed part carries it.
+/// How to find and open a sealed attachment. It is a secret: the record's sealed part carries it. The record itself names
+/// the manifest ([`emr_core::Attachment`]).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Attachment {
+pub struct AttachmentKey {
     /// The attachment's manifest.
     pub manifest: Cid,
     /// What opens it, and nothing else.
@@ -29,7 +30,7 @@ fn chunk_key(key: &ContentKey) -> Zeroizing<[u8; 32]> {
     key.derive("emr/attachment/v1", b"")
 }
 
-impl Attachment {
+impl AttachmentKey {
     /// Seals all that `content` yields under a fresh key. `put` receives the blocks, the manifest last.
     ///
     /// # Errors

@@ -3,10 +3,12 @@
 use std::io::{self, Read, Write};
 
 use cid::Cid;
+use emr_core::Codec;
+use emr_core::cid::{cid_of, verify_block};
 
 use crate::aead::TAG_BYTES;
 use crate::content::{CHUNK_BYTES, ChunkOpener, ChunkSealer, SEALED_CHUNK_BYTES};
-use crate::{DecryptionFailed, OpenError, SealError, block, padme};
+use crate::{DecryptionFailed, OpenError, SealError, padme};
 
 /// Content is padded to at least this many bytes.
 const LEAST_PADDED_BYTES: u64 = 4096;
@@ -63,7 +65,7 @@ pub(crate) fn seal<E: std::error::Error + 'static>(
 ) -> Result<(Vec<Cid>, u64), SealError<E>> {
     let mut links = Vec::new();
     let mut store = |chunk: Vec<u8>| {
-        let cid = block::cid(block::RAW, &chunk);
+        let cid = cid_of(Codec::Raw, &chunk);
         links.push(cid);
         put(cid, chunk).map_err(SealError::Put)
     };
@@ -94,7 +96,8 @@ pub(crate) fn fetch<E: std::error::Error + 'static>(
     fetch: &mut impl FnMut(&Cid) -> Result<Vec<u8>, E>,
 ) -> Result<Vec<u8>, OpenError<E>> {
     let bytes = fetch(cid).map_err(|source| OpenError::Fetch { cid: *cid, source })?;
-    if block::is_block(cid, &bytes) { Ok(bytes) } else { Err(OpenError::WrongBlock(*cid)) }
+    verify_block(cid, &bytes).map_err(OpenError::WrongBlock)?;
+    Ok(bytes)
 }
 
 /// Opens what [`seal`] made, writing chunk by chunk. Bytes are written only after their chunk was authenticated, but

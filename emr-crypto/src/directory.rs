@@ -1,7 +1,8 @@
 //! The key directory as everyone sees it: current epoch public keys, and sealed sections that only their readers open.
 
 use cid::Cid;
-use emr_core::Class;
+use emr_core::cid::{MAX_BLOCK_BYTES, cid_of};
+use emr_core::{Class, Codec};
 use serde::{Deserialize, Serialize};
 use serde_bytes::{ByteArray, ByteBuf};
 use sha2::{Digest, Sha256};
@@ -10,10 +11,10 @@ use zeroize::Zeroizing;
 use crate::epoch::{ClassKeys, Epoch, EpochKeyring, EpochPublicKey};
 use crate::epoch_tree::Subtree;
 use crate::key_wrap::{KeyUnwrap, KeyWrap, WrappedKey};
-use crate::{DecryptionFailed, aead, block, padme, random};
+use crate::{DecryptionFailed, aead, padme, random};
 
 /// The most bytes of a directory: one block.
-pub const MAX_DIRECTORY_BYTES: usize = block::MAX_BLOCK_BYTES;
+pub const MAX_DIRECTORY_BYTES: usize = MAX_BLOCK_BYTES;
 /// The version of the encoding.
 const VERSION: u8 = 1;
 /// Reader sections are padded to at least this many bytes: all classes at one epoch fit.
@@ -176,7 +177,7 @@ impl KeyDirectory {
 
     /// The CID of the encoding: CIDv1, DAG-CBOR, SHA-256.
     pub fn cid(&self) -> Cid {
-        block::cid(block::DAG_CBOR, &self.bytes)
+        cid_of(Codec::DagCbor, &self.bytes)
     }
 
     /// The key that a writer of `class` wraps to.

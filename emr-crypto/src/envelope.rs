@@ -3,7 +3,8 @@
 use std::convert::Infallible;
 
 use cid::Cid;
-use emr_core::AccountIndex;
+use emr_core::cid::cid_of;
+use emr_core::{AccountIndex, Codec};
 use serde::{Deserialize, Serialize};
 use serde_bytes::{ByteArray, ByteBuf};
 use zeroize::Zeroizing;
@@ -12,7 +13,7 @@ use crate::content::ContentKey;
 use crate::epoch::{Epoch, EpochKeyring, EpochPublicKey};
 use crate::manifest::{MAX_LINKS, Manifest};
 use crate::rsa_key::{BadSignature, RsaPublic, SigningContext};
-use crate::{Attachment, DecryptionFailed, OpenError, RecordContext, SealError, aead, block, chunks, padme, random};
+use crate::{AttachmentKey, DecryptionFailed, OpenError, RecordContext, SealError, aead, chunks, padme, random};
 
 /// The longest record, in bytes. What is longer belongs into attachments.
 pub const MAX_RECORD_BYTES: u64 = 64 << 20;
@@ -50,7 +51,7 @@ pub struct AuthoredRecord {
     /// The seed of the salts in the record's commitment.
     pub commitment_seed: [u8; 32],
     /// Attachments that the record links.
-    pub attachments: Vec<Attachment>,
+    pub attachments: Vec<AttachmentKey>,
 }
 
 /// Shows sizes and the author, nothing of the content.
@@ -120,15 +121,15 @@ pub struct SealedRecord {
     pub manifest: Cid,
     /// Goes into `stored` with the manifest's CID; the sealed part holds it too.
     pub storage_salt: [u8; 32],
-    /// All blocks but those of attachments, each at most [`crate::MAX_BLOCK_BYTES`], the manifest last.
+    /// All blocks but those of attachments, each at most [`emr_core::cid::MAX_BLOCK_BYTES`], the manifest last.
     pub blocks: Vec<(Cid, Vec<u8>)>,
 }
 
 impl SealedRecord {
     /// Seals `authored` under a fresh content key, and that key to the class's epoch key.
     ///
-    /// Rekey is this too: seal what was opened to the new epoch's key, in the same context. Attachments keep their keys
-    /// and blocks.
+    /// Rekey is this too: seal what was opened to the new epoch's key, in the same context. Attachments keep their keys and
+    /// blocks, because the author signed their addresses with the record.
     ///
     /// # Errors
     /// [`SealError::EpochKey`], [`SealError::Authorship`], [`SealError::TooLarge`] or [`SealError::TooManyAttachments`].
@@ -158,12 +159,12 @@ impl SealedRecord {
         let key = ContentKey::generate();
         let mut blocks = Vec::new();
         let mut put = |codec, bytes: Vec<u8>| {
-            let cid = block::cid(codec, &bytes);
+            let cid = cid_of(codec, &bytes);
             blocks.push((cid, bytes));
             cid
         };
 
-        let wrap = put(block::RAW, to.wrap(&key, context).ok_or(SealError::EpochKey)?);
+        let wrap = put(Codec::Raw, to.wrap(&key, context).ok_or(SealError::EpochKey)?);
         let storage_salt = random::bytes();
         let sealed_part = SealedPart {
             attachments: authored.attachments.iter().map(SealedAttachment::from).collect(),
@@ -176,7 +177,7 @@ impl SealedRecord {
             storage_salt: ByteArray::new(storage_salt),
         };
         let sealed_part =
-            put(block::RAW, aead::seal_once(&sealed_part_key(&key, context), b"", &sealed_part.to_padded()));
+            put(Codec::Raw, aead::seal_once(&sealed_part_key(&key, context), b"", &sealed_part.to_padded()));
         let (content, _) =
             chunks::seal(&record_key(&key, context), &*authored.record, MAX_RECORD_BYTES, |cid, bytes| {
                 blocks.push((cid, bytes));
@@ -194,8 +195,8 @@ impl SealedRecord {
 const _: () =
     assert!(2 + (MAX_RECORD_BYTES / 8 * 9) as usize / crate::content::CHUNK_BYTES + MAX_ATTACHMENTS < MAX_LINKS);
 
-impl From<&Attachment> for SealedAttachment {
-    fn from(attachment: &Attachment) -> Self {
+impl From<&AttachmentKey> for SealedAttachment {
+    fn from(attachment: &AttachmentKey) -> Self {
         Self { key: ByteArray::new(*attachment.key.as_bytes()), length: attachment.length, link: attachment.manifest }
     }
 }
@@ -262,7 +263,7 @@ impl OpenedRecord {
                 .into_iter()
                 .map(|attachment| {
                     let key = ContentKey::from_slice(&*attachment.key)?;
-                    Ok(Attachment { manifest: attachment.link, key, length: attachment.length })
+                    Ok(AttachmentKey { manifest: attachment.link, key, length: attachment.length })
                 })
                 .collect::<Result<_, DecryptionFailed>>()?,
         };
@@ -324,7 +325,7 @@ mod tests {
     #[test]
     fn claimed_lengths_are_checked() {
         for length in [MAX_RECORD_BYTES + 1, u64::MAX] {
-            let links = vec![block::cid(block::RAW, b"")];
+            let links = vec![cid_of(Codec::Raw, b"")];
             let opened = chunks::open(&[0; 32], &links, length, &mut get(Vec::new()), Vec::new());
             assert!(matches!(opened, Err(OpenError::Decryption(DecryptionFailed))));
         }

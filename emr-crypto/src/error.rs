@@ -1,6 +1,7 @@
 //! What goes wrong when sealing and opening.
 
 use cid::Cid;
+use emr_core::cid::BlockMismatch;
 
 /// A ciphertext did not open: wrong key, wrong context, or altered bytes.
 ///
@@ -51,8 +52,8 @@ pub enum OpenError<E: std::error::Error + 'static> {
         source: E,
     },
     /// The bytes are not the block that was asked for.
-    #[error("what was sent as block {0} is not that block; ask another node")]
-    WrongBlock(Cid),
+    #[error(transparent)]
+    WrongBlock(BlockMismatch),
     /// The blocks do not open with these keys in this place.
     #[error(transparent)]
     Decryption(#[from] DecryptionFailed),

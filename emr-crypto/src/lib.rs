@@ -2,7 +2,6 @@
 
 mod aead;
 mod attachment;
-mod block;
 mod challenge;
 mod chunks;
 mod content;
@@ -22,8 +21,7 @@ mod patient_directory;
 mod random;
 mod rsa_key;
 
-pub use attachment::{Attachment, MAX_ATTACHMENT_BYTES};
-pub use block::{MAX_BLOCK_BYTES, is_block};
+pub use attachment::{AttachmentKey, MAX_ATTACHMENT_BYTES};
 pub use challenge::{Challenge, ChallengeError};
 pub use content::{CHUNK_BYTES, ContentKey};
 pub use context::RecordContext;

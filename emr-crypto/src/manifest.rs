@@ -1,10 +1,10 @@
 //! Nodes of links only, by which IPFS nodes pin what they cannot read.
 
 use cid::Cid;
+use emr_core::Codec;
+use emr_core::cid::{MAX_BLOCK_BYTES, cid_of};
 
-use crate::block;
-
-/// The most links of a node: with 41 bytes each it stays below [`crate::MAX_BLOCK_BYTES`].
+/// The most links of a node: with 41 bytes each it stays below [`MAX_BLOCK_BYTES`].
 pub(crate) const MAX_LINKS: usize = 16 * 1024;
 
 /// The bytes are not a list of links.
@@ -30,7 +30,7 @@ impl Manifest {
     /// # Errors
     /// [`NotAManifest`].
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, NotAManifest> {
-        if bytes.len() > block::MAX_BLOCK_BYTES {
+        if bytes.len() > MAX_BLOCK_BYTES {
             return Err(NotAManifest);
         }
         let links = serde_ipld_dagcbor::from_slice(bytes).map_err(|_| NotAManifest)?;
@@ -52,6 +52,6 @@ impl Manifest {
     /// The manifest as a block.
     pub(crate) fn to_block(&self) -> (Cid, Vec<u8>) {
         let bytes = self.to_bytes();
-        (block::cid(block::DAG_CBOR, &bytes), bytes)
+        (cid_of(Codec::DagCbor, &bytes), bytes)
     }
 }

@@ -3,10 +3,11 @@ use std::convert::Infallible;
 use std::io::Read;
 
 use cid::Cid;
+use emr_core::cid::{BlockMismatch, MAX_BLOCK_BYTES, verify_block};
 use emr_core::{Class, RecordSlot, Version};
 use emr_crypto::{
-    Attachment, CHUNK_BYTES, DecryptionFailed, Epoch, EpochKeyring, MAX_BLOCK_BYTES, MAX_RECORD_BYTES, Manifest,
-    OpenError, OpenedRecord, PatientDirectory, RecordContext, SealError, SealedRecord, is_block,
+    AttachmentKey, CHUNK_BYTES, DecryptionFailed, Epoch, EpochKeyring, MAX_RECORD_BYTES, Manifest, OpenError,
+    OpenedRecord, PatientDirectory, RecordContext, SealError, SealedRecord,
 };
 use proptest::prelude::*;
 
@@ -36,7 +37,7 @@ fn what_was_sealed_is_opened() {
         assert_eq!(opened.authored, authored(record).with_signature(&opened));
         assert_eq!((opened.epoch, opened.storage_salt), (Epoch::FIRST, sealed.storage_salt));
         for (cid, bytes) in &sealed.blocks {
-            assert!(is_block(cid, bytes) && bytes.len() <= MAX_BLOCK_BYTES);
+            assert!(verify_block(cid, bytes).is_ok());
         }
         assert_eq!(sealed.blocks.last().unwrap().0, sealed.manifest);
     }
@@ -86,7 +87,7 @@ fn blocks_are_checked_against_their_names() {
             let mut blocks = Blocks::of(&sealed);
             blocks.0.get_mut(cid).unwrap()[position] ^= 1;
             let result = open(&sealed.manifest, &blocks, &keys);
-            assert!(matches!(result, Err(OpenError::WrongBlock(wrong)) if wrong == *cid));
+            assert!(matches!(result, Err(OpenError::WrongBlock(BlockMismatch::Digest(wrong))) if wrong == *cid));
         }
         let mut blocks = Blocks::of(&sealed);
         blocks.0.insert(*cid, vec![0; MAX_BLOCK_BYTES + 1]);
@@ -247,8 +248,8 @@ fn attachments_travel_with_their_record() {
     let directory = PatientDirectory::create(&*PATIENT);
     let mut blocks = Blocks::default();
     let length = 5 * CHUNK_BYTES as u64 + 17;
-    let attachment = Attachment::seal(content(length), |cid, bytes| {
-        assert!(is_block(&cid, &bytes));
+    let attachment = AttachmentKey::seal(content(length), |cid, bytes| {
+        assert!(verify_block(&cid, &bytes).is_ok());
         blocks.0.insert(cid, bytes);
         Ok::<_, Infallible>(())
     })
@@ -276,7 +277,7 @@ fn attachments_travel_with_their_record() {
 #[test]
 fn attachments_cut_rearranged_or_of_another_length_do_not_open() {
     let mut blocks = Blocks::default();
-    let attachment = Attachment::seal(content(3 * CHUNK_BYTES as u64), |cid, bytes| {
+    let attachment = AttachmentKey::seal(content(3 * CHUNK_BYTES as u64), |cid, bytes| {
         blocks.0.insert(cid, bytes);
         Ok::<_, Infallible>(())
     })
@@ -287,12 +288,12 @@ fn attachments_cut_rearranged_or_of_another_length_do_not_open() {
     for links in [vec![a, b], vec![b, c], vec![a, c, b], vec![a, a, b], vec![a, a, c], vec![a, b, c, c], vec![a]] {
         let manifest = blocks.put_manifest(&links);
         for length in [attachment.length, 2 * CHUNK_BYTES as u64, 1] {
-            let attempt = Attachment { manifest, length, key: attachment.key.clone() };
+            let attempt = AttachmentKey { manifest, length, key: attachment.key.clone() };
             assert!(is_opaque(attempt.open(|cid| blocks.get(cid), Vec::new())), "{links:?} {length}");
         }
     }
     for length in [0, attachment.length - 1, attachment.length + 1, u64::MAX] {
-        let attempt = Attachment { length, ..attachment.clone() };
+        let attempt = AttachmentKey { length, ..attachment.clone() };
         assert!(is_opaque(attempt.open(|cid| blocks.get(cid), Vec::new())), "{length}");
     }
 }
@@ -300,7 +301,7 @@ fn attachments_cut_rearranged_or_of_another_length_do_not_open() {
 /// A store that fails stops the sealing; the reader's own failure comes through too.
 #[test]
 fn failing_stores_and_readers() {
-    let failed = Attachment::seal(content(10), |_, _| Err(NoSuchBlock));
+    let failed = AttachmentKey::seal(content(10), |_, _| Err(NoSuchBlock));
     assert!(matches!(failed, Err(SealError::Put(NoSuchBlock))));
     struct Broken;
     impl Read for Broken {
@@ -308,7 +309,7 @@ fn failing_stores_and_readers() {
             Err(std::io::Error::other("broken"))
         }
     }
-    let failed = Attachment::seal(Broken, |_, _| Ok::<_, Infallible>(()));
+    let failed = AttachmentKey::seal(Broken, |_, _| Ok::<_, Infallible>(()));
     assert!(matches!(failed, Err(SealError::Read(_))));
 }
 

@@ -65,6 +65,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         signature,
         author: AccountIndex::new(7)?,
         author_key: doctor.public(),
+        author_salt: None,
         commitment_seed: [2; 32],
         attachments: Vec::new(),
     };

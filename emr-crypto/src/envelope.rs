@@ -48,6 +48,8 @@ pub struct AuthoredRecord {
     pub author: AccountIndex,
     /// The author's RSA key.
     pub author_key: RsaPublic,
+    /// The salt with which a patient's account commits to her key; `None` for doctors and hospitals.
+    pub author_salt: Option<[u8; 32]>,
     /// The seed of the salts in the record's commitment.
     pub commitment_seed: [u8; 32],
     /// Attachments that the record links.
@@ -72,6 +74,7 @@ struct SealedPart {
     attachments: Vec<SealedAttachment>,
     author: AccountIndex,
     author_key: ByteBuf,
+    author_salt: Option<ByteArray<32>>,
     commitment_seed: ByteArray<32>,
     length: u64,
     signature: ByteBuf,
@@ -170,6 +173,7 @@ impl SealedRecord {
             attachments: authored.attachments.iter().map(SealedAttachment::from).collect(),
             author: authored.author,
             author_key: authored.author_key.to_der().into(),
+            author_salt: authored.author_salt.map(ByteArray::new),
             commitment_seed: authored.commitment_seed.into(),
             length: authored.record.len() as u64,
             signature: authored.signature.clone().into(),
@@ -257,6 +261,7 @@ impl OpenedRecord {
             signature: part.signature.into_vec(),
             author: part.author,
             author_key,
+            author_salt: part.author_salt.map(ByteArray::into_array),
             commitment_seed: part.commitment_seed.into_array(),
             attachments: part
                 .attachments
@@ -304,6 +309,7 @@ mod tests {
             signature: author.sign_pss(SigningContext::STATEMENT, b"statement"),
             author: AccountIndex::new(7)?,
             author_key: author.public(),
+            author_salt: None,
             commitment_seed: [2; 32],
             attachments: Vec::new(),
         };

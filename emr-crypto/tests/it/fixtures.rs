@@ -47,6 +47,7 @@ pub(crate) fn authored(record: Vec<u8>) -> AuthoredRecord {
         statement,
         author: account(7),
         author_key: DOCTOR.public(),
+        author_salt: None,
         commitment_seed: [0xc0; 32],
         attachments: Vec::new(),
     }

@@ -12,11 +12,15 @@
 //! the 254-bit integers are below the group order or below p is up to the caller.
 
 use halo2_proofs::plonk::Expression;
-use halo2curves::ff::Field;
+use halo2curves::ff::{BatchInvert, Field};
 
-use super::config::{Cells, Selector, constant};
+use super::{
+    builder::{Builder, Wire},
+    config::{Cells, Selector, constant},
+    table::ALL,
+};
 use crate::{
-    field::Fr,
+    field::{Fr, to_bytes},
     jubjub::{A, D, Point},
 };
 
@@ -86,4 +90,134 @@ pub(super) fn constraints(cells: &Cells) -> Vec<(&'static str, Expression<Fr>)> 
     let steps = steps.into_iter().map(|(name, value)| (name, ladder.clone() * value));
     let checks = checks.into_iter().map(|(name, value)| (name, table.clone() * value));
     steps.chain(checks).collect()
+}
+
+/// What a ladder leaves.
+pub(super) struct Ladder {
+    /// `s·B + c·Q`.
+    pub(super) sum: [Wire; 2],
+    /// The leading [`HIGH_BITS`] bits of s and of c.
+    pub(super) high: [Wire; 2],
+}
+
+/// Leading bits that a ladder hands out.
+pub(super) const HIGH_BITS: usize = 127;
+
+impl Builder {
+    /// `s·B + c·Q`, and that Q is on the curve.
+    ///
+    /// The 254-bit integers that the rows spell are congruent to s and c modulo p; they *are* s and c only if the caller checks
+    /// that they are below p.
+    pub(super) fn ladder(&mut self, q: [Wire; 2], s: Wire, c: Wire) -> Ladder {
+        let (zero, one) = (self.zero(), self.constant(Fr::ONE));
+        let first = self.table.append(BITS + 1);
+        let last = first + BITS as u32;
+        self.table.explain(first, last + 1, ALL, self.origin());
+
+        let base = q.map(|wire| self.value(wire));
+        let scalars = [s, c].map(|wire| to_bytes(&self.value(wire)));
+        let points = Points::of(base, scalars);
+        for (offset, (acc, double)) in points.rows.iter().enumerate() {
+            let row = first + offset as u32;
+            self.table.select(row, if offset < BITS { Selector::Ladder } else { Selector::Table });
+            for axis in 0..2 {
+                self.table.write(row, ACC[axis], acc[axis]);
+                if offset < BITS {
+                    self.table.write(row, DOUBLE[axis], double[axis]);
+                }
+                self.table.write(row, TABLE[axis], points.table[axis]);
+                self.table.write(row, BASE[axis], base[axis]);
+                self.table.write(row, SCALARS[axis], leading(&scalars[axis], offset));
+            }
+        }
+        for axis in 0..2 {
+            self.place([zero, one][axis], first, ACC[axis]);
+            self.place(zero, first, SCALARS[axis]);
+            self.place(q[axis], first, BASE[axis]);
+            self.place([s, c][axis], last, SCALARS[axis]);
+        }
+        let high = [0, 1].map(|axis| {
+            let wire = self.witness(leading(&scalars[axis], HIGH_BITS));
+            self.place(wire, first + HIGH_BITS as u32, SCALARS[axis]);
+            wire
+        });
+        let sum = [0, 1].map(|axis| {
+            let wire = self.witness(points.rows[BITS].0[axis]);
+            self.place(wire, last, ACC[axis]);
+            wire
+        });
+        Ladder { sum, high }
+    }
+}
+
+fn bit(scalar: &[u8; 32], place: usize) -> bool {
+    scalar[31 - place / 8] >> (place % 8) & 1 == 1
+}
+
+/// The leading `bits` of [`BITS`], as an element.
+fn leading(scalar: &[u8; 32], bits: usize) -> Fr {
+    let mut shifted = [0u8; 32];
+    for place in BITS - bits..BITS {
+        let target = place - (BITS - bits);
+        shifted[31 - target / 8] |= u8::from(bit(scalar, place)) << (target % 8);
+    }
+    crate::field::reduce(&shifted)
+}
+
+/// Affine coordinates, whether or not on the curve: a witness may lie.
+type Coordinates = [Fr; 2];
+
+struct Points {
+    table: Coordinates,
+    /// The accumulator and its double, row by row.
+    rows: Vec<(Coordinates, Coordinates)>,
+}
+
+/// Projective coordinates; addition by "add-2008-bbjlp".
+#[derive(Clone, Copy)]
+struct Projective([Fr; 3]);
+
+impl Projective {
+    fn new([x, y]: Coordinates) -> Self {
+        Self([x, y, Fr::ONE])
+    }
+
+    fn add(self, other: Self) -> Self {
+        let (Self([x, y, z]), Self([u, v, w])) = (self, other);
+        let a = z * w;
+        let (b, c, d) = (a.square(), x * u, y * v);
+        let e = D * c * d;
+        let (f, g) = (b - e, b + e);
+        Self([a * f * ((x + y) * (u + v) - c - d), a * g * (d - A * c), f * g])
+    }
+
+    fn normalize(points: &[Self]) -> Vec<Coordinates> {
+        let mut inverses: Vec<Fr> = points.iter().map(|point| point.0[2]).collect();
+        inverses.iter_mut().batch_invert();
+        points.iter().zip(inverses).map(|(Self([x, y, _]), inverse)| [*x * inverse, *y * inverse]).collect()
+    }
+}
+
+impl Points {
+    fn of(base: Coordinates, [s, c]: [[u8; 32]; 2]) -> Self {
+        let q = Projective::new(base);
+        let b = Projective::new([Point::BASE.x(), Point::BASE.y()]);
+        let table = b.add(q);
+        let mut acc = Projective::new([Fr::ZERO, Fr::ONE]);
+        let mut points = Vec::with_capacity(2 * BITS + 3);
+        for place in (0..BITS).rev() {
+            let double = acc.add(acc);
+            points.extend([acc, double]);
+            acc = match (bit(&s, place), bit(&c, place)) {
+                (false, false) => double,
+                (true, false) => double.add(b),
+                (false, true) => double.add(q),
+                (true, true) => double.add(table),
+            };
+        }
+        points.extend([acc, acc, table]);
+        let affine = Projective::normalize(&points);
+        let rows = (0..=BITS).map(|i| (affine[2 * i], affine[2 * i + 1])).collect();
+        Self { table: affine[2 * BITS + 2], rows }
+    }
 }

@@ -1,0 +1,297 @@
+//! The whole circuit: L1 slots, L2 slots, data, public inputs.
+
+use halo2_proofs::{
+    circuit::{Cell, Layouter, SimpleFloorPlanner, Value},
+    plonk::{Circuit, Column, ConstraintSystem, Error, Fixed},
+};
+use halo2curves::ff::Field;
+use sha3::{Digest, Keccak256};
+
+use super::{
+    builder::{Builder, Wire},
+    config::Config,
+    operation::Common,
+    origin::Part,
+    table::{End, Table},
+};
+use crate::{
+    data::{CircuitVersion, PublicInputs},
+    field::Fr,
+    poseidon::Tag,
+    statement::{BatchWitness, Clause, EntryFields, OperationWitness, RegistrationWitness, SignatureFields},
+    tree::Path,
+};
+
+/// Rows at the end that blind the columns; no constraint may reach them.
+pub(super) const RESERVED_ROWS: usize = 8;
+
+/// A batch, laid out: ready for keys, for a proof, or for a look at what it violates.
+#[derive(Clone, Debug)]
+pub struct BatchCircuit {
+    pub(super) version: CircuitVersion,
+    pub(super) table: Table,
+}
+
+/// The instance column's wires.
+struct Instances {
+    domain: Wire,
+    pre: Wire,
+    post: Wire,
+    time: Wire,
+    n1: Wire,
+    n: Wire,
+    commitment: Wire,
+    z: Wire,
+    y1: Wire,
+    y2: Wire,
+}
+
+impl Instances {
+    fn new(builder: &mut Builder, public: &PublicInputs) -> Self {
+        let wires = builder.witnesses(public.elements());
+        for (row, wire) in wires.into_iter().enumerate() {
+            builder.expose(wire, row as u32);
+        }
+        let [domain, pre, post, time, n1, n, commitment, z, y1, y2] = wires;
+        Self { domain, pre, post, time, n1, n, commitment, z, y1, y2 }
+    }
+}
+
+fn unused_operation() -> OperationWitness {
+    let path = Path::new([]);
+    OperationWitness {
+        message: Default::default(),
+        // Under the key (0, 1), S = 0 signs everything.
+        signature: SignatureFields { r_y: Fr::ONE, ..SignatureFields::default() },
+        signer: Default::default(),
+        signer_path: path.clone(),
+        patient: Default::default(),
+        patient_path: path.clone(),
+        medical: crate::leaf::MedicalLeaf {
+            grants_root: Fr::ZERO,
+            records_root: Fr::ZERO,
+            audit_head: Fr::ZERO,
+            key_directory: Fr::ZERO,
+        },
+        medical_path: path.clone(),
+        authority_slot: Fr::ZERO,
+        authority: Default::default(),
+        authority_path: path.clone(),
+        old_grant: Default::default(),
+        new_grant: Default::default(),
+        old_record: Default::default(),
+        new_record: Default::default(),
+        target_path: path,
+    }
+}
+
+fn unused_registration() -> RegistrationWitness {
+    RegistrationWitness {
+        entry: EntryFields::default(),
+        old_identity: Fr::ZERO,
+        identity_path: Path::new([]),
+        old_medical: Fr::ZERO,
+        medical_path: Path::new([]),
+    }
+}
+
+impl BatchCircuit {
+    /// Lays out a witness under public inputs. A witness that violates the statement gives a table that violates constraints.
+    ///
+    /// Operations beyond the version's slots are left out.
+    pub fn new(witness: &BatchWitness, public: &PublicInputs) -> Self {
+        let version = witness.version;
+        let mut builder = Builder::new();
+        builder.clause(Clause::C18, "public inputs");
+        let instances = Instances::new(&mut builder, public);
+        builder.clause(Clause::C16, "time");
+        builder.assert_range(instances.time, 40);
+
+        builder.clause(Clause::C13, "state root before");
+        let mut roots = builder.witnesses([witness.identity_root, witness.medical_root]);
+        let pre = builder.hash(Tag::Node, &roots);
+        builder.assert_equal(pre, instances.pre);
+
+        let unused = unused_registration();
+        let (mut d1, mut used) = (Vec::new(), Vec::new());
+        for slot in 0..version.max_l1 {
+            builder.enter(Part::Registration(slot as u32));
+            let witness = witness.registrations.get(slot).unwrap_or(&unused);
+            let admission = builder.registration(&version, roots, witness);
+            roots = admission.roots;
+            d1.extend(admission.d1);
+            used.push(admission.active);
+        }
+        builder.enter(Part::Data);
+        builder.clause(Clause::C14, "exactly n1, first");
+        builder.assert_count(&used, instances.n1);
+
+        let [identity_root, mut medical_root] = roots;
+        let common = Common { version, domain: instances.domain, time: instances.time, identity_root };
+        let unused = unused_operation();
+        let (mut d2, mut used) = (Vec::new(), Vec::new());
+        for slot in 0..version.max_l2 {
+            builder.enter(Part::Operation(slot as u32));
+            let witness = witness.operations.get(slot).unwrap_or(&unused);
+            let outcome = builder.operation(&common, medical_root, witness);
+            medical_root = outcome.medical_root;
+            d2.extend(outcome.d2);
+            used.push(outcome.active);
+        }
+        builder.enter(Part::Data);
+        builder.clause(Clause::C18, "exactly n, first");
+        builder.assert_count(&used, instances.n);
+
+        builder.clause(Clause::C13, "state root after");
+        let post = builder.hash(Tag::Node, &[identity_root, medical_root]);
+        builder.assert_equal(post, instances.post);
+        builder.clause(Clause::C15, "commitment to the data");
+        let commitment = builder.hash(Tag::Data, &[&d1[..], &d2[..]].concat());
+        builder.assert_equal(commitment, instances.commitment);
+        builder.clause(Clause::C18, "evaluations of the data");
+        let y1 = builder.evaluate(&d1, instances.z);
+        builder.assert_equal(y1, instances.y1);
+        let y2 = builder.evaluate(&d2, instances.z);
+        builder.assert_equal(y2, instances.y2);
+        Self { version, table: builder.finish() }
+    }
+
+    /// The layout of a version, on a batch of padding.
+    pub fn blank(version: CircuitVersion) -> Self {
+        let witness = BatchWitness {
+            version,
+            identity_root: Fr::ZERO,
+            medical_root: Fr::ZERO,
+            registrations: Vec::new(),
+            operations: Vec::new(),
+        };
+        let domain = crate::operation::Domain::new(0, [0; 20]);
+        let data = crate::data::BatchData::default();
+        let root = crate::poseidon::node(Fr::ZERO, Fr::ZERO);
+        Self::new(&witness, &PublicInputs::derive(&version, domain, 0, (root, root), 0, &data))
+    }
+
+    /// Rows in use.
+    pub fn rows(&self) -> usize {
+        self.table.rows.len()
+    }
+
+    /// The version it is for.
+    pub fn version(&self) -> &CircuitVersion {
+        &self.version
+    }
+
+    /// Keccak-256 of everything that keys depend on: gates, constants, selectors and copies, no witness.
+    pub fn layout_digest(&self) -> [u8; 32] {
+        let mut system = ConstraintSystem::default();
+        Config::new(&mut system);
+        let mut hasher = Keccak256::new();
+        hasher.update(format!("{:?} {}", system.pinned(), self.version.k));
+        for row in &self.table.rows {
+            for constant in &row.constants {
+                hasher.update(crate::field::to_bytes(constant));
+            }
+            hasher.update(row.selectors);
+        }
+        for copy in &self.table.copies {
+            let (kind, row, column) = match copy.right {
+                End::Advice(cell) => (0, cell.row, cell.column),
+                End::Instance(row) => (1, row, 0),
+            };
+            hasher.update(copy.left.row.to_be_bytes());
+            hasher.update(row.to_be_bytes());
+            hasher.update([copy.left.column, kind, column]);
+        }
+        hasher.finalize().into()
+    }
+
+    /// Whether the rows in use fit `2^k`.
+    pub fn fits(&self) -> bool {
+        self.rows() + RESERVED_ROWS <= 1 << self.version.k
+    }
+
+    /// The advice columns, of `2^k` rows each.
+    pub(crate) fn advice(&self) -> Vec<Vec<Fr>> {
+        let mut columns = vec![vec![Fr::ZERO; 1 << self.version.k]; super::config::ADVICE];
+        for (i, row) in self.table.rows.iter().enumerate() {
+            for (column, value) in columns.iter_mut().zip(row.advice) {
+                column[i] = value;
+            }
+        }
+        columns
+    }
+}
+
+impl Builder {
+    /// Constrains bits to be 1 before they are 0, and their sum.
+    fn assert_count(&mut self, used: &[Wire], count: Wire) {
+        for pair in used.windows(2) {
+            self.assert_zero_unless(pair[0], pair[1]);
+        }
+        let terms: Vec<_> = used.iter().map(|wire| (Fr::ONE, *wire)).collect();
+        self.assert_linear(&terms, Fr::ZERO, count);
+    }
+
+    /// `sum elements[i] z^i`.
+    fn evaluate(&mut self, elements: &[Wire], z: Wire) -> Wire {
+        elements.iter().rev().fold(self.zero(), |sum, element| self.mul_add(sum, z, *element))
+    }
+}
+
+impl Circuit<Fr> for BatchCircuit {
+    type Config = Config;
+    type FloorPlanner = SimpleFloorPlanner;
+    type Params = ();
+
+    fn params(&self) -> Self::Params {}
+
+    fn without_witnesses(&self) -> Self {
+        Self::blank(self.version)
+    }
+
+    fn configure(meta: &mut ConstraintSystem<Fr>) -> Config {
+        Config::new(meta)
+    }
+
+    fn synthesize(&self, config: Config, mut layouter: impl Layouter<Fr>) -> Result<(), Error> {
+        layouter.assign_region(
+            || "batch",
+            |mut region| {
+                for (i, row) in self.table.rows.iter().enumerate() {
+                    let mut fix = |column: Column<Fixed>, value: Fr| {
+                        if value != Fr::ZERO {
+                            region.assign_fixed(column, i, value);
+                        }
+                    };
+                    for (column, value) in config.constants.into_iter().zip(row.constants) {
+                        fix(column, value);
+                    }
+                    for (column, value) in config.selectors.into_iter().zip(row.selectors) {
+                        fix(column, Fr::from(u64::from(value)));
+                    }
+                    for (column, value) in config.advice.into_iter().zip(row.advice) {
+                        region.assign_advice(column, i, Value::known(value));
+                    }
+                }
+                for copy in &self.table.copies {
+                    if let End::Advice(right) = copy.right {
+                        let [left, right] = [copy.left, right].map(|cell| Cell {
+                            row_offset: cell.row as usize,
+                            column: config.advice[usize::from(cell.column)].into(),
+                        });
+                        region.constrain_equal(left, right);
+                    }
+                }
+                Ok(())
+            },
+        )?;
+        for copy in &self.table.copies {
+            if let End::Instance(row) = copy.right {
+                let column = config.advice[usize::from(copy.left.column)].into();
+                let cell = Cell { row_offset: copy.left.row as usize, column };
+                layouter.constrain_instance(cell, config.instance, row as usize);
+            }
+        }
+        Ok(())
+    }
+}

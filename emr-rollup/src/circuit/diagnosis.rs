@@ -1,0 +1,232 @@
+//! What a table violates, and which clause that breaks. For people: the proof system itself only says no.
+
+use std::collections::{BTreeSet, HashMap};
+
+use halo2_proofs::plonk::{ConstraintSystem, Expression};
+use halo2curves::ff::Field;
+
+use super::{
+    batch::BatchCircuit,
+    config::{ADVICE, CONSTANTS, Config},
+    origin::Origin,
+    table::{CellId, Copy, End, Row},
+};
+use crate::{data::PublicInputs, field::Fr};
+
+/// A constraint that does not hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// The gate, or "copy".
+    pub gate: String,
+    /// Which of the gate's constraints; of a copy, the cell.
+    pub constraint: String,
+    /// The row.
+    pub row: u32,
+    /// Why the constraint is there; `None` on rows that only fill a lane.
+    pub origin: Option<Origin>,
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "row {}: {} ({})", self.row, self.gate, self.constraint)?;
+        match &self.origin {
+            Some(origin) => write!(f, " for {origin}"),
+            None => Ok(()),
+        }
+    }
+}
+
+struct NamedConstraint {
+    gate: String,
+    name: String,
+    polynomial: Expression<Fr>,
+    /// Advice columns it reads, whether now or next.
+    columns: u16,
+}
+
+/// Finds what tables of one circuit violate.
+pub struct Diagnosis<'a> {
+    circuit: &'a BatchCircuit,
+    instances: [Fr; PublicInputs::COUNT],
+    constraints: Vec<NamedConstraint>,
+    copies: HashMap<CellId, Vec<usize>>,
+}
+
+impl std::fmt::Debug for Diagnosis<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Diagnosis").field("rows", &self.circuit.rows()).finish_non_exhaustive()
+    }
+}
+
+fn evaluate(polynomial: &Expression<Fr>, current: &Row, next: &Row) -> Fr {
+    polynomial.evaluate(
+        &|constant| constant,
+        &|_| Fr::ZERO,
+        &|query| match query.column_index() {
+            index if index < CONSTANTS => current.constants[index],
+            index => Fr::from(u64::from(current.selectors[index - CONSTANTS])),
+        },
+        &|query| if query.rotation().0 == 0 { current } else { next }.advice[query.column_index()],
+        &|_| Fr::ZERO,
+        &|_| Fr::ZERO,
+        &|value| -value,
+        &|a, b| a + b,
+        &|a, b| a * b,
+        &|value, factor| value * factor,
+    )
+}
+
+fn columns(polynomial: &Expression<Fr>) -> u16 {
+    polynomial.evaluate(
+        &|_| 0,
+        &|_| 0,
+        &|_| 0,
+        &|query| 1 << query.column_index(),
+        &|_| 0,
+        &|_| 0,
+        &|mask| mask,
+        &|a, b| a | b,
+        &|a, b| a | b,
+        &|mask, _| mask,
+    )
+}
+
+impl<'a> Diagnosis<'a> {
+    /// Prepares to look at a circuit.
+    pub fn new(circuit: &'a BatchCircuit, public: &PublicInputs) -> Self {
+        let mut system = ConstraintSystem::default();
+        Config::new(&mut system);
+        let constraints = system
+            .gates()
+            .iter()
+            .flat_map(|gate| {
+                gate.polynomials().iter().enumerate().map(|(i, polynomial)| NamedConstraint {
+                    gate: gate.name().to_owned(),
+                    name: gate.constraint_name(i).to_owned(),
+                    polynomial: polynomial.clone(),
+                    columns: columns(polynomial),
+                })
+            })
+            .collect();
+        let mut copies: HashMap<CellId, Vec<usize>> = HashMap::new();
+        for (i, copy) in circuit.table.copies.iter().enumerate() {
+            copies.entry(copy.left).or_default().push(i);
+            if let End::Advice(right) = copy.right {
+                copies.entry(right).or_default().push(i);
+            }
+        }
+        Self { circuit, instances: public.elements(), constraints, copies }
+    }
+
+    /// Every constraint that does not hold.
+    pub fn failures(&self) -> Vec<Failure> {
+        let rows = &self.circuit.table.rows;
+        let mut failures = Vec::new();
+        for row in 0..rows.len() - 1 {
+            self.gates(row as u32, &rows[row], &rows[row + 1], &mut failures);
+        }
+        for copy in &self.circuit.table.copies {
+            self.copy(copy, None, &mut failures);
+        }
+        failures
+    }
+
+    /// What would not hold if one cell had another value. Empty: the constraints leave the cell free.
+    pub fn failures_if(&self, cell: CellId, value: Fr) -> Vec<Failure> {
+        let rows = &self.circuit.table.rows;
+        let mut failures = Vec::new();
+        let mut changed = rows[cell.row as usize];
+        changed.advice[usize::from(cell.column)] = value;
+        if let Some(next) = rows.get(cell.row as usize + 1) {
+            self.gates(cell.row, &changed, next, &mut failures);
+        }
+        if let Some(before) = cell.row.checked_sub(1) {
+            self.gates(before, &rows[before as usize], &changed, &mut failures);
+        }
+        for i in self.copies.get(&cell).into_iter().flatten() {
+            self.copy(&self.circuit.table.copies[*i], Some((cell, value)), &mut failures);
+        }
+        failures
+    }
+
+    /// The cells that hold something.
+    pub fn cells(&self) -> impl Iterator<Item = CellId> {
+        self.circuit.table.rows.iter().enumerate().flat_map(|(row, cells)| {
+            let assigned = cells.assigned;
+            (0..ADVICE as u8)
+                .filter(move |column| assigned >> column & 1 == 1)
+                .map(move |column| CellId { row: row as u32, column })
+        })
+    }
+
+    /// A cell's value.
+    pub fn value(&self, cell: CellId) -> Fr {
+        self.circuit.table.value(cell)
+    }
+
+    /// Why a cell is there.
+    pub fn origin(&self, cell: CellId) -> Option<Origin> {
+        self.find_origin(cell.row, 1 << cell.column)
+    }
+
+    fn find_origin(&self, row: u32, columns: u16) -> Option<Origin> {
+        let spans = &self.circuit.table.spans;
+        let covers = |span: &&super::table::Span| (span.first..span.end).contains(&row) && span.columns & columns != 0;
+        spans.iter().find(covers).map(|span| span.origin)
+    }
+
+    fn gates(&self, row: u32, current: &Row, next: &Row, failures: &mut Vec<Failure>) {
+        if current.selectors == [0; 3] {
+            return;
+        }
+        for constraint in &self.constraints {
+            if evaluate(&constraint.polynomial, current, next) != Fr::ZERO {
+                failures.push(Failure {
+                    gate: constraint.gate.clone(),
+                    constraint: constraint.name.clone(),
+                    row,
+                    origin: self.find_origin(row, constraint.columns),
+                });
+            }
+        }
+    }
+
+    fn copy(&self, copy: &Copy, changed: Option<(CellId, Fr)>, failures: &mut Vec<Failure>) {
+        let value = |cell: CellId| match changed {
+            Some((other, value)) if other == cell => value,
+            _ => self.value(cell),
+        };
+        let right = match copy.right {
+            End::Advice(cell) => value(cell),
+            End::Instance(row) => self.instances[row as usize],
+        };
+        if value(copy.left) != right {
+            failures.push(Failure {
+                gate: "copy".to_owned(),
+                constraint: format!("{:?} = {:?}", copy.left, copy.right),
+                row: copy.left.row,
+                origin: Some(copy.origin),
+            });
+        }
+    }
+}
+
+impl BatchCircuit {
+    /// What the circuit spends its rows on: cells per part and clause, as a table of text.
+    pub fn costs(&self) -> String {
+        let mut totals: HashMap<(String, String), u64> = HashMap::new();
+        for span in &self.table.spans {
+            let part = format!("{:?}", span.origin.part);
+            let part = part.split('(').next().unwrap_or_default().to_owned();
+            let cells = u64::from(span.end - span.first) * u64::from(span.columns.count_ones());
+            *totals.entry((part, format!("{:?} {}", span.origin.clause, span.origin.detail))).or_default() += cells;
+        }
+        let lines: BTreeSet<String> = totals
+            .into_iter()
+            .map(|((part, what), cells)| format!("{part:<14} {what:<52} {:>8.1} rows", cells as f64 / ADVICE as f64))
+            .collect();
+        let mut text: String = lines.into_iter().map(|line| line + "\n").collect();
+        text += &format!("{} rows of 2^{}\n", self.rows(), self.version.k);
+        text
+    }
+}

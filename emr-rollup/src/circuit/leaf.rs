@@ -1,0 +1,155 @@
+//! Leaves: their fields, packings and hashes.
+
+use super::builder::{Builder, Wire};
+use crate::{
+    field::Fr,
+    leaf::MedicalLeaf,
+    poseidon::Tag,
+    statement::{Clause, GrantFields, IdentityFields, RecordFields},
+};
+
+/// An identity leaf.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct IdentityWires {
+    pub(super) role: Wire,
+    pub(super) status: Wire,
+    pub(super) org: Wire,
+    pub(super) epoch: Wire,
+    pub(super) key: [Wire; 2],
+    pub(super) hash: Wire,
+}
+
+/// A grant leaf. `hash` is `H_3` of the fields, whether or not the slot is empty.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct GrantWires {
+    pub(super) grantee: Wire,
+    pub(super) rights: Wire,
+    pub(super) scope: Wire,
+    pub(super) not_after: Wire,
+    pub(super) uses: Wire,
+    pub(super) version: Wire,
+    pub(super) salt: Wire,
+    pub(super) packed: Wire,
+    pub(super) hash: Wire,
+}
+
+/// A record leaf. `hash` is `H_4` of the fields, whether or not the slot is empty.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RecordWires {
+    pub(super) status: Wire,
+    pub(super) class: Wire,
+    pub(super) author: Wire,
+    pub(super) custodian: Wire,
+    pub(super) version: Wire,
+    pub(super) revision: Wire,
+    pub(super) authored: Wire,
+    pub(super) stored: Wire,
+    pub(super) packed: Wire,
+    pub(super) hash: Wire,
+}
+
+/// A medical leaf.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct MedicalWires {
+    pub(super) grants_root: Wire,
+    pub(super) records_root: Wire,
+    pub(super) audit_head: Wire,
+    pub(super) key_directory: Wire,
+}
+
+impl Builder {
+    /// An identity leaf, its fields in range.
+    pub(super) fn identity(&mut self, leaf: &IdentityFields) -> IdentityWires {
+        let fields = self.witnesses(leaf.packed_fields());
+        let packed = self.pack_checked(fields, IdentityFields::WIDTHS);
+        let [role, status, org, epoch] = fields;
+        let key = self.witnesses([leaf.key_x, leaf.key_y]);
+        let encryption = self.witness(leaf.encryption);
+        let hash = self.hash(Tag::Identity, &[packed, key[0], key[1], encryption]);
+        IdentityWires { role, status, org, epoch, key, hash }
+    }
+
+    /// A grant leaf, its fields in range.
+    pub(super) fn grant(&mut self, leaf: &GrantFields) -> GrantWires {
+        let fields = self.witnesses(leaf.packed_fields());
+        let packed = self.pack_checked(fields, GrantFields::WIDTHS);
+        let [grantee, rights, scope, not_after, uses, version] = fields;
+        let salt = self.witness(leaf.salt);
+        let hash = self.hash(Tag::Grant, &[packed, salt]);
+        GrantWires { grantee, rights, scope, not_after, uses, version, salt, packed, hash }
+    }
+
+    /// A record leaf, its fields in range.
+    pub(super) fn record(&mut self, leaf: &RecordFields) -> RecordWires {
+        let fields = self.witnesses(leaf.packed_fields());
+        let packed = self.pack_checked(fields, RecordFields::WIDTHS);
+        let [status, class, author, custodian, version, revision] = fields;
+        let [authored, stored] = self.witnesses([leaf.authored, leaf.stored]);
+        let hash = self.hash(Tag::Record, &[packed, authored, stored]);
+        RecordWires { status, class, author, custodian, version, revision, authored, stored, packed, hash }
+    }
+
+    /// A medical leaf.
+    pub(super) fn medical(&mut self, leaf: &MedicalLeaf) -> MedicalWires {
+        let [grants_root, records_root] = self.witnesses([leaf.grants_root, leaf.records_root]);
+        let [audit_head, key_directory] = self.witnesses([leaf.audit_head, leaf.key_directory]);
+        MedicalWires { grants_root, records_root, audit_head, key_directory }
+    }
+
+    /// `H_2` of a medical leaf.
+    pub(super) fn medical_hash(&mut self, leaf: &MedicalWires) -> Wire {
+        self.hash(Tag::Medical, &[leaf.grants_root, leaf.records_root, leaf.audit_head, leaf.key_directory])
+    }
+
+    /// Constrains what an empty slot holds: if `counter` is 0, the packing and the opaque values are 0.
+    ///
+    /// Gives the leaf value, 0 for an empty slot, and the bit.
+    pub(super) fn slot_value(&mut self, counter: Wire, hash: Wire, contents: &[Wire]) -> (Wire, Wire) {
+        self.clause(Clause::C19, "an empty slot holds nothing");
+        let empty = self.is_zero(counter);
+        for wire in contents {
+            self.assert_product_zero(empty, *wire);
+        }
+        (self.and_not(hash, empty), empty)
+    }
+}
+
+/// A Merkle path: siblings and directions, lowest first.
+#[derive(Clone, Debug)]
+pub(super) struct PathWires {
+    pub(super) siblings: Vec<Wire>,
+    pub(super) bits: Vec<Wire>,
+}
+
+impl PathWires {
+    /// The root above a leaf.
+    pub(super) fn root(&self, builder: &mut Builder, leaf: Wire) -> Wire {
+        self.nodes(builder, leaf).last().copied().unwrap_or(leaf)
+    }
+
+    /// Every node above a leaf.
+    pub(super) fn nodes(&self, builder: &mut Builder, leaf: Wire) -> Vec<Wire> {
+        builder.climb(leaf, &self.siblings, &self.bits)
+    }
+}
+
+impl Builder {
+    /// A path of `depth` levels for the low bits of a position.
+    pub(super) fn path(&mut self, path: &crate::tree::Path, position: &Fr, depth: usize) -> PathWires {
+        let bits = self.bits(position, depth);
+        self.path_along(path, bits)
+    }
+
+    /// A path that turns as another does.
+    pub(super) fn path_along(&mut self, path: &crate::tree::Path, bits: Vec<Wire>) -> PathWires {
+        let mut siblings: Vec<_> = path.siblings().map(|sibling| self.witness(sibling)).collect();
+        siblings.resize_with(bits.len(), || self.witness(Fr::zero()));
+        PathWires { siblings, bits }
+    }
+
+    /// Witnesses of the low bits of an element, least significant first. A path constrains them to be bits.
+    pub(super) fn bits(&mut self, element: &Fr, count: usize) -> Vec<Wire> {
+        let bytes = crate::field::to_bytes(element);
+        (0..count).map(|i| self.witness(Fr::from(u64::from(bytes[31 - i / 8] >> (i % 8) & 1)))).collect()
+    }
+}

@@ -1,0 +1,96 @@
+//! A signature: C3.
+
+use halo2curves::ff::{Field, PrimeField};
+
+use super::{
+    builder::{Builder, Wire},
+    jubjub::{BITS, HIGH_BITS},
+};
+use crate::{field::Fr, jubjub::ORDER, poseidon::Tag, statement::Clause};
+
+/// Bits of the two halves that integers are compared in.
+const HALF_BITS: u32 = 128;
+
+/// A signature's wires: coordinates of R, and S.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SignatureWires {
+    pub(super) r: [Wire; 2],
+    pub(super) s: Wire,
+}
+
+impl Builder {
+    /// Constrains `S·B = R + H_8(R, A, message)·A` with S below the order, wherever `active` is 1.
+    ///
+    /// Where `active` is 0 it holds for the key (0, 1), that is for S = 0 and R = (0, 1) at least.
+    pub(super) fn assert_signature(
+        &mut self,
+        active: Wire,
+        key: [Wire; 2],
+        message: Wire,
+        signature: SignatureWires,
+    ) {
+        self.clause(Clause::C3, "challenge");
+        let SignatureWires { r, s } = signature;
+        let challenge = self.hash(Tag::Challenge, &[r[0], r[1], key[0], key[1], message]);
+        self.clause(Clause::C3, "negated key");
+        // (-x, y), or (0, 1).
+        let (zero, one) = (self.zero(), self.constant(Fr::ONE));
+        let x = self.gated_difference(active, zero, key[0]);
+        let y = self.select(active, key[1], one);
+        self.clause(Clause::C3, "equation");
+        let ladder = self.ladder([x, y], s, challenge);
+        for (computed, claimed) in ladder.sum.into_iter().zip(r) {
+            self.assert_equal(computed, claimed);
+        }
+        self.clause(Clause::C3, "S is below the order");
+        self.assert_below(s, ladder.high[0], Bound::new(Bound::ORDER));
+        self.clause(Clause::C3, "challenge is below p");
+        self.assert_below(challenge, ladder.high[1], Bound::modulus());
+    }
+
+    /// Constrains the 254-bit integer behind a ladder's scalar to be below a bound.
+    fn assert_below(&mut self, scalar: Wire, high: Wire, bound: Bound) {
+        // low = scalar - 2^127·high is the integer of the last 127 bits: both are below p.
+        let low = self.linear(&[(Fr::ONE, scalar), (-power_of_two(BITS - HIGH_BITS), high)], Fr::ZERO);
+        let room = self.linear(&[(-Fr::ONE, high)], bound.high);
+        self.assert_range(room, HALF_BITS);
+        let tight = self.is_zero(room);
+        let last = self.constant(bound.low - Fr::ONE);
+        let room = self.gated_difference(tight, last, low);
+        self.assert_range(room, HALF_BITS);
+    }
+}
+
+/// A constant as its bits from 127 on, and its last 127 bits.
+struct Bound {
+    high: Fr,
+    low: Fr,
+}
+
+impl Bound {
+    const ORDER: [u64; 4] = {
+        let words = ORDER.to_words();
+        [words[0], words[1], words[2], words[3]]
+    };
+
+    fn new(limbs: [u64; 4]) -> Self {
+        let wide = |low: u64, high: u64| u128::from(low) | u128::from(high) << 64;
+        let (low, high) = (wide(limbs[0], limbs[1]), wide(limbs[2], limbs[3]));
+        Self { high: Fr::from_u128(high << 1 | low >> 127), low: Fr::from_u128(low & (u128::MAX >> 1)) }
+    }
+
+    /// p, as one more than its last element.
+    fn modulus() -> Self {
+        let last = (-Fr::ONE).to_repr();
+        let mut limbs = [0; 4];
+        for (limb, bytes) in limbs.iter_mut().zip(last.chunks_exact(8)) {
+            *limb = bytes.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte));
+        }
+        limbs[0] += 1;
+        Self::new(limbs)
+    }
+}
+
+fn power_of_two(exponent: usize) -> Fr {
+    Fr::from(2).pow_vartime([exponent as u64])
+}

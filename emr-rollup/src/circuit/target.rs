@@ -1,0 +1,181 @@
+//! The leaf that an operation writes: C8, C9 and C10.
+
+use emr_core::{GrantSlot, RecordStatus, Rights};
+use halo2curves::ff::{Field, PrimeField};
+
+use super::{
+    builder::{Builder, Wire},
+    leaf::{GrantWires, MedicalWires, PathWires, RecordWires},
+    message::{KindWires, MessageWires},
+};
+use crate::{
+    data::CircuitVersion,
+    field::Fr,
+    statement::{Clause, GrantFields, RecordFields},
+};
+
+/// The target before and after, under both readings.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct TargetWires {
+    pub(super) old_grant: GrantWires,
+    pub(super) new_grant: GrantWires,
+    pub(super) old_record: RecordWires,
+    pub(super) old_record_empty: Wire,
+    pub(super) new_record: RecordWires,
+    old_leaf: Wire,
+    /// The leaf value after.
+    pub(super) new_leaf: Wire,
+}
+
+/// The roots of the subtree after.
+pub(super) struct Roots {
+    pub(super) grants: Wire,
+    pub(super) records: Wire,
+}
+
+/// `2^bits` below a field of a packing.
+fn above(widths: &[u32], field: usize) -> Fr {
+    Fr::from_u128(1 << widths[field + 1..].iter().sum::<u32>())
+}
+
+fn record_status(status: RecordStatus) -> Fr {
+    Fr::from(u64::from(status.code()))
+}
+
+impl Builder {
+    /// The target's leaves, before and after.
+    pub(super) fn target(
+        &mut self,
+        kind: &KindWires,
+        grants: [&GrantFields; 2],
+        records: [&RecordFields; 2],
+    ) -> TargetWires {
+        let [old_grant, new_grant] = grants.map(|leaf| self.grant(leaf));
+        let [old_record, new_record] = records.map(|leaf| self.record(leaf));
+        let (grant_value, _) =
+            self.slot_value(old_grant.version, old_grant.hash, &[old_grant.packed, old_grant.salt]);
+        let contents = [old_record.packed, old_record.authored, old_record.stored];
+        let (record_value, old_record_empty) = self.slot_value(old_record.revision, old_record.hash, &contents);
+        self.clause(Clause::C8, "leaf of this kind");
+        let zero = self.zero();
+        let old_leaf = self.add_products(zero, (kind.record, record_value), (kind.grant, grant_value));
+        // Counters only grow, so the new leaf is never empty; it is 0 in a padding slot.
+        let new_leaf = self.add_products(zero, (kind.record, new_record.hash), (kind.grant, new_grant.hash));
+        TargetWires { old_grant, new_grant, old_record, old_record_empty, new_record, old_leaf, new_leaf }
+    }
+
+    /// C8: the counters, the status, the directory.
+    pub(super) fn assert_expected(
+        &mut self,
+        kind: &KindWires,
+        message: &MessageWires,
+        target: &TargetWires,
+        directory: Wire,
+    ) {
+        let TargetWires { old_grant, old_record, .. } = target;
+        self.clause(Clause::C8, "expected counter");
+        self.assert_equal_if(kind.record, old_record.revision, message.expected);
+        self.assert_equal_if(kind.set, old_grant.version, message.expected);
+        self.assert_equal_if(kind.request, old_grant.uses, message.expected);
+        let ahead = self.gated_difference(kind.revoke, message.expected, old_grant.version);
+        self.assert_range(ahead, 32);
+        self.clause(Clause::C8, "status before");
+        let status = old_record.status;
+        let deleted = self.and_not(status, status);
+        self.assert_product_zero(kind.put, deleted);
+        self.assert_constant_if(kind.tombstone, status, record_status(RecordStatus::Live));
+        self.clause(Clause::C8, "key directory in force");
+        self.assert_equal_if(kind.set, message.directory_before, directory);
+    }
+
+    /// C9: what is signed is what is written, and nothing else changes.
+    pub(super) fn assert_new_fields(
+        &mut self,
+        version: &CircuitVersion,
+        kind: &KindWires,
+        message: &MessageWires,
+        target: &TargetWires,
+    ) {
+        let TargetWires { old_grant, new_grant, old_record, new_record, .. } = target;
+        let zero = self.zero();
+        self.clause(Clause::C9, "new fields as signed");
+        let uses_factor = above(GrantFields::WIDTHS, 4);
+        let signed_grant = self.linear(&[(Fr::ONE, new_grant.packed), (-uses_factor, new_grant.uses)], Fr::ZERO);
+        for (signed, record, grant) in [
+            (message.new_packed, new_record.packed, signed_grant),
+            (message.opaque_1, new_record.authored, new_grant.salt),
+            (message.opaque_2, new_record.stored, zero),
+        ] {
+            let written = self.add_products(zero, (kind.record, record), (kind.regrant, grant));
+            self.assert_equal(signed, written);
+        }
+        self.assert_zero_unless(kind.regrant, message.directory_before);
+        self.assert_zero_unless(kind.regrant, message.directory_after);
+        self.assert_zero_unless(kind.request, message.purpose);
+
+        self.clause(Clause::C9, "record counters and status");
+        self.assert_linear(&[(Fr::ONE, old_record.revision), (Fr::ONE, kind.record)], Fr::ZERO, new_record.revision);
+        self.assert_linear(&[(Fr::ONE, old_record.version), (Fr::ONE, kind.put)], Fr::ZERO, new_record.version);
+        let statuses = [(RecordStatus::Live, kind.put), (RecordStatus::Tombstone, kind.tombstone)];
+        self.assert_linear(&statuses.map(|(status, flag)| (record_status(status), flag)), Fr::ZERO, new_record.status);
+        self.clause(Clause::C9, "author and custodian");
+        self.assert_equal_if(kind.put, new_record.author, message.signer);
+        let kept = self.and_not(kind.put, target.old_record_empty);
+        self.assert_equal_if(kept, new_record.custodian, old_record.custodian);
+        self.clause(Clause::C9, "a tombstone keeps everything else");
+        // Status + 1, revision + 1; equal packings of fields in range are equal field by field.
+        let step = above(RecordFields::WIDTHS, 0) + Fr::ONE;
+        let change = self.linear(&[(Fr::ONE, new_record.packed), (-Fr::ONE, old_record.packed)], Fr::ZERO);
+        self.assert_constant_if(kind.tombstone, change, step);
+        self.assert_equal_if(kind.tombstone, new_record.authored, old_record.authored);
+        self.assert_equal_if(kind.tombstone, new_record.stored, old_record.stored);
+
+        self.clause(Clause::C9, "grant counters");
+        self.assert_linear(&[(Fr::ONE, old_grant.uses), (Fr::ONE, kind.request)], Fr::ZERO, new_grant.uses);
+        let next = self.linear(&[(Fr::ONE, message.expected)], Fr::ONE);
+        self.assert_equal_if(kind.regrant, new_grant.version, next);
+        self.clause(Clause::C9, "a request changes the use count only");
+        let change = self.linear(&[(Fr::ONE, new_grant.packed), (-Fr::ONE, old_grant.packed)], Fr::ZERO);
+        self.assert_constant_if(kind.request, change, uses_factor);
+        self.assert_equal_if(kind.request, new_grant.salt, old_grant.salt);
+        self.clause(Clause::C9, "a revoked slot is cleared");
+        self.assert_equal_if(kind.revoke, signed_grant, new_grant.version);
+        self.clause(Clause::C9, "an ordinary grant");
+        self.assert_nonzero_if(kind.set, new_grant.grantee);
+        let highest = self.constant(Fr::from(u64::from(Rights::EMERGENCY.bits()) - 1));
+        let room = self.gated_difference(kind.set, highest, new_grant.rights);
+        self.assert_range(room, 4);
+        let first = GrantSlot::FIRST_ORDINARY.get().min(1 << (version.grant_depth - 1));
+        let first = self.constant(Fr::from(first));
+        let room = self.gated_difference(kind.set, message.slot, first);
+        self.assert_range(room, 16);
+    }
+
+    /// C8 and C10: the leaf before lies under its root, and the root after follows by the same path.
+    ///
+    /// The path has the records tree's depth; the grants tree's root is the node at its own depth.
+    pub(super) fn replace_target(
+        &mut self,
+        version: &CircuitVersion,
+        kind: &KindWires,
+        target: &TargetWires,
+        medical: &MedicalWires,
+        path: &PathWires,
+    ) -> Roots {
+        self.clause(Clause::C8, "target under its root");
+        let before = path.nodes(self, target.old_leaf);
+        let (grants, records) = (before[version.grant_depth - 1], before[version.record_depth - 1]);
+        self.assert_equal_if(kind.grant, grants, medical.grants_root);
+        self.assert_equal_if(kind.record, records, medical.records_root);
+        self.clause(Clause::C19, "slot beyond the tree");
+        let beyond = self.recompose(&path.bits[version.grant_depth..]);
+        self.assert_product_zero(kind.grant, beyond);
+        self.clause(Clause::C10, "root after");
+        let after = path.nodes(self, target.new_leaf);
+        let (grants, records) = (after[version.grant_depth - 1], after[version.record_depth - 1]);
+        Roots {
+            grants: self.select(kind.grant, grants, medical.grants_root),
+            records: self.select(kind.record, records, medical.records_root),
+        }
+    }
+}

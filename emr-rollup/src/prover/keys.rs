@@ -1,0 +1,68 @@
+//! Proving and verifying key of a version, generated once and kept on disk under the digest of what they are made from.
+
+use std::{
+    fs::File,
+    io::{self, BufReader},
+    path::{Path, PathBuf},
+};
+
+use halo2_proofs::{
+    SerdeFormat,
+    plonk::{Error, ProvingKey, VerifyingKey, keygen_pk2},
+};
+use halo2curves::{bn256::G1Affine, group::GroupEncoding};
+
+use super::setup::{Setup, write_atomically};
+use crate::{circuit::BatchCircuit, data::keccak256};
+
+/// Keccak-256 of a verifying key's bytes: 32 bytes, in hex when displayed.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct KeyDigest(pub [u8; 32]);
+
+impl std::fmt::Display for KeyDigest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "0x{}", hex::encode(self.0))
+    }
+}
+
+impl std::fmt::Debug for KeyDigest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(self, f)
+    }
+}
+
+impl KeyDigest {
+    /// The digest of a key.
+    pub(super) fn of(key: &VerifyingKey<G1Affine>) -> Self {
+        Self(keccak256(&key.to_bytes(SerdeFormat::Processed)))
+    }
+}
+
+/// The name of a key's file: the circuit's layout and the setup decide every byte of it.
+fn file(cache: &Path, circuit: &BatchCircuit, setup: &Setup) -> PathBuf {
+    let s_g2 = setup.params.s_g2().to_bytes();
+    let digest = keccak256(&[&circuit.layout_digest()[..], s_g2.as_ref()].concat());
+    cache.join(format!("proving-key-{}.bin", hex::encode(&digest[..16])))
+}
+
+/// The proving key from the folder; `None` if it is not there or unreadable.
+pub(super) fn load(cache: &Path, circuit: &BatchCircuit, setup: &Setup) -> Option<ProvingKey<G1Affine>> {
+    let file = File::open(file(cache, circuit, setup)).ok()?;
+    let mut reader = BufReader::with_capacity(1 << 20, file);
+    ProvingKey::read::<_, BatchCircuit>(&mut reader, SerdeFormat::RawBytes, ()).ok()
+}
+
+/// Generates a proving key.
+pub(super) fn generate(circuit: &BatchCircuit, setup: &Setup) -> Result<ProvingKey<G1Affine>, Error> {
+    keygen_pk2(&setup.params, circuit, false)
+}
+
+/// Keeps a proving key in the folder.
+pub(super) fn store(
+    cache: &Path,
+    circuit: &BatchCircuit,
+    setup: &Setup,
+    key: &ProvingKey<G1Affine>,
+) -> io::Result<()> {
+    write_atomically(&file(cache, circuit, setup), |out| key.write(out, SerdeFormat::RawBytes))
+}

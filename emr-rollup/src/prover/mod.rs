@@ -1,0 +1,14 @@
+//! Keys, proofs and their verification: halo2 with KZG on BN254 (SHPLONK openings, Keccak transcript), so that the EVM can
+//! verify.
+
+mod keys;
+mod prove;
+mod setup;
+mod solidity;
+mod verify;
+
+pub use keys::KeyDigest;
+pub use prove::{Prover, ProverError, Stage};
+pub use setup::{Provenance, Setup};
+pub use solidity::calldata;
+pub use verify::{Verifier, VerifyError};

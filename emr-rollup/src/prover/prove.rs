@@ -1,0 +1,180 @@
+//! From a sealed batch to a proof.
+
+use std::path::Path;
+
+use halo2_proofs::{
+    plonk::{ProvingKey, create_proof_from_advice},
+    poly::kzg::{commitment::KZGCommitmentScheme, multiopen::ProverSHPLONK},
+    transcript::TranscriptWriterBuffer,
+};
+use halo2curves::bn256::{Bn256, G1Affine};
+use rand_core_06::OsRng;
+use snark_verifier::system::halo2::transcript::evm::EvmTranscript;
+
+use super::{
+    keys::{self, KeyDigest},
+    setup::Setup,
+    verify::{Verifier, VerifyError},
+};
+use crate::{
+    circuit::BatchCircuit,
+    data::{CircuitVersion, PublicInputs},
+    statement::{BatchWitness, Violation, check_batch},
+};
+
+/// What takes time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Reading or generating the setup.
+    Setup,
+    /// Reading the proving key.
+    LoadKey,
+    /// Generating the proving key: once per version and cache folder.
+    GenerateKey,
+}
+
+impl std::fmt::Display for Stage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Setup => "preparing the development setup",
+            Self::LoadKey => "reading the proving key",
+            Self::GenerateKey => "generating the proving key (once)",
+        })
+    }
+}
+
+/// No proof.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ProverError {
+    /// The cache folder cannot be used.
+    #[error("cannot use the key cache {folder}: {source}")]
+    Cache {
+        /// The folder.
+        folder: std::path::PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A version whose slots do not fit its rows.
+    #[error("the circuit needs {rows} rows and 2^{k} are given: choose fewer slots or a greater k")]
+    DoesNotFit {
+        /// Rows needed.
+        rows: usize,
+        /// Binary logarithm of those given.
+        k: u32,
+    },
+    /// The witness is for another version than the key.
+    #[error("the witness is for circuit version {witness:?} and the key for {key:?}")]
+    OtherVersion {
+        /// The witness's.
+        witness: Box<CircuitVersion>,
+        /// The key's.
+        key: Box<CircuitVersion>,
+    },
+    /// What is to be proved is not true.
+    #[error(transparent)]
+    Violation(#[from] Violation),
+    /// halo2 failed.
+    #[error("the proof system failed: {0}")]
+    ProofSystem(String),
+    /// The proof just made does not verify: key and circuit do not belong together.
+    #[error("the proof does not verify under its own key; delete the key cache and try again")]
+    SelfCheck(#[source] VerifyError),
+}
+
+/// Makes proofs for one version.
+#[derive(Debug)]
+pub struct Prover {
+    version: CircuitVersion,
+    setup: Setup,
+    key: ProvingKey<G1Affine>,
+}
+
+impl Prover {
+    /// Reads setup and keys from a folder, or generates them there. Under the development setup.
+    ///
+    /// # Errors
+    /// [`ProverError::Cache`], [`ProverError::DoesNotFit`], [`ProverError::ProofSystem`].
+    pub fn load_or_generate(
+        cache: &Path,
+        version: CircuitVersion,
+        mut on_progress: impl FnMut(Stage),
+    ) -> Result<Self, ProverError> {
+        let unusable = |source| ProverError::Cache { folder: cache.to_owned(), source };
+        let circuit = BatchCircuit::blank(version);
+        if !circuit.fits() {
+            return Err(ProverError::DoesNotFit { rows: circuit.rows(), k: version.k });
+        }
+        on_progress(Stage::Setup);
+        let setup = Setup::insecure_development_cached(cache, version.k).map_err(unusable)?;
+        on_progress(Stage::LoadKey);
+        if let Some(key) = keys::load(cache, &circuit, &setup) {
+            return Ok(Self { version, setup, key });
+        }
+        on_progress(Stage::GenerateKey);
+        let key = keys::generate(&circuit, &setup).map_err(|error| ProverError::ProofSystem(error.to_string()))?;
+        keys::store(cache, &circuit, &setup, &key).map_err(unusable)?;
+        Ok(Self { version, setup, key })
+    }
+
+    /// The version.
+    pub fn version(&self) -> &CircuitVersion {
+        &self.version
+    }
+
+    /// The setup.
+    pub fn setup(&self) -> &Setup {
+        &self.setup
+    }
+
+    /// The digest of the verifying key.
+    pub fn key_digest(&self) -> KeyDigest {
+        KeyDigest::of(self.key.get_vk())
+    }
+
+    /// The verifier of its proofs.
+    pub fn verifier(&self) -> Verifier {
+        Verifier::new(&self.setup, self.key.get_vk().clone())
+    }
+
+    /// Proves whatever a table says, true or not: a false one gives bytes that do not verify.
+    ///
+    /// # Errors
+    /// [`ProverError::OtherVersion`], [`ProverError::ProofSystem`].
+    pub fn prove_circuit(&self, circuit: &BatchCircuit, public: &PublicInputs) -> Result<Vec<u8>, ProverError> {
+        self.assert_version(circuit.version())?;
+        let mut transcript = TranscriptWriterBuffer::<_, G1Affine, _>::init(Vec::new());
+        create_proof_from_advice::<
+            KZGCommitmentScheme<Bn256>,
+            ProverSHPLONK<'_, Bn256>,
+            _,
+            _,
+            EvmTranscript<_, _, _, _>,
+        >(&self.setup.params, &self.key, &[&public.elements()], circuit.advice(), OsRng, &mut transcript)
+        .map_err(|error| ProverError::ProofSystem(error.to_string()))?;
+        Ok(transcript.finalize())
+    }
+
+    fn assert_version(&self, version: &CircuitVersion) -> Result<(), ProverError> {
+        if *version == self.version {
+            return Ok(());
+        }
+        Err(ProverError::OtherVersion { witness: Box::new(*version), key: Box::new(self.version) })
+    }
+}
+
+impl crate::batch::Prover for Prover {
+    type Error = ProverError;
+
+    /// Checks the statement, proves it, and verifies the proof.
+    ///
+    /// # Errors
+    /// [`ProverError`]; [`ProverError::Violation`] before any time is spent.
+    fn prove(&self, witness: &BatchWitness, public: &PublicInputs) -> Result<Vec<u8>, ProverError> {
+        self.assert_version(&witness.version)?;
+        check_batch(witness, public)?;
+        let proof = self.prove_circuit(&BatchCircuit::new(witness, public), public)?;
+        self.verifier().verify(public, &proof).map_err(ProverError::SelfCheck)?;
+        Ok(proof)
+    }
+}

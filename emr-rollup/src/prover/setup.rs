@@ -1,0 +1,98 @@
+//! The structured reference string: powers of a secret that nobody may know.
+
+use std::{
+    fs::File,
+    io::{self, BufReader, BufWriter, Write},
+    path::Path,
+};
+
+use halo2_proofs::{
+    SerdeFormat,
+    poly::{commitment::Params, kzg::commitment::ParamsKZG},
+};
+use halo2curves::bn256::Bn256;
+use rand_chacha_03::{ChaCha20Rng, rand_core::SeedableRng};
+
+use crate::data::keccak256;
+
+/// Where a setup's secret came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Provenance {
+    /// From a seed that is printed in this file: **anyone can forge proofs under it.** For development chains only.
+    InsecureDevelopmentSeed,
+}
+
+impl std::fmt::Display for Provenance {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::InsecureDevelopmentSeed => {
+                f.write_str("INSECURE DEVELOPMENT SETUP: its secret is public, anyone can forge proofs")
+            }
+        }
+    }
+}
+
+/// The seed of the development setup. Public, and that is the point.
+const DEVELOPMENT_SEED: &[u8] = b"emr insecure development setup: anyone can forge proofs under this";
+
+/// A setup for circuits of `2^k` rows.
+#[derive(Debug)]
+pub struct Setup {
+    pub(super) params: ParamsKZG<Bn256>,
+    provenance: Provenance,
+}
+
+impl Setup {
+    /// The deterministic development setup. See [`Provenance::InsecureDevelopmentSeed`].
+    pub fn insecure_development(k: u32) -> Self {
+        let rng = ChaCha20Rng::from_seed(keccak256(DEVELOPMENT_SEED));
+        Self { params: ParamsKZG::setup(k, rng), provenance: Provenance::InsecureDevelopmentSeed }
+    }
+
+    /// The development setup from a file in this folder, which is written if it is not there.
+    ///
+    /// # Errors
+    /// I/O errors; a file that is not such a setup is made anew.
+    pub fn insecure_development_cached(cache: &Path, k: u32) -> io::Result<Self> {
+        let path = cache.join(format!("insecure-development-setup-{k}.bin"));
+        if let Ok(file) = File::open(&path) {
+            let params = ParamsKZG::read_custom(&mut BufReader::new(file), SerdeFormat::RawBytes);
+            if let Ok(params) = params.map_err(drop).and_then(|params: ParamsKZG<Bn256>| {
+                if params.k() == k { Ok(params) } else { Err(()) }
+            }) {
+                return Ok(Self { params, provenance: Provenance::InsecureDevelopmentSeed });
+            }
+        }
+        let setup = Self::insecure_development(k);
+        write_atomically(&path, |out| setup.params.write_custom(out, SerdeFormat::RawBytes))?;
+        Ok(setup)
+    }
+
+    /// Where it came from.
+    pub fn provenance(&self) -> Provenance {
+        self.provenance
+    }
+}
+
+/// Writes a file so that it is there whole or not at all.
+pub(super) fn write_atomically(
+    path: &Path,
+    write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
+) -> io::Result<()> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    let partial = path.with_extension(format!("partial-{}", std::process::id()));
+    let written = File::create(&partial).and_then(|file| {
+        let mut out = BufWriter::new(file);
+        write(&mut out)?;
+        out.flush()?;
+        out.get_ref().sync_all()
+    });
+    let renamed = written.and_then(|()| std::fs::rename(&partial, path));
+    if renamed.is_err() {
+        // Nothing is lost if the remains cannot be removed either.
+        drop(std::fs::remove_file(&partial));
+    }
+    renamed
+}

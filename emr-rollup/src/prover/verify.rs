@@ -1,0 +1,81 @@
+//! Native verification.
+
+use halo2_proofs::{
+    plonk::{VerifyingKey, verify_proof},
+    poly::{
+        VerificationStrategy,
+        commitment::ParamsProver,
+        kzg::{commitment::ParamsKZG, multiopen::VerifierSHPLONK, strategy::AccumulatorStrategy},
+    },
+    transcript::TranscriptReadBuffer,
+};
+use halo2curves::bn256::{Bn256, G1Affine};
+use snark_verifier::system::halo2::transcript::evm::EvmTranscript;
+
+use super::{keys::KeyDigest, setup::Setup, solidity};
+use crate::data::PublicInputs;
+
+/// A proof was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum VerifyError {
+    /// It has another length than every proof.
+    #[error("a proof has {expected} bytes, this has {found}")]
+    Length {
+        /// Bytes of every proof.
+        expected: usize,
+        /// Bytes of this one.
+        found: usize,
+    },
+    /// It does not prove these public inputs.
+    #[error("the proof is not valid for these public inputs")]
+    Invalid,
+}
+
+/// Verifies proofs of one version.
+#[derive(Clone, Debug)]
+pub struct Verifier {
+    params: ParamsKZG<Bn256>,
+    key: VerifyingKey<G1Affine>,
+}
+
+impl Verifier {
+    pub(super) fn new(setup: &Setup, key: VerifyingKey<G1Affine>) -> Self {
+        Self { params: setup.params.verifier_params().clone(), key }
+    }
+
+    /// The digest of the verifying key.
+    pub fn key_digest(&self) -> KeyDigest {
+        KeyDigest::of(&self.key)
+    }
+
+    /// Verifies a proof.
+    ///
+    /// # Errors
+    /// [`VerifyError`].
+    pub fn verify(&self, public: &PublicInputs, proof: &[u8]) -> Result<(), VerifyError> {
+        let expected = solidity::proof_size(&self.params, &self.key);
+        if proof.len() != expected {
+            return Err(VerifyError::Length { expected, found: proof.len() });
+        }
+        let mut transcript = TranscriptReadBuffer::<_, G1Affine, _>::init(proof);
+        let strategy = verify_proof::<_, VerifierSHPLONK<'_, Bn256>, _, EvmTranscript<_, _, _, _>, _>(
+            &self.params,
+            &self.key,
+            AccumulatorStrategy::new(&self.params),
+            &[&[&public.elements()]],
+            &mut transcript,
+        )
+        .map_err(|_| VerifyError::Invalid)?;
+        if VerificationStrategy::<_, VerifierSHPLONK<'_, Bn256>>::finalize(strategy) {
+            Ok(())
+        } else {
+            Err(VerifyError::Invalid)
+        }
+    }
+
+    /// The Solidity source of the contract that verifies these proofs on chain.
+    pub fn solidity(&self) -> String {
+        solidity::generate(&self.params, &self.key)
+    }
+}

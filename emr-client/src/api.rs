@@ -65,8 +65,22 @@ pub struct NodeStatus {
     pub pending: u64,
     /// What the node is busy with: `idle`, `proving 3`, `settling 3`.
     pub activity: String,
+    /// How far the proof is that the node makes at present.
+    #[serde(default)]
+    pub progress: Option<ProofProgress>,
     /// Whether the trusted setup is the development one.
     pub development_setup: bool,
+}
+
+/// A proof in the making.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProofProgress {
+    /// The batch.
+    pub batch: u64,
+    /// Milliseconds since the prover began.
+    pub elapsed_ms: u64,
+    /// Milliseconds that the last proof took in all, once there was one.
+    pub estimate_ms: Option<u64>,
 }
 
 /// A registration signed by its owner (EIP-712), for the node to pay for.

@@ -5,6 +5,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
@@ -17,8 +18,11 @@ const KUBO_SUM: &str = include_str!("../parts/kubo/go.sum");
 
 /// The Go package that is built.
 const KUBO_COMMAND: &str = "github.com/ipfs/kubo/cmd/ipfs";
-const NEED_NODE: &str = "Node.js 20 or newer, which brings npm";
+const NEED_NODE: &str = "Node.js 20 or newer";
 const NEED_GO: &str = "Go 1.26.2 or newer";
+/// How the names of folders begin that are not whole yet.
+const INCOMING: &str = ".incoming-";
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// npm's own words stay out of the way unless something fails; no package runs scripts of its own.
 const NPM_OPTIONS: [&str; 4] = ["--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"];
 
@@ -29,17 +33,11 @@ pub enum PartError {
     /// There is no folder for the cache.
     #[error("neither EMR_CACHE nor HOME is set: set EMR_CACHE to a folder for the pinned parts")]
     NoCache,
-    /// A program that installs a part is missing.
-    #[error(
-        "{tool} was not found, and {part} needs it: install {advice}, or run `cargo xtask test --embedded`, which needs Rust alone"
-    )]
+    /// Programs that install the parts are missing.
+    #[error("{missing}. Install what is missing, or run `cargo xtask test --embedded`, which needs Rust alone")]
     ToolMissing {
-        /// The program.
-        tool: &'static str,
-        /// What it installs.
-        part: &'static str,
-        /// What to install.
-        advice: &'static str,
+        /// Which, what for, and what brings them.
+        missing: String,
     },
     /// An installer failed.
     #[error("installing {part} failed: `{command}` ended with {status}; what it wrote above says why ({advice})")]
@@ -125,6 +123,19 @@ impl Parts {
     /// # Errors
     /// [`PartError::ToolMissing`], [`PartError::Install`] or [`PartError::Io`].
     pub fn install(&self) -> Result<(), PartError> {
+        // Everything that is missing is named at once, before the first download.
+        let mut missing = Vec::new();
+        let no_npm_parts = !self.solc_folder().is_dir() || !self.anvil_folder().is_dir();
+        for (wanted, tool, part, advice) in
+            [(no_npm_parts, "npm", "solc and anvil", NEED_NODE), (!self.kubo_folder().is_dir(), "go", "Kubo", NEED_GO)]
+        {
+            if wanted && let Err(PartError::ToolMissing { missing: tool }) = find(tool, part, advice) {
+                missing.push(tool);
+            }
+        }
+        if !missing.is_empty() {
+            return Err(PartError::ToolMissing { missing: missing.join("; ") });
+        }
         self.install_solc()?;
         self.install_anvil()?;
         self.install_kubo()
@@ -208,13 +219,24 @@ impl Parts {
         self.folder.join(format!("kubo-{}-{}", kubo_version(), digest(&[KUBO_MOD, KUBO_SUM])))
     }
 
+    /// Removes what an installer that was interrupted left behind, a day later: another one may be at work now.
+    fn sweep(&self) -> io::Result<()> {
+        for entry in fs::read_dir(&self.folder)? {
+            let entry = entry?;
+            let age = entry.metadata()?.modified()?.elapsed().unwrap_or_default();
+            if entry.file_name().to_string_lossy().starts_with(INCOMING) && age > DAY {
+                fs::remove_dir_all(entry.path())?;
+            }
+        }
+        Ok(())
+    }
+
     /// Makes a folder whole or not at all: it is filled under another name and then renamed.
     fn fill(&self, folder: &Path, fill: impl FnOnce(&Path) -> Result<(), PartError>) -> Result<(), PartError> {
         fs::create_dir_all(&self.folder).map_err(PartError::io(&self.folder))?;
-        let incoming = tempfile::Builder::new()
-            .prefix(".incoming-")
-            .tempdir_in(&self.folder)
-            .map_err(PartError::io(&self.folder))?;
+        self.sweep().map_err(PartError::io(&self.folder))?;
+        let incoming =
+            tempfile::Builder::new().prefix(INCOMING).tempdir_in(&self.folder).map_err(PartError::io(&self.folder))?;
         fill(incoming.path())?;
         match fs::rename(incoming.path(), folder) {
             Err(_) if folder.is_dir() => Ok(()), // another process was faster
@@ -277,13 +299,15 @@ fn write(path: &Path, text: &str) -> Result<(), PartError> {
 }
 
 /// Looks for a program in `PATH`.
-fn find(tool: &'static str, part: &'static str, advice: &'static str) -> Result<PathBuf, PartError> {
+fn find(tool: &str, part: &str, advice: &str) -> Result<PathBuf, PartError> {
     let names: &[&str] = if cfg!(windows) { &[".cmd", ".exe"] } else { &[""] };
     let path = env::var_os("PATH").unwrap_or_default();
     env::split_paths(&path)
         .flat_map(|folder| names.iter().map(move |suffix| folder.join(format!("{tool}{suffix}"))))
         .find(|candidate| candidate.is_file())
-        .ok_or(PartError::ToolMissing { tool, part, advice })
+        .ok_or_else(|| PartError::ToolMissing {
+            missing: format!("`{tool}` was not found, which fetches {part}: it comes with {advice}"),
+        })
 }
 
 fn run(part: &str, advice: &'static str, command: &mut Command) -> Result<(), PartError> {
@@ -302,6 +326,8 @@ fn run(part: &str, advice: &'static str, command: &mut Command) -> Result<(), Pa
 
 #[cfg(test)]
 mod tests {
+    use std::time::SystemTime;
+
     use super::*;
 
     #[test]
@@ -340,8 +366,15 @@ mod tests {
         assert!(!folder.exists());
         assert_eq!(fs::read_dir(&parts.folder).map_err(PartError::io(&folder))?.count(), 0);
 
+        let (stale, busy) = (parts.folder.join(".incoming-stale"), parts.folder.join(".incoming-busy"));
+        for left in [&stale, &busy] {
+            fs::create_dir(left).map_err(PartError::io(left))?;
+        }
+        let long_ago = SystemTime::now() - 2 * DAY;
+        fs::File::open(&stale).and_then(|it| it.set_modified(long_ago)).map_err(PartError::io(&stale))?;
         parts.fill(&folder, |inside| write(&inside.join("whole"), "whole"))?;
         assert!(folder.join("whole").is_file());
+        assert!(busy.exists() && !stale.exists());
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 
 pub use cid::Cid;
 use cid::Version as CidVersion;
-use cid::multihash::Multihash;
+use multihash::Multihash;
 use sha2::{Digest, Sha256};
 
 /// The multicodec of sha2-256.

@@ -1,0 +1,90 @@
+//! What all three command lines take.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use emr_core::{AccountIndex, RecordSlot, Role};
+use url::Url;
+
+use crate::failure::{Exit, Failure};
+
+/// The node that `emr-hospital dev` and `serve` listen on unless told otherwise.
+pub const DEFAULT_NODE: &str = "http://127.0.0.1:8550";
+/// The Ethereum JSON-RPC that `emr-hospital dev` serves unless told otherwise.
+pub const DEFAULT_RPC: &str = "http://127.0.0.1:8545";
+
+/// Options of every command.
+#[derive(Args, Clone, Debug)]
+pub struct Options {
+    /// Folder with the identity and everything that must survive [default: ~/.emr/ROLE]
+    #[arg(long, global = true, env = "EMR_DATA_DIR", value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// The hospital node to talk to
+    #[arg(long, global = true, env = "EMR_NODE", value_name = "URL", default_value = DEFAULT_NODE)]
+    pub node: Url,
+    /// The Ethereum node to check against
+    #[arg(long, global = true, env = "EMR_RPC", value_name = "URL", default_value = DEFAULT_RPC)]
+    pub rpc: Url,
+    /// File whose first line is the passphrase [otherwise: EMR_PASSPHRASE, or a prompt]
+    #[arg(long, global = true, env = "EMR_PASSPHRASE_FILE", value_name = "FILE")]
+    pub passphrase_file: Option<PathBuf>,
+    /// Print one JSON object on stdout
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+impl Options {
+    /// The data folder: as given, or `~/.emr/ROLE`.
+    ///
+    /// # Errors
+    /// If it was not given and there is no home folder.
+    pub fn data_dir(&self, role: Role) -> Result<PathBuf, Failure> {
+        if let Some(dir) = &self.data_dir {
+            return Ok(dir.clone());
+        }
+        let home = std::env::home_dir()
+            .filter(|home| !home.as_os_str().is_empty())
+            .ok_or_else(|| Failure::new(Exit::Usage, "there is no home folder; name a folder with --data-dir"))?;
+        Ok(home.join(".emr").join(role.name()))
+    }
+}
+
+/// A record as commands name it: `PATIENT/SLOT`, for example `4/0`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecordName {
+    /// Whose record.
+    pub patient: AccountIndex,
+    /// Which one.
+    pub slot: RecordSlot,
+}
+
+impl std::fmt::Display for RecordName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.patient, self.slot)
+    }
+}
+
+impl std::str::FromStr for RecordName {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (patient, slot) =
+            text.split_once('/').ok_or("a record is named PATIENT/SLOT, for example 4/0; `list` shows the names")?;
+        Ok(Self {
+            patient: patient.parse().map_err(|error: emr_core::OutOfRange| error.to_string())?,
+            slot: slot.parse().map_err(|error: emr_core::OutOfRange| error.to_string())?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn record_names_round_trip_and_refuse_nonsense() {
+        assert_eq!("4/0".parse::<RecordName>().map(|name| name.to_string()).as_deref(), Ok("4/0"));
+        for nonsense in ["", "4", "0/1", "4/65536", "4/0/1", "-1/0", "four/0"] {
+            assert!(nonsense.parse::<RecordName>().is_err(), "{nonsense}");
+        }
+    }
+}

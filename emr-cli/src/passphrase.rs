@@ -1,0 +1,71 @@
+//! Where a passphrase comes from: a file, an environment variable, or a prompt.
+
+use std::{fs, io::IsTerminal, path::Path};
+
+use secrecy::SecretString;
+use zeroize::Zeroizing;
+
+use crate::failure::{Exit, Failure};
+
+/// The environment variable that may hold the passphrase.
+pub const VARIABLE: &str = "EMR_PASSPHRASE";
+
+/// A passphrase for an existing identity.
+///
+/// # Errors
+/// If the file cannot be read, or there is neither file nor variable nor terminal.
+pub fn existing(file: Option<&Path>) -> Result<SecretString, Failure> {
+    match given(file)? {
+        Some(passphrase) => Ok(passphrase),
+        None => prompt("Passphrase: "),
+    }
+}
+
+/// A passphrase for a new identity: asked for twice at a prompt.
+///
+/// # Errors
+/// As [`existing`]; also if the two differ or it is empty.
+pub fn new(file: Option<&Path>) -> Result<SecretString, Failure> {
+    use secrecy::ExposeSecret;
+    if let Some(passphrase) = given(file)? {
+        return Ok(passphrase);
+    }
+    let first = prompt("New passphrase: ")?;
+    let second = prompt("The same again: ")?;
+    if first.expose_secret() == second.expose_secret() {
+        Ok(first)
+    } else {
+        Err(Failure::new(Exit::Identity, "the two passphrases differ; nothing was written, try again"))
+    }
+}
+
+fn given(file: Option<&Path>) -> Result<Option<SecretString>, Failure> {
+    if let Some(file) = file {
+        let text = Zeroizing::new(fs::read_to_string(file).map_err(|error| {
+            Failure::new(Exit::Input, format!("cannot read the passphrase file {}: {error}", file.display()))
+        })?);
+        return non_empty(text.lines().next().unwrap_or_default()).map(Some);
+    }
+    match std::env::var(VARIABLE) {
+        Ok(text) => non_empty(&Zeroizing::new(text)).map(Some),
+        Err(_) => Ok(None),
+    }
+}
+
+fn prompt(text: &str) -> Result<SecretString, Failure> {
+    if !std::io::stdin().is_terminal() {
+        let advice = format!("no terminal to ask for the passphrase on; use --passphrase-file or {VARIABLE}");
+        return Err(Failure::new(Exit::Identity, advice));
+    }
+    let text = rpassword::prompt_password(text)
+        .map(Zeroizing::new)
+        .map_err(|error| Failure::new(Exit::Identity, format!("cannot ask for the passphrase: {error}")))?;
+    non_empty(&text)
+}
+
+fn non_empty(text: &str) -> Result<SecretString, Failure> {
+    if text.is_empty() {
+        return Err(Failure::new(Exit::Identity, "the passphrase is empty; choose one"));
+    }
+    Ok(SecretString::from(text))
+}

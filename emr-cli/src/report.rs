@@ -1,0 +1,60 @@
+//! What a command answers: data on stdout for people or as JSON, prose and progress on stderr.
+
+use std::{io::Write, time::Duration};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde::Serialize;
+
+use crate::failure::{Exit, Failure};
+
+/// An answer that people can read too.
+pub trait Answer: Serialize {
+    /// Writes it for people.
+    ///
+    /// # Errors
+    /// Those of the writer.
+    fn write(&self, out: &mut dyn Write) -> std::io::Result<()>;
+}
+
+/// Prints an answer on stdout.
+///
+/// # Errors
+/// If stdout is closed or full.
+pub fn print(answer: &impl Answer, json: bool) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    let written = if json {
+        serde_json::to_writer_pretty(&mut out, answer).map_err(std::io::Error::from).and_then(|()| writeln!(out))
+    } else {
+        answer.write(&mut out)
+    };
+    written.and_then(|()| out.flush()).map_err(|error| Failure::new(Exit::Storage, format!("cannot write: {error}")))
+}
+
+/// A line on stderr that shows that something long goes on. Silent where stderr is no terminal.
+#[derive(Debug)]
+pub struct Progress(ProgressBar);
+
+impl Progress {
+    /// Starts it.
+    pub fn start(what: impl Into<String>) -> Self {
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+        // The template is a constant; an error would only cost the spinner its looks.
+        if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} {elapsed:.dim}") {
+            bar.set_style(style);
+        }
+        bar.set_message(what.into());
+        bar.enable_steady_tick(Duration::from_millis(120));
+        Self(bar)
+    }
+
+    /// Says what goes on now.
+    pub fn say(&self, what: impl Into<String>) {
+        self.0.set_message(what.into());
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+    }
+}

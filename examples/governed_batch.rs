@@ -1,0 +1,84 @@
+//! A batch of governed operations, executed and checked against the statement: only `emr-rollup`, without a prover.
+//!
+//! `cargo run --release --example governed_batch`
+
+use std::error::Error;
+
+use emr_core::{
+    AccountEpoch, AccountIndex, Class, GrantSlot, Purpose, Reason, Rights, Role, UnixTime, Uses, Version,
+};
+use emr_rollup::{
+    batch::Batch,
+    data::CircuitVersion,
+    field::Fr,
+    leaf::GrantLeaf,
+    ledger::Ledger,
+    operation::{Action, CLIENT_VALIDITY, Domain, Operation},
+    registration::Registration,
+    signature::SigningKey,
+    state::StateTrees,
+    statement::check_batch,
+};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let domain = Domain::new(31337, [0x11; 20]);
+    let (doctor, patient) = (AccountIndex::new(1)?, AccountIndex::new(2)?);
+    let (doctor_key, patient_key) = (SigningKey::from_seed(&[1; 32]), SigningKey::from_seed(&[2; 32]));
+    let now = UnixTime::now();
+    let mut batch = Batch::open(Ledger::genesis(domain, CircuitVersion::V1), 1, now);
+    for (account, role, key) in [(doctor, Role::Doctor, &doctor_key), (patient, Role::Patient, &patient_key)] {
+        let encryption = Fr::from(account.get());
+        batch.push_registration(&Registration { account, role, org: None, key: key.public(), encryption })?;
+    }
+
+    let slot = GrantSlot::FIRST_ORDINARY;
+    let operation = |signer, salt: u64, action| Operation {
+        signer,
+        signer_epoch: AccountEpoch::FIRST,
+        patient,
+        patient_epoch: AccountEpoch::FIRST,
+        valid_until: now.saturating_add(CLIENT_VALIDITY),
+        salt: Fr::from(salt),
+        action,
+    };
+    let request = Action::RequestAccess {
+        slot,
+        expected: Uses::ZERO,
+        purpose: Purpose { reason: Reason::Treatment, class: Class::Laboratory },
+    };
+    let request = operation(doctor, 1, request).sign(domain, &doctor_key, None);
+    println!("before the grant: {}", batch.push(&request).err().ok_or("a request without a grant went through")?);
+
+    let grant = Action::SetGrant {
+        slot,
+        expected: Version::ZERO,
+        leaf: GrantLeaf {
+            grantee: Some(doctor),
+            rights: Rights::READ,
+            scope: Class::Laboratory.into(),
+            not_after: now.saturating_add(30 * 86_400),
+            uses: Uses::ZERO,
+            version: Version::new(1)?,
+            salt: Fr::from(77),
+        },
+        directory_before: Fr::from(0),
+        directory_after: Fr::from(88),
+    };
+    batch.push(&operation(patient, 2, grant).sign(domain, &patient_key, None))?;
+    batch.push(&request)?;
+
+    let (sealed, ledger) = batch.seal();
+    check_batch(sealed.witness(), sealed.public())?;
+    println!("after it: batch {} with {} operations satisfies the statement", sealed.number(), sealed.data().d2.len());
+
+    // Anybody with the batch's data, and nothing else, has the same state.
+    let mut trees = StateTrees::genesis(CircuitVersion::V1);
+    trees.apply(sealed.data())?;
+    assert_eq!(trees.root(), ledger.trees().root());
+    println!("state root, also from the data alone: 0x{}", hex(&emr_rollup::field::to_bytes(&trees.root())));
+    Ok(())
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,84 @@
+//! A record from FHIR to a reader and back out of reach: no node, no chain, only `emr-core` and `emr-crypto`.
+//!
+//! `cargo run --release --example share_and_revoke`
+
+use std::{collections::HashMap, error::Error, io};
+
+use cid::Cid;
+use emr_core::{AccountIndex, AuthoredStatement, Class, ClassMask, Commitment, Opaque, RecordSlot, SaltSeed, Version, fhir};
+use emr_crypto::{
+    AuthoredRecord, Identity, OpenedRecord, PatientDirectory, RecordContext, RsaBits, SealedRecord, SigningContext,
+};
+
+const BUNDLE: &[u8] = include_bytes!("../emr-core/fixtures/synthea-bundle.json");
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let patient = Identity::generate(emr_core::Role::Patient, RsaBits::DEFAULT);
+    let author = Identity::generate(emr_core::Role::Doctor, RsaBits::DEFAULT);
+    let reader = Identity::generate(emr_core::Role::Doctor, RsaBits::DEFAULT);
+    let (patient_account, author_account, reader_account) =
+        (AccountIndex::new(4)?, AccountIndex::new(2)?, AccountIndex::new(3)?);
+
+    // The patient shares her summaries with the reader.
+    let mut directory = PatientDirectory::create(patient.rsa());
+    directory.grant(reader_account, reader.rsa().public(), Class::Summary.into(), true)?;
+
+    // The author writes for a class: he needs its public key, no list of readers and no patient online.
+    let seal = |version: u64, previous: Option<Opaque>, directory: &PatientDirectory| -> Result<_, Box<dyn Error>> {
+        let context = RecordContext {
+            domain: [1; 32],
+            patient: patient_account,
+            slot: RecordSlot::new(0)?,
+            version: Version::new(version)?,
+            class: Class::Summary,
+        };
+        let record = fhir::import(BUNDLE)?;
+        let seed = SaltSeed::new(rand::random());
+        let statement = AuthoredStatement {
+            domain: context.domain,
+            patient: context.patient,
+            slot: context.slot,
+            version: context.version,
+            class: context.class,
+            commitment: Commitment::of(&record, &seed).root(),
+            previous,
+        };
+        let (authored_value, statement) = (statement.authored(), statement.to_dag_cbor());
+        let authored = AuthoredRecord {
+            record: record.to_dag_cbor()?,
+            signature: author.rsa().sign_pss(SigningContext::STATEMENT, &statement),
+            statement,
+            author: author_account,
+            author_key: author.rsa().public(),
+            author_salt: None,
+            commitment_seed: *seed.as_bytes(),
+            attachments: Vec::new(),
+        };
+        let sealed = SealedRecord::seal(&authored, &context, &directory.published().current_public(Class::Summary))?;
+        Ok((sealed, context, authored_value))
+    };
+    let open = |sealed: &SealedRecord, context: &RecordContext, directory: &PatientDirectory| {
+        let blocks: HashMap<Cid, Vec<u8>> = sealed.blocks.iter().cloned().collect();
+        let fetch = |cid: &Cid| blocks.get(cid).cloned().ok_or(io::Error::from(io::ErrorKind::NotFound));
+        let keys = directory.published().open_for(reader.rsa()).map_err(|error| error.to_string())?;
+        OpenedRecord::open(&sealed.manifest, fetch, &keys, context).map_err(|error| error.to_string())
+    };
+
+    let (first, context, authored) = seal(1, None, &directory)?;
+    let opened = open(&first, &context, &directory)?;
+    let record = emr_core::Record::from_dag_cbor(&opened.authored.record)?;
+    assert_eq!(fhir::export(&record)?, BUNDLE);
+    println!("the reader opened version 1: {} bytes of FHIR, as they were written", BUNDLE.len());
+
+    // Old keys stay what they are; the next version is written to a key that the reader never gets.
+    let before = directory.published().clone();
+    directory.revoke(reader_account, ClassMask::ALL)?;
+    let (second, context, _) = seal(2, Some(authored), &directory)?;
+    let keys = before.open_for(reader.rsa())?;
+    let blocks: HashMap<Cid, Vec<u8>> = second.blocks.iter().cloned().collect();
+    let fetch = |cid: &Cid| blocks.get(cid).cloned().ok_or(io::Error::from(io::ErrorKind::NotFound));
+    let refused = OpenedRecord::open(&second.manifest, fetch, &keys, &context);
+    assert!(refused.is_err(), "a revoked reader opened the next version");
+    println!("after the revocation, with every block and every key he ever had: {}", refused.err().ok_or("opened")?);
+    Ok(())
+}

@@ -6,19 +6,19 @@ use emr_core::{Class, Codec};
 use serde::{Deserialize, Serialize};
 use serde_bytes::{ByteArray, ByteBuf};
 use sha2::{Digest, Sha256};
-use zeroize::Zeroizing;
 
-use crate::epoch::{ClassKeys, Epoch, EpochKeyring, EpochPublicKey};
-use crate::epoch_tree::Subtree;
+use crate::epoch::{ClassKeys, Epoch, EpochKeyring, EpochPublicKey, EpochSecret};
 use crate::key_wrap::{KeyUnwrap, KeyWrap, WrappedKey};
-use crate::{DecryptionFailed, aead, padme, random};
+use crate::{DecryptionFailed, aead, padded, random};
 
 /// The most bytes of a directory: one block.
 pub const MAX_DIRECTORY_BYTES: usize = MAX_BLOCK_BYTES;
 /// The version of the encoding.
 const VERSION: u8 = 1;
-/// Reader sections are padded to at least this many bytes: all classes at one epoch fit.
+/// Reader sections are padded to at least this many bytes: all classes fit.
 const LEAST_SECTION_BYTES: usize = 1024;
+/// Segments are padded to at least this many bytes: three epochs fit.
+const LEAST_SEGMENT_BYTES: usize = 192;
 
 /// The bytes are not a key directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -32,6 +32,7 @@ pub(crate) struct Node {
     pub(crate) classes: Vec<(u32, ByteArray<32>)>,
     pub(crate) owner: Section,
     pub(crate) readers: Vec<Section>,
+    pub(crate) segments: Vec<ByteBuf>,
     version: u8,
 }
 
@@ -61,16 +62,12 @@ impl SectionKind {
 }
 
 impl Section {
-    /// Seals `value` to a recipient, padded: length in 4 bytes, DAG-CBOR, zeros.
+    /// Seals `value` to a recipient.
     pub(crate) fn seal(kind: SectionKind, to: &dyn KeyWrap, aad: &[u8; 32], value: &impl Serialize) -> Self {
-        let mut bytes = Zeroizing::new(vec![0; 4]);
-        serde_ipld_dagcbor::to_writer(&mut *bytes, value).expect("plain data has a DAG-CBOR form");
-        let length = u32::try_from(bytes.len() - 4).expect("a directory is far below 4 GiB");
-        bytes[..4].copy_from_slice(&length.to_be_bytes());
-        padme::pad(&mut bytes, LEAST_SECTION_BYTES);
         let key = random::secret();
         let WrappedKey { algorithm, ciphertext } = to.wrap_key(&key, kind.label());
-        Self { algorithm, wrap: ciphertext.into(), sealed: aead::seal_once(&key, aad, &bytes).into() }
+        let sealed = aead::seal_once(&key, aad, &padded::encode(value, LEAST_SECTION_BYTES));
+        Self { algorithm, wrap: ciphertext.into(), sealed: sealed.into() }
     }
 
     pub(crate) fn open<T: for<'de> Deserialize<'de>>(
@@ -81,62 +78,40 @@ impl Section {
     ) -> Result<T, DecryptionFailed> {
         let wrapped = WrappedKey { algorithm: self.algorithm.clone(), ciphertext: self.wrap.to_vec() };
         let key = reader.unwrap_key(&wrapped, kind.label())?;
-        let bytes = aead::open_once(&key, aad, &self.sealed)?;
-        let (length, rest) = bytes.split_first_chunk().ok_or(DecryptionFailed)?;
-        let length = usize::try_from(u32::from_be_bytes(*length)).map_err(|_| DecryptionFailed)?;
-        let encoded = rest.get(..length).ok_or(DecryptionFailed)?;
-        serde_ipld_dagcbor::from_slice(encoded).map_err(|_| DecryptionFailed)
+        padded::decode(&aead::open_once(&key, aad, &self.sealed)?)
     }
 }
 
-/// What a reader's section holds.
+/// Where a segment is, and the key that opens it.
+pub(crate) type SegmentLink = (u32, ByteArray<32>);
+
+/// What a reader's section holds: by class code, the segment from which he reads.
+pub(crate) type ReaderPart = Vec<(u8, SegmentLink)>;
+
+/// A run of a class's epochs: the first one, the secrets, and the segment that goes on. Whoever may read a run may read
+/// what follows it.
 #[derive(Serialize, Deserialize)]
-pub(crate) struct ReaderKeys(Vec<ReaderClass>);
+pub(crate) struct Segment(u32, Vec<ByteArray<32>>, Option<SegmentLink>);
 
-/// Class code, first epoch, nodes of the epoch tree as (index, height, secret).
-type ReaderClass = (u8, u32, Vec<(u32, u8, ByteArray<32>)>);
-
-impl ReaderKeys {
-    pub(crate) fn new(keys: &EpochKeyring) -> Self {
-        Self(
-            keys.classes()
-                .iter()
-                .map(|(class, keys)| {
-                    let nodes = keys.subtrees.iter();
-                    let nodes = nodes.map(|node| (node.index(), node.height(), ByteArray::new(*node.secret_bytes())));
-                    (class.code(), keys.first.get(), nodes.collect())
-                })
-                .collect(),
-        )
-    }
-
-    fn into_keyring(self, directory: &KeyDirectory) -> Result<EpochKeyring, DecryptionFailed> {
-        let mut ring = EpochKeyring::default();
-        for (code, first, nodes) in self.0 {
-            let class = Class::from_code(code).ok_or(DecryptionFailed)?;
-            let first = Epoch::new(first).ok_or(DecryptionFailed)?;
-            let current = directory.current_public(class);
-            let subtrees = nodes
-                .into_iter()
-                .map(|(index, height, secret)| Subtree::from_parts(index, height, secret.into_array()))
-                .collect::<Option<Vec<_>>>()
-                .ok_or(DecryptionFailed)?;
-            let keys = ClassKeys { first, last: current.epoch(), subtrees };
-            // What was granted must open what writers are told to seal to.
-            let secret = keys.secret(current.epoch()).ok_or(DecryptionFailed)?;
-            if first > current.epoch() || secret.public(class, current.epoch()) != current {
-                return Err(DecryptionFailed);
-            }
-            ring.insert(class, keys);
-        }
-        Ok(ring)
+impl Segment {
+    /// Seals a run of epochs under a fresh key.
+    pub(crate) fn seal(
+        first: Epoch,
+        secrets: &[EpochSecret],
+        next: Option<SegmentLink>,
+        aad: &[u8; 32],
+    ) -> (ByteArray<32>, ByteBuf) {
+        let key = random::secret();
+        let secrets = secrets.iter().map(|secret| ByteArray::new(*secret.as_bytes())).collect();
+        let plaintext = padded::encode(&Self(first.get(), secrets, next), LEAST_SEGMENT_BYTES);
+        (ByteArray::new(*key), aead::seal_once(&key, aad, &plaintext).into())
     }
 }
 
 /// A patient's key directory as it is published.
 ///
-/// It shows the current epoch of each class, how many readers there are and the sizes of their RSA keys; not who they are
-/// nor what they may read. Her account commits to the SHA-256 of its CID: whoever fetches a directory compares.
+/// It shows the current epoch of each class, how many readers there are, in how many points of time they were let in, and
+/// the sizes of their RSA keys; not who they are nor what they may read. Her account commits to the SHA-256 of its CID: whoever fetches a directory compares.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyDirectory {
     node: Node,
@@ -145,8 +120,13 @@ pub struct KeyDirectory {
 }
 
 impl KeyDirectory {
-    pub(crate) fn new(current: [EpochPublicKey; 16], owner: Section, readers: Vec<Section>) -> Self {
-        let node = Node { classes: public_classes(&current), owner, readers, version: VERSION };
+    pub(crate) fn new(
+        current: [EpochPublicKey; 16],
+        segments: Vec<ByteBuf>,
+        readers: Vec<Section>,
+        owner: Section,
+    ) -> Self {
+        let node = Node { classes: public_classes(&current), owner, readers, segments, version: VERSION };
         let bytes = serde_ipld_dagcbor::to_vec(&node).expect("plain data has a DAG-CBOR form");
         Self { node, current, bytes }
     }
@@ -166,7 +146,7 @@ impl KeyDirectory {
             .map(|(class, (epoch, key))| Some(EpochPublicKey::new(class, Epoch::new(*epoch)?, **key)))
             .collect();
         let current = current.and_then(|keys| keys.try_into().ok()).ok_or(DirectoryError)?;
-        let read = Self::new(current, node.owner, node.readers);
+        let read = Self::new(current, node.segments, node.readers, node.owner);
         if read.bytes == bytes { Ok(read) } else { Err(DirectoryError) }
     }
 
@@ -197,25 +177,54 @@ impl KeyDirectory {
     /// [`DecryptionFailed`] if no section is for this key, or the directory was altered.
     pub fn open_for(&self, reader: &dyn KeyUnwrap) -> Result<EpochKeyring, DecryptionFailed> {
         let aad = classes_digest(&self.current);
-        let keys: ReaderKeys = self
+        let part: ReaderPart = self
             .node
             .readers
             .iter()
             .find_map(|section| section.open(SectionKind::Reader, reader, &aad).ok())
             .ok_or(DecryptionFailed)?;
-        keys.into_keyring(self)
+        let mut ring = EpochKeyring::default();
+        for (code, link) in part {
+            let class = Class::from_code(code).ok_or(DecryptionFailed)?;
+            ring.insert(class, self.class_keys(class, link)?);
+        }
+        Ok(ring)
+    }
+
+    /// Collects the secrets of a class from a segment on. They end with the one that writers are told to seal to.
+    pub(crate) fn class_keys(&self, class: Class, link: SegmentLink) -> Result<ClassKeys, DecryptionFailed> {
+        let aad = classes_digest(&self.current);
+        let current = self.current_public(class);
+        let mut keys: Option<ClassKeys> = None;
+        let mut link = Some(link);
+        while let Some((index, key)) = link {
+            let index = usize::try_from(index).map_err(|_| DecryptionFailed)?;
+            let sealed = self.node.segments.get(index).ok_or(DecryptionFailed)?;
+            let Segment(first, secrets, next) = padded::decode(&aead::open_once(&key, &aad, sealed)?)?;
+            let first = Epoch::new(first).ok_or(DecryptionFailed)?;
+            let keys = keys.get_or_insert_with(|| ClassKeys { first, secrets: Vec::new() });
+            // Every segment goes on where the one before ended and adds to it, so this comes to an end.
+            if secrets.is_empty() || keys.first.after(keys.secrets.len()) != Some(first) {
+                return Err(DecryptionFailed);
+            }
+            keys.secrets.extend(secrets.into_iter().map(|secret| EpochSecret::from_bytes(secret.into_array())));
+            if keys.first.after(keys.secrets.len() - 1).is_none_or(|last| last > current.epoch()) {
+                return Err(DecryptionFailed);
+            }
+            link = next;
+        }
+        let keys = keys.ok_or(DecryptionFailed)?;
+        let last = keys.first.after(keys.secrets.len() - 1).ok_or(DecryptionFailed)?;
+        let secret = keys.secrets.last().ok_or(DecryptionFailed)?;
+        if last == current.epoch() && secret.public(class, last) == current { Ok(keys) } else { Err(DecryptionFailed) }
     }
 
     pub(crate) fn owner(&self) -> &Section {
         &self.node.owner
     }
 
-    pub(crate) fn current(&self) -> &[EpochPublicKey; 16] {
-        &self.current
-    }
-
     pub(crate) fn owner_aad(&self) -> [u8; 32] {
-        owner_aad(&self.current, &self.node.readers)
+        owner_aad(&self.current, &self.node.segments, &self.node.readers)
     }
 }
 
@@ -223,14 +232,61 @@ fn public_classes(current: &[EpochPublicKey; 16]) -> Vec<(u32, ByteArray<32>)> {
     current.iter().map(|key| (key.epoch().get(), ByteArray::new(*key.as_bytes()))).collect()
 }
 
-/// What reader sections are bound to: SHA-256 of the `classes` field's encoding.
+/// What segments and reader sections are bound to: SHA-256 of the `classes` field's encoding.
 pub(crate) fn classes_digest(current: &[EpochPublicKey; 16]) -> [u8; 32] {
     let bytes = serde_ipld_dagcbor::to_vec(&public_classes(current)).expect("plain data has a DAG-CBOR form");
     Sha256::digest(bytes).into()
 }
 
-/// What the owner's section is bound to: SHA-256 of the encodings of `classes` and `readers`.
-pub(crate) fn owner_aad(current: &[EpochPublicKey; 16], readers: &[Section]) -> [u8; 32] {
-    let bytes = serde_ipld_dagcbor::to_vec(&(public_classes(current), readers));
+/// What the owner's section is bound to: SHA-256 of the encoding of the list `[classes, segments, readers]`.
+pub(crate) fn owner_aad(current: &[EpochPublicKey; 16], segments: &[ByteBuf], readers: &[Section]) -> [u8; 32] {
+    let bytes = serde_ipld_dagcbor::to_vec(&(public_classes(current), segments, readers));
     Sha256::digest(bytes.expect("plain data has a DAG-CBOR form")).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::key_wrap::HpkeSecret;
+
+    /// An owner may seal what she likes into segments. A reader takes a run without gaps that ends with the current key.
+    #[test]
+    fn contrived_segments_are_refused() -> Result<(), Box<dyn std::error::Error>> {
+        let epoch = |number| Epoch::new(number).ok_or("0");
+        let secrets: Vec<_> = (0..3).map(|_| EpochSecret::generate()).collect();
+        let current = Class::ALL.map(|class| secrets[2].public(class, Epoch::FIRST.after(2).unwrap_or(Epoch::FIRST)));
+        let aad = classes_digest(&current);
+        let reader = HpkeSecret::generate_x25519();
+        let open = |runs: &[(u32, std::ops::Range<usize>)]| -> Result<EpochKeyring, Box<dyn std::error::Error>> {
+            let mut segments = Vec::new();
+            let mut next = None;
+            for (first, range) in runs.iter().rev() {
+                let (key, sealed) = Segment::seal(epoch(*first)?, &secrets[range.clone()], next, &aad);
+                next = Some((u32::try_from(segments.len())?, key));
+                segments.push(sealed);
+            }
+            let part: ReaderPart = next.into_iter().map(|link| (Class::Imaging.code(), link)).collect();
+            let section = |kind| Section::seal(kind, &*reader.recipient(), &aad, &part);
+            let sections = (section(SectionKind::Reader), section(SectionKind::Owner));
+            let directory = KeyDirectory::new(current, segments, vec![sections.0], sections.1);
+            Ok(KeyDirectory::from_bytes(directory.to_bytes())?.open_for(&reader)?)
+        };
+        for good in [&[(1, 0..3)][..], &[(1, 0..1), (2, 1..3)], &[(2, 1..2), (3, 2..3)], &[(3, 2..3)]] {
+            let keys = open(good)?;
+            assert_eq!(keys.epochs(Class::Imaging), Some((epoch(good[0].0)?, epoch(3)?)));
+        }
+        for bad in [
+            &[(1, 0..2)][..],        // ends before the current epoch
+            &[(2, 0..3)],            // and after it
+            &[(1, 0..1), (3, 2..3)], // has a gap
+            &[(1, 0..2), (2, 1..3)], // overlaps
+            &[(3, 2..3), (1, 0..3)], // goes back
+            &[(1, 0..0), (1, 0..3)], // does not go on
+            &[(3, 1..2)],            // another key than the published one
+            &[(u32::MAX, 0..3)],     // past the last number
+        ] {
+            assert!(open(bad).is_err(), "{bad:?}");
+        }
+        Ok(())
+    }
 }

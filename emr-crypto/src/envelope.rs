@@ -13,7 +13,7 @@ use crate::content::ContentKey;
 use crate::epoch::{Epoch, EpochKeyring, EpochPublicKey};
 use crate::manifest::{MAX_LINKS, Manifest};
 use crate::rsa_key::{BadSignature, RsaPublic, SigningContext};
-use crate::{AttachmentKey, DecryptionFailed, OpenError, RecordContext, SealError, aead, chunks, padme, random};
+use crate::{AttachmentKey, DecryptionFailed, OpenError, RecordContext, SealError, aead, chunks, padded, random};
 
 /// The longest record, in bytes. What is longer belongs into attachments.
 pub const MAX_RECORD_BYTES: u64 = 64 << 20;
@@ -90,25 +90,6 @@ struct SealedAttachment {
     link: Cid,
 }
 
-impl SealedPart {
-    /// Length, encoding, zeros.
-    fn to_padded(&self) -> Zeroizing<Vec<u8>> {
-        let mut bytes = Zeroizing::new(vec![0; 4]);
-        serde_ipld_dagcbor::to_writer(&mut *bytes, self).expect("plain data has a DAG-CBOR form");
-        let length = u32::try_from(bytes.len() - 4).expect("bounded by the number of attachments");
-        bytes[..4].copy_from_slice(&length.to_be_bytes());
-        padme::pad(&mut bytes, LEAST_SEALED_PART_BYTES);
-        bytes
-    }
-
-    fn from_padded(bytes: &[u8]) -> Result<Self, DecryptionFailed> {
-        let (length, rest) = bytes.split_first_chunk().ok_or(DecryptionFailed)?;
-        let length = usize::try_from(u32::from_be_bytes(*length)).map_err(|_| DecryptionFailed)?;
-        let encoded = rest.get(..length).ok_or(DecryptionFailed)?;
-        serde_ipld_dagcbor::from_slice(encoded).map_err(|_| DecryptionFailed)
-    }
-}
-
 fn sealed_part_key(key: &ContentKey, context: &RecordContext) -> Zeroizing<[u8; 32]> {
     key.derive("emr/envelope/sealed-part/v1", &context.to_bytes())
 }
@@ -180,8 +161,14 @@ impl SealedRecord {
             statement: authored.statement.clone().into(),
             storage_salt: ByteArray::new(storage_salt),
         };
-        let sealed_part =
-            put(Codec::Raw, aead::seal_once(&sealed_part_key(&key, context), b"", &sealed_part.to_padded()));
+        let sealed_part = put(
+            Codec::Raw,
+            aead::seal_once(
+                &sealed_part_key(&key, context),
+                b"",
+                &padded::encode(&sealed_part, LEAST_SEALED_PART_BYTES),
+            ),
+        );
         let (content, _) =
             chunks::seal(&record_key(&key, context), &*authored.record, MAX_RECORD_BYTES, |cid, bytes| {
                 blocks.push((cid, bytes));
@@ -241,7 +228,7 @@ impl OpenedRecord {
         let (epoch, key) = keys.unwrap(&wrap, context)?;
 
         let sealed_part = chunks::fetch(sealed_part, &mut fetch)?;
-        let part = SealedPart::from_padded(&aead::open_once(&sealed_part_key(&key, context), b"", &sealed_part)?)?;
+        let part: SealedPart = padded::decode(&aead::open_once(&sealed_part_key(&key, context), b"", &sealed_part)?)?;
         let author_key = RsaPublic::from_der(&part.author_key).map_err(|_| DecryptionFailed)?;
         verify_authorship(&part.statement, &part.signature, &author_key)?;
         if part.length > MAX_RECORD_BYTES {

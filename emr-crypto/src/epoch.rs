@@ -8,27 +8,24 @@ use hpke::kem::X25519HkdfSha256;
 use zeroize::Zeroizing;
 
 use crate::content::ContentKey;
-use crate::epoch_tree::Subtree;
-use crate::{DecryptionFailed, RecordContext, hpke_suite};
+use crate::{DecryptionFailed, RecordContext, hpke_suite, random};
 
 /// HPKE's `info` for wrapping a record's content key.
 const WRAP_INFO: &[u8] = b"emr/epoch-wrap/v1";
 /// Bytes of a wrapped content key: encapsulated key 32, key 32, tag 16.
 pub const EPOCH_WRAP_BYTES: usize = 80;
 
-/// The number of a class's epoch, from 1 to 65536.
+/// The number of a class's epoch; the first is 1. 32 bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Epoch(u32);
 
 impl Epoch {
     /// The epoch that a new directory starts with.
     pub const FIRST: Self = Self(1);
-    /// The last epoch that a class can have.
-    pub const LAST: Self = Self(1 << 16);
 
-    /// The epoch of a number; `None` outside 1 to 65536.
-    pub fn new(number: u32) -> Option<Self> {
-        (Self::FIRST.0..=Self::LAST.0).contains(&number).then_some(Self(number))
+    /// The epoch of a number; `None` for 0.
+    pub const fn new(number: u32) -> Option<Self> {
+        if number == 0 { None } else { Some(Self(number)) }
     }
 
     /// The number.
@@ -36,14 +33,9 @@ impl Epoch {
         self.0
     }
 
-    /// The epoch after this one; `None` after the last.
-    pub fn next(self) -> Option<Self> {
-        Self::new(self.0 + 1)
-    }
-
-    /// The epoch before this one; `None` before the first.
-    pub fn previous(self) -> Option<Self> {
-        Self::new(self.0 - 1)
+    /// The epoch `count` after this one; `None` past the last number.
+    pub(crate) fn after(self, count: usize) -> Option<Self> {
+        self.0.checked_add(u32::try_from(count).ok()?).map(Self)
     }
 }
 
@@ -94,9 +86,22 @@ impl EpochPublicKey {
 }
 
 /// The private half of a class's epoch key, an X25519 key of 32 bytes. Erased from memory when dropped.
-pub(crate) struct EpochSecret(pub(crate) Zeroizing<[u8; 32]>);
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct EpochSecret(Zeroizing<[u8; 32]>);
 
 impl EpochSecret {
+    pub(crate) fn generate() -> Self {
+        Self(random::secret())
+    }
+
+    pub(crate) fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(Zeroizing::new(bytes))
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
     pub(crate) fn public(&self, class: Class, epoch: Epoch) -> EpochPublicKey {
         let key = hpke_suite::public::<X25519HkdfSha256>(&self.0);
         EpochPublicKey::new(class, epoch, key.try_into().expect("an X25519 key has 32 bytes"))
@@ -109,38 +114,40 @@ impl EpochSecret {
     }
 }
 
-/// The epoch private keys that a reader was granted: per class, a range of epochs that ends with the current one.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct EpochKeyring {
-    classes: BTreeMap<Class, ClassKeys>,
+impl fmt::Debug for EpochSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("EpochSecret(..)")
+    }
 }
 
-/// What opens a class's epochs `first..=last`.
+/// The private keys of a class's epochs, from `first` on without a gap. There is at least one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ClassKeys {
     pub(crate) first: Epoch,
-    pub(crate) last: Epoch,
-    pub(crate) subtrees: Vec<Subtree>,
+    pub(crate) secrets: Vec<EpochSecret>,
 }
 
 impl ClassKeys {
-    pub(crate) fn secret(&self, epoch: Epoch) -> Option<EpochSecret> {
-        self.subtrees.iter().find_map(|subtree| subtree.secret(epoch))
+    /// Epochs and their secrets, in order.
+    fn iter(&self) -> impl DoubleEndedIterator<Item = (Epoch, &EpochSecret)> {
+        let first = self.first.get();
+        self.secrets.iter().enumerate().map(move |(index, secret)| (Epoch(first + index as u32), secret))
     }
 }
 
+/// The epoch private keys that a reader was granted: per class, a range of epochs that ends with the current one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EpochKeyring(BTreeMap<Class, ClassKeys>);
+
 impl EpochKeyring {
     pub(crate) fn insert(&mut self, class: Class, keys: ClassKeys) {
-        self.classes.insert(class, keys);
-    }
-
-    pub(crate) fn classes(&self) -> &BTreeMap<Class, ClassKeys> {
-        &self.classes
+        self.0.insert(class, keys);
     }
 
     /// The first and the last epoch of `class` that can be read; `None` if none can.
     pub fn epochs(&self, class: Class) -> Option<(Epoch, Epoch)> {
-        self.classes.get(&class).map(|keys| (keys.first, keys.last))
+        let keys = self.0.get(&class)?;
+        Some((keys.first, keys.iter().next_back()?.0))
     }
 
     /// Finds the epoch that a content key was wrapped to, newest first, and unwraps it.
@@ -151,10 +158,10 @@ impl EpochKeyring {
         if wrap.len() != EPOCH_WRAP_BYTES {
             return Err(DecryptionFailed);
         }
-        let keys = self.classes.get(&context.class).ok_or(DecryptionFailed)?;
-        std::iter::successors(Some(keys.last), |epoch| epoch.previous())
-            .take_while(|epoch| *epoch >= keys.first)
-            .find_map(|epoch| Some((epoch, keys.secret(epoch)?.unwrap(epoch, wrap, context).ok()?)))
+        let keys = self.0.get(&context.class).ok_or(DecryptionFailed)?;
+        keys.iter()
+            .rev()
+            .find_map(|(epoch, secret)| Some((epoch, secret.unwrap(epoch, wrap, context).ok()?)))
             .ok_or(DecryptionFailed)
     }
 }

@@ -38,21 +38,16 @@ pub struct Identity {
     ethereum: Zeroizing<[u8; 32]>,
 }
 
-/// The encoding, DAG-CBOR.
+/// The encoding, a DAG-CBOR list (a map would pass through buffers that are not erased): role, PKCS#8 DER of the RSA key,
+/// rollup seed, Ethereum key.
 #[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Encoded {
-    ethereum: ByteArray<32>,
-    role: u8,
-    rollup: ByteArray<32>,
-    rsa: ByteBuf,
-}
+struct Encoded(u8, ByteBuf, ByteArray<32>, ByteArray<32>);
 
 impl Drop for Encoded {
     fn drop(&mut self) {
-        self.ethereum.as_mut_slice().zeroize();
-        self.rollup.as_mut_slice().zeroize();
-        self.rsa.zeroize();
+        self.1.zeroize();
+        self.2.as_mut_slice().zeroize();
+        self.3.as_mut_slice().zeroize();
     }
 }
 
@@ -116,12 +111,12 @@ impl Identity {
     }
 
     pub(crate) fn to_bytes(&self) -> Zeroizing<Vec<u8>> {
-        let encoded = Encoded {
-            ethereum: ByteArray::new(*self.ethereum),
-            role: self.role.code(),
-            rollup: ByteArray::new(*self.rollup_seed),
-            rsa: self.rsa.to_der().to_vec().into(),
-        };
+        let encoded = Encoded(
+            self.role.code(),
+            self.rsa.to_der().to_vec().into(),
+            ByteArray::new(*self.rollup_seed),
+            ByteArray::new(*self.ethereum),
+        );
         // Large enough that it is never moved, which would leave a copy behind.
         let mut bytes = Zeroizing::new(Vec::with_capacity(8192));
         serde_ipld_dagcbor::to_writer(&mut *bytes, &encoded).expect("plain data has a DAG-CBOR form");
@@ -131,12 +126,12 @@ impl Identity {
     pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Self, IdentityError> {
         let encoded: Encoded = serde_ipld_dagcbor::from_slice(bytes).map_err(|_| IdentityError::Encoding)?;
         let identity = Self {
-            role: Role::from_code(encoded.role).ok_or(IdentityError::Encoding)?,
-            rsa: RsaSecret::from_der(&encoded.rsa)?,
-            rollup_seed: Zeroizing::new(*encoded.rollup),
+            role: Role::from_code(encoded.0).ok_or(IdentityError::Encoding)?,
+            rsa: RsaSecret::from_der(&encoded.1)?,
+            rollup_seed: Zeroizing::new(*encoded.2),
             ethereum: Zeroizing::new([0; 32]),
         };
-        identity.with_ethereum(&encoded.ethereum)
+        identity.with_ethereum(&encoded.3)
     }
 }
 

@@ -1,20 +1,21 @@
 //! The key directory as its owner holds it: she grants and revokes, and every change makes a new published directory.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use emr_core::{AccountIndex, Class, ClassMask};
 use serde::{Deserialize, Serialize};
-use serde_bytes::{ByteArray, ByteBuf};
+use serde_bytes::ByteBuf;
 
-use crate::directory::{MAX_DIRECTORY_BYTES, ReaderKeys, Section, SectionKind, classes_digest, owner_aad};
-use crate::epoch::{ClassKeys, Epoch, EpochKeyring, EpochPublicKey};
-use crate::epoch_tree::Subtree;
+use crate::directory::{
+    MAX_DIRECTORY_BYTES, ReaderPart, Section, SectionKind, Segment, SegmentLink, classes_digest, owner_aad,
+};
+use crate::epoch::{ClassKeys, Epoch, EpochKeyring, EpochPublicKey, EpochSecret};
 use crate::key_wrap::{self, KeyUnwrap, KeyWrap, RecipientError};
-use crate::{DecryptionFailed, KeyDirectory};
+use crate::{DecryptionFailed, KeyDirectory, random};
 
 /// Grants stop at this size, so that revocations still have room.
-const MAX_GRANT_BYTES: usize = MAX_DIRECTORY_BYTES / 2;
+const MAX_GRANT_BYTES: usize = MAX_DIRECTORY_BYTES / 4 * 3;
 
 /// Why a grant could not be added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -32,7 +33,7 @@ pub enum RevokeError {
     /// The account reads none of these classes.
     #[error("account {0} reads none of these classes; list the grants to see what it reads")]
     NotAReader(AccountIndex),
-    /// A class has had its 65536 epochs, or the directory outgrew a block.
+    /// The directory outgrew a block.
     #[error("the key directory cannot grow any more; revoke other readers altogether, or create a new directory")]
     Full,
 }
@@ -56,33 +57,13 @@ struct Reader {
     classes: BTreeMap<Class, Epoch>,
 }
 
-/// A class's current epoch and the trees of its secrets. A tree serves from its first epoch on, until the next one does.
-#[derive(Clone, Debug)]
-struct ClassState {
-    current: Epoch,
-    trees: Vec<(Epoch, Subtree)>,
-}
-
-impl ClassState {
-    fn keys(&self, first: Epoch) -> ClassKeys {
-        let ends =
-            self.trees[1..].iter().map(|(start, _)| start.previous().unwrap_or(Epoch::FIRST)).chain([self.current]);
-        let subtrees =
-            self.trees.iter().zip(ends).flat_map(|((start, tree), end)| tree.cover(first.max(*start), end)).collect();
-        ClassKeys { first, last: self.current, subtrees }
-    }
-
-    fn public(&self, class: Class) -> EpochPublicKey {
-        let secret = self.keys(self.current).secret(self.current).expect("a tree serves the current epoch");
-        secret.public(class, self.current)
-    }
-}
-
 /// The logical content of a directory.
 #[derive(Clone, Debug)]
 struct State {
     owner: Arc<dyn KeyWrap>,
-    classes: [ClassState; 16],
+    /// By class code: the secrets of all epochs from the first on. Each was drawn when its epoch began, so that two
+    /// directories made from the same one, of which only one takes effect, have nothing new in common.
+    classes: [ClassKeys; 16],
     readers: BTreeMap<AccountIndex, Reader>,
 }
 
@@ -93,14 +74,9 @@ pub struct PatientDirectory {
     published: KeyDirectory,
 }
 
-/// What the owner's section holds.
+/// What the owner's section holds: by class code, the segment with the first epoch; and the readers.
 #[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct OwnerPart {
-    /// By class code: first epoch and seed of each tree.
-    classes: Vec<Vec<(u32, ByteArray<32>)>>,
-    readers: Vec<OwnerReader>,
-}
+struct OwnerPart(Vec<SegmentLink>, Vec<OwnerReader>);
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -112,89 +88,108 @@ struct OwnerReader {
     key: ByteBuf,
 }
 
+/// A random order of `count` things: where each goes.
+fn random_positions(count: usize) -> Vec<u32> {
+    let mut order: Vec<(u64, u32)> = (0..).take(count).map(|i| (u64::from_be_bytes(random::bytes()), i)).collect();
+    order.sort_unstable();
+    order.into_iter().map(|(_, position)| position).collect()
+}
+
 impl State {
-    /// Every section is made anew, with fresh keys and in the order of the random wraps, so that comparing two published
-    /// directories shows nothing about who was touched.
+    fn class(&self, class: Class) -> &ClassKeys {
+        &self.classes[usize::from(class.code())]
+    }
+
+    fn current(&self, class: Class) -> EpochPublicKey {
+        let keys = self.class(class);
+        let epoch = keys.first.after(keys.secrets.len() - 1).expect("fewer than 2^32 epochs fit a directory");
+        keys.secrets.last().expect("a class has at least one epoch").public(class, epoch)
+    }
+
+    /// Begins a new epoch.
+    fn advance(&mut self, class: Class) {
+        self.classes[usize::from(class.code())].secrets.push(EpochSecret::generate());
+    }
+
+    /// Cuts each class's epochs where readers begin, and seals the segments. Each leads to the next, so that their size
+    /// together does not depend on how many readers there are.
+    fn seal_segments(&self, aad: &[u8; 32]) -> (Vec<ByteBuf>, BTreeMap<(Class, Epoch), SegmentLink>) {
+        let mut firsts: BTreeSet<_> = Class::ALL.map(|class| (class, Epoch::FIRST)).into();
+        for reader in self.readers.values() {
+            firsts.extend(reader.classes.iter().map(|(class, first)| (*class, *first)));
+        }
+        let mut segments = vec![ByteBuf::new(); firsts.len()];
+        let mut links: BTreeMap<(Class, Epoch), SegmentLink> = BTreeMap::new();
+        for ((class, first), position) in firsts.into_iter().rev().zip(random_positions(segments.len())) {
+            let next = links.first_key_value().filter(|((of, _), _)| *of == class);
+            let secrets = &self.class(class).secrets;
+            let index = |epoch: Epoch| epoch.get() as usize - 1;
+            let end = next.map_or(secrets.len(), |((_, epoch), _)| index(*epoch));
+            let (key, sealed) = Segment::seal(first, &secrets[index(first)..end], next.map(|(_, link)| *link), aad);
+            segments[position as usize] = sealed;
+            links.insert((class, first), (position, key));
+        }
+        (segments, links)
+    }
+
+    /// Every section is made anew, with fresh keys and in random order, so that comparing two published directories shows
+    /// nothing about who was touched.
     fn publish(&self) -> KeyDirectory {
-        let current = Class::ALL.map(|class| self.classes[usize::from(class.code())].public(class));
+        let current = Class::ALL.map(|class| self.current(class));
         let aad = classes_digest(&current);
-        // Most readers of a class have the same first epoch: each range is worked out once.
-        let mut ranges = BTreeMap::new();
+        let (segments, links) = self.seal_segments(&aad);
         let mut readers: Vec<_> = self
             .readers
             .values()
             .map(|reader| {
-                let mut ring = EpochKeyring::default();
-                for (class, first) in &reader.classes {
-                    let keys = || self.classes[usize::from(class.code())].keys(*first);
-                    ring.insert(*class, ranges.entry((*class, *first)).or_insert_with(keys).clone());
-                }
-                Section::seal(SectionKind::Reader, &*reader.key, &aad, &ReaderKeys::new(&ring))
+                let classes = reader.classes.iter();
+                let part: ReaderPart = classes.map(|(class, first)| (class.code(), links[&(*class, *first)])).collect();
+                Section::seal(SectionKind::Reader, &*reader.key, &aad, &part)
             })
             .collect();
         readers.sort();
-        let part = OwnerPart {
-            classes: self
-                .classes
-                .iter()
-                .map(|class| {
-                    let trees = class.trees.iter();
-                    trees.map(|(start, tree)| (start.get(), ByteArray::new(*tree.secret_bytes()))).collect()
-                })
-                .collect(),
-            readers: self
-                .readers
-                .iter()
-                .map(|(account, reader)| OwnerReader {
-                    account: *account,
-                    algorithm: reader.key.algorithm().to_owned(),
-                    classes: reader.classes.iter().map(|(class, first)| (class.code(), first.get())).collect(),
-                    key: reader.key.public_bytes().into(),
-                })
-                .collect(),
-        };
-        let aad = owner_aad(&current, &readers);
-        KeyDirectory::new(current, Section::seal(SectionKind::Owner, &*self.owner, &aad, &part), readers)
+        let all = self.readers.iter().map(|(account, reader)| OwnerReader {
+            account: *account,
+            algorithm: reader.key.algorithm().to_owned(),
+            classes: reader.classes.iter().map(|(class, first)| (class.code(), first.get())).collect(),
+            key: reader.key.public_bytes().into(),
+        });
+        let part = OwnerPart(Class::ALL.map(|class| links[&(class, Epoch::FIRST)]).to_vec(), all.collect());
+        let aad = owner_aad(&current, &segments, &readers);
+        let owner = Section::seal(SectionKind::Owner, &*self.owner, &aad, &part);
+        KeyDirectory::new(current, segments, readers, owner)
     }
 
-    fn from_part(
-        part: OwnerPart,
-        current: &[EpochPublicKey; 16],
-        owner: Arc<dyn KeyWrap>,
-    ) -> Result<Self, OwnDirectoryError> {
-        let epoch = |number| Epoch::new(number).ok_or(DecryptionFailed);
-        let classes = part.classes.into_iter().zip(current).map(|(trees, public)| {
-            let trees = trees
-                .into_iter()
-                .map(|(start, seed)| Ok((epoch(start)?, Subtree::root(seed.into_array()))))
-                .collect::<Result<Vec<_>, DecryptionFailed>>()?;
-            let starts = || trees.iter().map(|(start, _)| *start);
-            let in_order = starts().is_sorted_by(|a, b| a < b);
-            if starts().next() != Some(Epoch::FIRST) || !in_order || starts().any(|start| start > public.epoch()) {
-                return Err(DecryptionFailed);
-            }
-            let class = ClassState { current: public.epoch(), trees };
-            if class.public(public.class()) == *public { Ok(class) } else { Err(DecryptionFailed) }
+    fn open(published: &KeyDirectory, owner: &dyn KeyUnwrap) -> Result<Self, OwnDirectoryError> {
+        let OwnerPart(links, readers) = published.owner().open(SectionKind::Owner, owner, &published.owner_aad())?;
+        let classes = Class::ALL.into_iter().zip(links).map(|(class, link)| {
+            let keys = published.class_keys(class, link)?;
+            if keys.first == Epoch::FIRST { Ok(keys) } else { Err(DecryptionFailed) }
         });
         let classes = classes.collect::<Result<Vec<_>, _>>()?.try_into().map_err(|_| DecryptionFailed)?;
-        let readers = part.readers.into_iter().map(|reader| {
+        let readers = readers.into_iter().map(|reader| {
             let key = key_wrap::recipient(&reader.algorithm, &reader.key)?;
-            let classes = reader
-                .classes
-                .into_iter()
-                .map(|(class, first)| Ok((Class::from_code(class).ok_or(DecryptionFailed)?, epoch(first)?)));
+            let classes = reader.classes.into_iter().map(|(class, first)| {
+                let class = Class::from_code(class).ok_or(DecryptionFailed)?;
+                let first = Epoch::new(first).ok_or(DecryptionFailed)?;
+                if first <= published.current_public(class).epoch() {
+                    Ok((class, first))
+                } else {
+                    Err(DecryptionFailed)
+                }
+            });
             let classes = classes.collect::<Result<BTreeMap<_, _>, DecryptionFailed>>()?;
             Ok((reader.account, Reader { key, classes }))
         });
         let readers = readers.collect::<Result<_, OwnDirectoryError>>()?;
-        Ok(Self { owner, classes, readers })
+        Ok(Self { owner: owner.recipient(), classes, readers })
     }
 }
 
 impl PatientDirectory {
     /// A new directory: every class in its first epoch, no readers but its owner.
     pub fn create(owner: &dyn KeyUnwrap) -> Self {
-        let class = |_| ClassState { current: Epoch::FIRST, trees: vec![(Epoch::FIRST, Subtree::generate())] };
+        let class = |_| ClassKeys { first: Epoch::FIRST, secrets: vec![EpochSecret::generate()] };
         let state = State { owner: owner.recipient(), classes: Class::ALL.map(class), readers: BTreeMap::new() };
         let published = state.publish();
         Self { state, published }
@@ -206,9 +201,7 @@ impl PatientDirectory {
     /// # Errors
     /// [`OwnDirectoryError`].
     pub fn open(published: KeyDirectory, owner: &dyn KeyUnwrap) -> Result<Self, OwnDirectoryError> {
-        let part = published.owner().open(SectionKind::Owner, owner, &published.owner_aad())?;
-        let state = State::from_part(part, published.current(), owner.recipient())?;
-        Ok(Self { state, published })
+        Ok(Self { state: State::open(&published, owner)?, published })
     }
 
     /// The directory to publish and to commit to. It changes with every successful call that changes anything.
@@ -219,8 +212,8 @@ impl PatientDirectory {
     /// The owner's keys: every epoch of every class.
     pub fn keyring(&self) -> EpochKeyring {
         let mut ring = EpochKeyring::default();
-        for (class, state) in Class::ALL.into_iter().zip(&self.state.classes) {
-            ring.insert(class, state.keys(Epoch::FIRST));
+        for class in Class::ALL {
+            ring.insert(class, self.state.class(class).clone());
         }
         ring
     }
@@ -248,7 +241,7 @@ impl PatientDirectory {
             state.readers.entry(account).or_insert_with(|| Reader { key: key.clone(), classes: BTreeMap::new() });
         reader.key = key;
         for class in classes.classes() {
-            let first = if include_old { Epoch::FIRST } else { state.classes[usize::from(class.code())].current };
+            let first = if include_old { Epoch::FIRST } else { self.published.current_public(class).epoch() };
             reader.classes.entry(class).and_modify(|known| *known = first.min(*known)).or_insert(first);
         }
         self.replace(state, MAX_GRANT_BYTES).ok_or(GrantError::Full)
@@ -270,24 +263,22 @@ impl PatientDirectory {
             state.readers.remove(&account);
         }
         for class in revoked.classes() {
-            let class = &mut state.classes[usize::from(class.code())];
-            class.current = class.current.next().ok_or(RevokeError::Full)?;
+            state.advance(class);
         }
         self.replace(state, MAX_DIRECTORY_BYTES).ok_or(RevokeError::Full)?;
         Ok(revoked)
     }
 
-    /// Starts every class anew under secrets that nothing before gives away, for an owner whose key was replaced or may
-    /// be known to others. Readers keep what they have.
+    /// Begins a new epoch of every class, under a new key of the owner, when hers was replaced or may be known to others.
+    /// Readers keep what they have.
     ///
     /// # Errors
     /// [`RevokeError::Full`]; then nothing changed.
     pub fn renew(&mut self, owner: &dyn KeyUnwrap) -> Result<(), RevokeError> {
         let mut state = self.state.clone();
         state.owner = owner.recipient();
-        for class in &mut state.classes {
-            class.current = class.current.next().ok_or(RevokeError::Full)?;
-            class.trees.push((class.current, Subtree::generate()));
+        for class in Class::ALL {
+            state.advance(class);
         }
         self.replace(state, MAX_DIRECTORY_BYTES).ok_or(RevokeError::Full)
     }

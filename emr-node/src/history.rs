@@ -1,0 +1,95 @@
+//! What acknowledged operations mean for serving, beyond the state they leave: whose grants ended, which sessions are open.
+
+use std::collections::BTreeMap;
+
+use emr_core::{AccountIndex, Class, ClassMask, GrantSlot, UnixTime, Version};
+use emr_rollup::{ledger::Ledger, operation::Action};
+
+use crate::mempool::{Acknowledged, Sequence};
+
+/// How long one acknowledged RequestAccess opens a session. Seconds.
+pub const SESSION_SECONDS: u64 = 24 * 3600;
+
+/// A reader's open session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct AccessSession {
+    /// The RequestAccess.
+    pub(crate) sequence: Sequence,
+    /// The last second at which it is open.
+    pub(crate) until: UnixTime,
+    /// The grant that was used.
+    pub(crate) slot: GrantSlot,
+    /// That grant's version: a grant written anew needs a new session.
+    pub(crate) version: Version,
+}
+
+/// Derived from every acknowledged operation; rebuilt at each start.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct History {
+    /// The highest version that a signed Revoke ends, by patient and slot. Holds even if the Revoke is never settled.
+    ended: BTreeMap<(AccountIndex, GrantSlot), Version>,
+    /// Classes that an account was ever granted, by patient and grantee.
+    granted: BTreeMap<(AccountIndex, AccountIndex), ClassMask>,
+    sessions: BTreeMap<(AccountIndex, AccountIndex, Class), Vec<AccessSession>>,
+}
+
+impl History {
+    /// Takes an operation that was executed on `ledger`.
+    pub(crate) fn record(&mut self, sequence: Sequence, acknowledged: &Acknowledged, ledger: &Ledger) {
+        let operation = &acknowledged.signed.operation;
+        match operation.action {
+            Action::SetGrant { leaf, .. } => {
+                if let Some(grantee) = leaf.grantee {
+                    let classes = self.granted.entry((operation.patient, grantee)).or_default();
+                    *classes = ClassMask::from_bits(classes.bits() | leaf.scope.bits());
+                }
+            }
+            Action::Revoke { .. } => self.deny(acknowledged),
+            Action::RequestAccess { slot, purpose, .. } => {
+                let grant = ledger.patient(operation.patient).and_then(|leaves| leaves.grants.get(&slot));
+                let Some(version) = grant.map(|grant| grant.version) else { return };
+                let until = acknowledged.acknowledged.saturating_add(SESSION_SECONDS);
+                let sessions = self.sessions.entry((operation.patient, operation.signer, purpose.class)).or_default();
+                sessions.retain(|session| session.until >= acknowledged.acknowledged && session.sequence != sequence);
+                sessions.push(AccessSession { sequence, until, slot, version });
+            }
+            Action::PutRecord { .. } | Action::Tombstone { .. } => {}
+        }
+    }
+
+    /// Takes a signed Revoke, whatever becomes of it.
+    pub(crate) fn deny(&mut self, acknowledged: &Acknowledged) {
+        let operation = &acknowledged.signed.operation;
+        if let Action::Revoke { slot, expected, .. } = operation.action {
+            let ended = self.ended.entry((operation.patient, slot)).or_insert(Version::ZERO);
+            *ended = expected.max(*ended);
+        }
+    }
+
+    /// An operation is returned: what it opened is closed. What it ended stays ended.
+    pub(crate) fn forget(&mut self, sequence: Sequence) {
+        for sessions in self.sessions.values_mut() {
+            sessions.retain(|session| session.sequence != sequence);
+        }
+    }
+
+    /// Whether a signed Revoke ended this version of a grant.
+    pub(crate) fn has_ended(&self, patient: AccountIndex, slot: GrantSlot, version: Version) -> bool {
+        self.ended.get(&(patient, slot)).is_some_and(|ended| version <= *ended)
+    }
+
+    /// Whether an account was ever granted a class by a patient.
+    pub(crate) fn was_granted(&self, patient: AccountIndex, grantee: AccountIndex, class: Class) -> bool {
+        self.granted.get(&(patient, grantee)).is_some_and(|classes| classes.contains(class))
+    }
+
+    /// Whether an account was ever granted anything by a patient.
+    pub(crate) fn knows(&self, patient: AccountIndex, grantee: AccountIndex) -> bool {
+        self.granted.contains_key(&(patient, grantee))
+    }
+
+    /// A reader's sessions for a class of a patient, open or lapsed.
+    pub(crate) fn sessions(&self, patient: AccountIndex, reader: AccountIndex, class: Class) -> &[AccessSession] {
+        self.sessions.get(&(patient, reader, class)).map_or(&[], Vec::as_slice)
+    }
+}

@@ -1,0 +1,159 @@
+//! Batches: what was sealed, how far it got, and which operations it holds.
+
+use emr_client::api::OperationStatus;
+use emr_core::UnixTime;
+use emr_rollup::data::PublicInputs;
+use redb::{ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
+use serde::{Deserialize, Serialize};
+
+use super::{Mempool, MempoolError, Sequence, damaged, decode, encode, operations::set_status};
+
+/// Number to batch.
+const BATCHES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("batches");
+
+/// How far a batch got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BatchStage {
+    /// Its operations and time are fixed.
+    Sealed,
+    /// Its proof was made and verified.
+    Proven,
+    /// Its transaction may have been sent.
+    Sent,
+    /// It is on L1.
+    Settled,
+}
+
+/// A batch as the node remembers it: enough to make the very same one again.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BatchRecord {
+    /// Its number; the first is 1.
+    pub number: u64,
+    /// Its time.
+    pub time: UnixTime,
+    /// Its public inputs.
+    pub public: PublicInputs,
+    /// Its L2 operations, in order.
+    pub operations: Vec<Sequence>,
+    /// How far it got.
+    pub stage: BatchStage,
+    /// Its proof, in hex, until it is settled.
+    pub proof: Option<String>,
+    /// Time from witness to proof, where this node knows it.
+    pub prove_seconds: Option<f64>,
+    /// Size of the proof in bytes.
+    pub proof_bytes: Option<u64>,
+    /// Gas of the settlement.
+    pub gas_used: Option<u64>,
+    /// The settlement transaction.
+    pub tx_hash: Option<String>,
+}
+
+/// What settling a batch does to the tables.
+#[derive(Clone, Debug)]
+pub struct Settled {
+    /// The batch, as it now stands.
+    pub record: BatchRecord,
+    /// Operations of a batch of that number that was sealed here and is superseded: they wait again.
+    pub released: Vec<Sequence>,
+}
+
+pub(super) fn create(transaction: &WriteTransaction) -> Result<(), MempoolError> {
+    transaction.open_table(BATCHES)?;
+    Ok(())
+}
+
+fn put(transaction: &WriteTransaction, record: &BatchRecord) -> Result<(), MempoolError> {
+    transaction.open_table(BATCHES)?.insert(record.number, encode(record)?.as_slice())?;
+    Ok(())
+}
+
+impl Mempool {
+    /// A batch by its number.
+    ///
+    /// # Errors
+    /// [`MempoolError`].
+    pub fn batch(&self, number: u64) -> Result<Option<BatchRecord>, MempoolError> {
+        let table = self.database.begin_read()?.open_table(BATCHES)?;
+        table.get(number)?.map(|row| decode(row.value())).transpose()
+    }
+
+    /// The batch that is sealed and not settled.
+    ///
+    /// # Errors
+    /// [`MempoolError`].
+    pub fn outstanding(&self) -> Result<Option<BatchRecord>, MempoolError> {
+        let table = self.database.begin_read()?.open_table(BATCHES)?;
+        let last: Option<BatchRecord> = table.last()?.map(|(_, row)| decode(row.value())).transpose()?;
+        Ok(last.filter(|record| record.stage != BatchStage::Settled))
+    }
+
+    /// Keeps a sealed batch and returns the operations that no longer execute, with the reason.
+    ///
+    /// # Errors
+    /// [`MempoolError`].
+    pub fn seal(&self, record: Option<&BatchRecord>, returned: &[(Sequence, String)]) -> Result<(), MempoolError> {
+        let transaction = self.database.begin_write()?;
+        if let Some(record) = record {
+            put(&transaction, record)?;
+            let sealed = OperationStatus::Sealed { batch: record.number };
+            set_status(&transaction, record.operations.iter().copied(), &sealed)?;
+        }
+        for (sequence, reason) in returned {
+            set_status(&transaction, [*sequence], &OperationStatus::Returned { reason: reason.clone() })?;
+        }
+        Ok(transaction.commit()?)
+    }
+
+    /// Notes how far a sealed batch got.
+    ///
+    /// # Errors
+    /// [`MempoolError`].
+    pub fn advance(&self, record: &BatchRecord) -> Result<(), MempoolError> {
+        let transaction = self.database.begin_write()?;
+        put(&transaction, record)?;
+        Ok(transaction.commit()?)
+    }
+
+    /// Forgets a batch that can never be settled; its operations wait again.
+    ///
+    /// # Errors
+    /// [`MempoolError`].
+    pub fn unseal(&self, number: u64) -> Result<(), MempoolError> {
+        let transaction = self.database.begin_write()?;
+        let removed = {
+            let mut table = transaction.open_table(BATCHES)?;
+            let removed: Option<BatchRecord> = table.remove(number)?.map(|row| decode(row.value())).transpose()?;
+            removed.ok_or_else(|| damaged(format_args!("batch {number} is missing")))?
+        };
+        set_status(&transaction, removed.operations, &OperationStatus::Pending)?;
+        Ok(transaction.commit()?)
+    }
+
+    /// Notes that batches are on L1.
+    ///
+    /// # Errors
+    /// [`MempoolError`].
+    pub fn settle(&self, settled: &[Settled]) -> Result<(), MempoolError> {
+        let transaction = self.database.begin_write()?;
+        for Settled { record, released } in settled {
+            put(&transaction, record)?;
+            set_status(&transaction, released.iter().copied(), &OperationStatus::Pending)?;
+            let status = OperationStatus::Settled { batch: record.number };
+            set_status(&transaction, record.operations.iter().copied(), &status)?;
+        }
+        Ok(transaction.commit()?)
+    }
+
+    /// Forgets the batches after `last`, where there are any; `pending` wait again.
+    ///
+    /// # Errors
+    /// [`MempoolError`].
+    pub fn rewind(&self, last: u64, pending: &[Sequence]) -> Result<(), MempoolError> {
+        let transaction = self.database.begin_write()?;
+        transaction.open_table(BATCHES)?.retain_in(last + 1.., |_, _| false)?;
+        set_status(&transaction, pending.iter().copied(), &OperationStatus::Pending)?;
+        Ok(transaction.commit()?)
+    }
+}

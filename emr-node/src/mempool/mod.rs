@@ -1,0 +1,150 @@
+//! What must survive: acknowledged operations, the batches made of them, and where records and directories are.
+//!
+//! One redb file. Everything but upload notes is fsynced before a call returns; a process killed at any instruction reopens
+//! at the last call that returned, or at one that was complete and whose return was lost.
+
+mod batches;
+mod blocks;
+mod operations;
+
+use std::{fmt, fs, path::Path};
+
+use redb::{Builder, Database, DatabaseError, ReadableTable, TableDefinition};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+pub use batches::{BatchRecord, BatchStage, Settled};
+pub use blocks::{BlockReference, Referenced};
+pub use operations::{Acknowledged, Pointer, Sequence};
+
+/// File name inside the node's folder.
+const FILE: &str = "mempool.redb";
+/// Version of the tables.
+const FORMAT: u32 = 1;
+/// Page cache, bytes.
+const CACHE: usize = 16 << 20;
+
+const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
+const ANCHOR: &str = "anchor";
+
+/// The node's file cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum MempoolError {
+    /// Another process has it open.
+    #[error("another process has this node's data open: stop it, or choose another folder")]
+    Busy,
+    /// The disk refused. Nothing that was acknowledged is lost.
+    #[error("the mempool cannot be read or written ({0}): check space and permissions, then start the node again")]
+    Disk(String),
+    /// What the file holds does not hang together.
+    #[error(
+        "the mempool file is damaged ({0}): restore it from a copy; operations that are not settled yet are in it alone"
+    )]
+    Damaged(String),
+    /// Another version wrote it.
+    #[error("the mempool file has format {found}, this program reads {FORMAT}: use the version that wrote it")]
+    Format {
+        /// The format in the file.
+        found: u32,
+    },
+    /// The file belongs to another chain or contract.
+    #[error("this folder belongs to {stored}, not to {found}: point to that chain, or choose another folder")]
+    OtherChain {
+        /// What the folder was made for.
+        stored: Box<Anchor>,
+        /// What was found.
+        found: Box<Anchor>,
+    },
+}
+
+impl<E: Into<redb::Error> + fmt::Display> From<E> for MempoolError {
+    fn from(error: E) -> Self {
+        Self::Disk(error.to_string())
+    }
+}
+
+fn damaged(what: impl fmt::Display) -> MempoolError {
+    MempoolError::Damaged(what.to_string())
+}
+
+/// Which rollup a node's folder belongs to, down to the block that holds its deployment: the same address on a chain that was
+/// started anew is another rollup.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Anchor {
+    /// Chain id.
+    pub chain_id: u64,
+    /// The contract's address.
+    pub contract: String,
+    /// The block at which its events begin.
+    pub deployed_at: u64,
+    /// That block's hash.
+    pub block_hash: String,
+}
+
+impl fmt::Display for Anchor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "contract {} on chain {} (block {} is {})",
+            self.contract, self.chain_id, self.deployed_at, self.block_hash
+        )
+    }
+}
+
+/// The node's durable tables. Calls block on the disk.
+pub struct Mempool {
+    database: Database,
+}
+
+impl fmt::Debug for Mempool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mempool").finish_non_exhaustive()
+    }
+}
+
+impl Mempool {
+    /// Opens the file in `folder`, or creates it there for the rollup that `anchor` names.
+    ///
+    /// # Errors
+    /// [`MempoolError`]; [`MempoolError::OtherChain`] if the file was made for another rollup.
+    pub fn open(folder: &Path, anchor: &Anchor) -> Result<Self, MempoolError> {
+        let path = folder.join(FILE);
+        let disk = |error: &dyn fmt::Display| MempoolError::Disk(format!("{}: {error}", path.display()));
+        fs::create_dir_all(folder).map_err(|error| disk(&error))?;
+        let database = Builder::new().set_cache_size(CACHE).create(&path).map_err(|error| match error {
+            DatabaseError::DatabaseAlreadyOpen => MempoolError::Busy,
+            other => disk(&other),
+        })?;
+        let transaction = database.begin_write()?;
+        let found = {
+            let mut meta = transaction.open_table(META)?;
+            let found = meta.get(ANCHOR)?.map(|value| value.value().to_vec());
+            if found.is_none() {
+                meta.insert(ANCHOR, encode(&(FORMAT, anchor))?.as_slice())?;
+            }
+            operations::create(&transaction)?;
+            batches::create(&transaction)?;
+            blocks::create(&transaction)?;
+            found
+        };
+        transaction.commit()?;
+        if let Some(found) = found {
+            let (format, stored): (u32, Anchor) = decode(&found)?;
+            if format != FORMAT {
+                return Err(MempoolError::Format { found: format });
+            }
+            if stored != *anchor {
+                return Err(MempoolError::OtherChain { stored: stored.into(), found: anchor.clone().into() });
+            }
+        }
+        Ok(Self { database })
+    }
+}
+
+fn encode(value: &impl Serialize) -> Result<Vec<u8>, MempoolError> {
+    serde_json::to_vec(value).map_err(damaged)
+}
+
+fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, MempoolError> {
+    serde_json::from_slice(bytes).map_err(damaged)
+}

@@ -1,0 +1,265 @@
+//! A whole node: from a configuration to a URL.
+
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use alloy::{primitives::Address, signers::local::PrivateKeySigner};
+use emr_chain::{
+    Parameters, Rollup, RollupError,
+    endpoint::{Endpoint, EndpointError},
+};
+use emr_ipfs::Blockstore;
+use emr_rollup::{data::CircuitVersion, operation::Domain};
+use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
+use url::Url;
+
+use crate::{
+    clock::Clock,
+    follow::{self, FollowError, Follower},
+    http::BoundedListener,
+    mempool::{Anchor, BatchStage, Mempool, MempoolError},
+    pipeline::Pipeline,
+    policy::SealPolicy,
+    proving::{Activity, ProverConfig, Proving},
+    routes::{App, router},
+    sequencer::{self, DeriveError, Sequencer},
+};
+
+/// How often L1 is looked at: on this machine, and elsewhere.
+const FOLLOW_HERE: Duration = Duration::from_millis(500);
+const FOLLOW_ELSEWHERE: Duration = Duration::from_secs(4);
+/// How long a stopping node waits for requests that are being answered.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// What a node needs.
+#[derive(Clone, Debug)]
+pub struct NodeConfig {
+    /// Folder for what must survive; one node per folder.
+    pub data_dir: PathBuf,
+    /// Where to listen. Port 0 picks a free one. TLS and the open internet are a reverse proxy's business.
+    pub listen: SocketAddr,
+    /// The L1.
+    pub endpoint: Endpoint,
+    /// Its chain id: a node that is pointed elsewhere does not start.
+    pub chain_id: u64,
+    /// The rollup contract.
+    pub contract: Address,
+    /// The block of its deployment.
+    pub deployed_at: u64,
+    /// Where blocks are kept.
+    pub blockstore: Arc<dyn Blockstore>,
+    /// The hospital's Ethereum key: settles, relays registrations, signs receipts.
+    pub hospital: PrivateKeySigner,
+    /// Who proves.
+    pub prover: ProverConfig,
+    /// When batches are sealed.
+    pub seal: SealPolicy,
+}
+
+/// A node does not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// L1 cannot be reached, or is another chain.
+    #[error(transparent)]
+    Endpoint(#[from] EndpointError),
+    /// The contract cannot be read, or is not there.
+    #[error(transparent)]
+    Rollup(#[from] RollupError),
+    /// The contract is for another circuit.
+    #[error(
+        "the contract is for circuit version {version} with {max_l1} + {max_l2} slots, this program for version {} with \
+         {} + {}: use the program that belongs to the deployment",
+        CircuitVersion::V1.number,
+        CircuitVersion::V1.max_l1,
+        CircuitVersion::V1.max_l2
+    )]
+    OtherCircuit {
+        /// The contract's version.
+        version: u64,
+        /// Its L1 slots.
+        max_l1: u64,
+        /// Its L2 slots.
+        max_l2: u64,
+    },
+    /// Another key settles.
+    #[error("the contract's sequencer is {sequencer}, this hospital is {hospital}: use the sequencer's key")]
+    NotSequencer {
+        /// Who settles.
+        sequencer: Address,
+        /// This node's key.
+        hospital: Address,
+    },
+    /// The mempool file.
+    #[error(transparent)]
+    Mempool(#[from] MempoolError),
+    /// The state cannot be derived from L1.
+    #[error(transparent)]
+    Follow(#[from] FollowError),
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}: {source}; choose another address")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The node stopped while it started.
+    #[error("the node stopped while it started")]
+    Stopped,
+}
+
+/// Starts nodes.
+#[derive(Debug)]
+pub struct Node;
+
+/// A node at work. Dropping it stops it without waiting; [`RunningNode::shutdown`] waits.
+#[derive(Debug)]
+pub struct RunningNode {
+    url: Url,
+    pipeline: Arc<Pipeline>,
+    stop: watch::Sender<bool>,
+    server: JoinHandle<()>,
+    workers: Vec<JoinHandle<()>>,
+}
+
+impl Node {
+    /// Starts a node: checks chain and contract, derives the state from L1 and compares it with L1's root, then serves.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing was changed that a later start would miss.
+    pub async fn start(config: NodeConfig) -> Result<RunningNode, StartError> {
+        let NodeConfig { endpoint, hospital, .. } = &config;
+        let provider = endpoint.connect(Some(hospital.clone()))?;
+        endpoint.expect_chain_id(&provider, config.chain_id).await?;
+        let rollup = Rollup::attach(provider, config.contract, config.deployed_at).await?;
+        let version = check_parameters(&rollup.parameters().await?, hospital.address())?;
+        let deployment = follow::block(rollup.provider(), config.deployed_at).await?;
+        let (block_hash, _) = deployment.ok_or(FollowError::Block(config.deployed_at))?;
+        let anchor = Anchor {
+            chain_id: config.chain_id,
+            contract: config.contract.to_string(),
+            deployed_at: config.deployed_at,
+            block_hash: block_hash.to_string(),
+        };
+        let data_dir = config.data_dir.clone();
+        let opened = tokio::task::spawn_blocking(move || Mempool::open(&data_dir, &anchor)).await;
+        let mempool = opened.map_err(|_| StartError::Stopped)??;
+
+        let known_gas = |number| {
+            let record = mempool.batch(number).ok().flatten();
+            record.is_some_and(|record| record.stage == BatchStage::Settled && record.gas_used.is_some())
+        };
+        let (position, head, view) = follow::read_all(&rollup, hospital.address(), known_gas).await?;
+        let clock = Clock::default();
+        if let Some((_, time)) = follow::block(rollup.provider(), head.block_number).await? {
+            clock.observe(time);
+        }
+        let instance = *rollup.instance();
+        let domain = Domain::new(instance.chain_id, instance.contract.into_array());
+        let derived = tokio::task::spawn_blocking(move || {
+            let state = sequencer::derive(&mempool, domain, version, view)?;
+            Ok::<_, DeriveError>((mempool, state))
+        });
+        let (mempool, state) = derived.await.map_err(|_| StartError::Stopped)?.map_err(FollowError::from)?;
+        if state.settled.trees().root() != follow::root(&head)? {
+            return Err(FollowError::StateRoot(head.batch_count).into());
+        }
+        tracing::info!(batches = state.batches, open = state.open.len(), "state derived from L1");
+
+        let sequencer = Arc::new(Sequencer::new(sequencer::Parts {
+            mempool,
+            blockstore: Arc::clone(&config.blockstore),
+            clock,
+            instance,
+            version,
+            signer: hospital.clone(),
+            state,
+        }));
+        let follower = Follower::new(rollup, hospital.address(), position);
+        let proving = Proving::new(config.prover.clone(), version);
+        let (pipeline, proofs) = Pipeline::new(sequencer, follower, proving, config.seal);
+        serve(config, Arc::new(pipeline), proofs).await
+    }
+}
+
+fn check_parameters(parameters: &Parameters, hospital: Address) -> Result<CircuitVersion, StartError> {
+    let version = CircuitVersion::V1;
+    let Parameters { circuit_version, max_l1, max_l2, sequencer, .. } = *parameters;
+    if (circuit_version, max_l1, max_l2) != (u64::from(version.number), version.max_l1 as u64, version.max_l2 as u64) {
+        return Err(StartError::OtherCircuit { version: circuit_version, max_l1, max_l2 });
+    }
+    if sequencer != hospital {
+        return Err(StartError::NotSequencer { sequencer, hospital });
+    }
+    Ok(version)
+}
+
+async fn serve(
+    config: NodeConfig,
+    pipeline: Arc<Pipeline>,
+    proofs: crate::pipeline::Proofs,
+) -> Result<RunningNode, StartError> {
+    let failed = |source| StartError::Listen { address: config.listen, source };
+    let listener = TcpListener::bind(config.listen).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    let url = format!("http://{address}/").parse();
+    let url = url.map_err(|_| failed(std::io::Error::other("not a usable address")))?;
+    let (stop, mut stopped) = watch::channel(false);
+    let app = router(Arc::new(App::new(Arc::clone(&pipeline))));
+    let server = tokio::spawn(async move {
+        let ended = async move {
+            // An error means that the handle was dropped.
+            let _ = stopped.wait_for(|stopped| *stopped).await;
+        };
+        // Serving ends only through `ended`.
+        let _ = axum::serve(BoundedListener::new(listener), app).with_graceful_shutdown(ended).await;
+    });
+    let here = match &config.endpoint {
+        Endpoint::Embedded(_) => true,
+        Endpoint::Http(url) => url.host_str().is_some_and(|host| host == "localhost" || host.starts_with("127.")),
+    };
+    let every = if here { FOLLOW_HERE } else { FOLLOW_ELSEWHERE };
+    let (following, running) = (Arc::clone(&pipeline), Arc::clone(&pipeline));
+    let workers = vec![
+        tokio::spawn(async move { following.follow(every).await }),
+        tokio::spawn(async move { running.run(proofs).await }),
+    ];
+    tracing::info!(%url, "serving");
+    Ok(RunningNode { url, pipeline, stop, server, workers })
+}
+
+impl RunningNode {
+    /// Where it serves.
+    pub fn url(&self) -> &Url {
+        &self.url
+    }
+
+    /// What it is busy with, as it changes.
+    pub fn activity(&self) -> watch::Receiver<Activity> {
+        self.pipeline.activity()
+    }
+
+    /// Stops: no new requests, the ones being answered get a moment, work in progress is picked up by the next start.
+    pub async fn shutdown(mut self) {
+        self.stop.send_replace(true);
+        if tokio::time::timeout(GRACE, &mut self.server).await.is_err() {
+            self.server.abort();
+        }
+        for worker in &self.workers {
+            worker.abort();
+        }
+        for worker in self.workers.drain(..) {
+            // Aborted, or ended.
+            let _ = worker.await;
+        }
+    }
+}
+
+impl Drop for RunningNode {
+    fn drop(&mut self) {
+        self.server.abort();
+        for worker in &self.workers {
+            worker.abort();
+        }
+    }
+}

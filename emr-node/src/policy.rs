@@ -1,0 +1,43 @@
+//! When a batch is sealed.
+
+use std::time::{Duration, Instant};
+
+use emr_core::UnixTime;
+
+use crate::sequencer::Sequencer;
+
+/// When the node seals by itself. It never does while a batch is being proved or settled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SealPolicy {
+    /// Only when the hospital asks.
+    Manual,
+    /// When an operation or a queue entry has waited this long, or a batch would be full.
+    After(Duration),
+}
+
+impl SealPolicy {
+    /// Whether it is time.
+    pub(crate) fn is_due(self, sequencer: &Sequencer) -> bool {
+        let Self::After(patience) = self else { return false };
+        let (waiting, oldest) = sequencer.waiting();
+        let state = sequencer.state();
+        if state.outstanding.is_some() {
+            return false;
+        }
+        let entries = state.queue.len();
+        let version = &sequencer.version;
+        let oldest_entry = state.queue.front().map(|queued| queued.seen);
+        waiting >= version.max_l2 || entries >= version.max_l1 || {
+            let now = sequencer.clock.now();
+            is_older(oldest, now, patience) || oldest_entry.is_some_and(|seen| seen_before(seen, patience))
+        }
+    }
+}
+
+fn is_older(oldest: Option<UnixTime>, now: UnixTime, patience: Duration) -> bool {
+    oldest.is_some_and(|oldest| now.get().saturating_sub(oldest.get()) >= patience.as_secs())
+}
+
+fn seen_before(seen: Instant, patience: Duration) -> bool {
+    seen.elapsed() >= patience
+}

@@ -1,0 +1,186 @@
+//! Keys, proofs and their verification on the node's side: heavy work on threads of its own, with progress.
+
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::Instant,
+};
+
+use emr_rollup::{
+    batch::Prover as _,
+    data::{CircuitVersion, PublicInputs},
+    prover::{Prover, ProverError, Verifier, VerifyError},
+    statement::BatchWitness,
+};
+use tokio::sync::{OnceCell, watch};
+
+/// Who proves, and where the keys are kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProverConfig {
+    /// Folder for setup and keys; filled at the first need, which takes minutes.
+    pub cache: PathBuf,
+    /// Whether this node proves its batches. If not, it waits for a prover to fetch them; it verifies either way.
+    pub local: bool,
+}
+
+/// What the node is busy with.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Activity {
+    /// Nothing.
+    #[default]
+    Idle,
+    /// Reading or making the keys.
+    Keys {
+        /// What of it.
+        stage: String,
+    },
+    /// Proving a batch.
+    Proving {
+        /// Which.
+        batch: u64,
+        /// Since when.
+        since: Instant,
+        /// How long the last one took, milliseconds.
+        estimate: Option<u64>,
+    },
+    /// Waiting for a prover to bring the proof of a batch.
+    Waiting {
+        /// Which.
+        batch: u64,
+    },
+    /// Settling a batch.
+    Settling {
+        /// Which.
+        batch: u64,
+    },
+    /// Settling does not work; it is tried again.
+    Stuck {
+        /// Which batch.
+        batch: u64,
+        /// Why.
+        reason: String,
+    },
+}
+
+impl std::fmt::Display for Activity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Idle => f.write_str("idle"),
+            Self::Keys { stage } => f.write_str(stage),
+            Self::Proving { batch, .. } => write!(f, "proving {batch}"),
+            Self::Waiting { batch } => write!(f, "waiting for a proof of {batch}"),
+            Self::Settling { batch } => write!(f, "settling {batch}"),
+            Self::Stuck { batch, reason } => write!(f, "stuck at {batch}: {reason}"),
+        }
+    }
+}
+
+/// A proof could not be made or checked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ProvingError {
+    /// The prover failed.
+    #[error(transparent)]
+    Prover(#[from] ProverError),
+    /// The proof is refused.
+    #[error(transparent)]
+    Verify(#[from] VerifyError),
+    /// The thread ended early.
+    #[error("the proving thread ended early; start the node again")]
+    Thread,
+}
+
+/// A proof that was verified, with the time it took, where this node made it.
+#[derive(Clone, Debug)]
+pub(crate) struct VerifiedProof {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) seconds: Option<f64>,
+}
+
+/// Proves and verifies; keys are loaded at the first need and then kept.
+#[derive(Debug)]
+pub(crate) struct Proving {
+    config: ProverConfig,
+    version: CircuitVersion,
+    keys: OnceCell<Keys>,
+    last: Mutex<Option<u64>>,
+    pub(crate) activity: watch::Sender<Activity>,
+}
+
+#[derive(Clone, Debug)]
+struct Keys {
+    /// Kept by a node that proves: it is large.
+    prover: Option<Arc<Prover>>,
+    verifier: Arc<Verifier>,
+}
+
+impl Proving {
+    pub(crate) fn new(config: ProverConfig, version: CircuitVersion) -> Self {
+        let (activity, _) = watch::channel(Activity::Idle);
+        Self { config, version, keys: OnceCell::new(), last: Mutex::new(None), activity }
+    }
+
+    /// Whether this node proves.
+    pub(crate) fn is_local(&self) -> bool {
+        self.config.local
+    }
+
+    /// Whether proofs are under the development setup, as far as the keys were loaded; this version has no other.
+    pub(crate) fn is_development(&self) -> bool {
+        true
+    }
+
+    async fn keys(&self) -> Result<Keys, ProvingError> {
+        let load = || async {
+            let (cache, version, local) = (self.config.cache.clone(), self.version, self.config.local);
+            let activity = self.activity.clone();
+            let loaded = tokio::task::spawn_blocking(move || {
+                let prover = Prover::load_or_generate(&cache, version, |stage| {
+                    activity.send_replace(Activity::Keys { stage: stage.to_string() });
+                })?;
+                let verifier = Arc::new(prover.verifier());
+                Ok::<_, ProverError>(Keys { prover: local.then(|| Arc::new(prover)), verifier })
+            });
+            Ok::<_, ProvingError>(loaded.await.map_err(|_| ProvingError::Thread)??)
+        };
+        self.keys.get_or_try_init(load).await.cloned()
+    }
+
+    /// Verifies a proof.
+    pub(crate) async fn verify(&self, public: PublicInputs, bytes: Vec<u8>) -> Result<VerifiedProof, ProvingError> {
+        let verifier = self.keys().await?.verifier;
+        let verified = tokio::task::spawn_blocking(move || {
+            verifier.verify(&public, &bytes)?;
+            Ok::<_, VerifyError>(VerifiedProof { bytes, seconds: None })
+        });
+        Ok(verified.await.map_err(|_| ProvingError::Thread)??)
+    }
+
+    /// Proves a batch on a thread of its own, and verifies the proof. The thread does not keep a
+    /// process from ending.
+    pub(crate) async fn prove(
+        &self,
+        batch: u64,
+        witness: BatchWitness,
+        public: PublicInputs,
+    ) -> Result<VerifiedProof, ProvingError> {
+        let keys = self.keys().await?;
+        let prover = keys.prover.ok_or(ProvingError::Thread)?;
+        let since = Instant::now();
+        let estimate = *self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        self.activity.send_replace(Activity::Proving { batch, since, estimate });
+        let (done, proved) = tokio::sync::oneshot::channel();
+        let thread = std::thread::Builder::new().name("prover".to_owned());
+        let spawned = thread.spawn(move || {
+            let proof = prover.prove(&witness, &public);
+            // Nobody waits any more if the node was stopped, or an outside prover was faster.
+            let _ = done.send(proof.map(|bytes| (bytes, since.elapsed())));
+        });
+        spawned.map_err(|_| ProvingError::Thread)?;
+        let (bytes, took) = proved.await.map_err(|_| ProvingError::Thread)??;
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(took.as_millis() as u64);
+        // Never send what was not verified here, whoever made it.
+        let verified = self.verify(public, bytes).await?;
+        Ok(VerifiedProof { seconds: Some(took.as_secs_f64()), ..verified })
+    }
+}

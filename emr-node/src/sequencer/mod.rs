@@ -1,0 +1,235 @@
+//! Takes operations, puts them in order, and seals them into batches.
+
+mod seal;
+mod settled;
+
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use alloy::signers::local::PrivateKeySigner;
+use emr_chain::RollupInstance;
+use emr_client::{
+    api::{OperationStatus, Receipt, Submission},
+    receipt,
+};
+use emr_core::{AccountIndex, UnixTime};
+use emr_ipfs::{Blockstore, Cid};
+use emr_rollup::{data::CircuitVersion, field::Fr, operation::Domain};
+use tokio::sync::{Mutex, Notify, Semaphore};
+
+use crate::{
+    clock::Clock,
+    follow::FollowError,
+    mempool::{Acknowledged, Mempool},
+    pointers::{self, CheckedPointer},
+    refusal::Refusal,
+    state::State,
+};
+
+pub(crate) use seal::SealError;
+pub use settled::DeriveError;
+pub(crate) use settled::{L1View, OnL1, derive};
+
+/// By when an operation is settled or returned, at most. Seconds.
+const SETTLE_WITHIN: u64 = 6 * 3600;
+/// How many operations may wait.
+const MAX_OPEN: usize = 10_000;
+/// How many of one signer.
+const MAX_OPEN_PER_SIGNER: usize = 256;
+/// How many submissions are checked at once: each may read gigabytes.
+const CONCURRENT_CHECKS: usize = 4;
+
+/// The sequencer; everything else of a node hangs on it.
+#[derive(Debug)]
+pub(crate) struct Sequencer {
+    pub(crate) mempool: Mempool,
+    pub(crate) blockstore: Arc<dyn Blockstore>,
+    pub(crate) clock: Clock,
+    pub(crate) instance: RollupInstance,
+    pub(crate) domain: Domain,
+    pub(crate) version: CircuitVersion,
+    pub(crate) signer: PrivateKeySigner,
+    state: RwLock<State>,
+    /// Whoever changes the state holds this; readers do not wait for his disk.
+    writer: Arc<Mutex<()>>,
+    checks: Semaphore,
+    /// Why nothing is taken: L1 shows what this node cannot follow.
+    halted: RwLock<Option<String>>,
+    /// Told whenever there may be something to do.
+    pub(crate) wake: Notify,
+}
+
+/// What a new sequencer starts from.
+pub(crate) struct Parts {
+    pub(crate) mempool: Mempool,
+    pub(crate) blockstore: Arc<dyn Blockstore>,
+    pub(crate) clock: Clock,
+    pub(crate) instance: RollupInstance,
+    pub(crate) version: CircuitVersion,
+    pub(crate) signer: PrivateKeySigner,
+    pub(crate) state: State,
+}
+
+impl Sequencer {
+    pub(crate) fn new(parts: Parts) -> Self {
+        let Parts { mempool, blockstore, clock, instance, version, signer, state } = parts;
+        Self {
+            mempool,
+            blockstore,
+            clock,
+            instance,
+            domain: state.settled.domain(),
+            version,
+            signer,
+            state: RwLock::new(state),
+            writer: Arc::new(Mutex::new(())),
+            checks: Semaphore::new(CONCURRENT_CHECKS),
+            halted: RwLock::new(None),
+            wake: Notify::new(),
+        }
+    }
+
+    /// Reads the state. Held briefly, never across an await.
+    pub(crate) fn state(&self) -> RwLockReadGuard<'_, State> {
+        // A poisoned lock means that a writer panicked between two whole values; each is consistent.
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn state_mut(&self) -> RwLockWriteGuard<'_, State> {
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs blocking work as the only writer, to its end even if the caller goes away.
+    pub(crate) async fn write<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Self) -> T + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let turn = Arc::clone(&self.writer).lock_owned().await;
+        let sequencer = Arc::clone(self);
+        tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            work(&sequencer)
+        })
+        .await
+        .map_err(|_| Refusal::unavailable("the node is stopping, or met an error of its own; try again later"))
+    }
+
+    /// Takes an operation from `account`: checks it on the soft state, checks what it points to, keeps it durably, and
+    /// promises. Submitting the same operation again gives the same promise.
+    ///
+    /// # Errors
+    /// [`Refusal`]; the operation is then not kept.
+    pub(crate) async fn submit(
+        self: &Arc<Self>,
+        account: AccountIndex,
+        submission: Submission,
+    ) -> Result<Receipt, Refusal> {
+        let operation = submission.signed.operation;
+        if operation.signer != account {
+            return Err(Refusal::forbidden("an operation is submitted by its signer: log in as that account"));
+        }
+        let id = submission.signed.id(self.domain);
+        if let Some(known) = self.mempool.operation(&id)? {
+            return self.promise(id, &known);
+        }
+        // Cheap refusals first: nothing is read for an operation that breaks a rule.
+        let directory_in_force = self.admit(&submission)?;
+        let _turn = self.checks.acquire().await.map_err(|_| Refusal::unavailable("the node is stopping"))?;
+        let checked = pointers::check(&submission, directory_in_force, self.blockstore.as_ref(), &self.mempool).await?;
+        let root = checked.root;
+        let kept = self.write(move |sequencer| sequencer.keep(id, &submission, &checked)).await?;
+        if let (Err(_), Some(root)) = (&kept, root) {
+            // Pinned for nothing, unless something else refers to it.
+            if self.mempool.references(&root)?.is_empty() {
+                let _ = self.blockstore.unpin(&root).await;
+            }
+        }
+        let receipt = kept?;
+        self.wake.notify_one();
+        Ok(receipt)
+    }
+
+    /// Takes nothing more while L1 shows what this node cannot follow. L1 being out of reach is no reason.
+    pub(crate) fn halt_on(&self, error: &FollowError) {
+        if !matches!(error, FollowError::Rollup(_) | FollowError::Block(_) | FollowError::Stopping) {
+            *self.halted.write().unwrap_or_else(PoisonError::into_inner) = Some(error.to_string());
+        }
+    }
+
+    /// L1 can be followed again.
+    pub(crate) fn resume(&self) {
+        *self.halted.write().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Whether the soft state takes an operation now; gives the key directory in force.
+    fn admit(&self, submission: &Submission) -> Result<Fr, Refusal> {
+        if let Some(reason) = &*self.halted.read().unwrap_or_else(PoisonError::into_inner) {
+            return Err(Refusal::unavailable(format!("this node takes nothing at present: {reason}")));
+        }
+        let state = self.state();
+        let operation = &submission.signed.operation;
+        let of_signer = state.open.values().filter(|open| open.signed.operation.signer == operation.signer).count();
+        if state.open.len() >= MAX_OPEN || of_signer >= MAX_OPEN_PER_SIGNER {
+            return Err(Refusal::unavailable("too many operations wait for a batch: try again when some are settled"));
+        }
+        state.soft.check(&submission.signed, self.clock.now())?;
+        Ok(state.soft.medical(operation.patient).map_or(Fr::zero(), |medical| medical.key_directory))
+    }
+
+    /// As the only writer: checks once more, keeps, then executes.
+    fn keep(&self, id: [u8; 32], submission: &Submission, checked: &CheckedPointer) -> Result<Receipt, Refusal> {
+        if let Some(known) = self.mempool.operation(&id)? {
+            return self.promise(id, &known);
+        }
+        self.admit(submission)?;
+        let acknowledged = self.clock.now();
+        let settle_by = submission.signed.operation.valid_until.min(acknowledged.saturating_add(SETTLE_WITHIN));
+        let kept =
+            Acknowledged { signed: submission.signed, acknowledged, settle_by, status: OperationStatus::Pending };
+        let receipt = self.promise(id, &kept)?;
+        let sequence = self.mempool.acknowledge(&id, &kept, checked.pointer.as_ref(), &checked.blocks)?;
+        let mut state = self.state_mut();
+        let state = &mut *state;
+        if let Some((commitment, pointer)) = &checked.pointer {
+            state.pointers.insert(*commitment, pointer.clone());
+        }
+        // Checked on this very state under this lock, a moment ago; were the second that passed its last, it is returned
+        // at the next sealing.
+        if state.soft.execute(&kept.signed, acknowledged).is_ok() {
+            state.history.record(sequence, &kept, &state.soft);
+        }
+        state.open.insert(sequence, kept);
+        Ok(receipt)
+    }
+
+    fn promise(&self, id: [u8; 32], kept: &Acknowledged) -> Result<Receipt, Refusal> {
+        if let OperationStatus::Returned { reason } = &kept.status {
+            return Err(Refusal::refused(format!("this operation was returned: {reason}; sign a new one")));
+        }
+        receipt::sign(&self.instance, &self.signer, id, kept.acknowledged, kept.settle_by)
+            .map_err(|error| Refusal::unavailable(format!("the hospital's key cannot sign: {error}")))
+    }
+
+    /// Notes an upload; see [`Mempool::note_upload`].
+    pub(crate) async fn note_upload(
+        self: &Arc<Self>,
+        cid: Cid,
+        uploader: AccountIndex,
+        size: u64,
+        quota: u64,
+    ) -> Result<bool, Refusal> {
+        // The file has one writer at a time; wait for it off the async threads.
+        let sequencer = Arc::clone(self);
+        let noted =
+            tokio::task::spawn_blocking(move || sequencer.mempool.note_upload(&cid, uploader, size, quota)).await;
+        Ok(noted.map_err(|_| Refusal::unavailable("the node is stopping"))??)
+    }
+
+    /// Number of operations that wait, and when the oldest of them was acknowledged.
+    pub(crate) fn waiting(&self) -> (usize, Option<UnixTime>) {
+        let state = self.state();
+        let waiting = state.open.values().filter(|open| open.status == OperationStatus::Pending);
+        waiting.fold((0, None), |(count, oldest), open| {
+            (count + 1, Some(oldest.map_or(open.acknowledged, |oldest: UnixTime| oldest.min(open.acknowledged))))
+        })
+    }
+}

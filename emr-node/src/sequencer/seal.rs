@@ -1,0 +1,200 @@
+//! From what waits to a sealed batch.
+
+use std::collections::BTreeSet;
+
+use emr_client::api::OperationStatus;
+use emr_core::{AccountIndex, UnixTime};
+use emr_rollup::{
+    batch::{Batch, PushError, Sealed},
+    ledger::Ledger,
+    operation::{Action, MAX_VALIDITY, SignedOperation},
+};
+
+use super::Sequencer;
+use crate::{
+    mempool::{BatchRecord, BatchStage, MempoolError, Sequence},
+    state::State,
+};
+
+/// How long before its settlement L1 accepts that a batch was sealed. Seconds.
+const MAX_BATCH_AGE: u64 = 3600;
+/// What of that is left to proving and settling. Seconds.
+const PROVING_MARGIN: u64 = 1800;
+
+/// No batch was sealed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SealError {
+    #[error("batch {0} is being proved and settled: wait for it")]
+    Busy(u64),
+    #[error(transparent)]
+    Mempool(#[from] MempoolError),
+    #[error("batch {0} cannot be made again from this node's data")]
+    NotReproducible(u64),
+}
+
+/// What the next batch would hold.
+struct Plan {
+    batch: Batch<emr_rollup::batch::Open>,
+    taken: Vec<Sequence>,
+    returned: Vec<(Sequence, String)>,
+}
+
+impl Sequencer {
+    /// Seals what waits; `None` if nothing does. As the only writer.
+    pub(crate) fn seal(&self) -> Result<Option<BatchRecord>, SealError> {
+        let plan = {
+            let state = self.state();
+            if let Some(outstanding) = &state.outstanding {
+                return Err(SealError::Busy(outstanding.number));
+            }
+            plan(&state, self.clock.now())
+        };
+        let Plan { batch, taken, returned } = plan;
+        let sealed = (!batch.is_empty()).then(|| batch.seal().0);
+        let record = sealed.map(|sealed| BatchRecord {
+            number: sealed.number(),
+            time: sealed.time(),
+            public: *sealed.public(),
+            operations: taken,
+            stage: BatchStage::Sealed,
+            proof: None,
+            prove_seconds: None,
+            proof_bytes: None,
+            gas_used: None,
+            tx_hash: None,
+        });
+        if record.is_none() && returned.is_empty() {
+            return Ok(None);
+        }
+        self.mempool.seal(record.as_ref(), &returned)?;
+        let mut state = self.state_mut();
+        if let Some(record) = &record {
+            for sequence in &record.operations {
+                if let Some(open) = state.open.get_mut(sequence) {
+                    open.status = OperationStatus::Sealed { batch: record.number };
+                }
+            }
+        }
+        for (sequence, reason) in &returned {
+            tracing::info!(sequence, reason, "an operation is returned");
+            state.open.remove(sequence);
+            state.history.forget(*sequence);
+        }
+        state.outstanding = record.clone();
+        if !returned.is_empty() {
+            state.rebuild_soft();
+        }
+        Ok(record)
+    }
+
+    /// Makes the outstanding batch again, the very same one.
+    pub(crate) fn reopen(&self, record: &BatchRecord) -> Result<Batch<Sealed>, SealError> {
+        let state = self.state();
+        let failed = || SealError::NotReproducible(record.number);
+        let mut batch = Batch::open(state.settled.clone(), record.number, record.time);
+        for queued in state.queue.iter().take(record.public.n1 as usize) {
+            batch.push_registration(&queued.registration).map_err(|_| failed())?;
+        }
+        for sequence in &record.operations {
+            let open = state.open.get(sequence).ok_or_else(failed)?;
+            batch.push(&open.signed).map_err(|_| failed())?;
+        }
+        let sealed = batch.seal().0;
+        if *sealed.public() == record.public { Ok(sealed) } else { Err(failed()) }
+    }
+
+    /// Gives up the outstanding batch; its operations wait again. Only for one that can never be settled. Nothing happens if
+    /// it was settled meanwhile. As the only writer.
+    pub(crate) fn unseal(&self, number: u64) -> Result<(), MempoolError> {
+        if !self.is_outstanding(number) {
+            return Ok(());
+        }
+        self.mempool.unseal(number)?;
+        let mut state = self.state_mut();
+        for open in state.open.values_mut() {
+            open.status = OperationStatus::Pending;
+        }
+        state.outstanding = None;
+        Ok(())
+    }
+
+    /// Notes how far the outstanding batch got, unless it was settled meanwhile. As the only writer.
+    pub(crate) fn advance(&self, record: BatchRecord) -> Result<(), MempoolError> {
+        if self.is_outstanding(record.number) {
+            self.mempool.advance(&record)?;
+            self.state_mut().outstanding = Some(record);
+        }
+        Ok(())
+    }
+
+    fn is_outstanding(&self, number: u64) -> bool {
+        self.state().outstanding.as_ref().is_some_and(|outstanding| outstanding.number == number)
+    }
+}
+
+/// Takes from the head of the queue, then open operations in order. One that waits for a registration beyond this batch, or for
+/// time to pass, waits, and with it everything after it on the same patient; any other that does not execute is returned.
+fn plan(state: &State, now: UnixTime) -> Plan {
+    let version = *state.settled.trees().version();
+    let admitted = state.queue.len().min(version.max_l1);
+    let time = batch_time(state, now);
+    let mut batch = Batch::open(state.settled.clone(), state.batches + 1, time);
+    let mut arriving = BTreeSet::new();
+    for queued in state.queue.iter().take(admitted) {
+        if batch.push_registration(&queued.registration).is_err() {
+            break;
+        }
+        arriving.insert(queued.registration.account);
+    }
+    let known = |account: AccountIndex| state.settled.identity(account).is_some() || arriving.contains(&account);
+    let mut deferred = BTreeSet::new();
+    let (mut taken, mut returned) = (Vec::new(), Vec::new());
+    for (sequence, open) in &state.open {
+        let operation = &open.signed.operation;
+        let early = operation.valid_until > time.saturating_add(MAX_VALIDITY);
+        if deferred.contains(&operation.patient) {
+            continue;
+        }
+        if early || !known(operation.signer) || !known(operation.patient) {
+            deferred.insert(operation.patient);
+            continue;
+        }
+        match batch.push(&open.signed) {
+            Ok(()) => taken.push(*sequence),
+            Err(PushError::Refused(violation)) => returned.push((*sequence, violation.to_string())),
+            Err(_) => break,
+        }
+    }
+    Plan { batch, taken, returned }
+}
+
+/// The batch's time: now, or earlier if something that waits would have expired since its acknowledgement; never before the
+/// last batch, nor so early that L1 would refuse the batch once it is proved.
+fn batch_time(state: &State, now: UnixTime) -> UnixTime {
+    let earliest = UnixTime::new(now.get().saturating_sub(MAX_BATCH_AGE - PROVING_MARGIN)).unwrap_or(UnixTime::ZERO);
+    let earliest = earliest.max(state.last_time);
+    let latest = state
+        .open
+        .values()
+        .take(state.settled.trees().version().max_l2)
+        .filter_map(|open| lapses(&state.soft, &open.signed))
+        .filter(|lapse| *lapse >= earliest)
+        .fold(now, UnixTime::min);
+    latest.max(earliest)
+}
+
+/// The last batch time at which an operation still takes effect.
+fn lapses(soft: &Ledger, signed: &SignedOperation) -> Option<UnixTime> {
+    let operation = &signed.operation;
+    let used = match operation.action {
+        Action::RequestAccess { slot, .. } => Some(slot),
+        Action::PutRecord { .. } | Action::Tombstone { .. } => {
+            signed.authority.filter(|_| operation.signer != operation.patient)
+        }
+        Action::SetGrant { .. } | Action::Revoke { .. } => None,
+    };
+    let grant = used.and_then(|slot| soft.patient(operation.patient)?.grants.get(&slot));
+    // A grant that ended since shows no expiry that counts.
+    let not_after = grant.filter(|grant| grant.grantee.is_some()).map(|grant| grant.not_after);
+    Some(not_after.map_or(operation.valid_until, |not_after| not_after.min(operation.valid_until)))
+}

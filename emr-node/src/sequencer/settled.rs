@@ -1,0 +1,288 @@
+//! What L1 settled, taken over into the node's state.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    time::Instant,
+};
+
+use emr_chain::SettledBatch;
+use emr_client::api::OperationStatus;
+use emr_core::{AccountIndex, UnixTime};
+use emr_rollup::{
+    data::{BatchData, CircuitVersion, PublicInputs, Words},
+    field,
+    ledger::Ledger,
+    operation::Domain,
+    registration::Registration,
+    state::StateTrees,
+};
+
+use super::Sequencer;
+use crate::{
+    history::History,
+    mempool::{Acknowledged, BatchRecord, BatchStage, Mempool, MempoolError, Sequence, Settled},
+    state::{Queued, State},
+};
+
+/// What L1 settled cannot be taken over.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DeriveError {
+    /// The batch continues another state than this node's: L1 was reorganised, or shows another history.
+    #[error("batch {0} on L1 does not continue this node's state: L1 was reorganised; the node derives its state anew")]
+    Fork(u64),
+    /// The contract accepted it, so this L1 node shows something else than what the contract saw.
+    #[error("the data of batch {0} on L1 do not lead to its state root: use another Ethereum node")]
+    Inconsistent(u64),
+    /// The batch was sealed elsewhere.
+    #[error(
+        "batch {0} holds operations that this node does not know: start it with the mempool that sealed the batch, \
+         or as the node of another hospital"
+    )]
+    UnknownOperations(u64),
+    /// The disk refused.
+    #[error(transparent)]
+    Mempool(#[from] MempoolError),
+}
+
+/// A settled batch and the gas that its transaction used, where it was asked for.
+#[derive(Clone, Debug)]
+pub(crate) struct OnL1 {
+    pub(crate) batch: SettledBatch,
+    pub(crate) gas_used: Option<u64>,
+}
+
+/// Everything that L1 has of a rollup.
+#[derive(Clone, Debug)]
+pub(crate) struct L1View {
+    pub(crate) batches: Vec<OnL1>,
+    pub(crate) queue_head: u64,
+    pub(crate) queue: Vec<Registration>,
+    pub(crate) hospital: Option<AccountIndex>,
+}
+
+fn words(entries: &[emr_chain::Words], number: u64) -> Result<Vec<Words>, DeriveError> {
+    entries
+        .iter()
+        .map(|entry| {
+            let mut words = Words::default();
+            for (word, bytes) in words.iter_mut().zip(entry) {
+                *word = field::from_bytes(bytes).map_err(|_| DeriveError::Inconsistent(number))?;
+            }
+            Ok(words)
+        })
+        .collect()
+}
+
+/// Executes a settled batch. Its operations are found by what they wrote: those that `recorded` names if it is that batch,
+/// else among `known`. `executed` hears of each, with the ledger after it.
+fn execute(
+    ledger: &Ledger,
+    settled: &SettledBatch,
+    recorded: Option<&BatchRecord>,
+    known: &BTreeMap<Sequence, Acknowledged>,
+    mut executed: impl FnMut(Sequence, &Ledger),
+) -> Result<(Ledger, Vec<Sequence>, PublicInputs), DeriveError> {
+    let (number, content) = (settled.number, &settled.content);
+    let root = |bytes| field::from_bytes(bytes).map_err(|_| DeriveError::Inconsistent(number));
+    let (pre, post, commitment) = (root(&content.pre)?, root(&content.post)?, root(&content.commitment)?);
+    if ledger.trees().root() != pre {
+        return Err(DeriveError::Fork(number));
+    }
+    let data = BatchData { d1: words(&content.d1, number)?, d2: words(&content.d2, number)? };
+    let unknown = || match derive_trees(ledger.trees().clone(), &data) {
+        Some(trees) if trees.root() == post => DeriveError::UnknownOperations(number),
+        _ => DeriveError::Inconsistent(number),
+    };
+
+    let mut next = ledger.clone();
+    for entry in &data.d1 {
+        let registration = Registration::from_words(entry).map_err(|_| DeriveError::Inconsistent(number))?;
+        next.register(&registration).map_err(|_| DeriveError::Inconsistent(number))?;
+    }
+    let recorded = recorded.filter(|record| record.public.commitment == commitment && record.time == content.time);
+    let mut taken = Vec::new();
+    for (position, entry) in data.d2.iter().enumerate() {
+        let wrote = |sequence: &Sequence, operation: &Acknowledged| {
+            !taken.contains(sequence)
+                && next.check(&operation.signed, content.time).is_ok_and(|(_, wrote, _)| wrote == *entry)
+        };
+        let found = match recorded.and_then(|record| record.operations.get(position)) {
+            Some(sequence) => known.get_key_value(sequence).filter(|(sequence, open)| wrote(sequence, open)),
+            None => known.iter().find(|(sequence, open)| wrote(sequence, open)),
+        };
+        let (sequence, operation) = found.ok_or_else(unknown)?;
+        next.execute(&operation.signed, content.time).map_err(|_| unknown())?;
+        executed(*sequence, &next);
+        taken.push(*sequence);
+    }
+    if next.trees().root() != post {
+        return Err(unknown());
+    }
+    let version = ledger.trees().version();
+    let public = PublicInputs::derive(version, ledger.domain(), number, (pre, post), content.time.get(), &data);
+    Ok((next, taken, public))
+}
+
+/// The state after a batch by its data alone.
+fn derive_trees(mut trees: StateTrees, data: &BatchData) -> Option<StateTrees> {
+    trees.apply(data).ok().map(|()| trees)
+}
+
+/// The record of a batch that is on L1.
+fn record_of(
+    on_l1: &OnL1,
+    operations: Vec<Sequence>,
+    public: PublicInputs,
+    known: Option<&BatchRecord>,
+) -> BatchRecord {
+    BatchRecord {
+        number: on_l1.batch.number,
+        time: on_l1.batch.content.time,
+        public,
+        operations,
+        stage: BatchStage::Settled,
+        proof: None,
+        prove_seconds: known.filter(|known| known.public == public).and_then(|known| known.prove_seconds),
+        proof_bytes: Some(on_l1.batch.content.proof.len() as u64),
+        gas_used: on_l1.gas_used.or(known.and_then(|known| known.gas_used)),
+        tx_hash: Some(on_l1.batch.tx_hash.to_string()),
+    }
+}
+
+/// Derives a node's whole state from L1 and its own tables: at every start, and after a reorganisation of L1.
+pub(crate) fn derive(
+    mempool: &Mempool,
+    domain: Domain,
+    version: CircuitVersion,
+    l1: L1View,
+) -> Result<State, DeriveError> {
+    let mut operations = mempool.operations()?;
+    let mut history = History::default();
+    let mut ledger = Ledger::genesis(domain, version);
+    let (mut settled, mut news) = (BTreeSet::new(), Vec::new());
+    let mut last_time = UnixTime::ZERO;
+    let batches = l1.batches.len() as u64;
+    for on_l1 in &l1.batches {
+        let known = mempool.batch(on_l1.batch.number)?;
+        let (next, taken, public) = execute(&ledger, &on_l1.batch, known.as_ref(), &operations, |sequence, ledger| {
+            if let Some(operation) = operations.get(&sequence) {
+                history.record(sequence, operation, ledger);
+            }
+        })?;
+        ledger = next;
+        last_time = on_l1.batch.content.time;
+        settled.extend(taken.iter().copied());
+        let record = record_of(on_l1, taken, public, known.as_ref());
+        if known.as_ref().is_none_or(|known| *known != record) {
+            let released = known.map(|known| known.operations).unwrap_or_default();
+            news.push(Settled { record, released });
+        }
+    }
+    for news in &mut news {
+        news.released.retain(|sequence| !settled.contains(sequence));
+    }
+    if !news.is_empty() {
+        mempool.settle(&news)?;
+    }
+    let root = ledger.trees().root();
+    let outstanding = mempool.outstanding()?.filter(|record| record.number == batches + 1 && record.public.pre == root);
+    // What an earlier view of L1 had settled or could settle, and this one does not, waits again.
+    let sealed = outstanding.as_ref().map_or(&[][..], |record| &record.operations);
+    let released: Vec<Sequence> = mempool
+        .operations()?
+        .iter()
+        .filter(|(sequence, known)| match known.status {
+            OperationStatus::Settled { .. } => !settled.contains(sequence),
+            OperationStatus::Sealed { .. } => !sealed.contains(sequence),
+            _ => false,
+        })
+        .map(|(sequence, _)| *sequence)
+        .collect();
+    mempool.rewind(batches + u64::from(outstanding.is_some()), &released)?;
+    operations = mempool.operations()?;
+    for operation in operations.values() {
+        history.deny(operation);
+    }
+    operations.retain(|_, operation| operation.is_open());
+
+    let seen = Instant::now();
+    let mut state = State {
+        soft: ledger.clone(),
+        settled: ledger,
+        batches,
+        last_time,
+        queue_head: l1.queue_head,
+        queue: l1.queue.into_iter().map(|registration| Queued { registration, seen }).collect(),
+        open: operations,
+        outstanding,
+        history,
+        pointers: mempool.pointers()?,
+        hospital: l1.hospital,
+    };
+    state.rebuild_soft();
+    Ok(state)
+}
+
+impl Sequencer {
+    /// Takes over batches that follow the settled state. As the only writer.
+    pub(crate) fn take_over(&self, batches: &[OnL1]) -> Result<(), DeriveError> {
+        for on_l1 in batches {
+            let number = on_l1.batch.number;
+            let (next, taken, public, known) = {
+                let state = self.state();
+                if number != state.batches + 1 {
+                    return Err(DeriveError::Fork(number));
+                }
+                let known = state.outstanding.clone();
+                let (next, taken, public) =
+                    execute(&state.settled, &on_l1.batch, known.as_ref(), &state.open, |_, _| {})?;
+                (next, taken, public, known)
+            };
+            let record = record_of(on_l1, taken.clone(), public, known.as_ref());
+            let released = known.map(|known| known.operations).unwrap_or_default();
+            self.mempool.settle(&[Settled { record, released }])?;
+            let mut state = self.state_mut();
+            state.settled = next;
+            state.batches = number;
+            state.last_time = on_l1.batch.content.time;
+            state.outstanding = None;
+            for sequence in &taken {
+                state.open.remove(sequence);
+            }
+            for open in state.open.values_mut() {
+                open.status = OperationStatus::Pending;
+            }
+            let entries = (on_l1.batch.content.d1.len()).min(state.queue.len());
+            state.queue.drain(..entries);
+            state.queue_head += on_l1.batch.content.d1.len() as u64;
+            state.rebuild_soft();
+        }
+        Ok(())
+    }
+
+    /// Takes over what waits in the L1 queue. As the only writer.
+    pub(crate) fn take_queue(&self, head: u64, registrations: Vec<Registration>, hospital: Option<AccountIndex>) {
+        let mut state = self.state_mut();
+        state.hospital = hospital;
+        let unchanged =
+            state.queue_head == head && state.queue.iter().map(|queued| &queued.registration).eq(registrations.iter());
+        if unchanged {
+            return;
+        }
+        let now = Instant::now();
+        let seen: VecDeque<Instant> = state.queue.iter().map(|queued| queued.seen).collect();
+        state.queue_head = head;
+        state.queue = registrations
+            .into_iter()
+            .enumerate()
+            .map(|(position, registration)| Queued { registration, seen: seen.get(position).copied().unwrap_or(now) })
+            .collect();
+        state.rebuild_soft();
+    }
+
+    /// Replaces the whole state by one derived anew. As the only writer.
+    pub(crate) fn replace(&self, state: State) {
+        *self.state_mut() = state;
+    }
+}

@@ -1,0 +1,83 @@
+//! Brings a proven batch to L1.
+
+use alloy::providers::DynProvider;
+use emr_chain::{BatchContent, Revert, Rollup, RollupError, Settlement};
+use emr_core::UnixTime;
+use emr_rollup::{
+    batch::{Batch, Proven},
+    data::Words,
+    field,
+};
+
+/// What came of trying to settle a batch.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// Its transaction was mined; L1 says the rest.
+    Mined,
+    /// L1 may have moved on; look before trying again.
+    Look,
+    /// It can never be settled: L1's time has passed it.
+    Dead(String),
+    /// It does not work for now.
+    Stuck(String),
+}
+
+/// The batch as L1 takes it.
+pub(crate) fn content(batch: &Batch<Proven>) -> BatchContent {
+    let words = |entries: &[Words]| entries.iter().map(|entry| entry.map(|word| field::to_bytes(&word))).collect();
+    let public = batch.public();
+    BatchContent {
+        pre: field::to_bytes(&public.pre),
+        post: field::to_bytes(&public.post),
+        time: batch.time(),
+        commitment: field::to_bytes(&public.commitment),
+        d1: words(&batch.data().d1),
+        d2: words(&batch.data().d2),
+        proof: batch.proof().to_vec(),
+    }
+}
+
+/// Sends the batch and waits until it is mined.
+pub(crate) async fn settle(rollup: &Rollup<DynProvider>, batch: &Batch<Proven>) -> Outcome {
+    match rollup.settle(&content(batch)).await {
+        Ok(_) => Outcome::Mined,
+        Err(error) => outcome(&error, batch.time()),
+    }
+}
+
+/// What a refusal means for the batch.
+///
+/// A batch time before the earliest that L1 takes stays too early for ever, and with it a transaction that was sent before: so
+/// the batch may be sealed anew without any risk that both are settled. Nothing else allows that.
+fn outcome(error: &RollupError, time: UnixTime) -> Outcome {
+    match error.revert() {
+        Some(Revert::BatchTimeOutOfRange { earliest, .. }) if *earliest > time.get() => {
+            Outcome::Dead(error.to_string())
+        }
+        Some(
+            Revert::StaleBatch(_)
+            | Revert::EntryMismatch(_)
+            | Revert::EntriesNotQueued { .. }
+            | Revert::OverdueEntriesOmitted { .. },
+        ) => Outcome::Look,
+        _ => Outcome::Stuck(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_time_kills_a_batch() -> Result<(), emr_core::OutOfRange> {
+        let time = UnixTime::new(1000)?;
+        let range = |earliest, latest| RollupError::from(Revert::BatchTimeOutOfRange { earliest, latest });
+        assert!(matches!(outcome(&range(1001, 2000), time), Outcome::Dead(_)));
+        // L1's clock is late: it will come.
+        assert!(matches!(outcome(&range(0, 999), time), Outcome::Stuck(_)));
+        assert!(matches!(outcome(&Revert::ProofRejected.into(), time), Outcome::Stuck(_)));
+        assert!(matches!(outcome(&Revert::StaleBatch(Default::default()).into(), time), Outcome::Look));
+        assert!(matches!(outcome(&RollupError::Unreachable("down".into()), time), Outcome::Stuck(_)));
+        Ok(())
+    }
+}

@@ -28,7 +28,9 @@ mod eip712 {
 #[non_exhaustive]
 pub enum ReceiptError {
     /// It is for something else.
-    #[error("the node's receipt is for operation {actual}, not {expected}: submit again, to another node if this repeats")]
+    #[error(
+        "the node's receipt is for operation {actual}, not {expected}: submit again, to another node if this repeats"
+    )]
     OtherOperation {
         /// What was submitted.
         expected: String,

@@ -1,0 +1,392 @@
+//! A participant at work: its profile and keys, its hospital's node, and L1.
+
+use alloy::{
+    primitives::{Address, B256},
+    providers::DynProvider,
+    signers::local::PrivateKeySigner,
+};
+use emr_chain::{
+    Rollup, RollupError, RollupInstance, Settlement,
+    endpoint::{Endpoint, EndpointError},
+};
+use emr_core::{AccountIndex, Role, UnixTime};
+use emr_crypto::Identity;
+use emr_rollup::{
+    field::{self, Fr},
+    operation::{Action, CLIENT_VALIDITY, Domain, Operation},
+    registration::Registration,
+    signature::SigningKey,
+};
+
+use crate::{
+    api,
+    card::{Card, CardError, CheckedCard, Evidence},
+    directory_check::{self, DirectoryCheckError, PublishedDirectory},
+    durable::FileError,
+    encryption::CommittedKey,
+    membership::MembershipError,
+    node_api::{Login, NodeClient, NodeError},
+    profile::{Profile, ProfileError, Settings},
+    receipt::ReceiptError,
+    settled_state::{SettledState, SettledStateError},
+};
+
+/// How often an answer is asked for again when a batch was settled between two reads.
+const READS: usize = 4;
+
+/// Why a participant could not act. What flows have in common.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ClientError {
+    /// The data folder.
+    #[error(transparent)]
+    Profile(#[from] ProfileError),
+    /// The hospital's node.
+    #[error(transparent)]
+    Node(#[from] NodeError),
+    /// Where Ethereum is.
+    #[error(transparent)]
+    Endpoint(#[from] EndpointError),
+    /// The contract.
+    #[error(transparent)]
+    Rollup(#[from] RollupError),
+    /// L1's proof of the state.
+    #[error(transparent)]
+    Settled(#[from] SettledStateError),
+    /// The other party's card.
+    #[error(transparent)]
+    Card(#[from] CardError),
+    /// The patient's key directory.
+    #[error(transparent)]
+    Directory(#[from] DirectoryCheckError),
+    /// The node's promise.
+    #[error(transparent)]
+    Receipt(#[from] ReceiptError),
+    /// The node's address of the contract is malformed.
+    #[error("the node names {0:?} as its contract, which is no address: use another node")]
+    Contract(String),
+    /// The node belongs to another hospital than before.
+    #[error(
+        "the node at this address now says it is hospital {now}, not {before}: if that is right, give its address once more with --node"
+    )]
+    OtherHospital {
+        /// Which it was.
+        before: AccountIndex,
+        /// Which it says it is.
+        now: AccountIndex,
+    },
+    /// The account that the node names runs no node.
+    #[error("account {0}, which the node says is its own, is no hospital on L1: use another node")]
+    NotAHospital(AccountIndex),
+    /// The node's hospital has no account yet.
+    #[error("the node's hospital is not registered yet: try again when it is")]
+    NoHospital,
+    /// The state moved on too often.
+    #[error("others keep changing the same part of the state: try again in a moment")]
+    Contended,
+    /// The node does not show what this client signed last.
+    #[error(
+        "the node does not show your last change to the key directory, which is not settled yet: wait for the next batch, or use another node"
+    )]
+    Withheld,
+}
+
+impl From<FileError> for ClientError {
+    fn from(error: FileError) -> Self {
+        Self::Profile(error.into())
+    }
+}
+
+impl From<MembershipError> for ClientError {
+    fn from(error: MembershipError) -> Self {
+        Self::Card(error.into())
+    }
+}
+
+impl ClientError {
+    /// The state moved on: read it again and try once more.
+    pub fn is_stale(&self) -> bool {
+        matches!(self, Self::Node(error) if error.is_stale())
+    }
+
+    /// The node's proof and L1 are of different batches.
+    fn is_other_state(&self) -> bool {
+        use crate::membership::MembershipError::OtherState;
+        matches!(
+            self,
+            Self::Card(CardError::Membership(OtherState { .. }))
+                | Self::Directory(DirectoryCheckError::Membership(OtherState { .. }))
+        )
+    }
+}
+
+/// 248 random bits as a field element: a salt.
+pub(crate) fn random_element() -> Fr {
+    field::from_opaque(&rand::random())
+}
+
+/// A participant at work. One at a time for each data folder.
+///
+/// Every flow of this crate is a method: see the modules `register`, `upload`, `grant`, `revoke`, `request`, `retrieve`.
+#[derive(Debug)]
+pub struct Client {
+    pub(crate) profile: Profile,
+    pub(crate) identity: Identity,
+    pub(crate) signing: SigningKey,
+    pub(crate) ethereum: PrivateKeySigner,
+    pub(crate) node: NodeClient,
+    pub(crate) rollup: Rollup<DynProvider>,
+    settings: Settings,
+    hospital: Option<Address>,
+}
+
+impl Client {
+    /// Goes to work with the node and the chain that the profile knows.
+    ///
+    /// # Errors
+    /// [`ProfileError::NotJoined`] if it knows none; [`ClientError`].
+    pub async fn open(profile: Profile, identity: Identity) -> Result<Self, ClientError> {
+        let Settings { node, rpc, .. } = profile.settings()?.clone();
+        let endpoint = rpc.parse()?;
+        Self::connect(profile, identity, &node, &rpc, &endpoint, false).await
+    }
+
+    /// Goes to work with a node and an Ethereum node at these addresses, and remembers them.
+    ///
+    /// # Errors
+    /// [`ProfileError::OtherInstance`] if the node is for another contract than before; [`ClientError`].
+    pub async fn join(profile: Profile, identity: Identity, node: &str, rpc: &str) -> Result<Self, ClientError> {
+        Self::connect(profile, identity, node, rpc, &rpc.parse()?, true).await
+    }
+
+    /// The same over any endpoint, such as a chain in this process. The profile remembers only the endpoint's name.
+    ///
+    /// # Errors
+    /// As [`Self::join`].
+    pub async fn join_over(
+        profile: Profile,
+        identity: Identity,
+        node: &str,
+        endpoint: &Endpoint,
+    ) -> Result<Self, ClientError> {
+        Self::connect(profile, identity, node, &endpoint.to_string(), endpoint, true).await
+    }
+
+    async fn connect(
+        mut profile: Profile,
+        identity: Identity,
+        address: &str,
+        rpc: &str,
+        endpoint: &Endpoint,
+        joining: bool,
+    ) -> Result<Self, ClientError> {
+        let node = NodeClient::new(address)?;
+        let status = node.status().await?;
+        let contract: Address =
+            status.contract.parse().map_err(|_| ClientError::Contract(status.contract.chars().take(80).collect()))?;
+        let before = profile.settings().ok().cloned();
+        let mut settings = Settings {
+            node: address.to_owned(),
+            rpc: rpc.to_owned(),
+            chain_id: status.chain_id,
+            contract,
+            hospital: before.as_ref().and_then(|settings| settings.hospital),
+            account: before.as_ref().and_then(|settings| settings.account),
+        };
+        // Refuses another deployment before anything is asked of its chain.
+        profile.join(settings.clone())?;
+
+        let ethereum = PrivateKeySigner::from_bytes(&B256::from(*identity.ethereum_secret()))
+            .expect("an identity's Ethereum key is a private key of secp256k1");
+        let provider = endpoint.connect(Some(ethereum.clone()))?;
+        endpoint.expect_chain_id(&provider, settings.chain_id).await?;
+        let rollup = Rollup::attach(provider, contract, 0).await?;
+
+        let mut hospital = None;
+        if let Some(now) = status.hospital {
+            match settings.hospital {
+                Some(before) if before != now && !joining => return Err(ClientError::OtherHospital { before, now }),
+                _ => settings.hospital = Some(now),
+            }
+            let account = rollup.account(now).await?.filter(|account| account.role == Role::Hospital);
+            hospital = Some(account.ok_or(ClientError::NotAHospital(now))?.owner);
+        }
+        if settings.account.is_none() {
+            // A registration may have gone through when this process did not live to see it.
+            settings.account = rollup.account_of(ethereum.address()).await?;
+        }
+        profile.join(settings.clone())?;
+        let signing = SigningKey::from_seed(identity.rollup_seed());
+        let client = Self { profile, identity, signing, ethereum, node, rollup, settings, hospital };
+        Ok(client.logged_in())
+    }
+
+    /// Equips the node's client with what it logs in with, as far as that is known.
+    fn logged_in(mut self) -> Self {
+        if let (Some(account), Some(hospital)) = (self.settings.account, self.settings.hospital) {
+            let salt = CommittedKey::of(&self.identity).salt;
+            let (domain, rsa) = (self.instance().domain(), self.identity.rsa().clone());
+            self.node = self.node.with_login(Login { domain, hospital, account, rsa, salt });
+        }
+        self
+    }
+
+    /// Notes the account that registration gave.
+    pub(crate) fn registered_as(mut self, account: AccountIndex) -> Result<Self, ClientError> {
+        self.settings.account = Some(account);
+        self.profile.join(self.settings.clone())?;
+        Ok(self.logged_in())
+    }
+
+    /// The data folder.
+    pub const fn profile(&self) -> &Profile {
+        &self.profile
+    }
+
+    /// The keys.
+    pub const fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// The node, logged in as this participant.
+    pub const fn node(&self) -> &NodeClient {
+        &self.node
+    }
+
+    /// The contract. Transactions are sent and paid by this participant's Ethereum key.
+    pub const fn rollup(&self) -> &Rollup<DynProvider> {
+        &self.rollup
+    }
+
+    /// Chain and contract.
+    pub const fn instance(&self) -> RollupInstance {
+        self.settings.instance()
+    }
+
+    /// The rollup's domain.
+    pub fn domain(&self) -> Domain {
+        let instance = self.instance();
+        Domain::new(instance.chain_id, instance.contract.into_array())
+    }
+
+    /// The Ethereum address.
+    pub fn ethereum_address(&self) -> Address {
+        self.ethereum.address()
+    }
+
+    /// The account.
+    ///
+    /// # Errors
+    /// [`NodeError::NotRegistered`].
+    pub fn account(&self) -> Result<AccountIndex, NodeError> {
+        self.settings.account.ok_or(NodeError::NotRegistered)
+    }
+
+    /// The hospital that runs the node.
+    ///
+    /// # Errors
+    /// [`ClientError::NoHospital`].
+    pub fn hospital(&self) -> Result<AccountIndex, ClientError> {
+        self.settings.hospital.ok_or(ClientError::NoHospital)
+    }
+
+    /// The Ethereum address of that hospital, which signs receipts.
+    pub(crate) fn hospital_address(&self) -> Result<Address, ClientError> {
+        self.hospital.ok_or(ClientError::NoHospital)
+    }
+
+    /// This participant's card: what `whoami` prints.
+    pub fn card(&self) -> Card {
+        Card::of(&self.identity, &self.instance(), self.ethereum_address(), self.settings.account)
+    }
+
+    /// The state that L1 holds now, proved.
+    ///
+    /// # Errors
+    /// [`SettledStateError`].
+    pub async fn settled(&self) -> Result<SettledState, SettledStateError> {
+        SettledState::read(self.rollup.provider(), &self.instance()).await
+    }
+
+    /// Compares a card with the state, or with the L1 queue if its account is not in the state yet, and its Ethereum address
+    /// with the contract.
+    ///
+    /// # Errors
+    /// [`CardError`]; [`ClientError`].
+    pub async fn check_card(&self, card: &Card) -> Result<CheckedCard, ClientError> {
+        let account = card.registered()?;
+        let instance = self.instance();
+        let owner = self.rollup.account(account).await?.map(|account| account.owner);
+        if owner != Some(card.ethereum) {
+            return Err(CardError::Forged { account, field: "Ethereum address" }.into());
+        }
+        let mut last = ClientError::Contended;
+        for _ in 0..READS {
+            let view = self.node.account(account).await?;
+            let checked = if view.proof.is_some() {
+                card.check(&instance, &view, Evidence::Settled(&self.settled().await?))
+            } else {
+                match self.queued(account).await? {
+                    Some(registration) => card.check(&instance, &view, Evidence::Queued(&registration)),
+                    None => Err(CardError::Unknown(account)),
+                }
+            };
+            match checked.map_err(ClientError::from) {
+                // A batch was settled between the two reads.
+                Err(error) if error.is_other_state() || matches!(error, ClientError::Card(CardError::Unknown(_))) => {
+                    last = error;
+                }
+                other => return other,
+            }
+        }
+        Err(last)
+    }
+
+    /// An account's entry of the L1 queue, if no batch has taken it yet. Only the Ethereum node's word.
+    async fn queued(&self, account: AccountIndex) -> Result<Option<Registration>, ClientError> {
+        let head = self.rollup.head().await?;
+        let entries = self.rollup.queue_entries(head.queue_head..head.queue_length).await?;
+        let registration = entries.iter().filter_map(|entry| {
+            let mut words = [Fr::default(); 4];
+            for (word, bytes) in words.iter_mut().zip(&entry.words) {
+                *word = field::from_bytes(bytes).ok()?;
+            }
+            Registration::from_words(&words).ok()
+        });
+        Ok(registration.into_iter().find(|registration| registration.account == account))
+    }
+
+    /// What a patient's grantee, or she, needs to act: the view, with a key directory that is checked to be hers.
+    pub(crate) async fn patient_view(
+        &self,
+        patient: &CheckedCard,
+    ) -> Result<(api::PatientView, PublishedDirectory), ClientError> {
+        let mut last = ClientError::Contended;
+        for _ in 0..READS {
+            let view = self.node.patient(patient.account()).await?;
+            let (state, now) = (self.settled().await?, UnixTime::now());
+            let checked = directory_check::verify(&view, patient.account(), patient.key(), self.domain(), &state, now);
+            match checked.map_err(ClientError::from) {
+                Ok(directory) => return Ok((view, directory)),
+                Err(error) if error.is_other_state() => last = error,
+                Err(error) => return Err(error),
+            }
+        }
+        Err(last)
+    }
+
+    /// An operation of this participant on a patient's subtree.
+    pub(crate) async fn operation(&self, view: &api::PatientView, action: Action) -> Result<Operation, ClientError> {
+        let signer = self.account()?;
+        let signer_epoch = if signer == view.patient { view.epoch } else { self.node.account(signer).await?.epoch };
+        Ok(Operation {
+            signer,
+            signer_epoch,
+            patient: view.patient,
+            patient_epoch: view.epoch,
+            valid_until: UnixTime::now().saturating_add(CLIENT_VALIDITY),
+            salt: random_element(),
+            action,
+        })
+    }
+}

@@ -1,0 +1,108 @@
+//! Files that appear whole or not at all, and survive a crash once the call has returned.
+
+use std::{
+    fs::File,
+    io::{self, Read, Write},
+    path::{Path, PathBuf},
+};
+
+use serde::{Serialize, de::DeserializeOwned};
+
+/// Why a file of a profile could not be read or written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FileError {
+    /// The disk, the quota or the file size limit is exhausted.
+    #[error("no space left for {}: free some space or raise the limit, then try again; nothing was lost", .0.display())]
+    DiskFull(PathBuf),
+    /// The file system refused something else.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The file is not what this program wrote.
+    #[error("{} is damaged ({reason}): restore it from a backup", path.display())]
+    Damaged {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+impl FileError {
+    pub(crate) fn io(path: &Path, source: io::Error) -> Self {
+        let path = path.to_owned();
+        match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+                Self::DiskFull(path)
+            }
+            _ => Self::Io { path, source },
+        }
+    }
+}
+
+/// Makes the names in a folder durable.
+pub(crate) fn sync_folder(folder: &Path) -> Result<(), FileError> {
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(|error| FileError::io(folder, error))
+}
+
+/// Writes a new file and makes its bytes durable; the folder is synced by the caller.
+pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
+    let write = || {
+        let mut file = File::create_new(path)?;
+        file.write_all(bytes)?;
+        file.sync_all()
+    };
+    write().map_err(|error| FileError::io(path, error))
+}
+
+/// Replaces a file, mode 0600.
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let write = || {
+        let mut file = tempfile::Builder::new().prefix(".new-").tempfile_in(folder)?;
+        file.write_all(bytes)?;
+        file.as_file().sync_all()?;
+        file.persist(path).map_err(|error| error.error)
+    };
+    write().map_err(|error| FileError::io(path, error))?;
+    sync_folder(folder)
+}
+
+/// Replaces a file with the JSON of a value.
+pub(crate) fn replace_json<T: Serialize>(path: &Path, value: &T) -> Result<(), FileError> {
+    replace(path, &json(value))
+}
+
+/// JSON on several lines.
+pub(crate) fn json<T: Serialize>(value: &T) -> Vec<u8> {
+    serde_json::to_vec_pretty(value).expect("the profile's types have a JSON form")
+}
+
+/// Reads at most `limit` bytes; `None` if there is no such file.
+pub(crate) fn read(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, FileError> {
+    let failed = |error| FileError::io(path, error);
+    let file = match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        other => other.map_err(failed)?,
+    };
+    let mut bytes = Vec::new();
+    file.take(limit + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 > limit {
+        return Err(FileError::Damaged { path: path.to_owned(), reason: format!("longer than {limit} bytes") });
+    }
+    Ok(Some(bytes))
+}
+
+/// Reads a value from JSON; `None` if there is no such file.
+pub(crate) fn read_json<T: DeserializeOwned>(path: &Path, limit: u64) -> Result<Option<T>, FileError> {
+    let Some(bytes) = read(path, limit)? else { return Ok(None) };
+    serde_json::from_slice(&bytes)
+        .map(Some)
+        .map_err(|error| FileError::Damaged { path: path.to_owned(), reason: error.to_string() })
+}

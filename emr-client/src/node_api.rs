@@ -1,0 +1,485 @@
+//! Talking to a node over HTTP: every endpoint of [`crate::api`], with limits on time and memory.
+
+use std::time::Duration;
+
+use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
+use emr_core::{
+    AccountIndex, Cid, Codec, RecordSlot, UnixTime,
+    cid::{BlockMismatch, MAX_BLOCK_BYTES, cid_of, codec_of, verify_block},
+};
+use emr_crypto::{Challenge, RsaSecret};
+use reqwest::{Method, StatusCode, redirect};
+use serde::{Serialize, de::DeserializeOwned};
+use tokio::sync::Mutex;
+use url::{Host, Url};
+
+use crate::{api, encryption::CommittedKey};
+
+/// How long connecting may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a request may take in all: a block of 1 MiB over a slow line.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+/// The largest answer, in bytes: a patient's subtree with every record slot used. Also the largest proof job.
+const MAX_ANSWER: usize = 64 << 20;
+/// How much of an answer that is not understood is shown.
+const SHOWN: usize = 200;
+/// A login is renewed this many seconds before it lapses.
+const RENEW_BEFORE: u64 = 30;
+/// A challenge that lapses later than this many seconds from now is not signed.
+const LONGEST_CHALLENGE: u64 = 24 * 3600;
+
+/// Why a node did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NodeError {
+    /// The address is not one of a node.
+    #[error("{0:?} is not an http:// or https:// address: give a node's address, like http://127.0.0.1:7070")]
+    Address(String),
+    /// Nobody answers, or not in time.
+    #[error(
+        "the node at {node} cannot be reached ({reason}): check that it runs and the address; what was signed is kept and sent at the next start"
+    )]
+    Unreachable {
+        /// The node.
+        node: String,
+        /// What happened.
+        reason: String,
+    },
+    /// It refused.
+    #[error("{}", .problem.message)]
+    Refused {
+        /// The HTTP status.
+        status: u16,
+        /// Why.
+        problem: api::Problem,
+    },
+    /// An answer that is none.
+    #[error("the node's answer to {request} makes no sense ({reason}): check the address, or update the program")]
+    Malformed {
+        /// Method and path.
+        request: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// Too much.
+    #[error("the node's answer to {request} is larger than {limit} bytes: use another node")]
+    TooLarge {
+        /// Method and path.
+        request: String,
+        /// The limit.
+        limit: usize,
+    },
+    /// Other bytes than asked for.
+    #[error(transparent)]
+    WrongBlock(#[from] BlockMismatch),
+    /// It stored a block under another name.
+    #[error("the node stored block {expected} as {actual}: use another node")]
+    StoredElsewhere {
+        /// The block's name.
+        expected: Cid,
+        /// What it said.
+        actual: String,
+    },
+    /// It asked to sign something that is no login challenge.
+    #[error("the node's login challenge is not one to sign ({0}): use another node, and check this machine's clock")]
+    Challenge(&'static str),
+    /// This client has no account.
+    #[error("this needs an account: register first")]
+    NotRegistered,
+}
+
+impl NodeError {
+    fn has_code(&self, code: &str) -> bool {
+        matches!(self, Self::Refused { problem, .. } if problem.code == code)
+    }
+
+    /// The state moved on: read it again and try once more.
+    pub fn is_stale(&self) -> bool {
+        self.has_code("stale")
+    }
+
+    /// Access was taken back.
+    pub fn is_revoked(&self) -> bool {
+        self.has_code("revoked")
+    }
+
+    /// A RequestAccess is needed first.
+    pub fn is_no_session(&self) -> bool {
+        self.has_code("no-session")
+    }
+
+    /// There is no such thing.
+    pub fn is_not_found(&self) -> bool {
+        self.has_code("not-found")
+    }
+
+    /// The node may do it later: it is down, busy, or its login lapsed.
+    pub fn is_temporary(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } => true,
+            Self::Refused { status, .. } => *status >= 500 || *status == 401 || *status == 429,
+            _ => false,
+        }
+    }
+}
+
+/// What a client logs in with.
+#[derive(Clone, Debug)]
+pub struct Login {
+    /// The rollup's domain, 32 bytes big-endian.
+    pub domain: [u8; 32],
+    /// The hospital that runs the node: the signature is worth nothing elsewhere.
+    pub hospital: AccountIndex,
+    /// Who logs in.
+    pub account: AccountIndex,
+    /// The key.
+    pub rsa: RsaSecret,
+    /// A patient's commitment salt.
+    pub salt: Option<[u8; 32]>,
+}
+
+/// A node's HTTP interface. Logs in by itself where an endpoint needs it, and keeps the token.
+#[derive(Debug)]
+pub struct NodeClient {
+    http: reqwest::Client,
+    base: Url,
+    login: Option<Login>,
+    session: Mutex<Option<api::Session>>,
+}
+
+enum Body {
+    None,
+    Json(Vec<u8>),
+    Bytes(Vec<u8>),
+}
+
+fn json<T: Serialize>(value: &T) -> Body {
+    Body::Json(serde_json::to_vec(value).expect("wire types have a JSON form"))
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}
+
+/// The innermost cause: the outer ones only say that a request failed.
+fn reason(error: &reqwest::Error) -> String {
+    if error.is_timeout() {
+        return "no answer in time".to_owned();
+    }
+    let mut inner: &dyn std::error::Error = error;
+    while let Some(source) = inner.source() {
+        inner = source;
+    }
+    inner.to_string()
+}
+
+impl NodeClient {
+    /// A client of the node at an address. Nothing is sent yet.
+    ///
+    /// # Errors
+    /// [`NodeError::Address`].
+    pub fn new(address: &str) -> Result<Self, NodeError> {
+        let invalid = || NodeError::Address(address.chars().take(SHOWN).collect());
+        let base = Url::parse(address).map_err(|_| invalid())?;
+        if !matches!(base.scheme(), "http" | "https") || base.cannot_be_a_base() || !base.has_host() {
+            return Err(invalid());
+        }
+        // A redirect would carry the token to whoever the answer names.
+        let builder = reqwest::Client::builder()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(REQUEST_TIMEOUT)
+            .redirect(redirect::Policy::none());
+        let builder = if is_loopback(&base) { builder.no_proxy() } else { builder };
+        let http = builder
+            .build()
+            .map_err(|error| NodeError::Unreachable { node: base.to_string(), reason: reason(&error) })?;
+        Ok(Self { http, base, login: None, session: Mutex::new(None) })
+    }
+
+    /// The same client, with what it logs in with.
+    #[must_use]
+    pub fn with_login(self, login: Login) -> Self {
+        Self { login: Some(login), session: Mutex::new(None), ..self }
+    }
+
+    /// The node's address.
+    pub const fn address(&self) -> &Url {
+        &self.base
+    }
+
+    async fn exchange(
+        &self,
+        method: Method,
+        path: &str,
+        body: Body,
+        token: Option<&str>,
+        limit: usize,
+    ) -> Result<(StatusCode, Vec<u8>), NodeError> {
+        let name = format!("{method} {path}");
+        let url = self.base.join(path).map_err(|_| NodeError::Address(self.base.to_string()))?;
+        let mut request = self.http.request(method, url);
+        request = match body {
+            Body::None => request,
+            Body::Json(bytes) => request.header("content-type", "application/json").body(bytes),
+            Body::Bytes(bytes) => request.header("content-type", "application/octet-stream").body(bytes),
+        };
+        if let Some(token) = token {
+            request = request.bearer_auth(token);
+        }
+        let unreachable = |error: reqwest::Error| NodeError::Unreachable {
+            node: self.base.origin().ascii_serialization(),
+            reason: reason(&error),
+        };
+        let mut response = request.send().await.map_err(unreachable)?;
+        let status = response.status();
+        let mut answer = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
+            if answer.len() + chunk.len() > limit {
+                return Err(NodeError::TooLarge { request: name, limit });
+            }
+            answer.extend_from_slice(&chunk);
+        }
+        if status.is_success() {
+            return Ok((status, answer));
+        }
+        match serde_json::from_slice::<api::Problem>(&answer) {
+            Ok(problem) => Err(NodeError::Refused { status: status.as_u16(), problem }),
+            Err(_) => Err(NodeError::Malformed {
+                request: name,
+                reason: format!(
+                    "{status}: {}",
+                    String::from_utf8_lossy(&answer).chars().take(SHOWN).collect::<String>()
+                ),
+            }),
+        }
+    }
+
+    fn read<T: DeserializeOwned>(request: &str, answer: &[u8]) -> Result<T, NodeError> {
+        serde_json::from_slice(answer)
+            .map_err(|error| NodeError::Malformed { request: request.to_owned(), reason: error.to_string() })
+    }
+
+    async fn open<T: DeserializeOwned>(&self, method: Method, path: &str, body: Body) -> Result<T, NodeError> {
+        let (_, answer) = self.exchange(method, path, body, None, MAX_ANSWER).await?;
+        Self::read(path, &answer)
+    }
+
+    /// A request in the name of the account: logs in if need be, and once more if the token was not taken.
+    async fn authorized(
+        &self,
+        method: Method,
+        path: &str,
+        body: impl Fn() -> Body,
+        limit: usize,
+    ) -> Result<(StatusCode, Vec<u8>), NodeError> {
+        let token = self.token(None).await?;
+        let first = self.exchange(method.clone(), path, body(), Some(&token), limit).await;
+        match first {
+            Err(NodeError::Refused { status: 401, .. }) => {
+                let token = self.token(Some(&token)).await?;
+                self.exchange(method, path, body(), Some(&token), limit).await
+            }
+            other => other,
+        }
+    }
+
+    async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, NodeError> {
+        let (_, answer) = self.authorized(Method::GET, path, || Body::None, MAX_ANSWER).await?;
+        Self::read(path, &answer)
+    }
+
+    /// A token, other than `refused`.
+    async fn token(&self, refused: Option<&str>) -> Result<String, NodeError> {
+        let mut session = self.session.lock().await;
+        let now = UnixTime::now();
+        if let Some(known) = session.as_ref()
+            && now.saturating_add(RENEW_BEFORE) < known.expires
+            && refused != Some(known.token.as_str())
+        {
+            return Ok(known.token.clone());
+        }
+        let login = self.login.as_ref().ok_or(NodeError::NotRegistered)?;
+        let request = json(&api::ChallengeRequest { account: login.account });
+        let asked: api::Challenge = self.open(Method::POST, "/v1/login/challenge", request).await?;
+        let answer = answer(login, &asked, now)?;
+        let fresh: api::Session = self.open(Method::POST, "/v1/login", json(&answer)).await?;
+        let token = fresh.token.clone();
+        *session = Some(fresh);
+        Ok(token)
+    }
+
+    /// What the node is and how it is doing.
+    ///
+    /// # Errors
+    /// [`NodeError`], here and below.
+    pub async fn status(&self) -> Result<api::NodeStatus, NodeError> {
+        self.open(Method::GET, "/v1/status", Body::None).await
+    }
+
+    /// Has the node relay and pay for a registration.
+    ///
+    /// # Errors
+    /// [`NodeError`].
+    pub async fn relay(&self, registration: &api::RelayRegistration) -> Result<api::Registered, NodeError> {
+        self.open(Method::POST, "/v1/accounts", json(registration)).await
+    }
+
+    /// What the state says of an account.
+    ///
+    /// # Errors
+    /// [`NodeError`].
+    pub async fn account(&self, account: AccountIndex) -> Result<api::AccountView, NodeError> {
+        self.open(Method::GET, &format!("/v1/accounts/{account}"), Body::None).await
+    }
+
+    /// Stores a block. Doing it twice changes nothing.
+    ///
+    /// # Errors
+    /// [`NodeError`].
+    pub async fn put_block(&self, codec: Codec, bytes: &[u8]) -> Result<Cid, NodeError> {
+        let name = match codec {
+            Codec::Raw => "raw",
+            Codec::DagCbor => "dag-cbor",
+        };
+        let path = format!("/v1/blocks?codec={name}");
+        let body = || Body::Bytes(bytes.to_vec());
+        let (_, answer) = self.authorized(Method::POST, &path, body, MAX_ANSWER).await?;
+        let put: api::BlockPut = Self::read(&path, &answer)?;
+        let expected = cid_of(codec, bytes);
+        if put.cid == expected.to_string() {
+            Ok(expected)
+        } else {
+            Err(NodeError::StoredElsewhere { expected, actual: put.cid.chars().take(SHOWN).collect() })
+        }
+    }
+
+    /// A block, hashed again here.
+    ///
+    /// # Errors
+    /// [`NodeError`]; [`NodeError::WrongBlock`] if the bytes are not the block.
+    pub async fn block(&self, cid: &Cid) -> Result<Vec<u8>, NodeError> {
+        codec_of(cid)?;
+        let path = format!("/v1/blocks/{cid}");
+        let (_, bytes) = self.authorized(Method::GET, &path, || Body::None, MAX_BLOCK_BYTES).await?;
+        verify_block(cid, &bytes)?;
+        Ok(bytes)
+    }
+
+    /// Hands in an operation. Handing in the same one again gives its receipt again.
+    ///
+    /// # Errors
+    /// [`NodeError`].
+    pub async fn submit(&self, submission: &api::Submission) -> Result<api::Receipt, NodeError> {
+        let path = "/v1/operations";
+        let (_, answer) = self.authorized(Method::POST, path, || json(submission), MAX_ANSWER).await?;
+        Self::read(path, &answer)
+    }
+
+    /// What became of an operation.
+    ///
+    /// # Errors
+    /// [`NodeError`].
+    pub async fn operation(&self, id: &[u8; 32]) -> Result<api::OperationStatus, NodeError> {
+        self.get(&format!("/v1/operations/{}", hex::encode(id))).await
+    }
+
+    /// What a grantee needs of a patient to act.
+    ///
+    /// # Errors
+    /// [`NodeError`].
+    pub async fn patient(&self, patient: AccountIndex) -> Result<api::PatientView, NodeError> {
+        self.get(&format!("/v1/patients/{patient}")).await
+    }
+
+    /// The patient's whole subtree.
+    ///
+    /// # Errors
+    /// [`NodeError`].
+    pub async fn subtree(&self, patient: AccountIndex) -> Result<api::SubtreeView, NodeError> {
+        self.get(&format!("/v1/patients/{patient}/subtree")).await
+    }
+
+    /// The records that the account may know of.
+    ///
+    /// # Errors
+    /// [`NodeError`].
+    pub async fn records(&self, patient: AccountIndex) -> Result<Vec<api::RecordSummary>, NodeError> {
+        self.get(&format!("/v1/patients/{patient}/records")).await
+    }
+
+    /// A record with its proof.
+    ///
+    /// # Errors
+    /// [`NodeError`]; [`NodeError::is_no_session`] if access has to be requested first.
+    pub async fn record(&self, patient: AccountIndex, slot: RecordSlot) -> Result<api::RecordView, NodeError> {
+        self.get(&format!("/v1/patients/{patient}/records/{slot}")).await
+    }
+
+    /// Seals what is pending. For the hospital.
+    ///
+    /// # Errors
+    /// [`NodeError`].
+    pub async fn seal(&self) -> Result<api::BatchView, NodeError> {
+        let path = "/v1/batches/seal";
+        let (_, answer) = self.authorized(Method::POST, path, || Body::None, MAX_ANSWER).await?;
+        Self::read(path, &answer)
+    }
+
+    /// A batch.
+    ///
+    /// # Errors
+    /// [`NodeError`].
+    pub async fn batch(&self, number: u64) -> Result<api::BatchView, NodeError> {
+        self.open(Method::GET, &format!("/v1/batches/{number}"), Body::None).await
+    }
+
+    /// The next batch to prove, if there is one. For the hospital.
+    ///
+    /// # Errors
+    /// [`NodeError`].
+    pub async fn proof_job(&self) -> Result<Option<api::ProofJob>, NodeError> {
+        let path = "/v1/prover/job";
+        let (status, answer) = self.authorized(Method::GET, path, || Body::None, MAX_ANSWER).await?;
+        if status == StatusCode::NO_CONTENT { Ok(None) } else { Self::read(path, &answer).map(Some) }
+    }
+
+    /// Hands in a proof. For the hospital.
+    ///
+    /// # Errors
+    /// [`NodeError`].
+    pub async fn proof(&self, number: u64, proof: &[u8]) -> Result<(), NodeError> {
+        let path = format!("/v1/prover/jobs/{number}");
+        self.authorized(Method::POST, &path, || Body::Bytes(proof.to_vec()), MAX_ANSWER).await.map(|_| ())
+    }
+}
+
+/// Signs a challenge, if it is one for this account and not for an unreasonable time.
+fn answer(login: &Login, asked: &api::Challenge, now: UnixTime) -> Result<api::LoginRequest, NodeError> {
+    let mut nonce = [0; 32];
+    hex::decode_to_slice(asked.nonce.trim_start_matches("0x"), &mut nonce)
+        .map_err(|_| NodeError::Challenge("its nonce is not 32 bytes"))?;
+    if asked.expires > now.saturating_add(LONGEST_CHALLENGE) {
+        return Err(NodeError::Challenge("it would be valid for more than a day"));
+    }
+    let challenge = Challenge {
+        domain: login.domain,
+        verifier: login.hospital,
+        account: login.account,
+        nonce,
+        expires: asked.expires,
+    };
+    let key = CommittedKey { key: login.rsa.public(), salt: login.salt };
+    Ok(api::LoginRequest {
+        account: login.account,
+        nonce: hex::encode(nonce),
+        expires: asked.expires,
+        public_key: BASE64.encode(key.key.to_der()),
+        commitment_salt: key.salt.map(hex::encode).unwrap_or_default(),
+        signature: BASE64.encode(challenge.sign(&login.rsa)),
+    })
+}

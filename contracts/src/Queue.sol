@@ -30,7 +30,7 @@ abstract contract Queue is IQueue, RollupState {
     }
 
     /// @inheritdoc IQueue
-    function queueEntry(QueueIndex index) external view returns (bytes32, uint256) {
+    function queueEntry(QueueIndex index) external view returns (bytes32 wordsHash, uint256 enqueuedAt) {
         uint256 position = QueueIndex.unwrap(index);
         return (_entries[position], _enqueuedAt[position]);
     }

@@ -1,0 +1,192 @@
+//! Who may do what, and what a deployment refuses.
+
+use alloy::{
+    primitives::{Address, B256, U256},
+    providers::Provider,
+    sol_types::SolCall,
+};
+use emr_chain::{
+    DeployError, Deployment, Revert, Rollup, RollupError, Settlement,
+    bindings::EmrRollup::settleCall,
+    deploy,
+    embedded::{ChainConfig, EmbeddedChain},
+    endpoint::Endpoint,
+};
+
+use crate::{
+    on_each_chain,
+    suite::{Node, Outcome, account, config},
+    world::{DOCTOR, HOSPITAL, PATIENT, REGISTRAR, SEQUENCER, World, deployment, operations, stranger},
+};
+
+on_each_chain!(registrar_only, handed_over_in_two_steps, sequencer_only, not_through_a_contract, fees);
+
+async fn registrar_only(world: World) -> Outcome {
+    let contract = world.rollup.contract();
+    let (doctor, _) = world.as_account(DOCTOR).await?.register(&world.doctor(5, None)?).await?;
+    let id = alloy::primitives::aliases::U24::from(doctor.get());
+    for from in [SEQUENCER, DOCTOR] {
+        let refused = Revert::NotRegistrar(account(from)?.address());
+        assert_eq!(world.refusal(from, contract.admit(id)).await?, refused);
+        assert_eq!(world.refusal(from, contract.suspend(id)).await?, refused);
+        assert_eq!(world.refusal(from, contract.reinstate(id)).await?, refused);
+        assert_eq!(world.refusal(from, contract.transferOwnership(Address::ZERO)).await?, refused);
+    }
+    Ok(())
+}
+
+async fn handed_over_in_two_steps(world: World) -> Outcome {
+    let (old, new) = (account(REGISTRAR)?.address(), account(HOSPITAL)?.address());
+    let contract = world.rollup.contract();
+    assert_eq!(world.rollup.parameters().await?.registrar, old);
+    assert_eq!(world.refusal(REGISTRAR, contract.renounceOwnership()).await?, Revert::RegistrarRequired);
+    world.as_account(REGISTRAR).await?.contract().transferOwnership(new).send().await?.get_receipt().await?;
+    // Nothing changes until the successor accepts, and nobody else can.
+    assert_eq!(world.rollup.parameters().await?.registrar, old);
+    let other = Revert::NotRegistrar(account(DOCTOR)?.address());
+    assert_eq!(world.refusal(DOCTOR, contract.acceptOwnership()).await?, other);
+    world.as_account(HOSPITAL).await?.contract().acceptOwnership().send().await?.get_receipt().await?;
+    assert_eq!(world.rollup.parameters().await?.registrar, new);
+    assert_eq!(world.refusal(REGISTRAR, contract.transferOwnership(old)).await?, Revert::NotRegistrar(old));
+    Ok(())
+}
+
+async fn sequencer_only(world: World) -> Outcome {
+    let batch = world.batch(Vec::new(), operations(1)).await?;
+    world.expect(&batch).await?;
+    for from in [DOCTOR, REGISTRAR] {
+        let refused =
+            world.as_account(from).await?.settle(&batch).await.err().and_then(|error| error.revert().cloned());
+        assert_eq!(refused, Some(Revert::NotSequencer(account(from)?.address())));
+    }
+    world.rollup.settle(&batch).await?;
+    Ok(())
+}
+
+/// Data that only a contract's internal call holds could not be read from the transaction: nobody but its maker could go
+/// on from there.
+async fn not_through_a_contract(world: World) -> Outcome {
+    world.register_patients(1).await?;
+    world.wait(6 * crate::world::HOUR + 60).await?;
+    // Anyone may settle now, even a wallet contract, as far as its identity goes.
+    let wallet = world.wallet(account(PATIENT)?.address()).await?;
+    let entries = world.rollup.queue_entries(0..1).await?;
+    let batch = world.batch(entries.iter().map(|entry| entry.words).collect(), Vec::new()).await?;
+    world.expect(&batch).await?;
+    let word = |word: &[u8; 32]| U256::from_be_bytes(*word);
+    let call = settleCall {
+        batch: emr_chain::bindings::ISettlement::Batch {
+            pre: word(&batch.pre),
+            post: word(&batch.post),
+            time: alloy::primitives::aliases::U40::from(batch.time.get()),
+            commitment: word(&batch.commitment),
+        },
+        d1: batch.d1.as_flattened().iter().map(word).collect(),
+        d2: Vec::new(),
+        proof: batch.proof.clone().into(),
+    };
+    let through = wallet.execute(world.rollup.instance().contract, call.abi_encode().into());
+    assert_eq!(world.refusal(SEQUENCER, through).await?, Revert::NotDirectCall(*wallet.address()));
+    // Nor from an account that has code, as under EIP-7702, with itself as origin.
+    let from_code = world.rollup.contract().settle(call.batch, call.d1, call.d2, call.proof).from(*wallet.address());
+    match from_code.call_raw().await.map_err(RollupError::from) {
+        Err(RollupError::Reverted(revert)) => assert_eq!(revert, Revert::NotDirectCall(*wallet.address())),
+        // A chain may refuse the sender itself (EIP-3607).
+        Err(RollupError::Node { .. }) => {}
+        other => return Err(format!("{other:?}").into()),
+    }
+    world.rollup.settle(&batch).await?;
+    Ok(())
+}
+
+async fn fees(world: World) -> Outcome {
+    let fee = 1_000_000_u64;
+    let deployed = deploy(world.provider().clone(), &deployment(fee)?).await?;
+    let world = World { rollup: deployed.rollup, verifier: deployed.verifier, ..world };
+    assert_eq!(world.rollup.parameters().await?.registration_fee, U256::from(fee));
+    world.register_patients(2).await?;
+    let (to, contract) = (stranger()?.address(), world.rollup.instance().contract);
+    assert_eq!(world.provider().get_balance(contract).await?, U256::from(2 * fee));
+
+    for from in [DOCTOR, REGISTRAR] {
+        let refused = Revert::NotSequencer(account(from)?.address());
+        assert_eq!(world.refusal(from, world.rollup.contract().collectFees(to)).await?, refused);
+    }
+    // A recipient that does not take ether.
+    let wallet = *world.wallet(to).await?.address();
+    let refused = world.refusal(SEQUENCER, world.rollup.contract().collectFees(wallet)).await?;
+    assert_eq!(refused, Revert::FeeTransferFailed(wallet));
+    world.rollup.collect_fees(to).await?;
+    assert_eq!(world.provider().get_balance(to).await?, U256::from(2 * fee));
+    Ok(())
+}
+
+#[tokio::test]
+async fn deployment_refuses_other_chains() -> Outcome {
+    for (chain_id, allowed) in [(1, false), (11_155_111, false), (1337, true)] {
+        let chain = EmbeddedChain::temporary(&ChainConfig { chain_id, ..config()? })?;
+        let provider = Endpoint::Embedded(chain).connect(Some(account(SEQUENCER)?))?;
+        match deploy(provider.clone(), &deployment(0)?).await {
+            Err(DeployError::NotADevelopmentChain(id)) => assert_eq!((id, allowed), (chain_id, false)),
+            other => assert!(other.is_ok() && allowed, "{other:?}"),
+        }
+        // Nothing was sent where it refused.
+        let sent = provider.get_transaction_count(account(SEQUENCER)?.address()).await?;
+        assert_eq!(sent, if allowed { 2 } else { 0 });
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn deployment_refuses_bad_parameters() -> Outcome {
+    let provider = Node::embedded()?.endpoint()?.connect(Some(account(SEQUENCER)?))?;
+    let good = deployment(0)?;
+    let bad = [
+        (Deployment { max_l1: 0, ..good.clone() }, "maxL1"),
+        (Deployment { max_l2: 0, ..good.clone() }, "maxL2"),
+        (Deployment { genesis: [0xff; 32], ..good.clone() }, "genesis"),
+        (Deployment { sequencer: Address::ZERO, ..good.clone() }, "sequencer"),
+        (Deployment { registrar: Address::ZERO, ..good.clone() }, "registrar"),
+    ];
+    for (deployment, name) in bad {
+        match deploy(provider.clone(), &deployment).await {
+            Err(DeployError::Rollup(error)) => {
+                assert_eq!(error.revert(), Some(&Revert::InvalidParameter(name.to_owned())));
+            }
+            other => return Err(format!("{name}: {other:?}").into()),
+        }
+    }
+    // Creation code that returns nothing makes no verifier.
+    let empty = Deployment { verifier_code: vec![0x00].into(), ..good };
+    assert!(matches!(deploy(provider, &empty).await, Err(DeployError::NotCreated(_))));
+    Ok(())
+}
+
+/// The contract itself refuses a verifier without code: a call to it would succeed.
+#[tokio::test]
+async fn a_verifier_has_code() -> Outcome {
+    let provider = Node::embedded()?.endpoint()?.connect(Some(account(SEQUENCER)?))?;
+    let parameters = emr_chain::bindings::IEmrRollup::Parameters {
+        verifier: stranger()?.address(),
+        circuitVersion: U256::ONE,
+        maxL1: U256::ONE,
+        maxL2: U256::ONE,
+        genesis: U256::ZERO,
+        sequencer: account(SEQUENCER)?.address(),
+        registrar: account(REGISTRAR)?.address(),
+        registrationFee: U256::ZERO,
+    };
+    let created = emr_chain::bindings::EmrRollup::deploy(provider, parameters).await.map_err(RollupError::from);
+    let refused = created.err().and_then(|error| error.revert().cloned());
+    assert_eq!(refused, Some(Revert::InvalidParameter("verifier".to_owned())));
+    Ok(())
+}
+
+#[tokio::test]
+async fn there_must_be_a_contract() -> Outcome {
+    let provider = Node::embedded()?.endpoint()?.connect(None)?;
+    let nowhere = Address::from_word(B256::repeat_byte(1));
+    let attached = Rollup::attach(provider, nowhere, 0).await;
+    assert!(matches!(attached, Err(RollupError::NoContract { address, chain_id: 31_337 }) if address == nowhere));
+    Ok(())
+}

@@ -1,0 +1,116 @@
+//! Consent of hospitals and admission by the registrar.
+
+use alloy::primitives::aliases::U24;
+use emr_chain::{Revert, Settlement, Standing};
+use emr_core::{AccountIndex, Role};
+use num_bigint::BigUint;
+
+use crate::{
+    on_each_chain,
+    reference::{register_entry, rsa},
+    suite::{Outcome, account},
+    world::{DOCTOR, HOSPITAL, PATIENT, REGISTRAR, World, patient, rollup_key},
+};
+
+on_each_chain!(a_doctor_joins_a_hospital, consent_is_the_hospitals, consent_can_be_taken_back, suspension);
+
+fn org(index: AccountIndex) -> U24 {
+    U24::from(index.get())
+}
+
+async fn a_doctor_joins_a_hospital(world: World) -> Outcome {
+    let doctor = account(DOCTOR)?.address();
+    let hospital = world.admitted_hospital().await?;
+    let rollup = world.as_account(DOCTOR).await?;
+    let early = rollup.register(&world.doctor(5, Some(hospital))?).await.err();
+    let not_endorsed = Revert::NotEndorsed { hospital: hospital.get(), doctor };
+    assert_eq!(early.and_then(|error| error.revert().cloned()), Some(not_endorsed));
+
+    world.as_account(HOSPITAL).await?.endorse(doctor).await?;
+    assert!(rollup.is_endorsed(hospital, doctor).await?);
+    let (index, _) = rollup.register(&world.doctor(5, Some(hospital))?).await?;
+    let stored = rollup.account(index).await?.ok_or("no account")?;
+    assert_eq!((stored.org, stored.standing), (Some(hospital), Standing::Pending));
+    world.as_account(REGISTRAR).await?.admit(index).await?;
+    assert_eq!(rollup.account(index).await?.map(|account| account.standing), Some(Standing::Admitted));
+
+    // The hospital's entry is before the doctor's, which names it.
+    let entries = rollup.queue_entries(0..2).await?;
+    let commitment = emr_chain::rsa_commitment(&rsa(2048).modulus(), &[1, 0, 1]).to_be_bytes32();
+    let commitment = BigUint::from_bytes_be(&commitment);
+    assert_eq!(entries[0].words, register_entry(hospital.get(), 3, 0, &rollup_key(77), &commitment));
+    assert_eq!(entries[1].words, register_entry(index.get(), 2, hospital.get(), &rollup_key(5), &commitment));
+    Ok(())
+}
+
+async fn consent_is_the_hospitals(world: World) -> Outcome {
+    let doctor = account(DOCTOR)?.address();
+    // Neither strangers, patients nor hospitals that are not admitted yet can consent or be joined.
+    let endorse = || world.rollup.contract().endorse(doctor);
+    assert_eq!(world.refusal(HOSPITAL, endorse()).await?, Revert::NotAdmittedHospital(0));
+    let (other, _) = world.rollup.register_for(&world.sign(PATIENT, patient(1))?).await?;
+    assert_eq!(world.refusal(PATIENT, endorse()).await?, Revert::NotAdmittedHospital(other.get()));
+    let (pending, _) = world.as_account(HOSPITAL).await?.register(&world.hospital(77)?).await?;
+    assert_eq!(world.refusal(HOSPITAL, endorse()).await?, Revert::NotAdmittedHospital(pending.get()));
+    let withdraw = world.rollup.contract().withdrawEndorsement(doctor);
+    assert_eq!(world.refusal(HOSPITAL, withdraw).await?, Revert::NotAdmittedHospital(pending.get()));
+
+    for org in [other, pending, AccountIndex::new(99)?] {
+        let joined = world.as_account(DOCTOR).await?.register(&world.doctor(5, Some(org))?).await.err();
+        let refused = joined.and_then(|error| error.revert().cloned());
+        assert_eq!(refused, Some(Revert::NotAdmittedHospital(org.get())));
+    }
+    // Consent is for one address: the doctor's, not the next one's.
+    world.as_account(REGISTRAR).await?.admit(pending).await?;
+    world.as_account(HOSPITAL).await?.endorse(account(PATIENT)?.address()).await?;
+    let joined = world.as_account(DOCTOR).await?.register(&world.doctor(5, Some(pending))?).await.err();
+    let refused = joined.and_then(|error| error.revert().cloned());
+    assert_eq!(refused, Some(Revert::NotEndorsed { hospital: pending.get(), doctor }));
+    Ok(())
+}
+
+async fn consent_can_be_taken_back(world: World) -> Outcome {
+    let doctor = account(DOCTOR)?.address();
+    let hospital = world.admitted_hospital().await?;
+    let consenting = world.as_account(HOSPITAL).await?;
+    consenting.endorse(doctor).await?;
+    let (index, _) = world.as_account(DOCTOR).await?.register(&world.doctor(5, Some(hospital))?).await?;
+    consenting.withdraw_endorsement(doctor).await?;
+    let refused = world.refusal(REGISTRAR, world.rollup.contract().admit(org(index))).await?;
+    assert_eq!(refused, Revert::NotEndorsed { hospital: hospital.get(), doctor });
+    assert_eq!(world.rollup.head().await?.queue_length, 1);
+    consenting.endorse(doctor).await?;
+    world.as_account(REGISTRAR).await?.admit(index).await?;
+    Ok(())
+}
+
+async fn suspension(world: World) -> Outcome {
+    let registrar = world.as_account(REGISTRAR).await?;
+    let contract = world.rollup.contract();
+    let (doctor, _) = world.as_account(DOCTOR).await?.register(&world.doctor(5, None)?).await?;
+    let (pending, id) = (doctor.get(), org(doctor));
+
+    assert_eq!(world.refusal(REGISTRAR, contract.reinstate(id)).await?, Revert::NotSuspended(pending));
+    registrar.suspend(doctor).await?;
+    assert_eq!(world.rollup.account(doctor).await?.map(|account| account.standing), Some(Standing::Suspended));
+    assert_eq!(world.refusal(REGISTRAR, contract.admit(id)).await?, Revert::NotPending(pending));
+    assert_eq!(world.refusal(REGISTRAR, contract.suspend(id)).await?, Revert::NotPending(pending));
+    registrar.reinstate(doctor).await?;
+    registrar.admit(doctor).await?;
+    assert_eq!(world.rollup.head().await?.queue_length, 1);
+
+    // Admitted once; and from then on only a later circuit version can suspend.
+    assert_eq!(world.refusal(REGISTRAR, contract.admit(id)).await?, Revert::NotPending(pending));
+    assert_eq!(world.refusal(REGISTRAR, contract.suspend(id)).await?, Revert::SuspensionAfterAdmission(pending));
+    assert_eq!(world.refusal(REGISTRAR, contract.reinstate(id)).await?, Revert::NotSuspended(pending));
+    // Patients are not for the registrar.
+    let (patient, _) = world.rollup.register_for(&world.signed_patient(PATIENT, 1)?).await?;
+    assert_eq!(world.rollup.account(patient).await?.map(|account| account.role), Some(Role::Patient));
+    let (number, id) = (patient.get(), org(patient));
+    assert_eq!(world.refusal(REGISTRAR, contract.suspend(id)).await?, Revert::SuspensionAfterAdmission(number));
+    assert_eq!(world.refusal(REGISTRAR, contract.admit(id)).await?, Revert::NotPending(number));
+    // Nor is an account that does not exist.
+    assert_eq!(world.refusal(REGISTRAR, contract.admit(U24::from(50))).await?, Revert::NotPending(50));
+    assert_eq!(world.refusal(REGISTRAR, contract.suspend(U24::from(50))).await?, Revert::NotPending(50));
+    Ok(())
+}

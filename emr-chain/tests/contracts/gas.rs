@@ -1,0 +1,69 @@
+//! What each call costs, against the committed figures in `contracts/gas.json`. `EMR_UPDATE_GAS=1` writes them anew.
+
+use std::{collections::BTreeMap, env, fs, path::Path};
+
+use alloy::providers::Provider;
+use emr_chain::{Registration, Settlement};
+use emr_core::{AccountIndex, Role};
+
+use crate::{
+    suite::{Node, Outcome, account},
+    world::{DOCTOR, HOSPITAL, PATIENT, REGISTRAR, SEQUENCER, World, operations, patient, submitted},
+};
+
+/// Addresses, keys and signatures are the same in every run, so the figures are exact. Those of settlement hold without the
+/// verifier's part; the stand-in adds a little calldata hashing.
+#[tokio::test]
+async fn gas_is_as_committed() -> Outcome {
+    let world = World::new(Node::embedded()?).await?;
+    let mut gas = BTreeMap::new();
+    let created = world.provider().get_block_by_number(2.into()).await?.ok_or("no block of the deployment")?;
+    gas.insert("deploy".to_owned(), created.header.gas_used);
+
+    let registrar = world.as_account(REGISTRAR).await?;
+    let hospital = world.as_account(HOSPITAL).await?;
+    for (n, bits, role) in
+        [(HOSPITAL, 2048, Role::Hospital), (DOCTOR, 3072, Role::Doctor), (SEQUENCER, 4096, Role::Doctor)]
+    {
+        let key = world.possession(bits, account(n)?.address(), role, 9);
+        let registration = match role {
+            Role::Hospital => Registration::hospital(submitted(9).bytes(), key),
+            _ => Registration::doctor(submitted(9).bytes(), None, key),
+        };
+        let (_, receipt) = world.as_account(n).await?.register(&registration).await?;
+        gas.insert(format!("register, RSA-{bits}"), receipt.gas_used);
+    }
+    gas.insert("admit".to_owned(), registrar.admit(AccountIndex::new(1)?).await?.gas_used);
+    gas.insert("endorse".to_owned(), hospital.endorse(account(DOCTOR)?.address()).await?.gas_used);
+    gas.insert("register a patient".to_owned(), registrar.register(&patient(1)).await?.1.gas_used);
+    let (_, receipt) = world.rollup.register_for(&world.signed_patient(PATIENT, 2)?).await?;
+    gas.insert("register a patient, relayed".to_owned(), receipt.gas_used);
+    world.register_patients_from(PATIENT + 1, 5).await?;
+
+    let words = async |range| {
+        let entries = world.rollup.queue_entries(range).await?;
+        Outcome::Ok(entries.iter().map(|entry| entry.words).collect::<Vec<_>>())
+    };
+    for (name, d1, d2) in [
+        ("settle, first", Vec::new(), Vec::new()),
+        ("settle, empty", Vec::new(), Vec::new()),
+        ("settle, 8 queue entries", words(0..8).await?, Vec::new()),
+        ("settle, 24 operations", Vec::new(), operations(24)),
+    ] {
+        let batch = world.batch(d1, d2).await?;
+        world.expect(&batch).await?;
+        gas.insert(name.to_owned(), world.rollup.settle(&batch).await?.gas_used);
+    }
+
+    let text = serde_json::to_string_pretty(&gas)? + "\n";
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../contracts/gas.json");
+    if env::var_os("EMR_UPDATE_GAS").is_some_and(|value| value == "1") {
+        fs::write(&path, &text)?;
+    }
+    let committed = fs::read_to_string(&path)?;
+    assert_eq!(
+        text, committed,
+        "the gas has changed; if that is right, run this test with EMR_UPDATE_GAS=1 and commit"
+    );
+    Ok(())
+}

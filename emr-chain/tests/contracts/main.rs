@@ -1,0 +1,38 @@
+//! The contracts on a real EVM: the embedded chain and, where it is at hand, anvil. One module per transition.
+#![expect(unreachable_pub, reason = "nothing is outside of a test binary")]
+
+#[path = "../suite/mod.rs"]
+mod suite;
+
+mod access;
+mod admission;
+mod gas;
+mod queue;
+mod reference;
+mod register;
+mod relay;
+mod settle;
+mod world;
+
+/// Runs each test on the embedded chain and on anvil.
+macro_rules! on_each_chain {
+    ($($test:ident),+ $(,)?) => {$(
+        mod $test {
+            use crate::{suite::{Node, Outcome}, world::World};
+
+            #[tokio::test]
+            async fn embedded() -> Outcome {
+                super::$test(World::new(Node::embedded()?).await?).await
+            }
+
+            #[tokio::test]
+            async fn anvil() -> Outcome {
+                match Node::anvil()? {
+                    Some(node) => super::$test(World::new(node).await?).await,
+                    None => Ok(()),
+                }
+            }
+        }
+    )+};
+}
+use on_each_chain;

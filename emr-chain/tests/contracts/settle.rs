@@ -1,0 +1,165 @@
+//! Settlement: the values that the verifier is asked about, and what never reaches it.
+
+use alloy::{
+    eips::BlockId,
+    primitives::{U256, aliases::U40},
+};
+use emr_chain::{
+    BatchContent, Revert, STATE_ROOT_SLOT, Settlement,
+    bindings::ISettlement::Batch,
+    proof::{fetch_header, verified_storage},
+};
+use emr_core::UnixTime;
+
+use crate::{
+    on_each_chain,
+    reference::{self, integer, modulus, word},
+    suite::Outcome,
+    world::{GENESIS, HOUR, MAX_L2, SEQUENCER, World, operations},
+};
+
+on_each_chain!(settles_and_is_read_back, the_verifier_sees_every_value, times, refusals);
+
+/// A full batch, then an empty one; the contract hands the verifier exactly the instances that big-integer arithmetic gives.
+async fn settles_and_is_read_back(world: World) -> Outcome {
+    let entries = world.register_patients(8).await?;
+    let genesis = world.rollup.head().await?;
+    assert_eq!((genesis.state_root.0, genesis.batch_count, genesis.last_time.get()), (integer(GENESIS), 0, 0));
+
+    let full = world.batch(entries, operations(MAX_L2)).await?;
+    world.expect(&full).await?;
+    let receipt = world.rollup.settle(&full).await?;
+    let head = world.rollup.head().await?;
+    assert_eq!((head.state_root.0, head.batch_count, head.last_time), (full.post, 1, full.time));
+    assert_eq!((head.queue_head, head.queue_length, head.overdue), (8, 8, 0));
+
+    let empty = world.batch(Vec::new(), Vec::new()).await?;
+    world.expect(&empty).await?;
+    world.rollup.settle(&empty).await?;
+
+    let settled = world.rollup.batches(0).await?;
+    assert_eq!(settled.iter().map(|batch| batch.number).collect::<Vec<_>>(), [1, 2]);
+    assert_eq!((settled[0].tx_hash, settled[0].block_number), (receipt.tx_hash, receipt.block_number));
+    assert_eq!((&settled[0].content, &settled[1].content), (&full, &empty));
+    assert_eq!(world.rollup.batches(receipt.block_number + 1).await?, settled[1..]);
+
+    // The state root is where a light client looks for it.
+    let header = fetch_header(world.provider(), BlockId::latest()).await?;
+    let contract = world.rollup.instance().contract;
+    let proven = verified_storage(world.provider(), contract, STATE_ROOT_SLOT, &header).await?;
+    assert_eq!(proven.to_be_bytes(), empty.post);
+    let progress = verified_storage(world.provider(), contract, U256::ONE, &header).await?;
+    let expected = U256::from(empty.time.get()) | U256::from(2) << 40 | U256::from(8) << 104;
+    assert_eq!(progress, expected);
+    Ok(())
+}
+
+/// A proof is good for one batch only: whatever is changed in it, the verifier is asked about something else.
+async fn the_verifier_sees_every_value(world: World) -> Outcome {
+    let entries = world.register_patients(2).await?;
+    let batch = world.batch(entries.clone(), operations(3)).await?;
+    world.expect(&batch).await?;
+    let earlier = UnixTime::new(batch.time.get() - 1)?;
+    let with_d2 = |change: fn(&mut Vec<[[u8; 32]; 4]>)| {
+        let mut changed = batch.clone();
+        change(&mut changed.d2);
+        changed
+    };
+    let changed = [
+        BatchContent { post: integer(1), ..batch.clone() },
+        BatchContent { time: earlier, ..batch.clone() },
+        BatchContent { commitment: integer(8), ..batch.clone() },
+        BatchContent { d1: entries[..1].to_vec(), ..batch.clone() },
+        BatchContent { d1: Vec::new(), ..batch.clone() },
+        BatchContent { proof: b"another proof".to_vec(), ..batch.clone() },
+        BatchContent { proof: Vec::new(), ..batch.clone() },
+        with_d2(|d2| d2[0][0][31] ^= 1),
+        with_d2(|d2| d2[2][3][31] ^= 1),
+        with_d2(|d2| d2.swap(0, 1)),
+        with_d2(|d2| d2.truncate(2)),
+        // An unused slot is zeros, but not counted in n.
+        with_d2(|d2| d2.push([[0; 32]; 4])),
+    ];
+    for (case, changed) in changed.iter().enumerate() {
+        let refused = world.rollup.settle(changed).await.err().and_then(|error| error.revert().cloned());
+        assert_eq!(refused, Some(Revert::ProofRejected), "case {case}");
+    }
+    world.rollup.settle(&batch).await?;
+
+    // The next batch has another number: with everything else the same, z is another.
+    let again = BatchContent { pre: batch.post, post: batch.post, d1: Vec::new(), ..batch };
+    let hash = reference::verifier_calldata_hash(world.rollup.domain(), 1, &again);
+    world.verifier().expect(hash.into()).send().await?.get_receipt().await?;
+    let refused = world.rollup.settle(&again).await.err().and_then(|error| error.revert().cloned());
+    assert_eq!(refused, Some(Revert::ProofRejected));
+    world.expect(&again).await?;
+    world.rollup.settle(&again).await?;
+    Ok(())
+}
+
+async fn times(world: World) -> Outcome {
+    let settle_at = async |time: u64| {
+        let batch = BatchContent { time: UnixTime::new(time)?, ..world.batch(Vec::new(), Vec::new()).await? };
+        world.expect(&batch).await?;
+        let refused = world.rollup.settle(&batch).await.err();
+        Outcome::Ok(refused.and_then(|error| error.revert().cloned()))
+    };
+    world.wait(2 * HOUR).await?;
+    let now = world.now().await?;
+    // Blocks of these chains are seconds apart; a minute is more than the test takes.
+    let too_old = settle_at(now - HOUR - 1).await?;
+    assert!(
+        matches!(too_old, Some(Revert::BatchTimeOutOfRange { earliest, .. }) if earliest >= now - HOUR),
+        "{too_old:?}"
+    );
+    let future = settle_at(now + 60).await?;
+    assert!(matches!(future, Some(Revert::BatchTimeOutOfRange { latest, .. }) if latest < now + 60), "{future:?}");
+    assert_eq!(settle_at(now - HOUR + 60).await?, None);
+    assert_eq!(settle_at(now - 10).await?, None);
+    // Never backwards; the same second again is no step back.
+    let backwards = settle_at(now - 11).await?;
+    assert!(matches!(backwards, Some(Revert::BatchTimeOutOfRange { earliest, .. }) if earliest == now - 10));
+    assert_eq!(settle_at(now - 10).await?, None);
+    Ok(())
+}
+
+async fn refusals(world: World) -> Outcome {
+    let claim = async || {
+        let time = U40::from(world.now().await?);
+        Outcome::Ok(Batch { pre: U256::from(GENESIS), post: U256::ONE, time, commitment: U256::ONE })
+    };
+    let settle = |batch: Batch, d1: usize, d2: Vec<U256>| {
+        world.rollup.contract().settle(batch, vec![U256::ZERO; d1], d2, Vec::new().into())
+    };
+    let p = U256::from_be_bytes(word(&modulus()));
+
+    let stale = Batch { pre: U256::ZERO, ..claim().await? };
+    let current = integer(GENESIS).into();
+    assert_eq!(world.refusal(SEQUENCER, settle(stale, 0, Vec::new())).await?, Revert::StaleBatch(current));
+    // snark-verifier would reduce these: two state roots would share a proof.
+    for value in [p, p + U256::ONE, U256::MAX] {
+        let post = Batch { post: value, ..claim().await? };
+        assert_eq!(world.refusal(SEQUENCER, settle(post, 0, Vec::new())).await?, Revert::NotCanonical(value));
+        let commitment = Batch { commitment: value, ..claim().await? };
+        assert_eq!(world.refusal(SEQUENCER, settle(commitment, 0, Vec::new())).await?, Revert::NotCanonical(value));
+        for at in 0..8 {
+            let mut d2 = vec![p - U256::ONE; 8];
+            d2[at] = value;
+            assert_eq!(world.refusal(SEQUENCER, settle(claim().await?, 0, d2)).await?, Revert::NotCanonical(value));
+        }
+    }
+    let canonical = settle(claim().await?, 0, vec![p - U256::ONE; 8]);
+    assert_eq!(world.refusal(SEQUENCER, canonical).await?, Revert::ProofRejected);
+
+    for words in [1_u8, 2, 3, 5] {
+        let incomplete = Revert::IncompleteEntry(U256::from(words));
+        let d2 = vec![U256::ZERO; words.into()];
+        assert_eq!(world.refusal(SEQUENCER, settle(claim().await?, 0, d2)).await?, incomplete);
+        assert_eq!(world.refusal(SEQUENCER, settle(claim().await?, words.into(), Vec::new())).await?, incomplete);
+    }
+    let (supplied, capacity) = (U256::from(MAX_L2 + 1), U256::from(MAX_L2));
+    let full = vec![U256::ZERO; 4 * usize::try_from(MAX_L2 + 1)?];
+    let refused = world.refusal(SEQUENCER, settle(claim().await?, 0, full)).await?;
+    assert_eq!(refused, Revert::TooManyOperations { supplied, capacity });
+    Ok(())
+}

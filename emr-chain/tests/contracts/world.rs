@@ -1,0 +1,233 @@
+//! A chain with a rollup on it, and the people who use it.
+
+use std::marker::PhantomData;
+
+use alloy::{
+    contract::CallBuilder,
+    eips::BlockId,
+    network::Ethereum,
+    primitives::{Address, B256, Bytes, U256},
+    providers::{DynProvider, Provider},
+    signers::local::PrivateKeySigner,
+    sol_types::SolCall,
+};
+use emr_chain::{
+    BatchContent, Deployment, Registration, Revert, Rollup, RollupError, RsaPossession, Settlement, SignedRegistration,
+    Words, deploy,
+};
+use emr_core::{AccountIndex, Opaque, Role, UnixTime};
+use num_bigint::BigUint;
+
+use crate::{
+    reference::{self, Point, integer, rsa},
+    suite::{Node, Outcome, account},
+};
+
+alloy::sol!(
+    #[sol(rpc)]
+    ExpectingVerifier,
+    "../contracts/test/artifacts/ExpectingVerifier.json"
+);
+
+alloy::sol!(
+    #[sol(rpc)]
+    Wallet,
+    "../contracts/test/artifacts/Wallet.json"
+);
+
+/// Prefunded test accounts.
+pub const SEQUENCER: u8 = 0;
+pub const REGISTRAR: u8 = 1;
+pub const HOSPITAL: u8 = 2;
+pub const DOCTOR: u8 = 3;
+/// Accounts from here on have no ether.
+pub const PATIENT: u8 = 4;
+
+/// Far in the future.
+pub const DEADLINE: u64 = 0xff_ffff_ffff;
+pub const MAX_L1: u64 = 8;
+pub const MAX_L2: u64 = 24;
+pub const GENESIS: u64 = 42;
+pub const HOUR: u64 = 3600;
+
+pub struct World {
+    pub node: Node,
+    /// The rollup as the sequencer sees it.
+    pub rollup: Rollup<DynProvider>,
+    pub verifier: Address,
+}
+
+impl World {
+    pub async fn new(node: Node) -> Outcome<Self> {
+        Self::with_fee(node, 0).await
+    }
+
+    pub async fn with_fee(node: Node, fee: u64) -> Outcome<Self> {
+        let provider = node.endpoint()?.connect(Some(account(SEQUENCER)?))?;
+        let deployed = deploy(provider, &deployment(fee)?).await?;
+        let world = Self { node, rollup: deployed.rollup, verifier: deployed.verifier };
+        // anvil's clock starts at 0 here, where an hour ago is before the beginning.
+        world.wait(3 * HOUR).await?;
+        Ok(world)
+    }
+
+    pub fn provider(&self) -> &DynProvider {
+        self.rollup.provider()
+    }
+
+    /// The rollup as an account sees it.
+    pub async fn as_account(&self, n: u8) -> Outcome<Rollup<DynProvider>> {
+        let provider = self.node.endpoint()?.connect(Some(account(n)?))?;
+        Ok(Rollup::attach(provider, self.rollup.instance().contract, self.rollup.deployed_at()).await?)
+    }
+
+    /// Why the contract refuses a call from an account. Nothing is sent.
+    pub async fn refusal<P: Provider, C: SolCall>(
+        &self,
+        from: u8,
+        call: CallBuilder<P, PhantomData<C>, Ethereum>,
+    ) -> Outcome<Revert> {
+        match call.from(account(from)?.address()).call_raw().await {
+            Ok(_) => Err("the contract accepts the call".into()),
+            Err(error) => match RollupError::from(error) {
+                RollupError::Reverted(revert) => Ok(revert),
+                other => Err(other.into()),
+            },
+        }
+    }
+
+    /// A patient's registration signed by account `n`, whose rollup key is `8 k G`.
+    pub fn signed_patient(&self, n: u8, k: u64) -> Outcome<SignedRegistration> {
+        self.sign(n, patient(k))
+    }
+
+    pub fn sign(&self, n: u8, registration: Registration) -> Outcome<SignedRegistration> {
+        Ok(registration.sign(self.rollup.instance(), &account(n)?, UnixTime::new(DEADLINE)?)?)
+    }
+
+    /// Registers patients who have no ether: accounts `PATIENT..`, keys `8 k G` for k from 1.
+    pub async fn register_patients(&self, count: u8) -> Outcome<Vec<Words>> {
+        self.register_patients_from(PATIENT, count).await
+    }
+
+    pub async fn register_patients_from(&self, first: u8, count: u8) -> Outcome<Vec<Words>> {
+        let mut entries = Vec::new();
+        for i in 0..count {
+            let k = u64::from(i) + 1;
+            let (index, _) = self.rollup.register_for(&self.signed_patient(first + i, k)?).await?;
+            entries.push(reference::register_entry(index.get(), 1, 0, &rollup_key(k), &patient_commitment(k)));
+        }
+        Ok(entries)
+    }
+
+    /// The RSA key of a size with its proof for an account, a role and the rollup key `8 k G`.
+    pub fn possession(&self, bits: usize, owner: Address, role: Role, k: u64) -> RsaPossession {
+        let message = self.rollup.instance().possession_message(owner, rollup_key(k).bytes(), role);
+        RsaPossession { modulus: rsa(bits).modulus(), signature: rsa(bits).sign(&message) }
+    }
+
+    pub fn hospital(&self, k: u64) -> Outcome<Registration> {
+        let key = self.possession(2048, account(HOSPITAL)?.address(), Role::Hospital, k);
+        Ok(Registration::hospital(submitted(k).bytes(), key))
+    }
+
+    pub fn doctor(&self, k: u64, org: Option<AccountIndex>) -> Outcome<Registration> {
+        let key = self.possession(2048, account(DOCTOR)?.address(), Role::Doctor, k);
+        Ok(Registration::doctor(submitted(k).bytes(), org, key))
+    }
+
+    /// Registers the hospital and has it admitted.
+    pub async fn admitted_hospital(&self) -> Outcome<AccountIndex> {
+        let (hospital, _) = self.as_account(HOSPITAL).await?.register(&self.hospital(77)?).await?;
+        self.as_account(REGISTRAR).await?.admit(hospital).await?;
+        Ok(hospital)
+    }
+
+    pub fn verifier(&self) -> ExpectingVerifier::ExpectingVerifierInstance<&DynProvider> {
+        ExpectingVerifier::new(self.verifier, self.provider())
+    }
+
+    /// Tells the verifier which calldata to accept: that of this batch as the next one.
+    pub async fn expect(&self, batch: &BatchContent) -> Outcome {
+        let number = self.rollup.head().await?.batch_count + 1;
+        let hash = reference::verifier_calldata_hash(self.rollup.domain(), number, batch);
+        self.verifier().expect(hash.into()).send().await?.get_receipt().await?;
+        Ok(())
+    }
+
+    /// A batch on top of the current state, at the newest block's time.
+    pub async fn batch(&self, d1: Vec<Words>, d2: Vec<Words>) -> Outcome<BatchContent> {
+        let head = self.rollup.head().await?;
+        Ok(BatchContent {
+            pre: head.state_root.0,
+            post: integer(1_000 + head.batch_count),
+            time: UnixTime::new(self.now().await?)?,
+            commitment: integer(7),
+            d1,
+            d2,
+            proof: b"the proof".to_vec(),
+        })
+    }
+
+    /// Time of the newest block.
+    pub async fn now(&self) -> Outcome<u64> {
+        let block = self.provider().get_block(BlockId::latest()).await?.ok_or("no newest block")?;
+        Ok(block.header.timestamp)
+    }
+
+    /// Lets time pass and makes a block.
+    pub async fn wait(&self, seconds: u64) -> Outcome {
+        let _: serde_json::Value = self.provider().raw_request("evm_increaseTime".into(), (seconds,)).await?;
+        let _: serde_json::Value = self.provider().raw_request("evm_mine".into(), ()).await?;
+        Ok(())
+    }
+
+    pub async fn wallet(&self, key: Address) -> Outcome<Wallet::WalletInstance<&DynProvider>> {
+        Ok(Wallet::deploy(self.provider(), key).await?)
+    }
+}
+
+pub fn deployment(fee: u64) -> Outcome<Deployment> {
+    Ok(Deployment {
+        verifier_code: ExpectingVerifier::BYTECODE.clone(),
+        circuit_version: 1,
+        max_l1: MAX_L1,
+        max_l2: MAX_L2,
+        genesis: integer(GENESIS),
+        sequencer: account(SEQUENCER)?.address(),
+        registrar: account(REGISTRAR)?.address(),
+        registration_fee: U256::from(fee),
+    })
+}
+
+/// The point that is submitted for key number `k`: `k G`, of order 8l for odd k.
+pub fn submitted(k: u64) -> Point {
+    Point::generator().times(&k.into())
+}
+
+/// The rollup key that the contract must derive from it.
+pub fn rollup_key(k: u64) -> Point {
+    submitted(k).times(&8_u8.into())
+}
+
+pub fn patient(k: u64) -> Registration {
+    Registration::patient(submitted(k).bytes(), Opaque::of(&k.to_be_bytes()))
+}
+
+pub fn patient_commitment(k: u64) -> BigUint {
+    BigUint::from_bytes_be(&Opaque::of(&k.to_be_bytes()).to_be_bytes32())
+}
+
+/// D2 entries of some operations: arbitrary canonical words.
+pub fn operations(count: u64) -> Vec<Words> {
+    (0..count).map(|i| [2, 3, 4, 5].map(|j| reference::word(&(reference::modulus() - (16 * i + j))))).collect()
+}
+
+/// An address that nobody holds a key of.
+pub fn stranger() -> Outcome<PrivateKeySigner> {
+    Ok(PrivateKeySigner::from_bytes(&B256::repeat_byte(0x77))?)
+}
+
+pub fn bytes(data: &[u8]) -> Bytes {
+    Bytes::copy_from_slice(data)
+}

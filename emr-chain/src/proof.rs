@@ -201,10 +201,15 @@ pub fn verify_storage(
     let key = B256::from(slot);
     let entry = proof.storage_proof.iter().find(|entry| entry.key.as_b256() == key);
     let entry = entry.ok_or(ProofError::MissingSlot(slot))?;
-    // Zero is never stored.
-    let expected = (!entry.value.is_zero()).then(|| rlp::encode(entry.value));
-    verify_path(account.storage_root, keccak256(key), expected, &entry.proof)
-        .map_err(|reason| ProofError::Slot { slot, reason })?;
+    let path = |expected| verify_path(account.storage_root, keccak256(key), expected, &entry.proof);
+    let stored = rlp::encode(entry.value);
+    let verdict = if entry.value.is_zero() {
+        // A cleared slot leaves the trie; anvil leaves a zero there. It means the same.
+        path(None).or_else(|reason| path(Some(stored)).map_err(|_| reason))
+    } else {
+        path(Some(stored))
+    };
+    verdict.map_err(|reason| ProofError::Slot { slot, reason })?;
     Ok(entry.value)
 }
 

@@ -30,12 +30,13 @@ pub(crate) const KEPT_STATES: u64 = 128;
 
 type Row32 = &'static [u8; 32];
 type Row20 = &'static [u8; 20];
+/// Header (RLP), transaction and receipt (EIP-2718; both empty if the block has no transaction).
+type BlockRow = (&'static [u8], &'static [u8], &'static [u8]);
 /// Nonce, balance (big-endian), code hash; an absent account is `None`.
 type AccountRow = (u64, Row32, Row32);
 
 const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
-/// Number to header (RLP), transaction and receipt (EIP-2718; both empty if the block has no transaction).
-const BLOCKS: TableDefinition<'_, u64, (&[u8], &[u8], &[u8])> = TableDefinition::new("blocks");
+const BLOCKS: TableDefinition<'_, u64, BlockRow> = TableDefinition::new("blocks");
 const NUMBER_OF_BLOCK: TableDefinition<'_, Row32, u64> = TableDefinition::new("number_of_block");
 const NUMBER_OF_TRANSACTION: TableDefinition<'_, Row32, u64> = TableDefinition::new("number_of_transaction");
 const ACCOUNTS: TableDefinition<'_, Row20, AccountRow> = TableDefinition::new("accounts");

@@ -6,7 +6,10 @@
 
 use std::sync::{Arc, OnceLock};
 
-use alloy::primitives::{B256, Bytes, keccak256};
+use alloy::{
+    primitives::{B256, Bytes, keccak256},
+    rlp::Encodable,
+};
 use alloy_trie::{
     EMPTY_ROOT_HASH, Nibbles, TrieMask,
     nodes::{BranchNodeRef, ExtensionNodeRef, LeafNodeRef, RlpNode},
@@ -141,8 +144,8 @@ impl<V: TrieValue> Node<V> {
     fn encode(&self) -> Vec<u8> {
         let mut out = Vec::new();
         match &self.kind {
-            Kind::Leaf { path, value } => drop(LeafNodeRef::new(path, &value.rlp()).rlp(&mut out)),
-            Kind::Extension { path, child } => drop(ExtensionNodeRef::new(path, child.reference()).rlp(&mut out)),
+            Kind::Leaf { path, value } => LeafNodeRef::new(path, &value.rlp()).encode(&mut out),
+            Kind::Extension { path, child } => ExtensionNodeRef::new(path, child.reference()).encode(&mut out),
             Kind::Branch { children } => {
                 let mut mask = TrieMask::default();
                 let mut stack = Vec::with_capacity(16);
@@ -152,7 +155,7 @@ impl<V: TrieValue> Node<V> {
                         stack.push(child.reference().clone());
                     }
                 }
-                drop(BranchNodeRef::new(&stack, mask).rlp(&mut out));
+                BranchNodeRef::new(&stack, mask).encode(&mut out);
             }
         }
         out

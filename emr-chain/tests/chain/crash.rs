@@ -1,0 +1,198 @@
+//! kill -9, a full disk and a restart: what was acknowledged is there.
+
+use std::{
+    env, fs,
+    io::{BufRead, BufReader, Write},
+    path::Path,
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use crate::suite::{Outcome, account, config, probe::Probe};
+use alloy::{
+    eips::BlockId,
+    primitives::{Address, B256, U256, uint},
+    providers::{DynProvider, Provider},
+};
+use emr_chain::{
+    embedded::{EmbeddedChain, OpenError, StoreError},
+    endpoint::Endpoint,
+    proof,
+};
+
+/// Set in a child process: the folder of the chain it writes to.
+const FOLDER: &str = "EMR_TEST_CRASH_FOLDER";
+
+fn open(folder: &Path) -> Outcome<(EmbeddedChain, DynProvider)> {
+    let chain = EmbeddedChain::open(folder, &config()?)?;
+    let provider = Endpoint::from(chain.clone()).connect(Some(account(0)?))?;
+    Ok((chain, provider))
+}
+
+/// What the child processes run: stores on and on, and says so after each acknowledgement. In the ordinary run of the
+/// tests it does nothing.
+#[tokio::test]
+async fn writer() -> Outcome {
+    let Some(folder) = env::var_os(FOLDER) else { return Ok(()) };
+    let (_chain, provider) = open(Path::new(&folder))?;
+    let nonce = provider.get_transaction_count(account(0)?.address()).await?;
+    let probe = if nonce == 0 {
+        Probe::deploy(provider.clone(), U256::ZERO).await?
+    } else {
+        Probe::new(account(0)?.address().create(0), provider.clone())
+    };
+    let mut out = std::io::stdout().lock();
+    for key in 0..100_000u64 {
+        let sent = probe.storeMany(U256::from(key * 20), uint!(20_U256)).gas(600_000).send().await;
+        match sent {
+            Ok(pending) => writeln!(out, "\nacknowledged {}", pending.tx_hash())?,
+            Err(error) => {
+                writeln!(out, "\nrefused {error}")?;
+                return Ok(());
+            }
+        }
+    }
+    Ok(())
+}
+
+fn child(shell: &str, folder: &Path) -> Outcome<Command> {
+    let mut command = Command::new("sh");
+    command.arg("-c").arg(format!("{shell} exec \"$0\" \"$@\"")).arg(env::current_exe()?);
+    command.args(["--exact", "crash::writer", "--nocapture", "--test-threads", "1"]).env(FOLDER, folder);
+    command.stdout(Stdio::piped()).stderr(Stdio::null());
+    Ok(command)
+}
+
+/// Everything acknowledged is in a block, the state hangs together, and the chain goes on.
+async fn check(folder: &Path, acknowledged: &[B256]) -> Outcome {
+    let (_chain, provider) = open(folder)?;
+    let mut newest = 0;
+    for hash in acknowledged {
+        let receipt = provider.get_transaction_receipt(*hash).await?.ok_or("an acknowledged transaction is lost")?;
+        assert!(receipt.status());
+        newest = newest.max(receipt.block_number.unwrap_or_default());
+    }
+    let head = provider.get_block_number().await?;
+    // At most the one whose acknowledgement was cut off.
+    assert!(head == newest || head == newest + 1 || acknowledged.is_empty(), "head {head}, acknowledged {newest}");
+    assert_eq!(provider.get_transaction_count(account(0)?.address()).await?, head);
+    let header = proof::fetch_header(&provider, BlockId::latest()).await?;
+    let contract = account(0)?.address().create(0);
+    proof::verified_storage(&provider, contract, U256::ZERO, &header).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn survives_kill_at_any_time() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let mut acknowledged = Vec::new();
+    // Killed after this many acknowledgements, and this many microseconds later.
+    for (count, pause) in [(0, 9_000), (1, 0), (7, 300), (20, 1_100), (3, 2_500), (11, 700)] {
+        let mut process = child("", folder.path())?.spawn()?;
+        let output = process.stdout.take().ok_or("no output")?;
+        let mut seen = 0;
+        let mut lines = BufReader::new(output).lines();
+        while seen < count {
+            let line = lines.next().ok_or("the writer stopped")??;
+            if let Some(hash) = line.strip_prefix("acknowledged ") {
+                acknowledged.push(hash.parse()?);
+                seen += 1;
+            }
+        }
+        std::thread::sleep(Duration::from_micros(pause));
+        process.kill()?;
+        process.wait()?;
+        // What it still said before it died.
+        for line in lines {
+            if let Some(hash) = line?.strip_prefix("acknowledged ").filter(|hash| hash.len() == 66) {
+                acknowledged.push(hash.parse()?);
+            }
+        }
+        check(folder.path(), &acknowledged).await?;
+    }
+    assert!(acknowledged.len() >= 42);
+    Ok(())
+}
+
+/// The disk is full (here: files may not grow past 3 MiB): the transaction is refused with a reason, nothing is lost, and
+/// with space again the chain goes on.
+#[tokio::test]
+async fn survives_a_full_disk() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let process = child("trap '' XFSZ; ulimit -f 6144;", folder.path())?.spawn()?;
+    let output = process.wait_with_output()?;
+    let output = String::from_utf8_lossy(&output.stdout);
+    let hashes: Vec<B256> = output
+        .lines()
+        .filter_map(|line| line.strip_prefix("acknowledged "))
+        .map(str::parse)
+        .collect::<Result<_, _>>()?;
+    assert!(hashes.len() > 3, "{output}");
+    let refusal = output.lines().find(|line| line.starts_with("refused ")).ok_or("it was never refused")?;
+    assert!(refusal.contains("check space and permissions"), "{refusal}");
+    check(folder.path(), &hashes).await?;
+    let (_chain, provider) = open(folder.path())?;
+    let probe = Probe::new(account(0)?.address().create(0), provider);
+    assert!(probe.store(uint!(1_U256), uint!(1_U256)).send().await?.get_receipt().await?.status());
+    Ok(())
+}
+
+#[tokio::test]
+async fn reopens_as_it_was() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let chain = EmbeddedChain::open(folder.path(), &config()?)?;
+    assert!(matches!(EmbeddedChain::open(folder.path(), &config()?), Err(OpenError::Store(StoreError::Busy))));
+    let provider = Endpoint::from(chain.clone()).connect(Some(account(0)?))?;
+    let probe = Probe::deploy(provider.clone(), U256::ZERO).await?;
+    for key in 0..150u64 {
+        // Sets, overwrites and clears.
+        probe.store(U256::from(key % 40), U256::from(key % 7)).send().await?.get_receipt().await?;
+    }
+    chain.advance_clock(1000)?;
+    let head = provider.get_block_number().await?;
+    let mut before = Vec::new();
+    for number in head - 127..=head {
+        let header = proof::fetch_header(&provider, BlockId::number(number)).await?;
+        before.push((header, proof::verified_storage(&provider, *probe.address(), U256::ONE, &header).await?));
+    }
+    let block = provider.get_block_by_number(77.into()).full().await?;
+    let address = *probe.address();
+    drop((chain, probe, provider));
+
+    // The balances asked for now have no effect.
+    let other = config()?.prefund(Address::repeat_byte(9), U256::ONE);
+    let chain = EmbeddedChain::open(folder.path(), &other)?;
+    let provider = Endpoint::from(chain.clone()).connect(Some(account(0)?))?;
+    assert_eq!(provider.get_balance(Address::repeat_byte(9)).await?, U256::ZERO);
+    assert_eq!(provider.get_block_number().await?, head);
+    assert_eq!(provider.get_block_by_number(77.into()).full().await?, block);
+    for (header, value) in before {
+        assert_eq!(proof::fetch_header(&provider, BlockId::hash(header.hash())).await?, header);
+        assert_eq!(proof::verified_storage(&provider, address, U256::ONE, &header).await?, value);
+    }
+    let gone = provider.get_balance(address).number(head - 128).await;
+    assert!(gone.is_err_and(|error| error.to_string().contains("no longer kept")));
+    let probe = Probe::new(address, provider.clone());
+    let after = probe.store(uint!(1_U256), uint!(1_U256)).send().await?.get_receipt().await?;
+    assert_eq!(after.block_number, Some(head + 1));
+    assert_eq!(chain.advance_clock(0)?, 1000);
+    drop((chain, probe, provider));
+
+    let mut wrong = config()?;
+    wrong.chain_id = 1;
+    let refused = EmbeddedChain::open(folder.path(), &wrong);
+    assert!(matches!(refused, Err(OpenError::ChainId { found: 31_337, wanted: 1 })));
+    Ok(())
+}
+
+/// Whatever is in the file, opening it is an answer, not a panic.
+#[test]
+fn refuses_a_damaged_file() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    fs::write(folder.path().join("chain.redb"), b"not a database")?;
+    assert!(matches!(EmbeddedChain::open(folder.path(), &config()?), Err(OpenError::Store(StoreError::Disk(_)))));
+    let file = folder.path().join("a file");
+    fs::write(&file, b"")?;
+    assert!(matches!(EmbeddedChain::open(&file, &config()?), Err(OpenError::Store(StoreError::Disk(_)))));
+    Ok(())
+}

@@ -1,0 +1,142 @@
+//! The JSON-RPC server and the HTTP client against hostile peers.
+
+use std::{
+    io::{Read, Write},
+    net::TcpListener,
+    thread,
+};
+
+use crate::suite::{Outcome, config};
+use alloy::{
+    providers::Provider,
+    transports::http::reqwest::{Client, StatusCode},
+};
+use emr_chain::{
+    embedded::{EmbeddedChain, serve_rpc},
+    endpoint::{Endpoint, EndpointError},
+};
+use serde_json::{Value, json};
+
+#[tokio::test]
+async fn answers_json_rpc() -> Outcome {
+    let server = serve_rpc(EmbeddedChain::temporary(&config()?)?, "127.0.0.1:0".parse()?).await?;
+    let client = Client::builder().no_proxy().build()?;
+    let post = async |body: String| -> Outcome<Value> {
+        let request = client.post(server.url()).header("content-type", "application/json; charset=utf-8").body(body);
+        Ok(serde_json::from_slice(&request.send().await?.bytes().await?)?)
+    };
+    let chain_id = |id: Value| json!({ "jsonrpc": "2.0", "id": id, "method": "eth_chainId", "params": [] });
+    let one = post(chain_id(json!("seven")).to_string()).await?;
+    assert_eq!(one, json!({ "jsonrpc": "2.0", "id": "seven", "result": "0x7a69" }));
+    let batch = post(format!(" [{}, 3, {}]", chain_id(json!(1)), json!({ "id": 2, "method": "net_version" }))).await?;
+    assert_eq!(batch[0]["result"], "0x7a69");
+    assert_eq!(batch[1]["error"]["code"], -32600);
+    assert_eq!(batch[2], json!({ "jsonrpc": "2.0", "id": 2, "result": "31337" }));
+
+    for (body, code) in [
+        ("{", -32700),
+        ("[]", -32600),
+        ("7", -32600),
+        ("{\"id\":1}", -32600),
+        ("{\"id\":1,\"method\":\"eth_call\",\"params\":{}}", -32602),
+        ("{\"id\":1,\"method\":\"eth_call\",\"params\":[]}", -32602),
+        ("{\"id\":1,\"method\":\"eth_getBlockByNumber\",\"params\":[\"soon\"]}", -32602),
+        ("{\"id\":1,\"method\":\"eth_sign\",\"params\":[]}", -32601),
+        ("{\"id\":1,\"method\":\"eth_getLogs\",\"params\":[{\"fromBlock\":\"0x5\",\"toBlock\":\"0x1\"}]}", -32602),
+        (
+            "{\"id\":1,\"method\":\"eth_getBalance\",\"params\":[\"0x0000000000000000000000000000000000000000\",\"0x5\"]}",
+            -32000,
+        ),
+        ("{\"id\":1,\"method\":\"evm_increaseTime\",\"params\":[18446744073709551615]}", -32602),
+    ] {
+        assert_eq!(post(body.to_owned()).await?["error"]["code"], code, "{body}");
+    }
+    let many = vec![chain_id(json!(1)); 1001];
+    assert_eq!(post(json!(many).to_string()).await?["error"]["code"], -32600);
+    let deep = format!("{{\"id\":1,\"method\":\"eth_call\",\"params\":{}{}}}", "[".repeat(10_000), "]".repeat(10_000));
+    assert!(post(deep).await?["error"]["code"].is_i64());
+
+    // A page in a browser can send text to another origin without asking.
+    let text = client.post(server.url()).header("content-type", "text/plain").body(chain_id(json!(1)).to_string());
+    assert_eq!(text.send().await?.status(), StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    let huge = client.post(server.url()).header("content-type", "application/json").body(vec![b' '; 6 << 20]);
+    // The server may hang up before all is sent.
+    assert!(huge.send().await.map_or(true, |answer| answer.status() == StatusCode::PAYLOAD_TOO_LARGE));
+
+    let address = server.address();
+    server.shutdown().await;
+    assert!(client.post(format!("http://{address}")).send().await.is_err());
+    Ok(())
+}
+
+#[tokio::test]
+async fn serves_this_machine_only() -> Outcome {
+    let chain = EmbeddedChain::temporary(&config()?)?;
+    for address in ["0.0.0.0:0", "[::]:0", "192.0.2.1:0"] {
+        assert!(serve_rpc(chain.clone(), address.parse()?).await.is_err());
+    }
+    let server = serve_rpc(chain.clone(), "127.0.0.1:0".parse()?).await?;
+    // The port is taken.
+    assert!(serve_rpc(chain, server.address()).await.is_err());
+    Ok(())
+}
+
+#[tokio::test]
+async fn says_that_nobody_answers() -> Outcome {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let address = listener.local_addr()?;
+    drop(listener);
+    let endpoint: Endpoint = format!("http://user:secret@{address}/v3/key?token=secret").parse()?;
+    let provider = endpoint.connect(None)?;
+    let Err(error) = endpoint.expect_chain_id(&provider, 1).await else { return Err("somebody answers".into()) };
+    let text = error.to_string();
+    assert!(matches!(error, EndpointError::Unreachable { .. }));
+    assert!(text.contains(&format!("http://{address} ")), "{text}");
+    assert!(!text.contains("secret") && !text.contains("key"), "{text}");
+    Ok(())
+}
+
+#[test]
+fn refuses_other_addresses() {
+    for address in ["", "localhost:8545", "ws://127.0.0.1:1", "file:///etc/passwd", "http://", "not a url"] {
+        assert!(matches!(address.parse::<Endpoint>(), Err(EndpointError::Address(_))), "{address}");
+    }
+}
+
+/// Answers every connection with `head`, then `filler` until the other side hangs up or `most` bytes are sent.
+fn hostile(head: &'static str, filler: &'static [u8], most: usize) -> Outcome<Endpoint> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let address = listener.local_addr()?;
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let Ok(mut stream) = stream else { return };
+            let _ = stream.read(&mut [0; 4096]);
+            let mut sent = stream.write_all(head.as_bytes()).map(|()| 0);
+            while let Ok(bytes) = sent
+                && bytes < most
+            {
+                sent = stream.write_all(filler).map(|()| bytes + filler.len());
+            }
+        }
+    });
+    Ok(format!("http://{address}").parse()?)
+}
+
+#[tokio::test]
+async fn survives_hostile_nodes() -> Outcome {
+    const OK: &str = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n";
+    for (endpoint, expected) in [
+        (hostile(OK, &[b'['; 65_536], 1 << 30)?, "larger than 32 MiB"),
+        (hostile(OK, b"<html>welcome</html>", 1)?, "expected value"),
+        (hostile(OK, b"{\"jsonrpc\":\"2.0\",\"id\":0,\"result\":\"0xzz\"}", 1)?, ""),
+        (hostile("HTTP/1.1 502 Bad Gateway\r\nconnection: close\r\n\r\n", b"no", 1)?, "502"),
+        (hostile("HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:1/\r\nconnection: close\r\n\r\n", b"", 0)?, "302"),
+        (hostile("", b"", 0)?, ""),
+    ] {
+        let provider = endpoint.connect(None)?;
+        let Err(error) = endpoint.expect_chain_id(&provider, 1).await else { return Err("believed it".into()) };
+        assert!(error.to_string().contains(expected), "{error} does not say {expected:?}");
+        assert!(provider.get_block_number().await.is_err());
+    }
+    Ok(())
+}

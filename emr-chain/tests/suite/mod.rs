@@ -1,0 +1,93 @@
+//! The nodes that every test of this folder can run on, and the contract they run.
+#![allow(dead_code, unreachable_pub, reason = "each test binary uses its part of the suite")]
+
+pub mod probe;
+
+use std::{collections::BTreeMap, error, fs};
+
+use alloy::{
+    primitives::{Address, B256, U256},
+    signers::local::PrivateKeySigner,
+};
+use emr_chain::{
+    embedded::{ChainConfig, EmbeddedChain, RpcServer, serve_rpc},
+    endpoint::Endpoint,
+};
+use xtask::real_parts::Anvil;
+
+pub type Outcome<T = ()> = Result<T, Box<dyn error::Error>>;
+
+/// The n-th test account.
+pub fn account(n: u8) -> Outcome<PrivateKeySigner> {
+    Ok(PrivateKeySigner::from_bytes(&B256::repeat_byte(n + 1))?)
+}
+
+/// What every chain starts with: 1000 ether for each of four accounts.
+pub fn prefunded() -> Outcome<BTreeMap<Address, U256>> {
+    let ether = U256::from(10).pow(U256::from(18));
+    (0..4).map(|n| Ok((account(n)?.address(), ether * U256::from(1000)))).collect()
+}
+
+pub fn config() -> Outcome<ChainConfig> {
+    Ok(ChainConfig { prefunded: prefunded()?, ..ChainConfig::default() })
+}
+
+/// A chain to test on; dropping it stops it.
+pub enum Node {
+    Embedded(EmbeddedChain),
+    Served(RpcServer),
+    Anvil(Anvil),
+}
+
+impl Node {
+    pub fn embedded() -> Outcome<Self> {
+        Ok(Self::Embedded(EmbeddedChain::temporary(&config()?)?))
+    }
+
+    pub async fn served() -> Outcome<Self> {
+        let chain = EmbeddedChain::temporary(&config()?)?;
+        Ok(Self::Served(serve_rpc(chain, "127.0.0.1:0".parse()?).await?))
+    }
+
+    /// `None` where no anvil is at hand and none is required.
+    pub fn anvil() -> Outcome<Option<Self>> {
+        Ok(start_anvil()?.map(Self::Anvil))
+    }
+
+    pub fn endpoint(&self) -> Outcome<Endpoint> {
+        Ok(match self {
+            Self::Embedded(chain) => Endpoint::Embedded(chain.clone()),
+            Self::Served(server) => Endpoint::Http(server.url()),
+            Self::Anvil(anvil) => anvil.url().parse()?,
+        })
+    }
+}
+
+/// A real anvil with the same first block.
+fn start_anvil() -> Outcome<Option<Anvil>> {
+    let folder = tempfile::tempdir()?;
+    let genesis = folder.path().join("genesis.json");
+    let alloc: serde_json::Map<_, _> = prefunded()?
+        .into_iter()
+        .map(|(address, balance)| (address.to_string(), serde_json::json!({ "balance": format!("{balance:#x}") })))
+        .collect();
+    let json = serde_json::json!({
+        "config": { "chainId": 31_337 },
+        "nonce": "0x0", "timestamp": "0x0", "extraData": "0x", "gasLimit": "0x1c9c380", "difficulty": "0x0",
+        "mixHash": B256::ZERO, "coinbase": Address::ZERO, "baseFeePerGas": "0x342770c0", "alloc": alloc,
+    });
+    fs::write(&genesis, json.to_string())?;
+    let genesis = genesis.to_str().ok_or("the temporary folder is not UTF-8")?;
+    // anvil takes the base fee for the first block after genesis, where EIP-1559 takes an eighth less than in genesis.
+    Ok(Anvil::start_or_skip(&[
+        "--accounts",
+        "0",
+        "--hardfork",
+        "osaka",
+        "--disable-default-create2-deployer",
+        "--base-fee",
+        "875000000",
+        "--init",
+        genesis,
+    ])?)
+}

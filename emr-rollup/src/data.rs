@@ -49,7 +49,7 @@ impl CircuitVersion {
         grant_depth: crate::leaf::GRANT_DEPTH,
         record_depth: crate::leaf::RECORD_DEPTH,
         max_l1: 8,
-        max_l2: 24,
+        max_l2: 32,
         k: 17,
     };
 }

@@ -48,8 +48,11 @@ struct Instances {
 
 impl Instances {
     fn new(builder: &mut Builder, public: &PublicInputs) -> Self {
+        use Clause::{C13, C14, C15, C16, C18};
         let wires = builder.witnesses(public.elements());
-        for (row, wire) in wires.into_iter().enumerate() {
+        let clauses = [C18, C13, C13, C16, C14, C18, C15, C18, C18, C18];
+        for (row, (wire, clause)) in wires.into_iter().zip(clauses).enumerate() {
+            builder.clause(clause, "public input");
             builder.expose(wire, row as u32);
         }
         let [domain, pre, post, time, n1, n, commitment, z, y1, y2] = wires;
@@ -102,7 +105,6 @@ impl BatchCircuit {
     pub fn new(witness: &BatchWitness, public: &PublicInputs) -> Self {
         let version = witness.version;
         let mut builder = Builder::new();
-        builder.clause(Clause::C18, "public inputs");
         let instances = Instances::new(&mut builder, public);
         builder.clause(Clause::C16, "time");
         builder.assert_range(instances.time, 40);

@@ -7,7 +7,7 @@ use halo2curves::ff::Field;
 
 use super::{
     batch::BatchCircuit,
-    config::{ADVICE, CONSTANTS, Config},
+    config::{ADVICE, CONSTANTS, Config, Selector},
     origin::Origin,
     table::{CellId, Copy, End, Row},
 };
@@ -59,7 +59,7 @@ impl std::fmt::Debug for Diagnosis<'_> {
 }
 
 fn evaluate(polynomial: &Expression<Fr>, current: &Row, next: &Row) -> Fr {
-    polynomial.evaluate(
+    polynomial.evaluate_lazy(
         &|constant| constant,
         &|_| Fr::ZERO,
         &|query| match query.column_index() {
@@ -73,6 +73,7 @@ fn evaluate(polynomial: &Expression<Fr>, current: &Row, next: &Row) -> Fr {
         &|a, b| a + b,
         &|a, b| a * b,
         &|value, factor| value * factor,
+        &Fr::ZERO,
     )
 }
 
@@ -167,6 +168,12 @@ impl<'a> Diagnosis<'a> {
     /// Why a cell is there.
     pub fn origin(&self, cell: CellId) -> Option<Origin> {
         self.find_origin(cell.row, 1 << cell.column)
+    }
+
+    /// Whether a row computes `1 - l·r`, the first half of a test for 0: where l is 0, r is free.
+    pub fn is_inverse_row(&self, row: u32) -> bool {
+        let row = &self.circuit.table.rows[row as usize];
+        row.selectors[2] == Selector::Generic.place().1 as u8 && row.constants == [Fr::ZERO, Fr::ZERO, Fr::ONE, -Fr::ONE]
     }
 
     fn find_origin(&self, row: u32, columns: u16) -> Option<Origin> {

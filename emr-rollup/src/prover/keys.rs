@@ -38,6 +38,12 @@ impl KeyDigest {
     }
 }
 
+/// Where keys are kept unless somebody says otherwise: `${EMR_CACHE:-~/.cache/emr}/keys`; `None` without a home.
+pub fn default_cache() -> Option<PathBuf> {
+    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    set("EMR_CACHE").or_else(|| Some(set("HOME")?.join(".cache/emr"))).map(|cache| cache.join("keys"))
+}
+
 /// The name of a key's file: the circuit's layout and the setup decide every byte of it.
 fn file(cache: &Path, circuit: &BatchCircuit, setup: &Setup) -> PathBuf {
     let s_g2 = setup.params.s_g2().to_bytes();

@@ -7,7 +7,7 @@ mod setup;
 mod solidity;
 mod verify;
 
-pub use keys::KeyDigest;
+pub use keys::{KeyDigest, default_cache};
 pub use prove::{Prover, ProverError, Stage};
 pub use setup::{Provenance, Setup};
 pub use solidity::calldata;

@@ -44,16 +44,17 @@ pub(super) fn generate(params: &ParamsKZG<Bn256>, key: &VerifyingKey<G1Affine>) 
     let verified = EvmVerifier::read_proof(&deciding_key, &protocol, &instances, &mut transcript)
         .map(|proof| EvmVerifier::verify(&deciding_key, &protocol, &instances, &proof));
     assert!(matches!(verified, Ok(Ok(_))), "writing a verifier does not depend on any proof");
-    let source = loader.solidity_code();
-    let header = format!(
-        "// Generated from the verifying key with digest {}. Do not edit.\n\
-         // Under the INSECURE DEVELOPMENT SETUP: for development chains only.\n",
-        KeyDigest::of(key)
-    );
-    match source.split_once("\n\n") {
-        Some((license, rest)) if license.starts_with("// SPDX") => format!("{license}\n{header}\n{rest}"),
-        _ => format!("{header}{source}"),
-    }
+    // snark-verifier pins a compiler of its own; the code needs no feature newer than that.
+    let source = loader.solidity_code().replace("pragma solidity 0.8.19;", "pragma solidity ^0.8.19;");
+    let (license, code) = source.trim_start().split_once('\n').unwrap_or(("", &source));
+    format!(
+        "{license}\n\
+         // Generated from the verifying key with digest {}. Do not edit.\n\
+         // Under the INSECURE DEVELOPMENT SETUP: for development chains only.\n\
+         {}",
+        KeyDigest::of(key),
+        code.trim_end().to_owned() + "\n"
+    )
 }
 
 /// What the verifying contract is called with: the instances, 32 bytes each, then the proof.

@@ -40,6 +40,16 @@ interface IRegistry {
         AccountIndex org;
     }
 
+    /// @notice The keys of an account that waits for admission.
+    /// @param ax Abscissa of the rollup key A.
+    /// @param ay Ordinate of A.
+    /// @param encryptionCommitment Commitment to the encryption key.
+    struct Keys {
+        uint256 ax;
+        uint256 ay;
+        uint256 encryptionCommitment;
+    }
+
     /// @notice An account index was given out.
     event Registered(AccountIndex indexed account, address indexed owner, Role role, AccountIndex org);
     /// @notice A hospital consents that a doctor registers as belonging to it.
@@ -87,6 +97,8 @@ interface IRegistry {
     error InvalidOwnerSignature(address owner);
     /// @notice The account does not wait for admission.
     error NotPending(AccountIndex account, Standing standing);
+    /// @notice What waits under this account is not what the registrar looked at.
+    error RegistrationChanged(AccountIndex account);
     /// @notice The account is not held back.
     error NotSuspended(AccountIndex account, Standing standing);
     /// @notice Circuit version 1 cannot change the status of an account that is admitted.
@@ -118,7 +130,10 @@ interface IRegistry {
     function withdrawEndorsement(address doctor) external;
 
     /// @notice Admits a pending doctor or hospital: queues its Register entry. Registrar only.
-    function admit(AccountIndex account) external;
+    /// @param account The account.
+    /// @param registrationHash `keccak256(abi.encode(account, owner, role, org, A.x, A.y, encryption commitment))` of what the registrar
+    /// looked at. After a reorganisation of the chain the account may be another's.
+    function admit(AccountIndex account, bytes32 registrationHash) external;
 
     /// @notice Holds a pending registration back. Registrar only. An admitted account cannot be suspended in circuit version 1.
     function suspend(AccountIndex account) external;
@@ -140,6 +155,9 @@ interface IRegistry {
 
     /// @notice The account, all zero for an index that was not given out.
     function accountAt(AccountIndex account) external view returns (Account memory);
+
+    /// @notice The keys of an account that waits for admission, zeros for any other.
+    function pendingKeys(AccountIndex account) external view returns (Keys memory);
 
     /// @notice Whether `hospital` endorses `doctor` at present.
     function isEndorsed(AccountIndex hospital, address doctor) external view returns (bool);

@@ -44,6 +44,8 @@ interface ISettlement {
     /// @notice A batch must be the call of a transaction itself, from an account without code, so that anyone can read its data
     /// from the transaction.
     error NotDirectCall(address caller);
+    /// @notice The calldata are not laid out as the ABI's standard encoder does, so other decoders might not read them.
+    error NonStandardCalldata();
     /// @notice The batch starts from another state root than the current one.
     error StaleBatch(StateRoot current);
     /// @notice The batch time is outside `max(previous time, now - 1 hour) ..= now`.
@@ -64,7 +66,8 @@ interface ISettlement {
     error InvalidParameter(string name);
 
     /// @notice Settles a batch with its data in calldata.
-    /// @dev Sequencer only, or anyone while queue entries are overdue; only as the call of a transaction itself.
+    /// @dev Sequencer only, or anyone while queue entries are overdue; only as the call of a transaction itself, in standard encoding:
+    /// arguments in order, without gaps, overlaps or a tail.
     /// @param batch What it claims.
     /// @param d1 The words of the queue entries taken, four each.
     /// @param d2 The words of its L2 operations, four each: `pack(account 24, tree 2, slot 16)`, new leaf, audit entry, key directory.

@@ -23,13 +23,6 @@ abstract contract Registry is IRegistry, Queue, Ownable2Step, EIP712 {
 
     AccountIndex private constant NO_ACCOUNT = AccountIndex.wrap(0);
 
-    /// The keys of an account that waits for admission.
-    struct Keys {
-        uint256 ax;
-        uint256 ay;
-        uint256 encryptionCommitment;
-    }
-
     /// @inheritdoc IRegistry
     uint256 public immutable registrationFee;
 
@@ -78,15 +71,17 @@ abstract contract Registry is IRegistry, Queue, Ownable2Step, EIP712 {
     }
 
     /// @inheritdoc IRegistry
-    function admit(AccountIndex account) external onlyOwner {
-        Account storage stored = _accounts[account];
+    function admit(AccountIndex account, bytes32 registrationHash) external onlyOwner {
+        Account memory stored = _accounts[account];
         if (stored.standing != Standing.Pending) revert NotPending(account, stored.standing);
-        AccountIndex org = stored.org;
-        if (!(org == NO_ACCOUNT)) _requireConsent(org, stored.owner);
-        stored.standing = Standing.Admitted;
         Keys memory keys = _pendingKeys[account];
+        // The fields of `keys` follow those of the account.
+        bytes32 actual = keccak256(abi.encode(account, stored.owner, stored.role, stored.org, keys));
+        if (actual != registrationHash) revert RegistrationChanged(account);
+        if (!(stored.org == NO_ACCOUNT)) _requireConsent(stored.org, stored.owner);
+        _accounts[account].standing = Standing.Admitted;
         delete _pendingKeys[account];
-        _enqueueRegister(account, stored.role, org, keys.ax, keys.ay, keys.encryptionCommitment);
+        _enqueueRegister(account, stored.role, stored.org, keys.ax, keys.ay, keys.encryptionCommitment);
         emit Admitted(account);
     }
 
@@ -130,6 +125,11 @@ abstract contract Registry is IRegistry, Queue, Ownable2Step, EIP712 {
     /// @inheritdoc IRegistry
     function accountAt(AccountIndex account) external view returns (Account memory) {
         return _accounts[account];
+    }
+
+    /// @inheritdoc IRegistry
+    function pendingKeys(AccountIndex account) external view returns (Keys memory) {
+        return _pendingKeys[account];
     }
 
     /// @inheritdoc IRegistry

@@ -66,6 +66,7 @@ abstract contract Settlement is ISettlement, Queue {
         if (msg.sender != sequencer && required == 0) revert NotSequencer(msg.sender);
         // With EIP-7702 an account with code can be the origin of a transaction whose calldata is another.
         if (msg.sender != tx.origin || msg.sender.code.length != 0) revert NotDirectCall(msg.sender);
+        _requireStandardCalldata(d1, d2, proof);
 
         Instances memory instances = _claims(batch, d1.length, d2.length);
         BatchNumber number = BatchNumber.wrap(BatchNumber.unwrap(_progress.batches) + 1);
@@ -116,6 +117,22 @@ abstract contract Settlement is ISettlement, Queue {
     /// @inheritdoc IQueue
     function overdueEntries() external view returns (uint256) {
         return _overdue(maxL1);
+    }
+
+    /// @dev Requires that the arguments lie in the calldata in order, without gaps, overlaps or a tail. Solidity would also read them
+    /// from anywhere else, but whoever follows the rollup reads the data from the transaction with a decoder of his own.
+    function _requireStandardCalldata(uint256[] calldata d1, uint256[] calldata d2, bytes calldata proof) private pure {
+        // The selector, four words of `Batch`, three offsets; each argument's length goes before its data.
+        uint256 expectedD1 = 4 + 7 * 32 + 32;
+        uint256 expectedD2 = expectedD1 + 32 * d1.length + 32;
+        uint256 expectedProof = expectedD2 + 32 * d2.length + 32;
+        uint256 end = expectedProof + (proof.length + 31) / 32 * 32;
+        bool standard;
+        assembly ("memory-safe") {
+            standard := and(eq(d1.offset, expectedD1), eq(d2.offset, expectedD2))
+            standard := and(standard, and(eq(proof.offset, expectedProof), eq(calldatasize(), end)))
+        }
+        if (!standard) revert NonStandardCalldata();
     }
 
     /// @dev The instances that follow from the claims alone, checked; `z`, `y1` and `y2` are still 0.

@@ -15,5 +15,5 @@ mod settlement;
 pub use deploy::{DEVELOPMENT_CHAINS, DeployError, Deployed, Deployment, deploy};
 pub use registration::{CurvePoint, Registration, RollupInstance, RsaPossession, SignedRegistration, rsa_commitment};
 pub use revert::{Revert, RollupError};
-pub use rollup::{Account, Parameters, Receipt, Rollup, STATE_ROOT_SLOT, Standing};
+pub use rollup::{Account, Parameters, PendingRegistration, Receipt, Rollup, STATE_ROOT_SLOT, Standing};
 pub use settlement::{BatchContent, Head, QueueEntry, SettledBatch, Settlement, Word, Words};

@@ -175,6 +175,9 @@ pub enum Revert {
     /// The account does not wait for admission.
     #[error("account {0} does not wait for admission")]
     NotPending(u64),
+    /// What waits under the account is something else.
+    #[error("what waits for admission under account {0} is not what was looked at: look at it again")]
+    RegistrationChanged(u64),
     /// The account is not held back.
     #[error("account {0} is not suspended")]
     NotSuspended(u64),
@@ -193,6 +196,9 @@ pub enum Revert {
     /// Settlement through another contract.
     #[error("{0} has code or is not the sender of the transaction: settle straight from an ordinary account")]
     NotDirectCall(Address),
+    /// The calldata are not in standard encoding.
+    #[error("the calldata are not as the ABI's standard encoder lays them out: encode the call again")]
+    NonStandardCalldata,
     /// The batch starts from another root.
     #[error("the batch starts from a state that is not the current one ({0}): seal it again on top of that")]
     StaleBatch(B256),
@@ -290,6 +296,7 @@ impl From<Abi> for Revert {
             Abi::RegistrationExpired(e) => Self::RegistrationExpired(e.deadline),
             Abi::InvalidOwnerSignature(e) => Self::InvalidOwnerSignature(e.owner),
             Abi::NotPending(e) => Self::NotPending(e.account.to()),
+            Abi::RegistrationChanged(e) => Self::RegistrationChanged(e.account.to()),
             Abi::NotSuspended(e) => Self::NotSuspended(e.account.to()),
             Abi::SuspensionAfterAdmission(e) => Self::SuspensionAfterAdmission(e.account.to()),
             Abi::RegistrarRequired(_) => Self::RegistrarRequired,
@@ -297,6 +304,7 @@ impl From<Abi> for Revert {
             Abi::OwnableInvalidOwner(_) => Self::InvalidParameter("registrar".to_owned()),
             Abi::NotSequencer(e) => Self::NotSequencer(e.caller),
             Abi::NotDirectCall(e) => Self::NotDirectCall(e.caller),
+            Abi::NonStandardCalldata(_) => Self::NonStandardCalldata,
             Abi::StaleBatch(e) => Self::StaleBatch(e.current.into()),
             Abi::BatchTimeOutOfRange(e) => {
                 Self::BatchTimeOutOfRange { earliest: time(e.earliest), latest: time(e.latest) }

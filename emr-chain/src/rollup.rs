@@ -5,18 +5,18 @@ use std::marker::PhantomData;
 use alloy::{
     contract::CallBuilder,
     network::Ethereum,
-    primitives::{Address, B256, U256, aliases::U24},
+    primitives::{Address, B256, U256, aliases::U24, keccak256},
     providers::Provider,
     rpc::types::TransactionReceipt,
-    sol_types::SolCall,
+    sol_types::{SolCall, SolValue},
 };
-use emr_core::{AccountIndex, Role};
+use emr_core::{AccountIndex, Opaque, Role};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     bindings::EmrRollup,
     embedded::TRANSACTION_GAS_CAP,
-    registration::{Registration, RollupInstance, SignedRegistration},
+    registration::{CurvePoint, Registration, RollupInstance, SignedRegistration},
     revert::RollupError,
 };
 
@@ -75,6 +75,40 @@ pub struct Account {
     pub standing: Standing,
     /// A doctor's organisation.
     pub org: Option<AccountIndex>,
+}
+
+/// A doctor's or hospital's registration that waits for a registrar, to be compared with what its owner shows in person.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PendingRegistration {
+    /// The account index that it would keep.
+    pub account: AccountIndex,
+    /// Who registered it.
+    pub owner: Address,
+    /// Doctor or hospital.
+    pub role: Role,
+    /// A doctor's organisation.
+    pub org: Option<AccountIndex>,
+    /// The rollup key `A`.
+    pub key: CurvePoint,
+    /// The commitment to the RSA key; see [`rsa_commitment`](crate::rsa_commitment).
+    pub commitment: Opaque,
+}
+
+impl PendingRegistration {
+    /// `keccak256` of its fields, one word each, in order: what the registrar admits.
+    fn hash(&self) -> B256 {
+        let small = |number: u64| U256::from(number);
+        let words = (
+            small(self.account.get()),
+            self.owner,
+            small(self.role.code().into()),
+            small(self.org.map_or(0, AccountIndex::get)),
+            B256::from(self.key.x),
+            B256::from(self.key.y),
+            B256::from(self.commitment.to_be_bytes32()),
+        );
+        keccak256(words.abi_encode())
+    }
 }
 
 /// What a deployment fixed, and who holds its roles now.
@@ -236,12 +270,39 @@ impl<P: Provider> Rollup<P> {
         Ok(Receipt::of(&self.send(self.contract.withdrawEndorsement(doctor)).await?))
     }
 
-    /// As registrar, admits a pending doctor or hospital: queues its Register entry.
+    /// The registration that waits for admission under an account index; `None` if none does.
+    ///
+    /// # Errors
+    /// [`RollupError`] if the node cannot be read.
+    pub async fn pending(&self, account: AccountIndex) -> Result<Option<PendingRegistration>, RollupError> {
+        let Some(Account { owner, role, org, standing: Standing::Pending }) = self.account(account).await? else {
+            return Ok(None);
+        };
+        let keys = self.contract.pendingKeys(number(account)).call().await?;
+        let key = CurvePoint { x: keys.ax.to_be_bytes(), y: keys.ay.to_be_bytes() };
+        let commitment = Opaque::from_be_bytes32(keys.encryptionCommitment.to_be_bytes())
+            .map_err(|error| RollupError::Malformed(error.to_string()))?;
+        Ok(Some(PendingRegistration { account, owner, role, org, key, commitment }))
+    }
+
+    /// As registrar, admits exactly this registration: queues its Register entry.
+    ///
+    /// # Errors
+    /// [`RollupError::Reverted`] if the contract refuses, also if the account is by now another's.
+    pub async fn admit_registration(&self, registration: &PendingRegistration) -> Result<Receipt, RollupError> {
+        let call = self.contract.admit(number(registration.account), registration.hash());
+        Ok(Receipt::of(&self.send(call).await?))
+    }
+
+    /// As registrar, admits what the node says waits under an account index. For a registration that was compared with what its owner
+    /// shows, [`Self::admit_registration`].
     ///
     /// # Errors
     /// [`RollupError::Reverted`] if the contract refuses.
     pub async fn admit(&self, account: AccountIndex) -> Result<Receipt, RollupError> {
-        Ok(Receipt::of(&self.send(self.contract.admit(number(account))).await?))
+        // Where nothing waits, the contract says why.
+        let hash = self.pending(account).await?.map_or(B256::ZERO, |registration| registration.hash());
+        Ok(Receipt::of(&self.send(self.contract.admit(number(account), hash)).await?))
     }
 
     /// As registrar, holds a pending registration back.

@@ -252,3 +252,68 @@ impl<P: Provider> Rollup<P> {
         Ok(logs)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloy::primitives::aliases::U40;
+
+    use super::*;
+
+    type TestResult = Result<(), Box<dyn std::error::Error>>;
+
+    fn batch() -> Result<(BatchContent, EmrRollup::BatchSettled), Box<dyn std::error::Error>> {
+        let content = BatchContent {
+            pre: [1; 32],
+            post: [2; 32],
+            time: UnixTime::new(3)?,
+            commitment: [4; 32],
+            d1: vec![[[5; 32]; 4]],
+            d2: vec![[[6; 32]; 4], [[7; 32]; 4]],
+            proof: vec![8; 33],
+        };
+        let event = EmrRollup::BatchSettled {
+            number: 9,
+            pre: U256::from_be_bytes(content.pre),
+            post: U256::from_be_bytes(content.post),
+            time: U40::from(3),
+            n1: U256::ONE,
+            n: U256::from(2),
+            commitment: U256::from_be_bytes(content.commitment),
+            dataHash: keccak256(content.d2.as_flattened().as_flattened()),
+        };
+        Ok((content, event))
+    }
+
+    #[test]
+    fn a_batch_is_read_back_from_its_calldata() -> TestResult {
+        let (content, event) = batch()?;
+        assert_eq!(BatchContent::from_calldata(&content.to_call().abi_encode(), &event)?, content);
+        Ok(())
+    }
+
+    /// A node that hands out another transaction, or another event, is noticed.
+    #[test]
+    fn calldata_must_be_what_the_event_says() -> TestResult {
+        let (content, event) = batch()?;
+        let refused = |content: &BatchContent, event: &EmrRollup::BatchSettled| {
+            let read = BatchContent::from_calldata(&content.to_call().abi_encode(), event);
+            assert!(matches!(read, Err(RollupError::BatchData { .. })), "{read:?}");
+        };
+        refused(&BatchContent { pre: [0; 32], ..content.clone() }, &event);
+        refused(&BatchContent { post: [0; 32], ..content.clone() }, &event);
+        refused(&BatchContent { time: UnixTime::new(4)?, ..content.clone() }, &event);
+        refused(&BatchContent { commitment: [0; 32], ..content.clone() }, &event);
+        refused(&BatchContent { d1: Vec::new(), ..content.clone() }, &event);
+        refused(&BatchContent { d2: vec![[[6; 32]; 4]; 2], ..content.clone() }, &event);
+        refused(&content, &EmrRollup::BatchSettled { n: U256::ONE, ..event.clone() });
+        refused(&content, &EmrRollup::BatchSettled { dataHash: B256::ZERO, ..event.clone() });
+
+        let mut incomplete = content.to_call();
+        incomplete.d2.pop();
+        for input in [incomplete.abi_encode(), Vec::new(), vec![0; 4], content.to_call().abi_encode()[..200].to_vec()] {
+            let read = BatchContent::from_calldata(&input, &event);
+            assert!(matches!(read, Err(RollupError::BatchData { .. })), "{read:?}");
+        }
+        Ok(())
+    }
+}

@@ -9,9 +9,9 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    io::{self, Read, Seek, SeekFrom, Write},
+    io::{self, Read, Seek, Write},
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Command,
 };
 
 use serde_json::{Value, json};
@@ -191,24 +191,22 @@ impl Compiler<'_> {
     /// Runs the compiler on standard JSON input.
     fn run(&self, input: &Value) -> Result<Value, ContractsError> {
         let temporary = |source| ContractsError::File { path: std::env::temp_dir(), source };
-        // A file, because the compiler's wrapper exits before a pipe has taken more than 64 KiB.
+        // Files, because the compiler's wrapper neither waits for a pipe that is still empty nor until one that is full is read.
+        let mut question = tempfile::tempfile().map_err(temporary)?;
         let mut answer = tempfile::tempfile().map_err(temporary)?;
-        let mut compiler = Command::new("node")
+        let input = serde_json::to_vec(input)?;
+        question.write_all(&input).and_then(|()| question.rewind()).map_err(temporary)?;
+        Command::new("node")
             .arg(self.modules.join("solc/solc.js"))
             .args(["--standard-json", "--base-path", ".", "--include-path"])
             .arg(&self.modules)
             .current_dir(self.contracts)
-            .stdin(Stdio::piped())
+            .stdin(question)
             .stdout(answer.try_clone().map_err(temporary)?)
-            .spawn()
+            .status()
             .map_err(ContractsError::Node)?;
-        let input = serde_json::to_vec(input)?;
-        if let Some(mut stdin) = compiler.stdin.take() {
-            stdin.write_all(&input).map_err(ContractsError::Node)?;
-        }
-        compiler.wait().map_err(ContractsError::Node)?;
         let mut text = Vec::new();
-        answer.seek(SeekFrom::Start(0)).and_then(|_| answer.read_to_end(&mut text)).map_err(temporary)?;
+        answer.rewind().and_then(|()| answer.read_to_end(&mut text)).map_err(temporary)?;
         // The wrapper writes a line of its own before the JSON.
         let start = text.iter().position(|&byte| byte == b'{').unwrap_or(0);
         Ok(serde_json::from_slice(&text[start..])?)

@@ -27,7 +27,7 @@ async fn registrar_only(world: World) -> Outcome {
     let id = alloy::primitives::aliases::U24::from(doctor.get());
     for from in [SEQUENCER, DOCTOR] {
         let refused = Revert::NotRegistrar(account(from)?.address());
-        assert_eq!(world.refusal(from, contract.admit(id)).await?, refused);
+        assert_eq!(world.refusal(from, contract.admit(id, B256::ZERO)).await?, refused);
         assert_eq!(world.refusal(from, contract.suspend(id)).await?, refused);
         assert_eq!(world.refusal(from, contract.reinstate(id)).await?, refused);
         assert_eq!(world.refusal(from, contract.transferOwnership(Address::ZERO)).await?, refused);

@@ -1,8 +1,8 @@
 //! Consent of hospitals and admission by the registrar.
 
-use alloy::primitives::aliases::U24;
-use emr_chain::{Revert, Settlement, Standing};
-use emr_core::{AccountIndex, Role};
+use alloy::primitives::{Address, B256, aliases::U24};
+use emr_chain::{PendingRegistration, Revert, Settlement, Standing};
+use emr_core::{AccountIndex, Opaque, Role};
 use num_bigint::BigUint;
 
 use crate::{
@@ -12,7 +12,13 @@ use crate::{
     world::{DOCTOR, HOSPITAL, PATIENT, REGISTRAR, World, patient, rollup_key},
 };
 
-on_each_chain!(a_doctor_joins_a_hospital, consent_is_the_hospitals, consent_can_be_taken_back, suspension);
+on_each_chain!(
+    a_doctor_joins_a_hospital,
+    consent_is_the_hospitals,
+    consent_can_be_taken_back,
+    only_what_was_looked_at,
+    suspension,
+);
 
 fn org(index: AccountIndex) -> U24 {
     U24::from(index.get())
@@ -76,11 +82,45 @@ async fn consent_can_be_taken_back(world: World) -> Outcome {
     consenting.endorse(doctor).await?;
     let (index, _) = world.as_account(DOCTOR).await?.register(&world.doctor(5, Some(hospital))?).await?;
     consenting.withdraw_endorsement(doctor).await?;
-    let refused = world.refusal(REGISTRAR, world.rollup.contract().admit(org(index))).await?;
-    assert_eq!(refused, Revert::NotEndorsed { hospital: hospital.get(), doctor });
+    let refused = world.as_account(REGISTRAR).await?.admit(index).await.err();
+    let not_endorsed = Revert::NotEndorsed { hospital: hospital.get(), doctor };
+    assert_eq!(refused.and_then(|error| error.revert().cloned()), Some(not_endorsed));
     assert_eq!(world.rollup.head().await?.queue_length, 1);
     consenting.endorse(doctor).await?;
     world.as_account(REGISTRAR).await?.admit(index).await?;
+    Ok(())
+}
+
+/// After a reorganisation the account index may be another's: the registrar admits a registration, not a number.
+async fn only_what_was_looked_at(world: World) -> Outcome {
+    let registrar = world.as_account(REGISTRAR).await?;
+    let (doctor, _) = world.as_account(DOCTOR).await?.register(&world.doctor(5, None)?).await?;
+    let pending = registrar.pending(doctor).await?.ok_or("nothing waits")?;
+    let commitment = emr_chain::rsa_commitment(&rsa(2048).modulus(), &[1, 0, 1]);
+    let expected = PendingRegistration {
+        account: doctor,
+        owner: account(DOCTOR)?.address(),
+        role: Role::Doctor,
+        org: None,
+        key: rollup_key(5).bytes(),
+        commitment,
+    };
+    assert_eq!(pending, expected);
+
+    let others = [
+        PendingRegistration { owner: Address::ZERO, ..pending },
+        PendingRegistration { role: Role::Hospital, ..pending },
+        PendingRegistration { org: Some(doctor), ..pending },
+        PendingRegistration { key: rollup_key(6).bytes(), ..pending },
+        PendingRegistration { commitment: Opaque::of(b"another RSA key"), ..pending },
+    ];
+    for (case, other) in others.iter().enumerate() {
+        let refused = registrar.admit_registration(other).await.err().and_then(|error| error.revert().cloned());
+        assert_eq!(refused, Some(Revert::RegistrationChanged(doctor.get())), "case {case}");
+    }
+    registrar.admit_registration(&pending).await?;
+    assert_eq!(registrar.pending(doctor).await?, None);
+    assert!(world.rollup.contract().pendingKeys(org(doctor)).call().await?.ax.is_zero());
     Ok(())
 }
 
@@ -93,14 +133,14 @@ async fn suspension(world: World) -> Outcome {
     assert_eq!(world.refusal(REGISTRAR, contract.reinstate(id)).await?, Revert::NotSuspended(pending));
     registrar.suspend(doctor).await?;
     assert_eq!(world.rollup.account(doctor).await?.map(|account| account.standing), Some(Standing::Suspended));
-    assert_eq!(world.refusal(REGISTRAR, contract.admit(id)).await?, Revert::NotPending(pending));
+    assert_eq!(world.refusal(REGISTRAR, contract.admit(id, B256::ZERO)).await?, Revert::NotPending(pending));
     assert_eq!(world.refusal(REGISTRAR, contract.suspend(id)).await?, Revert::NotPending(pending));
     registrar.reinstate(doctor).await?;
     registrar.admit(doctor).await?;
     assert_eq!(world.rollup.head().await?.queue_length, 1);
 
     // Admitted once; and from then on only a later circuit version can suspend.
-    assert_eq!(world.refusal(REGISTRAR, contract.admit(id)).await?, Revert::NotPending(pending));
+    assert_eq!(world.refusal(REGISTRAR, contract.admit(id, B256::ZERO)).await?, Revert::NotPending(pending));
     assert_eq!(world.refusal(REGISTRAR, contract.suspend(id)).await?, Revert::SuspensionAfterAdmission(pending));
     assert_eq!(world.refusal(REGISTRAR, contract.reinstate(id)).await?, Revert::NotSuspended(pending));
     // Patients are not for the registrar.
@@ -108,9 +148,9 @@ async fn suspension(world: World) -> Outcome {
     assert_eq!(world.rollup.account(patient).await?.map(|account| account.role), Some(Role::Patient));
     let (number, id) = (patient.get(), org(patient));
     assert_eq!(world.refusal(REGISTRAR, contract.suspend(id)).await?, Revert::SuspensionAfterAdmission(number));
-    assert_eq!(world.refusal(REGISTRAR, contract.admit(id)).await?, Revert::NotPending(number));
+    assert_eq!(world.refusal(REGISTRAR, contract.admit(id, B256::ZERO)).await?, Revert::NotPending(number));
     // Nor is an account that does not exist.
-    assert_eq!(world.refusal(REGISTRAR, contract.admit(U24::from(50))).await?, Revert::NotPending(50));
+    assert_eq!(world.refusal(REGISTRAR, contract.admit(U24::from(50), B256::ZERO)).await?, Revert::NotPending(50));
     assert_eq!(world.refusal(REGISTRAR, contract.suspend(U24::from(50))).await?, Revert::NotPending(50));
     Ok(())
 }

@@ -2,11 +2,15 @@
 
 use alloy::{
     eips::BlockId,
+    network::TransactionBuilder,
     primitives::{U256, aliases::U40},
+    providers::Provider,
+    rpc::types::TransactionRequest,
+    sol_types::SolCall,
 };
 use emr_chain::{
-    BatchContent, Revert, STATE_ROOT_SLOT, Settlement,
-    bindings::ISettlement::Batch,
+    BatchContent, Revert, RollupError, STATE_ROOT_SLOT, Settlement, Word,
+    bindings::{EmrRollup::settleCall, ISettlement::Batch},
     proof::{fetch_header, verified_storage},
 };
 use emr_core::UnixTime;
@@ -14,11 +18,11 @@ use emr_core::UnixTime;
 use crate::{
     on_each_chain,
     reference::{self, integer, modulus, word},
-    suite::Outcome,
+    suite::{Outcome, account},
     world::{GENESIS, HOUR, MAX_L2, SEQUENCER, World, operations},
 };
 
-on_each_chain!(settles_and_is_read_back, the_verifier_sees_every_value, times, refusals);
+on_each_chain!(settles_and_is_read_back, the_verifier_sees_every_value, only_standard_calldata, times, refusals);
 
 /// A full batch, then an empty one; the contract hands the verifier exactly the instances that big-integer arithmetic gives.
 async fn settles_and_is_read_back(world: World) -> Outcome {
@@ -94,6 +98,45 @@ async fn the_verifier_sees_every_value(world: World) -> Outcome {
     assert_eq!(refused, Some(Revert::ProofRejected));
     world.expect(&again).await?;
     world.rollup.settle(&again).await?;
+    Ok(())
+}
+
+/// Solidity reads arguments from wherever the offsets point. Data laid out so that other decoders fail would be settled, and
+/// nobody else could follow.
+async fn only_standard_calldata(world: World) -> Outcome {
+    let batch = world.batch(Vec::new(), operations(1)).await?;
+    world.expect(&batch).await?;
+    let pack = |words: &[Word]| words.concat();
+    let claims = [batch.pre, batch.post, integer(batch.time.get()), batch.commitment];
+    let d1 = [integer(0)];
+    let d2 = [&[integer(4)][..], batch.d2.as_flattened()].concat();
+    let mut proof = integer(batch.proof.len() as u64).to_vec();
+    proof.extend_from_slice(&batch.proof);
+    proof.resize(64, 0);
+    // Arguments start after seven words of heads.
+    let encode = |offsets: [u64; 3], tail: &[&[u8]]| {
+        let heads = [&claims[..], &offsets.map(integer)].concat();
+        [&settleCall::SELECTOR[..], &pack(&heads), &tail.concat()].concat()
+    };
+    let standard = encode([224, 256, 416], &[&pack(&d1), &pack(&d2), &proof]);
+    let others = [
+        // A tail; cut padding; another order; a gap; D1 read from the zero padding of the proof.
+        [&standard[..], &[0; 32]].concat(),
+        standard[..standard.len() - 1].to_vec(),
+        encode([384, 224, 416], &[&pack(&d2), &pack(&d1), &proof]),
+        encode([256, 288, 448], &[&[0; 32], &pack(&d1), &pack(&d2), &proof]),
+        encode([448, 224, 384], &[&pack(&d2), &proof, &[0; 32]]),
+    ];
+    let (from, to) = (account(SEQUENCER)?.address(), world.rollup.instance().contract);
+    for (case, other) in others.into_iter().enumerate() {
+        let request = TransactionRequest::default().with_from(from).with_to(to).with_input(other);
+        let refused = world.provider().call(request).await.err().map(RollupError::from);
+        let refused = refused.and_then(|error| error.revert().cloned());
+        assert_eq!(refused, Some(Revert::NonStandardCalldata), "case {case}");
+    }
+    let request = TransactionRequest::default().with_from(from).with_to(to).with_input(standard);
+    assert!(world.provider().send_transaction(request).await?.get_receipt().await?.status());
+    assert_eq!(world.rollup.batches(0).await?[0].content, batch);
     Ok(())
 }
 

@@ -88,7 +88,7 @@ impl State {
             return Refusal::forbidden(format!("the grant for {class} has expired: ask the patient for a new one"));
         }
         let accounts = [Some(reader), org].into_iter().flatten();
-        if accounts.into_iter().any(|account| self.history.was_granted(patient, account, class)) {
+        if accounts.into_iter().any(|account| self.history.could_read(patient, account, class)) {
             return Refusal::new(
                 RefusalKind::Revoked,
                 format!("the patient has ended the grant for {class}: nothing more of it is served"),

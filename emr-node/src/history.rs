@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use emr_core::{AccountIndex, Class, ClassMask, GrantSlot, UnixTime, Version};
+use emr_core::{AccountIndex, Class, ClassMask, GrantSlot, Rights, UnixTime, Version};
 use emr_rollup::{ledger::Ledger, operation::Action};
 
 use crate::mempool::{Acknowledged, Sequence};
@@ -28,7 +28,7 @@ pub(crate) struct AccessSession {
 pub(crate) struct History {
     /// The highest version that a signed Revoke ends, by patient and slot. Holds even if the Revoke is never settled.
     ended: BTreeMap<(AccountIndex, GrantSlot), Version>,
-    /// Classes that an account was ever granted, by patient and grantee.
+    /// Whoever was ever granted anything, by patient and grantee, with the classes that he could read.
     granted: BTreeMap<(AccountIndex, AccountIndex), ClassMask>,
     sessions: BTreeMap<(AccountIndex, AccountIndex, Class), Vec<AccessSession>>,
 }
@@ -41,7 +41,9 @@ impl History {
             Action::SetGrant { leaf, .. } => {
                 if let Some(grantee) = leaf.grantee {
                     let classes = self.granted.entry((operation.patient, grantee)).or_default();
-                    *classes = ClassMask::from_bits(classes.bits() | leaf.scope.bits());
+                    if leaf.rights.contains(Rights::READ) {
+                        *classes = ClassMask::from_bits(classes.bits() | leaf.scope.bits());
+                    }
                 }
             }
             Action::Revoke { .. } => self.deny(acknowledged),
@@ -78,8 +80,8 @@ impl History {
         self.ended.get(&(patient, slot)).is_some_and(|ended| version <= *ended)
     }
 
-    /// Whether an account was ever granted a class by a patient.
-    pub(crate) fn was_granted(&self, patient: AccountIndex, grantee: AccountIndex, class: Class) -> bool {
+    /// Whether an account was ever granted to read a class of a patient.
+    pub(crate) fn could_read(&self, patient: AccountIndex, grantee: AccountIndex, class: Class) -> bool {
         self.granted.get(&(patient, grantee)).is_some_and(|classes| classes.contains(class))
     }
 

@@ -1,0 +1,129 @@
+//! Who is served what. Nothing can be settled here, so no grant opens anything: what opens is in `settlement`.
+
+use emr_client::api::{PatientView, RecordSummary, RecordView, SubtreeView};
+use emr_core::{Class, Rights, UnixTime, Uses, cid::Codec};
+
+use crate::support::*;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn blocks_belong_to_their_uploader_then_to_their_patient() -> Outcome {
+    let scene = World::populated().await?;
+    let (patient, doctor, stranger, accounts) = (&scene.patient, &scene.doctor, &scene.stranger, scene.accounts);
+    let block = doctor.put_block(Codec::Raw, b"ciphertext").await?;
+    assert_eq!(doctor.block(&block).await?, b"ciphertext");
+    for caller in [patient, stranger, &scene.hospital] {
+        assert_eq!(code(caller.block(&block).await), "not-found");
+    }
+    assert_eq!(code(stranger.block(&emr_core::cid::cid_of(Codec::Raw, b"nothing")).await), "not-found");
+
+    // Only WRITE: once it is part of the record, having uploaded it gives nothing.
+    patient.grant(FIRST, accounts.doctor, Rights::WRITE, &[Class::Summary], next_year()).await?;
+    let record = doctor.upload(&[b"ciphertext"]).await?;
+    doctor.submit(&doctor.put_record(accounts.patient, 0, Class::Summary, &record)).await?;
+    assert_eq!(patient.block(&block).await?, b"ciphertext");
+    assert_eq!(patient.block(&record).await?, manifest(&[block]));
+    assert_eq!(code(doctor.block(&block).await), "forbidden");
+    assert_eq!(code(stranger.block(&block).await), "not-found", "who has no part in it does not learn that it is here");
+    assert_eq!(code(scene.other.block(&block).await), "not-found");
+
+    // Uploading a stranger's bytes again gives them back, not the record's other blocks.
+    stranger.put_block(Codec::Raw, b"ciphertext").await?;
+    assert_eq!(code(stranger.block(&record).await), "not-found");
+    scene.node.shutdown().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn late_to_allow_and_early_to_deny() -> Outcome {
+    let scene = World::populated().await?;
+    let (patient, doctor, stranger, accounts) = (&scene.patient, &scene.doctor, &scene.stranger, scene.accounts);
+    let record = patient.upload(&[b"ciphertext"]).await?;
+    patient.submit(&patient.put_record(accounts.patient, 0, Class::Summary, &record)).await?;
+    let records = format!("v1/patients/{}/records", accounts.patient);
+    let first = format!("{records}/0");
+
+    for caller in [doctor, stranger] {
+        assert_eq!(code(caller.view(accounts.patient).await), "forbidden");
+        assert_eq!(code(caller.get::<Vec<RecordSummary>>(&records).await), "forbidden");
+        assert_eq!(code(caller.get::<RecordView>(&first).await), "forbidden");
+    }
+    let (directory, _) = {
+        let granted = patient.grant(FIRST, accounts.stranger, Rights::READ, &[Class::Summary], next_year()).await?;
+        let cid: emr_core::Cid = granted.directory.ok_or("a directory")?.parse()?;
+        (cid, ())
+    };
+    // Acknowledged, not settled: he sees what he needs to act, and no record.
+    assert_eq!(stranger.view(accounts.patient).await?.grants.len(), 1);
+    assert_eq!(stranger.get::<Vec<RecordSummary>>(&records).await?.len(), 1);
+    assert!(stranger.block(&directory).await.is_ok());
+    let request = stranger.request_access(accounts.patient, FIRST, Uses::ZERO, Class::Summary);
+    stranger.submit(&request).await?;
+    let refused = stranger.get::<RecordView>(&first).await.unwrap_err();
+    assert_eq!((refused.status, refused.code.as_str()), (503, "unavailable"));
+    assert_eq!(code(stranger.block(&record).await), "unavailable");
+
+    // Revoked: everything at once.
+    patient.revoke(FIRST).await?;
+    assert_eq!(code(stranger.get::<RecordView>(&first).await), "revoked");
+    assert_eq!(code(stranger.block(&record).await), "revoked");
+    assert_eq!(code(stranger.view(accounts.patient).await), "revoked");
+    assert_eq!(code(stranger.get::<Vec<RecordSummary>>(&records).await), "revoked");
+    assert_eq!(code(stranger.block(&directory).await), "revoked");
+    let request = stranger.request_access(accounts.patient, FIRST, Uses::new(1)?, Class::Summary);
+    assert_eq!(code(stranger.submit(&request).await), "refused");
+    // She sees everything, always.
+    assert_eq!(patient.block(&record).await?, patient.block(&record).await?);
+    let view: RecordView = patient.get(&first).await?;
+    assert_eq!((view.slot.get(), view.proof), (0, None));
+    assert_eq!(code(patient.get::<RecordView>(&format!("{records}/5")).await), "not-found");
+    assert_eq!(code(patient.get::<RecordView>(&format!("{records}/99999")).await), "malformed");
+    scene.node.shutdown().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn grants_expire_by_l1s_clock() -> Outcome {
+    let scene = World::populated().await?;
+    let (patient, stranger, accounts) = (&scene.patient, &scene.stranger, scene.accounts);
+    let soon = UnixTime::now().saturating_add(1000);
+    patient.grant(FIRST, accounts.stranger, Rights::READ, &[Class::Summary], soon).await?;
+    stranger.view(accounts.patient).await?;
+    advance(&scene.world, 2000).await?;
+    until(|| async { stranger.view(accounts.patient).await.is_err() }).await?;
+    assert_eq!(code(stranger.view(accounts.patient).await), "revoked");
+    let request = stranger.request_access(accounts.patient, FIRST, Uses::ZERO, Class::Summary);
+    assert_eq!(code(stranger.submit(&request).await), "refused");
+    scene.node.shutdown().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_subtree_is_its_patients_alone() -> Outcome {
+    let scene = World::populated().await?;
+    let accounts = scene.accounts;
+    let path = format!("v1/patients/{}/subtree", accounts.patient);
+    for caller in [&scene.hospital, &scene.doctor, &scene.other] {
+        assert_eq!(code(caller.get::<SubtreeView>(&path).await), "forbidden");
+    }
+    assert_eq!(code(scene.patient.get::<SubtreeView>(&path).await), "not-found", "not settled yet");
+    let doctors = format!("v1/patients/{}", accounts.doctor);
+    assert_eq!(code(scene.doctor.get::<PatientView>(&doctors).await), "not-found");
+    scene.node.shutdown().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_organisations_grant_extends_to_its_doctors_alone() -> Outcome {
+    let scene = World::populated().await?;
+    let (patient, accounts) = (&scene.patient, scene.accounts);
+    patient.grant(FIRST, accounts.hospital, Rights::READ | Rights::WRITE, &[Class::Summary], next_year()).await?;
+    scene.doctor.view(accounts.patient).await?;
+    scene.hospital.view(accounts.patient).await?;
+    assert_eq!(code(scene.stranger.view(accounts.patient).await), "forbidden");
+    let record = scene.doctor.upload(&[b"content"]).await?;
+    scene.doctor.submit(&scene.doctor.put_record(accounts.patient, 0, Class::Summary, &record)).await?;
+    patient.revoke(FIRST).await?;
+    assert_eq!(code(scene.doctor.view(accounts.patient).await), "revoked");
+    scene.node.shutdown().await;
+    Ok(())
+}

@@ -1,0 +1,114 @@
+//! Who gets a token.
+
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use emr_client::{
+    api::{Challenge, ChallengeRequest, LoginRequest, PatientView, Session},
+    encryption::CommittedKey,
+};
+
+use crate::support::*;
+
+async fn refused(caller: &Caller, request: &LoginRequest) -> String {
+    code(caller.post::<Session>("v1/login", request).await)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_the_holder_of_the_committed_key_logs_in_and_once_per_challenge() -> Outcome {
+    let scene = World::populated().await?;
+    let Scene { patient, doctor, accounts, .. } = &scene;
+
+    let good = patient.sign_in().await?;
+    let session: Session = patient.post("v1/login", &good).await?;
+    assert_eq!(hex::decode(&session.token)?.len(), 32);
+    assert_eq!(refused(patient, &good).await, "unauthorized", "a challenge counts once");
+
+    // Somebody else's key, signature, salt, or account; a nonce nobody handed out; one that was handed to another.
+    let good = patient.sign_in().await?;
+    let other = CommittedKey::of(&people().other.identity);
+    let key = LoginRequest { public_key: BASE64.encode(other.key.to_der()), ..good.clone() };
+    assert_eq!(refused(patient, &key).await, "unauthorized");
+    let salt = LoginRequest { commitment_salt: hex::encode([7; 32]), ..good.clone() };
+    assert_eq!(refused(patient, &salt).await, "unauthorized");
+    let no_salt = LoginRequest { commitment_salt: String::new(), ..good.clone() };
+    assert_eq!(refused(patient, &no_salt).await, "unauthorized");
+    let signature = LoginRequest { signature: patient.sign_in().await?.signature, ..good.clone() };
+    assert_eq!(refused(patient, &signature).await, "unauthorized");
+    let account = LoginRequest { account: accounts.other, ..good.clone() };
+    assert_eq!(refused(patient, &account).await, "unauthorized");
+    let invented = Challenge { nonce: hex::encode([5; 32]), expires: good.expires };
+    assert_eq!(refused(patient, &patient.answer(&invented, accounts.hospital)?).await, "unauthorized");
+    let longer = Challenge { nonce: good.nonce.clone(), expires: good.expires.saturating_add(3600) };
+    assert_eq!(refused(patient, &patient.answer(&longer, accounts.hospital)?).await, "unauthorized");
+    let for_doctor: Challenge =
+        patient.post("v1/login/challenge", &ChallengeRequest { account: accounts.doctor }).await?;
+    assert_eq!(refused(patient, &patient.answer(&for_doctor, accounts.hospital)?).await, "unauthorized");
+    // Signed for another hospital: a node that passes challenges on gets nothing.
+    let challenge: Challenge =
+        patient.post("v1/login/challenge", &ChallengeRequest { account: accounts.patient }).await?;
+    assert_eq!(refused(patient, &patient.answer(&challenge, accounts.doctor)?).await, "unauthorized");
+    // A doctor's commitment has no salt.
+    let doctors = LoginRequest { commitment_salt: hex::encode([0; 32]), ..doctor.sign_in().await? };
+    assert_eq!(refused(doctor, &doctors).await, "unauthorized");
+
+    for broken in [
+        LoginRequest { nonce: "zz".into(), ..good.clone() },
+        LoginRequest { public_key: "!".into(), ..good.clone() },
+        LoginRequest { public_key: "A".repeat(5000), ..good.clone() },
+        LoginRequest { signature: "!".into(), ..good.clone() },
+        LoginRequest { commitment_salt: "1".into(), ..good.clone() },
+    ] {
+        assert_eq!(refused(patient, &broken).await, "malformed");
+    }
+    let unknown = LoginRequest { account: 999.try_into()?, ..good.clone() };
+    assert_eq!(refused(patient, &unknown).await, "not-found");
+    // After all of that the untouched challenge is still good.
+    patient.post::<Session>("v1/login", &good).await?;
+    scene.node.shutdown().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_are_for_one_account_and_end() -> Outcome {
+    let scene = World::populated().await?;
+    let (patient, accounts) = (&scene.patient, scene.accounts);
+    patient.view(accounts.patient).await?;
+
+    let with = |token: &str| Caller { token: Some(token.to_owned()), ..patient.clone() };
+    let mine = patient.token.clone().unwrap_or_default();
+    for token in ["", "abc", &mine[1..], &format!("{mine}00"), &hex::encode([0; 32])] {
+        assert_eq!(code(with(token).view(accounts.patient).await), "unauthorized", "{token}");
+    }
+    let nobody = Caller { token: None, ..patient.clone() };
+    let answer = nobody.get::<PatientView>(&format!("v1/patients/{}", accounts.patient)).await.unwrap_err();
+    assert_eq!(answer.status, 401);
+    // Another account's token opens nothing of hers.
+    assert_eq!(code(scene.other.view(accounts.patient).await), "forbidden");
+
+    // The oldest of many goes.
+    for _ in 0..16 {
+        Caller::log_in(patient.url.clone(), patient.domain, patient.person, patient.account).await?;
+    }
+    assert_eq!(code(patient.view(accounts.patient).await), "unauthorized");
+
+    // Time ends it: L1's time, which is ahead of this machine's.
+    let fresh = Caller::log_in(patient.url.clone(), patient.domain, patient.person, patient.account).await?;
+    let unused = fresh.sign_in().await?;
+    advance(&scene.world, 4000).await?;
+    until(|| async { fresh.view(accounts.patient).await.is_err() }).await?;
+    assert_eq!(code(fresh.view(accounts.patient).await), "unauthorized");
+    assert_eq!(refused(&fresh, &unused).await, "unauthorized", "the challenge has lapsed");
+    scene.node.shutdown().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hospital_that_is_not_registered_logs_nobody_in() -> Outcome {
+    let world = World::new().await?;
+    let patient = world.register(&people().patient, None).await?;
+    let node = world.start().await?;
+    let caller = Caller::anonymous(node.url().clone(), world.domain(), &people().patient, patient);
+    let answer = caller.post::<Challenge>("v1/login/challenge", &ChallengeRequest { account: patient }).await;
+    assert_eq!(code(answer), "unavailable");
+    node.shutdown().await;
+    Ok(())
+}

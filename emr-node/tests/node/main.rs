@@ -1,0 +1,11 @@
+//! A whole node over loopback HTTP, on the embedded chain with the real contract.
+
+mod access;
+mod crash;
+mod limits;
+mod login;
+mod operations;
+mod registration;
+mod settlement;
+mod start;
+mod support;

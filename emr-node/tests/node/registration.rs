@@ -1,0 +1,98 @@
+//! Registration through the node, and what it then says of accounts.
+
+use emr_client::api::{AccountView, NodeStatus, Registered, RelayRegistration};
+use emr_core::{AccountIndex, Role, UnixTime};
+use emr_rollup::field;
+
+use crate::support::*;
+
+fn relay(world: &World, person: &Person, deadline: UnixTime) -> Outcome<RelayRegistration> {
+    let instance = world.rollup.instance();
+    let signed = person.registration(instance, None).sign(instance, &person.ethereum, deadline)?;
+    let point = person.key.registration_point();
+    let role = person.identity.role();
+    let patient = role == Role::Patient;
+    let commitment = emr_client::encryption::CommittedKey::of(&person.identity).element();
+    let key = person.key.public();
+    let a = emr_chain::CurvePoint { x: field::to_bytes(&key.x()), y: field::to_bytes(&key.y()) };
+    let possession = instance.possession_message(person.address(), a, role);
+    // PKCS#1 v1.5 signatures are deterministic: this is the one inside `signed`.
+    let rsa = person.identity.rsa();
+    Ok(RelayRegistration {
+        owner: person.address().to_string(),
+        role,
+        org: None,
+        q_x: point.x(),
+        q_y: point.y(),
+        encryption: if patient { commitment } else { field::Fr::zero() },
+        rsa_modulus: if patient { String::new() } else { hex::encode(rsa.public().modulus()) },
+        rsa_signature: if patient { String::new() } else { hex::encode(rsa.sign_pkcs1v15(&possession)) },
+        deadline,
+        signature: hex::encode(&signed.signature),
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_node_relays_and_knows_at_once() -> Outcome {
+    let world = World::new().await?;
+    let node = world.start().await?;
+    let anyone = Caller::anonymous(node.url().clone(), world.domain(), &people().patient, 1.try_into()?);
+    let later = UnixTime::now().saturating_add(600);
+
+    let patient = relay(&world, &people().patient, later)?;
+    let registered: Registered = anyone.post("v1/accounts", &patient).await?;
+    assert_eq!(registered.account, AccountIndex::new(1)?);
+    let view: AccountView = anyone.get("v1/accounts/1").await?;
+    assert_eq!((view.role, view.settled, view.proof), (Role::Patient, false, None));
+    assert_eq!(view.identity.encryption, patient.encryption);
+    let status: NodeStatus = anyone.get("v1/status").await?;
+    assert_eq!(status.queued, 1);
+
+    // Twice, forged, late, nonsense.
+    assert_eq!(code(anyone.post::<Registered>("v1/accounts", &patient).await), "refused");
+    let good = relay(&world, &people().other, later)?;
+    let forged = RelayRegistration { deadline: later.saturating_add(1), ..good.clone() };
+    let refused = anyone.post::<Registered>("v1/accounts", &forged).await.unwrap_err();
+    assert_eq!((refused.status, refused.code.as_str()), (422, "refused"));
+    assert!(refused.message.contains("not signed by"), "{refused}");
+    let late = relay(&world, &people().other, UnixTime::new(1)?)?;
+    assert_eq!(code(anyone.post::<Registered>("v1/accounts", &late).await), "refused");
+    let nonsense = RelayRegistration { owner: "me".into(), ..good.clone() };
+    assert_eq!(code(anyone.post::<Registered>("v1/accounts", &nonsense).await), "malformed");
+
+    // A doctor waits for the registrar.
+    let doctor = relay(&world, &people().stranger, later)?;
+    let registered: Registered = anyone.post("v1/accounts", &doctor).await?;
+    let path = format!("v1/accounts/{}", registered.account);
+    let refused = anyone.get::<AccountView>(&path).await.unwrap_err();
+    assert_eq!((refused.status, refused.code.as_str()), (404, "not-found"));
+    world.rollup_as(registrar()).await?.admit(registered.account).await?;
+    let seen = async {
+        loop {
+            if let Ok(view) = anyone.get::<AccountView>(&path).await {
+                break view;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    };
+    let view = tokio::time::timeout(std::time::Duration::from_secs(10), seen).await?;
+    assert_eq!((view.role, view.org), (Role::Doctor, None));
+    assert_eq!(code(anyone.get::<AccountView>("v1/accounts/77").await), "not-found");
+    assert_eq!(code(anyone.get::<AccountView>("v1/accounts/0").await), "malformed");
+    node.shutdown().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn relaying_is_bounded() -> Outcome {
+    let world = World::new().await?;
+    let node = world.start().await?;
+    let anyone = Caller::anonymous(node.url().clone(), world.domain(), &people().patient, 1.try_into()?);
+    let late = relay(&world, &people().other, UnixTime::new(1)?)?;
+    for _ in 0..60 {
+        assert_eq!(code(anyone.post::<Registered>("v1/accounts", &late).await), "refused");
+    }
+    assert_eq!(code(anyone.post::<Registered>("v1/accounts", &late).await), "unavailable");
+    node.shutdown().await;
+    Ok(())
+}

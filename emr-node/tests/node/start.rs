@@ -1,0 +1,87 @@
+//! When a node starts and when it does not.
+
+use alloy::primitives::Address;
+use emr_chain::{
+    RollupError,
+    embedded::{ChainConfig, EmbeddedChain},
+    endpoint::{Endpoint, EndpointError},
+};
+use emr_client::api::NodeStatus;
+use emr_node::{FollowError, Node, NodeConfig, StartError, mempool::MempoolError};
+
+use crate::support::*;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_rollup_is_served() -> Outcome {
+    let world = World::new().await?;
+    let node = world.start().await?;
+    let anyone = Caller::anonymous(node.url().clone(), world.domain(), &people().patient, 1.try_into()?);
+    let status: NodeStatus = anyone.get("v1/status").await?;
+    assert_eq!(status.chain_id, 31337);
+    assert_eq!(status.contract, world.rollup.instance().contract.to_string());
+    assert_eq!((status.batches, status.queued, status.pending), (0, 0, 0));
+    assert_eq!(status.hospital, None);
+    assert_eq!(status.activity, "idle");
+    let genesis = emr_rollup::ledger::Ledger::genesis(world.domain(), emr_rollup::data::CircuitVersion::V1);
+    assert_eq!(status.state_root, genesis.trees().root());
+    node.shutdown().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_chain_contract_or_key_is_refused() -> Outcome {
+    let world = World::new().await?;
+    let good = world.config()?;
+
+    let elsewhere = NodeConfig { chain_id: 1, ..good.clone() };
+    let error = Node::start(elsewhere).await.map(|_| ()).unwrap_err();
+    assert!(matches!(error, StartError::Endpoint(EndpointError::ChainId { expected: 1, actual: 31337, .. })));
+    assert!(error.to_string().contains("chain 31337"), "{error}");
+
+    let nothing_there = NodeConfig { contract: Address::repeat_byte(9), ..good.clone() };
+    let error = Node::start(nothing_there).await.map(|_| ()).unwrap_err();
+    assert!(matches!(error, StartError::Rollup(RollupError::NoContract { .. })), "{error}");
+
+    let other_key = NodeConfig { hospital: people().doctor.ethereum.clone(), ..good.clone() };
+    let error = Node::start(other_key).await.map(|_| ()).unwrap_err();
+    assert!(matches!(error, StartError::NotSequencer { .. }), "{error}");
+
+    let gone = NodeConfig { endpoint: "http://127.0.0.1:9".parse::<Endpoint>()?, ..good.clone() };
+    let error = Node::start(gone).await.map(|_| ()).unwrap_err();
+    assert!(matches!(error, StartError::Endpoint(EndpointError::Unreachable { .. })), "{error}");
+
+    let node = Node::start(good.clone()).await?;
+    let error = Node::start(good).await.map(|_| ()).unwrap_err();
+    assert!(matches!(error, StartError::Mempool(MempoolError::Busy)), "{error}");
+    node.shutdown().await;
+    Ok(())
+}
+
+/// The same address on a chain that was started anew is another rollup: its operations must not be mixed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chain_started_anew_is_told_from_the_old_one() -> Outcome {
+    let world = World::new().await?;
+    world.start().await?.shutdown().await;
+    // Blocks carry their time; in another second the same transactions make other blocks.
+    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+    let anew = World::new().await?;
+    assert_eq!(anew.rollup.instance(), world.rollup.instance());
+    let mixed = NodeConfig { data_dir: world.node_folder(), ..anew.config()? };
+    let error = Node::start(mixed).await.map(|_| ()).unwrap_err();
+    assert!(matches!(error, StartError::Mempool(MempoolError::OtherChain { .. })), "{error}");
+    assert!(error.to_string().contains("choose another folder"), "{error}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_knows_more_than_its_l1_says_so() -> Outcome {
+    let chain = EmbeddedChain::temporary(&ChainConfig::default())?;
+    let world = World::new().await?;
+    let wrong = NodeConfig { endpoint: Endpoint::Embedded(chain), ..world.config()? };
+    let error = Node::start(wrong).await.map(|_| ()).unwrap_err();
+    assert!(matches!(error, StartError::Rollup(RollupError::NoContract { .. })), "{error}");
+    let beyond = NodeConfig { deployed_at: 1000, ..world.config()? };
+    let error = Node::start(beyond).await.map(|_| ()).unwrap_err();
+    assert!(matches!(error, StartError::Follow(FollowError::Block(1000))), "{error}");
+    Ok(())
+}

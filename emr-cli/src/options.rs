@@ -8,10 +8,10 @@ use url::Url;
 
 use crate::failure::{Exit, Failure};
 
-/// The node that `emr-hospital dev` and `serve` listen on unless told otherwise.
-pub const DEFAULT_NODE: &str = "http://127.0.0.1:8550";
-/// The Ethereum JSON-RPC that `emr-hospital dev` serves unless told otherwise.
-pub const DEFAULT_RPC: &str = "http://127.0.0.1:8545";
+/// Where `emr-hospital dev` and `serve` listen unless told otherwise.
+pub const DEFAULT_NODE: &str = "127.0.0.1:8550";
+/// Where `emr-hospital dev` serves Ethereum JSON-RPC unless told otherwise.
+pub const DEFAULT_RPC: &str = "127.0.0.1:8545";
 
 /// Options of every command.
 #[derive(Args, Clone, Debug)]
@@ -19,12 +19,12 @@ pub struct Options {
     /// Folder with the identity and everything that must survive [default: ~/.emr/ROLE]
     #[arg(long, global = true, env = "EMR_DATA_DIR", value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
-    /// The hospital node to talk to
-    #[arg(long, global = true, env = "EMR_NODE", value_name = "URL", default_value = DEFAULT_NODE)]
-    pub node: Url,
-    /// The Ethereum node to check against
-    #[arg(long, global = true, env = "EMR_RPC", value_name = "URL", default_value = DEFAULT_RPC)]
-    pub rpc: Url,
+    /// The hospital node to talk to; remembered [default at first: http://127.0.0.1:8550]
+    #[arg(long, global = true, env = "EMR_NODE", value_name = "URL")]
+    pub node: Option<Url>,
+    /// The Ethereum node to check against; remembered [default at first: http://127.0.0.1:8545]
+    #[arg(long, global = true, env = "EMR_RPC", value_name = "URL")]
+    pub rpc: Option<Url>,
     /// File whose first line is the passphrase [otherwise: EMR_PASSPHRASE, or a prompt]
     #[arg(long, global = true, env = "EMR_PASSPHRASE_FILE", value_name = "FILE")]
     pub passphrase_file: Option<PathBuf>,

@@ -1,0 +1,185 @@
+//! `init`, `register` and `whoami`: the same for all three roles.
+
+use std::{
+    fs,
+    io::Write,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use clap::Args;
+use emr_client::{card::Card, profile::Profile, register::RegisterError};
+use emr_core::{AccountIndex, Role};
+use emr_crypto::{Identity, RsaBits, RsaSecret, ScryptCost};
+use serde::Serialize;
+
+use crate::{
+    failure::{Exit, Failure, OrExit, one_line},
+    options::Options,
+    passphrase,
+    report::{Answer, Progress, print},
+    session,
+};
+
+/// Arguments of `init`.
+#[derive(Args, Clone, Debug)]
+pub struct Init {
+    /// Use this RSA key (PEM, PKCS#1 or PKCS#8) instead of a new one
+    #[arg(long, value_name = "FILE", conflicts_with = "rsa_bits")]
+    rsa_pem: Option<PathBuf>,
+    /// Size of the new RSA key: 2048 to 4096
+    #[arg(long, value_name = "BITS", default_value_t = 3072)]
+    rsa_bits: usize,
+}
+
+/// Arguments of `register`.
+#[derive(Args, Clone, Debug)]
+pub struct Register {
+    /// Pay with this identity's own ether instead of having the node relay it
+    #[arg(long)]
+    own_ether: bool,
+    /// Wait until a batch has taken the registration
+    #[arg(long)]
+    wait: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct Created {
+    role: Role,
+    folder: PathBuf,
+    rsa_bits: usize,
+}
+
+impl Answer for Created {
+    fn write(&self, out: &mut dyn Write) -> std::io::Result<()> {
+        let Self { role, folder, rsa_bits } = self;
+        writeln!(out, "new {role} in {} (RSA-{rsa_bits}, rollup key, Ethereum key)", folder.display())?;
+        writeln!(
+            out,
+            "back up the file 'identity' there and remember the passphrase: without both, nothing can be read"
+        )
+    }
+}
+
+/// Creates an identity.
+///
+/// # Errors
+/// If there is one already, or the disk refuses.
+pub fn init(options: &Options, role: Role, arguments: &Init) -> Result<(), Failure> {
+    let folder = options.data_dir(role)?;
+    if folder.join("identity").exists() {
+        let message =
+            format!("there is an identity in {} already; give another --data-dir for a new one", folder.display());
+        return Err(Failure::new(Exit::Identity, message));
+    }
+    let rsa = match &arguments.rsa_pem {
+        Some(file) => {
+            let pem = zeroize::Zeroizing::new(
+                fs::read_to_string(file)
+                    .map_err(|error| Failure::new(Exit::Input, format!("cannot read {}: {error}", file.display())))?,
+            );
+            Some(RsaSecret::from_pem(&pem).or_exit(Exit::Input)?)
+        }
+        None => None,
+    };
+    let bits = RsaBits::new(arguments.rsa_bits).or_exit(Exit::Usage)?;
+    let passphrase = passphrase::new(options.passphrase_file.as_deref())?;
+    let progress = Progress::start("making keys");
+    let identity = match rsa {
+        Some(rsa) => Identity::with_rsa(role, rsa),
+        None => Identity::generate(role, bits),
+    };
+    let rsa_bits = identity.rsa().public().modulus().len() * 8;
+    Profile::create(&folder, &identity, &passphrase, ScryptCost::Standard)
+        .map_err(|error| Failure::new(Exit::Storage, one_line(&error)))?;
+    drop(progress);
+    print(&Created { role, folder, rsa_bits }, options.json)
+}
+
+#[derive(Debug, Serialize)]
+struct Registered {
+    role: Role,
+    account: AccountIndex,
+    settled: bool,
+    next: &'static str,
+}
+
+impl Answer for Registered {
+    fn write(&self, out: &mut dyn Write) -> std::io::Result<()> {
+        writeln!(out, "{} {}: {}", self.role, self.account, self.next)
+    }
+}
+
+/// Registers the identity, with the organisation whose card is given.
+///
+/// # Errors
+/// If the node or the contract refuses.
+pub async fn register(options: &Options, role: Role, org: Option<&Path>, arguments: &Register) -> Result<(), Failure> {
+    let client = session::open(options, role).await?;
+    let org = org.map(read_card).transpose()?;
+    let org = org.map(|card| client_org(&card)).transpose()?;
+    let progress = Progress::start("registering");
+    let registered = if arguments.own_ether { client.register_on_l1(org).await } else { client.register(org).await };
+    let (client, account) = registered.map_err(|error| register_failure(&error))?;
+    let mut settled = false;
+    if arguments.wait {
+        progress.say("waiting for a batch");
+        let view = client.wait_registered(true, Duration::from_millis(500), Duration::from_secs(600)).await;
+        settled = view.map_err(|error| register_failure(&error))?.settled;
+    }
+    drop(progress);
+    let next = match (settled, role) {
+        (true, _) => "in the settled state",
+        (false, Role::Patient) => "queued; the next batch takes it",
+        (false, _) => "known to the contract; a registrar admits it with `emr-hospital registrar admit CARD`",
+    };
+    print(&Registered { role, account, settled, next }, options.json)
+}
+
+fn client_org(card: &Card) -> Result<AccountIndex, Failure> {
+    if card.role != Role::Hospital {
+        return Err(Failure::new(Exit::Input, format!("the card is a {}'s; --org takes a hospital's", card.role)));
+    }
+    card.registered().or_exit(Exit::Input)
+}
+
+fn register_failure(error: &RegisterError) -> Failure {
+    match error {
+        RegisterError::Client(error) => session::client_failure(error),
+        RegisterError::NotYet(_) => Failure::new(Exit::Unavailable, one_line(error)),
+        _ => Failure::new(Exit::Refused, one_line(error)),
+    }
+}
+
+/// Prints this identity's card.
+///
+/// # Errors
+/// If the node cannot be reached: a card names chain and contract.
+pub async fn whoami(options: &Options, role: Role) -> Result<(), Failure> {
+    let (profile, identity) = session::identity(options, role)?;
+    let client = session::connect(options, profile, identity).await?;
+    let card = client.card();
+    if card.account.is_none() {
+        eprintln!("not registered yet: others can use this card only to endorse or admit you");
+    }
+    let text = serde_json::to_string_pretty(&card).or_exit(Exit::Internal)?;
+    println!("{text}");
+    Ok(())
+}
+
+/// Reads a card file.
+///
+/// # Errors
+/// If it cannot be read or is none.
+pub fn read_card(file: &Path) -> Result<Card, Failure> {
+    const LIMIT: u64 = 64 * 1024;
+    let read = || -> std::io::Result<Vec<u8>> {
+        use std::io::Read;
+        let mut bytes = Vec::new();
+        fs::File::open(file)?.take(LIMIT).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    let bytes = read()
+        .map_err(|error| Failure::new(Exit::Input, format!("cannot read the card {}: {error}", file.display())))?;
+    Card::from_json(&bytes).or_exit(Exit::Input)
+}

@@ -1,0 +1,49 @@
+//! The cards that a participant was given, kept in the data folder, so that a record's name is enough afterwards.
+
+use std::path::Path;
+
+use emr_client::{card::Card, client::Client};
+use emr_core::AccountIndex;
+
+use crate::{
+    account::read_card,
+    failure::{Exit, Failure, OrExit},
+};
+
+/// The card of a patient: the one given, which is checked and kept, or the one kept for this account.
+///
+/// # Errors
+/// If none is known, or the one given is not what the state says.
+pub async fn patient(client: &Client, account: Option<AccountIndex>, given: Option<&Path>) -> Result<Card, Failure> {
+    let folder = client.profile().folder().join("cards");
+    let card = match (given, account) {
+        (Some(file), _) => read_card(file)?,
+        (None, Some(account)) if client.account().ok() == Some(account) => return Ok(client.card()),
+        (None, Some(account)) => {
+            let file = folder.join(format!("{account}.json"));
+            if !file.exists() {
+                let message = format!("no card of patient {account} is known here: give it once with --patient CARD");
+                return Err(Failure::new(Exit::Input, message));
+            }
+            return read_card(&file);
+        }
+        (None, None) => return Err(Failure::new(Exit::Usage, "whose? give --patient CARD")),
+    };
+    let registered = card.registered().or_exit(Exit::Input)?;
+    if account.is_some_and(|account| account != registered) {
+        let message = format!("the card is that of account {registered}, the record is another patient's");
+        return Err(Failure::new(Exit::Input, message));
+    }
+    client.check_card(&card).await.map_err(|error| crate::session::client_failure(&error))?;
+    keep(&folder, registered, &card).or_exit(Exit::Storage)?;
+    Ok(card)
+}
+
+fn keep(folder: &Path, account: AccountIndex, card: &Card) -> std::io::Result<()> {
+    std::fs::create_dir_all(folder)?;
+    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    std::io::Write::write_all(&mut file, card.to_json().as_bytes())?;
+    file.as_file().sync_all()?;
+    file.persist(folder.join(format!("{account}.json")))?;
+    Ok(())
+}

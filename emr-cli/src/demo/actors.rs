@@ -1,0 +1,54 @@
+//! The participants: each with its own folder, identity file and connection.
+
+use std::path::{Path, PathBuf};
+
+use emr_client::{client::Client, profile::Profile};
+use emr_core::Role;
+use emr_crypto::{Identity, RsaBits, ScryptCost};
+
+use super::read_passphrase;
+use crate::{
+    failure::{Exit, Failure, OrExit, one_line},
+    session::client_failure,
+};
+
+/// A participant's folder.
+#[derive(Clone, Debug)]
+pub(super) struct Actor {
+    pub(super) name: &'static str,
+    pub(super) role: Role,
+    pub(super) folder: PathBuf,
+}
+
+impl Actor {
+    pub(super) fn new(folder: &Path, name: &'static str, role: Role) -> Self {
+        Self { name, role, folder: folder.join(name) }
+    }
+
+    /// Makes the identity, unless it is there from an earlier run.
+    pub(super) fn create(&self, passphrase: &Path) -> Result<bool, Failure> {
+        if self.folder.join("identity").exists() {
+            return Ok(false);
+        }
+        let identity = Identity::generate(self.role, RsaBits::DEFAULT);
+        Profile::create(&self.folder, &identity, &read_passphrase(passphrase)?, ScryptCost::Standard)
+            .map_err(|error| Failure::new(Exit::Storage, one_line(&error)))?;
+        Ok(true)
+    }
+
+    /// Opens its own identity file.
+    pub(super) fn open(&self, passphrase: &Path) -> Result<(Profile, Identity), Failure> {
+        let profile = Profile::open(&self.folder).or_exit(Exit::Identity)?;
+        let identity = profile.identity(&read_passphrase(passphrase)?).or_exit(Exit::Identity)?;
+        Ok((profile, identity))
+    }
+
+    /// Connects to the node and the chain, over HTTP; finishes what an interrupted run had signed.
+    pub(super) async fn connect(&self, passphrase: &Path, node: &str, rpc: &str) -> Result<Client, Failure> {
+        let (profile, identity) = self.open(passphrase)?;
+        let client = Client::join(profile, identity, node, rpc).await;
+        let mut client = client.map_err(|error| client_failure(&error))?;
+        client.resume().await.map_err(|error| client_failure(&error))?;
+        Ok(client)
+    }
+}

@@ -1,0 +1,114 @@
+//! `emr-hospital demo`: a FHIR Bundle through the whole system, with everything in it real.
+//!
+//! Every participant has a data folder of its own and reaches the others through node HTTP, L1 and blocks only.
+
+mod actors;
+mod outcome;
+mod settling;
+mod story;
+
+use std::{
+    fs,
+    io::Read,
+    path::{Path, PathBuf},
+};
+
+use clap::Args;
+use emr_core::{Record, fhir};
+use secrecy::SecretString;
+use url::Url;
+
+use crate::{
+    failure::{Exit, Failure, OrExit},
+    options::Options,
+    passphrase,
+    records::read_fhir,
+    report::print,
+};
+
+/// The Bundle that the demo takes unless it is given another one; synthetic.
+const BUNDLE: &[u8] = include_bytes!("../../../emr-core/fixtures/synthea-bundle.json");
+
+/// Arguments of `demo`.
+#[derive(Args, Clone, Debug)]
+pub struct Demo {
+    /// Your own FHIR R4 Bundle instead of the synthetic one
+    #[arg(long, value_name = "FILE")]
+    bundle: Option<PathBuf>,
+    /// Keep blocks on this Kubo node (its RPC address) instead of on disk
+    #[arg(long, value_name = "URL")]
+    ipfs: Option<Url>,
+}
+
+/// Runs it. With `--data-dir` everything is kept, and the next run goes on from there; else it is gone afterwards.
+///
+/// # Errors
+/// The step that did not work. Nothing that was acknowledged is lost: the next run with the same folder goes on.
+pub async fn run(options: &Options, arguments: &Demo) -> Result<(), Failure> {
+    if options.node.is_some() {
+        return Err(Failure::new(Exit::Usage, "demo runs a node of its own: leave --node out"));
+    }
+    let record = match &arguments.bundle {
+        Some(file) => read_fhir(file)?,
+        None => fhir::import(BUNDLE).or_exit(Exit::Internal)?,
+    };
+    let temporary = match options.data_dir {
+        Some(_) => None,
+        None => Some(tempfile::tempdir().or_exit(Exit::Storage)?),
+    };
+    let folder = match (&options.data_dir, &temporary) {
+        (Some(folder), _) => folder.clone(),
+        (None, Some(temporary)) => temporary.path().to_owned(),
+        (None, None) => return Err(Failure::new(Exit::Internal, "no folder")),
+    };
+    fs::create_dir_all(&folder)
+        .map_err(|error| Failure::new(Exit::Storage, format!("cannot make {}: {error}", folder.display())))?;
+    let stage = story::Stage {
+        passphrase_file: passphrase_file(&folder, options)?,
+        folder,
+        rpc: options.rpc.clone(),
+        ipfs: arguments.ipfs.clone(),
+        json: options.json,
+    };
+    let outcome = stage.play(&record).await?;
+    if options.json { print(&outcome, true) } else { Ok(()) }
+}
+
+/// The passphrase of the demo's identities: as given, else one that is made up and kept beside them.
+fn passphrase_file(folder: &Path, options: &Options) -> Result<PathBuf, Failure> {
+    if let Some(file) = &options.passphrase_file {
+        return Ok(file.clone());
+    }
+    let file = folder.join("passphrase");
+    if !file.exists() {
+        let words: [u8; 16] = rand::random();
+        write_private(&file, hex::encode(words).as_bytes()).or_exit(Exit::Storage)?;
+    }
+    Ok(file)
+}
+
+fn write_private(file: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    use std::io::Write;
+    // Temporary files are readable by their owner only.
+    let mut temporary = tempfile::NamedTempFile::new_in(file.parent().unwrap_or(Path::new(".")))?;
+    temporary.write_all(bytes)?;
+    temporary.as_file().sync_all()?;
+    temporary.persist(file)?;
+    Ok(())
+}
+
+fn read_passphrase(file: &Path) -> Result<SecretString, Failure> {
+    passphrase::existing(Some(file))
+}
+
+/// The document of a record.
+fn document(record: &Record) -> Result<Vec<u8>, Failure> {
+    fhir::export(record).or_exit(Exit::Input)
+}
+
+/// Reads at most `limit` bytes of a file.
+fn read_bounded(file: &Path, limit: u64) -> Result<Vec<u8>, Failure> {
+    let mut bytes = Vec::new();
+    fs::File::open(file).and_then(|file| file.take(limit).read_to_end(&mut bytes)).or_exit(Exit::Storage)?;
+    Ok(bytes)
+}

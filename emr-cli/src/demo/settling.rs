@@ -1,0 +1,58 @@
+//! Sealing a batch and waiting until it is settled, with a progress bar.
+
+use std::time::{Duration, Instant};
+
+use emr_client::client::Client;
+use emr_node::{Activity, RunningNode};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::outcome::Batch;
+use crate::{
+    failure::{Exit, Failure, one_line},
+    session::node_exit,
+};
+
+/// How often the node is asked.
+const POLL: Duration = Duration::from_millis(200);
+/// How long a batch may take, keys included: many times what it takes on two cores.
+const LIMIT: Duration = Duration::from_secs(1200);
+/// What the bar assumes while nothing was proved yet, milliseconds.
+const FIRST_ESTIMATE: u64 = 40_000;
+
+/// Seals what is pending and waits until it is settled.
+pub(super) async fn settle(hospital: &Client, node: &RunningNode) -> Result<Batch, Failure> {
+    let failed = |error| Failure::new(node_exit(&error), one_line(&error));
+    let started = Instant::now();
+    let mut number = None;
+    let bar = ProgressBar::with_draw_target(Some(FIRST_ESTIMATE), ProgressDrawTarget::stderr());
+    if let Ok(style) = ProgressStyle::with_template("   {msg} {wide_bar} {elapsed} of about {duration}") {
+        bar.set_style(style);
+    }
+    let activity = node.activity();
+    while started.elapsed() < LIMIT {
+        let now = activity.borrow().clone();
+        bar.set_message(now.to_string());
+        if let Activity::Proving { since, estimate, .. } = now {
+            let elapsed = u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
+            bar.set_length(estimate.unwrap_or(FIRST_ESTIMATE).max(elapsed));
+            bar.set_position(elapsed);
+        }
+        match number {
+            None => match hospital.node().seal().await {
+                Ok(view) => number = Some(view.number),
+                // A batch of an interrupted run is being finished first.
+                Err(error) if error.is_temporary() || error.is_stale() => {}
+                Err(error) => return Err(failed(error)),
+            },
+            Some(number) => {
+                if let Some(batch) = Batch::of(&hospital.node().batch(number).await.map_err(failed)?) {
+                    bar.finish_and_clear();
+                    return Ok(batch);
+                }
+            }
+        }
+        tokio::time::sleep(POLL).await;
+    }
+    let message = format!("the batch was not settled within {} s: {}", LIMIT.as_secs(), *activity.borrow());
+    Err(Failure::new(Exit::Unavailable, message))
+}

@@ -1,0 +1,381 @@
+//! The story, step by step.
+
+use std::{
+    collections::HashMap,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use emr_chain::Standing;
+use emr_client::{
+    card::Card,
+    client::Client,
+    grant::{History, Terms},
+    retrieve::{ReadError, Retrieved},
+};
+use emr_core::{AccountIndex, Cid, Class, ClassMask, Reason, Record, Rights, Role, UnixTime, Value};
+use emr_crypto::{KeyDirectory, Manifest, OpenedRecord, RecordContext};
+use url::Url;
+
+use super::{
+    actors::Actor,
+    document,
+    outcome::{Accounts, Outcome, Teller},
+    read_bounded,
+    settling::settle,
+};
+use crate::{
+    failure::{Exit, Failure, OrExit, one_line},
+    hospital::{
+        self,
+        site::{Site, SitePlan},
+    },
+    options::RecordName,
+    patient, records,
+    session::client_failure,
+};
+
+/// The class that the Bundle is written under, and that doctor B may read.
+const CLASS: Class = Class::Summary;
+/// How long doctor B's grant holds: 30 days.
+const GRANT_SECONDS: u64 = 30 * 86_400;
+const SOON: Duration = Duration::from_millis(100);
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// Where the demo plays.
+#[derive(Debug)]
+pub(super) struct Stage {
+    pub(super) folder: PathBuf,
+    pub(super) passphrase_file: PathBuf,
+    pub(super) rpc: Option<Url>,
+    pub(super) ipfs: Option<Url>,
+    pub(super) json: bool,
+}
+
+/// Everybody, connected.
+struct Cast {
+    hospital: Client,
+    doctor_a: Client,
+    doctor_b: Client,
+    patient: Client,
+    accounts: Accounts,
+    patient_card: Card,
+}
+
+impl Stage {
+    /// Plays it.
+    pub(super) async fn play(&self, bundle: &Record) -> Result<Outcome, Failure> {
+        let mut tell = Teller::new(self.json);
+        let mut submits = Vec::new();
+
+        tell.step("Identities, contracts, registration");
+        let hospital = Actor::new(&self.folder, "hospital", Role::Hospital);
+        let actors = [
+            &hospital,
+            &Actor::new(&self.folder, "doctor-a", Role::Doctor),
+            &Actor::new(&self.folder, "doctor-b", Role::Doctor),
+            &Actor::new(&self.folder, "patient", Role::Patient),
+        ];
+        for actor in actors {
+            let made = actor.create(&self.passphrase_file)?;
+            let what =
+                if made { "RSA-3072 + rollup key + Ethereum key, encrypted" } else { "kept from an earlier run" };
+            tell.say(format!("{:<9} {what}: {}", actor.name, actor.folder.display()));
+        }
+        let site = self.site(&hospital).await?;
+        let deployment = &site.deployment;
+        tell.say(format!(
+            "contract {} on chain {} (verifier {})",
+            deployment.contract, deployment.chain_id, deployment.verifier
+        ));
+        tell.say("DEVELOPMENT SETUP: the proving key comes from a public seed; whoever knows it can forge proofs");
+        let mut cast = self.enroll(actors, &site, &tell).await?;
+        let terms = |rights, classes: ClassMask, seconds| Terms {
+            rights,
+            classes,
+            until: UnixTime::now().saturating_add(seconds),
+            history: History::Included,
+        };
+        let year = 365 * 86_400;
+        let hospital_card = cast.hospital.card();
+        submits
+            .push(grant(&mut cast.patient, &hospital_card, &terms(Rights::WRITE, ClassMask::ALL, year), &tell).await?);
+        let doctor_a_card = cast.doctor_a.card();
+        let both = Rights::READ | Rights::WRITE;
+        submits.push(grant(&mut cast.patient, &doctor_a_card, &terms(both, ClassMask::ALL, year), &tell).await?);
+
+        tell.step("Doctor A writes");
+        let draft = without_one_text(bundle)?;
+        let card = cast.patient_card.clone();
+        let written = timed(&mut submits, cast.doctor_a.upload(&card, CLASS, &draft)).await;
+        let written = written.map_err(|error| records::write_failure(&error))?;
+        let name = RecordName { patient: written.patient, slot: written.slot };
+        tell.say(format!("record {name} version {} ({CLASS}): {}", written.version, written.record_cid));
+        let edited = timed(&mut submits, cast.doctor_a.edit(&card, name.slot, None, bundle)).await;
+        let edited = edited.map_err(|error| records::write_failure(&error))?;
+        let record_cid = edited.record_cid.to_string();
+        tell.say(format!("record {name} version {}: the Bundle as it was given, {record_cid}", edited.version));
+        let mistake = timed(&mut submits, cast.doctor_a.upload(&card, Class::Document, &draft)).await;
+        let mistake = mistake.map_err(|error| records::write_failure(&error))?;
+        timed(&mut submits, cast.doctor_a.delete(&card, mistake.slot))
+            .await
+            .map_err(|error| records::write_failure(&error))?;
+        tell.say(format!("record {}/{} written by mistake and deleted: a tombstone stays", name.patient, mistake.slot));
+
+        tell.step("The patient grants, doctor B requests");
+        let doctor_b_card = cast.doctor_b.card();
+        let read = terms(Rights::READ, CLASS.into(), GRANT_SECONDS);
+        submits.push(grant(&mut cast.patient, &doctor_b_card, &read, &tell).await?);
+        let requested = timed(&mut submits, cast.doctor_b.request(&card, CLASS, Reason::Treatment)).await;
+        let requested = requested.map_err(|error| records::read_failure(&error))?;
+        tell.say(format!("doctor B requested access to {CLASS} for treatment, under grant {}", requested.slot));
+
+        tell.step("A batch is sealed, proved and settled");
+        let first = settle(&cast.hospital, &site.node).await?;
+        first.lines().iter().for_each(|line| tell.say(line));
+
+        tell.step("Doctor B retrieves and checks everything");
+        let (retrieved, _) =
+            cast.doctor_b.retrieve(&card, name.slot, None).await.map_err(|error| records::read_failure(&error))?;
+        let retrieved_equal = matches!(&retrieved, Retrieved::Verified(record) if document(record.authentic().record())? == document(bundle)?);
+        tell.say("blocks re-hashed; author's signature; record leaf; path to the state root; root by eth_getProof");
+        tell.say(format!("the plaintext is the original Bundle, byte for byte: {}", yes(retrieved_equal)));
+        let old_directory = fetch_directory(&cast.doctor_b, name.patient).await?;
+
+        tell.step("The patient revokes; the next version is out of reach");
+        let revoked = timed(&mut submits, cast.patient.revoke(cast.accounts.doctor_b, ClassMask::ALL)).await;
+        let revoked = revoked.map_err(|error| Failure::new(Exit::Refused, one_line(&error)))?;
+        tell.say(format!(
+            "account {} revoked; {} class(es) have new keys",
+            revoked.grantee,
+            revoked.new_epochs.classes().count()
+        ));
+        let next = timed(&mut submits, cast.doctor_a.edit(&card, name.slot, None, &draft)).await;
+        let next = next.map_err(|error| records::write_failure(&error))?;
+        tell.say(format!("doctor A wrote version {}: {}", next.version, next.record_cid));
+        let second = settle(&cast.hospital, &site.node).await?;
+        second.lines().iter().for_each(|line| tell.say(line));
+        let refusal = cast.doctor_b.retrieve(&card, name.slot, Some(Reason::Treatment)).await;
+        let (revoked_refused, revoked_message) = match refusal {
+            Err(error @ ReadError::Revoked { .. }) => (true, one_line(&error)),
+            Err(error) => (false, one_line(&error)),
+            Ok(_) => (false, "doctor B still reads".to_owned()),
+        };
+        tell.say(format!("doctor B: {revoked_message}"));
+        let context = RecordContext {
+            domain: cast.doctor_b.instance().domain(),
+            patient: name.patient,
+            slot: name.slot,
+            version: next.version,
+            class: CLASS,
+        };
+        let old_keys_fail = self.old_keys_fail(&cast.doctor_b, &old_directory, &next.record_cid, &context).await?;
+        tell.say(format!("with the raw blocks and every key he ever had, decryption fails: {}", yes(old_keys_fail)));
+        let fresh_process_equal = self.fresh_process(cast.doctor_a, &card, name, &draft).await?;
+        tell.say(format!("a fresh process as doctor A reads it: {}", yes(fresh_process_equal)));
+
+        tell.step("The patient's light check");
+        let verified = patient::check(&cast.patient).await?;
+        let access = verified.access(UnixTime::now()).count();
+        tell.say(format!(
+            "her grants root, recomputed from all {} slots: {access} grants hold",
+            verified.grants().len()
+        ));
+        for view in verified.access(UnixTime::now()) {
+            let who = view.grant.grantee.map_or_else(String::new, |account| account.to_string());
+            tell.say(format!("  slot {}: account {who} may {}", view.slot, view.grant.rights));
+        }
+        let audit_entries = verified.audit().len();
+        tell.say(format!("her audit chain, recomputed: {audit_entries} entries"));
+
+        let slowest = submits.iter().copied().fold(0.0, f64::max);
+        tell.step("Done");
+        tell.say(format!("slowest acknowledged submission, sealing and upload included: {slowest:.0} ms"));
+        let outcome = Outcome {
+            chain_id: deployment.chain_id,
+            contract: deployment.contract.to_string(),
+            accounts: cast.accounts,
+            record: name.to_string(),
+            record_cid,
+            submit_milliseconds: submits,
+            batches: vec![first, second],
+            retrieved_equal,
+            revoked_refused,
+            revoked_message,
+            old_keys_fail,
+            fresh_process_equal,
+            light_verified: true,
+            access,
+            audit_entries,
+            seconds: tell.seconds(),
+        };
+        site.shutdown().await;
+        let held = [retrieved_equal, revoked_refused, old_keys_fail, fresh_process_equal];
+        if held.contains(&false) {
+            return Err(Failure::new(Exit::Unverified, "the demo did not show what it should; see above"));
+        }
+        Ok(outcome)
+    }
+
+    fn plan(&self, hospital: &Actor) -> SitePlan {
+        let any = ([127, 0, 0, 1], 0).into();
+        SitePlan {
+            folder: hospital.folder.clone(),
+            rpc: self.rpc.clone(),
+            ipfs: self.ipfs.clone(),
+            listen: any,
+            rpc_listen: any,
+            seal: emr_node::SealPolicy::Manual,
+            prove: true,
+            deploy: true,
+        }
+    }
+
+    async fn site(&self, hospital: &Actor) -> Result<Site, Failure> {
+        let key = hospital::ethereum_key(&hospital.open(&self.passphrase_file)?.1)?;
+        self.plan(hospital).start(&key).await
+    }
+
+    /// Connects everybody, registers who is not registered, and has the registrar admit them.
+    async fn enroll(&self, actors: [&Actor; 4], site: &Site, tell: &Teller) -> Result<Cast, Failure> {
+        let [hospital, doctor_a, doctor_b, patient] = actors;
+        let (profile, identity) = hospital.open(&self.passphrase_file)?;
+        let hospital = hospital::enroll(profile, identity, site).await?;
+        let organisation = hospital.account().or_exit(Exit::Internal)?;
+        hospital.wait_registered(false, SOON, LIMIT).await.or_exit(Exit::Unavailable)?;
+        let connect = |actor: &Actor| {
+            let (actor, node, rpc) = (actor.clone(), site.node.url().to_string(), site.rpc.to_string());
+            async move { actor.connect(&self.passphrase_file, &node, &rpc).await }
+        };
+
+        let doctor_a = connect(doctor_a).await?;
+        if doctor_a.account().is_err() {
+            hospital.rollup().endorse(doctor_a.ethereum_address()).await.or_exit(Exit::Refused)?;
+        }
+        let doctor_a = join(doctor_a, Some(organisation), &hospital).await?;
+        let doctor_b = join(connect(doctor_b).await?, None, &hospital).await?;
+        let patient = join(connect(patient).await?, None, &hospital).await?;
+        let account = |client: &Client| client.account().or_exit(Exit::Internal);
+        let accounts = Accounts {
+            hospital: organisation,
+            doctor_a: account(&doctor_a)?,
+            doctor_b: account(&doctor_b)?,
+            patient: account(&patient)?,
+        };
+        tell.say(format!(
+            "accounts: hospital {}, doctor A {} (of the hospital, with its consent), doctor B {} (of none), patient {}",
+            accounts.hospital, accounts.doctor_a, accounts.doctor_b, accounts.patient
+        ));
+        let patient_card = patient.card();
+        Ok(Cast { hospital, doctor_a, doctor_b, patient, accounts, patient_card })
+    }
+
+    /// Whether a reader's old keys, and what the newest directory gives him, fail on raw blocks.
+    async fn old_keys_fail(
+        &self,
+        reader: &Client,
+        old_directory: &KeyDirectory,
+        manifest: &Cid,
+        context: &RecordContext,
+    ) -> Result<bool, Failure> {
+        let store = self.plan(&Actor::new(&self.folder, "hospital", Role::Hospital)).blockstore().await?;
+        let mut blocks = HashMap::new();
+        let bytes = store.get(manifest).await.or_exit(Exit::Unavailable)?;
+        let links = Manifest::from_bytes(&bytes).or_exit(Exit::Unverified)?.links().to_vec();
+        blocks.insert(*manifest, bytes);
+        for link in links {
+            blocks.insert(link, store.get(&link).await.or_exit(Exit::Unavailable)?);
+        }
+        let fetch = |cid: &Cid| blocks.get(cid).cloned().ok_or(emr_client::retrieve::Missing);
+        let keys = old_directory.open_for(reader.identity().rsa()).or_exit(Exit::Unverified)?;
+        Ok(OpenedRecord::open(manifest, fetch, &keys, context).is_err())
+    }
+
+    /// Lets this program read the record as doctor A, in a process of its own.
+    async fn fresh_process(
+        &self,
+        doctor: Client,
+        patient_card: &Card,
+        name: RecordName,
+        expected: &Record,
+    ) -> Result<bool, Failure> {
+        let folder = doctor.profile().folder().to_owned();
+        let patient = self.folder.join("patient-card.json");
+        std::fs::write(&patient, patient_card.to_json()).or_exit(Exit::Storage)?;
+        // Frees the folder for the other process.
+        drop(doctor);
+        let output = folder.join("retrieved.json");
+        let program = std::env::current_exe().or_exit(Exit::Internal)?;
+        let status = tokio::process::Command::new(program)
+            .args(["as-doctor", "--", "get"])
+            .arg(name.to_string())
+            .arg("--patient")
+            .arg(&patient)
+            .arg("--output")
+            .arg(&output)
+            .arg("--data-dir")
+            .arg(&folder)
+            .arg("--passphrase-file")
+            .arg(&self.passphrase_file)
+            .stdout(std::process::Stdio::null())
+            .status()
+            .await
+            .or_exit(Exit::Internal)?;
+        Ok(status.success() && read_bounded(&output, 1 << 28)? == document(expected)?)
+    }
+}
+
+/// Registers a participant, waits until it is admitted and the node knows it.
+async fn join(client: Client, org: Option<AccountIndex>, registrar: &Client) -> Result<Client, Failure> {
+    let (client, account) =
+        client.register(org).await.map_err(|error| Failure::new(Exit::Refused, one_line(&error)))?;
+    let standing = registrar.rollup().account(account).await.or_exit(Exit::Unavailable)?;
+    if standing.is_some_and(|account| account.standing == Standing::Pending) {
+        registrar.rollup().admit(account).await.or_exit(Exit::Refused)?;
+    }
+    client
+        .wait_registered(false, SOON, LIMIT)
+        .await
+        .map_err(|error| Failure::new(Exit::Unavailable, one_line(&error)))?;
+    Ok(client)
+}
+
+async fn grant(patient: &mut Client, to: &Card, terms: &Terms, tell: &Teller) -> Result<f64, Failure> {
+    let started = Instant::now();
+    let granted = patient.grant(to, terms).await.map_err(|error| Failure::new(Exit::Refused, one_line(&error)))?;
+    let milliseconds = started.elapsed().as_secs_f64() * 1e3;
+    let (slot, rights) = (granted.slot, granted.grant.rights);
+    let to = to.registered().or_exit(Exit::Input)?;
+    tell.say(format!("the patient grants account {to}: {rights}, slot {slot} ({milliseconds:.0} ms)"));
+    Ok(milliseconds)
+}
+
+/// Notes how long something took, in milliseconds.
+async fn timed<T>(times: &mut Vec<f64>, work: impl Future<Output = T>) -> T {
+    let started = Instant::now();
+    let done = work.await;
+    times.push(started.elapsed().as_secs_f64() * 1e3);
+    done
+}
+
+/// The Bundle with its first plain text left out: an earlier draft of it.
+fn without_one_text(bundle: &Record) -> Result<Record, Failure> {
+    let mut draft = bundle.clone();
+    let text = bundle.fields().iter().rev().find(|(_, value)| matches!(value, Value::Text(_)));
+    let (key, _) = text.ok_or_else(|| Failure::new(Exit::Input, "the Bundle holds no text; the demo changes one"))?;
+    draft.remove(key);
+    Ok(draft)
+}
+
+async fn fetch_directory(reader: &Client, patient: AccountIndex) -> Result<KeyDirectory, Failure> {
+    let failed = |error| client_failure(&emr_client::ClientError::Node(error));
+    let view = reader.node().patient(patient).await.map_err(failed)?;
+    let cid = view.directory.unwrap_or_default();
+    let cid = Cid::try_from(cid.as_str()).or_exit(Exit::Unverified)?;
+    let bytes = reader.node().block(&cid).await.map_err(failed)?;
+    KeyDirectory::from_bytes(&bytes).or_exit(Exit::Unverified)
+}
+
+fn yes(held: bool) -> &'static str {
+    if held { "yes" } else { "NO" }
+}

@@ -1,0 +1,279 @@
+//! `emr-doctor`: writes and reads under patients' grants.
+
+use std::{io::Write, path::PathBuf};
+
+use clap::{Parser, Subcommand};
+use emr_chain::Settlement;
+use emr_client::client::Client;
+use emr_core::{Class, Reason, Role};
+use emr_rollup::{
+    data::{BatchData, CircuitVersion},
+    field::{self, Fr},
+    state::StateTrees,
+};
+use serde::Serialize;
+
+use crate::{
+    account, cards,
+    failure::{EXIT_CODES, Exit, Failure, OrExit, one_line},
+    options::{Options, RecordName},
+    records,
+    report::{Answer, Progress, print},
+    session,
+};
+
+const DOCTOR: Role = Role::Doctor;
+
+/// Writes and reads medical records under the patients' grants.
+#[derive(Debug, Parser)]
+#[command(name = "emr-doctor", version, after_help = EXIT_CODES)]
+pub struct Arguments {
+    #[command(flatten)]
+    options: Options,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make an identity: RSA key, rollup key, Ethereum key, encrypted under a passphrase
+    Init(account::Init),
+    /// Register the identity on L1; a registrar admits it
+    Register {
+        /// Card of the hospital to belong to; it endorses you first
+        #[arg(long, value_name = "CARD")]
+        org: Option<PathBuf>,
+        #[command(flatten)]
+        arguments: account::Register,
+    },
+    /// Print this identity's card, to give to others
+    Whoami,
+    /// Write a new record from a FHIR R4 JSON file
+    Upload {
+        /// The FHIR file: one Bundle or resource is one record
+        file: PathBuf,
+        /// The patient's card
+        #[arg(long, value_name = "CARD")]
+        patient: PathBuf,
+        /// The record's class
+        #[arg(long)]
+        class: Class,
+        /// Wait until a batch has settled it
+        #[arg(long)]
+        wait: bool,
+    },
+    /// Write a record's next version
+    Edit {
+        /// The record: PATIENT/SLOT
+        record: RecordName,
+        /// The FHIR file
+        file: PathBuf,
+        /// Move it to another class
+        #[arg(long)]
+        class: Option<Class>,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Delete a record of your own, for good
+    Delete {
+        /// The record: PATIENT/SLOT
+        record: RecordName,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// List the records of a patient that you may know of
+    List {
+        /// The patient's card
+        #[arg(long, value_name = "CARD")]
+        patient: PathBuf,
+    },
+    /// Request access to a record's class; the patient sees the reason
+    Request {
+        /// The record: PATIENT/SLOT
+        record: RecordName,
+        /// Why: treatment, emergency, payment, operations, research, patient-request, public-health
+        #[arg(long)]
+        purpose: Reason,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Read a record, check everything, and write its document
+    Get {
+        /// The record: PATIENT/SLOT
+        record: RecordName,
+        /// Where to write it [default: stdout]
+        #[arg(short, long, value_name = "FILE")]
+        output: Option<PathBuf>,
+        /// Why, if access has to be requested first
+        #[arg(long, default_value = "treatment")]
+        purpose: Reason,
+        /// The patient's card, the first time
+        #[arg(long, value_name = "CARD")]
+        patient: Option<PathBuf>,
+    },
+    /// Read a record and say what was verified of it
+    Verify {
+        /// The record: PATIENT/SLOT
+        record: RecordName,
+        /// The patient's card, the first time
+        #[arg(long, value_name = "CARD")]
+        patient: Option<PathBuf>,
+    },
+    /// Derive the whole state from L1 and compare it with the contract's
+    Sync,
+}
+
+#[derive(Debug, clap::Args)]
+struct Target {
+    /// The patient's card, the first time
+    #[arg(long, value_name = "CARD")]
+    patient: Option<PathBuf>,
+    /// Wait until a batch has settled it
+    #[arg(long)]
+    wait: bool,
+}
+
+/// Runs the command line.
+///
+/// # Errors
+/// What did not work, with an exit code.
+pub async fn run(arguments: Arguments) -> Result<(), Failure> {
+    let Arguments { options, command } = arguments;
+    let json = options.json;
+    match command {
+        Command::Init(arguments) => account::init(&options, DOCTOR, &arguments),
+        Command::Register { org, arguments } => account::register(&options, DOCTOR, org.as_deref(), &arguments).await,
+        Command::Whoami => account::whoami(&options, DOCTOR).await,
+        Command::Upload { file, patient, class, wait } => {
+            let record = records::read_fhir(&file)?;
+            let mut client = session::open(&options, DOCTOR).await?;
+            let card = cards::patient(&client, None, Some(&patient)).await?;
+            let written = client.upload(&card, class, &record).await;
+            let written = written.map_err(|error| records::write_failure(&error))?;
+            records::written(&mut client, &written, wait, json).await
+        }
+        Command::Edit { record: name, file, class, target } => {
+            let record = records::read_fhir(&file)?;
+            let mut client = session::open(&options, DOCTOR).await?;
+            let card = cards::patient(&client, Some(name.patient), target.patient.as_deref()).await?;
+            let written = client.edit(&card, name.slot, class, &record).await;
+            let written = written.map_err(|error| records::write_failure(&error))?;
+            records::written(&mut client, &written, target.wait, json).await
+        }
+        Command::Delete { record: name, target } => {
+            let mut client = session::open(&options, DOCTOR).await?;
+            let card = cards::patient(&client, Some(name.patient), target.patient.as_deref()).await?;
+            records::delete(&mut client, &card, name, target.wait, json).await
+        }
+        Command::List { patient } => {
+            let client = session::open(&options, DOCTOR).await?;
+            let card = cards::patient(&client, None, Some(&patient)).await?;
+            let list = client.records(&card).await.map_err(|error| session::client_failure(&error))?;
+            records::list(card.registered().or_exit(Exit::Input)?, &list, json)
+        }
+        Command::Request { record: name, purpose, target } => {
+            let mut client = session::open(&options, DOCTOR).await?;
+            request(&mut client, name, purpose, &target, json).await
+        }
+        Command::Get { record: name, output, purpose, patient } => {
+            let mut client = session::open(&options, DOCTOR).await?;
+            let card = cards::patient(&client, Some(name.patient), patient.as_deref()).await?;
+            let retrieved = records::fetch(&mut client, &card, name, Some(purpose)).await?;
+            records::output(name, &retrieved, output.as_deref(), json)
+        }
+        Command::Verify { record: name, patient } => {
+            let mut client = session::open(&options, DOCTOR).await?;
+            let card = cards::patient(&client, Some(name.patient), patient.as_deref()).await?;
+            let retrieved = records::fetch(&mut client, &card, name, None).await?;
+            records::checked(name, &retrieved, json)
+        }
+        Command::Sync => sync(&session::open(&options, DOCTOR).await?, json).await,
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct Requested {
+    patient: u64,
+    class: Class,
+    reason: Reason,
+    #[serde(flatten)]
+    promise: records::Promise,
+}
+
+impl Answer for Requested {
+    fn write(&self, out: &mut dyn Write) -> std::io::Result<()> {
+        writeln!(out, "access to {} records of patient {} requested ({})", self.class, self.patient, self.reason)?;
+        self.promise.write(out)
+    }
+}
+
+async fn request(
+    client: &mut Client,
+    name: RecordName,
+    reason: Reason,
+    target: &Target,
+    json: bool,
+) -> Result<(), Failure> {
+    let card = cards::patient(client, Some(name.patient), target.patient.as_deref()).await?;
+    let list = client.records(&card).await.map_err(|error| session::client_failure(&error))?;
+    let record = list.iter().find(|record| record.slot == name.slot);
+    let class = record
+        .ok_or_else(|| {
+            Failure::new(Exit::Refused, format!("there is no record {name} that you may know of; `list` shows them"))
+        })?
+        .leaf
+        .class;
+    let requested = client.request(&card, class, reason).await.map_err(|error| records::read_failure(&error))?;
+    let promise = records::promise(client, &requested.acknowledged, target.wait).await?;
+    print(&Requested { patient: name.patient.get(), class, reason, promise }, json)
+}
+
+#[derive(Debug, Serialize)]
+struct Synced {
+    batches: u64,
+    operations: u64,
+    derived_root: String,
+    l1_root: String,
+}
+
+impl Answer for Synced {
+    fn write(&self, out: &mut dyn Write) -> std::io::Result<()> {
+        writeln!(
+            out,
+            "{} batches with {} operations give the state root that L1 holds:",
+            self.batches, self.operations
+        )?;
+        writeln!(out, "{}", self.l1_root)
+    }
+}
+
+/// Rebuilds both trees from the batches' data on L1.
+async fn sync(client: &Client, json: bool) -> Result<(), Failure> {
+    let progress = Progress::start("reading batches from L1");
+    let settled = client.settled().await.or_exit(Exit::Unverified)?;
+    let mut batches = client.rollup().batches(client.rollup().deployed_at()).await.or_exit(Exit::Unavailable)?;
+    batches.truncate(usize::try_from(settled.batches()).unwrap_or(usize::MAX));
+    let mut trees = StateTrees::genesis(CircuitVersion::V1);
+    let mut operations = 0;
+    for batch in &batches {
+        progress.say(format!("batch {}", batch.number));
+        let data = BatchData { d1: words(&batch.content.d1)?, d2: words(&batch.content.d2)? };
+        operations += (data.d1.len() + data.d2.len()) as u64;
+        trees.apply(&data).map_err(|error| Failure::new(Exit::Unverified, one_line(&error)))?;
+    }
+    drop(progress);
+    let hex = |root: &Fr| format!("0x{}", hex::encode(field::to_bytes(root)));
+    let (derived_root, l1_root) = (hex(&trees.root()), hex(&settled.root()));
+    if derived_root != l1_root {
+        let message = format!(
+            "the batches on L1 give root {derived_root}, the contract holds {l1_root}: the Ethereum node hides or invents batches; use another one"
+        );
+        return Err(Failure::new(Exit::Unverified, message));
+    }
+    print(&Synced { batches: settled.batches(), operations, derived_root, l1_root }, json)
+}
+
+fn words(entries: &[emr_chain::Words]) -> Result<Vec<emr_rollup::data::Words>, Failure> {
+    let element = |word: &[u8; 32]| field::from_bytes(word).or_exit(Exit::Unverified);
+    entries.iter().map(|[a, b, c, d]| Ok([element(a)?, element(b)?, element(c)?, element(d)?])).collect()
+}

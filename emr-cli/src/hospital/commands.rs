@@ -1,0 +1,99 @@
+//! `emr-hospital`: its command line.
+
+use std::{ffi::OsString, net::SocketAddr, path::PathBuf};
+
+use clap::{Parser, Subcommand};
+use emr_core::Role;
+
+use super::{Serving, Verdict, proving};
+use crate::{
+    account,
+    demo::{self, Demo},
+    doctor,
+    failure::{EXIT_CODES, Failure},
+    options::{DEFAULT_RPC, Options},
+};
+
+const HOSPITAL: Role = Role::Hospital;
+
+/// Runs a hospital: sequences, proves, settles, keeps blocks.
+#[derive(Debug, Parser)]
+#[command(name = "emr-hospital", version, after_help = EXIT_CODES)]
+pub struct Arguments {
+    #[command(flatten)]
+    options: Options,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Take a FHIR Bundle through the whole system and show what happens
+    Demo(Demo),
+    /// Run everything in one process, with a chain of its own: for development
+    Dev {
+        #[command(flatten)]
+        serving: Serving,
+        /// Where the chain's Ethereum JSON-RPC listens
+        #[arg(long, value_name = "ADDRESS", default_value = DEFAULT_RPC)]
+        rpc_listen: SocketAddr,
+    },
+    /// Make an identity: RSA key, rollup key, Ethereum key, encrypted under a passphrase
+    Init(account::Init),
+    /// Register the identity on L1; a registrar admits it
+    Register(account::Register),
+    /// Print this hospital's card, to give to others
+    Whoami,
+    /// Deploy verifier and rollup to the development chain at --rpc
+    Deploy,
+    /// Run the node on the chain at --rpc
+    Serve(Serving),
+    /// Fetch sealed batches from the node, prove them, hand the proofs in
+    Prove,
+    /// What the node says of itself
+    Status,
+    /// Consent that a doctor registers as belonging to this hospital
+    Endorse {
+        /// The doctor's card
+        card: PathBuf,
+    },
+    /// Run an `emr-doctor` command with this program: how the demo starts a fresh process
+    #[command(hide = true)]
+    AsDoctor {
+        /// The command line
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
+    /// As the registrar, admit or hold back an account
+    Registrar {
+        /// What to do
+        verdict: Verdict,
+        /// The card of the doctor or hospital
+        card: PathBuf,
+    },
+}
+
+/// Runs the command line.
+///
+/// # Errors
+/// What did not work, with an exit code.
+pub async fn run(arguments: Arguments) -> Result<(), Failure> {
+    let Arguments { options, command } = arguments;
+    match command {
+        Command::Demo(arguments) => demo::run(&options, &arguments).await,
+        Command::Dev { serving, rpc_listen } => super::dev(&options, &serving, rpc_listen).await,
+        Command::Init(arguments) => account::init(&options, HOSPITAL, &arguments),
+        Command::Register(arguments) => account::register(&options, HOSPITAL, None, &arguments).await,
+        Command::Whoami => account::whoami(&options, HOSPITAL).await,
+        Command::Deploy => super::deploy(&options).await,
+        Command::Serve(serving) => super::serve(&options, &serving).await,
+        Command::Prove => proving::prove(&options).await,
+        Command::Status => super::status(&options).await,
+        Command::Endorse { card } => super::endorse(&options, &card).await,
+        Command::AsDoctor { arguments } => {
+            let arguments = std::iter::once(OsString::from("emr-doctor")).chain(arguments);
+            doctor::run(doctor::Arguments::parse_from(arguments)).await
+        }
+        Command::Registrar { verdict, card } => super::registrar(&options, verdict, &card).await,
+    }
+}

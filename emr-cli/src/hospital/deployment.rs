@@ -1,0 +1,162 @@
+//! The rollup that a hospital runs: where it is, and how it got there.
+
+use std::{fs, path::Path};
+
+use alloy::{
+    eips::BlockNumberOrTag,
+    network::TransactionBuilder,
+    primitives::{Address, Bytes, U256, utils::format_ether},
+    providers::{DynProvider, Provider},
+    rpc::types::TransactionRequest,
+    signers::local::PrivateKeySigner,
+};
+use emr_chain::{DeployError, Deployment, deploy, endpoint::Endpoint};
+use emr_rollup::{data::CircuitVersion, field, state::StateTrees};
+use serde::{Deserialize, Serialize};
+
+use crate::failure::{Exit, Failure, OrExit};
+
+/// What a deployment and some batches cost at most, with room: 1 ether.
+const ENOUGH: U256 = U256::from_limbs([1_000_000_000_000_000_000, 0, 0, 0]);
+
+/// Where the rollup is. `deployment.json` in the hospital's folder.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeploymentFile {
+    /// The chain.
+    pub chain_id: u64,
+    /// The rollup contract.
+    pub contract: Address,
+    /// The verifier contract.
+    pub verifier: Address,
+    /// The block of its deployment.
+    pub deployed_at: u64,
+    /// Gas that deploying both contracts used; 0 if it was not deployed from here.
+    pub gas_used: u64,
+}
+
+impl DeploymentFile {
+    const NAME: &'static str = "deployment.json";
+
+    /// Reads it from a hospital's folder, if it is there.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn read(folder: &Path) -> Result<Option<Self>, Failure> {
+        let path = folder.join(Self::NAME);
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(Failure::new(Exit::Storage, format!("cannot read {}: {error}", path.display()))),
+        };
+        serde_json::from_str(&text).map(Some).map_err(|error| {
+            let advice = "restore it from a backup";
+            Failure::new(Exit::Input, format!("{} is damaged ({error}): {advice}", path.display()))
+        })
+    }
+
+    fn write(&self, folder: &Path) -> Result<(), Failure> {
+        let write = || -> std::io::Result<()> {
+            let mut file = tempfile::NamedTempFile::new_in(folder)?;
+            serde_json::to_writer_pretty(&mut file, self)?;
+            file.as_file().sync_all()?;
+            file.persist(folder.join(Self::NAME))?;
+            Ok(())
+        };
+        write().or_exit(Exit::Storage)
+    }
+
+    /// Deploys verifier and rollup to a development chain; the hospital pays, sequences and is the registrar.
+    ///
+    /// # Errors
+    /// If the chain is not for development, or refuses.
+    pub async fn deploy(folder: &Path, endpoint: &Endpoint, hospital: &PrivateKeySigner) -> Result<Self, Failure> {
+        let provider = endpoint.connect(Some(hospital.clone())).or_exit(Exit::Unavailable)?;
+        let chain_id = chain_id(endpoint, &provider).await?;
+        if !emr_chain::DEVELOPMENT_CHAINS.contains(&chain_id) {
+            return Err(DeployError::NotADevelopmentChain(chain_id)).or_exit(Exit::Refused);
+        }
+        fund(&provider, hospital.address()).await?;
+        let version = CircuitVersion::V1;
+        let deployment = Deployment {
+            verifier_code: emr_chain::bindings::Verifier::BYTECODE.clone(),
+            circuit_version: version.number.into(),
+            max_l1: version.max_l1 as u64,
+            max_l2: version.max_l2 as u64,
+            genesis: field::to_bytes(&StateTrees::genesis(version).root()),
+            sequencer: hospital.address(),
+            registrar: hospital.address(),
+            registration_fee: U256::ZERO,
+        };
+        let deployed = deploy(provider, &deployment).await.or_exit(Exit::Unavailable)?;
+        let file = Self {
+            chain_id,
+            contract: deployed.rollup.instance().contract,
+            verifier: deployed.verifier,
+            deployed_at: deployed.rollup_receipt.block_number,
+            gas_used: deployed.verifier_receipt.gas_used + deployed.rollup_receipt.gas_used,
+        };
+        file.write(folder)?;
+        Ok(file)
+    }
+}
+
+/// The chain that a provider is on.
+///
+/// # Errors
+/// If it cannot be reached.
+pub async fn chain_id(endpoint: &Endpoint, provider: &DynProvider) -> Result<u64, Failure> {
+    provider.get_chain_id().await.map_err(|error| {
+        let advice = "check the address, and that the node is running";
+        Failure::new(Exit::Unavailable, format!("no Ethereum node answers at {endpoint} ({error}): {advice}"))
+    })
+}
+
+/// Sees to it that an address can pay: on development nodes with unlocked accounts, from the first of them.
+async fn fund(provider: &DynProvider, address: Address) -> Result<(), Failure> {
+    let balance = provider.get_balance(address).await.or_exit(Exit::Unavailable)?;
+    if balance >= ENOUGH {
+        return Ok(());
+    }
+    let accounts = provider.get_accounts().await.unwrap_or_default();
+    let poor = || {
+        let has = format_ether(balance);
+        Failure::new(
+            Exit::Refused,
+            format!("{address} has {has} ether, deploying needs 1: send it some, then try again"),
+        )
+    };
+    let from = accounts.first().copied().ok_or_else(poor)?;
+    // Signed by the node, not here: the provider's own signer has nothing to pay with.
+    let request = TransactionRequest::default().with_from(from).with_to(address).with_value(ENOUGH * U256::from(10));
+    let hash: alloy::primitives::B256 =
+        provider.client().request("eth_sendTransaction", (request,)).await.map_err(|_| poor())?;
+    for _ in 0..200 {
+        if provider.get_transaction_receipt(hash).await.or_exit(Exit::Unavailable)?.is_some() {
+            return Ok(());
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    Err(poor())
+}
+
+/// Whether a contract is where a deployment says.
+///
+/// # Errors
+/// If the chain cannot be reached, is another one, or has no code there.
+pub async fn check(endpoint: &Endpoint, deployment: &DeploymentFile) -> Result<(), Failure> {
+    let provider = endpoint.connect(None).or_exit(Exit::Unavailable)?;
+    endpoint.expect_chain_id(&provider, deployment.chain_id).await.or_exit(Exit::Unavailable)?;
+    let code: Bytes = provider
+        .get_code_at(deployment.contract)
+        .block_id(BlockNumberOrTag::Latest.into())
+        .await
+        .or_exit(Exit::Unavailable)?;
+    if code.is_empty() {
+        let (contract, chain) = (deployment.contract, deployment.chain_id);
+        let message =
+            format!("there is no rollup at {contract} on chain {chain}: the node was reset, or is another one");
+        return Err(Failure::new(Exit::Unavailable, message));
+    }
+    Ok(())
+}

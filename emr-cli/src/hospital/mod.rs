@@ -1,0 +1,303 @@
+//! What a hospital runs.
+
+pub mod commands;
+pub mod deployment;
+pub mod proving;
+pub mod site;
+
+use std::{io::Write, net::SocketAddr, path::Path};
+
+use alloy::{
+    primitives::{Address, B256},
+    signers::local::PrivateKeySigner,
+};
+use emr_client::{api::NodeStatus, card::Card, client::Client, node_api::NodeClient, profile::Profile};
+use emr_core::Role;
+use emr_crypto::{Identity, RsaBits, ScryptCost};
+use emr_node::Activity;
+use serde::Serialize;
+use site::{Site, SitePlan};
+use url::Url;
+
+use crate::{
+    failure::{Exit, Failure, OrExit, one_line},
+    options::{DEFAULT_NODE, Options},
+    passphrase,
+    report::{Answer, Progress, print},
+    session,
+};
+
+const HOSPITAL: Role = Role::Hospital;
+
+/// The Ethereum key of an identity.
+///
+/// # Errors
+/// None is expected: identities hold valid keys.
+pub fn ethereum_key(identity: &Identity) -> Result<PrivateKeySigner, Failure> {
+    PrivateKeySigner::from_bytes(&B256::from(*identity.ethereum_secret())).or_exit(Exit::Identity)
+}
+
+/// How `dev` and `serve` listen and seal.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Serving {
+    /// Where the node listens
+    #[arg(long, value_name = "ADDRESS", default_value = DEFAULT_NODE)]
+    pub listen: SocketAddr,
+    /// Keep blocks on this Kubo node (its RPC address) instead of on disk
+    #[arg(long, value_name = "URL")]
+    pub ipfs: Option<Url>,
+    /// Seal a batch when something has waited this long
+    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    pub seal_after: u64,
+    /// Leave proving to `emr-hospital prove` elsewhere
+    #[arg(long)]
+    pub no_prove: bool,
+}
+
+/// `dev`: everything in one process, for development.
+///
+/// # Errors
+/// What does not start, with what to do.
+pub async fn dev(options: &Options, serving: &Serving, rpc_listen: SocketAddr) -> Result<(), Failure> {
+    if let Some(rpc) = &options.rpc {
+        let message =
+            format!("dev brings its own chain; to use {rpc}, run `emr-hospital deploy` and `emr-hospital serve`");
+        return Err(Failure::new(Exit::Usage, message));
+    }
+    let folder = options.data_dir(HOSPITAL)?;
+    let passphrase = if folder.join("identity").exists() {
+        passphrase::existing(options.passphrase_file.as_deref())?
+    } else {
+        let passphrase = passphrase::new(options.passphrase_file.as_deref())?;
+        eprintln!("making a hospital in {}", folder.display());
+        let identity = Identity::generate(HOSPITAL, RsaBits::DEFAULT);
+        Profile::create(&folder, &identity, &passphrase, ScryptCost::Standard)
+            .map_err(|error| Failure::new(Exit::Storage, one_line(&error)))?;
+        passphrase
+    };
+    let open = || -> Result<(Profile, Identity), Failure> {
+        let profile = Profile::open(&folder).map_err(|error| Failure::new(Exit::Identity, one_line(&error)))?;
+        let identity = profile.identity(&passphrase).or_exit(Exit::Identity)?;
+        Ok((profile, identity))
+    };
+    let key = ethereum_key(&open()?.1)?;
+    let plan = plan(folder.clone(), serving, rpc_listen, true, None);
+    let site = plan.start(&key).await?;
+    let (profile, identity) = open()?;
+    enroll(profile, identity, &site).await?;
+    run(site).await
+}
+
+/// Registers and admits a site's own hospital, if it is not in yet.
+///
+/// # Errors
+/// If the node or the contract refuses.
+pub async fn enroll(profile: Profile, identity: Identity, site: &Site) -> Result<Client, Failure> {
+    let client = Client::join(profile, identity, site.node.url().as_str(), site.rpc.as_str())
+        .await
+        .map_err(|error| session::client_failure(&error))?;
+    let (client, account) =
+        client.register(None).await.map_err(|error| Failure::new(Exit::Unavailable, one_line(&error)))?;
+    let standing = client.rollup().account(account).await.or_exit(Exit::Unavailable)?;
+    if standing.is_some_and(|account| account.standing == emr_chain::Standing::Pending) {
+        client.rollup().admit(account).await.or_exit(Exit::Refused)?;
+    }
+    Ok(client)
+}
+
+/// `serve`: a node on a real chain.
+///
+/// # Errors
+/// What does not start, with what to do.
+pub async fn serve(options: &Options, serving: &Serving) -> Result<(), Failure> {
+    let folder = options.data_dir(HOSPITAL)?;
+    let rpc = options.rpc.clone().ok_or_else(|| {
+        Failure::new(Exit::Usage, "serve needs the address of an Ethereum node: --rpc URL (`dev` brings its own chain)")
+    })?;
+    let (profile, identity) = session::identity(options, HOSPITAL)?;
+    let key = ethereum_key(&identity)?;
+    drop(profile);
+    let unused = SocketAddr::from(([127, 0, 0, 1], 0));
+    let site = plan(folder, serving, unused, false, Some(rpc)).start(&key).await?;
+    run(site).await
+}
+
+fn plan(
+    folder: std::path::PathBuf,
+    serving: &Serving,
+    rpc_listen: SocketAddr,
+    deploy: bool,
+    rpc: Option<Url>,
+) -> SitePlan {
+    SitePlan {
+        folder,
+        rpc,
+        ipfs: serving.ipfs.clone(),
+        listen: serving.listen,
+        rpc_listen,
+        seal: site::seal_after(serving.seal_after),
+        prove: !serving.no_prove,
+        deploy,
+    }
+}
+
+/// Serves until it is told to stop, and says on stderr what goes on.
+async fn run(site: Site) -> Result<(), Failure> {
+    eprintln!("node      {}", site.node.url());
+    eprintln!("ethereum  {} (chain {})", site.rpc, site.deployment.chain_id);
+    eprintln!("contract  {}", site.deployment.contract);
+    eprintln!("The proving setup is for development: whoever knows its seed can forge proofs.");
+    eprintln!("Stop with Ctrl-C.");
+    let mut activity = site.node.activity();
+    let mut terminate =
+        tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).or_exit(Exit::Internal)?;
+    let mut last = Activity::Idle.to_string();
+    loop {
+        tokio::select! {
+            changed = activity.changed() => {
+                let now = activity.borrow_and_update().to_string();
+                if changed.is_err() { break; }
+                if now != last {
+                    eprintln!("{now}");
+                    last = now;
+                }
+            }
+            _ = tokio::signal::ctrl_c() => break,
+            _ = terminate.recv() => break,
+        }
+    }
+    eprintln!("stopping; what is acknowledged goes on at the next start");
+    site.shutdown().await;
+    Ok(())
+}
+
+/// `deploy`: verifier and rollup on a development chain.
+///
+/// # Errors
+/// If the chain is not for development, refuses, or something is deployed already.
+pub async fn deploy(options: &Options) -> Result<(), Failure> {
+    let folder = options.data_dir(HOSPITAL)?;
+    let rpc = options.rpc.clone().ok_or_else(|| {
+        Failure::new(Exit::Usage, "deploy needs the address of an Ethereum node: --rpc URL (`dev` deploys by itself)")
+    })?;
+    let (profile, identity) = session::identity(options, HOSPITAL)?;
+    if let Some(known) = deployment::DeploymentFile::read(&folder)? {
+        let message = format!(
+            "{} on chain {} is deployed already; use another --data-dir for another",
+            known.contract, known.chain_id
+        );
+        return Err(Failure::new(Exit::Refused, message));
+    }
+    let progress = Progress::start("deploying verifier and rollup");
+    let endpoint = emr_chain::endpoint::Endpoint::Http(rpc);
+    let deployed = deployment::DeploymentFile::deploy(&folder, &endpoint, &ethereum_key(&identity)?).await?;
+    drop(progress);
+    drop(profile);
+    print(&deployed, options.json)
+}
+
+impl Answer for deployment::DeploymentFile {
+    fn write(&self, out: &mut dyn Write) -> std::io::Result<()> {
+        writeln!(out, "contract {} on chain {}, verifier {}", self.contract, self.chain_id, self.verifier)?;
+        writeln!(out, "{} gas", self.gas_used)
+    }
+}
+
+/// `status`: what a node says of itself.
+///
+/// # Errors
+/// If it cannot be reached.
+pub async fn status(options: &Options) -> Result<(), Failure> {
+    let address = options.node.as_ref().map_or_else(|| format!("http://{DEFAULT_NODE}"), Url::to_string);
+    let node = NodeClient::new(&address).or_exit(Exit::Usage)?;
+    let status = node.status().await.map_err(|error| Failure::new(session::node_exit(&error), one_line(&error)))?;
+    print(&Status(status), options.json)
+}
+
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+struct Status(NodeStatus);
+
+impl Answer for Status {
+    fn write(&self, out: &mut dyn Write) -> std::io::Result<()> {
+        let Self(status) = self;
+        writeln!(out, "chain {}, contract {}, circuit {}", status.chain_id, status.contract, status.circuit_version)?;
+        writeln!(out, "{} batches settled; {} queued, {} pending", status.batches, status.queued, status.pending)?;
+        writeln!(out, "{}", status.activity)?;
+        if status.development_setup {
+            writeln!(out, "the proving setup is for development only")?;
+        }
+        Ok(())
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct Transaction {
+    done: String,
+    tx_hash: B256,
+    gas_used: u64,
+}
+
+impl Answer for Transaction {
+    fn write(&self, out: &mut dyn Write) -> std::io::Result<()> {
+        writeln!(out, "{} ({} gas, {})", self.done, self.gas_used, self.tx_hash)
+    }
+}
+
+/// What a registrar does with an account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Verdict {
+    /// Let it in.
+    Admit,
+    /// Hold it back.
+    Suspend,
+}
+
+/// `endorse`: the doctor with this card may register as belonging to this hospital.
+///
+/// # Errors
+/// If the card is not a doctor's, or the contract refuses.
+pub async fn endorse(options: &Options, card: &Path) -> Result<(), Failure> {
+    let card = crate::account::read_card(card)?;
+    if card.role != Role::Doctor {
+        return Err(Failure::new(
+            Exit::Input,
+            format!("only doctors belong to a hospital; this is a {}'s card", card.role),
+        ));
+    }
+    let client = session::open(options, HOSPITAL).await?;
+    let receipt = client.rollup().endorse(card.ethereum).await.or_exit(Exit::Refused)?;
+    let done = format!("{} may register as a doctor of this hospital", card.ethereum);
+    print(&Transaction { done, tx_hash: receipt.tx_hash, gas_used: receipt.gas_used }, options.json)
+}
+
+/// `registrar`: admits or holds back.
+///
+/// # Errors
+/// If this identity is not the registrar, or the contract refuses.
+pub async fn registrar(options: &Options, verdict: Verdict, card: &Path) -> Result<(), Failure> {
+    let card = crate::account::read_card(card)?;
+    let client = session::open(options, HOSPITAL).await?;
+    let account = resolve(&client, &card).await?;
+    let receipt = match verdict {
+        Verdict::Admit => client.rollup().admit(account).await,
+        Verdict::Suspend => client.rollup().suspend(account).await,
+    }
+    .or_exit(Exit::Refused)?;
+    let done = match verdict {
+        Verdict::Admit => format!("account {account} is admitted; the next batch takes it"),
+        Verdict::Suspend => format!("account {account} is held back"),
+    };
+    print(&Transaction { done, tx_hash: receipt.tx_hash, gas_used: receipt.gas_used }, options.json)
+}
+
+/// The account of a card's owner, from L1: the card may be older than the registration.
+async fn resolve(client: &Client, card: &Card) -> Result<emr_core::AccountIndex, Failure> {
+    let address: Address = card.ethereum;
+    client
+        .rollup()
+        .account_of(address)
+        .await
+        .or_exit(Exit::Unavailable)?
+        .ok_or_else(|| Failure::new(Exit::Input, format!("{address} has not registered yet: it runs `register` first")))
+}

@@ -1,0 +1,58 @@
+//! `prove`: any able machine turns sealed batches into proofs.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use emr_core::Role;
+use emr_rollup::{batch::Prover as _, data::CircuitVersion, prover::Prover};
+
+use super::site::key_cache;
+use crate::{
+    failure::{Exit, Failure, OrExit, one_line},
+    options::Options,
+    report::Progress,
+    session,
+};
+
+/// How often a node without work is asked again.
+const POLL: Duration = Duration::from_secs(2);
+
+/// Fetches sealed batches from the node, proves them and hands the proofs in, until it is stopped.
+///
+/// # Errors
+/// If the node refuses or the keys cannot be made. A batch that is interrupted is fetched again.
+pub async fn prove(options: &Options) -> Result<(), Failure> {
+    let client = session::open(options, Role::Hospital).await?;
+    let progress = Progress::start("reading the proving key");
+    let cache = key_cache()?;
+    let prover = tokio::task::spawn_blocking(move || {
+        Prover::load_or_generate(&cache, CircuitVersion::V1, |stage| progress.say(stage.to_string()))
+    })
+    .await
+    .or_exit(Exit::Internal)?
+    .or_exit(Exit::Storage)?;
+    let prover = Arc::new(prover);
+    eprintln!("ready; waiting for batches. Stop with Ctrl-C.");
+    loop {
+        let job = client.node().proof_job().await;
+        let job = job.map_err(|error| Failure::new(session::node_exit(&error), one_line(&error)))?;
+        let Some(job) = job else {
+            tokio::select! {
+                () = tokio::time::sleep(POLL) => continue,
+                _ = tokio::signal::ctrl_c() => return Ok(()),
+            }
+        };
+        let (number, started, prover) = (job.number, Instant::now(), Arc::clone(&prover));
+        let progress = Progress::start(format!("proving batch {number}"));
+        let proof = tokio::task::spawn_blocking(move || prover.prove(&job.witness, &job.public))
+            .await
+            .or_exit(Exit::Internal)?
+            .or_exit(Exit::Unverified)?;
+        drop(progress);
+        let handed_in = client.node().proof(number, &proof).await;
+        handed_in.map_err(|error| Failure::new(session::node_exit(&error), one_line(&error)))?;
+        eprintln!("batch {number}: {} bytes of proof in {:.1} s", proof.len(), started.elapsed().as_secs_f64());
+    }
+}

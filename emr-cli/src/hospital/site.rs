@@ -1,0 +1,151 @@
+//! What a hospital runs on one machine: chain or endpoint, block store, node.
+
+use std::{net::SocketAddr, path::Path, path::PathBuf, sync::Arc, time::Duration};
+
+use alloy::{
+    primitives::{Address, U256},
+    signers::local::PrivateKeySigner,
+};
+use emr_chain::{
+    embedded::{ChainConfig, EmbeddedChain, RpcServer, serve_rpc},
+    endpoint::Endpoint,
+};
+use emr_ipfs::{Blockstore, DiskStore, KuboStore};
+use emr_node::{Node, NodeConfig, ProverConfig, RunningNode, SealPolicy};
+use url::Url;
+
+use super::deployment::{self, DeploymentFile};
+use crate::failure::{Exit, Failure, OrExit};
+
+/// How a site is put together.
+#[derive(Clone, Debug)]
+pub struct SitePlan {
+    /// The hospital's folder.
+    pub folder: PathBuf,
+    /// An Ethereum node; without one, a chain in this process.
+    pub rpc: Option<Url>,
+    /// A Kubo node; without one, blocks on disk.
+    pub ipfs: Option<Url>,
+    /// Where the node listens.
+    pub listen: SocketAddr,
+    /// Where the embedded chain's JSON-RPC listens.
+    pub rpc_listen: SocketAddr,
+    /// When batches are sealed.
+    pub seal: SealPolicy,
+    /// Whether this process proves.
+    pub prove: bool,
+    /// Whether to deploy if nothing is deployed yet.
+    pub deploy: bool,
+}
+
+/// A site at work.
+#[derive(Debug)]
+pub struct Site {
+    /// The node.
+    pub node: RunningNode,
+    /// Ethereum JSON-RPC: the embedded chain's, or the one that was given.
+    pub rpc: Url,
+    /// The rollup.
+    pub deployment: DeploymentFile,
+    server: Option<RpcServer>,
+}
+
+/// Where keys are kept.
+///
+/// # Errors
+/// Without a home folder and without `EMR_CACHE`.
+pub fn key_cache() -> Result<PathBuf, Failure> {
+    emr_rollup::prover::default_cache().ok_or_else(|| {
+        Failure::new(Exit::Usage, "there is no home folder for the proving keys; set EMR_CACHE to a folder")
+    })
+}
+
+impl SitePlan {
+    /// Starts everything.
+    ///
+    /// # Errors
+    /// The part that does not start, with what to do.
+    pub async fn start(&self, hospital: &PrivateKeySigner) -> Result<Site, Failure> {
+        let (endpoint, server) = self.chain(hospital.address()).await?;
+        let rpc = match (&server, &self.rpc) {
+            (Some(server), _) => server.url(),
+            (None, Some(url)) => url.clone(),
+            (None, None) => return Err(Failure::new(Exit::Internal, "a site without a chain")),
+        };
+        let deployment = match DeploymentFile::read(&self.folder)? {
+            Some(deployment) => deployment,
+            None if self.deploy => DeploymentFile::deploy(&self.folder, &endpoint, hospital).await?,
+            None => return Err(Failure::new(Exit::Usage, "nothing is deployed yet; run `emr-hospital deploy` first")),
+        };
+        deployment::check(&endpoint, &deployment).await?;
+        let node = Node::start(NodeConfig {
+            data_dir: self.folder.join("node"),
+            listen: self.listen,
+            endpoint,
+            chain_id: deployment.chain_id,
+            contract: deployment.contract,
+            deployed_at: deployment.deployed_at,
+            blockstore: self.blockstore().await?,
+            hospital: hospital.clone(),
+            prover: ProverConfig { cache: key_cache()?, local: self.prove },
+            seal: self.seal,
+        })
+        .await
+        .or_exit(Exit::Unavailable)?;
+        Ok(Site { node, rpc, deployment, server })
+    }
+
+    async fn chain(&self, hospital: Address) -> Result<(Endpoint, Option<RpcServer>), Failure> {
+        if let Some(url) = &self.rpc {
+            return Ok((Endpoint::Http(url.clone()), None));
+        }
+        // Only this hospital spends ether: everybody else's registration is relayed.
+        let balance = U256::from(10).pow(U256::from(24));
+        let config = ChainConfig::default().prefund(hospital, balance);
+        let folder = self.folder.join("chain");
+        let chain = tokio::task::spawn_blocking(move || EmbeddedChain::open(&folder, &config))
+            .await
+            .or_exit(Exit::Internal)?
+            .or_exit(Exit::Storage)?;
+        let server = serve_rpc(chain.clone(), self.rpc_listen).await.map_err(|error| {
+            let address = self.rpc_listen;
+            Failure::new(
+                Exit::Unavailable,
+                format!("cannot listen on {address}: {error}; choose another with --rpc-listen"),
+            )
+        })?;
+        Ok((Endpoint::Embedded(chain), Some(server)))
+    }
+
+    /// Where blocks are kept.
+    ///
+    /// # Errors
+    /// If it cannot be used.
+    pub async fn blockstore(&self) -> Result<Arc<dyn Blockstore>, Failure> {
+        let Some(url) = &self.ipfs else {
+            return Ok(Arc::new(open_blocks(&self.folder)?));
+        };
+        let store = KuboStore::new(url.as_str()).or_exit(Exit::Usage)?;
+        store.version().await.or_exit(Exit::Unavailable)?;
+        Ok(Arc::new(store))
+    }
+}
+
+fn open_blocks(folder: &Path) -> Result<DiskStore, Failure> {
+    DiskStore::open(folder.join("blocks")).or_exit(Exit::Storage)
+}
+
+impl Site {
+    /// Stops everything.
+    pub async fn shutdown(self) {
+        self.node.shutdown().await;
+        if let Some(server) = self.server {
+            server.shutdown().await;
+        }
+    }
+}
+
+/// The seal policy of `dev` and `serve`.
+pub fn seal_after(seconds: u64) -> SealPolicy {
+    SealPolicy::After(Duration::from_secs(seconds))
+}

@@ -1,0 +1,409 @@
+//! `emr-patient`: says who may read and write, and sees what was done.
+
+use std::{io::Write, path::PathBuf};
+
+use clap::{Parser, Subcommand};
+use emr_client::{
+    client::Client,
+    grant::{GrantError, History, Terms},
+    light::Verified,
+};
+use emr_core::{AccountIndex, Class, ClassMask, Purpose, Rights, Role, UnixTime};
+use serde::Serialize;
+use time::{OffsetDateTime, format_description::well_known::Rfc3339, macros::format_description};
+
+use crate::{
+    account,
+    failure::{EXIT_CODES, Exit, Failure, OrExit, one_line},
+    options::{Options, RecordName},
+    records,
+    report::{Answer, Progress, print},
+    session,
+};
+
+const PATIENT: Role = Role::Patient;
+
+/// Says who may read and write your medical records, and shows what was done with them.
+#[derive(Debug, Parser)]
+#[command(name = "emr-patient", version, after_help = EXIT_CODES)]
+pub struct Arguments {
+    #[command(flatten)]
+    options: Options,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make an identity: RSA key, rollup key, Ethereum key, encrypted under a passphrase
+    Init(account::Init),
+    /// Register the identity on L1; the hospital's node pays
+    Register(account::Register),
+    /// Print this identity's card, to give to your doctors
+    Whoami,
+    /// Let a doctor, or a hospital's doctors, read or write
+    Grant {
+        /// Card of the doctor or hospital
+        card: PathBuf,
+        /// Classes of records, separated by commas, or `all`
+        #[arg(long, value_name = "CLASSES")]
+        class: String,
+        /// What is allowed: read, write, or read,write
+        #[arg(long)]
+        rights: Rights,
+        /// Until when: a date (2027-01-31, to its end in UTC) or a time (2027-01-31T12:00:00Z)
+        #[arg(long, value_name = "DATE", value_parser = parse_until)]
+        until: UnixTime,
+        /// Only what is written from now on
+        #[arg(long)]
+        from_now: bool,
+        /// Wait until a batch has settled it
+        #[arg(long)]
+        wait: bool,
+    },
+    /// Take access back; the classes get new keys
+    Revoke {
+        /// Card of the doctor or hospital
+        card: PathBuf,
+        /// Only these classes, separated by commas [default: all]
+        #[arg(long, value_name = "CLASSES", default_value = "all")]
+        class: String,
+        /// Wait until a batch has settled it
+        #[arg(long)]
+        wait: bool,
+    },
+    /// Who has access, recomputed from all grants and checked against L1
+    Grants,
+    /// Your records, checked against L1
+    Records,
+    /// Everything that was done, recomputed and checked against L1
+    Audit,
+    /// Write a record of your own from a FHIR R4 JSON file
+    Put {
+        /// The FHIR file
+        file: PathBuf,
+        /// The record's class
+        #[arg(long)]
+        class: Class,
+        /// Wait until a batch has settled it
+        #[arg(long)]
+        wait: bool,
+    },
+    /// Read a record, check everything, and write its document
+    Get {
+        /// The record: PATIENT/SLOT
+        record: RecordName,
+        /// Where to write it [default: stdout]
+        #[arg(short, long, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+    /// The whole light check: grants, records and audit chain against a state root proved on L1
+    Verify,
+}
+
+/// Reads a date (its last second, UTC) or an RFC 3339 time.
+fn parse_until(text: &str) -> Result<UnixTime, String> {
+    let advice = "write a date like 2027-01-31 or a time like 2027-01-31T12:00:00Z";
+    let seconds = match OffsetDateTime::parse(text, &Rfc3339) {
+        Ok(time) => time.unix_timestamp(),
+        Err(_) => {
+            let date = time::Date::parse(text, format_description!("[year]-[month]-[day]")).map_err(|_| advice)?;
+            date.midnight().assume_utc().unix_timestamp() + 86_399
+        }
+    };
+    u64::try_from(seconds).ok().and_then(|seconds| UnixTime::new(seconds).ok()).ok_or_else(|| advice.to_owned())
+}
+
+fn classes(text: &str) -> Result<ClassMask, Failure> {
+    if text == "all" {
+        return Ok(ClassMask::ALL);
+    }
+    text.split(',').map(|name| name.trim().parse::<Class>().or_exit(Exit::Usage)).collect()
+}
+
+/// Runs the command line.
+///
+/// # Errors
+/// What did not work, with an exit code.
+pub async fn run(arguments: Arguments) -> Result<(), Failure> {
+    let Arguments { options, command } = arguments;
+    let json = options.json;
+    match command {
+        Command::Init(arguments) => account::init(&options, PATIENT, &arguments),
+        Command::Register(arguments) => account::register(&options, PATIENT, None, &arguments).await,
+        Command::Whoami => account::whoami(&options, PATIENT).await,
+        Command::Grant { card, class, rights, until, from_now, wait } => {
+            let history = if from_now { History::FromNow } else { History::Included };
+            let terms = Terms { rights, classes: classes(&class)?, until, history };
+            let card = account::read_card(&card)?;
+            let mut client = session::open(&options, PATIENT).await?;
+            let granted = client.grant(&card, &terms).await.map_err(|error| grant_failure(&error))?;
+            let promise = records::promise(&mut client, &granted.acknowledged, wait).await?;
+            let until = written(granted.may_take_effect_until);
+            let answer = GrantAnswer {
+                grant: Access::of(granted.slot.get(), &granted.grant),
+                promise,
+                may_take_effect_until: until,
+            };
+            print(&answer, json)
+        }
+        Command::Revoke { card, class, wait } => {
+            let classes = classes(&class)?;
+            let card = account::read_card(&card)?;
+            let mut client = session::open(&options, PATIENT).await?;
+            revoke(&mut client, card.registered().or_exit(Exit::Input)?, classes, wait, json).await
+        }
+        Command::Grants => print(&Grants::of(&light(&options).await?), json),
+        Command::Records => {
+            let client = session::open(&options, PATIENT).await?;
+            let verified = check(&client).await?;
+            let patient = client.account().or_exit(Exit::Usage)?;
+            records::list(patient, verified.records(), json)
+        }
+        Command::Audit => print(&Audit::of(&light(&options).await?), json),
+        Command::Put { file, class, wait } => {
+            let record = records::read_fhir(&file)?;
+            let mut client = session::open(&options, PATIENT).await?;
+            let card = client.card();
+            let written = client.upload(&card, class, &record).await;
+            let written = written.map_err(|error| records::write_failure(&error))?;
+            records::written(&mut client, &written, wait, json).await
+        }
+        Command::Get { record: name, output } => {
+            let mut client = session::open(&options, PATIENT).await?;
+            let card = client.card();
+            if card.account != Some(name.patient) {
+                return Err(Failure::new(Exit::Refused, format!("record {name} is not yours; `records` lists yours")));
+            }
+            let retrieved = records::fetch(&mut client, &card, name, None).await?;
+            records::output(name, &retrieved, output.as_deref(), json)
+        }
+        Command::Verify => {
+            let verified = light(&options).await?;
+            print(
+                &LightAnswer { light_verified: true, grants: Grants::of(&verified), audit: Audit::of(&verified) },
+                json,
+            )
+        }
+    }
+}
+
+async fn light(options: &Options) -> Result<Verified, Failure> {
+    check(&session::open(options, PATIENT).await?).await
+}
+
+/// The light check.
+///
+/// # Errors
+/// What does not verify.
+pub async fn check(client: &Client) -> Result<Verified, Failure> {
+    let progress = Progress::start("recomputing and comparing with L1");
+    let verified = client.light_check().await.map_err(|error| records::read_failure(&error))?;
+    drop(progress);
+    let waiting = verified.pending().len();
+    if waiting > 0 {
+        eprintln!("{waiting} acknowledged operations wait for a batch and are not shown");
+    }
+    Ok(verified)
+}
+
+async fn revoke(
+    client: &mut Client,
+    grantee: AccountIndex,
+    classes: ClassMask,
+    wait: bool,
+    json: bool,
+) -> Result<(), Failure> {
+    let revoked = client.revoke(grantee, classes).await.map_err(|error| grant_failure(&error))?;
+    let mut operations = Vec::new();
+    for (_, acknowledged) in &revoked.changed {
+        operations.push(records::promise(client, acknowledged, wait).await?);
+    }
+    let new_epochs = revoked.new_epochs.classes().collect();
+    print(&RevokeAnswer { grantee: revoked.grantee, new_epochs, operations }, json)
+}
+
+fn written(time: UnixTime) -> String {
+    i64::try_from(time.get())
+        .ok()
+        .and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok())
+        .and_then(|time| time.format(&Rfc3339).ok())
+        .unwrap_or_else(|| time.to_string())
+}
+
+/// A grant as it is shown.
+#[derive(Debug, Serialize)]
+pub struct Access {
+    slot: u64,
+    grantee: Option<AccountIndex>,
+    rights: String,
+    classes: Vec<Class>,
+    until: String,
+    uses: u64,
+}
+
+impl Access {
+    fn of(slot: u64, grant: &emr_rollup::leaf::GrantLeaf) -> Self {
+        Self {
+            slot,
+            grantee: grant.grantee,
+            rights: grant.rights.to_string(),
+            classes: grant.scope.classes().collect(),
+            until: written(grant.not_after),
+            uses: grant.uses.get(),
+        }
+    }
+
+    fn write(&self, out: &mut dyn Write) -> std::io::Result<()> {
+        let Self { slot, grantee, rights, classes, until, uses } = self;
+        let who = grantee.map_or_else(|| "nobody".to_owned(), |account| format!("account {account}"));
+        let classes = match classes.len() {
+            16 => "all classes".to_owned(),
+            _ => classes.iter().map(Class::to_string).collect::<Vec<_>>().join(", "),
+        };
+        writeln!(out, "slot {slot}: {who} may {rights} {classes} until {until}, used {uses} times")
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct GrantAnswer {
+    grant: Access,
+    may_take_effect_until: String,
+    #[serde(flatten)]
+    promise: records::Promise,
+}
+
+impl Answer for GrantAnswer {
+    fn write(&self, out: &mut dyn Write) -> std::io::Result<()> {
+        self.grant.write(out)?;
+        self.promise.write(out)
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct RevokeAnswer {
+    grantee: AccountIndex,
+    new_epochs: Vec<Class>,
+    operations: Vec<records::Promise>,
+}
+
+impl Answer for RevokeAnswer {
+    fn write(&self, out: &mut dyn Write) -> std::io::Result<()> {
+        writeln!(
+            out,
+            "account {} has no access any more; {} classes have new keys",
+            self.grantee,
+            self.new_epochs.len()
+        )?;
+        writeln!(out, "what was read, or kept as ciphertext with its keys, cannot be taken back")?;
+        self.operations.iter().try_for_each(|promise| promise.write(out))
+    }
+}
+
+/// Who has access.
+#[derive(Debug, Serialize)]
+pub struct Grants {
+    batch: u64,
+    access: Vec<Access>,
+}
+
+impl Grants {
+    /// The grants that hold now.
+    pub fn of(verified: &Verified) -> Self {
+        let access = verified.access(UnixTime::now()).map(|view| Access::of(view.slot.get(), &view.grant)).collect();
+        Self { batch: verified.state().batches(), access }
+    }
+}
+
+impl Answer for Grants {
+    fn write(&self, out: &mut dyn Write) -> std::io::Result<()> {
+        writeln!(out, "{} grants hold, after batch {}; no other slot holds one", self.access.len(), self.batch)?;
+        self.access.iter().try_for_each(|access| access.write(out))
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct Line {
+    time: String,
+    kind: String,
+    signer: AccountIndex,
+    slot: u64,
+    purpose: Option<Purpose>,
+}
+
+/// What was done.
+#[derive(Debug, Serialize)]
+pub struct Audit {
+    batch: u64,
+    entries: Vec<Line>,
+}
+
+impl Audit {
+    /// Every entry, oldest first.
+    pub fn of(verified: &Verified) -> Self {
+        let entries = verified.audit().iter().map(|entry| Line {
+            time: written(entry.time),
+            kind: entry.kind.to_string(),
+            signer: entry.signer,
+            slot: entry.target.slot(),
+            purpose: entry.purpose,
+        });
+        Self { batch: verified.state().batches(), entries: entries.collect() }
+    }
+}
+
+impl Answer for Audit {
+    fn write(&self, out: &mut dyn Write) -> std::io::Result<()> {
+        writeln!(out, "{} entries, after batch {}; none is missing", self.entries.len(), self.batch)?;
+        for Line { time, kind, signer, slot, purpose } in &self.entries {
+            let why = purpose.map_or_else(String::new, |purpose| format!(", {} for {}", purpose.class, purpose.reason));
+            writeln!(out, "{time}  {kind:<14} by account {signer}, slot {slot}{why}")?;
+        }
+        Ok(())
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct LightAnswer {
+    light_verified: bool,
+    grants: Grants,
+    audit: Audit,
+}
+
+impl Answer for LightAnswer {
+    fn write(&self, out: &mut dyn Write) -> std::io::Result<()> {
+        self.grants.write(out)?;
+        self.audit.write(out)
+    }
+}
+
+fn grant_failure(error: &GrantError) -> Failure {
+    match error {
+        GrantError::Client(error) => session::client_failure(error),
+        GrantError::Directory(_) => Failure::new(Exit::Unverified, one_line(error)),
+        GrantError::NotAPatient => Failure::new(Exit::Usage, one_line(error)),
+        _ => Failure::new(Exit::Refused, one_line(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_date_means_its_last_second() {
+        assert_eq!(parse_until("2027-01-31").map(UnixTime::get), Ok(1_801_439_999));
+        assert_eq!(parse_until("2027-01-31T23:59:59Z").map(UnixTime::get), Ok(1_801_439_999));
+        assert_eq!(parse_until("2027-01-31T23:59:59+01:00").map(UnixTime::get), Ok(1_801_436_399));
+        for nonsense in ["", "31.01.2027", "2027-02-30", "1969-12-31", "tomorrow"] {
+            assert!(parse_until(nonsense).is_err(), "{nonsense}");
+        }
+    }
+
+    #[test]
+    fn classes_are_names_or_all() {
+        assert_eq!(classes("all").ok(), Some(ClassMask::ALL));
+        assert_eq!(classes("summary, laboratory").ok().map(ClassMask::bits), Some(5));
+        assert!(classes("summary,everything").is_err());
+    }
+}

@@ -1,0 +1,336 @@
+//! Writing and reading records: what doctors and patients share.
+
+use std::{
+    fs,
+    io::{Read, Write},
+    path::Path,
+    time::Duration,
+};
+
+use emr_client::{
+    api::{OperationStatus, RecordSummary},
+    card::Card,
+    client::Client,
+    retrieve::{ReadError, Retrieved},
+    submit::Acknowledged,
+    upload::{WriteError, Written},
+};
+use emr_core::{AccountIndex, Class, Reason, Record, RecordStatus, UnixTime, fhir};
+use serde::Serialize;
+
+use crate::{
+    failure::{Exit, Failure, OrExit, one_line},
+    options::RecordName,
+    report::{Answer, Progress, print},
+    session,
+};
+
+/// How often a waiting command asks.
+const POLL: Duration = Duration::from_millis(500);
+
+/// Reads a FHIR R4 document from a file, and says on stderr what is odd about it.
+///
+/// # Errors
+/// If it cannot be read, is too large, or is not FHIR.
+pub fn read_fhir(file: &Path) -> Result<Record, Failure> {
+    let mut document = Vec::new();
+    fs::File::open(file)
+        .and_then(|file| file.take(fhir::MAX_BYTES as u64 + 1).read_to_end(&mut document))
+        .map_err(|error| Failure::new(Exit::Input, format!("cannot read {}: {error}", file.display())))?;
+    let name = file.display();
+    let record =
+        fhir::import(&document).map_err(|error| Failure::new(Exit::Input, format!("{name}: {}", one_line(&error))))?;
+    if let Ok(problems) = fhir::validate(&document)
+        && problems.total > 0
+    {
+        eprintln!("{name}: {} places are not quite FHIR R4; the record keeps them as they are", problems.total);
+    }
+    Ok(record)
+}
+
+/// An acknowledged operation, and the batch that settled it if the command waited.
+#[derive(Debug, Serialize)]
+pub struct Promise {
+    operation: String,
+    acknowledged: UnixTime,
+    settle_by: UnixTime,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    batch: Option<u64>,
+}
+
+impl Promise {
+    /// Writes one line.
+    ///
+    /// # Errors
+    /// Those of the writer.
+    pub fn write(&self, out: &mut dyn Write) -> std::io::Result<()> {
+        let operation = &self.operation;
+        match self.batch {
+            Some(batch) => writeln!(out, "  settled in batch {batch} (operation {operation})"),
+            None => writeln!(out, "  acknowledged; in force when a batch settles it (operation {operation})"),
+        }
+    }
+}
+
+/// Waits, if asked to, until an operation is settled.
+///
+/// # Errors
+/// If it is returned, or the node cannot be asked.
+pub async fn promise(client: &mut Client, acknowledged: &Acknowledged, wait: bool) -> Result<Promise, Failure> {
+    let mut batch = None;
+    if wait {
+        let progress = Progress::start("waiting for a batch");
+        let status = client.wait_for(&acknowledged.operation, POLL).await;
+        drop(progress);
+        match status.map_err(|error| session::client_failure(&error))? {
+            OperationStatus::Settled { batch: settled } => batch = Some(settled),
+            OperationStatus::Returned { reason } => {
+                return Err(Failure::new(Exit::Refused, format!("the operation was returned: {reason}")));
+            }
+            OperationStatus::Pending | OperationStatus::Sealed { .. } => {}
+        }
+    }
+    let receipt = &acknowledged.receipt;
+    Ok(Promise {
+        operation: acknowledged.operation.clone(),
+        acknowledged: receipt.acknowledged,
+        settle_by: receipt.settle_by,
+        batch,
+    })
+}
+
+#[derive(Debug, Serialize)]
+struct WriteAnswer {
+    record: String,
+    version: u64,
+    class: Class,
+    record_cid: String,
+    #[serde(flatten)]
+    promise: Promise,
+}
+
+impl Answer for WriteAnswer {
+    fn write(&self, out: &mut dyn Write) -> std::io::Result<()> {
+        writeln!(out, "record {} version {} ({}), {}", self.record, self.version, self.class, self.record_cid)?;
+        self.promise.write(out)
+    }
+}
+
+/// Prints what was written.
+///
+/// # Errors
+/// As [`promise`].
+pub async fn written(client: &mut Client, written: &Written, wait: bool, json: bool) -> Result<(), Failure> {
+    let answer = WriteAnswer {
+        record: RecordName { patient: written.patient, slot: written.slot }.to_string(),
+        version: written.version.get(),
+        class: written.class,
+        record_cid: written.record_cid.to_string(),
+        promise: promise(client, &written.acknowledged, wait).await?,
+    };
+    print(&answer, json)
+}
+
+#[derive(Debug, Serialize)]
+struct Deleted {
+    record: String,
+    #[serde(flatten)]
+    promise: Promise,
+}
+
+impl Answer for Deleted {
+    fn write(&self, out: &mut dyn Write) -> std::io::Result<()> {
+        writeln!(out, "record {} deleted", self.record)?;
+        self.promise.write(out)
+    }
+}
+
+/// Deletes a record and prints that.
+///
+/// # Errors
+/// If the rules or the node refuse.
+pub async fn delete(client: &mut Client, card: &Card, name: RecordName, wait: bool, json: bool) -> Result<(), Failure> {
+    let acknowledged = client.delete(card, name.slot).await.map_err(|error| write_failure(&error))?;
+    let promise = promise(client, &acknowledged, wait).await?;
+    print(&Deleted { record: name.to_string(), promise }, json)
+}
+
+#[derive(Debug, Serialize)]
+struct Listed {
+    record: String,
+    class: Class,
+    status: RecordStatus,
+    version: u64,
+    author: AccountIndex,
+    settled: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct List {
+    records: Vec<Listed>,
+}
+
+impl Answer for List {
+    fn write(&self, out: &mut dyn Write) -> std::io::Result<()> {
+        if self.records.is_empty() {
+            return writeln!(out, "no records that you may know of");
+        }
+        writeln!(out, "{:<10} {:<20} {:<10} {:>7} {:>7}  state", "record", "class", "status", "version", "author")?;
+        for Listed { record, class, status, version, author, settled } in &self.records {
+            let state = if *settled { "settled" } else { "waits for a batch" };
+            writeln!(out, "{record:<10} {class:<20} {status:<10} {version:>7} {author:>7}  {state}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Prints a list of records.
+///
+/// # Errors
+/// If stdout is closed.
+pub fn list(patient: AccountIndex, records: &[RecordSummary], json: bool) -> Result<(), Failure> {
+    let records = records
+        .iter()
+        .map(|summary| Listed {
+            record: RecordName { patient, slot: summary.slot }.to_string(),
+            class: summary.leaf.class,
+            status: summary.leaf.status,
+            version: summary.leaf.version.get(),
+            author: summary.leaf.author,
+            settled: summary.settled,
+        })
+        .collect();
+    print(&List { records }, json)
+}
+
+#[derive(Debug, Serialize)]
+struct Checked {
+    record: String,
+    verified: bool,
+    batch: Option<u64>,
+    author: AccountIndex,
+    class: Class,
+    version: u64,
+    fields: usize,
+    record_cid: String,
+}
+
+impl Answer for Checked {
+    fn write(&self, out: &mut dyn Write) -> std::io::Result<()> {
+        let Self { record, author, class, version, fields, record_cid, .. } = self;
+        writeln!(
+            out,
+            "record {record} version {version} ({class}) by account {author}, {fields} fields, {record_cid}"
+        )?;
+        match self.batch {
+            Some(batch) => writeln!(
+                out,
+                "verified: blocks, author's signature, record leaf, path to the state root of batch {batch}, state root on L1"
+            ),
+            None => writeln!(out, "not settled yet: the author's signature holds, the state does not hold it yet"),
+        }
+    }
+}
+
+/// Reads a record; with `reason`, requests access first if that is needed.
+///
+/// # Errors
+/// If it may not be read or does not verify.
+pub async fn fetch(
+    client: &mut Client,
+    card: &Card,
+    name: RecordName,
+    reason: Option<Reason>,
+) -> Result<Retrieved, Failure> {
+    let progress = Progress::start("fetching and checking");
+    let (retrieved, requested) =
+        client.retrieve(card, name.slot, reason).await.map_err(|error| read_failure(&error))?;
+    drop(progress);
+    if let Some(requested) = requested {
+        let class = requested.purpose.class;
+        eprintln!("requested access to {class} records; the patient sees it in her audit chain");
+    }
+    Ok(retrieved)
+}
+
+/// Writes a record's document to a file or stdout. An unsettled one gets a warning on stderr.
+///
+/// # Errors
+/// If it contradicts its document, or cannot be written.
+pub fn output(name: RecordName, retrieved: &Retrieved, file: Option<&Path>, json: bool) -> Result<(), Failure> {
+    let document = fhir::export(retrieved.unproven().record()).or_exit(Exit::Unverified)?;
+    if matches!(retrieved, Retrieved::Unsettled(_)) {
+        eprintln!(
+            "record {name} is not settled yet: its signature holds, but do not rely on it until a batch has taken it"
+        );
+    }
+    match file {
+        Some(file) => {
+            let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            let write = || -> std::io::Result<()> {
+                let mut temporary = tempfile::NamedTempFile::new_in(folder)?;
+                temporary.write_all(&document)?;
+                temporary.as_file().sync_all()?;
+                temporary.persist(file)?;
+                Ok(())
+            };
+            write()
+                .map_err(|error| Failure::new(Exit::Storage, format!("cannot write {}: {error}", file.display())))?;
+            checked(name, retrieved, json)
+        }
+        None => {
+            let mut out = std::io::stdout().lock();
+            out.write_all(&document).and_then(|()| out.flush()).or_exit(Exit::Storage)
+        }
+    }
+}
+
+/// Prints what was verified of a record.
+///
+/// # Errors
+/// If stdout is closed.
+pub fn checked(name: RecordName, retrieved: &Retrieved, json: bool) -> Result<(), Failure> {
+    let record = retrieved.unproven();
+    let batch = match retrieved {
+        Retrieved::Verified(verified) => Some(verified.batch()),
+        Retrieved::Unsettled(_) => None,
+    };
+    let answer = Checked {
+        record: name.to_string(),
+        verified: batch.is_some(),
+        batch,
+        author: record.author(),
+        class: record.statement().class,
+        version: record.statement().version.get(),
+        fields: record.record().fields().len(),
+        record_cid: record.manifest().to_string(),
+    };
+    print(&answer, json)
+}
+
+/// The exit code for a write that did not go through.
+pub fn write_failure(error: &WriteError) -> Failure {
+    match error {
+        WriteError::Client(error) => session::client_failure(error),
+        WriteError::NoDirectory(_)
+        | WriteError::NotGranted { .. }
+        | WriteError::NotAuthor { .. }
+        | WriteError::Deleted(_)
+        | WriteError::NoSuchRecord { .. } => Failure::new(Exit::Refused, one_line(error)),
+        WriteError::MalformedList | WriteError::Directory(_) => Failure::new(Exit::Unverified, one_line(error)),
+        _ => Failure::new(Exit::Input, one_line(error)),
+    }
+}
+
+/// The exit code for a read that did not go through.
+pub fn read_failure(error: &ReadError) -> Failure {
+    match error {
+        ReadError::Client(error) => session::client_failure(error),
+        ReadError::NotGranted { .. }
+        | ReadError::Revoked { .. }
+        | ReadError::NotRequested { .. }
+        | ReadError::NoSuchRecord { .. }
+        | ReadError::NoKeys => Failure::new(Exit::Refused, one_line(error)),
+        _ => Failure::new(Exit::Unverified, one_line(error)),
+    }
+}

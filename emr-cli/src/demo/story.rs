@@ -13,7 +13,7 @@ use emr_client::{
     grant::{History, Terms},
     retrieve::{ReadError, Retrieved},
 };
-use emr_core::{AccountIndex, Cid, Class, ClassMask, Reason, Record, Rights, Role, UnixTime, Value};
+use emr_core::{AccountIndex, Cid, Class, ClassMask, Key, Reason, Record, Rights, Role, UnixTime, Value};
 use emr_crypto::{KeyDirectory, Manifest, OpenedRecord, RecordContext};
 use url::Url;
 
@@ -115,7 +115,7 @@ impl Stage {
         let edited = edited.map_err(|error| records::write_failure(&error))?;
         let record_cid = edited.record_cid.to_string();
         tell.say(format!("record {name} version {}: the Bundle as it was given, {record_cid}", edited.version));
-        let mistake = timed(&mut submits, cast.doctor_a.upload(&card, Class::Document, &draft)).await;
+        let mistake = timed(&mut submits, cast.doctor_a.upload(&card, Class::Document, &scribble(&draft)?)).await;
         let mistake = mistake.map_err(|error| records::write_failure(&error))?;
         timed(&mut submits, cast.doctor_a.delete(&card, mistake.slot))
             .await
@@ -239,14 +239,17 @@ impl Stage {
     /// Connects everybody, registers who is not registered, and has the registrar admit them.
     async fn enroll(&self, actors: [&Actor; 4], site: &Site, tell: &Teller) -> Result<Cast, Failure> {
         let [hospital, doctor_a, doctor_b, patient] = actors;
-        let (profile, identity) = hospital.open(&self.passphrase_file)?;
-        let hospital = hospital::enroll(profile, identity, site).await?;
-        let organisation = hospital.account().or_exit(Exit::Internal)?;
-        hospital.wait_registered(false, SOON, LIMIT).await.or_exit(Exit::Unavailable)?;
         let connect = |actor: &Actor| {
             let (actor, node, rpc) = (actor.clone(), site.node.url().to_string(), site.rpc.to_string());
             async move { actor.connect(&self.passphrase_file, &node, &rpc).await }
         };
+        let (profile, identity) = hospital.open(&self.passphrase_file)?;
+        let enrolled = hospital::enroll(profile, identity, site).await?;
+        enrolled.wait_registered(false, SOON, LIMIT).await.or_exit(Exit::Unavailable)?;
+        drop(enrolled);
+        // Again: only now does the node know whose it is.
+        let hospital = connect(hospital).await?;
+        let organisation = hospital.account().or_exit(Exit::Internal)?;
 
         let doctor_a = connect(doctor_a).await?;
         if doctor_a.account().is_err() {
@@ -365,6 +368,14 @@ fn without_one_text(bundle: &Record) -> Result<Record, Failure> {
     let (key, _) = text.ok_or_else(|| Failure::new(Exit::Input, "the Bundle holds no text; the demo changes one"))?;
     draft.remove(key);
     Ok(draft)
+}
+
+/// A record that no earlier run wrote: the same one again would be taken for the one before.
+fn scribble(draft: &Record) -> Result<Record, Failure> {
+    let mut record = draft.clone();
+    let note = Key::new("note").or_exit(Exit::Internal)?;
+    record.insert(note, Value::Text(hex::encode(rand::random::<[u8; 16]>()))).or_exit(Exit::Input)?;
+    Ok(record)
 }
 
 async fn fetch_directory(reader: &Client, patient: AccountIndex) -> Result<KeyDirectory, Failure> {

@@ -38,6 +38,11 @@ pub(crate) fn test_embedded(root: &Path) -> Result<(), CheckError> {
     run(cargo(root, "test").args(WHOLE).env("EMR_REQUIRE_REAL", "0"))
 }
 
+/// The README's first command.
+pub(crate) fn demo(root: &Path) -> Result<(), CheckError> {
+    run(cargo(root, "run").args(["--release", "--locked", "--bin", "emr-hospital", "--", "demo"]))
+}
+
 /// Nothing that was run changed a committed file.
 pub(crate) fn unchanged(root: &Path) -> Result<(), CheckError> {
     run(Command::new("git").current_dir(root).args(["diff", "--exit-code"]))

@@ -82,6 +82,7 @@ fn run(task: &Task) -> Result<(), TaskError> {
             parts.install()?;
             contracts::run(&root, true)?;
             checks::test(&root, &parts)?;
+            checks::demo(&root)?;
             checks::unchanged(&root)?;
         }
     }

@@ -16,7 +16,7 @@ use emr_chain::{
 use crate::{
     on_each_chain,
     suite::{Node, Outcome, account, config},
-    world::{DOCTOR, HOSPITAL, PATIENT, REGISTRAR, SEQUENCER, World, deployment, operations, stranger},
+    world::{DOCTOR, HOSPITAL, Newborn, PATIENT, REGISTRAR, SEQUENCER, World, deployment, operations, stranger},
 };
 
 on_each_chain!(registrar_only, handed_over_in_two_steps, sequencer_only, not_through_a_contract, fees);
@@ -87,6 +87,11 @@ async fn not_through_a_contract(world: World) -> Outcome {
     };
     let through = wallet.execute(world.rollup.instance().contract, call.abi_encode().into());
     assert_eq!(world.refusal(SEQUENCER, through).await?, Revert::NotDirectCall(*wallet.address()));
+    // Nor through one that is being created and has no code yet.
+    let (to, data) = (world.rollup.instance().contract, call.abi_encode().into());
+    let newborn = Newborn::deploy_builder(world.provider(), to, data).from(account(SEQUENCER)?.address());
+    let refused = newborn.call_raw().await.err().map(RollupError::from).and_then(|error| error.revert().cloned());
+    assert!(matches!(refused, Some(Revert::NotDirectCall(_))), "{refused:?}");
     // Nor from an account that has code, as under EIP-7702, with itself as origin.
     let from_code = world.rollup.contract().settle(call.batch, call.d1, call.d2, call.proof).from(*wallet.address());
     match from_code.call_raw().await.map_err(RollupError::from) {

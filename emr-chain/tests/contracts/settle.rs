@@ -9,8 +9,9 @@ use alloy::{
     sol_types::SolCall,
 };
 use emr_chain::{
-    BatchContent, Revert, RollupError, STATE_ROOT_SLOT, Settlement, Word,
-    bindings::{EmrRollup::settleCall, ISettlement::Batch},
+    BatchContent, Deployment, Revert, RollupError, STATE_ROOT_SLOT, Settlement, Word,
+    bindings::{EmrRollup::settleCall, ISettlement::Batch, Verifier},
+    deploy,
     proof::{fetch_header, verified_storage},
 };
 use emr_core::UnixTime;
@@ -18,8 +19,8 @@ use emr_core::UnixTime;
 use crate::{
     on_each_chain,
     reference::{self, integer, modulus, word},
-    suite::{Outcome, account},
-    world::{GENESIS, HOUR, MAX_L2, SEQUENCER, World, operations},
+    suite::{Node, Outcome, account},
+    world::{GENESIS, HOUR, MAX_L2, SEQUENCER, World, deployment, operations},
 };
 
 on_each_chain!(settles_and_is_read_back, the_verifier_sees_every_value, only_standard_calldata, times, refusals);
@@ -204,5 +205,19 @@ async fn refusals(world: World) -> Outcome {
     let full = vec![U256::ZERO; 4 * usize::try_from(MAX_L2 + 1)?];
     let refused = world.refusal(SEQUENCER, settle(claim().await?, 0, full)).await?;
     assert_eq!(refused, Revert::TooManyOperations { supplied, capacity });
+    Ok(())
+}
+
+/// The verifier that is shipped, under the limits of a real chain: it deploys, and what is no proof is refused.
+#[tokio::test]
+async fn the_shipped_verifier_refuses_what_is_no_proof() -> Outcome {
+    let world = World::new(Node::embedded()?).await?;
+    let deployment = Deployment { verifier_code: Verifier::BYTECODE.clone(), ..deployment(0)? };
+    let rollup = deploy(world.provider().clone(), &deployment).await?.rollup;
+    let batch = world.batch(Vec::new(), operations(2)).await?;
+    for proof in [Vec::new(), vec![0; 32], vec![0; 4096], vec![0xff; 4096]] {
+        let refused = rollup.settle(&BatchContent { proof, ..batch.clone() }).await.err();
+        assert_eq!(refused.and_then(|error| error.revert().cloned()), Some(Revert::ProofRejected));
+    }
     Ok(())
 }

@@ -35,6 +35,12 @@ alloy::sol!(
     "../contracts/test/artifacts/Wallet.json"
 );
 
+alloy::sol!(
+    #[sol(rpc)]
+    Newborn,
+    "../contracts/test/artifacts/Newborn.json"
+);
+
 /// Prefunded test accounts.
 pub const SEQUENCER: u8 = 0;
 pub const REGISTRAR: u8 = 1;

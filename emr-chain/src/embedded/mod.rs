@@ -5,7 +5,7 @@
 //! roots, receipts and `eth_getProof` are real: whatever verifies them against any node verifies them here.
 //!
 //! Where it differs from a public network: there is no queue (a nonce that is too high is refused), no blobs and no
-//! EIP-7702 transactions, no beacon or history contracts, fees go to the zero address, and only the newest 128 blocks keep
+//! EIP-7702 transactions, no beacon or history contracts, fees go to the zero address, `eth_call` may not come `from` a contract, and only the newest 128 blocks keep
 //! their state. Calls and estimates at `latest` or `pending` run as part of the next block, whose time is
 //! the current time, or the parent's plus one second if that is later.
 

@@ -24,6 +24,8 @@ const PRIORITY_FEE: u128 = 1_000_000_000;
 const MAX_LOG_BLOCKS: u64 = 10_000;
 /// The most logs one `eth_getLogs` returns.
 const MAX_LOGS: usize = 10_000;
+/// The most addresses, and the most values of one topic, that one `eth_getLogs` names, as in geth.
+const MAX_LOG_CHOICES: usize = 1_000;
 /// The most blocks one `eth_feeHistory` covers.
 const MAX_FEE_BLOCKS: u64 = 1_024;
 /// The most percentiles one `eth_feeHistory` names.
@@ -173,6 +175,9 @@ fn block(ledger: &Ledger, id: BlockId, params: &mut Params) -> Result<Box<RawVal
 }
 
 fn logs(ledger: &Ledger, filter: &Filter) -> Result<Vec<Log>, RpcFailure> {
+    if filter.address.len() > MAX_LOG_CHOICES || filter.topics.iter().any(|topic| topic.len() > MAX_LOG_CHOICES) {
+        return Err(RpcFailure::limit(format!("at most {MAX_LOG_CHOICES} addresses or values per topic")));
+    }
     let newest = ledger.tip()?.header.number;
     let (first, last) = match filter.block_option {
         FilterBlockOption::AtBlockHash(hash) => {

@@ -7,7 +7,10 @@ use axum::{
     Router,
     body::Bytes,
     extract::{DefaultBodyLimit, State},
-    http::{HeaderMap, StatusCode, header::CONTENT_TYPE},
+    http::{
+        HeaderMap, StatusCode,
+        header::{CONTENT_TYPE, HOST},
+    },
     response::IntoResponse,
     routing::post,
 };
@@ -21,6 +24,7 @@ use tokio::{
 use url::Url;
 
 use super::{EmbeddedChain, failure::RpcFailure};
+use crate::http::is_loopback;
 
 /// The largest request, in bytes, as in geth.
 const MAX_BODY: usize = 5 << 20;
@@ -103,12 +107,10 @@ struct Request<'a> {
 }
 
 async fn handle(State(served): State<Served>, headers: HeaderMap, body: Bytes) -> impl IntoResponse {
-    // A web page can only send this type to another origin after asking, and is never answered yes.
-    let json = headers
-        .get(CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .is_some_and(|value| value.split(';').next().is_some_and(|kind| kind.trim() == "application/json"));
-    if !json {
+    if !names_this_machine(&headers) {
+        return (StatusCode::FORBIDDEN, "ask for localhost or 127.0.0.1").into_response();
+    }
+    if !says_json(&headers) {
         return (StatusCode::UNSUPPORTED_MEDIA_TYPE, "send JSON-RPC as application/json").into_response();
     }
     let Ok(_turn) = served.turns.acquire_owned().await else {
@@ -118,6 +120,20 @@ async fn handle(State(served): State<Served>, headers: HeaderMap, body: Bytes) -
         Ok(body) => ([(CONTENT_TYPE, "application/json")], body).into_response(),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
+}
+
+/// Whether the request was addressed to this machine by name: a web page whose own name was made to resolve here is not
+/// answered.
+fn names_this_machine(headers: &HeaderMap) -> bool {
+    let Some(host) = headers.get(HOST).and_then(|value| value.to_str().ok()) else { return false };
+    Url::parse(&format!("http://{host}")).is_ok_and(|url| is_loopback(&url))
+}
+
+/// Whether the body says that it is JSON: a web page can send that to another origin only after asking, and nothing here
+/// says yes.
+fn says_json(headers: &HeaderMap) -> bool {
+    let Some(kind) = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()) else { return false };
+    kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
 }
 
 /// The response body to a request body.

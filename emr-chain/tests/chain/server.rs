@@ -8,6 +8,7 @@ use std::{
 
 use crate::suite::{Outcome, config};
 use alloy::{
+    primitives::{B256, U256},
     providers::Provider,
     transports::http::reqwest::{Client, StatusCode},
 };
@@ -51,6 +52,11 @@ async fn answers_json_rpc() -> Outcome {
     ] {
         assert_eq!(post(body.to_owned()).await?["error"]["code"], code, "{body}");
     }
+    let values: Vec<B256> = (0..1001u64).map(|n| B256::from(U256::from(n))).collect();
+    let filter = json!([{ "topics": [values] }]);
+    let wide = json!({ "id": 1, "method": "eth_getLogs", "params": filter });
+    let answer = post(wide.to_string()).await?;
+    assert_eq!(answer["error"]["code"], -32005, "{answer}");
     let many = vec![chain_id(json!(1)); 1001];
     assert_eq!(post(json!(many).to_string()).await?["error"]["code"], -32600);
     let deep = format!("{{\"id\":1,\"method\":\"eth_call\",\"params\":{}{}}}", "[".repeat(10_000), "]".repeat(10_000));
@@ -59,6 +65,10 @@ async fn answers_json_rpc() -> Outcome {
     // A page in a browser can send text to another origin without asking.
     let text = client.post(server.url()).header("content-type", "text/plain").body(chain_id(json!(1)).to_string());
     assert_eq!(text.send().await?.status(), StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    // So can one whose own name was made to resolve here, but its name gives it away.
+    let rebound =
+        client.post(server.url()).header("content-type", "application/json").header("host", "attacker.example");
+    assert_eq!(rebound.body(chain_id(json!(1)).to_string()).send().await?.status(), StatusCode::FORBIDDEN);
     let huge = client.post(server.url()).header("content-type", "application/json").body(vec![b' '; 6 << 20]);
     // The server may hang up before all is sent.
     assert!(huge.send().await.map_or(true, |answer| answer.status() == StatusCode::PAYLOAD_TOO_LARGE));

@@ -10,7 +10,7 @@ use std::{
 
 use axum::{
     Json,
-    extract::{MatchedPath, Request},
+    extract::{MatchedPath, Request, State},
     http::{HeaderValue, StatusCode, header},
     middleware::Next,
     response::{IntoResponse, Response},
@@ -19,7 +19,7 @@ use axum::{
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
 };
 
 use crate::refusal::{Refusal, RefusalKind};
@@ -30,6 +30,8 @@ const CONNECTIONS: usize = 512;
 const REQUEST_TIME: Duration = Duration::from_secs(30);
 /// How long one may take that reads a whole record, or waits for L1.
 const LONG_REQUEST_TIME: Duration = Duration::from_secs(600);
+/// How long a stopping node waits for requests that are being answered.
+pub(crate) const GRACE: Duration = Duration::from_secs(3);
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
@@ -38,20 +40,37 @@ impl IntoResponse for Refusal {
     }
 }
 
-/// Ends requests that take too long.
-pub(crate) async fn limit_time(request: Request, next: Next) -> Response {
-    within(REQUEST_TIME, request, next).await
+/// How long a request may take, and when it has to end early because the node stops.
+#[derive(Clone, Debug)]
+pub(crate) struct TimeLimit {
+    limit: Duration,
+    stopped: watch::Receiver<bool>,
 }
 
-/// The same for requests that read a whole record, or wait for L1.
-pub(crate) async fn limit_long_time(request: Request, next: Next) -> Response {
-    within(LONG_REQUEST_TIME, request, next).await
+impl TimeLimit {
+    /// For most requests.
+    pub(crate) fn short(stopped: watch::Receiver<bool>) -> Self {
+        Self { limit: REQUEST_TIME, stopped }
+    }
+
+    /// For one that reads a whole record, or waits for L1.
+    pub(crate) fn long(stopped: watch::Receiver<bool>) -> Self {
+        Self { limit: LONG_REQUEST_TIME, stopped }
+    }
 }
 
-async fn within(limit: Duration, request: Request, next: Next) -> Response {
-    match tokio::time::timeout(limit, next.run(request)).await {
-        Ok(response) => response,
-        Err(_) => Refusal::unavailable("the request took too long: try again later").into_response(),
+/// Ends requests that take too long, reading their body included.
+pub(crate) async fn limit_time(State(mut time): State<TimeLimit>, request: Request, next: Next) -> Response {
+    let stopped = async {
+        // An error means that the node is gone.
+        let _ = time.stopped.wait_for(|stopped| *stopped).await;
+        tokio::time::sleep(GRACE).await;
+    };
+    tokio::select! {
+        response = tokio::time::timeout(time.limit, next.run(request)) => response.unwrap_or_else(|_| {
+            Refusal::unavailable("the request took too long: try again later").into_response()
+        }),
+        () = stopped => Refusal::unavailable("the node is stopping: try again when it is back").into_response(),
     }
 }
 

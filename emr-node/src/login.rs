@@ -15,7 +15,12 @@ use emr_client::{
 };
 use emr_core::{AccountIndex, AccountStatus, UnixTime};
 use emr_crypto::{Challenge as SignedChallenge, RsaPublic};
-use emr_rollup::{data::keccak256, field, leaf::IdentityLeaf, operation::Domain};
+use emr_rollup::{
+    data::keccak256,
+    field::{self, Fr},
+    leaf::IdentityLeaf,
+    operation::Domain,
+};
 
 use crate::refusal::{Refusal, RefusalKind};
 
@@ -49,6 +54,8 @@ struct Remembered {
 struct Token {
     account: AccountIndex,
     expires: UnixTime,
+    /// The identity leaf at the login: another key, epoch or standing ends it.
+    identity: Fr,
 }
 
 impl Remembered {
@@ -151,7 +158,7 @@ impl Logins {
         }
         let token: [u8; 32] = rand::random();
         let (digest, expires) = (keccak256(&token), now.saturating_add(TOKEN_SECONDS));
-        remembered.tokens.insert(digest, Token { account: request.account, expires });
+        remembered.tokens.insert(digest, Token { account: request.account, expires, identity: identity.hash() });
         let digests = remembered.by_account.entry(request.account).or_default();
         digests.push_back(digest);
         let oldest = if digests.len() > TOKENS_PER_ACCOUNT { digests.pop_front() } else { None };
@@ -161,16 +168,22 @@ impl Logins {
         Ok(Session { token: hex::encode(token), expires })
     }
 
-    /// The account that a bearer token is for.
+    /// The account that a bearer token is for. `identity` looks up an account's leaf: the token is good only as long as that is
+    /// what it was at the login.
     ///
     /// # Errors
     /// `unauthorized`.
-    pub(crate) fn account_of(&self, token: &str, now: UnixTime) -> Result<AccountIndex, Refusal> {
+    pub(crate) fn account_of(
+        &self,
+        token: &str,
+        now: UnixTime,
+        identity: impl FnOnce(AccountIndex) -> Option<Fr>,
+    ) -> Result<AccountIndex, Refusal> {
         let mut bytes = [0; 32];
         let known = hex::decode_to_slice(token, &mut bytes)
             .ok()
             .and_then(|()| self.remembered().tokens.get(&keccak256(&bytes)).copied())
-            .filter(|token| token.expires >= now);
+            .filter(|token| token.expires >= now && identity(token.account) == Some(token.identity));
         known.map(|token| token.account).ok_or_else(|| unauthorized("the login has lapsed or is unknown: log in again"))
     }
 }

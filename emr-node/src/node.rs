@@ -15,7 +15,7 @@ use url::Url;
 use crate::{
     clock::Clock,
     follow::{self, FollowError, Follower},
-    http::BoundedListener,
+    http::{BoundedListener, GRACE},
     mempool::{Anchor, BatchStage, Mempool, MempoolError},
     pipeline::Pipeline,
     policy::SealPolicy,
@@ -27,8 +27,6 @@ use crate::{
 /// How often L1 is looked at: on this machine, and elsewhere.
 const FOLLOW_HERE: Duration = Duration::from_millis(500);
 const FOLLOW_ELSEWHERE: Duration = Duration::from_secs(4);
-/// How long a stopping node waits for requests that are being answered.
-const GRACE: Duration = Duration::from_secs(5);
 
 /// What a node needs.
 #[derive(Clone, Debug)]
@@ -205,7 +203,7 @@ async fn serve(
     let url = format!("http://{address}/").parse();
     let url = url.map_err(|_| failed(std::io::Error::other("not a usable address")))?;
     let (stop, mut stopped) = watch::channel(false);
-    let app = router(Arc::new(App::new(Arc::clone(&pipeline))));
+    let app = router(Arc::new(App::new(Arc::clone(&pipeline))), stopped.clone());
     let server = tokio::spawn(async move {
         let ended = async move {
             // An error means that the handle was dropped.
@@ -242,7 +240,7 @@ impl RunningNode {
     /// Stops: no new requests, the ones being answered get a moment, work in progress is picked up by the next start.
     pub async fn shutdown(mut self) {
         self.stop.send_replace(true);
-        if tokio::time::timeout(GRACE, &mut self.server).await.is_err() {
+        if tokio::time::timeout(GRACE * 2, &mut self.server).await.is_err() {
             self.server.abort();
         }
         for worker in &self.workers {
@@ -252,6 +250,8 @@ impl RunningNode {
             // Aborted, or ended.
             let _ = worker.await;
         }
+        // What was being written is written to its end.
+        let _ = self.pipeline.sequencer.write(|_| ()).await;
     }
 }
 

@@ -19,8 +19,6 @@ use crate::{
 pub(crate) struct CheckedPointer {
     pub(crate) pointer: Option<([u8; 32], Pointer)>,
     pub(crate) blocks: Referenced,
-    /// What was pinned.
-    pub(crate) root: Option<Cid>,
 }
 
 /// What a submission points to, before anything is read.
@@ -53,7 +51,9 @@ fn claim(submission: &Submission, directory_in_force: Fr) -> Result<Claim, Refus
             if element(Opaque::stored(&manifest, &salt)) != leaf.stored {
                 return Err(Refusal::refused("`stored` is not what the signed leaf commits to"));
             }
-            Ok(Claim::Record { manifest, at: at.clone() })
+            // In one spelling, whatever the submission's.
+            let at = StoredAt { manifest: manifest.to_string(), salt: hex::encode(salt) };
+            Ok(Claim::Record { manifest, at })
         }
         (Action::PutRecord { .. }, ..) => Err(Refusal::malformed("a PutRecord comes with `stored`, and nothing else")),
         (Action::SetGrant { directory_after, .. } | Action::Revoke { directory_after, .. }, None, directory) => {
@@ -108,7 +108,6 @@ pub(crate) async fn check(
             Ok(CheckedPointer {
                 pointer: Some((commitment, Pointer::Record(at))),
                 blocks: Referenced { part_of: Some(part_of), cids: dag.cids },
-                root: Some(manifest),
             })
         }
         Claim::Directory(cid) => {
@@ -123,7 +122,6 @@ pub(crate) async fn check(
             Ok(CheckedPointer {
                 pointer: Some((commitment, Pointer::Directory(cid.to_string()))),
                 blocks: Referenced { part_of: Some(part_of), cids: vec![cid] },
-                root: Some(cid),
             })
         }
     }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    sync::Arc,
     time::Instant,
 };
 
@@ -20,13 +21,14 @@ pub(crate) struct Queued {
     pub(crate) seen: Instant,
 }
 
-/// The node's view.
+/// The node's view. A clone shares what is large: whoever changes much does so on a clone and swaps it in, so that readers
+/// never wait for more than that.
 #[derive(Clone, Debug)]
 pub(crate) struct State {
     /// The state that L1 has.
-    pub(crate) settled: Ledger,
+    pub(crate) settled: Arc<Ledger>,
     /// `settled`, then the queued registrations, then the open operations in the order of their acknowledgement.
-    pub(crate) soft: Ledger,
+    pub(crate) soft: Arc<Ledger>,
     /// Number of settled batches.
     pub(crate) batches: u64,
     /// Time of the last settled batch.
@@ -38,8 +40,8 @@ pub(crate) struct State {
     pub(crate) open: BTreeMap<Sequence, Acknowledged>,
     /// The sealed batch that is not settled yet.
     pub(crate) outstanding: Option<BatchRecord>,
-    pub(crate) history: History,
-    pub(crate) pointers: BTreeMap<[u8; 32], Pointer>,
+    pub(crate) history: Arc<History>,
+    pub(crate) pointers: Arc<BTreeMap<[u8; 32], Pointer>>,
     /// The hospital's account, once it is registered.
     pub(crate) hospital: Option<AccountIndex>,
 }
@@ -47,7 +49,8 @@ pub(crate) struct State {
 impl State {
     /// Makes the soft state anew, and notes what the open operations mean for serving.
     pub(crate) fn rebuild_soft(&mut self) {
-        let mut soft = self.settled.clone();
+        let mut soft = Ledger::clone(&self.settled);
+        let history = Arc::make_mut(&mut self.history);
         for queued in &self.queue {
             // The contract queues nothing that the statement refuses; were it so, the entry would have no effect here.
             let _ = soft.register(&queued.registration);
@@ -56,10 +59,10 @@ impl State {
             // What no longer executes is returned at the next sealing. Each runs at the time of its acknowledgement, so
             // that expiry alone does not take it out.
             if soft.execute(&acknowledged.signed, acknowledged.acknowledged).is_ok() {
-                self.history.record(*sequence, acknowledged, &soft);
+                history.record(*sequence, acknowledged, &soft);
             }
         }
-        self.soft = soft;
+        self.soft = Arc::new(soft);
     }
 
     /// What a commitment is over.

@@ -26,7 +26,10 @@ impl FromRequestParts<Arc<App>> for Account {
         let token = header.and_then(|value| value.strip_prefix("Bearer ")).ok_or_else(|| {
             Refusal::new(RefusalKind::Unauthorized, "log in first: the token goes into `Authorization: Bearer`")
         })?;
-        app.logins.account_of(token.trim(), app.sequencer().clock.now()).map(Self)
+        let sequencer = app.sequencer();
+        let state = sequencer.state();
+        let identity = |account| state.soft.identity(account).map(|leaf| leaf.hash());
+        app.logins.account_of(token.trim(), sequencer.clock.now(), identity).map(Self)
     }
 }
 

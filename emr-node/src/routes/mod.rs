@@ -20,9 +20,10 @@ use axum::{
 };
 use emr_core::AccountIndex;
 use emr_ipfs::MAX_BLOCK_BYTES;
+use tokio::sync::watch;
 
 use crate::{
-    http::{finish, limit_long_time, limit_time},
+    http::{TimeLimit, finish, limit_time},
     login::Logins,
     pipeline::Pipeline,
     refusal::Refusal,
@@ -71,7 +72,8 @@ impl App {
 }
 
 /// Every route with its limits.
-pub(crate) fn router(app: Arc<App>) -> Router {
+pub(crate) fn router(app: Arc<App>, stopped: watch::Receiver<bool>) -> Router {
+    let short = from_fn_with_state(TimeLimit::short(stopped.clone()), limit_time);
     let quick = Router::new()
         .route("/v1/status", get(status::get))
         .route("/v1/accounts/{account}", get(accounts::get))
@@ -86,13 +88,13 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/v1/batches/{number}", get(batches::get))
         .route("/v1/prover/job", get(prover::job))
         .layer(DefaultBodyLimit::max(MAX_JSON))
-        .layer(from_fn(limit_time));
+        .layer(short.clone());
     let blocks = Router::new()
         .route("/v1/blocks", post(blocks::put))
         .layer(DefaultBodyLimit::max(MAX_BLOCK_BYTES))
         // Before the body is read.
         .layer(from_fn_with_state(Arc::clone(&app), extract::require_login))
-        .layer(from_fn(limit_time));
+        .layer(short.clone());
     let long = Router::new()
         .route("/v1/accounts", post(accounts::register))
         .route("/v1/operations", post(operations::submit))
@@ -100,6 +102,6 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .layer(DefaultBodyLimit::max(MAX_JSON))
         .route("/v1/prover/jobs/{number}", post(prover::proof))
         .layer(DefaultBodyLimit::max(MAX_PROOF))
-        .layer(from_fn(limit_long_time));
+        .layer(from_fn_with_state(TimeLimit::long(stopped), limit_time));
     quick.merge(blocks).merge(long).layer(from_fn(finish)).with_state(app)
 }

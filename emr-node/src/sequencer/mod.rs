@@ -135,14 +135,7 @@ impl Sequencer {
         let directory_in_force = self.admit(&submission)?;
         let _turn = self.checks.acquire().await.map_err(|_| Refusal::unavailable("the node is stopping"))?;
         let checked = pointers::check(&submission, directory_in_force, self.blockstore.as_ref(), &self.mempool).await?;
-        let root = checked.root;
         let kept = self.write(move |sequencer| sequencer.keep(id, &submission, &checked)).await?;
-        if let (Err(_), Some(root)) = (&kept, root) {
-            // Pinned for nothing, unless something else refers to it.
-            if self.mempool.references(&root)?.is_empty() {
-                let _ = self.blockstore.unpin(&root).await;
-            }
-        }
         let receipt = kept?;
         self.wake.notify_one();
         Ok(receipt)
@@ -190,12 +183,12 @@ impl Sequencer {
         let mut state = self.state_mut();
         let state = &mut *state;
         if let Some((commitment, pointer)) = &checked.pointer {
-            state.pointers.insert(*commitment, pointer.clone());
+            Arc::make_mut(&mut state.pointers).insert(*commitment, pointer.clone());
         }
         // Checked on this very state under this lock, a moment ago; were the second that passed its last, it is returned
         // at the next sealing.
-        if state.soft.execute(&kept.signed, acknowledged).is_ok() {
-            state.history.record(sequence, &kept, &state.soft);
+        if Arc::make_mut(&mut state.soft).execute(&kept.signed, acknowledged).is_ok() {
+            Arc::make_mut(&mut state.history).record(sequence, &kept, &state.soft);
         }
         state.open.insert(sequence, kept);
         Ok(receipt)

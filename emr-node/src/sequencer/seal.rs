@@ -1,6 +1,6 @@
 //! From what waits to a sealed batch.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use emr_client::api::OperationStatus;
 use emr_core::{AccountIndex, UnixTime};
@@ -67,23 +67,24 @@ impl Sequencer {
             return Ok(None);
         }
         self.mempool.seal(record.as_ref(), &returned)?;
-        let mut state = self.state_mut();
+        let mut next = self.state().clone();
         if let Some(record) = &record {
             for sequence in &record.operations {
-                if let Some(open) = state.open.get_mut(sequence) {
+                if let Some(open) = next.open.get_mut(sequence) {
                     open.status = OperationStatus::Sealed { batch: record.number };
                 }
             }
         }
         for (sequence, reason) in &returned {
             tracing::info!(sequence, reason, "an operation is returned");
-            state.open.remove(sequence);
-            state.history.forget(*sequence);
+            next.open.remove(sequence);
+            Arc::make_mut(&mut next.history).forget(*sequence);
         }
-        state.outstanding = record.clone();
+        next.outstanding = record.clone();
         if !returned.is_empty() {
-            state.rebuild_soft();
+            next.rebuild_soft();
         }
+        self.replace(next);
         Ok(record)
     }
 
@@ -91,7 +92,7 @@ impl Sequencer {
     pub(crate) fn reopen(&self, record: &BatchRecord) -> Result<Batch<Sealed>, SealError> {
         let state = self.state();
         let failed = || SealError::NotReproducible(record.number);
-        let mut batch = Batch::open(state.settled.clone(), record.number, record.time);
+        let mut batch = Batch::open(Ledger::clone(&state.settled), record.number, record.time);
         for queued in state.queue.iter().take(record.public.n1 as usize) {
             batch.push_registration(&queued.registration).map_err(|_| failed())?;
         }
@@ -138,7 +139,7 @@ fn plan(state: &State, now: UnixTime) -> Plan {
     let version = *state.settled.trees().version();
     let admitted = state.queue.len().min(version.max_l1);
     let time = batch_time(state, now);
-    let mut batch = Batch::open(state.settled.clone(), state.batches + 1, time);
+    let mut batch = Batch::open(Ledger::clone(&state.settled), state.batches + 1, time);
     let mut arriving = BTreeSet::new();
     for queued in state.queue.iter().take(admitted) {
         if batch.push_registration(&queued.registration).is_err() {

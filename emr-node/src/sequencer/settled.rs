@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
     time::Instant,
 };
 
@@ -207,8 +208,9 @@ pub(crate) fn derive(
     operations.retain(|_, operation| operation.is_open());
 
     let seen = Instant::now();
+    let ledger = Arc::new(ledger);
     let mut state = State {
-        soft: ledger.clone(),
+        soft: Arc::clone(&ledger),
         settled: ledger,
         batches,
         last_time,
@@ -216,8 +218,8 @@ pub(crate) fn derive(
         queue: l1.queue.into_iter().map(|registration| Queued { registration, seen }).collect(),
         open: operations,
         outstanding,
-        history,
-        pointers: mempool.pointers()?,
+        history: Arc::new(history),
+        pointers: Arc::new(mempool.pointers()?),
         hospital: l1.hospital,
     };
     state.rebuild_soft();
@@ -228,57 +230,53 @@ impl Sequencer {
     /// Takes over batches that follow the settled state. As the only writer.
     pub(crate) fn take_over(&self, batches: &[OnL1]) -> Result<(), DeriveError> {
         for on_l1 in batches {
-            let number = on_l1.batch.number;
-            let (next, taken, public, known) = {
-                let state = self.state();
-                if number != state.batches + 1 {
-                    return Err(DeriveError::Fork(number));
-                }
-                let known = state.outstanding.clone();
-                let (next, taken, public) =
-                    execute(&state.settled, &on_l1.batch, known.as_ref(), &state.open, |_, _| {})?;
-                (next, taken, public, known)
-            };
+            let (settled, number) = (&on_l1.batch, on_l1.batch.number);
+            let mut next = self.state().clone();
+            if number != next.batches + 1 {
+                return Err(DeriveError::Fork(number));
+            }
+            let known = next.outstanding.take();
+            let (ledger, taken, public) = execute(&next.settled, settled, known.as_ref(), &next.open, |_, _| {})?;
             let record = record_of(on_l1, taken.clone(), public, known.as_ref());
             let released = known.map(|known| known.operations).unwrap_or_default();
             self.mempool.settle(&[Settled { record, released }])?;
-            let mut state = self.state_mut();
-            state.settled = next;
-            state.batches = number;
-            state.last_time = on_l1.batch.content.time;
-            state.outstanding = None;
-            for sequence in &taken {
-                state.open.remove(sequence);
-            }
-            for open in state.open.values_mut() {
+            next.settled = Arc::new(ledger);
+            next.batches = number;
+            next.last_time = settled.content.time;
+            next.open.retain(|sequence, _| !taken.contains(sequence));
+            for open in next.open.values_mut() {
                 open.status = OperationStatus::Pending;
             }
-            let entries = (on_l1.batch.content.d1.len()).min(state.queue.len());
-            state.queue.drain(..entries);
-            state.queue_head += on_l1.batch.content.d1.len() as u64;
-            state.rebuild_soft();
+            let entries = settled.content.d1.len();
+            next.queue.drain(..entries.min(next.queue.len()));
+            next.queue_head += entries as u64;
+            next.rebuild_soft();
+            self.replace(next);
         }
         Ok(())
     }
 
     /// Takes over what waits in the L1 queue. As the only writer.
     pub(crate) fn take_queue(&self, head: u64, registrations: Vec<Registration>, hospital: Option<AccountIndex>) {
-        let mut state = self.state_mut();
-        state.hospital = hospital;
+        let mut next = self.state().clone();
+        next.hospital = hospital;
         let unchanged =
-            state.queue_head == head && state.queue.iter().map(|queued| &queued.registration).eq(registrations.iter());
-        if unchanged {
-            return;
+            next.queue_head == head && next.queue.iter().map(|queued| &queued.registration).eq(registrations.iter());
+        if !unchanged {
+            let now = Instant::now();
+            let seen: VecDeque<Instant> = next.queue.iter().map(|queued| queued.seen).collect();
+            next.queue_head = head;
+            next.queue = registrations
+                .into_iter()
+                .enumerate()
+                .map(|(position, registration)| Queued {
+                    registration,
+                    seen: seen.get(position).copied().unwrap_or(now),
+                })
+                .collect();
+            next.rebuild_soft();
         }
-        let now = Instant::now();
-        let seen: VecDeque<Instant> = state.queue.iter().map(|queued| queued.seen).collect();
-        state.queue_head = head;
-        state.queue = registrations
-            .into_iter()
-            .enumerate()
-            .map(|(position, registration)| Queued { registration, seen: seen.get(position).copied().unwrap_or(now) })
-            .collect();
-        state.rebuild_soft();
+        self.replace(next);
     }
 
     /// Replaces the whole state by one derived anew. As the only writer.

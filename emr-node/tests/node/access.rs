@@ -58,7 +58,7 @@ async fn late_to_allow_and_early_to_deny() -> Outcome {
     assert!(stranger.block(&directory).await.is_ok());
     let request = stranger.request_access(accounts.patient, FIRST, Uses::ZERO, Class::Summary);
     stranger.submit(&request).await?;
-    let refused = stranger.get::<RecordView>(&first).await.unwrap_err();
+    let refused = stranger.get::<RecordView>(&first).await.expect_err("must be refused");
     assert_eq!((refused.status, refused.code.as_str()), (503, "unavailable"));
     assert_eq!(code(stranger.block(&record).await), "unavailable");
 

@@ -49,7 +49,7 @@ async fn bodies_are_bounded() -> Outcome {
     let largest = vec![7; emr_ipfs::MAX_BLOCK_BYTES];
     caller.put_block(Codec::Raw, &largest).await?;
     let larger = [&largest[..], b"."].concat();
-    let refused = caller.post_bytes("v1/blocks?codec=raw", larger).await.unwrap_err();
+    let refused = caller.post_bytes("v1/blocks?codec=raw", larger).await.expect_err("must be refused");
     assert_eq!((refused.status, refused.code.as_str()), (413, "too-large"));
     let padded = format!("{{\"account\":1{}}}", " ".repeat(100_000));
     let request = caller.http.post(caller.url.join("v1/login/challenge")?).header("content-type", "application/json");
@@ -116,7 +116,8 @@ async fn answers_are_not_cached_and_tokens_do_not_leak_into_them() -> Outcome {
     assert_eq!(response.headers()["x-content-type-options"], "nosniff");
     assert!(!response.headers().contains_key("access-control-allow-origin"));
     let token = caller.token.clone().unwrap_or_default();
-    let refused = caller.post::<Session>("v1/login", &serde_json::json!({ "token": token })).await.unwrap_err();
+    let refused =
+        caller.post::<Session>("v1/login", &serde_json::json!({ "token": token })).await.expect_err("must be refused");
     assert!(!refused.message.contains(&token));
     scene.node.shutdown().await;
     Ok(())

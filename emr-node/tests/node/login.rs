@@ -79,7 +79,8 @@ async fn tokens_are_for_one_account_and_end() -> Outcome {
         assert_eq!(code(with(token).view(accounts.patient).await), "unauthorized", "{token}");
     }
     let nobody = Caller { token: None, ..patient.clone() };
-    let answer = nobody.get::<PatientView>(&format!("v1/patients/{}", accounts.patient)).await.unwrap_err();
+    let answer =
+        nobody.get::<PatientView>(&format!("v1/patients/{}", accounts.patient)).await.expect_err("must be refused");
     assert_eq!(answer.status, 401);
     // Another account's token opens nothing of hers.
     assert_eq!(code(scene.other.view(accounts.patient).await), "forbidden");

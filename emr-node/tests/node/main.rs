@@ -6,6 +6,8 @@ mod limits;
 mod login;
 mod operations;
 mod registration;
+mod reorganisation;
+mod sealing;
 mod settlement;
 mod start;
 mod support;

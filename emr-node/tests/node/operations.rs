@@ -158,7 +158,7 @@ async fn a_record_must_be_here_whole_and_its_writers_own() -> Outcome {
     let missing = emr_core::cid::cid_of(Codec::Raw, b"never uploaded");
     let holed = doctor.put_block(Codec::DagCbor, &manifest(&[missing])).await?;
     let submission = doctor.put_record(accounts.patient, 0, Class::Laboratory, &holed);
-    let refused = doctor.submit(&submission).await.unwrap_err();
+    let refused = doctor.submit(&submission).await.expect_err("must be refused");
     assert_eq!(refused.code, "refused");
     assert!(refused.message.contains(&missing.to_string()) && refused.message.contains("upload"), "{refused}");
 
@@ -170,7 +170,7 @@ async fn a_record_must_be_here_whole_and_its_writers_own() -> Outcome {
     // Blocks of somebody else, named by their address: else he could make them part of what he may read.
     let hers = other.upload(&[b"her secret"]).await?;
     let theft = doctor.put_record(accounts.patient, 0, Class::Laboratory, &hers);
-    let refused = doctor.submit(&theft).await.unwrap_err();
+    let refused = doctor.submit(&theft).await.expect_err("must be refused");
     assert!(refused.message.contains("not uploaded by you"), "{refused}");
     other.submit(&other.put_record(accounts.other, 0, Class::Laboratory, &hers)).await?;
     assert_eq!(code(doctor.submit(&theft).await), "refused", "nor once it is a record of hers");
@@ -205,7 +205,7 @@ async fn a_hostile_dag_costs_little() -> Outcome {
         top = patient.put_block(Codec::DagCbor, &manifest(&[top])).await?;
     }
     let deep = patient.put_record(accounts.patient, 0, Class::Summary, &top);
-    let refused = patient.submit(&deep).await.unwrap_err();
+    let refused = patient.submit(&deep).await.expect_err("must be refused");
     assert_eq!(refused.code, "refused");
     assert!(refused.message.contains("depth"), "{refused}");
     // Every level links the next one many times: each block counts once.

@@ -52,7 +52,7 @@ async fn the_node_relays_and_knows_at_once() -> Outcome {
     assert_eq!(code(anyone.post::<Registered>("v1/accounts", &patient).await), "refused");
     let good = relay(&world, &people().other, later)?;
     let forged = RelayRegistration { deadline: later.saturating_add(1), ..good.clone() };
-    let refused = anyone.post::<Registered>("v1/accounts", &forged).await.unwrap_err();
+    let refused = anyone.post::<Registered>("v1/accounts", &forged).await.expect_err("must be refused");
     assert_eq!((refused.status, refused.code.as_str()), (422, "refused"));
     assert!(refused.message.contains("not signed by"), "{refused}");
     let late = relay(&world, &people().other, UnixTime::new(1)?)?;
@@ -64,7 +64,7 @@ async fn the_node_relays_and_knows_at_once() -> Outcome {
     let doctor = relay(&world, &people().stranger, later)?;
     let registered: Registered = anyone.post("v1/accounts", &doctor).await?;
     let path = format!("v1/accounts/{}", registered.account);
-    let refused = anyone.get::<AccountView>(&path).await.unwrap_err();
+    let refused = anyone.get::<AccountView>(&path).await.expect_err("must be refused");
     assert_eq!((refused.status, refused.code.as_str()), (404, "not-found"));
     world.rollup_as(registrar()).await?.admit(registered.account).await?;
     let seen = async {

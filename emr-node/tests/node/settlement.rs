@@ -1,1 +1,248 @@
+//! The whole way: sealed, proved, settled on the embedded chain by the real verifier, read back.
 
+use std::sync::{Arc, LazyLock};
+
+use alloy::providers::Provider;
+use emr_chain::{Rollup, Settlement, bindings::Verifier, embedded::EmbeddedChain, endpoint::Endpoint};
+use emr_client::api::{
+    AccountView, BatchView, NodeStatus, OperationStatus, ProofJob, RecordSummary, RecordView, Submission, SubtreeView,
+};
+use emr_core::{Class, Rights, Uses};
+use emr_node::Node;
+use emr_rollup::{
+    batch::Prover as _,
+    data::CircuitVersion,
+    field,
+    leaf::{MedicalLeaf, extend_head},
+    poseidon,
+    prover::{Prover, default_cache},
+};
+
+use crate::support::*;
+
+static PROVER: LazyLock<Arc<Prover>> = LazyLock::new(|| {
+    let cache = default_cache().expect("a home folder");
+    Arc::new(Prover::load_or_generate(&cache, CircuitVersion::V1, |stage| eprintln!("{stage}")).expect("keys"))
+});
+
+async fn prove(job: ProofJob) -> Outcome<Vec<u8>> {
+    Ok(tokio::task::spawn_blocking(move || PROVER.prove(&job.witness, &job.public)).await??)
+}
+
+async fn job(scene: &Scene) -> Outcome<ProofJob> {
+    until(|| async { matches!(scene.hospital.get::<Option<ProofJob>>("v1/prover/job").await, Ok(Some(_))) }).await?;
+    Ok(scene.hospital.get::<Option<ProofJob>>("v1/prover/job").await?.ok_or("no job")?)
+}
+
+async fn seal(scene: &Scene) -> Answer<BatchView> {
+    scene.hospital.post("v1/batches/seal", &()).await
+}
+
+async fn settled(scene: &Scene, number: u64) -> Outcome<BatchView> {
+    let path = format!("v1/batches/{number}");
+    let path = path.as_str();
+    until(|| async { scene.hospital.get::<BatchView>(path).await.is_ok_and(|batch| batch.state == "settled") }).await?;
+    Ok(scene.hospital.get(path).await?)
+}
+
+async fn offer(scene: &Scene, number: u64, proof: Vec<u8>) -> Answer<Vec<u8>> {
+    scene.hospital.post_bytes(&format!("v1/prover/jobs/{number}"), proof).await
+}
+
+async fn status(scene: &Scene, submission: &Submission) -> Outcome<OperationStatus> {
+    let id = hex::encode(submission.signed.id(scene.world.domain()));
+    Ok(scene.patient.get(&format!("v1/operations/{id}")).await?)
+}
+
+/// Sealed, proved elsewhere, settled; what opens then, and what a Revoke closes; restarts in between.
+#[tokio::test(flavor = "multi_thread")]
+async fn from_submission_to_settlement_and_service() -> Outcome {
+    let world = World::with_verifier(Verifier::BYTECODE.clone()).await?;
+    let scene = Scene::set(world).await?;
+    let (patient, doctor, stranger, accounts) = (&scene.patient, &scene.doctor, &scene.stranger, scene.accounts);
+    let classes = [Class::Summary, Class::Laboratory];
+    patient.grant(FIRST, accounts.doctor, Rights::READ | Rights::WRITE, &classes, next_year()).await?;
+    let record = doctor.upload(&[b"key", b"sealed", b"content"]).await?;
+    let put = doctor.put_record(accounts.patient, 0, Class::Summary, &record);
+    doctor.submit(&put).await?;
+    let second = slot(65);
+    patient.grant(second, accounts.stranger, Rights::READ, &[Class::Summary], next_year()).await?;
+    stranger.submit(&stranger.request_access(accounts.patient, second, Uses::ZERO, Class::Summary)).await?;
+    let first = format!("v1/patients/{}/records/0", accounts.patient);
+    assert_eq!(code(stranger.get::<RecordView>(&first).await), "unavailable");
+
+    seal(&scene).await?;
+    let wanted = job(&scene).await?;
+    let proof = prove(wanted.clone()).await?;
+
+    // A prover that lies, or mistakes the batch, costs no gas.
+    let sender = people().hospital.address();
+    let provider = scene.world.rollup.provider();
+    let nonce = provider.get_transaction_count(sender).await?;
+    let mut altered = proof.clone();
+    altered[100] ^= 1;
+    for bad in [vec![], vec![0; proof.len()], altered, proof[1..].to_vec(), [&proof[..], &[0]].concat()] {
+        assert_eq!(code(offer(&scene, 1, bad).await), "refused");
+    }
+    assert_eq!(code(offer(&scene, 2, proof.clone()).await), "not-found");
+    assert_eq!(provider.get_transaction_count(sender).await?, nonce);
+    let untouched: BatchView = scene.hospital.get("v1/batches/1").await?;
+    assert_eq!(untouched.state, "sealed");
+
+    offer(&scene, 1, proof.clone()).await?;
+    let batch = settled(&scene, 1).await?;
+    assert_eq!(batch.public, wanted.public);
+    assert_eq!(batch.proof_bytes, Some(proof.len() as u64));
+    let gas = batch.gas_used.ok_or("gas")?;
+    println!("settlement of {} operations: {gas} gas, proof of {} bytes", batch.operations, proof.len());
+    assert!(gas < 900_000);
+    let head = scene.world.rollup.head().await?;
+    assert_eq!((head.batch_count, head.state_root.0), (1, field::to_bytes(&wanted.public.post)));
+    assert_eq!(status(&scene, &put).await?, OperationStatus::Settled { batch: 1 });
+    assert_eq!(code(offer(&scene, 1, proof).await), "not-found");
+
+    // What is settled is served with what proves it.
+    let view: RecordView = stranger.get(&first).await?;
+    let record_proof = view.proof.ok_or("a proof")?;
+    assert_eq!(record_proof.record_path.root(0, view.leaf.hash()), record_proof.medical.records_root);
+    let at = accounts.patient.get() as u32;
+    assert_eq!(record_proof.medical_path.root(at, record_proof.medical.hash()), record_proof.medical_root);
+    let author = accounts.doctor.get() as u32;
+    assert_eq!(record_proof.author_path.root(author, view.author.hash()), record_proof.identity_root);
+    assert_eq!(poseidon::node(record_proof.identity_root, record_proof.medical_root), wanted.public.post);
+    assert_eq!(stranger.block(&record).await?.len(), manifest(&[record; 3]).len());
+    let account: AccountView = stranger.get(&format!("v1/accounts/{}", accounts.doctor)).await?;
+    let identity = account.proof.ok_or("a proof")?;
+    assert_eq!(identity.path.root(author, account.identity.hash()), identity.identity_root);
+    assert!(account.settled && identity.batch == 1);
+    // The doctor has the right but has not asked.
+    assert_eq!(code(doctor.get::<RecordView>(&first).await), "no-session");
+    assert_eq!(code(doctor.block(&record).await), "no-session");
+    doctor.submit(&doctor.request_access(accounts.patient, FIRST, Uses::ZERO, Class::Summary)).await?;
+    doctor.get::<RecordView>(&first).await?;
+    let audit = light_check(&scene, 1).await?;
+    assert_eq!(audit, 4);
+
+    // Ended: at once, for the session that is open too; a new grant needs a new request.
+    let revoke = patient.revoke(second).await?;
+    assert_eq!(code(stranger.get::<RecordView>(&first).await), "revoked");
+    assert_eq!(code(stranger.block(&record).await), "revoked");
+    patient.grant(second, accounts.stranger, Rights::READ, &[Class::Summary], next_year()).await?;
+    assert_eq!(code(stranger.get::<RecordView>(&first).await), "unavailable");
+
+    // The next batch, over a restart, to the end.
+    let sealed = seal(&scene).await?;
+    assert_eq!((sealed.number, sealed.public.n1, sealed.public.n), (2, 0, 3));
+    assert_eq!(sealed.public.pre, wanted.public.post);
+    let wanted = job(&scene).await?;
+    let saved = copy_of_chain(&scene)?;
+    let scene = scene.restart().await?;
+    assert_eq!(job(&scene).await?, wanted);
+    let proof = prove(wanted.clone()).await?;
+    offer(&scene, 2, proof).await?;
+    settled(&scene, 2).await?;
+    assert_eq!(light_check(&scene, 2).await?, 7);
+    assert_eq!(status(&scene, &revoke).await?, OperationStatus::Settled { batch: 2 });
+    assert_eq!(
+        code(scene.stranger.get::<RecordView>(&first).await),
+        "no-session",
+        "the old session was for the old grant"
+    );
+    // The session of the doctor outlives the restart, and ends after a day.
+    scene.doctor.get::<RecordView>(&first).await?;
+    let root = wanted.public.post;
+    let scene = scene.restart().await?;
+    let now: NodeStatus = scene.patient.get("v1/status").await?;
+    assert_eq!((now.batches, now.state_root, now.pending), (2, root, 0));
+    advance(&scene.world, 25 * 3600).await?;
+    let scene = scene.log_in_again().await?;
+    assert_eq!(code(scene.doctor.get::<RecordView>(&first).await), "no-session");
+
+    // L1 forgets the second batch: its operations wait again, in their order, and are sealed again.
+    let Scene { world, node, .. } = scene;
+    node.shutdown().await;
+    let World { chain, rollup, folder } = world;
+    let (instance, deployed_at) = (*rollup.instance(), rollup.deployed_at());
+    drop((chain, rollup));
+    std::fs::copy(saved, folder.path().join("chain").join("chain.redb"))?;
+    let chain = EmbeddedChain::open(&folder.path().join("chain"), &prefunded())?;
+    let provider = Endpoint::Embedded(chain.clone()).connect(Some(people().hospital.ethereum.clone()))?;
+    let rollup = Rollup::attach(provider, instance.contract, deployed_at).await?;
+    let world = World { chain, rollup, folder };
+    let node = Node::start(world.config()?).await?;
+    let scene = Scene::log_all_in(world, node, accounts).await?;
+    let now: NodeStatus = scene.patient.get("v1/status").await?;
+    assert_eq!((now.batches, now.pending), (1, 3));
+    assert_eq!(status(&scene, &revoke).await?, OperationStatus::Pending);
+    assert_eq!(code(scene.stranger.get::<RecordView>(&first).await), "unavailable");
+    let sealed = seal(&scene).await?;
+    assert_eq!((sealed.number, sealed.public.pre, sealed.public.n), (2, wanted.public.pre, 3));
+    scene.node.shutdown().await;
+    Ok(())
+}
+
+fn copy_of_chain(scene: &Scene) -> Outcome<std::path::PathBuf> {
+    let folder = scene.world.folder.path();
+    let saved = folder.join("chain-before.redb");
+    std::fs::copy(folder.join("chain").join("chain.redb"), &saved)?;
+    Ok(saved)
+}
+
+/// What a patient checks from her own subtree; the number of entries of her audit chain.
+async fn light_check(scene: &Scene, batch: u64) -> Outcome<usize> {
+    let patient = scene.accounts.patient;
+    let view: SubtreeView = scene.patient.get(&format!("v1/patients/{patient}/subtree")).await?;
+    assert_eq!(view.batch, batch);
+    let version = CircuitVersion::V1;
+    let mut grants = emr_rollup::tree::SparseMerkleTree::new(version.grant_depth);
+    for grant in &view.grants {
+        grants.set(grant.slot.get() as u32, grant.grant.hash());
+    }
+    let mut records = emr_rollup::tree::SparseMerkleTree::new(version.record_depth);
+    for record in &view.records {
+        assert!(record.settled);
+        records.set(record.slot.get() as u32, record.leaf.hash());
+    }
+    let audit_head = view.audit.iter().fold(field::Fr::zero(), |head, entry| extend_head(head, entry.hash()));
+    let key_directory = view.medical.key_directory;
+    let recomputed =
+        MedicalLeaf { grants_root: grants.root(), records_root: records.root(), audit_head, key_directory };
+    assert_eq!(recomputed, view.medical);
+    let directory: emr_core::Cid = view.directory.ok_or("a directory")?.parse()?;
+    assert_eq!(element(emr_core::Opaque::directory(&directory)), key_directory);
+    let at = patient.get() as u32;
+    assert_eq!(view.medical_path.root(at, view.medical.hash()), view.medical_root);
+    assert_eq!(view.identity_path.root(at, view.identity.hash()), view.identity_root);
+    let root = poseidon::node(view.identity_root, view.medical_root);
+    assert_eq!(scene.world.rollup.state_root().await?.0, field::to_bytes(&root));
+    let listed: Vec<RecordSummary> = scene.patient.get(&format!("v1/patients/{patient}/records")).await?;
+    assert_eq!(listed, view.records);
+    Ok(view.audit.len())
+}
+
+/// A batch whose time L1 no longer accepts can never be settled: its operations go into another.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_that_comes_too_late_is_sealed_anew() -> Outcome {
+    let world = World::with_verifier(Verifier::BYTECODE.clone()).await?;
+    let scene = Scene::set(world).await?;
+    let record = scene.patient.upload(&[b"content"]).await?;
+    let put = scene.patient.put_record(scene.accounts.patient, 0, Class::Summary, &record);
+    scene.patient.submit(&put).await?;
+    seal(&scene).await?;
+    let late = job(&scene).await?;
+    let proof = prove(late.clone()).await?;
+    advance(&scene.world, 2 * 3600).await?;
+    let scene = scene.log_in_again().await?;
+    offer(&scene, 1, proof).await?;
+    until(|| async {
+        scene.hospital.get::<NodeStatus>("v1/status").await.is_ok_and(|status| status.activity == "idle")
+    })
+    .await?;
+    assert_eq!(scene.world.rollup.head().await?.batch_count, 0);
+    let again = seal(&scene).await?;
+    assert_eq!(again.number, 1);
+    assert!(again.public.time > late.public.time);
+    assert_eq!(again.public.n, 1);
+    scene.node.shutdown().await;
+    Ok(())
+}

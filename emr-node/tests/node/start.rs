@@ -34,24 +34,24 @@ async fn another_chain_contract_or_key_is_refused() -> Outcome {
     let good = world.config()?;
 
     let elsewhere = NodeConfig { chain_id: 1, ..good.clone() };
-    let error = Node::start(elsewhere).await.map(|_| ()).unwrap_err();
+    let error = Node::start(elsewhere).await.map(|_| ()).expect_err("must be refused");
     assert!(matches!(error, StartError::Endpoint(EndpointError::ChainId { expected: 1, actual: 31337, .. })));
     assert!(error.to_string().contains("chain 31337"), "{error}");
 
     let nothing_there = NodeConfig { contract: Address::repeat_byte(9), ..good.clone() };
-    let error = Node::start(nothing_there).await.map(|_| ()).unwrap_err();
+    let error = Node::start(nothing_there).await.map(|_| ()).expect_err("must be refused");
     assert!(matches!(error, StartError::Rollup(RollupError::NoContract { .. })), "{error}");
 
     let other_key = NodeConfig { hospital: people().doctor.ethereum.clone(), ..good.clone() };
-    let error = Node::start(other_key).await.map(|_| ()).unwrap_err();
+    let error = Node::start(other_key).await.map(|_| ()).expect_err("must be refused");
     assert!(matches!(error, StartError::NotSequencer { .. }), "{error}");
 
     let gone = NodeConfig { endpoint: "http://127.0.0.1:9".parse::<Endpoint>()?, ..good.clone() };
-    let error = Node::start(gone).await.map(|_| ()).unwrap_err();
+    let error = Node::start(gone).await.map(|_| ()).expect_err("must be refused");
     assert!(matches!(error, StartError::Endpoint(EndpointError::Unreachable { .. })), "{error}");
 
     let node = Node::start(good.clone()).await?;
-    let error = Node::start(good).await.map(|_| ()).unwrap_err();
+    let error = Node::start(good).await.map(|_| ()).expect_err("must be refused");
     assert!(matches!(error, StartError::Mempool(MempoolError::Busy)), "{error}");
     node.shutdown().await;
     Ok(())
@@ -67,7 +67,7 @@ async fn a_chain_started_anew_is_told_from_the_old_one() -> Outcome {
     let anew = World::new().await?;
     assert_eq!(anew.rollup.instance(), world.rollup.instance());
     let mixed = NodeConfig { data_dir: world.node_folder(), ..anew.config()? };
-    let error = Node::start(mixed).await.map(|_| ()).unwrap_err();
+    let error = Node::start(mixed).await.map(|_| ()).expect_err("must be refused");
     assert!(matches!(error, StartError::Mempool(MempoolError::OtherChain { .. })), "{error}");
     assert!(error.to_string().contains("choose another folder"), "{error}");
     Ok(())
@@ -78,10 +78,10 @@ async fn a_node_that_knows_more_than_its_l1_says_so() -> Outcome {
     let chain = EmbeddedChain::temporary(&ChainConfig::default())?;
     let world = World::new().await?;
     let wrong = NodeConfig { endpoint: Endpoint::Embedded(chain), ..world.config()? };
-    let error = Node::start(wrong).await.map(|_| ()).unwrap_err();
+    let error = Node::start(wrong).await.map(|_| ()).expect_err("must be refused");
     assert!(matches!(error, StartError::Rollup(RollupError::NoContract { .. })), "{error}");
     let beyond = NodeConfig { deployed_at: 1000, ..world.config()? };
-    let error = Node::start(beyond).await.map(|_| ()).unwrap_err();
+    let error = Node::start(beyond).await.map(|_| ()).expect_err("must be refused");
     assert!(matches!(error, StartError::Follow(FollowError::Block(1000))), "{error}");
     Ok(())
 }

@@ -8,8 +8,9 @@ use std::{
 };
 
 use alloy::{
+    eips::BlockNumberOrTag,
     primitives::{Address, B256, Bytes, U256},
-    providers::DynProvider,
+    providers::{DynProvider, Provider},
     signers::local::PrivateKeySigner,
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
@@ -38,6 +39,7 @@ use emr_rollup::{
     field::{self, Fr},
     leaf::{GrantLeaf, RecordLeaf},
     operation::{Action, CLIENT_VALIDITY, Domain, Operation, SignedOperation},
+    prover::default_cache,
     signature::SigningKey,
     tree::empty_root,
 };
@@ -57,8 +59,13 @@ pub(crate) struct Person {
 
 impl Person {
     fn new(role: Role, number: u8) -> Self {
+        Self::fresh(role, B256::repeat_byte(number))
+    }
+
+    /// Somebody who is not of the cast.
+    pub(crate) fn fresh(role: Role, ethereum: B256) -> Self {
         let identity = Identity::generate(role, RsaBits::MIN);
-        Self::of(identity.with_ethereum(&[number; 32]).expect("a valid key"))
+        Self::of(identity.with_ethereum(&ethereum.0).expect("a valid key"))
     }
 
     fn of(identity: Identity) -> Self {
@@ -155,7 +162,7 @@ pub(crate) fn registrar() -> PrivateKeySigner {
 }
 
 /// Creation code of a contract that refuses whatever it is called with: no batch can be settled under it.
-const REFUSES_EVERYTHING: [u8; 13] = [0x60, 1, 0x60, 12, 0x60, 0, 0x39, 0x60, 1, 0x60, 0, 0xf3, 0xfe];
+pub(crate) const REFUSES_EVERYTHING: [u8; 13] = [0x60, 1, 0x60, 12, 0x60, 0, 0x39, 0x60, 1, 0x60, 0, 0xf3, 0xfe];
 
 /// A chain, a contract on it, and folders for a node.
 #[derive(Debug)]
@@ -278,7 +285,7 @@ pub(crate) fn config(endpoint: Endpoint, rollup: &Rollup<DynProvider>, folder: &
         deployed_at: rollup.deployed_at(),
         blockstore: Arc::new(DiskStore::open(folder.join("blocks"))?),
         hospital: people().hospital.ethereum.clone(),
-        prover: ProverConfig { cache: folder.join("keys"), local: false },
+        prover: ProverConfig { cache: default_cache().ok_or("a home folder")?, local: false },
         seal: SealPolicy::Manual,
     })
 }
@@ -326,6 +333,21 @@ impl Scene {
             node,
             accounts,
         })
+    }
+
+    /// New tokens for everybody, once the node has seen L1's time.
+    pub(crate) async fn log_in_again(self) -> Outcome<Self> {
+        let Self { world, node, accounts, patient, .. } = self;
+        let provider = world.rollup.provider();
+        let newest = provider.get_block_by_number(BlockNumberOrTag::Latest).await?.ok_or("no block")?.header.timestamp;
+        let request = ChallengeRequest { account: accounts.patient };
+        until(|| async {
+            let challenge: Answer<Challenge> = patient.post("v1/login/challenge", &request).await;
+            // Challenges lapse after two minutes of the node's time.
+            challenge.is_ok_and(|challenge| challenge.expires.get() >= newest + 120)
+        })
+        .await?;
+        Self::log_all_in(world, node, accounts).await
     }
 
     /// Stops the node and starts it again on the same folders.

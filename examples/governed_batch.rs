@@ -4,9 +4,7 @@
 
 use std::error::Error;
 
-use emr_core::{
-    AccountEpoch, AccountIndex, Class, GrantSlot, Purpose, Reason, Rights, Role, UnixTime, Uses, Version,
-};
+use emr_core::{AccountEpoch, AccountIndex, Class, GrantSlot, Purpose, Reason, Rights, Role, UnixTime, Uses, Version};
 use emr_rollup::{
     batch::Batch,
     data::CircuitVersion,

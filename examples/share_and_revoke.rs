@@ -5,7 +5,9 @@
 use std::{collections::HashMap, error::Error, io};
 
 use cid::Cid;
-use emr_core::{AccountIndex, AuthoredStatement, Class, ClassMask, Commitment, Opaque, RecordSlot, SaltSeed, Version, fhir};
+use emr_core::{
+    AccountIndex, AuthoredStatement, Class, ClassMask, Commitment, Opaque, RecordSlot, SaltSeed, Version, fhir,
+};
 use emr_crypto::{
     AuthoredRecord, Identity, OpenedRecord, PatientDirectory, RecordContext, RsaBits, SealedRecord, SigningContext,
 };

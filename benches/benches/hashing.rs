@@ -36,9 +36,8 @@ fn hashing(criterion: &mut Criterion) {
     group.bench_function("peer: 24 hashes of light-poseidon", |bencher| {
         let mut hasher = light_poseidon::Poseidon::<ark_bn254::Fr>::new_circom(2).expect("two inputs are supported");
         bencher.iter(|| {
-            (0..24).fold(ark_bn254::Fr::from(1), |node, _| {
-                hasher.hash(&[black_box(node), 2.into()]).expect("two inputs")
-            })
+            (0..24)
+                .fold(ark_bn254::Fr::from(1), |node, _| hasher.hash(&[black_box(node), 2.into()]).expect("two inputs"))
         });
     });
     group.finish();

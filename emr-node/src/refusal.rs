@@ -119,7 +119,9 @@ impl From<Violation> for Refusal {
 impl From<MempoolError> for Refusal {
     fn from(error: MempoolError) -> Self {
         tracing::error!(%error, "the mempool failed");
-        Self::unavailable("this node cannot write to its disk; nothing was accepted, try again later")
+        Self::unavailable(
+            "this node cannot use its disk; nothing was accepted: its operator frees space and starts it again",
+        )
     }
 }
 

@@ -284,3 +284,6 @@ impl Sequencer {
         *self.state_mut() = state;
     }
 }
+
+#[cfg(test)]
+mod tests;

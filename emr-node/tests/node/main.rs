@@ -4,6 +4,7 @@ mod access;
 mod crash;
 mod limits;
 mod login;
+mod mempool;
 mod operations;
 mod registration;
 mod reorganisation;

@@ -6,13 +6,9 @@ use emr_client::{
     api::{NodeStatus, OperationStatus, StoredAt, Submission},
     receipt,
 };
-use emr_core::{Class, RecordSlot, RecordStatus, Revision, Rights, UnixTime, Uses, Version, cid::Codec};
+use emr_core::{Class, RecordStatus, Rights, UnixTime, Uses, Version, cid::Codec};
 use emr_crypto::PatientDirectory;
-use emr_rollup::{
-    field::Fr,
-    leaf::RecordLeaf,
-    operation::{Action, SignatureBytes},
-};
+use emr_rollup::{field::Fr, leaf::RecordLeaf, operation::Action};
 
 use crate::support::*;
 
@@ -111,7 +107,6 @@ async fn what_breaks_a_rule_is_refused() -> Outcome {
     let no_patient = doctor.put_record(accounts.doctor, 0, Class::Laboratory, &record);
     assert_eq!(code(doctor.submit(&no_patient).await), "refused");
     // Expired, or valid for too long.
-    let Action::PutRecord { .. } = good.signed.operation.action else { return Err("a PutRecord".into()) };
     let action = good.signed.operation.action;
     let expired = doctor.sign_until(accounts.patient, action, UnixTime::now().get().saturating_sub(10).try_into()?);
     assert_eq!(code(doctor.submit(&Submission { signed: expired, ..good.clone() }).await), "stale");
@@ -121,7 +116,6 @@ async fn what_breaks_a_rule_is_refused() -> Outcome {
     let mut json = serde_json::to_value(&good)?;
     json["signed"]["signature"] = serde_json::Value::String("ff".repeat(96));
     assert_eq!(code(doctor.post::<serde_json::Value>("v1/operations", &json).await), "malformed");
-    let _: SignatureBytes = good.signed.signature;
 
     // None of that is in the way of the good one.
     doctor.submit(&good).await?;
@@ -281,7 +275,35 @@ async fn deleting_is_final() -> Outcome {
     assert_eq!(code(doctor.submit(&submission).await), "stale");
     // To its patient it is still there.
     assert!(patient.block(&record).await.is_ok());
-    assert_eq!((RecordSlot::new(0)?, Revision::ZERO.get()), (slot, 0));
+    scene.node.shutdown().await;
+    Ok(())
+}
+
+/// Of many that want the same slot one is acknowledged; the same operation many times is one promise.
+#[tokio::test(flavor = "multi_thread")]
+async fn races_have_one_winner() -> Outcome {
+    let scene = World::populated().await?;
+    let (patient, accounts) = (&scene.patient, scene.accounts);
+    let mut rivals = Vec::new();
+    for number in 0..8_u8 {
+        let record = patient.upload(&[&[number]]).await?;
+        let submission = patient.put_record(accounts.patient, 0, Class::Summary, &record);
+        // Each twice, at once.
+        for _ in 0..2 {
+            let (patient, submission) = (patient.clone(), submission.clone());
+            rivals.push(tokio::spawn(async move { patient.submit(&submission).await }));
+        }
+    }
+    let mut promises = Vec::new();
+    for rival in rivals {
+        match rival.await? {
+            Ok(promise) => promises.push(promise),
+            Err(refused) => assert_eq!(refused.code, "stale"),
+        }
+    }
+    assert!(matches!(&promises[..], [one, other] if one == other), "{promises:?}");
+    let status: NodeStatus = patient.get("v1/status").await?;
+    assert_eq!(status.pending, 1);
     scene.node.shutdown().await;
     Ok(())
 }

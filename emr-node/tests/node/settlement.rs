@@ -8,7 +8,7 @@ use emr_client::api::{
     AccountView, BatchView, NodeStatus, OperationStatus, ProofJob, RecordSummary, RecordView, Submission, SubtreeView,
 };
 use emr_core::{Class, Rights, Uses};
-use emr_node::Node;
+use emr_node::{DeriveError, FollowError, Node, NodeConfig, StartError};
 use emr_rollup::{
     batch::Prover as _,
     data::CircuitVersion,
@@ -157,6 +157,11 @@ async fn from_submission_to_settlement_and_service() -> Outcome {
     advance(&scene.world, 25 * 3600).await?;
     let scene = scene.log_in_again().await?;
     assert_eq!(code(scene.doctor.get::<RecordView>(&first).await), "no-session");
+
+    // Without the mempool that sealed them, batches with operations cannot be taken over: said, not guessed.
+    let empty = NodeConfig { data_dir: scene.world.folder.path().join("another"), ..scene.world.config()? };
+    let error = Node::start(empty).await.map(drop).expect_err("the operations are unknown");
+    assert!(matches!(error, StartError::Follow(FollowError::Derive(DeriveError::UnknownOperations(1)))), "{error}");
 
     // L1 forgets the second batch: its operations wait again, in their order, and are sealed again.
     let Scene { world, node, .. } = scene;

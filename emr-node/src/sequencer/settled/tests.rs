@@ -1,0 +1,140 @@
+use emr_chain::BatchContent;
+use emr_core::{
+    AccountEpoch, Class, GrantSlot, OutOfRange, RecordSlot, RecordStatus, Revision, Rights, Role, Uses, Version,
+};
+use emr_rollup::{
+    batch::Batch,
+    field::Fr,
+    leaf::{GrantLeaf, RecordLeaf},
+    operation::{Action, Operation, SignedOperation},
+    signature::SigningKey,
+};
+
+use super::*;
+
+const TIME: u64 = 1_800_000_000;
+
+struct Case {
+    before: Ledger,
+    after: Ledger,
+    settled: SettledBatch,
+    known: BTreeMap<Sequence, Acknowledged>,
+}
+
+fn key(number: u8) -> SigningKey {
+    SigningKey::from_seed(&[number; 32])
+}
+
+fn sign(domain: Domain, signer: u64, number: u8, action: Action) -> Result<SignedOperation, OutOfRange> {
+    let operation = Operation {
+        signer: AccountIndex::new(signer)?,
+        signer_epoch: AccountEpoch::FIRST,
+        patient: AccountIndex::new(1)?,
+        patient_epoch: AccountEpoch::FIRST,
+        valid_until: UnixTime::new(TIME + 1000)?,
+        salt: Fr::from(u64::from(number)),
+        action,
+    };
+    let authority = (signer != 1).then_some(GrantSlot::FIRST_ORDINARY);
+    Ok(operation.sign(domain, &key(signer as u8), authority))
+}
+
+/// A patient and a doctor are admitted, she lets him write, and he does.
+fn case() -> Result<Case, Box<dyn std::error::Error>> {
+    let domain = Domain::new(31337, [7; 20]);
+    let before = Ledger::genesis(domain, CircuitVersion::V1);
+    let time = UnixTime::new(TIME)?;
+    let mut batch = Batch::open(before.clone(), 1, time);
+    for (number, role) in [(1, Role::Patient), (2, Role::Doctor)] {
+        let account = AccountIndex::new(number)?;
+        let key = key(number as u8).public();
+        batch.push_registration(&Registration { account, role, org: None, key, encryption: Fr::from(number) })?;
+    }
+    let grant = GrantLeaf {
+        grantee: Some(AccountIndex::new(2)?),
+        rights: Rights::READ | Rights::WRITE,
+        scope: Class::Summary.into(),
+        not_after: UnixTime::new(TIME + 1000)?,
+        uses: Uses::ZERO,
+        version: Version::new(1)?,
+        salt: Fr::from(9),
+    };
+    let (slot, expected) = (GrantSlot::FIRST_ORDINARY, Version::ZERO);
+    let (directory_before, directory_after) = (Fr::zero(), Fr::from(5));
+    let record = RecordLeaf {
+        status: RecordStatus::Live,
+        class: Class::Summary,
+        author: AccountIndex::new(2)?,
+        custodian: None,
+        version: Version::new(1)?,
+        revision: Revision::new(1)?,
+        authored: Fr::from(3),
+        stored: Fr::from(4),
+    };
+    let actions = [
+        (1, Action::SetGrant { slot, expected, leaf: grant, directory_before, directory_after }),
+        (2, Action::PutRecord { slot: RecordSlot::new(0)?, expected: Revision::ZERO, leaf: record }),
+    ];
+    let mut known = BTreeMap::new();
+    for (number, (signer, action)) in (0..).zip(actions) {
+        let signed = sign(domain, signer, number, action)?;
+        batch.push(&signed)?;
+        let status = OperationStatus::Pending;
+        known.insert(u64::from(number) + 10, Acknowledged { signed, acknowledged: time, settle_by: time, status });
+    }
+    let (sealed, after) = batch.seal();
+    let words = |entries: &[Words]| entries.iter().map(|entry| entry.map(|word| field::to_bytes(&word))).collect();
+    let public = sealed.public();
+    let content = BatchContent {
+        pre: field::to_bytes(&public.pre),
+        post: field::to_bytes(&public.post),
+        time,
+        commitment: field::to_bytes(&public.commitment),
+        d1: words(&sealed.data().d1),
+        d2: words(&sealed.data().d2),
+        proof: vec![1; 100],
+    };
+    let settled = SettledBatch { number: 1, tx_hash: Default::default(), block_number: 5, content };
+    Ok(Case { before, after, settled, known })
+}
+
+#[test]
+fn operations_are_found_by_what_they_wrote() -> Result<(), Box<dyn std::error::Error>> {
+    let Case { before, after, settled, known } = case()?;
+    let mut order = Vec::new();
+    let (ledger, taken, public) = execute(&before, &settled, None, &known, |sequence, _| order.push(sequence))?;
+    assert_eq!(ledger.trees().root(), after.trees().root());
+    assert_eq!((taken, order), (vec![10, 11], vec![10, 11]));
+    assert_eq!(field::to_bytes(&public.commitment), settled.content.commitment);
+    Ok(())
+}
+
+/// What an L1 node can show: another base, other data, other roots, operations that nobody here has seen.
+#[test]
+fn what_l1_shows_is_taken_over_only_if_it_hangs_together() -> Result<(), Box<dyn std::error::Error>> {
+    let Case { before, after, settled, known } = case()?;
+    let run = |ledger: &Ledger, change: &dyn Fn(&mut BatchContent), known| {
+        let mut settled = settled.clone();
+        change(&mut settled.content);
+        execute(ledger, &settled, None, known, |_, _| {}).map(drop)
+    };
+    let none = BTreeMap::new();
+    assert!(matches!(run(&after, &|_| {}, &known), Err(DeriveError::Fork(1))));
+    assert!(matches!(run(&before, &|_| {}, &none), Err(DeriveError::UnknownOperations(1))));
+    let changes: [&dyn Fn(&mut BatchContent); 7] = [
+        &|content| content.post = [1; 32],
+        &|content| content.post = [0xff; 32],
+        &|content| content.d2[1][1][31] ^= 1,
+        &|content| content.d2.truncate(1),
+        &|content| content.d1.truncate(1),
+        &|content| content.d1[0][0] = [0; 32],
+        &|content| content.d2.swap(0, 1),
+    ];
+    for (number, change) in changes.iter().enumerate() {
+        for known in [&known, &none] {
+            let shown = run(&before, *change, known);
+            assert!(matches!(shown, Err(DeriveError::Inconsistent(1))), "{number}: {shown:?}");
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,120 @@
+//! The mempool file by itself: a disk that is full, a file that is damaged.
+
+use std::{env, path::Path, process::Command};
+
+use emr_client::api::OperationStatus;
+use emr_core::{AccountEpoch, Class, RecordSlot, RecordStatus, Revision, UnixTime, Version};
+use emr_node::mempool::{Acknowledged, Anchor, Mempool, MempoolError, Referenced};
+use emr_rollup::{
+    field::Fr,
+    leaf::RecordLeaf,
+    operation::{Action, Domain, Operation, SignedOperation},
+    signature::SigningKey,
+};
+
+use crate::support::Outcome;
+
+const FOLDER: &str = "EMR_NODE_FULL_DISK_FOLDER";
+
+fn anchor() -> Anchor {
+    Anchor { chain_id: 1, contract: "0x00".into(), deployed_at: 1, block_hash: "0x00".into() }
+}
+
+fn domain() -> Domain {
+    Domain::new(1, [0; 20])
+}
+
+fn operation(number: u64) -> Outcome<SignedOperation> {
+    let leaf = RecordLeaf {
+        status: RecordStatus::Live,
+        class: Class::Summary,
+        author: 1.try_into()?,
+        custodian: None,
+        version: Version::new(1)?,
+        revision: Revision::new(1)?,
+        authored: Fr::from(number),
+        stored: Fr::from(number),
+    };
+    let operation = Operation {
+        signer: 1.try_into()?,
+        signer_epoch: AccountEpoch::FIRST,
+        patient: 1.try_into()?,
+        patient_epoch: AccountEpoch::FIRST,
+        valid_until: UnixTime::new(1_800_000_000)?,
+        salt: Fr::from(number),
+        action: Action::PutRecord { slot: RecordSlot::new(0)?, expected: Revision::ZERO, leaf },
+    };
+    Ok(operation.sign(domain(), &SigningKey::from_seed(&[1; 32]), None))
+}
+
+fn acknowledge(mempool: &Mempool, number: u64) -> Outcome<Result<u64, MempoolError>> {
+    let signed = operation(number)?;
+    let time = UnixTime::new(1_800_000_000)?;
+    let kept = Acknowledged { signed, acknowledged: time, settle_by: time, status: OperationStatus::Pending };
+    Ok(mempool.acknowledge(&signed.id(domain()), &kept, None, &Referenced::default()))
+}
+
+/// Not a test of its own: acknowledges until the disk is full, and says how often it could.
+#[test]
+fn until_the_disk_is_full() -> Outcome {
+    let Some(folder) = env::var_os(FOLDER) else { return Ok(()) };
+    let mempool = Mempool::open(Path::new(&folder), &anchor())?;
+    for number in 0.. {
+        if let Err(error) = acknowledge(&mempool, number)? {
+            assert!(matches!(error, MempoolError::Disk(_)), "{error}");
+            println!("acknowledged {number}");
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_full_disk_loses_nothing() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    drop(Mempool::open(folder.path(), &anchor())?);
+    // A limit on the size of files stands in for a full disk; its signal is ignored, so that the write fails instead.
+    let limited = "trap '' XFSZ; ulimit -f 4096; exec \"$0\" --exact mempool::until_the_disk_is_full --nocapture";
+    let output =
+        Command::new("bash").args(["-c", limited]).arg(env::current_exe()?).env(FOLDER, folder.path()).output()?;
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let after = said.split("acknowledged ").nth(1).and_then(|rest| rest.split_whitespace().next());
+    let acknowledged: u64 =
+        after.ok_or_else(|| format!("{said} {}", String::from_utf8_lossy(&output.stderr)))?.parse()?;
+    assert!(acknowledged > 100, "{acknowledged}");
+    let mempool = Mempool::open(folder.path(), &anchor())?;
+    let kept = mempool.operations()?;
+    for number in 0..acknowledged {
+        assert_eq!(kept.get(&number).map(|kept| kept.signed), Some(operation(number)?));
+    }
+    // With space again it goes on.
+    acknowledge(&mempool, acknowledged + 1)??;
+    Ok(())
+}
+
+#[test]
+fn an_operation_is_kept_once() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let mempool = Mempool::open(folder.path(), &anchor())?;
+    assert_eq!(acknowledge(&mempool, 7)??, 0);
+    assert!(matches!(acknowledge(&mempool, 7)?, Err(MempoolError::Damaged(_))));
+    assert_eq!(acknowledge(&mempool, 8)??, 1);
+    assert!(matches!(Mempool::open(folder.path(), &anchor()), Err(MempoolError::Busy)));
+    drop(mempool);
+    let other = Anchor { chain_id: 2, ..anchor() };
+    assert!(matches!(Mempool::open(folder.path(), &other), Err(MempoolError::OtherChain { .. })));
+    assert_eq!(Mempool::open(folder.path(), &anchor())?.operations()?.len(), 2);
+    Ok(())
+}
+
+#[test]
+fn a_damaged_file_is_told_not_guessed() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    std::fs::write(
+        folder.path().join("mempool.redb"),
+        b"not a database, and long enough to look like one".repeat(100),
+    )?;
+    let error = Mempool::open(folder.path(), &anchor()).map(drop).expect_err("damaged");
+    assert!(error.to_string().contains("mempool"), "{error}");
+    Ok(())
+}

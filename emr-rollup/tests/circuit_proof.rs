@@ -118,7 +118,12 @@ fn a_full_depth_batch_is_proved_and_verified_on_an_evm() {
     let (witness, public) = honest(version);
     let start = Instant::now();
     let proof = prover.prove(&witness, &public).unwrap();
-    eprintln!("proved in {:.1} s, {} bytes, peak {} MiB", start.elapsed().as_secs_f64(), proof.len(), peak_memory_mib());
+    eprintln!(
+        "proved in {:.1} s, {} bytes, peak {} MiB",
+        start.elapsed().as_secs_f64(),
+        proof.len(),
+        peak_memory_mib()
+    );
     assert_eq!(prover.verifier().verify(&public, &proof), Ok(()));
 
     let contract = Contract::deploy("../contracts/artifacts/Verifier.json");
@@ -167,7 +172,8 @@ impl Contract {
 }
 
 fn transact(state: &mut CacheDB<EmptyDB>, kind: TxKind, data: Bytes) -> ExecutionResult {
-    let mut evm = Context::mainnet().with_db(state).modify_cfg_chained(|cfg| cfg.disable_nonce_check = true).build_mainnet();
+    let mut evm =
+        Context::mainnet().with_db(state).modify_cfg_chained(|cfg| cfg.disable_nonce_check = true).build_mainnet();
     let transaction = TxEnv::builder().kind(kind).data(data).gas_limit(16_777_216).build().unwrap();
     evm.transact_commit(transaction).unwrap()
 }

@@ -78,19 +78,13 @@ impl Builder {
 
     /// Constrains `flag · (x - constant) = 0`.
     pub(super) fn assert_constant_if(&mut self, flag: Wire, x: Wire, constant: Fr) {
-        let gate = Generic {
-            l: Some(flag),
-            r: Some(x),
-            factors: [-constant, Fr::ZERO, Fr::ONE],
-            ..Generic::default()
-        };
+        let gate = Generic { l: Some(flag), r: Some(x), factors: [-constant, Fr::ZERO, Fr::ONE], ..Generic::default() };
         self.assert_generic(gate, self.zero());
     }
 
     /// Constrains `(1 - flag) · x = 0`.
     pub(super) fn assert_zero_unless(&mut self, flag: Wire, x: Wire) {
-        let gate =
-            Generic { l: Some(x), r: Some(flag), factors: [Fr::ONE, Fr::ZERO, -Fr::ONE], ..Generic::default() };
+        let gate = Generic { l: Some(x), r: Some(flag), factors: [Fr::ONE, Fr::ZERO, -Fr::ONE], ..Generic::default() };
         self.assert_generic(gate, self.zero());
     }
 

@@ -8,7 +8,10 @@ use super::{
     leaf::{GrantWires, IdentityWires, PathWires, RecordWires},
     message::{KindWires, MessageWires},
 };
-use crate::{field::{Fr, to_u64}, statement::Clause};
+use crate::{
+    field::{Fr, to_u64},
+    statement::Clause,
+};
 
 /// What a grant is asked for.
 pub(super) struct Demand<'a> {
@@ -92,7 +95,8 @@ impl Builder {
         }
         let rest = self.witness(Fr::from(value >> 4 & 15));
         self.assert_range(rest, 4);
-        let terms = [(1, read), (2, write), (4, manage), (8, emergency), (16, rest)].map(|(f, wire)| (Fr::from(f), wire));
+        let terms =
+            [(1, read), (2, write), (4, manage), (8, emergency), (16, rest)].map(|(f, wire)| (Fr::from(f), wire));
         self.assert_linear(&terms, Fr::ZERO, rights);
         [read, write, emergency]
     }
@@ -119,9 +123,8 @@ impl Builder {
         });
         let power = self.mul(halves[0], halves[1]);
         // scope = low + power·(bit + 2·high) with low < power
-        let [low, bit, high] = self.witnesses(
-            [mask & ((1 << place) - 1), mask >> place & 1, mask >> place >> 1 & 0xffff].map(Fr::from),
-        );
+        let [low, bit, high] =
+            self.witnesses([mask & ((1 << place) - 1), mask >> place & 1, mask >> place >> 1 & 0xffff].map(Fr::from));
         self.assert_bit(bit);
         let rest = self.linear(&[(Fr::ONE, power), (-Fr::ONE, low)], -Fr::ONE);
         self.assert_ranges(&[(low, 16), (rest, 16), (high, 16)]);

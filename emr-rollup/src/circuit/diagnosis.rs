@@ -9,7 +9,7 @@ use super::{
     batch::BatchCircuit,
     config::{ADVICE, CONSTANTS, Config, Selector},
     origin::Origin,
-    table::{CellId, Copy, End, Row},
+    table::{CellId, Copy, End, Row, Span, Table},
 };
 use crate::{data::PublicInputs, field::Fr};
 
@@ -46,15 +46,15 @@ struct NamedConstraint {
 
 /// Finds what tables of one circuit violate.
 pub struct Diagnosis<'a> {
-    circuit: &'a BatchCircuit,
-    instances: [Fr; PublicInputs::COUNT],
+    table: &'a Table,
+    instances: Vec<Fr>,
     constraints: Vec<NamedConstraint>,
     copies: HashMap<CellId, Vec<usize>>,
 }
 
 impl std::fmt::Debug for Diagnosis<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Diagnosis").field("rows", &self.circuit.rows()).finish_non_exhaustive()
+        f.debug_struct("Diagnosis").field("rows", &self.table.rows.len()).finish_non_exhaustive()
     }
 }
 
@@ -95,6 +95,10 @@ fn columns(polynomial: &Expression<Fr>) -> u16 {
 impl<'a> Diagnosis<'a> {
     /// Prepares to look at a circuit.
     pub fn new(circuit: &'a BatchCircuit, public: &PublicInputs) -> Self {
+        Self::of(&circuit.table, public.elements().to_vec())
+    }
+
+    fn of(table: &'a Table, instances: Vec<Fr>) -> Self {
         let mut system = ConstraintSystem::default();
         Config::new(&mut system);
         let constraints = system
@@ -110,23 +114,23 @@ impl<'a> Diagnosis<'a> {
             })
             .collect();
         let mut copies: HashMap<CellId, Vec<usize>> = HashMap::new();
-        for (i, copy) in circuit.table.copies.iter().enumerate() {
+        for (i, copy) in table.copies.iter().enumerate() {
             copies.entry(copy.left).or_default().push(i);
             if let End::Advice(right) = copy.right {
                 copies.entry(right).or_default().push(i);
             }
         }
-        Self { circuit, instances: public.elements(), constraints, copies }
+        Self { table, instances, constraints, copies }
     }
 
     /// Every constraint that does not hold.
     pub fn failures(&self) -> Vec<Failure> {
-        let rows = &self.circuit.table.rows;
+        let rows = &self.table.rows;
         let mut failures = Vec::new();
         for row in 0..rows.len() - 1 {
             self.gates(row as u32, &rows[row], &rows[row + 1], &mut failures);
         }
-        for copy in &self.circuit.table.copies {
+        for copy in &self.table.copies {
             self.copy(copy, None, &mut failures);
         }
         failures
@@ -134,7 +138,7 @@ impl<'a> Diagnosis<'a> {
 
     /// What would not hold if one cell had another value. Empty: the constraints leave the cell free.
     pub fn failures_if(&self, cell: CellId, value: Fr) -> Vec<Failure> {
-        let rows = &self.circuit.table.rows;
+        let rows = &self.table.rows;
         let mut failures = Vec::new();
         let mut changed = rows[cell.row as usize];
         changed.advice[usize::from(cell.column)] = value;
@@ -145,14 +149,14 @@ impl<'a> Diagnosis<'a> {
             self.gates(before, &rows[before as usize], &changed, &mut failures);
         }
         for i in self.copies.get(&cell).into_iter().flatten() {
-            self.copy(&self.circuit.table.copies[*i], Some((cell, value)), &mut failures);
+            self.copy(&self.table.copies[*i], Some((cell, value)), &mut failures);
         }
         failures
     }
 
     /// The cells that hold something.
     pub fn cells(&self) -> impl Iterator<Item = CellId> {
-        self.circuit.table.rows.iter().enumerate().flat_map(|(row, cells)| {
+        self.table.rows.iter().enumerate().flat_map(|(row, cells)| {
             let assigned = cells.assigned;
             (0..ADVICE as u8)
                 .filter(move |column| assigned >> column & 1 == 1)
@@ -162,7 +166,7 @@ impl<'a> Diagnosis<'a> {
 
     /// A cell's value.
     pub fn value(&self, cell: CellId) -> Fr {
-        self.circuit.table.value(cell)
+        self.table.value(cell)
     }
 
     /// Why a cell is there.
@@ -172,14 +176,17 @@ impl<'a> Diagnosis<'a> {
 
     /// Whether a row computes `1 - l·r`, the first half of a test for 0: where l is 0, r is free.
     pub fn is_inverse_row(&self, row: u32) -> bool {
-        let row = &self.circuit.table.rows[row as usize];
-        row.selectors[2] == Selector::Generic.place().1 as u8 && row.constants == [Fr::ZERO, Fr::ZERO, Fr::ONE, -Fr::ONE]
+        let row = &self.table.rows[row as usize];
+        row.selectors[2] == Selector::Generic.place().1 as u8
+            && row.constants == [Fr::ZERO, Fr::ZERO, Fr::ONE, -Fr::ONE]
     }
 
     fn find_origin(&self, row: u32, columns: u16) -> Option<Origin> {
-        let spans = &self.circuit.table.spans;
-        let covers = |span: &&super::table::Span| (span.first..span.end).contains(&row) && span.columns & columns != 0;
-        spans.iter().find(covers).map(|span| span.origin)
+        // An output row is also the next permutation's first row, and range words lie on S-box rows: the span that shares
+        // most columns is the one that is meant, of equal ones the earliest.
+        let shared = |span: &Span| (span.columns & columns).count_ones();
+        let covering = self.table.spans.iter().filter(|span| (span.first..span.end).contains(&row) && shared(span) > 0);
+        covering.rev().max_by_key(|span| shared(span)).map(|span| span.origin)
     }
 
     fn gates(&self, row: u32, current: &Row, next: &Row, failures: &mut Vec<Failure>) {
@@ -216,6 +223,12 @@ impl<'a> Diagnosis<'a> {
             });
         }
     }
+}
+
+/// Why the violated constraints of a table without public inputs are there.
+#[cfg(test)]
+pub(super) fn failures_of(table: &Table) -> Vec<Origin> {
+    Diagnosis::of(table, Vec::new()).failures().into_iter().filter_map(|failure| failure.origin).collect()
 }
 
 impl BatchCircuit {

@@ -140,9 +140,10 @@ fn lay_out_pair(builder: &mut Builder, shape: Shape, pair: &[Chain], first: u32)
                         builder.place_for(*wire, row, column, chain.origin);
                     }
                     builder.place_for(*output, next + ROWS as u32 - 1, LANES[lane], chain.origin);
-                    let inputs = INPUTS[lane].iter().fold(0, |mask, column| mask | 1 << column);
+                    let words = 0b111 << LANES[lane];
+                    let inputs = INPUTS[lane].iter().fold(words, |mask, column| mask | 1 << column);
                     builder.table.explain(row, row + 1, inputs, chain.origin);
-                    builder.table.explain(row, next + ROWS as u32 - 1, 0b111 << LANES[lane], chain.origin);
+                    builder.table.explain(next, next + ROWS as u32, words, chain.origin);
                     rows
                 }
                 None => &idle_trace,

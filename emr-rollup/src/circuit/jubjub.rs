@@ -57,9 +57,7 @@ pub(super) fn constraints(cells: &Cells) -> Vec<(&'static str, Expression<Fr>)> 
     // The point added: (0, 1), B, Q or T, and the product of its coordinates.
     let x = only_s.clone() * b_x + only_c.clone() * q_x.clone() + both.clone() * table_x.clone();
     let y = neither + only_s.clone() * b_y + only_c.clone() * q_y.clone() + both.clone() * table_y.clone();
-    let xy = only_s * (b_x * b_y)
-        + only_c * (q_x.clone() * q_y.clone())
-        + both * (table_x.clone() * table_y.clone());
+    let xy = only_s * (b_x * b_y) + only_c * (q_x.clone() * q_y.clone()) + both * (table_x.clone() * table_y.clone());
 
     let ladder = cells.selector(Selector::Ladder);
     let (ax2, y2) = (acc_x.clone() * acc_x.clone() * A, acc_y.clone() * acc_y.clone());
@@ -83,7 +81,10 @@ pub(super) fn constraints(cells: &Cells) -> Vec<(&'static str, Expression<Fr>)> 
     let q_xy = q_x.clone() * q_y.clone();
     let w = q_xy.clone() * (D * b_x * b_y);
     let checks = [
-        ("Q is on the curve", q_x.clone() * q_x.clone() * A + q_y.clone() * q_y.clone() - one.clone() - q_xy.clone() * q_xy * D),
+        (
+            "Q is on the curve",
+            q_x.clone() * q_x.clone() * A + q_y.clone() * q_y.clone() - one.clone() - q_xy.clone() * q_xy * D,
+        ),
         ("T = B + Q, x", table_x * (one.clone() + w.clone()) - q_x.clone() * b_y - q_y.clone() * b_x),
         ("T = B + Q, y", table_y * (one - w) - q_y * b_y + q_x * (A * b_x)),
     ];
@@ -109,13 +110,18 @@ impl Builder {
     /// The 254-bit integers that the rows spell are congruent to s and c modulo p; they *are* s and c only if the caller checks
     /// that they are below p.
     pub(super) fn ladder(&mut self, q: [Wire; 2], s: Wire, c: Wire) -> Ladder {
+        let spelled = [s, c].map(|wire| to_bytes(&self.value(wire)));
+        self.ladder_of(q, [s, c], spelled)
+    }
+
+    /// [`ladder`](Self::ladder) with the integers that its rows spell: a prover may choose them.
+    pub(super) fn ladder_of(&mut self, q: [Wire; 2], [s, c]: [Wire; 2], scalars: [[u8; 32]; 2]) -> Ladder {
         let (zero, one) = (self.zero(), self.constant(Fr::ONE));
         let first = self.table.append(BITS + 1);
         let last = first + BITS as u32;
         self.table.explain(first, last + 1, ALL, self.origin());
 
         let base = q.map(|wire| self.value(wire));
-        let scalars = [s, c].map(|wire| to_bytes(&self.value(wire)));
         let points = Points::of(base, scalars);
         for (offset, (acc, double)) in points.rows.iter().enumerate() {
             let row = first + offset as u32;

@@ -114,8 +114,7 @@ impl Builder {
         self.clause(Clause::C3, "message");
         let MessageWires { kind, signer, signer_epoch, patient, patient_epoch, tree, slot, .. } = *message;
         let MessageWires { expected, purpose, valid_until, .. } = *message;
-        let fields =
-            [kind, signer, signer_epoch, patient, patient_epoch, tree, slot, expected, purpose, valid_until];
+        let fields = [kind, signer, signer_epoch, patient, patient_epoch, tree, slot, expected, purpose, valid_until];
         let fields: Vec<_> = fields.into_iter().zip(Header::WIDTHS.iter().copied()).collect();
         let header = self.pack(&fields);
         let MessageWires { new_packed, opaque_1, opaque_2, directory_before, directory_after, salt, .. } = *message;

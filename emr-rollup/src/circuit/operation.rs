@@ -96,8 +96,7 @@ impl Builder {
 
         self.clause(Clause::C11, "audit entry");
         let MessageWires { kind: kind_code, signer, tree, slot, purpose, .. } = message;
-        let packed =
-            self.pack(&[(kind_code, 8), (signer, 24), (tree, 2), (slot, 16), (purpose, 8), (common.time, 40)]);
+        let packed = self.pack(&[(kind_code, 8), (signer, 24), (tree, 2), (slot, 16), (purpose, 8), (common.time, 40)]);
         let entry = self.hash(Tag::AuditEntry, &[packed, target.new_leaf, message.salt]);
         let audit_head = self.hash(Tag::AuditHead, &[medical.audit_head, entry]);
         self.clause(Clause::C12, "key directory after");

@@ -39,15 +39,9 @@ fn fifth_power(x: &Expression<Fr>) -> Expression<Fr> {
 
 /// The constraints of both lanes.
 pub(super) fn constraints(cells: &Cells) -> Vec<(&'static str, Expression<Fr>)> {
-    let [full, entry, partial, exit, absorb, climb] = [
-        Selector::Full,
-        Selector::Entry,
-        Selector::Partial,
-        Selector::Exit,
-        Selector::Absorb,
-        Selector::Climb,
-    ]
-    .map(|selector| cells.selector(selector));
+    let [full, entry, partial, exit, absorb, climb] =
+        [Selector::Full, Selector::Entry, Selector::Partial, Selector::Exit, Selector::Absorb, Selector::Climb]
+            .map(|selector| cells.selector(selector));
     let any = full.clone() + entry.clone() + partial.clone() + exit.clone() + absorb.clone() + climb.clone();
     let schedule = &*SCHEDULE;
     let mut constraints = vec![];

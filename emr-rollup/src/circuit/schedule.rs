@@ -122,8 +122,7 @@ impl Schedule {
         let after_4 =
             Affine::mixed([Affine::symbol(0), word(Affine::symbol(2), HALF, 1), word(Affine::symbol(3), HALF, 2)]);
         let x_5 = word(after_4[0], HALF + 1, 0);
-        let after_5 =
-            Affine::mixed([Affine::symbol(1), word(after_4[1], HALF + 1, 1), word(after_4[2], HALF + 1, 2)]);
+        let after_5 = Affine::mixed([Affine::symbol(1), word(after_4[1], HALF + 1, 1), word(after_4[2], HALF + 1, 2)]);
         let x_6 = word(after_5[0], HALF + 2, 0);
         // Exit.
         let last = HALF + PARTIAL_ROUNDS;

@@ -4,7 +4,7 @@ use halo2curves::ff::{Field, PrimeField};
 
 use super::{
     builder::{Builder, Wire},
-    jubjub::{BITS, HIGH_BITS},
+    jubjub::{BITS, HIGH_BITS, Ladder},
 };
 use crate::{field::Fr, jubjub::ORDER, poseidon::Tag, statement::Clause};
 
@@ -22,13 +22,7 @@ impl Builder {
     /// Constrains `S·B = R + H_8(R, A, message)·A` with S below the order, wherever `active` is 1.
     ///
     /// Where `active` is 0 it holds for the key (0, 1), that is for S = 0 and R = (0, 1) at least.
-    pub(super) fn assert_signature(
-        &mut self,
-        active: Wire,
-        key: [Wire; 2],
-        message: Wire,
-        signature: SignatureWires,
-    ) {
+    pub(super) fn assert_signature(&mut self, active: Wire, key: [Wire; 2], message: Wire, signature: SignatureWires) {
         self.clause(Clause::C3, "challenge");
         let SignatureWires { r, s } = signature;
         let challenge = self.hash(Tag::Challenge, &[r[0], r[1], key[0], key[1], message]);
@@ -39,6 +33,11 @@ impl Builder {
         let y = self.select(active, key[1], one);
         self.clause(Clause::C3, "equation");
         let ladder = self.ladder([x, y], s, challenge);
+        self.assert_equation(&ladder, r, [s, challenge]);
+    }
+
+    /// Constrains a ladder to give R, and its integers to be canonical.
+    fn assert_equation(&mut self, ladder: &Ladder, r: [Wire; 2], [s, challenge]: [Wire; 2]) {
         for (computed, claimed) in ladder.sum.into_iter().zip(r) {
             self.assert_equal(computed, claimed);
         }
@@ -93,4 +92,77 @@ impl Bound {
 
 fn power_of_two(exponent: usize) -> Fr {
     Fr::from(2).pow_vartime([exponent as u64])
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use crypto_bigint::U256;
+
+    use super::*;
+    use crate::{
+        circuit::diagnosis::failures_of,
+        field::{reduce, to_bytes},
+        jubjub::{Point, Scalar},
+    };
+
+    /// What is violated where the ladder spells other integers than s and c.
+    fn spelled(s: Fr, c: Fr, spelled: [U256; 2]) -> BTreeSet<&'static str> {
+        let bytes = |integer: &U256| {
+            let mut bytes = [0; 32];
+            bytes.copy_from_slice(integer.to_be_bytes().as_ref());
+            bytes
+        };
+        // R as an honest signer has it, reduced or not: the group does not tell them apart.
+        let scalar =
+            |integer: &U256| Scalar::from_element(&reduce(&bytes(&integer.rem(&ORDER.to_nz().expect("not 0")))));
+        let key = Point::BASE * &Scalar::from_element(&Fr::from(77));
+        let r = Point::BASE * &scalar(&spelled[0]) + -key * &scalar(&spelled[1]);
+        let mut builder = Builder::new();
+        let q = builder.witnesses([-key.x(), key.y()]);
+        let scalars = builder.witnesses([s, c]);
+        let r = builder.witnesses([r.x(), r.y()]);
+        builder.clause(Clause::C3, "equation");
+        let ladder = builder.ladder_of(q, scalars, spelled.map(|integer| bytes(&integer)));
+        builder.assert_equation(&ladder, r, scalars);
+        failures_of(&builder.finish()).into_iter().map(|origin| origin.detail).collect()
+    }
+
+    fn integer(element: &Fr) -> U256 {
+        U256::from_be_slice(&to_bytes(element))
+    }
+
+    #[test]
+    fn only_canonical_integers_are_accepted() {
+        let (s, c) = (Fr::from(1234), Fr::from(98765));
+        let modulus = integer(&-Fr::ONE).wrapping_add(&U256::ONE);
+        assert_eq!(spelled(s, c, [integer(&s), integer(&c)]), BTreeSet::new());
+        let above = [integer(&s), integer(&c).wrapping_add(&modulus)];
+        assert_eq!(spelled(s, c, above), BTreeSet::from(["challenge is below p"]));
+        let above = [integer(&s).wrapping_add(&modulus), integer(&c)];
+        assert_eq!(spelled(s, c, above), BTreeSet::from(["S is below the order"]));
+        let s = reduce(&{
+            let mut bytes = [0; 32];
+            bytes.copy_from_slice(ORDER.to_be_bytes().as_ref());
+            bytes
+        });
+        for (s, accepted) in [(s - Fr::ONE, true), (s, false), (s + Fr::ONE, false), (-Fr::ONE, false)] {
+            assert_eq!(spelled(s, c, [integer(&s), integer(&c)]).is_empty(), accepted);
+        }
+        // The greatest challenge, p - 1.
+        assert_eq!(spelled(Fr::ONE, -Fr::ONE, [U256::ONE, integer(&-Fr::ONE)]), BTreeSet::new());
+        assert_eq!(spelled(Fr::ONE, Fr::ZERO, [U256::ONE, modulus]), BTreeSet::from(["challenge is below p"]));
+    }
+
+    /// Off the curve the addition law proves nothing.
+    #[test]
+    fn a_key_off_the_curve_is_refused() {
+        let mut builder = Builder::new();
+        let q = builder.witnesses([Fr::from(3), Fr::from(4)]);
+        let scalars = builder.witnesses([Fr::ONE, Fr::ONE]);
+        builder.clause(Clause::C3, "equation");
+        builder.ladder(q, scalars[0], scalars[1]);
+        assert!(!failures_of(&builder.finish()).is_empty());
+    }
 }

@@ -52,8 +52,7 @@ impl Builder {
     ) -> TargetWires {
         let [old_grant, new_grant] = grants.map(|leaf| self.grant(leaf));
         let [old_record, new_record] = records.map(|leaf| self.record(leaf));
-        let (grant_value, _) =
-            self.slot_value(old_grant.version, old_grant.hash, &[old_grant.packed, old_grant.salt]);
+        let (grant_value, _) = self.slot_value(old_grant.version, old_grant.hash, &[old_grant.packed, old_grant.salt]);
         let contents = [old_record.packed, old_record.authored, old_record.stored];
         let (record_value, old_record_empty) = self.slot_value(old_record.revision, old_record.hash, &contents);
         self.clause(Clause::C8, "leaf of this kind");

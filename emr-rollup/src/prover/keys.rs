@@ -1,8 +1,7 @@
 //! Proving and verifying key of a version, generated once and kept on disk under the digest of what they are made from.
 
 use std::{
-    fs::File,
-    io::{self, BufReader},
+    io,
     path::{Path, PathBuf},
 };
 
@@ -12,7 +11,7 @@ use halo2_proofs::{
 };
 use halo2curves::{bn256::G1Affine, group::GroupEncoding};
 
-use super::setup::{Setup, write_atomically};
+use super::setup::Setup;
 use crate::{circuit::BatchCircuit, data::keccak256};
 
 /// Keccak-256 of a verifying key's bytes: 32 bytes, in hex when displayed.
@@ -51,11 +50,10 @@ fn file(cache: &Path, circuit: &BatchCircuit, setup: &Setup) -> PathBuf {
     cache.join(format!("proving-key-{}.bin", hex::encode(&digest[..16])))
 }
 
-/// The proving key from the folder; `None` if it is not there or unreadable.
+/// The proving key from the folder; `None` if it is not there whole.
 pub(super) fn load(cache: &Path, circuit: &BatchCircuit, setup: &Setup) -> Option<ProvingKey<G1Affine>> {
-    let file = File::open(file(cache, circuit, setup)).ok()?;
-    let mut reader = BufReader::with_capacity(1 << 20, file);
-    ProvingKey::read::<_, BatchCircuit>(&mut reader, SerdeFormat::RawBytes, ()).ok()
+    let bytes = super::cache::read(&file(cache, circuit, setup))?;
+    ProvingKey::from_bytes::<BatchCircuit>(&bytes, SerdeFormat::RawBytesUnchecked, ()).ok()
 }
 
 /// Generates a proving key.
@@ -64,11 +62,6 @@ pub(super) fn generate(circuit: &BatchCircuit, setup: &Setup) -> Result<ProvingK
 }
 
 /// Keeps a proving key in the folder.
-pub(super) fn store(
-    cache: &Path,
-    circuit: &BatchCircuit,
-    setup: &Setup,
-    key: &ProvingKey<G1Affine>,
-) -> io::Result<()> {
-    write_atomically(&file(cache, circuit, setup), |out| key.write(out, SerdeFormat::RawBytes))
+pub(super) fn store(cache: &Path, circuit: &BatchCircuit, setup: &Setup, key: &ProvingKey<G1Affine>) -> io::Result<()> {
+    super::cache::write(&file(cache, circuit, setup), &key.to_bytes(SerdeFormat::RawBytesUnchecked))
 }

@@ -1,6 +1,7 @@
 //! Keys, proofs and their verification: halo2 with KZG on BN254 (SHPLONK openings, Keccak transcript), so that the EVM can
 //! verify.
 
+mod cache;
 mod keys;
 mod prove;
 mod setup;

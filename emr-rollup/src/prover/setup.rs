@@ -1,10 +1,6 @@
 //! The structured reference string: powers of a secret that nobody may know.
 
-use std::{
-    fs::File,
-    io::{self, BufReader, BufWriter, Write},
-    path::Path,
-};
+use std::{io, path::Path};
 
 use halo2_proofs::{
     SerdeFormat,
@@ -55,16 +51,16 @@ impl Setup {
     /// I/O errors; a file that is not such a setup is made anew.
     pub fn insecure_development_cached(cache: &Path, k: u32) -> io::Result<Self> {
         let path = cache.join(format!("insecure-development-setup-{k}.bin"));
-        if let Ok(file) = File::open(&path) {
-            let params = ParamsKZG::read_custom(&mut BufReader::new(file), SerdeFormat::RawBytes);
-            if let Ok(params) = params.map_err(drop).and_then(|params: ParamsKZG<Bn256>| {
-                if params.k() == k { Ok(params) } else { Err(()) }
-            }) {
-                return Ok(Self { params, provenance: Provenance::InsecureDevelopmentSeed });
-            }
+        if let Some(bytes) = super::cache::read(&path)
+            && let Ok(params) = ParamsKZG::<Bn256>::read_custom(&mut &bytes[..], SerdeFormat::RawBytesUnchecked)
+            && params.k() == k
+        {
+            return Ok(Self { params, provenance: Provenance::InsecureDevelopmentSeed });
         }
         let setup = Self::insecure_development(k);
-        write_atomically(&path, |out| setup.params.write_custom(out, SerdeFormat::RawBytes))?;
+        let mut bytes = Vec::new();
+        setup.params.write_custom(&mut bytes, SerdeFormat::RawBytesUnchecked)?;
+        super::cache::write(&path, &bytes)?;
         Ok(setup)
     }
 
@@ -72,27 +68,4 @@ impl Setup {
     pub fn provenance(&self) -> Provenance {
         self.provenance
     }
-}
-
-/// Writes a file so that it is there whole or not at all.
-pub(super) fn write_atomically(
-    path: &Path,
-    write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
-) -> io::Result<()> {
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder)?;
-    }
-    let partial = path.with_extension(format!("partial-{}", std::process::id()));
-    let written = File::create(&partial).and_then(|file| {
-        let mut out = BufWriter::new(file);
-        write(&mut out)?;
-        out.flush()?;
-        out.get_ref().sync_all()
-    });
-    let renamed = written.and_then(|()| std::fs::rename(&partial, path));
-    if renamed.is_err() {
-        // Nothing is lost if the remains cannot be removed either.
-        drop(std::fs::remove_file(&partial));
-    }
-    renamed
 }

@@ -10,8 +10,8 @@ use emr_rollup::{
     operation::{Kind, SignedOperation},
     poseidon::{self, Tag},
     statement::{
-        BatchWitness, EntryFields, GrantFields, IdentityFields, MedicalFields, Message, OperationWitness,
-        RecordFields, RegistrationWitness, SignatureFields,
+        BatchWitness, EntryFields, GrantFields, IdentityFields, MedicalFields, Message, OperationWitness, RecordFields,
+        RegistrationWitness, SignatureFields,
     },
     tree::{Path, SparseMerkleTree, empty_root},
 };
@@ -189,6 +189,11 @@ impl Forger {
 
     /// Takes an operation as it is, and does what it says.
     pub(crate) fn push(&mut self, witness: OperationWitness) {
+        self.push_lying(witness, |_, _| ());
+    }
+
+    /// Takes an operation as it is, and changes the audit entry that it claims or the medical leaf that it leaves.
+    pub(crate) fn push_lying(&mut self, witness: OperationWitness, lie: impl FnOnce(&mut Fr, &mut MedicalFields)) {
         let header = witness.message.header;
         let patient = number(&header.patient);
         let slot = number(&header.slot);
@@ -203,7 +208,7 @@ impl Forger {
             .into_iter()
             .chain([(Fr::from(time), 40)])
             .fold(Fr::from(0), |packed, (field, width)| packed * Fr::from(1 << width) + field);
-        let entry = poseidon::hash(Tag::AuditEntry, &[packed, new_leaf, witness.message.salt]);
+        let mut entry = poseidon::hash(Tag::AuditEntry, &[packed, new_leaf, witness.message.salt]);
         let mut next = witness.medical;
         if is_record {
             next.records_root = new_root;
@@ -215,6 +220,7 @@ impl Forger {
         if is(Kind::SetGrant) || is(Kind::Revoke) && current {
             next.key_directory = witness.message.directory_after;
         }
+        lie(&mut entry, &mut next);
         let root = witness.medical_path.root(patient as u32, next.hash());
         let subtree = self.subtrees.get_mut(&patient).expect("a subtree");
         subtree.medical = next;

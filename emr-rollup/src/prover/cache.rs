@@ -1,0 +1,65 @@
+//! Files that are whole or absent: a SHA-256 trailer shows damage before anything is parsed, since halo2's readers and
+//! writers panic on short files and full disks.
+
+use std::{
+    fs::File,
+    io::{self, Write},
+    path::Path,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use sha2::{Digest, Sha256};
+
+/// Bytes of the trailer.
+const TRAILER: usize = 32;
+
+/// The content of a file that [`write`] wrote; `None` if it is absent, cut short or altered.
+pub(super) fn read(path: &Path) -> Option<Vec<u8>> {
+    let mut bytes = std::fs::read(path).ok()?;
+    let length = bytes.len().checked_sub(TRAILER)?;
+    let trailer = bytes.split_off(length);
+    (Sha256::digest(&bytes).as_slice() == trailer).then_some(bytes)
+}
+
+/// Writes a file and its trailer beside its place, then moves it there.
+pub(super) fn write(path: &Path, content: &[u8]) -> io::Result<()> {
+    static COUNTER: AtomicU64 = AtomicU64::new(0);
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    let number = COUNTER.fetch_add(1, Ordering::Relaxed);
+    let partial = path.with_extension(format!("partial-{}-{number}", std::process::id()));
+    let written = File::create(&partial).and_then(|mut file| {
+        file.write_all(content)?;
+        file.write_all(&Sha256::digest(content))?;
+        file.sync_all()
+    });
+    let moved = written.and_then(|()| std::fs::rename(&partial, path));
+    if moved.is_err() {
+        // Nothing is lost if the remains cannot be removed either.
+        drop(std::fs::remove_file(&partial));
+    }
+    moved
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn damage_is_noticed() -> io::Result<()> {
+        let folder = std::env::temp_dir().join(format!("emr-cache-test-{}", std::process::id()));
+        let path = folder.join("file.bin");
+        assert_eq!(read(&path), None);
+        write(&path, b"content")?;
+        assert_eq!(read(&path).as_deref(), Some(&b"content"[..]));
+        let whole = std::fs::read(&path)?;
+        for damaged in [&whole[..whole.len() - 1], &whole[1..], &[], &[whole.as_slice(), b"x"].concat()] {
+            std::fs::write(&path, damaged)?;
+            assert_eq!(read(&path), None);
+        }
+        write(&path, b"")?;
+        assert_eq!(read(&path).as_deref(), Some(&b""[..]));
+        std::fs::remove_dir_all(&folder)
+    }
+}

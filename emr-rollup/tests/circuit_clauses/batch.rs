@@ -1,0 +1,224 @@
+//! C10 to C19: what is left, and what is public.
+
+use std::collections::BTreeSet;
+
+use emr_rollup::{
+    circuit::{BatchCircuit, CellId, Diagnosis},
+    data::PublicInputs,
+    field::Fr,
+    statement::{BatchWitness, Clause, EntryFields, check_batch},
+};
+use halo2_proofs::dev::MockProver;
+
+use crate::{harness::*, scenario::*};
+
+#[test]
+fn the_forger_is_honest_unless_told_otherwise() {
+    let (witness, public) = forger(8).finish();
+    assert_eq!(failures(&witness, &public), []);
+    assert_eq!(check_batch(&witness, &public), Ok(()));
+    assert_eq!(public, honest(VERSION).1);
+}
+
+/// The slot computes what it leaves, so a lie about it shows where the claim is compared: in the roots and the data.
+#[test]
+fn c10_c11_c12_c16_what_is_left_follows() {
+    type Lie = fn(&mut Fr, &mut emr_rollup::statement::MedicalFields);
+    let root: Lie = |_, next| next.grants_root += Fr::from(1);
+    let head: Lie = |_, next| next.audit_head += Fr::from(1);
+    let skipped: Lie = |_, next| next.audit_head = Fr::from(0);
+    let records: Lie = |_, next| next.records_root += Fr::from(1);
+    let entry: Lie = |entry, _| *entry += Fr::from(1);
+    let directory: Lie = |_, next| next.key_directory += Fr::from(1);
+    for (clause, what, lie, shows) in [
+        (Clause::C10, "another root", root, &["C13"][..]),
+        (Clause::C11, "another head", head, &["C13"]),
+        (Clause::C11, "no entry", skipped, &["C13"]),
+        (Clause::C11, "another entry", entry, &["C15", "C18"]),
+        (Clause::C12, "the records change too", records, &["C13"]),
+        (Clause::C12, "another directory", directory, &["C13", "C15", "C18"]),
+    ] {
+        let mut forger = forger(SET);
+        let witness = forger.operation(&operations(&VERSION)[SET]);
+        forger.push_lying(witness, lie);
+        let (witness, public) = forger.finish();
+        let found = clauses(&failures(&witness, &public));
+        assert_eq!(found, shows.iter().map(ToString::to_string).collect(), "{clause:?}: {what}");
+        assert!(check_batch(&witness, &public).is_err(), "{clause:?}: {what}");
+    }
+    // One operation in another time than the rest: its entry is not the one that the circuit writes.
+    let mut forger = forger(SET);
+    let witness = forger.operation(&operations(&VERSION)[SET]);
+    forger.time += 5;
+    forger.push(witness);
+    forger.time -= 5;
+    let (witness, public) = forger.finish();
+    assert_eq!(clauses(&failures(&witness, &public)), ["C13", "C15", "C18"].map(str::to_owned).into());
+    assert!(check_batch(&witness, &public).is_err());
+}
+
+/// The gates of the clauses that compute: any change to a cell of theirs shows there.
+#[test]
+fn c10_c11_c12_c13_cells_are_bound() {
+    let (witness, public) = forger(1).finish();
+    let circuit = BatchCircuit::new(&witness, &public);
+    let diagnosis = Diagnosis::new(&circuit, &public);
+    for clause in [Clause::C10, Clause::C11, Clause::C12, Clause::C13] {
+        let mut tried = 0;
+        let of_clause = |cell: &CellId| diagnosis.origin(*cell).is_some_and(|origin| origin.clause == clause);
+        for cell in diagnosis.cells().filter(of_clause).step_by(7) {
+            // The inverse of 0 may be anything.
+            let l = diagnosis.value(CellId { column: 0, ..cell });
+            if diagnosis.is_inverse_row(cell.row) && cell.column == 3 && l == Fr::from(0) {
+                continue;
+            }
+            let failures = diagnosis.failures_if(cell, diagnosis.value(cell) + one());
+            assert!(!failures.is_empty(), "{cell:?} is free");
+            // A copy says that a gate elsewhere computed the value; rows that fill a lane belong to nobody.
+            let elsewhere = failures.iter().all(|failure| failure.gate == "copy" || failure.origin.is_none());
+            let here = clauses(&failures).contains(&format!("{clause:?}"));
+            assert!(here || elsewhere, "{cell:?} of {:?}: {failures:?}", diagnosis.origin(cell));
+            tried += 1;
+        }
+        assert!(tried > 10, "{clause:?}: {tried} cells");
+    }
+}
+
+#[test]
+fn c13_c15_c16_c18_public_inputs_are_these() {
+    let changed = |change: fn(&mut PublicInputs)| {
+        let (witness, mut public) = honest(VERSION);
+        change(&mut public);
+        (witness, public)
+    };
+    refused_for(Clause::C13, "pre", changed(|public| public.pre += Fr::from(1)));
+    refused_for(Clause::C13, "post", changed(|public| public.post += Fr::from(1)));
+    refused_for(Clause::C15, "commitment", changed(|public| public.commitment += Fr::from(1)));
+    refused_for(Clause::C18, "y1", changed(|public| public.y1 += Fr::from(1)));
+    refused_for(Clause::C18, "y2", changed(|public| public.y2 += Fr::from(1)));
+    refused_for(Clause::C18, "n", changed(|public| public.n += 1));
+    refused_for(Clause::C14, "n1", changed(|public| public.n1 += 1));
+    // z moves both evaluations; time is in the audit entries, and so in everything after them.
+    let (witness, public) = changed(|public| public.z += Fr::from(1));
+    assert_eq!(clauses(&failures(&witness, &public)), BTreeSet::from(["C18".to_owned()]));
+    let (witness, public) = changed(|public| public.time += 1);
+    assert!(!failures(&witness, &public).is_empty() && check_batch(&witness, &public).is_err());
+    // Data that say something else than was done.
+    let mut forger = forger(3);
+    forger.data.d2[1][1] += one();
+    let (witness, public) = forger.finish();
+    let found = clauses(&failures(&witness, &public));
+    assert_eq!(found, BTreeSet::from(["C15".to_owned(), "C18".to_owned()]));
+    assert_eq!(check_batch(&witness, &public).map_err(|violation| violation.clause), Err(Clause::C15));
+}
+
+#[test]
+fn c14_l1_operations_are_total_and_take_effect_as_queued() {
+    let entries = entries();
+    // A second registration of an account is consumed and changes nothing; the forger overwrites.
+    let mut twice = forger_with(&entries);
+    let thief = EntryFields { key_x: entries[1].key_x, key_y: entries[1].key_y, ..entries[3] };
+    let witness = twice.registration(thief);
+    twice.register(witness);
+    let (witness, public) = twice.finish();
+    assert_eq!(clauses(&failures(&witness, &public)), BTreeSet::from(["C13".to_owned()]));
+    assert!(check_batch(&witness, &public).is_err());
+    // Paths, and a leaf that is there and is said not to be.
+    let altered = |change: fn(&mut emr_rollup::statement::RegistrationWitness)| {
+        let mut forger = forger_with(&entries[..3]);
+        let mut witness = forger.registration(entries[3]);
+        change(&mut witness);
+        forger.register(witness);
+        forger.finish()
+    };
+    let only_c14 = |what: &str, (witness, public): (BatchWitness, PublicInputs)| {
+        let found = clauses(&failures(&witness, &public));
+        assert!(found.contains("C14"), "{what}: {found:?}");
+        assert_eq!(check_batch(&witness, &public).map_err(|violation| violation.clause), Err(Clause::C14), "{what}");
+    };
+    only_c14("identity path", altered(|w| w.identity_path = bent(&w.identity_path)));
+    only_c14("medical path", altered(|w| w.medical_path = bent(&w.medical_path)));
+    only_c14("old identity", altered(|w| w.old_identity = Fr::from(5)));
+    only_c14("old medical", altered(|w| w.old_medical = Fr::from(5)));
+    only_c14("kind", altered(|w| w.entry.kind = Fr::from(17)));
+    // An unused slot before a used one, and data in an unused slot.
+    let (mut witness, public) = honest(VERSION);
+    let mut hole = witness.registrations[0].clone();
+    hole.entry = EntryFields::default();
+    witness.registrations.insert(0, hole);
+    assert!(clauses(&failures(&witness, &public)).contains("C14"));
+    let (mut witness, public) = honest(VERSION);
+    let mut late = witness.registrations[0].clone();
+    late.entry.kind = Fr::from(0);
+    witness.registrations.push(late);
+    assert!(clauses(&failures(&witness, &public)).contains("C14"));
+}
+
+#[test]
+fn c17_padding_comes_last_and_changes_nothing() {
+    let (witness, public) = forger(3).finish();
+    let mut early = witness.clone();
+    let mut hole = witness.operations[0].clone();
+    hole.message = Default::default();
+    hole.signature = Default::default();
+    early.operations.insert(0, hole);
+    assert!(clauses(&failures(&early, &public)).contains("C18"));
+    // Whatever a padding slot holds, its data are zeros and the root stays.
+    let circuit = BatchCircuit::new(&witness, &public);
+    let diagnosis = Diagnosis::new(&circuit, &public);
+    let padding: Vec<_> = diagnosis
+        .cells()
+        .filter(|cell| diagnosis.origin(*cell).is_some_and(|origin| origin.detail == "data of a padding slot"))
+        .filter(|cell| cell.column == 6)
+        .collect();
+    assert!(!padding.is_empty());
+    for cell in padding {
+        let failures = diagnosis.failures_if(cell, diagnosis.value(cell) + one());
+        assert!(clauses(&failures).contains("C17"), "{cell:?}: {failures:?}");
+    }
+}
+
+#[test]
+fn c19_every_field_is_in_range() {
+    let cases: [Case; 11] = [
+        ("expected", REVOKE, |w| w.message.header.expected += Fr::from(1 << 32)),
+        ("valid_until", SET, |w| w.message.header.valid_until += Fr::from(1 << 40)),
+        ("purpose", REQUEST, |w| w.message.header.purpose += Fr::from(256)),
+        ("signer", DOCTOR_PUT, |w| w.message.header.signer += Fr::from(1 << 24)),
+        ("slot", PATIENT_PUT, |w| w.message.header.slot += Fr::from(1 << 16)),
+        ("grant scope", SET, |w| w.new_grant.scope += Fr::from(1 << 16)),
+        ("grant grantee", SET, |w| w.new_grant.grantee += Fr::from(1 << 24)),
+        ("record class", DOCTOR_PUT, |w| w.new_record.class += Fr::from(16)),
+        ("old uses", REQUEST, |w| w.old_grant.uses += Fr::from(1 << 32)),
+        ("signer's epoch", SET, |w| w.signer.epoch += Fr::from(1 << 32)),
+        ("authority not_after", DOCTOR_PUT, |w| w.authority.not_after += Fr::from(1 << 40)),
+    ];
+    for (what, i, change) in cases {
+        let (mut witness, public) = forger(8).finish();
+        change(&mut witness.operations[i]);
+        let found = clauses(&failures(&witness, &public));
+        let outside = found.contains("C19") || found.contains("C1") || found.contains("C8");
+        assert!(outside, "{what}: {found:?}");
+        let native = check_batch(&witness, &public).map_err(|violation| violation.clause);
+        assert_eq!(native, Err(Clause::C19), "{what}");
+    }
+    // A field that overflows into its neighbour: the packing is the same, the meaning is not.
+    let overflow = tampered(SET, |w| {
+        w.new_grant.rights -= one();
+        w.new_grant.scope += Fr::from(1 << 16);
+    });
+    let found = clauses(&failures(&overflow.0, &overflow.1));
+    assert_eq!(found, BTreeSet::from(["C19".to_owned()]));
+}
+
+/// The diagnosis finds what MockProver finds.
+#[test]
+fn mock_prover_agrees() {
+    for (witness, public) in [honest(VERSION), altered(SET, |w| w.message.header.valid_until = Fr::from(TIME - 1))] {
+        let circuit = BatchCircuit::new(&witness, &public);
+        let ours = Diagnosis::new(&circuit, &public).failures();
+        let prover = MockProver::run(VERSION.k, &circuit, vec![public.elements().to_vec()]).unwrap();
+        let theirs = prover.verify().err().unwrap_or_default();
+        assert_eq!(ours.len(), theirs.len(), "{ours:?} {theirs:?}");
+    }
+}

@@ -1,0 +1,114 @@
+//! Lies about the honest history, and what refuses them.
+
+use std::collections::BTreeSet;
+
+use emr_rollup::{
+    circuit::{BatchCircuit, Diagnosis, Failure},
+    data::{CircuitVersion, PublicInputs},
+    field::Fr,
+    operation::SignedOperation,
+    statement::{BatchWitness, Clause, EntryFields, OperationWitness, check_batch},
+};
+
+use crate::{forger::Forger, scenario::*};
+
+pub(crate) const VERSION: CircuitVersion =
+    CircuitVersion { number: 1, account_depth: 3, grant_depth: 2, record_depth: 3, max_l1: 5, max_l2: 8, k: 14 };
+
+pub(crate) fn failures(witness: &BatchWitness, public: &PublicInputs) -> Vec<Failure> {
+    let circuit = BatchCircuit::new(witness, public);
+    Diagnosis::new(&circuit, public).failures()
+}
+
+pub(crate) fn clauses(failures: &[Failure]) -> BTreeSet<String> {
+    failures
+        .iter()
+        .map(|failure| failure.origin.map_or("none".to_owned(), |origin| format!("{:?}", origin.clause)))
+        .collect()
+}
+
+/// Both must refuse, for this clause and no other.
+pub(crate) fn refused_for(clause: Clause, what: &str, (witness, public): (BatchWitness, PublicInputs)) {
+    let failures = failures(&witness, &public);
+    let found = clauses(&failures);
+    let shown: Vec<_> = failures.iter().take(4).map(ToString::to_string).collect();
+    assert_eq!(found, BTreeSet::from([format!("{clause:?}")]), "{what}: {shown:#?}");
+    let native = check_batch(&witness, &public).map_err(|violation| violation.clause);
+    assert_eq!(native, Err(clause), "{what}: the plain-Rust statement");
+}
+
+pub(crate) fn entries() -> Vec<EntryFields> {
+    registrations().iter().map(|registration| registration.fields()).collect()
+}
+
+pub(crate) fn forger_with(entries: &[EntryFields]) -> Forger {
+    let mut forger = Forger::new(VERSION);
+    for entry in entries {
+        let witness = forger.registration(*entry);
+        forger.register(witness);
+    }
+    forger
+}
+
+/// The honest history up to operation `count`.
+pub(crate) fn forger(count: usize) -> Forger {
+    let mut forger = forger_with(&entries());
+    push_all(&mut forger, &operations(&VERSION)[..count]);
+    forger
+}
+
+pub(crate) fn push_all(forger: &mut Forger, operations: &[SignedOperation]) {
+    for operation in operations {
+        let witness = forger.operation(operation);
+        forger.push(witness);
+    }
+}
+
+/// Operation `i` of the honest history, changed and signed again.
+pub(crate) fn altered(i: usize, change: impl FnOnce(&mut OperationWitness)) -> (BatchWitness, PublicInputs) {
+    let mut forger = forger(i);
+    let mut witness = forger.operation(&operations(&VERSION)[i]);
+    change(&mut witness);
+    forger.sign(&mut witness);
+    forger.push(witness);
+    forger.finish()
+}
+
+/// As [`altered`], without signing again.
+pub(crate) fn tampered(i: usize, change: impl FnOnce(&mut OperationWitness)) -> (BatchWitness, PublicInputs) {
+    let mut forger = forger(i);
+    let mut witness = forger.operation(&operations(&VERSION)[i]);
+    change(&mut witness);
+    forger.push(witness);
+    forger.finish()
+}
+
+/// An operation on the honest history.
+pub(crate) fn added(after: usize, operation: &SignedOperation) -> (BatchWitness, PublicInputs) {
+    let mut forger = forger(after);
+    let witness = forger.operation(operation);
+    forger.push(witness);
+    forger.finish()
+}
+
+pub(crate) fn one() -> Fr {
+    Fr::from(1)
+}
+
+/// Replaces the first sibling of a path.
+pub(crate) fn bent(path: &emr_rollup::tree::Path) -> emr_rollup::tree::Path {
+    let mut siblings: Vec<_> = path.siblings().collect();
+    siblings[0] += one();
+    emr_rollup::tree::Path::new(siblings)
+}
+
+/// What it is called, which operation it changes, and how.
+pub(crate) type Case = (&'static str, usize, fn(&mut OperationWitness));
+
+pub(crate) const SET: usize = 0;
+pub(crate) const DOCTOR_PUT: usize = 2;
+pub(crate) const PATIENT_PUT: usize = 3;
+pub(crate) const SECOND_PUT: usize = 4;
+pub(crate) const TOMBSTONE: usize = 5;
+pub(crate) const REQUEST: usize = 6;
+pub(crate) const REVOKE: usize = 7;

@@ -1,0 +1,83 @@
+//! C8 and C9: what is written.
+
+use emr_core::{Class, ClassMask, Rights};
+use emr_rollup::{
+    field::Fr,
+    statement::{Clause, OperationWitness},
+};
+
+use crate::{harness::*, scenario::*};
+
+#[test]
+fn c8_the_target_is_as_expected() {
+    let up = |w: &mut OperationWitness| w.message.header.expected += one();
+    refused_for(Clause::C8, "revision", altered(SECOND_PUT, up));
+    refused_for(Clause::C8, "uses", altered(REQUEST, up));
+    refused_for(Clause::C8, "target path", tampered(PATIENT_PUT, |w| w.target_path = bent(&w.target_path)));
+    refused_for(Clause::C8, "grant path", tampered(SET, |w| w.target_path = bent(&w.target_path)));
+    refused_for(Clause::C8, "directory", altered(SET, |w| w.message.directory_before += one()));
+    let slot = first_slot(&VERSION);
+    let stale = sign(PATIENT, set_grant(slot, grant(HOSPITAL, Rights::READ, ClassMask::ALL, 1), 92, 93), None, 9);
+    refused_for(Clause::C8, "version", added(2, &stale));
+    let ahead = sign(PATIENT, revoke(slot, 0, 92, 93), None, 9);
+    refused_for(Clause::C8, "revoked below", added(2, &ahead));
+    let again = record(Class::Laboratory, PATIENT, 2, 3);
+    refused_for(Clause::C8, "deleted", added(6, &sign(PATIENT, put(1, 2, again), None, 9)));
+}
+
+#[test]
+fn c9_only_the_allowed_fields_change() {
+    // What is written is not what is signed.
+    refused_for(Clause::C9, "stored", tampered(DOCTOR_PUT, |w| w.new_record.stored += one()));
+    refused_for(Clause::C9, "class", tampered(PATIENT_PUT, |w| w.new_record.class += one()));
+    refused_for(Clause::C9, "grant salt", tampered(SET, |w| w.new_grant.salt += one()));
+    refused_for(Clause::C9, "rights", tampered(SET, |w| w.new_grant.rights += Fr::from(4)));
+    // What is signed is not allowed.
+    let resigned: [Case; 21] = [
+        ("version", SECOND_PUT, |w| w.new_record.version += Fr::from(1)),
+        ("revision", SECOND_PUT, |w| w.new_record.revision += Fr::from(1)),
+        ("status", SECOND_PUT, |w| w.new_record.status = Fr::from(2)),
+        ("author", SECOND_PUT, |w| w.new_record.author = Fr::from(STRANGER)),
+        ("custodian", SECOND_PUT, |w| w.new_record.custodian = Fr::from(STRANGER)),
+        ("tombstone keeps class", TOMBSTONE, |w| w.new_record.class += Fr::from(1)),
+        ("tombstone keeps authored", TOMBSTONE, |w| w.new_record.authored += Fr::from(1)),
+        ("tombstone keeps stored", TOMBSTONE, |w| w.new_record.stored += Fr::from(1)),
+        ("tombstone status", TOMBSTONE, |w| w.new_record.status = Fr::from(1)),
+        ("purpose", SET, |w| w.message.header.purpose = Fr::from(16)),
+        ("tree", SET, |w| w.message.header.tree = Fr::from(2)),
+        ("emergency", SET, |w| w.new_grant.rights = Fr::from(9)),
+        ("to nobody", SET, |w| w.new_grant.grantee = Fr::from(0)),
+        ("set version", SET, |w| w.new_grant.version += Fr::from(1)),
+        ("set uses", SET, |w| w.new_grant.uses += Fr::from(1)),
+        ("request keeps rights", REQUEST, |w| w.new_grant.rights += Fr::from(2)),
+        ("request keeps salt", REQUEST, |w| w.new_grant.salt += Fr::from(1)),
+        ("request counts once", REQUEST, |w| w.new_grant.uses += Fr::from(1)),
+        ("request signs nothing else", REQUEST, |w| w.message.directory_after = Fr::from(5)),
+        ("revoke clears rights", REVOKE, |w| w.new_grant.rights = Fr::from(1)),
+        ("revoke keeps uses", REVOKE, |w| w.new_grant.uses = Fr::from(0)),
+    ];
+    for (what, i, change) in resigned {
+        let case = altered(i, |w| {
+            change(w);
+            resign_body(w);
+        });
+        refused_for(Clause::C9, what, case);
+    }
+    let reserved = set_grant(first_slot(&VERSION) - 1, grant(STRANGER, Rights::READ, ClassMask::ALL, 1), 0, 1);
+    refused_for(Clause::C9, "break-glass slot", added(0, &sign(PATIENT, reserved, None, 2)));
+    let directory = |w: &mut OperationWitness| w.message.directory_after = one();
+    refused_for(Clause::C9, "directory in a record operation", altered(PATIENT_PUT, directory));
+}
+
+/// Signs the fields that the witness writes.
+fn resign_body(w: &mut OperationWitness) {
+    let is_record = w.message.header.kind == Fr::from(1) || w.message.header.kind == Fr::from(2);
+    let is_request = w.message.header.kind == Fr::from(6);
+    if is_record {
+        w.message.new_packed = w.new_record.packed();
+        (w.message.opaque_1, w.message.opaque_2) = (w.new_record.authored, w.new_record.stored);
+    } else if !is_request {
+        let signed = emr_rollup::statement::GrantFields { uses: Fr::from(0), ..w.new_grant };
+        (w.message.new_packed, w.message.opaque_1) = (signed.packed(), w.new_grant.salt);
+    }
+}

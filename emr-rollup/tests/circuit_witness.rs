@@ -1,0 +1,121 @@
+//! Every field of every kind's witness, one at a time: changing it must break the circuit, or it is on the list of those that
+//! the operation does not use. What single cells cannot show - a constraint that is missing altogether - shows here.
+#![cfg(feature = "prover")]
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod scenario;
+
+use emr_rollup::{
+    batch::Batch,
+    circuit::{BatchCircuit, Diagnosis},
+    data::{CircuitVersion, PublicInputs},
+    field::{self, Fr},
+    ledger::Ledger,
+    statement::{BatchWitness, check_batch},
+};
+use scenario::*;
+use serde_json::Value;
+
+/// One slot of each sort, so that a batch is one operation.
+const SINGLE: CircuitVersion =
+    CircuitVersion { number: 1, account_depth: 3, grant_depth: 2, record_depth: 3, max_l1: 1, max_l2: 1, k: 12 };
+
+/// The honest history, a batch per operation.
+fn batches() -> Vec<(BatchWitness, PublicInputs)> {
+    let mut ledger = Ledger::genesis(domain(), SINGLE);
+    let mut batches = Vec::new();
+    let mut seal = |batch: Batch<emr_rollup::batch::Open>| {
+        let (sealed, next) = batch.seal();
+        batches.push((sealed.witness().clone(), *sealed.public()));
+        next
+    };
+    for registration in registrations() {
+        let mut batch = Batch::open(ledger, 1, time(TIME));
+        batch.push_registration(&registration).unwrap();
+        ledger = seal(batch);
+    }
+    for operation in operations(&SINGLE) {
+        let mut batch = Batch::open(ledger, 1, time(TIME));
+        batch.push(&operation).unwrap();
+        ledger = seal(batch);
+    }
+    batches
+}
+
+/// The elements of a JSON tree, as paths.
+fn elements(value: &Value, path: String, found: &mut Vec<String>) {
+    match value {
+        Value::String(text) if text.len() == 66 => found.push(path),
+        Value::Object(map) => map.iter().for_each(|(key, value)| elements(value, format!("{path}/{key}"), found)),
+        Value::Array(list) => {
+            list.iter().enumerate().for_each(|(i, value)| elements(value, format!("{path}/{i}"), found));
+        }
+        _ => {}
+    }
+}
+
+fn changed(witness: &Value, path: &str, by: Fr) -> BatchWitness {
+    let mut witness = witness.clone();
+    let place = witness.pointer_mut(path).unwrap();
+    let mut bytes = [0; 32];
+    field_bytes(place, &mut bytes);
+    let value = field::from_bytes(&bytes).unwrap() + by;
+    *place = Value::String(format!("0x{}", hex::encode(field::to_bytes(&value))));
+    serde_json::from_value(witness).unwrap()
+}
+
+fn field_bytes(value: &Value, bytes: &mut [u8; 32]) {
+    hex::decode_to_slice(value.as_str().unwrap().trim_start_matches("0x"), bytes).unwrap();
+}
+
+/// What an operation of a kind does not read, so that its witness may hold anything there.
+fn unused(kind: u64, delegated: bool, path: &str) -> bool {
+    let field = path.trim_start_matches("/operations/0/");
+    let is_record = kind == 1 || kind == 2;
+    let starts = |prefixes: &[&str]| prefixes.iter().any(|prefix| field.starts_with(prefix));
+    // No grant is asked for.
+    let authority = !delegated && starts(&["authority"]);
+    // The other reading of the target.
+    let other = if is_record { starts(&["old_grant/", "new_grant/"]) } else { starts(&["old_record/", "new_record/"]) };
+    // A slot of the records tree has a longer path than one of the grants tree.
+    let above = !is_record && (SINGLE.grant_depth..SINGLE.record_depth).any(|i| field == format!("target_path/{i}"));
+    authority || other || above
+}
+
+#[test]
+fn every_witness_field_matters() {
+    let batches = batches();
+    std::thread::scope(|scope| {
+        for half in 0..2 {
+            let batches = &batches;
+            scope.spawn(move || {
+                for (i, (witness, public)) in batches.iter().enumerate().filter(|(i, _)| i % 2 == half) {
+                    every_field_matters(i, witness, public);
+                }
+            });
+        }
+    });
+}
+
+fn every_field_matters(batch: usize, witness: &BatchWitness, public: &PublicInputs) {
+    let honest = BatchCircuit::new(witness, public);
+    assert_eq!(Diagnosis::new(&honest, public).failures(), []);
+    let json = serde_json::to_value(witness).unwrap();
+    let mut paths = Vec::new();
+    elements(&json, String::new(), &mut paths);
+    let operation = witness.operations.first();
+    let kind = operation.map_or(0, |operation| field::to_u64(&operation.message.header.kind).unwrap());
+    let delegated = operation
+        .is_some_and(|operation| kind < 3 && operation.message.header.signer != operation.message.header.patient);
+    for path in paths {
+        let witness = changed(&json, &path, Fr::from(1));
+        let circuit = BatchCircuit::new(&witness, public);
+        let refused = !Diagnosis::new(&circuit, public).failures().is_empty();
+        if unused(kind, delegated, &path) {
+            continue;
+        }
+        assert!(refused, "batch {batch}, kind {kind}: {path} is free");
+        // What the circuit refuses the statement refuses: no honest batch is unprovable.
+        assert!(check_batch(&witness, public).is_err(), "batch {batch}, kind {kind}: {path} is needlessly bound");
+    }
+}

@@ -1,23 +1,23 @@
 //! `init`, `register` and `whoami`: the same for all three roles.
 
 use std::{
-    fs,
     io::Write,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use clap::Args;
-use emr_client::{card::Card, profile::Profile, register::RegisterError};
+use emr_client::{card::Card, register::RegisterError};
 use emr_core::{AccountIndex, Role};
-use emr_crypto::{Identity, RsaBits, RsaSecret, ScryptCost};
+use emr_crypto::{Identity, RsaBits, RsaSecret};
 use serde::Serialize;
 
 use crate::{
     failure::{Exit, Failure, OrExit, one_line},
+    input,
     options::Options,
     passphrase,
-    report::{Answer, Progress, print},
+    report::{Answer, Progress, print, text},
     session,
 };
 
@@ -74,11 +74,9 @@ pub fn init(options: &Options, role: Role, arguments: &Init) -> Result<(), Failu
     }
     let rsa = match &arguments.rsa_pem {
         Some(file) => {
-            let pem = zeroize::Zeroizing::new(
-                fs::read_to_string(file)
-                    .map_err(|error| Failure::new(Exit::Input, format!("cannot read {}: {error}", file.display())))?,
-            );
-            Some(RsaSecret::from_pem(&pem).or_exit(Exit::Input)?)
+            let pem = zeroize::Zeroizing::new(input::read_text("the key", file)?);
+            let rsa = RsaSecret::from_pem(&pem);
+            Some(rsa.map_err(|error| Failure::new(Exit::Input, format!("{}: {}", file.display(), one_line(&error))))?)
         }
         None => None,
     };
@@ -90,8 +88,7 @@ pub fn init(options: &Options, role: Role, arguments: &Init) -> Result<(), Failu
         None => Identity::generate(role, bits),
     };
     let rsa_bits = identity.rsa().public().modulus().len() * 8;
-    Profile::create(&folder, &identity, &passphrase, ScryptCost::Standard)
-        .map_err(|error| Failure::new(Exit::Storage, one_line(&error)))?;
+    session::create(&folder, &identity, &passphrase)?;
     drop(progress);
     print(&Created { role, folder, rsa_bits }, options.json)
 }
@@ -162,9 +159,7 @@ pub async fn whoami(options: &Options, role: Role) -> Result<(), Failure> {
     if card.account.is_none() {
         eprintln!("not registered yet: others can use this card only to endorse or admit you");
     }
-    let text = serde_json::to_string_pretty(&card).or_exit(Exit::Internal)?;
-    println!("{text}");
-    Ok(())
+    text(&card.to_json())
 }
 
 /// Reads a card file.
@@ -172,14 +167,6 @@ pub async fn whoami(options: &Options, role: Role) -> Result<(), Failure> {
 /// # Errors
 /// If it cannot be read or is none.
 pub fn read_card(file: &Path) -> Result<Card, Failure> {
-    const LIMIT: u64 = 64 * 1024;
-    let read = || -> std::io::Result<Vec<u8>> {
-        use std::io::Read;
-        let mut bytes = Vec::new();
-        fs::File::open(file)?.take(LIMIT).read_to_end(&mut bytes)?;
-        Ok(bytes)
-    };
-    let bytes = read()
-        .map_err(|error| Failure::new(Exit::Input, format!("cannot read the card {}: {error}", file.display())))?;
-    Card::from_json(&bytes).or_exit(Exit::Input)
+    Card::from_json(&input::read("the card", file, input::SMALL)?)
+        .map_err(|error| Failure::new(Exit::Input, format!("{}: {}", file.display(), one_line(&error))))
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use emr_client::{card::Card, client::Client};
-use emr_core::AccountIndex;
+use emr_core::{AccountIndex, Role};
 
 use crate::{
     account::read_card,
@@ -29,6 +29,9 @@ pub async fn patient(client: &Client, account: Option<AccountIndex>, given: Opti
         }
         (None, None) => return Err(Failure::new(Exit::Usage, "whose? give --patient CARD")),
     };
+    if card.role != Role::Patient {
+        return Err(Failure::new(Exit::Input, format!("the card is a {}'s; --patient takes a patient's", card.role)));
+    }
     let registered = card.registered().or_exit(Exit::Input)?;
     if account.is_some_and(|account| account != registered) {
         let message = format!("the card is that of account {registered}, the record is another patient's");

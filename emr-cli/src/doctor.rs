@@ -185,7 +185,8 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
             let mut client = session::open(&options, DOCTOR).await?;
             let card = cards::patient(&client, Some(name.patient), patient.as_deref()).await?;
             let retrieved = records::fetch(&mut client, &card, name, None).await?;
-            records::checked(name, &retrieved, json)
+            records::checked(name, &retrieved, json)?;
+            records::settled(name, &retrieved)
         }
         Command::Sync => sync(&session::open(&options, DOCTOR).await?, json).await,
     }

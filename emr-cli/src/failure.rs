@@ -15,7 +15,7 @@ pub enum Exit {
     Input = 3,
     /// The rules forbid it: no grant, revoked, not the owner.
     Refused = 4,
-    /// A node or the chain cannot be reached. Trying again later may help.
+    /// A node or the chain cannot be reached, something is in use, or not settled yet. Trying again later may help.
     Unavailable = 5,
     /// Something does not verify: bytes, a signature, a proof, a state root.
     Unverified = 6,
@@ -32,7 +32,7 @@ pub const EXIT_CODES: &str = "Exit codes:
   2  wrong command line
   3  a file or value given is not what it should be
   4  refused by the rules (no grant, revoked, not yours)
-  5  a node or the chain cannot be reached; try again later
+  5  not reachable, in use, or not settled yet; try again later
   6  something does not verify
   7  the disk refused
   8  identity file or passphrase";

@@ -6,6 +6,7 @@ pub mod demo;
 pub mod doctor;
 pub mod failure;
 pub mod hospital;
+pub mod input;
 pub mod options;
 pub mod passphrase;
 pub mod patient;

@@ -17,20 +17,29 @@ pub const DEFAULT_RPC: &str = "127.0.0.1:8545";
 #[derive(Args, Clone, Debug)]
 pub struct Options {
     /// Folder with the identity and everything that must survive [default: ~/.emr/ROLE]
-    #[arg(long, global = true, env = "EMR_DATA_DIR", value_name = "DIR")]
+    #[arg(long, global = true, env = "EMR_DATA_DIR", hide_env_values = true, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
     /// The hospital node to talk to; remembered [default at first: http://127.0.0.1:8550]
-    #[arg(long, global = true, env = "EMR_NODE", value_name = "URL")]
+    #[arg(long, global = true, env = "EMR_NODE", hide_env_values = true, value_name = "URL", value_parser = parse_address)]
     pub node: Option<Url>,
     /// The Ethereum node to check against; remembered [default at first: http://127.0.0.1:8545]
-    #[arg(long, global = true, env = "EMR_RPC", value_name = "URL")]
+    #[arg(long, global = true, env = "EMR_RPC", hide_env_values = true, value_name = "URL", value_parser = parse_address)]
     pub rpc: Option<Url>,
     /// File whose first line is the passphrase [otherwise: EMR_PASSPHRASE, or a prompt]
-    #[arg(long, global = true, env = "EMR_PASSPHRASE_FILE", value_name = "FILE")]
+    #[arg(long, global = true, env = "EMR_PASSPHRASE_FILE", hide_env_values = true, value_name = "FILE")]
     pub passphrase_file: Option<PathBuf>,
     /// Print one JSON object on stdout
     #[arg(long, global = true)]
     pub json: bool,
+}
+
+/// Reads the address of an HTTP server.
+///
+/// # Errors
+/// If it is none.
+pub fn parse_address(text: &str) -> Result<Url, String> {
+    let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+    url.ok_or_else(|| format!("write an address like http://{DEFAULT_NODE}"))
 }
 
 impl Options {
@@ -79,6 +88,15 @@ impl std::str::FromStr for RecordName {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn addresses_are_those_of_http_servers() {
+        assert!(parse_address("http://127.0.0.1:8550").is_ok() && parse_address("https://node.example/emr").is_ok());
+        for nonsense in ["", "nowhere", "127.0.0.1:8550", "localhost:8550", "ftp://127.0.0.1", "http://", "file:///etc"]
+        {
+            assert!(parse_address(nonsense).is_err(), "{nonsense}");
+        }
+    }
 
     #[test]
     fn record_names_round_trip_and_refuse_nonsense() {

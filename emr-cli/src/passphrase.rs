@@ -1,11 +1,14 @@
 //! Where a passphrase comes from: a file, an environment variable, or a prompt.
 
-use std::{fs, io::IsTerminal, path::Path};
+use std::{io::IsTerminal, path::Path};
 
 use secrecy::SecretString;
 use zeroize::Zeroizing;
 
-use crate::failure::{Exit, Failure};
+use crate::{
+    failure::{Exit, Failure},
+    input,
+};
 
 /// The environment variable that may hold the passphrase.
 pub const VARIABLE: &str = "EMR_PASSPHRASE";
@@ -41,9 +44,7 @@ pub fn new(file: Option<&Path>) -> Result<SecretString, Failure> {
 
 fn given(file: Option<&Path>) -> Result<Option<SecretString>, Failure> {
     if let Some(file) = file {
-        let text = Zeroizing::new(fs::read_to_string(file).map_err(|error| {
-            Failure::new(Exit::Input, format!("cannot read the passphrase file {}: {error}", file.display()))
-        })?);
+        let text = Zeroizing::new(input::read_text("the passphrase file", file)?);
         return non_empty(text.lines().next().unwrap_or_default()).map(Some);
     }
     match std::env::var(VARIABLE) {

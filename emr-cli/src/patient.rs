@@ -7,6 +7,7 @@ use emr_client::{
     client::Client,
     grant::{GrantError, History, Terms},
     light::Verified,
+    own_directory::OwnError,
 };
 use emr_core::{AccountIndex, Class, ClassMask, Purpose, Rights, Role, UnixTime};
 use serde::Serialize;
@@ -202,7 +203,7 @@ pub async fn check(client: &Client) -> Result<Verified, Failure> {
     drop(progress);
     let waiting = verified.pending().len();
     if waiting > 0 {
-        eprintln!("{waiting} acknowledged operations wait for a batch and are not shown");
+        eprintln!("acknowledged operations that wait for a batch and are not shown: {waiting}");
     }
     Ok(verified)
 }
@@ -261,7 +262,8 @@ impl Access {
             16 => "all classes".to_owned(),
             _ => classes.iter().map(Class::to_string).collect::<Vec<_>>().join(", "),
         };
-        writeln!(out, "slot {slot}: {who} may {rights} {classes} until {until}, used {uses} times")
+        let rights = rights.replace(',', " and ");
+        writeln!(out, "slot {slot}: {who} may {rights} {classes} until {until}; accesses: {uses}")
     }
 }
 
@@ -289,12 +291,7 @@ struct RevokeAnswer {
 
 impl Answer for RevokeAnswer {
     fn write(&self, out: &mut dyn Write) -> std::io::Result<()> {
-        writeln!(
-            out,
-            "account {} has no access any more; {} classes have new keys",
-            self.grantee,
-            self.new_epochs.len()
-        )?;
+        writeln!(out, "access of account {} revoked; classes with new keys: {}", self.grantee, self.new_epochs.len())?;
         writeln!(out, "what was read, or kept as ciphertext with its keys, cannot be taken back")?;
         self.operations.iter().try_for_each(|promise| promise.write(out))
     }
@@ -317,7 +314,7 @@ impl Grants {
 
 impl Answer for Grants {
     fn write(&self, out: &mut dyn Write) -> std::io::Result<()> {
-        writeln!(out, "{} grants hold, after batch {}; no other slot holds one", self.access.len(), self.batch)?;
+        writeln!(out, "after batch {}, grants: {}; no other slot holds one", self.batch, self.access.len())?;
         self.access.iter().try_for_each(|access| access.write(out))
     }
 }
@@ -354,7 +351,7 @@ impl Audit {
 
 impl Answer for Audit {
     fn write(&self, out: &mut dyn Write) -> std::io::Result<()> {
-        writeln!(out, "{} entries, after batch {}; none is missing", self.entries.len(), self.batch)?;
+        writeln!(out, "after batch {}, audit entries: {}; none is missing", self.batch, self.entries.len())?;
         for Line { time, kind, signer, slot, purpose } in &self.entries {
             let why = purpose.map_or_else(String::new, |purpose| format!(", {} for {}", purpose.class, purpose.reason));
             writeln!(out, "{time}  {kind:<14} by account {signer}, slot {slot}{why}")?;
@@ -372,6 +369,7 @@ struct LightAnswer {
 
 impl Answer for LightAnswer {
     fn write(&self, out: &mut dyn Write) -> std::io::Result<()> {
+        writeln!(out, "verified: all of your grants, records and audit entries give the state root that L1 holds")?;
         self.grants.write(out)?;
         self.audit.write(out)
     }
@@ -379,7 +377,7 @@ impl Answer for LightAnswer {
 
 fn grant_failure(error: &GrantError) -> Failure {
     match error {
-        GrantError::Client(error) => session::client_failure(error),
+        GrantError::Client(error) | GrantError::Directory(OwnError::Client(error)) => session::client_failure(error),
         GrantError::Directory(_) => Failure::new(Exit::Unverified, one_line(error)),
         GrantError::NotAPatient => Failure::new(Exit::Usage, one_line(error)),
         _ => Failure::new(Exit::Refused, one_line(error)),

@@ -1,11 +1,6 @@
 //! Writing and reading records: what doctors and patients share.
 
-use std::{
-    fs,
-    io::{Read, Write},
-    path::Path,
-    time::Duration,
-};
+use std::{io::Write, path::Path, time::Duration};
 
 use emr_client::{
     api::{OperationStatus, RecordSummary},
@@ -14,14 +9,16 @@ use emr_client::{
     retrieve::{ReadError, Retrieved},
     submit::Acknowledged,
     upload::{WriteError, Written},
+    verify::RecordProofError,
 };
 use emr_core::{AccountIndex, Class, Reason, Record, RecordStatus, UnixTime, fhir};
 use serde::Serialize;
 
 use crate::{
     failure::{Exit, Failure, OrExit, one_line},
+    input,
     options::RecordName,
-    report::{Answer, Progress, print},
+    report::{Answer, Progress, print, to_stdout},
     session,
 };
 
@@ -33,10 +30,7 @@ const POLL: Duration = Duration::from_millis(500);
 /// # Errors
 /// If it cannot be read, is too large, or is not FHIR.
 pub fn read_fhir(file: &Path) -> Result<Record, Failure> {
-    let mut document = Vec::new();
-    fs::File::open(file)
-        .and_then(|file| file.take(fhir::MAX_BYTES as u64 + 1).read_to_end(&mut document))
-        .map_err(|error| Failure::new(Exit::Input, format!("cannot read {}: {error}", file.display())))?;
+    let document = input::read("the document", file, fhir::MAX_BYTES as u64)?;
     let name = file.display();
     let record =
         fhir::import(&document).map_err(|error| Failure::new(Exit::Input, format!("{name}: {}", one_line(&error))))?;
@@ -278,10 +272,7 @@ pub fn output(name: RecordName, retrieved: &Retrieved, file: Option<&Path>, json
                 .map_err(|error| Failure::new(Exit::Storage, format!("cannot write {}: {error}", file.display())))?;
             checked(name, retrieved, json)
         }
-        None => {
-            let mut out = std::io::stdout().lock();
-            out.write_all(&document).and_then(|()| out.flush()).or_exit(Exit::Storage)
-        }
+        None => to_stdout(|out| out.write_all(&document)),
     }
 }
 
@@ -308,6 +299,20 @@ pub fn checked(name: RecordName, retrieved: &Retrieved, json: bool) -> Result<()
     print(&answer, json)
 }
 
+/// Whether the settled state holds the record.
+///
+/// # Errors
+/// [`Exit::Unverified`] if it does not yet.
+pub fn settled(name: RecordName, retrieved: &Retrieved) -> Result<(), Failure> {
+    match retrieved {
+        Retrieved::Verified(_) => Ok(()),
+        Retrieved::Unsettled(_) => {
+            let message = format!("record {name} is not settled yet: verify it again when a batch has taken it");
+            Err(Failure::new(Exit::Unverified, message))
+        }
+    }
+}
+
 /// The exit code for a write that did not go through.
 pub fn write_failure(error: &WriteError) -> Failure {
     match error {
@@ -330,6 +335,7 @@ pub fn read_failure(error: &ReadError) -> Failure {
         | ReadError::Revoked { .. }
         | ReadError::NotRequested { .. }
         | ReadError::NoSuchRecord { .. }
+        | ReadError::Proof(RecordProofError::NotLive { .. })
         | ReadError::NoKeys => Failure::new(Exit::Refused, one_line(error)),
         _ => Failure::new(Exit::Unverified, one_line(error)),
     }

@@ -21,13 +21,32 @@ pub trait Answer: Serialize {
 /// # Errors
 /// If stdout is closed or full.
 pub fn print(answer: &impl Answer, json: bool) -> Result<(), Failure> {
+    to_stdout(|out| {
+        if json {
+            serde_json::to_writer_pretty(&mut *out, answer).map_err(std::io::Error::from).and_then(|()| writeln!(out))
+        } else {
+            answer.write(out)
+        }
+    })
+}
+
+/// Prints a text and a line break on stdout.
+///
+/// # Errors
+/// As [`print()`].
+pub fn text(text: &str) -> Result<(), Failure> {
+    to_stdout(|out| writeln!(out, "{text}"))
+}
+
+/// Writes to stdout.
+///
+/// # Errors
+/// As [`print()`].
+pub fn to_stdout(write: impl FnOnce(&mut dyn Write) -> std::io::Result<()>) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
-    let written = if json {
-        serde_json::to_writer_pretty(&mut out, answer).map_err(std::io::Error::from).and_then(|()| writeln!(out))
-    } else {
-        answer.write(&mut out)
-    };
-    written.and_then(|()| out.flush()).map_err(|error| Failure::new(Exit::Storage, format!("cannot write: {error}")))
+    write(&mut out)
+        .and_then(|()| out.flush())
+        .map_err(|error| Failure::new(Exit::Storage, format!("cannot write to stdout: {error}")))
 }
 
 /// A line on stderr that shows that something long goes on. Silent where stderr is no terminal.

@@ -1,12 +1,16 @@
 //! A participant at the command line: data folder, passphrase, node.
 
+use std::{io::ErrorKind, path::Path};
+
 use emr_client::{
+    FileError,
     client::{Client, ClientError},
     profile::{Profile, ProfileError},
     submit::Fate,
 };
 use emr_core::Role;
-use emr_crypto::Identity;
+use emr_crypto::{Identity, IdentityFileError, ScryptCost};
+use secrecy::SecretString;
 
 use crate::{
     failure::{Exit, Failure, one_line},
@@ -21,10 +25,20 @@ use crate::{
 /// If there is none, it is of another role, or the passphrase is wrong.
 pub fn identity(options: &Options, role: Role) -> Result<(Profile, Identity), Failure> {
     let folder = options.data_dir(role)?;
-    let profile = Profile::open(&folder).map_err(|error| profile_failure(&error, role))?;
+    // Before the passphrase is asked for: there may be nothing to open.
+    drop(Profile::open(&folder).map_err(|error| profile_failure(&error, role))?);
     let passphrase = passphrase::existing(options.passphrase_file.as_deref())?;
+    unlock(&folder, role, &passphrase)
+}
+
+/// Opens the identity in a folder.
+///
+/// # Errors
+/// As [`identity`].
+pub fn unlock(folder: &Path, role: Role, passphrase: &SecretString) -> Result<(Profile, Identity), Failure> {
+    let profile = Profile::open(folder).map_err(|error| profile_failure(&error, role))?;
     let progress = Progress::start("opening the identity");
-    let identity = profile.identity(&passphrase).map_err(|error| Failure::new(Exit::Identity, one_line(&error)))?;
+    let identity = profile.identity(passphrase).map_err(|error| identity_failure(&error, folder))?;
     drop(progress);
     if identity.role() != role {
         let (found, folder) = (identity.role(), folder.display());
@@ -33,6 +47,33 @@ pub fn identity(options: &Options, role: Role) -> Result<(Profile, Identity), Fa
         return Err(Failure::new(Exit::Identity, message));
     }
     Ok((profile, identity))
+}
+
+/// Makes a data folder with a new identity in it.
+///
+/// # Errors
+/// If the passphrase is empty, there is an identity already, or the disk refuses.
+pub fn create(folder: &Path, identity: &Identity, passphrase: &SecretString) -> Result<Profile, Failure> {
+    Profile::create(folder, identity, passphrase, ScryptCost::Standard).map_err(|error| match &error {
+        ProfileError::Identity(error) => identity_failure(error, folder),
+        ProfileError::File(FileError::Io { .. }) => {
+            let advice = "check its permissions, or give another --data-dir";
+            Failure::new(Exit::Storage, format!("cannot make {}: {advice}", one_line(&error)))
+        }
+        error => profile_failure(error, identity.role()),
+    })
+}
+
+/// Where this folder's node is, as far as it is known: nothing but the profile is read.
+///
+/// # Errors
+/// If the profile is damaged, or in use.
+pub fn known_node(options: &Options, role: Role) -> Result<Option<String>, Failure> {
+    match Profile::open(&options.data_dir(role)?) {
+        Ok(profile) => Ok(profile.settings().ok().map(|settings| settings.node.clone())),
+        Err(ProfileError::NotFound(_)) => Ok(None),
+        Err(error) => Err(profile_failure(&error, role)),
+    }
 }
 
 /// Opens the identity and connects to its node; hands in what an interrupted run had signed.
@@ -83,17 +124,46 @@ fn profile_failure(error: &ProfileError, role: Role) -> Failure {
                 folder.display()
             ),
         ),
-        ProfileError::NotJoined(_) | ProfileError::OtherInstance { .. } => Failure::new(Exit::Usage, one_line(error)),
-        ProfileError::Identity(_) => Failure::new(Exit::Identity, one_line(error)),
-        _ => Failure::new(Exit::Storage, one_line(error)),
+        _ => Failure::new(profile_exit(error), one_line(error)),
+    }
+}
+
+/// The exit code for a data folder that cannot be used.
+fn profile_exit(error: &ProfileError) -> Exit {
+    match error {
+        ProfileError::NotJoined(_) | ProfileError::OtherInstance { .. } => Exit::Usage,
+        ProfileError::InUse(_) => Exit::Unavailable,
+        ProfileError::NotFound(_) | ProfileError::Identity(_) => Exit::Identity,
+        _ => Exit::Storage,
+    }
+}
+
+fn identity_failure(error: &IdentityFileError, folder: &Path) -> Failure {
+    let full = [ErrorKind::StorageFull, ErrorKind::QuotaExceeded, ErrorKind::FileTooLarge];
+    match error {
+        IdentityFileError::Io { path, source } if full.contains(&source.kind()) => {
+            let path = path.display();
+            let advice = "free some space or raise the limit, then try again; nothing was lost";
+            Failure::new(Exit::Storage, format!("no space left for {path}: {advice}"))
+        }
+        IdentityFileError::Io { .. } => Failure::new(Exit::Storage, one_line(error)),
+        IdentityFileError::WrongPassphrase => {
+            let advice = "try again, or restore the file 'identity' from a backup";
+            Failure::new(Exit::Identity, format!("{}: {}: {advice}", folder.display(), one_line(error)))
+        }
+        // These name the file themselves.
+        IdentityFileError::EmptyPassphrase
+        | IdentityFileError::Permissions { .. }
+        | IdentityFileError::Exists(_)
+        | IdentityFileError::NotFound(_) => Failure::new(Exit::Identity, one_line(error)),
+        _ => Failure::new(Exit::Identity, format!("{}: {}", folder.display(), one_line(error))),
     }
 }
 
 /// The exit code for what all flows have in common.
 pub fn client_failure(error: &ClientError) -> Failure {
     let exit = match error {
-        ClientError::Profile(ProfileError::File(_)) => Exit::Storage,
-        ClientError::Profile(_) => Exit::Identity,
+        ClientError::Profile(error) => profile_exit(error),
         ClientError::Node(error) => node_exit(error),
         ClientError::Endpoint(_) | ClientError::NoHospital | ClientError::Contended => Exit::Unavailable,
         ClientError::Rollup(error) if error.revert().is_some() => Exit::Refused,
@@ -119,7 +189,7 @@ pub fn node_exit(error: &emr_client::node_api::NodeError) -> Exit {
         | NodeError::StoredElsewhere { .. }
         | NodeError::TooLarge { .. }
         | NodeError::Malformed { .. } => Exit::Unverified,
-        NodeError::NotRegistered => Exit::Usage,
+        NodeError::NotRegistered | NodeError::Address(_) => Exit::Usage,
         _ => Exit::Unavailable,
     }
 }

@@ -2,7 +2,30 @@
 
 use std::process::ExitCode;
 
+use clap::{Parser, error::ErrorKind};
+
 use crate::failure::{Exit, Failure, OrExit};
+
+/// Reads the command line. `--help` and `--version` print and end the process with 0; what is wrong with the command line
+/// is said on one line of stderr and ends it with [`Exit::Usage`].
+pub fn parse<A: Parser>() -> A {
+    A::try_parse().unwrap_or_else(|error| match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            error.exit()
+        }
+        _ => {
+            eprintln!("{}", one_paragraph(&error.to_string()));
+            std::process::exit(Exit::Usage as i32)
+        }
+    })
+}
+
+/// What clap says in its first paragraph and its tips, on one line.
+fn one_paragraph(text: &str) -> String {
+    let said = text.split("\n\n").enumerate().filter(|(at, part)| *at == 0 || part.trim_start().starts_with("tip:"));
+    let lines = said.map(|(_, part)| part.split_whitespace().collect::<Vec<_>>().join(" "));
+    lines.chain(["try --help".to_owned()]).collect::<Vec<_>>().join("; ")
+}
 
 /// Runs a command on an async runtime; prints a failure on stderr, on one line, and turns it into the exit code.
 pub fn run<F: Future<Output = Result<(), Failure>>>(command: F) -> ExitCode {
@@ -39,4 +62,19 @@ fn survive_full_disk() -> Result<(), Failure> {
 #[cfg(not(target_os = "linux"))]
 fn survive_full_disk() -> Result<(), Failure> {
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrong_command_line_is_explained_on_one_line() {
+        let text =
+            "error: the following were not provided:\n  --a <A>\n  --b\n\n  tip: use 'c'\n\nUsage: x\n\nFor more\n";
+        assert_eq!(
+            one_paragraph(text),
+            "error: the following were not provided: --a <A> --b; tip: use 'c'; try --help"
+        );
+    }
 }

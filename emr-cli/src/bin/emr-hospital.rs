@@ -1,8 +1,7 @@
 //! `emr-hospital`: see `emr-hospital --help`.
 
-use clap::Parser;
 use emr_cli::{hospital::commands, start};
 
 fn main() -> std::process::ExitCode {
-    start::run(commands::run(commands::Arguments::parse()))
+    start::run(commands::run(start::parse::<commands::Arguments>()))
 }

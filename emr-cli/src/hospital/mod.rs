@@ -13,7 +13,7 @@ use alloy::{
 };
 use emr_client::{api::NodeStatus, card::Card, client::Client, node_api::NodeClient, profile::Profile};
 use emr_core::Role;
-use emr_crypto::{Identity, RsaBits, ScryptCost};
+use emr_crypto::{Identity, RsaBits};
 use emr_node::Activity;
 use serde::Serialize;
 use site::{Site, SitePlan};
@@ -21,7 +21,7 @@ use url::Url;
 
 use crate::{
     failure::{Exit, Failure, OrExit, one_line},
-    options::{DEFAULT_NODE, Options},
+    options::{DEFAULT_NODE, Options, parse_address},
     passphrase,
     report::{Answer, Progress, print},
     session,
@@ -44,7 +44,7 @@ pub struct Serving {
     #[arg(long, value_name = "ADDRESS", default_value = DEFAULT_NODE)]
     pub listen: SocketAddr,
     /// Keep blocks on this Kubo node (its RPC address) instead of on disk
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", value_parser = parse_address)]
     pub ipfs: Option<Url>,
     /// Seal a batch when something has waited this long
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
@@ -70,16 +70,10 @@ pub async fn dev(options: &Options, serving: &Serving, rpc_listen: SocketAddr) -
     } else {
         let passphrase = passphrase::new(options.passphrase_file.as_deref())?;
         eprintln!("making a hospital in {}", folder.display());
-        let identity = Identity::generate(HOSPITAL, RsaBits::DEFAULT);
-        Profile::create(&folder, &identity, &passphrase, ScryptCost::Standard)
-            .map_err(|error| Failure::new(Exit::Storage, one_line(&error)))?;
+        session::create(&folder, &Identity::generate(HOSPITAL, RsaBits::DEFAULT), &passphrase)?;
         passphrase
     };
-    let open = || -> Result<(Profile, Identity), Failure> {
-        let profile = Profile::open(&folder).map_err(|error| Failure::new(Exit::Identity, one_line(&error)))?;
-        let identity = profile.identity(&passphrase).or_exit(Exit::Identity)?;
-        Ok((profile, identity))
-    };
+    let open = || session::unlock(&folder, HOSPITAL, &passphrase);
     let key = ethereum_key(&open()?.1)?;
     let plan = plan(folder.clone(), serving, rpc_listen, true, None);
     let site = plan.start(&key).await?;
@@ -208,7 +202,10 @@ impl Answer for deployment::DeploymentFile {
 /// # Errors
 /// If it cannot be reached.
 pub async fn status(options: &Options) -> Result<(), Failure> {
-    let address = options.node.as_ref().map_or_else(|| format!("http://{DEFAULT_NODE}"), Url::to_string);
+    let address = match &options.node {
+        Some(given) => given.to_string(),
+        None => session::known_node(options, HOSPITAL)?.unwrap_or_else(|| format!("http://{DEFAULT_NODE}")),
+    };
     let node = NodeClient::new(&address).or_exit(Exit::Usage)?;
     let status = node.status().await.map_err(|error| Failure::new(session::node_exit(&error), one_line(&error)))?;
     print(&Status(status), options.json)

@@ -7,7 +7,7 @@ use alloy::{
     signers::local::PrivateKeySigner,
 };
 use emr_chain::{
-    embedded::{ChainConfig, EmbeddedChain, RpcServer, serve_rpc},
+    embedded::{ChainConfig, EmbeddedChain, OpenError, RpcServer, StoreError, serve_rpc},
     endpoint::Endpoint,
 };
 use emr_ipfs::{Blockstore, DiskStore, KuboStore};
@@ -15,7 +15,7 @@ use emr_node::{Node, NodeConfig, ProverConfig, RunningNode, SealPolicy};
 use url::Url;
 
 use super::deployment::{self, DeploymentFile};
-use crate::failure::{Exit, Failure, OrExit};
+use crate::failure::{Exit, Failure, OrExit, one_line};
 
 /// How a site is put together.
 #[derive(Clone, Debug)]
@@ -106,7 +106,10 @@ impl SitePlan {
         let chain = tokio::task::spawn_blocking(move || EmbeddedChain::open(&folder, &config))
             .await
             .or_exit(Exit::Internal)?
-            .or_exit(Exit::Storage)?;
+            .map_err(|error| {
+                let busy = matches!(error, OpenError::Store(StoreError::Busy));
+                Failure::new(if busy { Exit::Unavailable } else { Exit::Storage }, one_line(&error))
+            })?;
         let server = serve_rpc(chain.clone(), self.rpc_listen).await.map_err(|error| {
             let address = self.rpc_listen;
             Failure::new(

@@ -1,0 +1,52 @@
+//! Files that a command is given: read whole, up to a limit.
+
+use std::{fs::File, io::Read, path::Path};
+
+use crate::failure::{Exit, Failure};
+
+/// The largest card, key or passphrase file, in bytes: many times what each of them takes.
+pub const SMALL: u64 = 64 * 1024;
+
+/// Reads a file. One that is longer than `limit` bytes comes back `limit + 1` bytes long.
+///
+/// # Errors
+/// [`Exit::Input`], naming the file as `what`.
+pub fn read(what: &str, file: &Path, limit: u64) -> Result<Vec<u8>, Failure> {
+    let mut bytes = Vec::new();
+    File::open(file).and_then(|file| file.take(limit + 1).read_to_end(&mut bytes)).map_err(|error| {
+        let file = file.display();
+        Failure::new(Exit::Input, format!("cannot read {what} {file}: {error}; check the name"))
+    })?;
+    Ok(bytes)
+}
+
+/// Reads a small text file.
+///
+/// # Errors
+/// As [`read`]; also if it is not text in UTF-8 of at most [`SMALL`] bytes.
+pub fn read_text(what: &str, file: &Path) -> Result<String, Failure> {
+    let bytes = read(what, file, SMALL)?;
+    let fits = u64::try_from(bytes.len()).is_ok_and(|length| length <= SMALL);
+    String::from_utf8(bytes).ok().filter(|_| fits).ok_or_else(|| {
+        let file = file.display();
+        Failure::new(Exit::Input, format!("{what} {file} is not text of at most {SMALL} bytes; check the name"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn endless_and_binary_files_are_refused() -> std::io::Result<()> {
+        let zeros = read_text("the key", Path::new("/dev/zero")).map_err(|failure| failure.exit());
+        assert_eq!(zeros, Err(Exit::Input));
+        let folder = tempfile::tempdir()?;
+        let file = folder.path().join("binary");
+        std::fs::write(&file, [0xff, 0xfe])?;
+        assert_eq!(read_text("the key", &file).map_err(|failure| failure.exit()), Err(Exit::Input));
+        std::fs::write(&file, "text")?;
+        assert_eq!(read_text("the key", &file).ok().as_deref(), Some("text"));
+        Ok(())
+    }
+}

@@ -1,0 +1,394 @@
+//! The everyday case: `emr-hospital dev` in one process, each command of doctor, patient and hospital in another; killed
+//! twice, with real proofs.
+
+use std::{
+    error::Error,
+    fs::{self, File},
+    io::{BufRead, BufReader, Read, Write},
+    net::{TcpListener, TcpStream},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+
+type TestResult<T = ()> = Result<T, Box<dyn Error>>;
+
+const BUNDLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../emr-core/fixtures/synthea-bundle.json");
+const POLL: Duration = Duration::from_millis(100);
+/// How long a command, and a start of the node, may take on a loaded machine.
+const COMMAND: Duration = Duration::from_secs(300);
+/// How long a batch may take on a loaded machine, with everything before it; keys included.
+const BATCH: Duration = Duration::from_secs(1200);
+
+/// A child that is ended with the test.
+struct Running(Child);
+
+impl Running {
+    /// Waits for its end; its exit code.
+    fn wait(&mut self, limit: Duration) -> TestResult<Option<i32>> {
+        let started = Instant::now();
+        while started.elapsed() < limit {
+            if let Some(status) = self.0.try_wait()? {
+                return Ok(status.code());
+            }
+            std::thread::sleep(POLL);
+        }
+        Err(format!("not done within {} s", limit.as_secs()).into())
+    }
+
+    /// SIGKILL.
+    fn kill(mut self) -> TestResult {
+        self.0.kill()?;
+        self.0.wait()?;
+        Ok(())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// What a command said.
+#[derive(Debug)]
+struct Said {
+    exit: Option<i32>,
+    stdout: String,
+    stderr: String,
+}
+
+impl Said {
+    /// Its stdout, if it succeeded.
+    fn done(self) -> TestResult<String> {
+        if self.exit == Some(0) { Ok(self.stdout) } else { Err(format!("{self:?}").into()) }
+    }
+
+    /// That it failed with this exit code, one line on stderr, and nothing on stdout; the line.
+    fn failed(self, exit: i32) -> TestResult<String> {
+        let one_line = self.stderr.starts_with("error: ") && self.stderr.trim_end().lines().count() == 1;
+        if self.exit == Some(exit) && one_line && self.stdout.is_empty() {
+            Ok(self.stderr)
+        } else {
+            Err(format!("not exit code {exit} with one line: {self:?}").into())
+        }
+    }
+}
+
+/// A folder with everybody's data folders, and the node's addresses.
+struct World {
+    folder: tempfile::TempDir,
+    node: u16,
+    rpc: u16,
+}
+
+impl World {
+    fn new() -> TestResult<Self> {
+        let folder = tempfile::tempdir()?;
+        fs::write(folder.path().join("passphrase"), "correct horse\n")?;
+        // Both at once, so that they differ.
+        let (node, rpc) = (TcpListener::bind("127.0.0.1:0")?, TcpListener::bind("127.0.0.1:0")?);
+        Ok(Self { folder, node: node.local_addr()?.port(), rpc: rpc.local_addr()?.port() })
+    }
+
+    fn at(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// A program with a data folder, the passphrase, and nothing of the developer's own settings.
+    fn prepare(&self, shell: Option<&str>, program: &str, data: &str, arguments: &[&str]) -> TestResult<Command> {
+        let path = match program {
+            "emr-doctor" => env!("CARGO_BIN_EXE_emr-doctor"),
+            "emr-patient" => env!("CARGO_BIN_EXE_emr-patient"),
+            "emr-hospital" => env!("CARGO_BIN_EXE_emr-hospital"),
+            _ => return Err(format!("no program {program}").into()),
+        };
+        let mut command = match shell {
+            None => Command::new(path),
+            Some(before) => {
+                let mut command = Command::new("bash");
+                command.args(["-c", &format!("{before}; exec \"$@\""), "bash", path]);
+                command
+            }
+        };
+        for variable in ["EMR_NODE", "EMR_RPC", "EMR_PASSPHRASE", "EMR_LOG"] {
+            command.env_remove(variable);
+        }
+        command.env("EMR_DATA_DIR", self.at(data)).env("EMR_PASSPHRASE_FILE", self.at("passphrase"));
+        command.args(arguments).current_dir(self.folder.path()).stdin(Stdio::null());
+        Ok(command)
+    }
+
+    /// Runs a command to its end, bounded.
+    fn run_in(&self, shell: Option<&str>, program: &str, data: &str, arguments: &[&str]) -> TestResult<Said> {
+        let (out, err) = (self.at("stdout"), self.at("stderr"));
+        let mut command = self.prepare(shell, program, data, arguments)?;
+        let child = command.stdout(File::create(&out)?).stderr(File::create(&err)?).spawn()?;
+        let limit = if arguments.contains(&"--wait") { BATCH } else { COMMAND };
+        let exit = Running(child).wait(limit).map_err(|error| format!("{program} {arguments:?}: {error}"))?;
+        Ok(Said { exit, stdout: fs::read_to_string(out)?, stderr: fs::read_to_string(err)? })
+    }
+
+    fn doctor(&self, arguments: &[&str]) -> TestResult<Said> {
+        self.run_in(None, "emr-doctor", "doctor", arguments)
+    }
+
+    fn patient(&self, arguments: &[&str]) -> TestResult<Said> {
+        self.run_in(None, "emr-patient", "patient", arguments)
+    }
+
+    fn hospital(&self, arguments: &[&str]) -> TestResult<Said> {
+        self.run_in(None, "emr-hospital", "hospital", arguments)
+    }
+
+    /// `--node` and `--rpc`, which a participant gives once.
+    fn addresses(&self) -> [String; 4] {
+        let at = |port: u16| format!("http://127.0.0.1:{port}");
+        ["--node".to_owned(), at(self.node), "--rpc".to_owned(), at(self.rpc)]
+    }
+
+    /// A command with the addresses.
+    fn joining(&self, program: &str, data: &str, arguments: &[&str]) -> TestResult<Said> {
+        let addresses = self.addresses();
+        let all: Vec<&str> = addresses.iter().map(String::as_str).chain(arguments.iter().copied()).collect();
+        self.run_in(None, program, data, &all)
+    }
+
+    /// Starts `dev`, and waits until it serves.
+    fn dev(&self, data: &str, seal_after: &str) -> TestResult<Running> {
+        let (node, rpc) = (format!("127.0.0.1:{}", self.node), format!("127.0.0.1:{}", self.rpc));
+        let arguments = ["dev", "--listen", &node, "--rpc-listen", &rpc, "--seal-after", seal_after];
+        let log = self.at(&format!("{data}.log"));
+        let mut command = self.prepare(None, "emr-hospital", data, &arguments)?;
+        let mut running = Running(command.stdout(Stdio::null()).stderr(File::create(&log)?).spawn()?);
+        let started = Instant::now();
+        while started.elapsed() < COMMAND {
+            let said = fs::read_to_string(&log)?;
+            if said.contains("Stop with Ctrl-C.") {
+                return Ok(running);
+            }
+            if running.0.try_wait()?.is_some() {
+                return Err(format!("dev ended: {said}").into());
+            }
+            std::thread::sleep(POLL);
+        }
+        Err("dev does not start".into())
+    }
+
+    /// What the node says of itself.
+    fn status(&self) -> TestResult<Value> {
+        Ok(serde_json::from_str(&self.hospital(&["--json", "status"])?.done()?)?)
+    }
+
+    /// Waits until the status is as it should be.
+    fn wait_until(&self, what: &str, reached: impl Fn(&Value) -> bool) -> TestResult<Value> {
+        let started = Instant::now();
+        loop {
+            let status = self.status()?;
+            if reached(&status) {
+                return Ok(status);
+            }
+            if started.elapsed() > BATCH {
+                return Err(format!("not {what}: {status}").into());
+            }
+            std::thread::sleep(POLL * 5);
+        }
+    }
+
+    /// Keeps a participant's card in a file.
+    fn keep_card(&self, program: &str, data: &str, file: &str) -> TestResult {
+        let card = self.joining(program, data, &["whoami"])?.done()?;
+        Ok(fs::write(self.at(file), card)?)
+    }
+}
+
+/// Everybody registers; the patient grants; the doctor writes a record. Nothing is settled yet.
+fn set_up(world: &World) -> TestResult {
+    let Said { exit, stdout, .. } = world.doctor(&["init", "--rsa-bits", "2048"])?;
+    assert_eq!(exit, Some(0));
+    assert!(stdout.starts_with("new doctor in ") && stdout.lines().count() == 2, "{stdout}");
+    world.keep_card("emr-doctor", "doctor", "doctor-0.json")?;
+    world.keep_card("emr-hospital", "hospital", "hospital.json")?;
+
+    // Without the hospital's consent nobody belongs to it.
+    let alone = world.doctor(&["register", "--org", "hospital.json"])?.failed(4)?;
+    assert!(alone.contains("endorse"), "{alone}");
+    assert!(world.hospital(&["endorse", "doctor-0.json"])?.done()?.contains("may register"));
+    assert!(world.doctor(&["register", "--org", "hospital.json"])?.done()?.starts_with("doctor 2: "));
+    assert!(world.hospital(&["registrar", "admit", "doctor-0.json"])?.done()?.contains("account 2 is admitted"));
+    world.hospital(&["registrar", "admit", "doctor-0.json"])?.failed(4)?;
+    world.keep_card("emr-doctor", "doctor", "doctor.json")?;
+
+    world.patient(&["init", "--rsa-bits", "2048"])?.done()?;
+    assert!(world.joining("emr-patient", "patient", &["register"])?.done()?.starts_with("patient 3: queued"));
+    world.keep_card("emr-patient", "patient", "patient.json")?;
+
+    // Nobody writes for her before she granted it.
+    let upload = ["upload", BUNDLE, "--patient", "patient.json", "--class", "encounter"];
+    world.doctor(&upload)?.failed(4)?;
+    let terms = ["--class", "encounter,laboratory", "--rights", "read,write", "--until", "2100-01-31"];
+    let granted = world.patient(&[&["grant", "doctor.json"][..], &terms].concat())?.done()?;
+    assert!(granted.contains("account 2 may read and write encounter, laboratory until 2100-01-31T23:59:59Z"));
+    let doctors = ["grant", "patient.json", "--class", "all", "--rights", "read", "--until", "2100-01-31"];
+    world.patient(&doctors)?.failed(4)?;
+    world
+        .patient(&["grant", "doctor-0.json", "--class", "all", "--rights", "read", "--until", "2100-01-31"])?
+        .failed(3)?;
+
+    let uploaded = world.doctor(&upload)?.done()?;
+    assert!(uploaded.starts_with("record 3/0 version 1 (encounter), bafy"), "{uploaded}");
+    // The same again, as after a crash, is the same operation.
+    assert_eq!(world.doctor(&upload)?.done()?, uploaded);
+    world.doctor(&["upload", BUNDLE, "--patient", "patient.json", "--class", "imaging"])?.failed(4)?;
+    world.doctor(&["upload", BUNDLE, "--patient", "doctor.json", "--class", "encounter"])?.failed(3)?;
+    // From here on the patient's card is known.
+    world.doctor(&["get", "3/0", "--output", "early.json"])?.failed(5)?;
+    world.doctor(&["get", "3/9"])?.failed(4)?;
+    world.doctor(&["get", "8/0"])?.failed(3)?;
+    world.patient(&["get", "4/0"])?.failed(4)?;
+    Ok(())
+}
+
+/// Another deployment, and another chain: refused, and nothing is changed.
+fn elsewhere(world: &World) -> TestResult {
+    let other = World::new()?;
+    let running = other.dev("hospital", "3600")?;
+    let addresses = other.addresses();
+    let arguments: Vec<&str> = addresses.iter().map(String::as_str).chain(["whoami"]).collect();
+    let refused = world.doctor(&arguments)?.failed(2)?;
+    assert!(refused.contains("give the address of the right node"), "{refused}");
+    world.doctor(&["list", "--patient", "patient.json"])?.done()?;
+
+    // Somebody new, whose Ethereum node is on chain 1.
+    other.run_in(None, "emr-doctor", "newcomer", &["init", "--rsa-bits", "2048"])?.done()?;
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let rpc = format!("http://{}", listener.local_addr()?);
+    std::thread::spawn(move || {
+        listener.incoming().map_while(Result::ok).for_each(|stream| drop(says_it_is_on_mainnet(stream)))
+    });
+    let arguments = ["--node", &addresses[1], "--rpc", &rpc, "whoami"];
+    let refused = other.run_in(None, "emr-doctor", "newcomer", &arguments)?.failed(5)?;
+    assert!(refused.contains("chain 1"), "{refused}");
+    other.joining("emr-doctor", "newcomer", &["whoami"])?.done()?;
+    running.kill()
+}
+
+/// Answers one JSON-RPC request with `0x1`.
+fn says_it_is_on_mainnet(stream: TcpStream) -> TestResult {
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    let mut reader = BufReader::new(&stream);
+    let mut length = 0;
+    for line in reader.by_ref().lines() {
+        let line = line?.to_ascii_lowercase();
+        match line.strip_prefix("content-length:") {
+            Some(number) => length = number.trim().parse()?,
+            None if line.is_empty() => break,
+            None => {}
+        }
+    }
+    let mut body = Vec::new();
+    reader.take(length).read_to_end(&mut body)?;
+    let request: Value = serde_json::from_slice(&body)?;
+    let answer = format!(r#"{{"jsonrpc":"2.0","id":{},"result":"0x1"}}"#, request["id"]);
+    write!(
+        &stream,
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{answer}",
+        answer.len()
+    )?;
+    Ok(())
+}
+
+/// An upload that the disk has no room for: refused, and everything is as before.
+fn full_disk(world: &World) -> TestResult {
+    let outbox = || -> TestResult<usize> { Ok(fs::read_dir(world.at("doctor/outbox"))?.count()) };
+    let (list, waiting) = (world.doctor(&["list", "--patient", "patient.json"])?.done()?, outbox()?);
+    fs::write(world.at("other.json"), r#"{"resourceType":"Patient","gender":"female"}"#)?;
+    let upload = ["upload", "other.json", "--patient", "patient.json", "--class", "encounter"];
+    let refused = world.run_in(Some("ulimit -f 1"), "emr-doctor", "doctor", &upload)?.failed(7)?;
+    assert!(refused.contains("no space left") && refused.contains("nothing was lost"), "{refused}");
+    assert_eq!(world.doctor(&["list", "--patient", "patient.json"])?.done()?, list);
+    assert_eq!(outbox()?, waiting, "something half-written was left in the outbox");
+    Ok(())
+}
+
+/// What is settled is read and checked by both.
+fn read(world: &World) -> TestResult {
+    let json = |said: Said| -> TestResult<Value> { Ok(serde_json::from_str(&said.done()?)?) };
+    let verified = world.doctor(&["get", "3/0", "--output", "out.json"])?;
+    assert!(verified.stderr.contains("requested access to encounter records"), "{verified:?}");
+    assert!(verified.done()?.contains("verified: "));
+    assert!(fs::read(world.at("out.json"))? == fs::read(BUNDLE)?, "not the same bytes");
+    assert_eq!(world.doctor(&["get", "3/0"])?.done()?, fs::read_to_string(BUNDLE)?);
+    let checked = json(world.doctor(&["--json", "verify", "3/0"])?)?;
+    assert_eq!((&checked["verified"], &checked["version"]), (&true.into(), &1.into()), "{checked}");
+    let list = json(world.doctor(&["--json", "list", "--patient", "patient.json"])?)?;
+    assert_eq!(list["records"][0]["settled"], true, "{list}");
+    let synced = json(world.doctor(&["--json", "sync"])?)?;
+    assert_eq!(synced["derived_root"], synced["l1_root"], "{synced}");
+
+    assert!(world.patient(&["grants"])?.done()?.contains("slot 64: account 2 may read and write encounter"));
+    assert!(world.patient(&["records"])?.done()?.contains("3/0"));
+    assert!(world.patient(&["audit"])?.done()?.contains("put-record"));
+    let light = json(world.patient(&["--json", "verify"])?)?;
+    assert_eq!(light["light_verified"], true, "{light}");
+    assert_eq!(light["audit"]["entries"].as_array().map(Vec::len), Some(2), "{light}");
+    assert_eq!(world.patient(&["get", "3/0"])?.done()?, fs::read_to_string(BUNDLE)?);
+    Ok(())
+}
+
+/// SIGTERM.
+fn stop(mut running: Running) -> TestResult {
+    let process = running.0.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &process]).status()?.success());
+    assert_eq!(running.wait(COMMAND)?, Some(0));
+    Ok(())
+}
+
+#[test]
+fn the_everyday_case_survives_kills() -> TestResult {
+    let world = World::new()?;
+    assert!(Path::new(BUNDLE).exists());
+
+    // Nothing is sealed for now.
+    let running = world.dev("hospital", "3600")?;
+    set_up(&world)?;
+    let before = world.status()?;
+    assert_eq!((&before["queued"], &before["pending"], &before["batches"]), (&3.into(), &2.into(), &0.into()));
+    running.kill()?;
+    let gone = world.doctor(&["list", "--patient", "patient.json"])?.failed(5)?;
+    assert!(gone.contains("cannot be reached"), "{gone}");
+
+    // Seals at once what the first run acknowledged; killed while it proves.
+    let running = world.dev("hospital", "1")?;
+    world.wait_until("proving", |status| {
+        status["activity"].as_str().is_some_and(|activity| activity.starts_with("proving"))
+    })?;
+    running.kill()?;
+
+    let running = world.dev("hospital", "15")?;
+    elsewhere(&world)?;
+    full_disk(&world)?;
+    let settled = world.wait_until("settled", |status| status["pending"] == 0 && status["queued"] == 0)?;
+    assert_eq!(settled["contract"], before["contract"]);
+    read(&world)?;
+
+    let revoked = world.patient(&["revoke", "doctor.json", "--wait"])?.done()?;
+    assert!(revoked.starts_with("access of account 2 revoked; classes with new keys: 2\n"), "{revoked}");
+    assert!(revoked.contains("settled in batch "), "{revoked}");
+    let refused = world.doctor(&["get", "3/0", "--output", "late.json"])?.failed(4)?;
+    assert!(refused.contains("revoked"), "{refused}");
+    assert!(!world.at("late.json").exists() && !world.at("early.json").exists());
+    world.doctor(&["verify", "3/0"])?.failed(4)?;
+    let upload = ["upload", BUNDLE, "--patient", "patient.json", "--class", "encounter"];
+    world.doctor(&upload)?.failed(4)?;
+    world.patient(&["revoke", "doctor.json"])?.failed(4)?;
+    assert!(world.patient(&["grants"])?.done()?.contains("grants: 0"));
+    let audit = world.patient(&["audit"])?.done()?;
+    assert!(audit.contains("request-access") && audit.contains("revoke"), "{audit}");
+    world.doctor(&["sync"])?.done()?;
+    stop(running)
+}

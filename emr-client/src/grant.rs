@@ -12,7 +12,7 @@ use crate::{
     card::{Card, CheckedCard},
     client::{Client, ClientError, random_element},
     node_api::NodeError,
-    own_directory::OwnError,
+    own_directory::{Next, OwnError},
     submit::{Acknowledged, Outgoing},
 };
 
@@ -165,7 +165,7 @@ impl Client {
             own.directory.grant(to.account(), key, terms.classes, terms.history == History::Included)?;
         }
         let (slot, expected) = choose_slot(&own.view, to.account(), terms.classes).ok_or(GrantError::NoSlot)?;
-        let (directory_after, directory, blocks) = own.next();
+        let Next { commitment: directory_after, cid: directory, blocks } = own.next();
         let version = expected.next()?;
         let grant = GrantLeaf {
             grantee: Some(to.account()),

@@ -41,16 +41,23 @@ pub(crate) struct Own {
     pub(crate) directory: PatientDirectory,
 }
 
+/// The directory after a change: what is signed, and what is uploaded if it is another one.
+pub(crate) struct Next {
+    pub(crate) commitment: Fr,
+    pub(crate) cid: Option<Cid>,
+    pub(crate) blocks: Vec<(Cid, Vec<u8>)>,
+}
+
 impl Own {
-    /// The block to upload and the commitment to sign, if the directory changed.
-    pub(crate) fn next(&self) -> (Fr, Option<Cid>, Vec<(Cid, Vec<u8>)>) {
+    /// The directory from now on.
+    pub(crate) fn next(&self) -> Next {
         let published = self.directory.published();
         let cid = published.cid();
-        let after = commitment(&cid);
-        if after == self.before {
-            return (after, None, Vec::new());
+        let commitment = commitment(&cid);
+        if commitment == self.before {
+            return Next { commitment, cid: None, blocks: Vec::new() };
         }
-        (after, Some(cid), vec![(cid, published.to_bytes().to_vec())])
+        Next { commitment, cid: Some(cid), blocks: vec![(cid, published.to_bytes().to_vec())] }
     }
 }
 
@@ -61,10 +68,17 @@ impl Client {
     }
 
     /// Her directory as it is in force, or a new one.
-    pub(crate) async fn own_directory(&self) -> Result<Own, OwnError> {
+    pub(crate) async fn own_directory(&mut self) -> Result<Own, OwnError> {
         let card = self.own_card().await?;
-        let (view, published) = self.patient_view(&card).await?;
-        self.check_not_withheld(&view, &published)?;
+        let (mut view, mut published) = self.patient_view(&card).await?;
+        if self.withholds(&view, &published) {
+            // Unless it was settled or returned since: then it is not to be expected any more.
+            self.resume().await?;
+            (view, published) = self.patient_view(&card).await?;
+            if self.withholds(&view, &published) {
+                return Err(ClientError::Withheld.into());
+            }
+        }
         let directory = match published.cid() {
             Some(cid) => {
                 let bytes = self.node.block(&cid).await?;
@@ -75,17 +89,18 @@ impl Client {
         Ok(Own { view, before: published.commitment(), directory })
     }
 
-    /// A node must not make her build on a directory that she has replaced: what she took from a reader would come back.
-    fn check_not_withheld(&self, view: &PatientView, published: &PublishedDirectory) -> Result<(), ClientError> {
+    /// Whether a node shows a state without her last change to the directory, which it had acknowledged. It must not make her
+    /// build on a directory that she has replaced: what she took from a reader would come back.
+    fn withholds(&self, view: &PatientView, published: &PublishedDirectory) -> bool {
         let now = UnixTime::now();
         let mine = self.profile.outbox().entries().iter().filter(|entry| {
             let operation = &entry.draft().submission.signed.operation;
             operation.patient == view.patient && entry.receipt().is_some() && !entry.has_lapsed(now)
         });
-        let last = mine.filter_map(|entry| change(&entry.draft().submission.signed)).filter(|(b, a)| b != a).last();
-        let Some((_, after)) = last else { return Ok(()) };
-        let later = view.directory_operations.iter().filter_map(change).any(|(_, a)| a == after);
-        let settled = view.proof.leaf.is_some_and(|leaf| leaf.key_directory == after);
-        if later || settled || published.commitment() == after { Ok(()) } else { Err(ClientError::Withheld) }
+        let mut changes = mine.filter_map(|entry| change(&entry.draft().submission.signed));
+        let Some((_, last)) = changes.rfind(|(before, after)| before != after) else { return false };
+        let later = view.directory_operations.iter().filter_map(change).any(|(_, after)| after == last);
+        let settled = view.proof.leaf.is_some_and(|leaf| leaf.key_directory == last);
+        !later && !settled && published.commitment() != last
     }
 }

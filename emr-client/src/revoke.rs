@@ -3,7 +3,7 @@
 //! What it means: nothing new can be read, honest nodes serve nothing more. Who kept keys and ciphertext, or plaintext, of
 //! before keeps what he had.
 
-use emr_core::{AccountIndex, ClassMask, GrantSlot, Role};
+use emr_core::{AccountIndex, ClassMask, GrantSlot, Role, Uses};
 use emr_crypto::RevokeError;
 use emr_rollup::{leaf::GrantLeaf, operation::Action};
 
@@ -11,7 +11,7 @@ use crate::{
     api::GrantView,
     client::{Client, ClientError, random_element},
     grant::GrantError,
-    own_directory::Own,
+    own_directory::{Next, Own},
     submit::{Acknowledged, Outgoing},
 };
 
@@ -48,16 +48,21 @@ impl Client {
             return Err(GrantError::NotAPatient);
         }
         self.deliver_waiting().await?;
+        let mut done = Revoked { grantee, new_epochs: ClassMask::default(), changed: Vec::new() };
         for _ in 0..ATTEMPTS {
-            match self.try_revoke(grantee, classes).await {
-                Err(GrantError::Client(error)) if error.is_stale() => {}
-                other => return other,
+            match self.try_revoke(classes, &mut done).await {
+                Ok(()) => return Ok(done),
+                // Some grants went before the state moved on; what was signed for the rest goes or is refused first.
+                Err(GrantError::Client(error)) if error.is_stale() => self.deliver_waiting().await?,
+                Err(GrantError::NoSuchGrant(_)) if !done.changed.is_empty() => return Ok(done),
+                Err(error) => return Err(error),
             }
         }
         Err(ClientError::Contended.into())
     }
 
-    async fn try_revoke(&mut self, grantee: AccountIndex, classes: ClassMask) -> Result<Revoked, GrantError> {
+    async fn try_revoke(&mut self, classes: ClassMask, done: &mut Revoked) -> Result<(), GrantError> {
+        let grantee = done.grantee;
         let mut own = self.own_directory().await?;
         let hers = own.view.grants.iter().filter(|view| {
             view.slot >= GrantSlot::FIRST_ORDINARY
@@ -70,12 +75,12 @@ impl Client {
         if hers.is_empty() {
             return Err(GrantError::NoSuchGrant(grantee));
         }
-        let new_epochs = match own.directory.revoke(grantee, classes) {
-            Ok(revoked) => revoked,
+        match own.directory.revoke(grantee, classes) {
+            Ok(revoked) => done.new_epochs = ClassMask::from_bits(done.new_epochs.bits() | revoked.bits()),
             // Somebody who only writes has no keys.
-            Err(RevokeError::NotAReader(_)) => ClassMask::default(),
+            Err(RevokeError::NotAReader(_)) => {}
             Err(error) => return Err(error.into()),
-        };
+        }
 
         // Everything is signed and kept before anything is sent: after a crash the rest follows.
         let mut entries = Vec::new();
@@ -83,11 +88,11 @@ impl Client {
             let outgoing = self.revocation(&own, view, classes, number == 0).await?;
             entries.push((view.slot, self.keep(outgoing)?));
         }
-        let mut changed = Vec::new();
         for (slot, entry) in entries {
-            changed.push((slot, self.deliver(&entry).await?));
+            let acknowledged = self.deliver(&entry).await?;
+            done.changed.push((slot, acknowledged));
         }
-        Ok(Revoked { grantee, new_epochs, changed })
+        Ok(())
     }
 
     /// The operation for one grant. The first one brings the new directory; for the rest it is in force already.
@@ -98,14 +103,14 @@ impl Client {
         classes: ClassMask,
         first: bool,
     ) -> Result<Outgoing, GrantError> {
-        let (directory_after, directory, blocks) = own.next();
+        let Next { commitment: directory_after, cid: directory, blocks } = own.next();
         let directory_before = if first { own.before } else { directory_after };
         let slot = view.slot;
         let (action, version) = match narrowed(view, classes) {
             Some(rest) => {
                 let expected = view.grant.version;
                 let version = expected.next()?;
-                let leaf = GrantLeaf { version, salt: random_element(), ..rest };
+                let leaf = GrantLeaf { version, uses: Uses::ZERO, salt: random_element(), ..rest };
                 (Action::SetGrant { slot, expected, leaf, directory_before, directory_after }, version)
             }
             None => {

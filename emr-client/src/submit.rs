@@ -132,18 +132,20 @@ impl Client {
         self.deliver(&entry).await
     }
 
-    /// The operation that an earlier run signed for the same request, handed in if it was not. A node that has lost it, or
-    /// refuses it now, is as if there had been none.
+    /// The operation that was signed before for the same request and is not settled yet, handed in if it was not.
     pub(crate) async fn continue_intent(&mut self, intent: &str) -> Result<Option<Acknowledged>, ClientError> {
         let Some(entry) = self.profile.outbox().find(intent, UnixTime::now()).cloned() else { return Ok(None) };
-        if let Some(receipt) = entry.receipt() {
+        let fate = self.fate(&entry).await?;
+        if fate.is_final() {
+            self.profile.outbox_mut().remove(&entry.draft().operation)?;
+            return Ok(None);
+        }
+        let entries = self.profile.outbox().entries();
+        let entry = entries.iter().find(|known| known.draft().operation == entry.draft().operation);
+        Ok(entry.and_then(|entry| {
             let (operation, signed) = (entry.draft().operation.clone(), entry.draft().submission.signed);
-            return Ok(Some(Acknowledged { operation, signed, receipt: receipt.clone() }));
-        }
-        match self.deliver(&entry).await {
-            Err(error) if error.is_stale() => Ok(None),
-            other => other.map(Some),
-        }
+            Some(Acknowledged { operation, signed, receipt: entry.receipt()?.clone() })
+        }))
     }
 
     /// Hands in what an earlier run signed and could not hand in, in order, before anything new is signed on top of it.

@@ -1,0 +1,93 @@
+//! kill -9 at any point: the next start continues, and nothing is there twice.
+
+use std::{
+    collections::BTreeSet,
+    env,
+    io::{BufRead, BufReader, Write},
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use emr_chain::embedded::serve_rpc;
+use emr_client::{Client, card::Card, profile::Profile};
+use emr_core::{Class, RecordSlot};
+
+use crate::scene::*;
+
+/// Set for the process that is to be killed: data folder, node, chain, card, and the first number to write.
+const JOB: &str = "EMR_CLIENT_CRASH_JOB";
+
+/// Not a test of its own: a doctor who writes record after record, until killed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_doctor_until_he_is_killed() -> TestResult {
+    let Some(job) = env::var_os(JOB) else { return Ok(()) };
+    let job: [String; 5] = serde_json::from_str(job.to_str().ok_or("not text")?)?;
+    let [folder, node, rpc, card, first] = job;
+    let profile = Profile::open(folder.as_ref())?;
+    let identity = profile.identity(&PASSPHRASE.into())?;
+    let mut doctor = Client::join(profile, identity, &node, &rpc).await?;
+    let card = Card::from_json(card.as_bytes())?;
+    for number in first.parse::<u64>()?.. {
+        let written = doctor.upload(&card, Class::Laboratory, &record(&format!("record {number}"))).await?;
+        println!("written {number} {}", written.slot);
+        std::io::stdout().flush()?;
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_lost_or_doubled() -> TestResult {
+    let scene = Scene::new().await?;
+    let (mut patient, doctor) = scene.with_a_doctor().await?;
+    drop(doctor);
+    let rpc = serve_rpc(scene.chain.clone(), "127.0.0.1:0".parse()?).await?;
+    let card = patient.card();
+    let mut next = 0;
+    for round in 0..12_u64 {
+        let job = [
+            scene.data_dir(DOCTOR).to_string_lossy().into_owned(),
+            scene.node.url().to_string(),
+            rpc.url().to_string(),
+            card.to_json(),
+            next.to_string(),
+        ];
+        let mut child = Command::new(env::current_exe()?)
+            .args(["--exact", "crash::a_doctor_until_he_is_killed", "--nocapture"])
+            .env(JOB, serde_json::to_string(&job)?)
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let output = BufReader::new(child.stdout.take().ok_or("no output")?);
+        let mut lines = output.lines().map_while(Result::ok).filter(|line| line.contains("written "));
+        for _ in 0..=round % 3 {
+            let line = lines.next().ok_or("the doctor gave up")?;
+            let number = line.split_whitespace().rev().nth(1).ok_or("no number")?;
+            next = number.parse::<u64>()? + 1;
+        }
+        // Somewhere within the next upload, which takes about as long as the rounds spread over.
+        std::thread::sleep(Duration::from_millis(round * 4));
+        child.kill()?;
+        child.wait()?;
+        for line in lines {
+            let number = line.split_whitespace().rev().nth(1).ok_or("no number")?;
+            next = number.parse::<u64>()? + 1;
+        }
+    }
+
+    // The last one in doubt is written, or written again.
+    let mut doctor = scene.client(DOCTOR).await?;
+    doctor.resume().await?;
+    doctor.upload(&card, Class::Laboratory, &record(&format!("record {next}"))).await?;
+    let records = patient.records(&card).await?;
+    let mut texts = BTreeSet::new();
+    for slot in 0..records.len() as u64 {
+        let (read, _) = patient.retrieve(&card, RecordSlot::new(slot)?, None).await?;
+        texts.insert(format!("{:?}", read.unproven().record().fields()));
+    }
+    assert_eq!(texts.len(), records.len(), "nothing is there twice");
+    for number in 0..=next {
+        let text = format!("record {number}\"");
+        assert!(texts.iter().any(|fields| fields.contains(&text)), "{text} is missing of {texts:?}");
+    }
+    assert_eq!(records.len() as u64, next + 1);
+    Ok(())
+}

@@ -1,0 +1,198 @@
+//! Lost requests, lost answers, and nodes that lie.
+
+use emr_client::{
+    ClientError,
+    api::{PatientView, Receipt},
+    grant::GrantError,
+    node_api::NodeError,
+    own_directory::OwnError,
+    retrieve::ReadError,
+    submit::Fate,
+    upload::WriteError,
+};
+use emr_core::{Class, ClassMask, Rights};
+
+use crate::{
+    proxy::{Fault, Proxy},
+    scene::*,
+};
+
+const OPERATIONS: &str = "POST /v1/operations ";
+
+/// Whatever is lost on the way, the same command once more gives one record.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_request_or_answer_loses_and_doubles_nothing() -> TestResult {
+    let scene = Scene::new().await?;
+    let (patient, doctor) = scene.with_a_doctor().await?;
+    drop(doctor);
+    let proxy = Proxy::new(scene.node.url())?;
+    let card = handed_over(&patient);
+    let mut number = 0;
+    for lost in ["POST /v1/blocks", OPERATIONS] {
+        for fault in [Fault::LoseRequest, Fault::LoseAnswer] {
+            let text = format!("record {number}");
+            let mut doctor = scene.client_at(DOCTOR, &proxy.address).await?;
+            let (line, what) = (lost.to_owned(), fault.clone());
+            proxy.set(move |request, answer| {
+                let now = answer.is_empty() == (what == Fault::LoseRequest);
+                (request.starts_with(&line) && now).then(|| what.clone())
+            });
+            let failed = doctor.upload(&card, Class::Laboratory, &record(&text)).await;
+            let unreachable =
+                matches!(&failed, Err(WriteError::Client(ClientError::Node(NodeError::Unreachable { .. }))));
+            assert!(unreachable, "{failed:?}");
+            drop(doctor);
+
+            // A new process; the node is well again.
+            proxy.clear();
+            let mut doctor = scene.client_at(DOCTOR, &proxy.address).await?;
+            if number % 2 == 0 {
+                let fates: Vec<_> = doctor.resume().await?.into_iter().map(|resumed| resumed.fate).collect();
+                assert_eq!(fates.iter().filter(|fate| **fate == Fate::Acknowledged).count(), 1, "{fates:?}");
+            }
+            let written = doctor.upload(&card, Class::Laboratory, &record(&text)).await?;
+            assert_eq!(written.slot.get(), number);
+            number += 1;
+            assert_eq!(doctor.records(&card).await?.len() as u64, number);
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_promise_that_the_hospital_did_not_sign_is_none() -> TestResult {
+    let scene = Scene::new().await?;
+    let (patient, doctor) = scene.with_a_doctor().await?;
+    drop(doctor);
+    let proxy = Proxy::new(scene.node.url())?;
+    let card = handed_over(&patient);
+    let mut doctor = scene.client_at(DOCTOR, &proxy.address).await?;
+    proxy.set(|request, answer| {
+        if !request.starts_with(OPERATIONS) || answer.is_empty() {
+            return None;
+        }
+        let mut receipt: Receipt = serde_json::from_str(answer).ok()?;
+        receipt.settle_by = receipt.settle_by.saturating_add(1_000_000);
+        Some(Fault::Answer(serde_json::to_string(&receipt).ok()?))
+    });
+    let refused = doctor.upload(&card, Class::Laboratory, &record("x")).await;
+    assert!(matches!(refused, Err(WriteError::Client(ClientError::Receipt(_)))), "{refused:?}");
+    // Kept until there is a promise that holds.
+    proxy.clear();
+    let resumed = doctor.resume().await?;
+    assert_eq!(resumed[0].fate, Fate::Acknowledged);
+    Ok(())
+}
+
+/// A node that shows writers an older directory, or its own, or none.
+#[tokio::test(flavor = "multi_thread")]
+async fn writers_do_not_seal_to_a_directory_that_the_node_chose() -> TestResult {
+    let scene = Scene::new().await?;
+    let (mut patient, doctor) = scene.with_a_doctor().await?;
+    drop(doctor);
+    let stranger = scene.registered(STRANGER).await?;
+    let card = handed_over(&patient);
+    let proxy = Proxy::new(scene.node.url())?;
+    let mut doctor = scene.client_at(DOCTOR, &proxy.address).await?;
+    let old = patient.node().patient(patient.account()?).await?;
+    patient.grant(&handed_over(&stranger), &terms(Rights::READ, Class::Laboratory.into())).await?;
+    patient.revoke(stranger.account()?, ClassMask::ALL).await?;
+    let view: PatientView = patient.node().patient(patient.account()?).await?;
+    assert_eq!(view.directory_operations.len(), 3);
+
+    let own = emr_crypto::PatientDirectory::create(stranger.identity().rsa()).published().cid();
+    let lies: [Box<dyn Fn(&mut PatientView)>; 4] = [
+        Box::new(|view| view.directory = Some(own.to_string())),
+        Box::new(|view| view.directory = old.directory.clone()),
+        Box::new(|view| {
+            view.directory = Some(own.to_string());
+            view.directory_commitment = emr_client::directory_check::commitment(&own);
+        }),
+        Box::new(|view| view.directory_operations.swap(0, 1)),
+    ];
+    let path = format!("GET /v1/patients/{} ", patient.account()?);
+    for lie in lies {
+        let mut lied = view.clone();
+        lie(&mut lied);
+        lied.grants = doctor.node().patient(patient.account()?).await?.grants;
+        let (path, body) = (path.clone(), serde_json::to_string(&lied)?);
+        proxy.set(move |request, answer| {
+            (request.starts_with(&path) && !answer.is_empty()).then(|| Fault::Answer(body.clone()))
+        });
+        let refused = doctor.upload(&card, Class::Laboratory, &record("x")).await;
+        assert!(matches!(refused, Err(WriteError::Client(ClientError::Directory(_)))), "{refused:?}");
+        proxy.clear();
+    }
+    doctor.upload(&card, Class::Laboratory, &record("x")).await?;
+    Ok(())
+}
+
+/// The node keeps a revocation back, so that the next grant would bring the old readers along.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_patient_does_not_build_on_a_directory_that_she_replaced() -> TestResult {
+    let scene = Scene::new().await?;
+    let (patient, doctor) = scene.with_a_doctor().await?;
+    drop(patient);
+    let stranger = scene.registered(STRANGER).await?;
+    let proxy = Proxy::new(scene.node.url())?;
+    let mut patient = scene.client_at(PATIENT, &proxy.address).await?;
+    let before = serde_json::to_string(&patient.node().patient(patient.account()?).await?)?;
+    patient.revoke(doctor.account()?, ClassMask::ALL).await?;
+
+    let path = format!("GET /v1/patients/{} ", patient.account()?);
+    proxy.set(move |request, answer| {
+        (request.starts_with(&path) && !answer.is_empty()).then(|| Fault::Answer(before.clone()))
+    });
+    let card = handed_over(&stranger);
+    let terms = terms(Rights::READ, Class::Summary.into());
+    let refused = patient.grant(&card, &terms).await;
+    let withheld = matches!(&refused, Err(GrantError::Directory(OwnError::Client(ClientError::Withheld))));
+    assert!(withheld, "{refused:?}");
+    proxy.clear();
+    patient.grant(&card, &terms).await?;
+    Ok(())
+}
+
+/// A node that serves other bytes than were written.
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_blocks_are_not_read() -> TestResult {
+    let scene = Scene::new().await?;
+    let (patient, mut doctor) = scene.with_a_doctor().await?;
+    let card = handed_over(&patient);
+    let written = doctor.upload(&card, Class::Laboratory, &record("x")).await?;
+    drop(patient);
+    let proxy = Proxy::new(scene.node.url())?;
+    let mut patient = scene.client_at(PATIENT, &proxy.address).await?;
+    proxy.set(|request, answer| {
+        (request.starts_with("GET /v1/blocks/") && !answer.is_empty()).then(|| Fault::Answer("other".to_owned()))
+    });
+    let refused = patient.retrieve(&card, written.slot, None).await;
+    let wrong = matches!(&refused, Err(ReadError::Client(ClientError::Node(NodeError::WrongBlock(_)))));
+    assert!(wrong, "{refused:?}");
+    Ok(())
+}
+
+/// A profile stays with its contract, and a login with its hospital.
+#[tokio::test(flavor = "multi_thread")]
+async fn another_deployment_or_hospital_is_noticed() -> TestResult {
+    let scene = Scene::new().await?;
+    let patient = scene.registered(PATIENT).await?;
+    drop(patient);
+    let proxy = Proxy::new(scene.node.url())?;
+    drop(scene.client_at(PATIENT, &proxy.address).await?);
+    let contract = scene.contract.to_string();
+    proxy.set(move |request, answer| {
+        let lie = answer.replace(&contract, "0x0000000000000000000000000000000000000007");
+        (request.starts_with("GET /v1/status") && !answer.is_empty()).then_some(Fault::Answer(lie))
+    });
+    let elsewhere = scene.client_at(PATIENT, &proxy.address).await.expect_err("another contract");
+    assert!(elsewhere.to_string().contains("belongs to contract"), "{elsewhere}");
+    // An account that is no hospital on L1: whoever logs in with it signs for nobody.
+    proxy.set(|request, answer| {
+        let lie = answer.replace("\"hospital\":1", "\"hospital\":2");
+        (request.starts_with("GET /v1/status") && !answer.is_empty()).then_some(Fault::Answer(lie))
+    });
+    let impostor = scene.client_at(PATIENT, &proxy.address).await.expect_err("no hospital");
+    assert!(impostor.to_string().contains("is no hospital on L1"), "{impostor}");
+    Ok(())
+}

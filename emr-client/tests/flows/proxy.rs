@@ -1,0 +1,111 @@
+//! A node that loses, changes or repeats: something between client and node that does what a test tells it.
+
+use std::{
+    io::{self, Read, Write},
+    net::{TcpListener, TcpStream},
+    sync::{Arc, Mutex},
+    thread,
+};
+
+use url::Url;
+
+/// What happens to a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// It never arrives.
+    LoseRequest,
+    /// It arrives, and its answer never does.
+    LoseAnswer,
+    /// Its answer's body is another one.
+    Answer(String),
+}
+
+type Rule = Box<dyn FnMut(&str, &str) -> Option<Fault> + Send>;
+
+/// Forwards to a node, one request for each connection.
+pub(crate) struct Proxy {
+    pub(crate) address: String,
+    rule: Arc<Mutex<Rule>>,
+}
+
+/// Head and body of a message.
+fn read_message(stream: &mut TcpStream, to_end: bool) -> io::Result<(String, Vec<u8>)> {
+    let mut bytes = Vec::new();
+    let mut buffer = [0; 16 * 1024];
+    loop {
+        let read = stream.read(&mut buffer)?;
+        bytes.extend_from_slice(&buffer[..read]);
+        if let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
+            let head = String::from_utf8_lossy(&bytes[..end]).to_lowercase();
+            let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse::<usize>().ok());
+            let complete = length.map_or(!to_end, |length| bytes.len() >= end + 4 + length);
+            if complete || read == 0 {
+                let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
+                return Ok((head, bytes.split_off(end + 4)));
+            }
+        } else if read == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+}
+
+fn handle(mut client: TcpStream, node: &str, rule: &Mutex<Rule>) -> io::Result<()> {
+    let (head, body) = read_message(&mut client, false)?;
+    let line = head.lines().next().unwrap_or_default().to_owned();
+    let mut upstream = TcpStream::connect(node)?;
+    let headers = head.lines().skip(1).filter(|header| !header.to_lowercase().starts_with("connection:"));
+    let mut forwarded = format!("{line}\r\n");
+    for header in headers {
+        forwarded += &format!("{header}\r\n");
+    }
+    forwarded += "connection: close\r\n\r\n";
+    let before = (rule.lock().expect("no panic"))(&line, "");
+    if before == Some(Fault::LoseRequest) {
+        return Ok(());
+    }
+    upstream.write_all(forwarded.as_bytes())?;
+    upstream.write_all(&body)?;
+    let (head, body) = read_message(&mut upstream, true)?;
+    let body = match (rule.lock().expect("no panic"))(&line, &String::from_utf8_lossy(&body)) {
+        Some(Fault::LoseAnswer | Fault::LoseRequest) => return Ok(()),
+        Some(Fault::Answer(other)) => other.into_bytes(),
+        None => body,
+    };
+    let mut answer = String::new();
+    for header in head.lines().filter(|header| !header.to_lowercase().starts_with("content-length:")) {
+        answer += &format!("{header}\r\n");
+    }
+    answer += &format!("content-length: {}\r\n\r\n", body.len());
+    client.write_all(answer.as_bytes())?;
+    client.write_all(&body)
+}
+
+impl Proxy {
+    /// In front of a node.
+    pub(crate) fn new(node: &Url) -> io::Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        let address = format!("http://{}", listener.local_addr()?);
+        let rule: Arc<Mutex<Rule>> = Arc::new(Mutex::new(Box::new(|_, _| None)));
+        let (shared, node) = (Arc::clone(&rule), node[url::Position::BeforeHost..url::Position::AfterPort].to_owned());
+        thread::spawn(move || {
+            for client in listener.incoming() {
+                let Ok(client) = client else { return };
+                let (rule, node) = (Arc::clone(&shared), node.clone());
+                // A client that hangs up is no failure.
+                thread::spawn(move || _ = handle(client, &node, &rule));
+            }
+        });
+        Ok(Self { address, rule })
+    }
+
+    /// From now on. The rule is asked with the request line before a request is forwarded, the answer being empty, and once
+    /// more with the answer.
+    pub(crate) fn set(&self, rule: impl FnMut(&str, &str) -> Option<Fault> + Send + 'static) {
+        *self.rule.lock().expect("no panic") = Box::new(rule);
+    }
+
+    /// Forwards everything again.
+    pub(crate) fn clear(&self) {
+        self.set(|_, _| None);
+    }
+}

@@ -1,0 +1,8 @@
+//! Verification without a node: states made by a ledger, and every way in which a node, a doctor or a forged card could lie.
+
+mod card;
+mod directory_check;
+mod fixtures;
+mod light;
+mod node_api;
+mod verify;

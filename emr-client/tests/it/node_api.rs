@@ -1,0 +1,262 @@
+//! The node client against nodes that misbehave.
+
+use std::{
+    io::{Read, Write},
+    net::TcpListener,
+    sync::{Arc, Mutex},
+    thread,
+};
+
+use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
+use emr_client::{
+    api::{Challenge, LoginRequest, Problem, Session},
+    node_api::{Login, NodeClient, NodeError},
+};
+use emr_core::{Codec, UnixTime, cid::cid_of};
+use emr_crypto::RsaPublic;
+
+use crate::fixtures::*;
+
+/// A request as the server got it.
+#[derive(Clone, Debug)]
+struct Got {
+    line: String,
+    head: String,
+    body: Vec<u8>,
+}
+
+fn ok(body: &str) -> Vec<u8> {
+    answer("200 OK", body)
+}
+
+fn answer(status: &str, body: &str) -> Vec<u8> {
+    format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}", body.len()).into_bytes()
+}
+
+fn problem(status: &str, code: &str) -> Vec<u8> {
+    let problem = Problem { code: code.to_owned(), message: "what to do".to_owned() };
+    answer(status, &serde_json::to_string(&problem).expect("JSON"))
+}
+
+/// Serves raw bytes on loopback, one request for each connection, and remembers what was asked.
+fn serve(respond: impl Fn(&Got) -> Vec<u8> + Send + 'static) -> std::io::Result<(String, Arc<Mutex<Vec<Got>>>)> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let address = format!("http://{}", listener.local_addr()?);
+    let log = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&log);
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let Ok(mut stream) = stream else { return };
+            let mut bytes = Vec::new();
+            let mut buffer = [0; 4096];
+            let got = loop {
+                let Ok(read) = stream.read(&mut buffer) else { break None };
+                bytes.extend_from_slice(&buffer[..read]);
+                let text = String::from_utf8_lossy(&bytes).into_owned();
+                let Some((head, _)) = text.split_once("\r\n\r\n") else {
+                    if read == 0 {
+                        break None;
+                    }
+                    continue;
+                };
+                let length = head.to_lowercase().lines().find_map(|l| l.strip_prefix("content-length: ")?.parse().ok());
+                let body = &bytes[head.len() + 4..];
+                if read == 0 || body.len() >= length.unwrap_or(0) {
+                    let line = head.lines().next().unwrap_or_default().to_owned();
+                    break Some(Got { line, head: head.to_owned(), body: body.to_vec() });
+                }
+            };
+            let Some(got) = got else { continue };
+            seen.lock().expect("no panic").push(got.clone());
+            // The client may hang up early: that is what is tested.
+            let _ = stream.write_all(&respond(&got));
+        }
+    });
+    Ok((address, log))
+}
+
+fn login() -> Login {
+    Login {
+        domain: instance().domain(),
+        hospital: account(HOSPITAL),
+        account: account(DOCTOR),
+        rsa: LIVED.identities[DOCTOR].rsa().clone(),
+        salt: None,
+    }
+}
+
+fn now_and(seconds: u64) -> UnixTime {
+    UnixTime::now().saturating_add(seconds)
+}
+
+/// An honest login, then whatever `respond` says.
+fn logging_in(respond: impl Fn(&Got) -> Vec<u8> + Send + 'static) -> impl Fn(&Got) -> Vec<u8> + Send + 'static {
+    move |got| match got.line.as_str() {
+        line if line.starts_with("POST /v1/login/challenge") => {
+            let challenge = Challenge { nonce: "07".repeat(32), expires: now_and(60) };
+            ok(&serde_json::to_string(&challenge).expect("JSON"))
+        }
+        line if line.starts_with("POST /v1/login") => {
+            let session = Session { token: "secret".to_owned(), expires: now_and(3600) };
+            ok(&serde_json::to_string(&session).expect("JSON"))
+        }
+        _ => respond(got),
+    }
+}
+
+#[tokio::test]
+async fn a_block_is_what_its_name_says() -> TestResult {
+    let (address, _) = serve(logging_in(|_| ok("block")))?;
+    let node = NodeClient::new(&address)?.with_login(login());
+    assert_eq!(node.block(&cid_of(Codec::Raw, b"block")).await?, b"block");
+    let wrong = node.block(&cid_of(Codec::Raw, b"another")).await;
+    assert!(matches!(wrong, Err(NodeError::WrongBlock(_))), "{wrong:?}");
+
+    // What is longer than any block is not read to its end.
+    let endless = |_: &Got| {
+        let mut head = b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n".to_vec();
+        head.resize(8 << 20, b'x');
+        head
+    };
+    let (address, _) = serve(logging_in(endless))?;
+    let node = NodeClient::new(&address)?.with_login(login());
+    let large = node.block(&cid_of(Codec::Raw, b"block")).await;
+    assert!(matches!(large, Err(NodeError::TooLarge { limit: 1_048_576, .. })), "{large:?}");
+
+    let (address, _) = serve(logging_in(|_| ok(r#"{"cid":"bafkqaaa"}"#)))?;
+    let node = NodeClient::new(&address)?.with_login(login());
+    let put = node.put_block(Codec::Raw, b"block").await;
+    assert!(matches!(put, Err(NodeError::StoredElsewhere { .. })), "{put:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn one_login_serves_many_requests_and_is_renewed_once() -> TestResult {
+    let (address, log) = serve(logging_in(|got| match got.line.as_str() {
+        line if line.contains("/records") => problem("401 Unauthorized", "unauthorized"),
+        _ => ok("block"),
+    }))?;
+    let node = NodeClient::new(&address)?.with_login(login());
+    let cid = cid_of(Codec::Raw, b"block");
+    node.block(&cid).await?;
+    node.block(&cid).await?;
+    let logins = |log: &[Got]| log.iter().filter(|got| got.line.starts_with("POST /v1/login ")).count();
+    {
+        let log = log.lock().expect("no panic");
+        assert_eq!(logins(&log), 1);
+        assert!(log.iter().filter(|got| got.line.contains("blocks")).all(|got| got.head.contains("Bearer secret")));
+    }
+    let refused = node.records(account(PATIENT)).await;
+    assert!(matches!(refused, Err(NodeError::Refused { status: 401, .. })), "{refused:?}");
+    let log = log.lock().expect("no panic");
+    assert_eq!(logins(&log), 2);
+    assert_eq!(log.iter().filter(|got| got.line.contains("/records")).count(), 2);
+    Ok(())
+}
+
+/// What is signed names the hospital that the client means, so that a node cannot log in elsewhere with it.
+#[tokio::test]
+async fn the_login_signature_is_for_this_hospital_account_and_rollup() -> TestResult {
+    let (address, log) = serve(logging_in(|_| ok("block")))?;
+    let node = NodeClient::new(&address)?.with_login(login());
+    node.block(&cid_of(Codec::Raw, b"block")).await?;
+    let request = {
+        let log = log.lock().expect("no panic");
+        let got = log.iter().find(|got| got.line.starts_with("POST /v1/login ")).ok_or("no login")?;
+        serde_json::from_slice::<LoginRequest>(&got.body)?
+    };
+    let key = RsaPublic::from_der(&BASE64.decode(&request.public_key)?)?;
+    assert_eq!(key, LIVED.identities[DOCTOR].rsa().public());
+    let signature = BASE64.decode(&request.signature)?;
+    let challenge = emr_crypto::Challenge {
+        domain: instance().domain(),
+        verifier: account(HOSPITAL),
+        account: account(DOCTOR),
+        nonce: [7; 32],
+        expires: request.expires,
+    };
+    assert_eq!(challenge.verify(&key, &signature, UnixTime::now()), Ok(()));
+    for other in [
+        emr_crypto::Challenge { verifier: account(OTHER), ..challenge.clone() },
+        emr_crypto::Challenge { account: account(OTHER), ..challenge.clone() },
+        emr_crypto::Challenge { domain: [0; 32], ..challenge },
+    ] {
+        assert!(other.verify(&key, &signature, UnixTime::now()).is_err());
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn odd_challenges_are_not_signed() -> TestResult {
+    for (nonce, expires) in [
+        ("07".repeat(31), now_and(60)),
+        (String::new(), now_and(60)),
+        ("zz".repeat(32), now_and(60)),
+        ("07".repeat(32), now_and(90_000)),
+    ] {
+        let challenge = serde_json::to_string(&Challenge { nonce, expires })?;
+        let (address, log) = serve(move |_| ok(&challenge))?;
+        let node = NodeClient::new(&address)?.with_login(login());
+        let refused = node.records(account(PATIENT)).await;
+        assert!(matches!(refused, Err(NodeError::Challenge(_))), "{refused:?}");
+        assert_eq!(log.lock().expect("no panic").len(), 1);
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn refusals_are_typed() -> TestResult {
+    type Is = fn(&NodeError) -> bool;
+    let cases: [(&str, &str, Is); 5] = [
+        ("409 Conflict", "stale", NodeError::is_stale),
+        ("403 Forbidden", "revoked", NodeError::is_revoked),
+        ("403 Forbidden", "no-session", NodeError::is_no_session),
+        ("404 Not Found", "not-found", NodeError::is_not_found),
+        ("503 Service Unavailable", "unavailable", NodeError::is_temporary),
+    ];
+    for (status, code, is) in cases {
+        let (address, _) = serve(move |_| problem(status, code))?;
+        let error = NodeClient::new(&address)?.status().await.expect_err("refused");
+        assert!(is(&error), "{error:?}");
+        assert_eq!(error.to_string(), "what to do");
+        assert_eq!(cases.iter().filter(|(_, _, other)| other(&error)).count(), 1);
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_is_no_answer_is_told() -> TestResult {
+    for raw in [
+        answer("500 Internal Server Error", "<html>"),
+        ok("<html>"),
+        ok("{}"),
+        ok(""),
+        answer("302 Found\r\nlocation: http://127.0.0.1:1/", ""),
+    ] {
+        let (address, log) = serve(move |_| raw.clone())?;
+        let error = NodeClient::new(&address)?.status().await.expect_err("refused");
+        assert!(matches!(error, NodeError::Malformed { .. }), "{error:?}");
+        assert_eq!(log.lock().expect("no panic").len(), 1);
+    }
+    for cut in ["", "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n{", "no http\r\n\r\n"] {
+        let (address, _) = serve(move |_| cut.as_bytes().to_vec())?;
+        let error = NodeClient::new(&address)?.status().await.expect_err("refused");
+        assert!(matches!(error, NodeError::Unreachable { .. }) && error.is_temporary(), "{error:?}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn nobody_there_and_no_address() -> TestResult {
+    let address = format!("http://{}", TcpListener::bind("127.0.0.1:0")?.local_addr()?);
+    let error = NodeClient::new(&address)?.status().await.expect_err("nobody");
+    assert!(error.to_string().contains("check that it runs"), "{error}");
+    for address in ["", "127.0.0.1:7070", "ftp://127.0.0.1/", "http://", "mailto:a@b"] {
+        assert!(matches!(NodeClient::new(address), Err(NodeError::Address(_))), "{address}");
+    }
+    let (address, log) = serve(|_| ok("{}"))?;
+    let refused = NodeClient::new(&address)?.records(account(PATIENT)).await;
+    assert!(matches!(refused, Err(NodeError::NotRegistered)));
+    assert!(log.lock().expect("no panic").is_empty());
+    Ok(())
+}

@@ -37,11 +37,14 @@ pub enum VerifyError {
 pub struct Verifier {
     params: ParamsKZG<Bn256>,
     key: VerifyingKey<G1Affine>,
+    proof_size: usize,
 }
 
 impl Verifier {
     pub(super) fn new(setup: &Setup, key: VerifyingKey<G1Affine>) -> Self {
-        Self { params: setup.params.verifier_params().clone(), key }
+        let params = setup.params.verifier_params().clone();
+        let proof_size = solidity::proof_size(&params, &key);
+        Self { params, key, proof_size }
     }
 
     /// The digest of the verifying key.
@@ -54,9 +57,8 @@ impl Verifier {
     /// # Errors
     /// [`VerifyError`].
     pub fn verify(&self, public: &PublicInputs, proof: &[u8]) -> Result<(), VerifyError> {
-        let expected = solidity::proof_size(&self.params, &self.key);
-        if proof.len() != expected {
-            return Err(VerifyError::Length { expected, found: proof.len() });
+        if proof.len() != self.proof_size {
+            return Err(VerifyError::Length { expected: self.proof_size, found: proof.len() });
         }
         let mut transcript = TranscriptReadBuffer::<_, G1Affine, _>::init(proof);
         let strategy = verify_proof::<_, VerifierSHPLONK<'_, Bn256>, _, EvmTranscript<_, _, _, _>, _>(

@@ -69,10 +69,8 @@ impl SettledState {
             // Not even the genesis root is 0: this storage is not a rollup's.
             return Err(SettledStateError::NotARollup(instance.contract));
         }
-        let progress = slot(PROGRESS_SLOT)?;
-        let bits = |from: usize, width: usize| ((progress >> from) & ((U256::from(1) << width) - U256::from(1))).to();
-        let time = UnixTime::new(bits(0, 40)).map_err(|_| SettledStateError::NotARollup(instance.contract))?;
-        Ok(Self { root, batches: bits(40, 64), time, block_number: header.number(), block_time: header.timestamp() })
+        let (time, batches) = progress(slot(PROGRESS_SLOT)?);
+        Ok(Self { root, batches, time, block_number: header.number(), block_time: header.timestamp() })
     }
 
     /// A state root that the caller has established in another way, such as a light client of the chain.
@@ -103,5 +101,29 @@ impl SettledState {
     /// When that block was made, in Unix seconds, as its maker said.
     pub const fn block_time(&self) -> u64 {
         self.block_time
+    }
+}
+
+/// Time of the last batch and number of batches, from [`PROGRESS_SLOT`].
+fn progress(word: U256) -> (UnixTime, u64) {
+    let [low, high, ..] = word.into_limbs();
+    let time = UnixTime::new(low & UnixTime::MAX).expect("40 bits are a time");
+    (time, low >> UnixTime::BITS | high << (64 - UnixTime::BITS))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Packed as `RollupState.Progress` is: time 40, batches 64, queue head 64, from the least significant bit.
+    #[test]
+    fn progress_is_unpacked_as_solidity_packs_it() -> Result<(), Box<dyn std::error::Error>> {
+        for (time, batches, queue) in
+            [(0, 0, 0), (1_800_000_000, 3, 9), (UnixTime::MAX, 0, 0), (0, u64::MAX, 0), (5, 1 << 40, u64::MAX)]
+        {
+            let word = U256::from(time) | U256::from(batches) << 40 | U256::from(queue) << 104;
+            assert_eq!(progress(word), (UnixTime::new(time)?, batches));
+        }
+        Ok(())
     }
 }

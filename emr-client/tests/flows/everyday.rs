@@ -253,3 +253,19 @@ async fn who_is_not_registered_is_told_so() -> TestResult {
     assert!(patient.account().is_ok());
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_settled_state_is_read_from_l1_by_proof() -> TestResult {
+    let scene = Scene::new().await?;
+    let patient = scene.client(PATIENT).await?;
+    let state = patient.settled().await?;
+    let empty = emr_rollup::tree::empty_root(24);
+    assert_eq!(state.root(), emr_rollup::poseidon::node(empty, empty));
+    assert_eq!((state.batches(), state.time()), (0, UnixTime::ZERO));
+    assert!(state.block_number() > 0);
+    // A contract's address without a rollup.
+    let instance = emr_chain::RollupInstance { contract: HOSPITAL.ethereum().address(), ..patient.instance() };
+    let none = emr_client::settled_state::SettledState::read(patient.rollup().provider(), &instance).await;
+    assert!(none.is_err_and(|error| error.to_string().contains("holds no state root")));
+    Ok(())
+}

@@ -101,19 +101,22 @@ async fn writers_do_not_seal_to_a_directory_that_the_node_chose() -> TestResult 
     assert_eq!(view.directory_operations.len(), 3);
 
     let own = emr_crypto::PatientDirectory::create(stranger.identity().rsa()).published().cid();
-    let lies: [Box<dyn Fn(&mut PatientView)>; 4] = [
-        Box::new(|view| view.directory = Some(own.to_string())),
-        Box::new(|view| view.directory = old.directory.clone()),
-        Box::new(|view| {
+    let lie = |change: &dyn Fn(&mut PatientView)| {
+        let mut lied = view.clone();
+        change(&mut lied);
+        lied
+    };
+    let lies = [
+        lie(&|view| view.directory = Some(own.to_string())),
+        lie(&|view| view.directory = old.directory.clone()),
+        lie(&|view| {
             view.directory = Some(own.to_string());
             view.directory_commitment = emr_client::directory_check::commitment(&own);
         }),
-        Box::new(|view| view.directory_operations.swap(0, 1)),
+        lie(&|view| view.directory_operations.swap(0, 1)),
     ];
     let path = format!("GET /v1/patients/{} ", patient.account()?);
-    for lie in lies {
-        let mut lied = view.clone();
-        lie(&mut lied);
+    for mut lied in lies {
         lied.grants = doctor.node().patient(patient.account()?).await?.grants;
         let (path, body) = (path.clone(), serde_json::to_string(&lied)?);
         proxy.set(move |request, answer| {

@@ -10,6 +10,7 @@ pub mod grant;
 pub mod light;
 pub mod membership;
 pub mod node_api;
+mod node_endpoints;
 pub mod outbox;
 pub mod own_directory;
 pub mod profile;

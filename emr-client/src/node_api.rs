@@ -1,12 +1,9 @@
-//! Talking to a node over HTTP: every endpoint of [`crate::api`], with limits on time and memory.
+//! Talking to a node over HTTP: requests, limits on time and memory, typed refusals, login.
 
 use std::time::Duration;
 
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
-use emr_core::{
-    AccountIndex, Cid, Codec, RecordSlot, UnixTime,
-    cid::{BlockMismatch, MAX_BLOCK_BYTES, cid_of, codec_of, verify_block},
-};
+use emr_core::{AccountIndex, Cid, UnixTime, cid::BlockMismatch};
 use emr_crypto::{Challenge, RsaSecret};
 use reqwest::{Method, StatusCode, redirect};
 use serde::{Serialize, de::DeserializeOwned};
@@ -20,9 +17,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a request may take in all: a block of 1 MiB over a slow line.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 /// The largest answer, in bytes: a patient's subtree with every record slot used. Also the largest proof job.
-const MAX_ANSWER: usize = 64 << 20;
+pub(crate) const MAX_ANSWER: usize = 64 << 20;
 /// How much of an answer that is not understood is shown.
-const SHOWN: usize = 200;
+pub(crate) const SHOWN: usize = 200;
 /// A login is renewed this many seconds before it lapses.
 const RENEW_BEFORE: u64 = 30;
 /// A challenge that lapses later than this many seconds from now is not signed.
@@ -147,13 +144,14 @@ pub struct NodeClient {
     session: Mutex<Option<api::Session>>,
 }
 
-enum Body {
+/// What goes with a request.
+pub(crate) enum Body {
     None,
     Json(Vec<u8>),
     Bytes(Vec<u8>),
 }
 
-fn json<T: Serialize>(value: &T) -> Body {
+pub(crate) fn json<T: Serialize>(value: &T) -> Body {
     Body::Json(serde_json::to_vec(value).expect("wire types have a JSON form"))
 }
 
@@ -259,18 +257,23 @@ impl NodeClient {
         }
     }
 
-    fn read<T: DeserializeOwned>(request: &str, answer: &[u8]) -> Result<T, NodeError> {
+    pub(crate) fn read<T: DeserializeOwned>(request: &str, answer: &[u8]) -> Result<T, NodeError> {
         serde_json::from_slice(answer)
             .map_err(|error| NodeError::Malformed { request: request.to_owned(), reason: error.to_string() })
     }
 
-    async fn open<T: DeserializeOwned>(&self, method: Method, path: &str, body: Body) -> Result<T, NodeError> {
+    pub(crate) async fn open<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Body,
+    ) -> Result<T, NodeError> {
         let (_, answer) = self.exchange(method, path, body, None, MAX_ANSWER).await?;
         Self::read(path, &answer)
     }
 
     /// A request in the name of the account: logs in if need be, and once more if the token was not taken.
-    async fn authorized(
+    pub(crate) async fn authorized(
         &self,
         method: Method,
         path: &str,
@@ -288,7 +291,7 @@ impl NodeClient {
         }
     }
 
-    async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, NodeError> {
+    pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, NodeError> {
         let (_, answer) = self.authorized(Method::GET, path, || Body::None, MAX_ANSWER).await?;
         Self::read(path, &answer)
     }
@@ -311,150 +314,6 @@ impl NodeClient {
         let token = fresh.token.clone();
         *session = Some(fresh);
         Ok(token)
-    }
-
-    /// What the node is and how it is doing.
-    ///
-    /// # Errors
-    /// [`NodeError`], here and below.
-    pub async fn status(&self) -> Result<api::NodeStatus, NodeError> {
-        self.open(Method::GET, "/v1/status", Body::None).await
-    }
-
-    /// Has the node relay and pay for a registration.
-    ///
-    /// # Errors
-    /// [`NodeError`].
-    pub async fn relay(&self, registration: &api::RelayRegistration) -> Result<api::Registered, NodeError> {
-        self.open(Method::POST, "/v1/accounts", json(registration)).await
-    }
-
-    /// What the state says of an account.
-    ///
-    /// # Errors
-    /// [`NodeError`].
-    pub async fn account(&self, account: AccountIndex) -> Result<api::AccountView, NodeError> {
-        self.open(Method::GET, &format!("/v1/accounts/{account}"), Body::None).await
-    }
-
-    /// Stores a block. Doing it twice changes nothing.
-    ///
-    /// # Errors
-    /// [`NodeError`].
-    pub async fn put_block(&self, codec: Codec, bytes: &[u8]) -> Result<Cid, NodeError> {
-        let name = match codec {
-            Codec::Raw => "raw",
-            Codec::DagCbor => "dag-cbor",
-        };
-        let path = format!("/v1/blocks?codec={name}");
-        let body = || Body::Bytes(bytes.to_vec());
-        let (_, answer) = self.authorized(Method::POST, &path, body, MAX_ANSWER).await?;
-        let put: api::BlockPut = Self::read(&path, &answer)?;
-        let expected = cid_of(codec, bytes);
-        if put.cid == expected.to_string() {
-            Ok(expected)
-        } else {
-            Err(NodeError::StoredElsewhere { expected, actual: put.cid.chars().take(SHOWN).collect() })
-        }
-    }
-
-    /// A block, hashed again here.
-    ///
-    /// # Errors
-    /// [`NodeError`]; [`NodeError::WrongBlock`] if the bytes are not the block.
-    pub async fn block(&self, cid: &Cid) -> Result<Vec<u8>, NodeError> {
-        codec_of(cid)?;
-        let path = format!("/v1/blocks/{cid}");
-        let (_, bytes) = self.authorized(Method::GET, &path, || Body::None, MAX_BLOCK_BYTES).await?;
-        verify_block(cid, &bytes)?;
-        Ok(bytes)
-    }
-
-    /// Hands in an operation. Handing in the same one again gives its receipt again.
-    ///
-    /// # Errors
-    /// [`NodeError`].
-    pub async fn submit(&self, submission: &api::Submission) -> Result<api::Receipt, NodeError> {
-        let path = "/v1/operations";
-        let (_, answer) = self.authorized(Method::POST, path, || json(submission), MAX_ANSWER).await?;
-        Self::read(path, &answer)
-    }
-
-    /// What became of an operation.
-    ///
-    /// # Errors
-    /// [`NodeError`].
-    pub async fn operation(&self, id: &[u8; 32]) -> Result<api::OperationStatus, NodeError> {
-        self.get(&format!("/v1/operations/{}", hex::encode(id))).await
-    }
-
-    /// What a grantee needs of a patient to act.
-    ///
-    /// # Errors
-    /// [`NodeError`].
-    pub async fn patient(&self, patient: AccountIndex) -> Result<api::PatientView, NodeError> {
-        self.get(&format!("/v1/patients/{patient}")).await
-    }
-
-    /// The patient's whole subtree.
-    ///
-    /// # Errors
-    /// [`NodeError`].
-    pub async fn subtree(&self, patient: AccountIndex) -> Result<api::SubtreeView, NodeError> {
-        self.get(&format!("/v1/patients/{patient}/subtree")).await
-    }
-
-    /// The records that the account may know of.
-    ///
-    /// # Errors
-    /// [`NodeError`].
-    pub async fn records(&self, patient: AccountIndex) -> Result<Vec<api::RecordSummary>, NodeError> {
-        self.get(&format!("/v1/patients/{patient}/records")).await
-    }
-
-    /// A record with its proof.
-    ///
-    /// # Errors
-    /// [`NodeError`]; [`NodeError::is_no_session`] if access has to be requested first.
-    pub async fn record(&self, patient: AccountIndex, slot: RecordSlot) -> Result<api::RecordView, NodeError> {
-        self.get(&format!("/v1/patients/{patient}/records/{slot}")).await
-    }
-
-    /// Seals what is pending. For the hospital.
-    ///
-    /// # Errors
-    /// [`NodeError`].
-    pub async fn seal(&self) -> Result<api::BatchView, NodeError> {
-        let path = "/v1/batches/seal";
-        let (_, answer) = self.authorized(Method::POST, path, || Body::None, MAX_ANSWER).await?;
-        Self::read(path, &answer)
-    }
-
-    /// A batch.
-    ///
-    /// # Errors
-    /// [`NodeError`].
-    pub async fn batch(&self, number: u64) -> Result<api::BatchView, NodeError> {
-        self.open(Method::GET, &format!("/v1/batches/{number}"), Body::None).await
-    }
-
-    /// The next batch to prove, if there is one. For the hospital.
-    ///
-    /// # Errors
-    /// [`NodeError`].
-    pub async fn proof_job(&self) -> Result<Option<api::ProofJob>, NodeError> {
-        let path = "/v1/prover/job";
-        let (status, answer) = self.authorized(Method::GET, path, || Body::None, MAX_ANSWER).await?;
-        if status == StatusCode::NO_CONTENT { Ok(None) } else { Self::read(path, &answer).map(Some) }
-    }
-
-    /// Hands in a proof. For the hospital.
-    ///
-    /// # Errors
-    /// [`NodeError`].
-    pub async fn proof(&self, number: u64, proof: &[u8]) -> Result<(), NodeError> {
-        let path = format!("/v1/prover/jobs/{number}");
-        self.authorized(Method::POST, &path, || Body::Bytes(proof.to_vec()), MAX_ANSWER).await.map(|_| ())
     }
 }
 

@@ -289,20 +289,9 @@ impl<P: Provider> Rollup<P> {
     ///
     /// # Errors
     /// [`RollupError::Reverted`] if the contract refuses, also if the account is by now another's.
-    pub async fn admit_registration(&self, registration: &PendingRegistration) -> Result<Receipt, RollupError> {
+    pub async fn admit(&self, registration: &PendingRegistration) -> Result<Receipt, RollupError> {
         let call = self.contract.admit(number(registration.account), registration.hash());
         Ok(Receipt::of(&self.send(call).await?))
-    }
-
-    /// As registrar, admits what the node says waits under an account index. For a registration that was compared with what its owner
-    /// shows, [`Self::admit_registration`].
-    ///
-    /// # Errors
-    /// [`RollupError::Reverted`] if the contract refuses.
-    pub async fn admit(&self, account: AccountIndex) -> Result<Receipt, RollupError> {
-        // Where nothing waits, the contract says why.
-        let hash = self.pending(account).await?.map_or(B256::ZERO, |registration| registration.hash());
-        Ok(Receipt::of(&self.send(self.contract.admit(number(account), hash)).await?))
     }
 
     /// As registrar, holds a pending registration back.

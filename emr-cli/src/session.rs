@@ -86,6 +86,9 @@ pub async fn open(options: &Options, role: Role) -> Result<Client, Failure> {
     for resumed in client.resume().await.map_err(|error| client_failure(&error))? {
         let (kind, operation) = (resumed.kind, &resumed.operation[..8]);
         match resumed.fate {
+            Fate::Settled { batch } => {
+                eprintln!("{kind} {operation} of an earlier run is in force since batch {batch}")
+            }
             Fate::Acknowledged => eprintln!("handed in {kind} {operation}, which an earlier run had signed"),
             Fate::Returned { reason } => eprintln!("{kind} {operation} was returned: {reason}"),
             Fate::Refused { reason } => eprintln!("{kind} {operation} was refused: {reason}"),

@@ -171,7 +171,7 @@ impl Card {
     }
 
     /// The keys, decoded.
-    fn keys(&self) -> Result<(PublicKey, Option<RsaPublic>), CardError> {
+    pub(crate) fn keys(&self) -> Result<(PublicKey, Option<RsaPublic>), CardError> {
         let key = PublicKey::from_coordinates(self.key_x, self.key_y)
             .map_err(|error| CardError::Malformed(error.to_string()))?;
         if self.rsa.is_some() == (self.role == Role::Patient) {
@@ -182,6 +182,19 @@ impl Card {
             RsaPublic::from_der(&der).map_err(|error| CardError::Malformed(error.to_string()))
         });
         Ok((key, rsa.transpose()?))
+    }
+
+    /// Compares the card's deployment with this one.
+    pub(crate) fn check_instance(&self, instance: &RollupInstance) -> Result<(), CardError> {
+        if (self.contract, self.chain_id) == (instance.contract, instance.chain_id) {
+            return Ok(());
+        }
+        Err(CardError::OtherInstance {
+            card: self.contract,
+            card_chain: self.chain_id,
+            here: instance.contract,
+            here_chain: instance.chain_id,
+        })
     }
 
     /// Compares the card with the state: role, rollup key and RSA key must be those that the account has. A forged card
@@ -196,15 +209,7 @@ impl Card {
         evidence: Evidence<'_>,
     ) -> Result<CheckedCard, CardError> {
         let account = self.registered()?;
-        let here = (self.contract, self.chain_id) == (instance.contract, instance.chain_id);
-        if !here {
-            return Err(CardError::OtherInstance {
-                card: self.contract,
-                card_chain: self.chain_id,
-                here: instance.contract,
-                here_chain: instance.chain_id,
-            });
-        }
+        self.check_instance(instance)?;
         let (key, rsa) = self.keys()?;
         let forged = |field| CardError::Forged { account, field };
         if view.account != account {

@@ -193,8 +193,8 @@ impl Client {
             hospital: before.as_ref().and_then(|settings| settings.hospital),
             account: before.as_ref().and_then(|settings| settings.account),
         };
-        // Refuses another deployment before anything is asked of its chain.
-        profile.join(settings.clone())?;
+        // Before anything is asked of its chain; remembered only once everything is checked.
+        profile.expect_instance(&settings.instance())?;
 
         let ethereum = PrivateKeySigner::from_bytes(&B256::from(*identity.ethereum_secret()))
             .expect("an identity's Ethereum key is a private key of secp256k1");

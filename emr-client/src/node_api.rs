@@ -30,12 +30,10 @@ const LONGEST_CHALLENGE: u64 = 24 * 3600;
 #[non_exhaustive]
 pub enum NodeError {
     /// The address is not one of a node.
-    #[error("{0:?} is not an http:// or https:// address: give a node's address, like http://127.0.0.1:7070")]
+    #[error("{0:?} is not an http:// or https:// address: give a node's address, like http://127.0.0.1:8550")]
     Address(String),
     /// Nobody answers, or not in time.
-    #[error(
-        "the node at {node} cannot be reached ({reason}): check that it runs and the address; what was signed is kept and sent at the next start"
-    )]
+    #[error("the node at {node} cannot be reached ({reason}): check that it runs, and its address; nothing is lost")]
     Unreachable {
         /// The node.
         node: String,

@@ -168,21 +168,28 @@ impl Profile {
         self.settings.as_ref().ok_or_else(|| ProfileError::NotJoined(self.folder.clone()))
     }
 
+    /// Compares a node's deployment with the one that this profile belongs to, if it belongs to one already.
+    ///
+    /// # Errors
+    /// [`ProfileError::OtherInstance`].
+    pub fn expect_instance(&self, node: &RollupInstance) -> Result<(), ProfileError> {
+        match &self.settings {
+            Some(known) if known.instance() != *node => Err(ProfileError::OtherInstance {
+                profile: known.contract,
+                profile_chain: known.chain_id,
+                node: node.contract,
+                node_chain: node.chain_id,
+            }),
+            _ => Ok(()),
+        }
+    }
+
     /// Sets where its node is. Addresses may change, chain and contract may not: identity and account belong to them.
     ///
     /// # Errors
     /// [`ProfileError::OtherInstance`], [`ProfileError::File`].
     pub fn join(&mut self, settings: Settings) -> Result<(), ProfileError> {
-        if let Some(known) = &self.settings
-            && known.instance() != settings.instance()
-        {
-            return Err(ProfileError::OtherInstance {
-                profile: known.contract,
-                profile_chain: known.chain_id,
-                node: settings.contract,
-                node_chain: settings.chain_id,
-            });
-        }
+        self.expect_instance(&settings.instance())?;
         if self.settings.as_ref() != Some(&settings) {
             durable::replace_json(&settings_path(&self.folder), &settings)?;
             self.settings = Some(settings);

@@ -237,7 +237,8 @@ impl RunningNode {
         self.pipeline.activity()
     }
 
-    /// Stops: no new requests, the ones being answered get a moment, work in progress is picked up by the next start.
+    /// Stops: no new requests, the ones being answered get a moment, work in progress is picked up by the next start. When
+    /// this returns, the folder is free for another node.
     pub async fn shutdown(mut self) {
         self.stop.send_replace(true);
         if tokio::time::timeout(GRACE * 2, &mut self.server).await.is_err() {
@@ -250,8 +251,10 @@ impl RunningNode {
             // Aborted, or ended.
             let _ = worker.await;
         }
-        // What was being written is written to its end.
-        let _ = self.pipeline.sequencer.write(|_| ()).await;
+        // What was being written is written to its end, and then the file is closed.
+        let closed = self.pipeline.sequencer.closed();
+        drop(self);
+        let _ = tokio::time::timeout(GRACE * 2, closed).await;
     }
 }
 

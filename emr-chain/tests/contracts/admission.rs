@@ -37,7 +37,7 @@ async fn a_doctor_joins_a_hospital(world: World) -> Outcome {
     let (index, _) = rollup.register(&world.doctor(5, Some(hospital))?).await?;
     let stored = rollup.account(index).await?.ok_or("no account")?;
     assert_eq!((stored.org, stored.standing), (Some(hospital), Standing::Pending));
-    world.as_account(REGISTRAR).await?.admit(index).await?;
+    world.admit(index).await?;
     assert_eq!(rollup.account(index).await?.map(|account| account.standing), Some(Standing::Admitted));
 
     // The hospital's entry is before the doctor's, which names it.
@@ -67,7 +67,7 @@ async fn consent_is_the_hospitals(world: World) -> Outcome {
         assert_eq!(refused, Some(Revert::NotAdmittedHospital(org.get())));
     }
     // Consent is for one address: the doctor's, not the next one's.
-    world.as_account(REGISTRAR).await?.admit(pending).await?;
+    world.admit(pending).await?;
     world.as_account(HOSPITAL).await?.endorse(account(PATIENT)?.address()).await?;
     let joined = world.as_account(DOCTOR).await?.register(&world.doctor(5, Some(pending))?).await.err();
     let refused = joined.and_then(|error| error.revert().cloned());
@@ -82,12 +82,14 @@ async fn consent_can_be_taken_back(world: World) -> Outcome {
     consenting.endorse(doctor).await?;
     let (index, _) = world.as_account(DOCTOR).await?.register(&world.doctor(5, Some(hospital))?).await?;
     consenting.withdraw_endorsement(doctor).await?;
-    let refused = world.as_account(REGISTRAR).await?.admit(index).await.err();
+    let registrar = world.as_account(REGISTRAR).await?;
+    let waiting = registrar.pending(index).await?.ok_or("nothing waits")?;
+    let refused = registrar.admit(&waiting).await.err();
     let not_endorsed = Revert::NotEndorsed { hospital: hospital.get(), doctor };
     assert_eq!(refused.and_then(|error| error.revert().cloned()), Some(not_endorsed));
     assert_eq!(world.rollup.head().await?.queue_length, 1);
     consenting.endorse(doctor).await?;
-    world.as_account(REGISTRAR).await?.admit(index).await?;
+    world.admit(index).await?;
     Ok(())
 }
 
@@ -115,10 +117,10 @@ async fn only_what_was_looked_at(world: World) -> Outcome {
         PendingRegistration { commitment: Opaque::of(b"another RSA key"), ..pending },
     ];
     for (case, other) in others.iter().enumerate() {
-        let refused = registrar.admit_registration(other).await.err().and_then(|error| error.revert().cloned());
+        let refused = registrar.admit(other).await.err().and_then(|error| error.revert().cloned());
         assert_eq!(refused, Some(Revert::RegistrationChanged(doctor.get())), "case {case}");
     }
-    registrar.admit_registration(&pending).await?;
+    registrar.admit(&pending).await?;
     assert_eq!(registrar.pending(doctor).await?, None);
     assert!(world.rollup.contract().pendingKeys(org(doctor)).call().await?.ax.is_zero());
     Ok(())
@@ -136,7 +138,7 @@ async fn suspension(world: World) -> Outcome {
     assert_eq!(world.refusal(REGISTRAR, contract.admit(id, B256::ZERO)).await?, Revert::NotPending(pending));
     assert_eq!(world.refusal(REGISTRAR, contract.suspend(id)).await?, Revert::NotPending(pending));
     registrar.reinstate(doctor).await?;
-    registrar.admit(doctor).await?;
+    world.admit(doctor).await?;
     assert_eq!(world.rollup.head().await?.queue_length, 1);
 
     // Admitted once; and from then on only a later circuit version can suspend.

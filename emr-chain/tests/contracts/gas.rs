@@ -33,7 +33,7 @@ async fn gas_is_as_committed() -> Outcome {
         let (_, receipt) = world.as_account(n).await?.register(&registration).await?;
         gas.insert(format!("register, RSA-{bits}"), receipt.gas_used);
     }
-    gas.insert("admit".to_owned(), registrar.admit(AccountIndex::new(1)?).await?.gas_used);
+    gas.insert("admit".to_owned(), world.admit(AccountIndex::new(1)?).await?.gas_used);
     gas.insert("endorse".to_owned(), hospital.endorse(account(DOCTOR)?.address()).await?.gas_used);
     gas.insert("register a patient".to_owned(), registrar.register(&patient(1)).await?.1.gas_used);
     let (_, receipt) = world.rollup.register_for(&world.signed_patient(PATIENT, 2)?).await?;

@@ -96,7 +96,7 @@ async fn doctors_and_hospitals_wait(world: World) -> Outcome {
     // Admission queues what was registered, the commitment computed from the RSA key.
     let registrar = world.as_account(crate::world::REGISTRAR).await?;
     for (index, bits, role) in [(2, 3072, 3), (1, 2048, 2), (3, 4096, 2)] {
-        registrar.admit(AccountIndex::new(index)?).await?;
+        world.admit(AccountIndex::new(index)?).await?;
         let last = registrar.head().await?.queue_length - 1;
         let commitment = rsa_commitment(&rsa(bits).modulus(), &[1, 0, 1]).to_be_bytes32();
         let commitment = BigUint::from_bytes_be(&commitment);

@@ -12,8 +12,8 @@ use alloy::{
     sol_types::SolCall,
 };
 use emr_chain::{
-    BatchContent, Deployment, Registration, Revert, Rollup, RollupError, RsaPossession, Settlement, SignedRegistration,
-    Words, deploy,
+    BatchContent, Deployment, Receipt, Registration, Revert, Rollup, RollupError, RsaPossession, Settlement,
+    SignedRegistration, Words, deploy,
 };
 use emr_core::{AccountIndex, Opaque, Role, UnixTime};
 use num_bigint::BigUint;
@@ -145,8 +145,15 @@ impl World {
     /// Registers the hospital and has it admitted.
     pub async fn admitted_hospital(&self) -> Outcome<AccountIndex> {
         let (hospital, _) = self.as_account(HOSPITAL).await?.register(&self.hospital(77)?).await?;
-        self.as_account(REGISTRAR).await?.admit(hospital).await?;
+        self.admit(hospital).await?;
         Ok(hospital)
+    }
+
+    /// As the registrar, admits whatever waits under an account index.
+    pub async fn admit(&self, account: AccountIndex) -> Outcome<Receipt> {
+        let registrar = self.as_account(REGISTRAR).await?;
+        let waiting = registrar.pending(account).await?.ok_or("nothing waits")?;
+        Ok(registrar.admit(&waiting).await?)
     }
 
     pub fn verifier(&self) -> ExpectingVerifier::ExpectingVerifierInstance<&DynProvider> {

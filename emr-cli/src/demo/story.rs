@@ -6,7 +6,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use emr_chain::Standing;
 use emr_client::{
     card::Card,
     client::Client,
@@ -330,12 +329,8 @@ impl Stage {
 
 /// Registers a participant, waits until it is admitted and the node knows it.
 async fn join(client: Client, org: Option<AccountIndex>, registrar: &Client) -> Result<Client, Failure> {
-    let (client, account) =
-        client.register(org).await.map_err(|error| Failure::new(Exit::Refused, one_line(&error)))?;
-    let standing = registrar.rollup().account(account).await.or_exit(Exit::Unavailable)?;
-    if standing.is_some_and(|account| account.standing == Standing::Pending) {
-        registrar.rollup().admit(account).await.or_exit(Exit::Refused)?;
-    }
+    let (client, _) = client.register(org).await.map_err(|error| Failure::new(Exit::Refused, one_line(&error)))?;
+    hospital::admit_if_waiting(registrar, &client.card()).await?;
     client
         .wait_registered(false, SOON, LIMIT)
         .await

@@ -7,11 +7,15 @@ pub mod site;
 
 use std::{io::Write, net::SocketAddr, path::Path};
 
-use alloy::{
-    primitives::{Address, B256},
-    signers::local::PrivateKeySigner,
+use alloy::{primitives::B256, signers::local::PrivateKeySigner};
+use emr_client::{
+    admission::AdmissionError,
+    api::NodeStatus,
+    card::{Card, CardError},
+    client::Client,
+    node_api::NodeClient,
+    profile::Profile,
 };
-use emr_client::{api::NodeStatus, card::Card, client::Client, node_api::NodeClient, profile::Profile};
 use emr_core::Role;
 use emr_crypto::{Identity, RsaBits};
 use emr_node::Activity;
@@ -90,13 +94,20 @@ pub async fn enroll(profile: Profile, identity: Identity, site: &Site) -> Result
     let client = Client::join(profile, identity, site.node.url().as_str(), site.rpc.as_str())
         .await
         .map_err(|error| session::client_failure(&error))?;
-    let (client, account) =
-        client.register(None).await.map_err(|error| Failure::new(Exit::Unavailable, one_line(&error)))?;
-    let standing = client.rollup().account(account).await.or_exit(Exit::Unavailable)?;
-    if standing.is_some_and(|account| account.standing == emr_chain::Standing::Pending) {
-        client.rollup().admit(account).await.or_exit(Exit::Refused)?;
-    }
+    let (client, _) = client.register(None).await.map_err(|error| Failure::new(Exit::Unavailable, one_line(&error)))?;
+    admit_if_waiting(&client, &client.card()).await?;
     Ok(client)
+}
+
+/// As the registrar, admits a card's owner, unless that was done before.
+///
+/// # Errors
+/// If the card is not what waits on L1, or the contract refuses.
+pub async fn admit_if_waiting(registrar: &Client, card: &Card) -> Result<(), Failure> {
+    match registrar.admit(card).await {
+        Ok(_) | Err(AdmissionError::NotWaiting(_)) => Ok(()),
+        Err(error) => Err(admission_failure(&error)),
+    }
 }
 
 /// `serve`: a node on a real chain.
@@ -275,26 +286,27 @@ pub async fn endorse(options: &Options, card: &Path) -> Result<(), Failure> {
 pub async fn registrar(options: &Options, verdict: Verdict, card: &Path) -> Result<(), Failure> {
     let card = crate::account::read_card(card)?;
     let client = session::open(options, HOSPITAL).await?;
-    let account = resolve(&client, &card).await?;
-    let receipt = match verdict {
-        Verdict::Admit => client.rollup().admit(account).await,
-        Verdict::Suspend => client.rollup().suspend(account).await,
-    }
-    .or_exit(Exit::Refused)?;
-    let done = match verdict {
-        Verdict::Admit => format!("account {account} is admitted; the next batch takes it"),
-        Verdict::Suspend => format!("account {account} is held back"),
+    let (done, receipt) = match verdict {
+        Verdict::Admit => {
+            let (admitted, receipt) = client.admit(&card).await.map_err(|error| admission_failure(&error))?;
+            let of = admitted.org.map_or(String::new(), |org| format!(" of hospital {org}"));
+            let (role, account) = (admitted.role, admitted.account);
+            (format!("{role} {account}{of} is admitted, with the keys of this card; the next batch takes it"), receipt)
+        }
+        Verdict::Suspend => {
+            let (account, receipt) = client.suspend(&card).await.map_err(|error| admission_failure(&error))?;
+            (format!("account {account} is held back"), receipt)
+        }
     };
     print(&Transaction { done, tx_hash: receipt.tx_hash, gas_used: receipt.gas_used }, options.json)
 }
 
-/// The account of a card's owner, from L1: the card may be older than the registration.
-async fn resolve(client: &Client, card: &Card) -> Result<emr_core::AccountIndex, Failure> {
-    let address: Address = card.ethereum;
-    client
-        .rollup()
-        .account_of(address)
-        .await
-        .or_exit(Exit::Unavailable)?
-        .ok_or_else(|| Failure::new(Exit::Input, format!("{address} has not registered yet: it runs `register` first")))
+fn admission_failure(error: &AdmissionError) -> Failure {
+    let exit = match error {
+        AdmissionError::Card(CardError::Forged { .. }) => Exit::Unverified,
+        AdmissionError::NotRegistered(_) | AdmissionError::Card(_) => Exit::Input,
+        AdmissionError::Rollup(error) if error.revert().is_none() => Exit::Unavailable,
+        _ => Exit::Refused,
+    };
+    Failure::new(exit, one_line(error))
 }

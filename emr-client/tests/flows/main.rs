@@ -1,8 +1,9 @@
-//! The flows against a real node and a real chain, before anything is settled: what is proved and settled is in emr-node's
-//! and emr-cli's tests.
+//! The flows against a real node and a real chain, with the real verifier: before anything is settled, and after.
 
+mod admission;
 mod crash;
 mod everyday;
 mod faults;
 mod proxy;
 mod scene;
+mod settled;

@@ -7,12 +7,15 @@ use alloy::{
     signers::local::PrivateKeySigner,
 };
 use emr_chain::{
-    Deployment, Rollup, deploy,
+    Deployment, Rollup,
+    bindings::Verifier,
+    deploy,
     embedded::{ChainConfig, EmbeddedChain},
     endpoint::Endpoint,
 };
 use emr_client::{
     Client,
+    api::BatchView,
     card::Card,
     grant::{History, Terms},
     profile::Profile,
@@ -21,7 +24,7 @@ use emr_core::{ClassMask, Key, Record, Rights, Role, UnixTime, Value};
 use emr_crypto::{Identity, RsaSecret, ScryptCost};
 use emr_ipfs::DiskStore;
 use emr_node::{Node, NodeConfig, ProverConfig, RunningNode, SealPolicy};
-use emr_rollup::{data::CircuitVersion, field, poseidon, tree::empty_root};
+use emr_rollup::{data::CircuitVersion, field, poseidon, prover::default_cache, tree::empty_root};
 use tempfile::TempDir;
 
 pub(crate) type TestResult<T = ()> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
@@ -51,6 +54,7 @@ macro_rules! person {
 person!(HOSPITAL, Hospital, "hospital-4096.pem", 1);
 person!(DOCTOR, Doctor, "doctor-3072.pem", 2);
 person!(STRANGER, Doctor, "doctor-2048.pem", 3);
+person!(REGISTRAR, Hospital, "hospital-4096.pem", 0xee);
 person!(PATIENT, Patient, "patient-3072.pem", 4);
 
 impl Person {
@@ -65,13 +69,6 @@ impl Person {
     }
 }
 
-/// Creation code of a contract that refuses whatever it is called with: no batch can be settled under it.
-const REFUSES_EVERYTHING: [u8; 13] = [0x60, 1, 0x60, 12, 0x60, 0, 0x39, 0x60, 1, 0x60, 0, 0xf3, 0xfe];
-
-fn registrar() -> PrivateKeySigner {
-    PrivateKeySigner::from_bytes(&B256::repeat_byte(0xee)).expect("a valid key")
-}
-
 /// Everything that runs.
 pub(crate) struct Scene {
     pub(crate) folder: TempDir,
@@ -81,25 +78,34 @@ pub(crate) struct Scene {
 }
 
 impl Scene {
-    /// A node of a registered hospital; nobody else is there.
+    /// A node of a registered hospital; nobody else is there, and nothing is proved.
     pub(crate) async fn new() -> TestResult<Self> {
+        Self::with_prover(false).await
+    }
+
+    /// The same, with a node that proves what it seals.
+    pub(crate) async fn proving() -> TestResult<Self> {
+        Self::with_prover(true).await
+    }
+
+    async fn with_prover(local: bool) -> TestResult<Self> {
         let folder = tempfile::tempdir()?;
         let ether = U256::from(10).pow(U256::from(18)) * U256::from(1000);
         // Doctors and patients have none: the hospital pays.
-        let rich = [HOSPITAL.ethereum().address(), registrar().address()];
+        let rich = [HOSPITAL.ethereum().address(), REGISTRAR.ethereum().address()];
         let config = rich.into_iter().fold(ChainConfig::default(), |config, address| config.prefund(address, ether));
         let chain = EmbeddedChain::open(&folder.path().join("chain"), &config)?;
         let endpoint = Endpoint::Embedded(chain.clone());
         let version = CircuitVersion::V1;
         let empty = empty_root(version.account_depth);
         let deployment = Deployment {
-            verifier_code: REFUSES_EVERYTHING.to_vec().into(),
+            verifier_code: Verifier::BYTECODE.clone(),
             circuit_version: version.number.into(),
             max_l1: version.max_l1 as u64,
             max_l2: version.max_l2 as u64,
             genesis: field::to_bytes(&poseidon::node(empty, empty)),
             sequencer: HOSPITAL.ethereum().address(),
-            registrar: registrar().address(),
+            registrar: REGISTRAR.ethereum().address(),
             registration_fee: U256::from(1000),
         };
         let provider = endpoint.connect(Some(HOSPITAL.ethereum()))?;
@@ -114,7 +120,7 @@ impl Scene {
             deployed_at: rollup.deployed_at(),
             blockstore: Arc::new(DiskStore::open(folder.path().join("blocks"))?),
             hospital: HOSPITAL.ethereum(),
-            prover: ProverConfig { cache: folder.path().join("keys"), local: false },
+            prover: ProverConfig { cache: default_cache().ok_or("a home folder")?, local },
             seal: SealPolicy::Manual,
         })
         .await?;
@@ -158,8 +164,11 @@ impl Scene {
     }
 
     async fn admit(&self, client: &Client) -> TestResult {
-        let provider = self.endpoint().connect(Some(registrar()))?;
-        Rollup::attach(provider, self.contract, 0).await?.admit(client.account()?).await?;
+        let provider = self.endpoint().connect(Some(REGISTRAR.ethereum()))?;
+        let registrar = Rollup::attach(provider, self.contract, 0).await?;
+        let waiting = registrar.pending(client.account()?).await?.ok_or("nothing waits")?;
+        client.card().check_pending(registrar.instance(), &waiting)?;
+        registrar.admit(&waiting).await?;
         client.wait_registered(false, Duration::from_millis(20), Duration::from_secs(30)).await?;
         Ok(())
     }
@@ -184,6 +193,20 @@ impl Scene {
         let (client, again) = client.register(org).await?;
         assert_eq!(again, account);
         Ok(client)
+    }
+
+    /// Has the hospital seal what waits, and waits until it is proved and settled, five minutes at most.
+    pub(crate) async fn settle(&self) -> TestResult<BatchView> {
+        let hospital = self.client(HOSPITAL).await?;
+        let sealed = hospital.node().seal().await?;
+        for _ in 0..600 {
+            let batch = hospital.node().batch(sealed.number).await?;
+            if batch.state == "settled" {
+                return Ok(batch);
+            }
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+        Err("the batch is not settled in time".into())
     }
 
     /// A patient who let the doctor read and write everything.

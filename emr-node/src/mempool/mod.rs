@@ -11,6 +11,7 @@ use std::{fmt, fs, path::Path};
 
 use redb::{Builder, Database, DatabaseError, ReadableTable, TableDefinition};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use tokio::sync::watch;
 
 pub use batches::{BatchRecord, BatchStage, Settled};
 pub use blocks::{BlockReference, Referenced};
@@ -94,6 +95,8 @@ impl fmt::Display for Anchor {
 /// The node's durable tables. Calls block on the disk.
 pub struct Mempool {
     database: Database,
+    /// Dropped after `database`: whoever subscribed learns that the file is closed.
+    open: watch::Sender<()>,
 }
 
 impl fmt::Debug for Mempool {
@@ -137,7 +140,14 @@ impl Mempool {
                 return Err(MempoolError::OtherChain { stored: stored.into(), found: anchor.clone().into() });
             }
         }
-        Ok(Self { database })
+        Ok(Self { database, open: watch::Sender::new(()) })
+    }
+
+    /// Resolves when the file is closed and another process can open it.
+    pub fn closed(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut open = self.open.subscribe();
+        // Nothing is ever sent: the wait ends when the sender is gone.
+        async move { while open.changed().await.is_ok() {} }
     }
 }
 

@@ -181,7 +181,7 @@ pub(super) async fn subtree(
     }
     let state = app.sequencer().state();
     let settled = &state.settled;
-    let waits = || Refusal::not_found("your registration is not settled yet: ask again when its batch is");
+    let waits = || Refusal::unavailable("your registration is not settled yet: ask again when its batch is");
     let leaves = settled.patient(patient).ok_or_else(waits)?;
     let (identity, medical) = settled.identity(patient).zip(settled.medical(patient)).ok_or_else(waits)?;
     let trees = settled.trees();

@@ -217,6 +217,11 @@ impl Sequencer {
         Ok(noted.map_err(|_| Refusal::unavailable("the node is stopping"))??)
     }
 
+    /// Resolves when the mempool file is closed: the last user of this sequencer is gone.
+    pub(crate) fn closed(&self) -> impl Future<Output = ()> + Send + use<> {
+        self.mempool.closed()
+    }
+
     /// Number of operations that wait, and when the oldest of them was acknowledged.
     pub(crate) fn waiting(&self) -> (usize, Option<UnixTime>) {
         let state = self.state();

@@ -3,7 +3,7 @@
 use emr_client::api::{PatientView, RecordSummary, RecordView, SubtreeView};
 use emr_core::{Class, Rights, UnixTime, Uses, cid::Codec};
 
-use crate::support::*;
+use crate::stage::*;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn blocks_belong_to_their_uploader_then_to_their_patient() -> Outcome {

@@ -13,7 +13,7 @@ use emr_core::Class;
 use emr_node::Node;
 use emr_rollup::operation::Domain;
 
-use crate::support::*;
+use crate::stage::*;
 
 /// Set for the process that is to be killed: its folder.
 const FOLDER: &str = "EMR_NODE_CRASH_FOLDER";

@@ -5,7 +5,7 @@ use emr_core::cid::Codec;
 use reqwest::StatusCode;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::support::*;
+use crate::stage::*;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn garbage_is_told_what_is_wrong_with_it() -> Outcome {

@@ -6,7 +6,7 @@ use emr_client::{
     encryption::CommittedKey,
 };
 
-use crate::support::*;
+use crate::stage::*;
 
 async fn refused(caller: &Caller, request: &LoginRequest) -> String {
     code(caller.post::<Session>("v1/login", request).await)

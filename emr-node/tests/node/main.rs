@@ -10,5 +10,5 @@ mod registration;
 mod reorganisation;
 mod sealing;
 mod settlement;
+mod stage;
 mod start;
-mod support;

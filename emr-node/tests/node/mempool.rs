@@ -12,7 +12,7 @@ use emr_rollup::{
     signature::SigningKey,
 };
 
-use crate::support::Outcome;
+use crate::stage::Outcome;
 
 const FOLDER: &str = "EMR_NODE_FULL_DISK_FOLDER";
 

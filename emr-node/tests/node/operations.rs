@@ -10,7 +10,7 @@ use emr_core::{Class, RecordStatus, Rights, UnixTime, Uses, Version, cid::Codec}
 use emr_crypto::PatientDirectory;
 use emr_rollup::{field::Fr, leaf::RecordLeaf, operation::Action};
 
-use crate::support::*;
+use crate::stage::*;
 
 fn id(scene: &Scene, submission: &Submission) -> [u8; 32] {
     submission.signed.id(scene.world.domain())

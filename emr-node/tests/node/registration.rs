@@ -4,7 +4,7 @@ use emr_client::api::{AccountView, NodeStatus, Registered, RelayRegistration};
 use emr_core::{AccountIndex, Role, UnixTime};
 use emr_rollup::field;
 
-use crate::support::*;
+use crate::stage::*;
 
 fn relay(world: &World, person: &Person, deadline: UnixTime) -> Outcome<RelayRegistration> {
     let instance = world.rollup.instance();
@@ -66,7 +66,7 @@ async fn the_node_relays_and_knows_at_once() -> Outcome {
     let path = format!("v1/accounts/{}", registered.account);
     let refused = anyone.get::<AccountView>(&path).await.expect_err("must be refused");
     assert_eq!((refused.status, refused.code.as_str()), (404, "not-found"));
-    world.rollup_as(registrar()).await?.admit(registered.account).await?;
+    world.admit(registered.account).await?;
     let seen = async {
         loop {
             if let Ok(view) = anyone.get::<AccountView>(&path).await {

@@ -13,7 +13,7 @@ use emr_node::{Node, NodeConfig};
 use emr_rollup::operation::Domain;
 use xtask::real_parts::Anvil;
 
-use crate::support::*;
+use crate::stage::*;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_l1_takes_back_the_node_takes_back() -> Outcome {
@@ -24,7 +24,7 @@ async fn what_l1_takes_back_the_node_takes_back() -> Outcome {
         fund(&provider, person.address()).await?;
     }
     fund(&provider, registrar().address()).await?;
-    let rollup = deploy(provider, &deployment(REFUSES_EVERYTHING.to_vec().into())).await?.rollup;
+    let rollup = deploy(provider, &deployment()).await?.rollup;
     let hospital = register(&endpoint, &rollup, &people().hospital).await?;
     let folder = Arc::new(tempfile::tempdir()?);
     let node = Node::start(config(endpoint.clone(), &rollup, folder.path())?).await?;
@@ -90,7 +90,7 @@ async fn register(
     if person.identity.role() != Role::Patient {
         let provider = endpoint.connect(Some(registrar()))?;
         let registrar = Rollup::attach(provider, rollup.instance().contract, rollup.deployed_at()).await?;
-        registrar.admit(account).await?;
+        admit(&registrar, account).await?;
     }
     Ok(account)
 }

@@ -5,7 +5,7 @@ use emr_client::api::{BatchView, OperationStatus, ProofJob, RecordSummary, Submi
 use emr_core::{Class, Rights, Role, UnixTime, Uses};
 use emr_rollup::{data::CircuitVersion, statement::check_batch};
 
-use crate::support::*;
+use crate::stage::*;
 
 async fn seal(scene: &Scene) -> Answer<BatchView> {
     scene.hospital.post("v1/batches/seal", &()).await

@@ -3,7 +3,7 @@
 use std::sync::{Arc, LazyLock};
 
 use alloy::providers::Provider;
-use emr_chain::{Rollup, Settlement, bindings::Verifier, embedded::EmbeddedChain, endpoint::Endpoint};
+use emr_chain::{Rollup, Settlement, embedded::EmbeddedChain, endpoint::Endpoint};
 use emr_client::api::{
     AccountView, BatchView, NodeStatus, OperationStatus, ProofJob, RecordSummary, RecordView, Submission, SubtreeView,
 };
@@ -18,7 +18,7 @@ use emr_rollup::{
     prover::{Prover, default_cache},
 };
 
-use crate::support::*;
+use crate::stage::*;
 
 static PROVER: LazyLock<Arc<Prover>> = LazyLock::new(|| {
     let cache = default_cache().expect("a home folder");
@@ -57,7 +57,7 @@ async fn status(scene: &Scene, submission: &Submission) -> Outcome<OperationStat
 /// Sealed, proved elsewhere, settled; what opens then, and what a Revoke closes; restarts in between.
 #[tokio::test(flavor = "multi_thread")]
 async fn from_submission_to_settlement_and_service() -> Outcome {
-    let world = World::with_verifier(Verifier::BYTECODE.clone()).await?;
+    let world = World::new().await?;
     let scene = Scene::set(world).await?;
     let (patient, doctor, stranger, accounts) = (&scene.patient, &scene.doctor, &scene.stranger, scene.accounts);
     let classes = [Class::Summary, Class::Laboratory];
@@ -228,7 +228,7 @@ async fn light_check(scene: &Scene, batch: u64) -> Outcome<usize> {
 /// A batch whose time L1 no longer accepts can never be settled: its operations go into another.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_batch_that_comes_too_late_is_sealed_anew() -> Outcome {
-    let world = World::with_verifier(Verifier::BYTECODE.clone()).await?;
+    let world = World::new().await?;
     let scene = Scene::set(world).await?;
     let record = scene.patient.upload(&[b"content"]).await?;
     let put = scene.patient.put_record(scene.accounts.patient, 0, Class::Summary, &record);

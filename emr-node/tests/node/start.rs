@@ -1,15 +1,18 @@
 //! When a node starts and when it does not.
 
+use std::time::Duration;
+
 use alloy::primitives::Address;
 use emr_chain::{
     RollupError,
     embedded::{ChainConfig, EmbeddedChain},
     endpoint::{Endpoint, EndpointError},
 };
-use emr_client::api::NodeStatus;
+use emr_client::api::{NodeStatus, OperationStatus};
+use emr_core::Class;
 use emr_node::{FollowError, Node, NodeConfig, StartError, mempool::MempoolError};
 
-use crate::support::*;
+use crate::stage::*;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_empty_rollup_is_served() -> Outcome {
@@ -57,13 +60,45 @@ async fn another_chain_contract_or_key_is_refused() -> Outcome {
     Ok(())
 }
 
+/// Whoever stops a node can start it again at once, however busy it was.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stopped_node_frees_its_folder() -> Outcome {
+    let mut scene = World::populated().await?;
+    for round in 0..10_u64 {
+        let patient = scene.patient.clone();
+        let account = scene.accounts.patient;
+        let busy: Vec<_> = (0..8_u64)
+            .map(|number| {
+                let patient = patient.clone();
+                tokio::spawn(async move {
+                    let record = patient.upload(&[&(8 * round + number).to_be_bytes()]).await?;
+                    // Some arrive, some meet a node that is stopping.
+                    let put = patient.put_record(account, 8 * round + number, Class::Summary, &record);
+                    Ok::<_, Box<dyn std::error::Error + Send + Sync>>(patient.submit(&put).await?)
+                })
+            })
+            .collect();
+        tokio::time::sleep(Duration::from_millis(7 * round)).await;
+        scene = scene.restart().await?;
+        for upload in busy {
+            if let Ok(receipt) = upload.await? {
+                let status: OperationStatus =
+                    scene.patient.get(&format!("v1/operations/{}", receipt.operation)).await?;
+                assert_eq!(status, OperationStatus::Pending);
+            }
+        }
+    }
+    scene.node.shutdown().await;
+    Ok(())
+}
+
 /// The same address on a chain that was started anew is another rollup: its operations must not be mixed.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_chain_started_anew_is_told_from_the_old_one() -> Outcome {
     let world = World::new().await?;
     world.start().await?.shutdown().await;
     // Blocks carry their time; in another second the same transactions make other blocks.
-    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+    tokio::time::sleep(Duration::from_millis(1100)).await;
     let anew = World::new().await?;
     assert_eq!(anew.rollup.instance(), world.rollup.instance());
     let mixed = NodeConfig { data_dir: world.node_folder(), ..anew.config()? };

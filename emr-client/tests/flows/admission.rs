@@ -1,0 +1,60 @@
+//! The registrar admits what its owner shows, and nothing else.
+
+use emr_client::{
+    admission::AdmissionError,
+    card::{Card, CardError},
+};
+use emr_core::Role;
+
+use crate::scene::*;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_the_keys_on_the_card_are_admitted() -> TestResult {
+    let scene = Scene::new().await?;
+    let registrar = scene.client(REGISTRAR).await?;
+    let stranger = scene.client(STRANGER).await?;
+    // The card may be older than the registration.
+    let card = handed_over(&stranger);
+    assert_eq!(card.account, None);
+    let early = registrar.admit(&card).await;
+    assert!(matches!(early, Err(AdmissionError::NotRegistered(_))), "{early:?}");
+    let (stranger, account) = stranger.register(None).await?;
+
+    // Whoever registered put in other keys than those of the person who stands there with a card.
+    let other = handed_over(&scene.registered(DOCTOR).await?);
+    let lies: [(&str, fn(&mut Card, &Card)); 5] = [
+        ("account", |card, other| card.account = other.account),
+        ("role", |card, _| card.role = Role::Hospital),
+        ("rollup key", |card, other| (card.key_x, card.key_y) = (other.key_x, other.key_y)),
+        ("RSA key", |card, other| card.rsa.clone_from(&other.rsa)),
+        ("rollup key", |card, other| *card = Card { account: None, ethereum: card.ethereum, ..other.clone() }),
+    ];
+    for (differs, lie) in lies {
+        let mut shown = handed_over(&stranger);
+        lie(&mut shown, &other);
+        match registrar.admit(&shown).await {
+            Err(AdmissionError::Card(CardError::Forged { account: of, field })) => {
+                assert_eq!((of, field), (account, differs));
+            }
+            admitted => return Err(format!("{differs}: {admitted:?}").into()),
+        }
+    }
+    let elsewhere = Card { chain_id: 1, ..card.clone() };
+    for refused in [registrar.admit(&elsewhere).await.map(drop), registrar.suspend(&elsewhere).await.map(drop)] {
+        assert!(matches!(refused, Err(AdmissionError::Card(CardError::OtherInstance { .. }))), "{refused:?}");
+    }
+    // A hospital that is not the registrar.
+    let hospital = scene.client(HOSPITAL).await?;
+    let refused = hospital.admit(&card).await;
+    assert!(matches!(&refused, Err(AdmissionError::Rollup(error)) if error.revert().is_some()), "{refused:?}");
+
+    let (held, _) = registrar.suspend(&card).await?;
+    assert_eq!(held, account);
+    assert!(matches!(registrar.admit(&card).await, Err(AdmissionError::NotWaiting(_))));
+    registrar.rollup().reinstate(account).await?;
+    let (admitted, _) = registrar.admit(&card).await?;
+    assert_eq!((admitted.account, admitted.role, admitted.org), (account, Role::Doctor, None));
+    let again = registrar.admit(&card).await;
+    assert!(matches!(again, Err(AdmissionError::NotWaiting(_))), "{again:?}");
+    Ok(())
+}

@@ -1,0 +1,118 @@
+//! What is proved and settled is read with its proof, and a node that lies about it is not believed.
+
+use emr_client::{
+    ClientError,
+    api::{RecordView, SubtreeView},
+    card::Card,
+    light::LightError,
+    retrieve::{ReadError, Retrieved},
+};
+use emr_core::{Class, ClassMask, Reason, RecordSlot, RecordStatus, Revision, Rights, UnixTime};
+
+use crate::{
+    proxy::{Fault, Proxy},
+    scene::*,
+};
+
+/// Changes an answer on its way.
+fn lie<T: serde::Serialize + serde::de::DeserializeOwned>(
+    path: String,
+    change: impl Fn(&mut T) + Send + 'static,
+) -> impl FnMut(&str, &str) -> Option<Fault> + Send + 'static {
+    move |request, answer| {
+        if answer.is_empty() || !request.starts_with(&path) {
+            return None;
+        }
+        let mut view: T = serde_json::from_str(answer).ok()?;
+        change(&mut view);
+        Some(Fault::Answer(serde_json::to_string(&view).ok()?))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_settled_is_read_with_its_proof() -> TestResult {
+    let scene = Scene::proving().await?;
+    let (mut patient, mut doctor) = scene.with_a_doctor().await?;
+    let mut stranger = scene.registered(STRANGER).await?;
+    let card = handed_over(&patient);
+    let early = patient.light_check().await;
+    assert!(
+        matches!(&early, Err(ReadError::Client(ClientError::Node(error))) if error.is_temporary()),
+        "nothing of hers is settled: {early:?}"
+    );
+    let written = doctor.upload(&card, Class::Laboratory, &record("potassium 4.1")).await?;
+    let other = doctor.upload(&card, Class::Laboratory, &record("sodium 140")).await?;
+    patient.grant(&handed_over(&stranger), &terms(Rights::READ, Class::Laboratory.into())).await?;
+
+    let batch = scene.settle().await?;
+    assert_eq!((batch.public.n1, batch.public.n, batch.operations), (4, 4, 8));
+    assert!(batch.proof_bytes.is_some() && batch.gas_used.is_some_and(|gas| gas < 900_000), "{batch:?}");
+
+    // Who has a settled grant asks first, and reads with a proof up to the root that L1 holds.
+    let unasked = stranger.retrieve(&card, written.slot, None).await;
+    assert!(matches!(unasked, Err(ReadError::NotRequested { class: Class::Laboratory, .. })), "{unasked:?}");
+    let (read, requested) = stranger.retrieve(&card, written.slot, Some(Reason::Treatment)).await?;
+    assert!(requested.is_some());
+    let verified = read.verified().ok_or("verified")?;
+    assert_eq!(verified.authentic().record(), &record("potassium 4.1"));
+    assert_eq!((verified.authentic().author(), verified.batch()), (doctor.account()?, 1));
+
+    // Her own check: everything that the state says of her.
+    let check = patient.light_check().await?;
+    let access: Vec<_> = check.access(UnixTime::now()).filter_map(|view| view.grant.grantee).collect();
+    assert_eq!(access, [doctor.account()?, stranger.account()?]);
+    assert_eq!((check.records().len(), check.audit().len(), check.pending().len()), (2, 4, 1));
+    assert_eq!((check.state().batches(), check.state().root()), (1, batch.public.post));
+
+    // A revocation closes at once, though the settled state still holds the grant.
+    patient.revoke(stranger.account()?, ClassMask::ALL).await?;
+    let revoked = stranger.retrieve(&card, written.slot, Some(Reason::Treatment)).await;
+    assert!(matches!(revoked, Err(ReadError::Revoked { .. })), "{revoked:?}");
+
+    // An edit waits for its batch: read, and said to be unproven.
+    doctor.edit(&card, other.slot, None, &record("sodium 141")).await?;
+    let (unsettled, _) = patient.retrieve(&card, other.slot, None).await?;
+    assert!(matches!(unsettled, Retrieved::Unsettled(_)));
+    drop((patient, doctor, stranger));
+    a_lying_node_is_not_believed(&scene, &card, written.slot).await
+}
+
+/// The node itself turns: it changes, hides and repeats what it knows to be settled.
+async fn a_lying_node_is_not_believed(scene: &Scene, card: &Card, slot: RecordSlot) -> TestResult {
+    let proxy = Proxy::new(scene.node.url())?;
+    let mut patient = scene.client_at(PATIENT, &proxy.address).await?;
+    let account = patient.account()?;
+    let record_path = format!("GET /v1/patients/{account}/records/{slot} ");
+    let lies: [fn(&mut RecordView); 5] = [
+        |view| view.leaf.author = view.leaf.author.next().expect("room"),
+        |view| view.leaf.revision = Revision::ZERO,
+        |view| view.leaf.status = RecordStatus::Tombstone,
+        |view| view.stored.salt = "00".repeat(32),
+        |view| {
+            if let Some(proof) = &mut view.proof {
+                proof.medical.audit_head = proof.medical.records_root;
+            }
+        },
+    ];
+    for (number, change) in lies.into_iter().enumerate() {
+        proxy.set(lie(record_path.clone(), change));
+        let refused = patient.retrieve(card, slot, None).await;
+        assert!(matches!(refused, Err(ReadError::Proof(_))), "{number}: {refused:?}");
+    }
+    // Without its proof a record is never taken for a proven one.
+    proxy.set(lie(record_path, |view: &mut RecordView| view.proof = None));
+    let (bare, _) = patient.retrieve(card, slot, None).await?;
+    assert!(bare.verified().is_none());
+
+    let subtree_path = format!("GET /v1/patients/{account}/subtree ");
+    let hides: [fn(&mut SubtreeView); 3] =
+        [|view| _ = view.grants.pop(), |view| _ = view.audit.pop(), |view| _ = view.records.pop()];
+    for hide in hides {
+        proxy.set(lie(subtree_path.clone(), hide));
+        let refused = patient.light_check().await;
+        assert!(matches!(refused, Err(ReadError::Light(LightError::NotAll(_)))), "{refused:?}");
+    }
+    proxy.clear();
+    patient.light_check().await?;
+    Ok(())
+}

@@ -1,0 +1,170 @@
+//! What participants sign.
+
+use emr_client::api::{StoredAt, Submission};
+use emr_core::{
+    AccountEpoch, AccountIndex, Class, GrantSlot, Opaque, Purpose, Reason, RecordSlot, RecordStatus, Revision, Rights,
+    UnixTime, Uses, Version,
+    cid::{Cid, Codec},
+};
+use emr_crypto::PatientDirectory;
+use emr_rollup::{
+    field::{self, Fr},
+    leaf::{GrantLeaf, RecordLeaf},
+    operation::{Action, CLIENT_VALIDITY, Operation, SignedOperation},
+};
+
+use super::{Outcome, caller::Caller};
+
+impl Caller {
+    pub(crate) fn sign(&self, patient: AccountIndex, action: Action) -> SignedOperation {
+        self.sign_until(patient, action, UnixTime::now().saturating_add(CLIENT_VALIDITY))
+    }
+
+    pub(crate) fn sign_until(&self, patient: AccountIndex, action: Action, valid_until: UnixTime) -> SignedOperation {
+        let operation = Operation {
+            signer: self.account,
+            signer_epoch: AccountEpoch::FIRST,
+            patient,
+            patient_epoch: AccountEpoch::FIRST,
+            valid_until,
+            salt: random_element(),
+            action,
+        };
+        let authority = (self.account != patient).then_some(GrantSlot::FIRST_ORDINARY);
+        operation.sign(self.domain, &self.person.key, authority)
+    }
+
+    /// The patient's key directory, made and uploaded; its CID and commitment.
+    pub(crate) async fn publish_directory(&self) -> Outcome<(Cid, Fr)> {
+        let directory = PatientDirectory::create(self.person.identity.rsa());
+        let cid = self.put_block(Codec::DagCbor, directory.published().to_bytes()).await?;
+        Ok((cid, element(Opaque::directory(&cid))))
+    }
+
+    /// As a patient: grants, publishing a new key directory with it.
+    pub(crate) async fn grant(
+        &self,
+        slot: GrantSlot,
+        grantee: AccountIndex,
+        rights: Rights,
+        classes: &[Class],
+        until: UnixTime,
+    ) -> Outcome<Submission> {
+        let view = self.view(self.account).await?;
+        let (cid, after) = self.publish_directory().await?;
+        let old = view.grants.iter().find(|grant| grant.slot == slot);
+        let expected = old.map_or(Version::ZERO, |old| old.grant.version);
+        let leaf = GrantLeaf {
+            grantee: Some(grantee),
+            rights,
+            scope: classes.iter().copied().collect(),
+            not_after: until,
+            uses: Uses::ZERO,
+            version: expected.next()?,
+            salt: random_element(),
+        };
+        let action = Action::SetGrant {
+            slot,
+            expected,
+            leaf,
+            directory_before: view.directory_commitment,
+            directory_after: after,
+        };
+        let signed = self.sign(self.account, action);
+        let submission = Submission { signed, stored: None, directory: Some(cid.to_string()) };
+        self.submit(&submission).await?;
+        Ok(submission)
+    }
+
+    /// As a patient: ends a grant, publishing a new key directory with it.
+    pub(crate) async fn revoke(&self, slot: GrantSlot) -> Outcome<Submission> {
+        let view = self.view(self.account).await?;
+        let (cid, after) = self.publish_directory().await?;
+        let old = view.grants.iter().find(|grant| grant.slot == slot).ok_or("no such grant")?;
+        let action = Action::Revoke {
+            slot,
+            expected: old.grant.version,
+            leaf_salt: random_element(),
+            directory_before: view.directory_commitment,
+            directory_after: after,
+        };
+        let signed = self.sign(self.account, action);
+        let submission = Submission { signed, stored: None, directory: Some(cid.to_string()) };
+        self.submit(&submission).await?;
+        Ok(submission)
+    }
+
+    /// Uploads the blocks of a record; its manifest.
+    pub(crate) async fn upload(&self, parts: &[&[u8]]) -> Outcome<Cid> {
+        let mut links = Vec::new();
+        for part in parts {
+            links.push(self.put_block(Codec::Raw, part).await?);
+        }
+        Ok(self.put_block(Codec::DagCbor, &manifest(&links)).await?)
+    }
+
+    /// A PutRecord of a first version with that manifest.
+    pub(crate) fn put_record(&self, patient: AccountIndex, slot: u64, class: Class, manifest: &Cid) -> Submission {
+        let salt: [u8; 32] = rand::random();
+        let leaf = RecordLeaf {
+            status: RecordStatus::Live,
+            class,
+            author: self.account,
+            custodian: None,
+            version: Version::new(1).expect("1"),
+            revision: Revision::new(1).expect("1"),
+            authored: random_element(),
+            stored: element(Opaque::stored(manifest, &salt)),
+        };
+        let slot = RecordSlot::new(slot).expect("a slot");
+        let action = Action::PutRecord { slot, expected: Revision::ZERO, leaf };
+        Submission {
+            signed: self.sign(patient, action),
+            stored: Some(StoredAt { manifest: manifest.to_string(), salt: hex::encode(salt) }),
+            directory: None,
+        }
+    }
+
+    /// A RequestAccess.
+    pub(crate) fn request_access(
+        &self,
+        patient: AccountIndex,
+        slot: GrantSlot,
+        expected: Uses,
+        class: Class,
+    ) -> Submission {
+        let purpose = Purpose { reason: Reason::Treatment, class };
+        let signed = self.sign(patient, Action::RequestAccess { slot, expected, purpose });
+        Submission { signed, stored: None, directory: None }
+    }
+}
+
+pub(crate) fn element(opaque: Opaque) -> Fr {
+    field::from_opaque(opaque.as_bytes())
+}
+
+pub(crate) fn random_element() -> Fr {
+    field::from_opaque(&rand::random())
+}
+
+/// DAG-CBOR of a list of at most 23 links.
+pub(crate) fn manifest(links: &[Cid]) -> Vec<u8> {
+    assert!(links.len() < 24);
+    let mut bytes = vec![0x80 + links.len() as u8];
+    for link in links {
+        bytes.extend([0xd8, 42, 0x58, 37, 0]);
+        bytes.extend(link.to_bytes());
+    }
+    bytes
+}
+
+pub(crate) fn slot(number: u64) -> GrantSlot {
+    GrantSlot::new(number).expect("a slot")
+}
+
+pub(crate) const FIRST: GrantSlot = GrantSlot::FIRST_ORDINARY;
+
+/// A year from now.
+pub(crate) fn next_year() -> UnixTime {
+    UnixTime::now().saturating_add(365 * 24 * 3600)
+}

@@ -16,7 +16,7 @@ use serde::Serialize;
 use crate::{
     account, cards,
     failure::{EXIT_CODES, Exit, Failure, OrExit, one_line},
-    options::{Options, RecordName},
+    options::{Options, RecordName, parse_purpose},
     records,
     report::{Answer, Progress, print},
     session,
@@ -92,7 +92,7 @@ enum Command {
         /// The record: PATIENT/SLOT
         record: RecordName,
         /// Why: treatment, emergency, payment, operations, research, patient-request, public-health
-        #[arg(long)]
+        #[arg(long, value_parser = parse_purpose)]
         purpose: Reason,
         #[command(flatten)]
         target: Target,
@@ -105,7 +105,7 @@ enum Command {
         #[arg(short, long, value_name = "FILE")]
         output: Option<PathBuf>,
         /// Why, if access has to be requested first
-        #[arg(long, default_value = "treatment")]
+        #[arg(long, default_value = "treatment", value_parser = parse_purpose)]
         purpose: Reason,
         /// The patient's card, the first time
         #[arg(long, value_name = "CARD")]

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use emr_core::{AccountIndex, RecordSlot, Role};
+use emr_core::{AccountIndex, Reason, RecordSlot, Rights, Role};
 use url::Url;
 
 use crate::failure::{Exit, Failure};
@@ -85,6 +85,28 @@ impl std::str::FromStr for RecordName {
     }
 }
 
+/// Reads why access is requested.
+///
+/// # Errors
+/// The reasons that there are.
+pub fn parse_purpose(text: &str) -> Result<Reason, String> {
+    let stated = Reason::ALL.iter().copied().filter(|reason| *reason != Reason::None);
+    stated.clone().find(|reason| reason.name() == text).ok_or_else(|| {
+        let choices: Vec<_> = stated.map(Reason::name).collect();
+        format!("there is no reason called '{text}'; choose one of: {}", choices.join(", "))
+    })
+}
+
+/// Reads what a grant allows.
+///
+/// # Errors
+/// The rights that can be granted.
+pub fn parse_rights(text: &str) -> Result<Rights, String> {
+    let grantable = Rights::READ | Rights::WRITE;
+    let rights = text.parse().ok().filter(|rights| grantable.contains(*rights));
+    rights.ok_or_else(|| format!("'{text}' cannot be granted; choose one of: read, write, or read,write"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -95,6 +117,20 @@ mod tests {
         for nonsense in ["", "nowhere", "127.0.0.1:8550", "localhost:8550", "ftp://127.0.0.1", "http://", "file:///etc"]
         {
             assert!(parse_address(nonsense).is_err(), "{nonsense}");
+        }
+    }
+
+    #[test]
+    fn only_what_can_be_granted_or_stated_is_read() {
+        assert_eq!(parse_rights("write, read"), Ok(Rights::READ | Rights::WRITE));
+        for nonsense in ["", "own", "manage", "read,emergency", "none"] {
+            assert!(parse_rights(nonsense).is_err_and(|error| error.ends_with("read, write, or read,write")));
+        }
+        assert_eq!(parse_purpose("patient-request"), Ok(Reason::PatientRequest));
+        for nonsense in ["", "none", "curiosity"] {
+            assert!(
+                parse_purpose(nonsense).is_err_and(|error| error.contains("treatment") && !error.contains(": none"))
+            );
         }
     }
 

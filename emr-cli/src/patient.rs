@@ -16,7 +16,7 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339, macros::form
 use crate::{
     account,
     failure::{EXIT_CODES, Exit, Failure, OrExit, one_line},
-    options::{Options, RecordName},
+    options::{Options, RecordName, parse_rights},
     records,
     report::{Answer, Progress, print},
     session,
@@ -50,7 +50,7 @@ enum Command {
         #[arg(long, value_name = "CLASSES")]
         class: String,
         /// What is allowed: read, write, or read,write
-        #[arg(long)]
+        #[arg(long, value_parser = parse_rights)]
         rights: Rights,
         /// Until when: a date (2027-01-31, to its end in UTC) or a time (2027-01-31T12:00:00Z)
         #[arg(long, value_name = "DATE", value_parser = parse_until)]

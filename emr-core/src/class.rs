@@ -18,23 +18,38 @@ pub struct UnknownName {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[repr(u8)]
-#[allow(missing_docs, reason = "the names are the meaning")]
 pub enum Class {
+    /// A summary of the patient, or a Bundle of everything.
     Summary,
+    /// A visit or a stay.
     Encounter,
+    /// Results of a laboratory.
     Laboratory,
+    /// Images and their reports.
     Imaging,
+    /// What is taken or prescribed.
     Medication,
+    /// Allergies and intolerances.
     Allergy,
+    /// Vaccinations.
     Immunization,
+    /// What was done to the patient.
     Procedure,
+    /// Problems and diagnoses.
     Condition,
+    /// Vital signs.
     VitalSigns,
+    /// Mental health.
     MentalHealth,
+    /// Reproductive health.
     ReproductiveHealth,
+    /// Use of substances.
     SubstanceUse,
+    /// Genetic findings.
     Genetics,
+    /// Letters and other documents.
     Document,
+    /// Coverage, appointments, bills.
     Administrative,
 }
 

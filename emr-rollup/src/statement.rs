@@ -18,26 +18,44 @@ pub use witness::{
 
 /// The clauses of the statement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[allow(missing_docs, reason = "each is described by its Display form")]
 pub enum Clause {
+    /// The signer's identity is in the state.
     C1,
+    /// The signer may do this.
     C2,
+    /// The signature is valid.
     C3,
+    /// The message is current.
     C4,
+    /// The patient's account is in order.
     C5,
+    /// The grant is in the state.
     C6,
+    /// The grant allows this.
     C7,
+    /// The target is what the message expects.
     C8,
+    /// The new leaf is what the rule allows.
     C9,
+    /// The subtree root follows.
     C10,
+    /// The audit head follows.
     C11,
+    /// The medical leaf follows.
     C12,
+    /// The roots chain.
     C13,
+    /// The L1 operations are as queued.
     C14,
+    /// The data commitment is over these operations.
     C15,
+    /// The batch has one time.
     C16,
+    /// Padding is empty.
     C17,
+    /// The public inputs match.
     C18,
+    /// Every field is in range.
     C19,
 }
 

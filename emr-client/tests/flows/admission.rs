@@ -8,6 +8,9 @@ use emr_core::Role;
 
 use crate::scene::*;
 
+/// Changes a card, with another one at hand.
+type Lie = fn(&mut Card, &Card);
+
 #[tokio::test(flavor = "multi_thread")]
 async fn only_the_keys_on_the_card_are_admitted() -> TestResult {
     let scene = Scene::new().await?;
@@ -22,7 +25,7 @@ async fn only_the_keys_on_the_card_are_admitted() -> TestResult {
 
     // Whoever registered put in other keys than those of the person who stands there with a card.
     let other = handed_over(&scene.registered(DOCTOR).await?);
-    let lies: [(&str, fn(&mut Card, &Card)); 5] = [
+    let lies: [(&str, Lie); 5] = [
         ("account", |card, other| card.account = other.account),
         ("role", |card, _| card.role = Role::Hospital),
         ("rollup key", |card, other| (card.key_x, card.key_y) = (other.key_x, other.key_y)),

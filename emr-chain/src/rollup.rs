@@ -8,7 +8,7 @@ use alloy::{
     primitives::{Address, B256, U256, aliases::U24, keccak256},
     providers::Provider,
     rpc::types::TransactionReceipt,
-    sol_types::{SolCall, SolValue},
+    sol_types::{SolCall, SolEvent, SolValue},
 };
 use emr_core::{AccountIndex, Opaque, Role};
 use serde::{Deserialize, Serialize};
@@ -219,6 +219,17 @@ impl<P: Provider> Rollup<P> {
             _ => return Err(RollupError::Malformed("unknown standing".to_owned())),
         };
         Ok(Some(Account { owner: found.owner, role, standing, org: index(found.org)? }))
+    }
+
+    /// The transaction that registered an account; `None` for an index that was not given out.
+    ///
+    /// # Errors
+    /// [`RollupError`] if the node cannot be read.
+    pub async fn registration_of(&self, account: AccountIndex) -> Result<Option<Receipt>, RollupError> {
+        let filter = self.events(EmrRollup::Registered::SIGNATURE_HASH).topic1(U256::from(account.get()));
+        let logs = self.logs(filter, self.deployed_at()).await?;
+        let Some(hash) = logs.first().and_then(|log| log.transaction_hash) else { return Ok(None) };
+        Ok(self.provider().get_transaction_receipt(hash).await?.as_ref().map(Receipt::of))
     }
 
     /// Whether a hospital endorses a doctor's Ethereum address at present.

@@ -134,7 +134,11 @@ impl<P: Provider> Settlement for Rollup<P> {
         if range.is_empty() {
             return Ok(Vec::new());
         }
-        let filter = self.events(EmrRollup::Enqueued::SIGNATURE_HASH);
+        let mut filter = self.events(EmrRollup::Enqueued::SIGNATURE_HASH);
+        if range.end.saturating_sub(range.start) <= NAMED_ENTRIES {
+            // Few: the node need not send the rest.
+            filter = filter.topic1(range.clone().map(|index| B256::from(U256::from(index))).collect::<Vec<_>>());
+        }
         let logs = self.logs(filter, self.deployed_at()).await?;
         let mut entries = Vec::new();
         for log in &logs {
@@ -233,14 +237,16 @@ fn position(log: &Log) -> Result<(B256, u64), RollupError> {
 
 /// Blocks per `eth_getLogs` request; public nodes refuse wider ranges.
 const LOG_WINDOW: u64 = 10_000;
+/// Up to this many queue entries are asked for by their positions. Nodes limit how many values of a topic one request names.
+const NAMED_ENTRIES: u64 = 64;
 
 impl<P: Provider> Rollup<P> {
-    fn events(&self, signature: B256) -> Filter {
+    pub(crate) fn events(&self, signature: B256) -> Filter {
         Filter::new().address(self.instance().contract).event_signature(signature)
     }
 
     /// The logs of a filter from a block to the newest, in order.
-    async fn logs(&self, filter: Filter, from_block: u64) -> Result<Vec<Log>, RollupError> {
+    pub(crate) async fn logs(&self, filter: Filter, from_block: u64) -> Result<Vec<Log>, RollupError> {
         let last = self.provider().get_block_number().await?;
         let mut logs = Vec::new();
         let mut first = from_block;

@@ -10,6 +10,7 @@ use emr_client::{
 };
 use emr_core::Role;
 use emr_crypto::{Identity, IdentityFileError, ScryptCost};
+use emr_rollup::operation::Kind;
 use secrecy::SecretString;
 
 use crate::{
@@ -86,8 +87,9 @@ pub async fn open(options: &Options, role: Role) -> Result<Client, Failure> {
     for resumed in client.resume().await.map_err(|error| client_failure(&error))? {
         let (kind, operation) = (resumed.kind, &resumed.operation[..8]);
         match resumed.fate {
-            Fate::Settled { batch } => {
-                eprintln!("{kind} {operation} of an earlier run is in force since batch {batch}")
+            // Whoever repeats an upload that was interrupted must learn that it went through.
+            Fate::Settled { batch } if kind == Kind::PutRecord => {
+                eprintln!("{kind} {operation} of an earlier run is in force since batch {batch}");
             }
             Fate::Acknowledged => eprintln!("handed in {kind} {operation}, which an earlier run had signed"),
             Fate::Returned { reason } => eprintln!("{kind} {operation} was returned: {reason}"),

@@ -219,7 +219,15 @@ fn set_up(world: &World) -> TestResult {
     assert!(alone.contains("endorse"), "{alone}");
     assert!(world.hospital(&["endorse", "doctor-0.json"])?.done()?.contains("may register"));
     assert!(world.doctor(&["register", "--org", "hospital.json"])?.done()?.starts_with("doctor 2: "));
-    assert!(world.hospital(&["registrar", "admit", "doctor-0.json"])?.done()?.contains("account 2 is admitted"));
+    // Who registered must have the keys of the card that is shown.
+    let mut forged: Value = serde_json::from_slice(&fs::read(world.at("doctor-0.json"))?)?;
+    let other: Value = serde_json::from_slice(&fs::read(world.at("hospital.json"))?)?;
+    forged["rsa"] = other["rsa"].clone();
+    fs::write(world.at("forged.json"), forged.to_string())?;
+    let refused = world.hospital(&["registrar", "admit", "forged.json"])?.failed(6)?;
+    assert!(refused.contains("its RSA key differs"), "{refused}");
+    let admitted = world.hospital(&["registrar", "admit", "doctor-0.json"])?.done()?;
+    assert!(admitted.starts_with("doctor 2 of hospital 1 is admitted, with the keys of this card"), "{admitted}");
     world.hospital(&["registrar", "admit", "doctor-0.json"])?.failed(4)?;
     world.keep_card("emr-doctor", "doctor", "doctor.json")?;
 

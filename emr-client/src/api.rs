@@ -50,6 +50,8 @@ pub struct NodeStatus {
     pub chain_id: u64,
     /// Address of the rollup contract, `0x` and 40 hex digits.
     pub contract: String,
+    /// The block of its deployment, where its events begin.
+    pub deployed_at: u64,
     /// Number of the circuit version.
     pub circuit_version: u32,
     /// The hospital's account, once it has one.

@@ -200,7 +200,8 @@ impl Client {
             .expect("an identity's Ethereum key is a private key of secp256k1");
         let provider = endpoint.connect(Some(ethereum.clone()))?;
         endpoint.expect_chain_id(&provider, settings.chain_id).await?;
-        let rollup = Rollup::attach(provider, contract, 0).await?;
+        // Events that a lying node would have skipped are missed as gaps, or as another state root.
+        let rollup = Rollup::attach(provider, contract, status.deployed_at).await?;
 
         let mut hospital = None;
         if let Some(now) = status.hospital {

@@ -88,10 +88,12 @@ async fn doctors_and_hospitals_wait(world: World) -> Outcome {
             Role::Hospital => Registration::hospital(submitted(k).bytes(), key),
             _ => Registration::doctor(submitted(k).bytes(), None, key),
         };
-        let (index, _) = world.as_account(n).await?.register(&registration).await?;
+        let (index, receipt) = world.as_account(n).await?.register(&registration).await?;
+        assert_eq!(world.rollup.registration_of(index).await?, Some(receipt));
         let stored = world.rollup.account(index).await?.ok_or("no account")?;
         assert_eq!((stored.role, stored.standing), (role, Standing::Pending));
     }
+    assert_eq!(world.rollup.registration_of(AccountIndex::new(4)?).await?, None);
     assert_eq!(world.rollup.head().await?.queue_length, 0);
     // Admission queues what was registered, the commitment computed from the RSA key.
     let registrar = world.as_account(crate::world::REGISTRAR).await?;

@@ -3,6 +3,7 @@
 //! Every participant has a data folder of its own and reaches the others through node HTTP, L1 and blocks only.
 
 mod actors;
+mod cast;
 mod outcome;
 mod settling;
 mod story;

@@ -2,7 +2,7 @@
 
 use std::{io::Write, time::Instant};
 
-use emr_client::api::BatchView;
+use emr_client::{api::BatchView, settled_state::SettledState};
 use emr_core::AccountIndex;
 use serde::Serialize;
 
@@ -42,6 +42,12 @@ impl Batch {
         })
     }
 
+    /// Whether this is the state that was checked against L1.
+    pub(super) fn is_at(&self, state: &SettledState) -> bool {
+        let root = format!("0x{}", hex::encode(emr_rollup::field::to_bytes(&state.root())));
+        (self.number, &self.post_root) == (state.batches(), &root)
+    }
+
     pub(super) fn lines(&self) -> [String; 3] {
         [
             format!(
@@ -68,7 +74,11 @@ pub(super) struct Accounts {
 pub(super) struct Outcome {
     pub(super) chain_id: u64,
     pub(super) contract: String,
+    /// Gas of deploying verifier and rollup.
+    pub(super) deploy_gas: u64,
     pub(super) accounts: Accounts,
+    /// Gas of each registration, in the order of `accounts`.
+    pub(super) register_gas: [u64; 4],
     pub(super) record: String,
     pub(super) record_cid: String,
     pub(super) submit_milliseconds: Vec<f64>,

@@ -19,6 +19,7 @@ pub(super) async fn get(State(app): Shared) -> Json<NodeStatus> {
     Json(NodeStatus {
         chain_id: sequencer.instance.chain_id,
         contract: sequencer.instance.contract.to_string(),
+        deployed_at: app.pipeline.follower.rollup.deployed_at(),
         circuit_version: sequencer.version.number,
         hospital: state.hospital,
         batches: state.batches,

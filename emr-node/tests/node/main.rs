@@ -12,3 +12,4 @@ mod sealing;
 mod settlement;
 mod stage;
 mod start;
+mod unmined;

@@ -25,7 +25,7 @@ static PROVER: LazyLock<Arc<Prover>> = LazyLock::new(|| {
     Arc::new(Prover::load_or_generate(&cache, CircuitVersion::V1, |stage| eprintln!("{stage}")).expect("keys"))
 });
 
-async fn prove(job: ProofJob) -> Outcome<Vec<u8>> {
+pub(crate) async fn prove(job: ProofJob) -> Outcome<Vec<u8>> {
     Ok(tokio::task::spawn_blocking(move || PROVER.prove(&job.witness, &job.public)).await??)
 }
 

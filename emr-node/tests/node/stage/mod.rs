@@ -4,6 +4,7 @@ mod caller;
 mod cast;
 mod scene;
 mod signing;
+mod testnet;
 mod world;
 
 use std::{error, time::Duration};
@@ -12,6 +13,7 @@ pub(crate) use caller::*;
 pub(crate) use cast::*;
 pub(crate) use scene::*;
 pub(crate) use signing::*;
+pub(crate) use testnet::*;
 pub(crate) use world::*;
 
 pub(crate) type Outcome<T = ()> = Result<T, Box<dyn error::Error + Send + Sync>>;

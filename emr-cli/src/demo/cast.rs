@@ -1,0 +1,98 @@
+//! Everybody, connected and registered.
+
+use std::{path::Path, time::Duration};
+
+use emr_client::{card::Card, client::Client};
+use emr_core::AccountIndex;
+
+use super::{
+    actors::Actor,
+    outcome::{Accounts, Teller},
+};
+use crate::{
+    failure::{Exit, Failure, OrExit, one_line},
+    hospital::{self, site::Site},
+};
+
+/// How often the node is asked, and how long, until it knows who registered.
+const SOON: Duration = Duration::from_millis(100);
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// Everybody.
+pub(super) struct Cast {
+    pub(super) hospital: Client,
+    pub(super) doctor_a: Client,
+    pub(super) doctor_b: Client,
+    pub(super) patient: Client,
+    pub(super) accounts: Accounts,
+    /// What each registration cost on L1, in the order of the accounts.
+    pub(super) register_gas: [u64; 4],
+    pub(super) patient_card: Card,
+}
+
+impl Cast {
+    /// Connects everybody, registers who is not registered, and has the registrar admit them.
+    pub(super) async fn enroll(
+        actors: [&Actor; 4],
+        passphrase_file: &Path,
+        site: &Site,
+        tell: &Teller,
+    ) -> Result<Self, Failure> {
+        let [hospital, doctor_a, doctor_b, patient] = actors;
+        let connect = |actor: &Actor| {
+            let (actor, node, rpc) = (actor.clone(), site.node.url().to_string(), site.rpc.to_string());
+            async move { actor.connect(passphrase_file, &node, &rpc).await }
+        };
+        let (profile, identity) = hospital.open(passphrase_file)?;
+        let enrolled = hospital::enroll(profile, identity, site).await?;
+        enrolled.wait_registered(false, SOON, LIMIT).await.or_exit(Exit::Unavailable)?;
+        drop(enrolled);
+        // Again: only now does the node know whose it is.
+        let hospital = connect(hospital).await?;
+        let organisation = hospital.account().or_exit(Exit::Internal)?;
+
+        let doctor_a = connect(doctor_a).await?;
+        if doctor_a.account().is_err() {
+            hospital.rollup().endorse(doctor_a.ethereum_address()).await.or_exit(Exit::Refused)?;
+        }
+        let doctor_a = join(doctor_a, Some(organisation), &hospital).await?;
+        let doctor_b = join(connect(doctor_b).await?, None, &hospital).await?;
+        let patient = join(connect(patient).await?, None, &hospital).await?;
+        let account = |client: &Client| client.account().or_exit(Exit::Internal);
+        let accounts = Accounts {
+            hospital: organisation,
+            doctor_a: account(&doctor_a)?,
+            doctor_b: account(&doctor_b)?,
+            patient: account(&patient)?,
+        };
+        let Accounts { hospital: h, doctor_a: a, doctor_b: b, patient: p } = accounts;
+        tell.say(format!(
+            "accounts: hospital {h}, doctor A {a} (of the hospital, with its consent), doctor B {b} (of none), patient {p}"
+        ));
+        let mut register_gas = [0; 4];
+        for (gas, account) in register_gas.iter_mut().zip([h, a, b, p]) {
+            *gas = gas_of_registration(&hospital, account).await?;
+        }
+        let [h, a, b, p] = register_gas;
+        tell.say(format!("registered on L1 through its queue, in this order, with {h}, {a}, {b} and {p} gas"));
+        let patient_card = patient.card();
+        Ok(Self { hospital, doctor_a, doctor_b, patient, accounts, register_gas, patient_card })
+    }
+}
+
+/// Registers a participant, waits until it is admitted and the node knows it.
+async fn join(client: Client, org: Option<AccountIndex>, registrar: &Client) -> Result<Client, Failure> {
+    let (client, _) = client.register(org).await.map_err(|error| Failure::new(Exit::Refused, one_line(&error)))?;
+    hospital::admit_if_waiting(registrar, &client.card()).await?;
+    client
+        .wait_registered(false, SOON, LIMIT)
+        .await
+        .map_err(|error| Failure::new(Exit::Unavailable, one_line(&error)))?;
+    Ok(client)
+}
+
+async fn gas_of_registration(client: &Client, account: AccountIndex) -> Result<u64, Failure> {
+    let receipt = client.rollup().registration_of(account).await.or_exit(Exit::Unavailable)?;
+    let unknown = || Failure::new(Exit::Unavailable, format!("L1 does not show the registration of account {account}"));
+    Ok(receipt.ok_or_else(unknown)?.gas_used)
+}

@@ -1,0 +1,94 @@
+//! The contracts on a real anvil, whose state can be set back and whose mining can be stopped.
+
+use alloy::{
+    primitives::Address,
+    providers::{DynProvider, Provider},
+};
+use emr_chain::{Rollup, deploy, endpoint::Endpoint};
+use emr_core::{AccountIndex, Role};
+use emr_node::{Node, NodeConfig, RunningNode};
+use emr_rollup::operation::Domain;
+use tempfile::TempDir;
+use xtask::real_parts::Anvil;
+
+use super::{
+    Outcome,
+    caller::Caller,
+    cast::{Person, people, registrar},
+    world::{admit, config, deployment},
+};
+
+/// The contracts on an anvil, a registered hospital, and a folder for its node.
+#[derive(Debug)]
+pub(crate) struct Testnet {
+    pub(crate) rollup: Rollup<DynProvider>,
+    pub(crate) hospital: AccountIndex,
+    endpoint: Endpoint,
+    folder: TempDir,
+    _anvil: Anvil,
+}
+
+impl Testnet {
+    /// `None` where real parts may be skipped.
+    pub(crate) async fn new() -> Outcome<Option<Self>> {
+        let Some(anvil) = Anvil::start_or_skip(&["--chain-id", "31337"])? else { return Ok(None) };
+        let endpoint: Endpoint = anvil.url().parse()?;
+        let provider = endpoint.connect(Some(people().hospital.ethereum.clone()))?;
+        for address in people().all().map(Person::address).into_iter().chain([registrar().address()]) {
+            fund(&provider, address).await?;
+        }
+        let rollup = deploy(provider, &deployment()).await?.rollup;
+        let hospital = register(&endpoint, &rollup, &people().hospital).await?;
+        Ok(Some(Self { rollup, hospital, endpoint, folder: tempfile::tempdir()?, _anvil: anvil }))
+    }
+
+    pub(crate) fn config(&self) -> Outcome<NodeConfig> {
+        config(self.endpoint.clone(), &self.rollup, self.folder.path())
+    }
+
+    pub(crate) async fn start(&self) -> Outcome<RunningNode> {
+        Ok(Node::start(self.config()?).await?)
+    }
+
+    pub(crate) fn domain(&self) -> Domain {
+        let instance = self.rollup.instance();
+        Domain::new(instance.chain_id, instance.contract.into_array())
+    }
+
+    /// Registers somebody; the registrar admits whoever needs it.
+    pub(crate) async fn register(&self, person: &Person) -> Outcome<AccountIndex> {
+        register(&self.endpoint, &self.rollup, person).await
+    }
+
+    /// The hospital, logged in.
+    pub(crate) async fn operator(&self, node: &RunningNode) -> Outcome<Caller> {
+        Caller::log_in(node.url().clone(), self.domain(), &people().hospital, self.hospital).await
+    }
+
+    /// One of anvil's own methods.
+    pub(crate) async fn anvil<T: alloy::rpc::json_rpc::RpcRecv>(
+        &self,
+        method: &'static str,
+        parameters: impl alloy::rpc::json_rpc::RpcSend + 'static,
+    ) -> Outcome<T> {
+        Ok(self.rollup.provider().raw_request(method.into(), parameters).await?)
+    }
+}
+
+async fn fund(provider: &DynProvider, address: Address) -> Outcome {
+    let thousand_ether = "0x3635c9adc5dea00000";
+    Ok(provider.raw_request("anvil_setBalance".into(), (address, thousand_ether)).await?)
+}
+
+async fn register(endpoint: &Endpoint, rollup: &Rollup<DynProvider>, person: &Person) -> Outcome<AccountIndex> {
+    let attach = async |signer| {
+        let provider = endpoint.connect(Some(signer))?;
+        Outcome::Ok(Rollup::attach(provider, rollup.instance().contract, rollup.deployed_at()).await?)
+    };
+    let own = attach(person.ethereum.clone()).await?;
+    let (account, _) = own.register(&person.registration(rollup.instance(), None)).await?;
+    if person.identity.role() != Role::Patient {
+        admit(&attach(registrar()).await?, account).await?;
+    }
+    Ok(account)
+}

@@ -1,0 +1,63 @@
+//! The node dies after it has sent a batch and before L1 has mined it.
+
+use emr_client::api::{BatchView, NodeStatus, OperationStatus, ProofJob};
+use emr_core::Class;
+use serde_json::Value;
+
+use crate::{settlement::prove, stage::*};
+
+/// Mined while the node was away, or lost: either way the next start ends with the batch settled, once.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_sent_before_a_crash_is_settled_once() -> Outcome {
+    let Some(testnet) = Testnet::new().await? else { return Ok(()) };
+    let patient = testnet.register(&people().patient).await?;
+    let mut node = testnet.start().await?;
+    for (number, fate) in [(1, "mined"), (2, "lost"), (3, "waiting")] {
+        let hers = Caller::log_in(node.url().clone(), testnet.domain(), &people().patient, patient).await?;
+        let record = hers.upload(&[fate.as_bytes()]).await?;
+        let put = hers.put_record(patient, number, Class::Summary, &record);
+        hers.submit(&put).await?;
+        let operator = testnet.operator(&node).await?;
+        operator.post::<BatchView>("v1/batches/seal", &()).await?;
+        until(|| async { matches!(operator.get::<Option<ProofJob>>("v1/prover/job").await, Ok(Some(_))) }).await?;
+        let job = operator.get::<Option<ProofJob>>("v1/prover/job").await?.ok_or("no job")?;
+        let proof = prove(job).await?;
+
+        testnet.anvil::<Value>("evm_setAutomine", [false]).await?;
+        operator.post_bytes(&format!("v1/prover/jobs/{number}"), proof).await?;
+        let waiting =
+            || async { testnet.anvil::<Value>("txpool_status", ()).await.is_ok_and(|pool| pool["pending"] == "0x1") };
+        until(waiting).await?;
+        node.shutdown().await;
+        match fate {
+            "mined" => drop(testnet.anvil::<Value>("evm_mine", ()).await?),
+            "lost" => drop(testnet.anvil::<Value>("anvil_dropAllTransactions", ()).await?),
+            _ => {}
+        }
+
+        node = testnet.start().await?;
+        if fate == "waiting" {
+            // Sent once more on top of the one that waits: of the two, L1 takes one.
+            let both = || async {
+                testnet.anvil::<Value>("txpool_status", ()).await.is_ok_and(|pool| pool["pending"] == "0x2")
+            };
+            until(both).await?;
+            testnet.anvil::<Value>("evm_mine", ()).await?;
+        }
+        testnet.anvil::<Value>("evm_setAutomine", [true]).await?;
+        let operator = testnet.operator(&node).await?;
+        until(|| async {
+            let status = operator.get::<NodeStatus>("v1/status").await;
+            status.is_ok_and(|status| (status.batches, status.activity.as_str()) == (number, "idle"))
+        })
+        .await?;
+        let id = hex::encode(put.signed.id(testnet.domain()));
+        let hers = Caller::log_in(node.url().clone(), testnet.domain(), &people().patient, patient).await?;
+        let status: OperationStatus = hers.get(&format!("v1/operations/{id}")).await?;
+        assert_eq!(status, OperationStatus::Settled { batch: number }, "{fate}");
+        let settled: BatchView = operator.get(&format!("v1/batches/{number}")).await?;
+        assert!(settled.gas_used.is_some() && settled.tx_hash.is_some(), "{fate}: {settled:?}");
+    }
+    node.shutdown().await;
+    Ok(())
+}

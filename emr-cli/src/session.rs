@@ -25,11 +25,18 @@ use crate::{
 /// # Errors
 /// If there is none, it is of another role, or the passphrase is wrong.
 pub fn identity(options: &Options, role: Role) -> Result<(Profile, Identity), Failure> {
-    let folder = options.data_dir(role)?;
-    // Before the passphrase is asked for: there may be nothing to open.
-    drop(Profile::open(&folder).map_err(|error| profile_failure(&error, role))?);
-    let passphrase = passphrase::existing(options.passphrase_file.as_deref())?;
-    unlock(&folder, role, &passphrase)
+    let passphrase = passphrase(options, role)?;
+    unlock(&options.data_dir(role)?, role, &passphrase)
+}
+
+/// The passphrase of a role's identity.
+///
+/// # Errors
+/// If there is no identity, or no passphrase is given.
+pub fn passphrase(options: &Options, role: Role) -> Result<SecretString, Failure> {
+    // Before it is asked for: there may be nothing to open.
+    drop(Profile::open(&options.data_dir(role)?).map_err(|error| profile_failure(&error, role))?);
+    passphrase::existing(options.passphrase_file.as_deref())
 }
 
 /// Opens the identity in a folder.

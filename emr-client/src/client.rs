@@ -254,6 +254,11 @@ impl Client {
         &self.node
     }
 
+    /// The node, logged in, and nothing else: the data folder is free again.
+    pub fn into_node(self) -> NodeClient {
+        self.node
+    }
+
     /// The contract. Transactions are sent and paid by this participant's Ethereum key.
     pub const fn rollup(&self) -> &Rollup<DynProvider> {
         &self.rollup

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     failure::{Exit, Failure, OrExit, one_line},
-    hospital::{self, site::Site},
+    hospital::{admission, site::Site},
 };
 
 /// How often the node is asked, and how long, until it knows who registered.
@@ -44,7 +44,7 @@ impl Cast {
             async move { actor.connect(passphrase_file, &node, &rpc).await }
         };
         let (profile, identity) = hospital.open(passphrase_file)?;
-        let enrolled = hospital::enroll(profile, identity, site).await?;
+        let enrolled = admission::enroll(profile, identity, site).await?;
         enrolled.wait_registered(false, SOON, LIMIT).await.or_exit(Exit::Unavailable)?;
         drop(enrolled);
         // Again: only now does the node know whose it is.
@@ -83,7 +83,7 @@ impl Cast {
 /// Registers a participant, waits until it is admitted and the node knows it.
 async fn join(client: Client, org: Option<AccountIndex>, registrar: &Client) -> Result<Client, Failure> {
     let (client, _) = client.register(org).await.map_err(|error| Failure::new(Exit::Refused, one_line(&error)))?;
-    hospital::admit_if_waiting(registrar, &client.card()).await?;
+    admission::admit_if_waiting(registrar, &client.card()).await?;
     client
         .wait_registered(false, SOON, LIMIT)
         .await

@@ -5,7 +5,11 @@ use std::{ffi::OsString, net::SocketAddr, path::PathBuf};
 use clap::{Parser, Subcommand};
 use emr_core::Role;
 
-use super::{Serving, Verdict, proving};
+use super::{
+    Serving,
+    admission::{self, Verdict},
+    proving,
+};
 use crate::{
     account,
     demo::{self, Demo},
@@ -89,11 +93,11 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Serve(serving) => super::serve(&options, &serving).await,
         Command::Prove => proving::prove(&options).await,
         Command::Status => super::status(&options).await,
-        Command::Endorse { card } => super::endorse(&options, &card).await,
+        Command::Endorse { card } => admission::endorse(&options, &card).await,
         Command::AsDoctor { arguments } => {
             let arguments = std::iter::once(OsString::from("emr-doctor")).chain(arguments);
             doctor::run(doctor::Arguments::parse_from(arguments)).await
         }
-        Command::Registrar { verdict, card } => super::registrar(&options, verdict, &card).await,
+        Command::Registrar { verdict, card } => admission::registrar(&options, verdict, &card).await,
     }
 }

@@ -1,5 +1,6 @@
 //! What a hospital runs.
 
+pub mod admission;
 pub mod commands;
 pub mod deployment;
 pub mod proving;
@@ -8,17 +9,11 @@ pub mod site;
 use std::{io::Write, net::SocketAddr, path::Path};
 
 use alloy::{primitives::B256, signers::local::PrivateKeySigner};
-use emr_client::{
-    admission::AdmissionError,
-    api::NodeStatus,
-    card::{Card, CardError},
-    client::Client,
-    node_api::NodeClient,
-    profile::Profile,
-};
+use emr_client::{api::NodeStatus, node_api::NodeClient};
 use emr_core::Role;
 use emr_crypto::{Identity, RsaBits};
 use emr_node::Activity;
+use secrecy::SecretString;
 use serde::Serialize;
 use site::{Site, SitePlan};
 use url::Url;
@@ -77,37 +72,17 @@ pub async fn dev(options: &Options, serving: &Serving, rpc_listen: SocketAddr) -
         session::create(&folder, &Identity::generate(HOSPITAL, RsaBits::DEFAULT), &passphrase)?;
         passphrase
     };
-    let open = || session::unlock(&folder, HOSPITAL, &passphrase);
+    start(&plan(folder.clone(), serving, rpc_listen, true, None), &folder, &passphrase).await
+}
+
+/// Starts a site, sees to it that its hospital is registered, and serves.
+async fn start(plan: &SitePlan, folder: &Path, passphrase: &SecretString) -> Result<(), Failure> {
+    let open = || session::unlock(folder, HOSPITAL, passphrase);
     let key = ethereum_key(&open()?.1)?;
-    let plan = plan(folder.clone(), serving, rpc_listen, true, None);
     let site = plan.start(&key).await?;
     let (profile, identity) = open()?;
-    enroll(profile, identity, &site).await?;
+    drop(admission::enroll(profile, identity, &site).await?);
     run(site).await
-}
-
-/// Registers and admits a site's own hospital, if it is not in yet.
-///
-/// # Errors
-/// If the node or the contract refuses.
-pub async fn enroll(profile: Profile, identity: Identity, site: &Site) -> Result<Client, Failure> {
-    let client = Client::join(profile, identity, site.node.url().as_str(), site.rpc.as_str())
-        .await
-        .map_err(|error| session::client_failure(&error))?;
-    let (client, _) = client.register(None).await.map_err(|error| Failure::new(Exit::Unavailable, one_line(&error)))?;
-    admit_if_waiting(&client, &client.card()).await?;
-    Ok(client)
-}
-
-/// As the registrar, admits a card's owner, unless that was done before.
-///
-/// # Errors
-/// If the card is not what waits on L1, or the contract refuses.
-pub async fn admit_if_waiting(registrar: &Client, card: &Card) -> Result<(), Failure> {
-    match registrar.admit(card).await {
-        Ok(_) | Err(AdmissionError::NotWaiting(_)) => Ok(()),
-        Err(error) => Err(admission_failure(&error)),
-    }
 }
 
 /// `serve`: a node on a real chain.
@@ -119,12 +94,9 @@ pub async fn serve(options: &Options, serving: &Serving) -> Result<(), Failure> 
     let rpc = options.rpc.clone().ok_or_else(|| {
         Failure::new(Exit::Usage, "serve needs the address of an Ethereum node: --rpc URL (`dev` brings its own chain)")
     })?;
-    let (profile, identity) = session::identity(options, HOSPITAL)?;
-    let key = ethereum_key(&identity)?;
-    drop(profile);
+    let passphrase = session::passphrase(options, HOSPITAL)?;
     let unused = SocketAddr::from(([127, 0, 0, 1], 0));
-    let site = plan(folder, serving, unused, false, Some(rpc)).start(&key).await?;
-    run(site).await
+    start(&plan(folder.clone(), serving, unused, false, Some(rpc)), &folder, &passphrase).await
 }
 
 fn plan(
@@ -237,76 +209,4 @@ impl Answer for Status {
         }
         Ok(())
     }
-}
-
-#[derive(Debug, Serialize)]
-struct Transaction {
-    done: String,
-    tx_hash: B256,
-    gas_used: u64,
-}
-
-impl Answer for Transaction {
-    fn write(&self, out: &mut dyn Write) -> std::io::Result<()> {
-        writeln!(out, "{} ({} gas, {})", self.done, self.gas_used, self.tx_hash)
-    }
-}
-
-/// What a registrar does with an account.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Verdict {
-    /// Let it in.
-    Admit,
-    /// Hold it back.
-    Suspend,
-}
-
-/// `endorse`: the doctor with this card may register as belonging to this hospital.
-///
-/// # Errors
-/// If the card is not a doctor's, or the contract refuses.
-pub async fn endorse(options: &Options, card: &Path) -> Result<(), Failure> {
-    let card = crate::account::read_card(card)?;
-    if card.role != Role::Doctor {
-        return Err(Failure::new(
-            Exit::Input,
-            format!("only doctors belong to a hospital; this is a {}'s card", card.role),
-        ));
-    }
-    let client = session::open(options, HOSPITAL).await?;
-    let receipt = client.rollup().endorse(card.ethereum).await.or_exit(Exit::Refused)?;
-    let done = format!("{} may register as a doctor of this hospital", card.ethereum);
-    print(&Transaction { done, tx_hash: receipt.tx_hash, gas_used: receipt.gas_used }, options.json)
-}
-
-/// `registrar`: admits or holds back.
-///
-/// # Errors
-/// If this identity is not the registrar, or the contract refuses.
-pub async fn registrar(options: &Options, verdict: Verdict, card: &Path) -> Result<(), Failure> {
-    let card = crate::account::read_card(card)?;
-    let client = session::open(options, HOSPITAL).await?;
-    let (done, receipt) = match verdict {
-        Verdict::Admit => {
-            let (admitted, receipt) = client.admit(&card).await.map_err(|error| admission_failure(&error))?;
-            let of = admitted.org.map_or(String::new(), |org| format!(" of hospital {org}"));
-            let (role, account) = (admitted.role, admitted.account);
-            (format!("{role} {account}{of} is admitted, with the keys of this card; the next batch takes it"), receipt)
-        }
-        Verdict::Suspend => {
-            let (account, receipt) = client.suspend(&card).await.map_err(|error| admission_failure(&error))?;
-            (format!("account {account} is held back"), receipt)
-        }
-    };
-    print(&Transaction { done, tx_hash: receipt.tx_hash, gas_used: receipt.gas_used }, options.json)
-}
-
-fn admission_failure(error: &AdmissionError) -> Failure {
-    let exit = match error {
-        AdmissionError::Card(CardError::Forged { .. }) => Exit::Unverified,
-        AdmissionError::NotRegistered(_) | AdmissionError::Card(_) => Exit::Input,
-        AdmissionError::Rollup(error) if error.revert().is_none() => Exit::Unavailable,
-        _ => Exit::Refused,
-    };
-    Failure::new(exit, one_line(error))
 }

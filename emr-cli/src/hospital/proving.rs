@@ -24,7 +24,8 @@ const POLL: Duration = Duration::from_secs(2);
 /// # Errors
 /// If the node refuses or the keys cannot be made. A batch that is interrupted is fetched again.
 pub async fn prove(options: &Options) -> Result<(), Failure> {
-    let client = session::open(options, Role::Hospital).await?;
+    // Only the login is needed from here on: the folder stays free for other commands.
+    let node = session::open(options, Role::Hospital).await?.into_node();
     let progress = Progress::start("reading the proving key");
     let cache = key_cache()?;
     let prover = tokio::task::spawn_blocking(move || {
@@ -35,9 +36,21 @@ pub async fn prove(options: &Options) -> Result<(), Failure> {
     .or_exit(Exit::Storage)?;
     let prover = Arc::new(prover);
     eprintln!("ready; waiting for batches. Stop with Ctrl-C.");
+    let mut away = false;
     loop {
-        let job = client.node().proof_job().await;
-        let job = job.map_err(|error| Failure::new(session::node_exit(&error), one_line(&error)))?;
+        let job = match node.proof_job().await {
+            // It restarts: its batch waits, here or there.
+            Err(error) if error.is_temporary() => {
+                if !std::mem::replace(&mut away, true) {
+                    eprintln!("{}; trying again until it is back", one_line(&error));
+                }
+                None
+            }
+            job => {
+                away = false;
+                job.map_err(|error| Failure::new(session::node_exit(&error), one_line(&error)))?
+            }
+        };
         let Some(job) = job else {
             tokio::select! {
                 () = tokio::time::sleep(POLL) => continue,
@@ -51,8 +64,16 @@ pub async fn prove(options: &Options) -> Result<(), Failure> {
             .or_exit(Exit::Internal)?
             .or_exit(Exit::Unverified)?;
         drop(progress);
-        let handed_in = client.node().proof(number, &proof).await;
-        handed_in.map_err(|error| Failure::new(session::node_exit(&error), one_line(&error)))?;
-        eprintln!("batch {number}: {} bytes of proof in {:.1} s", proof.len(), started.elapsed().as_secs_f64());
+        match node.proof(number, &proof).await {
+            Ok(()) => {
+                let seconds = started.elapsed().as_secs_f64();
+                eprintln!("batch {number}: {} bytes of proof in {seconds:.1} s", proof.len());
+            }
+            // Sealed anew, or proved elsewhere, meanwhile; or the node is away and gives the batch out again.
+            Err(error) if error.is_temporary() || error.is_not_found() => {
+                eprintln!("batch {number}: the proof was not taken: {}", one_line(&error));
+            }
+            Err(error) => return Err(Failure::new(session::node_exit(&error), one_line(&error))),
+        }
     }
 }

@@ -130,6 +130,12 @@ impl SitePlan {
         };
         let store = KuboStore::new(url.as_str()).or_exit(Exit::Usage)?;
         store.version().await.or_exit(Exit::Unavailable)?;
+        if !store.is_synced().await.or_exit(Exit::Unavailable)? {
+            eprintln!(
+                "warning: this Kubo does not fsync: a power cut can lose acknowledged blocks; set \"sync\": true for flatfs in its \
+                 Datastore.Spec"
+            );
+        }
         Ok(Arc::new(store))
     }
 }

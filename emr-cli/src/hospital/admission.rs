@@ -1,0 +1,127 @@
+//! Who gets in: the hospital itself, the doctors it consents to, and whom a registrar admits.
+
+use std::{io::Write, path::Path};
+
+use alloy::primitives::B256;
+use emr_client::{
+    admission::AdmissionError,
+    card::{Card, CardError},
+    client::Client,
+    profile::Profile,
+};
+use emr_core::Role;
+use emr_crypto::Identity;
+use serde::Serialize;
+
+use super::{HOSPITAL, site::Site};
+use crate::{
+    failure::{Exit, Failure, OrExit, one_line},
+    options::Options,
+    report::{Answer, print},
+    session,
+};
+
+/// Registers a site's own hospital, if it is not in yet, and admits it if it is the registrar itself.
+///
+/// # Errors
+/// If the node or the contract refuses.
+pub async fn enroll(profile: Profile, identity: Identity, site: &Site) -> Result<Client, Failure> {
+    let client = Client::join(profile, identity, site.node.url().as_str(), site.rpc.as_str())
+        .await
+        .map_err(|error| session::client_failure(&error))?;
+    let (client, account) =
+        client.register(None).await.map_err(|error| Failure::new(Exit::Unavailable, one_line(&error)))?;
+    let registrar = client.rollup().parameters().await.or_exit(Exit::Unavailable)?.registrar;
+    if registrar == client.ethereum_address() {
+        admit_if_waiting(&client, &client.card()).await?;
+    } else if client.rollup().pending(account).await.or_exit(Exit::Unavailable)?.is_some() {
+        eprintln!(
+            "hospital {account} waits for the registrar, {registrar}, who needs the card that `emr-hospital whoami` prints; \
+             until then nobody can log in here"
+        );
+    }
+    Ok(client)
+}
+
+/// As the registrar, admits a card's owner, unless that was done before.
+///
+/// # Errors
+/// If the card is not what waits on L1, or the contract refuses.
+pub async fn admit_if_waiting(registrar: &Client, card: &Card) -> Result<(), Failure> {
+    match registrar.admit(card).await {
+        Ok(_) | Err(AdmissionError::NotWaiting(_)) => Ok(()),
+        Err(error) => Err(admission_failure(&error)),
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct Transaction {
+    done: String,
+    tx_hash: B256,
+    gas_used: u64,
+}
+
+impl Answer for Transaction {
+    fn write(&self, out: &mut dyn Write) -> std::io::Result<()> {
+        writeln!(out, "{} ({} gas, {})", self.done, self.gas_used, self.tx_hash)
+    }
+}
+
+/// What a registrar does with an account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Verdict {
+    /// Let it in.
+    Admit,
+    /// Hold it back.
+    Suspend,
+}
+
+/// `endorse`: the doctor with this card may register as belonging to this hospital.
+///
+/// # Errors
+/// If the card is not a doctor's, or the contract refuses.
+pub async fn endorse(options: &Options, card: &Path) -> Result<(), Failure> {
+    let card = crate::account::read_card(card)?;
+    if card.role != Role::Doctor {
+        return Err(Failure::new(
+            Exit::Input,
+            format!("only doctors belong to a hospital; this is a {}'s card", card.role),
+        ));
+    }
+    let client = session::open(options, HOSPITAL).await?;
+    let receipt = client.rollup().endorse(card.ethereum).await.or_exit(Exit::Refused)?;
+    let done = format!("{} may register as a doctor of this hospital", card.ethereum);
+    print(&Transaction { done, tx_hash: receipt.tx_hash, gas_used: receipt.gas_used }, options.json)
+}
+
+/// `registrar`: admits or holds back.
+///
+/// # Errors
+/// If this identity is not the registrar, or the contract refuses.
+pub async fn registrar(options: &Options, verdict: Verdict, card: &Path) -> Result<(), Failure> {
+    let card = crate::account::read_card(card)?;
+    let client = session::open(options, HOSPITAL).await?;
+    let (done, receipt) = match verdict {
+        Verdict::Admit => {
+            let (admitted, receipt) = client.admit(&card).await.map_err(|error| admission_failure(&error))?;
+            let of = admitted.org.map_or(String::new(), |org| format!(" of hospital {org}"));
+            let (role, account) = (admitted.role, admitted.account);
+            (format!("{role} {account}{of} is admitted, with the keys of this card; the next batch takes it"), receipt)
+        }
+        Verdict::Suspend => {
+            let (account, receipt) = client.suspend(&card).await.map_err(|error| admission_failure(&error))?;
+            (format!("account {account} is held back"), receipt)
+        }
+    };
+    print(&Transaction { done, tx_hash: receipt.tx_hash, gas_used: receipt.gas_used }, options.json)
+}
+
+fn admission_failure(error: &AdmissionError) -> Failure {
+    let exit = match error {
+        AdmissionError::Card(CardError::Forged { .. }) => Exit::Unverified,
+        AdmissionError::NotRegistered(_) | AdmissionError::Card(_) => Exit::Input,
+        AdmissionError::Rollup(error) if error.revert().is_none() => Exit::Unavailable,
+        _ => Exit::Refused,
+    };
+    Failure::new(exit, one_line(error))
+}

@@ -1,0 +1,48 @@
+//! A hospital on an Ethereum node that it does not run itself, with its prover in another process.
+
+use xtask::real_parts::{Anvil, Kubo};
+
+use crate::world::*;
+
+#[test]
+fn a_hospital_on_a_real_chain_leaves_proving_to_another_machine() -> TestResult {
+    let Some(anvil) = Anvil::start_or_skip(&["--chain-id", "31337"])? else { return Ok(()) };
+    let Some(kubo) = Kubo::start_or_skip()? else { return Ok(()) };
+    let mut world = World::new()?;
+    world.rpc =
+        anvil.url().rsplit(':').next().and_then(|port| port.trim_end_matches('/').parse().ok()).ok_or("a port")?;
+    let (rpc, listen) = (anvil.url().to_owned(), format!("127.0.0.1:{}", world.node));
+    let serve = ["serve", "--rpc", &rpc, "--ipfs", kubo.url(), "--listen", &listen, "--no-prove", "--seal-after", "1"];
+
+    world.hospital(&["deploy", "--rpc", &rpc])?.failed(8)?;
+    world.hospital(&["init", "--rsa-bits", "2048"])?.done()?;
+    let early = world.hospital(&serve)?.failed(2)?;
+    assert!(early.contains("run `emr-hospital deploy` first"), "{early}");
+    let deployed = world.hospital(&["deploy", "--rpc", &rpc])?.done()?;
+    assert!(deployed.starts_with("contract 0x") && deployed.contains(" gas"), "{deployed}");
+    world.hospital(&["deploy", "--rpc", &rpc])?.failed(4)?;
+
+    // It registers itself, and admits itself: who deploys is the registrar.
+    let node = world.serving("hospital", &serve)?;
+    let address = format!("http://{listen}");
+    let prove = ["prove", "--node", &address, "--rpc", &rpc];
+    let prover = world.serving("hospital", &prove)?;
+    world.patient(&["init", "--rsa-bits", "2048"])?.done()?;
+    let registered = world.joining("emr-patient", "patient", &["register", "--wait"])?.done()?;
+    assert_eq!(registered, "patient 2: in the settled state\n");
+    world.keep_card("emr-patient", "patient", "patient.json")?;
+
+    // The node goes away and comes back; the prover waits for it.
+    node.kill()?;
+    let node = world.serving("hospital", &serve)?;
+    let put = world.patient(&["put", BUNDLE, "--class", "summary", "--wait"])?.done()?;
+    assert!(put.contains("record 2/0 version 1 (summary)") && put.contains("settled in batch "), "{put}");
+    let verified = world.patient(&["--json", "verify"])?.done()?;
+    assert!(verified.contains("\"light_verified\":true"), "{verified}");
+    let said = std::fs::read_to_string(world.at("hospital-prove.log"))?;
+    assert!(said.contains("trying again until it is back") && said.contains("bytes of proof in"), "{said}");
+    // Another process of the same hospital is not in the way.
+    assert!(world.hospital(&["status"])?.done()?.contains("batches settled"));
+    prover.kill()?;
+    node.kill()
+}

@@ -1,0 +1,222 @@
+//! Everybody's data folders, and the programs run as processes of their own.
+
+use std::{
+    error::Error,
+    fs::{self, File},
+    net::TcpListener,
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+
+pub(crate) type TestResult<T = ()> = Result<T, Box<dyn Error>>;
+
+pub(crate) const BUNDLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../emr-core/fixtures/synthea-bundle.json");
+pub(crate) const POLL: Duration = Duration::from_millis(100);
+/// How long a command, and a start of the node, may take on a loaded machine.
+pub(crate) const COMMAND: Duration = Duration::from_secs(300);
+/// How long a batch may take on a loaded machine, with everything before it; keys included.
+pub(crate) const BATCH: Duration = Duration::from_secs(1200);
+
+/// A child that is ended with the test.
+pub(crate) struct Running(pub(crate) Child);
+
+impl Running {
+    /// Waits for its end; its exit code.
+    pub(crate) fn wait(&mut self, limit: Duration) -> TestResult<Option<i32>> {
+        let started = Instant::now();
+        while started.elapsed() < limit {
+            if let Some(status) = self.0.try_wait()? {
+                return Ok(status.code());
+            }
+            std::thread::sleep(POLL);
+        }
+        Err(format!("not done within {} s", limit.as_secs()).into())
+    }
+
+    /// SIGKILL.
+    pub(crate) fn kill(mut self) -> TestResult {
+        self.0.kill()?;
+        self.0.wait()?;
+        Ok(())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// What a command said.
+#[derive(Debug)]
+pub(crate) struct Said {
+    pub(crate) exit: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Said {
+    /// Its stdout, if it succeeded.
+    pub(crate) fn done(self) -> TestResult<String> {
+        if self.exit == Some(0) { Ok(self.stdout) } else { Err(format!("{self:?}").into()) }
+    }
+
+    /// That it failed with this exit code, one line on stderr, and nothing on stdout; the line.
+    pub(crate) fn failed(self, exit: i32) -> TestResult<String> {
+        let one_line = self.stderr.starts_with("error: ") && self.stderr.trim_end().lines().count() == 1;
+        if self.exit == Some(exit) && one_line && self.stdout.is_empty() {
+            Ok(self.stderr)
+        } else {
+            Err(format!("not exit code {exit} with one line: {self:?}").into())
+        }
+    }
+}
+
+/// A folder with everybody's data folders, and the node's addresses.
+pub(crate) struct World {
+    pub(crate) folder: tempfile::TempDir,
+    pub(crate) node: u16,
+    pub(crate) rpc: u16,
+}
+
+impl World {
+    pub(crate) fn new() -> TestResult<Self> {
+        let folder = tempfile::tempdir()?;
+        fs::write(folder.path().join("passphrase"), "correct horse\n")?;
+        // Both at once, so that they differ.
+        let (node, rpc) = (TcpListener::bind("127.0.0.1:0")?, TcpListener::bind("127.0.0.1:0")?);
+        Ok(Self { folder, node: node.local_addr()?.port(), rpc: rpc.local_addr()?.port() })
+    }
+
+    pub(crate) fn at(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// A program with a data folder, the passphrase, and nothing of the developer's own settings.
+    pub(crate) fn prepare(
+        &self,
+        shell: Option<&str>,
+        program: &str,
+        data: &str,
+        arguments: &[&str],
+    ) -> TestResult<Command> {
+        let path = match program {
+            "emr-doctor" => env!("CARGO_BIN_EXE_emr-doctor"),
+            "emr-patient" => env!("CARGO_BIN_EXE_emr-patient"),
+            "emr-hospital" => env!("CARGO_BIN_EXE_emr-hospital"),
+            _ => return Err(format!("no program {program}").into()),
+        };
+        let mut command = match shell {
+            None => Command::new(path),
+            Some(before) => {
+                let mut command = Command::new("bash");
+                command.args(["-c", &format!("{before}; exec \"$@\""), "bash", path]);
+                command
+            }
+        };
+        for variable in ["EMR_NODE", "EMR_RPC", "EMR_PASSPHRASE", "EMR_LOG"] {
+            command.env_remove(variable);
+        }
+        command.env("EMR_DATA_DIR", self.at(data)).env("EMR_PASSPHRASE_FILE", self.at("passphrase"));
+        command.args(arguments).current_dir(self.folder.path()).stdin(Stdio::null());
+        Ok(command)
+    }
+
+    /// Runs a command to its end, bounded.
+    pub(crate) fn run_in(
+        &self,
+        shell: Option<&str>,
+        program: &str,
+        data: &str,
+        arguments: &[&str],
+    ) -> TestResult<Said> {
+        let (out, err) = (self.at("stdout"), self.at("stderr"));
+        let mut command = self.prepare(shell, program, data, arguments)?;
+        let child = command.stdout(File::create(&out)?).stderr(File::create(&err)?).spawn()?;
+        let limit = if arguments.contains(&"--wait") { BATCH } else { COMMAND };
+        let exit = Running(child).wait(limit).map_err(|error| format!("{program} {arguments:?}: {error}"))?;
+        Ok(Said { exit, stdout: fs::read_to_string(out)?, stderr: fs::read_to_string(err)? })
+    }
+
+    pub(crate) fn doctor(&self, arguments: &[&str]) -> TestResult<Said> {
+        self.run_in(None, "emr-doctor", "doctor", arguments)
+    }
+
+    pub(crate) fn patient(&self, arguments: &[&str]) -> TestResult<Said> {
+        self.run_in(None, "emr-patient", "patient", arguments)
+    }
+
+    pub(crate) fn hospital(&self, arguments: &[&str]) -> TestResult<Said> {
+        self.run_in(None, "emr-hospital", "hospital", arguments)
+    }
+
+    /// `--node` and `--rpc`, which a participant gives once.
+    pub(crate) fn addresses(&self) -> [String; 4] {
+        let at = |port: u16| format!("http://127.0.0.1:{port}");
+        ["--node".to_owned(), at(self.node), "--rpc".to_owned(), at(self.rpc)]
+    }
+
+    /// A command with the addresses.
+    pub(crate) fn joining(&self, program: &str, data: &str, arguments: &[&str]) -> TestResult<Said> {
+        let addresses = self.addresses();
+        let all: Vec<&str> = addresses.iter().map(String::as_str).chain(arguments.iter().copied()).collect();
+        self.run_in(None, program, data, &all)
+    }
+
+    /// Starts `dev`, and waits until it serves.
+    pub(crate) fn dev(&self, data: &str, seal_after: &str) -> TestResult<Running> {
+        let (node, rpc) = (format!("127.0.0.1:{}", self.node), format!("127.0.0.1:{}", self.rpc));
+        self.serving(data, &["dev", "--listen", &node, "--rpc-listen", &rpc, "--seal-after", seal_after])
+    }
+
+    /// Starts a command that runs until it is stopped, and waits until it is ready.
+    pub(crate) fn serving(&self, data: &str, arguments: &[&str]) -> TestResult<Running> {
+        let what = arguments[0];
+        let log = self.at(&format!("{data}-{what}.log"));
+        let mut command = self.prepare(None, "emr-hospital", data, arguments)?;
+        let mut running = Running(command.stdout(Stdio::null()).stderr(File::create(&log)?).spawn()?);
+        let started = Instant::now();
+        while started.elapsed() < COMMAND {
+            let said = fs::read_to_string(&log)?;
+            if said.contains("Stop with Ctrl-C.") {
+                return Ok(running);
+            }
+            if running.0.try_wait()?.is_some() {
+                return Err(format!("{what} ended: {said}").into());
+            }
+            std::thread::sleep(POLL);
+        }
+        Err(format!("{what} does not start").into())
+    }
+
+    /// What the node says of itself.
+    pub(crate) fn status(&self) -> TestResult<Value> {
+        Ok(serde_json::from_str(&self.hospital(&["--json", "status"])?.done()?)?)
+    }
+
+    /// Waits until the status is as it should be.
+    pub(crate) fn wait_until(&self, what: &str, reached: impl Fn(&Value) -> bool) -> TestResult<Value> {
+        let started = Instant::now();
+        loop {
+            let status = self.status()?;
+            if reached(&status) {
+                return Ok(status);
+            }
+            if started.elapsed() > BATCH {
+                return Err(format!("not {what}: {status}").into());
+            }
+            std::thread::sleep(POLL * 5);
+        }
+    }
+
+    /// Keeps a participant's card in a file.
+    pub(crate) fn keep_card(&self, program: &str, data: &str, file: &str) -> TestResult {
+        let card = self.joining(program, data, &["whoami"])?.done()?;
+        Ok(fs::write(self.at(file), card)?)
+    }
+}

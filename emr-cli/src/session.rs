@@ -185,7 +185,9 @@ pub fn client_failure(error: &ClientError) -> Failure {
         | ClientError::Directory(_)
         | ClientError::Receipt(_)
         | ClientError::NotAHospital(_)
+        | ClientError::NotInForce { .. }
         | ClientError::Withheld => Exit::Unverified,
+        ClientError::RevocationLost { .. } | ClientError::NotADevelopmentChain(_) => Exit::Refused,
         _ => Exit::Usage,
     };
     Failure::new(exit, one_line(error))
@@ -201,7 +203,7 @@ pub fn node_exit(error: &emr_client::node_api::NodeError) -> Exit {
         | NodeError::StoredElsewhere { .. }
         | NodeError::TooLarge { .. }
         | NodeError::Malformed { .. } => Exit::Unverified,
-        NodeError::NotRegistered | NodeError::Address(_) => Exit::Usage,
+        NodeError::NotRegistered | NodeError::Address(_) | NodeError::Insecure(_) => Exit::Usage,
         _ => Exit::Unavailable,
     }
 }

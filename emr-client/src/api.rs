@@ -22,6 +22,8 @@
 //!
 //! Every refusal has a [`Problem`] as body.
 
+use std::fmt;
+
 use emr_core::{AccountEpoch, AccountIndex, AccountStatus, GrantSlot, RecordSlot, Role, UnixTime};
 use emr_rollup::{
     data::PublicInputs,
@@ -175,7 +177,7 @@ pub struct Challenge {
 }
 
 /// A signed challenge.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LoginRequest {
     /// Who logs in.
     pub account: AccountIndex,
@@ -191,13 +193,26 @@ pub struct LoginRequest {
     pub signature: String,
 }
 
+/// Without what would log in, and without what would tell a patient's key from others.
+impl fmt::Debug for LoginRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LoginRequest").field("account", &self.account).finish_non_exhaustive()
+    }
+}
+
 /// A login.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Session {
     /// Bearer token. Secret.
     pub token: String,
     /// When it lapses.
     pub expires: UnixTime,
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session").field("expires", &self.expires).finish_non_exhaustive()
+    }
 }
 
 /// A block was stored.

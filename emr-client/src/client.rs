@@ -6,7 +6,7 @@ use alloy::{
     signers::local::PrivateKeySigner,
 };
 use emr_chain::{
-    Rollup, RollupError, RollupInstance, Settlement,
+    DEVELOPMENT_CHAINS, Rollup, RollupError, RollupInstance, Settlement,
     endpoint::{Endpoint, EndpointError},
 };
 use emr_core::{AccountIndex, Role, UnixTime};
@@ -65,6 +65,11 @@ pub enum ClientError {
     /// The node's address of the contract is malformed.
     #[error("the node names {0:?} as its contract, which is no address: use another node")]
     Contract(String),
+    /// Proofs mean nothing there yet.
+    #[error(
+        "the node is for chain {0}, which is not a development chain: the proving setup of this version is for development, and anybody can forge its proofs"
+    )]
+    NotADevelopmentChain(u64),
     /// The node belongs to another hospital than before.
     #[error(
         "the node at this address now says it is hospital {now}, not {before}: if that is right, give its address once more with --node"
@@ -84,6 +89,21 @@ pub enum ClientError {
     /// The state moved on too often.
     #[error("others keep changing the same part of the state: try again in a moment")]
     Contended,
+    /// A revocation that was signed came to nothing.
+    #[error("a revocation that you signed before is not in force: {reason}; revoke again")]
+    RevocationLost {
+        /// What the node said.
+        reason: String,
+    },
+    /// The node says that something is settled which is not.
+    #[error("the node says that batch {batch} settled this, but the state on L1 does not hold it: use another node")]
+    NotInForce {
+        /// The batch that it names.
+        batch: u64,
+    },
+    /// A number from the node is out of range.
+    #[error("the node's answer makes no sense ({0}): use another node")]
+    Malformed(String),
     /// The node does not show what this client signed last.
     #[error(
         "the node does not show your last change to the key directory, which is not settled yet: wait for the next batch, or use another node"
@@ -193,6 +213,10 @@ impl Client {
             hospital: before.as_ref().and_then(|settings| settings.hospital),
             account: before.as_ref().and_then(|settings| settings.account),
         };
+        // Whoever knows the development setup can forge proofs: a state that others could gain by forging is not relied on.
+        if !DEVELOPMENT_CHAINS.contains(&status.chain_id) {
+            return Err(ClientError::NotADevelopmentChain(status.chain_id));
+        }
         // Before anything is asked of its chain; remembered only once everything is checked.
         profile.expect_instance(&settings.instance())?;
 
@@ -212,10 +236,8 @@ impl Client {
             let account = rollup.account(now).await?.filter(|account| account.role == Role::Hospital);
             hospital = Some(account.ok_or(ClientError::NotAHospital(now))?.owner);
         }
-        if settings.account.is_none() {
-            // A registration may have gone through when this process did not live to see it.
-            settings.account = rollup.account_of(ethereum.address()).await?;
-        }
+        // A registration may have gone through when this process did not live to see it, and L1 may have taken one back.
+        settings.account = rollup.account_of(ethereum.address()).await?;
         profile.join(settings.clone())?;
         let signing = SigningKey::from_seed(identity.rollup_seed());
         let client = Self { profile, identity, signing, ethereum, node, rollup, settings, hospital };
@@ -306,12 +328,14 @@ impl Client {
         Card::of(&self.identity, &self.instance(), self.ethereum_address(), self.settings.account)
     }
 
-    /// The state that L1 holds now, proved.
+    /// The state that L1 holds now, proved, and no older than the newest that this profile has seen.
     ///
     /// # Errors
     /// [`SettledStateError`].
     pub async fn settled(&self) -> Result<SettledState, SettledStateError> {
-        SettledState::read(self.rollup.provider(), &self.instance()).await
+        let state = SettledState::read(self.rollup.provider(), &self.instance()).await?;
+        self.profile.seen().note(state.batches(), state.root())?;
+        Ok(state)
     }
 
     /// Compares a card with the state, or with the L1 queue if its account is not in the state yet, and its Ethereum address

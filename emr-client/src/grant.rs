@@ -185,13 +185,13 @@ impl Client {
         Ok(Granted { slot, grant, acknowledged, may_take_effect_until })
     }
 
-    /// Her grants in the soft state, in which every acknowledged operation counts. [`Client::light_check`] proves them.
+    /// Her grants once everything that she signed is settled: the settled ones, proved, with her signed changes on top.
+    /// [`Client::light_check`] tells what holds by now.
     ///
     /// # Errors
-    /// [`ClientError`].
-    pub async fn grants(&self) -> Result<Vec<GrantView>, ClientError> {
-        let card = self.own_card().await?;
-        Ok(self.patient_view(&card).await?.0.grants)
+    /// [`OwnError`].
+    pub async fn grants(&mut self) -> Result<Vec<GrantView>, OwnError> {
+        Ok(self.own_directory().await?.view.grants)
     }
 }
 

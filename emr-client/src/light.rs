@@ -52,8 +52,8 @@ pub enum LightError {
     /// A record's address is not the one that is committed to.
     #[error("the node names a wrong address for record {0}: use another node")]
     Stored(RecordSlot),
-    /// An operation that is said to wait is not signed.
-    #[error("the node lists a waiting operation that is not for you: use another node")]
+    /// An operation that is said to wait is another patient's, or in her name and not signed by her.
+    #[error("the node lists a waiting operation that is not yours: use another node")]
     Pending,
 }
 
@@ -114,7 +114,8 @@ impl Verified {
         self.directory.as_ref()
     }
 
-    /// What the node says is still to come. Nothing proves that it is all.
+    /// What the node says is still to come. Those in her own name she signed; of others' only the node knows the keys, and
+    /// nothing proves that it is all.
     pub fn pending(&self) -> &[SignedOperation] {
         &self.pending
     }
@@ -149,6 +150,11 @@ fn check_identity(expected: &Expectation, leaf: &IdentityLeaf) -> Result<(), Lig
         ("encryption key", leaf.encryption == expected.encryption),
     ];
     checks.into_iter().find(|(_, holds)| !holds).map_or(Ok(()), |(what, _)| Err(LightError::NotYou(what)))
+}
+
+/// Root of the tree of these grants; each slot once.
+pub(crate) fn grants_root(grants: &[GrantView]) -> Result<Fr, LightError> {
+    Ok(root(GRANT_DEPTH, grants.iter().map(|view| (Target::Grant(view.slot), view.grant.hash())))?.0)
 }
 
 /// Recomputes a patient's subtree from all its leaves and compares it with the settled state.
@@ -197,7 +203,12 @@ pub fn verify_subtree(
             return Err(wrong);
         }
     }
-    if view.pending.iter().any(|signed| signed.operation.patient != view.patient) {
+    let made_up = |signed: &SignedOperation| {
+        let operation = &signed.operation;
+        let hers = operation.signer == view.patient;
+        operation.patient != view.patient || hers && signed.verify(expected.domain, &expected.key).is_err()
+    };
+    if view.pending.iter().any(made_up) {
         return Err(LightError::Pending);
     }
     Ok(Verified {

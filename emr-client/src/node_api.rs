@@ -1,6 +1,6 @@
 //! Talking to a node over HTTP: requests, limits on time and memory, typed refusals, login.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use emr_core::{AccountIndex, Cid, UnixTime, cid::BlockMismatch};
@@ -20,6 +20,8 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 pub(crate) const MAX_ANSWER: usize = 64 << 20;
 /// How much of an answer that is not understood is shown.
 pub(crate) const SHOWN: usize = 200;
+/// How much of a refusal is shown.
+const MAX_SHOWN: usize = 500;
 /// A login is renewed this many seconds before it lapses.
 const RENEW_BEFORE: u64 = 30;
 /// A challenge that lapses later than this many seconds from now is not signed.
@@ -32,6 +34,9 @@ pub enum NodeError {
     /// The address is not one of a node.
     #[error("{0:?} is not an http:// or https:// address: give a node's address, like http://127.0.0.1:8550")]
     Address(String),
+    /// Everything would go in the clear: who acts on whom, and the token.
+    #[error("{0} is not encrypted: give a node beyond this machine as https://, through the TLS proxy in front of it")]
+    Insecure(String),
     /// Nobody answers, or not in time.
     #[error("the node at {node} cannot be reached ({reason}): check that it runs, and its address; nothing is lost")]
     Unreachable {
@@ -119,7 +124,7 @@ impl NodeError {
 }
 
 /// What a client logs in with.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Login {
     /// The rollup's domain, 32 bytes big-endian.
     pub domain: [u8; 32],
@@ -131,6 +136,15 @@ pub struct Login {
     pub rsa: RsaSecret,
     /// A patient's commitment salt.
     pub salt: Option<[u8; 32]>,
+}
+
+impl fmt::Debug for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Login")
+            .field("account", &self.account)
+            .field("hospital", &self.hospital)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A node's HTTP interface. Logs in by itself where an endpoint needs it, and keeps the token.
@@ -151,6 +165,11 @@ pub(crate) enum Body {
 
 pub(crate) fn json<T: Serialize>(value: &T) -> Body {
     Body::Json(serde_json::to_vec(value).expect("wire types have a JSON form"))
+}
+
+/// What a node says, as it may be shown: no control characters, which a terminal would obey, and not more than a few lines.
+pub(crate) fn printable(text: &str) -> String {
+    text.chars().take(MAX_SHOWN).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 fn is_loopback(url: &Url) -> bool {
@@ -184,6 +203,9 @@ impl NodeClient {
         let base = Url::parse(address).map_err(|_| invalid())?;
         if !matches!(base.scheme(), "http" | "https") || base.cannot_be_a_base() || !base.has_host() {
             return Err(invalid());
+        }
+        if base.scheme() == "http" && !is_loopback(&base) {
+            return Err(NodeError::Insecure(base.to_string()));
         }
         // A redirect would carry the token to whoever the answer names.
         let builder = reqwest::Client::builder()
@@ -244,13 +266,13 @@ impl NodeClient {
             return Ok((status, answer));
         }
         match serde_json::from_slice::<api::Problem>(&answer) {
-            Ok(problem) => Err(NodeError::Refused { status: status.as_u16(), problem }),
+            Ok(api::Problem { code, message }) => {
+                let problem = api::Problem { code: printable(&code), message: printable(&message) };
+                Err(NodeError::Refused { status: status.as_u16(), problem })
+            }
             Err(_) => Err(NodeError::Malformed {
                 request: name,
-                reason: format!(
-                    "{status}: {}",
-                    String::from_utf8_lossy(&answer).chars().take(SHOWN).collect::<String>()
-                ),
+                reason: format!("{status}: {}", printable(&String::from_utf8_lossy(&answer))),
             }),
         }
     }
@@ -318,8 +340,7 @@ impl NodeClient {
 /// Signs a challenge, if it is one for this account and not for an unreasonable time.
 fn answer(login: &Login, asked: &api::Challenge, now: UnixTime) -> Result<api::LoginRequest, NodeError> {
     let mut nonce = [0; 32];
-    hex::decode_to_slice(asked.nonce.trim_start_matches("0x"), &mut nonce)
-        .map_err(|_| NodeError::Challenge("its nonce is not 32 bytes"))?;
+    hex::decode_to_slice(&asked.nonce, &mut nonce).map_err(|_| NodeError::Challenge("its nonce is not 32 bytes"))?;
     if asked.expires > now.saturating_add(LONGEST_CHALLENGE) {
         return Err(NodeError::Challenge("it would be valid for more than a day"));
     }

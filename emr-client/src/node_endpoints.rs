@@ -8,7 +8,7 @@ use reqwest::{Method, StatusCode};
 
 use crate::{
     api,
-    node_api::{Body, MAX_ANSWER, NodeClient, NodeError, SHOWN, json},
+    node_api::{Body, MAX_ANSWER, NodeClient, NodeError, SHOWN, json, printable},
 };
 
 impl NodeClient {
@@ -84,7 +84,11 @@ impl NodeClient {
     /// # Errors
     /// [`NodeError`].
     pub async fn operation(&self, id: &[u8; 32]) -> Result<api::OperationStatus, NodeError> {
-        self.get(&format!("/v1/operations/{}", hex::encode(id))).await
+        let status = self.get(&format!("/v1/operations/{}", hex::encode(id))).await?;
+        Ok(match status {
+            api::OperationStatus::Returned { reason } => api::OperationStatus::Returned { reason: printable(&reason) },
+            other => other,
+        })
     }
 
     /// What a grantee needs of a patient to act.

@@ -1,8 +1,9 @@
 //! What was signed and is not settled yet. An operation goes in here, with its blocks, before it leaves the machine, so
-//! that it is handed in again after a crash; it goes out when it is settled or returned.
+//! that it is handed in again after a crash, or should the node lose it; it goes out when it is settled or returned.
 //!
-//! One folder for each: `entry.json`, one file for each block until the node has acknowledged, then `receipt.json`. A folder is
-//! made under a temporary name and renamed when everything in it is durable.
+//! One folder for each: `entry.json`, one file for each block, and `receipt.json` once the node has acknowledged. A folder is
+//! made under a temporary name and renamed when everything in it is durable. Of what goes out the receipt stays, in the folder
+//! `receipts` beside this one, with the operation: it proves what the hospital promised. Nothing reads it again.
 
 use std::{
     fs,
@@ -13,6 +14,7 @@ use emr_core::{
     Cid, UnixTime,
     cid::{MAX_BLOCK_BYTES, verify_block},
 };
+use emr_rollup::operation::SignedOperation;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -23,6 +25,15 @@ use crate::{
 /// The largest entry that is read, in bytes.
 const MAX_ENTRY_BYTES: u64 = 64 * 1024;
 const TEMPORARY: &str = ".new-";
+/// The folder of what the hospital promised.
+const RECEIPTS: &str = "receipts";
+
+/// A promise, with what was promised.
+#[derive(Debug, Serialize)]
+struct Kept<'a> {
+    receipt: &'a Receipt,
+    signed: &'a SignedOperation,
+}
 
 /// What is kept of an operation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,10 +73,9 @@ impl Entry {
         self.draft.submission.signed.operation.valid_until < now
     }
 
-    /// Reads the blocks back, one by one. None once the node has acknowledged.
+    /// Reads the blocks back, one by one.
     pub fn blocks(&self) -> impl Iterator<Item = Result<(Cid, Vec<u8>), FileError>> + '_ {
-        let names = if self.receipt.is_some() { &[][..] } else { &self.draft.blocks[..] };
-        names.iter().map(|name| {
+        self.draft.blocks.iter().map(|name| {
             let path = self.folder.join(name);
             let damaged = |reason: String| FileError::Damaged { path: path.clone(), reason };
             let cid = Cid::try_from(name.as_str()).map_err(|error| damaged(error.to_string()))?;
@@ -158,7 +168,7 @@ impl Outbox {
         Ok(entry)
     }
 
-    /// Keeps the node's promise, and drops the blocks, which the node now answers for.
+    /// Keeps the node's promise.
     ///
     /// # Errors
     /// [`FileError`].
@@ -168,14 +178,10 @@ impl Outbox {
         };
         durable::replace_json(&entry.folder.join("receipt.json"), receipt)?;
         entry.receipt = Some(receipt.clone());
-        for name in &entry.draft.blocks {
-            // Left behind, a block only takes space until the entry goes.
-            let _ = fs::remove_file(entry.folder.join(name));
-        }
         Ok(())
     }
 
-    /// Forgets an operation: it is settled, was returned, or was refused for good.
+    /// Forgets an operation but for its receipt: it is settled, was returned, or was refused for good.
     ///
     /// # Errors
     /// [`FileError`].
@@ -183,7 +189,13 @@ impl Outbox {
         let Some(place) = self.entries.iter().position(|entry| entry.draft.operation == operation) else {
             return Ok(());
         };
-        let folder = &self.entries[place].folder;
+        let Entry { folder, draft, receipt } = &self.entries[place];
+        if let Some(receipt) = receipt {
+            let kept = self.folder.with_file_name(RECEIPTS);
+            fs::create_dir_all(&kept).map_err(|error| FileError::io(&kept, error))?;
+            let signed = &draft.submission.signed;
+            durable::replace_json(&kept.join(format!("{operation}.json")), &Kept { receipt, signed })?;
+        }
         let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
         // Renamed first: what is half-removed after a crash is cleared at the next start.
         let doomed = self.folder.join(format!("{TEMPORARY}{name}"));
@@ -228,15 +240,16 @@ mod tests {
 
     #[test]
     fn an_entry_lives_until_it_is_removed() -> TestResult {
-        let folder = tempfile::tempdir()?;
-        let mut outbox = Outbox::open(folder.path())?;
+        let profile = tempfile::tempdir()?;
+        let folder = profile.path().join("outbox");
+        let mut outbox = Outbox::open(&folder)?;
         let block = (cid_of(Codec::Raw, b"block"), b"block".to_vec());
         for salt in 0..3 {
             let (id, submission) = submission(salt)?;
             let intent = (salt == 1).then(|| "intent".to_owned());
             outbox.add(&id, submission, intent, std::slice::from_ref(&block))?;
         }
-        let reopened = Outbox::open(folder.path())?;
+        let reopened = Outbox::open(&folder)?;
         assert_eq!(reopened.entries(), outbox.entries());
         let blocks: Vec<_> = reopened.entries()[0].blocks().collect::<Result<_, _>>()?;
         assert_eq!(blocks, [block]);
@@ -251,12 +264,15 @@ mod tests {
             signature: String::new(),
         };
         outbox.acknowledge(&id, &receipt)?;
-        let reopened = Outbox::open(folder.path())?;
+        let reopened = Outbox::open(&folder)?;
         assert_eq!(reopened.entries()[1].receipt(), Some(&receipt));
-        assert_eq!(reopened.entries()[1].blocks().count(), 0);
+        assert_eq!(reopened.entries()[1].blocks().count(), 1, "the node may lose it");
         outbox.remove(&id)?;
+        let kept: serde_json::Value =
+            serde_json::from_slice(&fs::read(folder.with_file_name("receipts").join(format!("{id}.json")))?)?;
+        assert_eq!(kept["receipt"]["operation"], serde_json::Value::from(id.clone()));
         assert_eq!(outbox.entries().len(), 2);
-        let mut reopened = Outbox::open(folder.path())?;
+        let mut reopened = Outbox::open(&folder)?;
         assert_eq!(reopened.entries(), outbox.entries());
         // Numbers are not used again while a later entry lives, so the order stays.
         let (id, last) = submission(9)?;

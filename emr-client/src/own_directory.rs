@@ -9,7 +9,9 @@ use crate::{
     card::CheckedCard,
     client::{Client, ClientError},
     directory_check::{PublishedDirectory, change, commitment},
+    light::LightError,
     node_api::NodeError,
+    submit::lost_revocation,
 };
 
 /// Why her directory cannot be opened.
@@ -22,6 +24,9 @@ pub enum OwnError {
     /// The block is none.
     #[error(transparent)]
     Directory(#[from] DirectoryError),
+    /// The node does not show all of her grants.
+    #[error(transparent)]
+    Light(#[from] LightError),
     /// It does not open.
     #[error(transparent)]
     Own(#[from] OwnDirectoryError),
@@ -33,7 +38,10 @@ impl From<NodeError> for OwnError {
     }
 }
 
-/// The patient's view of herself, with her directory opened.
+/// How often her view is read again when a batch was settled in between.
+const READS: usize = 4;
+
+/// The patient's view of herself, with her directory opened. Its grants are by her own evidence, not the node's.
 pub(crate) struct Own {
     pub(crate) view: PatientView,
     /// The commitment in force; 0 before the first directory.
@@ -67,13 +75,25 @@ impl Client {
         self.check_card(&self.card()).await
     }
 
-    /// Her directory as it is in force, or a new one.
+    /// Her directory as it is in force, or a new one, with her grants.
     pub(crate) async fn own_directory(&mut self) -> Result<Own, OwnError> {
+        let mut last = OwnError::Client(ClientError::Contended);
+        for _ in 0..READS {
+            match self.read_own_directory().await {
+                // A batch was settled between two reads.
+                Err(error @ OwnError::Light(LightError::NotAll(_))) => last = error,
+                other => return other,
+            }
+        }
+        Err(last)
+    }
+
+    async fn read_own_directory(&mut self) -> Result<Own, OwnError> {
         let card = self.own_card().await?;
         let (mut view, mut published) = self.patient_view(&card).await?;
         if self.withholds(&view, &published) {
             // Unless it was settled or returned since: then it is not to be expected any more.
-            self.resume().await?;
+            lost_revocation(&self.resume().await?)?;
             (view, published) = self.patient_view(&card).await?;
             if self.withholds(&view, &published) {
                 return Err(ClientError::Withheld.into());
@@ -86,6 +106,7 @@ impl Client {
             }
             None => PatientDirectory::create(self.identity.rsa()),
         };
+        view.grants = self.own_grants(&view).await?;
         Ok(Own { view, before: published.commitment(), directory })
     }
 

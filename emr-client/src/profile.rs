@@ -6,6 +6,8 @@
 //! | `profile.json` | node, Ethereum node, contract, account |
 //! | `versions.json` | the highest version ever signed for each of her grant slots |
 //! | `outbox/` | operations that were signed and are not settled yet |
+//! | `receipts/` | what the hospital promised of operations that are no longer waited for |
+//! | `seen.json` | the newest settled state that was seen on L1 |
 //! | `lock` | held by the one process that uses the folder |
 //!
 //! The identity file is all that has to be backed up: what else a patient needs, her key directory's secrets included, is
@@ -28,6 +30,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     durable::{self, FileError},
     outbox::Outbox,
+    seen::SeenState,
 };
 
 /// The largest profile file that is read, in bytes.
@@ -100,6 +103,7 @@ pub struct Profile {
     settings: Option<Settings>,
     versions: BTreeMap<GrantSlot, Version>,
     outbox: Outbox,
+    seen: SeenState,
     _lock: File,
 }
 
@@ -142,6 +146,7 @@ impl Profile {
             settings: durable::read_json(&settings_path(folder), MAX_FILE_BYTES)?,
             versions: versions.into_iter().collect(),
             outbox: Outbox::open(&folder.join("outbox"))?,
+            seen: SeenState::open(&folder.join("seen.json"))?,
             folder: folder.to_owned(),
             _lock: lock,
         })
@@ -195,6 +200,11 @@ impl Profile {
             self.settings = Some(settings);
         }
         Ok(())
+    }
+
+    /// The newest settled state that was seen.
+    pub const fn seen(&self) -> &SeenState {
+        &self.seen
     }
 
     /// The highest version ever signed for a grant slot; 0 if none was.

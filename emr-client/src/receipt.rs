@@ -37,6 +37,14 @@ pub enum ReceiptError {
         /// What the receipt names.
         actual: String,
     },
+    /// It promises nothing that could be broken.
+    #[error(
+        "the node's receipt promises settlement by {settle_by}, which is later than it may be: submit to another node, and check this machine's clock"
+    )]
+    Promise {
+        /// By when, Unix seconds.
+        settle_by: UnixTime,
+    },
     /// Not a signature of the hospital.
     #[error("the node's receipt is not signed by the hospital's owner {expected}: submit to another node")]
     Signature {
@@ -44,6 +52,11 @@ pub enum ReceiptError {
         expected: Address,
     },
 }
+
+/// The longest that a hospital may take to settle or return what it acknowledged. Seconds.
+pub const SETTLE_WITHIN: u64 = 6 * 3600;
+/// How far the node's clock, which follows L1's, may be ahead of this one. Seconds.
+const CLOCK_TOLERANCE: u64 = 900;
 
 fn domain(instance: &RollupInstance) -> Eip712Domain {
     eip712_domain! {
@@ -79,7 +92,7 @@ pub fn sign(
     })
 }
 
-/// Checks that `hospital` promised to settle this very operation, or to return it.
+/// Checks that `hospital` promised to settle this very operation, or to return it, no later than it must. Pure.
 ///
 /// # Errors
 /// [`ReceiptError`].
@@ -88,15 +101,21 @@ pub fn verify(
     instance: &RollupInstance,
     hospital: Address,
     operation: [u8; 32],
+    now: UnixTime,
 ) -> Result<(), ReceiptError> {
     let expected = hex::encode(operation);
-    if receipt.operation.trim_start_matches("0x") != expected {
+    if receipt.operation != expected {
         return Err(ReceiptError::OtherOperation { expected, actual: receipt.operation.chars().take(80).collect() });
     }
+    let latest = receipt.acknowledged.saturating_add(SETTLE_WITHIN);
+    if receipt.acknowledged > now.saturating_add(CLOCK_TOLERANCE) || receipt.settle_by > latest {
+        return Err(ReceiptError::Promise { settle_by: receipt.settle_by });
+    }
     let hash = signing_hash(instance, operation, receipt.acknowledged, receipt.settle_by);
-    let signer = hex::decode(receipt.signature.trim_start_matches("0x"))
+    let mut signature = [0; 65];
+    let signer = hex::decode_to_slice(&receipt.signature, &mut signature)
         .ok()
-        .and_then(|bytes| Signature::from_raw(&bytes).ok())
+        .and_then(|()| Signature::from_raw(&signature).ok())
         .and_then(|signature| signature.recover_address_from_prehash(&hash).ok());
     if signer == Some(hospital) { Ok(()) } else { Err(ReceiptError::Signature { expected: hospital }) }
 }
@@ -110,22 +129,44 @@ mod tests {
         let instance = RollupInstance { chain_id: 31337, contract: Address::repeat_byte(1) };
         let key = PrivateKeySigner::from_bytes(&B256::repeat_byte(7))?;
         let times = (UnixTime::new(100)?, UnixTime::new(200)?);
+        let now = UnixTime::new(150)?;
         let receipt = sign(&instance, &key, [3; 32], times.0, times.1)?;
-        assert_eq!(verify(&receipt, &instance, key.address(), [3; 32]), Ok(()));
+        assert_eq!(verify(&receipt, &instance, key.address(), [3; 32], now), Ok(()));
 
         assert!(matches!(
-            verify(&receipt, &instance, key.address(), [4; 32]),
+            verify(&receipt, &instance, key.address(), [4; 32], now),
             Err(ReceiptError::OtherOperation { .. })
         ));
         let forged = Err(ReceiptError::Signature { expected: key.address() });
         let later = api::Receipt { settle_by: UnixTime::new(201)?, ..receipt.clone() };
-        assert_eq!(verify(&later, &instance, key.address(), [3; 32]), forged);
+        assert_eq!(verify(&later, &instance, key.address(), [3; 32], now), forged);
         let elsewhere = RollupInstance { chain_id: 1, ..instance };
-        assert_eq!(verify(&receipt, &elsewhere, key.address(), [3; 32]), forged);
-        assert!(verify(&receipt, &instance, Address::ZERO, [3; 32]).is_err());
-        for signature in ["", "00", &"ff".repeat(65), "zz"] {
+        assert_eq!(verify(&receipt, &elsewhere, key.address(), [3; 32], now), forged);
+        assert!(verify(&receipt, &instance, Address::ZERO, [3; 32], now).is_err());
+        let prefixed = format!("0x{}", receipt.signature);
+        for signature in ["", "00", &"ff".repeat(65), "zz", &prefixed, &"0x".repeat(40_000)] {
             let broken = api::Receipt { signature: signature.to_owned(), ..receipt.clone() };
-            assert_eq!(verify(&broken, &instance, key.address(), [3; 32]), forged);
+            assert_eq!(verify(&broken, &instance, key.address(), [3; 32], now), forged);
+        }
+        Ok(())
+    }
+    #[test]
+    fn a_promise_that_cannot_be_broken_is_none() -> Result<(), Box<dyn std::error::Error>> {
+        let instance = RollupInstance { chain_id: 31337, contract: Address::repeat_byte(1) };
+        let key = PrivateKeySigner::from_bytes(&B256::repeat_byte(7))?;
+        let now = UnixTime::new(1_000_000)?;
+        let check = |acknowledged: u64, settle_by: u64| -> Result<bool, Box<dyn std::error::Error>> {
+            let receipt = sign(&instance, &key, [3; 32], UnixTime::new(acknowledged)?, UnixTime::new(settle_by)?)?;
+            Ok(verify(&receipt, &instance, key.address(), [3; 32], now).is_ok())
+        };
+        assert!(check(1_000_000, 1_000_000 + SETTLE_WITHIN)? && check(1_000_900, 1_000_900)? && check(5, 7)?);
+        for (acknowledged, settle_by) in [
+            (1_000_000, 1_000_001 + SETTLE_WITHIN),
+            (1_000_000, UnixTime::MAX),
+            (1_000_901, 1_000_902),
+            (UnixTime::MAX, UnixTime::MAX),
+        ] {
+            assert!(!check(acknowledged, settle_by)?, "{acknowledged} {settle_by}");
         }
         Ok(())
     }

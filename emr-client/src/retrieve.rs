@@ -164,7 +164,15 @@ impl Client {
             match self.open_and_verify(&patient, &view).await {
                 // A batch was settled between the two reads.
                 Err(ReadError::Proof(RecordProofError::Membership(MembershipError::OtherState { .. }))) => {}
-                other => return Ok((other?, requested)),
+                other => {
+                    let read = other?;
+                    let class = read.unproven().statement().class;
+                    // What stands in the audit chain is what was asked for; the node named the class.
+                    if requested.as_ref().is_some_and(|requested: &Requested| requested.purpose.class != class) {
+                        return Err(RecordProofError::Mismatch("class").into());
+                    }
+                    return Ok((read, requested));
+                }
             }
         }
         Err(ClientError::Contended.into())

@@ -53,7 +53,7 @@ impl Client {
             match self.try_revoke(classes, &mut done).await {
                 Ok(()) => return Ok(done),
                 // Some grants went before the state moved on; what was signed for the rest goes or is refused first.
-                Err(GrantError::Client(error)) if error.is_stale() => self.deliver_waiting().await?,
+                Err(GrantError::Client(error)) if error.is_stale() => drop(self.redeliver().await?),
                 Err(GrantError::NoSuchGrant(_)) if !done.changed.is_empty() => return Ok(done),
                 Err(error) => return Err(error),
             }

@@ -12,6 +12,8 @@ use emr_chain::{
 use emr_core::UnixTime;
 use emr_rollup::field::{self, Fr};
 
+use crate::seen::SeenError;
+
 /// Storage slot after the state root's. It holds, from the least significant bit, the time of the last batch (40 bits), the
 /// number of settled batches (64) and the position of the queue's head (64); `RollupState.sol` fixes it.
 const PROGRESS_SLOT: U256 = U256::from_limbs([1, 0, 0, 0]);
@@ -23,6 +25,9 @@ pub enum SettledStateError {
     /// The Ethereum node did not answer, or its proof does not hold.
     #[error(transparent)]
     Proof(#[from] ProofError),
+    /// It is older than what was seen before.
+    #[error(transparent)]
+    Seen(#[from] SeenError),
     /// What the contract's storage holds is no state root.
     #[error("the contract at {0} holds no state root: check that the address is a rollup's")]
     NotARollup(Address),

@@ -11,6 +11,9 @@ use crate::{
     receipt,
 };
 
+/// How often a node may say that something is settled which the state on L1 does not hold: it may be ahead for a moment.
+const UNPROVEN: usize = 10;
+
 /// An operation that the node promised to settle or return.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Acknowledged {
@@ -69,6 +72,24 @@ pub struct Resumed {
     pub fate: Fate,
 }
 
+impl Resumed {
+    fn of(entry: &Entry, fate: Fate) -> Self {
+        let draft = entry.draft();
+        let operation = &draft.submission.signed.operation;
+        Self { operation: draft.operation.clone(), kind: operation.action.kind(), patient: operation.patient, fate }
+    }
+}
+
+/// Nobody who embeds this may miss that a revocation came to nothing.
+pub(crate) fn lost_revocation(resumed: &[Resumed]) -> Result<(), ClientError> {
+    let lost = resumed.iter().filter(|resumed| resumed.kind == Kind::Revoke).find_map(|resumed| match &resumed.fate {
+        Fate::Returned { reason } | Fate::Refused { reason } => Some(reason.clone()),
+        Fate::Lapsed => Some("no batch took it in time".to_owned()),
+        _ => None,
+    });
+    lost.map_or(Ok(()), |reason| Err(ClientError::RevocationLost { reason }))
+}
+
 /// An operation on its way out.
 #[derive(Debug)]
 pub(crate) struct Outgoing {
@@ -120,7 +141,7 @@ impl Client {
         }
         let receipt = self.node.submit(submission).await?;
         let id = submission.signed.id(self.domain());
-        receipt::verify(&receipt, &self.instance(), self.hospital_address()?, id)?;
+        receipt::verify(&receipt, &self.instance(), self.hospital_address()?, id, UnixTime::now())?;
         let operation = entry.draft().operation.clone();
         self.profile.outbox_mut().acknowledge(&operation, &receipt)?;
         Ok(Acknowledged { operation, signed: submission.signed, receipt })
@@ -149,18 +170,30 @@ impl Client {
     }
 
     /// Hands in what an earlier run signed and could not hand in, in order, before anything new is signed on top of it.
+    ///
+    /// # Errors
+    /// [`ClientError::RevocationLost`], once, if the node refuses a revocation for good.
     pub(crate) async fn deliver_waiting(&mut self) -> Result<(), ClientError> {
+        lost_revocation(&self.redeliver().await?)
+    }
+
+    /// Hands in what was signed and not acknowledged. What is refused for good is forgotten: what comes next is read from
+    /// the state as it is.
+    pub(crate) async fn redeliver(&mut self) -> Result<Vec<Resumed>, ClientError> {
         let now = UnixTime::now();
         let waiting = |entry: &&Entry| entry.receipt().is_none() && !entry.has_lapsed(now);
         let entries: Vec<_> = self.profile.outbox().entries().iter().filter(waiting).cloned().collect();
+        let mut redelivered = Vec::new();
         for entry in entries {
-            match self.deliver(&entry).await {
-                // Refused for good and forgotten: what comes next is read from the state as it is.
-                Err(ClientError::Node(error @ NodeError::Refused { .. })) if !error.is_temporary() => {}
-                other => drop(other?),
-            }
+            let fate = match self.deliver(&entry).await {
+                Err(ClientError::Node(error @ NodeError::Refused { .. })) if !error.is_temporary() => {
+                    Fate::Refused { reason: error.to_string() }
+                }
+                other => other.map(|_| Fate::Acknowledged)?,
+            };
+            redelivered.push(Resumed::of(&entry, fate));
         }
-        Ok(())
+        Ok(redelivered)
     }
 
     /// Sees to everything that former runs signed: hands in what was not acknowledged, asks after what was, and forgets what
@@ -176,13 +209,7 @@ impl Client {
             if fate.is_final() {
                 self.profile.outbox_mut().remove(&draft.operation)?;
             }
-            let operation = &draft.submission.signed.operation;
-            resumed.push(Resumed {
-                operation: draft.operation.clone(),
-                kind: operation.action.kind(),
-                patient: operation.patient,
-                fate,
-            });
+            resumed.push(Resumed::of(&entry, fate));
         }
         Ok(resumed)
     }
@@ -192,7 +219,11 @@ impl Client {
         if entry.receipt().is_some() {
             let id = entry.draft().submission.signed.id(self.domain());
             match self.node.operation(&id).await {
-                Ok(OperationStatus::Settled { batch }) => return Ok(Fate::Settled { batch }),
+                Ok(OperationStatus::Settled { batch }) => {
+                    // Of what she granted and revoked the state itself is asked: a revocation is not forgotten on a node's word.
+                    let settled = !self.is_hers(entry) || self.is_in_force(&entry.draft().submission.signed).await?;
+                    return Ok(if settled { Fate::Settled { batch } } else { Fate::Waiting });
+                }
                 Ok(OperationStatus::Returned { reason }) => return Ok(Fate::Returned { reason }),
                 Ok(OperationStatus::Pending | OperationStatus::Sealed { .. }) => return Ok(Fate::Waiting),
                 // The node lost what it had promised to keep: hand it in again.
@@ -212,9 +243,16 @@ impl Client {
         }
     }
 
+    /// Whether this participant is the patient whose subtree an operation changes.
+    fn is_hers(&self, entry: &Entry) -> bool {
+        let operation = &entry.draft().submission.signed.operation;
+        operation.signer == operation.patient
+    }
+
     /// Waits until an operation is settled or returned, asking every `interval`.
     ///
     /// # Errors
+    /// [`ClientError::NotInForce`] if the node says that a grant or revocation is settled and the state on L1 does not hold it;
     /// [`ClientError`].
     pub async fn wait_for(
         &mut self,
@@ -222,15 +260,27 @@ impl Client {
         interval: std::time::Duration,
     ) -> Result<OperationStatus, ClientError> {
         let mut id = [0; 32];
-        hex::decode_to_slice(operation.trim_start_matches("0x"), &mut id).map_err(|_| NodeError::Malformed {
+        hex::decode_to_slice(operation, &mut id).map_err(|_| NodeError::Malformed {
             request: operation.chars().take(80).collect(),
             reason: "an operation's id is 64 hex digits".to_owned(),
         })?;
+        let mut unproven = 0;
         loop {
             let status = self.node.operation(&id).await?;
-            if matches!(status, OperationStatus::Settled { .. } | OperationStatus::Returned { .. }) {
-                self.profile.outbox_mut().remove(&hex::encode(id))?;
-                return Ok(status);
+            let known = self.profile.outbox().entries().iter().find(|entry| entry.draft().operation == hex::encode(id));
+            let hers = known.filter(|entry| self.is_hers(entry)).map(|entry| entry.draft().submission.signed);
+            match (&status, hers) {
+                (OperationStatus::Settled { batch }, Some(signed)) if !self.is_in_force(&signed).await? => {
+                    unproven += 1;
+                    if unproven == UNPROVEN {
+                        return Err(ClientError::NotInForce { batch: *batch });
+                    }
+                }
+                (OperationStatus::Settled { .. } | OperationStatus::Returned { .. }, _) => {
+                    self.profile.outbox_mut().remove(&hex::encode(id))?;
+                    return Ok(status);
+                }
+                _ => {}
             }
             tokio::time::sleep(interval).await;
         }

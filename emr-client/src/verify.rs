@@ -175,7 +175,7 @@ impl VerifiedRecord {
 pub fn stored_at(slot: RecordSlot, stored: &StoredAt) -> Result<(Cid, [u8; 32]), RecordProofError> {
     let malformed = RecordProofError::StoredAt(slot);
     let mut salt = [0; 32];
-    hex::decode_to_slice(stored.salt.trim_start_matches("0x"), &mut salt).map_err(|_| malformed.clone())?;
+    hex::decode_to_slice(&stored.salt, &mut salt).map_err(|_| malformed.clone())?;
     Ok((Cid::try_from(stored.manifest.as_str()).map_err(|_| malformed)?, salt))
 }
 

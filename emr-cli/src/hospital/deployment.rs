@@ -61,7 +61,7 @@ impl DeploymentFile {
             serde_json::to_writer_pretty(&mut file, self)?;
             file.as_file().sync_all()?;
             file.persist(folder.join(Self::NAME))?;
-            Ok(())
+            std::fs::File::open(folder)?.sync_all()
         };
         write().or_exit(Exit::Storage)
     }

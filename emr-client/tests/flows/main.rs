@@ -4,6 +4,7 @@ mod admission;
 mod crash;
 mod everyday;
 mod faults;
+mod lies;
 mod proxy;
 mod scene;
 mod settled;

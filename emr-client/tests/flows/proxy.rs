@@ -109,3 +109,18 @@ impl Proxy {
         self.set(|_, _| None);
     }
 }
+
+/// A rule that changes the answers to one path on their way.
+pub(crate) fn lie<T: serde::Serialize + serde::de::DeserializeOwned>(
+    path: String,
+    change: impl Fn(&mut T) + Send + 'static,
+) -> impl FnMut(&str, &str) -> Option<Fault> + Send + 'static {
+    move |request, answer| {
+        if answer.is_empty() || !request.starts_with(&path) {
+            return None;
+        }
+        let mut view: T = serde_json::from_str(answer).ok()?;
+        change(&mut view);
+        Some(Fault::Answer(serde_json::to_string(&view).ok()?))
+    }
+}

@@ -4,30 +4,17 @@ use emr_client::{
     ClientError,
     api::{RecordView, SubtreeView},
     card::Card,
+    grant::GrantError,
     light::LightError,
+    own_directory::OwnError,
     retrieve::{ReadError, Retrieved},
 };
-use emr_core::{Class, ClassMask, Reason, RecordSlot, RecordStatus, Revision, Rights, UnixTime};
+use emr_core::{AccountIndex, Class, ClassMask, Reason, RecordSlot, RecordStatus, Revision, Rights, UnixTime};
 
 use crate::{
-    proxy::{Fault, Proxy},
+    proxy::{Proxy, lie},
     scene::*,
 };
-
-/// Changes an answer on its way.
-fn lie<T: serde::Serialize + serde::de::DeserializeOwned>(
-    path: String,
-    change: impl Fn(&mut T) + Send + 'static,
-) -> impl FnMut(&str, &str) -> Option<Fault> + Send + 'static {
-    move |request, answer| {
-        if answer.is_empty() || !request.starts_with(&path) {
-            return None;
-        }
-        let mut view: T = serde_json::from_str(answer).ok()?;
-        change(&mut view);
-        Some(Fault::Answer(serde_json::to_string(&view).ok()?))
-    }
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_settled_is_read_with_its_proof() -> TestResult {
@@ -73,12 +60,18 @@ async fn what_is_settled_is_read_with_its_proof() -> TestResult {
     doctor.edit(&card, other.slot, None, &record("sodium 141")).await?;
     let (unsettled, _) = patient.retrieve(&card, other.slot, None).await?;
     assert!(matches!(unsettled, Retrieved::Unsettled(_)));
+    let account = doctor.account()?;
     drop((patient, doctor, stranger));
-    a_lying_node_is_not_believed(&scene, &card, written.slot).await
+    a_lying_node_is_not_believed(&scene, &card, written.slot, account).await
 }
 
 /// The node itself turns: it changes, hides and repeats what it knows to be settled.
-async fn a_lying_node_is_not_believed(scene: &Scene, card: &Card, slot: RecordSlot) -> TestResult {
+async fn a_lying_node_is_not_believed(
+    scene: &Scene,
+    card: &Card,
+    slot: RecordSlot,
+    doctor: AccountIndex,
+) -> TestResult {
     let proxy = Proxy::new(scene.node.url())?;
     let mut patient = scene.client_at(PATIENT, &proxy.address).await?;
     let account = patient.account()?;
@@ -112,7 +105,28 @@ async fn a_lying_node_is_not_believed(scene: &Scene, card: &Card, slot: RecordSl
         let refused = patient.light_check().await;
         assert!(matches!(refused, Err(ReadError::Light(LightError::NotAll(_)))), "{refused:?}");
     }
+    // Nor does she sign anything on top of grants that are not all that she gave, or not as she gave them.
+    let bends: [fn(&mut SubtreeView); 3] = [
+        |view| _ = view.grants.pop(),
+        |view| view.grants[0].grant.rights = Rights::READ | Rights::WRITE | Rights::MANAGE,
+        |view| view.grants[0].grant.version = view.grants[0].grant.version.next().expect("room"),
+    ];
+    for bend in bends {
+        proxy.set(lie(subtree_path.clone(), bend));
+        let refused = patient.revoke(doctor, Class::Laboratory.into()).await;
+        assert!(
+            matches!(refused, Err(GrantError::Directory(OwnError::Light(LightError::NotAll("grants"))))),
+            "{refused:?}"
+        );
+    }
     proxy.clear();
     patient.light_check().await?;
+    patient.revoke(doctor, Class::Laboratory.into()).await?;
+
+    // An Ethereum node that shows a state older than one that was seen.
+    let state = patient.settled().await?;
+    patient.profile().seen().note(state.batches() + 1, state.root())?;
+    let refused = patient.light_check().await;
+    assert!(refused.is_err_and(|error| error.to_string().contains("was seen before")));
     Ok(())
 }

@@ -224,6 +224,28 @@ async fn refusals_are_typed() -> TestResult {
     Ok(())
 }
 
+/// What a node says ends up on terminals.
+#[tokio::test]
+async fn refusals_are_cut_and_hold_no_control_characters() -> TestResult {
+    let message = format!("\u{1b}]0;title\u{7}{}", "x".repeat(10_000));
+    let body = serde_json::to_string(&Problem { code: "refused".into(), message })?;
+    let (address, _) = serve(move |_| answer("422 Unprocessable Content", &body))?;
+    let shown = NodeClient::new(&address)?.status().await.expect_err("refused").to_string();
+    assert!(shown.len() <= 500 && !shown.chars().any(char::is_control), "{shown}");
+    Ok(())
+}
+
+#[test]
+fn secrets_are_not_shown_by_debug() -> TestResult {
+    let session = Session { token: "secret token".into(), expires: UnixTime::new(1)? };
+    assert!(!format!("{session:?}").contains("secret"));
+    let login = Login { salt: Some([0xab; 32]), ..login() };
+    assert!(!format!("{login:?}").contains("171"), "{login:?}");
+    let client = NodeClient::new("http://127.0.0.1:1")?.with_login(login);
+    assert!(!format!("{client:?}").contains("171"), "{client:?}");
+    Ok(())
+}
+
 #[tokio::test]
 async fn what_is_no_answer_is_told() -> TestResult {
     for raw in [
@@ -253,6 +275,13 @@ async fn nobody_there_and_no_address() -> TestResult {
     assert!(error.to_string().contains("check that it runs"), "{error}");
     for address in ["", "127.0.0.1:7070", "ftp://127.0.0.1/", "http://", "mailto:a@b"] {
         assert!(matches!(NodeClient::new(address), Err(NodeError::Address(_))), "{address}");
+    }
+    // Beyond this machine nothing goes in the clear.
+    for address in ["http://node.example:8550", "http://10.0.0.1", "http://127.0.0.1.example/"] {
+        assert!(matches!(NodeClient::new(address), Err(NodeError::Insecure(_))), "{address}");
+    }
+    for address in ["https://node.example", "http://localhost:1", "http://[::1]:1"] {
+        assert!(NodeClient::new(address).is_ok(), "{address}");
     }
     let (address, log) = serve(|_| ok("{}"))?;
     let refused = NodeClient::new(&address)?.records(account(PATIENT)).await;

@@ -1,0 +1,116 @@
+//! What a lying node gets a patient to sign: nothing that she did not mean.
+
+use emr_client::{
+    Client, ClientError,
+    api::{OperationStatus, PatientView},
+    grant::GrantError,
+    own_directory::OwnError,
+    submit::Fate,
+};
+use emr_core::{Class, ClassMask, Rights, UnixTime, Version};
+use emr_rollup::operation::Action;
+
+use crate::{
+    proxy::{Proxy, lie},
+    scene::*,
+};
+
+/// A patient behind a proxy whose doctor may read and write laboratory and imaging until tomorrow.
+async fn behind_a_proxy(scene: &Scene) -> TestResult<(Client, Client, Proxy)> {
+    let doctor = scene.registered(DOCTOR).await?;
+    drop(scene.registered(PATIENT).await?);
+    let proxy = Proxy::new(scene.node.url())?;
+    let mut patient = scene.client_at(PATIENT, &proxy.address).await?;
+    let classes: ClassMask = [Class::Laboratory, Class::Imaging].into_iter().collect();
+    patient.grant(&handed_over(&doctor), &terms(Rights::READ, classes)).await?;
+    Ok((patient, doctor, proxy))
+}
+
+/// The node shows more rights, more classes, a later end or a higher version than she gave: a partial revocation, which is a
+/// new grant of the rest, must not sign any of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_partial_revocation_signs_nothing_that_the_node_made_up() -> TestResult {
+    let scene = Scene::new().await?;
+    let (mut patient, doctor, proxy) = behind_a_proxy(&scene).await?;
+    let given = patient.grants().await?[0].grant;
+    let path = format!("GET /v1/patients/{} ", patient.account()?);
+    proxy.set(lie(path, |view: &mut PatientView| {
+        for view in &mut view.grants {
+            view.grant.rights = Rights::READ | Rights::WRITE | Rights::MANAGE;
+            view.grant.scope = ClassMask::ALL;
+            view.grant.not_after = UnixTime::new(UnixTime::MAX).expect("the last");
+            view.grant.version = Version::new(Version::MAX - 1).expect("the last but one");
+        }
+    }));
+    let revoked = patient.revoke(doctor.account()?, Class::Laboratory.into()).await?;
+    let Action::SetGrant { leaf, expected, .. } = revoked.changed[0].1.signed.operation.action else {
+        return Err("the rest is granted anew".into());
+    };
+    assert_eq!((leaf.rights, leaf.scope, leaf.not_after), (given.rights, Class::Imaging.into(), given.not_after));
+    assert_eq!((expected.get(), leaf.version.get()), (1, 2));
+    // Nor is a version noted after which there is none left to revoke with.
+    let versions = std::fs::read_to_string(scene.data_dir(PATIENT).join("versions.json"))?;
+    assert_eq!(versions.split_whitespace().collect::<String>(), "[[64,2]]");
+    Ok(())
+}
+
+/// The node hides a grant, or shows it as somebody else's, so that it outlives its revocation or is overwritten.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_grant_that_the_node_hides_is_revoked_all_the_same() -> TestResult {
+    let scene = Scene::new().await?;
+    let (mut patient, doctor, proxy) = behind_a_proxy(&scene).await?;
+    let stranger = scene.registered(STRANGER).await?;
+    let path = format!("GET /v1/patients/{} ", patient.account()?);
+    proxy.set(lie(path.clone(), |view: &mut PatientView| view.grants.clear()));
+    let second = patient.grant(&handed_over(&stranger), &terms(Rights::READ, Class::Summary.into())).await?;
+    assert_eq!(second.slot.get(), 65, "the doctor's slot is not free");
+    let (doctor, stranger) = (doctor.account()?, stranger.account()?);
+    proxy.set(lie(path, move |view: &mut PatientView| {
+        for view in &mut view.grants {
+            let other = if view.grant.grantee == Some(doctor) { stranger } else { doctor };
+            view.grant.grantee = view.grant.grantee.map(|_| other);
+        }
+    }));
+    let revoked = patient.revoke(doctor, ClassMask::ALL).await?;
+    let slots: Vec<_> = revoked.changed.iter().map(|(slot, _)| slot.get()).collect();
+    assert_eq!(slots, [64]);
+    Ok(())
+}
+
+/// "It is settled" is not enough to forget a revocation, nor "it was returned" to lose it unseen.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revocation_is_not_forgotten_on_a_nodes_word() -> TestResult {
+    let scene = Scene::new().await?;
+    let (mut patient, doctor, proxy) = behind_a_proxy(&scene).await?;
+    let before: PatientView = patient.node().patient(patient.account()?).await?;
+    let revoked = patient.revoke(doctor.account()?, ClassMask::ALL).await?;
+    let operation = revoked.changed[0].1.operation.clone();
+
+    let status = "GET /v1/operations/".to_owned();
+    proxy.set(lie(status.clone(), |status: &mut OperationStatus| *status = OperationStatus::Settled { batch: 7 }));
+    let resumed = patient.resume().await?;
+    assert!(resumed.iter().all(|resumed| resumed.fate == Fate::Waiting), "{resumed:?}");
+    let waited = patient.wait_for(&operation, std::time::Duration::from_millis(10)).await;
+    assert!(matches!(waited, Err(ClientError::NotInForce { batch: 7 })), "{waited:?}");
+    assert_eq!(patient.profile().outbox().entries().len(), 2);
+
+    // The node returned it, or says so, and shows the state of before: she learns of it before she signs anything else.
+    let patients = format!("GET /v1/patients/{} ", patient.account()?);
+    let mut as_before = lie(patients, move |view: &mut PatientView| view.clone_from(&before));
+    let mut returned = lie(status, |status: &mut OperationStatus| {
+        *status = OperationStatus::Returned { reason: "\u{1b}[2Jno reason".to_owned() };
+    });
+    proxy.set(move |request, answer| as_before(request, answer).or_else(|| returned(request, answer)));
+    let stranger = scene.registered(STRANGER).await?;
+    let granted = patient.grant(&handed_over(&stranger), &terms(Rights::READ, Class::Summary.into())).await;
+    let Err(GrantError::Directory(OwnError::Client(ClientError::RevocationLost { reason }))) = granted else {
+        return Err(format!("{granted:?}").into());
+    };
+    assert_eq!(reason, " [2Jno reason");
+    // What the hospital had promised is kept.
+    assert!(scene.data_dir(PATIENT).join("receipts").join(format!("{operation}.json")).exists());
+    proxy.clear();
+    let again = patient.revoke(doctor.account()?, ClassMask::ALL).await;
+    assert!(matches!(again, Err(GrantError::NoSuchGrant(_))), "an honest node still has it: {again:?}");
+    Ok(())
+}

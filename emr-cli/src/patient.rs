@@ -42,7 +42,7 @@ enum Command {
     Register(account::Register),
     /// Print this identity's card, to give to your doctors
     Whoami,
-    /// Let a doctor, or a hospital's doctors, read or write
+    /// Let a doctor read or write, or a hospital's doctors write
     Grant {
         /// Card of the doctor or hospital
         card: PathBuf,
@@ -66,7 +66,7 @@ enum Command {
     Revoke {
         /// Card of the doctor or hospital
         card: PathBuf,
-        /// Only these classes, separated by commas [default: all]
+        /// Only these classes, separated by commas
         #[arg(long, value_name = "CLASSES", default_value = "all")]
         class: String,
         /// Wait until a batch has settled it

@@ -67,7 +67,8 @@ pub struct NodeStatus {
     pub queued: u64,
     /// Acknowledged operations that wait for a batch.
     pub pending: u64,
-    /// What the node is busy with: `idle`, `proving 3`, `settling 3`.
+    /// What the node is busy with, for people: `idle`, `proving 3`, `waiting for a proof of 3`, `settling 3`, `stuck at 3: ..`, or a
+    /// stage of reading the keys.
     pub activity: String,
     /// How far the proof is that the node makes at present.
     #[serde(default)]

@@ -1,7 +1,7 @@
 //! The statement that a proof proves, in plain Rust: pure functions from a witness to the state's next roots.
 //!
 //! A witness holds raw field elements, so that it can be wrong in every way in which a prover could lie; the circuit takes
-//! the same structure. Each refusal names the clause it breaks (`docs/encoding.md`; the protocol's clauses C1 to C19).
+//! the same structure. Each refusal names the clause it breaks (`docs/circuit.md`, "Clauses").
 
 mod batch;
 mod operation;

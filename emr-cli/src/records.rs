@@ -6,6 +6,7 @@ use emr_client::{
     api::{OperationStatus, RecordSummary},
     card::Card,
     client::Client,
+    own_directory::OwnError,
     retrieve::{ReadError, Retrieved},
     submit::Acknowledged,
     upload::{WriteError, Written},
@@ -322,7 +323,10 @@ pub fn write_failure(error: &WriteError) -> Failure {
         | WriteError::NotAuthor { .. }
         | WriteError::Deleted(_)
         | WriteError::NoSuchRecord { .. } => Failure::new(Exit::Refused, one_line(error)),
-        WriteError::MalformedList | WriteError::Directory(_) => Failure::new(Exit::Unverified, one_line(error)),
+        WriteError::Own(OwnError::Client(error)) => session::client_failure(error),
+        WriteError::MalformedList | WriteError::Directory(_) | WriteError::Own(_) => {
+            Failure::new(Exit::Unverified, one_line(error))
+        }
         _ => Failure::new(Exit::Input, one_line(error)),
     }
 }

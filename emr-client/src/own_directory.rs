@@ -1,17 +1,17 @@
 //! The patient's key directory with its secrets, read again from blocks and her identity.
 
-use emr_core::{Cid, UnixTime};
+use emr_core::{Cid, GrantSlot, UnixTime};
 use emr_crypto::{DirectoryError, KeyDirectory, OwnDirectoryError, PatientDirectory};
-use emr_rollup::field::Fr;
+use emr_rollup::{field::Fr, operation::Action};
 
 use crate::{
     api::PatientView,
     card::CheckedCard,
-    client::{Client, ClientError},
+    client::{Client, ClientError, random_element},
     directory_check::{PublishedDirectory, change, commitment},
     light::LightError,
     node_api::NodeError,
-    submit::lost_revocation,
+    submit::{Outgoing, lost_revocation},
 };
 
 /// Why her directory cannot be opened.
@@ -86,6 +86,26 @@ impl Client {
             }
         }
         Err(last)
+    }
+
+    /// Publishes her first key directory without granting anything, so that she can write before she shares: a Revoke of a
+    /// slot that holds no grant brings it.
+    pub(crate) async fn publish_directory(&mut self) -> Result<(), OwnError> {
+        let own = self.own_directory().await?;
+        let slot = GrantSlot::FIRST_ORDINARY;
+        if own.before != Fr::default() || own.view.grants.iter().any(|view| view.slot == slot) {
+            // Published meanwhile: every grant brings one.
+            return Ok(());
+        }
+        let Next { commitment: directory_after, cid: directory, blocks } = own.next();
+        let expected = self.profile.highest_signed(slot);
+        let version = expected.next().map_err(|error| ClientError::Malformed(error.to_string()))?;
+        self.profile.note_version(slot, version).map_err(ClientError::from)?;
+        let leaf_salt = random_element();
+        let action = Action::Revoke { slot, expected, leaf_salt, directory_before: own.before, directory_after };
+        let operation = self.operation(&own.view, action).await?;
+        self.hand_in(Outgoing { directory, blocks, ..Outgoing::plain(operation, None) }).await?;
+        Ok(())
     }
 
     async fn read_own_directory(&mut self) -> Result<Own, OwnError> {

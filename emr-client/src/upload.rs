@@ -16,6 +16,7 @@ use crate::{
     directory_check::PublishedDirectory,
     encryption::CommittedKey,
     node_api::NodeError,
+    own_directory::OwnError,
     submit::{Acknowledged, Outgoing},
     verify::RecordId,
 };
@@ -36,6 +37,9 @@ pub enum WriteError {
     /// The key directory cannot be read.
     #[error(transparent)]
     Directory(#[from] DirectoryError),
+    /// Her own key directory cannot be made.
+    #[error(transparent)]
+    Own(#[from] OwnError),
     /// No grant allows it.
     #[error("no grant allows you to write {class} records of patient {patient}: ask her for one")]
     NotGranted {
@@ -187,6 +191,7 @@ impl Client {
             match self.try_write(&patient, place, class, record, &bytes, &intent).await {
                 // Somebody wrote in between, or took the slot: everything is bound to slot and version, so all is made anew.
                 Err(WriteError::Client(error)) if error.is_stale() => {}
+                Err(WriteError::NoDirectory(of)) if of == self.account()? => self.publish_directory().await?,
                 other => return other,
             }
         }

@@ -178,6 +178,25 @@ async fn what_cannot_be_granted_is_not() -> TestResult {
     Ok(())
 }
 
+/// Her own records need nobody else; who is granted access later, with history, reads them too.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_patient_writes_before_she_grants_anything() -> TestResult {
+    let scene = Scene::new().await?;
+    let mut patient = scene.registered(PATIENT).await?;
+    let doctor = scene.registered(DOCTOR).await?;
+    let card = handed_over(&patient);
+    let written = patient.upload(&card, Class::Document, &record("my allergies")).await?;
+    let again = patient.upload(&card, Class::Document, &record("my allergies")).await?;
+    assert_eq!(written, again);
+    let (read, _) = patient.retrieve(&card, written.slot, None).await?;
+    assert_eq!(text(&read), &record("my allergies"));
+    assert!(patient.grants().await?.iter().all(|view| view.grant.grantee.is_none()));
+    let granted = patient.grant(&handed_over(&doctor), &terms(Rights::READ, Class::Document.into())).await?;
+    assert_eq!((granted.slot, granted.grant.version.get()), (GrantSlot::FIRST_ORDINARY, 2));
+    assert!(directory(&patient).await?.open_for(doctor.identity().rsa()).is_ok());
+    Ok(())
+}
+
 /// Two writers for the same next free slot: each finds one.
 #[tokio::test(flavor = "multi_thread")]
 async fn writers_at_the_same_time_get_different_slots() -> TestResult {

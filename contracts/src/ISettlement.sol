@@ -41,6 +41,9 @@ interface ISettlement {
 
     /// @notice Only the sequencer may do this, or, for settlement, anyone while queue entries are overdue.
     error NotSequencer(address caller);
+    /// @notice Whoever settles overdue queue entries settles nothing else: D2 tells only hashes of what its operations wrote, so the
+    /// sequencer could not go on from operations that it does not know.
+    error OperationsBySequencerOnly(address caller);
     /// @notice A batch must be the call of a transaction itself, from an account without code, so that anyone can read its data
     /// from the transaction.
     error NotDirectCall(address caller);
@@ -66,7 +69,7 @@ interface ISettlement {
     error InvalidParameter(string name);
 
     /// @notice Settles a batch with its data in calldata.
-    /// @dev Sequencer only, or anyone while queue entries are overdue; only as the call of a transaction itself, in standard encoding:
+    /// @dev Sequencer only, or anyone while queue entries are overdue, then without L2 operations; only as the call of a transaction itself, in standard encoding:
     /// arguments in order, without gaps, overlaps or a tail.
     /// @param batch What it claims.
     /// @param d1 The words of the queue entries taken, four each.

@@ -63,7 +63,10 @@ abstract contract Settlement is ISettlement, Queue {
         external
     {
         uint256 required = _overdue(maxL1);
-        if (msg.sender != sequencer && required == 0) revert NotSequencer(msg.sender);
+        if (msg.sender != sequencer) {
+            if (required == 0) revert NotSequencer(msg.sender);
+            if (d2.length != 0) revert OperationsBySequencerOnly(msg.sender);
+        }
         // With EIP-7702 an account with code can be the origin of a transaction whose calldata is another.
         if (msg.sender != tx.origin || msg.sender.code.length != 0) revert NotDirectCall(msg.sender);
         _requireStandardCalldata(d1, d2, proof);

@@ -2,7 +2,7 @@
 
 use alloy::{
     dyn_abi::Eip712Domain,
-    primitives::{Address, B256, Bytes, U256, aliases::U24},
+    primitives::{Address, B256, Bytes, Signature, U256, aliases::U24},
     signers::{SignerSync, local::PrivateKeySigner},
     sol_types::{SolStruct, SolValue, eip712_domain},
 };
@@ -215,6 +215,22 @@ pub struct SignedRegistration {
     pub deadline: UnixTime,
     /// 65 bytes `r || s || v` of an externally owned account, or what an ERC-1271 wallet accepts.
     pub signature: Bytes,
+}
+
+impl SignedRegistration {
+    /// Whether the signature is one of the owner's own key, as the contract takes it from an owner without code: 65 bytes, `v`
+    /// 27 or 28, low `s`. What an ERC-1271 wallet accepts only the chain can tell.
+    pub fn is_signed_by_owner(&self, instance: &RollupInstance) -> bool {
+        let hash = self.registration.signing_hash(instance, self.owner, self.deadline);
+        let signature = match self.signature[..] {
+            [.., 27 | 28] if self.signature.len() == 65 => Signature::from_raw(&self.signature).ok(),
+            _ => None,
+        };
+        signature
+            .filter(|signature| signature.normalize_s().is_none())
+            .and_then(|signature| signature.recover_address_from_prehash(&hash).ok())
+            .is_some_and(|signer| signer == self.owner)
+    }
 }
 
 #[cfg(test)]

@@ -42,8 +42,18 @@ pub enum RollupError {
     /// A transaction was mined but failed, and repeating the call does not tell why.
     #[error("transaction {0} failed without a reason; the state it depended on changed meanwhile: try again")]
     Failed(B256),
-    /// A transaction is too large for any block.
-    #[error("the transaction needs {needed} gas, more than the {limit} that one transaction may use (EIP-7825)")]
+    /// A transaction was sent and not mined for long. It may be mined later.
+    #[error(
+        "transaction {tx_hash} was sent {seconds} s ago and is not mined: look later whether it is, before sending it again"
+    )]
+    NotMined {
+        /// Its hash.
+        tx_hash: B256,
+        /// How long it was waited for.
+        seconds: u64,
+    },
+    /// A transaction is too large for any block, or for what is done in it.
+    #[error("the transaction needs {needed} gas, more than the {limit} that it may use")]
     TooMuchGas {
         /// What it needs.
         needed: u64,
@@ -193,6 +203,9 @@ pub enum Revert {
     /// The caller may not settle now.
     #[error("{0} is not the sequencer, and no queue entry is overdue: use the sequencer's key")]
     NotSequencer(Address),
+    /// Somebody else settles overdue entries and operations with them.
+    #[error("{0} is not the sequencer, so it may settle overdue queue entries only: leave the operations out")]
+    OperationsBySequencerOnly(Address),
     /// Settlement through another contract.
     #[error("{0} has code or is not the sender of the transaction: settle straight from an ordinary account")]
     NotDirectCall(Address),
@@ -303,6 +316,7 @@ impl From<Abi> for Revert {
             Abi::OwnableUnauthorizedAccount(e) => Self::NotRegistrar(e.account),
             Abi::OwnableInvalidOwner(_) => Self::InvalidParameter("registrar".to_owned()),
             Abi::NotSequencer(e) => Self::NotSequencer(e.caller),
+            Abi::OperationsBySequencerOnly(e) => Self::OperationsBySequencerOnly(e.caller),
             Abi::NotDirectCall(e) => Self::NotDirectCall(e.caller),
             Abi::NonStandardCalldata(_) => Self::NonStandardCalldata,
             Abi::StaleBatch(e) => Self::StaleBatch(e.current.into()),

@@ -1,6 +1,6 @@
 //! The rollup contract as its participants use it: registration, consent, admission, and what they can look up.
 
-use std::marker::PhantomData;
+use std::{marker::PhantomData, time::Duration};
 
 use alloy::{
     contract::CallBuilder,
@@ -23,12 +23,19 @@ use crate::{
 /// Storage slot of the state root, which `eth_getProof` proves (EIP-1186).
 pub const STATE_ROOT_SLOT: U256 = U256::ZERO;
 
+/// How long a transaction is waited for: fifteen blocks of mainnet.
+const MINED_WITHIN: Duration = Duration::from_secs(180);
+/// The most gas for relaying somebody else's registration: with an RSA-4096 key it takes some 370,000. An owner that is a
+/// contract could burn any amount in checking its own signature.
+const RELAY_GAS_CAP: u64 = 500_000;
+
 /// A client of one deployed rollup. Transactions are sent by the provider's default signer.
 #[derive(Clone, Debug)]
 pub struct Rollup<P> {
     contract: EmrRollup::EmrRollupInstance<P>,
     instance: RollupInstance,
     deployed_at: u64,
+    mined_within: Duration,
 }
 
 /// A transaction that was mined and did not fail.
@@ -142,7 +149,14 @@ impl<P: Provider> Rollup<P> {
             return Err(RollupError::NoContract { address, chain_id });
         }
         let instance = RollupInstance { chain_id, contract: address };
-        Ok(Self { contract: EmrRollup::new(address, provider), instance, deployed_at })
+        Ok(Self { contract: EmrRollup::new(address, provider), instance, deployed_at, mined_within: MINED_WITHIN })
+    }
+
+    /// Waits this long for a transaction to be mined, instead of three minutes.
+    #[must_use]
+    pub fn with_patience(mut self, mined_within: Duration) -> Self {
+        self.mined_within = mined_within;
+        self
     }
 
     /// The chain and contract that signatures are bound to.
@@ -253,8 +267,24 @@ impl<P: Provider> Rollup<P> {
     /// Relays an owner's signed registration and pays the fee. Returns the account index.
     ///
     /// # Errors
-    /// [`RollupError::Reverted`] if the contract refuses.
+    /// [`RollupError::Reverted`] if the contract refuses; [`RollupError::TooMuchGas`] if the owner is a contract that takes more
+    /// than half a million gas for it.
     pub async fn register_for(&self, signed: &SignedRegistration) -> Result<(AccountIndex, Receipt), RollupError> {
+        registered(&self.send_within(self.relay(signed).await?, RELAY_GAS_CAP).await?)
+    }
+
+    /// Whether [`Self::register_for`] would succeed now. Sends nothing.
+    ///
+    /// # Errors
+    /// As [`Self::register_for`].
+    pub async fn check_register_for(&self, signed: &SignedRegistration) -> Result<(), RollupError> {
+        estimate(&self.relay(signed).await?, RELAY_GAS_CAP).await.map(drop)
+    }
+
+    async fn relay(
+        &self,
+        signed: &SignedRegistration,
+    ) -> Result<CallBuilder<&P, PhantomData<EmrRollup::registerForCall>, Ethereum>, RollupError> {
         let fee = self.contract.registrationFee().call().await?;
         let call = self.contract.registerFor(
             signed.owner,
@@ -262,7 +292,7 @@ impl<P: Provider> Rollup<P> {
             U256::from(signed.deadline.get()),
             signed.signature.clone(),
         );
-        registered(&self.send(call.value(fee)).await?)
+        Ok(call.value(fee))
     }
 
     /// The sender's hospital consents that the owner `doctor` registers as belonging to it.
@@ -329,19 +359,27 @@ impl<P: Provider> Rollup<P> {
         Ok(Receipt::of(&self.send(self.contract.collectFees(to)).await?))
     }
 
-    /// Sends a call and waits until it is mined. A failure is told by the contract's own error, before it costs gas if
-    /// possible.
+    /// Sends a call and waits until it is mined, but not for ever. A failure is told by the contract's own error, before it
+    /// costs gas if possible.
     pub(crate) async fn send<C: SolCall>(
         &self,
         call: CallBuilder<&P, PhantomData<C>, Ethereum>,
     ) -> Result<TransactionReceipt, RollupError> {
-        let needed = call.estimate_gas().await?;
-        if needed > TRANSACTION_GAS_CAP {
-            return Err(RollupError::TooMuchGas { needed, limit: TRANSACTION_GAS_CAP });
-        }
+        self.send_within(call, TRANSACTION_GAS_CAP).await
+    }
+
+    async fn send_within<C: SolCall>(
+        &self,
+        call: CallBuilder<&P, PhantomData<C>, Ethereum>,
+        limit: u64,
+    ) -> Result<TransactionReceipt, RollupError> {
+        let needed = estimate(&call, limit).await?;
         // A fifth more, as the state that the estimate saw may change.
-        let call = call.gas((needed + needed / 5).min(TRANSACTION_GAS_CAP));
-        let receipt = call.send().await?.get_receipt().await?;
+        let call = call.gas((needed + needed / 5).min(limit));
+        let sent = call.send().await?;
+        let tx_hash = *sent.tx_hash();
+        let mined = tokio::time::timeout(self.mined_within, sent.get_receipt()).await;
+        let receipt = mined.map_err(|_| RollupError::NotMined { tx_hash, seconds: self.mined_within.as_secs() })??;
         if receipt.status() {
             return Ok(receipt);
         }
@@ -352,6 +390,15 @@ impl<P: Provider> Rollup<P> {
             Ok(_) => Err(RollupError::Failed(receipt.transaction_hash)),
         }
     }
+}
+
+/// The gas that a call needs, which may be no more than `limit`.
+async fn estimate<P: Provider, C: SolCall>(
+    call: &CallBuilder<&P, PhantomData<C>, Ethereum>,
+    limit: u64,
+) -> Result<u64, RollupError> {
+    let needed = call.estimate_gas().await?;
+    if needed > limit { Err(RollupError::TooMuchGas { needed, limit }) } else { Ok(needed) }
 }
 
 /// The account index that a mined registration gave out.

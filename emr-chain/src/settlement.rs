@@ -134,18 +134,20 @@ impl<P: Provider> Settlement for Rollup<P> {
         if range.is_empty() {
             return Ok(Vec::new());
         }
-        let mut filter = self.events(EmrRollup::Enqueued::SIGNATURE_HASH);
-        if range.end.saturating_sub(range.start) <= NAMED_ENTRIES {
-            // Few: the node need not send the rest.
-            filter = filter.topic1(range.clone().map(|index| B256::from(U256::from(index))).collect::<Vec<_>>());
-        }
-        let logs = self.logs(filter, self.deployed_at()).await?;
         let mut entries = Vec::new();
-        for log in &logs {
-            let event = decode::<EmrRollup::Enqueued>(log)?;
-            if range.contains(&event.index) {
-                let (index, block_number) = (event.index, position(log)?.1);
-                entries.push(QueueEntry { index, words: event.words.map(|word| word.to_be_bytes()), block_number });
+        let mut first = range.start;
+        while first < range.end {
+            // By their positions: the node need not send the rest.
+            let named = first..range.end.min(first + NAMED_ENTRIES);
+            first = named.end;
+            let topics: Vec<_> = named.clone().map(|index| B256::from(U256::from(index))).collect();
+            let filter = self.events(EmrRollup::Enqueued::SIGNATURE_HASH).topic1(topics);
+            for log in self.logs(filter, self.deployed_at()).await? {
+                let event = decode::<EmrRollup::Enqueued>(&log)?;
+                if named.contains(&event.index) {
+                    let (index, block_number) = (event.index, position(&log)?.1);
+                    entries.push(QueueEntry { index, words: event.words.map(|word| word.to_be_bytes()), block_number });
+                }
             }
         }
         entries.sort_by_key(|entry| entry.index);
@@ -235,9 +237,9 @@ fn position(log: &Log) -> Result<(B256, u64), RollupError> {
         .ok_or_else(|| RollupError::Malformed("a log of a block names no transaction".to_owned()))
 }
 
-/// Blocks per `eth_getLogs` request; public nodes refuse wider ranges.
+/// Blocks per `eth_getLogs` request, at first: many public nodes refuse wider ranges, and some these.
 const LOG_WINDOW: u64 = 10_000;
-/// Up to this many queue entries are asked for by their positions. Nodes limit how many values of a topic one request names.
+/// How many queue entries one request names. Nodes limit how many values of a topic that may be.
 const NAMED_ENTRIES: u64 = 64;
 
 impl<P: Provider> Rollup<P> {
@@ -245,15 +247,23 @@ impl<P: Provider> Rollup<P> {
         Filter::new().address(self.instance().contract).event_signature(signature)
     }
 
-    /// The logs of a filter from a block to the newest, in order.
+    /// The logs of a filter from a block to the newest, in order. What a node refuses, for the range or for the size of the
+    /// answer, is asked again in halves, down to single blocks.
     pub(crate) async fn logs(&self, filter: Filter, from_block: u64) -> Result<Vec<Log>, RollupError> {
         let last = self.provider().get_block_number().await?;
         let mut logs = Vec::new();
         let mut first = from_block;
+        let mut window = LOG_WINDOW;
         while first <= last {
-            let end = last.min(first.saturating_add(LOG_WINDOW - 1));
-            logs.extend(self.provider().get_logs(&filter.clone().from_block(first).to_block(end)).await?);
-            first = end + 1;
+            let end = last.min(first.saturating_add(window - 1));
+            match self.provider().get_logs(&filter.clone().from_block(first).to_block(end)).await {
+                Ok(found) => {
+                    logs.extend(found);
+                    first = end + 1;
+                }
+                Err(error) if end == first => return Err(error.into()),
+                Err(_) => window = (end - first).div_ceil(2),
+            }
         }
         Ok(logs)
     }

@@ -8,6 +8,7 @@ mod access;
 mod admission;
 mod gas;
 mod queue;
+mod reading;
 mod reference;
 mod register;
 mod relay;

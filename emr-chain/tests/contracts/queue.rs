@@ -79,14 +79,19 @@ async fn overdue_entries_open_settlement(world: World) -> Outcome {
     world.wait(120).await?;
     // As many as a batch holds; more are overdue.
     assert_eq!(world.rollup.head().await?.overdue, MAX_L1);
-    let omitted = world.batch(entries[..7].to_vec(), operations(2)).await?;
+    let omitted = world.batch(entries[..7].to_vec(), Vec::new()).await?;
     world.expect(&omitted).await?;
     let (supplied, required) = (U256::from(7), U256::from(8));
     for settler in [&anyone, &world.rollup] {
         let refused = settler.settle(&omitted).await.err().and_then(|error| error.revert().cloned());
         assert_eq!(refused, Some(Revert::OverdueEntriesOmitted { supplied, required }));
     }
-    let batch = world.batch(entries[..8].to_vec(), operations(2)).await?;
+    // What operations wrote is on L1 in hashes only: one that the sequencer does not know would stop it for ever.
+    let own = world.batch(entries[..8].to_vec(), operations(1)).await?;
+    world.expect(&own).await?;
+    let refused = anyone.settle(&own).await.err().and_then(|error| error.revert().cloned());
+    assert_eq!(refused, Some(Revert::OperationsBySequencerOnly(caller)));
+    let batch = world.batch(entries[..8].to_vec(), Vec::new()).await?;
     world.expect(&batch).await?;
     anyone.settle(&batch).await?;
     assert_eq!(world.rollup.head().await?.overdue, 2);

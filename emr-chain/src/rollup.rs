@@ -4,6 +4,7 @@ use std::{marker::PhantomData, time::Duration};
 
 use alloy::{
     contract::CallBuilder,
+    eips::BlockId,
     network::Ethereum,
     primitives::{Address, B256, U256, aliases::U24, keccak256},
     providers::Provider,
@@ -393,11 +394,18 @@ impl<P: Provider> Rollup<P> {
 }
 
 /// The gas that a call needs, which may be no more than `limit`.
+///
+/// It is asked for the next block, not the newest: on a chain that makes blocks on demand the newest may be hours old, and would
+/// refuse a batch of now; and a transaction that waits already counts. A node that knows no next block is asked for the newest.
 async fn estimate<P: Provider, C: SolCall>(
     call: &CallBuilder<&P, PhantomData<C>, Ethereum>,
     limit: u64,
 ) -> Result<u64, RollupError> {
-    let needed = call.estimate_gas().await?;
+    let next = call.clone().block(BlockId::pending()).estimate_gas().await.map_err(RollupError::from);
+    let needed = match next {
+        Err(error) if error.revert().is_none() => call.estimate_gas().await?,
+        next => next?,
+    };
     if needed > limit { Err(RollupError::TooMuchGas { needed, limit }) } else { Ok(needed) }
 }
 

@@ -6,7 +6,7 @@ use alloy::{
     contract::CallBuilder,
     network::Ethereum,
     primitives::{Address, B256, U256, aliases::U24, keccak256},
-    providers::Provider,
+    providers::{PendingTransactionBuilder, Provider},
     rpc::types::TransactionReceipt,
     sol_types::{SolCall, SolEvent, SolValue},
 };
@@ -24,7 +24,7 @@ use crate::{
 pub const STATE_ROOT_SLOT: U256 = U256::ZERO;
 
 /// How long a transaction is waited for: fifteen blocks of mainnet.
-const MINED_WITHIN: Duration = Duration::from_secs(180);
+pub(crate) const MINED_WITHIN: Duration = Duration::from_secs(180);
 /// The most gas for relaying somebody else's registration: with an RSA-4096 key it takes some 370,000. An owner that is a
 /// contract could burn any amount in checking its own signature.
 const RELAY_GAS_CAP: u64 = 500_000;
@@ -377,9 +377,7 @@ impl<P: Provider> Rollup<P> {
         // A fifth more, as the state that the estimate saw may change.
         let call = call.gas((needed + needed / 5).min(limit));
         let sent = call.send().await?;
-        let tx_hash = *sent.tx_hash();
-        let mined = tokio::time::timeout(self.mined_within, sent.get_receipt()).await;
-        let receipt = mined.map_err(|_| RollupError::NotMined { tx_hash, seconds: self.mined_within.as_secs() })??;
+        let receipt = mined(sent, self.mined_within).await?;
         if receipt.status() {
             return Ok(receipt);
         }
@@ -390,6 +388,16 @@ impl<P: Provider> Rollup<P> {
             Ok(_) => Err(RollupError::Failed(receipt.transaction_hash)),
         }
     }
+}
+
+/// Waits until a transaction is mined, but not for ever.
+pub(crate) async fn mined(
+    sent: PendingTransactionBuilder<Ethereum>,
+    within: Duration,
+) -> Result<TransactionReceipt, RollupError> {
+    let tx_hash = *sent.tx_hash();
+    let receipt = tokio::time::timeout(within, sent.get_receipt()).await;
+    Ok(receipt.map_err(|_| RollupError::NotMined { tx_hash, seconds: within.as_secs() })??)
 }
 
 /// The gas that a call needs, which may be no more than `limit`.

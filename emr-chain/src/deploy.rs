@@ -15,7 +15,7 @@ use crate::{
     bindings::{EmrRollup, IEmrRollup},
     embedded::TRANSACTION_GAS_CAP,
     revert::RollupError,
-    rollup::{Receipt, Rollup},
+    rollup::{MINED_WITHIN, Receipt, Rollup, mined},
 };
 
 /// Chains where deployment is allowed: anvil's and Hardhat's 31337, geth's `--dev` 1337.
@@ -135,5 +135,5 @@ async fn mine<P: Provider>(provider: &P, request: TransactionRequest) -> Result<
         return Err(RollupError::TooMuchGas { needed, limit: TRANSACTION_GAS_CAP });
     }
     let pending = provider.send_transaction(request.with_gas_limit(needed)).await?;
-    Ok(pending.get_receipt().await?)
+    mined(pending, MINED_WITHIN).await
 }

@@ -7,7 +7,7 @@ use alloy::{
     eips::BlockId,
     network::Ethereum,
     primitives::{Address, B256, U256, aliases::U24, keccak256},
-    providers::Provider,
+    providers::{PendingTransactionBuilder, Provider},
     rpc::types::TransactionReceipt,
     sol_types::{SolCall, SolEvent, SolValue},
 };
@@ -25,7 +25,7 @@ use crate::{
 pub const STATE_ROOT_SLOT: U256 = U256::ZERO;
 
 /// How long a transaction is waited for: fifteen blocks of mainnet.
-const MINED_WITHIN: Duration = Duration::from_secs(180);
+pub(crate) const MINED_WITHIN: Duration = Duration::from_secs(180);
 /// The most gas for relaying somebody else's registration: with an RSA-4096 key it takes some 370,000. An owner that is a
 /// contract could burn any amount in checking its own signature.
 const RELAY_GAS_CAP: u64 = 500_000;
@@ -378,9 +378,7 @@ impl<P: Provider> Rollup<P> {
         // A fifth more, as the state that the estimate saw may change.
         let call = call.gas((needed + needed / 5).min(limit));
         let sent = call.send().await?;
-        let tx_hash = *sent.tx_hash();
-        let mined = tokio::time::timeout(self.mined_within, sent.get_receipt()).await;
-        let receipt = mined.map_err(|_| RollupError::NotMined { tx_hash, seconds: self.mined_within.as_secs() })??;
+        let receipt = mined(sent, self.mined_within).await?;
         if receipt.status() {
             return Ok(receipt);
         }
@@ -391,6 +389,16 @@ impl<P: Provider> Rollup<P> {
             Ok(_) => Err(RollupError::Failed(receipt.transaction_hash)),
         }
     }
+}
+
+/// Waits until a transaction is mined, but not for ever.
+pub(crate) async fn mined(
+    sent: PendingTransactionBuilder<Ethereum>,
+    within: Duration,
+) -> Result<TransactionReceipt, RollupError> {
+    let tx_hash = *sent.tx_hash();
+    let receipt = tokio::time::timeout(within, sent.get_receipt()).await;
+    Ok(receipt.map_err(|_| RollupError::NotMined { tx_hash, seconds: within.as_secs() })??)
 }
 
 /// The gas that a call needs, which may be no more than `limit`.

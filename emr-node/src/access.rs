@@ -14,19 +14,20 @@ use crate::{
 };
 
 impl State {
-    /// The grants of a patient that are live for an account in the soft state, by slot.
+    /// The grants of a patient that are live for an account in the soft state, by slot, with what she signed away taken out.
     pub(crate) fn live_grants(
         &self,
         patient: AccountIndex,
         account: AccountIndex,
         now: UnixTime,
-    ) -> impl Iterator<Item = (GrantSlot, &GrantLeaf)> {
+    ) -> impl Iterator<Item = (GrantSlot, GrantLeaf)> {
         let identity = self.soft.identity(account).filter(|identity| identity.status == AccountStatus::Active);
         let org = identity.and_then(|identity| identity.org);
         let grants = self.soft.patient(patient).filter(|_| identity.is_some()).into_iter();
-        grants.flat_map(|leaves| &leaves.grants).map(|(slot, grant)| (*slot, grant)).filter(move |(slot, grant)| {
-            grant.is_live_for(account, org, now) && !self.history.has_ended(patient, *slot, grant.version)
-        })
+        grants
+            .flat_map(|leaves| &leaves.grants)
+            .filter_map(move |(slot, grant)| Some((*slot, self.history.left_of(patient, *slot, grant)?)))
+            .filter(move |(_, grant)| grant.is_live_for(account, org, now))
     }
 
     /// Whether the settled state has the same grant, live.

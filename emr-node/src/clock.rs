@@ -4,24 +4,75 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use emr_core::UnixTime;
 
+/// How far L1 may be ahead of this machine, seconds. A chain's blocks are at most seconds ahead of the true time; the rest is
+/// left to this machine's clock.
+const MAX_AHEAD: u64 = 900;
+/// How long after L1's newest block a batch may be dated, seconds: it is settled in a later one.
+const BATCH_AHEAD: u64 = 60;
+
+/// L1 and this machine disagree on the time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "L1 is {seconds} s ahead of this machine's clock: set the clock if it is late, use another Ethereum node if it is not"
+)]
+pub struct L1Ahead {
+    /// By how much.
+    pub seconds: u64,
+}
+
 /// Unix seconds. Never behind the newest block of L1: what has expired there has expired here, so a machine whose clock is
 /// late serves nothing on a grant that is over, and seals no batch that L1 would refuse as too old.
-#[derive(Debug, Default)]
+///
+/// An Ethereum node that lies about the time must not make operations lapse: beyond [`MAX_AHEAD`] it is not believed.
+#[derive(Debug)]
 pub(crate) struct Clock {
     /// How far L1 is ahead of this machine, seconds.
     ahead: AtomicU64,
+    /// Time of L1's newest block.
+    newest: AtomicU64,
+    /// The chain is in this process.
+    embedded: bool,
 }
 
 impl Clock {
+    /// The time by this machine and an L1; the embedded chain is as good as this machine.
+    pub(crate) fn new(embedded: bool) -> Self {
+        Self { ahead: AtomicU64::new(0), newest: AtomicU64::new(0), embedded }
+    }
+
     /// The time.
     pub(crate) fn now(&self) -> UnixTime {
         UnixTime::now().saturating_add(self.ahead.load(Ordering::Relaxed))
     }
 
-    /// Takes note of a block's time.
-    pub(crate) fn observe(&self, block_time: u64) {
+    /// Whether L1's newest block is so old that the chain may make blocks only on demand.
+    pub(crate) fn is_quiet(&self, block_time: u64) -> bool {
+        !self.embedded && block_time.saturating_add(BATCH_AHEAD) < UnixTime::now().get()
+    }
+
+    /// Takes note of the newest block's time.
+    ///
+    /// # Errors
+    /// [`L1Ahead`]; then the clock is as it was.
+    pub(crate) fn observe(&self, block_time: u64) -> Result<(), L1Ahead> {
         let ahead = block_time.saturating_sub(UnixTime::now().get());
+        if ahead > MAX_AHEAD && !self.embedded {
+            return Err(L1Ahead { seconds: ahead });
+        }
         self.ahead.fetch_max(ahead, Ordering::Relaxed);
+        self.newest.store(block_time, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// The latest time that a batch may have: now, but hardly later than L1's newest block. Were this machine's clock far
+    /// ahead, what waits would lapse in a batch that L1 never takes.
+    pub(crate) fn batch_time(&self) -> UnixTime {
+        let now = self.now();
+        if self.embedded {
+            return now;
+        }
+        let newest = self.newest.load(Ordering::Relaxed).saturating_add(BATCH_AHEAD);
+        UnixTime::new(newest).map_or(now, |newest| newest.min(now))
     }
 }
 
@@ -31,13 +82,36 @@ mod tests {
 
     #[test]
     fn it_follows_a_chain_that_is_ahead_and_never_goes_back() {
-        let clock = Clock::default();
+        let clock = Clock::new(true);
         let here = UnixTime::now().get();
-        clock.observe(here - 100);
+        assert_eq!(clock.observe(here - 100), Ok(()));
         assert!(clock.now().get() - here < 5);
-        clock.observe(here + 5000);
+        assert_eq!(clock.observe(here + 5000), Ok(()));
         assert!(clock.now().get() >= here + 5000);
-        clock.observe(here);
+        assert_eq!(clock.observe(here), Ok(()));
         assert!(clock.now().get() >= here + 5000);
+        assert_eq!(clock.batch_time(), clock.now());
+    }
+
+    #[test]
+    fn a_foreign_chain_far_ahead_is_not_believed() {
+        let clock = Clock::new(false);
+        let here = UnixTime::now().get();
+        assert_eq!(clock.observe(here + 600), Ok(()));
+        assert!(clock.now().get() >= here + 600);
+        for lie in [here + 2000, here + 10 * 365 * 86_400, u64::MAX] {
+            assert!(clock.observe(lie).is_err_and(|error| error.seconds > 900));
+            assert!(clock.now().get() < here + 700 && clock.batch_time().get() < here + 700);
+        }
+    }
+
+    /// A machine whose clock jumped ahead.
+    #[test]
+    fn a_batch_is_dated_by_the_chain() {
+        let clock = Clock::new(false);
+        let jumped = UnixTime::now().get();
+        assert_eq!(clock.observe(jumped - 1_000_000), Ok(()));
+        assert_eq!(clock.batch_time().get(), jumped - 1_000_000 + BATCH_AHEAD);
+        assert!(clock.is_quiet(jumped - 1_000_000) && !clock.is_quiet(jumped));
     }
 }

@@ -8,11 +8,11 @@ use alloy::{
     providers::{DynProvider, Provider},
 };
 use emr_chain::{Head, Rollup, RollupError, Settlement};
-use emr_core::AccountIndex;
 use emr_rollup::{data::Words, field, registration::Registration};
 use tokio::sync::Mutex;
 
 use crate::{
+    clock::{Clock, L1Ahead},
     mempool::MempoolError,
     sequencer::{DeriveError, L1View, OnL1, Sequencer, derive},
 };
@@ -36,6 +36,9 @@ pub enum FollowError {
     /// The node shows no block where there must be one.
     #[error("the Ethereum node has no block {0}: wait until it has caught up, or use another one")]
     Block(u64),
+    /// What L1 says of the time cannot be.
+    #[error(transparent)]
+    Time(#[from] L1Ahead),
     /// The node is stopping.
     #[error("the node is stopping")]
     Stopping,
@@ -69,14 +72,28 @@ pub(crate) async fn block(provider: &DynProvider, number: u64) -> Result<Option<
     Ok(block.map(|block| (block.header.hash, block.header.timestamp)))
 }
 
+/// Reads where L1 is; nothing else of it counts if its time cannot be.
+async fn look(rollup: &Rollup<DynProvider>, clock: &Clock) -> Result<(Position, Head), FollowError> {
+    let provider = rollup.provider();
+    let head = rollup.head().await?;
+    let (hash, mut time) = block(provider, head.block_number).await?.ok_or(FollowError::Block(head.block_number))?;
+    if clock.is_quiet(time) {
+        // A chain that makes blocks on demand tells its time by the next one, as far as its node shows that.
+        let next = provider.get_block_by_number(BlockNumberOrTag::Pending).await.ok().flatten();
+        time = next.map_or(time, |next| next.header.timestamp.max(time));
+    }
+    clock.observe(time)?;
+    Ok((Position { number: head.block_number, hash }, head))
+}
+
 /// Reads everything that L1 has of a rollup, at its head.
 pub(crate) async fn read_all(
     rollup: &Rollup<DynProvider>,
+    clock: &Clock,
     hospital: Address,
     known_gas: impl Fn(u64) -> bool,
 ) -> Result<(Position, Head, L1View), FollowError> {
-    let head = rollup.head().await?;
-    let (hash, _) = block(rollup.provider(), head.block_number).await?.ok_or(FollowError::Block(head.block_number))?;
+    let (position, head) = look(rollup, clock).await?;
     let mut batches = Vec::new();
     for batch in rollup.batches(rollup.deployed_at()).await? {
         // The chain may have moved on since the head was read.
@@ -89,9 +106,9 @@ pub(crate) async fn read_all(
         batches,
         queue_head: head.queue_head,
         queue: queue(rollup, &head).await?,
-        hospital: account_of(rollup, hospital).await?,
+        hospital: rollup.account_of(hospital).await?,
     };
-    Ok((Position { number: head.block_number, hash }, head, view))
+    Ok((position, head, view))
 }
 
 async fn gas_used(rollup: &Rollup<DynProvider>, tx_hash: B256) -> Result<Option<u64>, RollupError> {
@@ -114,11 +131,6 @@ async fn queue(rollup: &Rollup<DynProvider>, head: &Head) -> Result<Vec<Registra
         .collect()
 }
 
-/// The hospital's account, once a registrar admitted it.
-async fn account_of(rollup: &Rollup<DynProvider>, hospital: Address) -> Result<Option<AccountIndex>, RollupError> {
-    rollup.account_of(hospital).await
-}
-
 impl Follower {
     pub(crate) fn new(rollup: Rollup<DynProvider>, hospital: Address, position: Position) -> Self {
         Self { rollup, hospital, position: Mutex::new(position) }
@@ -128,10 +140,13 @@ impl Follower {
     pub(crate) async fn sync(&self, sequencer: &Arc<Sequencer>) -> Result<(), FollowError> {
         let mut position = self.position.lock().await;
         let provider = self.rollup.provider();
-        let head = self.rollup.head().await?;
-        let (hash, time) = block(provider, head.block_number).await?.ok_or(FollowError::Block(head.block_number))?;
-        let next = Position { number: head.block_number, hash };
-        sequencer.clock.observe(time);
+        let (next, head) = look(&self.rollup, &sequencer.clock).await?;
+        if sequencer.mempool.has_failed() {
+            // Once there is space again.
+            *position = self.derive_anew(sequencer).await?;
+            tracing::info!("the mempool file is open again");
+            return Ok(());
+        }
         if next == *position {
             return Ok(());
         }
@@ -169,10 +184,10 @@ impl Follower {
         }
         if head.queue_length != known_length || head.queue_head != known_head || sequencer.state().hospital.is_none() {
             let registrations = queue(&self.rollup, &head).await?;
-            let hospital = account_of(&self.rollup, self.hospital).await?;
+            let hospital = self.rollup.account_of(self.hospital).await?;
             let written =
                 sequencer.write(move |sequencer| sequencer.take_queue(head.queue_head, registrations, hospital)).await;
-            written.map_err(|_| FollowError::Stopping)?;
+            written.map_err(|_| FollowError::Stopping)??;
         }
         *position = next;
         sequencer.wake.notify_one();
@@ -180,8 +195,11 @@ impl Follower {
     }
 
     async fn derive_anew(&self, sequencer: &Arc<Sequencer>) -> Result<Position, FollowError> {
-        let (position, head, view) = read_all(&self.rollup, self.hospital, |_| false).await?;
+        let (position, head, view) = read_all(&self.rollup, &sequencer.clock, self.hospital, |_| false).await?;
         let derived = sequencer.write(move |sequencer| {
+            if sequencer.mempool.has_failed() {
+                sequencer.mempool.reopen()?;
+            }
             let state = derive(&sequencer.mempool, sequencer.domain, sequencer.version, view)?;
             sequencer.replace(state);
             Ok::<_, DeriveError>(())

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use emr_core::{AccountIndex, Class, ClassMask, GrantSlot, Rights, UnixTime, Version};
-use emr_rollup::{ledger::Ledger, operation::Action};
+use emr_rollup::{leaf::GrantLeaf, ledger::Ledger, operation::Action};
 
 use crate::mempool::{Acknowledged, Sequence};
 
@@ -28,6 +28,9 @@ pub(crate) struct AccessSession {
 pub(crate) struct History {
     /// The highest version that a signed Revoke ends, by patient and slot. Holds even if the Revoke is never settled.
     ended: BTreeMap<(AccountIndex, GrantSlot), Version>,
+    /// What signed SetGrants left of the versions that they replace, by patient, slot and the replaced version. Holds even if the
+    /// SetGrant is never settled: what a patient took away stays away.
+    replaced: BTreeMap<(AccountIndex, GrantSlot), Vec<(Version, GrantLeaf)>>,
     /// Whoever was ever granted anything, by patient and grantee, with the classes that he could read.
     granted: BTreeMap<(AccountIndex, AccountIndex), ClassMask>,
     sessions: BTreeMap<(AccountIndex, AccountIndex, Class), Vec<AccessSession>>,
@@ -39,6 +42,7 @@ impl History {
         let operation = &acknowledged.signed.operation;
         match operation.action {
             Action::SetGrant { leaf, .. } => {
+                self.deny(acknowledged);
                 if let Some(grantee) = leaf.grantee {
                     let classes = self.granted.entry((operation.patient, grantee)).or_default();
                     if leaf.rights.contains(Rights::READ) {
@@ -59,12 +63,23 @@ impl History {
         }
     }
 
-    /// Takes a signed Revoke, whatever becomes of it.
+    /// Takes what a signed operation ends or narrows, whatever becomes of the operation.
     pub(crate) fn deny(&mut self, acknowledged: &Acknowledged) {
         let operation = &acknowledged.signed.operation;
-        if let Action::Revoke { slot, expected, .. } = operation.action {
-            let ended = self.ended.entry((operation.patient, slot)).or_insert(Version::ZERO);
-            *ended = expected.max(*ended);
+        match operation.action {
+            Action::Revoke { slot, expected, .. } => {
+                let ended = self.ended.entry((operation.patient, slot)).or_insert(Version::ZERO);
+                *ended = expected.max(*ended);
+            }
+            Action::SetGrant { slot, expected, leaf, .. }
+                if operation.signer == operation.patient && expected > Version::ZERO =>
+            {
+                let replaced = self.replaced.entry((operation.patient, slot)).or_default();
+                if !replaced.contains(&(expected, leaf)) {
+                    replaced.push((expected, leaf));
+                }
+            }
+            _ => {}
         }
     }
 
@@ -75,9 +90,24 @@ impl History {
         }
     }
 
-    /// Whether a signed Revoke ended this version of a grant.
-    pub(crate) fn has_ended(&self, patient: AccountIndex, slot: GrantSlot, version: Version) -> bool {
-        self.ended.get(&(patient, slot)).is_some_and(|ended| version <= *ended)
+    /// What of a grant no signed operation has taken away; `None` if a Revoke ended it, or it was to be somebody else's.
+    pub(crate) fn left_of(&self, patient: AccountIndex, slot: GrantSlot, grant: &GrantLeaf) -> Option<GrantLeaf> {
+        if self.ended.get(&(patient, slot)).is_some_and(|ended| grant.version <= *ended) {
+            return None;
+        }
+        let mut left = *grant;
+        for (version, limit) in self.replaced.get(&(patient, slot)).into_iter().flatten() {
+            if grant.version > *version {
+                continue;
+            }
+            if limit.grantee != grant.grantee {
+                return None;
+            }
+            left.scope = ClassMask::from_bits(left.scope.bits() & limit.scope.bits());
+            left.rights = Rights::from_bits(left.rights.bits() & limit.rights.bits()).unwrap_or_default();
+            left.not_after = left.not_after.min(limit.not_after);
+        }
+        Some(left)
     }
 
     /// Whether an account was ever granted to read a class of a patient.

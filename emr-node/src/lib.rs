@@ -17,7 +17,9 @@ mod routes;
 mod sequencer;
 mod settle;
 mod state;
+mod turn;
 
+pub use clock::L1Ahead;
 pub use follow::FollowError;
 pub use history::SESSION_SECONDS;
 pub use node::{Node, NodeConfig, RunningNode, StartError};

@@ -15,7 +15,7 @@ use url::Url;
 use crate::{
     clock::Clock,
     follow::{self, FollowError, Follower},
-    http::{BoundedListener, GRACE},
+    http::{BoundedListener, GRACE, Paced},
     mempool::{Anchor, BatchStage, Mempool, MempoolError},
     pipeline::Pipeline,
     policy::SealPolicy,
@@ -147,11 +147,8 @@ impl Node {
             let record = mempool.batch(number).ok().flatten();
             record.is_some_and(|record| record.stage == BatchStage::Settled && record.gas_used.is_some())
         };
-        let (position, head, view) = follow::read_all(&rollup, hospital.address(), known_gas).await?;
-        let clock = Clock::default();
-        if let Some((_, time)) = follow::block(rollup.provider(), head.block_number).await? {
-            clock.observe(time);
-        }
+        let clock = Clock::new(matches!(endpoint, Endpoint::Embedded(_)));
+        let (position, head, view) = follow::read_all(&rollup, &clock, hospital.address(), known_gas).await?;
         let instance = *rollup.instance();
         let domain = Domain::new(instance.chain_id, instance.contract.into_array());
         let derived = tokio::task::spawn_blocking(move || {
@@ -204,6 +201,7 @@ async fn serve(
     let url = url.map_err(|_| failed(std::io::Error::other("not a usable address")))?;
     let (stop, mut stopped) = watch::channel(false);
     let app = router(Arc::new(App::new(Arc::clone(&pipeline))), stopped.clone());
+    let app = app.into_make_service_with_connect_info::<Paced>();
     let server = tokio::spawn(async move {
         let ended = async move {
             // An error means that the handle was dropped.

@@ -6,23 +6,47 @@ use std::{
 };
 
 use emr_client::api::ProofJob;
-use emr_rollup::batch::{Batch, Proven, Sealed};
+use emr_rollup::{
+    batch::{Batch, Proven, Sealed},
+    data::PublicInputs,
+};
 use tokio::sync::{mpsc, watch};
 
 use crate::{
-    follow::Follower,
+    follow::{FollowError, Follower},
     mempool::{BatchRecord, BatchStage},
     policy::SealPolicy,
     proving::{Activity, Proving, VerifiedProof},
     refusal::Refusal,
     sequencer::{SealError, Sequencer},
     settle::{self, Outcome},
+    turn::L1Turn,
 };
 
 /// How often the loop looks around when nothing wakes it.
 const TICK: Duration = Duration::from_millis(500);
 /// How long it waits after a failure.
 const RETRY: Duration = Duration::from_secs(5);
+/// After how many refused proofs of a batch no more are made.
+const MAX_REJECTIONS: u32 = 3;
+
+/// How often L1's verifier refused a proof of the outstanding batch.
+#[derive(Debug, Default)]
+struct Rejections {
+    of: Option<PublicInputs>,
+    count: u32,
+}
+
+impl Rejections {
+    fn note(&mut self, batch: PublicInputs) {
+        self.count = self.of(&batch) + 1;
+        self.of = Some(batch);
+    }
+
+    fn of(&self, batch: &PublicInputs) -> u32 {
+        if self.of.as_ref() == Some(batch) { self.count } else { 0 }
+    }
+}
 
 /// What the loop and the HTTP interface share.
 #[derive(Debug)]
@@ -34,8 +58,7 @@ pub(crate) struct Pipeline {
     /// The batch that wants a proof.
     job: Mutex<Option<Arc<ProofJob>>>,
     proofs: mpsc::Sender<(u64, VerifiedProof)>,
-    /// One L1 transaction at a time: nonces are asked from the node.
-    pub(crate) l1_turn: tokio::sync::Mutex<()>,
+    pub(crate) l1_turn: L1Turn,
 }
 
 /// Where verified proofs from outside arrive.
@@ -49,7 +72,7 @@ impl Pipeline {
         policy: SealPolicy,
     ) -> (Self, Proofs) {
         let (proofs, arriving) = mpsc::channel(4);
-        let l1_turn = tokio::sync::Mutex::new(());
+        let l1_turn = L1Turn::default();
         (Self { sequencer, follower, proving, policy, job: Mutex::new(None), proofs, l1_turn }, arriving)
     }
 
@@ -79,8 +102,9 @@ impl Pipeline {
 
     /// Seals what waits, after a look at L1; `None` if nothing does.
     pub(crate) async fn seal(&self) -> Result<Option<BatchRecord>, Refusal> {
-        if let Err(error) = self.follower.sync(&self.sequencer).await {
-            tracing::warn!(%error, "sealing without news from L1");
+        // What lapses by a time that L1 does not have, or is sealed on a state that it does not have, is lost for nothing.
+        if let Err(error) = self.follow_once().await {
+            return Err(Refusal::unavailable(format!("nothing is sealed without L1: {error}")));
         }
         let sealed = self.sequencer.write(Sequencer::seal).await?;
         if let Ok(Some(record)) = &sealed {
@@ -97,18 +121,25 @@ impl Pipeline {
     pub(crate) async fn follow(&self, every: Duration) {
         loop {
             tokio::time::sleep(every).await;
-            match self.follower.sync(&self.sequencer).await {
-                Ok(()) => self.sequencer.resume(),
-                Err(error) => {
-                    tracing::warn!(%error, "following L1 failed");
-                    self.sequencer.halt_on(&error);
-                }
+            if let Err(error) = self.follow_once().await {
+                tracing::warn!(%error, "following L1 failed");
             }
         }
     }
 
+    /// Brings the node up to L1's head; takes nothing while L1 shows what cannot be followed.
+    async fn follow_once(&self) -> Result<(), FollowError> {
+        let followed = self.follower.sync(&self.sequencer).await;
+        match &followed {
+            Ok(()) => self.sequencer.resume(),
+            Err(error) => self.sequencer.halt_on(error),
+        }
+        followed
+    }
+
     /// Seals, proves and settles until the node stops.
     pub(crate) async fn run(&self, mut proofs: Proofs) {
+        let mut rejections = Rejections::default();
         loop {
             let outstanding = self.sequencer.state().outstanding.clone();
             let Some(record) = outstanding else {
@@ -124,7 +155,12 @@ impl Pipeline {
                 let _ = tokio::time::timeout(TICK, self.sequencer.wake.notified()).await;
                 continue;
             };
-            if let Err(reason) = self.carry(record, &mut proofs).await {
+            if rejections.of(&record.public) >= MAX_REJECTIONS {
+                self.stop_at(record.number);
+                tokio::time::sleep(RETRY).await;
+                continue;
+            }
+            if let Err(reason) = self.carry(record, &mut proofs, &mut rejections).await {
                 tracing::warn!(reason, "a batch is stuck; trying again");
                 tokio::time::sleep(RETRY).await;
             }
@@ -132,7 +168,7 @@ impl Pipeline {
     }
 
     /// Brings the outstanding batch a step on.
-    async fn carry(&self, record: BatchRecord, proofs: &mut Proofs) -> Result<(), String> {
+    async fn carry(&self, record: BatchRecord, proofs: &mut Proofs, rejections: &mut Rejections) -> Result<(), String> {
         let number = record.number;
         let reopened = {
             let record = record.clone();
@@ -154,7 +190,20 @@ impl Pipeline {
             None => self.prove(record, sealed, proofs).await?,
         };
         self.set_job(None);
-        self.settle(record, proven).await
+        self.settle(record, proven, rejections).await
+    }
+
+    /// Proves and sends a batch no more: this node and L1 do not agree on what a proof is.
+    fn stop_at(&self, batch: u64) {
+        let reason = format!(
+            "L1 has refused {MAX_REJECTIONS} proofs of it that verify here: use the keys of this deployment and an honest \
+             Ethereum node, then start the node again"
+        );
+        let stuck = Activity::Stuck { batch, reason };
+        if *self.activity().borrow() != stuck {
+            tracing::error!("{stuck}");
+            self.act(stuck);
+        }
     }
 
     async fn prove(
@@ -201,16 +250,21 @@ impl Pipeline {
         Ok((record, sealed.with_proof(proof.bytes)))
     }
 
-    async fn settle(&self, record: BatchRecord, proven: Batch<Proven>) -> Result<(), String> {
+    async fn settle(
+        &self,
+        record: BatchRecord,
+        proven: Batch<Proven>,
+        rejections: &mut Rejections,
+    ) -> Result<(), String> {
         let number = record.number;
         self.act(Activity::Settling { batch: number });
-        self.note(BatchRecord { stage: BatchStage::Sent, ..record }).await?;
+        self.note(BatchRecord { stage: BatchStage::Sent, ..record.clone() }).await?;
         let outcome = {
-            let _turn = self.l1_turn.lock().await;
+            let _turn = self.l1_turn.to_settle().await;
             settle::settle(&self.follower.rollup, &proven).await
         };
         // Whatever the sender was told, L1 says what is settled.
-        let followed = self.follower.sync(&self.sequencer).await;
+        let followed = self.follow_once().await;
         if self.sequencer.state().batches >= number {
             tracing::info!(batch = number, "settled");
             return Ok(());
@@ -220,6 +274,18 @@ impl Pipeline {
             Outcome::Dead(reason) => {
                 tracing::warn!(batch = number, reason, "sealing anew");
                 self.give_up(number).await
+            }
+            Outcome::Rejected(reason) => {
+                rejections.note(record.public);
+                let unproven = BatchRecord {
+                    stage: BatchStage::Sealed,
+                    proof: None,
+                    proof_bytes: None,
+                    prove_seconds: None,
+                    ..record
+                };
+                self.note(unproven).await?;
+                Err(format!("{reason}; proving anew"))
             }
             Outcome::Mined | Outcome::Look => Err("L1 does not show the batch yet".to_owned()),
             Outcome::Stuck(reason) => {

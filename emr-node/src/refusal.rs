@@ -120,7 +120,7 @@ impl From<MempoolError> for Refusal {
     fn from(error: MempoolError) -> Self {
         tracing::error!(%error, "the mempool failed");
         Self::unavailable(
-            "this node cannot use its disk; nothing was accepted: its operator frees space and starts it again",
+            "this node cannot use its disk; nothing was accepted: try again when its operator has made space",
         )
     }
 }

@@ -3,7 +3,7 @@
 use emr_client::api::OperationStatus;
 use emr_core::UnixTime;
 use emr_rollup::data::PublicInputs;
-use redb::{ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
+use redb::{ReadableTable, TableDefinition, WriteTransaction};
 use serde::{Deserialize, Serialize};
 
 use super::{Mempool, MempoolError, Sequence, damaged, decode, encode, operations::set_status};
@@ -75,7 +75,7 @@ impl Mempool {
     /// # Errors
     /// [`MempoolError`].
     pub fn batch(&self, number: u64) -> Result<Option<BatchRecord>, MempoolError> {
-        let table = self.database.begin_read()?.open_table(BATCHES)?;
+        let table = self.read()?.open_table(BATCHES)?;
         table.get(number)?.map(|row| decode(row.value())).transpose()
     }
 
@@ -84,7 +84,7 @@ impl Mempool {
     /// # Errors
     /// [`MempoolError`].
     pub fn outstanding(&self) -> Result<Option<BatchRecord>, MempoolError> {
-        let table = self.database.begin_read()?.open_table(BATCHES)?;
+        let table = self.read()?.open_table(BATCHES)?;
         let last: Option<BatchRecord> = table.last()?.map(|(_, row)| decode(row.value())).transpose()?;
         Ok(last.filter(|record| record.stage != BatchStage::Settled))
     }
@@ -94,7 +94,7 @@ impl Mempool {
     /// # Errors
     /// [`MempoolError`].
     pub fn seal(&self, record: Option<&BatchRecord>, returned: &[(Sequence, String)]) -> Result<(), MempoolError> {
-        let transaction = self.database.begin_write()?;
+        let transaction = self.write()?;
         if let Some(record) = record {
             put(&transaction, record)?;
             let sealed = OperationStatus::Sealed { batch: record.number };
@@ -111,7 +111,7 @@ impl Mempool {
     /// # Errors
     /// [`MempoolError`].
     pub fn advance(&self, record: &BatchRecord) -> Result<(), MempoolError> {
-        let transaction = self.database.begin_write()?;
+        let transaction = self.write()?;
         put(&transaction, record)?;
         Ok(transaction.commit()?)
     }
@@ -121,7 +121,7 @@ impl Mempool {
     /// # Errors
     /// [`MempoolError`].
     pub fn unseal(&self, number: u64) -> Result<(), MempoolError> {
-        let transaction = self.database.begin_write()?;
+        let transaction = self.write()?;
         let removed = {
             let mut table = transaction.open_table(BATCHES)?;
             let removed: Option<BatchRecord> = table.remove(number)?.map(|row| decode(row.value())).transpose()?;
@@ -136,7 +136,7 @@ impl Mempool {
     /// # Errors
     /// [`MempoolError`].
     pub fn settle(&self, settled: &[Settled]) -> Result<(), MempoolError> {
-        let transaction = self.database.begin_write()?;
+        let transaction = self.write()?;
         for Settled { record, released } in settled {
             put(&transaction, record)?;
             set_status(&transaction, released.iter().copied(), &OperationStatus::Pending)?;
@@ -151,7 +151,7 @@ impl Mempool {
     /// # Errors
     /// [`MempoolError`].
     pub fn rewind(&self, last: u64, pending: &[Sequence]) -> Result<(), MempoolError> {
-        let transaction = self.database.begin_write()?;
+        let transaction = self.write()?;
         transaction.open_table(BATCHES)?.retain_in(last + 1.., |_, _| false)?;
         set_status(&transaction, pending.iter().copied(), &OperationStatus::Pending)?;
         Ok(transaction.commit()?)

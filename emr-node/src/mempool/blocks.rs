@@ -5,7 +5,7 @@
 
 use emr_core::{AccountIndex, Class, RecordSlot};
 use emr_ipfs::Cid;
-use redb::{Durability, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
+use redb::{Durability, ReadableTable, TableDefinition, WriteTransaction};
 
 use super::{Mempool, MempoolError, damaged};
 
@@ -15,6 +15,9 @@ const UPLOADS: TableDefinition<'_, (&[u8], u32), u64> = TableDefinition::new("up
 const STAGED: TableDefinition<'_, u32, u64> = TableDefinition::new("staged");
 /// CID, patient, class code (directories: [`DIRECTORY`]) and slot.
 const REFERENCES: TableDefinition<'_, (&[u8], u32, u8, u16), ()> = TableDefinition::new("references");
+
+/// Patient to the bytes of the blocks that are part of her records and directories, each counted once.
+const REFERENCED: TableDefinition<'_, u32, u64> = TableDefinition::new("referenced");
 
 /// Stands in for the class of a key directory.
 const DIRECTORY: u8 = u8::MAX;
@@ -51,6 +54,7 @@ pub(super) fn create(transaction: &WriteTransaction) -> Result<(), MempoolError>
     transaction.open_table(UPLOADS)?;
     transaction.open_table(STAGED)?;
     transaction.open_table(REFERENCES)?;
+    transaction.open_table(REFERENCED)?;
     Ok(())
 }
 
@@ -68,19 +72,36 @@ pub(super) fn refer(transaction: &WriteTransaction, referenced: &Referenced) -> 
     let mut references = transaction.open_table(REFERENCES)?;
     let mut uploads = transaction.open_table(UPLOADS)?;
     let mut staged = transaction.open_table(STAGED)?;
+    let mut totals = transaction.open_table(REFERENCED)?;
+    let mut total = totals.get(patient)?.map_or(0, |bytes| bytes.value());
     for cid in &referenced.cids {
         let cid = cid.to_bytes();
+        let counted = is_part_of(&references, &cid, patient)?;
         references.insert((cid.as_slice(), patient, class, slot), ())?;
         let taken: Vec<(u32, u64)> = uploads
             .extract_from_if((cid.as_slice(), 0)..=(cid.as_slice(), u32::MAX), |_, _| true)?
             .map(|row| row.map(|(key, size)| (key.value().1, size.value())))
             .collect::<Result<_, _>>()?;
+        if !counted {
+            total = total.saturating_add(taken.first().map_or(0, |(_, size)| *size));
+        }
         for (uploader, size) in taken {
             let rest = staged.get(uploader)?.map_or(0, |bytes| bytes.value()).saturating_sub(size);
             staged.insert(uploader, rest)?;
         }
     }
+    totals.insert(patient, total)?;
     Ok(())
+}
+
+/// Whether a block is part of anything of a patient's.
+fn is_part_of(
+    references: &impl ReadableTable<(&'static [u8], u32, u8, u16), ()>,
+    cid: &[u8],
+    patient: u32,
+) -> Result<bool, MempoolError> {
+    let mut range = references.range((cid, patient, 0, 0)..=(cid, patient, u8::MAX, u16::MAX))?;
+    Ok(range.next().transpose()?.is_some())
 }
 
 impl Mempool {
@@ -90,7 +111,7 @@ impl Mempool {
     /// # Errors
     /// [`MempoolError`].
     pub fn note_upload(&self, cid: &Cid, uploader: AccountIndex, size: u64, quota: u64) -> Result<bool, MempoolError> {
-        let mut transaction = self.database.begin_write()?;
+        let mut transaction = self.write()?;
         transaction.set_durability(Durability::None).map_err(damaged)?;
         let uploader = number(uploader);
         {
@@ -116,8 +137,34 @@ impl Mempool {
     /// # Errors
     /// [`MempoolError`].
     pub fn uploaded(&self, cid: &Cid, uploader: AccountIndex) -> Result<bool, MempoolError> {
-        let table = self.database.begin_read()?.open_table(UPLOADS)?;
+        let table = self.read()?.open_table(UPLOADS)?;
         Ok(table.get((cid.to_bytes().as_slice(), number(uploader)))?.is_some())
+    }
+
+    /// How many bytes a patient's records and directories have if these blocks, of which `signer` uploaded those that are new,
+    /// become part of them.
+    ///
+    /// # Errors
+    /// [`MempoolError`].
+    pub fn referenced_with(
+        &self,
+        patient: AccountIndex,
+        signer: AccountIndex,
+        cids: &[Cid],
+    ) -> Result<u64, MempoolError> {
+        let (patient, signer) = (number(patient), number(signer));
+        let transaction = self.read()?;
+        let references = transaction.open_table(REFERENCES)?;
+        let uploads = transaction.open_table(UPLOADS)?;
+        let mut total = transaction.open_table(REFERENCED)?.get(patient)?.map_or(0, |bytes| bytes.value());
+        for cid in cids {
+            let cid = cid.to_bytes();
+            if !is_part_of(&references, &cid, patient)? {
+                let size = uploads.get((cid.as_slice(), signer))?.map_or(0, |size| size.value());
+                total = total.saturating_add(size);
+            }
+        }
+        Ok(total)
     }
 
     /// What a block is part of.
@@ -126,7 +173,7 @@ impl Mempool {
     /// [`MempoolError`].
     pub fn references(&self, cid: &Cid) -> Result<Vec<BlockReference>, MempoolError> {
         let key = cid.to_bytes();
-        let table = self.database.begin_read()?.open_table(REFERENCES)?;
+        let table = self.read()?.open_table(REFERENCES)?;
         let range = (key.as_slice(), 0, 0, 0)..=(key.as_slice(), u32::MAX, u8::MAX, u16::MAX);
         table
             .range(range)?

@@ -7,9 +7,17 @@ mod batches;
 mod blocks;
 mod operations;
 
-use std::{fmt, fs, path::Path};
+use std::{
+    fmt, fs,
+    path::{Path, PathBuf},
+    sync::{PoisonError, RwLock},
+};
 
-use redb::{Builder, Database, DatabaseError, ReadableTable, TableDefinition};
+use emr_core::AccountIndex;
+use redb::{
+    Builder, Database, DatabaseError, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition,
+    TransactionError, WriteTransaction,
+};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::sync::watch;
 
@@ -21,11 +29,14 @@ pub use operations::{Acknowledged, Pointer, Sequence};
 const FILE: &str = "mempool.redb";
 /// Version of the tables.
 const FORMAT: u32 = 1;
+/// How much space there must be before the file is opened again after a failure, bytes.
+const SPACE: usize = 4 << 20;
 /// Page cache, bytes.
 const CACHE: usize = 16 << 20;
 
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 const ANCHOR: &str = "anchor";
+const HOSPITAL: &str = "hospital";
 
 /// The node's file cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -35,7 +46,7 @@ pub enum MempoolError {
     #[error("another process has this node's data open: stop it, or choose another folder")]
     Busy,
     /// The disk refused. Nothing that was acknowledged is lost.
-    #[error("the mempool cannot be read or written ({0}): check space and permissions, then start the node again")]
+    #[error("the mempool cannot be read or written ({0}): check space and permissions; the node goes on when it can")]
     Disk(String),
     /// What the file holds does not hang together.
     #[error(
@@ -94,7 +105,9 @@ impl fmt::Display for Anchor {
 
 /// The node's durable tables. Calls block on the disk.
 pub struct Mempool {
-    database: Database,
+    /// None if it could not be opened again after the disk had failed.
+    database: RwLock<Option<Database>>,
+    path: PathBuf,
     /// Dropped after `database`: whoever subscribed learns that the file is closed.
     open: watch::Sender<()>,
 }
@@ -114,10 +127,7 @@ impl Mempool {
         let path = folder.join(FILE);
         let disk = |error: &dyn fmt::Display| MempoolError::Disk(format!("{}: {error}", path.display()));
         fs::create_dir_all(folder).map_err(|error| disk(&error))?;
-        let database = Builder::new().set_cache_size(CACHE).create(&path).map_err(|error| match error {
-            DatabaseError::DatabaseAlreadyOpen => MempoolError::Busy,
-            other => disk(&other),
-        })?;
+        let database = open_file(&path)?;
         let transaction = database.begin_write()?;
         let found = {
             let mut meta = transaction.open_table(META)?;
@@ -140,7 +150,62 @@ impl Mempool {
                 return Err(MempoolError::OtherChain { stored: stored.into(), found: anchor.clone().into() });
             }
         }
-        Ok(Self { database, open: watch::Sender::new(()) })
+        Ok(Self { database: RwLock::new(Some(database)), path, open: watch::Sender::new(()) })
+    }
+
+    fn with<T>(&self, begin: impl FnOnce(&Database) -> Result<T, TransactionError>) -> Result<T, MempoolError> {
+        let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
+        let closed = || MempoolError::Disk(format!("{} is closed after an error", self.path.display()));
+        Ok(begin(database.as_ref().ok_or_else(closed)?)?)
+    }
+
+    fn read(&self) -> Result<ReadTransaction, MempoolError> {
+        self.with(Database::begin_read)
+    }
+
+    fn write(&self) -> Result<WriteTransaction, MempoolError> {
+        self.with(Database::begin_write)
+    }
+
+    /// Whether the disk failed, so that nothing more is written until [`Self::reopen`].
+    pub fn has_failed(&self) -> bool {
+        let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
+        database.as_ref().is_none_or(|database| matches!(database.try_begin_write(), Err(TransactionError::Storage(_))))
+    }
+
+    /// Opens the file again after the disk failed, as soon as there is space. Whether the write that failed is in it nobody
+    /// knows: whoever holds anything derived from the file derives it anew.
+    ///
+    /// # Errors
+    /// [`MempoolError`]; the call may be repeated.
+    pub fn reopen(&self) -> Result<(), MempoolError> {
+        let probe = self.path.with_extension("space");
+        let written = fs::write(&probe, vec![0; SPACE]);
+        let _ = fs::remove_file(&probe);
+        written.map_err(|error| MempoolError::Disk(format!("{}: {error}", probe.display())))?;
+        let mut database = self.database.write().unwrap_or_else(PoisonError::into_inner);
+        *database = None;
+        *database = Some(open_file(&self.path)?);
+        Ok(())
+    }
+
+    /// The hospital's account, once it was settled.
+    ///
+    /// # Errors
+    /// [`MempoolError`].
+    pub fn hospital(&self) -> Result<Option<AccountIndex>, MempoolError> {
+        let meta = self.read()?.open_table(META)?;
+        meta.get(HOSPITAL)?.map(|value| decode(value.value())).transpose()
+    }
+
+    /// Keeps the hospital's account for good.
+    ///
+    /// # Errors
+    /// [`MempoolError`].
+    pub fn pin_hospital(&self, account: AccountIndex) -> Result<(), MempoolError> {
+        let transaction = self.write()?;
+        transaction.open_table(META)?.insert(HOSPITAL, encode(&account)?.as_slice())?;
+        Ok(transaction.commit()?)
     }
 
     /// Resolves when the file is closed and another process can open it.
@@ -149,6 +214,13 @@ impl Mempool {
         // Nothing is ever sent: the wait ends when the sender is gone.
         async move { while open.changed().await.is_ok() {} }
     }
+}
+
+fn open_file(path: &Path) -> Result<Database, MempoolError> {
+    Builder::new().set_cache_size(CACHE).create(path).map_err(|error| match error {
+        DatabaseError::DatabaseAlreadyOpen => MempoolError::Busy,
+        other => MempoolError::Disk(format!("{}: {other}", path.display())),
+    })
 }
 
 fn encode(value: &impl Serialize) -> Result<Vec<u8>, MempoolError> {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use emr_client::api::{OperationStatus, StoredAt};
 use emr_core::UnixTime;
 use emr_rollup::operation::SignedOperation;
-use redb::{ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
+use redb::{ReadableTable, TableDefinition, WriteTransaction};
 use serde::{Deserialize, Serialize};
 
 use super::{Mempool, MempoolError, Referenced, blocks, damaged, decode, encode};
@@ -69,7 +69,7 @@ impl Mempool {
         pointer: Option<&([u8; 32], Pointer)>,
         blocks: &Referenced,
     ) -> Result<Sequence, MempoolError> {
-        let transaction = self.database.begin_write()?;
+        let transaction = self.write()?;
         let sequence = {
             let mut operations = transaction.open_table(OPERATIONS)?;
             let sequence = operations.last()?.map_or(0, |(last, _)| last.value() + 1);
@@ -92,7 +92,7 @@ impl Mempool {
     /// # Errors
     /// [`MempoolError`].
     pub fn operations(&self) -> Result<BTreeMap<Sequence, Acknowledged>, MempoolError> {
-        let table = self.database.begin_read()?.open_table(OPERATIONS)?;
+        let table = self.read()?.open_table(OPERATIONS)?;
         table
             .iter()?
             .map(|row| row.map_err(MempoolError::from).and_then(|(k, v)| Ok((k.value(), decode(v.value())?))))
@@ -104,7 +104,7 @@ impl Mempool {
     /// # Errors
     /// [`MempoolError`].
     pub fn operation(&self, id: &[u8; 32]) -> Result<Option<Acknowledged>, MempoolError> {
-        let transaction = self.database.begin_read()?;
+        let transaction = self.read()?;
         let Some(sequence) = transaction.open_table(IDS)?.get(id)?.map(|row| row.value()) else { return Ok(None) };
         let row = transaction.open_table(OPERATIONS)?.get(sequence)?;
         row.map(|row| decode(row.value())).transpose()
@@ -115,7 +115,7 @@ impl Mempool {
     /// # Errors
     /// [`MempoolError`].
     pub fn pointers(&self) -> Result<BTreeMap<[u8; 32], Pointer>, MempoolError> {
-        let table = self.database.begin_read()?.open_table(POINTERS)?;
+        let table = self.read()?.open_table(POINTERS)?;
         table
             .iter()?
             .map(|row| row.map_err(MempoolError::from).and_then(|(k, v)| Ok((*k.value(), decode(v.value())?))))

@@ -6,20 +6,23 @@ use std::{
     time::{Duration, Instant},
 };
 
-use alloy::primitives::{Address, Bytes};
+use alloy::{
+    primitives::{Address, Bytes, U256},
+    providers::Provider,
+};
 use axum::extract::State;
-use emr_chain::{CurvePoint, Registration, RollupError, RsaPossession, SignedRegistration};
+use emr_chain::{CurvePoint, Registration, Revert, RollupError, RsaPossession, SignedRegistration};
 use emr_client::api::{AccountView, IdentityProof, Registered, RelayRegistration};
 use emr_core::{AccountIndex, Opaque, Role};
 use emr_rollup::{field, ledger::Ledger, statement::IdentityFields};
 
 use super::{
-    Shared,
+    App, Shared,
     extract::{Json, Path},
 };
 use crate::refusal::Refusal;
 
-/// How many registrations the hospital pays for in [`RELAY_WINDOW`]: whoever asks costs it gas.
+/// How many registrations the hospital pays for in [`RELAY_WINDOW`].
 const RELAYS: usize = 60;
 /// See [`RELAYS`].
 const RELAY_WINDOW: Duration = Duration::from_secs(60);
@@ -41,6 +44,11 @@ impl Relays {
         }
         lately.push_back(Instant::now());
         Ok(())
+    }
+
+    /// The last one was not sent.
+    fn give_back(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop_back();
     }
 }
 
@@ -69,25 +77,54 @@ fn signed(relay: &RelayRegistration) -> Result<SignedRegistration, Refusal> {
     Ok(SignedRegistration { registration, owner, deadline: relay.deadline, signature })
 }
 
+/// What L1 says of a registration. Told by an estimate, before it costs gas.
+fn refusal(error: RollupError) -> Refusal {
+    match error {
+        RollupError::Reverted(reason) => Refusal::refused(reason.to_string()),
+        error @ RollupError::TooMuchGas { .. } => Refusal::refused(error.to_string()),
+        error @ RollupError::NotMined { .. } => Refusal::unavailable(error.to_string()),
+        other => {
+            tracing::warn!(error = %other, "relaying a registration failed");
+            Refusal::unavailable("L1 does not take the registration at present: try again later")
+        }
+    }
+}
+
+/// Refuses what the hospital would not pay for, without taking a turn from anybody: forgeries by this machine alone, the rest by
+/// asking the Ethereum node. A contract decides itself how much gas its signature costs.
+async fn worth_relaying(app: &App, signed: &SignedRegistration) -> Result<(), Refusal> {
+    let rollup = &app.pipeline.follower.rollup;
+    if !signed.is_signed_by_owner(rollup.instance()) {
+        let forged = Revert::InvalidOwnerSignature(signed.owner);
+        return Err(Refusal::refused(format!("{forged}; an owner that is a contract registers on L1 itself")));
+    }
+    if signed.deadline < app.sequencer().clock.now() {
+        return Err(Refusal::refused(Revert::RegistrationExpired(U256::from(signed.deadline.get())).to_string()));
+    }
+    let code = rollup.provider().get_code_at(signed.owner).await.map_err(|error| refusal(error.into()))?;
+    if !code.is_empty() {
+        return Err(Refusal::refused(format!("{} is a contract: register it on L1 yourself", signed.owner)));
+    }
+    rollup.check_register_for(signed).await.map_err(refusal)
+}
+
 pub(super) async fn register(
     State(app): Shared,
     Json(relay): Json<RelayRegistration>,
 ) -> Result<axum::Json<Registered>, Refusal> {
     let signed = signed(&relay)?;
-    app.relays.take()?;
+    worth_relaying(&app, &signed).await?;
     let pipeline = &app.pipeline;
     let relayed = {
-        let _turn = pipeline.l1_turn.lock().await;
-        pipeline.follower.rollup.register_for(&signed).await
-    };
-    let (account, receipt) = relayed.map_err(|error| match error {
-        // Told by the estimate, before it costs gas.
-        RollupError::Reverted(reason) => Refusal::refused(reason.to_string()),
-        other => {
-            tracing::warn!(error = %other, "relaying a registration failed");
-            Refusal::unavailable("L1 does not take the registration at present: try again later")
+        let _turn = pipeline.l1_turn.to_relay().await;
+        app.relays.take()?;
+        let relayed = pipeline.follower.rollup.register_for(&signed).await;
+        if matches!(relayed, Err(RollupError::Reverted(_) | RollupError::TooMuchGas { .. })) {
+            app.relays.give_back();
         }
-    })?;
+        relayed
+    };
+    let (account, receipt) = relayed.map_err(refusal)?;
     // So that whoever registered is known here at once. If L1 cannot be read now, the follower will.
     let _ = pipeline.follower.sync(app.sequencer()).await;
     Ok(axum::Json(Registered { account, tx_hash: receipt.tx_hash.to_string() }))

@@ -23,7 +23,7 @@ use emr_ipfs::MAX_BLOCK_BYTES;
 use tokio::sync::watch;
 
 use crate::{
-    http::{TimeLimit, finish, limit_time},
+    http::{TimeLimit, finish, limit_time, read_body},
     login::Logins,
     pipeline::Pipeline,
     refusal::Refusal,
@@ -102,6 +102,7 @@ pub(crate) fn router(app: Arc<App>, stopped: watch::Receiver<bool>) -> Router {
         .layer(DefaultBodyLimit::max(MAX_JSON))
         .route("/v1/prover/jobs/{number}", post(prover::proof))
         .layer(DefaultBodyLimit::max(MAX_PROOF))
+        .layer(from_fn_with_state(MAX_PROOF.max(MAX_JSON), read_body))
         .layer(from_fn_with_state(TimeLimit::long(stopped), limit_time));
     quick.merge(blocks).merge(long).layer(from_fn(finish)).with_state(app)
 }

@@ -79,8 +79,9 @@ pub(super) async fn get(
     let grants = if account.0 == patient {
         leaves.grants.iter().map(|(slot, grant)| GrantView { slot: *slot, grant: *grant }).collect()
     } else {
+        // As they are in the state: he signs for that.
         let live = state.live_grants(patient, account.0, now);
-        live.map(|(slot, grant)| GrantView { slot, grant: *grant }).collect()
+        live.filter_map(|(slot, _)| Some(GrantView { slot, grant: *leaves.grants.get(&slot)? })).collect()
     };
     Ok(Json(PatientView {
         patient,

@@ -1,7 +1,10 @@
 //! Takes operations, puts them in order, and seals them into batches.
 
+mod capacity;
+mod order;
 mod seal;
 mod settled;
+mod walks;
 
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -14,7 +17,7 @@ use emr_client::{
 use emr_core::{AccountIndex, UnixTime};
 use emr_ipfs::{Blockstore, Cid};
 use emr_rollup::{data::CircuitVersion, field::Fr, operation::Domain};
-use tokio::sync::{Mutex, Notify, Semaphore};
+use tokio::sync::{Mutex, Notify};
 
 use crate::{
     clock::Clock,
@@ -28,15 +31,7 @@ use crate::{
 pub(crate) use seal::SealError;
 pub use settled::DeriveError;
 pub(crate) use settled::{L1View, OnL1, derive};
-
-/// By when an operation is settled or returned, at most. Seconds.
-const SETTLE_WITHIN: u64 = 6 * 3600;
-/// How many operations may wait.
-const MAX_OPEN: usize = 10_000;
-/// How many of one signer.
-const MAX_OPEN_PER_SIGNER: usize = 256;
-/// How many submissions are checked at once: each may read gigabytes.
-const CONCURRENT_CHECKS: usize = 4;
+pub(crate) use walks::Walks;
 
 /// The sequencer; everything else of a node hangs on it.
 #[derive(Debug)]
@@ -51,7 +46,7 @@ pub(crate) struct Sequencer {
     state: RwLock<State>,
     /// Whoever changes the state holds this; readers do not wait for his disk.
     writer: Arc<Mutex<()>>,
-    checks: Semaphore,
+    pub(crate) walks: Walks,
     /// Why nothing is taken: L1 shows what this node cannot follow.
     halted: RwLock<Option<String>>,
     /// Told whenever there may be something to do.
@@ -82,7 +77,7 @@ impl Sequencer {
             signer,
             state: RwLock::new(state),
             writer: Arc::new(Mutex::new(())),
-            checks: Semaphore::new(CONCURRENT_CHECKS),
+            walks: Walks::new(),
             halted: RwLock::new(None),
             wake: Notify::new(),
         }
@@ -133,8 +128,7 @@ impl Sequencer {
         }
         // Cheap refusals first: nothing is read for an operation that breaks a rule.
         let directory_in_force = self.admit(&submission)?;
-        let _turn = self.checks.acquire().await.map_err(|_| Refusal::unavailable("the node is stopping"))?;
-        let checked = pointers::check(&submission, directory_in_force, self.blockstore.as_ref(), &self.mempool).await?;
+        let checked = pointers::check(&submission, directory_in_force, self).await?;
         let kept = self.write(move |sequencer| sequencer.keep(id, &submission, &checked)).await?;
         let receipt = kept?;
         self.wake.notify_one();
@@ -160,10 +154,7 @@ impl Sequencer {
         }
         let state = self.state();
         let operation = &submission.signed.operation;
-        let of_signer = state.open.values().filter(|open| open.signed.operation.signer == operation.signer).count();
-        if state.open.len() >= MAX_OPEN || of_signer >= MAX_OPEN_PER_SIGNER {
-            return Err(Refusal::unavailable("too many operations wait for a batch: try again when some are settled"));
-        }
+        capacity::check_room(&state.open, operation, self.version.max_l2)?;
         state.soft.check(&submission.signed, self.clock.now())?;
         Ok(state.soft.medical(operation.patient).map_or(Fr::zero(), |medical| medical.key_directory))
     }
@@ -175,7 +166,8 @@ impl Sequencer {
         }
         self.admit(submission)?;
         let acknowledged = self.clock.now();
-        let settle_by = submission.signed.operation.valid_until.min(acknowledged.saturating_add(SETTLE_WITHIN));
+        let settle_by =
+            submission.signed.operation.valid_until.min(acknowledged.saturating_add(capacity::SETTLE_WITHIN));
         let kept =
             Acknowledged { signed: submission.signed, acknowledged, settle_by, status: OperationStatus::Pending };
         let receipt = self.promise(id, &kept)?;

@@ -7,12 +7,15 @@ use emr_core::{AccountIndex, UnixTime};
 use emr_rollup::{
     batch::{Batch, PushError, Sealed},
     ledger::Ledger,
-    operation::{Action, MAX_VALIDITY, SignedOperation},
+    operation::{MAX_VALIDITY, SignedOperation},
 };
 
-use super::Sequencer;
+use super::{
+    Sequencer,
+    order::{in_order, used_grant},
+};
 use crate::{
-    mempool::{BatchRecord, BatchStage, MempoolError, Sequence},
+    mempool::{Acknowledged, BatchRecord, BatchStage, MempoolError, Sequence},
     state::State,
 };
 
@@ -47,7 +50,7 @@ impl Sequencer {
             if let Some(outstanding) = &state.outstanding {
                 return Err(SealError::Busy(outstanding.number));
             }
-            plan(&state, self.clock.now())
+            plan(&state, self.clock.batch_time())
         };
         let Plan { batch, taken, returned } = plan;
         let sealed = (!batch.is_empty()).then(|| batch.seal().0);
@@ -133,12 +136,13 @@ impl Sequencer {
     }
 }
 
-/// Takes from the head of the queue, then open operations in order. One that waits for a registration beyond this batch, or for
+/// Takes from the head of the queue, then open operations, Revokes first where that changes nothing. One that waits for a registration beyond this batch, or for
 /// time to pass, waits, and with it everything after it on the same patient; any other that does not execute is returned.
 fn plan(state: &State, now: UnixTime) -> Plan {
     let version = *state.settled.trees().version();
     let admitted = state.queue.len().min(version.max_l1);
-    let time = batch_time(state, now);
+    let waiting = in_order(&state.open);
+    let time = batch_time(state, &waiting, now);
     let mut batch = Batch::open(Ledger::clone(&state.settled), state.batches + 1, time);
     let mut arriving = BTreeSet::new();
     for queued in state.queue.iter().take(admitted) {
@@ -150,7 +154,7 @@ fn plan(state: &State, now: UnixTime) -> Plan {
     let known = |account: AccountIndex| state.settled.identity(account).is_some() || arriving.contains(&account);
     let mut deferred = BTreeSet::new();
     let (mut taken, mut returned) = (Vec::new(), Vec::new());
-    for (sequence, open) in &state.open {
+    for (sequence, open) in waiting {
         let operation = &open.signed.operation;
         let early = operation.valid_until > time.saturating_add(MAX_VALIDITY);
         if deferred.contains(&operation.patient) {
@@ -161,8 +165,8 @@ fn plan(state: &State, now: UnixTime) -> Plan {
             continue;
         }
         match batch.push(&open.signed) {
-            Ok(()) => taken.push(*sequence),
-            Err(PushError::Refused(violation)) => returned.push((*sequence, violation.to_string())),
+            Ok(()) => taken.push(sequence),
+            Err(PushError::Refused(violation)) => returned.push((sequence, violation.to_string())),
             Err(_) => break,
         }
     }
@@ -171,14 +175,13 @@ fn plan(state: &State, now: UnixTime) -> Plan {
 
 /// The batch's time: now, or earlier if something that waits would have expired since its acknowledgement; never before the
 /// last batch, nor so early that L1 would refuse the batch once it is proved.
-fn batch_time(state: &State, now: UnixTime) -> UnixTime {
+fn batch_time(state: &State, waiting: &[(Sequence, &Acknowledged)], now: UnixTime) -> UnixTime {
     let earliest = UnixTime::new(now.get().saturating_sub(MAX_BATCH_AGE - PROVING_MARGIN)).unwrap_or(UnixTime::ZERO);
     let earliest = earliest.max(state.last_time);
-    let latest = state
-        .open
-        .values()
+    let latest = waiting
+        .iter()
         .take(state.settled.trees().version().max_l2)
-        .filter_map(|open| lapses(&state.soft, &open.signed))
+        .filter_map(|(_, open)| lapses(&state.soft, &open.signed))
         .filter(|lapse| *lapse >= earliest)
         .fold(now, UnixTime::min);
     latest.max(earliest)
@@ -187,14 +190,7 @@ fn batch_time(state: &State, now: UnixTime) -> UnixTime {
 /// The last batch time at which an operation still takes effect.
 fn lapses(soft: &Ledger, signed: &SignedOperation) -> Option<UnixTime> {
     let operation = &signed.operation;
-    let used = match operation.action {
-        Action::RequestAccess { slot, .. } => Some(slot),
-        Action::PutRecord { .. } | Action::Tombstone { .. } => {
-            signed.authority.filter(|_| operation.signer != operation.patient)
-        }
-        Action::SetGrant { .. } | Action::Revoke { .. } => None,
-    };
-    let grant = used.and_then(|slot| soft.patient(operation.patient)?.grants.get(&slot));
+    let grant = used_grant(signed).and_then(|slot| soft.patient(operation.patient)?.grants.get(&slot));
     // A grant that ended since shows no expiry that counts.
     let not_after = grant.filter(|grant| grant.grantee.is_some()).map(|grant| grant.not_after);
     Some(not_after.map_or(operation.valid_until, |not_after| not_after.min(operation.valid_until)))

@@ -8,14 +8,15 @@ use std::{
 
 use emr_chain::SettledBatch;
 use emr_client::api::OperationStatus;
-use emr_core::{AccountIndex, UnixTime};
+use emr_core::{AccountIndex, Role, UnixTime};
 use emr_rollup::{
     data::{BatchData, CircuitVersion, PublicInputs, Words},
     field,
+    leaf::AuditEntry,
     ledger::Ledger,
-    operation::Domain,
+    operation::{Domain, Operation},
     registration::Registration,
-    state::StateTrees,
+    state::{StateTrees, place},
 };
 
 use super::Sequencer;
@@ -41,6 +42,21 @@ pub enum DeriveError {
          or as the node of another hospital"
     )]
     UnknownOperations(u64),
+    /// What L1 calls the hospital's account is none of a hospital.
+    #[error(
+        "L1 says that account {0} is this hospital's, but it is no hospital's: use another Ethereum node, or the hospital's \
+         key"
+    )]
+    NotHospital(AccountIndex),
+    /// It was another account, settled.
+    #[error(
+        "this hospital is account {settled}, and L1 says otherwise now: use another Ethereum node, or the key that this \
+         folder was made with"
+    )]
+    OtherHospital {
+        /// The account that was settled.
+        settled: AccountIndex,
+    },
     /// The disk refused.
     #[error(transparent)]
     Mempool(#[from] MempoolError),
@@ -75,6 +91,22 @@ fn words(entries: &[emr_chain::Words], number: u64) -> Result<Vec<Words>, Derive
         .collect()
 }
 
+/// Whether an operation can have written an entry of D2. Its signature, which takes a hundred times longer to check, is left out.
+fn may_have_written(operation: &Operation, entry: &Words, time: UnixTime) -> bool {
+    let [_, new_leaf, audit_entry, _] = *entry;
+    let action = &operation.action;
+    let line = || AuditEntry {
+        kind: action.kind(),
+        signer: operation.signer,
+        target: action.target(),
+        purpose: action.purpose(),
+        time,
+        new_leaf,
+        salt: operation.salt,
+    };
+    place(entry) == Some((operation.patient, action.target())) && line().hash() == audit_entry
+}
+
 /// Executes a settled batch. Its operations are found by what they wrote: those that `recorded` names if it is that batch,
 /// else among `known`. `executed` hears of each, with the ledger after it.
 fn execute(
@@ -106,6 +138,7 @@ fn execute(
     for (position, entry) in data.d2.iter().enumerate() {
         let wrote = |sequence: &Sequence, operation: &Acknowledged| {
             !taken.contains(sequence)
+                && may_have_written(&operation.signed.operation, entry, content.time)
                 && next.check(&operation.signed, content.time).is_ok_and(|(_, wrote, _)| wrote == *entry)
         };
         let found = match recorded.and_then(|record| record.operations.get(position)) {
@@ -149,6 +182,23 @@ fn record_of(
         gas_used: on_l1.gas_used.or(known.and_then(|known| known.gas_used)),
         tx_hash: Some(on_l1.batch.tx_hash.to_string()),
     }
+}
+
+/// The hospital's account, which may do what nobody else may: L1's word counts only as far as the state bears it out, and once
+/// that is settled it counts for good. None while the registration waits for the registrar.
+fn hospital(mempool: &Mempool, state: &State, told: Option<AccountIndex>) -> Result<Option<AccountIndex>, DeriveError> {
+    if let Some(settled) = mempool.hospital()? {
+        return if told == Some(settled) { Ok(told) } else { Err(DeriveError::OtherHospital { settled }) };
+    }
+    let known = told.and_then(|account| Some((account, state.soft.identity(account)?)));
+    let Some((account, identity)) = known else { return Ok(None) };
+    if identity.role != Role::Hospital {
+        return Err(DeriveError::NotHospital(account));
+    }
+    if state.settled.identity(account).is_some() {
+        mempool.pin_hospital(account)?;
+    }
+    Ok(Some(account))
 }
 
 /// Derives a node's whole state from L1 and its own tables: at every start, and after a reorganisation of L1.
@@ -220,9 +270,10 @@ pub(crate) fn derive(
         outstanding,
         history: Arc::new(history),
         pointers: Arc::new(mempool.pointers()?),
-        hospital: l1.hospital,
+        hospital: None,
     };
     state.rebuild_soft();
+    state.hospital = hospital(mempool, &state, l1.hospital)?;
     Ok(state)
 }
 
@@ -257,9 +308,13 @@ impl Sequencer {
     }
 
     /// Takes over what waits in the L1 queue. As the only writer.
-    pub(crate) fn take_queue(&self, head: u64, registrations: Vec<Registration>, hospital: Option<AccountIndex>) {
+    pub(crate) fn take_queue(
+        &self,
+        head: u64,
+        registrations: Vec<Registration>,
+        told: Option<AccountIndex>,
+    ) -> Result<(), DeriveError> {
         let mut next = self.state().clone();
-        next.hospital = hospital;
         let unchanged =
             next.queue_head == head && next.queue.iter().map(|queued| &queued.registration).eq(registrations.iter());
         if !unchanged {
@@ -276,7 +331,9 @@ impl Sequencer {
                 .collect();
             next.rebuild_soft();
         }
+        next.hospital = hospital(&self.mempool, &next, told)?;
         self.replace(next);
+        Ok(())
     }
 
     /// Replaces the whole state by one derived anew. As the only writer.

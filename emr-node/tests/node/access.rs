@@ -1,7 +1,9 @@
 //! Who is served what. Nothing can be settled here, so no grant opens anything: what opens is in `settlement`.
 
-use emr_client::api::{PatientView, RecordSummary, RecordView, SubtreeView};
+use emr_client::api::{BatchView, OperationStatus, PatientView, RecordSummary, RecordView, Submission, SubtreeView};
 use emr_core::{Class, Rights, UnixTime, Uses, cid::Codec};
+
+use emr_rollup::{leaf::GrantLeaf, operation::Action};
 
 use crate::stage::*;
 
@@ -105,7 +107,7 @@ async fn a_subtree_is_its_patients_alone() -> Outcome {
     for caller in [&scene.hospital, &scene.doctor, &scene.other] {
         assert_eq!(code(caller.get::<SubtreeView>(&path).await), "forbidden");
     }
-    assert_eq!(code(scene.patient.get::<SubtreeView>(&path).await), "not-found", "not settled yet");
+    assert_eq!(code(scene.patient.get::<SubtreeView>(&path).await), "unavailable", "not settled yet");
     let doctors = format!("v1/patients/{}", accounts.doctor);
     assert_eq!(code(scene.doctor.get::<PatientView>(&doctors).await), "not-found");
     scene.node.shutdown().await;
@@ -124,6 +126,52 @@ async fn an_organisations_grant_extends_to_its_doctors_alone() -> Outcome {
     scene.doctor.submit(&scene.doctor.put_record(accounts.patient, 0, Class::Summary, &record)).await?;
     patient.revoke(FIRST).await?;
     assert_eq!(code(scene.doctor.view(accounts.patient).await), "revoked");
+    scene.node.shutdown().await;
+    Ok(())
+}
+
+/// A narrower grant that is signed and never settled does not bring the wider one back.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_patient_signed_away_stays_away() -> Outcome {
+    let scene = World::populated().await?;
+    let (patient, accounts) = (&scene.patient, scene.accounts);
+    let (first, second) = (Class::Summary, Class::Laboratory);
+    for (slot, class) in [(0, first), (1, second)] {
+        let record = patient.upload(&[class.name().as_bytes()]).await?;
+        patient.submit(&patient.put_record(accounts.patient, slot, class, &record)).await?;
+    }
+    let wide = patient.grant(FIRST, accounts.stranger, Rights::READ, &[first, second], next_year()).await?;
+    let Action::SetGrant { leaf, directory_after, .. } = wide.signed.operation.action else { return Err("".into()) };
+    let (cid, after) = patient.publish_directory().await?;
+    let narrow = Action::SetGrant {
+        slot: FIRST,
+        expected: leaf.version,
+        leaf: GrantLeaf { scope: first.into(), version: leaf.version.next()?, ..leaf },
+        directory_before: directory_after,
+        directory_after: after,
+    };
+    let signed = patient.sign_until(accounts.patient, narrow, UnixTime::now().saturating_add(500));
+    let narrow = Submission { signed, stored: None, directory: Some(cid.to_string()) };
+    patient.submit(&narrow).await?;
+
+    // It lapses before it is sealed.
+    advance(&scene.world, 7000).await?;
+    let scene = scene.log_in_again().await?;
+    scene.hospital.post::<BatchView>("v1/batches/seal", &()).await?;
+    let scene = scene.restart().await?;
+    let id = hex::encode(narrow.signed.id(scene.world.domain()));
+    let status: OperationStatus = scene.patient.get(&format!("v1/operations/{id}")).await?;
+    assert!(matches!(status, OperationStatus::Returned { .. }), "{status:?}");
+    let records = format!("v1/patients/{}/records", accounts.patient);
+    let seen: Vec<RecordSummary> = scene.stranger.get(&records).await?;
+    assert_eq!(seen.iter().map(|record| record.leaf.class).collect::<Vec<_>>(), [first]);
+    let read = async |slot: u64| code(scene.stranger.get::<RecordView>(&format!("{records}/{slot}")).await);
+    // Not settled here; what matters is that the other class is over.
+    assert_eq!((read(0).await, read(1).await), ("unavailable".to_owned(), "revoked".to_owned()));
+    // He is shown the grant as the state has it, and she can give the class back.
+    assert_eq!(scene.stranger.view(accounts.patient).await?.grants[0].grant, leaf);
+    scene.patient.grant(FIRST, accounts.stranger, Rights::READ, &[first, second], next_year()).await?;
+    assert_eq!(read(1).await, "unavailable");
     scene.node.shutdown().await;
     Ok(())
 }

@@ -2,12 +2,15 @@
 
 mod access;
 mod crash;
+mod dishonest_l1;
+mod full_disk;
 mod limits;
 mod login;
 mod mempool;
 mod operations;
 mod registration;
 mod reorganisation;
+mod revokes;
 mod sealing;
 mod settlement;
 mod stage;

@@ -1,5 +1,7 @@
 //! Registration through the node, and what it then says of accounts.
 
+use alloy::{primitives::B256, providers::Provider, signers::local::PrivateKeySigner};
+use emr_chain::{CurvePoint, Registration, RsaPossession};
 use emr_client::api::{AccountView, NodeStatus, Registered, RelayRegistration};
 use emr_core::{AccountIndex, Role, UnixTime};
 use emr_rollup::field;
@@ -88,11 +90,62 @@ async fn relaying_is_bounded() -> Outcome {
     let world = World::new().await?;
     let node = world.start().await?;
     let anyone = Caller::anonymous(node.url().clone(), world.domain(), &people().patient, 1.try_into()?);
-    let late = relay(&world, &people().other, UnixTime::new(1)?)?;
-    for _ in 0..60 {
-        assert_eq!(code(anyone.post::<Registered>("v1/accounts", &late).await), "refused");
+    let later = UnixTime::now().saturating_add(600);
+    // The same keys under many addresses.
+    let owner = |number: u8| Person {
+        ethereum: PrivateKeySigner::from_bytes(&B256::repeat_byte(number)).expect("a valid key"),
+        ..people().patient.clone()
+    };
+    for number in 0x10..0x10 + 60 {
+        anyone.post::<Registered>("v1/accounts", &relay(&world, &owner(number), later)?).await?;
     }
-    assert_eq!(code(anyone.post::<Registered>("v1/accounts", &late).await), "unavailable");
+    let next = relay(&world, &owner(0x60), later)?;
+    assert_eq!(code(anyone.post::<Registered>("v1/accounts", &next).await), "unavailable");
+    node.shutdown().await;
+    Ok(())
+}
+
+/// Whoever sends garbage costs the hospital nothing, and keeps nobody from being registered.
+#[tokio::test(flavor = "multi_thread")]
+async fn only_what_is_sent_to_l1_counts() -> Outcome {
+    let world = World::new().await?;
+    let node = world.start().await?;
+    let anyone = Caller::anonymous(node.url().clone(), world.domain(), &people().patient, 1.try_into()?);
+    let later = UnixTime::now().saturating_add(600);
+    let good = relay(&world, &people().patient, later)?;
+    anyone.post::<Registered>("v1/accounts", &good).await?;
+    let provider = world.rollup.provider();
+    let sent = provider.get_transaction_count(people().hospital.address()).await?;
+    let next = relay(&world, &people().other, later)?;
+    let cut = next.signature[..next.signature.len() - 2].to_owned();
+    // A doctor without the key that he claims: well signed, and refused by the contract.
+    let doctor = relay(&world, &people().doctor, later)?;
+    let owner = &people().doctor.ethereum;
+    let point = people().doctor.key.registration_point();
+    let q = CurvePoint { x: field::to_bytes(&point.x()), y: field::to_bytes(&point.y()) };
+    let modulus = people().doctor.identity.rsa().public().modulus();
+    let nothing = vec![1; modulus.len()];
+    let keyless = Registration::doctor(q, None, RsaPossession { modulus, signature: nothing.clone() });
+    let keyless = keyless.sign(world.rollup.instance(), owner, later)?;
+    let claimed =
+        RelayRegistration { rsa_signature: hex::encode(nothing), signature: hex::encode(&keyless.signature), ..doctor };
+    for garbage in [
+        good,
+        RelayRegistration { signature: cut, ..next.clone() },
+        RelayRegistration { signature: String::new(), ..next.clone() },
+        relay(&world, &people().other, UnixTime::new(1)?)?,
+        claimed,
+    ] {
+        for _ in 0..20 {
+            assert_eq!(code(anyone.post::<Registered>("v1/accounts", &garbage).await), "refused");
+        }
+    }
+    // An owner that is a contract says itself how much gas its signature takes.
+    let contract = RelayRegistration { owner: world.rollup.instance().contract.to_string(), ..next.clone() };
+    let refused = anyone.post::<Registered>("v1/accounts", &contract).await.expect_err("must be refused");
+    assert!(refused.message.contains("registers on L1 itself"), "{refused}");
+    assert_eq!(provider.get_transaction_count(people().hospital.address()).await?, sent);
+    anyone.post::<Registered>("v1/accounts", &next).await?;
     node.shutdown().await;
     Ok(())
 }

@@ -3,19 +3,21 @@
 use std::sync::{Arc, LazyLock};
 
 use alloy::providers::Provider;
-use emr_chain::{Rollup, Settlement, embedded::EmbeddedChain, endpoint::Endpoint};
+use emr_chain::{BatchContent, Deployment, Rollup, Settlement, embedded::EmbeddedChain, endpoint::Endpoint};
 use emr_client::api::{
     AccountView, BatchView, NodeStatus, OperationStatus, ProofJob, RecordSummary, RecordView, Submission, SubtreeView,
 };
-use emr_core::{Class, Rights, Uses};
+use emr_core::{Class, Rights, UnixTime, Uses};
 use emr_node::{DeriveError, FollowError, Node, NodeConfig, StartError};
 use emr_rollup::{
-    batch::Prover as _,
-    data::CircuitVersion,
+    batch::{Batch, Prover as _},
+    data::{CircuitVersion, Words},
     field,
     leaf::{MedicalLeaf, extend_head},
+    ledger::Ledger,
     poseidon,
     prover::{Prover, default_cache},
+    registration::Registration,
 };
 
 use crate::stage::*;
@@ -223,6 +225,87 @@ async fn light_check(scene: &Scene, batch: u64) -> Outcome<usize> {
     let listed: Vec<RecordSummary> = scene.patient.get(&format!("v1/patients/{patient}/records")).await?;
     assert_eq!(listed, view.records);
     Ok(view.audit.len())
+}
+
+/// When queue entries are overdue, somebody else settles them; the sequencer goes on from there with what it holds.
+#[tokio::test(flavor = "multi_thread")]
+async fn overdue_registrations_that_a_stranger_settles_are_followed() -> Outcome {
+    let world = World::new().await?;
+    let scene = Scene::set(world).await?;
+    advance(&scene.world, 6 * 3600 + 60).await?;
+    let scene = scene.log_in_again().await?;
+    let record = scene.patient.upload(&[b"content"]).await?;
+    let put = scene.patient.put_record(scene.accounts.patient, 0, Class::Summary, &record);
+    scene.patient.submit(&put).await?;
+
+    let head = scene.world.rollup.head().await?;
+    assert_eq!(head.overdue, 5);
+    let provider = scene.world.rollup.provider();
+    let newest = provider.get_block_by_number(head.block_number.into()).await?.ok_or("no block")?.header.timestamp;
+    let genesis = Ledger::genesis(scene.world.domain(), CircuitVersion::V1);
+    let mut batch = Batch::open(genesis, 1, UnixTime::new(newest)?);
+    for entry in scene.world.rollup.queue_entries(0..5).await? {
+        let mut words = Words::default();
+        for (word, bytes) in words.iter_mut().zip(&entry.words) {
+            *word = field::from_bytes(bytes)?;
+        }
+        batch.push_registration(&Registration::from_words(&words)?)?;
+    }
+    let (sealed, after) = batch.seal();
+    let (witness, public) = (sealed.witness().clone(), *sealed.public());
+    let proof = tokio::task::spawn_blocking(move || PROVER.prove(&witness, &public)).await??;
+    let content = BatchContent {
+        pre: field::to_bytes(&public.pre),
+        post: field::to_bytes(&public.post),
+        time: sealed.time(),
+        commitment: field::to_bytes(&public.commitment),
+        d1: sealed.data().d1.iter().map(|entry| entry.map(|word| field::to_bytes(&word))).collect(),
+        d2: Vec::new(),
+        proof,
+    };
+    scene.world.rollup_as(people().stranger.ethereum.clone()).await?.settle(&content).await?;
+
+    until(|| async { scene.hospital.get::<NodeStatus>("v1/status").await.is_ok_and(|status| status.batches == 1) })
+        .await?;
+    let now: NodeStatus = scene.patient.get("v1/status").await?;
+    assert_eq!((now.state_root, now.queued, now.pending), (after.trees().root(), 0, 1));
+    assert_eq!(status(&scene, &put).await?, OperationStatus::Pending);
+    let scene = scene.restart().await?;
+    let sealed = seal(&scene).await?;
+    assert_eq!((sealed.number, sealed.public.pre, sealed.public.n), (2, public.post, 1));
+    scene.node.shutdown().await;
+    Ok(())
+}
+
+/// Keys that do not belong to the deployment, or an Ethereum node that lies: the proof is made anew, but not for ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proof_that_l1_refuses_is_made_anew_three_times() -> Outcome {
+    // Creation code of five bytes that always revert.
+    let verifier_code = hex::decode("6460006000fd6000526005601bf3")?.into();
+    let world = World::with(&Deployment { verifier_code, ..deployment() }).await?;
+    let scene = Scene::set(world).await?;
+    seal(&scene).await?;
+    let wanted = job(&scene).await?;
+    let proof = prove(wanted.clone()).await?;
+    for round in 0..3 {
+        assert_eq!(job(&scene).await?, wanted, "round {round}");
+        offer(&scene, 1, proof.clone()).await?;
+        let gone = || async { scene.hospital.get::<Option<ProofJob>>("v1/prover/job").await == Ok(None) };
+        until(gone).await?;
+    }
+    until(|| async {
+        let status = scene.hospital.get::<NodeStatus>("v1/status").await;
+        status.is_ok_and(|status| status.activity.contains("L1 has refused 3 proofs"))
+    })
+    .await?;
+    assert_eq!(code(offer(&scene, 1, proof.clone()).await), "not-found");
+    let kept: BatchView = scene.hospital.get("v1/batches/1").await?;
+    assert_eq!((kept.state.as_str(), kept.public, kept.proof_bytes), ("sealed", wanted.public, None));
+    // With the right keys, say.
+    let scene = scene.restart().await?;
+    assert_eq!(job(&scene).await?, wanted);
+    scene.node.shutdown().await;
+    Ok(())
 }
 
 /// A batch whose time L1 no longer accepts can never be settled: its operations go into another.

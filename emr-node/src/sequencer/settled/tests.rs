@@ -6,7 +6,7 @@ use emr_rollup::{
     batch::Batch,
     field::Fr,
     leaf::{GrantLeaf, RecordLeaf},
-    operation::{Action, Operation, SignedOperation},
+    operation::{Action, SignedOperation},
     signature::SigningKey,
 };
 
@@ -109,6 +109,27 @@ fn operations_are_found_by_what_they_wrote() -> Result<(), Box<dyn std::error::E
     Ok(())
 }
 
+/// Whoever fills the mempool with operations on the same leaf does not make settled batches slow to take over.
+#[test]
+fn operations_are_found_among_thousands() -> Result<(), Box<dyn std::error::Error>> {
+    let Case { before, after, settled, known } = case()?;
+    let mut crowd = BTreeMap::new();
+    for (sequence, operation) in known {
+        for number in 0..3000 {
+            let mut other = operation.clone();
+            other.signed.operation.salt = Fr::from(1000 + number);
+            crowd.insert(sequence * 10_000 + number, other);
+        }
+        crowd.insert(sequence * 10_000 + 9999, operation);
+    }
+    let began = Instant::now();
+    let (ledger, taken, _) = execute(&before, &settled, None, &crowd, |_, _| {})?;
+    let took = began.elapsed();
+    assert_eq!((ledger.trees().root(), taken), (after.trees().root(), vec![109_999, 119_999]));
+    assert!(took.as_millis() < 1500, "{took:?}: as if every signature were checked");
+    Ok(())
+}
+
 /// What an L1 node can show: another base, other data, other roots, operations that nobody here has seen.
 #[test]
 fn what_l1_shows_is_taken_over_only_if_it_hangs_together() -> Result<(), Box<dyn std::error::Error>> {
@@ -136,5 +157,43 @@ fn what_l1_shows_is_taken_over_only_if_it_hangs_together() -> Result<(), Box<dyn
             assert!(matches!(shown, Err(DeriveError::Inconsistent(1))), "{number}: {shown:?}");
         }
     }
+    Ok(())
+}
+
+/// An Ethereum node does not decide who seals batches and sees witnesses.
+#[test]
+fn the_hospital_is_a_hospital_and_stays_the_same() -> Result<(), Box<dyn std::error::Error>> {
+    let folder = tempfile::tempdir()?;
+    let anchor =
+        crate::mempool::Anchor { chain_id: 1, contract: String::new(), deployed_at: 0, block_hash: String::new() };
+    let mempool = Mempool::open(folder.path(), &anchor)?;
+    let domain = Domain::new(31337, [7; 20]);
+    let mut queue = Vec::new();
+    for (number, role) in [(1, Role::Patient), (2, Role::Hospital), (3, Role::Hospital)] {
+        let (account, key) = (AccountIndex::new(number)?, key(number as u8).public());
+        queue.push(Registration { account, role, org: None, key, encryption: Fr::from(number) });
+    }
+    let told = |hospital: Option<u64>| {
+        let hospital = hospital.map(AccountIndex::new).transpose()?;
+        let view = L1View { batches: Vec::new(), queue_head: 0, queue: queue.clone(), hospital };
+        Ok::<_, Box<dyn std::error::Error>>(derive(&mempool, domain, CircuitVersion::V1, view))
+    };
+    assert!(matches!(told(Some(1))?, Err(DeriveError::NotHospital(account)) if account.get() == 1));
+    assert_eq!(told(None)?.map(|state| state.hospital)?, None);
+    // Not admitted yet.
+    assert_eq!(told(Some(4))?.map(|state| state.hospital)?, None);
+    let mut state = told(Some(2))??;
+    assert_eq!(state.hospital, Some(AccountIndex::new(2)?));
+    // Only queued: L1 may still take it back.
+    assert_eq!(told(Some(3))??.hospital, Some(AccountIndex::new(3)?));
+    assert_eq!(mempool.hospital()?, None);
+
+    state.settled = Arc::clone(&state.soft);
+    assert_eq!(hospital(&mempool, &state, Some(AccountIndex::new(2)?))?, state.hospital);
+    for other in [None, Some(1), Some(3), Some(4)] {
+        let told = told(other)?;
+        assert!(matches!(told, Err(DeriveError::OtherHospital { settled }) if settled.get() == 2), "{other:?}");
+    }
+    assert_eq!(told(Some(2))??.hospital, state.hospital);
     Ok(())
 }

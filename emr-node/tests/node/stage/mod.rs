@@ -2,6 +2,7 @@
 
 mod caller;
 mod cast;
+mod liar;
 mod scene;
 mod signing;
 mod testnet;
@@ -11,6 +12,7 @@ use std::{error, time::Duration};
 
 pub(crate) use caller::*;
 pub(crate) use cast::*;
+pub(crate) use liar::*;
 pub(crate) use scene::*;
 pub(crate) use signing::*;
 pub(crate) use testnet::*;

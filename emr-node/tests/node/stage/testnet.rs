@@ -50,6 +50,10 @@ impl Testnet {
         Ok(Node::start(self.config()?).await?)
     }
 
+    pub(crate) fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
     pub(crate) fn domain(&self) -> Domain {
         let instance = self.rollup.instance();
         Domain::new(instance.chain_id, instance.contract.into_array())

@@ -65,10 +65,15 @@ pub(crate) fn deployment() -> Deployment {
 impl World {
     /// A fresh chain with the contracts.
     pub(crate) async fn new() -> Outcome<Self> {
+        Self::with(&deployment()).await
+    }
+
+    /// A fresh chain with other contracts.
+    pub(crate) async fn with(deployment: &Deployment) -> Outcome<Self> {
         let folder = tempfile::tempdir()?;
         let chain = EmbeddedChain::open(&folder.path().join("chain"), &prefunded())?;
         let provider = Endpoint::Embedded(chain.clone()).connect(Some(people().hospital.ethereum.clone()))?;
-        let rollup = deploy(provider, &deployment()).await?.rollup;
+        let rollup = deploy(provider, deployment).await?.rollup;
         Ok(Self { chain, rollup, folder: Arc::new(folder) })
     }
 

@@ -1,0 +1,70 @@
+//! One L1 transaction at a time: nonces are asked from the Ethereum node.
+
+use tokio::sync::{Mutex, MutexGuard};
+
+/// Turns at sending from the hospital's account. Settlement waits for one relayed registration at most: those wait for each
+/// other first.
+#[derive(Debug, Default)]
+pub(crate) struct L1Turn {
+    sending: Mutex<()>,
+    relaying: Mutex<()>,
+}
+
+/// A turn, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Turn<'a> {
+    _sending: MutexGuard<'a, ()>,
+    _relaying: Option<MutexGuard<'a, ()>>,
+}
+
+impl L1Turn {
+    /// Waits for a turn to settle.
+    pub(crate) async fn to_settle(&self) -> Turn<'_> {
+        Turn { _sending: self.sending.lock().await, _relaying: None }
+    }
+
+    /// Waits for a turn to relay a registration.
+    pub(crate) async fn to_relay(&self) -> Turn<'_> {
+        let relaying = self.relaying.lock().await;
+        // First come, first served: of those who relay, only one is ever in this line.
+        Turn { _sending: self.sending.lock().await, _relaying: Some(relaying) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Arc, time::Duration};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn settlement_waits_for_one_registration_at_most() {
+        let turn = Arc::new(L1Turn::default());
+        let order = Arc::new(Mutex::new(Vec::new()));
+        let first = turn.to_relay().await;
+        let relays: Vec<_> = (0..20)
+            .map(|_| {
+                let (turn, order) = (Arc::clone(&turn), Arc::clone(&order));
+                tokio::spawn(async move {
+                    let _turn = turn.to_relay().await;
+                    order.lock().await.push("relay");
+                })
+            })
+            .collect();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        let settling = {
+            let (turn, order) = (Arc::clone(&turn), Arc::clone(&order));
+            tokio::spawn(async move {
+                let _turn = turn.to_settle().await;
+                order.lock().await.push("settle");
+            })
+        };
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        drop(first);
+        for task in relays.into_iter().chain([settling]) {
+            task.await.expect("no panic");
+        }
+        let order = order.lock().await;
+        assert!(order.iter().position(|who| *who == "settle").is_some_and(|at| at <= 1), "{order:?}");
+    }
+}

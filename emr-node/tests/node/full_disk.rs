@@ -1,0 +1,66 @@
+//! A disk that is full for a while under a running node.
+
+use std::{env, process::Command};
+
+use emr_client::api::{BatchView, NodeStatus, OperationStatus};
+use emr_core::Class;
+
+use crate::stage::*;
+
+/// Set for the process whose files are limited in size.
+const LIMITED: &str = "EMR_NODE_LIMITED_FILES";
+
+/// Limits the size of every file that this process writes, in bytes.
+fn limit_files(to: &str) -> Outcome {
+    let process = std::process::id().to_string();
+    let limited = Command::new("prlimit").args(["--pid", &process, &format!("--fsize={to}:unlimited")]).status()?;
+    if limited.success() { Ok(()) } else { Err("prlimit".into()) }
+}
+
+/// Not a test of its own: a node whose disk takes nothing for a while.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_with_limited_files() -> Outcome {
+    if env::var_os(LIMITED).is_none() {
+        return Ok(());
+    }
+    let scene = World::populated().await?;
+    let (patient, account) = (&scene.patient, scene.accounts.patient);
+    let record = patient.upload(&[b"content"]).await?;
+    let put = |slot| patient.put_record(account, slot, Class::Summary, &record);
+    let (first, second) = (put(0), put(1));
+    let promised = patient.submit(&first).await?;
+
+    limit_files("4096")?;
+    for _ in 0..3 {
+        let refused = patient.submit(&second).await.expect_err("must be refused");
+        assert_eq!((refused.status, refused.code.as_str()), (503, "unavailable"));
+    }
+    assert_eq!(code(scene.hospital.post::<BatchView>("v1/batches/seal", &()).await), "unavailable");
+    // What it serves from memory it goes on serving.
+    assert_eq!(patient.get::<NodeStatus>("v1/status").await?.pending, 1);
+
+    limit_files("unlimited")?;
+    until(|| async { patient.submit(&second).await.is_ok() }).await?;
+    assert_eq!(patient.submit(&first).await?, promised);
+    let sealed: BatchView = scene.hospital.post("v1/batches/seal", &()).await?;
+    assert_eq!(sealed.public.n, 2);
+    let scene = scene.restart().await?;
+    for operation in [first, second] {
+        let path = format!("v1/operations/{}", hex::encode(operation.signed.id(scene.world.domain())));
+        let status: OperationStatus = scene.patient.get(&path).await?;
+        assert_eq!(status, OperationStatus::Sealed { batch: 1 });
+    }
+    scene.node.shutdown().await;
+    println!("recovered");
+    Ok(())
+}
+
+#[test]
+fn a_node_goes_on_when_there_is_space_again() -> Outcome {
+    // A limit on the size of files stands in for a full disk; its signal is ignored, so that the write fails instead.
+    let script = "trap '' XFSZ; exec \"$0\" --exact full_disk::a_node_with_limited_files --nocapture";
+    let output = Command::new("bash").args(["-c", script]).arg(env::current_exe()?).env(LIMITED, "1").output()?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.contains("recovered"), "{said} {}", String::from_utf8_lossy(&output.stderr));
+    Ok(())
+}

@@ -1,0 +1,56 @@
+//! An Ethereum node that tells the truth, until it is told to lie.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use axum::{Router, body::Bytes, extract::State, routing::post};
+use emr_chain::endpoint::Endpoint;
+use reqwest::{Client, Url};
+use serde_json::Value;
+
+use super::Outcome;
+
+/// Changes the answer to a request.
+pub(crate) type Lie = fn(request: &Value, answer: &mut Value);
+
+/// Passes JSON-RPC on to a real node.
+#[derive(Clone, Debug)]
+pub(crate) struct Liar {
+    url: Url,
+    lie: Arc<RwLock<Option<Lie>>>,
+}
+
+impl Liar {
+    /// A proxy of the node at an address. It serves until the test ends.
+    pub(crate) async fn before(endpoint: &Endpoint) -> Outcome<Self> {
+        let Endpoint::Http(behind) = endpoint else { return Err("a node with an address".into()) };
+        let lie = Arc::new(RwLock::new(None));
+        let http = Client::builder().no_proxy().build()?;
+        let app = Router::new().route("/", post(pass)).with_state((http, behind.clone(), Arc::clone(&lie)));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+        let url = format!("http://{}/", listener.local_addr()?).parse()?;
+        tokio::spawn(async move { axum::serve(listener, app).await });
+        Ok(Self { url, lie })
+    }
+
+    pub(crate) fn endpoint(&self) -> Endpoint {
+        Endpoint::Http(self.url.clone())
+    }
+
+    pub(crate) fn tell(&self, lie: Option<Lie>) {
+        *self.lie.write().unwrap_or_else(PoisonError::into_inner) = lie;
+    }
+}
+
+type Passing = (Client, Url, Arc<RwLock<Option<Lie>>>);
+
+async fn pass(State((http, behind, lie)): State<Passing>, body: Bytes) -> Result<String, String> {
+    let failed = |error: reqwest::Error| error.to_string();
+    let request: Value = serde_json::from_slice(&body).map_err(|error| error.to_string())?;
+    let sent = http.post(behind).header("content-type", "application/json").body(body).send().await;
+    let mut answer: Value = serde_json::from_slice(&sent.map_err(failed)?.bytes().await.map_err(failed)?)
+        .map_err(|error| error.to_string())?;
+    if let Some(lie) = *lie.read().unwrap_or_else(PoisonError::into_inner) {
+        lie(&request, &mut answer);
+    }
+    Ok(answer.to_string())
+}

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+pub(super) use emr_client::receipt::SETTLE_WITHIN;
 use emr_rollup::operation::{Kind, Operation};
 
 use crate::{
@@ -9,8 +10,6 @@ use crate::{
     refusal::Refusal,
 };
 
-/// By when an operation is settled or returned, at most. Seconds.
-pub(super) const SETTLE_WITHIN: u64 = 6 * 3600;
 /// How much work may wait, seconds: an hour is left to whatever goes wrong.
 const WORK: u64 = SETTLE_WITHIN - 3600;
 /// What a batch takes from sealing to settlement on a slow machine and a slow chain. Seconds.

@@ -1,7 +1,7 @@
-//! The node dies after it has sent a batch and before L1 has mined it.
+//! Batches and the blocks they wait for: the node dies before L1 has mined one, or L1 makes blocks on demand.
 
 use emr_client::api::{BatchView, NodeStatus, OperationStatus, ProofJob};
-use emr_core::Class;
+use emr_core::{Class, UnixTime};
 use serde_json::Value;
 
 use crate::{settlement::prove, stage::*};
@@ -56,6 +56,30 @@ async fn what_was_sent_before_a_crash_is_settled_once() -> Outcome {
         let settled: BatchView = operator.get(&format!("v1/batches/{number}")).await?;
         assert!(settled.gas_used.is_some() && settled.tx_hash.is_some(), "{fate}: {settled:?}");
     }
+    node.shutdown().await;
+    Ok(())
+}
+
+/// A development chain makes no blocks of its own: the newest may be hours old, and no batch of now fits its time.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chain_that_made_no_block_for_hours_takes_a_batch() -> Outcome {
+    let idle = 2 * 3600;
+    let began = UnixTime::new(UnixTime::now().get() - idle)?;
+    let Some(testnet) = Testnet::since(began).await? else { return Ok(()) };
+    let patient = testnet.register(&people().patient).await?;
+    testnet.anvil::<Value>("evm_increaseTime", [idle]).await?;
+    let node = testnet.start().await?;
+    let hers = Caller::log_in(node.url().clone(), testnet.domain(), &people().patient, patient).await?;
+    let record = hers.upload(&[b"content"]).await?;
+    hers.submit(&hers.put_record(patient, 0, Class::Summary, &record)).await?;
+    let operator = testnet.operator(&node).await?;
+    let sealed: BatchView = operator.post("v1/batches/seal", &()).await?;
+    assert_eq!((sealed.public.n1, sealed.public.n), (2, 1));
+    assert!(sealed.public.time + 600 > UnixTime::now().get(), "it is of now");
+    until(|| async { matches!(operator.get::<Option<ProofJob>>("v1/prover/job").await, Ok(Some(_))) }).await?;
+    let job = operator.get::<Option<ProofJob>>("v1/prover/job").await?.ok_or("no job")?;
+    operator.post_bytes("v1/prover/jobs/1", prove(job).await?).await?;
+    until(|| async { operator.get::<NodeStatus>("v1/status").await.is_ok_and(|status| status.batches == 1) }).await?;
     node.shutdown().await;
     Ok(())
 }

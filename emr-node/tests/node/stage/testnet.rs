@@ -5,7 +5,7 @@ use alloy::{
     providers::{DynProvider, Provider},
 };
 use emr_chain::{Rollup, deploy, endpoint::Endpoint};
-use emr_core::{AccountIndex, Role};
+use emr_core::{AccountIndex, Role, UnixTime};
 use emr_node::{Node, NodeConfig, RunningNode};
 use emr_rollup::operation::Domain;
 use tempfile::TempDir;
@@ -31,7 +31,14 @@ pub(crate) struct Testnet {
 impl Testnet {
     /// `None` where real parts may be skipped.
     pub(crate) async fn new() -> Outcome<Option<Self>> {
-        let Some(anvil) = Anvil::start_or_skip(&["--chain-id", "31337"])? else { return Ok(None) };
+        Self::since(UnixTime::now()).await
+    }
+
+    /// The same with a first block of this time.
+    pub(crate) async fn since(genesis: UnixTime) -> Outcome<Option<Self>> {
+        let genesis = genesis.get().to_string();
+        let arguments = ["--chain-id", "31337", "--timestamp", genesis.as_str()];
+        let Some(anvil) = Anvil::start_or_skip(&arguments)? else { return Ok(None) };
         let endpoint: Endpoint = anvil.url().parse()?;
         let provider = endpoint.connect(Some(people().hospital.ethereum.clone()))?;
         for address in people().all().map(Person::address).into_iter().chain([registrar().address()]) {

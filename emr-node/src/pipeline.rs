@@ -97,6 +97,8 @@ impl Pipeline {
         let verified = verified.map_err(|error| Refusal::refused(format!("the proof is refused: {error}")))?;
         // A full channel means that a proof is there already.
         let _ = self.proofs.try_send((number, verified));
+        // Nobody need prove it again while it is being settled.
+        self.set_job(None);
         Ok(())
     }
 

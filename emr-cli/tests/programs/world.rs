@@ -194,6 +194,18 @@ impl World {
         Err(format!("{what} does not start").into())
     }
 
+    /// Waits until a program that runs has said something.
+    pub(crate) fn until_it_says(&self, log: &str, words: &str) -> TestResult {
+        let started = Instant::now();
+        while !fs::read_to_string(self.at(log))?.contains(words) {
+            if started.elapsed() > COMMAND {
+                return Err(format!("{log} does not say: {words}").into());
+            }
+            std::thread::sleep(POLL);
+        }
+        Ok(())
+    }
+
     /// What the node says of itself.
     pub(crate) fn status(&self) -> TestResult<Value> {
         Ok(serde_json::from_str(&self.hospital(&["--json", "status"])?.done()?)?)

@@ -15,7 +15,8 @@ use crate::{
     bindings::{EmrRollup, IEmrRollup},
     embedded::TRANSACTION_GAS_CAP,
     revert::RollupError,
-    rollup::{MINED_WITHIN, Receipt, Rollup, mined},
+    rollup::Rollup,
+    transaction::{MINED_WITHIN, Receipt, mined},
 };
 
 /// Chains where deployment is allowed: anvil's and Hardhat's 31337, geth's `--dev` 1337.

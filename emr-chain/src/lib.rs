@@ -11,9 +11,11 @@ mod registration;
 mod revert;
 mod rollup;
 mod settlement;
+mod transaction;
 
 pub use deploy::{DEVELOPMENT_CHAINS, DeployError, Deployed, Deployment, deploy};
 pub use registration::{CurvePoint, Registration, RollupInstance, RsaPossession, SignedRegistration, rsa_commitment};
 pub use revert::{Revert, RollupError};
-pub use rollup::{Account, Parameters, PendingRegistration, Receipt, Rollup, STATE_ROOT_SLOT, Standing};
+pub use rollup::{Account, Parameters, PendingRegistration, Rollup, STATE_ROOT_SLOT, Standing};
 pub use settlement::{BatchContent, Head, QueueEntry, SettledBatch, Settlement, Word, Words};
+pub use transaction::Receipt;

@@ -4,28 +4,25 @@ use std::{marker::PhantomData, time::Duration};
 
 use alloy::{
     contract::CallBuilder,
-    eips::BlockId,
     network::Ethereum,
     primitives::{Address, B256, U256, aliases::U24, keccak256},
-    providers::{PendingTransactionBuilder, Provider},
+    providers::Provider,
     rpc::types::TransactionReceipt,
-    sol_types::{SolCall, SolEvent, SolValue},
+    sol_types::{SolEvent, SolValue},
 };
 use emr_core::{AccountIndex, Opaque, Role};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     bindings::EmrRollup,
-    embedded::TRANSACTION_GAS_CAP,
     registration::{CurvePoint, Registration, RollupInstance, SignedRegistration},
     revert::RollupError,
+    transaction::{MINED_WITHIN, Receipt, estimate},
 };
 
 /// Storage slot of the state root, which `eth_getProof` proves (EIP-1186).
 pub const STATE_ROOT_SLOT: U256 = U256::ZERO;
 
-/// How long a transaction is waited for: fifteen blocks of mainnet.
-pub(crate) const MINED_WITHIN: Duration = Duration::from_secs(180);
 /// The most gas for relaying somebody else's registration: with an RSA-4096 key it takes some 370,000. An owner that is a
 /// contract could burn any amount in checking its own signature.
 const RELAY_GAS_CAP: u64 = 500_000;
@@ -37,27 +34,6 @@ pub struct Rollup<P> {
     instance: RollupInstance,
     deployed_at: u64,
     mined_within: Duration,
-}
-
-/// A transaction that was mined and did not fail.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Receipt {
-    /// Its hash.
-    pub tx_hash: B256,
-    /// The block that holds it.
-    pub block_number: u64,
-    /// Gas it used.
-    pub gas_used: u64,
-}
-
-impl Receipt {
-    pub(crate) fn of(receipt: &TransactionReceipt) -> Self {
-        Self {
-            tx_hash: receipt.transaction_hash,
-            block_number: receipt.block_number.unwrap_or_default(),
-            gas_used: receipt.gas_used,
-        }
-    }
 }
 
 /// Where an account stands on its way into the rollup.
@@ -158,6 +134,11 @@ impl<P: Provider> Rollup<P> {
     pub fn with_patience(mut self, mined_within: Duration) -> Self {
         self.mined_within = mined_within;
         self
+    }
+
+    /// How long a transaction is waited for.
+    pub(crate) const fn patience(&self) -> Duration {
+        self.mined_within
     }
 
     /// The chain and contract that signatures are bound to.
@@ -359,62 +340,6 @@ impl<P: Provider> Rollup<P> {
     pub async fn collect_fees(&self, to: Address) -> Result<Receipt, RollupError> {
         Ok(Receipt::of(&self.send(self.contract.collectFees(to)).await?))
     }
-
-    /// Sends a call and waits until it is mined, but not for ever. A failure is told by the contract's own error, before it
-    /// costs gas if possible.
-    pub(crate) async fn send<C: SolCall>(
-        &self,
-        call: CallBuilder<&P, PhantomData<C>, Ethereum>,
-    ) -> Result<TransactionReceipt, RollupError> {
-        self.send_within(call, TRANSACTION_GAS_CAP).await
-    }
-
-    async fn send_within<C: SolCall>(
-        &self,
-        call: CallBuilder<&P, PhantomData<C>, Ethereum>,
-        limit: u64,
-    ) -> Result<TransactionReceipt, RollupError> {
-        let needed = estimate(&call, limit).await?;
-        // A fifth more, as the state that the estimate saw may change.
-        let call = call.gas((needed + needed / 5).min(limit));
-        let sent = call.send().await?;
-        let receipt = mined(sent, self.mined_within).await?;
-        if receipt.status() {
-            return Ok(receipt);
-        }
-        // The state after the block that holds the failure tells the reason, unless it changed once more.
-        let at = receipt.block_number.unwrap_or_default();
-        match call.from(receipt.from).block(at.into()).call_raw().await {
-            Err(reason) => Err(reason.into()),
-            Ok(_) => Err(RollupError::Failed(receipt.transaction_hash)),
-        }
-    }
-}
-
-/// Waits until a transaction is mined, but not for ever.
-pub(crate) async fn mined(
-    sent: PendingTransactionBuilder<Ethereum>,
-    within: Duration,
-) -> Result<TransactionReceipt, RollupError> {
-    let tx_hash = *sent.tx_hash();
-    let receipt = tokio::time::timeout(within, sent.get_receipt()).await;
-    Ok(receipt.map_err(|_| RollupError::NotMined { tx_hash, seconds: within.as_secs() })??)
-}
-
-/// The gas that a call needs, which may be no more than `limit`.
-///
-/// It is asked for the next block, not the newest: on a chain that makes blocks on demand the newest may be hours old, and would
-/// refuse a batch of now; and a transaction that waits already counts. A node that knows no next block is asked for the newest.
-async fn estimate<P: Provider, C: SolCall>(
-    call: &CallBuilder<&P, PhantomData<C>, Ethereum>,
-    limit: u64,
-) -> Result<u64, RollupError> {
-    let next = call.clone().block(BlockId::pending()).estimate_gas().await.map_err(RollupError::from);
-    let needed = match next {
-        Err(error) if error.revert().is_none() => call.estimate_gas().await?,
-        next => next?,
-    };
-    if needed > limit { Err(RollupError::TooMuchGas { needed, limit }) } else { Ok(needed) }
 }
 
 /// The account index that a mined registration gave out.

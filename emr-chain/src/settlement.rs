@@ -14,7 +14,8 @@ use serde::{Deserialize, Serialize};
 use crate::{
     bindings::{EmrRollup, ISettlement},
     revert::RollupError,
-    rollup::{Receipt, Rollup},
+    rollup::Rollup,
+    transaction::Receipt,
 };
 
 /// A field element: 32 bytes, big-endian, canonical.

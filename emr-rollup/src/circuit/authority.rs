@@ -1,6 +1,6 @@
 //! What allows a signer to act: C6 and C7.
 
-use emr_core::Rights;
+use emr_core::{Class, Reason, Rights};
 use halo2curves::ff::Field;
 
 use super::{
@@ -31,6 +31,9 @@ pub(super) struct Demand<'a> {
     pub(super) old_record_empty: Wire,
     pub(super) new_record: &'a RecordWires,
 }
+
+// Every reason of three bits and every class of four is assigned: the circuit need not know which are.
+const _: () = assert!(Reason::ALL.len() == 8 && Class::ALL.len() == 16);
 
 impl Builder {
     /// Constrains that a delegated write, and a RequestAccess, are covered by a live grant.
@@ -70,9 +73,13 @@ impl Builder {
 
         self.clause(Clause::C19, "purpose");
         let value = to_u64(&self.value(message.purpose)).unwrap_or(0);
-        let [reason, asked_class] = self.witnesses([Fr::from(value >> 4), Fr::from(value & 15)]);
-        self.assert_ranges(&[(reason, 4), (asked_class, 4)]);
-        self.assert_linear(&[(Fr::from(16), reason), (Fr::ONE, asked_class)], Fr::ZERO, message.purpose);
+        // purpose = 64·high + 16·low + class: a reason of three bits.
+        let [reason_high, reason_low, asked_class] =
+            self.witnesses([value >> 6 & 1, value >> 4 & 3, value & 15].map(Fr::from));
+        self.assert_bit(reason_high);
+        self.assert_ranges(&[(reason_low, 2), (asked_class, 4)]);
+        let terms = [(64, reason_high), (16, reason_low), (1, asked_class)].map(|(f, wire)| (Fr::from(f), wire));
+        self.assert_linear(&terms, Fr::ZERO, message.purpose);
 
         self.clause(Clause::C7, "class out of scope");
         let new_class = demand.new_record.class;

@@ -229,7 +229,8 @@ impl Builder {
     /// Lays out what is queued and resolves equalities.
     ///
     /// # Panics
-    /// If a public input is used nowhere: a mistake in a gadget, the same for every witness.
+    /// If a public input is used nowhere, or two wires are to be equal and neither is in a cell: a mistake in a gadget, the same
+    /// for every witness.
     pub(super) fn finish(mut self) -> Table {
         HashQueue::lay_out(&mut self);
         RangeQueue::lay_out(&mut self);
@@ -240,6 +241,7 @@ impl Builder {
                 (Some(left), Some(right)) => {
                     self.table.copies.push(Copy { left, right: End::Advice(right), origin });
                 }
+                (None, None) => panic!("an equality ({origin}) of two wires that are used nowhere constrains nothing"),
                 // A wire that is nowhere yet, such as a public input, is where its equal is.
                 (None, home) => self.wires[left.0 as usize].home = home,
                 (home, None) => self.wires[right.0 as usize].home = home,
@@ -259,3 +261,28 @@ impl Builder {
 
 /// Jobs of one shape, in order of arrival.
 pub(super) type Queue<Shape, Job> = BTreeMap<Shape, Vec<Job>>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::circuit::diagnosis::failures_of;
+
+    #[test]
+    #[should_panic(expected = "(Frame, C18: constants) of two wires that are used nowhere constrains nothing")]
+    fn an_equality_of_wires_in_no_cell_is_refused() {
+        let mut builder = Builder::new();
+        let [left, right] = builder.witnesses([Fr::ONE, Fr::ONE]);
+        builder.assert_equal(left, right);
+        builder.finish();
+    }
+
+    #[test]
+    fn an_equality_with_a_wire_in_a_cell_constrains() {
+        let mut builder = Builder::new();
+        let [left, right] = builder.witnesses([Fr::ONE, Fr::ZERO]);
+        builder.mul(left, left);
+        builder.mul(right, right);
+        builder.assert_equal(left, right);
+        assert_eq!(failures_of(&builder.finish()).len(), 1);
+    }
+}

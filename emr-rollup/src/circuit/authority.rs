@@ -55,7 +55,7 @@ impl Builder {
         .map(|(used, allowing)| self.select(request, used, allowing));
 
         self.clause(Clause::C7, "granted to somebody else");
-        self.assert_nonzero_if(needed, grantee);
+        self.assert_nonzero_if("inverse for a grantee", needed, grantee);
         let from_signer = self.linear(&[(Fr::ONE, grantee), (-Fr::ONE, message.signer)], Fr::ZERO);
         let from_org = self.linear(&[(Fr::ONE, grantee), (-Fr::ONE, demand.signer.org)], Fr::ZERO);
         let stranger = self.mul(from_signer, from_org);
@@ -75,7 +75,7 @@ impl Builder {
         let value = to_u64(&self.value(message.purpose)).unwrap_or(0);
         // purpose = 64·high + 16·low + class: a reason of three bits.
         let [reason_high, reason_low, asked_class] =
-            self.witnesses([value >> 6 & 1, value >> 4 & 3, value & 15].map(Fr::from));
+            self.hints("purpose", [value >> 6 & 1, value >> 4 & 3, value & 15].map(Fr::from));
         self.assert_bit(reason_high);
         self.assert_ranges(&[(reason_low, 2), (asked_class, 4)]);
         let terms = [(64, reason_high), (16, reason_low), (1, asked_class)].map(|(f, wire)| (Fr::from(f), wire));
@@ -96,11 +96,11 @@ impl Builder {
         let value = to_u64(&self.value(rights)).unwrap_or(0);
         let bit = |right: Rights| Fr::from(u64::from(value & u64::from(right.bits()) != 0));
         let [read, write, manage, emergency] =
-            self.witnesses([Rights::READ, Rights::WRITE, Rights::MANAGE, Rights::EMERGENCY].map(bit));
+            self.hints("right", [Rights::READ, Rights::WRITE, Rights::MANAGE, Rights::EMERGENCY].map(bit));
         for bit in [read, write, manage, emergency] {
             self.assert_bit(bit);
         }
-        let rest = self.witness(Fr::from(value >> 4 & 15));
+        let rest = self.hint("right", Fr::from(value >> 4 & 15));
         self.assert_range(rest, 4);
         let terms =
             [(1, read), (2, write), (4, manage), (8, emergency), (16, rest)].map(|(f, wire)| (Fr::from(f), wire));
@@ -113,7 +113,7 @@ impl Builder {
         let (mask, place) = [scope, class].map(|wire| to_u64(&self.value(wire)).unwrap_or(0)).into();
         let place = place & 15;
         // power = 2^class
-        let bits = [0, 1, 2, 3].map(|i| self.witness(Fr::from(place >> i & 1)));
+        let bits = self.hints("class bit", [0, 1, 2, 3].map(|i| Fr::from(place >> i & 1)));
         for bit in bits {
             self.assert_bit(bit);
         }
@@ -130,8 +130,8 @@ impl Builder {
         });
         let power = self.mul(halves[0], halves[1]);
         // scope = low + power·(bit + 2·high) with low < power
-        let [low, bit, high] =
-            self.witnesses([mask & ((1 << place) - 1), mask >> place & 1, mask >> place >> 1 & 0xffff].map(Fr::from));
+        let [low, bit, high] = self
+            .hints("scope", [mask & ((1 << place) - 1), mask >> place & 1, mask >> place >> 1 & 0xffff].map(Fr::from));
         self.assert_bit(bit);
         let rest = self.linear(&[(Fr::ONE, power), (-Fr::ONE, low)], -Fr::ONE);
         self.assert_ranges(&[(low, 16), (rest, 16), (high, 16)]);

@@ -60,7 +60,7 @@ pub(super) fn compensated(story: &Story) -> Vec<[(Hint, Lie); 2]> {
     let mut lies = Vec::new();
     for sum in sums(story) {
         for (i, (hint, weight)) in sum.iter().enumerate() {
-            for (other, other_weight) in sum.get(i + 1) {
+            if let Some((other, other_weight)) = sum.get(i + 1) {
                 let ratio = *weight * other_weight.invert().unwrap_or(Fr::ZERO);
                 let inverse = *other_weight * weight.invert().unwrap_or(Fr::ZERO);
                 for (change, makes_up) in

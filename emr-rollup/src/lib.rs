@@ -1,5 +1,8 @@
 #![doc = include_str!("../README.md")]
 
+#[cfg(all(test, feature = "prover"))]
+extern crate self as emr_rollup;
+
 pub mod batch;
 #[cfg(feature = "prover")]
 pub mod circuit;

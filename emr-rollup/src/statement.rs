@@ -17,7 +17,7 @@ pub use witness::{
 };
 
 /// The clauses of the statement.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Clause {
     /// The signer's identity is in the state.
     C1,

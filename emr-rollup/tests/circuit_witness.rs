@@ -6,11 +6,9 @@
 mod scenario;
 
 use emr_rollup::{
-    batch::Batch,
     circuit::{BatchCircuit, Diagnosis},
     data::{CircuitVersion, PublicInputs},
     field::{self, Fr},
-    ledger::Ledger,
     statement::{BatchWitness, check_batch},
 };
 use scenario::*;
@@ -19,28 +17,6 @@ use serde_json::Value;
 /// One slot of each sort, so that a batch is one operation.
 const SINGLE: CircuitVersion =
     CircuitVersion { number: 1, account_depth: 3, grant_depth: 2, record_depth: 3, max_l1: 1, max_l2: 1, k: 12 };
-
-/// The honest history, a batch per operation.
-fn batches() -> Vec<(BatchWitness, PublicInputs)> {
-    let mut ledger = Ledger::genesis(domain(), SINGLE);
-    let mut batches = Vec::new();
-    let mut seal = |batch: Batch<emr_rollup::batch::Open>| {
-        let (sealed, next) = batch.seal();
-        batches.push((sealed.witness().clone(), *sealed.public()));
-        next
-    };
-    for registration in registrations() {
-        let mut batch = Batch::open(ledger, 1, time(TIME));
-        batch.push_registration(&registration).unwrap();
-        ledger = seal(batch);
-    }
-    for operation in operations(&SINGLE) {
-        let mut batch = Batch::open(ledger, 1, time(TIME));
-        batch.push(&operation).unwrap();
-        ledger = seal(batch);
-    }
-    batches
-}
 
 /// The elements of a JSON tree, as paths.
 fn elements(value: &Value, path: String, found: &mut Vec<String>) {
@@ -84,7 +60,7 @@ fn unused(kind: u64, delegated: bool, path: &str) -> bool {
 
 #[test]
 fn every_witness_field_matters() {
-    let batches = batches();
+    let batches = one_by_one(SINGLE);
     std::thread::scope(|scope| {
         for half in 0..2 {
             let batches = &batches;

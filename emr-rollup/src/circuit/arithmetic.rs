@@ -8,36 +8,39 @@ use crate::field::Fr;
 impl Builder {
     /// `sum factor · wire + constant`. Two terms a row.
     pub(super) fn linear(&mut self, terms: &[(Fr, Wire)], constant: Fr) -> Wire {
-        let value = terms.iter().fold(constant, |sum, (factor, wire)| sum + *factor * self.value(*wire));
-        let out = self.witness(value);
-        self.assert_linear(terms, constant, out);
-        out
+        let gate = self.linear_gate(terms, constant);
+        self.generic(gate)
     }
 
     /// Constrains `out` to be `sum factor · wire + constant`.
     pub(super) fn assert_linear(&mut self, terms: &[(Fr, Wire)], constant: Fr, out: Wire) {
+        let gate = self.linear_gate(terms, constant);
+        self.assert_generic(gate, out);
+    }
+
+    /// Lays out all rows of a sum but the last.
+    fn linear_gate(&mut self, terms: &[(Fr, Wire)], constant: Fr) -> Generic {
         // A term with factor 1 rides along as the first addend.
         let mut terms = terms.to_vec();
         let free = (terms.len() % 2 == 1).then(|| terms.iter().position(|(factor, _)| *factor == Fr::ONE)).flatten();
         let mut addend = free.map(|i| terms.swap_remove(i).1);
-        let rows = terms.len().div_ceil(2).max(1);
-        for i in 0..rows {
+        let row = |i: usize, addend: Option<Wire>| {
             let term = |j: usize| terms.get(2 * i + j).copied();
             let factor = |j| term(j).map_or(Fr::ZERO, |(factor, _)| factor);
-            let gate = Generic {
+            Generic {
                 l: term(0).map(|(_, wire)| wire),
                 r: term(1).map(|(_, wire)| wire),
                 factors: [factor(0), factor(1), Fr::ZERO],
                 constant: if i == 0 { constant } else { Fr::ZERO },
                 addend,
                 uv: None,
-            };
-            if i + 1 == rows {
-                self.assert_generic(gate, out);
-            } else {
-                addend = Some(self.generic(gate));
             }
+        };
+        let last = terms.len().div_ceil(2).max(1) - 1;
+        for i in 0..last {
+            addend = Some(self.generic(row(i, addend)));
         }
+        row(last, addend)
     }
 
     /// `a · b`.
@@ -98,10 +101,10 @@ impl Builder {
         self.assert_constant_if(bit, bit, Fr::ONE);
     }
 
-    /// A bit: whether the wire is 0.
-    pub(super) fn is_zero(&mut self, wire: Wire) -> Wire {
+    /// A bit: whether the wire is 0. `inverse` names the hint.
+    pub(super) fn is_zero(&mut self, inverse: &'static str, wire: Wire) -> Wire {
         // bit = 1 - wire·inverse and wire·bit = 0: if the wire is not 0 the bit is, and if it is the bit is 1.
-        let inverse = self.witness(self.value(wire).invert().unwrap_or(Fr::ZERO));
+        let inverse = self.hint(inverse, self.value(wire).invert().unwrap_or(Fr::ZERO));
         let bit = self.generic(Generic {
             l: Some(wire),
             r: Some(inverse),
@@ -114,14 +117,14 @@ impl Builder {
     }
 
     /// A bit: whether two wires are equal.
-    pub(super) fn is_equal(&mut self, x: Wire, y: Wire) -> Wire {
+    pub(super) fn is_equal(&mut self, inverse: &'static str, x: Wire, y: Wire) -> Wire {
         let difference = self.linear(&[(Fr::ONE, x), (-Fr::ONE, y)], Fr::ZERO);
-        self.is_zero(difference)
+        self.is_zero(inverse, difference)
     }
 
     /// Constrains `flag = 0` or `wire != 0`.
-    pub(super) fn assert_nonzero_if(&mut self, flag: Wire, wire: Wire) {
-        let zero = self.is_zero(wire);
+    pub(super) fn assert_nonzero_if(&mut self, inverse: &'static str, flag: Wire, wire: Wire) {
+        let zero = self.is_zero(inverse, wire);
         self.assert_product_zero(flag, zero);
     }
 

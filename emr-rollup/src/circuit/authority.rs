@@ -1,6 +1,6 @@
 //! What allows a signer to act: C6 and C7.
 
-use emr_core::Rights;
+use emr_core::{Class, Reason, Rights};
 use halo2curves::ff::Field;
 
 use super::{
@@ -32,6 +32,9 @@ pub(super) struct Demand<'a> {
     pub(super) new_record: &'a RecordWires,
 }
 
+// Every reason of three bits and every class of four is assigned: the circuit need not know which are.
+const _: () = assert!(Reason::ALL.len() == 8 && Class::ALL.len() == 16);
+
 impl Builder {
     /// Constrains that a delegated write, and a RequestAccess, are covered by a live grant.
     pub(super) fn assert_authority(&mut self, demand: &Demand<'_>) {
@@ -52,7 +55,7 @@ impl Builder {
         .map(|(used, allowing)| self.select(request, used, allowing));
 
         self.clause(Clause::C7, "granted to somebody else");
-        self.assert_nonzero_if(needed, grantee);
+        self.assert_nonzero_if("inverse for a grantee", needed, grantee);
         let from_signer = self.linear(&[(Fr::ONE, grantee), (-Fr::ONE, message.signer)], Fr::ZERO);
         let from_org = self.linear(&[(Fr::ONE, grantee), (-Fr::ONE, demand.signer.org)], Fr::ZERO);
         let stranger = self.mul(from_signer, from_org);
@@ -70,9 +73,13 @@ impl Builder {
 
         self.clause(Clause::C19, "purpose");
         let value = to_u64(&self.value(message.purpose)).unwrap_or(0);
-        let [reason, asked_class] = self.witnesses([Fr::from(value >> 4), Fr::from(value & 15)]);
-        self.assert_ranges(&[(reason, 4), (asked_class, 4)]);
-        self.assert_linear(&[(Fr::from(16), reason), (Fr::ONE, asked_class)], Fr::ZERO, message.purpose);
+        // purpose = 64·high + 16·low + class: a reason of three bits.
+        let [reason_high, reason_low, asked_class] =
+            self.hints("purpose", [value >> 6 & 1, value >> 4 & 3, value & 15].map(Fr::from));
+        self.assert_bit(reason_high);
+        self.assert_ranges(&[(reason_low, 2), (asked_class, 4)]);
+        let terms = [(64, reason_high), (16, reason_low), (1, asked_class)].map(|(f, wire)| (Fr::from(f), wire));
+        self.assert_linear(&terms, Fr::ZERO, message.purpose);
 
         self.clause(Clause::C7, "class out of scope");
         let new_class = demand.new_record.class;
@@ -89,11 +96,11 @@ impl Builder {
         let value = to_u64(&self.value(rights)).unwrap_or(0);
         let bit = |right: Rights| Fr::from(u64::from(value & u64::from(right.bits()) != 0));
         let [read, write, manage, emergency] =
-            self.witnesses([Rights::READ, Rights::WRITE, Rights::MANAGE, Rights::EMERGENCY].map(bit));
+            self.hints("right", [Rights::READ, Rights::WRITE, Rights::MANAGE, Rights::EMERGENCY].map(bit));
         for bit in [read, write, manage, emergency] {
             self.assert_bit(bit);
         }
-        let rest = self.witness(Fr::from(value >> 4 & 15));
+        let rest = self.hint("right", Fr::from(value >> 4 & 15));
         self.assert_range(rest, 4);
         let terms =
             [(1, read), (2, write), (4, manage), (8, emergency), (16, rest)].map(|(f, wire)| (Fr::from(f), wire));
@@ -106,7 +113,7 @@ impl Builder {
         let (mask, place) = [scope, class].map(|wire| to_u64(&self.value(wire)).unwrap_or(0)).into();
         let place = place & 15;
         // power = 2^class
-        let bits = [0, 1, 2, 3].map(|i| self.witness(Fr::from(place >> i & 1)));
+        let bits = self.hints("class bit", [0, 1, 2, 3].map(|i| Fr::from(place >> i & 1)));
         for bit in bits {
             self.assert_bit(bit);
         }
@@ -123,8 +130,8 @@ impl Builder {
         });
         let power = self.mul(halves[0], halves[1]);
         // scope = low + power·(bit + 2·high) with low < power
-        let [low, bit, high] =
-            self.witnesses([mask & ((1 << place) - 1), mask >> place & 1, mask >> place >> 1 & 0xffff].map(Fr::from));
+        let [low, bit, high] = self
+            .hints("scope", [mask & ((1 << place) - 1), mask >> place & 1, mask >> place >> 1 & 0xffff].map(Fr::from));
         self.assert_bit(bit);
         let rest = self.linear(&[(Fr::ONE, power), (-Fr::ONE, low)], -Fr::ONE);
         self.assert_ranges(&[(low, 16), (rest, 16), (high, 16)]);

@@ -49,7 +49,7 @@ struct Instances {
 impl Instances {
     fn new(builder: &mut Builder, public: &PublicInputs) -> Self {
         use Clause::{C13, C14, C15, C16, C18};
-        let wires = builder.witnesses(public.elements());
+        let wires = builder.hints("public", public.elements());
         let clauses = [C18, C13, C13, C16, C14, C18, C15, C18, C18, C18];
         for (row, (wire, clause)) in wires.into_iter().zip(clauses).enumerate() {
             builder.clause(clause, "public input");
@@ -60,7 +60,7 @@ impl Instances {
     }
 }
 
-fn unused_operation() -> OperationWitness {
+pub(super) fn unused_operation() -> OperationWitness {
     let path = Path::new([]);
     OperationWitness {
         message: Default::default(),
@@ -88,7 +88,7 @@ fn unused_operation() -> OperationWitness {
     }
 }
 
-fn unused_registration() -> RegistrationWitness {
+pub(super) fn unused_registration() -> RegistrationWitness {
     RegistrationWitness {
         entry: EntryFields::default(),
         old_identity: Fr::ZERO,
@@ -103,14 +103,18 @@ impl BatchCircuit {
     ///
     /// Operations beyond the version's slots are left out.
     pub fn new(witness: &BatchWitness, public: &PublicInputs) -> Self {
+        Self::lay_out(Builder::new(), witness, public)
+    }
+
+    /// [`new`](Self::new) by a builder of one's own.
+    pub(super) fn lay_out(mut builder: Builder, witness: &BatchWitness, public: &PublicInputs) -> Self {
         let version = witness.version;
-        let mut builder = Builder::new();
         let instances = Instances::new(&mut builder, public);
         builder.clause(Clause::C16, "time");
         builder.assert_range(instances.time, 40);
 
         builder.clause(Clause::C13, "state root before");
-        let mut roots = builder.witnesses([witness.identity_root, witness.medical_root]);
+        let mut roots = builder.hints("root before", [witness.identity_root, witness.medical_root]);
         let pre = builder.hash(Tag::Node, &roots);
         builder.assert_equal(pre, instances.pre);
 

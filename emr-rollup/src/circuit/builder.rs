@@ -11,6 +11,7 @@ use halo2curves::ff::{Field, PrimeField};
 use super::{
     config::{EQUALITY, Selector},
     hashing::HashQueue,
+    hints::Hints,
     origin::{Origin, Part},
     range::RangeQueue,
     table::{ALL, CellId, Copy, End, Table},
@@ -57,13 +58,18 @@ pub(super) struct Builder {
     pub(super) hashes: HashQueue,
     pub(super) ranges: RangeQueue,
     origin: Origin,
+    assertions: u32,
     zero: Wire,
+    /// Nobody, but in tests.
+    hints: Option<Box<dyn Hints>>,
 }
+
+/// Why constants are there.
+const CONSTANTS: Origin = Origin { part: Part::Frame, clause: Clause::C18, detail: "constants", assertion: None };
 
 impl Builder {
     /// An empty table with the constant 0.
     pub(super) fn new() -> Self {
-        let origin = Origin { part: Part::Frame, clause: Clause::C18, detail: "constants" };
         let mut builder = Self {
             wires: Vec::new(),
             table: Table::default(),
@@ -72,8 +78,10 @@ impl Builder {
             constants: HashMap::new(),
             hashes: HashQueue::default(),
             ranges: RangeQueue::default(),
-            origin,
+            origin: CONSTANTS,
+            assertions: 0,
             zero: Wire(0),
+            hints: None,
         };
         // out = addend - u·v with all four the same wire: its square is 0.
         let zero = builder.witness(Fr::ZERO);
@@ -83,6 +91,20 @@ impl Builder {
         }
         builder.constants.insert(Fr::ZERO.to_repr(), zero);
         builder
+    }
+
+    /// An empty table whose hints hold what somebody says.
+    #[cfg(test)]
+    pub(super) fn with_hints(hints: Box<dyn Hints>) -> Self {
+        Self { hints: Some(hints), ..Self::new() }
+    }
+
+    /// A hint that is no wire.
+    pub(super) fn propose(&mut self, origin: Origin, name: &'static str, honest: Fr) -> Fr {
+        match &mut self.hints {
+            Some(hints) => hints.value(origin, name, honest),
+            None => honest,
+        }
     }
 
     /// Names what the following constraints are for.
@@ -99,7 +121,17 @@ impl Builder {
         self.origin
     }
 
-    /// A wire of any value: nothing constrains it but its uses.
+    /// The origin of a new assertion.
+    pub(super) fn assertion(&mut self) -> Origin {
+        let origin = Origin { assertion: Some(self.assertions), ..self.origin };
+        self.assertions += 1;
+        if let Some(hints) = &mut self.hints {
+            hints.assertion(origin);
+        }
+        origin
+    }
+
+    /// A wire that a gate will compute; any other is a [`hint`](Self::hint).
     pub(super) fn witness(&mut self, value: Fr) -> Wire {
         self.wires.push(WireState { value, home: None });
         Wire(self.wires.len() as u32 - 1)
@@ -120,8 +152,7 @@ impl Builder {
         if let Some(wire) = self.constants.get(&value.to_repr()) {
             return *wire;
         }
-        let origin = self.origin;
-        self.origin = Origin { part: Part::Frame, clause: Clause::C18, detail: "constants" };
+        let origin = std::mem::replace(&mut self.origin, CONSTANTS);
         let wire = self.generic(Generic { constant: value, ..Generic::default() });
         self.origin = origin;
         self.constants.insert(value.to_repr(), wire);
@@ -151,12 +182,14 @@ impl Builder {
 
     /// Constrains two wires to be equal.
     pub(super) fn assert_equal(&mut self, left: Wire, right: Wire) {
-        self.equalities.push((left, right, self.origin));
+        let origin = self.assertion();
+        self.equalities.push((left, right, origin));
     }
 
     /// Constrains a wire to be a public input.
     pub(super) fn expose(&mut self, wire: Wire, row: u32) {
-        self.instances.push((wire, row, self.origin));
+        let origin = self.assertion();
+        self.instances.push((wire, row, origin));
     }
 
     fn generic_row(&mut self, constants: [Fr; 4]) -> u32 {
@@ -198,12 +231,19 @@ impl Builder {
     /// The wire that a generic row computes.
     pub(super) fn generic(&mut self, gate: Generic) -> Wire {
         let out = self.witness(self.generic_value(&gate));
-        self.assert_generic(gate, out);
+        self.generic_output(gate, out);
         out
     }
 
     /// Constrains a generic row to compute a given wire.
     pub(super) fn assert_generic(&mut self, gate: Generic, out: Wire) {
+        let asserting = self.assertion();
+        let computing = std::mem::replace(&mut self.origin, asserting);
+        self.generic_output(gate, out);
+        self.origin = computing;
+    }
+
+    fn generic_output(&mut self, gate: Generic, out: Wire) {
         let row = self.generic_inputs(&gate);
         self.place(gate.addend.unwrap_or(self.zero), row, ADDEND);
         self.place(out, row, OUT);
@@ -229,7 +269,8 @@ impl Builder {
     /// Lays out what is queued and resolves equalities.
     ///
     /// # Panics
-    /// If a public input is used nowhere: a mistake in a gadget, the same for every witness.
+    /// If a public input is used nowhere, or two wires are to be equal and neither is in a cell: a mistake in a gadget, the same
+    /// for every witness.
     pub(super) fn finish(mut self) -> Table {
         HashQueue::lay_out(&mut self);
         RangeQueue::lay_out(&mut self);
@@ -240,6 +281,7 @@ impl Builder {
                 (Some(left), Some(right)) => {
                     self.table.copies.push(Copy { left, right: End::Advice(right), origin });
                 }
+                (None, None) => panic!("an equality ({origin}) of two wires that are used nowhere constrains nothing"),
                 // A wire that is nowhere yet, such as a public input, is where its equal is.
                 (None, home) => self.wires[left.0 as usize].home = home,
                 (home, None) => self.wires[right.0 as usize].home = home,
@@ -259,3 +301,28 @@ impl Builder {
 
 /// Jobs of one shape, in order of arrival.
 pub(super) type Queue<Shape, Job> = BTreeMap<Shape, Vec<Job>>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::circuit::diagnosis::failures_of;
+
+    #[test]
+    #[should_panic(expected = "(Frame, C18: constants) of two wires that are used nowhere constrains nothing")]
+    fn an_equality_of_wires_in_no_cell_is_refused() {
+        let mut builder = Builder::new();
+        let [left, right] = builder.hints("any", [Fr::ONE, Fr::ONE]);
+        builder.assert_equal(left, right);
+        builder.finish();
+    }
+
+    #[test]
+    fn an_equality_with_a_wire_in_a_cell_constrains() {
+        let mut builder = Builder::new();
+        let [left, right] = builder.hints("any", [Fr::ONE, Fr::ZERO]);
+        builder.mul(left, left);
+        builder.mul(right, right);
+        builder.assert_equal(left, right);
+        assert_eq!(failures_of(&builder.finish()).len(), 1);
+    }
+}

@@ -76,7 +76,7 @@ impl Builder {
             blocks.push(([*sibling, *bit], rows, self.witness(node)));
         }
         let nodes = blocks.iter().map(|(_, _, output)| *output).collect();
-        let chain = Chain { start: Some(leaf), blocks, origin: self.origin() };
+        let chain = Chain { start: Some(leaf), blocks, origin: self.assertion() };
         self.hashes.chains.entry(Shape::Path(siblings.len())).or_default().push(chain);
         nodes
     }

@@ -11,6 +11,7 @@
 //! is not), so for points on the curve no denominator is 0 and each row determines the next. Every bit is constrained; that
 //! the 254-bit integers are below the group order or below p is up to the caller.
 
+use crypto_bigint::U256;
 use halo2_proofs::plonk::Expression;
 use halo2curves::ff::{BatchInvert, Field};
 
@@ -110,7 +111,11 @@ impl Builder {
     /// The 254-bit integers that the rows spell are congruent to s and c modulo p; they *are* s and c only if the caller checks
     /// that they are below p.
     pub(super) fn ladder(&mut self, q: [Wire; 2], s: Wire, c: Wire) -> Ladder {
-        let spelled = [s, c].map(|wire| to_bytes(&self.value(wire)));
+        let origin = self.origin();
+        let spelled = [("S spelled", s), ("challenge spelled", c)].map(|(name, wire)| {
+            let multiple = self.propose(origin, name, Fr::ZERO);
+            spell(&self.value(wire), multiple)
+        });
         self.ladder_of(q, [s, c], spelled)
     }
 
@@ -119,7 +124,8 @@ impl Builder {
         let (zero, one) = (self.zero(), self.constant(Fr::ONE));
         let first = self.table.append(BITS + 1);
         let last = first + BITS as u32;
-        self.table.explain(first, last + 1, ALL, self.origin());
+        let origin = self.assertion();
+        self.table.explain(first, last + 1, ALL, origin);
 
         let base = q.map(|wire| self.value(wire));
         let points = Points::of(base, scalars);
@@ -154,6 +160,16 @@ impl Builder {
         });
         Ladder { sum, high }
     }
+}
+
+/// An element as one of the integers that are congruent to it: itself, or p more.
+fn spell(element: &Fr, multiple: Fr) -> [u8; 32] {
+    let integer = U256::from_be_slice(&to_bytes(element));
+    let modulus = U256::from_be_slice(&to_bytes(&-Fr::ONE)).wrapping_add(&U256::ONE);
+    let mut bytes = [0; 32];
+    let integer = if multiple == Fr::ZERO { integer } else { integer.wrapping_add(&modulus) };
+    bytes.copy_from_slice(integer.to_be_bytes().as_ref());
+    bytes
 }
 
 fn bit(scalar: &[u8; 32], place: usize) -> bool {

@@ -59,40 +59,40 @@ pub(super) struct MedicalWires {
 
 impl Builder {
     /// An identity leaf, its fields in range.
-    pub(super) fn identity(&mut self, leaf: &IdentityFields) -> IdentityWires {
-        let fields = self.witnesses(leaf.packed_fields());
+    pub(super) fn identity(&mut self, name: &'static str, leaf: &IdentityFields) -> IdentityWires {
+        let fields = self.hints(name, leaf.packed_fields());
         let packed = self.pack_checked(fields, IdentityFields::WIDTHS);
         let [role, status, org, epoch] = fields;
-        let key = self.witnesses([leaf.key_x, leaf.key_y]);
-        let encryption = self.witness(leaf.encryption);
+        let key = self.hints(name, [leaf.key_x, leaf.key_y]);
+        let encryption = self.hint(name, leaf.encryption);
         let hash = self.hash(Tag::Identity, &[packed, key[0], key[1], encryption]);
         IdentityWires { role, status, org, epoch, key, hash }
     }
 
     /// A grant leaf, its fields in range.
-    pub(super) fn grant(&mut self, leaf: &GrantFields) -> GrantWires {
-        let fields = self.witnesses(leaf.packed_fields());
+    pub(super) fn grant(&mut self, name: &'static str, leaf: &GrantFields) -> GrantWires {
+        let fields = self.hints(name, leaf.packed_fields());
         let packed = self.pack_checked(fields, GrantFields::WIDTHS);
         let [grantee, rights, scope, not_after, uses, version] = fields;
-        let salt = self.witness(leaf.salt);
+        let salt = self.hint(name, leaf.salt);
         let hash = self.hash(Tag::Grant, &[packed, salt]);
         GrantWires { grantee, rights, scope, not_after, uses, version, salt, packed, hash }
     }
 
     /// A record leaf, its fields in range.
-    pub(super) fn record(&mut self, leaf: &RecordFields) -> RecordWires {
-        let fields = self.witnesses(leaf.packed_fields());
+    pub(super) fn record(&mut self, name: &'static str, leaf: &RecordFields) -> RecordWires {
+        let fields = self.hints(name, leaf.packed_fields());
         let packed = self.pack_checked(fields, RecordFields::WIDTHS);
         let [status, class, author, custodian, version, revision] = fields;
-        let [authored, stored] = self.witnesses([leaf.authored, leaf.stored]);
+        let [authored, stored] = self.hints(name, [leaf.authored, leaf.stored]);
         let hash = self.hash(Tag::Record, &[packed, authored, stored]);
         RecordWires { status, class, author, custodian, version, revision, authored, stored, packed, hash }
     }
 
     /// A medical leaf.
     pub(super) fn medical(&mut self, leaf: &MedicalLeaf) -> MedicalWires {
-        let [grants_root, records_root] = self.witnesses([leaf.grants_root, leaf.records_root]);
-        let [audit_head, key_directory] = self.witnesses([leaf.audit_head, leaf.key_directory]);
+        let [grants_root, records_root] = self.hints("medical", [leaf.grants_root, leaf.records_root]);
+        let [audit_head, key_directory] = self.hints("medical", [leaf.audit_head, leaf.key_directory]);
         MedicalWires { grants_root, records_root, audit_head, key_directory }
     }
 
@@ -104,14 +104,27 @@ impl Builder {
     /// Constrains what an empty slot holds: if `counter` is 0, the packing and the opaque values are 0.
     ///
     /// Gives the leaf value, 0 for an empty slot, and the bit.
-    pub(super) fn slot_value(&mut self, counter: Wire, hash: Wire, contents: &[Wire]) -> (Wire, Wire) {
+    pub(super) fn slot_value(
+        &mut self,
+        inverse: &'static str,
+        counter: Wire,
+        hash: Wire,
+        contents: &[Wire],
+    ) -> (Wire, Wire) {
         self.clause(Clause::C19, "an empty slot holds nothing");
-        let empty = self.is_zero(counter);
+        let empty = self.is_zero(inverse, counter);
         for wire in contents {
             self.assert_product_zero(empty, *wire);
         }
         (self.and_not(hash, empty), empty)
     }
+}
+
+/// What the hints of a path are called.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PathName {
+    pub(super) bit: &'static str,
+    pub(super) sibling: &'static str,
 }
 
 /// A Merkle path: siblings and directions, lowest first.
@@ -135,21 +148,21 @@ impl PathWires {
 
 impl Builder {
     /// A path of `depth` levels for the low bits of a position.
-    pub(super) fn path(&mut self, path: &crate::tree::Path, position: &Fr, depth: usize) -> PathWires {
-        let bits = self.bits(position, depth);
-        self.path_along(path, bits)
+    pub(super) fn path(&mut self, name: PathName, path: &crate::tree::Path, position: &Fr, depth: usize) -> PathWires {
+        let bits = self.bits(name.bit, position, depth);
+        self.path_along(name.sibling, path, bits)
     }
 
     /// A path that turns as another does.
-    pub(super) fn path_along(&mut self, path: &crate::tree::Path, bits: Vec<Wire>) -> PathWires {
-        let mut siblings: Vec<_> = path.siblings().map(|sibling| self.witness(sibling)).collect();
-        siblings.resize_with(bits.len(), || self.witness(Fr::zero()));
+    pub(super) fn path_along(&mut self, sibling: &'static str, path: &crate::tree::Path, bits: Vec<Wire>) -> PathWires {
+        let values = path.siblings().chain(std::iter::repeat(Fr::zero())).take(bits.len());
+        let siblings = values.map(|value| self.hint(sibling, value)).collect();
         PathWires { siblings, bits }
     }
 
-    /// Witnesses of the low bits of an element, least significant first. A path constrains them to be bits.
-    pub(super) fn bits(&mut self, element: &Fr, count: usize) -> Vec<Wire> {
+    /// Hints of the low bits of an element, least significant first. A path constrains them to be bits.
+    fn bits(&mut self, name: &'static str, element: &Fr, count: usize) -> Vec<Wire> {
         let bytes = crate::field::to_bytes(element);
-        (0..count).map(|i| self.witness(Fr::from(u64::from(bytes[31 - i / 8] >> (i % 8) & 1)))).collect()
+        (0..count).map(|i| self.hint(name, Fr::from(u64::from(bytes[31 - i / 8] >> (i % 8) & 1)))).collect()
     }
 }

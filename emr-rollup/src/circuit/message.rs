@@ -56,7 +56,7 @@ impl Builder {
         self.clause(Clause::C2, "kind");
         let kinds = [Kind::PutRecord, Kind::Tombstone, Kind::SetGrant, Kind::Revoke, Kind::RequestAccess];
         let code = |kind: Kind| Fr::from(u64::from(kind.code()));
-        let flags = self.witnesses(kinds.map(|kind| Fr::from(u64::from(header.kind == code(kind)))));
+        let flags = self.hints("kind flag", kinds.map(|kind| Fr::from(u64::from(header.kind == code(kind)))));
         for flag in flags {
             self.assert_bit(flag);
         }
@@ -68,7 +68,7 @@ impl Builder {
         // Five bits whose sum is a bit: at most one is set.
         self.assert_bit(active);
 
-        let [kind, tree] = self.witnesses([header.kind, header.tree]);
+        let [kind, tree] = self.hints("kind, tree", [header.kind, header.tree]);
         let terms: Vec<_> = kinds.into_iter().zip(flags).map(|(kind, flag)| (code(kind), flag)).collect();
         self.assert_linear(&terms, Fr::ZERO, kind);
         self.clause(Clause::C9, "tree of this kind");
@@ -81,14 +81,15 @@ impl Builder {
     pub(super) fn message(&mut self, message: &Message, kind: Wire, tree: Wire) -> MessageWires {
         let header = &message.header;
         let [signer, signer_epoch, patient, patient_epoch] =
-            self.witnesses([header.signer, header.signer_epoch, header.patient, header.patient_epoch]);
+            self.hints("header", [header.signer, header.signer_epoch, header.patient, header.patient_epoch]);
         let [slot, expected, purpose, valid_until] =
-            self.witnesses([header.slot, header.expected, header.purpose, header.valid_until]);
+            self.hints("header", [header.slot, header.expected, header.purpose, header.valid_until]);
         self.clause(Clause::C19, "header");
         self.assert_ranges(&[(expected, 32), (valid_until, 40)]);
-        let [new_packed, opaque_1, opaque_2] = self.witnesses([message.new_packed, message.opaque_1, message.opaque_2]);
+        let [new_packed, opaque_1, opaque_2] =
+            self.hints("body", [message.new_packed, message.opaque_1, message.opaque_2]);
         let [directory_before, directory_after, salt] =
-            self.witnesses([message.directory_before, message.directory_after, message.salt]);
+            self.hints("body", [message.directory_before, message.directory_after, message.salt]);
         MessageWires {
             kind,
             signer,

@@ -6,7 +6,7 @@ use halo2curves::ff::Field;
 use super::{
     authority::Demand,
     builder::{Builder, Wire},
-    leaf::{IdentityWires, MedicalWires, PathWires},
+    leaf::{IdentityWires, MedicalWires, PathName, PathWires},
     message::{KindWires, MessageWires},
     signature::SignatureWires,
 };
@@ -35,6 +35,11 @@ pub(super) struct Outcome {
     pub(super) d2: [Wire; 4],
 }
 
+const SIGNER: PathName = PathName { bit: "signer bit", sibling: "signer sibling" };
+const PATIENT: PathName = PathName { bit: "patient bit", sibling: "patient sibling" };
+const AUTHORITY: PathName = PathName { bit: "authority bit", sibling: "authority sibling" };
+const TARGET: PathName = PathName { bit: "target bit", sibling: "target sibling" };
+
 fn code(code: u8) -> Fr {
     Fr::from(u64::from(code))
 }
@@ -53,7 +58,7 @@ impl Builder {
         let (signer, patient_bits, own) = self.parties(common, &kind, &message, witness);
         let hash = self.message_hash(common.domain, &message);
         let signature = &witness.signature;
-        let [r_x, r_y, s] = self.witnesses([signature.r_x, signature.r_y, signature.s]);
+        let [r_x, r_y, s] = self.hints("signature", [signature.r_x, signature.r_y, signature.s]);
         self.assert_signature(kind.active, signer.key, hash, SignatureWires { r: [r_x, r_y], s });
 
         let medical = self.medical(&witness.medical);
@@ -71,8 +76,9 @@ impl Builder {
         self.clause(Clause::C2, "the patient");
         self.assert_zero_unless(own, kind.regrant);
 
-        let authority = self.grant(&witness.authority);
-        let authority_path = self.path(&witness.authority_path, &witness.authority_slot, version.grant_depth);
+        let authority = self.grant("authority", &witness.authority);
+        let authority_path =
+            self.path(AUTHORITY, &witness.authority_path, &witness.authority_slot, version.grant_depth);
         self.assert_authority(&Demand {
             kind: &kind,
             message: &message,
@@ -88,7 +94,7 @@ impl Builder {
             new_record: &target.new_record,
         });
 
-        let path = self.path(&witness.target_path, &witness.message.header.slot, version.record_depth);
+        let path = self.path(TARGET, &witness.target_path, &witness.message.header.slot, version.record_depth);
         self.clause(Clause::C8, "slot");
         let slot = self.recompose(&path.bits);
         self.assert_equal(slot, message.slot);
@@ -100,11 +106,12 @@ impl Builder {
         let entry = self.hash(Tag::AuditEntry, &[packed, target.new_leaf, message.salt]);
         let audit_head = self.hash(Tag::AuditHead, &[medical.audit_head, entry]);
         self.clause(Clause::C12, "key directory after");
-        let current = self.is_equal(message.directory_before, medical.key_directory);
+        let current =
+            self.is_equal("inverse for a directory in force", message.directory_before, medical.key_directory);
         let replaces = self.mul_add(kind.revoke, current, kind.set);
         let key_directory = self.select(replaces, message.directory_after, medical.key_directory);
         let next = MedicalWires { grants_root: roots.grants, records_root: roots.records, audit_head, key_directory };
-        let path = self.path_along(&witness.medical_path, patient_bits);
+        let path = self.path_along("medical sibling", &witness.medical_path, patient_bits);
         let medical_root = self.replace_medical(kind.active, &path, medical_root, [&medical, &next]);
 
         self.clause(Clause::C17, "data of a padding slot");
@@ -126,10 +133,10 @@ impl Builder {
         let depth = common.version.account_depth;
         let active = kind.active;
         let header = &witness.message.header;
-        let signer = self.identity(&witness.signer);
-        let patient = self.identity(&witness.patient);
-        let signer_path = self.path(&witness.signer_path, &header.signer, depth);
-        let patient_path = self.path(&witness.patient_path, &header.patient, depth);
+        let signer = self.identity("signer", &witness.signer);
+        let patient = self.identity("patient", &witness.patient);
+        let signer_path = self.path(SIGNER, &witness.signer_path, &header.signer, depth);
+        let patient_path = self.path(PATIENT, &witness.patient_path, &header.patient, depth);
         for (clause, account, path, leaf) in [
             (Clause::C1, message.signer, &signer_path, &signer),
             (Clause::C5, message.patient, &patient_path, &patient),
@@ -158,7 +165,7 @@ impl Builder {
         self.assert_range(room, VALIDITY_BITS);
 
         self.clause(Clause::C2, "who acts");
-        let own = self.is_equal(message.signer, message.patient);
+        let own = self.is_equal("inverse for own", message.signer, message.patient);
         (signer, patient_path.bits, own)
     }
 

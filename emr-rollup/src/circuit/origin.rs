@@ -24,6 +24,8 @@ pub struct Origin {
     pub clause: Clause,
     /// What of it.
     pub detail: &'static str,
+    /// The number of the assertion among all; `None` for a row that computes, which holds whatever its inputs are.
+    pub(super) assertion: Option<u32>,
 }
 
 impl std::fmt::Display for Origin {

@@ -9,11 +9,6 @@ use crate::{field::Fr, statement::Clause};
 pub(super) type Fields<'a> = &'a [(Wire, u32)];
 
 impl Builder {
-    /// Witnesses of these values.
-    pub(super) fn witnesses<const N: usize>(&mut self, values: [Fr; N]) -> [Wire; N] {
-        values.map(|value| self.witness(value))
-    }
-
     /// Constrains each field to its width. Widths are even.
     pub(super) fn assert_ranges(&mut self, fields: Fields<'_>) {
         for (wire, bits) in fields {

@@ -53,7 +53,8 @@ impl RangeQueue {
                 low.copy_from_slice(&bytes[24..]);
                 let value = u64::from_be_bytes(low);
                 for digit in 1..digits {
-                    builder.table.write(first + digit, column, Fr::from(value >> (2 * digit)));
+                    let rest = builder.propose(word.origin, "digits", Fr::from(value >> (2 * digit)));
+                    builder.table.write(first + digit, column, rest);
                 }
                 builder.place_for(builder.zero(), first + digits, column, word.origin);
                 for digit in digits + 1..=DIGITS as u32 {
@@ -72,7 +73,7 @@ impl Builder {
     pub(super) fn assert_range(&mut self, wire: Wire, bits: u32) {
         assert!(bits.is_multiple_of(2) && bits > 0, "digits have two bits");
         if bits <= WORD_BITS {
-            let origin = self.origin();
+            let origin = self.assertion();
             self.ranges.words.push(Word { wire, bits, origin });
             return;
         }
@@ -80,7 +81,7 @@ impl Builder {
         let mut terms = Vec::with_capacity(words.len());
         let mut factor = Fr::ONE;
         for (value, width) in words {
-            let word = self.witness(value);
+            let word = self.hint("word", value);
             self.assert_range(word, width);
             terms.push((factor, word));
             factor *= Fr::from(1 << WORD_BITS);

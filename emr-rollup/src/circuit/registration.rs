@@ -5,7 +5,7 @@ use halo2curves::ff::Field;
 
 use super::{
     builder::{Builder, Wire},
-    leaf::PathWires,
+    leaf::{PathName, PathWires},
 };
 use crate::{
     data::CircuitVersion,
@@ -16,6 +16,8 @@ use crate::{
     statement::{Clause, EntryFields, IdentityFields, RegistrationWitness},
     tree::empty_root,
 };
+
+const ACCOUNT: PathName = PathName { bit: "account bit", sibling: "identity sibling" };
 
 /// What a slot leaves.
 pub(super) struct Admission {
@@ -34,11 +36,11 @@ impl Builder {
         witness: &RegistrationWitness,
     ) -> Admission {
         let entry = &witness.entry;
-        let fields = self.witnesses(entry.packed_fields());
+        let fields = self.hints("entry", entry.packed_fields());
         let [kind, account, role, status, org, tree, slot, replace] = fields;
         self.clause(Clause::C14, "kind");
         let register = Fr::from(u64::from(Kind::Register.code()));
-        let active = self.witness(Fr::from(u64::from(entry.kind == register)));
+        let active = self.hint("used", Fr::from(u64::from(entry.kind == register)));
         self.assert_bit(active);
         self.assert_linear(&[(register, active)], Fr::ZERO, kind);
         self.clause(Clause::C19, "packed field of an L1 operation");
@@ -46,22 +48,22 @@ impl Builder {
         self.assert_bit(replace);
         let fields: Vec<_> = fields.into_iter().zip(EntryFields::WIDTHS.iter().copied()).collect();
         let packed = self.pack(&fields);
-        let [key_x, key_y, opaque] = self.witnesses([entry.key_x, entry.key_y, entry.opaque]);
+        let [key_x, key_y, opaque] = self.hints("entry", [entry.key_x, entry.key_y, entry.opaque]);
         let d1 = [packed, key_x, key_y, opaque];
         self.clause(Clause::C14, "data beyond n1");
         for word in d1 {
             self.assert_zero_unless(active, word);
         }
 
-        let identity_path = self.path(&witness.identity_path, &entry.account, version.account_depth);
-        let medical_path = self.path_along(&witness.medical_path, identity_path.bits.clone());
+        let identity_path = self.path(ACCOUNT, &witness.identity_path, &entry.account, version.account_depth);
+        let medical_path = self.path_along("medical sibling", &witness.medical_path, identity_path.bits.clone());
         self.clause(Clause::C14, "account");
         let position = self.recompose(&identity_path.bits);
         self.assert_equal(position, account);
 
-        let old = self.witnesses([witness.old_identity, witness.old_medical]);
+        let old = self.hints("old leaf", [witness.old_identity, witness.old_medical]);
         self.clause(Clause::C14, "a medical leaf without an identity");
-        let fresh = self.is_zero(old[0]);
+        let fresh = self.is_zero("inverse for a fresh account", old[0]);
         let admitted = self.mul(active, fresh);
         self.assert_product_zero(admitted, old[1]);
         self.clause(Clause::C14, "leaves written");
@@ -72,7 +74,7 @@ impl Builder {
         let identity = self.hash(Tag::Identity, &[packed, key_x, key_y, opaque]);
         let identity = self.select(admitted, identity, old[0]);
         let not_patient = self.linear(&[(Fr::ONE, role)], -Fr::from(u64::from(Role::Patient.code())));
-        let patient = self.is_zero(not_patient);
+        let patient = self.is_zero("inverse for a patient", not_patient);
         let registers = self.mul(admitted, patient);
         let empty_subtree = MedicalLeaf {
             grants_root: empty_root(version.grant_depth),

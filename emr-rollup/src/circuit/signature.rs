@@ -42,18 +42,18 @@ impl Builder {
             self.assert_equal(computed, claimed);
         }
         self.clause(Clause::C3, "S is below the order");
-        self.assert_below(s, ladder.high[0], Bound::new(Bound::ORDER));
+        self.assert_below("inverse for the order's high half", s, ladder.high[0], Bound::new(Bound::ORDER));
         self.clause(Clause::C3, "challenge is below p");
-        self.assert_below(challenge, ladder.high[1], Bound::modulus());
+        self.assert_below("inverse for p's high half", challenge, ladder.high[1], Bound::modulus());
     }
 
     /// Constrains the 254-bit integer behind a ladder's scalar to be below a bound.
-    fn assert_below(&mut self, scalar: Wire, high: Wire, bound: Bound) {
+    fn assert_below(&mut self, inverse: &'static str, scalar: Wire, high: Wire, bound: Bound) {
         // low = scalar - 2^127·high is the integer of the last 127 bits: both are below p.
         let low = self.linear(&[(Fr::ONE, scalar), (-power_of_two(BITS - HIGH_BITS), high)], Fr::ZERO);
         let room = self.linear(&[(-Fr::ONE, high)], bound.high);
         self.assert_range(room, HALF_BITS);
-        let tight = self.is_zero(room);
+        let tight = self.is_zero(inverse, room);
         let last = self.constant(bound.low - Fr::ONE);
         let room = self.gated_difference(tight, last, low);
         self.assert_range(room, HALF_BITS);
@@ -120,9 +120,9 @@ mod tests {
         let key = Point::BASE * &Scalar::from_element(&Fr::from(77));
         let r = Point::BASE * &scalar(&spelled[0]) + -key * &scalar(&spelled[1]);
         let mut builder = Builder::new();
-        let q = builder.witnesses([-key.x(), key.y()]);
-        let scalars = builder.witnesses([s, c]);
-        let r = builder.witnesses([r.x(), r.y()]);
+        let q = builder.hints("any", [-key.x(), key.y()]);
+        let scalars = builder.hints("any", [s, c]);
+        let r = builder.hints("any", [r.x(), r.y()]);
         builder.clause(Clause::C3, "equation");
         let ladder = builder.ladder_of(q, scalars, spelled.map(|integer| bytes(&integer)));
         builder.assert_equation(&ladder, r, scalars);
@@ -155,12 +155,30 @@ mod tests {
         assert_eq!(spelled(Fr::ONE, Fr::ZERO, [U256::ONE, modulus]), BTreeSet::from(["challenge is below p"]));
     }
 
+    /// Whatever the challenge: here R is not in it.
+    #[test]
+    fn each_coordinate_of_r_is_compared() {
+        for (lie, refused) in [([0, 0], 0), ([1, 0], 1), ([0, 1], 1), ([1, 1], 2)] {
+            let mut builder = Builder::new();
+            let r = Point::BASE * &Scalar::from_element(&Fr::from(7));
+            let q = builder.hints("any", [Fr::ZERO, Fr::ONE]);
+            let scalars = builder.hints("any", [Fr::from(7), Fr::from(5)]);
+            let r = builder.hints("any", [r.x() + Fr::from(lie[0]), r.y() + Fr::from(lie[1])]);
+            // In a cell, as the challenge's inputs are.
+            builder.mul(r[0], r[1]);
+            builder.clause(Clause::C3, "equation");
+            let ladder = builder.ladder(q, scalars[0], scalars[1]);
+            builder.assert_equation(&ladder, r, scalars);
+            assert_eq!(failures_of(&builder.finish()).len(), refused);
+        }
+    }
+
     /// Off the curve the addition law proves nothing.
     #[test]
     fn a_key_off_the_curve_is_refused() {
         let mut builder = Builder::new();
-        let q = builder.witnesses([Fr::from(3), Fr::from(4)]);
-        let scalars = builder.witnesses([Fr::ONE, Fr::ONE]);
+        let q = builder.hints("any", [Fr::from(3), Fr::from(4)]);
+        let scalars = builder.hints("any", [Fr::ONE, Fr::ONE]);
         builder.clause(Clause::C3, "equation");
         builder.ladder(q, scalars[0], scalars[1]);
         assert!(!failures_of(&builder.finish()).is_empty());

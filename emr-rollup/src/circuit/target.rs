@@ -50,11 +50,19 @@ impl Builder {
         grants: [&GrantFields; 2],
         records: [&RecordFields; 2],
     ) -> TargetWires {
-        let [old_grant, new_grant] = grants.map(|leaf| self.grant(leaf));
-        let [old_record, new_record] = records.map(|leaf| self.record(leaf));
-        let (grant_value, _) = self.slot_value(old_grant.version, old_grant.hash, &[old_grant.packed, old_grant.salt]);
+        let [old, new] = grants;
+        let (old_grant, new_grant) = (self.grant("old grant", old), self.grant("new grant", new));
+        let [old, new] = records;
+        let (old_record, new_record) = (self.record("old record", old), self.record("new record", new));
+        let (grant_value, _) = self.slot_value(
+            "inverse for an empty grant",
+            old_grant.version,
+            old_grant.hash,
+            &[old_grant.packed, old_grant.salt],
+        );
         let contents = [old_record.packed, old_record.authored, old_record.stored];
-        let (record_value, old_record_empty) = self.slot_value(old_record.revision, old_record.hash, &contents);
+        let (record_value, old_record_empty) =
+            self.slot_value("inverse for an empty record", old_record.revision, old_record.hash, &contents);
         self.clause(Clause::C8, "leaf of this kind");
         let zero = self.zero();
         let old_leaf = self.add_products(zero, (kind.record, record_value), (kind.grant, grant_value));
@@ -140,7 +148,7 @@ impl Builder {
         self.clause(Clause::C9, "a revoked slot is cleared");
         self.assert_equal_if(kind.revoke, signed_grant, new_grant.version);
         self.clause(Clause::C9, "an ordinary grant");
-        self.assert_nonzero_if(kind.set, new_grant.grantee);
+        self.assert_nonzero_if("inverse for a grant to nobody", kind.set, new_grant.grantee);
         let highest = self.constant(Fr::from(u64::from(Rights::EMERGENCY.bits()) - 1));
         let room = self.gated_difference(kind.set, highest, new_grant.rights);
         self.assert_range(room, 4);

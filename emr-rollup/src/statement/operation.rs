@@ -1,6 +1,6 @@
 //! One L2 operation: a compare-and-swap of one leaf in one patient's subtree, and an audit entry.
 
-use emr_core::{AccountStatus, GrantSlot, RecordStatus, Rights, Role};
+use emr_core::{AccountStatus, GrantSlot, Purpose, RecordStatus, Rights, Role};
 use halo2curves::ff::Field;
 
 use super::{Clause, GrantFields, OperationWitness, RecordFields, Violation, require};
@@ -225,6 +225,9 @@ fn check_message(context: &Context, witness: &OperationWitness, numbers: &Number
     };
     let key = PublicKey::from_coordinates(witness.signer.key_x, witness.signer.key_y).map_err(|_| refuse("key"))?;
     key.verify(witness.message.hash(context.domain), &signature).map_err(|_| refuse("equation"))?;
+    // An audit entry whose purpose has no type could not be read by anyone, ever.
+    let assigned = u8::try_from(numbers.purpose).ok().and_then(Purpose::from_code).is_some();
+    require(assigned, Clause::C19, "an assigned purpose")?;
     require(
         numbers.kind == Kind::RequestAccess || numbers.purpose == 0,
         Clause::C9,

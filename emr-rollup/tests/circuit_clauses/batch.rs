@@ -211,6 +211,20 @@ fn c19_every_field_is_in_range() {
     assert_eq!(found, BTreeSet::from(["C19".to_owned()]));
 }
 
+/// Reasons from 8 on are not assigned: an audit entry with one could not be read.
+#[test]
+fn c19_a_purpose_has_an_assigned_reason() {
+    for reason in 8..16 {
+        let case = altered(REQUEST, |w| w.message.header.purpose = Fr::from(reason << 4));
+        refused_for(Clause::C19, "unassigned reason", case);
+    }
+    for reason in 0..8 {
+        let (witness, public) = altered(REQUEST, |w| w.message.header.purpose = Fr::from(reason << 4));
+        assert_eq!(failures(&witness, &public), []);
+        assert_eq!(check_batch(&witness, &public), Ok(()));
+    }
+}
+
 /// The diagnosis finds what MockProver finds.
 #[test]
 fn mock_prover_agrees() {

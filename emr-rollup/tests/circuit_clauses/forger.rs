@@ -16,7 +16,7 @@ use emr_rollup::{
     tree::{Path, SparseMerkleTree, empty_root},
 };
 
-use crate::scenario::{TIME, domain, key};
+use super::scenario::{TIME, domain, key};
 
 /// One patient's subtree, with the leaves' fields.
 #[derive(Clone)]
@@ -248,9 +248,15 @@ impl Forger {
         subtree.grant_leaves.insert(slot, leaf);
         let hash = subtree.medical.hash();
         self.medical.set(patient as u32, hash);
-        // It was there from the start: the L1 operations become history.
+        // It was there from the start.
+        self.settle();
+    }
+
+    /// What was done so far becomes history: the batch starts here.
+    pub(crate) fn settle(&mut self) {
         self.witness.registrations.clear();
-        self.data.d1.clear();
+        self.witness.operations.clear();
+        self.data = BatchData::default();
         (self.witness.identity_root, self.witness.medical_root) = (self.identities.root(), self.medical.root());
     }
 

@@ -180,6 +180,28 @@ pub(crate) fn open(version: CircuitVersion) -> Batch<Open> {
     batch
 }
 
+/// The honest history, a batch per operation.
+pub(crate) fn one_by_one(version: CircuitVersion) -> Vec<(BatchWitness, PublicInputs)> {
+    let mut ledger = Ledger::genesis(domain(), version);
+    let mut batches = Vec::new();
+    let mut seal = |batch: Batch<Open>| {
+        let (sealed, next) = batch.seal();
+        batches.push((sealed.witness().clone(), *sealed.public()));
+        next
+    };
+    for registration in registrations() {
+        let mut batch = Batch::open(ledger, 1, time(TIME));
+        batch.push_registration(&registration).expect("a free L1 slot");
+        ledger = seal(batch);
+    }
+    for operation in operations(&version) {
+        let mut batch = Batch::open(ledger, 1, time(TIME));
+        batch.push(&operation).expect("an honest operation");
+        ledger = seal(batch);
+    }
+    batches
+}
+
 /// The honest batch: what a prover is given.
 pub(crate) fn honest(version: CircuitVersion) -> (BatchWitness, PublicInputs) {
     let mut batch = open(version);

@@ -1,0 +1,34 @@
+//! Hints: the values that no gate computes, and so anyone who makes a proof may choose.
+//!
+//! Every one of them passes through [`Builder::hint`] or [`Builder::propose`]: witness fields, and what the builder works out of
+//! them, such as bits, inverses and digits. Honest builders have nobody to ask and take the value that they are given. Tests put
+//! an impostor there: one value is another, everything after it follows from that, and only the constraint that should prevent
+//! it may notice. No production code can make such a builder, and the layout does not depend on values.
+
+use super::{
+    builder::{Builder, Wire},
+    origin::Origin,
+};
+use crate::field::Fr;
+
+/// Who says what each hint holds, and hears of each assertion.
+pub(super) trait Hints: std::fmt::Debug {
+    /// The value of a hint; `honest` is what an honest builder takes.
+    fn value(&mut self, origin: Origin, name: &'static str, honest: Fr) -> Fr;
+
+    /// An assertion, in order. The n-th one has number n.
+    fn assertion(&mut self, origin: Origin);
+}
+
+impl Builder {
+    /// A wire of a value that no gate computes: nothing constrains it but its uses.
+    pub(super) fn hint(&mut self, name: &'static str, value: Fr) -> Wire {
+        let value = self.propose(self.origin(), name, value);
+        self.witness(value)
+    }
+
+    /// Hints of one name.
+    pub(super) fn hints<const N: usize>(&mut self, name: &'static str, values: [Fr; N]) -> [Wire; N] {
+        values.map(|value| self.hint(name, value))
+    }
+}

@@ -1,0 +1,182 @@
+//! Every hint of a used slot, and the frame's: any other value is refused, unless the operation does not read it.
+
+use halo2curves::ff::Field;
+
+use super::*;
+use crate::statement::{EntryFields, GrantFields, IdentityFields, RecordFields};
+
+/// The weights of hints that one sum binds, most significant first: a change of one can be made up for by another.
+pub(super) fn sums(story: &Story) -> Vec<Vec<(Hint, Fr)>> {
+    let place = |widths: &[u32], i: usize| Fr::from(2).pow_vartime([u64::from(widths[i + 1..].iter().sum::<u32>())]);
+    let weighted = |of: fn(&'static str, u32) -> Hint, name, first: u32, weights: Vec<Fr>| {
+        weights.into_iter().zip(first..).map(|(weight, i)| (of(name, i), weight)).collect::<Vec<_>>()
+    };
+    let packing =
+        |of, name, widths: &[u32]| weighted(of, name, 0, (0..widths.len()).map(|i| place(widths, i)).collect());
+    let powers =
+        |count: u32, base: u64| (0..count).map(|i| Fr::from(base).pow_vartime([u64::from(i)])).collect::<Vec<_>>();
+    if story.case.0.operations.is_empty() {
+        let sums = [("account bit", powers(SINGLE.account_depth as u32, 2))]
+            .map(|(name, weights)| weighted(registration, name, 0, weights));
+        return sums.into_iter().chain([packing(registration, "entry", EntryFields::WIDTHS)]).collect();
+    }
+    let mut sums = vec![
+        packing(operation, "signer", IdentityFields::WIDTHS),
+        packing(operation, "patient", IdentityFields::WIDTHS),
+        weighted(operation, "right", 0, [1, 2, 4, 8, 16].map(Fr::from).to_vec()),
+        weighted(operation, "purpose", 0, [64, 16, 1].map(Fr::from).to_vec()),
+        weighted(operation, "kind flag", 0, [1, 2, 4, 5, 6].map(Fr::from).to_vec()),
+        weighted(operation, "kind flag", 0, [1, 1, 1, 1, 1].map(Fr::from).to_vec()),
+    ];
+    for name in ["authority", "old grant", "new grant"] {
+        sums.push(packing(operation, name, GrantFields::WIDTHS));
+    }
+    for name in ["old record", "new record"] {
+        sums.push(packing(operation, name, RecordFields::WIDTHS));
+    }
+    for (name, depth) in [
+        ("signer bit", SINGLE.account_depth),
+        ("patient bit", SINGLE.account_depth),
+        ("authority bit", SINGLE.grant_depth),
+        ("target bit", SINGLE.record_depth),
+    ] {
+        sums.push(weighted(operation, name, 0, powers(depth as u32, 2)));
+    }
+    for word in 0..4 {
+        sums.push(weighted(operation, "word", 3 * word, powers(3, 1 << 52)));
+    }
+    for cover in 0..2 {
+        sums.push(weighted(operation, "class bit", 4 * cover, powers(4, 2)));
+        let bits = (0..4).map(|i| (i, story.record.honest(operation("class bit", 4 * cover + i))));
+        let power =
+            bits.fold(Fr::ONE, |power, (i, bit)| if bit == Fr::ONE { power * Fr::from(1 << (1 << i)) } else { power });
+        sums.push(weighted(operation, "scope", 3 * cover, vec![Fr::ONE, power, power.double()]));
+    }
+    sums
+}
+
+/// Pairs of changes of neighbours that leave a sum as it is.
+pub(super) fn compensated(story: &Story) -> Vec<[(Hint, Lie); 2]> {
+    let mut lies = Vec::new();
+    for sum in sums(story) {
+        for (i, (hint, weight)) in sum.iter().enumerate() {
+            if let Some((other, other_weight)) = sum.get(i + 1) {
+                let ratio = *weight * other_weight.invert().unwrap_or(Fr::ZERO);
+                let inverse = *other_weight * weight.invert().unwrap_or(Fr::ZERO);
+                for (change, makes_up) in
+                    [(Fr::ONE, -ratio), (-Fr::ONE, ratio), (-inverse, Fr::ONE), (inverse, -Fr::ONE)]
+                {
+                    lies.push([(*hint, Lie::More(change)), (*other, Lie::More(makes_up))]);
+                }
+            }
+        }
+    }
+    lies
+}
+
+/// Why a hint of a story may hold anything.
+fn free(story: &Story, hint: Hint) -> Option<&'static str> {
+    if hint.name.starts_with("inverse") && story.record.honest(hint) == Fr::ZERO {
+        return Some("0 has no inverse: nothing is multiplied by this");
+    }
+    if hint.name == "public" && [1, 2, 6, 8, 9].contains(&hint.index) {
+        return Some("in no cell: the public input is compared with what is computed");
+    }
+    let header = &story.case.0.operations.first()?.message.header;
+    let is_record = [1, 2].map(Fr::from).contains(&header.kind);
+    let delegated = is_record && header.signer != header.patient;
+    match hint.name {
+        "authority" | "authority bit" | "authority sibling" if !delegated => Some("no grant is asked for"),
+        "old grant" | "new grant" if is_record => Some("the target is a record"),
+        "old record" | "new record" if !is_record => Some("the target is a grant"),
+        "target sibling" if !is_record && hint.index >= SINGLE.grant_depth as u32 => {
+            Some("the grants tree is lower than the records tree")
+        }
+        _ => None,
+    }
+}
+
+/// Tries every lie about a story, and gives those that nothing refuses.
+fn unnoticed(story: &Story, used: Part) -> (usize, Vec<String>) {
+    let mut lies = Vec::new();
+    for (hint, honest) in &story.record.hints {
+        if hint.name == "digits" || ![used, Part::Frame].contains(&hint.part) || free(story, *hint).is_some() {
+            continue;
+        }
+        let small = [Fr::ZERO, Fr::ONE, Fr::from(2)];
+        let few = if small.contains(honest) { &small[..] } else { &small[..1] };
+        let others = few.iter().copied().chain([*honest + Fr::ONE, *honest - Fr::ONE]);
+        let others: BTreeSet<Fr> = others.filter(|other| other != honest).collect();
+        lies.extend(others.into_iter().map(|other| vec![(*hint, Lie::Is(other))]));
+    }
+    let pairs = compensated(story).into_iter().map(|pair| pair.to_vec());
+    lies.extend(pairs.filter(|pair| !pair.iter().all(|(hint, _)| free(story, *hint).is_some())));
+    let free = lies.iter().filter(|lies| story.tell(lies, false).failures.is_empty());
+    let free = free
+        .map(|lies| format!("{:?}: {lies:?}", story.case.0.operations.first().map(|w| w.message.header.kind)))
+        .collect();
+    (lies.len(), free)
+}
+
+#[test]
+fn every_hint_is_bound() {
+    let found = std::thread::scope(|scope| {
+        let halves = [0, 1].map(|half| {
+            scope.spawn(move || {
+                let cases = scenario::one_by_one(SINGLE).into_iter().enumerate().filter(|(i, _)| i % 2 == half);
+                let tries = cases.map(|(i, case)| {
+                    let used = if i < 4 { Part::Registration(0) } else { Part::Operation(0) };
+                    unnoticed(&Story::new(case), used)
+                });
+                tries.collect::<Vec<_>>()
+            })
+        });
+        halves.map(|half| half.join().expect("no panic")).concat()
+    });
+    let free: Vec<_> = found.iter().flat_map(|(_, free)| free).collect();
+    println!("{} lies", found.iter().map(|(tried, _)| tried).sum::<usize>());
+    assert!(free.is_empty(), "{free:#?}");
+}
+
+/// Every field of every leaf, and its neighbour: the packing and the hash stay, so only the ranges can refuse it.
+#[test]
+fn no_packed_field_overflows_into_its_neighbour() {
+    let leaves = ["signer", "patient", "authority", "old grant", "new grant", "old record", "new record"];
+    let story = &stories()[6];
+    let pairs = compensated(story).into_iter().filter(|[(hint, _), _]| leaves.contains(&hint.name));
+    let mut tried = 0;
+    for pair in pairs {
+        let assertions = story.tell(&pair, false).assertions();
+        let refused =
+            assertions.iter().any(|assertion| (assertion.clause, assertion.detail) == (Clause::C19, "packed field"));
+        assert!(refused, "{pair:?}: {assertions:?}");
+        tried += 1;
+    }
+    let fields = 2 * IdentityFields::WIDTHS.len() + 3 * GrantFields::WIDTHS.len() + 2 * RecordFields::WIDTHS.len();
+    assert_eq!(tried, 4 * (fields - leaves.len()));
+}
+
+/// A digit that is changed is no digit any more, and neither is the one before.
+#[test]
+fn every_digit_is_bound() {
+    const APART: u32 = 13;
+    let story = &stories()[6];
+    for part in [Part::Frame, Part::Registration(0), Part::Operation(0)] {
+        let digits: Vec<_> = story
+            .record
+            .hints
+            .iter()
+            .map(|(hint, _)| *hint)
+            .filter(|hint| hint.name == "digits" && hint.part == part)
+            .collect();
+        assert!(!digits.is_empty());
+        for first in 0..APART {
+            let lies: Vec<_> = digits
+                .iter()
+                .filter(|hint| hint.index % APART == first)
+                .map(|hint| (*hint, Lie::More(Fr::ONE)))
+                .collect();
+            assert!(story.tell(&lies, false).failures.len() >= lies.len());
+        }
+    }
+}

@@ -1,0 +1,306 @@
+//! Provers who lie about single hints: everything after the lie follows from it, so what refuses it is the one constraint that
+//! is there for it. Honest batches cannot show that a constraint is missing, and neither can false witness fields, from which
+//! an honest builder works out the rest.
+
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+    rc::Rc,
+};
+
+use super::{
+    batch::BatchCircuit,
+    builder::Builder,
+    diagnosis::{Diagnosis, Failure},
+    hints::Hints,
+    origin::{Origin, Part},
+    table::{CellId, Copy, End, Span, Table},
+};
+use crate::{
+    data::{CircuitVersion, PublicInputs},
+    field::Fr,
+    statement::{BatchWitness, Clause},
+};
+
+mod attacks;
+mod deletion;
+mod every_hint;
+#[path = "../../../tests/circuit_clauses/forger.rs"]
+mod forger;
+#[path = "../../../tests/scenario/mod.rs"]
+mod scenario;
+
+/// One slot of each sort, so that a batch is one operation.
+const SINGLE: CircuitVersion =
+    CircuitVersion { number: 1, account_depth: 3, grant_depth: 2, record_depth: 3, max_l1: 1, max_l2: 1, k: 12 };
+
+/// Witness and public inputs.
+type Case = (BatchWitness, PublicInputs);
+
+/// Facts of a world that are made to fit a lie, one after the other.
+const ROUNDS: u32 = 6;
+
+/// A hint: part, name, and which of that name in the part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+struct Hint {
+    part: Part,
+    name: &'static str,
+    index: u32,
+}
+
+/// A hint of the first L2 slot.
+fn operation(name: &'static str, index: u32) -> Hint {
+    Hint { part: Part::Operation(0), name, index }
+}
+
+/// A hint of the first L1 slot.
+fn registration(name: &'static str, index: u32) -> Hint {
+    Hint { part: Part::Registration(0), name, index }
+}
+
+/// What is put in a hint's place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Lie {
+    Is(Fr),
+    /// So much more than the honest value.
+    More(Fr),
+}
+
+/// An assertion, whatever its slot: the n-th one with its reason in a part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Assertion {
+    part: &'static str,
+    clause: Clause,
+    detail: &'static str,
+    index: u32,
+}
+
+/// What a builder did.
+#[derive(Debug, Default)]
+struct Record {
+    hints: Vec<(Hint, Fr)>,
+    assertions: Vec<Origin>,
+}
+
+impl Record {
+    /// Every assertion's name, by number.
+    fn names(&self) -> Vec<Assertion> {
+        let mut counts = BTreeMap::new();
+        let name = |origin: &Origin| {
+            let count = counts.entry((origin.part, origin.clause, origin.detail)).or_insert(0);
+            *count += 1;
+            Assertion {
+                part: match origin.part {
+                    Part::Frame => "frame",
+                    Part::Registration(_) => "L1 slot",
+                    Part::Operation(_) => "L2 slot",
+                    Part::Data => "data",
+                },
+                clause: origin.clause,
+                detail: origin.detail,
+                index: *count - 1,
+            }
+        };
+        self.assertions.iter().map(name).collect()
+    }
+
+    fn honest(&self, hint: Hint) -> Fr {
+        self.hints.iter().find(|(other, _)| *other == hint).map(|(_, value)| *value).expect("a hint of this name")
+    }
+}
+
+/// Lies, and keeps a record.
+#[derive(Debug)]
+struct Impostor {
+    lies: Vec<(Hint, Lie)>,
+    counts: BTreeMap<(Part, &'static str), u32>,
+    record: Rc<RefCell<Record>>,
+}
+
+impl Hints for Impostor {
+    fn value(&mut self, origin: Origin, name: &'static str, honest: Fr) -> Fr {
+        let count = self.counts.entry((origin.part, name)).or_insert(0);
+        let hint = Hint { part: origin.part, name, index: *count };
+        *count += 1;
+        self.record.borrow_mut().hints.push((hint, honest));
+        match self.lies.iter().find(|(other, _)| *other == hint) {
+            Some((_, Lie::Is(value))) => *value,
+            Some((_, Lie::More(value))) => honest + value,
+            None => honest,
+        }
+    }
+
+    fn assertion(&mut self, origin: Origin) {
+        self.record.borrow_mut().assertions.push(origin);
+    }
+}
+
+/// Paths over the bits of another one, and that one: both constrain the bits to be bits.
+const SAME_TURNS: [[(&str, &str, u32); 2]; 6] = [
+    [("L1 slot", "identity", 2), ("L1 slot", "identity", 0)],
+    [("L1 slot", "medical", 0), ("L1 slot", "identity", 0)],
+    [("L1 slot", "medical", 2), ("L1 slot", "identity", 0)],
+    [("L2 slot", "medical leaf under the medical root", 0), ("L2 slot", "identity under the identity root", 0)],
+    [("L2 slot", "medical leaf after", 0), ("L2 slot", "identity under the identity root", 0)],
+    [("L2 slot", "root after", 0), ("L2 slot", "target under its root", 0)],
+];
+
+/// What is violated, and what the builder did.
+struct Trial {
+    table: Table,
+    failures: Vec<Failure>,
+    record: Record,
+}
+
+impl Trial {
+    /// The violated assertions' numbers.
+    ///
+    /// # Panics
+    /// If a row that only computes is violated: the builder is not consistent.
+    fn numbers(&self) -> BTreeSet<u32> {
+        let number = |failure: &Failure| {
+            failure.origin.and_then(|origin| origin.assertion).unwrap_or_else(|| panic!("not an assertion: {failure}"))
+        };
+        self.failures.iter().map(number).collect()
+    }
+
+    /// The assertions that are violated; of paths that turn alike, the first.
+    fn assertions(&self) -> BTreeSet<Assertion> {
+        let names = self.record.names();
+        let mut found: BTreeSet<_> = self.numbers().into_iter().map(|number| names[number as usize]).collect();
+        for [same, first] in SAME_TURNS {
+            let is = |assertion: &Assertion, (part, detail, index): (&str, &str, u32)| {
+                assertion.part == part && assertion.detail == detail && assertion.index == index
+            };
+            let has_first = found.iter().any(|assertion| is(assertion, first) && assertion.clause != Clause::C1);
+            found.retain(|assertion| !(has_first && is(assertion, same)));
+        }
+        found
+    }
+
+    /// What a violated assertion wanted on its left: `x` of `flag · (x - y)`, or the second of two equal wires.
+    fn computed(&self, number: u32) -> Fr {
+        let of = |origin: Origin| origin.assertion == Some(number);
+        let copy = self.table.copies.iter().find(|copy| of(copy.origin) && self.copy_fails(copy));
+        match copy.map(|copy| copy.right) {
+            Some(End::Advice(cell)) => self.table.value(cell),
+            _ => {
+                let failure = self.failures.iter().find(|failure| failure.origin.is_some_and(of));
+                let row = failure.expect("it is violated").row;
+                self.table.value(CellId { row, column: 3 })
+            }
+        }
+    }
+
+    fn copy_fails(&self, copy: &Copy) -> bool {
+        matches!(copy.right, End::Advice(cell) if self.table.value(cell) != self.table.value(copy.left))
+    }
+
+    /// The output of the last permutation with this reason.
+    fn hash(&self, detail: &str) -> Fr {
+        let of = |span: &&Span| span.origin.detail == detail && span.end - span.first > 1;
+        let span = self.table.spans.iter().filter(of).max_by_key(|span| span.end).expect("a hash for this reason");
+        self.table.value(CellId { row: span.end - 1, column: span.columns.trailing_zeros() as u8 })
+    }
+}
+
+/// An honest batch that is lied about.
+struct Story {
+    case: Case,
+    honest: Table,
+    record: Record,
+}
+
+impl Story {
+    fn new(case: Case) -> Self {
+        let (circuit, record) = lay_out(&case, &[]);
+        assert_eq!(Diagnosis::new(&circuit, &case.1).failures(), []);
+        Self { case, honest: circuit.table, record }
+    }
+
+    /// Lays the batch out with lies, under the public inputs that were published or those that follow.
+    fn tell(&self, lies: &[(Hint, Lie)], public_follows: bool) -> Trial {
+        let (circuit, record) = lay_out(&self.case, lies);
+        let public = &self.case.1;
+        let instances = if public_follows { published(&circuit.table, public) } else { public.elements().to_vec() };
+        let failures = Diagnosis::of(&circuit.table, instances).failures_unlike(&self.honest);
+        Trial { table: circuit.table, failures, record }
+    }
+
+    /// Tells a lie to a world that fits it: the state before holds what the lie says it holds, the signer signs it, and the
+    /// public inputs follow. What still fails is what the lie itself is about.
+    fn tell_in_its_world(&self, lies: &[(Hint, Lie)]) -> Trial {
+        let mut world = BTreeMap::new();
+        // What two facts want differently stays violated.
+        for round in 0.. {
+            let told: Vec<_> = lies.iter().copied().chain(world.iter().map(|(hint, lie)| (*hint, *lie))).collect();
+            let trial = self.tell(&told, true);
+            let names = trial.record.names();
+            // One at a time: each changes what follows. A hint that is lied about stays as it is.
+            let fit = trial.numbers().into_iter().find_map(|number| {
+                let mut fits = self.fit(&trial, names[number as usize], number);
+                fits.retain(|(hint, lie)| !lies.iter().any(|(other, _)| other == hint) && world.get(hint) != Some(lie));
+                (!fits.is_empty()).then_some(fits)
+            });
+            match fit {
+                Some(fits) if round < ROUNDS => world.extend(fits),
+                _ => return trial,
+            }
+        }
+        unreachable!("the last round returns")
+    }
+
+    /// What makes the world fit a violated assertion about it.
+    fn fit(&self, trial: &Trial, assertion: Assertion, number: u32) -> Vec<(Hint, Lie)> {
+        let frame = |index| Hint { part: Part::Frame, name: "root before", index };
+        let hint = match (assertion.part, assertion.detail, assertion.index) {
+            ("L1 slot", "identity", 1) | ("L2 slot", "identity under the identity root", 1) => frame(0),
+            ("L1 slot", "medical", 1) | ("L2 slot", "medical leaf under the medical root", 1) => frame(1),
+            ("L2 slot", "grant under the grants root", 1) | ("L2 slot", "target under its root", 1) => {
+                operation("medical", 0)
+            }
+            ("L2 slot", "target under its root", 2) => operation("medical", 1),
+            ("L2 slot", "new fields as signed", index @ 0..3) => operation("body", index),
+            ("L2 slot", "equation", 1 | 2) => {
+                let signer = crate::field::to_u64(&self.case.0.operations[0].message.header.signer);
+                let signature = scenario::key(signer.expect("an account")).sign(trial.hash("message"));
+                let s = crate::field::reduce(&signature.s.to_bytes());
+                let fields = [signature.r.x(), signature.r.y(), s];
+                return (0..).zip(fields).map(|(i, field)| (operation("signature", i), Lie::Is(field))).collect();
+            }
+            _ => return Vec::new(),
+        };
+        vec![(hint, Lie::Is(trial.computed(number)))]
+    }
+}
+
+fn lay_out((witness, public): &Case, lies: &[(Hint, Lie)]) -> (BatchCircuit, Record) {
+    let record = Rc::new(RefCell::new(Record::default()));
+    let impostor = Impostor { lies: lies.to_vec(), counts: BTreeMap::new(), record: record.clone() };
+    let circuit = BatchCircuit::lay_out(Builder::with_hints(Box::new(impostor)), witness, public);
+    (circuit, Rc::into_inner(record).expect("the builder is gone").into_inner())
+}
+
+/// What refuses a batch as it is, with public inputs that follow from it.
+fn refusals((witness, public): &Case) -> BTreeSet<Assertion> {
+    let (circuit, record) = lay_out(&(witness.clone(), *public), &[]);
+    let instances = published(&circuit.table, public);
+    let failures = Diagnosis::of(&circuit.table, instances).failures();
+    Trial { table: circuit.table, failures, record }.assertions()
+}
+
+/// The public inputs that a table has, whatever they were to be.
+fn published(table: &Table, public: &PublicInputs) -> Vec<Fr> {
+    let mut instances = public.elements().to_vec();
+    for copy in &table.copies {
+        if let End::Instance(row) = copy.right {
+            instances[row as usize] = table.value(copy.left);
+        }
+    }
+    instances
+}
+
+/// The honest history, a story per operation.
+fn stories() -> Vec<Story> {
+    scenario::one_by_one(SINGLE).into_iter().map(Story::new).collect()
+}

@@ -248,7 +248,7 @@ impl Stage {
     /// Lets this program read the record as doctor A, in a process of its own.
     async fn fresh_process(
         &self,
-        doctor: Client,
+        mut doctor: Client,
         patient_card: &Card,
         name: RecordName,
         expected: &Record,
@@ -256,7 +256,8 @@ impl Stage {
         let folder = doctor.profile().folder().to_owned();
         let patient = self.folder.join("patient-card.json");
         std::fs::write(&patient, patient_card.to_json()).or_exit(Exit::Storage)?;
-        // Frees the folder for the other process.
+        // What was settled meanwhile is no news to the other process, for which the folder is freed.
+        doctor.resume().await.map_err(|error| client_failure(&error))?;
         drop(doctor);
         let output = folder.join("retrieved.json");
         let program = std::env::current_exe().or_exit(Exit::Internal)?;

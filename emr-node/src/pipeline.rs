@@ -57,12 +57,12 @@ pub(crate) struct Pipeline {
     policy: SealPolicy,
     /// The batch that wants a proof.
     job: Mutex<Option<Arc<ProofJob>>>,
-    proofs: mpsc::Sender<(u64, VerifiedProof)>,
+    proofs: mpsc::Sender<(PublicInputs, VerifiedProof)>,
     pub(crate) l1_turn: L1Turn,
 }
 
 /// Where verified proofs from outside arrive.
-pub(crate) type Proofs = mpsc::Receiver<(u64, VerifiedProof)>;
+pub(crate) type Proofs = mpsc::Receiver<(PublicInputs, VerifiedProof)>;
 
 impl Pipeline {
     pub(crate) fn new(
@@ -85,6 +85,14 @@ impl Pipeline {
         *self.job.lock().unwrap_or_else(PoisonError::into_inner) = job.map(Arc::new);
     }
 
+    /// Nobody need prove a batch again while it is being settled. By now another one may want a proof: that one stays.
+    fn withdraw_job(&self, proved: &Arc<ProofJob>) {
+        let mut job = self.job.lock().unwrap_or_else(PoisonError::into_inner);
+        if job.as_ref().is_some_and(|job| Arc::ptr_eq(job, proved)) {
+            *job = None;
+        }
+    }
+
     fn act(&self, activity: Activity) {
         self.proving.activity.send_replace(activity);
     }
@@ -96,9 +104,9 @@ impl Pipeline {
         let verified = self.proving.verify(job.public, proof).await;
         let verified = verified.map_err(|error| Refusal::refused(format!("the proof is refused: {error}")))?;
         // A full channel means that a proof is there already.
-        let _ = self.proofs.try_send((number, verified));
-        // Nobody need prove it again while it is being settled.
-        self.set_job(None);
+        if self.proofs.try_send((job.public, verified)).is_ok() {
+            self.withdraw_job(&job);
+        }
         Ok(())
     }
 
@@ -220,7 +228,8 @@ impl Pipeline {
         let outside = async {
             loop {
                 match proofs.recv().await {
-                    Some((of, proof)) if of == number => break proof,
+                    // Of this very batch: one that was given up had the same number.
+                    Some((of, proof)) if of == public => break proof,
                     Some(_) => {}
                     None => std::future::pending().await,
                 }

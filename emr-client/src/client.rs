@@ -394,6 +394,9 @@ impl Client {
         let mut last = ClientError::Contended;
         for _ in 0..READS {
             let view = self.node.patient(patient.account()).await?;
+            if view.epoch != patient.epoch() {
+                return Err(DirectoryCheckError::Chain("the epoch is not the patient's").into());
+            }
             let (state, now) = (self.settled().await?, UnixTime::now());
             let checked = directory_check::verify(&view, patient.account(), patient.key(), self.domain(), &state, now);
             match checked.map_err(ClientError::from) {

@@ -77,6 +77,22 @@ async fn a_grant_that_the_node_hides_is_revoked_all_the_same() -> TestResult {
     Ok(())
 }
 
+/// Under another epoch what she signed before would not count, and what she signs now would count later.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_signs_for_an_epoch_that_the_node_made_up() -> TestResult {
+    let scene = Scene::new().await?;
+    let (mut patient, doctor, proxy) = behind_a_proxy(&scene).await?;
+    patient.revoke(doctor.account()?, ClassMask::ALL).await?;
+    let path = format!("GET /v1/patients/{} ", patient.account()?);
+    proxy.set(lie(path, |view: &mut PatientView| {
+        view.epoch = view.epoch.next().expect("room");
+        view.directory_operations.clear();
+    }));
+    let refused = patient.grant(&handed_over(&doctor), &terms(Rights::READ, Class::Summary.into())).await;
+    assert!(refused.is_err_and(|error| error.to_string().contains("the epoch is not the patient's")));
+    Ok(())
+}
+
 /// "It is settled" is not enough to forget a revocation, nor "it was returned" to lose it unseen.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_revocation_is_not_forgotten_on_a_nodes_word() -> TestResult {

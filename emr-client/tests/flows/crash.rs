@@ -9,7 +9,7 @@ use std::{
 };
 
 use emr_chain::embedded::serve_rpc;
-use emr_client::{Client, card::Card, profile::Profile};
+use emr_client::{Client, profile::Profile, verify::card::Card};
 use emr_core::{Class, RecordSlot};
 
 use crate::scene::*;

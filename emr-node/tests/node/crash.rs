@@ -7,8 +7,8 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
+use emr_api::{NodeStatus, OperationStatus, RecordSummary};
 use emr_chain::{Rollup, embedded::EmbeddedChain, endpoint::Endpoint};
-use emr_client::api::{NodeStatus, OperationStatus, RecordSummary};
 use emr_core::Class;
 use emr_node::Node;
 use emr_rollup::operation::Domain;

@@ -13,14 +13,14 @@ use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 use url::Url;
 
 use crate::{
-    clock::Clock,
-    follow::{self, FollowError, Follower},
-    http::{BoundedListener, GRACE, Paced},
+    http::routes::{App, router},
+    http::server::{BoundedListener, GRACE, Paced},
+    l1::clock::Clock,
+    l1::follow::{self, FollowError, Follower},
     mempool::{Anchor, BatchStage, Mempool, MempoolError},
     pipeline::Pipeline,
-    policy::SealPolicy,
-    proving::{Activity, ProverConfig, Proving},
-    routes::{App, router},
+    pipeline::policy::SealPolicy,
+    pipeline::prove::{Activity, ProverConfig, Proving},
     sequencer::{self, DeriveError, Sequencer},
 };
 

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use emr_client::{Client, card::Card, profile::Profile};
+use emr_client::{Client, profile::Profile, verify::card::Card};
 use emr_core::{Class, RecordSlot};
 use emr_devnet::serve_rpc;
 

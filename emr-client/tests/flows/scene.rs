@@ -6,13 +6,13 @@ use alloy::{
     primitives::{Address, B256, U256},
     signers::local::PrivateKeySigner,
 };
+use emr_api::BatchView;
 use emr_chain::{Deployment, Rollup, bindings::Verifier, deploy, endpoint::Endpoint};
 use emr_client::{
     Client,
-    api::BatchView,
-    card::Card,
-    grant::{History, Terms},
+    flow::grant::{History, Terms},
     profile::Profile,
+    verify::card::Card,
 };
 use emr_core::{ClassMask, Key, Record, Rights, Role, UnixTime, Value};
 use emr_crypto::{Identity, RsaSecret, ScryptCost};

@@ -7,8 +7,8 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
+use emr_api::{NodeStatus, OperationStatus, RecordSummary};
 use emr_chain::{Rollup, endpoint::Endpoint};
-use emr_client::api::{NodeStatus, OperationStatus, RecordSummary};
 use emr_core::Class;
 use emr_devnet::EmbeddedChain;
 use emr_node::Node;

@@ -3,10 +3,10 @@
 use std::sync::{Arc, LazyLock};
 
 use alloy::providers::Provider;
-use emr_chain::{BatchContent, Deployment, Rollup, Settlement, endpoint::Endpoint};
-use emr_client::api::{
+use emr_api::{
     AccountView, BatchView, NodeStatus, OperationStatus, ProofJob, RecordSummary, RecordView, Submission, SubtreeView,
 };
+use emr_chain::{BatchContent, Deployment, Rollup, Settlement, endpoint::Endpoint};
 use emr_core::{Class, Rights, UnixTime, Uses};
 use emr_devnet::EmbeddedChain;
 use emr_node::{DeriveError, FollowError, Node, NodeConfig, StartError};

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use alloy::primitives::Address;
+use emr_api::{NodeStatus, OperationStatus};
 use emr_chain::{
     RollupError,
     endpoint::{Endpoint, EndpointError},
 };
-use emr_client::api::{NodeStatus, OperationStatus};
 use emr_core::Class;
 use emr_devnet::{ChainConfig, EmbeddedChain};
 use emr_node::{FollowError, Node, NodeConfig, StartError, mempool::MempoolError};

@@ -7,7 +7,7 @@ use std::{
 };
 
 use clap::Args;
-use emr_client::{card::Card, register::RegisterError};
+use emr_client::{flow::register::RegisterError, verify::card::Card};
 use emr_core::{AccountIndex, Role};
 use emr_crypto::{Identity, RsaBits, RsaSecret};
 use serde::Serialize;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use emr_client::{card::Card, client::Client};
+use emr_client::{client::Client, verify::card::Card};
 use emr_core::{AccountIndex, Role};
 
 use crate::{

@@ -5,9 +5,9 @@ use std::{io::Write, path::PathBuf};
 use clap::{Parser, Subcommand};
 use emr_client::{
     client::Client,
-    grant::{GrantError, History, Terms},
-    light::Verified,
-    own_directory::OwnError,
+    flow::grant::{GrantError, History, Terms},
+    flow::own_directory::OwnError,
+    verify::light::Verified,
 };
 use emr_core::{AccountIndex, Class, ClassMask, Purpose, Rights, Role, UnixTime};
 use serde::Serialize;

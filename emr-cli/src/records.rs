@@ -1,16 +1,16 @@
 //! Writing and reading records: what doctors and patients share.
 
+use emr_api::{OperationStatus, RecordSummary};
 use std::{io::Write, path::Path, time::Duration};
 
 use emr_client::{
-    api::{OperationStatus, RecordSummary},
-    card::Card,
     client::Client,
-    own_directory::OwnError,
-    retrieve::{ReadError, Retrieved},
-    submit::Acknowledged,
-    upload::{WriteError, Written},
-    verify::RecordProofError,
+    flow::own_directory::OwnError,
+    flow::retrieve::{ReadError, Retrieved},
+    flow::submit::Acknowledged,
+    flow::upload::{WriteError, Written},
+    verify::card::Card,
+    verify::record::RecordProofError,
 };
 use emr_core::{AccountIndex, Class, Reason, Record, RecordStatus, UnixTime, fhir};
 use serde::Serialize;

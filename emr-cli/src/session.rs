@@ -5,8 +5,8 @@ use std::{io::ErrorKind, path::Path};
 use emr_client::{
     FileError,
     client::{Client, ClientError},
+    flow::submit::Fate,
     profile::{Profile, ProfileError},
-    submit::Fate,
 };
 use emr_core::Role;
 use emr_crypto::{Identity, IdentityFileError, ScryptCost};
@@ -194,8 +194,8 @@ pub fn client_failure(error: &ClientError) -> Failure {
 }
 
 /// The exit code for a node's answer.
-pub fn node_exit(error: &emr_client::node_api::NodeError) -> Exit {
-    use emr_client::node_api::NodeError;
+pub fn node_exit(error: &emr_client::node::NodeError) -> Exit {
+    use emr_client::node::NodeError;
     match error {
         NodeError::Refused { .. } if error.is_temporary() => Exit::Unavailable,
         NodeError::Refused { .. } => Exit::Refused,

@@ -11,7 +11,7 @@ use std::{
 
 use alloy::{primitives::B256, signers::local::PrivateKeySigner};
 use emr_chain::RollupInstance;
-use emr_client::{card::Card, profile::Profile};
+use emr_client::{profile::Profile, verify::card::Card};
 use emr_core::Role;
 use emr_crypto::{Identity, RsaBits, ScryptCost};
 use secrecy::SecretString;

@@ -5,6 +5,8 @@ use alloy::{
     providers::DynProvider,
     signers::local::PrivateKeySigner,
 };
+use emr_api::encryption::CommittedKey;
+use emr_api::receipt::ReceiptError;
 use emr_chain::{
     DEVELOPMENT_CHAINS, Rollup, RollupError, RollupInstance, Settlement,
     endpoint::{Endpoint, EndpointError},
@@ -19,16 +21,13 @@ use emr_rollup::{
 };
 
 use crate::{
-    api,
-    card::{Card, CardError, CheckedCard, Evidence},
-    directory_check::{self, DirectoryCheckError, PublishedDirectory},
-    durable::FileError,
-    encryption::CommittedKey,
-    membership::MembershipError,
-    node_api::{Login, NodeClient, NodeError},
+    node::{Login, NodeClient, NodeError},
+    profile::durable::FileError,
     profile::{Profile, ProfileError, Settings},
-    receipt::ReceiptError,
-    settled_state::{SettledState, SettledStateError},
+    verify::card::{Card, CardError, CheckedCard, Evidence},
+    verify::directory::{self, DirectoryCheckError, PublishedDirectory},
+    verify::membership::MembershipError,
+    verify::settled_state::{SettledState, SettledStateError},
 };
 
 /// How often an answer is asked for again when a batch was settled between two reads.
@@ -131,7 +130,7 @@ impl ClientError {
 
     /// The node's proof and L1 are of different batches.
     fn is_other_state(&self) -> bool {
-        use crate::membership::MembershipError::OtherState;
+        use crate::verify::membership::MembershipError::OtherState;
         matches!(
             self,
             Self::Card(CardError::Membership(OtherState { .. }))
@@ -390,7 +389,7 @@ impl Client {
     pub(crate) async fn patient_view(
         &self,
         patient: &CheckedCard,
-    ) -> Result<(api::PatientView, PublishedDirectory), ClientError> {
+    ) -> Result<(emr_api::PatientView, PublishedDirectory), ClientError> {
         let mut last = ClientError::Contended;
         for _ in 0..READS {
             let view = self.node.patient(patient.account()).await?;
@@ -398,7 +397,7 @@ impl Client {
                 return Err(DirectoryCheckError::Chain("the epoch is not the patient's").into());
             }
             let (state, now) = (self.settled().await?, UnixTime::now());
-            let checked = directory_check::verify(&view, patient.account(), patient.key(), self.domain(), &state, now);
+            let checked = directory::verify(&view, patient.account(), patient.key(), self.domain(), &state, now);
             match checked.map_err(ClientError::from) {
                 Ok(directory) => return Ok((view, directory)),
                 Err(error) if error.is_other_state() => last = error,
@@ -409,7 +408,11 @@ impl Client {
     }
 
     /// An operation of this participant on a patient's subtree.
-    pub(crate) async fn operation(&self, view: &api::PatientView, action: Action) -> Result<Operation, ClientError> {
+    pub(crate) async fn operation(
+        &self,
+        view: &emr_api::PatientView,
+        action: Action,
+    ) -> Result<Operation, ClientError> {
         let signer = self.account()?;
         let signer_epoch = if signer == view.patient { view.epoch } else { self.node.account(signer).await?.epoch };
         Ok(Operation {

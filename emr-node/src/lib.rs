@@ -1,28 +1,17 @@
 #![doc = include_str!("../README.md")]
 
-mod access;
-mod clock;
-mod follow;
-mod history;
 mod http;
-mod login;
+mod l1;
 pub mod mempool;
 mod node;
 mod pipeline;
-mod pointers;
-mod policy;
-mod proving;
-mod refusal;
-mod routes;
 mod sequencer;
-mod settle;
 mod state;
-mod turn;
 
-pub use clock::L1Ahead;
-pub use follow::FollowError;
-pub use history::SESSION_SECONDS;
+pub use l1::clock::L1Ahead;
+pub use l1::follow::FollowError;
 pub use node::{Node, NodeConfig, RunningNode, StartError};
-pub use policy::SealPolicy;
-pub use proving::{Activity, ProverConfig, ProvingError};
+pub use pipeline::policy::SealPolicy;
+pub use pipeline::prove::{Activity, ProverConfig, ProvingError};
 pub use sequencer::DeriveError;
+pub use state::history::SESSION_SECONDS;

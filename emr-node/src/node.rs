@@ -13,14 +13,14 @@ use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 use url::Url;
 
 use crate::{
-    clock::Clock,
-    follow::{self, FollowError, Follower},
-    http::{BoundedListener, GRACE, Paced},
+    http::routes::{App, router},
+    http::server::{BoundedListener, GRACE, Paced},
+    l1::clock::Clock,
+    l1::follow::{self, FollowError, Follower},
     mempool::{Anchor, BatchStage, Mempool, MempoolError},
     pipeline::Pipeline,
-    policy::SealPolicy,
-    proving::{Activity, ProverConfig, Proving},
-    routes::{App, router},
+    pipeline::policy::SealPolicy,
+    pipeline::prove::{Activity, ProverConfig, Proving},
     sequencer::{self, DeriveError, Sequencer},
 };
 
@@ -147,7 +147,7 @@ impl Node {
             let record = mempool.batch(number).ok().flatten();
             record.is_some_and(|record| record.stage == BatchStage::Settled && record.gas_used.is_some())
         };
-        let clock = Clock::new(matches!(endpoint, Endpoint::Embedded(_)));
+        let clock = Clock::new(matches!(endpoint, Endpoint::InProcess(_)));
         let (position, head, view) = follow::read_all(&rollup, &clock, hospital.address(), known_gas).await?;
         let instance = *rollup.instance();
         let domain = Domain::new(instance.chain_id, instance.contract.into_array());
@@ -211,7 +211,7 @@ async fn serve(
         let _ = axum::serve(BoundedListener::new(listener), app).with_graceful_shutdown(ended).await;
     });
     let here = match &config.endpoint {
-        Endpoint::Embedded(_) => true,
+        Endpoint::InProcess(_) => true,
         Endpoint::Http(url) => url.host_str().is_some_and(|host| host == "localhost" || host.starts_with("127.")),
     };
     let every = if here { FOLLOW_HERE } else { FOLLOW_ELSEWHERE };

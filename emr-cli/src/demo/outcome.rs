@@ -1,8 +1,9 @@
 //! What a demo gave: the JSON object, and how it is told to people meanwhile.
 
+use emr_api::BatchView;
 use std::{io::Write, time::Instant};
 
-use emr_client::{api::BatchView, settled_state::SettledState};
+use emr_client::verify::settled_state::SettledState;
 use emr_core::AccountIndex;
 use serde::Serialize;
 

@@ -3,10 +3,10 @@
 use std::{collections::HashMap, path::PathBuf, time::Instant};
 
 use emr_client::{
-    card::Card,
     client::Client,
-    grant::{History, Terms},
-    retrieve::{ReadError, Retrieved},
+    flow::grant::{History, Terms},
+    flow::retrieve::{ReadError, Retrieved},
+    verify::card::Card,
 };
 use emr_core::{AccountIndex, Cid, Class, ClassMask, Key, Reason, Record, Rights, Role, UnixTime, Value};
 use emr_crypto::{KeyDirectory, Manifest, OpenedRecord, RecordContext};
@@ -240,7 +240,7 @@ impl Stage {
         for link in links {
             blocks.insert(link, store.get(&link).await.or_exit(Exit::Unavailable)?);
         }
-        let fetch = |cid: &Cid| blocks.get(cid).cloned().ok_or(emr_client::retrieve::Missing);
+        let fetch = |cid: &Cid| blocks.get(cid).cloned().ok_or(emr_client::flow::retrieve::Missing);
         let keys = old_directory.open_for(reader.identity().rsa()).or_exit(Exit::Unverified)?;
         Ok(OpenedRecord::open(manifest, fetch, &keys, context).is_err())
     }

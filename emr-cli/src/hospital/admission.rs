@@ -4,10 +4,10 @@ use std::{io::Write, path::Path};
 
 use alloy::primitives::B256;
 use emr_client::{
-    admission::AdmissionError,
-    card::{Card, CardError},
     client::Client,
+    flow::admission::AdmissionError,
     profile::Profile,
+    verify::card::{Card, CardError},
 };
 use emr_core::Role;
 use emr_crypto::Identity;

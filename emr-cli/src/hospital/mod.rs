@@ -9,7 +9,8 @@ pub mod site;
 use std::{io::Write, net::SocketAddr, path::Path};
 
 use alloy::{primitives::B256, signers::local::PrivateKeySigner};
-use emr_client::{api::NodeStatus, node_api::NodeClient};
+use emr_api::NodeStatus;
+use emr_client::node::NodeClient;
 use emr_core::Role;
 use emr_crypto::{Identity, RsaBits};
 use emr_node::Activity;

@@ -1,8 +1,8 @@
 //! The registrar admits what its owner shows, and nothing else.
 
 use emr_client::{
-    admission::AdmissionError,
-    card::{Card, CardError},
+    flow::admission::AdmissionError,
+    verify::card::{Card, CardError},
 };
 use emr_core::Role;
 

@@ -1,16 +1,16 @@
 //! What happens every day.
 
+use emr_api::OperationStatus;
 use std::collections::HashMap;
 
 use emr_client::{
     Client, ClientError,
-    api::OperationStatus,
-    card::CardError,
-    grant::{GrantError, Terms},
-    node_api::NodeError,
-    retrieve::{ReadError, Retrieved},
-    upload::WriteError,
-    verify::RecordId,
+    flow::grant::{GrantError, Terms},
+    flow::retrieve::{ReadError, Retrieved},
+    flow::upload::WriteError,
+    node::NodeError,
+    verify::card::CardError,
+    verify::record::RecordId,
 };
 use emr_core::{Cid, Class, ClassMask, GrantSlot, Reason, RecordStatus, Rights, UnixTime};
 use emr_crypto::{EpochKeyring, KeyDirectory, Manifest, OpenError, OpenedRecord};
@@ -284,7 +284,7 @@ async fn the_settled_state_is_read_from_l1_by_proof() -> TestResult {
     assert!(state.block_number() > 0);
     // A contract's address without a rollup.
     let instance = emr_chain::RollupInstance { contract: HOSPITAL.ethereum().address(), ..patient.instance() };
-    let none = emr_client::settled_state::SettledState::read(patient.rollup().provider(), &instance).await;
+    let none = emr_client::verify::settled_state::SettledState::read(patient.rollup().provider(), &instance).await;
     assert!(none.is_err_and(|error| error.to_string().contains("holds no state root")));
     Ok(())
 }

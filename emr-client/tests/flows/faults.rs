@@ -1,14 +1,9 @@
 //! Lost requests, lost answers, and nodes that lie.
 
+use emr_api::{PatientView, Receipt};
 use emr_client::{
-    ClientError,
-    api::{PatientView, Receipt},
-    grant::GrantError,
-    node_api::NodeError,
-    own_directory::OwnError,
-    retrieve::ReadError,
-    submit::Fate,
-    upload::WriteError,
+    ClientError, flow::grant::GrantError, flow::own_directory::OwnError, flow::retrieve::ReadError, flow::submit::Fate,
+    flow::upload::WriteError, node::NodeError,
 };
 use emr_core::{Class, ClassMask, Rights};
 
@@ -111,7 +106,7 @@ async fn writers_do_not_seal_to_a_directory_that_the_node_chose() -> TestResult 
         lie(&|view| view.directory = old.directory.clone()),
         lie(&|view| {
             view.directory = Some(own.to_string());
-            view.directory_commitment = emr_client::directory_check::commitment(&own);
+            view.directory_commitment = emr_client::verify::directory::commitment(&own);
         }),
         lie(&|view| view.directory_operations.swap(0, 1)),
     ];

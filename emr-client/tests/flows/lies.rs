@@ -1,12 +1,7 @@
 //! What a lying node gets a patient to sign: nothing that she did not mean.
 
-use emr_client::{
-    Client, ClientError,
-    api::{OperationStatus, PatientView},
-    grant::GrantError,
-    own_directory::OwnError,
-    submit::Fate,
-};
+use emr_api::{OperationStatus, PatientView};
+use emr_client::{Client, ClientError, flow::grant::GrantError, flow::own_directory::OwnError, flow::submit::Fate};
 use emr_core::{Class, ClassMask, Rights, UnixTime, Version};
 use emr_rollup::operation::Action;
 

@@ -1,13 +1,13 @@
 //! What is proved and settled is read with its proof, and a node that lies about it is not believed.
 
+use emr_api::{RecordView, SubtreeView};
 use emr_client::{
     ClientError,
-    api::{RecordView, SubtreeView},
-    card::Card,
-    grant::GrantError,
-    light::LightError,
-    own_directory::OwnError,
-    retrieve::{ReadError, Retrieved},
+    flow::grant::GrantError,
+    flow::own_directory::OwnError,
+    flow::retrieve::{ReadError, Retrieved},
+    verify::card::Card,
+    verify::light::LightError,
 };
 use emr_core::{AccountIndex, Class, ClassMask, Reason, RecordSlot, RecordStatus, Revision, Rights, UnixTime};
 

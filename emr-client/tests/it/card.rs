@@ -4,8 +4,8 @@ use alloy::primitives::Address;
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use emr_chain::RollupInstance;
 use emr_client::{
-    card::{Card, CardError, Evidence},
-    membership::MembershipError,
+    verify::card::{Card, CardError, Evidence},
+    verify::membership::MembershipError,
 };
 use emr_core::{AccountStatus, Role};
 use emr_rollup::field::Fr;
@@ -130,7 +130,7 @@ fn a_suspended_account_is_refused() {
     (proof.identity_root, proof.path) = (tree.root(), tree.path(2));
     let root = emr_rollup::poseidon::node(tree.root(), proof.medical_root);
     world.batches += 1;
-    let state = emr_client::settled_state::SettledState::established(root, world.batches, time(NOW));
+    let state = emr_client::verify::settled_state::SettledState::established(root, world.batches, time(NOW));
     let inactive = CardError::Inactive { account: account(DOCTOR), status: AccountStatus::Suspended };
     assert_eq!(LIVED.card(DOCTOR).check(&instance(), &view, Evidence::Settled(&state)), Err(inactive));
 }

@@ -1,10 +1,10 @@
 //! The directory that a writer seals to is the patient's, whatever the node says.
 
+use emr_api::PatientView;
 use emr_client::{
-    api::PatientView,
-    directory_check::{DirectoryCheckError, PublishedDirectory, commitment, verify},
-    membership::MembershipError,
-    settled_state::SettledState,
+    verify::directory::{DirectoryCheckError, PublishedDirectory, commitment, verify},
+    verify::membership::MembershipError,
+    verify::settled_state::SettledState,
 };
 use emr_core::{AccountEpoch, Class, Rights};
 use emr_crypto::PatientDirectory;

@@ -3,17 +3,14 @@
 use std::{collections::HashMap, sync::LazyLock};
 
 use alloy::primitives::Address;
+use emr_api::encryption::CommittedKey;
+use emr_api::{
+    AccountView, GrantView, IdentityProof, MedicalProof, PatientView, RecordProof, RecordSummary, RecordView, StoredAt,
+    SubtreeView,
+};
 use emr_chain::RollupInstance;
 use emr_client::{
-    api::{
-        AccountView, GrantView, IdentityProof, MedicalProof, PatientView, RecordProof, RecordSummary, RecordView,
-        StoredAt, SubtreeView,
-    },
-    card::Card,
-    encryption::CommittedKey,
-    light::Expectation,
-    settled_state::SettledState,
-    verify::RecordId,
+    verify::card::Card, verify::light::Expectation, verify::record::RecordId, verify::settled_state::SettledState,
 };
 use emr_core::{
     AccountEpoch, AccountIndex, AuthoredStatement, Cid, Class, ClassMask, Commitment, GrantSlot, Key, Opaque, Purpose,

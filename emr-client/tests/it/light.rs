@@ -1,11 +1,11 @@
 //! The light check: an honest subtree passes, and nothing can be hidden, added or changed.
 
+use emr_api::{GrantView, SubtreeView};
 use std::sync::LazyLock;
 
 use emr_client::{
-    api::{GrantView, SubtreeView},
-    light::{LightError, verify_subtree},
-    membership::MembershipError,
+    verify::light::{LightError, verify_subtree},
+    verify::membership::MembershipError,
 };
 use emr_core::{Class, Purpose, Reason, RecordStatus, Revision, Rights, UnixTime, Uses, Version};
 use emr_rollup::{
@@ -93,7 +93,7 @@ fn no_record_can_be_hidden_added_or_changed() {
         assert_eq!(after(|v| _ = v.records.remove(hidden)), records);
     }
     let copy = VIEW.records[0].clone();
-    let added = emr_client::api::RecordSummary { slot: slot(9), ..copy.clone() };
+    let added = emr_api::RecordSummary { slot: slot(9), ..copy.clone() };
     assert_eq!(after(|v| v.records.push(added)), records);
     assert_eq!(after(|v| v.records.push(copy)), LightError::Twice("record 0".to_owned()));
     let changes: [fn(&mut RecordLeaf); 8] = [

@@ -8,10 +8,8 @@ use std::{
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
-use emr_client::{
-    api::{Challenge, LoginRequest, Problem, Session},
-    node_api::{Login, NodeClient, NodeError},
-};
+use emr_api::{Challenge, LoginRequest, Problem, Session};
+use emr_client::node::{Login, NodeClient, NodeError};
 use emr_core::{Codec, UnixTime, cid::cid_of};
 use emr_crypto::RsaPublic;
 

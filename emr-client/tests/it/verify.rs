@@ -1,12 +1,12 @@
 //! Records: honest ones verify, and nothing that was touched does.
 
+use emr_api::RecordView;
 use std::sync::LazyLock;
 
 use emr_client::{
-    api::RecordView,
-    membership::MembershipError,
-    settled_state::SettledState,
-    verify::{RecordId, RecordProofError, check_unsettled, verify_record},
+    verify::membership::MembershipError,
+    verify::record::{RecordId, RecordProofError, check_unsettled, verify_record},
+    verify::settled_state::SettledState,
 };
 use emr_core::{AccountIndex, Class, Commitment, Opaque, RecordStatus, Revision, SaltSeed, Version};
 use emr_crypto::{OpenedRecord, RsaSecret, SigningContext};
@@ -40,7 +40,7 @@ impl Case {
         verify_record(&self.id, &self.view, proof, &self.opened, &self.state).map(|_| ())
     }
 
-    fn proof(&mut self) -> &mut emr_client::api::RecordProof {
+    fn proof(&mut self) -> &mut emr_api::RecordProof {
         self.view.proof.as_mut().expect("settled")
     }
 }

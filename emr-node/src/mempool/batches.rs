@@ -1,6 +1,6 @@
 //! Batches: what was sealed, how far it got, and which operations it holds.
 
-use emr_client::api::OperationStatus;
+use emr_api::OperationStatus;
 use emr_core::UnixTime;
 use emr_rollup::data::PublicInputs;
 use redb::{ReadableTable, TableDefinition, WriteTransaction};

@@ -1,8 +1,8 @@
 //! Acknowledged operations, in the order of their acknowledgement.
 
+use emr_api::{OperationStatus, StoredAt};
 use std::collections::BTreeMap;
 
-use emr_client::api::{OperationStatus, StoredAt};
 use emr_core::UnixTime;
 use emr_rollup::operation::SignedOperation;
 use redb::{ReadableTable, TableDefinition, WriteTransaction};

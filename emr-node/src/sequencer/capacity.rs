@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-pub(super) use emr_client::receipt::SETTLE_WITHIN;
+pub(super) use emr_api::receipt::SETTLE_WITHIN;
 use emr_rollup::operation::{Kind, Operation};
 
 use crate::{
+    http::refusal::Refusal,
     mempool::{Acknowledged, Sequence},
-    refusal::Refusal,
 };
 
 /// How much work may wait, seconds: an hour is left to whatever goes wrong.

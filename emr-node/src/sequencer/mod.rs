@@ -9,23 +9,21 @@ mod walks;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use alloy::signers::local::PrivateKeySigner;
+use emr_api::receipt;
+use emr_api::{OperationStatus, Receipt, Submission};
 use emr_chain::RollupInstance;
-use emr_client::{
-    api::{OperationStatus, Receipt, Submission},
-    receipt,
-};
 use emr_core::{AccountIndex, UnixTime};
 use emr_ipfs::{Blockstore, Cid};
 use emr_rollup::{data::CircuitVersion, field::Fr, operation::Domain};
 use tokio::sync::{Mutex, Notify};
 
 use crate::{
-    clock::Clock,
-    follow::FollowError,
+    http::refusal::Refusal,
+    l1::clock::Clock,
+    l1::follow::FollowError,
     mempool::{Acknowledged, Mempool},
-    pointers::{self, CheckedPointer},
-    refusal::Refusal,
     state::State,
+    state::pointers::{self, CheckedPointer},
 };
 
 pub(crate) use seal::SealError;

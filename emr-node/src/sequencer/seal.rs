@@ -1,8 +1,8 @@
 //! From what waits to a sealed batch.
 
+use emr_api::OperationStatus;
 use std::{collections::BTreeSet, sync::Arc};
 
-use emr_client::api::OperationStatus;
 use emr_core::{AccountIndex, UnixTime};
 use emr_rollup::{
     batch::{Batch, PushError, Sealed},

@@ -6,8 +6,8 @@ use std::{
     time::Instant,
 };
 
+use emr_api::OperationStatus;
 use emr_chain::SettledBatch;
-use emr_client::api::OperationStatus;
 use emr_core::{AccountIndex, Role, UnixTime};
 use emr_rollup::{
     data::{BatchData, CircuitVersion, PublicInputs, Words},
@@ -21,8 +21,8 @@ use emr_rollup::{
 
 use super::Sequencer;
 use crate::{
-    history::History,
     mempool::{Acknowledged, BatchRecord, BatchStage, Mempool, MempoolError, Sequence, Settled},
+    state::history::History,
     state::{Queued, State},
 };
 

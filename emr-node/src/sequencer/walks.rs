@@ -8,7 +8,7 @@ use std::{
 use emr_core::AccountIndex;
 use tokio::sync::{Mutex as Turns, OwnedMutexGuard, Semaphore, SemaphorePermit};
 
-use crate::refusal::Refusal;
+use crate::http::refusal::Refusal;
 
 /// How many records are read at once.
 const AT_ONCE: usize = 4;

@@ -1,6 +1,6 @@
 //! Who is served what. Nothing can be settled here, so no grant opens anything: what opens is in `settlement`.
 
-use emr_client::api::{BatchView, OperationStatus, PatientView, RecordSummary, RecordView, Submission, SubtreeView};
+use emr_api::{BatchView, OperationStatus, PatientView, RecordSummary, RecordView, Submission, SubtreeView};
 use emr_core::{Class, Rights, UnixTime, Uses, cid::Codec};
 
 use emr_rollup::{leaf::GrantLeaf, operation::Action};

@@ -1,8 +1,8 @@
 //! What an Ethereum node that lies cannot do to a running node.
 
 use alloy::{primitives::U64, sol_types::SolCall};
+use emr_api::{AccountView, BatchView, OperationStatus};
 use emr_chain::bindings::EmrRollup;
-use emr_client::api::{AccountView, BatchView, OperationStatus};
 use emr_core::{Class, UnixTime};
 use emr_node::{DeriveError, FollowError, Node, NodeConfig, StartError};
 use serde_json::{Value, json};

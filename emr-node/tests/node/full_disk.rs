@@ -1,8 +1,8 @@
 //! A disk that is full for a while under a running node.
 
+use emr_api::{BatchView, NodeStatus, OperationStatus};
 use std::{env, process::Command};
 
-use emr_client::api::{BatchView, NodeStatus, OperationStatus};
 use emr_core::Class;
 
 use crate::stage::*;

@@ -1,6 +1,6 @@
 //! Garbage, floods and slow requests.
 
-use emr_client::api::{BatchView, NodeStatus, ProofJob, Session};
+use emr_api::{BatchView, NodeStatus, ProofJob, Session};
 use emr_core::cid::Codec;
 use reqwest::StatusCode;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

@@ -1,10 +1,8 @@
 //! Who gets a token.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
-use emr_client::{
-    api::{Challenge, ChallengeRequest, LoginRequest, PatientView, Session},
-    encryption::CommittedKey,
-};
+use emr_api::encryption::CommittedKey;
+use emr_api::{Challenge, ChallengeRequest, LoginRequest, PatientView, Session};
 
 use crate::stage::*;
 

@@ -1,8 +1,8 @@
 //! The mempool file by itself: a disk that is full, a file that is damaged.
 
+use emr_api::OperationStatus;
 use std::{env, path::Path, process::Command};
 
-use emr_client::api::OperationStatus;
 use emr_core::{AccountEpoch, Class, RecordSlot, RecordStatus, Revision, UnixTime, Version};
 use emr_node::mempool::{Acknowledged, Anchor, Mempool, MempoolError, Referenced};
 use emr_rollup::{

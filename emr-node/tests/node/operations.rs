@@ -1,11 +1,9 @@
 //! What is acknowledged and what is not.
 
+use emr_api::receipt;
+use emr_api::{NodeStatus, OperationStatus, StoredAt, Submission};
 use std::time::Instant;
 
-use emr_client::{
-    api::{NodeStatus, OperationStatus, StoredAt, Submission},
-    receipt,
-};
 use emr_core::{Class, RecordStatus, Rights, UnixTime, Uses, Version, cid::Codec};
 use emr_crypto::PatientDirectory;
 use emr_rollup::{field::Fr, leaf::RecordLeaf, operation::Action};

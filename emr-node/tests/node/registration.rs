@@ -1,8 +1,8 @@
 //! Registration through the node, and what it then says of accounts.
 
 use alloy::{primitives::B256, providers::Provider, signers::local::PrivateKeySigner};
+use emr_api::{AccountView, NodeStatus, Registered, RelayRegistration};
 use emr_chain::{CurvePoint, Registration, RsaPossession};
-use emr_client::api::{AccountView, NodeStatus, Registered, RelayRegistration};
 use emr_core::{AccountIndex, Role, UnixTime};
 use emr_rollup::field;
 
@@ -14,7 +14,7 @@ fn relay(world: &World, person: &Person, deadline: UnixTime) -> Outcome<RelayReg
     let point = person.key.registration_point();
     let role = person.identity.role();
     let patient = role == Role::Patient;
-    let commitment = emr_client::encryption::CommittedKey::of(&person.identity).element();
+    let commitment = emr_api::encryption::CommittedKey::of(&person.identity).element();
     let key = person.key.public();
     let a = emr_chain::CurvePoint { x: field::to_bytes(&key.x()), y: field::to_bytes(&key.y()) };
     let possession = instance.possession_message(person.address(), a, role);

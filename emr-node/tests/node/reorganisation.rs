@@ -1,6 +1,6 @@
 //! L1 takes blocks back while the node runs: on a real anvil, whose state can be set back.
 
-use emr_client::api::{AccountView, NodeStatus, OperationStatus};
+use emr_api::{AccountView, NodeStatus, OperationStatus};
 use emr_core::{Class, Role};
 use emr_node::{Node, NodeConfig};
 use xtask::real_parts::Anvil;
@@ -44,7 +44,7 @@ async fn what_l1_takes_back_the_node_takes_back() -> Outcome {
     assert_eq!(code(hers.view(patient).await), "unauthorized");
 
     let operator = testnet.operator(&node).await?;
-    operator.post::<emr_client::api::BatchView>("v1/batches/seal", &()).await?;
+    operator.post::<emr_api::BatchView>("v1/batches/seal", &()).await?;
     let theirs = Caller::log_in(node.url().clone(), domain, &people().other, other).await?;
     let id = hex::encode(put.signed.id(domain));
     let returned: OperationStatus = theirs.get(&format!("v1/operations/{id}")).await?;

@@ -1,5 +1,6 @@
 //! Nobody delays a patient who ends a grant.
 
+use emr_api::{BatchView, NodeStatus, OperationStatus};
 use std::{
     collections::BTreeSet,
     sync::{
@@ -9,7 +10,6 @@ use std::{
     time::Duration,
 };
 
-use emr_client::api::{BatchView, NodeStatus, OperationStatus};
 use emr_core::{
     Class, Rights,
     cid::{Cid, Codec},

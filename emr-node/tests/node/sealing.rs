@@ -1,7 +1,7 @@
 //! What goes into a batch, looked at through the prover's job. Nothing is proved or settled here.
 
 use alloy::primitives::B256;
-use emr_client::api::{BatchView, OperationStatus, ProofJob, RecordSummary, Submission};
+use emr_api::{BatchView, OperationStatus, ProofJob, RecordSummary, Submission};
 use emr_core::{Class, Rights, Role, UnixTime, Uses};
 use emr_rollup::{data::CircuitVersion, statement::check_batch};
 

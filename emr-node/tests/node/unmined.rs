@@ -1,6 +1,6 @@
 //! Batches and the blocks they wait for: the node dies before L1 has mined one, or L1 makes blocks on demand.
 
-use emr_client::api::{BatchView, NodeStatus, OperationStatus, ProofJob};
+use emr_api::{BatchView, NodeStatus, OperationStatus, ProofJob};
 use emr_core::{Class, UnixTime};
 use serde_json::Value;
 

@@ -1,4 +1,4 @@
-use emr_client::api::OperationStatus;
+use emr_api::OperationStatus;
 use emr_core::{
     AccountEpoch, Class, OutOfRange, RecordSlot, RecordStatus, Revision, Rights, Role, UnixTime, Uses, Version,
 };

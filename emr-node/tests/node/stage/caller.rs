@@ -3,12 +3,9 @@
 use std::{error, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
-use emr_client::{
-    api::{
-        BlockPut, Challenge, ChallengeRequest, LoginRequest, NodeStatus, PatientView, Problem, Receipt, Session,
-        Submission,
-    },
-    encryption::CommittedKey,
+use emr_api::encryption::CommittedKey;
+use emr_api::{
+    BlockPut, Challenge, ChallengeRequest, LoginRequest, NodeStatus, PatientView, Problem, Receipt, Session, Submission,
 };
 use emr_core::{
     AccountIndex,

@@ -6,8 +6,8 @@ use alloy::{
     primitives::{Address, B256},
     signers::local::PrivateKeySigner,
 };
+use emr_api::encryption::CommittedKey;
 use emr_chain::{CurvePoint, Registration, RollupInstance, RsaPossession};
-use emr_client::encryption::CommittedKey;
 use emr_core::{AccountIndex, Role};
 use emr_crypto::{Identity, IdentityFile, RsaBits, ScryptCost};
 use emr_rollup::{field, signature::SigningKey};

@@ -1,7 +1,7 @@
 //! A running node with everybody logged in.
 
 use alloy::{eips::BlockNumberOrTag, providers::Provider};
-use emr_client::api::{Challenge, ChallengeRequest};
+use emr_api::{Challenge, ChallengeRequest};
 use emr_node::RunningNode;
 
 use super::{

@@ -1,6 +1,6 @@
 //! What participants sign.
 
-use emr_client::api::{StoredAt, Submission};
+use emr_api::{StoredAt, Submission};
 use emr_core::{
     AccountEpoch, AccountIndex, Class, GrantSlot, Opaque, Purpose, Reason, RecordSlot, RecordStatus, Revision, Rights,
     UnixTime, Uses, Version,

@@ -1,0 +1,173 @@
+//! The node's promise, which anybody can hold it to: the hospital's Ethereum key signs what it acknowledged.
+//!
+//! EIP-712, domain ("EMR Rollup", "1", chain, contract), `Receipt(bytes32 operation,uint64 acknowledged,uint64 settleBy)`.
+
+use alloy::{
+    primitives::{Address, B256, Signature},
+    signers::{SignerSync, local::PrivateKeySigner},
+    sol_types::{Eip712Domain, SolStruct, eip712_domain},
+};
+use emr_chain::RollupInstance;
+use emr_core::UnixTime;
+
+use crate::Receipt;
+
+mod eip712 {
+    alloy::sol! {
+        /// What the hospital signs.
+        struct Receipt {
+            bytes32 operation;
+            uint64 acknowledged;
+            uint64 settleBy;
+        }
+    }
+}
+
+/// Why a receipt promises nothing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReceiptError {
+    /// It is for something else.
+    #[error(
+        "the node's receipt is for operation {actual}, not {expected}: submit again, to another node if this repeats"
+    )]
+    OtherOperation {
+        /// What was submitted.
+        expected: String,
+        /// What the receipt names.
+        actual: String,
+    },
+    /// It promises nothing that could be broken.
+    #[error(
+        "the node's receipt promises settlement by {settle_by}, which is later than it may be: submit to another node, and check this machine's clock"
+    )]
+    Promise {
+        /// By when, Unix seconds.
+        settle_by: UnixTime,
+    },
+    /// Not a signature of the hospital.
+    #[error("the node's receipt is not signed by the hospital's owner {expected}: submit to another node")]
+    Signature {
+        /// The Ethereum address that has to sign.
+        expected: Address,
+    },
+}
+
+/// The longest that a hospital may take to settle or return what it acknowledged. Seconds.
+pub const SETTLE_WITHIN: u64 = 6 * 3600;
+/// How far the node's clock, which follows L1's, may be ahead of this one. Seconds.
+const CLOCK_TOLERANCE: u64 = 900;
+
+fn domain(instance: &RollupInstance) -> Eip712Domain {
+    eip712_domain! {
+        name: "EMR Rollup",
+        version: "1",
+        chain_id: instance.chain_id,
+        verifying_contract: instance.contract,
+    }
+}
+
+fn signing_hash(instance: &RollupInstance, operation: [u8; 32], acknowledged: UnixTime, settle_by: UnixTime) -> B256 {
+    eip712::Receipt { operation: operation.into(), acknowledged: acknowledged.get(), settleBy: settle_by.get() }
+        .eip712_signing_hash(&domain(instance))
+}
+
+/// Signs the promise to settle an operation, or to return it.
+///
+/// # Errors
+/// [`alloy::signers::Error`] if the signer fails, which a local key does not.
+pub fn sign(
+    instance: &RollupInstance,
+    key: &PrivateKeySigner,
+    operation: [u8; 32],
+    acknowledged: UnixTime,
+    settle_by: UnixTime,
+) -> Result<Receipt, alloy::signers::Error> {
+    let signature = key.sign_hash_sync(&signing_hash(instance, operation, acknowledged, settle_by))?;
+    Ok(Receipt {
+        operation: hex::encode(operation),
+        acknowledged,
+        settle_by,
+        signature: hex::encode(signature.as_bytes()),
+    })
+}
+
+/// Checks that `hospital` promised to settle this very operation, or to return it, no later than it must. Pure.
+///
+/// # Errors
+/// [`ReceiptError`].
+pub fn verify(
+    receipt: &Receipt,
+    instance: &RollupInstance,
+    hospital: Address,
+    operation: [u8; 32],
+    now: UnixTime,
+) -> Result<(), ReceiptError> {
+    let expected = hex::encode(operation);
+    if receipt.operation != expected {
+        return Err(ReceiptError::OtherOperation { expected, actual: receipt.operation.chars().take(80).collect() });
+    }
+    let latest = receipt.acknowledged.saturating_add(SETTLE_WITHIN);
+    if receipt.acknowledged > now.saturating_add(CLOCK_TOLERANCE) || receipt.settle_by > latest {
+        return Err(ReceiptError::Promise { settle_by: receipt.settle_by });
+    }
+    let hash = signing_hash(instance, operation, receipt.acknowledged, receipt.settle_by);
+    let mut signature = [0; 65];
+    let signer = hex::decode_to_slice(&receipt.signature, &mut signature)
+        .ok()
+        .and_then(|()| Signature::from_raw(&signature).ok())
+        .and_then(|signature| signature.recover_address_from_prehash(&hash).ok());
+    if signer == Some(hospital) { Ok(()) } else { Err(ReceiptError::Signature { expected: hospital }) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_receipt_holds_for_one_operation_signer_and_contract() -> Result<(), Box<dyn std::error::Error>> {
+        let instance = RollupInstance { chain_id: 31337, contract: Address::repeat_byte(1) };
+        let key = PrivateKeySigner::from_bytes(&B256::repeat_byte(7))?;
+        let times = (UnixTime::new(100)?, UnixTime::new(200)?);
+        let now = UnixTime::new(150)?;
+        let receipt = sign(&instance, &key, [3; 32], times.0, times.1)?;
+        assert_eq!(verify(&receipt, &instance, key.address(), [3; 32], now), Ok(()));
+
+        assert!(matches!(
+            verify(&receipt, &instance, key.address(), [4; 32], now),
+            Err(ReceiptError::OtherOperation { .. })
+        ));
+        let forged = Err(ReceiptError::Signature { expected: key.address() });
+        let later = Receipt { settle_by: UnixTime::new(201)?, ..receipt.clone() };
+        assert_eq!(verify(&later, &instance, key.address(), [3; 32], now), forged);
+        let elsewhere = RollupInstance { chain_id: 1, ..instance };
+        assert_eq!(verify(&receipt, &elsewhere, key.address(), [3; 32], now), forged);
+        assert!(verify(&receipt, &instance, Address::ZERO, [3; 32], now).is_err());
+        let prefixed = format!("0x{}", receipt.signature);
+        for signature in ["", "00", &"ff".repeat(65), "zz", &prefixed, &"0x".repeat(40_000)] {
+            let broken = Receipt { signature: signature.to_owned(), ..receipt.clone() };
+            assert_eq!(verify(&broken, &instance, key.address(), [3; 32], now), forged);
+        }
+        Ok(())
+    }
+    #[test]
+    fn a_promise_that_cannot_be_broken_is_none() -> Result<(), Box<dyn std::error::Error>> {
+        let instance = RollupInstance { chain_id: 31337, contract: Address::repeat_byte(1) };
+        let key = PrivateKeySigner::from_bytes(&B256::repeat_byte(7))?;
+        let now = UnixTime::new(1_000_000)?;
+        let check = |acknowledged: u64, settle_by: u64| -> Result<bool, Box<dyn std::error::Error>> {
+            let receipt = sign(&instance, &key, [3; 32], UnixTime::new(acknowledged)?, UnixTime::new(settle_by)?)?;
+            Ok(verify(&receipt, &instance, key.address(), [3; 32], now).is_ok())
+        };
+        assert!(check(1_000_000, 1_000_000 + SETTLE_WITHIN)? && check(1_000_900, 1_000_900)? && check(5, 7)?);
+        for (acknowledged, settle_by) in [
+            (1_000_000, 1_000_001 + SETTLE_WITHIN),
+            (1_000_000, UnixTime::MAX),
+            (1_000_901, 1_000_902),
+            (UnixTime::MAX, UnixTime::MAX),
+        ] {
+            assert!(!check(acknowledged, settle_by)?, "{acknowledged} {settle_by}");
+        }
+        Ok(())
+    }
+}

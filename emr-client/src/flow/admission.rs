@@ -1,0 +1,87 @@
+//! What a registrar does with the card that a doctor or hospital shows in person: compares it with the registration that
+//! waits on L1, and admits exactly that.
+
+use alloy::primitives::Address;
+use emr_api::encryption::CommittedKey;
+use emr_chain::{PendingRegistration, Receipt, RollupError, RollupInstance};
+use emr_core::AccountIndex;
+use emr_rollup::field;
+
+use crate::{
+    client::Client,
+    verify::card::{Card, CardError},
+};
+
+/// Why a registration was not admitted or held back.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AdmissionError {
+    /// The card's owner never registered.
+    #[error("{0} has not registered yet: its owner runs `register` first")]
+    NotRegistered(Address),
+    /// Nothing waits for a registrar.
+    #[error(
+        "account {0} does not wait for a registrar: it is admitted already, held back, or a patient's, who needs no admission"
+    )]
+    NotWaiting(AccountIndex),
+    /// What waits is not what the card shows.
+    #[error(transparent)]
+    Card(#[from] CardError),
+    /// The contract refuses, or cannot be reached.
+    #[error(transparent)]
+    Rollup(#[from] RollupError),
+}
+
+impl Card {
+    /// Compares the card with a registration that waits on L1: owner, role, rollup key and RSA key must be the same. Pure.
+    ///
+    /// # Errors
+    /// [`CardError::Forged`] names what differs; [`CardError::OtherInstance`], [`CardError::Malformed`].
+    pub fn check_pending(&self, instance: &RollupInstance, waiting: &PendingRegistration) -> Result<(), CardError> {
+        self.check_instance(instance)?;
+        let (key, rsa) = self.keys()?;
+        let shown = rsa.map(|key| CommittedKey { key, salt: None }.commitment());
+        let checks = [
+            ("account", self.account.is_none_or(|account| account == waiting.account)),
+            ("Ethereum address", self.ethereum == waiting.owner),
+            ("role", self.role == waiting.role),
+            ("rollup key", (field::to_bytes(&key.x()), field::to_bytes(&key.y())) == (waiting.key.x, waiting.key.y)),
+            ("RSA key", shown == Some(waiting.commitment)),
+        ];
+        let differs = checks.into_iter().find(|(_, same)| !same);
+        differs.map_or(Ok(()), |(field, _)| Err(CardError::Forged { account: waiting.account, field }))
+    }
+}
+
+impl Client {
+    /// As the registrar, admits the doctor or hospital whose card this is. The card may be older than its registration.
+    ///
+    /// What the Ethereum node says is compared with the card, and the contract admits what was compared or nothing: neither the
+    /// node nor a reorganisation can put other keys in.
+    ///
+    /// # Errors
+    /// [`AdmissionError`].
+    pub async fn admit(&self, card: &Card) -> Result<(PendingRegistration, Receipt), AdmissionError> {
+        let account = self.registered_account(card).await?;
+        let waiting = self.rollup.pending(account).await?.ok_or(AdmissionError::NotWaiting(account))?;
+        card.check_pending(&self.instance(), &waiting)?;
+        let receipt = self.rollup.admit(&waiting).await?;
+        Ok((waiting, receipt))
+    }
+
+    /// As the registrar, holds the registration of this card's owner back.
+    ///
+    /// # Errors
+    /// [`AdmissionError`].
+    pub async fn suspend(&self, card: &Card) -> Result<(AccountIndex, Receipt), AdmissionError> {
+        card.check_instance(&self.instance())?;
+        let account = self.registered_account(card).await?;
+        Ok((account, self.rollup.suspend(account).await?))
+    }
+
+    /// The account of a card's owner, from L1.
+    async fn registered_account(&self, card: &Card) -> Result<AccountIndex, AdmissionError> {
+        let account = self.rollup.account_of(card.ethereum).await?;
+        account.ok_or(AdmissionError::NotRegistered(card.ethereum))
+    }
+}

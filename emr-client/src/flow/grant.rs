@@ -1,0 +1,251 @@
+//! Granting: a wrap of epoch keys in the key directory, and the grant in the state, by one operation.
+
+use emr_api::{GrantView, PatientView};
+use emr_core::{AccountIndex, ClassMask, GrantSlot, OutOfRange, Rights, Role, UnixTime, Uses, Version};
+use emr_crypto::GrantError as KeyGrantError;
+use emr_rollup::{
+    leaf::GrantLeaf,
+    operation::{Action, CLIENT_VALIDITY},
+};
+
+use crate::{
+    client::{Client, ClientError, random_element},
+    flow::own_directory::{Next, OwnError},
+    flow::submit::{Acknowledged, Outgoing},
+    node::NodeError,
+    verify::card::{Card, CheckedCard},
+};
+
+/// How often a grant is tried when the state changes in between.
+const ATTEMPTS: usize = 5;
+
+/// Why nothing was granted or revoked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum GrantError {
+    /// The node, the chain, the profile, the card.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// Her key directory.
+    #[error(transparent)]
+    Directory(#[from] OwnError),
+    /// Only patients grant.
+    #[error("only a patient grants and revokes: use the patient's data folder")]
+    NotAPatient,
+    /// Not something that can be granted.
+    #[error("{0} cannot be granted: grant read, write, or both")]
+    Rights(Rights),
+    /// Nothing to grant.
+    #[error("choose at least one class")]
+    NoClass,
+    /// A grant that is over.
+    #[error("the grant would end in the past: choose a later time")]
+    Past,
+    /// Patients are no grantees.
+    #[error("account {0} is a patient: grants go to doctors and hospitals")]
+    Grantee(AccountIndex),
+    /// All slots are in use.
+    #[error("all grant slots are in use: revoke a grant that is no longer needed")]
+    NoSlot,
+    /// The directory is full.
+    #[error(transparent)]
+    Keys(#[from] KeyGrantError),
+    /// The new epoch could not be made.
+    #[error(transparent)]
+    Epoch(#[from] emr_crypto::RevokeError),
+    /// There is nothing to revoke.
+    #[error("account {0} holds no grant for these classes: list the grants")]
+    NoSuchGrant(AccountIndex),
+    /// A counter is at its end.
+    #[error(transparent)]
+    Exhausted(#[from] OutOfRange),
+}
+
+impl From<NodeError> for GrantError {
+    fn from(error: NodeError) -> Self {
+        Self::Client(error.into())
+    }
+}
+
+/// Whether a reader gets what is already there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum History {
+    /// Everything of these classes, old epochs included.
+    Included,
+    /// Only what is sealed to the current epoch and later ones.
+    FromNow,
+}
+
+/// What is granted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Terms {
+    /// READ, WRITE or both.
+    pub rights: Rights,
+    /// For which classes.
+    pub classes: ClassMask,
+    /// The last second at which it holds.
+    pub until: UnixTime,
+    /// For readers: what they get of the past.
+    pub history: History,
+}
+
+/// A grant that the node acknowledged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Granted {
+    /// Where.
+    pub slot: GrantSlot,
+    /// What.
+    pub grant: GrantLeaf,
+    /// The node's promise.
+    pub acknowledged: Acknowledged,
+    /// Until when the signed grant may take effect, if it is not settled before. A Revoke beats it.
+    pub may_take_effect_until: UnixTime,
+}
+
+impl Terms {
+    fn check(&self, to: &CheckedCard) -> Result<(), GrantError> {
+        if self.rights == Rights::NONE || !(Rights::READ | Rights::WRITE).contains(self.rights) {
+            return Err(GrantError::Rights(self.rights));
+        }
+        if self.classes == ClassMask::default() {
+            return Err(GrantError::NoClass);
+        }
+        if self.until <= UnixTime::now() {
+            return Err(GrantError::Past);
+        }
+        if to.role() == Role::Patient {
+            return Err(GrantError::Grantee(to.account()));
+        }
+        Ok(())
+    }
+}
+
+/// The slot for a grant: the one that holds a grant of this account for these very classes, or the lowest that holds none.
+/// Slots of ended grants are used again before new ones are opened.
+fn choose_slot(view: &PatientView, grantee: AccountIndex, classes: ClassMask) -> Option<(GrantSlot, Version)> {
+    let ordinary = || view.grants.iter().filter(|view| view.slot >= GrantSlot::FIRST_ORDINARY);
+    let of = |view: &GrantView| (view.slot, view.grant.version);
+    let same = ordinary().find(|view| view.grant.grantee == Some(grantee) && view.grant.scope == classes);
+    let ended = || ordinary().filter(|view| view.grant.grantee.is_none()).min_by_key(|view| view.slot);
+    let fresh = || {
+        (GrantSlot::FIRST_ORDINARY.get()..=GrantSlot::MAX)
+            .filter_map(|slot| GrantSlot::new(slot).ok())
+            .find(|slot| ordinary().all(|view| view.slot != *slot))
+            .map(|slot| (slot, Version::ZERO))
+    };
+    same.or_else(ended).map(of).or_else(fresh)
+}
+
+impl Client {
+    /// Grants access. Readers get the classes' epoch keys, wrapped to the RSA key of their checked card; writers need none. The
+    /// first grant publishes the key directory.
+    ///
+    /// # Errors
+    /// [`GrantError`].
+    pub async fn grant(&mut self, to: &Card, terms: &Terms) -> Result<Granted, GrantError> {
+        if self.identity.role() != Role::Patient {
+            return Err(GrantError::NotAPatient);
+        }
+        let to = self.check_card(to).await?;
+        terms.check(&to)?;
+        self.deliver_waiting().await?;
+        for _ in 0..ATTEMPTS {
+            match self.try_grant(&to, terms).await {
+                Err(GrantError::Client(error)) if error.is_stale() => {}
+                other => return other,
+            }
+        }
+        Err(ClientError::Contended.into())
+    }
+
+    async fn try_grant(&mut self, to: &CheckedCard, terms: &Terms) -> Result<Granted, GrantError> {
+        let mut own = self.own_directory().await?;
+        if terms.rights.contains(Rights::READ) {
+            let key = to.rsa().ok_or(GrantError::Grantee(to.account()))?.clone();
+            own.directory.grant(to.account(), key, terms.classes, terms.history == History::Included)?;
+        }
+        let (slot, expected) = choose_slot(&own.view, to.account(), terms.classes).ok_or(GrantError::NoSlot)?;
+        let Next { commitment: directory_after, cid: directory, blocks } = own.next();
+        let version = expected.next()?;
+        let grant = GrantLeaf {
+            grantee: Some(to.account()),
+            rights: terms.rights,
+            scope: terms.classes,
+            not_after: terms.until,
+            uses: Uses::ZERO,
+            version,
+            salt: random_element(),
+        };
+        let action = Action::SetGrant { slot, expected, leaf: grant, directory_before: own.before, directory_after };
+        let operation = self.operation(&own.view, action).await?;
+        self.profile.note_version(slot, version).map_err(ClientError::from)?;
+        let outgoing = Outgoing { directory, blocks, ..Outgoing::plain(operation, None) };
+        let acknowledged = self.hand_in(outgoing).await?;
+        let may_take_effect_until = UnixTime::now().saturating_add(CLIENT_VALIDITY);
+        Ok(Granted { slot, grant, acknowledged, may_take_effect_until })
+    }
+
+    /// Her grants once everything that she signed is settled: the settled ones, proved, with her signed changes on top.
+    /// [`Client::light_check`] tells what holds by now.
+    ///
+    /// # Errors
+    /// [`OwnError`].
+    pub async fn grants(&mut self) -> Result<Vec<GrantView>, OwnError> {
+        Ok(self.own_directory().await?.view.grants)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use emr_core::Class;
+    use emr_rollup::{field::Fr, operation::revoked_leaf};
+
+    use super::*;
+    use emr_api::MedicalProof;
+
+    fn view(grants: &[(u64, Option<u64>, ClassMask)]) -> Result<PatientView, OutOfRange> {
+        let grant = |(slot, grantee, scope): &(u64, Option<u64>, ClassMask)| {
+            let version = Version::new(*slot)?;
+            let leaf = GrantLeaf {
+                grantee: grantee.map(AccountIndex::new).transpose()?,
+                scope: *scope,
+                ..revoked_leaf(Uses::ZERO, version, Fr::default())
+            };
+            Ok(GrantView { slot: GrantSlot::new(*slot)?, grant: leaf })
+        };
+        let roots = Fr::default();
+        Ok(PatientView {
+            patient: AccountIndex::new(1)?,
+            epoch: emr_core::AccountEpoch::FIRST,
+            directory: None,
+            directory_commitment: roots,
+            grants: grants.iter().map(grant).collect::<Result<_, OutOfRange>>()?,
+            next_record_slot: emr_core::RecordSlot::new(0)?,
+            proof: MedicalProof {
+                batch: 0,
+                leaf: None,
+                path: emr_rollup::tree::Path::new([]),
+                identity_root: roots,
+                medical_root: roots,
+            },
+            directory_operations: Vec::new(),
+        })
+    }
+
+    #[test]
+    fn slots_are_reused_and_break_glass_slots_are_not_touched() -> Result<(), OutOfRange> {
+        let (lab, imaging) = (ClassMask::from(Class::Laboratory), ClassMask::from(Class::Imaging));
+        let doctor = AccountIndex::new(7)?;
+        let slot = |grants: &[(u64, Option<u64>, ClassMask)]| -> Result<_, OutOfRange> {
+            Ok(choose_slot(&view(grants)?, doctor, lab).map(|(slot, version)| (slot.get(), version.get())))
+        };
+        assert_eq!(slot(&[])?, Some((64, 0)));
+        assert_eq!(slot(&[(3, None, lab), (3, Some(7), lab)])?, Some((64, 0)));
+        assert_eq!(slot(&[(64, Some(7), imaging), (65, Some(8), lab)])?, Some((66, 0)));
+        assert_eq!(slot(&[(64, Some(8), lab), (65, Some(7), lab), (66, None, lab)])?, Some((65, 65)));
+        assert_eq!(slot(&[(64, Some(8), lab), (66, None, lab), (67, None, lab)])?, Some((66, 66)));
+        let full: Vec<_> = (64..1024).map(|slot| (slot, Some(8), lab)).collect();
+        assert_eq!(slot(&full)?, None);
+        Ok(())
+    }
+}

@@ -1,0 +1,12 @@
+//! What participants do, one flow a file. Each is a method of [`crate::Client`].
+
+pub mod admission;
+pub mod grant;
+pub mod own_directory;
+mod own_grants;
+pub mod register;
+pub mod request;
+pub mod retrieve;
+pub mod revoke;
+pub mod submit;
+pub mod upload;

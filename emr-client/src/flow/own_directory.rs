@@ -1,0 +1,147 @@
+//! The patient's key directory with its secrets, read again from blocks and her identity.
+
+use emr_api::PatientView;
+use emr_core::{Cid, GrantSlot, UnixTime};
+use emr_crypto::{DirectoryError, KeyDirectory, OwnDirectoryError, PatientDirectory};
+use emr_rollup::{field::Fr, operation::Action};
+
+use crate::{
+    client::{Client, ClientError, random_element},
+    flow::submit::{Outgoing, lost_revocation},
+    node::NodeError,
+    verify::card::CheckedCard,
+    verify::directory::{PublishedDirectory, change, commitment},
+    verify::light::LightError,
+};
+
+/// Why her directory cannot be opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OwnError {
+    /// The node, the chain, the profile.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// The block is none.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+    /// The node does not show all of her grants.
+    #[error(transparent)]
+    Light(#[from] LightError),
+    /// It does not open.
+    #[error(transparent)]
+    Own(#[from] OwnDirectoryError),
+}
+
+impl From<NodeError> for OwnError {
+    fn from(error: NodeError) -> Self {
+        Self::Client(error.into())
+    }
+}
+
+/// How often her view is read again when a batch was settled in between.
+const READS: usize = 4;
+
+/// The patient's view of herself, with her directory opened. Its grants are by her own evidence, not the node's.
+pub(crate) struct Own {
+    pub(crate) view: PatientView,
+    /// The commitment in force; 0 before the first directory.
+    pub(crate) before: Fr,
+    pub(crate) directory: PatientDirectory,
+}
+
+/// The directory after a change: what is signed, and what is uploaded if it is another one.
+pub(crate) struct Next {
+    pub(crate) commitment: Fr,
+    pub(crate) cid: Option<Cid>,
+    pub(crate) blocks: Vec<(Cid, Vec<u8>)>,
+}
+
+impl Own {
+    /// The directory from now on.
+    pub(crate) fn next(&self) -> Next {
+        let published = self.directory.published();
+        let cid = published.cid();
+        let commitment = commitment(&cid);
+        if commitment == self.before {
+            return Next { commitment, cid: None, blocks: Vec::new() };
+        }
+        Next { commitment, cid: Some(cid), blocks: vec![(cid, published.to_bytes().to_vec())] }
+    }
+}
+
+impl Client {
+    /// Her own account, checked like anybody else's.
+    pub(crate) async fn own_card(&self) -> Result<CheckedCard, ClientError> {
+        self.check_card(&self.card()).await
+    }
+
+    /// Her directory as it is in force, or a new one, with her grants.
+    pub(crate) async fn own_directory(&mut self) -> Result<Own, OwnError> {
+        let mut last = OwnError::Client(ClientError::Contended);
+        for _ in 0..READS {
+            match self.read_own_directory().await {
+                // A batch was settled between two reads.
+                Err(error @ OwnError::Light(LightError::NotAll(_))) => last = error,
+                other => return other,
+            }
+        }
+        Err(last)
+    }
+
+    /// Publishes her first key directory without granting anything, so that she can write before she shares: a Revoke of a
+    /// slot that holds no grant brings it.
+    pub(crate) async fn publish_directory(&mut self) -> Result<(), OwnError> {
+        let own = self.own_directory().await?;
+        let slot = GrantSlot::FIRST_ORDINARY;
+        if own.before != Fr::default() || own.view.grants.iter().any(|view| view.slot == slot) {
+            // Published meanwhile: every grant brings one.
+            return Ok(());
+        }
+        let Next { commitment: directory_after, cid: directory, blocks } = own.next();
+        let expected = self.profile.highest_signed(slot);
+        let version = expected.next().map_err(|error| ClientError::Malformed(error.to_string()))?;
+        self.profile.note_version(slot, version).map_err(ClientError::from)?;
+        let leaf_salt = random_element();
+        let action = Action::Revoke { slot, expected, leaf_salt, directory_before: own.before, directory_after };
+        let operation = self.operation(&own.view, action).await?;
+        self.hand_in(Outgoing { directory, blocks, ..Outgoing::plain(operation, None) }).await?;
+        Ok(())
+    }
+
+    async fn read_own_directory(&mut self) -> Result<Own, OwnError> {
+        let card = self.own_card().await?;
+        let (mut view, mut published) = self.patient_view(&card).await?;
+        if self.withholds(&view, &published) {
+            // Unless it was settled or returned since: then it is not to be expected any more.
+            lost_revocation(&self.resume().await?)?;
+            (view, published) = self.patient_view(&card).await?;
+            if self.withholds(&view, &published) {
+                return Err(ClientError::Withheld.into());
+            }
+        }
+        let directory = match published.cid() {
+            Some(cid) => {
+                let bytes = self.node.block(&cid).await?;
+                PatientDirectory::open(KeyDirectory::from_bytes(&bytes)?, self.identity.rsa())?
+            }
+            None => PatientDirectory::create(self.identity.rsa()),
+        };
+        view.grants = self.own_grants(&view).await?;
+        Ok(Own { view, before: published.commitment(), directory })
+    }
+
+    /// Whether a node shows a state without her last change to the directory, which it had acknowledged. It must not make her
+    /// build on a directory that she has replaced: what she took from a reader would come back.
+    fn withholds(&self, view: &PatientView, published: &PublishedDirectory) -> bool {
+        let now = UnixTime::now();
+        let mine = self.profile.outbox().entries().iter().filter(|entry| {
+            let operation = &entry.draft().submission.signed.operation;
+            operation.patient == view.patient && entry.receipt().is_some() && !entry.has_lapsed(now)
+        });
+        let mut changes = mine.filter_map(|entry| change(&entry.draft().submission.signed));
+        let Some((_, last)) = changes.rfind(|(before, after)| before != after) else { return false };
+        let later = view.directory_operations.iter().filter_map(change).any(|(_, after)| after == last);
+        let settled = view.proof.leaf.is_some_and(|leaf| leaf.key_directory == last);
+        !later && !settled && published.commitment() != last
+    }
+}

@@ -1,0 +1,156 @@
+//! What a patient has granted, by evidence that no node can bend: the settled grants, all of them proved, and what she has
+//! signed since.
+//!
+//! Grants and revocations are signed on top of this. On top of a node's word, she could be made to sign a grant that she
+//! never gave, to end the wrong one, or to leave one out.
+
+use std::collections::BTreeMap;
+
+use emr_api::{GrantView, PatientView};
+use emr_core::{GrantSlot, OutOfRange, UnixTime, Uses};
+use emr_rollup::{
+    leaf::GrantLeaf,
+    operation::{Action, SignedOperation, revoked_leaf},
+};
+
+use crate::{
+    client::{Client, ClientError},
+    flow::own_directory::OwnError,
+    verify::light::{self, LightError},
+};
+
+/// The slot and the leaf that an operation leaves there; `None` if it writes no grant.
+pub(crate) fn outcome(signed: &SignedOperation) -> Result<Option<(GrantSlot, GrantLeaf)>, OutOfRange> {
+    Ok(match signed.operation.action {
+        Action::SetGrant { slot, leaf, .. } => Some((slot, leaf)),
+        // Its counter of uses is not known here, and nothing is built on it.
+        Action::Revoke { slot, expected, leaf_salt, .. } => {
+            Some((slot, revoked_leaf(Uses::ZERO, expected.next()?, leaf_salt)))
+        }
+        _ => None,
+    })
+}
+
+/// The settled grants with signed operations on top: in each slot what has the highest version.
+fn replay<'a>(
+    settled: &[GrantView],
+    signed: impl Iterator<Item = &'a SignedOperation>,
+) -> Result<Vec<GrantView>, OutOfRange> {
+    let mut grants: BTreeMap<GrantSlot, GrantLeaf> = settled.iter().map(|view| (view.slot, view.grant)).collect();
+    for signed in signed {
+        if let Some((slot, leaf)) = outcome(signed)?
+            && grants.get(&slot).is_none_or(|now| now.version < leaf.version)
+        {
+            grants.insert(slot, leaf);
+        }
+    }
+    Ok(grants.into_iter().map(|(slot, grant)| GrantView { slot, grant }).collect())
+}
+
+impl Client {
+    /// Her settled grants, all of them, compared with the grants root of the medical leaf that a checked view proves.
+    async fn settled_grants(&self, view: &PatientView) -> Result<(Vec<GrantView>, Vec<SignedOperation>), OwnError> {
+        let Some(leaf) = &view.proof.leaf else { return Ok((Vec::new(), Vec::new())) };
+        let subtree = self.node.subtree(view.patient).await?;
+        if light::grants_root(&subtree.grants)? != leaf.grants_root {
+            return Err(LightError::NotAll("grants").into());
+        }
+        Ok((subtree.grants, subtree.pending))
+    }
+
+    /// Her grants as they are once everything that she signed is settled. `view` is a checked one of herself.
+    pub(crate) async fn own_grants(&self, view: &PatientView) -> Result<Vec<GrantView>, OwnError> {
+        let (settled, pending) = self.settled_grants(view).await?;
+        let (account, domain, key, now) = (view.patient, self.domain(), self.signing.public(), UnixTime::now());
+        let entries = self.profile.outbox().entries().iter();
+        let outbox = entries.map(|entry| &entry.draft().submission.signed);
+        let hers = pending.iter().chain(&view.directory_operations).chain(outbox).filter(|signed| {
+            let operation = &signed.operation;
+            (operation.signer, operation.patient) == (account, account)
+                && (operation.signer_epoch, operation.patient_epoch) == (view.epoch, view.epoch)
+                && now <= operation.valid_until
+                && signed.verify(domain, &key).is_ok()
+        });
+        Ok(replay(&settled, hers).map_err(|error| ClientError::Malformed(error.to_string()))?)
+    }
+
+    /// Whether the settled state holds what one of her own operations did, or something that she did after it.
+    pub(crate) async fn is_in_force(&self, signed: &SignedOperation) -> Result<bool, ClientError> {
+        let Ok(Some((slot, leaf))) = outcome(signed) else { return Ok(true) };
+        let card = self.own_card().await?;
+        let (view, _) = self.patient_view(&card).await?;
+        match self.settled_grants(&view).await {
+            Ok((settled, _)) => Ok(settled.iter().any(|view| view.slot == slot && view.grant.version >= leaf.version)),
+            // A batch was settled between the two reads, or the node lies; it is asked again.
+            Err(OwnError::Light(_)) => Ok(false),
+            Err(OwnError::Client(error)) => Err(error),
+            Err(_) => Ok(false),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use emr_core::{AccountEpoch, AccountIndex, Class, Rights, Version};
+    use emr_rollup::{
+        field::Fr,
+        operation::{Domain, Operation},
+        signature::SigningKey,
+    };
+
+    use super::*;
+
+    type TestResult = Result<(), OutOfRange>;
+
+    fn grant(version: u64, grantee: u64) -> Result<GrantLeaf, OutOfRange> {
+        Ok(GrantLeaf {
+            grantee: Some(AccountIndex::new(grantee)?),
+            rights: Rights::READ,
+            scope: Class::Laboratory.into(),
+            not_after: UnixTime::new(1000)?,
+            uses: Uses::ZERO,
+            version: Version::new(version)?,
+            salt: Fr::default(),
+        })
+    }
+
+    fn signed(action: Action) -> Result<SignedOperation, OutOfRange> {
+        let patient = AccountIndex::new(1)?;
+        let operation = Operation {
+            signer: patient,
+            signer_epoch: AccountEpoch::FIRST,
+            patient,
+            patient_epoch: AccountEpoch::FIRST,
+            valid_until: UnixTime::new(1000)?,
+            salt: Fr::default(),
+            action,
+        };
+        Ok(operation.sign(Domain::new(31337, [1; 20]), &SigningKey::from_seed(&[1; 32]), None))
+    }
+
+    #[test]
+    fn the_highest_version_counts_in_whatever_order_it_comes() -> TestResult {
+        let slot = GrantSlot::FIRST_ORDINARY;
+        let directories = (Fr::default(), Fr::default());
+        let set = |version| {
+            let expected = Version::new(version - 1)?;
+            let (directory_before, directory_after) = directories;
+            signed(Action::SetGrant { slot, expected, leaf: grant(version, 8)?, directory_before, directory_after })
+        };
+        let revoke = signed(Action::Revoke {
+            slot,
+            expected: Version::new(3)?,
+            leaf_salt: Fr::default(),
+            directory_before: directories.0,
+            directory_after: directories.1,
+        })?;
+        let settled = [GrantView { slot, grant: grant(2, 7)? }];
+        let operations = [set(3)?, revoke, set(1)?];
+        for order in [[0, 1, 2], [2, 1, 0], [1, 0, 2]] {
+            let grants = replay(&settled, order.iter().map(|at| &operations[*at]))?;
+            assert_eq!((grants.len(), grants[0].grant.version.get(), grants[0].grant.grantee), (1, 4, None));
+        }
+        assert_eq!(replay(&settled, [].iter())?, settled);
+        Ok(())
+    }
+}

@@ -1,0 +1,76 @@
+//! Requesting access: the use of a grant to read, on record in the patient's audit chain.
+
+use emr_core::{AccountIndex, Class, GrantSlot, Purpose, Reason, Rights, UnixTime};
+use emr_rollup::operation::Action;
+
+use crate::{
+    client::{Client, ClientError},
+    flow::retrieve::ReadError,
+    flow::submit::{Acknowledged, Outgoing},
+    verify::card::{Card, CheckedCard},
+};
+
+/// How often a request is tried when the grant is used by others at the same time.
+const ATTEMPTS: usize = 5;
+
+/// A request that the node acknowledged: it serves records of this class from now on, for at most a day.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Requested {
+    /// Whose records.
+    pub patient: AccountIndex,
+    /// Under which grant.
+    pub slot: GrantSlot,
+    /// Why, and for which class.
+    pub purpose: Purpose,
+    /// The node's promise.
+    pub acknowledged: Acknowledged,
+}
+
+impl Client {
+    /// Requests to read a class of a patient's records.
+    ///
+    /// # Errors
+    /// [`ReadError::NotGranted`] if no grant allows it; [`ReadError`].
+    pub async fn request(&mut self, patient: &Card, class: Class, reason: Reason) -> Result<Requested, ReadError> {
+        let patient = self.check_card(patient).await?;
+        self.deliver_waiting().await?;
+        self.request_checked(&patient, class, reason).await
+    }
+
+    pub(crate) async fn request_checked(
+        &mut self,
+        patient: &CheckedCard,
+        class: Class,
+        reason: Reason,
+    ) -> Result<Requested, ReadError> {
+        let purpose = Purpose { reason, class };
+        for _ in 0..ATTEMPTS {
+            match self.try_request(patient, purpose).await {
+                Err(ReadError::Client(error)) if error.is_stale() => {}
+                other => return other,
+            }
+        }
+        Err(ClientError::Contended.into())
+    }
+
+    async fn try_request(&mut self, patient: &CheckedCard, purpose: Purpose) -> Result<Requested, ReadError> {
+        let account = self.account()?;
+        let org = self.node.account(account).await?.org;
+        let view = self.node.patient(patient.account()).await?;
+        let now = UnixTime::now();
+        let allows = |grant: &emr_rollup::leaf::GrantLeaf| {
+            grant.is_live_for(account, org, now)
+                && grant.rights.contains(Rights::READ)
+                && grant.scope.contains(purpose.class)
+        };
+        let grants = view.grants.iter().filter(|view| allows(&view.grant));
+        // His own before his organisation's: its keys are wrapped to him.
+        let grant = grants.max_by_key(|view| (view.grant.grantee == Some(account), view.grant.not_after));
+        let grant = grant.ok_or(ReadError::NotGranted { patient: view.patient, class: purpose.class })?;
+        let slot = grant.slot;
+        let action = Action::RequestAccess { slot, expected: grant.grant.uses, purpose };
+        let operation = self.operation(&view, action).await?;
+        let acknowledged = self.hand_in(Outgoing::plain(operation, None)).await?;
+        Ok(Requested { patient: view.patient, slot, purpose, acknowledged })
+    }
+}

@@ -1,0 +1,311 @@
+//! Reading a record: fetched, opened, and verified from its bytes to L1 (`verify`); and the patient's light check.
+
+use std::collections::{BTreeSet, HashMap};
+
+use emr_api::encryption::CommittedKey;
+use emr_api::{PatientView, RecordView};
+use emr_core::{AccountIndex, Cid, Class, Reason, RecordSlot, RecordStatus};
+use emr_crypto::{
+    DecryptionFailed, DirectoryError, EpochKeyring, KeyDirectory, MAX_ATTACHMENTS, MAX_RECORD_BYTES, Manifest,
+    OpenError, OpenedRecord, OwnDirectoryError, PatientDirectory,
+};
+
+use crate::{
+    client::{Client, ClientError},
+    flow::request::Requested,
+    node::NodeError,
+    verify::card::{Card, CheckedCard},
+    verify::light::{self, Expectation, LightError},
+    verify::membership::MembershipError,
+    verify::record::{
+        AuthenticRecord, RecordId, RecordProofError, VerifiedRecord, check_unsettled, stored_at, verify_record,
+    },
+};
+
+/// The most bytes that are fetched for one record: the longest record, padded by an eighth at most, its chunks' tags, and
+/// the manifests of its attachments.
+const MAX_FETCH: usize = MAX_RECORD_BYTES as usize / 8 * 9 + (8 << 20);
+/// The most links that are fetched.
+const MAX_FETCH_LINKS: usize = 2 + 512 + MAX_ATTACHMENTS;
+/// How often a view is read again when a batch was settled in between.
+const READS: usize = 4;
+
+/// Why a record was not read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReadError {
+    /// The node, the chain, the profile, the card.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// No grant allows it.
+    #[error("no grant allows you to read {class} records of patient {patient}: ask her for one")]
+    NotGranted {
+        /// Whose.
+        patient: AccountIndex,
+        /// What.
+        class: Class,
+    },
+    /// Access was taken back.
+    #[error("patient {patient} has revoked your access: {message}")]
+    Revoked {
+        /// Who.
+        patient: AccountIndex,
+        /// What the node said.
+        message: String,
+    },
+    /// Access has to be requested first.
+    #[error("access to {class} records of patient {patient} has to be requested first, with a reason")]
+    NotRequested {
+        /// Whose.
+        patient: AccountIndex,
+        /// What.
+        class: Class,
+    },
+    /// There is no such record.
+    #[error("patient {patient} has no record {slot} that you may know of: list her records")]
+    NoSuchRecord {
+        /// Whose.
+        patient: AccountIndex,
+        /// Which.
+        slot: RecordSlot,
+    },
+    /// The patient's key directory holds nothing for this reader.
+    #[error(
+        "the patient's key directory holds no keys for you: ask her to grant you read access herself (a grant to your hospital carries no keys for you)"
+    )]
+    NoKeys,
+    /// The envelope does not open.
+    #[error("record {slot}: {source}")]
+    Open {
+        /// Which.
+        slot: RecordSlot,
+        /// Why.
+        #[source]
+        source: OpenError<Missing>,
+    },
+    /// The manifest lists more than a record can have.
+    #[error("record {0} claims more blocks than a record can have: do not rely on its author")]
+    TooLarge(RecordSlot),
+    /// It does not verify.
+    #[error(transparent)]
+    Proof(#[from] RecordProofError),
+    /// The node's account of her subtree is not believed.
+    #[error(transparent)]
+    Light(#[from] LightError),
+    /// The key directory cannot be read.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+    /// Her own key directory cannot be opened.
+    #[error(transparent)]
+    OwnDirectory(#[from] OwnDirectoryError),
+}
+
+/// A block that the manifest does not list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the manifest does not list it")]
+pub struct Missing;
+
+impl From<NodeError> for ReadError {
+    fn from(error: NodeError) -> Self {
+        Self::Client(error.into())
+    }
+}
+
+/// A record that was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Retrieved {
+    /// Verified up to the state root on L1.
+    Verified(VerifiedRecord),
+    /// This version waits for its batch. Its content is signed; that the key is the author's and that it will count, only the
+    /// node says. Do not rely on it.
+    Unsettled(AuthenticRecord),
+}
+
+impl Retrieved {
+    /// The record, verified or not.
+    pub const fn unproven(&self) -> &AuthenticRecord {
+        match self {
+            Self::Verified(record) => record.authentic(),
+            Self::Unsettled(record) => record,
+        }
+    }
+
+    /// The verified record.
+    pub const fn verified(&self) -> Option<&VerifiedRecord> {
+        match self {
+            Self::Verified(record) => Some(record),
+            Self::Unsettled(_) => None,
+        }
+    }
+}
+
+impl Client {
+    /// Reads a record and verifies it. With a reason, access is requested first where the node asks for that.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn retrieve(
+        &mut self,
+        patient: &Card,
+        slot: RecordSlot,
+        reason: Option<Reason>,
+    ) -> Result<(Retrieved, Option<Requested>), ReadError> {
+        let patient = self.check_card(patient).await?;
+        self.deliver_waiting().await?;
+        let mut requested = None;
+        for _ in 0..READS {
+            let view = match self.node.record(patient.account(), slot).await {
+                Err(error) if error.is_no_session() && requested.is_none() => {
+                    let class = self.class_of(&patient, slot).await?;
+                    let reason = reason.ok_or(ReadError::NotRequested { patient: patient.account(), class })?;
+                    requested = Some(self.request_checked(&patient, class, reason).await?);
+                    continue;
+                }
+                other => other.map_err(|error| refused(error, patient.account(), slot))?,
+            };
+            match self.open_and_verify(&patient, &view).await {
+                // A batch was settled between the two reads.
+                Err(ReadError::Proof(RecordProofError::Membership(MembershipError::OtherState { .. }))) => {}
+                other => {
+                    let read = other?;
+                    let class = read.unproven().statement().class;
+                    // What stands in the audit chain is what was asked for; the node named the class.
+                    if requested.as_ref().is_some_and(|requested: &Requested| requested.purpose.class != class) {
+                        return Err(RecordProofError::Mismatch("class").into());
+                    }
+                    return Ok((read, requested));
+                }
+            }
+        }
+        Err(ClientError::Contended.into())
+    }
+
+    async fn class_of(&self, patient: &CheckedCard, slot: RecordSlot) -> Result<Class, ReadError> {
+        let patient = patient.account();
+        let records = self.node.records(patient).await.map_err(|error| refused(error, patient, slot))?;
+        let record = records.iter().find(|record| record.slot == slot);
+        Ok(record.ok_or(ReadError::NoSuchRecord { patient, slot })?.leaf.class)
+    }
+
+    async fn open_and_verify(&self, patient: &CheckedCard, view: &RecordView) -> Result<Retrieved, ReadError> {
+        let id = RecordId { domain: self.domain(), patient: patient.account(), slot: view.slot };
+        if view.leaf.status != RecordStatus::Live {
+            return Err(RecordProofError::NotLive { slot: view.slot, status: view.leaf.status }.into());
+        }
+        let opened = self.open_envelope(patient, &id, view).await?;
+        match &view.proof {
+            Some(proof) => {
+                let state = self.settled().await.map_err(ClientError::from)?;
+                Ok(Retrieved::Verified(verify_record(&id, view, proof, &opened, &state)?))
+            }
+            None => Ok(Retrieved::Unsettled(check_unsettled(&id, view, &opened)?)),
+        }
+    }
+
+    async fn open_envelope(
+        &self,
+        patient: &CheckedCard,
+        id: &RecordId,
+        view: &RecordView,
+    ) -> Result<OpenedRecord, ReadError> {
+        let refused = |error| refused(error, id.patient, id.slot);
+        let (manifest, _) = stored_at(view.slot, &view.stored)?;
+        let blocks = self.fetch(view.slot, &manifest).await?;
+        let context = id.context(&view.leaf);
+        // The newest directory first: a grant may have come after the record, and after what is settled.
+        let newest = self.node.patient(id.patient).await.map_err(refused)?;
+        let mut last = ReadError::NoKeys;
+        for cid in directories(&newest, view) {
+            let directory = KeyDirectory::from_bytes(&self.node.block(&cid).await.map_err(refused)?)?;
+            let Some(keys) = self.keys(patient, directory)? else { continue };
+            let fetch = |cid: &Cid| blocks.get(cid).cloned().ok_or(Missing);
+            match OpenedRecord::open(&manifest, fetch, &keys, &context) {
+                Ok(opened) => return Ok(opened),
+                Err(source) => last = ReadError::Open { slot: id.slot, source },
+            }
+        }
+        Err(last)
+    }
+
+    /// This reader's keys in a directory; `None` if there are none.
+    fn keys(&self, patient: &CheckedCard, directory: KeyDirectory) -> Result<Option<EpochKeyring>, ReadError> {
+        let rsa = self.identity.rsa();
+        if self.account()? == patient.account() {
+            return Ok(Some(PatientDirectory::open(directory, rsa)?.keyring()));
+        }
+        match directory.open_for(rsa) {
+            Ok(keys) => Ok(Some(keys)),
+            Err(DecryptionFailed) => Ok(None),
+        }
+    }
+
+    /// A record's blocks: the manifest and everything that it links, within bounds.
+    async fn fetch(&self, slot: RecordSlot, manifest: &Cid) -> Result<HashMap<Cid, Vec<u8>>, ReadError> {
+        let bytes = self.node.block(manifest).await?;
+        let invalid = |_| ReadError::Open { slot, source: DecryptionFailed.into() };
+        let links: BTreeSet<Cid> = Manifest::from_bytes(&bytes).map_err(invalid)?.links().iter().copied().collect();
+        if links.len() > MAX_FETCH_LINKS {
+            return Err(ReadError::TooLarge(slot));
+        }
+        let mut total = bytes.len();
+        let mut blocks = HashMap::from([(*manifest, bytes)]);
+        for cid in links {
+            let bytes = self.node.block(&cid).await?;
+            total += bytes.len();
+            if total > MAX_FETCH {
+                return Err(ReadError::TooLarge(slot));
+            }
+            blocks.insert(cid, bytes);
+        }
+        Ok(blocks)
+    }
+
+    /// The patient's light check: who has access, every audit entry, every record, recomputed from all of her leaves and
+    /// compared with L1.
+    ///
+    /// # Errors
+    /// [`ReadError::Light`]; [`ReadError`].
+    pub async fn light_check(&self) -> Result<light::Verified, ReadError> {
+        let account = self.account()?;
+        let expected = Expectation {
+            domain: self.domain(),
+            account,
+            key: self.signing.public(),
+            encryption: CommittedKey::of(&self.identity).element(),
+        };
+        let mut last = ReadError::Client(ClientError::Contended);
+        for _ in 0..READS {
+            let view = self.node.subtree(account).await?;
+            let state = self.settled().await.map_err(ClientError::from)?;
+            match light::verify_subtree(&expected, &view, &state) {
+                Err(error @ LightError::Membership(MembershipError::OtherState { .. })) => last = error.into(),
+                other => return Ok(other?),
+            }
+        }
+        Err(last)
+    }
+}
+
+/// The directories that may hold a reader's keys, newest first, each once.
+fn directories(newest: &PatientView, view: &RecordView) -> Vec<Cid> {
+    let mut cids = Vec::new();
+    for text in newest.directory.iter().chain([&view.directory]) {
+        if let Ok(cid) = Cid::try_from(text.as_str())
+            && !cids.contains(&cid)
+        {
+            cids.push(cid);
+        }
+    }
+    cids
+}
+
+/// What a refusal means to a reader.
+fn refused(error: NodeError, patient: AccountIndex, slot: RecordSlot) -> ReadError {
+    if error.is_revoked() {
+        return ReadError::Revoked { patient, message: error.to_string() };
+    }
+    if error.is_not_found() {
+        return ReadError::NoSuchRecord { patient, slot };
+    }
+    error.into()
+}

@@ -1,0 +1,127 @@
+//! Revoking: rights die, and the classes concerned get a new epoch whose keys only the remaining readers receive.
+//!
+//! What it means: nothing new can be read, honest nodes serve nothing more. Who kept keys and ciphertext, or plaintext, of
+//! before keeps what he had.
+
+use emr_api::GrantView;
+use emr_core::{AccountIndex, ClassMask, GrantSlot, Role, Uses};
+use emr_crypto::RevokeError;
+use emr_rollup::{leaf::GrantLeaf, operation::Action};
+
+use crate::{
+    client::{Client, ClientError, random_element},
+    flow::grant::GrantError,
+    flow::own_directory::{Next, Own},
+    flow::submit::{Acknowledged, Outgoing},
+};
+
+/// How often a revocation is tried when the state changes in between.
+const ATTEMPTS: usize = 5;
+
+/// A revocation that the node acknowledged. From now on it serves nothing more under these grants.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Revoked {
+    /// Whose rights ended.
+    pub grantee: AccountIndex,
+    /// The classes that have a new epoch, and that he could read before.
+    pub new_epochs: ClassMask,
+    /// The grants that ended, and those that were narrowed to their other classes.
+    pub changed: Vec<(GrantSlot, Acknowledged)>,
+}
+
+/// What becomes of one grant.
+fn narrowed(view: &GrantView, classes: ClassMask) -> Option<GrantLeaf> {
+    let rest = ClassMask::from_bits(view.grant.scope.bits() & !classes.bits());
+    (rest != ClassMask::default()).then_some(GrantLeaf { scope: rest, ..view.grant })
+}
+
+impl Client {
+    /// Takes rights on classes from an account. A grant that also covers other classes is narrowed to them; any other ends.
+    ///
+    /// Each Revoke names the highest version that she ever signed for its slot, so that no grant of hers that is still on its
+    /// way can come after it.
+    ///
+    /// # Errors
+    /// [`GrantError::NoSuchGrant`] if it holds none; [`GrantError`].
+    pub async fn revoke(&mut self, grantee: AccountIndex, classes: ClassMask) -> Result<Revoked, GrantError> {
+        if self.identity.role() != Role::Patient {
+            return Err(GrantError::NotAPatient);
+        }
+        self.deliver_waiting().await?;
+        let mut done = Revoked { grantee, new_epochs: ClassMask::default(), changed: Vec::new() };
+        for _ in 0..ATTEMPTS {
+            match self.try_revoke(classes, &mut done).await {
+                Ok(()) => return Ok(done),
+                // Some grants went before the state moved on; what was signed for the rest goes or is refused first.
+                Err(GrantError::Client(error)) if error.is_stale() => drop(self.redeliver().await?),
+                Err(GrantError::NoSuchGrant(_)) if !done.changed.is_empty() => return Ok(done),
+                Err(error) => return Err(error),
+            }
+        }
+        Err(ClientError::Contended.into())
+    }
+
+    async fn try_revoke(&mut self, classes: ClassMask, done: &mut Revoked) -> Result<(), GrantError> {
+        let grantee = done.grantee;
+        let mut own = self.own_directory().await?;
+        let hers = own.view.grants.iter().filter(|view| {
+            view.slot >= GrantSlot::FIRST_ORDINARY
+                && view.grant.grantee == Some(grantee)
+                && view.grant.scope.bits() & classes.bits() != 0
+        });
+        // Whole grants first: their Revoke is what cannot be outrun.
+        let mut hers: Vec<GrantView> = hers.copied().collect();
+        hers.sort_by_key(|view| narrowed(view, classes).is_some());
+        if hers.is_empty() {
+            return Err(GrantError::NoSuchGrant(grantee));
+        }
+        match own.directory.revoke(grantee, classes) {
+            Ok(revoked) => done.new_epochs = ClassMask::from_bits(done.new_epochs.bits() | revoked.bits()),
+            // Somebody who only writes has no keys.
+            Err(RevokeError::NotAReader(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+
+        // Everything is signed and kept before anything is sent: after a crash the rest follows.
+        let mut entries = Vec::new();
+        for (number, view) in hers.iter().enumerate() {
+            let outgoing = self.revocation(&own, view, classes, number == 0).await?;
+            entries.push((view.slot, self.keep(outgoing)?));
+        }
+        for (slot, entry) in entries {
+            let acknowledged = self.deliver(&entry).await?;
+            done.changed.push((slot, acknowledged));
+        }
+        Ok(())
+    }
+
+    /// The operation for one grant. The first one brings the new directory; for the rest it is in force already.
+    async fn revocation(
+        &mut self,
+        own: &Own,
+        view: &GrantView,
+        classes: ClassMask,
+        first: bool,
+    ) -> Result<Outgoing, GrantError> {
+        let Next { commitment: directory_after, cid: directory, blocks } = own.next();
+        let directory_before = if first { own.before } else { directory_after };
+        let slot = view.slot;
+        let (action, version) = match narrowed(view, classes) {
+            Some(rest) => {
+                let expected = view.grant.version;
+                let version = expected.next()?;
+                let leaf = GrantLeaf { version, uses: Uses::ZERO, salt: random_element(), ..rest };
+                (Action::SetGrant { slot, expected, leaf, directory_before, directory_after }, version)
+            }
+            None => {
+                let expected = self.profile.highest_signed(slot).max(view.grant.version);
+                let leaf_salt = random_element();
+                (Action::Revoke { slot, expected, leaf_salt, directory_before, directory_after }, expected.next()?)
+            }
+        };
+        self.profile.note_version(slot, version).map_err(ClientError::from)?;
+        let operation = self.operation(&own.view, action).await?;
+        let plain = Outgoing::plain(operation, None);
+        Ok(if first { Outgoing { directory, blocks, ..plain } } else { plain })
+    }
+}

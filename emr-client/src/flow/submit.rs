@@ -1,0 +1,288 @@
+//! Handing in operations so that none is lost: kept before it is sent, sent again after a crash, forgotten when settled.
+
+use emr_api::receipt;
+use emr_api::{OperationStatus, Receipt, StoredAt, Submission};
+use emr_core::{AccountIndex, Cid, GrantSlot, UnixTime, cid::codec_of};
+use emr_rollup::operation::{Kind, Operation, SignedOperation};
+
+use crate::{
+    client::{Client, ClientError},
+    node::NodeError,
+    profile::outbox::Entry,
+};
+
+/// How often a node may say that something is settled which the state on L1 does not hold: it may be ahead for a moment.
+const UNPROVEN: usize = 10;
+
+/// An operation that the node promised to settle or return.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Acknowledged {
+    /// Its id, hex.
+    pub operation: String,
+    /// What was handed in.
+    pub signed: SignedOperation,
+    /// The promise, signed by the hospital.
+    pub receipt: Receipt,
+}
+
+/// What became of an operation that a former run had signed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Fate {
+    /// It had not been acknowledged, and now is.
+    Acknowledged,
+    /// It waits for a batch.
+    Waiting,
+    /// It is in force.
+    Settled {
+        /// Since this batch.
+        batch: u64,
+    },
+    /// The node gave it back.
+    Returned {
+        /// Why.
+        reason: String,
+    },
+    /// The node does not take it.
+    Refused {
+        /// Why.
+        reason: String,
+    },
+    /// It can no longer take effect.
+    Lapsed,
+}
+
+impl Fate {
+    /// Whether nothing more will happen to it.
+    pub const fn is_final(&self) -> bool {
+        !matches!(self, Self::Acknowledged | Self::Waiting)
+    }
+}
+
+/// An operation of a former run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resumed {
+    /// Its id, hex.
+    pub operation: String,
+    /// Its kind.
+    pub kind: Kind,
+    /// On whose subtree.
+    pub patient: AccountIndex,
+    /// What became of it.
+    pub fate: Fate,
+}
+
+impl Resumed {
+    fn of(entry: &Entry, fate: Fate) -> Self {
+        let draft = entry.draft();
+        let operation = &draft.submission.signed.operation;
+        Self { operation: draft.operation.clone(), kind: operation.action.kind(), patient: operation.patient, fate }
+    }
+}
+
+/// Nobody who embeds this may miss that a revocation came to nothing.
+pub(crate) fn lost_revocation(resumed: &[Resumed]) -> Result<(), ClientError> {
+    let lost = resumed.iter().filter(|resumed| resumed.kind == Kind::Revoke).find_map(|resumed| match &resumed.fate {
+        Fate::Returned { reason } | Fate::Refused { reason } => Some(reason.clone()),
+        Fate::Lapsed => Some("no batch took it in time".to_owned()),
+        _ => None,
+    });
+    lost.map_or(Ok(()), |reason| Err(ClientError::RevocationLost { reason }))
+}
+
+/// An operation on its way out.
+#[derive(Debug)]
+pub(crate) struct Outgoing {
+    pub(crate) operation: Operation,
+    pub(crate) authority: Option<GrantSlot>,
+    pub(crate) stored: Option<StoredAt>,
+    pub(crate) directory: Option<Cid>,
+    pub(crate) intent: Option<String>,
+    pub(crate) blocks: Vec<(Cid, Vec<u8>)>,
+}
+
+impl Outgoing {
+    /// An operation that points to nothing.
+    pub(crate) const fn plain(operation: Operation, authority: Option<GrantSlot>) -> Self {
+        Self { operation, authority, stored: None, directory: None, intent: None, blocks: Vec::new() }
+    }
+}
+
+impl Client {
+    /// Signs an operation and keeps it. It is on disk, and nowhere else yet, when this returns.
+    pub(crate) fn keep(&mut self, outgoing: Outgoing) -> Result<Entry, ClientError> {
+        let Outgoing { operation, authority, stored, directory, intent, blocks } = outgoing;
+        let domain = self.domain();
+        let signed = operation.sign(domain, &self.signing, authority);
+        let directory = directory.map(|cid| cid.to_string());
+        let submission = Submission { signed, stored, directory };
+        Ok(self.profile.outbox_mut().add(&signed.id(domain), submission, intent, &blocks)?)
+    }
+
+    /// Uploads an operation's blocks, hands it in, and checks and keeps the promise. Doing it twice changes nothing.
+    ///
+    /// # Errors
+    /// [`ClientError`]. If the node refuses for good, the operation is forgotten; otherwise it stays for the next time.
+    pub(crate) async fn deliver(&mut self, entry: &Entry) -> Result<Acknowledged, ClientError> {
+        match self.try_deliver(entry).await {
+            Err(ClientError::Node(error @ NodeError::Refused { .. })) if !error.is_temporary() => {
+                self.profile.outbox_mut().remove(&entry.draft().operation)?;
+                Err(error.into())
+            }
+            other => other,
+        }
+    }
+
+    async fn try_deliver(&mut self, entry: &Entry) -> Result<Acknowledged, ClientError> {
+        let submission = &entry.draft().submission;
+        for block in entry.blocks() {
+            let (cid, bytes) = block?;
+            self.node.put_block(codec_of(&cid).map_err(NodeError::from)?, &bytes).await?;
+        }
+        let receipt = self.node.submit(submission).await?;
+        let id = submission.signed.id(self.domain());
+        receipt::verify(&receipt, &self.instance(), self.hospital_address()?, id, UnixTime::now())?;
+        let operation = entry.draft().operation.clone();
+        self.profile.outbox_mut().acknowledge(&operation, &receipt)?;
+        Ok(Acknowledged { operation, signed: submission.signed, receipt })
+    }
+
+    /// Keeps and hands in.
+    pub(crate) async fn hand_in(&mut self, outgoing: Outgoing) -> Result<Acknowledged, ClientError> {
+        let entry = self.keep(outgoing)?;
+        self.deliver(&entry).await
+    }
+
+    /// The operation that was signed before for the same request and is not settled yet, handed in if it was not.
+    pub(crate) async fn continue_intent(&mut self, intent: &str) -> Result<Option<Acknowledged>, ClientError> {
+        let Some(entry) = self.profile.outbox().find(intent, UnixTime::now()).cloned() else { return Ok(None) };
+        let fate = self.fate(&entry).await?;
+        if fate.is_final() {
+            self.profile.outbox_mut().remove(&entry.draft().operation)?;
+            return Ok(None);
+        }
+        let entries = self.profile.outbox().entries();
+        let entry = entries.iter().find(|known| known.draft().operation == entry.draft().operation);
+        Ok(entry.and_then(|entry| {
+            let (operation, signed) = (entry.draft().operation.clone(), entry.draft().submission.signed);
+            Some(Acknowledged { operation, signed, receipt: entry.receipt()?.clone() })
+        }))
+    }
+
+    /// Hands in what an earlier run signed and could not hand in, in order, before anything new is signed on top of it.
+    ///
+    /// # Errors
+    /// [`ClientError::RevocationLost`], once, if the node refuses a revocation for good.
+    pub(crate) async fn deliver_waiting(&mut self) -> Result<(), ClientError> {
+        lost_revocation(&self.redeliver().await?)
+    }
+
+    /// Hands in what was signed and not acknowledged. What is refused for good is forgotten: what comes next is read from
+    /// the state as it is.
+    pub(crate) async fn redeliver(&mut self) -> Result<Vec<Resumed>, ClientError> {
+        let now = UnixTime::now();
+        let waiting = |entry: &&Entry| entry.receipt().is_none() && !entry.has_lapsed(now);
+        let entries: Vec<_> = self.profile.outbox().entries().iter().filter(waiting).cloned().collect();
+        let mut redelivered = Vec::new();
+        for entry in entries {
+            let fate = match self.deliver(&entry).await {
+                Err(ClientError::Node(error @ NodeError::Refused { .. })) if !error.is_temporary() => {
+                    Fate::Refused { reason: error.to_string() }
+                }
+                other => other.map(|_| Fate::Acknowledged)?,
+            };
+            redelivered.push(Resumed::of(&entry, fate));
+        }
+        Ok(redelivered)
+    }
+
+    /// Sees to everything that former runs signed: hands in what was not acknowledged, asks after what was, and forgets what
+    /// is settled, returned or lapsed. To be called at every start.
+    ///
+    /// # Errors
+    /// [`ClientError`] if the node cannot be asked; nothing is lost then.
+    pub async fn resume(&mut self) -> Result<Vec<Resumed>, ClientError> {
+        let mut resumed = Vec::new();
+        for entry in self.profile.outbox().entries().to_vec() {
+            let draft = entry.draft();
+            let fate = self.fate(&entry).await?;
+            if fate.is_final() {
+                self.profile.outbox_mut().remove(&draft.operation)?;
+            }
+            resumed.push(Resumed::of(&entry, fate));
+        }
+        Ok(resumed)
+    }
+
+    async fn fate(&mut self, entry: &Entry) -> Result<Fate, ClientError> {
+        let lapsed = entry.has_lapsed(UnixTime::now());
+        if entry.receipt().is_some() {
+            let id = entry.draft().submission.signed.id(self.domain());
+            match self.node.operation(&id).await {
+                Ok(OperationStatus::Settled { batch }) => {
+                    // Of what she granted and revoked the state itself is asked: a revocation is not forgotten on a node's word.
+                    let settled = !self.is_hers(entry) || self.is_in_force(&entry.draft().submission.signed).await?;
+                    return Ok(if settled { Fate::Settled { batch } } else { Fate::Waiting });
+                }
+                Ok(OperationStatus::Returned { reason }) => return Ok(Fate::Returned { reason }),
+                Ok(OperationStatus::Pending | OperationStatus::Sealed { .. }) => return Ok(Fate::Waiting),
+                // The node lost what it had promised to keep: hand it in again.
+                Err(error) if error.is_not_found() => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        if lapsed {
+            return Ok(Fate::Lapsed);
+        }
+        match self.deliver(entry).await {
+            Ok(_) => Ok(Fate::Acknowledged),
+            Err(ClientError::Node(error @ NodeError::Refused { .. })) if !error.is_temporary() => {
+                Ok(Fate::Refused { reason: error.to_string() })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether this participant is the patient whose subtree an operation changes.
+    fn is_hers(&self, entry: &Entry) -> bool {
+        let operation = &entry.draft().submission.signed.operation;
+        operation.signer == operation.patient
+    }
+
+    /// Waits until an operation is settled or returned, asking every `interval`.
+    ///
+    /// # Errors
+    /// [`ClientError::NotInForce`] if the node says that a grant or revocation is settled and the state on L1 does not hold it;
+    /// [`ClientError`].
+    pub async fn wait_for(
+        &mut self,
+        operation: &str,
+        interval: std::time::Duration,
+    ) -> Result<OperationStatus, ClientError> {
+        let mut id = [0; 32];
+        hex::decode_to_slice(operation, &mut id).map_err(|_| NodeError::Malformed {
+            request: operation.chars().take(80).collect(),
+            reason: "an operation's id is 64 hex digits".to_owned(),
+        })?;
+        let mut unproven = 0;
+        loop {
+            let status = self.node.operation(&id).await?;
+            let known = self.profile.outbox().entries().iter().find(|entry| entry.draft().operation == hex::encode(id));
+            let hers = known.filter(|entry| self.is_hers(entry)).map(|entry| entry.draft().submission.signed);
+            match (&status, hers) {
+                (OperationStatus::Settled { batch }, Some(signed)) if !self.is_in_force(&signed).await? => {
+                    unproven += 1;
+                    if unproven == UNPROVEN {
+                        return Err(ClientError::NotInForce { batch: *batch });
+                    }
+                }
+                (OperationStatus::Settled { .. } | OperationStatus::Returned { .. }, _) => {
+                    self.profile.outbox_mut().remove(&hex::encode(id))?;
+                    return Ok(status);
+                }
+                _ => {}
+            }
+            tokio::time::sleep(interval).await;
+        }
+    }
+}

@@ -1,0 +1,359 @@
+//! Writing records: new ones, new versions, deletion. By doctors under a grant, and by the patient herself.
+
+use std::convert::Infallible;
+
+use emr_api::encryption::CommittedKey;
+use emr_api::{PatientView, RecordSummary, StoredAt};
+use emr_core::{
+    AccountIndex, AuthoredStatement, Cid, Class, ClassMask, Codec, Commitment, GrantSlot, Opaque, OutOfRange, Record,
+    RecordError, RecordSlot, RecordStatus, Revision, Rights, SaltSeed, UnixTime, Version, cid::cid_of,
+};
+use emr_crypto::{AuthoredRecord, DirectoryError, KeyDirectory, SealError, SealedRecord, SigningContext};
+use emr_rollup::{field, leaf::RecordLeaf, operation::Action};
+
+use crate::{
+    client::{Client, ClientError},
+    flow::own_directory::OwnError,
+    flow::submit::{Acknowledged, Outgoing},
+    node::NodeError,
+    verify::card::{Card, CheckedCard},
+    verify::directory::PublishedDirectory,
+    verify::record::RecordId,
+};
+
+/// How often a write is tried when others write at the same time.
+const ATTEMPTS: usize = 5;
+
+/// Why nothing was written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WriteError {
+    /// The node, the chain, the profile, the card.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// The patient has not published a key directory.
+    #[error("patient {0} has no key directory yet, so nothing can be encrypted for her: ask her to grant access once")]
+    NoDirectory(AccountIndex),
+    /// The key directory cannot be read.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+    /// Her own key directory cannot be made.
+    #[error(transparent)]
+    Own(#[from] OwnError),
+    /// No grant allows it.
+    #[error("no grant allows you to write {class} records of patient {patient}: ask her for one")]
+    NotGranted {
+        /// Whose.
+        patient: AccountIndex,
+        /// What.
+        class: Class,
+    },
+    /// There is no such record.
+    #[error("patient {patient} has no record {slot} that you may know of: list her records")]
+    NoSuchRecord {
+        /// Whose.
+        patient: AccountIndex,
+        /// Which.
+        slot: RecordSlot,
+    },
+    /// It was deleted.
+    #[error("record {0} was deleted; a deleted record is not written again: upload a new one")]
+    Deleted(RecordSlot),
+    /// Only who wrote it, or the patient, deletes.
+    #[error("record {slot} was written by account {author}: only its author and the patient delete it")]
+    NotAuthor {
+        /// Which.
+        slot: RecordSlot,
+        /// Who wrote it.
+        author: AccountIndex,
+    },
+    /// The record is too large.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// It could not be sealed.
+    #[error(transparent)]
+    Seal(#[from] SealError<Infallible>),
+    /// A counter is at its end.
+    #[error(transparent)]
+    Exhausted(#[from] OutOfRange),
+    /// The old leaf holds no opaque value.
+    #[error("the node's list of records is malformed: use another node")]
+    MalformedList,
+}
+
+impl From<NodeError> for WriteError {
+    fn from(error: NodeError) -> Self {
+        Self::Client(error.into())
+    }
+}
+
+/// A record was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// Whose.
+    pub patient: AccountIndex,
+    /// Where.
+    pub slot: RecordSlot,
+    /// Which version.
+    pub version: Version,
+    /// Its class.
+    pub class: Class,
+    /// The manifest.
+    pub record_cid: Cid,
+    /// The node's promise. The record is in force when its batch is settled.
+    pub acknowledged: Acknowledged,
+}
+
+/// Where a version goes.
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    /// The next free slot.
+    New,
+    /// On top of what a slot holds.
+    Over(RecordSlot),
+}
+
+impl Client {
+    /// Writes a new record. The same record, class and patient again, before the first is settled, gives the first.
+    ///
+    /// # Errors
+    /// [`WriteError`].
+    pub async fn upload(&mut self, patient: &Card, class: Class, record: &Record) -> Result<Written, WriteError> {
+        self.write(patient, Place::New, Some(class), record).await
+    }
+
+    /// Writes a record's next version, under the same class or another one.
+    ///
+    /// # Errors
+    /// [`WriteError`].
+    pub async fn edit(
+        &mut self,
+        patient: &Card,
+        slot: RecordSlot,
+        class: Option<Class>,
+        record: &Record,
+    ) -> Result<Written, WriteError> {
+        self.write(patient, Place::Over(slot), class, record).await
+    }
+
+    /// Deletes a record, for good. Its blocks and history stay where they are; nothing serves them any more.
+    ///
+    /// # Errors
+    /// [`WriteError`].
+    pub async fn delete(&mut self, patient: &Card, slot: RecordSlot) -> Result<Acknowledged, WriteError> {
+        let patient = self.check_card(patient).await?;
+        self.deliver_waiting().await?;
+        let account = self.account()?;
+        for _ in 0..ATTEMPTS {
+            let (view, _) = self.patient_view(&patient).await?;
+            let old = self.existing(&patient, slot).await?.leaf;
+            if account != patient.account() && account != old.author {
+                return Err(WriteError::NotAuthor { slot, author: old.author });
+            }
+            let authority = self.authority(&view, old.class.into(), old.class).await?;
+            let leaf = RecordLeaf { status: RecordStatus::Tombstone, revision: old.revision.next()?, ..old };
+            let action = Action::Tombstone { slot, expected: old.revision, leaf };
+            let operation = self.operation(&view, action).await?;
+            match self.hand_in(Outgoing::plain(operation, authority)).await {
+                Err(error) if error.is_stale() => {}
+                other => return Ok(other?),
+            }
+        }
+        Err(ClientError::Contended.into())
+    }
+
+    /// The records of a patient that this account may know of.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn records(&self, patient: &Card) -> Result<Vec<RecordSummary>, ClientError> {
+        let patient = self.check_card(patient).await?;
+        Ok(self.node.records(patient.account()).await?)
+    }
+
+    async fn write(
+        &mut self,
+        patient: &Card,
+        place: Place,
+        class: Option<Class>,
+        record: &Record,
+    ) -> Result<Written, WriteError> {
+        let patient = self.check_card(patient).await?;
+        let bytes = record.to_dag_cbor()?;
+        let intent = intent(&patient, place, class, &bytes);
+        if let Some(acknowledged) = self.continue_intent(&intent).await?
+            && let Some(written) = self.written_before(acknowledged)
+        {
+            return Ok(written);
+        }
+        self.deliver_waiting().await?;
+        for _ in 0..ATTEMPTS {
+            match self.try_write(&patient, place, class, record, &bytes, &intent).await {
+                // Somebody wrote in between, or took the slot: everything is bound to slot and version, so all is made anew.
+                Err(WriteError::Client(error)) if error.is_stale() => {}
+                Err(WriteError::NoDirectory(of)) if of == self.account()? => self.publish_directory().await?,
+                other => return other,
+            }
+        }
+        Err(ClientError::Contended.into())
+    }
+
+    async fn try_write(
+        &mut self,
+        patient: &CheckedCard,
+        place: Place,
+        class: Option<Class>,
+        record: &Record,
+        bytes: &[u8],
+        intent: &str,
+    ) -> Result<Written, WriteError> {
+        let (view, published) = self.patient_view(patient).await?;
+        let old = match place {
+            Place::New => None,
+            Place::Over(slot) => Some(self.existing(patient, slot).await?),
+        };
+        let slot = old.as_ref().map_or(view.next_record_slot, |old| old.slot);
+        let old = old.map(|old| old.leaf);
+        let class = class.or(old.map(|old| old.class)).unwrap_or(Class::Document);
+        let scope: ClassMask = old.map(|old| old.class).into_iter().chain([class]).collect();
+        let authority = self.authority(&view, scope, class).await?;
+        let directory = self.writers_directory(patient, &published).await?;
+
+        let version = old.map_or(Version::ZERO, |old| old.version).next()?;
+        let previous = old.map(|old| Opaque::from_be_bytes32(field::to_bytes(&old.authored)));
+        let previous = previous.transpose().map_err(|_| WriteError::MalformedList)?;
+        let id = RecordId { domain: self.domain(), patient: patient.account(), slot };
+        let context = id.context_of(version, class);
+        let seed = SaltSeed::new(rand::random());
+        let statement = AuthoredStatement {
+            domain: context.domain,
+            patient: patient.account(),
+            slot,
+            version,
+            class,
+            commitment: Commitment::of(record, &seed).root(),
+            previous,
+        };
+        let author = self.account()?;
+        let key = CommittedKey::of(&self.identity);
+        let statement_bytes = statement.to_dag_cbor();
+        let authored = AuthoredRecord {
+            record: bytes.to_vec(),
+            signature: self.identity.rsa().sign_pss(SigningContext::STATEMENT, &statement_bytes),
+            statement: statement_bytes,
+            author,
+            author_key: key.key,
+            author_salt: key.salt,
+            commitment_seed: *seed.as_bytes(),
+            attachments: Vec::new(),
+        };
+        let sealed = SealedRecord::seal(&authored, &context, &directory.current_public(class))?;
+        let stored = Opaque::stored(&sealed.manifest, &sealed.storage_salt);
+        let leaf = RecordLeaf {
+            status: RecordStatus::Live,
+            class,
+            author,
+            custodian: match old {
+                Some(old) => old.custodian,
+                None => Some(self.hospital()?),
+            },
+            version,
+            revision: old.map_or(Revision::ZERO, |old| old.revision).next()?,
+            authored: field::from_opaque(statement.authored().as_bytes()),
+            stored: field::from_opaque(stored.as_bytes()),
+        };
+        let expected = old.map_or(Revision::ZERO, |old| old.revision);
+        let operation = self.operation(&view, Action::PutRecord { slot, expected, leaf }).await?;
+        let acknowledged = self
+            .hand_in(Outgoing {
+                operation,
+                authority,
+                stored: Some(StoredAt {
+                    manifest: sealed.manifest.to_string(),
+                    salt: hex::encode(sealed.storage_salt),
+                }),
+                directory: None,
+                intent: Some(intent.to_owned()),
+                blocks: sealed.blocks,
+            })
+            .await?;
+        let record_cid = sealed.manifest;
+        Ok(Written { patient: patient.account(), slot, version, class, record_cid, acknowledged })
+    }
+
+    /// What an earlier run wrote.
+    fn written_before(&self, acknowledged: Acknowledged) -> Option<Written> {
+        let operation = acknowledged.signed.operation;
+        let Action::PutRecord { slot, leaf, .. } = operation.action else { return None };
+        let entries = self.profile.outbox().entries();
+        let entry = entries.iter().find(|entry| entry.draft().operation == acknowledged.operation)?;
+        let stored = entry.draft().submission.stored.as_ref()?;
+        Some(Written {
+            patient: operation.patient,
+            slot,
+            version: leaf.version,
+            class: leaf.class,
+            record_cid: Cid::try_from(stored.manifest.as_str()).ok()?,
+            acknowledged,
+        })
+    }
+
+    /// A record that is there and not deleted.
+    async fn existing(&self, patient: &CheckedCard, slot: RecordSlot) -> Result<RecordSummary, WriteError> {
+        let patient = patient.account();
+        let records = self.node.records(patient).await?;
+        let record = records.into_iter().find(|record| record.slot == slot);
+        let record = record.ok_or(WriteError::NoSuchRecord { patient, slot })?;
+        match record.leaf.status {
+            RecordStatus::Live => Ok(record),
+            RecordStatus::Tombstone => Err(WriteError::Deleted(slot)),
+            RecordStatus::Empty => Err(WriteError::NoSuchRecord { patient, slot }),
+        }
+    }
+
+    /// The grant under which this account writes these classes; none for the patient herself.
+    async fn authority(
+        &self,
+        view: &PatientView,
+        scope: ClassMask,
+        class: Class,
+    ) -> Result<Option<GrantSlot>, WriteError> {
+        let account = self.account()?;
+        if account == view.patient {
+            return Ok(None);
+        }
+        let org = self.node.account(account).await?.org;
+        let now = UnixTime::now();
+        let allows = |grant: &emr_rollup::leaf::GrantLeaf| {
+            grant.is_live_for(account, org, now)
+                && grant.rights.contains(Rights::WRITE)
+                && grant.scope.bits() & scope.bits() == scope.bits()
+        };
+        // The one that holds longest, since the operation waits for its batch.
+        let grants = view.grants.iter().filter(|view| allows(&view.grant));
+        let longest = grants.max_by_key(|view| view.grant.not_after);
+        let longest = longest.ok_or(WriteError::NotGranted { patient: view.patient, class })?;
+        Ok(Some(longest.slot))
+    }
+
+    /// The key directory that a writer seals to.
+    async fn writers_directory(
+        &self,
+        patient: &CheckedCard,
+        published: &PublishedDirectory,
+    ) -> Result<KeyDirectory, WriteError> {
+        let cid = published.cid().ok_or(WriteError::NoDirectory(patient.account()))?;
+        Ok(KeyDirectory::from_bytes(&self.node.block(&cid).await?)?)
+    }
+}
+
+/// A digest of what is asked for.
+fn intent(patient: &CheckedCard, place: Place, class: Option<Class>, record: &[u8]) -> String {
+    let place = match place {
+        Place::New => "new".to_owned(),
+        Place::Over(slot) => slot.to_string(),
+    };
+    let class = class.map_or("same", Class::name);
+    let head = format!("emr/put-record/v1 {} {place} {class}\n", patient.account());
+    hex::encode(cid_of(Codec::Raw, &[head.as_bytes(), record].concat()).hash().digest())
+}

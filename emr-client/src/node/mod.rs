@@ -1,0 +1,364 @@
+//! Talking to a node over HTTP: requests, limits on time and memory, typed refusals, login.
+
+mod endpoints;
+
+use std::{fmt, time::Duration};
+
+use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
+use emr_api::{encryption::CommittedKey, route};
+use emr_core::{AccountIndex, Cid, UnixTime, cid::BlockMismatch};
+use emr_crypto::{Challenge, RsaSecret};
+use reqwest::{Method, StatusCode, redirect};
+use serde::{Serialize, de::DeserializeOwned};
+use tokio::sync::Mutex;
+use url::{Host, Url};
+
+/// How long connecting may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a request may take in all: a block of 1 MiB over a slow line.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+/// The largest answer, in bytes: a patient's subtree with every record slot used. Also the largest proof job.
+pub(crate) const MAX_ANSWER: usize = 64 << 20;
+/// How much of an answer that is not understood is shown.
+pub(crate) const SHOWN: usize = 200;
+/// How much of a refusal is shown.
+const MAX_SHOWN: usize = 500;
+/// A login is renewed this many seconds before it lapses.
+const RENEW_BEFORE: u64 = 30;
+/// A challenge that lapses later than this many seconds from now is not signed.
+const LONGEST_CHALLENGE: u64 = 24 * 3600;
+
+/// Why a node did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NodeError {
+    /// The address is not one of a node.
+    #[error("{0:?} is not an http:// or https:// address: give a node's address, like http://127.0.0.1:8550")]
+    Address(String),
+    /// Everything would go in the clear: who acts on whom, and the token.
+    #[error("{0} is not encrypted: give a node beyond this machine as https://, through the TLS proxy in front of it")]
+    Insecure(String),
+    /// Nobody answers, or not in time.
+    #[error("the node at {node} cannot be reached ({reason}): check that it runs, and its address; nothing is lost")]
+    Unreachable {
+        /// The node.
+        node: String,
+        /// What happened.
+        reason: String,
+    },
+    /// It refused.
+    #[error("{}", .problem.message)]
+    Refused {
+        /// The HTTP status.
+        status: u16,
+        /// Why.
+        problem: emr_api::Problem,
+    },
+    /// An answer that is none.
+    #[error("the node's answer to {request} makes no sense ({reason}): check the address, or update the program")]
+    Malformed {
+        /// Method and path.
+        request: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// Too much.
+    #[error("the node's answer to {request} is larger than {limit} bytes: use another node")]
+    TooLarge {
+        /// Method and path.
+        request: String,
+        /// The limit.
+        limit: usize,
+    },
+    /// Other bytes than asked for.
+    #[error(transparent)]
+    WrongBlock(#[from] BlockMismatch),
+    /// It stored a block under another name.
+    #[error("the node stored block {expected} as {actual}: use another node")]
+    StoredElsewhere {
+        /// The block's name.
+        expected: Cid,
+        /// What it said.
+        actual: String,
+    },
+    /// It asked to sign something that is no login challenge.
+    #[error("the node's login challenge is not one to sign ({0}): use another node, and check this machine's clock")]
+    Challenge(&'static str),
+    /// This client has no account.
+    #[error("this needs an account: register first")]
+    NotRegistered,
+}
+
+impl NodeError {
+    fn has_code(&self, code: &str) -> bool {
+        matches!(self, Self::Refused { problem, .. } if problem.code == code)
+    }
+
+    /// The state moved on: read it again and try once more.
+    pub fn is_stale(&self) -> bool {
+        self.has_code("stale")
+    }
+
+    /// Access was taken back.
+    pub fn is_revoked(&self) -> bool {
+        self.has_code("revoked")
+    }
+
+    /// A RequestAccess is needed first.
+    pub fn is_no_session(&self) -> bool {
+        self.has_code("no-session")
+    }
+
+    /// There is no such thing.
+    pub fn is_not_found(&self) -> bool {
+        self.has_code("not-found")
+    }
+
+    /// The node may do it later: it is down, busy, or its login lapsed.
+    pub fn is_temporary(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } => true,
+            Self::Refused { status, .. } => *status >= 500 || *status == 401 || *status == 429,
+            _ => false,
+        }
+    }
+}
+
+/// What a client logs in with.
+#[derive(Clone)]
+pub struct Login {
+    /// The rollup's domain, 32 bytes big-endian.
+    pub domain: [u8; 32],
+    /// The hospital that runs the node: the signature is worth nothing elsewhere.
+    pub hospital: AccountIndex,
+    /// Who logs in.
+    pub account: AccountIndex,
+    /// The key.
+    pub rsa: RsaSecret,
+    /// A patient's commitment salt.
+    pub salt: Option<[u8; 32]>,
+}
+
+impl fmt::Debug for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Login")
+            .field("account", &self.account)
+            .field("hospital", &self.hospital)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A node's HTTP interface. Logs in by itself where an endpoint needs it, and keeps the token.
+#[derive(Debug)]
+pub struct NodeClient {
+    http: reqwest::Client,
+    base: Url,
+    login: Option<Login>,
+    session: Mutex<Option<emr_api::Session>>,
+}
+
+/// What goes with a request.
+pub(crate) enum Body {
+    None,
+    Json(Vec<u8>),
+    Bytes(Vec<u8>),
+}
+
+pub(crate) fn json<T: Serialize>(value: &T) -> Body {
+    Body::Json(serde_json::to_vec(value).expect("wire types have a JSON form"))
+}
+
+/// What a node says, as it may be shown: no control characters, which a terminal would obey, and not more than a few lines.
+pub(crate) fn printable(text: &str) -> String {
+    text.chars().take(MAX_SHOWN).map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}
+
+/// The innermost cause: the outer ones only say that a request failed.
+fn reason(error: &reqwest::Error) -> String {
+    if error.is_timeout() {
+        return "no answer in time".to_owned();
+    }
+    let mut inner: &dyn std::error::Error = error;
+    while let Some(source) = inner.source() {
+        inner = source;
+    }
+    inner.to_string()
+}
+
+impl NodeClient {
+    /// A client of the node at an address. Nothing is sent yet.
+    ///
+    /// # Errors
+    /// [`NodeError::Address`].
+    pub fn new(address: &str) -> Result<Self, NodeError> {
+        let invalid = || NodeError::Address(address.chars().take(SHOWN).collect());
+        let base = Url::parse(address).map_err(|_| invalid())?;
+        if !matches!(base.scheme(), "http" | "https") || base.cannot_be_a_base() || !base.has_host() {
+            return Err(invalid());
+        }
+        if base.scheme() == "http" && !is_loopback(&base) {
+            return Err(NodeError::Insecure(base.to_string()));
+        }
+        // A redirect would carry the token to whoever the answer names.
+        let builder = reqwest::Client::builder()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(REQUEST_TIMEOUT)
+            .redirect(redirect::Policy::none());
+        let builder = if is_loopback(&base) { builder.no_proxy() } else { builder };
+        let http = builder
+            .build()
+            .map_err(|error| NodeError::Unreachable { node: base.to_string(), reason: reason(&error) })?;
+        Ok(Self { http, base, login: None, session: Mutex::new(None) })
+    }
+
+    /// The same client, with what it logs in with.
+    #[must_use]
+    pub fn with_login(self, login: Login) -> Self {
+        Self { login: Some(login), session: Mutex::new(None), ..self }
+    }
+
+    /// The node's address.
+    pub const fn address(&self) -> &Url {
+        &self.base
+    }
+
+    async fn exchange(
+        &self,
+        method: Method,
+        path: &str,
+        body: Body,
+        token: Option<&str>,
+        limit: usize,
+    ) -> Result<(StatusCode, Vec<u8>), NodeError> {
+        let name = format!("{method} {path}");
+        let url = self.base.join(path).map_err(|_| NodeError::Address(self.base.to_string()))?;
+        let mut request = self.http.request(method, url);
+        request = match body {
+            Body::None => request,
+            Body::Json(bytes) => request.header("content-type", "application/json").body(bytes),
+            Body::Bytes(bytes) => request.header("content-type", "application/octet-stream").body(bytes),
+        };
+        if let Some(token) = token {
+            request = request.bearer_auth(token);
+        }
+        let unreachable = |error: reqwest::Error| NodeError::Unreachable {
+            node: self.base.origin().ascii_serialization(),
+            reason: reason(&error),
+        };
+        let mut response = request.send().await.map_err(unreachable)?;
+        let status = response.status();
+        let mut answer = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
+            if answer.len() + chunk.len() > limit {
+                return Err(NodeError::TooLarge { request: name, limit });
+            }
+            answer.extend_from_slice(&chunk);
+        }
+        if status.is_success() {
+            return Ok((status, answer));
+        }
+        match serde_json::from_slice::<emr_api::Problem>(&answer) {
+            Ok(emr_api::Problem { code, message }) => {
+                let problem = emr_api::Problem { code: printable(&code), message: printable(&message) };
+                Err(NodeError::Refused { status: status.as_u16(), problem })
+            }
+            Err(_) => Err(NodeError::Malformed {
+                request: name,
+                reason: format!("{status}: {}", printable(&String::from_utf8_lossy(&answer))),
+            }),
+        }
+    }
+
+    pub(crate) fn read<T: DeserializeOwned>(request: &str, answer: &[u8]) -> Result<T, NodeError> {
+        serde_json::from_slice(answer)
+            .map_err(|error| NodeError::Malformed { request: request.to_owned(), reason: error.to_string() })
+    }
+
+    pub(crate) async fn open<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Body,
+    ) -> Result<T, NodeError> {
+        let (_, answer) = self.exchange(method, path, body, None, MAX_ANSWER).await?;
+        Self::read(path, &answer)
+    }
+
+    /// A request in the name of the account: logs in if need be, and once more if the token was not taken.
+    pub(crate) async fn authorized(
+        &self,
+        method: Method,
+        path: &str,
+        body: impl Fn() -> Body,
+        limit: usize,
+    ) -> Result<(StatusCode, Vec<u8>), NodeError> {
+        let token = self.token(None).await?;
+        let first = self.exchange(method.clone(), path, body(), Some(&token), limit).await;
+        match first {
+            Err(NodeError::Refused { status: 401, .. }) => {
+                let token = self.token(Some(&token)).await?;
+                self.exchange(method, path, body(), Some(&token), limit).await
+            }
+            other => other,
+        }
+    }
+
+    pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, NodeError> {
+        let (_, answer) = self.authorized(Method::GET, path, || Body::None, MAX_ANSWER).await?;
+        Self::read(path, &answer)
+    }
+
+    /// A token, other than `refused`.
+    async fn token(&self, refused: Option<&str>) -> Result<String, NodeError> {
+        let mut session = self.session.lock().await;
+        let now = UnixTime::now();
+        if let Some(known) = session.as_ref()
+            && now.saturating_add(RENEW_BEFORE) < known.expires
+            && refused != Some(known.token.as_str())
+        {
+            return Ok(known.token.clone());
+        }
+        let login = self.login.as_ref().ok_or(NodeError::NotRegistered)?;
+        let request = json(&emr_api::ChallengeRequest { account: login.account });
+        let asked: emr_api::Challenge = self.open(Method::POST, route::CHALLENGE, request).await?;
+        let answer = answer(login, &asked, now)?;
+        let fresh: emr_api::Session = self.open(Method::POST, route::LOGIN, json(&answer)).await?;
+        let token = fresh.token.clone();
+        *session = Some(fresh);
+        Ok(token)
+    }
+}
+
+/// Signs a challenge, if it is one for this account and not for an unreasonable time.
+fn answer(login: &Login, asked: &emr_api::Challenge, now: UnixTime) -> Result<emr_api::LoginRequest, NodeError> {
+    let mut nonce = [0; 32];
+    hex::decode_to_slice(&asked.nonce, &mut nonce).map_err(|_| NodeError::Challenge("its nonce is not 32 bytes"))?;
+    if asked.expires > now.saturating_add(LONGEST_CHALLENGE) {
+        return Err(NodeError::Challenge("it would be valid for more than a day"));
+    }
+    let challenge = Challenge {
+        domain: login.domain,
+        verifier: login.hospital,
+        account: login.account,
+        nonce,
+        expires: asked.expires,
+    };
+    let key = CommittedKey { key: login.rsa.public(), salt: login.salt };
+    Ok(emr_api::LoginRequest {
+        account: login.account,
+        nonce: hex::encode(nonce),
+        expires: asked.expires,
+        public_key: BASE64.encode(key.key.to_der()),
+        commitment_salt: key.salt.map(hex::encode).unwrap_or_default(),
+        signature: BASE64.encode(challenge.sign(&login.rsa)),
+    })
+}

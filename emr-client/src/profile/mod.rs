@@ -1,0 +1,338 @@
+//! A participant's data folder.
+//!
+//! | name | what |
+//! |---|---|
+//! | `identity` | the encrypted identity file |
+//! | `profile.json` | node, Ethereum node, contract, account |
+//! | `versions.json` | the highest version ever signed for each of her grant slots |
+//! | `outbox/` | operations that were signed and are not settled yet |
+//! | `receipts/` | what the hospital promised of operations that are no longer waited for |
+//! | `seen.json` | the newest settled state that was seen on L1 |
+//! | `lock` | held by the one process that uses the folder |
+//!
+//! The identity file is all that has to be backed up: what else a patient needs, her key directory's secrets included, is
+//! read again from blocks and the state. Without `versions.json`, a Revoke still beats every grant that was settled, but
+//! a grant that she signed and that is neither settled nor lapsed could come after it.
+
+pub(crate) mod durable;
+pub mod outbox;
+pub mod seen;
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File, TryLockError},
+    path::{Path, PathBuf},
+};
+
+use alloy::primitives::Address;
+use emr_chain::RollupInstance;
+use emr_core::{AccountIndex, GrantSlot, Version};
+use emr_crypto::{Identity, IdentityFile, IdentityFileError, Overwrite, ScryptCost};
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+
+pub use durable::FileError;
+use outbox::Outbox;
+use seen::SeenState;
+
+/// The largest profile file that is read, in bytes.
+const MAX_FILE_BYTES: u64 = 64 * 1024;
+
+/// Why a profile cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ProfileError {
+    /// There is none.
+    #[error("there is no profile in {}: create one with init, or give another --data-dir", .0.display())]
+    NotFound(PathBuf),
+    /// Another process has it.
+    #[error("the profile {} is in use by another process: wait until it ends", .0.display())]
+    InUse(PathBuf),
+    /// It was never told where its node is.
+    #[error("the profile {} knows no node yet: give --node and --rpc once", .0.display())]
+    NotJoined(PathBuf),
+    /// It belongs to another deployment.
+    #[error(
+        "this profile belongs to contract {profile} on chain {profile_chain}, but the node is for {node} on chain {node_chain}: give the address of the right node, or another --data-dir"
+    )]
+    OtherInstance {
+        /// The profile's contract.
+        profile: Address,
+        /// The profile's chain.
+        profile_chain: u64,
+        /// The node's contract.
+        node: Address,
+        /// The node's chain.
+        node_chain: u64,
+    },
+    /// The identity file.
+    #[error(transparent)]
+    Identity(#[from] IdentityFileError),
+    /// Another file.
+    #[error(transparent)]
+    File(#[from] FileError),
+}
+
+/// Where a participant's node, chain and contract are. JSON.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// The node's address.
+    pub node: String,
+    /// The Ethereum node's address.
+    pub rpc: String,
+    /// The chain.
+    pub chain_id: u64,
+    /// The rollup contract.
+    pub contract: Address,
+    /// The hospital that runs the node, once known: logins are for it alone, and it signs receipts.
+    pub hospital: Option<AccountIndex>,
+    /// The participant's account, once registered.
+    pub account: Option<AccountIndex>,
+}
+
+impl Settings {
+    /// Chain and contract.
+    pub const fn instance(&self) -> RollupInstance {
+        RollupInstance { chain_id: self.chain_id, contract: self.contract }
+    }
+}
+
+/// An open data folder. Nobody else can open it until this is dropped.
+#[derive(Debug)]
+pub struct Profile {
+    folder: PathBuf,
+    settings: Option<Settings>,
+    versions: BTreeMap<GrantSlot, Version>,
+    outbox: Outbox,
+    seen: SeenState,
+    _lock: File,
+}
+
+impl Profile {
+    /// Makes a folder, mode 0700, with a new identity file in it.
+    ///
+    /// # Errors
+    /// [`IdentityFileError::Exists`] if there is one already; [`ProfileError`].
+    pub fn create(
+        folder: &Path,
+        identity: &Identity,
+        passphrase: &SecretString,
+        cost: ScryptCost,
+    ) -> Result<Self, ProfileError> {
+        fs::create_dir_all(folder).map_err(|error| FileError::io(folder, error))?;
+        private(folder)?;
+        IdentityFile::create(&identity_path(folder), identity, passphrase, cost, Overwrite::Never)?;
+        Self::open(folder)
+    }
+
+    /// Opens a folder.
+    ///
+    /// # Errors
+    /// [`ProfileError::NotFound`], [`ProfileError::InUse`], [`ProfileError::File`].
+    pub fn open(folder: &Path) -> Result<Self, ProfileError> {
+        if !identity_path(folder).exists() {
+            return Err(ProfileError::NotFound(folder.to_owned()));
+        }
+        let path = folder.join("lock");
+        let lock = File::options().create(true).append(true).open(&path);
+        let lock = lock.map_err(|error| FileError::io(&path, error))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(ProfileError::InUse(folder.to_owned())),
+            Err(TryLockError::Error(error)) => return Err(FileError::io(&path, error).into()),
+        }
+        let versions: Vec<(GrantSlot, Version)> =
+            durable::read_json(&versions_path(folder), MAX_FILE_BYTES)?.unwrap_or_default();
+        Ok(Self {
+            settings: durable::read_json(&settings_path(folder), MAX_FILE_BYTES)?,
+            versions: versions.into_iter().collect(),
+            outbox: Outbox::open(&folder.join("outbox"))?,
+            seen: SeenState::open(&folder.join("seen.json"))?,
+            folder: folder.to_owned(),
+            _lock: lock,
+        })
+    }
+
+    /// The folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Decrypts the identity.
+    ///
+    /// # Errors
+    /// [`IdentityFileError`].
+    pub fn identity(&self, passphrase: &SecretString) -> Result<Identity, IdentityFileError> {
+        IdentityFile::open(&identity_path(&self.folder), passphrase)
+    }
+
+    /// Where its node is.
+    ///
+    /// # Errors
+    /// [`ProfileError::NotJoined`].
+    pub fn settings(&self) -> Result<&Settings, ProfileError> {
+        self.settings.as_ref().ok_or_else(|| ProfileError::NotJoined(self.folder.clone()))
+    }
+
+    /// Compares a node's deployment with the one that this profile belongs to, if it belongs to one already.
+    ///
+    /// # Errors
+    /// [`ProfileError::OtherInstance`].
+    pub fn expect_instance(&self, node: &RollupInstance) -> Result<(), ProfileError> {
+        match &self.settings {
+            Some(known) if known.instance() != *node => Err(ProfileError::OtherInstance {
+                profile: known.contract,
+                profile_chain: known.chain_id,
+                node: node.contract,
+                node_chain: node.chain_id,
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Sets where its node is. Addresses may change, chain and contract may not: identity and account belong to them.
+    ///
+    /// # Errors
+    /// [`ProfileError::OtherInstance`], [`ProfileError::File`].
+    pub fn join(&mut self, settings: Settings) -> Result<(), ProfileError> {
+        self.expect_instance(&settings.instance())?;
+        if self.settings.as_ref() != Some(&settings) {
+            durable::replace_json(&settings_path(&self.folder), &settings)?;
+            self.settings = Some(settings);
+        }
+        Ok(())
+    }
+
+    /// The newest settled state that was seen.
+    pub const fn seen(&self) -> &SeenState {
+        &self.seen
+    }
+
+    /// The highest version ever signed for a grant slot; 0 if none was.
+    pub fn highest_signed(&self, slot: GrantSlot) -> Version {
+        self.versions.get(&slot).copied().unwrap_or(Version::ZERO)
+    }
+
+    /// Notes durably, before it is signed, that a grant slot gets a version.
+    ///
+    /// # Errors
+    /// [`FileError`].
+    pub fn note_version(&mut self, slot: GrantSlot, version: Version) -> Result<(), FileError> {
+        if version <= self.highest_signed(slot) {
+            return Ok(());
+        }
+        let mut versions = self.versions.clone();
+        versions.insert(slot, version);
+        durable::replace_json(&versions_path(&self.folder), &versions.iter().collect::<Vec<_>>())?;
+        self.versions = versions;
+        Ok(())
+    }
+
+    /// What was signed and is not settled yet.
+    pub const fn outbox(&self) -> &Outbox {
+        &self.outbox
+    }
+
+    /// The same, to change it.
+    pub const fn outbox_mut(&mut self) -> &mut Outbox {
+        &mut self.outbox
+    }
+}
+
+fn identity_path(folder: &Path) -> PathBuf {
+    folder.join("identity")
+}
+
+fn settings_path(folder: &Path) -> PathBuf {
+    folder.join("profile.json")
+}
+
+fn versions_path(folder: &Path) -> PathBuf {
+    folder.join("versions.json")
+}
+
+#[cfg(unix)]
+fn private(folder: &Path) -> Result<(), FileError> {
+    use std::os::unix::fs::PermissionsExt;
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o700)).map_err(|error| FileError::io(folder, error))
+}
+
+#[cfg(not(unix))]
+fn private(_folder: &Path) -> Result<(), FileError> {
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use emr_core::Role;
+    use emr_crypto::{RsaBits, RsaSecret};
+
+    use super::*;
+
+    type TestResult = Result<(), Box<dyn std::error::Error>>;
+
+    fn new_profile(folder: &Path) -> Result<Profile, Box<dyn std::error::Error>> {
+        let identity = Identity::with_rsa(Role::Patient, RsaSecret::generate(RsaBits::MIN));
+        Ok(Profile::create(folder, &identity, &"correct horse".into(), ScryptCost::Development)?)
+    }
+
+    fn settings(node: &str) -> Settings {
+        Settings {
+            node: node.to_owned(),
+            rpc: "http://127.0.0.1:8545".to_owned(),
+            chain_id: 31337,
+            contract: Address::repeat_byte(1),
+            hospital: None,
+            account: None,
+        }
+    }
+
+    #[test]
+    fn what_was_noted_is_there_after_reopening() -> TestResult {
+        let folder = tempfile::tempdir()?;
+        let mut profile = new_profile(folder.path())?;
+        assert!(matches!(profile.settings(), Err(ProfileError::NotJoined(_))));
+        profile.join(settings("http://127.0.0.1:1"))?;
+        profile.join(settings("http://127.0.0.1:2"))?;
+        let slot = GrantSlot::new(64)?;
+        profile.note_version(slot, Version::new(3)?)?;
+        profile.note_version(slot, Version::new(2)?)?;
+        drop(profile);
+
+        let mut profile = Profile::open(folder.path())?;
+        assert_eq!(profile.settings()?, &settings("http://127.0.0.1:2"));
+        assert_eq!(profile.highest_signed(slot), Version::new(3)?);
+        assert_eq!(profile.highest_signed(GrantSlot::new(65)?), Version::ZERO);
+        assert!(profile.identity(&"wrong".into()).is_err());
+        assert_eq!(profile.identity(&"correct horse".into())?.role(), Role::Patient);
+
+        let elsewhere = Settings { chain_id: 1, ..settings("http://127.0.0.1:2") };
+        assert!(matches!(profile.join(elsewhere), Err(ProfileError::OtherInstance { .. })));
+        Ok(())
+    }
+
+    #[test]
+    fn one_process_at_a_time() -> TestResult {
+        let folder = tempfile::tempdir()?;
+        assert!(matches!(Profile::open(folder.path()), Err(ProfileError::NotFound(_))));
+        let profile = new_profile(folder.path())?;
+        assert!(matches!(Profile::open(folder.path()), Err(ProfileError::InUse(_))));
+        drop(profile);
+        assert!(Profile::open(folder.path()).is_ok());
+        assert!(new_profile(folder.path()).is_err());
+        Ok(())
+    }
+
+    #[test]
+    fn a_damaged_profile_says_so() -> TestResult {
+        let folder = tempfile::tempdir()?;
+        drop(new_profile(folder.path())?);
+        fs::write(folder.path().join("profile.json"), "{\"node\": 1}")?;
+        let Err(error) = Profile::open(folder.path()) else { return Err("opened".into()) };
+        assert!(error.to_string().contains("restore it from a backup"), "{error}");
+        fs::write(folder.path().join("profile.json"), vec![b' '; 70_000])?;
+        assert!(matches!(Profile::open(folder.path()), Err(ProfileError::File(FileError::Damaged { .. }))));
+        Ok(())
+    }
+}

@@ -1,0 +1,300 @@
+//! What was signed and is not settled yet. An operation goes in here, with its blocks, before it leaves the machine, so
+//! that it is handed in again after a crash, or should the node lose it; it goes out when it is settled or returned.
+//!
+//! One folder for each: `entry.json`, one file for each block, and `receipt.json` once the node has acknowledged. A folder is
+//! made under a temporary name and renamed when everything in it is durable. Of what goes out the receipt stays, in the folder
+//! `receipts` beside this one, with the operation: it proves what the hospital promised. Nothing reads it again.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use emr_api::{Receipt, Submission};
+use emr_core::{
+    Cid, UnixTime,
+    cid::{MAX_BLOCK_BYTES, verify_block},
+};
+use emr_rollup::operation::SignedOperation;
+use serde::{Deserialize, Serialize};
+
+use crate::profile::durable::{self, FileError};
+
+/// The largest entry that is read, in bytes.
+const MAX_ENTRY_BYTES: u64 = 64 * 1024;
+const TEMPORARY: &str = ".new-";
+/// The folder of what the hospital promised.
+const RECEIPTS: &str = "receipts";
+
+/// A promise, with what was promised.
+#[derive(Debug, Serialize)]
+struct Kept<'a> {
+    receipt: &'a Receipt,
+    signed: &'a SignedOperation,
+}
+
+/// What is kept of an operation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Draft {
+    /// The operation's id, hex.
+    pub operation: String,
+    /// What is handed in.
+    pub submission: Submission,
+    /// What was asked for, as a digest in hex: the same request again, after a crash, is this operation and not another one.
+    pub intent: Option<String>,
+    /// The blocks that go with it, in order.
+    pub blocks: Vec<String>,
+}
+
+/// An operation that waits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    folder: PathBuf,
+    draft: Draft,
+    receipt: Option<Receipt>,
+}
+
+impl Entry {
+    /// What was signed.
+    pub const fn draft(&self) -> &Draft {
+        &self.draft
+    }
+
+    /// The node's promise, once it has given one.
+    pub const fn receipt(&self) -> Option<&Receipt> {
+        self.receipt.as_ref()
+    }
+
+    /// Whether it can no longer take effect.
+    pub fn has_lapsed(&self, now: UnixTime) -> bool {
+        self.draft.submission.signed.operation.valid_until < now
+    }
+
+    /// Reads the blocks back, one by one.
+    pub fn blocks(&self) -> impl Iterator<Item = Result<(Cid, Vec<u8>), FileError>> + '_ {
+        self.draft.blocks.iter().map(|name| {
+            let path = self.folder.join(name);
+            let damaged = |reason: String| FileError::Damaged { path: path.clone(), reason };
+            let cid = Cid::try_from(name.as_str()).map_err(|error| damaged(error.to_string()))?;
+            let bytes = durable::read(&path, MAX_BLOCK_BYTES as u64)?.ok_or_else(|| damaged("missing".to_owned()))?;
+            verify_block(&cid, &bytes).map_err(|error| damaged(error.to_string()))?;
+            Ok((cid, bytes))
+        })
+    }
+}
+
+/// The operations that wait, in the order in which they were signed.
+#[derive(Debug)]
+pub struct Outbox {
+    folder: PathBuf,
+    entries: Vec<Entry>,
+    next: u64,
+}
+
+impl Outbox {
+    /// Opens a folder, and clears what a crash left half-written.
+    pub(crate) fn open(folder: &Path) -> Result<Self, FileError> {
+        let failed = |error| FileError::io(folder, error);
+        fs::create_dir_all(folder).map_err(failed)?;
+        let mut entries = Vec::new();
+        let mut next = 0;
+        let mut folders: Vec<PathBuf> = fs::read_dir(folder)
+            .and_then(|names| names.map(|name| name.map(|name| name.path())).collect())
+            .map_err(failed)?;
+        folders.sort();
+        for path in folders {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            if name.starts_with(TEMPORARY) {
+                fs::remove_dir_all(&path).map_err(|error| FileError::io(&path, error))?;
+                continue;
+            }
+            let damaged = |reason: &str| FileError::Damaged { path: path.clone(), reason: reason.to_owned() };
+            let sequence: u64 = name.parse().map_err(|_| damaged("not a number"))?;
+            next = next.max(sequence + 1);
+            let draft = durable::read_json(&path.join("entry.json"), MAX_ENTRY_BYTES)?;
+            let draft = draft.ok_or_else(|| damaged("entry.json is missing"))?;
+            let receipt = durable::read_json(&path.join("receipt.json"), MAX_ENTRY_BYTES)?;
+            entries.push(Entry { folder: path, draft, receipt });
+        }
+        Ok(Self { folder: folder.to_owned(), entries, next })
+    }
+
+    /// The entries, oldest first.
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// The entry for a request that was made before, unless it can no longer take effect.
+    pub fn find(&self, intent: &str, now: UnixTime) -> Option<&Entry> {
+        self.entries.iter().find(|entry| entry.draft.intent.as_deref() == Some(intent) && !entry.has_lapsed(now))
+    }
+
+    /// Keeps an operation and its blocks. Durable when this returns.
+    ///
+    /// # Errors
+    /// [`FileError`]; then nothing is kept.
+    pub fn add(
+        &mut self,
+        operation: &[u8; 32],
+        submission: Submission,
+        intent: Option<String>,
+        blocks: &[(Cid, Vec<u8>)],
+    ) -> Result<Entry, FileError> {
+        let failed = |error| FileError::io(&self.folder, error);
+        let draft = Draft {
+            operation: hex::encode(operation),
+            submission,
+            intent,
+            blocks: blocks.iter().map(|(cid, _)| cid.to_string()).collect(),
+        };
+        let temporary = tempfile::Builder::new().prefix(TEMPORARY).tempdir_in(&self.folder).map_err(failed)?;
+        durable::write_new(&temporary.path().join("entry.json"), &durable::json(&draft))?;
+        for (name, (_, bytes)) in draft.blocks.iter().zip(blocks) {
+            durable::write_new(&temporary.path().join(name), bytes)?;
+        }
+        durable::sync_folder(temporary.path())?;
+        // Ten digits, so that names sort as numbers.
+        let folder = self.folder.join(format!("{:010}", self.next));
+        fs::rename(temporary.path(), &folder).map_err(failed)?;
+        // It has another name now.
+        let _ = temporary.keep();
+        durable::sync_folder(&self.folder)?;
+        self.next += 1;
+        let entry = Entry { folder, draft, receipt: None };
+        self.entries.push(entry.clone());
+        Ok(entry)
+    }
+
+    /// Keeps the node's promise.
+    ///
+    /// # Errors
+    /// [`FileError`].
+    pub fn acknowledge(&mut self, operation: &str, receipt: &Receipt) -> Result<(), FileError> {
+        let Some(entry) = self.entries.iter_mut().find(|entry| entry.draft.operation == operation) else {
+            return Ok(());
+        };
+        durable::replace_json(&entry.folder.join("receipt.json"), receipt)?;
+        entry.receipt = Some(receipt.clone());
+        Ok(())
+    }
+
+    /// Forgets an operation but for its receipt: it is settled, was returned, or was refused for good.
+    ///
+    /// # Errors
+    /// [`FileError`].
+    pub fn remove(&mut self, operation: &str) -> Result<(), FileError> {
+        let Some(place) = self.entries.iter().position(|entry| entry.draft.operation == operation) else {
+            return Ok(());
+        };
+        let Entry { folder, draft, receipt } = &self.entries[place];
+        if let Some(receipt) = receipt {
+            let kept = self.folder.with_file_name(RECEIPTS);
+            fs::create_dir_all(&kept).map_err(|error| FileError::io(&kept, error))?;
+            let signed = &draft.submission.signed;
+            durable::replace_json(&kept.join(format!("{operation}.json")), &Kept { receipt, signed })?;
+        }
+        let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        // Renamed first: what is half-removed after a crash is cleared at the next start.
+        let doomed = self.folder.join(format!("{TEMPORARY}{name}"));
+        fs::rename(folder, &doomed).map_err(|error| FileError::io(folder, error))?;
+        self.entries.remove(place);
+        fs::remove_dir_all(&doomed).map_err(|error| FileError::io(&doomed, error))?;
+        durable::sync_folder(&self.folder)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use emr_core::{AccountEpoch, AccountIndex, Class, Codec, GrantSlot, Purpose, Reason, Uses, cid::cid_of};
+    use emr_rollup::{
+        field::Fr,
+        operation::{Action, Domain, Operation},
+        signature::SigningKey,
+    };
+
+    use super::*;
+
+    type TestResult = Result<(), Box<dyn std::error::Error>>;
+
+    fn submission(salt: u64) -> Result<([u8; 32], Submission), Box<dyn std::error::Error>> {
+        let domain = Domain::new(31337, [1; 20]);
+        let operation = Operation {
+            signer: AccountIndex::new(2)?,
+            signer_epoch: AccountEpoch::FIRST,
+            patient: AccountIndex::new(3)?,
+            patient_epoch: AccountEpoch::FIRST,
+            valid_until: UnixTime::new(1000)?,
+            salt: Fr::from(salt),
+            action: Action::RequestAccess {
+                slot: GrantSlot::FIRST_ORDINARY,
+                expected: Uses::ZERO,
+                purpose: Purpose { reason: Reason::Treatment, class: Class::Summary },
+            },
+        };
+        let signed = operation.sign(domain, &SigningKey::from_seed(&[1; 32]), None);
+        Ok((signed.id(domain), Submission { signed, stored: None, directory: None }))
+    }
+
+    #[test]
+    fn an_entry_lives_until_it_is_removed() -> TestResult {
+        let profile = tempfile::tempdir()?;
+        let folder = profile.path().join("outbox");
+        let mut outbox = Outbox::open(&folder)?;
+        let block = (cid_of(Codec::Raw, b"block"), b"block".to_vec());
+        for salt in 0..3 {
+            let (id, submission) = submission(salt)?;
+            let intent = (salt == 1).then(|| "intent".to_owned());
+            outbox.add(&id, submission, intent, std::slice::from_ref(&block))?;
+        }
+        let reopened = Outbox::open(&folder)?;
+        assert_eq!(reopened.entries(), outbox.entries());
+        let blocks: Vec<_> = reopened.entries()[0].blocks().collect::<Result<_, _>>()?;
+        assert_eq!(blocks, [block]);
+        assert!(reopened.find("intent", UnixTime::new(1000)?).is_some());
+        assert!(reopened.find("intent", UnixTime::new(1001)?).is_none());
+
+        let id = outbox.entries()[1].draft().operation.clone();
+        let receipt = Receipt {
+            operation: id.clone(),
+            acknowledged: UnixTime::new(1)?,
+            settle_by: UnixTime::new(2)?,
+            signature: String::new(),
+        };
+        outbox.acknowledge(&id, &receipt)?;
+        let reopened = Outbox::open(&folder)?;
+        assert_eq!(reopened.entries()[1].receipt(), Some(&receipt));
+        assert_eq!(reopened.entries()[1].blocks().count(), 1, "the node may lose it");
+        outbox.remove(&id)?;
+        let kept: serde_json::Value =
+            serde_json::from_slice(&fs::read(folder.with_file_name("receipts").join(format!("{id}.json")))?)?;
+        assert_eq!(kept["receipt"]["operation"], serde_json::Value::from(id.clone()));
+        assert_eq!(outbox.entries().len(), 2);
+        let mut reopened = Outbox::open(&folder)?;
+        assert_eq!(reopened.entries(), outbox.entries());
+        // Numbers are not used again while a later entry lives, so the order stays.
+        let (id, last) = submission(9)?;
+        reopened.add(&id, last, None, &[])?;
+        assert_eq!(reopened.entries().last().map(|entry| entry.draft().operation.clone()), Some(hex::encode(id)));
+        Ok(())
+    }
+
+    #[test]
+    fn what_a_crash_left_is_cleared_and_damage_is_told() -> TestResult {
+        let folder = tempfile::tempdir()?;
+        let mut outbox = Outbox::open(folder.path())?;
+        fs::create_dir(folder.path().join(".new-half"))?;
+        fs::write(folder.path().join(".new-half/entry.json"), "{")?;
+        let (id, submission) = submission(0)?;
+        let entry = outbox.add(&id, submission, None, &[(cid_of(Codec::Raw, b"b"), b"b".to_vec())])?;
+        let reopened = Outbox::open(folder.path())?;
+        assert_eq!(reopened.entries().len(), 1);
+        assert!(!folder.path().join(".new-half").exists());
+
+        fs::write(entry.folder.join(cid_of(Codec::Raw, b"b").to_string()), "c")?;
+        assert!(reopened.entries()[0].blocks().any(|block| matches!(block, Err(FileError::Damaged { .. }))));
+        fs::write(entry.folder.join("entry.json"), "{")?;
+        assert!(matches!(Outbox::open(folder.path()), Err(FileError::Damaged { .. })));
+        Ok(())
+    }
+}

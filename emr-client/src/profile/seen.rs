@@ -1,0 +1,99 @@
+//! The newest settled state that a participant has seen on L1, kept so that nobody can bring an older one back.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+};
+
+use emr_rollup::field::{Fr, hex_element};
+use serde::{Deserialize, Serialize};
+
+use crate::profile::durable::{self, FileError};
+
+/// The largest file that is read, in bytes.
+const MAX_FILE_BYTES: u64 = 4096;
+
+/// A state that L1 held.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Seen {
+    batches: u64,
+    #[serde(with = "hex_element")]
+    root: Fr,
+}
+
+/// Why a state is not taken.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SeenError {
+    /// It is older than one that was seen before, or another one of the same age.
+    #[error(
+        "the Ethereum node shows the state after batch {now}, but an other or later one, after batch {before}, was seen before: it is behind, lies, or its chain was started anew; use another node, or for another chain another --data-dir"
+    )]
+    RolledBack {
+        /// The last batch that was seen.
+        before: u64,
+        /// The last batch now.
+        now: u64,
+    },
+    /// The file.
+    #[error(transparent)]
+    File(#[from] FileError),
+}
+
+/// A file with the newest state.
+#[derive(Debug)]
+pub struct SeenState {
+    path: PathBuf,
+    newest: Mutex<Option<Seen>>,
+}
+
+impl SeenState {
+    pub(crate) fn open(path: &Path) -> Result<Self, FileError> {
+        Ok(Self { path: path.to_owned(), newest: Mutex::new(durable::read_json(path, MAX_FILE_BYTES)?) })
+    }
+
+    /// Notes a state durably, unless it is older than the newest: an Ethereum node that is behind, or lies, must not bring back
+    /// what was revoked.
+    ///
+    /// # Errors
+    /// [`SeenError`].
+    pub fn note(&self, batches: u64, root: Fr) -> Result<(), SeenError> {
+        let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(seen) = &*newest {
+            if batches < seen.batches || batches == seen.batches && root != seen.root {
+                return Err(SeenError::RolledBack { before: seen.batches, now: batches });
+            }
+            if batches == seen.batches {
+                return Ok(());
+            }
+        }
+        let now = Seen { batches, root };
+        durable::replace_json(&self.path, &now)?;
+        *newest = Some(now);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_settled_state_does_not_go_back() -> Result<(), Box<dyn std::error::Error>> {
+        let folder = tempfile::tempdir()?;
+        let path = folder.path().join("seen.json");
+        let (one, other) = (Fr::from(1), Fr::from(2));
+        let seen = SeenState::open(&path)?;
+        seen.note(0, one)?;
+        seen.note(3, other)?;
+        seen.note(3, other)?;
+        let seen = SeenState::open(&path)?;
+        for (batches, root) in [(2, one), (0, one), (3, one)] {
+            let refused = seen.note(batches, root);
+            assert!(matches!(refused, Err(SeenError::RolledBack { before: 3, .. })), "{refused:?}");
+        }
+        seen.note(4, one)?;
+        Ok(())
+    }
+}

@@ -1,0 +1,290 @@
+//! Cards: what participants give each other so that they can be granted, written to and endorsed.
+
+use alloy::primitives::Address;
+use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
+use emr_api::AccountView;
+use emr_api::encryption::CommittedKey;
+use emr_chain::RollupInstance;
+use emr_core::{AccountEpoch, AccountIndex, AccountStatus, Role};
+use emr_crypto::{Identity, RsaPublic};
+use emr_rollup::{
+    field::{Fr, hex_element},
+    leaf::IdentityLeaf,
+    registration::Registration,
+    signature::{PublicKey, SigningKey},
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    verify::membership::{MembershipError, StateRoots, identity_leaf},
+    verify::settled_state::SettledState,
+};
+
+/// The largest card file, in bytes: three times what a 4096-bit key takes.
+const MAX_BYTES: usize = 4096;
+
+/// Why a card is not used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CardError {
+    /// Not a card.
+    #[error("this is not a card ({0}): ask its owner for what `whoami --json` prints")]
+    Malformed(String),
+    /// It belongs to another deployment.
+    #[error(
+        "the card is for contract {card} on chain {card_chain}, but this is {here} on chain {here_chain}: ask for a card of this one"
+    )]
+    OtherInstance {
+        /// The card's contract.
+        card: Address,
+        /// The card's chain.
+        card_chain: u64,
+        /// This contract.
+        here: Address,
+        /// This chain.
+        here_chain: u64,
+    },
+    /// Its owner had no account when it was made.
+    #[error("the card's owner was not registered when it was made: ask for a new card after registration")]
+    NotRegistered,
+    /// It says something else than the state.
+    #[error(
+        "the card is not that of account {account}: its {field} differs from the state. Do not use it; ask its owner in person"
+    )]
+    Forged {
+        /// The account that it names.
+        account: AccountIndex,
+        /// What differs.
+        field: &'static str,
+    },
+    /// The account may not act.
+    #[error("account {account} is {status}: nothing can be granted to it, or written for it")]
+    Inactive {
+        /// Which.
+        account: AccountIndex,
+        /// What it is instead of active.
+        status: AccountStatus,
+    },
+    /// The node's proof does not hold.
+    #[error(transparent)]
+    Membership(#[from] MembershipError),
+    /// The node proves nothing, and the L1 queue does not hold the account either.
+    #[error(
+        "account {0} is neither in the settled state nor in the queue on L1: wait until it is admitted, then try again"
+    )]
+    Unknown(AccountIndex),
+}
+
+/// What a participant shows others. Public, but for who it is: a patient's card tells her account.
+///
+/// JSON of at most 4096 bytes. A card proves nothing: it is compared with the state before it is used.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Card {
+    /// What its owner is.
+    pub role: Role,
+    /// Its owner's account, once there is one.
+    pub account: Option<AccountIndex>,
+    /// Its owner's Ethereum address.
+    pub ethereum: Address,
+    /// Rollup key, abscissa.
+    #[serde(with = "hex_element")]
+    pub key_x: Fr,
+    /// Rollup key, ordinate.
+    #[serde(with = "hex_element")]
+    pub key_y: Fr,
+    /// RSA public key of a doctor or hospital: SubjectPublicKeyInfo, base64. Patients show none: theirs would identify them
+    /// elsewhere.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub rsa: Option<String>,
+    /// The chain.
+    pub chain_id: u64,
+    /// The rollup contract.
+    pub contract: Address,
+}
+
+/// What a card is compared with.
+#[derive(Clone, Copy, Debug)]
+pub enum Evidence<'a> {
+    /// The settled state: the node's answer must prove the account in it.
+    Settled(&'a SettledState),
+    /// The account's entry of the L1 queue, for an account that no batch has taken yet.
+    Queued(&'a Registration),
+}
+
+/// A card that agrees with the state. Only [`Card::check`] makes one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckedCard {
+    account: AccountIndex,
+    ethereum: Address,
+    leaf: IdentityLeaf,
+    rsa: Option<RsaPublic>,
+    settled: bool,
+}
+
+impl Card {
+    /// The card of an identity.
+    pub fn of(
+        identity: &Identity,
+        instance: &RollupInstance,
+        ethereum: Address,
+        account: Option<AccountIndex>,
+    ) -> Self {
+        let key = SigningKey::from_seed(identity.rollup_seed()).public();
+        let shows_rsa = identity.role() != Role::Patient;
+        Self {
+            role: identity.role(),
+            account,
+            ethereum,
+            key_x: key.x(),
+            key_y: key.y(),
+            rsa: shows_rsa.then(|| BASE64.encode(identity.rsa().public().to_der())),
+            chain_id: instance.chain_id,
+            contract: instance.contract,
+        }
+    }
+
+    /// Reads a card.
+    ///
+    /// # Errors
+    /// [`CardError::Malformed`].
+    pub fn from_json(json: &[u8]) -> Result<Self, CardError> {
+        if json.len() > MAX_BYTES {
+            return Err(CardError::Malformed(format!("{} bytes, more than {MAX_BYTES}", json.len())));
+        }
+        let card: Self = serde_json::from_slice(json).map_err(|error| CardError::Malformed(error.to_string()))?;
+        card.keys()?;
+        Ok(card)
+    }
+
+    /// The card as JSON, on several lines.
+    pub fn to_json(&self) -> String {
+        serde_json::to_string_pretty(self).expect("plain data has a JSON form")
+    }
+
+    /// The account that the card names.
+    ///
+    /// # Errors
+    /// [`CardError::NotRegistered`].
+    pub fn registered(&self) -> Result<AccountIndex, CardError> {
+        self.account.ok_or(CardError::NotRegistered)
+    }
+
+    /// The keys, decoded.
+    pub(crate) fn keys(&self) -> Result<(PublicKey, Option<RsaPublic>), CardError> {
+        let key = PublicKey::from_coordinates(self.key_x, self.key_y)
+            .map_err(|error| CardError::Malformed(error.to_string()))?;
+        if self.rsa.is_some() == (self.role == Role::Patient) {
+            return Err(CardError::Malformed("doctors and hospitals show an RSA key, patients none".to_owned()));
+        }
+        let rsa = self.rsa.as_ref().map(|text| {
+            let der = BASE64.decode(text).map_err(|error| CardError::Malformed(error.to_string()))?;
+            RsaPublic::from_der(&der).map_err(|error| CardError::Malformed(error.to_string()))
+        });
+        Ok((key, rsa.transpose()?))
+    }
+
+    /// Compares the card's deployment with this one.
+    pub(crate) fn check_instance(&self, instance: &RollupInstance) -> Result<(), CardError> {
+        if (self.contract, self.chain_id) == (instance.contract, instance.chain_id) {
+            return Ok(());
+        }
+        Err(CardError::OtherInstance {
+            card: self.contract,
+            card_chain: self.chain_id,
+            here: instance.contract,
+            here_chain: instance.chain_id,
+        })
+    }
+
+    /// Compares the card with the state: role, rollup key and RSA key must be those that the account has. A forged card
+    /// cannot redirect a grant, nor can a node that backs it: the identity is proved, or stands in the L1 queue.
+    ///
+    /// # Errors
+    /// [`CardError`].
+    pub fn check(
+        &self,
+        instance: &RollupInstance,
+        view: &AccountView,
+        evidence: Evidence<'_>,
+    ) -> Result<CheckedCard, CardError> {
+        let account = self.registered()?;
+        self.check_instance(instance)?;
+        let (key, rsa) = self.keys()?;
+        let forged = |field| CardError::Forged { account, field };
+        if view.account != account {
+            return Err(forged("account"));
+        }
+        let leaf = match evidence {
+            Evidence::Settled(state) => {
+                let leaf = identity_leaf(&view.identity)?;
+                let proof = view.proof.as_ref().ok_or(CardError::Unknown(account))?;
+                StateRoots::of(state, proof.identity_root, proof.medical_root, proof.batch)?.check_identity(
+                    account,
+                    &leaf,
+                    &proof.path,
+                )?;
+                leaf
+            }
+            Evidence::Queued(registration) if registration.account == account => registration.identity(),
+            Evidence::Queued(_) => return Err(CardError::Unknown(account)),
+        };
+        if leaf.role != self.role {
+            return Err(forged("role"));
+        }
+        if leaf.key != key {
+            return Err(forged("rollup key"));
+        }
+        let committed = |key: &RsaPublic| CommittedKey { key: key.clone(), salt: None };
+        if rsa.as_ref().is_some_and(|key| !committed(key).matches(leaf.role, &leaf.encryption)) {
+            return Err(forged("RSA key"));
+        }
+        if leaf.status != AccountStatus::Active {
+            return Err(CardError::Inactive { account, status: leaf.status });
+        }
+        let settled = matches!(evidence, Evidence::Settled(_));
+        Ok(CheckedCard { account, ethereum: self.ethereum, leaf, rsa, settled })
+    }
+}
+
+impl CheckedCard {
+    /// The account.
+    pub const fn account(&self) -> AccountIndex {
+        self.account
+    }
+
+    /// The Ethereum address that the card names; the state says nothing of it, the contract does.
+    pub const fn ethereum(&self) -> Address {
+        self.ethereum
+    }
+
+    /// The role.
+    pub const fn role(&self) -> Role {
+        self.leaf.role
+    }
+
+    /// The hospital that it belongs to.
+    pub const fn org(&self) -> Option<AccountIndex> {
+        self.leaf.org
+    }
+
+    /// The epoch.
+    pub const fn epoch(&self) -> AccountEpoch {
+        self.leaf.epoch
+    }
+
+    /// The key that signs its operations.
+    pub const fn key(&self) -> &PublicKey {
+        &self.leaf.key
+    }
+
+    /// The RSA key; patients show none.
+    pub const fn rsa(&self) -> Option<&RsaPublic> {
+        self.rsa.as_ref()
+    }
+
+    /// Whether the account is in the settled state, or still in the L1 queue.
+    pub const fn is_settled(&self) -> bool {
+        self.settled
+    }
+}

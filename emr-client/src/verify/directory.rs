@@ -1,0 +1,128 @@
+//! Which key directory is a patient's: the one that the settled state commits to, or one that she signed on top of it.
+//!
+//! A writer seals to the public keys in the directory. If a node could choose them, it could read what he writes.
+
+use emr_api::PatientView;
+use emr_core::{AccountIndex, Cid, Opaque, UnixTime};
+use emr_rollup::{
+    field::{self, Fr},
+    operation::{Action, Domain, SignedOperation},
+    signature::PublicKey,
+};
+
+use crate::{
+    verify::membership::{MembershipError, StateRoots},
+    verify::settled_state::SettledState,
+};
+
+/// Why a key directory is not used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DirectoryCheckError {
+    /// The proof of what is settled does not hold.
+    #[error(transparent)]
+    Membership(#[from] MembershipError),
+    /// The node's answer is for another patient.
+    #[error("the node answered for patient {0} instead: use another node")]
+    OtherPatient(AccountIndex),
+    /// An operation in the chain is not one that the patient signed for this directory.
+    #[error("the node's account of the key directory does not hold ({0}): use another node")]
+    Chain(&'static str),
+    /// The address is not the one that is committed to.
+    #[error("the node names a key directory that the patient did not publish: use another node")]
+    NotCommitted,
+}
+
+/// A key directory's address, checked against what the patient published. Only [`verify`] makes one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PublishedDirectory {
+    cid: Option<Cid>,
+    commitment: Fr,
+    settled: bool,
+}
+
+impl PublishedDirectory {
+    /// Its address; `None` before the patient published one.
+    pub const fn cid(&self) -> Option<Cid> {
+        self.cid
+    }
+
+    /// The commitment: what `directory_before` of the next operation is.
+    pub const fn commitment(&self) -> Fr {
+        self.commitment
+    }
+
+    /// Whether the settled state commits to it, or only an operation that waits for a batch.
+    pub const fn is_settled(&self) -> bool {
+        self.settled
+    }
+}
+
+/// The field element that commits to a directory.
+pub fn commitment(cid: &Cid) -> Fr {
+    field::from_opaque(Opaque::directory(cid).as_bytes())
+}
+
+/// The directories before and after an operation that may change them.
+pub(crate) fn change(signed: &SignedOperation) -> Option<(Fr, Fr)> {
+    match signed.operation.action {
+        Action::SetGrant { directory_before, directory_after, .. }
+        | Action::Revoke { directory_before, directory_after, .. } => Some((directory_before, directory_after)),
+        _ => None,
+    }
+}
+
+/// Checks that the directory in a view is the patient's: starts from what the settled state holds at her index and follows
+/// her signed operations. `key` is hers, from a checked card.
+///
+/// A node can keep back operations that wait for a batch, but neither invent one nor bring back an older directory.
+///
+/// # Errors
+/// [`DirectoryCheckError`].
+pub fn verify(
+    view: &PatientView,
+    patient: AccountIndex,
+    key: &PublicKey,
+    domain: Domain,
+    state: &SettledState,
+    now: UnixTime,
+) -> Result<PublishedDirectory, DirectoryCheckError> {
+    if view.patient != patient {
+        return Err(DirectoryCheckError::OtherPatient(view.patient));
+    }
+    let proof = &view.proof;
+    StateRoots::of(state, proof.identity_root, proof.medical_root, proof.batch)?.check_medical(
+        patient,
+        proof.leaf.as_ref(),
+        &proof.path,
+    )?;
+    let settled = proof.leaf.map_or(Fr::default(), |leaf| leaf.key_directory);
+
+    let mut current = settled;
+    for signed in &view.directory_operations {
+        let operation = &signed.operation;
+        if (operation.patient, operation.signer) != (patient, patient) {
+            return Err(DirectoryCheckError::Chain("an operation is not the patient's"));
+        }
+        if operation.patient_epoch != view.epoch || operation.signer_epoch != view.epoch {
+            return Err(DirectoryCheckError::Chain("an operation is of another epoch"));
+        }
+        if operation.valid_until < now {
+            return Err(DirectoryCheckError::Chain("an operation has lapsed"));
+        }
+        signed.verify(domain, key).map_err(|_| DirectoryCheckError::Chain("a signature is not the patient's"))?;
+        let (before, after) =
+            change(signed).ok_or(DirectoryCheckError::Chain("an operation is no grant or revocation"))?;
+        if before != current {
+            return Err(DirectoryCheckError::Chain("an operation is on top of another directory"));
+        }
+        current = after;
+    }
+
+    let cid = view.directory.as_ref().map(|text| Cid::try_from(text.as_str())).transpose();
+    let cid = cid.map_err(|_| DirectoryCheckError::NotCommitted)?;
+    if cid.as_ref().map_or(Fr::default(), commitment) != current || view.directory_commitment != current {
+        return Err(DirectoryCheckError::NotCommitted);
+    }
+    Ok(PublishedDirectory { cid, commitment: current, settled: current == settled })
+}

@@ -1,0 +1,8 @@
+//! What a participant checks. Pure: bytes in, typed result out, no I/O; only [`settled_state`] also reads from L1 what it proves.
+
+pub mod card;
+pub mod directory;
+pub mod light;
+pub mod membership;
+pub mod record;
+pub mod settled_state;

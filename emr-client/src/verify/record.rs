@@ -1,0 +1,286 @@
+//! A record's proof, from the author's signature to the state root on L1. Pure: bytes in, typed result out.
+//!
+//! ```text
+//! record ─ commitment ─ statement ─ author's signature ─ author's key ─ encryption commitment ─ identity leaf ┐
+//!                           │ authored                                                              identity root ┐
+//!                      record leaf ─ records root ─ medical leaf ───────────────────────────────── medical root ─┴ state root
+//!                           │ stored
+//! manifest ─ salt ──────────┘
+//! ```
+
+use emr_api::encryption::CommittedKey;
+use emr_api::{RecordProof, RecordView, StoredAt};
+use emr_core::{
+    AccountIndex, AuthoredStatement, Cid, Class, Commitment, Opaque, Record, RecordSlot, RecordStatus, SaltSeed,
+    Version,
+};
+use emr_crypto::{AttachmentKey, AuthoredRecord, Epoch, OpenedRecord, RecordContext, RsaPublic, verify_authorship};
+use emr_rollup::{
+    field::{self, Fr},
+    leaf::{IdentityLeaf, RECORD_DEPTH, RecordLeaf},
+    operation::Domain,
+};
+
+use crate::{
+    verify::membership::{MembershipError, StateRoots, check_path, identity_leaf},
+    verify::settled_state::SettledState,
+};
+
+/// Why a record is not accepted.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RecordProofError {
+    /// It was deleted, or the slot is empty.
+    #[error("record {slot} is {status}: there is nothing to read")]
+    NotLive {
+        /// Its slot.
+        slot: RecordSlot,
+        /// What the slot holds.
+        status: RecordStatus,
+    },
+    /// The address of its storage is malformed.
+    #[error("the node's address of record {0} is malformed: use another node")]
+    StoredAt(RecordSlot),
+    /// The statement is none.
+    #[error("the record's statement is malformed: its author has to write the record again")]
+    Statement,
+    /// The author did not sign the statement.
+    #[error("the record's author did not sign its statement: do not rely on it")]
+    Signature,
+    /// Two things that must be the same are not.
+    #[error("the record does not check: its {0} is not what the state commits to. Do not rely on it; ask another node")]
+    Mismatch(&'static str),
+    /// The content is not a record.
+    #[error("the content is not a record: its author has to write it again")]
+    Content,
+    /// The leaf is not in the settled state.
+    #[error(transparent)]
+    Membership(#[from] MembershipError),
+}
+
+/// Which record is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecordId {
+    /// The rollup.
+    pub domain: Domain,
+    /// Whose record.
+    pub patient: AccountIndex,
+    /// Which of hers.
+    pub slot: RecordSlot,
+}
+
+impl RecordId {
+    /// The context that an envelope of this record is bound to, by its leaf.
+    pub fn context(&self, leaf: &RecordLeaf) -> RecordContext {
+        self.context_of(leaf.version, leaf.class)
+    }
+
+    /// The context of a version.
+    pub fn context_of(&self, version: Version, class: Class) -> RecordContext {
+        let domain = field::to_bytes(&self.domain.element());
+        RecordContext { domain, patient: self.patient, slot: self.slot, version, class }
+    }
+}
+
+/// A record whose content, author and storage agree with a leaf.
+///
+/// That the leaf is in the state is shown apart from it: [`VerifiedRecord`] is one with that proof, an unsettled one lacks it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuthenticRecord {
+    record: Record,
+    statement: AuthoredStatement,
+    author: AccountIndex,
+    author_key: RsaPublic,
+    leaf: RecordLeaf,
+    manifest: Cid,
+    attachments: Vec<AttachmentKey>,
+    epoch: Epoch,
+}
+
+impl AuthenticRecord {
+    /// The record.
+    pub const fn record(&self) -> &Record {
+        &self.record
+    }
+
+    /// What its author signed.
+    pub const fn statement(&self) -> &AuthoredStatement {
+        &self.statement
+    }
+
+    /// Who wrote this version.
+    pub const fn author(&self) -> AccountIndex {
+        self.author
+    }
+
+    /// The key that signed it.
+    pub const fn author_key(&self) -> &RsaPublic {
+        &self.author_key
+    }
+
+    /// Its leaf.
+    pub const fn leaf(&self) -> &RecordLeaf {
+        &self.leaf
+    }
+
+    /// The manifest's CID.
+    pub const fn manifest(&self) -> &Cid {
+        &self.manifest
+    }
+
+    /// Its attachments.
+    pub fn attachments(&self) -> &[AttachmentKey] {
+        &self.attachments
+    }
+
+    /// The epoch of its class's key that it was sealed to.
+    pub const fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// The record alone.
+    pub fn into_record(self) -> Record {
+        self.record
+    }
+}
+
+/// A record that is in the state that L1 holds. Only [`verify_record`] makes one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VerifiedRecord {
+    authentic: AuthenticRecord,
+    batch: u64,
+}
+
+impl VerifiedRecord {
+    /// The batch that the state is after.
+    pub const fn batch(&self) -> u64 {
+        self.batch
+    }
+
+    /// The record, its author and where it is.
+    pub const fn authentic(&self) -> &AuthenticRecord {
+        &self.authentic
+    }
+
+    /// The record alone.
+    pub fn into_record(self) -> Record {
+        self.authentic.record
+    }
+}
+
+/// The manifest's CID and salt.
+///
+/// # Errors
+/// [`RecordProofError::StoredAt`].
+pub fn stored_at(slot: RecordSlot, stored: &StoredAt) -> Result<(Cid, [u8; 32]), RecordProofError> {
+    let malformed = RecordProofError::StoredAt(slot);
+    let mut salt = [0; 32];
+    hex::decode_to_slice(&stored.salt, &mut salt).map_err(|_| malformed.clone())?;
+    Ok((Cid::try_from(stored.manifest.as_str()).map_err(|_| malformed)?, salt))
+}
+
+fn same<T: PartialEq>(what: &'static str, a: T, b: T) -> Result<(), RecordProofError> {
+    if a == b { Ok(()) } else { Err(RecordProofError::Mismatch(what)) }
+}
+
+fn element(opaque: Opaque) -> Fr {
+    field::from_opaque(opaque.as_bytes())
+}
+
+/// Checks everything but the state: that an opened envelope is what the record leaf commits to, and that the holder of
+/// `author` signed it.
+fn check_content(
+    id: &RecordId,
+    view: &RecordView,
+    author: &IdentityLeaf,
+    opened: &OpenedRecord,
+) -> Result<AuthenticRecord, RecordProofError> {
+    let leaf = &view.leaf;
+    same("slot", view.slot, id.slot)?;
+    if leaf.status != RecordStatus::Live {
+        return Err(RecordProofError::NotLive { slot: id.slot, status: leaf.status });
+    }
+    let (manifest, salt) = stored_at(id.slot, &view.stored)?;
+    same("storage", element(Opaque::stored(&manifest, &salt)), leaf.stored)?;
+    same("storage salt", opened.storage_salt, salt)?;
+
+    let AuthoredRecord { record, statement, signature, author: account, author_key, author_salt, .. } =
+        &opened.authored;
+    same("author", *account, leaf.author)?;
+    let committed = CommittedKey { key: author_key.clone(), salt: *author_salt };
+    if !committed.matches(author.role, &author.encryption) {
+        return Err(RecordProofError::Mismatch("author's key"));
+    }
+    verify_authorship(statement, signature, author_key).map_err(|_| RecordProofError::Signature)?;
+
+    let statement = AuthoredStatement::from_dag_cbor(statement).map_err(|_| RecordProofError::Statement)?;
+    same("contract", statement.domain, field::to_bytes(&id.domain.element()))?;
+    same("patient", statement.patient, id.patient)?;
+    same("slot", statement.slot, id.slot)?;
+    same("version", statement.version, leaf.version)?;
+    same("class", statement.class, leaf.class)?;
+    same("statement", element(statement.authored()), leaf.authored)?;
+
+    let record = Record::from_dag_cbor(record).map_err(|_| RecordProofError::Content)?;
+    let commitment = Commitment::of(&record, &SaltSeed::new(opened.authored.commitment_seed)).root();
+    same("content", commitment, statement.commitment)?;
+    Ok(AuthenticRecord {
+        record,
+        statement,
+        author: *account,
+        author_key: author_key.clone(),
+        leaf: *leaf,
+        manifest,
+        attachments: opened.authored.attachments.clone(),
+        epoch: opened.epoch,
+    })
+}
+
+/// Checks that a record's leaf and its author's identity are in the settled state. Returns the batch.
+///
+/// # Errors
+/// [`RecordProofError::Membership`].
+pub fn check_membership(
+    id: &RecordId,
+    leaf: &RecordLeaf,
+    author: &IdentityLeaf,
+    proof: &RecordProof,
+    state: &SettledState,
+) -> Result<u64, RecordProofError> {
+    let roots = StateRoots::of(state, proof.identity_root, proof.medical_root, proof.batch)?;
+    let records_root = proof.medical.records_root;
+    check_path("record leaf", records_root, RECORD_DEPTH, id.slot.get(), leaf.hash(), &proof.record_path)?;
+    roots.check_medical(id.patient, Some(&proof.medical), &proof.medical_path)?;
+    roots.check_identity(leaf.author, author, &proof.author_path)?;
+    Ok(roots.batch())
+}
+
+/// Verifies a record: content, author, storage and leaf, and that the leaf is in the state that L1 holds.
+///
+/// # Errors
+/// [`RecordProofError`].
+pub fn verify_record(
+    id: &RecordId,
+    view: &RecordView,
+    proof: &RecordProof,
+    opened: &OpenedRecord,
+    state: &SettledState,
+) -> Result<VerifiedRecord, RecordProofError> {
+    let author = identity_leaf(&view.author)?;
+    let authentic = check_content(id, view, &author, opened)?;
+    let batch = check_membership(id, &view.leaf, &author, proof, state)?;
+    Ok(VerifiedRecord { authentic, batch })
+}
+
+/// Checks a record that waits for its batch, as far as that goes: content and signature are sound, but that this is the
+/// author's key, and that the leaf will ever be in the state, only the node says.
+///
+/// # Errors
+/// [`RecordProofError`].
+pub fn check_unsettled(
+    id: &RecordId,
+    view: &RecordView,
+    opened: &OpenedRecord,
+) -> Result<AuthenticRecord, RecordProofError> {
+    check_content(id, view, &identity_leaf(&view.author)?, opened)
+}

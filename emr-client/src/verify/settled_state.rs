@@ -1,0 +1,134 @@
+//! The rollup's state as L1 holds it, proved against a block header.
+
+use alloy::{
+    primitives::{Address, B256, U256},
+    providers::Provider,
+    rpc::types::{BlockId, EIP1186AccountProofResponse},
+};
+use emr_chain::{
+    RollupInstance, STATE_ROOT_SLOT,
+    proof::{ProofError, VerifiedHeader, fetch_header, verify_storage},
+};
+use emr_core::UnixTime;
+use emr_rollup::field::{self, Fr};
+
+use crate::profile::seen::SeenError;
+
+/// Storage slot after the state root's. It holds, from the least significant bit, the time of the last batch (40 bits), the
+/// number of settled batches (64) and the position of the queue's head (64); `RollupState.sol` fixes it.
+const PROGRESS_SLOT: U256 = U256::from_limbs([1, 0, 0, 0]);
+
+/// Why nothing can be said of the settled state.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SettledStateError {
+    /// The Ethereum node did not answer, or its proof does not hold.
+    #[error(transparent)]
+    Proof(#[from] ProofError),
+    /// It is older than what was seen before.
+    #[error(transparent)]
+    Seen(#[from] SeenError),
+    /// What the contract's storage holds is no state root.
+    #[error("the contract at {0} holds no state root: check that the address is a rollup's")]
+    NotARollup(Address),
+}
+
+/// What the contract's storage holds at one block. Everything that is verified ends here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SettledState {
+    root: Fr,
+    batches: u64,
+    time: UnixTime,
+    block_number: u64,
+    block_time: u64,
+}
+
+impl SettledState {
+    /// Asks an Ethereum node for the newest block and proves the contract's storage against its header.
+    ///
+    /// The node is trusted for one thing: that the block is the chain's newest. Compare [`Self::block_time`] with a clock,
+    /// or read the same block from several nodes.
+    ///
+    /// # Errors
+    /// [`SettledStateError`].
+    pub async fn read(provider: &impl Provider, instance: &RollupInstance) -> Result<Self, SettledStateError> {
+        let header = fetch_header(provider, BlockId::latest()).await?;
+        let slots = [STATE_ROOT_SLOT, PROGRESS_SLOT].map(B256::from).to_vec();
+        let proof = provider.get_proof(instance.contract, slots).block_id(BlockId::number(header.number())).await;
+        Self::verify(instance, &header, &proof.map_err(ProofError::from)?)
+    }
+
+    /// Checks an `eth_getProof` answer for the contract's first two slots against a header. Pure.
+    ///
+    /// # Errors
+    /// [`SettledStateError`].
+    pub fn verify(
+        instance: &RollupInstance,
+        header: &VerifiedHeader,
+        proof: &EIP1186AccountProofResponse,
+    ) -> Result<Self, SettledStateError> {
+        let slot = |slot| verify_storage(header.state_root(), instance.contract, slot, proof);
+        let root = field::from_bytes(&slot(STATE_ROOT_SLOT)?.to_be_bytes());
+        let root = root.map_err(|_| SettledStateError::NotARollup(instance.contract))?;
+        if root == Fr::default() {
+            // Not even the genesis root is 0: this storage is not a rollup's.
+            return Err(SettledStateError::NotARollup(instance.contract));
+        }
+        let (time, batches) = progress(slot(PROGRESS_SLOT)?);
+        Ok(Self { root, batches, time, block_number: header.number(), block_time: header.timestamp() })
+    }
+
+    /// A state root that the caller has established in another way, such as a light client of the chain.
+    pub const fn established(root: Fr, batches: u64, time: UnixTime) -> Self {
+        Self { root, batches, time, block_number: 0, block_time: 0 }
+    }
+
+    /// The state root.
+    pub const fn root(&self) -> Fr {
+        self.root
+    }
+
+    /// Number of settled batches.
+    pub const fn batches(&self) -> u64 {
+        self.batches
+    }
+
+    /// Time of the last batch.
+    pub const fn time(&self) -> UnixTime {
+        self.time
+    }
+
+    /// The block of the header.
+    pub const fn block_number(&self) -> u64 {
+        self.block_number
+    }
+
+    /// When that block was made, in Unix seconds, as its maker said.
+    pub const fn block_time(&self) -> u64 {
+        self.block_time
+    }
+}
+
+/// Time of the last batch and number of batches, from [`PROGRESS_SLOT`].
+fn progress(word: U256) -> (UnixTime, u64) {
+    let [low, high, ..] = word.into_limbs();
+    let time = UnixTime::new(low & UnixTime::MAX).expect("40 bits are a time");
+    (time, low >> UnixTime::BITS | high << (64 - UnixTime::BITS))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Packed as `RollupState.Progress` is: time 40, batches 64, queue head 64, from the least significant bit.
+    #[test]
+    fn progress_is_unpacked_as_solidity_packs_it() -> Result<(), Box<dyn std::error::Error>> {
+        for (time, batches, queue) in
+            [(0, 0, 0), (1_800_000_000, 3, 9), (UnixTime::MAX, 0, 0), (0, u64::MAX, 0), (5, 1 << 40, u64::MAX)]
+        {
+            let word = U256::from(time) | U256::from(batches) << 40 | U256::from(queue) << 104;
+            assert_eq!(progress(word), (UnixTime::new(time)?, batches));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,29 @@
+//! `POST /v1/login/challenge` and `POST /v1/login`.
+
+use axum::extract::State;
+use emr_api::{Challenge, ChallengeRequest, LoginRequest, Session};
+
+use super::{Shared, extract::Json};
+use crate::http::refusal::Refusal;
+
+pub(super) async fn challenge(
+    State(app): Shared,
+    Json(request): Json<ChallengeRequest>,
+) -> Result<axum::Json<Challenge>, Refusal> {
+    // Who signs names this hospital in what he signs.
+    app.hospital()?;
+    Ok(axum::Json(app.logins.challenge(request.account, app.sequencer().clock.now())))
+}
+
+pub(super) async fn login(
+    State(app): Shared,
+    Json(request): Json<LoginRequest>,
+) -> Result<axum::Json<Session>, Refusal> {
+    let hospital = app.hospital()?;
+    let sequencer = app.sequencer();
+    let identity = sequencer.state().soft.identity(request.account).cloned();
+    let identity = identity.ok_or_else(|| {
+        Refusal::not_found(format!("account {} is not registered, or waits for the registrar", request.account))
+    })?;
+    app.logins.login(&request, &identity, hospital, sequencer.clock.now()).map(axum::Json)
+}

@@ -1,0 +1,109 @@
+//! The routes of [`emr_api::route`], with their limits.
+
+mod accounts;
+mod batches;
+mod blocks;
+mod extract;
+mod login;
+mod operations;
+mod patients;
+mod prover;
+mod status;
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    extract::DefaultBodyLimit,
+    middleware::{from_fn, from_fn_with_state},
+    routing::{get, post},
+};
+use emr_api::route;
+use emr_core::AccountIndex;
+use emr_ipfs::MAX_BLOCK_BYTES;
+use tokio::sync::watch;
+
+use crate::{
+    http::login::Logins,
+    http::refusal::Refusal,
+    http::server::{TimeLimit, finish, limit_time, read_body},
+    pipeline::Pipeline,
+    sequencer::Sequencer,
+};
+use accounts::Relays;
+use extract::Account;
+
+/// The largest JSON body.
+const MAX_JSON: usize = 64 << 10;
+/// The largest proof that is looked at; every proof has a few kilobytes.
+const MAX_PROOF: usize = 64 << 10;
+
+/// What every route works on.
+#[derive(Debug)]
+pub(crate) struct App {
+    pub(crate) pipeline: Arc<Pipeline>,
+    pub(crate) logins: Logins,
+    relays: Relays,
+}
+
+type Shared = axum::extract::State<Arc<App>>;
+
+impl App {
+    pub(crate) fn new(pipeline: Arc<Pipeline>) -> Self {
+        let logins = Logins::new(pipeline.sequencer.domain);
+        Self { pipeline, logins, relays: Relays::default() }
+    }
+
+    fn sequencer(&self) -> &Arc<Sequencer> {
+        &self.pipeline.sequencer
+    }
+
+    /// The hospital's own account.
+    fn hospital(&self) -> Result<AccountIndex, Refusal> {
+        let hospital = self.sequencer().state().hospital;
+        hospital.ok_or_else(|| Refusal::unavailable("this hospital is not registered yet: register it first"))
+    }
+
+    fn require_hospital(&self, account: &Account) -> Result<(), Refusal> {
+        if account.0 == self.hospital()? {
+            return Ok(());
+        }
+        Err(Refusal::forbidden("only the hospital may do this: log in as the hospital"))
+    }
+}
+
+/// Every route with its limits.
+pub(crate) fn router(app: Arc<App>, stopped: watch::Receiver<bool>) -> Router {
+    let short = from_fn_with_state(TimeLimit::short(stopped.clone()), limit_time);
+    let quick = Router::new()
+        .route(route::STATUS, get(status::get))
+        .route(route::ACCOUNT, get(accounts::get))
+        .route(route::CHALLENGE, post(login::challenge))
+        .route(route::LOGIN, post(login::login))
+        .route(route::BLOCK, get(blocks::get))
+        .route(route::OPERATION, get(operations::get))
+        .route(route::PATIENT, get(patients::get))
+        .route(route::SUBTREE, get(patients::subtree))
+        .route(route::RECORDS, get(patients::records))
+        .route(route::RECORD, get(patients::record))
+        .route(route::BATCH, get(batches::get))
+        .route(route::PROOF_JOB, get(prover::job))
+        .layer(DefaultBodyLimit::max(MAX_JSON))
+        .layer(short.clone());
+    let blocks = Router::new()
+        .route(route::BLOCKS, post(blocks::put))
+        .layer(DefaultBodyLimit::max(MAX_BLOCK_BYTES))
+        // Before the body is read.
+        .layer(from_fn_with_state(Arc::clone(&app), extract::require_login))
+        .layer(short.clone());
+    let long = Router::new()
+        .route(route::ACCOUNTS, post(accounts::register))
+        .route(route::OPERATIONS, post(operations::submit))
+        .route(route::SEAL, post(batches::seal))
+        .layer(DefaultBodyLimit::max(MAX_JSON))
+        .route(route::PROOF, post(prover::proof))
+        .layer(DefaultBodyLimit::max(MAX_PROOF))
+        .layer(from_fn_with_state(MAX_PROOF.max(MAX_JSON), read_body))
+        .layer(from_fn_with_state(TimeLimit::long(stopped), limit_time));
+    quick.merge(blocks).merge(long).layer(from_fn(finish)).with_state(app)
+}

@@ -1,0 +1,34 @@
+//! Operations in, and what became of them.
+
+use axum::extract::State;
+use emr_api::{OperationStatus, Receipt, Submission};
+
+use super::{
+    Shared,
+    extract::{Account, Json, Path},
+};
+use crate::http::refusal::Refusal;
+
+pub(super) async fn submit(
+    State(app): Shared,
+    account: Account,
+    Json(submission): Json<Submission>,
+) -> Result<axum::Json<Receipt>, Refusal> {
+    app.sequencer().submit(account.0, submission).await.map(axum::Json)
+}
+
+pub(super) async fn get(
+    State(app): Shared,
+    account: Account,
+    Path(id): Path<String>,
+) -> Result<axum::Json<OperationStatus>, Refusal> {
+    let mut bytes = [0; 32];
+    hex::decode_to_slice(id.strip_prefix("0x").unwrap_or(&id), &mut bytes)
+        .map_err(|_| Refusal::malformed("an operation's id is 64 hex digits"))?;
+    let known = app.sequencer().mempool.operation(&bytes)?.filter(|known| {
+        let operation = &known.signed.operation;
+        [operation.signer, operation.patient].contains(&account.0)
+    });
+    let known = known.ok_or_else(|| Refusal::not_found("there is no such operation of yours here"))?;
+    Ok(axum::Json(known.status))
+}

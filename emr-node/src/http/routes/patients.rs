@@ -1,0 +1,207 @@
+//! A patient's part of the state, as far as whoever asks may see it.
+
+use std::collections::BTreeMap;
+
+use axum::{Json, extract::State};
+use emr_api::{GrantView, MedicalProof, PatientView, RecordProof, RecordSummary, RecordView, StoredAt, SubtreeView};
+use emr_core::{AccountIndex, ClassMask, RecordSlot};
+use emr_rollup::{
+    field::Fr,
+    leaf::{MedicalLeaf, RecordLeaf},
+    operation::{Action, SignedOperation},
+    statement::IdentityFields,
+};
+
+use super::{
+    Shared,
+    extract::{Account, Path},
+};
+use crate::{http::refusal::Refusal, mempool::Pointer, state::State as NodeState};
+
+fn no_patient(patient: AccountIndex) -> Refusal {
+    Refusal::not_found(format!("account {patient} is not a patient known here: check the number"))
+}
+
+fn summary(state: &NodeState, patient: AccountIndex, slot: RecordSlot, leaf: &RecordLeaf) -> Option<RecordSummary> {
+    let settled = state.settled.patient(patient).and_then(|leaves| leaves.records.get(&slot)) == Some(leaf);
+    Some(RecordSummary { slot, leaf: *leaf, stored: stored_at(state, leaf)?, settled })
+}
+
+fn stored_at(state: &NodeState, leaf: &RecordLeaf) -> Option<StoredAt> {
+    match state.pointer(&leaf.stored)? {
+        Pointer::Record(at) => Some(at.clone()),
+        Pointer::Directory(_) => None,
+    }
+}
+
+/// What the settled state holds at a patient's index.
+fn medical_proof(state: &NodeState, patient: AccountIndex) -> MedicalProof {
+    let trees = state.settled.trees();
+    MedicalProof {
+        batch: state.batches,
+        leaf: state.settled.medical(patient),
+        path: trees.medical_path(patient),
+        identity_root: trees.identity_root(),
+        medical_root: trees.medical_root(),
+    }
+}
+
+/// The open operations that lead from the settled key directory to the soft one.
+fn directory_operations(state: &NodeState, patient: AccountIndex) -> Vec<SignedOperation> {
+    let mut current = state.settled.medical(patient).map_or(Fr::zero(), |medical| medical.key_directory);
+    let mut chain = Vec::new();
+    for open in state.open.values().filter(|open| open.signed.operation.patient == patient) {
+        if let Action::SetGrant { directory_before, directory_after, .. }
+        | Action::Revoke { directory_before, directory_after, .. } = open.signed.operation.action
+            && directory_before == current
+            && directory_after != current
+        {
+            current = directory_after;
+            chain.push(open.signed);
+        }
+    }
+    chain
+}
+
+pub(super) async fn get(
+    State(app): Shared,
+    account: Account,
+    Path(patient): Path<AccountIndex>,
+) -> Result<Json<PatientView>, Refusal> {
+    let now = app.sequencer().clock.now();
+    let state = app.sequencer().state();
+    state.may_see(account.0, patient, now)?;
+    let leaves = state.soft.patient(patient).ok_or_else(|| no_patient(patient))?;
+    let identity = state.soft.identity(patient).ok_or_else(|| no_patient(patient))?;
+    let medical = state.soft.medical(patient).ok_or_else(|| no_patient(patient))?;
+    let grants = if account.0 == patient {
+        leaves.grants.iter().map(|(slot, grant)| GrantView { slot: *slot, grant: *grant }).collect()
+    } else {
+        // As they are in the state: he signs for that.
+        let live = state.live_grants(patient, account.0, now);
+        live.filter_map(|(slot, _)| Some(GrantView { slot, grant: *leaves.grants.get(&slot)? })).collect()
+    };
+    Ok(Json(PatientView {
+        patient,
+        epoch: identity.epoch,
+        directory: state.directory(&medical.key_directory).map(str::to_owned),
+        directory_commitment: medical.key_directory,
+        grants,
+        next_record_slot: next_slot(&leaves.records)?,
+        proof: medical_proof(&state, patient),
+        directory_operations: directory_operations(&state, patient),
+    }))
+}
+
+/// The lowest slot never written.
+fn next_slot(records: &BTreeMap<RecordSlot, RecordLeaf>) -> Result<RecordSlot, Refusal> {
+    let taken = records.keys().zip(0..).take_while(|(slot, position)| slot.get() == *position).count();
+    RecordSlot::new(taken as u64).map_err(|_| Refusal::refused("all record slots of this patient are used"))
+}
+
+pub(super) async fn records(
+    State(app): Shared,
+    account: Account,
+    Path(patient): Path<AccountIndex>,
+) -> Result<Json<Vec<RecordSummary>>, Refusal> {
+    let now = app.sequencer().clock.now();
+    let state = app.sequencer().state();
+    state.may_see(account.0, patient, now)?;
+    let leaves = state.soft.patient(patient).ok_or_else(|| no_patient(patient))?;
+    let classes = if account.0 == patient {
+        ClassMask::ALL
+    } else {
+        let scopes = state.live_grants(patient, account.0, now).map(|(_, grant)| grant.scope.bits());
+        ClassMask::from_bits(scopes.fold(0, |mask, scope| mask | scope))
+    };
+    let visible = leaves.records.iter().filter(|(_, leaf)| classes.contains(leaf.class));
+    Ok(Json(visible.filter_map(|(slot, leaf)| summary(&state, patient, *slot, leaf)).collect()))
+}
+
+pub(super) async fn record(
+    State(app): Shared,
+    account: Account,
+    Path((patient, slot)): Path<(AccountIndex, RecordSlot)>,
+) -> Result<Json<RecordView>, Refusal> {
+    let now = app.sequencer().clock.now();
+    let state = app.sequencer().state();
+    if account.0 != patient {
+        state.may_see(account.0, patient, now)?;
+    }
+    let missing = || Refusal::not_found(format!("patient {patient} has no record in slot {slot}"));
+    let leaf = state.soft.patient(patient).and_then(|leaves| leaves.records.get(&slot)).ok_or_else(missing)?;
+    state.may_read(account.0, patient, leaf.class, now)?;
+    let author = state.soft.identity(leaf.author).ok_or_else(missing)?;
+    let settled = state.settled.patient(patient);
+    let proof = settled.filter(|leaves| leaves.records.get(&slot) == Some(leaf)).and_then(|_| {
+        let medical = state.settled.medical(patient)?;
+        record_proof(&state, patient, slot, leaf.author, medical)
+    });
+    // The directory that goes with the proof, if there is one.
+    let medical = proof.as_ref().map(|proof| proof.medical).or_else(|| state.soft.medical(patient));
+    let directory = medical.and_then(|medical| state.directory(&medical.key_directory));
+    let directory = directory.ok_or_else(|| Refusal::not_found("the patient has published no key directory"))?;
+    Ok(Json(RecordView {
+        slot,
+        leaf: *leaf,
+        stored: stored_at(&state, leaf).ok_or_else(missing)?,
+        directory: directory.to_owned(),
+        author: IdentityFields::from(author),
+        proof,
+    }))
+}
+
+fn record_proof(
+    state: &NodeState,
+    patient: AccountIndex,
+    slot: RecordSlot,
+    author: AccountIndex,
+    medical: MedicalLeaf,
+) -> Option<RecordProof> {
+    let trees = state.settled.trees();
+    Some(RecordProof {
+        batch: state.batches,
+        record_path: trees.subtree(patient)?.records.path(slot.get() as u32),
+        medical,
+        medical_path: trees.medical_path(patient),
+        author_path: trees.identity_path(author),
+        identity_root: trees.identity_root(),
+        medical_root: trees.medical_root(),
+    })
+}
+
+pub(super) async fn subtree(
+    State(app): Shared,
+    account: Account,
+    Path(patient): Path<AccountIndex>,
+) -> Result<Json<SubtreeView>, Refusal> {
+    if account.0 != patient {
+        return Err(Refusal::forbidden("a subtree is shown to its patient only"));
+    }
+    let state = app.sequencer().state();
+    let settled = &state.settled;
+    let waits = || Refusal::unavailable("your registration is not settled yet: ask again when its batch is");
+    let leaves = settled.patient(patient).ok_or_else(waits)?;
+    let (identity, medical) = settled.identity(patient).zip(settled.medical(patient)).ok_or_else(waits)?;
+    let trees = settled.trees();
+    let on_her = state.open.values().filter(|open| open.signed.operation.patient == patient);
+    Ok(Json(SubtreeView {
+        patient,
+        batch: state.batches,
+        identity: IdentityFields::from(identity),
+        identity_path: trees.identity_path(patient),
+        medical,
+        medical_path: trees.medical_path(patient),
+        identity_root: trees.identity_root(),
+        medical_root: trees.medical_root(),
+        grants: leaves.grants.iter().map(|(slot, grant)| GrantView { slot: *slot, grant: *grant }).collect(),
+        records: leaves
+            .records
+            .iter()
+            .filter_map(|(slot, leaf)| Some(RecordSummary { settled: true, ..summary(&state, patient, *slot, leaf)? }))
+            .collect(),
+        audit: leaves.audit.clone(),
+        directory: state.directory(&medical.key_directory).map(str::to_owned),
+        pending: on_her.map(|open| open.signed).collect(),
+    }))
+}

@@ -1,0 +1,33 @@
+//! `GET /v1/status`.
+
+use axum::{Json, extract::State};
+use emr_api::{NodeStatus, ProofProgress};
+
+use super::Shared;
+use crate::pipeline::prove::Activity;
+
+pub(super) async fn get(State(app): Shared) -> Json<NodeStatus> {
+    let sequencer = app.sequencer();
+    let activity = app.pipeline.activity().borrow().clone();
+    let progress = match activity {
+        Activity::Proving { batch, since, estimate } => {
+            Some(ProofProgress { batch, elapsed_ms: since.elapsed().as_millis() as u64, estimate_ms: estimate })
+        }
+        _ => None,
+    };
+    let state = sequencer.state();
+    Json(NodeStatus {
+        chain_id: sequencer.instance.chain_id,
+        contract: sequencer.instance.contract.to_string(),
+        deployed_at: app.pipeline.follower.rollup.deployed_at(),
+        circuit_version: sequencer.version.number,
+        hospital: state.hospital,
+        batches: state.batches,
+        state_root: state.settled.trees().root(),
+        queued: state.queue.len() as u64,
+        pending: state.open.len() as u64,
+        activity: activity.to_string(),
+        progress,
+        development_setup: app.pipeline.proving.is_development(),
+    })
+}

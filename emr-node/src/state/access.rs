@@ -1,0 +1,157 @@
+//! Who is served what: deny early, allow late.
+//!
+//! A record of a class is served to its patient always, and to a reader only if he has a live READ grant that covers the class,
+//! his own or his organisation's, in the settled state *and* in the soft one, and an open session for the class. So a Revoke
+//! ends service the moment it is acknowledged, and a grant opens it only once it is in force on L1.
+
+use emr_core::{AccountIndex, AccountStatus, Class, GrantSlot, RecordStatus, Rights, UnixTime};
+use emr_rollup::{leaf::GrantLeaf, ledger::Ledger};
+
+use crate::{
+    http::refusal::{Refusal, RefusalKind},
+    mempool::BlockReference,
+    state::State,
+};
+
+impl State {
+    /// The grants of a patient that are live for an account in the soft state, by slot, with what she signed away taken out.
+    pub(crate) fn live_grants(
+        &self,
+        patient: AccountIndex,
+        account: AccountIndex,
+        now: UnixTime,
+    ) -> impl Iterator<Item = (GrantSlot, GrantLeaf)> {
+        let identity = self.soft.identity(account).filter(|identity| identity.status == AccountStatus::Active);
+        let org = identity.and_then(|identity| identity.org);
+        let grants = self.soft.patient(patient).filter(|_| identity.is_some()).into_iter();
+        grants
+            .flat_map(|leaves| &leaves.grants)
+            .filter_map(move |(slot, grant)| Some((*slot, self.history.left_of(patient, *slot, grant)?)))
+            .filter(move |(_, grant)| grant.is_live_for(account, org, now))
+    }
+
+    /// Whether the settled state has the same grant, live.
+    fn is_settled(&self, patient: AccountIndex, slot: GrantSlot, grant: &GrantLeaf) -> bool {
+        let settled = self.settled.patient(patient).and_then(|leaves| leaves.grants.get(&slot));
+        settled.is_some_and(|settled| settled.version == grant.version)
+    }
+
+    /// Whether an account may read records of a class now.
+    ///
+    /// # Errors
+    /// [`Refusal`] with the reason: never granted, revoked, expired, not in force yet, or access not requested.
+    pub(crate) fn may_read(
+        &self,
+        reader: AccountIndex,
+        patient: AccountIndex,
+        class: Class,
+        now: UnixTime,
+    ) -> Result<(), Refusal> {
+        if reader == patient {
+            return Ok(());
+        }
+        let mut live = self.live_grants(patient, reader, now).filter(|(_, grant)| opens(grant, class)).peekable();
+        if live.peek().is_none() {
+            return Err(self.why_not(reader, patient, class, now));
+        }
+        let mut in_force = live.filter(|(slot, grant)| self.is_settled(patient, *slot, grant)).peekable();
+        if in_force.peek().is_none() {
+            return Err(Refusal::unavailable(
+                "the grant is acknowledged but not in force yet: ask again when its batch is settled",
+            ));
+        }
+        let sessions = self.history.sessions(patient, reader, class);
+        let open = in_force.any(|(slot, grant)| {
+            sessions
+                .iter()
+                .any(|session| session.until >= now && session.slot == slot && session.version == grant.version)
+        });
+        if open {
+            return Ok(());
+        }
+        Err(Refusal::new(
+            RefusalKind::NoSession,
+            format!("there is no open session for {class}: request access first; a request opens 24 hours"),
+        ))
+    }
+
+    fn why_not(&self, reader: AccountIndex, patient: AccountIndex, class: Class, now: UnixTime) -> Refusal {
+        let org = self.soft.identity(reader).and_then(|identity| identity.org);
+        let names = |ledger: &Ledger| {
+            let grants = ledger.patient(patient).into_iter().flat_map(|leaves| leaves.grants.values());
+            grants.into_iter().any(|grant| {
+                opens(grant, class)
+                    && grant.is_live_for(reader, org, UnixTime::ZERO)
+                    && !grant.is_live_for(reader, org, now)
+            })
+        };
+        if names(&self.soft) {
+            return Refusal::forbidden(format!("the grant for {class} has expired: ask the patient for a new one"));
+        }
+        let accounts = [Some(reader), org].into_iter().flatten();
+        if accounts.into_iter().any(|account| self.history.could_read(patient, account, class)) {
+            return Refusal::new(
+                RefusalKind::Revoked,
+                format!("the patient has ended the grant for {class}: nothing more of it is served"),
+            );
+        }
+        Refusal::forbidden(format!("there is no grant to read {class}: ask the patient for one"))
+    }
+
+    /// Whether an account has, or had, anything to do with a patient's records.
+    fn is_acquainted(&self, account: AccountIndex, patient: AccountIndex) -> bool {
+        let org = self.soft.identity(account).and_then(|identity| identity.org);
+        account == patient
+            || [Some(account), org].into_iter().flatten().any(|account| self.history.knows(patient, account))
+    }
+
+    /// Whether an account may have the blocks that are part of this.
+    ///
+    /// # Errors
+    /// [`Refusal`]; `not-found` for those who never had anything to do with the patient, so that they do not even learn that
+    /// the block is here.
+    pub(crate) fn may_have(
+        &self,
+        account: AccountIndex,
+        part_of: &BlockReference,
+        now: UnixTime,
+    ) -> Result<(), Refusal> {
+        let (BlockReference::Record { patient, .. } | BlockReference::Directory { patient }) = *part_of;
+        if !self.is_acquainted(account, patient) {
+            return Err(Refusal::not_found("there is no such block here"));
+        }
+        match *part_of {
+            BlockReference::Directory { .. } => self.may_see(account, patient, now),
+            BlockReference::Record { slot, class, .. } => {
+                self.may_read(account, patient, class, now)?;
+                let leaf = self.soft.patient(patient).and_then(|leaves| leaves.records.get(&slot));
+                if account != patient && leaf.is_some_and(|leaf| leaf.status == RecordStatus::Tombstone) {
+                    return Err(Refusal::not_found("the record was deleted"));
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Whether an account may see a patient's directory and the list of her records: she, and whoever has any live grant.
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    pub(crate) fn may_see(&self, account: AccountIndex, patient: AccountIndex, now: UnixTime) -> Result<(), Refusal> {
+        if account == patient || self.live_grants(patient, account, now).next().is_some() {
+            return Ok(());
+        }
+        if self.is_acquainted(account, patient) {
+            return Err(Refusal::new(
+                RefusalKind::Revoked,
+                "no grant of this patient is live for you any more: ask her for a new one",
+            ));
+        }
+        Err(Refusal::forbidden("there is no grant of this patient for you: ask her for one"))
+    }
+}
+
+/// Whether a grant allows reading a class.
+fn opens(grant: &GrantLeaf, class: Class) -> bool {
+    grant.scope.contains(class) && (grant.rights.contains(Rights::READ) || grant.rights.contains(Rights::EMERGENCY))
+}

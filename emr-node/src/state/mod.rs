@@ -1,0 +1,84 @@
+//! What the node holds in memory: the settled state, and the soft one in which every acknowledged operation counts.
+
+pub(crate) mod access;
+pub(crate) mod history;
+pub(crate) mod pointers;
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+    time::Instant,
+};
+
+use emr_core::{AccountIndex, UnixTime};
+use emr_rollup::{field, field::Fr, ledger::Ledger, registration::Registration};
+
+use crate::{
+    mempool::{Acknowledged, BatchRecord, Pointer, Sequence},
+    state::history::History,
+};
+
+/// An entry of the L1 queue that no settled batch has taken.
+#[derive(Clone, Debug)]
+pub(crate) struct Queued {
+    pub(crate) registration: Registration,
+    pub(crate) seen: Instant,
+}
+
+/// The node's view. A clone shares what is large: whoever changes much does so on a clone and swaps it in, so that readers
+/// never wait for more than that.
+#[derive(Clone, Debug)]
+pub(crate) struct State {
+    /// The state that L1 has.
+    pub(crate) settled: Arc<Ledger>,
+    /// `settled`, then the queued registrations, then the open operations in the order of their acknowledgement.
+    pub(crate) soft: Arc<Ledger>,
+    /// Number of settled batches.
+    pub(crate) batches: u64,
+    /// Time of the last settled batch.
+    pub(crate) last_time: UnixTime,
+    /// Position on L1 of the first entry of `queue`.
+    pub(crate) queue_head: u64,
+    pub(crate) queue: VecDeque<Queued>,
+    /// Operations that are neither settled nor returned.
+    pub(crate) open: BTreeMap<Sequence, Acknowledged>,
+    /// The sealed batch that is not settled yet.
+    pub(crate) outstanding: Option<BatchRecord>,
+    pub(crate) history: Arc<History>,
+    pub(crate) pointers: Arc<BTreeMap<[u8; 32], Pointer>>,
+    /// The hospital's account, once it is registered.
+    pub(crate) hospital: Option<AccountIndex>,
+}
+
+impl State {
+    /// Makes the soft state anew, and notes what the open operations mean for serving.
+    pub(crate) fn rebuild_soft(&mut self) {
+        let mut soft = Ledger::clone(&self.settled);
+        let history = Arc::make_mut(&mut self.history);
+        for queued in &self.queue {
+            // The contract queues nothing that the statement refuses; were it so, the entry would have no effect here.
+            let _ = soft.register(&queued.registration);
+        }
+        for (sequence, acknowledged) in &self.open {
+            // What no longer executes is returned at the next sealing. Each runs at the time of its acknowledgement, so
+            // that expiry alone does not take it out.
+            if soft.execute(&acknowledged.signed, acknowledged.acknowledged).is_ok() {
+                history.record(*sequence, acknowledged, &soft);
+            }
+        }
+        self.soft = Arc::new(soft);
+    }
+
+    /// What a commitment is over.
+    pub(crate) fn pointer(&self, commitment: &Fr) -> Option<&Pointer> {
+        self.pointers.get(&field::to_bytes(commitment))
+    }
+
+    /// CID of the key directory that a commitment is over.
+    pub(crate) fn directory(&self, commitment: &Fr) -> Option<&str> {
+        match self.pointer(commitment)? {
+            Pointer::Directory(cid) => Some(cid),
+            Pointer::Record(_) => None,
+        }
+    }
+}

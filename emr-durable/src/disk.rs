@@ -64,6 +64,15 @@ impl Disk {
         }
     }
 
+    /// Makes a folder, unless there is one, in a durable folder, durably.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn add_folder(&self, folder: &Path) -> io::Result<()> {
+        self.create_folder(folder)?;
+        self.sync_folder(parent(folder))
+    }
+
     /// Makes a folder unless there is one, and says whether it did. The folder above is not synced.
     ///
     /// # Errors

@@ -35,6 +35,11 @@ pub enum Survivors {
     Some(u64),
 }
 
+/// Leaves no sync out.
+pub const fn no_sync(_: &Sync) -> bool {
+    false
+}
+
 /// Nothing, everything, and four times some of it.
 pub const ALL: [Survivors; 6] = [
     Survivors::Nothing,
@@ -45,18 +50,32 @@ pub const ALL: [Survivors; 6] = [
     Survivors::Some(4),
 ];
 
-/// A sync that a store does: in which operation, and of what.
+/// A sync that a store does: in which operation, of what, and the how many'th of this since the operation began.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Sync {
     operation: &'static str,
     folder: bool,
     place: String,
+    time: usize,
+}
+
+impl Sync {
+    /// The name of the operation.
+    pub const fn operation(&self) -> &'static str {
+        self.operation
+    }
+
+    /// Whether it is of names, not of bytes.
+    pub const fn is_of_folder(&self) -> bool {
+        self.folder
+    }
 }
 
 impl fmt::Display for Sync {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = if self.folder { "folder" } else { "file" };
-        write!(f, "{}: {kind} {}", self.operation, self.place)
+        write!(f, "{}: {kind} {}", self.operation, self.place)?;
+        if self.time > 1 { write!(f, " #{}", self.time) } else { Ok(()) }
     }
 }
 
@@ -74,17 +93,7 @@ pub struct Harm {
 struct Entry {
     operation: &'static str,
     change: Change,
-}
-
-impl Entry {
-    fn sync(&self) -> Option<Sync> {
-        let (folder, path) = match &self.change {
-            Change::FileSynced(path) => (false, path),
-            Change::FolderSynced(path) => (true, path),
-            _ => return None,
-        };
-        Some(Sync { operation: self.operation, folder, place: place(path) })
-    }
+    sync: Option<Sync>,
 }
 
 /// A path in which names that differ from run to run are `*`: those with a digit, of two letters, or with a dot in front.
@@ -102,6 +111,25 @@ fn place(path: &OsString) -> String {
 struct Steps {
     entries: Vec<Entry>,
     operation: &'static str,
+    /// The first step of the operation.
+    begun: usize,
+}
+
+impl Steps {
+    fn push(&mut self, change: Change) {
+        let synced = match &change {
+            Change::FileSynced(path) => Some((false, place(path))),
+            Change::FolderSynced(path) => Some((true, place(path))),
+            _ => None,
+        };
+        let operation = self.operation;
+        let sync = synced.map(|(folder, place)| {
+            let same = |sync: &&Sync| sync.folder == folder && sync.place == place;
+            let before = self.entries[self.begun..].iter().filter_map(|entry| entry.sync.as_ref()).filter(same).count();
+            Sync { operation, folder, place, time: before + 1 }
+        });
+        self.entries.push(Entry { operation, change, sync });
+    }
 }
 
 /// Every step that was done under a folder.
@@ -124,7 +152,8 @@ impl Journal {
 
     fn with(entries: Vec<Entry>, folder: TempDir) -> io::Result<Arc<Self>> {
         let root = folder.path().to_owned();
-        Ok(Arc::new(Self { root, steps: Mutex::new(Steps { entries, operation: "start" }), _folder: folder }))
+        let steps = Steps { begun: entries.len(), entries, operation: "start" };
+        Ok(Arc::new(Self { root, steps: Mutex::new(steps), _folder: folder }))
     }
 
     /// The process is killed after so many steps, and the file system is as it was then: the journal of what the next process does.
@@ -156,7 +185,9 @@ impl Journal {
 
     /// Names what is done from now on.
     pub fn begin(&self, operation: &'static str) {
-        self.lock().operation = operation;
+        let mut steps = self.lock();
+        steps.operation = operation;
+        steps.begun = steps.entries.len();
     }
 
     /// How many steps were done: what is acknowledged now must survive a crash after so many steps or more.
@@ -166,22 +197,22 @@ impl Journal {
 
     /// Every sync that was done, each once.
     pub fn syncs(&self) -> BTreeSet<Sync> {
-        self.lock().entries.iter().filter_map(Entry::sync).collect()
+        self.lock().entries.iter().filter_map(|entry| entry.sync.clone()).collect()
     }
 
     /// Crashes after every step, in each of the ways, and hands the number of steps and the folder with what is left to `check`.
-    /// If `without` is given, the disk never does this sync, and crashes before the first one are not tried.
+    /// The disk never does the syncs of which `without` is true; if there are any, crashes before the first are not tried.
     ///
     /// # Errors
     /// [`Harm`]: the first crash after which `check` failed.
     pub fn check(
         &self,
         ways: &[Survivors],
-        without: Option<&Sync>,
+        without: impl Fn(&Sync) -> bool,
         mut check: impl FnMut(usize, &Path) -> Result<(), Box<dyn std::error::Error>>,
     ) -> Result<(), Harm> {
         let entries = self.lock().entries.clone();
-        let is_left_out = |entry: &Entry| without.is_some() && entry.sync().as_ref() == without;
+        let is_left_out = |entry: &Entry| entry.sync.as_ref().is_some_and(&without);
         let first = entries.iter().position(is_left_out).map_or(0, |place| place + 1);
         let mut model = Model::new();
         let mut row = 0;
@@ -214,7 +245,11 @@ impl Journal {
         mut check: impl FnMut(usize, &Path) -> Result<(), Box<dyn std::error::Error>>,
     ) -> Vec<String> {
         let syncs = self.syncs();
-        syncs.iter().filter(|sync| self.check(ways, Some(sync), &mut check).is_ok()).map(Sync::to_string).collect()
+        syncs
+            .iter()
+            .filter(|sync| self.check(ways, |it| it == *sync, &mut check).is_ok())
+            .map(Sync::to_string)
+            .collect()
     }
 }
 
@@ -236,9 +271,7 @@ impl Watch for Journal {
         };
         // What is above the root is durable, and no part of the test.
         if let Some(change) = change {
-            let mut steps = self.lock();
-            let operation = steps.operation;
-            steps.entries.push(Entry { operation, change });
+            self.lock().push(change);
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::Journal;
 
-/// What was said about things, each known by a key. One thing at a time is changed.
+/// What was said about things, each known by a key.
 #[derive(Clone, Debug)]
 pub struct Promises<K, V> {
     said: Vec<Promise<K, V>>,
@@ -16,6 +16,8 @@ struct Promise<K, V> {
     value: V,
     begun: usize,
     acknowledged: Option<usize>,
+    /// The process was killed before the call returned.
+    lost: bool,
 }
 
 impl<K: Ord + Clone, V: Ord + Clone> Promises<K, V> {
@@ -27,13 +29,13 @@ impl<K: Ord + Clone, V: Ord + Clone> Promises<K, V> {
 
     /// Makes a thing have a value: from now on it may have it.
     pub fn begin(&mut self, journal: &Journal, key: K, value: V) {
-        self.said.push(Promise { key, value, begun: journal.steps(), acknowledged: None });
+        self.said.push(Promise { key, value, begun: journal.steps(), acknowledged: None, lost: false });
     }
 
-    /// The call returned: what was begun last has its value, after a crash too.
+    /// The call returned: what was begun has its value, after a crash too.
     pub fn acknowledge(&mut self, journal: &Journal) {
-        if let Some(last) = self.said.last_mut() {
-            last.acknowledged = Some(journal.steps());
+        for promise in self.said.iter_mut().filter(|promise| !promise.lost && promise.acknowledged.is_none()) {
+            promise.acknowledged = Some(journal.steps());
         }
     }
 
@@ -42,6 +44,7 @@ impl<K: Ord + Clone, V: Ord + Clone> Promises<K, V> {
         self.said.retain(|promise| promise.begun < steps);
         for promise in &mut self.said {
             promise.acknowledged = promise.acknowledged.filter(|acknowledged| *acknowledged <= steps);
+            promise.lost = promise.acknowledged.is_none();
         }
     }
 

@@ -11,7 +11,7 @@ fn outcomes(journal: &Journal, file: &str) -> BTreeSet<Option<Vec<u8>>> {
     let ways: Vec<_> = ALL.into_iter().chain((10..500).map(Survivors::Some)).collect();
     let end = journal.steps();
     let mut seen = BTreeSet::new();
-    let checked = journal.check(&ways, None, |steps, image| {
+    let checked = journal.check(&ways, no_sync, |steps, image| {
         if steps == end {
             seen.insert(fs::read(image.join(file)).ok());
         }
@@ -67,7 +67,7 @@ fn a_rename_is_all_or_nothing() -> TestResult {
     let old_and_new = BTreeSet::from([Some(b"old".to_vec()), Some(b"new".to_vec())]);
     assert_eq!(outcomes(&journal, "one/file"), old_and_new);
     // Wherever it is, it is somewhere.
-    let everywhere = journal.check(&ALL, None, |steps, image| {
+    let everywhere = journal.check(&ALL, no_sync, |steps, image| {
         let there = |folder: &str| fs::read(image.join(folder).join("file")).is_ok_and(|bytes| bytes == b"new");
         if steps < journal.steps() || there("one") || there("other") { Ok(()) } else { Err("lost".into()) }
     });
@@ -105,7 +105,7 @@ fn a_sync_that_is_left_out_is_found() -> TestResult {
         _ if steps < acknowledged => Ok(()),
         other => Err(format!("{other:?}").into()),
     };
-    journal.check(&ALL, None, check)?;
+    journal.check(&ALL, no_sync, check)?;
     let names: Vec<_> = journal.syncs().iter().map(Sync::to_string).collect();
     assert_eq!(names, ["again: folder .", "replace: file *", "replace: folder ."]);
     assert_eq!(journal.unneeded_syncs(&ALL, check), ["again: folder ."]);

@@ -168,7 +168,6 @@ impl Files {
         }
         // Also in a store that exists: the process that made it may have been killed before it synced.
         files.sync_folder(&files.blocks)?;
-        files.sync_folder(folder)?;
         // Nobody else has the store open: what lies in `incoming` was left by a crash.
         match files._lock.try_lock() {
             Ok(()) => files.sweep()?,
@@ -176,8 +175,11 @@ impl Files {
             Err(TryLockError::Error(error)) => return Err(StoreError::io(&lock_path, error)),
         }
         files._lock.lock_shared().map_err(fail(&lock_path))?;
+        // Both make the names in the store's folder durable.
         if is_new {
-            files.place(VERSION.as_bytes(), &version)?;
+            files.place(VERSION.as_bytes(), &version)?
+        } else {
+            files.sync_folder(folder)?
         }
         Ok(files)
     }

@@ -199,12 +199,13 @@ impl Outbox {
             durable::replace_json(&self.disk, &kept.join(format!("{operation}.json")), &Kept { receipt, signed })?;
         }
         let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        // Renamed first: what is half-removed after a crash is cleared at the next start.
+        // Renamed first, durably: what is half-removed after a crash is cleared at the next start. If the new name could be lost
+        // when files in the folder are gone already, the entry would be damaged.
         let doomed = self.folder.join(format!("{TEMPORARY}{name}"));
         self.disk.rename(folder, &doomed).map_err(|error| FileError::io(folder, error))?;
         self.entries.remove(place);
-        self.disk.remove_folder_all(&doomed).map_err(|error| FileError::io(&doomed, error))?;
-        self.disk.sync_folder(&self.folder).map_err(|error| FileError::io(&self.folder, error))
+        self.disk.sync_folder(&self.folder).map_err(|error| FileError::io(&self.folder, error))?;
+        self.disk.remove_folder_all(&doomed).map_err(|error| FileError::io(&doomed, error))
     }
 }
 

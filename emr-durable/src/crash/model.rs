@@ -3,7 +3,8 @@
 use std::{
     collections::BTreeMap,
     ffi::{OsStr, OsString},
-    fs, io,
+    fs,
+    io::{self, Write},
     path::{Component, Path},
 };
 
@@ -252,12 +253,21 @@ impl Model {
                             None => {}
                         }
                     }
-                    fs::write(&path, bytes)?;
+                    private_file(&path)?.write_all(&bytes)?;
                 }
             }
         }
         Ok(())
     }
+}
+
+/// A new file, mode 0600: some files are refused if others can read them. Modes are not part of the model.
+fn private_file(path: &Path) -> io::Result<fs::File> {
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
 }
 
 impl Edit {

@@ -13,10 +13,9 @@ use alloy::{
 
 use crate::{
     bindings::{EmrRollup, IEmrRollup},
-    embedded::TRANSACTION_GAS_CAP,
     revert::RollupError,
     rollup::Rollup,
-    transaction::{MINED_WITHIN, Receipt, mined},
+    transaction::{MINED_WITHIN, Receipt, TRANSACTION_GAS_CAP, mined},
 };
 
 /// Chains where deployment is allowed: anvil's and Hardhat's 31337, geth's `--dev` 1337.

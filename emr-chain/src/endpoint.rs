@@ -1,4 +1,4 @@
-//! Where the Ethereum chain is, and a provider for it: the same code runs on the embedded chain and on any node.
+//! Where the Ethereum chain is, and a provider for it: the same code runs on a chain in this process and on any node.
 
 use std::{fmt, str::FromStr, time::Duration};
 
@@ -7,14 +7,11 @@ use alloy::{
     providers::{DynProvider, Provider, ProviderBuilder},
     rpc::client::RpcClient,
     signers::local::PrivateKeySigner,
-    transports::{BoxTransport, TransportError},
+    transports::{BoxTransport, IntoBoxTransport, TransportError},
 };
 use url::Url;
 
-use crate::{
-    embedded::{EmbeddedChain, EmbeddedTransport},
-    http::{HttpTransport, is_loopback},
-};
+use crate::http::{HttpTransport, is_loopback};
 
 /// How often a transaction is looked for: on this machine, and elsewhere (blocks come every 12 s on mainnet).
 const POLL_HERE: Duration = Duration::from_millis(50);
@@ -25,8 +22,8 @@ const POLL_ELSEWHERE: Duration = Duration::from_secs(2);
 pub enum Endpoint {
     /// A node's JSON-RPC address, `http` or `https`.
     Http(Url),
-    /// A chain in this process.
-    Embedded(EmbeddedChain),
+    /// A chain in this process, reached by its transport. It is trusted as this process is.
+    InProcess(BoxTransport),
 }
 
 /// Why an endpoint cannot be used.
@@ -60,6 +57,11 @@ pub enum EndpointError {
 }
 
 impl Endpoint {
+    /// A chain in this process, such as `emr_devnet::EmbeddedChain`, by its alloy transport.
+    pub fn in_process(transport: impl IntoBoxTransport) -> Self {
+        Self::InProcess(BoxTransport::new(transport))
+    }
+
     /// A provider for this endpoint. With a signer it fills in gas, fees, nonce and chain id, and signs.
     ///
     /// Nothing is sent yet: whether the endpoint can be reached shows at [`Self::expect_chain_id`] or the first call.
@@ -75,7 +77,7 @@ impl Endpoint {
                 let transport = transport.map_err(|error| EndpointError::Client(error.to_string()))?;
                 (BoxTransport::new(transport), is_loopback(url))
             }
-            Self::Embedded(chain) => (BoxTransport::new(EmbeddedTransport::new(chain.clone())), true),
+            Self::InProcess(transport) => (transport.clone(), true),
         };
         let poll = if here { POLL_HERE } else { POLL_ELSEWHERE };
         let client = RpcClient::new(transport, here).with_poll_interval(poll);
@@ -112,12 +114,6 @@ fn reason(error: &TransportError) -> String {
     inner.to_string()
 }
 
-impl From<EmbeddedChain> for Endpoint {
-    fn from(chain: EmbeddedChain) -> Self {
-        Self::Embedded(chain)
-    }
-}
-
 impl FromStr for Endpoint {
     type Err = EndpointError;
 
@@ -134,7 +130,7 @@ impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Http(url) => write!(f, "{}", url.origin().ascii_serialization()),
-            Self::Embedded(chain) => write!(f, "the embedded chain {}", chain.chain_id()),
+            Self::InProcess(_) => f.write_str("the chain in this process"),
         }
     }
 }

@@ -1,6 +1,5 @@
 #![doc = include_str!("../README.md")]
 
-pub mod embedded;
 pub mod endpoint;
 mod http;
 pub mod proof;
@@ -18,4 +17,4 @@ pub use registration::{CurvePoint, Registration, RollupInstance, RsaPossession, 
 pub use revert::{Revert, RollupError};
 pub use rollup::{Account, Parameters, PendingRegistration, Rollup, STATE_ROOT_SLOT, Standing};
 pub use settlement::{BatchContent, Head, QueueEntry, SettledBatch, Settlement, Word, Words};
-pub use transaction::Receipt;
+pub use transaction::{Receipt, TRANSACTION_GAS_CAP};

@@ -13,7 +13,10 @@ use alloy::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{embedded::TRANSACTION_GAS_CAP, revert::RollupError, rollup::Rollup};
+use crate::{revert::RollupError, rollup::Rollup};
+
+/// The most gas that one transaction may ask for (EIP-7825).
+pub const TRANSACTION_GAS_CAP: u64 = 1 << 24;
 
 /// How long a transaction is waited for: fifteen blocks of mainnet.
 pub(crate) const MINED_WITHIN: Duration = Duration::from_secs(180);

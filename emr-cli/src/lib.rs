@@ -2,9 +2,11 @@
 
 pub mod account;
 pub mod cards;
+#[cfg(feature = "hospital")]
 pub mod demo;
 pub mod doctor;
 pub mod failure;
+#[cfg(feature = "hospital")]
 pub mod hospital;
 pub mod input;
 pub mod options;

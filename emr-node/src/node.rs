@@ -147,7 +147,7 @@ impl Node {
             let record = mempool.batch(number).ok().flatten();
             record.is_some_and(|record| record.stage == BatchStage::Settled && record.gas_used.is_some())
         };
-        let clock = Clock::new(matches!(endpoint, Endpoint::Embedded(_)));
+        let clock = Clock::new(matches!(endpoint, Endpoint::InProcess(_)));
         let (position, head, view) = follow::read_all(&rollup, &clock, hospital.address(), known_gas).await?;
         let instance = *rollup.instance();
         let domain = Domain::new(instance.chain_id, instance.contract.into_array());
@@ -211,7 +211,7 @@ async fn serve(
         let _ = axum::serve(BoundedListener::new(listener), app).with_graceful_shutdown(ended).await;
     });
     let here = match &config.endpoint {
-        Endpoint::Embedded(_) => true,
+        Endpoint::InProcess(_) => true,
         Endpoint::Http(url) => url.host_str().is_some_and(|host| host == "localhost" || host.starts_with("127.")),
     };
     let every = if here { FOLLOW_HERE } else { FOLLOW_ELSEWHERE };

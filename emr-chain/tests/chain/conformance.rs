@@ -11,7 +11,7 @@ use alloy::{
     sol_types::{SolError, SolEvent},
 };
 use emr_chain::{
-    embedded::TRANSACTION_GAS_CAP,
+    TRANSACTION_GAS_CAP,
     endpoint::EndpointError,
     proof::{self, VerifiedHeader},
 };

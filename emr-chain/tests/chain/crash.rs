@@ -14,18 +14,15 @@ use alloy::{
     primitives::{Address, B256, U256, uint},
     providers::{DynProvider, Provider},
 };
-use emr_chain::{
-    embedded::{EmbeddedChain, OpenError, StoreError},
-    endpoint::Endpoint,
-    proof,
-};
+use emr_chain::{endpoint::Endpoint, proof};
+use emr_devnet::{EmbeddedChain, OpenError, StoreError};
 
 /// Set in a child process: the folder of the chain it writes to.
 const FOLDER: &str = "EMR_TEST_CRASH_FOLDER";
 
 fn open(folder: &Path) -> Outcome<(EmbeddedChain, DynProvider)> {
     let chain = EmbeddedChain::open(folder, &config()?)?;
-    let provider = Endpoint::from(chain.clone()).connect(Some(account(0)?))?;
+    let provider = Endpoint::in_process(chain.transport()).connect(Some(account(0)?))?;
     Ok((chain, provider))
 }
 
@@ -142,7 +139,7 @@ async fn reopens_as_it_was() -> Outcome {
     let folder = tempfile::tempdir()?;
     let chain = EmbeddedChain::open(folder.path(), &config()?)?;
     assert!(matches!(EmbeddedChain::open(folder.path(), &config()?), Err(OpenError::Store(StoreError::Busy))));
-    let provider = Endpoint::from(chain.clone()).connect(Some(account(0)?))?;
+    let provider = Endpoint::in_process(chain.transport()).connect(Some(account(0)?))?;
     let probe = Probe::deploy(provider.clone(), U256::ZERO).await?;
     for key in 0..150u64 {
         // Sets, overwrites and clears.
@@ -162,7 +159,7 @@ async fn reopens_as_it_was() -> Outcome {
     // The balances asked for now have no effect.
     let other = config()?.prefund(Address::repeat_byte(9), U256::ONE);
     let chain = EmbeddedChain::open(folder.path(), &other)?;
-    let provider = Endpoint::from(chain.clone()).connect(Some(account(0)?))?;
+    let provider = Endpoint::in_process(chain.transport()).connect(Some(account(0)?))?;
     assert_eq!(provider.get_balance(Address::repeat_byte(9)).await?, U256::ZERO);
     assert_eq!(provider.get_block_number().await?, head);
     assert_eq!(provider.get_block_by_number(77.into()).full().await?, block);

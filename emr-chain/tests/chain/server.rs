@@ -12,10 +12,8 @@ use alloy::{
     providers::Provider,
     transports::http::reqwest::{Client, StatusCode},
 };
-use emr_chain::{
-    embedded::{EmbeddedChain, serve_rpc},
-    endpoint::{Endpoint, EndpointError},
-};
+use emr_chain::endpoint::{Endpoint, EndpointError};
+use emr_devnet::{EmbeddedChain, serve_rpc};
 use serde_json::{Value, json};
 
 #[tokio::test]

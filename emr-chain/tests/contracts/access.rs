@@ -6,12 +6,10 @@ use alloy::{
     sol_types::SolCall,
 };
 use emr_chain::{
-    DeployError, Deployment, Revert, Rollup, RollupError, Settlement,
-    bindings::EmrRollup::settleCall,
-    deploy,
-    embedded::{ChainConfig, EmbeddedChain},
+    DeployError, Deployment, Revert, Rollup, RollupError, Settlement, bindings::EmrRollup::settleCall, deploy,
     endpoint::Endpoint,
 };
+use emr_devnet::{ChainConfig, EmbeddedChain};
 
 use crate::{
     on_each_chain,
@@ -130,7 +128,7 @@ async fn fees(world: World) -> Outcome {
 async fn deployment_refuses_other_chains() -> Outcome {
     for (chain_id, allowed) in [(1, false), (11_155_111, false), (1337, true)] {
         let chain = EmbeddedChain::temporary(&ChainConfig { chain_id, ..config()? })?;
-        let provider = Endpoint::Embedded(chain).connect(Some(account(SEQUENCER)?))?;
+        let provider = Endpoint::in_process(chain.transport()).connect(Some(account(SEQUENCER)?))?;
         match deploy(provider.clone(), &deployment(0)?).await {
             Err(DeployError::NotADevelopmentChain(id)) => assert_eq!((id, allowed), (chain_id, false)),
             other => assert!(other.is_ok() && allowed, "{other:?}"),

@@ -7,7 +7,8 @@ use alloy::{
     transports::http::reqwest::{Client, Url},
 };
 use axum::{Router, body::Bytes, extract::State, routing::post};
-use emr_chain::{Rollup, RollupError, Settlement, embedded::serve_rpc, endpoint::Endpoint};
+use emr_chain::{Rollup, RollupError, Settlement, endpoint::Endpoint};
+use emr_devnet::serve_rpc;
 use serde_json::{Value, json};
 
 use crate::{

@@ -9,10 +9,8 @@ use alloy::{
     primitives::{Address, B256, U256},
     signers::local::PrivateKeySigner,
 };
-use emr_chain::{
-    embedded::{ChainConfig, EmbeddedChain, RpcServer, serve_rpc},
-    endpoint::Endpoint,
-};
+use emr_chain::endpoint::Endpoint;
+use emr_devnet::{ChainConfig, EmbeddedChain, RpcServer, serve_rpc};
 use xtask::real_parts::Anvil;
 
 pub type Outcome<T = ()> = Result<T, Box<dyn error::Error>>;
@@ -56,7 +54,7 @@ impl Node {
 
     pub fn endpoint(&self) -> Outcome<Endpoint> {
         Ok(match self {
-            Self::Embedded(chain) => Endpoint::Embedded(chain.clone()),
+            Self::Embedded(chain) => Endpoint::in_process(chain.transport()),
             Self::Served(server) => Endpoint::Http(server.url()),
             Self::Anvil(anvil) => anvil.url().parse()?,
         })

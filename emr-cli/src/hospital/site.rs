@@ -6,10 +6,8 @@ use alloy::{
     primitives::{Address, U256},
     signers::local::PrivateKeySigner,
 };
-use emr_chain::{
-    embedded::{ChainConfig, EmbeddedChain, OpenError, RpcServer, StoreError, serve_rpc},
-    endpoint::Endpoint,
-};
+use emr_chain::endpoint::Endpoint;
+use emr_devnet::{ChainConfig, EmbeddedChain, OpenError, RpcServer, StoreError, serve_rpc};
 use emr_ipfs::{Blockstore, DiskStore, KuboStore};
 use emr_node::{Node, NodeConfig, ProverConfig, RunningNode, SealPolicy};
 use url::Url;
@@ -117,7 +115,7 @@ impl SitePlan {
                 format!("cannot listen on {address}: {error}; choose another with --rpc-listen"),
             )
         })?;
-        Ok((Endpoint::Embedded(chain), Some(server)))
+        Ok((Endpoint::in_process(chain.transport()), Some(server)))
     }
 
     /// Where blocks are kept.

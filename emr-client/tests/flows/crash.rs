@@ -8,9 +8,9 @@ use std::{
     time::Duration,
 };
 
-use emr_chain::embedded::serve_rpc;
 use emr_client::{Client, profile::Profile, verify::card::Card};
 use emr_core::{Class, RecordSlot};
+use emr_devnet::serve_rpc;
 
 use crate::scene::*;
 

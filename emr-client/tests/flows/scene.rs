@@ -7,13 +7,7 @@ use alloy::{
     signers::local::PrivateKeySigner,
 };
 use emr_api::BatchView;
-use emr_chain::{
-    Deployment, Rollup,
-    bindings::Verifier,
-    deploy,
-    embedded::{ChainConfig, EmbeddedChain},
-    endpoint::Endpoint,
-};
+use emr_chain::{Deployment, Rollup, bindings::Verifier, deploy, endpoint::Endpoint};
 use emr_client::{
     Client,
     flow::grant::{History, Terms},
@@ -22,6 +16,7 @@ use emr_client::{
 };
 use emr_core::{ClassMask, Key, Record, Rights, Role, UnixTime, Value};
 use emr_crypto::{Identity, RsaSecret, ScryptCost};
+use emr_devnet::{ChainConfig, EmbeddedChain};
 use emr_ipfs::DiskStore;
 use emr_node::{Node, NodeConfig, ProverConfig, RunningNode, SealPolicy};
 use emr_rollup::{data::CircuitVersion, field, poseidon, prover::default_cache, tree::empty_root};
@@ -95,7 +90,7 @@ impl Scene {
         let rich = [HOSPITAL.ethereum().address(), REGISTRAR.ethereum().address()];
         let config = rich.into_iter().fold(ChainConfig::default(), |config, address| config.prefund(address, ether));
         let chain = EmbeddedChain::open(&folder.path().join("chain"), &config)?;
-        let endpoint = Endpoint::Embedded(chain.clone());
+        let endpoint = Endpoint::in_process(chain.transport());
         let version = CircuitVersion::V1;
         let empty = empty_root(version.account_depth);
         let deployment = Deployment {
@@ -133,7 +128,7 @@ impl Scene {
     }
 
     pub(crate) fn endpoint(&self) -> Endpoint {
-        Endpoint::Embedded(self.chain.clone())
+        Endpoint::in_process(self.chain.transport())
     }
 
     pub(crate) fn data_dir(&self, person: Person) -> PathBuf {

@@ -8,8 +8,9 @@ use std::{
 };
 
 use emr_api::{NodeStatus, OperationStatus, RecordSummary};
-use emr_chain::{Rollup, embedded::EmbeddedChain, endpoint::Endpoint};
+use emr_chain::{Rollup, endpoint::Endpoint};
 use emr_core::Class;
+use emr_devnet::EmbeddedChain;
 use emr_node::Node;
 use emr_rollup::operation::Domain;
 
@@ -40,7 +41,7 @@ async fn a_node_until_it_is_killed() -> Outcome {
 /// The node of a folder, and its patient.
 async fn resume(folder: &Path) -> Outcome<(emr_node::RunningNode, Caller)> {
     let chain = EmbeddedChain::open(&folder.join("chain"), &prefunded())?;
-    let endpoint = Endpoint::Embedded(chain);
+    let endpoint = Endpoint::in_process(chain.transport());
     let provider = endpoint.connect(Some(people().hospital.ethereum.clone()))?;
     let deployed: (String, u64) = serde_json::from_slice(&std::fs::read(folder.join("deployed.json"))?)?;
     let rollup = Rollup::attach(provider, deployed.0.parse()?, deployed.1).await?;

@@ -6,8 +6,9 @@ use alloy::providers::Provider;
 use emr_api::{
     AccountView, BatchView, NodeStatus, OperationStatus, ProofJob, RecordSummary, RecordView, Submission, SubtreeView,
 };
-use emr_chain::{BatchContent, Deployment, Rollup, Settlement, embedded::EmbeddedChain, endpoint::Endpoint};
+use emr_chain::{BatchContent, Deployment, Rollup, Settlement, endpoint::Endpoint};
 use emr_core::{Class, Rights, UnixTime, Uses};
+use emr_devnet::EmbeddedChain;
 use emr_node::{DeriveError, FollowError, Node, NodeConfig, StartError};
 use emr_rollup::{
     batch::{Batch, Prover as _},
@@ -173,7 +174,7 @@ async fn from_submission_to_settlement_and_service() -> Outcome {
     drop((chain, rollup));
     std::fs::copy(saved, folder.path().join("chain").join("chain.redb"))?;
     let chain = EmbeddedChain::open(&folder.path().join("chain"), &prefunded())?;
-    let provider = Endpoint::Embedded(chain.clone()).connect(Some(people().hospital.ethereum.clone()))?;
+    let provider = Endpoint::in_process(chain.transport()).connect(Some(people().hospital.ethereum.clone()))?;
     let rollup = Rollup::attach(provider, instance.contract, deployed_at).await?;
     let world = World { chain, rollup, folder };
     let node = Node::start(world.config()?).await?;

@@ -6,10 +6,10 @@ use alloy::primitives::Address;
 use emr_api::{NodeStatus, OperationStatus};
 use emr_chain::{
     RollupError,
-    embedded::{ChainConfig, EmbeddedChain},
     endpoint::{Endpoint, EndpointError},
 };
 use emr_core::Class;
+use emr_devnet::{ChainConfig, EmbeddedChain};
 use emr_node::{FollowError, Node, NodeConfig, StartError, mempool::MempoolError};
 
 use crate::stage::*;
@@ -112,7 +112,7 @@ async fn a_chain_started_anew_is_told_from_the_old_one() -> Outcome {
 async fn a_node_that_knows_more_than_its_l1_says_so() -> Outcome {
     let chain = EmbeddedChain::temporary(&ChainConfig::default())?;
     let world = World::new().await?;
-    let wrong = NodeConfig { endpoint: Endpoint::Embedded(chain), ..world.config()? };
+    let wrong = NodeConfig { endpoint: Endpoint::in_process(chain.transport()), ..world.config()? };
     let error = Node::start(wrong).await.map(|_| ()).expect_err("must be refused");
     assert!(matches!(error, StartError::Rollup(RollupError::NoContract { .. })), "{error}");
     let beyond = NodeConfig { deployed_at: 1000, ..world.config()? };

@@ -10,14 +10,9 @@ use alloy::{
     providers::DynProvider,
     signers::local::PrivateKeySigner,
 };
-use emr_chain::{
-    Deployment, Rollup,
-    bindings::Verifier,
-    deploy,
-    embedded::{ChainConfig, EmbeddedChain},
-    endpoint::Endpoint,
-};
+use emr_chain::{Deployment, Rollup, bindings::Verifier, deploy, endpoint::Endpoint};
 use emr_core::{AccountIndex, Role};
+use emr_devnet::{ChainConfig, EmbeddedChain};
 use emr_ipfs::DiskStore;
 use emr_node::{Node, NodeConfig, ProverConfig, RunningNode, SealPolicy};
 use emr_rollup::{data::CircuitVersion, field, operation::Domain, prover::default_cache, tree::empty_root};
@@ -72,13 +67,13 @@ impl World {
     pub(crate) async fn with(deployment: &Deployment) -> Outcome<Self> {
         let folder = tempfile::tempdir()?;
         let chain = EmbeddedChain::open(&folder.path().join("chain"), &prefunded())?;
-        let provider = Endpoint::Embedded(chain.clone()).connect(Some(people().hospital.ethereum.clone()))?;
+        let provider = Endpoint::in_process(chain.transport()).connect(Some(people().hospital.ethereum.clone()))?;
         let rollup = deploy(provider, deployment).await?.rollup;
         Ok(Self { chain, rollup, folder: Arc::new(folder) })
     }
 
     pub(crate) fn endpoint(&self) -> Endpoint {
-        Endpoint::Embedded(self.chain.clone())
+        Endpoint::in_process(self.chain.transport())
     }
 
     pub(crate) fn domain(&self) -> Domain {

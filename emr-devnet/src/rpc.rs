@@ -11,7 +11,7 @@ use alloy::{
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, value::RawValue, value::to_raw_value};
 
-use super::{
+use crate::{
     evm,
     failure::RpcFailure,
     ledger::{Ledger, unknown_block},
@@ -158,7 +158,7 @@ fn proof(ledger: &Ledger, params: &mut Params) -> Result<Box<RawValue>, RpcFailu
 fn transaction(
     ledger: &Ledger,
     params: &mut Params,
-    answer: impl Fn(&super::store::StoredBlock) -> Option<Result<Box<RawValue>, RpcFailure>>,
+    answer: impl Fn(&crate::store::StoredBlock) -> Option<Result<Box<RawValue>, RpcFailure>>,
 ) -> Result<Box<RawValue>, RpcFailure> {
     let hash: B256 = params.next("hash")?;
     let Some(number) = ledger.store.number_of_transaction(&hash)? else { return json(Value::Null) };
@@ -237,7 +237,7 @@ fn fee_history(ledger: &Ledger, params: &mut Params) -> Result<Box<RawValue>, Rp
         // One transaction per block: every percentile is its tip.
         rewards.push(vec![view::priority_fee(&block); percentiles.as_ref().map_or(0, Vec::len)]);
         if number == newest {
-            history.base_fee_per_gas.push(u128::from(super::ledger::next_base_fee(&block.header)));
+            history.base_fee_per_gas.push(u128::from(crate::ledger::next_base_fee(&block.header)));
             history.base_fee_per_blob_gas.push(1);
         }
     }

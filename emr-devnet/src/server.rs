@@ -21,10 +21,9 @@ use tokio::{
     sync::{Semaphore, watch},
     task::JoinHandle,
 };
-use url::Url;
+use url::{Host, Url};
 
-use super::{EmbeddedChain, failure::RpcFailure};
-use crate::http::is_loopback;
+use crate::{EmbeddedChain, failure::RpcFailure};
 
 /// The largest request, in bytes, as in geth.
 const MAX_BODY: usize = 5 << 20;
@@ -126,7 +125,12 @@ async fn handle(State(served): State<Served>, headers: HeaderMap, body: Bytes) -
 /// answered.
 fn names_this_machine(headers: &HeaderMap) -> bool {
     let Some(host) = headers.get(HOST).and_then(|value| value.to_str().ok()) else { return false };
-    Url::parse(&format!("http://{host}")).is_ok_and(|url| is_loopback(&url))
+    Url::parse(&format!("http://{host}")).is_ok_and(|url| match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    })
 }
 
 /// Whether the body says that it is JSON: a web page can send that to another origin only after asking, and nothing here

@@ -8,7 +8,7 @@ use alloy::{
 };
 use tower::Service;
 
-use super::EmbeddedChain;
+use crate::EmbeddedChain;
 
 /// An [`EmbeddedChain`] that answers alloy's requests. Work happens on tokio's blocking threads.
 #[derive(Clone, Debug)]

@@ -17,7 +17,7 @@ use revm::{
     state::{AccountInfo, Bytecode},
 };
 
-use super::{
+use crate::{
     failure::RpcFailure,
     state::State,
     store::{Store, StoreError},
@@ -27,7 +27,7 @@ use super::{
 /// below), EIP-7623 (calldata floor) and EIP-7883 (price of modexp).
 const SPEC: SpecId = SpecId::OSAKA;
 /// The most gas one transaction may ask for (EIP-7825).
-pub const TRANSACTION_GAS_CAP: u64 = 1 << 24;
+const TRANSACTION_GAS_CAP: u64 = revm::primitives::eip7825::TX_GAS_LIMIT_CAP;
 /// What a plain transfer costs, the least any transaction costs (Yellow Paper, appendix G).
 const TRANSFER_GAS: u64 = 21_000;
 /// Gas a call with value hands to the callee on top; an estimate must leave room for it.

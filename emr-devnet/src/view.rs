@@ -11,7 +11,7 @@ use alloy::{
     rpc::types::{Block, BlockTransactions, Header, Log, Transaction, TransactionReceipt},
 };
 
-use super::store::StoredBlock;
+use crate::store::StoredBlock;
 
 /// The block's transaction, if it has one.
 pub(crate) fn transaction(block: &StoredBlock) -> Option<Transaction> {

@@ -9,7 +9,7 @@ use alloy::{
 };
 use serde_json::value::to_raw_value;
 
-use super::store::StoreError;
+use crate::store::StoreError;
 
 /// A refused request: code, message and, for a revert, the returned bytes (EIP-1474; code 3 as geth uses it).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -17,7 +17,7 @@ use redb::{
     backends::InMemoryBackend,
 };
 
-use super::state::{AccountHead, Changes, State};
+use crate::state::{AccountHead, Changes, State};
 
 /// File name of the chain inside its folder.
 const FILE: &str = "chain.redb";

@@ -1,13 +1,4 @@
-//! An Ethereum chain inside this process: revm executes, a Merkle Patricia trie commits, redb keeps.
-//!
-//! Every transaction gets a block of its own, at once; `eth_sendRawTransaction` returns when that block is on disk.
-//! Rules are mainnet's latest (Osaka), so code size, initcode size and the 16,777,216 gas cap are enforced. Headers,
-//! roots, receipts and `eth_getProof` are real: whatever verifies them against any node verifies them here.
-//!
-//! Where it differs from a public network: there is no queue (a nonce that is too high is refused), no blobs and no
-//! EIP-7702 transactions, no beacon or history contracts, fees go to the zero address, `eth_call` may not come `from` a contract, and only the newest 128 blocks keep
-//! their state. Calls and estimates at `latest` or `pending` run as part of the next block, whose time is
-//! the current time, or the parent's plus one second if that is later.
+#![doc = include_str!("../README.md")]
 
 mod evm;
 mod failure;
@@ -28,7 +19,6 @@ use serde_json::value::RawValue;
 use ledger::Ledger;
 use store::Store;
 
-pub use evm::TRANSACTION_GAS_CAP;
 pub use failure::RpcFailure;
 pub use ledger::OpenError;
 pub use server::{RpcServer, serve_rpc};
@@ -90,6 +80,11 @@ impl EmbeddedChain {
     /// The chain id.
     pub fn chain_id(&self) -> u64 {
         self.ledger.chain_id
+    }
+
+    /// The chain as an alloy transport.
+    pub fn transport(&self) -> EmbeddedTransport {
+        EmbeddedTransport::new(self.clone())
     }
 
     /// Answers one JSON-RPC request. This computes and writes on the calling thread.

@@ -23,7 +23,7 @@ use alloy::{
     primitives::{B256, keccak256},
 };
 
-use super::{
+use crate::{
     ChainConfig,
     evm::{self, View},
     failure::RpcFailure,

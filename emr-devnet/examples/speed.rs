@@ -1,7 +1,7 @@
 //! How fast the embedded chain is on this machine: transactions per second, in memory and on disk, and the time of a
 //! proof, of its verification and of reopening.
 //!
-//! `cargo run --release -p emr-chain --example embedded_speed`
+//! `cargo run --release -p emr-devnet --example speed`
 
 use std::{error::Error, hint::black_box, time::Instant};
 
@@ -14,11 +14,8 @@ use alloy::{
     rpc::types::TransactionRequest,
     signers::local::PrivateKeySigner,
 };
-use emr_chain::{
-    embedded::{ChainConfig, EmbeddedChain},
-    endpoint::Endpoint,
-    proof,
-};
+use emr_chain::{endpoint::Endpoint, proof};
+use emr_devnet::{ChainConfig, EmbeddedChain};
 
 /// Transactions per run.
 const COUNT: u64 = 300;
@@ -68,7 +65,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     for (place, chain) in
         [("in memory", EmbeddedChain::temporary(&config)?), ("on disk", EmbeddedChain::open(folder.path(), &config)?)]
     {
-        let provider = Endpoint::from(chain).connect(None)?;
+        let provider = Endpoint::in_process(chain.transport()).connect(None)?;
         let start = Instant::now();
         for raw in &transactions {
             provider.send_raw_transaction(raw).await?.get_receipt().await?;

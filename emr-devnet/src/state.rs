@@ -10,7 +10,7 @@ use alloy::{
 };
 use revm::state::{AccountInfo, Bytecode, EvmState};
 
-use super::trie::{Trie, TrieValue};
+use crate::trie::{Trie, TrieValue};
 
 /// Every account as of one block. A copy shares all that is equal.
 #[derive(Clone, Debug, Default)]

@@ -1,0 +1,39 @@
+//! A hospital system that embeds `emr-client`, and a build of `emr-patient` alone, compile no EVM and no prover.
+
+use std::{env, path::Path, process::Command};
+
+/// The EVM, the prover, and the node that needs the prover.
+const HEAVY: [&str; 4] = ["revm", "halo2-axiom", "snark-verifier", "emr-node"];
+
+/// The packages of [`HEAVY`] that a selection of `cargo build` compiles.
+fn heavy(selection: &[&str]) -> Result<Vec<&'static str>, Box<dyn std::error::Error>> {
+    let mut tree = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    tree.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."));
+    let output = tree.args(["tree", "--edges", "normal,build", "--prefix", "none"]).args(selection).output()?;
+    if !output.status.success() {
+        return Err(String::from_utf8_lossy(&output.stderr).into());
+    }
+    let tree = String::from_utf8(output.stdout)?;
+    let packages: Vec<_> = tree.lines().filter_map(|line| line.split_whitespace().next()).collect();
+    Ok(HEAVY.into_iter().filter(|package| packages.contains(package)).collect())
+}
+
+#[test]
+fn an_embedded_client_compiles_no_evm_and_no_prover() -> Result<(), Box<dyn std::error::Error>> {
+    assert_eq!(heavy(&["--package", "emr-client"])?, [""; 0]);
+    Ok(())
+}
+
+#[test]
+fn the_chain_crate_compiles_no_evm() -> Result<(), Box<dyn std::error::Error>> {
+    assert_eq!(heavy(&["--package", "emr-chain"])?, [""; 0]);
+    Ok(())
+}
+
+#[test]
+fn patients_and_doctors_programs_compile_no_evm_and_no_prover() -> Result<(), Box<dyn std::error::Error>> {
+    assert_eq!(heavy(&["--package", "emr-cli", "--no-default-features"])?, [""; 0]);
+    // The same look at the hospital's program finds them all.
+    assert_eq!(heavy(&["--package", "emr-cli"])?, HEAVY);
+    Ok(())
+}

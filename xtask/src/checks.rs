@@ -38,10 +38,10 @@ pub(crate) fn test_embedded(root: &Path) -> Result<(), CheckError> {
     run(cargo(root, "test").args(WHOLE).env("EMR_REQUIRE_REAL", "0"))
 }
 
-/// Some tests, named as `cargo test` takes them, with variables for the tests.
+/// Some tests, named as `cargo test` takes them, with variables for the tests. Over the whole workspace, so that no dependency is built
+/// again with fewer features.
 pub(crate) fn some_tests(root: &Path, which: &[&str], variables: &[(&str, &str)]) -> Result<(), CheckError> {
-    let fixed = ["--release", "--locked", "--all-features"];
-    run(cargo(root, "test").args(fixed).args(which).envs(variables.iter().copied()))
+    run(cargo(root, "test").args(WHOLE).args(which).envs(variables.iter().copied()))
 }
 
 /// The README's first command.

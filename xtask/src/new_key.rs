@@ -18,13 +18,13 @@ pub(crate) enum NewKeyError {
 /// before it, then runs the tests that compare them. The test that writes digest and verifier ends with a failure while the artefact is
 /// still the old one; that is expected, and the comparison at the end decides.
 pub(crate) fn run(root: &Path) -> Result<(), NewKeyError> {
-    let proofs = ["-p", "emr-rollup", "--test", "circuit_proof"];
+    let proofs = ["--test", "circuit_proof"];
     match checks::some_tests(root, &proofs, &[("EMR_REGENERATE", "1")]) {
         Ok(()) => eprintln!("xtask: the key is as before"),
         Err(CheckError::Failed { .. }) => eprintln!("xtask: digest and verifier are written; now the artefacts"),
         Err(error) => return Err(error.into()),
     }
     contracts::run(root, false)?;
-    checks::some_tests(root, &["-p", "emr-chain", "--test", "contracts", "gas"], &[("EMR_UPDATE_GAS", "1")])?;
+    checks::some_tests(root, &["--test", "contracts", "gas"], &[("EMR_UPDATE_GAS", "1")])?;
     Ok(checks::some_tests(root, &proofs, &[])?)
 }

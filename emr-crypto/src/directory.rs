@@ -67,7 +67,7 @@ impl Section {
         let key = random::secret();
         let WrappedKey { algorithm, ciphertext } = to.wrap_key(&key, kind.label());
         let sealed = aead::seal_once(&key, aad, &padded::encode(value, LEAST_SECTION_BYTES));
-        Self { algorithm, wrap: ciphertext.into(), sealed: sealed.into() }
+        Self { algorithm: algorithm.name().to_owned(), wrap: ciphertext.into(), sealed: sealed.into() }
     }
 
     pub(crate) fn open<T: for<'de> Deserialize<'de>>(
@@ -76,7 +76,9 @@ impl Section {
         reader: &dyn KeyUnwrap,
         aad: &[u8; 32],
     ) -> Result<T, DecryptionFailed> {
-        let wrapped = WrappedKey { algorithm: self.algorithm.clone(), ciphertext: self.wrap.to_vec() };
+        // The section of someone whose algorithm came after this version is not for this reader.
+        let algorithm = self.algorithm.parse().map_err(|_| DecryptionFailed)?;
+        let wrapped = WrappedKey { algorithm, ciphertext: self.wrap.to_vec() };
         let key = reader.unwrap_key(&wrapped, kind.label())?;
         padded::decode(&aead::open_once(&key, aad, &self.sealed)?)
     }
@@ -287,6 +289,27 @@ mod tests {
         ] {
             assert!(open(bad).is_err(), "{bad:?}");
         }
+        Ok(())
+    }
+
+    /// A reader whose algorithm came after this version keeps no other reader out.
+    #[test]
+    fn a_section_of_an_unknown_algorithm_is_passed_over() -> Result<(), Box<dyn std::error::Error>> {
+        let secret = EpochSecret::generate();
+        let current = Class::ALL.map(|class| secret.public(class, Epoch::FIRST));
+        let aad = classes_digest(&current);
+        let reader = HpkeSecret::generate_xwing();
+        let (key, segment) = Segment::seal(Epoch::FIRST, std::slice::from_ref(&secret), None, &aad);
+        let part: ReaderPart = vec![(Class::Imaging.code(), (0, key))];
+        let known = Section::seal(SectionKind::Reader, &*reader.recipient(), &aad, &part);
+        let unknown = Section { algorithm: "HPKE-Next".to_owned(), ..known.clone() };
+        let directory = |readers: &[&Section]| {
+            let readers = readers.iter().map(|section| (*section).clone()).collect();
+            let directory = KeyDirectory::new(current, vec![segment.clone()], readers, known.clone());
+            KeyDirectory::from_bytes(directory.to_bytes())
+        };
+        assert!(directory(&[&unknown, &known])?.open_for(&reader)?.epochs(Class::Imaging).is_some());
+        assert_eq!(directory(&[&unknown])?.open_for(&reader).err(), Some(DecryptionFailed));
         Ok(())
     }
 }

@@ -11,7 +11,7 @@ use crate::directory::{
     MAX_DIRECTORY_BYTES, ReaderPart, Section, SectionKind, Segment, SegmentLink, classes_digest, owner_aad,
 };
 use crate::epoch::{ClassKeys, Epoch, EpochKeyring, EpochPublicKey, EpochSecret};
-use crate::key_wrap::{self, KeyUnwrap, KeyWrap, RecipientError};
+use crate::key_wrap::{Algorithm, KeyUnwrap, KeyWrap, RecipientError};
 use crate::{DecryptionFailed, KeyDirectory, random};
 
 /// Grants stop at this size, so that revocations still have room.
@@ -150,7 +150,7 @@ impl State {
         readers.sort();
         let all = self.readers.iter().map(|(account, reader)| OwnerReader {
             account: *account,
-            algorithm: reader.key.algorithm().to_owned(),
+            algorithm: reader.key.algorithm().name().to_owned(),
             classes: reader.classes.iter().map(|(class, first)| (class.code(), first.get())).collect(),
             key: reader.key.public_bytes().into(),
         });
@@ -168,7 +168,7 @@ impl State {
         });
         let classes = classes.collect::<Result<Vec<_>, _>>()?.try_into().map_err(|_| DecryptionFailed)?;
         let readers = readers.into_iter().map(|reader| {
-            let key = key_wrap::recipient(&reader.algorithm, &reader.key)?;
+            let key = reader.algorithm.parse::<Algorithm>()?.recipient(&reader.key)?;
             let classes = reader.classes.into_iter().map(|(class, first)| {
                 let class = Class::from_code(class).ok_or(DecryptionFailed)?;
                 let first = Epoch::new(first).ok_or(DecryptionFailed)?;

@@ -8,8 +8,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use emr_testkit::part::{Anvil, Kubo};
 use serde_json::Value;
-use xtask::real_parts::{Anvil, Kubo};
 
 type TestResult = Result<(), Box<dyn Error>>;
 

@@ -26,7 +26,7 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// npm's own words stay out of the way unless something fails; no package runs scripts of its own.
 const NPM_OPTIONS: [&str; 4] = ["--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"];
 
-/// A real part is missing, could not be installed, or did not start.
+/// A real part could not be installed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PartError {
@@ -50,22 +50,6 @@ pub enum PartError {
         status: String,
         /// What it needs.
         advice: &'static str,
-    },
-    /// A part is not installed.
-    #[error("{part} is not there ({}): run `cargo xtask parts`, or `cargo xtask test`, which fetches it", path.display())]
-    NotInstalled {
-        /// The part.
-        part: &'static str,
-        /// Where it was looked for.
-        path: PathBuf,
-    },
-    /// A part that is installed did not start.
-    #[error("{part} did not start: {reason}")]
-    Start {
-        /// The part.
-        part: &'static str,
-        /// What it said, or that it said nothing in time.
-        reason: String,
     },
     /// A file could not be read or written.
     #[error("{}: {source}", path.display())]

@@ -1,7 +1,6 @@
 //! A node that lies: every way of changing an honest answer is refused, on proofs of the embedded chain, of anvil and of
 //! Ethereum mainnet.
 
-use crate::suite::{Node, Outcome, account, probe::Probe};
 use alloy::{
     consensus::Header,
     eips::BlockId,
@@ -16,6 +15,10 @@ use alloy_trie::{
 };
 use emr_chain::proof::{
     ProofError, fetch_header, verify_account, verify_header, verify_header_json, verify_header_rlp, verify_storage,
+};
+use emr_testkit::{
+    Outcome,
+    chain::{Node, Probe, account},
 };
 use proptest::prelude::*;
 

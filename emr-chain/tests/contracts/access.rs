@@ -10,10 +10,13 @@ use emr_chain::{
     endpoint::Endpoint,
 };
 use emr_devnet::{ChainConfig, EmbeddedChain};
+use emr_testkit::{
+    Outcome,
+    chain::{Node, account, config},
+};
 
 use crate::{
     on_each_chain,
-    suite::{Node, Outcome, account, config},
     world::{DOCTOR, HOSPITAL, Newborn, PATIENT, REGISTRAR, SEQUENCER, World, deployment, operations, stranger},
 };
 

@@ -3,12 +3,12 @@
 use alloy::primitives::{Address, B256, aliases::U24};
 use emr_chain::{PendingRegistration, Revert, Settlement, Standing};
 use emr_core::{AccountIndex, Opaque, Role};
+use emr_testkit::{Outcome, chain::account};
 use num_bigint::BigUint;
 
 use crate::{
     on_each_chain,
     reference::{register_entry, rsa},
-    suite::{Outcome, account},
     world::{DOCTOR, HOSPITAL, PATIENT, REGISTRAR, World, patient, rollup_key},
 };
 

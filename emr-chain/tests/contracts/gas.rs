@@ -5,11 +5,12 @@ use std::{collections::BTreeMap, env, fs, path::Path};
 use alloy::providers::Provider;
 use emr_chain::{Registration, Settlement};
 use emr_core::{AccountIndex, Role};
-
-use crate::{
-    suite::{Node, Outcome, account},
-    world::{DOCTOR, HOSPITAL, PATIENT, REGISTRAR, SEQUENCER, World, operations, patient, submitted},
+use emr_testkit::{
+    Outcome,
+    chain::{Node, account},
 };
+
+use crate::world::{DOCTOR, HOSPITAL, PATIENT, REGISTRAR, SEQUENCER, World, operations, patient, submitted};
 
 /// Addresses, keys and signatures are the same in every run, so the figures are exact. Those of settlement hold without the
 /// verifier's part; the stand-in adds a little calldata hashing.

@@ -1,9 +1,6 @@
 //! The contracts on a real EVM: the embedded chain and, where it is at hand, anvil. One module per transition.
 #![expect(unreachable_pub, reason = "nothing is outside of a test binary")]
 
-#[path = "../suite/mod.rs"]
-mod suite;
-
 mod access;
 mod admission;
 mod gas;
@@ -19,7 +16,8 @@ mod world;
 macro_rules! on_each_chain {
     ($($test:ident),+ $(,)?) => {$(
         mod $test {
-            use crate::{suite::{Node, Outcome}, world::World};
+            use crate::world::World;
+            use emr_testkit::{Outcome, chain::Node};
 
             #[tokio::test]
             async fn embedded() -> Outcome {

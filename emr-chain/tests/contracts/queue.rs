@@ -2,11 +2,11 @@
 
 use alloy::primitives::U256;
 use emr_chain::{Revert, RollupError, Settlement};
+use emr_testkit::Outcome;
 
 use crate::{
     on_each_chain,
     reference::integer,
-    suite::Outcome,
     world::{DOCTOR, HOUR, MAX_L1, SEQUENCER, World, operations},
 };
 
@@ -73,7 +73,7 @@ async fn overdue_entries_open_settlement(world: World) -> Outcome {
     let batch = world.batch(entries[..8].to_vec(), Vec::new()).await?;
     world.expect(&batch).await?;
     let early = anyone.settle(&batch).await.err().and_then(|error| error.revert().cloned());
-    let caller = crate::suite::account(DOCTOR)?.address();
+    let caller = emr_testkit::chain::account(DOCTOR)?.address();
     assert_eq!(early, Some(Revert::NotSequencer(caller)));
 
     world.wait(120).await?;

@@ -9,12 +9,13 @@ use alloy::{
 use axum::{Router, body::Bytes, extract::State, routing::post};
 use emr_chain::{Rollup, RollupError, Settlement, endpoint::Endpoint};
 use emr_devnet::serve_rpc;
+use emr_testkit::{
+    Outcome,
+    chain::{Node, account},
+};
 use serde_json::{Value, json};
 
-use crate::{
-    suite::{Node, Outcome, account},
-    world::{PATIENT, SEQUENCER, World, operations},
-};
+use crate::world::{PATIENT, SEQUENCER, World, operations};
 
 /// How many blocks and values of a topic one request for logs may name.
 #[derive(Clone, Copy, Debug)]

@@ -6,12 +6,15 @@ use alloy::{
 };
 use emr_chain::{Registration, Revert, Settlement, Standing, bindings::IRegistry::Registration as Raw, rsa_commitment};
 use emr_core::{AccountIndex, Role};
+use emr_testkit::{
+    Outcome,
+    chain::{Node, account},
+};
 use num_bigint::BigUint;
 
 use crate::{
     on_each_chain,
     reference::{Point, modulus, register_entry, rsa, word},
-    suite::{Node, Outcome, account},
     world::{DOCTOR, HOSPITAL, PATIENT, SEQUENCER, World, bytes, patient, patient_commitment, rollup_key, submitted},
 };
 

@@ -6,11 +6,11 @@ use alloy::{
 };
 use emr_chain::{Registration, Revert, RollupInstance, SignedRegistration};
 use emr_core::{AccountIndex, Opaque, Role, UnixTime};
+use emr_testkit::{Outcome, chain::account};
 
 use crate::{
     on_each_chain,
     reference::{Point, word},
-    suite::{Outcome, account},
     world::{DEADLINE, DOCTOR, HOSPITAL, PATIENT, SEQUENCER, World, patient, stranger, submitted},
 };
 
@@ -131,7 +131,7 @@ async fn contract_wallets(world: World) -> Outcome {
 
 #[tokio::test]
 async fn the_relayer_pays_the_fee() -> Outcome {
-    let world = World::with_fee(crate::suite::Node::embedded()?, 1_000).await?;
+    let world = World::with_fee(emr_testkit::chain::Node::embedded()?, 1_000).await?;
     let signed = world.signed_patient(PATIENT, 1)?;
     let unpaid = world.rollup.contract().registerFor(
         signed.owner,

@@ -15,11 +15,14 @@ use emr_chain::{
     proof::{fetch_header, verified_storage},
 };
 use emr_core::UnixTime;
+use emr_testkit::{
+    Outcome,
+    chain::{Node, account},
+};
 
 use crate::{
     on_each_chain,
     reference::{self, integer, modulus, word},
-    suite::{Node, Outcome, account},
     world::{GENESIS, HOUR, MAX_L2, SEQUENCER, World, deployment, operations},
 };
 

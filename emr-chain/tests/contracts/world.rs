@@ -16,12 +16,13 @@ use emr_chain::{
     SignedRegistration, Words, deploy,
 };
 use emr_core::{AccountIndex, Opaque, Role, UnixTime};
+use emr_testkit::{
+    Outcome,
+    chain::{Node, account},
+};
 use num_bigint::BigUint;
 
-use crate::{
-    reference::{self, Point, integer, rsa},
-    suite::{Node, Outcome, account},
-};
+use crate::reference::{self, Point, integer, rsa};
 
 alloy::sol!(
     #[sol(rpc)]

@@ -1,7 +1,7 @@
 //! A hospital on an Ethereum node that it does not run itself, with its prover in another process.
 
+use emr_testkit::part::{Anvil, Kubo};
 use serde_json::Value;
-use xtask::real_parts::{Anvil, Kubo};
 
 use crate::world::*;
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::contract::node;
 use emr_ipfs::{Blockstore, Codec, KuboStore, StoreError};
-use xtask::real_parts::Kubo;
+use emr_testkit::part::Kubo;
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 

@@ -3,7 +3,7 @@
 use emr_api::{AccountView, NodeStatus, OperationStatus};
 use emr_core::{Class, Role};
 use emr_node::{Node, NodeConfig};
-use xtask::real_parts::Anvil;
+use emr_testkit::part::Anvil;
 
 use crate::stage::*;
 

@@ -8,8 +8,8 @@ use emr_chain::{Rollup, deploy, endpoint::Endpoint};
 use emr_core::{AccountIndex, Role, UnixTime};
 use emr_node::{Node, NodeConfig, RunningNode};
 use emr_rollup::operation::Domain;
+use emr_testkit::part::Anvil;
 use tempfile::TempDir;
-use xtask::real_parts::Anvil;
 
 use super::{
     Outcome,

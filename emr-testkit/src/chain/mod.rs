@@ -1,9 +1,8 @@
-//! The nodes that every test of this folder can run on, and the contract they run.
-#![allow(dead_code, unreachable_pub, reason = "each test binary uses its part of the suite")]
+//! Chains to test on, with funded accounts, and a contract that shows what a chain does.
 
-pub mod probe;
+mod probe;
 
-use std::{collections::BTreeMap, error, fs};
+use std::{collections::BTreeMap, fs};
 
 use alloy::{
     primitives::{Address, B256, U256},
@@ -11,47 +10,77 @@ use alloy::{
 };
 use emr_chain::endpoint::Endpoint;
 use emr_devnet::{ChainConfig, EmbeddedChain, RpcServer, serve_rpc};
-use xtask::real_parts::Anvil;
 
-pub type Outcome<T = ()> = Result<T, Box<dyn error::Error>>;
+use crate::{Outcome, part::Anvil};
+
+pub use probe::Probe;
 
 /// The n-th test account.
+///
+/// # Errors
+/// From 254 on, where there is no key.
 pub fn account(n: u8) -> Outcome<PrivateKeySigner> {
-    Ok(PrivateKeySigner::from_bytes(&B256::repeat_byte(n + 1))?)
+    Ok(PrivateKeySigner::from_bytes(&B256::repeat_byte(n.wrapping_add(1)))?)
 }
 
 /// What every chain starts with: 1000 ether for each of four accounts.
+///
+/// # Errors
+/// None is expected.
 pub fn prefunded() -> Outcome<BTreeMap<Address, U256>> {
     let ether = U256::from(10).pow(U256::from(18));
     (0..4).map(|n| Ok((account(n)?.address(), ether * U256::from(1000)))).collect()
 }
 
+/// The start of a chain in the process.
+///
+/// # Errors
+/// None is expected.
 pub fn config() -> Outcome<ChainConfig> {
     Ok(ChainConfig { prefunded: prefunded()?, ..ChainConfig::default() })
 }
 
 /// A chain to test on; dropping it stops it.
+#[derive(Debug)]
 pub enum Node {
+    /// In this process.
     Embedded(EmbeddedChain),
+    /// The same over HTTP.
     Served(RpcServer),
+    /// A real anvil.
     Anvil(Anvil),
 }
 
 impl Node {
+    /// A fresh chain in this process.
+    ///
+    /// # Errors
+    /// None is expected.
     pub fn embedded() -> Outcome<Self> {
         Ok(Self::Embedded(EmbeddedChain::temporary(&config()?)?))
     }
 
+    /// A fresh chain in this process, served on a free port.
+    ///
+    /// # Errors
+    /// If there is no free port.
     pub async fn served() -> Outcome<Self> {
         let chain = EmbeddedChain::temporary(&config()?)?;
         Ok(Self::Served(serve_rpc(chain, "127.0.0.1:0".parse()?).await?))
     }
 
-    /// `None` where no anvil is at hand and none is required.
+    /// A fresh anvil with the same first block; `None` where no anvil is at hand and none is required.
+    ///
+    /// # Errors
+    /// If it is required and missing, or does not start.
     pub fn anvil() -> Outcome<Option<Self>> {
         Ok(start_anvil()?.map(Self::Anvil))
     }
 
+    /// Where it is.
+    ///
+    /// # Errors
+    /// None is expected.
     pub fn endpoint(&self) -> Outcome<Endpoint> {
         Ok(match self {
             Self::Embedded(chain) => Endpoint::in_process(chain.transport()),

@@ -1,6 +1,5 @@
 //! One suite for every chain: embedded, embedded behind HTTP, and a real anvil.
 
-use crate::suite::{Node, Outcome, account, probe::Probe};
 use alloy::{
     consensus::{TxEnvelope, TxReceipt, Typed2718, proofs},
     eips::{BlockId, BlockNumberOrTag, eip2718::Encodable2718},
@@ -14,6 +13,10 @@ use emr_chain::{
     TRANSACTION_GAS_CAP,
     endpoint::EndpointError,
     proof::{self, VerifiedHeader},
+};
+use emr_testkit::{
+    Outcome,
+    chain::{Node, Probe, account},
 };
 use tokio::task::JoinSet;
 

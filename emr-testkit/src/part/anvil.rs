@@ -4,7 +4,9 @@ use std::process::Command;
 
 use super::find_or_skip;
 use super::process::Running;
-use crate::parts::{PartError, Parts};
+use xtask::parts::Parts;
+
+use super::PartError;
 
 /// An anvil with a chain of its own, in memory, on a free port of 127.0.0.1.
 #[derive(Debug)]

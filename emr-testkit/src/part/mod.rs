@@ -13,9 +13,47 @@ pub use kubo::Kubo;
 
 use std::env;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use crate::parts::PartError;
+/// A part is not installed, or did not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PartError {
+    /// There is no cache of parts.
+    #[error(transparent)]
+    Cache(#[from] xtask::parts::PartError),
+    /// A part is not installed.
+    #[error("{part} is not there ({}): run `cargo xtask parts`, or `cargo xtask test`, which fetches it", path.display())]
+    NotInstalled {
+        /// The part.
+        part: &'static str,
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// A part that is installed did not start.
+    #[error("{part} did not start: {reason}")]
+    Start {
+        /// The part.
+        part: &'static str,
+        /// What it said, or that it said nothing in time.
+        reason: String,
+    },
+    /// A file of the part could not be read or written.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+impl PartError {
+    fn io(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_path_buf();
+        move |source| Self::Io { path, source }
+    }
+}
 
 /// What the environment says about tests that need a real part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

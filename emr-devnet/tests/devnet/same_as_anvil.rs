@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 
-use crate::suite::{Node, Outcome, account, probe::Probe};
 use alloy::{
     consensus::{TxEnvelope, proofs::storage_root_unhashed},
     eips::eip2718::Encodable2718,
@@ -14,6 +13,10 @@ use alloy::{
     sol_types::SolCall,
 };
 use emr_chain::endpoint::Endpoint;
+use emr_testkit::{
+    Outcome,
+    chain::{Node, Probe, account},
+};
 
 /// The transactions, signed once: (sender, target, value, data, gas).
 async fn signed() -> Outcome<Vec<Vec<u8>>> {

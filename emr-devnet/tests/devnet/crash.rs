@@ -8,7 +8,6 @@ use std::{
     time::Duration,
 };
 
-use crate::suite::{Outcome, account, config, probe::Probe};
 use alloy::{
     eips::BlockId,
     primitives::{Address, B256, U256, uint},
@@ -16,6 +15,10 @@ use alloy::{
 };
 use emr_chain::{endpoint::Endpoint, proof};
 use emr_devnet::{EmbeddedChain, OpenError, StoreError};
+use emr_testkit::{
+    Outcome,
+    chain::{Probe, account, config},
+};
 
 /// Set in a child process: the folder of the chain it writes to.
 const FOLDER: &str = "EMR_TEST_CRASH_FOLDER";

@@ -7,7 +7,7 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::parts::PartError;
+use super::PartError;
 
 /// For the child to say that it is ready, on a busy machine.
 const READY: Duration = Duration::from_secs(60);

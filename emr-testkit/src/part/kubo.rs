@@ -9,7 +9,9 @@ use tempfile::TempDir;
 
 use super::find_or_skip;
 use super::process::Running;
-use crate::parts::{PartError, Parts};
+use xtask::parts::Parts;
+
+use super::PartError;
 
 /// A Kubo node with a fresh repository. It listens on free ports of 127.0.0.1 alone, knows no other node and looks for none.
 #[derive(Debug)]

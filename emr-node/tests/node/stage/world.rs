@@ -67,6 +67,11 @@ impl World {
     pub(crate) async fn with(deployment: &Deployment) -> Outcome<Self> {
         let folder = tempfile::tempdir()?;
         let chain = EmbeddedChain::open(&folder.path().join("chain"), &prefunded())?;
+        Self::on(chain, deployment, folder).await
+    }
+
+    /// The contracts on a chain, and a folder for the rest.
+    pub(crate) async fn on(chain: EmbeddedChain, deployment: &Deployment, folder: TempDir) -> Outcome<Self> {
         let provider = Endpoint::in_process(chain.transport()).connect(Some(people().hospital.ethereum.clone()))?;
         let rollup = deploy(provider, deployment).await?.rollup;
         Ok(Self { chain, rollup, folder: Arc::new(folder) })

@@ -22,14 +22,14 @@ use redb::{
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::sync::watch;
 
-pub use batches::{BatchRecord, BatchStage, Settled};
+pub use batches::{BatchRecord, BatchStage, KeptProof, OnChain, Settled};
 pub use blocks::{BlockReference, Referenced};
 pub use operations::{Acknowledged, Pointer, Sequence};
 
 /// File name inside the node's folder.
 const FILE: &str = "mempool.redb";
 /// Version of the tables.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 /// How much space there must be before the file is opened again after a failure, bytes.
 const SPACE: usize = 4 << 20;
 /// Page cache, bytes.

@@ -43,7 +43,7 @@ async fn history() -> Outcome<Said> {
     let journal = Journal::new()?;
     let (disk, root) = (journal.disk(), journal.root().to_owned());
     let chain = EmbeddedChain::open_on(&disk, &root.join("chain"), &prefunded())?;
-    let world = World::on(chain, &deployment(), tempfile::tempdir()?).await?;
+    let world = World::on_chain(chain, &deployment(), tempfile::tempdir()?).await?;
     let hospital = world.register(&people().hospital, None).await?;
     let patient = world.register(&people().patient, None).await?;
     let blockstore = Arc::new(DiskStore::open_on(disk.clone(), root.join("blocks"))?);

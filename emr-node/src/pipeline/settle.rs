@@ -136,9 +136,8 @@ impl Pipeline {
         let proof = if self.proving.is_local() {
             tokio::select! {
                 proved = self.proving.prove(number, witness, public) => {
-                    proved.map_err(|error| {
+                    proved.inspect_err(|error| {
                         self.act(Activity::Stuck { batch: number, reason: error.to_string() });
-                        error
                     })?
                 }
                 proof = outside => proof,

@@ -1,7 +1,7 @@
 //! redb files.
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::OpenOptions,
     io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -11,19 +11,34 @@ use redb::{Builder, Database, DatabaseError, StorageBackend, backends::FileBacke
 
 use crate::{Disk, Step, Watch, disk::parent};
 
-/// Opens a redb file, or creates it durably: redb syncs the file, but not the folder that holds its name.
+/// Opens a redb file, or creates it. Its name is durable when this returns: redb syncs the file, not the folder that holds it.
+///
+/// A new file gets its name when redb has made it. A crash in between would leave one that redb refuses as damaged.
 ///
 /// # Errors
 /// [`DatabaseError::DatabaseAlreadyOpen`] if another process has it; [`DatabaseError`].
 pub fn open_database(disk: &Disk, path: &Path, cache_bytes: usize) -> Result<Database, DatabaseError> {
     let mut builder = Builder::new();
     builder.set_cache_size(cache_bytes);
-    let database = match disk.watch() {
-        None => builder.create(path),
-        Some(watch) => builder.create_with_backend(Reported::open(path, Arc::clone(watch))?),
-    }?;
+    if !path.try_exists()? {
+        let unfinished = disk.unfinished_file(parent(path))?;
+        drop(open(disk, &builder, &unfinished)?);
+        match disk.name(unfinished, path) {
+            // Another process was faster: its file is as good.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            other => other?,
+        }
+    }
+    let database = open(disk, &builder, path)?;
     disk.sync_folder(parent(path))?;
     Ok(database)
+}
+
+fn open(disk: &Disk, builder: &Builder, path: &Path) -> Result<Database, DatabaseError> {
+    match disk.watch() {
+        None => builder.create(path),
+        Some(watch) => builder.create_with_backend(Reported::open(path, Arc::clone(watch))?),
+    }
 }
 
 /// A file whose writes and syncs are reported. It is not locked: a test has one process.
@@ -36,15 +51,7 @@ struct Reported {
 
 impl Reported {
     fn open(path: &Path, watch: Arc<dyn Watch>) -> Result<Self, DatabaseError> {
-        let open = |options: &mut OpenOptions| options.read(true).write(true).open(path);
-        let file: File = match open(OpenOptions::new().create_new(true)) {
-            Ok(file) => {
-                watch.done(Step::FileCreated(path));
-                file
-            }
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => open(&mut OpenOptions::new())?,
-            Err(error) => return Err(error.into()),
-        };
+        let file = OpenOptions::new().read(true).write(true).open(path)?;
         Ok(Self { file: FileBackend::new(file)?, path: path.to_owned(), watch })
     }
 }

@@ -7,6 +7,8 @@ use std::{
     sync::Arc,
 };
 
+#[cfg(feature = "redb")]
+use tempfile::TempPath;
 use tempfile::{NamedTempFile, TempDir};
 
 use crate::{Step, Watch};
@@ -199,6 +201,23 @@ impl Disk {
     pub fn sync_folder(&self, folder: &Path) -> io::Result<()> {
         flush(&File::open(folder)?)?;
         self.done(Step::FolderSynced(folder));
+        Ok(())
+    }
+
+    /// An empty file, mode 0600, that is removed when dropped. Nothing is synced.
+    #[cfg(feature = "redb")]
+    pub(crate) fn unfinished_file(&self, folder: &Path) -> io::Result<TempPath> {
+        let file = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(folder)?;
+        self.done(Step::FileCreated(file.path()));
+        Ok(file.into_temp_path())
+    }
+
+    /// Gives an unfinished file its name, unless there is such a file. Not synced.
+    #[cfg(feature = "redb")]
+    pub(crate) fn name(&self, file: TempPath, path: &Path) -> io::Result<()> {
+        let from = file.to_path_buf();
+        file.persist_noclobber(path).map_err(|refused| refused.error)?;
+        self.done(Step::Renamed { from: &from, to: path });
         Ok(())
     }
 

@@ -11,6 +11,7 @@ use std::{
     collections::BTreeSet,
     ffi::OsString,
     fmt, fs, io,
+    panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -113,6 +114,8 @@ struct Steps {
     operation: &'static str,
     /// The first step of the operation.
     begun: usize,
+    /// Crashes before this step are not tried.
+    first: usize,
 }
 
 impl Steps {
@@ -152,7 +155,7 @@ impl Journal {
 
     fn with(entries: Vec<Entry>, folder: TempDir) -> io::Result<Arc<Self>> {
         let root = folder.path().to_owned();
-        let steps = Steps { begun: entries.len(), entries, operation: "start" };
+        let steps = Steps { begun: entries.len(), entries, operation: "start", first: 0 };
         Ok(Arc::new(Self { root, steps: Mutex::new(steps), _folder: folder }))
     }
 
@@ -190,6 +193,12 @@ impl Journal {
         steps.begun = steps.entries.len();
     }
 
+    /// Crashes are tried from now on only: what was done until now is another test's.
+    pub fn skip(&self) {
+        let mut steps = self.lock();
+        steps.first = steps.entries.len();
+    }
+
     /// How many steps were done: what is acknowledged now must survive a crash after so many steps or more.
     pub fn steps(&self) -> usize {
         self.lock().entries.len()
@@ -205,15 +214,18 @@ impl Journal {
     ///
     /// # Errors
     /// [`Harm`]: the first crash after which `check` failed.
-    pub fn check(
+    pub fn check<E: fmt::Display>(
         &self,
         ways: &[Survivors],
         without: impl Fn(&Sync) -> bool,
-        mut check: impl FnMut(usize, &Path) -> Result<(), Box<dyn std::error::Error>>,
+        mut check: impl FnMut(usize, &Path) -> Result<(), E>,
     ) -> Result<(), Harm> {
-        let entries = self.lock().entries.clone();
+        let (entries, begin) = {
+            let steps = self.lock();
+            (steps.entries.clone(), steps.first)
+        };
         let is_left_out = |entry: &Entry| entry.sync.as_ref().is_some_and(&without);
-        let first = entries.iter().position(is_left_out).map_or(0, |place| place + 1);
+        let first = entries.iter().position(is_left_out).map_or(begin, |place| begin.max(place + 1));
         let mut model = Model::new();
         let mut row = 0;
         for steps in 0..=entries.len() {
@@ -232,17 +244,19 @@ impl Journal {
                 };
                 let image = scratch().map_err(|error| harm(error.to_string()))?;
                 model.crash(survivors, image.path()).map_err(|error| harm(error.to_string()))?;
-                check(steps, image.path()).map_err(|error| harm(error.to_string()))?;
+                // What is damaged may make a store panic.
+                let checked = catch_unwind(AssertUnwindSafe(|| check(steps, image.path())));
+                checked.map_err(|_| harm("panic".to_owned()))?.map_err(|error| harm(error.to_string()))?;
             }
         }
         Ok(())
     }
 
     /// Takes each sync out and returns those without which no crash did harm: they are not needed.
-    pub fn unneeded_syncs(
+    pub fn unneeded_syncs<E: fmt::Display>(
         &self,
         ways: &[Survivors],
-        mut check: impl FnMut(usize, &Path) -> Result<(), Box<dyn std::error::Error>>,
+        mut check: impl FnMut(usize, &Path) -> Result<(), E>,
     ) -> Vec<String> {
         let syncs = self.syncs();
         syncs

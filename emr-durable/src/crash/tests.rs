@@ -1,6 +1,6 @@
 //! The model by itself: what is not synced can be lost, and what is synced cannot.
 
-use std::{collections::BTreeSet, fs};
+use std::{collections::BTreeSet, convert::Infallible, fs};
 
 use super::*;
 
@@ -15,7 +15,7 @@ fn outcomes(journal: &Journal, file: &str) -> BTreeSet<Option<Vec<u8>>> {
         if steps == end {
             seen.insert(fs::read(image.join(file)).ok());
         }
-        Ok(())
+        Ok::<_, Infallible>(())
     });
     checked.expect("the check refuses nothing");
     seen
@@ -69,7 +69,7 @@ fn a_rename_is_all_or_nothing() -> TestResult {
     // Wherever it is, it is somewhere.
     let everywhere = journal.check(&ALL, no_sync, |steps, image| {
         let there = |folder: &str| fs::read(image.join(folder).join("file")).is_ok_and(|bytes| bytes == b"new");
-        if steps < journal.steps() || there("one") || there("other") { Ok(()) } else { Err("lost".into()) }
+        if steps < journal.steps() || there("one") || there("other") { Ok(()) } else { Err("lost") }
     });
     everywhere?;
     // Syncing the folder that it left is enough.
@@ -103,7 +103,7 @@ fn a_sync_that_is_left_out_is_found() -> TestResult {
     let check = |steps: usize, image: &Path| match fs::read(image.join("file")) {
         Ok(bytes) if bytes == b"bytes" => Ok(()),
         _ if steps < acknowledged => Ok(()),
-        other => Err(format!("{other:?}").into()),
+        other => Err(format!("{other:?}")),
     };
     journal.check(&ALL, no_sync, check)?;
     let names: Vec<_> = journal.syncs().iter().map(Sync::to_string).collect();

@@ -8,6 +8,7 @@ mod limits;
 mod login;
 mod mempool;
 mod operations;
+mod power_cut;
 mod registration;
 mod reorganisation;
 mod revokes;

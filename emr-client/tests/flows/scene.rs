@@ -51,6 +51,7 @@ person!(DOCTOR, Doctor, "doctor-3072.pem", 2);
 person!(STRANGER, Doctor, "doctor-2048.pem", 3);
 person!(REGISTRAR, Hospital, "hospital-4096.pem", 0xee);
 person!(PATIENT, Patient, "patient-3072.pem", 4);
+person!(OTHER_PATIENT, Patient, "patient-3072.pem", 5);
 
 impl Person {
     pub(crate) fn ethereum(&self) -> PrivateKeySigner {

@@ -6,7 +6,7 @@ use emr_core::{
     UnixTime, Uses, Version,
     cid::{Cid, Codec},
 };
-use emr_crypto::PatientDirectory;
+use emr_crypto::{Epoch, PatientDirectory};
 use emr_rollup::{
     field::{self, Fr},
     leaf::{GrantLeaf, RecordLeaf},
@@ -71,7 +71,7 @@ impl Caller {
             directory_after: after,
         };
         let signed = self.sign(self.account, action);
-        let submission = Submission { signed, stored: None, directory: Some(cid.to_string()) };
+        let submission = Submission { signed, stored: None, epoch: None, directory: Some(cid.to_string()) };
         self.submit(&submission).await?;
         Ok(submission)
     }
@@ -89,7 +89,7 @@ impl Caller {
             directory_after: after,
         };
         let signed = self.sign(self.account, action);
-        let submission = Submission { signed, stored: None, directory: Some(cid.to_string()) };
+        let submission = Submission { signed, stored: None, epoch: None, directory: Some(cid.to_string()) };
         self.submit(&submission).await?;
         Ok(submission)
     }
@@ -121,6 +121,7 @@ impl Caller {
         Submission {
             signed: self.sign(patient, action),
             stored: Some(StoredAt { manifest: manifest.to_string(), salt: hex::encode(salt) }),
+            epoch: Some(Epoch::FIRST),
             directory: None,
         }
     }
@@ -135,7 +136,7 @@ impl Caller {
     ) -> Submission {
         let purpose = Purpose { reason: Reason::Treatment, class };
         let signed = self.sign(patient, Action::RequestAccess { slot, expected, purpose });
-        Submission { signed, stored: None, directory: None }
+        Submission { signed, stored: None, epoch: None, directory: None }
     }
 }
 

@@ -14,9 +14,18 @@ const CLASSES: [Class; 2] = [Class::Laboratory, Class::MentalHealth];
 
 #[derive(Clone, Copy, Debug)]
 enum Step {
-    Grant { reader: usize, class: usize, past: Past },
-    Revoke { reader: usize, class: usize },
-    Write { class: usize },
+    Grant {
+        reader: usize,
+        class: usize,
+        past: Past,
+    },
+    Revoke {
+        reader: usize,
+        class: usize,
+    },
+    Write {
+        class: usize,
+    },
     /// The owner's machine dies; they go on from what is published.
     Reload,
 }

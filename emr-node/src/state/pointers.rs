@@ -100,9 +100,8 @@ pub(crate) async fn check_epoch(
         (_, Some(_)) => return Err(Refusal::malformed("only a PutRecord has an `epoch`")),
     };
     let cid = sequencer.state().directory(&directory_in_force).map(parse_cid).transpose()?;
-    let cid = cid.ok_or_else(|| {
-        Refusal::refused("the patient has published no key directory: nothing can be sealed for them")
-    })?;
+    // Before the first directory there is no reader to whom an epoch could be closed.
+    let Some(cid) = cid else { return Ok(()) };
     let directory = KeyDirectory::from_bytes(&sequencer.blockstore.get(&cid).await?);
     let directory =
         directory.map_err(|_| Refusal::unavailable("the patient's key directory is damaged on this node"))?;

@@ -6,7 +6,8 @@ use emr_api::OperationStatus;
 use emr_core::{AccountIndex, Cid, Class, Codec, RecordSlot, UnixTime, cid::cid_of};
 use emr_durable::crash::{ALL, Harm, Journal, Survivors, no_sync};
 use emr_node::mempool::{
-    Acknowledged, BatchRecord, BatchStage, BlockReference, Mempool, MempoolError, Pointer, Referenced, Settled,
+    Acknowledged, BatchRecord, BatchStage, BlockReference, KeptProof, Mempool, MempoolError, OnChain, Pointer,
+    Referenced, Settled,
 };
 use emr_rollup::{data::PublicInputs, field::Fr};
 
@@ -40,18 +41,7 @@ fn batch(number: u64, operations: &[u64], stage: BatchStage) -> Outcome<BatchRec
         y1: zero,
         y2: zero,
     };
-    Ok(BatchRecord {
-        number,
-        time: time()?,
-        public,
-        operations: operations.to_vec(),
-        stage,
-        proof: (stage != BatchStage::Sealed).then(|| "00".repeat(3000)),
-        prove_seconds: None,
-        proof_bytes: None,
-        gas_used: None,
-        tx_hash: None,
-    })
+    Ok(BatchRecord { number, time: time()?, public, operations: operations.to_vec(), stage })
 }
 
 /// Everything that a node reads from the file, as text.
@@ -165,11 +155,13 @@ fn life() -> Outcome<Scene> {
     scene.call("seal", |mempool| mempool.seal(Some(&sealed), &[(2, "it does not execute".to_owned())]))?;
     scene.call("unseal", |mempool| mempool.unseal(1))?;
     scene.call("seal", |mempool| mempool.seal(Some(&sealed), &[]))?;
-    let proven = batch(1, &[0, 1], BatchStage::Proven)?;
+    let proof = KeptProof { bytes: vec![7; 3000], seconds: None };
+    let proven = batch(1, &[0, 1], BatchStage::Proven(proof.clone()))?;
     scene.call("proven", |mempool| mempool.advance(&proven))?;
-    let sent = batch(1, &[0, 1], BatchStage::Sent)?;
+    let sent = batch(1, &[0, 1], BatchStage::Sent(proof))?;
     scene.call("sent", |mempool| mempool.advance(&sent))?;
-    let record = batch(1, &[0, 1], BatchStage::Settled)?;
+    let on_chain = OnChain { tx_hash: "0x00".to_owned(), gas_used: None, proof_bytes: 3000, prove_seconds: None };
+    let record = batch(1, &[0, 1], BatchStage::Settled(on_chain))?;
     scene.call("settle", |mempool| mempool.settle(&[Settled { record, released: vec![] }]))?;
     scene.call("rewind", |mempool| mempool.rewind(0, &[0, 1]))?;
     Ok(scene)

@@ -16,7 +16,7 @@ use emr_rollup::{field, operation::Domain};
 use reqwest::{Client, RequestBuilder, Url};
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Outcome, cast::Person};
+use emr_testkit::{Outcome, people::Person};
 
 /// What a request that was not refused gave, or the refusal.
 pub(crate) type Answer<T> = Result<T, Refused>;

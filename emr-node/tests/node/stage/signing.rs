@@ -50,8 +50,23 @@ impl Caller {
         classes: &[Class],
         until: UnixTime,
     ) -> Outcome<Submission> {
+        let directory = PatientDirectory::create(self.person.identity.rsa());
+        self.grant_with(slot, grantee, rights, classes, until, &directory).await
+    }
+
+    /// The same, with this key directory.
+    pub(crate) async fn grant_with(
+        &self,
+        slot: GrantSlot,
+        grantee: AccountIndex,
+        rights: Rights,
+        classes: &[Class],
+        until: UnixTime,
+        directory: &PatientDirectory,
+    ) -> Outcome<Submission> {
         let view = self.view(self.account).await?;
-        let (cid, after) = self.publish_directory().await?;
+        let cid = self.put_block(Codec::DagCbor, directory.published().to_bytes()).await?;
+        let after = element(Opaque::directory(&cid));
         let old = view.grants.iter().find(|grant| grant.slot == slot);
         let expected = old.map_or(Version::ZERO, |old| old.grant.version);
         let leaf = GrantLeaf {

@@ -54,6 +54,15 @@ pub trait Blockstore: fmt::Debug + Send + Sync {
     /// [`StoreError::NotPinned`].
     fn unpin<'a>(&'a self, cid: &'a Cid) -> StoreFuture<'a, ()>;
 
+    /// Removes a block, durably. A block that is not there counts as removed.
+    ///
+    /// The caller answers for what it deletes. It must not put or pin a block, or a DAG over it, while it deletes that block.
+    /// A store that keeps blocks by their digest removes the block under both codecs.
+    ///
+    /// # Errors
+    /// [`StoreError::Pinned`] if the block is a pinned root or lies under one; it stays then.
+    fn delete<'a>(&'a self, cid: &'a Cid) -> StoreFuture<'a, ()>;
+
     /// The roots that are pinned.
     fn pins(&self) -> StoreFuture<'_, BTreeSet<Cid>>;
 }

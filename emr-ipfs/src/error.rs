@@ -45,6 +45,9 @@ pub enum StoreError {
     /// Unpin of something that has no pin of its own.
     #[error("{0} is not pinned in this store (a block under a pinned one is unpinned by unpinning that one)")]
     NotPinned(Cid),
+    /// A block was to be deleted that a pin keeps.
+    #[error("{0} is pinned in this store, or lies under a pinned block: unpin that one first; the block stays")]
+    Pinned(Cid),
     /// The disk, the quota or the file size limit is exhausted.
     #[error("no space left for {}: free some space or raise the limit, then try again; nothing was lost", path.display())]
     DiskFull {
@@ -111,6 +114,11 @@ impl StoreError {
     /// The block is not there; another store may have it.
     pub fn is_not_found(&self) -> bool {
         matches!(self, Self::NotFound(_))
+    }
+
+    /// A pin keeps the block.
+    pub fn is_pinned(&self) -> bool {
+        matches!(self, Self::Pinned(_))
     }
 
     /// The store's disk is full.

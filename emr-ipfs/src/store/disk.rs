@@ -11,18 +11,18 @@
 //! A file appears under its name only whole: it is written and fsynced in `incoming`, then renamed, then the folder is fsynced.
 //! [`Disk`] does that; `tests/blockstore/power_cut.rs` takes each sync out.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use cid::Cid;
 use emr_core::cid::{Codec, MAX_BLOCK_BYTES, codec_of, verify_block};
 use emr_durable::Disk;
 use futures::FutureExt;
 
-use crate::dag::{DagLimits, walk};
+use crate::dag::{DagLimits, links, walk};
 use crate::{Blockstore, StoreError, StoreFuture};
 
 const VERSION: &str = "emr-blockstore 1\n";
@@ -106,6 +106,11 @@ impl Blockstore for DiskStore {
         self.run(move |files| files.unpin(&cid))
     }
 
+    fn delete<'a>(&'a self, cid: &'a Cid) -> StoreFuture<'a, ()> {
+        let cid = *cid;
+        self.run(move |files| files.delete(&cid))
+    }
+
     fn pins(&self) -> StoreFuture<'_, BTreeSet<Cid>> {
         self.run(|files| files.pinned())
     }
@@ -118,6 +123,8 @@ struct Files {
     incoming: PathBuf,
     blocks: PathBuf,
     pins: PathBuf,
+    /// The blocks under each pinned root, sorted, as far as a delete had to know them. A DAG never changes.
+    under_pins: Mutex<BTreeMap<Cid, Vec<Cid>>>,
     /// Keeps the shared lock.
     _lock: File,
 }
@@ -160,6 +167,7 @@ impl Files {
             incoming: folder.join("incoming"),
             blocks: folder.join("blocks"),
             pins: folder.join("pins"),
+            under_pins: Mutex::default(),
             _lock: lock,
         };
         let shards = (0..=u8::MAX).map(|byte| files.blocks.join(hex_byte(byte)));
@@ -234,6 +242,49 @@ impl Files {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Err(StoreError::NotPinned(*cid)),
             Err(error) => Err(StoreError::io(&path, error)),
         }
+    }
+
+    fn delete(&self, cid: &Cid) -> Result<(), StoreError> {
+        codec_of(cid)?;
+        if self.is_kept(cid)? {
+            return Err(StoreError::Pinned(*cid));
+        }
+        let path = self.block(cid);
+        match self.disk.remove_file(&path) {
+            Ok(()) => {}
+            // The process that removed it may have died before the folder was synced.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(StoreError::io(&path, error)),
+        }
+        self.sync_folder(parent(&path))
+    }
+
+    /// Whether a block is a pinned root or lies under one. Each pinned DAG is read once per process.
+    fn is_kept(&self, cid: &Cid) -> Result<bool, StoreError> {
+        let pinned = self.pinned()?;
+        let mut under_pins = self.under_pins.lock().unwrap_or_else(PoisonError::into_inner);
+        under_pins.retain(|root, _| pinned.contains(root));
+        for root in pinned {
+            if !under_pins.contains_key(&root) {
+                under_pins.insert(root, self.under(root)?);
+            }
+        }
+        Ok(under_pins.values().any(|kept| kept.binary_search(cid).is_ok()))
+    }
+
+    /// The blocks under a root, as far as they are there, sorted.
+    fn under(&self, root: Cid) -> Result<Vec<Cid>, StoreError> {
+        let (mut seen, mut waiting) = (BTreeSet::from([root]), vec![root]);
+        while let Some(cid) = waiting.pop() {
+            if codec_of(&cid).is_ok_and(|codec| codec == Codec::DagCbor) {
+                let bytes = match self.get(&cid) {
+                    Err(damaged) if damaged.is_not_found() || damaged.is_corrupt() => continue,
+                    got => got?,
+                };
+                waiting.extend(links(&cid, &bytes)?.into_iter().filter(|link| seen.insert(*link)));
+            }
+        }
+        Ok(seen.into_iter().collect())
     }
 
     fn pinned(&self) -> Result<BTreeSet<Cid>, StoreError> {

@@ -55,6 +55,14 @@ struct PinChange {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
+struct Removed {
+    hash: String,
+    #[serde(default)]
+    error: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
 struct PinList {
     keys: std::collections::BTreeMap<String, Value>,
 }
@@ -288,6 +296,25 @@ impl Blockstore for KuboStore {
                     Err(StoreError::NotPinned(*cid))
                 }
                 Err(error) => Err(error),
+            }
+        }
+        .boxed()
+    }
+
+    /// `block/rm`, and not `repo/gc`: garbage collection would also take blocks that were uploaded and are not pinned yet.
+    /// Kubo looks through every pinned DAG before it removes a block, and holds up its own puts and pins meanwhile.
+    fn delete<'a>(&'a self, cid: &'a Cid) -> StoreFuture<'a, ()> {
+        async move {
+            codec_of(cid)?;
+            let call = "block/rm";
+            let Removed { hash, error } = self.ask(call, &[("arg", &cid.to_string()), ("force", "true")], None).await?;
+            if self.parse(call, &hash)? != *cid {
+                return Err(self.bad_answer(call, format!("it removed something else than {cid}")));
+            }
+            match error.as_str() {
+                "" => Ok(()),
+                kept if kept.contains("pinned") => Err(StoreError::Pinned(*cid)),
+                other => Err(self.bad_answer(call, printable(other))),
             }
         }
         .boxed()

@@ -21,6 +21,8 @@ pub(crate) async fn holds(store: &dyn Blockstore) -> Result<(), Box<dyn Error>> 
     pins_are_recursive(store).await?;
     pins_need_the_whole_dag(store).await?;
     calls_run_at_once(store).await?;
+    deleted_blocks_are_gone(store).await?;
+    pinned_blocks_stay(store).await?;
     Ok(())
 }
 
@@ -63,6 +65,7 @@ async fn other_addresses_are_refused(store: &dyn Blockstore) -> Result<(), Box<d
         assert!(refused(store.has(&other).await.err()), "has {other}");
         assert!(refused(store.pin(&other).await.err()), "pin {other}");
         assert!(refused(store.unpin(&other).await.err()), "unpin {other}");
+        assert!(refused(store.delete(&other).await.err()), "delete {other}");
     }
     Ok(())
 }
@@ -135,5 +138,56 @@ async fn calls_run_at_once(store: &dyn Blockstore) -> Result<(), Box<dyn Error>>
     for (cid, bytes) in futures::future::try_join_all(puts).await?.iter().zip(&blocks) {
         assert_eq!(&store.get(cid).await?, bytes);
     }
+    Ok(())
+}
+
+async fn deleted_blocks_are_gone(store: &dyn Blockstore) -> Result<(), Box<dyn Error>> {
+    let bystander = store.put(Codec::Raw, b"bystander").await?;
+    for (codec, bytes) in [(Codec::Raw, b"short-lived".to_vec()), (Codec::DagCbor, node("short-lived", &[bystander]))] {
+        let cid = cid_of(codec, &bytes);
+        // Never stored, stored, deleted already.
+        store.delete(&cid).await?;
+        for _ in 0..2 {
+            store.put(codec, &bytes).await?;
+            for _ in 0..2 {
+                store.delete(&cid).await?;
+                assert!(!store.has(&cid).await?);
+                assert!(matches!(store.get(&cid).await, Err(StoreError::NotFound(missing)) if missing == cid));
+            }
+        }
+    }
+    assert_eq!(store.get(&bystander).await?, b"bystander");
+    Ok(())
+}
+
+async fn pinned_blocks_stay(store: &dyn Blockstore) -> Result<(), Box<dyn Error>> {
+    let shared = store.put(Codec::Raw, b"under two roots").await?;
+    let first = store.put(Codec::DagCbor, &node("first root", &[shared])).await?;
+    let middle = store.put(Codec::DagCbor, &node("middle of the second", &[shared])).await?;
+    let second = store.put(Codec::DagCbor, &node("second root", &[middle])).await?;
+    store.pin(&first).await?;
+    store.pin(&second).await?;
+    let pinned = |error: Option<StoreError>| error.is_some_and(|error| error.is_pinned());
+    for cid in [first, second, middle, shared] {
+        assert!(pinned(store.delete(&cid).await.err()), "{cid}");
+        assert!(store.has(&cid).await?);
+    }
+    store.unpin(&first).await?;
+    assert!(pinned(store.delete(&shared).await.err()));
+    store.delete(&first).await?;
+    walk(store, &second, &DagLimits::default()).await?;
+    store.unpin(&second).await?;
+    // What linked to a block does not keep it; only a pin does.
+    for cid in [shared, second, middle] {
+        store.delete(&cid).await?;
+        assert!(!store.has(&cid).await?);
+    }
+    // Pinned again after it was gone.
+    assert!(matches!(store.pin(&second).await, Err(StoreError::NotFound(_))));
+    store.put(Codec::Raw, b"under two roots").await?;
+    store.put(Codec::DagCbor, &node("first root", &[shared])).await?;
+    store.pin(&first).await?;
+    assert!(pinned(store.delete(&shared).await.err()));
+    store.unpin(&first).await?;
     Ok(())
 }

@@ -45,6 +45,17 @@ async fn the_contract_holds_on_a_real_node() -> Outcome {
     assert_eq!(store.get(&cid).await?, block);
     assert!(store.pins().await?.contains(&cid));
 
+    // A delete that the caller did not hear of is done again.
+    let unheard = store.put(Codec::Raw, b"unheard").await?;
+    store.delete(&unheard).await?;
+    kubo.kill();
+    assert!(store.delete(&unheard).await.unwrap_err().is_unreachable());
+    kubo.restart()?;
+    let store = KuboStore::new(kubo.url())?;
+    store.delete(&unheard).await?;
+    assert!(!store.has(&unheard).await?);
+    assert!(store.delete(&cid).await.unwrap_err().is_pinned());
+
     // A block that was damaged on the node's disk: Kubo serves it, and it is not believed.
     let damaged = block_files(&kubo.repository().join("blocks"))
         .into_iter()

@@ -108,6 +108,15 @@ impl Scene {
         Ok(())
     }
 
+    fn delete(&mut self, number: u8) -> Outcome {
+        self.journal.begin("delete");
+        self.promises.begin(&self.journal, Thing::Block(number), false);
+        let store = self.store.clone().ok_or("closed")?;
+        self.run(store.delete(&address(number)))?;
+        self.promises.acknowledge(&self.journal);
+        Ok(())
+    }
+
     /// What must hold after a crash after so many steps.
     fn check(&self, steps: usize, image: &Path) -> Outcome {
         let store = DiskStore::open(image.join(FOLDER))?;
@@ -151,9 +160,12 @@ fn each_sync_is_needed() -> Outcome {
     scene.put(1, "put")?;
     scene.pin(1)?;
     scene.unpin(1)?;
+    scene.delete(1)?;
+    scene.put(1, "put")?;
     scene.pin(1)?;
     scene.survives()?;
     let syncs = [
+        "delete: folder data/store/blocks/*",
         "open: file data/store/incoming/*",
         "open: folder .",
         "open: folder data",
@@ -203,6 +215,7 @@ enum Call {
     Put(u8),
     Pin(u8),
     Unpin(u8),
+    Delete(u8),
     Kill(usize),
 }
 
@@ -211,6 +224,7 @@ fn call() -> impl Strategy<Value = Call> {
         4 => (0_u8..6).prop_map(Call::Put),
         2 => (0_u8..6).prop_map(Call::Pin),
         2 => (0_u8..6).prop_map(Call::Unpin),
+        2 => (0_u8..6).prop_map(Call::Delete),
         1 => (0_usize..6).prop_map(Call::Kill),
     ]
 }
@@ -233,6 +247,9 @@ proptest! {
                     }
                     Call::Unpin(number) if scene.is_pinned(number)? => scene.unpin(number)?,
                     Call::Unpin(_) => {}
+                    // Refused while it is pinned, or the root over it is.
+                    Call::Delete(number) if scene.is_pinned(number)? || scene.is_pinned(number | 1)? => {}
+                    Call::Delete(number) => scene.delete(number)?,
                     Call::Kill(ago) => scene.killed(ago)?,
                 }
             }

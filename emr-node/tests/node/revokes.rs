@@ -58,6 +58,10 @@ impl Blockstore for SlowStore {
         self.disk.unpin(cid)
     }
 
+    fn delete<'a>(&'a self, cid: &'a Cid) -> StoreFuture<'a, ()> {
+        self.disk.delete(cid)
+    }
+
     fn pins(&self) -> StoreFuture<'_, BTreeSet<Cid>> {
         self.disk.pins()
     }

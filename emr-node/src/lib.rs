@@ -7,6 +7,7 @@ mod node;
 mod pipeline;
 mod sequencer;
 mod state;
+mod storage;
 
 pub use l1::clock::L1Ahead;
 pub use l1::follow::FollowError;

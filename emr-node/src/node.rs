@@ -23,6 +23,7 @@ use crate::{
     pipeline::policy::SealPolicy,
     pipeline::prove::{Activity, ProverConfig, Proving},
     sequencer::{self, DeriveError, Sequencer},
+    storage::{self, quota::Quotas},
 };
 
 /// How often L1 is looked at: on this machine, and elsewhere.
@@ -178,6 +179,7 @@ impl Node {
             version,
             signer: hospital.clone(),
             state,
+            quotas: Quotas::DEFAULT,
         }));
         let follower = Follower::new(rollup, hospital.address(), position);
         let proving = Proving::new(config.prover.clone(), version);
@@ -228,6 +230,7 @@ async fn serve(
     let workers = vec![
         tokio::spawn(async move { following.follow(every).await }),
         tokio::spawn(async move { running.run(proofs).await }),
+        tokio::spawn(storage::run(Arc::clone(&pipeline.sequencer))),
     ];
     tracing::info!(%url, "serving");
     Ok(RunningNode { url, pipeline, stop, server, workers })

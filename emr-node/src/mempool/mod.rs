@@ -1,6 +1,6 @@
 //! What must survive: acknowledged operations, the batches made of them, and where records and directories are.
 //!
-//! One redb file. Everything but upload notes is fsynced before a call returns; a process killed at any instruction reopens
+//! One redb file. Everything is fsynced before a call returns; a process killed at any instruction reopens
 //! at the last call that returned, or at one that was complete and whose return was lost.
 
 mod batches;
@@ -23,13 +23,13 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::sync::watch;
 
 pub use batches::{BatchRecord, BatchStage, KeptProof, OnChain, Settled};
-pub use blocks::{BlockReference, Referenced};
+pub use blocks::{BlockReference, Holding, Noted, Referenced, Released, Upload, Usage};
 pub use operations::{Acknowledged, Pointer, Sequence};
 
 /// File name inside the node's folder.
 const FILE: &str = "mempool.redb";
 /// Version of the tables.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 /// How much space there must be before the file is opened again after a failure, bytes.
 const SPACE: usize = 4 << 20;
 /// Page cache, bytes.

@@ -80,7 +80,7 @@ impl Mempool {
             if let Some((commitment, pointer)) = pointer {
                 transaction.open_table(POINTERS)?.insert(commitment, encode(pointer)?.as_slice())?;
             }
-            blocks::refer(&transaction, blocks)?;
+            blocks::refer(&transaction, sequence, operation.signed.operation.signer, blocks)?;
             sequence
         };
         transaction.commit()?;
@@ -108,6 +108,15 @@ impl Mempool {
         let Some(sequence) = transaction.open_table(IDS)?.get(id)?.map(|row| row.value()) else { return Ok(None) };
         let row = transaction.open_table(OPERATIONS)?.get(sequence)?;
         row.map(|row| decode(row.value())).transpose()
+    }
+
+    /// What became of an operation.
+    ///
+    /// # Errors
+    /// [`MempoolError`].
+    pub fn status(&self, sequence: Sequence) -> Result<Option<OperationStatus>, MempoolError> {
+        let row = self.read()?.open_table(OPERATIONS)?.get(sequence)?;
+        row.map(|row| decode::<Acknowledged>(row.value())).transpose().map(|known| known.map(|known| known.status))
     }
 
     /// What every known commitment is over.

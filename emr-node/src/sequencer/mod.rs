@@ -13,7 +13,7 @@ use emr_api::receipt;
 use emr_api::{OperationStatus, Receipt, Submission};
 use emr_chain::RollupInstance;
 use emr_core::{AccountIndex, UnixTime};
-use emr_ipfs::{Blockstore, Cid};
+use emr_ipfs::Blockstore;
 use emr_rollup::{data::CircuitVersion, field::Fr, operation::Domain};
 use tokio::sync::{Mutex, Notify};
 
@@ -24,6 +24,7 @@ use crate::{
     mempool::{Acknowledged, Mempool},
     state::State,
     state::pointers::{self, CheckedPointer},
+    storage::{InUse, Notes, quota::Quotas},
 };
 
 pub(crate) use seal::SealError;
@@ -48,6 +49,11 @@ pub(crate) struct Sequencer {
     /// Whoever changes the state holds this; readers do not wait for his disk.
     writer: Arc<Mutex<()>>,
     pub(crate) walks: Walks,
+    /// The blocks that requests work on.
+    pub(crate) in_use: Arc<InUse>,
+    /// Uploads that wait to be noted.
+    pub(crate) notes: Notes,
+    pub(crate) quotas: Quotas,
     /// Why nothing is taken: L1 shows what this node cannot follow.
     halted: RwLock<Option<String>>,
     /// Told whenever there may be something to do.
@@ -63,11 +69,12 @@ pub(crate) struct Parts {
     pub(crate) version: CircuitVersion,
     pub(crate) signer: PrivateKeySigner,
     pub(crate) state: State,
+    pub(crate) quotas: Quotas,
 }
 
 impl Sequencer {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { mempool, blockstore, clock, instance, version, signer, state } = parts;
+        let Parts { mempool, blockstore, clock, instance, version, signer, state, quotas } = parts;
         Self {
             mempool,
             blockstore,
@@ -79,6 +86,9 @@ impl Sequencer {
             state: RwLock::new(state),
             writer: Arc::new(Mutex::new(())),
             walks: Walks::new(),
+            in_use: Arc::default(),
+            notes: Notes::default(),
+            quotas,
             halted: RwLock::new(None),
             wake: Notify::new(),
         }
@@ -168,6 +178,7 @@ impl Sequencer {
         let operation = &submission.signed.operation;
         capacity::check_room(&state.open, operation, self.version.max_l2)?;
         state.soft.check(&submission.signed, self.clock.now())?;
+        self.quotas.check_slots(state.soft.patient(operation.patient), operation)?;
         Ok(state.soft.medical(operation.patient).map_or(Fr::zero(), |medical| medical.key_directory))
     }
 
@@ -186,6 +197,7 @@ impl Sequencer {
         if self.admit(submission)? != directory && submission.epoch.is_some() {
             return Ok(None);
         }
+        pointers::check_blocks(&submission.signed.operation, &checked.blocks, self)?;
         let acknowledged = self.clock.now();
         let settle_by =
             submission.signed.operation.valid_until.min(acknowledged.saturating_add(capacity::SETTLE_WITHIN));
@@ -213,21 +225,6 @@ impl Sequencer {
         }
         receipt::sign(&self.instance, &self.signer, id, kept.acknowledged, kept.settle_by)
             .map_err(|error| Refusal::unavailable(format!("the hospital's key cannot sign: {error}")))
-    }
-
-    /// Notes an upload; see [`Mempool::note_upload`].
-    pub(crate) async fn note_upload(
-        self: &Arc<Self>,
-        cid: Cid,
-        uploader: AccountIndex,
-        size: u64,
-        quota: u64,
-    ) -> Result<bool, Refusal> {
-        // The file has one writer at a time; wait for it off the async threads.
-        let sequencer = Arc::clone(self);
-        let noted =
-            tokio::task::spawn_blocking(move || sequencer.mempool.note_upload(&cid, uploader, size, quota)).await;
-        Ok(noted.map_err(|_| Refusal::unavailable("the node is stopping"))??)
     }
 
     /// Resolves when the mempool file is closed: the last user of this sequencer is gone.

@@ -1,7 +1,7 @@
 //! What an operation's commitments are over: whether it is there, whole, and the signer's to refer to.
 
 use emr_api::{StoredAt, Submission};
-use emr_core::{AccountIndex, Opaque};
+use emr_core::Opaque;
 use emr_crypto::KeyDirectory;
 use emr_ipfs::{Cid, Codec, DagLimits, walk};
 use emr_rollup::{
@@ -11,19 +11,18 @@ use emr_rollup::{
 
 use crate::{
     http::refusal::{Refusal, RefusalKind},
-    mempool::{BlockReference, Mempool, Pointer, Referenced},
+    mempool::{BlockReference, Pointer, Referenced},
     sequencer::Sequencer,
+    storage::Use,
 };
-
-/// How many bytes the blocks of a patient's records and directories may have: registration is free, and what is referred to is
-/// kept for good.
-const PATIENT_TOTAL: u64 = 8 << 30;
 
 /// The pointer of an operation, checked, and the blocks it takes along.
 #[derive(Debug, Default)]
 pub(crate) struct CheckedPointer {
     pub(crate) pointer: Option<([u8; 32], Pointer)>,
     pub(crate) blocks: Referenced,
+    /// Keeps the blocks from being removed until the operation holds them.
+    _in_use: Option<Use>,
 }
 
 /// What a submission points to, before anything is read.
@@ -122,7 +121,7 @@ pub(crate) async fn check(
     directory_in_force: Fr,
     sequencer: &Sequencer,
 ) -> Result<CheckedPointer, Refusal> {
-    let Sequencer { mempool, blockstore, walks, .. } = sequencer;
+    let Sequencer { blockstore, walks, in_use, .. } = sequencer;
     let operation = &submission.signed.operation;
     match claim(submission, directory_in_force)? {
         Claim::Nothing => Ok(CheckedPointer::default()),
@@ -134,126 +133,56 @@ pub(crate) async fn check(
             let _turn = walks.turn(operation.signer).await?;
             let dag = walk(blockstore.as_ref(), &manifest, &DagLimits::default()).await?;
             let part_of = BlockReference::Record { patient: operation.patient, slot, class: leaf.class };
-            let own = operation.signer == operation.patient;
-            may_refer(mempool, operation.signer, &dag.cids, |known| match *known {
-                BlockReference::Record { patient, class, .. } => {
-                    patient == operation.patient && (own || class == leaf.class)
-                }
-                BlockReference::Directory { .. } => false,
-            })?;
-            has_room(mempool, operation, &dag.cids)?;
+            let used = in_use.take(&dag.cids).await;
+            let blocks = Referenced { part_of: Some(part_of), cids: dag.cids };
+            check_blocks(operation, &blocks, sequencer)?;
+            // Reads every block again: one that was removed after the walk is missed here.
             blockstore.pin(&manifest).await?;
             let commitment = field::to_bytes(&leaf.stored);
-            Ok(CheckedPointer {
-                pointer: Some((commitment, Pointer::Record(at))),
-                blocks: Referenced { part_of: Some(part_of), cids: dag.cids },
-            })
+            Ok(CheckedPointer { pointer: Some((commitment, Pointer::Record(at))), blocks, _in_use: Some(used) })
         }
         Claim::Directory(cid) => {
+            let used = in_use.take(&[cid]).await;
             let bytes = blockstore.get(&cid).await?;
             if KeyDirectory::from_bytes(&bytes).is_err() {
                 return Err(Refusal::refused("the block that `directory` names is not a key directory"));
             }
             let part_of = BlockReference::Directory { patient: operation.patient };
-            may_refer(mempool, operation.signer, &[cid], |known| *known == part_of)?;
-            has_room(mempool, operation, &[cid])?;
+            let blocks = Referenced { part_of: Some(part_of), cids: vec![cid] };
+            check_blocks(operation, &blocks, sequencer)?;
             blockstore.pin(&cid).await?;
             let commitment = field::to_bytes(&element(Opaque::directory(&cid)));
             Ok(CheckedPointer {
                 pointer: Some((commitment, Pointer::Directory(cid.to_string()))),
-                blocks: Referenced { part_of: Some(part_of), cids: vec![cid] },
+                blocks,
+                _in_use: Some(used),
             })
         }
     }
 }
 
-/// Each block must have been uploaded by the signer or be part of the same thing already. Otherwise somebody who knows only
-/// the address of a block could make it part of a record that he may read.
-fn may_refer(
-    mempool: &Mempool,
-    signer: AccountIndex,
-    cids: &[Cid],
-    belongs: impl Fn(&BlockReference) -> bool,
-) -> Result<(), Refusal> {
-    for cid in cids {
-        if !mempool.uploaded(cid, signer)? && !mempool.references(cid)?.iter().any(&belongs) {
+/// Checks that the signer may let an operation hold these blocks, and that there is room for them. Key directories always have room.
+///
+/// Each block must have been uploaded by the signer or be part of the same thing already. Otherwise somebody who knows only the address
+/// of a block could make it part of a record that they may read.
+pub(crate) fn check_blocks(operation: &Operation, blocks: &Referenced, sequencer: &Sequencer) -> Result<(), Refusal> {
+    let mempool = &sequencer.mempool;
+    let Some(part_of) = blocks.part_of else { return Ok(()) };
+    let own = operation.signer == operation.patient;
+    let belongs = |known: &BlockReference| match (*known, part_of) {
+        (
+            BlockReference::Record { patient, class, .. },
+            BlockReference::Record { patient: of, class: as_class, .. },
+        ) => patient == of && (own || class == as_class),
+        (known, part_of) => known == part_of,
+    };
+    for cid in &blocks.cids {
+        if !mempool.uploaded(cid, operation.signer)? && !mempool.references(cid)?.iter().any(belongs) {
             return Err(Refusal::refused(format!("block {cid} was not uploaded by you: upload it first")));
         }
     }
-    Ok(())
-}
-
-/// Whether a patient's blocks stay within [`PATIENT_TOTAL`] with these.
-fn has_room(mempool: &Mempool, operation: &Operation, cids: &[Cid]) -> Result<(), Refusal> {
-    if mempool.referenced_with(operation.patient, operation.signer, cids)? <= PATIENT_TOTAL {
-        return Ok(());
-    }
-    let patient = operation.patient;
-    let full =
-        format!("the records of patient {patient} would have more than 8 GiB here: this hospital keeps no more of one");
-    Err(Refusal::new(RefusalKind::TooLarge, full))
-}
-
-#[cfg(test)]
-mod tests {
-    use emr_api::OperationStatus;
-    use emr_core::{AccountEpoch, Class, RecordSlot, RecordStatus, Revision, UnixTime, Version, cid::cid_of};
-    use emr_rollup::{leaf::RecordLeaf, operation::Domain, signature::SigningKey};
-
-    use super::*;
-    use crate::mempool::{Acknowledged, Anchor};
-
-    /// An account costs nothing; however often its records are written, what they may take is bounded.
-    #[test]
-    fn what_one_patient_may_store_is_bounded() -> Result<(), Box<dyn std::error::Error>> {
-        let folder = tempfile::tempdir()?;
-        let anchor = Anchor { chain_id: 1, contract: String::new(), deployed_at: 0, block_hash: String::new() };
-        let mempool = Mempool::open(folder.path(), &anchor)?;
-        let (patient, time) = (AccountIndex::new(1)?, UnixTime::new(1_800_000_000)?);
-        // As if each block had a gigabyte: far beyond what may be staged at once.
-        let write = |number: u64, cids: &[Cid]| {
-            for cid in cids {
-                assert!(mempool.note_upload(cid, patient, 1 << 30, u64::MAX)?);
-            }
-            let leaf = RecordLeaf {
-                status: RecordStatus::Live,
-                class: Class::Summary,
-                author: patient,
-                custodian: None,
-                version: Version::new(1)?,
-                revision: Revision::new(1)?,
-                authored: Fr::from(number),
-                stored: Fr::from(number),
-            };
-            let slot = RecordSlot::new(number)?;
-            let operation = Operation {
-                signer: patient,
-                signer_epoch: AccountEpoch::FIRST,
-                patient,
-                patient_epoch: AccountEpoch::FIRST,
-                valid_until: time,
-                salt: Fr::from(number),
-                action: Action::PutRecord { slot, expected: Revision::ZERO, leaf },
-            };
-            if let Err(refusal) = has_room(&mempool, &operation, cids) {
-                return Ok::<_, Box<dyn std::error::Error>>(Some(refusal.kind));
-            }
-            let domain = Domain::new(1, [0; 20]);
-            let signed = operation.sign(domain, &SigningKey::from_seed(&[1; 32]), None);
-            let kept = Acknowledged { signed, acknowledged: time, settle_by: time, status: OperationStatus::Pending };
-            let part_of = Some(BlockReference::Record { patient, slot, class: Class::Summary });
-            mempool.acknowledge(&signed.id(domain), &kept, None, &Referenced { part_of, cids: cids.to_vec() })?;
-            Ok(None)
-        };
-        let block = |number: u64| cid_of(Codec::Raw, &number.to_be_bytes());
-        for number in 0..4 {
-            assert_eq!(write(number, &[block(2 * number), block(2 * number + 1)])?, None);
-        }
-        // What is there already is not counted twice, whatever refers to it and whoever uploads it again.
-        assert_eq!(write(4, &[block(0), block(1), block(7)])?, None);
-        assert_eq!(write(5, &[block(100)])?, Some(RefusalKind::TooLarge));
-        drop(mempool);
-        assert_eq!(Mempool::open(folder.path(), &anchor)?.referenced_with(patient, patient, &[])?, 8 << 30);
-        Ok(())
+    match part_of {
+        BlockReference::Record { .. } => sequencer.quotas.check_room(mempool, operation, &blocks.cids),
+        BlockReference::Directory { .. } => Ok(()),
     }
 }

@@ -7,7 +7,7 @@ use emr_core::{AccountIndex, Cid, Class, Codec, RecordSlot, UnixTime, cid::cid_o
 use emr_durable::crash::{ALL, Harm, Journal, Survivors, no_sync};
 use emr_node::mempool::{
     Acknowledged, BatchRecord, BatchStage, BlockReference, KeptProof, Mempool, MempoolError, OnChain, Pointer,
-    Referenced, Settled,
+    Referenced, Settled, Upload, Usage,
 };
 use emr_rollup::{data::PublicInputs, field::Fr};
 
@@ -111,8 +111,9 @@ impl Scene {
         let part_of = BlockReference::Record { patient, slot: RecordSlot::new(0)?, class: Class::Summary };
         let blocks = Referenced { part_of: Some(part_of), cids: vec![block(number)] };
         let pointer = ([number as u8; 32], Pointer::Directory(block(number).to_string()));
-        self.journal.begin("upload");
-        self.mempool.as_ref().ok_or("closed")?.note_upload(&block(number), patient, 8, 1 << 20)?;
+        let limit = Usage { bytes: 1 << 20, blocks: 100 };
+        let upload = Upload { cid: block(number), uploader: patient, size: 8, at: acknowledged, limit };
+        self.call("upload", |mempool| mempool.note_uploads(&[upload]).map(drop))?;
         self.call("acknowledge", |mempool| {
             mempool.acknowledge(&signed.id(domain()), &kept, Some(&pointer), &blocks).map(drop)
         })
@@ -176,11 +177,9 @@ fn what_was_acknowledged_is_there_after_any_crash() -> Outcome {
 #[test]
 fn no_call_goes_without_its_syncs() -> Outcome {
     let scene = life()?;
-    for call in ["open", "acknowledge", "hospital", "seal", "unseal", "proven", "sent", "settle", "rewind"] {
+    for call in ["open", "upload", "acknowledge", "hospital", "seal", "unseal", "proven", "sent", "settle", "rewind"] {
         assert!(scene.survives_without(call).is_err(), "{call}");
     }
-    // Notes of uploads become durable with the acknowledgement that relies on them.
-    assert!(!scene.journal.syncs().iter().any(|sync| sync.operation() == "upload"));
     Ok(())
 }
 

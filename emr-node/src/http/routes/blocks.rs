@@ -14,10 +14,11 @@ use super::{
     Shared,
     extract::{Account, Body, Path},
 };
-use crate::http::refusal::{Refusal, RefusalKind};
-
-/// How many bytes of blocks that nothing refers to an account may have here: a large record with attachments.
-const UPLOAD_QUOTA: u64 = 2 << 30;
+use crate::{
+    http::refusal::{Refusal, RefusalKind},
+    mempool::{Noted, Upload},
+    storage::Notes,
+};
 
 #[derive(Deserialize)]
 pub(super) struct CodecQuery {
@@ -35,15 +36,26 @@ pub(super) async fn put(
         Ok("dag-cbor") => Codec::DagCbor,
         _ => return Err(Refusal::malformed("say what the block is: ?codec=raw or ?codec=dag-cbor")),
     };
-    let (cid, size) = (cid_of(codec, &bytes), bytes.len() as u64);
-    let noted = app.sequencer().note_upload(cid, account.0, size, UPLOAD_QUOTA).await?;
-    if !noted {
+    let sequencer = app.sequencer();
+    let cid = cid_of(codec, &bytes);
+    // Until the block is stored: it is not removed meanwhile.
+    let _in_use = sequencer.in_use.take(&[cid]).await;
+    let limit = sequencer.quotas.staged_with(codec, &bytes);
+    let at = sequencer.clock.now();
+    let upload = Upload { cid, uploader: account.0, size: bytes.len() as u64, at, limit };
+    if Notes::note(sequencer, upload).await? == Noted::TooMuch {
         return Err(Refusal::new(
             RefusalKind::TooLarge,
-            "you have 2 GiB of blocks here that no record refers to: submit the records that they are for",
+            format!(
+                "account {} has {} MiB or {} blocks here that no record refers to: submit the records that they are for; \
+                 what is not referred to is removed after 24 hours",
+                account.0,
+                limit.bytes >> 20,
+                limit.blocks
+            ),
         ));
     }
-    let cid = app.sequencer().blockstore.put(codec, &bytes).await?;
+    let cid = sequencer.blockstore.put(codec, &bytes).await?;
     Ok(axum::Json(BlockPut { cid: cid.to_string() }))
 }
 

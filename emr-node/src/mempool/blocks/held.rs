@@ -1,0 +1,269 @@
+//! Blocks that acknowledged operations hold, and who pays for them.
+
+use std::collections::BTreeMap;
+
+use emr_core::{AccountIndex, UnixTime};
+use emr_ipfs::Cid;
+use redb::{ReadableTable, WriteTransaction};
+
+use super::{
+    BlockReference, CHARGES, DIRECTORIES, DOOMED, HELD, HOLDINGS, Mempool, MempoolError, NOBODY, REFERENCES,
+    Referenced, UPLOADS, USED, Usage, account, cid, damaged, is_held, is_noted, number, staged, twins,
+};
+use crate::mempool::Sequence;
+
+/// What an operation holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Holding {
+    /// The operation.
+    pub sequence: Sequence,
+    /// What its blocks are part of.
+    pub part_of: BlockReference,
+    /// Since when nothing needs it, as far as it was noticed.
+    pub unneeded_since: Option<UnixTime>,
+    /// How many later operations hold a key directory of the same patient, for a directory. Counted to 255.
+    pub later_directories: u8,
+}
+
+/// How far the release of a holding got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Released {
+    /// Nothing is held by it any more.
+    Wholly,
+    /// It still holds blocks: call again.
+    Partly,
+}
+
+/// Makes an operation hold blocks, on its signer's account, and takes them out of the uploaders' staging areas.
+pub(in crate::mempool) fn refer(
+    transaction: &WriteTransaction,
+    sequence: Sequence,
+    signer: AccountIndex,
+    referenced: &Referenced,
+) -> Result<(), MempoolError> {
+    let Some(part_of) = referenced.part_of else { return Ok(()) };
+    let (patient, class, slot) = part_of.row();
+    let payer = match part_of {
+        BlockReference::Record { .. } => number(signer),
+        BlockReference::Directory { .. } => NOBODY,
+    };
+    transaction.open_table(HOLDINGS)?.insert(sequence, (patient, class, slot, payer, 0))?;
+    if payer == NOBODY {
+        transaction.open_table(DIRECTORIES)?.insert((patient, sequence), ())?;
+    }
+    let mut references = transaction.open_table(REFERENCES)?;
+    let mut charges = transaction.open_table(CHARGES)?;
+    let mut held = transaction.open_table(HELD)?;
+    let mut used = Usage::default();
+    for block in &referenced.cids {
+        let key = block.to_bytes();
+        let key = key.as_slice();
+        let noted = staged::take(transaction, key, number(signer))?;
+        if held.insert((sequence, key), ())?.is_some() {
+            continue;
+        }
+        let holders = references.get((key, patient, class, slot))?.map_or(0, |row| row.value());
+        references.insert((key, patient, class, slot), holders.saturating_add(1))?;
+        let charged = charges.get((key, patient, payer))?.map(|row| row.value());
+        let (size, count) = match charged {
+            Some(charged) => charged,
+            None => {
+                let of_others = charged_to_anybody(&charges, key, patient)?;
+                let size = noted.or(of_others).ok_or_else(|| damaged(format_args!("nobody uploaded block {block}")))?;
+                used = used.plus(size, 1);
+                (size, 0)
+            }
+        };
+        charges.insert((key, patient, payer), (size, count.saturating_add(1)))?;
+        let mut doomed = transaction.open_table(DOOMED)?;
+        for twin in twins(block) {
+            doomed.remove(twin.as_slice())?;
+        }
+    }
+    let mut table = transaction.open_table(USED)?;
+    let before = table.get((patient, payer))?.map(|row| Usage::from(row.value())).unwrap_or_default();
+    table.insert((patient, payer), before.plus(used.bytes, used.blocks).row())?;
+    Ok(())
+}
+
+/// The size of a block that is part of something of a patient's.
+fn charged_to_anybody(
+    charges: &impl ReadableTable<(&'static [u8], u32, u32), (u64, u32)>,
+    key: &[u8],
+    patient: u32,
+) -> Result<Option<u64>, MempoolError> {
+    let mut range = charges.range((key, patient, 0)..=(key, patient, u32::MAX))?;
+    Ok(range.next().transpose()?.map(|(_, row)| row.value().0))
+}
+
+/// Takes one block from an operation.
+fn let_go(
+    transaction: &WriteTransaction,
+    key: &[u8],
+    (patient, class, slot): (u32, u8, u16),
+    payer: u32,
+) -> Result<(), MempoolError> {
+    let mut references = transaction.open_table(REFERENCES)?;
+    let holders = references.get((key, patient, class, slot))?.map_or(0, |row| row.value());
+    if holders > 1 {
+        references.insert((key, patient, class, slot), holders - 1)?;
+    } else {
+        references.remove((key, patient, class, slot))?;
+    }
+    let mut charges = transaction.open_table(CHARGES)?;
+    let charged = charges.get((key, patient, payer))?.map(|row| row.value());
+    match charged {
+        Some((size, count)) if count > 1 => {
+            charges.insert((key, patient, payer), (size, count - 1))?;
+        }
+        Some((size, _)) => {
+            charges.remove((key, patient, payer))?;
+            let mut used = transaction.open_table(USED)?;
+            let rest = used.get((patient, payer))?.map(|row| Usage::from(row.value())).unwrap_or_default();
+            let rest = rest.minus(size, 1);
+            if rest == Usage::default() {
+                used.remove((patient, payer))?;
+            } else {
+                used.insert((patient, payer), rest.row())?;
+            }
+        }
+        None => return Err(damaged("a block is held on nobody's account")),
+    }
+    if !is_held(&references, key)? && !is_noted(&transaction.open_table(UPLOADS)?, key)? {
+        transaction.open_table(DOOMED)?.insert(key, ())?;
+    }
+    Ok(())
+}
+
+impl Mempool {
+    /// Up to `limit` holdings from an operation on.
+    ///
+    /// # Errors
+    /// [`MempoolError`].
+    pub fn holdings(&self, from: Sequence, limit: usize) -> Result<Vec<Holding>, MempoolError> {
+        let transaction = self.read()?;
+        let directories = transaction.open_table(DIRECTORIES)?;
+        let table = transaction.open_table(HOLDINGS)?;
+        table
+            .range(from..)?
+            .take(limit)
+            .map(|row| {
+                let (sequence, row) = row?;
+                let (sequence, (patient, class, slot, payer, since)) = (sequence.value(), row.value());
+                let later = match payer {
+                    NOBODY => directories.range((patient, sequence + 1)..=(patient, u64::MAX))?.take(255).count(),
+                    _ => 0,
+                };
+                Ok(Holding {
+                    sequence,
+                    part_of: BlockReference::from_row(patient, class, slot)?,
+                    unneeded_since: (since > 0).then(|| UnixTime::new(since)).transpose().map_err(damaged)?,
+                    later_directories: later as u8,
+                })
+            })
+            .collect()
+    }
+
+    /// The first block that an operation holds: of a directory, the directory.
+    ///
+    /// # Errors
+    /// [`MempoolError`].
+    pub fn first_held(&self, sequence: Sequence) -> Result<Option<Cid>, MempoolError> {
+        let table = self.read()?.open_table(HELD)?;
+        let mut range = table.range((sequence, [].as_slice())..(sequence + 1, [].as_slice()))?;
+        range.next().transpose()?.map(|(row, _)| cid(row.value().1)).transpose()
+    }
+
+    /// Notes since when nothing needs what these operations hold, or that it is needed.
+    ///
+    /// # Errors
+    /// [`MempoolError`].
+    pub fn mark_unneeded(&self, marks: &[(Sequence, Option<UnixTime>)]) -> Result<(), MempoolError> {
+        if marks.is_empty() {
+            return Ok(());
+        }
+        let transaction = self.write()?;
+        {
+            let mut table = transaction.open_table(HOLDINGS)?;
+            for (sequence, since) in marks {
+                let row = table.get(*sequence)?.map(|row| row.value());
+                if let Some((patient, class, slot, payer, _)) = row {
+                    let since = since.map_or(0, UnixTime::get);
+                    table.insert(*sequence, (patient, class, slot, payer, since))?;
+                }
+            }
+        }
+        Ok(transaction.commit()?)
+    }
+
+    /// Takes up to `limit` blocks from an operation. Blocks that nothing names then are doomed.
+    ///
+    /// # Errors
+    /// [`MempoolError`].
+    pub fn release(&self, sequence: Sequence, limit: usize) -> Result<Released, MempoolError> {
+        let transaction = self.write()?;
+        let row = transaction.open_table(HOLDINGS)?.get(sequence)?.map(|row| row.value());
+        let Some((patient, class, slot, payer, _)) = row else {
+            transaction.abort()?;
+            return Ok(Released::Wholly);
+        };
+        let keys: Vec<Vec<u8>> = {
+            let mut held = transaction.open_table(HELD)?;
+            let range = (sequence, [].as_slice())..(sequence + 1, [].as_slice());
+            let taken = held.extract_from_if(range, |_, ()| true)?.take(limit);
+            taken.map(|row| row.map(|(key, _)| key.value().1.to_vec())).collect::<Result<_, _>>()?
+        };
+        for key in &keys {
+            let_go(&transaction, key, (patient, class, slot), payer)?;
+        }
+        let released = if keys.len() < limit { Released::Wholly } else { Released::Partly };
+        if released == Released::Wholly {
+            transaction.open_table(HOLDINGS)?.remove(sequence)?;
+            transaction.open_table(DIRECTORIES)?.remove((patient, sequence))?;
+        }
+        transaction.commit()?;
+        Ok(released)
+    }
+
+    /// How much of a patient's space each writer has, and how much her key directories have.
+    ///
+    /// # Errors
+    /// [`MempoolError`].
+    pub fn used(&self, patient: AccountIndex) -> Result<(BTreeMap<AccountIndex, Usage>, Usage), MempoolError> {
+        let patient = number(patient);
+        let table = self.read()?.open_table(USED)?;
+        let (mut writers, mut directories) = (BTreeMap::new(), Usage::default());
+        for row in table.range((patient, 0)..=(patient, u32::MAX))? {
+            let (key, usage) = row?;
+            match key.value().1 {
+                NOBODY => directories = usage.value().into(),
+                writer => drop(writers.insert(account(writer)?, usage.value().into())),
+            }
+        }
+        Ok((writers, directories))
+    }
+
+    /// What a writer's account grows by if an operation holds these blocks.
+    ///
+    /// # Errors
+    /// [`MempoolError`].
+    pub fn growth(&self, patient: AccountIndex, writer: AccountIndex, cids: &[Cid]) -> Result<Usage, MempoolError> {
+        let (patient, writer) = (number(patient), number(writer));
+        let transaction = self.read()?;
+        let (charges, uploads) = (transaction.open_table(CHARGES)?, transaction.open_table(UPLOADS)?);
+        let mut growth = Usage::default();
+        for block in cids {
+            let key = block.to_bytes();
+            let key = key.as_slice();
+            if charges.get((key, patient, writer))?.is_none() {
+                let noted = uploads.get((key, writer))?.map(|row| row.value().0);
+                let size = match noted {
+                    Some(size) => size,
+                    None => charged_to_anybody(&charges, key, patient)?.unwrap_or_default(),
+                };
+                growth = growth.plus(size, 1);
+            }
+        }
+        Ok(growth)
+    }
+}

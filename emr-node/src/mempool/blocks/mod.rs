@@ -1,0 +1,212 @@
+//! Who uploaded a block, what it belongs to, and when it may go.
+//!
+//! ```text
+//! uploaded --(an operation refers to it)--> held --(the last operation that holds it is released)--> doomed --> removed
+//!     \------------------(24 hours)-----------------------------------------------------------------^
+//! ```
+//!
+//! A doomed block is one that no note and no operation names. An upload or an operation that names it takes it out again.
+//! Every change here is durable when the call returns: a block is written only after its note, so each block in the store
+//! is in one of these tables, also after a crash.
+
+mod doomed;
+mod held;
+mod staged;
+
+use emr_core::{AccountIndex, Class, Codec, RecordSlot};
+use emr_ipfs::Cid;
+use redb::{ReadableTable, TableDefinition, WriteTransaction};
+
+use super::{Mempool, MempoolError, damaged};
+
+pub(super) use held::refer;
+pub use held::{Holding, Released};
+pub use staged::{Noted, Upload};
+
+/// CID and uploader to size in bytes and the time of the upload.
+const UPLOADS: TableDefinition<'_, (&[u8], u32), (u64, u64)> = TableDefinition::new("uploads");
+/// Time, CID and uploader of each upload, so that the oldest comes first.
+const LAPSING: TableDefinition<'_, (u64, &[u8], u32), ()> = TableDefinition::new("lapsing");
+/// Uploader to bytes and number of the blocks that nothing refers to.
+const STAGED: TableDefinition<'_, u32, (u64, u64)> = TableDefinition::new("staged");
+/// CID, patient, class code (directories: [`DIRECTORY`]) and slot to the number of operations that hold the block.
+const REFERENCES: TableDefinition<'_, (&[u8], u32, u8, u16), u32> = TableDefinition::new("references");
+/// Operation to patient, class code (directories: [`DIRECTORY`]), slot, who pays, and since when nothing needs it (0: needed).
+const HOLDINGS: TableDefinition<'_, u64, (u32, u8, u16, u32, u64)> = TableDefinition::new("holdings");
+/// Operation and CID of each block that it holds.
+const HELD: TableDefinition<'_, (u64, &[u8]), ()> = TableDefinition::new("held");
+/// Patient and operation of each key directory that is held.
+const DIRECTORIES: TableDefinition<'_, (u32, u64), ()> = TableDefinition::new("directories");
+/// CID, patient and who pays to size in bytes and the number of operations that hold the block on that account.
+const CHARGES: TableDefinition<'_, (&[u8], u32, u32), (u64, u32)> = TableDefinition::new("charges");
+/// Patient and who pays to bytes and number of blocks.
+const USED: TableDefinition<'_, (u32, u32), (u64, u64)> = TableDefinition::new("used");
+/// Blocks to be removed from the store.
+const DOOMED: TableDefinition<'_, &[u8], ()> = TableDefinition::new("doomed");
+
+/// Stands in for the class of a key directory.
+const DIRECTORY: u8 = u8::MAX;
+/// Who pays for key directories: account 0, which is never assigned.
+const NOBODY: u32 = 0;
+
+/// What a block is part of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum BlockReference {
+    /// A version of a record.
+    Record {
+        /// The patient.
+        patient: AccountIndex,
+        /// The record's slot.
+        slot: RecordSlot,
+        /// Its class when this version was written.
+        class: Class,
+    },
+    /// A patient's key directory.
+    Directory {
+        /// The patient.
+        patient: AccountIndex,
+    },
+}
+
+impl BlockReference {
+    /// The patient whose record or directory it is.
+    pub const fn patient(&self) -> AccountIndex {
+        match self {
+            Self::Record { patient, .. } | Self::Directory { patient } => *patient,
+        }
+    }
+
+    /// Patient, class code and slot, as the tables have them.
+    fn row(&self) -> (u32, u8, u16) {
+        match *self {
+            Self::Record { patient, slot, class } => (number(patient), class.code(), slot.get() as u16),
+            Self::Directory { patient } => (number(patient), DIRECTORY, 0),
+        }
+    }
+
+    fn from_row(patient: u32, class: u8, slot: u16) -> Result<Self, MempoolError> {
+        let patient = account(patient)?;
+        if class == DIRECTORY {
+            return Ok(Self::Directory { patient });
+        }
+        let class = Class::from_code(class).ok_or_else(|| damaged("a block of no class"))?;
+        Ok(Self::Record { patient, class, slot: RecordSlot::new(slot.into()).map_err(damaged)? })
+    }
+}
+
+/// The blocks that an operation refers to.
+#[derive(Clone, Debug, Default)]
+pub struct Referenced {
+    /// What they become part of.
+    pub part_of: Option<BlockReference>,
+    /// The blocks.
+    pub cids: Vec<Cid>,
+}
+
+/// An amount of storage.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Bytes.
+    pub bytes: u64,
+    /// Blocks.
+    pub blocks: u64,
+}
+
+impl Usage {
+    /// Whether both counts stay within a limit.
+    pub const fn is_within(&self, limit: &Self) -> bool {
+        self.bytes <= limit.bytes && self.blocks <= limit.blocks
+    }
+
+    const fn plus(self, bytes: u64, blocks: u64) -> Self {
+        Self { bytes: self.bytes.saturating_add(bytes), blocks: self.blocks.saturating_add(blocks) }
+    }
+
+    const fn minus(self, bytes: u64, blocks: u64) -> Self {
+        Self { bytes: self.bytes.saturating_sub(bytes), blocks: self.blocks.saturating_sub(blocks) }
+    }
+
+    const fn row(self) -> (u64, u64) {
+        (self.bytes, self.blocks)
+    }
+}
+
+impl From<(u64, u64)> for Usage {
+    fn from((bytes, blocks): (u64, u64)) -> Self {
+        Self { bytes, blocks }
+    }
+}
+
+pub(super) fn create(transaction: &WriteTransaction) -> Result<(), MempoolError> {
+    transaction.open_table(UPLOADS)?;
+    transaction.open_table(LAPSING)?;
+    transaction.open_table(STAGED)?;
+    transaction.open_table(REFERENCES)?;
+    transaction.open_table(HOLDINGS)?;
+    transaction.open_table(HELD)?;
+    transaction.open_table(DIRECTORIES)?;
+    transaction.open_table(CHARGES)?;
+    transaction.open_table(USED)?;
+    transaction.open_table(DOOMED)?;
+    Ok(())
+}
+
+fn number(account: AccountIndex) -> u32 {
+    account.get() as u32
+}
+
+fn account(number: u32) -> Result<AccountIndex, MempoolError> {
+    AccountIndex::new(number.into()).map_err(damaged)
+}
+
+fn cid(bytes: &[u8]) -> Result<Cid, MempoolError> {
+    Cid::try_from(bytes).map_err(damaged)
+}
+
+/// The addresses of the same bytes. A store may keep blocks by their digest, so removing one removes both.
+fn twins(cid: &Cid) -> [Vec<u8>; 2] {
+    [Codec::Raw, Codec::DagCbor].map(|codec| Cid::new_v1(codec.code(), *cid.hash()).to_bytes())
+}
+
+/// Whether an operation holds the block.
+fn is_held(
+    references: &impl ReadableTable<(&'static [u8], u32, u8, u16), u32>,
+    cid: &[u8],
+) -> Result<bool, MempoolError> {
+    let mut range = references.range((cid, 0, 0, 0)..=(cid, u32::MAX, u8::MAX, u16::MAX))?;
+    Ok(range.next().transpose()?.is_some())
+}
+
+/// Whether somebody uploaded the block and nothing referred to it since.
+fn is_noted(uploads: &impl ReadableTable<(&'static [u8], u32), (u64, u64)>, cid: &[u8]) -> Result<bool, MempoolError> {
+    let mut range = uploads.range((cid, 0)..=(cid, u32::MAX))?;
+    Ok(range.next().transpose()?.is_some())
+}
+
+impl Mempool {
+    /// Whether an account uploaded a block that nothing refers to since.
+    ///
+    /// # Errors
+    /// [`MempoolError`].
+    pub fn uploaded(&self, cid: &Cid, uploader: AccountIndex) -> Result<bool, MempoolError> {
+        let table = self.read()?.open_table(UPLOADS)?;
+        Ok(table.get((cid.to_bytes().as_slice(), number(uploader)))?.is_some())
+    }
+
+    /// What a block is part of.
+    ///
+    /// # Errors
+    /// [`MempoolError`].
+    pub fn references(&self, cid: &Cid) -> Result<Vec<BlockReference>, MempoolError> {
+        let key = cid.to_bytes();
+        let table = self.read()?.open_table(REFERENCES)?;
+        let range = (key.as_slice(), 0, 0, 0)..=(key.as_slice(), u32::MAX, u8::MAX, u16::MAX);
+        table
+            .range(range)?
+            .map(|row| {
+                let (_, patient, class, slot) = row?.0.value();
+                BlockReference::from_row(patient, class, slot)
+            })
+            .collect()
+    }
+}

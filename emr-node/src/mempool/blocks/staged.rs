@@ -1,0 +1,175 @@
+//! Blocks that somebody uploaded and nothing refers to yet.
+
+use emr_core::{AccountIndex, UnixTime};
+use emr_ipfs::Cid;
+use redb::{ReadableTable, WriteTransaction};
+
+use super::{
+    DOOMED, LAPSING, Mempool, MempoolError, REFERENCES, STAGED, UPLOADS, Usage, cid, is_held, is_noted, number, twins,
+};
+
+/// How old a note must be before another upload of the block renews it. Seconds.
+const RENEW_AFTER: u64 = 3600;
+
+/// A block that is about to be stored.
+#[derive(Clone, Copy, Debug)]
+pub struct Upload {
+    /// The block.
+    pub cid: Cid,
+    /// Who uploads it.
+    pub uploader: AccountIndex,
+    /// Its size in bytes.
+    pub size: u64,
+    /// When.
+    pub at: UnixTime,
+    /// What the uploader may have here that nothing refers to.
+    pub limit: Usage,
+}
+
+/// Whether an upload may go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Noted {
+    /// It is noted, durably.
+    Yes,
+    /// It would exceed the limit. Nothing is noted.
+    TooMuch,
+}
+
+/// Removes the notes of all uploaders of a block; returns the size that `payer` noted.
+pub(super) fn take(transaction: &WriteTransaction, key: &[u8], payer: u32) -> Result<Option<u64>, MempoolError> {
+    let mut uploads = transaction.open_table(UPLOADS)?;
+    let taken: Vec<(u32, u64, u64)> = uploads
+        .extract_from_if((key, 0)..=(key, u32::MAX), |_, _| true)?
+        .map(|row| {
+            row.map(|(noted, value)| {
+                let (size, at) = value.value();
+                (noted.value().1, size, at)
+            })
+        })
+        .collect::<Result<_, _>>()?;
+    for (uploader, size, at) in &taken {
+        forget(transaction, key, *uploader, *size, *at)?;
+    }
+    Ok(taken.iter().find(|(uploader, ..)| *uploader == payer).map(|(_, size, _)| *size))
+}
+
+/// What remains to be done after a note was removed from [`UPLOADS`].
+fn forget(transaction: &WriteTransaction, key: &[u8], uploader: u32, size: u64, at: u64) -> Result<(), MempoolError> {
+    transaction.open_table(LAPSING)?.remove((at, key, uploader))?;
+    let mut staged = transaction.open_table(STAGED)?;
+    let rest = staged.get(uploader)?.map(|row| Usage::from(row.value())).unwrap_or_default().minus(size, 1);
+    if rest == Usage::default() {
+        staged.remove(uploader)?;
+    } else {
+        staged.insert(uploader, rest.row())?;
+    }
+    Ok(())
+}
+
+fn note(transaction: &WriteTransaction, upload: &Upload) -> Result<(Noted, bool), MempoolError> {
+    let (key, uploader, at) = (upload.cid.to_bytes(), number(upload.uploader), upload.at.get());
+    let key = key.as_slice();
+    let mut uploads = transaction.open_table(UPLOADS)?;
+    let mut lapsing = transaction.open_table(LAPSING)?;
+    let known = uploads.get((key, uploader))?.map(|row| row.value());
+    if let Some((size, since)) = known {
+        if at < since.saturating_add(RENEW_AFTER) {
+            return Ok((Noted::Yes, false));
+        }
+        lapsing.remove((since, key, uploader))?;
+        lapsing.insert((at, key, uploader), ())?;
+        uploads.insert((key, uploader), (size, at))?;
+        return Ok((Noted::Yes, true));
+    }
+    let mut staged = transaction.open_table(STAGED)?;
+    let total = staged.get(uploader)?.map(|row| Usage::from(row.value())).unwrap_or_default().plus(upload.size, 1);
+    if !total.is_within(&upload.limit) {
+        return Ok((Noted::TooMuch, false));
+    }
+    staged.insert(uploader, total.row())?;
+    uploads.insert((key, uploader), (upload.size, at))?;
+    lapsing.insert((at, key, uploader), ())?;
+    let mut doomed = transaction.open_table(DOOMED)?;
+    for twin in twins(&upload.cid) {
+        doomed.remove(twin.as_slice())?;
+    }
+    Ok((Noted::Yes, true))
+}
+
+impl Mempool {
+    /// Notes uploads, durably, in one write. Only then may the blocks be stored.
+    ///
+    /// # Errors
+    /// [`MempoolError`]; then nothing is noted.
+    pub fn note_uploads(&self, uploads: &[Upload]) -> Result<Vec<Noted>, MempoolError> {
+        let transaction = self.write()?;
+        let mut changed = false;
+        let noted = uploads
+            .iter()
+            .map(|upload| {
+                let (noted, wrote) = note(&transaction, upload)?;
+                changed |= wrote;
+                Ok(noted)
+            })
+            .collect::<Result<_, MempoolError>>()?;
+        if changed {
+            transaction.commit()?;
+        } else {
+            transaction.abort()?;
+        }
+        Ok(noted)
+    }
+
+    /// What an account has here that nothing refers to.
+    ///
+    /// # Errors
+    /// [`MempoolError`].
+    pub fn staged(&self, uploader: AccountIndex) -> Result<Usage, MempoolError> {
+        let table = self.read()?.open_table(STAGED)?;
+        Ok(table.get(number(uploader))?.map(|row| Usage::from(row.value())).unwrap_or_default())
+    }
+
+    /// Removes up to `limit` notes of uploads before `before`, oldest first, but not those of blocks that are in use. Blocks
+    /// that nothing names then are doomed. Returns how many notes were removed.
+    ///
+    /// # Errors
+    /// [`MempoolError`].
+    pub fn lapse(
+        &self,
+        before: UnixTime,
+        limit: usize,
+        is_in_use: impl Fn(&Cid) -> bool,
+    ) -> Result<usize, MempoolError> {
+        let transaction = self.write()?;
+        let lapsed: Vec<(u64, Vec<u8>, u32)> = {
+            let table = transaction.open_table(LAPSING)?;
+            let mut lapsed = Vec::new();
+            for row in table.range(..(before.get(), [].as_slice(), 0))? {
+                let (row, _) = row?;
+                let (at, key, uploader) = row.value();
+                if !is_in_use(&cid(key)?) {
+                    lapsed.push((at, key.to_vec(), uploader));
+                }
+                if lapsed.len() >= limit {
+                    break;
+                }
+            }
+            lapsed
+        };
+        if lapsed.is_empty() {
+            transaction.abort()?;
+            return Ok(0);
+        }
+        for (at, key, uploader) in &lapsed {
+            let removed = transaction.open_table(UPLOADS)?.remove((key.as_slice(), *uploader))?.map(|row| row.value());
+            let size = removed.map_or(0, |(size, _)| size);
+            forget(&transaction, key, *uploader, size, *at)?;
+            let (uploads, references) = (transaction.open_table(UPLOADS)?, transaction.open_table(REFERENCES)?);
+            if !is_noted(&uploads, key)? && !is_held(&references, key)? {
+                transaction.open_table(DOOMED)?.insert(key.as_slice(), ())?;
+            }
+        }
+        transaction.commit()?;
+        Ok(lapsed.len())
+    }
+}

@@ -1,0 +1,12 @@
+//! What is kept in the block store, for how long, and on whose account.
+
+mod in_use;
+mod notes;
+pub(crate) mod quota;
+mod sweep;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use in_use::{InUse, Use};
+pub(crate) use notes::Notes;
+pub(crate) use sweep::run;

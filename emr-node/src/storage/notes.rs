@@ -1,0 +1,57 @@
+//! Notes of uploads, many in one write: each upload waits until its note is durable, and fsyncs are shared.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::{Mutex as Turns, oneshot};
+
+use crate::{
+    http::refusal::Refusal,
+    mempool::{Noted, Upload},
+    sequencer::Sequencer,
+};
+
+type Answer = Result<Noted, Refusal>;
+
+/// Uploads that wait for their note.
+#[derive(Debug, Default)]
+pub(crate) struct Notes {
+    waiting: Mutex<Vec<(Upload, oneshot::Sender<Answer>)>>,
+    turn: Arc<Turns<()>>,
+}
+
+impl Notes {
+    fn waiting(&self) -> Vec<(Upload, oneshot::Sender<Answer>)> {
+        std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Notes an upload, together with all that wait at that moment.
+    ///
+    /// # Errors
+    /// [`Refusal`] if the disk refuses.
+    pub(crate) async fn note(sequencer: &Arc<Sequencer>, upload: Upload) -> Answer {
+        let stopping = || Refusal::unavailable("the node is stopping");
+        let notes = &sequencer.notes;
+        let (answer, mut answered) = oneshot::channel();
+        notes.waiting.lock().unwrap_or_else(PoisonError::into_inner).push((upload, answer));
+        let turn = Arc::clone(&notes.turn).lock_owned().await;
+        if let Ok(done) = answered.try_recv() {
+            // Somebody wrote this note along with his.
+            return done;
+        }
+        let handed = Arc::clone(sequencer);
+        let written = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            let (uploads, answers): (Vec<_>, Vec<_>) = handed.notes.waiting().into_iter().unzip();
+            let noted = handed.mempool.note_uploads(&uploads).map_err(Refusal::from);
+            for (position, answer) in answers.into_iter().enumerate() {
+                let noted = noted.as_ref().map_err(Refusal::clone).and_then(|noted| {
+                    noted.get(position).copied().ok_or_else(|| Refusal::unavailable("the upload was not noted"))
+                });
+                // Whoever went away has no block stored, and the note lapses.
+                let _ = answer.send(noted);
+            }
+        });
+        written.await.map_err(|_| stopping())?;
+        answered.await.map_err(|_| stopping())?
+    }
+}

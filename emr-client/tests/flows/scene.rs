@@ -18,7 +18,7 @@ use emr_core::{ClassMask, Key, Record, Rights, Role, UnixTime, Value};
 use emr_crypto::{Identity, RsaSecret, ScryptCost};
 use emr_devnet::{ChainConfig, EmbeddedChain};
 use emr_ipfs::DiskStore;
-use emr_node::{Node, NodeConfig, ProverConfig, RunningNode, SealPolicy};
+use emr_node::{Limits, Node, NodeConfig, ProverConfig, RunningNode, SealPolicy};
 use emr_rollup::{data::CircuitVersion, field, poseidon, prover::default_cache, tree::empty_root};
 use tempfile::TempDir;
 
@@ -117,6 +117,7 @@ impl Scene {
             hospital: HOSPITAL.ethereum(),
             prover: ProverConfig { cache: default_cache().ok_or("a home folder")?, local },
             seal: SealPolicy::Manual,
+            limits: Limits::default(),
         })
         .await?;
         let scene = Self { folder, chain, node, contract };

@@ -6,6 +6,7 @@
 mod batches;
 mod blocks;
 mod operations;
+mod provers;
 
 use std::{
     fmt, fs,
@@ -24,6 +25,7 @@ use tokio::sync::watch;
 pub use batches::{BatchRecord, BatchStage, Settled};
 pub use blocks::{BlockReference, Referenced};
 pub use operations::{Acknowledged, Pointer, Sequence};
+pub use provers::{KnownProver, MAX_PROVERS, ProverAdded};
 
 /// File name inside the node's folder.
 const FILE: &str = "mempool.redb";
@@ -138,6 +140,7 @@ impl Mempool {
             operations::create(&transaction)?;
             batches::create(&transaction)?;
             blocks::create(&transaction)?;
+            provers::create(&transaction)?;
             found
         };
         transaction.commit()?;

@@ -84,6 +84,13 @@ impl Identity {
         Ok(self)
     }
 
+    /// The same identity with this seed of the rollup key, 32 bytes: one that was drawn elsewhere.
+    #[must_use]
+    pub fn with_rollup_seed(mut self, seed: &[u8; 32]) -> Self {
+        *self.rollup_seed = *seed;
+        self
+    }
+
     /// What the participant is.
     pub const fn role(&self) -> Role {
         self.role

@@ -8,9 +8,10 @@
 //! AES-256-GCM of the identity's DAG-CBOR, with everything before it as additional data.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use emr_durable::Disk;
 use secrecy::{ExposeSecret, SecretString};
 use zeroize::Zeroizing;
 
@@ -185,28 +186,35 @@ impl IdentityFile {
         cost: ScryptCost,
         overwrite: Overwrite,
     ) -> Result<(), IdentityFileError> {
+        Self::create_on(&Disk::default(), path, identity, passphrase, cost, overwrite)
+    }
+
+    /// As [`Self::create`], on a disk that a test may watch.
+    ///
+    /// # Errors
+    /// As [`Self::create`].
+    pub fn create_on(
+        disk: &Disk,
+        path: &Path,
+        identity: &Identity,
+        passphrase: &SecretString,
+        cost: ScryptCost,
+        overwrite: Overwrite,
+    ) -> Result<(), IdentityFileError> {
         let failed = |source| IdentityFileError::Io { path: path.to_owned(), source };
         if overwrite == Overwrite::Never && path.try_exists().map_err(failed)? {
             return Err(IdentityFileError::Exists(path.to_owned()));
         }
         let bytes = Self::seal(identity, passphrase, cost)?;
-        let folder = match path.parent() {
-            Some(folder) if !folder.as_os_str().is_empty() => folder,
-            _ => Path::new("."),
-        };
-        // Temporary files are created with mode 0600 and removed if anything fails.
-        let mut file = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
-        file.write_all(&bytes).map_err(failed)?;
-        file.as_file().sync_all().map_err(failed)?;
+        // Mode 0600 from the first byte on.
         match overwrite {
-            Overwrite::Never => file.persist_noclobber(path),
-            Overwrite::Replace => file.persist(path),
+            Overwrite::Never => disk.create(path, &bytes),
+            Overwrite::Replace => disk.replace(path, &bytes),
         }
-        .map_err(|error| match error.error.kind() {
+        .map_err(|error| match error.kind() {
             io::ErrorKind::AlreadyExists => IdentityFileError::Exists(path.to_owned()),
-            _ => failed(error.error),
-        })?;
-        File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)
+            _ => failed(error),
+        })
     }
 
     /// Reads an identity file.

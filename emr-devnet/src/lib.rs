@@ -14,6 +14,7 @@ mod view;
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use alloy::primitives::{Address, U256};
+use emr_durable::Disk;
 use serde_json::value::RawValue;
 
 use ledger::Ledger;
@@ -65,7 +66,15 @@ impl EmbeddedChain {
     ///
     /// If the folder holds a chain with another id, another process has it open, or it cannot be read or written.
     pub fn open(folder: &Path, config: &ChainConfig) -> Result<Self, OpenError> {
-        Ok(Self { ledger: Arc::new(Ledger::open(Store::open(folder)?, config)?) })
+        Self::open_on(&Disk::default(), folder, config)
+    }
+
+    /// As [`Self::open`], on a disk that a test may watch.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_on(disk: &Disk, folder: &Path, config: &ChainConfig) -> Result<Self, OpenError> {
+        Ok(Self { ledger: Arc::new(Ledger::open(Store::open(disk, folder)?, config)?) })
     }
 
     /// A chain that lives in memory, as long as its handles.

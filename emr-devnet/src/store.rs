@@ -4,7 +4,7 @@
 //! a process killed at any instruction therefore reopens at the last block that was acknowledged, or at one that was
 //! complete and whose acknowledgement was lost.
 
-use std::{fmt, fs, path::Path};
+use std::{fmt, path::Path};
 
 use alloy::{
     consensus::{Header, ReceiptEnvelope, Sealable, Sealed, TxEnvelope},
@@ -12,6 +12,7 @@ use alloy::{
     primitives::{Address, B256, Bytes, U256},
     rlp::{self, Decodable},
 };
+use emr_durable::Disk;
 use redb::{
     Builder, Database, DatabaseError, ReadableDatabase, ReadableTable, Table, TableDefinition, TableError,
     backends::InMemoryBackend,
@@ -106,9 +107,9 @@ impl fmt::Debug for Store {
 
 impl Store {
     /// Opens or creates the file in `folder`.
-    pub(crate) fn open(folder: &Path) -> Result<Self, StoreError> {
-        fs::create_dir_all(folder).map_err(|error| StoreError::Disk(format!("{}: {error}", folder.display())))?;
-        let database = Builder::new().set_cache_size(CACHE).create(folder.join(FILE)).map_err(|error| match error {
+    pub(crate) fn open(disk: &Disk, folder: &Path) -> Result<Self, StoreError> {
+        disk.create_folder_all(folder).map_err(|error| StoreError::Disk(format!("{}: {error}", folder.display())))?;
+        let database = emr_durable::open_database(disk, &folder.join(FILE), CACHE).map_err(|error| match error {
             DatabaseError::DatabaseAlreadyOpen => StoreError::Busy,
             other => StoreError::Disk(format!("{}: {other}", folder.join(FILE).display())),
         })?;

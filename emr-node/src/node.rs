@@ -21,7 +21,7 @@ use crate::{
     },
     l1::clock::Clock,
     l1::follow::{self, FollowError, Follower},
-    mempool::{Anchor, BatchStage, Mempool, MempoolError},
+    mempool::{Anchor, Mempool, MempoolError},
     pipeline::Pipeline,
     pipeline::policy::SealPolicy,
     pipeline::prove::{Activity, ProverConfig, Proving},
@@ -151,7 +151,7 @@ impl Node {
 
         let known_gas = |number| {
             let record = mempool.batch(number).ok().flatten();
-            record.is_some_and(|record| record.stage == BatchStage::Settled && record.gas_used.is_some())
+            record.is_some_and(|record| record.stage.on_chain().is_some_and(|on_chain| on_chain.gas_used.is_some()))
         };
         let clock = Clock::new(matches!(endpoint, Endpoint::InProcess(_)));
         let (position, head, view) = follow::read_all(&rollup, &clock, hospital.address(), known_gas).await?;

@@ -38,6 +38,12 @@ pub(crate) fn test_embedded(root: &Path) -> Result<(), CheckError> {
     run(cargo(root, "test").args(WHOLE).env("EMR_REQUIRE_REAL", "0"))
 }
 
+/// Some tests, named as `cargo test` takes them, with variables for the tests. Over the whole workspace, so that no dependency is built
+/// again with fewer features.
+pub(crate) fn some_tests(root: &Path, which: &[&str], variables: &[(&str, &str)]) -> Result<(), CheckError> {
+    run(cargo(root, "test").args(WHOLE).args(which).envs(variables.iter().copied()))
+}
+
 /// The README's first command.
 pub(crate) fn demo(root: &Path) -> Result<(), CheckError> {
     run(cargo(root, "run").args(["--release", "--locked", "--bin", "emr-hospital", "--", "demo"]))

@@ -2,6 +2,7 @@
 
 mod checks;
 mod contracts;
+mod new_key;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -9,6 +10,7 @@ use std::process::ExitCode;
 use checks::CheckError;
 use clap::{Parser, Subcommand};
 use contracts::ContractsError;
+use new_key::NewKeyError;
 use xtask::parts::{PartError, Parts};
 
 /// Development tasks.
@@ -35,6 +37,8 @@ enum Task {
         #[arg(long)]
         check: bool,
     },
+    /// After a change of the circuit: write the key's digest, the verifier, the artefacts and the gas figures
+    NewKey,
     /// Everything that must hold before a change lands: format, lints, docs, artefacts, tests
     Ci,
 }
@@ -48,6 +52,8 @@ enum TaskError {
     Check(#[from] CheckError),
     #[error(transparent)]
     Contracts(#[from] ContractsError),
+    #[error(transparent)]
+    NewKey(#[from] NewKeyError),
 }
 
 fn main() -> ExitCode {
@@ -75,6 +81,7 @@ fn run(task: &Task) -> Result<(), TaskError> {
             parts.install()?;
             checks::test(&root, &parts)?;
         }
+        Task::NewKey => new_key::run(&root)?,
         Task::Contracts { check } => contracts::run(&root, *check)?,
         Task::Ci => {
             checks::lint(&root)?;

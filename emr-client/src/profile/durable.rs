@@ -1,11 +1,12 @@
-//! Files that appear whole or not at all, and survive a crash once the call has returned.
+//! A profile's files, on an [`emr_durable::Disk`].
 
 use std::{
     fs::File,
-    io::{self, Read, Write},
+    io::{self, Read},
     path::{Path, PathBuf},
 };
 
+use emr_durable::Disk;
 use serde::{Serialize, de::DeserializeOwned};
 
 /// Why a file of a profile could not be read or written.
@@ -46,37 +47,9 @@ impl FileError {
     }
 }
 
-/// Makes the names in a folder durable.
-pub(crate) fn sync_folder(folder: &Path) -> Result<(), FileError> {
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(|error| FileError::io(folder, error))
-}
-
-/// Writes a new file and makes its bytes durable; the folder is synced by the caller.
-pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
-    let write = || {
-        let mut file = File::create_new(path)?;
-        file.write_all(bytes)?;
-        file.sync_all()
-    };
-    write().map_err(|error| FileError::io(path, error))
-}
-
-/// Replaces a file, mode 0600.
-pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let write = || {
-        let mut file = tempfile::Builder::new().prefix(".new-").tempfile_in(folder)?;
-        file.write_all(bytes)?;
-        file.as_file().sync_all()?;
-        file.persist(path).map_err(|error| error.error)
-    };
-    write().map_err(|error| FileError::io(path, error))?;
-    sync_folder(folder)
-}
-
-/// Replaces a file with the JSON of a value.
-pub(crate) fn replace_json<T: Serialize>(path: &Path, value: &T) -> Result<(), FileError> {
-    replace(path, &json(value))
+/// Replaces a file with the JSON of a value, durably.
+pub(crate) fn replace_json<T: Serialize>(disk: &Disk, path: &Path, value: &T) -> Result<(), FileError> {
+    disk.replace(path, &json(value)).map_err(|error| FileError::io(path, error))
 }
 
 /// JSON on several lines.

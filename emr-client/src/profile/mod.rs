@@ -28,6 +28,7 @@ use alloy::primitives::Address;
 use emr_chain::RollupInstance;
 use emr_core::{AccountIndex, GrantSlot, Version};
 use emr_crypto::{Identity, IdentityFile, IdentityFileError, Overwrite, ScryptCost};
+use emr_durable::Disk;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
@@ -101,6 +102,7 @@ impl Settings {
 /// An open data folder. Nobody else can open it until this is dropped.
 #[derive(Debug)]
 pub struct Profile {
+    disk: Disk,
     folder: PathBuf,
     settings: Option<Settings>,
     versions: BTreeMap<GrantSlot, Version>,
@@ -120,10 +122,24 @@ impl Profile {
         passphrase: &SecretString,
         cost: ScryptCost,
     ) -> Result<Self, ProfileError> {
-        fs::create_dir_all(folder).map_err(|error| FileError::io(folder, error))?;
+        Self::create_on(Disk::default(), folder, identity, passphrase, cost)
+    }
+
+    /// As [`Self::create`], on a disk that a test may watch.
+    ///
+    /// # Errors
+    /// As [`Self::create`].
+    pub fn create_on(
+        disk: Disk,
+        folder: &Path,
+        identity: &Identity,
+        passphrase: &SecretString,
+        cost: ScryptCost,
+    ) -> Result<Self, ProfileError> {
+        disk.create_folder_all(folder).map_err(|error| FileError::io(folder, error))?;
         private(folder)?;
-        IdentityFile::create(&identity_path(folder), identity, passphrase, cost, Overwrite::Never)?;
-        Self::open(folder)
+        IdentityFile::create_on(&disk, &identity_path(folder), identity, passphrase, cost, Overwrite::Never)?;
+        Self::open_on(disk, folder)
     }
 
     /// Opens a folder.
@@ -131,6 +147,14 @@ impl Profile {
     /// # Errors
     /// [`ProfileError::NotFound`], [`ProfileError::InUse`], [`ProfileError::File`].
     pub fn open(folder: &Path) -> Result<Self, ProfileError> {
+        Self::open_on(Disk::default(), folder)
+    }
+
+    /// As [`Self::open`], on a disk that a test may watch.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_on(disk: Disk, folder: &Path) -> Result<Self, ProfileError> {
         if !identity_path(folder).exists() {
             return Err(ProfileError::NotFound(folder.to_owned()));
         }
@@ -147,8 +171,9 @@ impl Profile {
         Ok(Self {
             settings: durable::read_json(&settings_path(folder), MAX_FILE_BYTES)?,
             versions: versions.into_iter().collect(),
-            outbox: Outbox::open(&folder.join("outbox"))?,
-            seen: SeenState::open(&folder.join("seen.json"))?,
+            outbox: Outbox::open(&disk, &folder.join("outbox"))?,
+            seen: SeenState::open(&disk, &folder.join("seen.json"))?,
+            disk,
             folder: folder.to_owned(),
             _lock: lock,
         })
@@ -198,7 +223,7 @@ impl Profile {
     pub fn join(&mut self, settings: Settings) -> Result<(), ProfileError> {
         self.expect_instance(&settings.instance())?;
         if self.settings.as_ref() != Some(&settings) {
-            durable::replace_json(&settings_path(&self.folder), &settings)?;
+            durable::replace_json(&self.disk, &settings_path(&self.folder), &settings)?;
             self.settings = Some(settings);
         }
         Ok(())
@@ -224,7 +249,7 @@ impl Profile {
         }
         let mut versions = self.versions.clone();
         versions.insert(slot, version);
-        durable::replace_json(&versions_path(&self.folder), &versions.iter().collect::<Vec<_>>())?;
+        durable::replace_json(&self.disk, &versions_path(&self.folder), &versions.iter().collect::<Vec<_>>())?;
         self.versions = versions;
         Ok(())
     }

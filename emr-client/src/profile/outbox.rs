@@ -15,6 +15,7 @@ use emr_core::{
     Cid, UnixTime,
     cid::{MAX_BLOCK_BYTES, verify_block},
 };
+use emr_durable::Disk;
 use emr_rollup::operation::SignedOperation;
 use serde::{Deserialize, Serialize};
 
@@ -87,6 +88,7 @@ impl Entry {
 /// The operations that wait, in the order in which they were signed.
 #[derive(Debug)]
 pub struct Outbox {
+    disk: Disk,
     folder: PathBuf,
     entries: Vec<Entry>,
     next: u64,
@@ -94,9 +96,12 @@ pub struct Outbox {
 
 impl Outbox {
     /// Opens a folder, and clears what a crash left half-written.
-    pub(crate) fn open(folder: &Path) -> Result<Self, FileError> {
+    pub(crate) fn open(disk: &Disk, folder: &Path) -> Result<Self, FileError> {
         let failed = |error| FileError::io(folder, error);
-        fs::create_dir_all(folder).map_err(failed)?;
+        let receipts = folder.with_file_name(RECEIPTS);
+        disk.create_folder(&receipts).map_err(|error| FileError::io(&receipts, error))?;
+        // Syncs the profile's folder too, for `receipts` and for an identity file that a killed process did not sync.
+        disk.add_folder(folder).map_err(failed)?;
         let mut entries = Vec::new();
         let mut next = 0;
         let mut folders: Vec<PathBuf> = fs::read_dir(folder)
@@ -106,7 +111,7 @@ impl Outbox {
         for path in folders {
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             if name.starts_with(TEMPORARY) {
-                fs::remove_dir_all(&path).map_err(|error| FileError::io(&path, error))?;
+                disk.remove_folder_all(&path).map_err(|error| FileError::io(&path, error))?;
                 continue;
             }
             let damaged = |reason: &str| FileError::Damaged { path: path.clone(), reason: reason.to_owned() };
@@ -117,7 +122,7 @@ impl Outbox {
             let receipt = durable::read_json(&path.join("receipt.json"), MAX_ENTRY_BYTES)?;
             entries.push(Entry { folder: path, draft, receipt });
         }
-        Ok(Self { folder: folder.to_owned(), entries, next })
+        Ok(Self { disk: disk.clone(), folder: folder.to_owned(), entries, next })
     }
 
     /// The entries, oldest first.
@@ -148,18 +153,18 @@ impl Outbox {
             intent,
             blocks: blocks.iter().map(|(cid, _)| cid.to_string()).collect(),
         };
-        let temporary = tempfile::Builder::new().prefix(TEMPORARY).tempdir_in(&self.folder).map_err(failed)?;
-        durable::write_new(&temporary.path().join("entry.json"), &durable::json(&draft))?;
+        let temporary = self.disk.unfinished_folder(&self.folder).map_err(failed)?;
+        self.disk.write_new(&temporary.path().join("entry.json"), &durable::json(&draft)).map_err(failed)?;
         for (name, (_, bytes)) in draft.blocks.iter().zip(blocks) {
-            durable::write_new(&temporary.path().join(name), bytes)?;
+            self.disk.write_new(&temporary.path().join(name), bytes).map_err(failed)?;
         }
-        durable::sync_folder(temporary.path())?;
+        self.disk.sync_folder(temporary.path()).map_err(failed)?;
         // Ten digits, so that names sort as numbers.
         let folder = self.folder.join(format!("{:010}", self.next));
-        fs::rename(temporary.path(), &folder).map_err(failed)?;
+        self.disk.rename(temporary.path(), &folder).map_err(failed)?;
         // It has another name now.
         let _ = temporary.keep();
-        durable::sync_folder(&self.folder)?;
+        self.disk.sync_folder(&self.folder).map_err(failed)?;
         self.next += 1;
         let entry = Entry { folder, draft, receipt: None };
         self.entries.push(entry.clone());
@@ -174,7 +179,7 @@ impl Outbox {
         let Some(entry) = self.entries.iter_mut().find(|entry| entry.draft.operation == operation) else {
             return Ok(());
         };
-        durable::replace_json(&entry.folder.join("receipt.json"), receipt)?;
+        durable::replace_json(&self.disk, &entry.folder.join("receipt.json"), receipt)?;
         entry.receipt = Some(receipt.clone());
         Ok(())
     }
@@ -190,17 +195,17 @@ impl Outbox {
         let Entry { folder, draft, receipt } = &self.entries[place];
         if let Some(receipt) = receipt {
             let kept = self.folder.with_file_name(RECEIPTS);
-            fs::create_dir_all(&kept).map_err(|error| FileError::io(&kept, error))?;
             let signed = &draft.submission.signed;
-            durable::replace_json(&kept.join(format!("{operation}.json")), &Kept { receipt, signed })?;
+            durable::replace_json(&self.disk, &kept.join(format!("{operation}.json")), &Kept { receipt, signed })?;
         }
         let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        // Renamed first: what is half-removed after a crash is cleared at the next start.
+        // Renamed first, durably: what is half-removed after a crash is cleared at the next start. If the new name could be lost
+        // when files in the folder are gone already, the entry would be damaged.
         let doomed = self.folder.join(format!("{TEMPORARY}{name}"));
-        fs::rename(folder, &doomed).map_err(|error| FileError::io(folder, error))?;
+        self.disk.rename(folder, &doomed).map_err(|error| FileError::io(folder, error))?;
         self.entries.remove(place);
-        fs::remove_dir_all(&doomed).map_err(|error| FileError::io(&doomed, error))?;
-        durable::sync_folder(&self.folder)
+        self.disk.sync_folder(&self.folder).map_err(|error| FileError::io(&self.folder, error))?;
+        self.disk.remove_folder_all(&doomed).map_err(|error| FileError::io(&doomed, error))
     }
 }
 
@@ -240,14 +245,14 @@ mod tests {
     fn an_entry_lives_until_it_is_removed() -> TestResult {
         let profile = tempfile::tempdir()?;
         let folder = profile.path().join("outbox");
-        let mut outbox = Outbox::open(&folder)?;
+        let mut outbox = Outbox::open(&Disk::default(), &folder)?;
         let block = (cid_of(Codec::Raw, b"block"), b"block".to_vec());
         for salt in 0..3 {
             let (id, submission) = submission(salt)?;
             let intent = (salt == 1).then(|| "intent".to_owned());
             outbox.add(&id, submission, intent, std::slice::from_ref(&block))?;
         }
-        let reopened = Outbox::open(&folder)?;
+        let reopened = Outbox::open(&Disk::default(), &folder)?;
         assert_eq!(reopened.entries(), outbox.entries());
         let blocks: Vec<_> = reopened.entries()[0].blocks().collect::<Result<_, _>>()?;
         assert_eq!(blocks, [block]);
@@ -262,7 +267,7 @@ mod tests {
             signature: String::new(),
         };
         outbox.acknowledge(&id, &receipt)?;
-        let reopened = Outbox::open(&folder)?;
+        let reopened = Outbox::open(&Disk::default(), &folder)?;
         assert_eq!(reopened.entries()[1].receipt(), Some(&receipt));
         assert_eq!(reopened.entries()[1].blocks().count(), 1, "the node may lose it");
         outbox.remove(&id)?;
@@ -270,7 +275,7 @@ mod tests {
             serde_json::from_slice(&fs::read(folder.with_file_name("receipts").join(format!("{id}.json")))?)?;
         assert_eq!(kept["receipt"]["operation"], serde_json::Value::from(id.clone()));
         assert_eq!(outbox.entries().len(), 2);
-        let mut reopened = Outbox::open(&folder)?;
+        let mut reopened = Outbox::open(&Disk::default(), &folder)?;
         assert_eq!(reopened.entries(), outbox.entries());
         // Numbers are not used again while a later entry lives, so the order stays.
         let (id, last) = submission(9)?;
@@ -281,20 +286,21 @@ mod tests {
 
     #[test]
     fn what_a_crash_left_is_cleared_and_damage_is_told() -> TestResult {
-        let folder = tempfile::tempdir()?;
-        let mut outbox = Outbox::open(folder.path())?;
-        fs::create_dir(folder.path().join(".new-half"))?;
-        fs::write(folder.path().join(".new-half/entry.json"), "{")?;
+        let profile = tempfile::tempdir()?;
+        let folder = profile.path().join("outbox");
+        let mut outbox = Outbox::open(&Disk::default(), &folder)?;
+        fs::create_dir(folder.join(".new-half"))?;
+        fs::write(folder.join(".new-half/entry.json"), "{")?;
         let (id, submission) = submission(0)?;
         let entry = outbox.add(&id, submission, None, &[(cid_of(Codec::Raw, b"b"), b"b".to_vec())])?;
-        let reopened = Outbox::open(folder.path())?;
+        let reopened = Outbox::open(&Disk::default(), &folder)?;
         assert_eq!(reopened.entries().len(), 1);
-        assert!(!folder.path().join(".new-half").exists());
+        assert!(!folder.join(".new-half").exists());
 
         fs::write(entry.folder.join(cid_of(Codec::Raw, b"b").to_string()), "c")?;
         assert!(reopened.entries()[0].blocks().any(|block| matches!(block, Err(FileError::Damaged { .. }))));
         fs::write(entry.folder.join("entry.json"), "{")?;
-        assert!(matches!(Outbox::open(folder.path()), Err(FileError::Damaged { .. })));
+        assert!(matches!(Outbox::open(&Disk::default(), &folder), Err(FileError::Damaged { .. })));
         Ok(())
     }
 }

@@ -5,6 +5,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
+use emr_durable::Disk;
 use emr_rollup::field::{Fr, hex_element};
 use serde::{Deserialize, Serialize};
 
@@ -44,13 +45,18 @@ pub enum SeenError {
 /// A file with the newest state.
 #[derive(Debug)]
 pub struct SeenState {
+    disk: Disk,
     path: PathBuf,
     newest: Mutex<Option<Seen>>,
 }
 
 impl SeenState {
-    pub(crate) fn open(path: &Path) -> Result<Self, FileError> {
-        Ok(Self { path: path.to_owned(), newest: Mutex::new(durable::read_json(path, MAX_FILE_BYTES)?) })
+    pub(crate) fn open(disk: &Disk, path: &Path) -> Result<Self, FileError> {
+        Ok(Self {
+            disk: disk.clone(),
+            path: path.to_owned(),
+            newest: Mutex::new(durable::read_json(path, MAX_FILE_BYTES)?),
+        })
     }
 
     /// Notes a state durably, unless it is older than the newest: an Ethereum node that is behind, or lies, must not bring back
@@ -69,7 +75,7 @@ impl SeenState {
             }
         }
         let now = Seen { batches, root };
-        durable::replace_json(&self.path, &now)?;
+        durable::replace_json(&self.disk, &self.path, &now)?;
         *newest = Some(now);
         Ok(())
     }
@@ -84,11 +90,11 @@ mod tests {
         let folder = tempfile::tempdir()?;
         let path = folder.path().join("seen.json");
         let (one, other) = (Fr::from(1), Fr::from(2));
-        let seen = SeenState::open(&path)?;
+        let seen = SeenState::open(&Disk::default(), &path)?;
         seen.note(0, one)?;
         seen.note(3, other)?;
         seen.note(3, other)?;
-        let seen = SeenState::open(&path)?;
+        let seen = SeenState::open(&Disk::default(), &path)?;
         for (batches, root) in [(2, one), (0, one), (3, one)] {
             let refused = seen.note(batches, root);
             assert!(matches!(refused, Err(SeenError::RolledBack { before: 3, .. })), "{refused:?}");

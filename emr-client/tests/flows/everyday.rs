@@ -283,7 +283,7 @@ async fn the_settled_state_is_read_from_l1_by_proof() -> TestResult {
     assert_eq!((state.batches(), state.time()), (0, UnixTime::ZERO));
     assert!(state.block_number() > 0);
     // A contract's address without a rollup.
-    let instance = emr_chain::RollupInstance { contract: HOSPITAL.ethereum().address(), ..patient.instance() };
+    let instance = emr_chain::RollupInstance { contract: HOSPITAL.address(), ..patient.instance() };
     let none = emr_client::verify::settled_state::SettledState::read(patient.rollup().provider(), &instance).await;
     assert!(none.is_err_and(|error| error.to_string().contains("holds no state root")));
     Ok(())

@@ -14,9 +14,9 @@ use emr_client::{
 };
 use emr_core::{
     AccountEpoch, AccountIndex, AuthoredStatement, Cid, Class, ClassMask, Commitment, GrantSlot, Key, Opaque, Purpose,
-    Reason, Record, RecordSlot, RecordStatus, Revision, Rights, Role, SaltSeed, UnixTime, Uses, Value, Version,
+    Reason, Record, RecordSlot, RecordStatus, Revision, Rights, SaltSeed, UnixTime, Uses, Value, Version,
 };
-use emr_crypto::{AuthoredRecord, Identity, OpenedRecord, PatientDirectory, RsaSecret, SealedRecord, SigningContext};
+use emr_crypto::{AuthoredRecord, Identity, OpenedRecord, PatientDirectory, SealedRecord, SigningContext};
 use emr_rollup::{
     data::CircuitVersion,
     field::{self, Fr},
@@ -27,21 +27,9 @@ use emr_rollup::{
     signature::SigningKey,
     statement::IdentityFields,
 };
+use emr_testkit::people::people;
 
 pub(crate) type TestResult = Result<(), Box<dyn std::error::Error>>;
-
-fn rsa(pem: &str) -> RsaSecret {
-    RsaSecret::from_pem(pem).expect("a fixture")
-}
-
-static KEYS: LazyLock<[RsaSecret; 4]> = LazyLock::new(|| {
-    [
-        rsa(include_str!("../../../emr-crypto/tests/fixtures/hospital-4096.pem")),
-        rsa(include_str!("../../../emr-crypto/tests/fixtures/doctor-3072.pem")),
-        rsa(include_str!("../../../emr-crypto/tests/fixtures/patient-3072.pem")),
-        rsa(include_str!("../../../emr-crypto/tests/fixtures/doctor-2048.pem")),
-    ]
-});
 
 pub(crate) const HOSPITAL: usize = 0;
 pub(crate) const DOCTOR: usize = 1;
@@ -106,8 +94,9 @@ pub(crate) struct Version1 {
 impl World {
     /// Four accounts in the state, nothing else.
     pub(crate) fn new() -> Self {
-        let roles = [Role::Hospital, Role::Doctor, Role::Patient, Role::Doctor];
-        let identities: [Identity; 4] = std::array::from_fn(|who| Identity::with_rsa(roles[who], KEYS[who].clone()));
+        let cast = people();
+        let identities =
+            [&cast.hospital, &cast.doctor, &cast.patient, &cast.stranger].map(|person| person.identity.clone());
         let mut ledger = Ledger::genesis(domain(), CircuitVersion::V1);
         for (who, identity) in identities.iter().enumerate() {
             let registration = Self::registration_of(who, identity);

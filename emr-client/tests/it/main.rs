@@ -5,4 +5,5 @@ mod directory_check;
 mod fixtures;
 mod light;
 mod node_api;
+mod power_cut;
 mod verify;

@@ -1,8 +1,10 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
 use emr_core::Role;
 use emr_crypto::{Identity, IdentityError, IdentityFile, IdentityFileError, Overwrite, RsaBits, ScryptCost};
+use emr_durable::crash::{ALL, Journal, no_sync};
 use secrecy::SecretString;
 
 use crate::fixtures::DOCTOR;
@@ -168,4 +170,37 @@ fn generated_identities_work_and_print_nothing_secret() {
     assert_ne!(identity.commitment_salt(), *identity.rollup_seed());
     let debug = format!("{identity:?}");
     assert!(debug.len() < 100 && !debug.contains(&hex::encode(identity.rollup_seed())), "{debug}");
+}
+
+/// An identity that was created is there after a power cut, and replacing it leaves the old one or the new one.
+#[test]
+fn it_survives_a_power_cut() -> Result<(), Box<dyn std::error::Error>> {
+    let journal = Journal::new()?;
+    let path = journal.root().join("identity");
+    let mut written = Vec::new();
+    for (operation, overwrite) in [("create", Overwrite::Never), ("replace", Overwrite::Replace)] {
+        journal.begin(operation);
+        IdentityFile::create_on(
+            &journal.disk(),
+            &path,
+            &identity(),
+            &passphrase(),
+            ScryptCost::Development,
+            overwrite,
+        )?;
+        written.push((journal.steps(), fs::read(&path)?));
+    }
+    let check = |steps: usize, image: &Path| {
+        let found = fs::read(image.join("identity")).ok();
+        let last = written.iter().rposition(|(returned, _)| *returned <= steps);
+        let is_next =
+            written.get(last.map_or(0, |last| last + 1)).is_some_and(|(_, next)| found.as_ref() == Some(next));
+        let is_last = found.as_ref() == last.map(|last| &written[last].1);
+        if is_last || is_next { Ok(()) } else { Err("lost or damaged") }
+    };
+    journal.check(&ALL, no_sync, check)?;
+    let syncs: Vec<_> = journal.syncs().iter().map(ToString::to_string).collect();
+    assert_eq!(syncs, ["create: file *", "create: folder .", "replace: file *", "replace: folder ."]);
+    assert_eq!(journal.unneeded_syncs(&ALL, check), [""; 0]);
+    Ok(())
 }

@@ -2,5 +2,6 @@
 
 mod conformance;
 mod crash;
+mod power_cut;
 mod same_as_anvil;
 mod server;

@@ -9,15 +9,17 @@
 //! ```
 //!
 //! A file appears under its name only whole: it is written and fsynced in `incoming`, then renamed, then the folder is fsynced.
+//! [`Disk`] does that; `tests/blockstore/power_cut.rs` takes each sync out.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use cid::Cid;
 use emr_core::cid::{Codec, MAX_BLOCK_BYTES, codec_of, verify_block};
+use emr_durable::Disk;
 use futures::FutureExt;
 
 use crate::dag::{DagLimits, walk};
@@ -37,7 +39,15 @@ impl DiskStore {
     /// # Errors
     /// [`StoreError::NotAStore`] if the folder holds something else; [`StoreError::DiskFull`]; [`StoreError::Io`].
     pub fn open(folder: impl AsRef<Path>) -> Result<Self, StoreError> {
-        Ok(Self { files: Arc::new(Files::open(folder.as_ref())?) })
+        Self::open_on(Disk::default(), folder)
+    }
+
+    /// As [`Self::open`], on a disk that a test may watch.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_on(disk: Disk, folder: impl AsRef<Path>) -> Result<Self, StoreError> {
+        Ok(Self { files: Arc::new(Files::open(disk, folder.as_ref())?) })
     }
 
     /// File work runs on Tokio's blocking threads. A dropped future lets work that has begun finish.
@@ -86,7 +96,7 @@ impl Blockstore for DiskStore {
         async move {
             walk(self, cid, &DagLimits::default()).await?;
             let cid = *cid;
-            self.run(move |files| files.place(&[], &files.pins.join(cid.to_string()))).await
+            self.run(move |files| files.pin(&cid)).await
         }
         .boxed()
     }
@@ -104,6 +114,7 @@ impl Blockstore for DiskStore {
 /// The folder, and what is done in it.
 #[derive(Debug)]
 struct Files {
+    disk: Disk,
     incoming: PathBuf,
     blocks: PathBuf,
     pins: PathBuf,
@@ -112,12 +123,12 @@ struct Files {
 }
 
 impl Files {
-    fn open(folder: &Path) -> Result<Self, StoreError> {
+    fn open(disk: Disk, folder: &Path) -> Result<Self, StoreError> {
         let fail = |path: &Path| {
             let path = path.to_path_buf();
             move |error| StoreError::io(&path, error)
         };
-        fs::create_dir_all(folder).map_err(fail(folder))?;
+        disk.create_folder_all(folder).map_err(fail(folder))?;
         let version = folder.join("version");
         let is_new = match read_at_most(&version, VERSION.len()) {
             Ok(found) if found == VERSION.as_bytes() => false,
@@ -145,6 +156,7 @@ impl Files {
         let lock =
             OpenOptions::new().create(true).truncate(false).write(true).open(&lock_path).map_err(fail(&lock_path))?;
         let files = Self {
+            disk,
             incoming: folder.join("incoming"),
             blocks: folder.join("blocks"),
             pins: folder.join("pins"),
@@ -152,14 +164,10 @@ impl Files {
         };
         let shards = (0..=u8::MAX).map(|byte| files.blocks.join(hex_byte(byte)));
         for path in [files.incoming.clone(), files.blocks.clone(), files.pins.clone()].into_iter().chain(shards) {
-            match fs::create_dir(&path) {
-                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(StoreError::io(&path, error)),
-                _ => {}
-            }
+            files.disk.create_folder(&path).map_err(fail(&path))?;
         }
-        for path in [&files.blocks, folder] as [&Path; 2] {
-            sync_folder(path)?;
-        }
+        // Also in a store that exists: the process that made it may have been killed before it synced.
+        files.sync_folder(&files.blocks)?;
         // Nobody else has the store open: what lies in `incoming` was left by a crash.
         match files._lock.try_lock() {
             Ok(()) => files.sweep()?,
@@ -167,8 +175,11 @@ impl Files {
             Err(TryLockError::Error(error)) => return Err(StoreError::io(&lock_path, error)),
         }
         files._lock.lock_shared().map_err(fail(&lock_path))?;
+        // Both make the names in the store's folder durable.
         if is_new {
-            files.place(VERSION.as_bytes(), &version)?;
+            files.place(VERSION.as_bytes(), &version)?
+        } else {
+            files.sync_folder(folder)?
         }
         Ok(files)
     }
@@ -176,7 +187,7 @@ impl Files {
     fn sweep(&self) -> Result<(), StoreError> {
         let fail = |error| StoreError::io(&self.incoming, error);
         for entry in fs::read_dir(&self.incoming).map_err(fail)? {
-            fs::remove_file(entry.map_err(fail)?.path()).map_err(fail)?;
+            self.disk.remove_file(&entry.map_err(fail)?.path()).map_err(fail)?;
         }
         Ok(())
     }
@@ -190,7 +201,7 @@ impl Files {
         let path = self.block(&cid);
         match self.get(&cid) {
             // Whoever wrote it may have died before the folder was synced.
-            Ok(_) => sync_folder(parent(&path))?,
+            Ok(_) => self.sync_folder(parent(&path))?,
             Err(absent) if absent.is_not_found() || absent.is_corrupt() => self.place(bytes, &path)?,
             Err(error) => return Err(error),
         }
@@ -210,11 +221,16 @@ impl Files {
         }
     }
 
+    fn pin(&self, cid: &Cid) -> Result<(), StoreError> {
+        let path = self.pins.join(cid.to_string());
+        self.disk.mark(&path).map_err(|error| StoreError::io(&path, error))
+    }
+
     fn unpin(&self, cid: &Cid) -> Result<(), StoreError> {
         codec_of(cid)?;
         let path = self.pins.join(cid.to_string());
-        match fs::remove_file(&path) {
-            Ok(()) => sync_folder(&self.pins),
+        match self.disk.remove_file(&path) {
+            Ok(()) => self.sync_folder(&self.pins),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Err(StoreError::NotPinned(*cid)),
             Err(error) => Err(StoreError::io(&path, error)),
         }
@@ -236,12 +252,12 @@ impl Files {
 
     /// Makes `path` a file with these bytes, durably, whole or not at all.
     fn place(&self, bytes: &[u8], path: &Path) -> Result<(), StoreError> {
-        let fail = |error| StoreError::io(&self.incoming, error);
-        let mut file = tempfile::NamedTempFile::new_in(&self.incoming).map_err(fail)?;
-        file.write_all(bytes).map_err(fail)?;
-        file.as_file().sync_all().map_err(fail)?;
-        file.persist(path).map_err(|refused| StoreError::io(path, refused.error))?;
-        sync_folder(parent(path))
+        self.disk.place(path, bytes, &self.incoming).map_err(|error| StoreError::io(path, error))
+    }
+
+    /// Makes a folder's entries durable.
+    fn sync_folder(&self, path: &Path) -> Result<(), StoreError> {
+        self.disk.sync_folder(path).map_err(|error| StoreError::io(path, error))
     }
 }
 
@@ -258,9 +274,4 @@ fn read_at_most(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     File::open(path)?.take(limit as u64 + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
-}
-
-/// Makes a folder's entries durable.
-fn sync_folder(path: &Path) -> Result<(), StoreError> {
-    File::open(path).and_then(|folder| folder.sync_all()).map_err(|error| StoreError::io(path, error))
 }

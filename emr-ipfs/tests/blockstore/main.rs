@@ -6,3 +6,4 @@ mod dag;
 mod disk;
 mod hostile_node;
 mod kubo;
+mod power_cut;

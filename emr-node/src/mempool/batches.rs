@@ -11,21 +11,71 @@ use super::{Mempool, MempoolError, Sequence, damaged, decode, encode, operations
 /// Number to batch.
 const BATCHES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("batches");
 
-/// How far a batch got.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// A proof that verified, kept until its batch is settled.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct KeptProof {
+    /// The proof.
+    #[serde(with = "hex::serde")]
+    pub bytes: Vec<u8>,
+    /// Time from witness to proof, where this node made it. Seconds.
+    pub seconds: Option<f64>,
+}
+
+/// A batch's life: sealed, proven, sent, settled. Each stage carries what is known from then on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum BatchStage {
     /// Its operations and time are fixed.
     Sealed,
     /// Its proof was made and verified.
-    Proven,
+    Proven(KeptProof),
     /// Its transaction may have been sent.
-    Sent,
+    Sent(KeptProof),
     /// It is on L1.
-    Settled,
+    Settled(OnChain),
 }
 
-/// A batch as the node remembers it: enough to make the very same one again.
+/// What is known of a batch that L1 has taken.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OnChain {
+    /// The settlement transaction.
+    pub tx_hash: String,
+    /// Its gas, where it was asked for.
+    pub gas_used: Option<u64>,
+    /// Size of the proof in bytes.
+    pub proof_bytes: u64,
+    /// Time from witness to proof, where this node made it. Seconds.
+    pub prove_seconds: Option<f64>,
+}
+
+impl BatchStage {
+    /// The proof that waits to be settled.
+    pub const fn proof(&self) -> Option<&KeptProof> {
+        match self {
+            Self::Proven(proof) | Self::Sent(proof) => Some(proof),
+            Self::Sealed | Self::Settled(_) => None,
+        }
+    }
+
+    /// What L1 says, once it has taken the batch.
+    pub const fn on_chain(&self) -> Option<&OnChain> {
+        match self {
+            Self::Settled(on_chain) => Some(on_chain),
+            Self::Sealed | Self::Proven(_) | Self::Sent(_) => None,
+        }
+    }
+
+    /// Time from witness to proof, where this node made it. Seconds.
+    pub fn prove_seconds(&self) -> Option<f64> {
+        match self {
+            Self::Sealed => None,
+            Self::Proven(proof) | Self::Sent(proof) => proof.seconds,
+            Self::Settled(on_chain) => on_chain.prove_seconds,
+        }
+    }
+}
+
+/// A batch as the node remembers it: enough to make the same one again.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BatchRecord {
     /// Its number; the first is 1.
@@ -38,16 +88,6 @@ pub struct BatchRecord {
     pub operations: Vec<Sequence>,
     /// How far it got.
     pub stage: BatchStage,
-    /// Its proof, in hex, until it is settled.
-    pub proof: Option<String>,
-    /// Time from witness to proof, where this node knows it.
-    pub prove_seconds: Option<f64>,
-    /// Size of the proof in bytes.
-    pub proof_bytes: Option<u64>,
-    /// Gas of the settlement.
-    pub gas_used: Option<u64>,
-    /// The settlement transaction.
-    pub tx_hash: Option<String>,
 }
 
 /// What settling a batch does to the tables.
@@ -86,7 +126,7 @@ impl Mempool {
     pub fn outstanding(&self) -> Result<Option<BatchRecord>, MempoolError> {
         let table = self.read()?.open_table(BATCHES)?;
         let last: Option<BatchRecord> = table.last()?.map(|(_, row)| decode(row.value())).transpose()?;
-        Ok(last.filter(|record| record.stage != BatchStage::Settled))
+        Ok(last.filter(|record| record.stage.on_chain().is_none()))
     }
 
     /// Keeps a sealed batch and returns the operations that no longer execute, with the reason.

@@ -15,14 +15,15 @@ use std::{
 };
 
 use emr_core::AccountIndex;
+use emr_durable::Disk;
 use redb::{
-    Builder, Database, DatabaseError, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition,
-    TransactionError, WriteTransaction,
+    Database, DatabaseError, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, TransactionError,
+    WriteTransaction,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::sync::watch;
 
-pub use batches::{BatchRecord, BatchStage, Settled};
+pub use batches::{BatchRecord, BatchStage, KeptProof, OnChain, Settled};
 pub use blocks::{BlockReference, Referenced};
 pub use operations::{Acknowledged, Pointer, Sequence};
 pub use provers::{KnownProver, MAX_PROVERS, ProverAdded};
@@ -30,7 +31,7 @@ pub use provers::{KnownProver, MAX_PROVERS, ProverAdded};
 /// File name inside the node's folder.
 const FILE: &str = "mempool.redb";
 /// Version of the tables.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 /// How much space there must be before the file is opened again after a failure, bytes.
 const SPACE: usize = 4 << 20;
 /// Page cache, bytes.
@@ -107,6 +108,7 @@ impl fmt::Display for Anchor {
 
 /// The node's durable tables. Calls block on the disk.
 pub struct Mempool {
+    disk: Disk,
     /// None if it could not be opened again after the disk had failed.
     database: RwLock<Option<Database>>,
     path: PathBuf,
@@ -126,10 +128,17 @@ impl Mempool {
     /// # Errors
     /// [`MempoolError`]; [`MempoolError::OtherChain`] if the file was made for another rollup.
     pub fn open(folder: &Path, anchor: &Anchor) -> Result<Self, MempoolError> {
+        Self::open_on(Disk::default(), folder, anchor)
+    }
+
+    /// As [`Self::open`], on a disk that a test may watch.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_on(disk: Disk, folder: &Path, anchor: &Anchor) -> Result<Self, MempoolError> {
         let path = folder.join(FILE);
-        let disk = |error: &dyn fmt::Display| MempoolError::Disk(format!("{}: {error}", path.display()));
-        fs::create_dir_all(folder).map_err(|error| disk(&error))?;
-        let database = open_file(&path)?;
+        disk.create_folder_all(folder).map_err(|error| MempoolError::Disk(format!("{}: {error}", path.display())))?;
+        let database = open_file(&disk, &path)?;
         let transaction = database.begin_write()?;
         let found = {
             let mut meta = transaction.open_table(META)?;
@@ -153,7 +162,7 @@ impl Mempool {
                 return Err(MempoolError::OtherChain { stored: stored.into(), found: anchor.clone().into() });
             }
         }
-        Ok(Self { database: RwLock::new(Some(database)), path, open: watch::Sender::new(()) })
+        Ok(Self { disk, database: RwLock::new(Some(database)), path, open: watch::Sender::new(()) })
     }
 
     fn with<T>(&self, begin: impl FnOnce(&Database) -> Result<T, TransactionError>) -> Result<T, MempoolError> {
@@ -188,7 +197,7 @@ impl Mempool {
         written.map_err(|error| MempoolError::Disk(format!("{}: {error}", probe.display())))?;
         let mut database = self.database.write().unwrap_or_else(PoisonError::into_inner);
         *database = None;
-        *database = Some(open_file(&self.path)?);
+        *database = Some(open_file(&self.disk, &self.path)?);
         Ok(())
     }
 
@@ -219,8 +228,8 @@ impl Mempool {
     }
 }
 
-fn open_file(path: &Path) -> Result<Database, MempoolError> {
-    Builder::new().set_cache_size(CACHE).create(path).map_err(|error| match error {
+fn open_file(disk: &Disk, path: &Path) -> Result<Database, MempoolError> {
+    emr_durable::open_database(disk, path, CACHE).map_err(|error| match error {
         DatabaseError::DatabaseAlreadyOpen => MempoolError::Busy,
         other => MempoolError::Disk(format!("{}: {other}", path.display())),
     })

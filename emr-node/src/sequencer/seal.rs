@@ -60,11 +60,6 @@ impl Sequencer {
             public: *sealed.public(),
             operations: taken,
             stage: BatchStage::Sealed,
-            proof: None,
-            prove_seconds: None,
-            proof_bytes: None,
-            gas_used: None,
-            tx_hash: None,
         });
         if record.is_none() && returned.is_empty() {
             return Ok(None);

@@ -21,7 +21,7 @@ use emr_rollup::{
 
 use super::Sequencer;
 use crate::{
-    mempool::{Acknowledged, BatchRecord, BatchStage, Mempool, MempoolError, Sequence, Settled},
+    mempool::{Acknowledged, BatchRecord, BatchStage, Mempool, MempoolError, OnChain, Sequence, Settled},
     state::history::History,
     state::{Queued, State},
 };
@@ -170,17 +170,18 @@ fn record_of(
     public: PublicInputs,
     known: Option<&BatchRecord>,
 ) -> BatchRecord {
+    let before = known.and_then(|known| known.stage.on_chain());
     BatchRecord {
         number: on_l1.batch.number,
         time: on_l1.batch.content.time,
         public,
         operations,
-        stage: BatchStage::Settled,
-        proof: None,
-        prove_seconds: known.filter(|known| known.public == public).and_then(|known| known.prove_seconds),
-        proof_bytes: Some(on_l1.batch.content.proof.len() as u64),
-        gas_used: on_l1.gas_used.or(known.and_then(|known| known.gas_used)),
-        tx_hash: Some(on_l1.batch.tx_hash.to_string()),
+        stage: BatchStage::Settled(OnChain {
+            tx_hash: on_l1.batch.tx_hash.to_string(),
+            gas_used: on_l1.gas_used.or(before.and_then(|known| known.gas_used)),
+            proof_bytes: on_l1.batch.content.proof.len() as u64,
+            prove_seconds: known.filter(|known| known.public == public).and_then(|known| known.stage.prove_seconds()),
+        }),
     }
 }
 

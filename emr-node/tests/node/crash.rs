@@ -57,7 +57,6 @@ fn spawn(folder: &Path) -> Outcome<(Child, impl Iterator<Item = String>)> {
     let mut child = Command::new(env::current_exe()?)
         .args(["--exact", "crash::a_node_until_it_is_killed", "--nocapture"])
         .env(FOLDER, folder)
-        .env(PEOPLE_FOLDER, folder)
         .stdout(Stdio::piped())
         .spawn()?;
     let output = BufReader::new(child.stdout.take().ok_or("no output")?);
@@ -72,7 +71,6 @@ async fn nothing_acknowledged_is_lost() -> Outcome {
     let instance = *world.rollup.instance();
     let folder = world.folder.clone();
     let deployed = (instance.contract.to_string(), world.rollup.deployed_at());
-    people().save(folder.path())?;
     std::fs::write(folder.path().join("deployed.json"), serde_json::to_vec(&deployed)?)?;
     drop(world);
 

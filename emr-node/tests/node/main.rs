@@ -3,11 +3,14 @@
 mod access;
 mod crash;
 mod dishonest_l1;
+mod flood;
 mod full_disk;
 mod limits;
 mod login;
 mod mempool;
 mod operations;
+mod power_cut;
+mod provers;
 mod registration;
 mod reorganisation;
 mod revokes;

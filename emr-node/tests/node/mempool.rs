@@ -16,15 +16,15 @@ use crate::stage::Outcome;
 
 const FOLDER: &str = "EMR_NODE_FULL_DISK_FOLDER";
 
-fn anchor() -> Anchor {
+pub(crate) fn anchor() -> Anchor {
     Anchor { chain_id: 1, contract: "0x00".into(), deployed_at: 1, block_hash: "0x00".into() }
 }
 
-fn domain() -> Domain {
+pub(crate) fn domain() -> Domain {
     Domain::new(1, [0; 20])
 }
 
-fn operation(number: u64) -> Outcome<SignedOperation> {
+pub(crate) fn operation(number: u64) -> Outcome<SignedOperation> {
     let leaf = RecordLeaf {
         status: RecordStatus::Live,
         class: Class::Summary,

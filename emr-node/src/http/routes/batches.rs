@@ -16,21 +16,23 @@ use crate::{
 fn view(app: &App, record: BatchRecord) -> BatchView {
     let proving =
         matches!(*app.pipeline.activity().borrow(), Activity::Proving { batch, .. } if batch == record.number);
-    let state = match record.stage {
+    let on_chain = record.stage.on_chain().cloned();
+    let state = match &record.stage {
         BatchStage::Sealed if proving => "proving",
         BatchStage::Sealed => "sealed",
-        BatchStage::Proven | BatchStage::Sent => "settling",
-        BatchStage::Settled => "settled",
+        BatchStage::Proven(_) | BatchStage::Sent(_) => "settling",
+        BatchStage::Settled(_) => "settled",
     };
+    let kept = record.stage.proof().map(|proof| proof.bytes.len() as u64);
     BatchView {
         number: record.number,
         state: state.to_owned(),
         operations: record.public.n1 + record.public.n,
         public: record.public,
-        prove_seconds: record.prove_seconds,
-        proof_bytes: record.proof_bytes,
-        gas_used: record.gas_used,
-        tx_hash: record.tx_hash,
+        prove_seconds: record.stage.prove_seconds(),
+        proof_bytes: kept.or(on_chain.as_ref().map(|on_chain| on_chain.proof_bytes)),
+        gas_used: on_chain.as_ref().and_then(|on_chain| on_chain.gas_used),
+        tx_hash: on_chain.map(|on_chain| on_chain.tx_hash),
     }
 }
 

@@ -4,12 +4,15 @@ use alloy::{eips::BlockNumberOrTag, providers::Provider};
 use emr_api::{Challenge, ChallengeRequest};
 use emr_node::RunningNode;
 
+use emr_testkit::{
+    node::{Accounts, World},
+    people::{Person, people},
+};
+
 use super::{
     Outcome,
     caller::{Answer, Caller},
-    cast::{Person, people},
     until,
-    world::{Accounts, World},
 };
 
 /// A running node with everybody logged in.
@@ -23,6 +26,18 @@ pub(crate) struct Scene {
     pub(crate) stranger: Caller,
     pub(crate) patient: Caller,
     pub(crate) other: Caller,
+}
+
+/// A [`World`] with everybody in it.
+pub(crate) trait Populated {
+    /// Everybody registered, a node that knows them, and all of them logged in.
+    async fn populated() -> Outcome<Scene>;
+}
+
+impl Populated for World {
+    async fn populated() -> Outcome<Scene> {
+        Scene::set(Self::new().await?).await
+    }
 }
 
 impl Scene {

@@ -8,15 +8,14 @@ use emr_chain::{Rollup, deploy, endpoint::Endpoint};
 use emr_core::{AccountIndex, Role, UnixTime};
 use emr_node::{Node, NodeConfig, RunningNode};
 use emr_rollup::operation::Domain;
-use emr_testkit::part::Anvil;
+use emr_testkit::{
+    node::{admit, config, deployment},
+    part::Anvil,
+    people::{Person, people, registrar},
+};
 use tempfile::TempDir;
 
-use super::{
-    Outcome,
-    caller::Caller,
-    cast::{Person, people, registrar},
-    world::{admit, config, deployment},
-};
+use super::{Outcome, caller::Caller};
 
 /// The contracts on an anvil, a registered hospital, and a folder for its node.
 #[derive(Debug)]

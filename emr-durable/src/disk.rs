@@ -1,0 +1,307 @@
+//! The file system, as far as durable files are concerned.
+
+use std::{
+    fs::{self, File},
+    io::{self, Write},
+    path::Path,
+    sync::Arc,
+};
+
+#[cfg(feature = "redb")]
+use tempfile::TempPath;
+use tempfile::{NamedTempFile, TempDir};
+
+use crate::{Step, Watch};
+
+/// How the names of unfinished files and folders begin.
+const UNFINISHED: &str = ".new-";
+
+/// The file system. Clones are the same disk.
+#[derive(Clone, Debug, Default)]
+pub struct Disk {
+    watch: Option<Arc<dyn Watch>>,
+}
+
+impl Disk {
+    /// The file system, with every step reported.
+    pub fn watched(watch: Arc<dyn Watch>) -> Self {
+        Self { watch: Some(watch) }
+    }
+
+    #[cfg(feature = "redb")]
+    pub(crate) fn watch(&self) -> Option<&Arc<dyn Watch>> {
+        self.watch.as_ref()
+    }
+
+    fn done(&self, step: Step<'_>) {
+        if let Some(watch) = &self.watch {
+            watch.done(step);
+        }
+    }
+
+    /// Makes a folder and those above it, durably. A folder that exists may have been made by a process that was killed
+    /// before it synced the folder above; so the name of the lowest one that exists is synced in any case.
+    ///
+    /// # Errors
+    /// I/O errors. What was made before the error stays.
+    pub fn create_folder_all(&self, folder: &Path) -> io::Result<()> {
+        let above = parent(folder);
+        match self.create_folder(folder) {
+            Ok(true) => self.sync_existing(parent(above))?,
+            Ok(false) => return self.sync_existing(above),
+            Err(error) if error.kind() == io::ErrorKind::NotFound && above != folder => {
+                self.create_folder_all(above)?;
+                self.create_folder(folder)?;
+            }
+            Err(error) => return Err(error),
+        }
+        self.sync_folder(above)
+    }
+
+    /// Syncs a folder that this process made nothing in. It may be one of other users, through which we may only pass.
+    fn sync_existing(&self, folder: &Path) -> io::Result<()> {
+        match self.sync_folder(folder) {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Makes a folder, unless there is one, in a durable folder, durably.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn add_folder(&self, folder: &Path) -> io::Result<()> {
+        self.create_folder(folder)?;
+        self.sync_folder(parent(folder))
+    }
+
+    /// Makes a folder unless there is one, and says whether it did. The folder above is not synced.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn create_folder(&self, folder: &Path) -> io::Result<bool> {
+        match fs::create_dir(folder) {
+            Ok(()) => {
+                self.done(Step::FolderCreated(folder));
+                Ok(true)
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Makes a folder for something unfinished, mode 0700. It is removed when dropped. Nothing is synced.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn unfinished_folder(&self, above: &Path) -> io::Result<TempDir> {
+        let folder = tempfile::Builder::new().prefix(UNFINISHED).tempdir_in(above)?;
+        self.done(Step::FolderCreated(folder.path()));
+        Ok(folder)
+    }
+
+    /// Writes a file that must not exist yet, and syncs it. The folder is not synced.
+    ///
+    /// # Errors
+    /// I/O errors. A part of the file may be there then.
+    pub fn write_new(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        let mut file = File::create_new(path)?;
+        self.done(Step::FileCreated(path));
+        self.fill(&mut file, path, bytes)
+    }
+
+    /// Makes `path` a file with these bytes, mode 0600, durably, whole or not at all. What had the name before is gone.
+    ///
+    /// # Errors
+    /// I/O errors. The file is as it was then, unless it was the last sync that failed.
+    pub fn replace(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        self.place(path, bytes, parent(path))
+    }
+
+    /// As [`Self::replace`]; the unfinished file is in the folder `staging`, on the same file system.
+    ///
+    /// # Errors
+    /// As [`Self::replace`].
+    pub fn place(&self, path: &Path, bytes: &[u8], staging: &Path) -> io::Result<()> {
+        let file = self.stage(bytes, staging)?;
+        let from = file.path().to_owned();
+        file.persist(path).map_err(|refused| refused.error)?;
+        self.done(Step::Renamed { from: &from, to: path });
+        self.sync_folder(parent(path))
+    }
+
+    /// As [`Self::replace`], for a file that must not exist yet.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::AlreadyExists`]; I/O errors.
+    pub fn create(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        let file = self.stage(bytes, parent(path))?;
+        let from = file.path().to_owned();
+        file.persist_noclobber(path).map_err(|refused| refused.error)?;
+        self.done(Step::Renamed { from: &from, to: path });
+        self.sync_folder(parent(path))
+    }
+
+    /// Makes an empty file durably, unless there is a file. Only its name matters, so it has no bytes to sync.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn mark(&self, path: &Path) -> io::Result<()> {
+        match File::create_new(path) {
+            Ok(_) => self.done(Step::FileCreated(path)),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+        self.sync_folder(parent(path))
+    }
+
+    /// Gives a file or folder another name. Atomic; not synced.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)?;
+        self.done(Step::Renamed { from, to });
+        Ok(())
+    }
+
+    /// Removes a file. Not synced.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn remove_file(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)?;
+        self.done(Step::Removed(path));
+        Ok(())
+    }
+
+    /// Removes a folder with everything in it. Not atomic, not synced.
+    ///
+    /// # Errors
+    /// I/O errors. A part may be gone then.
+    pub fn remove_folder_all(&self, folder: &Path) -> io::Result<()> {
+        for entry in fs::read_dir(folder)? {
+            let entry = entry?;
+            // A symbolic link is removed, not followed.
+            if entry.file_type()?.is_dir() {
+                self.remove_folder_all(&entry.path())?;
+            } else {
+                self.remove_file(&entry.path())?;
+            }
+        }
+        fs::remove_dir(folder)?;
+        self.done(Step::Removed(folder));
+        Ok(())
+    }
+
+    /// Makes the names in a folder durable: those made, changed and removed.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn sync_folder(&self, folder: &Path) -> io::Result<()> {
+        flush(&File::open(folder)?)?;
+        self.done(Step::FolderSynced(folder));
+        Ok(())
+    }
+
+    /// An empty file, mode 0600, that is removed when dropped. Nothing is synced.
+    #[cfg(feature = "redb")]
+    pub(crate) fn unfinished_file(&self, folder: &Path) -> io::Result<TempPath> {
+        let file = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(folder)?;
+        self.done(Step::FileCreated(file.path()));
+        Ok(file.into_temp_path())
+    }
+
+    /// Gives an unfinished file its name, unless there is such a file. Not synced.
+    #[cfg(feature = "redb")]
+    pub(crate) fn name(&self, file: TempPath, path: &Path) -> io::Result<()> {
+        let from = file.to_path_buf();
+        file.persist_noclobber(path).map_err(|refused| refused.error)?;
+        self.done(Step::Renamed { from: &from, to: path });
+        Ok(())
+    }
+
+    /// A synced file without a name that counts.
+    fn stage(&self, bytes: &[u8], staging: &Path) -> io::Result<NamedTempFile> {
+        let mut file = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(staging)?;
+        let path = file.path().to_owned();
+        self.done(Step::FileCreated(&path));
+        self.fill(file.as_file_mut(), &path, bytes)?;
+        Ok(file)
+    }
+
+    fn fill(&self, file: &mut File, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        file.write_all(bytes)?;
+        self.done(Step::Written { path, offset: 0, bytes });
+        flush(file)?;
+        self.done(Step::FileSynced(path));
+        Ok(())
+    }
+}
+
+/// `fsync`. Nothing else in this project calls it (redb does, for its own files).
+fn flush(file: &File) -> io::Result<()> {
+    file.sync_all()
+}
+
+/// The folder that holds a path's last name.
+pub(crate) fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if folder.as_os_str().is_empty() => Path::new("."),
+        Some(folder) => folder,
+        None => path,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type TestResult = Result<(), Box<dyn std::error::Error>>;
+
+    /// The kernel refuses to sync `/dev/null`. Without the call there would be no error.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_sync_reaches_the_kernel() -> TestResult {
+        assert!(flush(&File::open("/dev/null")?).is_err());
+        assert!(Disk::default().sync_folder(Path::new("/dev/null")).is_err());
+        let mut null = File::options().write(true).open("/dev/null")?;
+        assert!(Disk::default().fill(&mut null, Path::new("/dev/null"), b"x").is_err());
+        Ok(())
+    }
+
+    #[test]
+    fn files_are_whole_and_private() -> TestResult {
+        let folder = tempfile::tempdir()?;
+        let disk = Disk::default();
+        let deep = folder.path().join("a/b/c");
+        disk.create_folder_all(&deep)?;
+        disk.create_folder_all(&deep)?;
+        let file = deep.join("file");
+        disk.create(&file, b"one")?;
+        assert_eq!(disk.create(&file, b"two").map_err(|error| error.kind()), Err(io::ErrorKind::AlreadyExists));
+        assert_eq!(fs::read(&file)?, b"one");
+        disk.replace(&file, b"two")?;
+        assert_eq!(fs::read(&file)?, b"two");
+        assert!(disk.write_new(&file, b"three").is_err());
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            assert_eq!(fs::metadata(&file)?.permissions().mode() & 0o777, 0o600);
+        }
+        assert_eq!(fs::read_dir(&deep)?.count(), 1, "nothing unfinished is left");
+        disk.remove_folder_all(&folder.path().join("a"))?;
+        assert_eq!(fs::read_dir(folder.path())?.count(), 0);
+        assert!(disk.create_folder_all(&folder.path().join("a")).is_ok());
+        fs::write(folder.path().join("file"), "")?;
+        assert!(disk.create_folder_all(&folder.path().join("file")).is_err());
+        Ok(())
+    }
+
+    #[test]
+    fn a_plain_name_is_in_the_current_folder() {
+        assert_eq!(parent(Path::new("file")), Path::new("."));
+        assert_eq!(parent(Path::new("/file")), Path::new("/"));
+        assert_eq!(parent(Path::new("/")), Path::new("/"));
+    }
+}

@@ -1,0 +1,13 @@
+#![doc = include_str!("../README.md")]
+
+#[cfg(feature = "crash")]
+pub mod crash;
+#[cfg(feature = "redb")]
+mod database;
+mod disk;
+mod watch;
+
+#[cfg(feature = "redb")]
+pub use database::open_database;
+pub use disk::Disk;
+pub use watch::{Step, Watch};

@@ -1,0 +1,214 @@
+//! The mempool file on a disk that forgets what was not synced.
+
+use std::{collections::BTreeMap, path::Path, sync::Arc};
+
+use emr_api::OperationStatus;
+use emr_core::{AccountIndex, Cid, Class, Codec, RecordSlot, UnixTime, cid::cid_of};
+use emr_durable::crash::{ALL, Harm, Journal, Survivors, no_sync};
+use emr_node::mempool::{
+    Acknowledged, BatchRecord, BatchStage, BlockReference, KeptProof, Mempool, MempoolError, OnChain, Pointer,
+    Referenced, Settled,
+};
+use emr_rollup::{data::PublicInputs, field::Fr};
+
+use crate::{
+    mempool::{anchor, domain, operation},
+    stage::Outcome,
+};
+
+/// Two folders deep, so that the folder above the node's is part of the test.
+const FOLDER: &str = "data/node";
+
+fn time() -> Outcome<UnixTime> {
+    Ok(UnixTime::new(1_800_000_000)?)
+}
+
+fn block(number: u64) -> Cid {
+    cid_of(Codec::Raw, &number.to_be_bytes())
+}
+
+fn batch(number: u64, operations: &[u64], stage: BatchStage) -> Outcome<BatchRecord> {
+    let zero = Fr::from(0);
+    let public = PublicInputs {
+        domain: domain(),
+        pre: zero,
+        post: zero,
+        time: time()?.get(),
+        n1: 0,
+        n: operations.len() as u64,
+        commitment: zero,
+        z: zero,
+        y1: zero,
+        y2: zero,
+    };
+    Ok(BatchRecord { number, time: time()?, public, operations: operations.to_vec(), stage })
+}
+
+/// Everything that a node reads from the file, as text.
+fn contents(mempool: &Mempool) -> Outcome<String> {
+    let batches: BTreeMap<u64, _> =
+        (1..4).filter_map(|number| Some((number, mempool.batch(number).transpose()?))).collect();
+    let batches: Vec<_> = batches.into_values().collect::<Result<_, _>>()?;
+    let references: Vec<_> = (0..9).map(|number| mempool.references(&block(number))).collect::<Result<_, _>>()?;
+    let (operations, pointers, hospital) = (mempool.operations()?, mempool.pointers()?, mempool.hospital()?);
+    Ok(format!("{operations:?} {pointers:?} {hospital:?} {batches:?} {references:?}"))
+}
+
+/// A mempool, and what it held after each call.
+struct Scene {
+    journal: Arc<Journal>,
+    mempool: Option<Mempool>,
+    /// The step at which a call returned, and what the file held then.
+    held: Vec<(usize, String)>,
+}
+
+impl Scene {
+    fn new() -> Outcome<Self> {
+        let mut scene = Self { journal: Journal::new()?, mempool: None, held: Vec::new() };
+        scene.open("open")?;
+        Ok(scene)
+    }
+
+    fn open(&mut self, operation: &'static str) -> Outcome {
+        self.journal.begin(operation);
+        let folder = self.journal.root().join(FOLDER);
+        self.mempool = Some(Mempool::open_on(self.journal.disk(), &folder, &anchor())?);
+        self.returned()
+    }
+
+    fn returned(&mut self) -> Outcome {
+        let contents = contents(self.mempool.as_ref().ok_or("closed")?)?;
+        self.held.push((self.journal.steps(), contents));
+        Ok(())
+    }
+
+    /// kill -9 that many steps ago. Redb does not get to close its file.
+    fn killed(&mut self, ago: usize) -> Outcome {
+        let steps = self.journal.steps() - ago;
+        let killed = self.journal.killed_after(steps)?;
+        self.mempool = None;
+        self.journal = killed;
+        self.held.retain(|(returned, _)| *returned <= steps);
+        self.open("open again")
+    }
+
+    fn call<T>(
+        &mut self,
+        operation: &'static str,
+        call: impl FnOnce(&Mempool) -> Result<T, MempoolError>,
+    ) -> Outcome<T> {
+        self.journal.begin(operation);
+        let done = call(self.mempool.as_ref().ok_or("closed")?)?;
+        self.returned()?;
+        Ok(done)
+    }
+
+    fn acknowledge(&mut self, number: u64) -> Outcome {
+        let signed = operation(number)?;
+        let (acknowledged, settle_by) = (time()?, time()?);
+        let kept = Acknowledged { signed, acknowledged, settle_by, status: OperationStatus::Pending };
+        let patient = AccountIndex::new(1)?;
+        let part_of = BlockReference::Record { patient, slot: RecordSlot::new(0)?, class: Class::Summary };
+        let blocks = Referenced { part_of: Some(part_of), cids: vec![block(number)] };
+        let pointer = ([number as u8; 32], Pointer::Directory(block(number).to_string()));
+        self.journal.begin("upload");
+        self.mempool.as_ref().ok_or("closed")?.note_upload(&block(number), patient, 8, 1 << 20)?;
+        self.call("acknowledge", |mempool| {
+            mempool.acknowledge(&signed.id(domain()), &kept, Some(&pointer), &blocks).map(drop)
+        })
+    }
+
+    /// The file opens, and holds what it held when the last call returned, or what it holds after the one that was under way.
+    fn check(&self, steps: usize, image: &Path) -> Outcome {
+        let mempool = Mempool::open(&image.join(FOLDER), &anchor())?;
+        let found = contents(&mempool)?;
+        let last = self.held.iter().rposition(|(returned, _)| *returned <= steps);
+        let allowed = &self.held[last.unwrap_or(0)..(last.map_or(0, |last| last + 1) + 1).min(self.held.len())];
+        if allowed.iter().any(|(_, contents)| *contents == found) {
+            Ok(())
+        } else {
+            Err(format!("it holds {found}").into())
+        }
+    }
+
+    fn survives(&self) -> Outcome {
+        Ok(self.journal.check(&ALL, no_sync, |steps, image| self.check(steps, image))?)
+    }
+
+    /// The same, with every sync of bytes in one kind of call left out.
+    fn survives_without(&self, operation: &str) -> Result<(), Harm> {
+        let ways = [Survivors::Nothing, Survivors::Some(1)];
+        let left_out = |sync: &emr_durable::crash::Sync| sync.operation() == operation && !sync.is_of_folder();
+        self.journal.check(&ways, left_out, |steps, image| self.check(steps, image))
+    }
+}
+
+/// Every call of a batch's life.
+fn life() -> Outcome<Scene> {
+    let mut scene = Scene::new()?;
+    for number in 0..3 {
+        scene.acknowledge(number)?;
+    }
+    let hospital = AccountIndex::new(1)?;
+    scene.call("hospital", |mempool| mempool.pin_hospital(hospital))?;
+    let sealed = batch(1, &[0, 1], BatchStage::Sealed)?;
+    scene.call("seal", |mempool| mempool.seal(Some(&sealed), &[(2, "it does not execute".to_owned())]))?;
+    scene.call("unseal", |mempool| mempool.unseal(1))?;
+    scene.call("seal", |mempool| mempool.seal(Some(&sealed), &[]))?;
+    let proof = KeptProof { bytes: vec![7; 3000], seconds: None };
+    let proven = batch(1, &[0, 1], BatchStage::Proven(proof.clone()))?;
+    scene.call("proven", |mempool| mempool.advance(&proven))?;
+    let sent = batch(1, &[0, 1], BatchStage::Sent(proof))?;
+    scene.call("sent", |mempool| mempool.advance(&sent))?;
+    let on_chain = OnChain { tx_hash: "0x00".to_owned(), gas_used: None, proof_bytes: 3000, prove_seconds: None };
+    let record = batch(1, &[0, 1], BatchStage::Settled(on_chain))?;
+    scene.call("settle", |mempool| mempool.settle(&[Settled { record, released: vec![] }]))?;
+    scene.call("rewind", |mempool| mempool.rewind(0, &[0, 1]))?;
+    Ok(scene)
+}
+
+#[test]
+fn what_was_acknowledged_is_there_after_any_crash() -> Outcome {
+    life()?.survives()
+}
+
+/// Every call promises that what it changed is durable. The syncs are redb's: with all of a call left out, some crash does harm.
+#[test]
+fn no_call_goes_without_its_syncs() -> Outcome {
+    let scene = life()?;
+    for call in ["open", "acknowledge", "hospital", "seal", "unseal", "proven", "sent", "settle", "rewind"] {
+        assert!(scene.survives_without(call).is_err(), "{call}");
+    }
+    // Notes of uploads become durable with the acknowledgement that relies on them.
+    assert!(!scene.journal.syncs().iter().any(|sync| sync.operation() == "upload"));
+    Ok(())
+}
+
+/// redb does not sync the folders that hold the file's name. This is not the same test as above: without these, all is lost.
+#[test]
+fn the_file_has_a_durable_name() -> Outcome {
+    let mut scene = Scene::new()?;
+    scene.acknowledge(0)?;
+    let folders: Vec<_> = scene.journal.syncs().into_iter().filter(|sync| sync.is_of_folder()).collect();
+    let names: Vec<_> = folders.iter().map(ToString::to_string).collect();
+    assert_eq!(names, ["open: folder .", "open: folder data", "open: folder data/node"]);
+    for sync in folders {
+        let harm = scene.journal.check(&ALL, |it| *it == sync, |steps, image| scene.check(steps, image));
+        assert!(harm.is_err(), "{sync} is not needed");
+    }
+    Ok(())
+}
+
+/// The process dies at any step of any call, and the next one goes on; then the power is cut.
+#[test]
+fn kill_and_power_cut_together_lose_nothing() -> Outcome {
+    for ago in [1, 2, 5, 9, 14] {
+        let mut scene = Scene::new()?;
+        scene.acknowledge(0)?;
+        scene.acknowledge(1)?;
+        scene.killed(ago)?;
+        scene.acknowledge(7)?;
+        scene.survives()?;
+    }
+    Ok(())
+}

@@ -1,0 +1,241 @@
+//! A chain with the contracts, the cast registered with them, and a node.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use alloy::{
+    primitives::{Address, U256},
+    providers::{DynProvider, Provider},
+    signers::local::PrivateKeySigner,
+};
+use emr_chain::{Deployment, Rollup, bindings::Verifier, deploy, endpoint::Endpoint};
+use emr_core::{AccountIndex, Role};
+use emr_devnet::{ChainConfig, EmbeddedChain};
+use emr_ipfs::DiskStore;
+use emr_node::{Limits, Node, NodeConfig, ProverConfig, RunningNode, SealPolicy};
+use emr_rollup::{data::CircuitVersion, field, operation::Domain, prover::default_cache, tree::empty_root};
+use tempfile::TempDir;
+
+use crate::{
+    Outcome,
+    people::{Person, people, registrar},
+};
+
+/// A chain, a contract on it, and folders for a node.
+#[derive(Debug)]
+pub struct World {
+    /// The chain.
+    pub chain: EmbeddedChain,
+    /// The contract as the hospital calls it.
+    pub rollup: Rollup<DynProvider>,
+    /// Holds the chain, the node's data and the blocks; it goes with the last handle.
+    pub folder: Arc<TempDir>,
+}
+
+/// A chain on which the cast and the registrar have 1000 ether each.
+pub fn prefunded() -> ChainConfig {
+    funding(people().all().map(Person::address))
+}
+
+/// A chain on which these and the registrar have 1000 ether each.
+fn funding(rich: impl IntoIterator<Item = Address>) -> ChainConfig {
+    let ether = U256::from(10).pow(U256::from(18)) * U256::from(1000);
+    let rich = rich.into_iter().chain([registrar().address()]);
+    rich.fold(ChainConfig::default(), |config, address| config.prefund(address, ether))
+}
+
+/// The contracts as they are deployed for real: the cast's hospital settles, the registrar admits.
+pub fn deployment() -> Deployment {
+    let version = CircuitVersion::V1;
+    let genesis = emr_rollup::poseidon::node(empty_root(version.account_depth), empty_root(version.account_depth));
+    Deployment {
+        verifier_code: Verifier::BYTECODE.clone(),
+        circuit_version: version.number.into(),
+        max_l1: version.max_l1 as u64,
+        max_l2: version.max_l2 as u64,
+        genesis: field::to_bytes(&genesis),
+        sequencer: people().hospital.address(),
+        registrar: registrar().address(),
+        registration_fee: U256::from(1000),
+    }
+}
+
+impl World {
+    /// A fresh chain with the contracts.
+    ///
+    /// # Errors
+    /// If the chain or the contracts cannot be set up.
+    pub async fn new() -> Outcome<Self> {
+        Self::with(&deployment()).await
+    }
+
+    /// A fresh chain with other contracts.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub async fn with(deployment: &Deployment) -> Outcome<Self> {
+        Self::on(&prefunded(), deployment).await
+    }
+
+    /// A fresh chain with the contracts, on which doctors and patients have no ether: the hospital pays for them.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub async fn where_the_hospital_pays() -> Outcome<Self> {
+        Self::on(&funding([people().hospital.address()]), &deployment()).await
+    }
+
+    async fn on(config: &ChainConfig, deployment: &Deployment) -> Outcome<Self> {
+        let folder = tempfile::tempdir()?;
+        let chain = EmbeddedChain::open(&folder.path().join("chain"), config)?;
+        let provider = Endpoint::in_process(chain.transport()).connect(Some(people().hospital.ethereum.clone()))?;
+        let rollup = deploy(provider, deployment).await?.rollup;
+        Ok(Self { chain, rollup, folder: Arc::new(folder) })
+    }
+
+    /// The chain as a node or a client reaches it.
+    pub fn endpoint(&self) -> Endpoint {
+        Endpoint::in_process(self.chain.transport())
+    }
+
+    /// What operations for this rollup are bound to.
+    pub fn domain(&self) -> Domain {
+        let instance = self.rollup.instance();
+        Domain::new(instance.chain_id, instance.contract.into_array())
+    }
+
+    /// The contract as somebody else calls it.
+    ///
+    /// # Errors
+    /// If the chain does not answer.
+    pub async fn rollup_as(&self, signer: PrivateKeySigner) -> Outcome<Rollup<DynProvider>> {
+        let provider = self.endpoint().connect(Some(signer))?;
+        Ok(Rollup::attach(provider, self.rollup.instance().contract, self.rollup.deployed_at()).await?)
+    }
+
+    /// Registers somebody on L1; the registrar admits doctors and hospitals.
+    ///
+    /// # Errors
+    /// If the contract refuses.
+    pub async fn register(&self, person: &Person, org: Option<AccountIndex>) -> Outcome<AccountIndex> {
+        if org.is_some() {
+            self.rollup.endorse(person.address()).await?;
+        }
+        let rollup = self.rollup_as(person.ethereum.clone()).await?;
+        let (account, _) = rollup.register(&person.registration(rollup.instance(), org)).await?;
+        if person.identity.role() != Role::Patient {
+            self.admit(account).await?;
+        }
+        Ok(account)
+    }
+
+    /// As the registrar, admits what waits under an account index.
+    ///
+    /// # Errors
+    /// If nothing waits, or the contract refuses.
+    pub async fn admit(&self, account: AccountIndex) -> Outcome {
+        admit(&self.rollup_as(registrar()).await?, account).await
+    }
+
+    /// Registers the whole cast.
+    ///
+    /// # Errors
+    /// If the contract refuses.
+    pub async fn register_all(&self) -> Outcome<Accounts> {
+        let people = people();
+        let hospital = self.register(&people.hospital, None).await?;
+        Ok(Accounts {
+            hospital,
+            doctor: self.register(&people.doctor, Some(hospital)).await?,
+            stranger: self.register(&people.stranger, None).await?,
+            patient: self.register(&people.patient, None).await?,
+            other: self.register(&people.other, None).await?,
+        })
+    }
+
+    /// The data folder of the node.
+    pub fn node_folder(&self) -> PathBuf {
+        self.folder.path().join("node")
+    }
+
+    /// The blocks of the node, opened once more.
+    ///
+    /// # Errors
+    /// If the folder cannot be opened.
+    pub fn store(&self) -> Outcome<DiskStore> {
+        Ok(DiskStore::open(self.folder.path().join("blocks"))?)
+    }
+
+    /// A node that proves nothing and seals when it is told to.
+    ///
+    /// # Errors
+    /// If the block store cannot be opened, or there is no home folder.
+    pub fn config(&self) -> Outcome<NodeConfig> {
+        config(self.endpoint(), &self.rollup, self.folder.path())
+    }
+
+    /// Starts that node.
+    ///
+    /// # Errors
+    /// If it does not start.
+    pub async fn start(&self) -> Outcome<RunningNode> {
+        Ok(Node::start(self.config()?).await?)
+    }
+}
+
+/// As the registrar, admits what waits under an account index.
+///
+/// # Errors
+/// If nothing waits, or the contract refuses.
+pub async fn admit(registrar: &Rollup<DynProvider>, account: AccountIndex) -> Outcome {
+    let waiting = registrar.pending(account).await?.ok_or("nothing waits")?;
+    registrar.admit(&waiting).await?;
+    Ok(())
+}
+
+/// A node of the cast's hospital on any chain, with its data and blocks in a folder. It proves nothing and seals when it is told to.
+///
+/// # Errors
+/// As [`World::config`].
+pub fn config(endpoint: Endpoint, rollup: &Rollup<DynProvider>, folder: &Path) -> Outcome<NodeConfig> {
+    Ok(NodeConfig {
+        data_dir: folder.join("node"),
+        listen: "127.0.0.1:0".parse()?,
+        endpoint,
+        chain_id: rollup.instance().chain_id,
+        contract: rollup.instance().contract,
+        deployed_at: rollup.deployed_at(),
+        blockstore: Arc::new(DiskStore::open(folder.join("blocks"))?),
+        hospital: people().hospital.ethereum.clone(),
+        prover: ProverConfig { cache: default_cache().ok_or("a home folder")?, local: false },
+        seal: SealPolicy::Manual,
+        limits: Limits::default(),
+    })
+}
+
+/// The cast's account numbers.
+#[derive(Clone, Copy, Debug)]
+pub struct Accounts {
+    /// Of [`People::hospital`](crate::people::People::hospital).
+    pub hospital: AccountIndex,
+    /// Of [`People::doctor`](crate::people::People::doctor).
+    pub doctor: AccountIndex,
+    /// Of [`People::stranger`](crate::people::People::stranger).
+    pub stranger: AccountIndex,
+    /// Of [`People::patient`](crate::people::People::patient).
+    pub patient: AccountIndex,
+    /// Of [`People::other`](crate::people::People::other).
+    pub other: AccountIndex,
+}
+
+/// Puts L1's clock ahead and mines a block.
+///
+/// # Errors
+/// If the chain refuses.
+pub async fn advance(world: &World, seconds: u64) -> Outcome {
+    world.chain.advance_clock(seconds)?;
+    let _: serde_json::Value = world.rollup.provider().raw_request("evm_mine".into(), ()).await?;
+    Ok(())
+}

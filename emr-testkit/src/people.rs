@@ -1,0 +1,169 @@
+//! The people, with all their keys. They are the same in every process and run.
+
+use std::{ops::Deref, sync::LazyLock};
+
+use alloy::{
+    primitives::{Address, B256},
+    signers::local::PrivateKeySigner,
+};
+use emr_api::encryption::CommittedKey;
+use emr_chain::{CurvePoint, Registration, RollupInstance, RsaPossession};
+use emr_core::{AccountIndex, Role};
+use emr_crypto::{Identity, RsaBits, RsaSecret};
+use emr_rollup::{field, signature::SigningKey};
+
+/// Somebody with keys.
+#[derive(Clone, Debug)]
+pub struct Person {
+    /// What they are called; a name for their data folder.
+    pub name: &'static str,
+    /// Role, RSA key, seed of the rollup key, Ethereum key.
+    pub identity: Identity,
+    /// The rollup key of the identity.
+    pub key: SigningKey,
+    /// The Ethereum key of the identity.
+    pub ethereum: PrivateKeySigner,
+}
+
+impl Person {
+    /// One of the cast: the RSA key takes long to make, so it is a file; the other keys repeat the number.
+    fn cast(name: &'static str, role: Role, pem: &str, number: u8) -> Self {
+        let rsa = RsaSecret::from_pem(pem).expect("a key of this crate");
+        let identity = Identity::with_rsa(role, rsa).with_rollup_seed(&[number; 32]);
+        Self::of(name, identity.with_ethereum(&[number; 32]).expect("a valid key"))
+    }
+
+    /// Somebody who is not of the cast, with this Ethereum key and otherwise fresh keys. The RSA key takes a while.
+    ///
+    /// # Panics
+    /// If it is no Ethereum key.
+    pub fn fresh(role: Role, ethereum: B256) -> Self {
+        let identity = Identity::generate(role, RsaBits::MIN);
+        Self::of("fresh", identity.with_ethereum(&ethereum.0).expect("a valid key"))
+    }
+
+    fn of(name: &'static str, identity: Identity) -> Self {
+        Self {
+            name,
+            key: SigningKey::from_seed(identity.rollup_seed()),
+            ethereum: PrivateKeySigner::from_slice(identity.ethereum_secret()).expect("a valid key"),
+            identity,
+        }
+    }
+
+    /// Their Ethereum address.
+    pub fn address(&self) -> Address {
+        self.ethereum.address()
+    }
+
+    /// Their registration with a rollup, as their own transaction; `org` is a doctor's hospital.
+    pub fn registration(&self, instance: &RollupInstance, org: Option<AccountIndex>) -> Registration {
+        let point = self.key.registration_point();
+        let q = CurvePoint { x: field::to_bytes(&point.x()), y: field::to_bytes(&point.y()) };
+        let a = self.key.public();
+        let a = CurvePoint { x: field::to_bytes(&a.x()), y: field::to_bytes(&a.y()) };
+        let role = self.identity.role();
+        let rsa = || {
+            let message = instance.possession_message(self.address(), a, role);
+            let modulus = self.identity.rsa().public().modulus();
+            RsaPossession { modulus, signature: self.identity.rsa().sign_pkcs1v15(&message) }
+        };
+        match role {
+            Role::Patient => Registration::patient(q, CommittedKey::of(&self.identity).commitment()),
+            Role::Doctor => Registration::doctor(q, org, rsa()),
+            Role::Hospital => Registration::hospital(q, rsa()),
+        }
+    }
+}
+
+/// The cast: a hospital, its doctor, a doctor of nobody, and two patients.
+#[derive(Debug)]
+pub struct People {
+    /// The hospital; its RSA key has 4096 bits.
+    pub hospital: Person,
+    /// A doctor of the hospital; 3072 bits.
+    pub doctor: Person,
+    /// A doctor of no hospital; 2048 bits.
+    pub stranger: Person,
+    /// A patient; 3072 bits.
+    pub patient: Person,
+    /// Another patient; 2048 bits.
+    pub other: Person,
+    /// Who admits doctors and hospitals. They have the hospital's RSA key and no account.
+    pub registrar: Person,
+}
+
+static PEOPLE: LazyLock<People> = LazyLock::new(|| People {
+    hospital: Person::cast("HOSPITAL", Role::Hospital, include_str!("../keys/hospital.pem"), 1),
+    doctor: Person::cast("DOCTOR", Role::Doctor, include_str!("../keys/doctor.pem"), 2),
+    stranger: Person::cast("STRANGER", Role::Doctor, include_str!("../keys/stranger.pem"), 3),
+    patient: Person::cast("PATIENT", Role::Patient, include_str!("../keys/patient.pem"), 4),
+    other: Person::cast("OTHER", Role::Patient, include_str!("../keys/other.pem"), 5),
+    registrar: Person::cast("REGISTRAR", Role::Hospital, include_str!("../keys/hospital.pem"), 0xee),
+});
+
+/// The cast.
+pub fn people() -> &'static People {
+    &PEOPLE
+}
+
+impl People {
+    /// Everybody who has an account, the hospital first.
+    pub fn all(&self) -> [&Person; 5] {
+        [&self.hospital, &self.doctor, &self.stranger, &self.patient, &self.other]
+    }
+}
+
+/// One of the cast by name; it stands for the [`Person`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Member {
+    /// [`People::hospital`].
+    Hospital,
+    /// [`People::doctor`].
+    Doctor,
+    /// [`People::stranger`].
+    Stranger,
+    /// [`People::patient`].
+    Patient,
+    /// [`People::other`].
+    Other,
+    /// [`People::registrar`].
+    Registrar,
+}
+
+impl Deref for Member {
+    type Target = Person;
+
+    fn deref(&self) -> &Person {
+        match self {
+            Self::Hospital => &people().hospital,
+            Self::Doctor => &people().doctor,
+            Self::Stranger => &people().stranger,
+            Self::Patient => &people().patient,
+            Self::Other => &people().other,
+            Self::Registrar => &people().registrar,
+        }
+    }
+}
+
+/// The registrar's Ethereum key.
+pub fn registrar() -> PrivateKeySigner {
+    people().registrar.ethereum.clone()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everybody_has_other_keys() {
+        let all = people().all();
+        for (at, one) in all.iter().enumerate() {
+            for other in &all[..at] {
+                assert_ne!(one.address(), other.address());
+                assert_ne!(one.key.public(), other.key.public());
+                assert_ne!(one.identity.rsa().public(), other.identity.rsa().public());
+            }
+        }
+    }
+}

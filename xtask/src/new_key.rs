@@ -1,0 +1,30 @@
+//! `cargo xtask new-key`: after a change of the circuit, everything that is generated from its verifying key.
+
+use std::path::Path;
+
+use crate::checks::{self, CheckError};
+use crate::contracts::{self, ContractsError};
+
+/// A step failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NewKeyError {
+    #[error(transparent)]
+    Check(#[from] CheckError),
+    #[error(transparent)]
+    Contracts(#[from] ContractsError),
+}
+
+/// Writes the key's digest, the generated verifier, the contract artefacts and the gas figures, in the order in which each needs the one
+/// before it, then runs the tests that compare them. The test that writes digest and verifier ends with a failure while the artefact is
+/// still the old one; that is expected, and the comparison at the end decides.
+pub(crate) fn run(root: &Path) -> Result<(), NewKeyError> {
+    let proofs = ["--test", "circuit_proof"];
+    match checks::some_tests(root, &proofs, &[("EMR_REGENERATE", "1")]) {
+        Ok(()) => eprintln!("xtask: the key is as before"),
+        Err(CheckError::Failed { .. }) => eprintln!("xtask: digest and verifier are written; now the artefacts"),
+        Err(error) => return Err(error.into()),
+    }
+    contracts::run(root, false)?;
+    checks::some_tests(root, &["--test", "contracts", "gas"], &[("EMR_UPDATE_GAS", "1")])?;
+    Ok(checks::some_tests(root, &proofs, &[])?)
+}

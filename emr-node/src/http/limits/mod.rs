@@ -46,14 +46,14 @@ impl Default for Limits {
             connections: 512,
             address_rate: positive(100),
             account_rate: positive(200),
-            relay_rate: positive(60),
+            relay_rate: positive(240),
             behind_proxy: false,
         }
     }
 }
 
-/// Requests of one address that are answered at once, Revokes not counted.
-const IN_FLIGHT_PER_ADDRESS: usize = 64;
+/// Requests of one account, or of one address without a login, that are answered at once. Revokes are not counted.
+const IN_FLIGHT: usize = 64;
 /// Operations that are taken at once, beside Revokes.
 const LONG: usize = 96;
 /// Operations of one account that are taken at once.
@@ -90,7 +90,7 @@ pub(crate) struct Limiter {
     relays: Rate<ClientAddress>,
     jobs: Rate<String>,
     proofs: Rate<String>,
-    in_flight: Places<ClientAddress>,
+    in_flight: Places<Asker>,
     long: Arc<Semaphore>,
     long_of_account: Places<AccountIndex>,
     relay_queue: Arc<Semaphore>,
@@ -113,7 +113,7 @@ impl Limiter {
             relays: Rate::per_minute(limits.relay_rate.get(), 2),
             jobs: Rate::per_minute(JOBS_PER_MINUTE, 2),
             proofs: Rate::per_minute(PROOFS_PER_MINUTE, 2),
-            in_flight: Places::new(IN_FLIGHT_PER_ADDRESS),
+            in_flight: Places::new(IN_FLIGHT),
             long: Arc::new(Semaphore::new(LONG)),
             long_of_account: Places::new(LONG_PER_ACCOUNT),
             relay_queue: Arc::new(Semaphore::new(RELAYS)),
@@ -190,43 +190,47 @@ impl Limiter {
     }
 }
 
-/// Charges each request to its account, or to its client's address where no login is valid. Holds one of the address's places while
-/// the request is answered.
+/// Charges each request to its account, or to its client's address where no login is valid. Holds one of the places of that account or
+/// address while the request is answered.
 pub(crate) async fn admit(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
     let limits = &app.limits;
-    let address = address_of(&app, &request);
-    request.extensions_mut().insert(address);
-    if let Err(refusal) = charge(&app, &request, address) {
-        return refusal.into_response();
-    }
-    let Some(_place) = limits.in_flight.take(address) else {
-        return Refusal::too_many("your address has many requests at work: wait", SOON).into_response();
+    let asker = match charge(&app, &mut request) {
+        Ok(asker) => asker,
+        Err(refusal) => return refusal.into_response(),
+    };
+    let Some(_place) = limits.in_flight.take(asker) else {
+        return Refusal::too_many("many of your requests are at work: wait", SOON).into_response();
     };
     next.run(request).await
 }
 
-/// As [`admit`], for Revokes: they wait for no request of their address, nor count as one.
+/// As [`admit`], for Revokes: they wait for no other request, nor count as one.
 pub(crate) async fn admit_revoke(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
-    let address = address_of(&app, &request);
-    request.extensions_mut().insert(address);
-    if let Err(refusal) = charge(&app, &request, address) {
-        return refusal.into_response();
+    match charge(&app, &mut request) {
+        Ok(_) => next.run(request).await,
+        Err(refusal) => refusal.into_response(),
     }
-    next.run(request).await
 }
 
-fn address_of(app: &App, request: &Request) -> ClientAddress {
+/// Who asks, as far as a limit is concerned: who shares an address with a hostile client shares no limit with it after the login.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Asker {
+    Account(AccountIndex),
+    Address(ClientAddress),
+}
+
+fn charge(app: &App, request: &mut Request) -> Result<Asker, Refusal> {
     let peer = request.extensions().get::<ConnectInfo<Peer>>().map(|peer| peer.0.address);
     let forwarded = app.limits.behind_proxy.then(|| address::forwarded(request.headers())).flatten();
-    forwarded.or(peer).unwrap_or(ClientAddress::UNKNOWN)
-}
-
-fn charge(app: &App, request: &Request, address: ClientAddress) -> Result<(), Refusal> {
-    let waited = match Account::of(request.headers(), app) {
-        Ok(account) => app.limits.by_account.check(&account.0),
-        Err(_) => app.limits.by_address.check(&address),
+    let address = forwarded.or(peer).unwrap_or(ClientAddress::UNKNOWN);
+    request.extensions_mut().insert(address);
+    let account = Account::of(request.headers(), app).ok().map(|account| account.0);
+    let waited = match account {
+        Some(account) => app.limits.by_account.check(&account),
+        None => app.limits.by_address.check(&address),
     };
-    waited.map_err(|wait| Refusal::too_many("too many requests: wait", wait))
+    waited.map_err(|wait| Refusal::too_many("too many requests: wait", wait))?;
+    Ok(account.map_or(Asker::Address(address), Asker::Account))
 }
 
 /// Takes a place for an account's long request, once its body is there.

@@ -96,22 +96,26 @@ pub(crate) fn router(app: Arc<App>, stopped: watch::Receiver<bool>) -> Router {
         .route(route::PROVER, delete(prover::remove))
         .layer(DefaultBodyLimit::max(MAX_JSON))
         .layer(short.clone());
+    // Who may not ask is refused before the body is read.
+    let login = from_fn_with_state(Arc::clone(&app), extract::require_login);
     let blocks = Router::new()
         .route(route::BLOCKS, post(blocks::put))
         .layer(DefaultBodyLimit::max(MAX_BLOCK_BYTES))
-        // Before the body is read.
-        .layer(from_fn_with_state(Arc::clone(&app), extract::require_login))
+        .layer(login.clone())
         .layer(short.clone());
-    let login = from_fn_with_state(Arc::clone(&app), extract::require_login);
     let long_time = from_fn_with_state(TimeLimit::long(stopped), limit_time);
     let body = from_fn_with_state(MAX_PROOF.max(MAX_JSON), read_body);
     // A place is taken when the body is there: who sends slowly takes none.
     let place = from_fn_with_state(Arc::clone(&app), take_long);
-    let long = Router::new()
+    let operations = Router::new()
         .route(route::OPERATIONS, post(operations::submit))
         .route(route::SEAL, post(batches::seal))
+        .layer(DefaultBodyLimit::max(MAX_JSON))
         .layer(place)
+        .layer(body.clone())
         .layer(login.clone())
+        .layer(long_time.clone());
+    let open = Router::new()
         .route(route::ACCOUNTS, post(accounts::register))
         .layer(DefaultBodyLimit::max(MAX_JSON))
         .route(route::PROOF, post(prover::proof))
@@ -126,6 +130,6 @@ pub(crate) fn router(app: Arc<App>, stopped: watch::Receiver<bool>) -> Router {
         .layer(login)
         .layer(long_time)
         .layer(from_fn_with_state(Arc::clone(&app), admit_revoke));
-    let ordinary = quick.merge(blocks).merge(long).layer(from_fn_with_state(Arc::clone(&app), admit));
+    let ordinary = quick.merge(blocks).merge(operations).merge(open).layer(from_fn_with_state(Arc::clone(&app), admit));
     ordinary.merge(revokes).layer(from_fn(finish)).with_state(app)
 }

@@ -10,6 +10,7 @@ mod login;
 mod mempool;
 mod operations;
 mod power_cut;
+mod power_cut_node;
 mod provers;
 mod registration;
 mod reorganisation;

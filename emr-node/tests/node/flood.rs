@@ -178,7 +178,9 @@ async fn a_full_queue_of_registrations_keeps_nobody_out() -> Outcome {
         of_one?.into_iter().for_each(|(code, count)| *refused.entry(code).or_default() += count);
     }
     eprintln!("{refused:?}");
-    assert!(refused.get("too-many").is_some_and(|count| *count > 0), "{refused:?}");
+    // By address, or all together: which is met first is a matter of timing.
+    let turned_away = ["too-many", "unavailable"].iter().filter_map(|code| refused.get(*code)).sum::<usize>();
+    assert!(turned_away > 20, "{refused:?}");
     assert!(refused.keys().all(|code| ["too-many", "unavailable", "refused"].contains(&code.as_str())), "{refused:?}");
     scene.node.shutdown().await;
     Ok(())

@@ -1,9 +1,7 @@
 //! `prover`: credentials of the machines that prove for a hospital.
 
 use std::{
-    fs::{File, OpenOptions},
     io::Write,
-    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 
@@ -13,10 +11,12 @@ use emr_api::{
 };
 use emr_client::client::Client;
 use emr_core::Role;
+use emr_durable::Disk;
 use serde::Serialize;
+use zeroize::Zeroizing;
 
 use crate::{
-    failure::{Exit, Failure, OrExit, one_line},
+    failure::{Exit, Failure, one_line},
     input,
     options::Options,
     report::{Answer, print},
@@ -48,14 +48,6 @@ fn refused(error: &emr_client::node::NodeError) -> Failure {
     Failure::new(session::node_exit(error), one_line(error))
 }
 
-/// A new file that only its owner can read.
-fn create(path: &Path) -> Result<File, Failure> {
-    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-    file.map_err(|error| {
-        Failure::new(Exit::Storage, format!("cannot make {}: {error}; name a new file", path.display()))
-    })
-}
-
 /// `prover add`: makes a credential here, tells the node its digest, and shows the credential once.
 ///
 /// # Errors
@@ -69,9 +61,11 @@ pub async fn add(options: &Options, name: &str, output: Option<&Path>) -> Result
     let credential = ProverCredential::generate();
     // Written before the node knows it: nothing is let in whose credential was lost.
     if let Some(path) = output {
-        let mut file = create(path)?;
-        let written = writeln!(file, "{}", credential.expose()).and_then(|()| file.sync_all());
-        written.or_exit(Exit::Storage)?;
+        let line = Zeroizing::new([credential.expose(), "\n"].concat());
+        // Mode 0600, and never over another file.
+        Disk::default().create(path, line.as_bytes()).map_err(|error| {
+            Failure::new(Exit::Storage, format!("cannot make {}: {error}; name a new file", path.display()))
+        })?;
     }
     let added = tell(&client, name, &credential).await;
     if let (Err(_), Some(path)) = (&added, output) {

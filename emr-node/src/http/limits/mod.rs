@@ -57,7 +57,7 @@ const IN_FLIGHT: usize = 64;
 /// Operations that are taken at once, beside Revokes.
 const LONG: usize = 96;
 /// Operations of one account that are taken at once.
-const LONG_PER_ACCOUNT: usize = 12;
+const LONG_PER_ACCOUNT: usize = 8;
 /// Registrations that wait to be relayed.
 const RELAYS: usize = 16;
 /// Registrations of one address that wait to be relayed.

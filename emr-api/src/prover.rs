@@ -29,7 +29,7 @@ impl ProverCredential {
         let mut text = Zeroizing::new([0; TEXT_BYTES]);
         let (prefix, digits) = text.split_at_mut(PREFIX.len());
         prefix.copy_from_slice(PREFIX.as_bytes());
-        hex::encode_to_slice(&*secret, digits).expect("64 digits");
+        hex::encode_to_slice(secret.as_slice(), digits).expect("64 digits");
         Self(text)
     }
 

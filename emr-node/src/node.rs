@@ -7,6 +7,7 @@ use emr_chain::{
     Parameters, Rollup, RollupError,
     endpoint::{Endpoint, EndpointError},
 };
+use emr_durable::Disk;
 use emr_ipfs::Blockstore;
 use emr_rollup::{data::CircuitVersion, operation::Domain};
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
@@ -126,6 +127,14 @@ impl Node {
     /// # Errors
     /// [`StartError`]; nothing was changed that a later start would miss.
     pub async fn start(config: NodeConfig) -> Result<RunningNode, StartError> {
+        Self::start_on(Disk::default(), config).await
+    }
+
+    /// As [`Self::start`], with the node's own file on a disk that a test may watch.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub async fn start_on(disk: Disk, config: NodeConfig) -> Result<RunningNode, StartError> {
         let NodeConfig { endpoint, hospital, .. } = &config;
         let provider = endpoint.connect(Some(hospital.clone()))?;
         endpoint.expect_chain_id(&provider, config.chain_id).await?;
@@ -140,7 +149,7 @@ impl Node {
             block_hash: block_hash.to_string(),
         };
         let data_dir = config.data_dir.clone();
-        let opened = tokio::task::spawn_blocking(move || Mempool::open(&data_dir, &anchor)).await;
+        let opened = tokio::task::spawn_blocking(move || Mempool::open_on(disk, &data_dir, &anchor)).await;
         let mempool = opened.map_err(|_| StartError::Stopped)??;
 
         let known_gas = |number| {

@@ -90,6 +90,14 @@ impl World {
     async fn on(config: &ChainConfig, deployment: &Deployment) -> Outcome<Self> {
         let folder = tempfile::tempdir()?;
         let chain = EmbeddedChain::open(&folder.path().join("chain"), config)?;
+        Self::on_chain(chain, deployment, folder).await
+    }
+
+    /// The contracts on a chain that was opened elsewhere, and a folder for the rest.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub async fn on_chain(chain: EmbeddedChain, deployment: &Deployment, folder: TempDir) -> Outcome<Self> {
         let provider = Endpoint::in_process(chain.transport()).connect(Some(people().hospital.ethereum.clone()))?;
         let rollup = deploy(provider, deployment).await?.rollup;
         Ok(Self { chain, rollup, folder: Arc::new(folder) })

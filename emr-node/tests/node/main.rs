@@ -9,6 +9,7 @@ mod login;
 mod mempool;
 mod operations;
 mod power_cut;
+mod power_cut_node;
 mod registration;
 mod reorganisation;
 mod revokes;

@@ -6,11 +6,9 @@
 use std::{
     env,
     ffi::OsStr,
-    io::{BufRead, BufReader},
+    io::{self, BufRead, BufReader},
     process::{Child, ChildStdout, Command, Output, Stdio},
 };
-
-use crate::Outcome;
 
 /// Tells the child its job.
 const JOB: &str = "EMR_TEST_JOB";
@@ -50,7 +48,7 @@ impl Again {
         limited
     }
 
-    fn command(&self) -> Outcome<Command> {
+    fn command(&self) -> io::Result<Command> {
         let mut command = Command::new("sh");
         command.arg("-c").arg(format!("{}exec \"$0\" \"$@\"", self.shell)).arg(env::current_exe()?);
         command.args(["--exact", &self.test, "--nocapture", "--test-threads=1"]).env(JOB, &self.job);
@@ -61,17 +59,17 @@ impl Again {
     ///
     /// # Errors
     /// If it cannot be started.
-    pub fn output(&self) -> Outcome<Output> {
-        Ok(self.command()?.output()?)
+    pub fn output(&self) -> io::Result<Output> {
+        self.command()?.output()
     }
 
     /// Starts it.
     ///
     /// # Errors
     /// If it cannot be started.
-    pub fn start(&self) -> Outcome<Doomed> {
+    pub fn start(&self) -> io::Result<Doomed> {
         let mut child = self.command()?.stdout(Stdio::piped()).spawn()?;
-        let output = BufReader::new(child.stdout.take().ok_or("no output")?);
+        let output = BufReader::new(child.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?);
         Ok(Doomed { child, output })
     }
 }
@@ -88,15 +86,15 @@ impl Doomed {
     ///
     /// # Errors
     /// If the child ends first.
-    pub fn next(&mut self, word: &str) -> Outcome<String> {
-        self.read(word)?.ok_or_else(|| format!("the child ended before it said {word:?} again").into())
+    pub fn next(&mut self, word: &str) -> io::Result<String> {
+        self.read(word)?.ok_or_else(|| io::Error::other(format!("the child ended before it said {word:?} again")))
     }
 
     /// SIGKILL; gives what followed the word in the lines that it had still written.
     ///
     /// # Errors
     /// If it has been waited for before.
-    pub fn kill(mut self, word: &str) -> Outcome<Vec<String>> {
+    pub fn kill(mut self, word: &str) -> io::Result<Vec<String>> {
         self.child.kill()?;
         self.child.wait()?;
         let mut said = Vec::new();
@@ -107,7 +105,7 @@ impl Doomed {
     }
 
     /// `None` at the end of the output. A line that was cut off does not count.
-    fn read(&mut self, word: &str) -> Outcome<Option<String>> {
+    fn read(&mut self, word: &str) -> io::Result<Option<String>> {
         loop {
             let mut line = String::new();
             self.output.read_line(&mut line)?;
@@ -131,6 +129,7 @@ impl Drop for Doomed {
 #[cfg(all(test, unix))]
 mod tests {
     use super::*;
+    use crate::Outcome;
 
     /// The child: counts, and for job `write` fills a file.
     #[test]

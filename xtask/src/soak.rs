@@ -8,7 +8,7 @@ use crate::checks::{self, CheckError};
 
 /// What is put under load. A test that soaks repeats its rounds for as many minutes as the variable `EMR_SOAK_MINUTES` says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Soak {
+pub(crate) enum Soak {
     /// Floods of connections, slow bodies, submissions and registrations, while a patient ends grants
     Http,
 }
@@ -26,7 +26,7 @@ impl Soak {
 ///
 /// # Errors
 /// [`CheckError`] if one fails.
-pub fn run(root: &Path, soak: Soak, minutes: NonZeroU32) -> Result<(), CheckError> {
+pub(crate) fn run(root: &Path, soak: Soak, minutes: NonZeroU32) -> Result<(), CheckError> {
     let [package, target, tests] = soak.tests();
     let mut command = checks::cargo(root, "test");
     command.args(["--release", "--package", package, "--test", target, "--", "--nocapture", tests]);

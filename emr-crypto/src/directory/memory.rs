@@ -62,7 +62,8 @@ impl Opener {
         if ready { Ok(child) } else { Err("the child ended early".into()) }
     }
 
-    /// How many of the secrets are somewhere in its memory. The middle of each is looked for: X25519 changes bits at the ends.
+    /// How many of the secrets are somewhere in its memory. Bytes 16 to 30 of each are looked for: the allocator
+    /// writes over the first 16 of what is freed, and X25519 changes bits of the last.
     fn remembers(&self, secrets: &[[u8; 32]]) -> Outcome<usize> {
         let process = Path::new("/proc").join(self.0.id().to_string());
         let mut memory = File::open(process.join("mem"))?;
@@ -77,7 +78,7 @@ impl Opener {
             // Some of the kernel's own mappings cannot be read.
             let _ = memory.by_ref().take(to - from).read_to_end(&mut bytes);
             for (secret, found) in secrets.iter().zip(&mut found) {
-                let middle = &secret[4..28];
+                let middle = &secret[16..31];
                 *found |= bytes
                     .windows(8)
                     .enumerate()

@@ -6,8 +6,8 @@ mod scenario;
 
 use emr_rollup::{
     circuit::{BatchCircuit, CellId, Diagnosis},
-    data::CircuitVersion,
-    field::Fr,
+    primitive::field::Fr,
+    version::CircuitVersion,
 };
 use halo2_proofs::dev::MockProver;
 use scenario::*;

@@ -6,10 +6,11 @@
 mod scenario;
 
 use emr_rollup::{
+    batch::PublicInputs,
     circuit::{BatchCircuit, Diagnosis},
-    data::{CircuitVersion, PublicInputs},
-    field::{self, Fr},
+    primitive::field::{self, Fr},
     statement::{BatchWitness, check_batch},
+    version::CircuitVersion,
 };
 use scenario::*;
 use serde_json::Value;

@@ -11,7 +11,7 @@ use alloy::{
     signers::local::PrivateKeySigner,
 };
 use emr_chain::{DeployError, Deployment, deploy, endpoint::Endpoint};
-use emr_rollup::{data::CircuitVersion, field, state::StateTrees};
+use emr_rollup::{primitive::field, state::StateTrees, version::CircuitVersion};
 use serde::{Deserialize, Serialize};
 
 use crate::failure::{Exit, Failure, OrExit};

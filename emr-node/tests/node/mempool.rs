@@ -6,10 +6,9 @@ use std::{env, path::Path, process::Command};
 use emr_core::{AccountEpoch, Class, RecordSlot, RecordStatus, Revision, UnixTime, Version};
 use emr_node::mempool::{Acknowledged, Anchor, Mempool, MempoolError, Referenced};
 use emr_rollup::{
-    field::Fr,
-    leaf::RecordLeaf,
     operation::{Action, Domain, Operation, SignedOperation},
-    signature::SigningKey,
+    primitive::{eddsa::SigningKey, field::Fr},
+    state::leaf::RecordLeaf,
 };
 
 use crate::stage::Outcome;

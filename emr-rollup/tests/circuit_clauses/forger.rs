@@ -4,16 +4,21 @@
 use std::collections::BTreeMap;
 
 use emr_rollup::{
-    data::{BatchData, CircuitVersion, PublicInputs, Words},
-    field::{Fr, pack, to_u64},
-    leaf::extend_head,
+    batch::{BatchData, PublicInputs, Words},
     operation::{Kind, SignedOperation},
-    poseidon::{self, Tag},
+    primitive::{
+        field::{Fr, pack, to_u64},
+        poseidon::{self, Tag},
+    },
+    state::{
+        leaf::extend_head,
+        tree::{Path, SparseMerkleTree, empty_root},
+    },
     statement::{
         BatchWitness, EntryFields, GrantFields, IdentityFields, MedicalFields, Message, OperationWitness, RecordFields,
         RegistrationWitness, SignatureFields,
     },
-    tree::{Path, SparseMerkleTree, empty_root},
+    version::CircuitVersion,
 };
 
 use super::scenario::{TIME, domain, key};
@@ -183,7 +188,7 @@ impl Forger {
         witness.signature = SignatureFields {
             r_x: signature.r.x(),
             r_y: signature.r.y(),
-            s: emr_rollup::field::reduce(&signature.s.to_bytes()),
+            s: emr_rollup::primitive::field::reduce(&signature.s.to_bytes()),
         };
     }
 
@@ -240,7 +245,7 @@ impl Forger {
     }
 
     /// Puts a grant in the state before the batch, by whatever way it came there.
-    pub(crate) fn write_grant(&mut self, patient: u64, slot: u64, leaf: &emr_rollup::leaf::GrantLeaf) {
+    pub(crate) fn write_grant(&mut self, patient: u64, slot: u64, leaf: &emr_rollup::state::leaf::GrantLeaf) {
         let leaf = GrantFields::from(leaf);
         let subtree = self.subtrees.get_mut(&patient).expect("a subtree");
         subtree.grants.set(slot as u32, leaf.hash());

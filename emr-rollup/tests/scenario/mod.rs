@@ -6,15 +6,16 @@ use emr_core::{
     Rights, Role, UnixTime, Uses, Version,
 };
 use emr_rollup::{
-    batch::{Batch, Open},
-    data::{CircuitVersion, PublicInputs},
-    field::Fr,
-    leaf::{GrantLeaf, RecordLeaf},
-    ledger::Ledger,
+    batch::{Batch, Open, PublicInputs},
+    l1_operation::Registration,
     operation::{Action, CLIENT_VALIDITY, Domain, Operation, SignedOperation},
-    registration::Registration,
-    signature::SigningKey,
+    primitive::{eddsa::SigningKey, field::Fr},
+    state::{
+        leaf::{GrantLeaf, RecordLeaf},
+        ledger::Ledger,
+    },
     statement::BatchWitness,
+    version::CircuitVersion,
 };
 
 /// Batch time of the histories here: 2026-01-01.

@@ -12,7 +12,7 @@ use emr_core::{
     cid::{Cid, Codec, cid_of},
 };
 use emr_crypto::Challenge as SignedChallenge;
-use emr_rollup::{field, operation::Domain};
+use emr_rollup::{operation::Domain, primitive::field};
 use reqwest::{Client, RequestBuilder, Url};
 use serde::{Serialize, de::DeserializeOwned};
 

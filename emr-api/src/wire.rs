@@ -25,6 +25,7 @@
 use std::fmt;
 
 use emr_core::{AccountEpoch, AccountIndex, AccountStatus, GrantSlot, RecordSlot, Role, UnixTime};
+use emr_crypto::Epoch;
 use emr_rollup::{
     batch::PublicInputs,
     operation::SignedOperation,
@@ -241,6 +242,9 @@ pub struct Submission {
     pub signed: SignedOperation,
     /// PutRecord: where the record is.
     pub stored: Option<StoredAt>,
+    /// PutRecord: the epoch of its class under which the record is sealed. If that epoch is over, the node answers `stale`; the writer seals
+    /// again to the epoch in force. A node cannot see whether it is the true one: a writer who lies gives old readers what they wrote.
+    pub epoch: Option<Epoch>,
     /// SetGrant and Revoke: CID of the key directory from then on.
     pub directory: Option<String>,
 }

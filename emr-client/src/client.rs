@@ -409,19 +409,16 @@ impl Client {
         Err(last)
     }
 
-    /// An operation of this participant on a patient's subtree.
-    pub(crate) async fn operation(
-        &self,
-        view: &emr_api::PatientView,
-        action: Action,
-    ) -> Result<Operation, ClientError> {
+    /// An operation of this participant on a patient's subtree. Who it is on, and both epochs, come from checked cards, never from what a
+    /// node answers about somebody: a node that names another patient would get a signature for that one.
+    pub(crate) async fn operation(&self, patient: &CheckedCard, action: Action) -> Result<Operation, ClientError> {
         let signer = self.account()?;
-        let signer_epoch = if signer == view.patient { view.epoch } else { self.node.account(signer).await?.epoch };
+        let signer_epoch = if signer == patient.account() { patient.epoch() } else { self.own_card().await?.epoch() };
         Ok(Operation {
             signer,
             signer_epoch,
-            patient: view.patient,
-            patient_epoch: view.epoch,
+            patient: patient.account(),
+            patient_epoch: patient.epoch(),
             valid_until: UnixTime::now().saturating_add(CLIENT_VALIDITY),
             salt: random_element(),
             action,

@@ -5,6 +5,7 @@ use std::fmt;
 
 use emr_core::Class;
 use hpke::kem::X25519HkdfSha256;
+use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::content::ContentKey;
@@ -15,9 +16,29 @@ const WRAP_INFO: &[u8] = b"emr/epoch-wrap/v1";
 /// Bytes of a wrapped content key: encapsulated key 32, key 32, tag 16.
 pub const EPOCH_WRAP_BYTES: usize = 80;
 
-/// The number of a class's epoch; the first is 1. 32 bits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// The number of a class's epoch; the first is 1. 32 bits. In JSON a number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "u32", into = "u32")]
 pub struct Epoch(u32);
+
+/// 0 is no epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("epochs are numbered from 1")]
+pub struct NoEpoch;
+
+impl TryFrom<u32> for Epoch {
+    type Error = NoEpoch;
+
+    fn try_from(number: u32) -> Result<Self, NoEpoch> {
+        Self::new(number).ok_or(NoEpoch)
+    }
+}
+
+impl From<Epoch> for u32 {
+    fn from(epoch: Epoch) -> Self {
+        epoch.0
+    }
+}
 
 impl Epoch {
     /// The epoch that a new directory starts with.

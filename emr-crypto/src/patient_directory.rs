@@ -17,6 +17,15 @@ use crate::{DecryptionFailed, KeyDirectory, random};
 /// Grants stop at this size, so that revocations still have room.
 const MAX_GRANT_BYTES: usize = MAX_DIRECTORY_BYTES / 4 * 3;
 
+/// What a new reader gets of the past.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Past {
+    /// Every epoch that there was.
+    Included,
+    /// Nothing: a new epoch begins.
+    Closed,
+}
+
 /// Why a grant could not be added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -223,8 +232,11 @@ impl PatientDirectory {
         self.state.readers.iter().map(|(account, reader)| (*account, reader.classes.keys().copied().collect()))
     }
 
-    /// Lets an account read classes from now on, and with `include_old` also what is already there. Repeating a grant adds
-    /// to it, and replaces the account's key.
+    /// Lets an account read classes. Repeating a grant adds to it, and replaces the account's key.
+    ///
+    /// [`Past::Included`]: everything, from the first epoch on. [`Past::Closed`]: each class begins a new epoch, whose key goes to all readers; the
+    /// account gets that epoch and later ones. Records that exist are sealed under older epochs, so they stay closed even to somebody
+    /// who holds their blocks. An account that could read a class before keeps what it could read.
     ///
     /// # Errors
     /// [`GrantError::Full`]; then nothing changed.
@@ -233,15 +245,24 @@ impl PatientDirectory {
         account: AccountIndex,
         key: impl KeyWrap + 'static,
         classes: ClassMask,
-        include_old: bool,
+        past: Past,
     ) -> Result<(), GrantError> {
         let mut state = self.state.clone();
         let key: Arc<dyn KeyWrap> = Arc::new(key);
+        if past == Past::Closed {
+            for class in classes.classes() {
+                state.advance(class);
+            }
+        }
+        let first = |class| match past {
+            Past::Included => Epoch::FIRST,
+            Past::Closed => state.current(class).epoch(),
+        };
+        let firsts: Vec<_> = classes.classes().map(|class| (class, first(class))).collect();
         let reader =
             state.readers.entry(account).or_insert_with(|| Reader { key: key.clone(), classes: BTreeMap::new() });
         reader.key = key;
-        for class in classes.classes() {
-            let first = if include_old { Epoch::FIRST } else { self.published.current_public(class).epoch() };
+        for (class, first) in firsts {
             reader.classes.entry(class).and_modify(|known| *known = first.min(*known)).or_insert(first);
         }
         self.replace(state, MAX_GRANT_BYTES).ok_or(GrantError::Full)

@@ -120,7 +120,7 @@ impl Client {
             }
         };
         self.profile.note_version(slot, version).map_err(ClientError::from)?;
-        let operation = self.operation(&own.view, action).await?;
+        let operation = self.operation(&own.card, action).await?;
         let plain = Outgoing::plain(operation, None);
         Ok(if first { Outgoing { directory, blocks, ..plain } } else { plain })
     }

@@ -9,6 +9,14 @@ use reqwest::{Method, StatusCode};
 
 use crate::node::{Body, MAX_ANSWER, NodeClient, NodeError, SHOWN, json, printable};
 
+/// Refuses an answer about something else than was asked for.
+fn about(request: &str, asked: bool) -> Result<(), NodeError> {
+    if asked {
+        return Ok(());
+    }
+    Err(NodeError::Malformed { request: request.to_owned(), reason: "it is about something else".to_owned() })
+}
+
 impl NodeClient {
     /// What the node is and how it is doing.
     ///
@@ -31,7 +39,9 @@ impl NodeClient {
     /// # Errors
     /// [`NodeError`].
     pub async fn account(&self, account: AccountIndex) -> Result<emr_api::AccountView, NodeError> {
-        self.open(Method::GET, &route::account(account), Body::None).await
+        let path = route::account(account);
+        let view: emr_api::AccountView = self.open(Method::GET, &path, Body::None).await?;
+        about(&path, view.account == account).map(|()| view)
     }
 
     /// Stores a block. Doing it twice changes nothing.
@@ -92,7 +102,9 @@ impl NodeClient {
     /// # Errors
     /// [`NodeError`].
     pub async fn patient(&self, patient: AccountIndex) -> Result<emr_api::PatientView, NodeError> {
-        self.get(&route::patient(patient)).await
+        let path = route::patient(patient);
+        let view: emr_api::PatientView = self.get(&path).await?;
+        about(&path, view.patient == patient).map(|()| view)
     }
 
     /// The patient's whole subtree.
@@ -100,7 +112,9 @@ impl NodeClient {
     /// # Errors
     /// [`NodeError`].
     pub async fn subtree(&self, patient: AccountIndex) -> Result<emr_api::SubtreeView, NodeError> {
-        self.get(&route::subtree(patient)).await
+        let path = route::subtree(patient);
+        let view: emr_api::SubtreeView = self.get(&path).await?;
+        about(&path, view.patient == patient).map(|()| view)
     }
 
     /// The records that the account may know of.
@@ -116,7 +130,9 @@ impl NodeClient {
     /// # Errors
     /// [`NodeError`]; [`NodeError::is_no_session`] if access has to be requested first.
     pub async fn record(&self, patient: AccountIndex, slot: RecordSlot) -> Result<emr_api::RecordView, NodeError> {
-        self.get(&route::record(patient, slot)).await
+        let path = route::record(patient, slot);
+        let view: emr_api::RecordView = self.get(&path).await?;
+        about(&path, view.slot == slot).map(|()| view)
     }
 
     /// Seals what is pending. For the hospital.

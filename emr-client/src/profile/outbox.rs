@@ -237,7 +237,7 @@ mod tests {
             },
         };
         let signed = operation.sign(domain, &SigningKey::from_seed(&[1; 32]), None);
-        Ok((signed.id(domain), Submission { signed, stored: None, directory: None }))
+        Ok((signed.id(domain), Submission { signed, stored: None, epoch: None, directory: None }))
     }
 
     #[test]

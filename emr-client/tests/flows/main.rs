@@ -4,6 +4,7 @@ mod admission;
 mod crash;
 mod everyday;
 mod faults;
+mod from_now;
 mod lies;
 mod proxy;
 mod scene;

@@ -75,7 +75,7 @@ fn submission(salt: u64) -> Outcome<([u8; 32], Submission)> {
         },
     };
     let signed = operation.sign(domain, &SigningKey::from_seed(&[1; 32]), None);
-    Ok((signed.id(domain), Submission { signed, stored: None, directory: None }))
+    Ok((signed.id(domain), Submission { signed, stored: None, epoch: None, directory: None }))
 }
 
 fn id(salt: u64) -> Outcome<String> {

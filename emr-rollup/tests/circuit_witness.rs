@@ -3,8 +3,7 @@
 #![cfg(feature = "prover")]
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-mod scenario;
-
+use emr_rollup::testing::scenario::*;
 use emr_rollup::{
     batch::PublicInputs,
     circuit::{BatchCircuit, Diagnosis},
@@ -12,7 +11,6 @@ use emr_rollup::{
     statement::{BatchWitness, check_batch},
     version::CircuitVersion,
 };
-use scenario::*;
 use serde_json::Value;
 
 /// One slot of each sort, so that a batch is one operation.

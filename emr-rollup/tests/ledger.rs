@@ -1,9 +1,8 @@
 //! The ledger: honest histories, derivation from batch data, and the rules seen from outside.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-mod scenario;
-
 use emr_core::{Class, ClassMask, RecordStatus, Rights};
+use emr_rollup::testing::scenario::*;
 use emr_rollup::{
     batch::PushError,
     operation::{Operation, SignedOperation},
@@ -15,7 +14,6 @@ use emr_rollup::{
     statement::{Clause, check_batch},
     version::CircuitVersion,
 };
-use scenario::*;
 
 fn refusal(batch: &mut emr_rollup::batch::Batch<emr_rollup::batch::Open>, operation: &SignedOperation) -> Clause {
     match batch.push(operation) {

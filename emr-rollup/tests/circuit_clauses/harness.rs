@@ -8,10 +8,9 @@ use emr_rollup::{
     operation::SignedOperation,
     primitive::field::Fr,
     statement::{BatchWitness, Clause, EntryFields, OperationWitness, check_batch},
+    testing::{forger::Forger, scenario::*},
     version::CircuitVersion,
 };
-
-use crate::{forger::Forger, scenario::*};
 
 pub(crate) const VERSION: CircuitVersion =
     CircuitVersion { number: 1, account_depth: 3, grant_depth: 2, record_depth: 3, max_l1: 5, max_l2: 8, k: 14 };

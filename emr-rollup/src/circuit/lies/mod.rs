@@ -20,16 +20,13 @@ use crate::{
     batch::PublicInputs,
     primitive::field::Fr,
     statement::{BatchWitness, Clause},
+    testing::scenario,
     version::CircuitVersion,
 };
 
 mod attacks;
 mod deletion;
 mod every_hint;
-#[path = "../../../tests/circuit_clauses/forger.rs"]
-mod forger;
-#[path = "../../../tests/scenario/mod.rs"]
-mod scenario;
 
 /// One slot of each sort, so that a batch is one operation.
 const SINGLE: CircuitVersion =

@@ -7,7 +7,7 @@ use std::{
 };
 
 use emr_client::node::NodeClient;
-use emr_rollup::{batch::Prover as _, data::CircuitVersion, prover::Prover};
+use emr_rollup::{batch::Prover as _, prover::Prover, version::CircuitVersion};
 
 use super::{prover, site::key_cache};
 use crate::{

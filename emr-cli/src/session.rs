@@ -2,6 +2,7 @@
 
 use std::{io::ErrorKind, path::Path};
 
+use emr_chain::endpoint::EndpointError;
 use emr_client::{
     FileError,
     client::{Client, ClientError},
@@ -115,14 +116,14 @@ pub async fn open(options: &Options, role: Role) -> Result<Client, Failure> {
 pub async fn connect(options: &Options, profile: Profile, identity: Identity) -> Result<Client, Failure> {
     let joined = profile.settings().ok().cloned();
     let client = if let (Some(_), None, None) = (&joined, &options.node, &options.rpc) {
-        Client::open(profile, identity).await
+        Client::open_with(profile, identity, options.plain_http()).await
     } else {
         let address = |given: &Option<url::Url>, known: Option<String>, default: &str| {
             given.as_ref().map(url::Url::to_string).or(known).unwrap_or_else(|| format!("http://{default}"))
         };
         let node = address(&options.node, joined.as_ref().map(|known| known.node.clone()), DEFAULT_NODE);
         let rpc = address(&options.rpc, joined.map(|known| known.rpc), DEFAULT_RPC);
-        Client::join(profile, identity, &node, &rpc).await
+        Client::join_with(profile, identity, &node, &rpc, options.plain_http()).await
     };
     client.map_err(|error| client_failure(&error))
 }
@@ -177,6 +178,7 @@ pub fn client_failure(error: &ClientError) -> Failure {
     let exit = match error {
         ClientError::Profile(error) => profile_exit(error),
         ClientError::Node(error) => node_exit(error),
+        ClientError::Endpoint(EndpointError::Address(_)) => Exit::Usage,
         ClientError::Endpoint(_) | ClientError::NoHospital | ClientError::Contended => Exit::Unavailable,
         ClientError::Rollup(error) if error.revert().is_some() => Exit::Refused,
         ClientError::Rollup(_) => Exit::Unavailable,
@@ -203,7 +205,7 @@ pub fn node_exit(error: &emr_client::node::NodeError) -> Exit {
         | NodeError::StoredElsewhere { .. }
         | NodeError::TooLarge { .. }
         | NodeError::Malformed { .. } => Exit::Unverified,
-        NodeError::NotRegistered | NodeError::Address(_) | NodeError::Insecure(_) => Exit::Usage,
+        NodeError::NotRegistered | NodeError::Address(_) => Exit::Usage,
         _ => Exit::Unavailable,
     }
 }

@@ -22,6 +22,7 @@ use emr_rollup::{
 
 use crate::{
     node::{Login, NodeClient, NodeError},
+    patience::Patience,
     profile::durable::FileError,
     profile::{Profile, ProfileError, Settings},
     verify::card::{Card, CardError, CheckedCard, Evidence},
@@ -30,7 +31,7 @@ use crate::{
     verify::settled_state::{SettledState, SettledStateError},
 };
 
-/// How often an answer is asked for again when a batch was settled between two reads.
+/// How often an account that is neither settled nor queued is looked for again.
 const READS: usize = 4;
 
 /// Why a participant could not act. What flows have in common.
@@ -375,8 +376,9 @@ impl Client {
         if owner != Some(card.ethereum) {
             return Err(CardError::Forged { account, field: "Ethereum address" }.into());
         }
-        let mut last = ClientError::Contended;
-        for _ in 0..READS {
+        let mut patience = Patience::new();
+        let mut unknown = 0;
+        loop {
             let view = self.node.account(account).await?;
             let checked = if view.proof.is_some() {
                 card.check(&instance, &view, Evidence::Settled(&self.settled().await?))
@@ -387,14 +389,12 @@ impl Client {
                 }
             };
             match checked.map_err(ClientError::from) {
-                // A batch was settled between the two reads.
-                Err(error) if error.is_other_state() || matches!(error, ClientError::Card(CardError::Unknown(_))) => {
-                    last = error;
-                }
+                Err(error) if error.is_other_state() && patience.again().await => {}
+                // A batch took it from the queue between the two reads.
+                Err(ClientError::Card(CardError::Unknown(_))) if unknown < READS => unknown += 1,
                 other => return other,
             }
         }
-        Err(last)
     }
 
     /// An account's entry of the L1 queue, if no batch has taken it yet. Only the Ethereum node's word.
@@ -416,8 +416,8 @@ impl Client {
         &self,
         patient: &CheckedCard,
     ) -> Result<(emr_api::PatientView, PublishedDirectory), ClientError> {
-        let mut last = ClientError::Contended;
-        for _ in 0..READS {
+        let mut patience = Patience::new();
+        loop {
             let view = self.node.patient(patient.account()).await?;
             if view.epoch != patient.epoch() {
                 return Err(DirectoryCheckError::Chain("the epoch is not the patient's").into());
@@ -426,11 +426,10 @@ impl Client {
             let checked = directory::verify(&view, patient.account(), patient.key(), self.domain(), &state, now);
             match checked.map_err(ClientError::from) {
                 Ok(directory) => return Ok((view, directory)),
-                Err(error) if error.is_other_state() => last = error,
+                Err(error) if error.is_other_state() && patience.again().await => {}
                 Err(error) => return Err(error),
             }
         }
-        Err(last)
     }
 
     /// An operation of this participant on a patient's subtree. Who it is on, and both epochs, come from checked cards, never from what a

@@ -1,8 +1,5 @@
 #![doc = include_str!("../README.md")]
 
-#[cfg(all(test, feature = "prover"))]
-extern crate self as emr_rollup;
-
 pub mod batch;
 #[cfg(feature = "prover")]
 pub mod circuit;
@@ -19,4 +16,6 @@ pub mod registration;
 pub mod signature;
 pub mod state;
 pub mod statement;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod tree;

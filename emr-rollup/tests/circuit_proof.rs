@@ -2,10 +2,9 @@
 #![cfg(feature = "prover")]
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-mod scenario;
-
 use std::{path::PathBuf, time::Instant};
 
+use emr_rollup::testing::scenario::*;
 use emr_rollup::{
     batch::Prover as _,
     circuit::BatchCircuit,
@@ -20,7 +19,6 @@ use revm::{
     database::{CacheDB, EmptyDB},
     primitives::{Address, Bytes, TxKind, U256, hex},
 };
-use scenario::*;
 
 /// Set to write the generated files instead of comparing them.
 const REGENERATE: &str = "EMR_REGENERATE";

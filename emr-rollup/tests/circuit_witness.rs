@@ -3,15 +3,13 @@
 #![cfg(feature = "prover")]
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-mod scenario;
-
+use emr_rollup::testing::scenario::*;
 use emr_rollup::{
     circuit::{BatchCircuit, Diagnosis},
     data::{CircuitVersion, PublicInputs},
     field::{self, Fr},
     statement::{BatchWitness, check_batch},
 };
-use scenario::*;
 use serde_json::Value;
 
 /// One slot of each sort, so that a batch is one operation.

@@ -1,9 +1,8 @@
 //! The ledger: honest histories, derivation from batch data, and the rules seen from outside.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-mod scenario;
-
 use emr_core::{Class, ClassMask, RecordStatus, Rights};
+use emr_rollup::testing::scenario::*;
 use emr_rollup::{
     batch::PushError,
     data::CircuitVersion,
@@ -14,7 +13,6 @@ use emr_rollup::{
     state::StateTrees,
     statement::{Clause, check_batch},
 };
-use scenario::*;
 
 fn refusal(batch: &mut emr_rollup::batch::Batch<emr_rollup::batch::Open>, operation: &SignedOperation) -> Clause {
     match batch.push(operation) {

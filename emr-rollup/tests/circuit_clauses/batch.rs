@@ -7,10 +7,11 @@ use emr_rollup::{
     data::PublicInputs,
     field::Fr,
     statement::{BatchWitness, Clause, EntryFields, check_batch},
+    testing::scenario::*,
 };
 use halo2_proofs::dev::MockProver;
 
-use crate::{harness::*, scenario::*};
+use crate::harness::*;
 
 #[test]
 fn the_forger_is_honest_unless_told_otherwise() {

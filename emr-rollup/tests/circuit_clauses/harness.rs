@@ -8,9 +8,8 @@ use emr_rollup::{
     field::Fr,
     operation::SignedOperation,
     statement::{BatchWitness, Clause, EntryFields, OperationWitness, check_batch},
+    testing::{forger::Forger, scenario::*},
 };
-
-use crate::{forger::Forger, scenario::*};
 
 pub(crate) const VERSION: CircuitVersion =
     CircuitVersion { number: 1, account_depth: 3, grant_depth: 2, record_depth: 3, max_l1: 5, max_l2: 8, k: 14 };

@@ -5,9 +5,10 @@ use emr_rollup::{
     field::Fr,
     operation::SignedOperation,
     statement::{Clause, EntryFields},
+    testing::scenario::*,
 };
 
-use crate::{harness::*, scenario::*};
+use crate::harness::*;
 
 #[test]
 fn c1_the_signer_is_in_the_state() {

@@ -3,15 +3,17 @@
 use emr_core::{Class, ClassMask, RecordSlot, RecordStatus, Revision, Rights, Role};
 use halo2curves::ff::Field;
 
-use super::{
-    forger::Forger,
-    scenario::{DOCTOR, HOSPITAL, PATIENT, STRANGER, TIME, first_slot, grant, operations, put, record, request, sign},
-    *,
-};
+use super::*;
 use crate::{
     leaf::RecordLeaf,
     operation::{Action, MAX_VALIDITY, SignedOperation},
     statement::{EntryFields, OperationWitness},
+    testing::{
+        forger::Forger,
+        scenario::{
+            DOCTOR, HOSPITAL, PATIENT, STRANGER, TIME, first_slot, grant, operations, put, record, request, sign,
+        },
+    },
 };
 
 /// Positions of operations in the honest history.

@@ -20,15 +20,12 @@ use crate::{
     data::{CircuitVersion, PublicInputs},
     field::Fr,
     statement::{BatchWitness, Clause},
+    testing::scenario,
 };
 
 mod attacks;
 mod deletion;
 mod every_hint;
-#[path = "../../../tests/circuit_clauses/forger.rs"]
-mod forger;
-#[path = "../../../tests/scenario/mod.rs"]
-mod scenario;
 
 /// One slot of each sort, so that a batch is one operation.
 const SINGLE: CircuitVersion =

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use emr_rollup::{
+use crate::{
     data::{BatchData, CircuitVersion, PublicInputs, Words},
     field::{Fr, pack, to_u64},
     leaf::extend_head,
@@ -19,7 +19,7 @@ use emr_rollup::{
 use super::scenario::{TIME, domain, key};
 
 /// One patient's subtree, with the leaves' fields.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 struct Subtree {
     grants: SparseMerkleTree,
     records: SparseMerkleTree,
@@ -29,16 +29,20 @@ struct Subtree {
 }
 
 /// State and batch in the making.
-#[derive(Clone)]
-pub(crate) struct Forger {
-    pub(crate) version: CircuitVersion,
-    pub(crate) time: u64,
+#[derive(Clone, Debug)]
+pub struct Forger {
+    /// Sizes of trees and batch.
+    pub version: CircuitVersion,
+    /// Batch time in seconds.
+    pub time: u64,
     identities: SparseMerkleTree,
     medical: SparseMerkleTree,
     leaves: BTreeMap<u64, IdentityFields>,
     subtrees: BTreeMap<u64, Subtree>,
-    pub(crate) witness: BatchWitness,
-    pub(crate) data: BatchData,
+    /// The witness so far.
+    pub witness: BatchWitness,
+    /// The published data so far.
+    pub data: BatchData,
     /// The medical root that the last operation's own path gives: a false path gives another than the tree has.
     forced_root: Option<Fr>,
 }
@@ -52,7 +56,8 @@ fn code(kind: Kind) -> Fr {
 }
 
 impl Forger {
-    pub(crate) fn new(version: CircuitVersion) -> Self {
+    /// An empty state and batch.
+    pub fn new(version: CircuitVersion) -> Self {
         let tree = SparseMerkleTree::new(version.account_depth);
         let witness = BatchWitness {
             version,
@@ -75,7 +80,7 @@ impl Forger {
     }
 
     /// What a prover would be given for an entry now.
-    pub(crate) fn registration(&self, entry: EntryFields) -> RegistrationWitness {
+    pub fn registration(&self, entry: EntryFields) -> RegistrationWitness {
         let position = number(&entry.account) as u32;
         RegistrationWitness {
             entry,
@@ -87,7 +92,7 @@ impl Forger {
     }
 
     /// Takes an entry as it is, and writes its leaves whether or not the account is there.
-    pub(crate) fn register(&mut self, witness: RegistrationWitness) {
+    pub fn register(&mut self, witness: RegistrationWitness) {
         let entry = witness.entry;
         let account = number(&entry.account);
         let leaf = IdentityFields {
@@ -119,7 +124,7 @@ impl Forger {
     }
 
     /// What a prover would be given for an operation now, its signature being valid.
-    pub(crate) fn operation(&self, signed: &SignedOperation) -> OperationWitness {
+    pub fn operation(&self, signed: &SignedOperation) -> OperationWitness {
         let message = Message::from(signed);
         let (signer, patient) = (number(&message.header.signer), number(&message.header.patient));
         let slot = number(&message.header.slot);
@@ -132,18 +137,19 @@ impl Forger {
         let target_path = if is(Kind::PutRecord) || is(Kind::Tombstone) {
             old_record = subtree.record_leaves.get(&slot).copied().unwrap_or_default();
             new_record = match signed.operation.action {
-                emr_rollup::operation::Action::PutRecord { leaf, .. }
-                | emr_rollup::operation::Action::Tombstone { leaf, .. } => (&leaf).into(),
+                crate::operation::Action::PutRecord { leaf, .. } | crate::operation::Action::Tombstone { leaf, .. } => {
+                    (&leaf).into()
+                }
                 _ => old_record,
             };
             subtree.records.path(slot as u32)
         } else {
             old_grant = subtree.grant_leaves.get(&slot).copied().unwrap_or_default();
             new_grant = match signed.operation.action {
-                emr_rollup::operation::Action::SetGrant { leaf, .. } => {
+                crate::operation::Action::SetGrant { leaf, .. } => {
                     GrantFields { uses: old_grant.uses, ..GrantFields::from(&leaf) }
                 }
-                emr_rollup::operation::Action::Revoke { leaf_salt, expected, .. } => GrantFields {
+                crate::operation::Action::Revoke { leaf_salt, expected, .. } => GrantFields {
                     uses: old_grant.uses,
                     version: Fr::from(expected.get() + 1),
                     salt: leaf_salt,
@@ -177,23 +183,23 @@ impl Forger {
     }
 
     /// Signs what the witness says, as its signer.
-    pub(crate) fn sign(&self, witness: &mut OperationWitness) {
+    pub fn sign(&self, witness: &mut OperationWitness) {
         let key = key(number(&witness.message.header.signer));
         let signature = key.sign(witness.message.hash(domain().element()));
         witness.signature = SignatureFields {
             r_x: signature.r.x(),
             r_y: signature.r.y(),
-            s: emr_rollup::field::reduce(&signature.s.to_bytes()),
+            s: crate::field::reduce(&signature.s.to_bytes()),
         };
     }
 
     /// Takes an operation as it is, and does what it says.
-    pub(crate) fn push(&mut self, witness: OperationWitness) {
+    pub fn push(&mut self, witness: OperationWitness) {
         self.push_lying(witness, |_, _| ());
     }
 
     /// Takes an operation as it is, and changes the audit entry that it claims or the medical leaf that it leaves.
-    pub(crate) fn push_lying(&mut self, witness: OperationWitness, lie: impl FnOnce(&mut Fr, &mut MedicalFields)) {
+    pub fn push_lying(&mut self, witness: OperationWitness, lie: impl FnOnce(&mut Fr, &mut MedicalFields)) {
         let header = witness.message.header;
         let patient = number(&header.patient);
         let slot = number(&header.slot);
@@ -240,7 +246,7 @@ impl Forger {
     }
 
     /// Puts a grant in the state before the batch, by whatever way it came there.
-    pub(crate) fn write_grant(&mut self, patient: u64, slot: u64, leaf: &emr_rollup::leaf::GrantLeaf) {
+    pub fn write_grant(&mut self, patient: u64, slot: u64, leaf: &crate::leaf::GrantLeaf) {
         let leaf = GrantFields::from(leaf);
         let subtree = self.subtrees.get_mut(&patient).expect("a subtree");
         subtree.grants.set(slot as u32, leaf.hash());
@@ -253,7 +259,7 @@ impl Forger {
     }
 
     /// What was done so far becomes history: the batch starts here.
-    pub(crate) fn settle(&mut self) {
+    pub fn settle(&mut self) {
         self.witness.registrations.clear();
         self.witness.operations.clear();
         self.data = BatchData::default();
@@ -261,7 +267,7 @@ impl Forger {
     }
 
     /// Witness and public inputs.
-    pub(crate) fn finish(&self) -> (BatchWitness, PublicInputs) {
+    pub fn finish(&self) -> (BatchWitness, PublicInputs) {
         let pre = poseidon::node(self.witness.identity_root, self.witness.medical_root);
         let medical = self.forced_root.unwrap_or_else(|| self.medical.root());
         let post = poseidon::node(self.identities.root(), medical);

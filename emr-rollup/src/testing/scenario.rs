@@ -1,11 +1,6 @@
 //! An honest history that holds every kind of operation: what clause tests break, one clause at a time.
-#![allow(dead_code, reason = "each test file uses its part")]
 
-use emr_core::{
-    AccountEpoch, AccountIndex, Class, ClassMask, GrantSlot, Purpose, Reason, RecordSlot, RecordStatus, Revision,
-    Rights, Role, UnixTime, Uses, Version,
-};
-use emr_rollup::{
+use crate::{
     batch::{Batch, Open},
     data::{CircuitVersion, PublicInputs},
     field::Fr,
@@ -16,37 +11,55 @@ use emr_rollup::{
     signature::SigningKey,
     statement::BatchWitness,
 };
+use emr_core::{
+    AccountEpoch, AccountIndex, Class, ClassMask, GrantSlot, Purpose, Reason, RecordSlot, RecordStatus, Revision,
+    Rights, Role, UnixTime, Uses, Version,
+};
 
 /// Batch time of the histories here: 2026-01-01.
-pub(crate) const TIME: u64 = 1_767_225_600;
+pub const TIME: u64 = 1_767_225_600;
 
 /// Small trees for tests of the constraint system; slots and sizes as given.
-pub(crate) const SMALL: CircuitVersion =
+pub const SMALL: CircuitVersion =
     CircuitVersion { number: 1, account_depth: 4, grant_depth: 3, record_depth: 4, max_l1: 5, max_l2: 8, k: 14 };
 
-pub(crate) const HOSPITAL: u64 = 1;
-pub(crate) const DOCTOR: u64 = 2;
-pub(crate) const STRANGER: u64 = 3;
-pub(crate) const PATIENT: u64 = 4;
+/// Account of the hospital.
+pub const HOSPITAL: u64 = 1;
+/// Account of its doctor.
+pub const DOCTOR: u64 = 2;
+/// Account of a doctor of no hospital.
+pub const STRANGER: u64 = 3;
+/// Account of the patient.
+pub const PATIENT: u64 = 4;
 
-pub(crate) fn account(index: u64) -> AccountIndex {
+/// The account of a number.
+///
+/// # Panics
+/// If there is none.
+pub fn account(index: u64) -> AccountIndex {
     AccountIndex::new(index).expect("an account")
 }
 
-pub(crate) fn time(seconds: u64) -> UnixTime {
+/// The time of a number of seconds.
+///
+/// # Panics
+/// If it is out of range.
+pub fn time(seconds: u64) -> UnixTime {
     UnixTime::new(seconds).expect("a time")
 }
 
-pub(crate) fn key(index: u64) -> SigningKey {
+/// The key of an account: its seed repeats the number.
+pub fn key(index: u64) -> SigningKey {
     SigningKey::from_seed(&[index as u8; 32])
 }
 
-pub(crate) fn domain() -> Domain {
+/// What every operation here is bound to.
+pub fn domain() -> Domain {
     Domain::new(31337, [0x11; 20])
 }
 
 /// Hospital 1, doctor 2 of that hospital, doctor 3 of none, patient 4.
-pub(crate) fn registrations() -> Vec<Registration> {
+pub fn registrations() -> Vec<Registration> {
     let register = |index: u64, role, org: Option<u64>| Registration {
         account: account(index),
         role,
@@ -63,11 +76,15 @@ pub(crate) fn registrations() -> Vec<Registration> {
 }
 
 /// The lowest slot that SetGrant may use, at this version's depth.
-pub(crate) fn first_slot(version: &CircuitVersion) -> u64 {
+pub fn first_slot(version: &CircuitVersion) -> u64 {
     GrantSlot::FIRST_ORDINARY.get().min(1 << (version.grant_depth - 1))
 }
 
-pub(crate) fn sign(signer: u64, action: Action, authority: Option<u64>, salt: u64) -> SignedOperation {
+/// An operation on the patient, signed by an account under a grant's slot, or in its own name.
+///
+/// # Panics
+/// If the slot is out of range.
+pub fn sign(signer: u64, action: Action, authority: Option<u64>, salt: u64) -> SignedOperation {
     let operation = Operation {
         signer: account(signer),
         signer_epoch: AccountEpoch::FIRST,
@@ -80,7 +97,11 @@ pub(crate) fn sign(signer: u64, action: Action, authority: Option<u64>, salt: u6
     operation.sign(domain(), &key(signer), authority.map(|slot| GrantSlot::new(slot).expect("a slot")))
 }
 
-pub(crate) fn record(class: Class, author: u64, version: u64, revision: u64) -> RecordLeaf {
+/// A live record with the hospital as custodian.
+///
+/// # Panics
+/// If a number is out of range.
+pub fn record(class: Class, author: u64, version: u64, revision: u64) -> RecordLeaf {
     RecordLeaf {
         status: RecordStatus::Live,
         class,
@@ -93,7 +114,11 @@ pub(crate) fn record(class: Class, author: u64, version: u64, revision: u64) -> 
     }
 }
 
-pub(crate) fn grant(grantee: u64, rights: Rights, scope: ClassMask, version: u64) -> GrantLeaf {
+/// A grant that holds during the history.
+///
+/// # Panics
+/// If the version is out of range.
+pub fn grant(grantee: u64, rights: Rights, scope: ClassMask, version: u64) -> GrantLeaf {
     GrantLeaf {
         grantee: Some(account(grantee)),
         rights,
@@ -105,7 +130,11 @@ pub(crate) fn grant(grantee: u64, rights: Rights, scope: ClassMask, version: u64
     }
 }
 
-pub(crate) fn put(slot: u64, expected: u64, leaf: RecordLeaf) -> Action {
+/// Writes a record.
+///
+/// # Panics
+/// If a number is out of range.
+pub fn put(slot: u64, expected: u64, leaf: RecordLeaf) -> Action {
     Action::PutRecord {
         slot: RecordSlot::new(slot).expect("a slot"),
         expected: Revision::new(expected).expect("a revision"),
@@ -113,7 +142,11 @@ pub(crate) fn put(slot: u64, expected: u64, leaf: RecordLeaf) -> Action {
     }
 }
 
-pub(crate) fn set_grant(slot: u64, leaf: GrantLeaf, before: u64, after: u64) -> Action {
+/// Makes or replaces a grant; `before` and `after` stand for key directories.
+///
+/// # Panics
+/// If a number is out of range.
+pub fn set_grant(slot: u64, leaf: GrantLeaf, before: u64, after: u64) -> Action {
     Action::SetGrant {
         slot: GrantSlot::new(slot).expect("a slot"),
         expected: Version::new(leaf.version.get() - 1).expect("a version"),
@@ -123,7 +156,11 @@ pub(crate) fn set_grant(slot: u64, leaf: GrantLeaf, before: u64, after: u64) -> 
     }
 }
 
-pub(crate) fn request(slot: u64, uses: u64, class: Class) -> Action {
+/// Asks for access to a class for treatment.
+///
+/// # Panics
+/// If a number is out of range.
+pub fn request(slot: u64, uses: u64, class: Class) -> Action {
     Action::RequestAccess {
         slot: GrantSlot::new(slot).expect("a slot"),
         expected: Uses::new(uses).expect("a count"),
@@ -131,7 +168,11 @@ pub(crate) fn request(slot: u64, uses: u64, class: Class) -> Action {
     }
 }
 
-pub(crate) fn revoke(slot: u64, expected: u64, before: u64, after: u64) -> Action {
+/// Ends a grant.
+///
+/// # Panics
+/// If a number is out of range.
+pub fn revoke(slot: u64, expected: u64, before: u64, after: u64) -> Action {
     Action::Revoke {
         slot: GrantSlot::new(slot).expect("a slot"),
         expected: Version::new(expected).expect("a version"),
@@ -144,7 +185,7 @@ pub(crate) fn revoke(slot: u64, expected: u64, before: u64, after: u64) -> Actio
 /// One operation of every kind, with a doctor acting through his hospital's grant and one acting for himself:
 /// 0 SetGrant to the hospital, 1 SetGrant to the stranger, 2 PutRecord by the doctor, 3 PutRecord by the patient,
 /// 4 PutRecord of a second version, 5 Tombstone, 6 RequestAccess, 7 Revoke.
-pub(crate) fn operations(version: &CircuitVersion) -> Vec<SignedOperation> {
+pub fn operations(version: &CircuitVersion) -> Vec<SignedOperation> {
     let slot = first_slot(version);
     let all = ClassMask::ALL;
     let summary = ClassMask::from(Class::Summary);
@@ -172,7 +213,7 @@ pub(crate) fn operations(version: &CircuitVersion) -> Vec<SignedOperation> {
 }
 
 /// A batch with every account in it and no operation yet.
-pub(crate) fn open(version: CircuitVersion) -> Batch<Open> {
+pub fn open(version: CircuitVersion) -> Batch<Open> {
     let mut batch = Batch::open(Ledger::genesis(domain(), version), 1, time(TIME));
     for registration in registrations() {
         batch.push_registration(&registration).expect("a free L1 slot");
@@ -181,7 +222,7 @@ pub(crate) fn open(version: CircuitVersion) -> Batch<Open> {
 }
 
 /// The honest history, a batch per operation.
-pub(crate) fn one_by_one(version: CircuitVersion) -> Vec<(BatchWitness, PublicInputs)> {
+pub fn one_by_one(version: CircuitVersion) -> Vec<(BatchWitness, PublicInputs)> {
     let mut ledger = Ledger::genesis(domain(), version);
     let mut batches = Vec::new();
     let mut seal = |batch: Batch<Open>| {
@@ -203,7 +244,7 @@ pub(crate) fn one_by_one(version: CircuitVersion) -> Vec<(BatchWitness, PublicIn
 }
 
 /// The honest batch: what a prover is given.
-pub(crate) fn honest(version: CircuitVersion) -> (BatchWitness, PublicInputs) {
+pub fn honest(version: CircuitVersion) -> (BatchWitness, PublicInputs) {
     let mut batch = open(version);
     for operation in operations(&version) {
         batch.push(&operation).expect("an honest operation");

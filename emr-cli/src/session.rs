@@ -7,9 +7,10 @@ use emr_client::{
     FileError,
     client::{Client, ClientError},
     flow::submit::{Fate, Resumed},
+    node::{NodeClient, NodeError},
     profile::{Profile, ProfileError},
 };
-use emr_core::Role;
+use emr_core::{HttpAddress, Role};
 use emr_crypto::{Identity, IdentityFileError, ScryptCost};
 use emr_rollup::operation::Kind;
 use secrecy::SecretString;
@@ -83,6 +84,15 @@ pub fn known_node(options: &Options, role: Role) -> Result<Option<String>, Failu
         Err(ProfileError::NotFound(_)) => Ok(None),
         Err(error) => Err(profile_failure(&error, role)),
     }
+}
+
+/// A client of the node at an address, without login.
+///
+/// # Errors
+/// If the address is none, or plain http is not allowed there.
+pub fn node(options: &Options, address: &str) -> Result<NodeClient, Failure> {
+    let node = HttpAddress::parse(address, options.plain_http()).map_err(NodeError::from).and_then(NodeClient::at);
+    node.map_err(|error| Failure::new(node_exit(&error), one_line(&error)))
 }
 
 /// Opens the identity and connects to its node; hands in what an interrupted run had signed.
@@ -213,8 +223,7 @@ pub fn client_failure(error: &ClientError) -> Failure {
 }
 
 /// The exit code for a node's answer.
-pub fn node_exit(error: &emr_client::node::NodeError) -> Exit {
-    use emr_client::node::NodeError;
+pub fn node_exit(error: &NodeError) -> Exit {
     match error {
         NodeError::Refused { .. } if error.is_temporary() => Exit::Unavailable,
         NodeError::Refused { .. } => Exit::Refused,

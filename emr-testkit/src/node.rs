@@ -14,7 +14,7 @@ use emr_chain::{Deployment, Rollup, bindings::Verifier, deploy, endpoint::Endpoi
 use emr_core::{AccountIndex, Role};
 use emr_devnet::{ChainConfig, EmbeddedChain};
 use emr_ipfs::DiskStore;
-use emr_node::{Node, NodeConfig, ProverConfig, RunningNode, SealPolicy};
+use emr_node::{Limits, Node, NodeConfig, ProverConfig, RunningNode, SealPolicy};
 use emr_rollup::{data::CircuitVersion, field, operation::Domain, prover::default_cache, tree::empty_root};
 use tempfile::TempDir;
 
@@ -219,6 +219,7 @@ pub fn config(endpoint: Endpoint, rollup: &Rollup<DynProvider>, folder: &Path) -
         hospital: people().hospital.ethereum.clone(),
         prover: ProverConfig { cache: default_cache().ok_or("a home folder")?, local: false },
         seal: SealPolicy::Manual,
+        limits: Limits::default(),
     })
 }
 

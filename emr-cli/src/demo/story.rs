@@ -216,6 +216,7 @@ impl Stage {
             rpc_listen: any,
             plain: self.plain,
             seal: emr_node::SealPolicy::Manual,
+            limits: emr_node::Limits::default(),
             prove: true,
             deploy: true,
         }

@@ -3,6 +3,7 @@
 pub mod admission;
 pub mod commands;
 pub mod deployment;
+pub mod prover;
 pub mod proving;
 pub mod site;
 
@@ -11,10 +12,9 @@ use std::{io::Write, net::SocketAddr, path::Path};
 use alloy::{primitives::B256, signers::local::PrivateKeySigner};
 use emr_api::NodeStatus;
 use emr_chain::endpoint::Endpoint;
-use emr_client::node::{NodeClient, NodeError};
-use emr_core::{HttpAddress, Role};
+use emr_core::Role;
 use emr_crypto::{Identity, RsaBits};
-use emr_node::Activity;
+use emr_node::{Activity, Limits};
 use secrecy::SecretString;
 use serde::Serialize;
 use site::{Site, SitePlan};
@@ -50,6 +50,9 @@ pub struct Serving {
     /// Seal a batch when something has waited this long
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
     pub seal_after: u64,
+    /// A reverse proxy is in front of the node: believe the last hop of X-Forwarded-For. Nobody else may reach --listen then
+    #[arg(long)]
+    pub behind_proxy: bool,
     /// Leave proving to `emr-hospital prove` elsewhere
     #[arg(long)]
     pub no_prove: bool,
@@ -113,6 +116,7 @@ fn plan(options: &Options, folder: std::path::PathBuf, serving: &Serving) -> Sit
         rpc_listen: SocketAddr::from(([127, 0, 0, 1], 0)),
         plain: options.plain_http(),
         seal: site::seal_after(serving.seal_after),
+        limits: Limits { behind_proxy: serving.behind_proxy, ..Limits::default() },
         prove: !serving.no_prove,
         deploy: false,
     }
@@ -189,8 +193,7 @@ pub async fn status(options: &Options) -> Result<(), Failure> {
         Some(given) => given.to_string(),
         None => session::known_node(options, HOSPITAL)?.unwrap_or_else(|| format!("http://{DEFAULT_NODE}")),
     };
-    let node = HttpAddress::parse(&address, options.plain_http()).map_err(NodeError::from).and_then(NodeClient::at);
-    let node = node.or_exit(Exit::Usage)?;
+    let node = session::node(options, &address)?;
     let status = node.status().await.map_err(|error| Failure::new(session::node_exit(&error), one_line(&error)))?;
     print(&Status(status), options.json)
 }

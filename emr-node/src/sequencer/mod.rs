@@ -127,6 +127,14 @@ impl Sequencer {
         if let Some(known) = self.mempool.operation(&id)? {
             return self.promise(id, &known);
         }
+        match self.take(id, submission).await {
+            // The same operation, handed in at the same time, was faster.
+            Err(refusal) => self.mempool.operation(&id)?.map_or(Err(refusal), |known| self.promise(id, &known)),
+            taken => taken,
+        }
+    }
+
+    async fn take(self: &Arc<Self>, id: [u8; 32], submission: Submission) -> Result<Receipt, Refusal> {
         // Cheap refusals first: nothing is read for an operation that breaks a rule.
         let directory_in_force = self.admit(&submission)?;
         pointers::check_epoch(&submission, directory_in_force, self).await?;

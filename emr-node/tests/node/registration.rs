@@ -8,7 +8,7 @@ use emr_rollup::field;
 
 use crate::stage::*;
 
-fn relay(world: &World, person: &Person, deadline: UnixTime) -> Outcome<RelayRegistration> {
+pub(crate) fn relay(world: &World, person: &Person, deadline: UnixTime) -> Outcome<RelayRegistration> {
     let instance = world.rollup.instance();
     let signed = person.registration(instance, None).sign(instance, &person.ethereum, deadline)?;
     let point = person.key.registration_point();

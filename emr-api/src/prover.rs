@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use emr_rollup::data::keccak256;
+use emr_rollup::primitive::keccak::keccak256;
 use zeroize::Zeroizing;
 
 /// How every credential begins. No login token does.

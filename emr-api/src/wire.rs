@@ -32,12 +32,14 @@ use std::fmt;
 use emr_core::{AccountEpoch, AccountIndex, AccountStatus, GrantSlot, RecordSlot, Role, UnixTime};
 use emr_crypto::Epoch;
 use emr_rollup::{
-    data::PublicInputs,
-    field::{Fr, hex_element},
-    leaf::{AuditEntry, GrantLeaf, MedicalLeaf, RecordLeaf},
+    batch::PublicInputs,
     operation::SignedOperation,
+    primitive::field::{Fr, hex_element},
+    state::{
+        leaf::{AuditEntry, GrantLeaf, MedicalLeaf, RecordLeaf},
+        tree::Path,
+    },
     statement::{BatchWitness, IdentityFields},
-    tree::Path,
 };
 use serde::{Deserialize, Serialize};
 

@@ -245,7 +245,7 @@ pub struct Access {
 }
 
 impl Access {
-    fn of(slot: u64, grant: &emr_rollup::leaf::GrantLeaf) -> Self {
+    fn of(slot: u64, grant: &emr_rollup::state::leaf::GrantLeaf) -> Self {
         Self {
             slot,
             grantee: grant.grantee,

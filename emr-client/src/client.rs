@@ -14,10 +14,12 @@ use emr_chain::{
 use emr_core::{AccountIndex, HttpAddress, PlainHttp, Role, UnixTime};
 use emr_crypto::Identity;
 use emr_rollup::{
-    field::{self, Fr},
+    l1_operation::Registration,
     operation::{Action, CLIENT_VALIDITY, Domain, Operation},
-    registration::Registration,
-    signature::SigningKey,
+    primitive::{
+        eddsa::SigningKey,
+        field::{self, Fr},
+    },
 };
 
 use crate::{

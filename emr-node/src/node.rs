@@ -9,7 +9,7 @@ use emr_chain::{
 };
 use emr_durable::Disk;
 use emr_ipfs::Blockstore;
-use emr_rollup::{data::CircuitVersion, operation::Domain};
+use emr_rollup::{operation::Domain, version::CircuitVersion};
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 use url::Url;
 

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use emr_rollup::{batch::Prover as _, data::CircuitVersion, prover::Prover};
+use emr_rollup::{batch::Prover as _, prover::Prover, version::CircuitVersion};
 
 use super::{prover, site::key_cache};
 use crate::{

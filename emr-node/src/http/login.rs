@@ -15,10 +15,12 @@ use emr_api::{Challenge, LoginRequest, Session};
 use emr_core::{AccountIndex, AccountStatus, UnixTime};
 use emr_crypto::{Challenge as SignedChallenge, RsaPublic};
 use emr_rollup::{
-    data::keccak256,
-    field::{self, Fr},
-    leaf::IdentityLeaf,
     operation::Domain,
+    primitive::{
+        field::{self, Fr},
+        keccak::keccak256,
+    },
+    state::leaf::IdentityLeaf,
 };
 
 use crate::http::refusal::{Refusal, RefusalKind};

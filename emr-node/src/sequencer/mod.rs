@@ -14,7 +14,7 @@ use emr_api::{OperationStatus, Receipt, Submission};
 use emr_chain::RollupInstance;
 use emr_core::{AccountIndex, UnixTime};
 use emr_ipfs::{Blockstore, Cid};
-use emr_rollup::{data::CircuitVersion, field::Fr, operation::Domain};
+use emr_rollup::{operation::Domain, primitive::field::Fr, version::CircuitVersion};
 use tokio::sync::{Mutex, Notify};
 
 use crate::{

@@ -4,7 +4,7 @@ use alloy::{primitives::B256, providers::Provider, signers::local::PrivateKeySig
 use emr_api::{AccountView, NodeStatus, Registered, RelayRegistration};
 use emr_chain::{CurvePoint, Registration, RsaPossession};
 use emr_core::{AccountIndex, Role, UnixTime};
-use emr_rollup::field;
+use emr_rollup::primitive::field;
 
 use crate::stage::*;
 

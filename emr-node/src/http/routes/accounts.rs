@@ -14,7 +14,7 @@ use axum::{Extension, extract::State};
 use emr_api::{AccountView, IdentityProof, Registered, RelayRegistration};
 use emr_chain::{CurvePoint, Registration, Revert, RollupError, RsaPossession, SignedRegistration};
 use emr_core::{AccountIndex, Opaque, Role};
-use emr_rollup::{field, ledger::Ledger, statement::IdentityFields};
+use emr_rollup::{primitive::field, state::ledger::Ledger, statement::IdentityFields};
 
 use super::{
     App, Shared,

@@ -13,8 +13,8 @@ use emr_core::{
 };
 use emr_crypto::Challenge as SignedChallenge;
 use emr_rollup::{
-    field,
     operation::{Domain, Kind},
+    primitive::field,
 };
 use reqwest::{Client, RequestBuilder, Url};
 use serde::{Serialize, de::DeserializeOwned};

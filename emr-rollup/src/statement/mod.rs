@@ -5,12 +5,12 @@
 
 mod batch;
 mod operation;
-mod registration;
+mod register;
 mod witness;
 
 pub use batch::{BatchWitness, check_batch};
 pub use operation::{Context, OperationEffect, check_operation};
-pub use registration::{RegistrationEffect, check_registration};
+pub use register::{RegistrationEffect, check_registration};
 pub use witness::{
     EntryFields, GrantFields, Header, IdentityFields, MedicalFields, Message, OperationWitness, RecordFields,
     RegistrationWitness, SignatureFields,

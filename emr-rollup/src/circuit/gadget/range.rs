@@ -2,18 +2,20 @@
 
 use halo2curves::ff::Field;
 
-use super::{
-    builder::{Builder, Wire},
-    config::{RANGE_COLUMNS, Selector},
-    origin::Origin,
-    schedule::ROWS,
+use super::schedule::ROWS;
+use crate::{
+    circuit::{
+        builder::{Builder, Wire},
+        config::{RANGE_COLUMNS, Selector},
+        origin::Origin,
+    },
+    primitive::field::Fr,
 };
-use crate::field::Fr;
 
 /// Digits that the S-box rows of one permutation hold.
 const DIGITS: usize = ROWS - 2;
 /// The widest word that one check takes, in bits.
-pub(super) const WORD_BITS: u32 = 2 * DIGITS as u32;
+pub(in crate::circuit) const WORD_BITS: u32 = 2 * DIGITS as u32;
 
 #[derive(Clone, Copy, Debug)]
 struct Word {
@@ -24,19 +26,19 @@ struct Word {
 
 /// Words that wait for their rows, and permutations that offer theirs.
 #[derive(Debug, Default)]
-pub(super) struct RangeQueue {
+pub(in crate::circuit) struct RangeQueue {
     words: Vec<Word>,
     hosts: Vec<u32>,
 }
 
 impl RangeQueue {
     /// Notes that the S-box rows from here on have their range columns free.
-    pub(super) fn offer(&mut self, first: u32) {
+    pub(in crate::circuit) fn offer(&mut self, first: u32) {
         self.hosts.push(first);
     }
 
     /// Lays out every word, two side by side.
-    pub(super) fn lay_out(builder: &mut Builder) {
+    pub(in crate::circuit) fn lay_out(builder: &mut Builder) {
         let Self { words, hosts } = std::mem::take(&mut builder.ranges);
         let mut hosts = hosts.into_iter();
         for pair in words.chunks(RANGE_COLUMNS.len()) {
@@ -48,7 +50,7 @@ impl RangeQueue {
                 builder.table.explain(first, first + DIGITS as u32, 1 << column, word.origin);
                 builder.place_for(word.wire, first, column, word.origin);
                 let digits = word.bits / 2;
-                let bytes = crate::field::to_bytes(&builder.value(word.wire));
+                let bytes = crate::primitive::field::to_bytes(&builder.value(word.wire));
                 let mut low = [0; 8];
                 low.copy_from_slice(&bytes[24..]);
                 let value = u64::from_be_bytes(low);
@@ -70,7 +72,7 @@ impl Builder {
     ///
     /// # Panics
     /// If `bits` is odd or 0.
-    pub(super) fn assert_range(&mut self, wire: Wire, bits: u32) {
+    pub(in crate::circuit) fn assert_range(&mut self, wire: Wire, bits: u32) {
         assert!(bits.is_multiple_of(2) && bits > 0, "digits have two bits");
         if bits <= WORD_BITS {
             let origin = self.assertion();
@@ -92,7 +94,7 @@ impl Builder {
 
 /// The low `bits` of an element in words of at most [`WORD_BITS`], lowest first, with their widths.
 fn split(element: &Fr, bits: u32) -> Vec<(Fr, u32)> {
-    let bytes = crate::field::to_bytes(element);
+    let bytes = crate::primitive::field::to_bytes(element);
     let bit = |i: u32| u64::from(bytes[31 - i as usize / 8] >> (i % 8) & 1);
     (0..bits.div_ceil(WORD_BITS))
         .map(|i| {

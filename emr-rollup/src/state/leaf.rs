@@ -8,19 +8,15 @@ use halo2curves::ff::Field;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    field::{Fr, hex_element, pack},
+    layout,
     operation::Kind,
-    poseidon::{self, Tag},
-    signature::PublicKey,
-    tree::empty_root,
+    primitive::{
+        eddsa::PublicKey,
+        field::{Fr, hex_element},
+        poseidon::{self, Tag},
+    },
+    state::tree::empty_root,
 };
-
-/// Depth of the identity and medical trees.
-pub const ACCOUNT_DEPTH: usize = 24;
-/// Depth of a patient's grants tree.
-pub const GRANT_DEPTH: usize = 10;
-/// Depth of a patient's records tree.
-pub const RECORD_DEPTH: usize = 16;
 
 /// The number of an optional account: 0 for none.
 pub fn index_or_zero(account: Option<AccountIndex>) -> u64 {
@@ -61,11 +57,11 @@ pub struct IdentityLeaf {
 impl IdentityLeaf {
     /// `pack(role 8, status 8, org 24, epoch 32)`.
     pub fn packed(&self) -> Fr {
-        pack(&[
-            (u64::from(self.role.code()), 8),
-            (u64::from(self.status.code()), 8),
-            (index_or_zero(self.org), AccountIndex::BITS),
-            (self.epoch.get(), AccountEpoch::BITS),
+        layout::IDENTITY.pack([
+            u64::from(self.role.code()),
+            u64::from(self.status.code()),
+            index_or_zero(self.org),
+            self.epoch.get(),
         ])
     }
 
@@ -96,8 +92,8 @@ impl MedicalLeaf {
     /// What registering a patient writes.
     pub fn registered() -> Self {
         Self {
-            grants_root: empty_root(GRANT_DEPTH),
-            records_root: empty_root(RECORD_DEPTH),
+            grants_root: empty_root(layout::GRANT_DEPTH),
+            records_root: empty_root(layout::RECORD_DEPTH),
             audit_head: Fr::ZERO,
             key_directory: Fr::ZERO,
         }
@@ -132,13 +128,13 @@ pub struct GrantLeaf {
 impl GrantLeaf {
     /// `pack(grantee 24, rights 8, scope 16, not_after 40, uses 32, version 32)`.
     pub fn packed(&self) -> Fr {
-        pack(&[
-            (index_or_zero(self.grantee), AccountIndex::BITS),
-            (u64::from(self.rights.bits()), Rights::BITS),
-            (u64::from(self.scope.bits()), ClassMask::BITS),
-            (self.not_after.get(), UnixTime::BITS),
-            (self.uses.get(), Uses::BITS),
-            (self.version.get(), Version::BITS),
+        layout::GRANT.pack([
+            index_or_zero(self.grantee),
+            u64::from(self.rights.bits()),
+            u64::from(self.scope.bits()),
+            self.not_after.get(),
+            self.uses.get(),
+            self.version.get(),
         ])
     }
 
@@ -179,13 +175,13 @@ pub struct RecordLeaf {
 impl RecordLeaf {
     /// `pack(status 8, class 4, author 24, custodian 24, version 32, rev 32)`.
     pub fn packed(&self) -> Fr {
-        pack(&[
-            (u64::from(self.status.code()), 8),
-            (u64::from(self.class.code()), 4),
-            (self.author.get(), AccountIndex::BITS),
-            (index_or_zero(self.custodian), AccountIndex::BITS),
-            (self.version.get(), Version::BITS),
-            (self.revision.get(), Revision::BITS),
+        layout::RECORD.pack([
+            u64::from(self.status.code()),
+            u64::from(self.class.code()),
+            self.author.get(),
+            index_or_zero(self.custodian),
+            self.version.get(),
+            self.revision.get(),
         ])
     }
 
@@ -219,13 +215,13 @@ pub struct AuditEntry {
 impl AuditEntry {
     /// `pack(kind 8, signer 24, tree 2, slot 16, purpose 8, time 40)`.
     pub fn packed(&self) -> Fr {
-        pack(&[
-            (u64::from(self.kind.code()), 8),
-            (self.signer.get(), AccountIndex::BITS),
-            (self.target.tree() as u64, 2),
-            (self.target.slot(), 16),
-            (self.purpose.map_or(0, |purpose| u64::from(purpose.code())), 8),
-            (self.time.get(), UnixTime::BITS),
+        layout::AUDIT_ENTRY.pack([
+            u64::from(self.kind.code()),
+            self.signer.get(),
+            self.target.tree() as u64,
+            self.target.slot(),
+            self.purpose.map_or(0, |purpose| u64::from(purpose.code())),
+            self.time.get(),
         ])
     }
 

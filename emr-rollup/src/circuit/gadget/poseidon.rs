@@ -15,19 +15,19 @@
 
 use halo2_proofs::plonk::Expression;
 
-use super::{
-    config::{Cells, Selector, linear},
-    schedule::SCHEDULE,
-};
+use super::schedule::SCHEDULE;
 use crate::{
-    field::Fr,
-    poseidon::{PARAMETERS, WIDTH},
+    circuit::config::{Cells, Selector, linear},
+    primitive::{
+        field::Fr,
+        poseidon::{PARAMETERS, WIDTH},
+    },
 };
 
 /// First column of each lane's words.
-pub(super) const LANES: [usize; 2] = [0, 3];
+pub(in crate::circuit) const LANES: [usize; 2] = [0, 3];
 /// Columns of each lane's two messages, or of sibling and direction.
-pub(super) const INPUTS: [[usize; 2]; 2] = [[6, 7], [8, 9]];
+pub(in crate::circuit) const INPUTS: [[usize; 2]; 2] = [[6, 7], [8, 9]];
 
 const NAMES: [[&str; WIDTH]; 2] =
     [["lane A, word 0", "lane A, word 1", "lane A, word 2"], ["lane B, word 0", "lane B, word 1", "lane B, word 2"]];
@@ -38,7 +38,7 @@ fn fifth_power(x: &Expression<Fr>) -> Expression<Fr> {
 }
 
 /// The constraints of both lanes.
-pub(super) fn constraints(cells: &Cells) -> Vec<(&'static str, Expression<Fr>)> {
+pub(in crate::circuit) fn constraints(cells: &Cells) -> Vec<(&'static str, Expression<Fr>)> {
     let [full, entry, partial, exit, absorb, climb] =
         [Selector::Full, Selector::Entry, Selector::Partial, Selector::Exit, Selector::Absorb, Selector::Climb]
             .map(|selector| cells.selector(selector));

@@ -9,20 +9,20 @@ use std::sync::LazyLock;
 
 use halo2curves::ff::Field;
 
-use crate::{
+use crate::primitive::{
     field::Fr,
     poseidon::{FULL_ROUNDS, PARAMETERS, PARTIAL_ROUNDS, WIDTH, mix, pow5},
 };
 
 /// Rows of a permutation: the inputs of 27 rows of S-boxes, and the output.
-pub(super) const ROWS: usize = 28;
+pub(in crate::circuit) const ROWS: usize = 28;
 
 const HALF: usize = FULL_ROUNDS / 2;
 const ROUNDS: usize = FULL_ROUNDS + PARTIAL_ROUNDS;
 
 /// How the next row follows from a row of S-box inputs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Step {
+pub(in crate::circuit) enum Step {
     /// One full round.
     Full,
     /// The last full round before, and the first three rounds of, the partial ones.
@@ -74,21 +74,21 @@ impl Affine {
 
 /// The coefficients of the packed rounds.
 #[derive(Clone, Debug)]
-pub(super) struct Schedule {
+pub(in crate::circuit) struct Schedule {
     /// Of `x_{r+1}, x_{r+2}, x_r^5, x_{r+1}^5, x_{r+2}^5` in `x_{r+3}`.
-    pub(super) partial: [Fr; 5],
+    pub(in crate::circuit) partial: [Fr; 5],
     /// Of `x_4^5, w_1, w_2` in `x_5`, where w is the mixed state of the last full round before the partial ones.
-    pub(super) second: [Fr; 3],
+    pub(in crate::circuit) second: [Fr; 3],
     /// Of `x_4^5, x_5^5, w_1, w_2` in `x_6`.
-    pub(super) third: [Fr; 4],
+    pub(in crate::circuit) third: [Fr; 4],
     /// Of `x_59, x_60, x_58^5, x_59^5, x_60^5` in each word after the partial rounds.
-    pub(super) exit: [[Fr; 5]; WIDTH],
+    pub(in crate::circuit) exit: [[Fr; 5]; WIDTH],
     /// How row i + 1 follows from row i, and the constants added to its cells.
-    pub(super) steps: [(Step, [Fr; WIDTH]); ROWS - 1],
+    pub(in crate::circuit) steps: [(Step, [Fr; WIDTH]); ROWS - 1],
 }
 
 /// The schedule of circomlib's parameters.
-pub(super) static SCHEDULE: LazyLock<Schedule> = LazyLock::new(Schedule::derive);
+pub(in crate::circuit) static SCHEDULE: LazyLock<Schedule> = LazyLock::new(Schedule::derive);
 
 impl Schedule {
     /// The state after rounds r, r + 1 and r + 2, in the symbols 0: x_{r+1}, 1: x_{r+2}, 2..=4: the fifth powers.
@@ -153,7 +153,7 @@ impl Schedule {
 }
 
 /// The rows of one permutation: S-box inputs, then the output.
-pub(super) fn trace(mut state: [Fr; WIDTH]) -> [[Fr; WIDTH]; ROWS] {
+pub(in crate::circuit) fn trace(mut state: [Fr; WIDTH]) -> [[Fr; WIDTH]; ROWS] {
     let mut rows = [[Fr::ZERO; WIDTH]; ROWS];
     for round in 0..ROUNDS {
         for (word, constant) in state.iter_mut().zip(&PARAMETERS.round_constants[round]) {
@@ -177,7 +177,7 @@ pub(super) fn trace(mut state: [Fr; WIDTH]) -> [[Fr; WIDTH]; ROWS] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::poseidon;
+    use crate::primitive::poseidon;
 
     #[test]
     fn the_coefficients_do_not_depend_on_the_round() {

@@ -3,12 +3,17 @@
 use emr_core::UnixTime;
 
 use crate::{
-    data::{BatchData, PublicInputs},
-    ledger::{Executed, Ledger},
+    l1_operation::Registration,
     operation::SignedOperation,
-    registration::Registration,
+    state::ledger::{Executed, Ledger},
     statement::{BatchWitness, Violation},
 };
+
+mod data;
+mod public_inputs;
+
+pub use data::{BatchData, Words};
+pub use public_inputs::PublicInputs;
 
 /// Turns a sealed batch into a proof.
 pub trait Prover {
@@ -136,7 +141,7 @@ impl Batch<Open> {
     /// Closes the batch; also gives the state after it.
     pub fn seal(self) -> (Batch<Sealed>, Ledger) {
         let Self { number, time, data, stage: Open { ledger, witness } } = self;
-        let pre = crate::poseidon::node(witness.identity_root, witness.medical_root);
+        let pre = crate::primitive::poseidon::node(witness.identity_root, witness.medical_root);
         let roots = (pre, ledger.trees().root());
         let public = PublicInputs::derive(&witness.version, ledger.domain(), number, roots, time.get(), &data);
         (Batch { number, time, data, stage: Sealed { public, witness } }, ledger)

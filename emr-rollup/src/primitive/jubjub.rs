@@ -8,7 +8,7 @@ use halo2curves::ff::Field;
 use subtle::{Choice, ConditionallySelectable};
 use zeroize::Zeroize;
 
-use crate::field::Fr;
+use crate::primitive::field::Fr;
 
 /// Coefficient of x^2.
 pub const A: Fr = Fr::from_raw([168_700, 0, 0, 0]);
@@ -50,7 +50,7 @@ impl Scalar {
 
     /// Reduces a field element read as an integer below p.
     pub fn from_element(element: &Fr) -> Self {
-        Self(U256::from_be_slice(&crate::field::to_bytes(element)).rem(Self::ORDER_NONZERO))
+        Self(U256::from_be_slice(&crate::primitive::field::to_bytes(element)).rem(Self::ORDER_NONZERO))
     }
 
     /// Reads 32 big-endian bytes; `None` unless the integer is below the order.
@@ -219,7 +219,7 @@ mod tests {
         assert_eq!(base, Some(Point::BASE));
         assert_eq!(
             decimal("2736030358979909402780800718157159386076813972158567259200215660948447373041"),
-            crate::field::reduce(&{
+            crate::primitive::field::reduce(&{
                 let mut bytes = [0; 32];
                 bytes.copy_from_slice(ORDER.to_be_bytes().as_ref());
                 bytes

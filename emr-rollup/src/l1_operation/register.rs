@@ -4,11 +4,14 @@ use emr_core::{AccountEpoch, AccountIndex, AccountStatus, Role};
 use halo2curves::ff::Field;
 
 use crate::{
-    data::Words,
-    field::Fr,
-    leaf::{IdentityLeaf, index_or_zero},
+    batch::Words,
+    layout,
     operation::Kind,
-    signature::{PublicKey, SignatureError},
+    primitive::{
+        eddsa::{PublicKey, SignatureError},
+        field::Fr,
+    },
+    state::leaf::{IdentityLeaf, index_or_zero},
     statement::EntryFields,
 };
 
@@ -79,14 +82,10 @@ impl Registration {
     /// # Errors
     /// [`RegistrationError`].
     pub fn from_words(words: &Words) -> Result<Self, RegistrationError> {
-        // kind 8, account 24, role 8, status 8, org 24, tree 2, slot 16, replace 1: 91 bits; the low 19 are 0 here.
-        let bytes = crate::field::to_bytes(&words[0]);
-        let mut tail = [0; 16];
-        tail.copy_from_slice(&bytes[16..]);
-        let packed = u128::from_be_bytes(tail);
-        let account = AccountIndex::new((packed >> 59) as u64 & 0xff_ffff).map_err(|_| RegistrationError::Fields)?;
-        let role = Role::from_code((packed >> 51) as u8).ok_or(RegistrationError::Fields)?;
-        let org = AccountIndex::new((packed >> 19) as u64 & 0xff_ffff).ok();
+        let [_, account, role, _, org, ..] = layout::L1_ENTRY.unpack(&words[0]).ok_or(RegistrationError::Fields)?;
+        let account = AccountIndex::new(account).map_err(|_| RegistrationError::Fields)?;
+        let role = u8::try_from(role).ok().and_then(Role::from_code).ok_or(RegistrationError::Fields)?;
+        let org = AccountIndex::new(org).ok();
         let key = PublicKey::from_coordinates(words[1], words[2])?;
         let registration = Self { account, role, org, key, encryption: words[3] };
         if registration.words()[0] == words[0] { Ok(registration) } else { Err(RegistrationError::Fields) }
@@ -99,7 +98,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{field::to_u64, signature::SigningKey};
+    use crate::primitive::{eddsa::SigningKey, field::to_u64};
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(16))]

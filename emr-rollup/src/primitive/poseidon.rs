@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 
 use halo2curves::ff::{Field, PrimeField};
 
-use crate::field::Fr;
+use crate::primitive::field::Fr;
 
 /// Full rounds, half before and half after the partial ones.
 pub const FULL_ROUNDS: usize = 8;
@@ -130,7 +130,7 @@ impl Grain {
     fn reduced_element(&mut self) -> Fr {
         let mut bytes = self.bytes();
         bytes.reverse();
-        crate::field::reduce(&bytes)
+        crate::primitive::field::reduce(&bytes)
     }
 }
 
@@ -188,7 +188,7 @@ mod tests {
     use light_poseidon::PoseidonHasher;
 
     use super::*;
-    use crate::field;
+    use crate::primitive::field;
 
     fn ark(element: Fr) -> ark_bn254::Fr {
         ark_bn254::Fr::from_be_bytes_mod_order(&field::to_bytes(&element))

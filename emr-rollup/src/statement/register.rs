@@ -5,12 +5,12 @@ use halo2curves::ff::Field;
 
 use super::{Clause, RegistrationWitness, Violation, require};
 use crate::{
-    data::{CircuitVersion, Words},
-    field::{Fr, to_u64},
-    leaf::MedicalLeaf,
+    batch::Words,
     operation::Kind,
+    primitive::field::{Fr, to_u64},
+    state::{leaf::MedicalLeaf, tree::empty_root},
     statement::IdentityFields,
-    tree::empty_root,
+    version::CircuitVersion,
 };
 
 /// What a registration does.

@@ -7,10 +7,13 @@ use halo2curves::ff::Field;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    field::{Fr, hex_element, pack},
-    leaf::{GrantLeaf, RecordLeaf, Target},
-    poseidon::{self, Tag},
-    signature::{PublicKey, Signature, SignatureError, SigningKey},
+    layout,
+    primitive::{
+        eddsa::{PublicKey, Signature, SignatureError, SigningKey},
+        field::{Fr, hex_element},
+        poseidon::{self, Tag},
+    },
+    state::leaf::{GrantLeaf, RecordLeaf, Target},
 };
 
 /// The longest an operation may wait: `valid_until` is at most the batch's time and this. Seconds.
@@ -76,10 +79,10 @@ impl Domain {
         let mut words = [0; 64];
         words[24..32].copy_from_slice(&chain_id.to_be_bytes());
         words[44..].copy_from_slice(&contract);
-        let digest = crate::data::keccak256(&words);
+        let digest = crate::primitive::keccak::keccak256(&words);
         let mut wide = [0; 32];
         wide[1..].copy_from_slice(&digest[..31]);
-        Self(crate::field::reduce(&wide))
+        Self(crate::primitive::field::reduce(&wide))
     }
 
     /// The element.
@@ -249,17 +252,17 @@ impl Operation {
     /// `header` of the message.
     pub fn header(&self) -> Fr {
         let target = self.action.target();
-        pack(&[
-            (u64::from(self.action.kind().code()), 8),
-            (self.signer.get(), AccountIndex::BITS),
-            (self.signer_epoch.get(), AccountEpoch::BITS),
-            (self.patient.get(), AccountIndex::BITS),
-            (self.patient_epoch.get(), AccountEpoch::BITS),
-            (target.tree() as u64, 2),
-            (target.slot(), 16),
-            (self.action.expected(), 32),
-            (self.action.purpose().map_or(0, |purpose| u64::from(purpose.code())), 8),
-            (self.valid_until.get(), UnixTime::BITS),
+        layout::HEADER.pack([
+            u64::from(self.action.kind().code()),
+            self.signer.get(),
+            self.signer_epoch.get(),
+            self.patient.get(),
+            self.patient_epoch.get(),
+            target.tree() as u64,
+            target.slot(),
+            self.action.expected(),
+            self.action.purpose().map_or(0, |purpose| u64::from(purpose.code())),
+            self.valid_until.get(),
         ])
     }
 
@@ -300,7 +303,7 @@ impl SignedOperation {
 
     /// The operation's name everywhere: its message element, 32 bytes.
     pub fn id(&self, domain: Domain) -> [u8; 32] {
-        crate::field::to_bytes(&self.operation.message(domain))
+        crate::primitive::field::to_bytes(&self.operation.message(domain))
     }
 }
 

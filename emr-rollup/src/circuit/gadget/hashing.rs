@@ -3,15 +3,19 @@
 use halo2curves::ff::Field;
 
 use super::{
-    builder::{Builder, Queue, Wire},
-    config::Selector,
-    origin::Origin,
     poseidon::{INPUTS, LANES},
     schedule::{ROWS, SCHEDULE, Step, trace},
 };
 use crate::{
-    field::Fr,
-    poseidon::{PARAMETERS, Tag, WIDTH},
+    circuit::{
+        builder::{Builder, Queue, Wire},
+        config::Selector,
+        origin::Origin,
+    },
+    primitive::{
+        field::Fr,
+        poseidon::{PARAMETERS, Tag, WIDTH},
+    },
 };
 
 /// The rows of a permutation.
@@ -38,13 +42,13 @@ enum Shape {
 
 /// Chains that wait for their rows.
 #[derive(Debug, Default)]
-pub(super) struct HashQueue {
+pub(in crate::circuit) struct HashQueue {
     chains: Queue<Shape, Chain>,
 }
 
 impl Builder {
     /// `H_tag(inputs)`.
-    pub(super) fn hash(&mut self, tag: Tag, inputs: &[Wire]) -> Wire {
+    pub(in crate::circuit) fn hash(&mut self, tag: Tag, inputs: &[Wire]) -> Wire {
         let mut state = [tag.capacity(), Fr::ZERO, Fr::ZERO];
         let mut blocks = Vec::with_capacity(inputs.len().div_ceil(2));
         let mut output = self.zero();
@@ -65,7 +69,7 @@ impl Builder {
     /// The nodes above a leaf, lowest first; the last is the root. Constrains `bits` to be bits.
     ///
     /// Two paths over the same siblings and bits are the same path.
-    pub(super) fn climb(&mut self, leaf: Wire, siblings: &[Wire], bits: &[Wire]) -> Vec<Wire> {
+    pub(in crate::circuit) fn climb(&mut self, leaf: Wire, siblings: &[Wire], bits: &[Wire]) -> Vec<Wire> {
         let mut node = self.value(leaf);
         let mut blocks = Vec::with_capacity(siblings.len());
         for (sibling, bit) in siblings.iter().zip(bits) {
@@ -84,7 +88,7 @@ impl Builder {
 
 impl HashQueue {
     /// Lays out every chain, two of one shape side by side.
-    pub(super) fn lay_out(builder: &mut Builder) {
+    pub(in crate::circuit) fn lay_out(builder: &mut Builder) {
         // Open: the last output row, whose message cells are free.
         let mut open = None;
         for (shape, chains) in std::mem::take(&mut builder.hashes.chains) {

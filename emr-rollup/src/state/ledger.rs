@@ -6,17 +6,20 @@ use emr_core::{AccountIndex, GrantSlot, RecordSlot, UnixTime};
 use halo2curves::ff::Field;
 
 use crate::{
-    data::{CircuitVersion, Words},
-    field::Fr,
-    leaf::{AuditEntry, GrantLeaf, IdentityLeaf, MedicalLeaf, RecordLeaf},
+    batch::Words,
+    l1_operation::Registration,
     operation::{Action, Domain, SignedOperation, revoked_leaf},
-    registration::Registration,
-    state::StateTrees,
+    primitive::field::Fr,
+    state::{
+        StateTrees,
+        leaf::{AuditEntry, GrantLeaf, IdentityLeaf, MedicalLeaf, RecordLeaf},
+        tree::Path,
+    },
     statement::{
         Clause, Context, GrantFields, OperationWitness, RecordFields, RegistrationWitness, Violation, check_operation,
         check_registration,
     },
-    tree::Path,
+    version::CircuitVersion,
 };
 
 /// One patient's leaves.

@@ -15,32 +15,34 @@ use crypto_bigint::U256;
 use halo2_proofs::plonk::Expression;
 use halo2curves::ff::{BatchInvert, Field};
 
-use super::{
-    builder::{Builder, Wire},
-    config::{Cells, Selector, constant},
-    table::ALL,
-};
 use crate::{
-    field::{Fr, to_bytes},
-    jubjub::{A, D, Point},
+    circuit::{
+        builder::{Builder, Wire},
+        config::{Cells, Selector, constant},
+        table::ALL,
+    },
+    primitive::{
+        field::{Fr, to_bytes},
+        jubjub::{A, D, Point},
+    },
 };
 
 /// Bits of each scalar.
-pub(super) const BITS: usize = 254;
+pub(in crate::circuit) const BITS: usize = 254;
 
 /// Columns of the accumulator.
-pub(super) const ACC: [usize; 2] = [0, 3];
+pub(in crate::circuit) const ACC: [usize; 2] = [0, 3];
 /// Columns of `B + Q`.
-pub(super) const TABLE: [usize; 2] = [1, 2];
+pub(in crate::circuit) const TABLE: [usize; 2] = [1, 2];
 /// Columns of the doubled accumulator.
-pub(super) const DOUBLE: [usize; 2] = [4, 5];
+pub(in crate::circuit) const DOUBLE: [usize; 2] = [4, 5];
 /// Columns of the scalars' leading bits.
-pub(super) const SCALARS: [usize; 2] = [6, 7];
+pub(in crate::circuit) const SCALARS: [usize; 2] = [6, 7];
 /// Columns of Q.
-pub(super) const BASE: [usize; 2] = [8, 9];
+pub(in crate::circuit) const BASE: [usize; 2] = [8, 9];
 
 /// The constraints of ladder and table.
-pub(super) fn constraints(cells: &Cells) -> Vec<(&'static str, Expression<Fr>)> {
+pub(in crate::circuit) fn constraints(cells: &Cells) -> Vec<(&'static str, Expression<Fr>)> {
     let pick = |from: &[Expression<Fr>; 10], [x, y]: [usize; 2]| [from[x].clone(), from[y].clone()];
     let [acc_x, acc_y] = pick(&cells.x, ACC);
     let [next_x, next_y] = pick(&cells.y, ACC);
@@ -95,22 +97,22 @@ pub(super) fn constraints(cells: &Cells) -> Vec<(&'static str, Expression<Fr>)> 
 }
 
 /// What a ladder leaves.
-pub(super) struct Ladder {
+pub(in crate::circuit) struct Ladder {
     /// `s·B + c·Q`.
-    pub(super) sum: [Wire; 2],
+    pub(in crate::circuit) sum: [Wire; 2],
     /// The leading [`HIGH_BITS`] bits of s and of c.
-    pub(super) high: [Wire; 2],
+    pub(in crate::circuit) high: [Wire; 2],
 }
 
 /// Leading bits that a ladder hands out.
-pub(super) const HIGH_BITS: usize = 127;
+pub(in crate::circuit) const HIGH_BITS: usize = 127;
 
 impl Builder {
     /// `s·B + c·Q`, and that Q is on the curve.
     ///
     /// The 254-bit integers that the rows spell are congruent to s and c modulo p; they *are* s and c only if the caller checks
     /// that they are below p.
-    pub(super) fn ladder(&mut self, q: [Wire; 2], s: Wire, c: Wire) -> Ladder {
+    pub(in crate::circuit) fn ladder(&mut self, q: [Wire; 2], s: Wire, c: Wire) -> Ladder {
         let origin = self.origin();
         let spelled = [("S spelled", s), ("challenge spelled", c)].map(|(name, wire)| {
             let multiple = self.propose(origin, name, Fr::ZERO);
@@ -120,7 +122,7 @@ impl Builder {
     }
 
     /// [`ladder`](Self::ladder) with the integers that its rows spell: a prover may choose them.
-    pub(super) fn ladder_of(&mut self, q: [Wire; 2], [s, c]: [Wire; 2], scalars: [[u8; 32]; 2]) -> Ladder {
+    pub(in crate::circuit) fn ladder_of(&mut self, q: [Wire; 2], [s, c]: [Wire; 2], scalars: [[u8; 32]; 2]) -> Ladder {
         let (zero, one) = (self.zero(), self.constant(Fr::ONE));
         let first = self.table.append(BITS + 1);
         let last = first + BITS as u32;
@@ -183,7 +185,7 @@ fn leading(scalar: &[u8; 32], bits: usize) -> Fr {
         let target = place - (BITS - bits);
         shifted[31 - target / 8] |= u8::from(bit(scalar, place)) << (target % 8);
     }
-    crate::field::reduce(&shifted)
+    crate::primitive::field::reduce(&shifted)
 }
 
 /// Affine coordinates, whether or not on the curve: a witness may lie.

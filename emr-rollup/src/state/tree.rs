@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::LazyLock};
 use halo2curves::ff::Field;
 use serde::{Deserialize, Serialize};
 
-use crate::{
+use crate::primitive::{
     field::{Fr, hex_element},
     poseidon,
 };

@@ -2,27 +2,34 @@
 
 use halo2curves::ff::{Field, PrimeField};
 
-use super::{
-    builder::{Builder, Wire},
-    jubjub::{BITS, HIGH_BITS, Ladder},
+use super::jubjub::{BITS, HIGH_BITS, Ladder};
+use crate::{
+    circuit::builder::{Builder, Wire},
+    primitive::{field::Fr, jubjub::ORDER, poseidon::Tag},
+    statement::Clause,
 };
-use crate::{field::Fr, jubjub::ORDER, poseidon::Tag, statement::Clause};
 
 /// Bits of the two halves that integers are compared in.
 const HALF_BITS: u32 = 128;
 
 /// A signature's wires: coordinates of R, and S.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct SignatureWires {
-    pub(super) r: [Wire; 2],
-    pub(super) s: Wire,
+pub(in crate::circuit) struct SignatureWires {
+    pub(in crate::circuit) r: [Wire; 2],
+    pub(in crate::circuit) s: Wire,
 }
 
 impl Builder {
     /// Constrains `S·B = R + H_8(R, A, message)·A` with S below the order, wherever `active` is 1.
     ///
     /// Where `active` is 0 it holds for the key (0, 1), that is for S = 0 and R = (0, 1) at least.
-    pub(super) fn assert_signature(&mut self, active: Wire, key: [Wire; 2], message: Wire, signature: SignatureWires) {
+    pub(in crate::circuit) fn assert_signature(
+        &mut self,
+        active: Wire,
+        key: [Wire; 2],
+        message: Wire,
+        signature: SignatureWires,
+    ) {
         self.clause(Clause::C3, "challenge");
         let SignatureWires { r, s } = signature;
         let challenge = self.hash(Tag::Challenge, &[r[0], r[1], key[0], key[1], message]);
@@ -103,8 +110,10 @@ mod tests {
     use super::*;
     use crate::{
         circuit::diagnosis::failures_of,
-        field::{reduce, to_bytes},
-        jubjub::{Point, Scalar},
+        primitive::{
+            field::{reduce, to_bytes},
+            jubjub::{Point, Scalar},
+        },
     };
 
     /// What is violated where the ladder spells other integers than s and c.

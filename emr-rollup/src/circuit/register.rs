@@ -8,13 +8,12 @@ use super::{
     leaf::{PathName, PathWires},
 };
 use crate::{
-    data::CircuitVersion,
-    field::Fr,
-    leaf::MedicalLeaf,
+    layout,
     operation::Kind,
-    poseidon::Tag,
-    statement::{Clause, EntryFields, IdentityFields, RegistrationWitness},
-    tree::empty_root,
+    primitive::{field::Fr, poseidon::Tag},
+    state::{leaf::MedicalLeaf, tree::empty_root},
+    statement::{Clause, RegistrationWitness},
+    version::CircuitVersion,
 };
 
 const ACCOUNT: PathName = PathName { bit: "account bit", sibling: "identity sibling" };
@@ -44,10 +43,15 @@ impl Builder {
         self.assert_bit(active);
         self.assert_linear(&[(register, active)], Fr::ZERO, kind);
         self.clause(Clause::C19, "packed field of an L1 operation");
-        self.assert_ranges(&[(role, 8), (status, 8), (org, 24), (tree, 2), (slot, 16)]);
+        self.assert_ranges(&[
+            (role, layout::ROLE),
+            (status, layout::STATUS),
+            (org, layout::ACCOUNT),
+            (tree, layout::TREE),
+            (slot, layout::SLOT),
+        ]);
         self.assert_bit(replace);
-        let fields: Vec<_> = fields.into_iter().zip(EntryFields::WIDTHS.iter().copied()).collect();
-        let packed = self.pack(&fields);
+        let packed = self.pack(&layout::L1_ENTRY, fields);
         let [key_x, key_y, opaque] = self.hints("entry", [entry.key_x, entry.key_y, entry.opaque]);
         let d1 = [packed, key_x, key_y, opaque];
         self.clause(Clause::C14, "data beyond n1");
@@ -68,9 +72,7 @@ impl Builder {
         self.assert_product_zero(admitted, old[1]);
         self.clause(Clause::C14, "leaves written");
         let epoch = self.constant(Fr::from(AccountEpoch::FIRST.get()));
-        let widths = IdentityFields::WIDTHS;
-        let fields: Vec<_> = [role, status, org, epoch].into_iter().zip(widths.iter().copied()).collect();
-        let packed = self.pack(&fields);
+        let packed = self.pack(&layout::IDENTITY, [role, status, org, epoch]);
         let identity = self.hash(Tag::Identity, &[packed, key_x, key_y, opaque]);
         let identity = self.select(admitted, identity, old[0]);
         let not_patient = self.linear(&[(Fr::ONE, role)], -Fr::from(u64::from(Role::Patient.code())));

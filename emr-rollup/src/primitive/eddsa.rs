@@ -3,7 +3,7 @@
 use sha2::{Digest, Sha512};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
-use crate::{
+use crate::primitive::{
     field::{self, Fr},
     jubjub::{Point, Scalar},
     poseidon::{self, Tag},
@@ -190,7 +190,7 @@ mod tests {
     fn s_plus_the_order_is_refused() {
         let key = SigningKey::from_seed(&[1; 32]);
         let mut bytes = key.sign(Fr::ONE).to_bytes();
-        let s = crypto_bigint::U256::from_be_slice(&bytes[64..]).wrapping_add(&crate::jubjub::ORDER);
+        let s = crypto_bigint::U256::from_be_slice(&bytes[64..]).wrapping_add(&crate::primitive::jubjub::ORDER);
         bytes[64..].copy_from_slice(s.to_be_bytes().as_ref());
         assert_eq!(Signature::from_bytes(&bytes), Err(SignatureError::NotCanonical));
     }

@@ -6,13 +6,20 @@ use emr_core::{AccountIndex, GrantSlot, OutOfRange, RecordSlot};
 use halo2curves::ff::Field;
 
 use crate::{
-    data::{BatchData, CircuitVersion, Words},
-    field::{Fr, to_u64},
-    leaf::{MedicalLeaf, Target, Tree, extend_head},
-    poseidon,
-    registration::Registration,
-    tree::{Path, SparseMerkleTree},
+    batch::{BatchData, Words},
+    l1_operation::Registration,
+    layout,
+    primitive::{field::Fr, poseidon},
+    state::{
+        leaf::{MedicalLeaf, Target, Tree, extend_head},
+        tree::{Path, SparseMerkleTree},
+    },
+    version::CircuitVersion,
 };
+
+pub mod leaf;
+pub mod ledger;
+pub mod tree;
 
 /// Batch data that no honest batch has.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -198,9 +205,8 @@ fn position(account: AccountIndex) -> u32 {
 
 /// Decodes the first word of a D2 entry: `pack(account 24, tree 2, slot 16)`.
 pub fn place(words: &Words) -> Option<(AccountIndex, Target)> {
-    let packed = to_u64(&words[0])?;
-    let account = AccountIndex::new(packed >> 18).ok()?;
-    let (tree, slot) = (packed >> 16 & 3, packed & 0xffff);
+    let [account, tree, slot] = layout::PLACE.unpack(&words[0])?;
+    let account = AccountIndex::new(account).ok()?;
     let target: Result<Target, OutOfRange> = match tree {
         tree if tree == Tree::Grants as u64 => GrantSlot::new(slot).map(Target::Grant),
         tree if tree == Tree::Records as u64 => RecordSlot::new(slot).map(Target::Record),

@@ -10,7 +10,7 @@ use std::{
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use emr_api::{Challenge, LoginRequest, Problem, Session};
 use emr_client::node::{Login, NodeClient, NodeError};
-use emr_core::{Codec, UnixTime, cid::cid_of};
+use emr_core::{AddressError, Codec, UnixTime, cid::cid_of};
 use emr_crypto::RsaPublic;
 
 use crate::fixtures::*;
@@ -311,7 +311,10 @@ async fn nobody_there_and_no_address() -> TestResult {
     }
     // Beyond this machine nothing goes in the clear.
     for address in ["http://node.example:8550", "http://10.0.0.1", "http://127.0.0.1.example/"] {
-        assert!(matches!(NodeClient::new(address), Err(NodeError::Insecure(_))), "{address}");
+        assert!(
+            matches!(NodeClient::new(address), Err(NodeError::Address(AddressError::PlainHttp { .. }))),
+            "{address}"
+        );
     }
     for address in ["https://node.example", "http://localhost:1", "http://[::1]:1"] {
         assert!(NodeClient::new(address).is_ok(), "{address}");

@@ -16,3 +16,4 @@ pub mod records;
 pub mod report;
 pub mod session;
 pub mod start;
+pub mod storage;

@@ -19,7 +19,7 @@ use crate::{
     options::{Options, RecordName, parse_rights},
     records,
     report::{Answer, Progress, print},
-    session,
+    session, storage,
 };
 
 const PATIENT: Role = Role::Patient;
@@ -98,6 +98,16 @@ enum Command {
         #[arg(short, long, value_name = "FILE")]
         output: Option<PathBuf>,
     },
+    /// Delete a record, for good; its space is free a day after that is settled
+    Delete {
+        /// The record: PATIENT/SLOT
+        record: RecordName,
+        /// Wait until a batch has settled it
+        #[arg(long)]
+        wait: bool,
+    },
+    /// Who uses how much of your space at the hospital
+    Storage,
     /// The whole light check: grants, records and audit chain against a state root proved on L1
     Verify,
 }
@@ -179,6 +189,15 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
             let retrieved = records::fetch(&mut client, &card, name, None).await?;
             records::output(name, &retrieved, output.as_deref(), json)
         }
+        Command::Delete { record: name, wait } => {
+            let mut client = session::open(&options, PATIENT).await?;
+            let card = client.card();
+            if card.account != Some(name.patient) {
+                return Err(Failure::new(Exit::Refused, format!("record {name} is not yours; `records` lists yours")));
+            }
+            records::delete(&mut client, &card, name, wait, json).await
+        }
+        Command::Storage => storage::show(&session::open(&options, PATIENT).await?, json).await,
         Command::Verify => {
             let verified = light(&options).await?;
             print(
@@ -224,7 +243,8 @@ async fn revoke(
     print(&RevokeAnswer { grantee: revoked.grantee, new_epochs, operations }, json)
 }
 
-fn written(time: UnixTime) -> String {
+/// A time in RFC 3339.
+pub(crate) fn written(time: UnixTime) -> String {
     i64::try_from(time.get())
         .ok()
         .and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok())
@@ -244,7 +264,7 @@ pub struct Access {
 }
 
 impl Access {
-    fn of(slot: u64, grant: &emr_rollup::leaf::GrantLeaf) -> Self {
+    fn of(slot: u64, grant: &emr_rollup::state::leaf::GrantLeaf) -> Self {
         Self {
             slot,
             grantee: grant.grantee,

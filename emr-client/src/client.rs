@@ -11,17 +11,20 @@ use emr_chain::{
     DEVELOPMENT_CHAINS, Rollup, RollupError, RollupInstance, Settlement,
     endpoint::{Endpoint, EndpointError},
 };
-use emr_core::{AccountIndex, Role, UnixTime};
+use emr_core::{AccountIndex, HttpAddress, PlainHttp, Role, UnixTime};
 use emr_crypto::Identity;
 use emr_rollup::{
-    field::{self, Fr},
+    l1_operation::Registration,
     operation::{Action, CLIENT_VALIDITY, Domain, Operation},
-    registration::Registration,
-    signature::SigningKey,
+    primitive::{
+        eddsa::SigningKey,
+        field::{self, Fr},
+    },
 };
 
 use crate::{
     node::{Login, NodeClient, NodeError},
+    patience::Patience,
     profile::durable::FileError,
     profile::{Profile, ProfileError, Settings},
     verify::card::{Card, CardError, CheckedCard, Evidence},
@@ -30,7 +33,7 @@ use crate::{
     verify::settled_state::{SettledState, SettledStateError},
 };
 
-/// How often an answer is asked for again when a batch was settled between two reads.
+/// How often an account that is neither settled nor queued is looked for again.
 const READS: usize = 4;
 
 /// Why a participant could not act. What flows have in common.
@@ -139,6 +142,10 @@ impl ClientError {
     }
 }
 
+fn node_address(address: &str, plain: PlainHttp) -> Result<HttpAddress, NodeError> {
+    Ok(HttpAddress::parse(address, plain)?)
+}
+
 /// 248 random bits as a field element: a salt.
 pub(crate) fn random_element() -> Fr {
     field::from_opaque(&rand::random())
@@ -165,9 +172,17 @@ impl Client {
     /// # Errors
     /// [`ProfileError::NotJoined`] if it knows none; [`ClientError`].
     pub async fn open(profile: Profile, identity: Identity) -> Result<Self, ClientError> {
+        Self::open_with(profile, identity, PlainHttp::ThisMachine).await
+    }
+
+    /// As [`Self::open`], with a say on where plain http is allowed. The profile does not remember it.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub async fn open_with(profile: Profile, identity: Identity, plain: PlainHttp) -> Result<Self, ClientError> {
         let Settings { node, rpc, .. } = profile.settings()?.clone();
-        let endpoint = rpc.parse()?;
-        Self::connect(profile, identity, &node, &rpc, &endpoint, false).await
+        let (server, endpoint) = (NodeClient::at(node_address(&node, plain)?)?, Endpoint::http(&rpc, plain)?);
+        Self::connect(profile, identity, server, &rpc, &endpoint, false).await
     }
 
     /// Goes to work with a node and an Ethereum node at these addresses, and remembers them.
@@ -175,7 +190,22 @@ impl Client {
     /// # Errors
     /// [`ProfileError::OtherInstance`] if the node is for another contract than before; [`ClientError`].
     pub async fn join(profile: Profile, identity: Identity, node: &str, rpc: &str) -> Result<Self, ClientError> {
-        Self::connect(profile, identity, node, rpc, &rpc.parse()?, true).await
+        Self::join_with(profile, identity, node, rpc, PlainHttp::ThisMachine).await
+    }
+
+    /// As [`Self::join`], with a say on where plain http is allowed. The profile does not remember it.
+    ///
+    /// # Errors
+    /// As [`Self::join`].
+    pub async fn join_with(
+        profile: Profile,
+        identity: Identity,
+        node: &str,
+        rpc: &str,
+        plain: PlainHttp,
+    ) -> Result<Self, ClientError> {
+        let (server, endpoint) = (NodeClient::at(node_address(node, plain)?)?, Endpoint::http(rpc, plain)?);
+        Self::connect(profile, identity, server, rpc, &endpoint, true).await
     }
 
     /// The same over any endpoint, such as a chain in this process. The profile remembers only the endpoint's name.
@@ -188,24 +218,23 @@ impl Client {
         node: &str,
         endpoint: &Endpoint,
     ) -> Result<Self, ClientError> {
-        Self::connect(profile, identity, node, &endpoint.to_string(), endpoint, true).await
+        Self::connect(profile, identity, NodeClient::new(node)?, &endpoint.to_string(), endpoint, true).await
     }
 
     async fn connect(
         mut profile: Profile,
         identity: Identity,
-        address: &str,
+        node: NodeClient,
         rpc: &str,
         endpoint: &Endpoint,
         joining: bool,
     ) -> Result<Self, ClientError> {
-        let node = NodeClient::new(address)?;
         let status = node.status().await?;
         let contract: Address =
             status.contract.parse().map_err(|_| ClientError::Contract(status.contract.chars().take(80).collect()))?;
         let before = profile.settings().ok().cloned();
         let mut settings = Settings {
-            node: address.to_owned(),
+            node: node.address().url().to_string(),
             rpc: rpc.to_owned(),
             chain_id: status.chain_id,
             contract,
@@ -349,8 +378,9 @@ impl Client {
         if owner != Some(card.ethereum) {
             return Err(CardError::Forged { account, field: "Ethereum address" }.into());
         }
-        let mut last = ClientError::Contended;
-        for _ in 0..READS {
+        let mut patience = Patience::new();
+        let mut unknown = 0;
+        loop {
             let view = self.node.account(account).await?;
             let checked = if view.proof.is_some() {
                 card.check(&instance, &view, Evidence::Settled(&self.settled().await?))
@@ -361,14 +391,12 @@ impl Client {
                 }
             };
             match checked.map_err(ClientError::from) {
-                // A batch was settled between the two reads.
-                Err(error) if error.is_other_state() || matches!(error, ClientError::Card(CardError::Unknown(_))) => {
-                    last = error;
-                }
+                Err(error) if error.is_other_state() && patience.again().await => {}
+                // A batch took it from the queue between the two reads.
+                Err(ClientError::Card(CardError::Unknown(_))) if unknown < READS => unknown += 1,
                 other => return other,
             }
         }
-        Err(last)
     }
 
     /// An account's entry of the L1 queue, if no batch has taken it yet. Only the Ethereum node's word.
@@ -390,8 +418,8 @@ impl Client {
         &self,
         patient: &CheckedCard,
     ) -> Result<(emr_api::PatientView, PublishedDirectory), ClientError> {
-        let mut last = ClientError::Contended;
-        for _ in 0..READS {
+        let mut patience = Patience::new();
+        loop {
             let view = self.node.patient(patient.account()).await?;
             if view.epoch != patient.epoch() {
                 return Err(DirectoryCheckError::Chain("the epoch is not the patient's").into());
@@ -400,11 +428,10 @@ impl Client {
             let checked = directory::verify(&view, patient.account(), patient.key(), self.domain(), &state, now);
             match checked.map_err(ClientError::from) {
                 Ok(directory) => return Ok((view, directory)),
-                Err(error) if error.is_other_state() => last = error,
+                Err(error) if error.is_other_state() && patience.again().await => {}
                 Err(error) => return Err(error),
             }
         }
-        Err(last)
     }
 
     /// An operation of this participant on a patient's subtree. Who it is on, and both epochs, come from checked cards, never from what a

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use emr_core::{AccountIndex, Class, ClassMask, RecordSlot, Role, Version};
 use emr_crypto::{
-    AuthoredRecord, Identity, IdentityFile, OpenedRecord, PatientDirectory, RecordContext, RsaBits, RsaSecret,
+    AuthoredRecord, Identity, IdentityFile, OpenedRecord, Past, PatientDirectory, RecordContext, RsaBits, RsaSecret,
     ScryptCost, SealedRecord, SigningContext,
 };
 use secrecy::SecretString;

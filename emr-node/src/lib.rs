@@ -9,6 +9,7 @@ mod sequencer;
 mod state;
 mod storage;
 
+pub use http::limits::Limits;
 pub use l1::clock::L1Ahead;
 pub use l1::follow::FollowError;
 pub use node::{Node, NodeConfig, RunningNode, StartError};

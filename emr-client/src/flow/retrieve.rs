@@ -14,6 +14,7 @@ use crate::{
     client::{Client, ClientError},
     flow::request::Requested,
     node::NodeError,
+    patience::Patience,
     verify::card::{Card, CheckedCard},
     verify::light::{self, Expectation, LightError},
     verify::membership::MembershipError,
@@ -27,9 +28,6 @@ use crate::{
 const MAX_FETCH: usize = MAX_RECORD_BYTES as usize / 8 * 9 + (8 << 20);
 /// The most links that are fetched.
 const MAX_FETCH_LINKS: usize = 2 + 512 + MAX_ATTACHMENTS;
-/// How often a view is read again when a batch was settled in between.
-const READS: usize = 4;
-
 /// Why a record was not read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -153,7 +151,8 @@ impl Client {
         let patient = self.check_card(patient).await?;
         self.deliver_waiting().await?;
         let mut requested = None;
-        for _ in 0..READS {
+        let mut patience = Patience::new();
+        loop {
             let view = match self.node.record(patient.account(), slot).await {
                 Err(error) if error.is_no_session() && requested.is_none() => {
                     let class = self.class_of(&patient, slot).await?;
@@ -164,8 +163,8 @@ impl Client {
                 other => other.map_err(|error| refused(error, patient.account(), slot))?,
             };
             match self.open_and_verify(&patient, &view).await {
-                // A batch was settled between the two reads.
-                Err(ReadError::Proof(RecordProofError::Membership(MembershipError::OtherState { .. }))) => {}
+                Err(ReadError::Proof(RecordProofError::Membership(MembershipError::OtherState { .. })))
+                    if patience.again().await => {}
                 other => {
                     let read = other?;
                     let class = read.unproven().statement().class;
@@ -177,7 +176,6 @@ impl Client {
                 }
             }
         }
-        Err(ClientError::Contended.into())
     }
 
     async fn class_of(&self, patient: &CheckedCard, slot: RecordSlot) -> Result<Class, ReadError> {
@@ -273,16 +271,15 @@ impl Client {
             key: self.signing.public(),
             encryption: CommittedKey::of(&self.identity).element(),
         };
-        let mut last = ReadError::Client(ClientError::Contended);
-        for _ in 0..READS {
+        let mut patience = Patience::new();
+        loop {
             let view = self.node.subtree(account).await?;
             let state = self.settled().await.map_err(ClientError::from)?;
             match light::verify_subtree(&expected, &view, &state) {
-                Err(error @ LightError::Membership(MembershipError::OtherState { .. })) => last = error.into(),
+                Err(LightError::Membership(MembershipError::OtherState { .. })) if patience.again().await => {}
                 other => return Ok(other?),
             }
         }
-        Err(last)
     }
 }
 

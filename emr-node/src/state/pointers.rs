@@ -5,8 +5,8 @@ use emr_core::Opaque;
 use emr_crypto::KeyDirectory;
 use emr_ipfs::{Cid, Codec, DagLimits, walk};
 use emr_rollup::{
-    field::{self, Fr},
     operation::{Action, Operation},
+    primitive::field::{self, Fr},
 };
 
 use crate::{

@@ -5,8 +5,8 @@ use emr_core::{AccountIndex, Codec};
 use emr_crypto::KeyDirectory;
 use emr_ipfs::Cid;
 use emr_rollup::{
-    ledger::PatientLeaves,
     operation::{Action, Operation},
+    state::ledger::PatientLeaves,
 };
 
 use crate::{

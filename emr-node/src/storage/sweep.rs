@@ -12,8 +12,8 @@ use emr_api::OperationStatus;
 use emr_core::{Opaque, RecordStatus, UnixTime};
 use emr_ipfs::{Cid, StoreError};
 use emr_rollup::{
-    field::{self, Fr},
     operation::Action,
+    primitive::field::{self, Fr},
 };
 
 use crate::{

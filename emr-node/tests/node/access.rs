@@ -1,9 +1,11 @@
 //! Who is served what. Nothing can be settled here, so no grant opens anything: what opens is in `settlement`.
 
-use emr_api::{BatchView, OperationStatus, PatientView, RecordSummary, RecordView, Submission, SubtreeView};
+use emr_api::{
+    BatchView, OperationStatus, PatientView, RecordSummary, RecordView, StorageView, Submission, SubtreeView,
+};
 use emr_core::{Class, Rights, UnixTime, Uses, cid::Codec};
 
-use emr_rollup::{leaf::GrantLeaf, operation::Action};
+use emr_rollup::{operation::Action, state::leaf::GrantLeaf};
 
 use crate::stage::*;
 
@@ -172,6 +174,28 @@ async fn what_a_patient_signed_away_stays_away() -> Outcome {
     assert_eq!(scene.stranger.view(accounts.patient).await?.grants[0].grant, leaf);
     scene.patient.grant(FIRST, accounts.stranger, Rights::READ, &[first, second], next_year()).await?;
     assert_eq!(read(1).await, "unavailable");
+    scene.node.shutdown().await;
+    Ok(())
+}
+
+/// The patient sees who uses how much, and nobody else does.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_uses_a_patients_space_is_shown_to_the_patient() -> Outcome {
+    let scene = World::populated().await?;
+    let (patient, doctor, accounts) = (&scene.patient, &scene.doctor, scene.accounts);
+    patient.grant(FIRST, accounts.doctor, Rights::WRITE, &[Class::Summary], next_year()).await?;
+    let record = doctor.upload(&[b"ciphertext"]).await?;
+    doctor.submit(&doctor.put_record(accounts.patient, 0, Class::Summary, &record)).await?;
+    let path = format!("v1/patients/{}/storage", accounts.patient);
+    for caller in [doctor, &scene.stranger, &scene.hospital] {
+        assert_eq!(code(caller.get::<StorageView>(&path).await), "forbidden");
+    }
+    let view: StorageView = patient.get(&path).await?;
+    let [writer] = view.writers[..] else { return Err(format!("{view:?}").into()) };
+    assert_eq!((writer.account, writer.slots, writer.slot_limit), (accounts.doctor, 1, 4096));
+    assert_eq!((writer.used.blocks, writer.used.bytes), (2, 10 + 42));
+    assert_eq!(writer.limit.bytes, 2 << 30);
+    assert_eq!((view.limit.bytes, view.directories.blocks), (8 << 30, 1));
     scene.node.shutdown().await;
     Ok(())
 }

@@ -1,0 +1,70 @@
+//! Who uses how much of a patient's space at the hospital.
+
+use std::io::Write;
+
+use emr_api::{StorageAmount, StorageView};
+use emr_client::client::{Client, ClientError};
+use serde::Serialize;
+
+use crate::{
+    failure::{Exit, Failure, OrExit},
+    report::{Answer, print},
+    session,
+};
+
+/// Shows it, as the node says.
+///
+/// # Errors
+/// If the node does not answer.
+pub async fn show(client: &Client, json: bool) -> Result<(), Failure> {
+    let patient = client.account().or_exit(Exit::Usage)?;
+    let view = client.node().storage(patient).await;
+    let view = view.map_err(|error| session::client_failure(&ClientError::from(error)))?;
+    print(&Storage(view), json)
+}
+
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+struct Storage(StorageView);
+
+fn written(amount: StorageAmount) -> String {
+    let StorageAmount { bytes, blocks } = amount;
+    let size = match bytes {
+        0..1024 => format!("{bytes} B"),
+        1024..1_048_576 => format!("{} KiB", bytes >> 10),
+        _ => format!("{} MiB", bytes >> 20),
+    };
+    format!("{size} in {blocks} blocks")
+}
+
+impl Answer for Storage {
+    fn write(&self, out: &mut dyn Write) -> std::io::Result<()> {
+        let StorageView { patient, writers, limit, directories } = &self.0;
+        for writer in writers {
+            let who = if writer.account == *patient { "you".to_owned() } else { format!("account {}", writer.account) };
+            writeln!(
+                out,
+                "{who}: {} of {}; record slots {} of {}",
+                written(writer.used),
+                written(writer.limit),
+                writer.slots,
+                writer.slot_limit
+            )?;
+        }
+        writeln!(out, "all together at most {}", written(*limit))?;
+        writeln!(out, "your key directories, which are outside these limits: {}", written(*directories))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn amounts_have_a_unit() {
+        let amount = |bytes| written(StorageAmount { bytes, blocks: 3 });
+        assert_eq!(amount(1023), "1023 B in 3 blocks");
+        assert_eq!(amount(1024), "1 KiB in 3 blocks");
+        assert_eq!(amount(2 << 30), "2048 MiB in 3 blocks");
+    }
+}

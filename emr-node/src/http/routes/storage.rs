@@ -1,0 +1,49 @@
+//! Who uses how much of a patient's space.
+
+use std::collections::BTreeSet;
+
+use axum::{Json, extract::State};
+use emr_api::{StorageAmount, StorageView, WriterStorage};
+use emr_core::AccountIndex;
+
+use super::{
+    Shared,
+    extract::{Account, Path},
+};
+use crate::{http::refusal::Refusal, mempool::Usage, storage::quota::slots_of};
+
+fn amount(usage: Usage) -> StorageAmount {
+    StorageAmount { bytes: usage.bytes, blocks: usage.blocks }
+}
+
+pub(super) async fn get(
+    State(app): Shared,
+    account: Account,
+    Path(patient): Path<AccountIndex>,
+) -> Result<Json<StorageView>, Refusal> {
+    if account.0 != patient {
+        return Err(Refusal::forbidden("who uses a patient's space is shown to the patient only"));
+    }
+    let sequencer = app.sequencer();
+    let (used, directories) = sequencer.mempool.used(patient)?;
+    let state = sequencer.state();
+    let leaves = state.soft.patient(patient).ok_or_else(|| {
+        Refusal::not_found(format!("account {patient} is not a patient known here: check the number"))
+    })?;
+    let authors = leaves.records.values().map(|leaf| leaf.author);
+    let writers: BTreeSet<AccountIndex> = used.keys().copied().chain(authors).collect();
+    let quotas = &sequencer.quotas;
+    let writers = writers.into_iter().map(|writer| WriterStorage {
+        account: writer,
+        used: amount(used.get(&writer).copied().unwrap_or_default()),
+        limit: amount(quotas.share(writer, patient)),
+        slots: slots_of(leaves, writer) as u64,
+        slot_limit: quotas.slots(writer, patient) as u64,
+    });
+    Ok(Json(StorageView {
+        patient,
+        writers: writers.collect(),
+        limit: amount(quotas.patient),
+        directories: amount(directories),
+    }))
+}

@@ -1,0 +1,149 @@
+//! Nobody fills a patient's space, and a Revoke always gets through.
+
+use emr_ipfs::{Blockstore, DagLimits, walk};
+
+use super::scene::*;
+use crate::{
+    http::refusal::RefusalKind,
+    mempool::Usage,
+    storage::quota::{Quotas, slots_of},
+};
+
+/// As the default in everything but size.
+fn small() -> Quotas {
+    Quotas {
+        staged: Usage { bytes: 1 << 30, blocks: 40 },
+        writer: Usage { bytes: 5000, blocks: 12 },
+        own: Usage { bytes: 8000, blocks: 24 },
+        patient: Usage { bytes: 9000, blocks: 36 },
+        writer_slots: 5,
+        own_slots: 8,
+        ..Quotas::DEFAULT
+    }
+}
+
+#[tokio::test]
+async fn a_grantee_who_fills_everything_stops_nobody_else() -> Outcome {
+    let mut scene = Scene::new(small()).await?;
+    let [hostile, other] = DOCTORS;
+
+    // In bytes.
+    let large = scene.upload(hostile, 2, 1900).await?;
+    scene.write(hostile, 0, &large).await?;
+    let more = scene.upload(hostile, 1, 1500).await?;
+    let refused = scene.write(hostile, 1, &more).await.expect_err("must be refused");
+    assert_eq!(refused.kind, RefusalKind::TooLarge);
+    assert!(refused.message.contains("account 2 would have more than its share of patient 1's space"), "{refused}");
+    // In blocks.
+    let many = scene.upload(hostile, 10, 1).await?;
+    assert_eq!(scene.write(hostile, 1, &many).await.expect_err("must be refused").kind, RefusalKind::TooLarge);
+    // In slots.
+    for number in 1..5 {
+        scene.write(hostile, number, &[]).await?;
+    }
+    let refused = scene.write(hostile, 5, &[]).await.expect_err("must be refused");
+    assert_eq!(refused.kind, RefusalKind::TooLarge);
+    assert!(refused.message.contains("account 2 holds 5 record slots of patient 1"), "{refused}");
+    // In staged blocks.
+    scene.upload(hostile, 40 - 2 - 12, 1).await?;
+
+    // The patient revokes with a new directory, another doctor writes, and so does the patient.
+    let directory = scene.revoke(64).await?;
+    assert!(scene.store.has(&directory).await?);
+    let blocks = scene.upload(other, 2, 1000).await?;
+    scene.write(other, 5, &blocks).await?;
+    scene.write(PATIENT, 6, &[]).await?;
+    scene.settle()?;
+    let (used, directories) = scene.sequencer.mempool.used(account(PATIENT))?;
+    assert_eq!(used[&account(other)], Usage { bytes: 2000 + 83, blocks: 3 });
+    assert_eq!(directories.blocks, 3);
+    assert!(used[&account(hostile)].bytes >= 3800);
+
+    // She deletes the noise: a day after that is settled, the space is free.
+    for number in 0..5 {
+        scene.tombstone(number).await?;
+    }
+    scene.settle()?;
+    scene.sweep().await?;
+    assert!(scene.store.has(&large[0]).await?, "a day has not passed");
+    scene.pass(25);
+    scene.sweep().await?;
+    assert!(!scene.store.has(&large[0]).await?);
+    let (used, _) = scene.sequencer.mempool.used(account(PATIENT))?;
+    assert_eq!(used.get(&account(hostile)), None);
+    for cid in &blocks {
+        assert!(scene.store.has(cid).await?);
+    }
+    // Slots are never used again: they count on.
+    let state = scene.sequencer.state().clone();
+    let leaves = state.soft.patient(account(PATIENT)).ok_or("the patient")?;
+    assert_eq!(slots_of(leaves, account(hostile)), 5);
+    Ok(())
+}
+
+/// All writers together are bounded too, and the message says so.
+#[tokio::test]
+async fn all_writers_together_are_bounded() -> Outcome {
+    let mut scene = Scene::new(small()).await?;
+    for (number, who) in (0..).zip(DOCTORS) {
+        let blocks = scene.upload(who, 1, 3500).await?;
+        scene.write(who, number, &blocks).await?;
+    }
+    let blocks = scene.upload(PATIENT, 1, 2500).await?;
+    let refused = scene.write(PATIENT, 2, &blocks).await.expect_err("must be refused");
+    assert_eq!(refused.kind, RefusalKind::TooLarge);
+    assert!(refused.message.contains("all writers together"), "{refused}");
+    // What is small fits still.
+    let shared = scene.upload(DOCTORS[0], 1, 10).await?;
+    scene.write(DOCTORS[0], 0, &shared).await?;
+    Ok(())
+}
+
+/// A block that is swept, uploaded again and referred to at once: what is acknowledged is there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_block_that_is_being_referred_to_is_never_removed() -> Outcome {
+    let scene = Scene::new(Quotas::DEFAULT).await?;
+    let blocks: Vec<_> = (0..4_u64).map(|number| format!("the same block {number}").into_bytes()).collect();
+    let sequencer = std::sync::Arc::clone(&scene.sequencer);
+    // A day ahead of the uploads: every note lapses at once.
+    let ahead = scene.now.saturating_add(30 * 3600);
+    let sweeping = tokio::spawn(async move {
+        let mut sweep = crate::storage::sweep::Sweep::default();
+        let mut turns = 0_u64;
+        loop {
+            sweep.turn(&sequencer, ahead).await.expect("a sweep");
+            turns += 1;
+            if turns > 1_000_000 {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+    });
+    let (mut acknowledged, mut refused) = (Vec::new(), 0);
+    for round in 0..150 {
+        let mut parts = Vec::new();
+        for bytes in &blocks {
+            parts.push(scene.upload_as(DOCTORS[0], emr_core::Codec::Raw, bytes, 20).await?);
+        }
+        match scene.write(DOCTORS[0], 0, &parts).await {
+            Ok((_, cids)) => acknowledged.push(cids),
+            // Swept between its upload and its submission; the refusal says to upload it again.
+            Err(why) => {
+                assert_eq!(why.kind, RefusalKind::Refused, "{why}");
+                refused += 1;
+            }
+        }
+        for cids in &acknowledged {
+            walk(&scene.store, &cids[0], &DagLimits::default()).await?;
+        }
+        // So that the same blocks are doomed again.
+        if let Some(cids) = acknowledged.pop() {
+            let sequence = scene.give_up_newest()?;
+            assert!(sequence.is_some() && !cids.is_empty(), "round {round}");
+        }
+    }
+    sweeping.abort();
+    let _ = sweeping.await;
+    assert!(refused < 150, "nothing was ever acknowledged");
+    Ok(())
+}

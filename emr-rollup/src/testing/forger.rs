@@ -142,19 +142,18 @@ impl Forger {
         let target_path = if is(Kind::PutRecord) || is(Kind::Tombstone) {
             old_record = subtree.record_leaves.get(&slot).copied().unwrap_or_default();
             new_record = match signed.operation.action {
-                crate::operation::Action::PutRecord { leaf, .. } | crate::operation::Action::Tombstone { leaf, .. } => {
-                    (&leaf).into()
-                }
+                crate::operation::Action::PutRecord(crate::operation::PutRecord { leaf, .. })
+                | crate::operation::Action::Tombstone(crate::operation::Tombstone { leaf, .. }) => (&leaf).into(),
                 _ => old_record,
             };
             subtree.records.path(slot as u32)
         } else {
             old_grant = subtree.grant_leaves.get(&slot).copied().unwrap_or_default();
             new_grant = match signed.operation.action {
-                crate::operation::Action::SetGrant { leaf, .. } => {
+                crate::operation::Action::SetGrant(crate::operation::SetGrant { leaf, .. }) => {
                     GrantFields { uses: old_grant.uses, ..GrantFields::from(&leaf) }
                 }
-                crate::operation::Action::Revoke { leaf_salt, expected, .. } => GrantFields {
+                crate::operation::Action::Revoke(crate::operation::Revoke { leaf_salt, expected, .. }) => GrantFields {
                     uses: old_grant.uses,
                     version: Fr::from(expected.get() + 1),
                     salt: leaf_salt,

@@ -248,6 +248,9 @@ pub(crate) fn owner_aad(current: &[EpochPublicKey; 16], segments: &[ByteBuf], re
     Sha256::digest(bytes.expect("plain data has a DAG-CBOR form")).into()
 }
 
+#[cfg(all(test, target_os = "linux"))]
+mod memory;
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -121,7 +121,7 @@ impl Held {
             .iter()
             .filter(|(other, held)| if among_equals && own > 0 { **other == address } else { held.len() == most })
             .flat_map(|(address, held)| held.iter().map(move |(number, pace)| (*address, *number, pace)))
-            .filter(|(_, _, pace)| !pace.is_protected() && !(among_equals && pace.is_answering()))
+            .filter(|(_, _, pace)| !(pace.is_protected() || among_equals && pace.is_answering()))
             // Those on which nothing is being answered first, then those that have been idle longest.
             .min_by_key(|(_, number, pace)| (pace.is_answering(), pace.deadline(), *number))
             .map(|(address, number, _)| (address, number))

@@ -24,6 +24,18 @@ use crate::{registration::relay, stage::*};
 /// Within this time a patient has logged in, read her view, uploaded a key directory, and holds the receipt of her Revoke.
 const IN_TIME: Duration = Duration::from_secs(20);
 
+/// One round; with `EMR_SOAK_MINUTES` (`cargo xtask soak http`) as many as fit into that time.
+async fn rounds<F: Future<Output = Outcome>>(round: impl Fn() -> F) -> Outcome {
+    let minutes = std::env::var("EMR_SOAK_MINUTES").ok().and_then(|minutes| minutes.parse::<u64>().ok()).unwrap_or(0);
+    let until = Instant::now() + Duration::from_secs(60 * minutes);
+    loop {
+        round().await?;
+        if Instant::now() >= until {
+            return Ok(());
+        }
+    }
+}
+
 async fn grants(scene: &Scene, numbers: std::ops::Range<u64>) -> Outcome {
     for number in numbers {
         scene.patient.grant(slot(number), scene.accounts.doctor, Rights::READ, &[Class::Summary], next_year()).await?;
@@ -56,6 +68,10 @@ fn port(scene: &Scene) -> Outcome<u16> {
 /// One address opens connections as fast as it can and never asks anything, or asks a byte at a time.
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_of_one_address_keep_nobody_out() -> Outcome {
+    rounds(connections).await
+}
+
+async fn connections() -> Outcome {
     let scene = World::populated().await?;
     grants(&scene, 64..66).await?;
     let port = port(&scene)?;
@@ -91,6 +107,10 @@ async fn connections_of_one_address_keep_nobody_out() -> Outcome {
 /// Every connection of one address sends a request whose body never ends.
 #[tokio::test(flavor = "multi_thread")]
 async fn slow_bodies_keep_nobody_out() -> Outcome {
+    rounds(slow_bodies).await
+}
+
+async fn slow_bodies() -> Outcome {
     let scene = World::populated().await?;
     grants(&scene, 64..65).await?;
     let port = port(&scene)?;
@@ -121,6 +141,10 @@ async fn slow_bodies_keep_nobody_out() -> Outcome {
 /// back.
 #[tokio::test(flavor = "multi_thread")]
 async fn repeated_submissions_of_one_account_keep_nobody_out() -> Outcome {
+    rounds(submissions).await
+}
+
+async fn submissions() -> Outcome {
     let scene = World::populated().await?;
     grants(&scene, 64..65).await?;
     let other = &scene.other;
@@ -150,6 +174,10 @@ async fn repeated_submissions_of_one_account_keep_nobody_out() -> Outcome {
 /// Strangers at many addresses hand in registrations for the hospital to pay, all at once, again and again.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_queue_of_registrations_keeps_nobody_out() -> Outcome {
+    rounds(registrations).await
+}
+
+async fn registrations() -> Outcome {
     let scene = World::populated().await?;
     grants(&scene, 64..65).await?;
     let later = UnixTime::now().saturating_add(600);

@@ -5,7 +5,7 @@ use emr_core::{AccountIndex, Codec};
 use emr_crypto::KeyDirectory;
 use emr_ipfs::Cid;
 use emr_rollup::{
-    operation::{Action, Operation},
+    operation::{Action, Operation, PutRecord},
     state::ledger::PatientLeaves,
 };
 
@@ -109,7 +109,7 @@ impl Quotas {
     /// # Errors
     /// [`Refusal`] that says whose quota is used up.
     pub(crate) fn check_slots(&self, leaves: Option<&PatientLeaves>, operation: &Operation) -> Result<(), Refusal> {
-        let Action::PutRecord { slot, .. } = operation.action else { return Ok(()) };
+        let Action::PutRecord(PutRecord { slot, .. }) = operation.action else { return Ok(()) };
         let (writer, patient) = (operation.signer, operation.patient);
         let Some(leaves) = leaves else { return Ok(()) };
         if leaves.records.get(&slot).is_some_and(|leaf| leaf.author == writer) {

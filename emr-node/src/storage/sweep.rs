@@ -11,10 +11,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use emr_api::OperationStatus;
 use emr_core::{Opaque, RecordStatus, UnixTime};
 use emr_ipfs::{Cid, StoreError};
-use emr_rollup::{
-    operation::Action,
-    primitive::field::{self, Fr},
-};
+use emr_rollup::primitive::field::{self, Fr};
 
 use crate::{
     http::refusal::Refusal,
@@ -213,10 +210,8 @@ impl Sequencer {
 fn named_directories(state: &State) -> BTreeSet<[u8; 32]> {
     let mut named = BTreeSet::new();
     for open in state.open.values() {
-        if let Action::SetGrant { directory_before, directory_after, .. }
-        | Action::Revoke { directory_before, directory_after, .. } = open.signed.operation.action
-        {
-            named.extend([directory_before, directory_after].map(|directory| field::to_bytes(&directory)));
+        if let Some((before, after)) = open.signed.operation.action.directories() {
+            named.extend([before, after].map(|directory| field::to_bytes(&directory)));
         }
     }
     named

@@ -9,7 +9,7 @@ use std::{
 use emr_api::OperationStatus;
 use emr_core::{Opaque, RecordStatus, UnixTime};
 use emr_ipfs::Cid;
-use emr_rollup::{operation::Action, primitive::field};
+use emr_rollup::primitive::field;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 use super::scene::*;
@@ -120,10 +120,8 @@ impl Model {
             directories.extend(ledger.medical(account(PATIENT)).map(|leaf| field::to_bytes(&leaf.key_directory)));
         }
         for open in state.open.values() {
-            if let Action::SetGrant { directory_before, directory_after, .. }
-            | Action::Revoke { directory_before, directory_after, .. } = open.signed.operation.action
-            {
-                directories.extend([directory_before, directory_after].map(|it| field::to_bytes(&it)));
+            if let Some((before, after)) = open.signed.operation.action.directories() {
+                directories.extend([before, after].map(|it| field::to_bytes(&it)));
             }
         }
         let now = self.scene.now;

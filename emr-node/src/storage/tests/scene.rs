@@ -13,7 +13,7 @@ use emr_crypto::{Epoch, PatientDirectory};
 use emr_ipfs::{Cid, DiskStore};
 use emr_rollup::{
     l1_operation::Registration,
-    operation::{Action, CLIENT_VALIDITY, Domain, Operation},
+    operation::{Action, CLIENT_VALIDITY, Domain, Operation, PutRecord, Revoke, SetGrant, Tombstone},
     primitive::{
         eddsa::SigningKey,
         field::{self, Fr},
@@ -250,16 +250,22 @@ impl Scene {
         };
         let expected = old.map_or(Revision::ZERO, |old| old.revision);
         let at = StoredAt { manifest: manifest.to_string(), salt: hex::encode(salt) };
-        let receipt =
-            self.submit(who, Action::PutRecord { slot: slot(number), expected, leaf }, Some(at), None).await?;
+        let receipt = self
+            .submit(who, Action::PutRecord(PutRecord { slot: slot(number), expected, leaf }), Some(at), None)
+            .await?;
         Ok((receipt, [&[manifest], parts].concat()))
     }
 
     pub(super) async fn tombstone(&self, number: u64) -> Outcome {
         let old = self.record(number).ok_or("no record")?;
         let leaf = RecordLeaf { status: RecordStatus::Tombstone, revision: old.revision.next()?, ..old };
-        self.submit(PATIENT, Action::Tombstone { slot: slot(number), expected: old.revision, leaf }, None, None)
-            .await?;
+        self.submit(
+            PATIENT,
+            Action::Tombstone(Tombstone { slot: slot(number), expected: old.revision, leaf }),
+            None,
+            None,
+        )
+        .await?;
         Ok(())
     }
 
@@ -290,7 +296,7 @@ impl Scene {
             salt: Fr::from(9),
         };
         let directory_before = self.directory_in_force();
-        let action = Action::SetGrant { slot, expected, leaf, directory_before, directory_after };
+        let action = Action::SetGrant(SetGrant { slot, expected, leaf, directory_before, directory_after });
         self.submit(PATIENT, action, None, Some(cid)).await?;
         Ok(cid)
     }
@@ -300,7 +306,8 @@ impl Scene {
         let (cid, directory_after) = self.directory().await?;
         let slot = GrantSlot::new(number)?;
         let (expected, directory_before) = (self.grant_version(slot), self.directory_in_force());
-        let action = Action::Revoke { slot, expected, leaf_salt: Fr::from(3), directory_before, directory_after };
+        let action =
+            Action::Revoke(Revoke { slot, expected, leaf_salt: Fr::from(3), directory_before, directory_after });
         self.submit(PATIENT, action, None, Some(cid)).await?;
         Ok(cid)
     }

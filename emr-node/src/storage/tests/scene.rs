@@ -28,7 +28,11 @@ use crate::{
     l1::clock::Clock,
     mempool::{Anchor, Mempool, Upload},
     sequencer::{L1View, OnL1, Parts, Sequencer, derive},
-    storage::{Notes, quota::Quotas, sweep::Sweep},
+    storage::{
+        Notes,
+        quota::Quotas,
+        sweep::{GRACE, Sweep},
+    },
 };
 
 pub(super) type Outcome<T = ()> = Result<T, Box<dyn Error>>;
@@ -77,6 +81,8 @@ pub(super) struct Scene {
     folder: Arc<tempfile::TempDir>,
     queue: Vec<Registration>,
     l1: Vec<OnL1>,
+    /// When each batch was settled, by `now`.
+    settled: Vec<UnixTime>,
     sweep: Sweep,
     fresh: u64,
 }
@@ -97,7 +103,18 @@ impl Scene {
         let sequencer = start(folder.path(), &store, &queue, &[], quotas)?;
         let now = UnixTime::now();
         let (l1, sweep) = (Vec::new(), Sweep::default());
-        let mut scene = Self { sequencer, store, quotas, now, folder, queue: queue.to_vec(), l1, sweep, fresh: 0 };
+        let mut scene = Self {
+            sequencer,
+            store,
+            quotas,
+            now,
+            folder,
+            queue: queue.to_vec(),
+            l1,
+            settled: Vec::new(),
+            sweep,
+            fresh: 0,
+        };
         for (position, doctor) in (0..).zip(DOCTORS) {
             scene.grant(64 + position, doctor).await?;
         }
@@ -118,9 +135,12 @@ impl Scene {
         Ok(())
     }
 
-    /// L1 loses its newest batches, but not the first: it holds everybody.
+    /// L1 loses its newest batches, but none that is a day old, and not the first: it holds everybody.
     pub(super) async fn reorganise(&mut self, lost: usize) -> Outcome {
-        self.l1.truncate(self.l1.len().saturating_sub(lost).max(1));
+        let old = self.settled.iter().filter(|settled| self.now >= settled.saturating_add(GRACE)).count();
+        let kept = self.l1.len().saturating_sub(lost).max(old).max(1);
+        self.l1.truncate(kept);
+        self.settled.truncate(kept);
         self.restart().await
     }
 
@@ -146,6 +166,7 @@ impl Scene {
             let on_l1 = OnL1 { batch, gas_used: None };
             self.sequencer.take_over(std::slice::from_ref(&on_l1))?;
             self.l1.push(on_l1);
+            self.settled.push(self.now);
         }
         Err("it does not come to an end".into())
     }

@@ -109,14 +109,10 @@ async fn a_block_that_is_being_referred_to_is_never_removed() -> Outcome {
     let ahead = scene.now.saturating_add(30 * 3600);
     let sweeping = tokio::spawn(async move {
         let mut sweep = crate::storage::sweep::Sweep::default();
-        let mut turns = 0_u64;
         loop {
             sweep.turn(&sequencer, ahead).await.expect("a sweep");
-            turns += 1;
-            if turns > 1_000_000 {
-                break;
-            }
-            tokio::task::yield_now().await;
+            // So that it falls before, between and after the uploads of a round.
+            tokio::time::sleep(std::time::Duration::from_millis(rand::random_range(0..60))).await;
         }
     });
     let (mut acknowledged, mut refused) = (Vec::new(), 0);

@@ -34,7 +34,7 @@ pub enum Released {
     Partly,
 }
 
-/// Makes an operation hold blocks, on its signer's account, and takes them out of the uploaders' staging areas.
+/// Makes an operation hold blocks, on its signer's account, and takes them out of that account's staging area.
 pub(in crate::mempool) fn refer(
     transaction: &WriteTransaction,
     sequence: Sequence,

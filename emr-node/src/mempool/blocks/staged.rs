@@ -35,22 +35,13 @@ pub enum Noted {
     TooMuch,
 }
 
-/// Removes the notes of all uploaders of a block; returns the size that `payer` noted.
-pub(super) fn take(transaction: &WriteTransaction, key: &[u8], payer: u32) -> Result<Option<u64>, MempoolError> {
-    let mut uploads = transaction.open_table(UPLOADS)?;
-    let taken: Vec<(u32, u64, u64)> = uploads
-        .extract_from_if((key, 0)..=(key, u32::MAX), |_, _| true)?
-        .map(|row| {
-            row.map(|(noted, value)| {
-                let (size, at) = value.value();
-                (noted.value().1, size, at)
-            })
-        })
-        .collect::<Result<_, _>>()?;
-    for (uploader, size, at) in &taken {
-        forget(transaction, key, *uploader, *size, *at)?;
+/// Removes a note; returns the size that it had. The notes of others who uploaded the same block stay: they may refer to it too.
+pub(super) fn take(transaction: &WriteTransaction, key: &[u8], uploader: u32) -> Result<Option<u64>, MempoolError> {
+    let taken = transaction.open_table(UPLOADS)?.remove((key, uploader))?.map(|row| row.value());
+    if let Some((size, at)) = taken {
+        forget(transaction, key, uploader, size, at)?;
     }
-    Ok(taken.iter().find(|(uploader, ..)| *uploader == payer).map(|(_, size, _)| *size))
+    Ok(taken.map(|(size, _)| size))
 }
 
 /// What remains to be done after a note was removed from [`UPLOADS`].

@@ -3,6 +3,8 @@
 pub mod encryption;
 pub mod receipt;
 pub mod route;
+mod subtree;
 mod wire;
 
+pub use subtree::*;
 pub use wire::*;

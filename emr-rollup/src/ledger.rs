@@ -6,6 +6,7 @@ use emr_core::{AccountIndex, GrantSlot, RecordSlot, UnixTime};
 use halo2curves::ff::Field;
 
 use crate::{
+    audit::AuditChain,
     data::{CircuitVersion, Words},
     field::Fr,
     leaf::{AuditEntry, GrantLeaf, IdentityLeaf, MedicalLeaf, RecordLeaf},
@@ -26,8 +27,8 @@ pub struct PatientLeaves {
     pub grants: BTreeMap<GrantSlot, GrantLeaf>,
     /// Her records that were ever written.
     pub records: BTreeMap<RecordSlot, RecordLeaf>,
-    /// Her audit chain, oldest first.
-    pub audit: Vec<AuditEntry>,
+    /// Her audit chain.
+    pub audit: AuditChain,
 }
 
 /// What executing an operation gave.

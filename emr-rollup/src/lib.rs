@@ -3,6 +3,7 @@
 #[cfg(all(test, feature = "prover"))]
 extern crate self as emr_rollup;
 
+pub mod audit;
 pub mod batch;
 #[cfg(feature = "prover")]
 pub mod circuit;

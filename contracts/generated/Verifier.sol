@@ -16,6 +16,12 @@ contract Halo2Verifier {
             let success := true
             let f_p := 0x30644e72e131a029b85045b68181585d97816a916871ca8d3c208c16d87cfd47
             let f_q := 0x30644e72e131a029b85045b68181585d2833e84879b9709143e1f593f0000001
+            // The instances, one proof, and nothing after it
+            if iszero(eq(calldatasize(), 0xb60)) { revert(0, 0) }
+            // The proof's evaluations are canonical
+            for { let at := 0x640 } lt(at, 0xae0) { at := add(at, 0x20) } {
+                success := and(lt(calldataload(at), f_q), success)
+            }
             function validate_ec_point(x, y) -> valid {
                 {
                     let x_lt_p := lt(x, 0x30644e72e131a029b85045b68181585d97816a916871ca8d3c208c16d87cfd47)

@@ -70,7 +70,7 @@ interface ISettlement {
 
     /// @notice Settles a batch with its data in calldata.
     /// @dev Sequencer only, or anyone while queue entries are overdue, then without L2 operations; only as the call of a transaction itself, in standard encoding:
-    /// arguments in order, without gaps, overlaps or a tail.
+    /// arguments in order, without gaps, overlaps or a tail, the proof padded with zeros.
     /// @param batch What it claims.
     /// @param d1 The words of the queue entries taken, four each.
     /// @param d2 The words of its L2 operations, four each: `pack(account 24, tree 2, slot 16)`, new leaf, audit entry, key directory.

@@ -122,8 +122,8 @@ abstract contract Settlement is ISettlement, Queue {
         return _overdue(maxL1);
     }
 
-    /// @dev Requires that the arguments lie in the calldata in order, without gaps, overlaps or a tail. Solidity would also read them
-    /// from anywhere else, but whoever follows the rollup reads the data from the transaction with a decoder of his own.
+    /// @dev Requires that the arguments lie in the calldata in order, without gaps, overlaps or a tail, and that the proof is padded with
+    /// zeros. Solidity would also read other layouts, but the nodes that follow the rollup read the data with other decoders.
     function _requireStandardCalldata(uint256[] calldata d1, uint256[] calldata d2, bytes calldata proof) private pure {
         // The selector, four words of `Batch`, three offsets; each argument's length goes before its data.
         uint256 expectedD1 = 4 + 7 * 32 + 32;
@@ -134,6 +134,9 @@ abstract contract Settlement is ISettlement, Queue {
         assembly ("memory-safe") {
             standard := and(eq(d1.offset, expectedD1), eq(d2.offset, expectedD2))
             standard := and(standard, and(eq(proof.offset, expectedProof), eq(calldatasize(), end)))
+            // The padding is the lowest bytes of the last word. Without any, the shift is by 256 and leaves nothing.
+            let padding := sub(end, add(expectedProof, proof.length))
+            standard := and(standard, iszero(shl(sub(256, shl(3, padding)), calldataload(sub(end, 32)))))
         }
         if (!standard) revert NonStandardCalldata();
     }

@@ -2,11 +2,13 @@
 
 use emr_core::AccountIndex;
 use emr_rollup::{
-    field::{Fr, hex_element},
-    leaf::{AuditEntry, MedicalLeaf},
     operation::SignedOperation,
+    primitive::field::{Fr, hex_element},
+    state::{
+        leaf::{AuditEntry, MedicalLeaf},
+        tree::Path,
+    },
     statement::IdentityFields,
-    tree::Path,
 };
 use serde::{Deserialize, Serialize};
 

@@ -9,6 +9,7 @@ use alloy::{
     rpc::json_rpc::{RequestPacket, ResponsePacket},
     transports::{TransportError, TransportErrorKind, TransportFut, http::reqwest},
 };
+use tokio::time::{Instant, sleep};
 use tower::Service;
 use url::{Host, Url};
 
@@ -18,6 +19,16 @@ const MAX_ANSWER: usize = 32 << 20;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long one request may take in all.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long an answer that says "not yet" is asked for again.
+const NOT_YET: Duration = Duration::from_secs(60);
+/// The first pause, doubled each time.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+/// The longest pause.
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// What geth says of a receipt until it has indexed its transactions, some seconds after its start.
+const INDEXING: &str = "transaction indexing is in progress";
+/// EIP-1474: limit exceeded.
+const LIMIT_EXCEEDED: i64 = -32005;
 /// How much of an error page is shown.
 const SHOWN_ERROR: usize = 200;
 
@@ -50,11 +61,26 @@ impl HttpTransport {
         Ok(Self { client: builder.build()?, url })
     }
 
+    /// Sends, and sends again while the node says "not yet". Such an answer means that nothing was done.
     async fn send(self, packet: RequestPacket) -> Result<ResponsePacket, TransportError> {
+        let until = Instant::now() + NOT_YET;
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let answer = self.exchange(&packet).await;
+            if !is_not_yet(&answer) || Instant::now() + pause > until {
+                return answer;
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    async fn exchange(&self, packet: &RequestPacket) -> Result<ResponsePacket, TransportError> {
         // The URL may hold an access key: errors go to logs, so it is left out of them.
         let failed = |error: reqwest::Error| TransportErrorKind::custom(error.without_url());
-        let body = packet.serialize().map_err(TransportError::ser_err)?;
-        let request = self.client.post(self.url).header("content-type", "application/json").body(body.get().to_owned());
+        let body = packet.clone().serialize().map_err(TransportError::ser_err)?;
+        let request =
+            self.client.post(self.url.clone()).header("content-type", "application/json").body(body.get().to_owned());
         let mut response = request.send().await.map_err(failed)?;
         let status = response.status();
         let mut answer = Vec::new();
@@ -73,6 +99,17 @@ impl HttpTransport {
     }
 }
 
+fn is_not_yet(answer: &Result<ResponsePacket, TransportError>) -> bool {
+    match answer {
+        Ok(packet) => packet
+            .iter_errors()
+            .any(|error| error.code == LIMIT_EXCEEDED || error.message.to_ascii_lowercase().contains(INDEXING)),
+        Err(error) => {
+            error.as_transport_err().and_then(|error| error.as_http_error()).is_some_and(|error| error.status == 429)
+        }
+    }
+}
+
 impl Service<RequestPacket> for HttpTransport {
     type Response = ResponsePacket;
     type Error = TransportError;
@@ -84,5 +121,72 @@ impl Service<RequestPacket> for HttpTransport {
 
     fn call(&mut self, packet: RequestPacket) -> Self::Future {
         Box::pin(self.clone().send(packet))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    };
+
+    use alloy::{primitives::B256, providers::Provider, rpc::client::RpcClient};
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+    };
+
+    use super::*;
+
+    type Test = Result<(), Box<dyn std::error::Error>>;
+
+    /// A node that gives its answers in order, the last one for ever; how often it was asked.
+    async fn node(
+        answers: &'static [(u16, &'static str)],
+    ) -> Result<(Url, Arc<AtomicUsize>), Box<dyn std::error::Error>> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let url = format!("http://{}", listener.local_addr()?).parse()?;
+        let asked = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&asked);
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut request = vec![0; 4096];
+                let _ = stream.read(&mut request).await;
+                let (status, body) = answers[count.fetch_add(1, Ordering::SeqCst).min(answers.len() - 1)];
+                let head =
+                    format!("HTTP/1.1 {status} x\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
+                let _ = stream.write_all((head + body).as_bytes()).await;
+            }
+        });
+        Ok((url, asked))
+    }
+
+    async fn receipt(url: Url) -> Result<bool, Box<dyn std::error::Error>> {
+        let client = RpcClient::new(HttpTransport::new(url)?, true);
+        let provider = alloy::providers::RootProvider::<alloy::network::Ethereum>::new(client);
+        Ok(provider.get_transaction_receipt(B256::ZERO).await?.is_some())
+    }
+
+    const BUSY: &str =
+        r#"{"jsonrpc":"2.0","id":0,"error":{"code":-32000,"message":"transaction indexing is in progress"}}"#;
+    const NONE: &str = r#"{"jsonrpc":"2.0","id":0,"result":null}"#;
+
+    /// What geth answers right after its start.
+    #[tokio::test]
+    async fn a_node_that_is_still_indexing_is_asked_again() -> Test {
+        let (url, asked) = node(&[(200, BUSY), (429, ""), (200, BUSY), (200, NONE)]).await?;
+        assert!(!receipt(url).await?);
+        assert_eq!(asked.load(Ordering::SeqCst), 4);
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn any_other_error_is_told_at_once() -> Test {
+        const REFUSED: &str = r#"{"jsonrpc":"2.0","id":0,"error":{"code":-32000,"message":"nonce too low"}}"#;
+        let (url, asked) = node(&[(200, REFUSED), (200, NONE)]).await?;
+        assert!(receipt(url).await.is_err_and(|error| error.to_string().contains("nonce too low")));
+        assert_eq!(asked.load(Ordering::SeqCst), 1);
+        Ok(())
     }
 }

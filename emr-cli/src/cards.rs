@@ -4,6 +4,7 @@ use std::path::Path;
 
 use emr_client::{client::Client, verify::card::Card};
 use emr_core::{AccountIndex, Role};
+use emr_durable::Disk;
 
 use crate::{
     account::read_card,
@@ -43,10 +44,7 @@ pub async fn patient(client: &Client, account: Option<AccountIndex>, given: Opti
 }
 
 fn keep(folder: &Path, account: AccountIndex, card: &Card) -> std::io::Result<()> {
-    std::fs::create_dir_all(folder)?;
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
-    std::io::Write::write_all(&mut file, card.to_json().as_bytes())?;
-    file.as_file().sync_all()?;
-    file.persist(folder.join(format!("{account}.json")))?;
-    Ok(())
+    let disk = Disk::default();
+    disk.add_folder(folder)?;
+    disk.replace(&folder.join(format!("{account}.json")), card.to_json().as_bytes())
 }

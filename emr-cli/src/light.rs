@@ -4,20 +4,10 @@ use std::io::Write;
 
 use emr_client::verify::{audit::Verified, light::VerifiedLeaves};
 use emr_core::{AccountIndex, Class, Purpose, UnixTime};
-use emr_rollup::leaf::{AuditEntry, GrantLeaf};
+use emr_rollup::state::leaf::{AuditEntry, GrantLeaf};
 use serde::Serialize;
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use crate::report::Answer;
-
-/// A time as RFC 3339.
-pub fn written(time: UnixTime) -> String {
-    i64::try_from(time.get())
-        .ok()
-        .and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok())
-        .and_then(|time| time.format(&Rfc3339).ok())
-        .unwrap_or_else(|| time.to_string())
-}
+use crate::report::{Answer, written};
 
 /// A grant as it is shown.
 #[derive(Debug, Serialize)]

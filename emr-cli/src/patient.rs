@@ -10,17 +10,17 @@ use emr_client::{
     verify::{audit::Verified, light::VerifiedLeaves},
 };
 use emr_core::{AccountIndex, Class, ClassMask, Rights, Role, UnixTime};
-use emr_rollup::leaf::AuditEntry;
+use emr_rollup::state::leaf::AuditEntry;
 use serde::Serialize;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339, macros::format_description};
 
 use crate::{
     account,
     failure::{EXIT_CODES, Exit, Failure, OrExit, one_line},
-    light::{Access, Audit, Grants, LightAnswer, written},
+    light::{Access, Audit, Grants, LightAnswer},
     options::{Options, RecordName, parse_rights},
     records,
-    report::{Answer, Progress, print},
+    report::{Answer, Progress, print, written},
     session,
 };
 

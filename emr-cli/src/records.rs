@@ -13,6 +13,7 @@ use emr_client::{
     verify::record::RecordProofError,
 };
 use emr_core::{AccountIndex, Class, Reason, Record, RecordStatus, UnixTime, fhir};
+use emr_durable::Disk;
 use serde::Serialize;
 
 use crate::{
@@ -261,15 +262,8 @@ pub fn output(name: RecordName, retrieved: &Retrieved, file: Option<&Path>, json
     }
     match file {
         Some(file) => {
-            let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-            let write = || -> std::io::Result<()> {
-                let mut temporary = tempfile::NamedTempFile::new_in(folder)?;
-                temporary.write_all(&document)?;
-                temporary.as_file().sync_all()?;
-                temporary.persist(file)?;
-                Ok(())
-            };
-            write()
+            Disk::default()
+                .replace(file, &document)
                 .map_err(|error| Failure::new(Exit::Storage, format!("cannot write {}: {error}", file.display())))?;
             checked(name, retrieved, json)
         }

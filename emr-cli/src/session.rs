@@ -1,11 +1,11 @@
 //! A participant at the command line: data folder, passphrase, node.
 
-use std::{io::ErrorKind, path::Path};
+use std::{collections::BTreeMap, io::ErrorKind, path::Path};
 
 use emr_client::{
     FileError,
     client::{Client, ClientError},
-    flow::submit::Fate,
+    flow::submit::{Fate, Resumed},
     profile::{Profile, ProfileError},
 };
 use emr_core::Role;
@@ -91,21 +91,38 @@ pub fn known_node(options: &Options, role: Role) -> Result<Option<String>, Failu
 pub async fn open(options: &Options, role: Role) -> Result<Client, Failure> {
     let (profile, identity) = identity(options, role)?;
     let mut client = connect(options, profile, identity).await?;
-    for resumed in client.resume().await.map_err(|error| client_failure(&error))? {
-        let (kind, operation) = (resumed.kind, &resumed.operation[..8]);
-        match resumed.fate {
-            // Whoever repeats an upload that was interrupted must learn that it went through.
-            Fate::Settled { batch } if kind == Kind::PutRecord => {
-                eprintln!("{kind} {operation} of an earlier run is in force since batch {batch}");
-            }
-            Fate::Acknowledged => eprintln!("handed in {kind} {operation}, which an earlier run had signed"),
-            Fate::Returned { reason } => eprintln!("{kind} {operation} was returned: {reason}"),
-            Fate::Refused { reason } => eprintln!("{kind} {operation} was refused: {reason}"),
-            Fate::Lapsed => eprintln!("{kind} {operation} lapsed before any batch took it"),
-            _ => {}
-        }
+    for line in summary(&client.resume().await.map_err(|error| client_failure(&error))?) {
+        eprintln!("{line}");
     }
     Ok(client)
+}
+
+/// What became of what earlier runs had signed, one line for each kind and outcome. A grant or revocation that is settled is not told: it
+/// is what was expected. A record is: somebody who repeats an interrupted upload must learn that it went through.
+fn summary(resumed: &[Resumed]) -> Vec<String> {
+    let mut lines: BTreeMap<(String, &str, String), Vec<&str>> = BTreeMap::new();
+    for resumed in resumed {
+        let (outcome, detail) = match &resumed.fate {
+            Fate::Settled { .. } if resumed.kind == Kind::PutRecord => ("in force", String::new()),
+            Fate::Acknowledged => ("handed in now", String::new()),
+            Fate::Returned { reason } => ("returned", format!(": {reason}")),
+            Fate::Refused { reason } => ("refused", format!(": {reason}")),
+            Fate::Lapsed => ("lapsed before a batch took it", String::new()),
+            _ => continue,
+        };
+        let line = (resumed.kind.to_string(), outcome, detail);
+        lines.entry(line).or_default().push(&resumed.operation[..8]);
+    }
+    lines
+        .into_iter()
+        .map(|((kind, outcome, detail), operations)| match operations[..] {
+            [one] => format!("{kind} {one} of an earlier run: {outcome}{detail}"),
+            [first, .., last] => {
+                format!("{} {kind} of earlier runs ({first} to {last}): {outcome}{detail}", operations.len())
+            }
+            [] => String::new(),
+        })
+        .collect()
 }
 
 /// Connects without handing anything in.
@@ -205,5 +222,31 @@ pub fn node_exit(error: &emr_client::node::NodeError) -> Exit {
         | NodeError::Malformed { .. } => Exit::Unverified,
         NodeError::NotRegistered | NodeError::Address(_) | NodeError::Insecure(_) => Exit::Usage,
         _ => Exit::Unavailable,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use emr_core::AccountIndex;
+
+    use super::*;
+
+    #[test]
+    fn many_operations_of_earlier_runs_are_one_line() -> Result<(), emr_core::OutOfRange> {
+        let patient = AccountIndex::new(3)?;
+        let of = |number: u32, kind, fate| Resumed { operation: format!("{number:064x}"), kind, patient, fate };
+        let reason = "slot 7 is taken".to_owned();
+        let mut resumed: Vec<_> = (1..=118)
+            .map(|number| of(number << 16, Kind::PutRecord, Fate::Settled { batch: 2 + u64::from(number) / 32 }))
+            .collect();
+        assert_eq!(summary(&resumed).len(), 1);
+        resumed.push(of(5, Kind::PutRecord, Fate::Refused { reason: reason.clone() }));
+        resumed.push(of(6, Kind::SetGrant, Fate::Settled { batch: 9 }));
+        resumed.push(of(7, Kind::Revoke, Fate::Waiting));
+        let lines = summary(&resumed);
+        assert_eq!(lines.len(), 2, "{lines:?}");
+        assert!(lines[0].starts_with("118 ") && lines[0].ends_with("in force"), "{lines:?}");
+        assert!(lines[1].ends_with(&reason), "{lines:?}");
+        Ok(())
     }
 }

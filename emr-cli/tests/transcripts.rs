@@ -44,6 +44,8 @@ fn stage() -> TestResult<tempfile::TempDir> {
     }
     fs::write(at("passphrase"), format!("{PASSPHRASE}\n"))?;
     fs::write(at("wrong"), "incorrect horse\n")?;
+    fs::write(at("credential"), format!("emr-prover-{}\n", "0".repeat(64)))?;
+    fs::set_permissions(at("credential"), fs::Permissions::from_mode(0o600))?;
     fs::write(at("empty"), "\n")?;
     fs::write(at("record.json"), r#"{"resourceType":"Patient","gender":"female"}"#)?;
     fs::write(at("not-json.json"), "{\"resourceType\":\n")?;

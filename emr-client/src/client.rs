@@ -14,14 +14,17 @@ use emr_chain::{
 use emr_core::{AccountIndex, Role, UnixTime};
 use emr_crypto::Identity;
 use emr_rollup::{
-    field::{self, Fr},
+    l1_operation::Registration,
     operation::{Action, CLIENT_VALIDITY, Domain, Operation},
-    registration::Registration,
-    signature::SigningKey,
+    primitive::{
+        eddsa::SigningKey,
+        field::{self, Fr},
+    },
 };
 
 use crate::{
     node::{Login, NodeClient, NodeError},
+    patience::Patience,
     profile::durable::FileError,
     profile::{Profile, ProfileError, Settings},
     verify::card::{Card, CardError, CheckedCard, Evidence},
@@ -30,7 +33,7 @@ use crate::{
     verify::settled_state::{SettledState, SettledStateError},
 };
 
-/// How often an answer is asked for again when a batch was settled between two reads.
+/// How often an account that is neither settled nor queued is looked for again.
 const READS: usize = 4;
 
 /// Why a participant could not act. What flows have in common.
@@ -349,8 +352,9 @@ impl Client {
         if owner != Some(card.ethereum) {
             return Err(CardError::Forged { account, field: "Ethereum address" }.into());
         }
-        let mut last = ClientError::Contended;
-        for _ in 0..READS {
+        let mut patience = Patience::new();
+        let mut unknown = 0;
+        loop {
             let view = self.node.account(account).await?;
             let checked = if view.proof.is_some() {
                 card.check(&instance, &view, Evidence::Settled(&self.settled().await?))
@@ -361,14 +365,12 @@ impl Client {
                 }
             };
             match checked.map_err(ClientError::from) {
-                // A batch was settled between the two reads.
-                Err(error) if error.is_other_state() || matches!(error, ClientError::Card(CardError::Unknown(_))) => {
-                    last = error;
-                }
+                Err(error) if error.is_other_state() && patience.again().await => {}
+                // A batch took it from the queue between the two reads.
+                Err(ClientError::Card(CardError::Unknown(_))) if unknown < READS => unknown += 1,
                 other => return other,
             }
         }
-        Err(last)
     }
 
     /// An account's entry of the L1 queue, if no batch has taken it yet. Only the Ethereum node's word.
@@ -390,8 +392,8 @@ impl Client {
         &self,
         patient: &CheckedCard,
     ) -> Result<(emr_api::PatientView, PublishedDirectory), ClientError> {
-        let mut last = ClientError::Contended;
-        for _ in 0..READS {
+        let mut patience = Patience::new();
+        loop {
             let view = self.node.patient(patient.account()).await?;
             if view.epoch != patient.epoch() {
                 return Err(DirectoryCheckError::Chain("the epoch is not the patient's").into());
@@ -400,26 +402,22 @@ impl Client {
             let checked = directory::verify(&view, patient.account(), patient.key(), self.domain(), &state, now);
             match checked.map_err(ClientError::from) {
                 Ok(directory) => return Ok((view, directory)),
-                Err(error) if error.is_other_state() => last = error,
+                Err(error) if error.is_other_state() && patience.again().await => {}
                 Err(error) => return Err(error),
             }
         }
-        Err(last)
     }
 
-    /// An operation of this participant on a patient's subtree.
-    pub(crate) async fn operation(
-        &self,
-        view: &emr_api::PatientView,
-        action: Action,
-    ) -> Result<Operation, ClientError> {
+    /// An operation of this participant on a patient's subtree. Who it is on, and both epochs, come from checked cards, never from what a
+    /// node answers about somebody: a node that names another patient would get a signature for that one.
+    pub(crate) async fn operation(&self, patient: &CheckedCard, action: Action) -> Result<Operation, ClientError> {
         let signer = self.account()?;
-        let signer_epoch = if signer == view.patient { view.epoch } else { self.node.account(signer).await?.epoch };
+        let signer_epoch = if signer == patient.account() { patient.epoch() } else { self.own_card().await?.epoch() };
         Ok(Operation {
             signer,
             signer_epoch,
-            patient: view.patient,
-            patient_epoch: view.epoch,
+            patient: patient.account(),
+            patient_epoch: patient.epoch(),
             valid_until: UnixTime::now().saturating_add(CLIENT_VALIDITY),
             salt: random_element(),
             action,

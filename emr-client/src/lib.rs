@@ -3,6 +3,7 @@
 pub mod client;
 pub mod flow;
 pub mod node;
+mod patience;
 pub mod profile;
 pub mod verify;
 

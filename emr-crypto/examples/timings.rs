@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use emr_core::{AccountIndex, Class, ClassMask, RecordSlot, Role, Version};
 use emr_crypto::{
-    AuthoredRecord, Identity, IdentityFile, OpenedRecord, PatientDirectory, RecordContext, RsaBits, RsaSecret,
+    AuthoredRecord, Identity, IdentityFile, OpenedRecord, Past, PatientDirectory, RecordContext, RsaBits, RsaSecret,
     ScryptCost, SealedRecord, SigningContext,
 };
 use secrecy::SecretString;
@@ -44,7 +44,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut directory = timed("create a key directory", 5, || PatientDirectory::create(&patient));
     for account in 1..=20 {
         let key = if account == 20 { doctor.public() } else { patient.public() };
-        directory.grant(AccountIndex::new(account)?, key, ClassMask::ALL, true)?;
+        directory.grant(AccountIndex::new(account)?, key, ClassMask::ALL, Past::Included)?;
     }
     println!("a directory with 20 readers has {} bytes", directory.published().to_bytes().len());
     timed("revoke one of 20 readers from 16 classes", 5, || {

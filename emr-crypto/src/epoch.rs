@@ -5,9 +5,10 @@ use std::fmt;
 
 use emr_core::Class;
 use hpke::kem::X25519HkdfSha256;
-use zeroize::Zeroizing;
+use serde::{Deserialize, Serialize};
 
 use crate::content::ContentKey;
+use crate::secret::SecretBytes;
 use crate::{DecryptionFailed, RecordContext, hpke_suite, random};
 
 /// HPKE's `info` for wrapping a record's content key.
@@ -15,9 +16,29 @@ const WRAP_INFO: &[u8] = b"emr/epoch-wrap/v1";
 /// Bytes of a wrapped content key: encapsulated key 32, key 32, tag 16.
 pub const EPOCH_WRAP_BYTES: usize = 80;
 
-/// The number of a class's epoch; the first is 1. 32 bits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// The number of a class's epoch; the first is 1. 32 bits. In JSON a number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "u32", into = "u32")]
 pub struct Epoch(u32);
+
+/// 0 is no epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("epochs are numbered from 1")]
+pub struct NoEpoch;
+
+impl TryFrom<u32> for Epoch {
+    type Error = NoEpoch;
+
+    fn try_from(number: u32) -> Result<Self, NoEpoch> {
+        Self::new(number).ok_or(NoEpoch)
+    }
+}
+
+impl From<Epoch> for u32 {
+    fn from(epoch: Epoch) -> Self {
+        epoch.0
+    }
+}
 
 impl Epoch {
     /// The epoch that a new directory starts with.
@@ -87,29 +108,29 @@ impl EpochPublicKey {
 
 /// The private half of a class's epoch key, an X25519 key of 32 bytes. Erased from memory when dropped.
 #[derive(Clone, PartialEq, Eq)]
-pub(crate) struct EpochSecret(Zeroizing<[u8; 32]>);
+pub(crate) struct EpochSecret(SecretBytes);
 
 impl EpochSecret {
     pub(crate) fn generate() -> Self {
-        Self(random::secret())
+        Self(SecretBytes::new(&random::secret()))
     }
 
-    pub(crate) fn from_bytes(bytes: [u8; 32]) -> Self {
-        Self(Zeroizing::new(bytes))
+    pub(crate) const fn of(secret: SecretBytes) -> Self {
+        Self(secret)
     }
 
-    pub(crate) fn as_bytes(&self) -> &[u8; 32] {
+    pub(crate) const fn secret(&self) -> &SecretBytes {
         &self.0
     }
 
     pub(crate) fn public(&self, class: Class, epoch: Epoch) -> EpochPublicKey {
-        let key = hpke_suite::public::<X25519HkdfSha256>(&self.0);
+        let key = hpke_suite::public::<X25519HkdfSha256>(self.0.as_bytes());
         EpochPublicKey::new(class, epoch, key.try_into().expect("an X25519 key has 32 bytes"))
     }
 
     fn unwrap(&self, epoch: Epoch, wrap: &[u8], context: &RecordContext) -> Result<ContentKey, DecryptionFailed> {
         let aad = wrap_aad(context, epoch);
-        let opened = hpke_suite::open::<X25519HkdfSha256>(&self.0, WRAP_INFO, &aad, wrap)?;
+        let opened = hpke_suite::open::<X25519HkdfSha256>(self.0.as_bytes(), WRAP_INFO, &aad, wrap)?;
         ContentKey::from_slice(&opened)
     }
 }

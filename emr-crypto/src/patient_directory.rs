@@ -17,6 +17,15 @@ use crate::{DecryptionFailed, KeyDirectory, random};
 /// Grants stop at this size, so that revocations still have room.
 const MAX_GRANT_BYTES: usize = MAX_DIRECTORY_BYTES / 4 * 3;
 
+/// What a new reader gets of the past.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Past {
+    /// Every epoch that there was.
+    Included,
+    /// Nothing: a new epoch begins.
+    Closed,
+}
+
 /// Why a grant could not be added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -125,7 +134,8 @@ impl State {
             let secrets = &self.class(class).secrets;
             let index = |epoch: Epoch| epoch.get() as usize - 1;
             let end = next.map_or(secrets.len(), |((_, epoch), _)| index(*epoch));
-            let (key, sealed) = Segment::seal(first, &secrets[index(first)..end], next.map(|(_, link)| *link), aad);
+            let (key, sealed) =
+                Segment::seal(first, &secrets[index(first)..end], next.map(|(_, link)| link.clone()), aad);
             segments[position as usize] = sealed;
             links.insert((class, first), (position, key));
         }
@@ -143,7 +153,8 @@ impl State {
             .values()
             .map(|reader| {
                 let classes = reader.classes.iter();
-                let part: ReaderPart = classes.map(|(class, first)| (class.code(), links[&(*class, *first)])).collect();
+                let part: ReaderPart =
+                    classes.map(|(class, first)| (class.code(), links[&(*class, *first)].clone())).collect();
                 Section::seal(SectionKind::Reader, &*reader.key, &aad, &part)
             })
             .collect();
@@ -154,7 +165,10 @@ impl State {
             classes: reader.classes.iter().map(|(class, first)| (class.code(), first.get())).collect(),
             key: reader.key.public_bytes().into(),
         });
-        let part = OwnerPart(Class::ALL.map(|class| links[&(class, Epoch::FIRST)]).to_vec(), all.collect());
+        let part = OwnerPart(
+            Class::ALL.into_iter().map(|class| links[&(class, Epoch::FIRST)].clone()).collect(),
+            all.collect(),
+        );
         let aad = owner_aad(&current, &segments, &readers);
         let owner = Section::seal(SectionKind::Owner, &*self.owner, &aad, &part);
         KeyDirectory::new(current, segments, readers, owner)
@@ -223,8 +237,11 @@ impl PatientDirectory {
         self.state.readers.iter().map(|(account, reader)| (*account, reader.classes.keys().copied().collect()))
     }
 
-    /// Lets an account read classes from now on, and with `include_old` also what is already there. Repeating a grant adds
-    /// to it, and replaces the account's key.
+    /// Lets an account read classes. Repeating a grant adds to it, and replaces the account's key.
+    ///
+    /// [`Past::Included`]: everything, from the first epoch on. [`Past::Closed`]: each class begins a new epoch, whose key goes to all readers; the
+    /// account gets that epoch and later ones. Records that exist are sealed under older epochs, so they stay closed even to somebody
+    /// who holds their blocks. An account that could read a class before keeps what it could read.
     ///
     /// # Errors
     /// [`GrantError::Full`]; then nothing changed.
@@ -233,15 +250,24 @@ impl PatientDirectory {
         account: AccountIndex,
         key: impl KeyWrap + 'static,
         classes: ClassMask,
-        include_old: bool,
+        past: Past,
     ) -> Result<(), GrantError> {
         let mut state = self.state.clone();
         let key: Arc<dyn KeyWrap> = Arc::new(key);
+        if past == Past::Closed {
+            for class in classes.classes() {
+                state.advance(class);
+            }
+        }
+        let first = |class| match past {
+            Past::Included => Epoch::FIRST,
+            Past::Closed => state.current(class).epoch(),
+        };
+        let firsts: Vec<_> = classes.classes().map(|class| (class, first(class))).collect();
         let reader =
             state.readers.entry(account).or_insert_with(|| Reader { key: key.clone(), classes: BTreeMap::new() });
         reader.key = key;
-        for class in classes.classes() {
-            let first = if include_old { Epoch::FIRST } else { self.published.current_public(class).epoch() };
+        for (class, first) in firsts {
             reader.classes.entry(class).and_modify(|known| *known = first.min(*known)).or_insert(first);
         }
         self.replace(state, MAX_GRANT_BYTES).ok_or(GrantError::Full)

@@ -7,14 +7,19 @@ use emr_chain::{
     Parameters, Rollup, RollupError,
     endpoint::{Endpoint, EndpointError},
 };
+use emr_durable::Disk;
 use emr_ipfs::Blockstore;
-use emr_rollup::{data::CircuitVersion, operation::Domain};
+use emr_rollup::{operation::Domain, version::CircuitVersion};
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 use url::Url;
 
 use crate::{
-    http::routes::{App, router},
-    http::server::{BoundedListener, GRACE, Paced},
+    http::{
+        FairListener, Peer,
+        limits::Limits,
+        routes::{App, router},
+        server::GRACE,
+    },
     l1::clock::Clock,
     l1::follow::{self, FollowError, Follower},
     mempool::{Anchor, Mempool, MempoolError},
@@ -51,6 +56,8 @@ pub struct NodeConfig {
     pub prover: ProverConfig,
     /// When batches are sealed.
     pub seal: SealPolicy,
+    /// What is served at a time, and to whom.
+    pub limits: Limits,
 }
 
 /// A node does not start.
@@ -126,6 +133,14 @@ impl Node {
     /// # Errors
     /// [`StartError`]; nothing was changed that a later start would miss.
     pub async fn start(config: NodeConfig) -> Result<RunningNode, StartError> {
+        Self::start_on(Disk::default(), config).await
+    }
+
+    /// As [`Self::start`], with the node's own file on a disk that a test may watch.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub async fn start_on(disk: Disk, config: NodeConfig) -> Result<RunningNode, StartError> {
         let NodeConfig { endpoint, hospital, .. } = &config;
         let provider = endpoint.connect(Some(hospital.clone()))?;
         endpoint.expect_chain_id(&provider, config.chain_id).await?;
@@ -140,7 +155,7 @@ impl Node {
             block_hash: block_hash.to_string(),
         };
         let data_dir = config.data_dir.clone();
-        let opened = tokio::task::spawn_blocking(move || Mempool::open(&data_dir, &anchor)).await;
+        let opened = tokio::task::spawn_blocking(move || Mempool::open_on(disk, &data_dir, &anchor)).await;
         let mempool = opened.map_err(|_| StartError::Stopped)??;
 
         let known_gas = |number| {
@@ -200,15 +215,16 @@ async fn serve(
     let url = format!("http://{address}/").parse();
     let url = url.map_err(|_| failed(std::io::Error::other("not a usable address")))?;
     let (stop, mut stopped) = watch::channel(false);
-    let app = router(Arc::new(App::new(Arc::clone(&pipeline))), stopped.clone());
-    let app = app.into_make_service_with_connect_info::<Paced>();
+    let app = router(Arc::new(App::new(Arc::clone(&pipeline), &config.limits)), stopped.clone());
+    let app = app.into_make_service_with_connect_info::<Peer>();
+    let connections = config.limits.connections;
     let server = tokio::spawn(async move {
         let ended = async move {
             // An error means that the handle was dropped.
             let _ = stopped.wait_for(|stopped| *stopped).await;
         };
         // Serving ends only through `ended`.
-        let _ = axum::serve(BoundedListener::new(listener), app).with_graceful_shutdown(ended).await;
+        let _ = axum::serve(FairListener::new(listener, connections), app).with_graceful_shutdown(ended).await;
     });
     let here = match &config.endpoint {
         Endpoint::InProcess(_) => true,

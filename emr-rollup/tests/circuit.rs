@@ -2,15 +2,13 @@
 #![cfg(feature = "prover")]
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-mod scenario;
-
+use emr_rollup::testing::scenario::*;
 use emr_rollup::{
     circuit::{BatchCircuit, CellId, Diagnosis},
-    data::CircuitVersion,
-    field::Fr,
+    primitive::field::Fr,
+    version::CircuitVersion,
 };
 use halo2_proofs::dev::MockProver;
-use scenario::*;
 
 #[test]
 fn an_honest_batch_satisfies_every_constraint() {

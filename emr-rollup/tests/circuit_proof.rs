@@ -2,25 +2,23 @@
 #![cfg(feature = "prover")]
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-mod scenario;
-
 use std::{path::PathBuf, time::Instant};
 
+use emr_rollup::testing::scenario::*;
 use emr_rollup::{
-    batch::Prover as _,
+    batch::{Prover as _, PublicInputs},
     circuit::BatchCircuit,
-    data::{CircuitVersion, PublicInputs},
-    field::Fr,
+    primitive::field::Fr,
     prover::{Prover, ProverError, VerifyError, calldata, default_cache},
+    version::CircuitVersion,
 };
 use revm::{
     Context, ExecuteCommitEvm, MainBuilder, MainContext,
     context::TxEnv,
     context_interface::result::{ExecutionResult, Output},
     database::{CacheDB, EmptyDB},
-    primitives::{Address, Bytes, TxKind, hex},
+    primitives::{Address, Bytes, TxKind, U256, hex},
 };
-use scenario::*;
 
 /// Set to write the generated files instead of comparing them.
 const REGENERATE: &str = "EMR_REGENERATE";
@@ -142,6 +140,31 @@ fn a_full_depth_batch_is_proved_and_verified_on_an_evm() {
         assert_eq!(contract.call(&other), None, "word {word}");
     }
     assert_eq!(contract.call(&[]), None);
+    for (case, other) in other_encodings(&honest) {
+        assert_eq!(contract.call(&other), None, "{case}");
+    }
+}
+
+/// Calldata that say the same as an accepted one, to a reader who is not exact.
+fn other_encodings(honest: &[u8]) -> Vec<(String, Vec<u8>)> {
+    let mut cases = Vec::new();
+    for extra in [&[0][..], &[1], &[0; 31], &[0; 32], &[0xff; 64], &[0; 4096]] {
+        cases.push((format!("{} bytes after the proof", extra.len()), [honest, extra].concat()));
+    }
+    for missing in [1, 31, 32, 64] {
+        cases.push((format!("{missing} bytes missing"), honest[..honest.len() - missing].to_vec()));
+    }
+    // A scalar and the scalar plus the modulus are the same to `mod`. Twice the modulus still fits in a word, so most words have such a twin.
+    let modulus =
+        U256::from_be_slice(&hex::decode("30644e72e131a029b85045b68181585d2833e84879b9709143e1f593f0000001").unwrap());
+    for word in PublicInputs::COUNT..honest.len() / 32 {
+        let place = 32 * word..32 * (word + 1);
+        let value = U256::from_be_slice(&honest[place.clone()]);
+        let mut other = honest.to_vec();
+        other[place].copy_from_slice(&(value + modulus).to_be_bytes::<32>());
+        cases.push((format!("word {word} plus the modulus"), other));
+    }
+    cases
 }
 
 /// A deployed verifier.

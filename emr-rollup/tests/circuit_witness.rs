@@ -3,15 +3,14 @@
 #![cfg(feature = "prover")]
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-mod scenario;
-
+use emr_rollup::testing::scenario::*;
 use emr_rollup::{
+    batch::PublicInputs,
     circuit::{BatchCircuit, Diagnosis},
-    data::{CircuitVersion, PublicInputs},
-    field::{self, Fr},
+    primitive::field::{self, Fr},
     statement::{BatchWitness, check_batch},
+    version::CircuitVersion,
 };
-use scenario::*;
 use serde_json::Value;
 
 /// One slot of each sort, so that a batch is one operation.

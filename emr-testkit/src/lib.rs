@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+pub mod again;
 #[cfg(feature = "chain")]
 pub mod chain;
 #[cfg(feature = "node")]

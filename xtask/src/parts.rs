@@ -222,6 +222,7 @@ impl Parts {
         let incoming =
             tempfile::Builder::new().prefix(INCOMING).tempdir_in(&self.folder).map_err(PartError::io(&self.folder))?;
         fill(incoming.path())?;
+        #[expect(clippy::disallowed_methods, reason = "downloaded parts need not survive a power cut")]
         match fs::rename(incoming.path(), folder) {
             Err(_) if folder.is_dir() => Ok(()), // another process was faster
             renamed => renamed.map_err(PartError::io(folder)),

@@ -123,6 +123,11 @@ async fn only_standard_calldata(world: World) -> Outcome {
         [&settleCall::SELECTOR[..], &pack(&heads), &tail.concat()].concat()
     };
     let standard = encode([224, 256, 416], &[&pack(&d1), &pack(&d2), &proof]);
+    let with_proof = |change: &dyn Fn(&mut [u8])| {
+        let mut proof = proof.clone();
+        change(&mut proof);
+        encode([224, 256, 416], &[&pack(&d1), &pack(&d2), &proof])
+    };
     let others = [
         // A tail; cut padding; another order; a gap; D1 read from the zero padding of the proof.
         [&standard[..], &[0; 32]].concat(),
@@ -130,6 +135,12 @@ async fn only_standard_calldata(world: World) -> Outcome {
         encode([384, 224, 416], &[&pack(&d2), &pack(&d1), &proof]),
         encode([256, 288, 448], &[&[0; 32], &pack(&d1), &pack(&d2), &proof]),
         encode([448, 224, 384], &[&pack(&d2), &proof, &[0; 32]]),
+        // The proof's padding is not zeros: its first byte, its last, all.
+        with_proof(&|proof| proof[32 + batch.proof.len()] = 1),
+        with_proof(&|proof| proof[63] = 0x80),
+        with_proof(&|proof| proof[32 + batch.proof.len()..].fill(0xff)),
+        // The proof is said to be shorter by a byte, which becomes padding.
+        with_proof(&|proof| proof[31] -= 1),
     ];
     let (from, to) = (account(SEQUENCER)?.address(), world.rollup.instance().contract);
     for (case, other) in others.into_iter().enumerate() {
@@ -138,6 +149,11 @@ async fn only_standard_calldata(world: World) -> Outcome {
         let refused = refused.and_then(|error| error.revert().cloned());
         assert_eq!(refused, Some(Revert::NonStandardCalldata), "case {case}");
     }
+    // A byte of the padding that is said to belong to the proof goes to the verifier, which decides.
+    let longer = with_proof(&|proof| proof[31] += 1);
+    let request = TransactionRequest::default().with_from(from).with_to(to).with_input(longer);
+    let refused = world.provider().call(request).await.err().map(RollupError::from);
+    assert_eq!(refused.and_then(|error| error.revert().cloned()), Some(Revert::ProofRejected));
     let request = TransactionRequest::default().with_from(from).with_to(to).with_input(standard);
     assert!(world.provider().send_transaction(request).await?.get_receipt().await?.status());
     assert_eq!(world.rollup.batches(0).await?[0].content, batch);

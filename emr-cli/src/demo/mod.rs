@@ -16,6 +16,7 @@ use std::{
 
 use clap::Args;
 use emr_core::{Record, fhir};
+use emr_durable::Disk;
 use secrecy::SecretString;
 use url::Url;
 
@@ -83,19 +84,10 @@ fn passphrase_file(folder: &Path, options: &Options) -> Result<PathBuf, Failure>
     let file = folder.join("passphrase");
     if !file.exists() {
         let words: [u8; 16] = rand::random();
-        write_private(&file, hex::encode(words).as_bytes()).or_exit(Exit::Storage)?;
+        // Durable before an identity is encrypted under it; readable by its owner only.
+        Disk::default().replace(&file, hex::encode(words).as_bytes()).or_exit(Exit::Storage)?;
     }
     Ok(file)
-}
-
-fn write_private(file: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    use std::io::Write;
-    // Temporary files are readable by their owner only.
-    let mut temporary = tempfile::NamedTempFile::new_in(file.parent().unwrap_or(Path::new(".")))?;
-    temporary.write_all(bytes)?;
-    temporary.as_file().sync_all()?;
-    temporary.persist(file)?;
-    Ok(())
 }
 
 fn read_passphrase(file: &Path) -> Result<SecretString, Failure> {

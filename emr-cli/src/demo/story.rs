@@ -212,6 +212,7 @@ impl Stage {
             listen: any,
             rpc_listen: any,
             seal: emr_node::SealPolicy::Manual,
+            limits: emr_node::Limits::default(),
             prove: true,
             deploy: true,
         }

@@ -11,7 +11,8 @@ use alloy::{
     signers::local::PrivateKeySigner,
 };
 use emr_chain::{DeployError, Deployment, deploy, endpoint::Endpoint};
-use emr_rollup::{data::CircuitVersion, field, state::StateTrees};
+use emr_durable::Disk;
+use emr_rollup::{primitive::field, state::StateTrees, version::CircuitVersion};
 use serde::{Deserialize, Serialize};
 
 use crate::failure::{Exit, Failure, OrExit};
@@ -56,14 +57,8 @@ impl DeploymentFile {
     }
 
     fn write(&self, folder: &Path) -> Result<(), Failure> {
-        let write = || -> std::io::Result<()> {
-            let mut file = tempfile::NamedTempFile::new_in(folder)?;
-            serde_json::to_writer_pretty(&mut file, self)?;
-            file.as_file().sync_all()?;
-            file.persist(folder.join(Self::NAME))?;
-            std::fs::File::open(folder)?.sync_all()
-        };
-        write().or_exit(Exit::Storage)
+        let text = serde_json::to_vec_pretty(self).or_exit(Exit::Internal)?;
+        Disk::default().replace(&folder.join(Self::NAME), &text).or_exit(Exit::Storage)
     }
 
     /// Deploys verifier and rollup to a development chain; the hospital pays, sequences and is the registrar.

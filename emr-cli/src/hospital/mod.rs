@@ -3,6 +3,7 @@
 pub mod admission;
 pub mod commands;
 pub mod deployment;
+pub mod prover;
 pub mod proving;
 pub mod site;
 
@@ -13,7 +14,7 @@ use emr_api::NodeStatus;
 use emr_client::node::NodeClient;
 use emr_core::Role;
 use emr_crypto::{Identity, RsaBits};
-use emr_node::Activity;
+use emr_node::{Activity, Limits};
 use secrecy::SecretString;
 use serde::Serialize;
 use site::{Site, SitePlan};
@@ -49,6 +50,9 @@ pub struct Serving {
     /// Seal a batch when something has waited this long
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
     pub seal_after: u64,
+    /// A reverse proxy is in front of the node: believe the last hop of X-Forwarded-For. Nobody else may reach --listen then
+    #[arg(long)]
+    pub behind_proxy: bool,
     /// Leave proving to `emr-hospital prove` elsewhere
     #[arg(long)]
     pub no_prove: bool,
@@ -114,6 +118,7 @@ fn plan(
         listen: serving.listen,
         rpc_listen,
         seal: site::seal_after(serving.seal_after),
+        limits: Limits { behind_proxy: serving.behind_proxy, ..Limits::default() },
         prove: !serving.no_prove,
         deploy,
     }

@@ -9,7 +9,7 @@ use alloy::{
 use emr_chain::endpoint::Endpoint;
 use emr_devnet::{ChainConfig, EmbeddedChain, OpenError, RpcServer, StoreError, serve_rpc};
 use emr_ipfs::{Blockstore, DiskStore, KuboStore};
-use emr_node::{Node, NodeConfig, ProverConfig, RunningNode, SealPolicy};
+use emr_node::{Limits, Node, NodeConfig, ProverConfig, RunningNode, SealPolicy};
 use url::Url;
 
 use super::deployment::{self, DeploymentFile};
@@ -30,6 +30,8 @@ pub struct SitePlan {
     pub rpc_listen: SocketAddr,
     /// When batches are sealed.
     pub seal: SealPolicy,
+    /// What the node serves at a time, and to whom.
+    pub limits: Limits,
     /// Whether this process proves.
     pub prove: bool,
     /// Whether to deploy if nothing is deployed yet.
@@ -87,6 +89,7 @@ impl SitePlan {
             hospital: hospital.clone(),
             prover: ProverConfig { cache: key_cache()?, local: self.prove },
             seal: self.seal,
+            limits: self.limits,
         })
         .await
         .or_exit(Exit::Unavailable)?;

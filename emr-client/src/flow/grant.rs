@@ -2,10 +2,10 @@
 
 use emr_api::{GrantView, PatientView};
 use emr_core::{AccountIndex, ClassMask, GrantSlot, OutOfRange, Rights, Role, UnixTime, Uses, Version};
-use emr_crypto::GrantError as KeyGrantError;
+use emr_crypto::{GrantError as KeyGrantError, Past};
 use emr_rollup::{
-    leaf::GrantLeaf,
     operation::{Action, CLIENT_VALIDITY},
+    state::leaf::GrantLeaf,
 };
 
 use crate::{
@@ -70,9 +70,9 @@ impl From<NodeError> for GrantError {
 /// Whether a reader gets what is already there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum History {
-    /// Everything of these classes, old epochs included.
+    /// Everything of these classes.
     Included,
-    /// Only what is sealed to the current epoch and later ones.
+    /// Only what is written after the grant: each class begins a new epoch, so that older records stay closed to the reader even with their blocks.
     FromNow,
 }
 
@@ -162,7 +162,11 @@ impl Client {
         let mut own = self.own_directory().await?;
         if terms.rights.contains(Rights::READ) {
             let key = to.rsa().ok_or(GrantError::Grantee(to.account()))?.clone();
-            own.directory.grant(to.account(), key, terms.classes, terms.history == History::Included)?;
+            let past = match terms.history {
+                History::Included => Past::Included,
+                History::FromNow => Past::Closed,
+            };
+            own.directory.grant(to.account(), key, terms.classes, past)?;
         }
         let (slot, expected) = choose_slot(&own.view, to.account(), terms.classes).ok_or(GrantError::NoSlot)?;
         let Next { commitment: directory_after, cid: directory, blocks } = own.next();
@@ -177,7 +181,7 @@ impl Client {
             salt: random_element(),
         };
         let action = Action::SetGrant { slot, expected, leaf: grant, directory_before: own.before, directory_after };
-        let operation = self.operation(&own.view, action).await?;
+        let operation = self.operation(&own.card, action).await?;
         self.profile.note_version(slot, version).map_err(ClientError::from)?;
         let outgoing = Outgoing { directory, blocks, ..Outgoing::plain(operation, None) };
         let acknowledged = self.hand_in(outgoing).await?;
@@ -198,7 +202,7 @@ impl Client {
 #[cfg(test)]
 mod tests {
     use emr_core::Class;
-    use emr_rollup::{field::Fr, operation::revoked_leaf};
+    use emr_rollup::{operation::revoked_leaf, primitive::field::Fr};
 
     use super::*;
     use emr_api::MedicalProof;
@@ -224,7 +228,7 @@ mod tests {
             proof: MedicalProof {
                 batch: 0,
                 leaf: None,
-                path: emr_rollup::tree::Path::new([]),
+                path: emr_rollup::state::tree::Path::new([]),
                 identity_root: roots,
                 medical_root: roots,
             },

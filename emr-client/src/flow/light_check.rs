@@ -3,18 +3,16 @@
 use std::collections::VecDeque;
 
 use emr_api::encryption::CommittedKey;
-use emr_rollup::leaf::AuditEntry;
+use emr_rollup::state::leaf::AuditEntry;
 
 use crate::{
     client::{Client, ClientError},
     flow::retrieve::ReadError,
+    patience::Patience,
     verify::audit::{AuditWalk, Verified},
     verify::light::{self, Expectation, LightError, VerifiedLeaves},
     verify::membership::MembershipError,
 };
-
-/// How often the check begins again when L1 moved on during it.
-const READS: usize = 4;
 
 /// How far back a walk through the audit chain goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,16 +37,15 @@ impl Client {
             key: self.signing.public(),
             encryption: CommittedKey::of(&self.identity).element(),
         };
-        let mut last = ReadError::Client(ClientError::Contended);
-        for _ in 0..READS {
+        let mut patience = Patience::new();
+        loop {
             let view = self.node.subtree(account).await?;
             let state = self.settled().await.map_err(ClientError::from)?;
             match light::verify_subtree(&expected, &view, &state) {
-                Err(error @ LightError::Membership(MembershipError::OtherState { .. })) => last = error.into(),
+                Err(LightError::Membership(MembershipError::OtherState { .. })) if patience.again().await => {}
                 other => return Ok(other?),
             }
         }
-        Err(last)
     }
 
     /// The patient's whole light check: every grant, every record and the audit chain from its newest entry to its first. Holds
@@ -79,22 +76,21 @@ impl Client {
     }
 
     async fn audited(&self, keep: usize, depth: Depth) -> Result<(AuditWalk, Vec<AuditEntry>), ReadError> {
-        let mut last = ReadError::Client(ClientError::Contended);
-        for _ in 0..READS {
+        let mut patience = Patience::new();
+        loop {
             let leaves = self.own_leaves().await?;
             let before = leaves.state().root();
             match self.walk(leaves, keep, depth).await {
                 // Only a chain that L1 took back can change under the walk: then the root is another one by now.
                 Err(error) if is_other_chain(&error) => {
-                    if self.settled().await.map_err(ClientError::from)?.root() == before {
+                    let now = self.settled().await.map_err(ClientError::from)?.root();
+                    if now == before || !patience.again().await {
                         return Err(error);
                     }
-                    last = error;
                 }
                 other => return other,
             }
         }
-        Err(last)
     }
 
     async fn walk(

@@ -3,7 +3,7 @@
 use emr_api::PatientView;
 use emr_core::{Cid, GrantSlot, UnixTime};
 use emr_crypto::{DirectoryError, KeyDirectory, OwnDirectoryError, PatientDirectory};
-use emr_rollup::{field::Fr, operation::Action};
+use emr_rollup::{operation::Action, primitive::field::Fr};
 
 use crate::{
     client::{Client, ClientError, random_element},
@@ -43,6 +43,8 @@ const READS: usize = 4;
 
 /// The patient's view of herself, with her directory opened. Its grants are by her own evidence, not the node's.
 pub(crate) struct Own {
+    /// Her own card, checked.
+    pub(crate) card: CheckedCard,
     pub(crate) view: PatientView,
     /// The commitment in force; 0 before the first directory.
     pub(crate) before: Fr,
@@ -103,7 +105,7 @@ impl Client {
         self.profile.note_version(slot, version).map_err(ClientError::from)?;
         let leaf_salt = random_element();
         let action = Action::Revoke { slot, expected, leaf_salt, directory_before: own.before, directory_after };
-        let operation = self.operation(&own.view, action).await?;
+        let operation = self.operation(&own.card, action).await?;
         self.hand_in(Outgoing { directory, blocks, ..Outgoing::plain(operation, None) }).await?;
         Ok(())
     }
@@ -127,7 +129,7 @@ impl Client {
             None => PatientDirectory::create(self.identity.rsa()),
         };
         view.grants = self.own_grants(&view).await?;
-        Ok(Own { view, before: published.commitment(), directory })
+        Ok(Own { card, view, before: published.commitment(), directory })
     }
 
     /// Whether a node shows a state without her last change to the directory, which it had acknowledged. It must not make her

@@ -9,9 +9,9 @@ use std::collections::BTreeMap;
 use emr_api::{GrantView, OwnGrantsView, PatientView};
 use emr_core::{GrantSlot, OutOfRange, UnixTime, Uses};
 use emr_rollup::{
-    leaf::{GRANT_DEPTH, GrantLeaf},
+    layout::GRANT_DEPTH,
     operation::{Action, SignedOperation, revoked_leaf},
-    tree::empty_root,
+    state::{leaf::GrantLeaf, tree::empty_root},
 };
 
 use crate::{
@@ -98,9 +98,8 @@ impl Client {
 mod tests {
     use emr_core::{AccountEpoch, AccountIndex, Class, Rights, Version};
     use emr_rollup::{
-        field::Fr,
         operation::{Domain, Operation},
-        signature::SigningKey,
+        primitive::{eddsa::SigningKey, field::Fr},
     };
 
     use super::*;

@@ -58,7 +58,7 @@ impl Client {
         let org = self.node.account(account).await?.org;
         let view = self.node.patient(patient.account()).await?;
         let now = UnixTime::now();
-        let allows = |grant: &emr_rollup::leaf::GrantLeaf| {
+        let allows = |grant: &emr_rollup::state::leaf::GrantLeaf| {
             grant.is_live_for(account, org, now)
                 && grant.rights.contains(Rights::READ)
                 && grant.scope.contains(purpose.class)
@@ -66,11 +66,11 @@ impl Client {
         let grants = view.grants.iter().filter(|view| allows(&view.grant));
         // His own before his organisation's: its keys are wrapped to him.
         let grant = grants.max_by_key(|view| (view.grant.grantee == Some(account), view.grant.not_after));
-        let grant = grant.ok_or(ReadError::NotGranted { patient: view.patient, class: purpose.class })?;
+        let grant = grant.ok_or(ReadError::NotGranted { patient: patient.account(), class: purpose.class })?;
         let slot = grant.slot;
         let action = Action::RequestAccess { slot, expected: grant.grant.uses, purpose };
-        let operation = self.operation(&view, action).await?;
+        let operation = self.operation(patient, action).await?;
         let acknowledged = self.hand_in(Outgoing::plain(operation, None)).await?;
-        Ok(Requested { patient: view.patient, slot, purpose, acknowledged })
+        Ok(Requested { patient: patient.account(), slot, purpose, acknowledged })
     }
 }

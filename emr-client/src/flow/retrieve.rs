@@ -13,6 +13,7 @@ use crate::{
     client::{Client, ClientError},
     flow::request::Requested,
     node::NodeError,
+    patience::Patience,
     verify::card::{Card, CheckedCard},
     verify::light::LightError,
     verify::membership::MembershipError,
@@ -26,9 +27,6 @@ use crate::{
 const MAX_FETCH: usize = MAX_RECORD_BYTES as usize / 8 * 9 + (8 << 20);
 /// The most links that are fetched.
 const MAX_FETCH_LINKS: usize = 2 + 512 + MAX_ATTACHMENTS;
-/// How often a view is read again when a batch was settled in between.
-const READS: usize = 4;
-
 /// Why a record was not read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -152,7 +150,8 @@ impl Client {
         let patient = self.check_card(patient).await?;
         self.deliver_waiting().await?;
         let mut requested = None;
-        for _ in 0..READS {
+        let mut patience = Patience::new();
+        loop {
             let view = match self.node.record(patient.account(), slot).await {
                 Err(error) if error.is_no_session() && requested.is_none() => {
                     let class = self.class_of(&patient, slot).await?;
@@ -163,8 +162,8 @@ impl Client {
                 other => other.map_err(|error| refused(error, patient.account(), slot))?,
             };
             match self.open_and_verify(&patient, &view).await {
-                // A batch was settled between the two reads.
-                Err(ReadError::Proof(RecordProofError::Membership(MembershipError::OtherState { .. }))) => {}
+                Err(ReadError::Proof(RecordProofError::Membership(MembershipError::OtherState { .. })))
+                    if patience.again().await => {}
                 other => {
                     let read = other?;
                     let class = read.unproven().statement().class;
@@ -176,7 +175,6 @@ impl Client {
                 }
             }
         }
-        Err(ClientError::Contended.into())
     }
 
     async fn class_of(&self, patient: &CheckedCard, slot: RecordSlot) -> Result<Class, ReadError> {

@@ -6,7 +6,7 @@
 use emr_api::GrantView;
 use emr_core::{AccountIndex, ClassMask, GrantSlot, Role, Uses};
 use emr_crypto::RevokeError;
-use emr_rollup::{leaf::GrantLeaf, operation::Action};
+use emr_rollup::{operation::Action, state::leaf::GrantLeaf};
 
 use crate::{
     client::{Client, ClientError, random_element},
@@ -120,7 +120,7 @@ impl Client {
             }
         };
         self.profile.note_version(slot, version).map_err(ClientError::from)?;
-        let operation = self.operation(&own.view, action).await?;
+        let operation = self.operation(&own.card, action).await?;
         let plain = Outgoing::plain(operation, None);
         Ok(if first { Outgoing { directory, blocks, ..plain } } else { plain })
     }

@@ -3,6 +3,7 @@
 use emr_api::receipt;
 use emr_api::{OperationStatus, Receipt, StoredAt, Submission};
 use emr_core::{AccountIndex, Cid, GrantSlot, UnixTime, cid::codec_of};
+use emr_crypto::Epoch;
 use emr_rollup::operation::{Kind, Operation, SignedOperation};
 
 use crate::{
@@ -96,6 +97,7 @@ pub(crate) struct Outgoing {
     pub(crate) operation: Operation,
     pub(crate) authority: Option<GrantSlot>,
     pub(crate) stored: Option<StoredAt>,
+    pub(crate) epoch: Option<Epoch>,
     pub(crate) directory: Option<Cid>,
     pub(crate) intent: Option<String>,
     pub(crate) blocks: Vec<(Cid, Vec<u8>)>,
@@ -104,18 +106,18 @@ pub(crate) struct Outgoing {
 impl Outgoing {
     /// An operation that points to nothing.
     pub(crate) const fn plain(operation: Operation, authority: Option<GrantSlot>) -> Self {
-        Self { operation, authority, stored: None, directory: None, intent: None, blocks: Vec::new() }
+        Self { operation, authority, stored: None, epoch: None, directory: None, intent: None, blocks: Vec::new() }
     }
 }
 
 impl Client {
     /// Signs an operation and keeps it. It is on disk, and nowhere else yet, when this returns.
     pub(crate) fn keep(&mut self, outgoing: Outgoing) -> Result<Entry, ClientError> {
-        let Outgoing { operation, authority, stored, directory, intent, blocks } = outgoing;
+        let Outgoing { operation, authority, stored, epoch, directory, intent, blocks } = outgoing;
         let domain = self.domain();
         let signed = operation.sign(domain, &self.signing, authority);
         let directory = directory.map(|cid| cid.to_string());
-        let submission = Submission { signed, stored, directory };
+        let submission = Submission { signed, stored, epoch, directory };
         Ok(self.profile.outbox_mut().add(&signed.id(domain), submission, intent, &blocks)?)
     }
 

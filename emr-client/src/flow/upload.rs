@@ -9,7 +9,7 @@ use emr_core::{
     RecordError, RecordSlot, RecordStatus, Revision, Rights, SaltSeed, UnixTime, Version, cid::cid_of,
 };
 use emr_crypto::{AuthoredRecord, DirectoryError, KeyDirectory, SealError, SealedRecord, SigningContext};
-use emr_rollup::{field, leaf::RecordLeaf, operation::Action};
+use emr_rollup::{operation::Action, primitive::field, state::leaf::RecordLeaf};
 
 use crate::{
     client::{Client, ClientError},
@@ -153,7 +153,7 @@ impl Client {
             let authority = self.authority(&view, old.class.into(), old.class).await?;
             let leaf = RecordLeaf { status: RecordStatus::Tombstone, revision: old.revision.next()?, ..old };
             let action = Action::Tombstone { slot, expected: old.revision, leaf };
-            let operation = self.operation(&view, action).await?;
+            let operation = self.operation(&patient, action).await?;
             match self.hand_in(Outgoing::plain(operation, authority)).await {
                 Err(error) if error.is_stale() => {}
                 other => return Ok(other?),
@@ -247,7 +247,8 @@ impl Client {
             commitment_seed: *seed.as_bytes(),
             attachments: Vec::new(),
         };
-        let sealed = SealedRecord::seal(&authored, &context, &directory.current_public(class))?;
+        let current = directory.current_public(class);
+        let sealed = SealedRecord::seal(&authored, &context, &current)?;
         let stored = Opaque::stored(&sealed.manifest, &sealed.storage_salt);
         let leaf = RecordLeaf {
             status: RecordStatus::Live,
@@ -263,7 +264,7 @@ impl Client {
             stored: field::from_opaque(stored.as_bytes()),
         };
         let expected = old.map_or(Revision::ZERO, |old| old.revision);
-        let operation = self.operation(&view, Action::PutRecord { slot, expected, leaf }).await?;
+        let operation = self.operation(patient, Action::PutRecord { slot, expected, leaf }).await?;
         let acknowledged = self
             .hand_in(Outgoing {
                 operation,
@@ -272,6 +273,7 @@ impl Client {
                     manifest: sealed.manifest.to_string(),
                     salt: hex::encode(sealed.storage_salt),
                 }),
+                epoch: Some(current.epoch()),
                 directory: None,
                 intent: Some(intent.to_owned()),
                 blocks: sealed.blocks,
@@ -324,7 +326,7 @@ impl Client {
         }
         let org = self.node.account(account).await?.org;
         let now = UnixTime::now();
-        let allows = |grant: &emr_rollup::leaf::GrantLeaf| {
+        let allows = |grant: &emr_rollup::state::leaf::GrantLeaf| {
             grant.is_live_for(account, org, now)
                 && grant.rights.contains(Rights::WRITE)
                 && grant.scope.bits() & scope.bits() == scope.bits()

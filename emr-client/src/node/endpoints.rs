@@ -5,12 +5,21 @@ use emr_core::{
     AccountIndex, Cid, Codec, RecordSlot,
     cid::{MAX_BLOCK_BYTES, cid_of, codec_of, verify_block},
 };
+use emr_rollup::operation::Kind;
 use reqwest::{Method, StatusCode};
 
 use crate::node::{Body, MAX_ANSWER, NodeClient, NodeError, SHOWN, json, printable};
 
 /// The largest page of an audit chain, in bytes. An entry has fewer than 512 bytes as JSON.
 const MAX_AUDIT_PAGE: usize = AUDIT_PAGE * 512 + 1024;
+
+/// Refuses an answer about something else than was asked for.
+fn about(request: &str, asked: bool) -> Result<(), NodeError> {
+    if asked {
+        return Ok(());
+    }
+    Err(NodeError::Malformed { request: request.to_owned(), reason: "it is about something else".to_owned() })
+}
 
 impl NodeClient {
     /// What the node is and how it is doing.
@@ -34,7 +43,9 @@ impl NodeClient {
     /// # Errors
     /// [`NodeError`].
     pub async fn account(&self, account: AccountIndex) -> Result<emr_api::AccountView, NodeError> {
-        self.open(Method::GET, &route::account(account), Body::None).await
+        let path = route::account(account);
+        let view: emr_api::AccountView = self.open(Method::GET, &path, Body::None).await?;
+        about(&path, view.account == account).map(|()| view)
     }
 
     /// Stores a block. Doing it twice changes nothing.
@@ -66,12 +77,13 @@ impl NodeClient {
         Ok(bytes)
     }
 
-    /// Hands in an operation. Handing in the same one again gives its receipt again.
+    /// Hands in an operation; a Revoke where only Revokes are taken. Handing in the same one again gives its receipt again.
     ///
     /// # Errors
     /// [`NodeError`].
     pub async fn submit(&self, submission: &emr_api::Submission) -> Result<emr_api::Receipt, NodeError> {
-        let path = route::OPERATIONS;
+        let revokes = submission.signed.operation.action.kind() == Kind::Revoke;
+        let path = if revokes { route::REVOKES } else { route::OPERATIONS };
         let (_, answer) = self.authorized(Method::POST, path, || json(submission), MAX_ANSWER).await?;
         Self::read(path, &answer)
     }
@@ -95,7 +107,9 @@ impl NodeClient {
     /// # Errors
     /// [`NodeError`].
     pub async fn patient(&self, patient: AccountIndex) -> Result<emr_api::PatientView, NodeError> {
-        self.get(&route::patient(patient)).await
+        let path = route::patient(patient);
+        let view: emr_api::PatientView = self.get(&path).await?;
+        about(&path, view.patient == patient).map(|()| view)
     }
 
     /// All leaves of the patient's subtree.
@@ -103,7 +117,9 @@ impl NodeClient {
     /// # Errors
     /// [`NodeError`].
     pub async fn subtree(&self, patient: AccountIndex) -> Result<emr_api::SubtreeView, NodeError> {
-        self.get(&route::subtree(patient)).await
+        let path = route::subtree(patient);
+        let view: emr_api::SubtreeView = self.get(&path).await?;
+        about(&path, view.patient == patient).map(|()| view)
     }
 
     /// All of the patient's grants.
@@ -137,7 +153,9 @@ impl NodeClient {
     /// # Errors
     /// [`NodeError`]; [`NodeError::is_no_session`] if access has to be requested first.
     pub async fn record(&self, patient: AccountIndex, slot: RecordSlot) -> Result<emr_api::RecordView, NodeError> {
-        self.get(&route::record(patient, slot)).await
+        let path = route::record(patient, slot);
+        let view: emr_api::RecordView = self.get(&path).await?;
+        about(&path, view.slot == slot).map(|()| view)
     }
 
     /// Seals what is pending. For the hospital.
@@ -158,7 +176,34 @@ impl NodeClient {
         self.open(Method::GET, &route::batch(number), Body::None).await
     }
 
-    /// The next batch to prove, if there is one. For the hospital.
+    /// The provers that have a credential. For the hospital.
+    ///
+    /// # Errors
+    /// [`NodeError`].
+    pub async fn provers(&self) -> Result<Vec<emr_api::ProverView>, NodeError> {
+        self.get(route::PROVERS).await
+    }
+
+    /// Lets a prover in. For the hospital.
+    ///
+    /// # Errors
+    /// [`NodeError`].
+    pub async fn add_prover(&self, prover: &emr_api::NewProver) -> Result<emr_api::ProverView, NodeError> {
+        let path = route::PROVERS;
+        let (_, answer) = self.authorized(Method::POST, path, || json(prover), MAX_ANSWER).await?;
+        Self::read(path, &answer)
+    }
+
+    /// Ends a prover's credential. For the hospital.
+    ///
+    /// # Errors
+    /// [`NodeError`].
+    pub async fn remove_prover(&self, name: &str) -> Result<(), NodeError> {
+        let path = route::prover(name);
+        self.authorized(Method::DELETE, &path, || Body::None, MAX_ANSWER).await.map(|_| ())
+    }
+
+    /// The next batch to prove, if there is one. For a prover, or the hospital.
     ///
     /// # Errors
     /// [`NodeError`].
@@ -168,7 +213,7 @@ impl NodeClient {
         if status == StatusCode::NO_CONTENT { Ok(None) } else { Self::read(path, &answer).map(Some) }
     }
 
-    /// Hands in a proof. For the hospital.
+    /// Hands in a proof. For a prover, or the hospital.
     ///
     /// # Errors
     /// [`NodeError`].
@@ -186,10 +231,9 @@ mod tests {
         Version,
     };
     use emr_rollup::{
-        field::Fr,
-        leaf::{AuditEntry, GrantLeaf, RecordLeaf, Target},
         operation::{Action, Domain, Kind, Operation},
-        signature::SigningKey,
+        primitive::{eddsa::SigningKey, field::Fr},
+        state::leaf::{AuditEntry, GrantLeaf, RecordLeaf, Target},
     };
     use serde::Serialize;
 

@@ -5,10 +5,10 @@ mod endpoints;
 use std::{fmt, time::Duration};
 
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
-use emr_api::{encryption::CommittedKey, route};
+use emr_api::{encryption::CommittedKey, prover::ProverCredential, route};
 use emr_core::{AccountIndex, Cid, UnixTime, cid::BlockMismatch};
 use emr_crypto::{Challenge, RsaSecret};
-use reqwest::{Method, StatusCode, redirect};
+use reqwest::{Method, StatusCode, header::RETRY_AFTER, redirect};
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::Mutex;
 use url::{Host, Url};
@@ -17,6 +17,8 @@ use url::{Host, Url};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a request may take in all: a block of 1 MiB over a slow line.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a busy node is waited for, in all, before its refusal is handed on.
+const BUSY: Duration = Duration::from_secs(30);
 /// The largest answer, in bytes: a patient's subtree with every record slot used. Also the largest proof job.
 pub(crate) const MAX_ANSWER: usize = 64 << 20;
 /// How much of an answer that is not understood is shown.
@@ -53,6 +55,8 @@ pub enum NodeError {
         status: u16,
         /// Why.
         problem: emr_api::Problem,
+        /// After how long it may do it, if it says so.
+        retry_after: Option<Duration>,
     },
     /// An answer that is none.
     #[error("the node's answer to {request} makes no sense ({reason}): check the address, or update the program")]
@@ -154,6 +158,7 @@ pub struct NodeClient {
     http: reqwest::Client,
     base: Url,
     login: Option<Login>,
+    credential: Option<ProverCredential>,
     session: Mutex<Option<emr_api::Session>>,
 }
 
@@ -217,7 +222,7 @@ impl NodeClient {
         let http = builder
             .build()
             .map_err(|error| NodeError::Unreachable { node: base.to_string(), reason: reason(&error) })?;
-        Ok(Self { http, base, login: None, session: Mutex::new(None) })
+        Ok(Self { http, base, login: None, credential: None, session: Mutex::new(None) })
     }
 
     /// The same client, with what it logs in with.
@@ -226,11 +231,19 @@ impl NodeClient {
         Self { login: Some(login), session: Mutex::new(None), ..self }
     }
 
+    /// The same client for a prover: it shows this credential instead of logging in.
+    #[must_use]
+    pub fn with_credential(self, credential: ProverCredential) -> Self {
+        Self { credential: Some(credential), ..self }
+    }
+
     /// The node's address.
     pub const fn address(&self) -> &Url {
         &self.base
     }
 
+    /// A request. A node that has too much to do says when to come back; then the request is made again, as long as that is within
+    /// [`BUSY`] in all. Every request of this interface may be repeated.
     async fn exchange(
         &self,
         method: Method,
@@ -239,13 +252,35 @@ impl NodeClient {
         token: Option<&str>,
         limit: usize,
     ) -> Result<(StatusCode, Vec<u8>), NodeError> {
+        let mut left = BUSY;
+        loop {
+            match self.ask(&method, path, &body, token, limit).await {
+                Err(NodeError::Refused { retry_after: Some(wait), .. }) if wait <= left => {
+                    // At least a second, so that the loop ends.
+                    let wait = wait.max(Duration::from_secs(1));
+                    left = left.saturating_sub(wait);
+                    tokio::time::sleep(wait).await;
+                }
+                other => return other,
+            }
+        }
+    }
+
+    async fn ask(
+        &self,
+        method: &Method,
+        path: &str,
+        body: &Body,
+        token: Option<&str>,
+        limit: usize,
+    ) -> Result<(StatusCode, Vec<u8>), NodeError> {
         let name = format!("{method} {path}");
         let url = self.base.join(path).map_err(|_| NodeError::Address(self.base.to_string()))?;
-        let mut request = self.http.request(method, url);
+        let mut request = self.http.request(method.clone(), url);
         request = match body {
             Body::None => request,
-            Body::Json(bytes) => request.header("content-type", "application/json").body(bytes),
-            Body::Bytes(bytes) => request.header("content-type", "application/octet-stream").body(bytes),
+            Body::Json(bytes) => request.header("content-type", "application/json").body(bytes.clone()),
+            Body::Bytes(bytes) => request.header("content-type", "application/octet-stream").body(bytes.clone()),
         };
         if let Some(token) = token {
             request = request.bearer_auth(token);
@@ -256,6 +291,8 @@ impl NodeClient {
         };
         let mut response = request.send().await.map_err(unreachable)?;
         let status = response.status();
+        let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+        let retry_after = retry_after.map(Duration::from_secs);
         let mut answer = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
             if answer.len() + chunk.len() > limit {
@@ -269,7 +306,7 @@ impl NodeClient {
         match serde_json::from_slice::<emr_api::Problem>(&answer) {
             Ok(emr_api::Problem { code, message }) => {
                 let problem = emr_api::Problem { code: printable(&code), message: printable(&message) };
-                Err(NodeError::Refused { status: status.as_u16(), problem })
+                Err(NodeError::Refused { status: status.as_u16(), problem, retry_after })
             }
             Err(_) => Err(NodeError::Malformed {
                 request: name,
@@ -301,6 +338,9 @@ impl NodeClient {
         body: impl Fn() -> Body,
         limit: usize,
     ) -> Result<(StatusCode, Vec<u8>), NodeError> {
+        if let Some(credential) = &self.credential {
+            return self.exchange(method, path, body(), Some(credential.expose()), limit).await;
+        }
         let token = self.token(None).await?;
         let first = self.exchange(method.clone(), path, body(), Some(&token), limit).await;
         match first {

@@ -213,9 +213,8 @@ impl Outbox {
 mod tests {
     use emr_core::{AccountEpoch, AccountIndex, Class, Codec, GrantSlot, Purpose, Reason, Uses, cid::cid_of};
     use emr_rollup::{
-        field::Fr,
         operation::{Action, Domain, Operation},
-        signature::SigningKey,
+        primitive::{eddsa::SigningKey, field::Fr},
     };
 
     use super::*;
@@ -238,7 +237,7 @@ mod tests {
             },
         };
         let signed = operation.sign(domain, &SigningKey::from_seed(&[1; 32]), None);
-        Ok((signed.id(domain), Submission { signed, stored: None, directory: None }))
+        Ok((signed.id(domain), Submission { signed, stored: None, epoch: None, directory: None }))
     }
 
     #[test]

@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 
 use emr_api::AuditPage;
 use emr_rollup::{
-    field::Fr,
-    leaf::{AuditEntry, Target},
+    primitive::field::Fr,
+    state::leaf::{AuditEntry, Target},
 };
 
 use crate::verify::light::{LightError, VerifiedLeaves, name};

@@ -2,7 +2,7 @@
 
 use emr_api::{AuditPage, SubtreeView};
 use emr_client::{Client, flow::retrieve::ReadError, verify::light::LightError};
-use emr_rollup::field::Fr;
+use emr_rollup::primitive::field::Fr;
 
 use crate::{
     proxy::{Fault, Proxy, lie},

@@ -1,28 +1,20 @@
 //! kill -9 at any point: the next start continues, and nothing is there twice.
 
-use std::{
-    collections::BTreeSet,
-    env,
-    io::{BufRead, BufReader, Write},
-    process::{Command, Stdio},
-    time::Duration,
-};
+use std::{collections::BTreeSet, io::Write, time::Duration};
 
 use emr_client::{Client, profile::Profile, verify::card::Card};
 use emr_core::{Class, RecordSlot};
 use emr_devnet::serve_rpc;
+use emr_testkit::again::{Again, job};
 
 use crate::scene::*;
-
-/// Set for the process that is to be killed: data folder, node, chain, card, and the first number to write.
-const JOB: &str = "EMR_CLIENT_CRASH_JOB";
 
 /// Not a test of its own: a doctor who writes record after record, until killed.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_doctor_until_he_is_killed() -> TestResult {
-    let Some(job) = env::var_os(JOB) else { return Ok(()) };
-    let job: [String; 5] = serde_json::from_str(job.to_str().ok_or("not text")?)?;
-    let [folder, node, rpc, card, first] = job;
+    let Some(job) = job() else { return Ok(()) };
+    // Data folder, node, chain, card, and the first number to write.
+    let [folder, node, rpc, card, first]: [String; 5] = serde_json::from_str(&job)?;
     let profile = Profile::open(folder.as_ref())?;
     let identity = profile.identity(&PASSPHRASE.into())?;
     let mut doctor = Client::join(profile, identity, &node, &rpc).await?;
@@ -51,25 +43,18 @@ async fn nothing_is_lost_or_doubled() -> TestResult {
             card.to_json(),
             next.to_string(),
         ];
-        let mut child = Command::new(env::current_exe()?)
-            .args(["--exact", "crash::a_doctor_until_he_is_killed", "--nocapture"])
-            .env(JOB, serde_json::to_string(&job)?)
-            .stdout(Stdio::piped())
-            .spawn()?;
-        let output = BufReader::new(child.stdout.take().ok_or("no output")?);
-        let mut lines = output.lines().map_while(Result::ok).filter(|line| line.contains("written "));
+        let job = serde_json::to_string(&job)?;
+        let mut child = Again::new("crash::a_doctor_until_he_is_killed", job).start()?;
+        let after = |written: String| -> TestResult<u64> {
+            Ok(written.split_whitespace().next().ok_or("no number")?.parse::<u64>()? + 1)
+        };
         for _ in 0..=round % 3 {
-            let line = lines.next().ok_or("the doctor gave up")?;
-            let number = line.split_whitespace().rev().nth(1).ok_or("no number")?;
-            next = number.parse::<u64>()? + 1;
+            next = after(child.next("written")?)?;
         }
         // Somewhere within the next upload, which takes about as long as the rounds spread over.
         std::thread::sleep(Duration::from_millis(round * 4));
-        child.kill()?;
-        child.wait()?;
-        for line in lines {
-            let number = line.split_whitespace().rev().nth(1).ok_or("no number")?;
-            next = number.parse::<u64>()? + 1;
+        for written in child.kill("written")? {
+            next = after(written)?;
         }
     }
 

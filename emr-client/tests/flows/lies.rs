@@ -2,7 +2,7 @@
 
 use emr_api::{OperationStatus, PatientView};
 use emr_client::{Client, ClientError, flow::grant::GrantError, flow::own_directory::OwnError, flow::submit::Fate};
-use emr_core::{Class, ClassMask, Rights, UnixTime, Version};
+use emr_core::{Class, ClassMask, Reason, Rights, UnixTime, Version};
 use emr_rollup::operation::Action;
 
 use crate::{
@@ -85,6 +85,35 @@ async fn nobody_signs_for_an_epoch_that_the_node_made_up() -> TestResult {
     }));
     let refused = patient.grant(&handed_over(&doctor), &terms(Rights::READ, Class::Summary.into())).await;
     assert!(refused.is_err_and(|error| error.to_string().contains("the epoch is not the patient's")));
+    Ok(())
+}
+
+/// The node answers about another patient, who granted the same: nobody signs a request, a record or a deletion on that one.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_signs_for_a_patient_that_the_node_names() -> TestResult {
+    let scene = Scene::new().await?;
+    let (patient, mut doctor) = scene.with_a_doctor().await?;
+    let card = handed_over(&patient);
+    let written = doctor.upload(&card, Class::Laboratory, &record("hers")).await?;
+    let mut other = scene.registered(OTHER_PATIENT).await?;
+    other.grant(&handed_over(&doctor), &terms(Rights::READ | Rights::WRITE, ClassMask::ALL)).await?;
+    let other = other.account()?;
+    drop(doctor);
+    let proxy = Proxy::new(scene.node.url())?;
+    let mut doctor = scene.client_at(DOCTOR, &proxy.address).await?;
+    let path = format!("GET /v1/patients/{} ", patient.account()?);
+    proxy.set(lie(path, move |view: &mut PatientView| view.patient = other));
+
+    let requested = doctor.request(&card, Class::Laboratory, Reason::Treatment).await.map(|_| ());
+    let uploaded = doctor.upload(&card, Class::Laboratory, &record("whose?")).await.map(|_| ());
+    let deleted = doctor.delete(&card, written.slot).await.map(|_| ());
+    for refused in
+        [requested.map_err(|e| e.to_string()), uploaded.map_err(|e| e.to_string()), deleted.map_err(|e| e.to_string())]
+    {
+        assert!(refused.as_ref().is_err_and(|error| error.contains("something else")), "{refused:?}");
+    }
+    let signed = doctor.profile().outbox().entries().iter().filter(|entry| entry.receipt().is_none()).count();
+    assert_eq!(signed, 0, "nothing was signed");
     Ok(())
 }
 

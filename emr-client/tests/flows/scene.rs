@@ -29,6 +29,7 @@ pub(crate) const HOSPITAL: Member = Member::Hospital;
 pub(crate) const DOCTOR: Member = Member::Doctor;
 pub(crate) const STRANGER: Member = Member::Stranger;
 pub(crate) const PATIENT: Member = Member::Patient;
+pub(crate) const OTHER_PATIENT: Member = Member::Other;
 pub(crate) const REGISTRAR: Member = Member::Registrar;
 
 /// Everything that runs.

@@ -10,9 +10,9 @@ use emr_client::verify::{
 };
 use emr_core::{Class, Purpose, Reason, Rights};
 use emr_rollup::{
-    field::Fr,
-    leaf::{AuditEntry, Target},
     operation::Kind,
+    primitive::field::Fr,
+    state::leaf::{AuditEntry, Target},
 };
 
 use crate::fixtures::*;

@@ -16,16 +16,20 @@ use emr_core::{
     AccountEpoch, AccountIndex, AuthoredStatement, Cid, Class, ClassMask, Commitment, GrantSlot, Key, Opaque, Purpose,
     Reason, Record, RecordSlot, RecordStatus, Revision, Rights, SaltSeed, UnixTime, Uses, Value, Version,
 };
-use emr_crypto::{AuthoredRecord, Identity, OpenedRecord, PatientDirectory, SealedRecord, SigningContext};
+use emr_crypto::{AuthoredRecord, Identity, OpenedRecord, Past, PatientDirectory, SealedRecord, SigningContext};
 use emr_rollup::{
-    data::CircuitVersion,
-    field::{self, Fr},
-    leaf::{GrantLeaf, RecordLeaf},
-    ledger::Ledger,
+    l1_operation::Registration,
     operation::{Action, Domain, Operation, SignedOperation},
-    registration::Registration,
-    signature::SigningKey,
+    primitive::{
+        eddsa::SigningKey,
+        field::{self, Fr},
+    },
+    state::{
+        leaf::{GrantLeaf, RecordLeaf},
+        ledger::Ledger,
+    },
     statement::IdentityFields,
+    version::CircuitVersion,
 };
 use emr_testkit::people::people;
 
@@ -189,7 +193,7 @@ impl World {
     pub(crate) fn sign_grant(&mut self, number: u64, to: usize, rights: Rights, scope: ClassMask) -> SignedOperation {
         if rights.contains(Rights::READ) {
             let key = self.identities[to].rsa().public();
-            self.directory.grant(account(to), key, scope, true).expect("room");
+            self.directory.grant(account(to), key, scope, Past::Included).expect("room");
         }
         let old = self.ledger.patient(account(PATIENT)).and_then(|leaves| leaves.grants.get(&grant_slot(number)));
         let expected = old.map_or(Version::ZERO, |leaf| leaf.version);

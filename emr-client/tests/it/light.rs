@@ -10,9 +10,11 @@ use emr_client::{
 };
 use emr_core::{Class, RecordStatus, Revision, Rights, UnixTime, Uses, Version};
 use emr_rollup::{
-    field::Fr,
-    leaf::{GrantLeaf, RecordLeaf},
-    tree::Path,
+    primitive::field::Fr,
+    state::{
+        leaf::{GrantLeaf, RecordLeaf},
+        tree::Path,
+    },
 };
 
 use crate::fixtures::*;

@@ -17,9 +17,8 @@ use emr_core::{
 use emr_crypto::{Identity, RsaBits, RsaSecret, ScryptCost};
 use emr_durable::crash::{ALL, Journal, Promises, no_sync};
 use emr_rollup::{
-    field::Fr,
     operation::{Action, Domain, Operation},
-    signature::SigningKey,
+    primitive::{eddsa::SigningKey, field::Fr},
 };
 use proptest::prelude::*;
 
@@ -76,7 +75,7 @@ fn submission(salt: u64) -> Outcome<([u8; 32], Submission)> {
         },
     };
     let signed = operation.sign(domain, &SigningKey::from_seed(&[1; 32]), None);
-    Ok((signed.id(domain), Submission { signed, stored: None, directory: None }))
+    Ok((signed.id(domain), Submission { signed, stored: None, epoch: None, directory: None }))
 }
 
 fn id(salt: u64) -> Outcome<String> {

@@ -1,7 +1,7 @@
 use emr_core::{Class, ClassMask};
 use emr_crypto::{
     DecryptionFailed, Epoch, EpochKeyring, GrantError, KeyDirectory, KeyUnwrap, MAX_DIRECTORY_BYTES, OpenedRecord,
-    OwnDirectoryError, PatientDirectory, RevokeError, SealedRecord, key_wrap::HpkeSecret,
+    OwnDirectoryError, Past, PatientDirectory, RevokeError, SealedRecord, key_wrap::HpkeSecret,
 };
 
 use crate::fixtures::{Blocks, DOCTOR, HOSPITAL, OTHER_DOCTOR, PATIENT, account, authored, context};
@@ -50,9 +50,9 @@ fn a_new_directory_serves_its_owner_and_nobody_else() {
 #[test]
 fn readers_get_the_classes_they_were_granted() {
     let mut directory = PatientDirectory::create(&*PATIENT);
-    directory.grant(account(7), DOCTOR.public(), mask(&[Class::Laboratory, Class::Imaging]), true).unwrap();
-    directory.grant(account(8), OTHER_DOCTOR.public(), mask(&[Class::Imaging]), true).unwrap();
-    directory.grant(account(9), HOSPITAL.public(), ClassMask::ALL, true).unwrap();
+    directory.grant(account(7), DOCTOR.public(), mask(&[Class::Laboratory, Class::Imaging]), Past::Included).unwrap();
+    directory.grant(account(8), OTHER_DOCTOR.public(), mask(&[Class::Imaging]), Past::Included).unwrap();
+    directory.grant(account(9), HOSPITAL.public(), ClassMask::ALL, Past::Included).unwrap();
     let published = fetched(&directory);
     let readers: [(&dyn KeyUnwrap, ClassMask); 3] = [
         (&*DOCTOR, mask(&[Class::Laboratory, Class::Imaging])),
@@ -73,10 +73,10 @@ fn readers_get_the_classes_they_were_granted() {
 fn a_revoked_reader_cannot_open_what_comes_after() {
     let class = Class::Laboratory;
     let mut directory = PatientDirectory::create(&*PATIENT);
-    directory.grant(account(7), DOCTOR.public(), ClassMask::ALL, true).unwrap();
-    directory.grant(account(8), OTHER_DOCTOR.public(), class.into(), true).unwrap();
+    directory.grant(account(7), DOCTOR.public(), ClassMask::ALL, Past::Included).unwrap();
+    directory.grant(account(8), OTHER_DOCTOR.public(), class.into(), Past::Included).unwrap();
     let mut old_keys = vec![fetched(&directory).open_for(&*OTHER_DOCTOR).unwrap()];
-    directory.grant(account(8), OTHER_DOCTOR.public(), Class::Imaging.into(), true).unwrap();
+    directory.grant(account(8), OTHER_DOCTOR.public(), Class::Imaging.into(), Past::Included).unwrap();
     old_keys.push(fetched(&directory).open_for(&*OTHER_DOCTOR).unwrap());
 
     assert_eq!(directory.revoke(account(8), class.into()), Ok(class.into()));
@@ -107,13 +107,13 @@ fn a_revoked_reader_cannot_open_what_comes_after() {
 fn old_versions_are_shared_or_not() {
     let class = Class::Condition;
     let mut directory = PatientDirectory::create(&*PATIENT);
-    directory.grant(account(8), OTHER_DOCTOR.public(), class.into(), true).unwrap();
+    directory.grant(account(8), OTHER_DOCTOR.public(), class.into(), Past::Included).unwrap();
     let old_key = directory.published().current_public(class);
     let old = SealedRecord::seal(&authored(b"old".to_vec()), &context(class), &old_key).unwrap();
     directory.revoke(account(8), class.into()).unwrap();
 
-    directory.grant(account(7), DOCTOR.public(), class.into(), false).unwrap();
-    directory.grant(account(9), HOSPITAL.public(), class.into(), true).unwrap();
+    directory.grant(account(7), DOCTOR.public(), class.into(), Past::Closed).unwrap();
+    directory.grant(account(9), HOSPITAL.public(), class.into(), Past::Included).unwrap();
     let opens_old = |reader: &dyn KeyUnwrap, directory: &PatientDirectory| {
         let keys = fetched(directory).open_for(reader).unwrap();
         let blocks = Blocks::of(&old);
@@ -125,12 +125,55 @@ fn old_versions_are_shared_or_not() {
 
     directory.revoke(account(9), class.into()).unwrap();
     assert!(!opens_old(&*DOCTOR, &directory));
-    assert_eq!(fetched(&directory).open_for(&*DOCTOR).unwrap().epochs(class), Some((epoch(2), epoch(3))));
+    // His grant began epoch 3, the revocation epoch 4.
+    assert_eq!(fetched(&directory).open_for(&*DOCTOR).unwrap().epochs(class), Some((epoch(3), epoch(4))));
     // Shared later after all; granting less again takes nothing away.
-    directory.grant(account(7), DOCTOR.public(), class.into(), true).unwrap();
+    directory.grant(account(7), DOCTOR.public(), class.into(), Past::Included).unwrap();
     assert!(opens_old(&*DOCTOR, &directory));
-    directory.grant(account(7), DOCTOR.public(), class.into(), false).unwrap();
+    directory.grant(account(7), DOCTOR.public(), class.into(), Past::Closed).unwrap();
     assert!(opens_old(&*DOCTOR, &directory));
+}
+
+/// A grant from now on closes the past by keys: the record that was written a moment before stays closed to the new reader with every key
+/// they ever get, also when the class had no other reader. Present readers go on.
+#[test]
+fn a_grant_from_now_on_closes_the_past() {
+    let classes = mask(&[Class::Laboratory, Class::Imaging]);
+    let mut directory = PatientDirectory::create(&*PATIENT);
+    directory.grant(account(8), OTHER_DOCTOR.public(), Class::Laboratory.into(), Past::Included).unwrap();
+    let old: Vec<_> = classes
+        .classes()
+        .map(|class| {
+            let key = directory.published().current_public(class);
+            (class, SealedRecord::seal(&authored(b"old".to_vec()), &context(class), &key).unwrap())
+        })
+        .collect();
+    let opens = |keys: &EpochKeyring, class, sealed: &SealedRecord| {
+        let blocks = Blocks::of(sealed);
+        OpenedRecord::open(&sealed.manifest, |cid| blocks.get(cid), keys, &context(class)).is_ok()
+    };
+
+    directory.grant(account(7), DOCTOR.public(), classes, Past::Closed).unwrap();
+    let mut held = vec![fetched(&directory).open_for(&*DOCTOR).unwrap()];
+    assert!(classes.classes().all(|class| can_read(&held[0], directory.published(), class)));
+    assert_eq!(
+        directory.published().current_public(Class::Genetics).epoch(),
+        Epoch::FIRST,
+        "no other class begins an epoch"
+    );
+    let present = fetched(&directory).open_for(&*OTHER_DOCTOR).unwrap();
+    assert_eq!(present.epochs(Class::Laboratory), Some((epoch(1), epoch(2))));
+    assert!(can_read(&present, directory.published(), Class::Laboratory));
+
+    // Whatever is granted from now on afterwards, and whatever is revoked from others.
+    directory.grant(account(7), DOCTOR.public(), classes, Past::Closed).unwrap();
+    held.push(fetched(&directory).open_for(&*DOCTOR).unwrap());
+    directory.revoke(account(8), ClassMask::ALL).unwrap();
+    held.push(fetched(&directory).open_for(&*DOCTOR).unwrap());
+    for keys in &held {
+        assert!(old.iter().all(|(class, sealed)| !opens(keys, *class, sealed)));
+    }
+    assert!(old.iter().all(|(class, sealed)| opens(&directory.keyring(), *class, sealed)));
 }
 
 /// A change that never took effect gives nobody anything of the change that did: she revokes one reader, her machine dies
@@ -139,8 +182,8 @@ fn old_versions_are_shared_or_not() {
 fn an_abandoned_change_gives_nothing_away() {
     let class = Class::Laboratory;
     let mut directory = PatientDirectory::create(&*PATIENT);
-    directory.grant(account(7), DOCTOR.public(), class.into(), true).unwrap();
-    directory.grant(account(8), OTHER_DOCTOR.public(), class.into(), true).unwrap();
+    directory.grant(account(7), DOCTOR.public(), class.into(), Past::Included).unwrap();
+    directory.grant(account(8), OTHER_DOCTOR.public(), class.into(), Past::Included).unwrap();
     let committed = fetched(&directory);
     directory.revoke(account(7), class.into()).unwrap();
     let seen = fetched(&directory).open_for(&*OTHER_DOCTOR).unwrap();
@@ -159,21 +202,22 @@ fn readers_of_every_beginning() {
     let class = Class::Immunization;
     let mut directory = PatientDirectory::create(&*PATIENT);
     let guest = HpkeSecret::generate_x25519();
-    let readers: Vec<_> = (1..=5).map(|first| (first, HpkeSecret::generate_x25519())).collect();
-    for (first, reader) in &readers {
-        directory.grant(account(u64::from(*first)), reader.public(), class.into(), false).unwrap();
-        directory.grant(account(100), guest.public(), class.into(), false).unwrap();
+    let readers: Vec<_> = (1..=5).map(|number| (number, HpkeSecret::generate_x25519())).collect();
+    for (number, reader) in &readers {
+        // Two new epochs each time: the grant's, and the revocation's.
+        directory.grant(account(u64::from(*number)), reader.public(), class.into(), Past::Closed).unwrap();
+        directory.grant(account(100), guest.public(), class.into(), Past::Included).unwrap();
         directory.revoke(account(100), class.into()).unwrap();
     }
     let published = fetched(&directory);
-    for (first, reader) in &readers {
+    for (number, reader) in &readers {
         let keys = published.open_for(reader).unwrap();
-        assert_eq!(keys.epochs(class), Some((epoch(*first), epoch(6))));
+        assert_eq!(keys.epochs(class), Some((epoch(2 * number), epoch(11))));
         assert!(can_read(&keys, &published, class));
     }
     let reloaded = PatientDirectory::open(published, &*PATIENT).unwrap();
     assert_eq!(reloaded.keyring(), directory.keyring());
-    assert_eq!(reloaded.keyring().epochs(class), Some((epoch(1), epoch(6))));
+    assert_eq!(reloaded.keyring().epochs(class), Some((epoch(1), epoch(11))));
 }
 
 /// The owner goes on from the published bytes and her key alone.
@@ -181,8 +225,8 @@ fn readers_of_every_beginning() {
 fn the_owner_reloads_and_goes_on() {
     let class = Class::Summary;
     let mut directory = PatientDirectory::create(&*PATIENT);
-    directory.grant(account(7), DOCTOR.public(), class.into(), true).unwrap();
-    directory.grant(account(8), OTHER_DOCTOR.public(), class.into(), true).unwrap();
+    directory.grant(account(7), DOCTOR.public(), class.into(), Past::Included).unwrap();
+    directory.grant(account(8), OTHER_DOCTOR.public(), class.into(), Past::Included).unwrap();
     directory.revoke(account(8), class.into()).unwrap();
     let before = directory.keyring();
 
@@ -190,10 +234,10 @@ fn the_owner_reloads_and_goes_on() {
     assert_eq!(reloaded.published(), directory.published());
     assert_eq!(reloaded.keyring(), before);
     assert_eq!(reloaded.readers().collect::<Vec<_>>(), [(account(7), class.into())]);
-    reloaded.grant(account(9), HOSPITAL.public(), class.into(), false).unwrap();
+    reloaded.grant(account(9), HOSPITAL.public(), class.into(), Past::Closed).unwrap();
     reloaded.revoke(account(9), class.into()).unwrap();
     let keys = fetched(&reloaded).open_for(&*DOCTOR).unwrap();
-    assert_eq!(keys.epochs(class), Some((epoch(1), epoch(3))));
+    assert_eq!(keys.epochs(class), Some((epoch(1), epoch(4))));
     assert!(can_read(&keys, reloaded.published(), class));
 }
 
@@ -202,7 +246,7 @@ fn the_owner_reloads_and_goes_on() {
 fn renewing_shuts_out_whoever_holds_the_old_key() {
     let class = Class::Summary;
     let mut directory = PatientDirectory::create(&*PATIENT);
-    directory.grant(account(7), DOCTOR.public(), class.into(), true).unwrap();
+    directory.grant(account(7), DOCTOR.public(), class.into(), Past::Included).unwrap();
     let stolen = PatientDirectory::open(fetched(&directory), &*PATIENT).unwrap();
     directory.renew(&*HOSPITAL).unwrap();
     let published = fetched(&directory);
@@ -230,7 +274,7 @@ fn renewing_shuts_out_whoever_holds_the_old_key() {
 #[test]
 fn altered_directories_do_not_open() {
     let mut directory = PatientDirectory::create(&*PATIENT);
-    directory.grant(account(8), OTHER_DOCTOR.public(), Class::Genetics.into(), true).unwrap();
+    directory.grant(account(8), OTHER_DOCTOR.public(), Class::Genetics.into(), Past::Included).unwrap();
     let bytes = directory.published().to_bytes();
     let cid = directory.published().cid();
     let mut parsed = 0;
@@ -262,12 +306,12 @@ fn altered_directories_do_not_open() {
 #[test]
 fn readers_are_not_recognisable() {
     let mut directory = PatientDirectory::create(&*PATIENT);
-    directory.grant(account(7), DOCTOR.public(), ClassMask::ALL, true).unwrap();
+    directory.grant(account(7), DOCTOR.public(), ClassMask::ALL, Past::Included).unwrap();
     let before = directory.published().to_bytes().to_vec();
     for known in [DOCTOR.public().to_der(), DOCTOR.public().fingerprint().to_vec(), DOCTOR.public().modulus()] {
         assert!(!before.windows(16).any(|window| known.windows(16).any(|part| part == window)));
     }
-    directory.grant(account(8), PATIENT.public(), Class::Summary.into(), true).unwrap();
+    directory.grant(account(8), PATIENT.public(), Class::Summary.into(), Past::Included).unwrap();
     let after = directory.published().to_bytes();
     // One class or all sixteen: sections are of one size.
     let section = (after.len() - before.len()) as i64;
@@ -280,8 +324,8 @@ fn readers_are_not_recognisable() {
 fn other_algorithms() {
     let reader = HpkeSecret::generate_xwing();
     let mut directory = PatientDirectory::create(&HpkeSecret::generate_x25519());
-    directory.grant(account(7), reader.public(), Class::Document.into(), true).unwrap();
-    directory.grant(account(8), DOCTOR.public(), Class::Document.into(), true).unwrap();
+    directory.grant(account(7), reader.public(), Class::Document.into(), Past::Included).unwrap();
+    directory.grant(account(8), DOCTOR.public(), Class::Document.into(), Past::Included).unwrap();
     for reader in [&reader as &dyn KeyUnwrap, &*DOCTOR] {
         assert_eq!(reads(&fetched(&directory).open_for(reader).unwrap()), Class::Document.into());
     }
@@ -293,23 +337,23 @@ fn other_algorithms() {
 fn size_is_bounded_and_revocation_keeps_working() {
     let reader = HpkeSecret::generate_x25519();
     let mut directory = PatientDirectory::create(&*PATIENT);
-    directory.grant(account(1), DOCTOR.public(), ClassMask::ALL, true).unwrap();
-    directory.grant(account(2), reader.public(), ClassMask::ALL, false).unwrap();
+    directory.grant(account(1), DOCTOR.public(), ClassMask::ALL, Past::Included).unwrap();
+    directory.grant(account(2), reader.public(), ClassMask::ALL, Past::Closed).unwrap();
     let size = directory.published().to_bytes().len();
     for _ in 0..52 {
         directory.revoke(account(2), ClassMask::ALL).unwrap();
-        directory.grant(account(2), reader.public(), ClassMask::ALL, false).unwrap();
+        directory.grant(account(2), reader.public(), ClassMask::ALL, Past::Closed).unwrap();
     }
-    assert!(directory.published().to_bytes().len() < size + 52 * 16 * 40);
+    assert!(directory.published().to_bytes().len() < size + 2 * 52 * 16 * 40);
     let keys = fetched(&directory).open_for(&*DOCTOR).unwrap();
-    assert_eq!(keys.epochs(Class::Summary), Some((epoch(1), epoch(53))));
+    assert_eq!(keys.epochs(Class::Summary), Some((epoch(1), epoch(2 * 52 + 2))));
     assert!(can_read(&keys, directory.published(), Class::Summary));
 
     let large = HpkeSecret::generate_xwing();
     let mut index = 10;
     let refused = loop {
         let before = directory.published().cid();
-        match directory.grant(account(index), large.public(), ClassMask::ALL, true) {
+        match directory.grant(account(index), large.public(), ClassMask::ALL, Past::Included) {
             Ok(()) => index += 1,
             Err(error) => {
                 assert_eq!(directory.published().cid(), before);

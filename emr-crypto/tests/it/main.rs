@@ -5,6 +5,7 @@ mod challenge;
 mod directory;
 mod envelope;
 mod fixtures;
+mod histories;
 mod hostile_bytes;
 mod identity_file;
 mod key_wrap;

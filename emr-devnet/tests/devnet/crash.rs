@@ -1,12 +1,6 @@
 //! kill -9, a full disk and a restart: what was acknowledged is there.
 
-use std::{
-    env, fs,
-    io::{BufRead, BufReader, Write},
-    path::Path,
-    process::{Command, Stdio},
-    time::Duration,
-};
+use std::{fs, path::Path, time::Duration};
 
 use alloy::{
     eips::BlockId,
@@ -17,11 +11,9 @@ use emr_chain::{endpoint::Endpoint, proof};
 use emr_devnet::{EmbeddedChain, OpenError, StoreError};
 use emr_testkit::{
     Outcome,
+    again::{Again, job},
     chain::{Probe, account, config},
 };
-
-/// Set in a child process: the folder of the chain it writes to.
-const FOLDER: &str = "EMR_TEST_CRASH_FOLDER";
 
 fn open(folder: &Path) -> Outcome<(EmbeddedChain, DynProvider)> {
     let chain = EmbeddedChain::open(folder, &config()?)?;
@@ -33,7 +25,7 @@ fn open(folder: &Path) -> Outcome<(EmbeddedChain, DynProvider)> {
 /// tests it does nothing.
 #[tokio::test]
 async fn writer() -> Outcome {
-    let Some(folder) = env::var_os(FOLDER) else { return Ok(()) };
+    let Some(folder) = job() else { return Ok(()) };
     let (_chain, provider) = open(Path::new(&folder))?;
     let nonce = provider.get_transaction_count(account(0)?.address()).await?;
     let probe = if nonce == 0 {
@@ -41,26 +33,17 @@ async fn writer() -> Outcome {
     } else {
         Probe::new(account(0)?.address().create(0), provider.clone())
     };
-    let mut out = std::io::stdout().lock();
     for key in 0..100_000u64 {
         let sent = probe.storeMany(U256::from(key * 20), uint!(20_U256)).gas(600_000).send().await;
         match sent {
-            Ok(pending) => writeln!(out, "\nacknowledged {}", pending.tx_hash())?,
+            Ok(pending) => println!("acknowledged {}", pending.tx_hash()),
             Err(error) => {
-                writeln!(out, "\nrefused {error}")?;
+                println!("refused {error}");
                 return Ok(());
             }
         }
     }
     Ok(())
-}
-
-fn child(shell: &str, folder: &Path) -> Outcome<Command> {
-    let mut command = Command::new("sh");
-    command.arg("-c").arg(format!("{shell} exec \"$0\" \"$@\"")).arg(env::current_exe()?);
-    command.args(["--exact", "crash::writer", "--nocapture", "--test-threads", "1"]).env(FOLDER, folder);
-    command.stdout(Stdio::piped()).stderr(Stdio::null());
-    Ok(command)
 }
 
 /// Everything acknowledged is in a block, the state hangs together, and the chain goes on.
@@ -88,25 +71,14 @@ async fn survives_kill_at_any_time() -> Outcome {
     let mut acknowledged = Vec::new();
     // Killed after this many acknowledgements, and this many microseconds later.
     for (count, pause) in [(0, 9_000), (1, 0), (7, 300), (20, 1_100), (3, 2_500), (11, 700)] {
-        let mut process = child("", folder.path())?.spawn()?;
-        let output = process.stdout.take().ok_or("no output")?;
-        let mut seen = 0;
-        let mut lines = BufReader::new(output).lines();
-        while seen < count {
-            let line = lines.next().ok_or("the writer stopped")??;
-            if let Some(hash) = line.strip_prefix("acknowledged ") {
-                acknowledged.push(hash.parse()?);
-                seen += 1;
-            }
+        let mut writer = Again::new("crash::writer", folder.path()).start()?;
+        for _ in 0..count {
+            acknowledged.push(writer.next("acknowledged")?.parse()?);
         }
         std::thread::sleep(Duration::from_micros(pause));
-        process.kill()?;
-        process.wait()?;
         // What it still said before it died.
-        for line in lines {
-            if let Some(hash) = line?.strip_prefix("acknowledged ").filter(|hash| hash.len() == 66) {
-                acknowledged.push(hash.parse()?);
-            }
+        for hash in writer.kill("acknowledged")? {
+            acknowledged.push(hash.parse()?);
         }
         check(folder.path(), &acknowledged).await?;
     }
@@ -119,13 +91,12 @@ async fn survives_kill_at_any_time() -> Outcome {
 #[tokio::test]
 async fn survives_a_full_disk() -> Outcome {
     let folder = tempfile::tempdir()?;
-    let process = child("trap '' XFSZ; ulimit -f 6144;", folder.path())?.spawn()?;
-    let output = process.wait_with_output()?;
+    let output = Again::new("crash::writer", folder.path()).with_files_up_to(3072).output()?;
     let output = String::from_utf8_lossy(&output.stdout);
     let hashes: Vec<B256> = output
         .lines()
-        .filter_map(|line| line.strip_prefix("acknowledged "))
-        .map(str::parse)
+        .filter_map(|line| line.split_once("acknowledged "))
+        .map(|(_, hash)| hash.parse())
         .collect::<Result<_, _>>()?;
     assert!(hashes.len() > 3, "{output}");
     let refusal = output.lines().find(|line| line.starts_with("refused ")).ok_or("it was never refused")?;

@@ -66,6 +66,11 @@ impl Sync {
         self.operation
     }
 
+    /// What is synced: a path in the journal's folder, with `*` for names that differ from run to run.
+    pub fn place(&self) -> &str {
+        &self.place
+    }
+
     /// Whether it is of names, not of bytes.
     pub const fn is_of_folder(&self) -> bool {
         self.folder

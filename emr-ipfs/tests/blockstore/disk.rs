@@ -1,13 +1,12 @@
 //! The block store on disk: the contract, and what happens when the disk or the process fails.
 
-use std::env;
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use crate::contract::node;
 use emr_ipfs::{Blockstore, Cid, Codec, DagLimits, DiskStore, MAX_BLOCK_BYTES, StoreError, walk};
+use emr_testkit::again::{Again, job};
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
@@ -119,22 +118,13 @@ fn an_interrupted_creation_is_completed() -> Outcome {
     Ok(())
 }
 
-/// This test program again, running one test as a child that does the work.
-#[cfg(unix)]
-fn again(test: &str, shell: &str, folder: &Path) -> Command {
-    let mut command = Command::new("sh");
-    command.args(["-c", &format!("{shell} exec \"$@\""), "sh"]).arg(env::current_exe().unwrap());
-    command.args(["--exact", test, "--nocapture", "--test-threads=1"]).env("EMR_TEST_FOLDER", folder);
-    command
-}
-
 /// `RLIMIT_FSIZE` makes a write fail half-way with EFBIG, as a full disk does with ENOSPC.
 #[cfg(unix)]
 #[tokio::test]
 async fn a_full_disk_loses_nothing() -> Outcome {
     let kept = node("kept", &[]);
     let large = vec![1; MAX_BLOCK_BYTES];
-    if let Some(folder) = env::var_os("EMR_TEST_FOLDER") {
+    if let Some(folder) = job() {
         let store = DiskStore::open(&folder)?;
         let refused = store.put(Codec::Raw, &large).await;
         assert!(refused.as_ref().is_err_and(StoreError::is_disk_full), "{refused:?}");
@@ -148,7 +138,7 @@ async fn a_full_disk_loses_nothing() -> Outcome {
     let folder = tempfile::tempdir()?;
     let store = DiskStore::open(folder.path())?;
     let before = store.put(Codec::Raw, b"before").await?;
-    let child = again("disk::a_full_disk_loses_nothing", "trap '' XFSZ; ulimit -f 64;", folder.path()).output()?;
+    let child = Again::new("disk::a_full_disk_loses_nothing", folder.path()).with_files_up_to(32).output()?;
     assert!(child.status.success(), "{}", String::from_utf8_lossy(&child.stdout));
 
     let cid = emr_core::cid::cid_of(Codec::DagCbor, &kept);
@@ -166,7 +156,7 @@ async fn a_full_disk_loses_nothing() -> Outcome {
 #[cfg(unix)]
 #[tokio::test]
 async fn a_killed_writer_keeps_its_word() -> Outcome {
-    if let Some(folder) = env::var_os("EMR_TEST_FOLDER") {
+    if let Some(folder) = job() {
         let store = DiskStore::open(&folder)?;
         let run = std::process::id();
         for i in 0_u32.. {
@@ -181,29 +171,14 @@ async fn a_killed_writer_keeps_its_word() -> Outcome {
         }
     }
     let folder = tempfile::tempdir()?;
-    let mut acknowledged = Vec::new();
+    let mut acknowledged: Vec<Cid> = Vec::new();
     for round in 1..=6 {
-        let mut child = again("disk::a_killed_writer_keeps_its_word", "", folder.path())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()?;
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let mut read = 0;
-        for line in &mut lines {
-            if let Some(cid) = line?.strip_prefix("stored ") {
-                acknowledged.push(cid.parse::<Cid>()?);
-                read += 1;
-            }
-            if read == round * 3 {
-                break;
-            }
+        let mut child = Again::new("disk::a_killed_writer_keeps_its_word", folder.path()).start()?;
+        for _ in 0..round * 3 {
+            acknowledged.push(child.next("stored")?.parse()?);
         }
-        child.kill()?;
-        child.wait()?;
-        for line in lines {
-            if let Some(cid) = line?.strip_prefix("stored ") {
-                acknowledged.push(cid.parse::<Cid>()?);
-            }
+        for cid in child.kill("stored")? {
+            acknowledged.push(cid.parse()?);
         }
         let store = DiskStore::open(folder.path())?;
         assert_eq!(files(&folder.path().join("incoming")).len(), 0);

@@ -14,7 +14,7 @@ use emr_api::{OperationStatus, Receipt, Submission};
 use emr_chain::RollupInstance;
 use emr_core::{AccountIndex, UnixTime};
 use emr_ipfs::{Blockstore, Cid};
-use emr_rollup::{data::CircuitVersion, field::Fr, operation::Domain};
+use emr_rollup::{operation::Domain, primitive::field::Fr, version::CircuitVersion};
 use tokio::sync::{Mutex, Notify};
 
 use crate::{
@@ -30,6 +30,9 @@ pub(crate) use seal::SealError;
 pub use settled::DeriveError;
 pub(crate) use settled::{L1View, OnL1, derive};
 pub(crate) use walks::Walks;
+
+/// How often a record's epoch is compared again when the key directory changes meanwhile.
+const DIRECTORY_READS: usize = 4;
 
 /// The sequencer; everything else of a node hangs on it.
 #[derive(Debug)]
@@ -124,13 +127,32 @@ impl Sequencer {
         if let Some(known) = self.mempool.operation(&id)? {
             return self.promise(id, &known);
         }
+        match self.take(id, submission).await {
+            // The same operation, handed in at the same time, was faster.
+            Err(refusal) => self.mempool.operation(&id)?.map_or(Err(refusal), |known| self.promise(id, &known)),
+            taken => taken,
+        }
+    }
+
+    async fn take(self: &Arc<Self>, id: [u8; 32], submission: Submission) -> Result<Receipt, Refusal> {
         // Cheap refusals first: nothing is read for an operation that breaks a rule.
         let directory_in_force = self.admit(&submission)?;
+        pointers::check_epoch(&submission, directory_in_force, self).await?;
         let checked = pointers::check(&submission, directory_in_force, self).await?;
-        let kept = self.write(move |sequencer| sequencer.keep(id, &submission, &checked)).await?;
-        let receipt = kept?;
-        self.wake.notify_one();
-        Ok(receipt)
+        let whole = Arc::new((submission, checked));
+        for _ in 0..DIRECTORY_READS {
+            // The walk may have taken minutes: the epoch is looked at once more, and nothing is kept on another directory than that.
+            let (submission, _) = &*whole;
+            let directory = self.admit(submission)?;
+            pointers::check_epoch(submission, directory, self).await?;
+            let handed = Arc::clone(&whole);
+            let kept = self.write(move |sequencer| sequencer.keep(id, &handed.0, &handed.1, directory)).await?;
+            if let Some(receipt) = kept? {
+                self.wake.notify_one();
+                return Ok(receipt);
+            }
+        }
+        Err(Refusal::unavailable("the patient's key directory keeps changing: try again in a moment"))
     }
 
     /// Takes nothing more while L1 shows what this node cannot follow. L1 being out of reach is no reason.
@@ -157,12 +179,21 @@ impl Sequencer {
         Ok(state.soft.medical(operation.patient).map_or(Fr::zero(), |medical| medical.key_directory))
     }
 
-    /// As the only writer: checks once more, keeps, then executes.
-    fn keep(&self, id: [u8; 32], submission: &Submission, checked: &CheckedPointer) -> Result<Receipt, Refusal> {
+    /// As the only writer: checks once more, keeps, then executes. `None`, and nothing is kept, if a record was checked against another
+    /// key directory than the one in force.
+    fn keep(
+        &self,
+        id: [u8; 32],
+        submission: &Submission,
+        checked: &CheckedPointer,
+        directory: Fr,
+    ) -> Result<Option<Receipt>, Refusal> {
         if let Some(known) = self.mempool.operation(&id)? {
-            return self.promise(id, &known);
+            return self.promise(id, &known).map(Some);
         }
-        self.admit(submission)?;
+        if self.admit(submission)? != directory && submission.epoch.is_some() {
+            return Ok(None);
+        }
         let acknowledged = self.clock.now();
         let settle_by =
             submission.signed.operation.valid_until.min(acknowledged.saturating_add(capacity::SETTLE_WITHIN));
@@ -181,7 +212,7 @@ impl Sequencer {
             Arc::make_mut(&mut state.history).record(sequence, &kept, &state.soft);
         }
         state.open.insert(sequence, kept);
-        Ok(receipt)
+        Ok(Some(receipt))
     }
 
     fn promise(&self, id: [u8; 32], kept: &Acknowledged) -> Result<Receipt, Refusal> {

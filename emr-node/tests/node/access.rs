@@ -7,8 +7,8 @@ use emr_api::{
 use emr_core::{Class, Rights, UnixTime, Uses, cid::Codec};
 
 use emr_rollup::{
-    leaf::GrantLeaf,
     operation::{Action, Kind},
+    state::leaf::GrantLeaf,
 };
 
 use crate::stage::*;
@@ -169,7 +169,7 @@ async fn what_a_patient_signed_away_stays_away() -> Outcome {
         directory_after: after,
     };
     let signed = patient.sign_until(accounts.patient, narrow, UnixTime::now().saturating_add(500));
-    let narrow = Submission { signed, stored: None, directory: Some(cid.to_string()) };
+    let narrow = Submission { signed, stored: None, epoch: None, directory: Some(cid.to_string()) };
     patient.submit(&narrow).await?;
 
     // It lapses before it is sealed.

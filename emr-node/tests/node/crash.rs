@@ -1,11 +1,6 @@
 //! kill -9 at any point: whatever was acknowledged is there afterwards.
 
-use std::{
-    env,
-    io::{BufRead, BufReader, Write},
-    path::Path,
-    process::{Child, Command, Stdio},
-};
+use std::{io::Write, path::Path};
 
 use emr_api::{NodeStatus, OperationStatus, RecordSummary};
 use emr_chain::{Rollup, endpoint::Endpoint};
@@ -13,16 +8,14 @@ use emr_core::Class;
 use emr_devnet::EmbeddedChain;
 use emr_node::Node;
 use emr_rollup::operation::Domain;
+use emr_testkit::again::{Again, job};
 
 use crate::stage::*;
-
-/// Set for the process that is to be killed: its folder.
-const FOLDER: &str = "EMR_NODE_CRASH_FOLDER";
 
 /// Not a test of its own: a node with its chain, and a patient who writes record after record, until killed.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_until_it_is_killed() -> Outcome {
-    let Some(folder) = env::var_os(FOLDER) else { return Ok(()) };
+    let Some(folder) = job() else { return Ok(()) };
     let folder = Path::new(&folder);
     let (node, patient) = resume(folder).await?;
     let first: Vec<RecordSummary> = patient.get(&format!("v1/patients/{}/records", patient.account)).await?;
@@ -53,16 +46,6 @@ async fn resume(folder: &Path) -> Outcome<(emr_node::RunningNode, Caller)> {
     Ok((node, patient))
 }
 
-fn spawn(folder: &Path) -> Outcome<(Child, impl Iterator<Item = String>)> {
-    let mut child = Command::new(env::current_exe()?)
-        .args(["--exact", "crash::a_node_until_it_is_killed", "--nocapture"])
-        .env(FOLDER, folder)
-        .stdout(Stdio::piped())
-        .spawn()?;
-    let output = BufReader::new(child.stdout.take().ok_or("no output")?);
-    Ok((child, output.lines().map_while(Result::ok)))
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_acknowledged_is_lost() -> Outcome {
     let world = World::new().await?;
@@ -78,23 +61,18 @@ async fn nothing_acknowledged_is_lost() -> Outcome {
     for round in 0..4 {
         let path = folder.path().to_owned();
         let lines = tokio::task::spawn_blocking(move || -> Outcome<Vec<String>> {
-            let (mut child, mut lines) = spawn(&path)?;
+            let mut child = Again::new("crash::a_node_until_it_is_killed", &path).start()?;
             let mut seen = Vec::new();
             // Killed after some acknowledgements, in the middle of whatever comes next.
             while seen.len() < 3 + 2 * round {
-                let line = lines.next().ok_or("the child ended by itself")?;
-                if line.contains("acknowledged ") {
-                    seen.push(line);
-                }
+                seen.push(child.next("acknowledged")?);
             }
             std::thread::sleep(std::time::Duration::from_millis(u64::from(rand::random::<u8>()) / 8));
-            child.kill()?;
-            child.wait()?;
-            seen.extend(lines.filter(|line| line.contains("acknowledged ")));
+            seen.extend(child.kill("acknowledged")?);
             Ok(seen)
         });
         for line in lines.await?? {
-            let words: Vec<_> = line.split(' ').skip_while(|word| !word.ends_with("acknowledged")).skip(1).collect();
+            let words: Vec<_> = line.split(' ').collect();
             if let [slot, id, cid] = words[..] {
                 acknowledged.push((slot.parse()?, id.to_owned(), cid.to_owned()));
             }

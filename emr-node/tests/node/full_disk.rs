@@ -1,14 +1,12 @@
 //! A disk that is full for a while under a running node.
 
 use emr_api::{BatchView, NodeStatus, OperationStatus};
-use std::{env, process::Command};
+use std::process::Command;
 
 use emr_core::Class;
+use emr_testkit::again::{Again, job};
 
 use crate::stage::*;
-
-/// Set for the process whose files are limited in size.
-const LIMITED: &str = "EMR_NODE_LIMITED_FILES";
 
 /// Limits the size of every file that this process writes, in bytes.
 fn limit_files(to: &str) -> Outcome {
@@ -20,7 +18,7 @@ fn limit_files(to: &str) -> Outcome {
 /// Not a test of its own: a node whose disk takes nothing for a while.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_with_limited_files() -> Outcome {
-    if env::var_os(LIMITED).is_none() {
+    if job().is_none() {
         return Ok(());
     }
     let scene = World::populated().await?;
@@ -57,9 +55,8 @@ async fn a_node_with_limited_files() -> Outcome {
 
 #[test]
 fn a_node_goes_on_when_there_is_space_again() -> Outcome {
-    // A limit on the size of files stands in for a full disk; its signal is ignored, so that the write fails instead.
-    let script = "trap '' XFSZ; exec \"$0\" --exact full_disk::a_node_with_limited_files --nocapture";
-    let output = Command::new("bash").args(["-c", script]).arg(env::current_exe()?).env(LIMITED, "1").output()?;
+    // A limit on the size of files stands in for a full disk. The child sets it itself.
+    let output = Again::new("full_disk::a_node_with_limited_files", "limited").surviving_full_disks().output()?;
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(said.contains("recovered"), "{said} {}", String::from_utf8_lossy(&output.stderr));
     Ok(())

@@ -3,12 +3,15 @@
 mod access;
 mod crash;
 mod dishonest_l1;
+mod flood;
 mod full_disk;
 mod limits;
 mod login;
 mod mempool;
 mod operations;
 mod power_cut;
+mod power_cut_node;
+mod provers;
 mod registration;
 mod reorganisation;
 mod revokes;

@@ -1,20 +1,19 @@
 //! The mempool file by itself: a disk that is full, a file that is damaged.
 
 use emr_api::OperationStatus;
-use std::{env, path::Path, process::Command};
+use std::path::Path;
 
 use emr_core::{AccountEpoch, Class, RecordSlot, RecordStatus, Revision, UnixTime, Version};
 use emr_node::mempool::{Acknowledged, Anchor, Mempool, MempoolError, Referenced};
 use emr_rollup::{
-    field::Fr,
-    leaf::RecordLeaf,
     operation::{Action, Domain, Operation, SignedOperation},
-    signature::SigningKey,
+    primitive::{eddsa::SigningKey, field::Fr},
+    state::leaf::RecordLeaf,
 };
 
-use crate::stage::Outcome;
+use emr_testkit::again::{Again, job};
 
-const FOLDER: &str = "EMR_NODE_FULL_DISK_FOLDER";
+use crate::stage::Outcome;
 
 pub(crate) fn anchor() -> Anchor {
     Anchor { chain_id: 1, contract: "0x00".into(), deployed_at: 1, block_hash: "0x00".into() }
@@ -57,7 +56,7 @@ fn acknowledge(mempool: &Mempool, number: u64) -> Outcome<Result<u64, MempoolErr
 /// Not a test of its own: acknowledges until the disk is full, and says how often it could.
 #[test]
 fn until_the_disk_is_full() -> Outcome {
-    let Some(folder) = env::var_os(FOLDER) else { return Ok(()) };
+    let Some(folder) = job() else { return Ok(()) };
     let mempool = Mempool::open(Path::new(&folder), &anchor())?;
     for number in 0.. {
         if let Err(error) = acknowledge(&mempool, number)? {
@@ -73,10 +72,7 @@ fn until_the_disk_is_full() -> Outcome {
 fn a_full_disk_loses_nothing() -> Outcome {
     let folder = tempfile::tempdir()?;
     drop(Mempool::open(folder.path(), &anchor())?);
-    // A limit on the size of files stands in for a full disk; its signal is ignored, so that the write fails instead.
-    let limited = "trap '' XFSZ; ulimit -f 4096; exec \"$0\" --exact mempool::until_the_disk_is_full --nocapture";
-    let output =
-        Command::new("bash").args(["-c", limited]).arg(env::current_exe()?).env(FOLDER, folder.path()).output()?;
+    let output = Again::new("mempool::until_the_disk_is_full", folder.path()).with_files_up_to(4096).output()?;
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     let after = said.split("acknowledged ").nth(1).and_then(|rest| rest.split_whitespace().next());
     let acknowledged: u64 =

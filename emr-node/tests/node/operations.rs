@@ -5,8 +5,8 @@ use emr_api::{NodeStatus, OperationStatus, StoredAt, Submission};
 use std::time::Instant;
 
 use emr_core::{Class, RecordStatus, Rights, UnixTime, Uses, Version, cid::Codec};
-use emr_crypto::PatientDirectory;
-use emr_rollup::{field::Fr, leaf::RecordLeaf, operation::Action};
+use emr_crypto::{Epoch, Past, PatientDirectory};
+use emr_rollup::{operation::Action, primitive::field::Fr, state::leaf::RecordLeaf};
 
 use crate::stage::*;
 
@@ -187,6 +187,38 @@ fn next_version(doctor: &Caller, first: &Submission) -> Outcome<Submission> {
     Ok(Submission { signed: doctor.sign(first.signed.operation.patient, action), ..first.clone() })
 }
 
+/// The epoch that a record is sealed under is named, and must be the one in force.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_under_an_epoch_that_is_over_is_stale() -> Outcome {
+    let scene = World::populated().await?;
+    let (patient, doctor, accounts) = (&scene.patient, &scene.doctor, scene.accounts);
+    let granted = Rights::READ | Rights::WRITE;
+    patient.grant(FIRST, accounts.doctor, granted, &[Class::Laboratory, Class::Imaging], next_year()).await?;
+    let mut directory = PatientDirectory::create(patient.person.identity.rsa());
+    directory.grant(
+        accounts.other,
+        scene.other.person.identity.rsa().public(),
+        Class::Laboratory.into(),
+        Past::Closed,
+    )?;
+    patient.grant_with(slot(65), accounts.other, Rights::READ, &[Class::Laboratory], next_year(), &directory).await?;
+
+    let lab = doctor.put_record(accounts.patient, 0, Class::Laboratory, &doctor.upload(&[b"lab"]).await?);
+    assert_eq!(code(doctor.submit(&lab).await), "stale");
+    for (epoch, expected) in [(None, "malformed"), (Epoch::new(3), "stale")] {
+        assert_eq!(code(doctor.submit(&Submission { epoch, ..lab.clone() }).await), expected);
+    }
+    doctor.submit(&Submission { epoch: Epoch::new(2), ..lab }).await?;
+    // The other class began no epoch.
+    let imaging = doctor.put_record(accounts.patient, 1, Class::Imaging, &doctor.upload(&[b"imaging"]).await?);
+    doctor.submit(&imaging).await?;
+    let request = scene.doctor.request_access(accounts.patient, FIRST, Uses::ZERO, Class::Laboratory);
+    let odd = Submission { epoch: Some(Epoch::FIRST), ..request };
+    assert_eq!(code(doctor.submit(&odd).await), "malformed");
+    scene.node.shutdown().await;
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hostile_dag_costs_little() -> Outcome {
     let scene = World::populated().await?;
@@ -230,7 +262,7 @@ async fn directories_are_checked() -> Outcome {
     let (cid, after) = patient.publish_directory().await?;
     let submit = async |after, directory: Option<String>| {
         let signed = patient.sign(accounts.patient, next(after));
-        patient.submit(&Submission { signed, stored: None, directory }).await
+        patient.submit(&Submission { signed, stored: None, epoch: None, directory }).await
     };
     // Not what was signed; missing; not uploaded; somebody else's; not a directory.
     assert_eq!(code(submit(random_element(), Some(cid.to_string())).await), "refused");
@@ -261,7 +293,7 @@ async fn deleting_is_final() -> Outcome {
     let tombstone = RecordLeaf { status: RecordStatus::Tombstone, revision: leaf.revision.next()?, ..leaf };
     let action = Action::Tombstone { slot, expected: leaf.revision, leaf: tombstone };
     let signed = doctor.sign(accounts.patient, action);
-    doctor.submit(&Submission { signed, stored: None, directory: None }).await?;
+    doctor.submit(&Submission { signed, stored: None, epoch: None, directory: None }).await?;
     let again = RecordLeaf {
         status: RecordStatus::Live,
         revision: tombstone.revision.next()?,

@@ -9,7 +9,8 @@ use emr_node::mempool::{
     Acknowledged, BatchRecord, BatchStage, BlockReference, KeptProof, Mempool, MempoolError, OnChain, Pointer,
     Referenced, Settled,
 };
-use emr_rollup::{data::PublicInputs, field::Fr};
+use emr_rollup::{batch::PublicInputs, primitive::field::Fr};
+use proptest::prelude::*;
 
 use crate::{
     mempool::{anchor, domain, operation},
@@ -47,9 +48,9 @@ fn batch(number: u64, operations: &[u64], stage: BatchStage) -> Outcome<BatchRec
 /// Everything that a node reads from the file, as text.
 fn contents(mempool: &Mempool) -> Outcome<String> {
     let batches: BTreeMap<u64, _> =
-        (1..4).filter_map(|number| Some((number, mempool.batch(number).transpose()?))).collect();
+        (1..9).filter_map(|number| Some((number, mempool.batch(number).transpose()?))).collect();
     let batches: Vec<_> = batches.into_values().collect::<Result<_, _>>()?;
-    let references: Vec<_> = (0..9).map(|number| mempool.references(&block(number))).collect::<Result<_, _>>()?;
+    let references: Vec<_> = (0..20).map(|number| mempool.references(&block(number))).collect::<Result<_, _>>()?;
     let (operations, pointers, hospital) = (mempool.operations()?, mempool.pointers()?, mempool.hospital()?);
     Ok(format!("{operations:?} {pointers:?} {hospital:?} {batches:?} {references:?}"))
 }
@@ -197,6 +198,71 @@ fn the_file_has_a_durable_name() -> Outcome {
         assert!(harm.is_err(), "{sync} is not needed");
     }
     Ok(())
+}
+
+/// One step of a random history, by what the file holds now.
+fn do_something(scene: &mut Scene, choice: u8, next: &mut u64) -> Outcome {
+    let mempool = scene.mempool.as_ref().ok_or("closed")?;
+    let operations = mempool.operations()?;
+    let is_pending = |(_, kept): &(&u64, &Acknowledged)| kept.status == OperationStatus::Pending;
+    let pending: Vec<u64> = operations.iter().filter(is_pending).map(|(sequence, _)| *sequence).collect();
+    let settled = (1..9)
+        .take_while(|number| matches!(mempool.batch(*number), Ok(Some(record)) if record.stage.on_chain().is_some()));
+    let number = settled.count() as u64 + 1;
+    let proof = KeptProof { bytes: vec![choice; 2000], seconds: None };
+    match (choice, mempool.outstanding()?) {
+        (0..4, _) | (_, None) if pending.is_empty() || choice < 4 => {
+            *next += 1;
+            scene.acknowledge(*next)
+        }
+        (_, None) => {
+            let (first, rest) = pending.split_first().ok_or("nothing waits")?;
+            let returned: Vec<_> = rest.iter().map(|sequence| (*sequence, "too late".to_owned())).collect();
+            let sealed = batch(number, &[*first], BatchStage::Sealed)?;
+            scene.call("seal", |mempool| mempool.seal(Some(&sealed), &returned))
+        }
+        (4, Some(record)) if record.stage == BatchStage::Sealed => {
+            scene.call("unseal", |mempool| mempool.unseal(record.number))
+        }
+        (_, Some(record)) => {
+            let stage = match &record.stage {
+                BatchStage::Sealed => BatchStage::Proven(proof),
+                BatchStage::Proven(proof) => BatchStage::Sent(proof.clone()),
+                BatchStage::Sent(_) | BatchStage::Settled(_) => {
+                    let tx_hash = "0x00".to_owned();
+                    BatchStage::Settled(OnChain { tx_hash, gas_used: None, proof_bytes: 1, prove_seconds: None })
+                }
+            };
+            let record = BatchRecord { stage, ..record };
+            match record.stage {
+                BatchStage::Settled(_) => {
+                    scene.call("settle", |mempool| mempool.settle(&[Settled { record, released: vec![] }]))
+                }
+                _ => scene.call("advance", |mempool| mempool.advance(&record)),
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 4, max_shrink_iters: 20, ..ProptestConfig::default() })]
+
+    /// A kill of the process now and then, and a power cut after each step of it all.
+    #[test]
+    fn random_histories_lose_nothing(choices in proptest::collection::vec((0_u8..10, 0_usize..20), 12)) {
+        let history = || -> Outcome {
+            let mut scene = Scene::new()?;
+            let mut next = 0;
+            for (choice, ago) in choices {
+                match choice {
+                    9 => scene.killed(ago)?,
+                    choice => do_something(&mut scene, choice, &mut next)?,
+                }
+            }
+            scene.survives()
+        };
+        history().map_err(|error| TestCaseError::fail(error.to_string()))?;
+    }
 }
 
 /// The process dies at any step of any call, and the next one goes on; then the power is cut.

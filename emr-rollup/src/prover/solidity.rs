@@ -15,7 +15,7 @@ use snark_verifier::{
 };
 
 use super::keys::KeyDigest;
-use crate::data::PublicInputs;
+use crate::batch::PublicInputs;
 
 type EvmVerifier = PlonkVerifier<KzgAs<Bn256, Bdfg21>>;
 
@@ -23,22 +23,66 @@ fn protocol(params: &ParamsKZG<Bn256>, key: &VerifyingKey<G1Affine>) -> PlonkPro
     compile(params, key, Config::kzg().with_num_instance(vec![PublicInputs::COUNT]))
 }
 
-/// Bytes of every proof: 64 for each point (advice, permutation product, blinding polynomial, quotient, two openings), 32 for
-/// each evaluation.
-pub(super) fn proof_size(params: &ParamsKZG<Bn256>, key: &VerifyingKey<G1Affine>) -> usize {
-    let protocol = protocol(params, key);
-    let points = protocol.num_witness.iter().sum::<usize>() + protocol.quotient.num_chunk() + 2;
-    64 * points + 32 * protocol.evaluations.len()
+/// What a proof consists of, in its order: points of 64 bytes (advice, permutation product, blinding polynomial, quotient), evaluations of 32
+/// bytes, and the two points of the opening.
+struct ProofLayout {
+    commitments: usize,
+    evaluations: usize,
 }
 
-/// snark-verifier's contract for a key.
+impl ProofLayout {
+    const POINT: usize = 64;
+    const SCALAR: usize = 32;
+    const OPENING: usize = 2 * Self::POINT;
+
+    fn of(protocol: &PlonkProtocol<G1Affine>) -> Self {
+        Self {
+            commitments: protocol.num_witness.iter().sum::<usize>() + protocol.quotient.num_chunk(),
+            evaluations: protocol.evaluations.len(),
+        }
+    }
+
+    fn size(&self) -> usize {
+        Self::POINT * self.commitments + Self::SCALAR * self.evaluations + Self::OPENING
+    }
+
+    /// Yul that refuses what the native verifier refuses and snark-verifier's code reads all the same: a calldata that does not end with the
+    /// proof, and evaluations that are not below the scalar field's modulus. Without it one proof has many encodings that are accepted.
+    fn checks(&self) -> String {
+        let instances = Self::SCALAR * PublicInputs::COUNT;
+        let first = instances + Self::POINT * self.commitments;
+        let end = first + Self::SCALAR * self.evaluations;
+        format!(
+            "            // The instances, one proof, and nothing after it\n            \
+             if iszero(eq(calldatasize(), {:#x})) {{ revert(0, 0) }}\n            \
+             // The proof's evaluations are canonical\n            \
+             for {{ let at := {first:#x} }} lt(at, {end:#x}) {{ at := add(at, 0x20) }} {{\n                \
+             success := and(lt(calldataload(at), f_q), success)\n            \
+             }}\n",
+            instances + self.size(),
+        )
+    }
+}
+
+/// Bytes of every proof.
+pub(super) fn proof_size(params: &ParamsKZG<Bn256>, key: &VerifyingKey<G1Affine>) -> usize {
+    ProofLayout::of(&protocol(params, key)).size()
+}
+
+/// Where the checks of [`ProofLayout::checks`] go in snark-verifier's code: after `success` and `f_q` are defined.
+const BEFORE_THE_PROOF: &str = "            function validate_ec_point(x, y) -> valid {\n";
+
+/// snark-verifier's contract for a key, with a check of the calldata's exact form.
 ///
 /// # Panics
-/// Never for a key of this crate: only a proof system that snark-verifier does not know would make it.
+/// Never for a key of this crate: only a proof system that snark-verifier does not know would make it, or another version of
+/// snark-verifier that writes its code in another way.
 pub(super) fn generate(params: &ParamsKZG<Bn256>, key: &VerifyingKey<G1Affine>) -> String {
     let deciding_key = (params.get_g()[0], params.g2(), params.s_g2()).into();
     let loader = EvmLoader::new::<Fq, Fr>();
-    let protocol = protocol(params, key).loaded(&loader);
+    let protocol = protocol(params, key);
+    let checks = ProofLayout::of(&protocol).checks();
+    let protocol = protocol.loaded(&loader);
     let mut transcript = EvmTranscript::<_, Rc<EvmLoader>, _, _>::new(&loader);
     let instances = transcript.load_instances(vec![PublicInputs::COUNT]);
     let verified = EvmVerifier::read_proof(&deciding_key, &protocol, &instances, &mut transcript)
@@ -46,6 +90,8 @@ pub(super) fn generate(params: &ParamsKZG<Bn256>, key: &VerifyingKey<G1Affine>) 
     assert!(matches!(verified, Ok(Ok(_))), "writing a verifier does not depend on any proof");
     // snark-verifier pins a compiler of its own; the code needs no feature newer than that.
     let source = loader.solidity_code().replace("pragma solidity 0.8.19;", "pragma solidity ^0.8.19;");
+    assert_eq!(source.matches(BEFORE_THE_PROOF).count(), 1, "snark-verifier writes its code in another way");
+    let source = source.replace(BEFORE_THE_PROOF, &format!("{checks}{BEFORE_THE_PROOF}"));
     let (license, code) = source.trim_start().split_once('\n').unwrap_or(("", &source));
     format!(
         "{license}\n\

@@ -3,14 +3,15 @@
 use std::collections::BTreeSet;
 
 use emr_rollup::{
+    batch::PublicInputs,
     circuit::{BatchCircuit, CellId, Diagnosis},
-    data::PublicInputs,
-    field::Fr,
+    primitive::field::Fr,
     statement::{BatchWitness, Clause, EntryFields, check_batch},
+    testing::scenario::*,
 };
 use halo2_proofs::dev::MockProver;
 
-use crate::{harness::*, scenario::*};
+use crate::harness::*;
 
 #[test]
 fn the_forger_is_honest_unless_told_otherwise() {

@@ -4,9 +4,6 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod batch;
-mod forger;
 mod harness;
 mod parties;
-#[path = "../scenario/mod.rs"]
-mod scenario;
 mod target;

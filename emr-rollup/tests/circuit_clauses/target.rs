@@ -2,11 +2,12 @@
 
 use emr_core::{Class, ClassMask, Rights};
 use emr_rollup::{
-    field::Fr,
+    primitive::field::Fr,
     statement::{Clause, OperationWitness},
+    testing::scenario::*,
 };
 
-use crate::{harness::*, scenario::*};
+use crate::harness::*;
 
 #[test]
 fn c8_the_target_is_as_expected() {

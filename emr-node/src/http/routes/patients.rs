@@ -8,9 +8,9 @@ use emr_api::{
 };
 use emr_core::{AccountIndex, ClassMask, RecordSlot};
 use emr_rollup::{
-    field::Fr,
-    leaf::{MedicalLeaf, RecordLeaf},
     operation::{Action, SignedOperation},
+    primitive::field::Fr,
+    state::leaf::{MedicalLeaf, RecordLeaf},
     statement::IdentityFields,
 };
 

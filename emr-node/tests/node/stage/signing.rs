@@ -6,11 +6,11 @@ use emr_core::{
     UnixTime, Uses, Version,
     cid::{Cid, Codec},
 };
-use emr_crypto::PatientDirectory;
+use emr_crypto::{Epoch, PatientDirectory};
 use emr_rollup::{
-    field::{self, Fr},
-    leaf::{GrantLeaf, RecordLeaf},
     operation::{Action, CLIENT_VALIDITY, Operation, SignedOperation},
+    primitive::field::{self, Fr},
+    state::leaf::{GrantLeaf, RecordLeaf},
 };
 
 use super::{Outcome, caller::Caller};
@@ -50,8 +50,23 @@ impl Caller {
         classes: &[Class],
         until: UnixTime,
     ) -> Outcome<Submission> {
+        let directory = PatientDirectory::create(self.person.identity.rsa());
+        self.grant_with(slot, grantee, rights, classes, until, &directory).await
+    }
+
+    /// The same, with this key directory.
+    pub(crate) async fn grant_with(
+        &self,
+        slot: GrantSlot,
+        grantee: AccountIndex,
+        rights: Rights,
+        classes: &[Class],
+        until: UnixTime,
+        directory: &PatientDirectory,
+    ) -> Outcome<Submission> {
         let view = self.view(self.account).await?;
-        let (cid, after) = self.publish_directory().await?;
+        let cid = self.put_block(Codec::DagCbor, directory.published().to_bytes()).await?;
+        let after = element(Opaque::directory(&cid));
         let old = view.grants.iter().find(|grant| grant.slot == slot);
         let expected = old.map_or(Version::ZERO, |old| old.grant.version);
         let leaf = GrantLeaf {
@@ -71,7 +86,7 @@ impl Caller {
             directory_after: after,
         };
         let signed = self.sign(self.account, action);
-        let submission = Submission { signed, stored: None, directory: Some(cid.to_string()) };
+        let submission = Submission { signed, stored: None, epoch: None, directory: Some(cid.to_string()) };
         self.submit(&submission).await?;
         Ok(submission)
     }
@@ -89,7 +104,7 @@ impl Caller {
             directory_after: after,
         };
         let signed = self.sign(self.account, action);
-        let submission = Submission { signed, stored: None, directory: Some(cid.to_string()) };
+        let submission = Submission { signed, stored: None, epoch: None, directory: Some(cid.to_string()) };
         self.submit(&submission).await?;
         Ok(submission)
     }
@@ -121,6 +136,7 @@ impl Caller {
         Submission {
             signed: self.sign(patient, action),
             stored: Some(StoredAt { manifest: manifest.to_string(), salt: hex::encode(salt) }),
+            epoch: Some(Epoch::FIRST),
             directory: None,
         }
     }
@@ -135,7 +151,7 @@ impl Caller {
     ) -> Submission {
         let purpose = Purpose { reason: Reason::Treatment, class };
         let signed = self.sign(patient, Action::RequestAccess { slot, expected, purpose });
-        Submission { signed, stored: None, directory: None }
+        Submission { signed, stored: None, epoch: None, directory: None }
     }
 }
 

@@ -3,15 +3,17 @@
 use emr_core::{Class, ClassMask, RecordSlot, RecordStatus, Revision, Rights, Role};
 use halo2curves::ff::Field;
 
-use super::{
-    forger::Forger,
-    scenario::{DOCTOR, HOSPITAL, PATIENT, STRANGER, TIME, first_slot, grant, operations, put, record, request, sign},
-    *,
-};
+use super::*;
 use crate::{
-    leaf::RecordLeaf,
     operation::{Action, MAX_VALIDITY, SignedOperation},
+    state::leaf::RecordLeaf,
     statement::{EntryFields, OperationWitness},
+    testing::{
+        forger::Forger,
+        scenario::{
+            DOCTOR, HOSPITAL, PATIENT, STRANGER, TIME, first_slot, grant, operations, put, record, request, sign,
+        },
+    },
 };
 
 /// Positions of operations in the honest history.
@@ -159,7 +161,7 @@ pub(super) fn attacks(stories: &[Story]) -> Vec<Attack> {
     let lies = vec![is("header", 2, HOSPITAL)];
     attack("another patient's subtree", REQUEST, lies, (C5, "account", 0));
     let witness = &stories[REQUEST].case.0.operations[0];
-    let first = |path: &crate::tree::Path| path.siblings().next().expect("a sibling");
+    let first = |path: &crate::state::tree::Path| path.siblings().next().expect("a sibling");
     let forged = crate::statement::IdentityFields { org: Fr::from(STRANGER), ..witness.signer };
     let (other, bit) = bent_step(witness.signer.hash(), first(&witness.signer_path), true, forged.hash());
     let lies = vec![

@@ -1,0 +1,282 @@
+//! A sequencer that checks nothing: it executes whatever it is told, keeps every hash and root consistent, and hands out the
+//! witness. What it makes breaks the clause that was meant to be broken, and no other.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    batch::{BatchData, PublicInputs, Words},
+    operation::{Kind, SignedOperation},
+    primitive::{
+        field::{Fr, pack, to_u64},
+        poseidon::{self, Tag},
+    },
+    state::{
+        leaf::extend_head,
+        tree::{Path, SparseMerkleTree, empty_root},
+    },
+    statement::{
+        BatchWitness, EntryFields, GrantFields, IdentityFields, MedicalFields, Message, OperationWitness, RecordFields,
+        RegistrationWitness, SignatureFields,
+    },
+    version::CircuitVersion,
+};
+
+use super::scenario::{TIME, domain, key};
+
+/// One patient's subtree, with the leaves' fields.
+#[derive(Clone, Debug)]
+struct Subtree {
+    grants: SparseMerkleTree,
+    records: SparseMerkleTree,
+    medical: MedicalFields,
+    grant_leaves: BTreeMap<u64, GrantFields>,
+    record_leaves: BTreeMap<u64, RecordFields>,
+}
+
+/// State and batch in the making.
+#[derive(Clone, Debug)]
+pub struct Forger {
+    /// Sizes of trees and batch.
+    pub version: CircuitVersion,
+    /// Batch time in seconds.
+    pub time: u64,
+    identities: SparseMerkleTree,
+    medical: SparseMerkleTree,
+    leaves: BTreeMap<u64, IdentityFields>,
+    subtrees: BTreeMap<u64, Subtree>,
+    /// The witness so far.
+    pub witness: BatchWitness,
+    /// The published data so far.
+    pub data: BatchData,
+    /// The medical root that the last operation's own path gives: a false path gives another than the tree has.
+    forced_root: Option<Fr>,
+}
+
+fn number(element: &Fr) -> u64 {
+    to_u64(element).expect("a small number")
+}
+
+fn code(kind: Kind) -> Fr {
+    Fr::from(u64::from(kind.code()))
+}
+
+impl Forger {
+    /// An empty state and batch.
+    pub fn new(version: CircuitVersion) -> Self {
+        let tree = SparseMerkleTree::new(version.account_depth);
+        let witness = BatchWitness {
+            version,
+            identity_root: tree.root(),
+            medical_root: tree.root(),
+            registrations: Vec::new(),
+            operations: Vec::new(),
+        };
+        Self {
+            version,
+            time: TIME,
+            identities: tree.clone(),
+            medical: tree,
+            leaves: BTreeMap::new(),
+            subtrees: BTreeMap::new(),
+            witness,
+            data: BatchData::default(),
+            forced_root: None,
+        }
+    }
+
+    /// What a prover would be given for an entry now.
+    pub fn registration(&self, entry: EntryFields) -> RegistrationWitness {
+        let position = number(&entry.account) as u32;
+        RegistrationWitness {
+            entry,
+            old_identity: self.identities.get(position),
+            identity_path: self.identities.path(position),
+            old_medical: self.medical.get(position),
+            medical_path: self.medical.path(position),
+        }
+    }
+
+    /// Takes an entry as it is, and writes its leaves whether or not the account is there.
+    pub fn register(&mut self, witness: RegistrationWitness) {
+        let entry = witness.entry;
+        let account = number(&entry.account);
+        let leaf = IdentityFields {
+            role: entry.role,
+            status: entry.status,
+            org: entry.org,
+            epoch: Fr::from(1),
+            key_x: entry.key_x,
+            key_y: entry.key_y,
+            encryption: entry.opaque,
+        };
+        self.identities.set(account as u32, leaf.hash());
+        self.leaves.insert(account, leaf);
+        let grants = SparseMerkleTree::new(self.version.grant_depth);
+        let records = SparseMerkleTree::new(self.version.record_depth);
+        let medical = MedicalFields {
+            grants_root: empty_root(self.version.grant_depth),
+            records_root: empty_root(self.version.record_depth),
+            audit_head: Fr::from(0),
+            key_directory: Fr::from(0),
+        };
+        if entry.role == Fr::from(1) {
+            self.medical.set(account as u32, medical.hash());
+        }
+        let (grant_leaves, record_leaves) = Default::default();
+        self.subtrees.insert(account, Subtree { grants, records, medical, grant_leaves, record_leaves });
+        self.data.d1.push(entry.words());
+        self.witness.registrations.push(witness);
+    }
+
+    /// What a prover would be given for an operation now, its signature being valid.
+    pub fn operation(&self, signed: &SignedOperation) -> OperationWitness {
+        let message = Message::from(signed);
+        let (signer, patient) = (number(&message.header.signer), number(&message.header.patient));
+        let slot = number(&message.header.slot);
+        let subtree = &self.subtrees[&patient];
+        let is = |kind: Kind| message.header.kind == code(kind);
+        let mut old_grant = GrantFields::default();
+        let mut new_grant = GrantFields::default();
+        let mut old_record = RecordFields::default();
+        let mut new_record = RecordFields::default();
+        let target_path = if is(Kind::PutRecord) || is(Kind::Tombstone) {
+            old_record = subtree.record_leaves.get(&slot).copied().unwrap_or_default();
+            new_record = match signed.operation.action {
+                crate::operation::Action::PutRecord { leaf, .. } | crate::operation::Action::Tombstone { leaf, .. } => {
+                    (&leaf).into()
+                }
+                _ => old_record,
+            };
+            subtree.records.path(slot as u32)
+        } else {
+            old_grant = subtree.grant_leaves.get(&slot).copied().unwrap_or_default();
+            new_grant = match signed.operation.action {
+                crate::operation::Action::SetGrant { leaf, .. } => {
+                    GrantFields { uses: old_grant.uses, ..GrantFields::from(&leaf) }
+                }
+                crate::operation::Action::Revoke { leaf_salt, expected, .. } => GrantFields {
+                    uses: old_grant.uses,
+                    version: Fr::from(expected.get() + 1),
+                    salt: leaf_salt,
+                    ..GrantFields::default()
+                },
+                _ => GrantFields { uses: old_grant.uses + Fr::from(1), ..old_grant },
+            };
+            let padding = vec![Fr::from(0); self.version.record_depth - self.version.grant_depth];
+            Path::new(subtree.grants.path(slot as u32).siblings().chain(padding))
+        };
+        let authority = signed.authority.map_or(0, |slot| slot.get());
+        let has_authority = signed.authority.is_some();
+        OperationWitness {
+            message,
+            signature: SignatureFields::from(signed),
+            signer: self.leaves[&signer],
+            signer_path: self.identities.path(signer as u32),
+            patient: self.leaves[&patient],
+            patient_path: self.identities.path(patient as u32),
+            medical: subtree.medical,
+            medical_path: self.medical.path(patient as u32),
+            authority_slot: Fr::from(authority),
+            authority: subtree.grant_leaves.get(&authority).copied().filter(|_| has_authority).unwrap_or_default(),
+            authority_path: subtree.grants.path(authority as u32),
+            old_grant,
+            new_grant,
+            old_record,
+            new_record,
+            target_path,
+        }
+    }
+
+    /// Signs what the witness says, as its signer.
+    pub fn sign(&self, witness: &mut OperationWitness) {
+        let key = key(number(&witness.message.header.signer));
+        let signature = key.sign(witness.message.hash(domain().element()));
+        witness.signature = SignatureFields {
+            r_x: signature.r.x(),
+            r_y: signature.r.y(),
+            s: crate::primitive::field::reduce(&signature.s.to_bytes()),
+        };
+    }
+
+    /// Takes an operation as it is, and does what it says.
+    pub fn push(&mut self, witness: OperationWitness) {
+        self.push_lying(witness, |_, _| ());
+    }
+
+    /// Takes an operation as it is, and changes the audit entry that it claims or the medical leaf that it leaves.
+    pub fn push_lying(&mut self, witness: OperationWitness, lie: impl FnOnce(&mut Fr, &mut MedicalFields)) {
+        let header = witness.message.header;
+        let patient = number(&header.patient);
+        let slot = number(&header.slot);
+        let is = |kind: Kind| header.kind == code(kind);
+        let is_record = is(Kind::PutRecord) || is(Kind::Tombstone);
+        let new_leaf = if is_record { witness.new_record.hash() } else { witness.new_grant.hash() };
+        let depth = if is_record { self.version.record_depth } else { self.version.grant_depth };
+        let new_root = Path::new(witness.target_path.siblings().take(depth)).root(slot as u32, new_leaf);
+        let time = self.time;
+        let packed = [(header.kind, 0), (header.signer, 24), (header.tree, 2), (header.slot, 16), (header.purpose, 8)];
+        let packed = packed
+            .into_iter()
+            .chain([(Fr::from(time), 40)])
+            .fold(Fr::from(0), |packed, (field, width)| packed * Fr::from(1 << width) + field);
+        let mut entry = poseidon::hash(Tag::AuditEntry, &[packed, new_leaf, witness.message.salt]);
+        let mut next = witness.medical;
+        if is_record {
+            next.records_root = new_root;
+        } else {
+            next.grants_root = new_root;
+        }
+        next.audit_head = extend_head(next.audit_head, entry);
+        let current = witness.message.directory_before == witness.medical.key_directory;
+        if is(Kind::SetGrant) || is(Kind::Revoke) && current {
+            next.key_directory = witness.message.directory_after;
+        }
+        lie(&mut entry, &mut next);
+        let root = witness.medical_path.root(patient as u32, next.hash());
+        let subtree = self.subtrees.get_mut(&patient).expect("a subtree");
+        subtree.medical = next;
+        if is_record {
+            subtree.records.set(slot as u32, new_leaf);
+            subtree.record_leaves.insert(slot, witness.new_record);
+        } else {
+            subtree.grants.set(slot as u32 % (1 << self.version.grant_depth), new_leaf);
+            subtree.grant_leaves.insert(slot, witness.new_grant);
+        }
+        self.medical.set(patient as u32, next.hash());
+        self.forced_root = Some(root);
+        let place = pack(&[(patient, 24), (number(&header.tree), 2), (slot, 16)]);
+        let d2: Words = [place, new_leaf, entry, next.key_directory];
+        self.data.d2.push(d2);
+        self.witness.operations.push(witness);
+    }
+
+    /// Puts a grant in the state before the batch, by whatever way it came there.
+    pub fn write_grant(&mut self, patient: u64, slot: u64, leaf: &crate::state::leaf::GrantLeaf) {
+        let leaf = GrantFields::from(leaf);
+        let subtree = self.subtrees.get_mut(&patient).expect("a subtree");
+        subtree.grants.set(slot as u32, leaf.hash());
+        subtree.medical.grants_root = subtree.grants.root();
+        subtree.grant_leaves.insert(slot, leaf);
+        let hash = subtree.medical.hash();
+        self.medical.set(patient as u32, hash);
+        // It was there from the start.
+        self.settle();
+    }
+
+    /// What was done so far becomes history: the batch starts here.
+    pub fn settle(&mut self) {
+        self.witness.registrations.clear();
+        self.witness.operations.clear();
+        self.data = BatchData::default();
+        (self.witness.identity_root, self.witness.medical_root) = (self.identities.root(), self.medical.root());
+    }
+
+    /// Witness and public inputs.
+    pub fn finish(&self) -> (BatchWitness, PublicInputs) {
+        let pre = poseidon::node(self.witness.identity_root, self.witness.medical_root);
+        let medical = self.forced_root.unwrap_or_else(|| self.medical.root());
+        let post = poseidon::node(self.identities.root(), medical);
+        let public = PublicInputs::derive(&self.version, domain(), 1, (pre, post), self.time, &self.data);
+        (self.witness.clone(), public)
+    }
+}

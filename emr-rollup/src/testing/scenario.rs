@@ -1,0 +1,255 @@
+//! An honest history that holds every kind of operation: what clause tests break, one clause at a time.
+
+use crate::{
+    batch::{Batch, Open, PublicInputs},
+    l1_operation::Registration,
+    operation::{Action, CLIENT_VALIDITY, Domain, Operation, SignedOperation},
+    primitive::{eddsa::SigningKey, field::Fr},
+    state::{
+        leaf::{GrantLeaf, RecordLeaf},
+        ledger::Ledger,
+    },
+    statement::BatchWitness,
+    version::CircuitVersion,
+};
+use emr_core::{
+    AccountEpoch, AccountIndex, Class, ClassMask, GrantSlot, Purpose, Reason, RecordSlot, RecordStatus, Revision,
+    Rights, Role, UnixTime, Uses, Version,
+};
+
+/// Batch time of the histories here: 2026-01-01.
+pub const TIME: u64 = 1_767_225_600;
+
+/// Small trees for tests of the constraint system; slots and sizes as given.
+pub const SMALL: CircuitVersion =
+    CircuitVersion { number: 1, account_depth: 4, grant_depth: 3, record_depth: 4, max_l1: 5, max_l2: 8, k: 14 };
+
+/// Account of the hospital.
+pub const HOSPITAL: u64 = 1;
+/// Account of its doctor.
+pub const DOCTOR: u64 = 2;
+/// Account of a doctor of no hospital.
+pub const STRANGER: u64 = 3;
+/// Account of the patient.
+pub const PATIENT: u64 = 4;
+
+/// The account of a number.
+///
+/// # Panics
+/// If there is none.
+pub fn account(index: u64) -> AccountIndex {
+    AccountIndex::new(index).expect("an account")
+}
+
+/// The time of a number of seconds.
+///
+/// # Panics
+/// If it is out of range.
+pub fn time(seconds: u64) -> UnixTime {
+    UnixTime::new(seconds).expect("a time")
+}
+
+/// The key of an account: its seed repeats the number.
+pub fn key(index: u64) -> SigningKey {
+    SigningKey::from_seed(&[index as u8; 32])
+}
+
+/// What every operation here is bound to.
+pub fn domain() -> Domain {
+    Domain::new(31337, [0x11; 20])
+}
+
+/// Hospital 1, doctor 2 of that hospital, doctor 3 of none, patient 4.
+pub fn registrations() -> Vec<Registration> {
+    let register = |index: u64, role, org: Option<u64>| Registration {
+        account: account(index),
+        role,
+        org: org.map(account),
+        key: key(index).public(),
+        encryption: Fr::from(1000 + index),
+    };
+    vec![
+        register(HOSPITAL, Role::Hospital, None),
+        register(DOCTOR, Role::Doctor, Some(HOSPITAL)),
+        register(STRANGER, Role::Doctor, None),
+        register(PATIENT, Role::Patient, None),
+    ]
+}
+
+/// The lowest slot that SetGrant may use, at this version's depth.
+pub fn first_slot(version: &CircuitVersion) -> u64 {
+    GrantSlot::FIRST_ORDINARY.get().min(1 << (version.grant_depth - 1))
+}
+
+/// An operation on the patient, signed by an account under a grant's slot, or in its own name.
+///
+/// # Panics
+/// If the slot is out of range.
+pub fn sign(signer: u64, action: Action, authority: Option<u64>, salt: u64) -> SignedOperation {
+    let operation = Operation {
+        signer: account(signer),
+        signer_epoch: AccountEpoch::FIRST,
+        patient: account(PATIENT),
+        patient_epoch: AccountEpoch::FIRST,
+        valid_until: time(TIME + CLIENT_VALIDITY),
+        salt: Fr::from(salt),
+        action,
+    };
+    operation.sign(domain(), &key(signer), authority.map(|slot| GrantSlot::new(slot).expect("a slot")))
+}
+
+/// A live record with the hospital as custodian.
+///
+/// # Panics
+/// If a number is out of range.
+pub fn record(class: Class, author: u64, version: u64, revision: u64) -> RecordLeaf {
+    RecordLeaf {
+        status: RecordStatus::Live,
+        class,
+        author: account(author),
+        custodian: Some(account(HOSPITAL)),
+        version: Version::new(version).expect("a version"),
+        revision: Revision::new(revision).expect("a revision"),
+        authored: Fr::from(500 + revision),
+        stored: Fr::from(600 + revision),
+    }
+}
+
+/// A grant that holds during the history.
+///
+/// # Panics
+/// If the version is out of range.
+pub fn grant(grantee: u64, rights: Rights, scope: ClassMask, version: u64) -> GrantLeaf {
+    GrantLeaf {
+        grantee: Some(account(grantee)),
+        rights,
+        scope,
+        not_after: time(TIME + 1000),
+        uses: Uses::ZERO,
+        version: Version::new(version).expect("a version"),
+        salt: Fr::from(700 + version),
+    }
+}
+
+/// Writes a record.
+///
+/// # Panics
+/// If a number is out of range.
+pub fn put(slot: u64, expected: u64, leaf: RecordLeaf) -> Action {
+    Action::PutRecord {
+        slot: RecordSlot::new(slot).expect("a slot"),
+        expected: Revision::new(expected).expect("a revision"),
+        leaf,
+    }
+}
+
+/// Makes or replaces a grant; `before` and `after` stand for key directories.
+///
+/// # Panics
+/// If a number is out of range.
+pub fn set_grant(slot: u64, leaf: GrantLeaf, before: u64, after: u64) -> Action {
+    Action::SetGrant {
+        slot: GrantSlot::new(slot).expect("a slot"),
+        expected: Version::new(leaf.version.get() - 1).expect("a version"),
+        leaf,
+        directory_before: Fr::from(before),
+        directory_after: Fr::from(after),
+    }
+}
+
+/// Asks for access to a class for treatment.
+///
+/// # Panics
+/// If a number is out of range.
+pub fn request(slot: u64, uses: u64, class: Class) -> Action {
+    Action::RequestAccess {
+        slot: GrantSlot::new(slot).expect("a slot"),
+        expected: Uses::new(uses).expect("a count"),
+        purpose: Purpose { reason: Reason::Treatment, class },
+    }
+}
+
+/// Ends a grant.
+///
+/// # Panics
+/// If a number is out of range.
+pub fn revoke(slot: u64, expected: u64, before: u64, after: u64) -> Action {
+    Action::Revoke {
+        slot: GrantSlot::new(slot).expect("a slot"),
+        expected: Version::new(expected).expect("a version"),
+        leaf_salt: Fr::from(777),
+        directory_before: Fr::from(before),
+        directory_after: Fr::from(after),
+    }
+}
+
+/// One operation of every kind, with a doctor acting through his hospital's grant and one acting for himself:
+/// 0 SetGrant to the hospital, 1 SetGrant to the stranger, 2 PutRecord by the doctor, 3 PutRecord by the patient,
+/// 4 PutRecord of a second version, 5 Tombstone, 6 RequestAccess, 7 Revoke.
+pub fn operations(version: &CircuitVersion) -> Vec<SignedOperation> {
+    let slot = first_slot(version);
+    let all = ClassMask::ALL;
+    let summary = ClassMask::from(Class::Summary);
+    let deleted = RecordLeaf { status: RecordStatus::Tombstone, ..record(Class::Laboratory, PATIENT, 1, 2) };
+    let deleted = RecordLeaf { authored: Fr::from(501), stored: Fr::from(601), ..deleted };
+    vec![
+        sign(PATIENT, set_grant(slot, grant(HOSPITAL, Rights::READ | Rights::WRITE, all, 1), 0, 91), None, 1),
+        sign(PATIENT, set_grant(slot + 1, grant(STRANGER, Rights::READ, summary, 1), 91, 92), None, 2),
+        sign(DOCTOR, put(0, 0, record(Class::Summary, DOCTOR, 1, 1)), Some(slot), 3),
+        sign(PATIENT, put(1, 0, record(Class::Laboratory, PATIENT, 1, 1)), None, 4),
+        sign(DOCTOR, put(0, 1, record(Class::Encounter, DOCTOR, 2, 2)), Some(slot), 5),
+        sign(
+            PATIENT,
+            Action::Tombstone {
+                slot: RecordSlot::new(1).expect("a slot"),
+                expected: Revision::new(1).expect("a revision"),
+                leaf: deleted,
+            },
+            None,
+            6,
+        ),
+        sign(STRANGER, request(slot + 1, 0, Class::Summary), None, 7),
+        sign(PATIENT, revoke(slot + 1, 1, 92, 93), None, 8),
+    ]
+}
+
+/// A batch with every account in it and no operation yet.
+pub fn open(version: CircuitVersion) -> Batch<Open> {
+    let mut batch = Batch::open(Ledger::genesis(domain(), version), 1, time(TIME));
+    for registration in registrations() {
+        batch.push_registration(&registration).expect("a free L1 slot");
+    }
+    batch
+}
+
+/// The honest history, a batch per operation.
+pub fn one_by_one(version: CircuitVersion) -> Vec<(BatchWitness, PublicInputs)> {
+    let mut ledger = Ledger::genesis(domain(), version);
+    let mut batches = Vec::new();
+    let mut seal = |batch: Batch<Open>| {
+        let (sealed, next) = batch.seal();
+        batches.push((sealed.witness().clone(), *sealed.public()));
+        next
+    };
+    for registration in registrations() {
+        let mut batch = Batch::open(ledger, 1, time(TIME));
+        batch.push_registration(&registration).expect("a free L1 slot");
+        ledger = seal(batch);
+    }
+    for operation in operations(&version) {
+        let mut batch = Batch::open(ledger, 1, time(TIME));
+        batch.push(&operation).expect("an honest operation");
+        ledger = seal(batch);
+    }
+    batches
+}
+
+/// The honest batch: what a prover is given.
+pub fn honest(version: CircuitVersion) -> (BatchWitness, PublicInputs) {
+    let mut batch = open(version);
+    for operation in operations(&version) {
+        batch.push(&operation).expect("an honest operation");
+    }
+    let (sealed, _) = batch.seal();
+    (sealed.witness().clone(), *sealed.public())
+}

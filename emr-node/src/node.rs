@@ -228,7 +228,7 @@ async fn serve(
     });
     let here = match &config.endpoint {
         Endpoint::InProcess(_) => true,
-        Endpoint::Http(url) => url.host_str().is_some_and(|host| host == "localhost" || host.starts_with("127.")),
+        Endpoint::Http(address) => address.is_this_machine(),
     };
     let every = if here { FOLLOW_HERE } else { FOLLOW_ELSEWHERE };
     let (following, running) = (Arc::clone(&pipeline), Arc::clone(&pipeline));

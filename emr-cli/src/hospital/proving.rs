@@ -6,7 +6,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use emr_client::node::NodeClient;
 use emr_rollup::{batch::Prover as _, prover::Prover, version::CircuitVersion};
 
 use super::{prover, site::key_cache};
@@ -28,7 +27,7 @@ const POLL: Duration = Duration::from_secs(2);
 pub async fn prove(options: &Options, credential: &Path) -> Result<(), Failure> {
     let refused = |error: &emr_client::node::NodeError| Failure::new(session::node_exit(error), one_line(error));
     let address = options.node.as_ref().map_or_else(|| format!("http://{DEFAULT_NODE}"), url::Url::to_string);
-    let node = NodeClient::new(&address).or_exit(Exit::Usage)?.with_credential(prover::read(credential)?);
+    let node = session::node(options, &address)?.with_credential(prover::read(credential)?);
     let version = node.status().await.map_err(|error| refused(&error))?.circuit_version;
     if version != CircuitVersion::V1.number {
         let message = format!("the node is for circuit version {version}: use the program that belongs to it");

@@ -5,7 +5,6 @@ use emr_core::{
     AccountIndex, Cid, Codec, RecordSlot,
     cid::{MAX_BLOCK_BYTES, cid_of, codec_of, verify_block},
 };
-use emr_rollup::operation::Kind;
 use reqwest::{Method, StatusCode};
 
 use crate::node::{Body, MAX_ANSWER, NodeClient, NodeError, SHOWN, json, printable};
@@ -82,7 +81,7 @@ impl NodeClient {
     /// # Errors
     /// [`NodeError`].
     pub async fn submit(&self, submission: &emr_api::Submission) -> Result<emr_api::Receipt, NodeError> {
-        let revokes = submission.signed.operation.action.kind() == Kind::Revoke;
+        let revokes = submission.signed.operation.action.rule().ends_rights;
         let path = if revokes { route::REVOKES } else { route::OPERATIONS };
         let (_, answer) = self.authorized(Method::POST, path, || json(submission), MAX_ANSWER).await?;
         Self::read(path, &answer)
@@ -231,7 +230,7 @@ mod tests {
         Version,
     };
     use emr_rollup::{
-        operation::{Action, Domain, Kind, Operation},
+        operation::{Action, Domain, Kind, Operation, SetGrant},
         primitive::{eddsa::SigningKey, field::Fr},
         state::leaf::{AuditEntry, GrantLeaf, RecordLeaf, Target},
     };
@@ -282,13 +281,13 @@ mod tests {
             patient_epoch: AccountEpoch::new(AccountEpoch::MAX)?,
             valid_until: UnixTime::new(UnixTime::MAX)?,
             salt: element,
-            action: Action::SetGrant {
+            action: Action::SetGrant(SetGrant {
                 slot: grant_slot,
                 expected: Version::new(Version::MAX)?,
                 leaf: grant,
                 directory_before: element,
                 directory_after: element,
-            },
+            }),
         };
         let signed = operation.sign(Domain::new(31337, [1; 20]), &SigningKey::from_seed(&[1; 32]), Some(grant_slot));
         let grants = OwnGrantsView {

@@ -53,12 +53,11 @@ fn directory_operations(state: &NodeState, patient: AccountIndex) -> Vec<SignedO
     let mut current = state.settled.medical(patient).map_or(Fr::zero(), |medical| medical.key_directory);
     let mut chain = Vec::new();
     for open in state.open.values().filter(|open| open.signed.operation.patient == patient) {
-        if let Action::SetGrant { directory_before, directory_after, .. }
-        | Action::Revoke { directory_before, directory_after, .. } = open.signed.operation.action
-            && directory_before == current
-            && directory_after != current
+        if let Some((before, after)) = open.signed.operation.action.directories()
+            && before == current
+            && after != current
         {
-            current = directory_after;
+            current = after;
             chain.push(open.signed);
         }
     }
@@ -186,7 +185,7 @@ pub(super) async fn grants(
     let settled = state.settled.patient(patient).into_iter().flat_map(|leaves| &leaves.grants);
     let pending = state.open.values().map(|open| open.signed).filter(|signed| {
         let operation = &signed.operation;
-        let on_grants = matches!(operation.action, Action::SetGrant { .. } | Action::Revoke { .. });
+        let on_grants = matches!(operation.action, Action::SetGrant(_) | Action::Revoke(_));
         on_grants && (operation.patient, operation.signer) == (patient, patient)
     });
     Ok(Json(OwnGrantsView {

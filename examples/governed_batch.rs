@@ -7,15 +7,12 @@ use std::error::Error;
 use emr_core::{AccountEpoch, AccountIndex, Class, GrantSlot, Purpose, Reason, Rights, Role, UnixTime, Uses, Version};
 use emr_rollup::{
     batch::Batch,
-    data::CircuitVersion,
-    field::Fr,
-    leaf::GrantLeaf,
-    ledger::Ledger,
+    l1_operation::Registration,
     operation::{Action, CLIENT_VALIDITY, Domain, Operation},
-    registration::Registration,
-    signature::SigningKey,
-    state::StateTrees,
+    primitive::{eddsa::SigningKey, field::Fr},
+    state::{StateTrees, leaf::GrantLeaf, ledger::Ledger},
     statement::check_batch,
+    version::CircuitVersion,
 };
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -73,7 +70,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut trees = StateTrees::genesis(CircuitVersion::V1);
     trees.apply(sealed.data())?;
     assert_eq!(trees.root(), ledger.trees().root());
-    println!("state root, also from the data alone: 0x{}", hex(&emr_rollup::field::to_bytes(&trees.root())));
+    println!("state root, also from the data alone: 0x{}", hex(&emr_rollup::primitive::field::to_bytes(&trees.root())));
     Ok(())
 }
 

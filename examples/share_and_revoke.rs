@@ -9,7 +9,8 @@ use emr_core::{
     AccountIndex, AuthoredStatement, Class, ClassMask, Commitment, Opaque, RecordSlot, SaltSeed, Version, fhir,
 };
 use emr_crypto::{
-    AuthoredRecord, Identity, OpenedRecord, PatientDirectory, RecordContext, RsaBits, SealedRecord, SigningContext,
+    AuthoredRecord, Identity, OpenedRecord, Past, PatientDirectory, RecordContext, RsaBits, SealedRecord,
+    SigningContext,
 };
 
 const BUNDLE: &[u8] = include_bytes!("../emr-core/fixtures/synthea-bundle.json");
@@ -23,7 +24,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     // The patient shares her summaries with the reader.
     let mut directory = PatientDirectory::create(patient.rsa());
-    directory.grant(reader_account, reader.rsa().public(), Class::Summary.into(), true)?;
+    directory.grant(reader_account, reader.rsa().public(), Class::Summary.into(), Past::Included)?;
 
     // The author writes for a class: he needs its public key, no list of readers and no patient online.
     let seal = |version: u64, previous: Option<Opaque>, directory: &PatientDirectory| -> Result<_, Box<dyn Error>> {

@@ -5,7 +5,10 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use emr_rollup::{field::Fr, poseidon, tree::SparseMerkleTree};
+use emr_rollup::{
+    primitive::{field::Fr, poseidon},
+    state::tree::SparseMerkleTree,
+};
 use light_poseidon::PoseidonHasher;
 
 fn hashing(criterion: &mut Criterion) {

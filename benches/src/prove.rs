@@ -9,15 +9,13 @@ use clap::Parser;
 use emr_core::{AccountEpoch, AccountIndex, ClassMask, GrantSlot, Rights, Role, UnixTime, Uses, Version};
 use emr_rollup::{
     batch::{Batch, Prover as _},
-    data::CircuitVersion,
-    field::Fr,
-    leaf::GrantLeaf,
-    ledger::Ledger,
+    l1_operation::Registration,
     operation::{Action, CLIENT_VALIDITY, Domain, Operation},
+    primitive::{eddsa::SigningKey, field::Fr},
     prover::{Prover, default_cache},
-    registration::Registration,
-    signature::SigningKey,
+    state::{leaf::GrantLeaf, ledger::Ledger},
     statement::check_batch,
+    version::CircuitVersion,
 };
 use serde::Serialize;
 

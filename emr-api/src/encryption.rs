@@ -10,7 +10,7 @@
 use emr_chain::rsa_commitment;
 use emr_core::{Opaque, Role};
 use emr_crypto::{Identity, RsaPublic};
-use emr_rollup::field::{self, Fr};
+use emr_rollup::primitive::field::{self, Fr};
 
 /// An RSA key with what is needed to compare it with an identity leaf.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -20,6 +20,8 @@ pub const BLOCKS: &str = "/v1/blocks";
 pub const BLOCK: &str = "/v1/blocks/{cid}";
 /// `POST`: hand in an operation.
 pub const OPERATIONS: &str = "/v1/operations";
+/// `POST`: hand in a Revoke. As [`OPERATIONS`], with room that only Revokes use.
+pub const REVOKES: &str = "/v1/revokes";
 /// `GET`: what became of an operation.
 pub const OPERATION: &str = "/v1/operations/{id}";
 /// `GET`: what a grantee needs of a patient to act.
@@ -34,6 +36,10 @@ pub const RECORD: &str = "/v1/patients/{patient}/records/{slot}";
 pub const SEAL: &str = "/v1/batches/seal";
 /// `GET`: a batch.
 pub const BATCH: &str = "/v1/batches/{number}";
+/// `GET`: the provers that have a credential. `POST`: a new one.
+pub const PROVERS: &str = "/v1/provers";
+/// `DELETE`: end a prover's credential.
+pub const PROVER: &str = "/v1/provers/{name}";
 /// `GET`: the batch that wants a proof.
 pub const PROOF_JOB: &str = "/v1/prover/job";
 /// `POST`: hand in a proof.
@@ -90,6 +96,11 @@ pub fn record(patient: AccountIndex, slot: RecordSlot) -> String {
 /// [`BATCH`].
 pub fn batch(number: u64) -> String {
     fill(BATCH, "{number}", number)
+}
+
+/// [`PROVER`]. The name is one that [`crate::prover::is_name`] takes.
+pub fn prover(name: &str) -> String {
+    fill(PROVER, "{name}", name)
 }
 
 /// [`PROOF`].

@@ -10,6 +10,7 @@
 //! | `POST /v1/blocks?codec=raw` or `dag-cbor` | an account | bytes → [`BlockPut`] |
 //! | `GET /v1/blocks/{cid}` | whoever may read what it belongs to | → bytes |
 //! | `POST /v1/operations` | the signer | [`Submission`] → [`Receipt`] |
+//! | `POST /v1/revokes` | the signer | [`Submission`] of a Revoke → [`Receipt`]; with room that only Revokes use |
 //! | `GET /v1/operations/{id}` | signer or patient | → [`OperationStatus`] |
 //! | `GET /v1/patients/{patient}` | the patient, or a live grantee | → [`PatientView`] |
 //! | `GET /v1/patients/{patient}/subtree` | the patient | → [`SubtreeView`] |
@@ -17,22 +18,28 @@
 //! | `GET /v1/patients/{patient}/records/{slot}` | the patient, or a live grantee with a session | → [`RecordView`] |
 //! | `POST /v1/batches/seal` | the hospital | → [`BatchView`]: seals what is pending now |
 //! | `GET /v1/batches/{number}` | anybody | → [`BatchView`] |
-//! | `GET /v1/prover/job` | the hospital | → [`ProofJob`], or 204 |
-//! | `POST /v1/prover/jobs/{number}` | the hospital | proof bytes → 202 |
+//! | `GET /v1/provers` | the hospital | → `Vec<`[`ProverView`]`>` |
+//! | `POST /v1/provers` | the hospital | [`NewProver`] → [`ProverView`] |
+//! | `DELETE /v1/provers/{name}` | the hospital | → 204 |
+//! | `GET /v1/prover/job` | a prover ([`crate::prover`]), or the hospital | → [`ProofJob`], or 204 |
+//! | `POST /v1/prover/jobs/{number}` | a prover, or the hospital | proof bytes → 202 |
 //!
-//! Every refusal has a [`Problem`] as body.
+//! Every refusal has a [`Problem`] as body. With `too-many` (429) and with some `unavailable` (503) the header `Retry-After` says
+//! after how many seconds the same request may succeed.
 
 use std::fmt;
 
 use emr_core::{AccountEpoch, AccountIndex, AccountStatus, GrantSlot, RecordSlot, Role, UnixTime};
 use emr_crypto::Epoch;
 use emr_rollup::{
-    data::PublicInputs,
-    field::{Fr, hex_element},
-    leaf::{AuditEntry, GrantLeaf, MedicalLeaf, RecordLeaf},
+    batch::PublicInputs,
     operation::SignedOperation,
+    primitive::field::{Fr, hex_element},
+    state::{
+        leaf::{AuditEntry, GrantLeaf, MedicalLeaf, RecordLeaf},
+        tree::Path,
+    },
     statement::{BatchWitness, IdentityFields},
-    tree::Path,
 };
 use serde::{Deserialize, Serialize};
 
@@ -40,7 +47,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
     /// For programs: `unauthorized`, `forbidden`, `revoked`, `no-session`, `not-found`, `refused`, `stale`, `too-large`,
-    /// `unavailable`, `malformed`.
+    /// `too-many`, `unavailable`, `malformed`.
     pub code: String,
     /// For people.
     pub message: String,
@@ -441,6 +448,24 @@ pub struct BatchView {
     pub gas_used: Option<u64>,
     /// The settlement transaction.
     pub tx_hash: Option<String>,
+}
+
+/// A prover to let in. The credential itself stays with whoever made it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewProver {
+    /// Its name ([`crate::prover::is_name`]).
+    pub name: String,
+    /// The credential's digest ([`crate::prover::ProverCredential::digest`]), hex.
+    pub digest: String,
+}
+
+/// A prover that has a credential.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProverView {
+    /// Its name.
+    pub name: String,
+    /// Since when.
+    pub added: UnixTime,
 }
 
 /// A sealed batch for a prover. Secret: it holds who did what to whom.

@@ -9,9 +9,9 @@ use alloy::{
     signers::local::PrivateKeySigner,
     transports::{BoxTransport, IntoBoxTransport, TransportError},
 };
-use url::Url;
+use emr_core::{AddressError, HttpAddress, PlainHttp};
 
-use crate::http::{HttpTransport, is_loopback};
+use crate::http::HttpTransport;
 
 /// How often a transaction is looked for: on this machine, and elsewhere (blocks come every 12 s on mainnet).
 const POLL_HERE: Duration = Duration::from_millis(50);
@@ -21,7 +21,7 @@ const POLL_ELSEWHERE: Duration = Duration::from_secs(2);
 #[derive(Clone, Debug)]
 pub enum Endpoint {
     /// A node's JSON-RPC address, `http` or `https`.
-    Http(Url),
+    Http(HttpAddress),
     /// A chain in this process, reached by its transport. It is trusted as this process is.
     InProcess(BoxTransport),
 }
@@ -30,9 +30,9 @@ pub enum Endpoint {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EndpointError {
-    /// The address is not an HTTP URL.
-    #[error("{0:?} is not an http:// or https:// address: give the JSON-RPC address of an Ethereum node")]
-    Address(String),
+    /// The address is not one to use.
+    #[error("the Ethereum node's address cannot be used: {0}")]
+    Address(#[from] AddressError),
     /// The HTTP client could not be set up.
     #[error("no HTTP client could be set up: {0}")]
     Client(String),
@@ -62,6 +62,15 @@ impl Endpoint {
         Self::InProcess(BoxTransport::new(transport))
     }
 
+    /// The Ethereum node at an address.
+    ///
+    /// # Errors
+    ///
+    /// [`EndpointError::Address`] if it is none, or plain http is not allowed there.
+    pub fn http(address: &str, plain: PlainHttp) -> Result<Self, EndpointError> {
+        Ok(Self::Http(HttpAddress::parse(address, plain)?))
+    }
+
     /// A provider for this endpoint. With a signer it fills in gas, fees, nonce and chain id, and signs.
     ///
     /// Nothing is sent yet: whether the endpoint can be reached shows at [`Self::expect_chain_id`] or the first call.
@@ -72,10 +81,10 @@ impl Endpoint {
     /// If no HTTP client can be set up.
     pub fn connect(&self, signer: Option<PrivateKeySigner>) -> Result<DynProvider, EndpointError> {
         let (transport, here) = match self {
-            Self::Http(url) => {
-                let transport = HttpTransport::new(url.clone());
+            Self::Http(address) => {
+                let transport = HttpTransport::new(address);
                 let transport = transport.map_err(|error| EndpointError::Client(error.to_string()))?;
-                (BoxTransport::new(transport), is_loopback(url))
+                (BoxTransport::new(transport), address.is_this_machine())
             }
             Self::InProcess(transport) => (transport.clone(), true),
         };
@@ -114,14 +123,12 @@ fn reason(error: &TransportError) -> String {
     inner.to_string()
 }
 
+/// As [`Endpoint::http`] with [`PlainHttp::ThisMachine`].
 impl FromStr for Endpoint {
     type Err = EndpointError;
 
     fn from_str(address: &str) -> Result<Self, EndpointError> {
-        match Url::parse(address) {
-            Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(Self::Http(url)),
-            _ => Err(EndpointError::Address(address.chars().take(200).collect())),
-        }
+        Self::http(address, PlainHttp::ThisMachine)
     }
 }
 
@@ -129,7 +136,7 @@ impl FromStr for Endpoint {
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Http(url) => write!(f, "{}", url.origin().ascii_serialization()),
+            Self::Http(address) => address.fmt(f),
             Self::InProcess(_) => f.write_str("the chain in this process"),
         }
     }

@@ -1,6 +1,7 @@
 //! JSON-RPC over HTTP with limits: a node that is slow, silent or endless costs bounded time and memory.
 
 use std::{
+    fmt,
     task::{Context, Poll},
     time::Duration,
 };
@@ -9,9 +10,10 @@ use alloy::{
     rpc::json_rpc::{RequestPacket, ResponsePacket},
     transports::{TransportError, TransportErrorKind, TransportFut, http::reqwest},
 };
+use emr_core::HttpAddress;
 use tokio::time::{Instant, sleep};
 use tower::Service;
-use url::{Host, Url};
+use url::Url;
 
 /// The largest answer read, in bytes: 10,000 logs, or the calldata of a batch, fit many times.
 const MAX_ANSWER: usize = 32 << 20;
@@ -33,32 +35,29 @@ const LIMIT_EXCEEDED: i64 = -32005;
 const SHOWN_ERROR: usize = 200;
 
 /// The transport to a node at an HTTP address.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct HttpTransport {
     client: reqwest::Client,
     url: Url,
 }
 
-/// Whether the URL names this machine.
-pub(crate) fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
+/// Without the URL, which may hold an access key.
+impl fmt::Debug for HttpTransport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpTransport").finish_non_exhaustive()
     }
 }
 
 impl HttpTransport {
-    pub(crate) fn new(url: Url) -> Result<Self, reqwest::Error> {
+    pub(crate) fn new(address: &HttpAddress) -> Result<Self, reqwest::Error> {
         let mut builder = reqwest::Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(REQUEST_TIMEOUT)
             .redirect(reqwest::redirect::Policy::none());
-        if is_loopback(&url) {
+        if address.is_this_machine() {
             builder = builder.no_proxy();
         }
-        Ok(Self { client: builder.build()?, url })
+        Ok(Self { client: builder.build()?, url: address.url().clone() })
     }
 
     /// Sends, and sends again while the node says "not yet". Such an answer means that nothing was done.
@@ -144,7 +143,7 @@ mod tests {
     /// A node that gives its answers in order, the last one for ever; how often it was asked.
     async fn node(
         answers: &'static [(u16, &'static str)],
-    ) -> Result<(Url, Arc<AtomicUsize>), Box<dyn std::error::Error>> {
+    ) -> Result<(HttpAddress, Arc<AtomicUsize>), Box<dyn std::error::Error>> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let url = format!("http://{}", listener.local_addr()?).parse()?;
         let asked = Arc::new(AtomicUsize::new(0));
@@ -162,8 +161,8 @@ mod tests {
         Ok((url, asked))
     }
 
-    async fn receipt(url: Url) -> Result<bool, Box<dyn std::error::Error>> {
-        let client = RpcClient::new(HttpTransport::new(url)?, true);
+    async fn receipt(address: HttpAddress) -> Result<bool, Box<dyn std::error::Error>> {
+        let client = RpcClient::new(HttpTransport::new(&address)?, true);
         let provider = alloy::providers::RootProvider::<alloy::network::Ethereum>::new(client);
         Ok(provider.get_transaction_receipt(B256::ZERO).await?.is_some())
     }

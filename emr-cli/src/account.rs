@@ -74,7 +74,7 @@ pub fn init(options: &Options, role: Role, arguments: &Init) -> Result<(), Failu
     }
     let rsa = match &arguments.rsa_pem {
         Some(file) => {
-            let pem = zeroize::Zeroizing::new(input::read_text("the key", file)?);
+            let pem = input::read_secret("the key", file)?;
             let rsa = RsaSecret::from_pem(&pem);
             Some(rsa.map_err(|error| Failure::new(Exit::Input, format!("{}: {}", file.display(), one_line(&error))))?)
         }

@@ -7,9 +7,10 @@ use emr_chain::Settlement;
 use emr_client::client::Client;
 use emr_core::{Class, Reason, Role};
 use emr_rollup::{
-    data::{BatchData, CircuitVersion},
-    field::{self, Fr},
+    batch::BatchData,
+    primitive::field::{self, Fr},
     state::StateTrees,
+    version::CircuitVersion,
 };
 use serde::Serialize;
 
@@ -274,7 +275,7 @@ async fn sync(client: &Client, json: bool) -> Result<(), Failure> {
     print(&Synced { batches: settled.batches(), operations, derived_root, l1_root }, json)
 }
 
-fn words(entries: &[emr_chain::Words]) -> Result<Vec<emr_rollup::data::Words>, Failure> {
+fn words(entries: &[emr_chain::Words]) -> Result<Vec<emr_rollup::batch::Words>, Failure> {
     let element = |word: &[u8; 32]| field::from_bytes(word).or_exit(Exit::Unverified);
     entries.iter().map(|[a, b, c, d]| Ok([element(a)?, element(b)?, element(c)?, element(d)?])).collect()
 }

@@ -2,6 +2,8 @@
 
 use std::{fs::File, io::Read, path::Path};
 
+use zeroize::Zeroizing;
+
 use crate::failure::{Exit, Failure};
 
 /// The largest card, key or passphrase file, in bytes: many times what each of them takes.
@@ -28,6 +30,33 @@ pub fn read_text(what: &str, file: &Path) -> Result<String, Failure> {
     let bytes = read(what, file, SMALL)?;
     let fits = u64::try_from(bytes.len()).is_ok_and(|length| length <= SMALL);
     String::from_utf8(bytes).ok().filter(|_| fits).ok_or_else(|| {
+        let file = file.display();
+        Failure::new(Exit::Input, format!("{what} {file} is not text of at most {SMALL} bytes; check the name"))
+    })
+}
+
+/// Reads a small text file that holds a secret. The buffer does not grow, so no copy stays in memory, and it is wiped when dropped.
+///
+/// # Errors
+/// As [`read_text`].
+pub fn read_secret(what: &str, file: &Path) -> Result<Zeroizing<String>, Failure> {
+    let unreadable = |error: std::io::Error| {
+        let file = file.display();
+        Failure::new(Exit::Input, format!("cannot read {what} {file}: {error}; check the name"))
+    };
+    let mut bytes = Zeroizing::new(vec![0; SMALL as usize + 1]);
+    let mut opened = File::open(file).map_err(unreadable)?;
+    let mut length = 0;
+    while length < bytes.len() {
+        match opened.read(&mut bytes[length..]) {
+            Ok(0) => break,
+            Ok(read) => length += read,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(unreadable(error)),
+        }
+    }
+    let text = std::str::from_utf8(&bytes[..length]).ok().filter(|text| text.len() as u64 <= SMALL);
+    text.map(|text| Zeroizing::new(text.to_owned())).ok_or_else(|| {
         let file = file.display();
         Failure::new(Exit::Input, format!("{what} {file} is not text of at most {SMALL} bytes; check the name"))
     })

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
-use emr_core::{AccountIndex, Reason, RecordSlot, Rights, Role};
+use clap::{Args, builder::FalseyValueParser};
+use emr_core::{AccountIndex, PlainHttp, Reason, RecordSlot, Rights, Role};
 use url::Url;
 
 use crate::failure::{Exit, Failure};
@@ -28,6 +28,9 @@ pub struct Options {
     /// File whose first line is the passphrase [otherwise: EMR_PASSPHRASE, or a prompt]
     #[arg(long, global = true, env = "EMR_PASSPHRASE_FILE", hide_env_values = true, value_name = "FILE")]
     pub passphrase_file: Option<PathBuf>,
+    /// Allow plain http to and from other machines, where it can be read and changed on the way
+    #[arg(long, global = true, env = "EMR_INSECURE", hide_env_values = true, value_parser = FalseyValueParser::new())]
+    pub insecure: bool,
     /// Print one JSON object on stdout
     #[arg(long, global = true)]
     pub json: bool,
@@ -43,6 +46,11 @@ pub fn parse_address(text: &str) -> Result<Url, String> {
 }
 
 impl Options {
+    /// Where plain http is allowed.
+    pub const fn plain_http(&self) -> PlainHttp {
+        if self.insecure { PlainHttp::Everywhere } else { PlainHttp::ThisMachine }
+    }
+
     /// The data folder: as given, or `~/.emr/ROLE`.
     ///
     /// # Errors

@@ -44,7 +44,7 @@ pub fn new(file: Option<&Path>) -> Result<SecretString, Failure> {
 
 fn given(file: Option<&Path>) -> Result<Option<SecretString>, Failure> {
     if let Some(file) = file {
-        let text = Zeroizing::new(input::read_text("the passphrase file", file)?);
+        let text = input::read_secret("the passphrase file", file)?;
         return non_empty(text.lines().next().unwrap_or_default()).map(Some);
     }
     match std::env::var(VARIABLE) {

@@ -224,7 +224,8 @@ async fn revoke(
     print(&RevokeAnswer { grantee: revoked.grantee, new_epochs, operations }, json)
 }
 
-fn written(time: UnixTime) -> String {
+/// A time in RFC 3339.
+pub(crate) fn written(time: UnixTime) -> String {
     i64::try_from(time.get())
         .ok()
         .and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok())
@@ -244,7 +245,7 @@ pub struct Access {
 }
 
 impl Access {
-    fn of(slot: u64, grant: &emr_rollup::leaf::GrantLeaf) -> Self {
+    fn of(slot: u64, grant: &emr_rollup::state::leaf::GrantLeaf) -> Self {
         Self {
             slot,
             grantee: grant.grantee,

@@ -2,13 +2,15 @@
 
 use std::{collections::BTreeMap, io::ErrorKind, path::Path};
 
+use emr_chain::endpoint::EndpointError;
 use emr_client::{
     FileError,
     client::{Client, ClientError},
     flow::submit::{Fate, Resumed},
+    node::{NodeClient, NodeError},
     profile::{Profile, ProfileError},
 };
-use emr_core::Role;
+use emr_core::{HttpAddress, Role};
 use emr_crypto::{Identity, IdentityFileError, ScryptCost};
 use emr_rollup::operation::Kind;
 use secrecy::SecretString;
@@ -84,6 +86,15 @@ pub fn known_node(options: &Options, role: Role) -> Result<Option<String>, Failu
     }
 }
 
+/// A client of the node at an address, without login.
+///
+/// # Errors
+/// If the address is none, or plain http is not allowed there.
+pub fn node(options: &Options, address: &str) -> Result<NodeClient, Failure> {
+    let node = HttpAddress::parse(address, options.plain_http()).map_err(NodeError::from).and_then(NodeClient::at);
+    node.map_err(|error| Failure::new(node_exit(&error), one_line(&error)))
+}
+
 /// Opens the identity and connects to its node; hands in what an interrupted run had signed.
 ///
 /// # Errors
@@ -133,14 +144,14 @@ fn summary(resumed: &[Resumed]) -> Vec<String> {
 pub async fn connect(options: &Options, profile: Profile, identity: Identity) -> Result<Client, Failure> {
     let joined = profile.settings().ok().cloned();
     let client = if let (Some(_), None, None) = (&joined, &options.node, &options.rpc) {
-        Client::open(profile, identity).await
+        Client::open_with(profile, identity, options.plain_http()).await
     } else {
         let address = |given: &Option<url::Url>, known: Option<String>, default: &str| {
             given.as_ref().map(url::Url::to_string).or(known).unwrap_or_else(|| format!("http://{default}"))
         };
         let node = address(&options.node, joined.as_ref().map(|known| known.node.clone()), DEFAULT_NODE);
         let rpc = address(&options.rpc, joined.map(|known| known.rpc), DEFAULT_RPC);
-        Client::join(profile, identity, &node, &rpc).await
+        Client::join_with(profile, identity, &node, &rpc, options.plain_http()).await
     };
     client.map_err(|error| client_failure(&error))
 }
@@ -195,6 +206,7 @@ pub fn client_failure(error: &ClientError) -> Failure {
     let exit = match error {
         ClientError::Profile(error) => profile_exit(error),
         ClientError::Node(error) => node_exit(error),
+        ClientError::Endpoint(EndpointError::Address(_)) => Exit::Usage,
         ClientError::Endpoint(_) | ClientError::NoHospital | ClientError::Contended => Exit::Unavailable,
         ClientError::Rollup(error) if error.revert().is_some() => Exit::Refused,
         ClientError::Rollup(_) => Exit::Unavailable,
@@ -212,8 +224,7 @@ pub fn client_failure(error: &ClientError) -> Failure {
 }
 
 /// The exit code for a node's answer.
-pub fn node_exit(error: &emr_client::node::NodeError) -> Exit {
-    use emr_client::node::NodeError;
+pub fn node_exit(error: &NodeError) -> Exit {
     match error {
         NodeError::Refused { .. } if error.is_temporary() => Exit::Unavailable,
         NodeError::Refused { .. } => Exit::Refused,
@@ -221,7 +232,7 @@ pub fn node_exit(error: &emr_client::node::NodeError) -> Exit {
         | NodeError::StoredElsewhere { .. }
         | NodeError::TooLarge { .. }
         | NodeError::Malformed { .. } => Exit::Unverified,
-        NodeError::NotRegistered | NodeError::Address(_) | NodeError::Insecure(_) => Exit::Usage,
+        NodeError::NotRegistered | NodeError::Address(_) => Exit::Usage,
         _ => Exit::Unavailable,
     }
 }

@@ -2,7 +2,10 @@
 
 use std::process::ExitCode;
 
-use clap::{Parser, error::ErrorKind};
+use clap::{
+    Parser,
+    error::{ContextKind, ContextValue, ErrorKind},
+};
 
 use crate::failure::{Exit, Failure, OrExit};
 
@@ -14,10 +17,19 @@ pub fn parse<A: Parser>() -> A {
             error.exit()
         }
         _ => {
-            eprintln!("{}", one_paragraph(&error.to_string()));
+            eprintln!("{}", one_paragraph(&without_secrets(&error)));
             std::process::exit(Exit::Usage as i32)
         }
     })
+}
+
+/// What clap says, without a value that can hold a password: a URL with a user name.
+fn without_secrets(error: &clap::Error) -> String {
+    let text = error.to_string();
+    match error.get(ContextKind::InvalidValue) {
+        Some(ContextValue::String(value)) if value.contains('@') => text.replace(value.as_str(), "(not shown)"),
+        _ => text,
+    }
 }
 
 /// What clap says in its first paragraph and its tips, on one line.

@@ -21,8 +21,8 @@ type TestResult<T = ()> = Result<T, Box<dyn Error>>;
 const PASSPHRASE: &str = "correct horse";
 const TRANSCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cmd");
 /// What a developer may have set for himself.
-const VARIABLES: [&str; 6] =
-    ["EMR_DATA_DIR", "EMR_NODE", "EMR_RPC", "EMR_PASSPHRASE", "EMR_PASSPHRASE_FILE", "EMR_LOG"];
+const VARIABLES: [&str; 7] =
+    ["EMR_DATA_DIR", "EMR_NODE", "EMR_RPC", "EMR_PASSPHRASE", "EMR_PASSPHRASE_FILE", "EMR_INSECURE", "EMR_LOG"];
 
 /// The folder that the transcripts run in.
 fn stage() -> TestResult<tempfile::TempDir> {
@@ -44,6 +44,8 @@ fn stage() -> TestResult<tempfile::TempDir> {
     }
     fs::write(at("passphrase"), format!("{PASSPHRASE}\n"))?;
     fs::write(at("wrong"), "incorrect horse\n")?;
+    fs::write(at("credential"), format!("emr-prover-{}\n", "0".repeat(64)))?;
+    fs::set_permissions(at("credential"), fs::Permissions::from_mode(0o600))?;
     fs::write(at("empty"), "\n")?;
     fs::write(at("record.json"), r#"{"resourceType":"Patient","gender":"female"}"#)?;
     fs::write(at("not-json.json"), "{\"resourceType\":\n")?;

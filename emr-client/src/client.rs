@@ -11,13 +11,15 @@ use emr_chain::{
     DEVELOPMENT_CHAINS, Rollup, RollupError, RollupInstance, Settlement,
     endpoint::{Endpoint, EndpointError},
 };
-use emr_core::{AccountIndex, Role, UnixTime};
+use emr_core::{AccountIndex, HttpAddress, PlainHttp, Role, UnixTime};
 use emr_crypto::Identity;
 use emr_rollup::{
-    field::{self, Fr},
+    l1_operation::Registration,
     operation::{Action, CLIENT_VALIDITY, Domain, Operation},
-    registration::Registration,
-    signature::SigningKey,
+    primitive::{
+        eddsa::SigningKey,
+        field::{self, Fr},
+    },
 };
 
 use crate::{
@@ -140,6 +142,10 @@ impl ClientError {
     }
 }
 
+fn node_address(address: &str, plain: PlainHttp) -> Result<HttpAddress, NodeError> {
+    Ok(HttpAddress::parse(address, plain)?)
+}
+
 /// 248 random bits as a field element: a salt.
 pub(crate) fn random_element() -> Fr {
     field::from_opaque(&rand::random())
@@ -166,9 +172,17 @@ impl Client {
     /// # Errors
     /// [`ProfileError::NotJoined`] if it knows none; [`ClientError`].
     pub async fn open(profile: Profile, identity: Identity) -> Result<Self, ClientError> {
+        Self::open_with(profile, identity, PlainHttp::ThisMachine).await
+    }
+
+    /// As [`Self::open`], with a say on where plain http is allowed. The profile does not remember it.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub async fn open_with(profile: Profile, identity: Identity, plain: PlainHttp) -> Result<Self, ClientError> {
         let Settings { node, rpc, .. } = profile.settings()?.clone();
-        let endpoint = rpc.parse()?;
-        Self::connect(profile, identity, &node, &rpc, &endpoint, false).await
+        let (server, endpoint) = (NodeClient::at(node_address(&node, plain)?)?, Endpoint::http(&rpc, plain)?);
+        Self::connect(profile, identity, server, &rpc, &endpoint, false).await
     }
 
     /// Goes to work with a node and an Ethereum node at these addresses, and remembers them.
@@ -176,7 +190,22 @@ impl Client {
     /// # Errors
     /// [`ProfileError::OtherInstance`] if the node is for another contract than before; [`ClientError`].
     pub async fn join(profile: Profile, identity: Identity, node: &str, rpc: &str) -> Result<Self, ClientError> {
-        Self::connect(profile, identity, node, rpc, &rpc.parse()?, true).await
+        Self::join_with(profile, identity, node, rpc, PlainHttp::ThisMachine).await
+    }
+
+    /// As [`Self::join`], with a say on where plain http is allowed. The profile does not remember it.
+    ///
+    /// # Errors
+    /// As [`Self::join`].
+    pub async fn join_with(
+        profile: Profile,
+        identity: Identity,
+        node: &str,
+        rpc: &str,
+        plain: PlainHttp,
+    ) -> Result<Self, ClientError> {
+        let (server, endpoint) = (NodeClient::at(node_address(node, plain)?)?, Endpoint::http(rpc, plain)?);
+        Self::connect(profile, identity, server, rpc, &endpoint, true).await
     }
 
     /// The same over any endpoint, such as a chain in this process. The profile remembers only the endpoint's name.
@@ -189,24 +218,23 @@ impl Client {
         node: &str,
         endpoint: &Endpoint,
     ) -> Result<Self, ClientError> {
-        Self::connect(profile, identity, node, &endpoint.to_string(), endpoint, true).await
+        Self::connect(profile, identity, NodeClient::new(node)?, &endpoint.to_string(), endpoint, true).await
     }
 
     async fn connect(
         mut profile: Profile,
         identity: Identity,
-        address: &str,
+        node: NodeClient,
         rpc: &str,
         endpoint: &Endpoint,
         joining: bool,
     ) -> Result<Self, ClientError> {
-        let node = NodeClient::new(address)?;
         let status = node.status().await?;
         let contract: Address =
             status.contract.parse().map_err(|_| ClientError::Contract(status.contract.chars().take(80).collect()))?;
         let before = profile.settings().ok().cloned();
         let mut settings = Settings {
-            node: address.to_owned(),
+            node: node.address().url().to_string(),
             rpc: rpc.to_owned(),
             chain_id: status.chain_id,
             contract,

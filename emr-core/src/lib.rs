@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod address;
 pub mod cid;
 mod class;
 mod codec;
@@ -13,6 +14,7 @@ mod standing;
 mod statement;
 mod value;
 
+pub use address::{AddressError, HttpAddress, PlainHttp};
 pub use cid::{Cid, Codec};
 pub use class::{Class, ClassMask, UnknownName};
 pub use codec::CodecError;

@@ -11,6 +11,7 @@ use aes_gcm::aead::KeyInit;
 use zeroize::Zeroizing;
 
 use crate::aead::{self, TAG_BYTES};
+use crate::secret::SecretBytes;
 use crate::{DecryptionFailed, random};
 
 /// Plaintext bytes of every chunk but the last: 256 KiB.
@@ -20,30 +21,33 @@ pub(crate) const SEALED_CHUNK_BYTES: usize = CHUNK_BYTES + TAG_BYTES;
 
 /// The key of one sealed content, 32 bytes, made fresh for each. Erased from memory when dropped.
 #[derive(Clone, PartialEq, Eq)]
-pub struct ContentKey(Zeroizing<[u8; 32]>);
+pub struct ContentKey(SecretBytes);
 
 impl ContentKey {
     /// A fresh key.
     pub fn generate() -> Self {
-        Self(random::secret())
+        Self(SecretBytes::new(&random::secret()))
     }
 
     pub(crate) fn from_slice(bytes: &[u8]) -> Result<Self, DecryptionFailed> {
-        let mut key = Zeroizing::new([0; 32]);
-        if bytes.len() != key.len() {
-            return Err(DecryptionFailed);
-        }
-        key.copy_from_slice(bytes);
-        Ok(Self(key))
+        Ok(Self(SecretBytes::new(bytes.try_into().map_err(|_| DecryptionFailed)?)))
+    }
+
+    pub(crate) const fn of(secret: SecretBytes) -> Self {
+        Self(secret)
     }
 
     pub(crate) fn as_bytes(&self) -> &[u8; 32] {
+        self.0.as_bytes()
+    }
+
+    pub(crate) const fn secret(&self) -> &SecretBytes {
         &self.0
     }
 
     /// The key for one use of this content key.
     pub(crate) fn derive(&self, label: &str, context: &[u8]) -> Zeroizing<[u8; 32]> {
-        aead::derive(&self.0, label, context)
+        aead::derive(self.0.as_bytes(), label, context)
     }
 }
 

@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 
 use crate::epoch::{ClassKeys, Epoch, EpochKeyring, EpochPublicKey, EpochSecret};
 use crate::key_wrap::{KeyUnwrap, KeyWrap, WrappedKey};
+use crate::secret::SecretBytes;
 use crate::{DecryptionFailed, aead, padded, random};
 
 /// The most bytes of a directory: one block.
@@ -85,7 +86,7 @@ impl Section {
 }
 
 /// Where a segment is, and the key that opens it.
-pub(crate) type SegmentLink = (u32, ByteArray<32>);
+pub(crate) type SegmentLink = (u32, SecretBytes);
 
 /// What a reader's section holds: by class code, the segment from which he reads.
 pub(crate) type ReaderPart = Vec<(u8, SegmentLink)>;
@@ -93,7 +94,7 @@ pub(crate) type ReaderPart = Vec<(u8, SegmentLink)>;
 /// A run of a class's epochs: the first one, the secrets, and the segment that goes on. Whoever may read a run may read
 /// what follows it.
 #[derive(Serialize, Deserialize)]
-pub(crate) struct Segment(u32, Vec<ByteArray<32>>, Option<SegmentLink>);
+pub(crate) struct Segment(u32, Vec<SecretBytes>, Option<SegmentLink>);
 
 impl Segment {
     /// Seals a run of epochs under a fresh key.
@@ -102,11 +103,12 @@ impl Segment {
         secrets: &[EpochSecret],
         next: Option<SegmentLink>,
         aad: &[u8; 32],
-    ) -> (ByteArray<32>, ByteBuf) {
-        let key = random::secret();
-        let secrets = secrets.iter().map(|secret| ByteArray::new(*secret.as_bytes())).collect();
+    ) -> (SecretBytes, ByteBuf) {
+        let key = SecretBytes::new(&random::secret());
+        let secrets = secrets.iter().map(|secret| secret.secret().clone()).collect();
         let plaintext = padded::encode(&Self(first.get(), secrets, next), LEAST_SEGMENT_BYTES);
-        (ByteArray::new(*key), aead::seal_once(&key, aad, &plaintext).into())
+        let sealed = aead::seal_once(key.as_bytes(), aad, &plaintext).into();
+        (key, sealed)
     }
 }
 
@@ -202,14 +204,14 @@ impl KeyDirectory {
         while let Some((index, key)) = link {
             let index = usize::try_from(index).map_err(|_| DecryptionFailed)?;
             let sealed = self.node.segments.get(index).ok_or(DecryptionFailed)?;
-            let Segment(first, secrets, next) = padded::decode(&aead::open_once(&key, &aad, sealed)?)?;
+            let Segment(first, secrets, next) = padded::decode(&aead::open_once(key.as_bytes(), &aad, sealed)?)?;
             let first = Epoch::new(first).ok_or(DecryptionFailed)?;
             let keys = keys.get_or_insert_with(|| ClassKeys { first, secrets: Vec::new() });
             // Every segment goes on where the one before ended and adds to it, so this comes to an end.
             if secrets.is_empty() || keys.first.after(keys.secrets.len()) != Some(first) {
                 return Err(DecryptionFailed);
             }
-            keys.secrets.extend(secrets.into_iter().map(|secret| EpochSecret::from_bytes(secret.into_array())));
+            keys.secrets.extend(secrets.into_iter().map(EpochSecret::of));
             if keys.first.after(keys.secrets.len() - 1).is_none_or(|last| last > current.epoch()) {
                 return Err(DecryptionFailed);
             }
@@ -245,6 +247,9 @@ pub(crate) fn owner_aad(current: &[EpochPublicKey; 16], segments: &[ByteBuf], re
     let bytes = serde_ipld_dagcbor::to_vec(&(public_classes(current), segments, readers));
     Sha256::digest(bytes.expect("plain data has a DAG-CBOR form")).into()
 }
+
+#[cfg(all(test, target_os = "linux"))]
+mod memory;
 
 #[cfg(test)]
 mod tests {

@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use cid::Cid;
 use emr_core::cid::cid_of;
 use emr_core::{AccountIndex, Codec};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_bytes::{ByteArray, ByteBuf};
 use zeroize::Zeroizing;
 
@@ -13,6 +13,7 @@ use crate::content::ContentKey;
 use crate::epoch::{Epoch, EpochKeyring, EpochPublicKey};
 use crate::manifest::{MAX_LINKS, Manifest};
 use crate::rsa_key::{BadSignature, RsaPublic, SigningContext};
+use crate::secret::SecretBytes;
 use crate::{AttachmentKey, DecryptionFailed, OpenError, RecordContext, SealError, aead, chunks, padded, random};
 
 /// The longest record, in bytes. What is longer belongs into attachments.
@@ -67,28 +68,58 @@ impl std::fmt::Debug for AuthoredRecord {
     }
 }
 
-/// The plaintext of the sealed part, as DAG-CBOR.
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// The plaintext of the sealed part: a DAG-CBOR list of the fields in this order. A map would pass its values through buffers that
+/// are not erased.
 struct SealedPart {
-    attachments: Vec<SealedAttachment>,
+    statement: ByteBuf,
+    signature: ByteBuf,
     author: AccountIndex,
     author_key: ByteBuf,
-    author_salt: Option<ByteArray<32>>,
-    commitment_seed: ByteArray<32>,
-    length: u64,
-    signature: ByteBuf,
-    statement: ByteBuf,
+    author_salt: Option<SecretBytes>,
+    commitment_seed: SecretBytes,
     storage_salt: ByteArray<32>,
+    length: u64,
+    attachments: Vec<SealedAttachment>,
 }
 
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct SealedAttachment {
-    key: ByteArray<32>,
-    length: u64,
-    link: Cid,
+impl Serialize for SealedPart {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        (
+            &self.statement,
+            &self.signature,
+            &self.author,
+            &self.author_key,
+            &self.author_salt,
+            &self.commitment_seed,
+            &self.storage_salt,
+            &self.length,
+            &self.attachments,
+        )
+            .serialize(serializer)
+    }
 }
+
+impl<'de> Deserialize<'de> for SealedPart {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (statement, signature, author, author_key, author_salt, commitment_seed, storage_salt, length, attachments) =
+            Deserialize::deserialize(deserializer)?;
+        Ok(Self {
+            statement,
+            signature,
+            author,
+            author_key,
+            author_salt,
+            commitment_seed,
+            storage_salt,
+            length,
+            attachments,
+        })
+    }
+}
+
+/// An attachment's manifest, key and length.
+#[derive(Serialize, Deserialize)]
+struct SealedAttachment(Cid, SecretBytes, u64);
 
 fn sealed_part_key(key: &ContentKey, context: &RecordContext) -> Zeroizing<[u8; 32]> {
     key.derive("emr/envelope/sealed-part/v1", &context.to_bytes())
@@ -154,8 +185,8 @@ impl SealedRecord {
             attachments: authored.attachments.iter().map(SealedAttachment::from).collect(),
             author: authored.author,
             author_key: authored.author_key.to_der().into(),
-            author_salt: authored.author_salt.map(ByteArray::new),
-            commitment_seed: authored.commitment_seed.into(),
+            author_salt: authored.author_salt.as_ref().map(SecretBytes::new),
+            commitment_seed: SecretBytes::new(&authored.commitment_seed),
             length: authored.record.len() as u64,
             signature: authored.signature.clone().into(),
             statement: authored.statement.clone().into(),
@@ -188,7 +219,7 @@ const _: () =
 
 impl From<&AttachmentKey> for SealedAttachment {
     fn from(attachment: &AttachmentKey) -> Self {
-        Self { key: ByteArray::new(*attachment.key.as_bytes()), length: attachment.length, link: attachment.manifest }
+        Self(attachment.manifest, attachment.key.secret().clone(), attachment.length)
     }
 }
 
@@ -236,7 +267,7 @@ impl OpenedRecord {
         }
         let chunk_count = usize::try_from(chunks::count(part.length)).map_err(|_| DecryptionFailed)?;
         let (content, attachments) = content.split_at_checked(chunk_count).ok_or(DecryptionFailed)?;
-        if !attachments.iter().eq(part.attachments.iter().map(|attachment| &attachment.link)) {
+        if !attachments.iter().eq(part.attachments.iter().map(|SealedAttachment(link, ..)| link)) {
             return Err(DecryptionFailed.into());
         }
         // Grows with what was really there, not with what the length claims.
@@ -248,16 +279,17 @@ impl OpenedRecord {
             signature: part.signature.into_vec(),
             author: part.author,
             author_key,
-            author_salt: part.author_salt.map(ByteArray::into_array),
-            commitment_seed: part.commitment_seed.into_array(),
+            author_salt: part.author_salt.map(|salt| *salt.as_bytes()),
+            commitment_seed: *part.commitment_seed.as_bytes(),
             attachments: part
                 .attachments
                 .into_iter()
-                .map(|attachment| {
-                    let key = ContentKey::from_slice(&*attachment.key)?;
-                    Ok(AttachmentKey { manifest: attachment.link, key, length: attachment.length })
+                .map(|SealedAttachment(manifest, key, length)| AttachmentKey {
+                    manifest,
+                    key: ContentKey::of(key),
+                    length,
                 })
-                .collect::<Result<_, DecryptionFailed>>()?,
+                .collect(),
         };
         Ok(Self { authored, epoch, storage_salt: part.storage_salt.into_array() })
     }

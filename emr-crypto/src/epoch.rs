@@ -6,9 +6,9 @@ use std::fmt;
 use emr_core::Class;
 use hpke::kem::X25519HkdfSha256;
 use serde::{Deserialize, Serialize};
-use zeroize::Zeroizing;
 
 use crate::content::ContentKey;
+use crate::secret::SecretBytes;
 use crate::{DecryptionFailed, RecordContext, hpke_suite, random};
 
 /// HPKE's `info` for wrapping a record's content key.
@@ -108,29 +108,29 @@ impl EpochPublicKey {
 
 /// The private half of a class's epoch key, an X25519 key of 32 bytes. Erased from memory when dropped.
 #[derive(Clone, PartialEq, Eq)]
-pub(crate) struct EpochSecret(Zeroizing<[u8; 32]>);
+pub(crate) struct EpochSecret(SecretBytes);
 
 impl EpochSecret {
     pub(crate) fn generate() -> Self {
-        Self(random::secret())
+        Self(SecretBytes::new(&random::secret()))
     }
 
-    pub(crate) fn from_bytes(bytes: [u8; 32]) -> Self {
-        Self(Zeroizing::new(bytes))
+    pub(crate) const fn of(secret: SecretBytes) -> Self {
+        Self(secret)
     }
 
-    pub(crate) fn as_bytes(&self) -> &[u8; 32] {
+    pub(crate) const fn secret(&self) -> &SecretBytes {
         &self.0
     }
 
     pub(crate) fn public(&self, class: Class, epoch: Epoch) -> EpochPublicKey {
-        let key = hpke_suite::public::<X25519HkdfSha256>(&self.0);
+        let key = hpke_suite::public::<X25519HkdfSha256>(self.0.as_bytes());
         EpochPublicKey::new(class, epoch, key.try_into().expect("an X25519 key has 32 bytes"))
     }
 
     fn unwrap(&self, epoch: Epoch, wrap: &[u8], context: &RecordContext) -> Result<ContentKey, DecryptionFailed> {
         let aad = wrap_aad(context, epoch);
-        let opened = hpke_suite::open::<X25519HkdfSha256>(&self.0, WRAP_INFO, &aad, wrap)?;
+        let opened = hpke_suite::open::<X25519HkdfSha256>(self.0.as_bytes(), WRAP_INFO, &aad, wrap)?;
         ContentKey::from_slice(&opened)
     }
 }

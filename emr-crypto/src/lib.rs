@@ -20,6 +20,7 @@ mod padme;
 mod patient_directory;
 mod random;
 mod rsa_key;
+mod secret;
 
 pub use attachment::{AttachmentKey, MAX_ATTACHMENT_BYTES};
 pub use challenge::{Challenge, ChallengeError};

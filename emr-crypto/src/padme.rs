@@ -14,10 +14,10 @@ pub fn padded_length(length: u64) -> u64 {
     length.checked_add(mask).map_or(length, |sum| sum & !mask)
 }
 
-/// Appends zeros up to the padded length of what is there, or up to `least` if that is more.
-pub(crate) fn pad(bytes: &mut Vec<u8>, least: usize) {
-    let padded = usize::try_from(padded_length(bytes.len() as u64)).expect("what fits in memory fits padded");
-    bytes.resize(padded.max(least), 0);
+/// The padded length of something in memory, or `least` if that is more.
+pub(crate) fn padded(length: usize, least: usize) -> usize {
+    let padded = usize::try_from(padded_length(length as u64)).expect("what fits in memory fits padded");
+    padded.max(least)
 }
 
 #[cfg(test)]

@@ -134,7 +134,8 @@ impl State {
             let secrets = &self.class(class).secrets;
             let index = |epoch: Epoch| epoch.get() as usize - 1;
             let end = next.map_or(secrets.len(), |((_, epoch), _)| index(*epoch));
-            let (key, sealed) = Segment::seal(first, &secrets[index(first)..end], next.map(|(_, link)| *link), aad);
+            let (key, sealed) =
+                Segment::seal(first, &secrets[index(first)..end], next.map(|(_, link)| link.clone()), aad);
             segments[position as usize] = sealed;
             links.insert((class, first), (position, key));
         }
@@ -152,7 +153,8 @@ impl State {
             .values()
             .map(|reader| {
                 let classes = reader.classes.iter();
-                let part: ReaderPart = classes.map(|(class, first)| (class.code(), links[&(*class, *first)])).collect();
+                let part: ReaderPart =
+                    classes.map(|(class, first)| (class.code(), links[&(*class, *first)].clone())).collect();
                 Section::seal(SectionKind::Reader, &*reader.key, &aad, &part)
             })
             .collect();
@@ -163,7 +165,10 @@ impl State {
             classes: reader.classes.iter().map(|(class, first)| (class.code(), first.get())).collect(),
             key: reader.key.public_bytes().into(),
         });
-        let part = OwnerPart(Class::ALL.map(|class| links[&(class, Epoch::FIRST)]).to_vec(), all.collect());
+        let part = OwnerPart(
+            Class::ALL.into_iter().map(|class| links[&(class, Epoch::FIRST)].clone()).collect(),
+            all.collect(),
+        );
         let aad = owner_aad(&current, &segments, &readers);
         let owner = Section::seal(SectionKind::Owner, &*self.owner, &aad, &part);
         KeyDirectory::new(current, segments, readers, owner)

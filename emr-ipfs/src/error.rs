@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use cid::Cid;
-use emr_core::cid::BlockMismatch;
+use emr_core::{AddressError, cid::BlockMismatch};
 
 /// A store could not do what it was asked. Nothing was lost and nothing is half-written: a failed `put` or `pin` left the
 /// store as it was.
@@ -67,14 +67,15 @@ pub enum StoreError {
         /// What was found.
         found: String,
     },
-    /// The URL cannot be a Kubo RPC endpoint.
-    #[error("`{url}` cannot be used as a Kubo RPC address ({reason}): give one like http://127.0.0.1:5001")]
+    /// The URL cannot be a Kubo RPC endpoint. It is not shown: it can hold a password.
+    #[error("the Kubo RPC address cannot be used ({reason}): give one like http://127.0.0.1:5001")]
     Url {
-        /// What was given.
-        url: String,
         /// What is wrong with it.
         reason: &'static str,
     },
+    /// The address is not one to use.
+    #[error("the Kubo RPC address cannot be used: {0}")]
+    Address(#[from] AddressError),
     /// The node did not answer, or stopped in the middle of an answer. Trying again later can help.
     #[error("the IPFS node at {url} does not answer ({reason}): check that it runs, then try again")]
     Unreachable {

@@ -8,6 +8,7 @@ mod pipeline;
 mod sequencer;
 mod state;
 
+pub use http::limits::Limits;
 pub use l1::clock::L1Ahead;
 pub use l1::follow::FollowError;
 pub use node::{Node, NodeConfig, RunningNode, StartError};

@@ -9,13 +9,17 @@ use emr_chain::{
 };
 use emr_durable::Disk;
 use emr_ipfs::Blockstore;
-use emr_rollup::{data::CircuitVersion, operation::Domain};
+use emr_rollup::{operation::Domain, version::CircuitVersion};
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 use url::Url;
 
 use crate::{
-    http::routes::{App, router},
-    http::server::{BoundedListener, GRACE, Paced},
+    http::{
+        FairListener, Peer,
+        limits::Limits,
+        routes::{App, router},
+        server::GRACE,
+    },
     l1::clock::Clock,
     l1::follow::{self, FollowError, Follower},
     mempool::{Anchor, Mempool, MempoolError},
@@ -52,6 +56,8 @@ pub struct NodeConfig {
     pub prover: ProverConfig,
     /// When batches are sealed.
     pub seal: SealPolicy,
+    /// What is served at a time, and to whom.
+    pub limits: Limits,
 }
 
 /// A node does not start.
@@ -209,19 +215,20 @@ async fn serve(
     let url = format!("http://{address}/").parse();
     let url = url.map_err(|_| failed(std::io::Error::other("not a usable address")))?;
     let (stop, mut stopped) = watch::channel(false);
-    let app = router(Arc::new(App::new(Arc::clone(&pipeline))), stopped.clone());
-    let app = app.into_make_service_with_connect_info::<Paced>();
+    let app = router(Arc::new(App::new(Arc::clone(&pipeline), &config.limits)), stopped.clone());
+    let app = app.into_make_service_with_connect_info::<Peer>();
+    let connections = config.limits.connections;
     let server = tokio::spawn(async move {
         let ended = async move {
             // An error means that the handle was dropped.
             let _ = stopped.wait_for(|stopped| *stopped).await;
         };
         // Serving ends only through `ended`.
-        let _ = axum::serve(BoundedListener::new(listener), app).with_graceful_shutdown(ended).await;
+        let _ = axum::serve(FairListener::new(listener, connections), app).with_graceful_shutdown(ended).await;
     });
     let here = match &config.endpoint {
         Endpoint::InProcess(_) => true,
-        Endpoint::Http(url) => url.host_str().is_some_and(|host| host == "localhost" || host.starts_with("127.")),
+        Endpoint::Http(address) => address.is_this_machine(),
     };
     let every = if here { FOLLOW_HERE } else { FOLLOW_ELSEWHERE };
     let (following, running) = (Arc::clone(&pipeline), Arc::clone(&pipeline));

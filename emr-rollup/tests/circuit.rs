@@ -5,8 +5,8 @@
 use emr_rollup::testing::scenario::*;
 use emr_rollup::{
     circuit::{BatchCircuit, CellId, Diagnosis},
-    data::CircuitVersion,
-    field::Fr,
+    primitive::field::Fr,
+    version::CircuitVersion,
 };
 use halo2_proofs::dev::MockProver;
 

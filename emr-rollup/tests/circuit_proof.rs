@@ -6,11 +6,11 @@ use std::{path::PathBuf, time::Instant};
 
 use emr_rollup::testing::scenario::*;
 use emr_rollup::{
-    batch::Prover as _,
+    batch::{Prover as _, PublicInputs},
     circuit::BatchCircuit,
-    data::{CircuitVersion, PublicInputs},
-    field::Fr,
+    primitive::field::Fr,
     prover::{Prover, ProverError, VerifyError, calldata, default_cache},
+    version::CircuitVersion,
 };
 use revm::{
     Context, ExecuteCommitEvm, MainBuilder, MainContext,

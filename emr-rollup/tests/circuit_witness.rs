@@ -5,10 +5,11 @@
 
 use emr_rollup::testing::scenario::*;
 use emr_rollup::{
+    batch::PublicInputs,
     circuit::{BatchCircuit, Diagnosis},
-    data::{CircuitVersion, PublicInputs},
-    field::{self, Fr},
+    primitive::field::{self, Fr},
     statement::{BatchWitness, check_batch},
+    version::CircuitVersion,
 };
 use serde_json::Value;
 

@@ -5,13 +5,14 @@ use emr_core::{Class, ClassMask, RecordStatus, Rights};
 use emr_rollup::testing::scenario::*;
 use emr_rollup::{
     batch::PushError,
-    data::CircuitVersion,
-    field::Fr,
-    leaf::{RecordLeaf, extend_head},
     operation::{Operation, SignedOperation},
-    signature::SigningKey,
-    state::StateTrees,
+    primitive::{eddsa::SigningKey, field::Fr},
+    state::{
+        StateTrees,
+        leaf::{RecordLeaf, extend_head},
+    },
     statement::{Clause, check_batch},
+    version::CircuitVersion,
 };
 
 fn refusal(batch: &mut emr_rollup::batch::Batch<emr_rollup::batch::Open>, operation: &SignedOperation) -> Clause {
@@ -157,9 +158,9 @@ fn writing_needs_a_live_write_grant_over_both_classes() {
     assert_eq!(with(write, Class::Laboratory, Some(slot), HOSPITAL), Some(Clause::C2));
     let read = grant(HOSPITAL, Rights::READ, laboratory, 1);
     assert_eq!(with(read, Class::Laboratory, Some(slot), DOCTOR), Some(Clause::C7));
-    let expired = emr_rollup::leaf::GrantLeaf { not_after: time(TIME - 1), ..write };
+    let expired = emr_rollup::state::leaf::GrantLeaf { not_after: time(TIME - 1), ..write };
     assert_eq!(with(expired, Class::Laboratory, Some(slot), DOCTOR), Some(Clause::C7));
-    let last_second = emr_rollup::leaf::GrantLeaf { not_after: time(TIME), ..write };
+    let last_second = emr_rollup::state::leaf::GrantLeaf { not_after: time(TIME), ..write };
     assert_eq!(with(last_second, Class::Laboratory, Some(slot), DOCTOR), None);
 }
 
@@ -234,7 +235,7 @@ fn access_is_requested_within_a_live_grant_only() {
 #[test]
 fn an_account_is_registered_once() {
     let mut batch = open(SMALL);
-    let thief = emr_rollup::registration::Registration {
+    let thief = emr_rollup::l1_operation::Registration {
         key: SigningKey::from_seed(&[99; 32]).public(),
         ..registrations()[3].clone()
     };
@@ -249,7 +250,7 @@ fn an_account_is_registered_once() {
 /// No public input can be changed under a witness.
 #[test]
 fn every_public_input_is_bound() {
-    type Change = fn(&mut emr_rollup::data::PublicInputs);
+    type Change = fn(&mut emr_rollup::batch::PublicInputs);
     let changes: [(Change, Clause); 9] = [
         (|public| public.domain = emr_rollup::operation::Domain::new(1, [0; 20]), Clause::C3),
         (|public| public.pre += Fr::from(1), Clause::C13),

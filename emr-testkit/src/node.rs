@@ -14,8 +14,10 @@ use emr_chain::{Deployment, Rollup, bindings::Verifier, deploy, endpoint::Endpoi
 use emr_core::{AccountIndex, Role};
 use emr_devnet::{ChainConfig, EmbeddedChain};
 use emr_ipfs::DiskStore;
-use emr_node::{Node, NodeConfig, ProverConfig, RunningNode, SealPolicy};
-use emr_rollup::{data::CircuitVersion, field, operation::Domain, prover::default_cache, tree::empty_root};
+use emr_node::{Limits, Node, NodeConfig, ProverConfig, RunningNode, SealPolicy};
+use emr_rollup::{
+    operation::Domain, primitive::field, prover::default_cache, state::tree::empty_root, version::CircuitVersion,
+};
 use tempfile::TempDir;
 
 use crate::{
@@ -49,7 +51,8 @@ fn funding(rich: impl IntoIterator<Item = Address>) -> ChainConfig {
 /// The contracts as they are deployed for real: the cast's hospital settles, the registrar admits.
 pub fn deployment() -> Deployment {
     let version = CircuitVersion::V1;
-    let genesis = emr_rollup::poseidon::node(empty_root(version.account_depth), empty_root(version.account_depth));
+    let genesis =
+        emr_rollup::primitive::poseidon::node(empty_root(version.account_depth), empty_root(version.account_depth));
     Deployment {
         verifier_code: Verifier::BYTECODE.clone(),
         circuit_version: version.number.into(),
@@ -219,6 +222,7 @@ pub fn config(endpoint: Endpoint, rollup: &Rollup<DynProvider>, folder: &Path) -
         hospital: people().hospital.ethereum.clone(),
         prover: ProverConfig { cache: default_cache().ok_or("a home folder")?, local: false },
         seal: SealPolicy::Manual,
+        limits: Limits::default(),
     })
 }
 

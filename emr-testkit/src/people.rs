@@ -10,7 +10,7 @@ use emr_api::encryption::CommittedKey;
 use emr_chain::{CurvePoint, Registration, RollupInstance, RsaPossession};
 use emr_core::{AccountIndex, Role};
 use emr_crypto::{Identity, RsaBits, RsaSecret};
-use emr_rollup::{field, signature::SigningKey};
+use emr_rollup::primitive::{eddsa::SigningKey, field};
 
 /// Somebody with keys.
 #[derive(Clone, Debug)]

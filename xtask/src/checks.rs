@@ -54,13 +54,15 @@ pub(crate) fn unchanged(root: &Path) -> Result<(), CheckError> {
     run(Command::new("git").current_dir(root).args(["diff", "--exit-code"]))
 }
 
-fn cargo(root: &Path, task: &str) -> Command {
+/// A cargo command in the workspace.
+pub(crate) fn cargo(root: &Path, task: &str) -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(root).arg(task);
     command
 }
 
-fn run(command: &mut Command) -> Result<(), CheckError> {
+/// Runs a command, and says which and how long it took.
+pub(crate) fn run(command: &mut Command) -> Result<(), CheckError> {
     let name = |command: &Command| {
         let words = command.get_args().map(|word| word.to_string_lossy());
         words.fold(command.get_program().to_string_lossy().into_owned(), |line, word| line + " " + &word)

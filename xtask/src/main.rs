@@ -3,7 +3,9 @@
 mod checks;
 mod contracts;
 mod new_key;
+mod soak;
 
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -36,6 +38,14 @@ enum Task {
         /// Write nothing; fail if the committed artefacts are not what the sources give
         #[arg(long)]
         check: bool,
+    },
+    /// Run the tests of one kind of load for longer
+    Soak {
+        /// Which
+        name: soak::Soak,
+        /// For about how long
+        #[arg(long, value_name = "N", default_value = "10")]
+        minutes: NonZeroU32,
     },
     /// After a change of the circuit: write the key's digest, the verifier, the artefacts and the gas figures
     NewKey,
@@ -81,6 +91,7 @@ fn run(task: &Task) -> Result<(), TaskError> {
             parts.install()?;
             checks::test(&root, &parts)?;
         }
+        Task::Soak { name, minutes } => soak::run(&root, *name, *minutes)?,
         Task::NewKey => new_key::run(&root)?,
         Task::Contracts { check } => contracts::run(&root, *check)?,
         Task::Ci => {

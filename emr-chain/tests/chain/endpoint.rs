@@ -8,6 +8,7 @@ use std::{
 
 use alloy::providers::Provider;
 use emr_chain::endpoint::{Endpoint, EndpointError};
+use emr_core::{AddressError, PlainHttp};
 use emr_testkit::Outcome;
 
 #[tokio::test]
@@ -30,6 +31,21 @@ fn refuses_other_addresses() {
     for address in ["", "localhost:8545", "ws://127.0.0.1:1", "file:///etc/passwd", "http://", "not a url"] {
         assert!(matches!(address.parse::<Endpoint>(), Err(EndpointError::Address(_))), "{address}");
     }
+}
+
+#[test]
+fn plain_http_to_other_machines_is_asked_for_by_name() -> Outcome {
+    for address in ["http://name:secret@node.example:8545/secret", "http://10.0.0.1:8545", "http://0.0.0.0:8545"] {
+        let refused = address.parse::<Endpoint>().expect_err("plain http");
+        assert!(matches!(refused, EndpointError::Address(AddressError::PlainHttp { .. })), "{refused:?}");
+        assert!(refused.to_string().contains("--insecure") && !refused.to_string().contains("secret"), "{refused}");
+        let allowed = Endpoint::http(address, PlainHttp::Everywhere)?;
+        assert!(!format!("{allowed} {allowed:?}").contains("secret"), "{allowed:?}");
+    }
+    for address in ["https://node.example/v3/key", "http://localhost:8545", "http://[::1]:8545"] {
+        assert!(address.parse::<Endpoint>().is_ok(), "{address}");
+    }
+    Ok(())
 }
 
 /// Answers every connection with `head`, then `filler` until the other side hangs up or `most` bytes are sent.

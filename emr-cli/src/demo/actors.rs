@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use emr_client::{client::Client, profile::Profile};
-use emr_core::Role;
+use emr_core::{PlainHttp, Role};
 use emr_crypto::{Identity, RsaBits, ScryptCost};
 
 use super::read_passphrase;
@@ -44,9 +44,15 @@ impl Actor {
     }
 
     /// Connects to the node and the chain, over HTTP; finishes what an interrupted run had signed.
-    pub(super) async fn connect(&self, passphrase: &Path, node: &str, rpc: &str) -> Result<Client, Failure> {
+    pub(super) async fn connect(
+        &self,
+        passphrase: &Path,
+        node: &str,
+        rpc: &str,
+        plain: PlainHttp,
+    ) -> Result<Client, Failure> {
         let (profile, identity) = self.open(passphrase)?;
-        let client = Client::join(profile, identity, node, rpc).await;
+        let client = Client::join_with(profile, identity, node, rpc, plain).await;
         let mut client = client.map_err(|error| client_failure(&error))?;
         client.resume().await.map_err(|error| client_failure(&error))?;
         Ok(client)

@@ -40,8 +40,9 @@ impl Cast {
     ) -> Result<Self, Failure> {
         let [hospital, doctor_a, doctor_b, patient] = actors;
         let connect = |actor: &Actor| {
-            let (actor, node, rpc) = (actor.clone(), site.node.url().to_string(), site.rpc.to_string());
-            async move { actor.connect(passphrase_file, &node, &rpc).await }
+            let plain = site.plain;
+            let (actor, node, rpc) = (actor.clone(), site.node.url().to_string(), site.rpc.url().to_string());
+            async move { actor.connect(passphrase_file, &node, &rpc, plain).await }
         };
         let (profile, identity) = hospital.open(passphrase_file)?;
         let enrolled = admission::enroll(profile, identity, site).await?;

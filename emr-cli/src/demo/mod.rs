@@ -69,6 +69,7 @@ pub async fn run(options: &Options, arguments: &Demo) -> Result<(), Failure> {
         passphrase_file: passphrase_file(&folder, options)?,
         folder,
         rpc: options.rpc.clone(),
+        plain: options.plain_http(),
         ipfs: arguments.ipfs.clone(),
         json: options.json,
     };

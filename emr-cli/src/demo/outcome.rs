@@ -27,7 +27,7 @@ pub(super) struct Batch {
 impl Batch {
     /// What the node says of a settled batch; `None` if it is not settled.
     pub(super) fn of(view: &BatchView) -> Option<Self> {
-        let hex = |root| format!("0x{}", hex::encode(emr_rollup::field::to_bytes(root)));
+        let hex = |root| format!("0x{}", hex::encode(emr_rollup::primitive::field::to_bytes(root)));
         let (gas_used, prove_seconds) = (view.gas_used?, view.prove_seconds?);
         Some(Self {
             number: view.number,
@@ -45,7 +45,7 @@ impl Batch {
 
     /// Whether this is the state that was checked against L1.
     pub(super) fn is_at(&self, state: &SettledState) -> bool {
-        let root = format!("0x{}", hex::encode(emr_rollup::field::to_bytes(&state.root())));
+        let root = format!("0x{}", hex::encode(emr_rollup::primitive::field::to_bytes(&state.root())));
         (self.number, &self.post_root) == (state.batches(), &root)
     }
 

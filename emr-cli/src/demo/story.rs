@@ -8,7 +8,7 @@ use emr_client::{
     flow::retrieve::{ReadError, Retrieved},
     verify::card::Card,
 };
-use emr_core::{AccountIndex, Cid, Class, ClassMask, Key, Reason, Record, Rights, Role, UnixTime, Value};
+use emr_core::{AccountIndex, Cid, Class, ClassMask, Key, PlainHttp, Reason, Record, Rights, Role, UnixTime, Value};
 use emr_crypto::{KeyDirectory, Manifest, OpenedRecord, RecordContext};
 use url::Url;
 
@@ -42,6 +42,7 @@ pub(super) struct Stage {
     pub(super) folder: PathBuf,
     pub(super) passphrase_file: PathBuf,
     pub(super) rpc: Option<Url>,
+    pub(super) plain: PlainHttp,
     pub(super) ipfs: Option<Url>,
     pub(super) json: bool,
 }
@@ -213,7 +214,9 @@ impl Stage {
             ipfs: self.ipfs.clone(),
             listen: any,
             rpc_listen: any,
+            plain: self.plain,
             seal: emr_node::SealPolicy::Manual,
+            limits: emr_node::Limits::default(),
             prove: true,
             deploy: true,
         }
@@ -272,6 +275,7 @@ impl Stage {
             .arg(&folder)
             .arg("--passphrase-file")
             .arg(&self.passphrase_file)
+            .args((self.plain == PlainHttp::Everywhere).then_some("--insecure"))
             .stdout(std::process::Stdio::null())
             .status()
             .await

@@ -26,7 +26,7 @@ use crate::{
 /// # Errors
 /// If the node or the contract refuses.
 pub async fn enroll(profile: Profile, identity: Identity, site: &Site) -> Result<Client, Failure> {
-    let client = Client::join(profile, identity, site.node.url().as_str(), site.rpc.as_str())
+    let client = Client::join_with(profile, identity, site.node_here().as_str(), site.rpc.url().as_str(), site.plain)
         .await
         .map_err(|error| session::client_failure(&error))?;
     let (client, account) =

@@ -8,7 +8,7 @@ use emr_core::Role;
 use super::{
     Serving,
     admission::{self, Verdict},
-    proving,
+    prover, proving,
 };
 use crate::{
     account,
@@ -52,8 +52,15 @@ enum Command {
     Deploy,
     /// Run the node on the chain at --rpc
     Serve(Serving),
-    /// Fetch sealed batches from the node, prove them, hand the proofs in
-    Prove,
+    /// Fetch sealed batches from the node, prove them, hand the proofs in; needs no identity
+    Prove {
+        /// The file that `emr-hospital prover add` wrote
+        #[arg(long, value_name = "FILE")]
+        credential: PathBuf,
+    },
+    /// Let other machines prove, or end that
+    #[command(subcommand)]
+    Prover(Prover),
     /// What the node says of itself
     Status,
     /// Consent that a doctor registers as belonging to this hospital
@@ -77,6 +84,26 @@ enum Command {
     },
 }
 
+/// What a hospital does with provers.
+#[derive(Debug, Subcommand)]
+enum Prover {
+    /// Make a credential for a prover: it fetches sealed batches and hands in proofs, nothing else. It is shown once
+    Add {
+        /// What to call the prover
+        name: String,
+        /// Write the credential to this new file (mode 0600) instead of printing it
+        #[arg(long, short, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+    /// End a prover's credential, at once
+    Remove {
+        /// Which prover
+        name: String,
+    },
+    /// Print the provers that have a credential
+    List,
+}
+
 /// Runs the command line.
 ///
 /// # Errors
@@ -91,7 +118,10 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Whoami => account::whoami(&options, HOSPITAL).await,
         Command::Deploy => super::deploy(&options).await,
         Command::Serve(serving) => super::serve(&options, &serving).await,
-        Command::Prove => proving::prove(&options).await,
+        Command::Prove { credential } => proving::prove(&options, &credential).await,
+        Command::Prover(Prover::Add { name, output }) => prover::add(&options, &name, output.as_deref()).await,
+        Command::Prover(Prover::Remove { name }) => prover::remove(&options, &name).await,
+        Command::Prover(Prover::List) => prover::list(&options).await,
         Command::Status => super::status(&options).await,
         Command::Endorse { card } => admission::endorse(&options, &card).await,
         Command::AsDoctor { arguments } => {

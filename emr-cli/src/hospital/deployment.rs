@@ -12,7 +12,7 @@ use alloy::{
 };
 use emr_chain::{DeployError, Deployment, deploy, endpoint::Endpoint};
 use emr_durable::Disk;
-use emr_rollup::{data::CircuitVersion, field, state::StateTrees};
+use emr_rollup::{primitive::field, state::StateTrees, version::CircuitVersion};
 use serde::{Deserialize, Serialize};
 
 use crate::failure::{Exit, Failure, OrExit};

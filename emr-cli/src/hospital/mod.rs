@@ -3,6 +3,7 @@
 pub mod admission;
 pub mod commands;
 pub mod deployment;
+pub mod prover;
 pub mod proving;
 pub mod site;
 
@@ -10,10 +11,10 @@ use std::{io::Write, net::SocketAddr, path::Path};
 
 use alloy::{primitives::B256, signers::local::PrivateKeySigner};
 use emr_api::NodeStatus;
-use emr_client::node::NodeClient;
+use emr_chain::endpoint::Endpoint;
 use emr_core::Role;
 use emr_crypto::{Identity, RsaBits};
-use emr_node::Activity;
+use emr_node::{Activity, Limits};
 use secrecy::SecretString;
 use serde::Serialize;
 use site::{Site, SitePlan};
@@ -49,6 +50,9 @@ pub struct Serving {
     /// Seal a batch when something has waited this long
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
     pub seal_after: u64,
+    /// A reverse proxy is in front of the node: believe the last hop of X-Forwarded-For. Nobody else may reach --listen then
+    #[arg(long)]
+    pub behind_proxy: bool,
     /// Leave proving to `emr-hospital prove` elsewhere
     #[arg(long)]
     pub no_prove: bool,
@@ -59,9 +63,8 @@ pub struct Serving {
 /// # Errors
 /// What does not start, with what to do.
 pub async fn dev(options: &Options, serving: &Serving, rpc_listen: SocketAddr) -> Result<(), Failure> {
-    if let Some(rpc) = &options.rpc {
-        let message =
-            format!("dev brings its own chain; to use {rpc}, run `emr-hospital deploy` and `emr-hospital serve`");
+    if options.rpc.is_some() {
+        let message = "dev brings its own chain; to use another, run `emr-hospital deploy` and `emr-hospital serve`";
         return Err(Failure::new(Exit::Usage, message));
     }
     let folder = options.data_dir(HOSPITAL)?;
@@ -73,7 +76,8 @@ pub async fn dev(options: &Options, serving: &Serving, rpc_listen: SocketAddr) -
         session::create(&folder, &Identity::generate(HOSPITAL, RsaBits::DEFAULT), &passphrase)?;
         passphrase
     };
-    start(&plan(folder.clone(), serving, rpc_listen, true, None), &folder, &passphrase).await
+    let plan = SitePlan { rpc_listen, deploy: true, ..plan(options, folder.clone(), serving) };
+    start(&plan, &folder, &passphrase).await
 }
 
 /// Starts a site, sees to it that its hospital is registered, and serves.
@@ -83,6 +87,9 @@ async fn start(plan: &SitePlan, folder: &Path, passphrase: &SecretString) -> Res
     let site = plan.start(&key).await?;
     let (profile, identity) = open()?;
     drop(admission::enroll(profile, identity, &site).await?);
+    if !plan.listen.ip().is_loopback() {
+        eprintln!("warning: other machines reach {} over plain http, as --insecure allows", plan.listen);
+    }
     run(site).await
 }
 
@@ -96,26 +103,22 @@ pub async fn serve(options: &Options, serving: &Serving) -> Result<(), Failure> 
         Failure::new(Exit::Usage, "serve needs the address of an Ethereum node: --rpc URL (`dev` brings its own chain)")
     })?;
     let passphrase = session::passphrase(options, HOSPITAL)?;
-    let unused = SocketAddr::from(([127, 0, 0, 1], 0));
-    start(&plan(folder.clone(), serving, unused, false, Some(rpc)), &folder, &passphrase).await
+    let plan = SitePlan { rpc: Some(rpc), ..plan(options, folder.clone(), serving) };
+    start(&plan, &folder, &passphrase).await
 }
 
-fn plan(
-    folder: std::path::PathBuf,
-    serving: &Serving,
-    rpc_listen: SocketAddr,
-    deploy: bool,
-    rpc: Option<Url>,
-) -> SitePlan {
+fn plan(options: &Options, folder: std::path::PathBuf, serving: &Serving) -> SitePlan {
     SitePlan {
         folder,
-        rpc,
+        rpc: None,
         ipfs: serving.ipfs.clone(),
         listen: serving.listen,
-        rpc_listen,
+        rpc_listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+        plain: options.plain_http(),
         seal: site::seal_after(serving.seal_after),
+        limits: Limits { behind_proxy: serving.behind_proxy, ..Limits::default() },
         prove: !serving.no_prove,
-        deploy,
+        deploy: false,
     }
 }
 
@@ -167,7 +170,7 @@ pub async fn deploy(options: &Options) -> Result<(), Failure> {
         return Err(Failure::new(Exit::Refused, message));
     }
     let progress = Progress::start("deploying verifier and rollup");
-    let endpoint = emr_chain::endpoint::Endpoint::Http(rpc);
+    let endpoint = Endpoint::http(rpc.as_str(), options.plain_http()).or_exit(Exit::Usage)?;
     let deployed = deployment::DeploymentFile::deploy(&folder, &endpoint, &ethereum_key(&identity)?).await?;
     drop(progress);
     drop(profile);
@@ -190,7 +193,7 @@ pub async fn status(options: &Options) -> Result<(), Failure> {
         Some(given) => given.to_string(),
         None => session::known_node(options, HOSPITAL)?.unwrap_or_else(|| format!("http://{DEFAULT_NODE}")),
     };
-    let node = NodeClient::new(&address).or_exit(Exit::Usage)?;
+    let node = session::node(options, &address)?;
     let status = node.status().await.map_err(|error| Failure::new(session::node_exit(&error), one_line(&error)))?;
     print(&Status(status), options.json)
 }

@@ -1,17 +1,17 @@
 //! `prove`: any able machine turns sealed batches into proofs.
 
 use std::{
+    path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use emr_core::Role;
-use emr_rollup::{batch::Prover as _, data::CircuitVersion, prover::Prover};
+use emr_rollup::{batch::Prover as _, prover::Prover, version::CircuitVersion};
 
-use super::site::key_cache;
+use super::{prover, site::key_cache};
 use crate::{
     failure::{Exit, Failure, OrExit, one_line},
-    options::Options,
+    options::{DEFAULT_NODE, Options},
     report::Progress,
     session,
 };
@@ -19,13 +19,25 @@ use crate::{
 /// How often a node without work is asked again.
 const POLL: Duration = Duration::from_secs(2);
 
-/// Fetches sealed batches from the node, proves them and hands the proofs in, until it is stopped.
+/// Fetches sealed batches from the node, proves them and hands the proofs in, until it is stopped. All that it needs is the node's
+/// address and a credential: nothing of L1, for the keys belong to the circuit version and the node verifies every proof.
 ///
 /// # Errors
 /// If the node refuses or the keys cannot be made. A batch that is interrupted is fetched again.
-pub async fn prove(options: &Options) -> Result<(), Failure> {
-    // Only the login is needed from here on: the folder stays free for other commands.
-    let node = session::open(options, Role::Hospital).await?.into_node();
+pub async fn prove(options: &Options, credential: &Path) -> Result<(), Failure> {
+    let refused = |error: &emr_client::node::NodeError| Failure::new(session::node_exit(error), one_line(error));
+    let address = options.node.as_ref().map_or_else(|| format!("http://{DEFAULT_NODE}"), url::Url::to_string);
+    let node = session::node(options, &address)?.with_credential(prover::read(credential)?);
+    let version = node.status().await.map_err(|error| refused(&error))?.circuit_version;
+    if version != CircuitVersion::V1.number {
+        let message = format!("the node is for circuit version {version}: use the program that belongs to it");
+        return Err(Failure::new(Exit::Usage, message));
+    }
+    // A credential that is not known there is told before the keys are read, which takes a while.
+    match node.proof_job().await {
+        Err(error) if !error.is_temporary() => return Err(refused(&error)),
+        _ => {}
+    }
     let progress = Progress::start("reading the proving key");
     let cache = key_cache()?;
     let prover = tokio::task::spawn_blocking(move || {
@@ -48,7 +60,7 @@ pub async fn prove(options: &Options) -> Result<(), Failure> {
             }
             job => {
                 away = false;
-                job.map_err(|error| Failure::new(session::node_exit(&error), one_line(&error)))?
+                job.map_err(|error| refused(&error))?
             }
         };
         let Some(job) = job else {
@@ -73,7 +85,7 @@ pub async fn prove(options: &Options) -> Result<(), Failure> {
             Err(error) if error.is_temporary() || error.is_not_found() => {
                 eprintln!("batch {number}: the proof was not taken: {}", one_line(&error));
             }
-            Err(error) => return Err(Failure::new(session::node_exit(&error), one_line(&error))),
+            Err(error) => return Err(refused(&error)),
         }
     }
 }

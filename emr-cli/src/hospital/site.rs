@@ -1,16 +1,23 @@
 //! What a hospital runs on one machine: chain or endpoint, block store, node.
 
-use std::{net::SocketAddr, path::Path, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::Path,
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use alloy::{
     primitives::{Address, U256},
     signers::local::PrivateKeySigner,
 };
-use emr_chain::endpoint::Endpoint;
+use emr_chain::endpoint::{Endpoint, EndpointError};
+use emr_core::{HttpAddress, PlainHttp};
 use emr_devnet::{ChainConfig, EmbeddedChain, OpenError, RpcServer, StoreError, serve_rpc};
 use emr_ipfs::{Blockstore, DiskStore, KuboStore};
-use emr_node::{Node, NodeConfig, ProverConfig, RunningNode, SealPolicy};
-use url::Url;
+use emr_node::{Limits, Node, NodeConfig, ProverConfig, RunningNode, SealPolicy};
+use url::{Host, Url};
 
 use super::deployment::{self, DeploymentFile};
 use crate::failure::{Exit, Failure, OrExit, one_line};
@@ -28,8 +35,12 @@ pub struct SitePlan {
     pub listen: SocketAddr,
     /// Where the embedded chain's JSON-RPC listens.
     pub rpc_listen: SocketAddr,
+    /// Where plain http is allowed.
+    pub plain: PlainHttp,
     /// When batches are sealed.
     pub seal: SealPolicy,
+    /// What the node serves at a time, and to whom.
+    pub limits: Limits,
     /// Whether this process proves.
     pub prove: bool,
     /// Whether to deploy if nothing is deployed yet.
@@ -42,7 +53,9 @@ pub struct Site {
     /// The node.
     pub node: RunningNode,
     /// Ethereum JSON-RPC: the embedded chain's, or the one that was given.
-    pub rpc: Url,
+    pub rpc: HttpAddress,
+    /// Where plain http is allowed.
+    pub plain: PlainHttp,
     /// The rollup.
     pub deployment: DeploymentFile,
     server: Option<RpcServer>,
@@ -64,12 +77,8 @@ impl SitePlan {
     /// # Errors
     /// The part that does not start, with what to do.
     pub async fn start(&self, hospital: &PrivateKeySigner) -> Result<Site, Failure> {
-        let (endpoint, server) = self.chain(hospital.address()).await?;
-        let rpc = match (&server, &self.rpc) {
-            (Some(server), _) => server.url(),
-            (None, Some(url)) => url.clone(),
-            (None, None) => return Err(Failure::new(Exit::Internal, "a site without a chain")),
-        };
+        self.plain.allows_listening(self.listen).or_exit(Exit::Usage)?;
+        let (endpoint, rpc, server) = self.chain(hospital.address()).await?;
         let deployment = match DeploymentFile::read(&self.folder)? {
             Some(deployment) => deployment,
             None if self.deploy => DeploymentFile::deploy(&self.folder, &endpoint, hospital).await?,
@@ -87,15 +96,18 @@ impl SitePlan {
             hospital: hospital.clone(),
             prover: ProverConfig { cache: key_cache()?, local: self.prove },
             seal: self.seal,
+            limits: self.limits,
         })
         .await
         .or_exit(Exit::Unavailable)?;
-        Ok(Site { node, rpc, deployment, server })
+        Ok(Site { node, rpc, plain: self.plain, deployment, server })
     }
 
-    async fn chain(&self, hospital: Address) -> Result<(Endpoint, Option<RpcServer>), Failure> {
+    async fn chain(&self, hospital: Address) -> Result<(Endpoint, HttpAddress, Option<RpcServer>), Failure> {
+        let checked = |url: Url| HttpAddress::new(url, self.plain).map_err(EndpointError::from).or_exit(Exit::Usage);
         if let Some(url) = &self.rpc {
-            return Ok((Endpoint::Http(url.clone()), None));
+            let address = checked(url.clone())?;
+            return Ok((Endpoint::Http(address.clone()), address, None));
         }
         // Only this hospital spends ether: everybody else's registration is relayed.
         let balance = U256::from(10).pow(U256::from(24));
@@ -115,7 +127,7 @@ impl SitePlan {
                 format!("cannot listen on {address}: {error}; choose another with --rpc-listen"),
             )
         })?;
-        Ok((Endpoint::in_process(chain.transport()), Some(server)))
+        Ok((Endpoint::in_process(chain.transport()), checked(server.url())?, Some(server)))
     }
 
     /// Where blocks are kept.
@@ -126,7 +138,7 @@ impl SitePlan {
         let Some(url) = &self.ipfs else {
             return Ok(Arc::new(open_blocks(&self.folder)?));
         };
-        let store = KuboStore::new(url.as_str()).or_exit(Exit::Usage)?;
+        let store = KuboStore::with_rule(url.as_str(), self.plain).or_exit(Exit::Usage)?;
         store.version().await.or_exit(Exit::Unavailable)?;
         if !store.is_synced().await.or_exit(Exit::Unavailable)? {
             eprintln!(
@@ -143,6 +155,21 @@ fn open_blocks(folder: &Path) -> Result<DiskStore, Failure> {
 }
 
 impl Site {
+    /// The node's address for this machine: a node that listens on all addresses listens on loopback too.
+    pub fn node_here(&self) -> Url {
+        let mut url = self.node.url().clone();
+        let host = match url.host() {
+            Some(Host::Ipv4(address)) if address.is_unspecified() => Some(IpAddr::from(Ipv4Addr::LOCALHOST)),
+            Some(Host::Ipv6(address)) if address.is_unspecified() => Some(IpAddr::from(Ipv6Addr::LOCALHOST)),
+            _ => None,
+        };
+        if let Some(host) = host {
+            // Only a URL without a host refuses one.
+            let _ = url.set_ip_host(host);
+        }
+        url
+    }
+
     /// Stops everything.
     pub async fn shutdown(self) {
         self.node.shutdown().await;

@@ -1,5 +1,7 @@
 //! A hospital on an Ethereum node that it does not run itself, with its prover in another process.
 
+use std::os::unix::fs::PermissionsExt;
+
 use emr_testkit::part::{Anvil, Kubo};
 use serde_json::Value;
 
@@ -26,8 +28,23 @@ fn a_hospital_on_a_real_chain_leaves_proving_to_another_machine() -> TestResult 
     // It registers itself, and admits itself: who deploys is the registrar.
     let node = world.serving("hospital", &serve)?;
     let address = format!("http://{listen}");
-    let prove = ["prove", "--node", &address, "--rpc", &rpc];
-    let prover = world.serving("hospital", &prove)?;
+    // Another machine: it has a credential, and no folder.
+    world.hospital(&["prover", "add", "rack-7", "--output", "rack-7"])?.done()?;
+    world.hospital(&["prover", "add", "rack-8", "--output", "rack-7"])?.failed(7)?;
+    let printed = world.hospital(&["prover", "add", "stolen"])?.done()?;
+    std::fs::write(world.at("stolen"), &printed)?;
+    let loose =
+        world.run_in(None, "emr-hospital", "prover", &["prove", "--node", &address, "--credential", "stolen"])?;
+    assert!(loose.failed(8)?.contains("chmod 600"));
+    std::fs::set_permissions(world.at("stolen"), std::fs::Permissions::from_mode(0o600))?;
+    world.hospital(&["prover", "remove", "stolen"])?.done()?;
+    let stolen =
+        world.run_in(None, "emr-hospital", "prover", &["prove", "--node", &address, "--credential", "stolen"])?;
+    assert!(stolen.failed(4)?.contains("not known here any more"));
+    let listed = world.hospital(&["prover", "list"])?.done()?;
+    assert!(listed.ends_with("  rack-7\n") && listed.lines().count() == 1, "{listed}");
+    let prove = ["prove", "--node", &address, "--credential", "rack-7"];
+    let prover = world.serving("prover", &prove)?;
     world.patient(&["init", "--rsa-bits", "2048"])?.done()?;
     let registered = world.joining("emr-patient", "patient", &["register", "--wait"])?.done()?;
     assert_eq!(registered, "patient 2: in the settled state\n");
@@ -35,16 +52,17 @@ fn a_hospital_on_a_real_chain_leaves_proving_to_another_machine() -> TestResult 
 
     // The node goes away and comes back; the prover waits for it.
     node.kill()?;
-    world.until_it_says("hospital-prove.log", "trying again until it is back")?;
+    world.until_it_says("prover-prove.log", "trying again until it is back")?;
     let node = world.serving("hospital", &serve)?;
     let put = world.patient(&["put", BUNDLE, "--class", "summary", "--wait"])?.done()?;
     assert!(put.contains("record 2/0 version 1 (summary)") && put.contains("settled in batch "), "{put}");
     let verified: Value = serde_json::from_str(&world.patient(&["--json", "verify"])?.done()?)?;
     assert_eq!(verified["light_verified"], true, "{verified}");
-    let said = std::fs::read_to_string(world.at("hospital-prove.log"))?;
+    let said = std::fs::read_to_string(world.at("prover-prove.log"))?;
     assert!(said.contains("bytes of proof in") && !said.contains("was not taken"), "{said}");
     // Another process of the same hospital is not in the way.
     assert!(world.hospital(&["status"])?.done()?.contains("batches settled"));
+    assert!(!world.at("prover").exists());
     prover.kill()?;
     node.kill()
 }

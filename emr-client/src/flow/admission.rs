@@ -5,7 +5,7 @@ use alloy::primitives::Address;
 use emr_api::encryption::CommittedKey;
 use emr_chain::{PendingRegistration, Receipt, RollupError, RollupInstance};
 use emr_core::AccountIndex;
-use emr_rollup::field;
+use emr_rollup::primitive::field;
 
 use crate::{
     client::Client,

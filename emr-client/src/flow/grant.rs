@@ -4,8 +4,8 @@ use emr_api::{GrantView, PatientView};
 use emr_core::{AccountIndex, ClassMask, GrantSlot, OutOfRange, Rights, Role, UnixTime, Uses, Version};
 use emr_crypto::{GrantError as KeyGrantError, Past};
 use emr_rollup::{
-    leaf::GrantLeaf,
     operation::{Action, CLIENT_VALIDITY},
+    state::leaf::GrantLeaf,
 };
 
 use crate::{
@@ -202,7 +202,7 @@ impl Client {
 #[cfg(test)]
 mod tests {
     use emr_core::Class;
-    use emr_rollup::{field::Fr, operation::revoked_leaf};
+    use emr_rollup::{operation::revoked_leaf, primitive::field::Fr};
 
     use super::*;
     use emr_api::MedicalProof;
@@ -228,7 +228,7 @@ mod tests {
             proof: MedicalProof {
                 batch: 0,
                 leaf: None,
-                path: emr_rollup::tree::Path::new([]),
+                path: emr_rollup::state::tree::Path::new([]),
                 identity_root: roots,
                 medical_root: roots,
             },

@@ -3,7 +3,7 @@
 use emr_api::PatientView;
 use emr_core::{Cid, GrantSlot, UnixTime};
 use emr_crypto::{DirectoryError, KeyDirectory, OwnDirectoryError, PatientDirectory};
-use emr_rollup::{field::Fr, operation::Action};
+use emr_rollup::{operation::Action, primitive::field::Fr};
 
 use crate::{
     client::{Client, ClientError, random_element},

@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use emr_api::{GrantView, PatientView};
 use emr_core::{GrantSlot, OutOfRange, UnixTime, Uses};
 use emr_rollup::{
-    leaf::GrantLeaf,
     operation::{Action, SignedOperation, revoked_leaf},
+    state::leaf::GrantLeaf,
 };
 
 use crate::{
@@ -93,9 +93,8 @@ impl Client {
 mod tests {
     use emr_core::{AccountEpoch, AccountIndex, Class, Rights, Version};
     use emr_rollup::{
-        field::Fr,
         operation::{Domain, Operation},
-        signature::SigningKey,
+        primitive::{eddsa::SigningKey, field::Fr},
     };
 
     use super::*;

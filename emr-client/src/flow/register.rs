@@ -8,9 +8,9 @@ use emr_api::{AccountView, RelayRegistration};
 use emr_chain::{CurvePoint, Registration, RollupInstance, RsaPossession, SignedRegistration};
 use emr_core::{AccountIndex, Role, UnixTime};
 use emr_crypto::Identity;
-use emr_rollup::{
+use emr_rollup::primitive::{
+    eddsa::SigningKey,
     field::{self, Fr},
-    signature::SigningKey,
 };
 
 use crate::{

@@ -58,7 +58,7 @@ impl Client {
         let org = self.node.account(account).await?.org;
         let view = self.node.patient(patient.account()).await?;
         let now = UnixTime::now();
-        let allows = |grant: &emr_rollup::leaf::GrantLeaf| {
+        let allows = |grant: &emr_rollup::state::leaf::GrantLeaf| {
             grant.is_live_for(account, org, now)
                 && grant.rights.contains(Rights::READ)
                 && grant.scope.contains(purpose.class)

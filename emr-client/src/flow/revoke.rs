@@ -6,7 +6,7 @@
 use emr_api::GrantView;
 use emr_core::{AccountIndex, ClassMask, GrantSlot, Role, Uses};
 use emr_crypto::RevokeError;
-use emr_rollup::{leaf::GrantLeaf, operation::Action};
+use emr_rollup::{operation::Action, state::leaf::GrantLeaf};
 
 use crate::{
     client::{Client, ClientError, random_element},

@@ -9,7 +9,7 @@ use emr_core::{
     RecordError, RecordSlot, RecordStatus, Revision, Rights, SaltSeed, UnixTime, Version, cid::cid_of,
 };
 use emr_crypto::{AuthoredRecord, DirectoryError, KeyDirectory, SealError, SealedRecord, SigningContext};
-use emr_rollup::{field, leaf::RecordLeaf, operation::Action};
+use emr_rollup::{operation::Action, primitive::field, state::leaf::RecordLeaf};
 
 use crate::{
     client::{Client, ClientError},
@@ -326,7 +326,7 @@ impl Client {
         }
         let org = self.node.account(account).await?.org;
         let now = UnixTime::now();
-        let allows = |grant: &emr_rollup::leaf::GrantLeaf| {
+        let allows = |grant: &emr_rollup::state::leaf::GrantLeaf| {
             grant.is_live_for(account, org, now)
                 && grant.rights.contains(Rights::WRITE)
                 && grant.scope.bits() & scope.bits() == scope.bits()

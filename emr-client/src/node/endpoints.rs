@@ -5,6 +5,7 @@ use emr_core::{
     AccountIndex, Cid, Codec, RecordSlot,
     cid::{MAX_BLOCK_BYTES, cid_of, codec_of, verify_block},
 };
+use emr_rollup::operation::Kind;
 use reqwest::{Method, StatusCode};
 
 use crate::node::{Body, MAX_ANSWER, NodeClient, NodeError, SHOWN, json, printable};
@@ -73,12 +74,13 @@ impl NodeClient {
         Ok(bytes)
     }
 
-    /// Hands in an operation. Handing in the same one again gives its receipt again.
+    /// Hands in an operation; a Revoke where only Revokes are taken. Handing in the same one again gives its receipt again.
     ///
     /// # Errors
     /// [`NodeError`].
     pub async fn submit(&self, submission: &emr_api::Submission) -> Result<emr_api::Receipt, NodeError> {
-        let path = route::OPERATIONS;
+        let revokes = submission.signed.operation.action.kind() == Kind::Revoke;
+        let path = if revokes { route::REVOKES } else { route::OPERATIONS };
         let (_, answer) = self.authorized(Method::POST, path, || json(submission), MAX_ANSWER).await?;
         Self::read(path, &answer)
     }
@@ -154,7 +156,34 @@ impl NodeClient {
         self.open(Method::GET, &route::batch(number), Body::None).await
     }
 
-    /// The next batch to prove, if there is one. For the hospital.
+    /// The provers that have a credential. For the hospital.
+    ///
+    /// # Errors
+    /// [`NodeError`].
+    pub async fn provers(&self) -> Result<Vec<emr_api::ProverView>, NodeError> {
+        self.get(route::PROVERS).await
+    }
+
+    /// Lets a prover in. For the hospital.
+    ///
+    /// # Errors
+    /// [`NodeError`].
+    pub async fn add_prover(&self, prover: &emr_api::NewProver) -> Result<emr_api::ProverView, NodeError> {
+        let path = route::PROVERS;
+        let (_, answer) = self.authorized(Method::POST, path, || json(prover), MAX_ANSWER).await?;
+        Self::read(path, &answer)
+    }
+
+    /// Ends a prover's credential. For the hospital.
+    ///
+    /// # Errors
+    /// [`NodeError`].
+    pub async fn remove_prover(&self, name: &str) -> Result<(), NodeError> {
+        let path = route::prover(name);
+        self.authorized(Method::DELETE, &path, || Body::None, MAX_ANSWER).await.map(|_| ())
+    }
+
+    /// The next batch to prove, if there is one. For a prover, or the hospital.
     ///
     /// # Errors
     /// [`NodeError`].
@@ -164,7 +193,7 @@ impl NodeClient {
         if status == StatusCode::NO_CONTENT { Ok(None) } else { Self::read(path, &answer).map(Some) }
     }
 
-    /// Hands in a proof. For the hospital.
+    /// Hands in a proof. For a prover, or the hospital.
     ///
     /// # Errors
     /// [`NodeError`].

@@ -5,18 +5,19 @@ mod endpoints;
 use std::{fmt, time::Duration};
 
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
-use emr_api::{encryption::CommittedKey, route};
-use emr_core::{AccountIndex, Cid, UnixTime, cid::BlockMismatch};
+use emr_api::{encryption::CommittedKey, prover::ProverCredential, route};
+use emr_core::{AccountIndex, AddressError, Cid, HttpAddress, PlainHttp, UnixTime, cid::BlockMismatch};
 use emr_crypto::{Challenge, RsaSecret};
-use reqwest::{Method, StatusCode, redirect};
+use reqwest::{Method, StatusCode, header::RETRY_AFTER, redirect};
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::Mutex;
-use url::{Host, Url};
 
 /// How long connecting may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a request may take in all: a block of 1 MiB over a slow line.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a busy node is waited for, in all, before its refusal is handed on.
+const BUSY: Duration = Duration::from_secs(30);
 /// The largest answer, in bytes: a patient's subtree with every record slot used. Also the largest proof job.
 pub(crate) const MAX_ANSWER: usize = 64 << 20;
 /// How much of an answer that is not understood is shown.
@@ -32,12 +33,9 @@ const LONGEST_CHALLENGE: u64 = 24 * 3600;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum NodeError {
-    /// The address is not one of a node.
-    #[error("{0:?} is not an http:// or https:// address: give a node's address, like http://127.0.0.1:8550")]
-    Address(String),
-    /// Everything would go in the clear: who acts on whom, and the token.
-    #[error("{0} is not encrypted: give a node beyond this machine as https://, through the TLS proxy in front of it")]
-    Insecure(String),
+    /// The address is not one to use.
+    #[error("the hospital node's address cannot be used: {0}")]
+    Address(#[from] AddressError),
     /// Nobody answers, or not in time.
     #[error("the node at {node} cannot be reached ({reason}): check that it runs, and its address; nothing is lost")]
     Unreachable {
@@ -53,6 +51,8 @@ pub enum NodeError {
         status: u16,
         /// Why.
         problem: emr_api::Problem,
+        /// After how long it may do it, if it says so.
+        retry_after: Option<Duration>,
     },
     /// An answer that is none.
     #[error("the node's answer to {request} makes no sense ({reason}): check the address, or update the program")]
@@ -152,8 +152,9 @@ impl fmt::Debug for Login {
 #[derive(Debug)]
 pub struct NodeClient {
     http: reqwest::Client,
-    base: Url,
+    address: HttpAddress,
     login: Option<Login>,
+    credential: Option<ProverCredential>,
     session: Mutex<Option<emr_api::Session>>,
 }
 
@@ -173,15 +174,6 @@ pub(crate) fn printable(text: &str) -> String {
     text.chars().take(MAX_SHOWN).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
-fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    }
-}
-
 /// The innermost cause: the outer ones only say that a request failed.
 fn reason(error: &reqwest::Error) -> String {
     if error.is_timeout() {
@@ -195,29 +187,29 @@ fn reason(error: &reqwest::Error) -> String {
 }
 
 impl NodeClient {
-    /// A client of the node at an address. Nothing is sent yet.
+    /// A client of the node at an address: `https`, or plain http on this machine. Nothing is sent yet.
     ///
     /// # Errors
     /// [`NodeError::Address`].
     pub fn new(address: &str) -> Result<Self, NodeError> {
-        let invalid = || NodeError::Address(address.chars().take(SHOWN).collect());
-        let base = Url::parse(address).map_err(|_| invalid())?;
-        if !matches!(base.scheme(), "http" | "https") || base.cannot_be_a_base() || !base.has_host() {
-            return Err(invalid());
-        }
-        if base.scheme() == "http" && !is_loopback(&base) {
-            return Err(NodeError::Insecure(base.to_string()));
-        }
-        // A redirect would carry the token to whoever the answer names.
+        Self::at(HttpAddress::parse(address, PlainHttp::ThisMachine)?)
+    }
+
+    /// A client of the node at an address that was checked. Nothing is sent yet.
+    ///
+    /// # Errors
+    /// [`NodeError::Unreachable`] if no HTTP client can be set up.
+    pub fn at(address: HttpAddress) -> Result<Self, NodeError> {
+        // A redirect would carry the token to the server that the answer names.
         let builder = reqwest::Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(REQUEST_TIMEOUT)
             .redirect(redirect::Policy::none());
-        let builder = if is_loopback(&base) { builder.no_proxy() } else { builder };
+        let builder = if address.is_this_machine() { builder.no_proxy() } else { builder };
         let http = builder
             .build()
-            .map_err(|error| NodeError::Unreachable { node: base.to_string(), reason: reason(&error) })?;
-        Ok(Self { http, base, login: None, session: Mutex::new(None) })
+            .map_err(|error| NodeError::Unreachable { node: address.to_string(), reason: reason(&error) })?;
+        Ok(Self { http, address, login: None, credential: None, session: Mutex::new(None) })
     }
 
     /// The same client, with what it logs in with.
@@ -226,11 +218,19 @@ impl NodeClient {
         Self { login: Some(login), session: Mutex::new(None), ..self }
     }
 
-    /// The node's address.
-    pub const fn address(&self) -> &Url {
-        &self.base
+    /// The same client for a prover: it shows this credential instead of logging in.
+    #[must_use]
+    pub fn with_credential(self, credential: ProverCredential) -> Self {
+        Self { credential: Some(credential), ..self }
     }
 
+    /// The node's address.
+    pub const fn address(&self) -> &HttpAddress {
+        &self.address
+    }
+
+    /// A request. A node that has too much to do says when to come back; then the request is made again, as long as that is within
+    /// [`BUSY`] in all. Every request of this interface may be repeated.
     async fn exchange(
         &self,
         method: Method,
@@ -239,23 +239,45 @@ impl NodeClient {
         token: Option<&str>,
         limit: usize,
     ) -> Result<(StatusCode, Vec<u8>), NodeError> {
+        let mut left = BUSY;
+        loop {
+            match self.ask(&method, path, &body, token, limit).await {
+                Err(NodeError::Refused { retry_after: Some(wait), .. }) if wait <= left => {
+                    // At least a second, so that the loop ends.
+                    let wait = wait.max(Duration::from_secs(1));
+                    left = left.saturating_sub(wait);
+                    tokio::time::sleep(wait).await;
+                }
+                other => return other,
+            }
+        }
+    }
+
+    async fn ask(
+        &self,
+        method: &Method,
+        path: &str,
+        body: &Body,
+        token: Option<&str>,
+        limit: usize,
+    ) -> Result<(StatusCode, Vec<u8>), NodeError> {
         let name = format!("{method} {path}");
-        let url = self.base.join(path).map_err(|_| NodeError::Address(self.base.to_string()))?;
-        let mut request = self.http.request(method, url);
+        let url = self.address.url().join(path).map_err(|_| AddressError::NotHttp)?;
+        let mut request = self.http.request(method.clone(), url);
         request = match body {
             Body::None => request,
-            Body::Json(bytes) => request.header("content-type", "application/json").body(bytes),
-            Body::Bytes(bytes) => request.header("content-type", "application/octet-stream").body(bytes),
+            Body::Json(bytes) => request.header("content-type", "application/json").body(bytes.clone()),
+            Body::Bytes(bytes) => request.header("content-type", "application/octet-stream").body(bytes.clone()),
         };
         if let Some(token) = token {
             request = request.bearer_auth(token);
         }
-        let unreachable = |error: reqwest::Error| NodeError::Unreachable {
-            node: self.base.origin().ascii_serialization(),
-            reason: reason(&error),
-        };
+        let unreachable =
+            |error: reqwest::Error| NodeError::Unreachable { node: self.address.to_string(), reason: reason(&error) };
         let mut response = request.send().await.map_err(unreachable)?;
         let status = response.status();
+        let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+        let retry_after = retry_after.map(Duration::from_secs);
         let mut answer = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
             if answer.len() + chunk.len() > limit {
@@ -269,7 +291,7 @@ impl NodeClient {
         match serde_json::from_slice::<emr_api::Problem>(&answer) {
             Ok(emr_api::Problem { code, message }) => {
                 let problem = emr_api::Problem { code: printable(&code), message: printable(&message) };
-                Err(NodeError::Refused { status: status.as_u16(), problem })
+                Err(NodeError::Refused { status: status.as_u16(), problem, retry_after })
             }
             Err(_) => Err(NodeError::Malformed {
                 request: name,
@@ -301,6 +323,9 @@ impl NodeClient {
         body: impl Fn() -> Body,
         limit: usize,
     ) -> Result<(StatusCode, Vec<u8>), NodeError> {
+        if let Some(credential) = &self.credential {
+            return self.exchange(method, path, body(), Some(credential.expose()), limit).await;
+        }
         let token = self.token(None).await?;
         let first = self.exchange(method.clone(), path, body(), Some(&token), limit).await;
         match first {

@@ -213,9 +213,8 @@ impl Outbox {
 mod tests {
     use emr_core::{AccountEpoch, AccountIndex, Class, Codec, GrantSlot, Purpose, Reason, Uses, cid::cid_of};
     use emr_rollup::{
-        field::Fr,
         operation::{Action, Domain, Operation},
-        signature::SigningKey,
+        primitive::{eddsa::SigningKey, field::Fr},
     };
 
     use super::*;

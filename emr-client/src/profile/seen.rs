@@ -6,7 +6,7 @@ use std::{
 };
 
 use emr_durable::Disk;
-use emr_rollup::field::{Fr, hex_element};
+use emr_rollup::primitive::field::{Fr, hex_element};
 use serde::{Deserialize, Serialize};
 
 use crate::profile::durable::{self, FileError};

@@ -8,10 +8,12 @@ use emr_chain::RollupInstance;
 use emr_core::{AccountEpoch, AccountIndex, AccountStatus, Role};
 use emr_crypto::{Identity, RsaPublic};
 use emr_rollup::{
-    field::{Fr, hex_element},
-    leaf::IdentityLeaf,
-    registration::Registration,
-    signature::{PublicKey, SigningKey},
+    l1_operation::Registration,
+    primitive::{
+        eddsa::{PublicKey, SigningKey},
+        field::{Fr, hex_element},
+    },
+    state::leaf::IdentityLeaf,
 };
 use serde::{Deserialize, Serialize};
 

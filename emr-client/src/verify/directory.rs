@@ -5,9 +5,11 @@
 use emr_api::PatientView;
 use emr_core::{AccountIndex, Cid, Opaque, UnixTime};
 use emr_rollup::{
-    field::{self, Fr},
     operation::{Action, Domain, SignedOperation},
-    signature::PublicKey,
+    primitive::{
+        eddsa::PublicKey,
+        field::{self, Fr},
+    },
 };
 
 use crate::{

@@ -8,11 +8,16 @@ use std::collections::BTreeMap;
 use emr_api::{GrantView, RecordSummary, SubtreeView};
 use emr_core::{AccountIndex, Cid, Opaque, RecordSlot, Role, UnixTime};
 use emr_rollup::{
-    field::{self, Fr},
-    leaf::{AuditEntry, GRANT_DEPTH, IdentityLeaf, RECORD_DEPTH, Target},
+    layout::{GRANT_DEPTH, RECORD_DEPTH},
     operation::{Domain, SignedOperation},
-    signature::PublicKey,
-    tree::SparseMerkleTree,
+    primitive::{
+        eddsa::PublicKey,
+        field::{self, Fr},
+    },
+    state::{
+        leaf::{AuditEntry, IdentityLeaf, Target},
+        tree::SparseMerkleTree,
+    },
 };
 
 use crate::{

@@ -2,12 +2,17 @@
 
 use emr_core::{AccountEpoch, AccountIndex, AccountStatus, Role};
 use emr_rollup::{
-    field::{Fr, to_u64},
-    leaf::{ACCOUNT_DEPTH, IdentityLeaf, MedicalLeaf},
-    poseidon,
-    signature::PublicKey,
+    layout::ACCOUNT_DEPTH,
+    primitive::{
+        eddsa::PublicKey,
+        field::{Fr, to_u64},
+        poseidon,
+    },
+    state::{
+        leaf::{IdentityLeaf, MedicalLeaf},
+        tree::Path,
+    },
     statement::IdentityFields,
-    tree::Path,
 };
 
 use crate::verify::settled_state::SettledState;

@@ -16,9 +16,10 @@ use emr_core::{
 };
 use emr_crypto::{AttachmentKey, AuthoredRecord, Epoch, OpenedRecord, RecordContext, RsaPublic, verify_authorship};
 use emr_rollup::{
-    field::{self, Fr},
-    leaf::{IdentityLeaf, RECORD_DEPTH, RecordLeaf},
+    layout::RECORD_DEPTH,
     operation::Domain,
+    primitive::field::{self, Fr},
+    state::leaf::{IdentityLeaf, RecordLeaf},
 };
 
 use crate::{

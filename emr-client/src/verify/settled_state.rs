@@ -10,7 +10,7 @@ use emr_chain::{
     proof::{ProofError, VerifiedHeader, fetch_header, verify_storage},
 };
 use emr_core::UnixTime;
-use emr_rollup::field::{self, Fr};
+use emr_rollup::primitive::field::{self, Fr};
 
 use crate::profile::seen::SeenError;
 

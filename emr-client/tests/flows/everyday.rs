@@ -278,8 +278,8 @@ async fn the_settled_state_is_read_from_l1_by_proof() -> TestResult {
     let scene = Scene::new().await?;
     let patient = scene.client(PATIENT).await?;
     let state = patient.settled().await?;
-    let empty = emr_rollup::tree::empty_root(24);
-    assert_eq!(state.root(), emr_rollup::poseidon::node(empty, empty));
+    let empty = emr_rollup::state::tree::empty_root(24);
+    assert_eq!(state.root(), emr_rollup::primitive::poseidon::node(empty, empty));
     assert_eq!((state.batches(), state.time()), (0, UnixTime::ZERO));
     assert!(state.block_number() > 0);
     // A contract's address without a rollup.

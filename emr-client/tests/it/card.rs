@@ -8,7 +8,7 @@ use emr_client::{
     verify::membership::MembershipError,
 };
 use emr_core::{AccountStatus, Role};
-use emr_rollup::field::Fr;
+use emr_rollup::primitive::field::Fr;
 
 use crate::fixtures::*;
 
@@ -124,11 +124,11 @@ fn a_suspended_account_is_refused() {
     // Circuit version 1 has no SetStatus: a tree in which it was done.
     let mut view = world.account_view(DOCTOR);
     view.identity.status = Fr::from(u64::from(AccountStatus::Suspended.code()));
-    let mut tree = emr_rollup::tree::SparseMerkleTree::new(24);
+    let mut tree = emr_rollup::state::tree::SparseMerkleTree::new(24);
     tree.set(2, view.identity.hash());
     let proof = view.proof.as_mut().expect("settled");
     (proof.identity_root, proof.path) = (tree.root(), tree.path(2));
-    let root = emr_rollup::poseidon::node(tree.root(), proof.medical_root);
+    let root = emr_rollup::primitive::poseidon::node(tree.root(), proof.medical_root);
     world.batches += 1;
     let state = emr_client::verify::settled_state::SettledState::established(root, world.batches, time(NOW));
     let inactive = CardError::Inactive { account: account(DOCTOR), status: AccountStatus::Suspended };

@@ -8,7 +8,7 @@ use emr_client::{
 };
 use emr_core::{AccountEpoch, Class, Rights};
 use emr_crypto::PatientDirectory;
-use emr_rollup::{field::Fr, leaf::MedicalLeaf, operation::Domain};
+use emr_rollup::{operation::Domain, primitive::field::Fr, state::leaf::MedicalLeaf};
 
 use crate::fixtures::*;
 
@@ -61,7 +61,7 @@ fn settled_waiting_and_absent_directories_are_found() -> TestResult {
 #[test]
 fn an_unsettled_patients_first_directory_is_found() -> TestResult {
     let mut world = World::new();
-    let before = emr_rollup::ledger::Ledger::genesis(domain(), emr_rollup::data::CircuitVersion::V1);
+    let before = emr_rollup::state::ledger::Ledger::genesis(domain(), emr_rollup::version::CircuitVersion::V1);
     let trees = before.trees();
     let state = SettledState::established(trees.root(), 0, time(0));
     let grant = world.sign_grant(64, DOCTOR, Rights::WRITE, Class::Laboratory.into());

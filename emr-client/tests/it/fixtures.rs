@@ -18,14 +18,18 @@ use emr_core::{
 };
 use emr_crypto::{AuthoredRecord, Identity, OpenedRecord, Past, PatientDirectory, SealedRecord, SigningContext};
 use emr_rollup::{
-    data::CircuitVersion,
-    field::{self, Fr},
-    leaf::{GrantLeaf, RecordLeaf},
-    ledger::Ledger,
+    l1_operation::Registration,
     operation::{Action, Domain, Operation, SignedOperation},
-    registration::Registration,
-    signature::SigningKey,
+    primitive::{
+        eddsa::SigningKey,
+        field::{self, Fr},
+    },
+    state::{
+        leaf::{GrantLeaf, RecordLeaf},
+        ledger::Ledger,
+    },
     statement::IdentityFields,
+    version::CircuitVersion,
 };
 use emr_testkit::people::people;
 

@@ -9,10 +9,12 @@ use emr_client::{
 };
 use emr_core::{Class, Purpose, Reason, RecordStatus, Revision, Rights, UnixTime, Uses, Version};
 use emr_rollup::{
-    field::Fr,
-    leaf::{GrantLeaf, RecordLeaf, Target},
     operation::Kind,
-    tree::Path,
+    primitive::field::Fr,
+    state::{
+        leaf::{GrantLeaf, RecordLeaf, Target},
+        tree::Path,
+    },
 };
 
 use crate::fixtures::*;

@@ -10,7 +10,7 @@ use std::{
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use emr_api::{Challenge, LoginRequest, Problem, Session};
 use emr_client::node::{Login, NodeClient, NodeError};
-use emr_core::{Codec, UnixTime, cid::cid_of};
+use emr_core::{AddressError, Codec, UnixTime, cid::cid_of};
 use emr_crypto::RsaPublic;
 
 use crate::fixtures::*;
@@ -100,6 +100,41 @@ fn logging_in(respond: impl Fn(&Got) -> Vec<u8> + Send + 'static) -> impl Fn(&Go
         }
         _ => respond(got),
     }
+}
+
+/// A node with too much to do says when to come back. It is asked again then, and not for longer than 30 s in all.
+#[tokio::test]
+async fn a_busy_node_is_asked_again_when_it_says() -> TestResult {
+    let busy = |seconds: u64| {
+        let body = r#"{"code":"too-many","message":"wait"}"#;
+        let length = body.len();
+        format!(
+            "HTTP/1.1 429 Too Many Requests\r\nretry-after: {seconds}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
+        )
+        .into_bytes()
+    };
+    let asked = std::sync::atomic::AtomicU32::new(0);
+    let (address, log) = serve(logging_in(move |_| {
+        let before = asked.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        if before < 2 { busy(1) } else { ok("block") }
+    }))?;
+    let node = NodeClient::new(&address)?.with_login(login());
+    let began = std::time::Instant::now();
+    assert_eq!(node.block(&cid_of(Codec::Raw, b"block")).await?, b"block");
+    assert!((2..5).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
+    assert_eq!(log.lock().expect("no panic").len(), 2 + 3);
+
+    // A node that says 0 is not asked in a tight loop; one that names an hour is not waited for.
+    let (address, log) = serve(move |_| busy(3600))?;
+    let refused = NodeClient::new(&address)?.status().await;
+    assert!(matches!(&refused, Err(error) if error.is_temporary()), "{refused:?}");
+    assert_eq!(log.lock().expect("no panic").len(), 1);
+    let (address, log) = serve(move |_| busy(0))?;
+    let waiting =
+        tokio::time::timeout(std::time::Duration::from_secs(2), async { NodeClient::new(&address)?.status().await });
+    assert!(waiting.await.is_err());
+    assert!(log.lock().expect("no panic").len() <= 3);
+    Ok(())
 }
 
 #[tokio::test]
@@ -276,7 +311,10 @@ async fn nobody_there_and_no_address() -> TestResult {
     }
     // Beyond this machine nothing goes in the clear.
     for address in ["http://node.example:8550", "http://10.0.0.1", "http://127.0.0.1.example/"] {
-        assert!(matches!(NodeClient::new(address), Err(NodeError::Insecure(_))), "{address}");
+        assert!(
+            matches!(NodeClient::new(address), Err(NodeError::Address(AddressError::PlainHttp { .. }))),
+            "{address}"
+        );
     }
     for address in ["https://node.example", "http://localhost:1", "http://[::1]:1"] {
         assert!(NodeClient::new(address).is_ok(), "{address}");

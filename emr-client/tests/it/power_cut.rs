@@ -17,9 +17,8 @@ use emr_core::{
 use emr_crypto::{Identity, RsaBits, RsaSecret, ScryptCost};
 use emr_durable::crash::{ALL, Journal, Promises, no_sync};
 use emr_rollup::{
-    field::Fr,
     operation::{Action, Domain, Operation},
-    signature::SigningKey,
+    primitive::{eddsa::SigningKey, field::Fr},
 };
 use proptest::prelude::*;
 

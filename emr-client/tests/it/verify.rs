@@ -11,10 +11,10 @@ use emr_client::{
 use emr_core::{AccountIndex, Class, Commitment, Opaque, RecordStatus, Revision, SaltSeed, Version};
 use emr_crypto::{OpenedRecord, RsaSecret, SigningContext};
 use emr_rollup::{
-    field::{self, Fr},
     operation::Domain,
+    primitive::field::{self, Fr},
+    state::tree::Path,
     statement::IdentityFields,
-    tree::Path,
 };
 use proptest::prelude::*;
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use cid::Cid;
 use emr_core::cid::{Codec, MAX_BLOCK_BYTES, codec_of, verify_block};
+use emr_core::{HttpAddress, PlainHttp};
 use futures::FutureExt;
 use reqwest::multipart::{Form, Part};
 use reqwest::{Client, Response, redirect};
@@ -72,15 +73,22 @@ struct Refusal {
 }
 
 impl KuboStore {
-    /// The node whose RPC is at `url`, such as `http://127.0.0.1:5001`. Nothing is sent yet: [`version`](Self::version) asks
-    /// whether it is there.
-    ///
-    /// The RPC has no authentication of its own: let it listen on loopback or inside the hospital's network only.
+    /// The node whose RPC is at `url` on this machine, such as `http://127.0.0.1:5001`. Nothing is sent yet: [`version`](Self::version)
+    /// asks whether it is there.
     ///
     /// # Errors
-    /// [`StoreError::Url`] for anything but `http://HOST[:PORT]`.
+    /// [`StoreError::Url`] for anything but `http://HOST[:PORT]`; [`StoreError::Address`] for another machine.
     pub fn new(url: &str) -> Result<Self, StoreError> {
-        let refuse = |reason| StoreError::Url { url: url.to_owned(), reason };
+        Self::with_rule(url, PlainHttp::ThisMachine)
+    }
+
+    /// As [`Self::new`], with a say on where plain http is allowed. The RPC has no authentication: a Kubo on another machine must be
+    /// reachable inside the hospital's network only.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn with_rule(url: &str, plain: PlainHttp) -> Result<Self, StoreError> {
+        let refuse = |reason| StoreError::Url { reason };
         let base = Url::parse(url).map_err(|_| refuse("it is not a URL"))?;
         if base.scheme() != "http" {
             return Err(refuse("Kubo's RPC speaks plain http"));
@@ -91,6 +99,7 @@ impl KuboStore {
         if !matches!(base.path(), "" | "/") || base.query().is_some() || base.fragment().is_some() {
             return Err(refuse("it must have no path, query or fragment"));
         }
+        let base = HttpAddress::new(base, plain)?.url().clone();
         let client = Client::builder()
             .connect_timeout(PRESENCE)
             .redirect(redirect::Policy::none())

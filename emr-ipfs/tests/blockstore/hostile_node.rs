@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::contract::node;
-use emr_core::cid::cid_of;
+use emr_core::{AddressError, PlainHttp, cid::cid_of};
 use emr_ipfs::{Blockstore, Codec, DagLimits, KuboStore, StoreError, walk};
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
@@ -198,8 +198,13 @@ async fn a_url_that_cannot_be_kubos_is_refused() {
         "",
     ] {
         let refused = KuboStore::new(bad);
-        assert!(matches!(&refused, Err(StoreError::Url { .. })), "{bad}: {refused:?}");
+        let Err(error @ StoreError::Url { .. }) = refused else { panic!("{bad}: {refused:?}") };
+        assert!(!error.to_string().contains("secret"), "{error}");
     }
+    // The RPC has no authentication and no encryption.
+    let elsewhere = "http://kubo.example:5001";
+    assert!(matches!(KuboStore::new(elsewhere), Err(StoreError::Address(AddressError::PlainHttp { .. }))));
+    assert!(KuboStore::with_rule(elsewhere, PlainHttp::Everywhere).is_ok());
     let nobody = KuboStore::new("http://127.0.0.1:1").unwrap();
     assert!(nobody.version().await.is_err_and(|error| error.is_unreachable()));
 }

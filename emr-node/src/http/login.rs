@@ -6,6 +6,7 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
@@ -14,10 +15,12 @@ use emr_api::{Challenge, LoginRequest, Session};
 use emr_core::{AccountIndex, AccountStatus, UnixTime};
 use emr_crypto::{Challenge as SignedChallenge, RsaPublic};
 use emr_rollup::{
-    data::keccak256,
-    field::{self, Fr},
-    leaf::IdentityLeaf,
     operation::Domain,
+    primitive::{
+        field::{self, Fr},
+        keccak::keccak256,
+    },
+    state::leaf::IdentityLeaf,
 };
 
 use crate::http::refusal::{Refusal, RefusalKind};
@@ -28,8 +31,10 @@ const CHALLENGE_SECONDS: u64 = 120;
 const TOKEN_SECONDS: u64 = 3600;
 /// How many tokens an account may have; the oldest goes.
 const TOKENS_PER_ACCOUNT: usize = 16;
-/// How many logins are remembered at once: valid tokens, and used nonces.
-const MAX_REMEMBERED: usize = 100_000;
+/// How often an account may log in while a challenge is good. Only who holds its key can use this up.
+const LOGINS_PER_ACCOUNT: usize = 64;
+/// How often lapsed logins of all accounts are forgotten. Seconds.
+const SWEEP: u64 = 60;
 /// The longest public key, in base64: SPKI DER of 4096 bits.
 const MAX_KEY_TEXT: usize = 1024;
 
@@ -43,9 +48,20 @@ pub(crate) struct Logins {
 
 #[derive(Debug, Default)]
 struct Remembered {
-    used: BTreeMap<[u8; 32], UnixTime>,
+    accounts: BTreeMap<AccountIndex, OfAccount>,
+    /// By digest.
     tokens: BTreeMap<[u8; 32], Token>,
-    by_account: BTreeMap<AccountIndex, VecDeque<[u8; 32]>>,
+    /// When lapsed logins were last forgotten.
+    swept: Option<UnixTime>,
+}
+
+/// What is remembered of an account. Bounded, so no account takes room from another.
+#[derive(Debug, Default)]
+struct OfAccount {
+    /// Nonces that were used, until they lapse.
+    used: BTreeMap<[u8; 32], UnixTime>,
+    /// Digests of its tokens, oldest first.
+    tokens: VecDeque<[u8; 32]>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -57,15 +73,47 @@ struct Token {
 }
 
 impl Remembered {
-    fn forget_old(&mut self, now: UnixTime) {
-        self.used.retain(|_, expires| *expires >= now);
+    /// Forgets what has lapsed, at most once in [`SWEEP`] seconds: the memory is for accounts that logged in lately.
+    fn sweep(&mut self, now: UnixTime) {
+        if self.swept.is_some_and(|swept| now < swept.saturating_add(SWEEP)) {
+            return;
+        }
+        self.swept = Some(now);
         self.tokens.retain(|_, token| token.expires >= now);
         let tokens = &self.tokens;
-        self.by_account.retain(|_, digests| {
-            digests.retain(|digest| tokens.contains_key(digest));
-            !digests.is_empty()
+        self.accounts.retain(|_, account| {
+            account.used.retain(|_, expires| *expires >= now);
+            account.tokens.retain(|digest| tokens.contains_key(digest));
+            !account.used.is_empty() || !account.tokens.is_empty()
         });
     }
+
+    /// Notes that an account used a nonce.
+    fn use_nonce(&mut self, account: AccountIndex, nonce: [u8; 32], expires: UnixTime, now: UnixTime) -> Nonce {
+        let used = &mut self.accounts.entry(account).or_default().used;
+        used.retain(|_, expires| *expires >= now);
+        if used.contains_key(&nonce) {
+            return Nonce::Used;
+        }
+        if used.len() >= LOGINS_PER_ACCOUNT {
+            let first = used.values().min().map_or(0, |expires| expires.get().saturating_sub(now.get()));
+            return Nonce::TooMany { seconds: first + 1 };
+        }
+        used.insert(nonce, expires);
+        Nonce::Fresh
+    }
+}
+
+/// What an account's nonce is worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Nonce {
+    Fresh,
+    Used,
+    /// It has used many lately.
+    TooMany {
+        /// Until the first of them lapses.
+        seconds: u64,
+    },
 }
 
 fn unauthorized(message: &str) -> Refusal {
@@ -99,7 +147,7 @@ impl Logins {
     /// Logs in: `identity` is the account's leaf, `verifier` this hospital's account.
     ///
     /// # Errors
-    /// `unauthorized`, always the same for a wrong key, signature or nonce; `malformed`; `unavailable`.
+    /// `unauthorized`, always the same for a wrong key, signature or nonce; `malformed`; `too-many`.
     pub(crate) fn login(
         &self,
         request: &LoginRequest,
@@ -145,19 +193,19 @@ impl Logins {
         challenge.verify(&committed.key, &signature, now).map_err(|_| failed())?;
 
         let mut remembered = self.remembered();
-        if remembered.used.len() >= MAX_REMEMBERED || remembered.tokens.len() >= MAX_REMEMBERED {
-            remembered.forget_old(now);
-            if remembered.used.len() >= MAX_REMEMBERED || remembered.tokens.len() >= MAX_REMEMBERED {
-                return Err(Refusal::unavailable("too many logins at present: try again in a minute"));
+        remembered.sweep(now);
+        match remembered.use_nonce(request.account, nonce, request.expires, now) {
+            Nonce::Fresh => {}
+            Nonce::Used => return Err(failed()),
+            Nonce::TooMany { seconds } => {
+                let message = "this account has logged in many times just now: use the token that you have, or wait";
+                return Err(Refusal::too_many(message, Duration::from_secs(seconds)));
             }
-        }
-        if remembered.used.insert(nonce, request.expires).is_some() {
-            return Err(failed());
         }
         let token: [u8; 32] = rand::random();
         let (digest, expires) = (keccak256(&token), now.saturating_add(TOKEN_SECONDS));
         remembered.tokens.insert(digest, Token { account: request.account, expires, identity: identity.hash() });
-        let digests = remembered.by_account.entry(request.account).or_default();
+        let digests = &mut remembered.accounts.entry(request.account).or_default().tokens;
         digests.push_back(digest);
         let oldest = if digests.len() > TOKENS_PER_ACCOUNT { digests.pop_front() } else { None };
         if let Some(oldest) = oldest {
@@ -183,5 +231,35 @@ impl Logins {
             .and_then(|()| self.remembered().tokens.get(&keccak256(&bytes)).copied())
             .filter(|token| token.expires >= now && identity(token.account) == Some(token.identity));
         known.map(|token| token.account).ok_or_else(|| unauthorized("the login has lapsed or is unknown: log in again"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One account logs in as often as it can: it locks out itself, for two minutes, and nobody else.
+    #[test]
+    fn an_account_uses_up_its_own_logins_only() -> Result<(), Box<dyn std::error::Error>> {
+        let mut remembered = Remembered::default();
+        let at = |seconds: u64| UnixTime::new(1_800_000_000 + seconds);
+        let (hostile, honest) = (AccountIndex::new(1)?, AccountIndex::new(2)?);
+        let nonce = |number: u64| -> [u8; 32] { keccak256(&number.to_be_bytes()) };
+        for number in 0..LOGINS_PER_ACCOUNT as u64 {
+            assert_eq!(remembered.use_nonce(hostile, nonce(number), at(120)?, at(0)?), Nonce::Fresh);
+        }
+        for number in 0..200_000 {
+            let refused = remembered.use_nonce(hostile, nonce(number), at(120)?, at(1)?);
+            assert_ne!(refused, Nonce::Fresh);
+        }
+        assert_eq!(remembered.use_nonce(hostile, nonce(1000), at(120)?, at(1)?), Nonce::TooMany { seconds: 120 });
+        assert_eq!(remembered.accounts[&hostile].used.len(), LOGINS_PER_ACCOUNT);
+        assert_eq!(remembered.use_nonce(honest, nonce(1), at(120)?, at(1)?), Nonce::Fresh);
+        assert_eq!(remembered.use_nonce(honest, nonce(1), at(120)?, at(1)?), Nonce::Used);
+        assert_eq!(remembered.use_nonce(hostile, nonce(1000), at(240)?, at(121)?), Nonce::Fresh);
+        // What has lapsed takes no memory.
+        remembered.sweep(at(500)?);
+        assert!(remembered.accounts.is_empty());
+        Ok(())
     }
 }

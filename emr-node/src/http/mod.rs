@@ -1,6 +1,11 @@
 //! The node's HTTP interface ([`emr_api`]).
 
+mod connections;
+pub(crate) mod limits;
 pub(crate) mod login;
+mod pace;
 pub(crate) mod refusal;
 pub(crate) mod routes;
 pub(crate) mod server;
+
+pub(crate) use connections::{FairListener, Peer};

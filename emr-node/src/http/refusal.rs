@@ -1,5 +1,7 @@
 //! Why a request is refused.
 
+use std::time::Duration;
+
 use emr_api::Problem;
 use emr_ipfs::StoreError;
 use emr_rollup::statement::{Clause, Violation};
@@ -25,6 +27,8 @@ pub(crate) enum RefusalKind {
     Stale,
     /// Larger than what is taken.
     TooLarge,
+    /// More than this client, or this account, may ask for at a time.
+    TooMany,
     /// Not now; the same request may succeed later.
     Unavailable,
     /// Not a request of this interface.
@@ -43,6 +47,7 @@ impl RefusalKind {
             Self::Refused => "refused",
             Self::Stale => "stale",
             Self::TooLarge => "too-large",
+            Self::TooMany => "too-many",
             Self::Unavailable => "unavailable",
             Self::Malformed => "malformed",
         }
@@ -58,6 +63,7 @@ impl RefusalKind {
             Self::Stale => 409,
             Self::TooLarge => 413,
             Self::Refused => 422,
+            Self::TooMany => 429,
             Self::Unavailable => 503,
         }
     }
@@ -71,11 +77,13 @@ pub(crate) struct Refusal {
     pub(crate) kind: RefusalKind,
     /// For people.
     pub(crate) message: String,
+    /// After how long the same request may succeed, where that is known.
+    pub(crate) retry_after: Option<Duration>,
 }
 
 impl Refusal {
     pub(crate) fn new(kind: RefusalKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into() }
+        Self { kind, message: message.into(), retry_after: None }
     }
 
     pub(crate) fn malformed(message: impl Into<String>) -> Self {
@@ -96,6 +104,21 @@ impl Refusal {
 
     pub(crate) fn unavailable(message: impl Into<String>) -> Self {
         Self::new(RefusalKind::Unavailable, message)
+    }
+
+    /// `too-many`: this client, or this account, asks for more than its share.
+    pub(crate) fn too_many(message: impl Into<String>, retry_after: Duration) -> Self {
+        Self { retry_after: Some(retry_after), ..Self::new(RefusalKind::TooMany, message) }
+    }
+
+    /// `unavailable`, with a time after which it may go.
+    pub(crate) fn busy(message: impl Into<String>, retry_after: Duration) -> Self {
+        Self { retry_after: Some(retry_after), ..Self::unavailable(message) }
+    }
+
+    /// `Retry-After`: whole seconds, rounded up.
+    pub(crate) fn retry_after_seconds(&self) -> Option<u64> {
+        self.retry_after.map(|after| after.as_millis().div_ceil(1000) as u64)
     }
 
     /// The body of the answer.

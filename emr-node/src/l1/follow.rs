@@ -8,7 +8,7 @@ use alloy::{
     providers::{DynProvider, Provider},
 };
 use emr_chain::{Head, Rollup, RollupError, Settlement};
-use emr_rollup::{data::Words, field, registration::Registration};
+use emr_rollup::{batch::Words, l1_operation::Registration, primitive::field};
 use tokio::sync::Mutex;
 
 use crate::{

@@ -4,9 +4,8 @@ use alloy::providers::DynProvider;
 use emr_chain::{BatchContent, Revert, Rollup, RollupError, Settlement};
 use emr_core::UnixTime;
 use emr_rollup::{
-    batch::{Batch, Proven},
-    data::Words,
-    field,
+    batch::{Batch, Proven, Words},
+    primitive::field,
 };
 
 /// What came of trying to settle a batch.

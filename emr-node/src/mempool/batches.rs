@@ -2,7 +2,7 @@
 
 use emr_api::OperationStatus;
 use emr_core::UnixTime;
-use emr_rollup::data::PublicInputs;
+use emr_rollup::batch::PublicInputs;
 use redb::{ReadableTable, TableDefinition, WriteTransaction};
 use serde::{Deserialize, Serialize};
 

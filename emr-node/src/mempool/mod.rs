@@ -6,6 +6,7 @@
 mod batches;
 mod blocks;
 mod operations;
+mod provers;
 
 use std::{
     fmt, fs,
@@ -25,6 +26,7 @@ use tokio::sync::watch;
 pub use batches::{BatchRecord, BatchStage, KeptProof, OnChain, Settled};
 pub use blocks::{BlockReference, Referenced};
 pub use operations::{Acknowledged, Pointer, Sequence};
+pub use provers::{KnownProver, MAX_PROVERS, ProverAdded};
 
 /// File name inside the node's folder.
 const FILE: &str = "mempool.redb";
@@ -147,6 +149,7 @@ impl Mempool {
             operations::create(&transaction)?;
             batches::create(&transaction)?;
             blocks::create(&transaction)?;
+            provers::create(&transaction)?;
             found
         };
         transaction.commit()?;

@@ -10,7 +10,7 @@ use std::{
 };
 
 use emr_api::ProofJob;
-use emr_rollup::data::PublicInputs;
+use emr_rollup::batch::PublicInputs;
 use tokio::sync::{mpsc, watch};
 
 use crate::{

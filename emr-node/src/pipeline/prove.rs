@@ -7,10 +7,10 @@ use std::{
 };
 
 use emr_rollup::{
-    batch::Prover as _,
-    data::{CircuitVersion, PublicInputs},
+    batch::{Prover as _, PublicInputs},
     prover::{Prover, ProverError, Verifier, VerifyError},
     statement::BatchWitness,
+    version::CircuitVersion,
 };
 use tokio::sync::{OnceCell, watch};
 

@@ -1,10 +1,7 @@
 //! One batch, step by step: proved, sent, settled, or given up.
 
 use emr_api::ProofJob;
-use emr_rollup::{
-    batch::{Batch, Proven, Sealed},
-    data::PublicInputs,
-};
+use emr_rollup::batch::{Batch, Proven, PublicInputs, Sealed};
 
 use super::{
     Pipeline, Proofs,

@@ -19,7 +19,7 @@ use emr_api::{OperationStatus, Receipt, Submission};
 use emr_chain::RollupInstance;
 use emr_core::{AccountIndex, UnixTime};
 use emr_ipfs::{Blockstore, Cid};
-use emr_rollup::{data::CircuitVersion, field::Fr, operation::Domain};
+use emr_rollup::{operation::Domain, primitive::field::Fr, version::CircuitVersion};
 use tokio::sync::{Mutex, Notify};
 
 use crate::{
@@ -139,6 +139,14 @@ impl Sequencer {
         if let Some(known) = self.mempool.operation(&id)? {
             return self.promise(id, &known);
         }
+        match self.take(id, submission).await {
+            // The same operation, handed in at the same time, was faster.
+            Err(refusal) => self.mempool.operation(&id)?.map_or(Err(refusal), |known| self.promise(id, &known)),
+            taken => taken,
+        }
+    }
+
+    async fn take(self: &Arc<Self>, id: [u8; 32], submission: Submission) -> Result<Receipt, Refusal> {
         // Cheap refusals first: nothing is read for an operation that breaks a rule.
         let directory_in_force = self.admit(&submission)?;
         pointers::check_epoch(&submission, directory_in_force, self).await?;

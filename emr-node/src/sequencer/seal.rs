@@ -6,8 +6,8 @@ use std::{collections::BTreeSet, sync::Arc};
 use emr_core::{AccountIndex, UnixTime};
 use emr_rollup::{
     batch::{Batch, PushError, Sealed},
-    ledger::Ledger,
     operation::{MAX_VALIDITY, SignedOperation},
+    state::ledger::Ledger,
 };
 
 use super::{

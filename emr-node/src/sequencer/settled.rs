@@ -10,13 +10,12 @@ use emr_api::OperationStatus;
 use emr_chain::SettledBatch;
 use emr_core::{AccountIndex, Role, UnixTime};
 use emr_rollup::{
-    data::{BatchData, CircuitVersion, PublicInputs, Words},
-    field,
-    leaf::AuditEntry,
-    ledger::Ledger,
+    batch::{BatchData, PublicInputs, Words},
+    l1_operation::Registration,
     operation::{Domain, Operation},
-    registration::Registration,
-    state::{StateTrees, place},
+    primitive::field,
+    state::{StateTrees, leaf::AuditEntry, ledger::Ledger, place},
+    version::CircuitVersion,
 };
 
 use super::Sequencer;

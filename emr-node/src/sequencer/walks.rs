@@ -3,21 +3,34 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use emr_core::AccountIndex;
 use tokio::sync::{Mutex as Turns, OwnedMutexGuard, Semaphore, SemaphorePermit};
 
-use crate::http::refusal::Refusal;
+use crate::http::{
+    limits::{Place, Places},
+    refusal::Refusal,
+};
 
 /// How many records are read at once.
 const AT_ONCE: usize = 4;
+/// How many of a signer wait or are read.
+const IN_LINE: usize = 8;
+/// How long one waits for its turn.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// When to come back after that, or if too many are in line.
+const LATER: Duration = Duration::from_secs(5);
 
-/// Who reads a record's blocks. One of a signer at a time, so that nobody takes all the places.
+/// Who reads a record's blocks. One of a signer at a time, so that nobody takes all the places; those who wait are bounded in number and
+/// in time.
 #[derive(Debug)]
 pub(crate) struct Walks {
     places: Semaphore,
+    in_line: Places<AccountIndex>,
     signers: Mutex<BTreeMap<AccountIndex, Arc<Turns<()>>>>,
+    patience: Duration,
 }
 
 /// A turn, until it is dropped.
@@ -25,26 +38,74 @@ pub(crate) struct Walks {
 pub(crate) struct Walk<'a> {
     _signer: OwnedMutexGuard<()>,
     _place: SemaphorePermit<'a>,
+    _in_line: Place<AccountIndex>,
 }
 
 impl Walks {
     pub(crate) fn new() -> Self {
-        Self { places: Semaphore::new(AT_ONCE), signers: Mutex::default() }
+        Self {
+            places: Semaphore::new(AT_ONCE),
+            in_line: Places::new(IN_LINE),
+            signers: Mutex::default(),
+            patience: PATIENCE,
+        }
     }
 
     /// Waits for a turn.
     ///
     /// # Errors
-    /// [`Refusal`] if the node is stopping.
+    /// `too-many` if the signer has many in line; `unavailable` if its turn does not come in time, or the node is stopping.
     pub(crate) async fn turn(&self, signer: AccountIndex) -> Result<Walk<'_>, Refusal> {
+        let in_line = self.in_line.take(signer).ok_or_else(|| {
+            Refusal::too_many("this account has many records in line to be checked: hand in the next one later", LATER)
+        })?;
         let own = {
             let mut signers = self.signers.lock().unwrap_or_else(PoisonError::into_inner);
-            // Whoever waits or walks holds a second handle.
+            // Each that waits or is read holds a second handle.
             signers.retain(|_, turns| Arc::strong_count(turns) > 1);
             Arc::clone(signers.entry(signer).or_default())
         };
-        let signer = own.lock_owned().await;
-        let place = self.places.acquire().await.map_err(|_| Refusal::unavailable("the node is stopping"))?;
-        Ok(Walk { _signer: signer, _place: place })
+        let turn = async {
+            let signer = own.lock_owned().await;
+            let place = self.places.acquire().await.map_err(|_| Refusal::unavailable("the node is stopping"))?;
+            Ok(Walk { _signer: signer, _place: place, _in_line: in_line })
+        };
+        let late = |_| Refusal::busy("many records are in line to be checked: hand this one in again later", LATER);
+        tokio::time::timeout(self.patience, turn).await.map_err(late)?
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::refusal::RefusalKind;
+
+    /// One account hands in records that take long: it fills its own line, and another account's is read at once.
+    #[tokio::test]
+    async fn a_line_is_bounded_and_the_signers_own() -> Result<(), Box<dyn std::error::Error>> {
+        let walks = Arc::new(Walks { patience: Duration::from_millis(500), ..Walks::new() });
+        let (hostile, honest) = (AccountIndex::new(1)?, AccountIndex::new(2)?);
+        let reading = walks.turn(hostile).await?;
+        let mut waiting = Vec::new();
+        for _ in 0..5000 {
+            let walks = Arc::clone(&walks);
+            waiting
+                .push(tokio::spawn(async move { walks.turn(hostile).await.map(drop).map_err(|refusal| refusal.kind) }));
+        }
+        tokio::task::yield_now().await;
+        drop(walks.turn(honest).await?);
+        let mut kinds = [0, 0];
+        for task in waiting {
+            match task.await? {
+                Err(RefusalKind::TooMany) => kinds[0] += 1,
+                // The first is read for longer than the others wait.
+                Err(RefusalKind::Unavailable) => kinds[1] += 1,
+                other => return Err(format!("{other:?}").into()),
+            }
+        }
+        assert_eq!(kinds, [5000 - (IN_LINE - 1), IN_LINE - 1]);
+        drop(reading);
+        assert!(walks.turn(hostile).await.is_ok());
+        Ok(())
     }
 }

@@ -5,7 +5,7 @@
 //! ends service the moment it is acknowledged, and a grant opens it only once it is in force on L1.
 
 use emr_core::{AccountIndex, AccountStatus, Class, GrantSlot, RecordStatus, Rights, UnixTime};
-use emr_rollup::{leaf::GrantLeaf, ledger::Ledger};
+use emr_rollup::state::{leaf::GrantLeaf, ledger::Ledger};
 
 use crate::{
     http::refusal::{Refusal, RefusalKind},

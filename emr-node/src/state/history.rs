@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use emr_core::{AccountIndex, Class, ClassMask, GrantSlot, Rights, UnixTime, Version};
-use emr_rollup::{leaf::GrantLeaf, ledger::Ledger, operation::Action};
+use emr_rollup::{
+    operation::Action,
+    state::{leaf::GrantLeaf, ledger::Ledger},
+};
 
 use crate::mempool::{Acknowledged, Sequence};
 

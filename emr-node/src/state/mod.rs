@@ -11,7 +11,11 @@ use std::{
 };
 
 use emr_core::{AccountIndex, UnixTime};
-use emr_rollup::{field, field::Fr, ledger::Ledger, registration::Registration};
+use emr_rollup::{
+    l1_operation::Registration,
+    primitive::field::{self, Fr},
+    state::ledger::Ledger,
+};
 
 use crate::{
     mempool::{Acknowledged, BatchRecord, Pointer, Sequence},

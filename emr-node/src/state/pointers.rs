@@ -5,8 +5,8 @@ use emr_core::{AccountIndex, Opaque};
 use emr_crypto::KeyDirectory;
 use emr_ipfs::{Cid, Codec, DagLimits, walk};
 use emr_rollup::{
-    field::{self, Fr},
     operation::{Action, Operation},
+    primitive::field::{self, Fr},
 };
 
 use crate::{
@@ -198,7 +198,7 @@ fn has_room(mempool: &Mempool, operation: &Operation, cids: &[Cid]) -> Result<()
 mod tests {
     use emr_api::OperationStatus;
     use emr_core::{AccountEpoch, Class, RecordSlot, RecordStatus, Revision, UnixTime, Version, cid::cid_of};
-    use emr_rollup::{leaf::RecordLeaf, operation::Domain, signature::SigningKey};
+    use emr_rollup::{operation::Domain, primitive::eddsa::SigningKey, state::leaf::RecordLeaf};
 
     use super::*;
     use crate::mempool::{Acknowledged, Anchor};

@@ -3,7 +3,7 @@
 use emr_api::{BatchView, OperationStatus, PatientView, RecordSummary, RecordView, Submission, SubtreeView};
 use emr_core::{Class, Rights, UnixTime, Uses, cid::Codec};
 
-use emr_rollup::{leaf::GrantLeaf, operation::Action};
+use emr_rollup::{operation::Action, state::leaf::GrantLeaf};
 
 use crate::stage::*;
 

@@ -3,6 +3,7 @@
 mod access;
 mod crash;
 mod dishonest_l1;
+mod flood;
 mod full_disk;
 mod limits;
 mod login;
@@ -10,6 +11,7 @@ mod mempool;
 mod operations;
 mod power_cut;
 mod power_cut_node;
+mod provers;
 mod registration;
 mod reorganisation;
 mod revokes;

@@ -6,10 +6,9 @@ use std::path::Path;
 use emr_core::{AccountEpoch, Class, RecordSlot, RecordStatus, Revision, UnixTime, Version};
 use emr_node::mempool::{Acknowledged, Anchor, Mempool, MempoolError, Referenced};
 use emr_rollup::{
-    field::Fr,
-    leaf::RecordLeaf,
     operation::{Action, Domain, Operation, SignedOperation},
-    signature::SigningKey,
+    primitive::{eddsa::SigningKey, field::Fr},
+    state::leaf::RecordLeaf,
 };
 
 use emr_testkit::again::{Again, job};

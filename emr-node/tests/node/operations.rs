@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use emr_core::{Class, RecordStatus, Rights, UnixTime, Uses, Version, cid::Codec};
 use emr_crypto::{Epoch, Past, PatientDirectory};
-use emr_rollup::{field::Fr, leaf::RecordLeaf, operation::Action};
+use emr_rollup::{operation::Action, primitive::field::Fr, state::leaf::RecordLeaf};
 
 use crate::stage::*;
 

@@ -9,7 +9,7 @@ use emr_node::mempool::{
     Acknowledged, BatchRecord, BatchStage, BlockReference, KeptProof, Mempool, MempoolError, OnChain, Pointer,
     Referenced, Settled,
 };
-use emr_rollup::{data::PublicInputs, field::Fr};
+use emr_rollup::{batch::PublicInputs, primitive::field::Fr};
 use proptest::prelude::*;
 
 use crate::{

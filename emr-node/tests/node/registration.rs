@@ -4,11 +4,11 @@ use alloy::{primitives::B256, providers::Provider, signers::local::PrivateKeySig
 use emr_api::{AccountView, NodeStatus, Registered, RelayRegistration};
 use emr_chain::{CurvePoint, Registration, RsaPossession};
 use emr_core::{AccountIndex, Role, UnixTime};
-use emr_rollup::field;
+use emr_rollup::primitive::field;
 
 use crate::stage::*;
 
-fn relay(world: &World, person: &Person, deadline: UnixTime) -> Outcome<RelayRegistration> {
+pub(crate) fn relay(world: &World, person: &Person, deadline: UnixTime) -> Outcome<RelayRegistration> {
     let instance = world.rollup.instance();
     let signed = person.registration(instance, None).sign(instance, &person.ethereum, deadline)?;
     let point = person.key.registration_point();

@@ -16,7 +16,7 @@ use emr_core::{
 };
 use emr_ipfs::{Blockstore, DiskStore, StoreFuture};
 use emr_node::{Node, NodeConfig};
-use emr_rollup::data::CircuitVersion;
+use emr_rollup::version::CircuitVersion;
 use tokio::sync::Semaphore;
 
 use crate::stage::*;

@@ -3,7 +3,7 @@
 use alloy::primitives::B256;
 use emr_api::{BatchView, OperationStatus, ProofJob, RecordSummary, Submission};
 use emr_core::{Class, Rights, Role, UnixTime, Uses};
-use emr_rollup::{data::CircuitVersion, statement::check_batch};
+use emr_rollup::{statement::check_batch, version::CircuitVersion};
 
 use crate::stage::*;
 

@@ -11,14 +11,15 @@ use emr_core::{Class, Rights, UnixTime, Uses};
 use emr_devnet::EmbeddedChain;
 use emr_node::{DeriveError, FollowError, Node, NodeConfig, StartError};
 use emr_rollup::{
-    batch::{Batch, Prover as _},
-    data::{CircuitVersion, Words},
-    field,
-    leaf::{MedicalLeaf, extend_head},
-    ledger::Ledger,
-    poseidon,
+    batch::{Batch, Prover as _, Words},
+    l1_operation::Registration,
+    primitive::{field, poseidon},
     prover::{Prover, default_cache},
-    registration::Registration,
+    state::{
+        leaf::{MedicalLeaf, extend_head},
+        ledger::Ledger,
+    },
+    version::CircuitVersion,
 };
 
 use crate::stage::*;
@@ -202,11 +203,11 @@ async fn light_check(scene: &Scene, batch: u64) -> Outcome<usize> {
     let view: SubtreeView = scene.patient.get(&format!("v1/patients/{patient}/subtree")).await?;
     assert_eq!(view.batch, batch);
     let version = CircuitVersion::V1;
-    let mut grants = emr_rollup::tree::SparseMerkleTree::new(version.grant_depth);
+    let mut grants = emr_rollup::state::tree::SparseMerkleTree::new(version.grant_depth);
     for grant in &view.grants {
         grants.set(grant.slot.get() as u32, grant.grant.hash());
     }
-    let mut records = emr_rollup::tree::SparseMerkleTree::new(version.record_depth);
+    let mut records = emr_rollup::state::tree::SparseMerkleTree::new(version.record_depth);
     for record in &view.records {
         assert!(record.settled);
         records.set(record.slot.get() as u32, record.leaf.hash());

@@ -25,7 +25,7 @@ async fn an_empty_rollup_is_served() -> Outcome {
     assert_eq!((status.batches, status.queued, status.pending), (0, 0, 0));
     assert_eq!(status.hospital, None);
     assert_eq!(status.activity, "idle");
-    let genesis = emr_rollup::ledger::Ledger::genesis(world.domain(), emr_rollup::data::CircuitVersion::V1);
+    let genesis = emr_rollup::state::ledger::Ledger::genesis(world.domain(), emr_rollup::version::CircuitVersion::V1);
     assert_eq!(status.state_root, genesis.trees().root());
     node.shutdown().await;
     Ok(())

@@ -9,7 +9,8 @@ use super::{
     message::{KindWires, MessageWires},
 };
 use crate::{
-    field::{Fr, to_u64},
+    layout,
+    primitive::field::{Fr, to_u64},
     statement::Clause,
 };
 
@@ -63,7 +64,7 @@ impl Builder {
 
         self.clause(Clause::C7, "grant expired");
         let left = self.gated_difference(needed, not_after, demand.time);
-        self.assert_range(left, 40);
+        self.assert_range(left, layout::TIME);
 
         self.clause(Clause::C7, "rights");
         let [read, write, emergency] = self.rights(rights);
@@ -77,7 +78,7 @@ impl Builder {
         let [reason_high, reason_low, asked_class] =
             self.hints("purpose", [value >> 6 & 1, value >> 4 & 3, value & 15].map(Fr::from));
         self.assert_bit(reason_high);
-        self.assert_ranges(&[(reason_low, 2), (asked_class, 4)]);
+        self.assert_ranges(&[(reason_low, 2), (asked_class, layout::CLASS)]);
         let terms = [(64, reason_high), (16, reason_low), (1, asked_class)].map(|(f, wire)| (Fr::from(f), wire));
         self.assert_linear(&terms, Fr::ZERO, message.purpose);
 
@@ -101,7 +102,7 @@ impl Builder {
             self.assert_bit(bit);
         }
         let rest = self.hint("right", Fr::from(value >> 4 & 15));
-        self.assert_range(rest, 4);
+        self.assert_range(rest, layout::RIGHTS - layout::ASSIGNED_RIGHTS);
         let terms =
             [(1, read), (2, write), (4, manage), (8, emergency), (16, rest)].map(|(f, wire)| (Fr::from(f), wire));
         self.assert_linear(&terms, Fr::ZERO, rights);
@@ -134,7 +135,7 @@ impl Builder {
             .hints("scope", [mask & ((1 << place) - 1), mask >> place & 1, mask >> place >> 1 & 0xffff].map(Fr::from));
         self.assert_bit(bit);
         let rest = self.linear(&[(Fr::ONE, power), (-Fr::ONE, low)], -Fr::ONE);
-        self.assert_ranges(&[(low, 16), (rest, 16), (high, 16)]);
+        self.assert_ranges(&[low, rest, high].map(|wire| (wire, layout::SCOPE)));
         let upper = self.linear(&[(Fr::ONE, bit), (Fr::from(2), high)], Fr::ZERO);
         let product = Generic {
             l: Some(power),

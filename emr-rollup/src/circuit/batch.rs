@@ -15,11 +15,12 @@ use super::{
     table::{End, Table},
 };
 use crate::{
-    data::{CircuitVersion, PublicInputs},
-    field::Fr,
-    poseidon::Tag,
+    batch::PublicInputs,
+    layout,
+    primitive::{field::Fr, poseidon::Tag},
+    state::tree::Path,
     statement::{BatchWitness, Clause, EntryFields, OperationWitness, RegistrationWitness, SignatureFields},
-    tree::Path,
+    version::CircuitVersion,
 };
 
 /// Rows at the end that blind the columns; no constraint may reach them.
@@ -70,7 +71,7 @@ pub(super) fn unused_operation() -> OperationWitness {
         signer_path: path.clone(),
         patient: Default::default(),
         patient_path: path.clone(),
-        medical: crate::leaf::MedicalLeaf {
+        medical: crate::state::leaf::MedicalLeaf {
             grants_root: Fr::ZERO,
             records_root: Fr::ZERO,
             audit_head: Fr::ZERO,
@@ -111,7 +112,7 @@ impl BatchCircuit {
         let version = witness.version;
         let instances = Instances::new(&mut builder, public);
         builder.clause(Clause::C16, "time");
-        builder.assert_range(instances.time, 40);
+        builder.assert_range(instances.time, layout::TIME);
 
         builder.clause(Clause::C13, "state root before");
         let mut roots = builder.hints("root before", [witness.identity_root, witness.medical_root]);
@@ -172,8 +173,8 @@ impl BatchCircuit {
             operations: Vec::new(),
         };
         let domain = crate::operation::Domain::new(0, [0; 20]);
-        let data = crate::data::BatchData::default();
-        let root = crate::poseidon::node(Fr::ZERO, Fr::ZERO);
+        let data = crate::batch::BatchData::default();
+        let root = crate::primitive::poseidon::node(Fr::ZERO, Fr::ZERO);
         Self::new(&witness, &PublicInputs::derive(&version, domain, 0, (root, root), 0, &data))
     }
 
@@ -195,7 +196,7 @@ impl BatchCircuit {
         hasher.update(format!("{:?} {}", system.pinned(), self.version.k));
         for row in &self.table.rows {
             for constant in &row.constants {
-                hasher.update(crate::field::to_bytes(constant));
+                hasher.update(crate::primitive::field::to_bytes(constant));
             }
             hasher.update(row.selectors);
         }

@@ -10,13 +10,12 @@ use halo2curves::ff::{Field, PrimeField};
 
 use super::{
     config::{EQUALITY, Selector},
-    hashing::HashQueue,
+    gadget::{hashing::HashQueue, range::RangeQueue},
     hints::Hints,
     origin::{Origin, Part},
-    range::RangeQueue,
     table::{ALL, CellId, Copy, End, Table},
 };
-use crate::{field::Fr, statement::Clause};
+use crate::{primitive::field::Fr, statement::Clause};
 
 /// A value, and the class of cells that hold it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

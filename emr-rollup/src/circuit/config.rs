@@ -27,8 +27,8 @@ use halo2_proofs::{
 };
 use halo2curves::ff::Field;
 
-use super::{jubjub, poseidon};
-use crate::field::Fr;
+use super::gadget::{jubjub, poseidon};
+use crate::primitive::field::Fr;
 
 /// Advice columns.
 pub(super) const ADVICE: usize = 10;

@@ -11,7 +11,7 @@ use super::{
     origin::Origin,
     table::{CellId, Copy, End, Row, Span, Table},
 };
-use crate::{data::PublicInputs, field::Fr};
+use crate::{batch::PublicInputs, primitive::field::Fr};
 
 /// A constraint that does not hold.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use super::{
     builder::{Builder, Wire},
     origin::Origin,
 };
-use crate::field::Fr;
+use crate::primitive::field::Fr;
 
 /// Who says what each hint holds, and hears of each assertion.
 pub(super) trait Hints: std::fmt::Debug {

@@ -2,9 +2,9 @@
 
 use super::builder::{Builder, Wire};
 use crate::{
-    field::Fr,
-    leaf::MedicalLeaf,
-    poseidon::Tag,
+    layout,
+    primitive::{field::Fr, poseidon::Tag},
+    state::leaf::MedicalLeaf,
     statement::{Clause, GrantFields, IdentityFields, RecordFields},
 };
 
@@ -61,7 +61,7 @@ impl Builder {
     /// An identity leaf, its fields in range.
     pub(super) fn identity(&mut self, name: &'static str, leaf: &IdentityFields) -> IdentityWires {
         let fields = self.hints(name, leaf.packed_fields());
-        let packed = self.pack_checked(fields, IdentityFields::WIDTHS);
+        let packed = self.pack_checked(&layout::IDENTITY, fields);
         let [role, status, org, epoch] = fields;
         let key = self.hints(name, [leaf.key_x, leaf.key_y]);
         let encryption = self.hint(name, leaf.encryption);
@@ -72,7 +72,7 @@ impl Builder {
     /// A grant leaf, its fields in range.
     pub(super) fn grant(&mut self, name: &'static str, leaf: &GrantFields) -> GrantWires {
         let fields = self.hints(name, leaf.packed_fields());
-        let packed = self.pack_checked(fields, GrantFields::WIDTHS);
+        let packed = self.pack_checked(&layout::GRANT, fields);
         let [grantee, rights, scope, not_after, uses, version] = fields;
         let salt = self.hint(name, leaf.salt);
         let hash = self.hash(Tag::Grant, &[packed, salt]);
@@ -82,7 +82,7 @@ impl Builder {
     /// A record leaf, its fields in range.
     pub(super) fn record(&mut self, name: &'static str, leaf: &RecordFields) -> RecordWires {
         let fields = self.hints(name, leaf.packed_fields());
-        let packed = self.pack_checked(fields, RecordFields::WIDTHS);
+        let packed = self.pack_checked(&layout::RECORD, fields);
         let [status, class, author, custodian, version, revision] = fields;
         let [authored, stored] = self.hints(name, [leaf.authored, leaf.stored]);
         let hash = self.hash(Tag::Record, &[packed, authored, stored]);
@@ -148,13 +148,24 @@ impl PathWires {
 
 impl Builder {
     /// A path of `depth` levels for the low bits of a position.
-    pub(super) fn path(&mut self, name: PathName, path: &crate::tree::Path, position: &Fr, depth: usize) -> PathWires {
+    pub(super) fn path(
+        &mut self,
+        name: PathName,
+        path: &crate::state::tree::Path,
+        position: &Fr,
+        depth: usize,
+    ) -> PathWires {
         let bits = self.bits(name.bit, position, depth);
         self.path_along(name.sibling, path, bits)
     }
 
     /// A path that turns as another does.
-    pub(super) fn path_along(&mut self, sibling: &'static str, path: &crate::tree::Path, bits: Vec<Wire>) -> PathWires {
+    pub(super) fn path_along(
+        &mut self,
+        sibling: &'static str,
+        path: &crate::state::tree::Path,
+        bits: Vec<Wire>,
+    ) -> PathWires {
         let values = path.siblings().chain(std::iter::repeat(Fr::zero())).take(bits.len());
         let siblings = values.map(|value| self.hint(sibling, value)).collect();
         PathWires { siblings, bits }
@@ -162,7 +173,7 @@ impl Builder {
 
     /// Hints of the low bits of an element, least significant first. A path constrains them to be bits.
     fn bits(&mut self, name: &'static str, element: &Fr, count: usize) -> Vec<Wire> {
-        let bytes = crate::field::to_bytes(element);
+        let bytes = crate::primitive::field::to_bytes(element);
         (0..count).map(|i| self.hint(name, Fr::from(u64::from(bytes[31 - i / 8] >> (i % 8) & 1)))).collect()
     }
 }

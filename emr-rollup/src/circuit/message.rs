@@ -4,10 +4,10 @@ use halo2curves::ff::Field;
 
 use super::builder::{Builder, Wire};
 use crate::{
-    field::Fr,
-    leaf::Tree,
+    layout,
     operation::Kind,
-    poseidon::Tag,
+    primitive::{field::Fr, poseidon::Tag},
+    state::leaf::Tree,
     statement::{Clause, Header, Message},
 };
 
@@ -85,7 +85,7 @@ impl Builder {
         let [slot, expected, purpose, valid_until] =
             self.hints("header", [header.slot, header.expected, header.purpose, header.valid_until]);
         self.clause(Clause::C19, "header");
-        self.assert_ranges(&[(expected, 32), (valid_until, 40)]);
+        self.assert_ranges(&[(expected, layout::COUNTER), (valid_until, layout::TIME)]);
         let [new_packed, opaque_1, opaque_2] =
             self.hints("body", [message.new_packed, message.opaque_1, message.opaque_2]);
         let [directory_before, directory_after, salt] =
@@ -116,8 +116,7 @@ impl Builder {
         let MessageWires { kind, signer, signer_epoch, patient, patient_epoch, tree, slot, .. } = *message;
         let MessageWires { expected, purpose, valid_until, .. } = *message;
         let fields = [kind, signer, signer_epoch, patient, patient_epoch, tree, slot, expected, purpose, valid_until];
-        let fields: Vec<_> = fields.into_iter().zip(Header::WIDTHS.iter().copied()).collect();
-        let header = self.pack(&fields);
+        let header = self.pack(&layout::HEADER, fields);
         let MessageWires { new_packed, opaque_1, opaque_2, directory_before, directory_after, salt, .. } = *message;
         let inputs = [domain, header, new_packed, opaque_1, opaque_2, directory_before, directory_after, salt];
         self.hash(Tag::Message, &inputs)

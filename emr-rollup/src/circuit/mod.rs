@@ -1,30 +1,23 @@
 //! The statement as a halo2 circuit.
 //!
-//! `config` has columns and gates, `poseidon` and `jubjub` the two large gates; `builder` fills a table from gadgets that know
-//! wires only, `hints` is where values that no gate computes come in; `hashing`, `range` and `arithmetic` are its chips. On them stand the meanings: `packing`, `leaf`, `signature`,
-//! `message`, `authority`, `target`, and the slots, `registration` and `operation`. `batch` puts the slots together.
+//! `config` has columns and gates; `builder` fills a table from gadgets that know wires only, `hints` is where values that no
+//! gate computes come in. `gadget` is arithmetic without meaning. On it stand the meanings: `leaf`, `message`, `authority`,
+//! `target`, and the slots, `register` and `operation`. `batch` puts the slots together.
 
-mod arithmetic;
 mod authority;
 mod batch;
 mod builder;
 mod config;
 mod diagnosis;
-mod hashing;
+mod gadget;
 mod hints;
-mod jubjub;
 mod leaf;
 #[cfg(test)]
 mod lies;
 mod message;
 mod operation;
 mod origin;
-mod packing;
-mod poseidon;
-mod range;
-mod registration;
-mod schedule;
-mod signature;
+mod register;
 mod table;
 mod target;
 

@@ -6,16 +6,16 @@ use halo2curves::ff::Field;
 use super::{
     authority::Demand,
     builder::{Builder, Wire},
+    gadget::eddsa::SignatureWires,
     leaf::{IdentityWires, MedicalWires, PathName, PathWires},
     message::{KindWires, MessageWires},
-    signature::SignatureWires,
 };
 use crate::{
-    data::CircuitVersion,
-    field::Fr,
+    layout,
     operation::MAX_VALIDITY,
-    poseidon::Tag,
+    primitive::{field::Fr, poseidon::Tag},
     statement::{Clause, OperationWitness},
+    version::CircuitVersion,
 };
 
 /// What all slots share.
@@ -102,7 +102,7 @@ impl Builder {
 
         self.clause(Clause::C11, "audit entry");
         let MessageWires { kind: kind_code, signer, tree, slot, purpose, .. } = message;
-        let packed = self.pack(&[(kind_code, 8), (signer, 24), (tree, 2), (slot, 16), (purpose, 8), (common.time, 40)]);
+        let packed = self.pack(&layout::AUDIT_ENTRY, [kind_code, signer, tree, slot, purpose, common.time]);
         let entry = self.hash(Tag::AuditEntry, &[packed, target.new_leaf, message.salt]);
         let audit_head = self.hash(Tag::AuditHead, &[medical.audit_head, entry]);
         self.clause(Clause::C12, "key directory after");
@@ -115,7 +115,7 @@ impl Builder {
         let medical_root = self.replace_medical(kind.active, &path, medical_root, [&medical, &next]);
 
         self.clause(Clause::C17, "data of a padding slot");
-        let place = self.pack(&[(message.patient, 24), (tree, 2), (slot, 16)]);
+        let place = self.pack(&layout::PLACE, [message.patient, tree, slot]);
         let [place, entry, key_directory] = [place, entry, key_directory].map(|word| self.mul(kind.active, word));
         Outcome { active: kind.active, medical_root, d2: [place, target.new_leaf, entry, key_directory] }
     }

@@ -6,7 +6,7 @@ use super::{
     config::{ADVICE, CONSTANTS, SELECTORS, Selector},
     origin::Origin,
 };
-use crate::field::Fr;
+use crate::primitive::field::Fr;
 
 /// An advice cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -1,7 +1,7 @@
 //! The leaf that an operation writes: C8, C9 and C10.
 
 use emr_core::{GrantSlot, RecordStatus, Rights};
-use halo2curves::ff::{Field, PrimeField};
+use halo2curves::ff::Field;
 
 use super::{
     builder::{Builder, Wire},
@@ -9,9 +9,10 @@ use super::{
     message::{KindWires, MessageWires},
 };
 use crate::{
-    data::CircuitVersion,
-    field::Fr,
+    layout,
+    primitive::field::Fr,
     statement::{Clause, GrantFields, RecordFields},
+    version::CircuitVersion,
 };
 
 /// The target before and after, under both readings.
@@ -31,11 +32,6 @@ pub(super) struct TargetWires {
 pub(super) struct Roots {
     pub(super) grants: Wire,
     pub(super) records: Wire,
-}
-
-/// `2^bits` below a field of a packing.
-fn above(widths: &[u32], field: usize) -> Fr {
-    Fr::from_u128(1 << widths[field + 1..].iter().sum::<u32>())
 }
 
 fn record_status(status: RecordStatus) -> Fr {
@@ -85,7 +81,7 @@ impl Builder {
         self.assert_equal_if(kind.set, old_grant.version, message.expected);
         self.assert_equal_if(kind.request, old_grant.uses, message.expected);
         let ahead = self.gated_difference(kind.revoke, message.expected, old_grant.version);
-        self.assert_range(ahead, 32);
+        self.assert_range(ahead, layout::COUNTER);
         self.clause(Clause::C8, "status before");
         let status = old_record.status;
         let deleted = self.and_not(status, status);
@@ -106,7 +102,7 @@ impl Builder {
         let TargetWires { old_grant, new_grant, old_record, new_record, .. } = target;
         let zero = self.zero();
         self.clause(Clause::C9, "new fields as signed");
-        let uses_factor = above(GrantFields::WIDTHS, 4);
+        let uses_factor = layout::GRANT.unit(layout::GRANT_USES);
         let signed_grant = self.linear(&[(Fr::ONE, new_grant.packed), (-uses_factor, new_grant.uses)], Fr::ZERO);
         for (signed, record, grant) in [
             (message.new_packed, new_record.packed, signed_grant),
@@ -131,7 +127,7 @@ impl Builder {
         self.assert_equal_if(kept, new_record.custodian, old_record.custodian);
         self.clause(Clause::C9, "a tombstone keeps everything else");
         // Status + 1, revision + 1; equal packings of fields in range are equal field by field.
-        let step = above(RecordFields::WIDTHS, 0) + Fr::ONE;
+        let step = layout::RECORD.unit(layout::RECORD_STATUS) + layout::RECORD.unit(layout::RECORD_REVISION);
         let change = self.linear(&[(Fr::ONE, new_record.packed), (-Fr::ONE, old_record.packed)], Fr::ZERO);
         self.assert_constant_if(kind.tombstone, change, step);
         self.assert_equal_if(kind.tombstone, new_record.authored, old_record.authored);
@@ -151,11 +147,11 @@ impl Builder {
         self.assert_nonzero_if("inverse for a grant to nobody", kind.set, new_grant.grantee);
         let highest = self.constant(Fr::from(u64::from(Rights::EMERGENCY.bits()) - 1));
         let room = self.gated_difference(kind.set, highest, new_grant.rights);
-        self.assert_range(room, 4);
+        self.assert_range(room, layout::ASSIGNED_RIGHTS);
         let first = GrantSlot::FIRST_ORDINARY.get().min(1 << (version.grant_depth - 1));
         let first = self.constant(Fr::from(first));
         let room = self.gated_difference(kind.set, message.slot, first);
-        self.assert_range(room, 16);
+        self.assert_range(room, layout::SLOT);
     }
 
     /// C8 and C10: the leaf before lies under its root, and the root after follows by the same path.

@@ -12,7 +12,7 @@ use halo2_proofs::{
 use halo2curves::{bn256::G1Affine, group::GroupEncoding};
 
 use super::setup::Setup;
-use crate::{circuit::BatchCircuit, data::keccak256};
+use crate::{circuit::BatchCircuit, primitive::keccak::keccak256};
 
 /// Keccak-256 of a verifying key's bytes: 32 bytes, in hex when displayed.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

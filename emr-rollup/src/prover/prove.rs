@@ -17,9 +17,10 @@ use super::{
     verify::{Verifier, VerifyError},
 };
 use crate::{
+    batch::PublicInputs,
     circuit::BatchCircuit,
-    data::{CircuitVersion, PublicInputs},
     statement::{BatchWitness, Violation, check_batch},
+    version::CircuitVersion,
 };
 
 /// What takes time.

@@ -9,7 +9,7 @@ use halo2_proofs::{
 use halo2curves::bn256::Bn256;
 use rand_chacha_03::{ChaCha20Rng, rand_core::SeedableRng};
 
-use crate::data::keccak256;
+use crate::primitive::keccak::keccak256;
 
 /// Where a setup's secret came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

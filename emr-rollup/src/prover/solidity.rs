@@ -15,7 +15,7 @@ use snark_verifier::{
 };
 
 use super::keys::KeyDigest;
-use crate::data::PublicInputs;
+use crate::batch::PublicInputs;
 
 type EvmVerifier = PlonkVerifier<KzgAs<Bn256, Bdfg21>>;
 

@@ -13,7 +13,7 @@ use halo2curves::bn256::{Bn256, G1Affine};
 use snark_verifier::system::halo2::transcript::evm::EvmTranscript;
 
 use super::{keys::KeyDigest, setup::Setup, solidity};
-use crate::data::PublicInputs;
+use crate::batch::PublicInputs;
 
 /// A proof was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

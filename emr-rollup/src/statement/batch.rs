@@ -6,9 +6,12 @@ use super::{
     Clause, Context, OperationWitness, RegistrationWitness, Violation, check_operation, check_registration, require,
 };
 use crate::{
-    data::{BatchData, CircuitVersion, PublicInputs},
-    field::{Fr, hex_element},
-    poseidon,
+    batch::{BatchData, PublicInputs},
+    primitive::{
+        field::{Fr, hex_element},
+        poseidon,
+    },
+    version::CircuitVersion,
 };
 
 /// Everything a prover needs of a batch. Secret: it holds who did what to whom.

@@ -5,14 +5,18 @@ use halo2curves::ff::Field;
 
 use super::{Clause, GrantFields, OperationWitness, RecordFields, Violation, require};
 use crate::{
-    data::{CircuitVersion, Words},
-    field::{self, Fr, to_u64},
-    jubjub::{Point, Scalar},
-    leaf::{Tree, extend_head},
+    batch::Words,
+    layout,
     operation::{Kind, MAX_VALIDITY},
-    poseidon::{self, Tag},
-    signature::{PublicKey, Signature},
+    primitive::{
+        eddsa::{PublicKey, Signature},
+        field::{self, Fr, to_u64},
+        jubjub::{Point, Scalar},
+        poseidon::{self, Tag},
+    },
+    state::leaf::{Tree, extend_head},
     statement::MedicalFields,
+    version::CircuitVersion,
 };
 
 /// What is the same for all operations of a batch.
@@ -86,18 +90,18 @@ pub fn check_operation(
     } else {
         (medical.grants_root, context.version.grant_depth)
     };
-    let path = crate::tree::Path::new(witness.target_path.siblings().take(depth));
+    let path = crate::state::tree::Path::new(witness.target_path.siblings().take(depth));
     require(path.root(numbers.slot as u32, old_leaf) == old_root, Clause::C8, "target under its root")?;
     let new_root = path.root(numbers.slot as u32, new_leaf);
 
     let header = &witness.message.header;
-    let entry_packed = field::pack_elements([
-        (header.kind, 8),
-        (header.signer, 24),
-        (header.tree, 2),
-        (header.slot, 16),
-        (header.purpose, 8),
-        (context.time.into(), 40),
+    let entry_packed = layout::AUDIT_ENTRY.pack_elements([
+        header.kind,
+        header.signer,
+        header.tree,
+        header.slot,
+        header.purpose,
+        context.time.into(),
     ]);
     let entry = poseidon::hash(Tag::AuditEntry, &[entry_packed, new_leaf, witness.message.salt]);
     let replaces = match numbers.kind {
@@ -111,7 +115,7 @@ pub fn check_operation(
         audit_head: extend_head(medical.audit_head, entry),
         key_directory: if replaces { witness.message.directory_after } else { medical.key_directory },
     };
-    let place = field::pack(&[(numbers.patient, 24), (number(&header.tree), 2), (numbers.slot, 16)]);
+    let place = layout::PLACE.pack([numbers.patient, number(&header.tree), numbers.slot]);
     Ok(OperationEffect {
         medical_root: witness.medical_path.root(numbers.patient as u32, next.hash()),
         medical: next,
@@ -138,7 +142,7 @@ fn check_ranges(context: &Context, witness: &OperationWitness) -> Result<Numbers
             "an empty record holds nothing",
         )?;
     }
-    let accounts = |path: &crate::tree::Path| path.depth() == version.account_depth;
+    let accounts = |path: &crate::state::tree::Path| path.depth() == version.account_depth;
     require(
         accounts(&witness.signer_path)
             && accounts(&witness.patient_path)

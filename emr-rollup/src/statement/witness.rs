@@ -5,15 +5,20 @@ use serde::{Deserialize, Serialize};
 
 use super::{Clause, Violation};
 use crate::{
-    field::{self, Fr, hex_element},
-    leaf::{GrantLeaf, IdentityLeaf, MedicalLeaf, RecordLeaf, index_or_zero},
+    layout,
     operation::SignedOperation,
-    poseidon::{self, Tag},
-    tree::Path,
+    primitive::{
+        field::{self, Fr, hex_element},
+        poseidon::{self, Tag},
+    },
+    state::{
+        leaf::{GrantLeaf, IdentityLeaf, MedicalLeaf, RecordLeaf, index_or_zero},
+        tree::Path,
+    },
 };
 
 macro_rules! fields {
-    ($(#[$meta:meta])* $name:ident { $($(#[$fmeta:meta])* $field:ident: $width:expr,)+ } opaque { $($(#[$ometa:meta])* $opaque:ident,)* }) => {
+    ($(#[$meta:meta])* $name:ident: $layout:ident { $($(#[$fmeta:meta])* $field:ident,)+ } opaque { $($(#[$ometa:meta])* $opaque:ident,)* }) => {
         $(#[$meta])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
         pub struct $name {
@@ -23,7 +28,7 @@ macro_rules! fields {
 
         impl $name {
             /// Widths of the packed fields in bits, in packing order.
-            pub const WIDTHS: &'static [u32] = &[$($width),+];
+            pub const WIDTHS: &'static [u32] = &layout::$layout.widths;
 
             /// The packed fields, in packing order.
             pub fn packed_fields(&self) -> [Fr; Self::WIDTHS.len()] {
@@ -32,7 +37,7 @@ macro_rules! fields {
 
             /// The packing, whether or not the fields are in range.
             pub fn packed(&self) -> Fr {
-                field::pack_elements(self.packed_fields().into_iter().zip(Self::WIDTHS.iter().copied()))
+                layout::$layout.pack_elements(self.packed_fields())
             }
 
             /// Checks every packed field's range (clause C19).
@@ -54,15 +59,15 @@ macro_rules! fields {
 
 fields!(
     /// An identity leaf.
-    IdentityFields {
+    IdentityFields: IDENTITY {
         /// Role code.
-        role: 8,
+        role,
         /// Status code.
-        status: 8,
+        status,
         /// The organisation's account, or 0.
-        org: 24,
+        org,
         /// Epoch.
-        epoch: 32,
+        epoch,
     } opaque {
         /// Key abscissa.
         key_x,
@@ -75,19 +80,19 @@ fields!(
 
 fields!(
     /// A grant leaf; all zeros for an empty slot.
-    GrantFields {
+    GrantFields: GRANT {
         /// Account, or 0.
-        grantee: 24,
+        grantee,
         /// Mask.
-        rights: 8,
+        rights,
         /// Mask of classes.
-        scope: 16,
+        scope,
         /// Last second.
-        not_after: 40,
+        not_after,
         /// Use count.
-        uses: 32,
+        uses,
         /// Version; 0 means that the slot is empty.
-        version: 32,
+        version,
     } opaque {
         /// Salt.
         salt,
@@ -96,19 +101,19 @@ fields!(
 
 fields!(
     /// A record leaf; all zeros for an empty slot.
-    RecordFields {
+    RecordFields: RECORD {
         /// Status code.
-        status: 8,
+        status,
         /// Class code.
-        class: 4,
+        class,
         /// Author's account.
-        author: 24,
+        author,
         /// Custodian's account, or 0.
-        custodian: 24,
+        custodian,
         /// Version.
-        version: 32,
+        version,
         /// Revision; 0 means that the slot is empty.
-        revision: 32,
+        revision,
     } opaque {
         /// Statement commitment.
         authored,
@@ -119,49 +124,49 @@ fields!(
 
 fields!(
     /// The header of a signed message; all zeros for padding.
-    Header {
+    Header: HEADER {
         /// Kind code.
-        kind: 8,
+        kind,
         /// Signer's account.
-        signer: 24,
+        signer,
         /// Signer's epoch.
-        signer_epoch: 32,
+        signer_epoch,
         /// Patient's account.
-        patient: 24,
+        patient,
         /// Patient's epoch.
-        patient_epoch: 32,
+        patient_epoch,
         /// Tree code.
-        tree: 2,
+        tree,
         /// Slot.
-        slot: 16,
+        slot,
         /// Expected counter.
-        expected: 32,
+        expected,
         /// Purpose byte.
-        purpose: 8,
+        purpose,
         /// Last batch time.
-        valid_until: 40,
+        valid_until,
     } opaque {}
 );
 
 fields!(
     /// An entry of the L1 queue; all zeros for an unused slot.
-    EntryFields {
+    EntryFields: L1_ENTRY {
         /// Kind code.
-        kind: 8,
+        kind,
         /// Account.
-        account: 24,
+        account,
         /// Role code.
-        role: 8,
+        role,
         /// Status code.
-        status: 8,
+        status,
         /// The organisation's account, or 0.
-        org: 24,
+        org,
         /// Tree code.
-        tree: 2,
+        tree,
         /// Slot.
-        slot: 16,
+        slot,
         /// Whether `opaque` replaces the key directory.
-        replace_directory: 1,
+        replace_directory,
     } opaque {
         /// Key abscissa.
         key_x,
@@ -209,7 +214,7 @@ impl RecordFields {
 
 impl EntryFields {
     /// The four words of D1.
-    pub fn words(&self) -> crate::data::Words {
+    pub fn words(&self) -> crate::batch::Words {
         [self.packed(), self.key_x, self.key_y, self.opaque]
     }
 }

@@ -4,16 +4,21 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    data::{BatchData, CircuitVersion, PublicInputs, Words},
-    field::{Fr, pack, to_u64},
-    leaf::extend_head,
+    batch::{BatchData, PublicInputs, Words},
     operation::{Kind, SignedOperation},
-    poseidon::{self, Tag},
+    primitive::{
+        field::{Fr, pack, to_u64},
+        poseidon::{self, Tag},
+    },
+    state::{
+        leaf::extend_head,
+        tree::{Path, SparseMerkleTree, empty_root},
+    },
     statement::{
         BatchWitness, EntryFields, GrantFields, IdentityFields, MedicalFields, Message, OperationWitness, RecordFields,
         RegistrationWitness, SignatureFields,
     },
-    tree::{Path, SparseMerkleTree, empty_root},
+    version::CircuitVersion,
 };
 
 use super::scenario::{TIME, domain, key};
@@ -189,7 +194,7 @@ impl Forger {
         witness.signature = SignatureFields {
             r_x: signature.r.x(),
             r_y: signature.r.y(),
-            s: crate::field::reduce(&signature.s.to_bytes()),
+            s: crate::primitive::field::reduce(&signature.s.to_bytes()),
         };
     }
 
@@ -246,7 +251,7 @@ impl Forger {
     }
 
     /// Puts a grant in the state before the batch, by whatever way it came there.
-    pub fn write_grant(&mut self, patient: u64, slot: u64, leaf: &crate::leaf::GrantLeaf) {
+    pub fn write_grant(&mut self, patient: u64, slot: u64, leaf: &crate::state::leaf::GrantLeaf) {
         let leaf = GrantFields::from(leaf);
         let subtree = self.subtrees.get_mut(&patient).expect("a subtree");
         subtree.grants.set(slot as u32, leaf.hash());

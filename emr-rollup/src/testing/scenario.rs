@@ -1,15 +1,16 @@
 //! An honest history that holds every kind of operation: what clause tests break, one clause at a time.
 
 use crate::{
-    batch::{Batch, Open},
-    data::{CircuitVersion, PublicInputs},
-    field::Fr,
-    leaf::{GrantLeaf, RecordLeaf},
-    ledger::Ledger,
+    batch::{Batch, Open, PublicInputs},
+    l1_operation::Registration,
     operation::{Action, CLIENT_VALIDITY, Domain, Operation, SignedOperation},
-    registration::Registration,
-    signature::SigningKey,
+    primitive::{eddsa::SigningKey, field::Fr},
+    state::{
+        leaf::{GrantLeaf, RecordLeaf},
+        ledger::Ledger,
+    },
     statement::BatchWitness,
+    version::CircuitVersion,
 };
 use emr_core::{
     AccountEpoch, AccountIndex, Class, ClassMask, GrantSlot, Purpose, Reason, RecordSlot, RecordStatus, Revision,

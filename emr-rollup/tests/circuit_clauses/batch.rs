@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use emr_rollup::{
+    batch::PublicInputs,
     circuit::{BatchCircuit, CellId, Diagnosis},
-    data::PublicInputs,
-    field::Fr,
+    primitive::field::Fr,
     statement::{BatchWitness, Clause, EntryFields, check_batch},
     testing::scenario::*,
 };

@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 
 use emr_rollup::{
+    batch::PublicInputs,
     circuit::{BatchCircuit, Diagnosis, Failure},
-    data::{CircuitVersion, PublicInputs},
-    field::Fr,
     operation::SignedOperation,
+    primitive::field::Fr,
     statement::{BatchWitness, Clause, EntryFields, OperationWitness, check_batch},
     testing::{forger::Forger, scenario::*},
+    version::CircuitVersion,
 };
 
 pub(crate) const VERSION: CircuitVersion =
@@ -95,10 +96,10 @@ pub(crate) fn one() -> Fr {
 }
 
 /// Replaces the first sibling of a path.
-pub(crate) fn bent(path: &emr_rollup::tree::Path) -> emr_rollup::tree::Path {
+pub(crate) fn bent(path: &emr_rollup::state::tree::Path) -> emr_rollup::state::tree::Path {
     let mut siblings: Vec<_> = path.siblings().collect();
     siblings[0] += one();
-    emr_rollup::tree::Path::new(siblings)
+    emr_rollup::state::tree::Path::new(siblings)
 }
 
 /// What it is called, which operation it changes, and how.

@@ -2,8 +2,8 @@
 
 use emr_core::{Class, ClassMask, Rights, Role};
 use emr_rollup::{
-    field::Fr,
     operation::SignedOperation,
+    primitive::field::Fr,
     statement::{Clause, EntryFields},
     testing::scenario::*,
 };
@@ -37,7 +37,7 @@ fn c2_the_signer_may_do_this() {
     let mut forger = forger(5);
     let write = grant(STRANGER, Rights::WRITE, ClassMask::ALL, 2);
     push_all(&mut forger, &[sign(PATIENT, set_grant(slot + 1, write, 92, 93), None, 20)]);
-    let leaf = emr_rollup::leaf::RecordLeaf {
+    let leaf = emr_rollup::state::leaf::RecordLeaf {
         status: emr_core::RecordStatus::Tombstone,
         revision: emr_core::Revision::new(3).unwrap(),
         ..record(Class::Encounter, DOCTOR, 2, 2)
@@ -60,17 +60,17 @@ fn c3_the_signature_is_valid_and_canonical() {
             let signature = key(DOCTOR).sign(w.message.hash(domain().element()));
             w.signature.r_x = signature.r.x();
             w.signature.r_y = signature.r.y();
-            w.signature.s = emr_rollup::field::reduce(&signature.s.to_bytes());
+            w.signature.s = emr_rollup::primitive::field::reduce(&signature.s.to_bytes());
         }),
     );
     refused_for(
         Clause::C3,
         "S plus the order",
         tampered(SET, |w| {
-            let order = emr_rollup::jubjub::ORDER.to_be_bytes();
+            let order = emr_rollup::primitive::jubjub::ORDER.to_be_bytes();
             let mut bytes = [0; 32];
             bytes.copy_from_slice(order.as_ref());
-            w.signature.s += emr_rollup::field::reduce(&bytes);
+            w.signature.s += emr_rollup::primitive::field::reduce(&bytes);
         }),
     );
 }
@@ -118,7 +118,7 @@ fn c6_the_grant_is_in_the_state() {
 #[test]
 fn c7_the_grant_allows_this() {
     let slot = first_slot(&VERSION);
-    let writes_under = |change: fn(&mut emr_rollup::leaf::GrantLeaf)| {
+    let writes_under = |change: fn(&mut emr_rollup::state::leaf::GrantLeaf)| {
         let mut leaf = grant(HOSPITAL, Rights::READ | Rights::WRITE, ClassMask::ALL, 1);
         change(&mut leaf);
         let mut forger = forger(0);

@@ -2,7 +2,7 @@
 
 use emr_core::{Class, ClassMask, Rights};
 use emr_rollup::{
-    field::Fr,
+    primitive::field::Fr,
     statement::{Clause, OperationWitness},
     testing::scenario::*,
 };

@@ -84,7 +84,7 @@ impl Node {
     pub fn endpoint(&self) -> Outcome<Endpoint> {
         Ok(match self {
             Self::Embedded(chain) => Endpoint::in_process(chain.transport()),
-            Self::Served(server) => Endpoint::Http(server.url()),
+            Self::Served(server) => server.url().as_str().parse()?,
             Self::Anvil(anvil) => anvil.url().parse()?,
         })
     }

@@ -10,18 +10,22 @@ use alloy::{
     primitives::{Address, Bytes, U256},
     providers::Provider,
 };
-use axum::extract::State;
+use axum::{Extension, extract::State};
 use emr_api::{AccountView, IdentityProof, Registered, RelayRegistration};
 use emr_chain::{CurvePoint, Registration, Revert, RollupError, RsaPossession, SignedRegistration};
 use emr_core::{AccountIndex, Opaque, Role};
-use emr_rollup::{field, ledger::Ledger, statement::IdentityFields};
+use emr_rollup::{primitive::field, state::ledger::Ledger, statement::IdentityFields};
 
 use super::{
     App, Shared,
     extract::{Json, Path},
 };
-use crate::http::refusal::Refusal;
+use crate::http::{limits::ClientAddress, refusal::Refusal};
 
+/// How long a registration waits for those before it.
+const RELAY_WAIT: Duration = Duration::from_secs(60);
+/// When to come back after that.
+const RELAY_LATER: Duration = Duration::from_secs(10);
 /// How many registrations the hospital pays for in [`RELAY_WINDOW`].
 const RELAYS: usize = 60;
 /// See [`RELAYS`].
@@ -110,13 +114,18 @@ async fn worth_relaying(app: &App, signed: &SignedRegistration) -> Result<(), Re
 
 pub(super) async fn register(
     State(app): Shared,
+    Extension(address): Extension<ClientAddress>,
     Json(relay): Json<RelayRegistration>,
 ) -> Result<axum::Json<Registered>, Refusal> {
     let signed = signed(&relay)?;
+    app.limits.may_relay(address)?;
+    let _place = app.limits.relay_place(address)?;
     worth_relaying(&app, &signed).await?;
     let pipeline = &app.pipeline;
     let relayed = {
-        let _turn = pipeline.l1_turn.to_relay().await;
+        let _turn = tokio::time::timeout(RELAY_WAIT, pipeline.l1_turn.to_relay())
+            .await
+            .map_err(|_| Refusal::busy("L1 takes registrations slowly at present: try again later", RELAY_LATER))?;
         app.relays.take()?;
         let relayed = pipeline.follower.rollup.register_for(&signed).await;
         if matches!(relayed, Err(RollupError::Reverted(_) | RollupError::TooMuchGas { .. })) {

@@ -36,7 +36,9 @@ pub(super) async fn put(
         _ => return Err(Refusal::malformed("say what the block is: ?codec=raw or ?codec=dag-cbor")),
     };
     let (cid, size) = (cid_of(codec, &bytes), bytes.len() as u64);
+    let turn = app.limits.upload_turn().await;
     let noted = app.sequencer().note_upload(cid, account.0, size, UPLOAD_QUOTA).await?;
+    drop(turn);
     if !noted {
         return Err(Refusal::new(
             RefusalKind::TooLarge,

@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use axum::{
     extract::{FromRequest, FromRequestParts, Request, State, rejection::BytesRejection},
-    http::{StatusCode, header, request::Parts},
+    http::{HeaderMap, StatusCode, header, request::Parts},
     middleware::Next,
     response::{IntoResponse, Response},
 };
+use emr_api::prover::ProverCredential;
 use emr_core::AccountIndex;
 use serde::de::DeserializeOwned;
+use subtle::ConstantTimeEq;
 
 use super::App;
 use crate::http::refusal::{Refusal, RefusalKind};
@@ -22,22 +24,66 @@ impl FromRequestParts<Arc<App>> for Account {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Refusal> {
-        let header = parts.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-        let token = header.and_then(|value| value.strip_prefix("Bearer ")).ok_or_else(|| {
-            Refusal::new(RefusalKind::Unauthorized, "log in first: the token goes into `Authorization: Bearer`")
-        })?;
+        Self::of(&parts.headers, app)
+    }
+}
+
+impl Account {
+    /// Who is logged in, by a request's headers.
+    ///
+    /// # Errors
+    /// `unauthorized`; `forbidden` for a prover's credential.
+    pub(crate) fn of(headers: &HeaderMap, app: &App) -> Result<Self, Refusal> {
+        let token = bearer(headers)?;
+        if ProverCredential::is_meant(token) {
+            return Err(Refusal::forbidden(
+                "a prover's credential fetches jobs and hands in proofs, nothing else: log in with the account's identity",
+            ));
+        }
         let sequencer = app.sequencer();
         let state = sequencer.state();
         let identity = |account| state.soft.identity(account).map(|leaf| leaf.hash());
-        app.logins.account_of(token.trim(), sequencer.clock.now(), identity).map(Self)
+        app.logins.account_of(token, sequencer.clock.now(), identity).map(Self)
+    }
+}
+
+fn bearer(headers: &HeaderMap) -> Result<&str, Refusal> {
+    let header = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    header.and_then(|value| value.strip_prefix("Bearer ")).map(str::trim).ok_or_else(|| {
+        Refusal::new(RefusalKind::Unauthorized, "log in first: the token goes into `Authorization: Bearer`")
+    })
+}
+
+/// A prover with a credential that is known now, by its name; or the hospital.
+#[derive(Clone, Debug)]
+pub(crate) struct Prover(pub(crate) Option<String>);
+
+impl FromRequestParts<Arc<App>> for Prover {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Refusal> {
+        let token = bearer(&parts.headers)?;
+        if !ProverCredential::is_meant(token) {
+            let account = Account::of(&parts.headers, app)?;
+            app.require_hospital(&account)?;
+            return Ok(Self(None));
+        }
+        // Forbidden, not unauthorized: nothing that the prover does makes it good again.
+        let unknown =
+            || Refusal::forbidden("this credential is not known here any more: ask the hospital for a new one");
+        let digest = ProverCredential::parse(token).map_err(|_| unknown())?.digest();
+        // Read from disk at each request: a prover that was removed is refused at once. All are compared, each in constant time.
+        let known = app.sequencer().mempool.provers()?.into_iter().fold(None, |found, (name, known)| {
+            if bool::from(known.digest.ct_eq(&digest)) { Some(name) } else { found }
+        });
+        known.map(|name| Self(Some(name))).ok_or_else(unknown)
     }
 }
 
 /// Refuses requests without a login before their body is read.
 pub(crate) async fn require_login(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    let (mut parts, body) = request.into_parts();
-    match Account::from_request_parts(&mut parts, &app).await {
-        Ok(_) => next.run(Request::from_parts(parts, body)).await,
+    match Account::of(request.headers(), &app) {
+        Ok(_) => next.run(request).await,
         Err(refusal) => refusal.into_response(),
     }
 }

@@ -16,7 +16,7 @@ use axum::{
     Router,
     extract::DefaultBodyLimit,
     middleware::{from_fn, from_fn_with_state},
-    routing::{get, post},
+    routing::{delete, get, post},
 };
 use emr_api::route;
 use emr_core::AccountIndex;
@@ -24,14 +24,17 @@ use emr_ipfs::MAX_BLOCK_BYTES;
 use tokio::sync::watch;
 
 use crate::{
-    http::login::Logins,
-    http::refusal::Refusal,
-    http::server::{TimeLimit, finish, limit_time, read_body},
+    http::{
+        limits::{Limiter, Limits, admit, admit_revoke, take_long, take_revoke},
+        login::Logins,
+        refusal::Refusal,
+        server::{TimeLimit, finish, limit_time, read_body},
+    },
     pipeline::Pipeline,
     sequencer::Sequencer,
 };
 use accounts::Relays;
-use extract::Account;
+pub(crate) use extract::Account;
 
 /// The largest JSON body.
 const MAX_JSON: usize = 64 << 10;
@@ -43,15 +46,16 @@ const MAX_PROOF: usize = 64 << 10;
 pub(crate) struct App {
     pub(crate) pipeline: Arc<Pipeline>,
     pub(crate) logins: Logins,
+    pub(crate) limits: Limiter,
     relays: Relays,
 }
 
 type Shared = axum::extract::State<Arc<App>>;
 
 impl App {
-    pub(crate) fn new(pipeline: Arc<Pipeline>) -> Self {
+    pub(crate) fn new(pipeline: Arc<Pipeline>, limits: &Limits) -> Self {
         let logins = Logins::new(pipeline.sequencer.domain);
-        Self { pipeline, logins, relays: Relays::default() }
+        Self { pipeline, logins, limits: Limiter::new(limits), relays: Relays::default() }
     }
 
     fn sequencer(&self) -> &Arc<Sequencer> {
@@ -88,22 +92,44 @@ pub(crate) fn router(app: Arc<App>, stopped: watch::Receiver<bool>) -> Router {
         .route(route::RECORD, get(patients::record))
         .route(route::BATCH, get(batches::get))
         .route(route::PROOF_JOB, get(prover::job))
+        .route(route::PROVERS, get(prover::list).post(prover::add))
+        .route(route::PROVER, delete(prover::remove))
         .layer(DefaultBodyLimit::max(MAX_JSON))
         .layer(short.clone());
+    // Who may not ask is refused before the body is read.
+    let login = from_fn_with_state(Arc::clone(&app), extract::require_login);
     let blocks = Router::new()
         .route(route::BLOCKS, post(blocks::put))
         .layer(DefaultBodyLimit::max(MAX_BLOCK_BYTES))
-        // Before the body is read.
-        .layer(from_fn_with_state(Arc::clone(&app), extract::require_login))
+        .layer(login.clone())
         .layer(short.clone());
-    let long = Router::new()
-        .route(route::ACCOUNTS, post(accounts::register))
+    let long_time = from_fn_with_state(TimeLimit::long(stopped), limit_time);
+    let body = from_fn_with_state(MAX_PROOF.max(MAX_JSON), read_body);
+    // A place is taken when the body is there: who sends slowly takes none.
+    let place = from_fn_with_state(Arc::clone(&app), take_long);
+    let operations = Router::new()
         .route(route::OPERATIONS, post(operations::submit))
         .route(route::SEAL, post(batches::seal))
         .layer(DefaultBodyLimit::max(MAX_JSON))
+        .layer(place)
+        .layer(body.clone())
+        .layer(login.clone())
+        .layer(long_time.clone());
+    let open = Router::new()
+        .route(route::ACCOUNTS, post(accounts::register))
+        .layer(DefaultBodyLimit::max(MAX_JSON))
         .route(route::PROOF, post(prover::proof))
         .layer(DefaultBodyLimit::max(MAX_PROOF))
-        .layer(from_fn_with_state(MAX_PROOF.max(MAX_JSON), read_body))
-        .layer(from_fn_with_state(TimeLimit::long(stopped), limit_time));
-    quick.merge(blocks).merge(long).layer(from_fn(finish)).with_state(app)
+        .layer(body.clone())
+        .layer(long_time.clone());
+    let revokes = Router::new()
+        .route(route::REVOKES, post(operations::revoke))
+        .layer(DefaultBodyLimit::max(MAX_JSON))
+        .layer(from_fn_with_state(Arc::clone(&app), take_revoke))
+        .layer(body)
+        .layer(login)
+        .layer(long_time)
+        .layer(from_fn_with_state(Arc::clone(&app), admit_revoke));
+    let ordinary = quick.merge(blocks).merge(operations).merge(open).layer(from_fn_with_state(Arc::clone(&app), admit));
+    ordinary.merge(revokes).layer(from_fn(finish)).with_state(app)
 }

@@ -3,6 +3,8 @@
 use axum::extract::State;
 use emr_api::{OperationStatus, Receipt, Submission};
 
+use emr_rollup::operation::Kind;
+
 use super::{
     Shared,
     extract::{Account, Json, Path},
@@ -14,6 +16,18 @@ pub(super) async fn submit(
     account: Account,
     Json(submission): Json<Submission>,
 ) -> Result<axum::Json<Receipt>, Refusal> {
+    app.sequencer().submit(account.0, submission).await.map(axum::Json)
+}
+
+/// As [`submit`], for Revokes alone: this path has room that nothing else uses.
+pub(super) async fn revoke(
+    State(app): Shared,
+    account: Account,
+    Json(submission): Json<Submission>,
+) -> Result<axum::Json<Receipt>, Refusal> {
+    if submission.signed.operation.action.kind() != Kind::Revoke {
+        return Err(Refusal::refused("this path takes Revokes only: hand in other operations at /v1/operations"));
+    }
     app.sequencer().submit(account.0, submission).await.map(axum::Json)
 }
 

@@ -6,9 +6,9 @@ use axum::{Json, extract::State};
 use emr_api::{GrantView, MedicalProof, PatientView, RecordProof, RecordSummary, RecordView, StoredAt, SubtreeView};
 use emr_core::{AccountIndex, ClassMask, RecordSlot};
 use emr_rollup::{
-    field::Fr,
-    leaf::{MedicalLeaf, RecordLeaf},
     operation::{Action, SignedOperation},
+    primitive::field::Fr,
+    state::leaf::{MedicalLeaf, RecordLeaf},
     statement::IdentityFields,
 };
 

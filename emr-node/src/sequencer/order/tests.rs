@@ -4,13 +4,14 @@ use emr_core::{
 };
 use emr_rollup::{
     batch::Batch,
-    data::CircuitVersion,
-    field::Fr,
-    leaf::{GrantLeaf, RecordLeaf},
-    ledger::Ledger,
+    l1_operation::Registration,
     operation::{Domain, Operation},
-    registration::Registration,
-    signature::SigningKey,
+    primitive::{eddsa::SigningKey, field::Fr},
+    state::{
+        leaf::{GrantLeaf, RecordLeaf},
+        ledger::Ledger,
+    },
+    version::CircuitVersion,
 };
 
 use super::*;

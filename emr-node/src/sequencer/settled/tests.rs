@@ -4,10 +4,9 @@ use emr_core::{
 };
 use emr_rollup::{
     batch::Batch,
-    field::Fr,
-    leaf::{GrantLeaf, RecordLeaf},
     operation::{Action, SignedOperation},
-    signature::SigningKey,
+    primitive::{eddsa::SigningKey, field::Fr},
+    state::leaf::{GrantLeaf, RecordLeaf},
 };
 
 use super::*;

@@ -12,7 +12,10 @@ use emr_core::{
     cid::{Cid, Codec, cid_of},
 };
 use emr_crypto::Challenge as SignedChallenge;
-use emr_rollup::{field, operation::Domain};
+use emr_rollup::{
+    operation::{Domain, Kind},
+    primitive::field,
+};
 use reqwest::{Client, RequestBuilder, Url};
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -60,6 +63,12 @@ impl Caller {
     pub(crate) fn anonymous(url: Url, domain: Domain, person: &'static Person, account: AccountIndex) -> Self {
         let http = Client::builder().no_proxy().timeout(Duration::from_secs(60)).build().expect("a client");
         Self { url, http, token: None, domain, person, account }
+    }
+
+    /// The same caller at another address of this machine, with connections that nobody else has.
+    pub(crate) fn at(&self, address: [u8; 4]) -> Self {
+        let http = Client::builder().no_proxy().local_address(Some(address.into())).timeout(Duration::from_secs(60));
+        Self { http: http.build().expect("a client"), ..self.clone() }
     }
 
     pub(crate) async fn log_in(
@@ -142,6 +151,10 @@ impl Caller {
         Ok(read(&bytes))
     }
 
+    pub(crate) async fn delete(&self, path: &str) -> Answer<Vec<u8>> {
+        self.send(self.http.delete(self.join(path))).await
+    }
+
     pub(crate) async fn post_bytes(&self, path: &str, body: Vec<u8>) -> Answer<Vec<u8>> {
         self.send(self.http.post(self.join(path)).body(body)).await
     }
@@ -161,7 +174,8 @@ impl Caller {
     }
 
     pub(crate) async fn submit(&self, submission: &Submission) -> Answer<Receipt> {
-        self.post("v1/operations", submission).await
+        let revokes = submission.signed.operation.action.kind() == Kind::Revoke;
+        self.post(if revokes { "v1/revokes" } else { "v1/operations" }, submission).await
     }
 
     pub(crate) async fn view(&self, patient: AccountIndex) -> Answer<PatientView> {

@@ -4,6 +4,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use axum::{Router, body::Bytes, extract::State, routing::post};
 use emr_chain::endpoint::Endpoint;
+use emr_core::HttpAddress;
 use reqwest::{Client, Url};
 use serde_json::Value;
 
@@ -15,7 +16,7 @@ pub(crate) type Lie = fn(request: &Value, answer: &mut Value);
 /// Passes JSON-RPC on to a real node.
 #[derive(Clone, Debug)]
 pub(crate) struct Liar {
-    url: Url,
+    url: HttpAddress,
     lie: Arc<RwLock<Option<Lie>>>,
 }
 
@@ -25,9 +26,9 @@ impl Liar {
         let Endpoint::Http(behind) = endpoint else { return Err("a node with an address".into()) };
         let lie = Arc::new(RwLock::new(None));
         let http = Client::builder().no_proxy().build()?;
-        let app = Router::new().route("/", post(pass)).with_state((http, behind.clone(), Arc::clone(&lie)));
+        let app = Router::new().route("/", post(pass)).with_state((http, behind.url().clone(), Arc::clone(&lie)));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
-        let url = format!("http://{}/", listener.local_addr()?).parse()?;
+        let url = format!("http://{}/", listener.local_addr()?).parse::<HttpAddress>()?;
         tokio::spawn(async move { axum::serve(listener, app).await });
         Ok(Self { url, lie })
     }

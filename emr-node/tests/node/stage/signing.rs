@@ -8,9 +8,9 @@ use emr_core::{
 };
 use emr_crypto::{Epoch, PatientDirectory};
 use emr_rollup::{
-    field::{self, Fr},
-    leaf::{GrantLeaf, RecordLeaf},
     operation::{Action, CLIENT_VALIDITY, Operation, SignedOperation},
+    primitive::field::{self, Fr},
+    state::leaf::{GrantLeaf, RecordLeaf},
 };
 
 use super::{Outcome, caller::Caller};

@@ -5,8 +5,8 @@ use halo2curves::ff::Field;
 
 use super::*;
 use crate::{
-    leaf::RecordLeaf,
     operation::{Action, MAX_VALIDITY, SignedOperation},
+    state::leaf::RecordLeaf,
     statement::{EntryFields, OperationWitness},
     testing::{
         forger::Forger,
@@ -161,7 +161,7 @@ pub(super) fn attacks(stories: &[Story]) -> Vec<Attack> {
     let lies = vec![is("header", 2, HOSPITAL)];
     attack("another patient's subtree", REQUEST, lies, (C5, "account", 0));
     let witness = &stories[REQUEST].case.0.operations[0];
-    let first = |path: &crate::tree::Path| path.siblings().next().expect("a sibling");
+    let first = |path: &crate::state::tree::Path| path.siblings().next().expect("a sibling");
     let forged = crate::statement::IdentityFields { org: Fr::from(STRANGER), ..witness.signer };
     let (other, bit) = bent_step(witness.signer.hash(), first(&witness.signer_path), true, forged.hash());
     let lies = vec![

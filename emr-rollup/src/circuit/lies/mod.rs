@@ -17,10 +17,11 @@ use super::{
     table::{CellId, Copy, End, Span, Table},
 };
 use crate::{
-    data::{CircuitVersion, PublicInputs},
-    field::Fr,
+    batch::PublicInputs,
+    primitive::field::Fr,
     statement::{BatchWitness, Clause},
     testing::scenario,
+    version::CircuitVersion,
 };
 
 mod attacks;
@@ -259,9 +260,9 @@ impl Story {
             ("L2 slot", "target under its root", 2) => operation("medical", 1),
             ("L2 slot", "new fields as signed", index @ 0..3) => operation("body", index),
             ("L2 slot", "equation", 1 | 2) => {
-                let signer = crate::field::to_u64(&self.case.0.operations[0].message.header.signer);
+                let signer = crate::primitive::field::to_u64(&self.case.0.operations[0].message.header.signer);
                 let signature = scenario::key(signer.expect("an account")).sign(trial.hash("message"));
-                let s = crate::field::reduce(&signature.s.to_bytes());
+                let s = crate::primitive::field::reduce(&signature.s.to_bytes());
                 let fields = [signature.r.x(), signature.r.y(), s];
                 return (0..).zip(fields).map(|(i, field)| (operation("signature", i), Lie::Is(field))).collect();
             }

@@ -1,0 +1,177 @@
+//! Addresses of HTTP servers, and the one rule about plain http: it stays on this machine unless the user says otherwise by name.
+
+use std::{fmt, net::SocketAddr, str::FromStr};
+
+use url::{Host, Url};
+
+/// Where plain http is allowed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PlainHttp {
+    /// Between processes of this machine only.
+    #[default]
+    ThisMachine,
+    /// Everywhere: the user asked for it with `--insecure`.
+    Everywhere,
+}
+
+/// Why an address is not used. The address itself is not shown in full: it can hold a password or an access key.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AddressError {
+    /// It is not the URL of an HTTP server.
+    #[error("it is not an http:// or https:// address, like http://127.0.0.1:8550")]
+    NotHttp,
+    /// Others on the way could read and change everything.
+    #[error(
+        "{server} is on another machine, and plain http can be read and changed on the way: use https://, or a tunnel that begins on this \
+         machine; --insecure allows plain http"
+    )]
+    PlainHttp {
+        /// Scheme, host and port.
+        server: String,
+    },
+    /// Others on the way could read and change everything.
+    #[error(
+        "other machines can reach {0}, and plain http can be read and changed on the way: listen on 127.0.0.1 and put a TLS proxy in front; \
+         --insecure allows plain http"
+    )]
+    Listen(SocketAddr),
+}
+
+impl PlainHttp {
+    /// Whether a server that speaks plain http may listen at an address.
+    ///
+    /// # Errors
+    /// [`AddressError::Listen`] if other machines can reach it and the rule does not allow that.
+    pub fn allows_listening(self, address: SocketAddr) -> Result<(), AddressError> {
+        match self {
+            Self::ThisMachine if !address.ip().is_loopback() => Err(AddressError::Listen(address)),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The address of an HTTP server that this process may talk to. [`fmt::Display`] and [`fmt::Debug`] show scheme, host and port:
+/// user name, path and query can hold secrets.
+#[derive(Clone, PartialEq, Eq)]
+pub struct HttpAddress(Url);
+
+impl HttpAddress {
+    /// Checks a URL against the rule.
+    ///
+    /// # Errors
+    /// [`AddressError`].
+    pub fn new(url: Url, plain: PlainHttp) -> Result<Self, AddressError> {
+        if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
+            return Err(AddressError::NotHttp);
+        }
+        let address = Self(url);
+        if address.0.scheme() == "http" && plain == PlainHttp::ThisMachine && !address.is_this_machine() {
+            return Err(AddressError::PlainHttp { server: address.to_string() });
+        }
+        Ok(address)
+    }
+
+    /// Reads an address and checks it against the rule.
+    ///
+    /// # Errors
+    /// [`AddressError`].
+    pub fn parse(text: &str, plain: PlainHttp) -> Result<Self, AddressError> {
+        Self::new(Url::parse(text).map_err(|_| AddressError::NotHttp)?, plain)
+    }
+
+    /// The whole URL, secrets included.
+    pub const fn url(&self) -> &Url {
+        &self.0
+    }
+
+    /// Whether the server is on this machine.
+    pub fn is_this_machine(&self) -> bool {
+        match self.0.host() {
+            Some(Host::Domain(name)) => name == "localhost",
+            Some(Host::Ipv4(address)) => address.is_loopback(),
+            Some(Host::Ipv6(address)) => address.is_loopback(),
+            None => false,
+        }
+    }
+}
+
+/// As [`HttpAddress::parse`] with [`PlainHttp::ThisMachine`].
+impl FromStr for HttpAddress {
+    type Err = AddressError;
+
+    fn from_str(text: &str) -> Result<Self, AddressError> {
+        Self::parse(text, PlainHttp::ThisMachine)
+    }
+}
+
+impl fmt::Display for HttpAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.origin().ascii_serialization())
+    }
+}
+
+impl fmt::Debug for HttpAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "HttpAddress({self})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_http_stays_on_this_machine() {
+        for address in
+            ["https://node.example", "http://localhost:1", "http://LOCALHOST/", "http://[::1]:1", "http://127.9.9.9"]
+        {
+            assert!(address.parse::<HttpAddress>().is_ok(), "{address}");
+        }
+        for address in [
+            "http://node.example:8550",
+            "http://10.0.0.1",
+            "http://0.0.0.0:8550",
+            "http://127.0.0.1.example/",
+            "http://127.0.0.1@node.example/",
+            "http://localhost.example",
+            "http://[::]:1",
+            "http://[::ffff:10.0.0.1]",
+        ] {
+            assert!(matches!(address.parse::<HttpAddress>(), Err(AddressError::PlainHttp { .. })), "{address}");
+            assert!(HttpAddress::parse(address, PlainHttp::Everywhere).is_ok(), "{address}");
+        }
+        for address in
+            ["", "127.0.0.1:8550", "localhost:8550", "ftp://127.0.0.1/", "http://", "mailto:a@b", "file:///etc"]
+        {
+            assert_eq!(HttpAddress::parse(address, PlainHttp::Everywhere), Err(AddressError::NotHttp), "{address}");
+        }
+    }
+
+    #[test]
+    fn other_machines_are_listened_to_by_name_only() -> Result<(), std::net::AddrParseError> {
+        for address in ["127.0.0.1:0", "127.0.0.2:8550", "[::1]:8550"] {
+            assert_eq!(PlainHttp::ThisMachine.allows_listening(address.parse()?), Ok(()), "{address}");
+        }
+        for address in ["0.0.0.0:8550", "[::]:8550", "192.168.1.1:8550"] {
+            let address = address.parse()?;
+            assert_eq!(PlainHttp::ThisMachine.allows_listening(address), Err(AddressError::Listen(address)));
+            assert_eq!(PlainHttp::Everywhere.allows_listening(address), Ok(()));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn secrets_are_not_shown() -> Result<(), AddressError> {
+        let text = "http://name:secret@node.example/secret?key=secret#secret";
+        let address = HttpAddress::parse(text, PlainHttp::Everywhere)?;
+        let refused = text.parse::<HttpAddress>().expect_err("plain http");
+        let malformed = "ftp://name:secret@node.example".parse::<HttpAddress>().expect_err("not http");
+        for shown in [address.to_string(), format!("{address:?}"), refused.to_string(), malformed.to_string()] {
+            assert!(!shown.contains("secret"), "{shown}");
+        }
+        assert_eq!(address.to_string(), "http://node.example");
+        assert!(address.url().as_str().contains("secret"));
+        Ok(())
+    }
+}

@@ -1,0 +1,70 @@
+//! Whose request it is, as far as the network says.
+
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+
+use axum::http::HeaderMap;
+
+/// Bits of an IPv6 address that tell networks apart: who has one address of a /64 has them all.
+const NETWORK: u32 = 64;
+
+/// A client's address: IPv4 as it is, IPv6 without its lower 64 bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct ClientAddress(IpAddr);
+
+impl ClientAddress {
+    /// For a request without an address: there is none outside tests.
+    pub(crate) const UNKNOWN: Self = Self(IpAddr::V6(Ipv6Addr::UNSPECIFIED));
+
+    pub(crate) fn of(address: IpAddr) -> Self {
+        Self(match address.to_canonical() {
+            IpAddr::V6(long) => IpAddr::V6(Ipv6Addr::from_bits(long.to_bits() & (u128::MAX << NETWORK))),
+            short @ IpAddr::V4(_) => short,
+        })
+    }
+}
+
+/// The last hop that `X-Forwarded-For` names: the one that the proxy in front of this node saw. Those before it are the client's own
+/// words.
+pub(super) fn forwarded(headers: &HeaderMap) -> Option<ClientAddress> {
+    let last = headers.get_all("x-forwarded-for").iter().next_back()?.to_str().ok()?.rsplit(',').next()?.trim();
+    let bare = last.trim_start_matches('[').trim_end_matches(']');
+    let address = bare.parse::<IpAddr>().ok().or_else(|| last.parse::<SocketAddr>().ok().map(|address| address.ip()));
+    address.map(ClientAddress::of)
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    fn of(text: &str) -> ClientAddress {
+        ClientAddress::of(text.parse().expect("an address"))
+    }
+
+    #[test]
+    fn a_network_of_ipv6_is_one_client() {
+        assert_eq!(of("2001:db8:1:2::1"), of("2001:db8:1:2:ffff:ffff:ffff:ffff"));
+        assert_ne!(of("2001:db8:1:2::1"), of("2001:db8:1:3::1"));
+        assert_eq!(of("::ffff:192.0.2.1"), of("192.0.2.1"));
+        assert_ne!(of("192.0.2.1"), of("192.0.2.2"));
+    }
+
+    #[test]
+    fn only_the_last_hop_counts() {
+        let said = |values: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append("x-forwarded-for", HeaderValue::from_static(value));
+            }
+            forwarded(&headers)
+        };
+        assert_eq!(said(&["192.0.2.1"]), Some(of("192.0.2.1")));
+        assert_eq!(said(&["203.0.113.9, 192.0.2.1"]), Some(of("192.0.2.1")));
+        assert_eq!(said(&["203.0.113.9", "192.0.2.1:4711"]), Some(of("192.0.2.1")));
+        assert_eq!(said(&["[2001:db8::1]:80"]), said(&["2001:db8::2"]));
+        for none in [&[][..], &["unknown"], &["192.0.2.1, "], &["192.0.2.1", "_hidden"]] {
+            assert_eq!(said(none), None, "{none:?}");
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! Requests a time, by key: governor's generic cell rate algorithm.
+
+use std::{
+    fmt,
+    hash::Hash,
+    num::NonZeroU32,
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
+
+use governor::{
+    DefaultKeyedRateLimiter, Quota, RateLimiter,
+    clock::{Clock, DefaultClock},
+};
+
+/// After how many checks keys that have not been used lately are forgotten.
+const SWEEP: usize = 4096;
+
+/// A rate for each key. A key that was not used for as long as its burst takes is forgotten.
+pub(crate) struct Rate<K: Hash + Eq + Clone> {
+    limiter: DefaultKeyedRateLimiter<K>,
+    clock: DefaultClock,
+    checks: AtomicUsize,
+}
+
+impl<K: Hash + Eq + Clone> fmt::Debug for Rate<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rate").field("keys", &self.limiter.len()).finish_non_exhaustive()
+    }
+}
+
+fn positive(number: u32) -> NonZeroU32 {
+    NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN)
+}
+
+impl<K: Hash + Eq + Clone> Rate<K> {
+    /// So many a second, and `burst` seconds' worth at once.
+    pub(crate) fn per_second(rate: NonZeroU32, burst: u32) -> Self {
+        Self::of(Quota::per_second(rate).allow_burst(positive(rate.get().saturating_mul(burst))))
+    }
+
+    /// So many a minute, and the `share`-th part of them at once.
+    pub(crate) fn per_minute(rate: u32, share: u32) -> Self {
+        Self::of(Quota::per_minute(positive(rate)).allow_burst(positive(rate / share.max(1))))
+    }
+
+    fn of(quota: Quota) -> Self {
+        Self { limiter: RateLimiter::keyed(quota), clock: DefaultClock::default(), checks: AtomicUsize::new(0) }
+    }
+
+    /// Counts one.
+    ///
+    /// # Errors
+    /// How long to wait for the next.
+    pub(crate) fn check(&self, key: &K) -> Result<(), Duration> {
+        if self.checks.fetch_add(1, Ordering::Relaxed) % SWEEP == SWEEP - 1 {
+            self.limiter.retain_recent();
+        }
+        self.limiter.check_key(key).map_err(|refused| refused.wait_time_from(self.clock.now()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_uses_up_its_own_rate_only_and_is_forgotten() {
+        let rate = Rate::<u64>::per_second(positive(1000), 2);
+        let allowed = (0..100_000).filter(|_| rate.check(&0).is_ok()).count();
+        assert!((2000..50_000).contains(&allowed), "{allowed}");
+        assert!(rate.check(&0).is_err_and(|wait| wait <= Duration::from_millis(2)));
+        assert!(rate.check(&1).is_ok());
+        for key in 0..10_000 {
+            assert!(key == 0 || rate.check(&key).is_ok());
+        }
+        std::thread::sleep(Duration::from_millis(2100));
+        for _ in 0..SWEEP {
+            let _ = rate.check(&0);
+        }
+        assert!(rate.limiter.len() < 10, "{rate:?}");
+    }
+}

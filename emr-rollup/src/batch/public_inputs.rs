@@ -1,0 +1,97 @@
+//! The values that bind a batch's data to its proof (`docs/encoding.md`, "Batch data").
+
+use serde::{Deserialize, Serialize};
+
+use super::data::{BatchData, word_bytes};
+use crate::{
+    operation::Domain,
+    primitive::{
+        field::{self, Fr, hex_element},
+        keccak::keccak256,
+    },
+    version::CircuitVersion,
+};
+
+/// The values a proof is verified against, in the order of the instance column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PublicInputs {
+    /// The rollup's domain.
+    pub domain: Domain,
+    /// State root before.
+    #[serde(with = "hex_element")]
+    pub pre: Fr,
+    /// State root after.
+    #[serde(with = "hex_element")]
+    pub post: Fr,
+    /// The batch's time, Unix seconds.
+    pub time: u64,
+    /// Used L1 slots.
+    pub n1: u64,
+    /// Used L2 slots.
+    pub n: u64,
+    /// `C`.
+    #[serde(with = "hex_element")]
+    pub commitment: Fr,
+    /// The point at which the data are evaluated.
+    #[serde(with = "hex_element")]
+    pub z: Fr,
+    /// `sum D1_i z^i`.
+    #[serde(with = "hex_element")]
+    pub y1: Fr,
+    /// `sum D2_i z^i`.
+    #[serde(with = "hex_element")]
+    pub y2: Fr,
+}
+
+impl PublicInputs {
+    /// Number of instances.
+    pub const COUNT: usize = 10;
+
+    /// Derives the instances of a batch.
+    ///
+    /// # Panics
+    /// As [`BatchData::commitment`].
+    pub fn derive(
+        version: &CircuitVersion,
+        domain: Domain,
+        batch_number: u64,
+        (pre, post): (Fr, Fr),
+        time: u64,
+        data: &BatchData,
+    ) -> Self {
+        let (n1, n) = (data.d1.len() as u64, data.d2.len() as u64);
+        let commitment = data.commitment(version);
+        let integer = |value: u64| field::to_bytes(&Fr::from(value));
+        let words = [
+            field::to_bytes(&domain.element()),
+            integer(version.number.into()),
+            integer(batch_number),
+            field::to_bytes(&pre),
+            field::to_bytes(&post),
+            integer(time),
+            field::to_bytes(&commitment),
+            integer(n1),
+            integer(n),
+            data.queue_hash(),
+            keccak256(&word_bytes(&data.d2)),
+        ];
+        let z = field::reduce(&keccak256(&words.concat()));
+        Self { domain, pre, post, time, n1, n, commitment, z, y1: data.y1(z), y2: data.y2(z) }
+    }
+
+    /// The instance column.
+    pub fn elements(&self) -> [Fr; Self::COUNT] {
+        [
+            self.domain.element(),
+            self.pre,
+            self.post,
+            Fr::from(self.time),
+            Fr::from(self.n1),
+            Fr::from(self.n),
+            self.commitment,
+            self.z,
+            self.y1,
+            self.y2,
+        ]
+    }
+}

@@ -1,0 +1,195 @@
+//! A signature: C3.
+
+use halo2curves::ff::{Field, PrimeField};
+
+use super::jubjub::{BITS, HIGH_BITS, Ladder};
+use crate::{
+    circuit::builder::{Builder, Wire},
+    primitive::{field::Fr, jubjub::ORDER, poseidon::Tag},
+    statement::Clause,
+};
+
+/// Bits of the two halves that integers are compared in.
+const HALF_BITS: u32 = 128;
+
+/// A signature's wires: coordinates of R, and S.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::circuit) struct SignatureWires {
+    pub(in crate::circuit) r: [Wire; 2],
+    pub(in crate::circuit) s: Wire,
+}
+
+impl Builder {
+    /// Constrains `S·B = R + H_8(R, A, message)·A` with S below the order, wherever `active` is 1.
+    ///
+    /// Where `active` is 0 it holds for the key (0, 1), that is for S = 0 and R = (0, 1) at least.
+    pub(in crate::circuit) fn assert_signature(
+        &mut self,
+        active: Wire,
+        key: [Wire; 2],
+        message: Wire,
+        signature: SignatureWires,
+    ) {
+        self.clause(Clause::C3, "challenge");
+        let SignatureWires { r, s } = signature;
+        let challenge = self.hash(Tag::Challenge, &[r[0], r[1], key[0], key[1], message]);
+        self.clause(Clause::C3, "negated key");
+        // (-x, y), or (0, 1).
+        let (zero, one) = (self.zero(), self.constant(Fr::ONE));
+        let x = self.gated_difference(active, zero, key[0]);
+        let y = self.select(active, key[1], one);
+        self.clause(Clause::C3, "equation");
+        let ladder = self.ladder([x, y], s, challenge);
+        self.assert_equation(&ladder, r, [s, challenge]);
+    }
+
+    /// Constrains a ladder to give R, and its integers to be canonical.
+    fn assert_equation(&mut self, ladder: &Ladder, r: [Wire; 2], [s, challenge]: [Wire; 2]) {
+        for (computed, claimed) in ladder.sum.into_iter().zip(r) {
+            self.assert_equal(computed, claimed);
+        }
+        self.clause(Clause::C3, "S is below the order");
+        self.assert_below("inverse for the order's high half", s, ladder.high[0], Bound::new(Bound::ORDER));
+        self.clause(Clause::C3, "challenge is below p");
+        self.assert_below("inverse for p's high half", challenge, ladder.high[1], Bound::modulus());
+    }
+
+    /// Constrains the 254-bit integer behind a ladder's scalar to be below a bound.
+    fn assert_below(&mut self, inverse: &'static str, scalar: Wire, high: Wire, bound: Bound) {
+        // low = scalar - 2^127·high is the integer of the last 127 bits: both are below p.
+        let low = self.linear(&[(Fr::ONE, scalar), (-power_of_two(BITS - HIGH_BITS), high)], Fr::ZERO);
+        let room = self.linear(&[(-Fr::ONE, high)], bound.high);
+        self.assert_range(room, HALF_BITS);
+        let tight = self.is_zero(inverse, room);
+        let last = self.constant(bound.low - Fr::ONE);
+        let room = self.gated_difference(tight, last, low);
+        self.assert_range(room, HALF_BITS);
+    }
+}
+
+/// A constant as its bits from 127 on, and its last 127 bits.
+struct Bound {
+    high: Fr,
+    low: Fr,
+}
+
+impl Bound {
+    const ORDER: [u64; 4] = {
+        let words = ORDER.to_words();
+        [words[0], words[1], words[2], words[3]]
+    };
+
+    fn new(limbs: [u64; 4]) -> Self {
+        let wide = |low: u64, high: u64| u128::from(low) | u128::from(high) << 64;
+        let (low, high) = (wide(limbs[0], limbs[1]), wide(limbs[2], limbs[3]));
+        Self { high: Fr::from_u128(high << 1 | low >> 127), low: Fr::from_u128(low & (u128::MAX >> 1)) }
+    }
+
+    /// p, as one more than its last element.
+    fn modulus() -> Self {
+        let last = (-Fr::ONE).to_repr();
+        let mut limbs = [0; 4];
+        for (limb, bytes) in limbs.iter_mut().zip(last.chunks_exact(8)) {
+            *limb = bytes.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte));
+        }
+        limbs[0] += 1;
+        Self::new(limbs)
+    }
+}
+
+fn power_of_two(exponent: usize) -> Fr {
+    Fr::from(2).pow_vartime([exponent as u64])
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use crypto_bigint::U256;
+
+    use super::*;
+    use crate::{
+        circuit::diagnosis::failures_of,
+        primitive::{
+            field::{reduce, to_bytes},
+            jubjub::{Point, Scalar},
+        },
+    };
+
+    /// What is violated where the ladder spells other integers than s and c.
+    fn spelled(s: Fr, c: Fr, spelled: [U256; 2]) -> BTreeSet<&'static str> {
+        let bytes = |integer: &U256| {
+            let mut bytes = [0; 32];
+            bytes.copy_from_slice(integer.to_be_bytes().as_ref());
+            bytes
+        };
+        // R as an honest signer has it, reduced or not: the group does not tell them apart.
+        let scalar =
+            |integer: &U256| Scalar::from_element(&reduce(&bytes(&integer.rem(&ORDER.to_nz().expect("not 0")))));
+        let key = Point::BASE * &Scalar::from_element(&Fr::from(77));
+        let r = Point::BASE * &scalar(&spelled[0]) + -key * &scalar(&spelled[1]);
+        let mut builder = Builder::new();
+        let q = builder.hints("any", [-key.x(), key.y()]);
+        let scalars = builder.hints("any", [s, c]);
+        let r = builder.hints("any", [r.x(), r.y()]);
+        builder.clause(Clause::C3, "equation");
+        let ladder = builder.ladder_of(q, scalars, spelled.map(|integer| bytes(&integer)));
+        builder.assert_equation(&ladder, r, scalars);
+        failures_of(&builder.finish()).into_iter().map(|origin| origin.detail).collect()
+    }
+
+    fn integer(element: &Fr) -> U256 {
+        U256::from_be_slice(&to_bytes(element))
+    }
+
+    #[test]
+    fn only_canonical_integers_are_accepted() {
+        let (s, c) = (Fr::from(1234), Fr::from(98765));
+        let modulus = integer(&-Fr::ONE).wrapping_add(&U256::ONE);
+        assert_eq!(spelled(s, c, [integer(&s), integer(&c)]), BTreeSet::new());
+        let above = [integer(&s), integer(&c).wrapping_add(&modulus)];
+        assert_eq!(spelled(s, c, above), BTreeSet::from(["challenge is below p"]));
+        let above = [integer(&s).wrapping_add(&modulus), integer(&c)];
+        assert_eq!(spelled(s, c, above), BTreeSet::from(["S is below the order"]));
+        let s = reduce(&{
+            let mut bytes = [0; 32];
+            bytes.copy_from_slice(ORDER.to_be_bytes().as_ref());
+            bytes
+        });
+        for (s, accepted) in [(s - Fr::ONE, true), (s, false), (s + Fr::ONE, false), (-Fr::ONE, false)] {
+            assert_eq!(spelled(s, c, [integer(&s), integer(&c)]).is_empty(), accepted);
+        }
+        // The greatest challenge, p - 1.
+        assert_eq!(spelled(Fr::ONE, -Fr::ONE, [U256::ONE, integer(&-Fr::ONE)]), BTreeSet::new());
+        assert_eq!(spelled(Fr::ONE, Fr::ZERO, [U256::ONE, modulus]), BTreeSet::from(["challenge is below p"]));
+    }
+
+    /// Whatever the challenge: here R is not in it.
+    #[test]
+    fn each_coordinate_of_r_is_compared() {
+        for (lie, refused) in [([0, 0], 0), ([1, 0], 1), ([0, 1], 1), ([1, 1], 2)] {
+            let mut builder = Builder::new();
+            let r = Point::BASE * &Scalar::from_element(&Fr::from(7));
+            let q = builder.hints("any", [Fr::ZERO, Fr::ONE]);
+            let scalars = builder.hints("any", [Fr::from(7), Fr::from(5)]);
+            let r = builder.hints("any", [r.x() + Fr::from(lie[0]), r.y() + Fr::from(lie[1])]);
+            // In a cell, as the challenge's inputs are.
+            builder.mul(r[0], r[1]);
+            builder.clause(Clause::C3, "equation");
+            let ladder = builder.ladder(q, scalars[0], scalars[1]);
+            builder.assert_equation(&ladder, r, scalars);
+            assert_eq!(failures_of(&builder.finish()).len(), refused);
+        }
+    }
+
+    /// Off the curve the addition law proves nothing.
+    #[test]
+    fn a_key_off_the_curve_is_refused() {
+        let mut builder = Builder::new();
+        let q = builder.hints("any", [Fr::from(3), Fr::from(4)]);
+        let scalars = builder.hints("any", [Fr::ONE, Fr::ONE]);
+        builder.clause(Clause::C3, "equation");
+        builder.ladder(q, scalars[0], scalars[1]);
+        assert!(!failures_of(&builder.finish()).is_empty());
+    }
+}

@@ -1,0 +1,7 @@
+//! The arithmetic that everything stands on, with circomlib's parameters.
+
+pub mod eddsa;
+pub mod field;
+pub mod jubjub;
+pub mod keccak;
+pub mod poseidon;

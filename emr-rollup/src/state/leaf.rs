@@ -1,0 +1,270 @@
+//! The leaves of the state and the audit entry, with their packings and hashes (`docs/encoding.md`, "Trees").
+
+use emr_core::{
+    AccountEpoch, AccountIndex, AccountStatus, Class, ClassMask, GrantSlot, Purpose, RecordSlot, RecordStatus,
+    Revision, Rights, Role, UnixTime, Uses, Version,
+};
+use halo2curves::ff::Field;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    layout,
+    operation::Kind,
+    primitive::{
+        eddsa::PublicKey,
+        field::{Fr, hex_element},
+        poseidon::{self, Tag},
+    },
+    state::tree::empty_root,
+};
+
+/// The number of an optional account: 0 for none.
+pub fn index_or_zero(account: Option<AccountIndex>) -> u64 {
+    account.map_or(0, AccountIndex::get)
+}
+
+/// Which tree of a patient's subtree an operation writes. 2 bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Tree {
+    /// None.
+    None = 0,
+    /// The grants.
+    Grants = 1,
+    /// The records.
+    Records = 2,
+    /// The whole subtree.
+    Subtree = 3,
+}
+
+/// Who an account is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdentityLeaf {
+    /// What it is.
+    pub role: Role,
+    /// Whether it may act.
+    pub status: AccountStatus,
+    /// The hospital it belongs to.
+    pub org: Option<AccountIndex>,
+    /// Generation of its keys and standing.
+    pub epoch: AccountEpoch,
+    /// The key its operations are signed with.
+    pub key: PublicKey,
+    /// Commitment to its RSA key: an opaque 248-bit value.
+    pub encryption: Fr,
+}
+
+impl IdentityLeaf {
+    /// `pack(role 8, status 8, org 24, epoch 32)`.
+    pub fn packed(&self) -> Fr {
+        layout::IDENTITY.pack([
+            u64::from(self.role.code()),
+            u64::from(self.status.code()),
+            index_or_zero(self.org),
+            self.epoch.get(),
+        ])
+    }
+
+    /// The leaf value.
+    pub fn hash(&self) -> Fr {
+        poseidon::hash(Tag::Identity, &[self.packed(), self.key.x(), self.key.y(), self.encryption])
+    }
+}
+
+/// The root of a patient's subtree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MedicalLeaf {
+    /// Root of her grants tree.
+    #[serde(with = "hex_element")]
+    pub grants_root: Fr,
+    /// Root of her records tree.
+    #[serde(with = "hex_element")]
+    pub records_root: Fr,
+    /// Head of her audit chain; 0 before the first entry.
+    #[serde(with = "hex_element")]
+    pub audit_head: Fr,
+    /// Commitment to her key directory's CID; 0 before the first.
+    #[serde(with = "hex_element")]
+    pub key_directory: Fr,
+}
+
+impl MedicalLeaf {
+    /// What registering a patient writes.
+    pub fn registered() -> Self {
+        Self {
+            grants_root: empty_root(layout::GRANT_DEPTH),
+            records_root: empty_root(layout::RECORD_DEPTH),
+            audit_head: Fr::ZERO,
+            key_directory: Fr::ZERO,
+        }
+    }
+
+    /// The leaf value.
+    pub fn hash(&self) -> Fr {
+        poseidon::hash(Tag::Medical, &[self.grants_root, self.records_root, self.audit_head, self.key_directory])
+    }
+}
+
+/// Who may do what with which classes, until when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GrantLeaf {
+    /// A doctor, a hospital (and so its doctors), or nobody once revoked.
+    pub grantee: Option<AccountIndex>,
+    /// What is allowed.
+    pub rights: Rights,
+    /// For which classes.
+    pub scope: ClassMask,
+    /// The last second at which it holds.
+    pub not_after: UnixTime,
+    /// How often it was used to request access.
+    pub uses: Uses,
+    /// How often the slot was written.
+    pub version: Version,
+    /// Hides the fields from whoever sees only the hash.
+    #[serde(with = "hex_element")]
+    pub salt: Fr,
+}
+
+impl GrantLeaf {
+    /// `pack(grantee 24, rights 8, scope 16, not_after 40, uses 32, version 32)`.
+    pub fn packed(&self) -> Fr {
+        layout::GRANT.pack([
+            index_or_zero(self.grantee),
+            u64::from(self.rights.bits()),
+            u64::from(self.scope.bits()),
+            self.not_after.get(),
+            self.uses.get(),
+            self.version.get(),
+        ])
+    }
+
+    /// The leaf value.
+    pub fn hash(&self) -> Fr {
+        poseidon::hash(Tag::Grant, &[self.packed(), self.salt])
+    }
+
+    /// Whether the grant holds at `time` for an account of this index and organisation.
+    pub fn is_live_for(&self, account: AccountIndex, org: Option<AccountIndex>, time: UnixTime) -> bool {
+        self.grantee.is_some_and(|grantee| grantee == account || Some(grantee) == org) && time <= self.not_after
+    }
+}
+
+/// A record's place in the state: who wrote what, and commitments to statement and storage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordLeaf {
+    /// Live, or a tombstone.
+    pub status: RecordStatus,
+    /// Its class.
+    pub class: Class,
+    /// Who wrote this version.
+    pub author: AccountIndex,
+    /// The hospital that keeps its blocks, if one does.
+    pub custodian: Option<AccountIndex>,
+    /// How often the content was written.
+    pub version: Version,
+    /// How often the leaf was touched.
+    pub revision: Revision,
+    /// Commitment to the authored statement.
+    #[serde(with = "hex_element")]
+    pub authored: Fr,
+    /// Commitment to the manifest's CID, salted.
+    #[serde(with = "hex_element")]
+    pub stored: Fr,
+}
+
+impl RecordLeaf {
+    /// `pack(status 8, class 4, author 24, custodian 24, version 32, rev 32)`.
+    pub fn packed(&self) -> Fr {
+        layout::RECORD.pack([
+            u64::from(self.status.code()),
+            u64::from(self.class.code()),
+            self.author.get(),
+            index_or_zero(self.custodian),
+            self.version.get(),
+            self.revision.get(),
+        ])
+    }
+
+    /// The leaf value.
+    pub fn hash(&self) -> Fr {
+        poseidon::hash(Tag::Record, &[self.packed(), self.authored, self.stored])
+    }
+}
+
+/// One line of a patient's audit chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditEntry {
+    /// What was done.
+    pub kind: Kind,
+    /// By whom.
+    pub signer: AccountIndex,
+    /// To which leaf.
+    pub target: Target,
+    /// Why, where the operation says so.
+    pub purpose: Option<Purpose>,
+    /// The batch's time.
+    pub time: UnixTime,
+    /// The leaf value after it.
+    #[serde(with = "hex_element")]
+    pub new_leaf: Fr,
+    /// Hides the fields from whoever sees only the hash.
+    #[serde(with = "hex_element")]
+    pub salt: Fr,
+}
+
+impl AuditEntry {
+    /// `pack(kind 8, signer 24, tree 2, slot 16, purpose 8, time 40)`.
+    pub fn packed(&self) -> Fr {
+        layout::AUDIT_ENTRY.pack([
+            u64::from(self.kind.code()),
+            self.signer.get(),
+            self.target.tree() as u64,
+            self.target.slot(),
+            self.purpose.map_or(0, |purpose| u64::from(purpose.code())),
+            self.time.get(),
+        ])
+    }
+
+    /// The entry's hash.
+    pub fn hash(&self) -> Fr {
+        poseidon::hash(Tag::AuditEntry, &[self.packed(), self.new_leaf, self.salt])
+    }
+
+    /// The head after this entry.
+    pub fn extend(&self, head: Fr) -> Fr {
+        extend_head(head, self.hash())
+    }
+}
+
+/// `H_5(head, entry)`.
+pub fn extend_head(head: Fr, entry: Fr) -> Fr {
+    poseidon::hash(Tag::AuditHead, &[head, entry])
+}
+
+/// The leaf of a subtree that an operation writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Target {
+    /// A grant.
+    Grant(GrantSlot),
+    /// A record.
+    Record(RecordSlot),
+}
+
+impl Target {
+    /// Its tree.
+    pub const fn tree(self) -> Tree {
+        match self {
+            Self::Grant(_) => Tree::Grants,
+            Self::Record(_) => Tree::Records,
+        }
+    }
+
+    /// Its position.
+    pub const fn slot(self) -> u64 {
+        match self {
+            Self::Grant(slot) => slot.get(),
+            Self::Record(slot) => slot.get(),
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! The state with the preimages of its leaves: what a sequencer keeps, executes operations on and makes witnesses from.
+
+use std::collections::BTreeMap;
+
+use emr_core::{AccountIndex, GrantSlot, RecordSlot, UnixTime};
+use halo2curves::ff::Field;
+
+use crate::{
+    batch::Words,
+    l1_operation::Registration,
+    operation::{Action, Domain, SignedOperation, revoked_leaf},
+    primitive::field::Fr,
+    state::{
+        StateTrees,
+        leaf::{AuditEntry, GrantLeaf, IdentityLeaf, MedicalLeaf, RecordLeaf},
+        tree::Path,
+    },
+    statement::{
+        Clause, Context, GrantFields, OperationWitness, RecordFields, RegistrationWitness, Violation, check_operation,
+        check_registration,
+    },
+    version::CircuitVersion,
+};
+
+/// One patient's leaves.
+#[derive(Clone, Debug, Default)]
+pub struct PatientLeaves {
+    /// Her grants that were ever written.
+    pub grants: BTreeMap<GrantSlot, GrantLeaf>,
+    /// Her records that were ever written.
+    pub records: BTreeMap<RecordSlot, RecordLeaf>,
+    /// Her audit chain, oldest first.
+    pub audit: Vec<AuditEntry>,
+}
+
+/// What executing an operation gave.
+#[derive(Clone, Debug)]
+pub struct Executed {
+    /// What a prover needs of it.
+    pub witness: OperationWitness,
+    /// Its entry of D2.
+    pub d2: Words,
+    /// Its line in the audit chain.
+    pub entry: AuditEntry,
+}
+
+/// The state and its preimages.
+#[derive(Clone, Debug)]
+pub struct Ledger {
+    domain: Domain,
+    trees: StateTrees,
+    identities: BTreeMap<AccountIndex, IdentityLeaf>,
+    patients: BTreeMap<AccountIndex, PatientLeaves>,
+}
+
+impl Ledger {
+    /// The state before the first batch.
+    pub fn genesis(domain: Domain, version: CircuitVersion) -> Self {
+        Self { domain, trees: StateTrees::genesis(version), identities: BTreeMap::new(), patients: BTreeMap::new() }
+    }
+
+    /// The rollup's domain.
+    pub fn domain(&self) -> Domain {
+        self.domain
+    }
+
+    /// The trees.
+    pub fn trees(&self) -> &StateTrees {
+        &self.trees
+    }
+
+    /// An account's identity.
+    pub fn identity(&self, account: AccountIndex) -> Option<&IdentityLeaf> {
+        self.identities.get(&account)
+    }
+
+    /// A patient's leaves.
+    pub fn patient(&self, account: AccountIndex) -> Option<&PatientLeaves> {
+        self.patients.get(&account)
+    }
+
+    /// A patient's medical leaf.
+    pub fn medical(&self, account: AccountIndex) -> Option<MedicalLeaf> {
+        self.trees.subtree(account).map(|subtree| subtree.medical_leaf())
+    }
+
+    /// Admits an account, and gives what a prover needs of that. Without effect if the account is there already.
+    ///
+    /// # Errors
+    /// [`Violation`] if the registration is one that the contract never queues.
+    pub fn register(&mut self, registration: &Registration) -> Result<RegistrationWitness, Violation> {
+        let account = registration.account;
+        let witness = RegistrationWitness {
+            entry: registration.fields(),
+            old_identity: self.trees.identity(account),
+            identity_path: self.trees.identity_path(account),
+            old_medical: self.trees.medical(account),
+            medical_path: self.trees.medical_path(account),
+        };
+        let roots = (self.trees.identity_root(), self.trees.medical_root());
+        check_registration(self.trees.version(), roots, &witness)?;
+        if self.trees.has_room_for(account) {
+            self.trees.register(registration);
+            self.identities.insert(account, registration.identity());
+            if self.trees.subtree(account).is_some() {
+                self.patients.insert(account, PatientLeaves::default());
+            }
+        }
+        Ok(witness)
+    }
+
+    /// Executes an operation at a batch time. Changes nothing if it is refused.
+    ///
+    /// # Errors
+    /// The clause that the operation breaks.
+    pub fn execute(&mut self, signed: &SignedOperation, time: UnixTime) -> Result<Executed, Violation> {
+        let (witness, d2, entry) = self.check(signed, time)?;
+        let [_, leaf, audit_entry, key_directory] = d2;
+        let operation = &signed.operation;
+        self.trees.write(operation.patient, operation.action.target(), leaf, audit_entry, key_directory);
+        let leaves = self.patients.entry(operation.patient).or_default();
+        match operation.action {
+            Action::PutRecord { slot, leaf, .. } | Action::Tombstone { slot, leaf, .. } => {
+                leaves.records.insert(slot, leaf);
+            }
+            Action::SetGrant { slot, .. } | Action::Revoke { slot, .. } | Action::RequestAccess { slot, .. } => {
+                if let Some(leaf) = next_grant(&operation.action, leaves.grants.get(&slot)) {
+                    leaves.grants.insert(slot, leaf);
+                }
+            }
+        }
+        leaves.audit.push(entry);
+        Ok(Executed { witness, d2, entry })
+    }
+
+    /// Says whether an operation would be executed, and changes nothing.
+    ///
+    /// # Errors
+    /// The clause that the operation breaks.
+    pub fn check(
+        &self,
+        signed: &SignedOperation,
+        time: UnixTime,
+    ) -> Result<(OperationWitness, Words, AuditEntry), Violation> {
+        let witness = self.witness(signed)?;
+        let context = Context {
+            version: *self.trees.version(),
+            domain: self.domain.element(),
+            time: time.get(),
+            identity_root: self.trees.identity_root(),
+        };
+        let effect = check_operation(&context, self.trees.medical_root(), &witness)?;
+        let operation = &signed.operation;
+        let entry = AuditEntry {
+            kind: operation.action.kind(),
+            signer: operation.signer,
+            target: operation.action.target(),
+            purpose: operation.action.purpose(),
+            time,
+            new_leaf: effect.d2[1],
+            salt: operation.salt,
+        };
+        Ok((witness, effect.d2, entry))
+    }
+
+    fn witness(&self, signed: &SignedOperation) -> Result<OperationWitness, Violation> {
+        let operation = &signed.operation;
+        let unknown = |clause, detail| Violation { clause, detail };
+        let signer = self.identities.get(&operation.signer).ok_or(unknown(Clause::C1, "no such signer"))?;
+        let patient = self.identities.get(&operation.patient).ok_or(unknown(Clause::C5, "no such patient"))?;
+        let no_patient = unknown(Clause::C5, "not a patient");
+        let leaves = self.patients.get(&operation.patient).ok_or(no_patient)?;
+        let subtree = self.trees.subtree(operation.patient).ok_or(no_patient)?;
+        let version = self.trees.version();
+
+        let authority = signed.authority.filter(|_| operation.signer != operation.patient);
+        let (authority_slot, authority_leaf, authority_path) = match authority {
+            Some(slot) => {
+                let leaf = leaves.grants.get(&slot).map(GrantFields::from).unwrap_or_default();
+                (Fr::from(slot.get()), leaf, subtree.grants.path(slot.get() as u32))
+            }
+            None => (Fr::ZERO, GrantFields::default(), Path::new(vec![Fr::ZERO; version.grant_depth])),
+        };
+
+        let mut witness = OperationWitness {
+            message: signed.into(),
+            signature: signed.into(),
+            signer: signer.into(),
+            signer_path: self.trees.identity_path(operation.signer),
+            patient: patient.into(),
+            patient_path: self.trees.identity_path(operation.patient),
+            medical: subtree.medical_leaf(),
+            medical_path: self.trees.medical_path(operation.patient),
+            authority_slot,
+            authority: authority_leaf,
+            authority_path,
+            old_grant: GrantFields::default(),
+            new_grant: GrantFields::default(),
+            old_record: RecordFields::default(),
+            new_record: RecordFields::default(),
+            target_path: Path::new([]),
+        };
+        match operation.action {
+            Action::PutRecord { slot, leaf, .. } | Action::Tombstone { slot, leaf, .. } => {
+                witness.old_record = leaves.records.get(&slot).map(RecordFields::from).unwrap_or_default();
+                witness.new_record = (&leaf).into();
+                witness.target_path = subtree.records.path(slot.get() as u32);
+            }
+            Action::SetGrant { slot, .. } | Action::Revoke { slot, .. } | Action::RequestAccess { slot, .. } => {
+                let old = leaves.grants.get(&slot);
+                let new = next_grant(&operation.action, old);
+                witness.old_grant = old.map(GrantFields::from).unwrap_or_default();
+                witness.new_grant = new.as_ref().map(GrantFields::from).unwrap_or_default();
+                let path = subtree.grants.path(slot.get() as u32);
+                let padding = std::iter::repeat_n(Fr::ZERO, version.record_depth - version.grant_depth);
+                witness.target_path = Path::new(path.siblings().chain(padding));
+            }
+        }
+        Ok(witness)
+    }
+}
+
+/// The grant after an action on a grant; `None` if a counter is at its end or there is nothing to use.
+fn next_grant(action: &Action, old: Option<&GrantLeaf>) -> Option<GrantLeaf> {
+    let uses = old.map_or(emr_core::Uses::ZERO, |leaf| leaf.uses);
+    match action {
+        Action::SetGrant { leaf, .. } => Some(GrantLeaf { uses, ..*leaf }),
+        Action::Revoke { expected, leaf_salt, .. } => Some(revoked_leaf(uses, expected.next().ok()?, *leaf_salt)),
+        Action::RequestAccess { .. } => old.and_then(|leaf| Some(GrantLeaf { uses: uses.next().ok()?, ..*leaf })),
+        Action::PutRecord { .. } | Action::Tombstone { .. } => None,
+    }
+}

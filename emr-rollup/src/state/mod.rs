@@ -1,0 +1,216 @@
+//! The state's trees, kept at the level of hashes: what anybody can rebuild from batch data alone.
+
+use std::collections::BTreeMap;
+
+use emr_core::{AccountIndex, GrantSlot, OutOfRange, RecordSlot};
+use halo2curves::ff::Field;
+
+use crate::{
+    batch::{BatchData, Words},
+    l1_operation::Registration,
+    layout,
+    primitive::{field::Fr, poseidon},
+    state::{
+        leaf::{MedicalLeaf, Target, Tree, extend_head},
+        tree::{Path, SparseMerkleTree},
+    },
+    version::CircuitVersion,
+};
+
+pub mod leaf;
+pub mod ledger;
+pub mod tree;
+
+/// Batch data that no honest batch has.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DataError {
+    /// A D1 entry does not decode.
+    #[error("entry {entry} of the L1 data is malformed: {reason}")]
+    MalformedEntry {
+        /// Its number in the batch.
+        entry: usize,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A D2 entry names no leaf.
+    #[error("entry {entry} of the L2 data names no leaf of a patient's subtree")]
+    NoSuchLeaf {
+        /// Its number in the batch.
+        entry: usize,
+    },
+}
+
+/// One patient's subtree.
+#[derive(Clone, Debug)]
+pub struct Subtree {
+    /// Her grants.
+    pub grants: SparseMerkleTree,
+    /// Her records.
+    pub records: SparseMerkleTree,
+    /// Head of her audit chain.
+    pub audit_head: Fr,
+    /// Commitment to her key directory.
+    pub key_directory: Fr,
+}
+
+impl Subtree {
+    fn new(version: &CircuitVersion) -> Self {
+        Self {
+            grants: SparseMerkleTree::new(version.grant_depth),
+            records: SparseMerkleTree::new(version.record_depth),
+            audit_head: Fr::ZERO,
+            key_directory: Fr::ZERO,
+        }
+    }
+
+    /// The medical leaf over it.
+    pub fn medical_leaf(&self) -> MedicalLeaf {
+        MedicalLeaf {
+            grants_root: self.grants.root(),
+            records_root: self.records.root(),
+            audit_head: self.audit_head,
+            key_directory: self.key_directory,
+        }
+    }
+
+    fn set(&mut self, target: Target, leaf: Fr) {
+        match target {
+            Target::Grant(slot) => self.grants.set(slot.get() as u32, leaf),
+            Target::Record(slot) => self.records.set(slot.get() as u32, leaf),
+        }
+    }
+}
+
+/// Both trees and every subtree.
+#[derive(Clone, Debug)]
+pub struct StateTrees {
+    version: CircuitVersion,
+    identities: SparseMerkleTree,
+    medical: SparseMerkleTree,
+    subtrees: BTreeMap<AccountIndex, Subtree>,
+}
+
+impl StateTrees {
+    /// The state before the first batch.
+    pub fn genesis(version: CircuitVersion) -> Self {
+        Self {
+            version,
+            identities: SparseMerkleTree::new(version.account_depth),
+            medical: SparseMerkleTree::new(version.account_depth),
+            subtrees: BTreeMap::new(),
+        }
+    }
+
+    /// The depths in use.
+    pub fn version(&self) -> &CircuitVersion {
+        &self.version
+    }
+
+    /// Root of the identity tree.
+    pub fn identity_root(&self) -> Fr {
+        self.identities.root()
+    }
+
+    /// Root of the medical tree.
+    pub fn medical_root(&self) -> Fr {
+        self.medical.root()
+    }
+
+    /// `H_0(identity_root, medical_root)`.
+    pub fn root(&self) -> Fr {
+        poseidon::node(self.identity_root(), self.medical_root())
+    }
+
+    /// The identity leaf value at an account; 0 if there is none.
+    pub fn identity(&self, account: AccountIndex) -> Fr {
+        self.identities.get(position(account))
+    }
+
+    /// The medical leaf value at an account; 0 if there is none.
+    pub fn medical(&self, account: AccountIndex) -> Fr {
+        self.medical.get(position(account))
+    }
+
+    /// The path of an identity leaf.
+    pub fn identity_path(&self, account: AccountIndex) -> Path {
+        self.identities.path(position(account))
+    }
+
+    /// The path of a medical leaf.
+    pub fn medical_path(&self, account: AccountIndex) -> Path {
+        self.medical.path(position(account))
+    }
+
+    /// A patient's subtree.
+    pub fn subtree(&self, patient: AccountIndex) -> Option<&Subtree> {
+        self.subtrees.get(&patient)
+    }
+
+    /// Whether an account fits the trees and is not taken.
+    pub fn has_room_for(&self, account: AccountIndex) -> bool {
+        account.get() >> self.version.account_depth == 0 && self.identity(account) == Fr::ZERO
+    }
+
+    /// Admits an account; no effect if it is already there.
+    pub fn register(&mut self, registration: &Registration) {
+        if !self.has_room_for(registration.account) {
+            return;
+        }
+        let place = position(registration.account);
+        self.identities.set(place, registration.identity().hash());
+        if registration.role == emr_core::Role::Patient {
+            let subtree = Subtree::new(&self.version);
+            self.medical.set(place, subtree.medical_leaf().hash());
+            self.subtrees.insert(registration.account, subtree);
+        }
+    }
+
+    /// Writes a leaf, extends the audit chain and sets the key directory.
+    ///
+    /// Returns `false`, and changes nothing, if the patient does not exist.
+    pub fn write(&mut self, patient: AccountIndex, target: Target, leaf: Fr, entry: Fr, key_directory: Fr) -> bool {
+        let Some(subtree) = self.subtrees.get_mut(&patient) else { return false };
+        subtree.set(target, leaf);
+        subtree.audit_head = extend_head(subtree.audit_head, entry);
+        subtree.key_directory = key_directory;
+        self.medical.set(position(patient), subtree.medical_leaf().hash());
+        true
+    }
+
+    /// Applies a settled batch's data: this, from genesis on, is how state is derived from L1.
+    ///
+    /// # Errors
+    /// [`DataError`]; the state may then be half way through the batch, and the caller starts over.
+    pub fn apply(&mut self, data: &BatchData) -> Result<(), DataError> {
+        for (entry, words) in data.d1.iter().enumerate() {
+            let registration = Registration::from_words(words)
+                .map_err(|error| DataError::MalformedEntry { entry, reason: error.to_string() })?;
+            self.register(&registration);
+        }
+        for (entry, words) in data.d2.iter().enumerate() {
+            let (patient, target) = place(words).ok_or(DataError::NoSuchLeaf { entry })?;
+            let [_, leaf, audit_entry, key_directory] = *words;
+            if !self.write(patient, target, leaf, audit_entry, key_directory) {
+                return Err(DataError::NoSuchLeaf { entry });
+            }
+        }
+        Ok(())
+    }
+}
+
+fn position(account: AccountIndex) -> u32 {
+    account.get() as u32
+}
+
+/// Decodes the first word of a D2 entry: `pack(account 24, tree 2, slot 16)`.
+pub fn place(words: &Words) -> Option<(AccountIndex, Target)> {
+    let [account, tree, slot] = layout::PLACE.unpack(&words[0])?;
+    let account = AccountIndex::new(account).ok()?;
+    let target: Result<Target, OutOfRange> = match tree {
+        tree if tree == Tree::Grants as u64 => GrantSlot::new(slot).map(Target::Grant),
+        tree if tree == Tree::Records as u64 => RecordSlot::new(slot).map(Target::Record),
+        _ => return None,
+    };
+    target.ok().map(|target| (account, target))
+}

@@ -3,8 +3,8 @@
 use emr_api::{OperationStatus, receipt::SETTLE_WITHIN};
 use emr_core::{AccountIndex, UnixTime};
 use emr_rollup::{
-    data::CircuitVersion,
     operation::{Action, Operation},
+    version::CircuitVersion,
 };
 
 use super::order::{self, Queue};
@@ -22,6 +22,9 @@ const MARGIN: u64 = 3600;
 const BATCHES: usize = ((SETTLE_WITHIN - MARGIN) / BATCH_SECONDS) as usize;
 /// How many ordinary operations of one signer.
 const MAX_OPEN_PER_SIGNER: usize = 256;
+
+/// How many operations may wait on a patient if a Revoke is to be replaced: they are executed again.
+const MAX_REPEATED: usize = 64;
 
 /// The place that an operation gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +60,9 @@ pub(crate) fn place(state: &State, operation: &Operation) -> Result<Place, Refus
                 let Action::Revoke { expected: least, .. } = open.signed.operation.action else { return full() };
                 let enough = expected >= least && operation.valid_until >= open.signed.operation.valid_until;
                 let last = on_patient().next_back().is_some_and(|(sequence, _)| sequence == older);
-                if enough && last && open.status == OperationStatus::Pending {
+                let few = state.settled.patient(operation.patient).is_some()
+                    && on_patient().take(MAX_REPEATED + 1).count() <= MAX_REPEATED;
+                if enough && last && few && open.status == OperationStatus::Pending {
                     return Ok(Place::InsteadOf(*older));
                 }
             }

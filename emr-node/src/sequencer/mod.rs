@@ -8,10 +8,7 @@ mod seal;
 mod settled;
 mod walks;
 
-use std::{
-    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
-    time::{Duration, Instant},
-};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use alloy::signers::local::PrivateKeySigner;
 use emr_api::receipt;
@@ -38,8 +35,6 @@ pub use settled::DeriveError;
 pub(crate) use settled::{L1View, OnL1, derive};
 pub(crate) use walks::Walks;
 
-/// How much time there is at least between two replacements of Revokes by anyone.
-const BETWEEN_REPLACEMENTS: Duration = Duration::from_secs(10);
 /// How often a record's epoch is compared again when the key directory changes meanwhile.
 const DIRECTORY_READS: usize = 4;
 
@@ -57,8 +52,6 @@ pub(crate) struct Sequencer {
     /// Whoever changes the state holds this; readers do not wait for his disk.
     writer: Arc<Mutex<()>>,
     pub(crate) walks: Walks,
-    /// When a Revoke was last replaced.
-    replaced: std::sync::Mutex<Option<Instant>>,
     /// Why nothing is taken: L1 shows what this node cannot follow.
     halted: RwLock<Option<String>>,
     /// Told whenever there may be something to do.
@@ -90,7 +83,6 @@ impl Sequencer {
             state: RwLock::new(state),
             writer: Arc::new(Mutex::new(())),
             walks: Walks::new(),
-            replaced: std::sync::Mutex::default(),
             halted: RwLock::new(None),
             wake: Notify::new(),
         }
@@ -224,7 +216,7 @@ impl Sequencer {
         let (without, replaces) = match place {
             Place::Ordinary | Place::Reserved => (None, None),
             Place::InsteadOf(older) => {
-                let without = self.without(older)?;
+                let without = self.without(older);
                 without.soft.check(&submission.signed, acknowledged)?;
                 (Some(without), Some(older))
             }
@@ -256,18 +248,18 @@ impl Sequencer {
         Ok(Some(receipt))
     }
 
-    /// The state as if an open operation had never come. What it ended stays ended. Seldom, as everything that waits is executed again.
-    fn without(&self, sequence: Sequence) -> Result<State, Refusal> {
-        let mut last = self.replaced.lock().unwrap_or_else(PoisonError::into_inner);
-        if last.is_some_and(|last| last.elapsed() < BETWEEN_REPLACEMENTS) {
-            let busy = "another Revoke was replaced just now; your older one is in force here: try again in a minute";
-            return Err(Refusal::unavailable(busy));
-        }
-        *last = Some(Instant::now());
+    /// The state as if an open operation had never come. What it ended stays ended. Only the operations on its patient are executed again.
+    fn without(&self, sequence: Sequence) -> State {
         let mut state = self.state().clone();
-        state.open.remove(&sequence);
-        state.rebuild_soft();
-        Ok(state)
+        let Some(removed) = state.open.remove(&sequence) else { return state };
+        let patient = removed.signed.operation.patient;
+        let soft = Arc::make_mut(&mut state.soft);
+        soft.restore(patient, &state.settled);
+        for open in state.open.values().filter(|open| open.signed.operation.patient == patient) {
+            // As in `State::rebuild_soft`.
+            let _ = soft.execute(&open.signed, open.acknowledged);
+        }
+        state
     }
 
     fn promise(&self, id: [u8; 32], kept: &Acknowledged) -> Result<Receipt, Refusal> {

@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use emr_core::{AccountIndex, GrantSlot};
 use emr_rollup::{
-    data::CircuitVersion,
     operation::{Action, Kind, SignedOperation},
+    version::CircuitVersion,
 };
 
 use crate::mempool::{Acknowledged, Sequence};

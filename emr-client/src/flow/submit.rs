@@ -88,7 +88,7 @@ impl Resumed {
 
 /// Nobody who embeds this may miss that a revocation came to nothing.
 pub(crate) fn lost_revocation(resumed: &[Resumed]) -> Result<(), ClientError> {
-    let lost = resumed.iter().filter(|resumed| resumed.kind == Kind::Revoke).find_map(|resumed| match &resumed.fate {
+    let lost = resumed.iter().filter(|resumed| resumed.kind.ends_rights()).find_map(|resumed| match &resumed.fate {
         Fate::Returned { reason } | Fate::Refused { reason } => Some(reason.clone()),
         Fate::Lapsed => Some("no batch took it in time".to_owned()),
         _ => None,
@@ -271,9 +271,9 @@ impl Client {
         let Some(newer) = entries.iter().find(|entry| entry.draft().operation == newer) else { return false };
         let [newer, older] = [newer, older].map(|entry| entry.draft().submission.signed.operation);
         match (newer.action, older.action) {
-            (Action::Revoke { slot, expected, .. }, Action::Revoke { slot: same, expected: least, .. }) => {
-                (newer.patient, slot) == (older.patient, same)
-                    && expected >= least
+            (Action::Revoke(newest), Action::Revoke(oldest)) => {
+                (newer.patient, newest.slot) == (older.patient, oldest.slot)
+                    && newest.expected >= oldest.expected
                     && newer.valid_until >= older.valid_until
             }
             _ => false,

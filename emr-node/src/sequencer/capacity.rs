@@ -46,19 +46,20 @@ pub(crate) enum Place {
 /// # Errors
 /// [`Refusal`], which passes as batches are settled.
 pub(crate) fn place(state: &State, operation: &Operation) -> Result<Place, Refusal> {
-    if let Action::Revoke { slot, expected, .. } = operation.action
+    if let Action::Revoke(revoke) = operation.action
         && operation.signer == operation.patient
     {
         let on_patient = || state.open.iter().filter(|(_, open)| open.signed.operation.patient == operation.patient);
         let same_slot = |open: &Acknowledged| {
-            open.reserved && matches!(open.signed.operation.action, Action::Revoke { slot: same, .. } if same == slot)
+            open.reserved && matches!(open.signed.operation.action, Action::Revoke(same) if same.slot == revoke.slot)
         };
         match on_patient().find(|(_, open)| same_slot(open)) {
-            None if holds_grant(state, operation.patient, slot) => return Ok(Place::Reserved),
+            None if holds_grant(state, operation.patient, revoke.slot) => return Ok(Place::Reserved),
             None => {}
             Some((older, open)) => {
-                let Action::Revoke { expected: least, .. } = open.signed.operation.action else { return full() };
-                let enough = expected >= least && operation.valid_until >= open.signed.operation.valid_until;
+                let Action::Revoke(least) = open.signed.operation.action else { return full() };
+                let enough =
+                    revoke.expected >= least.expected && operation.valid_until >= open.signed.operation.valid_until;
                 let last = on_patient().next_back().is_some_and(|(sequence, _)| sequence == older);
                 let few = state.settled.patient(operation.patient).is_some()
                     && on_patient().take(MAX_REPEATED + 1).count() <= MAX_REPEATED;

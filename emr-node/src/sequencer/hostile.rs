@@ -11,7 +11,7 @@ use emr_core::{
 use emr_ipfs::DiskStore;
 use emr_rollup::{
     l1_operation::Registration,
-    operation::{Action, Operation, SignedOperation},
+    operation::{Action, Operation, PutRecord, Revoke, SetGrant, SignedOperation},
     primitive::eddsa::SigningKey,
     state::{
         leaf::{GrantLeaf, RecordLeaf},
@@ -114,17 +114,17 @@ fn grant(slot: u64, expected: Version) -> Test<Action> {
         salt: Fr::from(9),
     };
     let (directory_before, directory_after) = (Fr::zero(), Fr::zero());
-    Ok(Action::SetGrant { slot: GrantSlot::new(slot)?, expected, leaf, directory_before, directory_after })
+    Ok(Action::SetGrant(SetGrant { slot: GrantSlot::new(slot)?, expected, leaf, directory_before, directory_after }))
 }
 
 fn revoke(slot: u64, expected: u64) -> Test<Action> {
-    Ok(Action::Revoke {
+    Ok(Action::Revoke(Revoke {
         slot: GrantSlot::new(slot)?,
         expected: Version::new(expected)?,
         leaf_salt: Fr::from(slot),
         directory_before: Fr::zero(),
         directory_after: Fr::zero(),
-    })
+    }))
 }
 
 fn put(account: u64, slot: u64) -> Test<Action> {
@@ -138,7 +138,7 @@ fn put(account: u64, slot: u64) -> Test<Action> {
         authored: Fr::from(1),
         stored: Fr::from(2),
     };
-    Ok(Action::PutRecord { slot: RecordSlot::new(slot)?, expected: Revision::ZERO, leaf })
+    Ok(Action::PutRecord(PutRecord { slot: RecordSlot::new(slot)?, expected: Revision::ZERO, leaf }))
 }
 
 impl World {

@@ -11,16 +11,19 @@ use crate::checks::{self, CheckError};
 pub(crate) enum Soak {
     /// Floods of connections, slow bodies, submissions and registrations, while a patient ends grants
     Http,
+    /// Ten thousand accounts that fill the mempool, while a patient ends a grant; runs once, for as long as that takes
+    Mempool,
     /// Random histories of uploads, records, deletions, reorganisations and crashes, while the block store is swept
     Storage,
 }
 
 impl Soak {
     /// Package, test target, and the tests in it.
-    const fn tests(self) -> (&'static str, &'static [&'static str], &'static str) {
+    const fn tests(self) -> [&'static str; 4] {
         match self {
-            Self::Http => ("emr-node", &["--test", "node"], "flood::"),
-            Self::Storage => ("emr-node", &["--lib"], "storage::"),
+            Self::Http => ["emr-node", "--test", "node", "flood::"],
+            Self::Mempool => ["emr-node", "--lib", "--all-features", "sequencer::hostile::"],
+            Self::Storage => ["emr-node", "--lib", "--all-features", "storage::"],
         }
     }
 }
@@ -30,8 +33,8 @@ impl Soak {
 /// # Errors
 /// [`CheckError`] if one fails.
 pub(crate) fn run(root: &Path, soak: Soak, minutes: NonZeroU32) -> Result<(), CheckError> {
-    let (package, target, tests) = soak.tests();
+    let [package, kind, target, tests] = soak.tests();
     let mut command = checks::cargo(root, "test");
-    command.args(["--release", "--package", package]).args(target).args(["--", "--nocapture", tests]);
-    checks::run(command.env("EMR_SOAK_MINUTES", minutes.to_string()))
+    command.args(["--release", "--package", package, kind, target, "--", "--nocapture", tests]);
+    checks::run(command.env("EMR_SOAK_MINUTES", minutes.to_string()).env("EMR_SOAK_ACCOUNTS", "10000"))
 }

@@ -31,7 +31,7 @@ pub use provers::{KnownProver, MAX_PROVERS, ProverAdded};
 /// File name inside the node's folder.
 const FILE: &str = "mempool.redb";
 /// Version of the tables.
-const FORMAT: u32 = 3;
+const FORMAT: u32 = 4;
 /// How much space there must be before the file is opened again after a failure, bytes.
 const SPACE: usize = 4 << 20;
 /// Page cache, bytes.

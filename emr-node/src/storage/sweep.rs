@@ -176,7 +176,7 @@ impl Sequencer {
         }
         let is_settled = match self.mempool.status(holding.sequence)? {
             Some(OperationStatus::Settled { .. }) => true,
-            Some(OperationStatus::Returned { .. }) => false,
+            Some(OperationStatus::Returned { .. } | OperationStatus::Replaced { .. }) => false,
             // Not known here: nothing is removed on a doubt.
             Some(OperationStatus::Pending | OperationStatus::Sealed { .. }) | None => return Ok(Need::Needed),
         };

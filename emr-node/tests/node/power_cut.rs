@@ -107,7 +107,7 @@ impl Scene {
     fn acknowledge(&mut self, number: u64) -> Outcome {
         let signed = operation(number)?;
         let (acknowledged, settle_by) = (time()?, time()?);
-        let kept = Acknowledged { signed, acknowledged, settle_by, status: OperationStatus::Pending };
+        let kept = Acknowledged { signed, acknowledged, settle_by, reserved: false, status: OperationStatus::Pending };
         let patient = AccountIndex::new(1)?;
         let part_of = BlockReference::Record { patient, slot: RecordSlot::new(0)?, class: Class::Summary };
         let blocks = Referenced { part_of: Some(part_of), cids: vec![block(number)] };
@@ -116,7 +116,7 @@ impl Scene {
         let upload = Upload { cid: block(number), uploader: patient, size: 8, at: acknowledged, limit };
         self.call("upload", |mempool| mempool.note_uploads(&[upload]).map(drop))?;
         self.call("acknowledge", |mempool| {
-            mempool.acknowledge(&signed.id(domain()), &kept, Some(&pointer), &blocks).map(drop)
+            mempool.acknowledge(&signed.id(domain()), &kept, Some(&pointer), &blocks, None).map(drop)
         })
     }
 

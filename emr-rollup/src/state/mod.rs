@@ -17,6 +17,7 @@ use crate::{
     version::CircuitVersion,
 };
 
+pub mod audit;
 pub mod leaf;
 pub mod ledger;
 pub mod tree;
@@ -176,6 +177,14 @@ impl StateTrees {
         subtree.key_directory = key_directory;
         self.medical.set(position(patient), subtree.medical_leaf().hash());
         true
+    }
+
+    /// Takes one patient's subtree from another state; without effect if either has none.
+    pub(crate) fn restore(&mut self, patient: AccountIndex, from: &Self) {
+        if let (Some(subtree), Some(earlier)) = (self.subtrees.get_mut(&patient), from.subtrees.get(&patient)) {
+            subtree.clone_from(earlier);
+            self.medical.set(position(patient), subtree.medical_leaf().hash());
+        }
     }
 
     /// Applies a settled batch's data: this, from genesis on, is how state is derived from L1.

@@ -10,6 +10,7 @@ pub mod failure;
 pub mod hospital;
 pub mod input;
 pub mod options;
+pub mod outbox;
 pub mod passphrase;
 pub mod patient;
 pub mod records;

@@ -41,7 +41,8 @@ async fn history() -> TestResult<Sent> {
     let (seen, watched) = (Arc::clone(&sent), Arc::clone(&journal));
     proxy.set(move |request, answer| {
         // Before it is forwarded.
-        if answer.is_empty() && request.to_lowercase().starts_with("post /v1/operations ") {
+        let posts = ["post /v1/operations ", "post /v1/revokes "];
+        if answer.is_empty() && posts.iter().any(|post| request.to_lowercase().starts_with(post)) {
             seen.lock().expect("no panic").push(watched.steps());
         }
         None

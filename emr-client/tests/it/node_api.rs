@@ -102,6 +102,41 @@ fn logging_in(respond: impl Fn(&Got) -> Vec<u8> + Send + 'static) -> impl Fn(&Go
     }
 }
 
+/// A node with too much to do says when to come back. It is asked again then, and not for longer than 30 s in all.
+#[tokio::test]
+async fn a_busy_node_is_asked_again_when_it_says() -> TestResult {
+    let busy = |seconds: u64| {
+        let body = r#"{"code":"too-many","message":"wait"}"#;
+        let length = body.len();
+        format!(
+            "HTTP/1.1 429 Too Many Requests\r\nretry-after: {seconds}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
+        )
+        .into_bytes()
+    };
+    let asked = std::sync::atomic::AtomicU32::new(0);
+    let (address, log) = serve(logging_in(move |_| {
+        let before = asked.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        if before < 2 { busy(1) } else { ok("block") }
+    }))?;
+    let node = NodeClient::new(&address)?.with_login(login());
+    let began = std::time::Instant::now();
+    assert_eq!(node.block(&cid_of(Codec::Raw, b"block")).await?, b"block");
+    assert!((2..5).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
+    assert_eq!(log.lock().expect("no panic").len(), 2 + 3);
+
+    // A node that says 0 is not asked in a tight loop; one that names an hour is not waited for.
+    let (address, log) = serve(move |_| busy(3600))?;
+    let refused = NodeClient::new(&address)?.status().await;
+    assert!(matches!(&refused, Err(error) if error.is_temporary()), "{refused:?}");
+    assert_eq!(log.lock().expect("no panic").len(), 1);
+    let (address, log) = serve(move |_| busy(0))?;
+    let waiting =
+        tokio::time::timeout(std::time::Duration::from_secs(2), async { NodeClient::new(&address)?.status().await });
+    assert!(waiting.await.is_err());
+    assert!(log.lock().expect("no panic").len() <= 3);
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_block_is_what_its_name_says() -> TestResult {
     let (address, _) = serve(logging_in(|_| ok("block")))?;

@@ -413,7 +413,7 @@ mod tests {
         let (next, submission) = submission(7)?;
         outbox.add(NewEntry { replaces: Some(id), ..NewEntry::plain(next, submission) })?;
         assert!(outbox.refused().is_empty() && !old.exists());
-        fs::rename(&copy, &old)?;
+        Disk::default().rename(&copy, &old)?;
         let reopened = Outbox::open(&Disk::default(), &folder)?;
         assert!(reopened.refused().is_empty() && !old.exists());
         assert_eq!(reopened.entries(), outbox.entries());

@@ -305,8 +305,8 @@ fn value(profile: &Profile, folder: &Path, thing: Thing) -> Outcome<u64> {
         }
         Thing::Receipt(salt) => {
             let id = id(salt)?;
-            let entries = profile.outbox().entries();
-            let waits = entries.iter().any(|entry| entry.draft().operation == id && entry.receipt().is_some());
+            let mut entries = profile.outbox().entries().iter().chain(profile.outbox().refused());
+            let waits = entries.any(|entry| entry.draft().operation == id && entry.receipt().is_some());
             let kept = std::fs::read(folder.join(format!("receipts/{id}.json"))).ok();
             // Damaged is as bad as missing.
             let kept = kept.is_some_and(|bytes| serde_json::from_slice::<serde_json::Value>(&bytes).is_ok());

@@ -8,7 +8,7 @@ use emr_core::{AccountEpoch, AccountIndex, Class, GrantSlot, Purpose, Reason, Ri
 use emr_rollup::{
     batch::Batch,
     l1_operation::Registration,
-    operation::{Action, CLIENT_VALIDITY, Domain, Operation},
+    operation::{Action, CLIENT_VALIDITY, Domain, Operation, RequestAccess, SetGrant},
     primitive::{eddsa::SigningKey, field::Fr},
     state::{StateTrees, leaf::GrantLeaf, ledger::Ledger},
     statement::check_batch,
@@ -36,15 +36,15 @@ fn main() -> Result<(), Box<dyn Error>> {
         salt: Fr::from(salt),
         action,
     };
-    let request = Action::RequestAccess {
+    let request = Action::RequestAccess(RequestAccess {
         slot,
         expected: Uses::ZERO,
         purpose: Purpose { reason: Reason::Treatment, class: Class::Laboratory },
-    };
+    });
     let request = operation(doctor, 1, request).sign(domain, &doctor_key, None);
     println!("before the grant: {}", batch.push(&request).err().ok_or("a request without a grant went through")?);
 
-    let grant = Action::SetGrant {
+    let grant = Action::SetGrant(SetGrant {
         slot,
         expected: Version::ZERO,
         leaf: GrantLeaf {
@@ -58,7 +58,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         },
         directory_before: Fr::from(0),
         directory_after: Fr::from(88),
-    };
+    });
     batch.push(&operation(patient, 2, grant).sign(domain, &patient_key, None))?;
     batch.push(&request)?;
 

@@ -10,7 +10,7 @@ use emr_core::{AccountEpoch, AccountIndex, ClassMask, GrantSlot, Rights, Role, U
 use emr_rollup::{
     batch::{Batch, Prover as _},
     l1_operation::Registration,
-    operation::{Action, CLIENT_VALIDITY, Domain, Operation},
+    operation::{Action, CLIENT_VALIDITY, Domain, Operation, SetGrant},
     primitive::{eddsa::SigningKey, field::Fr},
     prover::{Prover, default_cache},
     state::{leaf::GrantLeaf, ledger::Ledger},
@@ -123,7 +123,7 @@ fn batch(version: CircuitVersion, operations: usize) -> Result<Batch<emr_rollup:
             patient_epoch: AccountEpoch::FIRST,
             valid_until: now.saturating_add(CLIENT_VALIDITY),
             salt: Fr::from(index),
-            action: Action::SetGrant {
+            action: Action::SetGrant(SetGrant {
                 slot: GrantSlot::FIRST_ORDINARY,
                 expected: Version::ZERO,
                 leaf: GrantLeaf {
@@ -137,7 +137,7 @@ fn batch(version: CircuitVersion, operations: usize) -> Result<Batch<emr_rollup:
                 },
                 directory_before: Fr::from(0),
                 directory_after: Fr::from(index),
-            },
+            }),
         };
         batch.push(&operation.sign(domain, &key(index), None))?;
     }

@@ -8,7 +8,7 @@ use emr_client::profile::{
     outbox::{Entry, Outbox},
 };
 use emr_core::{AccountIndex, Class, Role, UnixTime};
-use emr_rollup::operation::{Action, Kind};
+use emr_rollup::operation::{Action, Kind, PutRecord};
 use serde::Serialize;
 
 use crate::{
@@ -107,7 +107,7 @@ impl Listed {
         let draft = entry.draft();
         let operation = &draft.submission.signed.operation;
         let (record, class) = match operation.action {
-            Action::PutRecord { slot, leaf, .. } => {
+            Action::PutRecord(PutRecord { slot, leaf, .. }) => {
                 (Some(RecordName { patient: operation.patient, slot }.to_string()), Some(leaf.class))
             }
             _ => (None, None),

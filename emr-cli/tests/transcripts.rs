@@ -22,7 +22,7 @@ use emr_client::{
 use emr_core::{AccountEpoch, AccountIndex, Class, RecordSlot, RecordStatus, Revision, Role, UnixTime, Version};
 use emr_crypto::{Identity, RsaBits, ScryptCost};
 use emr_rollup::{
-    operation::{Action, Domain, Operation},
+    operation::{Action, Domain, Operation, PutRecord},
     primitive::{eddsa::SigningKey, field::Fr},
     state::leaf::RecordLeaf,
 };
@@ -93,7 +93,7 @@ fn put_record(slot: u64) -> TestResult<Submission> {
         patient_epoch: AccountEpoch::FIRST,
         valid_until: UnixTime::new(1000)?,
         salt: Fr::from(slot),
-        action: Action::PutRecord { slot: RecordSlot::new(slot)?, expected: Revision::ZERO, leaf },
+        action: Action::PutRecord(PutRecord { slot: RecordSlot::new(slot)?, expected: Revision::ZERO, leaf }),
     };
     let signed = operation.sign(Domain::new(31337, [1; 20]), &SigningKey::from_seed(&[1; 32]), None);
     Ok(Submission { signed, stored: None, epoch: None, directory: None })

@@ -161,6 +161,11 @@ impl Rights {
         self.0
     }
 
+    /// The rights of both; `|` where a constant is needed.
+    pub const fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
     /// Whether every right of `other` is held.
     pub const fn contains(self, other: Self) -> bool {
         self.0 & other.0 == other.0
@@ -170,7 +175,7 @@ impl Rights {
 impl std::ops::BitOr for Rights {
     type Output = Self;
     fn bitor(self, other: Self) -> Self {
-        Self(self.0 | other.0)
+        self.union(other)
     }
 }
 

@@ -1,5 +1,6 @@
 //! What a proving key is made for: the depths of the trees and the number of slots.
 
+use emr_core::GrantSlot;
 use serde::{Deserialize, Serialize};
 
 use crate::layout;
@@ -34,4 +35,9 @@ impl CircuitVersion {
         max_l2: 32,
         k: 17,
     };
+
+    /// The first grant slot that is not kept for break-glass.
+    pub(crate) fn first_ordinary_grant(&self) -> u64 {
+        GrantSlot::FIRST_ORDINARY.get().min(1 << (self.grant_depth - 1))
+    }
 }

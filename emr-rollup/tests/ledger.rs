@@ -191,7 +191,12 @@ fn a_deleted_record_stays_deleted() {
         let leaf = RecordLeaf { authored: Fr::from(502), stored: Fr::from(602), ..leaf };
         let slot = emr_core::RecordSlot::new(0).unwrap();
         let expected = emr_core::Revision::new(revision - 1).unwrap();
-        sign(signer, emr_rollup::operation::Action::Tombstone { slot, expected, leaf }, authority, 11)
+        sign(
+            signer,
+            emr_rollup::operation::Action::Tombstone(emr_rollup::operation::Tombstone { slot, expected, leaf }),
+            authority,
+            11,
+        )
     };
     assert_eq!(refusal(&mut batch, &tombstone(STRANGER, 3, Some(first_slot(&SMALL)))), Clause::C7);
     assert_eq!(refusal(&mut batch, &tombstone(DOCTOR, 4, Some(first_slot(&SMALL)))), Clause::C8);

@@ -4,7 +4,7 @@ use emr_api::{GrantView, PatientView};
 use emr_core::{AccountIndex, ClassMask, GrantSlot, OutOfRange, Rights, Role, UnixTime, Uses, Version};
 use emr_crypto::{GrantError as KeyGrantError, Past};
 use emr_rollup::{
-    operation::{Action, CLIENT_VALIDITY},
+    operation::{Action, CLIENT_VALIDITY, SetGrant},
     state::leaf::GrantLeaf,
 };
 
@@ -180,7 +180,8 @@ impl Client {
             version,
             salt: random_element(),
         };
-        let action = Action::SetGrant { slot, expected, leaf: grant, directory_before: own.before, directory_after };
+        let action =
+            Action::SetGrant(SetGrant { slot, expected, leaf: grant, directory_before: own.before, directory_after });
         let operation = self.operation(&own.card, action).await?;
         self.profile.note_version(slot, version).map_err(ClientError::from)?;
         let outgoing = Outgoing { directory, blocks, ..Outgoing::plain(operation, None) };

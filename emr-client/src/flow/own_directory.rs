@@ -3,14 +3,17 @@
 use emr_api::PatientView;
 use emr_core::{Cid, GrantSlot, UnixTime};
 use emr_crypto::{DirectoryError, KeyDirectory, OwnDirectoryError, PatientDirectory};
-use emr_rollup::{operation::Action, primitive::field::Fr};
+use emr_rollup::{
+    operation::{Action, Revoke},
+    primitive::field::Fr,
+};
 
 use crate::{
     client::{Client, ClientError, random_element},
     flow::submit::{Outgoing, lost_revocation},
     node::NodeError,
     verify::card::CheckedCard,
-    verify::directory::{PublishedDirectory, change, commitment},
+    verify::directory::{PublishedDirectory, commitment},
     verify::light::LightError,
 };
 
@@ -104,7 +107,8 @@ impl Client {
         let version = expected.next().map_err(|error| ClientError::Malformed(error.to_string()))?;
         self.profile.note_version(slot, version).map_err(ClientError::from)?;
         let leaf_salt = random_element();
-        let action = Action::Revoke { slot, expected, leaf_salt, directory_before: own.before, directory_after };
+        let action =
+            Action::Revoke(Revoke { slot, expected, leaf_salt, directory_before: own.before, directory_after });
         let operation = self.operation(&own.card, action).await?;
         self.hand_in(Outgoing { directory, blocks, ..Outgoing::plain(operation, None) }).await?;
         Ok(())
@@ -140,9 +144,13 @@ impl Client {
             let operation = &entry.draft().submission.signed.operation;
             operation.patient == view.patient && entry.receipt().is_some() && !entry.has_lapsed(now)
         });
-        let mut changes = mine.filter_map(|entry| change(&entry.draft().submission.signed));
+        let mut changes = mine.filter_map(|entry| entry.draft().submission.signed.operation.action.directories());
         let Some((_, last)) = changes.rfind(|(before, after)| before != after) else { return false };
-        let later = view.directory_operations.iter().filter_map(change).any(|(_, after)| after == last);
+        let later = view
+            .directory_operations
+            .iter()
+            .filter_map(|signed| signed.operation.action.directories())
+            .any(|(_, after)| after == last);
         let settled = view.proof.leaf.is_some_and(|leaf| leaf.key_directory == last);
         !later && !settled && published.commitment() != last
     }

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use emr_api::{GrantView, PatientView};
 use emr_core::{GrantSlot, OutOfRange, UnixTime, Uses};
 use emr_rollup::{
-    operation::{Action, SignedOperation, revoked_leaf},
+    operation::{Action, Revoke, SetGrant, SignedOperation, revoked_leaf},
     state::leaf::GrantLeaf,
 };
 
@@ -22,12 +22,12 @@ use crate::{
 /// The slot and the leaf that an operation leaves there; `None` if it writes no grant.
 pub(crate) fn outcome(signed: &SignedOperation) -> Result<Option<(GrantSlot, GrantLeaf)>, OutOfRange> {
     Ok(match signed.operation.action {
-        Action::SetGrant { slot, leaf, .. } => Some((slot, leaf)),
+        Action::SetGrant(SetGrant { slot, leaf, .. }) => Some((slot, leaf)),
         // Its counter of uses is not known here, and nothing is built on it.
-        Action::Revoke { slot, expected, leaf_salt, .. } => {
+        Action::Revoke(Revoke { slot, expected, leaf_salt, .. }) => {
             Some((slot, revoked_leaf(Uses::ZERO, expected.next()?, leaf_salt)))
         }
-        _ => None,
+        Action::PutRecord(_) | Action::Tombstone(_) | Action::RequestAccess(_) => None,
     })
 }
 
@@ -134,15 +134,21 @@ mod tests {
         let set = |version| {
             let expected = Version::new(version - 1)?;
             let (directory_before, directory_after) = directories;
-            signed(Action::SetGrant { slot, expected, leaf: grant(version, 8)?, directory_before, directory_after })
+            signed(Action::SetGrant(SetGrant {
+                slot,
+                expected,
+                leaf: grant(version, 8)?,
+                directory_before,
+                directory_after,
+            }))
         };
-        let revoke = signed(Action::Revoke {
+        let revoke = signed(Action::Revoke(Revoke {
             slot,
             expected: Version::new(3)?,
             leaf_salt: Fr::default(),
             directory_before: directories.0,
             directory_after: directories.1,
-        })?;
+        }))?;
         let settled = [GrantView { slot, grant: grant(2, 7)? }];
         let operations = [set(3)?, revoke, set(1)?];
         for order in [[0, 1, 2], [2, 1, 0], [1, 0, 2]] {

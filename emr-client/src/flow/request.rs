@@ -1,7 +1,7 @@
 //! Requesting access: the use of a grant to read, on record in the patient's audit chain.
 
 use emr_core::{AccountIndex, Class, GrantSlot, Purpose, Reason, Rights, UnixTime};
-use emr_rollup::operation::Action;
+use emr_rollup::operation::{Action, RequestAccess};
 
 use crate::{
     client::{Client, ClientError},
@@ -68,7 +68,7 @@ impl Client {
         let grant = grants.max_by_key(|view| (view.grant.grantee == Some(account), view.grant.not_after));
         let grant = grant.ok_or(ReadError::NotGranted { patient: patient.account(), class: purpose.class })?;
         let slot = grant.slot;
-        let action = Action::RequestAccess { slot, expected: grant.grant.uses, purpose };
+        let action = Action::RequestAccess(RequestAccess { slot, expected: grant.grant.uses, purpose });
         let operation = self.operation(patient, action).await?;
         let acknowledged = self.hand_in(Outgoing::plain(operation, None)).await?;
         Ok(Requested { patient: patient.account(), slot, purpose, acknowledged })

@@ -6,7 +6,10 @@
 use emr_api::GrantView;
 use emr_core::{AccountIndex, ClassMask, GrantSlot, Role, Uses};
 use emr_crypto::RevokeError;
-use emr_rollup::{operation::Action, state::leaf::GrantLeaf};
+use emr_rollup::{
+    operation::{Action, Revoke, SetGrant},
+    state::leaf::GrantLeaf,
+};
 
 use crate::{
     client::{Client, ClientError, random_element},
@@ -111,12 +114,15 @@ impl Client {
                 let expected = view.grant.version;
                 let version = expected.next()?;
                 let leaf = GrantLeaf { version, uses: Uses::ZERO, salt: random_element(), ..rest };
-                (Action::SetGrant { slot, expected, leaf, directory_before, directory_after }, version)
+                (Action::SetGrant(SetGrant { slot, expected, leaf, directory_before, directory_after }), version)
             }
             None => {
                 let expected = self.profile.highest_signed(slot).max(view.grant.version);
                 let leaf_salt = random_element();
-                (Action::Revoke { slot, expected, leaf_salt, directory_before, directory_after }, expected.next()?)
+                (
+                    Action::Revoke(Revoke { slot, expected, leaf_salt, directory_before, directory_after }),
+                    expected.next()?,
+                )
             }
         };
         self.profile.note_version(slot, version).map_err(ClientError::from)?;

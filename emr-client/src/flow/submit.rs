@@ -83,7 +83,7 @@ impl Resumed {
 
 /// Nobody who embeds this may miss that a revocation came to nothing.
 pub(crate) fn lost_revocation(resumed: &[Resumed]) -> Result<(), ClientError> {
-    let lost = resumed.iter().filter(|resumed| resumed.kind == Kind::Revoke).find_map(|resumed| match &resumed.fate {
+    let lost = resumed.iter().filter(|resumed| resumed.kind.ends_rights()).find_map(|resumed| match &resumed.fate {
         Fate::Returned { reason } | Fate::Refused { reason } => Some(reason.clone()),
         Fate::Lapsed => Some("no batch took it in time".to_owned()),
         _ => None,

@@ -13,7 +13,11 @@ use emr_crypto::{
     AuthoredRecord, ContentKey, DirectoryError, KeyDirectory, RecordContext, SealError, SealedRecord, SigningContext,
     key_wrap::{Algorithm, WrappedKey},
 };
-use emr_rollup::{operation::Action, primitive::field, state::leaf::RecordLeaf};
+use emr_rollup::{
+    operation::{Action, PutRecord, Tombstone},
+    primitive::field,
+    state::leaf::RecordLeaf,
+};
 
 use crate::{
     client::{Client, ClientError},
@@ -175,7 +179,7 @@ impl Client {
             }
             let authority = self.authority(&view, old.class.into(), old.class).await?;
             let leaf = RecordLeaf { status: RecordStatus::Tombstone, revision: old.revision.next()?, ..old };
-            let action = Action::Tombstone { slot, expected: old.revision, leaf };
+            let action = Action::Tombstone(Tombstone { slot, expected: old.revision, leaf });
             let operation = self.operation(&patient, action).await?;
             match self.hand_in(Outgoing::plain(operation, authority)).await {
                 Err(error) if error.is_stale() => {}
@@ -303,7 +307,7 @@ impl Client {
             stored: field::from_opaque(stored.as_bytes()),
         };
         let expected = old.map_or(Revision::ZERO, |old| old.revision);
-        let operation = self.operation(patient, Action::PutRecord { slot, expected, leaf }).await?;
+        let operation = self.operation(patient, Action::PutRecord(PutRecord { slot, expected, leaf })).await?;
         let acknowledged = self
             .hand_in(Outgoing {
                 operation,
@@ -342,7 +346,7 @@ impl Client {
         let entry = refused.find(|entry| entry.draft().operation == operation).cloned();
         let entry = entry.ok_or_else(|| WriteError::NotRefused(operation.to_owned()))?;
         let signed = entry.draft().submission.signed.operation;
-        let Action::PutRecord { slot, expected, leaf } = signed.action else {
+        let Action::PutRecord(PutRecord { slot, expected, leaf }) = signed.action else {
             return Err(WriteError::NotRefused(operation.to_owned()));
         };
         let patient = self.check_card(patient).await?;
@@ -373,7 +377,7 @@ impl Client {
     /// What an earlier run wrote.
     fn written_before(&self, acknowledged: Acknowledged) -> Option<Written> {
         let operation = acknowledged.signed.operation;
-        let Action::PutRecord { slot, leaf, .. } = operation.action else { return None };
+        let Action::PutRecord(PutRecord { slot, leaf, .. }) = operation.action else { return None };
         let entries = self.profile.outbox().entries();
         let entry = entries.iter().find(|entry| entry.draft().operation == acknowledged.operation)?;
         let stored = entry.draft().submission.stored.as_ref()?;

@@ -5,7 +5,6 @@ use emr_core::{
     AccountIndex, Cid, Codec, RecordSlot,
     cid::{MAX_BLOCK_BYTES, cid_of, codec_of, verify_block},
 };
-use emr_rollup::operation::Kind;
 use reqwest::{Method, StatusCode};
 
 use crate::node::{Body, MAX_ANSWER, NodeClient, NodeError, SHOWN, json, printable};
@@ -79,7 +78,7 @@ impl NodeClient {
     /// # Errors
     /// [`NodeError`].
     pub async fn submit(&self, submission: &emr_api::Submission) -> Result<emr_api::Receipt, NodeError> {
-        let revokes = submission.signed.operation.action.kind() == Kind::Revoke;
+        let revokes = submission.signed.operation.action.rule().ends_rights;
         let path = if revokes { route::REVOKES } else { route::OPERATIONS };
         let (_, answer) = self.authorized(Method::POST, path, || json(submission), MAX_ANSWER).await?;
         Self::read(path, &answer)

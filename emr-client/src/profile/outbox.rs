@@ -314,7 +314,7 @@ impl Outbox {
 mod tests {
     use emr_core::{AccountEpoch, AccountIndex, Class, Codec, GrantSlot, Purpose, Reason, Uses, cid::cid_of};
     use emr_rollup::{
-        operation::{Action, Domain, Operation},
+        operation::{Action, Domain, Operation, RequestAccess},
         primitive::{eddsa::SigningKey, field::Fr},
     };
 
@@ -331,11 +331,11 @@ mod tests {
             patient_epoch: AccountEpoch::FIRST,
             valid_until: UnixTime::new(1000)?,
             salt: Fr::from(salt),
-            action: Action::RequestAccess {
+            action: Action::RequestAccess(RequestAccess {
                 slot: GrantSlot::FIRST_ORDINARY,
                 expected: Uses::ZERO,
                 purpose: Purpose { reason: Reason::Treatment, class: Class::Summary },
-            },
+            }),
         };
         let signed = operation.sign(domain, &SigningKey::from_seed(&[1; 32]), None);
         Ok((signed.id(domain), Submission { signed, stored: None, epoch: None, directory: None }))

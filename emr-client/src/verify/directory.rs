@@ -5,7 +5,7 @@
 use emr_api::PatientView;
 use emr_core::{AccountIndex, Cid, Opaque, UnixTime};
 use emr_rollup::{
-    operation::{Action, Domain, SignedOperation},
+    operation::Domain,
     primitive::{
         eddsa::PublicKey,
         field::{self, Fr},
@@ -65,15 +65,6 @@ pub fn commitment(cid: &Cid) -> Fr {
     field::from_opaque(Opaque::directory(cid).as_bytes())
 }
 
-/// The directories before and after an operation that may change them.
-pub(crate) fn change(signed: &SignedOperation) -> Option<(Fr, Fr)> {
-    match signed.operation.action {
-        Action::SetGrant { directory_before, directory_after, .. }
-        | Action::Revoke { directory_before, directory_after, .. } => Some((directory_before, directory_after)),
-        _ => None,
-    }
-}
-
 /// Checks that the directory in a view is the patient's: starts from what the settled state holds at her index and follows
 /// her signed operations. `key` is hers, from a checked card.
 ///
@@ -113,8 +104,11 @@ pub fn verify(
             return Err(DirectoryCheckError::Chain("an operation has lapsed"));
         }
         signed.verify(domain, key).map_err(|_| DirectoryCheckError::Chain("a signature is not the patient's"))?;
-        let (before, after) =
-            change(signed).ok_or(DirectoryCheckError::Chain("an operation is no grant or revocation"))?;
+        let (before, after) = signed
+            .operation
+            .action
+            .directories()
+            .ok_or(DirectoryCheckError::Chain("an operation is no grant or revocation"))?;
         if before != current {
             return Err(DirectoryCheckError::Chain("an operation is on top of another directory"));
         }

@@ -14,7 +14,7 @@ use emr_client::{
 };
 use emr_core::{Cid, Class, ClassMask, GrantSlot, Reason, RecordStatus, Rights, UnixTime};
 use emr_crypto::{EpochKeyring, KeyDirectory, Manifest, OpenError, OpenedRecord};
-use emr_rollup::operation::Action;
+use emr_rollup::operation::{Action, Revoke};
 
 use crate::scene::*;
 
@@ -252,7 +252,7 @@ async fn a_revoke_beats_every_grant_that_was_ever_signed() -> TestResult {
     std::fs::write(&versions, "[[64, 7]]")?;
     let mut patient = scene.client(PATIENT).await?;
     let revoked = patient.revoke(doctor.account()?, ClassMask::ALL).await?;
-    let Action::Revoke { expected, .. } = revoked.changed[0].1.signed.operation.action else {
+    let Action::Revoke(Revoke { expected, .. }) = revoked.changed[0].1.signed.operation.action else {
         return Err("not a Revoke".into());
     };
     assert_eq!(expected.get(), 7);

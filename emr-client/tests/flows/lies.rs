@@ -3,7 +3,7 @@
 use emr_api::{OperationStatus, PatientView};
 use emr_client::{Client, ClientError, flow::grant::GrantError, flow::own_directory::OwnError, flow::submit::Fate};
 use emr_core::{Class, ClassMask, Reason, Rights, UnixTime, Version};
-use emr_rollup::operation::Action;
+use emr_rollup::operation::{Action, SetGrant};
 
 use crate::{
     proxy::{Proxy, lie},
@@ -38,7 +38,7 @@ async fn a_partial_revocation_signs_nothing_that_the_node_made_up() -> TestResul
         }
     }));
     let revoked = patient.revoke(doctor.account()?, Class::Laboratory.into()).await?;
-    let Action::SetGrant { leaf, expected, .. } = revoked.changed[0].1.signed.operation.action else {
+    let Action::SetGrant(SetGrant { leaf, expected, .. }) = revoked.changed[0].1.signed.operation.action else {
         return Err("the rest is granted anew".into());
     };
     assert_eq!((leaf.rights, leaf.scope, leaf.not_after), (given.rights, Class::Imaging.into(), given.not_after));

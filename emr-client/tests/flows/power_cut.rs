@@ -10,7 +10,7 @@ use emr_client::{Client, profile::Profile};
 use emr_core::{Class, ClassMask, Rights};
 use emr_crypto::ScryptCost;
 use emr_durable::crash::{ALL, Journal, Survivors, no_sync};
-use emr_rollup::operation::{Action, SignedOperation};
+use emr_rollup::operation::{Action, SetGrant, SignedOperation};
 
 use crate::{proxy::Proxy, scene::*};
 
@@ -72,7 +72,7 @@ impl Sent {
             let waits = profile.outbox().entries().iter().find(|entry| entry.draft().submission.signed == *signed);
             let entry = waits.ok_or("an operation left the machine and is not in the outbox")?;
             entry.blocks().collect::<Result<Vec<_>, _>>()?;
-            if let Action::SetGrant { slot, leaf, .. } = &signed.operation.action
+            if let Action::SetGrant(SetGrant { slot, leaf, .. }) = &signed.operation.action
                 && profile.highest_signed(*slot) < leaf.version
             {
                 return Err("a version left the machine and is not noted".into());

@@ -126,11 +126,11 @@ fn only_her_signed_chain_leads_on() {
     assert_eq!(after(|v| v.directory_operations[0].operation.valid_until = time(NOW - 1)), lapsed);
     let world = World::new();
     let version = world.author(PATIENT, 0, Class::Document, "x", |_| {});
-    let put = emr_rollup::operation::Action::PutRecord {
+    let put = emr_rollup::operation::Action::PutRecord(emr_rollup::operation::PutRecord {
         slot: slot(0),
         expected: emr_core::Revision::ZERO,
         leaf: version.leaf,
-    };
+    });
     let Waiting { world: mut signer, state, mut view } = waiting();
     view.directory_operations.push(signer.sign(PATIENT, None, put));
     assert_eq!(check(&signer, &view, &state), Err(chain("an operation is no grant or revocation")));
@@ -143,7 +143,9 @@ fn an_old_directory_does_not_come_back() {
     let mut replay = world.patient_view();
     replay.directory_operations = vec![view.directory_operations[0]];
     let old = match view.directory_operations[0].operation.action {
-        emr_rollup::operation::Action::SetGrant { directory_after, .. } => directory_after,
+        emr_rollup::operation::Action::SetGrant(emr_rollup::operation::SetGrant { directory_after, .. }) => {
+            directory_after
+        }
         _ => Fr::zero(),
     };
     replay.directory_commitment = old;

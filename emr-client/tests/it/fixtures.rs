@@ -19,7 +19,7 @@ use emr_core::{
 use emr_crypto::{AuthoredRecord, Identity, OpenedRecord, Past, PatientDirectory, SealedRecord, SigningContext};
 use emr_rollup::{
     l1_operation::Registration,
-    operation::{Action, Domain, Operation, SignedOperation},
+    operation::{Action, Domain, Operation, PutRecord, RequestAccess, Revoke, SetGrant, SignedOperation, Tombstone},
     primitive::{
         eddsa::SigningKey,
         field::{self, Fr},
@@ -209,7 +209,7 @@ impl World {
         let directory_before = self.directory_commitment();
         let directory_after = self.publish();
         let slot = grant_slot(number);
-        self.sign(PATIENT, None, Action::SetGrant { slot, expected, leaf, directory_before, directory_after })
+        self.sign(PATIENT, None, Action::SetGrant(SetGrant { slot, expected, leaf, directory_before, directory_after }))
     }
 
     pub(crate) fn grant(&mut self, number: u64, to: usize, rights: Rights, scope: ClassMask) {
@@ -224,7 +224,11 @@ impl World {
         let leaf_salt = self.salt();
         let expected = Version::new(5).expect("a version");
         let slot = grant_slot(number);
-        self.sign(PATIENT, None, Action::Revoke { slot, expected, leaf_salt, directory_before, directory_after })
+        self.sign(
+            PATIENT,
+            None,
+            Action::Revoke(Revoke { slot, expected, leaf_salt, directory_before, directory_after }),
+        )
     }
 
     pub(crate) fn revoke(&mut self, number: u64, from: usize, scope: ClassMask) {
@@ -234,7 +238,7 @@ impl World {
 
     pub(crate) fn request(&mut self, who: usize, number: u64, class: Class) {
         let purpose = Purpose { reason: Reason::Treatment, class };
-        let action = Action::RequestAccess { slot: grant_slot(number), expected: Uses::ZERO, purpose };
+        let action = Action::RequestAccess(RequestAccess { slot: grant_slot(number), expected: Uses::ZERO, purpose });
         let signed = self.sign(who, None, action);
         self.execute(&signed);
     }
@@ -309,7 +313,7 @@ impl World {
     pub(crate) fn write(&mut self, who: usize, number: u64, version: &Version1) {
         self.store(number, version);
         let expected = self.old(slot(number)).map_or(Revision::ZERO, |old| old.revision);
-        let action = Action::PutRecord { slot: slot(number), expected, leaf: version.leaf };
+        let action = Action::PutRecord(PutRecord { slot: slot(number), expected, leaf: version.leaf });
         let signed = self.sign(who, (who != PATIENT).then_some(64), action);
         self.execute(&signed);
     }
@@ -322,7 +326,7 @@ impl World {
     pub(crate) fn tombstone(&mut self, who: usize, number: u64) {
         let old = self.old(slot(number)).expect("a record");
         let leaf = RecordLeaf { status: RecordStatus::Tombstone, revision: old.revision.next().expect("room"), ..old };
-        let action = Action::Tombstone { slot: slot(number), expected: old.revision, leaf };
+        let action = Action::Tombstone(Tombstone { slot: slot(number), expected: old.revision, leaf });
         let signed = self.sign(who, Some(64), action);
         self.execute(&signed);
     }

@@ -21,7 +21,7 @@ use emr_core::{
 use emr_crypto::{Identity, RsaBits, RsaSecret, ScryptCost};
 use emr_durable::crash::{ALL, Journal, Promises, no_sync};
 use emr_rollup::{
-    operation::{Action, Domain, Operation},
+    operation::{Action, Domain, Operation, RequestAccess},
     primitive::{eddsa::SigningKey, field::Fr},
 };
 use proptest::prelude::*;
@@ -76,11 +76,11 @@ fn submission(salt: u64) -> Outcome<([u8; 32], Submission)> {
         patient_epoch: AccountEpoch::FIRST,
         valid_until: UnixTime::new(1000)?,
         salt: Fr::from(salt),
-        action: Action::RequestAccess {
+        action: Action::RequestAccess(RequestAccess {
             slot: GrantSlot::FIRST_ORDINARY,
             expected: Uses::ZERO,
             purpose: Purpose { reason: Reason::Treatment, class: Class::Summary },
-        },
+        }),
     };
     let signed = operation.sign(domain, &SigningKey::from_seed(&[1; 32]), None);
     Ok((signed.id(domain), Submission { signed, stored: None, epoch: None, directory: None }))

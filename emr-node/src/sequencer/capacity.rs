@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 pub(super) use emr_api::receipt::SETTLE_WITHIN;
-use emr_rollup::operation::{Kind, Operation};
+use emr_rollup::operation::Operation;
 
 use crate::{
     http::refusal::Refusal,
@@ -39,10 +39,10 @@ pub(super) fn check_room(
     let (mut of_signer, mut revokes_of_signer) = (0, 0);
     for other in open.values().map(|open| &open.signed.operation).filter(|other| other.signer == operation.signer) {
         of_signer += 1;
-        revokes_of_signer += usize::from(other.action.kind() == Kind::Revoke);
+        revokes_of_signer += usize::from(other.action.rule().ends_rights);
     }
     let ordinary = open.len() < operations(WORK - FOR_REVOKES, per_batch) && of_signer < MAX_OPEN_PER_SIGNER;
-    let reserved = operation.action.kind() == Kind::Revoke
+    let reserved = operation.action.rule().ends_rights
         && open.len() < operations(WORK, per_batch)
         && revokes_of_signer < MAX_REVOKES_PER_SIGNER;
     if ordinary || reserved {

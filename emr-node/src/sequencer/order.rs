@@ -3,7 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use emr_core::{AccountIndex, GrantSlot};
-use emr_rollup::operation::{Action, Kind, SignedOperation};
+use emr_rollup::{
+    operation::{Action, Authority, SignedOperation},
+    state::leaf::Target,
+};
 
 use crate::mempool::{Acknowledged, Sequence};
 
@@ -18,7 +21,7 @@ pub(super) fn in_order(open: &BTreeMap<Sequence, Acknowledged>) -> Vec<(Sequence
     for operations in patients.values() {
         let mut ahead: Vec<&SignedOperation> = Vec::new();
         for (sequence, signed) in operations.iter().rev() {
-            let ends = signed.operation.action.kind() == Kind::Revoke;
+            let ends = signed.operation.action.rule().ends_rights;
             if ends || ahead.iter().any(|later| !commute(signed, later)) {
                 ahead.push(signed);
                 urgent.insert(*sequence);
@@ -36,28 +39,17 @@ fn commute(one: &SignedOperation, other: &SignedOperation) -> bool {
     match (changed_grant(a), changed_grant(b)) {
         // Both may change the key directory.
         (Some(_), Some(_)) => false,
-        (Some(slot), None) => used_grant(other) != Some(slot),
-        (None, Some(slot)) => used_grant(one) != Some(slot),
+        (Some(slot), None) => other.used_grant() != Some(slot),
+        (None, Some(slot)) => one.used_grant() != Some(slot),
         (None, None) => a.target() != b.target(),
     }
 }
 
+/// The grant that an operation writes otherwise than by using it.
 fn changed_grant(action: &Action) -> Option<GrantSlot> {
-    match *action {
-        Action::SetGrant { slot, .. } | Action::Revoke { slot, .. } => Some(slot),
-        Action::PutRecord { .. } | Action::Tombstone { .. } | Action::RequestAccess { .. } => None,
-    }
-}
-
-/// The grant that an operation needs.
-pub(super) fn used_grant(signed: &SignedOperation) -> Option<GrantSlot> {
-    let operation = &signed.operation;
-    match operation.action {
-        Action::RequestAccess { slot, .. } => Some(slot),
-        Action::PutRecord { .. } | Action::Tombstone { .. } => {
-            signed.authority.filter(|_| operation.signer != operation.patient)
-        }
-        Action::SetGrant { .. } | Action::Revoke { .. } => None,
+    match (action.rule().authority, action.target()) {
+        (Authority::Target(_), _) | (_, Target::Record(_)) => None,
+        (Authority::None | Authority::UnlessOwn(_), Target::Grant(slot)) => Some(slot),
     }
 }
 

@@ -10,10 +10,7 @@ use emr_rollup::{
     state::ledger::Ledger,
 };
 
-use super::{
-    Sequencer,
-    order::{in_order, used_grant},
-};
+use super::{Sequencer, order::in_order};
 use crate::{
     mempool::{Acknowledged, BatchRecord, BatchStage, MempoolError, Sequence},
     state::State,
@@ -185,7 +182,7 @@ fn batch_time(state: &State, waiting: &[(Sequence, &Acknowledged)], now: UnixTim
 /// The last batch time at which an operation still takes effect.
 fn lapses(soft: &Ledger, signed: &SignedOperation) -> Option<UnixTime> {
     let operation = &signed.operation;
-    let grant = used_grant(signed).and_then(|slot| soft.patient(operation.patient)?.grants.get(&slot));
+    let grant = signed.used_grant().and_then(|slot| soft.patient(operation.patient)?.grants.get(&slot));
     // A grant that ended since shows no expiry that counts.
     let not_after = grant.filter(|grant| grant.grantee.is_some()).map(|grant| grant.not_after);
     Some(not_after.map_or(operation.valid_until, |not_after| not_after.min(operation.valid_until)))

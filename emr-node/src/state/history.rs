@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use emr_core::{AccountIndex, Class, ClassMask, GrantSlot, Rights, UnixTime, Version};
 use emr_rollup::{
-    operation::Action,
+    operation::{Action, RequestAccess, Revoke, SetGrant},
     state::{leaf::GrantLeaf, ledger::Ledger},
 };
 
@@ -44,7 +44,7 @@ impl History {
     pub(crate) fn record(&mut self, sequence: Sequence, acknowledged: &Acknowledged, ledger: &Ledger) {
         let operation = &acknowledged.signed.operation;
         match operation.action {
-            Action::SetGrant { leaf, .. } => {
+            Action::SetGrant(SetGrant { leaf, .. }) => {
                 self.deny(acknowledged);
                 if let Some(grantee) = leaf.grantee {
                     let classes = self.granted.entry((operation.patient, grantee)).or_default();
@@ -53,8 +53,8 @@ impl History {
                     }
                 }
             }
-            Action::Revoke { .. } => self.deny(acknowledged),
-            Action::RequestAccess { slot, purpose, .. } => {
+            Action::Revoke(_) => self.deny(acknowledged),
+            Action::RequestAccess(RequestAccess { slot, purpose, .. }) => {
                 let grant = ledger.patient(operation.patient).and_then(|leaves| leaves.grants.get(&slot));
                 let Some(version) = grant.map(|grant| grant.version) else { return };
                 let until = acknowledged.acknowledged.saturating_add(SESSION_SECONDS);
@@ -62,7 +62,7 @@ impl History {
                 sessions.retain(|session| session.until >= acknowledged.acknowledged && session.sequence != sequence);
                 sessions.push(AccessSession { sequence, until, slot, version });
             }
-            Action::PutRecord { .. } | Action::Tombstone { .. } => {}
+            Action::PutRecord(_) | Action::Tombstone(_) => {}
         }
     }
 
@@ -70,11 +70,11 @@ impl History {
     pub(crate) fn deny(&mut self, acknowledged: &Acknowledged) {
         let operation = &acknowledged.signed.operation;
         match operation.action {
-            Action::Revoke { slot, expected, .. } => {
+            Action::Revoke(Revoke { slot, expected, .. }) => {
                 let ended = self.ended.entry((operation.patient, slot)).or_insert(Version::ZERO);
                 *ended = expected.max(*ended);
             }
-            Action::SetGrant { slot, expected, leaf, .. }
+            Action::SetGrant(SetGrant { slot, expected, leaf, .. })
                 if operation.signer == operation.patient && expected > Version::ZERO =>
             {
                 let replaced = self.replaced.entry((operation.patient, slot)).or_default();
@@ -82,7 +82,7 @@ impl History {
                     replaced.push((expected, leaf));
                 }
             }
-            _ => {}
+            Action::SetGrant(_) | Action::PutRecord(_) | Action::Tombstone(_) | Action::RequestAccess(_) => {}
         }
     }
 

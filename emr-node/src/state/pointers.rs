@@ -1,12 +1,13 @@
 //! What an operation's commitments are over: whether it is there, whole, and the signer's to refer to.
 
 use emr_api::{StoredAt, Submission};
-use emr_core::{AccountIndex, Opaque};
+use emr_core::{AccountIndex, Opaque, RecordSlot};
 use emr_crypto::KeyDirectory;
 use emr_ipfs::{Cid, Codec, DagLimits, walk};
 use emr_rollup::{
-    operation::{Action, Operation},
+    operation::{Blocks, Operation},
     primitive::field::{self, Fr},
+    state::leaf::RecordLeaf,
 };
 
 use crate::{
@@ -29,7 +30,7 @@ pub(crate) struct CheckedPointer {
 /// What a submission points to, before anything is read.
 enum Claim {
     Nothing,
-    Record { manifest: Cid, at: StoredAt },
+    Record { slot: RecordSlot, leaf: RecordLeaf, manifest: Cid, at: StoredAt },
     Directory(Cid),
 }
 
@@ -47,8 +48,8 @@ fn element(opaque: Opaque) -> Fr {
 
 fn claim(submission: &Submission, directory_in_force: Fr) -> Result<Claim, Refusal> {
     let Submission { signed, stored, epoch: _, directory } = submission;
-    match (&signed.operation.action, stored, directory) {
-        (Action::PutRecord { leaf, .. }, Some(at), None) => {
+    match (signed.operation.action.blocks(), stored, directory) {
+        (Blocks::Record { slot, leaf }, Some(at), None) => {
             let manifest = parse_cid(&at.manifest)?;
             let mut salt = [0; 32];
             hex::decode_to_slice(&at.salt, &mut salt)
@@ -58,27 +59,23 @@ fn claim(submission: &Submission, directory_in_force: Fr) -> Result<Claim, Refus
             }
             // In one spelling, whatever the submission's.
             let at = StoredAt { manifest: manifest.to_string(), salt: hex::encode(salt) };
-            Ok(Claim::Record { manifest, at })
+            Ok(Claim::Record { slot, leaf, manifest, at })
         }
-        (Action::PutRecord { .. }, ..) => Err(Refusal::malformed("a PutRecord comes with `stored`, and nothing else")),
-        (Action::SetGrant { directory_after, .. } | Action::Revoke { directory_after, .. }, None, directory) => {
-            match directory {
-                Some(cid) => {
-                    let cid = parse_cid(cid)?;
-                    if element(Opaque::directory(&cid)) != *directory_after {
-                        return Err(Refusal::refused("`directory` is not what the signed operation commits to"));
-                    }
-                    Ok(Claim::Directory(cid))
-                }
-                None if *directory_after == directory_in_force => Ok(Claim::Nothing),
-                None => Err(Refusal::malformed("an operation that changes the key directory comes with `directory`")),
+        (Blocks::Record { .. }, ..) => Err(Refusal::malformed("a PutRecord comes with `stored`, and nothing else")),
+        (Blocks::Directory { after, .. }, None, Some(cid)) => {
+            let cid = parse_cid(cid)?;
+            if element(Opaque::directory(&cid)) != after {
+                return Err(Refusal::refused("`directory` is not what the signed operation commits to"));
             }
+            Ok(Claim::Directory(cid))
         }
-        (Action::SetGrant { .. } | Action::Revoke { .. }, Some(_), _) => {
-            Err(Refusal::malformed("a grant operation has no `stored`"))
+        (Blocks::Directory { after, .. }, None, None) if after == directory_in_force => Ok(Claim::Nothing),
+        (Blocks::Directory { .. }, None, None) => {
+            Err(Refusal::malformed("an operation that changes the key directory comes with `directory`"))
         }
-        (Action::Tombstone { .. } | Action::RequestAccess { .. }, None, None) => Ok(Claim::Nothing),
-        (Action::Tombstone { .. } | Action::RequestAccess { .. }, ..) => {
+        (Blocks::Directory { .. }, Some(_), _) => Err(Refusal::malformed("a grant operation has no `stored`")),
+        (Blocks::None, None, None) => Ok(Claim::Nothing),
+        (Blocks::None, ..) => {
             Err(Refusal::malformed("this kind of operation comes with neither `stored` nor `directory`"))
         }
     }
@@ -91,13 +88,15 @@ pub(crate) async fn check_epoch(
     directory_in_force: Fr,
     sequencer: &Sequencer,
 ) -> Result<(), Refusal> {
-    let (leaf, epoch) = match (&submission.signed.operation.action, submission.epoch) {
-        (Action::PutRecord { leaf, .. }, Some(epoch)) => (leaf, epoch),
-        (Action::PutRecord { .. }, None) => {
+    let (leaf, epoch) = match (submission.signed.operation.action.blocks(), submission.epoch) {
+        (Blocks::Record { leaf, .. }, Some(epoch)) => (leaf, epoch),
+        (Blocks::Record { .. }, None) => {
             return Err(Refusal::malformed("a PutRecord names the `epoch` that its record is sealed under"));
         }
-        (_, None) => return Ok(()),
-        (_, Some(_)) => return Err(Refusal::malformed("only a PutRecord has an `epoch`")),
+        (Blocks::None | Blocks::Directory { .. }, None) => return Ok(()),
+        (Blocks::None | Blocks::Directory { .. }, Some(_)) => {
+            return Err(Refusal::malformed("only a PutRecord has an `epoch`"));
+        }
     };
     let cid = sequencer.state().directory(&directory_in_force).map(parse_cid).transpose()?;
     // Before the first directory there is no reader to whom an epoch could be closed.
@@ -126,8 +125,7 @@ pub(crate) async fn check(
     let operation = &submission.signed.operation;
     match claim(submission, directory_in_force)? {
         Claim::Nothing => Ok(CheckedPointer::default()),
-        Claim::Record { manifest, at } => {
-            let Action::PutRecord { slot, leaf, .. } = operation.action else { return Ok(CheckedPointer::default()) };
+        Claim::Record { slot, leaf, manifest, at } => {
             if emr_core::cid::codec_of(&manifest).is_ok_and(|codec| codec != Codec::DagCbor) {
                 return Err(Refusal::refused("a record's manifest is a DAG-CBOR block"));
             }
@@ -197,8 +195,11 @@ fn has_room(mempool: &Mempool, operation: &Operation, cids: &[Cid]) -> Result<()
 #[cfg(test)]
 mod tests {
     use emr_api::OperationStatus;
-    use emr_core::{AccountEpoch, Class, RecordSlot, RecordStatus, Revision, UnixTime, Version, cid::cid_of};
-    use emr_rollup::{operation::Domain, primitive::eddsa::SigningKey, state::leaf::RecordLeaf};
+    use emr_core::{AccountEpoch, Class, RecordStatus, Revision, UnixTime, Version, cid::cid_of};
+    use emr_rollup::{
+        operation::{Action, Domain, PutRecord},
+        primitive::eddsa::SigningKey,
+    };
 
     use super::*;
     use crate::mempool::{Acknowledged, Anchor};
@@ -233,7 +234,7 @@ mod tests {
                 patient_epoch: AccountEpoch::FIRST,
                 valid_until: time,
                 salt: Fr::from(number),
-                action: Action::PutRecord { slot, expected: Revision::ZERO, leaf },
+                action: Action::PutRecord(PutRecord { slot, expected: Revision::ZERO, leaf }),
             };
             if let Err(refusal) = has_room(&mempool, &operation, cids) {
                 return Ok::<_, Box<dyn std::error::Error>>(Some(refusal.kind));

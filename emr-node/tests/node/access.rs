@@ -3,7 +3,10 @@
 use emr_api::{BatchView, OperationStatus, PatientView, RecordSummary, RecordView, Submission, SubtreeView};
 use emr_core::{Class, Rights, UnixTime, Uses, cid::Codec};
 
-use emr_rollup::{operation::Action, state::leaf::GrantLeaf};
+use emr_rollup::{
+    operation::{Action, SetGrant},
+    state::leaf::GrantLeaf,
+};
 
 use crate::stage::*;
 
@@ -141,15 +144,17 @@ async fn what_a_patient_signed_away_stays_away() -> Outcome {
         patient.submit(&patient.put_record(accounts.patient, slot, class, &record)).await?;
     }
     let wide = patient.grant(FIRST, accounts.stranger, Rights::READ, &[first, second], next_year()).await?;
-    let Action::SetGrant { leaf, directory_after, .. } = wide.signed.operation.action else { return Err("".into()) };
+    let Action::SetGrant(SetGrant { leaf, directory_after, .. }) = wide.signed.operation.action else {
+        return Err("".into());
+    };
     let (cid, after) = patient.publish_directory().await?;
-    let narrow = Action::SetGrant {
+    let narrow = Action::SetGrant(SetGrant {
         slot: FIRST,
         expected: leaf.version,
         leaf: GrantLeaf { scope: first.into(), version: leaf.version.next()?, ..leaf },
         directory_before: directory_after,
         directory_after: after,
-    };
+    });
     let signed = patient.sign_until(accounts.patient, narrow, UnixTime::now().saturating_add(500));
     let narrow = Submission { signed, stored: None, epoch: None, directory: Some(cid.to_string()) };
     patient.submit(&narrow).await?;

@@ -6,7 +6,7 @@ use std::path::Path;
 use emr_core::{AccountEpoch, Class, RecordSlot, RecordStatus, Revision, UnixTime, Version};
 use emr_node::mempool::{Acknowledged, Anchor, Mempool, MempoolError, Referenced};
 use emr_rollup::{
-    operation::{Action, Domain, Operation, SignedOperation},
+    operation::{Action, Domain, Operation, PutRecord, SignedOperation},
     primitive::{eddsa::SigningKey, field::Fr},
     state::leaf::RecordLeaf,
 };
@@ -41,7 +41,7 @@ pub(crate) fn operation(number: u64) -> Outcome<SignedOperation> {
         patient_epoch: AccountEpoch::FIRST,
         valid_until: UnixTime::new(1_800_000_000)?,
         salt: Fr::from(number),
-        action: Action::PutRecord { slot: RecordSlot::new(0)?, expected: Revision::ZERO, leaf },
+        action: Action::PutRecord(PutRecord { slot: RecordSlot::new(0)?, expected: Revision::ZERO, leaf }),
     };
     Ok(operation.sign(domain(), &SigningKey::from_seed(&[1; 32]), None))
 }

@@ -6,7 +6,11 @@ use std::time::Instant;
 
 use emr_core::{Class, RecordStatus, Rights, UnixTime, Uses, Version, cid::Codec};
 use emr_crypto::{Epoch, Past, PatientDirectory};
-use emr_rollup::{operation::Action, primitive::field::Fr, state::leaf::RecordLeaf};
+use emr_rollup::{
+    operation::{Action, PutRecord, SetGrant, Tombstone},
+    primitive::field::Fr,
+    state::leaf::RecordLeaf,
+};
 
 use crate::stage::*;
 
@@ -181,9 +185,11 @@ async fn a_record_must_be_here_whole_and_its_writers_own() -> Outcome {
 }
 
 fn next_version(doctor: &Caller, first: &Submission) -> Outcome<Submission> {
-    let Action::PutRecord { slot, leaf, .. } = first.signed.operation.action else { return Err("a PutRecord".into()) };
+    let Action::PutRecord(PutRecord { slot, leaf, .. }) = first.signed.operation.action else {
+        return Err("a PutRecord".into());
+    };
     let next = RecordLeaf { version: leaf.version.next()?, revision: leaf.revision.next()?, ..leaf };
-    let action = Action::PutRecord { slot, expected: leaf.revision, leaf: next };
+    let action = Action::PutRecord(PutRecord { slot, expected: leaf.revision, leaf: next });
     Ok(Submission { signed: doctor.sign(first.signed.operation.patient, action), ..first.clone() })
 }
 
@@ -251,13 +257,17 @@ async fn directories_are_checked() -> Outcome {
     let scene = World::populated().await?;
     let (patient, other, accounts) = (&scene.patient, &scene.other, scene.accounts);
     let good = patient.grant(FIRST, accounts.doctor, Rights::READ, &[Class::Summary], next_year()).await?;
-    let Action::SetGrant { leaf, directory_after, .. } = good.signed.operation.action else { return Err("".into()) };
-    let next = |after: Fr| Action::SetGrant {
-        slot: slot(65),
-        expected: Version::ZERO,
-        leaf,
-        directory_before: directory_after,
-        directory_after: after,
+    let Action::SetGrant(SetGrant { leaf, directory_after, .. }) = good.signed.operation.action else {
+        return Err("".into());
+    };
+    let next = |after: Fr| {
+        Action::SetGrant(SetGrant {
+            slot: slot(65),
+            expected: Version::ZERO,
+            leaf,
+            directory_before: directory_after,
+            directory_after: after,
+        })
     };
     let (cid, after) = patient.publish_directory().await?;
     let submit = async |after, directory: Option<String>| {
@@ -289,9 +299,9 @@ async fn deleting_is_final() -> Outcome {
     let record = doctor.upload(&[b"content"]).await?;
     let put = doctor.put_record(accounts.patient, 0, Class::Summary, &record);
     doctor.submit(&put).await?;
-    let Action::PutRecord { slot, leaf, .. } = put.signed.operation.action else { return Err("".into()) };
+    let Action::PutRecord(PutRecord { slot, leaf, .. }) = put.signed.operation.action else { return Err("".into()) };
     let tombstone = RecordLeaf { status: RecordStatus::Tombstone, revision: leaf.revision.next()?, ..leaf };
-    let action = Action::Tombstone { slot, expected: leaf.revision, leaf: tombstone };
+    let action = Action::Tombstone(Tombstone { slot, expected: leaf.revision, leaf: tombstone });
     let signed = doctor.sign(accounts.patient, action);
     doctor.submit(&Submission { signed, stored: None, epoch: None, directory: None }).await?;
     let again = RecordLeaf {
@@ -300,7 +310,7 @@ async fn deleting_is_final() -> Outcome {
         version: leaf.version.next()?,
         ..leaf
     };
-    let action = Action::PutRecord { slot, expected: tombstone.revision, leaf: again };
+    let action = Action::PutRecord(PutRecord { slot, expected: tombstone.revision, leaf: again });
     let submission = Submission { signed: doctor.sign(accounts.patient, action), ..put };
     assert_eq!(code(doctor.submit(&submission).await), "stale");
     // To its patient it is still there.

@@ -6,7 +6,7 @@ use halo2curves::ff::Field;
 use super::{
     builder::{Builder, Generic, Wire},
     leaf::{GrantWires, IdentityWires, PathWires, RecordWires},
-    message::{KindWires, MessageWires},
+    message::MessageWires,
 };
 use crate::{
     layout,
@@ -16,7 +16,8 @@ use crate::{
 
 /// What a grant is asked for.
 pub(super) struct Demand<'a> {
-    pub(super) kind: &'a KindWires,
+    /// Whether the operation uses the grant that it writes.
+    pub(super) request: Wire,
     pub(super) message: &'a MessageWires,
     pub(super) signer: &'a IdentityWires,
     /// Whether a record is written by somebody other than the patient.
@@ -39,8 +40,7 @@ const _: () = assert!(Reason::ALL.len() == 8 && Class::ALL.len() == 16);
 impl Builder {
     /// Constrains that a delegated write, and a RequestAccess, are covered by a live grant.
     pub(super) fn assert_authority(&mut self, demand: &Demand<'_>) {
-        let Demand { kind, message, delegated, authority, target, .. } = *demand;
-        let request = kind.request;
+        let Demand { request, message, delegated, authority, target, .. } = *demand;
         self.clause(Clause::C6, "grant under the grants root");
         let root = demand.authority_path.root(self, authority.hash);
         self.assert_equal_if(delegated, root, demand.grants_root);

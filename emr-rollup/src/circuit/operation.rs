@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     layout,
-    operation::MAX_VALIDITY,
+    operation::{Authority, DirectoryRule, MAX_VALIDITY, Signer},
     primitive::{field::Fr, poseidon::Tag},
     statement::{Clause, OperationWitness},
     version::CircuitVersion,
@@ -52,7 +52,7 @@ impl Builder {
     /// A slot: does what the witness says under the statement's clauses, or nothing.
     pub(super) fn operation(&mut self, common: &Common, medical_root: Wire, witness: &OperationWitness) -> Outcome {
         let version = &common.version;
-        let (kind, kind_code, tree) = self.kind(&witness.message.header);
+        let (mut kind, kind_code, tree) = self.kind(&witness.message.header);
         let message = self.message(&witness.message, kind_code, tree);
 
         let (signer, patient_bits, own) = self.parties(common, &kind, &message, witness);
@@ -64,23 +64,28 @@ impl Builder {
         let medical = self.medical(&witness.medical);
         let grants = [&witness.old_grant, &witness.new_grant];
         let target = self.target(&kind, grants, [&witness.old_record, &witness.new_record]);
-        self.assert_expected(&kind, &message, &target, medical.key_directory);
-        self.assert_new_fields(version, &kind, &message, &target);
+        self.assert_expected(&mut kind, &message, &target, medical.key_directory);
+        self.assert_new_fields(version, &mut kind, &message, &target);
 
         self.clause(Clause::C2, "the patient or the author");
-        let delegated = self.and_not(kind.record, own);
-        let foreign = self.and_not(kind.tombstone, own);
+        // Doctors act under a grant: one wire for both (a test of the table holds it to that).
+        let by_others = self.kind_where(&mut kind, |rule| rule.signer.admits_doctors());
+        let delegated = self.and_not(by_others, own);
+        let by_author = self.kind_where(&mut kind, |rule| rule.signer == Signer::PatientOrAuthor);
+        let foreign = self.and_not(by_author, own);
         self.assert_equal_if(foreign, target.old_record.author, message.signer);
         self.clause(Clause::C2, "a doctor or the patient");
         self.assert_constant_if(delegated, signer.role, code(Role::Doctor.code()));
         self.clause(Clause::C2, "the patient");
-        self.assert_zero_unless(own, kind.regrant);
+        let by_patient = self.kind_where(&mut kind, |rule| rule.signer == Signer::Patient);
+        self.assert_zero_unless(own, by_patient);
 
         let authority = self.grant("authority", &witness.authority);
         let authority_path =
             self.path(AUTHORITY, &witness.authority_path, &witness.authority_slot, version.grant_depth);
+        let request = self.kind_where(&mut kind, |rule| matches!(rule.authority, Authority::Target(_)));
         self.assert_authority(&Demand {
-            kind: &kind,
+            request,
             message: &message,
             signer: &signer,
             delegated,
@@ -108,7 +113,9 @@ impl Builder {
         self.clause(Clause::C12, "key directory after");
         let current =
             self.is_equal("inverse for a directory in force", message.directory_before, medical.key_directory);
-        let replaces = self.mul_add(kind.revoke, current, kind.set);
+        let if_current = self.kind_where(&mut kind, |rule| rule.directory == DirectoryRule::ReplacedIfCurrent);
+        let replaced = self.kind_where(&mut kind, |rule| rule.directory == DirectoryRule::Replaced);
+        let replaces = self.mul_add(if_current, current, replaced);
         let key_directory = self.select(replaces, message.directory_after, medical.key_directory);
         let next = MedicalWires { grants_root: roots.grants, records_root: roots.records, audit_head, key_directory };
         let path = self.path_along("medical sibling", &witness.medical_path, patient_bits);

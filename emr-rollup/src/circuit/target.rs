@@ -1,6 +1,6 @@
 //! The leaf that an operation writes: C8, C9 and C10.
 
-use emr_core::{GrantSlot, RecordStatus, Rights};
+use emr_core::{RecordStatus, Rights};
 use halo2curves::ff::Field;
 
 use super::{
@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     layout,
+    operation::{Counter, DirectoryRule, Kind},
     primitive::field::Fr,
     statement::{Clause, GrantFields, RecordFields},
     version::CircuitVersion,
@@ -70,36 +71,43 @@ impl Builder {
     /// C8: the counters, the status, the directory.
     pub(super) fn assert_expected(
         &mut self,
-        kind: &KindWires,
+        kind: &mut KindWires,
         message: &MessageWires,
         target: &TargetWires,
         directory: Wire,
     ) {
         let TargetWires { old_grant, old_record, .. } = target;
         self.clause(Clause::C8, "expected counter");
-        self.assert_equal_if(kind.record, old_record.revision, message.expected);
-        self.assert_equal_if(kind.set, old_grant.version, message.expected);
-        self.assert_equal_if(kind.request, old_grant.uses, message.expected);
-        let ahead = self.gated_difference(kind.revoke, message.expected, old_grant.version);
+        let revision = self.kind_where(kind, |rule| rule.counter == Counter::Revision);
+        self.assert_equal_if(revision, old_record.revision, message.expected);
+        let version = self.kind_where(kind, |rule| rule.counter == Counter::Version);
+        self.assert_equal_if(version, old_grant.version, message.expected);
+        let uses = self.kind_where(kind, |rule| rule.counter == Counter::Uses);
+        self.assert_equal_if(uses, old_grant.uses, message.expected);
+        let at_most = self.kind_where(kind, |rule| rule.counter == Counter::VersionAtMost);
+        let ahead = self.gated_difference(at_most, message.expected, old_grant.version);
         self.assert_range(ahead, layout::COUNTER);
         self.clause(Clause::C8, "status before");
         let status = old_record.status;
         let deleted = self.and_not(status, status);
-        self.assert_product_zero(kind.put, deleted);
-        self.assert_constant_if(kind.tombstone, status, record_status(RecordStatus::Live));
+        self.assert_product_zero(kind.is(Kind::PutRecord), deleted);
+        self.assert_constant_if(kind.is(Kind::Tombstone), status, record_status(RecordStatus::Live));
         self.clause(Clause::C8, "key directory in force");
-        self.assert_equal_if(kind.set, message.directory_before, directory);
+        let replaced = self.kind_where(kind, |rule| rule.directory == DirectoryRule::Replaced);
+        self.assert_equal_if(replaced, message.directory_before, directory);
     }
 
     /// C9: what is signed is what is written, and nothing else changes.
     pub(super) fn assert_new_fields(
         &mut self,
         version: &CircuitVersion,
-        kind: &KindWires,
+        kind: &mut KindWires,
         message: &MessageWires,
         target: &TargetWires,
     ) {
         let TargetWires { old_grant, new_grant, old_record, new_record, .. } = target;
+        let [put, tombstone] = [Kind::PutRecord, Kind::Tombstone].map(|one| kind.is(one));
+        let [set, revoke, request] = [Kind::SetGrant, Kind::Revoke, Kind::RequestAccess].map(|one| kind.is(one));
         let zero = self.zero();
         self.clause(Clause::C9, "new fields as signed");
         let uses_factor = layout::GRANT.unit(layout::GRANT_USES);
@@ -109,48 +117,48 @@ impl Builder {
             (message.opaque_1, new_record.authored, new_grant.salt),
             (message.opaque_2, new_record.stored, zero),
         ] {
-            let written = self.add_products(zero, (kind.record, record), (kind.regrant, grant));
+            let written = self.add_products(zero, (kind.record, record), (kind.directory, grant));
             self.assert_equal(signed, written);
         }
-        self.assert_zero_unless(kind.regrant, message.directory_before);
-        self.assert_zero_unless(kind.regrant, message.directory_after);
-        self.assert_zero_unless(kind.request, message.purpose);
+        self.assert_zero_unless(kind.directory, message.directory_before);
+        self.assert_zero_unless(kind.directory, message.directory_after);
+        let has_purpose = self.kind_where(kind, |rule| rule.has_purpose);
+        self.assert_zero_unless(has_purpose, message.purpose);
 
         self.clause(Clause::C9, "record counters and status");
         self.assert_linear(&[(Fr::ONE, old_record.revision), (Fr::ONE, kind.record)], Fr::ZERO, new_record.revision);
-        self.assert_linear(&[(Fr::ONE, old_record.version), (Fr::ONE, kind.put)], Fr::ZERO, new_record.version);
-        let statuses = [(RecordStatus::Live, kind.put), (RecordStatus::Tombstone, kind.tombstone)];
+        self.assert_linear(&[(Fr::ONE, old_record.version), (Fr::ONE, put)], Fr::ZERO, new_record.version);
+        let statuses = [(RecordStatus::Live, put), (RecordStatus::Tombstone, tombstone)];
         self.assert_linear(&statuses.map(|(status, flag)| (record_status(status), flag)), Fr::ZERO, new_record.status);
         self.clause(Clause::C9, "author and custodian");
-        self.assert_equal_if(kind.put, new_record.author, message.signer);
-        let kept = self.and_not(kind.put, target.old_record_empty);
+        self.assert_equal_if(put, new_record.author, message.signer);
+        let kept = self.and_not(put, target.old_record_empty);
         self.assert_equal_if(kept, new_record.custodian, old_record.custodian);
         self.clause(Clause::C9, "a tombstone keeps everything else");
         // Status + 1, revision + 1; equal packings of fields in range are equal field by field.
         let step = layout::RECORD.unit(layout::RECORD_STATUS) + layout::RECORD.unit(layout::RECORD_REVISION);
         let change = self.linear(&[(Fr::ONE, new_record.packed), (-Fr::ONE, old_record.packed)], Fr::ZERO);
-        self.assert_constant_if(kind.tombstone, change, step);
-        self.assert_equal_if(kind.tombstone, new_record.authored, old_record.authored);
-        self.assert_equal_if(kind.tombstone, new_record.stored, old_record.stored);
+        self.assert_constant_if(tombstone, change, step);
+        self.assert_equal_if(tombstone, new_record.authored, old_record.authored);
+        self.assert_equal_if(tombstone, new_record.stored, old_record.stored);
 
         self.clause(Clause::C9, "grant counters");
-        self.assert_linear(&[(Fr::ONE, old_grant.uses), (Fr::ONE, kind.request)], Fr::ZERO, new_grant.uses);
+        self.assert_linear(&[(Fr::ONE, old_grant.uses), (Fr::ONE, request)], Fr::ZERO, new_grant.uses);
         let next = self.linear(&[(Fr::ONE, message.expected)], Fr::ONE);
-        self.assert_equal_if(kind.regrant, new_grant.version, next);
+        self.assert_equal_if(kind.directory, new_grant.version, next);
         self.clause(Clause::C9, "a request changes the use count only");
         let change = self.linear(&[(Fr::ONE, new_grant.packed), (-Fr::ONE, old_grant.packed)], Fr::ZERO);
-        self.assert_constant_if(kind.request, change, uses_factor);
-        self.assert_equal_if(kind.request, new_grant.salt, old_grant.salt);
+        self.assert_constant_if(request, change, uses_factor);
+        self.assert_equal_if(request, new_grant.salt, old_grant.salt);
         self.clause(Clause::C9, "a revoked slot is cleared");
-        self.assert_equal_if(kind.revoke, signed_grant, new_grant.version);
+        self.assert_equal_if(revoke, signed_grant, new_grant.version);
         self.clause(Clause::C9, "an ordinary grant");
-        self.assert_nonzero_if("inverse for a grant to nobody", kind.set, new_grant.grantee);
+        self.assert_nonzero_if("inverse for a grant to nobody", set, new_grant.grantee);
         let highest = self.constant(Fr::from(u64::from(Rights::EMERGENCY.bits()) - 1));
-        let room = self.gated_difference(kind.set, highest, new_grant.rights);
+        let room = self.gated_difference(set, highest, new_grant.rights);
         self.assert_range(room, layout::ASSIGNED_RIGHTS);
-        let first = GrantSlot::FIRST_ORDINARY.get().min(1 << (version.grant_depth - 1));
-        let first = self.constant(Fr::from(first));
-        let room = self.gated_difference(kind.set, message.slot, first);
+        let first = self.constant(Fr::from(version.first_ordinary_grant()));
+        let room = self.gated_difference(set, message.slot, first);
         self.assert_range(room, layout::SLOT);
     }
 

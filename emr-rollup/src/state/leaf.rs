@@ -27,14 +27,10 @@ pub fn index_or_zero(account: Option<AccountIndex>) -> u64 {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Tree {
-    /// None.
-    None = 0,
     /// The grants.
     Grants = 1,
     /// The records.
     Records = 2,
-    /// The whole subtree.
-    Subtree = 3,
 }
 
 /// Who an account is.

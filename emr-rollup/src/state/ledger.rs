@@ -2,17 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use emr_core::{AccountIndex, GrantSlot, RecordSlot, UnixTime};
+use emr_core::{AccountIndex, GrantSlot, RecordSlot, UnixTime, Uses};
 use halo2curves::ff::Field;
 
 use crate::{
     batch::Words,
     l1_operation::Registration,
-    operation::{Action, Domain, SignedOperation, revoked_leaf},
+    operation::{Domain, SignedOperation, Written},
     primitive::field::Fr,
     state::{
         StateTrees,
-        leaf::{AuditEntry, GrantLeaf, IdentityLeaf, MedicalLeaf, RecordLeaf},
+        leaf::{AuditEntry, GrantLeaf, IdentityLeaf, MedicalLeaf, RecordLeaf, Target},
         tree::Path,
     },
     statement::{
@@ -31,6 +31,13 @@ pub struct PatientLeaves {
     pub records: BTreeMap<RecordSlot, RecordLeaf>,
     /// Her audit chain, oldest first.
     pub audit: Vec<AuditEntry>,
+}
+
+impl PatientLeaves {
+    /// How often the grant in a slot was used; 0 for an empty slot.
+    pub(crate) fn uses(&self, slot: GrantSlot) -> Uses {
+        self.grants.get(&slot).map_or(Uses::ZERO, |leaf| leaf.uses)
+    }
 }
 
 /// What executing an operation gave.
@@ -119,15 +126,15 @@ impl Ledger {
         let operation = &signed.operation;
         self.trees.write(operation.patient, operation.action.target(), leaf, audit_entry, key_directory);
         let leaves = self.patients.entry(operation.patient).or_default();
-        match operation.action {
-            Action::PutRecord { slot, leaf, .. } | Action::Tombstone { slot, leaf, .. } => {
+        match operation.action.effect(leaves) {
+            Some(Written::Record(slot, leaf)) => {
                 leaves.records.insert(slot, leaf);
             }
-            Action::SetGrant { slot, .. } | Action::Revoke { slot, .. } | Action::RequestAccess { slot, .. } => {
-                if let Some(leaf) = next_grant(&operation.action, leaves.grants.get(&slot)) {
-                    leaves.grants.insert(slot, leaf);
-                }
+            Some(Written::Grant(slot, leaf)) => {
+                leaves.grants.insert(slot, leaf);
             }
+            // Only of an operation that the statement refuses.
+            None => {}
         }
         leaves.audit.push(entry);
         Ok(Executed { witness, d2, entry })
@@ -200,33 +207,24 @@ impl Ledger {
             new_record: RecordFields::default(),
             target_path: Path::new([]),
         };
-        match operation.action {
-            Action::PutRecord { slot, leaf, .. } | Action::Tombstone { slot, leaf, .. } => {
+        match operation.action.target() {
+            Target::Record(slot) => {
                 witness.old_record = leaves.records.get(&slot).map(RecordFields::from).unwrap_or_default();
-                witness.new_record = (&leaf).into();
                 witness.target_path = subtree.records.path(slot.get() as u32);
             }
-            Action::SetGrant { slot, .. } | Action::Revoke { slot, .. } | Action::RequestAccess { slot, .. } => {
-                let old = leaves.grants.get(&slot);
-                let new = next_grant(&operation.action, old);
-                witness.old_grant = old.map(GrantFields::from).unwrap_or_default();
-                witness.new_grant = new.as_ref().map(GrantFields::from).unwrap_or_default();
+            Target::Grant(slot) => {
+                witness.old_grant = leaves.grants.get(&slot).map(GrantFields::from).unwrap_or_default();
                 let path = subtree.grants.path(slot.get() as u32);
                 let padding = std::iter::repeat_n(Fr::ZERO, version.record_depth - version.grant_depth);
                 witness.target_path = Path::new(path.siblings().chain(padding));
             }
         }
+        match operation.action.effect(leaves) {
+            Some(Written::Record(_, leaf)) => witness.new_record = (&leaf).into(),
+            Some(Written::Grant(_, leaf)) => witness.new_grant = (&leaf).into(),
+            // The new leaf stays empty, and the statement refuses it.
+            None => {}
+        }
         Ok(witness)
-    }
-}
-
-/// The grant after an action on a grant; `None` if a counter is at its end or there is nothing to use.
-fn next_grant(action: &Action, old: Option<&GrantLeaf>) -> Option<GrantLeaf> {
-    let uses = old.map_or(emr_core::Uses::ZERO, |leaf| leaf.uses);
-    match action {
-        Action::SetGrant { leaf, .. } => Some(GrantLeaf { uses, ..*leaf }),
-        Action::Revoke { expected, leaf_salt, .. } => Some(revoked_leaf(uses, expected.next().ok()?, *leaf_salt)),
-        Action::RequestAccess { .. } => old.and_then(|leaf| Some(GrantLeaf { uses: uses.next().ok()?, ..*leaf })),
-        Action::PutRecord { .. } | Action::Tombstone { .. } => None,
     }
 }

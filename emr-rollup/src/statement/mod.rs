@@ -10,6 +10,7 @@ mod witness;
 
 pub use batch::{BatchWitness, check_batch};
 pub use operation::{Context, OperationEffect, check_operation};
+pub(crate) use operation::{LeafChange, is_code, number};
 pub use register::{RegistrationEffect, check_registration};
 pub use witness::{
     EntryFields, GrantFields, Header, IdentityFields, MedicalFields, Message, OperationWitness, RecordFields,
@@ -97,6 +98,6 @@ pub struct Violation {
 }
 
 /// `Ok` if `holds`, else a [`Violation`].
-fn require(holds: bool, clause: Clause, detail: &'static str) -> Result<(), Violation> {
+pub(crate) fn require(holds: bool, clause: Clause, detail: &'static str) -> Result<(), Violation> {
     if holds { Ok(()) } else { Err(Violation { clause, detail }) }
 }

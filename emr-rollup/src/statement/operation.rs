@@ -1,13 +1,13 @@
 //! One L2 operation: a compare-and-swap of one leaf in one patient's subtree, and an audit entry.
 
-use emr_core::{AccountStatus, GrantSlot, Purpose, RecordStatus, Rights, Role};
+use emr_core::{AccountStatus, Purpose, Rights, Role};
 use halo2curves::ff::Field;
 
 use super::{Clause, GrantFields, OperationWitness, RecordFields, Violation, require};
 use crate::{
     batch::Words,
     layout,
-    operation::{Kind, MAX_VALIDITY},
+    operation::{Authority, Counter, DirectoryRule, Kind, MAX_VALIDITY, Rule, Signer},
     primitive::{
         eddsa::{PublicKey, Signature},
         field::{self, Fr, to_u64},
@@ -43,9 +43,9 @@ pub struct OperationEffect {
     pub d2: Words,
 }
 
-/// The witness's numbers, in range.
+/// The witness's numbers, in range, and the rules of its kind.
 struct Numbers {
-    kind: Kind,
+    rule: &'static Rule,
     signer: u64,
     patient: u64,
     slot: u64,
@@ -54,11 +54,27 @@ struct Numbers {
     valid_until: u64,
 }
 
-fn number(element: &Fr) -> u64 {
+impl Numbers {
+    fn own(&self) -> bool {
+        self.signer == self.patient
+    }
+}
+
+/// The leaf before and after, for the checks of one kind.
+pub(crate) struct LeafChange<'a> {
+    /// The depths.
+    pub(crate) version: &'a CircuitVersion,
+    /// Everything; ranges and empty slots are checked.
+    pub(crate) witness: &'a OperationWitness,
+}
+
+/// An element as an integer; `u64::MAX` if it is none, which no field in range is.
+pub(crate) fn number(element: &Fr) -> u64 {
     to_u64(element).unwrap_or(u64::MAX)
 }
 
-fn code(element: &Fr, code: u8) -> bool {
+/// Whether an element is a code.
+pub(crate) fn is_code(element: &Fr, code: u8) -> bool {
     *element == Fr::from(u64::from(code))
 }
 
@@ -75,20 +91,18 @@ pub fn check_operation(
     check_parties(context, medical_root, witness, &numbers)?;
     check_message(context, witness, &numbers)?;
     check_authority(context, witness, &numbers)?;
-    let is_record = matches!(numbers.kind, Kind::PutRecord | Kind::Tombstone);
-    let (old_leaf, new_leaf) = if is_record {
-        check_record(witness, &numbers)?;
-        (witness.old_record.hash(), witness.new_record.hash())
-    } else {
-        check_grant(context, witness, &numbers)?;
-        (witness.old_grant.hash(), witness.new_grant.hash())
-    };
-
+    check_leaf(context, witness, &numbers)?;
     let medical = &witness.medical;
-    let (old_root, depth) = if is_record {
-        (medical.records_root, context.version.record_depth)
+    let is_record = match numbers.rule.tree {
+        Tree::Records => true,
+        Tree::Grants => false,
+    };
+    let (old_leaf, new_leaf, old_root, depth) = if is_record {
+        let (old, new) = (witness.old_record.hash(), witness.new_record.hash());
+        (old, new, medical.records_root, context.version.record_depth)
     } else {
-        (medical.grants_root, context.version.grant_depth)
+        let (old, new) = (witness.old_grant.hash(), witness.new_grant.hash());
+        (old, new, medical.grants_root, context.version.grant_depth)
     };
     let path = crate::state::tree::Path::new(witness.target_path.siblings().take(depth));
     require(path.root(numbers.slot as u32, old_leaf) == old_root, Clause::C8, "target under its root")?;
@@ -104,10 +118,10 @@ pub fn check_operation(
         context.time.into(),
     ]);
     let entry = poseidon::hash(Tag::AuditEntry, &[entry_packed, new_leaf, witness.message.salt]);
-    let replaces = match numbers.kind {
-        Kind::SetGrant => true,
-        Kind::Revoke => witness.message.directory_before == medical.key_directory,
-        _ => false,
+    let replaces = match numbers.rule.directory {
+        DirectoryRule::Stays => false,
+        DirectoryRule::Replaced => true,
+        DirectoryRule::ReplacedIfCurrent => witness.message.directory_before == medical.key_directory,
     };
     let next = MedicalFields {
         grants_root: if is_record { medical.grants_root } else { new_root },
@@ -152,16 +166,18 @@ fn check_ranges(context: &Context, witness: &OperationWitness) -> Result<Numbers
         Clause::C19,
         "path length",
     )?;
-    let kind = [Kind::PutRecord, Kind::Tombstone, Kind::SetGrant, Kind::Revoke, Kind::RequestAccess]
+    let rule = Kind::L2
         .into_iter()
-        .find(|kind| code(&header.kind, kind.code()))
+        .find(|kind| is_code(&header.kind, kind.code()))
+        .and_then(Kind::rule)
         .ok_or(Violation { clause: Clause::C2, detail: "no such kind" })?;
-    let is_record = matches!(kind, Kind::PutRecord | Kind::Tombstone);
-    let (tree, depth) =
-        if is_record { (Tree::Records, version.record_depth) } else { (Tree::Grants, version.grant_depth) };
-    require(code(&header.tree, tree as u8), Clause::C9, "tree of this kind")?;
+    let depth = match rule.tree {
+        Tree::Records => version.record_depth,
+        Tree::Grants => version.grant_depth,
+    };
+    require(is_code(&header.tree, rule.tree as u8), Clause::C9, "tree of this kind")?;
     let numbers = Numbers {
-        kind,
+        rule,
         signer: number(&header.signer),
         patient: number(&header.patient),
         slot: number(&header.slot),
@@ -192,14 +208,14 @@ fn check_parties(
         Clause::C1,
         "signer under the identity root",
     )?;
-    require(code(&signer.status, AccountStatus::Active.code()), Clause::C2, "signer active")?;
-    let own = numbers.signer == numbers.patient;
-    match numbers.kind {
-        Kind::PutRecord | Kind::Tombstone => {
-            require(own || code(&signer.role, Role::Doctor.code()), Clause::C2, "a doctor or the patient")?;
+    require(is_code(&signer.status, AccountStatus::Active.code()), Clause::C2, "signer active")?;
+    match numbers.rule.signer {
+        Signer::Patient => require(numbers.own(), Clause::C2, "the patient")?,
+        Signer::PatientOrDoctor | Signer::PatientOrAuthor => {
+            let doctor = is_code(&signer.role, Role::Doctor.code());
+            require(numbers.own() || doctor, Clause::C2, "a doctor or the patient")?;
         }
-        Kind::SetGrant | Kind::Revoke => require(own, Clause::C2, "the patient")?,
-        _ => {}
+        Signer::Grantee => {}
     }
     require(header.signer_epoch == signer.epoch, Clause::C4, "signer's epoch")?;
     require(header.patient_epoch == patient.epoch, Clause::C4, "patient's epoch")?;
@@ -210,8 +226,8 @@ fn check_parties(
         Clause::C5,
         "patient under the identity root",
     )?;
-    require(code(&patient.role, Role::Patient.code()), Clause::C5, "a patient")?;
-    require(code(&patient.status, AccountStatus::Active.code()), Clause::C5, "patient active")?;
+    require(is_code(&patient.role, Role::Patient.code()), Clause::C5, "a patient")?;
+    require(is_code(&patient.status, AccountStatus::Active.code()), Clause::C5, "patient active")?;
     require(
         witness.medical_path.root(numbers.patient as u32, witness.medical.hash()) == medical_root,
         Clause::C5,
@@ -232,17 +248,11 @@ fn check_message(context: &Context, witness: &OperationWitness, numbers: &Number
     // An audit entry whose purpose has no type could not be read by anyone, ever.
     let assigned = u8::try_from(numbers.purpose).ok().and_then(Purpose::from_code).is_some();
     require(assigned, Clause::C19, "an assigned purpose")?;
-    require(
-        numbers.kind == Kind::RequestAccess || numbers.purpose == 0,
-        Clause::C9,
-        "a purpose only where one is asked for",
-    )
+    require(numbers.rule.has_purpose || numbers.purpose == 0, Clause::C9, "a purpose only where one is asked for")
 }
 
 /// C6 and C7: a doctor writes under a grant; whoever requests access uses one.
 fn check_authority(context: &Context, witness: &OperationWitness, numbers: &Numbers) -> Result<(), Violation> {
-    let own = numbers.signer == numbers.patient;
-    let writes = matches!(numbers.kind, Kind::PutRecord | Kind::Tombstone);
     let live = |grant: &GrantFields| {
         let for_signer = grant.grantee == witness.message.header.signer || grant.grantee == witness.signer.org;
         require(grant.grantee != Fr::ZERO && for_signer, Clause::C7, "granted to somebody else")?;
@@ -250,90 +260,78 @@ fn check_authority(context: &Context, witness: &OperationWitness, numbers: &Numb
     };
     let in_scope = |grant: &GrantFields, class: u64| class < 16 && number(&grant.scope) >> class & 1 == 1;
     let right = |grant: &GrantFields, rights: Rights| number(&grant.rights) & u64::from(rights.bits()) != 0;
-    if writes && !own {
-        let grant = &witness.authority;
-        require(
-            witness.authority_path.root(number(&witness.authority_slot) as u32, grant.hash())
-                == witness.medical.grants_root,
-            Clause::C6,
-            "grant under the grants root",
-        )?;
-        live(grant)?;
-        require(right(grant, Rights::WRITE), Clause::C7, "no right to write")?;
-        require(in_scope(grant, number(&witness.new_record.class)), Clause::C7, "class out of scope")?;
-        let old = &witness.old_record;
-        require(old.is_empty() || in_scope(grant, number(&old.class)), Clause::C7, "old class out of scope")?;
-    }
-    if numbers.kind == Kind::RequestAccess {
-        // The target is the grant that is used.
-        let grant = &witness.old_grant;
-        live(grant)?;
-        require(right(grant, Rights::READ | Rights::EMERGENCY), Clause::C7, "no right to read")?;
-        require(in_scope(grant, numbers.purpose & 15), Clause::C7, "class out of scope")?;
-    }
-    Ok(())
-}
-
-/// C8 and C9 for records.
-fn check_record(witness: &OperationWitness, numbers: &Numbers) -> Result<(), Violation> {
-    let (old, new, message) = (&witness.old_record, &witness.new_record, &witness.message);
-    require(old.revision == Fr::from(numbers.expected), Clause::C8, "revision")?;
-    require(message.new_packed == new.packed(), Clause::C9, "new fields as signed")?;
-    require(message.opaque_1 == new.authored && message.opaque_2 == new.stored, Clause::C9, "commitments as signed")?;
-    require(
-        message.directory_before == Fr::ZERO && message.directory_after == Fr::ZERO,
-        Clause::C9,
-        "no directory in a record operation",
-    )?;
-    require(new.revision == old.revision + Fr::ONE, Clause::C9, "revision + 1")?;
-    if numbers.kind == Kind::PutRecord {
-        require(!code(&old.status, RecordStatus::Tombstone.code()), Clause::C8, "a deleted record stays deleted")?;
-        require(code(&new.status, RecordStatus::Live.code()), Clause::C9, "live")?;
-        require(new.version == old.version + Fr::ONE, Clause::C9, "version + 1")?;
-        require(new.author == message.header.signer, Clause::C9, "the author is the signer")?;
-        require(old.is_empty() || new.custodian == old.custodian, Clause::C9, "the custodian stays")
-    } else {
-        require(code(&old.status, RecordStatus::Live.code()), Clause::C8, "a live record")?;
-        require(
-            numbers.signer == numbers.patient || old.author == message.header.signer,
-            Clause::C2,
-            "the patient or the author",
-        )?;
-        let expected =
-            RecordFields { status: u64::from(RecordStatus::Tombstone.code()).into(), revision: new.revision, ..*old };
-        require(*new == expected, Clause::C9, "a tombstone keeps everything else")
+    match numbers.rule.authority {
+        Authority::None => Ok(()),
+        Authority::UnlessOwn(_) if numbers.own() => Ok(()),
+        Authority::UnlessOwn(rights) => {
+            let grant = &witness.authority;
+            require(
+                witness.authority_path.root(number(&witness.authority_slot) as u32, grant.hash())
+                    == witness.medical.grants_root,
+                Clause::C6,
+                "grant under the grants root",
+            )?;
+            live(grant)?;
+            require(right(grant, rights), Clause::C7, "no such right")?;
+            require(in_scope(grant, number(&witness.new_record.class)), Clause::C7, "class out of scope")?;
+            let old = &witness.old_record;
+            require(old.is_empty() || in_scope(grant, number(&old.class)), Clause::C7, "old class out of scope")
+        }
+        Authority::Target(rights) => {
+            let grant = &witness.old_grant;
+            live(grant)?;
+            require(right(grant, rights), Clause::C7, "no such right")?;
+            require(in_scope(grant, numbers.purpose & 15), Clause::C7, "class out of scope")
+        }
     }
 }
 
-/// C8 and C9 for grants.
-fn check_grant(context: &Context, witness: &OperationWitness, numbers: &Numbers) -> Result<(), Violation> {
-    let (old, new, message) = (&witness.old_grant, &witness.new_grant, &witness.message);
-    if numbers.kind == Kind::RequestAccess {
-        require(old.uses == Fr::from(numbers.expected), Clause::C8, "use count")?;
-        let body =
-            [message.new_packed, message.opaque_1, message.opaque_2, message.directory_before, message.directory_after];
-        require(body == [Fr::ZERO; 5], Clause::C9, "nothing but the use count is signed")?;
-        return require(
-            *new == GrantFields { uses: old.uses + Fr::ONE, ..*old },
-            Clause::C9,
-            "a request changes the use count only",
-        );
+/// C8 and C9: counter, directory and author by the kind's row, the rest by the kind.
+fn check_leaf(context: &Context, witness: &OperationWitness, numbers: &Numbers) -> Result<(), Violation> {
+    let rule = numbers.rule;
+    let (old_record, old_grant) = (&witness.old_record, &witness.old_grant);
+    match rule.counter {
+        Counter::Revision => require(number(&old_record.revision) == numbers.expected, Clause::C8, "revision")?,
+        Counter::Version => require(number(&old_grant.version) == numbers.expected, Clause::C8, "version")?,
+        Counter::VersionAtMost => require(number(&old_grant.version) <= numbers.expected, Clause::C8, "version")?,
+        Counter::Uses => require(number(&old_grant.uses) == numbers.expected, Clause::C8, "use count")?,
     }
-    let signed = GrantFields { uses: Fr::ZERO, ..*new };
-    require(message.new_packed == signed.packed(), Clause::C9, "new fields as signed")?;
-    require(message.opaque_1 == new.salt && message.opaque_2 == Fr::ZERO, Clause::C9, "salt as signed")?;
-    require(new.uses == old.uses, Clause::C9, "the use count is carried over")?;
-    require(new.version == Fr::from(numbers.expected) + Fr::ONE, Clause::C9, "version = expected + 1")?;
-    if numbers.kind == Kind::SetGrant {
-        require(number(&old.version) == numbers.expected, Clause::C8, "version")?;
-        require(message.directory_before == witness.medical.key_directory, Clause::C8, "key directory in force")?;
-        require(new.grantee != Fr::ZERO, Clause::C9, "granted to somebody")?;
-        require(number(&new.rights) < u64::from(Rights::EMERGENCY.bits()), Clause::C9, "no emergency right")?;
-        let first = GrantSlot::FIRST_ORDINARY.get().min(1 << (context.version.grant_depth - 1));
-        require(numbers.slot >= first, Clause::C9, "a slot that is not for break-glass")
-    } else {
-        require(number(&old.version) <= numbers.expected, Clause::C8, "version")?;
-        let cleared = GrantFields { uses: new.uses, version: new.version, salt: new.salt, ..GrantFields::default() };
-        require(*new == cleared, Clause::C9, "a revoked slot is cleared")
+    match rule.directory {
+        DirectoryRule::Replaced => {
+            let in_force = witness.message.directory_before == witness.medical.key_directory;
+            require(in_force, Clause::C8, "key directory in force")?;
+        }
+        DirectoryRule::Stays | DirectoryRule::ReplacedIfCurrent => {}
+    }
+    (rule.check)(&LeafChange { version: &context.version, witness })?;
+    match rule.signer {
+        Signer::PatientOrAuthor => {
+            let author = old_record.author == witness.message.header.signer;
+            require(numbers.own() || author, Clause::C2, "the patient or the author")
+        }
+        Signer::Patient | Signer::PatientOrDoctor | Signer::Grantee => Ok(()),
+    }
+}
+
+impl LeafChange<'_> {
+    /// C9 for kinds that sign a record's next leaf.
+    pub(crate) fn check_record_is_signed(&self) -> Result<(), Violation> {
+        let OperationWitness { old_record: old, new_record: new, message, .. } = self.witness;
+        require(message.new_packed == new.packed(), Clause::C9, "new fields as signed")?;
+        let commitments = message.opaque_1 == new.authored && message.opaque_2 == new.stored;
+        require(commitments, Clause::C9, "commitments as signed")?;
+        let no_directory = message.directory_before == Fr::ZERO && message.directory_after == Fr::ZERO;
+        require(no_directory, Clause::C9, "no directory in a record operation")?;
+        require(new.revision == old.revision + Fr::ONE, Clause::C9, "revision + 1")
+    }
+
+    /// C9 for kinds that sign a grant's next leaf.
+    pub(crate) fn check_grant_is_signed(&self) -> Result<(), Violation> {
+        let OperationWitness { old_grant: old, new_grant: new, message, .. } = self.witness;
+        let signed = GrantFields { uses: Fr::ZERO, ..*new };
+        require(message.new_packed == signed.packed(), Clause::C9, "new fields as signed")?;
+        require(message.opaque_1 == new.salt && message.opaque_2 == Fr::ZERO, Clause::C9, "salt as signed")?;
+        require(new.uses == old.uses, Clause::C9, "the use count is carried over")?;
+        require(new.version == message.header.expected + Fr::ONE, Clause::C9, "version = expected + 1")
     }
 }

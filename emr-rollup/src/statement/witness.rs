@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::{Clause, Violation};
 use crate::{
     layout,
-    operation::SignedOperation,
+    operation::{Body, SignedOperation},
     primitive::{
         field::{self, Fr, hex_element},
         poseidon::{self, Tag},
@@ -312,8 +312,8 @@ impl Message {
 impl From<&SignedOperation> for Message {
     fn from(signed: &SignedOperation) -> Self {
         let operation = &signed.operation;
-        let (target, [new_packed, opaque_1, opaque_2, directory_before, directory_after]) =
-            (operation.action.target(), operation.action.body());
+        let target = operation.action.target();
+        let Body { new_packed, opaque_1, opaque_2, directory_before, directory_after } = operation.action.body();
         let header = Header {
             kind: u64::from(operation.action.kind().code()).into(),
             signer: operation.signer.get().into(),

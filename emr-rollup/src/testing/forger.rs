@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     batch::{BatchData, PublicInputs, Words},
-    operation::{Kind, SignedOperation},
+    operation::{Action, Kind, PutRecord, Revoke, SetGrant, SignedOperation, Tombstone},
     primitive::{
         field::{Fr, pack, to_u64},
         poseidon::{self, Tag},
@@ -142,25 +142,24 @@ impl Forger {
         let target_path = if is(Kind::PutRecord) || is(Kind::Tombstone) {
             old_record = subtree.record_leaves.get(&slot).copied().unwrap_or_default();
             new_record = match signed.operation.action {
-                crate::operation::Action::PutRecord { leaf, .. } | crate::operation::Action::Tombstone { leaf, .. } => {
-                    (&leaf).into()
-                }
-                _ => old_record,
+                Action::PutRecord(PutRecord { leaf, .. }) | Action::Tombstone(Tombstone { leaf, .. }) => (&leaf).into(),
+                Action::SetGrant(_) | Action::Revoke(_) | Action::RequestAccess(_) => old_record,
             };
             subtree.records.path(slot as u32)
         } else {
             old_grant = subtree.grant_leaves.get(&slot).copied().unwrap_or_default();
             new_grant = match signed.operation.action {
-                crate::operation::Action::SetGrant { leaf, .. } => {
+                Action::SetGrant(SetGrant { leaf, .. }) => {
                     GrantFields { uses: old_grant.uses, ..GrantFields::from(&leaf) }
                 }
-                crate::operation::Action::Revoke { leaf_salt, expected, .. } => GrantFields {
+                Action::Revoke(Revoke { leaf_salt, expected, .. }) => GrantFields {
                     uses: old_grant.uses,
                     version: Fr::from(expected.get() + 1),
                     salt: leaf_salt,
                     ..GrantFields::default()
                 },
-                _ => GrantFields { uses: old_grant.uses + Fr::from(1), ..old_grant },
+                Action::RequestAccess(_) => GrantFields { uses: old_grant.uses + Fr::from(1), ..old_grant },
+                Action::PutRecord(_) | Action::Tombstone(_) => old_grant,
             };
             let padding = vec![Fr::from(0); self.version.record_depth - self.version.grant_depth];
             Path::new(subtree.grants.path(slot as u32).siblings().chain(padding))

@@ -3,7 +3,10 @@
 use crate::{
     batch::{Batch, Open, PublicInputs},
     l1_operation::Registration,
-    operation::{Action, CLIENT_VALIDITY, Domain, Operation, SignedOperation},
+    operation::{
+        Action, CLIENT_VALIDITY, Domain, Operation, PutRecord, RequestAccess, Revoke, SetGrant, SignedOperation,
+        Tombstone,
+    },
     primitive::{eddsa::SigningKey, field::Fr},
     state::{
         leaf::{GrantLeaf, RecordLeaf},
@@ -136,11 +139,11 @@ pub fn grant(grantee: u64, rights: Rights, scope: ClassMask, version: u64) -> Gr
 /// # Panics
 /// If a number is out of range.
 pub fn put(slot: u64, expected: u64, leaf: RecordLeaf) -> Action {
-    Action::PutRecord {
+    Action::PutRecord(PutRecord {
         slot: RecordSlot::new(slot).expect("a slot"),
         expected: Revision::new(expected).expect("a revision"),
         leaf,
-    }
+    })
 }
 
 /// Makes or replaces a grant; `before` and `after` stand for key directories.
@@ -148,13 +151,13 @@ pub fn put(slot: u64, expected: u64, leaf: RecordLeaf) -> Action {
 /// # Panics
 /// If a number is out of range.
 pub fn set_grant(slot: u64, leaf: GrantLeaf, before: u64, after: u64) -> Action {
-    Action::SetGrant {
+    Action::SetGrant(SetGrant {
         slot: GrantSlot::new(slot).expect("a slot"),
         expected: Version::new(leaf.version.get() - 1).expect("a version"),
         leaf,
         directory_before: Fr::from(before),
         directory_after: Fr::from(after),
-    }
+    })
 }
 
 /// Asks for access to a class for treatment.
@@ -162,11 +165,11 @@ pub fn set_grant(slot: u64, leaf: GrantLeaf, before: u64, after: u64) -> Action 
 /// # Panics
 /// If a number is out of range.
 pub fn request(slot: u64, uses: u64, class: Class) -> Action {
-    Action::RequestAccess {
+    Action::RequestAccess(RequestAccess {
         slot: GrantSlot::new(slot).expect("a slot"),
         expected: Uses::new(uses).expect("a count"),
         purpose: Purpose { reason: Reason::Treatment, class },
-    }
+    })
 }
 
 /// Ends a grant.
@@ -174,13 +177,13 @@ pub fn request(slot: u64, uses: u64, class: Class) -> Action {
 /// # Panics
 /// If a number is out of range.
 pub fn revoke(slot: u64, expected: u64, before: u64, after: u64) -> Action {
-    Action::Revoke {
+    Action::Revoke(Revoke {
         slot: GrantSlot::new(slot).expect("a slot"),
         expected: Version::new(expected).expect("a version"),
         leaf_salt: Fr::from(777),
         directory_before: Fr::from(before),
         directory_after: Fr::from(after),
-    }
+    })
 }
 
 /// One operation of every kind, with a doctor acting through his hospital's grant and one acting for himself:
@@ -200,11 +203,11 @@ pub fn operations(version: &CircuitVersion) -> Vec<SignedOperation> {
         sign(DOCTOR, put(0, 1, record(Class::Encounter, DOCTOR, 2, 2)), Some(slot), 5),
         sign(
             PATIENT,
-            Action::Tombstone {
+            Action::Tombstone(Tombstone {
                 slot: RecordSlot::new(1).expect("a slot"),
                 expected: Revision::new(1).expect("a revision"),
                 leaf: deleted,
-            },
+            }),
             None,
             6,
         ),

@@ -43,7 +43,8 @@ fn c2_the_signer_may_do_this() {
         ..record(Class::Encounter, DOCTOR, 2, 2)
     };
     let (at, expected) = (emr_core::RecordSlot::new(0).unwrap(), emr_core::Revision::new(2).unwrap());
-    let tombstone = emr_rollup::operation::Action::Tombstone { slot: at, expected, leaf };
+    let tombstone =
+        emr_rollup::operation::Action::Tombstone(emr_rollup::operation::Tombstone { slot: at, expected, leaf });
     push_all(&mut forger, &[sign(STRANGER, tombstone, Some(slot + 1), 21)]);
     refused_for(Clause::C2, "not the author", forger.finish());
 }

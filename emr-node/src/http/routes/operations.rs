@@ -3,8 +3,6 @@
 use axum::extract::State;
 use emr_api::{OperationStatus, Receipt, Submission};
 
-use emr_rollup::operation::Kind;
-
 use super::{
     Shared,
     extract::{Account, Json, Path},
@@ -25,7 +23,7 @@ pub(super) async fn revoke(
     account: Account,
     Json(submission): Json<Submission>,
 ) -> Result<axum::Json<Receipt>, Refusal> {
-    if submission.signed.operation.action.kind() != Kind::Revoke {
+    if !submission.signed.operation.action.rule().ends_rights {
         return Err(Refusal::refused("this path takes Revokes only: hand in other operations at /v1/operations"));
     }
     app.sequencer().submit(account.0, submission).await.map(axum::Json)

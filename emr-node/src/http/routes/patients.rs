@@ -6,7 +6,7 @@ use axum::{Json, extract::State};
 use emr_api::{GrantView, MedicalProof, PatientView, RecordProof, RecordSummary, RecordView, StoredAt, SubtreeView};
 use emr_core::{AccountIndex, ClassMask, RecordSlot};
 use emr_rollup::{
-    operation::{Action, SignedOperation},
+    operation::SignedOperation,
     primitive::field::Fr,
     state::leaf::{MedicalLeaf, RecordLeaf},
     statement::IdentityFields,
@@ -51,12 +51,11 @@ fn directory_operations(state: &NodeState, patient: AccountIndex) -> Vec<SignedO
     let mut current = state.settled.medical(patient).map_or(Fr::zero(), |medical| medical.key_directory);
     let mut chain = Vec::new();
     for open in state.open.values().filter(|open| open.signed.operation.patient == patient) {
-        if let Action::SetGrant { directory_before, directory_after, .. }
-        | Action::Revoke { directory_before, directory_after, .. } = open.signed.operation.action
-            && directory_before == current
-            && directory_after != current
+        if let Some((before, after)) = open.signed.operation.action.directories()
+            && before == current
+            && after != current
         {
-            current = directory_after;
+            current = after;
             chain.push(open.signed);
         }
     }

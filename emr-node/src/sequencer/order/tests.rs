@@ -5,7 +5,7 @@ use emr_core::{
 use emr_rollup::{
     batch::Batch,
     l1_operation::Registration,
-    operation::{Domain, Operation},
+    operation::{Domain, Operation, PutRecord, Revoke, SetGrant},
     primitive::{eddsa::SigningKey, field::Fr},
     state::{
         leaf::{GrantLeaf, RecordLeaf},
@@ -48,7 +48,7 @@ fn put(signer: u64, patient: u64, slot: u64) -> Result<Acknowledged, OutOfRange>
         authored: Fr::from(1),
         stored: Fr::from(2),
     };
-    let action = Action::PutRecord { slot: RecordSlot::new(slot)?, expected: Revision::ZERO, leaf };
+    let action = Action::PutRecord(PutRecord { slot: RecordSlot::new(slot)?, expected: Revision::ZERO, leaf });
     sign(signer, patient, slot, action)
 }
 
@@ -62,24 +62,24 @@ fn grant(patient: u64, slot: u64, grantee: u64) -> Result<Acknowledged, OutOfRan
         version: Version::new(1)?,
         salt: Fr::from(9),
     };
-    let action = Action::SetGrant {
+    let action = Action::SetGrant(SetGrant {
         slot: GrantSlot::new(slot)?,
         expected: Version::ZERO,
         leaf,
         directory_before: Fr::zero(),
         directory_after: Fr::zero(),
-    };
+    });
     sign(patient, patient, 1000 + slot, action)
 }
 
 fn revoke(patient: u64, slot: u64, salt: u64) -> Result<Acknowledged, OutOfRange> {
-    let action = Action::Revoke {
+    let action = Action::Revoke(Revoke {
         slot: GrantSlot::new(slot)?,
         expected: Version::new(1)?,
         leaf_salt: Fr::from(salt),
         directory_before: Fr::zero(),
         directory_after: Fr::zero(),
-    };
+    });
     sign(patient, patient, salt, action)
 }
 

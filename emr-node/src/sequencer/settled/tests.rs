@@ -4,7 +4,7 @@ use emr_core::{
 };
 use emr_rollup::{
     batch::Batch,
-    operation::{Action, SignedOperation},
+    operation::{Action, PutRecord, SetGrant, SignedOperation},
     primitive::{eddsa::SigningKey, field::Fr},
     state::leaf::{GrantLeaf, RecordLeaf},
 };
@@ -71,8 +71,8 @@ fn case() -> Result<Case, Box<dyn std::error::Error>> {
         stored: Fr::from(4),
     };
     let actions = [
-        (1, Action::SetGrant { slot, expected, leaf: grant, directory_before, directory_after }),
-        (2, Action::PutRecord { slot: RecordSlot::new(0)?, expected: Revision::ZERO, leaf: record }),
+        (1, Action::SetGrant(SetGrant { slot, expected, leaf: grant, directory_before, directory_after })),
+        (2, Action::PutRecord(PutRecord { slot: RecordSlot::new(0)?, expected: Revision::ZERO, leaf: record })),
     ];
     let mut known = BTreeMap::new();
     for (number, (signer, action)) in (0..).zip(actions) {

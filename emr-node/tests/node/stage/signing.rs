@@ -8,7 +8,7 @@ use emr_core::{
 };
 use emr_crypto::{Epoch, PatientDirectory};
 use emr_rollup::{
-    operation::{Action, CLIENT_VALIDITY, Operation, SignedOperation},
+    operation::{Action, CLIENT_VALIDITY, Operation, PutRecord, RequestAccess, Revoke, SetGrant, SignedOperation},
     primitive::field::{self, Fr},
     state::leaf::{GrantLeaf, RecordLeaf},
 };
@@ -78,13 +78,13 @@ impl Caller {
             version: expected.next()?,
             salt: random_element(),
         };
-        let action = Action::SetGrant {
+        let action = Action::SetGrant(SetGrant {
             slot,
             expected,
             leaf,
             directory_before: view.directory_commitment,
             directory_after: after,
-        };
+        });
         let signed = self.sign(self.account, action);
         let submission = Submission { signed, stored: None, epoch: None, directory: Some(cid.to_string()) };
         self.submit(&submission).await?;
@@ -96,13 +96,13 @@ impl Caller {
         let view = self.view(self.account).await?;
         let (cid, after) = self.publish_directory().await?;
         let old = view.grants.iter().find(|grant| grant.slot == slot).ok_or("no such grant")?;
-        let action = Action::Revoke {
+        let action = Action::Revoke(Revoke {
             slot,
             expected: old.grant.version,
             leaf_salt: random_element(),
             directory_before: view.directory_commitment,
             directory_after: after,
-        };
+        });
         let signed = self.sign(self.account, action);
         let submission = Submission { signed, stored: None, epoch: None, directory: Some(cid.to_string()) };
         self.submit(&submission).await?;
@@ -132,7 +132,7 @@ impl Caller {
             stored: element(Opaque::stored(manifest, &salt)),
         };
         let slot = RecordSlot::new(slot).expect("a slot");
-        let action = Action::PutRecord { slot, expected: Revision::ZERO, leaf };
+        let action = Action::PutRecord(PutRecord { slot, expected: Revision::ZERO, leaf });
         Submission {
             signed: self.sign(patient, action),
             stored: Some(StoredAt { manifest: manifest.to_string(), salt: hex::encode(salt) }),
@@ -150,7 +150,7 @@ impl Caller {
         class: Class,
     ) -> Submission {
         let purpose = Purpose { reason: Reason::Treatment, class };
-        let signed = self.sign(patient, Action::RequestAccess { slot, expected, purpose });
+        let signed = self.sign(patient, Action::RequestAccess(RequestAccess { slot, expected, purpose }));
         Submission { signed, stored: None, epoch: None, directory: None }
     }
 }

@@ -5,7 +5,7 @@ use halo2curves::ff::Field;
 
 use super::*;
 use crate::{
-    operation::{Action, MAX_VALIDITY, SignedOperation},
+    operation::{Action, MAX_VALIDITY, SignedOperation, Tombstone},
     state::leaf::RecordLeaf,
     statement::{EntryFields, OperationWitness},
     testing::{
@@ -324,8 +324,12 @@ pub(super) fn forgeries() -> Vec<(&'static str, Case, (Clause, &'static str, u32
         ..record(Class::Encounter, DOCTOR, 2, 2)
     };
     let (first, second) = (RecordSlot::new(0).expect("a slot"), Revision::new(2).expect("a revision"));
-    let tombstone =
-        sign(STRANGER, Action::Tombstone { slot: first, expected: second, leaf: deleted }, Some(slot + 1), 21);
+    let tombstone = sign(
+        STRANGER,
+        Action::Tombstone(Tombstone { slot: first, expected: second, leaf: deleted }),
+        Some(slot + 1),
+        21,
+    );
     let request = sign(DOCTOR, request(slot, 0, Class::Summary), None, 3);
     let readable = |change| {
         let mut forger = world(change, &[]);

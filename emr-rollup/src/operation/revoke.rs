@@ -1,0 +1,92 @@
+//! Revoke: ends whatever grant a slot holds.
+
+use emr_core::{ClassMask, GrantSlot, Rights, UnixTime, Uses, Version};
+use serde::{Deserialize, Serialize};
+
+use super::{Authority, Blocks, Body, Counter, DirectoryRule, Rule, Signed, Signer, Written};
+use crate::{
+    primitive::field::{Fr, hex_element},
+    state::{
+        leaf::{GrantLeaf, Target, Tree},
+        ledger::PatientLeaves,
+    },
+    statement::{Clause, GrantFields, LeafChange, Violation, require},
+};
+
+/// Ends whatever grant a slot holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Revoke {
+    /// Where.
+    pub slot: GrantSlot,
+    /// At least the version in the state: the highest the patient ever signed for the slot.
+    pub expected: Version,
+    /// Salt of the cleared leaf.
+    #[serde(with = "hex_element")]
+    pub leaf_salt: Fr,
+    /// The directory is replaced only if this one is in force; rights die either way.
+    #[serde(with = "hex_element")]
+    pub directory_before: Fr,
+    /// The key directory from then on.
+    #[serde(with = "hex_element")]
+    pub directory_after: Fr,
+}
+
+impl Revoke {
+    /// Its rules.
+    pub const RULE: Rule = Rule {
+        tree: Tree::Grants,
+        signer: Signer::Patient,
+        counter: Counter::VersionAtMost,
+        directory: DirectoryRule::ReplacedIfCurrent,
+        authority: Authority::None,
+        has_purpose: false,
+        ends_rights: true,
+        check,
+    };
+}
+
+impl Signed for Revoke {
+    fn target(&self) -> Target {
+        Target::Grant(self.slot)
+    }
+
+    fn expected(&self) -> u64 {
+        self.expected.get()
+    }
+
+    fn body(&self) -> Body {
+        // An `expected` at the maximum has no next version; the statement refuses it.
+        let version = self.expected.next().unwrap_or(Version::ZERO);
+        let leaf = revoked_leaf(Uses::ZERO, version, self.leaf_salt);
+        Body { directory_before: self.directory_before, directory_after: self.directory_after, ..Body::grant(&leaf) }
+    }
+
+    fn blocks(&self) -> Blocks {
+        Blocks::Directory { before: self.directory_before, after: self.directory_after }
+    }
+
+    fn effect(&self, before: &PatientLeaves) -> Option<Written> {
+        let version = self.expected.next().ok()?;
+        Some(Written::Grant(self.slot, revoked_leaf(before.uses(self.slot), version, self.leaf_salt)))
+    }
+}
+
+/// What a Revoke leaves in a slot.
+pub fn revoked_leaf(uses: Uses, version: Version, salt: Fr) -> GrantLeaf {
+    GrantLeaf {
+        grantee: None,
+        rights: Rights::NONE,
+        scope: ClassMask::default(),
+        not_after: UnixTime::ZERO,
+        uses,
+        version,
+        salt,
+    }
+}
+
+fn check(change: &LeafChange<'_>) -> Result<(), Violation> {
+    change.check_grant_is_signed()?;
+    let new = &change.witness.new_grant;
+    let cleared = GrantFields { uses: new.uses, version: new.version, salt: new.salt, ..GrantFields::default() };
+    require(*new == cleared, Clause::C9, "a revoked slot is cleared")
+}

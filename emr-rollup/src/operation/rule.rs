@@ -1,0 +1,125 @@
+//! What each kind of L2 operation may do, as one row of a table. The statement, the circuit, the ledger and the node read it.
+
+use emr_core::Rights;
+
+use crate::{
+    state::leaf::Tree,
+    statement::{LeafChange, Violation},
+};
+
+/// One row: the rules of one kind.
+#[derive(Clone, Copy, Debug)]
+pub struct Rule {
+    /// The tree of the leaf that it writes.
+    pub tree: Tree,
+    /// Who may sign it.
+    pub signer: Signer,
+    /// What `expected` is compared with.
+    pub counter: Counter,
+    /// What becomes of the key directory.
+    pub directory: DirectoryRule,
+    /// The grant that it needs.
+    pub authority: Authority,
+    /// Whether it says why it is done.
+    pub has_purpose: bool,
+    /// Whether it ends rights: it then goes before everything else, and a place is kept for it.
+    pub ends_rights: bool,
+    /// What the kind demands of the leaf before and after (clauses C8 and C9), beyond the rest of the row.
+    pub(crate) check: fn(&LeafChange<'_>) -> Result<(), Violation>,
+}
+
+/// Who may sign an operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signer {
+    /// The patient alone.
+    Patient,
+    /// The patient, or a doctor.
+    PatientOrDoctor,
+    /// The patient, or the doctor who wrote the record.
+    PatientOrAuthor,
+    /// Anyone whom the grant names.
+    Grantee,
+}
+
+impl Signer {
+    /// Whether doctors may sign for a patient.
+    pub const fn admits_doctors(self) -> bool {
+        match self {
+            Self::PatientOrDoctor | Self::PatientOrAuthor => true,
+            Self::Patient | Self::Grantee => false,
+        }
+    }
+}
+
+/// What `expected` is compared with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counter {
+    /// Equal to the record's revision.
+    Revision,
+    /// Equal to the grant's version.
+    Version,
+    /// At least the grant's version.
+    VersionAtMost,
+    /// Equal to the grant's number of uses.
+    Uses,
+}
+
+/// What becomes of the key directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DirectoryRule {
+    /// It stays.
+    Stays,
+    /// It is replaced, and `directory_before` must be in force.
+    Replaced,
+    /// It is replaced only if `directory_before` is in force. The rest takes effect either way.
+    ReplacedIfCurrent,
+}
+
+impl DirectoryRule {
+    /// Whether the operation signs two directories.
+    pub const fn is_signed(self) -> bool {
+        match self {
+            Self::Replaced | Self::ReplacedIfCurrent => true,
+            Self::Stays => false,
+        }
+    }
+}
+
+/// The grant that an operation needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Authority {
+    /// None.
+    None,
+    /// If the signer is not the patient: a live grant with one of these rights, over the classes before and after.
+    UnlessOwn(Rights),
+    /// The grant that it writes: live, with one of these rights, over the class of the purpose.
+    Target(Rights),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::operation::Kind;
+
+    /// The circuit has one wire for both: it constrains the role of those who need a grant.
+    #[test]
+    fn doctors_act_under_a_grant() {
+        for kind in Kind::L2 {
+            let rule = kind.rule().expect("a row");
+            let needs_grant = matches!(rule.authority, Authority::UnlessOwn(_));
+            assert_eq!(rule.signer.admits_doctors(), needs_grant, "{kind}");
+        }
+    }
+
+    #[test]
+    fn counters_are_those_of_the_tree() {
+        for kind in Kind::L2 {
+            let rule = kind.rule().expect("a row");
+            let tree = match rule.counter {
+                Counter::Revision => Tree::Records,
+                Counter::Version | Counter::VersionAtMost | Counter::Uses => Tree::Grants,
+            };
+            assert_eq!(rule.tree, tree, "{kind}");
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! SetGrant: writes a grant.
+
+use emr_core::{GrantSlot, Rights, Uses, Version};
+use halo2curves::ff::Field;
+use serde::{Deserialize, Serialize};
+
+use super::{Authority, Blocks, Body, Counter, DirectoryRule, Rule, Signed, Signer, Written};
+use crate::{
+    primitive::field::{Fr, hex_element},
+    state::{
+        leaf::{GrantLeaf, Target, Tree},
+        ledger::PatientLeaves,
+    },
+    statement::{Clause, LeafChange, Violation, number, require},
+};
+
+/// Writes a grant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetGrant {
+    /// Where: from [`GrantSlot::FIRST_ORDINARY`] on.
+    pub slot: GrantSlot,
+    /// The version it replaces; 0 for an empty slot.
+    pub expected: Version,
+    /// The leaf after it, with `uses` 0: the count in the state is carried over.
+    pub leaf: GrantLeaf,
+    /// The key directory in force.
+    #[serde(with = "hex_element")]
+    pub directory_before: Fr,
+    /// The key directory from then on.
+    #[serde(with = "hex_element")]
+    pub directory_after: Fr,
+}
+
+impl SetGrant {
+    /// Its rules.
+    pub const RULE: Rule = Rule {
+        tree: Tree::Grants,
+        signer: Signer::Patient,
+        counter: Counter::Version,
+        directory: DirectoryRule::Replaced,
+        authority: Authority::None,
+        has_purpose: false,
+        ends_rights: false,
+        check,
+    };
+}
+
+impl Signed for SetGrant {
+    fn target(&self) -> Target {
+        Target::Grant(self.slot)
+    }
+
+    fn expected(&self) -> u64 {
+        self.expected.get()
+    }
+
+    fn body(&self) -> Body {
+        let signed = GrantLeaf { uses: Uses::ZERO, ..self.leaf };
+        Body { directory_before: self.directory_before, directory_after: self.directory_after, ..Body::grant(&signed) }
+    }
+
+    fn blocks(&self) -> Blocks {
+        Blocks::Directory { before: self.directory_before, after: self.directory_after }
+    }
+
+    fn effect(&self, before: &PatientLeaves) -> Option<Written> {
+        Some(Written::Grant(self.slot, GrantLeaf { uses: before.uses(self.slot), ..self.leaf }))
+    }
+}
+
+fn check(change: &LeafChange<'_>) -> Result<(), Violation> {
+    change.check_grant_is_signed()?;
+    let new = &change.witness.new_grant;
+    require(new.grantee != Fr::ZERO, Clause::C9, "granted to somebody")?;
+    require(number(&new.rights) < u64::from(Rights::EMERGENCY.bits()), Clause::C9, "no emergency right")?;
+    let first = change.version.first_ordinary_grant();
+    require(number(&change.witness.message.header.slot) >= first, Clause::C9, "a slot that is not for break-glass")
+}

@@ -1,0 +1,150 @@
+//! What is signed: an action with who acts on whom and until when, under a rollup's domain
+//! (`docs/encoding.md`, "The signed message").
+
+use emr_core::{AccountEpoch, AccountIndex, GrantSlot, UnixTime};
+use serde::{Deserialize, Serialize};
+
+use super::{Action, Body};
+use crate::{
+    layout,
+    primitive::{
+        eddsa::{PublicKey, Signature, SignatureError, SigningKey},
+        field::{Fr, hex_element},
+        poseidon::{self, Tag},
+    },
+};
+
+/// The longest an operation may wait: `valid_until` is at most the batch's time and this. Seconds.
+pub const MAX_VALIDITY: u64 = 7 * 24 * 3600;
+/// What clients sign for, leaving a day for clocks and sealing. Seconds.
+pub const CLIENT_VALIDITY: u64 = 6 * 24 * 3600;
+
+/// Binds signatures to one rollup on one chain: `keccak256(abi.encode(chain id, contract)) >> 8`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Domain(#[serde(with = "hex_element")] Fr);
+
+impl Domain {
+    /// The domain of a contract at a 20-byte address.
+    pub fn new(chain_id: u64, contract: [u8; 20]) -> Self {
+        let mut words = [0; 64];
+        words[24..32].copy_from_slice(&chain_id.to_be_bytes());
+        words[44..].copy_from_slice(&contract);
+        let digest = crate::primitive::keccak::keccak256(&words);
+        let mut wide = [0; 32];
+        wide[1..].copy_from_slice(&digest[..31]);
+        Self(crate::primitive::field::reduce(&wide))
+    }
+
+    /// The element.
+    pub fn element(self) -> Fr {
+        self.0
+    }
+}
+
+/// An operation before it is signed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Operation {
+    /// Who acts.
+    pub signer: AccountIndex,
+    /// The epoch of the signer's identity leaf.
+    pub signer_epoch: AccountEpoch,
+    /// On whose subtree.
+    pub patient: AccountIndex,
+    /// The epoch of the patient's identity leaf.
+    pub patient_epoch: AccountEpoch,
+    /// The last batch time at which it may take effect.
+    pub valid_until: UnixTime,
+    /// Salt of the audit entry.
+    #[serde(with = "hex_element")]
+    pub salt: Fr,
+    /// What it does.
+    pub action: Action,
+}
+
+impl Operation {
+    /// `header` of the message.
+    pub fn header(&self) -> Fr {
+        let target = self.action.target();
+        layout::HEADER.pack([
+            u64::from(self.action.kind().code()),
+            self.signer.get(),
+            self.signer_epoch.get(),
+            self.patient.get(),
+            self.patient_epoch.get(),
+            target.tree() as u64,
+            target.slot(),
+            self.action.expected(),
+            self.action.purpose().map_or(0, |purpose| u64::from(purpose.code())),
+            self.valid_until.get(),
+        ])
+    }
+
+    /// The element that is signed.
+    pub fn message(&self, domain: Domain) -> Fr {
+        let Body { new_packed, opaque_1, opaque_2, directory_before, directory_after } = self.action.body();
+        poseidon::hash(
+            Tag::Message,
+            &[
+                domain.element(),
+                self.header(),
+                new_packed,
+                opaque_1,
+                opaque_2,
+                directory_before,
+                directory_after,
+                self.salt,
+            ],
+        )
+    }
+
+    /// Signs it. `authority` names the grant that allows a doctor to write; it is not signed: any live grant will do.
+    pub fn sign(self, domain: Domain, key: &SigningKey, authority: Option<GrantSlot>) -> SignedOperation {
+        SignedOperation { operation: self, authority, signature: SignatureBytes(key.sign(self.message(domain))) }
+    }
+}
+
+/// An operation with its signature and a hint where its authority is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignedOperation {
+    /// What was signed.
+    pub operation: Operation,
+    /// The grant under which a doctor writes.
+    pub authority: Option<GrantSlot>,
+    /// The signature; 96 bytes in hex in JSON.
+    pub signature: SignatureBytes,
+}
+
+impl SignedOperation {
+    /// Checks the signature.
+    ///
+    /// # Errors
+    /// [`SignatureError::Invalid`].
+    pub fn verify(&self, domain: Domain, key: &PublicKey) -> Result<(), SignatureError> {
+        key.verify(self.operation.message(domain), &self.signature.0)
+    }
+
+    /// The operation's name everywhere: its message element, 32 bytes.
+    pub fn id(&self, domain: Domain) -> [u8; 32] {
+        crate::primitive::field::to_bytes(&self.operation.message(domain))
+    }
+}
+
+/// A signature that serializes as 192 hex digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SignatureBytes(pub Signature);
+
+impl Serialize for SignatureBytes {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&hex::encode(self.0.to_bytes()))
+    }
+}
+
+impl<'de> Deserialize<'de> for SignatureBytes {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        use serde::de::Error;
+        let mut bytes = [0; 96];
+        hex::decode_to_slice(String::deserialize(deserializer)?, &mut bytes).map_err(Error::custom)?;
+        Signature::from_bytes(&bytes).map(Self).map_err(Error::custom)
+    }
+}

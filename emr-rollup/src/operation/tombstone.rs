@@ -1,0 +1,65 @@
+//! Tombstone: deletes a record, for good.
+
+use emr_core::{RecordSlot, RecordStatus, Revision, Rights};
+use serde::{Deserialize, Serialize};
+
+use super::{Authority, Body, Counter, DirectoryRule, Rule, Signed, Signer, Written};
+use crate::{
+    state::{
+        leaf::{RecordLeaf, Target, Tree},
+        ledger::PatientLeaves,
+    },
+    statement::{Clause, LeafChange, RecordFields, Violation, is_code, require},
+};
+
+/// Deletes a record, for good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tombstone {
+    /// Where.
+    pub slot: RecordSlot,
+    /// The revision it replaces.
+    pub expected: Revision,
+    /// The leaf after it: status tombstone, next revision, else as before.
+    pub leaf: RecordLeaf,
+}
+
+impl Tombstone {
+    /// Its rules.
+    pub const RULE: Rule = Rule {
+        tree: Tree::Records,
+        signer: Signer::PatientOrAuthor,
+        counter: Counter::Revision,
+        directory: DirectoryRule::Stays,
+        authority: Authority::UnlessOwn(Rights::WRITE),
+        has_purpose: false,
+        ends_rights: false,
+        check,
+    };
+}
+
+impl Signed for Tombstone {
+    fn target(&self) -> Target {
+        Target::Record(self.slot)
+    }
+
+    fn expected(&self) -> u64 {
+        self.expected.get()
+    }
+
+    fn body(&self) -> Body {
+        Body::record(&self.leaf)
+    }
+
+    fn effect(&self, _: &PatientLeaves) -> Option<Written> {
+        Some(Written::Record(self.slot, self.leaf))
+    }
+}
+
+fn check(change: &LeafChange<'_>) -> Result<(), Violation> {
+    change.check_record_is_signed()?;
+    let (old, new) = (&change.witness.old_record, &change.witness.new_record);
+    require(is_code(&old.status, RecordStatus::Live.code()), Clause::C8, "a live record")?;
+    let status = u64::from(RecordStatus::Tombstone.code()).into();
+    let kept = RecordFields { status, revision: new.revision, ..*old };
+    require(*new == kept, Clause::C9, "a tombstone keeps everything else")
+}

@@ -88,7 +88,7 @@ pub async fn promise(client: &mut Client, acknowledged: &Acknowledged, wait: boo
                 };
                 return Err(Failure::new(Exit::Refused, format!("the operation was returned: {reason}{kept}")));
             }
-            OperationStatus::Pending | OperationStatus::Sealed { .. } => {}
+            OperationStatus::Pending | OperationStatus::Sealed { .. } | OperationStatus::Replaced { .. } => {}
         }
     }
     let receipt = &acknowledged.receipt;

@@ -4,6 +4,8 @@ pub mod encryption;
 pub mod prover;
 pub mod receipt;
 pub mod route;
+mod subtree;
 mod wire;
 
+pub use subtree::*;
 pub use wire::*;

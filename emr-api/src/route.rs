@@ -26,8 +26,12 @@ pub const REVOKES: &str = "/v1/revokes";
 pub const OPERATION: &str = "/v1/operations/{id}";
 /// `GET`: what a grantee needs of a patient to act.
 pub const PATIENT: &str = "/v1/patients/{patient}";
-/// `GET`: the patient's subtree.
+/// `GET`: all leaves of the patient's subtree.
 pub const SUBTREE: &str = "/v1/patients/{patient}/subtree";
+/// `GET`: all of the patient's grants.
+pub const GRANTS: &str = "/v1/patients/{patient}/grants";
+/// `GET`: a page of the patient's audit chain; the query is `end` (the position after the page's last entry) and `limit`.
+pub const AUDIT: &str = "/v1/patients/{patient}/audit";
 /// `GET`: the records that the caller may know of.
 pub const RECORDS: &str = "/v1/patients/{patient}/records";
 /// `GET`: a record with its proof.
@@ -81,6 +85,16 @@ pub fn patient(patient: AccountIndex) -> String {
 /// [`SUBTREE`].
 pub fn subtree(patient: AccountIndex) -> String {
     fill(SUBTREE, "{patient}", patient)
+}
+
+/// [`GRANTS`].
+pub fn grants(patient: AccountIndex) -> String {
+    fill(GRANTS, "{patient}", patient)
+}
+
+/// [`AUDIT`] with its query.
+pub fn audit(patient: AccountIndex, end: u64, limit: usize) -> String {
+    format!("{}?end={end}&limit={limit}", fill(AUDIT, "{patient}", patient))
 }
 
 /// [`RECORDS`].

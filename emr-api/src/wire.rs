@@ -13,7 +13,9 @@
 //! | `POST /v1/revokes` | the signer | [`Submission`] of a Revoke → [`Receipt`]; with room that only Revokes use |
 //! | `GET /v1/operations/{id}` | signer or patient | → [`OperationStatus`] |
 //! | `GET /v1/patients/{patient}` | the patient, or a live grantee | → [`PatientView`] |
-//! | `GET /v1/patients/{patient}/subtree` | the patient | → [`SubtreeView`] |
+//! | `GET /v1/patients/{patient}/subtree` | the patient | → [`SubtreeView`](crate::SubtreeView) |
+//! | `GET /v1/patients/{patient}/grants` | the patient | → [`OwnGrantsView`](crate::OwnGrantsView) |
+//! | `GET /v1/patients/{patient}/audit?end=N&limit=N` | the patient | → [`AuditPage`](crate::AuditPage) |
 //! | `GET /v1/patients/{patient}/records` | the patient, or a live grantee | → `Vec<`[`RecordSummary`]`>`, of his classes |
 //! | `GET /v1/patients/{patient}/records/{slot}` | the patient, or a live grantee with a session | → [`RecordView`] |
 //! | `POST /v1/batches/seal` | the hospital | → [`BatchView`]: seals what is pending now |
@@ -36,7 +38,7 @@ use emr_rollup::{
     operation::SignedOperation,
     primitive::field::{Fr, hex_element},
     state::{
-        leaf::{AuditEntry, GrantLeaf, MedicalLeaf, RecordLeaf},
+        leaf::{GrantLeaf, MedicalLeaf, RecordLeaf},
         tree::Path,
     },
     statement::{BatchWitness, IdentityFields},
@@ -394,39 +396,6 @@ pub struct RecordProof {
     /// The medical root.
     #[serde(with = "hex_element")]
     pub medical_root: Fr,
-}
-
-/// A patient's whole subtree in the settled state, for her light check.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SubtreeView {
-    /// The patient.
-    pub patient: AccountIndex,
-    /// The batch that the state is after.
-    pub batch: u64,
-    /// Her identity leaf.
-    pub identity: IdentityFields,
-    /// Its path.
-    pub identity_path: Path,
-    /// Her medical leaf.
-    pub medical: MedicalLeaf,
-    /// Its path.
-    pub medical_path: Path,
-    /// The identity root.
-    #[serde(with = "hex_element")]
-    pub identity_root: Fr,
-    /// The medical root.
-    #[serde(with = "hex_element")]
-    pub medical_root: Fr,
-    /// Every grant ever written.
-    pub grants: Vec<GrantView>,
-    /// Every record ever written.
-    pub records: Vec<RecordSummary>,
-    /// Her audit chain, oldest first.
-    pub audit: Vec<AuditEntry>,
-    /// CID of her key directory.
-    pub directory: Option<String>,
-    /// Acknowledged operations on her subtree that wait for a batch.
-    pub pending: Vec<SignedOperation>,
 }
 
 /// A batch.

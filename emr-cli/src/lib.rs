@@ -9,6 +9,7 @@ pub mod failure;
 #[cfg(feature = "hospital")]
 pub mod hospital;
 pub mod input;
+pub mod light;
 pub mod options;
 pub mod outbox;
 pub mod passphrase;

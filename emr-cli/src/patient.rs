@@ -7,18 +7,20 @@ use emr_client::{
     client::Client,
     flow::grant::{GrantError, History, Terms},
     flow::own_directory::OwnError,
-    verify::light::Verified,
+    verify::{audit::Verified, light::VerifiedLeaves},
 };
-use emr_core::{AccountIndex, Class, ClassMask, Purpose, Rights, Role, UnixTime};
+use emr_core::{AccountIndex, Class, ClassMask, Rights, Role, UnixTime};
+use emr_rollup::state::leaf::AuditEntry;
 use serde::Serialize;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339, macros::format_description};
 
 use crate::{
     account,
     failure::{EXIT_CODES, Exit, Failure, OrExit, one_line},
+    light::{Access, Audit, Grants, LightAnswer},
     options::{Options, RecordName, parse_rights},
     outbox, records,
-    report::{Answer, Progress, print},
+    report::{Answer, Progress, print, written},
     session,
 };
 
@@ -78,7 +80,11 @@ enum Command {
     /// Your records, checked against L1
     Records,
     /// Everything that was done, recomputed and checked against L1
-    Audit,
+    Audit {
+        /// Only the newest N entries; older ones are neither fetched nor checked
+        #[arg(long, value_name = "N")]
+        last: Option<usize>,
+    },
     /// Write a record of your own from a FHIR R4 JSON file
     Put {
         /// The FHIR file
@@ -158,14 +164,20 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
             let mut client = session::open(&options, PATIENT).await?;
             revoke(&mut client, card.registered().or_exit(Exit::Input)?, classes, wait, json).await
         }
-        Command::Grants => print(&Grants::of(&light(&options).await?), json),
+        Command::Grants => {
+            let leaves = leaves(&session::open(&options, PATIENT).await?).await?;
+            print(&Grants::of(&leaves), json)
+        }
         Command::Records => {
             let client = session::open(&options, PATIENT).await?;
-            let verified = check(&client).await?;
+            let leaves = leaves(&client).await?;
             let patient = client.account().or_exit(Exit::Usage)?;
-            records::list(patient, verified.records(), json)
+            records::list(patient, leaves.records(), json)
         }
-        Command::Audit => print(&Audit::of(&light(&options).await?), json),
+        Command::Audit { last } => {
+            let client = session::open(&options, PATIENT).await?;
+            print(&audit(&client, last).await?, json)
+        }
         Command::Put { file, class, wait } => {
             let record = records::read_fhir(&file)?;
             let mut client = session::open(&options, PATIENT).await?;
@@ -184,32 +196,53 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
             records::output(name, &retrieved, output.as_deref(), json)
         }
         Command::Verify => {
-            let verified = light(&options).await?;
-            print(
-                &LightAnswer { light_verified: true, grants: Grants::of(&verified), audit: Audit::of(&verified) },
-                json,
-            )
+            let client = session::open(&options, PATIENT).await?;
+            let (verified, entries) = check(&client, usize::MAX).await?;
+            let grants = Grants::of(verified.leaves());
+            print(&LightAnswer { light_verified: true, grants, audit: Audit::whole(&verified, &entries) }, json)
         }
     }
 }
 
-async fn light(options: &Options) -> Result<Verified, Failure> {
-    check(&session::open(options, PATIENT).await?).await
+/// Grants and records, checked; the audit chain is not fetched.
+async fn leaves(client: &Client) -> Result<VerifiedLeaves, Failure> {
+    let progress = Progress::start("recomputing and comparing with L1");
+    let leaves = client.own_leaves().await.map_err(|error| records::read_failure(&error))?;
+    drop(progress);
+    say_what_waits(&leaves);
+    Ok(leaves)
 }
 
-/// The light check.
+/// The whole light check, and the newest `keep` entries of the audit chain.
 ///
 /// # Errors
 /// What does not verify.
-pub async fn check(client: &Client) -> Result<Verified, Failure> {
+pub async fn check(client: &Client, keep: usize) -> Result<(Verified, Vec<AuditEntry>), Failure> {
     let progress = Progress::start("recomputing and comparing with L1");
-    let verified = client.light_check().await.map_err(|error| records::read_failure(&error))?;
+    let checked = client.light_check_with_audit(keep).await.map_err(|error| records::read_failure(&error))?;
     drop(progress);
-    let waiting = verified.pending().len();
+    say_what_waits(checked.0.leaves());
+    Ok(checked)
+}
+
+/// The whole audit chain, or its newest entries.
+async fn audit(client: &Client, last: Option<usize>) -> Result<Audit, Failure> {
+    let Some(last) = last else {
+        let (verified, entries) = check(client, usize::MAX).await?;
+        return Ok(Audit::whole(&verified, &entries));
+    };
+    let progress = Progress::start("recomputing and comparing with L1");
+    let (leaves, entries) = client.recent_audit(last).await.map_err(|error| records::read_failure(&error))?;
+    drop(progress);
+    say_what_waits(&leaves);
+    Ok(Audit::newest(&leaves, &entries))
+}
+
+fn say_what_waits(leaves: &VerifiedLeaves) {
+    let waiting = leaves.pending().len();
     if waiting > 0 {
         eprintln!("acknowledged operations that wait for a batch and are not shown: {waiting}");
     }
-    Ok(verified)
 }
 
 async fn revoke(
@@ -226,50 +259,6 @@ async fn revoke(
     }
     let new_epochs = revoked.new_epochs.classes().collect();
     print(&RevokeAnswer { grantee: revoked.grantee, new_epochs, operations }, json)
-}
-
-/// A time in RFC 3339.
-pub(crate) fn written(time: UnixTime) -> String {
-    i64::try_from(time.get())
-        .ok()
-        .and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok())
-        .and_then(|time| time.format(&Rfc3339).ok())
-        .unwrap_or_else(|| time.to_string())
-}
-
-/// A grant as it is shown.
-#[derive(Debug, Serialize)]
-pub struct Access {
-    slot: u64,
-    grantee: Option<AccountIndex>,
-    rights: String,
-    classes: Vec<Class>,
-    until: String,
-    uses: u64,
-}
-
-impl Access {
-    fn of(slot: u64, grant: &emr_rollup::state::leaf::GrantLeaf) -> Self {
-        Self {
-            slot,
-            grantee: grant.grantee,
-            rights: grant.rights.to_string(),
-            classes: grant.scope.classes().collect(),
-            until: written(grant.not_after),
-            uses: grant.uses.get(),
-        }
-    }
-
-    fn write(&self, out: &mut dyn Write) -> std::io::Result<()> {
-        let Self { slot, grantee, rights, classes, until, uses } = self;
-        let who = grantee.map_or_else(|| "nobody".to_owned(), |account| format!("account {account}"));
-        let classes = match classes.len() {
-            16 => "all classes".to_owned(),
-            _ => classes.iter().map(Class::to_string).collect::<Vec<_>>().join(", "),
-        };
-        let rights = rights.replace(',', " and ");
-        writeln!(out, "slot {slot}: {who} may {rights} {classes} until {until}; accesses: {uses}")
-    }
 }
 
 #[derive(Debug, Serialize)]
@@ -299,84 +288,6 @@ impl Answer for RevokeAnswer {
         writeln!(out, "access of account {} revoked; classes with new keys: {}", self.grantee, self.new_epochs.len())?;
         writeln!(out, "what was read, or kept as ciphertext with its keys, cannot be taken back")?;
         self.operations.iter().try_for_each(|promise| promise.write(out))
-    }
-}
-
-/// Who has access.
-#[derive(Debug, Serialize)]
-pub struct Grants {
-    batch: u64,
-    access: Vec<Access>,
-}
-
-impl Grants {
-    /// The grants that hold now.
-    pub fn of(verified: &Verified) -> Self {
-        let access = verified.access(UnixTime::now()).map(|view| Access::of(view.slot.get(), &view.grant)).collect();
-        Self { batch: verified.state().batches(), access }
-    }
-}
-
-impl Answer for Grants {
-    fn write(&self, out: &mut dyn Write) -> std::io::Result<()> {
-        writeln!(out, "after batch {}, grants: {}; no other slot holds one", self.batch, self.access.len())?;
-        self.access.iter().try_for_each(|access| access.write(out))
-    }
-}
-
-#[derive(Debug, Serialize)]
-struct Line {
-    time: String,
-    kind: String,
-    signer: AccountIndex,
-    slot: u64,
-    purpose: Option<Purpose>,
-}
-
-/// What was done.
-#[derive(Debug, Serialize)]
-pub struct Audit {
-    batch: u64,
-    entries: Vec<Line>,
-}
-
-impl Audit {
-    /// Every entry, oldest first.
-    pub fn of(verified: &Verified) -> Self {
-        let entries = verified.audit().iter().map(|entry| Line {
-            time: written(entry.time),
-            kind: entry.kind.to_string(),
-            signer: entry.signer,
-            slot: entry.target.slot(),
-            purpose: entry.purpose,
-        });
-        Self { batch: verified.state().batches(), entries: entries.collect() }
-    }
-}
-
-impl Answer for Audit {
-    fn write(&self, out: &mut dyn Write) -> std::io::Result<()> {
-        writeln!(out, "after batch {}, audit entries: {}; none is missing", self.batch, self.entries.len())?;
-        for Line { time, kind, signer, slot, purpose } in &self.entries {
-            let why = purpose.map_or_else(String::new, |purpose| format!(", {} for {}", purpose.class, purpose.reason));
-            writeln!(out, "{time}  {kind:<14} by account {signer}, slot {slot}{why}")?;
-        }
-        Ok(())
-    }
-}
-
-#[derive(Debug, Serialize)]
-struct LightAnswer {
-    light_verified: bool,
-    grants: Grants,
-    audit: Audit,
-}
-
-impl Answer for LightAnswer {
-    fn write(&self, out: &mut dyn Write) -> std::io::Result<()> {
-        writeln!(out, "verified: all of your grants, records and audit entries give the state root that L1 holds")?;
-        self.grants.write(out)?;
-        self.audit.write(out)
     }
 }
 

@@ -2,8 +2,10 @@
 
 use std::{io::Write, time::Duration};
 
+use emr_core::UnixTime;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use crate::failure::{Exit, Failure};
 
@@ -14,6 +16,15 @@ pub trait Answer: Serialize {
     /// # Errors
     /// Those of the writer.
     fn write(&self, out: &mut dyn Write) -> std::io::Result<()>;
+}
+
+/// A time as RFC 3339.
+pub fn written(time: UnixTime) -> String {
+    i64::try_from(time.get())
+        .ok()
+        .and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok())
+        .and_then(|time| time.format(&Rfc3339).ok())
+        .unwrap_or_else(|| time.to_string())
 }
 
 /// Prints an answer on stdout.

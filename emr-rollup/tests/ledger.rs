@@ -9,7 +9,7 @@ use emr_rollup::{
     primitive::{eddsa::SigningKey, field::Fr},
     state::{
         StateTrees,
-        leaf::{RecordLeaf, extend_head},
+        leaf::{AuditEntry, RecordLeaf, extend_head},
     },
     statement::{Clause, check_batch},
     version::CircuitVersion,
@@ -48,9 +48,20 @@ fn state_is_derived_from_batch_data_alone() {
     trees.apply(sealed.data()).unwrap();
     assert_eq!(trees.root(), sealed.public().post);
     let audit = &ledger.patient(account(PATIENT)).unwrap().audit;
-    assert_eq!(audit.len(), 8);
-    let head = audit.iter().fold(Fr::from(0), |head, entry| extend_head(head, entry.hash()));
+    let fold = |entries: &[AuditEntry], head| entries.iter().fold(head, |head, entry| extend_head(head, entry.hash()));
+    assert_eq!(audit.entries().len(), 8);
+    let head = fold(audit.entries(), Fr::from(0));
     assert_eq!(head, ledger.medical(account(PATIENT)).unwrap().audit_head);
+    assert_eq!(audit.head(), head);
+    // Each part leads from the head before it to the head after it.
+    for end in 0..=8 {
+        for limit in [1, 3, 8, 100] {
+            let part = audit.part(end, limit).unwrap();
+            assert_eq!((part.first, part.entries.len()), (end.saturating_sub(limit), end.min(limit)));
+            assert_eq!(fold(part.entries, part.before), fold(&audit.entries()[..end], Fr::from(0)));
+        }
+    }
+    assert_eq!(audit.part(9, 3), None);
     assert_eq!(ledger.medical(account(PATIENT)).unwrap().key_directory, Fr::from(93));
 }
 

@@ -91,7 +91,7 @@ pub(super) struct Outcome {
     pub(super) fresh_process_equal: bool,
     pub(super) light_verified: bool,
     pub(super) access: usize,
-    pub(super) audit_entries: usize,
+    pub(super) audit_entries: u64,
     pub(super) seconds: f64,
 }
 

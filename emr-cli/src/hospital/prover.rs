@@ -19,7 +19,7 @@ use crate::{
     failure::{Exit, Failure, one_line},
     input,
     options::Options,
-    report::{Answer, print},
+    report::{Answer, print, written},
     session,
 };
 
@@ -118,7 +118,7 @@ impl Answer for Provers {
         if self.0.is_empty() {
             return writeln!(out, "no prover has a credential");
         }
-        self.0.iter().try_for_each(|prover| writeln!(out, "{}  {}", crate::patient::written(prover.added), prover.name))
+        self.0.iter().try_for_each(|prover| writeln!(out, "{}  {}", written(prover.added), prover.name))
     }
 }
 

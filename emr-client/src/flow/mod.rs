@@ -2,6 +2,7 @@
 
 pub mod admission;
 pub mod grant;
+mod light_check;
 pub mod own_directory;
 mod own_grants;
 pub mod register;

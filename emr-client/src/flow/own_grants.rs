@@ -6,9 +6,13 @@
 
 use std::collections::BTreeMap;
 
-use emr_api::{GrantView, PatientView};
+use emr_api::{GrantView, OwnGrantsView, PatientView};
 use emr_core::{GrantSlot, OutOfRange, UnixTime};
-use emr_rollup::{operation::SignedOperation, state::leaf::GrantLeaf};
+use emr_rollup::{
+    layout::GRANT_DEPTH,
+    operation::SignedOperation,
+    state::{leaf::GrantLeaf, tree::empty_root},
+};
 
 use crate::{
     client::{Client, ClientError},
@@ -33,19 +37,21 @@ fn replay<'a>(
 }
 
 impl Client {
-    /// Her settled grants, all of them, compared with the grants root of the medical leaf that a checked view proves.
-    async fn settled_grants(&self, view: &PatientView) -> Result<(Vec<GrantView>, Vec<SignedOperation>), OwnError> {
-        let Some(leaf) = &view.proof.leaf else { return Ok((Vec::new(), Vec::new())) };
-        let subtree = self.node.subtree(view.patient).await?;
-        if light::grants_root(&subtree.grants)? != leaf.grants_root {
+    /// The patient's settled grants, all of them, and the operations that the node says wait. The grants are compared with the
+    /// grants root that a checked view proves. Nothing here grows with the audit chain.
+    async fn settled_grants(&self, view: &PatientView) -> Result<OwnGrantsView, OwnError> {
+        let grants = self.node.grants(view.patient).await?;
+        // Before the registration is settled the leaf is proved to be empty, and there are no grants.
+        let expected = view.proof.leaf.map_or_else(|| empty_root(GRANT_DEPTH), |leaf| leaf.grants_root);
+        if light::grants_root(&grants.grants)? != expected {
             return Err(LightError::NotAll("grants").into());
         }
-        Ok((subtree.grants, subtree.pending))
+        Ok(grants)
     }
 
     /// Her grants as they are once everything that she signed is settled. `view` is a checked one of herself.
     pub(crate) async fn own_grants(&self, view: &PatientView) -> Result<Vec<GrantView>, OwnError> {
-        let (settled, pending) = self.settled_grants(view).await?;
+        let OwnGrantsView { grants: settled, pending, .. } = self.settled_grants(view).await?;
         let (account, domain, key, now) = (view.patient, self.domain(), self.signing.public(), UnixTime::now());
         let entries = self.profile.outbox().entries().iter();
         let outbox = entries.map(|entry| &entry.draft().submission.signed);
@@ -65,7 +71,9 @@ impl Client {
         let card = self.own_card().await?;
         let (view, _) = self.patient_view(&card).await?;
         match self.settled_grants(&view).await {
-            Ok((settled, _)) => Ok(settled.iter().any(|view| view.slot == slot && view.grant.version >= leaf.version)),
+            Ok(settled) => {
+                Ok(settled.grants.iter().any(|view| view.slot == slot && view.grant.version >= leaf.version))
+            }
             // A batch was settled between the two reads, or the node lies; it is asked again.
             Err(OwnError::Light(_)) => Ok(false),
             Err(OwnError::Client(error)) => Err(error),

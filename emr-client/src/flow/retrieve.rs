@@ -1,8 +1,7 @@
-//! Reading a record: fetched, opened, and verified from its bytes to L1 (`verify`); and the patient's light check.
+//! Reading a record: fetched, opened, and verified from its bytes to L1 (`verify`).
 
 use std::collections::{BTreeSet, HashMap};
 
-use emr_api::encryption::CommittedKey;
 use emr_api::{PatientView, RecordView};
 use emr_core::{AccountIndex, Cid, Class, Reason, RecordSlot, RecordStatus};
 use emr_crypto::{
@@ -16,7 +15,7 @@ use crate::{
     node::NodeError,
     patience::Patience,
     verify::card::{Card, CheckedCard},
-    verify::light::{self, Expectation, LightError},
+    verify::light::LightError,
     verify::membership::MembershipError,
     verify::record::{
         AuthenticRecord, RecordId, RecordProofError, VerifiedRecord, check_unsettled, stored_at, verify_record,
@@ -256,30 +255,6 @@ impl Client {
             blocks.insert(cid, bytes);
         }
         Ok(blocks)
-    }
-
-    /// The patient's light check: who has access, every audit entry, every record, recomputed from all of her leaves and
-    /// compared with L1.
-    ///
-    /// # Errors
-    /// [`ReadError::Light`]; [`ReadError`].
-    pub async fn light_check(&self) -> Result<light::Verified, ReadError> {
-        let account = self.account()?;
-        let expected = Expectation {
-            domain: self.domain(),
-            account,
-            key: self.signing.public(),
-            encryption: CommittedKey::of(&self.identity).element(),
-        };
-        let mut patience = Patience::new();
-        loop {
-            let view = self.node.subtree(account).await?;
-            let state = self.settled().await.map_err(ClientError::from)?;
-            match light::verify_subtree(&expected, &view, &state) {
-                Err(LightError::Membership(MembershipError::OtherState { .. })) if patience.again().await => {}
-                other => return Ok(other?),
-            }
-        }
     }
 }
 

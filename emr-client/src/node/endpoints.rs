@@ -1,6 +1,6 @@
 //! The node's endpoints, one method each.
 
-use emr_api::route;
+use emr_api::{AUDIT_PAGE, route};
 use emr_core::{
     AccountIndex, Cid, Codec, RecordSlot,
     cid::{MAX_BLOCK_BYTES, cid_of, codec_of, verify_block},
@@ -8,6 +8,9 @@ use emr_core::{
 use reqwest::{Method, StatusCode};
 
 use crate::node::{Body, MAX_ANSWER, NodeClient, NodeError, SHOWN, json, printable};
+
+/// The largest page of an audit chain, in bytes. An entry has fewer than 512 bytes as JSON.
+const MAX_AUDIT_PAGE: usize = AUDIT_PAGE * 512 + 1024;
 
 /// Refuses an answer about something else than was asked for.
 fn about(request: &str, asked: bool) -> Result<(), NodeError> {
@@ -109,7 +112,7 @@ impl NodeClient {
         about(&path, view.patient == patient).map(|()| view)
     }
 
-    /// The patient's whole subtree.
+    /// All leaves of the patient's subtree.
     ///
     /// # Errors
     /// [`NodeError`].
@@ -117,6 +120,24 @@ impl NodeClient {
         let path = route::subtree(patient);
         let view: emr_api::SubtreeView = self.get(&path).await?;
         about(&path, view.patient == patient).map(|()| view)
+    }
+
+    /// All of the patient's grants.
+    ///
+    /// # Errors
+    /// [`NodeError`].
+    pub async fn grants(&self, patient: AccountIndex) -> Result<emr_api::OwnGrantsView, NodeError> {
+        self.get(&route::grants(patient)).await
+    }
+
+    /// A page of the patient's audit chain: entries before position `end`.
+    ///
+    /// # Errors
+    /// [`NodeError`]; [`NodeError::is_stale`] if the chain is shorter than that.
+    pub async fn audit(&self, patient: AccountIndex, end: u64) -> Result<emr_api::AuditPage, NodeError> {
+        let path = route::audit(patient, end, AUDIT_PAGE);
+        let (_, answer) = self.authorized(Method::GET, &path, || Body::None, MAX_AUDIT_PAGE).await?;
+        Self::read(&path, &answer)
     }
 
     /// The records that the account may know of.
@@ -199,5 +220,102 @@ impl NodeClient {
     pub async fn proof(&self, number: u64, proof: &[u8]) -> Result<(), NodeError> {
         let path = route::proof(number);
         self.authorized(Method::POST, &path, || Body::Bytes(proof.to_vec()), MAX_ANSWER).await.map(|_| ())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use emr_api::{AuditPage, GrantView, OwnGrantsView, RecordSummary, StoredAt};
+    use emr_core::{
+        AccountEpoch, Class, ClassMask, GrantSlot, OutOfRange, Purpose, RecordStatus, Revision, Rights, UnixTime, Uses,
+        Version,
+    };
+    use emr_rollup::{
+        operation::{Action, Domain, Kind, Operation, SetGrant},
+        primitive::{eddsa::SigningKey, field::Fr},
+        state::leaf::{AuditEntry, GrantLeaf, RecordLeaf, Target},
+    };
+    use serde::Serialize;
+
+    use super::*;
+
+    fn size(value: &impl Serialize) -> usize {
+        serde_json::to_vec(value).expect("JSON").len()
+    }
+
+    fn longest<T: Copy>(values: impl IntoIterator<Item = T>, name: impl Fn(T) -> usize) -> T {
+        values.into_iter().max_by_key(|value| name(*value)).expect("one at least")
+    }
+
+    /// Every field as long as it can be. What is larger than the client takes would lock a patient out of their own account.
+    #[test]
+    fn the_largest_answers_of_an_honest_node_are_taken() -> Result<(), OutOfRange> {
+        let (element, account) = (-Fr::one(), AccountIndex::new(AccountIndex::MAX)?);
+        let (slot, grant_slot) = (RecordSlot::new(RecordSlot::MAX)?, GrantSlot::new(GrantSlot::MAX)?);
+        let class = longest(Class::ALL, |class| class.name().len());
+        let purpose = longest((0..=u8::MAX).filter_map(Purpose::from_code), |purpose| size(&purpose));
+        let entry = AuditEntry {
+            kind: Kind::RequestAccess,
+            signer: account,
+            target: Target::Record(slot),
+            purpose: Some(purpose),
+            time: UnixTime::new(UnixTime::MAX)?,
+            new_leaf: element,
+            salt: element,
+        };
+        let page = AuditPage { first: u64::MAX, before: element, entries: vec![entry; AUDIT_PAGE] };
+        assert!(size(&page) <= MAX_AUDIT_PAGE, "{} bytes", size(&page));
+
+        let grant = GrantLeaf {
+            grantee: Some(account),
+            rights: Rights::READ | Rights::WRITE | Rights::MANAGE,
+            scope: ClassMask::ALL,
+            not_after: UnixTime::new(UnixTime::MAX)?,
+            uses: Uses::new(Uses::MAX)?,
+            version: Version::new(Version::MAX)?,
+            salt: element,
+        };
+        let operation = Operation {
+            signer: account,
+            signer_epoch: AccountEpoch::new(AccountEpoch::MAX)?,
+            patient: account,
+            patient_epoch: AccountEpoch::new(AccountEpoch::MAX)?,
+            valid_until: UnixTime::new(UnixTime::MAX)?,
+            salt: element,
+            action: Action::SetGrant(SetGrant {
+                slot: grant_slot,
+                expected: Version::new(Version::MAX)?,
+                leaf: grant,
+                directory_before: element,
+                directory_after: element,
+            }),
+        };
+        let signed = operation.sign(Domain::new(31337, [1; 20]), &SigningKey::from_seed(&[1; 32]), Some(grant_slot));
+        let grants = OwnGrantsView {
+            batch: u64::MAX,
+            grants: vec![GrantView { slot: grant_slot, grant }; GrantSlot::MAX as usize + 1],
+            // More than a node keeps waiting of everybody together.
+            pending: vec![signed; 4_096],
+        };
+        assert!(size(&grants) <= MAX_ANSWER / 8, "{} bytes", size(&grants));
+
+        let record = RecordSummary {
+            slot,
+            leaf: RecordLeaf {
+                status: RecordStatus::Tombstone,
+                class,
+                author: account,
+                custodian: Some(account),
+                version: Version::new(Version::MAX)?,
+                revision: Revision::new(Revision::MAX)?,
+                authored: element,
+                stored: element,
+            },
+            stored: StoredAt { manifest: cid_of(Codec::Raw, b"").to_string(), salt: "ff".repeat(32) },
+            settled: false,
+        };
+        let records = (size(&record) + 1) * (RecordSlot::MAX as usize + 1);
+        assert!(records + size(&grants) < MAX_ANSWER, "{records} bytes of records");
+        Ok(())
     }
 }

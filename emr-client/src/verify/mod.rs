@@ -1,5 +1,6 @@
 //! What a participant checks. Pure: bytes in, typed result out, no I/O; only [`settled_state`] also reads from L1 what it proves.
 
+pub mod audit;
 pub mod card;
 pub mod directory;
 pub mod light;

@@ -1,6 +1,7 @@
 //! The flows against a real node and a real chain, with the real verifier: before anything is settled, and after.
 
 mod admission;
+mod audit_pages;
 mod crash;
 mod everyday;
 mod faults;

@@ -40,9 +40,10 @@ async fn history() -> TestResult<Sent> {
     let sent = Arc::new(Mutex::new(Vec::new()));
     let (seen, watched) = (Arc::clone(&sent), Arc::clone(&journal));
     proxy.set(move |request, answer| {
-        // Before it is forwarded.
-        let posts = ["post /v1/operations ", "post /v1/revokes "];
-        if answer.is_empty() && posts.iter().any(|post| request.to_lowercase().starts_with(post)) {
+        // Before it is forwarded. Revokes have another route.
+        let request = request.to_lowercase();
+        let submits = ["post /v1/operations ", "post /v1/revokes "].iter().any(|route| request.starts_with(route));
+        if answer.is_empty() && submits {
             seen.lock().expect("no panic").push(watched.steps());
         }
         None

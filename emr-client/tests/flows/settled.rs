@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use emr_api::{RecordView, SubtreeView};
+use emr_api::{OwnGrantsView, RecordView, SubtreeView};
 use emr_client::{
     ClientError,
     flow::grant::GrantError,
@@ -14,6 +14,7 @@ use emr_client::{
 use emr_core::{AccountIndex, Class, ClassMask, Reason, RecordSlot, RecordStatus, Revision, Rights, UnixTime};
 
 use crate::{
+    audit_pages::an_audit_chain_in_pages,
     proxy::{Fault, Proxy, lie},
     scene::*,
 };
@@ -48,10 +49,11 @@ async fn what_is_settled_is_read_with_its_proof() -> TestResult {
 
     // Her own check: everything that the state says of her.
     let check = patient.light_check().await?;
-    let access: Vec<_> = check.access(UnixTime::now()).filter_map(|view| view.grant.grantee).collect();
+    let leaves = check.leaves();
+    let access: Vec<_> = leaves.access(UnixTime::now()).filter_map(|view| view.grant.grantee).collect();
     assert_eq!(access, [doctor.account()?, stranger.account()?]);
-    assert_eq!((check.records().len(), check.audit().len(), check.pending().len()), (2, 4, 1));
-    assert_eq!((check.state().batches(), check.state().root()), (1, batch.public.post));
+    assert_eq!((leaves.records().len(), check.audit_length(), leaves.pending().len()), (2, 4, 1));
+    assert_eq!((leaves.state().batches(), leaves.state().root()), (1, batch.public.post));
 
     // A revocation closes at once, though the settled state still holds the grant.
     patient.revoke(stranger.account()?, ClassMask::ALL).await?;
@@ -62,10 +64,10 @@ async fn what_is_settled_is_read_with_its_proof() -> TestResult {
     doctor.edit(&card, other.slot, None, &record("sodium 141")).await?;
     let (unsettled, _) = patient.retrieve(&card, other.slot, None).await?;
     assert!(matches!(unsettled, Retrieved::Unsettled(_)));
-    let account = doctor.account()?;
+    let (account, colleague) = (doctor.account()?, handed_over(&stranger));
     drop((patient, doctor, stranger));
     a_moment_between_two_batches_is_waited_out(&scene, &card, written.slot).await?;
-    a_lying_node_is_not_believed(&scene, &card, written.slot, account).await
+    a_lying_node_is_not_believed(&scene, &card, written.slot, account, colleague).await
 }
 
 /// Between two batches node and L1 differ for a moment: every flow that compares them waits it out.
@@ -114,6 +116,7 @@ async fn a_lying_node_is_not_believed(
     card: &Card,
     slot: RecordSlot,
     doctor: AccountIndex,
+    colleague: Card,
 ) -> TestResult {
     let proxy = Proxy::new(scene.node.url())?;
     let mut patient = scene.client_at(PATIENT, &proxy.address).await?;
@@ -141,30 +144,38 @@ async fn a_lying_node_is_not_believed(
     assert!(bare.verified().is_none());
 
     let subtree_path = format!("GET /v1/patients/{account}/subtree ");
-    let hides: [fn(&mut SubtreeView); 3] =
-        [|view| _ = view.grants.pop(), |view| _ = view.audit.pop(), |view| _ = view.records.pop()];
+    let hides: [fn(&mut SubtreeView); 2] = [|view| _ = view.grants.pop(), |view| _ = view.records.pop()];
     for hide in hides {
         proxy.set(lie(subtree_path.clone(), hide));
         let refused = patient.light_check().await;
         assert!(matches!(refused, Err(ReadError::Light(LightError::NotAll(_)))), "{refused:?}");
     }
     // Nor does she sign anything on top of grants that are not all that she gave, or not as she gave them.
-    let bends: [fn(&mut SubtreeView); 3] = [
+    let grants_path = format!("GET /v1/patients/{account}/grants ");
+    let bends: [fn(&mut OwnGrantsView); 3] = [
         |view| _ = view.grants.pop(),
         |view| view.grants[0].grant.rights = Rights::READ | Rights::WRITE | Rights::MANAGE,
         |view| view.grants[0].grant.version = view.grants[0].grant.version.next().expect("room"),
     ];
     for bend in bends {
-        proxy.set(lie(subtree_path.clone(), bend));
+        proxy.set(lie(grants_path.clone(), bend));
         let refused = patient.revoke(doctor, Class::Laboratory.into()).await;
         assert!(
             matches!(refused, Err(GrantError::Directory(OwnError::Light(LightError::NotAll("grants"))))),
             "{refused:?}"
         );
     }
+    an_audit_chain_in_pages(&patient, &proxy).await?;
+    // What she signs needs neither her records nor her audit chain, however long they are.
+    proxy.set(|request, _| {
+        let whole = request.contains("/subtree ") || request.contains("/audit?") || request.contains("/records ");
+        whole.then_some(Fault::LoseRequest)
+    });
+    assert!(patient.light_check().await.is_err());
+    patient.revoke(doctor, Class::Laboratory.into()).await?;
+    patient.grant(&colleague, &terms(Rights::READ, Class::Summary.into())).await?;
     proxy.clear();
     patient.light_check().await?;
-    patient.revoke(doctor, Class::Laboratory.into()).await?;
 
     // An Ethereum node that shows a state older than one that was seen.
     let state = patient.settled().await?;

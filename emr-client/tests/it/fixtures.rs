@@ -5,8 +5,8 @@ use std::{collections::HashMap, sync::LazyLock};
 use alloy::primitives::Address;
 use emr_api::encryption::CommittedKey;
 use emr_api::{
-    AccountView, GrantView, IdentityProof, MedicalProof, PatientView, RecordProof, RecordSummary, RecordView, StoredAt,
-    SubtreeView,
+    AccountView, AuditPage, GrantView, IdentityProof, MedicalProof, PatientView, RecordProof, RecordSummary,
+    RecordView, StoredAt, SubtreeView,
 };
 use emr_chain::RollupInstance;
 use emr_client::{
@@ -238,7 +238,9 @@ impl World {
 
     pub(crate) fn request(&mut self, who: usize, number: u64, class: Class) {
         let purpose = Purpose { reason: Reason::Treatment, class };
-        let action = Action::RequestAccess(RequestAccess { slot: grant_slot(number), expected: Uses::ZERO, purpose });
+        let leaves = self.ledger.patient(account(PATIENT)).expect("a patient");
+        let expected = leaves.grants[&grant_slot(number)].uses;
+        let action = Action::RequestAccess(RequestAccess { slot: grant_slot(number), expected, purpose });
         let signed = self.sign(who, None, action);
         self.execute(&signed);
     }
@@ -440,10 +442,17 @@ impl World {
             medical_root: trees.medical_root(),
             grants: leaves.grants.iter().map(|(slot, grant)| GrantView { slot: *slot, grant: *grant }).collect(),
             records: leaves.records.iter().map(record).collect(),
-            audit: leaves.audit.clone(),
+            audit_length: leaves.audit.entries().len() as u64,
             directory: self.directory_cid.map(|cid| cid.to_string()),
             pending: Vec::new(),
         }
+    }
+
+    /// A page of the audit chain, as an honest node with pages of this size sends it.
+    pub(crate) fn audit_page(&self, end: u64, limit: usize) -> AuditPage {
+        let leaves = self.ledger.patient(account(PATIENT)).expect("a patient");
+        let part = leaves.audit.part(end as usize, limit).expect("not more entries than there are");
+        AuditPage { first: part.first as u64, before: part.before, entries: part.entries.to_vec() }
     }
 }
 

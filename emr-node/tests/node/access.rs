@@ -1,10 +1,13 @@
 //! Who is served what. Nothing can be settled here, so no grant opens anything: what opens is in `settlement`.
 
-use emr_api::{BatchView, OperationStatus, PatientView, RecordSummary, RecordView, Submission, SubtreeView};
+use emr_api::{
+    AuditPage, BatchView, OperationStatus, OwnGrantsView, PatientView, RecordSummary, RecordView, Submission,
+    SubtreeView,
+};
 use emr_core::{Class, Rights, UnixTime, Uses, cid::Codec};
 
 use emr_rollup::{
-    operation::{Action, SetGrant},
+    operation::{Action, Kind, SetGrant},
     state::leaf::GrantLeaf,
 };
 
@@ -107,9 +110,21 @@ async fn a_subtree_is_its_patients_alone() -> Outcome {
     let scene = World::populated().await?;
     let accounts = scene.accounts;
     let path = format!("v1/patients/{}/subtree", accounts.patient);
+    let grants = format!("v1/patients/{}/grants", accounts.patient);
+    let audit = format!("v1/patients/{}/audit?end=1&limit=1", accounts.patient);
     for caller in [&scene.hospital, &scene.doctor, &scene.other] {
         assert_eq!(code(caller.get::<SubtreeView>(&path).await), "forbidden");
+        assert_eq!(code(caller.get::<OwnGrantsView>(&grants).await), "forbidden");
+        assert_eq!(code(caller.get::<AuditPage>(&audit).await), "forbidden");
     }
+    assert_eq!(code(scene.patient.get::<AuditPage>(&audit).await), "unavailable", "not settled yet");
+    // What the patient signed is there before anything is settled; what others did on the subtree is not part of it.
+    scene.patient.grant(FIRST, accounts.doctor, Rights::WRITE, &[Class::Summary], next_year()).await?;
+    let record = scene.doctor.upload(&[b"content"]).await?;
+    scene.doctor.submit(&scene.doctor.put_record(accounts.patient, 0, Class::Summary, &record)).await?;
+    let own: OwnGrantsView = scene.patient.get(&grants).await?;
+    let kinds: Vec<_> = own.pending.iter().map(|signed| signed.operation.action.kind()).collect();
+    assert_eq!((own.batch, own.grants, kinds), (0, Vec::new(), vec![Kind::SetGrant]));
     assert_eq!(code(scene.patient.get::<SubtreeView>(&path).await), "unavailable", "not settled yet");
     let doctors = format!("v1/patients/{}", accounts.doctor);
     assert_eq!(code(scene.doctor.get::<PatientView>(&doctors).await), "not-found");

@@ -4,7 +4,8 @@ use std::sync::{Arc, LazyLock};
 
 use alloy::providers::Provider;
 use emr_api::{
-    AccountView, BatchView, NodeStatus, OperationStatus, ProofJob, RecordSummary, RecordView, Submission, SubtreeView,
+    AccountView, AuditPage, BatchView, NodeStatus, OperationStatus, OwnGrantsView, ProofJob, RecordSummary, RecordView,
+    Submission, SubtreeView,
 };
 use emr_chain::{BatchContent, Deployment, Rollup, Settlement, endpoint::Endpoint};
 use emr_core::{Class, Rights, UnixTime, Uses};
@@ -16,7 +17,7 @@ use emr_rollup::{
     primitive::{field, poseidon},
     prover::{Prover, default_cache},
     state::{
-        leaf::{MedicalLeaf, extend_head},
+        leaf::{AuditEntry, MedicalLeaf, extend_head},
         ledger::Ledger,
     },
     version::CircuitVersion,
@@ -125,7 +126,9 @@ async fn from_submission_to_settlement_and_service() -> Outcome {
     doctor.submit(&doctor.request_access(accounts.patient, FIRST, Uses::ZERO, Class::Summary)).await?;
     doctor.get::<RecordView>(&first).await?;
     let audit = light_check(&scene, 1).await?;
-    assert_eq!(audit, 4);
+    assert_eq!(audit.len(), 4);
+    let newest = audit_page(&scene, 4, 3).await?;
+    assert_eq!((newest.first, &newest.entries[..]), (1, &audit[1..]));
 
     // Ended: at once, for the session that is open too; a new grant needs a new request.
     let revoke = patient.revoke(second).await?;
@@ -145,7 +148,18 @@ async fn from_submission_to_settlement_and_service() -> Outcome {
     let proof = prove(wanted.clone()).await?;
     offer(&scene, 2, proof).await?;
     settled(&scene, 2).await?;
-    assert_eq!(light_check(&scene, 2).await?, 7);
+    let now = light_check(&scene, 2).await?;
+    assert_eq!((now.len(), &now[..4]), (7, &audit[..]));
+    // The page before one that was read before the batch: the same chain goes on.
+    let oldest = audit_page(&scene, newest.first, 3).await?;
+    assert_eq!((oldest.first, &oldest.entries[..]), (0, &audit[..1]));
+    assert_eq!(oldest.entries[0].extend(oldest.before), newest.before);
+    let all = audit_page(&scene, 7, usize::MAX).await?;
+    assert_eq!((all.first, all.before, &all.entries), (0, field::Fr::zero(), &now));
+    assert_eq!(code(audit_page(&scene, 8, 3).await), "stale");
+    assert_eq!(code(audit_page(&scene, 7, 0).await), "malformed");
+    let own: OwnGrantsView = scene.patient.get(&format!("v1/patients/{}/grants", scene.accounts.patient)).await?;
+    assert_eq!((own.batch, own.grants.len(), own.pending.len()), (2, 2, 0));
     assert_eq!(status(&scene, &revoke).await?, OperationStatus::Settled { batch: 2 });
     assert_eq!(
         code(scene.stranger.get::<RecordView>(&first).await),
@@ -197,8 +211,26 @@ fn copy_of_chain(scene: &Scene) -> Outcome<std::path::PathBuf> {
     Ok(saved)
 }
 
-/// What a patient checks from her own subtree; the number of entries of her audit chain.
-async fn light_check(scene: &Scene, batch: u64) -> Outcome<usize> {
+async fn audit_page(scene: &Scene, end: u64, limit: usize) -> Answer<AuditPage> {
+    let patient = scene.accounts.patient;
+    scene.patient.get(&format!("v1/patients/{patient}/audit?end={end}&limit={limit}")).await
+}
+
+/// The whole audit chain, from pages of three entries.
+async fn audit_chain(scene: &Scene, length: u64) -> Outcome<Vec<AuditEntry>> {
+    let mut chain = Vec::new();
+    let mut end = length;
+    while end > 0 {
+        let page = audit_page(scene, end, 3).await?;
+        assert_eq!(page.first, end.saturating_sub(3));
+        chain.splice(..0, page.entries);
+        end = page.first;
+    }
+    Ok(chain)
+}
+
+/// What a patient checks from their own subtree; the entries of their audit chain.
+async fn light_check(scene: &Scene, batch: u64) -> Outcome<Vec<AuditEntry>> {
     let patient = scene.accounts.patient;
     let view: SubtreeView = scene.patient.get(&format!("v1/patients/{patient}/subtree")).await?;
     assert_eq!(view.batch, batch);
@@ -212,7 +244,8 @@ async fn light_check(scene: &Scene, batch: u64) -> Outcome<usize> {
         assert!(record.settled);
         records.set(record.slot.get() as u32, record.leaf.hash());
     }
-    let audit_head = view.audit.iter().fold(field::Fr::zero(), |head, entry| extend_head(head, entry.hash()));
+    let audit = audit_chain(scene, view.audit_length).await?;
+    let audit_head = audit.iter().fold(field::Fr::zero(), |head, entry| extend_head(head, entry.hash()));
     let key_directory = view.medical.key_directory;
     let recomputed =
         MedicalLeaf { grants_root: grants.root(), records_root: records.root(), audit_head, key_directory };
@@ -226,7 +259,7 @@ async fn light_check(scene: &Scene, batch: u64) -> Outcome<usize> {
     assert_eq!(scene.world.rollup.state_root().await?.0, field::to_bytes(&root));
     let listed: Vec<RecordSummary> = scene.patient.get(&format!("v1/patients/{patient}/records")).await?;
     assert_eq!(listed, view.records);
-    Ok(view.audit.len())
+    Ok(audit)
 }
 
 /// When queue entries are overdue, somebody else settles them; the sequencer goes on from there with what it holds.

@@ -12,6 +12,7 @@ use crate::{
     primitive::field::Fr,
     state::{
         StateTrees,
+        audit::AuditChain,
         leaf::{AuditEntry, GrantLeaf, IdentityLeaf, MedicalLeaf, RecordLeaf, Target},
         tree::Path,
     },
@@ -29,8 +30,8 @@ pub struct PatientLeaves {
     pub grants: BTreeMap<GrantSlot, GrantLeaf>,
     /// Her records that were ever written.
     pub records: BTreeMap<RecordSlot, RecordLeaf>,
-    /// Her audit chain, oldest first.
-    pub audit: Vec<AuditEntry>,
+    /// Her audit chain.
+    pub audit: AuditChain,
 }
 
 impl PatientLeaves {

@@ -17,6 +17,7 @@ use crate::{
     version::CircuitVersion,
 };
 
+pub mod audit;
 pub mod leaf;
 pub mod ledger;
 pub mod tree;

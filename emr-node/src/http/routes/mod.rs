@@ -1,6 +1,7 @@
 //! The routes of [`emr_api::route`], with their limits.
 
 mod accounts;
+mod audit;
 mod batches;
 mod blocks;
 mod extract;
@@ -88,6 +89,8 @@ pub(crate) fn router(app: Arc<App>, stopped: watch::Receiver<bool>) -> Router {
         .route(route::OPERATION, get(operations::get))
         .route(route::PATIENT, get(patients::get))
         .route(route::SUBTREE, get(patients::subtree))
+        .route(route::GRANTS, get(patients::grants))
+        .route(route::AUDIT, get(audit::page))
         .route(route::RECORDS, get(patients::records))
         .route(route::RECORD, get(patients::record))
         .route(route::BATCH, get(batches::get))

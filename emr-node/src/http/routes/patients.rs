@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 
 use axum::{Json, extract::State};
-use emr_api::{GrantView, MedicalProof, PatientView, RecordProof, RecordSummary, RecordView, StoredAt, SubtreeView};
+use emr_api::{
+    GrantView, MedicalProof, OwnGrantsView, PatientView, RecordProof, RecordSummary, RecordView, StoredAt, SubtreeView,
+};
 use emr_core::{AccountIndex, ClassMask, RecordSlot};
 use emr_rollup::{
-    operation::SignedOperation,
+    operation::{Action, SignedOperation},
     primitive::field::Fr,
     state::leaf::{MedicalLeaf, RecordLeaf},
     statement::IdentityFields,
@@ -169,6 +171,30 @@ fn record_proof(
     })
 }
 
+/// Every settled grant, and what the patient signed on top. Neither grows with the audit chain.
+pub(super) async fn grants(
+    State(app): Shared,
+    account: Account,
+    Path(patient): Path<AccountIndex>,
+) -> Result<Json<OwnGrantsView>, Refusal> {
+    if account.0 != patient {
+        return Err(Refusal::forbidden("the grants of a patient are shown to that patient only"));
+    }
+    let state = app.sequencer().state();
+    state.soft.patient(patient).ok_or_else(|| no_patient(patient))?;
+    let settled = state.settled.patient(patient).into_iter().flat_map(|leaves| &leaves.grants);
+    let pending = state.open.values().map(|open| open.signed).filter(|signed| {
+        let operation = &signed.operation;
+        let on_grants = matches!(operation.action, Action::SetGrant(_) | Action::Revoke(_));
+        on_grants && (operation.patient, operation.signer) == (patient, patient)
+    });
+    Ok(Json(OwnGrantsView {
+        batch: state.batches,
+        grants: settled.map(|(slot, grant)| GrantView { slot: *slot, grant: *grant }).collect(),
+        pending: pending.collect(),
+    }))
+}
+
 pub(super) async fn subtree(
     State(app): Shared,
     account: Account,
@@ -199,7 +225,7 @@ pub(super) async fn subtree(
             .iter()
             .filter_map(|(slot, leaf)| Some(RecordSummary { settled: true, ..summary(&state, patient, *slot, leaf)? }))
             .collect(),
-        audit: leaves.audit.clone(),
+        audit_length: leaves.audit.entries().len() as u64,
         directory: state.directory(&medical.key_directory).map(str::to_owned),
         pending: on_her.map(|open| open.signed).collect(),
     }))

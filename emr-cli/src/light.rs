@@ -1,0 +1,146 @@
+//! What a patient's checks print: who has access, and what was done.
+
+use std::io::Write;
+
+use emr_client::verify::{audit::Verified, light::VerifiedLeaves};
+use emr_core::{AccountIndex, Class, Purpose, UnixTime};
+use emr_rollup::state::leaf::{AuditEntry, GrantLeaf};
+use serde::Serialize;
+
+use crate::report::{Answer, written};
+
+/// A grant as it is shown.
+#[derive(Debug, Serialize)]
+pub struct Access {
+    slot: u64,
+    grantee: Option<AccountIndex>,
+    rights: String,
+    classes: Vec<Class>,
+    until: String,
+    uses: u64,
+}
+
+impl Access {
+    /// The grant in a slot.
+    pub fn of(slot: u64, grant: &GrantLeaf) -> Self {
+        Self {
+            slot,
+            grantee: grant.grantee,
+            rights: grant.rights.to_string(),
+            classes: grant.scope.classes().collect(),
+            until: written(grant.not_after),
+            uses: grant.uses.get(),
+        }
+    }
+
+    /// One line.
+    pub fn write(&self, out: &mut dyn Write) -> std::io::Result<()> {
+        let Self { slot, grantee, rights, classes, until, uses } = self;
+        let who = grantee.map_or_else(|| "nobody".to_owned(), |account| format!("account {account}"));
+        let classes = match classes.len() {
+            16 => "all classes".to_owned(),
+            _ => classes.iter().map(Class::to_string).collect::<Vec<_>>().join(", "),
+        };
+        let rights = rights.replace(',', " and ");
+        writeln!(out, "slot {slot}: {who} may {rights} {classes} until {until}; accesses: {uses}")
+    }
+}
+
+/// Who has access.
+#[derive(Debug, Serialize)]
+pub struct Grants {
+    batch: u64,
+    access: Vec<Access>,
+}
+
+impl Grants {
+    /// The grants that hold now.
+    pub fn of(leaves: &VerifiedLeaves) -> Self {
+        let access = leaves.access(UnixTime::now()).map(|view| Access::of(view.slot.get(), &view.grant)).collect();
+        Self { batch: leaves.state().batches(), access }
+    }
+}
+
+impl Answer for Grants {
+    fn write(&self, out: &mut dyn Write) -> std::io::Result<()> {
+        writeln!(out, "after batch {}, grants: {}; no other slot holds one", self.batch, self.access.len())?;
+        self.access.iter().try_for_each(|access| access.write(out))
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct Line {
+    time: String,
+    kind: String,
+    signer: AccountIndex,
+    slot: u64,
+    purpose: Option<Purpose>,
+}
+
+/// What was done.
+#[derive(Debug, Serialize)]
+pub struct Audit {
+    batch: u64,
+    /// Whether the entries go back to the first.
+    #[serde(skip)]
+    whole: bool,
+    entries: Vec<Line>,
+}
+
+impl Audit {
+    /// Every entry, oldest first.
+    pub fn whole(verified: &Verified, entries: &[AuditEntry]) -> Self {
+        Self::of(verified.leaves(), entries, true)
+    }
+
+    /// The newest entries, oldest first.
+    pub fn newest(leaves: &VerifiedLeaves, entries: &[AuditEntry]) -> Self {
+        Self::of(leaves, entries, false)
+    }
+
+    fn of(leaves: &VerifiedLeaves, entries: &[AuditEntry], whole: bool) -> Self {
+        let entries = entries.iter().map(|entry| Line {
+            time: written(entry.time),
+            kind: entry.kind.to_string(),
+            signer: entry.signer,
+            slot: entry.target.slot(),
+            purpose: entry.purpose,
+        });
+        Self { batch: leaves.state().batches(), whole, entries: entries.collect() }
+    }
+}
+
+impl Answer for Audit {
+    fn write(&self, out: &mut dyn Write) -> std::io::Result<()> {
+        let (batch, count) = (self.batch, self.entries.len());
+        if self.whole {
+            writeln!(out, "after batch {batch}, audit entries: {count}; none is missing")?;
+        } else {
+            writeln!(out, "after batch {batch}, newest audit entries: {count}; none is missing between or after them")?;
+        }
+        for Line { time, kind, signer, slot, purpose } in &self.entries {
+            let why = purpose.map_or_else(String::new, |purpose| format!(", {} for {}", purpose.class, purpose.reason));
+            writeln!(out, "{time}  {kind:<14} by account {signer}, slot {slot}{why}")?;
+        }
+        Ok(())
+    }
+}
+
+/// The whole light check.
+#[derive(Debug, Serialize)]
+pub struct LightAnswer {
+    /// Always true: what does not verify is an error.
+    pub light_verified: bool,
+    /// Who has access.
+    pub grants: Grants,
+    /// What was done.
+    pub audit: Audit,
+}
+
+impl Answer for LightAnswer {
+    fn write(&self, out: &mut dyn Write) -> std::io::Result<()> {
+        writeln!(out, "verified: all of your grants, records and audit entries give the state root that L1 holds")?;
+        self.grants.write(out)?;
+        self.audit.write(out)
+    }
+}

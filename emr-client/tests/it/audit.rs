@@ -1,0 +1,243 @@
+//! The audit chain in pages: an honest one passes at any page size, and nothing can be left out, moved, repeated or made up.
+
+use std::sync::LazyLock;
+
+use emr_api::{AuditPage, GrantView, RecordSummary, SubtreeView};
+use emr_client::verify::{
+    audit::{AuditWalk, Verified},
+    light::{LightError, VerifiedLeaves, verify_subtree},
+    settled_state::SettledState,
+};
+use emr_core::{Class, Purpose, Reason, Rights};
+use emr_rollup::{
+    operation::Kind,
+    primitive::field::Fr,
+    state::leaf::{AuditEntry, Target},
+};
+
+use crate::fixtures::*;
+
+const CHAIN: LightError = LightError::NotAll("audit entries");
+
+/// A patient whose grant was used often.
+static BUSY: LazyLock<World> = LazyLock::new(|| {
+    let mut world = World::new();
+    world.grant(64, DOCTOR, Rights::READ | Rights::WRITE, Class::Laboratory.into());
+    world.put(DOCTOR, 0, Class::Laboratory, "potassium 4.1 mmol/l");
+    (0..58).for_each(|_| world.request(DOCTOR, 64, Class::Laboratory));
+    world
+});
+const LENGTH: u64 = 60;
+
+fn leaves(world: &World) -> VerifiedLeaves {
+    verify_subtree(&world.expectation(), &world.subtree_view(), &world.state()).expect("an honest subtree")
+}
+
+/// Walks through the pages that a node gives for each end.
+fn walk(leaves: VerifiedLeaves, node: impl Fn(u64) -> AuditPage) -> Result<(Verified, Vec<AuditEntry>), LightError> {
+    let mut walk = AuditWalk::begin(leaves)?;
+    let mut newest_first = Vec::new();
+    while let Some(end) = walk.next_end() {
+        let page = node(end);
+        walk = walk.page(&page)?;
+        newest_first.extend(page.entries.iter().rev().copied());
+    }
+    newest_first.reverse();
+    Ok((walk.finish()?, newest_first))
+}
+
+/// Walks through a chain in small pages; the node changes the page that ends at `end`.
+fn with_page(world: &World, at: u64, size: usize, change: impl Fn(&mut AuditPage)) -> Result<(), LightError> {
+    let node = |end| {
+        let mut page = world.audit_page(end, size);
+        if end == at {
+            change(&mut page);
+        }
+        page
+    };
+    walk(leaves(world), node).map(|_| ())
+}
+
+#[test]
+fn an_honest_chain_passes_in_pages_of_any_size() -> TestResult {
+    let whole = BUSY.audit_page(LENGTH, 1_000).entries;
+    assert_eq!(whole.len() as u64, LENGTH);
+    for size in [1, 2, 7, 59, 60, 1_000] {
+        let (verified, entries) = walk(leaves(&BUSY), |end| BUSY.audit_page(end, size))?;
+        assert_eq!((verified.audit_length(), &entries), (LENGTH, &whole), "pages of {size}");
+    }
+    let (verified, entries) = walk(leaves(&LIVED), |end| LIVED.audit_page(end, 4))?;
+    let kinds: Vec<_> = entries.iter().map(|entry| entry.kind).collect();
+    let (put, grant) = (Kind::PutRecord, Kind::SetGrant);
+    assert_eq!(kinds, [grant, grant, put, put, put, put, Kind::Tombstone, Kind::RequestAccess, Kind::Revoke]);
+    assert_eq!((verified.audit_length(), verified.leaves().records().len()), (9, 3));
+    Ok(())
+}
+
+#[test]
+fn no_audit_entry_can_be_dropped_reordered_added_or_changed() {
+    for end in [9, 6, 3] {
+        assert_eq!(with_page(&LIVED, end, 3, |_| ()), Ok(()));
+        for at in 0..3 {
+            let after = |change: fn(&mut Vec<AuditEntry>, usize)| {
+                with_page(&LIVED, end, 3, |page| change(&mut page.entries, at))
+            };
+            assert_eq!(after(|entries, at| _ = entries.remove(at)), Err(CHAIN));
+            assert_eq!(after(|entries, at| entries.insert(at, entries[at])), Err(CHAIN));
+            assert_eq!(after(|entries, at| entries.swap(at, (at + 1) % 3)), Err(CHAIN));
+            assert_eq!(after(|entries, at| entries[at].kind = Kind::Noop), Err(CHAIN));
+            assert_eq!(after(|entries, at| entries[at].signer = account(HOSPITAL)), Err(CHAIN));
+            assert_eq!(after(|entries, at| entries[at].target = Target::Record(slot(44))), Err(CHAIN));
+            let purpose = |entries: &mut Vec<AuditEntry>, at: usize| {
+                entries[at].purpose = Some(Purpose { reason: Reason::Research, class: Class::Genetics });
+            };
+            assert_eq!(after(purpose), Err(CHAIN));
+            assert_eq!(after(|entries, at| entries[at].time = time(NOW - 1)), Err(CHAIN));
+            assert_eq!(after(|entries, at| entries[at].new_leaf += Fr::one()), Err(CHAIN));
+            assert_eq!(after(|entries, at| entries[at].salt += Fr::one()), Err(CHAIN));
+        }
+    }
+}
+
+#[test]
+fn no_page_can_be_dropped_reordered_repeated_or_emptied() {
+    let size = 10;
+    let page = |end| BUSY.audit_page(end, size);
+    for end in (10..=LENGTH).rev().step_by(size) {
+        let lie = |other: &AuditPage| with_page(&BUSY, end, size, |page| *page = other.clone());
+        // The one after it, the one before it, and each of them at this page's position.
+        for other in [end + 10, end - 10].into_iter().filter(|other| (10..=LENGTH).contains(other)) {
+            let other = page(other);
+            assert_eq!(lie(&other), Err(CHAIN), "page {end}");
+            assert_eq!(lie(&AuditPage { first: end - 10, ..other.clone() }), Err(CHAIN), "page {end}");
+            assert_eq!(
+                lie(&AuditPage { before: page(end).before, first: end - 10, ..other }),
+                Err(CHAIN),
+                "page {end}"
+            );
+        }
+        let honest = page(end);
+        assert_eq!(lie(&AuditPage { entries: Vec::new(), ..honest.clone() }), Err(CHAIN));
+        assert_eq!(lie(&AuditPage { entries: Vec::new(), first: end, before: page(end).before }), Err(CHAIN));
+        for first in [honest.first + 1, honest.first.wrapping_sub(1), 0, u64::MAX, u64::MAX - 9] {
+            if first != honest.first {
+                assert_eq!(lie(&AuditPage { first, ..honest.clone() }), Err(CHAIN), "page {end} at {first}");
+            }
+        }
+        for before in [Fr::from(0), honest.before + Fr::one()].into_iter().filter(|before| *before != honest.before) {
+            assert_eq!(lie(&AuditPage { before, ..honest.clone() }), Err(CHAIN), "page {end}");
+        }
+    }
+    // Two pages that change places.
+    let swapped = |end| {
+        page(if end == 40 {
+            30
+        } else if end == 30 {
+            40
+        } else {
+            end
+        })
+    };
+    assert_eq!(walk(leaves(&BUSY), swapped).map(|_| ()), Err(CHAIN));
+}
+
+#[test]
+fn the_number_of_entries_is_proved_by_the_walk() -> TestResult {
+    let with_length = |length| {
+        let view = SubtreeView { audit_length: length, ..BUSY.subtree_view() };
+        verify_subtree(&BUSY.expectation(), &view, &BUSY.state())
+    };
+    // What a node may answer that claims fewer or more entries: the chain as it is, or moved to the claimed positions.
+    for length in [0, 1, LENGTH - 1, LENGTH + 1, u64::MAX] {
+        let as_it_is = |end: u64| BUSY.audit_page(end.min(LENGTH), 10);
+        assert_eq!(walk(with_length(length)?, as_it_is).map(|_| ()), Err(CHAIN), "{length} entries");
+        let moved = |end: u64| {
+            let page = BUSY.audit_page(LENGTH - (length - end).min(LENGTH), 10);
+            AuditPage { first: end.saturating_sub(page.entries.len() as u64), ..page }
+        };
+        assert_eq!(walk(with_length(length)?, moved).map(|_| ()), Err(CHAIN), "{length} entries, moved");
+    }
+    // A walk that was broken off proves nothing of the whole.
+    let walk = AuditWalk::begin(leaves(&BUSY))?.page(&BUSY.audit_page(LENGTH, 10))?;
+    assert_eq!(walk.finish().map(|_| ()), Err(CHAIN));
+    Ok(())
+}
+
+#[test]
+fn a_state_that_moves_between_pages_changes_none_of_them() -> TestResult {
+    let mut later = BUSY.clone();
+    let before = leaves(&BUSY);
+    for _ in 0..25 {
+        later.request(DOCTOR, 64, Class::Laboratory);
+    }
+    // The first page comes from the older state, the others from the newer one.
+    let node = |end| if end == LENGTH { BUSY.audit_page(end, 10) } else { later.audit_page(end, 10) };
+    let (verified, entries) = walk(before.clone(), node)?;
+    assert_eq!((verified.audit_length(), entries.len() as u64), (LENGTH, LENGTH));
+    assert_eq!(verified.leaves().state(), &BUSY.state());
+    // A page that the patient did not ask for: the newest of the newer state.
+    assert_eq!(walk(before.clone(), |_| later.audit_page(LENGTH + 25, 10)).map(|_| ()), Err(CHAIN));
+    // A chain that L1 took back, and another in its place.
+    let mut other = World::new();
+    other.identities = BUSY.identities.clone();
+    other.grant(64, DOCTOR, Rights::READ | Rights::WRITE, Class::Laboratory.into());
+    (0..60).for_each(|_| other.request(DOCTOR, 64, Class::Laboratory));
+    assert_eq!(walk(before, |end| other.audit_page(end, 10)).map(|_| ()), Err(CHAIN));
+    Ok(())
+}
+
+/// The check of a state that no honest circuit admits: each write changes a leaf, and its entry may say something else.
+fn check_written(
+    writes: &[(Target, Fr, AuditEntry)],
+    grants: &[GrantView],
+    records: &[RecordSummary],
+) -> Result<(), LightError> {
+    let world = World::new();
+    let mut trees = world.ledger.trees().clone();
+    let mut pages = Vec::new();
+    for (target, leaf, entry) in writes {
+        let before = trees.subtree(account(PATIENT)).expect("a patient").audit_head;
+        pages.push(AuditPage { first: pages.len() as u64, before, entries: vec![*entry] });
+        assert!(trees.write(account(PATIENT), *target, *leaf, entry.hash(), Fr::default()));
+    }
+    let view = SubtreeView {
+        grants: grants.to_vec(),
+        records: records.to_vec(),
+        medical: trees.subtree(account(PATIENT)).expect("a patient").medical_leaf(),
+        medical_path: trees.medical_path(account(PATIENT)),
+        identity_root: trees.identity_root(),
+        medical_root: trees.medical_root(),
+        audit_length: pages.len() as u64,
+        ..world.subtree_view()
+    };
+    let state = SettledState::established(trees.root(), 1, time(NOW));
+    let leaves = verify_subtree(&world.expectation(), &view, &state).expect("the leaves are right");
+    walk(leaves, |end| pages[end as usize - 1].clone()).map(|_| ())
+}
+
+#[test]
+fn a_chain_that_does_not_account_for_every_leaf_is_not_believed() {
+    let view = LIVED.subtree_view();
+    let (grants, records) = (&view.grants[..1], &view.records[..1]);
+    let (grant, grant_leaf) = (Target::Grant(grants[0].slot), grants[0].grant.hash());
+    let (record, leaf) = (Target::Record(records[0].slot), records[0].leaf.hash());
+    let entry = |target, new_leaf| AuditEntry { target, new_leaf, ..LIVED.audit_page(9, 9).entries[2] };
+    let (honest, other) = (entry(record, leaf), entry(record, leaf + Fr::one()));
+    let unaccounted = |name: &str| Err(LightError::Unaccounted(name.to_owned()));
+
+    assert_eq!(check_written(&[(record, leaf, honest)], &[], records), Ok(()));
+    // An older entry may say anything; the newest must say what the leaf holds.
+    assert_eq!(check_written(&[(record, leaf, other), (record, leaf, honest)], &[], records), Ok(()));
+    let newest = [(record, leaf, honest), (record, leaf, other)];
+    assert_eq!(check_written(&newest, &[], records), unaccounted("record 0"));
+    // An entry for a leaf that is not there.
+    let empty = Fr::default();
+    assert_eq!(check_written(&[(record, empty, honest)], &[], &[]), unaccounted("record 0"));
+    let stray = [(record, leaf, honest), (grant, empty, entry(grant, grant_leaf))];
+    assert_eq!(check_written(&stray, &[], records), unaccounted("grant 64"));
+    // A record that was written while the chain spoke of a grant.
+    let silent = [(record, leaf, entry(grant, empty)), (grant, grant_leaf, entry(grant, grant_leaf))];
+    assert_eq!(check_written(&silent, grants, records), unaccounted("record 0"));
+    let spoken = [(record, leaf, honest), (grant, grant_leaf, entry(grant, grant_leaf))];
+    assert_eq!(check_written(&spoken, grants, records), Ok(()));
+}

@@ -174,7 +174,9 @@ impl Client {
     fn conclude(&mut self, entry: &Entry, fate: &Fate) -> Result<(), ClientError> {
         match fate {
             Fate::Acknowledged | Fate::Waiting => Ok(()),
-            Fate::Settled { .. } => Ok(self.profile.outbox_mut().remove(&entry.draft().operation)?),
+            Fate::Settled { .. } | Fate::Replaced { .. } => {
+                Ok(self.profile.outbox_mut().remove(&entry.draft().operation)?)
+            }
             Fate::Returned { reason } => self.give_up(entry, format!("it was returned: {reason}")),
             Fate::Refused { reason } => self.give_up(entry, reason.clone()),
             Fate::Lapsed => self.give_up(entry, "no batch took it in time".to_owned()),

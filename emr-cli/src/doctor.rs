@@ -18,7 +18,7 @@ use crate::{
     account, cards,
     failure::{EXIT_CODES, Exit, Failure, OrExit, one_line},
     options::{Options, RecordName, parse_purpose},
-    records,
+    outbox, records,
     report::{Answer, Progress, print},
     session,
 };
@@ -120,6 +120,9 @@ enum Command {
         #[arg(long, value_name = "CARD")]
         patient: Option<PathBuf>,
     },
+    /// What is not settled yet, and records that came to nothing
+    #[command(subcommand)]
+    Outbox(outbox::Command),
     /// Derive the whole state from L1 and compare it with the contract's
     Sync,
 }
@@ -144,6 +147,7 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
     match command {
         Command::Init(arguments) => account::init(&options, DOCTOR, &arguments),
         Command::Register { org, arguments } => account::register(&options, DOCTOR, org.as_deref(), &arguments).await,
+        Command::Outbox(command) => outbox::run(&options, DOCTOR, command).await,
         Command::Whoami => account::whoami(&options, DOCTOR).await,
         Command::Upload { file, patient, class, wait } => {
             let record = records::read_fhir(&file)?;

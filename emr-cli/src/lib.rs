@@ -11,6 +11,7 @@ pub mod hospital;
 pub mod input;
 pub mod light;
 pub mod options;
+pub mod outbox;
 pub mod passphrase;
 pub mod patient;
 pub mod records;

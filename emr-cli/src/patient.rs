@@ -19,7 +19,7 @@ use crate::{
     failure::{EXIT_CODES, Exit, Failure, OrExit, one_line},
     light::{Access, Audit, Grants, LightAnswer},
     options::{Options, RecordName, parse_rights},
-    records,
+    outbox, records,
     report::{Answer, Progress, print, written},
     session, storage,
 };
@@ -114,6 +114,9 @@ enum Command {
     },
     /// Who uses how much of your space at the hospital
     Storage,
+    /// What is not settled yet, and records that came to nothing
+    #[command(subcommand)]
+    Outbox(outbox::Command),
     /// The whole light check: grants, records and audit chain against a state root proved on L1
     Verify,
 }
@@ -148,6 +151,7 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
     match command {
         Command::Init(arguments) => account::init(&options, PATIENT, &arguments),
         Command::Register(arguments) => account::register(&options, PATIENT, None, &arguments).await,
+        Command::Outbox(command) => outbox::run(&options, PATIENT, command).await,
         Command::Whoami => account::whoami(&options, PATIENT).await,
         Command::Grant { card, class, rights, until, from_now, wait } => {
             let history = if from_now { History::FromNow } else { History::Included };

@@ -14,6 +14,7 @@ use emr_client::{
 };
 use emr_core::{AccountIndex, Class, Reason, Record, RecordStatus, UnixTime, fhir};
 use emr_durable::Disk;
+use emr_rollup::operation::Kind;
 use serde::Serialize;
 
 use crate::{
@@ -81,7 +82,11 @@ pub async fn promise(client: &mut Client, acknowledged: &Acknowledged, wait: boo
         match status.map_err(|error| session::client_failure(&error))? {
             OperationStatus::Settled { batch: settled } => batch = Some(settled),
             OperationStatus::Returned { reason } => {
-                return Err(Failure::new(Exit::Refused, format!("the operation was returned: {reason}")));
+                let kept = match acknowledged.signed.operation.action.kind() {
+                    Kind::PutRecord => "; the record is kept here: see `outbox list`",
+                    _ => "",
+                };
+                return Err(Failure::new(Exit::Refused, format!("the operation was returned: {reason}{kept}")));
             }
             OperationStatus::Pending | OperationStatus::Sealed { .. } | OperationStatus::Replaced { .. } => {}
         }
@@ -95,8 +100,9 @@ pub async fn promise(client: &mut Client, acknowledged: &Acknowledged, wait: boo
     })
 }
 
+/// What was written.
 #[derive(Debug, Serialize)]
-struct WriteAnswer {
+pub struct WriteAnswer {
     record: String,
     version: u64,
     class: Class,
@@ -117,14 +123,21 @@ impl Answer for WriteAnswer {
 /// # Errors
 /// As [`promise`].
 pub async fn written(client: &mut Client, written: &Written, wait: bool, json: bool) -> Result<(), Failure> {
-    let answer = WriteAnswer {
+    print(&answer(client, written, wait).await?, json)
+}
+
+/// What to print of what was written.
+///
+/// # Errors
+/// As [`promise`].
+pub async fn answer(client: &mut Client, written: &Written, wait: bool) -> Result<WriteAnswer, Failure> {
+    Ok(WriteAnswer {
         record: RecordName { patient: written.patient, slot: written.slot }.to_string(),
         version: written.version.get(),
         class: written.class,
         record_cid: written.record_cid.to_string(),
         promise: promise(client, &written.acknowledged, wait).await?,
-    };
-    print(&answer, json)
+    })
 }
 
 #[derive(Debug, Serialize)]

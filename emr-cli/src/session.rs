@@ -18,7 +18,7 @@ use secrecy::SecretString;
 use crate::{
     failure::{Exit, Failure, one_line},
     options::{DEFAULT_NODE, DEFAULT_RPC, Options},
-    passphrase,
+    outbox, passphrase,
     report::Progress,
 };
 
@@ -74,6 +74,14 @@ pub fn create(folder: &Path, identity: &Identity, passphrase: &SecretString) -> 
     })
 }
 
+/// Opens the data folder of a role, without its keys.
+///
+/// # Errors
+/// If there is none, or another process has it.
+pub fn profile(options: &Options, role: Role) -> Result<Profile, Failure> {
+    Profile::open(&options.data_dir(role)?).map_err(|error| profile_failure(&error, role))
+}
+
 /// Where this folder's node is, as far as it is known: nothing but the profile is read.
 ///
 /// # Errors
@@ -103,6 +111,9 @@ pub async fn open(options: &Options, role: Role) -> Result<Client, Failure> {
     let (profile, identity) = identity(options, role)?;
     let mut client = connect(options, profile, identity).await?;
     for line in summary(&client.resume().await.map_err(|error| client_failure(&error))?) {
+        eprintln!("{line}");
+    }
+    if let Some(line) = outbox::notice(client.profile().outbox(), role) {
         eprintln!("{line}");
     }
     Ok(client)

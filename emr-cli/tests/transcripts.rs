@@ -10,10 +10,22 @@ use std::{
 };
 
 use alloy::{primitives::B256, signers::local::PrivateKeySigner};
+use emr_api::Submission;
 use emr_chain::RollupInstance;
-use emr_client::{profile::Profile, verify::card::Card};
-use emr_core::Role;
+use emr_client::{
+    profile::{
+        Profile,
+        outbox::{NewEntry, Refusal},
+    },
+    verify::card::Card,
+};
+use emr_core::{AccountEpoch, AccountIndex, Class, RecordSlot, RecordStatus, Revision, Role, UnixTime, Version};
 use emr_crypto::{Identity, RsaBits, ScryptCost};
+use emr_rollup::{
+    operation::{Action, Domain, Operation, PutRecord},
+    primitive::{eddsa::SigningKey, field::Fr},
+    state::leaf::RecordLeaf,
+};
 use secrecy::SecretString;
 
 type TestResult<T = ()> = Result<T, Box<dyn Error>>;
@@ -36,6 +48,14 @@ fn stage() -> TestResult<tempfile::TempDir> {
             fs::write(at("patient-card.json"), card(&identity)?.to_json())?;
         }
     }
+    let identity = Identity::generate(Role::Doctor, RsaBits::new(2048)?);
+    let mut kept = Profile::create(&at("kept"), &identity, &PASSPHRASE.into(), ScryptCost::Development)?;
+    for (slot, id) in [(7, 0x5c), (8, 0x7a)] {
+        kept.outbox_mut().add(NewEntry::plain([id; 32], put_record(slot)?))?;
+    }
+    let refusal = Refusal { time: UnixTime::new(1)?, reason: "slot 7 is taken".to_owned() };
+    kept.outbox_mut().refuse(&"5c".repeat(32), refusal)?;
+    drop(kept);
     let identity = fs::read(at("doctor").join("identity"))?;
     for (name, bytes, mode) in [("truncated", &identity[..100], 0o600), ("exposed", &identity[..], 0o644)] {
         fs::create_dir(at(name))?;
@@ -52,6 +72,31 @@ fn stage() -> TestResult<tempfile::TempDir> {
     fs::write(at("not-fhir.json"), r#"{"resourceType":"Receipt"}"#)?;
     fs::write(at("binary.json"), [0x89, 0x50, 0x4e, 0x47, 0xff, 0x00])?;
     Ok(stage)
+}
+
+/// A signed record, without its blocks.
+fn put_record(slot: u64) -> TestResult<Submission> {
+    let leaf = RecordLeaf {
+        status: RecordStatus::Live,
+        class: Class::Laboratory,
+        author: AccountIndex::new(2)?,
+        custodian: None,
+        version: Version::ZERO.next()?,
+        revision: Revision::ZERO.next()?,
+        authored: Fr::from(1),
+        stored: Fr::from(2),
+    };
+    let operation = Operation {
+        signer: AccountIndex::new(2)?,
+        signer_epoch: AccountEpoch::FIRST,
+        patient: AccountIndex::new(3)?,
+        patient_epoch: AccountEpoch::FIRST,
+        valid_until: UnixTime::new(1000)?,
+        salt: Fr::from(slot),
+        action: Action::PutRecord(PutRecord { slot: RecordSlot::new(slot)?, expected: Revision::ZERO, leaf }),
+    };
+    let signed = operation.sign(Domain::new(31337, [1; 20]), &SigningKey::from_seed(&[1; 32]), None);
+    Ok(Submission { signed, stored: None, epoch: None, directory: None })
 }
 
 fn card(identity: &Identity) -> TestResult<Card> {

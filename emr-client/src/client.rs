@@ -131,6 +131,11 @@ impl ClientError {
         matches!(self, Self::Node(error) if error.is_stale())
     }
 
+    /// The node refuses for good: asking again later gives the same answer.
+    pub(crate) fn is_refusal(&self) -> bool {
+        matches!(self, Self::Node(error @ NodeError::Refused { .. }) if !error.is_temporary())
+    }
+
     /// The node's proof and L1 are of different batches.
     fn is_other_state(&self) -> bool {
         use crate::verify::membership::MembershipError::OtherState;

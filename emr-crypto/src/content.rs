@@ -11,8 +11,9 @@ use aes_gcm::aead::KeyInit;
 use zeroize::Zeroizing;
 
 use crate::aead::{self, TAG_BYTES};
+use crate::key_wrap::{KeyUnwrap, KeyWrap, WrappedKey};
 use crate::secret::SecretBytes;
-use crate::{DecryptionFailed, random};
+use crate::{DecryptionFailed, RecordContext, random};
 
 /// Plaintext bytes of every chunk but the last: 256 KiB.
 pub const CHUNK_BYTES: usize = 256 * 1024;
@@ -37,6 +38,19 @@ impl ContentKey {
         Self(secret)
     }
 
+    /// Wraps this key to somebody, for one context: who writes a record keeps its key for themselves until the record is settled.
+    pub fn wrap(&self, to: &dyn KeyWrap, context: &RecordContext) -> WrappedKey {
+        to.wrap_key(self.as_bytes(), &kept_key_context(context))
+    }
+
+    /// Unwraps what [`Self::wrap`] gave.
+    ///
+    /// # Errors
+    /// [`DecryptionFailed`] if it was wrapped to somebody else or for another context, or altered.
+    pub fn unwrap(by: &dyn KeyUnwrap, wrapped: &WrappedKey, context: &RecordContext) -> Result<Self, DecryptionFailed> {
+        Ok(Self(SecretBytes::new(&*by.unwrap_key(wrapped, &kept_key_context(context))?)))
+    }
+
     pub(crate) fn as_bytes(&self) -> &[u8; 32] {
         self.0.as_bytes()
     }
@@ -49,6 +63,10 @@ impl ContentKey {
     pub(crate) fn derive(&self, label: &str, context: &[u8]) -> Zeroizing<[u8; 32]> {
         aead::derive(self.0.as_bytes(), label, context)
     }
+}
+
+fn kept_key_context(context: &RecordContext) -> Vec<u8> {
+    [&b"emr/kept-content-key/v1"[..], &context.to_bytes()].concat()
 }
 
 impl std::fmt::Debug for ContentKey {

@@ -136,6 +136,8 @@ pub struct SealedRecord {
     pub manifest: Cid,
     /// Goes into `stored` with the manifest's CID; the sealed part holds it too.
     pub storage_salt: [u8; 32],
+    /// What opens it without an epoch key: for the writer, who wraps it to themselves.
+    pub key: ContentKey,
     /// All blocks but those of attachments, each at most [`emr_core::cid::MAX_BLOCK_BYTES`], the manifest last.
     pub blocks: Vec<(Cid, Vec<u8>)>,
 }
@@ -210,7 +212,7 @@ impl SealedRecord {
         links.extend(authored.attachments.iter().map(|attachment| attachment.manifest));
         let (manifest, bytes) = Manifest::new(links).expect("the limits keep the links within a manifest").to_block();
         blocks.push((manifest, bytes));
-        Ok(Self { manifest, storage_salt, blocks })
+        Ok(Self { manifest, storage_salt, key, blocks })
     }
 }
 
@@ -250,49 +252,80 @@ impl OpenedRecord {
         keys: &EpochKeyring,
         context: &RecordContext,
     ) -> Result<Self, OpenError<E>> {
-        let bytes = chunks::fetch(manifest, &mut fetch)?;
-        let manifest = Manifest::from_bytes(&bytes).map_err(|_| DecryptionFailed)?;
-        let [wrap, sealed_part, content @ ..] = manifest.links() else {
-            return Err(DecryptionFailed.into());
-        };
+        let manifest = links(manifest, &mut fetch)?;
+        let [wrap, ..] = manifest.links() else { return Err(DecryptionFailed.into()) };
         let wrap = chunks::fetch(wrap, &mut fetch)?;
         let (epoch, key) = keys.unwrap(&wrap, context)?;
-
-        let sealed_part = chunks::fetch(sealed_part, &mut fetch)?;
-        let part: SealedPart = padded::decode(&aead::open_once(&sealed_part_key(&key, context), b"", &sealed_part)?)?;
-        let author_key = RsaPublic::from_der(&part.author_key).map_err(|_| DecryptionFailed)?;
-        verify_authorship(&part.statement, &part.signature, &author_key)?;
-        if part.length > MAX_RECORD_BYTES {
-            return Err(DecryptionFailed.into());
-        }
-        let chunk_count = usize::try_from(chunks::count(part.length)).map_err(|_| DecryptionFailed)?;
-        let (content, attachments) = content.split_at_checked(chunk_count).ok_or(DecryptionFailed)?;
-        if !attachments.iter().eq(part.attachments.iter().map(|SealedAttachment(link, ..)| link)) {
-            return Err(DecryptionFailed.into());
-        }
-        // Grows with what was really there, not with what the length claims.
-        let mut record = Vec::new();
-        chunks::open(&record_key(&key, context), content, part.length, &mut fetch, &mut record)?;
-        let authored = AuthoredRecord {
-            record,
-            statement: part.statement.into_vec(),
-            signature: part.signature.into_vec(),
-            author: part.author,
-            author_key,
-            author_salt: part.author_salt.map(|salt| *salt.as_bytes()),
-            commitment_seed: *part.commitment_seed.as_bytes(),
-            attachments: part
-                .attachments
-                .into_iter()
-                .map(|SealedAttachment(manifest, key, length)| AttachmentKey {
-                    manifest,
-                    key: ContentKey::of(key),
-                    length,
-                })
-                .collect(),
-        };
-        Ok(Self { authored, epoch, storage_salt: part.storage_salt.into_array() })
+        let (authored, storage_salt) = open_content(&manifest, fetch, &key, context)?;
+        Ok(Self { authored, epoch, storage_salt })
     }
+}
+
+impl AuthoredRecord {
+    /// Opens the record that `manifest` leads to with its content key, which only its writer keeps ([`SealedRecord::key`]). As
+    /// [`OpenedRecord::open`] otherwise.
+    ///
+    /// # Errors
+    /// As [`OpenedRecord::open`].
+    pub fn reopen<E: std::error::Error + 'static>(
+        manifest: &Cid,
+        mut fetch: impl FnMut(&Cid) -> Result<Vec<u8>, E>,
+        key: &ContentKey,
+        context: &RecordContext,
+    ) -> Result<Self, OpenError<E>> {
+        let manifest = links(manifest, &mut fetch)?;
+        open_content(&manifest, fetch, key, context).map(|(authored, _)| authored)
+    }
+}
+
+fn links<E: std::error::Error + 'static>(
+    manifest: &Cid,
+    fetch: &mut impl FnMut(&Cid) -> Result<Vec<u8>, E>,
+) -> Result<Manifest, OpenError<E>> {
+    let bytes = chunks::fetch(manifest, fetch)?;
+    Ok(Manifest::from_bytes(&bytes).map_err(|_| DecryptionFailed)?)
+}
+
+/// What a content key opens: the record, and the salt in `stored`.
+fn open_content<E: std::error::Error + 'static>(
+    manifest: &Manifest,
+    mut fetch: impl FnMut(&Cid) -> Result<Vec<u8>, E>,
+    key: &ContentKey,
+    context: &RecordContext,
+) -> Result<(AuthoredRecord, [u8; 32]), OpenError<E>> {
+    let [_, sealed_part, content @ ..] = manifest.links() else {
+        return Err(DecryptionFailed.into());
+    };
+    let sealed_part = chunks::fetch(sealed_part, &mut fetch)?;
+    let part: SealedPart = padded::decode(&aead::open_once(&sealed_part_key(key, context), b"", &sealed_part)?)?;
+    let author_key = RsaPublic::from_der(&part.author_key).map_err(|_| DecryptionFailed)?;
+    verify_authorship(&part.statement, &part.signature, &author_key)?;
+    if part.length > MAX_RECORD_BYTES {
+        return Err(DecryptionFailed.into());
+    }
+    let chunk_count = usize::try_from(chunks::count(part.length)).map_err(|_| DecryptionFailed)?;
+    let (content, attachments) = content.split_at_checked(chunk_count).ok_or(DecryptionFailed)?;
+    if !attachments.iter().eq(part.attachments.iter().map(|SealedAttachment(link, ..)| link)) {
+        return Err(DecryptionFailed.into());
+    }
+    // Grows with what was really there, not with what the length claims.
+    let mut record = Vec::new();
+    chunks::open(&record_key(key, context), content, part.length, &mut fetch, &mut record)?;
+    let authored = AuthoredRecord {
+        record,
+        statement: part.statement.into_vec(),
+        signature: part.signature.into_vec(),
+        author: part.author,
+        author_key,
+        author_salt: part.author_salt.map(|salt| *salt.as_bytes()),
+        commitment_seed: *part.commitment_seed.as_bytes(),
+        attachments: part
+            .attachments
+            .into_iter()
+            .map(|SealedAttachment(manifest, key, length)| AttachmentKey { manifest, key: ContentKey::of(key), length })
+            .collect(),
+    };
+    Ok((authored, part.storage_salt.into_array()))
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use emr_rollup::operation::{Action, Kind, Operation, SignedOperation};
 use crate::{
     client::{Client, ClientError},
     node::NodeError,
-    profile::outbox::Entry,
+    profile::outbox::{Entry, NewEntry, Refusal},
 };
 
 /// How often a node may say that something is settled which the state on L1 does not hold: it may be ahead for a moment.
@@ -82,7 +82,7 @@ impl Resumed {
     fn of(entry: &Entry, fate: Fate) -> Self {
         let draft = entry.draft();
         let operation = &draft.submission.signed.operation;
-        Self { operation: draft.operation.clone(), kind: operation.action.kind(), patient: operation.patient, fate }
+        Self { operation: draft.operation.clone(), kind: entry.kind(), patient: operation.patient, fate }
     }
 }
 
@@ -106,37 +106,80 @@ pub(crate) struct Outgoing {
     pub(crate) directory: Option<Cid>,
     pub(crate) intent: Option<String>,
     pub(crate) blocks: Vec<(Cid, Vec<u8>)>,
+    pub(crate) key: Option<String>,
+    pub(crate) replaces: Option<String>,
 }
 
 impl Outgoing {
     /// An operation that points to nothing.
     pub(crate) const fn plain(operation: Operation, authority: Option<GrantSlot>) -> Self {
-        Self { operation, authority, stored: None, epoch: None, directory: None, intent: None, blocks: Vec::new() }
+        Self {
+            operation,
+            authority,
+            stored: None,
+            epoch: None,
+            directory: None,
+            intent: None,
+            blocks: Vec::new(),
+            key: None,
+            replaces: None,
+        }
     }
 }
 
 impl Client {
     /// Signs an operation and keeps it. It is on disk, and nowhere else yet, when this returns.
     pub(crate) fn keep(&mut self, outgoing: Outgoing) -> Result<Entry, ClientError> {
-        let Outgoing { operation, authority, stored, epoch, directory, intent, blocks } = outgoing;
+        let Outgoing { operation, authority, stored, epoch, directory, intent, blocks, key, replaces } = outgoing;
         let domain = self.domain();
         let signed = operation.sign(domain, &self.signing, authority);
         let directory = directory.map(|cid| cid.to_string());
         let submission = Submission { signed, stored, epoch, directory };
-        Ok(self.profile.outbox_mut().add(&signed.id(domain), submission, intent, &blocks)?)
+        let operation = signed.id(domain);
+        Ok(self.profile.outbox_mut().add(NewEntry { operation, submission, intent, blocks, key, replaces })?)
     }
 
     /// Uploads an operation's blocks, hands it in, and checks and keeps the promise. Doing it twice changes nothing.
     ///
     /// # Errors
-    /// [`ClientError`]. If the node refuses for good, the operation is forgotten; otherwise it stays for the next time.
+    /// [`ClientError`]. If the node refuses for good, the operation is forgotten: who asked for it is told, and can ask again. One that
+    /// stands for an earlier one, which nobody has at hand any more, is kept. If the node cannot be asked, it stays for the next time.
     pub(crate) async fn deliver(&mut self, entry: &Entry) -> Result<Acknowledged, ClientError> {
-        match self.try_deliver(entry).await {
-            Err(ClientError::Node(error @ NodeError::Refused { .. })) if !error.is_temporary() => {
-                self.profile.outbox_mut().remove(&entry.draft().operation)?;
-                Err(error.into())
+        let delivered = self.try_deliver(entry).await;
+        if let Err(error) = &delivered
+            && error.is_refusal()
+        {
+            match entry.draft().replaces {
+                Some(_) => self.give_up(entry, error.to_string())?,
+                None => self.profile.outbox_mut().remove(&entry.draft().operation)?,
             }
-            other => other,
+        }
+        delivered
+    }
+
+    /// An operation of an earlier run came to nothing. A record is kept, since its writer may have it nowhere else; anything else is
+    /// forgotten, since what comes next is made from the state as it is.
+    fn give_up(&mut self, entry: &Entry, reason: String) -> Result<(), ClientError> {
+        let operation = &entry.draft().operation;
+        match entry.kind() {
+            Kind::PutRecord => {
+                self.profile.outbox_mut().refuse(operation, Refusal { time: UnixTime::now(), reason })?;
+            }
+            _ => self.profile.outbox_mut().remove(operation)?,
+        }
+        Ok(())
+    }
+
+    /// Takes note of what became of an operation.
+    fn conclude(&mut self, entry: &Entry, fate: &Fate) -> Result<(), ClientError> {
+        match fate {
+            Fate::Acknowledged | Fate::Waiting => Ok(()),
+            Fate::Settled { .. } | Fate::Replaced { .. } => {
+                Ok(self.profile.outbox_mut().remove(&entry.draft().operation)?)
+            }
+            Fate::Returned { reason } => self.give_up(entry, format!("it was returned: {reason}")),
+            Fate::Refused { reason } => self.give_up(entry, reason.clone()),
+            Fate::Lapsed => self.give_up(entry, "no batch took it in time".to_owned()),
         }
     }
 
@@ -165,8 +208,8 @@ impl Client {
     pub(crate) async fn continue_intent(&mut self, intent: &str) -> Result<Option<Acknowledged>, ClientError> {
         let Some(entry) = self.profile.outbox().find(intent, UnixTime::now()).cloned() else { return Ok(None) };
         let fate = self.fate(&entry).await?;
+        self.conclude(&entry, &fate)?;
         if fate.is_final() {
-            self.profile.outbox_mut().remove(&entry.draft().operation)?;
             return Ok(None);
         }
         let entries = self.profile.outbox().entries();
@@ -185,38 +228,31 @@ impl Client {
         lost_revocation(&self.redeliver().await?)
     }
 
-    /// Hands in what was signed and not acknowledged. What is refused for good is forgotten: what comes next is read from
-    /// the state as it is.
+    /// Hands in what was signed and not acknowledged. A record that is refused for good is kept, other operations are forgotten.
     pub(crate) async fn redeliver(&mut self) -> Result<Vec<Resumed>, ClientError> {
         let now = UnixTime::now();
         let waiting = |entry: &&Entry| entry.receipt().is_none() && !entry.has_lapsed(now);
         let entries: Vec<_> = self.profile.outbox().entries().iter().filter(waiting).cloned().collect();
         let mut redelivered = Vec::new();
         for entry in entries {
-            let fate = match self.deliver(&entry).await {
-                Err(ClientError::Node(error @ NodeError::Refused { .. })) if !error.is_temporary() => {
-                    Fate::Refused { reason: error.to_string() }
-                }
-                other => other.map(|_| Fate::Acknowledged)?,
-            };
+            let fate = self.delivery(&entry).await?;
+            self.conclude(&entry, &fate)?;
             redelivered.push(Resumed::of(&entry, fate));
         }
         Ok(redelivered)
     }
 
     /// Sees to everything that former runs signed: hands in what was not acknowledged, asks after what was, and forgets what
-    /// is settled, returned or lapsed. To be called at every start.
+    /// is settled. Records that came to nothing are kept: see [`Outbox::refused`](crate::profile::outbox::Outbox::refused). To be called
+    /// at every start.
     ///
     /// # Errors
     /// [`ClientError`] if the node cannot be asked; nothing is lost then.
     pub async fn resume(&mut self) -> Result<Vec<Resumed>, ClientError> {
         let mut resumed = Vec::new();
         for entry in self.profile.outbox().entries().to_vec() {
-            let draft = entry.draft();
             let fate = self.fate(&entry).await?;
-            if fate.is_final() {
-                self.profile.outbox_mut().remove(&draft.operation)?;
-            }
+            self.conclude(&entry, &fate)?;
             resumed.push(Resumed::of(&entry, fate));
         }
         Ok(resumed)
@@ -250,11 +286,14 @@ impl Client {
         if lapsed {
             return Ok(Fate::Lapsed);
         }
-        match self.deliver(entry).await {
+        self.delivery(entry).await
+    }
+
+    /// What comes of handing in an operation of an earlier run.
+    async fn delivery(&mut self, entry: &Entry) -> Result<Fate, ClientError> {
+        match self.try_deliver(entry).await {
             Ok(_) => Ok(Fate::Acknowledged),
-            Err(ClientError::Node(error @ NodeError::Refused { .. })) if !error.is_temporary() => {
-                Ok(Fate::Refused { reason: error.to_string() })
-            }
+            Err(error) if error.is_refusal() => Ok(Fate::Refused { reason: error.to_string() }),
             Err(error) => Err(error),
         }
     }
@@ -310,7 +349,8 @@ impl Client {
                 continue;
             }
             let known = self.profile.outbox().entries().iter().find(|entry| entry.draft().operation == hex::encode(id));
-            let hers = known.filter(|entry| self.is_hers(entry)).map(|entry| entry.draft().submission.signed);
+            let known = known.cloned();
+            let hers = known.as_ref().filter(|entry| self.is_hers(entry)).map(|entry| entry.draft().submission.signed);
             match (&status, hers) {
                 (OperationStatus::Settled { batch }, Some(signed)) if !self.is_in_force(&signed).await? => {
                     unproven += 1;
@@ -318,8 +358,16 @@ impl Client {
                         return Err(ClientError::NotInForce { batch: *batch });
                     }
                 }
-                (OperationStatus::Settled { .. } | OperationStatus::Returned { .. }, _) => {
-                    self.profile.outbox_mut().remove(&hex::encode(id))?;
+                (OperationStatus::Settled { batch }, _) => {
+                    if let Some(entry) = &known {
+                        self.conclude(entry, &Fate::Settled { batch: *batch })?;
+                    }
+                    return Ok(status);
+                }
+                (OperationStatus::Returned { reason }, _) => {
+                    if let Some(entry) = &known {
+                        self.conclude(entry, &Fate::Returned { reason: reason.clone() })?;
+                    }
                     return Ok(status);
                 }
                 _ => {}

@@ -1,14 +1,18 @@
 //! Writing records: new ones, new versions, deletion. By doctors under a grant, and by the patient herself.
 
-use std::convert::Infallible;
+use std::{collections::HashMap, convert::Infallible};
 
+use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use emr_api::encryption::CommittedKey;
 use emr_api::{PatientView, RecordSummary, StoredAt};
 use emr_core::{
     AccountIndex, AuthoredStatement, Cid, Class, ClassMask, Codec, Commitment, GrantSlot, Opaque, OutOfRange, Record,
     RecordError, RecordSlot, RecordStatus, Revision, Rights, SaltSeed, UnixTime, Version, cid::cid_of,
 };
-use emr_crypto::{AuthoredRecord, DirectoryError, KeyDirectory, SealError, SealedRecord, SigningContext};
+use emr_crypto::{
+    AuthoredRecord, ContentKey, DirectoryError, KeyDirectory, RecordContext, SealError, SealedRecord, SigningContext,
+    key_wrap::{Algorithm, WrappedKey},
+};
 use emr_rollup::{
     operation::{Action, PutRecord, Tombstone},
     primitive::field,
@@ -18,8 +22,10 @@ use emr_rollup::{
 use crate::{
     client::{Client, ClientError},
     flow::own_directory::OwnError,
+    flow::retrieve::Missing,
     flow::submit::{Acknowledged, Outgoing},
     node::NodeError,
+    profile::outbox::Entry,
     verify::card::{Card, CheckedCard},
     verify::directory::PublishedDirectory,
     verify::record::RecordId,
@@ -70,6 +76,23 @@ pub enum WriteError {
         slot: RecordSlot,
         /// Who wrote it.
         author: AccountIndex,
+    },
+    /// Nothing of that name is kept.
+    #[error("no record of operation {0} came to nothing: `outbox list` shows what is kept")]
+    NotRefused(String),
+    /// What is kept of it cannot be opened.
+    #[error(
+        "the record of operation {0} cannot be read back: its files are damaged, or another identity wrote it; write it again from its document, \
+         or discard it"
+    )]
+    NotReadable(String),
+    /// The card is somebody else's.
+    #[error("the record is for patient {needed}, the card is that of account {given}: give the patient's card")]
+    OtherPatient {
+        /// Whose record it is.
+        needed: AccountIndex,
+        /// Whose card was given.
+        given: AccountIndex,
     },
     /// The record is too large.
     #[error(transparent)]
@@ -185,14 +208,30 @@ impl Client {
         let patient = self.check_card(patient).await?;
         let bytes = record.to_dag_cbor()?;
         let intent = intent(&patient, place, class, &bytes);
-        if let Some(acknowledged) = self.continue_intent(&intent).await?
+        self.write_as(&patient, place, class, record, &bytes, &intent).await
+    }
+
+    /// Writes in the name of a request. What was kept of the same request, because it came to nothing, is replaced.
+    async fn write_as(
+        &mut self,
+        patient: &CheckedCard,
+        place: Place,
+        class: Option<Class>,
+        record: &Record,
+        bytes: &[u8],
+        intent: &str,
+    ) -> Result<Written, WriteError> {
+        if let Some(acknowledged) = self.continue_intent(intent).await?
             && let Some(written) = self.written_before(acknowledged)
         {
+            while let Some(refused) = self.refused_before(intent) {
+                self.profile.outbox_mut().discard(&refused).map_err(ClientError::from)?;
+            }
             return Ok(written);
         }
         self.deliver_waiting().await?;
         for _ in 0..ATTEMPTS {
-            match self.try_write(&patient, place, class, record, &bytes, &intent).await {
+            match self.try_write(patient, place, class, record, bytes, intent).await {
                 // Somebody wrote in between, or took the slot: everything is bound to slot and version, so all is made anew.
                 Err(WriteError::Client(error)) if error.is_stale() => {}
                 Err(WriteError::NoDirectory(of)) if of == self.account()? => self.publish_directory().await?,
@@ -280,11 +319,59 @@ impl Client {
                 epoch: Some(current.epoch()),
                 directory: None,
                 intent: Some(intent.to_owned()),
+                key: Some(BASE64.encode(sealed.key.wrap(&self.identity.rsa().public(), &context).ciphertext)),
+                replaces: self.refused_before(intent),
                 blocks: sealed.blocks,
             })
             .await?;
         let record_cid = sealed.manifest;
         Ok(Written { patient: patient.account(), slot, version, class, record_cid, acknowledged })
+    }
+
+    /// The operation of the same request that came to nothing and is kept.
+    fn refused_before(&self, intent: &str) -> Option<String> {
+        let mut refused = self.profile.outbox().refused().iter();
+        let entry = refused.find(|entry| entry.draft().intent.as_deref() == Some(intent))?;
+        Some(entry.draft().operation.clone())
+    }
+
+    /// Hands in a record that came to nothing, in a new operation: a new record in the next free slot, another version on top of what its
+    /// slot holds now. It is opened with the content key that its writer kept, and sealed to the class's newest epoch: the slot and the
+    /// version are part of what its author signs, so neither signature nor blocks can be used again.
+    ///
+    /// # Errors
+    /// [`WriteError::NotRefused`], [`WriteError::NotReadable`], [`WriteError::OtherPatient`]; [`WriteError`]. The record stays kept.
+    pub async fn retry(&mut self, patient: &Card, operation: &str) -> Result<Written, WriteError> {
+        let mut refused = self.profile.outbox().refused().iter();
+        let entry = refused.find(|entry| entry.draft().operation == operation).cloned();
+        let entry = entry.ok_or_else(|| WriteError::NotRefused(operation.to_owned()))?;
+        let signed = entry.draft().submission.signed.operation;
+        let Action::PutRecord(PutRecord { slot, expected, leaf }) = signed.action else {
+            return Err(WriteError::NotRefused(operation.to_owned()));
+        };
+        let patient = self.check_card(patient).await?;
+        if patient.account() != signed.patient {
+            return Err(WriteError::OtherPatient { needed: signed.patient, given: patient.account() });
+        }
+        let context = RecordId { domain: self.domain(), patient: signed.patient, slot }.context(&leaf);
+        let not_readable = || WriteError::NotReadable(operation.to_owned());
+        let bytes = self.reopen(&entry, &context).ok_or_else(not_readable)?;
+        let record = Record::from_dag_cbor(&bytes).map_err(|_| not_readable())?;
+        let place = if expected == Revision::ZERO { Place::New } else { Place::Over(slot) };
+        let intent = entry.draft().intent.clone().ok_or_else(not_readable)?;
+        self.write_as(&patient, place, Some(leaf.class), &record, &bytes, &intent).await
+    }
+
+    /// The bytes of a record that this participant sealed, from the blocks that are kept of it.
+    fn reopen(&self, entry: &Entry, context: &RecordContext) -> Option<Vec<u8>> {
+        let draft = entry.draft();
+        let wrapped =
+            WrappedKey { algorithm: Algorithm::RsaOaep256, ciphertext: BASE64.decode(draft.key.as_ref()?).ok()? };
+        let key = ContentKey::unwrap(self.identity.rsa(), &wrapped, context).ok()?;
+        let blocks: HashMap<Cid, Vec<u8>> = entry.blocks().collect::<Result<_, _>>().ok()?;
+        let manifest = Cid::try_from(draft.submission.stored.as_ref()?.manifest.as_str()).ok()?;
+        let fetch = |cid: &Cid| blocks.get(cid).cloned().ok_or(Missing);
+        AuthoredRecord::reopen(&manifest, fetch, &key, context).ok().map(|authored| authored.record)
     }
 
     /// What an earlier run wrote.

@@ -5,7 +5,7 @@
 //! | `identity` | the encrypted identity file |
 //! | `profile.json` | node, Ethereum node, contract, account |
 //! | `versions.json` | the highest version ever signed for each of her grant slots |
-//! | `outbox/` | operations that were signed and are not settled yet |
+//! | `outbox/` | operations that were signed and are not settled yet, and records that came to nothing |
 //! | `receipts/` | what the hospital promised of operations that are no longer waited for |
 //! | `seen.json` | the newest settled state that was seen on L1 |
 //! | `lock` | held by the one process that uses the folder |

@@ -1,7 +1,9 @@
 //! What was signed and is not settled yet. An operation goes in here, with its blocks, before it leaves the machine, so
-//! that it is handed in again after a crash, or should the node lose it; it goes out when it is settled or returned.
+//! that it is handed in again after a crash, or should the node lose it; it goes out when it is settled. A record that came to
+//! nothing stays, with the reason, until its writer hands it in again or discards it: it may be nowhere else.
 //!
-//! One folder for each: `entry.json`, one file for each block, and `receipt.json` once the node has acknowledged. A folder is
+//! One folder for each: `entry.json`, one file for each block, `receipt.json` once the node has acknowledged, and `refused.json`
+//! once it came to nothing. A folder is
 //! made under a temporary name and renamed when everything in it is durable. Of what goes out the receipt stays, in the folder
 //! `receipts` beside this one, with the operation: it proves what the hospital promised. Nothing reads it again.
 
@@ -16,7 +18,7 @@ use emr_core::{
     cid::{MAX_BLOCK_BYTES, verify_block},
 };
 use emr_durable::Disk;
-use emr_rollup::operation::SignedOperation;
+use emr_rollup::operation::{Kind, SignedOperation};
 use serde::{Deserialize, Serialize};
 
 use crate::profile::durable::{self, FileError};
@@ -46,6 +48,45 @@ pub struct Draft {
     pub intent: Option<String>,
     /// The blocks that go with it, in order.
     pub blocks: Vec<String>,
+    /// A record's content key, wrapped to its writer, in base64: writers have no epoch keys, and a record that came to nothing has to be
+    /// sealed again.
+    pub key: Option<String>,
+    /// The operation that came to nothing and that this one stands for, hex.
+    pub replaces: Option<String>,
+}
+
+/// What is added to the outbox.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewEntry {
+    /// The operation's id.
+    pub operation: [u8; 32],
+    /// What is handed in.
+    pub submission: Submission,
+    /// As in [`Draft`].
+    pub intent: Option<String>,
+    /// The blocks that go with it.
+    pub blocks: Vec<(Cid, Vec<u8>)>,
+    /// As in [`Draft`].
+    pub key: Option<String>,
+    /// As in [`Draft`].
+    pub replaces: Option<String>,
+}
+
+impl NewEntry {
+    /// An operation without blocks.
+    pub const fn plain(operation: [u8; 32], submission: Submission) -> Self {
+        Self { operation, submission, intent: None, blocks: Vec::new(), key: None, replaces: None }
+    }
+}
+
+/// Why an operation came to nothing. JSON.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Refusal {
+    /// When that was noted.
+    pub time: UnixTime,
+    /// What the node said.
+    pub reason: String,
 }
 
 /// An operation that waits.
@@ -54,6 +95,7 @@ pub struct Entry {
     folder: PathBuf,
     draft: Draft,
     receipt: Option<Receipt>,
+    refusal: Option<Refusal>,
 }
 
 impl Entry {
@@ -65,6 +107,16 @@ impl Entry {
     /// The node's promise, once it has given one.
     pub const fn receipt(&self) -> Option<&Receipt> {
         self.receipt.as_ref()
+    }
+
+    /// What kind of operation it is.
+    pub const fn kind(&self) -> Kind {
+        self.draft.submission.signed.operation.action.kind()
+    }
+
+    /// Why it came to nothing, if it did.
+    pub const fn refusal(&self) -> Option<&Refusal> {
+        self.refusal.as_ref()
     }
 
     /// Whether it can no longer take effect.
@@ -85,12 +137,13 @@ impl Entry {
     }
 }
 
-/// The operations that wait, in the order in which they were signed.
+/// The operations that wait, and those that came to nothing, in the order in which they were signed.
 #[derive(Debug)]
 pub struct Outbox {
     disk: Disk,
     folder: PathBuf,
     entries: Vec<Entry>,
+    refused: Vec<Entry>,
     next: u64,
 }
 
@@ -102,7 +155,7 @@ impl Outbox {
         disk.create_folder(&receipts).map_err(|error| FileError::io(&receipts, error))?;
         // Syncs the profile's folder too, for `receipts` and for an identity file that a killed process did not sync.
         disk.add_folder(folder).map_err(failed)?;
-        let mut entries = Vec::new();
+        let (mut entries, mut refused) = (Vec::new(), Vec::new());
         let mut next = 0;
         let mut folders: Vec<PathBuf> = fs::read_dir(folder)
             .and_then(|names| names.map(|name| name.map(|name| name.path())).collect())
@@ -120,14 +173,23 @@ impl Outbox {
             let draft = durable::read_json(&path.join("entry.json"), MAX_ENTRY_BYTES)?;
             let draft = draft.ok_or_else(|| damaged("entry.json is missing"))?;
             let receipt = durable::read_json(&path.join("receipt.json"), MAX_ENTRY_BYTES)?;
-            entries.push(Entry { folder: path, draft, receipt });
+            let refusal: Option<Refusal> = durable::read_json(&path.join("refused.json"), MAX_ENTRY_BYTES)?;
+            let list = if refusal.is_some() { &mut refused } else { &mut entries };
+            list.push(Entry { folder: path, draft, receipt, refusal });
         }
-        Ok(Self { disk: disk.clone(), folder: folder.to_owned(), entries, next })
+        let mut outbox = Self { disk: disk.clone(), folder: folder.to_owned(), entries, refused, next };
+        outbox.remove_replaced()?;
+        Ok(outbox)
     }
 
-    /// The entries, oldest first.
+    /// The operations that wait, oldest first.
     pub fn entries(&self) -> &[Entry] {
         &self.entries
+    }
+
+    /// The operations that came to nothing and are kept, oldest first.
+    pub fn refused(&self) -> &[Entry] {
+        &self.refused
     }
 
     /// The entry for a request that was made before, unless it can no longer take effect.
@@ -135,27 +197,24 @@ impl Outbox {
         self.entries.iter().find(|entry| entry.draft.intent.as_deref() == Some(intent) && !entry.has_lapsed(now))
     }
 
-    /// Keeps an operation and its blocks. Durable when this returns.
+    /// Keeps an operation and its blocks, then forgets the one that it replaces. Durable when this returns.
     ///
     /// # Errors
-    /// [`FileError`]; then nothing is kept.
-    pub fn add(
-        &mut self,
-        operation: &[u8; 32],
-        submission: Submission,
-        intent: Option<String>,
-        blocks: &[(Cid, Vec<u8>)],
-    ) -> Result<Entry, FileError> {
+    /// [`FileError`].
+    pub fn add(&mut self, new: NewEntry) -> Result<Entry, FileError> {
         let failed = |error| FileError::io(&self.folder, error);
+        let NewEntry { operation, submission, intent, blocks, key, replaces } = new;
         let draft = Draft {
             operation: hex::encode(operation),
             submission,
             intent,
             blocks: blocks.iter().map(|(cid, _)| cid.to_string()).collect(),
+            key,
+            replaces,
         };
         let temporary = self.disk.unfinished_folder(&self.folder).map_err(failed)?;
         self.disk.write_new(&temporary.path().join("entry.json"), &durable::json(&draft)).map_err(failed)?;
-        for (name, (_, bytes)) in draft.blocks.iter().zip(blocks) {
+        for (name, (_, bytes)) in draft.blocks.iter().zip(&blocks) {
             self.disk.write_new(&temporary.path().join(name), bytes).map_err(failed)?;
         }
         self.disk.sync_folder(temporary.path()).map_err(failed)?;
@@ -166,9 +225,37 @@ impl Outbox {
         let _ = temporary.keep();
         self.disk.sync_folder(&self.folder).map_err(failed)?;
         self.next += 1;
-        let entry = Entry { folder, draft, receipt: None };
+        let entry = Entry { folder, draft, receipt: None, refusal: None };
         self.entries.push(entry.clone());
+        self.remove_replaced()?;
         Ok(entry)
+    }
+
+    /// Forgets what came to nothing and has a successor: its successor is durable, and a crash came before it was forgotten.
+    fn remove_replaced(&mut self) -> Result<(), FileError> {
+        let all = self.entries.iter().chain(&self.refused);
+        let replaced: Vec<String> = all.filter_map(|entry| entry.draft.replaces.clone()).collect();
+        for operation in replaced {
+            if self.refused.iter().any(|entry| entry.draft.operation == operation) {
+                self.remove(&operation)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes that an operation came to nothing, and keeps it with its blocks.
+    ///
+    /// # Errors
+    /// [`FileError`].
+    pub fn refuse(&mut self, operation: &str, refusal: Refusal) -> Result<(), FileError> {
+        let Some(place) = self.entries.iter().position(|entry| entry.draft.operation == operation) else {
+            return Ok(());
+        };
+        durable::replace_json(&self.disk, &self.entries[place].folder.join("refused.json"), &refusal)?;
+        let entry = Entry { refusal: Some(refusal), ..self.entries.remove(place) };
+        let after = self.refused.partition_point(|known| known.folder < entry.folder);
+        self.refused.insert(after, entry);
+        Ok(())
     }
 
     /// Keeps the node's promise.
@@ -184,15 +271,28 @@ impl Outbox {
         Ok(())
     }
 
-    /// Forgets an operation but for its receipt: it is settled, was returned, or was refused for good.
+    /// Forgets an operation that came to nothing, and its blocks. Whether there was one.
+    ///
+    /// # Errors
+    /// [`FileError`].
+    pub fn discard(&mut self, operation: &str) -> Result<bool, FileError> {
+        let kept = self.refused.iter().any(|entry| entry.draft.operation == operation);
+        if kept {
+            self.remove(operation)?;
+        }
+        Ok(kept)
+    }
+
+    /// Forgets an operation but for its receipt: it is settled, or nothing of it is worth keeping.
     ///
     /// # Errors
     /// [`FileError`].
     pub fn remove(&mut self, operation: &str) -> Result<(), FileError> {
-        let Some(place) = self.entries.iter().position(|entry| entry.draft.operation == operation) else {
+        let is_it = |entry: &Entry| entry.draft.operation == operation;
+        let Some(entry) = self.entries.iter().chain(&self.refused).find(|entry| is_it(entry)) else {
             return Ok(());
         };
-        let Entry { folder, draft, receipt } = &self.entries[place];
+        let Entry { folder, draft, receipt, .. } = entry;
         if let Some(receipt) = receipt {
             let kept = self.folder.with_file_name(RECEIPTS);
             let signed = &draft.submission.signed;
@@ -203,7 +303,8 @@ impl Outbox {
         // when files in the folder are gone already, the entry would be damaged.
         let doomed = self.folder.join(format!("{TEMPORARY}{name}"));
         self.disk.rename(folder, &doomed).map_err(|error| FileError::io(folder, error))?;
-        self.entries.remove(place);
+        self.entries.retain(|entry| !is_it(entry));
+        self.refused.retain(|entry| !is_it(entry));
         self.disk.sync_folder(&self.folder).map_err(|error| FileError::io(&self.folder, error))?;
         self.disk.remove_folder_all(&doomed).map_err(|error| FileError::io(&doomed, error))
     }
@@ -249,7 +350,7 @@ mod tests {
         for salt in 0..3 {
             let (id, submission) = submission(salt)?;
             let intent = (salt == 1).then(|| "intent".to_owned());
-            outbox.add(&id, submission, intent, std::slice::from_ref(&block))?;
+            outbox.add(NewEntry { intent, blocks: vec![block.clone()], ..NewEntry::plain(id, submission) })?;
         }
         let reopened = Outbox::open(&Disk::default(), &folder)?;
         assert_eq!(reopened.entries(), outbox.entries());
@@ -278,8 +379,44 @@ mod tests {
         assert_eq!(reopened.entries(), outbox.entries());
         // Numbers are not used again while a later entry lives, so the order stays.
         let (id, last) = submission(9)?;
-        reopened.add(&id, last, None, &[])?;
+        reopened.add(NewEntry::plain(id, last))?;
         assert_eq!(reopened.entries().last().map(|entry| entry.draft().operation.clone()), Some(hex::encode(id)));
+        Ok(())
+    }
+
+    #[test]
+    fn what_came_to_nothing_stays_until_it_is_replaced_or_discarded() -> TestResult {
+        let profile = tempfile::tempdir()?;
+        let folder = profile.path().join("outbox");
+        let mut outbox = Outbox::open(&Disk::default(), &folder)?;
+        let block = (cid_of(Codec::Raw, b"block"), b"block".to_vec());
+        for salt in 0..2 {
+            let (id, submission) = submission(salt)?;
+            outbox.add(NewEntry { blocks: vec![block.clone()], ..NewEntry::plain(id, submission) })?;
+        }
+        let id = outbox.entries()[0].draft().operation.clone();
+        let refusal = Refusal { time: UnixTime::new(5)?, reason: "the slot is taken".to_owned() };
+        outbox.refuse(&id, refusal.clone())?;
+        let mut outbox = Outbox::open(&Disk::default(), &folder)?;
+        assert_eq!(outbox.entries().len(), 1);
+        assert_eq!(outbox.refused()[0].refusal(), Some(&refusal));
+        assert_eq!(outbox.refused()[0].blocks().collect::<Result<Vec<_>, _>>()?, std::slice::from_ref(&block));
+
+        // A successor, and a crash before the old one was forgotten: as if the old folder were still there.
+        let old = outbox.refused()[0].folder.clone();
+        let copy = profile.path().join("copy");
+        fs::create_dir(&copy)?;
+        for file in fs::read_dir(&old)? {
+            let file = file?;
+            fs::copy(file.path(), copy.join(file.file_name()))?;
+        }
+        let (next, submission) = submission(7)?;
+        outbox.add(NewEntry { replaces: Some(id), ..NewEntry::plain(next, submission) })?;
+        assert!(outbox.refused().is_empty() && !old.exists());
+        Disk::default().rename(&copy, &old)?;
+        let reopened = Outbox::open(&Disk::default(), &folder)?;
+        assert!(reopened.refused().is_empty() && !old.exists());
+        assert_eq!(reopened.entries(), outbox.entries());
         Ok(())
     }
 
@@ -291,7 +428,8 @@ mod tests {
         fs::create_dir(folder.join(".new-half"))?;
         fs::write(folder.join(".new-half/entry.json"), "{")?;
         let (id, submission) = submission(0)?;
-        let entry = outbox.add(&id, submission, None, &[(cid_of(Codec::Raw, b"b"), b"b".to_vec())])?;
+        let blocks = vec![(cid_of(Codec::Raw, b"b"), b"b".to_vec())];
+        let entry = outbox.add(NewEntry { blocks, ..NewEntry::plain(id, submission) })?;
         let reopened = Outbox::open(&Disk::default(), &folder)?;
         assert_eq!(reopened.entries().len(), 1);
         assert!(!folder.join(".new-half").exists());

@@ -7,6 +7,7 @@ mod everyday;
 mod faults;
 mod from_now;
 mod lies;
+mod outbox;
 mod power_cut;
 mod proxy;
 mod scene;

@@ -6,12 +6,12 @@ use cid::Cid;
 use emr_core::cid::{BlockMismatch, MAX_BLOCK_BYTES, verify_block};
 use emr_core::{Class, RecordSlot, Version};
 use emr_crypto::{
-    AttachmentKey, CHUNK_BYTES, DecryptionFailed, Epoch, EpochKeyring, MAX_RECORD_BYTES, Manifest, OpenError,
-    OpenedRecord, PatientDirectory, RecordContext, SealError, SealedRecord,
+    AttachmentKey, AuthoredRecord, CHUNK_BYTES, ContentKey, DecryptionFailed, Epoch, EpochKeyring, MAX_RECORD_BYTES,
+    Manifest, OpenError, OpenedRecord, PatientDirectory, RecordContext, SealError, SealedRecord,
 };
 use proptest::prelude::*;
 
-use crate::fixtures::{Blocks, NoSuchBlock, PATIENT, account, authored, context};
+use crate::fixtures::{Blocks, DOCTOR, NoSuchBlock, PATIENT, account, authored, context};
 
 const CLASS: Class = Class::Laboratory;
 
@@ -56,6 +56,24 @@ impl WithSignature for emr_crypto::AuthoredRecord {
 }
 
 /// Whoever stores the blocks sees links, and sizes that are the same for similar records.
+/// Writers have no epoch key: they keep the content key, wrapped to themselves, for one place only.
+#[test]
+fn a_writer_opens_what_they_sealed() {
+    let directory = PatientDirectory::create(&*PATIENT);
+    let sealed = seal(&directory, b"a record".to_vec());
+    let blocks = Blocks::of(&sealed);
+    let wrapped = sealed.key.wrap(&DOCTOR.public(), &context(CLASS));
+    let reopen = |key: &ContentKey, place| AuthoredRecord::reopen(&sealed.manifest, |cid| blocks.get(cid), key, &place);
+    let key = ContentKey::unwrap(&*DOCTOR, &wrapped, &context(CLASS)).unwrap();
+    assert_eq!(reopen(&key, context(CLASS)).unwrap().record, b"a record");
+
+    let elsewhere = RecordContext { slot: RecordSlot::new(9).unwrap(), ..context(CLASS) };
+    assert!(ContentKey::unwrap(&*DOCTOR, &wrapped, &elsewhere).is_err());
+    assert!(ContentKey::unwrap(&*PATIENT, &wrapped, &context(CLASS)).is_err());
+    assert!(is_opaque(reopen(&key, elsewhere)));
+    assert!(is_opaque(reopen(&ContentKey::generate(), context(CLASS))));
+}
+
 #[test]
 fn outsiders_see_links_and_padded_sizes_only() {
     let directory = PatientDirectory::create(&*PATIENT);

@@ -1,0 +1,256 @@
+//! `outbox`: what was signed and is not settled, and records that came to nothing.
+
+use std::{io::Write, path::PathBuf};
+
+use clap::Subcommand;
+use emr_client::profile::{
+    Profile,
+    outbox::{Entry, Outbox},
+};
+use emr_core::{AccountIndex, Class, Role, UnixTime};
+use emr_rollup::operation::{Action, Kind, PutRecord};
+use serde::Serialize;
+
+use crate::{
+    cards,
+    failure::{Exit, Failure, OrExit},
+    options::{Options, RecordName},
+    records::{self, WriteAnswer},
+    report::{Answer, print},
+    session,
+};
+
+/// The fewest digits of an operation's id that name it.
+const SHORTEST_NAME: usize = 4;
+
+/// What to do with the outbox.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// List what waits, and records that came to nothing, with the reason
+    List,
+    /// Hand in records that came to nothing again: signed for a free slot or on top of what is there, sealed to the newest keys
+    Retry {
+        /// Which, by the first digits of the operation that `list` shows [default: all]
+        #[arg(value_name = "OPERATION")]
+        operations: Vec<String>,
+        /// The patient's card, the first time
+        #[arg(long, value_name = "CARD")]
+        patient: Option<PathBuf>,
+        /// Wait until a batch has settled them
+        #[arg(long)]
+        wait: bool,
+    },
+    /// Delete records that came to nothing from this machine, for good
+    Discard {
+        /// Which, by the first digits of the operation that `list` shows
+        #[arg(value_name = "OPERATION", required = true)]
+        operations: Vec<String>,
+        /// Confirm: there may be no other copy
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+/// One line about records that came to nothing, if there are any.
+pub fn notice(outbox: &Outbox, role: Role) -> Option<String> {
+    let newest = outbox.refused().last()?;
+    let reason = newest.refusal().map(|refusal| refusal.reason.as_str()).unwrap_or_default();
+    let records = match outbox.refused().len() {
+        1 => "1 record was not taken and is".to_owned(),
+        count => format!("{count} records were not taken and are"),
+    };
+    Some(format!("{records} kept here ({reason}): see `emr-{role} outbox list`"))
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// What did not work, with an exit code.
+pub async fn run(options: &Options, role: Role, command: Command) -> Result<(), Failure> {
+    match command {
+        Command::List => list(options, role),
+        Command::Retry { operations, patient, wait } => retry(options, role, &operations, patient, wait).await,
+        Command::Discard { operations, yes } => discard(options, role, &operations, yes),
+    }
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum State {
+    /// Not handed in yet.
+    Waits,
+    /// The node promised to settle it.
+    Acknowledged,
+    /// It came to nothing.
+    Refused,
+}
+
+#[derive(Debug, Serialize)]
+struct Listed {
+    operation: String,
+    kind: Kind,
+    patient: AccountIndex,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    record: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    class: Option<Class>,
+    state: State,
+    valid_until: UnixTime,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refused: Option<UnixTime>,
+}
+
+impl Listed {
+    fn of(entry: &Entry) -> Self {
+        let draft = entry.draft();
+        let operation = &draft.submission.signed.operation;
+        let (record, class) = match operation.action {
+            Action::PutRecord(PutRecord { slot, leaf, .. }) => {
+                (Some(RecordName { patient: operation.patient, slot }.to_string()), Some(leaf.class))
+            }
+            _ => (None, None),
+        };
+        Self {
+            operation: draft.operation.clone(),
+            kind: entry.kind(),
+            patient: operation.patient,
+            record,
+            class,
+            state: match (entry.refusal(), entry.receipt()) {
+                (Some(_), _) => State::Refused,
+                (None, Some(_)) => State::Acknowledged,
+                (None, None) => State::Waits,
+            },
+            valid_until: operation.valid_until,
+            reason: entry.refusal().map(|refusal| refusal.reason.clone()),
+            refused: entry.refusal().map(|refusal| refusal.time),
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct List {
+    operations: Vec<Listed>,
+}
+
+impl Answer for List {
+    fn write(&self, out: &mut dyn Write) -> std::io::Result<()> {
+        if self.operations.is_empty() {
+            return writeln!(out, "nothing waits, and nothing was refused");
+        }
+        for Listed { operation, kind, patient, record, class, state, reason, .. } in &self.operations {
+            write!(out, "{}  {:<14} patient {patient}", &operation[..16], kind.to_string())?;
+            if let (Some(record), Some(class)) = (record, class) {
+                write!(out, ", record {record} ({class})")?;
+            }
+            match (state, reason) {
+                (State::Refused, Some(reason)) => writeln!(out, ": refused: {reason}")?,
+                (State::Acknowledged, _) => writeln!(out, ": acknowledged, waits for a batch")?,
+                _ => writeln!(out, ": waits to be handed in")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+fn list(options: &Options, role: Role) -> Result<(), Failure> {
+    let profile = session::profile(options, role)?;
+    let all = profile.outbox().refused().iter().chain(profile.outbox().entries());
+    print(&List { operations: all.map(Listed::of).collect() }, options.json)
+}
+
+#[derive(Debug, Serialize)]
+struct Retried {
+    retried: Vec<WriteAnswer>,
+}
+
+impl Answer for Retried {
+    fn write(&self, out: &mut dyn Write) -> std::io::Result<()> {
+        if self.retried.is_empty() {
+            return writeln!(out, "nothing was refused");
+        }
+        self.retried.iter().try_for_each(|answer| answer.write(out))
+    }
+}
+
+async fn retry(
+    options: &Options,
+    role: Role,
+    operations: &[String],
+    card: Option<PathBuf>,
+    wait: bool,
+) -> Result<(), Failure> {
+    let mut client = session::open(options, role).await?;
+    let chosen = if operations.is_empty() {
+        client.profile().outbox().refused().to_vec()
+    } else {
+        named(client.profile(), operations)?
+    };
+    let mut retried = Vec::new();
+    for entry in chosen {
+        let draft = entry.draft();
+        let patient = draft.submission.signed.operation.patient;
+        let card = cards::patient(&client, Some(patient), card.as_deref()).await?;
+        let written = client.retry(&card, &draft.operation).await.map_err(|error| {
+            let failure = records::write_failure(&error);
+            let done = retried.len();
+            Failure::new(failure.exit(), format!("{}: {failure} ({done} handed in before it)", &draft.operation[..16]))
+        })?;
+        retried.push(records::answer(&mut client, &written, wait).await?);
+    }
+    print(&Retried { retried }, options.json)
+}
+
+#[derive(Debug, Serialize)]
+struct Discarded {
+    discarded: Vec<String>,
+}
+
+impl Answer for Discarded {
+    fn write(&self, out: &mut dyn Write) -> std::io::Result<()> {
+        self.discarded.iter().try_for_each(|operation| writeln!(out, "discarded {}", &operation[..16]))
+    }
+}
+
+fn discard(options: &Options, role: Role, operations: &[String], yes: bool) -> Result<(), Failure> {
+    let mut profile = session::profile(options, role)?;
+    let chosen = named(&profile, operations)?;
+    if !yes {
+        let message = "this deletes records from this machine, and there may be no other copy: add --yes to confirm";
+        return Err(Failure::new(Exit::Usage, message));
+    }
+    let mut discarded = Vec::new();
+    for entry in chosen {
+        let operation = entry.draft().operation.clone();
+        profile.outbox_mut().discard(&operation).or_exit(Exit::Storage)?;
+        discarded.push(operation);
+    }
+    print(&Discarded { discarded }, options.json)
+}
+
+/// The records that came to nothing and have these names, each once.
+fn named(profile: &Profile, names: &[String]) -> Result<Vec<Entry>, Failure> {
+    let mut chosen: Vec<Entry> = Vec::new();
+    for name in names {
+        let is_it = |entry: &&Entry| entry.draft().operation.starts_with(name.as_str());
+        let mut found = profile.outbox().refused().iter().filter(is_it);
+        let (Some(entry), true) = (found.next(), name.len() >= SHORTEST_NAME) else {
+            let waits = profile.outbox().entries().iter().any(|entry| is_it(&entry));
+            let message = if waits && name.len() >= SHORTEST_NAME {
+                format!("{name} still waits for the node or for a batch; only what was refused is retried or discarded")
+            } else {
+                format!("no refused operation begins with {name:?}: `outbox list` shows them")
+            };
+            return Err(Failure::new(Exit::Input, message));
+        };
+        if found.next().is_some() {
+            return Err(Failure::new(Exit::Input, format!("several operations begin with {name}: give more digits")));
+        }
+        if !chosen.contains(entry) {
+            chosen.push(entry.clone());
+        }
+    }
+    Ok(chosen)
+}

@@ -1,0 +1,166 @@
+//! Records that came to nothing: they stay, with the reason, until they are handed in again or discarded.
+
+use std::path::PathBuf;
+
+use emr_api::OperationStatus;
+use emr_client::{
+    Client, ClientError,
+    flow::{submit::Fate, upload::WriteError},
+    node::NodeError,
+};
+use emr_core::{Class, ClassMask, RecordSlot};
+
+use crate::{
+    proxy::{Fault, Proxy, lie},
+    scene::*,
+};
+
+const OPERATIONS: &str = "POST /v1/operations ";
+
+fn folders(scene: &Scene) -> TestResult<Vec<PathBuf>> {
+    let folder = scene.data_dir(DOCTOR).join("outbox");
+    let mut folders: Vec<_> = std::fs::read_dir(folder)?.map(|name| Ok(name?.path())).collect::<TestResult<_>>()?;
+    folders.sort();
+    Ok(folders)
+}
+
+fn fates(resumed: Vec<emr_client::flow::submit::Resumed>) -> Vec<Fate> {
+    resumed.into_iter().map(|resumed| resumed.fate).collect()
+}
+
+/// A doctor signed a record and could not hand it in; the patient took its slot meanwhile.
+async fn a_taken_slot(scene: &Scene, proxy: &Proxy) -> TestResult<(Client, emr_client::verify::card::Card, String)> {
+    let (mut patient, doctor) = scene.with_a_doctor().await?;
+    drop(doctor);
+    let card = handed_over(&patient);
+    let mut doctor = scene.client_at(DOCTOR, &proxy.address).await?;
+    proxy.set(|request, answer| (request.starts_with(OPERATIONS) && answer.is_empty()).then_some(Fault::LoseRequest));
+    let failed = doctor.upload(&card, Class::Laboratory, &record("from the ward")).await;
+    assert!(matches!(&failed, Err(WriteError::Client(ClientError::Node(NodeError::Unreachable { .. })))), "{failed:?}");
+    let operation = doctor.profile().outbox().entries()[0].draft().operation.clone();
+    drop(doctor);
+    proxy.clear();
+    let own = patient.card();
+    assert_eq!(patient.upload(&own, Class::Summary, &record("her own")).await?.slot.get(), 0);
+    Ok((patient, card, operation))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_whose_slot_is_taken_is_kept_and_goes_to_another_slot() -> TestResult {
+    let scene = Scene::new().await?;
+    let proxy = Proxy::new(scene.node.url())?;
+    let (mut patient, card, operation) = a_taken_slot(&scene, &proxy).await?;
+
+    let mut doctor = scene.client_at(DOCTOR, &proxy.address).await?;
+    let resumed = fates(doctor.resume().await?);
+    assert!(matches!(&resumed[..], [Fate::Refused { .. }]), "{resumed:?}");
+    drop(doctor);
+
+    // The next process, and the one after, still have it, with its blocks. Nothing is tried again unasked.
+    let mut doctor = scene.client_at(DOCTOR, &proxy.address).await?;
+    assert_eq!(fates(doctor.resume().await?), []);
+    let [kept] = doctor.profile().outbox().refused() else { return Err("one record is kept".into()) };
+    assert_eq!(kept.draft().operation, operation);
+    assert!(kept.blocks().collect::<Result<Vec<_>, _>>()?.len() > 2);
+    assert!(kept.refusal().is_some_and(|refusal| !refusal.reason.is_empty()));
+    // A patient is named by her card; another card is another patient.
+    let other = scene.registered(OTHER_PATIENT).await?;
+    let wrong = doctor.retry(&handed_over(&other), &operation).await;
+    assert!(matches!(wrong, Err(WriteError::OtherPatient { .. })), "{wrong:?}");
+    assert!(matches!(doctor.retry(&card, "00").await, Err(WriteError::NotRefused(_))));
+
+    let written = doctor.retry(&card, &operation).await?;
+    assert_eq!(written.slot.get(), 1);
+    assert!(doctor.profile().outbox().refused().is_empty());
+    let (read, _) = patient.retrieve(&card, RecordSlot::new(1)?, None).await?;
+    assert_eq!(read.unproven().record(), &record("from the ward"));
+    assert_eq!(read.unproven().author(), doctor.account()?);
+    assert_eq!(patient.records(&card).await?.len(), 2);
+    // Once is enough.
+    assert!(matches!(doctor.retry(&card, &operation).await, Err(WriteError::NotRefused(_))));
+    Ok(())
+}
+
+/// Each attempt may be lost or refused; the record is kept until one is taken.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_attempt_that_fails_keeps_the_record() -> TestResult {
+    let scene = Scene::new().await?;
+    let proxy = Proxy::new(scene.node.url())?;
+    let (mut patient, card, operation) = a_taken_slot(&scene, &proxy).await?;
+    let mut doctor = scene.client_at(DOCTOR, &proxy.address).await?;
+    doctor.resume().await?;
+
+    // Lost on the way: the new operation stands for the old one, and nothing is there twice.
+    proxy.set(|request, answer| (request.starts_with(OPERATIONS) && answer.is_empty()).then_some(Fault::LoseRequest));
+    assert!(doctor.retry(&card, &operation).await.is_err());
+    assert!(doctor.profile().outbox().refused().is_empty());
+    assert_eq!(folders(&scene)?.len(), 1);
+    drop(doctor);
+    proxy.clear();
+
+    // The patient takes that slot too: refused for good, and kept again.
+    let own = patient.card();
+    assert_eq!(patient.upload(&own, Class::Summary, &record("her next")).await?.slot.get(), 1);
+    let mut doctor = scene.client_at(DOCTOR, &proxy.address).await?;
+    let resumed = fates(doctor.resume().await?);
+    assert!(matches!(&resumed[..], [Fate::Refused { .. }]), "{resumed:?}");
+    let operation = doctor.profile().outbox().refused()[0].draft().operation.clone();
+
+    // Revoked meanwhile: nothing allows it, and the record is still kept.
+    patient.revoke(doctor.account()?, ClassMask::ALL).await?;
+    let refused = doctor.retry(&card, &operation).await;
+    assert!(matches!(&refused, Err(WriteError::Client(ClientError::Node(error))) if error.is_revoked()), "{refused:?}");
+    assert_eq!(doctor.profile().outbox().refused().len(), 1);
+    // Granted again, under new keys.
+    patient.grant(&doctor.card(), &terms(emr_core::Rights::WRITE, ClassMask::ALL)).await?;
+    let written = doctor.retry(&card, &operation).await?;
+    let (read, _) = patient.retrieve(&card, written.slot, None).await?;
+    assert_eq!(read.unproven().record(), &record("from the ward"));
+    assert!(doctor.profile().outbox().refused().is_empty());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_upload_again_replaces_what_was_kept() -> TestResult {
+    let scene = Scene::new().await?;
+    let proxy = Proxy::new(scene.node.url())?;
+    let (patient, card, _) = a_taken_slot(&scene, &proxy).await?;
+    let mut doctor = scene.client_at(DOCTOR, &proxy.address).await?;
+    doctor.resume().await?;
+    assert_eq!(doctor.profile().outbox().refused().len(), 1);
+    let written = doctor.upload(&card, Class::Laboratory, &record("from the ward")).await?;
+    assert_eq!(written.slot.get(), 1);
+    assert!(doctor.profile().outbox().refused().is_empty());
+    assert_eq!(patient.records(&card).await?.len(), 2);
+    Ok(())
+}
+
+/// A node that gives back what it had promised to settle. Discarding deletes the blocks.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_returned_record_is_kept_until_it_is_discarded() -> TestResult {
+    let scene = Scene::new().await?;
+    let (patient, doctor) = scene.with_a_doctor().await?;
+    drop(doctor);
+    let card = handed_over(&patient);
+    let proxy = Proxy::new(scene.node.url())?;
+    let mut doctor = scene.client_at(DOCTOR, &proxy.address).await?;
+    let written = doctor.upload(&card, Class::Laboratory, &record("given back")).await?;
+    let operation = written.acknowledged.operation;
+    proxy.set(lie(format!("GET /v1/operations/{operation}"), |status: &mut OperationStatus| {
+        *status = OperationStatus::Returned { reason: "the grant has ended".to_owned() };
+    }));
+    let resumed = fates(doctor.resume().await?);
+    assert!(matches!(&resumed[..], [Fate::Returned { .. }]), "{resumed:?}");
+    let [kept] = doctor.profile().outbox().refused() else { return Err("one record is kept".into()) };
+    assert!(kept.refusal().is_some_and(|refusal| refusal.reason.contains("the grant has ended")));
+    assert_eq!(folders(&scene)?.len(), 1);
+    drop(doctor);
+
+    let mut profile = emr_client::profile::Profile::open(&scene.data_dir(DOCTOR))?;
+    assert!(!profile.outbox_mut().discard("00")?);
+    assert!(profile.outbox_mut().discard(&operation)?);
+    assert!(folders(&scene)?.is_empty());
+    // What the hospital had promised stays.
+    assert!(scene.data_dir(DOCTOR).join(format!("receipts/{operation}.json")).exists());
+    Ok(())
+}

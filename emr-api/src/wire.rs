@@ -291,7 +291,7 @@ pub enum OperationStatus {
         /// The newer operation's id, hex.
         by: String,
     },
-    /// Returned to its author; its blocks stay pinned.
+    /// Returned to its author; its blocks stay for 30 days.
     Returned {
         /// Why.
         reason: String,

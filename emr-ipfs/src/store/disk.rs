@@ -11,7 +11,7 @@
 //! A file appears under its name only whole: it is written and fsynced in `incoming`, then renamed, then the folder is fsynced.
 //! [`Disk`] does that; `tests/blockstore/power_cut.rs` takes each sync out.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -265,8 +265,8 @@ impl Files {
         let mut under_pins = self.under_pins.lock().unwrap_or_else(PoisonError::into_inner);
         under_pins.retain(|root, _| pinned.contains(root));
         for root in pinned {
-            if !under_pins.contains_key(&root) {
-                under_pins.insert(root, self.under(root)?);
+            if let Entry::Vacant(unknown) = under_pins.entry(root) {
+                unknown.insert(self.under(root)?);
             }
         }
         Ok(under_pins.values().any(|kept| kept.binary_search(cid).is_ok()))

@@ -13,9 +13,12 @@ use emr_rollup::primitive::field;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 use super::scene::*;
-use crate::storage::{
-    quota::Quotas,
-    sweep::{GRACE, RETURNED},
+use crate::{
+    http::refusal::RefusalKind,
+    storage::{
+        quota::Quotas,
+        sweep::{GRACE, RETURNED},
+    },
 };
 
 /// What the model knows of an acknowledged operation.
@@ -64,15 +67,15 @@ impl Model {
             2..=5 => {
                 let mut parts = self.scene.upload(who, 2, 100).await?;
                 // A later version keeps a block of an earlier one.
-                let earlier =
+                let mut earlier =
                     self.operations.values().filter(|holds| holds.record == Some(slot) && holds.returned.is_none());
-                parts.extend(earlier.last().and_then(|holds| holds.cids.last()).copied());
+                parts.extend(earlier.next_back().and_then(|holds| holds.cids.last()).copied());
                 let now = self.scene.now;
                 self.uploads.extend(parts[..2].iter().map(|cid| (*cid, now)));
                 match self.scene.write(who, slot, &parts).await {
                     Ok((_, cids)) => self.holds(Some(slot), cids),
-                    // Deleted, not granted, or a block of a record that is gone.
-                    Err(_) => {}
+                    // The record is deleted, the grant ended, or a block of an earlier version is gone.
+                    Err(why) => assert_ne!(why.kind, RefusalKind::Unavailable, "{why}"),
                 }
             }
             6 => {

@@ -58,7 +58,7 @@ pub const SETTLE_WITHIN: u64 = 6 * 3600;
 /// How far the node's clock, which follows L1's, may be ahead of this one. Seconds.
 const CLOCK_TOLERANCE: u64 = 900;
 
-fn domain(instance: &RollupInstance) -> Eip712Domain {
+pub(crate) fn domain(instance: &RollupInstance) -> Eip712Domain {
     eip712_domain! {
         name: "EMR Rollup",
         version: "1",

@@ -9,6 +9,7 @@ pub mod failure;
 #[cfg(feature = "hospital")]
 pub mod hospital;
 pub mod input;
+pub mod invite;
 pub mod options;
 pub mod passphrase;
 pub mod patient;

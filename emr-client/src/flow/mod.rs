@@ -2,6 +2,7 @@
 
 pub mod admission;
 pub mod grant;
+pub mod invite;
 pub mod own_directory;
 mod own_grants;
 pub mod register;

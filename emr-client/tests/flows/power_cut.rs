@@ -34,14 +34,16 @@ async fn history() -> TestResult<Sent> {
     let profile = Profile::create_on(journal.disk(), &folder, &PATIENT.identity, &passphrase, ScryptCost::Development)?;
     let identity = profile.identity(&passphrase)?;
     let patient = Client::join_over(profile, identity, &proxy.address, &scene.endpoint()).await?;
-    let (mut patient, _) = patient.register(None).await?;
+    let (mut patient, _) = patient.register(None, None).await?;
     patient.wait_registered(false, Duration::from_millis(20), Duration::from_secs(30)).await?;
 
     let sent = Arc::new(Mutex::new(Vec::new()));
     let (seen, watched) = (Arc::clone(&sent), Arc::clone(&journal));
     proxy.set(move |request, answer| {
         // Before it is forwarded.
-        if answer.is_empty() && request.to_lowercase().starts_with("post /v1/operations ") {
+        let request = request.to_lowercase();
+        let submits = ["post /v1/operations ", "post /v1/revokes "].iter().any(|path| request.starts_with(path));
+        if answer.is_empty() && submits {
             seen.lock().expect("no panic").push(watched.steps());
         }
         None

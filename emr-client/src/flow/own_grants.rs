@@ -7,29 +7,14 @@
 use std::collections::BTreeMap;
 
 use emr_api::{GrantView, PatientView};
-use emr_core::{GrantSlot, OutOfRange, UnixTime, Uses};
-use emr_rollup::{
-    operation::{Action, Revoke, SetGrant, SignedOperation, revoked_leaf},
-    state::leaf::GrantLeaf,
-};
+use emr_core::{GrantSlot, OutOfRange, UnixTime};
+use emr_rollup::{operation::SignedOperation, state::leaf::GrantLeaf};
 
 use crate::{
     client::{Client, ClientError},
     flow::own_directory::OwnError,
     verify::light::{self, LightError},
 };
-
-/// The slot and the leaf that an operation leaves there; `None` if it writes no grant.
-pub(crate) fn outcome(signed: &SignedOperation) -> Result<Option<(GrantSlot, GrantLeaf)>, OutOfRange> {
-    Ok(match signed.operation.action {
-        Action::SetGrant(SetGrant { slot, leaf, .. }) => Some((slot, leaf)),
-        // Its counter of uses is not known here, and nothing is built on it.
-        Action::Revoke(Revoke { slot, expected, leaf_salt, .. }) => {
-            Some((slot, revoked_leaf(Uses::ZERO, expected.next()?, leaf_salt)))
-        }
-        Action::PutRecord(_) | Action::Tombstone(_) | Action::RequestAccess(_) => None,
-    })
-}
 
 /// The settled grants with signed operations on top: in each slot what has the highest version.
 fn replay<'a>(
@@ -38,7 +23,7 @@ fn replay<'a>(
 ) -> Result<Vec<GrantView>, OutOfRange> {
     let mut grants: BTreeMap<GrantSlot, GrantLeaf> = settled.iter().map(|view| (view.slot, view.grant)).collect();
     for signed in signed {
-        if let Some((slot, leaf)) = outcome(signed)?
+        if let Some((slot, leaf)) = signed.operation.action.signed_grant()?
             && grants.get(&slot).is_none_or(|now| now.version < leaf.version)
         {
             grants.insert(slot, leaf);
@@ -76,7 +61,7 @@ impl Client {
 
     /// Whether the settled state holds what one of her own operations did, or something that she did after it.
     pub(crate) async fn is_in_force(&self, signed: &SignedOperation) -> Result<bool, ClientError> {
-        let Ok(Some((slot, leaf))) = outcome(signed) else { return Ok(true) };
+        let Ok(Some((slot, leaf))) = signed.operation.action.signed_grant() else { return Ok(true) };
         let card = self.own_card().await?;
         let (view, _) = self.patient_view(&card).await?;
         match self.settled_grants(&view).await {
@@ -91,9 +76,9 @@ impl Client {
 
 #[cfg(test)]
 mod tests {
-    use emr_core::{AccountEpoch, AccountIndex, Class, Rights, Version};
+    use emr_core::{AccountEpoch, AccountIndex, Class, Rights, Uses, Version};
     use emr_rollup::{
-        operation::{Domain, Operation},
+        operation::{Action, Domain, Operation, Revoke, SetGrant},
         primitive::{eddsa::SigningKey, field::Fr},
     };
 

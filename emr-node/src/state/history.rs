@@ -4,8 +4,11 @@ use std::collections::BTreeMap;
 
 use emr_core::{AccountIndex, Class, ClassMask, GrantSlot, Rights, UnixTime, Version};
 use emr_rollup::{
-    operation::{Action, RequestAccess, Revoke, SetGrant},
-    state::{leaf::GrantLeaf, ledger::Ledger},
+    operation::{Authority, TakenAway},
+    state::{
+        leaf::{GrantLeaf, Target},
+        ledger::Ledger,
+    },
 };
 
 use crate::mempool::{Acknowledged, Sequence};
@@ -43,46 +46,44 @@ impl History {
     /// Takes an operation that was executed on `ledger`.
     pub(crate) fn record(&mut self, sequence: Sequence, acknowledged: &Acknowledged, ledger: &Ledger) {
         let operation = &acknowledged.signed.operation;
-        match operation.action {
-            Action::SetGrant(SetGrant { leaf, .. }) => {
-                self.deny(acknowledged);
-                if let Some(grantee) = leaf.grantee {
-                    let classes = self.granted.entry((operation.patient, grantee)).or_default();
-                    if leaf.rights.contains(Rights::READ) {
-                        *classes = ClassMask::from_bits(classes.bits() | leaf.scope.bits());
-                    }
-                }
+        let action = &operation.action;
+        self.deny(acknowledged);
+        if let Ok(Some((_, leaf))) = action.signed_grant()
+            && let Some(grantee) = leaf.grantee
+        {
+            let classes = self.granted.entry((operation.patient, grantee)).or_default();
+            if leaf.rights.contains(Rights::READ) {
+                *classes = ClassMask::from_bits(classes.bits() | leaf.scope.bits());
             }
-            Action::Revoke(_) => self.deny(acknowledged),
-            Action::RequestAccess(RequestAccess { slot, purpose, .. }) => {
-                let grant = ledger.patient(operation.patient).and_then(|leaves| leaves.grants.get(&slot));
-                let Some(version) = grant.map(|grant| grant.version) else { return };
-                let until = acknowledged.acknowledged.saturating_add(SESSION_SECONDS);
-                let sessions = self.sessions.entry((operation.patient, operation.signer, purpose.class)).or_default();
-                sessions.retain(|session| session.until >= acknowledged.acknowledged && session.sequence != sequence);
-                sessions.push(AccessSession { sequence, until, slot, version });
-            }
-            Action::PutRecord(_) | Action::Tombstone(_) => {}
+        }
+        let used = (action.rule().authority, action.target(), action.purpose());
+        if let (Authority::Target(_), Target::Grant(slot), Some(purpose)) = used {
+            let grant = ledger.patient(operation.patient).and_then(|leaves| leaves.grants.get(&slot));
+            let Some(version) = grant.map(|grant| grant.version) else { return };
+            let until = acknowledged.acknowledged.saturating_add(SESSION_SECONDS);
+            let sessions = self.sessions.entry((operation.patient, operation.signer, purpose.class)).or_default();
+            sessions.retain(|session| session.until >= acknowledged.acknowledged && session.sequence != sequence);
+            sessions.push(AccessSession { sequence, until, slot, version });
         }
     }
 
     /// Takes what a signed operation ends or narrows, whatever becomes of the operation.
     pub(crate) fn deny(&mut self, acknowledged: &Acknowledged) {
         let operation = &acknowledged.signed.operation;
-        match operation.action {
-            Action::Revoke(Revoke { slot, expected, .. }) => {
+        match operation.action.takes_away() {
+            Some(TakenAway::Grant { slot, version }) => {
                 let ended = self.ended.entry((operation.patient, slot)).or_insert(Version::ZERO);
-                *ended = expected.max(*ended);
+                *ended = version.max(*ended);
             }
-            Action::SetGrant(SetGrant { slot, expected, leaf, .. })
-                if operation.signer == operation.patient && expected > Version::ZERO =>
+            Some(TakenAway::Beyond { slot, version, leaf })
+                if operation.signer == operation.patient && version > Version::ZERO =>
             {
                 let replaced = self.replaced.entry((operation.patient, slot)).or_default();
-                if !replaced.contains(&(expected, leaf)) {
-                    replaced.push((expected, leaf));
+                if !replaced.contains(&(version, leaf)) {
+                    replaced.push((version, leaf));
                 }
             }
-            Action::SetGrant(_) | Action::PutRecord(_) | Action::Tombstone(_) | Action::RequestAccess(_) => {}
+            Some(TakenAway::Beyond { .. }) | None => {}
         }
     }
 

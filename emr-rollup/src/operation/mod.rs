@@ -10,7 +10,7 @@ mod set_grant;
 mod signed;
 mod tombstone;
 
-use emr_core::{GrantSlot, Purpose, RecordSlot};
+use emr_core::{GrantSlot, OutOfRange, Purpose, RecordSlot, Version};
 use serde::{Deserialize, Serialize};
 
 pub use self::{
@@ -113,6 +113,19 @@ impl Action {
         }
     }
 
+    /// The grant that it signs; its `uses` are not known from the operation and are 0.
+    ///
+    /// # Errors
+    /// [`OutOfRange`] if its version would be beyond the last.
+    pub fn signed_grant(&self) -> Result<Option<(GrantSlot, GrantLeaf)>, OutOfRange> {
+        self.signed().grant()
+    }
+
+    /// What it takes away from readers once it is signed, whatever becomes of it.
+    pub fn takes_away(&self) -> Option<TakenAway> {
+        self.signed().takes_away()
+    }
+
     /// The body of the message.
     pub(crate) fn body(&self) -> Body {
         self.signed().body()
@@ -147,7 +160,34 @@ trait Signed {
     fn blocks(&self) -> Blocks {
         Blocks::None
     }
+    fn grant(&self) -> Result<Option<(GrantSlot, GrantLeaf)>, OutOfRange> {
+        Ok(None)
+    }
+    fn takes_away(&self) -> Option<TakenAway> {
+        None
+    }
     fn effect(&self, before: &PatientLeaves) -> Option<Written>;
+}
+
+/// What an operation takes away from readers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TakenAway {
+    /// The grant in a slot, in every version up to this one.
+    Grant {
+        /// Where.
+        slot: GrantSlot,
+        /// The highest version that ends.
+        version: Version,
+    },
+    /// What the grant in a slot allows beyond another, in every version up to this one. 0 if the slot was empty.
+    Beyond {
+        /// Where.
+        slot: GrantSlot,
+        /// The highest version that is narrowed.
+        version: Version,
+        /// What is left of it.
+        leaf: GrantLeaf,
+    },
 }
 
 /// What a submission brings besides the operation, and what the operation commits to of it.

@@ -1,9 +1,9 @@
 //! Revoke: ends whatever grant a slot holds.
 
-use emr_core::{ClassMask, GrantSlot, Rights, UnixTime, Uses, Version};
+use emr_core::{ClassMask, GrantSlot, OutOfRange, Rights, UnixTime, Uses, Version};
 use serde::{Deserialize, Serialize};
 
-use super::{Authority, Blocks, Body, Counter, DirectoryRule, Rule, Signed, Signer, Written};
+use super::{Authority, Blocks, Body, Counter, DirectoryRule, Rule, Signed, Signer, TakenAway, Written};
 use crate::{
     primitive::field::{Fr, hex_element},
     state::{
@@ -63,6 +63,14 @@ impl Signed for Revoke {
 
     fn blocks(&self) -> Blocks {
         Blocks::Directory { before: self.directory_before, after: self.directory_after }
+    }
+
+    fn grant(&self) -> Result<Option<(GrantSlot, GrantLeaf)>, OutOfRange> {
+        Ok(Some((self.slot, revoked_leaf(Uses::ZERO, self.expected.next()?, self.leaf_salt))))
+    }
+
+    fn takes_away(&self) -> Option<TakenAway> {
+        Some(TakenAway::Grant { slot: self.slot, version: self.expected })
     }
 
     fn effect(&self, before: &PatientLeaves) -> Option<Written> {

@@ -1,10 +1,10 @@
 //! SetGrant: writes a grant.
 
-use emr_core::{GrantSlot, Rights, Uses, Version};
+use emr_core::{GrantSlot, OutOfRange, Rights, Uses, Version};
 use halo2curves::ff::Field;
 use serde::{Deserialize, Serialize};
 
-use super::{Authority, Blocks, Body, Counter, DirectoryRule, Rule, Signed, Signer, Written};
+use super::{Authority, Blocks, Body, Counter, DirectoryRule, Rule, Signed, Signer, TakenAway, Written};
 use crate::{
     primitive::field::{Fr, hex_element},
     state::{
@@ -61,6 +61,14 @@ impl Signed for SetGrant {
 
     fn blocks(&self) -> Blocks {
         Blocks::Directory { before: self.directory_before, after: self.directory_after }
+    }
+
+    fn grant(&self) -> Result<Option<(GrantSlot, GrantLeaf)>, OutOfRange> {
+        Ok(Some((self.slot, self.leaf)))
+    }
+
+    fn takes_away(&self) -> Option<TakenAway> {
+        Some(TakenAway::Beyond { slot: self.slot, version: self.expected, leaf: self.leaf })
     }
 
     fn effect(&self, before: &PatientLeaves) -> Option<Written> {

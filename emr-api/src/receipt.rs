@@ -9,6 +9,7 @@ use alloy::{
 };
 use emr_chain::RollupInstance;
 use emr_core::UnixTime;
+use emr_rollup::operation::{Kind, Operation};
 
 use crate::Receipt;
 
@@ -53,10 +54,38 @@ pub enum ReceiptError {
     },
 }
 
-/// The longest that a hospital may take to settle or return what it acknowledged. Seconds.
+/// The longest that a hospital may take to settle or return what it acknowledged, but for a patient's own Revokes. Seconds.
 pub const SETTLE_WITHIN: u64 = 6 * 3600;
 /// How far the node's clock, which follows L1's, may be ahead of this one. Seconds.
 const CLOCK_TOLERANCE: u64 = 900;
+
+/// How late a receipt for an operation may promise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Longest {
+    /// [`SETTLE_WITHIN`] after the acknowledgement.
+    Ordinary,
+    /// A patient's own Revoke always has a place, however many wait, so its promise may be as late as it is valid. At honest nodes it counts
+    /// from the acknowledgement on.
+    WhileValid(UnixTime),
+}
+
+impl Longest {
+    /// Which it is for an operation.
+    pub fn of(operation: &Operation) -> Self {
+        let own = operation.signer == operation.patient;
+        match operation.action.kind() {
+            Kind::Revoke if own => Self::WhileValid(operation.valid_until),
+            _ => Self::Ordinary,
+        }
+    }
+
+    fn latest(self, acknowledged: UnixTime) -> UnixTime {
+        match self {
+            Self::Ordinary => acknowledged.saturating_add(SETTLE_WITHIN),
+            Self::WhileValid(until) => until,
+        }
+    }
+}
 
 pub(crate) fn domain(instance: &RollupInstance) -> Eip712Domain {
     eip712_domain! {
@@ -92,7 +121,7 @@ pub fn sign(
     })
 }
 
-/// Checks that `hospital` promised to settle this very operation, or to return it, no later than it must. Pure.
+/// Checks that `hospital` promised to settle this very operation, or to return it, no later than it may. Pure.
 ///
 /// # Errors
 /// [`ReceiptError`].
@@ -101,13 +130,14 @@ pub fn verify(
     instance: &RollupInstance,
     hospital: Address,
     operation: [u8; 32],
+    longest: Longest,
     now: UnixTime,
 ) -> Result<(), ReceiptError> {
     let expected = hex::encode(operation);
     if receipt.operation != expected {
         return Err(ReceiptError::OtherOperation { expected, actual: receipt.operation.chars().take(80).collect() });
     }
-    let latest = receipt.acknowledged.saturating_add(SETTLE_WITHIN);
+    let latest = longest.latest(receipt.acknowledged);
     if receipt.acknowledged > now.saturating_add(CLOCK_TOLERANCE) || receipt.settle_by > latest {
         return Err(ReceiptError::Promise { settle_by: receipt.settle_by });
     }
@@ -131,25 +161,26 @@ mod tests {
         let times = (UnixTime::new(100)?, UnixTime::new(200)?);
         let now = UnixTime::new(150)?;
         let receipt = sign(&instance, &key, [3; 32], times.0, times.1)?;
-        assert_eq!(verify(&receipt, &instance, key.address(), [3; 32], now), Ok(()));
+        assert_eq!(verify(&receipt, &instance, key.address(), [3; 32], Longest::Ordinary, now), Ok(()));
 
         assert!(matches!(
-            verify(&receipt, &instance, key.address(), [4; 32], now),
+            verify(&receipt, &instance, key.address(), [4; 32], Longest::Ordinary, now),
             Err(ReceiptError::OtherOperation { .. })
         ));
         let forged = Err(ReceiptError::Signature { expected: key.address() });
         let later = Receipt { settle_by: UnixTime::new(201)?, ..receipt.clone() };
-        assert_eq!(verify(&later, &instance, key.address(), [3; 32], now), forged);
+        assert_eq!(verify(&later, &instance, key.address(), [3; 32], Longest::Ordinary, now), forged);
         let elsewhere = RollupInstance { chain_id: 1, ..instance };
-        assert_eq!(verify(&receipt, &elsewhere, key.address(), [3; 32], now), forged);
-        assert!(verify(&receipt, &instance, Address::ZERO, [3; 32], now).is_err());
+        assert_eq!(verify(&receipt, &elsewhere, key.address(), [3; 32], Longest::Ordinary, now), forged);
+        assert!(verify(&receipt, &instance, Address::ZERO, [3; 32], Longest::Ordinary, now).is_err());
         let prefixed = format!("0x{}", receipt.signature);
         for signature in ["", "00", &"ff".repeat(65), "zz", &prefixed, &"0x".repeat(40_000)] {
             let broken = Receipt { signature: signature.to_owned(), ..receipt.clone() };
-            assert_eq!(verify(&broken, &instance, key.address(), [3; 32], now), forged);
+            assert_eq!(verify(&broken, &instance, key.address(), [3; 32], Longest::Ordinary, now), forged);
         }
         Ok(())
     }
+
     #[test]
     fn a_promise_that_cannot_be_broken_is_none() -> Result<(), Box<dyn std::error::Error>> {
         let instance = RollupInstance { chain_id: 31337, contract: Address::repeat_byte(1) };
@@ -157,7 +188,7 @@ mod tests {
         let now = UnixTime::new(1_000_000)?;
         let check = |acknowledged: u64, settle_by: u64| -> Result<bool, Box<dyn std::error::Error>> {
             let receipt = sign(&instance, &key, [3; 32], UnixTime::new(acknowledged)?, UnixTime::new(settle_by)?)?;
-            Ok(verify(&receipt, &instance, key.address(), [3; 32], now).is_ok())
+            Ok(verify(&receipt, &instance, key.address(), [3; 32], Longest::Ordinary, now).is_ok())
         };
         assert!(check(1_000_000, 1_000_000 + SETTLE_WITHIN)? && check(1_000_900, 1_000_900)? && check(5, 7)?);
         for (acknowledged, settle_by) in [
@@ -167,6 +198,13 @@ mod tests {
             (UnixTime::MAX, UnixTime::MAX),
         ] {
             assert!(!check(acknowledged, settle_by)?, "{acknowledged} {settle_by}");
+        }
+        // A patient's own Revoke: while it is valid, and no longer.
+        let days = UnixTime::new(1_000_000 + 6 * 24 * 3600)?;
+        for (settle_by, holds) in [(days, true), (days.saturating_add(1), false)] {
+            let receipt = sign(&instance, &key, [3; 32], now, settle_by)?;
+            let checked = verify(&receipt, &instance, key.address(), [3; 32], Longest::WhileValid(days), now);
+            assert_eq!(checked.is_ok(), holds);
         }
         Ok(())
     }

@@ -291,6 +291,11 @@ pub enum OperationStatus {
         /// The batch.
         batch: u64,
     },
+    /// A Revoke that gave its place to a newer one of the same slot, which takes at least as much.
+    Replaced {
+        /// The newer operation's id, hex.
+        by: String,
+    },
     /// Returned to its author; its blocks stay pinned.
     Returned {
         /// Why.

@@ -83,7 +83,7 @@ pub async fn promise(client: &mut Client, acknowledged: &Acknowledged, wait: boo
             OperationStatus::Returned { reason } => {
                 return Err(Failure::new(Exit::Refused, format!("the operation was returned: {reason}")));
             }
-            OperationStatus::Pending | OperationStatus::Sealed { .. } => {}
+            OperationStatus::Pending | OperationStatus::Sealed { .. } | OperationStatus::Replaced { .. } => {}
         }
     }
     let receipt = &acknowledged.receipt;

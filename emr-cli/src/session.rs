@@ -118,6 +118,7 @@ fn summary(resumed: &[Resumed]) -> Vec<String> {
             Fate::Acknowledged => ("handed in now", String::new()),
             Fate::Returned { reason } => ("returned", format!(": {reason}")),
             Fate::Refused { reason } => ("refused", format!(": {reason}")),
+            Fate::Replaced { .. } => ("a newer one took its place", String::new()),
             Fate::Lapsed => ("lapsed before a batch took it", String::new()),
             _ => continue,
         };

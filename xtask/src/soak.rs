@@ -11,13 +11,16 @@ use crate::checks::{self, CheckError};
 pub(crate) enum Soak {
     /// Floods of connections, slow bodies, submissions and registrations, while a patient ends grants
     Http,
+    /// Ten thousand accounts that fill the mempool, while a patient ends a grant; runs once, for as long as that takes
+    Mempool,
 }
 
 impl Soak {
     /// Package, test target, and the tests in it.
-    const fn tests(self) -> [&'static str; 3] {
+    const fn tests(self) -> [&'static str; 4] {
         match self {
-            Self::Http => ["emr-node", "node", "flood::"],
+            Self::Http => ["emr-node", "--test", "node", "flood::"],
+            Self::Mempool => ["emr-node", "--lib", "--all-features", "sequencer::hostile::"],
         }
     }
 }
@@ -27,8 +30,8 @@ impl Soak {
 /// # Errors
 /// [`CheckError`] if one fails.
 pub(crate) fn run(root: &Path, soak: Soak, minutes: NonZeroU32) -> Result<(), CheckError> {
-    let [package, target, tests] = soak.tests();
+    let [package, kind, target, tests] = soak.tests();
     let mut command = checks::cargo(root, "test");
-    command.args(["--release", "--package", package, "--test", target, "--", "--nocapture", tests]);
-    checks::run(command.env("EMR_SOAK_MINUTES", minutes.to_string()))
+    command.args(["--release", "--package", package, kind, target, "--", "--nocapture", tests]);
+    checks::run(command.env("EMR_SOAK_MINUTES", minutes.to_string()).env("EMR_SOAK_ACCOUNTS", "10000"))
 }

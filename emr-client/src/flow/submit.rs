@@ -4,7 +4,7 @@ use emr_api::receipt;
 use emr_api::{OperationStatus, Receipt, StoredAt, Submission};
 use emr_core::{AccountIndex, Cid, GrantSlot, UnixTime, cid::codec_of};
 use emr_crypto::Epoch;
-use emr_rollup::operation::{Kind, Operation, SignedOperation};
+use emr_rollup::operation::{Action, Kind, Operation, SignedOperation};
 
 use crate::{
     client::{Client, ClientError},
@@ -38,6 +38,11 @@ pub enum Fate {
     Settled {
         /// Since this batch.
         batch: u64,
+    },
+    /// A newer Revoke of this participant took its place.
+    Replaced {
+        /// Its id, hex.
+        by: String,
     },
     /// The node gave it back.
     Returned {
@@ -143,7 +148,8 @@ impl Client {
         }
         let receipt = self.node.submit(submission).await?;
         let id = submission.signed.id(self.domain());
-        receipt::verify(&receipt, &self.instance(), self.hospital_address()?, id, UnixTime::now())?;
+        let longest = receipt::Longest::of(&submission.signed.operation);
+        receipt::verify(&receipt, &self.instance(), self.hospital_address()?, id, longest, UnixTime::now())?;
         let operation = entry.draft().operation.clone();
         self.profile.outbox_mut().acknowledge(&operation, &receipt)?;
         Ok(Acknowledged { operation, signed: submission.signed, receipt })
@@ -227,6 +233,14 @@ impl Client {
                     return Ok(if settled { Fate::Settled { batch } } else { Fate::Waiting });
                 }
                 Ok(OperationStatus::Returned { reason }) => return Ok(Fate::Returned { reason }),
+                Ok(OperationStatus::Replaced { by }) if self.takes_place_of(&by, entry) => {
+                    return Ok(Fate::Replaced { by });
+                }
+                // Nobody else can have signed what takes its place.
+                Ok(OperationStatus::Replaced { by }) => {
+                    let reason = format!("the node says that operation {by} took its place, which you did not sign");
+                    return Ok(Fate::Returned { reason });
+                }
                 Ok(OperationStatus::Pending | OperationStatus::Sealed { .. }) => return Ok(Fate::Waiting),
                 // The node lost what it had promised to keep: hand it in again.
                 Err(error) if error.is_not_found() => {}
@@ -251,6 +265,21 @@ impl Client {
         operation.signer == operation.patient
     }
 
+    /// Whether an operation that this participant signed ends the same grant as an older one, at least as far and as long.
+    fn takes_place_of(&self, newer: &str, older: &Entry) -> bool {
+        let entries = self.profile.outbox().entries();
+        let Some(newer) = entries.iter().find(|entry| entry.draft().operation == newer) else { return false };
+        let [newer, older] = [newer, older].map(|entry| entry.draft().submission.signed.operation);
+        match (newer.action, older.action) {
+            (Action::Revoke(newest), Action::Revoke(oldest)) => {
+                (newer.patient, newest.slot) == (older.patient, oldest.slot)
+                    && newest.expected >= oldest.expected
+                    && newer.valid_until >= older.valid_until
+            }
+            _ => false,
+        }
+    }
+
     /// Waits until an operation is settled or returned, asking every `interval`.
     ///
     /// # Errors
@@ -269,6 +298,17 @@ impl Client {
         let mut unproven = 0;
         loop {
             let status = self.node.operation(&id).await?;
+            if let OperationStatus::Replaced { by } = &status {
+                let entries = self.profile.outbox().entries();
+                let older = entries.iter().find(|entry| entry.draft().operation == hex::encode(id)).cloned();
+                let follows = older.as_ref().is_some_and(|older| self.takes_place_of(by, older));
+                if !follows || hex::decode_to_slice(by, &mut id).is_err() {
+                    return Ok(OperationStatus::Returned {
+                        reason: "an operation you did not sign took its place".to_owned(),
+                    });
+                }
+                continue;
+            }
             let known = self.profile.outbox().entries().iter().find(|entry| entry.draft().operation == hex::encode(id));
             let hers = known.filter(|entry| self.is_hers(entry)).map(|entry| entry.draft().submission.signed);
             match (&status, hers) {

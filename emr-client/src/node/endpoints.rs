@@ -91,6 +91,7 @@ impl NodeClient {
     pub async fn operation(&self, id: &[u8; 32]) -> Result<emr_api::OperationStatus, NodeError> {
         let status = self.get(&route::operation(id)).await?;
         Ok(match status {
+            emr_api::OperationStatus::Replaced { by } => emr_api::OperationStatus::Replaced { by: printable(&by) },
             emr_api::OperationStatus::Returned { reason } => {
                 emr_api::OperationStatus::Returned { reason: printable(&reason) }
             }

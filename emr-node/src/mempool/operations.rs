@@ -29,6 +29,8 @@ pub struct Acknowledged {
     pub acknowledged: UnixTime,
     /// By when it is settled or returned.
     pub settle_by: UnixTime,
+    /// Whether it has the place that is kept for a patient's Revoke of a grant.
+    pub reserved: bool,
     /// What became of it.
     pub status: OperationStatus,
 }
@@ -58,7 +60,8 @@ pub(super) fn create(transaction: &WriteTransaction) -> Result<(), MempoolError>
 }
 
 impl Mempool {
-    /// Keeps an operation, durably, with what its commitment is over and the blocks that this refers to.
+    /// Keeps an operation, durably, with what its commitment is over and the blocks that this refers to. The one that it replaces ends in the
+    /// same transaction.
     ///
     /// # Errors
     /// [`MempoolError`]; then it is not kept, and must not be acknowledged.
@@ -68,6 +71,7 @@ impl Mempool {
         operation: &Acknowledged,
         pointer: Option<&([u8; 32], Pointer)>,
         blocks: &Referenced,
+        replaces: Option<Sequence>,
     ) -> Result<Sequence, MempoolError> {
         let transaction = self.write()?;
         let sequence = {
@@ -83,6 +87,7 @@ impl Mempool {
             blocks::refer(&transaction, blocks)?;
             sequence
         };
+        set_status(&transaction, replaces, &OperationStatus::Replaced { by: hex::encode(id) })?;
         transaction.commit()?;
         Ok(sequence)
     }

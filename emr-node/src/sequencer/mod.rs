@@ -1,6 +1,8 @@
 //! Takes operations, puts them in order, and seals them into batches.
 
 mod capacity;
+#[cfg(test)]
+mod hostile;
 mod order;
 mod seal;
 mod settled;
@@ -21,11 +23,13 @@ use crate::{
     http::refusal::Refusal,
     l1::clock::Clock,
     l1::follow::FollowError,
-    mempool::{Acknowledged, Mempool},
+    mempool::{Acknowledged, Mempool, Sequence},
     state::State,
     state::pointers::{self, CheckedPointer},
 };
 
+use capacity::Place;
+pub(crate) use order::Served;
 pub(crate) use seal::SealError;
 pub use settled::DeriveError;
 pub(crate) use settled::{L1View, OnL1, derive};
@@ -174,8 +178,20 @@ impl Sequencer {
         }
         let state = self.state();
         let operation = &submission.signed.operation;
-        capacity::check_room(&state.open, operation, self.version.max_l2)?;
-        state.soft.check(&submission.signed, self.clock.now())?;
+        let place = capacity::place(&state, operation)?;
+        match place {
+            Place::Ordinary | Place::Reserved => {
+                state.soft.check(&submission.signed, self.clock.now())?;
+            }
+            // The rest is checked on the state without the older one, which takes time to make: not for a forgery.
+            Place::InsteadOf(_) => {
+                let key = state.soft.identity(operation.signer).map(|identity| identity.key);
+                let signed = key.is_some_and(|key| submission.signed.verify(self.domain, &key).is_ok());
+                if !signed {
+                    return Err(Refusal::refused("the signature is not the signer's"));
+                }
+            }
+        }
         Ok(state.soft.medical(operation.patient).map_or(Fr::zero(), |medical| medical.key_directory))
     }
 
@@ -195,14 +211,31 @@ impl Sequencer {
             return Ok(None);
         }
         let acknowledged = self.clock.now();
-        let settle_by =
-            submission.signed.operation.valid_until.min(acknowledged.saturating_add(capacity::SETTLE_WITHIN));
-        let kept =
-            Acknowledged { signed: submission.signed, acknowledged, settle_by, status: OperationStatus::Pending };
+        let operation = &submission.signed.operation;
+        let place = capacity::place(&self.state(), operation)?;
+        let (without, replaces) = match place {
+            Place::Ordinary | Place::Reserved => (None, None),
+            Place::InsteadOf(older) => {
+                let without = self.without(older);
+                without.soft.check(&submission.signed, acknowledged)?;
+                (Some(without), Some(older))
+            }
+        };
+        let settle_by = match &without {
+            Some(without) => capacity::promise(without, operation, place, acknowledged)?,
+            None => capacity::promise(&self.state(), operation, place, acknowledged)?,
+        };
+        let reserved = place != Place::Ordinary;
+        let status = OperationStatus::Pending;
+        let kept = Acknowledged { signed: submission.signed, acknowledged, settle_by, reserved, status };
         let receipt = self.promise(id, &kept)?;
-        let sequence = self.mempool.acknowledge(&id, &kept, checked.pointer.as_ref(), &checked.blocks)?;
+        let (pointer, blocks) = (checked.pointer.as_ref(), &checked.blocks);
+        let sequence = self.mempool.acknowledge(&id, &kept, pointer, blocks, replaces)?;
         let mut state = self.state_mut();
         let state = &mut *state;
+        if let Some(without) = without {
+            *state = without;
+        }
         if let Some((commitment, pointer)) = &checked.pointer {
             Arc::make_mut(&mut state.pointers).insert(*commitment, pointer.clone());
         }
@@ -215,9 +248,29 @@ impl Sequencer {
         Ok(Some(receipt))
     }
 
+    /// The state as if an open operation had never come. What it ended stays ended. Only the operations on its patient are executed again.
+    fn without(&self, sequence: Sequence) -> State {
+        let mut state = self.state().clone();
+        let Some(removed) = state.open.remove(&sequence) else { return state };
+        let patient = removed.signed.operation.patient;
+        let soft = Arc::make_mut(&mut state.soft);
+        soft.restore(patient, &state.settled);
+        for open in state.open.values().filter(|open| open.signed.operation.patient == patient) {
+            // As in `State::rebuild_soft`.
+            let _ = soft.execute(&open.signed, open.acknowledged);
+        }
+        state
+    }
+
     fn promise(&self, id: [u8; 32], kept: &Acknowledged) -> Result<Receipt, Refusal> {
-        if let OperationStatus::Returned { reason } = &kept.status {
-            return Err(Refusal::refused(format!("this operation was returned: {reason}; sign a new one")));
+        match &kept.status {
+            OperationStatus::Returned { reason } => {
+                return Err(Refusal::refused(format!("this operation was returned: {reason}; sign a new one")));
+            }
+            OperationStatus::Replaced { by } => {
+                return Err(Refusal::refused(format!("operation {by} took the place of this one")));
+            }
+            OperationStatus::Pending | OperationStatus::Sealed { .. } | OperationStatus::Settled { .. } => {}
         }
         receipt::sign(&self.instance, &self.signer, id, kept.acknowledged, kept.settle_by)
             .map_err(|error| Refusal::unavailable(format!("the hospital's key cannot sign: {error}")))

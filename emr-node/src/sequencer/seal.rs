@@ -10,7 +10,10 @@ use emr_rollup::{
     state::ledger::Ledger,
 };
 
-use super::{Sequencer, order::in_order};
+use super::{
+    Sequencer,
+    order::{self, Queue},
+};
 use crate::{
     mempool::{Acknowledged, BatchRecord, BatchStage, MempoolError, Sequence},
     state::State,
@@ -64,6 +67,12 @@ impl Sequencer {
         self.mempool.seal(record.as_ref(), &returned)?;
         let mut next = self.state().clone();
         if let Some(record) = &record {
+            let served = Arc::make_mut(&mut next.served);
+            for sequence in &record.operations {
+                if let Some(open) = next.open.get(sequence).filter(|open| open.reserved) {
+                    served.insert(open.signed.operation.patient, record.number);
+                }
+            }
             for sequence in &record.operations {
                 if let Some(open) = next.open.get_mut(sequence) {
                     open.status = OperationStatus::Sealed { batch: record.number };
@@ -128,12 +137,12 @@ impl Sequencer {
     }
 }
 
-/// Takes from the head of the queue, then open operations, Revokes first where that changes nothing. One that waits for a registration beyond this batch, or for
+/// Takes from the head of the queue, then open operations in their order ([`order`]). One that waits for a registration beyond this batch, or for
 /// time to pass, waits, and with it everything after it on the same patient; any other that does not execute is returned.
 fn plan(state: &State, now: UnixTime) -> Plan {
     let version = *state.settled.trees().version();
     let admitted = state.queue.len().min(version.max_l1);
-    let waiting = in_order(&state.open);
+    let waiting = Queue::of(&state.open, &state.served).in_order(order::share(&version));
     let time = batch_time(state, &waiting, now);
     let mut batch = Batch::open(Ledger::clone(&state.settled), state.batches + 1, time);
     let mut arriving = BTreeSet::new();

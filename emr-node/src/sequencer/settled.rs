@@ -269,6 +269,7 @@ pub(crate) fn derive(
         open: operations,
         outstanding,
         history: Arc::new(history),
+        served: Arc::default(),
         pointers: Arc::new(mempool.pointers()?),
         hospital: None,
     };

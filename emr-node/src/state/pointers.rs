@@ -241,9 +241,15 @@ mod tests {
             }
             let domain = Domain::new(1, [0; 20]);
             let signed = operation.sign(domain, &SigningKey::from_seed(&[1; 32]), None);
-            let kept = Acknowledged { signed, acknowledged: time, settle_by: time, status: OperationStatus::Pending };
+            let kept = Acknowledged {
+                signed,
+                acknowledged: time,
+                settle_by: time,
+                reserved: false,
+                status: OperationStatus::Pending,
+            };
             let part_of = Some(BlockReference::Record { patient, slot, class: Class::Summary });
-            mempool.acknowledge(&signed.id(domain), &kept, None, &Referenced { part_of, cids: cids.to_vec() })?;
+            mempool.acknowledge(&signed.id(domain), &kept, None, &Referenced { part_of, cids: cids.to_vec() }, None)?;
             Ok(None)
         };
         let block = |number: u64| cid_of(Codec::Raw, &number.to_be_bytes());

@@ -36,7 +36,14 @@ async fn what_is_acknowledged_is_promised_and_counts_at_once() -> Outcome {
     let took = began.elapsed();
     println!("an acknowledged PutRecord took {took:.2?}");
     let instance = scene.world.rollup.instance();
-    receipt::verify(&promised, instance, people().hospital.address(), id(&scene, &submission), UnixTime::now())?;
+    receipt::verify(
+        &promised,
+        instance,
+        people().hospital.address(),
+        id(&scene, &submission),
+        receipt::Longest::Ordinary,
+        UnixTime::now(),
+    )?;
     assert!(promised.settle_by > promised.acknowledged);
 
     // The same again is the same promise, and nothing is done twice.

@@ -107,7 +107,7 @@ impl Scene {
     fn acknowledge(&mut self, number: u64) -> Outcome {
         let signed = operation(number)?;
         let (acknowledged, settle_by) = (time()?, time()?);
-        let kept = Acknowledged { signed, acknowledged, settle_by, status: OperationStatus::Pending };
+        let kept = Acknowledged { signed, acknowledged, settle_by, reserved: false, status: OperationStatus::Pending };
         let patient = AccountIndex::new(1)?;
         let part_of = BlockReference::Record { patient, slot: RecordSlot::new(0)?, class: Class::Summary };
         let blocks = Referenced { part_of: Some(part_of), cids: vec![block(number)] };
@@ -115,7 +115,7 @@ impl Scene {
         self.journal.begin("upload");
         self.mempool.as_ref().ok_or("closed")?.note_upload(&block(number), patient, 8, 1 << 20)?;
         self.call("acknowledge", |mempool| {
-            mempool.acknowledge(&signed.id(domain()), &kept, Some(&pointer), &blocks).map(drop)
+            mempool.acknowledge(&signed.id(domain()), &kept, Some(&pointer), &blocks, None).map(drop)
         })
     }
 

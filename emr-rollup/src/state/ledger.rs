@@ -116,6 +116,15 @@ impl Ledger {
         Ok(witness)
     }
 
+    /// Takes one patient's leaves from another ledger of the same rollup, as when operations on this patient alone are undone. Operations
+    /// change nothing but one patient's subtree, so nobody else is concerned.
+    pub fn restore(&mut self, patient: AccountIndex, from: &Self) {
+        if let (true, Some(leaves)) = (self.patients.contains_key(&patient), from.patients.get(&patient)) {
+            self.patients.insert(patient, leaves.clone());
+            self.trees.restore(patient, &from.trees);
+        }
+    }
+
     /// Executes an operation at a batch time. Changes nothing if it is refused.
     ///
     /// # Errors

@@ -178,6 +178,14 @@ impl StateTrees {
         true
     }
 
+    /// Takes one patient's subtree from another state; without effect if either has none.
+    pub(crate) fn restore(&mut self, patient: AccountIndex, from: &Self) {
+        if let (Some(subtree), Some(earlier)) = (self.subtrees.get_mut(&patient), from.subtrees.get(&patient)) {
+            subtree.clone_from(earlier);
+            self.medical.set(position(patient), subtree.medical_leaf().hash());
+        }
+    }
+
     /// Applies a settled batch's data: this, from genesis on, is how state is derived from L1.
     ///
     /// # Errors

@@ -14,10 +14,9 @@ use emr_rollup::{
     version::CircuitVersion,
 };
 
-use super::{super::capacity::check_room, *};
+use super::*;
 
 const TIME: u64 = 1_800_000_000;
-const PER_BATCH: usize = 24;
 
 type Test = Result<(), Box<dyn std::error::Error>>;
 
@@ -34,7 +33,7 @@ fn sign(signer: u64, patient: u64, salt: u64, action: Action) -> Result<Acknowle
     };
     let authority = (signer != patient).then_some(GrantSlot::FIRST_ORDINARY);
     let signed = operation.sign(Domain::new(1, [0; 20]), &SigningKey::from_seed(&[signer as u8; 32]), authority);
-    Ok(Acknowledged { signed, acknowledged: time, settle_by: time, status: OperationStatus::Pending })
+    Ok(Acknowledged { signed, acknowledged: time, settle_by: time, reserved: false, status: OperationStatus::Pending })
 }
 
 fn put(signer: u64, patient: u64, slot: u64) -> Result<Acknowledged, OutOfRange> {
@@ -83,48 +82,12 @@ fn revoke(patient: u64, slot: u64, salt: u64) -> Result<Acknowledged, OutOfRange
     sign(patient, patient, salt, action)
 }
 
-fn numbered(operations: impl IntoIterator<Item = Acknowledged>) -> BTreeMap<Sequence, Acknowledged> {
-    (0..).zip(operations).collect()
+fn ordered(open: &BTreeMap<Sequence, Acknowledged>) -> Vec<(Sequence, &Acknowledged)> {
+    Queue::of(open, &Served::new()).in_order(share(&CircuitVersion::V1))
 }
 
-/// Whoever fills the mempool, with however many accounts: a Revoke is taken, and goes into the next batch.
-#[test]
-fn a_full_mempool_takes_a_revoke_and_the_next_batch_holds_it() -> Test {
-    let mut open = BTreeMap::new();
-    let (mut sequence, mut signer) = (0, 1);
-    while signer < 100 {
-        let next = put(signer, signer, sequence)?;
-        if check_room(&open, &next.signed.operation, PER_BATCH).is_err() {
-            signer += 1;
-            continue;
-        }
-        open.insert(sequence, next);
-        sequence += 1;
-    }
-    // Two thirds of what is settled in five hours.
-    assert_eq!(open.len(), 2400);
-    let (refused, taken) = (put(200, 200, 0)?, revoke(200, 70, 1)?);
-    assert!(check_room(&open, &refused.signed.operation, PER_BATCH).is_err());
-    assert!(check_room(&open, &taken.signed.operation, PER_BATCH).is_ok());
-    // Those who filled it cannot fill what is left to Revokes with few accounts either.
-    for attacker in 1..100 {
-        for number in 0..20 {
-            let next = revoke(attacker, 64 + number, number)?;
-            if check_room(&open, &next.signed.operation, PER_BATCH).is_ok() {
-                open.insert(sequence, next);
-                sequence += 1;
-            }
-        }
-        if attacker == 50 {
-            assert!(check_room(&open, &taken.signed.operation, PER_BATCH).is_ok());
-        }
-    }
-    assert_eq!(open.len(), 3600, "never more than is settled in time");
-
-    let mut open: BTreeMap<_, _> = open.into_iter().filter(|(sequence, _)| *sequence < 2400).collect();
-    open.insert(sequence, taken);
-    assert_eq!(in_order(&open).first().map(|(first, _)| *first), Some(sequence));
-    Ok(())
+fn numbered(operations: impl IntoIterator<Item = Acknowledged>) -> BTreeMap<Sequence, Acknowledged> {
+    (0..).zip(operations).collect()
 }
 
 /// A Revoke overtakes what does not need the grant that it ends, and nothing else.
@@ -141,7 +104,7 @@ fn a_revoke_overtakes_what_is_independent_of_it() -> Test {
         put(1, 1, 3)?,
         put(8, 8, 0)?,
     ]);
-    let order = |open: &_| in_order(open).iter().map(|(sequence, _)| *sequence).collect::<Vec<_>>();
+    let order = |open: &_| ordered(open).iter().map(|(sequence, _)| *sequence).collect::<Vec<_>>();
     assert_eq!(order(&open), [2, 3, 6, 0, 1, 4, 5, 7, 8]);
     // What was written under a grant comes before its end, with whatever that needs: nothing acknowledged is lost.
     let open = numbered([put(1, 1, 0)?, put(1, 1, 5)?, grant(1, 64, 2)?, put(2, 1, 0)?, revoke(1, 64, 1)?]);
@@ -179,12 +142,47 @@ fn the_order_changes_no_effect() -> Test {
         Ok::<_, emr_rollup::batch::PushError>(patient.map(|leaves| (leaves.grants, leaves.records)))
     };
     let before = leaves(open.iter().map(|(sequence, open)| (*sequence, open)).collect())?;
-    let waiting = in_order(&open);
+    let waiting = ordered(&open);
     assert_ne!(
         waiting.iter().map(|(sequence, _)| *sequence).collect::<Vec<_>>(),
         open.keys().copied().collect::<Vec<_>>()
     );
     assert!(before.is_some());
     assert_eq!(leaves(waiting)?, before);
+    Ok(())
+}
+
+/// One patient ends a hundred grants, another one: the other's turn comes second, not hundred-and-first, and once the first was served, first.
+#[test]
+fn turns_go_round_between_patients() -> Test {
+    let many = (0..100).map(|slot| revoke(1, 64 + slot, slot));
+    let open = numbered(many.chain([revoke(2, 64, 1000)]).collect::<Result<Vec<_>, _>>()?);
+    assert_eq!(ordered(&open)[1].0, 100);
+    let served = Served::from([(AccountIndex::new(1)?, 7)]);
+    assert_eq!(Queue::of(&open, &served).in_order(share(&CircuitVersion::V1))[0].0, 100);
+    Ok(())
+}
+
+/// Neither sort takes the other's half: of a batch's 32 places 16 are for Revokes, 16 for the rest, while both wait.
+#[test]
+fn either_sort_has_half_of_a_batch() -> Test {
+    let revokes = (0..200).map(|patient| revoke(1000 + patient, 64, patient));
+    let puts = (0..200).map(|patient| put(5000 + patient, 5000 + patient, patient));
+    let open = numbered(revokes.chain(puts).collect::<Result<Vec<_>, _>>()?);
+    let order = ordered(&open);
+    assert_eq!(order.len(), open.len());
+    for batch in order[..384].chunks(32) {
+        let urgent = batch.iter().filter(|(_, open)| open.signed.operation.action.rule().ends_rights).count();
+        assert_eq!((urgent, batch.len()), (16, 32));
+    }
+    Ok(())
+}
+
+/// What was acknowledged after a Revoke on the same patient is not moved before it by the shares.
+#[test]
+fn an_ordinary_operation_waits_for_the_revokes_before_it() -> Test {
+    let revokes = (0..40).map(|slot| revoke(1, 64 + slot, slot));
+    let open = numbered(revokes.chain([put(1, 1, 7)]).collect::<Result<Vec<_>, _>>()?);
+    assert_eq!(ordered(&open).last().map(|(sequence, _)| *sequence), Some(40));
     Ok(())
 }

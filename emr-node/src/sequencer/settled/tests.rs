@@ -79,7 +79,10 @@ fn case() -> Result<Case, Box<dyn std::error::Error>> {
         let signed = sign(domain, signer, number, action)?;
         batch.push(&signed)?;
         let status = OperationStatus::Pending;
-        known.insert(u64::from(number) + 10, Acknowledged { signed, acknowledged: time, settle_by: time, status });
+        known.insert(
+            u64::from(number) + 10,
+            Acknowledged { signed, acknowledged: time, settle_by: time, reserved: false, status },
+        );
     }
     let (sealed, after) = batch.seal();
     let words = |entries: &[Words]| entries.iter().map(|entry| entry.map(|word| field::to_bytes(&word))).collect();

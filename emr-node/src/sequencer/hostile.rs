@@ -1,0 +1,329 @@
+//! Thousands of free accounts, each doing its worst against one patient who ends a grant: on the real sequencer, ledger and mempool file.
+//!
+//! `EMR_SOAK_ACCOUNTS` sets how many there are; `cargo xtask soak mempool` runs ten thousand.
+
+use std::{env, time::Instant};
+
+use alloy::primitives::{Address, B256};
+use emr_core::{
+    AccountEpoch, Class, GrantSlot, RecordSlot, RecordStatus, Revision, Rights, Role, UnixTime, Uses, Version,
+};
+use emr_ipfs::DiskStore;
+use emr_rollup::{
+    l1_operation::Registration,
+    operation::{Action, Operation, PutRecord, Revoke, SetGrant, SignedOperation},
+    primitive::eddsa::SigningKey,
+    state::{
+        leaf::{GrantLeaf, RecordLeaf},
+        ledger::Ledger,
+    },
+};
+
+use super::*;
+use crate::{http::refusal::RefusalKind, mempool::Anchor};
+
+type Test<T = ()> = Result<T, Box<dyn std::error::Error>>;
+
+/// How many hostile accounts there are, unless the environment says otherwise.
+const ACCOUNTS: u64 = 100;
+/// The honest patient's account.
+const HONEST: u64 = 1;
+/// Whom everybody grants to.
+const DOCTOR: u64 = 2;
+const FIRST: u64 = 64;
+
+fn hostile_accounts() -> u64 {
+    env::var("EMR_SOAK_ACCOUNTS").ok().and_then(|count| count.parse().ok()).unwrap_or(ACCOUNTS)
+}
+
+fn key(account: u64) -> SigningKey {
+    let mut seed = [7; 32];
+    seed[..8].copy_from_slice(&account.to_be_bytes());
+    SigningKey::from_seed(&seed)
+}
+
+struct World {
+    sequencer: Sequencer,
+    domain: Domain,
+    time: UnixTime,
+    _folder: tempfile::TempDir,
+}
+
+/// A state in which every account, the honest patient first, has granted the doctor slot 64; all of it settled.
+fn world(hostile: u64) -> Test<World> {
+    let folder = tempfile::tempdir()?;
+    let anchor = Anchor { chain_id: 1, contract: String::new(), deployed_at: 0, block_hash: String::new() };
+    let mempool = Mempool::open(folder.path(), &anchor)?;
+    let instance = RollupInstance { chain_id: 31337, contract: Address::repeat_byte(1) };
+    let domain = Domain::new(instance.chain_id, instance.contract.into_array());
+    let (version, time) = (CircuitVersion::V1, UnixTime::now());
+    let mut ledger = Ledger::genesis(domain, version);
+    let patients = || [HONEST].into_iter().chain(DOCTOR + 1..=DOCTOR + hostile);
+    for account in [DOCTOR].into_iter().chain(patients()) {
+        let role = if account == DOCTOR { Role::Doctor } else { Role::Patient };
+        let key = key(account).public();
+        let account = AccountIndex::new(account)?;
+        ledger.register(&Registration { account, role, org: None, key, encryption: Fr::from(account.get()) })?;
+    }
+    for account in patients() {
+        ledger.execute(&sign(domain, time, account, account, 0, grant(FIRST, Version::ZERO)?)?, time)?;
+    }
+    let settled = Arc::new(ledger);
+    let state = State {
+        soft: Arc::clone(&settled),
+        settled,
+        batches: 1,
+        last_time: time,
+        queue_head: 0,
+        queue: Default::default(),
+        open: Default::default(),
+        outstanding: None,
+        history: Arc::default(),
+        served: Arc::default(),
+        pointers: Arc::default(),
+        hospital: None,
+    };
+    let blockstore = Arc::new(DiskStore::open(folder.path().join("blocks"))?);
+    let signer = PrivateKeySigner::from_bytes(&B256::repeat_byte(7))?;
+    let clock = Clock::new(true);
+    let sequencer = Sequencer::new(Parts { mempool, blockstore, clock, instance, version, signer, state });
+    Ok(World { sequencer, domain, time, _folder: folder })
+}
+
+fn sign(domain: Domain, time: UnixTime, signer: u64, patient: u64, salt: u64, action: Action) -> Test<SignedOperation> {
+    let operation = Operation {
+        signer: AccountIndex::new(signer)?,
+        signer_epoch: AccountEpoch::FIRST,
+        patient: AccountIndex::new(patient)?,
+        patient_epoch: AccountEpoch::FIRST,
+        valid_until: time.saturating_add(6 * 24 * 3600 - 3600),
+        salt: Fr::from(salt),
+        action,
+    };
+    Ok(operation.sign(domain, &key(signer), None))
+}
+
+fn grant(slot: u64, expected: Version) -> Test<Action> {
+    let leaf = GrantLeaf {
+        grantee: Some(AccountIndex::new(DOCTOR)?),
+        rights: Rights::READ,
+        scope: Class::Summary.into(),
+        not_after: UnixTime::new(UnixTime::MAX)?,
+        uses: Uses::ZERO,
+        version: expected.next()?,
+        salt: Fr::from(9),
+    };
+    let (directory_before, directory_after) = (Fr::zero(), Fr::zero());
+    Ok(Action::SetGrant(SetGrant { slot: GrantSlot::new(slot)?, expected, leaf, directory_before, directory_after }))
+}
+
+fn revoke(slot: u64, expected: u64) -> Test<Action> {
+    Ok(Action::Revoke(Revoke {
+        slot: GrantSlot::new(slot)?,
+        expected: Version::new(expected)?,
+        leaf_salt: Fr::from(slot),
+        directory_before: Fr::zero(),
+        directory_after: Fr::zero(),
+    }))
+}
+
+fn put(account: u64, slot: u64) -> Test<Action> {
+    let leaf = RecordLeaf {
+        status: RecordStatus::Live,
+        class: Class::Summary,
+        author: AccountIndex::new(account)?,
+        custodian: None,
+        version: Version::new(1)?,
+        revision: Revision::new(1)?,
+        authored: Fr::from(1),
+        stored: Fr::from(2),
+    };
+    Ok(Action::PutRecord(PutRecord { slot: RecordSlot::new(slot)?, expected: Revision::ZERO, leaf }))
+}
+
+impl World {
+    /// Hands in, as after the blocks were read. The receipt, or the kind of the refusal.
+    fn submit(&self, signed: SignedOperation) -> Test<Result<Receipt, RefusalKind>> {
+        let submission = Submission { signed, stored: None, epoch: None, directory: None };
+        let directory = match self.sequencer.admit(&submission) {
+            Ok(directory) => directory,
+            Err(refusal) => return Ok(Err(refusal.kind)),
+        };
+        let kept = self.sequencer.keep(signed.id(self.domain), &submission, &CheckedPointer::default(), directory);
+        Ok(kept.map_err(|refusal| refusal.kind).and_then(|receipt| receipt.ok_or(RefusalKind::Stale)))
+    }
+
+    fn taken(&self, signed: SignedOperation) -> Test<Receipt> {
+        self.submit(signed)?.map_err(|kind| format!("refused: {kind:?}").into())
+    }
+
+    fn sign(&self, account: u64, salt: u64, action: Action) -> Test<SignedOperation> {
+        sign(self.domain, self.time, account, account, salt, action)
+    }
+
+    /// Whether the honest patient's Revoke would be taken now.
+    fn has_a_place(&self) -> Test<bool> {
+        let revoke = self.sign(HONEST, 1, revoke(FIRST, 1)?)?;
+        let state = self.sequencer.state();
+        let place = capacity::place(&state, &revoke.operation);
+        let promised = capacity::promise(&state, &revoke.operation, Place::Reserved, self.time);
+        Ok(place.ok() == Some(Place::Reserved) && promised.is_ok())
+    }
+
+    /// In which of the coming batches an operation goes, if nothing else comes.
+    fn batch_of(&self, signed: &SignedOperation) -> Option<usize> {
+        let state = self.sequencer.state();
+        let order = order::Queue::of(&state.open, &state.served).in_order(order::share(&CircuitVersion::V1));
+        let position = order.iter().position(|(_, open)| open.signed == *signed)?;
+        Some(position / CircuitVersion::V1.max_l2)
+    }
+}
+
+#[test]
+fn a_revoke_has_a_place_at_every_moment_whatever_thousands_do() -> Test {
+    let hostile = hostile_accounts();
+    let world = world(hostile)?;
+    let (mut ordinary, mut reserved) = (0_u64, 0_u64);
+    for account in DOCTOR + 1..=DOCTOR + hostile {
+        // Records as many as are taken, then Revokes of slots that hold nothing, of the grant, and of the grant again.
+        let mut taken = 0;
+        for number in 0..40 {
+            let record = self::put(account, number)?;
+            match world.submit(world.sign(account, 100 + number, record)?)? {
+                Ok(_) => taken += 1,
+                Err(kind) => {
+                    assert_eq!(kind, RefusalKind::Unavailable);
+                    break;
+                }
+            }
+        }
+        for slot in FIRST + 1..FIRST + 20 {
+            match world.submit(world.sign(account, 200 + slot, revoke(slot, 0)?)?)? {
+                Ok(_) => taken += 1,
+                Err(kind) => {
+                    assert_eq!(kind, RefusalKind::Unavailable);
+                    break;
+                }
+            }
+        }
+        ordinary += taken;
+        for again in 0..3 {
+            // The later ones name more, which is what a Revoke that takes the older one's place must do.
+            match world.submit(world.sign(account, 300 + again, revoke(FIRST, 1 + again)?)?)? {
+                Ok(_) => reserved += u64::from(again == 0),
+                Err(kind) => {
+                    assert!(again > 0 && matches!(kind, RefusalKind::Unavailable | RefusalKind::Stale), "{kind:?}")
+                }
+            }
+        }
+        if account % 16 == 0 || account < 100 {
+            assert!(world.has_a_place()?, "after {account} accounts");
+        }
+    }
+    let (open, full) = {
+        let state = world.sequencer.state();
+        (state.open.len() as u64, state.open.values().filter(|open| !open.reserved).count())
+    };
+    println!("{hostile} accounts: {ordinary} ordinary, {reserved} reserved, {open} open, {full} counted");
+    assert_eq!(reserved, hostile, "each has one place for its one grant");
+    assert!(open <= ordinary + reserved, "no account has two places for one grant");
+    assert_eq!(full, 2400, "half of each batch for five hours");
+    assert_eq!(world.submit(world.sign(HONEST, 2, put(HONEST, 0)?)?)?, Err(RefusalKind::Unavailable));
+
+    let honest = world.sign(HONEST, 1, revoke(FIRST, 1)?)?;
+    let receipt = world.taken(honest)?;
+    let batch = world.batch_of(&honest).ok_or("it waits")?;
+    let promised = receipt.settle_by.get() - receipt.acknowledged.get();
+    println!("the honest Revoke: batch {batch}, promised within {promised} s");
+    assert!(batch <= hostile as usize / 16 + 1, "turns go round");
+    assert!(promised >= 120 * (batch as u64 + 1), "the promise counts what goes first");
+    // At this node it counts at once.
+    let state = world.sequencer.state();
+    let grant = state.settled.patient(AccountIndex::new(HONEST)?).and_then(|leaves| leaves.grants.values().next());
+    let left = state.history.left_of(AccountIndex::new(HONEST)?, GrantSlot::new(FIRST)?, grant.ok_or("granted")?);
+    assert_eq!(left, None);
+    Ok(())
+}
+
+/// A patient who ends hundreds of grants holds nobody up, and who was served last comes last.
+#[test]
+fn one_patient_with_many_grants_does_not_delay_another() -> Test {
+    let world = world(2)?;
+    let busy = DOCTOR + 1;
+    for slot in FIRST + 1..FIRST + 200 {
+        world.taken(world.sign(busy, slot, grant(slot, Version::ZERO)?)?)?;
+    }
+    for slot in FIRST + 1..FIRST + 200 {
+        world.taken(world.sign(busy, 1000 + slot, revoke(slot, 1)?)?)?;
+    }
+    let honest = world.sign(HONEST, 1, revoke(FIRST, 1)?)?;
+    world.taken(honest)?;
+    assert_eq!(world.batch_of(&honest), Some(0));
+    Ok(())
+}
+
+/// When a newer Revoke takes an older one's place, and what becomes of the older one.
+#[test]
+fn a_newer_revoke_takes_the_older_ones_place_or_waits_its_turn() -> Test {
+    let world = world(1)?;
+    let id = |signed: &SignedOperation| signed.id(world.domain);
+    let older = world.sign(HONEST, 1, revoke(FIRST, 2)?)?;
+    world.taken(older)?;
+    // It ends less, or lapses earlier: no place of the older one, and the state has moved on.
+    assert!(world.submit(world.sign(HONEST, 2, revoke(FIRST, 1)?)?)?.is_err());
+    let shorter = Operation { valid_until: world.time.saturating_add(60), salt: Fr::from(3), ..older.operation };
+    assert!(world.submit(shorter.sign(world.domain, &key(HONEST), None))?.is_err());
+    // A forgery does not even cost a rebuilding of the state.
+    let forged = Operation { salt: Fr::from(4), ..older.operation }.sign(world.domain, &key(DOCTOR), None);
+    assert_eq!(world.submit(forged)?, Err(RefusalKind::Refused));
+
+    let newer = world.sign(HONEST, 5, revoke(FIRST, 2)?)?;
+    world.taken(newer)?;
+    let fate = world.sequencer.mempool.operation(&id(&older))?.ok_or("kept")?.status;
+    assert_eq!(fate, OperationStatus::Replaced { by: hex::encode(id(&newer)) });
+    assert_eq!(world.submit(older)?, Err(RefusalKind::Refused), "it does not come back");
+    assert_eq!(world.sequencer.state().open.len(), 1);
+    assert!(world.sequencer.state().soft.patient(AccountIndex::new(HONEST)?).is_some());
+    // The state is what it would be if the older one had never come.
+    let mut expected = Ledger::clone(&world.sequencer.state().settled);
+    let acknowledged = world.sequencer.mempool.operation(&id(&newer))?.ok_or("kept")?.acknowledged;
+    expected.execute(&newer, acknowledged).map_err(|violation| violation.to_string())?;
+    assert_eq!(world.sequencer.state().soft.trees().root(), expected.trees().root());
+
+    // Once something came after it on this patient, or it is sealed, it stays.
+    world.taken(world.sign(HONEST, 7, put(HONEST, 0)?)?)?;
+    assert!(world.submit(world.sign(HONEST, 8, revoke(FIRST, 2)?)?)?.is_err());
+    let sealed = world.sequencer.seal()?.ok_or("sealed")?;
+    assert_eq!(sealed.operations.len(), 2);
+    assert!(world.submit(world.sign(HONEST, 9, revoke(FIRST, 2)?)?)?.is_err());
+    Ok(())
+}
+
+/// What waits for its registration is promised after all the registrations before it, or not at all.
+#[test]
+fn a_promise_counts_the_registrations_that_go_first() -> Test {
+    let world = world(1)?;
+    let own = world.sign(HONEST, 1, put(HONEST, 0)?)?.operation;
+    let of_new = |account: u64| world.sign(account, 1, put(account, 0)?).map(|signed| signed.operation);
+    let mut state = world.sequencer.state().clone();
+    for account in 100..2100 {
+        let registration = Registration {
+            account: AccountIndex::new(account)?,
+            role: Role::Patient,
+            org: None,
+            key: key(7).public(),
+            encryption: Fr::from(account),
+        };
+        state.queue.push_back(crate::state::Queued { registration, seen: Instant::now() });
+    }
+    let within = |operation: &Operation| {
+        capacity::promise(&state, operation, Place::Ordinary, world.time).map(|by| by.get() - world.time.get())
+    };
+    // Those whose accounts are settled are not held up by registrations: they have places of their own.
+    let soon = within(&own)?;
+    assert_eq!(within(&of_new(107)?)?, soon + 120, "in the first eight");
+    assert_eq!(within(&of_new(108)?)?, soon + 2 * 120);
+    let refused = within(&of_new(2099)?).map_err(|refusal| refusal.kind);
+    assert_eq!(refused, Err(RefusalKind::Unavailable), "250 batches are more than five hours");
+    Ok(())
+}

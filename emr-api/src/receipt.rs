@@ -87,7 +87,7 @@ impl Longest {
     }
 }
 
-fn domain(instance: &RollupInstance) -> Eip712Domain {
+pub(crate) fn domain(instance: &RollupInstance) -> Eip712Domain {
     eip712_domain! {
         name: "EMR Rollup",
         version: "1",

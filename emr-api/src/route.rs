@@ -46,6 +46,10 @@ pub const BATCH: &str = "/v1/batches/{number}";
 pub const PROVERS: &str = "/v1/provers";
 /// `DELETE`: end a prover's credential.
 pub const PROVER: &str = "/v1/provers/{name}";
+/// `GET`: who invited today, and whose invitations no longer count.
+pub const INVITERS: &str = "/v1/inviters";
+/// `DELETE`: an inviter's invitations no longer count. `PUT`: they count again.
+pub const INVITER: &str = "/v1/inviters/{address}";
 /// `GET`: the batch that wants a proof.
 pub const PROOF_JOB: &str = "/v1/prover/job";
 /// `POST`: hand in a proof.
@@ -122,6 +126,11 @@ pub fn batch(number: u64) -> String {
 /// [`PROVER`]. The name is one that [`crate::prover::is_name`] takes.
 pub fn prover(name: &str) -> String {
     fill(PROVER, "{name}", name)
+}
+
+/// [`INVITER`]. The address is hex, with `0x`.
+pub fn inviter(address: &str) -> String {
+    fill(INVITER, "{address}", address)
 }
 
 /// [`PROOF`].

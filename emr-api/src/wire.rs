@@ -3,7 +3,7 @@
 //! | method and path | who | body → answer |
 //! |---|---|---|
 //! | `GET /v1/status` | anybody | → [`NodeStatus`] |
-//! | `POST /v1/accounts` | anybody | [`RelayRegistration`] → [`Registered`] |
+//! | `POST /v1/accounts` | anybody with an invitation | [`RelayRegistration`] → [`Registered`] |
 //! | `GET /v1/accounts/{account}` | anybody | → [`AccountView`] |
 //! | `POST /v1/login/challenge` | anybody | [`ChallengeRequest`] → [`Challenge`] |
 //! | `POST /v1/login` | anybody | [`LoginRequest`] → [`Session`]; the token goes into `Authorization: Bearer` |
@@ -24,6 +24,9 @@
 //! | `GET /v1/provers` | the hospital | → `Vec<`[`ProverView`]`>` |
 //! | `POST /v1/provers` | the hospital | [`NewProver`] → [`ProverView`] |
 //! | `DELETE /v1/provers/{name}` | the hospital | → 204 |
+//! | `GET /v1/inviters` | the hospital | → `Vec<`[`InviterView`]`>` |
+//! | `DELETE /v1/inviters/{address}` | the hospital | → 204: invitations of this inviter no longer count |
+//! | `PUT /v1/inviters/{address}` | the hospital | → 204: they count again |
 //! | `GET /v1/prover/job` | a prover ([`crate::prover`]), or the hospital | → [`ProofJob`], or 204 |
 //! | `POST /v1/prover/jobs/{number}` | a prover, or the hospital | proof bytes → 202 |
 //!
@@ -45,6 +48,8 @@ use emr_rollup::{
     statement::{BatchWitness, IdentityFields},
 };
 use serde::{Deserialize, Serialize};
+
+use crate::invitation::Invitation;
 
 /// Why a request was refused. The status code says what kind; `code` is stable, `message` says what to do next.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -125,6 +130,9 @@ pub struct RelayRegistration {
     pub deadline: UnixTime,
     /// EIP-712 signature, hex.
     pub signature: String,
+    /// What makes the hospital pay. Not covered by the owner's signature: it is the hospital's business alone.
+    #[serde(default)]
+    pub invitation: Option<Invitation>,
 }
 
 /// A registration went through.
@@ -436,6 +444,17 @@ pub struct ProverView {
     pub name: String,
     /// Since when.
     pub added: UnixTime,
+}
+
+/// Somebody whose invitations were used today, or no longer count.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InviterView {
+    /// Their Ethereum address.
+    pub address: String,
+    /// How many were used today (UTC).
+    pub today: u32,
+    /// Since when none counts.
+    pub ended: Option<UnixTime>,
 }
 
 /// A sealed batch for a prover. Secret: it holds who did what to whom.

@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use crate::{
     failure::{Exit, Failure, OrExit, one_line},
-    input,
+    input, invite,
     options::Options,
     passphrase,
     report::{Answer, Progress, print, text},
@@ -35,7 +35,10 @@ pub struct Init {
 /// Arguments of `register`.
 #[derive(Args, Clone, Debug)]
 pub struct Register {
-    /// Pay with this identity's own ether instead of having the node relay it
+    /// An invitation of the hospital or of one of its doctors, which makes the hospital pay
+    #[arg(long, value_name = "CODE", conflicts_with = "own_ether")]
+    invite: Option<String>,
+    /// Pay with this identity's own ether
     #[arg(long)]
     own_ether: bool,
     /// Wait until a batch has taken the registration
@@ -112,11 +115,16 @@ impl Answer for Registered {
 /// # Errors
 /// If the node or the contract refuses.
 pub async fn register(options: &Options, role: Role, org: Option<&Path>, arguments: &Register) -> Result<(), Failure> {
+    let invitation = arguments.invite.as_deref().map(invite::read).transpose()?;
     let client = session::open(options, role).await?;
     let org = org.map(read_card).transpose()?;
     let org = org.map(|card| client_org(&card)).transpose()?;
     let progress = Progress::start("registering");
-    let registered = if arguments.own_ether { client.register_on_l1(org).await } else { client.register(org).await };
+    let registered = if arguments.own_ether {
+        client.register_on_l1(org).await
+    } else {
+        client.register(org, invitation.as_ref()).await
+    };
     let (client, account) = registered.map_err(|error| register_failure(&error))?;
     let mut settled = false;
     if arguments.wait {

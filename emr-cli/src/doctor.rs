@@ -17,6 +17,7 @@ use serde::Serialize;
 use crate::{
     account, cards,
     failure::{EXIT_CODES, Exit, Failure, OrExit, one_line},
+    invite,
     options::{Options, RecordName, parse_purpose},
     outbox, records,
     report::{Answer, Progress, print},
@@ -47,6 +48,8 @@ enum Command {
         #[command(flatten)]
         arguments: account::Register,
     },
+    /// Sign an invitation: the hospital pays for the registration of who has it
+    Invite(invite::Invite),
     /// Print this identity's card, to give to others
     Whoami,
     /// Write a new record from a FHIR R4 JSON file
@@ -148,6 +151,7 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Init(arguments) => account::init(&options, DOCTOR, &arguments),
         Command::Register { org, arguments } => account::register(&options, DOCTOR, org.as_deref(), &arguments).await,
         Command::Outbox(command) => outbox::run(&options, DOCTOR, command).await,
+        Command::Invite(arguments) => invite::invite(&options, DOCTOR, &arguments),
         Command::Whoami => account::whoami(&options, DOCTOR).await,
         Command::Upload { file, patient, class, wait } => {
             let record = records::read_fhir(&file)?;

@@ -9,6 +9,7 @@ pub mod failure;
 #[cfg(feature = "hospital")]
 pub mod hospital;
 pub mod input;
+pub mod invite;
 pub mod light;
 pub mod options;
 pub mod outbox;

@@ -40,7 +40,7 @@ pub struct Arguments {
 enum Command {
     /// Make an identity: RSA key, rollup key, Ethereum key, encrypted under a passphrase
     Init(account::Init),
-    /// Register the identity on L1; the hospital's node pays
+    /// Register the identity on L1; the hospital pays if it invited
     Register(account::Register),
     /// Print this identity's card, to give to your doctors
     Whoami,
@@ -122,7 +122,7 @@ enum Command {
 }
 
 /// Reads a date (its last second, UTC) or an RFC 3339 time.
-fn parse_until(text: &str) -> Result<UnixTime, String> {
+pub(crate) fn parse_until(text: &str) -> Result<UnixTime, String> {
     let advice = "write a date like 2027-01-31 or a time like 2027-01-31T12:00:00Z";
     let seconds = match OffsetDateTime::parse(text, &Rfc3339) {
         Ok(time) => time.unix_timestamp(),

@@ -181,7 +181,7 @@ fn profile_failure(error: &ProfileError, role: Role) -> Failure {
 }
 
 /// The exit code for a data folder that cannot be used.
-fn profile_exit(error: &ProfileError) -> Exit {
+pub fn profile_exit(error: &ProfileError) -> Exit {
     match error {
         ProfileError::NotJoined(_) | ProfileError::OtherInstance { .. } => Exit::Usage,
         ProfileError::InUse(_) => Exit::Unavailable,

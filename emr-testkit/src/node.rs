@@ -10,8 +10,9 @@ use alloy::{
     providers::{DynProvider, Provider},
     signers::local::PrivateKeySigner,
 };
+use emr_api::invitation::Invitation;
 use emr_chain::{Deployment, Rollup, bindings::Verifier, deploy, endpoint::Endpoint};
-use emr_core::{AccountIndex, Role};
+use emr_core::{AccountIndex, Role, UnixTime};
 use emr_devnet::{ChainConfig, EmbeddedChain};
 use emr_ipfs::DiskStore;
 use emr_node::{Limits, Node, NodeConfig, ProverConfig, RunningNode, SealPolicy};
@@ -140,6 +141,15 @@ impl World {
             self.admit(account).await?;
         }
         Ok(account)
+    }
+
+    /// An invitation for ten minutes, signed by somebody as this account.
+    ///
+    /// # Errors
+    /// None is expected: the cast has valid keys.
+    pub fn invitation(&self, inviter: &Person, account: AccountIndex) -> Outcome<Invitation> {
+        let expires = UnixTime::now().saturating_add(600);
+        Ok(Invitation::issue(self.rollup.instance(), &inviter.ethereum, account, expires)?)
     }
 
     /// As the registrar, admits what waits under an account index.

@@ -3,7 +3,7 @@
 use std::{path::Path, time::Duration};
 
 use emr_client::{client::Client, verify::card::Card};
-use emr_core::AccountIndex;
+use emr_core::{AccountIndex, UnixTime};
 
 use super::{
     actors::Actor,
@@ -81,9 +81,12 @@ impl Cast {
     }
 }
 
-/// Registers a participant, waits until it is admitted and the node knows it.
+/// Registers a participant at the hospital's expense, waits until it is admitted and the node knows it.
 async fn join(client: Client, org: Option<AccountIndex>, registrar: &Client) -> Result<Client, Failure> {
-    let (client, _) = client.register(org).await.map_err(|error| Failure::new(Exit::Refused, one_line(&error)))?;
+    let expires = UnixTime::now().saturating_add(3600);
+    let invitation = registrar.profile().invite(registrar.identity(), expires).or_exit(Exit::Internal)?;
+    let registered = client.register(org, Some(&invitation)).await;
+    let (client, _) = registered.map_err(|error| Failure::new(Exit::Refused, one_line(&error)))?;
     admission::admit_if_waiting(registrar, &client.card()).await?;
     client
         .wait_registered(false, SOON, LIMIT)

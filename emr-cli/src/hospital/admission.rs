@@ -1,6 +1,6 @@
 //! Who gets in: the hospital itself, the doctors it consents to, and whom a registrar admits.
 
-use std::{io::Write, path::Path};
+use std::{io::Write, path::Path, time::Duration};
 
 use alloy::primitives::B256;
 use emr_client::{
@@ -21,7 +21,7 @@ use crate::{
     session,
 };
 
-/// Registers a site's own hospital, if it is not in yet, and admits it if it is the registrar itself.
+/// Registers a site's own hospital with its own ether, if it is not in yet, and admits it if it is the registrar itself.
 ///
 /// # Errors
 /// If the node or the contract refuses.
@@ -30,10 +30,13 @@ pub async fn enroll(profile: Profile, identity: Identity, site: &Site) -> Result
         .await
         .map_err(|error| session::client_failure(&error))?;
     let (client, account) =
-        client.register(None).await.map_err(|error| Failure::new(Exit::Unavailable, one_line(&error)))?;
+        client.register_on_l1(None).await.map_err(|error| Failure::new(Exit::Unavailable, one_line(&error)))?;
     let registrar = client.rollup().parameters().await.or_exit(Exit::Unavailable)?.registrar;
     if registrar == client.ethereum_address() {
         admit_if_waiting(&client, &client.card()).await?;
+        // Until the node follows, nobody could be invited or log in.
+        let known = client.wait_registered(false, Duration::from_millis(100), Duration::from_secs(60)).await;
+        known.map_err(|error| Failure::new(Exit::Unavailable, one_line(&error)))?;
     } else if client.rollup().pending(account).await.or_exit(Exit::Unavailable)?.is_some() {
         eprintln!(
             "hospital {account} waits for the registrar, {registrar}, who needs the card that `emr-hospital whoami` prints; \

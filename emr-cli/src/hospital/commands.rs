@@ -8,13 +8,14 @@ use emr_core::Role;
 use super::{
     Serving,
     admission::{self, Verdict},
-    prover, proving,
+    inviter, prover, proving,
 };
 use crate::{
     account,
     demo::{self, Demo},
     doctor,
     failure::{EXIT_CODES, Failure},
+    invite,
     options::{DEFAULT_RPC, Options},
 };
 
@@ -46,6 +47,11 @@ enum Command {
     Init(account::Init),
     /// Register the identity on L1; a registrar admits it
     Register(account::Register),
+    /// Sign an invitation: this hospital pays for the registration of who has it
+    Invite(invite::Invite),
+    /// Who invites at this hospital's expense, and who no longer
+    #[command(subcommand)]
+    Inviter(Inviter),
     /// Print this hospital's card, to give to others
     Whoami,
     /// Deploy verifier and rollup to the development chain at --rpc
@@ -104,6 +110,23 @@ enum Prover {
     List,
 }
 
+/// What a hospital does with inviters.
+#[derive(Debug, Subcommand)]
+enum Inviter {
+    /// Print whose invitations were used today, and whose no longer count
+    List,
+    /// Let the invitations of a doctor no longer count, at once
+    End {
+        /// The doctor: an account number or a card file
+        who: String,
+    },
+    /// Let them count again
+    Resume {
+        /// The doctor: an account number or a card file
+        who: String,
+    },
+}
+
 /// Runs the command line.
 ///
 /// # Errors
@@ -115,6 +138,10 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Dev { serving, rpc_listen } => super::dev(&options, &serving, rpc_listen).await,
         Command::Init(arguments) => account::init(&options, HOSPITAL, &arguments),
         Command::Register(arguments) => account::register(&options, HOSPITAL, None, &arguments).await,
+        Command::Invite(arguments) => invite::invite(&options, HOSPITAL, &arguments),
+        Command::Inviter(Inviter::List) => inviter::list(&options).await,
+        Command::Inviter(Inviter::End { who }) => inviter::set(&options, &who, false).await,
+        Command::Inviter(Inviter::Resume { who }) => inviter::set(&options, &who, true).await,
         Command::Whoami => account::whoami(&options, HOSPITAL).await,
         Command::Deploy => super::deploy(&options).await,
         Command::Serve(serving) => super::serve(&options, &serving).await,

@@ -3,6 +3,7 @@
 pub mod admission;
 pub mod commands;
 pub mod deployment;
+pub mod inviter;
 pub mod prover;
 pub mod proving;
 pub mod site;
@@ -53,6 +54,9 @@ pub struct Serving {
     /// A reverse proxy is in front of the node: believe the last hop of X-Forwarded-For. Nobody else may reach --listen then
     #[arg(long)]
     pub behind_proxy: bool,
+    /// How many invitations of one doctor this hospital pays for in a day
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub doctor_invites: u32,
     /// Leave proving to `emr-hospital prove` elsewhere
     #[arg(long)]
     pub no_prove: bool,
@@ -116,7 +120,11 @@ fn plan(options: &Options, folder: std::path::PathBuf, serving: &Serving) -> Sit
         rpc_listen: SocketAddr::from(([127, 0, 0, 1], 0)),
         plain: options.plain_http(),
         seal: site::seal_after(serving.seal_after),
-        limits: Limits { behind_proxy: serving.behind_proxy, ..Limits::default() },
+        limits: Limits {
+            behind_proxy: serving.behind_proxy,
+            doctor_invites: serving.doctor_invites,
+            ..Limits::default()
+        },
         prove: !serving.no_prove,
         deploy: false,
     }

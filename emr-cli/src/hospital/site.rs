@@ -109,7 +109,7 @@ impl SitePlan {
             let address = checked(url.clone())?;
             return Ok((Endpoint::Http(address.clone()), address, None));
         }
-        // Only this hospital spends ether: everybody else's registration is relayed.
+        // Only this hospital has ether: it pays for those it invites.
         let balance = U256::from(10).pow(U256::from(24));
         let config = ChainConfig::default().prefund(hospital, balance);
         let folder = self.folder.join("chain");

@@ -23,10 +23,14 @@ fn set_up(world: &World) -> TestResult {
     world.keep_card("emr-hospital", "hospital", "hospital.json")?;
 
     // Without the hospital's consent nobody belongs to it.
-    let alone = world.doctor(&["register", "--org", "hospital.json"])?.failed(4)?;
+    let uninvited = world.doctor(&["register", "--org", "hospital.json"])?.failed(4)?;
+    assert!(uninvited.contains("--invite CODE") && uninvited.contains("--own-ether"), "{uninvited}");
+    let by_hospital = world.hospital(&["invite"])?.done()?;
+    let invited = ["register", "--org", "hospital.json", "--invite", by_hospital.trim()];
+    let alone = world.doctor(&invited)?.failed(4)?;
     assert!(alone.contains("endorse"), "{alone}");
     assert!(world.hospital(&["endorse", "doctor-0.json"])?.done()?.contains("may register"));
-    assert!(world.doctor(&["register", "--org", "hospital.json"])?.done()?.starts_with("doctor 2: "));
+    assert!(world.doctor(&invited)?.done()?.starts_with("doctor 2: "));
     // Who registered must have the keys of the card that is shown.
     let mut forged: Value = serde_json::from_slice(&fs::read(world.at("doctor-0.json"))?)?;
     let other: Value = serde_json::from_slice(&fs::read(world.at("hospital.json"))?)?;
@@ -40,7 +44,18 @@ fn set_up(world: &World) -> TestResult {
     world.keep_card("emr-doctor", "doctor", "doctor.json")?;
 
     world.patient(&["init", "--rsa-bits", "2048"])?.done()?;
-    assert!(world.joining("emr-patient", "patient", &["register"])?.done()?.starts_with("patient 3: queued"));
+    // The code of the doctor is used; theirs is as good as the hospital's.
+    let used = world.joining("emr-patient", "patient", &["register", "--invite", by_hospital.trim()])?.failed(4)?;
+    assert!(used.contains("used by somebody else"), "{used}");
+    let by_doctor: Value = serde_json::from_str(&world.doctor(&["--json", "invite", "--expires", "1"])?.done()?)?;
+    assert_eq!(by_doctor["inviter"], 2, "{by_doctor}");
+    let by_doctor = by_doctor["invitations"][0].as_str().ok_or("a code")?;
+    let registered = world.joining("emr-patient", "patient", &["register", "--invite", by_doctor])?.done()?;
+    assert!(registered.starts_with("patient 3: queued"), "{registered}");
+    let listed = world.hospital(&["inviter", "list"])?.done()?;
+    assert_eq!(listed.matches("used today: 1").count(), 2, "{listed}");
+    world.hospital(&["inviter", "end", "doctor.json"])?.done()?;
+    world.hospital(&["inviter", "resume", "2"])?.done()?;
     world.keep_card("emr-patient", "patient", "patient.json")?;
 
     // Nobody writes for her before she granted it.

@@ -46,7 +46,9 @@ fn a_hospital_on_a_real_chain_leaves_proving_to_another_machine() -> TestResult 
     let prove = ["prove", "--node", &address, "--credential", "rack-7"];
     let prover = world.serving("prover", &prove)?;
     world.patient(&["init", "--rsa-bits", "2048"])?.done()?;
-    let registered = world.joining("emr-patient", "patient", &["register", "--wait"])?.done()?;
+    let invitation = world.hospital(&["invite"])?.done()?;
+    let registered =
+        world.joining("emr-patient", "patient", &["register", "--wait", "--invite", invitation.trim()])?.done()?;
     assert_eq!(registered, "patient 2: in the settled state\n");
     world.keep_card("emr-patient", "patient", "patient.json")?;
 

@@ -2,6 +2,7 @@
 
 pub mod admission;
 pub mod grant;
+pub mod invite;
 mod light_check;
 pub mod own_directory;
 mod own_grants;

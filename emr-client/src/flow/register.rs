@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use alloy::{primitives::Address, signers::local::PrivateKeySigner};
 use emr_api::encryption::CommittedKey;
-use emr_api::{AccountView, RelayRegistration};
+use emr_api::{AccountView, RelayRegistration, invitation::Invitation};
 use emr_chain::{CurvePoint, Registration, RollupInstance, RsaPossession, SignedRegistration};
 use emr_core::{AccountIndex, Role, UnixTime};
 use emr_crypto::Identity;
@@ -31,6 +31,11 @@ pub enum RegisterError {
     /// Only doctors belong to a hospital.
     #[error("only doctors belong to a hospital: register without one")]
     OrgForRole(Role),
+    /// The hospital pays only for whom it invited.
+    #[error(
+        "without an invitation the hospital does not pay: ask it or a doctor of it for one (register --invite CODE), or pay on L1 yourself (register --own-ether)"
+    )]
+    NotInvited,
     /// The node says it relayed, but L1 knows nothing of it.
     #[error("the node says it registered account {0}, but L1 does not: use another node, or register with own ether")]
     NotOnL1(AccountIndex),
@@ -101,6 +106,7 @@ pub fn sign_for_relay(
     key: &PrivateKeySigner,
     org: Option<AccountIndex>,
     deadline: UnixTime,
+    invitation: Option<Invitation>,
 ) -> Result<RelayRegistration, RegisterError> {
     let Prepared { registration, possession } = prepare(identity, instance, key.address(), org)?;
     let SignedRegistration { owner, signature, .. } = registration.sign(instance, key, deadline)?;
@@ -121,21 +127,27 @@ pub fn sign_for_relay(
         rsa_signature: hex::encode(rsa_signature),
         deadline,
         signature: hex::encode(signature),
+        invitation,
     })
 }
 
 impl Client {
-    /// Registers this identity through its hospital's node, which pays. Without effect if it has an account already: the
-    /// answer is that account, so that it may be repeated after a crash.
+    /// Registers this identity through its hospital's node, which pays for those with an invitation. Without effect if it has an account
+    /// already: the answer is that account, so that it may be repeated after a crash, with the same invitation.
     ///
     /// # Errors
-    /// [`RegisterError`].
-    pub async fn register(self, org: Option<AccountIndex>) -> Result<(Self, AccountIndex), RegisterError> {
+    /// [`RegisterError::NotInvited`] without an invitation; [`RegisterError`].
+    pub async fn register(
+        self,
+        org: Option<AccountIndex>,
+        invitation: Option<&Invitation>,
+    ) -> Result<(Self, AccountIndex), RegisterError> {
         if let Ok(account) = self.account() {
             return Ok((self, account));
         }
+        let invitation = *invitation.ok_or(RegisterError::NotInvited)?;
         let deadline = UnixTime::now().saturating_add(RELAY_VALIDITY);
-        let signed = sign_for_relay(&self.identity, &self.instance(), &self.ethereum, org, deadline)?;
+        let signed = sign_for_relay(&self.identity, &self.instance(), &self.ethereum, org, deadline, Some(invitation))?;
         let relayed = self.node.relay(&signed).await?;
         // The account is L1's to give out, not the node's.
         match self.rollup.account_of(self.ethereum_address()).await? {

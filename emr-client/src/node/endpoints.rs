@@ -192,6 +192,23 @@ impl NodeClient {
         self.get(route::PROVERS).await
     }
 
+    /// Who invited today, and whose invitations no longer count. For the hospital.
+    ///
+    /// # Errors
+    /// [`NodeError`].
+    pub async fn inviters(&self) -> Result<Vec<emr_api::InviterView>, NodeError> {
+        self.get(route::INVITERS).await
+    }
+
+    /// Whether invitations of this Ethereum address count from now on. For the hospital.
+    ///
+    /// # Errors
+    /// [`NodeError`].
+    pub async fn set_inviter(&self, address: &str, counts: bool) -> Result<(), NodeError> {
+        let method = || if counts { Method::PUT } else { Method::DELETE };
+        self.authorized(method(), &route::inviter(address), || Body::None, MAX_ANSWER).await.map(drop)
+    }
+
     /// Lets a prover in. For the hospital.
     ///
     /// # Errors

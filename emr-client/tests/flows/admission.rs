@@ -1,7 +1,7 @@
 //! The registrar admits what its owner shows, and nothing else.
 
 use emr_client::{
-    flow::admission::AdmissionError,
+    flow::{admission::AdmissionError, register::RegisterError},
     verify::card::{Card, CardError},
 };
 use emr_core::Role;
@@ -21,7 +21,11 @@ async fn only_the_keys_on_the_card_are_admitted() -> TestResult {
     assert_eq!(card.account, None);
     let early = registrar.admit(&card).await;
     assert!(matches!(early, Err(AdmissionError::NotRegistered(_))), "{early:?}");
-    let (stranger, account) = stranger.register(None).await?;
+    let hospital = scene.client(HOSPITAL).await?;
+    let uninvited = scene.client(OTHER_PATIENT).await?.register(None, None).await;
+    assert!(matches!(uninvited, Err(RegisterError::NotInvited)), "{uninvited:?}");
+    let (stranger, account) = stranger.register(None, Some(&invitation(&hospital)?)).await?;
+    drop(hospital);
 
     // Whoever registered put in other keys than those of the person who stands there with a card.
     let other = handed_over(&scene.registered(DOCTOR).await?);

@@ -34,7 +34,7 @@ async fn history() -> TestResult<Sent> {
     let profile = Profile::create_on(journal.disk(), &folder, &PATIENT.identity, &passphrase, ScryptCost::Development)?;
     let identity = profile.identity(&passphrase)?;
     let patient = Client::join_over(profile, identity, &proxy.address, &scene.endpoint()).await?;
-    let (mut patient, _) = patient.register(None).await?;
+    let (mut patient, _) = patient.register(None, None).await?;
     patient.wait_registered(false, Duration::from_millis(20), Duration::from_secs(30)).await?;
 
     let sent = Arc::new(Mutex::new(Vec::new()));

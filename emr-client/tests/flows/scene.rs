@@ -3,7 +3,7 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use alloy::primitives::Address;
-use emr_api::BatchView;
+use emr_api::{BatchView, invitation::Invitation};
 use emr_chain::{Rollup, endpoint::Endpoint};
 use emr_client::{
     Client,
@@ -108,6 +108,7 @@ impl Scene {
     /// Registers somebody through the node; a doctor is admitted.
     pub(crate) async fn registered(&self, person: Member) -> TestResult<Client> {
         let hospital = self.client(HOSPITAL).await?;
+        let invitation = invitation(&hospital)?;
         let org = if person.name == DOCTOR.name {
             hospital.rollup().endorse(person.address()).await?;
             Some(hospital.account()?)
@@ -115,14 +116,14 @@ impl Scene {
             None
         };
         drop(hospital);
-        let (client, _) = self.client(person).await?.register(org).await?;
+        let (client, _) = self.client(person).await?.register(org, Some(&invitation)).await?;
         if person.identity.role() != Role::Patient {
             self.admit(&client).await?;
         }
         client.wait_registered(false, Duration::from_millis(20), Duration::from_secs(30)).await?;
-        // A registration is repeatable.
+        // A registration is repeatable, and then needs no invitation.
         let account = client.account()?;
-        let (client, again) = client.register(org).await?;
+        let (client, again) = client.register(org, None).await?;
         assert_eq!(again, account);
         Ok(client)
     }
@@ -148,6 +149,11 @@ impl Scene {
         patient.grant(&doctor.card(), &terms(Rights::READ | Rights::WRITE, ClassMask::ALL)).await?;
         Ok((patient, doctor))
     }
+}
+
+/// An invitation for ten minutes.
+pub(crate) fn invitation(inviter: &Client) -> TestResult<Invitation> {
+    Ok(inviter.profile().invite(inviter.identity(), UnixTime::now().saturating_add(600))?)
 }
 
 /// An hour's grant with history.

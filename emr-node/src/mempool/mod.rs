@@ -5,6 +5,7 @@
 
 mod batches;
 mod blocks;
+mod invitations;
 mod operations;
 mod provers;
 
@@ -25,6 +26,7 @@ use tokio::sync::watch;
 
 pub use batches::{BatchRecord, BatchStage, KeptProof, OnChain, Settled};
 pub use blocks::{BlockReference, Holding, Noted, Referenced, Released, Upload, Usage};
+pub use invitations::{InvitationUse, Invited, Inviter};
 pub use operations::{Acknowledged, Pointer, Sequence};
 pub use provers::{KnownProver, MAX_PROVERS, ProverAdded};
 
@@ -150,6 +152,7 @@ impl Mempool {
             batches::create(&transaction)?;
             blocks::create(&transaction)?;
             provers::create(&transaction)?;
+            invitations::create(&transaction)?;
             found
         };
         transaction.commit()?;

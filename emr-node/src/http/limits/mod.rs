@@ -34,6 +34,8 @@ pub struct Limits {
     pub account_rate: NonZeroU32,
     /// Registrations a minute from one address; half as many at once.
     pub relay_rate: NonZeroU32,
+    /// Invitations of one doctor that the hospital pays for in a day (UTC). Its own are not counted.
+    pub doctor_invites: u32,
     /// Whether a reverse proxy is in front of this node, so that the last hop of `X-Forwarded-For` says who asks. Then nobody else
     /// may reach the node's port: whoever does can name any address.
     pub behind_proxy: bool,
@@ -47,6 +49,7 @@ impl Default for Limits {
             address_rate: positive(100),
             account_rate: positive(200),
             relay_rate: positive(240),
+            doctor_invites: 20,
             behind_proxy: false,
         }
     }

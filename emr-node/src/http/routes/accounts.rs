@@ -1,10 +1,6 @@
 //! Registration for owners without ether, and what the state says of accounts.
 
-use std::{
-    collections::VecDeque,
-    sync::{Mutex, PoisonError},
-    time::{Duration, Instant},
-};
+use std::time::Duration;
 
 use alloy::{
     primitives::{Address, Bytes, U256},
@@ -19,42 +15,17 @@ use emr_rollup::{primitive::field, state::ledger::Ledger, statement::IdentityFie
 use super::{
     App, Shared,
     extract::{Json, Path},
+    invitations,
 };
-use crate::http::{limits::ClientAddress, refusal::Refusal};
+use crate::{
+    http::{limits::ClientAddress, refusal::Refusal},
+    mempool::{InvitationUse, Invited},
+};
 
 /// How long a registration waits for those before it.
 const RELAY_WAIT: Duration = Duration::from_secs(60);
 /// When to come back after that.
 const RELAY_LATER: Duration = Duration::from_secs(10);
-/// How many registrations the hospital pays for in [`RELAY_WINDOW`].
-const RELAYS: usize = 60;
-/// See [`RELAYS`].
-const RELAY_WINDOW: Duration = Duration::from_secs(60);
-
-/// When registrations were relayed lately.
-#[derive(Debug, Default)]
-pub(super) struct Relays(Mutex<VecDeque<Instant>>);
-
-impl Relays {
-    fn take(&self) -> Result<(), Refusal> {
-        let mut lately = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        while lately.front().is_some_and(|at| at.elapsed() > RELAY_WINDOW) {
-            lately.pop_front();
-        }
-        if lately.len() >= RELAYS {
-            return Err(Refusal::unavailable(
-                "this node has relayed many registrations just now: try again in a minute, or register on L1 yourself",
-            ));
-        }
-        lately.push_back(Instant::now());
-        Ok(())
-    }
-
-    /// The last one was not sent.
-    fn give_back(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop_back();
-    }
-}
 
 fn bytes(what: &str, text: &str) -> Result<Vec<u8>, Refusal> {
     hex::decode(text.strip_prefix("0x").unwrap_or(text)).map_err(|_| Refusal::malformed(format!("{what} must be hex")))
@@ -82,7 +53,7 @@ fn signed(relay: &RelayRegistration) -> Result<SignedRegistration, Refusal> {
 }
 
 /// What L1 says of a registration. Told by an estimate, before it costs gas.
-fn refusal(error: RollupError) -> Refusal {
+pub(super) fn refusal(error: RollupError) -> Refusal {
     match error {
         RollupError::Reverted(reason) => Refusal::refused(reason.to_string()),
         error @ RollupError::TooMuchGas { .. } => Refusal::refused(error.to_string()),
@@ -119,24 +90,59 @@ pub(super) async fn register(
 ) -> Result<axum::Json<Registered>, Refusal> {
     let signed = signed(&relay)?;
     app.limits.may_relay(address)?;
+    // Before a place is taken: strangers without an invitation keep nobody waiting.
+    let asked = invitations::check(&app, relay.invitation.as_ref(), signed.owner).await?;
+    let invited = app.sequencer().mempool.invited(&asked, app.sequencer().clock.now())?;
+    if let Some(registered) = registered_before(&app, invited, &asked).await? {
+        return Ok(registered);
+    }
+    invitations::allow(invited)?;
     let _place = app.limits.relay_place(address)?;
     worth_relaying(&app, &signed).await?;
+    relay_invited(&app, &signed, asked).await
+}
+
+/// Uses the invitation and sends the transaction. What L1 would refuse leaves the invitation as it was. From the moment that the use is on
+/// disk the invitation is this owner's, who may repeat the request whatever happened next.
+async fn relay_invited(
+    app: &App,
+    signed: &SignedRegistration,
+    asked: InvitationUse,
+) -> Result<axum::Json<Registered>, Refusal> {
     let pipeline = &app.pipeline;
-    let relayed = {
-        let _turn = tokio::time::timeout(RELAY_WAIT, pipeline.l1_turn.to_relay())
-            .await
-            .map_err(|_| Refusal::busy("L1 takes registrations slowly at present: try again later", RELAY_LATER))?;
-        app.relays.take()?;
-        let relayed = pipeline.follower.rollup.register_for(&signed).await;
-        if matches!(relayed, Err(RollupError::Reverted(_) | RollupError::TooMuchGas { .. })) {
-            app.relays.give_back();
-        }
-        relayed
-    };
-    let (account, receipt) = relayed.map_err(refusal)?;
+    let turn = tokio::time::timeout(RELAY_WAIT, pipeline.l1_turn.to_relay());
+    let turn = turn
+        .await
+        .map_err(|_| Refusal::busy("L1 takes registrations slowly at present: try again later", RELAY_LATER))?;
+    // While this request waited, another may have registered the same owner.
+    let invited = app.sequencer().mempool.invited(&asked, app.sequencer().clock.now())?;
+    if let Some(registered) = registered_before(app, invited, &asked).await? {
+        return Ok(registered);
+    }
+    let rollup = &pipeline.follower.rollup;
+    rollup.check_register_for(signed).await.map_err(refusal)?;
+    let used = app.sequencer().write(move |sequencer| sequencer.mempool.use_invitation(&asked, sequencer.clock.now()));
+    invitations::allow(used.await??)?;
+    let (account, receipt) = rollup.register_for(signed).await.map_err(refusal)?;
+    drop(turn);
     // So that whoever registered is known here at once. If L1 cannot be read now, the follower will.
     let _ = pipeline.follower.sync(app.sequencer()).await;
     Ok(axum::Json(Registered { account, tx_hash: receipt.tx_hash.to_string() }))
+}
+
+/// The account that an owner got with this invitation, if this is a repetition.
+async fn registered_before(
+    app: &App,
+    invited: Invited,
+    asked: &InvitationUse,
+) -> Result<Option<axum::Json<Registered>>, Refusal> {
+    if !matches!(invited, Invited::Again | Invited::Exhausted) {
+        return Ok(None);
+    }
+    let rollup = &app.pipeline.follower.rollup;
+    let Some(account) = rollup.account_of(asked.owner).await.map_err(refusal)? else { return Ok(None) };
+    let Some(receipt) = rollup.registration_of(account).await.map_err(refusal)? else { return Ok(None) };
+    Ok(Some(axum::Json(Registered { account, tx_hash: receipt.tx_hash.to_string() })))
 }
 
 pub(super) async fn get(

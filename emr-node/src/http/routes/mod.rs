@@ -5,6 +5,7 @@ mod audit;
 mod batches;
 mod blocks;
 mod extract;
+mod invitations;
 mod login;
 mod operations;
 mod patients;
@@ -35,7 +36,6 @@ use crate::{
     pipeline::Pipeline,
     sequencer::Sequencer,
 };
-use accounts::Relays;
 pub(crate) use extract::Account;
 
 /// The largest JSON body.
@@ -49,7 +49,8 @@ pub(crate) struct App {
     pub(crate) pipeline: Arc<Pipeline>,
     pub(crate) logins: Logins,
     pub(crate) limits: Limiter,
-    relays: Relays,
+    /// Invitations of one doctor that count in a day.
+    doctor_invites: u32,
 }
 
 type Shared = axum::extract::State<Arc<App>>;
@@ -57,7 +58,7 @@ type Shared = axum::extract::State<Arc<App>>;
 impl App {
     pub(crate) fn new(pipeline: Arc<Pipeline>, limits: &Limits) -> Self {
         let logins = Logins::new(pipeline.sequencer.domain);
-        Self { pipeline, logins, limits: Limiter::new(limits), relays: Relays::default() }
+        Self { pipeline, logins, limits: Limiter::new(limits), doctor_invites: limits.doctor_invites }
     }
 
     fn sequencer(&self) -> &Arc<Sequencer> {
@@ -99,6 +100,8 @@ pub(crate) fn router(app: Arc<App>, stopped: watch::Receiver<bool>) -> Router {
         .route(route::PROOF_JOB, get(prover::job))
         .route(route::PROVERS, get(prover::list).post(prover::add))
         .route(route::PROVER, delete(prover::remove))
+        .route(route::INVITERS, get(invitations::list))
+        .route(route::INVITER, delete(invitations::end).put(invitations::resume))
         .layer(DefaultBodyLimit::max(MAX_JSON))
         .layer(short.clone());
     // Who may not ask is refused before the body is read.

@@ -1,0 +1,81 @@
+//! `inviter`: who invites at this hospital's expense, and who no longer.
+
+use std::{io::Write, path::Path};
+
+use emr_api::InviterView;
+use emr_client::client::Client;
+use emr_core::{AccountIndex, Role};
+use serde::Serialize;
+
+use crate::{
+    account::read_card,
+    failure::{Exit, Failure, OrExit, one_line},
+    options::Options,
+    report::{Answer, print, written},
+    session,
+};
+
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+struct Inviters(Vec<InviterView>);
+
+impl Answer for Inviters {
+    fn write(&self, out: &mut dyn Write) -> std::io::Result<()> {
+        if self.0.is_empty() {
+            return writeln!(out, "no invitation was used today, and no inviter was ended");
+        }
+        self.0.iter().try_for_each(|InviterView { address, today, ended }| {
+            let ended = ended.map_or(String::new(), |since| format!("; ended {}", written(since)));
+            writeln!(out, "{address}  used today: {today}{ended}")
+        })
+    }
+}
+
+/// `inviter list`.
+///
+/// # Errors
+/// If the node refuses.
+pub async fn list(options: &Options) -> Result<(), Failure> {
+    let client = session::open(options, Role::Hospital).await?;
+    let inviters = client.node().inviters().await.map_err(|error| refused(&error))?;
+    print(&Inviters(inviters), options.json)
+}
+
+#[derive(Debug, Serialize)]
+struct Set {
+    address: String,
+    counts: bool,
+}
+
+impl Answer for Set {
+    fn write(&self, out: &mut dyn Write) -> std::io::Result<()> {
+        let count = if self.counts { "count again" } else { "no longer count, but for those who began to use one" };
+        writeln!(out, "invitations of {} {count}", self.address)
+    }
+}
+
+/// `inviter end` and `inviter resume`: `who` is an account number or a card file.
+///
+/// # Errors
+/// If there is no such account, or the node refuses.
+pub async fn set(options: &Options, who: &str, counts: bool) -> Result<(), Failure> {
+    let card = if who.parse::<u64>().is_ok() { None } else { Some(read_card(Path::new(who))?) };
+    let client = session::open(options, Role::Hospital).await?;
+    let address = match card {
+        Some(card) => card.ethereum.to_string(),
+        None => owner(&client, who.parse().or_exit(Exit::Input)?).await?,
+    };
+    client.node().set_inviter(&address, counts).await.map_err(|error| refused(&error))?;
+    print(&Set { address, counts }, options.json)
+}
+
+async fn owner(client: &Client, account: AccountIndex) -> Result<String, Failure> {
+    let found = client.rollup().account(account).await.or_exit(Exit::Unavailable)?;
+    let found =
+        found.ok_or_else(|| Failure::new(Exit::Input, format!("there is no account {account}: check the number")));
+    found.map(|account| account.owner.to_string())
+}
+
+fn refused(error: &emr_client::node::NodeError) -> Failure {
+    Failure::new(session::node_exit(error), one_line(error))
+}

@@ -1,0 +1,101 @@
+//! `invite`: the same for hospitals and doctors. Signed here, without a node.
+
+use std::io::Write;
+
+use clap::Args;
+use emr_api::invitation::Invitation;
+use emr_client::flow::invite::InviteError;
+use emr_core::{AccountIndex, Role, UnixTime};
+use serde::Serialize;
+
+use crate::{
+    failure::{Exit, Failure, one_line},
+    options::Options,
+    patient::parse_until,
+    report::{Answer, print, written},
+    session,
+};
+
+/// Arguments of `invite`.
+#[derive(Args, Clone, Debug)]
+pub struct Invite {
+    /// How many, one a line
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    count: u16,
+    /// Until when they may be used: hours from now, like 48, or a date; at most 90 days
+    #[arg(long, value_name = "HOURS or DATE", default_value = "168", value_parser = parse_expires)]
+    expires: UnixTime,
+}
+
+/// Reads hours from now, a date (its last second, UTC) or an RFC 3339 time.
+fn parse_expires(text: &str) -> Result<UnixTime, String> {
+    match text.strip_suffix('h').unwrap_or(text).parse::<u32>() {
+        Ok(hours) => Ok(UnixTime::now().saturating_add(u64::from(hours) * 3600)),
+        Err(_) => parse_until(text).map_err(|error| format!("{error}, or hours from now like 48")),
+    }
+}
+
+/// Reads an invitation. Unlike the command line's own parser it does not repeat the code, which others could use.
+///
+/// # Errors
+/// If it is mistyped, or none.
+pub fn read(code: &str) -> Result<Invitation, Failure> {
+    code.parse().map_err(|error| Failure::new(Exit::Input, one_line(&error)))
+}
+
+#[derive(Serialize)]
+struct Invitations {
+    inviter: AccountIndex,
+    expires: String,
+    invitations: Vec<Invitation>,
+}
+
+impl Answer for Invitations {
+    fn write(&self, out: &mut dyn Write) -> std::io::Result<()> {
+        self.invitations.iter().try_for_each(|invitation| writeln!(out, "{invitation}"))
+    }
+}
+
+/// Signs invitations and prints them.
+///
+/// # Errors
+/// If this identity has no account, or the time is not one.
+pub fn invite(options: &Options, role: Role, arguments: &Invite) -> Result<(), Failure> {
+    let (profile, identity) = session::identity(options, role)?;
+    let one = |_| profile.invite(&identity, arguments.expires);
+    let invitations: Vec<_> =
+        (0..arguments.count).map(one).collect::<Result<_, _>>().map_err(|error| failure(&error))?;
+    let Some(first) = invitations.first() else { return Err(Failure::new(Exit::Usage, "none was asked for")) };
+    let (inviter, expires) = (first.inviter(), written(first.expires()));
+    eprintln!(
+        "an invitation registers one person, until {expires}, and the hospital pays: anyone who has the word can use it, once"
+    );
+    print(&Invitations { inviter, expires, invitations }, options.json)
+}
+
+fn failure(error: &InviteError) -> Failure {
+    let exit = match error {
+        InviteError::Profile(error) => session::profile_exit(error),
+        InviteError::Expires => Exit::Usage,
+        InviteError::Signer(_) => Exit::Identity,
+        _ => Exit::Refused,
+    };
+    Failure::new(exit, one_line(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn expiry_is_hours_or_a_date() {
+        let hours = |text: &str| parse_expires(text).map(|time| time.get().saturating_sub(UnixTime::now().get()) / 60);
+        for (text, minutes) in [("48", 2880), ("48h", 2880), ("1", 60)] {
+            assert!(hours(text).is_ok_and(|found| found.abs_diff(minutes) <= 1), "{text}");
+        }
+        assert_eq!(parse_expires("2027-01-31").map(UnixTime::get), Ok(1_801_439_999));
+        for nonsense in ["", "-1", "soon", "h", "1.5", "31.01.2027"] {
+            assert!(parse_expires(nonsense).is_err_and(|error| error.contains("hours")), "{nonsense}");
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! Inviting: what a hospital or a doctor signs so that the hospital pays for somebody's registration. Needs no node.
+
+use alloy::{primitives::B256, signers::local::PrivateKeySigner};
+use emr_api::invitation::{Invitation, MAX_VALIDITY};
+use emr_core::{Role, UnixTime};
+use emr_crypto::Identity;
+
+use crate::profile::{Profile, ProfileError};
+
+/// Why no invitation was signed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum InviteError {
+    /// The profile.
+    #[error(transparent)]
+    Profile(#[from] ProfileError),
+    /// There is no account to invite as.
+    #[error("only who is registered can invite: register first")]
+    NotRegistered,
+    /// A patient's invitation counts nowhere.
+    #[error("only hospitals and their doctors can invite")]
+    Role,
+    /// No node would take it.
+    #[error("an invitation ends in the future, and at most 90 days from now: choose another time")]
+    Expires,
+    /// The Ethereum key failed.
+    #[error("the Ethereum key cannot sign: {0}")]
+    Signer(#[from] alloy::signers::Error),
+}
+
+impl Profile {
+    /// Signs an invitation as this profile's account, valid until `expires`.
+    ///
+    /// # Errors
+    /// [`InviteError`].
+    pub fn invite(&self, identity: &Identity, expires: UnixTime) -> Result<Invitation, InviteError> {
+        if identity.role() == Role::Patient {
+            return Err(InviteError::Role);
+        }
+        let settings = self.settings()?;
+        let account = settings.account.ok_or(InviteError::NotRegistered)?;
+        let now = UnixTime::now();
+        if expires <= now || expires > now.saturating_add(MAX_VALIDITY) {
+            return Err(InviteError::Expires);
+        }
+        let key = PrivateKeySigner::from_bytes(&B256::from(*identity.ethereum_secret()))
+            .expect("an identity's Ethereum key is a private key of secp256k1");
+        Ok(Invitation::issue(&settings.instance(), &key, account, expires)?)
+    }
+}

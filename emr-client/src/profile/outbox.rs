@@ -161,6 +161,13 @@ impl Outbox {
             .and_then(|names| names.map(|name| name.map(|name| name.path())).collect())
             .map_err(failed)?;
         folders.sort();
+        let unfinished =
+            |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(TEMPORARY));
+        if folders.iter().any(unfinished) {
+            // A removal that was killed may have renamed its folder without a sync. A power cut would bring the old name back, without the
+            // files that are removed now.
+            disk.sync_folder(folder).map_err(failed)?;
+        }
         for path in folders {
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             if name.starts_with(TEMPORARY) {

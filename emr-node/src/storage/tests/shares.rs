@@ -143,3 +143,58 @@ async fn a_block_that_is_being_referred_to_is_never_removed() -> Outcome {
     assert!(refused < 150, "nothing was ever acknowledged");
     Ok(())
 }
+
+/// What a reorganisation of L1 brings back within a day is whole.
+#[tokio::test]
+async fn a_deleted_record_comes_back_with_a_reorganisation() -> Outcome {
+    let mut scene = Scene::new(Quotas::DEFAULT).await?;
+    let blocks = scene.upload(PATIENT, 2, 100).await?;
+    let (_, cids) = scene.write(PATIENT, 0, &blocks).await?;
+    scene.settle()?;
+    let before = scene.revoke(64).await?;
+    scene.tombstone(0).await?;
+    scene.settle()?;
+    let after = scene.revoke(65).await?;
+    scene.settle()?;
+    scene.sweep().await?;
+    scene.pass(23);
+    scene.sweep().await?;
+    scene.reorganise(2).await?;
+    scene.sweep().await?;
+    // The operations wait again, and the wait before anything goes begins again.
+    scene.pass(23);
+    scene.sweep().await?;
+    walk(&scene.store, &cids[0], &DagLimits::default()).await?;
+    assert!(scene.store.has(&before).await? && scene.store.has(&after).await?);
+    scene.settle()?;
+    scene.sweep().await?;
+    scene.pass(25);
+    scene.sweep().await?;
+    assert!(!scene.store.has(&cids[0]).await? && !scene.store.has(&before).await?);
+    assert!(scene.store.has(&after).await?);
+    Ok(())
+}
+
+/// The same, step by step: a note that lapsed, and a request that began to use the block just before.
+#[tokio::test]
+async fn a_block_in_use_outlives_its_note() -> Outcome {
+    let mut scene = Scene::new(Quotas::DEFAULT).await?;
+    let blocks = scene.upload(PATIENT, 1, 100).await?;
+    let twin = emr_ipfs::Cid::new_v1(emr_core::Codec::DagCbor.code(), *blocks[0].hash());
+    scene.pass(25);
+    let used = scene.sequencer.in_use.take(&[twin]).await;
+    scene.sweep().await?;
+    assert!(scene.store.has(&blocks[0]).await? && scene.sequencer.mempool.uploaded(&blocks[0], account(PATIENT))?);
+    drop(used);
+    // Doomed, and then uploaded again before it is removed.
+    scene.sequencer.mempool.lapse(scene.now, 10, |_| false)?;
+    assert_eq!(scene.sequencer.mempool.doomed(None, 10)?, blocks);
+    let bytes = scene.store.get(&blocks[0]).await?;
+    scene.upload_as(PATIENT, emr_core::Codec::Raw, &bytes, 100).await?;
+    scene.sweep().await?;
+    assert!(scene.store.has(&blocks[0]).await?);
+    scene.pass(25);
+    scene.sweep().await?;
+    assert!(!scene.store.has(&blocks[0]).await?);
+    Ok(())
+}

@@ -29,8 +29,6 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// What geth says of a receipt until it has indexed its transactions, some seconds after its start.
 const INDEXING: &str = "transaction indexing is in progress";
-/// EIP-1474: limit exceeded.
-const LIMIT_EXCEEDED: i64 = -32005;
 /// How much of an error page is shown.
 const SHOWN_ERROR: usize = 200;
 
@@ -98,11 +96,11 @@ impl HttpTransport {
     }
 }
 
+/// Whether nothing was done, and the same request may succeed soon. The code for "limit exceeded" (-32005) is not among these: nodes give it to
+/// queries that are too large, and those are asked for in parts.
 fn is_not_yet(answer: &Result<ResponsePacket, TransportError>) -> bool {
     match answer {
-        Ok(packet) => packet
-            .iter_errors()
-            .any(|error| error.code == LIMIT_EXCEEDED || error.message.to_ascii_lowercase().contains(INDEXING)),
+        Ok(packet) => packet.iter_errors().any(|error| error.message.to_ascii_lowercase().contains(INDEXING)),
         Err(error) => {
             error.as_transport_err().and_then(|error| error.as_http_error()).is_some_and(|error| error.status == 429)
         }

@@ -110,8 +110,16 @@ pub fn node(options: &Options, address: &str) -> Result<NodeClient, Failure> {
 pub async fn open(options: &Options, role: Role) -> Result<Client, Failure> {
     let (profile, identity) = identity(options, role)?;
     let mut client = connect(options, profile, identity).await?;
-    for line in summary(&client.resume().await.map_err(|error| client_failure(&error))?) {
+    let resumed = client.resume().await.map_err(|error| client_failure(&error))?;
+    for line in summary(&resumed) {
         eprintln!("{line}");
+    }
+    let settled = |resumed: &Resumed| matches!(resumed.fate, Fate::Settled { .. });
+    if role == Role::Patient && resumed.iter().any(|resumed| resumed.kind != Kind::PutRecord && settled(resumed)) {
+        let repaired = client.repair_directory().await;
+        if repaired.map_err(|error| Failure::new(Exit::Unverified, one_line(&error)))?.is_some() {
+            eprintln!("somebody whose access was revoked still had keys for new records: new keys are on their way");
+        }
     }
     if let Some(line) = outbox::notice(client.profile().outbox(), role) {
         eprintln!("{line}");

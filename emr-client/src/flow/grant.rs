@@ -169,7 +169,6 @@ impl Client {
             own.directory.grant(to.account(), key, terms.classes, past)?;
         }
         let (slot, expected) = choose_slot(&own.view, to.account(), terms.classes).ok_or(GrantError::NoSlot)?;
-        let Next { commitment: directory_after, cid: directory, blocks } = own.next();
         let version = expected.next()?;
         let grant = GrantLeaf {
             grantee: Some(to.account()),
@@ -180,6 +179,12 @@ impl Client {
             version,
             salt: random_element(),
         };
+        // A grant that takes the place of one that let them read takes the keys back too.
+        let mut grants = own.view.grants.clone();
+        grants.retain(|view| view.slot != slot);
+        grants.push(GrantView { slot, grant });
+        own.keep_readers_of(&grants)?;
+        let Next { commitment: directory_after, cid: directory, blocks } = own.next();
         let action =
             Action::SetGrant(SetGrant { slot, expected, leaf: grant, directory_before: own.before, directory_after });
         let operation = self.operation(&own.card, action).await?;

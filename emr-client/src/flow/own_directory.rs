@@ -1,8 +1,8 @@
 //! The patient's key directory with its secrets, read again from blocks and her identity.
 
-use emr_api::PatientView;
-use emr_core::{Cid, GrantSlot, UnixTime};
-use emr_crypto::{DirectoryError, KeyDirectory, OwnDirectoryError, PatientDirectory};
+use emr_api::{GrantView, PatientView};
+use emr_core::{AccountIndex, Cid, ClassMask, GrantSlot, Rights, UnixTime, Version};
+use emr_crypto::{DirectoryError, KeyDirectory, OwnDirectoryError, PatientDirectory, RevokeError};
 use emr_rollup::{
     operation::{Action, Revoke},
     primitive::field::Fr,
@@ -10,7 +10,7 @@ use emr_rollup::{
 
 use crate::{
     client::{Client, ClientError, random_element},
-    flow::submit::{Outgoing, lost_revocation},
+    flow::submit::{Acknowledged, Outgoing, lost_revocation},
     node::NodeError,
     verify::card::CheckedCard,
     verify::directory::{PublishedDirectory, commitment},
@@ -33,6 +33,9 @@ pub enum OwnError {
     /// It does not open.
     #[error(transparent)]
     Own(#[from] OwnDirectoryError),
+    /// A reader whose grant is over cannot be taken out.
+    #[error(transparent)]
+    Epoch(#[from] RevokeError),
 }
 
 impl From<NodeError> for OwnError {
@@ -61,7 +64,35 @@ pub(crate) struct Next {
     pub(crate) blocks: Vec<(Cid, Vec<u8>)>,
 }
 
+/// What the directory gives readers beyond the grants: by account, the classes that no grant lets it read. A grant that lapsed by its date
+/// still counts: it is not a revocation.
+fn beyond(
+    readers: impl Iterator<Item = (AccountIndex, ClassMask)>,
+    grants: &[GrantView],
+) -> Vec<(AccountIndex, ClassMask)> {
+    let granted = |account| {
+        let of = grants.iter().map(|view| &view.grant).filter(|grant| grant.grantee == Some(account));
+        of.filter(|grant| grant.rights.contains(Rights::READ)).fold(0, |mask, grant| mask | grant.scope.bits())
+    };
+    readers
+        .map(|(account, classes)| (account, ClassMask::from_bits(classes.bits() & !granted(account))))
+        .filter(|(_, classes)| *classes != ClassMask::default())
+        .collect()
+}
+
 impl Own {
+    /// Takes out of the directory whom these grants do not let read. Rights may have died without it: a sequencer that settles two
+    /// Revokes in another order than that of their signing leaves the directory of the first, which still has the reader of the second.
+    ///
+    /// # Errors
+    /// [`RevokeError`].
+    pub(crate) fn keep_readers_of(&mut self, grants: &[GrantView]) -> Result<(), RevokeError> {
+        for (account, classes) in beyond(self.directory.readers(), grants) {
+            self.directory.revoke(account, classes)?;
+        }
+        Ok(())
+    }
+
     /// The directory from now on.
     pub(crate) fn next(&self) -> Next {
         let published = self.directory.published();
@@ -102,16 +133,41 @@ impl Client {
             // Published meanwhile: every grant brings one.
             return Ok(());
         }
+        self.publish(&own, slot).await?;
+        Ok(())
+    }
+
+    /// Publishes the directory again if it gives readers more than the grants do, so that what is written from now on is closed to them.
+    /// `None` if there is nothing to repair. Every grant and revocation does the same.
+    ///
+    /// # Errors
+    /// [`OwnError`].
+    pub async fn repair_directory(&mut self) -> Result<Option<Acknowledged>, OwnError> {
+        let own = self.own_directory().await?;
+        if own.before == Fr::default() || own.next().cid.is_none() {
+            return Ok(None);
+        }
+        let holds_none =
+            |slot: &GrantSlot| own.view.grants.iter().all(|view| view.slot != *slot || view.grant.grantee.is_none());
+        let slots = GrantSlot::FIRST_ORDINARY.get()..=GrantSlot::MAX;
+        // With a grant in each of the 960 slots the next grant or revocation has to do it.
+        let Some(slot) = slots.filter_map(|slot| GrantSlot::new(slot).ok()).find(holds_none) else { return Ok(None) };
+        self.publish(&own, slot).await.map(Some)
+    }
+
+    /// Publishes a directory by a Revoke of a slot that holds no grant.
+    async fn publish(&mut self, own: &Own, slot: GrantSlot) -> Result<Acknowledged, OwnError> {
         let Next { commitment: directory_after, cid: directory, blocks } = own.next();
-        let expected = self.profile.highest_signed(slot);
+        let known =
+            own.view.grants.iter().find(|view| view.slot == slot).map_or(Version::ZERO, |view| view.grant.version);
+        let expected = self.profile.highest_signed(slot).max(known);
         let version = expected.next().map_err(|error| ClientError::Malformed(error.to_string()))?;
         self.profile.note_version(slot, version).map_err(ClientError::from)?;
         let leaf_salt = random_element();
         let action =
             Action::Revoke(Revoke { slot, expected, leaf_salt, directory_before: own.before, directory_after });
         let operation = self.operation(&own.card, action).await?;
-        self.hand_in(Outgoing { directory, blocks, ..Outgoing::plain(operation, None) }).await?;
-        Ok(())
+        Ok(self.hand_in(Outgoing { directory, blocks, ..Outgoing::plain(operation, None) }).await?)
     }
 
     async fn read_own_directory(&mut self) -> Result<Own, OwnError> {
@@ -133,7 +189,10 @@ impl Client {
             None => PatientDirectory::create(self.identity.rsa()),
         };
         view.grants = self.own_grants(&view).await?;
-        Ok(Own { card, view, before: published.commitment(), directory })
+        let mut own = Own { card, view, before: published.commitment(), directory };
+        let grants = own.view.grants.clone();
+        own.keep_readers_of(&grants)?;
+        Ok(own)
     }
 
     /// Whether a node shows a state without her last change to the directory, which it had acknowledged. It must not make her

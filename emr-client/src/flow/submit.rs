@@ -244,7 +244,7 @@ impl Client {
 
     /// Sees to everything that former runs signed: hands in what was not acknowledged, asks after what was, and forgets what
     /// is settled. Records that came to nothing are kept: see [`Outbox::refused`](crate::profile::outbox::Outbox::refused). To be called
-    /// at every start.
+    /// at every start, by a patient with [`Self::repair_directory`] after it.
     ///
     /// # Errors
     /// [`ClientError`] if the node cannot be asked; nothing is lost then.
@@ -269,12 +269,15 @@ impl Client {
                     return Ok(if settled { Fate::Settled { batch } } else { Fate::Waiting });
                 }
                 Ok(OperationStatus::Returned { reason }) => return Ok(Fate::Returned { reason }),
+                // It stays until the state holds what it did, or more: the newer one may come to nothing.
                 Ok(OperationStatus::Replaced { by }) if self.takes_place_of(&by, entry) => {
-                    return Ok(Fate::Replaced { by });
+                    let settled = self.is_in_force(&entry.draft().submission.signed).await?;
+                    return Ok(if settled { Fate::Replaced { by } } else { Fate::Waiting });
                 }
                 // Nobody else can have signed what takes its place.
                 Ok(OperationStatus::Replaced { by }) => {
-                    let reason = format!("the node says that operation {by} took its place, which you did not sign");
+                    let reason =
+                        format!("the node says that operation {by} took its place, which you did not sign after it");
                     return Ok(Fate::Returned { reason });
                 }
                 Ok(OperationStatus::Pending | OperationStatus::Sealed { .. }) => return Ok(Fate::Waiting),
@@ -304,10 +307,11 @@ impl Client {
         operation.signer == operation.patient
     }
 
-    /// Whether an operation that this participant signed ends the same grant as an older one, at least as far and as long.
+    /// Whether an operation that this participant signed after another one ends the same grant, at least as far and as long. The entries
+    /// are in the order of their signing, so that no operation takes the place of itself, nor two that of each other.
     fn takes_place_of(&self, newer: &str, older: &Entry) -> bool {
-        let entries = self.profile.outbox().entries();
-        let Some(newer) = entries.iter().find(|entry| entry.draft().operation == newer) else { return false };
+        let later = self.profile.outbox().entries().iter().skip_while(|entry| entry.draft() != older.draft()).skip(1);
+        let Some(newer) = later.into_iter().find(|entry| entry.draft().operation == newer) else { return false };
         let [newer, older] = [newer, older].map(|entry| entry.draft().submission.signed.operation);
         match (newer.action, older.action) {
             (Action::Revoke(newest), Action::Revoke(oldest)) => {
@@ -343,9 +347,10 @@ impl Client {
                 let follows = older.as_ref().is_some_and(|older| self.takes_place_of(by, older));
                 if !follows || hex::decode_to_slice(by, &mut id).is_err() {
                     return Ok(OperationStatus::Returned {
-                        reason: "an operation you did not sign took its place".to_owned(),
+                        reason: "an operation that you did not sign after it took its place".to_owned(),
                     });
                 }
+                tokio::time::sleep(interval).await;
                 continue;
             }
             let known = self.profile.outbox().entries().iter().find(|entry| entry.draft().operation == hex::encode(id));

@@ -1,9 +1,18 @@
 //! What a lying node gets a patient to sign: nothing that she did not mean.
 
-use emr_api::{OperationStatus, PatientView};
-use emr_client::{Client, ClientError, flow::grant::GrantError, flow::own_directory::OwnError, flow::submit::Fate};
+use emr_api::{OperationStatus, PatientView, Submission};
+use emr_client::{
+    Client, ClientError,
+    flow::grant::{GrantError, Terms},
+    flow::own_directory::OwnError,
+    flow::submit::Fate,
+};
 use emr_core::{Class, ClassMask, Reason, Rights, UnixTime, Version};
-use emr_rollup::operation::{Action, SetGrant};
+use emr_crypto::KeyDirectory;
+use emr_rollup::{
+    operation::{Action, Operation, Revoke, SetGrant},
+    primitive::{eddsa::SigningKey, field::Fr},
+};
 
 use crate::{
     proxy::{Proxy, lie},
@@ -114,6 +123,99 @@ async fn nobody_signs_for_a_patient_that_the_node_names() -> TestResult {
     }
     let signed = doctor.profile().outbox().entries().iter().filter(|entry| entry.receipt().is_none()).count();
     assert_eq!(signed, 0, "nothing was signed");
+    Ok(())
+}
+
+/// "A newer one took its place": only one that she signed later, and only once the state holds what the older one did.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revocation_is_not_forgotten_for_one_that_took_its_place() -> TestResult {
+    let scene = Scene::new().await?;
+    let (mut patient, doctor, proxy) = behind_a_proxy(&scene).await?;
+    let classes: ClassMask = [Class::Laboratory, Class::Imaging].into_iter().collect();
+    let first = patient.revoke(doctor.account()?, ClassMask::ALL).await?.changed[0].1.operation.clone();
+    patient.grant(&handed_over(&doctor), &terms(Rights::READ, classes)).await?;
+    let second = patient.revoke(doctor.account()?, ClassMask::ALL).await?.changed[0].1.operation.clone();
+
+    let replaced = |by: &str| {
+        let by = by.to_owned();
+        let status = "GET /v1/operations/".to_owned();
+        lie(status, move |status: &mut OperationStatus| *status = OperationStatus::Replaced { by: by.clone() })
+    };
+    // By the later one, which the state does not hold: the older one stays.
+    let of = |id: &str| format!("GET /v1/operations/{id}");
+    let mut later = replaced(&second);
+    let path = of(&first);
+    proxy.set(move |request, answer| if request.starts_with(&path) { later(request, answer) } else { None });
+    let resumed = patient.resume().await?;
+    assert!(resumed.iter().all(|resumed| resumed.fate == Fate::Waiting), "{resumed:?}");
+    let kept = |patient: &Client, id: &str| {
+        patient.profile().outbox().entries().iter().any(|entry| entry.draft().operation == id)
+    };
+    assert!(kept(&patient, &first) && kept(&patient, &second));
+
+    // By itself, or by the older one: that is a revocation lost, said aloud.
+    for (operation, by) in [(&second, &second), (&second, &first)] {
+        let mut lie = replaced(by);
+        let path = of(operation);
+        proxy.set(move |request, answer| if request.starts_with(&path) { lie(request, answer) } else { None });
+        let waited = patient.wait_for(operation, std::time::Duration::from_millis(10));
+        let waited = tokio::time::timeout(std::time::Duration::from_secs(20), waited).await??;
+        assert!(matches!(waited, OperationStatus::Returned { .. }), "{waited:?}");
+        assert!(kept(&patient, operation), "told, not forgotten");
+    }
+    Ok(())
+}
+
+/// A sequencer that settles Revokes in another order than that of their signing leaves a reader in the directory whose rights are over.
+/// Here one of her own Revokes ends the rights and leaves the directory as it is. What is written next is closed to that reader.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_without_a_grant_does_not_stay_in_the_directory() -> TestResult {
+    let scene = Scene::new().await?;
+    let (mut patient, mut doctor) = scene.with_a_doctor().await?;
+    let stranger = scene.registered(STRANGER).await?;
+    let card = handed_over(&patient);
+    patient.grant(&handed_over(&stranger), &terms(Rights::READ, Class::Laboratory.into())).await?;
+    let account = patient.account()?;
+    let view = patient.node().patient(account).await?;
+    let of_stranger = view.grants.iter().find(|view| view.grant.scope == Class::Laboratory.into()).ok_or("granted")?;
+    let action = Action::Revoke(Revoke {
+        slot: of_stranger.slot,
+        expected: of_stranger.grant.version,
+        leaf_salt: Fr::from(1),
+        directory_before: Fr::from(99),
+        directory_after: view.directory_commitment,
+    });
+    let operation = Operation {
+        signer: account,
+        signer_epoch: view.epoch,
+        patient: account,
+        patient_epoch: view.epoch,
+        valid_until: UnixTime::now().saturating_add(3600),
+        salt: Fr::from(2),
+        action,
+    };
+    let key = SigningKey::from_seed(patient.identity().rollup_seed());
+    let signed = operation.sign(patient.domain(), &key, None);
+    patient.node().submit(&Submission { signed, stored: None, epoch: None, directory: None }).await?;
+    let reads = async |patient: &Client| -> TestResult<bool> {
+        let cid = patient.node().patient(account).await?.directory.ok_or("published")?.parse()?;
+        let directory = KeyDirectory::from_bytes(&patient.node().block(&cid).await?)?;
+        Ok(directory.open_for(stranger.identity().rsa()).is_ok())
+    };
+    assert!(reads(&patient).await?, "the rights are over, the keys are there");
+
+    assert!(patient.repair_directory().await?.is_some());
+    assert!(!reads(&patient).await?);
+    assert!(patient.repair_directory().await?.is_none(), "once is enough");
+    let written = doctor.upload(&card, Class::Laboratory, &record("after")).await?;
+    assert_eq!(written.version.get(), 1);
+
+    // A grant that lets somebody only write, in place of one that let them read, takes the keys too.
+    let all = terms(Rights::READ, Class::Laboratory.into());
+    patient.grant(&handed_over(&stranger), &all).await?;
+    assert!(reads(&patient).await?);
+    patient.grant(&handed_over(&stranger), &Terms { rights: Rights::WRITE, ..all }).await?;
+    assert!(!reads(&patient).await?);
     Ok(())
 }
 

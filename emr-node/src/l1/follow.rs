@@ -172,7 +172,8 @@ impl Follower {
             }
             let taken = sequencer.write(move |sequencer| sequencer.take_over(&new)).await;
             match taken.map_err(|_| FollowError::Stopping)? {
-                Err(DeriveError::Fork(_)) => {
+                // Or a batch that was given up while it was in flight was settled after all, and what is in it is no longer open.
+                Err(DeriveError::Fork(_) | DeriveError::UnknownOperations(_)) => {
                     *position = self.derive_anew(sequencer).await?;
                     return Ok(());
                 }

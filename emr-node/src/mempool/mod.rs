@@ -27,13 +27,13 @@ use tokio::sync::watch;
 pub use batches::{BatchRecord, BatchStage, KeptProof, OnChain, Settled};
 pub use blocks::{BlockReference, Holding, Noted, Referenced, Released, Upload, Usage};
 pub use invitations::{InvitationUse, Invited, Inviter};
-pub use operations::{Acknowledged, Pointer, Sequence};
+pub use operations::{Acknowledged, Pointer, Sequence, Turn};
 pub use provers::{KnownProver, MAX_PROVERS, ProverAdded};
 
 /// File name inside the node's folder.
 const FILE: &str = "mempool.redb";
 /// Version of the tables.
-const FORMAT: u32 = 4;
+const FORMAT: u32 = 5;
 /// How much space there must be before the file is opened again after a failure, bytes.
 const SPACE: usize = 4 << 20;
 /// Page cache, bytes.

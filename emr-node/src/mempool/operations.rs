@@ -20,6 +20,11 @@ const POINTERS: TableDefinition<'_, &[u8; 32], &[u8]> = TableDefinition::new("po
 /// An operation's place in the order of acknowledgement.
 pub type Sequence = u64;
 
+/// When a Revoke goes, among all that wait: first the lower turn, in one turn the earlier acknowledgement. It is the number of settled
+/// batches, and one more for each operation of the patient's own that waits and goes first. So a patient's many operations do not delay
+/// another's first Revoke, and what is acknowledged after a batch was settled goes after what was before.
+pub type Turn = u64;
+
 /// An operation that this node promised to settle or to return.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Acknowledged {
@@ -29,8 +34,10 @@ pub struct Acknowledged {
     pub acknowledged: UnixTime,
     /// By when it is settled or returned.
     pub settle_by: UnixTime,
-    /// Whether it has the place that is kept for a patient's Revoke of a grant.
-    pub reserved: bool,
+    /// Its turn, if it has the place that is kept for a patient's Revoke of a grant. `None` for everything else.
+    pub turn: Option<Turn>,
+    /// How many Revokes it took the place of, one after the other.
+    pub replaced: u8,
     /// What became of it.
     pub status: OperationStatus,
 }

@@ -2,9 +2,10 @@
 //!
 //! `EMR_SOAK_ACCOUNTS` sets how many there are; `cargo xtask soak mempool` runs ten thousand.
 
-use std::{env, time::Instant};
+use std::{collections::BTreeMap, env, time::Instant};
 
 use alloy::primitives::{Address, B256};
+use emr_chain::SettledBatch;
 use emr_core::{
     AccountEpoch, Class, GrantSlot, RecordSlot, RecordStatus, Revision, Rights, Role, UnixTime, Uses, Version,
 };
@@ -20,12 +21,16 @@ use emr_rollup::{
 };
 
 use super::*;
-use crate::{http::refusal::RefusalKind, mempool::Anchor};
+use crate::{
+    http::refusal::RefusalKind,
+    l1,
+    mempool::{Anchor, BatchRecord},
+};
 
 type Test<T = ()> = Result<T, Box<dyn std::error::Error>>;
 
 /// How many hostile accounts there are, unless the environment says otherwise.
-const ACCOUNTS: u64 = 100;
+const ACCOUNTS: u64 = 150;
 /// The honest patient's account.
 const HONEST: u64 = 1;
 /// Whom everybody grants to.
@@ -79,7 +84,6 @@ fn world(hostile: u64) -> Test<World> {
         open: Default::default(),
         outstanding: None,
         history: Arc::default(),
-        served: Arc::default(),
         pointers: Arc::default(),
         hospital: None,
     };
@@ -167,14 +171,29 @@ impl World {
         let revoke = self.sign(HONEST, 1, revoke(FIRST, 1)?)?;
         let state = self.sequencer.state();
         let place = capacity::place(&state, &revoke.operation);
-        let promised = capacity::promise(&state, &revoke.operation, Place::Reserved, self.time);
-        Ok(place.ok() == Some(Place::Reserved) && promised.is_ok())
+        let Ok(place) = place else { return Ok(false) };
+        Ok(place == Place::Reserved && capacity::promise(&state, &revoke, place, self.time).is_ok())
+    }
+
+    /// A sealed batch as L1 shows it.
+    fn on_l1(&self, record: &BatchRecord) -> Test<OnL1> {
+        let proven = self.sequencer.reopen(record)?.with_proof(vec![1; 100]);
+        let content = l1::settle::content(&proven);
+        let batch = SettledBatch { number: record.number, tx_hash: Default::default(), block_number: 5, content };
+        Ok(OnL1 { batch, gas_used: None })
+    }
+
+    /// Seals a batch of what waits, and settles it.
+    fn settle(&self) -> Test {
+        let Some(record) = self.sequencer.seal()? else { return Ok(()) };
+        let settled = self.on_l1(&record)?;
+        Ok(self.sequencer.take_over(std::slice::from_ref(&settled))?)
     }
 
     /// In which of the coming batches an operation goes, if nothing else comes.
     fn batch_of(&self, signed: &SignedOperation) -> Option<usize> {
         let state = self.sequencer.state();
-        let order = order::Queue::of(&state.open, &state.served).in_order(order::share(&CircuitVersion::V1));
+        let order = order::Queue::of(&state.open).in_order(order::share(&CircuitVersion::V1));
         let position = order.iter().position(|(_, open)| open.signed == *signed)?;
         Some(position / CircuitVersion::V1.max_l2)
     }
@@ -223,7 +242,7 @@ fn a_revoke_has_a_place_at_every_moment_whatever_thousands_do() -> Test {
     }
     let (open, full) = {
         let state = world.sequencer.state();
-        (state.open.len() as u64, state.open.values().filter(|open| !open.reserved).count())
+        (state.open.len() as u64, state.open.values().filter(|open| open.turn.is_none()).count())
     };
     println!("{hostile} accounts: {ordinary} ordinary, {reserved} reserved, {open} open, {full} counted");
     assert_eq!(reserved, hostile, "each has one place for its one grant");
@@ -291,12 +310,129 @@ fn a_newer_revoke_takes_the_older_ones_place_or_waits_its_turn() -> Test {
     expected.execute(&newer, acknowledged).map_err(|violation| violation.to_string())?;
     assert_eq!(world.sequencer.state().soft.trees().root(), expected.trees().root());
 
-    // Once something came after it on this patient, or it is sealed, it stays.
+    // Not more often than a few times a batch: each costs a row of the file.
+    let mut last = newer;
+    for salt in 10..13 {
+        last = world.sign(HONEST, salt, revoke(FIRST, 2)?)?;
+        world.taken(last)?;
+    }
+    assert!(world.submit(world.sign(HONEST, 20, revoke(FIRST, 2)?)?)?.is_err());
+    // Once something was built on its directory, or it is sealed, it stays.
     world.taken(world.sign(HONEST, 7, put(HONEST, 0)?)?)?;
-    assert!(world.submit(world.sign(HONEST, 8, revoke(FIRST, 2)?)?)?.is_err());
     let sealed = world.sequencer.seal()?.ok_or("sealed")?;
     assert_eq!(sealed.operations.len(), 2);
     assert!(world.submit(world.sign(HONEST, 9, revoke(FIRST, 2)?)?)?.is_err());
+    let kept = world.sequencer.mempool.operation(&id(&last))?.ok_or("kept")?.status;
+    assert_eq!(kept, OperationStatus::Sealed { batch: 2 });
+    Ok(())
+}
+
+/// A grant that is given again after its Revoke, both still waiting, is ended at once: it has a place of its own.
+#[test]
+fn a_grant_that_waits_behind_a_revoke_can_be_ended() -> Test {
+    let world = world(1)?;
+    world.taken(world.sign(HONEST, 1, revoke(FIRST, 1)?)?)?;
+    world.taken(world.sign(HONEST, 2, grant(FIRST, Version::new(2)?)?)?)?;
+    let again = world.sign(HONEST, 3, revoke(FIRST, 3)?)?;
+    assert_eq!(capacity::place(&world.sequencer.state(), &again.operation).ok(), Some(Place::Reserved));
+    world.taken(again)?;
+    // What somebody else does under a grant does not keep the patient from naming more.
+    Ok(())
+}
+
+/// While L1 shows what cannot be followed readers are served, so a Revoke is taken, and ends that.
+#[test]
+fn a_halted_node_takes_revokes() -> Test {
+    let world = world(1)?;
+    world.sequencer.halt_on(&FollowError::QueueEntry(7));
+    assert_eq!(world.submit(world.sign(HONEST, 1, put(HONEST, 0)?)?)?, Err(RefusalKind::Unavailable));
+    world.taken(world.sign(HONEST, 2, revoke(FIRST, 1)?)?)?;
+    Ok(())
+}
+
+/// A batch is given up while it is in flight, a Revoke in it is replaced, and then L1 settles the batch after all. What is in it is no
+/// longer open, so the state is derived again from all that was ever acknowledged.
+#[test]
+fn a_batch_that_was_given_up_may_be_settled_after_all() -> Test {
+    let world = world(1)?;
+    let older = world.sign(HONEST, 1, revoke(FIRST, 1)?)?;
+    world.taken(older)?;
+    let record = world.sequencer.seal()?.ok_or("sealed")?;
+    let in_flight = world.on_l1(&record)?;
+    world.sequencer.unseal(record.number)?;
+    world.taken(world.sign(HONEST, 2, revoke(FIRST, 1)?)?)?;
+    let taken = world.sequencer.take_over(std::slice::from_ref(&in_flight));
+    assert!(matches!(taken, Err(DeriveError::UnknownOperations(_))), "{taken:?}");
+    Ok(())
+}
+
+/// Accounts that do their worst round after round: Revokes of nothing, new grants, and their ends. Whenever the honest Revoke comes, it is
+/// settled within what its receipt promises, and so is each of theirs.
+#[test]
+fn every_promise_of_a_revoke_is_kept_whatever_comes_after() -> Test {
+    const HOSTILE: u64 = 20;
+    const ROUNDS: u64 = 8;
+    let world = world(HOSTILE)?;
+    let hostile = DOCTOR + 1..=DOCTOR + HOSTILE;
+    // The honest patient has revoked before, so nothing is owed to a first time.
+    let mut versions: BTreeMap<u64, u64> = hostile.clone().chain([HONEST]).map(|account| (account, 1)).collect();
+    let mut salt = 0;
+    let mut promised: Vec<(SignedOperation, u64, u64)> = Vec::new();
+    let mut act = |world: &World, account: u64, action: Action, batch: u64| -> Test<bool> {
+        salt += 1;
+        let signed = world.sign(account, salt, action)?;
+        let Ok(receipt) = world.submit(signed)? else { return Ok(false) };
+        if let Action::Revoke(revoke) = action
+            && revoke.slot.get() == FIRST
+        {
+            promised.push((signed, batch, receipt.settle_by.get() - receipt.acknowledged.get()));
+        }
+        Ok(true)
+    };
+    for batch in 0..ROUNDS {
+        for account in hostile.clone() {
+            for slot in 1..4 {
+                act(&world, account, revoke(FIRST + slot + 4 * batch, 0)?, batch)?;
+            }
+            let version = versions.get_mut(&account).ok_or("known")?;
+            if act(&world, account, revoke(FIRST, *version)?, batch)?
+                && act(&world, account, grant(FIRST, Version::new(*version + 1)?)?, batch)?
+            {
+                *version += 2;
+            }
+        }
+        let version = versions[&HONEST];
+        if batch % 4 == 1 && act(&world, HONEST, revoke(FIRST, version)?, batch)? {
+            act(&world, HONEST, grant(FIRST, Version::new(version + 1)?)?, batch)?;
+            versions.insert(HONEST, version + 2);
+        }
+        world.settle()?;
+    }
+    let mut late = ROUNDS;
+    while world.sequencer.state().open.values().any(|open| open.turn.is_some()) && late < 200 {
+        world.settle()?;
+        late += 1;
+    }
+    assert!(promised.len() > 60, "{}", promised.len());
+    for (signed, at, seconds) in promised {
+        let status = world.sequencer.mempool.operation(&signed.id(world.domain))?.ok_or("kept")?.status;
+        let batch = match status {
+            OperationStatus::Settled { batch } => batch,
+            // By a newer one of the same account, whose promise counts.
+            OperationStatus::Replaced { .. } if signed.operation.signer.get() != HONEST => continue,
+            other => return Err(format!("{other:?}").into()),
+        };
+        // The first batch of the world is 2; a batch takes at most two minutes.
+        let took = (batch - 1 - at) * capacity::BATCH_SECONDS;
+        assert!(
+            took + capacity::MARGIN / 2 <= seconds,
+            "account {}: {took} s, promised {seconds}",
+            signed.operation.signer
+        );
+        if signed.operation.signer.get() == HONEST {
+            assert!(batch - 1 - at <= 5, "the honest Revoke of round {at} went into batch {batch}");
+        }
+    }
     Ok(())
 }
 
@@ -304,8 +440,8 @@ fn a_newer_revoke_takes_the_older_ones_place_or_waits_its_turn() -> Test {
 #[test]
 fn a_promise_counts_the_registrations_that_go_first() -> Test {
     let world = world(1)?;
-    let own = world.sign(HONEST, 1, put(HONEST, 0)?)?.operation;
-    let of_new = |account: u64| world.sign(account, 1, put(account, 0)?).map(|signed| signed.operation);
+    let own = world.sign(HONEST, 1, put(HONEST, 0)?)?;
+    let of_new = |account: u64| world.sign(account, 1, put(account, 0)?);
     let mut state = world.sequencer.state().clone();
     for account in 100..2100 {
         let registration = Registration {
@@ -317,8 +453,9 @@ fn a_promise_counts_the_registrations_that_go_first() -> Test {
         };
         state.queue.push_back(crate::state::Queued { registration, seen: Instant::now() });
     }
-    let within = |operation: &Operation| {
-        capacity::promise(&state, operation, Place::Ordinary, world.time).map(|by| by.get() - world.time.get())
+    let within = |signed: &SignedOperation| {
+        let promise = capacity::promise(&state, signed, Place::Ordinary, world.time);
+        promise.map(|promise| promise.settle_by.get() - world.time.get())
     };
     // Those whose accounts are settled are not held up by registrations: they have places of their own.
     let soon = within(&own)?;

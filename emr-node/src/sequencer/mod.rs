@@ -29,8 +29,7 @@ use crate::{
     storage::{InUse, Notes, quota::Quotas},
 };
 
-use capacity::Place;
-pub(crate) use order::Served;
+use capacity::{Place, Promise};
 pub(crate) use seal::SealError;
 pub use settled::DeriveError;
 pub(crate) use settled::{L1View, OnL1, derive};
@@ -183,12 +182,15 @@ impl Sequencer {
 
     /// Whether the soft state takes an operation now; gives the key directory in force.
     fn admit(&self, submission: &Submission) -> Result<Fr, Refusal> {
-        if let Some(reason) = &*self.halted.read().unwrap_or_else(PoisonError::into_inner) {
-            return Err(Refusal::unavailable(format!("this node takes nothing at present: {reason}")));
-        }
         let state = self.state();
         let operation = &submission.signed.operation;
         let place = capacity::place(&state, operation)?;
+        // A patient's Revoke is taken all the same: readers are served meanwhile, and it ends that at once.
+        if place == Place::Ordinary
+            && let Some(reason) = &*self.halted.read().unwrap_or_else(PoisonError::into_inner)
+        {
+            return Err(Refusal::unavailable(format!("this node takes only Revokes at present: {reason}")));
+        }
         match place {
             Place::Ordinary | Place::Reserved => {
                 state.soft.check(&submission.signed, self.clock.now())?;
@@ -233,13 +235,15 @@ impl Sequencer {
                 (Some(without), Some(older))
             }
         };
-        let settle_by = match &without {
-            Some(without) => capacity::promise(without, operation, place, acknowledged)?,
-            None => capacity::promise(&self.state(), operation, place, acknowledged)?,
+        let signed = submission.signed;
+        let Promise { turn, settle_by } = match &without {
+            Some(without) => capacity::promise(without, &signed, place, acknowledged)?,
+            None => capacity::promise(&self.state(), &signed, place, acknowledged)?,
         };
-        let reserved = place != Place::Ordinary;
+        let older = replaces.and_then(|older| self.state().open.get(&older).map(|open| open.replaced));
+        let replaced = older.map_or(0, |replaced| replaced + 1);
         let status = OperationStatus::Pending;
-        let kept = Acknowledged { signed: submission.signed, acknowledged, settle_by, reserved, status };
+        let kept = Acknowledged { signed, acknowledged, settle_by, turn, replaced, status };
         let receipt = self.promise(id, &kept)?;
         let (pointer, blocks) = (checked.pointer.as_ref(), &checked.blocks);
         let sequence = self.mempool.acknowledge(&id, &kept, pointer, blocks, replaces)?;

@@ -1,10 +1,9 @@
 //! The order in which what waits goes into batches.
 //!
-//! Urgent is a Revoke with what must come before it on the same patient. Urgent and ordinary operations have half of each batch; what one
-//! sort leaves free the other takes. Among the urgent, turns go round between patients, those first who were served longest ago, so that
-//! nobody's many Revokes delay another's first. On one patient everything keeps its order where that matters.
+//! Urgent is a Revoke that has a [`Turn`], with what must come before it on the same patient. Urgent and ordinary operations have half of each
+//! batch; what one sort leaves free the other takes. On one patient everything keeps its order where that matters.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
 use emr_core::{AccountIndex, GrantSlot};
 use emr_rollup::{
@@ -13,15 +12,12 @@ use emr_rollup::{
     version::CircuitVersion,
 };
 
-use crate::mempool::{Acknowledged, Sequence};
+use crate::mempool::{Acknowledged, Sequence, Turn};
 
 /// How many places of a batch either sort has for itself.
 pub(super) const fn share(version: &CircuitVersion) -> usize {
     version.max_l2 / 2
 }
-
-/// Patient to the batch that last took an urgent operation on them.
-pub(crate) type Served = BTreeMap<AccountIndex, u64>;
 
 type Waiting<'a> = (Sequence, &'a Acknowledged);
 
@@ -29,54 +25,43 @@ type Waiting<'a> = (Sequence, &'a Acknowledged);
 #[derive(Debug)]
 pub(super) struct Queue<'a> {
     /// In the order of their turns.
-    urgent: Vec<Waiting<'a>>,
+    urgent: Vec<(Turn, Waiting<'a>)>,
     /// In the order of acknowledgement.
     ordinary: Vec<Waiting<'a>>,
 }
 
 impl<'a> Queue<'a> {
-    pub(super) fn of(open: &'a BTreeMap<Sequence, Acknowledged>, served: &Served) -> Self {
-        let urgent = urgent(open);
-        let mut of_patient: BTreeMap<AccountIndex, VecDeque<Waiting<'a>>> = BTreeMap::new();
+    pub(super) fn of(open: &'a BTreeMap<Sequence, Acknowledged>) -> Self {
+        let turns = urgent(open);
+        let mut urgent = Vec::new();
         let mut ordinary = Vec::new();
         for (sequence, open) in open {
-            if urgent.contains(sequence) {
-                of_patient.entry(open.signed.operation.patient).or_default().push_back((*sequence, open));
-            } else {
-                ordinary.push((*sequence, open));
+            match turns.get(sequence) {
+                Some(turn) => urgent.push((*turn, (*sequence, open))),
+                None => ordinary.push((*sequence, open)),
             }
         }
-        let mut turns: Vec<_> = of_patient.into_iter().collect();
-        turns.sort_by_key(|(patient, waiting)| {
-            (served.get(patient).copied().unwrap_or(0), waiting.front().map(|(sequence, _)| *sequence))
-        });
-        let mut urgent = Vec::new();
-        while !turns.is_empty() {
-            turns.retain_mut(|(_, waiting)| {
-                urgent.extend(waiting.pop_front());
-                !waiting.is_empty()
-            });
-        }
+        // What must come first on a patient has the turn of what needs it, and an earlier acknowledgement.
+        urgent.sort_by_key(|(turn, (sequence, _))| (*turn, *sequence));
         Self { urgent, ordinary }
     }
 
-    /// How many urgent operations there are up to the last one on a patient; all of them if there is none on the patient yet.
-    pub(super) fn turn_of(&self, patient: AccountIndex) -> usize {
-        let last = self.urgent.iter().rposition(|(_, open)| open.signed.operation.patient == patient);
-        last.map_or(self.urgent.len(), |last| last + 1)
+    /// The urgent operations, with their turns.
+    pub(super) fn urgent(&self) -> &[(Turn, Waiting<'a>)] {
+        &self.urgent
     }
 
     /// The whole, half of each batch for either sort. An ordinary operation waits for the urgent ones on its patient that were
     /// acknowledged before it.
     pub(super) fn in_order(self, share: usize) -> Vec<Waiting<'a>> {
         let mut first: BTreeMap<AccountIndex, BTreeSet<Sequence>> = BTreeMap::new();
-        for (sequence, open) in &self.urgent {
+        for (_, (sequence, open)) in &self.urgent {
             first.entry(open.signed.operation.patient).or_default().insert(*sequence);
         }
         let (mut urgent, mut ordinary) = (self.urgent.into_iter().peekable(), self.ordinary);
         let mut order = Vec::new();
         while urgent.peek().is_some() {
-            for (sequence, open) in urgent.by_ref().take(share) {
+            for (_, (sequence, open)) in urgent.by_ref().take(share) {
                 if let Some(waits) = first.get_mut(&open.signed.operation.patient) {
                     waits.remove(&sequence);
                 }
@@ -103,24 +88,69 @@ impl<'a> Queue<'a> {
     }
 }
 
-/// Revokes, and what must come before them on the same patient.
-fn urgent(open: &BTreeMap<Sequence, Acknowledged>) -> BTreeSet<Sequence> {
-    let mut patients: BTreeMap<AccountIndex, Vec<(Sequence, &SignedOperation)>> = BTreeMap::new();
+/// Revokes that have a turn, and what must come before them on the same patient: that has the turn of what needs it.
+fn urgent(open: &BTreeMap<Sequence, Acknowledged>) -> BTreeMap<Sequence, Turn> {
+    let mut patients: BTreeMap<AccountIndex, Vec<(Sequence, &Acknowledged)>> = BTreeMap::new();
     for (sequence, open) in open {
-        patients.entry(open.signed.operation.patient).or_default().push((*sequence, &open.signed));
+        patients.entry(open.signed.operation.patient).or_default().push((*sequence, open));
     }
-    let mut urgent = BTreeSet::new();
+    let mut urgent = BTreeMap::new();
     for operations in patients.values() {
-        let mut ahead: Vec<&SignedOperation> = Vec::new();
-        for (sequence, signed) in operations.iter().rev() {
-            let ends = signed.operation.action.rule().ends_rights;
-            if ends || ahead.iter().any(|later| !commute(signed, later)) {
-                ahead.push(signed);
-                urgent.insert(*sequence);
+        let mut ahead = Ahead::default();
+        for (sequence, open) in operations.iter().rev() {
+            if let Some(turn) = ahead.take(&open.signed, open.turn) {
+                urgent.insert(*sequence, turn);
             }
         }
     }
     urgent
+}
+
+/// What becomes urgent with a new Revoke.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Along {
+    /// How many operations, itself included.
+    pub(super) all: usize,
+    /// How many of them the patient signed.
+    pub(super) own: usize,
+}
+
+/// What would become urgent with a new Revoke.
+pub(super) fn taken_along(open: &BTreeMap<Sequence, Acknowledged>, new: &SignedOperation) -> Along {
+    let urgent = urgent(open);
+    let mut ahead = Ahead::default();
+    ahead.take(new, Some(0));
+    let mut along = Along { all: 1, own: 1 };
+    for (sequence, open) in open.iter().rev() {
+        let operation = &open.signed.operation;
+        if operation.patient == new.operation.patient
+            && ahead.take(&open.signed, open.turn).is_some()
+            && !urgent.contains_key(sequence)
+        {
+            along.all += 1;
+            along.own += usize::from(operation.signer == operation.patient);
+        }
+    }
+    along
+}
+
+/// The urgent operations on one patient, from the last one backwards.
+#[derive(Default)]
+struct Ahead<'a> {
+    operations: Vec<&'a SignedOperation>,
+    turn: Turn,
+}
+
+impl<'a> Ahead<'a> {
+    /// The turn of the operation before those that were taken, if it is urgent.
+    fn take(&mut self, signed: &'a SignedOperation, turn: Option<Turn>) -> Option<Turn> {
+        if turn.is_none() && self.operations.iter().all(|later| commute(signed, later)) {
+            return None;
+        }
+        self.turn = turn.unwrap_or(self.turn);
+        self.operations.push(signed);
+        Some(self.turn)
+    }
 }
 
 /// Whether two operations on one patient have the same effect in either order.

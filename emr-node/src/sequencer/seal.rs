@@ -67,12 +67,6 @@ impl Sequencer {
         self.mempool.seal(record.as_ref(), &returned)?;
         let mut next = self.state().clone();
         if let Some(record) = &record {
-            let served = Arc::make_mut(&mut next.served);
-            for sequence in &record.operations {
-                if let Some(open) = next.open.get(sequence).filter(|open| open.reserved) {
-                    served.insert(open.signed.operation.patient, record.number);
-                }
-            }
             for sequence in &record.operations {
                 if let Some(open) = next.open.get_mut(sequence) {
                     open.status = OperationStatus::Sealed { batch: record.number };
@@ -142,7 +136,7 @@ impl Sequencer {
 fn plan(state: &State, now: UnixTime) -> Plan {
     let version = *state.settled.trees().version();
     let admitted = state.queue.len().min(version.max_l1);
-    let waiting = Queue::of(&state.open, &state.served).in_order(order::share(&version));
+    let waiting = Queue::of(&state.open).in_order(order::share(&version));
     let time = batch_time(state, &waiting, now);
     let mut batch = Batch::open(Ledger::clone(&state.settled), state.batches + 1, time);
     let mut arriving = BTreeSet::new();

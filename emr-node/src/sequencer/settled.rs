@@ -269,7 +269,6 @@ pub(crate) fn derive(
         open: operations,
         outstanding,
         history: Arc::new(history),
-        served: Arc::default(),
         pointers: Arc::new(mempool.pointers()?),
         hospital: None,
     };

@@ -19,7 +19,6 @@ use emr_rollup::{
 
 use crate::{
     mempool::{Acknowledged, BatchRecord, Pointer, Sequence},
-    sequencer::Served,
     state::history::History,
 };
 
@@ -50,8 +49,6 @@ pub(crate) struct State {
     /// The sealed batch that is not settled yet.
     pub(crate) outstanding: Option<BatchRecord>,
     pub(crate) history: Arc<History>,
-    /// Whose turn it was lately, among those who revoke. Since the start of this node.
-    pub(crate) served: Arc<Served>,
     pub(crate) pointers: Arc<BTreeMap<[u8; 32], Pointer>>,
     /// The hospital's account, once it is registered.
     pub(crate) hospital: Option<AccountIndex>,

@@ -97,9 +97,13 @@ pub(crate) async fn check_epoch(
             return Err(Refusal::malformed("only a PutRecord has an `epoch`"));
         }
     };
-    let cid = sequencer.state().directory(&directory_in_force).map(parse_cid).transpose()?;
     // Before the first directory there is no reader to whom an epoch could be closed.
-    let Some(cid) = cid else { return Ok(()) };
+    if directory_in_force == Fr::zero() {
+        return Ok(());
+    }
+    let cid = sequencer.state().directory(&directory_in_force).map(parse_cid).transpose()?;
+    let cid =
+        cid.ok_or_else(|| Refusal::unavailable("this node does not know where the patient's key directory is"))?;
     let directory = KeyDirectory::from_bytes(&sequencer.blockstore.get(&cid).await?);
     let directory =
         directory.map_err(|_| Refusal::unavailable("the patient's key directory is damaged on this node"))?;

@@ -49,8 +49,14 @@ pub(crate) fn operation(number: u64) -> Outcome<SignedOperation> {
 fn acknowledge(mempool: &Mempool, number: u64) -> Outcome<Result<u64, MempoolError>> {
     let signed = operation(number)?;
     let time = UnixTime::new(1_800_000_000)?;
-    let kept =
-        Acknowledged { signed, acknowledged: time, settle_by: time, reserved: false, status: OperationStatus::Pending };
+    let kept = Acknowledged {
+        signed,
+        acknowledged: time,
+        settle_by: time,
+        turn: None,
+        replaced: 0,
+        status: OperationStatus::Pending,
+    };
     Ok(mempool.acknowledge(&signed.id(domain()), &kept, None, &Referenced::default(), None))
 }
 

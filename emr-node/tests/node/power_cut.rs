@@ -107,7 +107,8 @@ impl Scene {
     fn acknowledge(&mut self, number: u64) -> Outcome {
         let signed = operation(number)?;
         let (acknowledged, settle_by) = (time()?, time()?);
-        let kept = Acknowledged { signed, acknowledged, settle_by, reserved: false, status: OperationStatus::Pending };
+        let kept =
+            Acknowledged { signed, acknowledged, settle_by, turn: None, replaced: 0, status: OperationStatus::Pending };
         let patient = AccountIndex::new(1)?;
         let part_of = BlockReference::Record { patient, slot: RecordSlot::new(0)?, class: Class::Summary };
         let blocks = Referenced { part_of: Some(part_of), cids: vec![block(number)] };

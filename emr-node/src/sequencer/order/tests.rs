@@ -33,7 +33,14 @@ fn sign(signer: u64, patient: u64, salt: u64, action: Action) -> Result<Acknowle
     };
     let authority = (signer != patient).then_some(GrantSlot::FIRST_ORDINARY);
     let signed = operation.sign(Domain::new(1, [0; 20]), &SigningKey::from_seed(&[signer as u8; 32]), authority);
-    Ok(Acknowledged { signed, acknowledged: time, settle_by: time, reserved: false, status: OperationStatus::Pending })
+    Ok(Acknowledged {
+        signed,
+        acknowledged: time,
+        settle_by: time,
+        turn: None,
+        replaced: 0,
+        status: OperationStatus::Pending,
+    })
 }
 
 fn put(signer: u64, patient: u64, slot: u64) -> Result<Acknowledged, OutOfRange> {
@@ -79,11 +86,11 @@ fn revoke(patient: u64, slot: u64, salt: u64) -> Result<Acknowledged, OutOfRange
         directory_before: Fr::zero(),
         directory_after: Fr::zero(),
     });
-    sign(patient, patient, salt, action)
+    Ok(Acknowledged { turn: Some(0), ..sign(patient, patient, salt, action)? })
 }
 
 fn ordered(open: &BTreeMap<Sequence, Acknowledged>) -> Vec<(Sequence, &Acknowledged)> {
-    Queue::of(open, &Served::new()).in_order(share(&CircuitVersion::V1))
+    Queue::of(open).in_order(share(&CircuitVersion::V1))
 }
 
 fn numbered(operations: impl IntoIterator<Item = Acknowledged>) -> BTreeMap<Sequence, Acknowledged> {
@@ -152,14 +159,22 @@ fn the_order_changes_no_effect() -> Test {
     Ok(())
 }
 
-/// One patient ends a hundred grants, another one: the other's turn comes second, not hundred-and-first, and once the first was served, first.
+/// One patient ends a hundred grants, another one: the other's turn comes second, not hundred-and-first.
 #[test]
 fn turns_go_round_between_patients() -> Test {
-    let many = (0..100).map(|slot| revoke(1, 64 + slot, slot));
-    let open = numbered(many.chain([revoke(2, 64, 1000)]).collect::<Result<Vec<_>, _>>()?);
+    let many = (0..100).map(|number| Ok(Acknowledged { turn: Some(number), ..revoke(1, 64 + number, number)? }));
+    let open = numbered(many.chain([revoke(2, 64, 1000)]).collect::<Result<Vec<_>, OutOfRange>>()?);
     assert_eq!(ordered(&open)[1].0, 100);
-    let served = Served::from([(AccountIndex::new(1)?, 7)]);
-    assert_eq!(Queue::of(&open, &served).in_order(share(&CircuitVersion::V1))[0].0, 100);
+    Ok(())
+}
+
+/// A Revoke without a place of its own, as of a slot that holds no grant, goes before nothing.
+#[test]
+fn a_revoke_of_nothing_is_not_urgent() -> Test {
+    let of_nothing = Acknowledged { turn: None, ..revoke(1, 70, 1)? };
+    let open = numbered([put(9, 9, 0)?, of_nothing, put(8, 8, 0)?, revoke(2, 64, 2)?]);
+    let order: Vec<_> = ordered(&open).iter().map(|(sequence, _)| *sequence).collect();
+    assert_eq!(order, [3, 0, 1, 2]);
     Ok(())
 }
 

@@ -81,7 +81,7 @@ fn case() -> Result<Case, Box<dyn std::error::Error>> {
         let status = OperationStatus::Pending;
         known.insert(
             u64::from(number) + 10,
-            Acknowledged { signed, acknowledged: time, settle_by: time, reserved: false, status },
+            Acknowledged { signed, acknowledged: time, settle_by: time, turn: None, replaced: 0, status },
         );
     }
     let (sealed, after) = batch.seal();

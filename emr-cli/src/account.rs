@@ -125,7 +125,7 @@ pub async fn register(options: &Options, role: Role, org: Option<&Path>, argumen
     } else {
         client.register(org, invitation.as_ref()).await
     };
-    let (client, account) = registered.map_err(|error| register_failure(&error))?;
+    let account = registered.map_err(|error| register_failure(&error))?;
     let mut settled = false;
     if arguments.wait {
         progress.say("waiting for a batch");

@@ -157,9 +157,9 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
             let history = if from_now { History::FromNow } else { History::Included };
             let terms = Terms { rights, classes: classes(&class)?, until, history };
             let card = account::read_card(&card)?;
-            let mut client = session::open(&options, PATIENT).await?;
+            let client = session::open(&options, PATIENT).await?;
             let granted = client.grant(&card, &terms).await.map_err(|error| grant_failure(&error))?;
-            let promise = records::promise(&mut client, &granted.acknowledged, wait).await?;
+            let promise = records::promise(&client, &granted.acknowledged, wait).await?;
             let until = written(granted.may_take_effect_until);
             let answer = GrantAnswer {
                 grant: Access::of(granted.slot.get(), &granted.grant),
@@ -171,8 +171,8 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Revoke { card, class, wait } => {
             let classes = classes(&class)?;
             let card = account::read_card(&card)?;
-            let mut client = session::open(&options, PATIENT).await?;
-            revoke(&mut client, card.registered().or_exit(Exit::Input)?, classes, wait, json).await
+            let client = session::open(&options, PATIENT).await?;
+            revoke(&client, card.registered().or_exit(Exit::Input)?, classes, wait, json).await
         }
         Command::Grants => {
             let leaves = leaves(&session::open(&options, PATIENT).await?).await?;
@@ -190,28 +190,28 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
         }
         Command::Put { file, class, wait } => {
             let record = records::read_fhir(&file)?;
-            let mut client = session::open(&options, PATIENT).await?;
+            let client = session::open(&options, PATIENT).await?;
             let card = client.card();
             let written = client.upload(&card, class, &record).await;
             let written = written.map_err(|error| records::write_failure(&error))?;
-            records::written(&mut client, &written, wait, json).await
+            records::written(&client, &written, wait, json).await
         }
         Command::Get { record: name, output } => {
-            let mut client = session::open(&options, PATIENT).await?;
+            let client = session::open(&options, PATIENT).await?;
             let card = client.card();
             if card.account != Some(name.patient) {
                 return Err(Failure::new(Exit::Refused, format!("record {name} is not yours; `records` lists yours")));
             }
-            let retrieved = records::fetch(&mut client, &card, name, None).await?;
+            let retrieved = records::fetch(&client, &card, name, None).await?;
             records::output(name, &retrieved, output.as_deref(), json)
         }
         Command::Delete { record: name, wait } => {
-            let mut client = session::open(&options, PATIENT).await?;
+            let client = session::open(&options, PATIENT).await?;
             let card = client.card();
             if card.account != Some(name.patient) {
                 return Err(Failure::new(Exit::Refused, format!("record {name} is not yours; `records` lists yours")));
             }
-            records::delete(&mut client, &card, name, wait, json).await
+            records::delete(&client, &card, name, wait, json).await
         }
         Command::Storage => storage::show(&session::open(&options, PATIENT).await?, json).await,
         Command::Verify => {
@@ -265,7 +265,7 @@ fn say_what_waits(leaves: &VerifiedLeaves) {
 }
 
 async fn revoke(
-    client: &mut Client,
+    client: &Client,
     grantee: AccountIndex,
     classes: ClassMask,
     wait: bool,

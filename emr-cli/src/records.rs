@@ -73,7 +73,7 @@ impl Promise {
 ///
 /// # Errors
 /// If it is returned, or the node cannot be asked.
-pub async fn promise(client: &mut Client, acknowledged: &Acknowledged, wait: bool) -> Result<Promise, Failure> {
+pub async fn promise(client: &Client, acknowledged: &Acknowledged, wait: bool) -> Result<Promise, Failure> {
     let mut batch = None;
     if wait {
         let progress = Progress::start("waiting for a batch");
@@ -122,7 +122,7 @@ impl Answer for WriteAnswer {
 ///
 /// # Errors
 /// As [`promise`].
-pub async fn written(client: &mut Client, written: &Written, wait: bool, json: bool) -> Result<(), Failure> {
+pub async fn written(client: &Client, written: &Written, wait: bool, json: bool) -> Result<(), Failure> {
     print(&answer(client, written, wait).await?, json)
 }
 
@@ -130,7 +130,7 @@ pub async fn written(client: &mut Client, written: &Written, wait: bool, json: b
 ///
 /// # Errors
 /// As [`promise`].
-pub async fn answer(client: &mut Client, written: &Written, wait: bool) -> Result<WriteAnswer, Failure> {
+pub async fn answer(client: &Client, written: &Written, wait: bool) -> Result<WriteAnswer, Failure> {
     Ok(WriteAnswer {
         record: RecordName { patient: written.patient, slot: written.slot }.to_string(),
         version: written.version.get(),
@@ -158,7 +158,7 @@ impl Answer for Deleted {
 ///
 /// # Errors
 /// If the rules or the node refuse.
-pub async fn delete(client: &mut Client, card: &Card, name: RecordName, wait: bool, json: bool) -> Result<(), Failure> {
+pub async fn delete(client: &Client, card: &Card, name: RecordName, wait: bool, json: bool) -> Result<(), Failure> {
     let acknowledged = client.delete(card, name.slot).await.map_err(|error| write_failure(&error))?;
     let promise = promise(client, &acknowledged, wait).await?;
     print(&Deleted { record: name.to_string(), promise }, json)
@@ -246,7 +246,7 @@ impl Answer for Checked {
 /// # Errors
 /// If it may not be read or does not verify.
 pub async fn fetch(
-    client: &mut Client,
+    client: &Client,
     card: &Card,
     name: RecordName,
     reason: Option<Reason>,

@@ -88,7 +88,7 @@ pub fn profile(options: &Options, role: Role) -> Result<Profile, Failure> {
 /// If the profile is damaged, or in use.
 pub fn known_node(options: &Options, role: Role) -> Result<Option<String>, Failure> {
     match Profile::open(&options.data_dir(role)?) {
-        Ok(profile) => Ok(profile.settings().ok().map(|settings| settings.node.clone())),
+        Ok(profile) => Ok(profile.settings().ok().map(|settings| settings.node)),
         Err(ProfileError::NotFound(_)) => Ok(None),
         Err(error) => Err(profile_failure(&error, role)),
     }
@@ -109,7 +109,7 @@ pub fn node(options: &Options, address: &str) -> Result<NodeClient, Failure> {
 /// As [`identity`]; if the node or the chain cannot be used.
 pub async fn open(options: &Options, role: Role) -> Result<Client, Failure> {
     let (profile, identity) = identity(options, role)?;
-    let mut client = connect(options, profile, identity).await?;
+    let client = connect(options, profile, identity).await?;
     let resumed = client.resume().await.map_err(|error| client_failure(&error))?;
     for line in summary(&resumed) {
         eprintln!("{line}");
@@ -161,7 +161,7 @@ fn summary(resumed: &[Resumed]) -> Vec<String> {
 /// # Errors
 /// If the node or the chain cannot be used.
 pub async fn connect(options: &Options, profile: Profile, identity: Identity) -> Result<Client, Failure> {
-    let joined = profile.settings().ok().cloned();
+    let joined = profile.settings().ok();
     let client = if let (Some(_), None, None) = (&joined, &options.node, &options.rpc) {
         Client::open_with(profile, identity, options.plain_http()).await
     } else {

@@ -49,12 +49,12 @@ fn stage() -> TestResult<tempfile::TempDir> {
         }
     }
     let identity = Identity::generate(Role::Doctor, RsaBits::new(2048)?);
-    let mut kept = Profile::create(&at("kept"), &identity, &PASSPHRASE.into(), ScryptCost::Development)?;
+    let kept = Profile::create(&at("kept"), &identity, &PASSPHRASE.into(), ScryptCost::Development)?;
     for (slot, id) in [(7, 0x5c), (8, 0x7a)] {
-        kept.outbox_mut().add(NewEntry::plain([id; 32], put_record(slot)?))?;
+        kept.outbox().add(NewEntry::plain([id; 32], put_record(slot)?))?;
     }
     let refusal = Refusal { time: UnixTime::new(1)?, reason: "slot 7 is taken".to_owned() };
-    kept.outbox_mut().refuse(&"5c".repeat(32), refusal)?;
+    kept.outbox().refuse(&"5c".repeat(32), refusal)?;
     drop(kept);
     let identity = fs::read(at("doctor").join("identity"))?;
     for (name, bytes, mode) in [("truncated", &identity[..100], 0o600), ("exposed", &identity[..], 0o644)] {

@@ -53,7 +53,7 @@ impl Actor {
     ) -> Result<Client, Failure> {
         let (profile, identity) = self.open(passphrase)?;
         let client = Client::join_with(profile, identity, node, rpc, plain).await;
-        let mut client = client.map_err(|error| client_failure(&error))?;
+        let client = client.map_err(|error| client_failure(&error))?;
         client.resume().await.map_err(|error| client_failure(&error))?;
         Ok(client)
     }

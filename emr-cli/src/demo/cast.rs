@@ -86,7 +86,7 @@ async fn join(client: Client, org: Option<AccountIndex>, registrar: &Client) -> 
     let expires = UnixTime::now().saturating_add(3600);
     let invitation = registrar.profile().invite(registrar.identity(), expires).or_exit(Exit::Internal)?;
     let registered = client.register(org, Some(&invitation)).await;
-    let (client, _) = registered.map_err(|error| Failure::new(Exit::Refused, one_line(&error)))?;
+    registered.map_err(|error| Failure::new(Exit::Refused, one_line(&error)))?;
     admission::admit_if_waiting(registrar, &client.card()).await?;
     client
         .wait_registered(false, SOON, LIMIT)

@@ -249,7 +249,7 @@ impl Stage {
     /// Lets this program read the record as doctor A, in a process of its own.
     async fn fresh_process(
         &self,
-        mut doctor: Client,
+        doctor: Client,
         patient_card: &Card,
         name: RecordName,
         expected: &Record,
@@ -282,7 +282,7 @@ impl Stage {
     }
 }
 
-async fn grant(patient: &mut Client, to: &Card, terms: &Terms, tell: &Teller) -> Result<f64, Failure> {
+async fn grant(patient: &Client, to: &Card, terms: &Terms, tell: &Teller) -> Result<f64, Failure> {
     let started = Instant::now();
     let granted = patient.grant(to, terms).await.map_err(|error| Failure::new(Exit::Refused, one_line(&error)))?;
     let milliseconds = started.elapsed().as_secs_f64() * 1e3;

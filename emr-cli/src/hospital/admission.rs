@@ -29,7 +29,7 @@ pub async fn enroll(profile: Profile, identity: Identity, site: &Site) -> Result
     let client = Client::join_with(profile, identity, site.node_here().as_str(), site.rpc.url().as_str(), site.plain)
         .await
         .map_err(|error| session::client_failure(&error))?;
-    let (client, account) =
+    let account =
         client.register_on_l1(None).await.map_err(|error| Failure::new(Exit::Unavailable, one_line(&error)))?;
     let registrar = client.rollup().parameters().await.or_exit(Exit::Unavailable)?.registrar;
     if registrar == client.ethereum_address() {

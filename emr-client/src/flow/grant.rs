@@ -142,12 +142,13 @@ impl Client {
     ///
     /// # Errors
     /// [`GrantError`].
-    pub async fn grant(&mut self, to: &Card, terms: &Terms) -> Result<Granted, GrantError> {
+    pub async fn grant(&self, to: &Card, terms: &Terms) -> Result<Granted, GrantError> {
         if self.identity.role() != Role::Patient {
             return Err(GrantError::NotAPatient);
         }
         let to = self.check_card(to).await?;
         terms.check(&to)?;
+        let _turn = self.turn().await;
         self.deliver_waiting().await?;
         for _ in 0..ATTEMPTS {
             match self.try_grant(&to, terms).await {
@@ -158,7 +159,7 @@ impl Client {
         Err(ClientError::Contended.into())
     }
 
-    async fn try_grant(&mut self, to: &CheckedCard, terms: &Terms) -> Result<Granted, GrantError> {
+    async fn try_grant(&self, to: &CheckedCard, terms: &Terms) -> Result<Granted, GrantError> {
         let mut own = self.own_directory().await?;
         if terms.rights.contains(Rights::READ) {
             let key = to.rsa().ok_or(GrantError::Grantee(to.account()))?.clone();
@@ -200,7 +201,8 @@ impl Client {
     ///
     /// # Errors
     /// [`OwnError`].
-    pub async fn grants(&mut self) -> Result<Vec<GrantView>, OwnError> {
+    pub async fn grants(&self) -> Result<Vec<GrantView>, OwnError> {
+        let _turn = self.turn().await;
         Ok(self.own_directory().await?.view.grants)
     }
 }

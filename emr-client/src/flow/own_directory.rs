@@ -112,7 +112,7 @@ impl Client {
     }
 
     /// Her directory as it is in force, or a new one, with her grants.
-    pub(crate) async fn own_directory(&mut self) -> Result<Own, OwnError> {
+    pub(crate) async fn own_directory(&self) -> Result<Own, OwnError> {
         let mut last = OwnError::Client(ClientError::Contended);
         for _ in 0..READS {
             match self.read_own_directory().await {
@@ -126,7 +126,7 @@ impl Client {
 
     /// Publishes her first key directory without granting anything, so that she can write before she shares: a Revoke of a
     /// slot that holds no grant brings it.
-    pub(crate) async fn publish_directory(&mut self) -> Result<(), OwnError> {
+    pub(crate) async fn publish_directory(&self) -> Result<(), OwnError> {
         let own = self.own_directory().await?;
         let slot = GrantSlot::FIRST_ORDINARY;
         if own.before != Fr::default() || own.view.grants.iter().any(|view| view.slot == slot) {
@@ -142,7 +142,8 @@ impl Client {
     ///
     /// # Errors
     /// [`OwnError`].
-    pub async fn repair_directory(&mut self) -> Result<Option<Acknowledged>, OwnError> {
+    pub async fn repair_directory(&self) -> Result<Option<Acknowledged>, OwnError> {
+        let _turn = self.turn().await;
         let own = self.own_directory().await?;
         if own.before == Fr::default() || own.next().cid.is_none() {
             return Ok(None);
@@ -156,7 +157,7 @@ impl Client {
     }
 
     /// Publishes a directory by a Revoke of a slot that holds no grant.
-    async fn publish(&mut self, own: &Own, slot: GrantSlot) -> Result<Acknowledged, OwnError> {
+    async fn publish(&self, own: &Own, slot: GrantSlot) -> Result<Acknowledged, OwnError> {
         let Next { commitment: directory_after, cid: directory, blocks } = own.next();
         let known =
             own.view.grants.iter().find(|view| view.slot == slot).map_or(Version::ZERO, |view| view.grant.version);
@@ -170,12 +171,12 @@ impl Client {
         Ok(self.hand_in(Outgoing { directory, blocks, ..Outgoing::plain(operation, None) }).await?)
     }
 
-    async fn read_own_directory(&mut self) -> Result<Own, OwnError> {
+    async fn read_own_directory(&self) -> Result<Own, OwnError> {
         let card = self.own_card().await?;
         let (mut view, mut published) = self.patient_view(&card).await?;
         if self.withholds(&view, &published) {
             // Unless it was settled or returned since: then it is not to be expected any more.
-            lost_revocation(&self.resume().await?)?;
+            lost_revocation(&self.see_to_all().await?)?;
             (view, published) = self.patient_view(&card).await?;
             if self.withholds(&view, &published) {
                 return Err(ClientError::Withheld.into());
@@ -199,7 +200,8 @@ impl Client {
     /// build on a directory that she has replaced: what she took from a reader would come back.
     fn withholds(&self, view: &PatientView, published: &PublishedDirectory) -> bool {
         let now = UnixTime::now();
-        let mine = self.profile.outbox().entries().iter().filter(|entry| {
+        let entries = self.profile.outbox().entries();
+        let mine = entries.iter().filter(|entry| {
             let operation = &entry.draft().submission.signed.operation;
             operation.patient == view.patient && entry.receipt().is_some() && !entry.has_lapsed(now)
         });

@@ -53,8 +53,8 @@ impl Client {
     pub(crate) async fn own_grants(&self, view: &PatientView) -> Result<Vec<GrantView>, OwnError> {
         let OwnGrantsView { grants: settled, pending, .. } = self.settled_grants(view).await?;
         let (account, domain, key, now) = (view.patient, self.domain(), self.signing.public(), UnixTime::now());
-        let entries = self.profile.outbox().entries().iter();
-        let outbox = entries.map(|entry| &entry.draft().submission.signed);
+        let entries = self.profile.outbox().entries();
+        let outbox = entries.iter().map(|entry| &entry.draft().submission.signed);
         let hers = pending.iter().chain(&view.directory_operations).chain(outbox).filter(|signed| {
             let operation = &signed.operation;
             (operation.signer, operation.patient) == (account, account)

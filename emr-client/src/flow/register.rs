@@ -138,12 +138,13 @@ impl Client {
     /// # Errors
     /// [`RegisterError::NotInvited`] without an invitation; [`RegisterError`].
     pub async fn register(
-        self,
+        &self,
         org: Option<AccountIndex>,
         invitation: Option<&Invitation>,
-    ) -> Result<(Self, AccountIndex), RegisterError> {
+    ) -> Result<AccountIndex, RegisterError> {
+        let _turn = self.turn().await;
         if let Ok(account) = self.account() {
-            return Ok((self, account));
+            return Ok(account);
         }
         let invitation = *invitation.ok_or(RegisterError::NotInvited)?;
         let deadline = UnixTime::now().saturating_add(RELAY_VALIDITY);
@@ -151,7 +152,7 @@ impl Client {
         let relayed = self.node.relay(&signed).await?;
         // The account is L1's to give out, not the node's.
         match self.rollup.account_of(self.ethereum_address()).await? {
-            Some(account) => Ok((self.registered_as(account)?, account)),
+            Some(account) => self.registered_as(account).map(|()| account).map_err(RegisterError::from),
             None => Err(RegisterError::NotOnL1(relayed.account)),
         }
     }
@@ -160,13 +161,15 @@ impl Client {
     ///
     /// # Errors
     /// [`RegisterError`].
-    pub async fn register_on_l1(self, org: Option<AccountIndex>) -> Result<(Self, AccountIndex), RegisterError> {
+    pub async fn register_on_l1(&self, org: Option<AccountIndex>) -> Result<AccountIndex, RegisterError> {
+        let _turn = self.turn().await;
         if let Ok(account) = self.account() {
-            return Ok((self, account));
+            return Ok(account);
         }
         let prepared = prepare(&self.identity, &self.instance(), self.ethereum_address(), org)?;
         let (account, _) = self.rollup.register(&prepared.registration).await?;
-        Ok((self.registered_as(account)?, account))
+        self.registered_as(account)?;
+        Ok(account)
     }
 
     /// Waits until the node knows this account, at most `limit`; with `settled`, until a batch has taken it.

@@ -31,14 +31,16 @@ impl Client {
     ///
     /// # Errors
     /// [`ReadError::NotGranted`] if no grant allows it; [`ReadError`].
-    pub async fn request(&mut self, patient: &Card, class: Class, reason: Reason) -> Result<Requested, ReadError> {
+    pub async fn request(&self, patient: &Card, class: Class, reason: Reason) -> Result<Requested, ReadError> {
         let patient = self.check_card(patient).await?;
+        let _turn = self.turn().await;
         self.deliver_waiting().await?;
         self.request_checked(&patient, class, reason).await
     }
 
+    /// Within the caller's turn.
     pub(crate) async fn request_checked(
-        &mut self,
+        &self,
         patient: &CheckedCard,
         class: Class,
         reason: Reason,
@@ -53,7 +55,7 @@ impl Client {
         Err(ClientError::Contended.into())
     }
 
-    async fn try_request(&mut self, patient: &CheckedCard, purpose: Purpose) -> Result<Requested, ReadError> {
+    async fn try_request(&self, patient: &CheckedCard, purpose: Purpose) -> Result<Requested, ReadError> {
         let account = self.account()?;
         let org = self.node.account(account).await?.org;
         let view = self.node.patient(patient.account()).await?;

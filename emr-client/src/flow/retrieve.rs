@@ -142,13 +142,16 @@ impl Client {
     /// # Errors
     /// [`ReadError`].
     pub async fn retrieve(
-        &mut self,
+        &self,
         patient: &Card,
         slot: RecordSlot,
         reason: Option<Reason>,
     ) -> Result<(Retrieved, Option<Requested>), ReadError> {
         let patient = self.check_card(patient).await?;
-        self.deliver_waiting().await?;
+        {
+            let _turn = self.turn().await;
+            self.deliver_waiting().await?;
+        }
         let mut requested = None;
         let mut patience = Patience::new();
         loop {
@@ -156,6 +159,7 @@ impl Client {
                 Err(error) if error.is_no_session() && requested.is_none() => {
                     let class = self.class_of(&patient, slot).await?;
                     let reason = reason.ok_or(ReadError::NotRequested { patient: patient.account(), class })?;
+                    let _turn = self.turn().await;
                     requested = Some(self.request_checked(&patient, class, reason).await?);
                     continue;
                 }

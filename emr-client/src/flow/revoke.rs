@@ -46,10 +46,11 @@ impl Client {
     ///
     /// # Errors
     /// [`GrantError::NoSuchGrant`] if it holds none; [`GrantError`].
-    pub async fn revoke(&mut self, grantee: AccountIndex, classes: ClassMask) -> Result<Revoked, GrantError> {
+    pub async fn revoke(&self, grantee: AccountIndex, classes: ClassMask) -> Result<Revoked, GrantError> {
         if self.identity.role() != Role::Patient {
             return Err(GrantError::NotAPatient);
         }
+        let _turn = self.turn().await;
         self.deliver_waiting().await?;
         let mut done = Revoked { grantee, new_epochs: ClassMask::default(), changed: Vec::new() };
         for _ in 0..ATTEMPTS {
@@ -64,7 +65,7 @@ impl Client {
         Err(ClientError::Contended.into())
     }
 
-    async fn try_revoke(&mut self, classes: ClassMask, done: &mut Revoked) -> Result<(), GrantError> {
+    async fn try_revoke(&self, classes: ClassMask, done: &mut Revoked) -> Result<(), GrantError> {
         let grantee = done.grantee;
         let mut own = self.own_directory().await?;
         let hers = own.view.grants.iter().filter(|view| {
@@ -100,7 +101,7 @@ impl Client {
 
     /// The operation for one grant. The first one brings the new directory; for the rest it is in force already.
     async fn revocation(
-        &mut self,
+        &self,
         own: &Own,
         view: &GrantView,
         classes: ClassMask,

@@ -145,7 +145,7 @@ impl Client {
     ///
     /// # Errors
     /// [`WriteError`].
-    pub async fn upload(&mut self, patient: &Card, class: Class, record: &Record) -> Result<Written, WriteError> {
+    pub async fn upload(&self, patient: &Card, class: Class, record: &Record) -> Result<Written, WriteError> {
         self.write(patient, Place::New, Some(class), record).await
     }
 
@@ -154,7 +154,7 @@ impl Client {
     /// # Errors
     /// [`WriteError`].
     pub async fn edit(
-        &mut self,
+        &self,
         patient: &Card,
         slot: RecordSlot,
         class: Option<Class>,
@@ -167,8 +167,9 @@ impl Client {
     ///
     /// # Errors
     /// [`WriteError`].
-    pub async fn delete(&mut self, patient: &Card, slot: RecordSlot) -> Result<Acknowledged, WriteError> {
+    pub async fn delete(&self, patient: &Card, slot: RecordSlot) -> Result<Acknowledged, WriteError> {
         let patient = self.check_card(patient).await?;
+        let _turn = self.turn().await;
         self.deliver_waiting().await?;
         let account = self.account()?;
         for _ in 0..ATTEMPTS {
@@ -199,7 +200,7 @@ impl Client {
     }
 
     async fn write(
-        &mut self,
+        &self,
         patient: &Card,
         place: Place,
         class: Option<Class>,
@@ -208,12 +209,13 @@ impl Client {
         let patient = self.check_card(patient).await?;
         let bytes = record.to_dag_cbor()?;
         let intent = intent(&patient, place, class, &bytes);
+        let _turn = self.turn().await;
         self.write_as(&patient, place, class, record, &bytes, &intent).await
     }
 
-    /// Writes in the name of a request. What was kept of the same request, because it came to nothing, is replaced.
+    /// Writes in the name of a request, within the caller's turn. What was kept of the same request, because it came to nothing, is replaced.
     async fn write_as(
-        &mut self,
+        &self,
         patient: &CheckedCard,
         place: Place,
         class: Option<Class>,
@@ -225,7 +227,7 @@ impl Client {
             && let Some(written) = self.written_before(acknowledged)
         {
             while let Some(refused) = self.refused_before(intent) {
-                self.profile.outbox_mut().discard(&refused).map_err(ClientError::from)?;
+                self.profile.outbox().discard(&refused).map_err(ClientError::from)?;
             }
             return Ok(written);
         }
@@ -242,7 +244,7 @@ impl Client {
     }
 
     async fn try_write(
-        &mut self,
+        &self,
         patient: &CheckedCard,
         place: Place,
         class: Option<Class>,
@@ -330,7 +332,7 @@ impl Client {
 
     /// The operation of the same request that came to nothing and is kept.
     fn refused_before(&self, intent: &str) -> Option<String> {
-        let mut refused = self.profile.outbox().refused().iter();
+        let mut refused = self.profile.outbox().refused().into_iter();
         let entry = refused.find(|entry| entry.draft().intent.as_deref() == Some(intent))?;
         Some(entry.draft().operation.clone())
     }
@@ -341,15 +343,16 @@ impl Client {
     ///
     /// # Errors
     /// [`WriteError::NotRefused`], [`WriteError::NotReadable`], [`WriteError::OtherPatient`]; [`WriteError`]. The record stays kept.
-    pub async fn retry(&mut self, patient: &Card, operation: &str) -> Result<Written, WriteError> {
-        let mut refused = self.profile.outbox().refused().iter();
-        let entry = refused.find(|entry| entry.draft().operation == operation).cloned();
+    pub async fn retry(&self, patient: &Card, operation: &str) -> Result<Written, WriteError> {
+        let patient = self.check_card(patient).await?;
+        let _turn = self.turn().await;
+        let mut refused = self.profile.outbox().refused().into_iter();
+        let entry = refused.find(|entry| entry.draft().operation == operation);
         let entry = entry.ok_or_else(|| WriteError::NotRefused(operation.to_owned()))?;
         let signed = entry.draft().submission.signed.operation;
         let Action::PutRecord(PutRecord { slot, expected, leaf }) = signed.action else {
             return Err(WriteError::NotRefused(operation.to_owned()));
         };
-        let patient = self.check_card(patient).await?;
         if patient.account() != signed.patient {
             return Err(WriteError::OtherPatient { needed: signed.patient, given: patient.account() });
         }

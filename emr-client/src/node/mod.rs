@@ -2,7 +2,11 @@
 
 mod endpoints;
 
-use std::{fmt, time::Duration};
+use std::{
+    fmt,
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
 
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use emr_api::{encryption::CommittedKey, prover::ProverCredential, route};
@@ -148,14 +152,14 @@ impl fmt::Debug for Login {
     }
 }
 
-/// A node's HTTP interface. Logs in by itself where an endpoint needs it, and keeps the token.
-#[derive(Debug)]
+/// A node's HTTP interface. Logs in by itself where an endpoint needs it, and keeps the token. Clones share connections and login.
+#[derive(Clone, Debug)]
 pub struct NodeClient {
     http: reqwest::Client,
     address: HttpAddress,
-    login: Option<Login>,
+    login: Arc<RwLock<Option<Arc<Login>>>>,
     credential: Option<ProverCredential>,
-    session: Mutex<Option<emr_api::Session>>,
+    session: Arc<Mutex<Option<emr_api::Session>>>,
 }
 
 /// What goes with a request.
@@ -209,13 +213,25 @@ impl NodeClient {
         let http = builder
             .build()
             .map_err(|error| NodeError::Unreachable { node: address.to_string(), reason: reason(&error) })?;
-        Ok(Self { http, address, login: None, credential: None, session: Mutex::new(None) })
+        Ok(Self { http, address, login: Arc::default(), credential: None, session: Arc::default() })
+    }
+
+    /// A client of the same node over the same connections, for somebody else: without login.
+    #[must_use]
+    pub fn for_another(&self) -> Self {
+        Self { login: Arc::default(), credential: None, session: Arc::default(), ..self.clone() }
     }
 
     /// The same client, with what it logs in with.
     #[must_use]
     pub fn with_login(self, login: Login) -> Self {
-        Self { login: Some(login), session: Mutex::new(None), ..self }
+        self.set_login(login);
+        self
+    }
+
+    /// Sets what this client and its clones log in with from now on.
+    pub fn set_login(&self, login: Login) {
+        *self.login.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(login));
     }
 
     /// The same client for a prover: it shows this credential instead of logging in.
@@ -352,10 +368,11 @@ impl NodeClient {
         {
             return Ok(known.token.clone());
         }
-        let login = self.login.as_ref().ok_or(NodeError::NotRegistered)?;
+        let login =
+            self.login.read().unwrap_or_else(PoisonError::into_inner).clone().ok_or(NodeError::NotRegistered)?;
         let request = json(&emr_api::ChallengeRequest { account: login.account });
         let asked: emr_api::Challenge = self.open(Method::POST, route::CHALLENGE, request).await?;
-        let answer = answer(login, &asked, now)?;
+        let answer = answer(&login, &asked, now)?;
         let fresh: emr_api::Session = self.open(Method::POST, route::LOGIN, json(&answer)).await?;
         let token = fresh.token.clone();
         *session = Some(fresh);

@@ -25,8 +25,8 @@ fn text(retrieved: &Retrieved) -> &emr_core::Record {
 #[tokio::test(flavor = "multi_thread")]
 async fn write_edit_delete_grant_request_read_revoke() -> TestResult {
     let scene = Scene::new().await?;
-    let (mut patient, mut doctor) = scene.with_a_doctor().await?;
-    let mut stranger = scene.registered(STRANGER).await?;
+    let (patient, doctor) = scene.with_a_doctor().await?;
+    let stranger = scene.registered(STRANGER).await?;
     let card = handed_over(&patient);
 
     // Nothing is settled: the doctor's directory check went by the patient's signature alone.
@@ -111,8 +111,8 @@ fn id_bytes(text: &str) -> TestResult<[u8; 32]> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hospital_writes_through_its_doctors_and_a_partial_revocation_narrows() -> TestResult {
     let scene = Scene::new().await?;
-    let mut doctor = scene.registered(DOCTOR).await?;
-    let mut patient = scene.registered(PATIENT).await?;
+    let doctor = scene.registered(DOCTOR).await?;
+    let patient = scene.registered(PATIENT).await?;
     let hospital = scene.client(HOSPITAL).await?;
     let card = handed_over(&patient);
     let early = doctor.upload(&card, Class::Laboratory, &record("too early")).await;
@@ -148,7 +148,7 @@ async fn a_hospital_writes_through_its_doctors_and_a_partial_revocation_narrows(
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_granted_is_not() -> TestResult {
     let scene = Scene::new().await?;
-    let (mut patient, mut doctor) = scene.with_a_doctor().await?;
+    let (patient, doctor) = scene.with_a_doctor().await?;
     let card = handed_over(&doctor);
     let lab = ClassMask::from(Class::Laboratory);
     for rights in [Rights::NONE, Rights::MANAGE, Rights::EMERGENCY, Rights::READ | Rights::MANAGE] {
@@ -182,7 +182,7 @@ async fn what_cannot_be_granted_is_not() -> TestResult {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_patient_writes_before_she_grants_anything() -> TestResult {
     let scene = Scene::new().await?;
-    let mut patient = scene.registered(PATIENT).await?;
+    let patient = scene.registered(PATIENT).await?;
     let doctor = scene.registered(DOCTOR).await?;
     let card = handed_over(&patient);
     let written = patient.upload(&card, Class::Document, &record("my allergies")).await?;
@@ -201,7 +201,7 @@ async fn a_patient_writes_before_she_grants_anything() -> TestResult {
 #[tokio::test(flavor = "multi_thread")]
 async fn writers_at_the_same_time_get_different_slots() -> TestResult {
     let scene = Scene::new().await?;
-    let (mut patient, mut doctor) = scene.with_a_doctor().await?;
+    let (patient, doctor) = scene.with_a_doctor().await?;
     let card = handed_over(&patient);
     let mut slots = std::collections::BTreeSet::new();
     for round in 0..4 {
@@ -218,7 +218,7 @@ async fn writers_at_the_same_time_get_different_slots() -> TestResult {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_patient_comes_back_with_nothing_but_her_identity_file() -> TestResult {
     let scene = Scene::new().await?;
-    let (patient, mut doctor) = scene.with_a_doctor().await?;
+    let (patient, doctor) = scene.with_a_doctor().await?;
     let card = handed_over(&patient);
     let written = doctor.upload(&card, Class::Laboratory, &record("potassium 4.1")).await?;
     let account = patient.account()?;
@@ -229,7 +229,7 @@ async fn a_patient_comes_back_with_nothing_but_her_identity_file() -> TestResult
     }
     std::fs::remove_dir_all(folder.join("outbox"))?;
 
-    let mut patient = scene.client(PATIENT).await?;
+    let patient = scene.client(PATIENT).await?;
     assert_eq!(patient.account()?, account, "found on L1");
     let (read, _) = patient.retrieve(&card, written.slot, None).await?;
     assert_eq!(text(&read), &record("potassium 4.1"));
@@ -250,7 +250,7 @@ async fn a_revoke_beats_every_grant_that_was_ever_signed() -> TestResult {
     let versions = scene.data_dir(PATIENT).join("versions.json");
     assert_eq!(std::fs::read_to_string(&versions)?.split_whitespace().collect::<String>(), "[[64,1]]");
     std::fs::write(&versions, "[[64, 7]]")?;
-    let mut patient = scene.client(PATIENT).await?;
+    let patient = scene.client(PATIENT).await?;
     let revoked = patient.revoke(doctor.account()?, ClassMask::ALL).await?;
     let Action::Revoke(Revoke { expected, .. }) = revoked.changed[0].1.signed.operation.action else {
         return Err("not a Revoke".into());
@@ -263,7 +263,7 @@ async fn a_revoke_beats_every_grant_that_was_ever_signed() -> TestResult {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_is_not_registered_is_told_so() -> TestResult {
     let scene = Scene::new().await?;
-    let mut patient = scene.client(PATIENT).await?;
+    let patient = scene.client(PATIENT).await?;
     let card = patient.card();
     assert!(matches!(patient.light_check().await, Err(ReadError::Client(ClientError::Node(NodeError::NotRegistered)))));
     let refused = patient.upload(&card, Class::Document, &record("x")).await;

@@ -24,7 +24,7 @@ async fn behind_a_proxy(scene: &Scene) -> TestResult<(Client, Client, Proxy)> {
     let doctor = scene.registered(DOCTOR).await?;
     drop(scene.registered(PATIENT).await?);
     let proxy = Proxy::new(scene.node.url())?;
-    let mut patient = scene.client_at(PATIENT, &proxy.address).await?;
+    let patient = scene.client_at(PATIENT, &proxy.address).await?;
     let classes: ClassMask = [Class::Laboratory, Class::Imaging].into_iter().collect();
     patient.grant(&handed_over(&doctor), &terms(Rights::READ, classes)).await?;
     Ok((patient, doctor, proxy))
@@ -35,7 +35,7 @@ async fn behind_a_proxy(scene: &Scene) -> TestResult<(Client, Client, Proxy)> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_partial_revocation_signs_nothing_that_the_node_made_up() -> TestResult {
     let scene = Scene::new().await?;
-    let (mut patient, doctor, proxy) = behind_a_proxy(&scene).await?;
+    let (patient, doctor, proxy) = behind_a_proxy(&scene).await?;
     let given = patient.grants().await?[0].grant;
     let path = format!("GET /v1/patients/{} ", patient.account()?);
     proxy.set(lie(path, |view: &mut PatientView| {
@@ -62,7 +62,7 @@ async fn a_partial_revocation_signs_nothing_that_the_node_made_up() -> TestResul
 #[tokio::test(flavor = "multi_thread")]
 async fn a_grant_that_the_node_hides_is_revoked_all_the_same() -> TestResult {
     let scene = Scene::new().await?;
-    let (mut patient, doctor, proxy) = behind_a_proxy(&scene).await?;
+    let (patient, doctor, proxy) = behind_a_proxy(&scene).await?;
     let stranger = scene.registered(STRANGER).await?;
     let path = format!("GET /v1/patients/{} ", patient.account()?);
     proxy.set(lie(path.clone(), |view: &mut PatientView| view.grants.clear()));
@@ -85,7 +85,7 @@ async fn a_grant_that_the_node_hides_is_revoked_all_the_same() -> TestResult {
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_signs_for_an_epoch_that_the_node_made_up() -> TestResult {
     let scene = Scene::new().await?;
-    let (mut patient, doctor, proxy) = behind_a_proxy(&scene).await?;
+    let (patient, doctor, proxy) = behind_a_proxy(&scene).await?;
     patient.revoke(doctor.account()?, ClassMask::ALL).await?;
     let path = format!("GET /v1/patients/{} ", patient.account()?);
     proxy.set(lie(path, |view: &mut PatientView| {
@@ -101,15 +101,15 @@ async fn nobody_signs_for_an_epoch_that_the_node_made_up() -> TestResult {
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_signs_for_a_patient_that_the_node_names() -> TestResult {
     let scene = Scene::new().await?;
-    let (patient, mut doctor) = scene.with_a_doctor().await?;
+    let (patient, doctor) = scene.with_a_doctor().await?;
     let card = handed_over(&patient);
     let written = doctor.upload(&card, Class::Laboratory, &record("hers")).await?;
-    let mut other = scene.registered(OTHER_PATIENT).await?;
+    let other = scene.registered(OTHER_PATIENT).await?;
     other.grant(&handed_over(&doctor), &terms(Rights::READ | Rights::WRITE, ClassMask::ALL)).await?;
     let other = other.account()?;
     drop(doctor);
     let proxy = Proxy::new(scene.node.url())?;
-    let mut doctor = scene.client_at(DOCTOR, &proxy.address).await?;
+    let doctor = scene.client_at(DOCTOR, &proxy.address).await?;
     let path = format!("GET /v1/patients/{} ", patient.account()?);
     proxy.set(lie(path, move |view: &mut PatientView| view.patient = other));
 
@@ -130,7 +130,7 @@ async fn nobody_signs_for_a_patient_that_the_node_names() -> TestResult {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_revocation_is_not_forgotten_for_one_that_took_its_place() -> TestResult {
     let scene = Scene::new().await?;
-    let (mut patient, doctor, proxy) = behind_a_proxy(&scene).await?;
+    let (patient, doctor, proxy) = behind_a_proxy(&scene).await?;
     let classes: ClassMask = [Class::Laboratory, Class::Imaging].into_iter().collect();
     let first = patient.revoke(doctor.account()?, ClassMask::ALL).await?.changed[0].1.operation.clone();
     patient.grant(&handed_over(&doctor), &terms(Rights::READ, classes)).await?;
@@ -171,7 +171,7 @@ async fn a_revocation_is_not_forgotten_for_one_that_took_its_place() -> TestResu
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reader_without_a_grant_does_not_stay_in_the_directory() -> TestResult {
     let scene = Scene::new().await?;
-    let (mut patient, mut doctor) = scene.with_a_doctor().await?;
+    let (patient, doctor) = scene.with_a_doctor().await?;
     let stranger = scene.registered(STRANGER).await?;
     let card = handed_over(&patient);
     patient.grant(&handed_over(&stranger), &terms(Rights::READ, Class::Laboratory.into())).await?;
@@ -223,7 +223,7 @@ async fn a_reader_without_a_grant_does_not_stay_in_the_directory() -> TestResult
 #[tokio::test(flavor = "multi_thread")]
 async fn a_revocation_is_not_forgotten_on_a_nodes_word() -> TestResult {
     let scene = Scene::new().await?;
-    let (mut patient, doctor, proxy) = behind_a_proxy(&scene).await?;
+    let (patient, doctor, proxy) = behind_a_proxy(&scene).await?;
     let before: PatientView = patient.node().patient(patient.account()?).await?;
     let revoked = patient.revoke(doctor.account()?, ClassMask::ALL).await?;
     let operation = revoked.changed[0].1.operation.clone();

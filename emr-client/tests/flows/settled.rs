@@ -22,8 +22,8 @@ use crate::{
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_settled_is_read_with_its_proof() -> TestResult {
     let scene = Scene::proving().await?;
-    let (mut patient, mut doctor) = scene.with_a_doctor().await?;
-    let mut stranger = scene.registered(STRANGER).await?;
+    let (patient, doctor) = scene.with_a_doctor().await?;
+    let stranger = scene.registered(STRANGER).await?;
     let card = handed_over(&patient);
     let early = patient.light_check().await;
     assert!(
@@ -73,7 +73,7 @@ async fn what_is_settled_is_read_with_its_proof() -> TestResult {
 /// Between two batches node and L1 differ for a moment: every flow that compares them waits it out.
 async fn a_moment_between_two_batches_is_waited_out(scene: &Scene, card: &Card, slot: RecordSlot) -> TestResult {
     let proxy = Proxy::new(scene.node.url())?;
-    let mut patient = scene.client_at(PATIENT, &proxy.address).await?;
+    let patient = scene.client_at(PATIENT, &proxy.address).await?;
     for path in ["GET /v1/accounts/", "GET /v1/patients/"] {
         // As the node would have answered before the batch: the same leaves under other roots, for a second.
         let until = std::time::Instant::now() + Duration::from_secs(1);
@@ -119,7 +119,7 @@ async fn a_lying_node_is_not_believed(
     colleague: Card,
 ) -> TestResult {
     let proxy = Proxy::new(scene.node.url())?;
-    let mut patient = scene.client_at(PATIENT, &proxy.address).await?;
+    let patient = scene.client_at(PATIENT, &proxy.address).await?;
     let account = patient.account()?;
     let record_path = format!("GET /v1/patients/{account}/records/{slot} ");
     let lies: [fn(&mut RecordView); 5] = [

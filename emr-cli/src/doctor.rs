@@ -36,6 +36,13 @@ pub struct Arguments {
     command: Command,
 }
 
+impl Arguments {
+    /// Whether the answer, or the error, is JSON.
+    pub const fn json(&self) -> bool {
+        self.options.json
+    }
+}
+
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Make an identity: RSA key, rollup key, Ethereum key, encrypted under a passphrase
@@ -158,7 +165,7 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
             let client = session::open(&options, DOCTOR).await?;
             let card = cards::patient(&client, None, Some(&patient)).await?;
             let written = client.upload(&card, class, &record).await;
-            let written = written.map_err(|error| records::write_failure(&error))?;
+            let written = written?;
             records::written(&client, &written, wait, json).await
         }
         Command::Edit { record: name, file, class, target } => {
@@ -166,7 +173,7 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
             let client = session::open(&options, DOCTOR).await?;
             let card = cards::patient(&client, Some(name.patient), target.patient.as_deref()).await?;
             let written = client.edit(&card, name.slot, class, &record).await;
-            let written = written.map_err(|error| records::write_failure(&error))?;
+            let written = written?;
             records::written(&client, &written, target.wait, json).await
         }
         Command::Delete { record: name, target } => {
@@ -177,7 +184,7 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::List { patient } => {
             let client = session::open(&options, DOCTOR).await?;
             let card = cards::patient(&client, None, Some(&patient)).await?;
-            let list = client.records(&card).await.map_err(|error| session::client_failure(&error))?;
+            let list = client.records(&card).await?;
             records::list(card.registered().or_exit(Exit::Input)?, &list, json)
         }
         Command::Request { record: name, purpose, target } => {
@@ -225,7 +232,7 @@ async fn request(
     json: bool,
 ) -> Result<(), Failure> {
     let card = cards::patient(client, Some(name.patient), target.patient.as_deref()).await?;
-    let list = client.records(&card).await.map_err(|error| session::client_failure(&error))?;
+    let list = client.records(&card).await?;
     let record = list.iter().find(|record| record.slot == name.slot);
     let class = record
         .ok_or_else(|| {
@@ -233,7 +240,7 @@ async fn request(
         })?
         .leaf
         .class;
-    let requested = client.request(&card, class, reason).await.map_err(|error| records::read_failure(&error))?;
+    let requested = client.request(&card, class, reason).await?;
     let promise = records::promise(client, &requested.acknowledged, target.wait).await?;
     print(&Requested { patient: name.patient.get(), class, reason, promise }, json)
 }

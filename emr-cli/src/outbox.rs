@@ -193,9 +193,9 @@ async fn retry(
         let patient = draft.submission.signed.operation.patient;
         let card = cards::patient(&client, Some(patient), card.as_deref()).await?;
         let written = client.retry(&card, &draft.operation).await.map_err(|error| {
-            let failure = records::write_failure(&error);
-            let done = retried.len();
-            Failure::new(failure.exit(), format!("{}: {failure} ({done} handed in before it)", &draft.operation[..16]))
+            let failure = Failure::from(error);
+            let message = format!("{}: {failure} ({} handed in before it)", &draft.operation[..16], retried.len());
+            failure.saying(message)
         })?;
         retried.push(records::answer(&client, &written, wait).await?);
     }

@@ -236,3 +236,34 @@ fn a_full_disk_leaves_nothing_behind() -> TestResult {
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     Ok(())
 }
+
+/// With `--json` a program can tell what went wrong without reading prose.
+#[test]
+fn with_json_an_error_is_an_object() -> TestResult {
+    let stage = stage()?;
+    let cases: [(&str, &[&str], &str, i32, bool); 3] = [
+        (
+            "emr-hospital",
+            &["--data-dir", "hospital", "--json", "--node", "http://127.0.0.1:1", "status"],
+            "node-unreachable",
+            5,
+            true,
+        ),
+        ("emr-doctor", &["--data-dir", "nowhere", "--json", "outbox", "list"], "no-profile", 8, false),
+        ("emr-doctor", &["--data-dir", "kept", "--json", "outbox", "discard", "0000"], "input", 3, false),
+    ];
+    for (name, arguments, code, exit, temporary) in cases {
+        let output =
+            Command::new(program(name)?).args(arguments).current_dir(stage.path()).stdin(Stdio::null()).output()?;
+        let stderr = String::from_utf8(output.stderr)?;
+        assert_eq!(output.status.code(), Some(exit), "{stderr}");
+        let said: serde_json::Value = serde_json::from_str(&stderr)?;
+        assert_eq!(
+            (&said["error"], &said["exit"], &said["temporary"]),
+            (&code.into(), &exit.into(), &temporary.into())
+        );
+        assert!(said["message"].as_str().is_some_and(|message| !message.is_empty()), "{stderr}");
+        assert!(output.stdout.is_empty());
+    }
+    Ok(())
+}

@@ -8,11 +8,7 @@ use alloy::{
     signers::local::PrivateKeySigner,
 };
 use emr_api::encryption::CommittedKey;
-use emr_api::receipt::ReceiptError;
-use emr_chain::{
-    DEVELOPMENT_CHAINS, Rollup, RollupError, RollupInstance, Settlement,
-    endpoint::{Endpoint, EndpointError},
-};
+use emr_chain::{DEVELOPMENT_CHAINS, Rollup, RollupInstance, Settlement, endpoint::Endpoint};
 use emr_core::{AccountIndex, HttpAddress, PlainHttp, Role, UnixTime};
 use emr_crypto::Identity;
 use emr_rollup::{
@@ -25,129 +21,17 @@ use emr_rollup::{
 };
 
 use crate::{
+    error::ClientError,
     node::{Login, NodeClient, NodeError},
     patience::Patience,
-    profile::durable::FileError,
-    profile::{Profile, ProfileError, Settings},
+    profile::{Profile, Settings},
     verify::card::{Card, CardError, CheckedCard, Evidence},
     verify::directory::{self, DirectoryCheckError, PublishedDirectory},
-    verify::membership::MembershipError,
     verify::settled_state::{SettledState, SettledStateError},
 };
 
 /// How often an account that is neither settled nor queued is looked for again.
 const READS: usize = 4;
-
-/// Why a participant could not act. What flows have in common.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ClientError {
-    /// The data folder.
-    #[error(transparent)]
-    Profile(#[from] ProfileError),
-    /// The hospital's node.
-    #[error(transparent)]
-    Node(#[from] NodeError),
-    /// Where Ethereum is.
-    #[error(transparent)]
-    Endpoint(#[from] EndpointError),
-    /// The contract.
-    #[error(transparent)]
-    Rollup(#[from] RollupError),
-    /// L1's proof of the state.
-    #[error(transparent)]
-    Settled(#[from] SettledStateError),
-    /// The other party's card.
-    #[error(transparent)]
-    Card(#[from] CardError),
-    /// The patient's key directory.
-    #[error(transparent)]
-    Directory(#[from] DirectoryCheckError),
-    /// The node's promise.
-    #[error(transparent)]
-    Receipt(#[from] ReceiptError),
-    /// The node's address of the contract is malformed.
-    #[error("the node names {0:?} as its contract, which is no address: use another node")]
-    Contract(String),
-    /// Proofs mean nothing there yet.
-    #[error(
-        "the node is for chain {0}, which is not a development chain: the proving setup of this version is for development, and anybody can forge its proofs"
-    )]
-    NotADevelopmentChain(u64),
-    /// The node belongs to another hospital than before.
-    #[error(
-        "the node at this address now says it is hospital {now}, not {before}: if that is right, give its address once more with --node"
-    )]
-    OtherHospital {
-        /// Which it was.
-        before: AccountIndex,
-        /// Which it says it is.
-        now: AccountIndex,
-    },
-    /// The account that the node names runs no node.
-    #[error("account {0}, which the node says is its own, is no hospital on L1: use another node")]
-    NotAHospital(AccountIndex),
-    /// The node's hospital has no account yet.
-    #[error("the node's hospital is not registered yet: try again when it is")]
-    NoHospital,
-    /// The state moved on too often.
-    #[error("others keep changing the same part of the state: try again in a moment")]
-    Contended,
-    /// A revocation that was signed came to nothing.
-    #[error("a revocation that you signed before is not in force: {reason}; revoke again")]
-    RevocationLost {
-        /// What the node said.
-        reason: String,
-    },
-    /// The node says that something is settled which is not.
-    #[error("the node says that batch {batch} settled this, but the state on L1 does not hold it: use another node")]
-    NotInForce {
-        /// The batch that it names.
-        batch: u64,
-    },
-    /// A number from the node is out of range.
-    #[error("the node's answer makes no sense ({0}): use another node")]
-    Malformed(String),
-    /// The node does not show what this client signed last.
-    #[error(
-        "the node does not show your last change to the key directory, which is not settled yet: wait for the next batch, or use another node"
-    )]
-    Withheld,
-}
-
-impl From<FileError> for ClientError {
-    fn from(error: FileError) -> Self {
-        Self::Profile(error.into())
-    }
-}
-
-impl From<MembershipError> for ClientError {
-    fn from(error: MembershipError) -> Self {
-        Self::Card(error.into())
-    }
-}
-
-impl ClientError {
-    /// The state moved on: read it again and try once more.
-    pub fn is_stale(&self) -> bool {
-        matches!(self, Self::Node(error) if error.is_stale())
-    }
-
-    /// The node refuses for good: asking again later gives the same answer.
-    pub(crate) fn is_refusal(&self) -> bool {
-        matches!(self, Self::Node(error @ NodeError::Refused { .. }) if !error.is_temporary())
-    }
-
-    /// The node's proof and L1 are of different batches.
-    fn is_other_state(&self) -> bool {
-        use crate::verify::membership::MembershipError::OtherState;
-        matches!(
-            self,
-            Self::Card(CardError::Membership(OtherState { .. }))
-                | Self::Directory(DirectoryCheckError::Membership(OtherState { .. }))
-        )
-    }
-}
 
 fn node_address(address: &str, plain: PlainHttp) -> Result<HttpAddress, NodeError> {
     Ok(HttpAddress::parse(address, plain)?)

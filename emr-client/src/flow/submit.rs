@@ -7,7 +7,8 @@ use emr_crypto::Epoch;
 use emr_rollup::operation::{Action, Kind, Operation, SignedOperation};
 
 use crate::{
-    client::{Client, ClientError},
+    client::Client,
+    error::ClientError,
     node::NodeError,
     profile::outbox::{Entry, NewEntry, Refusal},
 };

@@ -1,10 +1,7 @@
 //! Lost requests, lost answers, and nodes that lie.
 
 use emr_api::{PatientView, Receipt};
-use emr_client::{
-    ClientError, flow::grant::GrantError, flow::own_directory::OwnError, flow::retrieve::ReadError, flow::submit::Fate,
-    flow::upload::WriteError, node::NodeError,
-};
+use emr_client::{ClientError, flow::submit::Fate, node::NodeError};
 use emr_core::{Class, ClassMask, Rights};
 
 use crate::{
@@ -33,8 +30,7 @@ async fn a_lost_request_or_answer_loses_and_doubles_nothing() -> TestResult {
                 (request.starts_with(&line) && now).then(|| what.clone())
             });
             let failed = doctor.upload(&card, Class::Laboratory, &record(&text)).await;
-            let unreachable =
-                matches!(&failed, Err(WriteError::Client(ClientError::Node(NodeError::Unreachable { .. }))));
+            let unreachable = matches!(&failed, Err(ClientError::Node(NodeError::Unreachable { .. })));
             assert!(unreachable, "{failed:?}");
             drop(doctor);
 
@@ -71,7 +67,7 @@ async fn a_promise_that_the_hospital_did_not_sign_is_none() -> TestResult {
         Some(Fault::Answer(serde_json::to_string(&receipt).ok()?))
     });
     let refused = doctor.upload(&card, Class::Laboratory, &record("x")).await;
-    assert!(matches!(refused, Err(WriteError::Client(ClientError::Receipt(_)))), "{refused:?}");
+    assert!(matches!(refused, Err(ClientError::Receipt(_))), "{refused:?}");
     // Kept until there is a promise that holds.
     proxy.clear();
     let resumed = doctor.resume().await?;
@@ -118,7 +114,7 @@ async fn writers_do_not_seal_to_a_directory_that_the_node_chose() -> TestResult 
             (request.starts_with(&path) && !answer.is_empty()).then(|| Fault::Answer(body.clone()))
         });
         let refused = doctor.upload(&card, Class::Laboratory, &record("x")).await;
-        assert!(matches!(refused, Err(WriteError::Client(ClientError::Directory(_)))), "{refused:?}");
+        assert!(matches!(refused, Err(ClientError::Directory(_))), "{refused:?}");
         proxy.clear();
     }
     doctor.upload(&card, Class::Laboratory, &record("x")).await?;
@@ -144,7 +140,7 @@ async fn a_patient_does_not_build_on_a_directory_that_she_replaced() -> TestResu
     let card = handed_over(&stranger);
     let terms = terms(Rights::READ, Class::Summary.into());
     let refused = patient.grant(&card, &terms).await;
-    let withheld = matches!(&refused, Err(GrantError::Directory(OwnError::Client(ClientError::Withheld))));
+    let withheld = matches!(&refused, Err(ClientError::Withheld));
     assert!(withheld, "{refused:?}");
     proxy.clear();
     patient.grant(&card, &terms).await?;
@@ -165,7 +161,7 @@ async fn wrong_blocks_are_not_read() -> TestResult {
         (request.starts_with("GET /v1/blocks/") && !answer.is_empty()).then(|| Fault::Answer("other".to_owned()))
     });
     let refused = patient.retrieve(&card, written.slot, None).await;
-    let wrong = matches!(&refused, Err(ReadError::Client(ClientError::Node(NodeError::WrongBlock(_)))));
+    let wrong = matches!(&refused, Err(ClientError::Node(NodeError::WrongBlock(_))));
     assert!(wrong, "{refused:?}");
     Ok(())
 }

@@ -36,7 +36,7 @@ async fn a_taken_slot(scene: &Scene, proxy: &Proxy) -> TestResult<(Client, emr_c
     let doctor = scene.client_at(DOCTOR, &proxy.address).await?;
     proxy.set(|request, answer| (request.starts_with(OPERATIONS) && answer.is_empty()).then_some(Fault::LoseRequest));
     let failed = doctor.upload(&card, Class::Laboratory, &record("from the ward")).await;
-    assert!(matches!(&failed, Err(WriteError::Client(ClientError::Node(NodeError::Unreachable { .. })))), "{failed:?}");
+    assert!(matches!(&failed, Err(ClientError::Node(NodeError::Unreachable { .. }))), "{failed:?}");
     let operation = doctor.profile().outbox().entries()[0].draft().operation.clone();
     drop(doctor);
     proxy.clear();
@@ -66,8 +66,8 @@ async fn a_record_whose_slot_is_taken_is_kept_and_goes_to_another_slot() -> Test
     // A patient is named by her card; another card is another patient.
     let other = scene.registered(OTHER_PATIENT).await?;
     let wrong = doctor.retry(&handed_over(&other), &operation).await;
-    assert!(matches!(wrong, Err(WriteError::OtherPatient { .. })), "{wrong:?}");
-    assert!(matches!(doctor.retry(&card, "00").await, Err(WriteError::NotRefused(_))));
+    assert!(matches!(wrong, Err(ClientError::Write(WriteError::OtherPatient { .. }))), "{wrong:?}");
+    assert!(matches!(doctor.retry(&card, "00").await, Err(ClientError::Write(WriteError::NotRefused(_)))));
 
     let written = doctor.retry(&card, &operation).await?;
     assert_eq!(written.slot.get(), 1);
@@ -77,7 +77,7 @@ async fn a_record_whose_slot_is_taken_is_kept_and_goes_to_another_slot() -> Test
     assert_eq!(read.unproven().author(), doctor.account()?);
     assert_eq!(patient.records(&card).await?.len(), 2);
     // Once is enough.
-    assert!(matches!(doctor.retry(&card, &operation).await, Err(WriteError::NotRefused(_))));
+    assert!(matches!(doctor.retry(&card, &operation).await, Err(ClientError::Write(WriteError::NotRefused(_)))));
     Ok(())
 }
 
@@ -109,7 +109,7 @@ async fn an_attempt_that_fails_keeps_the_record() -> TestResult {
     // Revoked meanwhile: nothing allows it, and the record is still kept.
     patient.revoke(doctor.account()?, ClassMask::ALL).await?;
     let refused = doctor.retry(&card, &operation).await;
-    assert!(matches!(&refused, Err(WriteError::Client(ClientError::Node(error))) if error.is_revoked()), "{refused:?}");
+    assert!(matches!(&refused, Err(ClientError::Node(error)) if error.is_revoked()), "{refused:?}");
     assert_eq!(doctor.profile().outbox().refused().len(), 1);
     // Granted again, under new keys.
     patient.grant(&doctor.card(), &terms(emr_core::Rights::WRITE, ClassMask::ALL)).await?;

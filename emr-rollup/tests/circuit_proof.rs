@@ -105,6 +105,13 @@ fn peak_memory_mib() -> u64 {
     line.split_whitespace().nth(1).and_then(|word| word.parse::<u64>().ok()).unwrap_or(0) / 1024
 }
 
+/// In seconds, what the test below takes minutes for: keys depend on this layout and nothing else.
+#[test]
+fn the_layout_is_the_one_of_the_key() {
+    let layout = BatchCircuit::blank(CircuitVersion::V1).layout_digest();
+    compare_or_write("tests/circuit_layout.digest", &format!("0x{}\n", hex::encode(layout)));
+}
+
 /// Every kind of operation at full depth: proved, verified natively and by the contract.
 #[test]
 fn a_full_depth_batch_is_proved_and_verified_on_an_evm() {

@@ -7,7 +7,8 @@ use std::{collections::BTreeMap, env, time::Instant};
 use alloy::primitives::{Address, B256};
 use emr_chain::SettledBatch;
 use emr_core::{
-    AccountEpoch, Class, GrantSlot, RecordSlot, RecordStatus, Revision, Rights, Role, UnixTime, Uses, Version,
+    AccountEpoch, AccountIndex, Class, GrantSlot, RecordSlot, RecordStatus, Revision, Rights, Role, UnixTime, Uses,
+    Version,
 };
 use emr_ipfs::DiskStore;
 use emr_rollup::{
@@ -154,7 +155,9 @@ impl World {
             Ok(directory) => directory,
             Err(refusal) => return Ok(Err(refusal.kind)),
         };
-        let kept = self.sequencer.keep(signed.id(self.domain), &submission, &CheckedPointer::default(), directory);
+        let principal = self.sequencer.state().principal(signed.operation.signer).ok_or("an account")?;
+        let kept =
+            self.sequencer.keep(signed.id(self.domain), principal, &submission, &CheckedPointer::default(), directory);
         Ok(kept.map_err(|refusal| refusal.kind).and_then(|receipt| receipt.ok_or(RefusalKind::Stale)))
     }
 

@@ -178,14 +178,20 @@ impl Sequencer {
             Some(OperationStatus::Settled { .. }) => true,
             Some(OperationStatus::Returned { .. } | OperationStatus::Replaced { .. }) => false,
             // Not known here: nothing is removed on a doubt.
+            // Signed for an account that L1 gave to somebody else since.
+            Some(OperationStatus::Pending) if !state.is_current(&holding.part_of.patient()) => {
+                return Ok(Need::Unneeded { seconds: RETURNED });
+            }
+            // Not known here: nothing is removed on a doubt.
             Some(OperationStatus::Pending | OperationStatus::Sealed { .. }) | None => return Ok(Need::Needed),
         };
+        let patient = holding.part_of.patient().account;
         let is_needed = match holding.part_of {
-            BlockReference::Record { patient, slot, .. } => {
+            BlockReference::Record { slot, .. } => {
                 let leaf = state.settled.patient(patient).and_then(|leaves| leaves.records.get(&slot));
                 is_settled && leaf.is_none_or(|leaf| leaf.status != RecordStatus::Tombstone)
             }
-            BlockReference::Directory { patient } => match self.mempool.first_held(holding.sequence)? {
+            BlockReference::Directory { .. } => match self.mempool.first_held(holding.sequence)? {
                 Some(cid) => {
                     let commitment = field::from_opaque(Opaque::directory(&cid).as_bytes());
                     let ledgers = [&state.settled, &state.soft];

@@ -6,14 +6,14 @@ use alloy::{primitives::Address, signers::local::PrivateKeySigner};
 use emr_api::{Receipt, StoredAt, Submission};
 use emr_chain::{BatchContent, RollupInstance, SettledBatch};
 use emr_core::{
-    AccountEpoch, AccountIndex, Class, Codec, GrantSlot, Opaque, RecordSlot, RecordStatus, Revision, Rights, Role,
-    UnixTime, Uses, Version, cid::cid_of,
+    AccountEpoch, AccountIndex, Class, Codec, GrantSlot, Opaque, Purpose, Reason, RecordSlot, RecordStatus, Revision,
+    Rights, Role, UnixTime, Uses, Version, cid::cid_of,
 };
 use emr_crypto::{Epoch, PatientDirectory};
 use emr_ipfs::{Cid, DiskStore};
 use emr_rollup::{
     l1_operation::Registration,
-    operation::{Action, CLIENT_VALIDITY, Domain, Operation, PutRecord, Revoke, SetGrant, Tombstone},
+    operation::{Action, CLIENT_VALIDITY, Domain, Operation, PutRecord, RequestAccess, Revoke, SetGrant, Tombstone},
     primitive::{
         eddsa::SigningKey,
         field::{self, Fr},
@@ -26,7 +26,7 @@ use emr_testkit::people::people;
 use crate::{
     http::refusal::Refusal,
     l1::clock::Clock,
-    mempool::{Anchor, Mempool, Upload},
+    mempool::{Anchor, Mempool, Principal, Upload},
     sequencer::{L1View, OnL1, Parts, Sequencer, derive},
     storage::{
         Notes,
@@ -85,6 +85,8 @@ pub(super) struct Scene {
     settled: Vec<UnixTime>,
     sweep: Sweep,
     fresh: u64,
+    /// Seed of the key that the patient's account has.
+    patient_key: u64,
 }
 
 impl Scene {
@@ -114,6 +116,7 @@ impl Scene {
             settled: Vec::new(),
             sweep,
             fresh: 0,
+            patient_key: PATIENT,
         };
         for (position, doctor) in (0..).zip(DOCTORS) {
             scene.grant(64 + position, doctor).await?;
@@ -142,6 +145,27 @@ impl Scene {
         self.l1.truncate(kept);
         self.settled.truncate(kept);
         self.restart().await
+    }
+
+    /// L1 loses everything, and then shows these batches and these registrations.
+    pub(super) async fn replace_l1(&mut self, l1: L1History) -> Outcome<L1History> {
+        let old = L1History {
+            queue: std::mem::replace(&mut self.queue, l1.queue),
+            batches: std::mem::replace(&mut self.l1, l1.batches),
+            settled: std::mem::replace(&mut self.settled, l1.settled),
+            patient_key: std::mem::replace(&mut self.patient_key, l1.patient_key),
+        };
+        self.restart().await?;
+        Ok(old)
+    }
+
+    /// A history in which the patient's account is somebody else's.
+    pub(super) fn of_another_patient(&self) -> L1History {
+        let patient_key = 200;
+        let mut queue = self.queue.clone();
+        queue[0].key = key(patient_key).public();
+        queue[0].encryption = Fr::from(patient_key);
+        L1History { queue, batches: Vec::new(), settled: Vec::new(), patient_key }
     }
 
     /// Seals what waits, and L1 takes it.
@@ -204,6 +228,11 @@ impl Scene {
         self.now = self.now.saturating_add(hours * 3600);
     }
 
+    /// Whose an account is now.
+    pub(super) fn principal(&self, number: u64) -> Principal {
+        self.sequencer.state().principal(account(number)).expect("a registered account")
+    }
+
     fn fresh(&mut self) -> u64 {
         self.fresh += 1;
         self.fresh
@@ -215,7 +244,8 @@ impl Scene {
         let _in_use = self.sequencer.in_use.take(&[cid]).await;
         let limit = self.quotas.staged_with(codec, bytes);
         let noted =
-            Notes::note(&self.sequencer, Upload { cid, uploader: account(who), size, at: self.now, limit }).await?;
+            Notes::note(&self.sequencer, Upload { cid, uploader: self.principal(who), size, at: self.now, limit })
+                .await?;
         assert_eq!(noted, crate::mempool::Noted::Yes);
         Ok(self.sequencer.blockstore.put(codec, bytes).await?)
     }
@@ -247,10 +277,18 @@ impl Scene {
             action,
         };
         let authority = (who != PATIENT).then(|| GrantSlot::new(62 + who).expect("a slot"));
-        let signed = operation.sign(domain(), &key(who), authority);
+        let signed = operation.sign(domain(), &key(if who == PATIENT { self.patient_key } else { who }), authority);
         let epoch = stored.is_some().then_some(Epoch::FIRST);
         let submission = Submission { signed, stored, epoch, directory: directory.map(|cid| cid.to_string()) };
-        self.sequencer.submit(account(who), submission).await
+        self.sequencer.submit(self.principal(who), submission).await
+    }
+
+    /// A doctor asks for access under their grant.
+    pub(super) async fn request(&self, who: u64) -> Result<Receipt, Refusal> {
+        let slot = GrantSlot::new(62 + who).expect("a slot");
+        let expected = Uses::ZERO;
+        let purpose = Purpose { reason: Reason::Treatment, class: Class::Summary };
+        self.submit(who, Action::RequestAccess(RequestAccess { slot, expected, purpose }), None, None).await
     }
 
     /// A version of a record over these blocks, with one more upload for its manifest.
@@ -354,6 +392,14 @@ impl Scene {
         }
         Ok(found)
     }
+}
+
+/// What L1 shows.
+pub(super) struct L1History {
+    queue: Vec<Registration>,
+    batches: Vec<OnL1>,
+    settled: Vec<UnixTime>,
+    patient_key: u64,
 }
 
 fn start(

@@ -25,7 +25,7 @@ use crate::{
 pub(crate) const GRACE: u64 = 24 * 3600;
 /// How long the blocks of a returned operation stay: its author signs it again. Seconds.
 pub(crate) const RETURNED: u64 = 30 * GRACE;
-/// How many key directories of a patient stay at most, besides those that are needed.
+/// A key directory that nothing needs goes at once if its patient has so many later ones.
 pub(crate) const DIRECTORIES: u8 = 5;
 
 /// Notes that lapse in a turn.

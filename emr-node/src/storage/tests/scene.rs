@@ -10,7 +10,7 @@ use emr_core::{
     Rights, Role, UnixTime, Uses, Version, cid::cid_of,
 };
 use emr_crypto::{Epoch, PatientDirectory};
-use emr_ipfs::{Cid, DiskStore};
+use emr_ipfs::{Blockstore, Cid, DiskStore};
 use emr_rollup::{
     l1_operation::Registration,
     operation::{Action, CLIENT_VALIDITY, Domain, Operation, PutRecord, RequestAccess, Revoke, SetGrant, Tombstone},
@@ -23,6 +23,7 @@ use emr_rollup::{
 };
 use emr_testkit::people::people;
 
+use super::fuse::FusedStore;
 use crate::{
     http::refusal::Refusal,
     l1::clock::Clock,
@@ -74,7 +75,7 @@ fn manifest(links: &[Cid]) -> Vec<u8> {
 
 pub(super) struct Scene {
     pub(super) sequencer: Arc<Sequencer>,
-    pub(super) store: DiskStore,
+    pub(super) store: FusedStore,
     pub(super) quotas: Quotas,
     /// The time of uploads and sweeps. Operations and batches have the true time.
     pub(super) now: UnixTime,
@@ -93,6 +94,16 @@ impl Scene {
     /// A patient who lets two doctors write, settled.
     pub(super) async fn new(quotas: Quotas) -> Outcome<Self> {
         let folder = Arc::new(tempfile::tempdir()?);
+        let store = DiskStore::open(folder.path().join("blocks"))?;
+        Self::in_folder(folder, Arc::new(store), quotas).await
+    }
+
+    /// The same with another block store.
+    pub(super) async fn on(store: Arc<dyn Blockstore>, quotas: Quotas) -> Outcome<Self> {
+        Self::in_folder(Arc::new(tempfile::tempdir()?), store, quotas).await
+    }
+
+    async fn in_folder(folder: Arc<tempfile::TempDir>, store: Arc<dyn Blockstore>, quotas: Quotas) -> Outcome<Self> {
         let roles = [(PATIENT, Role::Patient), (DOCTORS[0], Role::Doctor), (DOCTORS[1], Role::Doctor)];
         let queue = roles.map(|(number, role)| Registration {
             account: account(number),
@@ -101,7 +112,7 @@ impl Scene {
             key: key(number).public(),
             encryption: Fr::from(number),
         });
-        let store = DiskStore::open(folder.path().join("blocks"))?;
+        let store = FusedStore::new(store);
         let sequencer = start(folder.path(), &store, &queue, &[], quotas)?;
         let now = UnixTime::now();
         let (l1, sweep) = (Vec::new(), Sweep::default());
@@ -130,7 +141,8 @@ impl Scene {
         let closed = self.sequencer.closed();
         // The old one must be gone: a folder has one node.
         let folder = tempfile::tempdir()?;
-        let other = DiskStore::open(folder.path().join("blocks"))?;
+        let other = FusedStore::new(Arc::new(DiskStore::open(folder.path().join("blocks"))?));
+        self.store.disarm();
         self.sequencer = start(folder.path(), &other, &self.queue, &[], self.quotas)?;
         closed.await;
         self.sequencer = start(self.folder.path(), &self.store, &self.queue, &self.l1, self.quotas)?;
@@ -382,6 +394,14 @@ impl Scene {
         self.sequencer.state().soft.patient(account(PATIENT))?.records.get(&slot(number)).copied()
     }
 
+    pub(super) async fn has(&self, cid: &Cid) -> Outcome<bool> {
+        Ok(self.store.has(cid).await?)
+    }
+
+    pub(super) async fn pins(&self) -> Outcome<BTreeSet<Cid>> {
+        Ok(self.store.pins().await?)
+    }
+
     /// The blocks that are on the disk.
     pub(super) fn stored(&self) -> Outcome<BTreeSet<Cid>> {
         let mut found = BTreeSet::new();
@@ -404,7 +424,7 @@ pub(super) struct L1History {
 
 fn start(
     folder: &Path,
-    store: &DiskStore,
+    store: &FusedStore,
     queue: &[Registration],
     l1: &[OnL1],
     quotas: Quotas,

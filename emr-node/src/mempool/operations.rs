@@ -8,7 +8,7 @@ use emr_rollup::operation::SignedOperation;
 use redb::{ReadableTable, TableDefinition, WriteTransaction};
 use serde::{Deserialize, Serialize};
 
-use super::{Mempool, MempoolError, Referenced, blocks, damaged, decode, encode};
+use super::{Mempool, MempoolError, Principal, Referenced, blocks, damaged, decode, encode};
 
 /// Sequence to operation.
 const OPERATIONS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("operations");
@@ -30,6 +30,10 @@ pub type Turn = u64;
 pub struct Acknowledged {
     /// The operation.
     pub signed: SignedOperation,
+    /// Whose account signed it.
+    pub signer: Principal,
+    /// Whose account it is on.
+    pub patient: Principal,
     /// When it was acknowledged.
     pub acknowledged: UnixTime,
     /// By when it is settled or returned.
@@ -91,7 +95,7 @@ impl Mempool {
             if let Some((commitment, pointer)) = pointer {
                 transaction.open_table(POINTERS)?.insert(commitment, encode(pointer)?.as_slice())?;
             }
-            blocks::refer(&transaction, sequence, operation.signed.operation.signer, blocks)?;
+            blocks::refer(&transaction, sequence, &operation.signer, blocks)?;
             sequence
         };
         set_status(&transaction, replaces, &OperationStatus::Replaced { by: hex::encode(id) })?;

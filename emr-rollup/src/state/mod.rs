@@ -1,6 +1,6 @@
 //! The state's trees, kept at the level of hashes: what anybody can rebuild from batch data alone.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use emr_core::{AccountIndex, GrantSlot, OutOfRange, RecordSlot};
 use halo2curves::ff::Field;
@@ -83,13 +83,13 @@ impl Subtree {
     }
 }
 
-/// Both trees and every subtree.
+/// Both trees and every subtree. A clone shares the subtrees with the original; the first change to one copies it.
 #[derive(Clone, Debug)]
 pub struct StateTrees {
     version: CircuitVersion,
     identities: SparseMerkleTree,
     medical: SparseMerkleTree,
-    subtrees: BTreeMap<AccountIndex, Subtree>,
+    subtrees: BTreeMap<AccountIndex, Arc<Subtree>>,
 }
 
 impl StateTrees {
@@ -145,7 +145,7 @@ impl StateTrees {
 
     /// A patient's subtree.
     pub fn subtree(&self, patient: AccountIndex) -> Option<&Subtree> {
-        self.subtrees.get(&patient)
+        self.subtrees.get(&patient).map(Arc::as_ref)
     }
 
     /// Whether an account fits the trees and is not taken.
@@ -163,7 +163,7 @@ impl StateTrees {
         if registration.role == emr_core::Role::Patient {
             let subtree = Subtree::new(&self.version);
             self.medical.set(place, subtree.medical_leaf().hash());
-            self.subtrees.insert(registration.account, subtree);
+            self.subtrees.insert(registration.account, Arc::new(subtree));
         }
     }
 
@@ -171,7 +171,7 @@ impl StateTrees {
     ///
     /// Returns `false`, and changes nothing, if the patient does not exist.
     pub fn write(&mut self, patient: AccountIndex, target: Target, leaf: Fr, entry: Fr, key_directory: Fr) -> bool {
-        let Some(subtree) = self.subtrees.get_mut(&patient) else { return false };
+        let Some(subtree) = self.subtrees.get_mut(&patient).map(Arc::make_mut) else { return false };
         subtree.set(target, leaf);
         subtree.audit_head = extend_head(subtree.audit_head, entry);
         subtree.key_directory = key_directory;
@@ -182,7 +182,7 @@ impl StateTrees {
     /// Takes one patient's subtree from another state; without effect if either has none.
     pub(crate) fn restore(&mut self, patient: AccountIndex, from: &Self) {
         if let (Some(subtree), Some(earlier)) = (self.subtrees.get_mut(&patient), from.subtrees.get(&patient)) {
-            subtree.clone_from(earlier);
+            *subtree = Arc::clone(earlier);
             self.medical.set(position(patient), subtree.medical_leaf().hash());
         }
     }

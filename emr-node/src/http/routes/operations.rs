@@ -37,10 +37,8 @@ pub(super) async fn get(
     let mut bytes = [0; 32];
     hex::decode_to_slice(id.strip_prefix("0x").unwrap_or(&id), &mut bytes)
         .map_err(|_| Refusal::malformed("an operation's id is 64 hex digits"))?;
-    let known = app.sequencer().mempool.operation(&bytes)?.filter(|known| {
-        let operation = &known.signed.operation;
-        [operation.signer, operation.patient].contains(&account.0)
-    });
+    let known =
+        app.sequencer().mempool.operation(&bytes)?.filter(|known| [known.signer, known.patient].contains(&account.0));
     let known = known.ok_or_else(|| Refusal::not_found("there is no such operation of yours here"))?;
     Ok(axum::Json(known.status))
 }

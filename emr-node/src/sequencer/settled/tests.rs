@@ -10,6 +10,7 @@ use emr_rollup::{
 };
 
 use super::*;
+use crate::mempool::Principal;
 
 const TIME: u64 = 1_800_000_000;
 
@@ -74,6 +75,7 @@ fn case() -> Result<Case, Box<dyn std::error::Error>> {
         (1, Action::SetGrant(SetGrant { slot, expected, leaf: grant, directory_before, directory_after })),
         (2, Action::PutRecord(PutRecord { slot: RecordSlot::new(0)?, expected: Revision::ZERO, leaf: record })),
     ];
+    let principal = |account| Principal { account, identity: [0; 32] };
     let mut known = BTreeMap::new();
     for (number, (signer, action)) in (0..).zip(actions) {
         let signed = sign(domain, signer, number, action)?;
@@ -81,7 +83,16 @@ fn case() -> Result<Case, Box<dyn std::error::Error>> {
         let status = OperationStatus::Pending;
         known.insert(
             u64::from(number) + 10,
-            Acknowledged { signed, acknowledged: time, settle_by: time, turn: None, replaced: 0, status },
+            Acknowledged {
+                signed,
+                signer: principal(signed.operation.signer),
+                patient: principal(signed.operation.patient),
+                acknowledged: time,
+                settle_by: time,
+                turn: None,
+                replaced: 0,
+                status,
+            },
         );
     }
     let (sealed, after) = batch.seal();

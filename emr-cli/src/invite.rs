@@ -61,7 +61,7 @@ impl Answer for Invitations {
 /// If this identity has no account, or the time is not one.
 pub fn invite(options: &Options, role: Role, arguments: &Invite) -> Result<(), Failure> {
     let (profile, identity) = session::identity(options, role)?;
-    let one = |_| profile.invite(&identity, arguments.expires);
+    let one = |_| Ok::<_, Failure>(profile.invite(&identity, arguments.expires)?);
     let invitations: Vec<_> = (0..arguments.count).map(one).collect::<Result<_, _>>()?;
     let Some(first) = invitations.first() else { return Err(Failure::new(Exit::Usage, "none was asked for")) };
     let (inviter, expires) = (first.inviter(), written(first.expires()));

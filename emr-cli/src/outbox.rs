@@ -8,7 +8,7 @@ use emr_client::profile::{
     outbox::{Entry, Outbox},
 };
 use emr_core::{AccountIndex, Class, Role, UnixTime};
-use emr_rollup::operation::{Action, Kind, PutRecord};
+use emr_rollup::operation::{Action, Kind, OperationId, PutRecord};
 use serde::Serialize;
 
 use crate::{
@@ -88,7 +88,7 @@ enum State {
 
 #[derive(Debug, Serialize)]
 struct Listed {
-    operation: String,
+    operation: OperationId,
     kind: Kind,
     patient: AccountIndex,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -103,6 +103,11 @@ struct Listed {
     refused: Option<UnixTime>,
 }
 
+/// The beginning of an operation's id, enough to name it here.
+fn short(operation: OperationId) -> String {
+    operation.to_string()[..16].to_owned()
+}
+
 impl Listed {
     fn of(entry: &Entry) -> Self {
         let draft = entry.draft();
@@ -114,7 +119,7 @@ impl Listed {
             _ => (None, None),
         };
         Self {
-            operation: draft.operation.clone(),
+            operation: draft.operation,
             kind: entry.kind(),
             patient: operation.patient,
             record,
@@ -142,7 +147,7 @@ impl Answer for List {
             return writeln!(out, "nothing waits, and nothing was refused");
         }
         for Listed { operation, kind, patient, record, class, state, reason, .. } in &self.operations {
-            write!(out, "{}  {:<14} patient {patient}", &operation[..16], kind.to_string())?;
+            write!(out, "{}  {:<14} patient {patient}", short(*operation), kind.to_string())?;
             if let (Some(record), Some(class)) = (record, class) {
                 write!(out, ", record {record} ({class})")?;
             }
@@ -192,9 +197,9 @@ async fn retry(
         let draft = entry.draft();
         let patient = draft.submission.signed.operation.patient;
         let card = cards::patient(&client, Some(patient), card.as_deref()).await?;
-        let written = client.retry(&card, &draft.operation).await.map_err(|error| {
+        let written = client.retry(&card, draft.operation).await.map_err(|error| {
             let failure = Failure::from(error);
-            let message = format!("{}: {failure} ({} handed in before it)", &draft.operation[..16], retried.len());
+            let message = format!("{}: {failure} ({} handed in before it)", short(draft.operation), retried.len());
             failure.saying(message)
         })?;
         retried.push(records::answer(&client, &written, wait).await?);
@@ -204,12 +209,12 @@ async fn retry(
 
 #[derive(Debug, Serialize)]
 struct Discarded {
-    discarded: Vec<String>,
+    discarded: Vec<OperationId>,
 }
 
 impl Answer for Discarded {
     fn write(&self, out: &mut dyn Write) -> std::io::Result<()> {
-        self.discarded.iter().try_for_each(|operation| writeln!(out, "discarded {}", &operation[..16]))
+        self.discarded.iter().try_for_each(|operation| writeln!(out, "discarded {}", short(*operation)))
     }
 }
 
@@ -222,8 +227,8 @@ fn discard(options: &Options, role: Role, operations: &[String], yes: bool) -> R
     }
     let mut discarded = Vec::new();
     for entry in chosen {
-        let operation = entry.draft().operation.clone();
-        profile.outbox().discard(&operation).or_exit(Exit::Storage)?;
+        let operation = entry.draft().operation;
+        profile.outbox().discard(operation).or_exit(Exit::Storage)?;
         discarded.push(operation);
     }
     print(&Discarded { discarded }, options.json)
@@ -233,7 +238,7 @@ fn discard(options: &Options, role: Role, operations: &[String], yes: bool) -> R
 fn named(profile: &Profile, names: &[String]) -> Result<Vec<Entry>, Failure> {
     let mut chosen: Vec<Entry> = Vec::new();
     for name in names {
-        let is_it = |entry: &Entry| entry.draft().operation.starts_with(name.as_str());
+        let is_it = |entry: &Entry| entry.draft().operation.to_string().starts_with(name.as_str());
         let mut found = profile.outbox().refused().into_iter().filter(is_it);
         let (Some(entry), true) = (found.next(), name.len() >= SHORTEST_NAME) else {
             let waits = profile.outbox().entries().iter().any(is_it);

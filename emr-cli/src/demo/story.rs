@@ -74,7 +74,7 @@ impl Stage {
             deployment.contract, deployment.chain_id, deployment.verifier, deployment.gas_used
         ));
         tell.say("DEVELOPMENT SETUP: the proving key comes from a public seed; whoever knows it can forge proofs");
-        let mut cast = Cast::enroll(actors, &self.passphrase_file, &site, &tell).await?;
+        let cast = Cast::enroll(actors, &self.passphrase_file, &site, &tell).await?;
         let terms = |rights, classes: ClassMask, seconds| Terms {
             rights,
             classes,
@@ -83,11 +83,10 @@ impl Stage {
         };
         let year = 365 * 86_400;
         let hospital_card = cast.hospital.card();
-        submits
-            .push(grant(&mut cast.patient, &hospital_card, &terms(Rights::WRITE, ClassMask::ALL, year), &tell).await?);
+        submits.push(grant(&cast.patient, &hospital_card, &terms(Rights::WRITE, ClassMask::ALL, year), &tell).await?);
         let doctor_a_card = cast.doctor_a.card();
         let both = Rights::READ | Rights::WRITE;
-        submits.push(grant(&mut cast.patient, &doctor_a_card, &terms(both, ClassMask::ALL, year), &tell).await?);
+        submits.push(grant(&cast.patient, &doctor_a_card, &terms(both, ClassMask::ALL, year), &tell).await?);
 
         tell.step("Doctor A writes");
         let draft = without_one_text(bundle)?;
@@ -108,7 +107,7 @@ impl Stage {
         tell.step("The patient grants, doctor B requests");
         let doctor_b_card = cast.doctor_b.card();
         let read = terms(Rights::READ, CLASS.into(), GRANT_SECONDS);
-        submits.push(grant(&mut cast.patient, &doctor_b_card, &read, &tell).await?);
+        submits.push(grant(&cast.patient, &doctor_b_card, &read, &tell).await?);
         let requested = timed(&mut submits, cast.doctor_b.request(&card, CLASS, Reason::Treatment)).await;
         let requested = requested?;
         tell.say(format!("doctor B requested access to {CLASS} for treatment, under grant {}", requested.slot));

@@ -141,7 +141,7 @@ impl Client {
         let action =
             Action::Revoke(Revoke { slot, expected, leaf_salt, directory_before: own.before, directory_after });
         let operation = self.operation(&own.card, action).await?;
-        Ok(self.hand_in(Outgoing { directory, blocks, ..Outgoing::plain(operation, None) }).await?)
+        self.hand_in(Outgoing { directory, blocks, ..Outgoing::plain(operation, None) }).await
     }
 
     async fn read_own_directory(&self) -> Result<Own, ClientError> {

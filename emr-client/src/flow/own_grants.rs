@@ -62,7 +62,7 @@ impl Client {
                 && now <= operation.valid_until
                 && signed.verify(domain, &key).is_ok()
         });
-        Ok(replay(&settled, hers).map_err(|error| ClientError::Malformed(error.to_string()))?)
+        replay(&settled, hers).map_err(|error| ClientError::Malformed(error.to_string()))
     }
 
     /// Whether the settled state holds what one of her own operations did, or something that she did after it.

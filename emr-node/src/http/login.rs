@@ -16,14 +16,14 @@ use emr_core::{AccountIndex, AccountStatus, UnixTime};
 use emr_crypto::{Challenge as SignedChallenge, RsaPublic};
 use emr_rollup::{
     operation::Domain,
-    primitive::{
-        field::{self, Fr},
-        keccak::keccak256,
-    },
+    primitive::{field, keccak::keccak256},
     state::leaf::IdentityLeaf,
 };
 
-use crate::http::refusal::{Refusal, RefusalKind};
+use crate::{
+    http::refusal::{Refusal, RefusalKind},
+    mempool::Principal,
+};
 
 /// How long a challenge may be answered. Seconds.
 const CHALLENGE_SECONDS: u64 = 120;
@@ -48,7 +48,7 @@ pub(crate) struct Logins {
 
 #[derive(Debug, Default)]
 struct Remembered {
-    accounts: BTreeMap<AccountIndex, OfAccount>,
+    accounts: BTreeMap<Principal, OfAccount>,
     /// By digest.
     tokens: BTreeMap<[u8; 32], Token>,
     /// When lapsed logins were last forgotten.
@@ -66,10 +66,9 @@ struct OfAccount {
 
 #[derive(Clone, Copy, Debug)]
 struct Token {
-    account: AccountIndex,
+    /// Whose account it was at the login: another key, epoch or standing ends it.
+    principal: Principal,
     expires: UnixTime,
-    /// The identity leaf at the login: another key, epoch or standing ends it.
-    identity: Fr,
 }
 
 impl Remembered {
@@ -89,7 +88,7 @@ impl Remembered {
     }
 
     /// Notes that an account used a nonce.
-    fn use_nonce(&mut self, account: AccountIndex, nonce: [u8; 32], expires: UnixTime, now: UnixTime) -> Nonce {
+    fn use_nonce(&mut self, account: Principal, nonce: [u8; 32], expires: UnixTime, now: UnixTime) -> Nonce {
         let used = &mut self.accounts.entry(account).or_default().used;
         used.retain(|_, expires| *expires >= now);
         if used.contains_key(&nonce) {
@@ -144,14 +143,14 @@ impl Logins {
         Challenge { nonce: hex::encode(nonce), expires }
     }
 
-    /// Logs in: `identity` is the account's leaf, `verifier` this hospital's account.
+    /// Logs in: `principal` and `identity` are those of the account, `verifier` this hospital's account.
     ///
     /// # Errors
     /// `unauthorized`, always the same for a wrong key, signature or nonce; `malformed`; `too-many`.
     pub(crate) fn login(
         &self,
         request: &LoginRequest,
-        identity: &IdentityLeaf,
+        (principal, identity): (Principal, &IdentityLeaf),
         verifier: AccountIndex,
         now: UnixTime,
     ) -> Result<Session, Refusal> {
@@ -194,7 +193,7 @@ impl Logins {
 
         let mut remembered = self.remembered();
         remembered.sweep(now);
-        match remembered.use_nonce(request.account, nonce, request.expires, now) {
+        match remembered.use_nonce(principal, nonce, request.expires, now) {
             Nonce::Fresh => {}
             Nonce::Used => return Err(failed()),
             Nonce::TooMany { seconds } => {
@@ -204,8 +203,8 @@ impl Logins {
         }
         let token: [u8; 32] = rand::random();
         let (digest, expires) = (keccak256(&token), now.saturating_add(TOKEN_SECONDS));
-        remembered.tokens.insert(digest, Token { account: request.account, expires, identity: identity.hash() });
-        let digests = &mut remembered.accounts.entry(request.account).or_default().tokens;
+        remembered.tokens.insert(digest, Token { principal, expires });
+        let digests = &mut remembered.accounts.entry(principal).or_default().tokens;
         digests.push_back(digest);
         let oldest = if digests.len() > TOKENS_PER_ACCOUNT { digests.pop_front() } else { None };
         if let Some(oldest) = oldest {
@@ -214,23 +213,25 @@ impl Logins {
         Ok(Session { token: hex::encode(token), expires })
     }
 
-    /// The account that a bearer token is for. `identity` looks up an account's leaf: the token is good only as long as that is
-    /// what it was at the login.
+    /// Whose account a bearer token is for. `now_of` says whose an account is now: the token is good only as long as that is who
+    /// logged in.
     ///
     /// # Errors
     /// `unauthorized`.
-    pub(crate) fn account_of(
+    pub(crate) fn principal_of(
         &self,
         token: &str,
         now: UnixTime,
-        identity: impl FnOnce(AccountIndex) -> Option<Fr>,
-    ) -> Result<AccountIndex, Refusal> {
+        now_of: impl FnOnce(AccountIndex) -> Option<Principal>,
+    ) -> Result<Principal, Refusal> {
         let mut bytes = [0; 32];
         let known = hex::decode_to_slice(token, &mut bytes)
             .ok()
             .and_then(|()| self.remembered().tokens.get(&keccak256(&bytes)).copied())
-            .filter(|token| token.expires >= now && identity(token.account) == Some(token.identity));
-        known.map(|token| token.account).ok_or_else(|| unauthorized("the login has lapsed or is unknown: log in again"))
+            .filter(|token| token.expires >= now && now_of(token.principal.account) == Some(token.principal));
+        known
+            .map(|token| token.principal)
+            .ok_or_else(|| unauthorized("the login has lapsed or is unknown: log in again"))
     }
 }
 
@@ -243,7 +244,10 @@ mod tests {
     fn an_account_uses_up_its_own_logins_only() -> Result<(), Box<dyn std::error::Error>> {
         let mut remembered = Remembered::default();
         let at = |seconds: u64| UnixTime::new(1_800_000_000 + seconds);
-        let (hostile, honest) = (AccountIndex::new(1)?, AccountIndex::new(2)?);
+        let [hostile, honest] = [1, 2]
+            .map(AccountIndex::new)
+            .map(|account| account.map(|account| Principal { account, identity: [7; 32] }));
+        let (hostile, honest) = (hostile?, honest?);
         let nonce = |number: u64| -> [u8; 32] { keccak256(&number.to_be_bytes()) };
         for number in 0..LOGINS_PER_ACCOUNT as u64 {
             assert_eq!(remembered.use_nonce(hostile, nonce(number), at(120)?, at(0)?), Nonce::Fresh);

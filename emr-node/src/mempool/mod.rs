@@ -7,6 +7,7 @@ mod batches;
 mod blocks;
 mod invitations;
 mod operations;
+mod principal;
 mod provers;
 
 use std::{
@@ -15,7 +16,6 @@ use std::{
     sync::{PoisonError, RwLock},
 };
 
-use emr_core::AccountIndex;
 use emr_durable::Disk;
 use redb::{
     Database, DatabaseError, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, TransactionError,
@@ -28,12 +28,13 @@ pub use batches::{BatchRecord, BatchStage, KeptProof, OnChain, Settled};
 pub use blocks::{BlockReference, Holding, Noted, Referenced, Released, Upload, Usage};
 pub use invitations::{InvitationUse, Invited, Inviter};
 pub use operations::{Acknowledged, Pointer, Sequence, Turn};
+pub use principal::Principal;
 pub use provers::{KnownProver, MAX_PROVERS, ProverAdded};
 
 /// File name inside the node's folder.
 const FILE: &str = "mempool.redb";
 /// Version of the tables.
-const FORMAT: u32 = 5;
+const FORMAT: u32 = 6;
 /// How much space there must be before the file is opened again after a failure, bytes.
 const SPACE: usize = 4 << 20;
 /// Page cache, bytes.
@@ -204,22 +205,22 @@ impl Mempool {
         Ok(())
     }
 
-    /// The hospital's account, once it was settled.
+    /// The hospital, once its registration was settled.
     ///
     /// # Errors
     /// [`MempoolError`].
-    pub fn hospital(&self) -> Result<Option<AccountIndex>, MempoolError> {
+    pub fn hospital(&self) -> Result<Option<Principal>, MempoolError> {
         let meta = self.read()?.open_table(META)?;
         meta.get(HOSPITAL)?.map(|value| decode(value.value())).transpose()
     }
 
-    /// Keeps the hospital's account for good.
+    /// Keeps who the hospital is.
     ///
     /// # Errors
     /// [`MempoolError`].
-    pub fn pin_hospital(&self, account: AccountIndex) -> Result<(), MempoolError> {
+    pub fn pin_hospital(&self, hospital: &Principal) -> Result<(), MempoolError> {
         let transaction = self.write()?;
-        transaction.open_table(META)?.insert(HOSPITAL, encode(&account)?.as_slice())?;
+        transaction.open_table(META)?.insert(HOSPITAL, encode(hospital)?.as_slice())?;
         Ok(transaction.commit()?)
     }
 

@@ -4,11 +4,11 @@ use emr_api::{OperationStatus, StoredAt};
 use std::collections::BTreeMap;
 
 use emr_core::UnixTime;
-use emr_rollup::operation::SignedOperation;
+use emr_rollup::operation::{OperationId, SignedOperation};
 use redb::{ReadableTable, TableDefinition, WriteTransaction};
 use serde::{Deserialize, Serialize};
 
-use super::{Mempool, MempoolError, Referenced, blocks, damaged, decode, encode};
+use super::{Mempool, MempoolError, Principal, Referenced, blocks, damaged, decode, encode};
 
 /// Sequence to operation.
 const OPERATIONS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("operations");
@@ -30,6 +30,10 @@ pub type Turn = u64;
 pub struct Acknowledged {
     /// The operation.
     pub signed: SignedOperation,
+    /// Whose account signed it.
+    pub signer: Principal,
+    /// Whose account it is on.
+    pub patient: Principal,
     /// When it was acknowledged.
     pub acknowledged: UnixTime,
     /// By when it is settled or returned.
@@ -74,7 +78,7 @@ impl Mempool {
     /// [`MempoolError`]; then it is not kept, and must not be acknowledged.
     pub fn acknowledge(
         &self,
-        id: &[u8; 32],
+        id: OperationId,
         operation: &Acknowledged,
         pointer: Option<&([u8; 32], Pointer)>,
         blocks: &Referenced,
@@ -85,16 +89,16 @@ impl Mempool {
             let mut operations = transaction.open_table(OPERATIONS)?;
             let sequence = operations.last()?.map_or(0, |(last, _)| last.value() + 1);
             operations.insert(sequence, encode(operation)?.as_slice())?;
-            if transaction.open_table(IDS)?.insert(id, sequence)?.is_some() {
+            if transaction.open_table(IDS)?.insert(id.as_bytes(), sequence)?.is_some() {
                 return Err(damaged("an operation is acknowledged twice"));
             }
             if let Some((commitment, pointer)) = pointer {
                 transaction.open_table(POINTERS)?.insert(commitment, encode(pointer)?.as_slice())?;
             }
-            blocks::refer(&transaction, sequence, operation.signed.operation.signer, blocks)?;
+            blocks::refer(&transaction, sequence, &operation.signer, blocks)?;
             sequence
         };
-        set_status(&transaction, replaces, &OperationStatus::Replaced { by: hex::encode(id) })?;
+        set_status(&transaction, replaces, &OperationStatus::Replaced { by: id })?;
         transaction.commit()?;
         Ok(sequence)
     }
@@ -115,9 +119,11 @@ impl Mempool {
     ///
     /// # Errors
     /// [`MempoolError`].
-    pub fn operation(&self, id: &[u8; 32]) -> Result<Option<Acknowledged>, MempoolError> {
+    pub fn operation(&self, id: OperationId) -> Result<Option<Acknowledged>, MempoolError> {
         let transaction = self.read()?;
-        let Some(sequence) = transaction.open_table(IDS)?.get(id)?.map(|row| row.value()) else { return Ok(None) };
+        let Some(sequence) = transaction.open_table(IDS)?.get(id.as_bytes())?.map(|row| row.value()) else {
+            return Ok(None);
+        };
         let row = transaction.open_table(OPERATIONS)?.get(sequence)?;
         row.map(|row| decode(row.value())).transpose()
     }

@@ -14,16 +14,20 @@ use alloy::signers::local::PrivateKeySigner;
 use emr_api::receipt;
 use emr_api::{OperationStatus, Receipt, Submission};
 use emr_chain::RollupInstance;
-use emr_core::{AccountIndex, UnixTime};
+use emr_core::UnixTime;
 use emr_ipfs::Blockstore;
-use emr_rollup::{operation::Domain, primitive::field::Fr, version::CircuitVersion};
+use emr_rollup::{
+    operation::{Domain, OperationId},
+    primitive::field::Fr,
+    version::CircuitVersion,
+};
 use tokio::sync::{Mutex, Notify};
 
 use crate::{
     http::refusal::Refusal,
     l1::clock::Clock,
     l1::follow::FollowError,
-    mempool::{Acknowledged, Mempool, Sequence},
+    mempool::{Acknowledged, Mempool, Principal, Sequence},
     state::State,
     state::pointers::{self, CheckedPointer},
     storage::{InUse, Notes, quota::Quotas},
@@ -122,36 +126,41 @@ impl Sequencer {
         .map_err(|_| Refusal::unavailable("the node is stopping, or met an error of its own; try again later"))
     }
 
-    /// Takes an operation from `account`: checks it on the soft state, checks what it points to, keeps it durably, and
+    /// Takes an operation from the account of `principal`: checks it on the soft state, checks what it points to, keeps it durably, and
     /// promises. Submitting the same operation again gives the same promise.
     ///
     /// # Errors
     /// [`Refusal`]; the operation is then not kept.
     pub(crate) async fn submit(
         self: &Arc<Self>,
-        account: AccountIndex,
+        principal: Principal,
         submission: Submission,
     ) -> Result<Receipt, Refusal> {
         let operation = submission.signed.operation;
-        if operation.signer != account {
+        if operation.signer != principal.account {
             return Err(Refusal::forbidden("an operation is submitted by its signer: log in as that account"));
         }
         let id = submission.signed.id(self.domain);
-        if let Some(known) = self.mempool.operation(&id)? {
+        if let Some(known) = self.mempool.operation(id)? {
             return self.promise(id, &known);
         }
-        match self.take(id, submission).await {
+        match self.take(id, principal, submission).await {
             // The same operation, handed in at the same time, was faster.
-            Err(refusal) => self.mempool.operation(&id)?.map_or(Err(refusal), |known| self.promise(id, &known)),
+            Err(refusal) => self.mempool.operation(id)?.map_or(Err(refusal), |known| self.promise(id, &known)),
             taken => taken,
         }
     }
 
-    async fn take(self: &Arc<Self>, id: [u8; 32], submission: Submission) -> Result<Receipt, Refusal> {
+    async fn take(
+        self: &Arc<Self>,
+        id: OperationId,
+        principal: Principal,
+        submission: Submission,
+    ) -> Result<Receipt, Refusal> {
         // Cheap refusals first: nothing is read for an operation that breaks a rule.
         let directory_in_force = self.admit(&submission)?;
         pointers::check_epoch(&submission, directory_in_force, self).await?;
-        let checked = pointers::check(&submission, directory_in_force, self).await?;
+        let checked = pointers::check(&submission, &principal, directory_in_force, self).await?;
         let whole = Arc::new((submission, checked));
         for _ in 0..DIRECTORY_READS {
             // The walk may have taken minutes: the epoch is looked at once more, and nothing is kept on another directory than that.
@@ -159,7 +168,8 @@ impl Sequencer {
             let directory = self.admit(submission)?;
             pointers::check_epoch(submission, directory, self).await?;
             let handed = Arc::clone(&whole);
-            let kept = self.write(move |sequencer| sequencer.keep(id, &handed.0, &handed.1, directory)).await?;
+            let kept =
+                self.write(move |sequencer| sequencer.keep(id, principal, &handed.0, &handed.1, directory)).await?;
             if let Some(receipt) = kept? {
                 self.wake.notify_one();
                 return Ok(receipt);
@@ -212,20 +222,28 @@ impl Sequencer {
     /// key directory than the one in force.
     fn keep(
         &self,
-        id: [u8; 32],
+        id: OperationId,
+        signer: Principal,
         submission: &Submission,
         checked: &CheckedPointer,
         directory: Fr,
     ) -> Result<Option<Receipt>, Refusal> {
-        if let Some(known) = self.mempool.operation(&id)? {
+        if let Some(known) = self.mempool.operation(id)? {
             return self.promise(id, &known).map(Some);
         }
         if self.admit(submission)? != directory && submission.epoch.is_some() {
             return Ok(None);
         }
-        pointers::check_blocks(&submission.signed.operation, &checked.blocks, self)?;
-        let acknowledged = self.clock.now();
         let operation = &submission.signed.operation;
+        let patient = {
+            let state = self.state();
+            let patient = state
+                .principal(operation.patient)
+                .filter(|patient| state.is_current(&signer) && checked.is_on(patient));
+            patient.ok_or_else(|| Refusal::unavailable("L1 was reorganised just now: hand the operation in again"))?
+        };
+        pointers::check_blocks(&signer, &checked.blocks, self)?;
+        let acknowledged = self.clock.now();
         let place = capacity::place(&self.state(), operation)?;
         let (without, replaces) = match place {
             Place::Ordinary | Place::Reserved => (None, None),
@@ -243,10 +261,10 @@ impl Sequencer {
         let older = replaces.and_then(|older| self.state().open.get(&older).map(|open| open.replaced));
         let replaced = older.map_or(0, |replaced| replaced + 1);
         let status = OperationStatus::Pending;
-        let kept = Acknowledged { signed, acknowledged, settle_by, turn, replaced, status };
+        let kept = Acknowledged { signed, signer, patient, acknowledged, settle_by, turn, replaced, status };
         let receipt = self.promise(id, &kept)?;
         let (pointer, blocks) = (checked.pointer.as_ref(), &checked.blocks);
-        let sequence = self.mempool.acknowledge(&id, &kept, pointer, blocks, replaces)?;
+        let sequence = self.mempool.acknowledge(id, &kept, pointer, blocks, replaces)?;
         let mut state = self.state_mut();
         let state = &mut *state;
         if let Some(without) = without {
@@ -278,7 +296,10 @@ impl Sequencer {
         state
     }
 
-    fn promise(&self, id: [u8; 32], kept: &Acknowledged) -> Result<Receipt, Refusal> {
+    fn promise(&self, id: OperationId, kept: &Acknowledged) -> Result<Receipt, Refusal> {
+        if !self.state().is_of_its_principals(kept) {
+            return Err(Refusal::refused("this operation was signed for an account that is somebody else's on L1 now"));
+        }
         match &kept.status {
             OperationStatus::Returned { reason } => {
                 return Err(Refusal::refused(format!("this operation was returned: {reason}; sign a new one")));

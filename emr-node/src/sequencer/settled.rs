@@ -116,8 +116,8 @@ fn execute(
     mut executed: impl FnMut(Sequence, &Ledger),
 ) -> Result<(Ledger, Vec<Sequence>, PublicInputs), DeriveError> {
     let (number, content) = (settled.number, &settled.content);
-    let root = |bytes| field::from_bytes(bytes).map_err(|_| DeriveError::Inconsistent(number));
-    let (pre, post, commitment) = (root(&content.pre)?, root(&content.post)?, root(&content.commitment)?);
+    let commitment = field::from_bytes(&content.commitment).map_err(|_| DeriveError::Inconsistent(number))?;
+    let (pre, post) = (content.pre, content.post);
     if ledger.trees().root() != pre {
         return Err(DeriveError::Fork(number));
     }
@@ -185,20 +185,24 @@ fn record_of(
 }
 
 /// The hospital's account, which may do what nobody else may: L1's word counts only as far as the state bears it out, and once
-/// that is settled it counts for good. None while the registration waits for the registrar.
+/// that is settled it counts for good: not the number, which a reorganisation of L1 may change, but the keys. `None` while the registration
+/// waits for the registrar.
 fn hospital(mempool: &Mempool, state: &State, told: Option<AccountIndex>) -> Result<Option<AccountIndex>, DeriveError> {
-    if let Some(settled) = mempool.hospital()? {
-        return if told == Some(settled) { Ok(told) } else { Err(DeriveError::OtherHospital { settled }) };
+    let known = told.and_then(|account| Some((state.principal(account)?, state.soft.identity(account)?.role)));
+    let pinned = mempool.hospital()?;
+    if let Some(pinned) = pinned
+        && known.is_none_or(|(told, _)| told.identity != pinned.identity)
+    {
+        return Err(DeriveError::OtherHospital { settled: pinned.account });
     }
-    let known = told.and_then(|account| Some((account, state.soft.identity(account)?)));
-    let Some((account, identity)) = known else { return Ok(None) };
-    if identity.role != Role::Hospital {
-        return Err(DeriveError::NotHospital(account));
+    let Some((hospital, role)) = known else { return Ok(None) };
+    if role != Role::Hospital {
+        return Err(DeriveError::NotHospital(hospital.account));
     }
-    if state.settled.identity(account).is_some() {
-        mempool.pin_hospital(account)?;
+    if pinned != Some(hospital) && state.settled.identity(hospital.account).is_some() {
+        mempool.pin_hospital(&hospital)?;
     }
-    Ok(Some(account))
+    Ok(Some(hospital.account))
 }
 
 /// Derives a node's whole state from L1 and its own tables: at every start, and after a reorganisation of L1.
@@ -252,11 +256,6 @@ pub(crate) fn derive(
         .collect();
     mempool.rewind(batches + u64::from(outstanding.is_some()), &released)?;
     operations = mempool.operations()?;
-    for operation in operations.values() {
-        history.deny(operation);
-    }
-    operations.retain(|_, operation| operation.is_open());
-
     let seen = Instant::now();
     let ledger = Arc::new(ledger);
     let mut state = State {
@@ -266,12 +265,23 @@ pub(crate) fn derive(
         last_time,
         queue_head: l1.queue_head,
         queue: l1.queue.into_iter().map(|registration| Queued { registration, seen }).collect(),
-        open: operations,
+        open: BTreeMap::new(),
         outstanding,
-        history: Arc::new(history),
+        history: Arc::default(),
         pointers: Arc::new(mempool.pointers()?),
         hospital: None,
     };
+    // The registrations alone: they say whose the accounts are.
+    state.rebuild_soft();
+    // What was signed for an account that is somebody else's now is none of theirs, neither what it asks for nor what it took away. It stays in
+    // the file, for a reorganisation that gives the account back.
+    operations.retain(|_, operation| state.is_of_its_principals(operation));
+    for operation in operations.values() {
+        history.deny(operation);
+    }
+    operations.retain(|_, operation| operation.is_open());
+    state.open = operations;
+    state.history = Arc::new(history);
     state.rebuild_soft();
     state.hospital = hospital(mempool, &state, l1.hospital)?;
     Ok(state)

@@ -116,8 +116,9 @@ impl State {
         part_of: &BlockReference,
         now: UnixTime,
     ) -> Result<(), Refusal> {
-        let (BlockReference::Record { patient, .. } | BlockReference::Directory { patient }) = *part_of;
-        if !self.is_acquainted(account, patient) {
+        let principal = part_of.patient();
+        let patient = principal.account;
+        if !self.is_current(&principal) || !self.is_acquainted(account, patient) {
             return Err(Refusal::not_found("there is no such block here"));
         }
         match *part_of {

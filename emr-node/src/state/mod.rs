@@ -18,7 +18,7 @@ use emr_rollup::{
 };
 
 use crate::{
-    mempool::{Acknowledged, BatchRecord, Pointer, Sequence},
+    mempool::{Acknowledged, BatchRecord, Pointer, Principal, Sequence},
     state::history::History,
 };
 
@@ -71,6 +71,23 @@ impl State {
             }
         }
         self.soft = Arc::new(soft);
+    }
+
+    /// Whose an account is in the soft state. No operation changes an identity leaf yet; one that does must keep this as it was at
+    /// the registration, or the owner loses what the tables hold.
+    pub(crate) fn principal(&self, account: AccountIndex) -> Option<Principal> {
+        let leaf = self.soft.identity(account)?;
+        Some(Principal { account, identity: field::to_bytes(&leaf.hash()) })
+    }
+
+    /// Whether an account still is whose it was.
+    pub(crate) fn is_current(&self, principal: &Principal) -> bool {
+        self.principal(principal.account).as_ref() == Some(principal)
+    }
+
+    /// Whether signer and patient of an operation still are who they were when it was acknowledged.
+    pub(crate) fn is_of_its_principals(&self, acknowledged: &Acknowledged) -> bool {
+        self.is_current(&acknowledged.signer) && self.is_current(&acknowledged.patient)
     }
 
     /// What a commitment is over.

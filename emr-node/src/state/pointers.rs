@@ -5,14 +5,14 @@ use emr_core::{Opaque, RecordSlot};
 use emr_crypto::KeyDirectory;
 use emr_ipfs::{Cid, Codec, DagLimits, walk};
 use emr_rollup::{
-    operation::{Blocks, Operation},
+    operation::Blocks,
     primitive::field::{self, Fr},
     state::leaf::RecordLeaf,
 };
 
 use crate::{
     http::refusal::{Refusal, RefusalKind},
-    mempool::{BlockReference, Pointer, Referenced},
+    mempool::{BlockReference, Pointer, Principal, Referenced},
     sequencer::Sequencer,
     storage::Use,
 };
@@ -24,6 +24,13 @@ pub(crate) struct CheckedPointer {
     pub(crate) blocks: Referenced,
     /// Keeps the blocks from being removed until the operation holds them.
     _in_use: Option<Use>,
+}
+
+impl CheckedPointer {
+    /// Whether what was checked is a patient's.
+    pub(crate) fn is_on(&self, patient: &Principal) -> bool {
+        self.blocks.part_of.is_none_or(|part_of| part_of.patient() == *patient)
+    }
 }
 
 /// What a submission points to, before anything is read.
@@ -121,11 +128,14 @@ pub(crate) async fn check_epoch(
 /// what needs none, a Revoke above all, does not wait for it.
 pub(crate) async fn check(
     submission: &Submission,
+    signer: &Principal,
     directory_in_force: Fr,
     sequencer: &Sequencer,
 ) -> Result<CheckedPointer, Refusal> {
     let Sequencer { blockstore, walks, in_use, .. } = sequencer;
     let operation = &submission.signed.operation;
+    let patient = sequencer.state().principal(operation.patient);
+    let patient = patient.ok_or_else(|| Refusal::refused("the patient has no account"))?;
     match claim(submission, directory_in_force)? {
         Claim::Nothing => Ok(CheckedPointer::default()),
         Claim::Record { slot, leaf, manifest, at } => {
@@ -134,10 +144,10 @@ pub(crate) async fn check(
             }
             let _turn = walks.turn(operation.signer).await?;
             let dag = walk(blockstore.as_ref(), &manifest, &DagLimits::default()).await?;
-            let part_of = BlockReference::Record { patient: operation.patient, slot, class: leaf.class };
+            let part_of = BlockReference::Record { patient, slot, class: leaf.class };
             let used = in_use.take(&dag.cids).await;
             let blocks = Referenced { part_of: Some(part_of), cids: dag.cids };
-            check_blocks(operation, &blocks, sequencer)?;
+            check_blocks(signer, &blocks, sequencer)?;
             // Reads every block again: one that was removed after the walk is missed here.
             blockstore.pin(&manifest).await?;
             let commitment = field::to_bytes(&leaf.stored);
@@ -149,9 +159,9 @@ pub(crate) async fn check(
             if KeyDirectory::from_bytes(&bytes).is_err() {
                 return Err(Refusal::refused("the block that `directory` names is not a key directory"));
             }
-            let part_of = BlockReference::Directory { patient: operation.patient };
+            let part_of = BlockReference::Directory { patient };
             let blocks = Referenced { part_of: Some(part_of), cids: vec![cid] };
-            check_blocks(operation, &blocks, sequencer)?;
+            check_blocks(signer, &blocks, sequencer)?;
             blockstore.pin(&cid).await?;
             let commitment = field::to_bytes(&element(Opaque::directory(&cid)));
             Ok(CheckedPointer {
@@ -167,10 +177,10 @@ pub(crate) async fn check(
 ///
 /// Each block must have been uploaded by the signer or be part of the same thing already. Otherwise somebody who knows only the address
 /// of a block could make it part of a record that they may read.
-pub(crate) fn check_blocks(operation: &Operation, blocks: &Referenced, sequencer: &Sequencer) -> Result<(), Refusal> {
+pub(crate) fn check_blocks(signer: &Principal, blocks: &Referenced, sequencer: &Sequencer) -> Result<(), Refusal> {
     let mempool = &sequencer.mempool;
     let Some(part_of) = blocks.part_of else { return Ok(()) };
-    let own = operation.signer == operation.patient;
+    let own = *signer == part_of.patient();
     let belongs = |known: &BlockReference| match (*known, part_of) {
         (
             BlockReference::Record { patient, class, .. },
@@ -179,12 +189,12 @@ pub(crate) fn check_blocks(operation: &Operation, blocks: &Referenced, sequencer
         (known, part_of) => known == part_of,
     };
     for cid in &blocks.cids {
-        if !mempool.uploaded(cid, operation.signer)? && !mempool.references(cid)?.iter().any(belongs) {
+        if !mempool.uploaded(cid, signer)? && !mempool.references(cid)?.iter().any(belongs) {
             return Err(Refusal::refused(format!("block {cid} was not uploaded by you: upload it first")));
         }
     }
     match part_of {
-        BlockReference::Record { .. } => sequencer.quotas.check_room(mempool, operation, &blocks.cids),
+        BlockReference::Record { .. } => sequencer.quotas.check_room(mempool, signer, &part_of.patient(), &blocks.cids),
         BlockReference::Directory { .. } => Ok(()),
     }
 }

@@ -11,7 +11,7 @@ use emr_rollup::{
 
 use crate::{
     http::refusal::{Refusal, RefusalKind},
-    mempool::{Mempool, Usage},
+    mempool::{Mempool, Principal, Usage},
 };
 
 const GIB: u64 = 1 << 30;
@@ -73,8 +73,13 @@ impl Quotas {
     ///
     /// # Errors
     /// [`Refusal`] that says whose quota is used up.
-    pub(crate) fn check_room(&self, mempool: &Mempool, operation: &Operation, cids: &[Cid]) -> Result<(), Refusal> {
-        let (writer, patient) = (operation.signer, operation.patient);
+    pub(crate) fn check_room(
+        &self,
+        mempool: &Mempool,
+        writer: &Principal,
+        patient: &Principal,
+        cids: &[Cid],
+    ) -> Result<(), Refusal> {
         let growth = mempool.growth(patient, writer, cids)?;
         if growth == Usage::default() {
             return Ok(());
@@ -84,19 +89,22 @@ impl Quotas {
             bytes: usage.bytes.saturating_add(other.bytes),
             blocks: usage.blocks.saturating_add(other.blocks),
         };
-        let share = self.share(writer, patient);
-        if !sum(growth, used.get(&writer).unwrap_or(&Usage::default())).is_within(&share) {
+        let share = self.share(writer.account, patient.account);
+        if !sum(growth, used.get(writer).unwrap_or(&Usage::default())).is_within(&share) {
             let full = format!(
-                "account {writer} would have more than its share of patient {patient}'s space, {}: delete records of yours; \
+                "account {} would have more than its share of patient {}'s space, {}: delete records of yours; \
                  a deleted record gives its space back a day after it is settled",
+                writer.account,
+                patient.account,
                 written(&share)
             );
             return Err(Refusal::new(RefusalKind::TooLarge, full));
         }
         if !used.values().fold(growth, sum).is_within(&self.patient) {
             let full = format!(
-                "the records of patient {patient} would have more than {}, all writers together: the patient can see who \
+                "the records of patient {} would have more than {}, all writers together: the patient can see who \
                  uses it (`emr-patient storage`) and delete records",
+                patient.account,
                 written(&self.patient)
             );
             return Err(Refusal::new(RefusalKind::TooLarge, full));

@@ -25,7 +25,7 @@ use crate::{
 pub(crate) const GRACE: u64 = 24 * 3600;
 /// How long the blocks of a returned operation stay: its author signs it again. Seconds.
 pub(crate) const RETURNED: u64 = 30 * GRACE;
-/// How many key directories of a patient stay at most, besides those that are needed.
+/// A key directory that nothing needs goes at once if its patient has so many later ones.
 pub(crate) const DIRECTORIES: u8 = 5;
 
 /// Notes that lapse in a turn.
@@ -178,14 +178,20 @@ impl Sequencer {
             Some(OperationStatus::Settled { .. }) => true,
             Some(OperationStatus::Returned { .. } | OperationStatus::Replaced { .. }) => false,
             // Not known here: nothing is removed on a doubt.
+            // Signed for an account that L1 gave to somebody else since.
+            Some(OperationStatus::Pending) if !state.is_current(&holding.part_of.patient()) => {
+                return Ok(Need::Unneeded { seconds: RETURNED });
+            }
+            // Not known here: nothing is removed on a doubt.
             Some(OperationStatus::Pending | OperationStatus::Sealed { .. }) | None => return Ok(Need::Needed),
         };
+        let patient = holding.part_of.patient().account;
         let is_needed = match holding.part_of {
-            BlockReference::Record { patient, slot, .. } => {
+            BlockReference::Record { slot, .. } => {
                 let leaf = state.settled.patient(patient).and_then(|leaves| leaves.records.get(&slot));
                 is_settled && leaf.is_none_or(|leaf| leaf.status != RecordStatus::Tombstone)
             }
-            BlockReference::Directory { patient } => match self.mempool.first_held(holding.sequence)? {
+            BlockReference::Directory { .. } => match self.mempool.first_held(holding.sequence)? {
                 Some(cid) => {
                     let commitment = field::from_opaque(Opaque::directory(&cid).as_bytes());
                     let ledgers = [&state.settled, &state.soft];

@@ -1,5 +1,8 @@
 //! A node's sequencer, mempool file and block store on disk; L1 is a list of the batches that the sequencer sealed. No proof is made.
 
+mod fuse;
 mod histories;
+mod reorganised;
 mod scene;
 mod shares;
+mod sweeps;

@@ -4,7 +4,7 @@ use emr_api::OperationStatus;
 use std::path::Path;
 
 use emr_core::{AccountEpoch, Class, RecordSlot, RecordStatus, Revision, UnixTime, Version};
-use emr_node::mempool::{Acknowledged, Anchor, Mempool, MempoolError, Referenced};
+use emr_node::mempool::{Acknowledged, Anchor, Mempool, MempoolError, Principal, Referenced};
 use emr_rollup::{
     operation::{Action, Domain, Operation, PutRecord, SignedOperation},
     primitive::{eddsa::SigningKey, field::Fr},
@@ -49,15 +49,18 @@ pub(crate) fn operation(number: u64) -> Outcome<SignedOperation> {
 fn acknowledge(mempool: &Mempool, number: u64) -> Outcome<Result<u64, MempoolError>> {
     let signed = operation(number)?;
     let time = UnixTime::new(1_800_000_000)?;
+    let principal = Principal { account: 1.try_into()?, identity: [1; 32] };
     let kept = Acknowledged {
         signed,
+        signer: principal,
+        patient: principal,
         acknowledged: time,
         settle_by: time,
         turn: None,
         replaced: 0,
         status: OperationStatus::Pending,
     };
-    Ok(mempool.acknowledge(&signed.id(domain()), &kept, None, &Referenced::default(), None))
+    Ok(mempool.acknowledge(signed.id(domain()), &kept, None, &Referenced::default(), None))
 }
 
 /// Not a test of its own: acknowledges until the disk is full, and says how often it could.

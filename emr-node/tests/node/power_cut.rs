@@ -2,12 +2,13 @@
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
+use alloy::primitives::Address;
 use emr_api::OperationStatus;
-use emr_core::{AccountIndex, Cid, Class, Codec, RecordSlot, UnixTime, cid::cid_of};
+use emr_core::{Cid, Class, Codec, RecordSlot, UnixTime, cid::cid_of};
 use emr_durable::crash::{ALL, Harm, Journal, Survivors, no_sync};
 use emr_node::mempool::{
-    Acknowledged, BatchRecord, BatchStage, BlockReference, KeptProof, Mempool, MempoolError, OnChain, Pointer,
-    Referenced, Settled, Upload, Usage,
+    Acknowledged, BatchRecord, BatchStage, BlockReference, InvitationUse, KeptProof, KnownProver, Mempool,
+    MempoolError, OnChain, Pointer, Principal, Referenced, Settled, Upload, Usage,
 };
 use emr_rollup::{batch::PublicInputs, primitive::field::Fr};
 use proptest::prelude::*;
@@ -24,16 +25,25 @@ fn time() -> Outcome<UnixTime> {
     Ok(UnixTime::new(1_800_000_000)?)
 }
 
+fn principal() -> Outcome<Principal> {
+    Ok(Principal { account: 1.try_into()?, identity: [1; 32] })
+}
+
 fn block(number: u64) -> Cid {
     cid_of(Codec::Raw, &number.to_be_bytes())
 }
 
+fn invitation() -> InvitationUse {
+    let (inviter, owner) = (Address::repeat_byte(1), Address::repeat_byte(2));
+    InvitationUse { inviter, nonce: [3; 16], expires: UnixTime::ZERO, owner, quota: Some(5) }
+}
+
 fn batch(number: u64, operations: &[u64], stage: BatchStage) -> Outcome<BatchRecord> {
-    let zero = Fr::from(0);
+    let (zero, root) = (Fr::from(0), emr_core::StateRoot::from_bytes([0; 32])?);
     let public = PublicInputs {
         domain: domain(),
-        pre: zero,
-        post: zero,
+        pre: root,
+        post: root,
         time: time()?.get(),
         n1: 0,
         n: operations.len() as u64,
@@ -52,7 +62,9 @@ fn contents(mempool: &Mempool) -> Outcome<String> {
     let batches: Vec<_> = batches.into_values().collect::<Result<_, _>>()?;
     let references: Vec<_> = (0..20).map(|number| mempool.references(&block(number))).collect::<Result<_, _>>()?;
     let (operations, pointers, hospital) = (mempool.operations()?, mempool.pointers()?, mempool.hospital()?);
-    Ok(format!("{operations:?} {pointers:?} {hospital:?} {batches:?} {references:?}"))
+    let invitations = (mempool.inviters(time()?)?, mempool.invited(&invitation(), time()?)?);
+    let provers = mempool.provers()?;
+    Ok(format!("{operations:?} {pointers:?} {hospital:?} {batches:?} {references:?} {invitations:?} {provers:?}"))
 }
 
 /// A mempool, and what it held after each call.
@@ -107,9 +119,17 @@ impl Scene {
     fn acknowledge(&mut self, number: u64) -> Outcome {
         let signed = operation(number)?;
         let (acknowledged, settle_by) = (time()?, time()?);
-        let kept =
-            Acknowledged { signed, acknowledged, settle_by, turn: None, replaced: 0, status: OperationStatus::Pending };
-        let patient = AccountIndex::new(1)?;
+        let patient = principal()?;
+        let kept = Acknowledged {
+            signed,
+            signer: patient,
+            patient,
+            acknowledged,
+            settle_by,
+            turn: None,
+            replaced: 0,
+            status: OperationStatus::Pending,
+        };
         let part_of = BlockReference::Record { patient, slot: RecordSlot::new(0)?, class: Class::Summary };
         let blocks = Referenced { part_of: Some(part_of), cids: vec![block(number)] };
         let pointer = ([number as u8; 32], Pointer::Directory(block(number).to_string()));
@@ -117,7 +137,7 @@ impl Scene {
         let upload = Upload { cid: block(number), uploader: patient, size: 8, at: acknowledged, limit };
         self.call("upload", |mempool| mempool.note_uploads(&[upload]).map(drop))?;
         self.call("acknowledge", |mempool| {
-            mempool.acknowledge(&signed.id(domain()), &kept, Some(&pointer), &blocks, None).map(drop)
+            mempool.acknowledge(signed.id(domain()), &kept, Some(&pointer), &blocks, None).map(drop)
         })
     }
 
@@ -152,8 +172,8 @@ fn life() -> Outcome<Scene> {
     for number in 0..3 {
         scene.acknowledge(number)?;
     }
-    let hospital = AccountIndex::new(1)?;
-    scene.call("hospital", |mempool| mempool.pin_hospital(hospital))?;
+    let hospital = principal()?;
+    scene.call("hospital", |mempool| mempool.pin_hospital(&hospital))?;
     let sealed = batch(1, &[0, 1], BatchStage::Sealed)?;
     scene.call("seal", |mempool| mempool.seal(Some(&sealed), &[(2, "it does not execute".to_owned())]))?;
     scene.call("unseal", |mempool| mempool.unseal(1))?;
@@ -167,6 +187,14 @@ fn life() -> Outcome<Scene> {
     let record = batch(1, &[0, 1], BatchStage::Settled(on_chain))?;
     scene.call("settle", |mempool| mempool.settle(&[Settled { record, released: vec![] }]))?;
     scene.call("rewind", |mempool| mempool.rewind(0, &[0, 1]))?;
+    let asked = invitation();
+    let now = time()?;
+    scene.call("invitation", |mempool| mempool.use_invitation(&asked, now).map(drop))?;
+    scene.call("end-inviter", |mempool| mempool.end_inviter(asked.inviter, now).map(drop))?;
+    scene.call("allow-inviter", |mempool| mempool.allow_inviter(asked.inviter).map(drop))?;
+    let prover = KnownProver { digest: [4; 32], added: now };
+    scene.call("add-prover", |mempool| mempool.add_prover("a", &prover).map(drop))?;
+    scene.call("remove-prover", |mempool| mempool.remove_prover("a").map(drop))?;
     Ok(scene)
 }
 
@@ -179,7 +207,10 @@ fn what_was_acknowledged_is_there_after_any_crash() -> Outcome {
 #[test]
 fn no_call_goes_without_its_syncs() -> Outcome {
     let scene = life()?;
-    for call in ["open", "upload", "acknowledge", "hospital", "seal", "unseal", "proven", "sent", "settle", "rewind"] {
+    let of_batches =
+        ["open", "upload", "acknowledge", "hospital", "seal", "unseal", "proven", "sent", "settle", "rewind"];
+    let of_people = ["invitation", "end-inviter", "allow-inviter", "add-prover", "remove-prover"];
+    for call in of_batches.into_iter().chain(of_people) {
         assert!(scene.survives_without(call).is_err(), "{call}");
     }
     Ok(())

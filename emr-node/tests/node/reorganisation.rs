@@ -1,6 +1,6 @@
 //! L1 takes blocks back while the node runs: on a real anvil, whose state can be set back.
 
-use emr_api::{AccountView, NodeStatus, OperationStatus};
+use emr_api::{AccountView, NodeStatus, OperationStatus, StorageView};
 use emr_core::{Class, Role};
 use emr_node::{Node, NodeConfig};
 use emr_testkit::part::Anvil;
@@ -28,6 +28,7 @@ async fn what_l1_takes_back_the_node_takes_back() -> Outcome {
     let view: AccountView = caller.get(path).await?;
 
     assert!(testnet.anvil::<bool>("evm_revert", [before]).await?);
+    let again = testnet.anvil::<String>("evm_snapshot", ()).await?;
     let other = testnet.register(&people().other).await?;
     assert_eq!(other, patient);
     until(|| async { caller.get::<AccountView>(path).await.is_ok_and(|now| now.identity != view.identity) }).await?;
@@ -37,18 +38,29 @@ async fn what_l1_takes_back_the_node_takes_back() -> Outcome {
     let status: NodeStatus = caller.get("v1/status").await?;
     assert_eq!(
         (status.queued, status.pending),
-        (2, 1),
-        "her operation is not lost, and is returned at the next sealing"
+        (2, 0),
+        "an operation on an account that is somebody else's does not wait for a batch"
     );
     // Her login was for a key that the account no longer has.
     assert_eq!(code(hers.view(patient).await), "unauthorized");
 
-    let operator = testnet.operator(&node).await?;
-    operator.post::<emr_api::BatchView>("v1/batches/seal", &()).await?;
+    // The later owner of the number sees neither her operation, nor her block, nor what she uses.
     let theirs = Caller::log_in(node.url().clone(), domain, &people().other, other).await?;
-    let id = hex::encode(put.signed.id(domain));
-    let returned: OperationStatus = theirs.get(&format!("v1/operations/{id}")).await?;
-    assert!(matches!(returned, OperationStatus::Returned { .. }), "{returned:?}");
+    let operation = format!("v1/operations/{}", put.signed.id(domain));
+    assert_eq!(code(theirs.get::<OperationStatus>(&operation).await), "not-found");
+    assert_eq!(code(theirs.block(&record).await), "not-found");
+    assert_eq!(code(theirs.submit(&put).await), "refused");
+    let storage: StorageView = theirs.get(&format!("v1/patients/{patient}/storage")).await?;
+    assert!(storage.writers.iter().all(|writer| writer.used.blocks == 0), "{storage:?}");
+
+    // L1 gives the number back: she finds everything, the operation that she was promised included.
+    assert!(testnet.anvil::<bool>("evm_revert", [again]).await?);
+    assert_eq!(testnet.register(&people().patient).await?, patient);
+    until(|| async { caller.get::<AccountView>(path).await.is_ok_and(|now| now.identity == view.identity) }).await?;
+    let hers = Caller::log_in(node.url().clone(), domain, &people().patient, patient).await?;
+    assert_eq!(hers.get::<OperationStatus>(&operation).await?, OperationStatus::Pending);
+    assert!(hers.block(&record).await.is_ok());
+    assert_eq!(caller.get::<NodeStatus>("v1/status").await?.pending, 1);
     node.shutdown().await;
 
     // The whole chain started anew is another one.

@@ -1,6 +1,6 @@
 //! The state with the preimages of its leaves: what a sequencer keeps, executes operations on and makes witnesses from.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use emr_core::{AccountIndex, GrantSlot, RecordSlot, UnixTime, Uses};
 use halo2curves::ff::Field;
@@ -52,13 +52,13 @@ pub struct Executed {
     pub entry: AuditEntry,
 }
 
-/// The state and its preimages.
+/// The state and its preimages. A clone shares the leaves of all patients with the original; the first change to a patient copies theirs.
 #[derive(Clone, Debug)]
 pub struct Ledger {
     domain: Domain,
     trees: StateTrees,
     identities: BTreeMap<AccountIndex, IdentityLeaf>,
-    patients: BTreeMap<AccountIndex, PatientLeaves>,
+    patients: BTreeMap<AccountIndex, Arc<PatientLeaves>>,
 }
 
 impl Ledger {
@@ -84,7 +84,7 @@ impl Ledger {
 
     /// A patient's leaves.
     pub fn patient(&self, account: AccountIndex) -> Option<&PatientLeaves> {
-        self.patients.get(&account)
+        self.patients.get(&account).map(Arc::as_ref)
     }
 
     /// A patient's medical leaf.
@@ -111,7 +111,7 @@ impl Ledger {
             self.trees.register(registration);
             self.identities.insert(account, registration.identity());
             if self.trees.subtree(account).is_some() {
-                self.patients.insert(account, PatientLeaves::default());
+                self.patients.insert(account, Arc::default());
             }
         }
         Ok(witness)
@@ -121,7 +121,7 @@ impl Ledger {
     /// change nothing but one patient's subtree, so nobody else is concerned.
     pub fn restore(&mut self, patient: AccountIndex, from: &Self) {
         if let (true, Some(leaves)) = (self.patients.contains_key(&patient), from.patients.get(&patient)) {
-            self.patients.insert(patient, leaves.clone());
+            self.patients.insert(patient, Arc::clone(leaves));
             self.trees.restore(patient, &from.trees);
         }
     }
@@ -135,7 +135,7 @@ impl Ledger {
         let [_, leaf, audit_entry, key_directory] = d2;
         let operation = &signed.operation;
         self.trees.write(operation.patient, operation.action.target(), leaf, audit_entry, key_directory);
-        let leaves = self.patients.entry(operation.patient).or_default();
+        let leaves = Arc::make_mut(self.patients.entry(operation.patient).or_default());
         match operation.action.effect(leaves) {
             Some(Written::Record(slot, leaf)) => {
                 leaves.records.insert(slot, leaf);

@@ -1,15 +1,18 @@
 //! The state's trees, kept at the level of hashes: what anybody can rebuild from batch data alone.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
-use emr_core::{AccountIndex, GrantSlot, OutOfRange, RecordSlot};
+use emr_core::{AccountIndex, GrantSlot, OutOfRange, RecordSlot, StateRoot};
 use halo2curves::ff::Field;
 
 use crate::{
     batch::{BatchData, Words},
     l1_operation::Registration,
     layout,
-    primitive::{field::Fr, poseidon},
+    primitive::{
+        field::{self, Fr},
+        poseidon,
+    },
     state::{
         leaf::{MedicalLeaf, Target, Tree, extend_head},
         tree::{Path, SparseMerkleTree},
@@ -83,13 +86,13 @@ impl Subtree {
     }
 }
 
-/// Both trees and every subtree.
+/// Both trees and every subtree. A clone shares the subtrees with the original; the first change to one copies it.
 #[derive(Clone, Debug)]
 pub struct StateTrees {
     version: CircuitVersion,
     identities: SparseMerkleTree,
     medical: SparseMerkleTree,
-    subtrees: BTreeMap<AccountIndex, Subtree>,
+    subtrees: BTreeMap<AccountIndex, Arc<Subtree>>,
 }
 
 impl StateTrees {
@@ -118,9 +121,9 @@ impl StateTrees {
         self.medical.root()
     }
 
-    /// `H_0(identity_root, medical_root)`.
-    pub fn root(&self) -> Fr {
-        poseidon::node(self.identity_root(), self.medical_root())
+    /// The state root over both.
+    pub fn root(&self) -> StateRoot {
+        state_root(self.identity_root(), self.medical_root())
     }
 
     /// The identity leaf value at an account; 0 if there is none.
@@ -145,7 +148,7 @@ impl StateTrees {
 
     /// A patient's subtree.
     pub fn subtree(&self, patient: AccountIndex) -> Option<&Subtree> {
-        self.subtrees.get(&patient)
+        self.subtrees.get(&patient).map(Arc::as_ref)
     }
 
     /// Whether an account fits the trees and is not taken.
@@ -163,7 +166,7 @@ impl StateTrees {
         if registration.role == emr_core::Role::Patient {
             let subtree = Subtree::new(&self.version);
             self.medical.set(place, subtree.medical_leaf().hash());
-            self.subtrees.insert(registration.account, subtree);
+            self.subtrees.insert(registration.account, Arc::new(subtree));
         }
     }
 
@@ -171,7 +174,7 @@ impl StateTrees {
     ///
     /// Returns `false`, and changes nothing, if the patient does not exist.
     pub fn write(&mut self, patient: AccountIndex, target: Target, leaf: Fr, entry: Fr, key_directory: Fr) -> bool {
-        let Some(subtree) = self.subtrees.get_mut(&patient) else { return false };
+        let Some(subtree) = self.subtrees.get_mut(&patient).map(Arc::make_mut) else { return false };
         subtree.set(target, leaf);
         subtree.audit_head = extend_head(subtree.audit_head, entry);
         subtree.key_directory = key_directory;
@@ -182,7 +185,7 @@ impl StateTrees {
     /// Takes one patient's subtree from another state; without effect if either has none.
     pub(crate) fn restore(&mut self, patient: AccountIndex, from: &Self) {
         if let (Some(subtree), Some(earlier)) = (self.subtrees.get_mut(&patient), from.subtrees.get(&patient)) {
-            subtree.clone_from(earlier);
+            *subtree = Arc::clone(earlier);
             self.medical.set(position(patient), subtree.medical_leaf().hash());
         }
     }
@@ -206,6 +209,11 @@ impl StateTrees {
         }
         Ok(())
     }
+}
+
+/// `H_0(identity_root, medical_root)`.
+pub fn state_root(identity_root: Fr, medical_root: Fr) -> StateRoot {
+    field::to_root(&poseidon::node(identity_root, medical_root))
 }
 
 fn position(account: AccountIndex) -> u32 {

@@ -217,7 +217,7 @@ fn charge(app: &App, request: &mut Request) -> Result<Asker, Refusal> {
     let forwarded = app.limits.behind_proxy.then(|| address::forwarded(request.headers())).flatten();
     let address = forwarded.or(peer).unwrap_or(ClientAddress::UNKNOWN);
     request.extensions_mut().insert(address);
-    let account = Account::of(request.headers(), app).ok().map(|account| account.0);
+    let account = Account::of(request.headers(), app).ok().map(|account| account.index());
     let waited = match account {
         Some(account) => app.limits.by_account.check(&account),
         None => app.limits.by_address.check(&address),
@@ -228,7 +228,7 @@ fn charge(app: &App, request: &mut Request) -> Result<Asker, Refusal> {
 
 /// Takes a place for an account's long request, once its body is there.
 pub(crate) async fn take_long(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    let place = Account::of(request.headers(), &app).and_then(|account| app.limits.long_place(account.0));
+    let place = Account::of(request.headers(), &app).and_then(|account| app.limits.long_place(account.index()));
     match place {
         Ok(_place) => next.run(request).await,
         Err(refusal) => refusal.into_response(),
@@ -238,7 +238,7 @@ pub(crate) async fn take_long(State(app): State<Arc<App>>, request: Request, nex
 /// Takes one of the places that only Revokes use, once the body is there. The connection is not given to another meanwhile.
 pub(crate) async fn take_revoke(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let account = match Account::of(request.headers(), &app) {
-        Ok(account) => account.0,
+        Ok(account) => account.index(),
         Err(refusal) => return refusal.into_response(),
     };
     let _protected = request.extensions().get::<ConnectInfo<Peer>>().map(|peer| peer.0.protect());

@@ -27,7 +27,7 @@ pub(super) async fn page(
     Path(patient): Path<AccountIndex>,
     range: Result<Query<Range>, QueryRejection>,
 ) -> Result<Json<AuditPage>, Refusal> {
-    if account.0 != patient {
+    if account.index() != patient {
         return Err(Refusal::forbidden("an audit chain is shown to its patient only"));
     }
     let advice = || Refusal::malformed(format!("say which entries: ?end=POSITION&limit=1 to {AUDIT_PAGE}"));

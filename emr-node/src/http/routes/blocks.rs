@@ -49,7 +49,7 @@ pub(super) async fn put(
             format!(
                 "account {} has {} MiB or {} blocks here that no record refers to: submit the records that they are for; \
                  what is not referred to is removed after 24 hours",
-                account.0,
+                account.index(),
                 limit.bytes >> 20,
                 limit.blocks
             ),
@@ -67,14 +67,14 @@ pub(super) async fn get(State(app): Shared, account: Account, Path(cid): Path<St
     let references = sequencer.mempool.references(&cid)?;
     if references.is_empty() {
         // Part of nothing yet: its uploader's.
-        if !sequencer.mempool.uploaded(&cid, account.0)? {
+        if !sequencer.mempool.uploaded(&cid, &account.0)? {
             return Err(not_here());
         }
     } else {
         let now = sequencer.clock.now();
         let state = sequencer.state();
         let mut refusal = not_here();
-        let served = references.iter().any(|part_of| match state.may_have(account.0, part_of, now) {
+        let served = references.iter().any(|part_of| match state.may_have(account.index(), part_of, now) {
             Ok(()) => true,
             Err(why) => {
                 if why.kind != RefusalKind::NotFound || refusal.kind == RefusalKind::NotFound {

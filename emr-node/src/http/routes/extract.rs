@@ -14,11 +14,14 @@ use serde::de::DeserializeOwned;
 use subtle::ConstantTimeEq;
 
 use super::App;
-use crate::http::refusal::{Refusal, RefusalKind};
+use crate::{
+    http::refusal::{Refusal, RefusalKind},
+    mempool::Principal,
+};
 
-/// The account that the bearer token is for.
+/// The account that the bearer token is for, and whose it is.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Account(pub(crate) AccountIndex);
+pub(crate) struct Account(pub(crate) Principal);
 
 impl FromRequestParts<Arc<App>> for Account {
     type Rejection = Refusal;
@@ -29,6 +32,11 @@ impl FromRequestParts<Arc<App>> for Account {
 }
 
 impl Account {
+    /// The account's number.
+    pub(crate) const fn index(&self) -> AccountIndex {
+        self.0.account
+    }
+
     /// Who is logged in, by a request's headers.
     ///
     /// # Errors
@@ -42,8 +50,7 @@ impl Account {
         }
         let sequencer = app.sequencer();
         let state = sequencer.state();
-        let identity = |account| state.soft.identity(account).map(|leaf| leaf.hash());
-        app.logins.account_of(token, sequencer.clock.now(), identity).map(Self)
+        app.logins.principal_of(token, sequencer.clock.now(), |account| state.principal(account)).map(Self)
     }
 }
 

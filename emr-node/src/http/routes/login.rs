@@ -21,9 +21,12 @@ pub(super) async fn login(
 ) -> Result<axum::Json<Session>, Refusal> {
     let hospital = app.hospital()?;
     let sequencer = app.sequencer();
-    let identity = sequencer.state().soft.identity(request.account).cloned();
-    let identity = identity.ok_or_else(|| {
+    let known = {
+        let state = sequencer.state();
+        state.principal(request.account).zip(state.soft.identity(request.account).cloned())
+    };
+    let (principal, identity) = known.ok_or_else(|| {
         Refusal::not_found(format!("account {} is not registered, or waits for the registrar", request.account))
     })?;
-    app.logins.login(&request, &identity, hospital, sequencer.clock.now()).map(axum::Json)
+    app.logins.login(&request, (principal, &identity), hospital, sequencer.clock.now()).map(axum::Json)
 }

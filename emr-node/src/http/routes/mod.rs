@@ -72,7 +72,7 @@ impl App {
     }
 
     fn require_hospital(&self, account: &Account) -> Result<(), Refusal> {
-        if account.0 == self.hospital()? {
+        if account.index() == self.hospital()? {
             return Ok(());
         }
         Err(Refusal::forbidden("only the hospital may do this: log in as the hospital"))

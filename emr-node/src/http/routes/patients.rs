@@ -71,15 +71,15 @@ pub(super) async fn get(
 ) -> Result<Json<PatientView>, Refusal> {
     let now = app.sequencer().clock.now();
     let state = app.sequencer().state();
-    state.may_see(account.0, patient, now)?;
+    state.may_see(account.index(), patient, now)?;
     let leaves = state.soft.patient(patient).ok_or_else(|| no_patient(patient))?;
     let identity = state.soft.identity(patient).ok_or_else(|| no_patient(patient))?;
     let medical = state.soft.medical(patient).ok_or_else(|| no_patient(patient))?;
-    let grants = if account.0 == patient {
+    let grants = if account.index() == patient {
         leaves.grants.iter().map(|(slot, grant)| GrantView { slot: *slot, grant: *grant }).collect()
     } else {
         // As they are in the state: he signs for that.
-        let live = state.live_grants(patient, account.0, now);
+        let live = state.live_grants(patient, account.index(), now);
         live.filter_map(|(slot, _)| Some(GrantView { slot, grant: *leaves.grants.get(&slot)? })).collect()
     };
     Ok(Json(PatientView {
@@ -107,12 +107,12 @@ pub(super) async fn records(
 ) -> Result<Json<Vec<RecordSummary>>, Refusal> {
     let now = app.sequencer().clock.now();
     let state = app.sequencer().state();
-    state.may_see(account.0, patient, now)?;
+    state.may_see(account.index(), patient, now)?;
     let leaves = state.soft.patient(patient).ok_or_else(|| no_patient(patient))?;
-    let classes = if account.0 == patient {
+    let classes = if account.index() == patient {
         ClassMask::ALL
     } else {
-        let scopes = state.live_grants(patient, account.0, now).map(|(_, grant)| grant.scope.bits());
+        let scopes = state.live_grants(patient, account.index(), now).map(|(_, grant)| grant.scope.bits());
         ClassMask::from_bits(scopes.fold(0, |mask, scope| mask | scope))
     };
     let visible = leaves.records.iter().filter(|(_, leaf)| classes.contains(leaf.class));
@@ -126,12 +126,12 @@ pub(super) async fn record(
 ) -> Result<Json<RecordView>, Refusal> {
     let now = app.sequencer().clock.now();
     let state = app.sequencer().state();
-    if account.0 != patient {
-        state.may_see(account.0, patient, now)?;
+    if account.index() != patient {
+        state.may_see(account.index(), patient, now)?;
     }
     let missing = || Refusal::not_found(format!("patient {patient} has no record in slot {slot}"));
     let leaf = state.soft.patient(patient).and_then(|leaves| leaves.records.get(&slot)).ok_or_else(missing)?;
-    state.may_read(account.0, patient, leaf.class, now)?;
+    state.may_read(account.index(), patient, leaf.class, now)?;
     let author = state.soft.identity(leaf.author).ok_or_else(missing)?;
     let settled = state.settled.patient(patient);
     let proof = settled.filter(|leaves| leaves.records.get(&slot) == Some(leaf)).and_then(|_| {
@@ -177,7 +177,7 @@ pub(super) async fn grants(
     account: Account,
     Path(patient): Path<AccountIndex>,
 ) -> Result<Json<OwnGrantsView>, Refusal> {
-    if account.0 != patient {
+    if account.index() != patient {
         return Err(Refusal::forbidden("the grants of a patient are shown to that patient only"));
     }
     let state = app.sequencer().state();
@@ -200,7 +200,7 @@ pub(super) async fn subtree(
     account: Account,
     Path(patient): Path<AccountIndex>,
 ) -> Result<Json<SubtreeView>, Refusal> {
-    if account.0 != patient {
+    if account.index() != patient {
         return Err(Refusal::forbidden("a subtree is shown to its patient only"));
     }
     let state = app.sequencer().state();

@@ -1,6 +1,6 @@
 //! Who uses how much of a patient's space.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use axum::{Json, extract::State};
 use emr_api::{StorageAmount, StorageView, WriterStorage};
@@ -21,16 +21,22 @@ pub(super) async fn get(
     account: Account,
     Path(patient): Path<AccountIndex>,
 ) -> Result<Json<StorageView>, Refusal> {
-    if account.0 != patient {
+    if account.index() != patient {
         return Err(Refusal::forbidden("who uses a patient's space is shown to the patient only"));
     }
     let sequencer = app.sequencer();
-    let (used, directories) = sequencer.mempool.used(patient)?;
+    let (used, directories) = sequencer.mempool.used(&account.0)?;
     let state = sequencer.state();
     let leaves = state.soft.patient(patient).ok_or_else(|| {
         Refusal::not_found(format!("account {patient} is not a patient known here: check the number"))
     })?;
     let authors = leaves.records.values().map(|leaf| leaf.author);
+    // What an earlier owner of a number wrote before a reorganisation counts for the patient, but is not the later one's.
+    let used: BTreeMap<_, _> = used
+        .into_iter()
+        .filter(|(writer, _)| state.is_current(writer))
+        .map(|(writer, usage)| (writer.account, usage))
+        .collect();
     let writers: BTreeSet<AccountIndex> = used.keys().copied().chain(authors).collect();
     let quotas = &sequencer.quotas;
     let writers = writers.into_iter().map(|writer| WriterStorage {

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use emr_core::{AccountIndex, UnixTime};
+use emr_core::UnixTime;
 use emr_ipfs::Cid;
 use redb::{ReadableTable, WriteTransaction};
 
 use super::{
-    BlockReference, CHARGES, DIRECTORIES, DOOMED, HELD, HOLDINGS, Mempool, MempoolError, NOBODY, REFERENCES,
-    Referenced, UPLOADS, USED, Usage, account, cid, damaged, is_held, is_noted, number, staged, twins,
+    BlockReference, CHARGES, DIRECTORIES, DOOMED, HELD, HOLDINGS, LAST, Mempool, MempoolError, NOBODY, Principal,
+    PrincipalRow, REFERENCES, Referenced, UPLOADS, USED, Usage, cid, damaged, is_held, is_noted, staged, twins,
 };
 use crate::mempool::Sequence;
 
@@ -38,13 +38,13 @@ pub enum Released {
 pub(in crate::mempool) fn refer(
     transaction: &WriteTransaction,
     sequence: Sequence,
-    signer: AccountIndex,
+    signer: &Principal,
     referenced: &Referenced,
 ) -> Result<(), MempoolError> {
     let Some(part_of) = referenced.part_of else { return Ok(()) };
     let (patient, class, slot) = part_of.row();
     let payer = match part_of {
-        BlockReference::Record { .. } => number(signer),
+        BlockReference::Record { .. } => signer.row(),
         BlockReference::Directory { .. } => NOBODY,
     };
     transaction.open_table(HOLDINGS)?.insert(sequence, (patient, class, slot, payer, 0))?;
@@ -58,7 +58,7 @@ pub(in crate::mempool) fn refer(
     for block in &referenced.cids {
         let key = block.to_bytes();
         let key = key.as_slice();
-        let noted = staged::take(transaction, key, number(signer))?;
+        let noted = staged::take(transaction, key, signer.row())?;
         if held.insert((sequence, key), ())?.is_some() {
             continue;
         }
@@ -88,11 +88,11 @@ pub(in crate::mempool) fn refer(
 
 /// The size of a block that is part of something of a patient's.
 fn charged_to_anybody(
-    charges: &impl ReadableTable<(&'static [u8], u32, u32), (u64, u32)>,
+    charges: &impl ReadableTable<(&'static [u8], PrincipalRow, PrincipalRow), (u64, u32)>,
     key: &[u8],
-    patient: u32,
+    patient: PrincipalRow,
 ) -> Result<Option<u64>, MempoolError> {
-    let mut range = charges.range((key, patient, 0)..=(key, patient, u32::MAX))?;
+    let mut range = charges.range((key, patient, NOBODY)..=(key, patient, LAST))?;
     Ok(range.next().transpose()?.map(|(_, row)| row.value().0))
 }
 
@@ -100,8 +100,8 @@ fn charged_to_anybody(
 fn let_go(
     transaction: &WriteTransaction,
     key: &[u8],
-    (patient, class, slot): (u32, u8, u16),
-    payer: u32,
+    (patient, class, slot): (PrincipalRow, u8, u16),
+    payer: PrincipalRow,
 ) -> Result<(), MempoolError> {
     let mut references = transaction.open_table(REFERENCES)?;
     let holders = references.get((key, patient, class, slot))?.map_or(0, |row| row.value());
@@ -229,15 +229,15 @@ impl Mempool {
     ///
     /// # Errors
     /// [`MempoolError`].
-    pub fn used(&self, patient: AccountIndex) -> Result<(BTreeMap<AccountIndex, Usage>, Usage), MempoolError> {
-        let patient = number(patient);
+    pub fn used(&self, patient: &Principal) -> Result<(BTreeMap<Principal, Usage>, Usage), MempoolError> {
+        let patient = patient.row();
         let table = self.read()?.open_table(USED)?;
         let (mut writers, mut directories) = (BTreeMap::new(), Usage::default());
-        for row in table.range((patient, 0)..=(patient, u32::MAX))? {
+        for row in table.range((patient, NOBODY)..=(patient, LAST))? {
             let (key, usage) = row?;
             match key.value().1 {
                 NOBODY => directories = usage.value().into(),
-                writer => drop(writers.insert(account(writer)?, usage.value().into())),
+                writer => drop(writers.insert(Principal::from_row(writer)?, usage.value().into())),
             }
         }
         Ok((writers, directories))
@@ -247,8 +247,8 @@ impl Mempool {
     ///
     /// # Errors
     /// [`MempoolError`].
-    pub fn growth(&self, patient: AccountIndex, writer: AccountIndex, cids: &[Cid]) -> Result<Usage, MempoolError> {
-        let (patient, writer) = (number(patient), number(writer));
+    pub fn growth(&self, patient: &Principal, writer: &Principal, cids: &[Cid]) -> Result<Usage, MempoolError> {
+        let (patient, writer) = (patient.row(), writer.row());
         let transaction = self.read()?;
         let (charges, uploads) = (transaction.open_table(CHARGES)?, transaction.open_table(UPLOADS)?);
         let mut growth = Usage::default();

@@ -13,41 +13,42 @@ mod doomed;
 mod held;
 mod staged;
 
-use emr_core::{AccountIndex, Class, Codec, RecordSlot};
+use emr_core::{Class, Codec, RecordSlot};
 use emr_ipfs::Cid;
 use redb::{ReadableTable, TableDefinition, WriteTransaction};
 
-use super::{Mempool, MempoolError, damaged};
+use super::{
+    Mempool, MempoolError, damaged,
+    principal::{LAST, NOBODY, Principal, PrincipalRow},
+};
 
 pub(super) use held::refer;
 pub use held::{Holding, Released};
 pub use staged::{Noted, Upload};
 
 /// CID and uploader to size in bytes and the time of the upload.
-const UPLOADS: TableDefinition<'_, (&[u8], u32), (u64, u64)> = TableDefinition::new("uploads");
+const UPLOADS: TableDefinition<'_, (&[u8], PrincipalRow), (u64, u64)> = TableDefinition::new("uploads");
 /// Time, CID and uploader of each upload, so that the oldest comes first.
-const LAPSING: TableDefinition<'_, (u64, &[u8], u32), ()> = TableDefinition::new("lapsing");
+const LAPSING: TableDefinition<'_, (u64, &[u8], PrincipalRow), ()> = TableDefinition::new("lapsing");
 /// Uploader to bytes and number of the blocks that nothing refers to.
-const STAGED: TableDefinition<'_, u32, (u64, u64)> = TableDefinition::new("staged");
+const STAGED: TableDefinition<'_, PrincipalRow, (u64, u64)> = TableDefinition::new("staged");
 /// CID, patient, class code (directories: [`DIRECTORY`]) and slot to the number of operations that hold the block.
-const REFERENCES: TableDefinition<'_, (&[u8], u32, u8, u16), u32> = TableDefinition::new("references");
+const REFERENCES: TableDefinition<'_, (&[u8], PrincipalRow, u8, u16), u32> = TableDefinition::new("references");
 /// Operation to patient, class code (directories: [`DIRECTORY`]), slot, who pays, and since when nothing needs it (0: needed).
-const HOLDINGS: TableDefinition<'_, u64, (u32, u8, u16, u32, u64)> = TableDefinition::new("holdings");
+const HOLDINGS: TableDefinition<'_, u64, (PrincipalRow, u8, u16, PrincipalRow, u64)> = TableDefinition::new("holdings");
 /// Operation and CID of each block that it holds.
 const HELD: TableDefinition<'_, (u64, &[u8]), ()> = TableDefinition::new("held");
 /// Patient and operation of each key directory that is held.
-const DIRECTORIES: TableDefinition<'_, (u32, u64), ()> = TableDefinition::new("directories");
+const DIRECTORIES: TableDefinition<'_, (PrincipalRow, u64), ()> = TableDefinition::new("directories");
 /// CID, patient and who pays to size in bytes and the number of operations that hold the block on that account.
-const CHARGES: TableDefinition<'_, (&[u8], u32, u32), (u64, u32)> = TableDefinition::new("charges");
+const CHARGES: TableDefinition<'_, (&[u8], PrincipalRow, PrincipalRow), (u64, u32)> = TableDefinition::new("charges");
 /// Patient and who pays to bytes and number of blocks.
-const USED: TableDefinition<'_, (u32, u32), (u64, u64)> = TableDefinition::new("used");
+const USED: TableDefinition<'_, (PrincipalRow, PrincipalRow), (u64, u64)> = TableDefinition::new("used");
 /// Blocks to be removed from the store.
 const DOOMED: TableDefinition<'_, &[u8], ()> = TableDefinition::new("doomed");
 
 /// Stands in for the class of a key directory.
 const DIRECTORY: u8 = u8::MAX;
-/// Who pays for key directories: account 0, which is never assigned.
-const NOBODY: u32 = 0;
 
 /// What a block is part of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -55,7 +56,7 @@ pub enum BlockReference {
     /// A version of a record.
     Record {
         /// The patient.
-        patient: AccountIndex,
+        patient: Principal,
         /// The record's slot.
         slot: RecordSlot,
         /// Its class when this version was written.
@@ -64,28 +65,28 @@ pub enum BlockReference {
     /// A patient's key directory.
     Directory {
         /// The patient.
-        patient: AccountIndex,
+        patient: Principal,
     },
 }
 
 impl BlockReference {
     /// The patient whose record or directory it is.
-    pub const fn patient(&self) -> AccountIndex {
+    pub const fn patient(&self) -> Principal {
         match self {
             Self::Record { patient, .. } | Self::Directory { patient } => *patient,
         }
     }
 
     /// Patient, class code and slot, as the tables have them.
-    fn row(&self) -> (u32, u8, u16) {
+    fn row(&self) -> (PrincipalRow, u8, u16) {
         match *self {
-            Self::Record { patient, slot, class } => (number(patient), class.code(), slot.get() as u16),
-            Self::Directory { patient } => (number(patient), DIRECTORY, 0),
+            Self::Record { patient, slot, class } => (patient.row(), class.code(), slot.get() as u16),
+            Self::Directory { patient } => (patient.row(), DIRECTORY, 0),
         }
     }
 
-    fn from_row(patient: u32, class: u8, slot: u16) -> Result<Self, MempoolError> {
-        let patient = account(patient)?;
+    fn from_row(patient: PrincipalRow, class: u8, slot: u16) -> Result<Self, MempoolError> {
+        let patient = Principal::from_row(patient)?;
         if class == DIRECTORY {
             return Ok(Self::Directory { patient });
         }
@@ -151,14 +152,6 @@ pub(super) fn create(transaction: &WriteTransaction) -> Result<(), MempoolError>
     Ok(())
 }
 
-fn number(account: AccountIndex) -> u32 {
-    account.get() as u32
-}
-
-fn account(number: u32) -> Result<AccountIndex, MempoolError> {
-    AccountIndex::new(number.into()).map_err(damaged)
-}
-
 fn cid(bytes: &[u8]) -> Result<Cid, MempoolError> {
     Cid::try_from(bytes).map_err(damaged)
 }
@@ -170,16 +163,19 @@ fn twins(cid: &Cid) -> [Vec<u8>; 2] {
 
 /// Whether an operation holds the block.
 fn is_held(
-    references: &impl ReadableTable<(&'static [u8], u32, u8, u16), u32>,
+    references: &impl ReadableTable<(&'static [u8], PrincipalRow, u8, u16), u32>,
     cid: &[u8],
 ) -> Result<bool, MempoolError> {
-    let mut range = references.range((cid, 0, 0, 0)..=(cid, u32::MAX, u8::MAX, u16::MAX))?;
+    let mut range = references.range((cid, NOBODY, 0, 0)..=(cid, LAST, u8::MAX, u16::MAX))?;
     Ok(range.next().transpose()?.is_some())
 }
 
 /// Whether somebody uploaded the block and nothing referred to it since.
-fn is_noted(uploads: &impl ReadableTable<(&'static [u8], u32), (u64, u64)>, cid: &[u8]) -> Result<bool, MempoolError> {
-    let mut range = uploads.range((cid, 0)..=(cid, u32::MAX))?;
+fn is_noted(
+    uploads: &impl ReadableTable<(&'static [u8], PrincipalRow), (u64, u64)>,
+    cid: &[u8],
+) -> Result<bool, MempoolError> {
+    let mut range = uploads.range((cid, NOBODY)..=(cid, LAST))?;
     Ok(range.next().transpose()?.is_some())
 }
 
@@ -188,9 +184,9 @@ impl Mempool {
     ///
     /// # Errors
     /// [`MempoolError`].
-    pub fn uploaded(&self, cid: &Cid, uploader: AccountIndex) -> Result<bool, MempoolError> {
+    pub fn uploaded(&self, cid: &Cid, uploader: &Principal) -> Result<bool, MempoolError> {
         let table = self.read()?.open_table(UPLOADS)?;
-        Ok(table.get((cid.to_bytes().as_slice(), number(uploader)))?.is_some())
+        Ok(table.get((cid.to_bytes().as_slice(), uploader.row()))?.is_some())
     }
 
     /// What a block is part of.
@@ -200,7 +196,7 @@ impl Mempool {
     pub fn references(&self, cid: &Cid) -> Result<Vec<BlockReference>, MempoolError> {
         let key = cid.to_bytes();
         let table = self.read()?.open_table(REFERENCES)?;
-        let range = (key.as_slice(), 0, 0, 0)..=(key.as_slice(), u32::MAX, u8::MAX, u16::MAX);
+        let range = (key.as_slice(), NOBODY, 0, 0)..=(key.as_slice(), LAST, u8::MAX, u16::MAX);
         table
             .range(range)?
             .map(|row| {

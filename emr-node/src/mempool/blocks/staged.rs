@@ -1,11 +1,12 @@
 //! Blocks that somebody uploaded and nothing refers to yet.
 
-use emr_core::{AccountIndex, UnixTime};
+use emr_core::UnixTime;
 use emr_ipfs::Cid;
 use redb::{ReadableTable, WriteTransaction};
 
 use super::{
-    DOOMED, LAPSING, Mempool, MempoolError, REFERENCES, STAGED, UPLOADS, Usage, cid, is_held, is_noted, number, twins,
+    DOOMED, LAPSING, Mempool, MempoolError, NOBODY, Principal, PrincipalRow, REFERENCES, STAGED, UPLOADS, Usage, cid,
+    is_held, is_noted, twins,
 };
 
 /// How old a note must be before another upload of the block renews it. Seconds.
@@ -17,7 +18,7 @@ pub struct Upload {
     /// The block.
     pub cid: Cid,
     /// Who uploads it.
-    pub uploader: AccountIndex,
+    pub uploader: Principal,
     /// Its size in bytes.
     pub size: u64,
     /// When.
@@ -36,7 +37,11 @@ pub enum Noted {
 }
 
 /// Removes a note; returns the size that it had. The notes of others who uploaded the same block stay: they may refer to it too.
-pub(super) fn take(transaction: &WriteTransaction, key: &[u8], uploader: u32) -> Result<Option<u64>, MempoolError> {
+pub(super) fn take(
+    transaction: &WriteTransaction,
+    key: &[u8],
+    uploader: PrincipalRow,
+) -> Result<Option<u64>, MempoolError> {
     let taken = transaction.open_table(UPLOADS)?.remove((key, uploader))?.map(|row| row.value());
     if let Some((size, at)) = taken {
         forget(transaction, key, uploader, size, at)?;
@@ -45,7 +50,13 @@ pub(super) fn take(transaction: &WriteTransaction, key: &[u8], uploader: u32) ->
 }
 
 /// What remains to be done after a note was removed from [`UPLOADS`].
-fn forget(transaction: &WriteTransaction, key: &[u8], uploader: u32, size: u64, at: u64) -> Result<(), MempoolError> {
+fn forget(
+    transaction: &WriteTransaction,
+    key: &[u8],
+    uploader: PrincipalRow,
+    size: u64,
+    at: u64,
+) -> Result<(), MempoolError> {
     transaction.open_table(LAPSING)?.remove((at, key, uploader))?;
     let mut staged = transaction.open_table(STAGED)?;
     let rest = staged.get(uploader)?.map(|row| Usage::from(row.value())).unwrap_or_default().minus(size, 1);
@@ -58,7 +69,7 @@ fn forget(transaction: &WriteTransaction, key: &[u8], uploader: u32, size: u64, 
 }
 
 fn note(transaction: &WriteTransaction, upload: &Upload) -> Result<(Noted, bool), MempoolError> {
-    let (key, uploader, at) = (upload.cid.to_bytes(), number(upload.uploader), upload.at.get());
+    let (key, uploader, at) = (upload.cid.to_bytes(), upload.uploader.row(), upload.at.get());
     let key = key.as_slice();
     let mut uploads = transaction.open_table(UPLOADS)?;
     let mut lapsing = transaction.open_table(LAPSING)?;
@@ -115,9 +126,9 @@ impl Mempool {
     ///
     /// # Errors
     /// [`MempoolError`].
-    pub fn staged(&self, uploader: AccountIndex) -> Result<Usage, MempoolError> {
+    pub fn staged(&self, uploader: &Principal) -> Result<Usage, MempoolError> {
         let table = self.read()?.open_table(STAGED)?;
-        Ok(table.get(number(uploader))?.map(|row| Usage::from(row.value())).unwrap_or_default())
+        Ok(table.get(uploader.row())?.map(|row| Usage::from(row.value())).unwrap_or_default())
     }
 
     /// Removes up to `limit` notes of uploads before `before`, oldest first, but not those of blocks that are in use. Blocks
@@ -132,10 +143,10 @@ impl Mempool {
         is_in_use: impl Fn(&Cid) -> bool,
     ) -> Result<usize, MempoolError> {
         let transaction = self.write()?;
-        let lapsed: Vec<(u64, Vec<u8>, u32)> = {
+        let lapsed: Vec<(u64, Vec<u8>, PrincipalRow)> = {
             let table = transaction.open_table(LAPSING)?;
             let mut lapsed = Vec::new();
-            for row in table.range(..(before.get(), [].as_slice(), 0))? {
+            for row in table.range(..(before.get(), [].as_slice(), NOBODY))? {
                 let (row, _) = row?;
                 let (at, key, uploader) = row.value();
                 if !is_in_use(&cid(key)?) {

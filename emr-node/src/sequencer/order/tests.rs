@@ -15,6 +15,7 @@ use emr_rollup::{
 };
 
 use super::*;
+use crate::mempool::Principal;
 
 const TIME: u64 = 1_800_000_000;
 
@@ -33,8 +34,11 @@ fn sign(signer: u64, patient: u64, salt: u64, action: Action) -> Result<Acknowle
     };
     let authority = (signer != patient).then_some(GrantSlot::FIRST_ORDINARY);
     let signed = operation.sign(Domain::new(1, [0; 20]), &SigningKey::from_seed(&[signer as u8; 32]), authority);
+    let principal = |account| Principal { account, identity: [0; 32] };
     Ok(Acknowledged {
         signed,
+        signer: principal(operation.signer),
+        patient: principal(operation.patient),
         acknowledged: time,
         settle_by: time,
         turn: None,

@@ -1,6 +1,7 @@
 use emr_chain::BatchContent;
 use emr_core::{
-    AccountEpoch, Class, GrantSlot, OutOfRange, RecordSlot, RecordStatus, Revision, Rights, Role, Uses, Version,
+    AccountEpoch, Class, GrantSlot, OutOfRange, RecordSlot, RecordStatus, Revision, Rights, Role, StateRoot, Uses,
+    Version,
 };
 use emr_rollup::{
     batch::Batch,
@@ -10,6 +11,7 @@ use emr_rollup::{
 };
 
 use super::*;
+use crate::mempool::Principal;
 
 const TIME: u64 = 1_800_000_000;
 
@@ -74,6 +76,7 @@ fn case() -> Result<Case, Box<dyn std::error::Error>> {
         (1, Action::SetGrant(SetGrant { slot, expected, leaf: grant, directory_before, directory_after })),
         (2, Action::PutRecord(PutRecord { slot: RecordSlot::new(0)?, expected: Revision::ZERO, leaf: record })),
     ];
+    let principal = |account| Principal { account, identity: [0; 32] };
     let mut known = BTreeMap::new();
     for (number, (signer, action)) in (0..).zip(actions) {
         let signed = sign(domain, signer, number, action)?;
@@ -81,15 +84,24 @@ fn case() -> Result<Case, Box<dyn std::error::Error>> {
         let status = OperationStatus::Pending;
         known.insert(
             u64::from(number) + 10,
-            Acknowledged { signed, acknowledged: time, settle_by: time, turn: None, replaced: 0, status },
+            Acknowledged {
+                signed,
+                signer: principal(signed.operation.signer),
+                patient: principal(signed.operation.patient),
+                acknowledged: time,
+                settle_by: time,
+                turn: None,
+                replaced: 0,
+                status,
+            },
         );
     }
     let (sealed, after) = batch.seal();
     let words = |entries: &[Words]| entries.iter().map(|entry| entry.map(|word| field::to_bytes(&word))).collect();
     let public = sealed.public();
     let content = BatchContent {
-        pre: field::to_bytes(&public.pre),
-        post: field::to_bytes(&public.post),
+        pre: public.pre,
+        post: public.post,
         time,
         commitment: field::to_bytes(&public.commitment),
         d1: words(&sealed.data().d1),
@@ -144,9 +156,8 @@ fn what_l1_shows_is_taken_over_only_if_it_hangs_together() -> Result<(), Box<dyn
     let none = BTreeMap::new();
     assert!(matches!(run(&after, &|_| {}, &known), Err(DeriveError::Fork(1))));
     assert!(matches!(run(&before, &|_| {}, &none), Err(DeriveError::UnknownOperations(1))));
-    let changes: [&dyn Fn(&mut BatchContent); 7] = [
-        &|content| content.post = [1; 32],
-        &|content| content.post = [0xff; 32],
+    let changes: [&dyn Fn(&mut BatchContent); 6] = [
+        &|content| content.post = StateRoot::from_bytes([1; 32]).expect("small"),
         &|content| content.d2[1][1][31] ^= 1,
         &|content| content.d2.truncate(1),
         &|content| content.d1.truncate(1),

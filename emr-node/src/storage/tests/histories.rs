@@ -170,7 +170,7 @@ impl Model {
         self.scene.pass(31 * 24);
         self.scene.sweep().await?;
         let left = self.scene.stored()?;
-        let (used, directories) = self.scene.sequencer.mempool.used(account(PATIENT))?;
+        let (used, directories) = self.scene.sequencer.mempool.used(&self.scene.principal(PATIENT))?;
         if left.len() != 1 || !used.is_empty() || directories.blocks != 1 {
             return Err(format!("left: {left:?}, used: {used:?}, directories: {directories:?}").into());
         }

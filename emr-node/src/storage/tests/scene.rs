@@ -6,14 +6,14 @@ use alloy::{primitives::Address, signers::local::PrivateKeySigner};
 use emr_api::{Receipt, StoredAt, Submission};
 use emr_chain::{BatchContent, RollupInstance, SettledBatch};
 use emr_core::{
-    AccountEpoch, AccountIndex, Class, Codec, GrantSlot, Opaque, RecordSlot, RecordStatus, Revision, Rights, Role,
-    UnixTime, Uses, Version, cid::cid_of,
+    AccountEpoch, AccountIndex, Class, Codec, GrantSlot, Opaque, Purpose, Reason, RecordSlot, RecordStatus, Revision,
+    Rights, Role, UnixTime, Uses, Version, cid::cid_of,
 };
 use emr_crypto::{Epoch, PatientDirectory};
-use emr_ipfs::{Cid, DiskStore};
+use emr_ipfs::{Blockstore, Cid, DiskStore};
 use emr_rollup::{
     l1_operation::Registration,
-    operation::{Action, CLIENT_VALIDITY, Domain, Operation, PutRecord, Revoke, SetGrant, Tombstone},
+    operation::{Action, CLIENT_VALIDITY, Domain, Operation, PutRecord, RequestAccess, Revoke, SetGrant, Tombstone},
     primitive::{
         eddsa::SigningKey,
         field::{self, Fr},
@@ -23,10 +23,11 @@ use emr_rollup::{
 };
 use emr_testkit::people::people;
 
+use super::fuse::FusedStore;
 use crate::{
     http::refusal::Refusal,
     l1::clock::Clock,
-    mempool::{Anchor, Mempool, Upload},
+    mempool::{Anchor, Mempool, Principal, Upload},
     sequencer::{L1View, OnL1, Parts, Sequencer, derive},
     storage::{
         Notes,
@@ -74,7 +75,7 @@ fn manifest(links: &[Cid]) -> Vec<u8> {
 
 pub(super) struct Scene {
     pub(super) sequencer: Arc<Sequencer>,
-    pub(super) store: DiskStore,
+    pub(super) store: FusedStore,
     pub(super) quotas: Quotas,
     /// The time of uploads and sweeps. Operations and batches have the true time.
     pub(super) now: UnixTime,
@@ -85,12 +86,24 @@ pub(super) struct Scene {
     settled: Vec<UnixTime>,
     sweep: Sweep,
     fresh: u64,
+    /// Seed of the key that the patient's account has.
+    patient_key: u64,
 }
 
 impl Scene {
     /// A patient who lets two doctors write, settled.
     pub(super) async fn new(quotas: Quotas) -> Outcome<Self> {
         let folder = Arc::new(tempfile::tempdir()?);
+        let store = DiskStore::open(folder.path().join("blocks"))?;
+        Self::in_folder(folder, Arc::new(store), quotas).await
+    }
+
+    /// The same with another block store.
+    pub(super) async fn on(store: Arc<dyn Blockstore>, quotas: Quotas) -> Outcome<Self> {
+        Self::in_folder(Arc::new(tempfile::tempdir()?), store, quotas).await
+    }
+
+    async fn in_folder(folder: Arc<tempfile::TempDir>, store: Arc<dyn Blockstore>, quotas: Quotas) -> Outcome<Self> {
         let roles = [(PATIENT, Role::Patient), (DOCTORS[0], Role::Doctor), (DOCTORS[1], Role::Doctor)];
         let queue = roles.map(|(number, role)| Registration {
             account: account(number),
@@ -99,7 +112,7 @@ impl Scene {
             key: key(number).public(),
             encryption: Fr::from(number),
         });
-        let store = DiskStore::open(folder.path().join("blocks"))?;
+        let store = FusedStore::new(store);
         let sequencer = start(folder.path(), &store, &queue, &[], quotas)?;
         let now = UnixTime::now();
         let (l1, sweep) = (Vec::new(), Sweep::default());
@@ -114,6 +127,7 @@ impl Scene {
             settled: Vec::new(),
             sweep,
             fresh: 0,
+            patient_key: PATIENT,
         };
         for (position, doctor) in (0..).zip(DOCTORS) {
             scene.grant(64 + position, doctor).await?;
@@ -127,7 +141,8 @@ impl Scene {
         let closed = self.sequencer.closed();
         // The old one must be gone: a folder has one node.
         let folder = tempfile::tempdir()?;
-        let other = DiskStore::open(folder.path().join("blocks"))?;
+        let other = FusedStore::new(Arc::new(DiskStore::open(folder.path().join("blocks"))?));
+        self.store.disarm();
         self.sequencer = start(folder.path(), &other, &self.queue, &[], self.quotas)?;
         closed.await;
         self.sequencer = start(self.folder.path(), &self.store, &self.queue, &self.l1, self.quotas)?;
@@ -144,6 +159,27 @@ impl Scene {
         self.restart().await
     }
 
+    /// L1 loses everything, and then shows these batches and these registrations.
+    pub(super) async fn replace_l1(&mut self, l1: L1History) -> Outcome<L1History> {
+        let old = L1History {
+            queue: std::mem::replace(&mut self.queue, l1.queue),
+            batches: std::mem::replace(&mut self.l1, l1.batches),
+            settled: std::mem::replace(&mut self.settled, l1.settled),
+            patient_key: std::mem::replace(&mut self.patient_key, l1.patient_key),
+        };
+        self.restart().await?;
+        Ok(old)
+    }
+
+    /// A history in which the patient's account is somebody else's.
+    pub(super) fn of_another_patient(&self) -> L1History {
+        let patient_key = 200;
+        let mut queue = self.queue.clone();
+        queue[0].key = key(patient_key).public();
+        queue[0].encryption = Fr::from(patient_key);
+        L1History { queue, batches: Vec::new(), settled: Vec::new(), patient_key }
+    }
+
     /// Seals what waits, and L1 takes it.
     pub(super) fn settle(&mut self) -> Outcome {
         for _ in 0..20 {
@@ -154,8 +190,8 @@ impl Scene {
                 entries.iter().map(|entry| entry.map(|word| field::to_bytes(&word))).collect()
             };
             let content = BatchContent {
-                pre: field::to_bytes(&batch.public().pre),
-                post: field::to_bytes(&batch.public().post),
+                pre: batch.public().pre,
+                post: batch.public().post,
                 time: record.time,
                 commitment: field::to_bytes(&batch.public().commitment),
                 d1: words(&batch.data().d1),
@@ -204,6 +240,11 @@ impl Scene {
         self.now = self.now.saturating_add(hours * 3600);
     }
 
+    /// Whose an account is now.
+    pub(super) fn principal(&self, number: u64) -> Principal {
+        self.sequencer.state().principal(account(number)).expect("a registered account")
+    }
+
     fn fresh(&mut self) -> u64 {
         self.fresh += 1;
         self.fresh
@@ -215,7 +256,8 @@ impl Scene {
         let _in_use = self.sequencer.in_use.take(&[cid]).await;
         let limit = self.quotas.staged_with(codec, bytes);
         let noted =
-            Notes::note(&self.sequencer, Upload { cid, uploader: account(who), size, at: self.now, limit }).await?;
+            Notes::note(&self.sequencer, Upload { cid, uploader: self.principal(who), size, at: self.now, limit })
+                .await?;
         assert_eq!(noted, crate::mempool::Noted::Yes);
         Ok(self.sequencer.blockstore.put(codec, bytes).await?)
     }
@@ -247,10 +289,18 @@ impl Scene {
             action,
         };
         let authority = (who != PATIENT).then(|| GrantSlot::new(62 + who).expect("a slot"));
-        let signed = operation.sign(domain(), &key(who), authority);
+        let signed = operation.sign(domain(), &key(if who == PATIENT { self.patient_key } else { who }), authority);
         let epoch = stored.is_some().then_some(Epoch::FIRST);
         let submission = Submission { signed, stored, epoch, directory: directory.map(|cid| cid.to_string()) };
-        self.sequencer.submit(account(who), submission).await
+        self.sequencer.submit(self.principal(who), submission).await
+    }
+
+    /// A doctor asks for access under their grant.
+    pub(super) async fn request(&self, who: u64) -> Result<Receipt, Refusal> {
+        let slot = GrantSlot::new(62 + who).expect("a slot");
+        let expected = Uses::ZERO;
+        let purpose = Purpose { reason: Reason::Treatment, class: Class::Summary };
+        self.submit(who, Action::RequestAccess(RequestAccess { slot, expected, purpose }), None, None).await
     }
 
     /// A version of a record over these blocks, with one more upload for its manifest.
@@ -344,6 +394,14 @@ impl Scene {
         self.sequencer.state().soft.patient(account(PATIENT))?.records.get(&slot(number)).copied()
     }
 
+    pub(super) async fn has(&self, cid: &Cid) -> Outcome<bool> {
+        Ok(self.store.has(cid).await?)
+    }
+
+    pub(super) async fn pins(&self) -> Outcome<BTreeSet<Cid>> {
+        Ok(self.store.pins().await?)
+    }
+
     /// The blocks that are on the disk.
     pub(super) fn stored(&self) -> Outcome<BTreeSet<Cid>> {
         let mut found = BTreeSet::new();
@@ -356,9 +414,17 @@ impl Scene {
     }
 }
 
+/// What L1 shows.
+pub(super) struct L1History {
+    queue: Vec<Registration>,
+    batches: Vec<OnL1>,
+    settled: Vec<UnixTime>,
+    patient_key: u64,
+}
+
 fn start(
     folder: &Path,
-    store: &DiskStore,
+    store: &FusedStore,
     queue: &[Registration],
     l1: &[OnL1],
     quotas: Quotas,

@@ -54,10 +54,10 @@ async fn a_grantee_who_fills_everything_stops_nobody_else() -> Outcome {
     scene.write(other, 5, &blocks).await?;
     scene.write(PATIENT, 6, &[]).await?;
     scene.settle()?;
-    let (used, directories) = scene.sequencer.mempool.used(account(PATIENT))?;
-    assert_eq!(used[&account(other)], Usage { bytes: 2000 + 83, blocks: 3 });
+    let (used, directories) = scene.sequencer.mempool.used(&scene.principal(PATIENT))?;
+    assert_eq!(used[&scene.principal(other)], Usage { bytes: 2000 + 83, blocks: 3 });
     assert_eq!(directories.blocks, 3);
-    assert!(used[&account(hostile)].bytes >= 3800);
+    assert!(used[&scene.principal(hostile)].bytes >= 3800);
 
     // She deletes the noise: a day after that is settled, the space is free.
     for number in 0..5 {
@@ -69,8 +69,8 @@ async fn a_grantee_who_fills_everything_stops_nobody_else() -> Outcome {
     scene.pass(25);
     scene.sweep().await?;
     assert!(!scene.store.has(&large[0]).await?);
-    let (used, _) = scene.sequencer.mempool.used(account(PATIENT))?;
-    assert_eq!(used.get(&account(hostile)), None);
+    let (used, _) = scene.sequencer.mempool.used(&scene.principal(PATIENT))?;
+    assert_eq!(used.get(&scene.principal(hostile)), None);
     for cid in &blocks {
         assert!(scene.store.has(cid).await?);
     }
@@ -184,7 +184,10 @@ async fn a_block_in_use_outlives_its_note() -> Outcome {
     scene.pass(25);
     let used = scene.sequencer.in_use.take(&[twin]).await;
     scene.sweep().await?;
-    assert!(scene.store.has(&blocks[0]).await? && scene.sequencer.mempool.uploaded(&blocks[0], account(PATIENT))?);
+    assert!(
+        scene.store.has(&blocks[0]).await?
+            && scene.sequencer.mempool.uploaded(&blocks[0], &scene.principal(PATIENT))?
+    );
     drop(used);
     // Doomed, and then uploaded again before it is removed.
     scene.sequencer.mempool.lapse(scene.now, 10, |_| false)?;

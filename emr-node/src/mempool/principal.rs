@@ -1,0 +1,41 @@
+//! Whose an account is. A reorganisation of L1 may give an account's number to somebody else.
+
+use emr_core::AccountIndex;
+use serde::{Deserialize, Serialize};
+
+use super::{MempoolError, damaged};
+
+/// A row's key for a principal: the account as 4 bytes, big-endian, then the identity.
+pub(super) type PrincipalRow = [u8; 36];
+
+/// Stands for nobody: account 0 is never assigned.
+pub(super) const NOBODY: PrincipalRow = [0; 36];
+/// Not below the row of any principal.
+pub(super) const LAST: PrincipalRow = [u8::MAX; 36];
+
+/// An account together with its identity leaf. The node's tables are keyed by this. If a reorganisation of L1 gives the account's number
+/// to somebody else, they see nothing of the earlier principal; if L1 gives the number back, everything is there again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Principal {
+    /// The account.
+    pub account: AccountIndex,
+    /// Hash of its identity leaf, 32 bytes little-endian as all field elements: it covers the signing key and the encryption key. Either alone
+    /// could be somebody's who registered a copy of it.
+    #[serde(with = "hex::serde")]
+    pub identity: [u8; 32],
+}
+
+impl Principal {
+    pub(super) fn row(&self) -> PrincipalRow {
+        let mut row = NOBODY;
+        row[..4].copy_from_slice(&(self.account.get() as u32).to_be_bytes());
+        row[4..].copy_from_slice(&self.identity);
+        row
+    }
+
+    pub(super) fn from_row(row: PrincipalRow) -> Result<Self, MempoolError> {
+        let [a, b, c, d, identity @ ..] = row;
+        let account = AccountIndex::new(u32::from_be_bytes([a, b, c, d]).into()).map_err(damaged)?;
+        Ok(Self { account, identity })
+    }
+}

@@ -1,0 +1,103 @@
+//! What a receipt promises is kept, whatever comes later.
+
+use super::*;
+
+/// Accounts that do their worst round after round: Revokes of nothing, new grants, and their ends. Whenever the honest Revoke comes, it is
+/// settled within what its receipt promises, and so is each of theirs.
+#[test]
+fn every_promise_of_a_revoke_is_kept_whatever_comes_after() -> Test {
+    const HOSTILE: u64 = 20;
+    const ROUNDS: u64 = 8;
+    let world = world(HOSTILE)?;
+    let hostile = DOCTOR + 1..=DOCTOR + HOSTILE;
+    // The honest patient has revoked before, so nothing is owed to a first time.
+    let mut versions: BTreeMap<u64, u64> = hostile.clone().chain([HONEST]).map(|account| (account, 1)).collect();
+    let mut salt = 0;
+    let mut promised: Vec<(SignedOperation, u64, u64)> = Vec::new();
+    let mut act = |world: &World, account: u64, action: Action, batch: u64| -> Test<bool> {
+        salt += 1;
+        let signed = world.sign(account, salt, action)?;
+        let Ok(receipt) = world.submit(signed)? else { return Ok(false) };
+        if let Action::Revoke(revoke) = action
+            && revoke.slot.get() == FIRST
+        {
+            promised.push((signed, batch, receipt.settle_by.get() - receipt.acknowledged.get()));
+        }
+        Ok(true)
+    };
+    for batch in 0..ROUNDS {
+        for account in hostile.clone() {
+            for slot in 1..4 {
+                act(&world, account, revoke(FIRST + slot + 4 * batch, 0)?, batch)?;
+            }
+            let version = versions.get_mut(&account).ok_or("known")?;
+            if act(&world, account, revoke(FIRST, *version)?, batch)?
+                && act(&world, account, grant(FIRST, Version::new(*version + 1)?)?, batch)?
+            {
+                *version += 2;
+            }
+        }
+        let version = versions[&HONEST];
+        if batch % 4 == 1 && act(&world, HONEST, revoke(FIRST, version)?, batch)? {
+            act(&world, HONEST, grant(FIRST, Version::new(version + 1)?)?, batch)?;
+            versions.insert(HONEST, version + 2);
+        }
+        world.settle()?;
+    }
+    let mut late = ROUNDS;
+    while world.sequencer.state().open.values().any(|open| open.turn.is_some()) && late < 200 {
+        world.settle()?;
+        late += 1;
+    }
+    assert!(promised.len() > 60, "{}", promised.len());
+    for (signed, at, seconds) in promised {
+        let status = world.sequencer.mempool.operation(signed.id(world.domain))?.ok_or("kept")?.status;
+        let batch = match status {
+            OperationStatus::Settled { batch } => batch,
+            // By a newer one of the same account, whose promise counts.
+            OperationStatus::Replaced { .. } if signed.operation.signer.get() != HONEST => continue,
+            other => return Err(format!("{other:?}").into()),
+        };
+        // The first batch of the world is 2; a batch takes at most two minutes.
+        let took = (batch - 1 - at) * capacity::BATCH_SECONDS;
+        assert!(
+            took + capacity::MARGIN / 2 <= seconds,
+            "account {}: {took} s, promised {seconds}",
+            signed.operation.signer
+        );
+        if signed.operation.signer.get() == HONEST {
+            assert!(batch - 1 - at <= 5, "the honest Revoke of round {at} went into batch {batch}");
+        }
+    }
+    Ok(())
+}
+
+/// What waits for its registration is promised after all the registrations before it, or not at all.
+#[test]
+fn a_promise_counts_the_registrations_that_go_first() -> Test {
+    let world = world(1)?;
+    let own = world.sign(HONEST, 1, put(HONEST, 0)?)?;
+    let of_new = |account: u64| world.sign(account, 1, put(account, 0)?);
+    let mut state = world.sequencer.state().clone();
+    for account in 100..2100 {
+        let registration = Registration {
+            account: AccountIndex::new(account)?,
+            role: Role::Patient,
+            org: None,
+            key: key(7).public(),
+            encryption: Fr::from(account),
+        };
+        state.queue.push_back(crate::state::Queued { registration, seen: Instant::now() });
+    }
+    let within = |signed: &SignedOperation| {
+        let promise = capacity::promise(&state, signed, Place::Ordinary, world.time);
+        promise.map(|promise| promise.settle_by.get() - world.time.get())
+    };
+    // Those whose accounts are settled are not held up by registrations: they have places of their own.
+    let soon = within(&own)?;
+    assert_eq!(within(&of_new(107)?)?, soon + 120, "in the first eight");
+    assert_eq!(within(&of_new(108)?)?, soon + 2 * 120);
+    let refused = within(&of_new(2099)?).map_err(|refusal| refusal.kind);
+    assert_eq!(refused, Err(RefusalKind::Unavailable), "250 batches are more than five hours");
+    Ok(())
+}

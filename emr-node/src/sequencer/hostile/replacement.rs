@@ -1,0 +1,104 @@
+//! One patient's many Revokes: which takes the place of which, and what they wait for.
+
+use super::*;
+
+/// A patient who ends hundreds of grants holds nobody up, and who was served last comes last.
+#[test]
+fn one_patient_with_many_grants_does_not_delay_another() -> Test {
+    let world = world(2)?;
+    let busy = DOCTOR + 1;
+    for slot in FIRST + 1..FIRST + 200 {
+        world.taken(world.sign(busy, slot, grant(slot, Version::ZERO)?)?)?;
+    }
+    for slot in FIRST + 1..FIRST + 200 {
+        world.taken(world.sign(busy, 1000 + slot, revoke(slot, 1)?)?)?;
+    }
+    let honest = world.sign(HONEST, 1, revoke(FIRST, 1)?)?;
+    world.taken(honest)?;
+    assert_eq!(world.batch_of(&honest), Some(0));
+    Ok(())
+}
+
+/// When a newer Revoke takes an older one's place, and what becomes of the older one.
+#[test]
+fn a_newer_revoke_takes_the_older_ones_place_or_waits_its_turn() -> Test {
+    let world = world(1)?;
+    let id = |signed: &SignedOperation| signed.id(world.domain);
+    let older = world.sign(HONEST, 1, revoke(FIRST, 2)?)?;
+    world.taken(older)?;
+    // It ends less, or lapses earlier: no place of the older one, and the state has moved on.
+    assert!(world.submit(world.sign(HONEST, 2, revoke(FIRST, 1)?)?)?.is_err());
+    let shorter = Operation { valid_until: world.time.saturating_add(60), salt: Fr::from(3), ..older.operation };
+    assert!(world.submit(shorter.sign(world.domain, &key(HONEST), None))?.is_err());
+    // A forgery does not even cost a rebuilding of the state.
+    let forged = Operation { salt: Fr::from(4), ..older.operation }.sign(world.domain, &key(DOCTOR), None);
+    assert_eq!(world.submit(forged)?, Err(RefusalKind::Refused));
+
+    let newer = world.sign(HONEST, 5, revoke(FIRST, 2)?)?;
+    world.taken(newer)?;
+    let fate = world.sequencer.mempool.operation(id(&older))?.ok_or("kept")?.status;
+    assert_eq!(fate, OperationStatus::Replaced { by: id(&newer) });
+    assert_eq!(world.submit(older)?, Err(RefusalKind::Refused), "it does not come back");
+    assert_eq!(world.sequencer.state().open.len(), 1);
+    assert!(world.sequencer.state().soft.patient(AccountIndex::new(HONEST)?).is_some());
+    // The state is what it would be if the older one had never come.
+    let mut expected = Ledger::clone(&world.sequencer.state().settled);
+    let acknowledged = world.sequencer.mempool.operation(id(&newer))?.ok_or("kept")?.acknowledged;
+    expected.execute(&newer, acknowledged).map_err(|violation| violation.to_string())?;
+    assert_eq!(world.sequencer.state().soft.trees().root(), expected.trees().root());
+
+    // Not more often than a few times a batch: each costs a row of the file.
+    let mut last = newer;
+    for salt in 10..13 {
+        last = world.sign(HONEST, salt, revoke(FIRST, 2)?)?;
+        world.taken(last)?;
+    }
+    assert!(world.submit(world.sign(HONEST, 20, revoke(FIRST, 2)?)?)?.is_err());
+    // Once something was built on its directory, or it is sealed, it stays.
+    world.taken(world.sign(HONEST, 7, put(HONEST, 0)?)?)?;
+    let sealed = world.sequencer.seal()?.ok_or("sealed")?;
+    assert_eq!(sealed.operations.len(), 2);
+    assert!(world.submit(world.sign(HONEST, 9, revoke(FIRST, 2)?)?)?.is_err());
+    let kept = world.sequencer.mempool.operation(id(&last))?.ok_or("kept")?.status;
+    assert_eq!(kept, OperationStatus::Sealed { batch: 2 });
+    Ok(())
+}
+
+/// A grant that is given again after its Revoke, both still waiting, is ended at once: it has a place of its own.
+#[test]
+fn a_grant_that_waits_behind_a_revoke_can_be_ended() -> Test {
+    let world = world(1)?;
+    world.taken(world.sign(HONEST, 1, revoke(FIRST, 1)?)?)?;
+    world.taken(world.sign(HONEST, 2, grant(FIRST, Version::new(2)?)?)?)?;
+    let again = world.sign(HONEST, 3, revoke(FIRST, 3)?)?;
+    assert_eq!(capacity::place(&world.sequencer.state(), &again.operation).ok(), Some(Place::Reserved));
+    world.taken(again)?;
+    // What somebody else does under a grant does not keep the patient from naming more.
+    Ok(())
+}
+
+/// While L1 shows what cannot be followed readers are served, so a Revoke is taken, and ends that.
+#[test]
+fn a_halted_node_takes_revokes() -> Test {
+    let world = world(1)?;
+    world.sequencer.halt_on(&FollowError::QueueEntry(7));
+    assert_eq!(world.submit(world.sign(HONEST, 1, put(HONEST, 0)?)?)?, Err(RefusalKind::Unavailable));
+    world.taken(world.sign(HONEST, 2, revoke(FIRST, 1)?)?)?;
+    Ok(())
+}
+
+/// A batch is given up while it is in flight, a Revoke in it is replaced, and then L1 settles the batch after all. What is in it is no
+/// longer open, so the state is derived again from all that was ever acknowledged.
+#[test]
+fn a_batch_that_was_given_up_may_be_settled_after_all() -> Test {
+    let world = world(1)?;
+    let older = world.sign(HONEST, 1, revoke(FIRST, 1)?)?;
+    world.taken(older)?;
+    let record = world.sequencer.seal()?.ok_or("sealed")?;
+    let in_flight = world.on_l1(&record)?;
+    world.sequencer.unseal(record.number)?;
+    world.taken(world.sign(HONEST, 2, revoke(FIRST, 1)?)?)?;
+    let taken = world.sequencer.take_over(std::slice::from_ref(&in_flight));
+    assert!(matches!(taken, Err(DeriveError::UnknownOperations(_))), "{taken:?}");
+    Ok(())
+}

@@ -1,0 +1,113 @@
+//! L1 was reorganised, and an account's number is somebody else's: nothing of the earlier owner is shown, charged or counted to the later
+//! one, and all of it is there again if L1 gives the number back.
+
+use emr_core::{Class, UnixTime};
+use emr_ipfs::Blockstore;
+
+use super::scene::*;
+use crate::{
+    http::refusal::RefusalKind,
+    mempool::{BlockReference, Usage},
+    storage::quota::Quotas,
+};
+
+const DOCTOR: u64 = DOCTORS[0];
+const OTHER: u64 = DOCTORS[1];
+
+impl Scene {
+    fn may_read(&self, doctor: u64) -> Result<(), RefusalKind> {
+        let state = self.sequencer.state();
+        let read = state.may_read(account(doctor), account(PATIENT), Class::Summary, UnixTime::now());
+        read.map_err(|refusal| refusal.kind)
+    }
+
+    /// Whether a doctor is served a block as part of something.
+    fn may_have(&self, doctor: u64, part_of: &BlockReference) -> Result<(), RefusalKind> {
+        let state = self.sequencer.state();
+        state.may_have(account(doctor), part_of, UnixTime::now()).map_err(|refusal| refusal.kind)
+    }
+
+    fn is_live(&self, doctor: u64) -> bool {
+        self.sequencer.state().live_grants(account(PATIENT), account(doctor), UnixTime::now()).next().is_some()
+    }
+}
+
+#[tokio::test]
+async fn a_later_owner_of_a_number_gets_nothing_of_the_earlier() -> Outcome {
+    let mut scene = Scene::new(Quotas::DEFAULT).await?;
+    // The earlier owner's: a settled record, a doctor's session, a Revoke that waits, an upload, a record that waits.
+    let blocks = scene.upload(DOCTOR, 2, 100).await?;
+    let (_, cids) = scene.write(DOCTOR, 0, &blocks).await?;
+    scene.request(DOCTOR).await?;
+    scene.settle()?;
+    assert_eq!(scene.may_read(DOCTOR), Ok(()));
+    let directory = scene.revoke(65).await?;
+    assert!(!scene.is_live(OTHER));
+    let staged = scene.upload(PATIENT, 1, 100).await?;
+    let (_, waiting) = scene.write(PATIENT, 1, &[]).await?;
+    let earlier = scene.principal(PATIENT);
+    let before = scene.sequencer.mempool.used(&earlier)?;
+    let references = scene.sequencer.mempool.references(&cids[0])?;
+
+    let another = scene.of_another_patient();
+    let old = scene.replace_l1(another).await?;
+    let later = scene.principal(PATIENT);
+    assert!(later.account == earlier.account && later != earlier);
+    assert_eq!(scene.sequencer.waiting().0, 0);
+    assert_eq!(scene.sequencer.mempool.used(&later)?, Default::default());
+    assert_eq!(scene.sequencer.mempool.staged(&later)?, Usage::default());
+    assert_eq!(scene.sequencer.mempool.staged(&earlier)?.blocks, 1);
+    for part_of in references {
+        for who in [PATIENT, DOCTOR] {
+            assert_eq!(scene.may_have(who, &part_of), Err(RefusalKind::NotFound), "{part_of:?}");
+        }
+    }
+    // The same slots and versions as before, under the later owner's grants.
+    for (number, doctor) in (64..).zip(DOCTORS) {
+        scene.grant(number, doctor).await?;
+    }
+    scene.settle()?;
+    assert!(scene.is_live(OTHER), "the earlier owner's Revoke ends nothing of the later one's");
+    assert_eq!(scene.may_read(DOCTOR), Err(RefusalKind::NoSession), "a session is for the grant of one patient");
+    // Nor do blocks change hands: neither what was uploaded nor what is part of a record.
+    for stolen in [&staged, &blocks] {
+        let refused = scene.write(PATIENT, 0, stolen).await.expect_err("must be refused");
+        assert_eq!(refused.kind, RefusalKind::Refused, "{refused}");
+    }
+    // A doctor keeps what is theirs: the upload of a block of their own is of their own account.
+    scene.write(DOCTOR, 0, &[]).await?;
+    scene.settle()?;
+
+    scene.replace_l1(old).await?;
+    assert_eq!(scene.principal(PATIENT), earlier);
+    assert_eq!(scene.sequencer.mempool.used(&earlier)?, before);
+    assert_eq!(scene.may_read(DOCTOR), Ok(()));
+    assert!(!scene.is_live(OTHER));
+    assert_eq!(scene.sequencer.waiting().0, 2, "what was acknowledged waits again");
+    scene.settle()?;
+    let state = scene.sequencer.state().clone();
+    let grants = &state.settled.patient(account(PATIENT)).ok_or("the patient")?.grants;
+    assert!(grants.values().any(|grant| grant.grantee.is_none()), "the Revoke is settled");
+    assert!(scene.record(1).is_some() && scene.store.has(&waiting[0]).await? && scene.store.has(&directory).await?);
+    Ok(())
+}
+
+/// What nobody can settle any more goes after the time that a returned operation's blocks stay.
+#[tokio::test]
+async fn the_blocks_of_a_lost_account_go_after_a_month() -> Outcome {
+    let mut scene = Scene::new(Quotas::DEFAULT).await?;
+    let blocks = scene.upload(DOCTOR, 2, 100).await?;
+    let (_, cids) = scene.write(DOCTOR, 0, &blocks).await?;
+    let another = scene.of_another_patient();
+    scene.replace_l1(another).await?;
+    scene.sweep().await?;
+    scene.pass(29 * 24);
+    scene.sweep().await?;
+    assert!(scene.store.has(&cids[0]).await?);
+    scene.pass(2 * 24);
+    scene.sweep().await?;
+    for cid in &cids {
+        assert!(!scene.store.has(cid).await?);
+    }
+    Ok(())
+}

@@ -1,0 +1,128 @@
+//! What a sweep takes and what it leaves, on a disk and on Kubo, also if the process ends in the middle of it.
+
+use std::sync::Arc;
+
+use emr_ipfs::{DagLimits, KuboStore, walk};
+use emr_testkit::part::Kubo;
+
+use super::{
+    fuse::{Call, Moment},
+    scene::*,
+};
+use crate::storage::{quota::Quotas, sweep::DIRECTORIES};
+
+const DOCTOR: u64 = DOCTORS[0];
+
+/// A patient who changes their key directory often keeps the newest ones, whether a day has passed or not.
+#[tokio::test]
+async fn of_superseded_directories_the_newest_stay() -> Outcome {
+    let mut scene = Scene::new(Quotas::DEFAULT).await?;
+    let mut directories = Vec::new();
+    for _ in 0..6 {
+        directories.push(scene.revoke(64).await?);
+        directories.push(scene.grant(64, DOCTOR).await?);
+        scene.settle()?;
+    }
+    scene.sweep().await?;
+    let stored = scene.stored()?;
+    let kept = directories.len() - usize::from(DIRECTORIES);
+    for (number, directory) in directories.iter().enumerate() {
+        assert_eq!(stored.contains(directory), number >= kept, "directory {number} of {}", directories.len());
+    }
+    // A day later only the one in force is needed.
+    scene.pass(25);
+    scene.sweep().await?;
+    assert_eq!(scene.stored()?.into_iter().collect::<Vec<_>>(), [*directories.last().ok_or("none")?]);
+    Ok(())
+}
+
+/// The process ends at each step of a sweep in turn. The next one finishes it, and takes nothing else.
+#[tokio::test]
+async fn a_sweep_that_was_killed_is_finished_by_the_next() -> Outcome {
+    for (call, moment) in
+        [Call::Unpin, Call::Delete].into_iter().flat_map(|call| [(call, Moment::Before), (call, Moment::After)])
+    {
+        for passed in 0..2 {
+            let mut scene = Scene::new(Quotas::DEFAULT).await?;
+            let shared = scene.upload(DOCTOR, 1, 100).await?;
+            let (_, kept) = scene.write(DOCTOR, 0, &shared).await?;
+            let blocks = scene.upload(DOCTOR, 2, 100).await?;
+            let (_, deleted) = scene.write(DOCTOR, 1, &blocks).await?;
+            scene.settle()?;
+            scene.tombstone(1).await?;
+            scene.settle()?;
+            scene.sweep().await?;
+            scene.pass(25);
+            scene.store.arm(call, moment, passed);
+            let store = scene.store.clone();
+            tokio::select! {
+                () = store.reached() => {}
+                _ = scene.sweep() => return Err(format!("{call:?} {moment:?} {passed}: the sweep did not come there").into()),
+            }
+            scene.restart().await?;
+            scene.sweep().await?;
+            for cid in &deleted {
+                assert!(!scene.stored()?.contains(cid), "{call:?} {moment:?} {passed}: {cid} is left");
+            }
+            walk(&scene.store, &kept[0], &DagLimits::default()).await?;
+            assert!(scene.pins().await?.contains(&kept[0]) && !scene.pins().await?.contains(&deleted[0]));
+            // The same blocks may be uploaded and used again.
+            let again = scene.upload(DOCTOR, 1, 100).await?;
+            scene.write(DOCTOR, 2, &again).await?;
+        }
+    }
+    Ok(())
+}
+
+/// A submission pins its blocks while a sweep would unpin and remove them. What is acknowledged is there and is pinned.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_submission_keeps_the_sweep_off_its_blocks() -> Outcome {
+    let mut scene = Scene::new(Quotas::DEFAULT).await?;
+    let blocks = scene.upload(DOCTOR, 2, 100).await?;
+    scene.store.arm(Call::Pin, Moment::After, 0);
+    let store = scene.store.clone();
+    // The notes are a day old and lapse, while the submission has looked at them and has pinned the blocks.
+    scene.pass(25);
+    let mut sweep = crate::storage::sweep::Sweep::default();
+    let (sequencer, now) = (Arc::clone(&scene.sequencer), scene.now);
+    let (written, swept) = tokio::join!(scene.write(DOCTOR, 0, &blocks), async {
+        store.reached().await;
+        let swept = sweep.turn(&sequencer, now.saturating_add(25 * 3600)).await;
+        store.go();
+        swept
+    });
+    swept?;
+    let (_, cids) = written?;
+    for cid in &cids {
+        assert!(scene.stored()?.contains(cid), "{cid}");
+    }
+    assert!(scene.pins().await?.contains(&cids[0]));
+    Ok(())
+}
+
+/// On Kubo the same rules hold: what was deleted is unpinned and gone, and what is needed is pinned.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sweep_on_kubo_takes_what_nothing_needs() -> Outcome {
+    let Some(kubo) = Kubo::start_or_skip()? else { return Ok(()) };
+    let store = Arc::new(KuboStore::new(kubo.url())?);
+    let mut scene = Scene::on(store, Quotas::DEFAULT).await?;
+    let blocks = scene.upload(DOCTOR, 2, 100).await?;
+    let (_, kept) = scene.write(DOCTOR, 0, &blocks).await?;
+    // The deleted record shares a block with the one that stays.
+    let own = scene.upload(PATIENT, 1, 100).await?;
+    let (_, deleted) = scene.write(DOCTOR, 1, &blocks[..1]).await?;
+    let unused = scene.upload(DOCTOR, 1, 100).await?;
+    scene.settle()?;
+    scene.tombstone(1).await?;
+    scene.settle()?;
+    scene.sweep().await?;
+    scene.pass(25);
+    scene.sweep().await?;
+    walk(&scene.store, &kept[0], &DagLimits::default()).await?;
+    for cid in [&deleted[0], &unused[0], &own[0]] {
+        assert!(!scene.has(cid).await?, "{cid}");
+    }
+    let pins = scene.pins().await?;
+    assert!(pins.contains(&kept[0]) && !pins.contains(&deleted[0]));
+    Ok(())
+}

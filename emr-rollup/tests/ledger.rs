@@ -281,8 +281,8 @@ fn every_public_input_is_bound() {
     type Change = fn(&mut emr_rollup::batch::PublicInputs);
     let changes: [(Change, Clause); 9] = [
         (|public| public.domain = emr_rollup::operation::Domain::new(1, [0; 20]), Clause::SignatureValid),
-        (|public| public.pre += Fr::from(1), Clause::RootsChain),
-        (|public| public.post += Fr::from(1), Clause::RootsChain),
+        (|public| public.pre = another_root(public.pre), Clause::RootsChain),
+        (|public| public.post = another_root(public.post), Clause::RootsChain),
         // The second operation reads an audit head that the first did not leave.
         (|public| public.time += 1, Clause::PatientInOrder),
         (|public| public.n1 += 1, Clause::L1AsQueued),

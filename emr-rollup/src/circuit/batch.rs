@@ -174,7 +174,7 @@ impl BatchCircuit {
         };
         let domain = crate::operation::Domain::new(0, [0; 20]);
         let data = crate::batch::BatchData::default();
-        let root = crate::primitive::poseidon::node(Fr::ZERO, Fr::ZERO);
+        let root = crate::state::state_root(Fr::ZERO, Fr::ZERO);
         Self::new(&witness, &PublicInputs::derive(&version, domain, 0, (root, root), 0, &data))
     }
 

@@ -145,7 +145,6 @@ impl ClientError {
             Self::File(error) => file(error),
             Self::IdentityFile(_) => Code::IdentityFile,
             Self::Keys(_) => Code::KeyDevice,
-            Self::Address(_) => Code::Address,
             Self::Node(error) => node(error),
             Self::Endpoint(EndpointError::ChainId { .. }) => Code::OtherChain,
             Self::Endpoint(EndpointError::Address(_)) => Code::Address,

@@ -9,7 +9,7 @@ use std::convert::Infallible;
 
 use emr_api::receipt::ReceiptError;
 use emr_chain::{RollupError, endpoint::EndpointError, proof::ProofError};
-use emr_core::{AccountIndex, AddressError, OutOfRange, RecordError};
+use emr_core::{AccountIndex, OutOfRange, RecordError};
 use emr_crypto::{DirectoryError, IdentityFileError, OwnDirectoryError, RevokeError, SealError};
 
 use crate::{
@@ -43,12 +43,9 @@ pub enum ClientError {
     /// What holds the keys.
     #[error("the Ethereum key cannot sign: {0}")]
     Keys(#[from] alloy::signers::Error),
-    /// An address of a server.
-    #[error("the address cannot be used: {0}")]
-    Address(#[from] AddressError),
     /// The hospital's node.
     #[error(transparent)]
-    Node(NodeError),
+    Node(#[from] NodeError),
     /// Where Ethereum is.
     #[error(transparent)]
     Endpoint(#[from] EndpointError),
@@ -174,7 +171,6 @@ macro_rules! lift {
 
 lift! {
     ProfileError => Profile, File, Identity;
-    NodeError => Node, Address;
     SeenError => Seen, File;
     SettledStateError => Settled, Proof, Seen;
     CardError => Card, Membership;

@@ -8,7 +8,7 @@ use alloy::{
     rpc::types::{Filter, Log, TransactionTrait},
     sol_types::{SolCall, SolEvent, SolValue},
 };
-use emr_core::UnixTime;
+use emr_core::{StateRoot, UnixTime};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -30,7 +30,7 @@ pub struct Head {
     /// The block it was read at.
     pub block_number: u64,
     /// The current state root.
-    pub state_root: B256,
+    pub state_root: StateRoot,
     /// Number of the last settled batch, 0 before the first.
     pub batch_count: u64,
     /// Time of the last settled batch, 0 before the first.
@@ -58,9 +58,9 @@ pub struct QueueEntry {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BatchContent {
     /// State root before.
-    pub pre: Word,
+    pub pre: StateRoot,
     /// State root after.
-    pub post: Word,
+    pub post: StateRoot,
     /// The one time of its operations.
     pub time: UnixTime,
     /// Its commitment `C`.
@@ -122,7 +122,7 @@ impl<P: Provider> Settlement for Rollup<P> {
         let last_time = contract.lastBatchTime().block(at).call().await?;
         Ok(Head {
             block_number,
-            state_root: contract.stateRoot().block(at).call().await?.into(),
+            state_root: state_root(contract.stateRoot().block(at).call().await?)?,
             batch_count: contract.batchCount().block(at).call().await?,
             last_time: UnixTime::new(last_time.to()).map_err(|e| RollupError::Malformed(e.to_string()))?,
             queue_head: contract.queueHead().block(at).call().await?,
@@ -188,8 +188,8 @@ impl BatchContent {
         let flat = |entries: &[Words]| entries.iter().flatten().map(|word| U256::from_be_bytes(*word)).collect();
         EmrRollup::settleCall {
             batch: ISettlement::Batch {
-                pre: U256::from_be_bytes(self.pre),
-                post: U256::from_be_bytes(self.post),
+                pre: word(&self.pre),
+                post: word(&self.post),
                 time: alloy::primitives::aliases::U40::from(self.time.get()),
                 commitment: U256::from_be_bytes(self.commitment),
             },
@@ -216,8 +216,8 @@ impl BatchContent {
             return Err(bad("its transaction is not what the event says"));
         }
         Ok(Self {
-            pre: pre.to_be_bytes(),
-            post: post.to_be_bytes(),
+            pre: state_root(pre).map_err(|_| bad("the root before it is none"))?,
+            post: state_root(post).map_err(|_| bad("the root after it is none"))?,
             time: UnixTime::new(time.to()).map_err(|_| bad("its time is out of range"))?,
             commitment: commitment.to_be_bytes(),
             d1,
@@ -225,6 +225,16 @@ impl BatchContent {
             proof: call.proof.into(),
         })
     }
+}
+
+/// A state root as the contract stores it.
+fn word(root: &StateRoot) -> U256 {
+    U256::from_be_bytes(*root.as_bytes())
+}
+
+/// The state root that a word of the contract is.
+pub(crate) fn state_root(word: U256) -> Result<StateRoot, RollupError> {
+    StateRoot::from_bytes(word.to_be_bytes()).map_err(|error| RollupError::Malformed(error.to_string()))
 }
 
 fn decode<E: SolEvent>(log: &Log) -> Result<E, RollupError> {
@@ -280,8 +290,8 @@ mod tests {
 
     fn batch() -> Result<(BatchContent, EmrRollup::BatchSettled), Box<dyn std::error::Error>> {
         let content = BatchContent {
-            pre: [1; 32],
-            post: [2; 32],
+            pre: StateRoot::from_bytes([1; 32])?,
+            post: StateRoot::from_bytes([2; 32])?,
             time: UnixTime::new(3)?,
             commitment: [4; 32],
             d1: vec![[[5; 32]; 4]],
@@ -290,8 +300,8 @@ mod tests {
         };
         let event = EmrRollup::BatchSettled {
             number: 9,
-            pre: U256::from_be_bytes(content.pre),
-            post: U256::from_be_bytes(content.post),
+            pre: word(&content.pre),
+            post: word(&content.post),
             time: U40::from(3),
             n1: U256::ONE,
             n: U256::from(2),
@@ -316,14 +326,24 @@ mod tests {
             let read = BatchContent::from_calldata(&content.to_call().abi_encode(), event);
             assert!(matches!(read, Err(RollupError::BatchData { .. })), "{read:?}");
         };
-        refused(&BatchContent { pre: [0; 32], ..content.clone() }, &event);
-        refused(&BatchContent { post: [0; 32], ..content.clone() }, &event);
+        let other = StateRoot::from_bytes([0; 32])?;
+        refused(&BatchContent { pre: other, ..content.clone() }, &event);
+        refused(&BatchContent { post: other, ..content.clone() }, &event);
         refused(&BatchContent { time: UnixTime::new(4)?, ..content.clone() }, &event);
         refused(&BatchContent { commitment: [0; 32], ..content.clone() }, &event);
         refused(&BatchContent { d1: Vec::new(), ..content.clone() }, &event);
         refused(&BatchContent { d2: vec![[[6; 32]; 4]; 2], ..content.clone() }, &event);
         refused(&content, &EmrRollup::BatchSettled { n: U256::ONE, ..event.clone() });
         refused(&content, &EmrRollup::BatchSettled { dataHash: B256::ZERO, ..event.clone() });
+
+        // Both say so, and still it is none.
+        let mut beyond = content.to_call();
+        beyond.batch.post = U256::MAX;
+        let read = BatchContent::from_calldata(
+            &beyond.abi_encode(),
+            &EmrRollup::BatchSettled { post: U256::MAX, ..event.clone() },
+        );
+        assert!(matches!(read, Err(RollupError::BatchData { why: "the root after it is none", .. })), "{read:?}");
 
         let mut incomplete = content.to_call();
         incomplete.d2.pop();

@@ -5,13 +5,8 @@ use std::{io::Write, path::PathBuf};
 use clap::{Parser, Subcommand};
 use emr_chain::Settlement;
 use emr_client::client::Client;
-use emr_core::{Class, Reason, Role};
-use emr_rollup::{
-    batch::BatchData,
-    primitive::field::{self, Fr},
-    state::StateTrees,
-    version::CircuitVersion,
-};
+use emr_core::{Class, Reason, Role, StateRoot};
+use emr_rollup::{batch::BatchData, primitive::field, state::StateTrees, version::CircuitVersion};
 use serde::Serialize;
 
 use crate::{
@@ -242,8 +237,8 @@ async fn request(
 struct Synced {
     batches: u64,
     operations: u64,
-    derived_root: String,
-    l1_root: String,
+    derived_root: StateRoot,
+    l1_root: StateRoot,
 }
 
 impl Answer for Synced {
@@ -272,8 +267,7 @@ async fn sync(client: &Client, json: bool) -> Result<(), Failure> {
         trees.apply(&data).map_err(|error| Failure::new(Exit::Unverified, one_line(&error)))?;
     }
     drop(progress);
-    let hex = |root: &Fr| format!("0x{}", hex::encode(field::to_bytes(root)));
-    let (derived_root, l1_root) = (hex(&trees.root()), hex(&settled.root()));
+    let (derived_root, l1_root) = (trees.root(), settled.root());
     if derived_root != l1_root {
         let message = format!(
             "the batches on L1 give root {derived_root}, the contract holds {l1_root}: the Ethereum node hides or invents batches; use another one"

@@ -8,7 +8,7 @@ use emr_client::profile::{
     outbox::{Entry, Outbox},
 };
 use emr_core::{AccountIndex, Class, Role, UnixTime};
-use emr_rollup::operation::{Action, Kind, PutRecord};
+use emr_rollup::operation::{Action, Kind, OperationId, PutRecord};
 use serde::Serialize;
 
 use crate::{
@@ -87,7 +87,7 @@ enum State {
 
 #[derive(Debug, Serialize)]
 struct Listed {
-    operation: String,
+    operation: OperationId,
     kind: Kind,
     patient: AccountIndex,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -102,6 +102,11 @@ struct Listed {
     refused: Option<UnixTime>,
 }
 
+/// The beginning of an operation's id, enough to name it here.
+fn short(operation: OperationId) -> String {
+    operation.to_string()[..16].to_owned()
+}
+
 impl Listed {
     fn of(entry: &Entry) -> Self {
         let draft = entry.draft();
@@ -113,7 +118,7 @@ impl Listed {
             _ => (None, None),
         };
         Self {
-            operation: draft.operation.clone(),
+            operation: draft.operation,
             kind: entry.kind(),
             patient: operation.patient,
             record,
@@ -141,7 +146,7 @@ impl Answer for List {
             return writeln!(out, "nothing waits, and nothing was refused");
         }
         for Listed { operation, kind, patient, record, class, state, reason, .. } in &self.operations {
-            write!(out, "{}  {:<14} patient {patient}", &operation[..16], kind.to_string())?;
+            write!(out, "{}  {:<14} patient {patient}", short(*operation), kind.to_string())?;
             if let (Some(record), Some(class)) = (record, class) {
                 write!(out, ", record {record} ({class})")?;
             }
@@ -193,10 +198,10 @@ async fn retry(
         let draft = entry.draft();
         let patient = draft.submission.signed.operation.patient;
         let card = cards::patient(&client, Some(patient), card.as_deref()).await?;
-        let written = client.retry(&card, &draft.operation).await.map_err(|error| {
+        let written = client.retry(&card, draft.operation).await.map_err(|error| {
             let failure = records::write_failure(&error);
             let done = retried.len();
-            Failure::new(failure.exit(), format!("{}: {failure} ({done} handed in before it)", &draft.operation[..16]))
+            Failure::new(failure.exit(), format!("{}: {failure} ({done} handed in before it)", short(draft.operation)))
         })?;
         retried.push(records::answer(&mut client, &written, wait).await?);
     }
@@ -205,12 +210,12 @@ async fn retry(
 
 #[derive(Debug, Serialize)]
 struct Discarded {
-    discarded: Vec<String>,
+    discarded: Vec<OperationId>,
 }
 
 impl Answer for Discarded {
     fn write(&self, out: &mut dyn Write) -> std::io::Result<()> {
-        self.discarded.iter().try_for_each(|operation| writeln!(out, "discarded {}", &operation[..16]))
+        self.discarded.iter().try_for_each(|operation| writeln!(out, "discarded {}", short(*operation)))
     }
 }
 
@@ -223,8 +228,8 @@ fn discard(options: &Options, role: Role, operations: &[String], yes: bool) -> R
     }
     let mut discarded = Vec::new();
     for entry in chosen {
-        let operation = entry.draft().operation.clone();
-        profile.outbox_mut().discard(&operation).or_exit(Exit::Storage)?;
+        let operation = entry.draft().operation;
+        profile.outbox_mut().discard(operation).or_exit(Exit::Storage)?;
         discarded.push(operation);
     }
     print(&Discarded { discarded }, options.json)
@@ -234,7 +239,7 @@ fn discard(options: &Options, role: Role, operations: &[String], yes: bool) -> R
 fn named(profile: &Profile, names: &[String]) -> Result<Vec<Entry>, Failure> {
     let mut chosen: Vec<Entry> = Vec::new();
     for name in names {
-        let is_it = |entry: &&Entry| entry.draft().operation.starts_with(name.as_str());
+        let is_it = |entry: &&Entry| entry.draft().operation.to_string().starts_with(name.as_str());
         let mut found = profile.outbox().refused().iter().filter(is_it);
         let (Some(entry), true) = (found.next(), name.len() >= SHORTEST_NAME) else {
             let waits = profile.outbox().entries().iter().any(|entry| is_it(&entry));

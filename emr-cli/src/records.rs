@@ -14,7 +14,7 @@ use emr_client::{
 };
 use emr_core::{AccountIndex, Class, Reason, Record, RecordStatus, UnixTime, fhir};
 use emr_durable::Disk;
-use emr_rollup::operation::Kind;
+use emr_rollup::operation::{Kind, OperationId};
 use serde::Serialize;
 
 use crate::{
@@ -48,7 +48,7 @@ pub fn read_fhir(file: &Path) -> Result<Record, Failure> {
 /// An acknowledged operation, and the batch that settled it if the command waited.
 #[derive(Debug, Serialize)]
 pub struct Promise {
-    operation: String,
+    operation: OperationId,
     acknowledged: UnixTime,
     settle_by: UnixTime,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -77,7 +77,7 @@ pub async fn promise(client: &mut Client, acknowledged: &Acknowledged, wait: boo
     let mut batch = None;
     if wait {
         let progress = Progress::start("waiting for a batch");
-        let status = client.wait_for(&acknowledged.operation, POLL).await;
+        let status = client.wait_for(acknowledged.operation, POLL).await;
         drop(progress);
         match status.map_err(|error| session::client_failure(&error))? {
             OperationStatus::Settled { batch: settled } => batch = Some(settled),
@@ -93,7 +93,7 @@ pub async fn promise(client: &mut Client, acknowledged: &Acknowledged, wait: boo
     }
     let receipt = &acknowledged.receipt;
     Ok(Promise {
-        operation: acknowledged.operation.clone(),
+        operation: acknowledged.operation,
         acknowledged: receipt.acknowledged,
         settle_by: receipt.settle_by,
         batch,

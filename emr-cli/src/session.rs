@@ -130,7 +130,7 @@ pub async fn open(options: &Options, role: Role) -> Result<Client, Failure> {
 /// What became of what earlier runs had signed, one line for each kind and outcome. A grant or revocation that is settled is not told: it
 /// is what was expected. A record is: somebody who repeats an interrupted upload must learn that it went through.
 fn summary(resumed: &[Resumed]) -> Vec<String> {
-    let mut lines: BTreeMap<(String, &str, String), Vec<&str>> = BTreeMap::new();
+    let mut lines: BTreeMap<(String, &str, String), Vec<String>> = BTreeMap::new();
     for resumed in resumed {
         let (outcome, detail) = match &resumed.fate {
             Fate::Settled { .. } if resumed.kind == Kind::PutRecord => ("in force", String::new()),
@@ -142,11 +142,11 @@ fn summary(resumed: &[Resumed]) -> Vec<String> {
             _ => continue,
         };
         let line = (resumed.kind.to_string(), outcome, detail);
-        lines.entry(line).or_default().push(&resumed.operation[..8]);
+        lines.entry(line).or_default().push(resumed.operation.to_string()[..8].to_owned());
     }
     lines
         .into_iter()
-        .map(|((kind, outcome, detail), operations)| match operations[..] {
+        .map(|((kind, outcome, detail), operations)| match &operations[..] {
             [one] => format!("{kind} {one} of an earlier run: {outcome}{detail}"),
             [first, .., last] => {
                 format!("{} {kind} of earlier runs ({first} to {last}): {outcome}{detail}", operations.len())
@@ -265,7 +265,12 @@ mod tests {
     #[test]
     fn many_operations_of_earlier_runs_are_one_line() -> Result<(), emr_core::OutOfRange> {
         let patient = AccountIndex::new(3)?;
-        let of = |number: u32, kind, fate| Resumed { operation: format!("{number:064x}"), kind, patient, fate };
+        let of = |number: u32, kind, fate| Resumed {
+            operation: format!("{number:064x}").parse().expect("64 digits"),
+            kind,
+            patient,
+            fate,
+        };
         let reason = "slot 7 is taken".to_owned();
         let mut resumed: Vec<_> = (1..=118)
             .map(|number| of(number << 16, Kind::PutRecord, Fate::Settled { batch: 2 + u64::from(number) / 32 }))

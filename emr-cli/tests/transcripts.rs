@@ -22,7 +22,7 @@ use emr_client::{
 use emr_core::{AccountEpoch, AccountIndex, Class, RecordSlot, RecordStatus, Revision, Role, UnixTime, Version};
 use emr_crypto::{Identity, RsaBits, ScryptCost};
 use emr_rollup::{
-    operation::{Action, Domain, Operation, PutRecord},
+    operation::{Action, Domain, Operation, OperationId, PutRecord},
     primitive::{eddsa::SigningKey, field::Fr},
     state::leaf::RecordLeaf,
 };
@@ -51,10 +51,10 @@ fn stage() -> TestResult<tempfile::TempDir> {
     let identity = Identity::generate(Role::Doctor, RsaBits::new(2048)?);
     let mut kept = Profile::create(&at("kept"), &identity, &PASSPHRASE.into(), ScryptCost::Development)?;
     for (slot, id) in [(7, 0x5c), (8, 0x7a)] {
-        kept.outbox_mut().add(NewEntry::plain([id; 32], put_record(slot)?))?;
+        kept.outbox_mut().add(NewEntry::plain(OperationId::from_bytes([id; 32]), put_record(slot)?))?;
     }
     let refusal = Refusal { time: UnixTime::new(1)?, reason: "slot 7 is taken".to_owned() };
-    kept.outbox_mut().refuse(&"5c".repeat(32), refusal)?;
+    kept.outbox_mut().refuse(OperationId::from_bytes([0x5c; 32]), refusal)?;
     drop(kept);
     let identity = fs::read(at("doctor").join("identity"))?;
     for (name, bytes, mode) in [("truncated", &identity[..100], 0o600), ("exposed", &identity[..], 0o644)] {

@@ -269,8 +269,8 @@ fn every_public_input_is_bound() {
     type Change = fn(&mut emr_rollup::batch::PublicInputs);
     let changes: [(Change, Clause); 9] = [
         (|public| public.domain = emr_rollup::operation::Domain::new(1, [0; 20]), Clause::C3),
-        (|public| public.pre += Fr::from(1), Clause::C13),
-        (|public| public.post += Fr::from(1), Clause::C13),
+        (|public| public.pre = another_root(public.pre), Clause::C13),
+        (|public| public.post = another_root(public.post), Clause::C13),
         // The second operation reads an audit head that the first did not leave.
         (|public| public.time += 1, Clause::C5),
         (|public| public.n1 += 1, Clause::C14),

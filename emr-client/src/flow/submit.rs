@@ -4,7 +4,7 @@ use emr_api::receipt;
 use emr_api::{OperationStatus, Receipt, StoredAt, Submission};
 use emr_core::{AccountIndex, Cid, GrantSlot, UnixTime, cid::codec_of};
 use emr_crypto::Epoch;
-use emr_rollup::operation::{Action, Kind, Operation, SignedOperation};
+use emr_rollup::operation::{Action, Kind, Operation, OperationId, SignedOperation};
 
 use crate::{
     client::{Client, ClientError},
@@ -18,8 +18,8 @@ const UNPROVEN: usize = 10;
 /// An operation that the node promised to settle or return.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Acknowledged {
-    /// Its id, hex.
-    pub operation: String,
+    /// What it is called.
+    pub operation: OperationId,
     /// What was handed in.
     pub signed: SignedOperation,
     /// The promise, signed by the hospital.
@@ -41,8 +41,8 @@ pub enum Fate {
     },
     /// A newer Revoke of this participant took its place.
     Replaced {
-        /// Its id, hex.
-        by: String,
+        /// The newer one.
+        by: OperationId,
     },
     /// The node gave it back.
     Returned {
@@ -68,8 +68,8 @@ impl Fate {
 /// An operation of a former run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Resumed {
-    /// Its id, hex.
-    pub operation: String,
+    /// What it is called.
+    pub operation: OperationId,
     /// Its kind.
     pub kind: Kind,
     /// On whose subtree.
@@ -82,7 +82,7 @@ impl Resumed {
     fn of(entry: &Entry, fate: Fate) -> Self {
         let draft = entry.draft();
         let operation = &draft.submission.signed.operation;
-        Self { operation: draft.operation.clone(), kind: entry.kind(), patient: operation.patient, fate }
+        Self { operation: draft.operation, kind: entry.kind(), patient: operation.patient, fate }
     }
 }
 
@@ -107,7 +107,7 @@ pub(crate) struct Outgoing {
     pub(crate) intent: Option<String>,
     pub(crate) blocks: Vec<(Cid, Vec<u8>)>,
     pub(crate) key: Option<String>,
-    pub(crate) replaces: Option<String>,
+    pub(crate) replaces: Option<OperationId>,
 }
 
 impl Outgoing {
@@ -151,7 +151,7 @@ impl Client {
         {
             match entry.draft().replaces {
                 Some(_) => self.give_up(entry, error.to_string())?,
-                None => self.profile.outbox_mut().remove(&entry.draft().operation)?,
+                None => self.profile.outbox_mut().remove(entry.draft().operation)?,
             }
         }
         delivered
@@ -160,7 +160,7 @@ impl Client {
     /// An operation of an earlier run came to nothing. A record is kept, since its writer may have it nowhere else; anything else is
     /// forgotten, since what comes next is made from the state as it is.
     fn give_up(&mut self, entry: &Entry, reason: String) -> Result<(), ClientError> {
-        let operation = &entry.draft().operation;
+        let operation = entry.draft().operation;
         match entry.kind() {
             Kind::PutRecord => {
                 self.profile.outbox_mut().refuse(operation, Refusal { time: UnixTime::now(), reason })?;
@@ -175,7 +175,7 @@ impl Client {
         match fate {
             Fate::Acknowledged | Fate::Waiting => Ok(()),
             Fate::Settled { .. } | Fate::Replaced { .. } => {
-                Ok(self.profile.outbox_mut().remove(&entry.draft().operation)?)
+                Ok(self.profile.outbox_mut().remove(entry.draft().operation)?)
             }
             Fate::Returned { reason } => self.give_up(entry, format!("it was returned: {reason}")),
             Fate::Refused { reason } => self.give_up(entry, reason.clone()),
@@ -193,8 +193,8 @@ impl Client {
         let id = submission.signed.id(self.domain());
         let longest = receipt::Longest::of(&submission.signed.operation);
         receipt::verify(&receipt, &self.instance(), self.hospital_address()?, id, longest, UnixTime::now())?;
-        let operation = entry.draft().operation.clone();
-        self.profile.outbox_mut().acknowledge(&operation, &receipt)?;
+        let operation = entry.draft().operation;
+        self.profile.outbox_mut().acknowledge(operation, &receipt)?;
         Ok(Acknowledged { operation, signed: submission.signed, receipt })
     }
 
@@ -215,7 +215,7 @@ impl Client {
         let entries = self.profile.outbox().entries();
         let entry = entries.iter().find(|known| known.draft().operation == entry.draft().operation);
         Ok(entry.and_then(|entry| {
-            let (operation, signed) = (entry.draft().operation.clone(), entry.draft().submission.signed);
+            let (operation, signed) = (entry.draft().operation, entry.draft().submission.signed);
             Some(Acknowledged { operation, signed, receipt: entry.receipt()?.clone() })
         }))
     }
@@ -262,7 +262,7 @@ impl Client {
         let lapsed = entry.has_lapsed(UnixTime::now());
         if entry.receipt().is_some() {
             let id = entry.draft().submission.signed.id(self.domain());
-            match self.node.operation(&id).await {
+            match self.node.operation(id).await {
                 Ok(OperationStatus::Settled { batch }) => {
                     // Of what she granted and revoked the state itself is asked: a revocation is not forgotten on a node's word.
                     let settled = !self.is_hers(entry) || self.is_in_force(&entry.draft().submission.signed).await?;
@@ -270,7 +270,7 @@ impl Client {
                 }
                 Ok(OperationStatus::Returned { reason }) => return Ok(Fate::Returned { reason }),
                 // It stays until the state holds what it did, or more: the newer one may come to nothing.
-                Ok(OperationStatus::Replaced { by }) if self.takes_place_of(&by, entry) => {
+                Ok(OperationStatus::Replaced { by }) if self.takes_place_of(by, entry) => {
                     let settled = self.is_in_force(&entry.draft().submission.signed).await?;
                     return Ok(if settled { Fate::Replaced { by } } else { Fate::Waiting });
                 }
@@ -309,7 +309,7 @@ impl Client {
 
     /// Whether an operation that this participant signed after another one ends the same grant, at least as far and as long. The entries
     /// are in the order of their signing, so that no operation takes the place of itself, nor two that of each other.
-    fn takes_place_of(&self, newer: &str, older: &Entry) -> bool {
+    fn takes_place_of(&self, newer: OperationId, older: &Entry) -> bool {
         let later = self.profile.outbox().entries().iter().skip_while(|entry| entry.draft() != older.draft()).skip(1);
         let Some(newer) = later.into_iter().find(|entry| entry.draft().operation == newer) else { return false };
         let [newer, older] = [newer, older].map(|entry| entry.draft().submission.signed.operation);
@@ -330,30 +330,27 @@ impl Client {
     /// [`ClientError`].
     pub async fn wait_for(
         &mut self,
-        operation: &str,
+        operation: OperationId,
         interval: std::time::Duration,
     ) -> Result<OperationStatus, ClientError> {
-        let mut id = [0; 32];
-        hex::decode_to_slice(operation, &mut id).map_err(|_| NodeError::Malformed {
-            request: operation.chars().take(80).collect(),
-            reason: "an operation's id is 64 hex digits".to_owned(),
-        })?;
+        let mut id = operation;
         let mut unproven = 0;
         loop {
-            let status = self.node.operation(&id).await?;
+            let status = self.node.operation(id).await?;
             if let OperationStatus::Replaced { by } = &status {
                 let entries = self.profile.outbox().entries();
-                let older = entries.iter().find(|entry| entry.draft().operation == hex::encode(id)).cloned();
-                let follows = older.as_ref().is_some_and(|older| self.takes_place_of(by, older));
-                if !follows || hex::decode_to_slice(by, &mut id).is_err() {
+                let older = entries.iter().find(|entry| entry.draft().operation == id).cloned();
+                let follows = older.as_ref().is_some_and(|older| self.takes_place_of(*by, older));
+                if !follows {
                     return Ok(OperationStatus::Returned {
                         reason: "an operation that you did not sign after it took its place".to_owned(),
                     });
                 }
+                id = *by;
                 tokio::time::sleep(interval).await;
                 continue;
             }
-            let known = self.profile.outbox().entries().iter().find(|entry| entry.draft().operation == hex::encode(id));
+            let known = self.profile.outbox().entries().iter().find(|entry| entry.draft().operation == id);
             let known = known.cloned();
             let hers = known.as_ref().filter(|entry| self.is_hers(entry)).map(|entry| entry.draft().submission.signed);
             match (&status, hers) {

@@ -14,7 +14,7 @@ use emr_crypto::{
     key_wrap::{Algorithm, WrappedKey},
 };
 use emr_rollup::{
-    operation::{Action, PutRecord, Tombstone},
+    operation::{Action, OperationId, PutRecord, Tombstone},
     primitive::field,
     state::leaf::RecordLeaf,
 };
@@ -79,13 +79,13 @@ pub enum WriteError {
     },
     /// Nothing of that name is kept.
     #[error("no record of operation {0} came to nothing: `outbox list` shows what is kept")]
-    NotRefused(String),
+    NotRefused(OperationId),
     /// What is kept of it cannot be opened.
     #[error(
         "the record of operation {0} cannot be read back: its files are damaged, or another identity wrote it; write it again from its document, \
          or discard it"
     )]
-    NotReadable(String),
+    NotReadable(OperationId),
     /// The card is somebody else's.
     #[error("the record is for patient {needed}, the card is that of account {given}: give the patient's card")]
     OtherPatient {
@@ -225,7 +225,7 @@ impl Client {
             && let Some(written) = self.written_before(acknowledged)
         {
             while let Some(refused) = self.refused_before(intent) {
-                self.profile.outbox_mut().discard(&refused).map_err(ClientError::from)?;
+                self.profile.outbox_mut().discard(refused).map_err(ClientError::from)?;
             }
             return Ok(written);
         }
@@ -329,10 +329,10 @@ impl Client {
     }
 
     /// The operation of the same request that came to nothing and is kept.
-    fn refused_before(&self, intent: &str) -> Option<String> {
+    fn refused_before(&self, intent: &str) -> Option<OperationId> {
         let mut refused = self.profile.outbox().refused().iter();
         let entry = refused.find(|entry| entry.draft().intent.as_deref() == Some(intent))?;
-        Some(entry.draft().operation.clone())
+        Some(entry.draft().operation)
     }
 
     /// Hands in a record that came to nothing, in a new operation: a new record in the next free slot, another version on top of what its
@@ -341,20 +341,20 @@ impl Client {
     ///
     /// # Errors
     /// [`WriteError::NotRefused`], [`WriteError::NotReadable`], [`WriteError::OtherPatient`]; [`WriteError`]. The record stays kept.
-    pub async fn retry(&mut self, patient: &Card, operation: &str) -> Result<Written, WriteError> {
+    pub async fn retry(&mut self, patient: &Card, operation: OperationId) -> Result<Written, WriteError> {
         let mut refused = self.profile.outbox().refused().iter();
         let entry = refused.find(|entry| entry.draft().operation == operation).cloned();
-        let entry = entry.ok_or_else(|| WriteError::NotRefused(operation.to_owned()))?;
+        let entry = entry.ok_or_else(|| WriteError::NotRefused(operation))?;
         let signed = entry.draft().submission.signed.operation;
         let Action::PutRecord(PutRecord { slot, expected, leaf }) = signed.action else {
-            return Err(WriteError::NotRefused(operation.to_owned()));
+            return Err(WriteError::NotRefused(operation));
         };
         let patient = self.check_card(patient).await?;
         if patient.account() != signed.patient {
             return Err(WriteError::OtherPatient { needed: signed.patient, given: patient.account() });
         }
         let context = RecordId { domain: self.domain(), patient: signed.patient, slot }.context(&leaf);
-        let not_readable = || WriteError::NotReadable(operation.to_owned());
+        let not_readable = || WriteError::NotReadable(operation);
         let bytes = self.reopen(&entry, &context).ok_or_else(not_readable)?;
         let record = Record::from_dag_cbor(&bytes).map_err(|_| not_readable())?;
         let place = if expected == Revision::ZERO { Place::New } else { Place::Over(slot) };

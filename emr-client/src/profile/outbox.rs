@@ -18,7 +18,7 @@ use emr_core::{
     cid::{MAX_BLOCK_BYTES, verify_block},
 };
 use emr_durable::Disk;
-use emr_rollup::operation::{Kind, SignedOperation};
+use emr_rollup::operation::{Kind, OperationId, SignedOperation};
 use serde::{Deserialize, Serialize};
 
 use crate::profile::durable::{self, FileError};
@@ -40,8 +40,8 @@ struct Kept<'a> {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Draft {
-    /// The operation's id, hex.
-    pub operation: String,
+    /// The operation.
+    pub operation: OperationId,
     /// What is handed in.
     pub submission: Submission,
     /// What was asked for, as a digest in hex: the same request again, after a crash, is this operation and not another one.
@@ -51,15 +51,15 @@ pub struct Draft {
     /// A record's content key, wrapped to its writer, in base64: writers have no epoch keys, and a record that came to nothing has to be
     /// sealed again.
     pub key: Option<String>,
-    /// The operation that came to nothing and that this one stands for, hex.
-    pub replaces: Option<String>,
+    /// The operation that came to nothing and that this one stands for.
+    pub replaces: Option<OperationId>,
 }
 
 /// What is added to the outbox.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewEntry {
-    /// The operation's id.
-    pub operation: [u8; 32],
+    /// The operation.
+    pub operation: OperationId,
     /// What is handed in.
     pub submission: Submission,
     /// As in [`Draft`].
@@ -69,12 +69,12 @@ pub struct NewEntry {
     /// As in [`Draft`].
     pub key: Option<String>,
     /// As in [`Draft`].
-    pub replaces: Option<String>,
+    pub replaces: Option<OperationId>,
 }
 
 impl NewEntry {
     /// An operation without blocks.
-    pub const fn plain(operation: [u8; 32], submission: Submission) -> Self {
+    pub const fn plain(operation: OperationId, submission: Submission) -> Self {
         Self { operation, submission, intent: None, blocks: Vec::new(), key: None, replaces: None }
     }
 }
@@ -212,7 +212,7 @@ impl Outbox {
         let failed = |error| FileError::io(&self.folder, error);
         let NewEntry { operation, submission, intent, blocks, key, replaces } = new;
         let draft = Draft {
-            operation: hex::encode(operation),
+            operation,
             submission,
             intent,
             blocks: blocks.iter().map(|(cid, _)| cid.to_string()).collect(),
@@ -241,10 +241,10 @@ impl Outbox {
     /// Forgets what came to nothing and has a successor: its successor is durable, and a crash came before it was forgotten.
     fn remove_replaced(&mut self) -> Result<(), FileError> {
         let all = self.entries.iter().chain(&self.refused);
-        let replaced: Vec<String> = all.filter_map(|entry| entry.draft.replaces.clone()).collect();
+        let replaced: Vec<OperationId> = all.filter_map(|entry| entry.draft.replaces).collect();
         for operation in replaced {
             if self.refused.iter().any(|entry| entry.draft.operation == operation) {
-                self.remove(&operation)?;
+                self.remove(operation)?;
             }
         }
         Ok(())
@@ -254,7 +254,7 @@ impl Outbox {
     ///
     /// # Errors
     /// [`FileError`].
-    pub fn refuse(&mut self, operation: &str, refusal: Refusal) -> Result<(), FileError> {
+    pub fn refuse(&mut self, operation: OperationId, refusal: Refusal) -> Result<(), FileError> {
         let Some(place) = self.entries.iter().position(|entry| entry.draft.operation == operation) else {
             return Ok(());
         };
@@ -269,7 +269,7 @@ impl Outbox {
     ///
     /// # Errors
     /// [`FileError`].
-    pub fn acknowledge(&mut self, operation: &str, receipt: &Receipt) -> Result<(), FileError> {
+    pub fn acknowledge(&mut self, operation: OperationId, receipt: &Receipt) -> Result<(), FileError> {
         let Some(entry) = self.entries.iter_mut().find(|entry| entry.draft.operation == operation) else {
             return Ok(());
         };
@@ -282,7 +282,7 @@ impl Outbox {
     ///
     /// # Errors
     /// [`FileError`].
-    pub fn discard(&mut self, operation: &str) -> Result<bool, FileError> {
+    pub fn discard(&mut self, operation: OperationId) -> Result<bool, FileError> {
         let kept = self.refused.iter().any(|entry| entry.draft.operation == operation);
         if kept {
             self.remove(operation)?;
@@ -294,7 +294,7 @@ impl Outbox {
     ///
     /// # Errors
     /// [`FileError`].
-    pub fn remove(&mut self, operation: &str) -> Result<(), FileError> {
+    pub fn remove(&mut self, operation: OperationId) -> Result<(), FileError> {
         let is_it = |entry: &Entry| entry.draft.operation == operation;
         let Some(entry) = self.entries.iter().chain(&self.refused).find(|entry| is_it(entry)) else {
             return Ok(());
@@ -329,7 +329,7 @@ mod tests {
 
     type TestResult = Result<(), Box<dyn std::error::Error>>;
 
-    fn submission(salt: u64) -> Result<([u8; 32], Submission), Box<dyn std::error::Error>> {
+    fn submission(salt: u64) -> Result<(OperationId, Submission), Box<dyn std::error::Error>> {
         let domain = Domain::new(31337, [1; 20]);
         let operation = Operation {
             signer: AccountIndex::new(2)?,
@@ -366,28 +366,28 @@ mod tests {
         assert!(reopened.find("intent", UnixTime::new(1000)?).is_some());
         assert!(reopened.find("intent", UnixTime::new(1001)?).is_none());
 
-        let id = outbox.entries()[1].draft().operation.clone();
+        let id = outbox.entries()[1].draft().operation;
         let receipt = Receipt {
-            operation: id.clone(),
+            operation: id,
             acknowledged: UnixTime::new(1)?,
             settle_by: UnixTime::new(2)?,
             signature: String::new(),
         };
-        outbox.acknowledge(&id, &receipt)?;
+        outbox.acknowledge(id, &receipt)?;
         let reopened = Outbox::open(&Disk::default(), &folder)?;
         assert_eq!(reopened.entries()[1].receipt(), Some(&receipt));
         assert_eq!(reopened.entries()[1].blocks().count(), 1, "the node may lose it");
-        outbox.remove(&id)?;
+        outbox.remove(id)?;
         let kept: serde_json::Value =
             serde_json::from_slice(&fs::read(folder.with_file_name("receipts").join(format!("{id}.json")))?)?;
-        assert_eq!(kept["receipt"]["operation"], serde_json::Value::from(id.clone()));
+        assert_eq!(kept["receipt"]["operation"], serde_json::Value::from(id.to_string()));
         assert_eq!(outbox.entries().len(), 2);
         let mut reopened = Outbox::open(&Disk::default(), &folder)?;
         assert_eq!(reopened.entries(), outbox.entries());
         // Numbers are not used again while a later entry lives, so the order stays.
         let (id, last) = submission(9)?;
         reopened.add(NewEntry::plain(id, last))?;
-        assert_eq!(reopened.entries().last().map(|entry| entry.draft().operation.clone()), Some(hex::encode(id)));
+        assert_eq!(reopened.entries().last().map(|entry| entry.draft().operation), Some(id));
         Ok(())
     }
 
@@ -401,9 +401,9 @@ mod tests {
             let (id, submission) = submission(salt)?;
             outbox.add(NewEntry { blocks: vec![block.clone()], ..NewEntry::plain(id, submission) })?;
         }
-        let id = outbox.entries()[0].draft().operation.clone();
+        let id = outbox.entries()[0].draft().operation;
         let refusal = Refusal { time: UnixTime::new(5)?, reason: "the slot is taken".to_owned() };
-        outbox.refuse(&id, refusal.clone())?;
+        outbox.refuse(id, refusal.clone())?;
         let mut outbox = Outbox::open(&Disk::default(), &folder)?;
         assert_eq!(outbox.entries().len(), 1);
         assert_eq!(outbox.refused()[0].refusal(), Some(&refusal));

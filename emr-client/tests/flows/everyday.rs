@@ -89,7 +89,7 @@ async fn write_edit_delete_grant_request_read_revoke() -> TestResult {
     assert!(open(&current.open_for(doctor.identity().rsa())?).is_ok());
 
     // Everything waits for its batch, under a promise.
-    let status = doctor.node().operation(&id_bytes(&newer.acknowledged.operation)?).await?;
+    let status = doctor.node().operation(newer.acknowledged.operation).await?;
     assert_eq!(status, OperationStatus::Pending);
     assert!(doctor.resume().await?.iter().all(|resumed| !resumed.fate.is_final()));
     Ok(())
@@ -100,12 +100,6 @@ async fn directory(patient: &Client) -> TestResult<KeyDirectory> {
     let view = patient.node().patient(patient.account()?).await?;
     let cid = view.directory.ok_or("published")?.parse()?;
     Ok(KeyDirectory::from_bytes(&patient.node().block(&cid).await?)?)
-}
-
-fn id_bytes(text: &str) -> TestResult<[u8; 32]> {
-    let mut id = [0; 32];
-    hex::decode_to_slice(text, &mut id)?;
-    Ok(id)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -279,7 +273,7 @@ async fn the_settled_state_is_read_from_l1_by_proof() -> TestResult {
     let patient = scene.client(PATIENT).await?;
     let state = patient.settled().await?;
     let empty = emr_rollup::state::tree::empty_root(24);
-    assert_eq!(state.root(), emr_rollup::primitive::poseidon::node(empty, empty));
+    assert_eq!(state.root(), emr_rollup::state::state_root(empty, empty));
     assert_eq!((state.batches(), state.time()), (0, UnixTime::ZERO));
     assert!(state.block_number() > 0);
     // A contract's address without a rollup.

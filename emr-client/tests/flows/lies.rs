@@ -10,7 +10,7 @@ use emr_client::{
 use emr_core::{Class, ClassMask, Reason, Rights, UnixTime, Version};
 use emr_crypto::KeyDirectory;
 use emr_rollup::{
-    operation::{Action, Operation, Revoke, SetGrant},
+    operation::{Action, Operation, OperationId, Revoke, SetGrant},
     primitive::{eddsa::SigningKey, field::Fr},
 };
 
@@ -132,29 +132,28 @@ async fn a_revocation_is_not_forgotten_for_one_that_took_its_place() -> TestResu
     let scene = Scene::new().await?;
     let (mut patient, doctor, proxy) = behind_a_proxy(&scene).await?;
     let classes: ClassMask = [Class::Laboratory, Class::Imaging].into_iter().collect();
-    let first = patient.revoke(doctor.account()?, ClassMask::ALL).await?.changed[0].1.operation.clone();
+    let first = patient.revoke(doctor.account()?, ClassMask::ALL).await?.changed[0].1.operation;
     patient.grant(&handed_over(&doctor), &terms(Rights::READ, classes)).await?;
-    let second = patient.revoke(doctor.account()?, ClassMask::ALL).await?.changed[0].1.operation.clone();
+    let second = patient.revoke(doctor.account()?, ClassMask::ALL).await?.changed[0].1.operation;
 
-    let replaced = |by: &str| {
-        let by = by.to_owned();
+    let replaced = |by: OperationId| {
         let status = "GET /v1/operations/".to_owned();
-        lie(status, move |status: &mut OperationStatus| *status = OperationStatus::Replaced { by: by.clone() })
+        lie(status, move |status: &mut OperationStatus| *status = OperationStatus::Replaced { by })
     };
     // By the later one, which the state does not hold: the older one stays.
-    let of = |id: &str| format!("GET /v1/operations/{id}");
-    let mut later = replaced(&second);
-    let path = of(&first);
+    let of = |id: OperationId| format!("GET /v1/operations/{id}");
+    let mut later = replaced(second);
+    let path = of(first);
     proxy.set(move |request, answer| if request.starts_with(&path) { later(request, answer) } else { None });
     let resumed = patient.resume().await?;
     assert!(resumed.iter().all(|resumed| resumed.fate == Fate::Waiting), "{resumed:?}");
-    let kept = |patient: &Client, id: &str| {
+    let kept = |patient: &Client, id: OperationId| {
         patient.profile().outbox().entries().iter().any(|entry| entry.draft().operation == id)
     };
-    assert!(kept(&patient, &first) && kept(&patient, &second));
+    assert!(kept(&patient, first) && kept(&patient, second));
 
     // By itself, or by the older one: that is a revocation lost, said aloud.
-    for (operation, by) in [(&second, &second), (&second, &first)] {
+    for (operation, by) in [(second, second), (second, first)] {
         let mut lie = replaced(by);
         let path = of(operation);
         proxy.set(move |request, answer| if request.starts_with(&path) { lie(request, answer) } else { None });
@@ -226,13 +225,13 @@ async fn a_revocation_is_not_forgotten_on_a_nodes_word() -> TestResult {
     let (mut patient, doctor, proxy) = behind_a_proxy(&scene).await?;
     let before: PatientView = patient.node().patient(patient.account()?).await?;
     let revoked = patient.revoke(doctor.account()?, ClassMask::ALL).await?;
-    let operation = revoked.changed[0].1.operation.clone();
+    let operation = revoked.changed[0].1.operation;
 
     let status = "GET /v1/operations/".to_owned();
     proxy.set(lie(status.clone(), |status: &mut OperationStatus| *status = OperationStatus::Settled { batch: 7 }));
     let resumed = patient.resume().await?;
     assert!(resumed.iter().all(|resumed| resumed.fate == Fate::Waiting), "{resumed:?}");
-    let waited = patient.wait_for(&operation, std::time::Duration::from_millis(10)).await;
+    let waited = patient.wait_for(operation, std::time::Duration::from_millis(10)).await;
     assert!(matches!(waited, Err(ClientError::NotInForce { batch: 7 })), "{waited:?}");
     assert_eq!(patient.profile().outbox().entries().len(), 2);
 

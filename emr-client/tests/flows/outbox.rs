@@ -9,6 +9,7 @@ use emr_client::{
     node::NodeError,
 };
 use emr_core::{Class, ClassMask, RecordSlot};
+use emr_rollup::operation::OperationId;
 
 use crate::{
     proxy::{Fault, Proxy, lie},
@@ -29,7 +30,10 @@ fn fates(resumed: Vec<emr_client::flow::submit::Resumed>) -> Vec<Fate> {
 }
 
 /// A doctor signed a record and could not hand it in; the patient took its slot meanwhile.
-async fn a_taken_slot(scene: &Scene, proxy: &Proxy) -> TestResult<(Client, emr_client::verify::card::Card, String)> {
+async fn a_taken_slot(
+    scene: &Scene,
+    proxy: &Proxy,
+) -> TestResult<(Client, emr_client::verify::card::Card, OperationId)> {
     let (mut patient, doctor) = scene.with_a_doctor().await?;
     drop(doctor);
     let card = handed_over(&patient);
@@ -37,7 +41,7 @@ async fn a_taken_slot(scene: &Scene, proxy: &Proxy) -> TestResult<(Client, emr_c
     proxy.set(|request, answer| (request.starts_with(OPERATIONS) && answer.is_empty()).then_some(Fault::LoseRequest));
     let failed = doctor.upload(&card, Class::Laboratory, &record("from the ward")).await;
     assert!(matches!(&failed, Err(WriteError::Client(ClientError::Node(NodeError::Unreachable { .. })))), "{failed:?}");
-    let operation = doctor.profile().outbox().entries()[0].draft().operation.clone();
+    let operation = doctor.profile().outbox().entries()[0].draft().operation;
     drop(doctor);
     proxy.clear();
     let own = patient.card();
@@ -65,11 +69,11 @@ async fn a_record_whose_slot_is_taken_is_kept_and_goes_to_another_slot() -> Test
     assert!(kept.refusal().is_some_and(|refusal| !refusal.reason.is_empty()));
     // A patient is named by her card; another card is another patient.
     let other = scene.registered(OTHER_PATIENT).await?;
-    let wrong = doctor.retry(&handed_over(&other), &operation).await;
+    let wrong = doctor.retry(&handed_over(&other), operation).await;
     assert!(matches!(wrong, Err(WriteError::OtherPatient { .. })), "{wrong:?}");
-    assert!(matches!(doctor.retry(&card, "00").await, Err(WriteError::NotRefused(_))));
+    assert!(matches!(doctor.retry(&card, OperationId::from_bytes([0; 32])).await, Err(WriteError::NotRefused(_))));
 
-    let written = doctor.retry(&card, &operation).await?;
+    let written = doctor.retry(&card, operation).await?;
     assert_eq!(written.slot.get(), 1);
     assert!(doctor.profile().outbox().refused().is_empty());
     let (read, _) = patient.retrieve(&card, RecordSlot::new(1)?, None).await?;
@@ -77,7 +81,7 @@ async fn a_record_whose_slot_is_taken_is_kept_and_goes_to_another_slot() -> Test
     assert_eq!(read.unproven().author(), doctor.account()?);
     assert_eq!(patient.records(&card).await?.len(), 2);
     // Once is enough.
-    assert!(matches!(doctor.retry(&card, &operation).await, Err(WriteError::NotRefused(_))));
+    assert!(matches!(doctor.retry(&card, operation).await, Err(WriteError::NotRefused(_))));
     Ok(())
 }
 
@@ -92,7 +96,7 @@ async fn an_attempt_that_fails_keeps_the_record() -> TestResult {
 
     // Lost on the way: the new operation stands for the old one, and nothing is there twice.
     proxy.set(|request, answer| (request.starts_with(OPERATIONS) && answer.is_empty()).then_some(Fault::LoseRequest));
-    assert!(doctor.retry(&card, &operation).await.is_err());
+    assert!(doctor.retry(&card, operation).await.is_err());
     assert!(doctor.profile().outbox().refused().is_empty());
     assert_eq!(folders(&scene)?.len(), 1);
     drop(doctor);
@@ -104,16 +108,16 @@ async fn an_attempt_that_fails_keeps_the_record() -> TestResult {
     let mut doctor = scene.client_at(DOCTOR, &proxy.address).await?;
     let resumed = fates(doctor.resume().await?);
     assert!(matches!(&resumed[..], [Fate::Refused { .. }]), "{resumed:?}");
-    let operation = doctor.profile().outbox().refused()[0].draft().operation.clone();
+    let operation = doctor.profile().outbox().refused()[0].draft().operation;
 
     // Revoked meanwhile: nothing allows it, and the record is still kept.
     patient.revoke(doctor.account()?, ClassMask::ALL).await?;
-    let refused = doctor.retry(&card, &operation).await;
+    let refused = doctor.retry(&card, operation).await;
     assert!(matches!(&refused, Err(WriteError::Client(ClientError::Node(error))) if error.is_revoked()), "{refused:?}");
     assert_eq!(doctor.profile().outbox().refused().len(), 1);
     // Granted again, under new keys.
     patient.grant(&doctor.card(), &terms(emr_core::Rights::WRITE, ClassMask::ALL)).await?;
-    let written = doctor.retry(&card, &operation).await?;
+    let written = doctor.retry(&card, operation).await?;
     let (read, _) = patient.retrieve(&card, written.slot, None).await?;
     assert_eq!(read.unproven().record(), &record("from the ward"));
     assert!(doctor.profile().outbox().refused().is_empty());
@@ -157,8 +161,8 @@ async fn a_returned_record_is_kept_until_it_is_discarded() -> TestResult {
     drop(doctor);
 
     let mut profile = emr_client::profile::Profile::open(&scene.data_dir(DOCTOR))?;
-    assert!(!profile.outbox_mut().discard("00")?);
-    assert!(profile.outbox_mut().discard(&operation)?);
+    assert!(!profile.outbox_mut().discard(OperationId::from_bytes([0; 32]))?);
+    assert!(profile.outbox_mut().discard(operation)?);
     assert!(folders(&scene)?.is_empty());
     // What the hospital had promised stays.
     assert!(scene.data_dir(DOCTOR).join(format!("receipts/{operation}.json")).exists());

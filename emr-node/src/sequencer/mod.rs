@@ -18,7 +18,7 @@ use emr_chain::RollupInstance;
 use emr_core::UnixTime;
 use emr_ipfs::Blockstore;
 use emr_rollup::{
-    operation::{Domain, SignedOperation},
+    operation::{Domain, OperationId, SignedOperation},
     primitive::field::Fr,
     version::CircuitVersion,
 };
@@ -145,19 +145,19 @@ impl Sequencer {
             return Err(Refusal::forbidden("an operation is submitted by its signer: log in as that account"));
         }
         let id = submission.signed.id(self.domain);
-        if let Some(known) = self.mempool.operation(&id)? {
+        if let Some(known) = self.mempool.operation(id)? {
             return self.promise(id, &known);
         }
         match self.take(id, principal, submission).await {
             // The same operation, handed in at the same time, was faster.
-            Err(refusal) => self.mempool.operation(&id)?.map_or(Err(refusal), |known| self.promise(id, &known)),
+            Err(refusal) => self.mempool.operation(id)?.map_or(Err(refusal), |known| self.promise(id, &known)),
             taken => taken,
         }
     }
 
     async fn take(
         self: &Arc<Self>,
-        id: [u8; 32],
+        id: OperationId,
         principal: Principal,
         submission: Submission,
     ) -> Result<Receipt, Refusal> {
@@ -240,13 +240,13 @@ impl Sequencer {
     /// key directory than the one in force.
     fn keep(
         &self,
-        id: [u8; 32],
+        id: OperationId,
         signer: Principal,
         submission: &Submission,
         checked: &CheckedPointer,
         directory: Fr,
     ) -> Result<Option<Receipt>, Refusal> {
-        if let Some(known) = self.mempool.operation(&id)? {
+        if let Some(known) = self.mempool.operation(id)? {
             return self.promise(id, &known).map(Some);
         }
         let (in_force, place) = self.admit(submission)?;
@@ -282,7 +282,7 @@ impl Sequencer {
         let kept = Acknowledged { signed, signer, patient, acknowledged, settle_by, turn, replaced, status };
         let receipt = self.promise(id, &kept)?;
         let (pointer, blocks) = (checked.pointer.as_ref(), &checked.blocks);
-        let sequence = self.mempool.acknowledge(&id, &kept, pointer, blocks, replaces)?;
+        let sequence = self.mempool.acknowledge(id, &kept, pointer, blocks, replaces)?;
         let mut state = self.state_mut();
         let state = &mut *state;
         if let Some(without) = without {
@@ -314,7 +314,7 @@ impl Sequencer {
         state
     }
 
-    fn promise(&self, id: [u8; 32], kept: &Acknowledged) -> Result<Receipt, Refusal> {
+    fn promise(&self, id: OperationId, kept: &Acknowledged) -> Result<Receipt, Refusal> {
         if !self.state().is_of_its_principals(kept) {
             return Err(Refusal::refused("this operation was signed for an account that is somebody else's on L1 now"));
         }

@@ -55,7 +55,7 @@ async fn revokes_in_time(scene: &Scene, number: u64) -> Outcome<Duration> {
     });
     let revoked = revoked.await.map_err(|_| "no receipt in time")??;
     let took = began.elapsed();
-    let id = hex::encode(revoked.signed.id(scene.world.domain()));
+    let id = revoked.signed.id(scene.world.domain());
     let status: OperationStatus = scene.patient.at([127, 0, 0, 2]).get(&format!("v1/operations/{id}")).await?;
     assert_eq!(status, OperationStatus::Pending);
     Ok(took)

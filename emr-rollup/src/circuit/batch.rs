@@ -10,6 +10,7 @@ use sha3::{Digest, Keccak256};
 use super::{
     builder::{Builder, Wire},
     config::Config,
+    gadget::constrained::Bit,
     operation::Common,
     origin::Part,
     table::{End, Table},
@@ -112,7 +113,7 @@ impl BatchCircuit {
         let version = witness.version;
         let instances = Instances::new(&mut builder, public);
         builder.clause(Clause::C16, "time");
-        builder.assert_range(instances.time, layout::TIME);
+        let time = builder.range::<{ layout::TIME }>(instances.time);
 
         builder.clause(Clause::C13, "state root before");
         let mut roots = builder.hints("root before", [witness.identity_root, witness.medical_root]);
@@ -134,7 +135,7 @@ impl BatchCircuit {
         builder.assert_count(&used, instances.n1);
 
         let [identity_root, mut medical_root] = roots;
-        let common = Common { version, domain: instances.domain, time: instances.time, identity_root };
+        let common = Common { version, domain: instances.domain, time, identity_root };
         let unused = unused_operation();
         let (mut d2, mut used) = (Vec::new(), Vec::new());
         for slot in 0..version.max_l2 {
@@ -174,7 +175,7 @@ impl BatchCircuit {
         };
         let domain = crate::operation::Domain::new(0, [0; 20]);
         let data = crate::batch::BatchData::default();
-        let root = crate::primitive::poseidon::node(Fr::ZERO, Fr::ZERO);
+        let root = crate::state::state_root(Fr::ZERO, Fr::ZERO);
         Self::new(&witness, &PublicInputs::derive(&version, domain, 0, (root, root), 0, &data))
     }
 
@@ -231,11 +232,11 @@ impl BatchCircuit {
 
 impl Builder {
     /// Constrains bits to be 1 before they are 0, and their sum.
-    fn assert_count(&mut self, used: &[Wire], count: Wire) {
+    fn assert_count(&mut self, used: &[Bit], count: Wire) {
         for pair in used.windows(2) {
             self.assert_zero_unless(pair[0], pair[1]);
         }
-        let terms: Vec<_> = used.iter().map(|wire| (Fr::ONE, *wire)).collect();
+        let terms: Vec<_> = used.iter().map(|bit| (Fr::ONE, Wire::from(*bit))).collect();
         self.assert_linear(&terms, Fr::ZERO, count);
     }
 

@@ -58,6 +58,8 @@ pub(super) struct Builder {
     pub(super) ranges: RangeQueue,
     origin: Origin,
     assertions: u32,
+    /// Ranges that are relied on and not constrained yet.
+    pub(super) promises: u32,
     zero: Wire,
     /// Nobody, but in tests.
     hints: Option<Box<dyn Hints>>,
@@ -79,6 +81,7 @@ impl Builder {
             ranges: RangeQueue::default(),
             origin: CONSTANTS,
             assertions: 0,
+            promises: 0,
             zero: Wire(0),
             hints: None,
         };
@@ -137,8 +140,8 @@ impl Builder {
     }
 
     /// Its value.
-    pub(super) fn value(&self, wire: Wire) -> Fr {
-        self.wires[wire.0 as usize].value
+    pub(super) fn value(&self, wire: impl Into<Wire>) -> Fr {
+        self.wires[wire.into().0 as usize].value
     }
 
     /// The constant 0.
@@ -180,9 +183,9 @@ impl Builder {
     }
 
     /// Constrains two wires to be equal.
-    pub(super) fn assert_equal(&mut self, left: Wire, right: Wire) {
+    pub(super) fn assert_equal(&mut self, left: impl Into<Wire>, right: impl Into<Wire>) {
         let origin = self.assertion();
-        self.equalities.push((left, right, origin));
+        self.equalities.push((left.into(), right.into(), origin));
     }
 
     /// Constrains a wire to be a public input.
@@ -268,9 +271,11 @@ impl Builder {
     /// Lays out what is queued and resolves equalities.
     ///
     /// # Panics
-    /// If a public input is used nowhere, or two wires are to be equal and neither is in a cell: a mistake in a gadget, the same
+    /// If a range is promised and not constrained, a public input is used nowhere, or two wires are to be equal and neither is in a cell: a mistake in a gadget, the same
     /// for every witness.
     pub(super) fn finish(mut self) -> Table {
+        let open = self.promises;
+        assert!(open == 0, "{open} range is promised and not constrained");
         HashQueue::lay_out(&mut self);
         RangeQueue::lay_out(&mut self);
         // An empty row: gates on the last one read it.

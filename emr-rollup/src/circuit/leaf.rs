@@ -1,20 +1,26 @@
 //! Leaves: their fields, packings and hashes.
 
-use super::builder::{Builder, Wire};
+use super::{
+    builder::{Builder, Wire},
+    gadget::{
+        constrained::{Bit, Packed, Ranged},
+        path::{MerklePath, Nodes},
+    },
+};
 use crate::{
     layout,
     primitive::{field::Fr, poseidon::Tag},
-    state::leaf::MedicalLeaf,
+    state::{leaf::MedicalLeaf, tree::Path},
     statement::{Clause, GrantFields, IdentityFields, RecordFields},
 };
 
 /// An identity leaf.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct IdentityWires {
-    pub(super) role: Wire,
-    pub(super) status: Wire,
-    pub(super) org: Wire,
-    pub(super) epoch: Wire,
+    pub(super) role: Ranged<{ layout::ROLE }>,
+    pub(super) status: Ranged<{ layout::STATUS }>,
+    pub(super) org: Ranged<{ layout::ACCOUNT }>,
+    pub(super) epoch: Ranged<{ layout::EPOCH }>,
     pub(super) key: [Wire; 2],
     pub(super) hash: Wire,
 }
@@ -22,29 +28,29 @@ pub(super) struct IdentityWires {
 /// A grant leaf. `hash` is `H_3` of the fields, whether or not the slot is empty.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct GrantWires {
-    pub(super) grantee: Wire,
-    pub(super) rights: Wire,
-    pub(super) scope: Wire,
-    pub(super) not_after: Wire,
-    pub(super) uses: Wire,
-    pub(super) version: Wire,
+    pub(super) grantee: Ranged<{ layout::ACCOUNT }>,
+    pub(super) rights: Ranged<{ layout::RIGHTS }>,
+    pub(super) scope: Ranged<{ layout::SCOPE }>,
+    pub(super) not_after: Ranged<{ layout::TIME }>,
+    pub(super) uses: Ranged<{ layout::COUNTER }>,
+    pub(super) version: Ranged<{ layout::COUNTER }>,
     pub(super) salt: Wire,
-    pub(super) packed: Wire,
+    pub(super) packed: Packed,
     pub(super) hash: Wire,
 }
 
 /// A record leaf. `hash` is `H_4` of the fields, whether or not the slot is empty.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RecordWires {
-    pub(super) status: Wire,
-    pub(super) class: Wire,
-    pub(super) author: Wire,
-    pub(super) custodian: Wire,
-    pub(super) version: Wire,
-    pub(super) revision: Wire,
+    pub(super) status: Ranged<{ layout::STATUS }>,
+    pub(super) class: Ranged<{ layout::CLASS }>,
+    pub(super) author: Ranged<{ layout::ACCOUNT }>,
+    pub(super) custodian: Ranged<{ layout::ACCOUNT }>,
+    pub(super) version: Ranged<{ layout::COUNTER }>,
+    pub(super) revision: Ranged<{ layout::COUNTER }>,
     pub(super) authored: Wire,
     pub(super) stored: Wire,
-    pub(super) packed: Wire,
+    pub(super) packed: Packed,
     pub(super) hash: Wire,
 }
 
@@ -58,34 +64,41 @@ pub(super) struct MedicalWires {
 }
 
 impl Builder {
-    /// An identity leaf, its fields in range.
+    /// An identity leaf.
     pub(super) fn identity(&mut self, name: &'static str, leaf: &IdentityFields) -> IdentityWires {
-        let fields = self.hints(name, leaf.packed_fields());
-        let packed = self.pack_checked(&layout::IDENTITY, fields);
-        let [role, status, org, epoch] = fields;
+        let [role, status, org, epoch] = self.hints(name, leaf.packed_fields());
+        self.clause(Clause::C19, "packed field");
+        let (role, status, org, epoch) = (self.range(role), self.range(status), self.range(org), self.range(epoch));
+        let packed = self.pack(&layout::IDENTITY, [role.into(), status.into(), org.into(), epoch.into()]);
         let key = self.hints(name, [leaf.key_x, leaf.key_y]);
         let encryption = self.hint(name, leaf.encryption);
-        let hash = self.hash(Tag::Identity, &[packed, key[0], key[1], encryption]);
+        let hash = self.hash(Tag::Identity, &[packed.into(), key[0], key[1], encryption]);
         IdentityWires { role, status, org, epoch, key, hash }
     }
 
-    /// A grant leaf, its fields in range.
+    /// A grant leaf.
     pub(super) fn grant(&mut self, name: &'static str, leaf: &GrantFields) -> GrantWires {
-        let fields = self.hints(name, leaf.packed_fields());
-        let packed = self.pack_checked(&layout::GRANT, fields);
-        let [grantee, rights, scope, not_after, uses, version] = fields;
+        let [grantee, rights, scope, not_after, uses, version] = self.hints(name, leaf.packed_fields());
+        self.clause(Clause::C19, "packed field");
+        let (grantee, rights, scope) = (self.range(grantee), self.range(rights), self.range(scope));
+        let (not_after, uses, version) = (self.range(not_after), self.range(uses), self.range(version));
+        let fields = [grantee.into(), rights.into(), scope.into(), not_after.into(), uses.into(), version.into()];
+        let packed = self.pack(&layout::GRANT, fields);
         let salt = self.hint(name, leaf.salt);
-        let hash = self.hash(Tag::Grant, &[packed, salt]);
+        let hash = self.hash(Tag::Grant, &[packed.into(), salt]);
         GrantWires { grantee, rights, scope, not_after, uses, version, salt, packed, hash }
     }
 
-    /// A record leaf, its fields in range.
+    /// A record leaf.
     pub(super) fn record(&mut self, name: &'static str, leaf: &RecordFields) -> RecordWires {
-        let fields = self.hints(name, leaf.packed_fields());
-        let packed = self.pack_checked(&layout::RECORD, fields);
-        let [status, class, author, custodian, version, revision] = fields;
+        let [status, class, author, custodian, version, revision] = self.hints(name, leaf.packed_fields());
+        self.clause(Clause::C19, "packed field");
+        let (status, class, author) = (self.range(status), self.range(class), self.range(author));
+        let (custodian, version, revision) = (self.range(custodian), self.range(version), self.range(revision));
+        let fields = [status.into(), class.into(), author.into(), custodian.into(), version.into(), revision.into()];
+        let packed = self.pack(&layout::RECORD, fields);
         let [authored, stored] = self.hints(name, [leaf.authored, leaf.stored]);
-        let hash = self.hash(Tag::Record, &[packed, authored, stored]);
+        let hash = self.hash(Tag::Record, &[packed.into(), authored, stored]);
         RecordWires { status, class, author, custodian, version, revision, authored, stored, packed, hash }
     }
 
@@ -107,16 +120,16 @@ impl Builder {
     pub(super) fn slot_value(
         &mut self,
         inverse: &'static str,
-        counter: Wire,
+        counter: Ranged<{ layout::COUNTER }>,
         hash: Wire,
         contents: &[Wire],
-    ) -> (Wire, Wire) {
+    ) -> (Wire, Bit) {
         self.clause(Clause::C19, "an empty slot holds nothing");
         let empty = self.is_zero(inverse, counter);
         for wire in contents {
-            self.assert_product_zero(empty, *wire);
+            self.assert_zero_if(empty, *wire);
         }
-        (self.and_not(hash, empty), empty)
+        (self.zero_if(empty, hash), empty)
     }
 }
 
@@ -127,53 +140,30 @@ pub(super) struct PathName {
     pub(super) sibling: &'static str,
 }
 
-/// A Merkle path: siblings and directions, lowest first.
-#[derive(Clone, Debug)]
-pub(super) struct PathWires {
-    pub(super) siblings: Vec<Wire>,
-    pub(super) bits: Vec<Wire>,
-}
-
-impl PathWires {
-    /// The root above a leaf.
-    pub(super) fn root(&self, builder: &mut Builder, leaf: Wire) -> Wire {
-        self.nodes(builder, leaf).last().copied().unwrap_or(leaf)
-    }
-
-    /// Every node above a leaf.
-    pub(super) fn nodes(&self, builder: &mut Builder, leaf: Wire) -> Vec<Wire> {
-        builder.climb(leaf, &self.siblings, &self.bits)
-    }
-}
-
 impl Builder {
-    /// A path of `depth` levels for the low bits of a position.
+    /// The path of a leaf at the low `depth` bits of a position, and the nodes on it.
     pub(super) fn path(
         &mut self,
         name: PathName,
-        path: &crate::state::tree::Path,
-        position: &Fr,
+        path: &Path,
+        (position, leaf): (&Fr, Wire),
         depth: usize,
-    ) -> PathWires {
-        let bits = self.bits(name.bit, position, depth);
-        self.path_along(name.sibling, path, bits)
+    ) -> (MerklePath, Nodes) {
+        let bytes = crate::primitive::field::to_bytes(position);
+        let turn = |i: usize| Fr::from(u64::from(bytes[31 - i / 8] >> (i % 8) & 1));
+        let turns = (0..depth).map(|i| self.hint(name.bit, turn(i))).collect();
+        let siblings = self.siblings(name.sibling, path, depth);
+        self.first_climb(leaf, siblings, turns)
     }
 
     /// A path that turns as another does.
-    pub(super) fn path_along(
-        &mut self,
-        sibling: &'static str,
-        path: &crate::state::tree::Path,
-        bits: Vec<Wire>,
-    ) -> PathWires {
-        let values = path.siblings().chain(std::iter::repeat(Fr::zero())).take(bits.len());
-        let siblings = values.map(|value| self.hint(sibling, value)).collect();
-        PathWires { siblings, bits }
+    pub(super) fn path_along(&mut self, sibling: &'static str, path: &Path, other: &MerklePath) -> MerklePath {
+        let siblings = self.siblings(sibling, path, other.turns().len());
+        other.with_siblings(siblings)
     }
 
-    /// Hints of the low bits of an element, least significant first. A path constrains them to be bits.
-    fn bits(&mut self, name: &'static str, element: &Fr, count: usize) -> Vec<Wire> {
-        let bytes = crate::primitive::field::to_bytes(element);
-        (0..count).map(|i| self.hint(name, Fr::from(u64::from(bytes[31 - i / 8] >> (i % 8) & 1)))).collect()
+    fn siblings(&mut self, name: &'static str, path: &Path, depth: usize) -> Vec<Wire> {
+        let values = path.siblings().chain(std::iter::repeat(Fr::zero())).take(depth);
+        values.map(|value| self.hint(name, value)).collect()
     }
 }

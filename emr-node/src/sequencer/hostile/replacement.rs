@@ -36,14 +36,14 @@ fn a_newer_revoke_takes_the_older_ones_place_or_waits_its_turn() -> Test {
 
     let newer = world.sign(HONEST, 5, revoke(FIRST, 2)?)?;
     world.taken(newer)?;
-    let fate = world.sequencer.mempool.operation(&id(&older))?.ok_or("kept")?.status;
-    assert_eq!(fate, OperationStatus::Replaced { by: hex::encode(id(&newer)) });
+    let fate = world.sequencer.mempool.operation(id(&older))?.ok_or("kept")?.status;
+    assert_eq!(fate, OperationStatus::Replaced { by: id(&newer) });
     assert_eq!(world.submit(older)?, Err(RefusalKind::Refused), "it does not come back");
     assert_eq!(world.sequencer.state().open.len(), 1);
     assert!(world.sequencer.state().soft.patient(AccountIndex::new(HONEST)?).is_some());
     // The state is what it would be if the older one had never come.
     let mut expected = Ledger::clone(&world.sequencer.state().settled);
-    let acknowledged = world.sequencer.mempool.operation(&id(&newer))?.ok_or("kept")?.acknowledged;
+    let acknowledged = world.sequencer.mempool.operation(id(&newer))?.ok_or("kept")?.acknowledged;
     expected.execute(&newer, acknowledged).map_err(|violation| violation.to_string())?;
     assert_eq!(world.sequencer.state().soft.trees().root(), expected.trees().root());
 
@@ -59,7 +59,7 @@ fn a_newer_revoke_takes_the_older_ones_place_or_waits_its_turn() -> Test {
     let sealed = world.sequencer.seal()?.ok_or("sealed")?;
     assert_eq!(sealed.operations.len(), 2);
     assert!(world.submit(world.sign(HONEST, 9, revoke(FIRST, 2)?)?)?.is_err());
-    let kept = world.sequencer.mempool.operation(&id(&last))?.ok_or("kept")?.status;
+    let kept = world.sequencer.mempool.operation(id(&last))?.ok_or("kept")?.status;
     assert_eq!(kept, OperationStatus::Sealed { batch: 2 });
     Ok(())
 }

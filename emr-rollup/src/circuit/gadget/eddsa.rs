@@ -2,7 +2,10 @@
 
 use halo2curves::ff::{Field, PrimeField};
 
-use super::jubjub::{BITS, HIGH_BITS, Ladder};
+use super::{
+    constrained::{Bit, Ranged},
+    jubjub::{BITS, HIGH_BITS, Ladder},
+};
 use crate::{
     circuit::builder::{Builder, Wire},
     primitive::{field::Fr, jubjub::ORDER, poseidon::Tag},
@@ -11,6 +14,8 @@ use crate::{
 
 /// Bits of the two halves that integers are compared in.
 const HALF_BITS: u32 = 128;
+/// Bits below those that a ladder hands out. Both bounds have a low half of as many, which is not 0.
+const LOW_BITS: u32 = (BITS - HIGH_BITS) as u32;
 
 /// A signature's wires: coordinates of R, and S.
 #[derive(Clone, Copy, Debug)]
@@ -25,7 +30,7 @@ impl Builder {
     /// Where `active` is 0 it holds for the key (0, 1), that is for S = 0 and R = (0, 1) at least.
     pub(in crate::circuit) fn assert_signature(
         &mut self,
-        active: Wire,
+        active: impl Into<Bit>,
         key: [Wire; 2],
         message: Wire,
         signature: SignatureWires,
@@ -36,7 +41,8 @@ impl Builder {
         self.clause(Clause::C3, "negated key");
         // (-x, y), or (0, 1).
         let (zero, one) = (self.zero(), self.constant(Fr::ONE));
-        let x = self.gated_difference(active, zero, key[0]);
+        let active = active.into();
+        let x = self.difference_if(active, zero, key[0]);
         let y = self.select(active, key[1], one);
         self.clause(Clause::C3, "equation");
         let ladder = self.ladder([x, y], s, challenge);
@@ -55,15 +61,16 @@ impl Builder {
     }
 
     /// Constrains the 254-bit integer behind a ladder's scalar to be below a bound.
-    fn assert_below(&mut self, inverse: &'static str, scalar: Wire, high: Wire, bound: Bound) {
+    fn assert_below(&mut self, inverse: &'static str, scalar: Wire, high: Ranged<{ HIGH_BITS as u32 }>, bound: Bound) {
         // low = scalar - 2^127·high is the integer of the last 127 bits: both are below p.
-        let low = self.linear(&[(Fr::ONE, scalar), (-power_of_two(BITS - HIGH_BITS), high)], Fr::ZERO);
-        let room = self.linear(&[(-Fr::ONE, high)], bound.high);
-        self.assert_range(room, HALF_BITS);
+        let low = self.linear(&[(Fr::ONE, scalar), (-power_of_two(BITS - HIGH_BITS), high.into())], Fr::ZERO);
+        let low = Ranged::<{ LOW_BITS }>::constrained(low);
+        let room = self.linear(&[(-Fr::ONE, high.into())], bound.high);
+        self.range::<HALF_BITS>(room);
         let tight = self.is_zero(inverse, room);
         let last = self.constant(bound.low - Fr::ONE);
-        let room = self.gated_difference(tight, last, low);
-        self.assert_range(room, HALF_BITS);
+        let last = Ranged::<{ LOW_BITS }>::constrained(last);
+        self.assert_at_least_if::<HALF_BITS, _, _>(tight, last, low);
     }
 }
 

@@ -66,10 +66,10 @@ impl Builder {
         output
     }
 
-    /// The nodes above a leaf, lowest first; the last is the root. Constrains `bits` to be bits.
+    /// The nodes above a leaf, lowest first; the last is the root. The gate constrains `bits` to be bits.
     ///
     /// Two paths over the same siblings and bits are the same path.
-    pub(in crate::circuit) fn climb(&mut self, leaf: Wire, siblings: &[Wire], bits: &[Wire]) -> Vec<Wire> {
+    pub(super) fn queue_climb(&mut self, leaf: Wire, siblings: &[Wire], bits: &[Wire]) -> Vec<Wire> {
         let mut node = self.value(leaf);
         let mut blocks = Vec::with_capacity(siblings.len());
         for (sibling, bit) in siblings.iter().zip(bits) {

@@ -15,6 +15,7 @@ use crypto_bigint::U256;
 use halo2_proofs::plonk::Expression;
 use halo2curves::ff::{BatchInvert, Field};
 
+use super::constrained::Ranged;
 use crate::{
     circuit::{
         builder::{Builder, Wire},
@@ -101,7 +102,7 @@ pub(in crate::circuit) struct Ladder {
     /// `s·B + c·Q`.
     pub(in crate::circuit) sum: [Wire; 2],
     /// The leading [`HIGH_BITS`] bits of s and of c.
-    pub(in crate::circuit) high: [Wire; 2],
+    pub(in crate::circuit) high: [Ranged<{ HIGH_BITS as u32 }>; 2],
 }
 
 /// Leading bits that a ladder hands out.
@@ -153,7 +154,8 @@ impl Builder {
         let high = [0, 1].map(|axis| {
             let wire = self.witness(leading(&scalars[axis], HIGH_BITS));
             self.place(wire, first + HIGH_BITS as u32, SCALARS[axis]);
-            wire
+            // So many rows of the ladder spell it, each by one bit.
+            Ranged::constrained(wire)
         });
         let sum = [0, 1].map(|axis| {
             let wire = self.witness(points.rows[BITS].0[axis]);

@@ -1,21 +1,24 @@
-//! What allows a signer to act: C6 and C7.
+//! What allows a signer to act: the grant is in the state, and it allows this.
 
-use emr_core::{Class, Reason, Rights};
+use emr_core::{Class, Reason};
 use halo2curves::ff::Field as _;
 
 use super::{
-    builder::{Builder, Generic, Wire},
+    builder::Wire,
+    demand::{Covered, Demand, RightBit},
     gadget::{
-        constrained::{Bit, Field, Promise, Ranged},
+        constrained::{Bit, Promise, Ranged},
+        generic::Generic,
         one_hot::Within,
     },
     leaf::{GrantWires, IdentityWires, RecordWires},
     message::HeaderWires,
+    scope::Section,
 };
-use crate::{layout, primitive::field::Fr, statement::Clause};
+use crate::{layout, primitive::field::Fr};
 
 /// What a grant is asked for.
-pub(super) struct Demand<'a> {
+pub(super) struct Claim<'a> {
     /// Whether the operation uses the grant that it writes.
     pub(super) request: Within,
     pub(super) header: &'a HeaderWires,
@@ -40,78 +43,81 @@ pub(super) struct Demand<'a> {
 // Every reason of three bits and every class of four is assigned: the circuit need not know which are.
 const _: () = assert!(Reason::ALL.len() == 8 && Class::ALL.len() == 16);
 
-impl Builder {
+impl Section<'_> {
     /// Constrains that a delegated write, and a RequestAccess, are covered by a live grant.
-    pub(super) fn assert_authority(&mut self, demand: Demand<'_>) {
-        let Demand { request, header, delegated, authority, target, .. } = demand;
-        self.clause(Clause::C6, "grant under the grants root");
-        self.assert_equal_if(delegated, demand.authority_root, demand.grants_root);
+    pub(super) fn assert_authority(&mut self, claim: Claim<'_>) {
+        let Claim { request, header, delegated, authority, target, .. } = claim;
+        self.under(Demand::AuthorityRoot).assert_equal_if(delegated, claim.authority_root, claim.grants_root);
 
-        self.clause(Clause::C7, "which grant");
-        let needed = self.either(delegated, request);
-        let grantee = self.select_in_range(request, target.grantee, authority.grantee);
-        let rights = self.select_in_range(request, target.rights, authority.rights);
-        let scope = self.select_in_range(request, target.scope, authority.scope);
-        let not_after = self.select_in_range(request, target.not_after, authority.not_after);
+        let mut scope = self.under(Demand::WhichGrant);
+        let needed = scope.either(delegated, request);
+        let grantee = scope.select_in_range(request, target.grantee, authority.grantee);
+        let rights = scope.select_in_range(request, target.rights, authority.rights);
+        let classes = scope.select_in_range(request, target.scope, authority.scope);
+        let not_after = scope.select_in_range(request, target.not_after, authority.not_after);
 
-        self.clause(Clause::C7, "granted to somebody else");
-        self.assert_nonzero_if("inverse for a grantee", needed, grantee);
-        let from_signer = self.linear(&[(Fr::ONE, grantee.into()), (-Fr::ONE, header.signer.into())], Fr::ZERO);
-        let from_org = self.linear(&[(Fr::ONE, grantee.into()), (-Fr::ONE, demand.signer.org.into())], Fr::ZERO);
-        let stranger = self.mul(from_signer, from_org);
-        self.assert_zero_if(needed, stranger);
+        let nobody = self.under(Demand::GranteeIsNobody).is_zero("inverse for a grantee", grantee);
+        self.under(Demand::GranteeIsSomebody).assert_zero_if(needed, nobody);
+        let mut scope = self.under(Demand::GranteeIsSigner);
+        let from_signer = scope.linear(&[(Fr::ONE, grantee.into()), (-Fr::ONE, header.signer.into())], Fr::ZERO);
+        let from_org = scope.linear(&[(Fr::ONE, grantee.into()), (-Fr::ONE, claim.signer.org.into())], Fr::ZERO);
+        let stranger = scope.mul(from_signer, from_org);
+        scope.assert_zero_if(needed, stranger);
 
-        self.clause(Clause::C7, "grant expired");
-        self.assert_at_least_if::<{ layout::TIME }, _, _>(needed, not_after, demand.time);
+        let mut scope = self.under(Demand::GrantNotExpired);
+        scope.assert_at_least_if::<{ layout::TIME }, _, _>(needed, not_after, claim.time);
 
-        self.clause(Clause::C7, "rights");
         let [read, write, emergency] = self.rights(rights);
-        self.assert_zero_unless(write, delegated);
-        let asked = self.and_not(request, read);
-        self.assert_zero_unless(emergency, asked);
+        self.under(Demand::MayWrite).assert_zero_unless(write, delegated);
+        let mut scope = self.under(Demand::MayRead);
+        let asked = scope.and_not(request, read);
+        scope.assert_zero_unless(emergency, asked);
 
-        self.clause(Clause::C19, "purpose");
         let value = self.integer(header.purpose);
         // purpose = 64·high + 16·low + class: a reason of three bits.
         let [reason_high, reason_low, asked_class] =
             self.hints("purpose", [value >> 6 & 1, value >> 4 & 3, value & 15].map(Fr::from));
-        let reason_high = self.assert_bit(reason_high);
-        let (reason_low, asked_class) = (self.range::<2>(reason_low), self.range::<{ layout::CLASS }>(asked_class));
-        let purpose = self.spell(&[asked_class.into(), reason_low.into(), reason_high.into()], header.purpose);
-        self.keep(demand.purpose, purpose);
+        let reason_high = self.under(Demand::PurposeReasonHigh).assert_bit(reason_high);
+        let reason_low = self.under(Demand::PurposeReasonLow).range::<2>(reason_low);
+        let asked_class = self.under(Demand::PurposeClass).range::<{ layout::CLASS }>(asked_class);
+        let mut scope = self.under(Demand::PurposeSpelled);
+        let purpose = scope.spell(&[asked_class.into(), reason_low.into(), reason_high.into()], header.purpose);
+        scope.keep(claim.purpose, purpose);
 
-        self.clause(Clause::C7, "class out of scope");
-        let new_class = demand.new_record.class;
-        let old_class = self.select_in_range(demand.old_record_empty, new_class, demand.old_record.class);
-        for class in [new_class, old_class] {
-            let class = self.select_in_range(request, asked_class, class);
-            let covered = self.covers(scope, class);
-            self.assert_zero_unless(covered, needed);
+        let new_class = claim.new_record.class;
+        let mut scope = self.under(Demand::WhichClass(Covered::Old));
+        let old_class = scope.select_in_range(claim.old_record_empty, new_class, claim.old_record.class);
+        for (which, class) in [(Covered::New, new_class), (Covered::Old, old_class)] {
+            let class = self.under(Demand::WhichClass(which)).select_in_range(request, asked_class, class);
+            let covered = self.covers(which, classes, class);
+            self.under(Demand::InScope(which)).assert_zero_unless(covered, needed);
         }
     }
 
     /// The bits READ, WRITE and EMERGENCY of eight bits of rights.
     fn rights(&mut self, rights: Ranged<{ layout::RIGHTS }>) -> [Bit; 3] {
         let value = self.integer(rights);
-        let bit = |right: Rights| Fr::from(u64::from(value & u64::from(right.bits()) != 0));
-        let bits = self.hints("right", [Rights::READ, Rights::WRITE, Rights::MANAGE, Rights::EMERGENCY].map(bit));
-        let [read, write, manage, emergency] = bits.map(|bit| self.assert_bit(bit));
+        let bits = RightBit::ALL.map(|right| Fr::from(u64::from(value & u64::from(right.rights().bits()) != 0)));
+        let bits = self.hints("right", bits);
+        let [read, write, manage, emergency] =
+            std::array::from_fn(|i| self.under(Demand::Right(RightBit::ALL[i])).assert_bit(bits[i]));
         let rest = self.hint("right", Fr::from(value >> 4 & 15));
-        let rest = self.range::<{ layout::RIGHTS - layout::ASSIGNED_RIGHTS }>(rest);
+        let rest = self.under(Demand::RightsRest).range::<{ layout::RIGHTS - layout::ASSIGNED_RIGHTS }>(rest);
         let digits = [read.into(), write.into(), manage.into(), emergency.into(), rest.into()];
-        self.spell::<{ layout::RIGHTS }>(&digits, rights);
+        self.under(Demand::RightsSpelled).spell::<{ layout::RIGHTS }>(&digits, rights);
         [read, write, emergency]
     }
 
     /// Bit `class` of a 16-bit mask, for a class below 16. For a class of four bits.
-    fn covers(&mut self, scope: Ranged<{ layout::SCOPE }>, class: Ranged<{ layout::CLASS }>) -> Bit {
-        let (mask, place) = (self.integer(scope), self.integer(class) & 15);
+    fn covers(&mut self, which: Covered, classes: Ranged<{ layout::SCOPE }>, class: Ranged<{ layout::CLASS }>) -> Bit {
+        let (mask, place) = (self.integer(classes), self.integer(class) & 15);
         // power = 2^class
         let bits = self.hints("class bit", [0, 1, 2, 3].map(|i| Fr::from(place >> i & 1)));
-        let bits = bits.map(|bit| self.assert_bit(bit));
-        self.spell::<{ layout::CLASS }>(&bits.map(Field::from), class);
+        let bits: [Bit; 4] = std::array::from_fn(|i| self.under(Demand::ClassBit(which, i as u32)).assert_bit(bits[i]));
+        let mut scope = self.under(Demand::ClassSpelled(which));
+        scope.spell::<{ layout::CLASS }>(&bits.map(Into::into), class);
         let halves = [(bits[0], bits[1], [1, 3, 3]), (bits[2], bits[3], [15, 255, 15 * 255])].map(|(l, r, factors)| {
-            self.generic(Generic {
+            scope.generic(Generic {
                 l: Some(l.into()),
                 r: Some(r.into()),
                 factors: factors.map(Fr::from),
@@ -119,14 +125,18 @@ impl Builder {
                 ..Generic::default()
             })
         });
-        let power = self.mul(halves[0], halves[1]);
-        // scope = low + power·(bit + 2·high) with low < power
+        let power = scope.mul(halves[0], halves[1]);
+        // classes = low + power·(bit + 2·high) with low < power
         let [low, bit, high] = self
             .hints("scope", [mask & ((1 << place) - 1), mask >> place & 1, mask >> place >> 1 & 0xffff].map(Fr::from));
-        let bit = self.assert_bit(bit);
-        let rest = self.linear(&[(Fr::ONE, power), (-Fr::ONE, low)], -Fr::ONE);
-        let [low, _, high] = [low, rest, high].map(|wire| self.range::<{ layout::SCOPE }>(wire));
-        let upper = self.linear(&[(Fr::ONE, bit.into()), (Fr::from(2), high.into())], Fr::ZERO);
+        let bit = self.under(Demand::ScopeBit(which)).assert_bit(bit);
+        let mut scope = self.under(Demand::ScopeBelowBit(which));
+        let rest = scope.linear(&[(Fr::ONE, power), (-Fr::ONE, low)], -Fr::ONE);
+        let low = self.under(Demand::ScopeBelow(which)).range::<{ layout::SCOPE }>(low);
+        self.under(Demand::ScopeBelowBit(which)).range::<{ layout::SCOPE }>(rest);
+        let high = self.under(Demand::ScopeAbove(which)).range::<{ layout::SCOPE }>(high);
+        let mut scope = self.under(Demand::ScopeSpelled(which));
+        let upper = scope.linear(&[(Fr::ONE, bit.into()), (Fr::from(2), high.into())], Fr::ZERO);
         let product = Generic {
             l: Some(power),
             r: Some(upper),
@@ -134,7 +144,7 @@ impl Builder {
             addend: Some(low.into()),
             ..Generic::default()
         };
-        self.assert_generic(product, scope.into());
+        scope.assert_generic(product, classes.into());
         bit
     }
 }

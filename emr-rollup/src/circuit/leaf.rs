@@ -1,17 +1,19 @@
 //! Leaves: their fields, packings and hashes.
 
 use super::{
-    builder::{Builder, Wire},
+    builder::Wire,
+    demand::{Content, Demand, Field, Leaf},
     gadget::{
         constrained::{Bit, Packed, Ranged},
         path::{MerklePath, Nodes},
     },
+    scope::{Scope, Section},
 };
 use crate::{
     layout,
     primitive::{field::Fr, poseidon::Tag},
     state::{leaf::MedicalLeaf, tree::Path},
-    statement::{Clause, GrantFields, IdentityFields, RecordFields},
+    statement::{GrantFields, IdentityFields, RecordFields},
 };
 
 /// An identity leaf.
@@ -63,42 +65,55 @@ pub(super) struct MedicalWires {
     pub(super) key_directory: Wire,
 }
 
-impl Builder {
-    /// An identity leaf.
-    pub(super) fn identity(&mut self, name: &'static str, leaf: &IdentityFields) -> IdentityWires {
-        let [role, status, org, epoch] = self.hints(name, leaf.packed_fields());
-        self.clause(Clause::C19, "packed field");
-        let (role, status, org, epoch) = (self.range(role), self.range(status), self.range(org), self.range(epoch));
-        let packed = self.pack(&layout::IDENTITY, [role.into(), status.into(), org.into(), epoch.into()]);
-        let key = self.hints(name, [leaf.key_x, leaf.key_y]);
-        let encryption = self.hint(name, leaf.encryption);
-        let hash = self.hash(Tag::Identity, &[packed.into(), key[0], key[1], encryption]);
+impl Section<'_> {
+    fn leaf_field<const BITS: u32>(&mut self, leaf: Leaf, field: Field, wire: Wire) -> Ranged<BITS> {
+        self.under(Demand::LeafField(leaf, field)).range(wire)
+    }
+
+    /// The signer's or the patient's leaf.
+    pub(super) fn identity(&mut self, leaf: Leaf, fields: &IdentityFields) -> IdentityWires {
+        let [role, status, org, epoch] = self.hints(leaf.hint(), fields.packed_fields());
+        let (role, status) = (self.leaf_field(leaf, Field::Role, role), self.leaf_field(leaf, Field::Status, status));
+        let (org, epoch) = (self.leaf_field(leaf, Field::Org, org), self.leaf_field(leaf, Field::Epoch, epoch));
+        let key = self.hints(leaf.hint(), [fields.key_x, fields.key_y]);
+        let encryption = self.hint(leaf.hint(), fields.encryption);
+        let mut scope = self.under(Demand::LeafHash(leaf));
+        let packed = scope.pack(&layout::IDENTITY, [role.into(), status.into(), org.into(), epoch.into()]);
+        let hash = scope.hash(Tag::Identity, &[packed.into(), key[0], key[1], encryption]);
         IdentityWires { role, status, org, epoch, key, hash }
     }
 
     /// A grant leaf.
-    pub(super) fn grant(&mut self, name: &'static str, leaf: &GrantFields) -> GrantWires {
-        let [grantee, rights, scope, not_after, uses, version] = self.hints(name, leaf.packed_fields());
-        self.clause(Clause::C19, "packed field");
-        let (grantee, rights, scope) = (self.range(grantee), self.range(rights), self.range(scope));
-        let (not_after, uses, version) = (self.range(not_after), self.range(uses), self.range(version));
+    pub(super) fn grant(&mut self, leaf: Leaf, fields: &GrantFields) -> GrantWires {
+        let [grantee, rights, scope, not_after, uses, version] = self.hints(leaf.hint(), fields.packed_fields());
+        let grantee = self.leaf_field(leaf, Field::Grantee, grantee);
+        let rights = self.leaf_field(leaf, Field::Rights, rights);
+        let scope = self.leaf_field(leaf, Field::Scope, scope);
+        let not_after = self.leaf_field(leaf, Field::NotAfter, not_after);
+        let uses = self.leaf_field(leaf, Field::Uses, uses);
+        let version = self.leaf_field(leaf, Field::Version, version);
+        let salt = self.hint(leaf.hint(), fields.salt);
+        let mut hashing = self.under(Demand::LeafHash(leaf));
         let fields = [grantee.into(), rights.into(), scope.into(), not_after.into(), uses.into(), version.into()];
-        let packed = self.pack(&layout::GRANT, fields);
-        let salt = self.hint(name, leaf.salt);
-        let hash = self.hash(Tag::Grant, &[packed.into(), salt]);
+        let packed = hashing.pack(&layout::GRANT, fields);
+        let hash = hashing.hash(Tag::Grant, &[packed.into(), salt]);
         GrantWires { grantee, rights, scope, not_after, uses, version, salt, packed, hash }
     }
 
     /// A record leaf.
-    pub(super) fn record(&mut self, name: &'static str, leaf: &RecordFields) -> RecordWires {
-        let [status, class, author, custodian, version, revision] = self.hints(name, leaf.packed_fields());
-        self.clause(Clause::C19, "packed field");
-        let (status, class, author) = (self.range(status), self.range(class), self.range(author));
-        let (custodian, version, revision) = (self.range(custodian), self.range(version), self.range(revision));
+    pub(super) fn record(&mut self, leaf: Leaf, fields: &RecordFields) -> RecordWires {
+        let [status, class, author, custodian, version, revision] = self.hints(leaf.hint(), fields.packed_fields());
+        let status = self.leaf_field(leaf, Field::Status, status);
+        let class = self.leaf_field(leaf, Field::Class, class);
+        let author = self.leaf_field(leaf, Field::Author, author);
+        let custodian = self.leaf_field(leaf, Field::Custodian, custodian);
+        let version = self.leaf_field(leaf, Field::Version, version);
+        let revision = self.leaf_field(leaf, Field::Revision, revision);
+        let [authored, stored] = self.hints(leaf.hint(), [fields.authored, fields.stored]);
+        let mut hashing = self.under(Demand::LeafHash(leaf));
         let fields = [status.into(), class.into(), author.into(), custodian.into(), version.into(), revision.into()];
-        let packed = self.pack(&layout::RECORD, fields);
-        let [authored, stored] = self.hints(name, [leaf.authored, leaf.stored]);
-        let hash = self.hash(Tag::Record, &[packed.into(), authored, stored]);
+        let packed = hashing.pack(&layout::RECORD, fields);
+        let hash = hashing.hash(Tag::Record, &[packed.into(), authored, stored]);
         RecordWires { status, class, author, custodian, version, revision, authored, stored, packed, hash }
     }
 
@@ -109,27 +124,40 @@ impl Builder {
         MedicalWires { grants_root, records_root, audit_head, key_directory }
     }
 
-    /// `H_2` of a medical leaf.
-    pub(super) fn medical_hash(&mut self, leaf: &MedicalWires) -> Wire {
-        self.hash(Tag::Medical, &[leaf.grants_root, leaf.records_root, leaf.audit_head, leaf.key_directory])
-    }
-
     /// Constrains what an empty slot holds: if `counter` is 0, the packing and the opaque values are 0.
     ///
     /// Gives the leaf value, 0 for an empty slot, and the bit.
     pub(super) fn slot_value(
         &mut self,
-        inverse: &'static str,
+        leaf: Leaf,
         counter: Ranged<{ layout::COUNTER }>,
         hash: Wire,
-        contents: &[Wire],
+        contents: &[(Content, Wire)],
     ) -> (Wire, Bit) {
-        self.clause(Clause::C19, "an empty slot holds nothing");
-        let empty = self.is_zero(inverse, counter);
-        for wire in contents {
-            self.assert_zero_if(empty, *wire);
+        let inverse = match leaf {
+            Leaf::OldRecord | Leaf::NewRecord => "inverse for an empty record",
+            _ => "inverse for an empty grant",
+        };
+        let empty = self.under(Demand::SlotIsEmpty(leaf)).is_zero(inverse, counter);
+        for (content, wire) in contents {
+            self.under(Demand::EmptyHolds(leaf, *content)).assert_zero_if(empty, *wire);
         }
-        (self.zero_if(empty, hash), empty)
+        (self.under(Demand::SlotIsEmpty(leaf)).zero_if(empty, hash), empty)
+    }
+}
+
+impl Leaf {
+    /// What the hints of its fields are called.
+    const fn hint(self) -> &'static str {
+        match self {
+            Self::Signer => "signer",
+            Self::Patient => "patient",
+            Self::Authority => "authority",
+            Self::OldGrant => "old grant",
+            Self::NewGrant => "new grant",
+            Self::OldRecord => "old record",
+            Self::NewRecord => "new record",
+        }
     }
 }
 
@@ -140,7 +168,12 @@ pub(super) struct PathName {
     pub(super) sibling: &'static str,
 }
 
-impl Builder {
+impl Scope<'_> {
+    /// `H_2` of a medical leaf.
+    pub(super) fn medical_hash(&mut self, leaf: &MedicalWires) -> Wire {
+        self.hash(Tag::Medical, &[leaf.grants_root, leaf.records_root, leaf.audit_head, leaf.key_directory])
+    }
+
     /// The path of a leaf at the low `depth` bits of a position, and the nodes on it.
     pub(super) fn path(
         &mut self,

@@ -1,18 +1,20 @@
 //! The signed message: kind flags, header, body.
 
 use super::{
-    builder::{Builder, Wire},
+    builder::Wire,
+    demand::{Demand, Field},
     gadget::{
-        constrained::Ranged,
+        constrained::{Bit, Ranged},
         one_hot::{OneHot, Set, Within},
     },
+    scope::Section,
 };
 use crate::{
     layout,
     operation::{Kind, Rule},
     primitive::{field::Fr, poseidon::Tag},
     state::leaf::Tree,
-    statement::{Clause, Header, Message},
+    statement::{Header, Message},
 };
 
 /// Which kind an operation has; none in a padding slot.
@@ -83,31 +85,33 @@ pub(super) struct BodyWires {
     pub(super) salt: Wire,
 }
 
-impl Builder {
+impl Section<'_> {
     /// The kind, its code, and the code of its tree: at most one kind's flag is set, and it says what the header says.
     pub(super) fn kind(&mut self, header: &Header) -> (KindWires, Ranged<{ layout::KIND }>, Ranged<{ layout::TREE }>) {
-        self.clause(Clause::C2, "kind");
         let kinds = Kind::L2;
         let code = |kind: Kind| Fr::from(u64::from(kind.code()));
         let flags = self.hints("kind flag", kinds.map(|kind| Fr::from(u64::from(header.kind == code(kind)))));
+        let flags: [Bit; Kind::L2.len()] =
+            std::array::from_fn(|i| self.under(Demand::KindFlag(kinds[i])).assert_bit(flags[i]));
         let records = kinds_where(|rule| rule.tree == Tree::Records);
         let directories = kinds_where(|rule| rule.directory.is_signed());
         let grants = kinds_where(|rule| rule.tree == Tree::Grants);
         let plan: [&[Set]; 3] = [&[records], &[directories, grants & !directories], &[records, grants]];
-        let mut flags = self.at_most_one(flags, &plan);
-        let [record, grant, directory] = [records, grants, directories].map(|set| self.any_of(&mut flags, set));
+        let mut scope = self.under(Demand::OneKind);
+        let mut flags = scope.at_most_one(flags, &plan);
+        let [record, grant, directory] = [records, grants, directories].map(|set| scope.any_of(&mut flags, set));
 
         let [kind, tree] = self.hints("kind, tree", [header.kind, header.tree]);
         let codes: Vec<_> = kinds.into_iter().enumerate().map(|(i, kind)| (kind.code(), flags.flag(i))).collect();
-        let kind = self.chosen(&codes, kind);
-        self.clause(Clause::C9, "tree of this kind");
-        let tree = self.chosen(&[(Tree::Grants as u8, grant), (Tree::Records as u8, record)], tree);
+        let kind = self.under(Demand::HeaderKind).chosen(&codes, kind);
+        let trees = [(Tree::Grants as u8, grant), (Tree::Records as u8, record)];
+        let tree = self.under(Demand::HeaderTree).chosen(&trees, tree);
         (KindWires { active: flags.any(), flags, record, grant, directory }, kind, tree)
     }
 
     /// Whether the kind is one whose rules say so. Kinds of one set share a wire.
     pub(super) fn kind_where(&mut self, kinds: &mut KindWires, says: impl Fn(&Rule) -> bool) -> Within {
-        self.any_of(&mut kinds.flags, kinds_where(says))
+        self.under(Demand::OneKind).any_of(&mut kinds.flags, kinds_where(says))
     }
 
     /// The message's fields, but for kind and tree.
@@ -117,8 +121,8 @@ impl Builder {
             self.hints("header", [header.signer, header.signer_epoch, header.patient, header.patient_epoch]);
         let [slot, expected, purpose, valid_until] =
             self.hints("header", [header.slot, header.expected, header.purpose, header.valid_until]);
-        self.clause(Clause::C19, "header");
-        let (expected, valid_until) = (self.range(expected), self.range(valid_until));
+        let expected = self.under(Demand::HeaderField(Field::Expected)).range(expected);
+        let valid_until = self.under(Demand::HeaderField(Field::ValidUntil)).range(valid_until);
         let [new_packed, opaque_1, opaque_2] =
             self.hints("body", [message.new_packed, message.opaque_1, message.opaque_2]);
         let [directory_before, directory_after, salt] =
@@ -129,7 +133,7 @@ impl Builder {
 
     /// `H_7` of a message.
     pub(super) fn message_hash(&mut self, domain: Wire, header: &HeaderWires, body: &BodyWires) -> Wire {
-        self.clause(Clause::C3, "message");
+        let mut scope = self.under(Demand::MessageHash);
         let fields = [
             header.kind.into(),
             header.signer.into(),
@@ -142,9 +146,9 @@ impl Builder {
             header.purpose.into(),
             header.valid_until.into(),
         ];
-        let header = self.pack(&layout::HEADER, fields).into();
+        let header = scope.pack(&layout::HEADER, fields).into();
         let BodyWires { new_packed, opaque_1, opaque_2, directory_before, directory_after, salt } = *body;
         let inputs = [domain, header, new_packed, opaque_1, opaque_2, directory_before, directory_after, salt];
-        self.hash(Tag::Message, &inputs)
+        scope.hash(Tag::Message, &inputs)
     }
 }

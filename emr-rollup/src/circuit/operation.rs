@@ -1,8 +1,9 @@
 //! One L2 slot.
 
 use super::{
-    authority::Demand,
-    builder::{Builder, Wire},
+    authority::Claim,
+    builder::Wire,
+    demand::{Demand, Leaf, Moment, Party},
     gadget::{
         constrained::{Bit, Ranged},
         eddsa::SignatureWires,
@@ -11,12 +12,13 @@ use super::{
     },
     leaf::{IdentityWires, MedicalWires, PathName},
     message::{HeaderHints, HeaderWires},
+    scope::Section,
 };
 use crate::{
     layout,
     operation::{Authority, DirectoryRule, MAX_VALIDITY, Signer},
     primitive::{field::Fr, poseidon::Tag},
-    statement::{Clause, OperationWitness},
+    statement::OperationWitness,
     version::CircuitVersion,
 };
 use emr_core::{AccountStatus, Role};
@@ -63,7 +65,7 @@ fn code(code: u8) -> Fr {
 const VALIDITY_BITS: u32 = 20;
 const _: () = assert!(MAX_VALIDITY < 1 << VALIDITY_BITS);
 
-impl Builder {
+impl Section<'_> {
     /// A slot: does what the witness says under the statement's clauses, or nothing.
     pub(super) fn operation(&mut self, common: &Common, medical_root: Wire, witness: &OperationWitness) -> Outcome {
         let version = &common.version;
@@ -98,25 +100,24 @@ impl Builder {
         self.assert_expected(&mut kind, (&header, &body), &target, medical.key_directory);
         self.assert_new_fields(version, &mut kind, (&header, &body), &target);
 
-        self.clause(Clause::C2, "the patient or the author");
         // Doctors act under a grant: one wire for both (a test of the table holds it to that).
         let by_others = self.kind_where(&mut kind, |rule| rule.signer.admits_doctors());
-        let delegated = self.within_and_not(by_others, own);
+        let delegated = self.under(Demand::SignedByDoctor).within_and_not(by_others, own);
         let by_author = self.kind_where(&mut kind, |rule| rule.signer == Signer::PatientOrAuthor);
-        let foreign = self.and_not(by_author, own);
-        self.assert_equal_if(foreign, target.old_record.author, header.signer);
-        self.clause(Clause::C2, "a doctor or the patient");
-        self.assert_constant_if(delegated, signer.role, code(Role::Doctor.code()));
-        self.clause(Clause::C2, "the patient");
+        let mut scope = self.under(Demand::SignedByAuthor);
+        let foreign = scope.and_not(by_author, own);
+        scope.assert_equal_if(foreign, target.old_record.author, header.signer);
+        let doctor = code(Role::Doctor.code());
+        self.under(Demand::SignedByDoctor).assert_constant_if(delegated, signer.role, doctor);
         let by_patient = self.kind_where(&mut kind, |rule| rule.signer == Signer::Patient);
-        self.assert_zero_unless(own, by_patient);
+        self.under(Demand::SignedByPatient).assert_zero_unless(own, by_patient);
 
-        let authority = self.grant("authority", &witness.authority);
-        self.clause(Clause::C6, "grant under the grants root");
+        let authority = self.grant(Leaf::Authority, &witness.authority);
         let place = (&witness.authority_slot, authority.hash);
-        let (_, authority_nodes) = self.path(AUTHORITY, &witness.authority_path, place, version.grant_depth);
+        let mut scope = self.under(Demand::AuthorityTurns);
+        let (_, authority_nodes) = scope.path(AUTHORITY, &witness.authority_path, place, version.grant_depth);
         let request = self.kind_where(&mut kind, |rule| matches!(rule.authority, Authority::Target(_)));
-        self.assert_authority(Demand {
+        self.assert_authority(Claim {
             request,
             header: &header,
             purpose: purpose_shown,
@@ -132,77 +133,79 @@ impl Builder {
             new_record: &target.new_record,
         });
 
-        self.clause(Clause::C8, "target under its root");
         let place = (&witness.message.header.slot, target.old_leaf);
-        let (path, before) = self.path(TARGET, &witness.target_path, place, version.record_depth);
-        self.clause(Clause::C8, "slot");
-        let position = self.recompose(path.turns());
-        self.keep(slot_shown, position);
+        let mut scope = self.under(Demand::TargetTurns(Moment::Before));
+        let (path, before) = scope.path(TARGET, &witness.target_path, place, version.record_depth);
+        let mut scope = self.under(Demand::TargetSlot);
+        let position = scope.recompose(path.turns());
+        scope.keep(slot_shown, position);
         let roots = self.replace_target(version, &kind, &target, &medical, (&path, &before));
 
-        self.clause(Clause::C11, "audit entry");
+        let mut scope = self.under(Demand::AuditEntry);
         let fields =
             [kind_code.into(), header.signer.into(), tree.into(), slot.into(), purpose.into(), common.time.into()];
-        let packed = self.pack(&layout::AUDIT_ENTRY, fields);
-        let entry = self.hash(Tag::AuditEntry, &[packed.into(), target.new_leaf, body.salt]);
-        let audit_head = self.hash(Tag::AuditHead, &[medical.audit_head, entry]);
-        self.clause(Clause::C12, "key directory after");
-        let current = self.is_equal("inverse for a directory in force", body.directory_before, medical.key_directory);
+        let packed = scope.pack(&layout::AUDIT_ENTRY, fields);
+        let entry = scope.hash(Tag::AuditEntry, &[packed.into(), target.new_leaf, body.salt]);
+        let audit_head = scope.hash(Tag::AuditHead, &[medical.audit_head, entry]);
+        let mut scope = self.under(Demand::DirectoryIsCurrent);
+        let current = scope.is_equal("inverse for a directory in force", body.directory_before, medical.key_directory);
         let if_current = self.kind_where(&mut kind, |rule| rule.directory == DirectoryRule::ReplacedIfCurrent);
         let replaced = self.kind_where(&mut kind, |rule| rule.directory == DirectoryRule::Replaced);
-        let replaces = self.and_or((if_current, current), replaced);
-        let key_directory = self.select(replaces, body.directory_after, medical.key_directory);
+        let mut scope = self.under(Demand::DirectoryAfter);
+        let replaces = scope.and_or((if_current, current), replaced);
+        let key_directory = scope.select(replaces, body.directory_after, medical.key_directory);
         let next = MedicalWires { grants_root: roots.grants, records_root: roots.records, audit_head, key_directory };
-        let path = self.path_along("medical sibling", &witness.medical_path, &parties.patient_path);
+        let mut scope = self.under(Demand::MedicalTurns(Moment::Before));
+        let path = scope.path_along("medical sibling", &witness.medical_path, &parties.patient_path);
         let medical_root = self.replace_medical(kind.active, &path, medical_root, [&medical, &next]);
 
-        self.clause(Clause::C17, "data of a padding slot");
-        let place = self.pack(&layout::PLACE, [header.patient.into(), tree.into(), slot.into()]).into();
+        let mut scope = self.under(Demand::PaddingData);
+        let place = scope.pack(&layout::PLACE, [header.patient.into(), tree.into(), slot.into()]).into();
         let [place, entry, key_directory] =
-            [place, entry, key_directory].map(|word: Wire| self.zero_unless(kind.active, word));
+            [place, entry, key_directory].map(|word: Wire| scope.zero_unless(kind.active, word));
         Outcome { active: kind.active.into(), medical_root, d2: [place, target.new_leaf, entry, key_directory] }
     }
 
-    /// C1, C2, C4 and C5 as far as they concern the two identities.
+    /// The two identities: they are in the state and in order, and the message names them as they are now.
     fn parties(&mut self, common: &Common, active: Within, hints: &HeaderHints, witness: &OperationWitness) -> Parties {
         let header = &witness.message.header;
-        let signer = self.identity("signer", &witness.signer);
-        let patient = self.identity("patient", &witness.patient);
+        let signer = self.identity(Leaf::Signer, &witness.signer);
+        let patient = self.identity(Leaf::Patient, &witness.patient);
         let identities = [
-            (Clause::C1, SIGNER, hints.signer, (&header.signer, &signer), &witness.signer_path),
-            (Clause::C5, PATIENT, hints.patient, (&header.patient, &patient), &witness.patient_path),
+            (Party::Signer, SIGNER, hints.signer, (&header.signer, &signer), &witness.signer_path),
+            (Party::Patient, PATIENT, hints.patient, (&header.patient, &patient), &witness.patient_path),
         ];
         let [(signer_index, _), (patient_index, patient_path)] =
-            identities.map(|(clause, name, hint, (position, leaf), path)| {
-                self.clause(clause, "identity under the identity root");
-                let (path, nodes) = self.path(name, path, (position, leaf.hash), common.version.account_depth);
-                self.clause(clause, "account");
+            identities.map(|(party, name, hint, (position, leaf), path)| {
+                let mut scope = self.under(Demand::IdentityTurns(party));
+                let (path, nodes) = scope.path(name, path, (position, leaf.hash), common.version.account_depth);
                 let (account, shown) = self.promise(hint);
-                let position = self.recompose(path.turns());
-                self.keep(shown, position);
-                self.clause(clause, "identity under the identity root");
-                self.assert_equal_if(active, nodes.root(), common.identity_root);
+                let mut scope = self.under(Demand::Account(party));
+                let position = scope.recompose(path.turns());
+                scope.keep(shown, position);
+                let mut scope = self.under(Demand::IdentityRoot(party));
+                scope.assert_equal_if(active, nodes.root(), common.identity_root);
                 (account, path)
             });
-        self.clause(Clause::C2, "signer active");
-        self.assert_constant_if(active, signer.status, code(AccountStatus::Active.code()));
-        self.clause(Clause::C5, "an active patient");
-        self.assert_constant_if(active, patient.role, code(Role::Patient.code()));
-        self.assert_constant_if(active, patient.status, code(AccountStatus::Active.code()));
+        let status = code(AccountStatus::Active.code());
+        self.under(Demand::SignerActive).assert_constant_if(active, signer.status, status);
+        self.under(Demand::PatientRole).assert_constant_if(active, patient.role, code(Role::Patient.code()));
+        self.under(Demand::PatientActive).assert_constant_if(active, patient.status, status);
 
-        self.clause(Clause::C4, "epochs");
-        let signer_epoch = self.equal_in_range(hints.signer_epoch, signer.epoch);
-        let patient_epoch = self.equal_in_range(hints.patient_epoch, patient.epoch);
-        self.clause(Clause::C4, "validity");
-        let left = self.assert_at_least_if::<VALIDITY_BITS, _, _>(active, hints.valid_until, common.time);
-        self.assert_at_most_if(active, left, MAX_VALIDITY);
+        let mut scope = self.under(Demand::Epoch(Party::Signer));
+        let signer_epoch = scope.equal_in_range(hints.signer_epoch, signer.epoch);
+        let mut scope = self.under(Demand::Epoch(Party::Patient));
+        let patient_epoch = scope.equal_in_range(hints.patient_epoch, patient.epoch);
+        let mut scope = self.under(Demand::NotExpired);
+        let left = scope.assert_at_least_if::<VALIDITY_BITS, _, _>(active, hints.valid_until, common.time);
+        self.under(Demand::NotTooLong).assert_at_most_if(active, left, MAX_VALIDITY);
 
-        self.clause(Clause::C2, "who acts");
-        let own = self.is_equal("inverse for own", signer_index, patient_index);
+        let mut scope = self.under(Demand::OwnOperation);
+        let own = scope.is_equal("inverse for own", signer_index, patient_index);
         Parties { signer, signer_index, signer_epoch, patient_index, patient_epoch, patient_path, own }
     }
 
-    /// C5, C12 and C13: the medical leaf before lies under the root before, and the root after follows by the same path.
+    /// The medical leaf before lies under the root before, and the root after follows by the same path.
     fn replace_medical(
         &mut self,
         active: Within,
@@ -210,14 +213,13 @@ impl Builder {
         root: Wire,
         [before, after]: [&MedicalWires; 2],
     ) -> Wire {
-        self.clause(Clause::C5, "medical leaf under the medical root");
-        let old_leaf = self.medical_hash(before);
-        let old_root = self.climb(path, old_leaf).root();
-        self.assert_equal_if(active, old_root, root);
-        self.clause(Clause::C12, "medical leaf after");
-        let new_leaf = self.medical_hash(after);
-        let new_root = self.climb(path, new_leaf).root();
-        self.clause(Clause::C13, "root after the operation");
-        self.select(active, new_root, root)
+        let mut scope = self.under(Demand::MedicalTurns(Moment::Before));
+        let old_leaf = scope.medical_hash(before);
+        let old_root = scope.climb(path, old_leaf).root();
+        self.under(Demand::MedicalRoot).assert_equal_if(active, old_root, root);
+        let mut scope = self.under(Demand::MedicalTurns(Moment::After));
+        let new_leaf = scope.medical_hash(after);
+        let new_root = scope.climb(path, new_leaf).root();
+        self.under(Demand::MedicalRootAfter).select(active, new_root, root)
     }
 }

@@ -3,11 +3,11 @@
 use halo2curves::ff::Field as _;
 
 use crate::{
-    circuit::builder::{Builder, Generic, Wire},
+    circuit::{builder::Wire, gadget::generic::Generic, scope::Scope},
     primitive::field::Fr,
 };
 
-impl Builder {
+impl Scope<'_> {
     /// `sum factor · wire + constant`. Two terms a row.
     pub(in crate::circuit) fn linear(&mut self, terms: &[(Fr, Wire)], constant: Fr) -> Wire {
         let gate = self.linear_gate(terms, constant);

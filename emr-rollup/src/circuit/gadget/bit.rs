@@ -4,11 +4,11 @@ use halo2curves::ff::Field as _;
 
 use super::constrained::{Bit, Ranged};
 use crate::{
-    circuit::builder::{Builder, Generic, Wire},
+    circuit::{builder::Wire, gadget::generic::Generic, scope::Scope},
     primitive::field::Fr,
 };
 
-impl Builder {
+impl Scope<'_> {
     /// Constrains a wire to be 0 or 1.
     pub(in crate::circuit) fn assert_bit(&mut self, wire: Wire) -> Bit {
         self.assert_generic(product(wire, wire, -Fr::ONE), self.zero());
@@ -112,17 +112,6 @@ impl Builder {
             ..Generic::default()
         };
         self.assert_generic(gate, self.zero());
-    }
-
-    /// Constrains `x` not to be 0 if the bit is 1.
-    pub(in crate::circuit) fn assert_nonzero_if(
-        &mut self,
-        inverse: &'static str,
-        bit: impl Into<Bit>,
-        x: impl Into<Wire>,
-    ) {
-        let zero = self.is_zero(inverse, x);
-        self.assert_zero_if(bit, zero);
     }
 
     /// The integer of bits, least significant first. Two a row.

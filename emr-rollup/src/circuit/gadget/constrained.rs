@@ -13,7 +13,10 @@
 //! is open.
 
 use crate::{
-    circuit::builder::{Builder, Wire},
+    circuit::{
+        builder::{Builder, Wire},
+        scope::Scope,
+    },
     primitive::field::{Fr, to_u64},
 };
 
@@ -103,9 +106,16 @@ impl Builder {
         (Ranged(wire), Promise(wire))
     }
 
+    /// The value of a wire as an integer; 0 if it is none of 64 bits. Hints are worked out of it.
+    pub(in crate::circuit) fn integer(&self, wire: impl Into<Wire>) -> u64 {
+        to_u64(&self.value(wire)).unwrap_or(0)
+    }
+}
+
+impl Scope<'_> {
     /// Keeps a promise: what was promised is this wire, or is constrained to be equal to it.
     pub(in crate::circuit) fn keep<const BITS: u32>(&mut self, promise: Promise<BITS>, shown: Ranged<BITS>) {
-        self.promises -= 1;
+        self.builder.promises -= 1;
         if shown.0 != promise.0 {
             self.assert_equal(shown, promise.0);
         }
@@ -129,11 +139,6 @@ impl Builder {
         assert!(BITS >= u64::BITS || value >> BITS == 0, "{value} has more than {BITS} bits");
         Ranged::constrained(self.constant(Fr::from(value)))
     }
-
-    /// The value of a wire as an integer; 0 if it is none of 64 bits. Hints are worked out of it.
-    pub(in crate::circuit) fn integer(&self, wire: impl Into<Wire>) -> u64 {
-        to_u64(&self.value(wire)).unwrap_or(0)
-    }
 }
 
 #[cfg(test)]
@@ -147,9 +152,9 @@ mod tests {
     #[should_panic(expected = "1 range is promised and not constrained")]
     fn a_promise_that_is_not_kept_is_refused() {
         let mut builder = Builder::new();
-        let wire = builder.hint("any", Fr::ONE);
+        let [wire] = builder.test_hints([Fr::ONE]);
         let (promised, _promise) = builder.promise::<16>(wire);
-        builder.mul(promised, promised);
+        builder.test_scope().mul(promised, promised);
         builder.finish();
     }
 
@@ -157,11 +162,12 @@ mod tests {
     fn a_promise_is_kept_by_an_equal_in_range() {
         for (shown, refused) in [(5, 0), (6, 1)] {
             let mut builder = Builder::new();
-            let [wire, other] = builder.hints("any", [Fr::from(5), Fr::from(shown)]);
+            let [wire, other] = builder.test_hints([Fr::from(5), Fr::from(shown)]);
             let (promised, promise) = builder.promise::<16>(wire);
-            builder.mul(promised, promised);
-            let shown = builder.range(other);
-            builder.keep(promise, shown);
+            let mut scope = builder.test_scope();
+            scope.mul(promised, promised);
+            let shown = scope.range(other);
+            scope.keep(promise, shown);
             assert_eq!(failures_of(&builder.finish()).len(), refused);
         }
     }

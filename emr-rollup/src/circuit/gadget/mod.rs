@@ -6,6 +6,7 @@ pub(in crate::circuit) mod arithmetic;
 pub(in crate::circuit) mod bit;
 pub(in crate::circuit) mod constrained;
 pub(in crate::circuit) mod eddsa;
+pub(in crate::circuit) mod generic;
 pub(in crate::circuit) mod hashing;
 pub(in crate::circuit) mod jubjub;
 pub(in crate::circuit) mod one_hot;

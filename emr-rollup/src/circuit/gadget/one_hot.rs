@@ -6,7 +6,7 @@ use halo2curves::ff::Field as _;
 
 use super::constrained::{Bit, Ranged};
 use crate::{
-    circuit::builder::{Builder, Wire},
+    circuit::{builder::Wire, scope::Scope},
     primitive::field::Fr,
 };
 
@@ -54,17 +54,17 @@ impl<const N: usize> OneHot<N> {
     }
 }
 
-impl Builder {
-    /// Constrains N wires to be bits of which at most one is 1.
+impl Scope<'_> {
+    /// Constrains at most one of N bits to be 1.
     ///
     /// Each line of `plan` is a sum to lay out first, as its disjoint parts; the last is the sum of all. With one flag there is none.
     ///
     /// # Panics
     /// If the last line is not the sum of all, or parts are not disjoint.
-    pub(in crate::circuit) fn at_most_one<const N: usize>(&mut self, flags: [Wire; N], plan: &[&[Set]]) -> OneHot<N> {
+    pub(in crate::circuit) fn at_most_one<const N: usize>(&mut self, flags: [Bit; N], plan: &[&[Set]]) -> OneHot<N> {
         let mut sums = BTreeMap::new();
         for (i, flag) in flags.into_iter().enumerate() {
-            sums.insert(1 << i, Wire::from(self.assert_bit(flag)));
+            sums.insert(1 << i, Wire::from(flag));
         }
         for parts in plan {
             let whole = parts.iter().fold(0, |whole, part| {
@@ -158,7 +158,7 @@ fn assert_disjoint(a: Within, b: Within) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::circuit::diagnosis::failures_of;
+    use crate::circuit::{builder::Builder, diagnosis::failures_of};
 
     #[test]
     fn flags_are_bits_of_which_at_most_one_is_set() {
@@ -166,8 +166,10 @@ mod tests {
             [([0, 0, 0], false), ([0, 1, 0], false), ([1, 1, 0], true), ([2, 0, 0], true), ([1, 0, 1], true)]
         {
             let mut builder = Builder::new();
-            let flags = builder.hints("any", values.map(Fr::from));
-            builder.at_most_one(flags, &[&[0b011], &[0b011, 0b100]]);
+            let flags = builder.test_hints(values.map(Fr::from));
+            let mut scope = builder.test_scope();
+            let flags = flags.map(|flag| scope.assert_bit(flag));
+            scope.at_most_one(flags, &[&[0b011], &[0b011, 0b100]]);
             assert_eq!(!failures_of(&builder.finish()).is_empty(), refused, "{values:?}");
         }
     }
@@ -176,9 +178,11 @@ mod tests {
     #[should_panic(expected = "both could be 1")]
     fn sets_that_overlap_are_refused() {
         let mut builder = Builder::new();
-        let flags = builder.hints("any", [Fr::ZERO, Fr::ONE]);
-        let mut flags = builder.at_most_one(flags, &[&[0b01, 0b10]]);
-        let all = builder.any_of(&mut flags, 0b11);
-        builder.either(all, flags.flag(1));
+        let flags = builder.test_hints([Fr::ZERO, Fr::ONE]);
+        let mut scope = builder.test_scope();
+        let flags = flags.map(|flag| scope.assert_bit(flag));
+        let mut flags = scope.at_most_one(flags, &[&[0b01, 0b10]]);
+        let all = scope.any_of(&mut flags, 0b11);
+        scope.either(all, flags.flag(1));
     }
 }

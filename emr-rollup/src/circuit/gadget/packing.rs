@@ -4,12 +4,12 @@ use halo2curves::ff::Field as _;
 
 use super::constrained::{Bit, Field, Packed, Ranged};
 use crate::{
-    circuit::builder::{Builder, Wire},
+    circuit::{builder::Wire, scope::Scope},
     layout::Packing,
     primitive::field::Fr,
 };
 
-impl Builder {
+impl Scope<'_> {
     /// The packing of fields.
     ///
     /// # Panics

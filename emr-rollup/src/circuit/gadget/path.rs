@@ -1,7 +1,7 @@
 //! Merkle paths. Climbing constrains the turns to be bits, so a path is made by its first climb.
 
 use super::constrained::Bit;
-use crate::circuit::builder::{Builder, Wire};
+use crate::circuit::{builder::Wire, scope::Scope};
 
 /// A path: siblings and turns, lowest first. Every climb along it goes the same way.
 #[derive(Clone, Debug)]
@@ -42,7 +42,7 @@ impl Nodes {
     }
 }
 
-impl Builder {
+impl Scope<'_> {
     /// Climbs from a leaf for the first time, which constrains the turns to be bits.
     pub(in crate::circuit) fn first_climb(
         &mut self,

@@ -11,6 +11,7 @@ use crate::{
         builder::{Builder, Wire},
         config::{RANGE_COLUMNS, Selector},
         origin::Origin,
+        scope::Scope,
     },
     primitive::field::Fr,
 };
@@ -51,17 +52,17 @@ impl RangeQueue {
             }
             for (word, column) in pair.iter().zip(RANGE_COLUMNS) {
                 builder.table.explain(first, first + DIGITS as u32, 1 << column, word.origin);
-                builder.place_for(word.wire, first, column, word.origin);
+                builder.place(word.wire, first, column, word.origin);
                 let digits = word.bits / 2;
                 let bytes = crate::primitive::field::to_bytes(&builder.value(word.wire));
                 let mut low = [0; 8];
                 low.copy_from_slice(&bytes[24..]);
                 let value = u64::from_be_bytes(low);
                 for digit in 1..digits {
-                    let rest = builder.propose(word.origin, "digits", Fr::from(value >> (2 * digit)));
+                    let rest = builder.propose(word.origin.part, "digits", Fr::from(value >> (2 * digit)));
                     builder.table.write(first + digit, column, rest);
                 }
-                builder.place_for(builder.zero(), first + digits, column, word.origin);
+                builder.place(builder.zero(), first + digits, column, word.origin);
                 for digit in digits + 1..=DIGITS as u32 {
                     builder.table.write(first + digit, column, Fr::ZERO);
                 }
@@ -70,19 +71,19 @@ impl RangeQueue {
     }
 }
 
-impl Builder {
+impl Scope<'_> {
     /// Constrains a wire to be below `2^BITS`. BITS is even.
     pub(in crate::circuit) fn range<const BITS: u32>(&mut self, wire: Wire) -> Ranged<BITS> {
         const { assert!(BITS.is_multiple_of(2) && BITS > 0, "digits have two bits") };
         if BITS <= WORD_BITS {
             let origin = self.assertion();
-            self.ranges.words.push(Word { wire, bits: BITS, origin });
+            self.builder.ranges.words.push(Word { wire, bits: BITS, origin });
         } else {
             let mut words = Vec::new();
             for (value, bits) in split(&self.value(wire), BITS) {
                 let word = self.hint("word", value);
                 let origin = self.assertion();
-                self.ranges.words.push(Word { wire: word, bits, origin });
+                self.builder.ranges.words.push(Word { wire: word, bits, origin });
                 words.push(Field { wire: word, bits });
             }
             self.spell::<BITS>(&words, wire);

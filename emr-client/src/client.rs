@@ -317,7 +317,7 @@ impl Client {
     /// An account's entry of the L1 queue, if no batch has taken it yet. Only the Ethereum node's word.
     async fn queued(&self, account: AccountIndex) -> Result<Option<Registration>, ClientError> {
         let head = self.rollup.head().await?;
-        let entries = self.rollup.queue_entries(head.queue_head..head.queue_length).await?;
+        let entries = self.rollup.queue_entries(head.queue_head..head.queue_length, 0).await?;
         let registration = entries.iter().filter_map(|entry| {
             let mut words = [Fr::default(); 4];
             for (word, bytes) in words.iter_mut().zip(&entry.words) {

@@ -102,7 +102,7 @@ fn put_record(slot: u64) -> TestResult<Submission> {
 fn card(identity: &Identity) -> TestResult<Card> {
     let ethereum = PrivateKeySigner::from_bytes(&B256::from(*identity.ethereum_secret()))?.address();
     let instance = RollupInstance { chain_id: 31337, contract: ethereum };
-    Ok(Card::of(identity, &instance, ethereum, Some(emr_core::AccountIndex::new(4)?)))
+    Ok(Card::of(identity, &instance, Some(emr_core::AccountIndex::new(4)?)))
 }
 
 /// A command of a transcript: variables, program, arguments, and the exit code that is documented.

@@ -17,6 +17,7 @@ use crate::{
         admission::AdmissionError, grant::GrantError, invite::InviteError, register::RegisterError,
         retrieve::ReadError, upload::WriteError,
     },
+    keys::KeyError,
     node::NodeError,
     profile::{FileError, ProfileError, seen::SeenError},
     verify::{
@@ -41,11 +42,11 @@ pub enum ClientError {
     #[error(transparent)]
     IdentityFile(#[from] IdentityFileError),
     /// What holds the keys.
-    #[error("the Ethereum key cannot sign: {0}")]
-    Keys(#[from] alloy::signers::Error),
+    #[error(transparent)]
+    Keys(#[from] KeyError),
     /// The hospital's node.
     #[error(transparent)]
-    Node(#[from] NodeError),
+    Node(NodeError),
     /// Where Ethereum is.
     #[error(transparent)]
     Endpoint(#[from] EndpointError),
@@ -171,6 +172,7 @@ macro_rules! lift {
 
 lift! {
     ProfileError => Profile, File, Identity;
+    NodeError => Node, Keys;
     SeenError => Seen, File;
     SettledStateError => Settled, Proof, Seen;
     CardError => Card, Membership;

@@ -128,7 +128,7 @@ impl Client {
     /// # Errors
     /// [`GrantError`].
     pub async fn grant(&self, to: &Card, terms: &Terms) -> Result<Granted, ClientError> {
-        if self.identity.role() != Role::Patient {
+        if self.keys.role() != Role::Patient {
             return Err(GrantError::NotAPatient.into());
         }
         let to = self.check_card(to).await?;

@@ -12,6 +12,7 @@ use crate::{
     client::{Client, random_element},
     error::ClientError,
     flow::submit::{Acknowledged, Outgoing, lost_revocation},
+    keys,
     verify::card::CheckedCard,
     verify::directory::{PublishedDirectory, commitment},
     verify::light::LightError,
@@ -158,9 +159,10 @@ impl Client {
         let directory = match published.cid() {
             Some(cid) => {
                 let bytes = self.node.block(&cid).await?;
-                PatientDirectory::open(KeyDirectory::from_bytes(&bytes)?, self.identity.rsa())?
+                let directory = KeyDirectory::from_bytes(&bytes)?;
+                keys::opening(&self.keys, move |owner| PatientDirectory::open(directory, owner)).await??
             }
-            None => PatientDirectory::create(self.identity.rsa()),
+            None => keys::opening(&self.keys, PatientDirectory::create).await?,
         };
         view.grants = self.own_grants(&view).await?;
         let mut own = Own { card, view, before: published.commitment(), directory };

@@ -48,7 +48,7 @@ impl Client {
     /// # Errors
     /// [`GrantError::NoSuchGrant`] if it holds none; [`GrantError`].
     pub async fn revoke(&self, grantee: AccountIndex, classes: ClassMask) -> Result<Revoked, ClientError> {
-        if self.identity.role() != Role::Patient {
+        if self.keys.role() != Role::Patient {
             return Err(GrantError::NotAPatient.into());
         }
         let _turn = self.turn().await;
@@ -91,7 +91,7 @@ impl Client {
         let mut entries = Vec::new();
         for (number, view) in hers.iter().enumerate() {
             let outgoing = self.revocation(&own, view, classes, number == 0).await?;
-            entries.push((view.slot, self.keep(outgoing)?));
+            entries.push((view.slot, self.keep(outgoing).await?));
         }
         for (slot, entry) in entries {
             let acknowledged = self.deliver(&entry).await?;

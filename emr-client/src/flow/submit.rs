@@ -9,6 +9,7 @@ use emr_rollup::operation::{Action, Kind, Operation, OperationId, SignedOperatio
 use crate::{
     client::Client,
     error::ClientError,
+    keys::{self, Keys},
     node::NodeError,
     profile::outbox::{Entry, NewEntry, Refusal},
 };
@@ -130,10 +131,11 @@ impl Outgoing {
 
 impl Client {
     /// Signs an operation and keeps it. It is on disk, and nowhere else yet, when this returns.
-    pub(crate) fn keep(&self, outgoing: Outgoing) -> Result<Entry, ClientError> {
+    pub(crate) async fn keep(&self, outgoing: Outgoing) -> Result<Entry, ClientError> {
         let Outgoing { operation, authority, stored, epoch, directory, intent, blocks, key, replaces } = outgoing;
         let domain = self.domain();
-        let signed = operation.sign(domain, &self.signing, authority);
+        let sign = move |keys: &dyn Keys| keys::sign(keys, domain, operation, authority);
+        let signed = keys::with(&self.keys, sign).await?;
         let directory = directory.map(|cid| cid.to_string());
         let submission = Submission { signed, stored, epoch, directory };
         let operation = signed.id(domain);
@@ -201,7 +203,7 @@ impl Client {
 
     /// Keeps and hands in.
     pub(crate) async fn hand_in(&self, outgoing: Outgoing) -> Result<Acknowledged, ClientError> {
-        let entry = self.keep(outgoing)?;
+        let entry = self.keep(outgoing).await?;
         self.deliver(&entry).await
     }
 

@@ -3,6 +3,7 @@
 //! | name | what |
 //! |---|---|
 //! | `identity` | the encrypted identity file |
+//! | `device` | instead of it: the keys are in a device |
 //! | `profile.json` | node, Ethereum node, contract, account |
 //! | `versions.json` | the highest version ever signed for each of her grant slots |
 //! | `outbox/` | operations that were signed and are not settled yet, and records that came to nothing |
@@ -145,6 +146,22 @@ impl Profile {
         Self::open_on(disk, folder)
     }
 
+    /// Makes a folder, mode 0700, for a participant whose keys are in a device: no identity file is in it.
+    ///
+    /// # Errors
+    /// [`IdentityFileError::Exists`] if it has an identity file; [`ProfileError`].
+    pub fn create_for_device(folder: &Path) -> Result<Self, ProfileError> {
+        let disk = Disk::default();
+        disk.create_folder_all(folder).map_err(|error| FileError::io(folder, error))?;
+        private(folder)?;
+        let (identity, device) = (identity_path(folder), device_path(folder));
+        if identity.exists() {
+            return Err(IdentityFileError::Exists(identity).into());
+        }
+        disk.replace(&device, b"").map_err(|error| FileError::io(&device, error))?;
+        Self::open_on(disk, folder)
+    }
+
     /// Opens a folder.
     ///
     /// # Errors
@@ -158,7 +175,7 @@ impl Profile {
     /// # Errors
     /// As [`Self::open`].
     pub fn open_on(disk: Disk, folder: &Path) -> Result<Self, ProfileError> {
-        if !identity_path(folder).exists() {
+        if !identity_path(folder).exists() && !device_path(folder).exists() {
             return Err(ProfileError::NotFound(folder.to_owned()));
         }
         let path = folder.join("lock");
@@ -269,6 +286,10 @@ impl Profile {
 
 fn identity_path(folder: &Path) -> PathBuf {
     folder.join("identity")
+}
+
+fn device_path(folder: &Path) -> PathBuf {
+    folder.join("device")
 }
 
 fn settings_path(folder: &Path) -> PathBuf {

@@ -192,13 +192,13 @@ async fn a_reader_without_a_grant_does_not_stay_in_the_directory() -> TestResult
         salt: Fr::from(2),
         action,
     };
-    let key = SigningKey::from_seed(patient.identity().rollup_seed());
+    let key = SigningKey::from_seed(PATIENT.identity.rollup_seed());
     let signed = operation.sign(patient.domain(), &key, None);
     patient.node().submit(&Submission { signed, stored: None, epoch: None, directory: None }).await?;
     let reads = async |patient: &Client| -> TestResult<bool> {
         let cid = patient.node().patient(account).await?.directory.ok_or("published")?.parse()?;
         let directory = KeyDirectory::from_bytes(&patient.node().block(&cid).await?)?;
-        Ok(directory.open_for(stranger.identity().rsa()).is_ok())
+        Ok(directory.open_for(STRANGER.identity.rsa()).is_ok())
     };
     assert!(reads(&patient).await?, "the rights are over, the keys are there");
 

@@ -2,6 +2,7 @@
 
 mod admission;
 mod audit_pages;
+mod card_device;
 mod crash;
 mod everyday;
 mod faults;

@@ -16,7 +16,7 @@ use crate::{
     keys::{EthereumKey, Keys},
     node::{Login, NodeClient, NodeError},
     patience::Patience,
-    profile::{Profile, Settings},
+    profile::{Hospital, Profile, Settings},
     verify::card::{Card, CardError, CheckedCard, Evidence},
     verify::directory::{self, DirectoryCheckError, PublishedDirectory},
     verify::settled_state::{SettledState, SettledStateError},
@@ -50,11 +50,12 @@ pub struct Client {
     turn: Arc<tokio::sync::Mutex<()>>,
 }
 
-/// The hospital that runs the node.
-#[derive(Clone, Copy, Debug)]
-struct Hospital {
-    account: AccountIndex,
-    owner: Address,
+/// The hospital that a profile stays with. Its owner counts, not its index, which L1 may give to somebody else when it reorganises.
+fn pinned(before: Option<Hospital>, now: Hospital, joining: bool) -> Result<Hospital, ClientError> {
+    match before {
+        Some(before) if before.owner != now.owner && !joining => Err(ClientError::OtherHospital { before, now }),
+        _ => Ok(now),
+    }
 }
 
 impl Client {
@@ -146,13 +147,10 @@ impl Client {
 
         let mut hospital = None;
         if let Some(now) = status.hospital {
-            match settings.hospital {
-                Some(before) if before != now && !joining => return Err(ClientError::OtherHospital { before, now }),
-                _ => settings.hospital = Some(now),
-            }
             let account = rollup.account(now).await?.filter(|account| account.role == Role::Hospital);
             let owner = account.ok_or(ClientError::NotAHospital(now))?.owner;
-            hospital = Some(Hospital { account: now, owner });
+            hospital = Some(pinned(settings.hospital, Hospital { account: now, owner }, joining)?);
+            settings.hospital = hospital;
         }
         // A registration may have gone through when this process did not live to see it, and L1 may have taken one back.
         settings.account = rollup.account_of(keys.ethereum_address()).await?;
@@ -186,6 +184,17 @@ impl Client {
         *self.account.write().unwrap_or_else(PoisonError::into_inner) = Some(account);
         self.log_in();
         Ok(())
+    }
+
+    /// Asks L1 for this participant's account again: a reorganisation can have taken it back, or given another index.
+    pub(crate) async fn refresh_account(&self) -> Result<Option<AccountIndex>, ClientError> {
+        let now = self.rollup.account_of(self.ethereum_address()).await?;
+        if now != self.account().ok() {
+            self.profile.join(Settings { account: now, ..self.profile.settings()? })?;
+            *self.account.write().unwrap_or_else(PoisonError::into_inner) = now;
+            self.log_in();
+        }
+        Ok(now)
     }
 
     /// Waits until no other flow of this participant signs.
@@ -347,5 +356,23 @@ impl Client {
             salt: random_element(),
             action,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hospital_is_its_owner_not_its_index() -> Result<(), Box<dyn std::error::Error>> {
+        let hospital = |account, owner| -> Result<_, emr_core::OutOfRange> {
+            Ok(Hospital { account: AccountIndex::new(account)?, owner: Address::repeat_byte(owner) })
+        };
+        let before = Some(hospital(1, 7)?);
+        assert_eq!(pinned(before, hospital(2, 7)?, false)?, hospital(2, 7)?);
+        let successor = pinned(before, hospital(1, 8)?, false);
+        assert!(matches!(successor, Err(ClientError::OtherHospital { .. })), "{successor:?}");
+        assert_eq!(pinned(before, hospital(1, 8)?, true)?, hospital(1, 8)?);
+        Ok(())
     }
 }

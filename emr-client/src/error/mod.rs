@@ -19,7 +19,7 @@ use crate::{
     },
     keys::KeyError,
     node::NodeError,
-    profile::{FileError, ProfileError, seen::SeenError},
+    profile::{FileError, Hospital, ProfileError, seen::SeenError},
     verify::{
         card::CardError, directory::DirectoryCheckError, light::LightError, membership::MembershipError,
         record::RecordProofError, settled_state::SettledStateError,
@@ -121,9 +121,9 @@ pub enum ClientError {
     )]
     OtherHospital {
         /// Which it was.
-        before: AccountIndex,
+        before: Hospital,
         /// Which it says it is.
-        now: AccountIndex,
+        now: Hospital,
     },
     /// The account that the node names runs no node.
     #[error("account {0}, which the node says is its own, is no hospital on L1: use another node")]

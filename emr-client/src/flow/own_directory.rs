@@ -135,14 +135,14 @@ impl Client {
         let Next { commitment: directory_after, cid: directory, blocks } = own.next();
         let known =
             own.view.grants.iter().find(|view| view.slot == slot).map_or(Version::ZERO, |view| view.grant.version);
-        let expected = self.profile.highest_signed(slot).max(known);
+        let expected = self.profile.highest_signed(own.card.account(), slot).max(known);
         let version = expected.next().map_err(|error| ClientError::Malformed(error.to_string()))?;
-        self.profile.note_version(slot, version)?;
+        self.profile.note_version(own.card.account(), slot, version)?;
         let leaf_salt = random_element();
         let action =
             Action::Revoke(Revoke { slot, expected, leaf_salt, directory_before: own.before, directory_after });
         let operation = self.operation(&own.card, action).await?;
-        self.hand_in(Outgoing { directory, blocks, ..Outgoing::plain(operation, None) }).await
+        self.hand_in(Outgoing { directory, blocks, ..Outgoing::plain(&own.card, operation, None) }).await
     }
 
     async fn read_own_directory(&self) -> Result<Own, ClientError> {

@@ -111,7 +111,7 @@ impl Client {
         invitation: Option<&Invitation>,
     ) -> Result<AccountIndex, ClientError> {
         let _turn = self.turn().await;
-        if let Ok(account) = self.account() {
+        if let Some(account) = self.refresh_account().await? {
             return Ok(account);
         }
         let invitation = *invitation.ok_or(RegisterError::NotInvited)?;
@@ -141,7 +141,7 @@ impl Client {
     /// [`RegisterError`].
     pub async fn register_on_l1(&self, org: Option<AccountIndex>) -> Result<AccountIndex, ClientError> {
         let _turn = self.turn().await;
-        if let Ok(account) = self.account() {
+        if let Some(account) = self.refresh_account().await? {
             return Ok(account);
         }
         self.check_org(org)?;

@@ -119,7 +119,7 @@ impl Client {
                 (Action::SetGrant(SetGrant { slot, expected, leaf, directory_before, directory_after }), version)
             }
             None => {
-                let expected = self.profile.highest_signed(slot).max(view.grant.version);
+                let expected = self.profile.highest_signed(own.card.account(), slot).max(view.grant.version);
                 let leaf_salt = random_element();
                 (
                     Action::Revoke(Revoke { slot, expected, leaf_salt, directory_before, directory_after }),
@@ -127,9 +127,9 @@ impl Client {
                 )
             }
         };
-        self.profile.note_version(slot, version)?;
+        self.profile.note_version(own.card.account(), slot, version)?;
         let operation = self.operation(&own.card, action).await?;
-        let plain = Outgoing::plain(operation, None);
+        let plain = Outgoing::plain(&own.card, operation, None);
         Ok(if first { Outgoing { directory, blocks, ..plain } } else { plain })
     }
 }

@@ -160,7 +160,7 @@ impl Client {
             let leaf = RecordLeaf { status: RecordStatus::Tombstone, revision: old.revision.next()?, ..old };
             let action = Action::Tombstone(Tombstone { slot, expected: old.revision, leaf });
             let operation = self.operation(&patient, action).await?;
-            match self.hand_in(Outgoing::plain(operation, authority)).await {
+            match self.hand_in(Outgoing::plain(&patient, operation, authority)).await {
                 Err(error) if error.is_stale() => {}
                 other => return other,
             }
@@ -305,6 +305,7 @@ impl Client {
                 intent: Some(intent.to_owned()),
                 key: Some(BASE64.encode(sealed.key.wrap(&self.keys.committed_key().key, &context).ciphertext)),
                 replaces: self.refused_before(intent),
+                owner: patient.ethereum(),
                 blocks: sealed.blocks,
             })
             .await?;
@@ -335,14 +336,16 @@ impl Client {
         let Action::PutRecord(PutRecord { slot, expected, leaf }) = signed.action else {
             return Err(WriteError::NotRefused(operation).into());
         };
-        if patient.account() != signed.patient {
+        // Whose record it is, whatever index their account has now.
+        if patient.ethereum() != entry.draft().parties.patient {
             return Err(WriteError::OtherPatient { needed: signed.patient, given: patient.account() }.into());
         }
         let context = RecordId { domain: self.domain(), patient: signed.patient, slot }.context(&leaf);
         let not_readable = || WriteError::NotReadable(operation);
         let bytes = self.reopen(&entry, context).await?.ok_or_else(not_readable)?;
         let record = Record::from_dag_cbor(&bytes).map_err(|_| not_readable())?;
-        let place = if expected == Revision::ZERO { Place::New } else { Place::Over(slot) };
+        let same_account = patient.account() == signed.patient;
+        let place = if expected == Revision::ZERO || !same_account { Place::New } else { Place::Over(slot) };
         let intent = entry.draft().intent.clone().ok_or_else(not_readable)?;
         self.write_as(&patient, place, Some(leaf.class), &record, &bytes, &intent).await
     }
@@ -440,6 +443,6 @@ fn intent(patient: &CheckedCard, place: Place, class: Option<Class>, record: &[u
         Place::Over(slot) => slot.to_string(),
     };
     let class = class.map_or("same", Class::name);
-    let head = format!("emr/put-record/v1 {} {place} {class}\n", patient.account());
+    let head = format!("emr/put-record/v1 {} {} {place} {class}\n", patient.account(), patient.ethereum());
     hex::encode(cid_of(Codec::Raw, &[head.as_bytes(), record].concat()).hash().digest())
 }

@@ -5,7 +5,7 @@
 //! | `identity` | the encrypted identity file |
 //! | `device` | instead of it: the keys are in a device |
 //! | `profile.json` | node, Ethereum node, contract, account |
-//! | `versions.json` | the highest version ever signed for each of her grant slots |
+//! | `versions.json` | the highest version ever signed for each grant slot, by the account index that she had then |
 //! | `outbox/` | operations that were signed and are not settled yet, and records that came to nothing |
 //! | `receipts/` | what the hospital promised of operations that are no longer waited for |
 //! | `seen.json` | the newest settled state that was seen on L1 |
@@ -21,6 +21,7 @@ pub mod seen;
 
 use std::{
     collections::BTreeMap,
+    fmt,
     fs::{self, File, TryLockError},
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
@@ -76,6 +77,22 @@ pub enum ProfileError {
     File(#[from] FileError),
 }
 
+/// A hospital. It is its owner: the account index can get another one when L1 reorganises.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Hospital {
+    /// Its account.
+    pub account: AccountIndex,
+    /// The Ethereum address that owns the account.
+    pub owner: Address,
+}
+
+impl fmt::Display for Hospital {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.account, self.owner)
+    }
+}
+
 /// Where a participant's node, chain and contract are. JSON.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -89,7 +106,7 @@ pub struct Settings {
     /// The rollup contract.
     pub contract: Address,
     /// The hospital that runs the node, once known: logins are for it alone, and it signs receipts.
-    pub hospital: Option<AccountIndex>,
+    pub hospital: Option<Hospital>,
     /// The participant's account, once registered.
     pub account: Option<AccountIndex>,
 }
@@ -109,7 +126,7 @@ pub struct Profile {
     disk: Disk,
     folder: PathBuf,
     settings: Mutex<Option<Settings>>,
-    versions: Mutex<BTreeMap<GrantSlot, Version>>,
+    versions: Mutex<BTreeMap<(AccountIndex, GrantSlot), Version>>,
     outbox: Outbox,
     seen: SeenState,
     _lock: File,
@@ -186,11 +203,13 @@ impl Profile {
             Err(TryLockError::WouldBlock) => return Err(ProfileError::InUse(folder.to_owned())),
             Err(TryLockError::Error(error)) => return Err(FileError::io(&path, error).into()),
         }
-        let versions: Vec<(GrantSlot, Version)> =
+        let versions: Vec<(AccountIndex, GrantSlot, Version)> =
             durable::read_json(&versions_path(folder), MAX_FILE_BYTES)?.unwrap_or_default();
         Ok(Self {
             settings: Mutex::new(durable::read_json(&settings_path(folder), MAX_FILE_BYTES)?),
-            versions: Mutex::new(versions.into_iter().collect()),
+            versions: Mutex::new(
+                versions.into_iter().map(|(account, slot, version)| ((account, slot), version)).collect(),
+            ),
             outbox: Outbox::open(&disk, &folder.join("outbox"))?,
             seen: SeenState::open(&disk, &folder.join("seen.json"))?,
             disk,
@@ -256,24 +275,25 @@ impl Profile {
         &self.seen
     }
 
-    /// The highest version ever signed for a grant slot; 0 if none was.
-    pub fn highest_signed(&self, slot: GrantSlot) -> Version {
+    /// The highest version ever signed for a grant slot under an account index that this participant had; 0 if none was.
+    pub fn highest_signed(&self, account: AccountIndex, slot: GrantSlot) -> Version {
         let versions = self.versions.lock().unwrap_or_else(PoisonError::into_inner);
-        versions.get(&slot).copied().unwrap_or(Version::ZERO)
+        versions.get(&(account, slot)).copied().unwrap_or(Version::ZERO)
     }
 
-    /// Notes durably, before it is signed, that a grant slot gets a version.
+    /// Notes durably, before it is signed, that a grant slot of this participant's account gets a version.
     ///
     /// # Errors
     /// [`FileError`].
-    pub fn note_version(&self, slot: GrantSlot, version: Version) -> Result<(), FileError> {
+    pub fn note_version(&self, account: AccountIndex, slot: GrantSlot, version: Version) -> Result<(), FileError> {
         let mut known = self.versions.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.get(&slot).is_some_and(|known| version <= *known) {
+        if known.get(&(account, slot)).is_some_and(|known| version <= *known) {
             return Ok(());
         }
         let mut versions = known.clone();
-        versions.insert(slot, version);
-        durable::replace_json(&self.disk, &versions_path(&self.folder), &versions.iter().collect::<Vec<_>>())?;
+        versions.insert((account, slot), version);
+        let list: Vec<_> = versions.iter().map(|((account, slot), version)| (account, slot, version)).collect();
+        durable::replace_json(&self.disk, &versions_path(&self.folder), &list)?;
         *known = versions;
         Ok(())
     }
@@ -343,15 +363,17 @@ mod tests {
         assert!(matches!(profile.settings(), Err(ProfileError::NotJoined(_))));
         profile.join(settings("http://127.0.0.1:1"))?;
         profile.join(settings("http://127.0.0.1:2"))?;
-        let slot = GrantSlot::new(64)?;
-        profile.note_version(slot, Version::new(3)?)?;
-        profile.note_version(slot, Version::new(2)?)?;
+        let (account, slot) = (AccountIndex::new(4)?, GrantSlot::new(64)?);
+        profile.note_version(account, slot, Version::new(3)?)?;
+        profile.note_version(account, slot, Version::new(2)?)?;
         drop(profile);
 
         let profile = Profile::open(folder.path())?;
         assert_eq!(profile.settings()?, settings("http://127.0.0.1:2"));
-        assert_eq!(profile.highest_signed(slot), Version::new(3)?);
-        assert_eq!(profile.highest_signed(GrantSlot::new(65)?), Version::ZERO);
+        assert_eq!(profile.highest_signed(account, slot), Version::new(3)?);
+        assert_eq!(profile.highest_signed(account, GrantSlot::new(65)?), Version::ZERO);
+        // Under another account index nothing was signed: versions of before are not the successor's.
+        assert_eq!(profile.highest_signed(AccountIndex::new(5)?, slot), Version::ZERO);
         assert!(profile.identity(&"wrong".into()).is_err());
         assert_eq!(profile.identity(&"correct horse".into())?.role(), Role::Patient);
 

@@ -11,5 +11,6 @@ mod lies;
 mod outbox;
 mod power_cut;
 mod proxy;
+mod reorganised;
 mod scene;
 mod settled;

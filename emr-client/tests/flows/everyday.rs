@@ -242,18 +242,25 @@ async fn a_patient_comes_back_with_nothing_but_her_identity_file() -> TestResult
 async fn a_revoke_beats_every_grant_that_was_ever_signed() -> TestResult {
     let scene = Scene::new().await?;
     let (patient, doctor) = scene.with_a_doctor().await?;
+    let account = patient.account()?;
     drop(patient);
     // A grant of version 7 was signed once, and got lost on the way.
     let versions = scene.data_dir(PATIENT).join("versions.json");
-    assert_eq!(std::fs::read_to_string(&versions)?.split_whitespace().collect::<String>(), "[[64,1]]");
-    std::fs::write(&versions, "[[64, 7]]")?;
+    assert_eq!(
+        std::fs::read_to_string(&versions)?.split_whitespace().collect::<String>(),
+        format!("[[{account},64,1]]")
+    );
+    std::fs::write(&versions, format!("[[{account}, 64, 7]]"))?;
     let patient = scene.client(PATIENT).await?;
     let revoked = patient.revoke(doctor.account()?, ClassMask::ALL).await?;
     let Action::Revoke(Revoke { expected, .. }) = revoked.changed[0].1.signed.operation.action else {
         return Err("not a Revoke".into());
     };
     assert_eq!(expected.get(), 7);
-    assert_eq!(std::fs::read_to_string(&versions)?.split_whitespace().collect::<String>(), "[[64,8]]");
+    assert_eq!(
+        std::fs::read_to_string(&versions)?.split_whitespace().collect::<String>(),
+        format!("[[{account},64,8]]")
+    );
     Ok(())
 }
 

@@ -11,7 +11,8 @@ use emr_rollup::{
 use crate::{
     client::{Client, random_element},
     error::ClientError,
-    flow::submit::{Acknowledged, Outgoing, lost_revocation},
+    flow::fate::lost_revocation,
+    flow::submit::{Acknowledged, Outgoing},
     keys,
     verify::card::CheckedCard,
     verify::directory::{PublishedDirectory, commitment},

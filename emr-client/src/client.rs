@@ -14,7 +14,7 @@ use emr_chain::{
 use emr_core::{AccountIndex, HttpAddress, PlainHttp, Role, UnixTime};
 use emr_crypto::Identity;
 use emr_rollup::{
-    l1_operation::Registration,
+    l1_operation::{L1Operation, Registration},
     operation::{Action, CLIENT_VALIDITY, Domain, Operation},
     primitive::{
         eddsa::SigningKey,
@@ -413,7 +413,9 @@ impl Client {
             for (word, bytes) in words.iter_mut().zip(&entry.words) {
                 *word = field::from_bytes(bytes).ok()?;
             }
-            Registration::from_words(&words).ok()
+            match L1Operation::from_words(&words).ok()? {
+                L1Operation::Register(registration) => Some(registration),
+            }
         });
         Ok(registration.into_iter().find(|registration| registration.account == account))
     }

@@ -391,7 +391,7 @@ pub struct OperationWitness {
 
 /// One L1 operation with everything it reads.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RegistrationWitness {
+pub struct EntryWitness {
     /// The entry, as queued.
     pub entry: EntryFields,
     /// The identity leaf value before.

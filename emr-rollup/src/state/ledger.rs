@@ -200,7 +200,7 @@ impl Ledger {
         };
 
         let mut witness = OperationWitness {
-            message: signed.into(),
+            message: (&signed.operation).into(),
             signature: signed.into(),
             signer: signer.into(),
             signer_path: self.trees.identity_path(operation.signer),

@@ -5,18 +5,19 @@
 
 mod batch;
 mod entry;
+mod fields;
+mod message;
 mod operation;
 mod witness;
 
 pub use batch::{BatchWitness, check_batch};
 pub(crate) use entry::empty_medical;
 pub use entry::{EntryEffect, check_entry};
+pub use fields::{EntryFields, GrantFields, Header, IdentityFields, MedicalFields, RecordFields};
+pub use message::{Message, SignatureFields};
 pub use operation::{Context, OperationEffect, check_operation};
 pub(crate) use operation::{LeafChange, is_code, number};
-pub use witness::{
-    EntryFields, EntryWitness, GrantFields, Header, IdentityFields, MedicalFields, Message, OperationWitness,
-    RecordFields, SignatureFields,
-};
+pub use witness::{EntryWitness, OperationWitness};
 
 /// The clauses of the statement, in the order of their numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

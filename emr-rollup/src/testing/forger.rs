@@ -131,7 +131,7 @@ impl Forger {
 
     /// What a prover would be given for an operation now, its signature being valid.
     pub fn operation(&self, signed: &SignedOperation) -> OperationWitness {
-        let message = Message::from(signed);
+        let message = Message::from(&signed.operation);
         let (signer, patient) = (number(&message.header.signer), number(&message.header.patient));
         let slot = number(&message.header.slot);
         let subtree = &self.subtrees[&patient];

@@ -117,7 +117,7 @@ async fn gas_used(rollup: &Rollup<DynProvider>, tx_hash: B256) -> Result<Option<
 }
 
 async fn queue(rollup: &Rollup<DynProvider>, head: &Head) -> Result<Vec<L1Operation>, FollowError> {
-    let entries = rollup.queue_entries(head.queue_head..head.queue_length).await?;
+    let entries = rollup.queue_entries(head.queue_head..head.queue_length, 0).await?;
     entries
         .iter()
         .map(|entry| {

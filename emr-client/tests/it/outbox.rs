@@ -8,6 +8,7 @@ use emr_client::profile::{
     outbox::{NewEntry, Refusal},
 };
 use emr_core::UnixTime;
+use emr_durable::Disk;
 use tempfile::TempDir;
 
 use crate::{
@@ -94,7 +95,7 @@ fn what_came_to_nothing_stays_until_it_is_replaced_or_discarded() -> TestResult 
     }
     profile.outbox().add(NewEntry { replaces: Some(id(0)?), ..entry(7)? })?;
     assert!(profile.outbox().refused().is_empty() && !old.exists());
-    fs::rename(&copy, &old)?;
+    Disk::default().rename(&copy, &old)?;
     let before = profile.outbox().entries();
     let profile = kept.reopen(profile)?;
     assert!(profile.outbox().refused().is_empty() && !old.exists());

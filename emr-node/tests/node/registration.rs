@@ -11,7 +11,8 @@ use crate::stage::*;
 /// A registration with an invitation of the hospital, which has the first account.
 pub(crate) fn relay(world: &World, person: &Person, deadline: UnixTime) -> Outcome<RelayRegistration> {
     let instance = world.rollup.instance();
-    let signed = person.registration(instance, None).sign(instance, person.address(), &person.ethereum, deadline)?;
+    let signed =
+        person.registration(instance, None).sign(instance, person.ethereum.address(), &person.ethereum, deadline)?;
     let point = person.key.registration_point();
     let role = person.identity.role();
     let patient = role == Role::Patient;

@@ -56,8 +56,8 @@ fn main() -> Result<(), Box<dyn Error>> {
             version: Version::new(1)?,
             salt: Fr::from(77),
         },
-        directory_before: Fr::from(0),
-        directory_after: Fr::from(88),
+        directory_before: Fr::from(0).into(),
+        directory_after: Fr::from(88).into(),
     });
     batch.push(&operation(patient, 2, grant).sign(domain, &patient_key, None))?;
     batch.push(&request)?;

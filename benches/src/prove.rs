@@ -135,8 +135,8 @@ fn batch(version: CircuitVersion, operations: usize) -> Result<Batch<emr_rollup:
                     version: Version::new(1)?,
                     salt: Fr::from(index),
                 },
-                directory_before: Fr::from(0),
-                directory_after: Fr::from(index),
+                directory_before: Fr::from(0).into(),
+                directory_after: Fr::from(index).into(),
             }),
         };
         batch.push(&operation.sign(domain, &key(index), None))?;

@@ -39,7 +39,7 @@ use emr_core::{AccountEpoch, AccountIndex, AccountStatus, GrantSlot, RecordSlot,
 use emr_crypto::Epoch;
 use emr_rollup::{
     batch::PublicInputs,
-    operation::{OperationId, SignedOperation},
+    operation::{DirectoryCommitment, OperationId, SignedOperation},
     primitive::field::{Fr, hex_element},
     state::{
         leaf::{GrantLeaf, MedicalLeaf, RecordLeaf},
@@ -315,8 +315,7 @@ pub struct PatientView {
     /// CID of her key directory, once there is one.
     pub directory: Option<String>,
     /// What her medical leaf commits to as key directory.
-    #[serde(with = "hex_element")]
-    pub directory_commitment: Fr,
+    pub directory_commitment: DirectoryCommitment,
     /// The grants that are live for whoever asks; all of them for the patient.
     pub grants: Vec<GrantView>,
     /// The lowest record slot never written.

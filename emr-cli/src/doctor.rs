@@ -6,7 +6,11 @@ use clap::{Parser, Subcommand};
 use emr_chain::Settlement;
 use emr_client::client::Client;
 use emr_core::{Class, Reason, Role, StateRoot};
-use emr_rollup::{batch::BatchData, primitive::field, state::StateTrees, version::CircuitVersion};
+use emr_rollup::{
+    batch::{BatchData, D1Entry, D2Entry},
+    state::StateTrees,
+    version::CircuitVersion,
+};
 use serde::Serialize;
 
 use crate::{
@@ -269,7 +273,11 @@ async fn sync(client: &Client, json: bool) -> Result<(), Failure> {
     let mut operations = 0;
     for batch in &batches {
         progress.say(format!("batch {}", batch.number));
-        let data = BatchData { d1: words(&batch.content.d1)?, d2: words(&batch.content.d2)? };
+        let d1 =
+            batch.content.d1.iter().map(D1Entry::from_bytes).collect::<Result<_, _>>().or_exit(Exit::Unverified)?;
+        let d2 =
+            batch.content.d2.iter().map(D2Entry::from_bytes).collect::<Result<_, _>>().or_exit(Exit::Unverified)?;
+        let data = BatchData { d1, d2 };
         operations += (data.d1.len() + data.d2.len()) as u64;
         trees.apply(&data).map_err(|error| Failure::new(Exit::Unverified, one_line(&error)))?;
     }
@@ -282,9 +290,4 @@ async fn sync(client: &Client, json: bool) -> Result<(), Failure> {
         return Err(Failure::new(Exit::Unverified, message));
     }
     print(&Synced { batches: settled.batches(), operations, derived_root, l1_root }, json)
-}
-
-fn words(entries: &[emr_chain::Words]) -> Result<Vec<emr_rollup::batch::Words>, Failure> {
-    let element = |word: &[u8; 32]| field::from_bytes(word).or_exit(Exit::Unverified);
-    entries.iter().map(|[a, b, c, d]| Ok([element(a)?, element(b)?, element(c)?, element(d)?])).collect()
 }

@@ -12,6 +12,7 @@ use emr_chain::{DEVELOPMENT_CHAINS, Rollup, RollupInstance, Settlement, endpoint
 use emr_core::{AccountIndex, HttpAddress, PlainHttp, Role, UnixTime};
 use emr_crypto::Identity;
 use emr_rollup::{
+    batch::D1Entry,
     l1_operation::Registration,
     operation::{Action, CLIENT_VALIDITY, Domain, Operation},
     primitive::{
@@ -318,13 +319,8 @@ impl Client {
     async fn queued(&self, account: AccountIndex) -> Result<Option<Registration>, ClientError> {
         let head = self.rollup.head().await?;
         let entries = self.rollup.queue_entries(head.queue_head..head.queue_length, 0).await?;
-        let registration = entries.iter().filter_map(|entry| {
-            let mut words = [Fr::default(); 4];
-            for (word, bytes) in words.iter_mut().zip(&entry.words) {
-                *word = field::from_bytes(bytes).ok()?;
-            }
-            Registration::from_words(&words).ok()
-        });
+        let registration =
+            entries.iter().filter_map(|entry| Registration::from_entry(&D1Entry::from_bytes(&entry.words).ok()?).ok());
         Ok(registration.into_iter().find(|registration| registration.account == account))
     }
 

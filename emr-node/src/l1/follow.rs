@@ -8,7 +8,7 @@ use alloy::{
     providers::{DynProvider, Provider},
 };
 use emr_chain::{Head, Rollup, RollupError, Settlement};
-use emr_rollup::{batch::Words, l1_operation::Registration, primitive::field};
+use emr_rollup::{batch::D1Entry, l1_operation::Registration};
 use tokio::sync::Mutex;
 
 use crate::{
@@ -122,11 +122,8 @@ async fn queue(rollup: &Rollup<DynProvider>, head: &Head) -> Result<Vec<Registra
         .iter()
         .map(|entry| {
             let malformed = || FollowError::QueueEntry(entry.index);
-            let mut words = Words::default();
-            for (word, bytes) in words.iter_mut().zip(&entry.words) {
-                *word = field::from_bytes(bytes).map_err(|_| malformed())?;
-            }
-            Registration::from_words(&words).map_err(|_| malformed())
+            let queued = D1Entry::from_bytes(&entry.words).map_err(|_| malformed())?;
+            Registration::from_entry(&queued).map_err(|_| malformed())
         })
         .collect()
 }

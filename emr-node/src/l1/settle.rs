@@ -4,7 +4,7 @@ use alloy::providers::DynProvider;
 use emr_chain::{BatchContent, Revert, Rollup, RollupError, Settlement};
 use emr_core::UnixTime;
 use emr_rollup::{
-    batch::{Batch, Proven, Words},
+    batch::{Batch, D1Entry, D2Entry, Proven},
     primitive::field,
 };
 
@@ -25,15 +25,14 @@ pub(crate) enum Outcome {
 
 /// The batch as L1 takes it.
 pub(crate) fn content(batch: &Batch<Proven>) -> BatchContent {
-    let words = |entries: &[Words]| entries.iter().map(|entry| entry.map(|word| field::to_bytes(&word))).collect();
     let public = batch.public();
     BatchContent {
         pre: public.pre,
         post: public.post,
         time: batch.time(),
         commitment: field::to_bytes(&public.commitment),
-        d1: words(&batch.data().d1),
-        d2: words(&batch.data().d2),
+        d1: batch.data().d1.iter().map(D1Entry::to_bytes).collect(),
+        d2: batch.data().d2.iter().map(D2Entry::to_bytes).collect(),
         proof: batch.proof().to_vec(),
     }
 }

@@ -13,9 +13,11 @@ use crate::{
 };
 
 mod data;
+mod entry;
 mod public_inputs;
 
-pub use data::{BatchData, Words};
+pub use data::BatchData;
+pub use entry::{D1Entry, D2Entry};
 pub use public_inputs::PublicInputs;
 
 /// Turns a sealed batch into a proof.
@@ -112,7 +114,7 @@ impl Batch<Open> {
             return Err(PushError::Full);
         }
         witness.registrations.push(ledger.register(registration)?);
-        self.data.d1.push(registration.words());
+        self.data.d1.push(registration.entry());
         Ok(())
     }
 

@@ -4,7 +4,7 @@ use emr_core::{AccountEpoch, AccountIndex, AccountStatus, Role};
 use halo2curves::ff::Field;
 
 use crate::{
-    batch::Words,
+    batch::D1Entry,
     layout,
     operation::Kind,
     primitive::{
@@ -15,7 +15,7 @@ use crate::{
     statement::EntryFields,
 };
 
-/// Words that are not a registration.
+/// An entry that is not a registration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RegistrationError {
@@ -72,23 +72,23 @@ impl Registration {
         }
     }
 
-    /// The four words of D1.
-    pub fn words(&self) -> Words {
-        self.fields().words()
+    /// Its entry of D1.
+    pub fn entry(&self) -> D1Entry {
+        self.fields().entry()
     }
 
-    /// Reads the four words of D1.
+    /// Reads an entry of D1.
     ///
     /// # Errors
     /// [`RegistrationError`].
-    pub fn from_words(words: &Words) -> Result<Self, RegistrationError> {
-        let [_, account, role, _, org, ..] = layout::L1_ENTRY.unpack(&words[0]).ok_or(RegistrationError::Fields)?;
+    pub fn from_entry(entry: &D1Entry) -> Result<Self, RegistrationError> {
+        let [_, account, role, _, org, ..] = layout::L1_ENTRY.unpack(&entry.packed).ok_or(RegistrationError::Fields)?;
         let account = AccountIndex::new(account).map_err(|_| RegistrationError::Fields)?;
         let role = u8::try_from(role).ok().and_then(Role::from_code).ok_or(RegistrationError::Fields)?;
         let org = AccountIndex::new(org).ok();
-        let key = PublicKey::from_coordinates(words[1], words[2])?;
-        let registration = Self { account, role, org, key, encryption: words[3] };
-        if registration.words()[0] == words[0] { Ok(registration) } else { Err(RegistrationError::Fields) }
+        let key = PublicKey::from_coordinates(entry.key_x, entry.key_y)?;
+        let registration = Self { account, role, org, key, encryption: entry.opaque };
+        if registration.entry().packed == entry.packed { Ok(registration) } else { Err(RegistrationError::Fields) }
     }
 }
 
@@ -103,7 +103,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(16))]
         #[test]
-        fn words_round_trip(account in 1u64..1 << 24, org in 0u64..1 << 24, role in 1u8..4, seed: [u8; 32]) {
+        fn entries_round_trip(account in 1u64..1 << 24, org in 0u64..1 << 24, role in 1u8..4, seed: [u8; 32]) {
             let registration = Registration {
                 account: AccountIndex::new(account)?,
                 role: Role::from_code(role).unwrap_or(Role::Patient),
@@ -111,14 +111,14 @@ mod tests {
                 key: SigningKey::from_seed(&seed).public(),
                 encryption: Fr::from(7),
             };
-            let words = registration.words();
-            prop_assert_eq!(Registration::from_words(&words), Ok(registration));
+            let entry = registration.entry();
+            prop_assert_eq!(Registration::from_entry(&entry), Ok(registration));
             for bit in [0, 18, 91] {
-                let mut other = words;
-                other[0] += Fr::from_u128(1 << bit);
-                prop_assert!(Registration::from_words(&other).is_err());
+                let mut other = entry;
+                other.packed += Fr::from_u128(1 << bit);
+                prop_assert!(Registration::from_entry(&other).is_err());
             }
-            prop_assert!(to_u64(&words[0]).is_none());
+            prop_assert!(to_u64(&entry.packed).is_none());
         }
     }
 }

@@ -5,10 +5,13 @@ use halo2curves::ff::Field;
 
 use super::{Clause, RegistrationWitness, Violation, require};
 use crate::{
-    batch::Words,
-    operation::Kind,
+    batch::D1Entry,
+    operation::{DirectoryCommitment, Kind},
     primitive::field::{Fr, to_u64},
-    state::{leaf::MedicalLeaf, tree::empty_root},
+    state::{
+        leaf::{LeafHash, MedicalLeaf},
+        tree::empty_root,
+    },
     statement::IdentityFields,
     version::CircuitVersion,
 };
@@ -20,8 +23,8 @@ pub struct RegistrationEffect {
     pub identity_root: Fr,
     /// Medical root after.
     pub medical_root: Fr,
-    /// The entry's words.
-    pub d1: Words,
+    /// The entry of D1.
+    pub d1: D1Entry,
 }
 
 /// Checks one L1 operation and says what it does.
@@ -53,12 +56,12 @@ pub fn check_registration(
         Clause::L1AsQueued,
         "medical leaf under the medical root",
     )?;
-    let d1 = entry.words();
-    if witness.old_identity != Fr::ZERO {
+    let d1 = entry.entry();
+    if witness.old_identity != LeafHash::EMPTY {
         // Already registered: consumed without effect.
         return Ok(RegistrationEffect { identity_root, medical_root, d1 });
     }
-    require(witness.old_medical == Fr::ZERO, Clause::L1AsQueued, "a medical leaf without an identity")?;
+    require(witness.old_medical == LeafHash::EMPTY, Clause::L1AsQueued, "a medical leaf without an identity")?;
     let identity = IdentityFields {
         role: entry.role,
         status: entry.status,
@@ -69,7 +72,7 @@ pub fn check_registration(
         encryption: entry.opaque,
     };
     let is_patient = entry.role == Fr::from(u64::from(Role::Patient.code()));
-    let medical = if is_patient { registered_medical(version).hash() } else { Fr::ZERO };
+    let medical = if is_patient { registered_medical(version).hash() } else { LeafHash::EMPTY };
     Ok(RegistrationEffect {
         identity_root: witness.identity_path.root(position, identity.hash()),
         medical_root: witness.medical_path.root(position, medical),
@@ -83,6 +86,6 @@ pub(crate) fn registered_medical(version: &CircuitVersion) -> MedicalLeaf {
         grants_root: empty_root(version.grant_depth),
         records_root: empty_root(version.record_depth),
         audit_head: Fr::ZERO,
-        key_directory: Fr::ZERO,
+        key_directory: DirectoryCommitment::NONE,
     }
 }

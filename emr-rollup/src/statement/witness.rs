@@ -12,7 +12,7 @@ use crate::{
         poseidon::{self, Tag},
     },
     state::{
-        leaf::{GrantLeaf, IdentityLeaf, MedicalLeaf, RecordLeaf, index_or_zero},
+        leaf::{GrantLeaf, IdentityLeaf, LeafHash, MedicalLeaf, RecordLeaf, index_or_zero},
         tree::Path,
     },
 };
@@ -179,8 +179,8 @@ fields!(
 
 impl IdentityFields {
     /// The leaf value.
-    pub fn hash(&self) -> Fr {
-        poseidon::hash(Tag::Identity, &[self.packed(), self.key_x, self.key_y, self.encryption])
+    pub fn hash(&self) -> LeafHash {
+        poseidon::hash(Tag::Identity, &[self.packed(), self.key_x, self.key_y, self.encryption]).into()
     }
 }
 
@@ -191,8 +191,11 @@ impl GrantFields {
     }
 
     /// The leaf value: 0 for an empty slot.
-    pub fn hash(&self) -> Fr {
-        if self.is_empty() { Fr::ZERO } else { poseidon::hash(Tag::Grant, &[self.packed(), self.salt]) }
+    pub fn hash(&self) -> LeafHash {
+        if self.is_empty() {
+            return LeafHash::EMPTY;
+        }
+        poseidon::hash(Tag::Grant, &[self.packed(), self.salt]).into()
     }
 }
 
@@ -203,19 +206,18 @@ impl RecordFields {
     }
 
     /// The leaf value: 0 for an empty slot.
-    pub fn hash(&self) -> Fr {
+    pub fn hash(&self) -> LeafHash {
         if self.is_empty() {
-            Fr::ZERO
-        } else {
-            poseidon::hash(Tag::Record, &[self.packed(), self.authored, self.stored])
+            return LeafHash::EMPTY;
         }
+        poseidon::hash(Tag::Record, &[self.packed(), self.authored, self.stored]).into()
     }
 }
 
 impl EntryFields {
-    /// The four words of D1.
-    pub fn words(&self) -> crate::batch::Words {
-        [self.packed(), self.key_x, self.key_y, self.opaque]
+    /// The entry of D1.
+    pub fn entry(&self) -> crate::batch::D1Entry {
+        crate::batch::D1Entry { packed: self.packed(), key_x: self.key_x, key_y: self.key_y, opaque: self.opaque }
     }
 }
 
@@ -395,13 +397,11 @@ pub struct RegistrationWitness {
     /// The entry, as queued.
     pub entry: EntryFields,
     /// The identity leaf value before.
-    #[serde(with = "hex_element")]
-    pub old_identity: Fr,
+    pub old_identity: LeafHash,
     /// Its path.
     pub identity_path: Path,
     /// The medical leaf value before.
-    #[serde(with = "hex_element")]
-    pub old_medical: Fr,
+    pub old_medical: LeafHash,
     /// Its path.
     pub medical_path: Path,
 }

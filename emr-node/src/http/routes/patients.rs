@@ -8,8 +8,7 @@ use emr_api::{
 };
 use emr_core::{AccountIndex, ClassMask, RecordSlot};
 use emr_rollup::{
-    operation::{Action, SignedOperation},
-    primitive::field::Fr,
+    operation::{Action, DirectoryCommitment, SignedOperation},
     state::leaf::{MedicalLeaf, RecordLeaf},
     statement::IdentityFields,
 };
@@ -50,7 +49,7 @@ fn medical_proof(state: &NodeState, patient: AccountIndex) -> MedicalProof {
 
 /// The open operations that lead from the settled key directory to the soft one.
 fn directory_operations(state: &NodeState, patient: AccountIndex) -> Vec<SignedOperation> {
-    let mut current = state.settled.medical(patient).map_or(Fr::zero(), |medical| medical.key_directory);
+    let mut current = state.settled.medical(patient).map_or(DirectoryCommitment::NONE, |medical| medical.key_directory);
     let mut chain = Vec::new();
     for open in state.open.values().filter(|open| open.signed.operation.patient == patient) {
         if let Some((before, after)) = open.signed.operation.action.directories()
@@ -85,7 +84,7 @@ pub(super) async fn get(
     Ok(Json(PatientView {
         patient,
         epoch: identity.epoch,
-        directory: state.directory(&medical.key_directory).map(str::to_owned),
+        directory: state.directory(medical.key_directory).map(str::to_owned),
         directory_commitment: medical.key_directory,
         grants,
         next_record_slot: next_slot(&leaves.records)?,
@@ -140,7 +139,7 @@ pub(super) async fn record(
     });
     // The directory that goes with the proof, if there is one.
     let medical = proof.as_ref().map(|proof| proof.medical).or_else(|| state.soft.medical(patient));
-    let directory = medical.and_then(|medical| state.directory(&medical.key_directory));
+    let directory = medical.and_then(|medical| state.directory(medical.key_directory));
     let directory = directory.ok_or_else(|| Refusal::not_found("the patient has published no key directory"))?;
     Ok(Json(RecordView {
         slot,
@@ -226,7 +225,7 @@ pub(super) async fn subtree(
             .filter_map(|(slot, leaf)| Some(RecordSummary { settled: true, ..summary(&state, patient, *slot, leaf)? }))
             .collect(),
         audit_length: leaves.audit.entries().len() as u64,
-        directory: state.directory(&medical.key_directory).map(str::to_owned),
+        directory: state.directory(medical.key_directory).map(str::to_owned),
         pending: on_her.map(|open| open.signed).collect(),
     }))
 }

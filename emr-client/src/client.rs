@@ -7,7 +7,7 @@ use emr_chain::{DEVELOPMENT_CHAINS, Rollup, RollupInstance, Settlement, endpoint
 use emr_core::{AccountIndex, HttpAddress, PlainHttp, Role, UnixTime};
 use emr_rollup::{
     batch::D1Entry,
-    l1_operation::Registration,
+    l1_operation::{L1Operation, Registration},
     operation::{Action, CLIENT_VALIDITY, Domain, Operation},
     primitive::field::{self, Fr},
 };
@@ -312,8 +312,11 @@ impl Client {
     async fn queued(&self, account: AccountIndex) -> Result<Option<Registration>, ClientError> {
         let head = self.rollup.head().await?;
         let entries = self.rollup.queue_entries(head.queue_head..head.queue_length, 0).await?;
-        let registration =
-            entries.iter().filter_map(|entry| Registration::from_entry(&D1Entry::from_bytes(&entry.words).ok()?).ok());
+        let registration = entries.iter().filter_map(|entry| {
+            match L1Operation::from_entry(&D1Entry::from_bytes(&entry.words).ok()?).ok()? {
+                L1Operation::Register(registration) => Some(registration),
+            }
+        });
         Ok(registration.into_iter().find(|registration| registration.account == account))
     }
 

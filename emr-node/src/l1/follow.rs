@@ -8,7 +8,7 @@ use alloy::{
     providers::{DynProvider, Provider},
 };
 use emr_chain::{Head, Rollup, RollupError, Settlement};
-use emr_rollup::{batch::D1Entry, l1_operation::Registration};
+use emr_rollup::{batch::D1Entry, l1_operation::L1Operation};
 use tokio::sync::Mutex;
 
 use crate::{
@@ -116,14 +116,14 @@ async fn gas_used(rollup: &Rollup<DynProvider>, tx_hash: B256) -> Result<Option<
     Ok(receipt.map(|receipt| receipt.gas_used))
 }
 
-async fn queue(rollup: &Rollup<DynProvider>, head: &Head) -> Result<Vec<Registration>, FollowError> {
+async fn queue(rollup: &Rollup<DynProvider>, head: &Head) -> Result<Vec<L1Operation>, FollowError> {
     let entries = rollup.queue_entries(head.queue_head..head.queue_length, 0).await?;
     entries
         .iter()
         .map(|entry| {
             let malformed = || FollowError::QueueEntry(entry.index);
             let queued = D1Entry::from_bytes(&entry.words).map_err(|_| malformed())?;
-            Registration::from_entry(&queued).map_err(|_| malformed())
+            L1Operation::from_entry(&queued).map_err(|_| malformed())
         })
         .collect()
 }
@@ -181,10 +181,10 @@ impl Follower {
             return Err(FollowError::StateRoot(head.batch_count));
         }
         if head.queue_length != known_length || head.queue_head != known_head || sequencer.state().hospital.is_none() {
-            let registrations = queue(&self.rollup, &head).await?;
+            let entries = queue(&self.rollup, &head).await?;
             let hospital = self.rollup.account_of(self.hospital).await?;
             let written =
-                sequencer.write(move |sequencer| sequencer.take_queue(head.queue_head, registrations, hospital)).await;
+                sequencer.write(move |sequencer| sequencer.take_queue(head.queue_head, entries, hospital)).await;
             written.map_err(|_| FollowError::Stopping)??;
         }
         *position = next;

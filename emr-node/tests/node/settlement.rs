@@ -13,7 +13,7 @@ use emr_devnet::EmbeddedChain;
 use emr_node::{DeriveError, FollowError, Node, NodeConfig, StartError};
 use emr_rollup::{
     batch::{Batch, D1Entry, Prover as _},
-    l1_operation::Registration,
+    l1_operation::L1Operation,
     primitive::field,
     prover::{Prover, default_cache},
     state::{
@@ -281,7 +281,7 @@ async fn overdue_registrations_that_a_stranger_settles_are_followed() -> Outcome
     let genesis = Ledger::genesis(scene.world.domain(), CircuitVersion::V1);
     let mut batch = Batch::open(genesis, 1, UnixTime::new(newest)?);
     for entry in scene.world.rollup.queue_entries(0..5, 0).await? {
-        batch.push_registration(&Registration::from_entry(&D1Entry::from_bytes(&entry.words)?)?)?;
+        batch.push_l1(&L1Operation::from_entry(&D1Entry::from_bytes(&entry.words)?)?)?;
     }
     let (sealed, after) = batch.seal();
     let (witness, public) = (sealed.witness().clone(), *sealed.public());

@@ -13,7 +13,7 @@ use emr_crypto::{Epoch, PatientDirectory};
 use emr_ipfs::{Blockstore, Cid, DiskStore};
 use emr_rollup::{
     batch::{D1Entry, D2Entry},
-    l1_operation::Registration,
+    l1_operation::{L1Operation, Registration},
     operation::{
         Action, CLIENT_VALIDITY, DirectoryCommitment, Domain, Operation, PutRecord, RequestAccess, Revoke, SetGrant,
         Tombstone,
@@ -440,7 +440,7 @@ fn start(
     let view = L1View {
         batches: l1.to_vec(),
         queue_head: taken as u64,
-        queue: queue.get(taken..).unwrap_or_default().to_vec(),
+        queue: queue.get(taken..).unwrap_or_default().iter().cloned().map(L1Operation::from).collect(),
         hospital: None,
     };
     let state = derive(&mempool, domain(), CircuitVersion::V1, view)?;

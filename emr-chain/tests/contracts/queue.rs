@@ -1,4 +1,4 @@
-//! The queue: entries are taken in order, whole, as queued, and not left behind for long.
+//! The queue: batches take entries in order, complete and unchanged, and cannot leave them out for long.
 
 use alloy::primitives::U256;
 use emr_chain::{Revert, RollupError, Settlement};
@@ -34,12 +34,12 @@ async fn only_as_queued(world: World) -> Outcome {
     let entries = world.register_patients(3).await?;
     let refused = async |d1: Vec<_>| {
         let batch = world.batch(d1, Vec::new()).await?;
-        // The verifier would accept: the queue alone refuses.
+        // The verifier would accept, so only the queue can refuse.
         world.expect(&batch).await?;
         let settled = world.rollup.settle(&batch).await.err();
         Outcome::Ok(settled.and_then(|error| error.revert().cloned()))
     };
-    // Out of order, skipping one, twice the same, and one bit changed in each word.
+    // Entries out of order, one skipped, one repeated, and one bit changed in each word.
     assert_eq!(refused(vec![entries[1]]).await?, Some(Revert::EntryMismatch(0)));
     assert_eq!(refused(vec![entries[0], entries[2]]).await?, Some(Revert::EntryMismatch(1)));
     assert_eq!(refused(vec![entries[0], entries[0]]).await?, Some(Revert::EntryMismatch(1)));
@@ -49,7 +49,7 @@ async fn only_as_queued(world: World) -> Outcome {
         assert_eq!(refused(changed).await?, Some(Revert::EntryMismatch(1)), "word {word}");
     }
     assert_eq!(refused(vec![[integer(0); 4]]).await?, Some(Revert::EntryMismatch(0)));
-    // More than there are, and more than a batch holds.
+    // More entries than are queued, and more than a batch holds.
     let more = [&entries[..], &entries[..1]].concat();
     let (supplied, waiting) = (U256::from(4), U256::from(3));
     assert_eq!(refused(more).await?, Some(Revert::EntriesNotQueued { supplied, waiting }));
@@ -77,7 +77,7 @@ async fn overdue_entries_open_settlement(world: World) -> Outcome {
     assert_eq!(early, Some(Revert::NotSequencer(caller)));
 
     world.wait(120).await?;
-    // As many as a batch holds; more are overdue.
+    // The contract demands as many as a batch holds, though more are overdue.
     assert_eq!(world.rollup.head().await?.overdue, MAX_L1);
     let omitted = world.batch(entries[..7].to_vec(), Vec::new()).await?;
     world.expect(&omitted).await?;
@@ -86,7 +86,7 @@ async fn overdue_entries_open_settlement(world: World) -> Outcome {
         let refused = settler.settle(&omitted).await.err().and_then(|error| error.revert().cloned());
         assert_eq!(refused, Some(Revert::OverdueEntriesOmitted { supplied, required }));
     }
-    // What operations wrote is on L1 in hashes only: one that the sequencer does not know would stop it for ever.
+    // Operations are on L1 only as hashes. If the sequencer did not know one, it could never continue.
     let own = world.batch(entries[..8].to_vec(), operations(1)).await?;
     world.expect(&own).await?;
     let refused = anyone.settle(&own).await.err().and_then(|error| error.revert().cloned());
@@ -99,7 +99,7 @@ async fn overdue_entries_open_settlement(world: World) -> Outcome {
     world.expect(&batch).await?;
     anyone.settle(&batch).await?;
 
-    // Nothing is overdue any more: the sequencer's turn again.
+    // Nothing is overdue any more, so only the sequencer may settle again.
     let batch = world.batch(Vec::new(), operations(1)).await?;
     world.expect(&batch).await?;
     let late = anyone.settle(&batch).await.err().and_then(|error| error.revert().cloned());

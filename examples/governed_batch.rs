@@ -70,10 +70,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut trees = StateTrees::genesis(CircuitVersion::V1);
     trees.apply(sealed.data())?;
     assert_eq!(trees.root(), ledger.trees().root());
-    println!("state root, also from the data alone: 0x{}", hex(&emr_rollup::primitive::field::to_bytes(&trees.root())));
+    println!("state root, also from the data alone: {}", trees.root());
     Ok(())
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -9,7 +9,7 @@ use alloy::{
 };
 use emr_chain::RollupInstance;
 use emr_core::UnixTime;
-use emr_rollup::operation::{Kind, Operation};
+use emr_rollup::operation::{Kind, Operation, OperationId};
 
 use crate::Receipt;
 
@@ -34,9 +34,9 @@ pub enum ReceiptError {
     )]
     OtherOperation {
         /// What was submitted.
-        expected: String,
+        expected: OperationId,
         /// What the receipt names.
-        actual: String,
+        actual: OperationId,
     },
     /// It promises nothing that could be broken.
     #[error(
@@ -96,9 +96,18 @@ pub(crate) fn domain(instance: &RollupInstance) -> Eip712Domain {
     }
 }
 
-fn signing_hash(instance: &RollupInstance, operation: [u8; 32], acknowledged: UnixTime, settle_by: UnixTime) -> B256 {
-    eip712::Receipt { operation: operation.into(), acknowledged: acknowledged.get(), settleBy: settle_by.get() }
-        .eip712_signing_hash(&domain(instance))
+fn signing_hash(
+    instance: &RollupInstance,
+    operation: OperationId,
+    acknowledged: UnixTime,
+    settle_by: UnixTime,
+) -> B256 {
+    eip712::Receipt {
+        operation: operation.as_bytes().into(),
+        acknowledged: acknowledged.get(),
+        settleBy: settle_by.get(),
+    }
+    .eip712_signing_hash(&domain(instance))
 }
 
 /// Signs the promise to settle an operation, or to return it.
@@ -108,17 +117,12 @@ fn signing_hash(instance: &RollupInstance, operation: [u8; 32], acknowledged: Un
 pub fn sign(
     instance: &RollupInstance,
     key: &PrivateKeySigner,
-    operation: [u8; 32],
+    operation: OperationId,
     acknowledged: UnixTime,
     settle_by: UnixTime,
 ) -> Result<Receipt, alloy::signers::Error> {
     let signature = key.sign_hash_sync(&signing_hash(instance, operation, acknowledged, settle_by))?;
-    Ok(Receipt {
-        operation: hex::encode(operation),
-        acknowledged,
-        settle_by,
-        signature: hex::encode(signature.as_bytes()),
-    })
+    Ok(Receipt { operation, acknowledged, settle_by, signature: hex::encode(signature.as_bytes()) })
 }
 
 /// Checks that `hospital` promised to settle this very operation, or to return it, no later than it may. Pure.
@@ -129,13 +133,12 @@ pub fn verify(
     receipt: &Receipt,
     instance: &RollupInstance,
     hospital: Address,
-    operation: [u8; 32],
+    operation: OperationId,
     longest: Longest,
     now: UnixTime,
 ) -> Result<(), ReceiptError> {
-    let expected = hex::encode(operation);
-    if receipt.operation != expected {
-        return Err(ReceiptError::OtherOperation { expected, actual: receipt.operation.chars().take(80).collect() });
+    if receipt.operation != operation {
+        return Err(ReceiptError::OtherOperation { expected: operation, actual: receipt.operation });
     }
     let latest = longest.latest(receipt.acknowledged);
     if receipt.acknowledged > now.saturating_add(CLOCK_TOLERANCE) || receipt.settle_by > latest {
@@ -154,29 +157,31 @@ pub fn verify(
 mod tests {
     use super::*;
 
+    const THREE: OperationId = OperationId::from_bytes([3; 32]);
+
     #[test]
     fn a_receipt_holds_for_one_operation_signer_and_contract() -> Result<(), Box<dyn std::error::Error>> {
         let instance = RollupInstance { chain_id: 31337, contract: Address::repeat_byte(1) };
         let key = PrivateKeySigner::from_bytes(&B256::repeat_byte(7))?;
         let times = (UnixTime::new(100)?, UnixTime::new(200)?);
         let now = UnixTime::new(150)?;
-        let receipt = sign(&instance, &key, [3; 32], times.0, times.1)?;
-        assert_eq!(verify(&receipt, &instance, key.address(), [3; 32], Longest::Ordinary, now), Ok(()));
+        let receipt = sign(&instance, &key, THREE, times.0, times.1)?;
+        assert_eq!(verify(&receipt, &instance, key.address(), THREE, Longest::Ordinary, now), Ok(()));
 
         assert!(matches!(
-            verify(&receipt, &instance, key.address(), [4; 32], Longest::Ordinary, now),
+            verify(&receipt, &instance, key.address(), OperationId::from_bytes([4; 32]), Longest::Ordinary, now),
             Err(ReceiptError::OtherOperation { .. })
         ));
         let forged = Err(ReceiptError::Signature { expected: key.address() });
         let later = Receipt { settle_by: UnixTime::new(201)?, ..receipt.clone() };
-        assert_eq!(verify(&later, &instance, key.address(), [3; 32], Longest::Ordinary, now), forged);
+        assert_eq!(verify(&later, &instance, key.address(), THREE, Longest::Ordinary, now), forged);
         let elsewhere = RollupInstance { chain_id: 1, ..instance };
-        assert_eq!(verify(&receipt, &elsewhere, key.address(), [3; 32], Longest::Ordinary, now), forged);
-        assert!(verify(&receipt, &instance, Address::ZERO, [3; 32], Longest::Ordinary, now).is_err());
+        assert_eq!(verify(&receipt, &elsewhere, key.address(), THREE, Longest::Ordinary, now), forged);
+        assert!(verify(&receipt, &instance, Address::ZERO, THREE, Longest::Ordinary, now).is_err());
         let prefixed = format!("0x{}", receipt.signature);
         for signature in ["", "00", &"ff".repeat(65), "zz", &prefixed, &"0x".repeat(40_000)] {
             let broken = Receipt { signature: signature.to_owned(), ..receipt.clone() };
-            assert_eq!(verify(&broken, &instance, key.address(), [3; 32], Longest::Ordinary, now), forged);
+            assert_eq!(verify(&broken, &instance, key.address(), THREE, Longest::Ordinary, now), forged);
         }
         Ok(())
     }
@@ -187,8 +192,8 @@ mod tests {
         let key = PrivateKeySigner::from_bytes(&B256::repeat_byte(7))?;
         let now = UnixTime::new(1_000_000)?;
         let check = |acknowledged: u64, settle_by: u64| -> Result<bool, Box<dyn std::error::Error>> {
-            let receipt = sign(&instance, &key, [3; 32], UnixTime::new(acknowledged)?, UnixTime::new(settle_by)?)?;
-            Ok(verify(&receipt, &instance, key.address(), [3; 32], Longest::Ordinary, now).is_ok())
+            let receipt = sign(&instance, &key, THREE, UnixTime::new(acknowledged)?, UnixTime::new(settle_by)?)?;
+            Ok(verify(&receipt, &instance, key.address(), THREE, Longest::Ordinary, now).is_ok())
         };
         assert!(check(1_000_000, 1_000_000 + SETTLE_WITHIN)? && check(1_000_900, 1_000_900)? && check(5, 7)?);
         for (acknowledged, settle_by) in [
@@ -202,8 +207,8 @@ mod tests {
         // A patient's own Revoke: while it is valid, and no longer.
         let days = UnixTime::new(1_000_000 + 6 * 24 * 3600)?;
         for (settle_by, holds) in [(days, true), (days.saturating_add(1), false)] {
-            let receipt = sign(&instance, &key, [3; 32], now, settle_by)?;
-            let checked = verify(&receipt, &instance, key.address(), [3; 32], Longest::WhileValid(days), now);
+            let receipt = sign(&instance, &key, THREE, now, settle_by)?;
+            let checked = verify(&receipt, &instance, key.address(), THREE, Longest::WhileValid(days), now);
             assert_eq!(checked.is_ok(), holds);
         }
         Ok(())

@@ -3,6 +3,7 @@
 //! A constant in braces (`{account}`) is a parameter; the function of the same name fills it in.
 
 use emr_core::{AccountIndex, Cid, Codec, RecordSlot};
+use emr_rollup::operation::OperationId;
 
 /// `GET`: what the node is and how it is doing.
 pub const STATUS: &str = "/v1/status";
@@ -78,9 +79,9 @@ pub fn block(cid: &Cid) -> String {
     fill(BLOCK, "{cid}", cid)
 }
 
-/// [`OPERATION`]. `id` is the operation's message element, 32 bytes big-endian; hex in the path.
-pub fn operation(id: &[u8; 32]) -> String {
-    fill(OPERATION, "{id}", hex::encode(id))
+/// [`OPERATION`].
+pub fn operation(id: OperationId) -> String {
+    fill(OPERATION, "{id}", id)
 }
 
 /// [`PATIENT`].

@@ -35,11 +35,11 @@
 
 use std::fmt;
 
-use emr_core::{AccountEpoch, AccountIndex, AccountStatus, GrantSlot, RecordSlot, Role, UnixTime};
+use emr_core::{AccountEpoch, AccountIndex, AccountStatus, GrantSlot, RecordSlot, Role, StateRoot, UnixTime};
 use emr_crypto::Epoch;
 use emr_rollup::{
     batch::PublicInputs,
-    operation::SignedOperation,
+    operation::{OperationId, SignedOperation},
     primitive::field::{Fr, hex_element},
     state::{
         leaf::{GrantLeaf, MedicalLeaf, RecordLeaf},
@@ -77,8 +77,7 @@ pub struct NodeStatus {
     /// Number of settled batches.
     pub batches: u64,
     /// The settled state root.
-    #[serde(with = "hex_element")]
-    pub state_root: Fr,
+    pub state_root: StateRoot,
     /// Entries of the L1 queue that wait for a batch.
     pub queued: u64,
     /// Acknowledged operations that wait for a batch.
@@ -268,8 +267,8 @@ pub struct Submission {
 /// The node's promise, signed by the hospital's Ethereum key: the operation is durable and will be settled or returned.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Receipt {
-    /// The operation's id: its message element, hex.
-    pub operation: String,
+    /// The operation.
+    pub operation: OperationId,
     /// When it was acknowledged.
     pub acknowledged: UnixTime,
     /// By when it is settled or returned.
@@ -296,8 +295,8 @@ pub enum OperationStatus {
     },
     /// A Revoke that gave its place to a newer one of the same slot, which takes at least as much.
     Replaced {
-        /// The newer operation's id, hex.
-        by: String,
+        /// The newer operation.
+        by: OperationId,
     },
     /// Returned to its author; its blocks stay for 30 days.
     Returned {

@@ -10,6 +10,7 @@ use alloy::{
     rpc::types::{TransactionReceipt, TransactionRequest},
     sol_types::SolConstructor,
 };
+use emr_core::StateRoot;
 
 use crate::{
     bindings::{EmrRollup, IEmrRollup},
@@ -62,7 +63,7 @@ pub struct Deployment {
     /// L2 operations per batch.
     pub max_l2: u64,
     /// State root of the empty state, `H_0(E_24, E_24)`.
-    pub genesis: [u8; 32],
+    pub genesis: StateRoot,
     /// The account that settles batches.
     pub sequencer: Address,
     /// The account that admits doctors and hospitals.
@@ -99,7 +100,7 @@ pub async fn deploy<P: Provider>(provider: P, deployment: &Deployment) -> Result
         circuitVersion: U256::from(deployment.circuit_version),
         maxL1: U256::from(deployment.max_l1),
         maxL2: U256::from(deployment.max_l2),
-        genesis: U256::from_be_bytes(deployment.genesis),
+        genesis: U256::from_be_bytes(*deployment.genesis.as_bytes()),
         sequencer: deployment.sequencer,
         registrar: deployment.registrar,
         registrationFee: deployment.registration_fee,

@@ -10,13 +10,14 @@ use alloy::{
     rpc::types::TransactionReceipt,
     sol_types::{SolEvent, SolValue},
 };
-use emr_core::{AccountIndex, Opaque, Role};
+use emr_core::{AccountIndex, Opaque, Role, StateRoot};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     bindings::EmrRollup,
     registration::{CurvePoint, Registration, RollupInstance, SignedRegistration},
     revert::RollupError,
+    settlement::state_root,
     transaction::{MINED_WITHIN, Receipt, estimate},
 };
 
@@ -171,8 +172,8 @@ impl<P: Provider> Rollup<P> {
     ///
     /// # Errors
     /// Returns [`RollupError`] if the node does not answer, or answers with an error.
-    pub async fn state_root(&self) -> Result<B256, RollupError> {
-        Ok(self.contract.stateRoot().call().await?.into())
+    pub async fn state_root(&self) -> Result<StateRoot, RollupError> {
+        state_root(self.contract.stateRoot().call().await?)
     }
 
     /// The fixed parameters of the deployment, and the current holders of its roles.

@@ -8,7 +8,7 @@ use alloy::{
     rpc::types::{Filter, Log, TransactionTrait},
     sol_types::{SolCall, SolEvent, SolValue},
 };
-use emr_core::UnixTime;
+use emr_core::{StateRoot, UnixTime};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -30,7 +30,7 @@ pub struct Head {
     /// The block at which it was read.
     pub block_number: u64,
     /// The current state root.
-    pub state_root: B256,
+    pub state_root: StateRoot,
     /// Number of the last settled batch, 0 before the first.
     pub batch_count: u64,
     /// Time of the last settled batch, 0 before the first.
@@ -58,9 +58,9 @@ pub struct QueueEntry {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BatchContent {
     /// State root before.
-    pub pre: Word,
+    pub pre: StateRoot,
     /// State root after.
-    pub post: Word,
+    pub post: StateRoot,
     /// The time of all its operations.
     pub time: UnixTime,
     /// Its commitment `C`.
@@ -94,11 +94,16 @@ pub trait Settlement: Send + Sync {
     /// Returns [`RollupError`] if the node does not answer, or answers with an error.
     fn head(&self) -> impl Future<Output = Result<Head, RollupError>> + Send;
 
-    /// All queue entries at these positions, in order.
+    /// All queue entries at these positions, in order. They must have been queued in `from_block` or later. A follower passes the
+    /// block of the last entry that it knows, so that only newer blocks are read. With 0, all blocks since the deployment are read.
     ///
     /// # Errors
-    /// Returns [`RollupError::QueueEntryMissing`] if the node has no event for a position.
-    fn queue_entries(&self, range: Range<u64>) -> impl Future<Output = Result<Vec<QueueEntry>, RollupError>> + Send;
+    /// Returns [`RollupError::QueueEntryMissing`] if no event since `from_block` names a position.
+    fn queue_entries(
+        &self,
+        range: Range<u64>,
+        from_block: u64,
+    ) -> impl Future<Output = Result<Vec<QueueEntry>, RollupError>> + Send;
 
     /// Settles a proven batch and waits until its transaction is mined.
     ///
@@ -122,7 +127,7 @@ impl<P: Provider> Settlement for Rollup<P> {
         let last_time = contract.lastBatchTime().block(at).call().await?;
         Ok(Head {
             block_number,
-            state_root: contract.stateRoot().block(at).call().await?.into(),
+            state_root: state_root(contract.stateRoot().block(at).call().await?)?,
             batch_count: contract.batchCount().block(at).call().await?,
             last_time: UnixTime::new(last_time.to()).map_err(|e| RollupError::Malformed(e.to_string()))?,
             queue_head: contract.queueHead().block(at).call().await?,
@@ -131,24 +136,21 @@ impl<P: Provider> Settlement for Rollup<P> {
         })
     }
 
-    async fn queue_entries(&self, range: Range<u64>) -> Result<Vec<QueueEntry>, RollupError> {
+    async fn queue_entries(&self, range: Range<u64>, from_block: u64) -> Result<Vec<QueueEntry>, RollupError> {
         if range.is_empty() {
             return Ok(Vec::new());
         }
-        let mut entries = Vec::new();
-        let mut first = range.start;
-        while first < range.end {
+        let mut filter = self.events(EmrRollup::Enqueued::SIGNATURE_HASH);
+        if range.end - range.start <= NAMED_ENTRIES {
             // The filter names the positions, so that the node does not send other entries.
-            let named = first..range.end.min(first + NAMED_ENTRIES);
-            first = named.end;
-            let topics: Vec<_> = named.clone().map(|index| B256::from(U256::from(index))).collect();
-            let filter = self.events(EmrRollup::Enqueued::SIGNATURE_HASH).topic1(topics);
-            for log in self.logs(filter, self.deployed_at()).await? {
-                let event = decode::<EmrRollup::Enqueued>(&log)?;
-                if named.contains(&event.index) {
-                    let (index, block_number) = (event.index, position(&log)?.1);
-                    entries.push(QueueEntry { index, words: event.words.map(|word| word.to_be_bytes()), block_number });
-                }
+            filter = filter.topic1(range.clone().map(|index| B256::from(U256::from(index))).collect::<Vec<_>>());
+        }
+        let mut entries = Vec::new();
+        for log in self.logs(filter, from_block.max(self.deployed_at())).await? {
+            let event = decode::<EmrRollup::Enqueued>(&log)?;
+            if range.contains(&event.index) {
+                let (index, block_number) = (event.index, position(&log)?.1);
+                entries.push(QueueEntry { index, words: event.words.map(|word| word.to_be_bytes()), block_number });
             }
         }
         entries.sort_by_key(|entry| entry.index);
@@ -188,8 +190,8 @@ impl BatchContent {
         let flat = |entries: &[Words]| entries.iter().flatten().map(|word| U256::from_be_bytes(*word)).collect();
         EmrRollup::settleCall {
             batch: ISettlement::Batch {
-                pre: U256::from_be_bytes(self.pre),
-                post: U256::from_be_bytes(self.post),
+                pre: word(&self.pre),
+                post: word(&self.post),
                 time: alloy::primitives::aliases::U40::from(self.time.get()),
                 commitment: U256::from_be_bytes(self.commitment),
             },
@@ -217,8 +219,8 @@ impl BatchContent {
             return Err(bad("its transaction differs from its event"));
         }
         Ok(Self {
-            pre: pre.to_be_bytes(),
-            post: post.to_be_bytes(),
+            pre: state_root(pre).map_err(|_| bad("the root before it is none"))?,
+            post: state_root(post).map_err(|_| bad("the root after it is none"))?,
             time: UnixTime::new(time.to()).map_err(|_| bad("its time is out of range"))?,
             commitment: commitment.to_be_bytes(),
             d1,
@@ -226,6 +228,16 @@ impl BatchContent {
             proof: call.proof.into(),
         })
     }
+}
+
+/// Encodes a state root as the contract stores it.
+fn word(root: &StateRoot) -> U256 {
+    U256::from_be_bytes(*root.as_bytes())
+}
+
+/// Decodes a state root from the contract's word.
+pub(crate) fn state_root(word: U256) -> Result<StateRoot, RollupError> {
+    StateRoot::from_bytes(word.to_be_bytes()).map_err(|error| RollupError::Malformed(error.to_string()))
 }
 
 fn decode<E: SolEvent>(log: &Log) -> Result<E, RollupError> {
@@ -241,7 +253,8 @@ fn position(log: &Log) -> Result<(B256, u64), RollupError> {
 
 /// The number of blocks in the first `eth_getLogs` requests. Many public nodes refuse more, and some refuse even this many.
 const LOG_WINDOW: u64 = 10_000;
-/// How many queue entries one request names. Nodes limit the number of values of a topic.
+/// How many queue entries one request can name. Nodes limit the number of values of a topic. A request for more entries names
+/// none of them, and gets the logs of all entries.
 const NAMED_ENTRIES: u64 = 64;
 
 impl<P: Provider> Rollup<P> {
@@ -281,8 +294,8 @@ mod tests {
 
     fn batch() -> Result<(BatchContent, EmrRollup::BatchSettled), Box<dyn std::error::Error>> {
         let content = BatchContent {
-            pre: [1; 32],
-            post: [2; 32],
+            pre: StateRoot::from_bytes([1; 32])?,
+            post: StateRoot::from_bytes([2; 32])?,
             time: UnixTime::new(3)?,
             commitment: [4; 32],
             d1: vec![[[5; 32]; 4]],
@@ -291,8 +304,8 @@ mod tests {
         };
         let event = EmrRollup::BatchSettled {
             number: 9,
-            pre: U256::from_be_bytes(content.pre),
-            post: U256::from_be_bytes(content.post),
+            pre: word(&content.pre),
+            post: word(&content.post),
             time: U40::from(3),
             n1: U256::ONE,
             n: U256::from(2),
@@ -317,14 +330,24 @@ mod tests {
             let read = BatchContent::from_calldata(&content.to_call().abi_encode(), event);
             assert!(matches!(read, Err(RollupError::BatchData { .. })), "{read:?}");
         };
-        refused(&BatchContent { pre: [0; 32], ..content.clone() }, &event);
-        refused(&BatchContent { post: [0; 32], ..content.clone() }, &event);
+        let other = StateRoot::from_bytes([0; 32])?;
+        refused(&BatchContent { pre: other, ..content.clone() }, &event);
+        refused(&BatchContent { post: other, ..content.clone() }, &event);
         refused(&BatchContent { time: UnixTime::new(4)?, ..content.clone() }, &event);
         refused(&BatchContent { commitment: [0; 32], ..content.clone() }, &event);
         refused(&BatchContent { d1: Vec::new(), ..content.clone() }, &event);
         refused(&BatchContent { d2: vec![[[6; 32]; 4]; 2], ..content.clone() }, &event);
         refused(&content, &EmrRollup::BatchSettled { n: U256::ONE, ..event.clone() });
         refused(&content, &EmrRollup::BatchSettled { dataHash: B256::ZERO, ..event.clone() });
+
+        // Both say so, and still it is none.
+        let mut beyond = content.to_call();
+        beyond.batch.post = U256::MAX;
+        let read = BatchContent::from_calldata(
+            &beyond.abi_encode(),
+            &EmrRollup::BatchSettled { post: U256::MAX, ..event.clone() },
+        );
+        assert!(matches!(read, Err(RollupError::BatchData { why: "the root after it is none", .. })), "{read:?}");
 
         let mut incomplete = content.to_call();
         incomplete.d2.pop();

@@ -11,6 +11,7 @@ mod opaque;
 mod quantity;
 mod record;
 mod standing;
+mod state_root;
 mod statement;
 mod value;
 
@@ -24,5 +25,6 @@ pub use opaque::{NotOpaque, Opaque};
 pub use quantity::{AccountEpoch, AccountIndex, GrantSlot, OutOfRange, RecordSlot, Revision, UnixTime, Uses, Version};
 pub use record::{OriginalDocument, Record, RecordError};
 pub use standing::{AccountStatus, Purpose, Reason, RecordStatus, Rights, Role};
+pub use state_root::{NotStateRoot, StateRoot};
 pub use statement::{AuthoredStatement, StatementError};
 pub use value::{Attachment, Code, DateTime, Decimal, Quantity, Value, ValueError};

@@ -172,7 +172,7 @@ impl Node {
             Ok::<_, DeriveError>((mempool, state))
         });
         let (mempool, state) = derived.await.map_err(|_| StartError::Stopped)?.map_err(FollowError::from)?;
-        if state.settled.trees().root() != follow::root(&head)? {
+        if state.settled.trees().root() != head.state_root {
             return Err(FollowError::StateRoot(head.batch_count).into());
         }
         tracing::info!(batches = state.batches, open = state.open.len(), "state derived from L1");

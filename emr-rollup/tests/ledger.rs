@@ -88,7 +88,7 @@ fn operations_cannot_be_replayed_or_moved_to_another_rollup() {
     let mut batch = open(SMALL);
     let elsewhere =
         operations[0].operation.sign(emr_rollup::operation::Domain::new(1, [0x11; 20]), &key(PATIENT), None);
-    assert_eq!(refusal(&mut batch, &elsewhere), Clause::C3);
+    assert_eq!(refusal(&mut batch, &elsewhere), Clause::SignatureValid);
 }
 
 #[test]
@@ -96,13 +96,13 @@ fn nobody_but_the_patient_grants_or_revokes() {
     let slot = first_slot(&SMALL);
     let mut batch = open(SMALL);
     let operation = sign(DOCTOR, set_grant(slot, grant(DOCTOR, Rights::READ, ClassMask::ALL, 1), 0, 1), None, 1);
-    assert_eq!(refusal(&mut batch, &operation), Clause::C2);
+    assert_eq!(refusal(&mut batch, &operation), Clause::SignerAllowed);
     batch.push(&operations(&SMALL)[0]).unwrap();
-    assert_eq!(refusal(&mut batch, &sign(DOCTOR, revoke(slot, 1, 91, 2), None, 2)), Clause::C2);
+    assert_eq!(refusal(&mut batch, &sign(DOCTOR, revoke(slot, 1, 91, 2), None, 2)), Clause::SignerAllowed);
     let forged = sign(PATIENT, set_grant(slot + 1, grant(DOCTOR, Rights::READ, ClassMask::ALL, 1), 91, 1), None, 1)
         .operation
         .sign(domain(), &key(DOCTOR), None);
-    assert_eq!(refusal(&mut batch, &forged), Clause::C3);
+    assert_eq!(refusal(&mut batch, &forged), Clause::SignatureValid);
 }
 
 #[test]
@@ -110,9 +110,12 @@ fn grants_have_no_emergency_right_and_no_break_glass_slot() {
     let slot = first_slot(&SMALL);
     let mut batch = open(SMALL);
     let emergency = grant(DOCTOR, Rights::EMERGENCY, ClassMask::ALL, 1);
-    assert_eq!(refusal(&mut batch, &sign(PATIENT, set_grant(slot, emergency, 0, 1), None, 1)), Clause::C9);
+    assert_eq!(refusal(&mut batch, &sign(PATIENT, set_grant(slot, emergency, 0, 1), None, 1)), Clause::NewLeafAllowed);
     let reserved = grant(DOCTOR, Rights::READ, ClassMask::ALL, 1);
-    assert_eq!(refusal(&mut batch, &sign(PATIENT, set_grant(slot - 1, reserved, 0, 1), None, 1)), Clause::C9);
+    assert_eq!(
+        refusal(&mut batch, &sign(PATIENT, set_grant(slot - 1, reserved, 0, 1), None, 1)),
+        Clause::NewLeafAllowed
+    );
 }
 
 #[test]
@@ -121,7 +124,7 @@ fn a_stale_directory_stops_a_grant_but_not_a_revocation() {
     let mut batch = open(SMALL);
     batch.push(&operations(&SMALL)[0]).unwrap();
     let stale = sign(PATIENT, set_grant(slot + 1, grant(STRANGER, Rights::READ, ClassMask::ALL, 1), 5, 6), None, 1);
-    assert_eq!(refusal(&mut batch, &stale), Clause::C8);
+    assert_eq!(refusal(&mut batch, &stale), Clause::TargetExpected);
     batch.push(&sign(PATIENT, revoke(slot, 1, 5, 6), None, 2)).unwrap();
     let (_, ledger) = batch.seal();
     let patient = ledger.patient(account(PATIENT)).unwrap();
@@ -139,9 +142,9 @@ fn a_revocation_outlives_every_grant_signed_before_it() {
         .collect();
     batch.push(&sign(PATIENT, revoke(slot, 3, 0, 0), None, 9)).unwrap();
     for late in &pending {
-        assert_eq!(refusal(&mut batch, late), Clause::C8);
+        assert_eq!(refusal(&mut batch, late), Clause::TargetExpected);
     }
-    assert_eq!(refusal(&mut batch, &sign(PATIENT, revoke(slot, 3, 0, 0), None, 10)), Clause::C8);
+    assert_eq!(refusal(&mut batch, &sign(PATIENT, revoke(slot, 3, 0, 0), None, 10)), Clause::TargetExpected);
 }
 
 #[test]
@@ -162,15 +165,15 @@ fn writing_needs_a_live_write_grant_over_both_classes() {
     let laboratory = ClassMask::from(Class::Laboratory);
     let write = grant(HOSPITAL, Rights::WRITE, laboratory, 1);
     assert_eq!(with(write, Class::Laboratory, Some(slot), DOCTOR), None);
-    assert_eq!(with(write, Class::Summary, Some(slot), DOCTOR), Some(Clause::C7));
-    assert_eq!(with(write, Class::Laboratory, Some(slot), STRANGER), Some(Clause::C7));
-    assert_eq!(with(write, Class::Laboratory, Some(slot + 1), DOCTOR), Some(Clause::C7));
-    assert_eq!(with(write, Class::Laboratory, None, DOCTOR), Some(Clause::C6));
-    assert_eq!(with(write, Class::Laboratory, Some(slot), HOSPITAL), Some(Clause::C2));
+    assert_eq!(with(write, Class::Summary, Some(slot), DOCTOR), Some(Clause::GrantAllows));
+    assert_eq!(with(write, Class::Laboratory, Some(slot), STRANGER), Some(Clause::GrantAllows));
+    assert_eq!(with(write, Class::Laboratory, Some(slot + 1), DOCTOR), Some(Clause::GrantAllows));
+    assert_eq!(with(write, Class::Laboratory, None, DOCTOR), Some(Clause::GrantKnown));
+    assert_eq!(with(write, Class::Laboratory, Some(slot), HOSPITAL), Some(Clause::SignerAllowed));
     let read = grant(HOSPITAL, Rights::READ, laboratory, 1);
-    assert_eq!(with(read, Class::Laboratory, Some(slot), DOCTOR), Some(Clause::C7));
+    assert_eq!(with(read, Class::Laboratory, Some(slot), DOCTOR), Some(Clause::GrantAllows));
     let expired = emr_rollup::state::leaf::GrantLeaf { not_after: time(TIME - 1), ..write };
-    assert_eq!(with(expired, Class::Laboratory, Some(slot), DOCTOR), Some(Clause::C7));
+    assert_eq!(with(expired, Class::Laboratory, Some(slot), DOCTOR), Some(Clause::GrantAllows));
     let last_second = emr_rollup::state::leaf::GrantLeaf { not_after: time(TIME), ..write };
     assert_eq!(with(last_second, Class::Laboratory, Some(slot), DOCTOR), None);
 }
@@ -181,12 +184,12 @@ fn an_author_cannot_be_impersonated_and_custody_cannot_be_taken() {
     let mut batch = open(SMALL);
     batch.push(&operations(&SMALL)[0]).unwrap();
     let other_author = record(Class::Summary, STRANGER, 1, 1);
-    assert_eq!(refusal(&mut batch, &sign(DOCTOR, put(0, 0, other_author), Some(slot), 2)), Clause::C9);
+    assert_eq!(refusal(&mut batch, &sign(DOCTOR, put(0, 0, other_author), Some(slot), 2)), Clause::NewLeafAllowed);
     batch.push(&sign(DOCTOR, put(0, 0, record(Class::Summary, DOCTOR, 1, 1)), Some(slot), 3)).unwrap();
     let moved = RecordLeaf { custodian: Some(account(STRANGER)), ..record(Class::Summary, DOCTOR, 2, 2) };
-    assert_eq!(refusal(&mut batch, &sign(DOCTOR, put(0, 1, moved), Some(slot), 4)), Clause::C9);
+    assert_eq!(refusal(&mut batch, &sign(DOCTOR, put(0, 1, moved), Some(slot), 4)), Clause::NewLeafAllowed);
     let skipped = record(Class::Summary, DOCTOR, 3, 2);
-    assert_eq!(refusal(&mut batch, &sign(DOCTOR, put(0, 1, skipped), Some(slot), 5)), Clause::C9);
+    assert_eq!(refusal(&mut batch, &sign(DOCTOR, put(0, 1, skipped), Some(slot), 5)), Clause::NewLeafAllowed);
 }
 
 #[test]
@@ -196,7 +199,7 @@ fn a_deleted_record_stays_deleted() {
         batch.push(operation).unwrap();
     }
     let back = record(Class::Laboratory, PATIENT, 2, 3);
-    assert_eq!(refusal(&mut batch, &sign(PATIENT, put(1, 2, back), None, 9)), Clause::C8);
+    assert_eq!(refusal(&mut batch, &sign(PATIENT, put(1, 2, back), None, 9)), Clause::TargetExpected);
     let tombstone = |signer: u64, revision: u64, authority| {
         let leaf = RecordLeaf { status: RecordStatus::Tombstone, ..record(Class::Encounter, DOCTOR, 2, revision) };
         let leaf = RecordLeaf { authored: Fr::from(502), stored: Fr::from(602), ..leaf };
@@ -209,8 +212,8 @@ fn a_deleted_record_stays_deleted() {
             11,
         )
     };
-    assert_eq!(refusal(&mut batch, &tombstone(STRANGER, 3, Some(first_slot(&SMALL)))), Clause::C7);
-    assert_eq!(refusal(&mut batch, &tombstone(DOCTOR, 4, Some(first_slot(&SMALL)))), Clause::C8);
+    assert_eq!(refusal(&mut batch, &tombstone(STRANGER, 3, Some(first_slot(&SMALL)))), Clause::GrantAllows);
+    assert_eq!(refusal(&mut batch, &tombstone(DOCTOR, 4, Some(first_slot(&SMALL)))), Clause::TargetExpected);
     batch.push(&tombstone(DOCTOR, 3, Some(first_slot(&SMALL)))).unwrap();
 }
 
@@ -219,16 +222,16 @@ fn messages_lapse_with_time_and_epoch() {
     let operation = operations(&SMALL)[0];
     let mut batch = open(SMALL);
     let late = re_sign(operation, |o| o.valid_until = time(TIME - 1));
-    assert_eq!(refusal(&mut batch, &late), Clause::C4);
+    assert_eq!(refusal(&mut batch, &late), Clause::MessageCurrent);
     let too_long = re_sign(operation, |o| o.valid_until = time(TIME + 7 * 86_400 + 1));
-    assert_eq!(refusal(&mut batch, &too_long), Clause::C4);
+    assert_eq!(refusal(&mut batch, &too_long), Clause::MessageCurrent);
     for change in [
         |o: &mut Operation| o.signer_epoch = o.signer_epoch.next().unwrap(),
         |o: &mut Operation| {
             o.patient_epoch = o.patient_epoch.next().unwrap();
         },
     ] {
-        assert_eq!(refusal(&mut batch, &re_sign(operation, change)), Clause::C4);
+        assert_eq!(refusal(&mut batch, &re_sign(operation, change)), Clause::MessageCurrent);
     }
 }
 
@@ -239,10 +242,19 @@ fn access_is_requested_within_a_live_grant_only() {
     for operation in &operations(&SMALL)[..2] {
         batch.push(operation).unwrap();
     }
-    assert_eq!(refusal(&mut batch, &sign(STRANGER, request(slot, 0, Class::Summary), None, 3)), Clause::C7);
-    assert_eq!(refusal(&mut batch, &sign(STRANGER, request(slot + 1, 0, Class::Imaging), None, 3)), Clause::C7);
-    assert_eq!(refusal(&mut batch, &sign(STRANGER, request(slot + 1, 1, Class::Summary), None, 3)), Clause::C8);
-    assert_eq!(refusal(&mut batch, &sign(STRANGER, request(slot + 2, 0, Class::Summary), None, 3)), Clause::C7);
+    assert_eq!(refusal(&mut batch, &sign(STRANGER, request(slot, 0, Class::Summary), None, 3)), Clause::GrantAllows);
+    assert_eq!(
+        refusal(&mut batch, &sign(STRANGER, request(slot + 1, 0, Class::Imaging), None, 3)),
+        Clause::GrantAllows
+    );
+    assert_eq!(
+        refusal(&mut batch, &sign(STRANGER, request(slot + 1, 1, Class::Summary), None, 3)),
+        Clause::TargetExpected
+    );
+    assert_eq!(
+        refusal(&mut batch, &sign(STRANGER, request(slot + 2, 0, Class::Summary), None, 3)),
+        Clause::GrantAllows
+    );
     batch.push(&sign(STRANGER, request(slot + 1, 0, Class::Summary), None, 3)).unwrap();
     // The doctor reads through his hospital's grant.
     batch.push(&sign(DOCTOR, request(slot, 0, Class::Genetics), None, 4)).unwrap();
@@ -268,16 +280,16 @@ fn an_account_is_registered_once() {
 fn every_public_input_is_bound() {
     type Change = fn(&mut emr_rollup::batch::PublicInputs);
     let changes: [(Change, Clause); 9] = [
-        (|public| public.domain = emr_rollup::operation::Domain::new(1, [0; 20]), Clause::C3),
-        (|public| public.pre += Fr::from(1), Clause::C13),
-        (|public| public.post += Fr::from(1), Clause::C13),
+        (|public| public.domain = emr_rollup::operation::Domain::new(1, [0; 20]), Clause::SignatureValid),
+        (|public| public.pre = another_root(public.pre), Clause::RootsChain),
+        (|public| public.post = another_root(public.post), Clause::RootsChain),
         // The second operation reads an audit head that the first did not leave.
-        (|public| public.time += 1, Clause::C5),
-        (|public| public.n1 += 1, Clause::C14),
-        (|public| public.n -= 1, Clause::C18),
-        (|public| public.commitment += Fr::from(1), Clause::C15),
-        (|public| public.y1 += Fr::from(1), Clause::C18),
-        (|public| public.y2 += Fr::from(1), Clause::C18),
+        (|public| public.time += 1, Clause::PatientInOrder),
+        (|public| public.n1 += 1, Clause::L1AsQueued),
+        (|public| public.n -= 1, Clause::PublicInputs),
+        (|public| public.commitment += Fr::from(1), Clause::DataCommitment),
+        (|public| public.y1 += Fr::from(1), Clause::PublicInputs),
+        (|public| public.y2 += Fr::from(1), Clause::PublicInputs),
     ];
     let (witness, public) = honest(SMALL);
     for (change, clause) in changes {

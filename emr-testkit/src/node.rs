@@ -17,7 +17,10 @@ use emr_devnet::{ChainConfig, EmbeddedChain};
 use emr_ipfs::DiskStore;
 use emr_node::{Limits, Node, NodeConfig, ProverConfig, RunningNode, SealPolicy};
 use emr_rollup::{
-    operation::Domain, primitive::field, prover::default_cache, state::tree::empty_root, version::CircuitVersion,
+    operation::Domain,
+    prover::default_cache,
+    state::{state_root, tree::empty_root},
+    version::CircuitVersion,
 };
 use tempfile::TempDir;
 
@@ -52,14 +55,12 @@ fn funding(rich: impl IntoIterator<Item = Address>) -> ChainConfig {
 /// The real parameters of a deployment. The test hospital settles, and the registrar admits.
 pub fn deployment() -> Deployment {
     let version = CircuitVersion::V1;
-    let genesis =
-        emr_rollup::primitive::poseidon::node(empty_root(version.account_depth), empty_root(version.account_depth));
     Deployment {
         verifier_code: Verifier::BYTECODE.clone(),
         circuit_version: version.number.into(),
         max_l1: version.max_l1 as u64,
         max_l2: version.max_l2 as u64,
-        genesis: field::to_bytes(&genesis),
+        genesis: state_root(empty_root(version.account_depth), empty_root(version.account_depth)),
         sequencer: people().hospital.address(),
         registrar: registrar().address(),
         registration_fee: U256::from(1000),

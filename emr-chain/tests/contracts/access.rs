@@ -6,7 +6,9 @@ use alloy::{
     sol_types::SolCall,
 };
 use emr_chain::{
-    DeployError, Deployment, Revert, Rollup, RollupError, Settlement, bindings::EmrRollup::settleCall, deploy,
+    DeployError, Deployment, Revert, Rollup, RollupError, Settlement,
+    bindings::{EmrRollup::settleCall, IEmrRollup},
+    deploy,
     endpoint::Endpoint,
 };
 use emr_devnet::{ChainConfig, EmbeddedChain};
@@ -16,7 +18,7 @@ use emr_testkit::{
 };
 
 use crate::{
-    on_each_chain,
+    on_each_chain, reference,
     world::{DOCTOR, HOSPITAL, Newborn, PATIENT, REGISTRAR, SEQUENCER, World, deployment, operations, stranger},
 };
 
@@ -71,14 +73,14 @@ async fn not_through_a_contract(world: World) -> Outcome {
     world.wait(6 * crate::world::HOUR + 60).await?;
     // Anyone may settle now. The identity of a wallet contract would not matter.
     let wallet = world.wallet(account(PATIENT)?.address()).await?;
-    let entries = world.rollup.queue_entries(0..1).await?;
+    let entries = world.rollup.queue_entries(0..1, 0).await?;
     let batch = world.batch(entries.iter().map(|entry| entry.words).collect(), Vec::new()).await?;
     world.expect(&batch).await?;
     let word = |word: &[u8; 32]| U256::from_be_bytes(*word);
     let call = settleCall {
         batch: emr_chain::bindings::ISettlement::Batch {
-            pre: word(&batch.pre),
-            post: word(&batch.post),
+            pre: word(batch.pre.as_bytes()),
+            post: word(batch.post.as_bytes()),
             time: alloy::primitives::aliases::U40::from(batch.time.get()),
             commitment: word(&batch.commitment),
         },
@@ -150,7 +152,6 @@ async fn deployment_refuses_bad_parameters() -> Outcome {
     let bad = [
         (Deployment { max_l1: 0, ..good.clone() }, "maxL1"),
         (Deployment { max_l2: 0, ..good.clone() }, "maxL2"),
-        (Deployment { genesis: [0xff; 32], ..good.clone() }, "genesis"),
         (Deployment { sequencer: Address::ZERO, ..good.clone() }, "sequencer"),
         (Deployment { registrar: Address::ZERO, ..good.clone() }, "registrar"),
     ];
@@ -168,11 +169,13 @@ async fn deployment_refuses_bad_parameters() -> Outcome {
     Ok(())
 }
 
-/// The contract refuses a verifier without code, because a call to it would always succeed.
+/// The contract refuses a verifier without code, because a call to it would always succeed, and a root that is not a field element.
 #[tokio::test]
-async fn a_verifier_without_code_is_refused() -> Outcome {
+async fn the_contract_refuses_invalid_deployments() -> Outcome {
     let provider = Node::embedded()?.endpoint()?.connect(Some(account(SEQUENCER)?))?;
-    let parameters = emr_chain::bindings::IEmrRollup::Parameters {
+    // Any contract can be named as verifier.
+    let beside = deploy(provider.clone(), &deployment(0)?).await?.verifier;
+    let parameters = IEmrRollup::Parameters {
         verifier: stranger()?.address(),
         circuitVersion: U256::ONE,
         maxL1: U256::ONE,
@@ -182,9 +185,16 @@ async fn a_verifier_without_code_is_refused() -> Outcome {
         registrar: account(REGISTRAR)?.address(),
         registrationFee: U256::ZERO,
     };
-    let created = emr_chain::bindings::EmrRollup::deploy(provider, parameters).await.map_err(RollupError::from);
-    let refused = created.err().and_then(|error| error.revert().cloned());
-    assert_eq!(refused, Some(Revert::InvalidParameter("verifier".to_owned())));
+    let genesis = U256::from_be_bytes(reference::word(&reference::modulus()));
+    for (parameters, name) in [
+        (parameters.clone(), "verifier"),
+        (IEmrRollup::Parameters { verifier: beside, genesis, ..parameters.clone() }, "genesis"),
+        (IEmrRollup::Parameters { verifier: beside, genesis: U256::MAX, ..parameters }, "genesis"),
+    ] {
+        let created = emr_chain::bindings::EmrRollup::deploy(provider.clone(), parameters).await;
+        let refused = created.map_err(RollupError::from).err().and_then(|error| error.revert().cloned());
+        assert_eq!(refused, Some(Revert::InvalidParameter(name.to_owned())));
+    }
     Ok(())
 }
 

@@ -150,8 +150,8 @@ pub fn instances(domain: Word, number: u64, batch: &BatchContent) -> [Word; 10] 
         domain,
         integer(1),
         integer(number),
-        batch.pre,
-        batch.post,
+        *batch.pre.as_bytes(),
+        *batch.post.as_bytes(),
         time,
         batch.commitment,
         n1,
@@ -166,7 +166,7 @@ pub fn instances(domain: Word, number: u64, batch: &BatchContent) -> [Word; 10] 
         word(&(sum % modulus()))
     };
     let (y1, y2) = (evaluate(&batch.d1), evaluate(&batch.d2));
-    [domain, batch.pre, batch.post, time, n1, n, batch.commitment, word(&z), y1, y2]
+    [domain, *batch.pre.as_bytes(), *batch.post.as_bytes(), time, n1, n, batch.commitment, word(&z), y1, y2]
 }
 
 /// The hash of the calldata that the verifier must see.

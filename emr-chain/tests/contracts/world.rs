@@ -15,7 +15,7 @@ use emr_chain::{
     BatchContent, Deployment, Receipt, Registration, Revert, Rollup, RollupError, RsaPossession, Settlement,
     SignedRegistration, Words, deploy,
 };
-use emr_core::{AccountIndex, Opaque, Role, UnixTime};
+use emr_core::{AccountIndex, Opaque, Role, StateRoot, UnixTime};
 use emr_testkit::{
     Outcome,
     chain::{Node, account},
@@ -173,8 +173,8 @@ impl World {
     pub async fn batch(&self, d1: Vec<Words>, d2: Vec<Words>) -> Outcome<BatchContent> {
         let head = self.rollup.head().await?;
         Ok(BatchContent {
-            pre: head.state_root.0,
-            post: integer(1_000 + head.batch_count),
+            pre: head.state_root,
+            post: StateRoot::from_bytes(integer(1_000 + head.batch_count))?,
             time: UnixTime::new(self.now().await?)?,
             commitment: integer(7),
             d1,
@@ -207,7 +207,7 @@ pub fn deployment(fee: u64) -> Outcome<Deployment> {
         circuit_version: 1,
         max_l1: MAX_L1,
         max_l2: MAX_L2,
-        genesis: integer(GENESIS),
+        genesis: StateRoot::from_bytes(integer(GENESIS))?,
         sequencer: account(SEQUENCER)?.address(),
         registrar: account(REGISTRAR)?.address(),
         registration_fee: U256::from(fee),

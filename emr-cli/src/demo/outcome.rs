@@ -27,13 +27,12 @@ pub(super) struct Batch {
 impl Batch {
     /// What the node says of a settled batch; `None` if it is not settled.
     pub(super) fn of(view: &BatchView) -> Option<Self> {
-        let hex = |root| format!("0x{}", hex::encode(emr_rollup::primitive::field::to_bytes(root)));
         let (gas_used, prove_seconds) = (view.gas_used?, view.prove_seconds?);
         Some(Self {
             number: view.number,
             operations: view.operations,
-            pre_root: hex(&view.public.pre),
-            post_root: hex(&view.public.post),
+            pre_root: view.public.pre.to_string(),
+            post_root: view.public.post.to_string(),
             prove_seconds,
             operations_per_second: view.operations as f64 / prove_seconds,
             proof_bytes: view.proof_bytes?,
@@ -45,8 +44,7 @@ impl Batch {
 
     /// Whether this is the state that was checked against L1.
     pub(super) fn is_at(&self, state: &SettledState) -> bool {
-        let root = format!("0x{}", hex::encode(emr_rollup::primitive::field::to_bytes(&state.root())));
-        (self.number, &self.post_root) == (state.batches(), &root)
+        (self.number, &self.post_root) == (state.batches(), &state.root().to_string())
     }
 
     pub(super) fn lines(&self) -> [String; 3] {

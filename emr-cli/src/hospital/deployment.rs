@@ -12,7 +12,7 @@ use alloy::{
 };
 use emr_chain::{DeployError, Deployment, deploy, endpoint::Endpoint};
 use emr_durable::Disk;
-use emr_rollup::{primitive::field, state::StateTrees, version::CircuitVersion};
+use emr_rollup::{state::StateTrees, version::CircuitVersion};
 use serde::{Deserialize, Serialize};
 
 use crate::failure::{Exit, Failure, OrExit};
@@ -78,7 +78,7 @@ impl DeploymentFile {
             circuit_version: version.number.into(),
             max_l1: version.max_l1 as u64,
             max_l2: version.max_l2 as u64,
-            genesis: field::to_bytes(&StateTrees::genesis(version).root()),
+            genesis: StateTrees::genesis(version).root(),
             sequencer: hospital.address(),
             registrar: hospital.address(),
             registration_fee: U256::ZERO,

@@ -4,10 +4,11 @@ use emr_api::receipt;
 use emr_api::{OperationStatus, Receipt, StoredAt, Submission};
 use emr_core::{AccountIndex, Cid, GrantSlot, UnixTime, cid::codec_of};
 use emr_crypto::Epoch;
-use emr_rollup::operation::{Action, Kind, Operation, SignedOperation};
+use emr_rollup::operation::{Action, Kind, Operation, OperationId, SignedOperation};
 
 use crate::{
-    client::{Client, ClientError},
+    client::Client,
+    error::ClientError,
     node::NodeError,
     profile::outbox::{Entry, NewEntry, Refusal},
 };
@@ -18,8 +19,8 @@ const UNPROVEN: usize = 10;
 /// An operation that the node promised to settle or return.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Acknowledged {
-    /// Its id, hex.
-    pub operation: String,
+    /// What it is called.
+    pub operation: OperationId,
     /// What was handed in.
     pub signed: SignedOperation,
     /// The promise, signed by the hospital.
@@ -41,8 +42,8 @@ pub enum Fate {
     },
     /// A newer Revoke of this participant took its place.
     Replaced {
-        /// Its id, hex.
-        by: String,
+        /// The newer one.
+        by: OperationId,
     },
     /// The node gave it back.
     Returned {
@@ -68,8 +69,8 @@ impl Fate {
 /// An operation of a former run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Resumed {
-    /// Its id, hex.
-    pub operation: String,
+    /// What it is called.
+    pub operation: OperationId,
     /// Its kind.
     pub kind: Kind,
     /// On whose subtree.
@@ -82,7 +83,7 @@ impl Resumed {
     fn of(entry: &Entry, fate: Fate) -> Self {
         let draft = entry.draft();
         let operation = &draft.submission.signed.operation;
-        Self { operation: draft.operation.clone(), kind: entry.kind(), patient: operation.patient, fate }
+        Self { operation: draft.operation, kind: entry.kind(), patient: operation.patient, fate }
     }
 }
 
@@ -107,7 +108,7 @@ pub(crate) struct Outgoing {
     pub(crate) intent: Option<String>,
     pub(crate) blocks: Vec<(Cid, Vec<u8>)>,
     pub(crate) key: Option<String>,
-    pub(crate) replaces: Option<String>,
+    pub(crate) replaces: Option<OperationId>,
 }
 
 impl Outgoing {
@@ -129,14 +130,14 @@ impl Outgoing {
 
 impl Client {
     /// Signs an operation and keeps it. It is on disk, and nowhere else yet, when this returns.
-    pub(crate) fn keep(&mut self, outgoing: Outgoing) -> Result<Entry, ClientError> {
+    pub(crate) fn keep(&self, outgoing: Outgoing) -> Result<Entry, ClientError> {
         let Outgoing { operation, authority, stored, epoch, directory, intent, blocks, key, replaces } = outgoing;
         let domain = self.domain();
         let signed = operation.sign(domain, &self.signing, authority);
         let directory = directory.map(|cid| cid.to_string());
         let submission = Submission { signed, stored, epoch, directory };
         let operation = signed.id(domain);
-        Ok(self.profile.outbox_mut().add(NewEntry { operation, submission, intent, blocks, key, replaces })?)
+        Ok(self.profile.outbox().add(NewEntry { operation, submission, intent, blocks, key, replaces })?)
     }
 
     /// Uploads an operation's blocks, hands it in, and checks and keeps the promise. Doing it twice changes nothing.
@@ -144,14 +145,14 @@ impl Client {
     /// # Errors
     /// [`ClientError`]. If the node refuses for good, the operation is forgotten: who asked for it is told, and can ask again. One that
     /// stands for an earlier one, which nobody has at hand any more, is kept. If the node cannot be asked, it stays for the next time.
-    pub(crate) async fn deliver(&mut self, entry: &Entry) -> Result<Acknowledged, ClientError> {
+    pub(crate) async fn deliver(&self, entry: &Entry) -> Result<Acknowledged, ClientError> {
         let delivered = self.try_deliver(entry).await;
         if let Err(error) = &delivered
             && error.is_refusal()
         {
             match entry.draft().replaces {
                 Some(_) => self.give_up(entry, error.to_string())?,
-                None => self.profile.outbox_mut().remove(&entry.draft().operation)?,
+                None => self.profile.outbox().remove(entry.draft().operation)?,
             }
         }
         delivered
@@ -159,23 +160,23 @@ impl Client {
 
     /// An operation of an earlier run came to nothing. A record is kept, since its writer may have it nowhere else; anything else is
     /// forgotten, since what comes next is made from the state as it is.
-    fn give_up(&mut self, entry: &Entry, reason: String) -> Result<(), ClientError> {
-        let operation = &entry.draft().operation;
+    fn give_up(&self, entry: &Entry, reason: String) -> Result<(), ClientError> {
+        let operation = entry.draft().operation;
         match entry.kind() {
             Kind::PutRecord => {
-                self.profile.outbox_mut().refuse(operation, Refusal { time: UnixTime::now(), reason })?;
+                self.profile.outbox().refuse(operation, Refusal { time: UnixTime::now(), reason })?;
             }
-            _ => self.profile.outbox_mut().remove(operation)?,
+            _ => self.profile.outbox().remove(operation)?,
         }
         Ok(())
     }
 
     /// Takes note of what became of an operation.
-    fn conclude(&mut self, entry: &Entry, fate: &Fate) -> Result<(), ClientError> {
+    fn conclude(&self, entry: &Entry, fate: &Fate) -> Result<(), ClientError> {
         match fate {
             Fate::Acknowledged | Fate::Waiting => Ok(()),
             Fate::Settled { .. } | Fate::Replaced { .. } => {
-                Ok(self.profile.outbox_mut().remove(&entry.draft().operation)?)
+                Ok(self.profile.outbox().remove(entry.draft().operation)?)
             }
             Fate::Returned { reason } => self.give_up(entry, format!("it was returned: {reason}")),
             Fate::Refused { reason } => self.give_up(entry, reason.clone()),
@@ -183,7 +184,7 @@ impl Client {
         }
     }
 
-    async fn try_deliver(&mut self, entry: &Entry) -> Result<Acknowledged, ClientError> {
+    async fn try_deliver(&self, entry: &Entry) -> Result<Acknowledged, ClientError> {
         let submission = &entry.draft().submission;
         for block in entry.blocks() {
             let (cid, bytes) = block?;
@@ -193,20 +194,20 @@ impl Client {
         let id = submission.signed.id(self.domain());
         let longest = receipt::Longest::of(&submission.signed.operation);
         receipt::verify(&receipt, &self.instance(), self.hospital_address()?, id, longest, UnixTime::now())?;
-        let operation = entry.draft().operation.clone();
-        self.profile.outbox_mut().acknowledge(&operation, &receipt)?;
+        let operation = entry.draft().operation;
+        self.profile.outbox().acknowledge(operation, &receipt)?;
         Ok(Acknowledged { operation, signed: submission.signed, receipt })
     }
 
     /// Keeps and hands in.
-    pub(crate) async fn hand_in(&mut self, outgoing: Outgoing) -> Result<Acknowledged, ClientError> {
+    pub(crate) async fn hand_in(&self, outgoing: Outgoing) -> Result<Acknowledged, ClientError> {
         let entry = self.keep(outgoing)?;
         self.deliver(&entry).await
     }
 
     /// The operation that was signed before for the same request and is not settled yet, handed in if it was not.
-    pub(crate) async fn continue_intent(&mut self, intent: &str) -> Result<Option<Acknowledged>, ClientError> {
-        let Some(entry) = self.profile.outbox().find(intent, UnixTime::now()).cloned() else { return Ok(None) };
+    pub(crate) async fn continue_intent(&self, intent: &str) -> Result<Option<Acknowledged>, ClientError> {
+        let Some(entry) = self.profile.outbox().find(intent, UnixTime::now()) else { return Ok(None) };
         let fate = self.fate(&entry).await?;
         self.conclude(&entry, &fate)?;
         if fate.is_final() {
@@ -215,7 +216,7 @@ impl Client {
         let entries = self.profile.outbox().entries();
         let entry = entries.iter().find(|known| known.draft().operation == entry.draft().operation);
         Ok(entry.and_then(|entry| {
-            let (operation, signed) = (entry.draft().operation.clone(), entry.draft().submission.signed);
+            let (operation, signed) = (entry.draft().operation, entry.draft().submission.signed);
             Some(Acknowledged { operation, signed, receipt: entry.receipt()?.clone() })
         }))
     }
@@ -224,17 +225,16 @@ impl Client {
     ///
     /// # Errors
     /// [`ClientError::RevocationLost`], once, if the node refuses a revocation for good.
-    pub(crate) async fn deliver_waiting(&mut self) -> Result<(), ClientError> {
+    pub(crate) async fn deliver_waiting(&self) -> Result<(), ClientError> {
         lost_revocation(&self.redeliver().await?)
     }
 
     /// Hands in what was signed and not acknowledged. A record that is refused for good is kept, other operations are forgotten.
-    pub(crate) async fn redeliver(&mut self) -> Result<Vec<Resumed>, ClientError> {
+    pub(crate) async fn redeliver(&self) -> Result<Vec<Resumed>, ClientError> {
         let now = UnixTime::now();
-        let waiting = |entry: &&Entry| entry.receipt().is_none() && !entry.has_lapsed(now);
-        let entries: Vec<_> = self.profile.outbox().entries().iter().filter(waiting).cloned().collect();
+        let waiting = |entry: &Entry| entry.receipt().is_none() && !entry.has_lapsed(now);
         let mut redelivered = Vec::new();
-        for entry in entries {
+        for entry in self.profile.outbox().entries().into_iter().filter(waiting) {
             let fate = self.delivery(&entry).await?;
             self.conclude(&entry, &fate)?;
             redelivered.push(Resumed::of(&entry, fate));
@@ -248,9 +248,15 @@ impl Client {
     ///
     /// # Errors
     /// [`ClientError`] if the node cannot be asked; nothing is lost then.
-    pub async fn resume(&mut self) -> Result<Vec<Resumed>, ClientError> {
+    pub async fn resume(&self) -> Result<Vec<Resumed>, ClientError> {
+        let _turn = self.turn().await;
+        self.see_to_all().await
+    }
+
+    /// [`Self::resume`] within the caller's turn.
+    pub(crate) async fn see_to_all(&self) -> Result<Vec<Resumed>, ClientError> {
         let mut resumed = Vec::new();
-        for entry in self.profile.outbox().entries().to_vec() {
+        for entry in self.profile.outbox().entries() {
             let fate = self.fate(&entry).await?;
             self.conclude(&entry, &fate)?;
             resumed.push(Resumed::of(&entry, fate));
@@ -258,11 +264,11 @@ impl Client {
         Ok(resumed)
     }
 
-    async fn fate(&mut self, entry: &Entry) -> Result<Fate, ClientError> {
+    async fn fate(&self, entry: &Entry) -> Result<Fate, ClientError> {
         let lapsed = entry.has_lapsed(UnixTime::now());
         if entry.receipt().is_some() {
             let id = entry.draft().submission.signed.id(self.domain());
-            match self.node.operation(&id).await {
+            match self.node.operation(id).await {
                 Ok(OperationStatus::Settled { batch }) => {
                     // Of what she granted and revoked the state itself is asked: a revocation is not forgotten on a node's word.
                     let settled = !self.is_hers(entry) || self.is_in_force(&entry.draft().submission.signed).await?;
@@ -270,7 +276,7 @@ impl Client {
                 }
                 Ok(OperationStatus::Returned { reason }) => return Ok(Fate::Returned { reason }),
                 // It stays until the state holds what it did, or more: the newer one may come to nothing.
-                Ok(OperationStatus::Replaced { by }) if self.takes_place_of(&by, entry) => {
+                Ok(OperationStatus::Replaced { by }) if self.takes_place_of(by, entry) => {
                     let settled = self.is_in_force(&entry.draft().submission.signed).await?;
                     return Ok(if settled { Fate::Replaced { by } } else { Fate::Waiting });
                 }
@@ -293,7 +299,7 @@ impl Client {
     }
 
     /// What comes of handing in an operation of an earlier run.
-    async fn delivery(&mut self, entry: &Entry) -> Result<Fate, ClientError> {
+    async fn delivery(&self, entry: &Entry) -> Result<Fate, ClientError> {
         match self.try_deliver(entry).await {
             Ok(_) => Ok(Fate::Acknowledged),
             Err(error) if error.is_refusal() => Ok(Fate::Refused { reason: error.to_string() }),
@@ -309,10 +315,11 @@ impl Client {
 
     /// Whether an operation that this participant signed after another one ends the same grant, at least as far and as long. The entries
     /// are in the order of their signing, so that no operation takes the place of itself, nor two that of each other.
-    fn takes_place_of(&self, newer: &str, older: &Entry) -> bool {
-        let later = self.profile.outbox().entries().iter().skip_while(|entry| entry.draft() != older.draft()).skip(1);
+    fn takes_place_of(&self, newer: OperationId, older: &Entry) -> bool {
+        let later =
+            self.profile.outbox().entries().into_iter().skip_while(|entry| entry.draft() != older.draft()).skip(1);
         let Some(newer) = later.into_iter().find(|entry| entry.draft().operation == newer) else { return false };
-        let [newer, older] = [newer, older].map(|entry| entry.draft().submission.signed.operation);
+        let [newer, older] = [&newer, older].map(|entry| entry.draft().submission.signed.operation);
         match (newer.action, older.action) {
             (Action::Revoke(newest), Action::Revoke(oldest)) => {
                 (newer.patient, newest.slot) == (older.patient, oldest.slot)
@@ -329,32 +336,28 @@ impl Client {
     /// [`ClientError::NotInForce`] if the node says that a grant or revocation is settled and the state on L1 does not hold it;
     /// [`ClientError`].
     pub async fn wait_for(
-        &mut self,
-        operation: &str,
+        &self,
+        operation: OperationId,
         interval: std::time::Duration,
     ) -> Result<OperationStatus, ClientError> {
-        let mut id = [0; 32];
-        hex::decode_to_slice(operation, &mut id).map_err(|_| NodeError::Malformed {
-            request: operation.chars().take(80).collect(),
-            reason: "an operation's id is 64 hex digits".to_owned(),
-        })?;
+        let mut id = operation;
         let mut unproven = 0;
         loop {
-            let status = self.node.operation(&id).await?;
+            let status = self.node.operation(id).await?;
             if let OperationStatus::Replaced { by } = &status {
                 let entries = self.profile.outbox().entries();
-                let older = entries.iter().find(|entry| entry.draft().operation == hex::encode(id)).cloned();
-                let follows = older.as_ref().is_some_and(|older| self.takes_place_of(by, older));
-                if !follows || hex::decode_to_slice(by, &mut id).is_err() {
+                let older = entries.iter().find(|entry| entry.draft().operation == id).cloned();
+                let follows = older.as_ref().is_some_and(|older| self.takes_place_of(*by, older));
+                if !follows {
                     return Ok(OperationStatus::Returned {
                         reason: "an operation that you did not sign after it took its place".to_owned(),
                     });
                 }
+                id = *by;
                 tokio::time::sleep(interval).await;
                 continue;
             }
-            let known = self.profile.outbox().entries().iter().find(|entry| entry.draft().operation == hex::encode(id));
-            let known = known.cloned();
+            let known = self.profile.outbox().entries().into_iter().find(|entry| entry.draft().operation == id);
             let hers = known.as_ref().filter(|entry| self.is_hers(entry)).map(|entry| entry.draft().submission.signed);
             match (&status, hers) {
                 (OperationStatus::Settled { batch }, Some(signed)) if !self.is_in_force(&signed).await? => {

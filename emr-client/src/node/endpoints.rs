@@ -5,9 +5,12 @@ use emr_core::{
     AccountIndex, Cid, Codec, RecordSlot,
     cid::{MAX_BLOCK_BYTES, cid_of, codec_of, verify_block},
 };
+use emr_rollup::operation::OperationId;
 use reqwest::{Method, StatusCode};
 
-use crate::node::{Body, MAX_ANSWER, NodeClient, NodeError, SHOWN, json, printable};
+use emr_chain::exchange::Body;
+
+use crate::node::{MAX_ANSWER, NodeClient, NodeError, SHOWN, json, printable};
 
 /// The largest page of an audit chain, in bytes. An entry has fewer than 512 bytes as JSON.
 const MAX_AUDIT_PAGE: usize = AUDIT_PAGE * 512 + 1024;
@@ -91,10 +94,9 @@ impl NodeClient {
     ///
     /// # Errors
     /// [`NodeError`].
-    pub async fn operation(&self, id: &[u8; 32]) -> Result<emr_api::OperationStatus, NodeError> {
+    pub async fn operation(&self, id: OperationId) -> Result<emr_api::OperationStatus, NodeError> {
         let status = self.get(&route::operation(id)).await?;
         Ok(match status {
-            emr_api::OperationStatus::Replaced { by } => emr_api::OperationStatus::Replaced { by: printable(&by) },
             emr_api::OperationStatus::Returned { reason } => {
                 emr_api::OperationStatus::Returned { reason: printable(&reason) }
             }

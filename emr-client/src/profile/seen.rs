@@ -5,8 +5,8 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
+use emr_core::StateRoot;
 use emr_durable::Disk;
-use emr_rollup::primitive::field::{Fr, hex_element};
 use serde::{Deserialize, Serialize};
 
 use crate::profile::durable::{self, FileError};
@@ -19,8 +19,7 @@ const MAX_FILE_BYTES: u64 = 4096;
 #[serde(deny_unknown_fields)]
 struct Seen {
     batches: u64,
-    #[serde(with = "hex_element")]
-    root: Fr,
+    root: StateRoot,
 }
 
 /// Why a state is not taken.
@@ -64,7 +63,7 @@ impl SeenState {
     ///
     /// # Errors
     /// [`SeenError`].
-    pub fn note(&self, batches: u64, root: Fr) -> Result<(), SeenError> {
+    pub fn note(&self, batches: u64, root: StateRoot) -> Result<(), SeenError> {
         let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(seen) = &*newest {
             if batches < seen.batches || batches == seen.batches && root != seen.root {
@@ -89,7 +88,7 @@ mod tests {
     fn the_settled_state_does_not_go_back() -> Result<(), Box<dyn std::error::Error>> {
         let folder = tempfile::tempdir()?;
         let path = folder.path().join("seen.json");
-        let (one, other) = (Fr::from(1), Fr::from(2));
+        let (one, other) = (StateRoot::from_bytes([1; 32])?, StateRoot::from_bytes([2; 32])?);
         let seen = SeenState::open(&Disk::default(), &path)?;
         seen.note(0, one)?;
         seen.note(3, other)?;

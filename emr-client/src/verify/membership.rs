@@ -6,10 +6,10 @@ use emr_rollup::{
     primitive::{
         eddsa::PublicKey,
         field::{Fr, to_u64},
-        poseidon,
     },
     state::{
         leaf::{IdentityLeaf, MedicalLeaf},
+        state_root,
         tree::Path,
     },
     statement::IdentityFields,
@@ -110,7 +110,7 @@ impl StateRoots {
     /// # Errors
     /// [`MembershipError::OtherState`].
     pub fn of(state: &SettledState, identity: Fr, medical: Fr, batch: u64) -> Result<Self, MembershipError> {
-        if poseidon::node(identity, medical) != state.root() {
+        if state_root(identity, medical) != state.root() {
             return Err(MembershipError::OtherState { node: batch, settled: state.batches() });
         }
         Ok(Self { identity, medical, batch: state.batches() })

@@ -9,8 +9,7 @@ use emr_chain::{
     RollupInstance, STATE_ROOT_SLOT,
     proof::{ProofError, VerifiedHeader, fetch_header, verify_storage},
 };
-use emr_core::UnixTime;
-use emr_rollup::primitive::field::{self, Fr};
+use emr_core::{StateRoot, UnixTime};
 
 use crate::profile::seen::SeenError;
 
@@ -36,7 +35,7 @@ pub enum SettledStateError {
 /// What the contract's storage holds at one block. Everything that is verified ends here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SettledState {
-    root: Fr,
+    root: StateRoot,
     batches: u64,
     time: UnixTime,
     block_number: u64,
@@ -68,23 +67,21 @@ impl SettledState {
         proof: &EIP1186AccountProofResponse,
     ) -> Result<Self, SettledStateError> {
         let slot = |slot| verify_storage(header.state_root(), instance.contract, slot, proof);
-        let root = field::from_bytes(&slot(STATE_ROOT_SLOT)?.to_be_bytes());
-        let root = root.map_err(|_| SettledStateError::NotARollup(instance.contract))?;
-        if root == Fr::default() {
-            // Not even the genesis root is 0: this storage is not a rollup's.
-            return Err(SettledStateError::NotARollup(instance.contract));
-        }
+        let word = slot(STATE_ROOT_SLOT)?;
+        // Not even the genesis root is 0: this storage is not a rollup's.
+        let root = StateRoot::from_bytes(word.to_be_bytes()).ok().filter(|_| !word.is_zero());
+        let root = root.ok_or(SettledStateError::NotARollup(instance.contract))?;
         let (time, batches) = progress(slot(PROGRESS_SLOT)?);
         Ok(Self { root, batches, time, block_number: header.number(), block_time: header.timestamp() })
     }
 
     /// A state root that the caller has established in another way, such as a light client of the chain.
-    pub const fn established(root: Fr, batches: u64, time: UnixTime) -> Self {
+    pub const fn established(root: StateRoot, batches: u64, time: UnixTime) -> Self {
         Self { root, batches, time, block_number: 0, block_time: 0 }
     }
 
     /// The state root.
-    pub const fn root(&self) -> Fr {
+    pub const fn root(&self) -> StateRoot {
         self.root
     }
 

@@ -128,7 +128,7 @@ fn a_suspended_account_is_refused() {
     tree.set(2, view.identity.hash());
     let proof = view.proof.as_mut().expect("settled");
     (proof.identity_root, proof.path) = (tree.root(), tree.path(2));
-    let root = emr_rollup::primitive::poseidon::node(tree.root(), proof.medical_root);
+    let root = emr_rollup::state::state_root(tree.root(), proof.medical_root);
     world.batches += 1;
     let state = emr_client::verify::settled_state::SettledState::established(root, world.batches, time(NOW));
     let inactive = CardError::Inactive { account: account(DOCTOR), status: AccountStatus::Suspended };

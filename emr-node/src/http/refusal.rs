@@ -131,7 +131,7 @@ impl Refusal {
 impl From<Violation> for Refusal {
     fn from(violation: Violation) -> Self {
         match violation.clause {
-            Clause::C4 | Clause::C8 => {
+            Clause::MessageCurrent | Clause::TargetExpected => {
                 Self::new(RefusalKind::Stale, format!("{violation}: read the current state and sign again"))
             }
             _ => Self::refused(violation.to_string()),

@@ -117,7 +117,7 @@ async fn gas_used(rollup: &Rollup<DynProvider>, tx_hash: B256) -> Result<Option<
 }
 
 async fn queue(rollup: &Rollup<DynProvider>, head: &Head) -> Result<Vec<Registration>, FollowError> {
-    let entries = rollup.queue_entries(head.queue_head..head.queue_length).await?;
+    let entries = rollup.queue_entries(head.queue_head..head.queue_length, 0).await?;
     entries
         .iter()
         .map(|entry| {
@@ -180,7 +180,7 @@ impl Follower {
                 taken => taken?,
             }
         }
-        if sequencer.state().settled.trees().root() != root(&head)? {
+        if sequencer.state().settled.trees().root() != head.state_root {
             return Err(FollowError::StateRoot(head.batch_count));
         }
         if head.queue_length != known_length || head.queue_head != known_head || sequencer.state().hospital.is_none() {
@@ -206,15 +206,10 @@ impl Follower {
             Ok::<_, DeriveError>(())
         });
         derived.await.map_err(|_| FollowError::Stopping)??;
-        if sequencer.state().settled.trees().root() != root(&head)? {
+        if sequencer.state().settled.trees().root() != head.state_root {
             return Err(FollowError::StateRoot(head.batch_count));
         }
         sequencer.wake.notify_one();
         Ok(position)
     }
-}
-
-/// The state root at a head.
-pub(crate) fn root(head: &Head) -> Result<field::Fr, FollowError> {
-    field::from_bytes(&head.state_root.0).map_err(|_| FollowError::StateRoot(head.batch_count))
 }

@@ -28,8 +28,8 @@ pub(crate) fn content(batch: &Batch<Proven>) -> BatchContent {
     let words = |entries: &[Words]| entries.iter().map(|entry| entry.map(|word| field::to_bytes(&word))).collect();
     let public = batch.public();
     BatchContent {
-        pre: field::to_bytes(&public.pre),
-        post: field::to_bytes(&public.post),
+        pre: public.pre,
+        post: public.post,
         time: batch.time(),
         commitment: field::to_bytes(&public.commitment),
         d1: words(&batch.data().d1),

@@ -4,7 +4,7 @@ use emr_api::{OperationStatus, StoredAt};
 use std::collections::BTreeMap;
 
 use emr_core::UnixTime;
-use emr_rollup::operation::SignedOperation;
+use emr_rollup::operation::{OperationId, SignedOperation};
 use redb::{ReadableTable, TableDefinition, WriteTransaction};
 use serde::{Deserialize, Serialize};
 
@@ -78,7 +78,7 @@ impl Mempool {
     /// [`MempoolError`]; then it is not kept, and must not be acknowledged.
     pub fn acknowledge(
         &self,
-        id: &[u8; 32],
+        id: OperationId,
         operation: &Acknowledged,
         pointer: Option<&([u8; 32], Pointer)>,
         blocks: &Referenced,
@@ -89,7 +89,7 @@ impl Mempool {
             let mut operations = transaction.open_table(OPERATIONS)?;
             let sequence = operations.last()?.map_or(0, |(last, _)| last.value() + 1);
             operations.insert(sequence, encode(operation)?.as_slice())?;
-            if transaction.open_table(IDS)?.insert(id, sequence)?.is_some() {
+            if transaction.open_table(IDS)?.insert(id.as_bytes(), sequence)?.is_some() {
                 return Err(damaged("an operation is acknowledged twice"));
             }
             if let Some((commitment, pointer)) = pointer {
@@ -98,7 +98,7 @@ impl Mempool {
             blocks::refer(&transaction, sequence, &operation.signer, blocks)?;
             sequence
         };
-        set_status(&transaction, replaces, &OperationStatus::Replaced { by: hex::encode(id) })?;
+        set_status(&transaction, replaces, &OperationStatus::Replaced { by: id })?;
         transaction.commit()?;
         Ok(sequence)
     }
@@ -119,9 +119,11 @@ impl Mempool {
     ///
     /// # Errors
     /// [`MempoolError`].
-    pub fn operation(&self, id: &[u8; 32]) -> Result<Option<Acknowledged>, MempoolError> {
+    pub fn operation(&self, id: OperationId) -> Result<Option<Acknowledged>, MempoolError> {
         let transaction = self.read()?;
-        let Some(sequence) = transaction.open_table(IDS)?.get(id)?.map(|row| row.value()) else { return Ok(None) };
+        let Some(sequence) = transaction.open_table(IDS)?.get(id.as_bytes())?.map(|row| row.value()) else {
+            return Ok(None);
+        };
         let row = transaction.open_table(OPERATIONS)?.get(sequence)?;
         row.map(|row| decode(row.value())).transpose()
     }

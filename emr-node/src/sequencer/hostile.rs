@@ -53,7 +53,7 @@ fn key(account: u64) -> SigningKey {
 }
 
 struct World {
-    sequencer: Sequencer,
+    sequencer: Arc<Sequencer>,
     domain: Domain,
     time: UnixTime,
     _folder: tempfile::TempDir,
@@ -96,7 +96,8 @@ fn world(hostile: u64) -> Test<World> {
     let signer = PrivateKeySigner::from_bytes(&B256::repeat_byte(7))?;
     let clock = Clock::new(true);
     let quotas = crate::storage::quota::Quotas::DEFAULT;
-    let sequencer = Sequencer::new(Parts { mempool, blockstore, clock, instance, version, signer, state, quotas });
+    let parts = Parts { mempool, blockstore, clock, instance, version, signer, state, quotas };
+    let sequencer = Arc::new(Sequencer::new(parts));
     Ok(World { sequencer, domain, time, _folder: folder })
 }
 
@@ -156,7 +157,7 @@ impl World {
     fn submit(&self, signed: SignedOperation) -> Test<Result<Receipt, RefusalKind>> {
         let submission = Submission { signed, stored: None, epoch: None, directory: None };
         let directory = match self.sequencer.admit(&submission) {
-            Ok(directory) => directory,
+            Ok((directory, _)) => directory,
             Err(refusal) => return Ok(Err(refusal.kind)),
         };
         let principal = self.sequencer.state().principal(signed.operation.signer).ok_or("an account")?;

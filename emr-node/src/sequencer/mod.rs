@@ -4,6 +4,7 @@ mod capacity;
 #[cfg(test)]
 mod hostile;
 mod order;
+mod replacements;
 mod seal;
 mod settled;
 mod walks;
@@ -16,7 +17,11 @@ use emr_api::{OperationStatus, Receipt, Submission};
 use emr_chain::RollupInstance;
 use emr_core::UnixTime;
 use emr_ipfs::Blockstore;
-use emr_rollup::{operation::Domain, primitive::field::Fr, version::CircuitVersion};
+use emr_rollup::{
+    operation::{Domain, OperationId, SignedOperation},
+    primitive::field::Fr,
+    version::CircuitVersion,
+};
 use tokio::sync::{Mutex, Notify};
 
 use crate::{
@@ -30,6 +35,7 @@ use crate::{
 };
 
 use capacity::{Place, Promise};
+use replacements::Replacements;
 pub(crate) use seal::SealError;
 pub use settled::DeriveError;
 pub(crate) use settled::{L1View, OnL1, derive};
@@ -52,6 +58,7 @@ pub(crate) struct Sequencer {
     /// Whoever changes the state holds this; readers do not wait for his disk.
     writer: Arc<Mutex<()>>,
     pub(crate) walks: Walks,
+    replacements: Replacements,
     /// The blocks that requests work on.
     pub(crate) in_use: Arc<InUse>,
     /// Uploads that wait to be noted.
@@ -89,6 +96,7 @@ impl Sequencer {
             state: RwLock::new(state),
             writer: Arc::new(Mutex::new(())),
             walks: Walks::new(),
+            replacements: Replacements::new(),
             in_use: Arc::default(),
             notes: Notes::default(),
             quotas,
@@ -137,31 +145,34 @@ impl Sequencer {
             return Err(Refusal::forbidden("an operation is submitted by its signer: log in as that account"));
         }
         let id = submission.signed.id(self.domain);
-        if let Some(known) = self.mempool.operation(&id)? {
+        if let Some(known) = self.mempool.operation(id)? {
             return self.promise(id, &known);
         }
         match self.take(id, principal, submission).await {
             // The same operation, handed in at the same time, was faster.
-            Err(refusal) => self.mempool.operation(&id)?.map_or(Err(refusal), |known| self.promise(id, &known)),
+            Err(refusal) => self.mempool.operation(id)?.map_or(Err(refusal), |known| self.promise(id, &known)),
             taken => taken,
         }
     }
 
     async fn take(
         self: &Arc<Self>,
-        id: [u8; 32],
+        id: OperationId,
         principal: Principal,
         submission: Submission,
     ) -> Result<Receipt, Refusal> {
         // Cheap refusals first: nothing is read for an operation that breaks a rule.
-        let directory_in_force = self.admit(&submission)?;
+        let (directory_in_force, place) = self.admit(&submission)?;
+        if let Place::InsteadOf(older) = place {
+            self.try_replacement(older, submission.signed).await?;
+        }
         pointers::check_epoch(&submission, directory_in_force, self).await?;
         let checked = pointers::check(&submission, &principal, directory_in_force, self).await?;
         let whole = Arc::new((submission, checked));
         for _ in 0..DIRECTORY_READS {
             // The walk may have taken minutes: the epoch is looked at once more, and nothing is kept on another directory than that.
             let (submission, _) = &*whole;
-            let directory = self.admit(submission)?;
+            let (directory, _) = self.admit(submission)?;
             pointers::check_epoch(submission, directory, self).await?;
             let handed = Arc::clone(&whole);
             let kept =
@@ -186,8 +197,8 @@ impl Sequencer {
         *self.halted.write().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    /// Whether the soft state takes an operation now; gives the key directory in force.
-    fn admit(&self, submission: &Submission) -> Result<Fr, Refusal> {
+    /// Whether the soft state takes an operation now; gives the key directory in force, and the operation's place.
+    fn admit(&self, submission: &Submission) -> Result<(Fr, Place), Refusal> {
         let state = self.state();
         let operation = &submission.signed.operation;
         let place = capacity::place(&state, operation)?;
@@ -211,23 +222,35 @@ impl Sequencer {
             }
         }
         self.quotas.check_slots(state.soft.patient(operation.patient), operation)?;
-        Ok(state.soft.medical(operation.patient).map_or(Fr::zero(), |medical| medical.key_directory))
+        let directory = state.soft.medical(operation.patient).map_or(Fr::zero(), |medical| medical.key_directory);
+        Ok((directory, place))
+    }
+
+    /// Whether an operation executes on the state without the older one. Not as the writer: this takes long, and costs the signer nothing if
+    /// it fails.
+    async fn try_replacement(self: &Arc<Self>, older: Sequence, signed: SignedOperation) -> Result<(), Refusal> {
+        let _turn = self.replacements.turn().await?;
+        let sequencer = Arc::clone(self);
+        let now = self.clock.now();
+        let tried = tokio::task::spawn_blocking(move || sequencer.without(older).soft.check(&signed, now).map(drop));
+        tried.await.map_err(|_| Refusal::unavailable("the node is stopping"))?.map_err(Refusal::from)
     }
 
     /// As the only writer: checks once more, keeps, then executes. `None`, and nothing is kept, if a record was checked against another
     /// key directory than the one in force.
     fn keep(
         &self,
-        id: [u8; 32],
+        id: OperationId,
         signer: Principal,
         submission: &Submission,
         checked: &CheckedPointer,
         directory: Fr,
     ) -> Result<Option<Receipt>, Refusal> {
-        if let Some(known) = self.mempool.operation(&id)? {
+        if let Some(known) = self.mempool.operation(id)? {
             return self.promise(id, &known).map(Some);
         }
-        if self.admit(submission)? != directory && submission.epoch.is_some() {
+        let (in_force, place) = self.admit(submission)?;
+        if in_force != directory && submission.epoch.is_some() {
             return Ok(None);
         }
         let operation = &submission.signed.operation;
@@ -240,7 +263,6 @@ impl Sequencer {
         };
         pointers::check_blocks(&signer, &checked.blocks, self)?;
         let acknowledged = self.clock.now();
-        let place = capacity::place(&self.state(), operation)?;
         let (without, replaces) = match place {
             Place::Ordinary | Place::Reserved => (None, None),
             Place::InsteadOf(older) => {
@@ -260,7 +282,7 @@ impl Sequencer {
         let kept = Acknowledged { signed, signer, patient, acknowledged, settle_by, turn, replaced, status };
         let receipt = self.promise(id, &kept)?;
         let (pointer, blocks) = (checked.pointer.as_ref(), &checked.blocks);
-        let sequence = self.mempool.acknowledge(&id, &kept, pointer, blocks, replaces)?;
+        let sequence = self.mempool.acknowledge(id, &kept, pointer, blocks, replaces)?;
         let mut state = self.state_mut();
         let state = &mut *state;
         if let Some(without) = without {
@@ -292,7 +314,7 @@ impl Sequencer {
         state
     }
 
-    fn promise(&self, id: [u8; 32], kept: &Acknowledged) -> Result<Receipt, Refusal> {
+    fn promise(&self, id: OperationId, kept: &Acknowledged) -> Result<Receipt, Refusal> {
         if !self.state().is_of_its_principals(kept) {
             return Err(Refusal::refused("this operation was signed for an account that is somebody else's on L1 now"));
         }

@@ -116,8 +116,8 @@ fn execute(
     mut executed: impl FnMut(Sequence, &Ledger),
 ) -> Result<(Ledger, Vec<Sequence>, PublicInputs), DeriveError> {
     let (number, content) = (settled.number, &settled.content);
-    let root = |bytes| field::from_bytes(bytes).map_err(|_| DeriveError::Inconsistent(number));
-    let (pre, post, commitment) = (root(&content.pre)?, root(&content.post)?, root(&content.commitment)?);
+    let commitment = field::from_bytes(&content.commitment).map_err(|_| DeriveError::Inconsistent(number))?;
+    let (pre, post) = (content.pre, content.post);
     if ledger.trees().root() != pre {
         return Err(DeriveError::Fork(number));
     }

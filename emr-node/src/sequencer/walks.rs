@@ -1,16 +1,12 @@
 //! Turns at reading the blocks of whole records: each may read gigabytes.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::time::Duration;
 
 use emr_core::AccountIndex;
-use tokio::sync::{Mutex as Turns, OwnedMutexGuard, Semaphore, SemaphorePermit};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::http::{
-    limits::{Place, Places},
+    limits::{Place, Places, Turn, Turns},
     refusal::Refusal,
 };
 
@@ -29,14 +25,14 @@ const LATER: Duration = Duration::from_secs(5);
 pub(crate) struct Walks {
     places: Semaphore,
     in_line: Places<AccountIndex>,
-    signers: Mutex<BTreeMap<AccountIndex, Arc<Turns<()>>>>,
+    signers: Turns<AccountIndex>,
     patience: Duration,
 }
 
 /// A turn, until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Walk<'a> {
-    _signer: OwnedMutexGuard<()>,
+    _signer: Turn,
     _place: SemaphorePermit<'a>,
     _in_line: Place<AccountIndex>,
 }
@@ -46,7 +42,7 @@ impl Walks {
         Self {
             places: Semaphore::new(AT_ONCE),
             in_line: Places::new(IN_LINE),
-            signers: Mutex::default(),
+            signers: Turns::default(),
             patience: PATIENCE,
         }
     }
@@ -59,14 +55,8 @@ impl Walks {
         let in_line = self.in_line.take(signer).ok_or_else(|| {
             Refusal::too_many("this account has many records in line to be checked: hand in the next one later", LATER)
         })?;
-        let own = {
-            let mut signers = self.signers.lock().unwrap_or_else(PoisonError::into_inner);
-            // Each that waits or is read holds a second handle.
-            signers.retain(|_, turns| Arc::strong_count(turns) > 1);
-            Arc::clone(signers.entry(signer).or_default())
-        };
         let turn = async {
-            let signer = own.lock_owned().await;
+            let signer = self.signers.take(signer).await;
             let place = self.places.acquire().await.map_err(|_| Refusal::unavailable("the node is stopping"))?;
             Ok(Walk { _signer: signer, _place: place, _in_line: in_line })
         };
@@ -77,6 +67,8 @@ impl Walks {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::http::refusal::RefusalKind;
 

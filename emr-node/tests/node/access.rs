@@ -179,7 +179,7 @@ async fn what_a_patient_signed_away_stays_away() -> Outcome {
     let scene = scene.log_in_again().await?;
     scene.hospital.post::<BatchView>("v1/batches/seal", &()).await?;
     let scene = scene.restart().await?;
-    let id = hex::encode(narrow.signed.id(scene.world.domain()));
+    let id = narrow.signed.id(scene.world.domain());
     let status: OperationStatus = scene.patient.get(&format!("v1/operations/{id}")).await?;
     assert!(matches!(status, OperationStatus::Returned { .. }), "{status:?}");
     let records = format!("v1/patients/{}/records", accounts.patient);

@@ -84,7 +84,7 @@ async fn a_time_that_cannot_be_returns_no_operation() -> Outcome {
     assert!(refused.message.contains("ahead of this machine's clock"), "{refused}");
     assert_eq!(code(hers.submit(&second).await), "unavailable");
     // Nothing has lapsed: neither her login nor what she signed.
-    let id = format!("v1/operations/{}", hex::encode(first.signed.id(testnet.domain())));
+    let id = format!("v1/operations/{}", first.signed.id(testnet.domain()));
     assert_eq!(hers.get::<OperationStatus>(&id).await?, OperationStatus::Pending);
     node.shutdown().await;
     // Nor does it start on such a chain.

@@ -10,7 +10,7 @@ use std::{
 };
 
 use alloy::{primitives::B256, signers::local::PrivateKeySigner};
-use emr_api::{NodeStatus, OperationStatus};
+use emr_api::{AccountView, NodeStatus, OperationStatus};
 use emr_core::{Class, Rights, UnixTime};
 use emr_node::{Limits, Node, NodeConfig};
 use tokio::{
@@ -55,7 +55,7 @@ async fn revokes_in_time(scene: &Scene, number: u64) -> Outcome<Duration> {
     });
     let revoked = revoked.await.map_err(|_| "no receipt in time")??;
     let took = began.elapsed();
-    let id = hex::encode(revoked.signed.id(scene.world.domain()));
+    let id = revoked.signed.id(scene.world.domain());
     let status: OperationStatus = scene.patient.at([127, 0, 0, 2]).get(&format!("v1/operations/{id}")).await?;
     assert_eq!(status, OperationStatus::Pending);
     Ok(took)
@@ -270,6 +270,45 @@ async fn an_address_has_a_rate_and_is_told_when_to_come_back() -> Outcome {
         assert_eq!(hops(format!("198.51.100.1, 192.0.2.{number}")).await?.status(), 200);
     }
     assert!(refused > 10, "{refused}");
+    node.shutdown().await;
+    Ok(())
+}
+
+/// Somebody at the patient's own address asks all that the address may, and keeps as many requests at work. The patient logs in and ends a grant.
+#[tokio::test(flavor = "multi_thread")]
+async fn somebody_at_the_same_address_does_not_keep_a_patient_from_revoking() -> Outcome {
+    let world = World::new().await?;
+    let accounts = world.register_all().await?;
+    let limits = Limits { address_rate: 2.try_into()?, ..Limits::default() };
+    let node = Node::start(NodeConfig { limits, ..world.config()? }).await?;
+    let patient = Caller::log_in(node.url().clone(), world.domain(), &people().patient, accounts.patient).await?;
+    patient.grant(slot(64), accounts.doctor, Rights::READ, &[Class::Summary], next_year()).await?;
+
+    let anonymous = Caller { token: None, ..patient.clone() };
+    let mut at_work = Vec::new();
+    for _ in 0..64 {
+        let mut slow = TcpStream::connect(("127.0.0.1", node.url().port().ok_or("a port")?)).await?;
+        slow.write_all(
+            b"POST /v1/accounts HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 1000\r\n\r\n{",
+        )
+        .await?;
+        at_work.push(slow);
+    }
+    let asked = format!("v1/accounts/{}", accounts.doctor);
+    while anonymous.get::<AccountView>(&asked).await.is_ok() {}
+    let flood = tokio::spawn({
+        let anonymous = anonymous.clone();
+        async move {
+            loop {
+                let _ = anonymous.get::<AccountView>(&asked).await;
+            }
+        }
+    });
+    let login = anonymous.sign_in().await?;
+    let session: emr_api::Session = anonymous.post("v1/login", &login).await?;
+    let patient = Caller { token: Some(session.token), ..anonymous.clone() };
+    patient.revoke(slot(64)).await?;
+    flood.abort();
     node.shutdown().await;
     Ok(())
 }

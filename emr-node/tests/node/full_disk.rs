@@ -44,7 +44,7 @@ async fn a_node_with_limited_files() -> Outcome {
     assert_eq!(sealed.public.n, 2);
     let scene = scene.restart().await?;
     for operation in [first, second] {
-        let path = format!("v1/operations/{}", hex::encode(operation.signed.id(scene.world.domain())));
+        let path = format!("v1/operations/{}", operation.signed.id(scene.world.domain()));
         let status: OperationStatus = scene.patient.get(&path).await?;
         assert_eq!(status, OperationStatus::Sealed { batch: 1 });
     }

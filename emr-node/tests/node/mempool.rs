@@ -60,7 +60,7 @@ fn acknowledge(mempool: &Mempool, number: u64) -> Outcome<Result<u64, MempoolErr
         replaced: 0,
         status: OperationStatus::Pending,
     };
-    Ok(mempool.acknowledge(&signed.id(domain()), &kept, None, &Referenced::default(), None))
+    Ok(mempool.acknowledge(signed.id(domain()), &kept, None, &Referenced::default(), None))
 }
 
 /// Not a test of its own: acknowledges until the disk is full, and says how often it could.

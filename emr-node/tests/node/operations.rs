@@ -7,14 +7,14 @@ use std::time::Instant;
 use emr_core::{Class, RecordStatus, Rights, UnixTime, Uses, Version, cid::Codec};
 use emr_crypto::{Epoch, Past, PatientDirectory};
 use emr_rollup::{
-    operation::{Action, PutRecord, SetGrant, Tombstone},
+    operation::{Action, OperationId, PutRecord, SetGrant, Tombstone},
     primitive::field::Fr,
     state::leaf::RecordLeaf,
 };
 
 use crate::stage::*;
 
-fn id(scene: &Scene, submission: &Submission) -> [u8; 32] {
+fn id(scene: &Scene, submission: &Submission) -> OperationId {
     submission.signed.id(scene.world.domain())
 }
 
@@ -52,7 +52,7 @@ async fn what_is_acknowledged_is_promised_and_counts_at_once() -> Outcome {
     assert_eq!(status.pending, 2);
     assert_eq!(doctor.view(accounts.patient).await?.next_record_slot.get(), 1);
 
-    let path = format!("v1/operations/{}", hex::encode(id(&scene, &submission)));
+    let path = format!("v1/operations/{}", id(&scene, &submission));
     assert_eq!(doctor.get::<OperationStatus>(&path).await?, OperationStatus::Pending);
     assert_eq!(patient.get::<OperationStatus>(&path).await?, OperationStatus::Pending);
     assert_eq!(code(scene.other.get::<OperationStatus>(&path).await), "not-found");

@@ -39,11 +39,11 @@ fn invitation() -> InvitationUse {
 }
 
 fn batch(number: u64, operations: &[u64], stage: BatchStage) -> Outcome<BatchRecord> {
-    let zero = Fr::from(0);
+    let (zero, root) = (Fr::from(0), emr_core::StateRoot::from_bytes([0; 32])?);
     let public = PublicInputs {
         domain: domain(),
-        pre: zero,
-        post: zero,
+        pre: root,
+        post: root,
         time: time()?.get(),
         n1: 0,
         n: operations.len() as u64,
@@ -137,7 +137,7 @@ impl Scene {
         let upload = Upload { cid: block(number), uploader: patient, size: 8, at: acknowledged, limit };
         self.call("upload", |mempool| mempool.note_uploads(&[upload]).map(drop))?;
         self.call("acknowledge", |mempool| {
-            mempool.acknowledge(&signed.id(domain()), &kept, Some(&pointer), &blocks, None).map(drop)
+            mempool.acknowledge(signed.id(domain()), &kept, Some(&pointer), &blocks, None).map(drop)
         })
     }
 

@@ -25,7 +25,7 @@ struct Said {
     world: World,
     anchor: Anchor,
     /// After so many steps, the patient had a receipt for this operation, over this record.
-    receipts: Vec<(usize, [u8; 32], Cid)>,
+    receipts: Vec<(usize, emr_rollup::operation::OperationId, Cid)>,
 }
 
 async fn anchor(rollup: &Rollup<DynProvider>) -> Outcome<Anchor> {
@@ -81,7 +81,7 @@ impl Said {
         let mempool = Mempool::open(&image.join("node"), &self.anchor)?;
         let store = DiskStore::open(image.join("blocks"))?;
         for (_, id, record) in self.receipts.iter().filter(|(receipt, ..)| *receipt <= steps) {
-            mempool.operation(id)?.ok_or("an operation with a receipt is lost")?;
+            mempool.operation(*id)?.ok_or("an operation with a receipt is lost")?;
             walk(&store, record, &DagLimits::default()).await?;
             if !store.pins().await?.contains(record) {
                 return Err("a record with a receipt is not pinned".into());

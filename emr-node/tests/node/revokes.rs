@@ -111,7 +111,7 @@ async fn slow_records_do_not_delay_a_revoke() -> Outcome {
     }
     let sealed: BatchView = scene.hospital.post("v1/batches/seal", &()).await?;
     assert_eq!(sealed.public.n, 18);
-    let id = hex::encode(revoked.signed.id(scene.world.domain()));
+    let id = revoked.signed.id(scene.world.domain());
     let status: OperationStatus = patient.get(&format!("v1/operations/{id}")).await?;
     assert_eq!(status, OperationStatus::Sealed { batch: 1 });
     scene.node.shutdown().await;
@@ -140,7 +140,7 @@ async fn a_revoke_is_in_the_next_batch_whatever_waits() -> Outcome {
     }
     let revoked = patient.revoke(FIRST).await?;
     scene.hospital.post::<BatchView>("v1/batches/seal", &()).await?;
-    let id = hex::encode(revoked.signed.id(scene.world.domain()));
+    let id = revoked.signed.id(scene.world.domain());
     let status: OperationStatus = patient.get(&format!("v1/operations/{id}")).await?;
     assert_eq!(status, OperationStatus::Sealed { batch: 1 });
     // What is left still holds together.

@@ -17,7 +17,7 @@ async fn job(scene: &Scene) -> Outcome<ProofJob> {
 }
 
 async fn status(scene: &Scene, caller: &Caller, submission: &Submission) -> Outcome<OperationStatus> {
-    let id = hex::encode(submission.signed.id(scene.world.domain()));
+    let id = submission.signed.id(scene.world.domain());
     Ok(caller.get(&format!("v1/operations/{id}")).await?)
 }
 

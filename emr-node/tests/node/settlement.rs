@@ -14,11 +14,12 @@ use emr_node::{DeriveError, FollowError, Node, NodeConfig, StartError};
 use emr_rollup::{
     batch::{Batch, Prover as _, Words},
     l1_operation::Registration,
-    primitive::{field, poseidon},
+    primitive::field,
     prover::{Prover, default_cache},
     state::{
         leaf::{AuditEntry, MedicalLeaf, extend_head},
         ledger::Ledger,
+        state_root,
     },
     version::CircuitVersion,
 };
@@ -55,7 +56,7 @@ async fn offer(scene: &Scene, number: u64, proof: Vec<u8>) -> Answer<Vec<u8>> {
 }
 
 async fn status(scene: &Scene, submission: &Submission) -> Outcome<OperationStatus> {
-    let id = hex::encode(submission.signed.id(scene.world.domain()));
+    let id = submission.signed.id(scene.world.domain());
     Ok(scene.patient.get(&format!("v1/operations/{id}")).await?)
 }
 
@@ -102,7 +103,7 @@ async fn from_submission_to_settlement_and_service() -> Outcome {
     println!("settlement of {} operations: {gas} gas, proof of {} bytes", batch.operations, proof.len());
     assert!(gas < 900_000);
     let head = scene.world.rollup.head().await?;
-    assert_eq!((head.batch_count, head.state_root.0), (1, field::to_bytes(&wanted.public.post)));
+    assert_eq!((head.batch_count, head.state_root), (1, wanted.public.post));
     assert_eq!(status(&scene, &put).await?, OperationStatus::Settled { batch: 1 });
     assert_eq!(code(offer(&scene, 1, proof).await), "not-found");
 
@@ -114,7 +115,7 @@ async fn from_submission_to_settlement_and_service() -> Outcome {
     assert_eq!(record_proof.medical_path.root(at, record_proof.medical.hash()), record_proof.medical_root);
     let author = accounts.doctor.get() as u32;
     assert_eq!(record_proof.author_path.root(author, view.author.hash()), record_proof.identity_root);
-    assert_eq!(poseidon::node(record_proof.identity_root, record_proof.medical_root), wanted.public.post);
+    assert_eq!(state_root(record_proof.identity_root, record_proof.medical_root), wanted.public.post);
     assert_eq!(stranger.block(&record).await?.len(), manifest(&[record; 3]).len());
     let account: AccountView = stranger.get(&format!("v1/accounts/{}", accounts.doctor)).await?;
     let identity = account.proof.ok_or("a proof")?;
@@ -255,8 +256,8 @@ async fn light_check(scene: &Scene, batch: u64) -> Outcome<Vec<AuditEntry>> {
     let at = patient.get() as u32;
     assert_eq!(view.medical_path.root(at, view.medical.hash()), view.medical_root);
     assert_eq!(view.identity_path.root(at, view.identity.hash()), view.identity_root);
-    let root = poseidon::node(view.identity_root, view.medical_root);
-    assert_eq!(scene.world.rollup.state_root().await?.0, field::to_bytes(&root));
+    let root = state_root(view.identity_root, view.medical_root);
+    assert_eq!(scene.world.rollup.state_root().await?, root);
     let listed: Vec<RecordSummary> = scene.patient.get(&format!("v1/patients/{patient}/records")).await?;
     assert_eq!(listed, view.records);
     Ok(audit)
@@ -279,7 +280,7 @@ async fn overdue_registrations_that_a_stranger_settles_are_followed() -> Outcome
     let newest = provider.get_block_by_number(head.block_number.into()).await?.ok_or("no block")?.header.timestamp;
     let genesis = Ledger::genesis(scene.world.domain(), CircuitVersion::V1);
     let mut batch = Batch::open(genesis, 1, UnixTime::new(newest)?);
-    for entry in scene.world.rollup.queue_entries(0..5).await? {
+    for entry in scene.world.rollup.queue_entries(0..5, 0).await? {
         let mut words = Words::default();
         for (word, bytes) in words.iter_mut().zip(&entry.words) {
             *word = field::from_bytes(bytes)?;
@@ -290,8 +291,8 @@ async fn overdue_registrations_that_a_stranger_settles_are_followed() -> Outcome
     let (witness, public) = (sealed.witness().clone(), *sealed.public());
     let proof = tokio::task::spawn_blocking(move || PROVER.prove(&witness, &public)).await??;
     let content = BatchContent {
-        pre: field::to_bytes(&public.pre),
-        post: field::to_bytes(&public.post),
+        pre: public.pre,
+        post: public.post,
         time: sealed.time(),
         commitment: field::to_bytes(&public.commitment),
         d1: sealed.data().d1.iter().map(|entry| entry.map(|word| field::to_bytes(&word))).collect(),

@@ -49,7 +49,7 @@ async fn what_was_sent_before_a_crash_is_settled_once() -> Outcome {
             status.is_ok_and(|status| (status.batches, status.activity.as_str()) == (number, "idle"))
         })
         .await?;
-        let id = hex::encode(put.signed.id(testnet.domain()));
+        let id = put.signed.id(testnet.domain());
         let hers = Caller::log_in(node.url().clone(), testnet.domain(), &people().patient, patient).await?;
         let status: OperationStatus = hers.get(&format!("v1/operations/{id}")).await?;
         assert_eq!(status, OperationStatus::Settled { batch: number }, "{fate}");

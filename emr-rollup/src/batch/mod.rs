@@ -5,7 +5,10 @@ use emr_core::UnixTime;
 use crate::{
     l1_operation::Registration,
     operation::SignedOperation,
-    state::ledger::{Executed, Ledger},
+    state::{
+        ledger::{Executed, Ledger},
+        state_root,
+    },
     statement::{BatchWitness, Violation},
 };
 
@@ -141,7 +144,7 @@ impl Batch<Open> {
     /// Closes the batch; also gives the state after it.
     pub fn seal(self) -> (Batch<Sealed>, Ledger) {
         let Self { number, time, data, stage: Open { ledger, witness } } = self;
-        let pre = crate::primitive::poseidon::node(witness.identity_root, witness.medical_root);
+        let pre = state_root(witness.identity_root, witness.medical_root);
         let roots = (pre, ledger.trees().root());
         let public = PublicInputs::derive(&witness.version, ledger.domain(), number, roots, time.get(), &data);
         (Batch { number, time, data, stage: Sealed { public, witness } }, ledger)

@@ -1,5 +1,6 @@
 //! The values that bind a batch's data to its proof (`docs/encoding.md`, "Batch data").
 
+use emr_core::StateRoot;
 use serde::{Deserialize, Serialize};
 
 use super::data::{BatchData, word_bytes};
@@ -18,11 +19,9 @@ pub struct PublicInputs {
     /// The rollup's domain.
     pub domain: Domain,
     /// State root before.
-    #[serde(with = "hex_element")]
-    pub pre: Fr,
+    pub pre: StateRoot,
     /// State root after.
-    #[serde(with = "hex_element")]
-    pub post: Fr,
+    pub post: StateRoot,
     /// The batch's time, Unix seconds.
     pub time: u64,
     /// Used L1 slots.
@@ -55,7 +54,7 @@ impl PublicInputs {
         version: &CircuitVersion,
         domain: Domain,
         batch_number: u64,
-        (pre, post): (Fr, Fr),
+        (pre, post): (StateRoot, StateRoot),
         time: u64,
         data: &BatchData,
     ) -> Self {
@@ -66,8 +65,8 @@ impl PublicInputs {
             field::to_bytes(&domain.element()),
             integer(version.number.into()),
             integer(batch_number),
-            field::to_bytes(&pre),
-            field::to_bytes(&post),
+            *pre.as_bytes(),
+            *post.as_bytes(),
             integer(time),
             field::to_bytes(&commitment),
             integer(n1),
@@ -83,8 +82,8 @@ impl PublicInputs {
     pub fn elements(&self) -> [Fr; Self::COUNT] {
         [
             self.domain.element(),
-            self.pre,
-            self.post,
+            field::of_root(&self.pre),
+            field::of_root(&self.post),
             Fr::from(self.time),
             Fr::from(self.n1),
             Fr::from(self.n),

@@ -1,150 +1,150 @@
-//! What allows a signer to act: C6 and C7.
+//! What allows a signer to act: the grant is in the state, and it allows this.
 
-use emr_core::{Class, Reason, Rights};
-use halo2curves::ff::Field;
+use emr_core::{Class, Reason};
+use halo2curves::ff::Field as _;
 
 use super::{
-    builder::{Builder, Generic, Wire},
-    leaf::{GrantWires, IdentityWires, PathWires, RecordWires},
-    message::MessageWires,
+    builder::Wire,
+    demand::{Covered, Demand, RightBit},
+    gadget::{
+        constrained::{Bit, Promise, Ranged},
+        generic::Generic,
+        one_hot::Within,
+    },
+    leaf::{GrantWires, IdentityWires, RecordWires},
+    message::HeaderWires,
+    scope::Section,
 };
-use crate::{
-    layout,
-    primitive::field::{Fr, to_u64},
-    statement::Clause,
-};
+use crate::{layout, primitive::field::Fr};
 
 /// What a grant is asked for.
-pub(super) struct Demand<'a> {
+pub(super) struct Claim<'a> {
     /// Whether the operation uses the grant that it writes.
-    pub(super) request: Wire,
-    pub(super) message: &'a MessageWires,
+    pub(super) request: Within,
+    pub(super) header: &'a HeaderWires,
+    /// That the header's purpose is in range is shown here.
+    pub(super) purpose: Promise<{ layout::PURPOSE }>,
     pub(super) signer: &'a IdentityWires,
     /// Whether a record is written by somebody other than the patient.
-    pub(super) delegated: Wire,
+    pub(super) delegated: Within,
     pub(super) grants_root: Wire,
-    pub(super) time: Wire,
+    pub(super) time: Ranged<{ layout::TIME }>,
     /// The grant that allows a doctor to write.
     pub(super) authority: &'a GrantWires,
-    pub(super) authority_path: &'a PathWires,
+    /// The root above it.
+    pub(super) authority_root: Wire,
     /// The grant that RequestAccess uses.
     pub(super) target: &'a GrantWires,
     pub(super) old_record: &'a RecordWires,
-    pub(super) old_record_empty: Wire,
+    pub(super) old_record_empty: Bit,
     pub(super) new_record: &'a RecordWires,
 }
 
 // Every reason of three bits and every class of four is assigned: the circuit need not know which are.
 const _: () = assert!(Reason::ALL.len() == 8 && Class::ALL.len() == 16);
 
-impl Builder {
+impl Section<'_> {
     /// Constrains that a delegated write, and a RequestAccess, are covered by a live grant.
-    pub(super) fn assert_authority(&mut self, demand: &Demand<'_>) {
-        let Demand { request, message, delegated, authority, target, .. } = *demand;
-        self.clause(Clause::C6, "grant under the grants root");
-        let root = demand.authority_path.root(self, authority.hash);
-        self.assert_equal_if(delegated, root, demand.grants_root);
+    pub(super) fn assert_authority(&mut self, claim: Claim<'_>) {
+        let Claim { request, header, delegated, authority, target, .. } = claim;
+        self.under(Demand::AuthorityRoot).assert_equal_if(delegated, claim.authority_root, claim.grants_root);
 
-        self.clause(Clause::C7, "which grant");
-        let needed = self.linear(&[(Fr::ONE, delegated), (Fr::ONE, request)], Fr::ZERO);
-        let [grantee, rights, scope, not_after] = [
-            (target.grantee, authority.grantee),
-            (target.rights, authority.rights),
-            (target.scope, authority.scope),
-            (target.not_after, authority.not_after),
-        ]
-        .map(|(used, allowing)| self.select(request, used, allowing));
+        let mut scope = self.under(Demand::WhichGrant);
+        let needed = scope.either(delegated, request);
+        let grantee = scope.select_in_range(request, target.grantee, authority.grantee);
+        let rights = scope.select_in_range(request, target.rights, authority.rights);
+        let classes = scope.select_in_range(request, target.scope, authority.scope);
+        let not_after = scope.select_in_range(request, target.not_after, authority.not_after);
 
-        self.clause(Clause::C7, "granted to somebody else");
-        self.assert_nonzero_if("inverse for a grantee", needed, grantee);
-        let from_signer = self.linear(&[(Fr::ONE, grantee), (-Fr::ONE, message.signer)], Fr::ZERO);
-        let from_org = self.linear(&[(Fr::ONE, grantee), (-Fr::ONE, demand.signer.org)], Fr::ZERO);
-        let stranger = self.mul(from_signer, from_org);
-        self.assert_product_zero(needed, stranger);
+        let nobody = self.under(Demand::GranteeIsNobody).is_zero("inverse for a grantee", grantee);
+        self.under(Demand::GranteeIsSomebody).assert_zero_if(needed, nobody);
+        let mut scope = self.under(Demand::GranteeIsSigner);
+        let from_signer = scope.linear(&[(Fr::ONE, grantee.into()), (-Fr::ONE, header.signer.into())], Fr::ZERO);
+        let from_org = scope.linear(&[(Fr::ONE, grantee.into()), (-Fr::ONE, claim.signer.org.into())], Fr::ZERO);
+        let stranger = scope.mul(from_signer, from_org);
+        scope.assert_zero_if(needed, stranger);
 
-        self.clause(Clause::C7, "grant expired");
-        let left = self.gated_difference(needed, not_after, demand.time);
-        self.assert_range(left, layout::TIME);
+        let mut scope = self.under(Demand::GrantNotExpired);
+        scope.assert_at_least_if::<{ layout::TIME }, _, _>(needed, not_after, claim.time);
 
-        self.clause(Clause::C7, "rights");
         let [read, write, emergency] = self.rights(rights);
-        self.assert_zero_unless(write, delegated);
-        let asked = self.and_not(request, read);
-        self.assert_zero_unless(emergency, asked);
+        self.under(Demand::MayWrite).assert_zero_unless(write, delegated);
+        let mut scope = self.under(Demand::MayRead);
+        let asked = scope.and_not(request, read);
+        scope.assert_zero_unless(emergency, asked);
 
-        self.clause(Clause::C19, "purpose");
-        let value = to_u64(&self.value(message.purpose)).unwrap_or(0);
+        let value = self.integer(header.purpose);
         // purpose = 64·high + 16·low + class: a reason of three bits.
         let [reason_high, reason_low, asked_class] =
             self.hints("purpose", [value >> 6 & 1, value >> 4 & 3, value & 15].map(Fr::from));
-        self.assert_bit(reason_high);
-        self.assert_ranges(&[(reason_low, 2), (asked_class, layout::CLASS)]);
-        let terms = [(64, reason_high), (16, reason_low), (1, asked_class)].map(|(f, wire)| (Fr::from(f), wire));
-        self.assert_linear(&terms, Fr::ZERO, message.purpose);
+        let reason_high = self.under(Demand::PurposeReasonHigh).assert_bit(reason_high);
+        let reason_low = self.under(Demand::PurposeReasonLow).range::<2>(reason_low);
+        let asked_class = self.under(Demand::PurposeClass).range::<{ layout::CLASS }>(asked_class);
+        let mut scope = self.under(Demand::PurposeSpelled);
+        let purpose = scope.spell(&[asked_class.into(), reason_low.into(), reason_high.into()], header.purpose);
+        scope.keep(claim.purpose, purpose);
 
-        self.clause(Clause::C7, "class out of scope");
-        let new_class = demand.new_record.class;
-        let old_class = self.select(demand.old_record_empty, new_class, demand.old_record.class);
-        for class in [new_class, old_class] {
-            let class = self.select(request, asked_class, class);
-            let covered = self.covers(scope, class);
-            self.assert_zero_unless(covered, needed);
+        let new_class = claim.new_record.class;
+        let mut scope = self.under(Demand::WhichClass(Covered::Old));
+        let old_class = scope.select_in_range(claim.old_record_empty, new_class, claim.old_record.class);
+        for (which, class) in [(Covered::New, new_class), (Covered::Old, old_class)] {
+            let class = self.under(Demand::WhichClass(which)).select_in_range(request, asked_class, class);
+            let covered = self.covers(which, classes, class);
+            self.under(Demand::InScope(which)).assert_zero_unless(covered, needed);
         }
     }
 
     /// The bits READ, WRITE and EMERGENCY of eight bits of rights.
-    fn rights(&mut self, rights: Wire) -> [Wire; 3] {
-        let value = to_u64(&self.value(rights)).unwrap_or(0);
-        let bit = |right: Rights| Fr::from(u64::from(value & u64::from(right.bits()) != 0));
+    fn rights(&mut self, rights: Ranged<{ layout::RIGHTS }>) -> [Bit; 3] {
+        let value = self.integer(rights);
+        let bits = RightBit::ALL.map(|right| Fr::from(u64::from(value & u64::from(right.rights().bits()) != 0)));
+        let bits = self.hints("right", bits);
         let [read, write, manage, emergency] =
-            self.hints("right", [Rights::READ, Rights::WRITE, Rights::MANAGE, Rights::EMERGENCY].map(bit));
-        for bit in [read, write, manage, emergency] {
-            self.assert_bit(bit);
-        }
+            std::array::from_fn(|i| self.under(Demand::Right(RightBit::ALL[i])).assert_bit(bits[i]));
         let rest = self.hint("right", Fr::from(value >> 4 & 15));
-        self.assert_range(rest, layout::RIGHTS - layout::ASSIGNED_RIGHTS);
-        let terms =
-            [(1, read), (2, write), (4, manage), (8, emergency), (16, rest)].map(|(f, wire)| (Fr::from(f), wire));
-        self.assert_linear(&terms, Fr::ZERO, rights);
+        let rest = self.under(Demand::RightsRest).range::<{ layout::RIGHTS - layout::ASSIGNED_RIGHTS }>(rest);
+        let digits = [read.into(), write.into(), manage.into(), emergency.into(), rest.into()];
+        self.under(Demand::RightsSpelled).spell::<{ layout::RIGHTS }>(&digits, rights);
         [read, write, emergency]
     }
 
-    /// Bit `class` of a 16-bit mask, for a class below 16. Constrains nothing else of the two.
-    fn covers(&mut self, scope: Wire, class: Wire) -> Wire {
-        let (mask, place) = [scope, class].map(|wire| to_u64(&self.value(wire)).unwrap_or(0)).into();
-        let place = place & 15;
+    /// Bit `class` of a 16-bit mask, for a class below 16. For a class of four bits.
+    fn covers(&mut self, which: Covered, classes: Ranged<{ layout::SCOPE }>, class: Ranged<{ layout::CLASS }>) -> Bit {
+        let (mask, place) = (self.integer(classes), self.integer(class) & 15);
         // power = 2^class
         let bits = self.hints("class bit", [0, 1, 2, 3].map(|i| Fr::from(place >> i & 1)));
-        for bit in bits {
-            self.assert_bit(bit);
-        }
-        let terms = [1, 2, 4, 8].map(Fr::from).into_iter().zip(bits).collect::<Vec<_>>();
-        self.assert_linear(&terms, Fr::ZERO, class);
+        let bits: [Bit; 4] = std::array::from_fn(|i| self.under(Demand::ClassBit(which, i as u32)).assert_bit(bits[i]));
+        let mut scope = self.under(Demand::ClassSpelled(which));
+        scope.spell::<{ layout::CLASS }>(&bits.map(Into::into), class);
         let halves = [(bits[0], bits[1], [1, 3, 3]), (bits[2], bits[3], [15, 255, 15 * 255])].map(|(l, r, factors)| {
-            self.generic(Generic {
-                l: Some(l),
-                r: Some(r),
+            scope.generic(Generic {
+                l: Some(l.into()),
+                r: Some(r.into()),
                 factors: factors.map(Fr::from),
                 constant: Fr::ONE,
                 ..Generic::default()
             })
         });
-        let power = self.mul(halves[0], halves[1]);
-        // scope = low + power·(bit + 2·high) with low < power
+        let power = scope.mul(halves[0], halves[1]);
+        // classes = low + power·(bit + 2·high) with low < power
         let [low, bit, high] = self
             .hints("scope", [mask & ((1 << place) - 1), mask >> place & 1, mask >> place >> 1 & 0xffff].map(Fr::from));
-        self.assert_bit(bit);
-        let rest = self.linear(&[(Fr::ONE, power), (-Fr::ONE, low)], -Fr::ONE);
-        self.assert_ranges(&[low, rest, high].map(|wire| (wire, layout::SCOPE)));
-        let upper = self.linear(&[(Fr::ONE, bit), (Fr::from(2), high)], Fr::ZERO);
+        let bit = self.under(Demand::ScopeBit(which)).assert_bit(bit);
+        let mut scope = self.under(Demand::ScopeBelowBit(which));
+        let rest = scope.linear(&[(Fr::ONE, power), (-Fr::ONE, low)], -Fr::ONE);
+        let low = self.under(Demand::ScopeBelow(which)).range::<{ layout::SCOPE }>(low);
+        self.under(Demand::ScopeBelowBit(which)).range::<{ layout::SCOPE }>(rest);
+        let high = self.under(Demand::ScopeAbove(which)).range::<{ layout::SCOPE }>(high);
+        let mut scope = self.under(Demand::ScopeSpelled(which));
+        let upper = scope.linear(&[(Fr::ONE, bit.into()), (Fr::from(2), high.into())], Fr::ZERO);
         let product = Generic {
             l: Some(power),
             r: Some(upper),
             factors: [Fr::ZERO, Fr::ZERO, Fr::ONE],
-            addend: Some(low),
+            addend: Some(low.into()),
             ..Generic::default()
         };
-        self.assert_generic(product, scope);
+        scope.assert_generic(product, classes.into());
         bit
     }
 }

@@ -10,8 +10,11 @@ use sha3::{Digest, Keccak256};
 use super::{
     builder::{Builder, Wire},
     config::Config,
+    demand::{Demand, Instance},
+    gadget::constrained::Bit,
     operation::Common,
     origin::Part,
+    scope::{Scope, Section},
     table::{End, Table},
 };
 use crate::{
@@ -19,7 +22,7 @@ use crate::{
     layout,
     primitive::{field::Fr, poseidon::Tag},
     state::tree::Path,
-    statement::{BatchWitness, Clause, EntryFields, OperationWitness, RegistrationWitness, SignatureFields},
+    statement::{BatchWitness, EntryFields, OperationWitness, RegistrationWitness, SignatureFields},
     version::CircuitVersion,
 };
 
@@ -49,12 +52,10 @@ struct Instances {
 
 impl Instances {
     fn new(builder: &mut Builder, public: &PublicInputs) -> Self {
-        use Clause::{C13, C14, C15, C16, C18};
-        let wires = builder.hints("public", public.elements());
-        let clauses = [C18, C13, C13, C16, C14, C18, C15, C18, C18, C18];
-        for (row, (wire, clause)) in wires.into_iter().zip(clauses).enumerate() {
-            builder.clause(clause, "public input");
-            builder.expose(wire, row as u32);
+        let mut frame = builder.section(Part::Frame);
+        let wires = frame.hints("public", public.elements());
+        for (row, (wire, instance)) in (0..).zip(wires.into_iter().zip(Instance::ALL)) {
+            frame.under(Demand::PublicInput(instance)).expose(wire, row);
         }
         let [domain, pre, post, time, n1, n, commitment, z, y1, y2] = wires;
         Self { domain, pre, post, time, n1, n, commitment, z, y1, y2 }
@@ -111,55 +112,54 @@ impl BatchCircuit {
     pub(super) fn lay_out(mut builder: Builder, witness: &BatchWitness, public: &PublicInputs) -> Self {
         let version = witness.version;
         let instances = Instances::new(&mut builder, public);
-        builder.clause(Clause::C16, "time");
-        builder.assert_range(instances.time, layout::TIME);
+        let mut frame = builder.section(Part::Frame);
+        let time = frame.under(Demand::TimeInRange).range::<{ layout::TIME }>(instances.time);
 
-        builder.clause(Clause::C13, "state root before");
-        let mut roots = builder.hints("root before", [witness.identity_root, witness.medical_root]);
-        let pre = builder.hash(Tag::Node, &roots);
-        builder.assert_equal(pre, instances.pre);
+        let mut roots = frame.hints("root before", [witness.identity_root, witness.medical_root]);
+        let mut scope = frame.under(Demand::RootBefore);
+        let pre = scope.hash(Tag::Node, &roots);
+        scope.assert_equal(pre, instances.pre);
 
         let unused = unused_registration();
         let (mut d1, mut used) = (Vec::new(), Vec::new());
         for slot in 0..version.max_l1 {
-            builder.enter(Part::Registration(slot as u32));
+            let mut section = builder.section(Part::Registration(slot as u32));
             let witness = witness.registrations.get(slot).unwrap_or(&unused);
-            let admission = builder.registration(&version, roots, witness);
+            let admission = section.registration(&version, roots, witness);
             roots = admission.roots;
             d1.extend(admission.d1);
             used.push(admission.active);
         }
-        builder.enter(Part::Data);
-        builder.clause(Clause::C14, "exactly n1, first");
-        builder.assert_count(&used, instances.n1);
+        let mut data = builder.section(Part::Data);
+        data.assert_count(&used, instances.n1, Demand::L1InOrder, Demand::L1Count);
 
         let [identity_root, mut medical_root] = roots;
-        let common = Common { version, domain: instances.domain, time: instances.time, identity_root };
+        let common = Common { version, domain: instances.domain, time, identity_root };
         let unused = unused_operation();
         let (mut d2, mut used) = (Vec::new(), Vec::new());
         for slot in 0..version.max_l2 {
-            builder.enter(Part::Operation(slot as u32));
+            let mut section = builder.section(Part::Operation(slot as u32));
             let witness = witness.operations.get(slot).unwrap_or(&unused);
-            let outcome = builder.operation(&common, medical_root, witness);
+            let outcome = section.operation(&common, medical_root, witness);
             medical_root = outcome.medical_root;
             d2.extend(outcome.d2);
             used.push(outcome.active);
         }
-        builder.enter(Part::Data);
-        builder.clause(Clause::C18, "exactly n, first");
-        builder.assert_count(&used, instances.n);
+        let mut data = builder.section(Part::Data);
+        data.assert_count(&used, instances.n, Demand::L2InOrder, Demand::L2Count);
 
-        builder.clause(Clause::C13, "state root after");
-        let post = builder.hash(Tag::Node, &[identity_root, medical_root]);
-        builder.assert_equal(post, instances.post);
-        builder.clause(Clause::C15, "commitment to the data");
-        let commitment = builder.hash(Tag::Data, &[&d1[..], &d2[..]].concat());
-        builder.assert_equal(commitment, instances.commitment);
-        builder.clause(Clause::C18, "evaluations of the data");
-        let y1 = builder.evaluate(&d1, instances.z);
-        builder.assert_equal(y1, instances.y1);
-        let y2 = builder.evaluate(&d2, instances.z);
-        builder.assert_equal(y2, instances.y2);
+        let mut scope = data.under(Demand::RootAfter);
+        let post = scope.hash(Tag::Node, &[identity_root, medical_root]);
+        scope.assert_equal(post, instances.post);
+        let mut scope = data.under(Demand::DataCommitment);
+        let commitment = scope.hash(Tag::Data, &[&d1[..], &d2[..]].concat());
+        scope.assert_equal(commitment, instances.commitment);
+        let mut scope = data.under(Demand::D1Evaluation);
+        let y1 = scope.evaluate(&d1, instances.z);
+        scope.assert_equal(y1, instances.y1);
+        let mut scope = data.under(Demand::D2Evaluation);
+        let y2 = scope.evaluate(&d2, instances.z);
+        scope.assert_equal(y2, instances.y2);
         Self { version, table: builder.finish() }
     }
 
@@ -174,7 +174,7 @@ impl BatchCircuit {
         };
         let domain = crate::operation::Domain::new(0, [0; 20]);
         let data = crate::batch::BatchData::default();
-        let root = crate::primitive::poseidon::node(Fr::ZERO, Fr::ZERO);
+        let root = crate::state::state_root(Fr::ZERO, Fr::ZERO);
         Self::new(&witness, &PublicInputs::derive(&version, domain, 0, (root, root), 0, &data))
     }
 
@@ -229,16 +229,18 @@ impl BatchCircuit {
     }
 }
 
-impl Builder {
+impl Section<'_> {
     /// Constrains bits to be 1 before they are 0, and their sum.
-    fn assert_count(&mut self, used: &[Wire], count: Wire) {
-        for pair in used.windows(2) {
-            self.assert_zero_unless(pair[0], pair[1]);
+    fn assert_count(&mut self, used: &[Bit], count: Wire, in_order: fn(u32) -> Demand, counted: Demand) {
+        for (i, pair) in (0..).zip(used.windows(2)) {
+            self.under(in_order(i)).assert_zero_unless(pair[0], pair[1]);
         }
-        let terms: Vec<_> = used.iter().map(|wire| (Fr::ONE, *wire)).collect();
-        self.assert_linear(&terms, Fr::ZERO, count);
+        let terms: Vec<_> = used.iter().map(|bit| (Fr::ONE, Wire::from(*bit))).collect();
+        self.under(counted).assert_linear(&terms, Fr::ZERO, count);
     }
+}
 
+impl Scope<'_> {
     /// `sum elements[i] z^i`.
     fn evaluate(&mut self, elements: &[Wire], z: Wire) -> Wire {
         elements.iter().rev().fold(self.zero(), |sum, element| self.mul_add(sum, z, *element))

@@ -254,7 +254,9 @@ impl BatchCircuit {
             let part = format!("{:?}", span.origin.part);
             let part = part.split('(').next().unwrap_or_default().to_owned();
             let cells = u64::from(span.end - span.first) * u64::from(span.columns.count_ones());
-            *totals.entry((part, format!("{:?} {}", span.origin.clause, span.origin.detail))).or_default() += cells;
+            *totals
+                .entry((part, format!("C{:<2} {:?}", span.origin.clause().number(), span.origin.demand)))
+                .or_default() += cells;
         }
         let lines: BTreeSet<String> = totals
             .into_iter()

@@ -7,14 +7,14 @@
 
 use super::{
     builder::{Builder, Wire},
-    origin::Origin,
+    origin::{Origin, Part},
 };
 use crate::primitive::field::Fr;
 
 /// Who says what each hint holds, and hears of each assertion.
 pub(super) trait Hints: std::fmt::Debug {
-    /// The value of a hint; `honest` is what an honest builder takes.
-    fn value(&mut self, origin: Origin, name: &'static str, honest: Fr) -> Fr;
+    /// The value of a hint in a part of the circuit; `honest` is what an honest builder takes.
+    fn value(&mut self, part: Part, name: &'static str, honest: Fr) -> Fr;
 
     /// An assertion, in order. The n-th one has number n.
     fn assertion(&mut self, origin: Origin);
@@ -22,13 +22,8 @@ pub(super) trait Hints: std::fmt::Debug {
 
 impl Builder {
     /// A wire of a value that no gate computes: nothing constrains it but its uses.
-    pub(super) fn hint(&mut self, name: &'static str, value: Fr) -> Wire {
-        let value = self.propose(self.origin(), name, value);
+    pub(super) fn hint(&mut self, part: Part, name: &'static str, value: Fr) -> Wire {
+        let value = self.propose(part, name, value);
         self.witness(value)
-    }
-
-    /// Hints of one name.
-    pub(super) fn hints<const N: usize>(&mut self, name: &'static str, values: [Fr; N]) -> [Wire; N] {
-        values.map(|value| self.hint(name, value))
     }
 }

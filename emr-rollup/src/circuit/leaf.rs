@@ -1,20 +1,28 @@
 //! Leaves: their fields, packings and hashes.
 
-use super::builder::{Builder, Wire};
+use super::{
+    builder::Wire,
+    demand::{Content, Demand, Field, Leaf},
+    gadget::{
+        constrained::{Bit, Packed, Ranged},
+        path::{MerklePath, Nodes},
+    },
+    scope::{Scope, Section},
+};
 use crate::{
     layout,
     primitive::{field::Fr, poseidon::Tag},
-    state::leaf::MedicalLeaf,
-    statement::{Clause, GrantFields, IdentityFields, RecordFields},
+    state::{leaf::MedicalLeaf, tree::Path},
+    statement::{GrantFields, IdentityFields, RecordFields},
 };
 
 /// An identity leaf.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct IdentityWires {
-    pub(super) role: Wire,
-    pub(super) status: Wire,
-    pub(super) org: Wire,
-    pub(super) epoch: Wire,
+    pub(super) role: Ranged<{ layout::ROLE }>,
+    pub(super) status: Ranged<{ layout::STATUS }>,
+    pub(super) org: Ranged<{ layout::ACCOUNT }>,
+    pub(super) epoch: Ranged<{ layout::EPOCH }>,
     pub(super) key: [Wire; 2],
     pub(super) hash: Wire,
 }
@@ -22,29 +30,29 @@ pub(super) struct IdentityWires {
 /// A grant leaf. `hash` is `H_3` of the fields, whether or not the slot is empty.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct GrantWires {
-    pub(super) grantee: Wire,
-    pub(super) rights: Wire,
-    pub(super) scope: Wire,
-    pub(super) not_after: Wire,
-    pub(super) uses: Wire,
-    pub(super) version: Wire,
+    pub(super) grantee: Ranged<{ layout::ACCOUNT }>,
+    pub(super) rights: Ranged<{ layout::RIGHTS }>,
+    pub(super) scope: Ranged<{ layout::SCOPE }>,
+    pub(super) not_after: Ranged<{ layout::TIME }>,
+    pub(super) uses: Ranged<{ layout::COUNTER }>,
+    pub(super) version: Ranged<{ layout::COUNTER }>,
     pub(super) salt: Wire,
-    pub(super) packed: Wire,
+    pub(super) packed: Packed,
     pub(super) hash: Wire,
 }
 
 /// A record leaf. `hash` is `H_4` of the fields, whether or not the slot is empty.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RecordWires {
-    pub(super) status: Wire,
-    pub(super) class: Wire,
-    pub(super) author: Wire,
-    pub(super) custodian: Wire,
-    pub(super) version: Wire,
-    pub(super) revision: Wire,
+    pub(super) status: Ranged<{ layout::STATUS }>,
+    pub(super) class: Ranged<{ layout::CLASS }>,
+    pub(super) author: Ranged<{ layout::ACCOUNT }>,
+    pub(super) custodian: Ranged<{ layout::ACCOUNT }>,
+    pub(super) version: Ranged<{ layout::COUNTER }>,
+    pub(super) revision: Ranged<{ layout::COUNTER }>,
     pub(super) authored: Wire,
     pub(super) stored: Wire,
-    pub(super) packed: Wire,
+    pub(super) packed: Packed,
     pub(super) hash: Wire,
 }
 
@@ -57,35 +65,55 @@ pub(super) struct MedicalWires {
     pub(super) key_directory: Wire,
 }
 
-impl Builder {
-    /// An identity leaf, its fields in range.
-    pub(super) fn identity(&mut self, name: &'static str, leaf: &IdentityFields) -> IdentityWires {
-        let fields = self.hints(name, leaf.packed_fields());
-        let packed = self.pack_checked(&layout::IDENTITY, fields);
-        let [role, status, org, epoch] = fields;
-        let key = self.hints(name, [leaf.key_x, leaf.key_y]);
-        let encryption = self.hint(name, leaf.encryption);
-        let hash = self.hash(Tag::Identity, &[packed, key[0], key[1], encryption]);
+impl Section<'_> {
+    fn leaf_field<const BITS: u32>(&mut self, leaf: Leaf, field: Field, wire: Wire) -> Ranged<BITS> {
+        self.under(Demand::LeafField(leaf, field)).range(wire)
+    }
+
+    /// The signer's or the patient's leaf.
+    pub(super) fn identity(&mut self, leaf: Leaf, fields: &IdentityFields) -> IdentityWires {
+        let [role, status, org, epoch] = self.hints(leaf.hint(), fields.packed_fields());
+        let (role, status) = (self.leaf_field(leaf, Field::Role, role), self.leaf_field(leaf, Field::Status, status));
+        let (org, epoch) = (self.leaf_field(leaf, Field::Org, org), self.leaf_field(leaf, Field::Epoch, epoch));
+        let key = self.hints(leaf.hint(), [fields.key_x, fields.key_y]);
+        let encryption = self.hint(leaf.hint(), fields.encryption);
+        let mut scope = self.under(Demand::LeafHash(leaf));
+        let packed = scope.pack(&layout::IDENTITY, [role.into(), status.into(), org.into(), epoch.into()]);
+        let hash = scope.hash(Tag::Identity, &[packed.into(), key[0], key[1], encryption]);
         IdentityWires { role, status, org, epoch, key, hash }
     }
 
-    /// A grant leaf, its fields in range.
-    pub(super) fn grant(&mut self, name: &'static str, leaf: &GrantFields) -> GrantWires {
-        let fields = self.hints(name, leaf.packed_fields());
-        let packed = self.pack_checked(&layout::GRANT, fields);
-        let [grantee, rights, scope, not_after, uses, version] = fields;
-        let salt = self.hint(name, leaf.salt);
-        let hash = self.hash(Tag::Grant, &[packed, salt]);
+    /// A grant leaf.
+    pub(super) fn grant(&mut self, leaf: Leaf, fields: &GrantFields) -> GrantWires {
+        let [grantee, rights, scope, not_after, uses, version] = self.hints(leaf.hint(), fields.packed_fields());
+        let grantee = self.leaf_field(leaf, Field::Grantee, grantee);
+        let rights = self.leaf_field(leaf, Field::Rights, rights);
+        let scope = self.leaf_field(leaf, Field::Scope, scope);
+        let not_after = self.leaf_field(leaf, Field::NotAfter, not_after);
+        let uses = self.leaf_field(leaf, Field::Uses, uses);
+        let version = self.leaf_field(leaf, Field::Version, version);
+        let salt = self.hint(leaf.hint(), fields.salt);
+        let mut hashing = self.under(Demand::LeafHash(leaf));
+        let fields = [grantee.into(), rights.into(), scope.into(), not_after.into(), uses.into(), version.into()];
+        let packed = hashing.pack(&layout::GRANT, fields);
+        let hash = hashing.hash(Tag::Grant, &[packed.into(), salt]);
         GrantWires { grantee, rights, scope, not_after, uses, version, salt, packed, hash }
     }
 
-    /// A record leaf, its fields in range.
-    pub(super) fn record(&mut self, name: &'static str, leaf: &RecordFields) -> RecordWires {
-        let fields = self.hints(name, leaf.packed_fields());
-        let packed = self.pack_checked(&layout::RECORD, fields);
-        let [status, class, author, custodian, version, revision] = fields;
-        let [authored, stored] = self.hints(name, [leaf.authored, leaf.stored]);
-        let hash = self.hash(Tag::Record, &[packed, authored, stored]);
+    /// A record leaf.
+    pub(super) fn record(&mut self, leaf: Leaf, fields: &RecordFields) -> RecordWires {
+        let [status, class, author, custodian, version, revision] = self.hints(leaf.hint(), fields.packed_fields());
+        let status = self.leaf_field(leaf, Field::Status, status);
+        let class = self.leaf_field(leaf, Field::Class, class);
+        let author = self.leaf_field(leaf, Field::Author, author);
+        let custodian = self.leaf_field(leaf, Field::Custodian, custodian);
+        let version = self.leaf_field(leaf, Field::Version, version);
+        let revision = self.leaf_field(leaf, Field::Revision, revision);
+        let [authored, stored] = self.hints(leaf.hint(), [fields.authored, fields.stored]);
+        let mut hashing = self.under(Demand::LeafHash(leaf));
+        let fields = [status.into(), class.into(), author.into(), custodian.into(), version.into(), revision.into()];
+        let packed = hashing.pack(&layout::RECORD, fields);
+        let hash = hashing.hash(Tag::Record, &[packed.into(), authored, stored]);
         RecordWires { status, class, author, custodian, version, revision, authored, stored, packed, hash }
     }
 
@@ -96,27 +124,40 @@ impl Builder {
         MedicalWires { grants_root, records_root, audit_head, key_directory }
     }
 
-    /// `H_2` of a medical leaf.
-    pub(super) fn medical_hash(&mut self, leaf: &MedicalWires) -> Wire {
-        self.hash(Tag::Medical, &[leaf.grants_root, leaf.records_root, leaf.audit_head, leaf.key_directory])
-    }
-
     /// Constrains what an empty slot holds: if `counter` is 0, the packing and the opaque values are 0.
     ///
     /// Gives the leaf value, 0 for an empty slot, and the bit.
     pub(super) fn slot_value(
         &mut self,
-        inverse: &'static str,
-        counter: Wire,
+        leaf: Leaf,
+        counter: Ranged<{ layout::COUNTER }>,
         hash: Wire,
-        contents: &[Wire],
-    ) -> (Wire, Wire) {
-        self.clause(Clause::C19, "an empty slot holds nothing");
-        let empty = self.is_zero(inverse, counter);
-        for wire in contents {
-            self.assert_product_zero(empty, *wire);
+        contents: &[(Content, Wire)],
+    ) -> (Wire, Bit) {
+        let inverse = match leaf {
+            Leaf::OldRecord | Leaf::NewRecord => "inverse for an empty record",
+            _ => "inverse for an empty grant",
+        };
+        let empty = self.under(Demand::SlotIsEmpty(leaf)).is_zero(inverse, counter);
+        for (content, wire) in contents {
+            self.under(Demand::EmptyHolds(leaf, *content)).assert_zero_if(empty, *wire);
         }
-        (self.and_not(hash, empty), empty)
+        (self.under(Demand::SlotIsEmpty(leaf)).zero_if(empty, hash), empty)
+    }
+}
+
+impl Leaf {
+    /// What the hints of its fields are called.
+    const fn hint(self) -> &'static str {
+        match self {
+            Self::Signer => "signer",
+            Self::Patient => "patient",
+            Self::Authority => "authority",
+            Self::OldGrant => "old grant",
+            Self::NewGrant => "new grant",
+            Self::OldRecord => "old record",
+            Self::NewRecord => "new record",
+        }
     }
 }
 
@@ -127,53 +168,35 @@ pub(super) struct PathName {
     pub(super) sibling: &'static str,
 }
 
-/// A Merkle path: siblings and directions, lowest first.
-#[derive(Clone, Debug)]
-pub(super) struct PathWires {
-    pub(super) siblings: Vec<Wire>,
-    pub(super) bits: Vec<Wire>,
-}
-
-impl PathWires {
-    /// The root above a leaf.
-    pub(super) fn root(&self, builder: &mut Builder, leaf: Wire) -> Wire {
-        self.nodes(builder, leaf).last().copied().unwrap_or(leaf)
+impl Scope<'_> {
+    /// `H_2` of a medical leaf.
+    pub(super) fn medical_hash(&mut self, leaf: &MedicalWires) -> Wire {
+        self.hash(Tag::Medical, &[leaf.grants_root, leaf.records_root, leaf.audit_head, leaf.key_directory])
     }
 
-    /// Every node above a leaf.
-    pub(super) fn nodes(&self, builder: &mut Builder, leaf: Wire) -> Vec<Wire> {
-        builder.climb(leaf, &self.siblings, &self.bits)
-    }
-}
-
-impl Builder {
-    /// A path of `depth` levels for the low bits of a position.
+    /// The path of a leaf at the low `depth` bits of a position, and the nodes on it.
     pub(super) fn path(
         &mut self,
         name: PathName,
-        path: &crate::state::tree::Path,
-        position: &Fr,
+        path: &Path,
+        (position, leaf): (&Fr, Wire),
         depth: usize,
-    ) -> PathWires {
-        let bits = self.bits(name.bit, position, depth);
-        self.path_along(name.sibling, path, bits)
+    ) -> (MerklePath, Nodes) {
+        let bytes = crate::primitive::field::to_bytes(position);
+        let turn = |i: usize| Fr::from(u64::from(bytes[31 - i / 8] >> (i % 8) & 1));
+        let turns = (0..depth).map(|i| self.hint(name.bit, turn(i))).collect();
+        let siblings = self.siblings(name.sibling, path, depth);
+        self.first_climb(leaf, siblings, turns)
     }
 
     /// A path that turns as another does.
-    pub(super) fn path_along(
-        &mut self,
-        sibling: &'static str,
-        path: &crate::state::tree::Path,
-        bits: Vec<Wire>,
-    ) -> PathWires {
-        let values = path.siblings().chain(std::iter::repeat(Fr::zero())).take(bits.len());
-        let siblings = values.map(|value| self.hint(sibling, value)).collect();
-        PathWires { siblings, bits }
+    pub(super) fn path_along(&mut self, sibling: &'static str, path: &Path, other: &MerklePath) -> MerklePath {
+        let siblings = self.siblings(sibling, path, other.turns().len());
+        other.with_siblings(siblings)
     }
 
-    /// Hints of the low bits of an element, least significant first. A path constrains them to be bits.
-    fn bits(&mut self, name: &'static str, element: &Fr, count: usize) -> Vec<Wire> {
-        let bytes = crate::primitive::field::to_bytes(element);
-        (0..count).map(|i| self.hint(name, Fr::from(u64::from(bytes[31 - i / 8] >> (i % 8) & 1)))).collect()
+    fn siblings(&mut self, name: &'static str, path: &Path, depth: usize) -> Vec<Wire> {
+        let values = path.siblings().chain(std::iter::repeat(Fr::zero())).take(depth);
+        values.map(|value| self.hint(name, value)).collect()
     }
 }

@@ -1,64 +1,82 @@
 //! The signed message: kind flags, header, body.
 
-use std::collections::BTreeMap;
-
-use halo2curves::ff::Field;
-
-use super::builder::{Builder, Wire};
+use super::{
+    builder::Wire,
+    demand::{Demand, Field},
+    gadget::{
+        constrained::{Bit, Ranged},
+        one_hot::{OneHot, Set, Within},
+    },
+    scope::Section,
+};
 use crate::{
     layout,
     operation::{Kind, Rule},
     primitive::{field::Fr, poseidon::Tag},
     state::leaf::Tree,
-    statement::{Clause, Header, Message},
+    statement::{Header, Message},
 };
 
-/// Sets of kinds, as a mask over [`Kind::L2`].
-type KindSet = u32;
-
-/// One bit per kind; none is set in a padding slot.
+/// Which kind an operation has; none in a padding slot.
 #[derive(Clone, Debug)]
 pub(super) struct KindWires {
-    flags: [Wire; Kind::L2.len()],
-    /// Sums of flags: whether the kind is one of a set.
-    sums: BTreeMap<KindSet, Wire>,
+    /// One flag for each of [`Kind::L2`].
+    flags: OneHot<{ Kind::L2.len() }>,
     /// Whether the slot is used.
-    pub(super) active: Wire,
+    pub(super) active: Within,
     /// Whether the target is a record.
-    pub(super) record: Wire,
+    pub(super) record: Within,
     /// Whether the target is a grant.
-    pub(super) grant: Wire,
+    pub(super) grant: Within,
     /// Whether the message has key directories.
-    pub(super) directory: Wire,
+    pub(super) directory: Within,
 }
 
 impl KindWires {
     /// Whether the kind is this one.
-    pub(super) fn is(&self, kind: Kind) -> Wire {
+    pub(super) fn is(&self, kind: Kind) -> Within {
         let place = Kind::L2.iter().position(|other| *other == kind).expect("an L2 kind");
-        self.flags[place]
+        self.flags.flag(place)
     }
 }
 
 /// The L2 kinds whose rules say so.
-fn kinds_where(says: impl Fn(&Rule) -> bool) -> KindSet {
+fn kinds_where(says: impl Fn(&Rule) -> bool) -> Set {
     let says = |kind: Kind| kind.rule().is_some_and(&says);
-    Kind::L2.into_iter().enumerate().map(|(i, kind)| KindSet::from(says(kind)) << i).sum()
+    Kind::L2.into_iter().enumerate().map(|(i, kind)| Set::from(says(kind)) << i).sum()
 }
 
-/// A message's wires.
+/// The header's fields as they come in. What shows their ranges: positions in trees, leaves, and the rules of the kind.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct MessageWires {
-    pub(super) kind: Wire,
+pub(super) struct HeaderHints {
     pub(super) signer: Wire,
     pub(super) signer_epoch: Wire,
     pub(super) patient: Wire,
     pub(super) patient_epoch: Wire,
-    pub(super) tree: Wire,
     pub(super) slot: Wire,
-    pub(super) expected: Wire,
+    pub(super) expected: Ranged<{ layout::COUNTER }>,
     pub(super) purpose: Wire,
-    pub(super) valid_until: Wire,
+    pub(super) valid_until: Ranged<{ layout::TIME }>,
+}
+
+/// The header's fields, in range.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct HeaderWires {
+    pub(super) kind: Ranged<{ layout::KIND }>,
+    pub(super) signer: Ranged<{ layout::ACCOUNT }>,
+    pub(super) signer_epoch: Ranged<{ layout::EPOCH }>,
+    pub(super) patient: Ranged<{ layout::ACCOUNT }>,
+    pub(super) patient_epoch: Ranged<{ layout::EPOCH }>,
+    pub(super) tree: Ranged<{ layout::TREE }>,
+    pub(super) slot: Ranged<{ layout::SLOT }>,
+    pub(super) expected: Ranged<{ layout::COUNTER }>,
+    pub(super) purpose: Ranged<{ layout::PURPOSE }>,
+    pub(super) valid_until: Ranged<{ layout::TIME }>,
+}
+
+/// What a message says besides its header.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct BodyWires {
     pub(super) new_packed: Wire,
     pub(super) opaque_1: Wire,
     pub(super) opaque_2: Wire,
@@ -67,96 +85,70 @@ pub(super) struct MessageWires {
     pub(super) salt: Wire,
 }
 
-impl Builder {
-    /// The kind's bits: at most one is set, and it says what the header says.
-    pub(super) fn kind(&mut self, header: &Header) -> (KindWires, Wire, Wire) {
-        self.clause(Clause::C2, "kind");
+impl Section<'_> {
+    /// The kind, its code, and the code of its tree: at most one kind's flag is set, and it says what the header says.
+    pub(super) fn kind(&mut self, header: &Header) -> (KindWires, Ranged<{ layout::KIND }>, Ranged<{ layout::TREE }>) {
         let kinds = Kind::L2;
         let code = |kind: Kind| Fr::from(u64::from(kind.code()));
         let flags = self.hints("kind flag", kinds.map(|kind| Fr::from(u64::from(header.kind == code(kind)))));
-        for flag in flags {
-            self.assert_bit(flag);
-        }
-        let mut sums: BTreeMap<_, _> = flags.into_iter().enumerate().map(|(i, flag)| (1 << i, flag)).collect();
+        let flags: [Bit; Kind::L2.len()] =
+            std::array::from_fn(|i| self.under(Demand::KindFlag(kinds[i])).assert_bit(flags[i]));
         let records = kinds_where(|rule| rule.tree == Tree::Records);
         let directories = kinds_where(|rule| rule.directory.is_signed());
         let grants = kinds_where(|rule| rule.tree == Tree::Grants);
-        let record = self.sum_of_kinds(&mut sums, records);
-        let directory = self.sum_of_kinds(&mut sums, directories);
-        let others = self.sum_of_kinds(&mut sums, grants & !directories);
-        let grant = self.linear(&[(Fr::ONE, directory), (Fr::ONE, others)], Fr::ZERO);
-        let active = self.linear(&[(Fr::ONE, record), (Fr::ONE, grant)], Fr::ZERO);
-        // Bits whose sum is a bit: at most one is set.
-        self.assert_bit(active);
-        sums.extend([(grants, grant), (records | grants, active)]);
+        let plan: [&[Set]; 3] = [&[records], &[directories, grants & !directories], &[records, grants]];
+        let mut scope = self.under(Demand::OneKind);
+        let mut flags = scope.at_most_one(flags, &plan);
+        let [record, grant, directory] = [records, grants, directories].map(|set| scope.any_of(&mut flags, set));
 
         let [kind, tree] = self.hints("kind, tree", [header.kind, header.tree]);
-        let terms: Vec<_> = kinds.into_iter().zip(flags).map(|(kind, flag)| (code(kind), flag)).collect();
-        self.assert_linear(&terms, Fr::ZERO, kind);
-        self.clause(Clause::C9, "tree of this kind");
-        let code = |tree: Tree| Fr::from(tree as u64);
-        self.assert_linear(&[(code(Tree::Grants), grant), (code(Tree::Records), record)], Fr::ZERO, tree);
-        (KindWires { flags, sums, active, record, grant, directory }, kind, tree)
+        let codes: Vec<_> = kinds.into_iter().enumerate().map(|(i, kind)| (kind.code(), flags.flag(i))).collect();
+        let kind = self.under(Demand::HeaderKind).chosen(&codes, kind);
+        let trees = [(Tree::Grants as u8, grant), (Tree::Records as u8, record)];
+        let tree = self.under(Demand::HeaderTree).chosen(&trees, tree);
+        (KindWires { active: flags.any(), flags, record, grant, directory }, kind, tree)
     }
 
     /// Whether the kind is one whose rules say so. Kinds of one set share a wire.
-    pub(super) fn kind_where(&mut self, kinds: &mut KindWires, says: impl Fn(&Rule) -> bool) -> Wire {
-        self.sum_of_kinds(&mut kinds.sums, kinds_where(says))
+    pub(super) fn kind_where(&mut self, kinds: &mut KindWires, says: impl Fn(&Rule) -> bool) -> Within {
+        self.under(Demand::OneKind).any_of(&mut kinds.flags, kinds_where(says))
     }
 
-    fn sum_of_kinds(&mut self, sums: &mut BTreeMap<KindSet, Wire>, set: KindSet) -> Wire {
-        if let Some(sum) = sums.get(&set) {
-            return *sum;
-        }
-        let terms: Vec<_> =
-            (0..Kind::L2.len()).filter(|i| set >> i & 1 == 1).map(|i| (Fr::ONE, sums[&(1 << i)])).collect();
-        let sum = self.linear(&terms, Fr::ZERO);
-        sums.insert(set, sum);
-        sum
-    }
-
-    /// The message's fields. The caller constrains signer, patient, slot (as positions) and both epochs (as the leaves').
-    pub(super) fn message(&mut self, message: &Message, kind: Wire, tree: Wire) -> MessageWires {
+    /// The message's fields, but for kind and tree.
+    pub(super) fn message(&mut self, message: &Message) -> (HeaderHints, BodyWires) {
         let header = &message.header;
         let [signer, signer_epoch, patient, patient_epoch] =
             self.hints("header", [header.signer, header.signer_epoch, header.patient, header.patient_epoch]);
         let [slot, expected, purpose, valid_until] =
             self.hints("header", [header.slot, header.expected, header.purpose, header.valid_until]);
-        self.clause(Clause::C19, "header");
-        self.assert_ranges(&[(expected, layout::COUNTER), (valid_until, layout::TIME)]);
+        let expected = self.under(Demand::HeaderField(Field::Expected)).range(expected);
+        let valid_until = self.under(Demand::HeaderField(Field::ValidUntil)).range(valid_until);
         let [new_packed, opaque_1, opaque_2] =
             self.hints("body", [message.new_packed, message.opaque_1, message.opaque_2]);
         let [directory_before, directory_after, salt] =
             self.hints("body", [message.directory_before, message.directory_after, message.salt]);
-        MessageWires {
-            kind,
-            signer,
-            signer_epoch,
-            patient,
-            patient_epoch,
-            tree,
-            slot,
-            expected,
-            purpose,
-            valid_until,
-            new_packed,
-            opaque_1,
-            opaque_2,
-            directory_before,
-            directory_after,
-            salt,
-        }
+        let header = HeaderHints { signer, signer_epoch, patient, patient_epoch, slot, expected, purpose, valid_until };
+        (header, BodyWires { new_packed, opaque_1, opaque_2, directory_before, directory_after, salt })
     }
 
     /// `H_7` of a message.
-    pub(super) fn message_hash(&mut self, domain: Wire, message: &MessageWires) -> Wire {
-        self.clause(Clause::C3, "message");
-        let MessageWires { kind, signer, signer_epoch, patient, patient_epoch, tree, slot, .. } = *message;
-        let MessageWires { expected, purpose, valid_until, .. } = *message;
-        let fields = [kind, signer, signer_epoch, patient, patient_epoch, tree, slot, expected, purpose, valid_until];
-        let header = self.pack(&layout::HEADER, fields);
-        let MessageWires { new_packed, opaque_1, opaque_2, directory_before, directory_after, salt, .. } = *message;
+    pub(super) fn message_hash(&mut self, domain: Wire, header: &HeaderWires, body: &BodyWires) -> Wire {
+        let mut scope = self.under(Demand::MessageHash);
+        let fields = [
+            header.kind.into(),
+            header.signer.into(),
+            header.signer_epoch.into(),
+            header.patient.into(),
+            header.patient_epoch.into(),
+            header.tree.into(),
+            header.slot.into(),
+            header.expected.into(),
+            header.purpose.into(),
+            header.valid_until.into(),
+        ];
+        let header = scope.pack(&layout::HEADER, fields).into();
+        let BodyWires { new_packed, opaque_1, opaque_2, directory_before, directory_after, salt } = *body;
         let inputs = [domain, header, new_packed, opaque_1, opaque_2, directory_before, directory_after, salt];
-        self.hash(Tag::Message, &inputs)
+        scope.hash(Tag::Message, &inputs)
     }
 }

@@ -1,38 +1,55 @@
 //! One L2 slot.
 
-use emr_core::{AccountStatus, Role};
-use halo2curves::ff::Field;
-
 use super::{
-    authority::Demand,
-    builder::{Builder, Wire},
-    gadget::eddsa::SignatureWires,
-    leaf::{IdentityWires, MedicalWires, PathName, PathWires},
-    message::{KindWires, MessageWires},
+    authority::Claim,
+    builder::Wire,
+    demand::{Demand, Leaf, Moment, Party},
+    gadget::{
+        constrained::{Bit, Ranged},
+        eddsa::SignatureWires,
+        one_hot::Within,
+        path::MerklePath,
+    },
+    leaf::{IdentityWires, MedicalWires, PathName},
+    message::{HeaderHints, HeaderWires},
+    scope::Section,
 };
 use crate::{
     layout,
     operation::{Authority, DirectoryRule, MAX_VALIDITY, Signer},
     primitive::{field::Fr, poseidon::Tag},
-    statement::{Clause, OperationWitness},
+    statement::OperationWitness,
     version::CircuitVersion,
 };
+use emr_core::{AccountStatus, Role};
 
 /// What all slots share.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Common {
     pub(super) version: CircuitVersion,
     pub(super) domain: Wire,
-    pub(super) time: Wire,
+    pub(super) time: Ranged<{ layout::TIME }>,
     /// Identity root after the L1 operations.
     pub(super) identity_root: Wire,
 }
 
 /// What a slot leaves.
 pub(super) struct Outcome {
-    pub(super) active: Wire,
+    pub(super) active: Bit,
     pub(super) medical_root: Wire,
     pub(super) d2: [Wire; 4],
+}
+
+/// The two identities of an operation, and where they are.
+struct Parties {
+    signer: IdentityWires,
+    signer_index: Ranged<{ layout::ACCOUNT }>,
+    signer_epoch: Ranged<{ layout::EPOCH }>,
+    patient_index: Ranged<{ layout::ACCOUNT }>,
+    patient_epoch: Ranged<{ layout::EPOCH }>,
+    patient_path: MerklePath,
+    /// Whether the two are one.
+    own: Bit,
 }
 
 const SIGNER: PathName = PathName { bit: "signer bit", sibling: "signer sibling" };
@@ -48,15 +65,31 @@ fn code(code: u8) -> Fr {
 const VALIDITY_BITS: u32 = 20;
 const _: () = assert!(MAX_VALIDITY < 1 << VALIDITY_BITS);
 
-impl Builder {
+impl Section<'_> {
     /// A slot: does what the witness says under the statement's clauses, or nothing.
     pub(super) fn operation(&mut self, common: &Common, medical_root: Wire, witness: &OperationWitness) -> Outcome {
         let version = &common.version;
         let (mut kind, kind_code, tree) = self.kind(&witness.message.header);
-        let message = self.message(&witness.message, kind_code, tree);
+        let (hints, body) = self.message(&witness.message);
 
-        let (signer, patient_bits, own) = self.parties(common, &kind, &message, witness);
-        let hash = self.message_hash(common.domain, &message);
+        let parties = self.parties(common, kind.active, &hints, witness);
+        let Parties { signer, own, .. } = parties;
+        // Where the slot is, and what the purpose says, is shown below.
+        let (slot, slot_shown) = self.promise(hints.slot);
+        let (purpose, purpose_shown) = self.promise(hints.purpose);
+        let header = HeaderWires {
+            kind: kind_code,
+            signer: parties.signer_index,
+            signer_epoch: parties.signer_epoch,
+            patient: parties.patient_index,
+            patient_epoch: parties.patient_epoch,
+            tree,
+            slot,
+            expected: hints.expected,
+            purpose,
+            valid_until: hints.valid_until,
+        };
+        let hash = self.message_hash(common.domain, &header, &body);
         let signature = &witness.signature;
         let [r_x, r_y, s] = self.hints("signature", [signature.r_x, signature.r_y, signature.s]);
         self.assert_signature(kind.active, signer.key, hash, SignatureWires { r: [r_x, r_y], s });
@@ -64,134 +97,129 @@ impl Builder {
         let medical = self.medical(&witness.medical);
         let grants = [&witness.old_grant, &witness.new_grant];
         let target = self.target(&kind, grants, [&witness.old_record, &witness.new_record]);
-        self.assert_expected(&mut kind, &message, &target, medical.key_directory);
-        self.assert_new_fields(version, &mut kind, &message, &target);
+        self.assert_expected(&mut kind, (&header, &body), &target, medical.key_directory);
+        self.assert_new_fields(version, &mut kind, (&header, &body), &target);
 
-        self.clause(Clause::C2, "the patient or the author");
         // Doctors act under a grant: one wire for both (a test of the table holds it to that).
         let by_others = self.kind_where(&mut kind, |rule| rule.signer.admits_doctors());
-        let delegated = self.and_not(by_others, own);
+        let delegated = self.under(Demand::SignedByDoctor).within_and_not(by_others, own);
         let by_author = self.kind_where(&mut kind, |rule| rule.signer == Signer::PatientOrAuthor);
-        let foreign = self.and_not(by_author, own);
-        self.assert_equal_if(foreign, target.old_record.author, message.signer);
-        self.clause(Clause::C2, "a doctor or the patient");
-        self.assert_constant_if(delegated, signer.role, code(Role::Doctor.code()));
-        self.clause(Clause::C2, "the patient");
+        let mut scope = self.under(Demand::SignedByAuthor);
+        let foreign = scope.and_not(by_author, own);
+        scope.assert_equal_if(foreign, target.old_record.author, header.signer);
+        let doctor = code(Role::Doctor.code());
+        self.under(Demand::SignedByDoctor).assert_constant_if(delegated, signer.role, doctor);
         let by_patient = self.kind_where(&mut kind, |rule| rule.signer == Signer::Patient);
-        self.assert_zero_unless(own, by_patient);
+        self.under(Demand::SignedByPatient).assert_zero_unless(own, by_patient);
 
-        let authority = self.grant("authority", &witness.authority);
-        let authority_path =
-            self.path(AUTHORITY, &witness.authority_path, &witness.authority_slot, version.grant_depth);
+        let authority = self.grant(Leaf::Authority, &witness.authority);
+        let place = (&witness.authority_slot, authority.hash);
+        let mut scope = self.under(Demand::AuthorityTurns);
+        let (_, authority_nodes) = scope.path(AUTHORITY, &witness.authority_path, place, version.grant_depth);
         let request = self.kind_where(&mut kind, |rule| matches!(rule.authority, Authority::Target(_)));
-        self.assert_authority(&Demand {
+        self.assert_authority(Claim {
             request,
-            message: &message,
+            header: &header,
+            purpose: purpose_shown,
             signer: &signer,
             delegated,
             grants_root: medical.grants_root,
             time: common.time,
             authority: &authority,
-            authority_path: &authority_path,
+            authority_root: authority_nodes.root(),
             target: &target.old_grant,
             old_record: &target.old_record,
             old_record_empty: target.old_record_empty,
             new_record: &target.new_record,
         });
 
-        let path = self.path(TARGET, &witness.target_path, &witness.message.header.slot, version.record_depth);
-        self.clause(Clause::C8, "slot");
-        let slot = self.recompose(&path.bits);
-        self.assert_equal(slot, message.slot);
-        let roots = self.replace_target(version, &kind, &target, &medical, &path);
+        let place = (&witness.message.header.slot, target.old_leaf);
+        let mut scope = self.under(Demand::TargetTurns(Moment::Before));
+        let (path, before) = scope.path(TARGET, &witness.target_path, place, version.record_depth);
+        let mut scope = self.under(Demand::TargetSlot);
+        let position = scope.recompose(path.turns());
+        scope.keep(slot_shown, position);
+        let roots = self.replace_target(version, &kind, &target, &medical, (&path, &before));
 
-        self.clause(Clause::C11, "audit entry");
-        let MessageWires { kind: kind_code, signer, tree, slot, purpose, .. } = message;
-        let packed = self.pack(&layout::AUDIT_ENTRY, [kind_code, signer, tree, slot, purpose, common.time]);
-        let entry = self.hash(Tag::AuditEntry, &[packed, target.new_leaf, message.salt]);
-        let audit_head = self.hash(Tag::AuditHead, &[medical.audit_head, entry]);
-        self.clause(Clause::C12, "key directory after");
-        let current =
-            self.is_equal("inverse for a directory in force", message.directory_before, medical.key_directory);
+        let mut scope = self.under(Demand::AuditEntry);
+        let fields =
+            [kind_code.into(), header.signer.into(), tree.into(), slot.into(), purpose.into(), common.time.into()];
+        let packed = scope.pack(&layout::AUDIT_ENTRY, fields);
+        let entry = scope.hash(Tag::AuditEntry, &[packed.into(), target.new_leaf, body.salt]);
+        let audit_head = scope.hash(Tag::AuditHead, &[medical.audit_head, entry]);
+        let mut scope = self.under(Demand::DirectoryIsCurrent);
+        let current = scope.is_equal("inverse for a directory in force", body.directory_before, medical.key_directory);
         let if_current = self.kind_where(&mut kind, |rule| rule.directory == DirectoryRule::ReplacedIfCurrent);
         let replaced = self.kind_where(&mut kind, |rule| rule.directory == DirectoryRule::Replaced);
-        let replaces = self.mul_add(if_current, current, replaced);
-        let key_directory = self.select(replaces, message.directory_after, medical.key_directory);
+        let mut scope = self.under(Demand::DirectoryAfter);
+        let replaces = scope.and_or((if_current, current), replaced);
+        let key_directory = scope.select(replaces, body.directory_after, medical.key_directory);
         let next = MedicalWires { grants_root: roots.grants, records_root: roots.records, audit_head, key_directory };
-        let path = self.path_along("medical sibling", &witness.medical_path, patient_bits);
+        let mut scope = self.under(Demand::MedicalTurns(Moment::Before));
+        let path = scope.path_along("medical sibling", &witness.medical_path, &parties.patient_path);
         let medical_root = self.replace_medical(kind.active, &path, medical_root, [&medical, &next]);
 
-        self.clause(Clause::C17, "data of a padding slot");
-        let place = self.pack(&layout::PLACE, [message.patient, tree, slot]);
-        let [place, entry, key_directory] = [place, entry, key_directory].map(|word| self.mul(kind.active, word));
-        Outcome { active: kind.active, medical_root, d2: [place, target.new_leaf, entry, key_directory] }
+        let mut scope = self.under(Demand::PaddingData);
+        let place = scope.pack(&layout::PLACE, [header.patient.into(), tree.into(), slot.into()]).into();
+        let [place, entry, key_directory] =
+            [place, entry, key_directory].map(|word: Wire| scope.zero_unless(kind.active, word));
+        Outcome { active: kind.active.into(), medical_root, d2: [place, target.new_leaf, entry, key_directory] }
     }
 
-    /// C1, C2, C4 and C5 as far as they concern the two identities.
-    ///
-    /// Gives the signer, the bits of the patient's index, and whether the two are one.
-    fn parties(
-        &mut self,
-        common: &Common,
-        kind: &KindWires,
-        message: &MessageWires,
-        witness: &OperationWitness,
-    ) -> (IdentityWires, Vec<Wire>, Wire) {
-        let depth = common.version.account_depth;
-        let active = kind.active;
+    /// The two identities: they are in the state and in order, and the message names them as they are now.
+    fn parties(&mut self, common: &Common, active: Within, hints: &HeaderHints, witness: &OperationWitness) -> Parties {
         let header = &witness.message.header;
-        let signer = self.identity("signer", &witness.signer);
-        let patient = self.identity("patient", &witness.patient);
-        let signer_path = self.path(SIGNER, &witness.signer_path, &header.signer, depth);
-        let patient_path = self.path(PATIENT, &witness.patient_path, &header.patient, depth);
-        for (clause, account, path, leaf) in [
-            (Clause::C1, message.signer, &signer_path, &signer),
-            (Clause::C5, message.patient, &patient_path, &patient),
-        ] {
-            self.clause(clause, "account");
-            let position = self.recompose(&path.bits);
-            self.assert_equal(position, account);
-            self.clause(clause, "identity under the identity root");
-            let root = path.root(self, leaf.hash);
-            self.assert_equal_if(active, root, common.identity_root);
-        }
-        self.clause(Clause::C2, "signer active");
-        self.assert_constant_if(active, signer.status, code(AccountStatus::Active.code()));
-        self.clause(Clause::C5, "an active patient");
-        self.assert_constant_if(active, patient.role, code(Role::Patient.code()));
-        self.assert_constant_if(active, patient.status, code(AccountStatus::Active.code()));
+        let signer = self.identity(Leaf::Signer, &witness.signer);
+        let patient = self.identity(Leaf::Patient, &witness.patient);
+        let identities = [
+            (Party::Signer, SIGNER, hints.signer, (&header.signer, &signer), &witness.signer_path),
+            (Party::Patient, PATIENT, hints.patient, (&header.patient, &patient), &witness.patient_path),
+        ];
+        let [(signer_index, _), (patient_index, patient_path)] =
+            identities.map(|(party, name, hint, (position, leaf), path)| {
+                let mut scope = self.under(Demand::IdentityTurns(party));
+                let (path, nodes) = scope.path(name, path, (position, leaf.hash), common.version.account_depth);
+                let (account, shown) = self.promise(hint);
+                let mut scope = self.under(Demand::Account(party));
+                let position = scope.recompose(path.turns());
+                scope.keep(shown, position);
+                let mut scope = self.under(Demand::IdentityRoot(party));
+                scope.assert_equal_if(active, nodes.root(), common.identity_root);
+                (account, path)
+            });
+        let status = code(AccountStatus::Active.code());
+        self.under(Demand::SignerActive).assert_constant_if(active, signer.status, status);
+        self.under(Demand::PatientRole).assert_constant_if(active, patient.role, code(Role::Patient.code()));
+        self.under(Demand::PatientActive).assert_constant_if(active, patient.status, status);
 
-        self.clause(Clause::C4, "epochs");
-        self.assert_equal(message.signer_epoch, signer.epoch);
-        self.assert_equal(message.patient_epoch, patient.epoch);
-        self.clause(Clause::C4, "validity");
-        let left = self.gated_difference(active, message.valid_until, common.time);
-        self.assert_range(left, VALIDITY_BITS);
-        let longest = Fr::from(MAX_VALIDITY);
-        let room = self.linear(&[(longest, active), (-Fr::ONE, left)], Fr::ZERO);
-        self.assert_range(room, VALIDITY_BITS);
+        let mut scope = self.under(Demand::Epoch(Party::Signer));
+        let signer_epoch = scope.equal_in_range(hints.signer_epoch, signer.epoch);
+        let mut scope = self.under(Demand::Epoch(Party::Patient));
+        let patient_epoch = scope.equal_in_range(hints.patient_epoch, patient.epoch);
+        let mut scope = self.under(Demand::NotExpired);
+        let left = scope.assert_at_least_if::<VALIDITY_BITS, _, _>(active, hints.valid_until, common.time);
+        self.under(Demand::NotTooLong).assert_at_most_if(active, left, MAX_VALIDITY);
 
-        self.clause(Clause::C2, "who acts");
-        let own = self.is_equal("inverse for own", message.signer, message.patient);
-        (signer, patient_path.bits, own)
+        let mut scope = self.under(Demand::OwnOperation);
+        let own = scope.is_equal("inverse for own", signer_index, patient_index);
+        Parties { signer, signer_index, signer_epoch, patient_index, patient_epoch, patient_path, own }
     }
 
-    /// C5, C12 and C13: the medical leaf before lies under the root before, and the root after follows by the same path.
+    /// The medical leaf before lies under the root before, and the root after follows by the same path.
     fn replace_medical(
         &mut self,
-        active: Wire,
-        path: &PathWires,
+        active: Within,
+        path: &MerklePath,
         root: Wire,
         [before, after]: [&MedicalWires; 2],
     ) -> Wire {
-        self.clause(Clause::C5, "medical leaf under the medical root");
-        let old_leaf = self.medical_hash(before);
-        let old_root = path.root(self, old_leaf);
-        self.assert_equal_if(active, old_root, root);
-        self.clause(Clause::C12, "medical leaf after");
-        let new_leaf = self.medical_hash(after);
-        let new_root = path.root(self, new_leaf);
-        self.clause(Clause::C13, "root after the operation");
-        self.select(active, new_root, root)
+        let mut scope = self.under(Demand::MedicalTurns(Moment::Before));
+        let old_leaf = scope.medical_hash(before);
+        let old_root = scope.climb(path, old_leaf).root();
+        self.under(Demand::MedicalRoot).assert_equal_if(active, old_root, root);
+        let mut scope = self.under(Demand::MedicalTurns(Moment::After));
+        let new_leaf = scope.medical_hash(after);
+        let new_root = scope.climb(path, new_leaf).root();
+        self.under(Demand::MedicalRootAfter).select(active, new_root, root)
     }
 }

@@ -1,5 +1,6 @@
-//! Why a constraint is there: the part of the circuit and the clause of the statement.
+//! Why a constraint is there: the part of the circuit, and what it demands there.
 
+use super::demand::Demand;
 use crate::statement::Clause;
 
 /// A part of the circuit.
@@ -15,21 +16,26 @@ pub enum Part {
     Data,
 }
 
-/// Part, clause, and what of the clause.
+/// Part and demand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Origin {
     /// Where in the circuit.
     pub part: Part,
-    /// Which clause it enforces.
-    pub clause: Clause,
-    /// What of it.
-    pub detail: &'static str,
+    /// What for.
+    pub demand: Demand,
     /// The number of the assertion among all; `None` for a row that computes, which holds whatever its inputs are.
     pub(super) assertion: Option<u32>,
 }
 
+impl Origin {
+    /// The clause that it enforces.
+    pub const fn clause(&self) -> Clause {
+        self.demand.clause()
+    }
+}
+
 impl std::fmt::Display for Origin {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:?}, {:?}: {}", self.part, self.clause, self.detail)
+        write!(f, "{:?}, C{}: {:?}", self.part, self.clause().number(), self.demand)
     }
 }

@@ -1,18 +1,23 @@
-//! One L1 slot: C14.
+//! One L1 slot: the entry takes effect as queued.
 
 use emr_core::{AccountEpoch, Role};
-use halo2curves::ff::Field;
+use halo2curves::ff::Field as _;
 
 use super::{
-    builder::{Builder, Wire},
-    leaf::{PathName, PathWires},
+    builder::Wire,
+    demand::{AccountTree, Demand, Field, Moment},
+    gadget::{
+        constrained::Bit,
+        path::{MerklePath, Nodes},
+    },
+    leaf::PathName,
+    scope::Section,
 };
 use crate::{
     layout,
     operation::Kind,
     primitive::{field::Fr, poseidon::Tag},
-    state::{leaf::MedicalLeaf, tree::empty_root},
-    statement::{Clause, RegistrationWitness},
+    statement::{RegistrationWitness, registered_medical},
     version::CircuitVersion,
 };
 
@@ -20,13 +25,13 @@ const ACCOUNT: PathName = PathName { bit: "account bit", sibling: "identity sibl
 
 /// What a slot leaves.
 pub(super) struct Admission {
-    pub(super) active: Wire,
+    pub(super) active: Bit,
     /// Identity and medical root.
     pub(super) roots: [Wire; 2],
     pub(super) d1: [Wire; 4],
 }
 
-impl Builder {
+impl Section<'_> {
     /// A slot: admits the account, or consumes an entry without effect, or is unused.
     pub(super) fn registration(
         &mut self,
@@ -37,74 +42,84 @@ impl Builder {
         let entry = &witness.entry;
         let fields = self.hints("entry", entry.packed_fields());
         let [kind, account, role, status, org, tree, slot, replace] = fields;
-        self.clause(Clause::C14, "kind");
         let register = Fr::from(u64::from(Kind::Register.code()));
         let active = self.hint("used", Fr::from(u64::from(entry.kind == register)));
-        self.assert_bit(active);
-        self.assert_linear(&[(register, active)], Fr::ZERO, kind);
-        self.clause(Clause::C19, "packed field of an L1 operation");
-        self.assert_ranges(&[
-            (role, layout::ROLE),
-            (status, layout::STATUS),
-            (org, layout::ACCOUNT),
-            (tree, layout::TREE),
-            (slot, layout::SLOT),
-        ]);
-        self.assert_bit(replace);
-        let packed = self.pack(&layout::L1_ENTRY, fields);
+        let mut scope = self.under(Demand::EntryKindFlag(Kind::Register));
+        let active = scope.assert_bit(active);
+        let active = scope.at_most_one([active], &[]).any();
+        let mut scope = self.under(Demand::EntryKind);
+        let kind = scope.chosen::<{ layout::KIND }>(&[(Kind::Register.code(), active)], kind);
+        let role = self.under(Demand::EntryField(Field::Role)).range::<{ layout::ROLE }>(role);
+        let status = self.under(Demand::EntryField(Field::Status)).range::<{ layout::STATUS }>(status);
+        let org = self.under(Demand::EntryField(Field::Org)).range::<{ layout::ACCOUNT }>(org);
+        let tree = self.under(Demand::EntryField(Field::Tree)).range::<{ layout::TREE }>(tree);
+        let slot = self.under(Demand::EntryField(Field::Slot)).range::<{ layout::SLOT }>(slot);
+        let replace = self.under(Demand::EntryField(Field::ReplaceDirectory)).assert_bit(replace);
+        // Where the account is, is shown below.
+        let (account, account_shown) = self.promise::<{ layout::ACCOUNT }>(account);
+        let packed = [
+            kind.into(),
+            account.into(),
+            role.into(),
+            status.into(),
+            org.into(),
+            tree.into(),
+            slot.into(),
+            replace.into(),
+        ];
+        let packed = self.under(Demand::EntryKind).pack(&layout::L1_ENTRY, packed).into();
         let [key_x, key_y, opaque] = self.hints("entry", [entry.key_x, entry.key_y, entry.opaque]);
         let d1 = [packed, key_x, key_y, opaque];
-        self.clause(Clause::C14, "data beyond n1");
-        for word in d1 {
-            self.assert_zero_unless(active, word);
+        for (i, word) in (0..).zip(d1) {
+            self.under(Demand::UnusedEntry(i)).assert_zero_unless(active, word);
         }
 
-        let identity_path = self.path(ACCOUNT, &witness.identity_path, &entry.account, version.account_depth);
-        let medical_path = self.path_along("medical sibling", &witness.medical_path, identity_path.bits.clone());
-        self.clause(Clause::C14, "account");
-        let position = self.recompose(&identity_path.bits);
-        self.assert_equal(position, account);
-
         let old = self.hints("old leaf", [witness.old_identity, witness.old_medical]);
-        self.clause(Clause::C14, "a medical leaf without an identity");
-        let fresh = self.is_zero("inverse for a fresh account", old[0]);
-        let admitted = self.mul(active, fresh);
-        self.assert_product_zero(admitted, old[1]);
-        self.clause(Clause::C14, "leaves written");
-        let epoch = self.constant(Fr::from(AccountEpoch::FIRST.get()));
-        let packed = self.pack(&layout::IDENTITY, [role, status, org, epoch]);
-        let identity = self.hash(Tag::Identity, &[packed, key_x, key_y, opaque]);
-        let identity = self.select(admitted, identity, old[0]);
-        let not_patient = self.linear(&[(Fr::ONE, role)], -Fr::from(u64::from(Role::Patient.code())));
-        let patient = self.is_zero("inverse for a patient", not_patient);
-        let registers = self.mul(admitted, patient);
-        let empty_subtree = MedicalLeaf {
-            grants_root: empty_root(version.grant_depth),
-            records_root: empty_root(version.record_depth),
-            audit_head: Fr::ZERO,
-            key_directory: Fr::ZERO,
-        };
-        let empty_subtree = self.constant(empty_subtree.hash());
-        let medical = self.select(registers, empty_subtree, old[1]);
+        let place = (&entry.account, old[0]);
+        let mut scope = self.under(Demand::EntryTurns(AccountTree::Identity, Moment::Before));
+        let (identity_path, identity_nodes) = scope.path(ACCOUNT, &witness.identity_path, place, version.account_depth);
+        let medical_path = scope.path_along("medical sibling", &witness.medical_path, &identity_path);
+        let mut scope = self.under(Demand::EntryAccount);
+        let position = scope.recompose(identity_path.turns());
+        scope.keep(account_shown, position);
 
-        let identity = self.replace_leaf(active, &identity_path, roots[0], [old[0], identity], "identity");
-        let medical = self.replace_leaf(active, &medical_path, roots[1], [old[1], medical], "medical");
-        Admission { active, roots: [identity, medical], d1 }
+        let fresh = self.under(Demand::AccountIsFresh).is_zero("inverse for a fresh account", old[0]);
+        let mut scope = self.under(Demand::NoMedicalLeaf);
+        let admitted = scope.and(active, fresh);
+        scope.assert_zero_if(admitted, old[1]);
+        let mut scope = self.under(Demand::RegisteredLeaves);
+        let epoch = scope.constant_in_range::<{ layout::EPOCH }>(AccountEpoch::FIRST.get());
+        let packed = scope.pack(&layout::IDENTITY, [role.into(), status.into(), org.into(), epoch.into()]);
+        let identity = scope.hash(Tag::Identity, &[packed.into(), key_x, key_y, opaque]);
+        let identity = scope.select(admitted, identity, old[0]);
+        let mut scope = self.under(Demand::EntryIsPatient);
+        let not_patient = scope.linear(&[(Fr::ONE, role.into())], -Fr::from(u64::from(Role::Patient.code())));
+        let patient = scope.is_zero("inverse for a patient", not_patient);
+        let mut scope = self.under(Demand::RegisteredLeaves);
+        let registers = scope.and(admitted, patient);
+        let empty_subtree = scope.constant(registered_medical(version).hash());
+        let medical = scope.select(registers, empty_subtree, old[1]);
+
+        let tree = AccountTree::Identity;
+        let identity = self.replace_leaf(active, (&identity_path, identity_nodes), roots[0], identity, tree);
+        let tree = AccountTree::Medical;
+        let medical_nodes = self.under(Demand::EntryTurns(tree, Moment::Before)).climb(&medical_path, old[1]);
+        let medical = self.replace_leaf(active, (&medical_path, medical_nodes), roots[1], medical, tree);
+        Admission { active: active.into(), roots: [identity, medical], d1 }
     }
 
     /// The root after replacing a leaf that lies under the root before.
     fn replace_leaf(
         &mut self,
-        active: Wire,
-        path: &PathWires,
+        active: impl Into<Bit>,
+        (path, before): (&MerklePath, Nodes),
         root: Wire,
-        [before, after]: [Wire; 2],
-        tree: &'static str,
+        after: Wire,
+        tree: AccountTree,
     ) -> Wire {
-        self.clause(Clause::C14, tree);
-        let old_root = path.root(self, before);
-        self.assert_equal_if(active, old_root, root);
-        let new_root = path.root(self, after);
-        self.select(active, new_root, root)
+        let active = active.into();
+        self.under(Demand::EntryRoot(tree)).assert_equal_if(active, before.root(), root);
+        let new_root = self.under(Demand::EntryTurns(tree, Moment::After)).climb(path, after).root();
+        self.under(Demand::EntryRoot(tree)).select(active, new_root, root)
     }
 }

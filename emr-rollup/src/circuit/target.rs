@@ -1,18 +1,25 @@
-//! The leaf that an operation writes: C8, C9 and C10.
+//! The leaf that an operation writes: it was as expected, it becomes what the rules allow, and its tree's root follows.
 
 use emr_core::{RecordStatus, Rights};
-use halo2curves::ff::Field;
+use halo2curves::ff::Field as _;
 
 use super::{
-    builder::{Builder, Wire},
-    leaf::{GrantWires, MedicalWires, PathWires, RecordWires},
-    message::{KindWires, MessageWires},
+    builder::Wire,
+    demand::{Content, Demand, Leaf, Moment},
+    gadget::{
+        constrained::Bit,
+        path::{MerklePath, Nodes},
+    },
+    leaf::{GrantWires, MedicalWires, RecordWires},
+    message::{BodyWires, HeaderWires, KindWires},
+    scope::Section,
 };
 use crate::{
     layout,
     operation::{Counter, DirectoryRule, Kind},
     primitive::field::Fr,
-    statement::{Clause, GrantFields, RecordFields},
+    state::leaf::Tree,
+    statement::{GrantFields, RecordFields},
     version::CircuitVersion,
 };
 
@@ -22,9 +29,10 @@ pub(super) struct TargetWires {
     pub(super) old_grant: GrantWires,
     pub(super) new_grant: GrantWires,
     pub(super) old_record: RecordWires,
-    pub(super) old_record_empty: Wire,
+    pub(super) old_record_empty: Bit,
     pub(super) new_record: RecordWires,
-    old_leaf: Wire,
+    /// The leaf value before.
+    pub(super) old_leaf: Wire,
     /// The leaf value after.
     pub(super) new_leaf: Wire,
 }
@@ -39,7 +47,7 @@ fn record_status(status: RecordStatus) -> Fr {
     Fr::from(u64::from(status.code()))
 }
 
-impl Builder {
+impl Section<'_> {
     /// The target's leaves, before and after.
     pub(super) fn target(
         &mut self,
@@ -48,121 +56,143 @@ impl Builder {
         records: [&RecordFields; 2],
     ) -> TargetWires {
         let [old, new] = grants;
-        let (old_grant, new_grant) = (self.grant("old grant", old), self.grant("new grant", new));
+        let (old_grant, new_grant) = (self.grant(Leaf::OldGrant, old), self.grant(Leaf::NewGrant, new));
         let [old, new] = records;
-        let (old_record, new_record) = (self.record("old record", old), self.record("new record", new));
-        let (grant_value, _) = self.slot_value(
-            "inverse for an empty grant",
-            old_grant.version,
-            old_grant.hash,
-            &[old_grant.packed, old_grant.salt],
-        );
-        let contents = [old_record.packed, old_record.authored, old_record.stored];
+        let (old_record, new_record) = (self.record(Leaf::OldRecord, old), self.record(Leaf::NewRecord, new));
+        let contents = [(Content::Packed, old_grant.packed.into()), (Content::First, old_grant.salt)];
+        let (grant_value, _) = self.slot_value(Leaf::OldGrant, old_grant.version, old_grant.hash, &contents);
+        let contents = [
+            (Content::Packed, old_record.packed.into()),
+            (Content::First, old_record.authored),
+            (Content::Second, old_record.stored),
+        ];
         let (record_value, old_record_empty) =
-            self.slot_value("inverse for an empty record", old_record.revision, old_record.hash, &contents);
-        self.clause(Clause::C8, "leaf of this kind");
-        let zero = self.zero();
-        let old_leaf = self.add_products(zero, (kind.record, record_value), (kind.grant, grant_value));
+            self.slot_value(Leaf::OldRecord, old_record.revision, old_record.hash, &contents);
+        let mut scope = self.under(Demand::LeafOfKind);
+        let old_leaf = scope.either_of((kind.record, record_value), (kind.grant, grant_value));
         // Counters only grow, so the new leaf is never empty; it is 0 in a padding slot.
-        let new_leaf = self.add_products(zero, (kind.record, new_record.hash), (kind.grant, new_grant.hash));
+        let new_leaf = scope.either_of((kind.record, new_record.hash), (kind.grant, new_grant.hash));
         TargetWires { old_grant, new_grant, old_record, old_record_empty, new_record, old_leaf, new_leaf }
     }
 
-    /// C8: the counters, the status, the directory.
+    /// The counters, the status and the directory are those expected.
     pub(super) fn assert_expected(
         &mut self,
         kind: &mut KindWires,
-        message: &MessageWires,
+        (header, body): (&HeaderWires, &BodyWires),
         target: &TargetWires,
         directory: Wire,
     ) {
         let TargetWires { old_grant, old_record, .. } = target;
-        self.clause(Clause::C8, "expected counter");
-        let revision = self.kind_where(kind, |rule| rule.counter == Counter::Revision);
-        self.assert_equal_if(revision, old_record.revision, message.expected);
-        let version = self.kind_where(kind, |rule| rule.counter == Counter::Version);
-        self.assert_equal_if(version, old_grant.version, message.expected);
-        let uses = self.kind_where(kind, |rule| rule.counter == Counter::Uses);
-        self.assert_equal_if(uses, old_grant.uses, message.expected);
+        let equal = [
+            (Counter::Revision, old_record.revision),
+            (Counter::Version, old_grant.version),
+            (Counter::Uses, old_grant.uses),
+        ];
+        for (counter, before) in equal {
+            let kinds = self.kind_where(kind, |rule| rule.counter == counter);
+            self.under(Demand::Expected(counter)).assert_equal_if(kinds, before, header.expected);
+        }
         let at_most = self.kind_where(kind, |rule| rule.counter == Counter::VersionAtMost);
-        let ahead = self.gated_difference(at_most, message.expected, old_grant.version);
-        self.assert_range(ahead, layout::COUNTER);
-        self.clause(Clause::C8, "status before");
+        let mut scope = self.under(Demand::Expected(Counter::VersionAtMost));
+        scope.assert_at_least_if::<{ layout::COUNTER }, _, _>(at_most, header.expected, old_grant.version);
         let status = old_record.status;
-        let deleted = self.and_not(status, status);
-        self.assert_product_zero(kind.is(Kind::PutRecord), deleted);
-        self.assert_constant_if(kind.is(Kind::Tombstone), status, record_status(RecordStatus::Live));
-        self.clause(Clause::C8, "key directory in force");
+        let mut scope = self.under(Demand::NotDeleted);
+        let deleted = scope.mul_complement(status, status);
+        scope.assert_zero_if(kind.is(Kind::PutRecord), deleted);
+        let live = record_status(RecordStatus::Live);
+        self.under(Demand::StillLive).assert_constant_if(kind.is(Kind::Tombstone), status, live);
         let replaced = self.kind_where(kind, |rule| rule.directory == DirectoryRule::Replaced);
-        self.assert_equal_if(replaced, message.directory_before, directory);
+        self.under(Demand::DirectoryInForce).assert_equal_if(replaced, body.directory_before, directory);
     }
 
-    /// C9: what is signed is what is written, and nothing else changes.
+    /// What is signed is what is written, and nothing else changes.
     pub(super) fn assert_new_fields(
         &mut self,
         version: &CircuitVersion,
         kind: &mut KindWires,
-        message: &MessageWires,
+        (header, body): (&HeaderWires, &BodyWires),
         target: &TargetWires,
     ) {
-        let TargetWires { old_grant, new_grant, old_record, new_record, .. } = target;
-        let [put, tombstone] = [Kind::PutRecord, Kind::Tombstone].map(|one| kind.is(one));
-        let [set, revoke, request] = [Kind::SetGrant, Kind::Revoke, Kind::RequestAccess].map(|one| kind.is(one));
-        let zero = self.zero();
-        self.clause(Clause::C9, "new fields as signed");
+        let TargetWires { new_grant, new_record, .. } = target;
+        let mut scope = self.under(Demand::Signed(Content::Packed));
+        let zero = scope.zero();
         let uses_factor = layout::GRANT.unit(layout::GRANT_USES);
-        let signed_grant = self.linear(&[(Fr::ONE, new_grant.packed), (-uses_factor, new_grant.uses)], Fr::ZERO);
-        for (signed, record, grant) in [
-            (message.new_packed, new_record.packed, signed_grant),
-            (message.opaque_1, new_record.authored, new_grant.salt),
-            (message.opaque_2, new_record.stored, zero),
+        let signed_grant =
+            scope.linear(&[(Fr::ONE, new_grant.packed.into()), (-uses_factor, new_grant.uses.into())], Fr::ZERO);
+        for (content, signed, record, grant) in [
+            (Content::Packed, body.new_packed, new_record.packed.into(), signed_grant),
+            (Content::First, body.opaque_1, new_record.authored, new_grant.salt),
+            (Content::Second, body.opaque_2, new_record.stored, zero),
         ] {
-            let written = self.add_products(zero, (kind.record, record), (kind.directory, grant));
-            self.assert_equal(signed, written);
+            let mut scope = self.under(Demand::Signed(content));
+            let written = scope.either_of((kind.record, record), (kind.directory, grant));
+            scope.assert_equal(signed, written);
         }
-        self.assert_zero_unless(kind.directory, message.directory_before);
-        self.assert_zero_unless(kind.directory, message.directory_after);
+        for (moment, directory) in [(Moment::Before, body.directory_before), (Moment::After, body.directory_after)] {
+            self.under(Demand::NoDirectory(moment)).assert_zero_unless(kind.directory, directory);
+        }
         let has_purpose = self.kind_where(kind, |rule| rule.has_purpose);
-        self.assert_zero_unless(has_purpose, message.purpose);
-
-        self.clause(Clause::C9, "record counters and status");
-        self.assert_linear(&[(Fr::ONE, old_record.revision), (Fr::ONE, kind.record)], Fr::ZERO, new_record.revision);
-        self.assert_linear(&[(Fr::ONE, old_record.version), (Fr::ONE, put)], Fr::ZERO, new_record.version);
-        let statuses = [(RecordStatus::Live, put), (RecordStatus::Tombstone, tombstone)];
-        self.assert_linear(&statuses.map(|(status, flag)| (record_status(status), flag)), Fr::ZERO, new_record.status);
-        self.clause(Clause::C9, "author and custodian");
-        self.assert_equal_if(put, new_record.author, message.signer);
-        let kept = self.and_not(put, target.old_record_empty);
-        self.assert_equal_if(kept, new_record.custodian, old_record.custodian);
-        self.clause(Clause::C9, "a tombstone keeps everything else");
-        // Status + 1, revision + 1; equal packings of fields in range are equal field by field.
-        let step = layout::RECORD.unit(layout::RECORD_STATUS) + layout::RECORD.unit(layout::RECORD_REVISION);
-        let change = self.linear(&[(Fr::ONE, new_record.packed), (-Fr::ONE, old_record.packed)], Fr::ZERO);
-        self.assert_constant_if(tombstone, change, step);
-        self.assert_equal_if(tombstone, new_record.authored, old_record.authored);
-        self.assert_equal_if(tombstone, new_record.stored, old_record.stored);
-
-        self.clause(Clause::C9, "grant counters");
-        self.assert_linear(&[(Fr::ONE, old_grant.uses), (Fr::ONE, request)], Fr::ZERO, new_grant.uses);
-        let next = self.linear(&[(Fr::ONE, message.expected)], Fr::ONE);
-        self.assert_equal_if(kind.directory, new_grant.version, next);
-        self.clause(Clause::C9, "a request changes the use count only");
-        let change = self.linear(&[(Fr::ONE, new_grant.packed), (-Fr::ONE, old_grant.packed)], Fr::ZERO);
-        self.assert_constant_if(request, change, uses_factor);
-        self.assert_equal_if(request, new_grant.salt, old_grant.salt);
-        self.clause(Clause::C9, "a revoked slot is cleared");
-        self.assert_equal_if(revoke, signed_grant, new_grant.version);
-        self.clause(Clause::C9, "an ordinary grant");
-        self.assert_nonzero_if("inverse for a grant to nobody", set, new_grant.grantee);
-        let highest = self.constant(Fr::from(u64::from(Rights::EMERGENCY.bits()) - 1));
-        let room = self.gated_difference(set, highest, new_grant.rights);
-        self.assert_range(room, layout::ASSIGNED_RIGHTS);
-        let first = self.constant(Fr::from(version.first_ordinary_grant()));
-        let room = self.gated_difference(set, message.slot, first);
-        self.assert_range(room, layout::SLOT);
+        self.under(Demand::NoPurpose).assert_zero_unless(has_purpose, header.purpose);
+        self.assert_new_record(kind, header, target);
+        self.assert_new_grant(version, kind, header, target, signed_grant);
     }
 
-    /// C8 and C10: the leaf before lies under its root, and the root after follows by the same path.
+    fn assert_new_record(&mut self, kind: &KindWires, header: &HeaderWires, target: &TargetWires) {
+        let (old, new) = (&target.old_record, &target.new_record);
+        let [put, tombstone] = [Kind::PutRecord, Kind::Tombstone].map(|one| kind.is(one));
+        let next = [(Fr::ONE, old.revision.into()), (Fr::ONE, kind.record.into())];
+        self.under(Demand::NextRevision).assert_linear(&next, Fr::ZERO, new.revision);
+        let next = [(Fr::ONE, old.version.into()), (Fr::ONE, put.into())];
+        self.under(Demand::NextVersion).assert_linear(&next, Fr::ZERO, new.version);
+        let statuses = [(RecordStatus::Live, put), (RecordStatus::Tombstone, tombstone)]
+            .map(|(status, flag)| (record_status(status), flag.into()));
+        self.under(Demand::NextStatus).assert_linear(&statuses, Fr::ZERO, new.status);
+        self.under(Demand::AuthorIsSigner).assert_equal_if(put, new.author, header.signer);
+        let mut scope = self.under(Demand::CustodianStays);
+        let kept = scope.and_not(put, target.old_record_empty);
+        scope.assert_equal_if(kept, new.custodian, old.custodian);
+        // Status + 1, revision + 1.
+        let step = layout::RECORD.unit(layout::RECORD_STATUS) + layout::RECORD.unit(layout::RECORD_REVISION);
+        let mut scope = self.under(Demand::TombstoneKeeps(Content::Packed));
+        scope.assert_steps_if(tombstone, [old.packed, new.packed], step);
+        self.under(Demand::TombstoneKeeps(Content::First)).assert_equal_if(tombstone, new.authored, old.authored);
+        self.under(Demand::TombstoneKeeps(Content::Second)).assert_equal_if(tombstone, new.stored, old.stored);
+    }
+
+    /// `signed` is the packing of the new grant, with 0 uses.
+    fn assert_new_grant(
+        &mut self,
+        version: &CircuitVersion,
+        kind: &KindWires,
+        header: &HeaderWires,
+        target: &TargetWires,
+        signed: Wire,
+    ) {
+        let (old, new) = (&target.old_grant, &target.new_grant);
+        let [set, revoke, request] = [Kind::SetGrant, Kind::Revoke, Kind::RequestAccess].map(|one| kind.is(one));
+        let next = [(Fr::ONE, old.uses.into()), (Fr::ONE, request.into())];
+        self.under(Demand::NextUses).assert_linear(&next, Fr::ZERO, new.uses);
+        let mut scope = self.under(Demand::NextGrantVersion);
+        let next = scope.linear(&[(Fr::ONE, header.expected.into())], Fr::ONE);
+        scope.assert_equal_if(kind.directory, new.version, next);
+        let one_use = layout::GRANT.unit(layout::GRANT_USES);
+        let mut scope = self.under(Demand::RequestKeeps(Content::Packed));
+        scope.assert_steps_if(request, [old.packed, new.packed], one_use);
+        self.under(Demand::RequestKeeps(Content::First)).assert_equal_if(request, new.salt, old.salt);
+        self.under(Demand::RevokedIsCleared).assert_equal_if(revoke, signed, new.version);
+        let nobody = self.under(Demand::NewGranteeIsNobody).is_zero("inverse for a grant to nobody", new.grantee);
+        self.under(Demand::NewGranteeIsSomebody).assert_zero_if(set, nobody);
+        const ASSIGNED: u32 = layout::ASSIGNED_RIGHTS;
+        let mut scope = self.under(Demand::OrdinaryRights);
+        let highest = scope.constant_in_range::<ASSIGNED>(u64::from(Rights::EMERGENCY.bits()) - 1);
+        scope.assert_at_least_if::<ASSIGNED, _, _>(set, highest, new.rights);
+        let mut scope = self.under(Demand::OrdinarySlot);
+        let first = scope.constant_in_range::<{ layout::SLOT }>(version.first_ordinary_grant());
+        scope.assert_at_least_if::<{ layout::SLOT }, _, _>(set, header.slot, first);
+    }
+
+    /// The leaf before lies under its root, and the root after follows by the same path.
     ///
     /// The path has the records tree's depth; the grants tree's root is the node at its own depth.
     pub(super) fn replace_target(
@@ -171,22 +201,20 @@ impl Builder {
         kind: &KindWires,
         target: &TargetWires,
         medical: &MedicalWires,
-        path: &PathWires,
+        (path, before): (&MerklePath, &Nodes),
     ) -> Roots {
-        self.clause(Clause::C8, "target under its root");
-        let before = path.nodes(self, target.old_leaf);
-        let (grants, records) = (before[version.grant_depth - 1], before[version.record_depth - 1]);
-        self.assert_equal_if(kind.grant, grants, medical.grants_root);
-        self.assert_equal_if(kind.record, records, medical.records_root);
-        self.clause(Clause::C19, "slot beyond the tree");
-        let beyond = self.recompose(&path.bits[version.grant_depth..]);
-        self.assert_product_zero(kind.grant, beyond);
-        self.clause(Clause::C10, "root after");
-        let after = path.nodes(self, target.new_leaf);
-        let (grants, records) = (after[version.grant_depth - 1], after[version.record_depth - 1]);
+        let (grants, records) = (before.at(version.grant_depth), before.at(version.record_depth));
+        self.under(Demand::TargetRoot(Tree::Grants)).assert_equal_if(kind.grant, grants, medical.grants_root);
+        self.under(Demand::TargetRoot(Tree::Records)).assert_equal_if(kind.record, records, medical.records_root);
+        let mut scope = self.under(Demand::SlotBeyondTree);
+        let beyond = scope.recompose::<{ layout::SLOT }>(&path.turns()[version.grant_depth..]);
+        scope.assert_zero_if(kind.grant, beyond);
+        let after = self.under(Demand::TargetTurns(Moment::After)).climb(path, target.new_leaf);
+        let (grants, records) = (after.at(version.grant_depth), after.at(version.record_depth));
+        let mut scope = self.under(Demand::SubtreeRoots);
         Roots {
-            grants: self.select(kind.grant, grants, medical.grants_root),
-            records: self.select(kind.record, records, medical.records_root),
+            grants: scope.select(kind.grant, grants, medical.grants_root),
+            records: scope.select(kind.record, records, medical.records_root),
         }
     }
 }

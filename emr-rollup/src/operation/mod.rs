@@ -1,6 +1,7 @@
 //! Operations: what accounts sign, and by what rules. One file a kind: its data, its row of the table of rules, its packing, its
 //! effect on the leaf, and what the statement demands of the leaf.
 
+mod id;
 mod kind;
 mod put_record;
 mod request_access;
@@ -14,6 +15,7 @@ use emr_core::{GrantSlot, OutOfRange, Purpose, RecordSlot, Version};
 use serde::{Deserialize, Serialize};
 
 pub use self::{
+    id::{NotOperationId, OperationId},
     kind::Kind,
     put_record::PutRecord,
     request_access::RequestAccess,

@@ -64,9 +64,13 @@ impl Signed for PutRecord {
 fn check(change: &LeafChange<'_>) -> Result<(), Violation> {
     change.check_record_is_signed()?;
     let (old, new) = (&change.witness.old_record, &change.witness.new_record);
-    require(!is_code(&old.status, RecordStatus::Tombstone.code()), Clause::C8, "a deleted record stays deleted")?;
-    require(is_code(&new.status, RecordStatus::Live.code()), Clause::C9, "live")?;
-    require(new.version == old.version + Fr::ONE, Clause::C9, "version + 1")?;
-    require(new.author == change.witness.message.header.signer, Clause::C9, "the author is the signer")?;
-    require(old.is_empty() || new.custodian == old.custodian, Clause::C9, "the custodian stays")
+    require(
+        !is_code(&old.status, RecordStatus::Tombstone.code()),
+        Clause::TargetExpected,
+        "a deleted record stays deleted",
+    )?;
+    require(is_code(&new.status, RecordStatus::Live.code()), Clause::NewLeafAllowed, "live")?;
+    require(new.version == old.version + Fr::ONE, Clause::NewLeafAllowed, "version + 1")?;
+    require(new.author == change.witness.message.header.signer, Clause::NewLeafAllowed, "the author is the signer")?;
+    require(old.is_empty() || new.custodian == old.custodian, Clause::NewLeafAllowed, "the custodian stays")
 }

@@ -71,7 +71,7 @@ fn check(change: &LeafChange<'_>) -> Result<(), Violation> {
         directory_before: message.directory_before,
         directory_after: message.directory_after,
     };
-    require(body == Body::default(), Clause::C9, "nothing but the use count is signed")?;
+    require(body == Body::default(), Clause::NewLeafAllowed, "nothing but the use count is signed")?;
     let used = GrantFields { uses: old.uses + Fr::ONE, ..*old };
-    require(*new == used, Clause::C9, "a request changes the use count only")
+    require(*new == used, Clause::NewLeafAllowed, "a request changes the use count only")
 }

@@ -96,5 +96,5 @@ fn check(change: &LeafChange<'_>) -> Result<(), Violation> {
     change.check_grant_is_signed()?;
     let new = &change.witness.new_grant;
     let cleared = GrantFields { uses: new.uses, version: new.version, salt: new.salt, ..GrantFields::default() };
-    require(*new == cleared, Clause::C9, "a revoked slot is cleared")
+    require(*new == cleared, Clause::NewLeafAllowed, "a revoked slot is cleared")
 }

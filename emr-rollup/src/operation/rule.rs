@@ -52,7 +52,7 @@ impl Signer {
 }
 
 /// What `expected` is compared with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Counter {
     /// Equal to the record's revision.
     Revision,

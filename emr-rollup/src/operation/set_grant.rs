@@ -79,8 +79,12 @@ impl Signed for SetGrant {
 fn check(change: &LeafChange<'_>) -> Result<(), Violation> {
     change.check_grant_is_signed()?;
     let new = &change.witness.new_grant;
-    require(new.grantee != Fr::ZERO, Clause::C9, "granted to somebody")?;
-    require(number(&new.rights) < u64::from(Rights::EMERGENCY.bits()), Clause::C9, "no emergency right")?;
+    require(new.grantee != Fr::ZERO, Clause::NewLeafAllowed, "granted to somebody")?;
+    require(number(&new.rights) < u64::from(Rights::EMERGENCY.bits()), Clause::NewLeafAllowed, "no emergency right")?;
     let first = change.version.first_ordinary_grant();
-    require(number(&change.witness.message.header.slot) >= first, Clause::C9, "a slot that is not for break-glass")
+    require(
+        number(&change.witness.message.header.slot) >= first,
+        Clause::NewLeafAllowed,
+        "a slot that is not for break-glass",
+    )
 }

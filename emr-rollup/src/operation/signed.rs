@@ -4,7 +4,7 @@
 use emr_core::{AccountEpoch, AccountIndex, GrantSlot, UnixTime};
 use serde::{Deserialize, Serialize};
 
-use super::{Action, Body};
+use super::{Action, Body, OperationId};
 use crate::{
     layout,
     primitive::{
@@ -124,9 +124,9 @@ impl SignedOperation {
         key.verify(self.operation.message(domain), &self.signature.0)
     }
 
-    /// The operation's name everywhere: its message element, 32 bytes.
-    pub fn id(&self, domain: Domain) -> [u8; 32] {
-        crate::primitive::field::to_bytes(&self.operation.message(domain))
+    /// The operation's name everywhere. It covers what is signed: not the signature, nor the hint where the authority is.
+    pub fn id(&self, domain: Domain) -> OperationId {
+        OperationId::from_bytes(crate::primitive::field::to_bytes(&self.operation.message(domain)))
     }
 }
 

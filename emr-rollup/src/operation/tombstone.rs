@@ -58,8 +58,8 @@ impl Signed for Tombstone {
 fn check(change: &LeafChange<'_>) -> Result<(), Violation> {
     change.check_record_is_signed()?;
     let (old, new) = (&change.witness.old_record, &change.witness.new_record);
-    require(is_code(&old.status, RecordStatus::Live.code()), Clause::C8, "a live record")?;
+    require(is_code(&old.status, RecordStatus::Live.code()), Clause::TargetExpected, "a live record")?;
     let status = u64::from(RecordStatus::Tombstone.code()).into();
     let kept = RecordFields { status, revision: new.revision, ..*old };
-    require(*new == kept, Clause::C9, "a tombstone keeps everything else")
+    require(*new == kept, Clause::NewLeafAllowed, "a tombstone keeps everything else")
 }

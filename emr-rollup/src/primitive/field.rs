@@ -1,5 +1,6 @@
 //! Elements of BN254's scalar field, their bytes and their packing (`docs/encoding.md`).
 
+use emr_core::StateRoot;
 pub use halo2curves::bn256::Fr;
 use halo2curves::ff::{Field, PrimeField};
 
@@ -23,6 +24,20 @@ pub fn from_bytes(bytes: &[u8; 32]) -> Result<Fr, NotCanonical> {
     let mut little = *bytes;
     little.reverse();
     Option::from(Fr::from_repr(little)).ok_or(NotCanonical)
+}
+
+/// The element of a state root.
+pub fn of_root(root: &StateRoot) -> Fr {
+    // A root's bytes are below the modulus, so nothing is reduced.
+    reduce(root.as_bytes())
+}
+
+/// The state root of an element.
+///
+/// # Panics
+/// Never: the bytes of an element are below the modulus.
+pub fn to_root(element: &Fr) -> StateRoot {
+    StateRoot::from_bytes(to_bytes(element)).expect("an element is below the modulus")
 }
 
 /// Reduces 32 big-endian bytes modulo p. For hash outputs only.
@@ -104,6 +119,17 @@ mod tests {
         modulus[31] += 1;
         assert_eq!(from_bytes(&modulus), Err(NotCanonical));
         assert_eq!(reduce(&modulus), Fr::ZERO);
+    }
+
+    /// `StateRoot` knows the same modulus as the field.
+    #[test]
+    fn every_element_is_a_state_root_and_the_modulus_is_none() {
+        for element in [Fr::ZERO, Fr::ONE, -Fr::ONE] {
+            assert_eq!(of_root(&to_root(&element)), element);
+        }
+        let mut modulus = to_bytes(&-Fr::ONE);
+        modulus[31] += 1;
+        assert!(StateRoot::from_bytes(modulus).is_err());
     }
 
     #[test]

@@ -24,7 +24,7 @@ pub fn index_or_zero(account: Option<AccountIndex>) -> u64 {
 }
 
 /// Which tree of a patient's subtree an operation writes. 2 bits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum Tree {
     /// The grants.

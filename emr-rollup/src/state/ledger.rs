@@ -183,9 +183,10 @@ impl Ledger {
     fn witness(&self, signed: &SignedOperation) -> Result<OperationWitness, Violation> {
         let operation = &signed.operation;
         let unknown = |clause, detail| Violation { clause, detail };
-        let signer = self.identities.get(&operation.signer).ok_or(unknown(Clause::C1, "no such signer"))?;
-        let patient = self.identities.get(&operation.patient).ok_or(unknown(Clause::C5, "no such patient"))?;
-        let no_patient = unknown(Clause::C5, "not a patient");
+        let signer = self.identities.get(&operation.signer).ok_or(unknown(Clause::SignerKnown, "no such signer"))?;
+        let patient =
+            self.identities.get(&operation.patient).ok_or(unknown(Clause::PatientInOrder, "no such patient"))?;
+        let no_patient = unknown(Clause::PatientInOrder, "not a patient");
         let leaves = self.patients.get(&operation.patient).ok_or(no_patient)?;
         let subtree = self.trees.subtree(operation.patient).ok_or(no_patient)?;
         let version = self.trees.version();

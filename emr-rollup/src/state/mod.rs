@@ -2,14 +2,17 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use emr_core::{AccountIndex, GrantSlot, OutOfRange, RecordSlot};
+use emr_core::{AccountIndex, GrantSlot, OutOfRange, RecordSlot, StateRoot};
 use halo2curves::ff::Field;
 
 use crate::{
     batch::{BatchData, Words},
     l1_operation::Registration,
     layout,
-    primitive::{field::Fr, poseidon},
+    primitive::{
+        field::{self, Fr},
+        poseidon,
+    },
     state::{
         leaf::{MedicalLeaf, Target, Tree, extend_head},
         tree::{Path, SparseMerkleTree},
@@ -118,9 +121,9 @@ impl StateTrees {
         self.medical.root()
     }
 
-    /// `H_0(identity_root, medical_root)`.
-    pub fn root(&self) -> Fr {
-        poseidon::node(self.identity_root(), self.medical_root())
+    /// The state root over both.
+    pub fn root(&self) -> StateRoot {
+        state_root(self.identity_root(), self.medical_root())
     }
 
     /// The identity leaf value at an account; 0 if there is none.
@@ -206,6 +209,11 @@ impl StateTrees {
         }
         Ok(())
     }
+}
+
+/// `H_0(identity_root, medical_root)`.
+pub fn state_root(identity_root: Fr, medical_root: Fr) -> StateRoot {
+    field::to_root(&poseidon::node(identity_root, medical_root))
 }
 
 fn position(account: AccountIndex) -> u32 {

@@ -7,10 +7,8 @@ use super::{
 };
 use crate::{
     batch::{BatchData, PublicInputs},
-    primitive::{
-        field::{Fr, hex_element},
-        poseidon,
-    },
+    primitive::field::{Fr, hex_element},
+    state::state_root,
     version::CircuitVersion,
 };
 
@@ -41,13 +39,13 @@ pub fn check_batch(witness: &BatchWitness, public: &PublicInputs) -> Result<(), 
     let version = &witness.version;
     require(
         witness.registrations.len() <= version.max_l1 && witness.operations.len() <= version.max_l2,
-        Clause::C18,
+        Clause::PublicInputs,
         "more operations than slots",
     )?;
-    require(public.n1 == witness.registrations.len() as u64, Clause::C14, "n1")?;
-    require(public.n == witness.operations.len() as u64, Clause::C18, "n")?;
+    require(public.n1 == witness.registrations.len() as u64, Clause::L1AsQueued, "n1")?;
+    require(public.n == witness.operations.len() as u64, Clause::PublicInputs, "n")?;
     let (mut identity_root, mut medical_root) = (witness.identity_root, witness.medical_root);
-    require(poseidon::node(identity_root, medical_root) == public.pre, Clause::C13, "pre root")?;
+    require(state_root(identity_root, medical_root) == public.pre, Clause::RootsChain, "pre root")?;
     let mut data = BatchData::default();
     for registration in &witness.registrations {
         let effect = check_registration(version, (identity_root, medical_root), registration)?;
@@ -60,8 +58,8 @@ pub fn check_batch(witness: &BatchWitness, public: &PublicInputs) -> Result<(), 
         medical_root = effect.medical_root;
         data.d2.push(effect.d2);
     }
-    require(poseidon::node(identity_root, medical_root) == public.post, Clause::C13, "post root")?;
-    require(data.commitment(version) == public.commitment, Clause::C15, "commitment")?;
-    require(data.y1(public.z) == public.y1, Clause::C18, "y1")?;
-    require(data.y2(public.z) == public.y2, Clause::C18, "y2")
+    require(state_root(identity_root, medical_root) == public.post, Clause::RootsChain, "post root")?;
+    require(data.commitment(version) == public.commitment, Clause::DataCommitment, "commitment")?;
+    require(data.y1(public.z) == public.y1, Clause::PublicInputs, "y1")?;
+    require(data.y2(public.z) == public.y2, Clause::PublicInputs, "y2")
 }

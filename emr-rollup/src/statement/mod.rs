@@ -11,79 +11,88 @@ mod witness;
 pub use batch::{BatchWitness, check_batch};
 pub use operation::{Context, OperationEffect, check_operation};
 pub(crate) use operation::{LeafChange, is_code, number};
+pub(crate) use register::registered_medical;
 pub use register::{RegistrationEffect, check_registration};
 pub use witness::{
     EntryFields, GrantFields, Header, IdentityFields, MedicalFields, Message, OperationWitness, RecordFields,
     RegistrationWitness, SignatureFields,
 };
 
-/// The clauses of the statement.
+/// The clauses of the statement, in the order of their numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Clause {
     /// The signer's identity is in the state.
-    C1,
+    SignerKnown,
     /// The signer may do this.
-    C2,
+    SignerAllowed,
     /// The signature is valid.
-    C3,
+    SignatureValid,
     /// The message is current.
-    C4,
+    MessageCurrent,
     /// The patient's account is in order.
-    C5,
+    PatientInOrder,
     /// The grant is in the state.
-    C6,
+    GrantKnown,
     /// The grant allows this.
-    C7,
+    GrantAllows,
     /// The target is what the message expects.
-    C8,
+    TargetExpected,
     /// The new leaf is what the rule allows.
-    C9,
+    NewLeafAllowed,
     /// The subtree root follows.
-    C10,
+    SubtreeRoot,
     /// The audit head follows.
-    C11,
+    AuditHead,
     /// The medical leaf follows.
-    C12,
+    MedicalLeaf,
     /// The roots chain.
-    C13,
+    RootsChain,
     /// The L1 operations are as queued.
-    C14,
+    L1AsQueued,
     /// The data commitment is over these operations.
-    C15,
+    DataCommitment,
     /// The batch has one time.
-    C16,
+    OneTime,
     /// Padding is empty.
-    C17,
+    PaddingEmpty,
     /// The public inputs match.
-    C18,
+    PublicInputs,
     /// Every field is in range.
-    C19,
+    InRange,
 }
 
+impl Clause {
+    /// Its number in `docs/circuit.md`, from 1.
+    pub const fn number(self) -> u8 {
+        self as u8 + 1
+    }
+}
+
+/// As `C4: the message is not current`.
 impl std::fmt::Display for Clause {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let text = match self {
-            Self::C1 => "C1: the signer's identity is not in the state",
-            Self::C2 => "C2: the signer may not do this",
-            Self::C3 => "C3: the signature is not valid",
-            Self::C4 => "C4: the message is not current",
-            Self::C5 => "C5: the patient's account is not in order",
-            Self::C6 => "C6: the grant is not in the state",
-            Self::C7 => "C7: the grant does not allow this",
-            Self::C8 => "C8: the target is not what the message expects",
-            Self::C9 => "C9: the new leaf is not what the rule allows",
-            Self::C10 => "C10: the subtree root does not follow",
-            Self::C11 => "C11: the audit head does not follow",
-            Self::C12 => "C12: the medical leaf does not follow",
-            Self::C13 => "C13: the roots do not chain",
-            Self::C14 => "C14: the L1 operations are not as queued",
-            Self::C15 => "C15: the data commitment is not over these operations",
-            Self::C16 => "C16: the batch has not one time",
-            Self::C17 => "C17: padding is not empty",
-            Self::C18 => "C18: the public inputs do not match",
-            Self::C19 => "C19: a field is out of range",
+            Self::SignerKnown => "the signer's identity is not in the state",
+            Self::SignerAllowed => "the signer may not do this",
+            Self::SignatureValid => "the signature is not valid",
+            Self::MessageCurrent => "the message is not current",
+            Self::PatientInOrder => "the patient's account is not in order",
+            Self::GrantKnown => "the grant is not in the state",
+            Self::GrantAllows => "the grant does not allow this",
+            Self::TargetExpected => "the target is not what the message expects",
+            Self::NewLeafAllowed => "the new leaf is not what the rule allows",
+            Self::SubtreeRoot => "the subtree root does not follow",
+            Self::AuditHead => "the audit head does not follow",
+            Self::MedicalLeaf => "the medical leaf does not follow",
+            Self::RootsChain => "the roots do not chain",
+            Self::L1AsQueued => "the L1 operations are not as queued",
+            Self::DataCommitment => "the data commitment is not over these operations",
+            Self::OneTime => "the batch has not one time",
+            Self::PaddingEmpty => "padding is not empty",
+            Self::PublicInputs => "the public inputs do not match",
+            Self::InRange => "a field is out of range",
         };
-        f.write_str(text)
+        write!(f, "C{}: {text}", self.number())
     }
 }
 

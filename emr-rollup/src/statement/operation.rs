@@ -105,7 +105,7 @@ pub fn check_operation(
         (old, new, medical.grants_root, context.version.grant_depth)
     };
     let path = crate::state::tree::Path::new(witness.target_path.siblings().take(depth));
-    require(path.root(numbers.slot as u32, old_leaf) == old_root, Clause::C8, "target under its root")?;
+    require(path.root(numbers.slot as u32, old_leaf) == old_root, Clause::TargetExpected, "target under its root")?;
     let new_root = path.root(numbers.slot as u32, new_leaf);
 
     let header = &witness.message.header;
@@ -146,13 +146,17 @@ fn check_ranges(context: &Context, witness: &OperationWitness) -> Result<Numbers
     witness.patient.check_ranges()?;
     for grant in [&witness.authority, &witness.old_grant, &witness.new_grant] {
         grant.check_ranges()?;
-        require(!grant.is_empty() || *grant == GrantFields::default(), Clause::C19, "an empty grant holds nothing")?;
+        require(
+            !grant.is_empty() || *grant == GrantFields::default(),
+            Clause::InRange,
+            "an empty grant holds nothing",
+        )?;
     }
     for record in [&witness.old_record, &witness.new_record] {
         record.check_ranges()?;
         require(
             !record.is_empty() || *record == RecordFields::default(),
-            Clause::C19,
+            Clause::InRange,
             "an empty record holds nothing",
         )?;
     }
@@ -163,19 +167,19 @@ fn check_ranges(context: &Context, witness: &OperationWitness) -> Result<Numbers
             && accounts(&witness.medical_path)
             && witness.authority_path.depth() == version.grant_depth
             && witness.target_path.depth() == version.record_depth,
-        Clause::C19,
+        Clause::InRange,
         "path length",
     )?;
     let rule = Kind::L2
         .into_iter()
         .find(|kind| is_code(&header.kind, kind.code()))
         .and_then(Kind::rule)
-        .ok_or(Violation { clause: Clause::C2, detail: "no such kind" })?;
+        .ok_or(Violation { clause: Clause::SignerAllowed, detail: "no such kind" })?;
     let depth = match rule.tree {
         Tree::Records => version.record_depth,
         Tree::Grants => version.grant_depth,
     };
-    require(is_code(&header.tree, rule.tree as u8), Clause::C9, "tree of this kind")?;
+    require(is_code(&header.tree, rule.tree as u8), Clause::NewLeafAllowed, "tree of this kind")?;
     let numbers = Numbers {
         rule,
         signer: number(&header.signer),
@@ -185,13 +189,13 @@ fn check_ranges(context: &Context, witness: &OperationWitness) -> Result<Numbers
         purpose: number(&header.purpose),
         valid_until: number(&header.valid_until),
     };
-    require(numbers.slot >> depth == 0, Clause::C19, "slot beyond the tree")?;
+    require(numbers.slot >> depth == 0, Clause::InRange, "slot beyond the tree")?;
     require(
         numbers.signer >> version.account_depth == 0 && numbers.patient >> version.account_depth == 0,
-        Clause::C19,
+        Clause::InRange,
         "account beyond the tree",
     )?;
-    require(number(&witness.authority_slot) >> version.grant_depth == 0, Clause::C19, "authority slot")?;
+    require(number(&witness.authority_slot) >> version.grant_depth == 0, Clause::InRange, "authority slot")?;
     Ok(numbers)
 }
 
@@ -205,39 +209,39 @@ fn check_parties(
     let (signer, patient, header) = (&witness.signer, &witness.patient, &witness.message.header);
     require(
         witness.signer_path.root(numbers.signer as u32, signer.hash()) == context.identity_root,
-        Clause::C1,
+        Clause::SignerKnown,
         "signer under the identity root",
     )?;
-    require(is_code(&signer.status, AccountStatus::Active.code()), Clause::C2, "signer active")?;
+    require(is_code(&signer.status, AccountStatus::Active.code()), Clause::SignerAllowed, "signer active")?;
     match numbers.rule.signer {
-        Signer::Patient => require(numbers.own(), Clause::C2, "the patient")?,
+        Signer::Patient => require(numbers.own(), Clause::SignerAllowed, "the patient")?,
         Signer::PatientOrDoctor | Signer::PatientOrAuthor => {
             let doctor = is_code(&signer.role, Role::Doctor.code());
-            require(numbers.own() || doctor, Clause::C2, "a doctor or the patient")?;
+            require(numbers.own() || doctor, Clause::SignerAllowed, "a doctor or the patient")?;
         }
         Signer::Grantee => {}
     }
-    require(header.signer_epoch == signer.epoch, Clause::C4, "signer's epoch")?;
-    require(header.patient_epoch == patient.epoch, Clause::C4, "patient's epoch")?;
-    require(context.time <= numbers.valid_until, Clause::C4, "expired")?;
-    require(numbers.valid_until <= context.time + MAX_VALIDITY, Clause::C4, "valid for too long")?;
+    require(header.signer_epoch == signer.epoch, Clause::MessageCurrent, "signer's epoch")?;
+    require(header.patient_epoch == patient.epoch, Clause::MessageCurrent, "patient's epoch")?;
+    require(context.time <= numbers.valid_until, Clause::MessageCurrent, "expired")?;
+    require(numbers.valid_until <= context.time + MAX_VALIDITY, Clause::MessageCurrent, "valid for too long")?;
     require(
         witness.patient_path.root(numbers.patient as u32, patient.hash()) == context.identity_root,
-        Clause::C5,
+        Clause::PatientInOrder,
         "patient under the identity root",
     )?;
-    require(is_code(&patient.role, Role::Patient.code()), Clause::C5, "a patient")?;
-    require(is_code(&patient.status, AccountStatus::Active.code()), Clause::C5, "patient active")?;
+    require(is_code(&patient.role, Role::Patient.code()), Clause::PatientInOrder, "a patient")?;
+    require(is_code(&patient.status, AccountStatus::Active.code()), Clause::PatientInOrder, "patient active")?;
     require(
         witness.medical_path.root(numbers.patient as u32, witness.medical.hash()) == medical_root,
-        Clause::C5,
+        Clause::PatientInOrder,
         "medical leaf under the medical root",
     )
 }
 
 /// C3, and that the signed purpose is one.
 fn check_message(context: &Context, witness: &OperationWitness, numbers: &Numbers) -> Result<(), Violation> {
-    let refuse = |detail| Violation { clause: Clause::C3, detail };
+    let refuse = |detail| Violation { clause: Clause::SignatureValid, detail };
     let fields = &witness.signature;
     let signature = Signature {
         r: Point::new(fields.r_x, fields.r_y).ok_or(refuse("R on the curve"))?,
@@ -247,16 +251,20 @@ fn check_message(context: &Context, witness: &OperationWitness, numbers: &Number
     key.verify(witness.message.hash(context.domain), &signature).map_err(|_| refuse("equation"))?;
     // An audit entry whose purpose has no type could not be read by anyone, ever.
     let assigned = u8::try_from(numbers.purpose).ok().and_then(Purpose::from_code).is_some();
-    require(assigned, Clause::C19, "an assigned purpose")?;
-    require(numbers.rule.has_purpose || numbers.purpose == 0, Clause::C9, "a purpose only where one is asked for")
+    require(assigned, Clause::InRange, "an assigned purpose")?;
+    require(
+        numbers.rule.has_purpose || numbers.purpose == 0,
+        Clause::NewLeafAllowed,
+        "a purpose only where one is asked for",
+    )
 }
 
 /// C6 and C7: a doctor writes under a grant; whoever requests access uses one.
 fn check_authority(context: &Context, witness: &OperationWitness, numbers: &Numbers) -> Result<(), Violation> {
     let live = |grant: &GrantFields| {
         let for_signer = grant.grantee == witness.message.header.signer || grant.grantee == witness.signer.org;
-        require(grant.grantee != Fr::ZERO && for_signer, Clause::C7, "granted to somebody else")?;
-        require(context.time <= number(&grant.not_after), Clause::C7, "grant expired")
+        require(grant.grantee != Fr::ZERO && for_signer, Clause::GrantAllows, "granted to somebody else")?;
+        require(context.time <= number(&grant.not_after), Clause::GrantAllows, "grant expired")
     };
     let in_scope = |grant: &GrantFields, class: u64| class < 16 && number(&grant.scope) >> class & 1 == 1;
     let right = |grant: &GrantFields, rights: Rights| number(&grant.rights) & u64::from(rights.bits()) != 0;
@@ -268,20 +276,24 @@ fn check_authority(context: &Context, witness: &OperationWitness, numbers: &Numb
             require(
                 witness.authority_path.root(number(&witness.authority_slot) as u32, grant.hash())
                     == witness.medical.grants_root,
-                Clause::C6,
+                Clause::GrantKnown,
                 "grant under the grants root",
             )?;
             live(grant)?;
-            require(right(grant, rights), Clause::C7, "no such right")?;
-            require(in_scope(grant, number(&witness.new_record.class)), Clause::C7, "class out of scope")?;
+            require(right(grant, rights), Clause::GrantAllows, "no such right")?;
+            require(in_scope(grant, number(&witness.new_record.class)), Clause::GrantAllows, "class out of scope")?;
             let old = &witness.old_record;
-            require(old.is_empty() || in_scope(grant, number(&old.class)), Clause::C7, "old class out of scope")
+            require(
+                old.is_empty() || in_scope(grant, number(&old.class)),
+                Clause::GrantAllows,
+                "old class out of scope",
+            )
         }
         Authority::Target(rights) => {
             let grant = &witness.old_grant;
             live(grant)?;
-            require(right(grant, rights), Clause::C7, "no such right")?;
-            require(in_scope(grant, numbers.purpose & 15), Clause::C7, "class out of scope")
+            require(right(grant, rights), Clause::GrantAllows, "no such right")?;
+            require(in_scope(grant, numbers.purpose & 15), Clause::GrantAllows, "class out of scope")
         }
     }
 }
@@ -291,15 +303,19 @@ fn check_leaf(context: &Context, witness: &OperationWitness, numbers: &Numbers) 
     let rule = numbers.rule;
     let (old_record, old_grant) = (&witness.old_record, &witness.old_grant);
     match rule.counter {
-        Counter::Revision => require(number(&old_record.revision) == numbers.expected, Clause::C8, "revision")?,
-        Counter::Version => require(number(&old_grant.version) == numbers.expected, Clause::C8, "version")?,
-        Counter::VersionAtMost => require(number(&old_grant.version) <= numbers.expected, Clause::C8, "version")?,
-        Counter::Uses => require(number(&old_grant.uses) == numbers.expected, Clause::C8, "use count")?,
+        Counter::Revision => {
+            require(number(&old_record.revision) == numbers.expected, Clause::TargetExpected, "revision")?
+        }
+        Counter::Version => require(number(&old_grant.version) == numbers.expected, Clause::TargetExpected, "version")?,
+        Counter::VersionAtMost => {
+            require(number(&old_grant.version) <= numbers.expected, Clause::TargetExpected, "version")?
+        }
+        Counter::Uses => require(number(&old_grant.uses) == numbers.expected, Clause::TargetExpected, "use count")?,
     }
     match rule.directory {
         DirectoryRule::Replaced => {
             let in_force = witness.message.directory_before == witness.medical.key_directory;
-            require(in_force, Clause::C8, "key directory in force")?;
+            require(in_force, Clause::TargetExpected, "key directory in force")?;
         }
         DirectoryRule::Stays | DirectoryRule::ReplacedIfCurrent => {}
     }
@@ -307,7 +323,7 @@ fn check_leaf(context: &Context, witness: &OperationWitness, numbers: &Numbers) 
     match rule.signer {
         Signer::PatientOrAuthor => {
             let author = old_record.author == witness.message.header.signer;
-            require(numbers.own() || author, Clause::C2, "the patient or the author")
+            require(numbers.own() || author, Clause::SignerAllowed, "the patient or the author")
         }
         Signer::Patient | Signer::PatientOrDoctor | Signer::Grantee => Ok(()),
     }
@@ -317,21 +333,25 @@ impl LeafChange<'_> {
     /// C9 for kinds that sign a record's next leaf.
     pub(crate) fn check_record_is_signed(&self) -> Result<(), Violation> {
         let OperationWitness { old_record: old, new_record: new, message, .. } = self.witness;
-        require(message.new_packed == new.packed(), Clause::C9, "new fields as signed")?;
+        require(message.new_packed == new.packed(), Clause::NewLeafAllowed, "new fields as signed")?;
         let commitments = message.opaque_1 == new.authored && message.opaque_2 == new.stored;
-        require(commitments, Clause::C9, "commitments as signed")?;
+        require(commitments, Clause::NewLeafAllowed, "commitments as signed")?;
         let no_directory = message.directory_before == Fr::ZERO && message.directory_after == Fr::ZERO;
-        require(no_directory, Clause::C9, "no directory in a record operation")?;
-        require(new.revision == old.revision + Fr::ONE, Clause::C9, "revision + 1")
+        require(no_directory, Clause::NewLeafAllowed, "no directory in a record operation")?;
+        require(new.revision == old.revision + Fr::ONE, Clause::NewLeafAllowed, "revision + 1")
     }
 
     /// C9 for kinds that sign a grant's next leaf.
     pub(crate) fn check_grant_is_signed(&self) -> Result<(), Violation> {
         let OperationWitness { old_grant: old, new_grant: new, message, .. } = self.witness;
         let signed = GrantFields { uses: Fr::ZERO, ..*new };
-        require(message.new_packed == signed.packed(), Clause::C9, "new fields as signed")?;
-        require(message.opaque_1 == new.salt && message.opaque_2 == Fr::ZERO, Clause::C9, "salt as signed")?;
-        require(new.uses == old.uses, Clause::C9, "the use count is carried over")?;
-        require(new.version == message.header.expected + Fr::ONE, Clause::C9, "version = expected + 1")
+        require(message.new_packed == signed.packed(), Clause::NewLeafAllowed, "new fields as signed")?;
+        require(
+            message.opaque_1 == new.salt && message.opaque_2 == Fr::ZERO,
+            Clause::NewLeafAllowed,
+            "salt as signed",
+        )?;
+        require(new.uses == old.uses, Clause::NewLeafAllowed, "the use count is carried over")?;
+        require(new.version == message.header.expected + Fr::ONE, Clause::NewLeafAllowed, "version = expected + 1")
     }
 }

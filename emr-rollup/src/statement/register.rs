@@ -35,22 +35,22 @@ pub fn check_registration(
 ) -> Result<RegistrationEffect, Violation> {
     let entry = &witness.entry;
     entry.check_ranges()?;
-    require(entry.kind == Fr::from(u64::from(Kind::Register.code())), Clause::C14, "kind")?;
+    require(entry.kind == Fr::from(u64::from(Kind::Register.code())), Clause::L1AsQueued, "kind")?;
     require(
         witness.identity_path.depth() == version.account_depth && witness.medical_path.depth() == version.account_depth,
-        Clause::C14,
+        Clause::L1AsQueued,
         "path length",
     )?;
     let position = to_u64(&entry.account).unwrap_or(u64::MAX) as u32;
-    require(u64::from(position) >> version.account_depth == 0, Clause::C14, "account beyond the tree")?;
+    require(u64::from(position) >> version.account_depth == 0, Clause::L1AsQueued, "account beyond the tree")?;
     require(
         witness.identity_path.root(position, witness.old_identity) == identity_root,
-        Clause::C14,
+        Clause::L1AsQueued,
         "identity leaf under the identity root",
     )?;
     require(
         witness.medical_path.root(position, witness.old_medical) == medical_root,
-        Clause::C14,
+        Clause::L1AsQueued,
         "medical leaf under the medical root",
     )?;
     let d1 = entry.words();
@@ -58,7 +58,7 @@ pub fn check_registration(
         // Already registered: consumed without effect.
         return Ok(RegistrationEffect { identity_root, medical_root, d1 });
     }
-    require(witness.old_medical == Fr::ZERO, Clause::C14, "a medical leaf without an identity")?;
+    require(witness.old_medical == Fr::ZERO, Clause::L1AsQueued, "a medical leaf without an identity")?;
     let identity = IdentityFields {
         role: entry.role,
         status: entry.status,

@@ -45,7 +45,7 @@ macro_rules! fields {
                 let fits = self.packed_fields().iter().zip(Self::WIDTHS).all(|(field, width)| {
                     field::to_u64(field).is_some_and(|value| value >> width == 0)
                 });
-                super::require(fits, Clause::C19, stringify!($name))
+                super::require(fits, Clause::InRange, stringify!($name))
             }
         }
 

@@ -12,6 +12,7 @@ use crate::{
     },
     state::{
         leaf::extend_head,
+        state_root,
         tree::{Path, SparseMerkleTree, empty_root},
     },
     statement::{
@@ -272,9 +273,9 @@ impl Forger {
 
     /// Witness and public inputs.
     pub fn finish(&self) -> (BatchWitness, PublicInputs) {
-        let pre = poseidon::node(self.witness.identity_root, self.witness.medical_root);
+        let pre = state_root(self.witness.identity_root, self.witness.medical_root);
         let medical = self.forced_root.unwrap_or_else(|| self.medical.root());
-        let post = poseidon::node(self.identities.root(), medical);
+        let post = state_root(self.identities.root(), medical);
         let public = PublicInputs::derive(&self.version, domain(), 1, (pre, post), self.time, &self.data);
         (self.witness.clone(), public)
     }

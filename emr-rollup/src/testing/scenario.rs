@@ -7,7 +7,10 @@ use crate::{
         Action, CLIENT_VALIDITY, Domain, Operation, PutRecord, RequestAccess, Revoke, SetGrant, SignedOperation,
         Tombstone,
     },
-    primitive::{eddsa::SigningKey, field::Fr},
+    primitive::{
+        eddsa::SigningKey,
+        field::{self, Fr},
+    },
     state::{
         leaf::{GrantLeaf, RecordLeaf},
         ledger::Ledger,
@@ -17,7 +20,7 @@ use crate::{
 };
 use emr_core::{
     AccountEpoch, AccountIndex, Class, ClassMask, GrantSlot, Purpose, Reason, RecordSlot, RecordStatus, Revision,
-    Rights, Role, UnixTime, Uses, Version,
+    Rights, Role, StateRoot, UnixTime, Uses, Version,
 };
 
 /// Batch time of the histories here: 2026-01-01.
@@ -55,6 +58,11 @@ pub fn time(seconds: u64) -> UnixTime {
 /// The key of an account: its seed repeats the number.
 pub fn key(index: u64) -> SigningKey {
     SigningKey::from_seed(&[index as u8; 32])
+}
+
+/// A root that is not this one.
+pub fn another_root(root: StateRoot) -> StateRoot {
+    field::to_root(&(field::of_root(&root) + Fr::one()))
 }
 
 /// What every operation here is bound to.

@@ -12,27 +12,27 @@ use crate::harness::*;
 #[test]
 fn c8_the_target_is_as_expected() {
     let up = |w: &mut OperationWitness| w.message.header.expected += one();
-    refused_for(Clause::C8, "revision", altered(SECOND_PUT, up));
-    refused_for(Clause::C8, "uses", altered(REQUEST, up));
-    refused_for(Clause::C8, "target path", tampered(PATIENT_PUT, |w| w.target_path = bent(&w.target_path)));
-    refused_for(Clause::C8, "grant path", tampered(SET, |w| w.target_path = bent(&w.target_path)));
-    refused_for(Clause::C8, "directory", altered(SET, |w| w.message.directory_before += one()));
+    refused_for(Clause::TargetExpected, "revision", altered(SECOND_PUT, up));
+    refused_for(Clause::TargetExpected, "uses", altered(REQUEST, up));
+    refused_for(Clause::TargetExpected, "target path", tampered(PATIENT_PUT, |w| w.target_path = bent(&w.target_path)));
+    refused_for(Clause::TargetExpected, "grant path", tampered(SET, |w| w.target_path = bent(&w.target_path)));
+    refused_for(Clause::TargetExpected, "directory", altered(SET, |w| w.message.directory_before += one()));
     let slot = first_slot(&VERSION);
     let stale = sign(PATIENT, set_grant(slot, grant(HOSPITAL, Rights::READ, ClassMask::ALL, 1), 92, 93), None, 9);
-    refused_for(Clause::C8, "version", added(2, &stale));
+    refused_for(Clause::TargetExpected, "version", added(2, &stale));
     let ahead = sign(PATIENT, revoke(slot, 0, 92, 93), None, 9);
-    refused_for(Clause::C8, "revoked below", added(2, &ahead));
+    refused_for(Clause::TargetExpected, "revoked below", added(2, &ahead));
     let again = record(Class::Laboratory, PATIENT, 2, 3);
-    refused_for(Clause::C8, "deleted", added(6, &sign(PATIENT, put(1, 2, again), None, 9)));
+    refused_for(Clause::TargetExpected, "deleted", added(6, &sign(PATIENT, put(1, 2, again), None, 9)));
 }
 
 #[test]
 fn c9_only_the_allowed_fields_change() {
     // What is written is not what is signed.
-    refused_for(Clause::C9, "stored", tampered(DOCTOR_PUT, |w| w.new_record.stored += one()));
-    refused_for(Clause::C9, "class", tampered(PATIENT_PUT, |w| w.new_record.class += one()));
-    refused_for(Clause::C9, "grant salt", tampered(SET, |w| w.new_grant.salt += one()));
-    refused_for(Clause::C9, "rights", tampered(SET, |w| w.new_grant.rights += Fr::from(4)));
+    refused_for(Clause::NewLeafAllowed, "stored", tampered(DOCTOR_PUT, |w| w.new_record.stored += one()));
+    refused_for(Clause::NewLeafAllowed, "class", tampered(PATIENT_PUT, |w| w.new_record.class += one()));
+    refused_for(Clause::NewLeafAllowed, "grant salt", tampered(SET, |w| w.new_grant.salt += one()));
+    refused_for(Clause::NewLeafAllowed, "rights", tampered(SET, |w| w.new_grant.rights += Fr::from(4)));
     // What is signed is not allowed.
     let resigned: [Case; 21] = [
         ("version", SECOND_PUT, |w| w.new_record.version += Fr::from(1)),
@@ -62,12 +62,12 @@ fn c9_only_the_allowed_fields_change() {
             change(w);
             resign_body(w);
         });
-        refused_for(Clause::C9, what, case);
+        refused_for(Clause::NewLeafAllowed, what, case);
     }
     let reserved = set_grant(first_slot(&VERSION) - 1, grant(STRANGER, Rights::READ, ClassMask::ALL, 1), 0, 1);
-    refused_for(Clause::C9, "break-glass slot", added(0, &sign(PATIENT, reserved, None, 2)));
+    refused_for(Clause::NewLeafAllowed, "break-glass slot", added(0, &sign(PATIENT, reserved, None, 2)));
     let directory = |w: &mut OperationWitness| w.message.directory_after = one();
-    refused_for(Clause::C9, "directory in a record operation", altered(PATIENT_PUT, directory));
+    refused_for(Clause::NewLeafAllowed, "directory in a record operation", altered(PATIENT_PUT, directory));
 }
 
 /// Signs the fields that the witness writes.

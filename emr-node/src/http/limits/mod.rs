@@ -3,6 +3,8 @@
 mod address;
 mod place;
 mod rate;
+mod revokes;
+mod turns;
 
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
@@ -22,6 +24,8 @@ use crate::http::{
 pub(crate) use address::ClientAddress;
 pub(crate) use place::{Place, Places};
 use rate::Rate;
+use revokes::Revokes;
+pub(crate) use turns::{Turn, Turns};
 
 /// What a node serves at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,12 +71,6 @@ const RELAYS: usize = 16;
 const RELAYS_PER_ADDRESS: usize = 4;
 /// When to come back if the queue of registrations is full.
 const RELAY_LATER: Duration = Duration::from_secs(10);
-/// Revokes that are taken at once. Only Revokes use this room.
-const REVOKES: usize = 64;
-/// Revokes of one account at once.
-const REVOKES_PER_ACCOUNT: usize = 4;
-/// How long a Revoke waits for its place.
-const REVOKE_WAIT: Duration = Duration::from_secs(10);
 /// Proofs of other machines that are verified at once.
 const VERIFYING: usize = 2;
 /// When to come back if a place was not free.
@@ -88,6 +86,7 @@ pub(crate) struct Limiter {
     behind_proxy: bool,
     by_address: Rate<ClientAddress>,
     by_account: Rate<AccountIndex>,
+    doors: Rate<(ClientAddress, &'static str)>,
     relays: Rate<ClientAddress>,
     jobs: Rate<String>,
     proofs: Rate<String>,
@@ -97,8 +96,7 @@ pub(crate) struct Limiter {
     relay_queue: Arc<Semaphore>,
     relays_of_address: Places<ClientAddress>,
     verifying: Semaphore,
-    revokes: Arc<Semaphore>,
-    revokes_of_account: Places<AccountIndex>,
+    revokes: Revokes,
 }
 
 /// One of a key's places, and one of those that all share.
@@ -110,6 +108,7 @@ impl Limiter {
             behind_proxy: limits.behind_proxy,
             by_address: Rate::per_second(limits.address_rate, 10),
             by_account: Rate::per_second(limits.account_rate, 5),
+            doors: Rate::per_second(limits.address_rate, 10),
             relays: Rate::per_minute(limits.relay_rate.get(), 2),
             jobs: Rate::per_minute(JOBS_PER_MINUTE, 2),
             proofs: Rate::per_minute(PROOFS_PER_MINUTE, 2),
@@ -119,8 +118,7 @@ impl Limiter {
             relay_queue: Arc::new(Semaphore::new(RELAYS)),
             relays_of_address: Places::new(RELAYS_PER_ADDRESS),
             verifying: Semaphore::new(VERIFYING),
-            revokes: Arc::new(Semaphore::new(REVOKES)),
-            revokes_of_account: Places::new(REVOKES_PER_ACCOUNT),
+            revokes: Revokes::new(),
         }
     }
 
@@ -173,14 +171,6 @@ impl Limiter {
         // The semaphore is never closed.
         self.verifying.acquire().await.ok()
     }
-
-    async fn revoke_place(&self, account: AccountIndex) -> Result<Held<AccountIndex>, Refusal> {
-        let own = self.revokes_of_account.take(account);
-        let own = own.ok_or_else(|| Refusal::too_many("this account has Revokes at work: wait", SOON))?;
-        let global = tokio::time::timeout(REVOKE_WAIT, Arc::clone(&self.revokes).acquire_owned()).await;
-        let global = global.ok().and_then(Result::ok);
-        Ok((own, global.ok_or_else(|| Refusal::busy("many Revokes are at work: try again", SOON))?))
-    }
 }
 
 /// Charges each request to its account, or to its client's address where no login is valid. Holds one of the places of that account or
@@ -195,6 +185,16 @@ pub(crate) async fn admit(State(app): State<Arc<App>>, mut request: Request, nex
         return Refusal::too_many("many of your requests are at work: wait", SOON).into_response();
     };
     next.run(request).await
+}
+
+/// As [`admit`], for what a client asks before it has a token, each of it answered in a millisecond or less. Each such route has a rate that
+/// no other request of the address counts against: a patient who shares an address with many others logs in to revoke.
+pub(crate) async fn admit_at(door: &'static str, app: Arc<App>, mut request: Request, next: Next) -> Response {
+    let address = note_address(&app, &mut request);
+    match app.limits.doors.check(&(address, door)) {
+        Ok(()) => next.run(request).await,
+        Err(wait) => Refusal::too_many("too many requests from your address: wait", wait).into_response(),
+    }
 }
 
 /// As [`admit`], for Revokes: they wait for no other request, nor count as one.
@@ -212,11 +212,17 @@ enum Asker {
     Address(ClientAddress),
 }
 
-fn charge(app: &App, request: &mut Request) -> Result<Asker, Refusal> {
+/// Finds the client's address, and leaves it in the request.
+fn note_address(app: &App, request: &mut Request) -> ClientAddress {
     let peer = request.extensions().get::<ConnectInfo<Peer>>().map(|peer| peer.0.address);
     let forwarded = app.limits.behind_proxy.then(|| address::forwarded(request.headers())).flatten();
     let address = forwarded.or(peer).unwrap_or(ClientAddress::UNKNOWN);
     request.extensions_mut().insert(address);
+    address
+}
+
+fn charge(app: &App, request: &mut Request) -> Result<Asker, Refusal> {
+    let address = note_address(app, request);
     let account = Account::of(request.headers(), app).ok().map(|account| account.index());
     let waited = match account {
         Some(account) => app.limits.by_account.check(&account),
@@ -235,15 +241,15 @@ pub(crate) async fn take_long(State(app): State<Arc<App>>, request: Request, nex
     }
 }
 
-/// Takes one of the places that only Revokes use, once the body is there. The connection is not given to another meanwhile.
+/// Takes one of the places that only Revokes use, once the body is there.
 pub(crate) async fn take_revoke(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let account = match Account::of(request.headers(), &app) {
         Ok(account) => account.index(),
         Err(refusal) => return refusal.into_response(),
     };
-    let _protected = request.extensions().get::<ConnectInfo<Peer>>().map(|peer| peer.0.protect());
-    match app.limits.revoke_place(account).await {
-        Ok(_places) => next.run(request).await,
+    let peer = request.extensions().get::<ConnectInfo<Peer>>().map(|peer| &peer.0);
+    match app.limits.revokes.place(account, peer).await {
+        Ok(_place) => next.run(request).await,
         Err(refusal) => refusal.into_response(),
     }
 }

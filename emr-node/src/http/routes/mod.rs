@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use axum::{
     Router,
-    extract::DefaultBodyLimit,
+    extract::{DefaultBodyLimit, State},
     middleware::{from_fn, from_fn_with_state},
     routing::{delete, get, post},
 };
@@ -28,7 +28,7 @@ use tokio::sync::watch;
 
 use crate::{
     http::{
-        limits::{Limiter, Limits, admit, admit_revoke, take_long, take_revoke},
+        limits::{Limiter, Limits, admit, admit_at, admit_revoke, take_long, take_revoke},
         login::Logins,
         refusal::Refusal,
         server::{TimeLimit, finish, limit_time, read_body},
@@ -83,10 +83,7 @@ impl App {
 pub(crate) fn router(app: Arc<App>, stopped: watch::Receiver<bool>) -> Router {
     let short = from_fn_with_state(TimeLimit::short(stopped.clone()), limit_time);
     let quick = Router::new()
-        .route(route::STATUS, get(status::get))
         .route(route::ACCOUNT, get(accounts::get))
-        .route(route::CHALLENGE, post(login::challenge))
-        .route(route::LOGIN, post(login::login))
         .route(route::BLOCK, get(blocks::get))
         .route(route::OPERATION, get(operations::get))
         .route(route::PATIENT, get(patients::get))
@@ -102,6 +99,17 @@ pub(crate) fn router(app: Arc<App>, stopped: watch::Receiver<bool>) -> Router {
         .route(route::PROVER, delete(prover::remove))
         .route(route::INVITERS, get(invitations::list))
         .route(route::INVITER, delete(invitations::end).put(invitations::resume))
+        .layer(DefaultBodyLimit::max(MAX_JSON))
+        .layer(short.clone());
+    let door = |door| {
+        from_fn_with_state(Arc::clone(&app), move |app: State<Arc<App>>, request, next| {
+            admit_at(door, app.0, request, next)
+        })
+    };
+    let doors = Router::new()
+        .route(route::STATUS, get(status::get).layer(door(route::STATUS)))
+        .route(route::CHALLENGE, post(login::challenge).layer(door(route::CHALLENGE)))
+        .route(route::LOGIN, post(login::login).layer(door(route::LOGIN)))
         .layer(DefaultBodyLimit::max(MAX_JSON))
         .layer(short.clone());
     // Who may not ask is refused before the body is read.
@@ -139,5 +147,5 @@ pub(crate) fn router(app: Arc<App>, stopped: watch::Receiver<bool>) -> Router {
         .layer(long_time)
         .layer(from_fn_with_state(Arc::clone(&app), admit_revoke));
     let ordinary = quick.merge(blocks).merge(operations).merge(open).layer(from_fn_with_state(Arc::clone(&app), admit));
-    ordinary.merge(revokes).layer(from_fn(finish)).with_state(app)
+    ordinary.merge(doors).merge(revokes).layer(from_fn(finish)).with_state(app)
 }

@@ -2,6 +2,7 @@
 
 use axum::extract::State;
 use emr_api::{OperationStatus, Receipt, Submission};
+use emr_rollup::operation::{NotOperationId, OperationId};
 
 use super::{
     Shared,
@@ -34,11 +35,9 @@ pub(super) async fn get(
     account: Account,
     Path(id): Path<String>,
 ) -> Result<axum::Json<OperationStatus>, Refusal> {
-    let mut bytes = [0; 32];
-    hex::decode_to_slice(id.strip_prefix("0x").unwrap_or(&id), &mut bytes)
-        .map_err(|_| Refusal::malformed("an operation's id is 64 hex digits"))?;
+    let id: OperationId = id.parse().map_err(|error: NotOperationId| Refusal::malformed(error.to_string()))?;
     let known =
-        app.sequencer().mempool.operation(&bytes)?.filter(|known| [known.signer, known.patient].contains(&account.0));
+        app.sequencer().mempool.operation(id)?.filter(|known| [known.signer, known.patient].contains(&account.0));
     let known = known.ok_or_else(|| Refusal::not_found("there is no such operation of yours here"))?;
     Ok(axum::Json(known.status))
 }

@@ -51,7 +51,7 @@ fn every_promise_of_a_revoke_is_kept_whatever_comes_after() -> Test {
     }
     assert!(promised.len() > 60, "{}", promised.len());
     for (signed, at, seconds) in promised {
-        let status = world.sequencer.mempool.operation(&signed.id(world.domain))?.ok_or("kept")?.status;
+        let status = world.sequencer.mempool.operation(signed.id(world.domain))?.ok_or("kept")?.status;
         let batch = match status {
             OperationStatus::Settled { batch } => batch,
             // By a newer one of the same account, whose promise counts.

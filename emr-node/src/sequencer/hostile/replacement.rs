@@ -36,14 +36,14 @@ fn a_newer_revoke_takes_the_older_ones_place_or_waits_its_turn() -> Test {
 
     let newer = world.sign(HONEST, 5, revoke(FIRST, 2)?)?;
     world.taken(newer)?;
-    let fate = world.sequencer.mempool.operation(&id(&older))?.ok_or("kept")?.status;
-    assert_eq!(fate, OperationStatus::Replaced { by: hex::encode(id(&newer)) });
+    let fate = world.sequencer.mempool.operation(id(&older))?.ok_or("kept")?.status;
+    assert_eq!(fate, OperationStatus::Replaced { by: id(&newer) });
     assert_eq!(world.submit(older)?, Err(RefusalKind::Refused), "it does not come back");
     assert_eq!(world.sequencer.state().open.len(), 1);
     assert!(world.sequencer.state().soft.patient(AccountIndex::new(HONEST)?).is_some());
     // The state is what it would be if the older one had never come.
     let mut expected = Ledger::clone(&world.sequencer.state().settled);
-    let acknowledged = world.sequencer.mempool.operation(&id(&newer))?.ok_or("kept")?.acknowledged;
+    let acknowledged = world.sequencer.mempool.operation(id(&newer))?.ok_or("kept")?.acknowledged;
     expected.execute(&newer, acknowledged).map_err(|violation| violation.to_string())?;
     assert_eq!(world.sequencer.state().soft.trees().root(), expected.trees().root());
 
@@ -59,7 +59,7 @@ fn a_newer_revoke_takes_the_older_ones_place_or_waits_its_turn() -> Test {
     let sealed = world.sequencer.seal()?.ok_or("sealed")?;
     assert_eq!(sealed.operations.len(), 2);
     assert!(world.submit(world.sign(HONEST, 9, revoke(FIRST, 2)?)?)?.is_err());
-    let kept = world.sequencer.mempool.operation(&id(&last))?.ok_or("kept")?.status;
+    let kept = world.sequencer.mempool.operation(id(&last))?.ok_or("kept")?.status;
     assert_eq!(kept, OperationStatus::Sealed { batch: 2 });
     Ok(())
 }
@@ -78,6 +78,41 @@ fn a_grant_that_waits_behind_a_revoke_can_be_ended() -> Test {
 }
 
 /// While L1 shows what cannot be followed readers are served, so a Revoke is taken, and ends that.
+/// A Revoke with a valid signature that would take the place of another and then does not execute. Nothing is counted, so it may come again and
+/// again: it is tried beside the writer, whom Revokes with a place need, and few wait for that.
+#[tokio::test]
+async fn a_replacement_that_fails_takes_nothing_from_the_writer() -> Test {
+    let world = world(1)?;
+    world.taken(world.sign(HONEST, 1, revoke(FIRST, 1)?)?)?;
+    let wrong = |salt| {
+        let operation = world.sign(HONEST, salt, revoke(FIRST, 1)?)?.operation;
+        let operation = Operation { patient_epoch: AccountEpoch::FIRST.next()?, ..operation };
+        Test::Ok(operation.sign(world.domain, &key(HONEST), None))
+    };
+    let honest = world.sequencer.state().principal(AccountIndex::new(HONEST)?).ok_or("an account")?;
+    let hand_in = |salt| -> Test<_> {
+        let submission = Submission { signed: wrong(salt)?, stored: None, epoch: None, directory: None };
+        let sequencer = Arc::clone(&world.sequencer);
+        Ok(tokio::spawn(async move { sequencer.submit(honest, submission).await.map_err(|refusal| refusal.kind) }))
+    };
+    let writing = Arc::clone(&world.sequencer.writer).lock_owned().await;
+    let mut tried = Vec::new();
+    for salt in 10..30 {
+        tried.push(hand_in(salt)?);
+    }
+    let mut busy = 0;
+    for task in tried {
+        match tokio::time::timeout(std::time::Duration::from_secs(20), task).await?? {
+            Err(RefusalKind::Stale | RefusalKind::Refused) => {}
+            Err(RefusalKind::Unavailable) => busy += 1,
+            other => return Err(format!("{other:?}").into()),
+        }
+    }
+    assert!((1..20).contains(&busy), "{busy}");
+    drop(writing);
+    Ok(())
+}
+
 #[test]
 fn a_halted_node_takes_revokes() -> Test {
     let world = world(1)?;

@@ -190,8 +190,8 @@ impl Scene {
                 entries.iter().map(|entry| entry.map(|word| field::to_bytes(&word))).collect()
             };
             let content = BatchContent {
-                pre: field::to_bytes(&batch.public().pre),
-                post: field::to_bytes(&batch.public().post),
+                pre: batch.public().pre,
+                post: batch.public().post,
                 time: record.time,
                 commitment: field::to_bytes(&batch.public().commitment),
                 d1: words(&batch.data().d1),

@@ -1,16 +1,24 @@
-//! A signature: C3.
+//! A signature.
 
 use halo2curves::ff::{Field, PrimeField};
 
-use super::jubjub::{BITS, HIGH_BITS, Ladder};
+use super::{
+    constrained::{Bit, Ranged},
+    jubjub::{BITS, HIGH_BITS, Ladder},
+};
 use crate::{
-    circuit::builder::{Builder, Wire},
+    circuit::{
+        builder::Wire,
+        demand::{Axis, Demand, Half, Scalar},
+        scope::Section,
+    },
     primitive::{field::Fr, jubjub::ORDER, poseidon::Tag},
-    statement::Clause,
 };
 
 /// Bits of the two halves that integers are compared in.
 const HALF_BITS: u32 = 128;
+/// Bits below those that a ladder hands out. Both bounds have a low half of as many, which is not 0.
+const LOW_BITS: u32 = (BITS - HIGH_BITS) as u32;
 
 /// A signature's wires: coordinates of R, and S.
 #[derive(Clone, Copy, Debug)]
@@ -19,51 +27,67 @@ pub(in crate::circuit) struct SignatureWires {
     pub(in crate::circuit) s: Wire,
 }
 
-impl Builder {
+impl Section<'_> {
     /// Constrains `S·B = R + H_8(R, A, message)·A` with S below the order, wherever `active` is 1.
     ///
     /// Where `active` is 0 it holds for the key (0, 1), that is for S = 0 and R = (0, 1) at least.
     pub(in crate::circuit) fn assert_signature(
         &mut self,
-        active: Wire,
+        active: impl Into<Bit>,
         key: [Wire; 2],
         message: Wire,
         signature: SignatureWires,
     ) {
-        self.clause(Clause::C3, "challenge");
+        let active = active.into();
         let SignatureWires { r, s } = signature;
-        let challenge = self.hash(Tag::Challenge, &[r[0], r[1], key[0], key[1], message]);
-        self.clause(Clause::C3, "negated key");
+        let challenge = self.under(Demand::ChallengeHash).hash(Tag::Challenge, &[r[0], r[1], key[0], key[1], message]);
         // (-x, y), or (0, 1).
-        let (zero, one) = (self.zero(), self.constant(Fr::ONE));
-        let x = self.gated_difference(active, zero, key[0]);
-        let y = self.select(active, key[1], one);
-        self.clause(Clause::C3, "equation");
-        let ladder = self.ladder([x, y], s, challenge);
+        let mut scope = self.under(Demand::NegatedKey);
+        let (zero, one) = (scope.zero(), scope.constant(Fr::ONE));
+        let x = scope.difference_if(active, zero, key[0]);
+        let y = scope.select(active, key[1], one);
+        let ladder = self.under(Demand::Ladder).ladder([x, y], s, challenge);
         self.assert_equation(&ladder, r, [s, challenge]);
     }
 
     /// Constrains a ladder to give R, and its integers to be canonical.
     fn assert_equation(&mut self, ladder: &Ladder, r: [Wire; 2], [s, challenge]: [Wire; 2]) {
-        for (computed, claimed) in ladder.sum.into_iter().zip(r) {
-            self.assert_equal(computed, claimed);
+        for (axis, (computed, claimed)) in [Axis::X, Axis::Y].into_iter().zip(ladder.sum.into_iter().zip(r)) {
+            self.under(Demand::SignaturePoint(axis)).assert_equal(computed, claimed);
         }
-        self.clause(Clause::C3, "S is below the order");
-        self.assert_below("inverse for the order's high half", s, ladder.high[0], Bound::new(Bound::ORDER));
-        self.clause(Clause::C3, "challenge is below p");
-        self.assert_below("inverse for p's high half", challenge, ladder.high[1], Bound::modulus());
+        self.assert_below(
+            "inverse for the order's high half",
+            (Scalar::S, s),
+            ladder.high[0],
+            Bound::new(Bound::ORDER),
+        );
+        self.assert_below(
+            "inverse for p's high half",
+            (Scalar::Challenge, challenge),
+            ladder.high[1],
+            Bound::modulus(),
+        );
     }
 
     /// Constrains the 254-bit integer behind a ladder's scalar to be below a bound.
-    fn assert_below(&mut self, inverse: &'static str, scalar: Wire, high: Wire, bound: Bound) {
+    fn assert_below(
+        &mut self,
+        inverse: &'static str,
+        (name, scalar): (Scalar, Wire),
+        high: Ranged<{ HIGH_BITS as u32 }>,
+        bound: Bound,
+    ) {
+        let mut scope = self.under(Demand::Canonical(name, Half::High));
         // low = scalar - 2^127·high is the integer of the last 127 bits: both are below p.
-        let low = self.linear(&[(Fr::ONE, scalar), (-power_of_two(BITS - HIGH_BITS), high)], Fr::ZERO);
-        let room = self.linear(&[(-Fr::ONE, high)], bound.high);
-        self.assert_range(room, HALF_BITS);
-        let tight = self.is_zero(inverse, room);
-        let last = self.constant(bound.low - Fr::ONE);
-        let room = self.gated_difference(tight, last, low);
-        self.assert_range(room, HALF_BITS);
+        let low = scope.linear(&[(Fr::ONE, scalar), (-power_of_two(BITS - HIGH_BITS), high.into())], Fr::ZERO);
+        let low = Ranged::<{ LOW_BITS }>::constrained(low);
+        let room = scope.linear(&[(-Fr::ONE, high.into())], bound.high);
+        scope.range::<HALF_BITS>(room);
+        let tight = self.under(Demand::CanonicalTight(name)).is_zero(inverse, room);
+        let mut scope = self.under(Demand::Canonical(name, Half::Low));
+        let last = scope.constant(bound.low - Fr::ONE);
+        let last = Ranged::<{ LOW_BITS }>::constrained(last);
+        scope.assert_at_least_if::<HALF_BITS, _, _>(tight, last, low);
     }
 }
 
@@ -109,15 +133,15 @@ mod tests {
 
     use super::*;
     use crate::{
-        circuit::diagnosis::failures_of,
+        circuit::{builder::Builder, diagnosis::failures_of, origin::Part},
         primitive::{
             field::{reduce, to_bytes},
-            jubjub::{Point, Scalar},
+            jubjub::{Point, Scalar as JubjubScalar},
         },
     };
 
     /// What is violated where the ladder spells other integers than s and c.
-    fn spelled(s: Fr, c: Fr, spelled: [U256; 2]) -> BTreeSet<&'static str> {
+    fn spelled(s: Fr, c: Fr, spelled: [U256; 2]) -> BTreeSet<Demand> {
         let bytes = |integer: &U256| {
             let mut bytes = [0; 32];
             bytes.copy_from_slice(integer.to_be_bytes().as_ref());
@@ -125,17 +149,16 @@ mod tests {
         };
         // R as an honest signer has it, reduced or not: the group does not tell them apart.
         let scalar =
-            |integer: &U256| Scalar::from_element(&reduce(&bytes(&integer.rem(&ORDER.to_nz().expect("not 0")))));
-        let key = Point::BASE * &Scalar::from_element(&Fr::from(77));
+            |integer: &U256| JubjubScalar::from_element(&reduce(&bytes(&integer.rem(&ORDER.to_nz().expect("not 0")))));
+        let key = Point::BASE * &JubjubScalar::from_element(&Fr::from(77));
         let r = Point::BASE * &scalar(&spelled[0]) + -key * &scalar(&spelled[1]);
         let mut builder = Builder::new();
-        let q = builder.hints("any", [-key.x(), key.y()]);
-        let scalars = builder.hints("any", [s, c]);
-        let r = builder.hints("any", [r.x(), r.y()]);
-        builder.clause(Clause::C3, "equation");
-        let ladder = builder.ladder_of(q, scalars, spelled.map(|integer| bytes(&integer)));
-        builder.assert_equation(&ladder, r, scalars);
-        failures_of(&builder.finish()).into_iter().map(|origin| origin.detail).collect()
+        let q = builder.test_hints([-key.x(), key.y()]);
+        let scalars = builder.test_hints([s, c]);
+        let r = builder.test_hints([r.x(), r.y()]);
+        let ladder = builder.test_scope().ladder_of(q, scalars, spelled.map(|integer| bytes(&integer)));
+        builder.section(Part::Frame).assert_equation(&ladder, r, scalars);
+        failures_of(&builder.finish()).into_iter().map(|origin| origin.demand).collect()
     }
 
     fn integer(element: &Fr) -> U256 {
@@ -148,9 +171,9 @@ mod tests {
         let modulus = integer(&-Fr::ONE).wrapping_add(&U256::ONE);
         assert_eq!(spelled(s, c, [integer(&s), integer(&c)]), BTreeSet::new());
         let above = [integer(&s), integer(&c).wrapping_add(&modulus)];
-        assert_eq!(spelled(s, c, above), BTreeSet::from(["challenge is below p"]));
+        assert_eq!(spelled(s, c, above), BTreeSet::from([Demand::Canonical(Scalar::Challenge, Half::Low)]));
         let above = [integer(&s).wrapping_add(&modulus), integer(&c)];
-        assert_eq!(spelled(s, c, above), BTreeSet::from(["S is below the order"]));
+        assert_eq!(spelled(s, c, above), BTreeSet::from([Demand::Canonical(Scalar::S, Half::High)]));
         let s = reduce(&{
             let mut bytes = [0; 32];
             bytes.copy_from_slice(ORDER.to_be_bytes().as_ref());
@@ -161,7 +184,10 @@ mod tests {
         }
         // The greatest challenge, p - 1.
         assert_eq!(spelled(Fr::ONE, -Fr::ONE, [U256::ONE, integer(&-Fr::ONE)]), BTreeSet::new());
-        assert_eq!(spelled(Fr::ONE, Fr::ZERO, [U256::ONE, modulus]), BTreeSet::from(["challenge is below p"]));
+        assert_eq!(
+            spelled(Fr::ONE, Fr::ZERO, [U256::ONE, modulus]),
+            BTreeSet::from([Demand::Canonical(Scalar::Challenge, Half::Low)])
+        );
     }
 
     /// Whatever the challenge: here R is not in it.
@@ -169,15 +195,14 @@ mod tests {
     fn each_coordinate_of_r_is_compared() {
         for (lie, refused) in [([0, 0], 0), ([1, 0], 1), ([0, 1], 1), ([1, 1], 2)] {
             let mut builder = Builder::new();
-            let r = Point::BASE * &Scalar::from_element(&Fr::from(7));
-            let q = builder.hints("any", [Fr::ZERO, Fr::ONE]);
-            let scalars = builder.hints("any", [Fr::from(7), Fr::from(5)]);
-            let r = builder.hints("any", [r.x() + Fr::from(lie[0]), r.y() + Fr::from(lie[1])]);
+            let r = Point::BASE * &JubjubScalar::from_element(&Fr::from(7));
+            let q = builder.test_hints([Fr::ZERO, Fr::ONE]);
+            let scalars = builder.test_hints([Fr::from(7), Fr::from(5)]);
+            let r = builder.test_hints([r.x() + Fr::from(lie[0]), r.y() + Fr::from(lie[1])]);
             // In a cell, as the challenge's inputs are.
-            builder.mul(r[0], r[1]);
-            builder.clause(Clause::C3, "equation");
-            let ladder = builder.ladder(q, scalars[0], scalars[1]);
-            builder.assert_equation(&ladder, r, scalars);
+            builder.test_scope().mul(r[0], r[1]);
+            let ladder = builder.test_scope().ladder(q, scalars[0], scalars[1]);
+            builder.section(Part::Frame).assert_equation(&ladder, r, scalars);
             assert_eq!(failures_of(&builder.finish()).len(), refused);
         }
     }
@@ -186,10 +211,9 @@ mod tests {
     #[test]
     fn a_key_off_the_curve_is_refused() {
         let mut builder = Builder::new();
-        let q = builder.hints("any", [Fr::from(3), Fr::from(4)]);
-        let scalars = builder.hints("any", [Fr::ONE, Fr::ONE]);
-        builder.clause(Clause::C3, "equation");
-        builder.ladder(q, scalars[0], scalars[1]);
+        let q = builder.test_hints([Fr::from(3), Fr::from(4)]);
+        let scalars = builder.test_hints([Fr::ONE, Fr::ONE]);
+        builder.test_scope().ladder(q, scalars[0], scalars[1]);
         assert!(!failures_of(&builder.finish()).is_empty());
     }
 }

@@ -11,6 +11,7 @@ use crate::{
         builder::{Builder, Queue, Wire},
         config::Selector,
         origin::Origin,
+        scope::Scope,
     },
     primitive::{
         field::Fr,
@@ -46,7 +47,7 @@ pub(in crate::circuit) struct HashQueue {
     chains: Queue<Shape, Chain>,
 }
 
-impl Builder {
+impl Scope<'_> {
     /// `H_tag(inputs)`.
     pub(in crate::circuit) fn hash(&mut self, tag: Tag, inputs: &[Wire]) -> Wire {
         let mut state = [tag.capacity(), Fr::ZERO, Fr::ZERO];
@@ -58,18 +59,18 @@ impl Builder {
             state[2] += self.value(pair[1]);
             let rows = trace(state);
             state = rows[ROWS - 1];
-            output = self.witness(state[0]);
+            output = self.builder.witness(state[0]);
             blocks.push((pair, rows, output));
         }
         let chain = Chain { start: None, blocks, origin: self.origin() };
-        self.hashes.chains.entry(Shape::Sponge(inputs.len().div_ceil(2), tag as u8)).or_default().push(chain);
+        self.builder.hashes.chains.entry(Shape::Sponge(inputs.len().div_ceil(2), tag as u8)).or_default().push(chain);
         output
     }
 
-    /// The nodes above a leaf, lowest first; the last is the root. Constrains `bits` to be bits.
+    /// The nodes above a leaf, lowest first; the last is the root. The gate constrains `bits` to be bits.
     ///
     /// Two paths over the same siblings and bits are the same path.
-    pub(in crate::circuit) fn climb(&mut self, leaf: Wire, siblings: &[Wire], bits: &[Wire]) -> Vec<Wire> {
+    pub(super) fn queue_climb(&mut self, leaf: Wire, siblings: &[Wire], bits: &[Wire]) -> Vec<Wire> {
         let mut node = self.value(leaf);
         let mut blocks = Vec::with_capacity(siblings.len());
         for (sibling, bit) in siblings.iter().zip(bits) {
@@ -77,11 +78,11 @@ impl Builder {
             let swap = direction * (other - node);
             let rows = trace([Tag::Node.capacity(), node + swap, other - swap]);
             node = rows[ROWS - 1][0];
-            blocks.push(([*sibling, *bit], rows, self.witness(node)));
+            blocks.push(([*sibling, *bit], rows, self.builder.witness(node)));
         }
         let nodes = blocks.iter().map(|(_, _, output)| *output).collect();
         let chain = Chain { start: Some(leaf), blocks, origin: self.assertion() };
-        self.hashes.chains.entry(Shape::Path(siblings.len())).or_default().push(chain);
+        self.builder.hashes.chains.entry(Shape::Path(siblings.len())).or_default().push(chain);
         nodes
     }
 }
@@ -111,7 +112,7 @@ fn lay_out_pair(builder: &mut Builder, shape: Shape, pair: &[Chain], first: u32)
     let mut row = first;
     for (lane, chain) in pair.iter().enumerate() {
         if let Some(leaf) = chain.start {
-            builder.place_for(leaf, row, LANES[lane], chain.origin);
+            builder.place(leaf, row, LANES[lane], chain.origin);
         }
     }
     for i in 0..length {
@@ -141,9 +142,9 @@ fn lay_out_pair(builder: &mut Builder, shape: Shape, pair: &[Chain], first: u32)
                 Some(chain) => {
                     let (inputs, rows, output) = &chain.blocks[i];
                     for (wire, column) in inputs.iter().zip(INPUTS[lane]) {
-                        builder.place_for(*wire, row, column, chain.origin);
+                        builder.place(*wire, row, column, chain.origin);
                     }
-                    builder.place_for(*output, next + ROWS as u32 - 1, LANES[lane], chain.origin);
+                    builder.place(*output, next + ROWS as u32 - 1, LANES[lane], chain.origin);
                     let words = 0b111 << LANES[lane];
                     let inputs = INPUTS[lane].iter().fold(words, |mask, column| mask | 1 << column);
                     builder.table.explain(row, row + 1, inputs, chain.origin);

@@ -15,10 +15,12 @@ use crypto_bigint::U256;
 use halo2_proofs::plonk::Expression;
 use halo2curves::ff::{BatchInvert, Field};
 
+use super::constrained::Ranged;
 use crate::{
     circuit::{
-        builder::{Builder, Wire},
+        builder::Wire,
         config::{Cells, Selector, constant},
+        scope::Scope,
         table::ALL,
     },
     primitive::{
@@ -101,21 +103,21 @@ pub(in crate::circuit) struct Ladder {
     /// `s·B + c·Q`.
     pub(in crate::circuit) sum: [Wire; 2],
     /// The leading [`HIGH_BITS`] bits of s and of c.
-    pub(in crate::circuit) high: [Wire; 2],
+    pub(in crate::circuit) high: [Ranged<{ HIGH_BITS as u32 }>; 2],
 }
 
 /// Leading bits that a ladder hands out.
 pub(in crate::circuit) const HIGH_BITS: usize = 127;
 
-impl Builder {
+impl Scope<'_> {
     /// `s·B + c·Q`, and that Q is on the curve.
     ///
     /// The 254-bit integers that the rows spell are congruent to s and c modulo p; they *are* s and c only if the caller checks
     /// that they are below p.
     pub(in crate::circuit) fn ladder(&mut self, q: [Wire; 2], s: Wire, c: Wire) -> Ladder {
-        let origin = self.origin();
+        let part = self.origin().part;
         let spelled = [("S spelled", s), ("challenge spelled", c)].map(|(name, wire)| {
-            let multiple = self.propose(origin, name, Fr::ZERO);
+            let multiple = self.builder.propose(part, name, Fr::ZERO);
             spell(&self.value(wire), multiple)
         });
         self.ladder_of(q, [s, c], spelled)
@@ -124,24 +126,25 @@ impl Builder {
     /// [`ladder`](Self::ladder) with the integers that its rows spell: a prover may choose them.
     pub(in crate::circuit) fn ladder_of(&mut self, q: [Wire; 2], [s, c]: [Wire; 2], scalars: [[u8; 32]; 2]) -> Ladder {
         let (zero, one) = (self.zero(), self.constant(Fr::ONE));
-        let first = self.table.append(BITS + 1);
+        let first = self.builder.table.append(BITS + 1);
         let last = first + BITS as u32;
         let origin = self.assertion();
-        self.table.explain(first, last + 1, ALL, origin);
+        self.builder.table.explain(first, last + 1, ALL, origin);
 
         let base = q.map(|wire| self.value(wire));
         let points = Points::of(base, scalars);
+        let table = &mut self.builder.table;
         for (offset, (acc, double)) in points.rows.iter().enumerate() {
             let row = first + offset as u32;
-            self.table.select(row, if offset < BITS { Selector::Ladder } else { Selector::Table });
+            table.select(row, if offset < BITS { Selector::Ladder } else { Selector::Table });
             for axis in 0..2 {
-                self.table.write(row, ACC[axis], acc[axis]);
+                table.write(row, ACC[axis], acc[axis]);
                 if offset < BITS {
-                    self.table.write(row, DOUBLE[axis], double[axis]);
+                    table.write(row, DOUBLE[axis], double[axis]);
                 }
-                self.table.write(row, TABLE[axis], points.table[axis]);
-                self.table.write(row, BASE[axis], base[axis]);
-                self.table.write(row, SCALARS[axis], leading(&scalars[axis], offset));
+                table.write(row, TABLE[axis], points.table[axis]);
+                table.write(row, BASE[axis], base[axis]);
+                table.write(row, SCALARS[axis], leading(&scalars[axis], offset));
             }
         }
         for axis in 0..2 {
@@ -151,12 +154,13 @@ impl Builder {
             self.place([s, c][axis], last, SCALARS[axis]);
         }
         let high = [0, 1].map(|axis| {
-            let wire = self.witness(leading(&scalars[axis], HIGH_BITS));
+            let wire = self.builder.witness(leading(&scalars[axis], HIGH_BITS));
             self.place(wire, first + HIGH_BITS as u32, SCALARS[axis]);
-            wire
+            // So many rows of the ladder spell it, each by one bit.
+            Ranged::constrained(wire)
         });
         let sum = [0, 1].map(|axis| {
-            let wire = self.witness(points.rows[BITS].0[axis]);
+            let wire = self.builder.witness(points.rows[BITS].0[axis]);
             self.place(wire, last, ACC[axis]);
             wire
         });

@@ -1,38 +1,59 @@
-//! Packed fields: each under its range check, and their packing (C19).
+//! Packed fields, each in range.
 
-use halo2curves::ff::Field;
+use halo2curves::ff::Field as _;
 
+use super::constrained::{Bit, Field, Packed, Ranged};
 use crate::{
-    circuit::builder::{Builder, Wire},
+    circuit::{builder::Wire, scope::Scope},
     layout::Packing,
     primitive::field::Fr,
-    statement::Clause,
 };
 
-impl Builder {
-    /// Constrains each wire to its width in bits. Widths are even.
-    pub(in crate::circuit) fn assert_ranges(&mut self, fields: &[(Wire, u32)]) {
-        for (wire, bits) in fields {
-            self.assert_range(*wire, *bits);
+impl Scope<'_> {
+    /// The packing of fields.
+    ///
+    /// # Panics
+    /// If a field's range is wider than its place.
+    pub(in crate::circuit) fn pack<const N: usize>(&mut self, layout: &Packing<N>, fields: [Field; N]) -> Packed {
+        for (field, width) in fields.iter().zip(layout.widths()) {
+            assert!(field.bits <= *width, "a field of {} bits in a place of {width}", field.bits);
         }
+        let terms = weighted(fields.iter().zip(layout.widths()).rev().map(|(field, width)| (field.wire, *width)));
+        Packed::constrained(self.linear(&terms, Fr::ZERO))
     }
 
-    /// The packing of fields. Their ranges are constrained elsewhere.
-    pub(in crate::circuit) fn pack<const N: usize>(&mut self, layout: &Packing<N>, fields: [Wire; N]) -> Wire {
-        let mut terms = Vec::with_capacity(N);
-        let mut factor = Fr::ONE;
-        for (wire, bits) in fields.iter().zip(layout.widths()).rev() {
-            terms.push((factor, *wire));
-            factor *= Fr::from(1 << bits);
-        }
-        self.linear(&terms, Fr::ZERO)
+    /// Constrains the packing after to be so much more than the one before, if the bit is 1. The fields are in range, so each that `step`
+    /// does not touch is as before.
+    pub(in crate::circuit) fn assert_steps_if(&mut self, bit: impl Into<Bit>, [before, after]: [Packed; 2], step: Fr) {
+        let change = self.linear(&[(Fr::ONE, after.into()), (-Fr::ONE, before.into())], Fr::ZERO);
+        self.assert_constant_if(bit, change, step);
     }
 
-    /// Range checks and packing.
-    pub(in crate::circuit) fn pack_checked<const N: usize>(&mut self, layout: &Packing<N>, wires: [Wire; N]) -> Wire {
-        let fields: [_; N] = std::array::from_fn(|i| (wires[i], layout.widths()[i]));
-        self.clause(Clause::C19, "packed field");
-        self.assert_ranges(&fields);
-        self.pack(layout, wires)
+    /// Constrains a wire to be spelled by digits, lowest first, each in its range.
+    ///
+    /// # Panics
+    /// If they have more than `BITS` together.
+    pub(in crate::circuit) fn spell<const BITS: u32>(
+        &mut self,
+        digits: &[Field],
+        wire: impl Into<Wire>,
+    ) -> Ranged<BITS> {
+        let wire = wire.into();
+        assert!(digits.iter().map(|digit| digit.bits).sum::<u32>() <= BITS, "digits of more than {BITS} bits");
+        let terms = weighted(digits.iter().map(|digit| (digit.wire, digit.bits)));
+        self.assert_linear(&terms, Fr::ZERO, wire);
+        Ranged::constrained(wire)
     }
+}
+
+/// The weight of each field above those before it.
+fn weighted(fields: impl Iterator<Item = (Wire, u32)>) -> Vec<(Fr, Wire)> {
+    let mut weight = Fr::ONE;
+    fields
+        .map(|(wire, bits)| {
+            let term = (weight, wire);
+            weight *= Fr::from(1 << bits);
+            term
+        })
+        .collect()
 }

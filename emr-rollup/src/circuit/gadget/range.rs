@@ -1,13 +1,17 @@
 //! Range checks: words as running sums of two-bit digits, on the S-box rows of permutations.
 
-use halo2curves::ff::Field;
+use halo2curves::ff::Field as _;
 
-use super::schedule::ROWS;
+use super::{
+    constrained::{Bit, Field, Ranged},
+    schedule::ROWS,
+};
 use crate::{
     circuit::{
         builder::{Builder, Wire},
         config::{RANGE_COLUMNS, Selector},
         origin::Origin,
+        scope::Scope,
     },
     primitive::field::Fr,
 };
@@ -48,17 +52,17 @@ impl RangeQueue {
             }
             for (word, column) in pair.iter().zip(RANGE_COLUMNS) {
                 builder.table.explain(first, first + DIGITS as u32, 1 << column, word.origin);
-                builder.place_for(word.wire, first, column, word.origin);
+                builder.place(word.wire, first, column, word.origin);
                 let digits = word.bits / 2;
                 let bytes = crate::primitive::field::to_bytes(&builder.value(word.wire));
                 let mut low = [0; 8];
                 low.copy_from_slice(&bytes[24..]);
                 let value = u64::from_be_bytes(low);
                 for digit in 1..digits {
-                    let rest = builder.propose(word.origin, "digits", Fr::from(value >> (2 * digit)));
+                    let rest = builder.propose(word.origin.part, "digits", Fr::from(value >> (2 * digit)));
                     builder.table.write(first + digit, column, rest);
                 }
-                builder.place_for(builder.zero(), first + digits, column, word.origin);
+                builder.place(builder.zero(), first + digits, column, word.origin);
                 for digit in digits + 1..=DIGITS as u32 {
                     builder.table.write(first + digit, column, Fr::ZERO);
                 }
@@ -67,28 +71,52 @@ impl RangeQueue {
     }
 }
 
-impl Builder {
-    /// Constrains a wire to be below `2^bits`.
+impl Scope<'_> {
+    /// Constrains a wire to be below `2^BITS`. BITS is even.
+    pub(in crate::circuit) fn range<const BITS: u32>(&mut self, wire: Wire) -> Ranged<BITS> {
+        const { assert!(BITS.is_multiple_of(2) && BITS > 0, "digits have two bits") };
+        if BITS <= WORD_BITS {
+            let origin = self.assertion();
+            self.builder.ranges.words.push(Word { wire, bits: BITS, origin });
+        } else {
+            let mut words = Vec::new();
+            for (value, bits) in split(&self.value(wire), BITS) {
+                let word = self.hint("word", value);
+                let origin = self.assertion();
+                self.builder.ranges.words.push(Word { wire: word, bits, origin });
+                words.push(Field { wire: word, bits });
+            }
+            self.spell::<BITS>(&words, wire);
+        }
+        Ranged::constrained(wire)
+    }
+
+    /// Constrains `x` to be at least `y`, and less than `2^BITS` above it, if the bit is 1. Gives the difference, 0 if the bit is 0.
+    ///
+    /// Both are in range, so the difference does not wrap around modulo p.
+    pub(in crate::circuit) fn assert_at_least_if<const BITS: u32, const X: u32, const Y: u32>(
+        &mut self,
+        bit: impl Into<Bit>,
+        x: Ranged<X>,
+        y: Ranged<Y>,
+    ) -> Ranged<BITS> {
+        let difference = self.difference_if(bit, x, y);
+        self.range(difference)
+    }
+
+    /// Constrains `x` to be at most a bound, or to be 0 if the bit is 0.
     ///
     /// # Panics
-    /// If `bits` is odd or 0.
-    pub(in crate::circuit) fn assert_range(&mut self, wire: Wire, bits: u32) {
-        assert!(bits.is_multiple_of(2) && bits > 0, "digits have two bits");
-        if bits <= WORD_BITS {
-            let origin = self.assertion();
-            self.ranges.words.push(Word { wire, bits, origin });
-            return;
-        }
-        let words = split(&self.value(wire), bits);
-        let mut terms = Vec::with_capacity(words.len());
-        let mut factor = Fr::ONE;
-        for (value, width) in words {
-            let word = self.hint("word", value);
-            self.assert_range(word, width);
-            terms.push((factor, word));
-            factor *= Fr::from(1 << WORD_BITS);
-        }
-        self.assert_linear(&terms, Fr::ZERO, wire);
+    /// If the bound is not in range.
+    pub(in crate::circuit) fn assert_at_most_if<const BITS: u32>(
+        &mut self,
+        bit: impl Into<Bit>,
+        x: Ranged<BITS>,
+        bound: u64,
+    ) {
+        assert!(bound >> BITS == 0, "{bound} has more than {BITS} bits");
+        let room = self.linear(&[(Fr::from(bound), bit.into().into()), (-Fr::ONE, x.into())], Fr::ZERO);
+        self.range::<BITS>(room);
     }
 }
 

@@ -11,22 +11,21 @@ use std::{
 use super::{
     batch::BatchCircuit,
     builder::Builder,
+    demand::{AccountTree, Content, Demand, Moment, Party},
     diagnosis::{Diagnosis, Failure},
     hints::Hints,
     origin::{Origin, Part},
     table::{CellId, Copy, End, Span, Table},
 };
 use crate::{
-    batch::PublicInputs,
-    primitive::field::Fr,
-    statement::{BatchWitness, Clause},
-    testing::scenario,
+    batch::PublicInputs, primitive::field::Fr, state::leaf::Tree, statement::BatchWitness, testing::scenario,
     version::CircuitVersion,
 };
 
 mod attacks;
 mod deletion;
 mod every_hint;
+mod forgeries;
 
 /// One slot of each sort, so that a batch is one operation.
 const SINGLE: CircuitVersion =
@@ -64,13 +63,18 @@ enum Lie {
     More(Fr),
 }
 
-/// An assertion, whatever its slot: the n-th one with its reason in a part.
+/// An assertion, whatever its slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Assertion {
-    part: &'static str,
-    clause: Clause,
-    detail: &'static str,
+    demand: Demand,
+    /// Which of those for the demand: a range of more than a word has several.
     index: u32,
+}
+
+impl From<Demand> for Assertion {
+    fn from(demand: Demand) -> Self {
+        Self { demand, index: 0 }
+    }
 }
 
 /// What a builder did.
@@ -85,19 +89,9 @@ impl Record {
     fn names(&self) -> Vec<Assertion> {
         let mut counts = BTreeMap::new();
         let name = |origin: &Origin| {
-            let count = counts.entry((origin.part, origin.clause, origin.detail)).or_insert(0);
+            let count = counts.entry((origin.part, origin.demand)).or_insert(0);
             *count += 1;
-            Assertion {
-                part: match origin.part {
-                    Part::Frame => "frame",
-                    Part::Registration(_) => "L1 slot",
-                    Part::Operation(_) => "L2 slot",
-                    Part::Data => "data",
-                },
-                clause: origin.clause,
-                detail: origin.detail,
-                index: *count - 1,
-            }
+            Assertion { demand: origin.demand, index: *count - 1 }
         };
         self.assertions.iter().map(name).collect()
     }
@@ -116,9 +110,9 @@ struct Impostor {
 }
 
 impl Hints for Impostor {
-    fn value(&mut self, origin: Origin, name: &'static str, honest: Fr) -> Fr {
-        let count = self.counts.entry((origin.part, name)).or_insert(0);
-        let hint = Hint { part: origin.part, name, index: *count };
+    fn value(&mut self, part: Part, name: &'static str, honest: Fr) -> Fr {
+        let count = self.counts.entry((part, name)).or_insert(0);
+        let hint = Hint { part, name, index: *count };
         *count += 1;
         self.record.borrow_mut().hints.push((hint, honest));
         match self.lies.iter().find(|(other, _)| *other == hint) {
@@ -134,13 +128,22 @@ impl Hints for Impostor {
 }
 
 /// Paths over the bits of another one, and that one: both constrain the bits to be bits.
-const SAME_TURNS: [[(&str, &str, u32); 2]; 6] = [
-    [("L1 slot", "identity", 2), ("L1 slot", "identity", 0)],
-    [("L1 slot", "medical", 0), ("L1 slot", "identity", 0)],
-    [("L1 slot", "medical", 2), ("L1 slot", "identity", 0)],
-    [("L2 slot", "medical leaf under the medical root", 0), ("L2 slot", "identity under the identity root", 0)],
-    [("L2 slot", "medical leaf after", 0), ("L2 slot", "identity under the identity root", 0)],
-    [("L2 slot", "root after", 0), ("L2 slot", "target under its root", 0)],
+const SAME_TURNS: [[Demand; 2]; 6] = [
+    [
+        Demand::EntryTurns(AccountTree::Identity, Moment::After),
+        Demand::EntryTurns(AccountTree::Identity, Moment::Before),
+    ],
+    [
+        Demand::EntryTurns(AccountTree::Medical, Moment::Before),
+        Demand::EntryTurns(AccountTree::Identity, Moment::Before),
+    ],
+    [
+        Demand::EntryTurns(AccountTree::Medical, Moment::After),
+        Demand::EntryTurns(AccountTree::Identity, Moment::Before),
+    ],
+    [Demand::MedicalTurns(Moment::Before), Demand::IdentityTurns(Party::Patient)],
+    [Demand::MedicalTurns(Moment::After), Demand::IdentityTurns(Party::Patient)],
+    [Demand::TargetTurns(Moment::After), Demand::TargetTurns(Moment::Before)],
 ];
 
 /// What is violated, and what the builder did.
@@ -167,11 +170,9 @@ impl Trial {
         let names = self.record.names();
         let mut found: BTreeSet<_> = self.numbers().into_iter().map(|number| names[number as usize]).collect();
         for [same, first] in SAME_TURNS {
-            let is = |assertion: &Assertion, (part, detail, index): (&str, &str, u32)| {
-                assertion.part == part && assertion.detail == detail && assertion.index == index
-            };
-            let has_first = found.iter().any(|assertion| is(assertion, first) && assertion.clause != Clause::C1);
-            found.retain(|assertion| !(has_first && is(assertion, same)));
+            if found.contains(&first.into()) {
+                found.remove(&same.into());
+            }
         }
         found
     }
@@ -195,8 +196,8 @@ impl Trial {
     }
 
     /// The output of the last permutation with this reason.
-    fn hash(&self, detail: &str) -> Fr {
-        let of = |span: &&Span| span.origin.detail == detail && span.end - span.first > 1;
+    fn hash(&self, demand: Demand) -> Fr {
+        let of = |span: &&Span| span.origin.demand == demand && span.end - span.first > 1;
         let span = self.table.spans.iter().filter(of).max_by_key(|span| span.end).expect("a hash for this reason");
         self.table.value(CellId { row: span.end - 1, column: span.columns.trailing_zeros() as u8 })
     }
@@ -251,17 +252,18 @@ impl Story {
     /// What makes the world fit a violated assertion about it.
     fn fit(&self, trial: &Trial, assertion: Assertion, number: u32) -> Vec<(Hint, Lie)> {
         let frame = |index| Hint { part: Part::Frame, name: "root before", index };
-        let hint = match (assertion.part, assertion.detail, assertion.index) {
-            ("L1 slot", "identity", 1) | ("L2 slot", "identity under the identity root", 1) => frame(0),
-            ("L1 slot", "medical", 1) | ("L2 slot", "medical leaf under the medical root", 1) => frame(1),
-            ("L2 slot", "grant under the grants root", 1) | ("L2 slot", "target under its root", 1) => {
-                operation("medical", 0)
-            }
-            ("L2 slot", "target under its root", 2) => operation("medical", 1),
-            ("L2 slot", "new fields as signed", index @ 0..3) => operation("body", index),
-            ("L2 slot", "equation", 1 | 2) => {
+        let hint = match assertion.demand {
+            Demand::EntryRoot(AccountTree::Identity) | Demand::IdentityRoot(_) => frame(0),
+            Demand::EntryRoot(AccountTree::Medical) | Demand::MedicalRoot => frame(1),
+            Demand::AuthorityRoot | Demand::TargetRoot(Tree::Grants) => operation("medical", 0),
+            Demand::TargetRoot(Tree::Records) => operation("medical", 1),
+            Demand::Signed(Content::Packed) => operation("body", 0),
+            Demand::Signed(Content::First) => operation("body", 1),
+            Demand::Signed(Content::Second) => operation("body", 2),
+            Demand::SignaturePoint(_) => {
                 let signer = crate::primitive::field::to_u64(&self.case.0.operations[0].message.header.signer);
-                let signature = scenario::key(signer.expect("an account")).sign(trial.hash("message"));
+                let message = trial.hash(Demand::MessageHash);
+                let signature = scenario::key(signer.expect("an account")).sign(message);
                 let s = crate::primitive::field::reduce(&signature.s.to_bytes());
                 let fields = [signature.r.x(), signature.r.y(), s];
                 return (0..).zip(fields).map(|(i, field)| (operation("signature", i), Lie::Is(field))).collect();

@@ -1,0 +1,106 @@
+//! The room that only Revokes use.
+
+use std::{sync::Arc, time::Duration};
+
+use emr_core::AccountIndex;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::{Place, Places, SOON, Turn, Turns};
+use crate::http::{connections::Peer, pace::Protected, refusal::Refusal};
+
+/// Revokes that are taken at once.
+const AT_ONCE: usize = 64;
+/// Revokes of one account that are taken, one after the other, or wait.
+const IN_LINE: usize = 4;
+/// How long a Revoke waits for its place.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Places for Revokes. An account takes one at a time, so a Revoke waits for one of each other account at most.
+#[derive(Debug)]
+pub(super) struct Revokes {
+    places: Arc<Semaphore>,
+    in_line: Places<AccountIndex>,
+    turns: Turns<AccountIndex>,
+}
+
+/// A place, until it is dropped. Its connection is not given to another meanwhile.
+#[derive(Debug)]
+pub(super) struct RevokePlace {
+    _in_line: Place<AccountIndex>,
+    _turn: Turn,
+    _place: OwnedSemaphorePermit,
+    _protected: Option<Protected>,
+}
+
+impl Revokes {
+    pub(super) fn new() -> Self {
+        Self { places: Arc::new(Semaphore::new(AT_ONCE)), in_line: Places::new(IN_LINE), turns: Turns::default() }
+    }
+
+    /// Waits for a place. A connection that only waits is like any other: otherwise those who wait would keep all connections.
+    ///
+    /// # Errors
+    /// `too-many` if the account has several in line; `unavailable` if no place is free in time.
+    pub(super) async fn place(&self, account: AccountIndex, peer: Option<&Peer>) -> Result<RevokePlace, Refusal> {
+        let in_line = self.in_line.take(account);
+        let in_line = in_line.ok_or_else(|| Refusal::too_many("this account has Revokes at work: wait", SOON))?;
+        let place = async {
+            let turn = self.turns.take(account).await;
+            Arc::clone(&self.places).acquire_owned().await.ok().map(|place| (turn, place))
+        };
+        let place = tokio::time::timeout(PATIENCE, place).await.ok().flatten();
+        let (turn, place) = place.ok_or_else(|| Refusal::busy("many Revokes are at work: try again", SOON))?;
+        Ok(RevokePlace { _in_line: in_line, _turn: turn, _place: place, _protected: peer.map(Peer::protect) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    };
+
+    use super::*;
+    use crate::http::refusal::RefusalKind;
+
+    /// Two hundred accounts hand in four Revokes each and come back at once. An honest one waits for one of each of them, not for all.
+    #[tokio::test]
+    async fn a_revoke_waits_for_one_of_each_other_account() -> Result<(), Box<dyn std::error::Error>> {
+        const HOSTILE: u64 = 200;
+        let revokes = Arc::new(Revokes::new());
+        let served = Arc::new(AtomicUsize::new(0));
+        let order = Arc::new(Mutex::new(Vec::new()));
+        let mut tasks = tokio::task::JoinSet::new();
+        let hand_in = |account: AccountIndex, times: usize| {
+            let (revokes, served, order) = (Arc::clone(&revokes), Arc::clone(&served), Arc::clone(&order));
+            async move {
+                for _ in 0..times {
+                    if let Ok(place) = revokes.place(account, None).await {
+                        let before = served.fetch_add(1, Ordering::SeqCst);
+                        order.lock().expect("no panic").push((account, before));
+                        tokio::time::sleep(Duration::from_millis(2)).await;
+                        drop(place);
+                    }
+                }
+            }
+        };
+        for account in 2..HOSTILE + 2 {
+            for _ in 0..4 {
+                tasks.spawn(hand_in(AccountIndex::new(account)?, 5));
+            }
+        }
+        tokio::task::yield_now().await;
+        let honest = AccountIndex::new(1)?;
+        let refused = revokes.place(AccountIndex::new(2)?, None).await.map(drop);
+        assert!(refused.is_err_and(|refusal| refusal.kind == RefusalKind::TooMany), "the fifth of an account");
+        let before = served.load(Ordering::SeqCst);
+        hand_in(honest, 1).await;
+        let own =
+            order.lock().expect("no panic").iter().find(|(account, _)| *account == honest).map(|(_, before)| *before);
+        let waited = own.ok_or("it got no place")? - before;
+        assert!(waited <= HOSTILE as usize, "{waited} went first");
+        tasks.abort_all();
+        Ok(())
+    }
+}

@@ -1,0 +1,254 @@
+//! What a constraint is there for, and the clause that it enforces. Each assertion of a slot has a demand to itself (a wide range check
+//! has several of one), so tests and diagnoses name an assertion by its demand.
+
+mod clause;
+mod subject;
+
+pub use subject::{AccountTree, Axis, Content, Covered, Field, Half, Instance, Leaf, Moment, Party, RightBit, Scalar};
+
+use crate::{
+    operation::{Counter, Kind},
+    state::leaf::Tree,
+};
+
+/// What a constraint is there for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Demand {
+    // The frame and the data.
+    /// A constant.
+    Constant,
+    /// A public input is this one.
+    PublicInput(Instance),
+    /// The batch's time is in range.
+    TimeInRange,
+    /// The state root before is over both roots before.
+    RootBefore,
+    /// The state root after is over both roots after.
+    RootAfter,
+    /// The L1 slot after this one is used only if this one is.
+    L1InOrder(u32),
+    /// So many L1 slots are used.
+    L1Count,
+    /// The L2 slot after this one is used only if this one is.
+    L2InOrder(u32),
+    /// So many L2 slots are used.
+    L2Count,
+    /// The commitment is over the data.
+    DataCommitment,
+    /// The evaluation of D1.
+    D1Evaluation,
+    /// The evaluation of D2.
+    D2Evaluation,
+
+    // An L1 slot.
+    /// Whether the slot has this kind is a bit.
+    EntryKindFlag(Kind),
+    /// The entry's kind is the flag's.
+    EntryKind,
+    /// A field of the entry is in range.
+    EntryField(Field),
+    /// The words of an unused slot are 0.
+    UnusedEntry(u32),
+    /// The entry's account is the leaf's position.
+    EntryAccount,
+    /// Whether the account is not registered yet.
+    AccountIsFresh,
+    /// An account that is not registered has no medical leaf.
+    NoMedicalLeaf,
+    /// Whether the account is a patient's.
+    EntryIsPatient,
+    /// The leaves that a registration writes.
+    RegisteredLeaves,
+    /// The path's turns are bits.
+    EntryTurns(AccountTree, Moment),
+    /// The leaf before is under the root before, and the root after follows.
+    EntryRoot(AccountTree),
+
+    // The message of an L2 slot.
+    /// Whether the operation is of this kind is a bit.
+    KindFlag(Kind),
+    /// At most one kind's flag is set.
+    OneKind,
+    /// The header's kind is the flag's.
+    HeaderKind,
+    /// The header's tree is the kind's.
+    HeaderTree,
+    /// A field of the header is in range.
+    HeaderField(Field),
+    /// The upper bit of the reason.
+    PurposeReasonHigh,
+    /// The lower bits of the reason.
+    PurposeReasonLow,
+    /// The class asked for.
+    PurposeClass,
+    /// The purpose is reason and class.
+    PurposeSpelled,
+    /// The message's hash.
+    MessageHash,
+    /// The challenge's hash.
+    ChallengeHash,
+    /// The signer's key, negated; the neutral element in an unused slot.
+    NegatedKey,
+    /// `S·B - challenge·A`.
+    Ladder,
+    /// The ladder gives R.
+    SignaturePoint(Axis),
+    /// Half of a scalar is not above its bound's.
+    Canonical(Scalar, Half),
+    /// Whether the upper half of a scalar is its bound's.
+    CanonicalTight(Scalar),
+    /// The epoch signed is the leaf's.
+    Epoch(Party),
+    /// The operation has not expired.
+    NotExpired,
+    /// The operation is not valid for too long.
+    NotTooLong,
+
+    // Who acts.
+    /// A field of a leaf is in range.
+    LeafField(Leaf, Field),
+    /// The leaf's hash.
+    LeafHash(Leaf),
+    /// The account signed is the leaf's position.
+    Account(Party),
+    /// The path's turns are bits.
+    IdentityTurns(Party),
+    /// The identity is under the identity root.
+    IdentityRoot(Party),
+    /// The signer's account is active.
+    SignerActive,
+    /// The patient's account is one of a patient.
+    PatientRole,
+    /// The patient's account is active.
+    PatientActive,
+    /// Whether the patient signs.
+    OwnOperation,
+    /// A kind for the patient alone.
+    SignedByPatient,
+    /// A kind for the patient or a doctor.
+    SignedByDoctor,
+    /// A kind for the patient or the author.
+    SignedByAuthor,
+
+    // The grant.
+    /// The path's turns are bits.
+    AuthorityTurns,
+    /// The grant is under the grants root.
+    AuthorityRoot,
+    /// Which grant allows the operation.
+    WhichGrant,
+    /// Whether the grant is nobody's.
+    GranteeIsNobody,
+    /// The grant is somebody's.
+    GranteeIsSomebody,
+    /// The grant is the signer's, or their hospital's.
+    GranteeIsSigner,
+    /// The grant has not expired.
+    GrantNotExpired,
+    /// A right is a bit.
+    Right(RightBit),
+    /// The rights that have no meaning.
+    RightsRest,
+    /// The mask is its bits.
+    RightsSpelled,
+    /// A record is written with the right to write.
+    MayWrite,
+    /// Access is requested with the right to read.
+    MayRead,
+    /// The class that has to be covered.
+    WhichClass(Covered),
+    /// A bit of the class.
+    ClassBit(Covered, u32),
+    /// The class is its bits.
+    ClassSpelled(Covered),
+    /// Whether the class is in scope is a bit.
+    ScopeBit(Covered),
+    /// The scope below the class.
+    ScopeBelow(Covered),
+    /// The scope below the class is below its bit.
+    ScopeBelowBit(Covered),
+    /// The scope above the class.
+    ScopeAbove(Covered),
+    /// The scope is these three.
+    ScopeSpelled(Covered),
+    /// The class is in scope.
+    InScope(Covered),
+
+    // The target before.
+    /// Whether a slot is empty.
+    SlotIsEmpty(Leaf),
+    /// An empty slot holds nothing.
+    EmptyHolds(Leaf, Content),
+    /// The leaf is a grant or a record, as the kind says.
+    LeafOfKind,
+    /// A counter is the one expected.
+    Expected(Counter),
+    /// A record that is written is not deleted.
+    NotDeleted,
+    /// A record that is deleted is live.
+    StillLive,
+    /// The directory signed as the one before is in force.
+    DirectoryInForce,
+    /// The slot signed is the target's position.
+    TargetSlot,
+    /// The slot of a grant is in the grants tree.
+    SlotBeyondTree,
+    /// The path's turns are bits.
+    TargetTurns(Moment),
+    /// The target is under its root.
+    TargetRoot(Tree),
+
+    // The target after.
+    /// What is written is what is signed.
+    Signed(Content),
+    /// A kind without directories signs none.
+    NoDirectory(Moment),
+    /// A kind without purpose signs none.
+    NoPurpose,
+    /// A record's revision is one more.
+    NextRevision,
+    /// A record's version is one more, or stays.
+    NextVersion,
+    /// The record's status is the kind's.
+    NextStatus,
+    /// The signer is the author.
+    AuthorIsSigner,
+    /// The custodian stays.
+    CustodianStays,
+    /// A tombstone changes nothing but status and revision.
+    TombstoneKeeps(Content),
+    /// A grant's uses are carried over, or one more.
+    NextUses,
+    /// A grant's version is one more than the expected one.
+    NextGrantVersion,
+    /// A request changes nothing but the use count.
+    RequestKeeps(Content),
+    /// A revoked slot is cleared.
+    RevokedIsCleared,
+    /// Whether the new grant is nobody's.
+    NewGranteeIsNobody,
+    /// The new grant is somebody's.
+    NewGranteeIsSomebody,
+    /// The new grant has no rights above the ordinary ones.
+    OrdinaryRights,
+    /// The new grant is not in a slot of break-glass.
+    OrdinarySlot,
+
+    // What is left.
+    /// The subtree's roots after.
+    SubtreeRoots,
+    /// The audit entry and the head after it.
+    AuditEntry,
+    /// Whether the directory signed as the one before is in force.
+    DirectoryIsCurrent,
+    /// The key directory after.
+    DirectoryAfter,
+    /// The medical leaf's path: its turns are bits.
+    MedicalTurns(Moment),
+    /// The medical leaf is under the medical root.
+    MedicalRoot,
+    /// The medical root after.
+    MedicalRootAfter,
+    /// The data of a padding slot are 0.
+    PaddingData,
+}

@@ -1,0 +1,82 @@
+//! Attacks that are worked out: each would give a prover something, and one assertion alone stands against it.
+
+use halo2curves::ff::Field as _;
+
+use super::*;
+use crate::{
+    circuit::demand::{Covered, Field, Leaf, RightBit, Scalar},
+    operation::{Kind, MAX_VALIDITY},
+    statement::EntryFields,
+    testing::scenario::{DOCTOR, HOSPITAL, PATIENT, STRANGER, TIME},
+};
+
+mod entries;
+mod grant;
+mod leaves;
+mod parties;
+
+/// Positions of operations in the honest history.
+const REGISTER: usize = 3;
+pub(super) const SET: usize = 4;
+pub(super) const DOCTOR_PUT: usize = 6;
+const SECOND_PUT: usize = 8;
+const PATIENT_PUT: usize = 7;
+const TOMBSTONE: usize = 9;
+pub(super) const REQUEST: usize = 10;
+const REVOKE: usize = 11;
+
+/// An attack: what it is, the operation it starts from, its lies, and the demand that refuses it.
+pub(super) struct Attack {
+    pub(super) name: &'static str,
+    pub(super) story: usize,
+    pub(super) lies: Vec<(Hint, Lie)>,
+    pub(super) refused_by: Demand,
+}
+
+fn number(value: u64) -> Lie {
+    Lie::Is(Fr::from(value))
+}
+
+fn is(name: &'static str, index: u32, value: u64) -> (Hint, Lie) {
+    (operation(name, index), number(value))
+}
+
+/// `value` or, for a negative one, `p - |value|`.
+fn signed(value: i64) -> Lie {
+    let size = Fr::from(value.unsigned_abs());
+    Lie::Is(if value < 0 { -size } else { size })
+}
+
+fn public(index: u32, value: Fr) -> (Hint, Lie) {
+    (Hint { part: Part::Frame, name: "public", index }, Lie::Is(value))
+}
+
+/// Siblings and direction that give the children of an honest node for a leaf that is neither of them.
+fn bent_step(node: Fr, sibling: Fr, bit: bool, forged: Fr) -> (Fr, Fr) {
+    let (left, right) = if bit { (sibling, node) } else { (node, sibling) };
+    let other = left + right - forged;
+    let direction = (left - forged) * (other - forged).invert().expect("another leaf");
+    (other, direction)
+}
+
+/// The attacks on single operations of the honest history.
+pub(super) fn attacks(stories: &[Story]) -> Vec<Attack> {
+    [grant::attacks(), parties::attacks(stories), leaves::attacks(), entries::attacks(stories)]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+#[test]
+fn each_attack_is_refused_by_the_assertion_against_it() {
+    let stories = stories();
+    let mut wrong = Vec::new();
+    for Attack { name, story, lies, refused_by } in attacks(&stories) {
+        let trial = stories[story].tell_in_its_world(&lies);
+        let found: Vec<_> = trial.assertions().into_iter().collect();
+        if found != [refused_by.into()] {
+            wrong.push(format!("{name}: {found:?}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}

@@ -340,7 +340,7 @@ mod tests {
         refused(&content, &EmrRollup::BatchSettled { n: U256::ONE, ..event.clone() });
         refused(&content, &EmrRollup::BatchSettled { dataHash: B256::ZERO, ..event.clone() });
 
-        // Both say so, and still it is none.
+        // Transaction and event agree, but the value is not a state root.
         let mut beyond = content.to_call();
         beyond.batch.post = U256::MAX;
         let read = BatchContent::from_calldata(

@@ -39,7 +39,8 @@ interface ISettlement {
     /// @notice The sequencer took the registration fees.
     event FeesCollected(address indexed to, uint256 amount);
 
-    /// @notice Only the sequencer may do this. For settlement: or anyone, while queue entries are overdue.
+    /// @notice Only the sequencer may do this. But anyone may settle if queue entries are overdue and `SEQUENCER_TURN` has passed since
+    /// the last settlement.
     error NotSequencer(address caller);
     /// @notice A caller other than the sequencer may settle only overdue queue entries. D2 holds only hashes of what operations wrote,
     /// so the sequencer could not continue after operations that it does not know.
@@ -69,10 +70,11 @@ interface ISettlement {
     error InvalidParameter(string name);
 
     /// @notice Settles a batch with its data in calldata.
-    /// @dev Sequencer only; or anyone while queue entries are overdue, and then without L2 operations. A transaction must call this directly,
-    /// in standard encoding: arguments in order, without gaps, overlaps or extra bytes, and the proof padded with zeros.
-    /// @param batch The batch's claims.
-    /// @param d1 The words of the queue entries that it takes, four each.
+    /// @dev Sequencer only; or anyone if queue entries are overdue and nothing was settled for `SEQUENCER_TURN`, and then without L2
+    /// operations. A transaction must call this directly, in standard encoding: arguments in order, without gaps, overlaps or extra bytes,
+    /// and the proof padded with zeros.
+    /// @param batch What it claims.
+    /// @param d1 The words of the queue entries taken, four each.
     /// @param d2 The words of its L2 operations, four each: `pack(account 24, tree 2, slot 16)`, new leaf, audit entry, key directory.
     /// @param proof The proof, which the verifier reads after the instances.
     function settle(Batch calldata batch, uint256[] calldata d1, uint256[] calldata d2, bytes calldata proof) external;
@@ -91,6 +93,12 @@ interface ISettlement {
 
     /// @notice Time of the last settled batch, 0 before the first.
     function lastBatchTime() external view returns (UnixTime);
+
+    /// @notice Seconds after a settlement, by anyone, in which only the sequencer may settle.
+    function SEQUENCER_TURN() external view returns (uint256);
+
+    /// @notice When the last batch was settled, by L1's clock; 0 before the first.
+    function lastSettlementTime() external view returns (UnixTime);
 
     /// @notice The contract that verifies proofs. Its raw calldata are the instances and the proof. It reverts if the proof is wrong.
     function verifier() external view returns (address);

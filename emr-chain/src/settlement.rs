@@ -39,7 +39,8 @@ pub struct Head {
     pub queue_head: u64,
     /// How many entries were queued in all.
     pub queue_length: u64,
-    /// How many queue entries are overdue: the next batch must take at least these. While this is not 0, anyone may settle.
+    /// How many queue entries are overdue: the next batch must take at least these. While this is not 0, anyone may settle an hour after
+    /// the last settlement.
     pub overdue: u64,
 }
 

@@ -359,7 +359,8 @@ impl World {
     }
 
     pub(crate) fn card(&self, who: usize) -> Card {
-        Card::of(&self.identities[who], &instance(), Address::repeat_byte(who as u8), Some(account(who)))
+        let ethereum = Address::repeat_byte(who as u8);
+        Card { ethereum, ..Card::of(&self.identities[who], &instance(), Some(account(who))) }
     }
 
     pub(crate) fn record_view(&self, number: u64) -> RecordView {

@@ -64,14 +64,14 @@ enum Command {
     Whoami,
     /// Deploy verifier and rollup to the development chain at --rpc
     Deploy {
-        /// What a registration costs, in ether, at most 1. It cannot be changed later. On a chain that others use, 0 lets anyone
-        /// fill the queue for the price of gas
+        /// The fee of a registration in ether, at most 1. It cannot be changed later. On a shared chain, 0 lets anyone fill the
+        /// queue for the price of gas
         #[arg(long, value_name = "ETHER", default_value = "0", value_parser = fees::parse)]
         registration_fee: U256,
     },
     /// Take the registration fees from the contract
     CollectFees {
-        /// Where they go [default: this hospital's Ethereum account]
+        /// The recipient's address [default: this hospital's Ethereum account]
         #[arg(long, value_name = "ADDRESS")]
         to: Option<Address>,
     },

@@ -61,10 +61,10 @@ impl DeploymentFile {
         Disk::default().replace(&folder.join(Self::NAME), &text).or_exit(Exit::Storage)
     }
 
-    /// Deploys verifier and rollup to a development chain; the hospital pays, sequences and is the registrar. The fee is in wei.
+    /// Deploys verifier and rollup to a development chain. The hospital pays, and becomes sequencer and registrar. The fee is in wei.
     ///
     /// # Errors
-    /// If the chain is not for development, or refuses.
+    /// Fails if the chain is not for development, or refuses.
     pub async fn deploy(
         folder: &Path,
         endpoint: &Endpoint,

@@ -6,7 +6,7 @@ use alloy::{network::EthereumWallet, primitives::Address, providers::DynProvider
 use emr_chain::{DEVELOPMENT_CHAINS, Rollup, RollupInstance, Settlement, endpoint::Endpoint};
 use emr_core::{AccountIndex, HttpAddress, PlainHttp, Role, UnixTime};
 use emr_rollup::{
-    l1_operation::Registration,
+    l1_operation::{L1Operation, Registration},
     operation::{Action, CLIENT_VALIDITY, Domain, Operation},
     primitive::field::{self, Fr},
 };
@@ -316,7 +316,9 @@ impl Client {
             for (word, bytes) in words.iter_mut().zip(&entry.words) {
                 *word = field::from_bytes(bytes).ok()?;
             }
-            Registration::from_words(&words).ok()
+            match L1Operation::from_words(&words).ok()? {
+                L1Operation::Register(registration) => Some(registration),
+            }
         });
         Ok(registration.into_iter().find(|registration| registration.account == account))
     }

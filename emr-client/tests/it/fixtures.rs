@@ -104,7 +104,7 @@ impl World {
         let mut ledger = Ledger::genesis(domain(), CircuitVersion::V1);
         for (who, identity) in identities.iter().enumerate() {
             let registration = Self::registration_of(who, identity);
-            ledger.register(&registration).expect("an honest registration");
+            ledger.consume(&registration.into()).expect("an honest registration");
         }
         let directory = PatientDirectory::create(identities[PATIENT].rsa());
         Self {

@@ -8,7 +8,7 @@ use alloy::{
     providers::{DynProvider, Provider},
 };
 use emr_chain::{Head, Rollup, RollupError, Settlement};
-use emr_rollup::{batch::Words, l1_operation::Registration, primitive::field};
+use emr_rollup::{batch::Words, l1_operation::L1Operation, primitive::field};
 use tokio::sync::Mutex;
 
 use crate::{
@@ -116,7 +116,7 @@ async fn gas_used(rollup: &Rollup<DynProvider>, tx_hash: B256) -> Result<Option<
     Ok(receipt.map(|receipt| receipt.gas_used))
 }
 
-async fn queue(rollup: &Rollup<DynProvider>, head: &Head) -> Result<Vec<Registration>, FollowError> {
+async fn queue(rollup: &Rollup<DynProvider>, head: &Head) -> Result<Vec<L1Operation>, FollowError> {
     let entries = rollup.queue_entries(head.queue_head..head.queue_length, 0).await?;
     entries
         .iter()
@@ -126,7 +126,7 @@ async fn queue(rollup: &Rollup<DynProvider>, head: &Head) -> Result<Vec<Registra
             for (word, bytes) in words.iter_mut().zip(&entry.words) {
                 *word = field::from_bytes(bytes).map_err(|_| malformed())?;
             }
-            Registration::from_words(&words).map_err(|_| malformed())
+            L1Operation::from_words(&words).map_err(|_| malformed())
         })
         .collect()
 }
@@ -184,10 +184,10 @@ impl Follower {
             return Err(FollowError::StateRoot(head.batch_count));
         }
         if head.queue_length != known_length || head.queue_head != known_head || sequencer.state().hospital.is_none() {
-            let registrations = queue(&self.rollup, &head).await?;
+            let entries = queue(&self.rollup, &head).await?;
             let hospital = self.rollup.account_of(self.hospital).await?;
             let written =
-                sequencer.write(move |sequencer| sequencer.take_queue(head.queue_head, registrations, hospital)).await;
+                sequencer.write(move |sequencer| sequencer.take_queue(head.queue_head, entries, hospital)).await;
             written.map_err(|_| FollowError::Stopping)??;
         }
         *position = next;

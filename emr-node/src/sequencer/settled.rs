@@ -11,7 +11,7 @@ use emr_chain::SettledBatch;
 use emr_core::{AccountIndex, Role, UnixTime};
 use emr_rollup::{
     batch::{BatchData, PublicInputs, Words},
-    l1_operation::Registration,
+    l1_operation::L1Operation,
     operation::{Domain, Operation},
     primitive::field,
     state::{StateTrees, leaf::AuditEntry, ledger::Ledger, place},
@@ -73,7 +73,7 @@ pub(crate) struct OnL1 {
 pub(crate) struct L1View {
     pub(crate) batches: Vec<OnL1>,
     pub(crate) queue_head: u64,
-    pub(crate) queue: Vec<Registration>,
+    pub(crate) queue: Vec<L1Operation>,
     pub(crate) hospital: Option<AccountIndex>,
 }
 
@@ -129,8 +129,8 @@ fn execute(
 
     let mut next = ledger.clone();
     for entry in &data.d1 {
-        let registration = Registration::from_words(entry).map_err(|_| DeriveError::Inconsistent(number))?;
-        next.register(&registration).map_err(|_| DeriveError::Inconsistent(number))?;
+        let operation = L1Operation::from_words(entry).map_err(|_| DeriveError::Inconsistent(number))?;
+        next.consume(&operation).map_err(|_| DeriveError::Inconsistent(number))?;
     }
     let recorded = recorded.filter(|record| record.public.commitment == commitment && record.time == content.time);
     let mut taken = Vec::new();
@@ -264,7 +264,7 @@ pub(crate) fn derive(
         batches,
         last_time,
         queue_head: l1.queue_head,
-        queue: l1.queue.into_iter().map(|registration| Queued { registration, seen }).collect(),
+        queue: l1.queue.into_iter().map(|operation| Queued { operation, seen }).collect(),
         open: BTreeMap::new(),
         outstanding,
         history: Arc::default(),
@@ -321,23 +321,19 @@ impl Sequencer {
     pub(crate) fn take_queue(
         &self,
         head: u64,
-        registrations: Vec<Registration>,
+        entries: Vec<L1Operation>,
         told: Option<AccountIndex>,
     ) -> Result<(), DeriveError> {
         let mut next = self.state().clone();
-        let unchanged =
-            next.queue_head == head && next.queue.iter().map(|queued| &queued.registration).eq(registrations.iter());
+        let unchanged = next.queue_head == head && next.queue.iter().map(|queued| &queued.operation).eq(entries.iter());
         if !unchanged {
             let now = Instant::now();
             let seen: VecDeque<Instant> = next.queue.iter().map(|queued| queued.seen).collect();
             next.queue_head = head;
-            next.queue = registrations
+            next.queue = entries
                 .into_iter()
                 .enumerate()
-                .map(|(position, registration)| Queued {
-                    registration,
-                    seen: seen.get(position).copied().unwrap_or(now),
-                })
+                .map(|(position, operation)| Queued { operation, seen: seen.get(position).copied().unwrap_or(now) })
                 .collect();
             next.rebuild_soft();
         }

@@ -1,4 +1,5 @@
-//! Poseidon and the sparse Merkle tree. Peer: `light-poseidon` (arkworks), on the same inputs in the same run.
+//! Measures Poseidon and the sparse Merkle tree. For comparison, the same run hashes the same inputs with `light-poseidon`
+//! (arkworks).
 
 #![allow(missing_docs, reason = "criterion's macros write undocumented items")]
 

@@ -1,4 +1,4 @@
-//! `emr-doctor`: writes and reads under patients' grants.
+//! `emr-doctor`: its command line.
 
 use std::{io::Write, path::PathBuf};
 
@@ -36,7 +36,7 @@ pub struct Arguments {
 }
 
 impl Arguments {
-    /// Whether the answer, or the error, is JSON.
+    /// Whether to print the answer, or the error, as JSON.
     pub const fn json(&self) -> bool {
         self.options.json
     }
@@ -48,13 +48,13 @@ enum Command {
     Init(account::Init),
     /// Register the identity on L1; a registrar admits it
     Register {
-        /// Card of the hospital to belong to; it endorses you first
+        /// Card of your hospital; it must endorse you first
         #[arg(long, value_name = "CARD")]
         org: Option<PathBuf>,
         #[command(flatten)]
         arguments: account::Register,
     },
-    /// Sign an invitation: the hospital pays for the registration of who has it
+    /// Sign an invitation: the hospital pays for the registration of its holder
     Invite(invite::Invite),
     /// Print this identity's card, to give to others
     Whoami,
@@ -78,13 +78,13 @@ enum Command {
         record: RecordName,
         /// The FHIR file
         file: PathBuf,
-        /// Move it to another class
+        /// Move the record to another class
         #[arg(long)]
         class: Option<Class>,
         #[command(flatten)]
         target: Target,
     },
-    /// Delete a record of your own, for good
+    /// Delete one of your own records permanently
     Delete {
         /// The record: PATIENT/SLOT
         record: RecordName,
@@ -101,7 +101,7 @@ enum Command {
     Request {
         /// The record: PATIENT/SLOT
         record: RecordName,
-        /// Why: treatment, emergency, payment, operations, research, patient-request, public-health
+        /// The reason: treatment, emergency, payment, operations, research, patient-request, public-health
         #[arg(long, value_parser = parse_purpose)]
         purpose: Reason,
         #[command(flatten)]
@@ -114,14 +114,14 @@ enum Command {
         /// Where to write it [default: stdout]
         #[arg(short, long, value_name = "FILE")]
         output: Option<PathBuf>,
-        /// Why, if access has to be requested first
+        /// The reason, if access has to be requested first
         #[arg(long, default_value = "treatment", value_parser = parse_purpose)]
         purpose: Reason,
         /// The patient's card, the first time
         #[arg(long, value_name = "CARD")]
         patient: Option<PathBuf>,
     },
-    /// Read a record and say what was verified of it
+    /// Read a record and print what was verified
     Verify {
         /// The record: PATIENT/SLOT
         record: RecordName,
@@ -129,7 +129,7 @@ enum Command {
         #[arg(long, value_name = "CARD")]
         patient: Option<PathBuf>,
     },
-    /// What is not settled yet, and records that came to nothing
+    /// List operations that are not settled yet; retry or discard refused records
     #[command(subcommand)]
     Outbox(outbox::Command),
     /// Derive the whole state from L1 and compare it with the contract's
@@ -149,7 +149,7 @@ struct Target {
 /// Runs the command line.
 ///
 /// # Errors
-/// What did not work, with an exit code.
+/// Returns the failure, with its exit code.
 pub async fn run(arguments: Arguments) -> Result<(), Failure> {
     let Arguments { options, command } = arguments;
     let json = options.json;
@@ -263,7 +263,7 @@ impl Answer for Synced {
     }
 }
 
-/// Rebuilds both trees from the batches' data on L1.
+/// Computes both trees from the batches' data on L1.
 async fn sync(client: &Client, json: bool) -> Result<(), Failure> {
     let progress = Progress::start("reading batches from L1");
     let settled = client.settled().await.or_exit(Exit::Unverified)?;

@@ -1,4 +1,4 @@
-//! A patient's part of the state, as far as whoever asks may see it.
+//! A patient's part of the state, as far as the caller may see it.
 
 use std::collections::BTreeMap;
 
@@ -35,7 +35,7 @@ fn stored_at(state: &NodeState, leaf: &RecordLeaf) -> Option<StoredAt> {
     }
 }
 
-/// What the settled state holds at a patient's index.
+/// The settled medical leaf at a patient's index, with its proof.
 fn medical_proof(state: &NodeState, patient: AccountIndex) -> MedicalProof {
     let trees = state.settled.trees();
     MedicalProof {
@@ -77,7 +77,7 @@ pub(super) async fn get(
     let grants = if account.index() == patient {
         leaves.grants.iter().map(|(slot, grant)| GrantView { slot: *slot, grant: *grant }).collect()
     } else {
-        // As they are in the state: he signs for that.
+        // Sends the grants as they are in the state, because the grantee signs for that.
         let live = state.live_grants(patient, account.index(), now);
         live.filter_map(|(slot, _)| Some(GrantView { slot, grant: *leaves.grants.get(&slot)? })).collect()
     };
@@ -93,7 +93,7 @@ pub(super) async fn get(
     }))
 }
 
-/// The lowest slot never written.
+/// The lowest slot that was never written.
 fn next_slot(records: &BTreeMap<RecordSlot, RecordLeaf>) -> Result<RecordSlot, Refusal> {
     let taken = records.keys().zip(0..).take_while(|(slot, position)| slot.get() == *position).count();
     RecordSlot::new(taken as u64).map_err(|_| Refusal::refused("all record slots of this patient are used"))
@@ -137,7 +137,7 @@ pub(super) async fn record(
         let medical = state.settled.medical(patient)?;
         record_proof(&state, patient, slot, leaf.author, medical)
     });
-    // The directory that goes with the proof, if there is one.
+    // If there is a proof, uses the directory that belongs to it.
     let medical = proof.as_ref().map(|proof| proof.medical).or_else(|| state.soft.medical(patient));
     let directory = medical.and_then(|medical| state.directory(medical.key_directory));
     let directory = directory.ok_or_else(|| Refusal::not_found("the patient has published no key directory"))?;
@@ -170,7 +170,7 @@ fn record_proof(
     })
 }
 
-/// Every settled grant, and what the patient signed on top. Neither grows with the audit chain.
+/// All settled grants, and the patient's open operations on grants. The answer does not grow with the audit chain.
 pub(super) async fn grants(
     State(app): Shared,
     account: Account,

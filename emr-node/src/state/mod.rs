@@ -13,6 +13,7 @@ use std::{
 use emr_core::{AccountIndex, UnixTime};
 use emr_rollup::{
     l1_operation::L1Operation,
+    operation::DirectoryCommitment,
     primitive::field::{self, Fr},
     state::ledger::Ledger,
 };
@@ -77,7 +78,7 @@ impl State {
     /// the registration, or the owner loses what the tables hold.
     pub(crate) fn principal(&self, account: AccountIndex) -> Option<Principal> {
         let leaf = self.soft.identity(account)?;
-        Some(Principal { account, identity: field::to_bytes(&leaf.hash()) })
+        Some(Principal { account, identity: field::to_bytes(&leaf.hash().element()) })
     }
 
     /// Whether an account still is whose it was.
@@ -96,8 +97,8 @@ impl State {
     }
 
     /// CID of the key directory that a commitment is over.
-    pub(crate) fn directory(&self, commitment: &Fr) -> Option<&str> {
-        match self.pointer(commitment)? {
+    pub(crate) fn directory(&self, commitment: DirectoryCommitment) -> Option<&str> {
+        match self.pointer(&commitment.element())? {
             Pointer::Directory(cid) => Some(cid),
             Pointer::Record(_) => None,
         }

@@ -187,7 +187,10 @@ impl Sequencer {
 
     /// Takes nothing more while L1 shows what this node cannot follow. L1 being out of reach is no reason.
     pub(crate) fn halt_on(&self, error: &FollowError) {
-        if !matches!(error, FollowError::Rollup(_) | FollowError::Block(_) | FollowError::Stopping) {
+        if !matches!(
+            error,
+            FollowError::Rollup(_) | FollowError::Block(_) | FollowError::Incomplete { .. } | FollowError::Stopping
+        ) {
             *self.halted.write().unwrap_or_else(PoisonError::into_inner) = Some(error.to_string());
         }
     }

@@ -304,16 +304,38 @@ impl Sequencer {
             next.settled = Arc::new(ledger);
             next.batches = number;
             next.last_time = settled.content.time;
-            next.open.retain(|sequence, _| !taken.contains(sequence));
+            let taken: Vec<_> = taken.iter().filter_map(|sequence| next.open.remove(sequence)).collect();
             for open in next.open.values_mut() {
                 open.status = OperationStatus::Pending;
             }
             let entries = settled.content.d1.len();
-            next.queue.drain(..entries.min(next.queue.len()));
+            let known = entries.min(next.queue.len());
+            let mut arrived = next.queue.drain(..known).map(|queued| queued.registration.account);
+            let (settled, soft) = (next.settled.trees(), next.soft.trees());
+            let as_queued = arrived.all(|account| settled.identity(account) == soft.identity(account));
+            drop(arrived);
             next.queue_head += entries as u64;
-            next.rebuild_soft();
+            if known == entries && as_queued {
+                next.rebuild_patients(&taken.iter().map(|open| open.signed.operation.patient).collect());
+            } else {
+                // Other entries than this node had seen in the queue.
+                next.rebuild_soft();
+            }
             self.replace(next);
         }
+        Ok(())
+    }
+
+    /// Takes over what came to the end of the L1 queue. As the only writer.
+    pub(crate) fn extend_queue(
+        &self,
+        registrations: Vec<Registration>,
+        told: Option<AccountIndex>,
+    ) -> Result<(), DeriveError> {
+        let mut next = self.state().clone();
+        next.enqueue(registrations);
+        next.hospital = hospital(&self.mempool, &next, told)?;
+        self.replace(next);
         Ok(())
     }
 
@@ -346,9 +368,10 @@ impl Sequencer {
         Ok(())
     }
 
-    /// Replaces the whole state by one derived anew. As the only writer.
+    /// Replaces the whole state. As the only writer.
     pub(crate) fn replace(&self, state: State) {
-        *self.state_mut() = state;
+        // Dropped when nobody waits for the lock any more: two ledgers take long.
+        let _old = std::mem::replace(&mut *self.state_mut(), state);
     }
 }
 

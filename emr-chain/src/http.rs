@@ -1,4 +1,4 @@
-//! JSON-RPC over HTTP with limits: a node that is slow, silent or endless costs bounded time and memory.
+//! JSON-RPC over HTTP, by the rule of [`crate::exchange`]; an answer that says "not yet" is asked for again.
 
 use std::{
     fmt,
@@ -8,19 +8,17 @@ use std::{
 
 use alloy::{
     rpc::json_rpc::{RequestPacket, ResponsePacket},
-    transports::{TransportError, TransportErrorKind, TransportFut, http::reqwest},
+    transports::{TransportError, TransportErrorKind, TransportFut, http::reqwest::Method},
 };
 use emr_core::HttpAddress;
 use tokio::time::{Instant, sleep};
 use tower::Service;
 use url::Url;
 
+use crate::exchange::{Answer, Body, Exchange, ExchangeError};
+
 /// The largest answer read, in bytes: 10,000 logs, or the calldata of a batch, fit many times.
 const MAX_ANSWER: usize = 32 << 20;
-/// How long connecting may take.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long one request may take in all.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long an answer that says "not yet" is asked for again.
 const NOT_YET: Duration = Duration::from_secs(60);
 /// The first pause, doubled each time.
@@ -35,7 +33,7 @@ const SHOWN_ERROR: usize = 200;
 /// The transport to a node at an HTTP address.
 #[derive(Clone)]
 pub(crate) struct HttpTransport {
-    client: reqwest::Client,
+    exchange: Exchange,
     url: Url,
 }
 
@@ -47,15 +45,8 @@ impl fmt::Debug for HttpTransport {
 }
 
 impl HttpTransport {
-    pub(crate) fn new(address: &HttpAddress) -> Result<Self, reqwest::Error> {
-        let mut builder = reqwest::Client::builder()
-            .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(REQUEST_TIMEOUT)
-            .redirect(reqwest::redirect::Policy::none());
-        if address.is_this_machine() {
-            builder = builder.no_proxy();
-        }
-        Ok(Self { client: builder.build()?, url: address.url().clone() })
+    pub(crate) fn new(address: &HttpAddress) -> Result<Self, ExchangeError> {
+        Ok(Self { exchange: Exchange::with(address)?, url: address.url().clone() })
     }
 
     /// Sends, and sends again while the node says "not yet". Such an answer means that nothing was done.
@@ -63,7 +54,7 @@ impl HttpTransport {
         let until = Instant::now() + NOT_YET;
         let mut pause = FIRST_PAUSE;
         loop {
-            let answer = self.exchange(&packet).await;
+            let answer = self.post(&packet).await;
             if !is_not_yet(&answer) || Instant::now() + pause > until {
                 return answer;
             }
@@ -72,21 +63,12 @@ impl HttpTransport {
         }
     }
 
-    async fn exchange(&self, packet: &RequestPacket) -> Result<ResponsePacket, TransportError> {
-        // The URL may hold an access key: errors go to logs, so it is left out of them.
-        let failed = |error: reqwest::Error| TransportErrorKind::custom(error.without_url());
+    async fn post(&self, packet: &RequestPacket) -> Result<ResponsePacket, TransportError> {
+        let failed = |error: ExchangeError| TransportErrorKind::custom(error);
         let body = packet.clone().serialize().map_err(TransportError::ser_err)?;
-        let request =
-            self.client.post(self.url.clone()).header("content-type", "application/json").body(body.get().to_owned());
-        let mut response = request.send().await.map_err(failed)?;
-        let status = response.status();
-        let mut answer = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(failed)? {
-            if answer.len() + chunk.len() > MAX_ANSWER {
-                return Err(TransportErrorKind::non_retryable_str("the node's answer is larger than 32 MiB"));
-            }
-            answer.extend_from_slice(&chunk);
-        }
+        let body = Body::Json(body.get().as_bytes().to_vec());
+        let asked = self.exchange.ask(Method::POST, self.url.clone(), None, body, MAX_ANSWER).await;
+        let Answer { status, body: answer, .. } = asked.map_err(failed)?;
         let shown = || String::from_utf8_lossy(&answer).chars().take(SHOWN_ERROR).collect::<String>();
         match serde_json::from_slice::<ResponsePacket>(&answer) {
             Ok(packet) if status.is_success() || packet.is_error() => Ok(packet),

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod endpoint;
+pub mod exchange;
 mod http;
 pub mod proof;
 

@@ -94,11 +94,17 @@ pub trait Settlement: Send + Sync {
     /// [`RollupError`] if the node cannot be read.
     fn head(&self) -> impl Future<Output = Result<Head, RollupError>> + Send;
 
-    /// The queue entries at these positions, in order; all of them.
+    /// The queue entries at these positions, in order; all of them. They must have been queued in `from_block` or later: a
+    /// follower gives the block of the last entry that it knows, and reads only what is newer. 0 reads all blocks since the
+    /// deployment.
     ///
     /// # Errors
-    /// [`RollupError::QueueEntryMissing`] for a position that no event tells.
-    fn queue_entries(&self, range: Range<u64>) -> impl Future<Output = Result<Vec<QueueEntry>, RollupError>> + Send;
+    /// [`RollupError::QueueEntryMissing`] for a position that no event since `from_block` names.
+    fn queue_entries(
+        &self,
+        range: Range<u64>,
+        from_block: u64,
+    ) -> impl Future<Output = Result<Vec<QueueEntry>, RollupError>> + Send;
 
     /// Settles a proven batch and waits until its transaction is mined.
     ///
@@ -131,24 +137,21 @@ impl<P: Provider> Settlement for Rollup<P> {
         })
     }
 
-    async fn queue_entries(&self, range: Range<u64>) -> Result<Vec<QueueEntry>, RollupError> {
+    async fn queue_entries(&self, range: Range<u64>, from_block: u64) -> Result<Vec<QueueEntry>, RollupError> {
         if range.is_empty() {
             return Ok(Vec::new());
         }
+        let mut filter = self.events(EmrRollup::Enqueued::SIGNATURE_HASH);
+        if range.end - range.start <= NAMED_ENTRIES {
+            // The node need not send the rest.
+            filter = filter.topic1(range.clone().map(|index| B256::from(U256::from(index))).collect::<Vec<_>>());
+        }
         let mut entries = Vec::new();
-        let mut first = range.start;
-        while first < range.end {
-            // By their positions: the node need not send the rest.
-            let named = first..range.end.min(first + NAMED_ENTRIES);
-            first = named.end;
-            let topics: Vec<_> = named.clone().map(|index| B256::from(U256::from(index))).collect();
-            let filter = self.events(EmrRollup::Enqueued::SIGNATURE_HASH).topic1(topics);
-            for log in self.logs(filter, self.deployed_at()).await? {
-                let event = decode::<EmrRollup::Enqueued>(&log)?;
-                if named.contains(&event.index) {
-                    let (index, block_number) = (event.index, position(&log)?.1);
-                    entries.push(QueueEntry { index, words: event.words.map(|word| word.to_be_bytes()), block_number });
-                }
+        for log in self.logs(filter, from_block.max(self.deployed_at())).await? {
+            let event = decode::<EmrRollup::Enqueued>(&log)?;
+            if range.contains(&event.index) {
+                let (index, block_number) = (event.index, position(&log)?.1);
+                entries.push(QueueEntry { index, words: event.words.map(|word| word.to_be_bytes()), block_number });
             }
         }
         entries.sort_by_key(|entry| entry.index);
@@ -250,7 +253,8 @@ fn position(log: &Log) -> Result<(B256, u64), RollupError> {
 
 /// Blocks per `eth_getLogs` request, at first: many public nodes refuse wider ranges, and some these.
 const LOG_WINDOW: u64 = 10_000;
-/// How many queue entries one request names. Nodes limit how many values of a topic that may be.
+/// How many queue entries one request may name. Nodes limit how many values of a topic that may be, so a request for more
+/// entries names none, and asks for the logs of all entries.
 const NAMED_ENTRIES: u64 = 64;
 
 impl<P: Provider> Rollup<P> {

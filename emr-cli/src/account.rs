@@ -7,7 +7,7 @@ use std::{
 };
 
 use clap::Args;
-use emr_client::{flow::register::RegisterError, verify::card::Card};
+use emr_client::verify::card::Card;
 use emr_core::{AccountIndex, Role};
 use emr_crypto::{Identity, RsaBits, RsaSecret};
 use serde::Serialize;
@@ -125,12 +125,12 @@ pub async fn register(options: &Options, role: Role, org: Option<&Path>, argumen
     } else {
         client.register(org, invitation.as_ref()).await
     };
-    let (client, account) = registered.map_err(|error| register_failure(&error))?;
+    let account = registered?;
     let mut settled = false;
     if arguments.wait {
         progress.say("waiting for a batch");
         let view = client.wait_registered(true, Duration::from_millis(500), Duration::from_secs(600)).await;
-        settled = view.map_err(|error| register_failure(&error))?.settled;
+        settled = view?.settled;
     }
     drop(progress);
     let next = match (settled, role) {
@@ -146,14 +146,6 @@ fn client_org(card: &Card) -> Result<AccountIndex, Failure> {
         return Err(Failure::new(Exit::Input, format!("the card is a {}'s; --org takes a hospital's", card.role)));
     }
     card.registered().or_exit(Exit::Input)
-}
-
-fn register_failure(error: &RegisterError) -> Failure {
-    match error {
-        RegisterError::Client(error) => session::client_failure(error),
-        RegisterError::NotYet(_) => Failure::new(Exit::Unavailable, one_line(error)),
-        _ => Failure::new(Exit::Refused, one_line(error)),
-    }
 }
 
 /// Prints this identity's card.

@@ -38,7 +38,7 @@ pub async fn patient(client: &Client, account: Option<AccountIndex>, given: Opti
         let message = format!("the card is that of account {registered}, the record is another patient's");
         return Err(Failure::new(Exit::Input, message));
     }
-    client.check_card(&card).await.map_err(|error| crate::session::client_failure(&error))?;
+    client.check_card(&card).await?;
     keep(&folder, registered, &card).or_exit(Exit::Storage)?;
     Ok(card)
 }

@@ -31,6 +31,13 @@ pub struct Arguments {
     command: Command,
 }
 
+impl Arguments {
+    /// Whether the answer, or the error, is JSON.
+    pub const fn json(&self) -> bool {
+        self.options.json
+    }
+}
+
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Make an identity: RSA key, rollup key, Ethereum key, encrypted under a passphrase
@@ -150,45 +157,45 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Whoami => account::whoami(&options, DOCTOR).await,
         Command::Upload { file, patient, class, wait } => {
             let record = records::read_fhir(&file)?;
-            let mut client = session::open(&options, DOCTOR).await?;
+            let client = session::open(&options, DOCTOR).await?;
             let card = cards::patient(&client, None, Some(&patient)).await?;
             let written = client.upload(&card, class, &record).await;
-            let written = written.map_err(|error| records::write_failure(&error))?;
-            records::written(&mut client, &written, wait, json).await
+            let written = written?;
+            records::written(&client, &written, wait, json).await
         }
         Command::Edit { record: name, file, class, target } => {
             let record = records::read_fhir(&file)?;
-            let mut client = session::open(&options, DOCTOR).await?;
+            let client = session::open(&options, DOCTOR).await?;
             let card = cards::patient(&client, Some(name.patient), target.patient.as_deref()).await?;
             let written = client.edit(&card, name.slot, class, &record).await;
-            let written = written.map_err(|error| records::write_failure(&error))?;
-            records::written(&mut client, &written, target.wait, json).await
+            let written = written?;
+            records::written(&client, &written, target.wait, json).await
         }
         Command::Delete { record: name, target } => {
-            let mut client = session::open(&options, DOCTOR).await?;
+            let client = session::open(&options, DOCTOR).await?;
             let card = cards::patient(&client, Some(name.patient), target.patient.as_deref()).await?;
-            records::delete(&mut client, &card, name, target.wait, json).await
+            records::delete(&client, &card, name, target.wait, json).await
         }
         Command::List { patient } => {
             let client = session::open(&options, DOCTOR).await?;
             let card = cards::patient(&client, None, Some(&patient)).await?;
-            let list = client.records(&card).await.map_err(|error| session::client_failure(&error))?;
+            let list = client.records(&card).await?;
             records::list(card.registered().or_exit(Exit::Input)?, &list, json)
         }
         Command::Request { record: name, purpose, target } => {
-            let mut client = session::open(&options, DOCTOR).await?;
-            request(&mut client, name, purpose, &target, json).await
+            let client = session::open(&options, DOCTOR).await?;
+            request(&client, name, purpose, &target, json).await
         }
         Command::Get { record: name, output, purpose, patient } => {
-            let mut client = session::open(&options, DOCTOR).await?;
+            let client = session::open(&options, DOCTOR).await?;
             let card = cards::patient(&client, Some(name.patient), patient.as_deref()).await?;
-            let retrieved = records::fetch(&mut client, &card, name, Some(purpose)).await?;
+            let retrieved = records::fetch(&client, &card, name, Some(purpose)).await?;
             records::output(name, &retrieved, output.as_deref(), json)
         }
         Command::Verify { record: name, patient } => {
-            let mut client = session::open(&options, DOCTOR).await?;
+            let client = session::open(&options, DOCTOR).await?;
             let card = cards::patient(&client, Some(name.patient), patient.as_deref()).await?;
-            let retrieved = records::fetch(&mut client, &card, name, None).await?;
+            let retrieved = records::fetch(&client, &card, name, None).await?;
             records::checked(name, &retrieved, json)?;
             records::settled(name, &retrieved)
         }
@@ -213,14 +220,14 @@ impl Answer for Requested {
 }
 
 async fn request(
-    client: &mut Client,
+    client: &Client,
     name: RecordName,
     reason: Reason,
     target: &Target,
     json: bool,
 ) -> Result<(), Failure> {
     let card = cards::patient(client, Some(name.patient), target.patient.as_deref()).await?;
-    let list = client.records(&card).await.map_err(|error| session::client_failure(&error))?;
+    let list = client.records(&card).await?;
     let record = list.iter().find(|record| record.slot == name.slot);
     let class = record
         .ok_or_else(|| {
@@ -228,7 +235,7 @@ async fn request(
         })?
         .leaf
         .class;
-    let requested = client.request(&card, class, reason).await.map_err(|error| records::read_failure(&error))?;
+    let requested = client.request(&card, class, reason).await?;
     let promise = records::promise(client, &requested.acknowledged, target.wait).await?;
     print(&Requested { patient: name.patient.get(), class, reason, promise }, json)
 }

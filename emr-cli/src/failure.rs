@@ -1,5 +1,12 @@
 //! How a command fails: one line that says what to do next, and a documented exit code.
 
+use emr_chain::RollupError;
+use emr_client::{
+    ClientError, ErrorKind, FileError,
+    node::NodeError,
+    profile::ProfileError,
+    verify::{card::CardError, settled_state::SettledStateError},
+};
 use serde::Serialize;
 
 /// Exit codes, the same for all three command lines.
@@ -37,25 +44,116 @@ pub const EXIT_CODES: &str = "Exit codes:
   7  the disk refused
   8  identity file or passphrase";
 
+impl Exit {
+    /// The code of a failure that has no finer one: the name of its exit code.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Internal => "internal",
+            Self::Usage => "usage",
+            Self::Input => "input",
+            Self::Refused => "refused",
+            Self::Unavailable => "unavailable",
+            Self::Unverified => "unverified",
+            Self::Storage => "storage",
+            Self::Identity => "identity",
+        }
+    }
+}
+
+impl From<ErrorKind> for Exit {
+    fn from(kind: ErrorKind) -> Self {
+        match kind {
+            ErrorKind::Usage => Self::Usage,
+            ErrorKind::Input => Self::Input,
+            ErrorKind::Refused => Self::Refused,
+            ErrorKind::Unavailable => Self::Unavailable,
+            ErrorKind::Unverified => Self::Unverified,
+            ErrorKind::Storage => Self::Storage,
+            ErrorKind::Keys => Self::Identity,
+            _ => Self::Internal,
+        }
+    }
+}
+
 /// A command failed.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct Failure {
     exit: Exit,
+    code: &'static str,
     message: String,
+}
+
+/// What `--json` prints of it.
+#[derive(Serialize)]
+struct Written<'a> {
+    error: &'static str,
+    exit: u8,
+    temporary: bool,
+    message: &'a str,
 }
 
 impl Failure {
     /// A failure with a line that says what to do next.
     pub fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self { exit, message: message.into() }
+        Self { exit, code: exit.name(), message: message.into() }
+    }
+
+    /// The same failure, explained in other words.
+    #[must_use]
+    pub fn saying(self, message: impl Into<String>) -> Self {
+        Self { message: message.into(), ..self }
     }
 
     /// The exit code.
     pub fn exit(&self) -> Exit {
         self.exit
     }
+
+    /// The stable name of what went wrong: `docs/errors.md` lists them.
+    pub const fn code(&self) -> &'static str {
+        self.code
+    }
+
+    /// One line: for people, or a JSON object.
+    pub fn line(&self, json: bool) -> String {
+        let written = Written {
+            error: self.code,
+            exit: self.exit as u8,
+            temporary: self.exit == Exit::Unavailable,
+            message: &self.message,
+        };
+        match serde_json::to_string(&written) {
+            Ok(line) if json => line,
+            _ => format!("error: {}", self.message),
+        }
+    }
 }
+
+/// The exit code follows from what a caller can do about the error.
+impl From<&ClientError> for Failure {
+    fn from(error: &ClientError) -> Self {
+        Self { exit: error.kind().into(), code: error.code(), message: one_line(error) }
+    }
+}
+
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Self {
+        Self::from(&error)
+    }
+}
+
+macro_rules! via_client {
+    ($($error:ty),+) => { $(
+        impl From<$error> for Failure {
+            fn from(error: $error) -> Self {
+                ClientError::from(error).into()
+            }
+        }
+    )+ };
+}
+
+via_client!(NodeError, ProfileError, FileError, CardError, RollupError, SettledStateError);
 
 /// Writes an error and its causes on one line.
 pub fn one_line(error: &dyn std::error::Error) -> String {

@@ -4,7 +4,6 @@ use std::io::Write;
 
 use clap::Args;
 use emr_api::invitation::Invitation;
-use emr_client::flow::invite::InviteError;
 use emr_core::{AccountIndex, Role, UnixTime};
 use serde::Serialize;
 
@@ -62,25 +61,14 @@ impl Answer for Invitations {
 /// If this identity has no account, or the time is not one.
 pub fn invite(options: &Options, role: Role, arguments: &Invite) -> Result<(), Failure> {
     let (profile, identity) = session::identity(options, role)?;
-    let one = |_| profile.invite(&identity, arguments.expires);
-    let invitations: Vec<_> =
-        (0..arguments.count).map(one).collect::<Result<_, _>>().map_err(|error| failure(&error))?;
+    let one = |_| Ok::<_, Failure>(profile.invite(&identity, arguments.expires)?);
+    let invitations: Vec<_> = (0..arguments.count).map(one).collect::<Result<_, _>>()?;
     let Some(first) = invitations.first() else { return Err(Failure::new(Exit::Usage, "none was asked for")) };
     let (inviter, expires) = (first.inviter(), written(first.expires()));
     eprintln!(
         "an invitation registers one person, until {expires}, and the hospital pays: anyone who has the word can use it, once"
     );
     print(&Invitations { inviter, expires, invitations }, options.json)
-}
-
-fn failure(error: &InviteError) -> Failure {
-    let exit = match error {
-        InviteError::Profile(error) => session::profile_exit(error),
-        InviteError::Expires => Exit::Usage,
-        InviteError::Signer(_) => Exit::Identity,
-        _ => Exit::Refused,
-    };
-    Failure::new(exit, one_line(error))
 }
 
 #[cfg(test)]

@@ -53,9 +53,10 @@ pub enum Command {
 
 /// One line about records that came to nothing, if there are any.
 pub fn notice(outbox: &Outbox, role: Role) -> Option<String> {
-    let newest = outbox.refused().last()?;
+    let refused = outbox.refused();
+    let newest = refused.last()?;
     let reason = newest.refusal().map(|refusal| refusal.reason.as_str()).unwrap_or_default();
-    let records = match outbox.refused().len() {
+    let records = match refused.len() {
         1 => "1 record was not taken and is".to_owned(),
         count => format!("{count} records were not taken and are"),
     };
@@ -162,8 +163,9 @@ impl Answer for List {
 
 fn list(options: &Options, role: Role) -> Result<(), Failure> {
     let profile = session::profile(options, role)?;
-    let all = profile.outbox().refused().iter().chain(profile.outbox().entries());
-    print(&List { operations: all.map(Listed::of).collect() }, options.json)
+    let (refused, waits) = (profile.outbox().refused(), profile.outbox().entries());
+    let operations = refused.iter().chain(&waits).map(Listed::of).collect();
+    print(&List { operations }, options.json)
 }
 
 #[derive(Debug, Serialize)]
@@ -187,23 +189,20 @@ async fn retry(
     card: Option<PathBuf>,
     wait: bool,
 ) -> Result<(), Failure> {
-    let mut client = session::open(options, role).await?;
-    let chosen = if operations.is_empty() {
-        client.profile().outbox().refused().to_vec()
-    } else {
-        named(client.profile(), operations)?
-    };
+    let client = session::open(options, role).await?;
+    let chosen =
+        if operations.is_empty() { client.profile().outbox().refused() } else { named(client.profile(), operations)? };
     let mut retried = Vec::new();
     for entry in chosen {
         let draft = entry.draft();
         let patient = draft.submission.signed.operation.patient;
         let card = cards::patient(&client, Some(patient), card.as_deref()).await?;
         let written = client.retry(&card, draft.operation).await.map_err(|error| {
-            let failure = records::write_failure(&error);
-            let done = retried.len();
-            Failure::new(failure.exit(), format!("{}: {failure} ({done} handed in before it)", short(draft.operation)))
+            let failure = Failure::from(error);
+            let message = format!("{}: {failure} ({} handed in before it)", short(draft.operation), retried.len());
+            failure.saying(message)
         })?;
-        retried.push(records::answer(&mut client, &written, wait).await?);
+        retried.push(records::answer(&client, &written, wait).await?);
     }
     print(&Retried { retried }, options.json)
 }
@@ -220,7 +219,7 @@ impl Answer for Discarded {
 }
 
 fn discard(options: &Options, role: Role, operations: &[String], yes: bool) -> Result<(), Failure> {
-    let mut profile = session::profile(options, role)?;
+    let profile = session::profile(options, role)?;
     let chosen = named(&profile, operations)?;
     if !yes {
         let message = "this deletes records from this machine, and there may be no other copy: add --yes to confirm";
@@ -229,7 +228,7 @@ fn discard(options: &Options, role: Role, operations: &[String], yes: bool) -> R
     let mut discarded = Vec::new();
     for entry in chosen {
         let operation = entry.draft().operation;
-        profile.outbox_mut().discard(operation).or_exit(Exit::Storage)?;
+        profile.outbox().discard(operation).or_exit(Exit::Storage)?;
         discarded.push(operation);
     }
     print(&Discarded { discarded }, options.json)
@@ -239,10 +238,10 @@ fn discard(options: &Options, role: Role, operations: &[String], yes: bool) -> R
 fn named(profile: &Profile, names: &[String]) -> Result<Vec<Entry>, Failure> {
     let mut chosen: Vec<Entry> = Vec::new();
     for name in names {
-        let is_it = |entry: &&Entry| entry.draft().operation.to_string().starts_with(name.as_str());
-        let mut found = profile.outbox().refused().iter().filter(is_it);
+        let is_it = |entry: &Entry| entry.draft().operation.to_string().starts_with(name.as_str());
+        let mut found = profile.outbox().refused().into_iter().filter(is_it);
         let (Some(entry), true) = (found.next(), name.len() >= SHORTEST_NAME) else {
-            let waits = profile.outbox().entries().iter().any(|entry| is_it(&entry));
+            let waits = profile.outbox().entries().iter().any(is_it);
             let message = if waits && name.len() >= SHORTEST_NAME {
                 format!("{name} still waits for the node or for a batch; only what was refused is retried or discarded")
             } else {
@@ -253,8 +252,8 @@ fn named(profile: &Profile, names: &[String]) -> Result<Vec<Entry>, Failure> {
         if found.next().is_some() {
             return Err(Failure::new(Exit::Input, format!("several operations begin with {name}: give more digits")));
         }
-        if !chosen.contains(entry) {
-            chosen.push(entry.clone());
+        if !chosen.contains(&entry) {
+            chosen.push(entry);
         }
     }
     Ok(chosen)

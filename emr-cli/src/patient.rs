@@ -5,8 +5,7 @@ use std::{io::Write, path::PathBuf};
 use clap::{Parser, Subcommand};
 use emr_client::{
     client::Client,
-    flow::grant::{GrantError, History, Terms},
-    flow::own_directory::OwnError,
+    flow::grant::{History, Terms},
     verify::{audit::Verified, light::VerifiedLeaves},
 };
 use emr_core::{AccountIndex, Class, ClassMask, Rights, Role, UnixTime};
@@ -16,7 +15,7 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339, macros::form
 
 use crate::{
     account,
-    failure::{EXIT_CODES, Exit, Failure, OrExit, one_line},
+    failure::{EXIT_CODES, Exit, Failure, OrExit},
     light::{Access, Audit, Grants, LightAnswer},
     options::{Options, RecordName, parse_rights},
     outbox, records,
@@ -34,6 +33,13 @@ pub struct Arguments {
     options: Options,
     #[command(subcommand)]
     command: Command,
+}
+
+impl Arguments {
+    /// Whether the answer, or the error, is JSON.
+    pub const fn json(&self) -> bool {
+        self.options.json
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -157,9 +163,9 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
             let history = if from_now { History::FromNow } else { History::Included };
             let terms = Terms { rights, classes: classes(&class)?, until, history };
             let card = account::read_card(&card)?;
-            let mut client = session::open(&options, PATIENT).await?;
-            let granted = client.grant(&card, &terms).await.map_err(|error| grant_failure(&error))?;
-            let promise = records::promise(&mut client, &granted.acknowledged, wait).await?;
+            let client = session::open(&options, PATIENT).await?;
+            let granted = client.grant(&card, &terms).await?;
+            let promise = records::promise(&client, &granted.acknowledged, wait).await?;
             let until = written(granted.may_take_effect_until);
             let answer = GrantAnswer {
                 grant: Access::of(granted.slot.get(), &granted.grant),
@@ -171,8 +177,8 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Revoke { card, class, wait } => {
             let classes = classes(&class)?;
             let card = account::read_card(&card)?;
-            let mut client = session::open(&options, PATIENT).await?;
-            revoke(&mut client, card.registered().or_exit(Exit::Input)?, classes, wait, json).await
+            let client = session::open(&options, PATIENT).await?;
+            revoke(&client, card.registered().or_exit(Exit::Input)?, classes, wait, json).await
         }
         Command::Grants => {
             let leaves = leaves(&session::open(&options, PATIENT).await?).await?;
@@ -190,28 +196,28 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
         }
         Command::Put { file, class, wait } => {
             let record = records::read_fhir(&file)?;
-            let mut client = session::open(&options, PATIENT).await?;
+            let client = session::open(&options, PATIENT).await?;
             let card = client.card();
             let written = client.upload(&card, class, &record).await;
-            let written = written.map_err(|error| records::write_failure(&error))?;
-            records::written(&mut client, &written, wait, json).await
+            let written = written?;
+            records::written(&client, &written, wait, json).await
         }
         Command::Get { record: name, output } => {
-            let mut client = session::open(&options, PATIENT).await?;
+            let client = session::open(&options, PATIENT).await?;
             let card = client.card();
             if card.account != Some(name.patient) {
                 return Err(Failure::new(Exit::Refused, format!("record {name} is not yours; `records` lists yours")));
             }
-            let retrieved = records::fetch(&mut client, &card, name, None).await?;
+            let retrieved = records::fetch(&client, &card, name, None).await?;
             records::output(name, &retrieved, output.as_deref(), json)
         }
         Command::Delete { record: name, wait } => {
-            let mut client = session::open(&options, PATIENT).await?;
+            let client = session::open(&options, PATIENT).await?;
             let card = client.card();
             if card.account != Some(name.patient) {
                 return Err(Failure::new(Exit::Refused, format!("record {name} is not yours; `records` lists yours")));
             }
-            records::delete(&mut client, &card, name, wait, json).await
+            records::delete(&client, &card, name, wait, json).await
         }
         Command::Storage => storage::show(&session::open(&options, PATIENT).await?, json).await,
         Command::Verify => {
@@ -226,7 +232,7 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
 /// Grants and records, checked; the audit chain is not fetched.
 async fn leaves(client: &Client) -> Result<VerifiedLeaves, Failure> {
     let progress = Progress::start("recomputing and comparing with L1");
-    let leaves = client.own_leaves().await.map_err(|error| records::read_failure(&error))?;
+    let leaves = client.own_leaves().await?;
     drop(progress);
     say_what_waits(&leaves);
     Ok(leaves)
@@ -238,7 +244,7 @@ async fn leaves(client: &Client) -> Result<VerifiedLeaves, Failure> {
 /// What does not verify.
 pub async fn check(client: &Client, keep: usize) -> Result<(Verified, Vec<AuditEntry>), Failure> {
     let progress = Progress::start("recomputing and comparing with L1");
-    let checked = client.light_check_with_audit(keep).await.map_err(|error| records::read_failure(&error))?;
+    let checked = client.light_check_with_audit(keep).await?;
     drop(progress);
     say_what_waits(checked.0.leaves());
     Ok(checked)
@@ -251,7 +257,7 @@ async fn audit(client: &Client, last: Option<usize>) -> Result<Audit, Failure> {
         return Ok(Audit::whole(&verified, &entries));
     };
     let progress = Progress::start("recomputing and comparing with L1");
-    let (leaves, entries) = client.recent_audit(last).await.map_err(|error| records::read_failure(&error))?;
+    let (leaves, entries) = client.recent_audit(last).await?;
     drop(progress);
     say_what_waits(&leaves);
     Ok(Audit::newest(&leaves, &entries))
@@ -265,13 +271,13 @@ fn say_what_waits(leaves: &VerifiedLeaves) {
 }
 
 async fn revoke(
-    client: &mut Client,
+    client: &Client,
     grantee: AccountIndex,
     classes: ClassMask,
     wait: bool,
     json: bool,
 ) -> Result<(), Failure> {
-    let revoked = client.revoke(grantee, classes).await.map_err(|error| grant_failure(&error))?;
+    let revoked = client.revoke(grantee, classes).await?;
     let mut operations = Vec::new();
     for (_, acknowledged) in &revoked.changed {
         operations.push(records::promise(client, acknowledged, wait).await?);
@@ -307,15 +313,6 @@ impl Answer for RevokeAnswer {
         writeln!(out, "access of account {} revoked; classes with new keys: {}", self.grantee, self.new_epochs.len())?;
         writeln!(out, "what was read, or kept as ciphertext with its keys, cannot be taken back")?;
         self.operations.iter().try_for_each(|promise| promise.write(out))
-    }
-}
-
-fn grant_failure(error: &GrantError) -> Failure {
-    match error {
-        GrantError::Client(error) | GrantError::Directory(OwnError::Client(error)) => session::client_failure(error),
-        GrantError::Directory(_) => Failure::new(Exit::Unverified, one_line(error)),
-        GrantError::NotAPatient => Failure::new(Exit::Usage, one_line(error)),
-        _ => Failure::new(Exit::Refused, one_line(error)),
     }
 }
 

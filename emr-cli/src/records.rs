@@ -4,13 +4,7 @@ use emr_api::{OperationStatus, RecordSummary};
 use std::{io::Write, path::Path, time::Duration};
 
 use emr_client::{
-    client::Client,
-    flow::own_directory::OwnError,
-    flow::retrieve::{ReadError, Retrieved},
-    flow::submit::Acknowledged,
-    flow::upload::{WriteError, Written},
-    verify::card::Card,
-    verify::record::RecordProofError,
+    client::Client, flow::retrieve::Retrieved, flow::submit::Acknowledged, flow::upload::Written, verify::card::Card,
 };
 use emr_core::{AccountIndex, Class, Reason, Record, RecordStatus, UnixTime, fhir};
 use emr_durable::Disk;
@@ -22,7 +16,6 @@ use crate::{
     input,
     options::RecordName,
     report::{Answer, Progress, print, to_stdout},
-    session,
 };
 
 /// How often a waiting command asks.
@@ -73,13 +66,13 @@ impl Promise {
 ///
 /// # Errors
 /// If it is returned, or the node cannot be asked.
-pub async fn promise(client: &mut Client, acknowledged: &Acknowledged, wait: bool) -> Result<Promise, Failure> {
+pub async fn promise(client: &Client, acknowledged: &Acknowledged, wait: bool) -> Result<Promise, Failure> {
     let mut batch = None;
     if wait {
         let progress = Progress::start("waiting for a batch");
         let status = client.wait_for(acknowledged.operation, POLL).await;
         drop(progress);
-        match status.map_err(|error| session::client_failure(&error))? {
+        match status? {
             OperationStatus::Settled { batch: settled } => batch = Some(settled),
             OperationStatus::Returned { reason } => {
                 let kept = match acknowledged.signed.operation.action.kind() {
@@ -122,7 +115,7 @@ impl Answer for WriteAnswer {
 ///
 /// # Errors
 /// As [`promise`].
-pub async fn written(client: &mut Client, written: &Written, wait: bool, json: bool) -> Result<(), Failure> {
+pub async fn written(client: &Client, written: &Written, wait: bool, json: bool) -> Result<(), Failure> {
     print(&answer(client, written, wait).await?, json)
 }
 
@@ -130,7 +123,7 @@ pub async fn written(client: &mut Client, written: &Written, wait: bool, json: b
 ///
 /// # Errors
 /// As [`promise`].
-pub async fn answer(client: &mut Client, written: &Written, wait: bool) -> Result<WriteAnswer, Failure> {
+pub async fn answer(client: &Client, written: &Written, wait: bool) -> Result<WriteAnswer, Failure> {
     Ok(WriteAnswer {
         record: RecordName { patient: written.patient, slot: written.slot }.to_string(),
         version: written.version.get(),
@@ -158,8 +151,8 @@ impl Answer for Deleted {
 ///
 /// # Errors
 /// If the rules or the node refuse.
-pub async fn delete(client: &mut Client, card: &Card, name: RecordName, wait: bool, json: bool) -> Result<(), Failure> {
-    let acknowledged = client.delete(card, name.slot).await.map_err(|error| write_failure(&error))?;
+pub async fn delete(client: &Client, card: &Card, name: RecordName, wait: bool, json: bool) -> Result<(), Failure> {
+    let acknowledged = client.delete(card, name.slot).await?;
     let promise = promise(client, &acknowledged, wait).await?;
     print(&Deleted { record: name.to_string(), promise }, json)
 }
@@ -246,14 +239,13 @@ impl Answer for Checked {
 /// # Errors
 /// If it may not be read or does not verify.
 pub async fn fetch(
-    client: &mut Client,
+    client: &Client,
     card: &Card,
     name: RecordName,
     reason: Option<Reason>,
 ) -> Result<Retrieved, Failure> {
     let progress = Progress::start("fetching and checking");
-    let (retrieved, requested) =
-        client.retrieve(card, name.slot, reason).await.map_err(|error| read_failure(&error))?;
+    let (retrieved, requested) = client.retrieve(card, name.slot, reason).await?;
     drop(progress);
     if let Some(requested) = requested {
         let class = requested.purpose.class;
@@ -318,36 +310,5 @@ pub fn settled(name: RecordName, retrieved: &Retrieved) -> Result<(), Failure> {
             let message = format!("record {name} is not settled yet: verify it again when a batch has taken it");
             Err(Failure::new(Exit::Unverified, message))
         }
-    }
-}
-
-/// The exit code for a write that did not go through.
-pub fn write_failure(error: &WriteError) -> Failure {
-    match error {
-        WriteError::Client(error) => session::client_failure(error),
-        WriteError::NoDirectory(_)
-        | WriteError::NotGranted { .. }
-        | WriteError::NotAuthor { .. }
-        | WriteError::Deleted(_)
-        | WriteError::NoSuchRecord { .. } => Failure::new(Exit::Refused, one_line(error)),
-        WriteError::Own(OwnError::Client(error)) => session::client_failure(error),
-        WriteError::MalformedList | WriteError::Directory(_) | WriteError::Own(_) => {
-            Failure::new(Exit::Unverified, one_line(error))
-        }
-        _ => Failure::new(Exit::Input, one_line(error)),
-    }
-}
-
-/// The exit code for a read that did not go through.
-pub fn read_failure(error: &ReadError) -> Failure {
-    match error {
-        ReadError::Client(error) => session::client_failure(error),
-        ReadError::NotGranted { .. }
-        | ReadError::Revoked { .. }
-        | ReadError::NotRequested { .. }
-        | ReadError::NoSuchRecord { .. }
-        | ReadError::Proof(RecordProofError::NotLive { .. })
-        | ReadError::NoKeys => Failure::new(Exit::Refused, one_line(error)),
-        _ => Failure::new(Exit::Unverified, one_line(error)),
     }
 }

@@ -2,10 +2,9 @@
 
 use std::{collections::BTreeMap, io::ErrorKind, path::Path};
 
-use emr_chain::endpoint::EndpointError;
 use emr_client::{
     FileError,
-    client::{Client, ClientError},
+    client::Client,
     flow::submit::{Fate, Resumed},
     node::{NodeClient, NodeError},
     profile::{Profile, ProfileError},
@@ -37,7 +36,7 @@ pub fn identity(options: &Options, role: Role) -> Result<(Profile, Identity), Fa
 /// If there is no identity, or no passphrase is given.
 pub fn passphrase(options: &Options, role: Role) -> Result<SecretString, Failure> {
     // Before it is asked for: there may be nothing to open.
-    drop(Profile::open(&options.data_dir(role)?).map_err(|error| profile_failure(&error, role))?);
+    drop(Profile::open(&options.data_dir(role)?).map_err(|error| profile_failure(error, role))?);
     passphrase::existing(options.passphrase_file.as_deref())
 }
 
@@ -46,7 +45,7 @@ pub fn passphrase(options: &Options, role: Role) -> Result<SecretString, Failure
 /// # Errors
 /// As [`identity`].
 pub fn unlock(folder: &Path, role: Role, passphrase: &SecretString) -> Result<(Profile, Identity), Failure> {
-    let profile = Profile::open(folder).map_err(|error| profile_failure(&error, role))?;
+    let profile = Profile::open(folder).map_err(|error| profile_failure(error, role))?;
     let progress = Progress::start("opening the identity");
     let identity = profile.identity(passphrase).map_err(|error| identity_failure(&error, folder))?;
     drop(progress);
@@ -64,8 +63,8 @@ pub fn unlock(folder: &Path, role: Role, passphrase: &SecretString) -> Result<(P
 /// # Errors
 /// If the passphrase is empty, there is an identity already, or the disk refuses.
 pub fn create(folder: &Path, identity: &Identity, passphrase: &SecretString) -> Result<Profile, Failure> {
-    Profile::create(folder, identity, passphrase, ScryptCost::Standard).map_err(|error| match &error {
-        ProfileError::Identity(error) => identity_failure(error, folder),
+    Profile::create(folder, identity, passphrase, ScryptCost::Standard).map_err(|error| match error {
+        ProfileError::Identity(error) => identity_failure(&error, folder),
         ProfileError::File(FileError::Io { .. }) => {
             let advice = "check its permissions, or give another --data-dir";
             Failure::new(Exit::Storage, format!("cannot make {}: {advice}", one_line(&error)))
@@ -79,7 +78,7 @@ pub fn create(folder: &Path, identity: &Identity, passphrase: &SecretString) -> 
 /// # Errors
 /// If there is none, or another process has it.
 pub fn profile(options: &Options, role: Role) -> Result<Profile, Failure> {
-    Profile::open(&options.data_dir(role)?).map_err(|error| profile_failure(&error, role))
+    Profile::open(&options.data_dir(role)?).map_err(|error| profile_failure(error, role))
 }
 
 /// Where this folder's node is, as far as it is known: nothing but the profile is read.
@@ -88,9 +87,9 @@ pub fn profile(options: &Options, role: Role) -> Result<Profile, Failure> {
 /// If the profile is damaged, or in use.
 pub fn known_node(options: &Options, role: Role) -> Result<Option<String>, Failure> {
     match Profile::open(&options.data_dir(role)?) {
-        Ok(profile) => Ok(profile.settings().ok().map(|settings| settings.node.clone())),
+        Ok(profile) => Ok(profile.settings().ok().map(|settings| settings.node)),
         Err(ProfileError::NotFound(_)) => Ok(None),
-        Err(error) => Err(profile_failure(&error, role)),
+        Err(error) => Err(profile_failure(error, role)),
     }
 }
 
@@ -100,7 +99,7 @@ pub fn known_node(options: &Options, role: Role) -> Result<Option<String>, Failu
 /// If the address is none, or plain http is not allowed there.
 pub fn node(options: &Options, address: &str) -> Result<NodeClient, Failure> {
     let node = HttpAddress::parse(address, options.plain_http()).map_err(NodeError::from).and_then(NodeClient::at);
-    node.map_err(|error| Failure::new(node_exit(&error), one_line(&error)))
+    Ok(node?)
 }
 
 /// Opens the identity and connects to its node; hands in what an interrupted run had signed.
@@ -109,15 +108,15 @@ pub fn node(options: &Options, address: &str) -> Result<NodeClient, Failure> {
 /// As [`identity`]; if the node or the chain cannot be used.
 pub async fn open(options: &Options, role: Role) -> Result<Client, Failure> {
     let (profile, identity) = identity(options, role)?;
-    let mut client = connect(options, profile, identity).await?;
-    let resumed = client.resume().await.map_err(|error| client_failure(&error))?;
+    let client = connect(options, profile, identity).await?;
+    let resumed = client.resume().await?;
     for line in summary(&resumed) {
         eprintln!("{line}");
     }
     let settled = |resumed: &Resumed| matches!(resumed.fate, Fate::Settled { .. });
     if role == Role::Patient && resumed.iter().any(|resumed| resumed.kind != Kind::PutRecord && settled(resumed)) {
         let repaired = client.repair_directory().await;
-        if repaired.map_err(|error| Failure::new(Exit::Unverified, one_line(&error)))?.is_some() {
+        if repaired?.is_some() {
             eprintln!("somebody whose access was revoked still had keys for new records: new keys are on their way");
         }
     }
@@ -161,7 +160,7 @@ fn summary(resumed: &[Resumed]) -> Vec<String> {
 /// # Errors
 /// If the node or the chain cannot be used.
 pub async fn connect(options: &Options, profile: Profile, identity: Identity) -> Result<Client, Failure> {
-    let joined = profile.settings().ok().cloned();
+    let joined = profile.settings().ok();
     let client = if let (Some(_), None, None) = (&joined, &options.node, &options.rpc) {
         Client::open_with(profile, identity, options.plain_http()).await
     } else {
@@ -172,29 +171,19 @@ pub async fn connect(options: &Options, profile: Profile, identity: Identity) ->
         let rpc = address(&options.rpc, joined.map(|known| known.rpc), DEFAULT_RPC);
         Client::join_with(profile, identity, &node, &rpc, options.plain_http()).await
     };
-    client.map_err(|error| client_failure(&error))
+    Ok(client?)
 }
 
-fn profile_failure(error: &ProfileError, role: Role) -> Failure {
-    match error {
-        ProfileError::NotFound(folder) => Failure::new(
-            Exit::Identity,
-            format!(
+fn profile_failure(error: ProfileError, role: Role) -> Failure {
+    match &error {
+        ProfileError::NotFound(folder) => {
+            let message = format!(
                 "there is no {role} in {}: create one with `emr-{role} init`, or give another --data-dir",
                 folder.display()
-            ),
-        ),
-        _ => Failure::new(profile_exit(error), one_line(error)),
-    }
-}
-
-/// The exit code for a data folder that cannot be used.
-pub fn profile_exit(error: &ProfileError) -> Exit {
-    match error {
-        ProfileError::NotJoined(_) | ProfileError::OtherInstance { .. } => Exit::Usage,
-        ProfileError::InUse(_) => Exit::Unavailable,
-        ProfileError::NotFound(_) | ProfileError::Identity(_) => Exit::Identity,
-        _ => Exit::Storage,
+            );
+            Failure::from(error).saying(message)
+        }
+        _ => error.into(),
     }
 }
 
@@ -217,42 +206,6 @@ fn identity_failure(error: &IdentityFileError, folder: &Path) -> Failure {
         | IdentityFileError::Exists(_)
         | IdentityFileError::NotFound(_) => Failure::new(Exit::Identity, one_line(error)),
         _ => Failure::new(Exit::Identity, format!("{}: {}", folder.display(), one_line(error))),
-    }
-}
-
-/// The exit code for what all flows have in common.
-pub fn client_failure(error: &ClientError) -> Failure {
-    let exit = match error {
-        ClientError::Profile(error) => profile_exit(error),
-        ClientError::Node(error) => node_exit(error),
-        ClientError::Endpoint(EndpointError::Address(_)) => Exit::Usage,
-        ClientError::Endpoint(_) | ClientError::NoHospital | ClientError::Contended => Exit::Unavailable,
-        ClientError::Rollup(error) if error.revert().is_some() => Exit::Refused,
-        ClientError::Rollup(_) => Exit::Unavailable,
-        ClientError::Card(_) => Exit::Input,
-        ClientError::Settled(_)
-        | ClientError::Directory(_)
-        | ClientError::Receipt(_)
-        | ClientError::NotAHospital(_)
-        | ClientError::NotInForce { .. }
-        | ClientError::Withheld => Exit::Unverified,
-        ClientError::RevocationLost { .. } | ClientError::NotADevelopmentChain(_) => Exit::Refused,
-        _ => Exit::Usage,
-    };
-    Failure::new(exit, one_line(error))
-}
-
-/// The exit code for a node's answer.
-pub fn node_exit(error: &NodeError) -> Exit {
-    match error {
-        NodeError::Refused { .. } if error.is_temporary() => Exit::Unavailable,
-        NodeError::Refused { .. } => Exit::Refused,
-        NodeError::WrongBlock(_)
-        | NodeError::StoredElsewhere { .. }
-        | NodeError::TooLarge { .. }
-        | NodeError::Malformed { .. } => Exit::Unverified,
-        NodeError::NotRegistered | NodeError::Address(_) => Exit::Usage,
-        _ => Exit::Unavailable,
     }
 }
 

@@ -39,8 +39,8 @@ fn one_paragraph(text: &str) -> String {
     lines.chain(["try --help".to_owned()]).collect::<Vec<_>>().join("; ")
 }
 
-/// Runs a command on an async runtime; prints a failure on stderr, on one line, and turns it into the exit code.
-pub fn run<F: Future<Output = Result<(), Failure>>>(command: F) -> ExitCode {
+/// Runs a command on an async runtime; prints a failure on stderr, on one line or as a JSON object, and turns it into the exit code.
+pub fn run<F: Future<Output = Result<(), Failure>>>(json: bool, command: F) -> ExitCode {
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .with_env_filter(tracing_subscriber::EnvFilter::from_env("EMR_LOG"))
@@ -55,7 +55,7 @@ pub fn run<F: Future<Output = Result<(), Failure>>>(command: F) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("error: {failure}");
+            eprintln!("{}", failure.line(json));
             ExitCode::from(failure.exit() as u8)
         }
     }

@@ -3,13 +3,12 @@
 use std::io::Write;
 
 use emr_api::{StorageAmount, StorageView};
-use emr_client::client::{Client, ClientError};
+use emr_client::client::Client;
 use serde::Serialize;
 
 use crate::{
     failure::{Exit, Failure, OrExit},
     report::{Answer, print},
-    session,
 };
 
 /// Shows it, as the node says.
@@ -19,7 +18,7 @@ use crate::{
 pub async fn show(client: &Client, json: bool) -> Result<(), Failure> {
     let patient = client.account().or_exit(Exit::Usage)?;
     let view = client.node().storage(patient).await;
-    let view = view.map_err(|error| session::client_failure(&ClientError::from(error)))?;
+    let view = view?;
     print(&Storage(view), json)
 }
 

@@ -49,12 +49,12 @@ fn stage() -> TestResult<tempfile::TempDir> {
         }
     }
     let identity = Identity::generate(Role::Doctor, RsaBits::new(2048)?);
-    let mut kept = Profile::create(&at("kept"), &identity, &PASSPHRASE.into(), ScryptCost::Development)?;
+    let kept = Profile::create(&at("kept"), &identity, &PASSPHRASE.into(), ScryptCost::Development)?;
     for (slot, id) in [(7, 0x5c), (8, 0x7a)] {
-        kept.outbox_mut().add(NewEntry::plain(OperationId::from_bytes([id; 32]), put_record(slot)?))?;
+        kept.outbox().add(NewEntry::plain(OperationId::from_bytes([id; 32]), put_record(slot)?))?;
     }
     let refusal = Refusal { time: UnixTime::new(1)?, reason: "slot 7 is taken".to_owned() };
-    kept.outbox_mut().refuse(OperationId::from_bytes([0x5c; 32]), refusal)?;
+    kept.outbox().refuse(OperationId::from_bytes([0x5c; 32]), refusal)?;
     drop(kept);
     let identity = fs::read(at("doctor").join("identity"))?;
     for (name, bytes, mode) in [("truncated", &identity[..100], 0o600), ("exposed", &identity[..], 0o644)] {
@@ -234,5 +234,36 @@ fn a_full_disk_leaves_nothing_behind() -> TestResult {
     assert_eq!(fs::read_dir(&folder)?.count(), 0);
     let made = init("unlimited")?;
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    Ok(())
+}
+
+/// With `--json` a program can tell what went wrong without reading prose.
+#[test]
+fn with_json_an_error_is_an_object() -> TestResult {
+    let stage = stage()?;
+    let cases: [(&str, &[&str], &str, i32, bool); 3] = [
+        (
+            "emr-hospital",
+            &["--data-dir", "hospital", "--json", "--node", "http://127.0.0.1:1", "status"],
+            "node-unreachable",
+            5,
+            true,
+        ),
+        ("emr-doctor", &["--data-dir", "nowhere", "--json", "outbox", "list"], "no-profile", 8, false),
+        ("emr-doctor", &["--data-dir", "kept", "--json", "outbox", "discard", "0000"], "input", 3, false),
+    ];
+    for (name, arguments, code, exit, temporary) in cases {
+        let output =
+            Command::new(program(name)?).args(arguments).current_dir(stage.path()).stdin(Stdio::null()).output()?;
+        let stderr = String::from_utf8(output.stderr)?;
+        assert_eq!(output.status.code(), Some(exit), "{stderr}");
+        let said: serde_json::Value = serde_json::from_str(&stderr)?;
+        assert_eq!(
+            (&said["error"], &said["exit"], &said["temporary"]),
+            (&code.into(), &exit.into(), &temporary.into())
+        );
+        assert!(said["message"].as_str().is_some_and(|message| !message.is_empty()), "{stderr}");
+        assert!(output.stdout.is_empty());
+    }
     Ok(())
 }

@@ -1,16 +1,14 @@
 //! A participant at work: its profile and keys, its hospital's node, and L1.
 
+use std::sync::{Arc, PoisonError, RwLock};
+
 use alloy::{
     primitives::{Address, B256},
     providers::DynProvider,
     signers::local::PrivateKeySigner,
 };
 use emr_api::encryption::CommittedKey;
-use emr_api::receipt::ReceiptError;
-use emr_chain::{
-    DEVELOPMENT_CHAINS, Rollup, RollupError, RollupInstance, Settlement,
-    endpoint::{Endpoint, EndpointError},
-};
+use emr_chain::{DEVELOPMENT_CHAINS, Rollup, RollupInstance, Settlement, endpoint::Endpoint};
 use emr_core::{AccountIndex, HttpAddress, PlainHttp, Role, UnixTime};
 use emr_crypto::Identity;
 use emr_rollup::{
@@ -23,129 +21,17 @@ use emr_rollup::{
 };
 
 use crate::{
+    error::ClientError,
     node::{Login, NodeClient, NodeError},
     patience::Patience,
-    profile::durable::FileError,
-    profile::{Profile, ProfileError, Settings},
+    profile::{Profile, Settings},
     verify::card::{Card, CardError, CheckedCard, Evidence},
     verify::directory::{self, DirectoryCheckError, PublishedDirectory},
-    verify::membership::MembershipError,
     verify::settled_state::{SettledState, SettledStateError},
 };
 
 /// How often an account that is neither settled nor queued is looked for again.
 const READS: usize = 4;
-
-/// Why a participant could not act. What flows have in common.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ClientError {
-    /// The data folder.
-    #[error(transparent)]
-    Profile(#[from] ProfileError),
-    /// The hospital's node.
-    #[error(transparent)]
-    Node(#[from] NodeError),
-    /// Where Ethereum is.
-    #[error(transparent)]
-    Endpoint(#[from] EndpointError),
-    /// The contract.
-    #[error(transparent)]
-    Rollup(#[from] RollupError),
-    /// L1's proof of the state.
-    #[error(transparent)]
-    Settled(#[from] SettledStateError),
-    /// The other party's card.
-    #[error(transparent)]
-    Card(#[from] CardError),
-    /// The patient's key directory.
-    #[error(transparent)]
-    Directory(#[from] DirectoryCheckError),
-    /// The node's promise.
-    #[error(transparent)]
-    Receipt(#[from] ReceiptError),
-    /// The node's address of the contract is malformed.
-    #[error("the node names {0:?} as its contract, which is no address: use another node")]
-    Contract(String),
-    /// Proofs mean nothing there yet.
-    #[error(
-        "the node is for chain {0}, which is not a development chain: the proving setup of this version is for development, and anybody can forge its proofs"
-    )]
-    NotADevelopmentChain(u64),
-    /// The node belongs to another hospital than before.
-    #[error(
-        "the node at this address now says it is hospital {now}, not {before}: if that is right, give its address once more with --node"
-    )]
-    OtherHospital {
-        /// Which it was.
-        before: AccountIndex,
-        /// Which it says it is.
-        now: AccountIndex,
-    },
-    /// The account that the node names runs no node.
-    #[error("account {0}, which the node says is its own, is no hospital on L1: use another node")]
-    NotAHospital(AccountIndex),
-    /// The node's hospital has no account yet.
-    #[error("the node's hospital is not registered yet: try again when it is")]
-    NoHospital,
-    /// The state moved on too often.
-    #[error("others keep changing the same part of the state: try again in a moment")]
-    Contended,
-    /// A revocation that was signed came to nothing.
-    #[error("a revocation that you signed before is not in force: {reason}; revoke again")]
-    RevocationLost {
-        /// What the node said.
-        reason: String,
-    },
-    /// The node says that something is settled which is not.
-    #[error("the node says that batch {batch} settled this, but the state on L1 does not hold it: use another node")]
-    NotInForce {
-        /// The batch that it names.
-        batch: u64,
-    },
-    /// A number from the node is out of range.
-    #[error("the node's answer makes no sense ({0}): use another node")]
-    Malformed(String),
-    /// The node does not show what this client signed last.
-    #[error(
-        "the node does not show your last change to the key directory, which is not settled yet: wait for the next batch, or use another node"
-    )]
-    Withheld,
-}
-
-impl From<FileError> for ClientError {
-    fn from(error: FileError) -> Self {
-        Self::Profile(error.into())
-    }
-}
-
-impl From<MembershipError> for ClientError {
-    fn from(error: MembershipError) -> Self {
-        Self::Card(error.into())
-    }
-}
-
-impl ClientError {
-    /// The state moved on: read it again and try once more.
-    pub fn is_stale(&self) -> bool {
-        matches!(self, Self::Node(error) if error.is_stale())
-    }
-
-    /// The node refuses for good: asking again later gives the same answer.
-    pub(crate) fn is_refusal(&self) -> bool {
-        matches!(self, Self::Node(error @ NodeError::Refused { .. }) if !error.is_temporary())
-    }
-
-    /// The node's proof and L1 are of different batches.
-    fn is_other_state(&self) -> bool {
-        use crate::verify::membership::MembershipError::OtherState;
-        matches!(
-            self,
-            Self::Card(CardError::Membership(OtherState { .. }))
-                | Self::Directory(DirectoryCheckError::Membership(OtherState { .. }))
-        )
-    }
-}
 
 fn node_address(address: &str, plain: PlainHttp) -> Result<HttpAddress, NodeError> {
     Ok(HttpAddress::parse(address, plain)?)
@@ -156,19 +42,29 @@ pub(crate) fn random_element() -> Fr {
     field::from_opaque(&rand::random())
 }
 
-/// A participant at work. One at a time for each data folder.
+/// A participant at work. A clone is the same participant and costs little: give one to each task.
 ///
-/// Every flow of this crate is a method: see the modules `register`, `upload`, `grant`, `revoke`, `request`, `retrieve`.
-#[derive(Debug)]
+/// Every flow of this crate is a method: see the modules `register`, `upload`, `grant`, `revoke`, `request`, `retrieve`. Flows that sign take
+/// turns within one participant, because each builds on what the one before signed. Different participants do not wait for each other. The
+/// data folder is free again when the last clone is dropped.
+#[derive(Clone, Debug)]
 pub struct Client {
-    pub(crate) profile: Profile,
-    pub(crate) identity: Identity,
+    pub(crate) profile: Arc<Profile>,
+    pub(crate) identity: Arc<Identity>,
     pub(crate) signing: SigningKey,
     pub(crate) ethereum: PrivateKeySigner,
     pub(crate) node: NodeClient,
     pub(crate) rollup: Rollup<DynProvider>,
-    settings: Settings,
-    hospital: Option<Address>,
+    hospital: Option<Hospital>,
+    account: Arc<RwLock<Option<AccountIndex>>>,
+    turn: Arc<tokio::sync::Mutex<()>>,
+}
+
+/// The hospital that runs the node.
+#[derive(Clone, Copy, Debug)]
+struct Hospital {
+    account: AccountIndex,
+    owner: Address,
 }
 
 impl Client {
@@ -185,7 +81,7 @@ impl Client {
     /// # Errors
     /// As [`Self::open`].
     pub async fn open_with(profile: Profile, identity: Identity, plain: PlainHttp) -> Result<Self, ClientError> {
-        let Settings { node, rpc, .. } = profile.settings()?.clone();
+        let Settings { node, rpc, .. } = profile.settings()?;
         let (server, endpoint) = (NodeClient::at(node_address(&node, plain)?)?, Endpoint::http(&rpc, plain)?);
         Self::connect(profile, identity, server, &rpc, &endpoint, false).await
     }
@@ -227,7 +123,7 @@ impl Client {
     }
 
     async fn connect(
-        mut profile: Profile,
+        profile: Profile,
         identity: Identity,
         node: NodeClient,
         rpc: &str,
@@ -237,7 +133,7 @@ impl Client {
         let status = node.status().await?;
         let contract: Address =
             status.contract.parse().map_err(|_| ClientError::Contract(status.contract.chars().take(80).collect()))?;
-        let before = profile.settings().ok().cloned();
+        let before = profile.settings().ok();
         let mut settings = Settings {
             node: node.address().url().to_string(),
             rpc: rpc.to_owned(),
@@ -267,51 +163,65 @@ impl Client {
                 _ => settings.hospital = Some(now),
             }
             let account = rollup.account(now).await?.filter(|account| account.role == Role::Hospital);
-            hospital = Some(account.ok_or(ClientError::NotAHospital(now))?.owner);
+            let owner = account.ok_or(ClientError::NotAHospital(now))?.owner;
+            hospital = Some(Hospital { account: now, owner });
         }
         // A registration may have gone through when this process did not live to see it, and L1 may have taken one back.
         settings.account = rollup.account_of(ethereum.address()).await?;
-        profile.join(settings.clone())?;
+        let account = settings.account;
+        profile.join(settings)?;
         let signing = SigningKey::from_seed(identity.rollup_seed());
-        let client = Self { profile, identity, signing, ethereum, node, rollup, settings, hospital };
-        Ok(client.logged_in())
+        let client = Self {
+            profile: Arc::new(profile),
+            identity: Arc::new(identity),
+            signing,
+            ethereum,
+            node,
+            rollup,
+            hospital,
+            account: Arc::new(RwLock::new(account)),
+            turn: Arc::default(),
+        };
+        client.log_in();
+        Ok(client)
     }
 
     /// Equips the node's client with what it logs in with, as far as that is known.
-    fn logged_in(mut self) -> Self {
-        if let (Some(account), Some(hospital)) = (self.settings.account, self.settings.hospital) {
+    fn log_in(&self) {
+        if let (Ok(account), Ok(hospital)) = (self.account(), self.hospital()) {
             let salt = CommittedKey::of(&self.identity).salt;
             let (domain, rsa) = (self.instance().domain(), self.identity.rsa().clone());
-            self.node = self.node.with_login(Login { domain, hospital, account, rsa, salt });
+            self.node.set_login(Login { domain, hospital, account, rsa, salt });
         }
-        self
     }
 
     /// Notes the account that registration gave.
-    pub(crate) fn registered_as(mut self, account: AccountIndex) -> Result<Self, ClientError> {
-        self.settings.account = Some(account);
-        self.profile.join(self.settings.clone())?;
-        Ok(self.logged_in())
+    pub(crate) fn registered_as(&self, account: AccountIndex) -> Result<(), ClientError> {
+        let settings = Settings { account: Some(account), ..self.profile.settings()? };
+        self.profile.join(settings)?;
+        *self.account.write().unwrap_or_else(PoisonError::into_inner) = Some(account);
+        self.log_in();
+        Ok(())
+    }
+
+    /// Waits until no other flow of this participant signs.
+    pub(crate) async fn turn(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.turn.lock().await
     }
 
     /// The data folder.
-    pub const fn profile(&self) -> &Profile {
+    pub fn profile(&self) -> &Profile {
         &self.profile
     }
 
     /// The keys.
-    pub const fn identity(&self) -> &Identity {
+    pub fn identity(&self) -> &Identity {
         &self.identity
     }
 
-    /// The node, logged in as this participant.
+    /// The node, logged in as this participant. A clone of it does not keep the data folder.
     pub const fn node(&self) -> &NodeClient {
         &self.node
-    }
-
-    /// The node, logged in, and nothing else: the data folder is free again.
-    pub fn into_node(self) -> NodeClient {
-        self.node
     }
 
     /// The contract. Transactions are sent and paid by this participant's Ethereum key.
@@ -321,7 +231,7 @@ impl Client {
 
     /// Chain and contract.
     pub const fn instance(&self) -> RollupInstance {
-        self.settings.instance()
+        *self.rollup.instance()
     }
 
     /// The rollup's domain.
@@ -340,7 +250,7 @@ impl Client {
     /// # Errors
     /// [`NodeError::NotRegistered`].
     pub fn account(&self) -> Result<AccountIndex, NodeError> {
-        self.settings.account.ok_or(NodeError::NotRegistered)
+        self.account.read().unwrap_or_else(PoisonError::into_inner).ok_or(NodeError::NotRegistered)
     }
 
     /// The hospital that runs the node.
@@ -348,17 +258,17 @@ impl Client {
     /// # Errors
     /// [`ClientError::NoHospital`].
     pub fn hospital(&self) -> Result<AccountIndex, ClientError> {
-        self.settings.hospital.ok_or(ClientError::NoHospital)
+        self.hospital.map(|hospital| hospital.account).ok_or(ClientError::NoHospital)
     }
 
     /// The Ethereum address of that hospital, which signs receipts.
     pub(crate) fn hospital_address(&self) -> Result<Address, ClientError> {
-        self.hospital.ok_or(ClientError::NoHospital)
+        self.hospital.map(|hospital| hospital.owner).ok_or(ClientError::NoHospital)
     }
 
     /// This participant's card: what `whoami` prints.
     pub fn card(&self) -> Card {
-        Card::of(&self.identity, &self.instance(), self.ethereum_address(), self.settings.account)
+        Card::of(&self.identity, &self.instance(), self.ethereum_address(), self.account().ok())
     }
 
     /// The state that L1 holds now, proved, and no older than the newest that this profile has seen.
@@ -407,7 +317,7 @@ impl Client {
     /// An account's entry of the L1 queue, if no batch has taken it yet. Only the Ethereum node's word.
     async fn queued(&self, account: AccountIndex) -> Result<Option<Registration>, ClientError> {
         let head = self.rollup.head().await?;
-        let entries = self.rollup.queue_entries(head.queue_head..head.queue_length).await?;
+        let entries = self.rollup.queue_entries(head.queue_head..head.queue_length, 0).await?;
         let registration = entries.iter().filter_map(|entry| {
             let mut words = [Fr::default(); 4];
             for (word, bytes) in words.iter_mut().zip(&entry.words) {

@@ -73,7 +73,7 @@ async fn not_through_a_contract(world: World) -> Outcome {
     world.wait(6 * crate::world::HOUR + 60).await?;
     // Anyone may settle now, even a wallet contract, as far as its identity goes.
     let wallet = world.wallet(account(PATIENT)?.address()).await?;
-    let entries = world.rollup.queue_entries(0..1).await?;
+    let entries = world.rollup.queue_entries(0..1, 0).await?;
     let batch = world.batch(entries.iter().map(|entry| entry.words).collect(), Vec::new()).await?;
     world.expect(&batch).await?;
     let word = |word: &[u8; 32]| U256::from_be_bytes(*word);

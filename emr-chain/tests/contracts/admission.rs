@@ -41,7 +41,7 @@ async fn a_doctor_joins_a_hospital(world: World) -> Outcome {
     assert_eq!(rollup.account(index).await?.map(|account| account.standing), Some(Standing::Admitted));
 
     // The hospital's entry is before the doctor's, which names it.
-    let entries = rollup.queue_entries(0..2).await?;
+    let entries = rollup.queue_entries(0..2, 0).await?;
     let commitment = emr_chain::rsa_commitment(&rsa(2048).modulus(), &[1, 0, 1]).to_be_bytes32();
     let commitment = BigUint::from_bytes_be(&commitment);
     assert_eq!(entries[0].words, register_entry(hospital.get(), 3, 0, &rollup_key(77), &commitment));

@@ -42,7 +42,7 @@ async fn gas_is_as_committed() -> Outcome {
     world.register_patients_from(PATIENT + 1, 5).await?;
 
     let words = async |range| {
-        let entries = world.rollup.queue_entries(range).await?;
+        let entries = world.rollup.queue_entries(range, 0).await?;
         Outcome::Ok(entries.iter().map(|entry| entry.words).collect::<Vec<_>>())
     };
     for (name, d1, d2) in [

@@ -14,11 +14,11 @@ on_each_chain!(taken_in_order, only_as_queued, overdue_entries_open_settlement);
 
 async fn taken_in_order(world: World) -> Outcome {
     let entries = world.register_patients(5).await?;
-    let told = world.rollup.queue_entries(0..5).await?;
+    let told = world.rollup.queue_entries(0..5, 0).await?;
     assert_eq!(told.iter().map(|entry| entry.words).collect::<Vec<_>>(), entries);
-    assert_eq!(world.rollup.queue_entries(2..4).await?.len(), 2);
-    assert_eq!(world.rollup.queue_entries(3..3).await?, []);
-    assert!(matches!(world.rollup.queue_entries(3..7).await, Err(RollupError::QueueEntryMissing(5))));
+    assert_eq!(world.rollup.queue_entries(2..4, 0).await?.len(), 2);
+    assert_eq!(world.rollup.queue_entries(3..3, 0).await?, []);
+    assert!(matches!(world.rollup.queue_entries(3..7, 0).await, Err(RollupError::QueueEntryMissing(5))));
 
     for (range, head) in [(0..2, 2), (2..2, 2), (2..5, 5)] {
         let batch = world.batch(entries[range].to_vec(), operations(1)).await?;

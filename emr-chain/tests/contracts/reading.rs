@@ -1,6 +1,12 @@
 //! Reading through nodes that limit what they answer, and sending through ones that do not mine.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use alloy::{
     providers::{DynProvider, Provider},
@@ -24,10 +30,15 @@ struct Limits {
     values: usize,
 }
 
-type Passing = (Client, Url, Limits);
+/// How many requests for logs a node got.
+type Asked = Arc<AtomicU64>;
+type Passing = (Client, Url, Limits, Asked);
 
-async fn pass(State((http, behind, limits)): State<Passing>, body: Bytes) -> Result<String, String> {
+async fn pass(State((http, behind, limits, asked)): State<Passing>, body: Bytes) -> Result<String, String> {
     let request: Value = serde_json::from_slice(&body).map_err(|error| error.to_string())?;
+    if request["method"] == "eth_getLogs" {
+        asked.fetch_add(1, Ordering::Relaxed);
+    }
     if request["method"] == "eth_getLogs" && exceeds(&request["params"][0], limits) {
         let error = json!({ "code": -32005, "message": "query exceeds the range that is served" });
         return Ok(json!({ "jsonrpc": "2.0", "id": request["id"], "error": error }).to_string());
@@ -46,11 +57,12 @@ fn exceeds(filter: &Value, limits: Limits) -> bool {
 }
 
 /// The rollup through a node with limits.
-async fn limited(world: &World, limits: Limits) -> Outcome<Rollup<DynProvider>> {
+async fn limited(world: &World, limits: Limits) -> Outcome<(Rollup<DynProvider>, Asked)> {
     let Node::Embedded(chain) = &world.node else { return Err("an embedded chain".into()) };
     let server = serve_rpc(chain.clone(), "127.0.0.1:0".parse()?).await?;
     let http = Client::builder().no_proxy().build()?;
-    let app = Router::new().route("/", post(pass)).with_state((http, server.url(), limits));
+    let asked = Asked::default();
+    let app = Router::new().route("/", post(pass)).with_state((http, server.url(), limits, asked.clone()));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
     let endpoint: Endpoint = format!("http://{}", listener.local_addr()?).parse()?;
     tokio::spawn(async move {
@@ -59,7 +71,8 @@ async fn limited(world: &World, limits: Limits) -> Outcome<Rollup<DynProvider>> 
         axum::serve(listener, app).await
     });
     let provider = endpoint.connect(Some(account(SEQUENCER)?))?;
-    Ok(Rollup::attach(provider, world.rollup.instance().contract, world.rollup.deployed_at()).await?)
+    let rollup = Rollup::attach(provider, world.rollup.instance().contract, world.rollup.deployed_at()).await?;
+    Ok((rollup, asked))
 }
 
 /// Public nodes refuse wide ranges and large answers, each by its own measure.
@@ -70,16 +83,44 @@ async fn what_a_node_refuses_at_once_is_asked_for_in_parts() -> Outcome {
     let batch = world.batch(entries[..8].to_vec(), operations(1)).await?;
     world.expect(&batch).await?;
     world.rollup.settle(&batch).await?;
-    let (told, settled) = (world.rollup.queue_entries(0..70).await?, world.rollup.batches(0).await?);
+    let (told, settled) = (world.rollup.queue_entries(0..70, 0).await?, world.rollup.batches(0).await?);
     assert_eq!((told.len(), settled.len()), (70, 1));
     for blocks in [1, 2, 7, 64] {
-        let rollup = limited(&world, Limits { blocks, values: 64 }).await?;
-        assert_eq!(rollup.queue_entries(0..70).await?, told, "{blocks} blocks");
+        let (rollup, _) = limited(&world, Limits { blocks, values: 64 }).await?;
+        assert_eq!(rollup.queue_entries(0..70, 0).await?, told, "{blocks} blocks");
         assert_eq!(rollup.batches(0).await?, settled, "{blocks} blocks");
     }
     // A node that refuses even one block is said to refuse.
-    let rollup = limited(&world, Limits { blocks: 0, values: 64 }).await?;
+    let (rollup, _) = limited(&world, Limits { blocks: 0, values: 64 }).await?;
     assert!(matches!(rollup.batches(0).await, Err(RollupError::Node { code: -32005, .. })));
+    Ok(())
+}
+
+/// A long queue costs one request a window of blocks, and a follower that knows a part of it reads only the newer blocks.
+#[tokio::test]
+async fn a_follower_reads_only_new_entries() -> Outcome {
+    let world = World::new(Node::embedded()?).await?;
+    world.register_patients(150).await?;
+    let (rollup, asked) = limited(&world, Limits { blocks: 10_000, values: 64 }).await?;
+    let all = rollup.queue_entries(0..150, 0).await?;
+    assert_eq!((all.len(), asked.swap(0, Ordering::Relaxed)), (150, 1));
+
+    let from = all[119].block_number;
+    assert_eq!(rollup.queue_entries(120..150, from).await?, all[120..]);
+    assert_eq!(asked.swap(0, Ordering::Relaxed), 1);
+    // Longer than a request may name, and from a block on: entries before it that are asked for are missing.
+    assert_eq!(rollup.queue_entries(20..150, all[20].block_number).await?, all[20..]);
+    for range in [119..150, 20..150] {
+        let first = range.start;
+        let read = rollup.queue_entries(range, from + 1).await;
+        assert!(matches!(read, Err(RollupError::QueueEntryMissing(missing)) if missing == first), "{read:?}");
+    }
+    // A node that serves few blocks at a time is asked for the new ones only.
+    let (rollup, asked) = limited(&world, Limits { blocks: 8, values: 64 }).await?;
+    assert_eq!(rollup.queue_entries(120..150, from).await?, all[120..]);
+    let new = asked.swap(0, Ordering::Relaxed);
+    assert_eq!(rollup.queue_entries(120..150, 0).await?, all[120..]);
+    assert!(new * 3 < asked.load(Ordering::Relaxed), "{new} requests");
     Ok(())
 }
 

@@ -35,7 +35,7 @@ async fn patient_is_queued_at_once(world: World) -> Outcome {
     assert_eq!(rollup.account(AccountIndex::new(2)?).await?, None);
 
     let expected = register_entry(1, 1, 0, &rollup_key(5), &patient_commitment(5));
-    let entries = rollup.queue_entries(0..1).await?;
+    let entries = rollup.queue_entries(0..1, 0).await?;
     assert_eq!(entries[0].words, expected);
     let stored = rollup.contract().queueEntry(0).call().await?;
     assert_eq!(stored.wordsHash, keccak256(expected.as_flattened()));
@@ -71,7 +71,7 @@ async fn key_is_eight_times_the_point(world: World) -> Outcome {
         let registration = Registration::patient(q.bytes(), emr_core::Opaque::of(b"key"));
         world.rollup.register_for(&world.sign(PATIENT + u8::try_from(n)?, registration)?).await?;
     }
-    let entries = world.rollup.queue_entries(0..points.len() as u64).await?;
+    let entries = world.rollup.queue_entries(0..points.len() as u64, 0).await?;
     for (entry, q) in entries.iter().zip(&points) {
         let key = q.times(&8_u8.into());
         assert_eq!((entry.words[1], entry.words[2]), (word(&key.x), word(&key.y)));
@@ -106,7 +106,7 @@ async fn doctors_and_hospitals_wait(world: World) -> Outcome {
         let commitment = rsa_commitment(&rsa(bits).modulus(), &[1, 0, 1]).to_be_bytes32();
         let commitment = BigUint::from_bytes_be(&commitment);
         let expected = register_entry(index, role, 0, &rollup_key(bits as u64 + 1), &commitment);
-        assert_eq!(registrar.queue_entries(last..last + 1).await?[0].words, expected);
+        assert_eq!(registrar.queue_entries(last..last + 1, 0).await?[0].words, expected);
     }
     Ok(())
 }

@@ -3,5 +3,6 @@
 use emr_cli::{doctor, start};
 
 fn main() -> std::process::ExitCode {
-    start::run(doctor::run(start::parse::<doctor::Arguments>()))
+    let arguments = start::parse::<doctor::Arguments>();
+    start::run(arguments.json(), doctor::run(arguments))
 }

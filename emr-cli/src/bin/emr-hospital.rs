@@ -3,5 +3,6 @@
 use emr_cli::{hospital::commands, start};
 
 fn main() -> std::process::ExitCode {
-    start::run(commands::run(start::parse::<commands::Arguments>()))
+    let arguments = start::parse::<commands::Arguments>();
+    start::run(arguments.json(), commands::run(arguments))
 }

@@ -3,5 +3,6 @@
 use emr_cli::{patient, start};
 
 fn main() -> std::process::ExitCode {
-    start::run(patient::run(start::parse::<patient::Arguments>()))
+    let arguments = start::parse::<patient::Arguments>();
+    start::run(arguments.json(), patient::run(arguments))
 }

@@ -7,10 +7,7 @@ use emr_core::{PlainHttp, Role};
 use emr_crypto::{Identity, RsaBits, ScryptCost};
 
 use super::read_passphrase;
-use crate::{
-    failure::{Exit, Failure, OrExit, one_line},
-    session::client_failure,
-};
+use crate::failure::{Exit, Failure, OrExit, one_line};
 
 /// A participant's folder.
 #[derive(Clone, Debug)]
@@ -53,8 +50,8 @@ impl Actor {
     ) -> Result<Client, Failure> {
         let (profile, identity) = self.open(passphrase)?;
         let client = Client::join_with(profile, identity, node, rpc, plain).await;
-        let mut client = client.map_err(|error| client_failure(&error))?;
-        client.resume().await.map_err(|error| client_failure(&error))?;
+        let client = client?;
+        client.resume().await?;
         Ok(client)
     }
 }

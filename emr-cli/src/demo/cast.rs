@@ -10,7 +10,7 @@ use super::{
     outcome::{Accounts, Teller},
 };
 use crate::{
-    failure::{Exit, Failure, OrExit, one_line},
+    failure::{Exit, Failure, OrExit},
     hospital::{admission, site::Site},
 };
 
@@ -86,12 +86,9 @@ async fn join(client: Client, org: Option<AccountIndex>, registrar: &Client) -> 
     let expires = UnixTime::now().saturating_add(3600);
     let invitation = registrar.profile().invite(registrar.identity(), expires).or_exit(Exit::Internal)?;
     let registered = client.register(org, Some(&invitation)).await;
-    let (client, _) = registered.map_err(|error| Failure::new(Exit::Refused, one_line(&error)))?;
+    registered?;
     admission::admit_if_waiting(registrar, &client.card()).await?;
-    client
-        .wait_registered(false, SOON, LIMIT)
-        .await
-        .map_err(|error| Failure::new(Exit::Unavailable, one_line(&error)))?;
+    client.wait_registered(false, SOON, LIMIT).await?;
     Ok(client)
 }
 

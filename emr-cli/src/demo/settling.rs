@@ -7,10 +7,7 @@ use emr_node::{Activity, RunningNode};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::outcome::Batch;
-use crate::{
-    failure::{Exit, Failure, one_line},
-    session::node_exit,
-};
+use crate::failure::{Exit, Failure};
 
 /// How often the node is asked.
 const POLL: Duration = Duration::from_millis(200);
@@ -21,7 +18,6 @@ const FIRST_ESTIMATE: u64 = 40_000;
 
 /// Seals what is pending and waits until it is settled.
 pub(super) async fn settle(hospital: &Client, node: &RunningNode) -> Result<Batch, Failure> {
-    let failed = |error| Failure::new(node_exit(&error), one_line(&error));
     let started = Instant::now();
     let mut number = None;
     let bar = ProgressBar::with_draw_target(Some(FIRST_ESTIMATE), ProgressDrawTarget::stderr());
@@ -42,10 +38,10 @@ pub(super) async fn settle(hospital: &Client, node: &RunningNode) -> Result<Batc
                 Ok(view) => number = Some(view.number),
                 // A batch of an interrupted run is being finished first.
                 Err(error) if error.is_temporary() || error.is_stale() => {}
-                Err(error) => return Err(failed(error)),
+                Err(error) => return Err(error.into()),
             },
             Some(number) => {
-                if let Some(batch) = Batch::of(&hospital.node().batch(number).await.map_err(failed)?) {
+                if let Some(batch) = Batch::of(&hospital.node().batch(number).await?) {
                     bar.finish_and_clear();
                     return Ok(batch);
                 }

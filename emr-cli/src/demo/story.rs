@@ -3,6 +3,7 @@
 use std::{collections::HashMap, path::PathBuf, time::Instant};
 
 use emr_client::{
+    ClientError,
     client::Client,
     flow::grant::{History, Terms},
     flow::retrieve::{ReadError, Retrieved},
@@ -27,8 +28,7 @@ use crate::{
         site::{Site, SitePlan},
     },
     options::RecordName,
-    patient, records,
-    session::client_failure,
+    patient,
 };
 
 /// The class that the Bundle is written under, and that doctor B may read.
@@ -74,7 +74,7 @@ impl Stage {
             deployment.contract, deployment.chain_id, deployment.verifier, deployment.gas_used
         ));
         tell.say("DEVELOPMENT SETUP: the proving key comes from a public seed; whoever knows it can forge proofs");
-        let mut cast = Cast::enroll(actors, &self.passphrase_file, &site, &tell).await?;
+        let cast = Cast::enroll(actors, &self.passphrase_file, &site, &tell).await?;
         let terms = |rights, classes: ClassMask, seconds| Terms {
             rights,
             classes,
@@ -83,36 +83,33 @@ impl Stage {
         };
         let year = 365 * 86_400;
         let hospital_card = cast.hospital.card();
-        submits
-            .push(grant(&mut cast.patient, &hospital_card, &terms(Rights::WRITE, ClassMask::ALL, year), &tell).await?);
+        submits.push(grant(&cast.patient, &hospital_card, &terms(Rights::WRITE, ClassMask::ALL, year), &tell).await?);
         let doctor_a_card = cast.doctor_a.card();
         let both = Rights::READ | Rights::WRITE;
-        submits.push(grant(&mut cast.patient, &doctor_a_card, &terms(both, ClassMask::ALL, year), &tell).await?);
+        submits.push(grant(&cast.patient, &doctor_a_card, &terms(both, ClassMask::ALL, year), &tell).await?);
 
         tell.step("Doctor A writes");
         let draft = without_one_text(bundle)?;
         let card = cast.patient_card.clone();
         let written = timed(&mut submits, cast.doctor_a.upload(&card, CLASS, &draft)).await;
-        let written = written.map_err(|error| records::write_failure(&error))?;
+        let written = written?;
         let name = RecordName { patient: written.patient, slot: written.slot };
         tell.say(format!("record {name} version {} ({CLASS}): {}", written.version, written.record_cid));
         let edited = timed(&mut submits, cast.doctor_a.edit(&card, name.slot, None, bundle)).await;
-        let edited = edited.map_err(|error| records::write_failure(&error))?;
+        let edited = edited?;
         let record_cid = edited.record_cid.to_string();
         tell.say(format!("record {name} version {}: the Bundle as it was given, {record_cid}", edited.version));
         let mistake = timed(&mut submits, cast.doctor_a.upload(&card, Class::Document, &scribble(&draft)?)).await;
-        let mistake = mistake.map_err(|error| records::write_failure(&error))?;
-        timed(&mut submits, cast.doctor_a.delete(&card, mistake.slot))
-            .await
-            .map_err(|error| records::write_failure(&error))?;
+        let mistake = mistake?;
+        timed(&mut submits, cast.doctor_a.delete(&card, mistake.slot)).await?;
         tell.say(format!("record {}/{} written by mistake and deleted: a tombstone stays", name.patient, mistake.slot));
 
         tell.step("The patient grants, doctor B requests");
         let doctor_b_card = cast.doctor_b.card();
         let read = terms(Rights::READ, CLASS.into(), GRANT_SECONDS);
-        submits.push(grant(&mut cast.patient, &doctor_b_card, &read, &tell).await?);
+        submits.push(grant(&cast.patient, &doctor_b_card, &read, &tell).await?);
         let requested = timed(&mut submits, cast.doctor_b.request(&card, CLASS, Reason::Treatment)).await;
-        let requested = requested.map_err(|error| records::read_failure(&error))?;
+        let requested = requested?;
         tell.say(format!("doctor B requested access to {CLASS} for treatment, under grant {}", requested.slot));
 
         tell.step("A batch is sealed, proved and settled");
@@ -120,8 +117,7 @@ impl Stage {
         first.lines().iter().for_each(|line| tell.say(line));
 
         tell.step("Doctor B retrieves and checks everything");
-        let (retrieved, _) =
-            cast.doctor_b.retrieve(&card, name.slot, None).await.map_err(|error| records::read_failure(&error))?;
+        let (retrieved, _) = cast.doctor_b.retrieve(&card, name.slot, None).await?;
         let retrieved_equal = matches!(&retrieved, Retrieved::Verified(record) if document(record.authentic().record())? == document(bundle)?);
         tell.say("blocks re-hashed; author's signature; record leaf; path to the state root; root by eth_getProof");
         tell.say(format!("the plaintext is the original Bundle, byte for byte: {}", yes(retrieved_equal)));
@@ -136,13 +132,13 @@ impl Stage {
             revoked.new_epochs.classes().count()
         ));
         let next = timed(&mut submits, cast.doctor_a.edit(&card, name.slot, None, &draft)).await;
-        let next = next.map_err(|error| records::write_failure(&error))?;
+        let next = next?;
         tell.say(format!("doctor A wrote version {}: {}", next.version, next.record_cid));
         let second = settle(&cast.hospital, &site.node).await?;
         second.lines().iter().for_each(|line| tell.say(line));
         let refusal = cast.doctor_b.retrieve(&card, name.slot, Some(Reason::Treatment)).await;
         let (revoked_refused, revoked_message) = match refusal {
-            Err(error @ ReadError::Revoked { .. }) => (true, one_line(&error)),
+            Err(error @ ClientError::Read(ReadError::Revoked { .. })) => (true, one_line(&error)),
             Err(error) => (false, one_line(&error)),
             Ok(_) => (false, "doctor B still reads".to_owned()),
         };
@@ -249,7 +245,7 @@ impl Stage {
     /// Lets this program read the record as doctor A, in a process of its own.
     async fn fresh_process(
         &self,
-        mut doctor: Client,
+        doctor: Client,
         patient_card: &Card,
         name: RecordName,
         expected: &Record,
@@ -258,7 +254,7 @@ impl Stage {
         let patient = self.folder.join("patient-card.json");
         std::fs::write(&patient, patient_card.to_json()).or_exit(Exit::Storage)?;
         // What was settled meanwhile is no news to the other process, for which the folder is freed.
-        doctor.resume().await.map_err(|error| client_failure(&error))?;
+        doctor.resume().await?;
         drop(doctor);
         let output = folder.join("retrieved.json");
         let program = std::env::current_exe().or_exit(Exit::Internal)?;
@@ -282,7 +278,7 @@ impl Stage {
     }
 }
 
-async fn grant(patient: &mut Client, to: &Card, terms: &Terms, tell: &Teller) -> Result<f64, Failure> {
+async fn grant(patient: &Client, to: &Card, terms: &Terms, tell: &Teller) -> Result<f64, Failure> {
     let started = Instant::now();
     let granted = patient.grant(to, terms).await.map_err(|error| Failure::new(Exit::Refused, one_line(&error)))?;
     let milliseconds = started.elapsed().as_secs_f64() * 1e3;
@@ -318,11 +314,10 @@ fn scribble(draft: &Record) -> Result<Record, Failure> {
 }
 
 async fn fetch_directory(reader: &Client, patient: AccountIndex) -> Result<KeyDirectory, Failure> {
-    let failed = |error| client_failure(&emr_client::ClientError::Node(error));
-    let view = reader.node().patient(patient).await.map_err(failed)?;
+    let view = reader.node().patient(patient).await?;
     let cid = view.directory.unwrap_or_default();
     let cid = Cid::try_from(cid.as_str()).or_exit(Exit::Unverified)?;
-    let bytes = reader.node().block(&cid).await.map_err(failed)?;
+    let bytes = reader.node().block(&cid).await?;
     KeyDirectory::from_bytes(&bytes).or_exit(Exit::Unverified)
 }
 

@@ -3,19 +3,14 @@
 use std::{io::Write, path::Path, time::Duration};
 
 use alloy::primitives::B256;
-use emr_client::{
-    client::Client,
-    flow::admission::AdmissionError,
-    profile::Profile,
-    verify::card::{Card, CardError},
-};
+use emr_client::{ClientError, client::Client, flow::admission::AdmissionError, profile::Profile, verify::card::Card};
 use emr_core::Role;
 use emr_crypto::Identity;
 use serde::Serialize;
 
 use super::{HOSPITAL, site::Site};
 use crate::{
-    failure::{Exit, Failure, OrExit, one_line},
+    failure::{Exit, Failure, OrExit},
     options::Options,
     report::{Answer, print},
     session,
@@ -26,17 +21,15 @@ use crate::{
 /// # Errors
 /// If the node or the contract refuses.
 pub async fn enroll(profile: Profile, identity: Identity, site: &Site) -> Result<Client, Failure> {
-    let client = Client::join_with(profile, identity, site.node_here().as_str(), site.rpc.url().as_str(), site.plain)
-        .await
-        .map_err(|error| session::client_failure(&error))?;
-    let (client, account) =
-        client.register_on_l1(None).await.map_err(|error| Failure::new(Exit::Unavailable, one_line(&error)))?;
+    let client =
+        Client::join_with(profile, identity, site.node_here().as_str(), site.rpc.url().as_str(), site.plain).await?;
+    let account = client.register_on_l1(None).await?;
     let registrar = client.rollup().parameters().await.or_exit(Exit::Unavailable)?.registrar;
     if registrar == client.ethereum_address() {
         admit_if_waiting(&client, &client.card()).await?;
         // Until the node follows, nobody could be invited or log in.
         let known = client.wait_registered(false, Duration::from_millis(100), Duration::from_secs(60)).await;
-        known.map_err(|error| Failure::new(Exit::Unavailable, one_line(&error)))?;
+        known?;
     } else if client.rollup().pending(account).await.or_exit(Exit::Unavailable)?.is_some() {
         eprintln!(
             "hospital {account} waits for the registrar, {registrar}, who needs the card that `emr-hospital whoami` prints; \
@@ -52,8 +45,8 @@ pub async fn enroll(profile: Profile, identity: Identity, site: &Site) -> Result
 /// If the card is not what waits on L1, or the contract refuses.
 pub async fn admit_if_waiting(registrar: &Client, card: &Card) -> Result<(), Failure> {
     match registrar.admit(card).await {
-        Ok(_) | Err(AdmissionError::NotWaiting(_)) => Ok(()),
-        Err(error) => Err(admission_failure(&error)),
+        Ok(_) | Err(ClientError::Admission(AdmissionError::NotWaiting(_))) => Ok(()),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -106,25 +99,15 @@ pub async fn registrar(options: &Options, verdict: Verdict, card: &Path) -> Resu
     let client = session::open(options, HOSPITAL).await?;
     let (done, receipt) = match verdict {
         Verdict::Admit => {
-            let (admitted, receipt) = client.admit(&card).await.map_err(|error| admission_failure(&error))?;
+            let (admitted, receipt) = client.admit(&card).await?;
             let of = admitted.org.map_or(String::new(), |org| format!(" of hospital {org}"));
             let (role, account) = (admitted.role, admitted.account);
             (format!("{role} {account}{of} is admitted, with the keys of this card; the next batch takes it"), receipt)
         }
         Verdict::Suspend => {
-            let (account, receipt) = client.suspend(&card).await.map_err(|error| admission_failure(&error))?;
+            let (account, receipt) = client.suspend(&card).await?;
             (format!("account {account} is held back"), receipt)
         }
     };
     print(&Transaction { done, tx_hash: receipt.tx_hash, gas_used: receipt.gas_used }, options.json)
-}
-
-fn admission_failure(error: &AdmissionError) -> Failure {
-    let exit = match error {
-        AdmissionError::Card(CardError::Forged { .. }) => Exit::Unverified,
-        AdmissionError::NotRegistered(_) | AdmissionError::Card(_) => Exit::Input,
-        AdmissionError::Rollup(error) if error.revert().is_none() => Exit::Unavailable,
-        _ => Exit::Refused,
-    };
-    Failure::new(exit, one_line(error))
 }

@@ -31,6 +31,13 @@ pub struct Arguments {
     command: Command,
 }
 
+impl Arguments {
+    /// Whether the answer, or the error, is JSON.
+    pub const fn json(&self) -> bool {
+        self.options.json
+    }
+}
+
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Take a FHIR Bundle through the whole system and show what happens

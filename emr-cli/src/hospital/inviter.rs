@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::{
     account::read_card,
-    failure::{Exit, Failure, OrExit, one_line},
+    failure::{Exit, Failure, OrExit},
     options::Options,
     report::{Answer, print, written},
     session,
@@ -37,7 +37,7 @@ impl Answer for Inviters {
 /// If the node refuses.
 pub async fn list(options: &Options) -> Result<(), Failure> {
     let client = session::open(options, Role::Hospital).await?;
-    let inviters = client.node().inviters().await.map_err(|error| refused(&error))?;
+    let inviters = client.node().inviters().await?;
     print(&Inviters(inviters), options.json)
 }
 
@@ -65,7 +65,7 @@ pub async fn set(options: &Options, who: &str, counts: bool) -> Result<(), Failu
         Some(card) => card.ethereum.to_string(),
         None => owner(&client, who.parse().or_exit(Exit::Input)?).await?,
     };
-    client.node().set_inviter(&address, counts).await.map_err(|error| refused(&error))?;
+    client.node().set_inviter(&address, counts).await?;
     print(&Set { address, counts }, options.json)
 }
 
@@ -74,8 +74,4 @@ async fn owner(client: &Client, account: AccountIndex) -> Result<String, Failure
     let found =
         found.ok_or_else(|| Failure::new(Exit::Input, format!("there is no account {account}: check the number")));
     found.map(|account| account.owner.to_string())
-}
-
-fn refused(error: &emr_client::node::NodeError) -> Failure {
-    Failure::new(session::node_exit(error), one_line(error))
 }

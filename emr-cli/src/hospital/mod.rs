@@ -22,7 +22,7 @@ use site::{Site, SitePlan};
 use url::Url;
 
 use crate::{
-    failure::{Exit, Failure, OrExit, one_line},
+    failure::{Exit, Failure, OrExit},
     options::{DEFAULT_NODE, Options, parse_address},
     passphrase,
     report::{Answer, Progress, print},
@@ -202,7 +202,7 @@ pub async fn status(options: &Options) -> Result<(), Failure> {
         None => session::known_node(options, HOSPITAL)?.unwrap_or_else(|| format!("http://{DEFAULT_NODE}")),
     };
     let node = session::node(options, &address)?;
-    let status = node.status().await.map_err(|error| Failure::new(session::node_exit(&error), one_line(&error)))?;
+    let status = node.status().await?;
     print(&Status(status), options.json)
 }
 

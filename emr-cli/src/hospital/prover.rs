@@ -16,7 +16,7 @@ use serde::Serialize;
 use zeroize::Zeroizing;
 
 use crate::{
-    failure::{Exit, Failure, one_line},
+    failure::{Exit, Failure},
     input,
     options::Options,
     report::{Answer, print, written},
@@ -42,10 +42,6 @@ impl Answer for Added<'_> {
             (None, None) => Ok(()),
         }
     }
-}
-
-fn refused(error: &emr_client::node::NodeError) -> Failure {
-    Failure::new(session::node_exit(error), one_line(error))
 }
 
 /// `prover add`: makes a credential here, tells the node its digest, and shows the credential once.
@@ -82,7 +78,7 @@ pub async fn add(options: &Options, name: &str, output: Option<&Path>) -> Result
 
 async fn tell(client: &Client, name: &str, credential: &ProverCredential) -> Result<ProverView, Failure> {
     let new = NewProver { name: name.to_owned(), digest: hex::encode(credential.digest()) };
-    client.node().add_prover(&new).await.map_err(|error| refused(&error))
+    client.node().add_prover(&new).await.map_err(Failure::from)
 }
 
 #[derive(Debug, Serialize)]
@@ -105,7 +101,7 @@ pub async fn remove(options: &Options, name: &str) -> Result<(), Failure> {
         return Err(Failure::new(Exit::Input, format!("there is no prover {name:?}; `prover list` shows them")));
     }
     let client = session::open(options, Role::Hospital).await?;
-    client.node().remove_prover(name).await.map_err(|error| refused(&error))?;
+    client.node().remove_prover(name).await?;
     print(&Removed { removed: name }, options.json)
 }
 
@@ -128,7 +124,7 @@ impl Answer for Provers {
 /// If the node refuses.
 pub async fn list(options: &Options) -> Result<(), Failure> {
     let client = session::open(options, Role::Hospital).await?;
-    let provers = client.node().provers().await.map_err(|error| refused(&error))?;
+    let provers = client.node().provers().await?;
     print(&Provers(provers), options.json)
 }
 

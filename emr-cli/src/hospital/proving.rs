@@ -25,17 +25,16 @@ const POLL: Duration = Duration::from_secs(2);
 /// # Errors
 /// If the node refuses or the keys cannot be made. A batch that is interrupted is fetched again.
 pub async fn prove(options: &Options, credential: &Path) -> Result<(), Failure> {
-    let refused = |error: &emr_client::node::NodeError| Failure::new(session::node_exit(error), one_line(error));
     let address = options.node.as_ref().map_or_else(|| format!("http://{DEFAULT_NODE}"), url::Url::to_string);
     let node = session::node(options, &address)?.with_credential(prover::read(credential)?);
-    let version = node.status().await.map_err(|error| refused(&error))?.circuit_version;
+    let version = node.status().await?.circuit_version;
     if version != CircuitVersion::V1.number {
         let message = format!("the node is for circuit version {version}: use the program that belongs to it");
         return Err(Failure::new(Exit::Usage, message));
     }
     // A credential that is not known there is told before the keys are read, which takes a while.
     match node.proof_job().await {
-        Err(error) if !error.is_temporary() => return Err(refused(&error)),
+        Err(error) if !error.is_temporary() => return Err(error.into()),
         _ => {}
     }
     let progress = Progress::start("reading the proving key");
@@ -60,7 +59,7 @@ pub async fn prove(options: &Options, credential: &Path) -> Result<(), Failure> 
             }
             job => {
                 away = false;
-                job.map_err(|error| refused(&error))?
+                job?
             }
         };
         let Some(job) = job else {
@@ -85,7 +84,7 @@ pub async fn prove(options: &Options, credential: &Path) -> Result<(), Failure> 
             Err(error) if error.is_temporary() || error.is_not_found() => {
                 eprintln!("batch {number}: the proof was not taken: {}", one_line(&error));
             }
-            Err(error) => return Err(refused(&error)),
+            Err(error) => return Err(error.into()),
         }
     }
 }

@@ -3,12 +3,13 @@
 
 use alloy::primitives::Address;
 use emr_api::encryption::CommittedKey;
-use emr_chain::{PendingRegistration, Receipt, RollupError, RollupInstance};
+use emr_chain::{PendingRegistration, Receipt, RollupInstance};
 use emr_core::AccountIndex;
 use emr_rollup::primitive::field;
 
 use crate::{
     client::Client,
+    error::ClientError,
     verify::card::{Card, CardError},
 };
 
@@ -24,12 +25,6 @@ pub enum AdmissionError {
         "account {0} does not wait for a registrar: it is admitted already, held back, or a patient's, who needs no admission"
     )]
     NotWaiting(AccountIndex),
-    /// What waits is not what the card shows.
-    #[error(transparent)]
-    Card(#[from] CardError),
-    /// The contract refuses, or cannot be reached.
-    #[error(transparent)]
-    Rollup(#[from] RollupError),
 }
 
 impl Card {
@@ -61,7 +56,7 @@ impl Client {
     ///
     /// # Errors
     /// [`AdmissionError`].
-    pub async fn admit(&self, card: &Card) -> Result<(PendingRegistration, Receipt), AdmissionError> {
+    pub async fn admit(&self, card: &Card) -> Result<(PendingRegistration, Receipt), ClientError> {
         let account = self.registered_account(card).await?;
         let waiting = self.rollup.pending(account).await?.ok_or(AdmissionError::NotWaiting(account))?;
         card.check_pending(&self.instance(), &waiting)?;
@@ -73,15 +68,15 @@ impl Client {
     ///
     /// # Errors
     /// [`AdmissionError`].
-    pub async fn suspend(&self, card: &Card) -> Result<(AccountIndex, Receipt), AdmissionError> {
+    pub async fn suspend(&self, card: &Card) -> Result<(AccountIndex, Receipt), ClientError> {
         card.check_instance(&self.instance())?;
         let account = self.registered_account(card).await?;
         Ok((account, self.rollup.suspend(account).await?))
     }
 
     /// The account of a card's owner, from L1.
-    async fn registered_account(&self, card: &Card) -> Result<AccountIndex, AdmissionError> {
+    async fn registered_account(&self, card: &Card) -> Result<AccountIndex, ClientError> {
         let account = self.rollup.account_of(card.ethereum).await?;
-        account.ok_or(AdmissionError::NotRegistered(card.ethereum))
+        Ok(account.ok_or(AdmissionError::NotRegistered(card.ethereum))?)
     }
 }

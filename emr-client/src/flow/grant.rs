@@ -1,7 +1,7 @@
 //! Granting: a wrap of epoch keys in the key directory, and the grant in the state, by one operation.
 
 use emr_api::{GrantView, PatientView};
-use emr_core::{AccountIndex, ClassMask, GrantSlot, OutOfRange, Rights, Role, UnixTime, Uses, Version};
+use emr_core::{AccountIndex, ClassMask, GrantSlot, Rights, Role, UnixTime, Uses, Version};
 use emr_crypto::{GrantError as KeyGrantError, Past};
 use emr_rollup::{
     operation::{Action, CLIENT_VALIDITY, SetGrant},
@@ -9,10 +9,10 @@ use emr_rollup::{
 };
 
 use crate::{
-    client::{Client, ClientError, random_element},
-    flow::own_directory::{Next, OwnError},
+    client::{Client, random_element},
+    error::ClientError,
+    flow::own_directory::Next,
     flow::submit::{Acknowledged, Outgoing},
-    node::NodeError,
     verify::card::{Card, CheckedCard},
 };
 
@@ -23,12 +23,6 @@ const ATTEMPTS: usize = 5;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum GrantError {
-    /// The node, the chain, the profile, the card.
-    #[error(transparent)]
-    Client(#[from] ClientError),
-    /// Her key directory.
-    #[error(transparent)]
-    Directory(#[from] OwnError),
     /// Only patients grant.
     #[error("only a patient grants and revokes: use the patient's data folder")]
     NotAPatient,
@@ -56,15 +50,6 @@ pub enum GrantError {
     /// There is nothing to revoke.
     #[error("account {0} holds no grant for these classes: list the grants")]
     NoSuchGrant(AccountIndex),
-    /// A counter is at its end.
-    #[error(transparent)]
-    Exhausted(#[from] OutOfRange),
-}
-
-impl From<NodeError> for GrantError {
-    fn from(error: NodeError) -> Self {
-        Self::Client(error.into())
-    }
 }
 
 /// Whether a reader gets what is already there.
@@ -103,18 +88,18 @@ pub struct Granted {
 }
 
 impl Terms {
-    fn check(&self, to: &CheckedCard) -> Result<(), GrantError> {
+    fn check(&self, to: &CheckedCard) -> Result<(), ClientError> {
         if self.rights == Rights::NONE || !(Rights::READ | Rights::WRITE).contains(self.rights) {
-            return Err(GrantError::Rights(self.rights));
+            return Err(GrantError::Rights(self.rights).into());
         }
         if self.classes == ClassMask::default() {
-            return Err(GrantError::NoClass);
+            return Err(GrantError::NoClass.into());
         }
         if self.until <= UnixTime::now() {
-            return Err(GrantError::Past);
+            return Err(GrantError::Past.into());
         }
         if to.role() == Role::Patient {
-            return Err(GrantError::Grantee(to.account()));
+            return Err(GrantError::Grantee(to.account()).into());
         }
         Ok(())
     }
@@ -142,23 +127,24 @@ impl Client {
     ///
     /// # Errors
     /// [`GrantError`].
-    pub async fn grant(&mut self, to: &Card, terms: &Terms) -> Result<Granted, GrantError> {
+    pub async fn grant(&self, to: &Card, terms: &Terms) -> Result<Granted, ClientError> {
         if self.identity.role() != Role::Patient {
-            return Err(GrantError::NotAPatient);
+            return Err(GrantError::NotAPatient.into());
         }
         let to = self.check_card(to).await?;
         terms.check(&to)?;
+        let _turn = self.turn().await;
         self.deliver_waiting().await?;
         for _ in 0..ATTEMPTS {
             match self.try_grant(&to, terms).await {
-                Err(GrantError::Client(error)) if error.is_stale() => {}
+                Err(error) if error.is_stale() => {}
                 other => return other,
             }
         }
-        Err(ClientError::Contended.into())
+        Err(ClientError::Contended)
     }
 
-    async fn try_grant(&mut self, to: &CheckedCard, terms: &Terms) -> Result<Granted, GrantError> {
+    async fn try_grant(&self, to: &CheckedCard, terms: &Terms) -> Result<Granted, ClientError> {
         let mut own = self.own_directory().await?;
         if terms.rights.contains(Rights::READ) {
             let key = to.rsa().ok_or(GrantError::Grantee(to.account()))?.clone();
@@ -188,7 +174,7 @@ impl Client {
         let action =
             Action::SetGrant(SetGrant { slot, expected, leaf: grant, directory_before: own.before, directory_after });
         let operation = self.operation(&own.card, action).await?;
-        self.profile.note_version(slot, version).map_err(ClientError::from)?;
+        self.profile.note_version(slot, version)?;
         let outgoing = Outgoing { directory, blocks, ..Outgoing::plain(operation, None) };
         let acknowledged = self.hand_in(outgoing).await?;
         let may_take_effect_until = UnixTime::now().saturating_add(CLIENT_VALIDITY);
@@ -199,15 +185,16 @@ impl Client {
     /// [`Client::light_check`] tells what holds by now.
     ///
     /// # Errors
-    /// [`OwnError`].
-    pub async fn grants(&mut self) -> Result<Vec<GrantView>, OwnError> {
+    /// [`ClientError`].
+    pub async fn grants(&self) -> Result<Vec<GrantView>, ClientError> {
+        let _turn = self.turn().await;
         Ok(self.own_directory().await?.view.grants)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use emr_core::Class;
+    use emr_core::{Class, OutOfRange};
     use emr_rollup::{operation::revoked_leaf, primitive::field::Fr};
 
     use super::*;

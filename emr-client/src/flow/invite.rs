@@ -5,15 +5,12 @@ use emr_api::invitation::{Invitation, MAX_VALIDITY};
 use emr_core::{Role, UnixTime};
 use emr_crypto::Identity;
 
-use crate::profile::{Profile, ProfileError};
+use crate::{error::ClientError, profile::Profile};
 
 /// Why no invitation was signed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum InviteError {
-    /// The profile.
-    #[error(transparent)]
-    Profile(#[from] ProfileError),
     /// There is no account to invite as.
     #[error("only who is registered can invite: register first")]
     NotRegistered,
@@ -23,9 +20,6 @@ pub enum InviteError {
     /// No node would take it.
     #[error("an invitation ends in the future, and at most 90 days from now: choose another time")]
     Expires,
-    /// The Ethereum key failed.
-    #[error("the Ethereum key cannot sign: {0}")]
-    Signer(#[from] alloy::signers::Error),
 }
 
 impl Profile {
@@ -33,15 +27,15 @@ impl Profile {
     ///
     /// # Errors
     /// [`InviteError`].
-    pub fn invite(&self, identity: &Identity, expires: UnixTime) -> Result<Invitation, InviteError> {
+    pub fn invite(&self, identity: &Identity, expires: UnixTime) -> Result<Invitation, ClientError> {
         if identity.role() == Role::Patient {
-            return Err(InviteError::Role);
+            return Err(InviteError::Role.into());
         }
         let settings = self.settings()?;
         let account = settings.account.ok_or(InviteError::NotRegistered)?;
         let now = UnixTime::now();
         if expires <= now || expires > now.saturating_add(MAX_VALIDITY) {
-            return Err(InviteError::Expires);
+            return Err(InviteError::Expires.into());
         }
         let key = PrivateKeySigner::from_bytes(&B256::from(*identity.ethereum_secret()))
             .expect("an identity's Ethereum key is a private key of secp256k1");

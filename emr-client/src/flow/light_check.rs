@@ -6,8 +6,8 @@ use emr_api::encryption::CommittedKey;
 use emr_rollup::state::leaf::AuditEntry;
 
 use crate::{
-    client::{Client, ClientError},
-    flow::retrieve::ReadError,
+    client::Client,
+    error::ClientError,
     patience::Patience,
     verify::audit::{AuditWalk, Verified},
     verify::light::{self, Expectation, LightError, VerifiedLeaves},
@@ -29,7 +29,7 @@ impl Client {
     ///
     /// # Errors
     /// [`ReadError::Light`]; [`ReadError`].
-    pub async fn own_leaves(&self) -> Result<VerifiedLeaves, ReadError> {
+    pub async fn own_leaves(&self) -> Result<VerifiedLeaves, ClientError> {
         let account = self.account()?;
         let expected = Expectation {
             domain: self.domain(),
@@ -40,7 +40,7 @@ impl Client {
         let mut patience = Patience::new();
         loop {
             let view = self.node.subtree(account).await?;
-            let state = self.settled().await.map_err(ClientError::from)?;
+            let state = self.settled().await?;
             match light::verify_subtree(&expected, &view, &state) {
                 Err(LightError::Membership(MembershipError::OtherState { .. })) if patience.again().await => {}
                 other => return Ok(other?),
@@ -53,7 +53,7 @@ impl Client {
     ///
     /// # Errors
     /// [`ReadError::Light`]; [`ReadError`].
-    pub async fn light_check(&self) -> Result<Verified, ReadError> {
+    pub async fn light_check(&self) -> Result<Verified, ClientError> {
         Ok(self.light_check_with_audit(0).await?.0)
     }
 
@@ -61,7 +61,7 @@ impl Client {
     ///
     /// # Errors
     /// As [`Self::light_check`].
-    pub async fn light_check_with_audit(&self, keep: usize) -> Result<(Verified, Vec<AuditEntry>), ReadError> {
+    pub async fn light_check_with_audit(&self, keep: usize) -> Result<(Verified, Vec<AuditEntry>), ClientError> {
         let (walk, kept) = self.audited(keep, Depth::First).await?;
         Ok((walk.finish()?, kept))
     }
@@ -70,12 +70,12 @@ impl Client {
     ///
     /// # Errors
     /// As [`Self::light_check`].
-    pub async fn recent_audit(&self, keep: usize) -> Result<(VerifiedLeaves, Vec<AuditEntry>), ReadError> {
+    pub async fn recent_audit(&self, keep: usize) -> Result<(VerifiedLeaves, Vec<AuditEntry>), ClientError> {
         let (walk, kept) = self.audited(keep, Depth::Kept).await?;
         Ok((walk.into_leaves(), kept))
     }
 
-    async fn audited(&self, keep: usize, depth: Depth) -> Result<(AuditWalk, Vec<AuditEntry>), ReadError> {
+    async fn audited(&self, keep: usize, depth: Depth) -> Result<(AuditWalk, Vec<AuditEntry>), ClientError> {
         let mut patience = Patience::new();
         loop {
             let leaves = self.own_leaves().await?;
@@ -83,7 +83,7 @@ impl Client {
             match self.walk(leaves, keep, depth).await {
                 // Only a chain that L1 took back can change under the walk: then the root is another one by now.
                 Err(error) if is_other_chain(&error) => {
-                    let now = self.settled().await.map_err(ClientError::from)?.root();
+                    let now = self.settled().await?.root();
                     if now == before || !patience.again().await {
                         return Err(error);
                     }
@@ -98,7 +98,7 @@ impl Client {
         leaves: VerifiedLeaves,
         keep: usize,
         depth: Depth,
-    ) -> Result<(AuditWalk, Vec<AuditEntry>), ReadError> {
+    ) -> Result<(AuditWalk, Vec<AuditEntry>), ClientError> {
         let account = self.account()?;
         let mut walk = AuditWalk::begin(leaves)?;
         let mut kept = VecDeque::new();
@@ -116,10 +116,10 @@ impl Client {
 }
 
 /// The node showed another audit chain than the one whose head was proved, or a shorter one.
-fn is_other_chain(error: &ReadError) -> bool {
+fn is_other_chain(error: &ClientError) -> bool {
     match error {
-        ReadError::Light(LightError::NotAll(_)) => true,
-        ReadError::Client(ClientError::Node(error)) => error.is_stale(),
+        ClientError::Light(LightError::NotAll(_)) => true,
+        ClientError::Node(error) => error.is_stale(),
         _ => false,
     }
 }

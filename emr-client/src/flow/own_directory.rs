@@ -2,47 +2,20 @@
 
 use emr_api::{GrantView, PatientView};
 use emr_core::{AccountIndex, Cid, ClassMask, GrantSlot, Rights, UnixTime, Version};
-use emr_crypto::{DirectoryError, KeyDirectory, OwnDirectoryError, PatientDirectory, RevokeError};
+use emr_crypto::{KeyDirectory, PatientDirectory, RevokeError};
 use emr_rollup::{
     operation::{Action, Revoke},
     primitive::field::Fr,
 };
 
 use crate::{
-    client::{Client, ClientError, random_element},
+    client::{Client, random_element},
+    error::ClientError,
     flow::submit::{Acknowledged, Outgoing, lost_revocation},
-    node::NodeError,
     verify::card::CheckedCard,
     verify::directory::{PublishedDirectory, commitment},
     verify::light::LightError,
 };
-
-/// Why her directory cannot be opened.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum OwnError {
-    /// The node, the chain, the profile.
-    #[error(transparent)]
-    Client(#[from] ClientError),
-    /// The block is none.
-    #[error(transparent)]
-    Directory(#[from] DirectoryError),
-    /// The node does not show all of her grants.
-    #[error(transparent)]
-    Light(#[from] LightError),
-    /// It does not open.
-    #[error(transparent)]
-    Own(#[from] OwnDirectoryError),
-    /// A reader whose grant is over cannot be taken out.
-    #[error(transparent)]
-    Epoch(#[from] RevokeError),
-}
-
-impl From<NodeError> for OwnError {
-    fn from(error: NodeError) -> Self {
-        Self::Client(error.into())
-    }
-}
 
 /// How often her view is read again when a batch was settled in between.
 const READS: usize = 4;
@@ -112,12 +85,12 @@ impl Client {
     }
 
     /// Her directory as it is in force, or a new one, with her grants.
-    pub(crate) async fn own_directory(&mut self) -> Result<Own, OwnError> {
-        let mut last = OwnError::Client(ClientError::Contended);
+    pub(crate) async fn own_directory(&self) -> Result<Own, ClientError> {
+        let mut last = ClientError::Contended;
         for _ in 0..READS {
             match self.read_own_directory().await {
                 // A batch was settled between two reads.
-                Err(error @ OwnError::Light(LightError::NotAll(_))) => last = error,
+                Err(error @ ClientError::Light(LightError::NotAll(_))) => last = error,
                 other => return other,
             }
         }
@@ -126,7 +99,7 @@ impl Client {
 
     /// Publishes her first key directory without granting anything, so that she can write before she shares: a Revoke of a
     /// slot that holds no grant brings it.
-    pub(crate) async fn publish_directory(&mut self) -> Result<(), OwnError> {
+    pub(crate) async fn publish_directory(&self) -> Result<(), ClientError> {
         let own = self.own_directory().await?;
         let slot = GrantSlot::FIRST_ORDINARY;
         if own.before != Fr::default() || own.view.grants.iter().any(|view| view.slot == slot) {
@@ -141,8 +114,9 @@ impl Client {
     /// `None` if there is nothing to repair. Every grant and revocation does the same.
     ///
     /// # Errors
-    /// [`OwnError`].
-    pub async fn repair_directory(&mut self) -> Result<Option<Acknowledged>, OwnError> {
+    /// [`ClientError`].
+    pub async fn repair_directory(&self) -> Result<Option<Acknowledged>, ClientError> {
+        let _turn = self.turn().await;
         let own = self.own_directory().await?;
         if own.before == Fr::default() || own.next().cid.is_none() {
             return Ok(None);
@@ -156,29 +130,29 @@ impl Client {
     }
 
     /// Publishes a directory by a Revoke of a slot that holds no grant.
-    async fn publish(&mut self, own: &Own, slot: GrantSlot) -> Result<Acknowledged, OwnError> {
+    async fn publish(&self, own: &Own, slot: GrantSlot) -> Result<Acknowledged, ClientError> {
         let Next { commitment: directory_after, cid: directory, blocks } = own.next();
         let known =
             own.view.grants.iter().find(|view| view.slot == slot).map_or(Version::ZERO, |view| view.grant.version);
         let expected = self.profile.highest_signed(slot).max(known);
         let version = expected.next().map_err(|error| ClientError::Malformed(error.to_string()))?;
-        self.profile.note_version(slot, version).map_err(ClientError::from)?;
+        self.profile.note_version(slot, version)?;
         let leaf_salt = random_element();
         let action =
             Action::Revoke(Revoke { slot, expected, leaf_salt, directory_before: own.before, directory_after });
         let operation = self.operation(&own.card, action).await?;
-        Ok(self.hand_in(Outgoing { directory, blocks, ..Outgoing::plain(operation, None) }).await?)
+        self.hand_in(Outgoing { directory, blocks, ..Outgoing::plain(operation, None) }).await
     }
 
-    async fn read_own_directory(&mut self) -> Result<Own, OwnError> {
+    async fn read_own_directory(&self) -> Result<Own, ClientError> {
         let card = self.own_card().await?;
         let (mut view, mut published) = self.patient_view(&card).await?;
         if self.withholds(&view, &published) {
             // Unless it was settled or returned since: then it is not to be expected any more.
-            lost_revocation(&self.resume().await?)?;
+            lost_revocation(&self.see_to_all().await?)?;
             (view, published) = self.patient_view(&card).await?;
             if self.withholds(&view, &published) {
-                return Err(ClientError::Withheld.into());
+                return Err(ClientError::Withheld);
             }
         }
         let directory = match published.cid() {
@@ -199,7 +173,8 @@ impl Client {
     /// build on a directory that she has replaced: what she took from a reader would come back.
     fn withholds(&self, view: &PatientView, published: &PublishedDirectory) -> bool {
         let now = UnixTime::now();
-        let mine = self.profile.outbox().entries().iter().filter(|entry| {
+        let entries = self.profile.outbox().entries();
+        let mine = entries.iter().filter(|entry| {
             let operation = &entry.draft().submission.signed.operation;
             operation.patient == view.patient && entry.receipt().is_some() && !entry.has_lapsed(now)
         });

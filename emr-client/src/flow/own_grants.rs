@@ -15,8 +15,8 @@ use emr_rollup::{
 };
 
 use crate::{
-    client::{Client, ClientError},
-    flow::own_directory::OwnError,
+    client::Client,
+    error::ClientError,
     verify::light::{self, LightError},
 };
 
@@ -39,7 +39,7 @@ fn replay<'a>(
 impl Client {
     /// The patient's settled grants, all of them, and the operations that the node says wait. The grants are compared with the
     /// grants root that a checked view proves. Nothing here grows with the audit chain.
-    async fn settled_grants(&self, view: &PatientView) -> Result<OwnGrantsView, OwnError> {
+    async fn settled_grants(&self, view: &PatientView) -> Result<OwnGrantsView, ClientError> {
         let grants = self.node.grants(view.patient).await?;
         // Before the registration is settled the leaf is proved to be empty, and there are no grants.
         let expected = view.proof.leaf.map_or_else(|| empty_root(GRANT_DEPTH), |leaf| leaf.grants_root);
@@ -50,11 +50,11 @@ impl Client {
     }
 
     /// Her grants as they are once everything that she signed is settled. `view` is a checked one of herself.
-    pub(crate) async fn own_grants(&self, view: &PatientView) -> Result<Vec<GrantView>, OwnError> {
+    pub(crate) async fn own_grants(&self, view: &PatientView) -> Result<Vec<GrantView>, ClientError> {
         let OwnGrantsView { grants: settled, pending, .. } = self.settled_grants(view).await?;
         let (account, domain, key, now) = (view.patient, self.domain(), self.signing.public(), UnixTime::now());
-        let entries = self.profile.outbox().entries().iter();
-        let outbox = entries.map(|entry| &entry.draft().submission.signed);
+        let entries = self.profile.outbox().entries();
+        let outbox = entries.iter().map(|entry| &entry.draft().submission.signed);
         let hers = pending.iter().chain(&view.directory_operations).chain(outbox).filter(|signed| {
             let operation = &signed.operation;
             (operation.signer, operation.patient) == (account, account)
@@ -62,7 +62,7 @@ impl Client {
                 && now <= operation.valid_until
                 && signed.verify(domain, &key).is_ok()
         });
-        Ok(replay(&settled, hers).map_err(|error| ClientError::Malformed(error.to_string()))?)
+        replay(&settled, hers).map_err(|error| ClientError::Malformed(error.to_string()))
     }
 
     /// Whether the settled state holds what one of her own operations did, or something that she did after it.
@@ -75,9 +75,8 @@ impl Client {
                 Ok(settled.grants.iter().any(|view| view.slot == slot && view.grant.version >= leaf.version))
             }
             // A batch was settled between the two reads, or the node lies; it is asked again.
-            Err(OwnError::Light(_)) => Ok(false),
-            Err(OwnError::Client(error)) => Err(error),
-            Err(_) => Ok(false),
+            Err(ClientError::Light(_)) => Ok(false),
+            Err(error) => Err(error),
         }
     }
 }

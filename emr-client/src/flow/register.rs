@@ -13,10 +13,7 @@ use emr_rollup::primitive::{
     field::{self, Fr},
 };
 
-use crate::{
-    client::{Client, ClientError},
-    node::NodeError,
-};
+use crate::{client::Client, error::ClientError};
 
 /// How long a relayed registration may take to be mined. Seconds.
 const RELAY_VALIDITY: u64 = 3600;
@@ -25,9 +22,6 @@ const RELAY_VALIDITY: u64 = 3600;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RegisterError {
-    /// The node, the chain, the profile.
-    #[error(transparent)]
-    Client(#[from] ClientError),
     /// Only doctors belong to a hospital.
     #[error("only doctors belong to a hospital: register without one")]
     OrgForRole(Role),
@@ -39,27 +33,12 @@ pub enum RegisterError {
     /// The node says it relayed, but L1 knows nothing of it.
     #[error("the node says it registered account {0}, but L1 does not: use another node, or register with own ether")]
     NotOnL1(AccountIndex),
-    /// The Ethereum key failed.
-    #[error("the Ethereum key cannot sign: {0}")]
-    Signer(#[from] alloy::signers::Error),
     /// Nothing happened in time.
     #[error(
         "account {0} is not in the state yet: a doctor or hospital waits for the registrar's admission, everyone for the next batch"
     )]
     NotYet(AccountIndex),
 }
-
-macro_rules! via_client {
-    ($($error:ty),+) => { $(
-        impl From<$error> for RegisterError {
-            fn from(error: $error) -> Self {
-                Self::Client(error.into())
-            }
-        }
-    )+ };
-}
-
-via_client!(NodeError, emr_chain::RollupError);
 
 /// What an identity registers, and what proves possession of its RSA key.
 struct Prepared {
@@ -72,10 +51,10 @@ fn prepare(
     instance: &RollupInstance,
     owner: Address,
     org: Option<AccountIndex>,
-) -> Result<Prepared, RegisterError> {
+) -> Result<Prepared, ClientError> {
     let role = identity.role();
     if org.is_some() && role != Role::Doctor {
-        return Err(RegisterError::OrgForRole(role));
+        return Err(RegisterError::OrgForRole(role).into());
     }
     let signing = SigningKey::from_seed(identity.rollup_seed());
     let point = |x: Fr, y: Fr| CurvePoint { x: field::to_bytes(&x), y: field::to_bytes(&y) };
@@ -107,7 +86,7 @@ pub fn sign_for_relay(
     org: Option<AccountIndex>,
     deadline: UnixTime,
     invitation: Option<Invitation>,
-) -> Result<RelayRegistration, RegisterError> {
+) -> Result<RelayRegistration, ClientError> {
     let Prepared { registration, possession } = prepare(identity, instance, key.address(), org)?;
     let SignedRegistration { owner, signature, .. } = registration.sign(instance, key, deadline)?;
     let q = SigningKey::from_seed(identity.rollup_seed()).registration_point();
@@ -138,12 +117,13 @@ impl Client {
     /// # Errors
     /// [`RegisterError::NotInvited`] without an invitation; [`RegisterError`].
     pub async fn register(
-        self,
+        &self,
         org: Option<AccountIndex>,
         invitation: Option<&Invitation>,
-    ) -> Result<(Self, AccountIndex), RegisterError> {
+    ) -> Result<AccountIndex, ClientError> {
+        let _turn = self.turn().await;
         if let Ok(account) = self.account() {
-            return Ok((self, account));
+            return Ok(account);
         }
         let invitation = *invitation.ok_or(RegisterError::NotInvited)?;
         let deadline = UnixTime::now().saturating_add(RELAY_VALIDITY);
@@ -151,8 +131,8 @@ impl Client {
         let relayed = self.node.relay(&signed).await?;
         // The account is L1's to give out, not the node's.
         match self.rollup.account_of(self.ethereum_address()).await? {
-            Some(account) => Ok((self.registered_as(account)?, account)),
-            None => Err(RegisterError::NotOnL1(relayed.account)),
+            Some(account) => self.registered_as(account).map(|()| account),
+            None => Err(RegisterError::NotOnL1(relayed.account).into()),
         }
     }
 
@@ -160,13 +140,15 @@ impl Client {
     ///
     /// # Errors
     /// [`RegisterError`].
-    pub async fn register_on_l1(self, org: Option<AccountIndex>) -> Result<(Self, AccountIndex), RegisterError> {
+    pub async fn register_on_l1(&self, org: Option<AccountIndex>) -> Result<AccountIndex, ClientError> {
+        let _turn = self.turn().await;
         if let Ok(account) = self.account() {
-            return Ok((self, account));
+            return Ok(account);
         }
         let prepared = prepare(&self.identity, &self.instance(), self.ethereum_address(), org)?;
         let (account, _) = self.rollup.register(&prepared.registration).await?;
-        Ok((self.registered_as(account)?, account))
+        self.registered_as(account)?;
+        Ok(account)
     }
 
     /// Waits until the node knows this account, at most `limit`; with `settled`, until a batch has taken it.
@@ -178,7 +160,7 @@ impl Client {
         settled: bool,
         interval: Duration,
         limit: Duration,
-    ) -> Result<AccountView, RegisterError> {
+    ) -> Result<AccountView, ClientError> {
         let account = self.account()?;
         let until = tokio::time::Instant::now() + limit;
         loop {
@@ -188,7 +170,7 @@ impl Client {
                 _ => {}
             }
             if tokio::time::Instant::now() >= until {
-                return Err(RegisterError::NotYet(account));
+                return Err(RegisterError::NotYet(account).into());
             }
             tokio::time::sleep(interval).await;
         }

@@ -4,7 +4,8 @@ use emr_core::{AccountIndex, Class, GrantSlot, Purpose, Reason, Rights, UnixTime
 use emr_rollup::operation::{Action, RequestAccess};
 
 use crate::{
-    client::{Client, ClientError},
+    client::Client,
+    error::ClientError,
     flow::retrieve::ReadError,
     flow::submit::{Acknowledged, Outgoing},
     verify::card::{Card, CheckedCard},
@@ -31,29 +32,31 @@ impl Client {
     ///
     /// # Errors
     /// [`ReadError::NotGranted`] if no grant allows it; [`ReadError`].
-    pub async fn request(&mut self, patient: &Card, class: Class, reason: Reason) -> Result<Requested, ReadError> {
+    pub async fn request(&self, patient: &Card, class: Class, reason: Reason) -> Result<Requested, ClientError> {
         let patient = self.check_card(patient).await?;
+        let _turn = self.turn().await;
         self.deliver_waiting().await?;
         self.request_checked(&patient, class, reason).await
     }
 
+    /// Within the caller's turn.
     pub(crate) async fn request_checked(
-        &mut self,
+        &self,
         patient: &CheckedCard,
         class: Class,
         reason: Reason,
-    ) -> Result<Requested, ReadError> {
+    ) -> Result<Requested, ClientError> {
         let purpose = Purpose { reason, class };
         for _ in 0..ATTEMPTS {
             match self.try_request(patient, purpose).await {
-                Err(ReadError::Client(error)) if error.is_stale() => {}
+                Err(error) if error.is_stale() => {}
                 other => return other,
             }
         }
-        Err(ClientError::Contended.into())
+        Err(ClientError::Contended)
     }
 
-    async fn try_request(&mut self, patient: &CheckedCard, purpose: Purpose) -> Result<Requested, ReadError> {
+    async fn try_request(&self, patient: &CheckedCard, purpose: Purpose) -> Result<Requested, ClientError> {
         let account = self.account()?;
         let org = self.node.account(account).await?.org;
         let view = self.node.patient(patient.account()).await?;

@@ -5,18 +5,17 @@ use std::collections::{BTreeSet, HashMap};
 use emr_api::{PatientView, RecordView};
 use emr_core::{AccountIndex, Cid, Class, Reason, RecordSlot, RecordStatus};
 use emr_crypto::{
-    DecryptionFailed, DirectoryError, EpochKeyring, KeyDirectory, MAX_ATTACHMENTS, MAX_RECORD_BYTES, Manifest,
-    OpenError, OpenedRecord, OwnDirectoryError, PatientDirectory,
+    DecryptionFailed, EpochKeyring, KeyDirectory, MAX_ATTACHMENTS, MAX_RECORD_BYTES, Manifest, OpenError, OpenedRecord,
+    PatientDirectory,
 };
 
 use crate::{
-    client::{Client, ClientError},
+    client::Client,
+    error::ClientError,
     flow::request::Requested,
     node::NodeError,
     patience::Patience,
     verify::card::{Card, CheckedCard},
-    verify::light::LightError,
-    verify::membership::MembershipError,
     verify::record::{
         AuthenticRecord, RecordId, RecordProofError, VerifiedRecord, check_unsettled, stored_at, verify_record,
     },
@@ -31,9 +30,6 @@ const MAX_FETCH_LINKS: usize = 2 + 512 + MAX_ATTACHMENTS;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReadError {
-    /// The node, the chain, the profile, the card.
-    #[error(transparent)]
-    Client(#[from] ClientError),
     /// No grant allows it.
     #[error("no grant allows you to read {class} records of patient {patient}: ask her for one")]
     NotGranted {
@@ -83,30 +79,12 @@ pub enum ReadError {
     /// The manifest lists more than a record can have.
     #[error("record {0} claims more blocks than a record can have: do not rely on its author")]
     TooLarge(RecordSlot),
-    /// It does not verify.
-    #[error(transparent)]
-    Proof(#[from] RecordProofError),
-    /// The node's account of her subtree is not believed.
-    #[error(transparent)]
-    Light(#[from] LightError),
-    /// The key directory cannot be read.
-    #[error(transparent)]
-    Directory(#[from] DirectoryError),
-    /// Her own key directory cannot be opened.
-    #[error(transparent)]
-    OwnDirectory(#[from] OwnDirectoryError),
 }
 
 /// A block that the manifest does not list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the manifest does not list it")]
 pub struct Missing;
-
-impl From<NodeError> for ReadError {
-    fn from(error: NodeError) -> Self {
-        Self::Client(error.into())
-    }
-}
 
 /// A record that was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -142,13 +120,16 @@ impl Client {
     /// # Errors
     /// [`ReadError`].
     pub async fn retrieve(
-        &mut self,
+        &self,
         patient: &Card,
         slot: RecordSlot,
         reason: Option<Reason>,
-    ) -> Result<(Retrieved, Option<Requested>), ReadError> {
+    ) -> Result<(Retrieved, Option<Requested>), ClientError> {
         let patient = self.check_card(patient).await?;
-        self.deliver_waiting().await?;
+        {
+            let _turn = self.turn().await;
+            self.deliver_waiting().await?;
+        }
         let mut requested = None;
         let mut patience = Patience::new();
         loop {
@@ -156,14 +137,14 @@ impl Client {
                 Err(error) if error.is_no_session() && requested.is_none() => {
                     let class = self.class_of(&patient, slot).await?;
                     let reason = reason.ok_or(ReadError::NotRequested { patient: patient.account(), class })?;
+                    let _turn = self.turn().await;
                     requested = Some(self.request_checked(&patient, class, reason).await?);
                     continue;
                 }
                 other => other.map_err(|error| refused(error, patient.account(), slot))?,
             };
             match self.open_and_verify(&patient, &view).await {
-                Err(ReadError::Proof(RecordProofError::Membership(MembershipError::OtherState { .. })))
-                    if patience.again().await => {}
+                Err(error) if error.is_other_state() && patience.again().await => {}
                 other => {
                     let read = other?;
                     let class = read.unproven().statement().class;
@@ -177,14 +158,14 @@ impl Client {
         }
     }
 
-    async fn class_of(&self, patient: &CheckedCard, slot: RecordSlot) -> Result<Class, ReadError> {
+    async fn class_of(&self, patient: &CheckedCard, slot: RecordSlot) -> Result<Class, ClientError> {
         let patient = patient.account();
         let records = self.node.records(patient).await.map_err(|error| refused(error, patient, slot))?;
         let record = records.iter().find(|record| record.slot == slot);
         Ok(record.ok_or(ReadError::NoSuchRecord { patient, slot })?.leaf.class)
     }
 
-    async fn open_and_verify(&self, patient: &CheckedCard, view: &RecordView) -> Result<Retrieved, ReadError> {
+    async fn open_and_verify(&self, patient: &CheckedCard, view: &RecordView) -> Result<Retrieved, ClientError> {
         let id = RecordId { domain: self.domain(), patient: patient.account(), slot: view.slot };
         if view.leaf.status != RecordStatus::Live {
             return Err(RecordProofError::NotLive { slot: view.slot, status: view.leaf.status }.into());
@@ -192,7 +173,7 @@ impl Client {
         let opened = self.open_envelope(patient, &id, view).await?;
         match &view.proof {
             Some(proof) => {
-                let state = self.settled().await.map_err(ClientError::from)?;
+                let state = self.settled().await?;
                 Ok(Retrieved::Verified(verify_record(&id, view, proof, &opened, &state)?))
             }
             None => Ok(Retrieved::Unsettled(check_unsettled(&id, view, &opened)?)),
@@ -204,7 +185,7 @@ impl Client {
         patient: &CheckedCard,
         id: &RecordId,
         view: &RecordView,
-    ) -> Result<OpenedRecord, ReadError> {
+    ) -> Result<OpenedRecord, ClientError> {
         let refused = |error| refused(error, id.patient, id.slot);
         let (manifest, _) = stored_at(view.slot, &view.stored)?;
         let blocks = self.fetch(view.slot, &manifest).await?;
@@ -221,11 +202,11 @@ impl Client {
                 Err(source) => last = ReadError::Open { slot: id.slot, source },
             }
         }
-        Err(last)
+        Err(last.into())
     }
 
     /// This reader's keys in a directory; `None` if there are none.
-    fn keys(&self, patient: &CheckedCard, directory: KeyDirectory) -> Result<Option<EpochKeyring>, ReadError> {
+    fn keys(&self, patient: &CheckedCard, directory: KeyDirectory) -> Result<Option<EpochKeyring>, ClientError> {
         let rsa = self.identity.rsa();
         if self.account()? == patient.account() {
             return Ok(Some(PatientDirectory::open(directory, rsa)?.keyring()));
@@ -237,12 +218,12 @@ impl Client {
     }
 
     /// A record's blocks: the manifest and everything that it links, within bounds.
-    async fn fetch(&self, slot: RecordSlot, manifest: &Cid) -> Result<HashMap<Cid, Vec<u8>>, ReadError> {
+    async fn fetch(&self, slot: RecordSlot, manifest: &Cid) -> Result<HashMap<Cid, Vec<u8>>, ClientError> {
         let bytes = self.node.block(manifest).await?;
         let invalid = |_| ReadError::Open { slot, source: DecryptionFailed.into() };
         let links: BTreeSet<Cid> = Manifest::from_bytes(&bytes).map_err(invalid)?.links().iter().copied().collect();
         if links.len() > MAX_FETCH_LINKS {
-            return Err(ReadError::TooLarge(slot));
+            return Err(ReadError::TooLarge(slot).into());
         }
         let mut total = bytes.len();
         let mut blocks = HashMap::from([(*manifest, bytes)]);
@@ -250,7 +231,7 @@ impl Client {
             let bytes = self.node.block(&cid).await?;
             total += bytes.len();
             if total > MAX_FETCH {
-                return Err(ReadError::TooLarge(slot));
+                return Err(ReadError::TooLarge(slot).into());
             }
             blocks.insert(cid, bytes);
         }
@@ -272,12 +253,12 @@ fn directories(newest: &PatientView, view: &RecordView) -> Vec<Cid> {
 }
 
 /// What a refusal means to a reader.
-fn refused(error: NodeError, patient: AccountIndex, slot: RecordSlot) -> ReadError {
+fn refused(error: NodeError, patient: AccountIndex, slot: RecordSlot) -> ClientError {
     if error.is_revoked() {
-        return ReadError::Revoked { patient, message: error.to_string() };
+        return ReadError::Revoked { patient, message: error.to_string() }.into();
     }
     if error.is_not_found() {
-        return ReadError::NoSuchRecord { patient, slot };
+        return ReadError::NoSuchRecord { patient, slot }.into();
     }
     error.into()
 }

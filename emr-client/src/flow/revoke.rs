@@ -12,7 +12,8 @@ use emr_rollup::{
 };
 
 use crate::{
-    client::{Client, ClientError, random_element},
+    client::{Client, random_element},
+    error::ClientError,
     flow::grant::GrantError,
     flow::own_directory::{Next, Own},
     flow::submit::{Acknowledged, Outgoing},
@@ -46,25 +47,26 @@ impl Client {
     ///
     /// # Errors
     /// [`GrantError::NoSuchGrant`] if it holds none; [`GrantError`].
-    pub async fn revoke(&mut self, grantee: AccountIndex, classes: ClassMask) -> Result<Revoked, GrantError> {
+    pub async fn revoke(&self, grantee: AccountIndex, classes: ClassMask) -> Result<Revoked, ClientError> {
         if self.identity.role() != Role::Patient {
-            return Err(GrantError::NotAPatient);
+            return Err(GrantError::NotAPatient.into());
         }
+        let _turn = self.turn().await;
         self.deliver_waiting().await?;
         let mut done = Revoked { grantee, new_epochs: ClassMask::default(), changed: Vec::new() };
         for _ in 0..ATTEMPTS {
             match self.try_revoke(classes, &mut done).await {
                 Ok(()) => return Ok(done),
                 // Some grants went before the state moved on; what was signed for the rest goes or is refused first.
-                Err(GrantError::Client(error)) if error.is_stale() => drop(self.redeliver().await?),
-                Err(GrantError::NoSuchGrant(_)) if !done.changed.is_empty() => return Ok(done),
+                Err(error) if error.is_stale() => drop(self.redeliver().await?),
+                Err(ClientError::Grant(GrantError::NoSuchGrant(_))) if !done.changed.is_empty() => return Ok(done),
                 Err(error) => return Err(error),
             }
         }
-        Err(ClientError::Contended.into())
+        Err(ClientError::Contended)
     }
 
-    async fn try_revoke(&mut self, classes: ClassMask, done: &mut Revoked) -> Result<(), GrantError> {
+    async fn try_revoke(&self, classes: ClassMask, done: &mut Revoked) -> Result<(), ClientError> {
         let grantee = done.grantee;
         let mut own = self.own_directory().await?;
         let hers = own.view.grants.iter().filter(|view| {
@@ -76,7 +78,7 @@ impl Client {
         let mut hers: Vec<GrantView> = hers.copied().collect();
         hers.sort_by_key(|view| narrowed(view, classes).is_some());
         if hers.is_empty() {
-            return Err(GrantError::NoSuchGrant(grantee));
+            return Err(GrantError::NoSuchGrant(grantee).into());
         }
         match own.directory.revoke(grantee, classes) {
             Ok(revoked) => done.new_epochs = ClassMask::from_bits(done.new_epochs.bits() | revoked.bits()),
@@ -100,12 +102,12 @@ impl Client {
 
     /// The operation for one grant. The first one brings the new directory; for the rest it is in force already.
     async fn revocation(
-        &mut self,
+        &self,
         own: &Own,
         view: &GrantView,
         classes: ClassMask,
         first: bool,
-    ) -> Result<Outgoing, GrantError> {
+    ) -> Result<Outgoing, ClientError> {
         let Next { commitment: directory_after, cid: directory, blocks } = own.next();
         let directory_before = if first { own.before } else { directory_after };
         let slot = view.slot;
@@ -125,7 +127,7 @@ impl Client {
                 )
             }
         };
-        self.profile.note_version(slot, version).map_err(ClientError::from)?;
+        self.profile.note_version(slot, version)?;
         let operation = self.operation(&own.card, action).await?;
         let plain = Outgoing::plain(operation, None);
         Ok(if first { Outgoing { directory, blocks, ..plain } } else { plain })

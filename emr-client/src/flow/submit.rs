@@ -7,7 +7,8 @@ use emr_crypto::Epoch;
 use emr_rollup::operation::{Action, Kind, Operation, OperationId, SignedOperation};
 
 use crate::{
-    client::{Client, ClientError},
+    client::Client,
+    error::ClientError,
     node::NodeError,
     profile::outbox::{Entry, NewEntry, Refusal},
 };
@@ -129,14 +130,14 @@ impl Outgoing {
 
 impl Client {
     /// Signs an operation and keeps it. It is on disk, and nowhere else yet, when this returns.
-    pub(crate) fn keep(&mut self, outgoing: Outgoing) -> Result<Entry, ClientError> {
+    pub(crate) fn keep(&self, outgoing: Outgoing) -> Result<Entry, ClientError> {
         let Outgoing { operation, authority, stored, epoch, directory, intent, blocks, key, replaces } = outgoing;
         let domain = self.domain();
         let signed = operation.sign(domain, &self.signing, authority);
         let directory = directory.map(|cid| cid.to_string());
         let submission = Submission { signed, stored, epoch, directory };
         let operation = signed.id(domain);
-        Ok(self.profile.outbox_mut().add(NewEntry { operation, submission, intent, blocks, key, replaces })?)
+        Ok(self.profile.outbox().add(NewEntry { operation, submission, intent, blocks, key, replaces })?)
     }
 
     /// Uploads an operation's blocks, hands it in, and checks and keeps the promise. Doing it twice changes nothing.
@@ -144,14 +145,14 @@ impl Client {
     /// # Errors
     /// [`ClientError`]. If the node refuses for good, the operation is forgotten: who asked for it is told, and can ask again. One that
     /// stands for an earlier one, which nobody has at hand any more, is kept. If the node cannot be asked, it stays for the next time.
-    pub(crate) async fn deliver(&mut self, entry: &Entry) -> Result<Acknowledged, ClientError> {
+    pub(crate) async fn deliver(&self, entry: &Entry) -> Result<Acknowledged, ClientError> {
         let delivered = self.try_deliver(entry).await;
         if let Err(error) = &delivered
             && error.is_refusal()
         {
             match entry.draft().replaces {
                 Some(_) => self.give_up(entry, error.to_string())?,
-                None => self.profile.outbox_mut().remove(entry.draft().operation)?,
+                None => self.profile.outbox().remove(entry.draft().operation)?,
             }
         }
         delivered
@@ -159,23 +160,23 @@ impl Client {
 
     /// An operation of an earlier run came to nothing. A record is kept, since its writer may have it nowhere else; anything else is
     /// forgotten, since what comes next is made from the state as it is.
-    fn give_up(&mut self, entry: &Entry, reason: String) -> Result<(), ClientError> {
+    fn give_up(&self, entry: &Entry, reason: String) -> Result<(), ClientError> {
         let operation = entry.draft().operation;
         match entry.kind() {
             Kind::PutRecord => {
-                self.profile.outbox_mut().refuse(operation, Refusal { time: UnixTime::now(), reason })?;
+                self.profile.outbox().refuse(operation, Refusal { time: UnixTime::now(), reason })?;
             }
-            _ => self.profile.outbox_mut().remove(operation)?,
+            _ => self.profile.outbox().remove(operation)?,
         }
         Ok(())
     }
 
     /// Takes note of what became of an operation.
-    fn conclude(&mut self, entry: &Entry, fate: &Fate) -> Result<(), ClientError> {
+    fn conclude(&self, entry: &Entry, fate: &Fate) -> Result<(), ClientError> {
         match fate {
             Fate::Acknowledged | Fate::Waiting => Ok(()),
             Fate::Settled { .. } | Fate::Replaced { .. } => {
-                Ok(self.profile.outbox_mut().remove(entry.draft().operation)?)
+                Ok(self.profile.outbox().remove(entry.draft().operation)?)
             }
             Fate::Returned { reason } => self.give_up(entry, format!("it was returned: {reason}")),
             Fate::Refused { reason } => self.give_up(entry, reason.clone()),
@@ -183,7 +184,7 @@ impl Client {
         }
     }
 
-    async fn try_deliver(&mut self, entry: &Entry) -> Result<Acknowledged, ClientError> {
+    async fn try_deliver(&self, entry: &Entry) -> Result<Acknowledged, ClientError> {
         let submission = &entry.draft().submission;
         for block in entry.blocks() {
             let (cid, bytes) = block?;
@@ -194,19 +195,19 @@ impl Client {
         let longest = receipt::Longest::of(&submission.signed.operation);
         receipt::verify(&receipt, &self.instance(), self.hospital_address()?, id, longest, UnixTime::now())?;
         let operation = entry.draft().operation;
-        self.profile.outbox_mut().acknowledge(operation, &receipt)?;
+        self.profile.outbox().acknowledge(operation, &receipt)?;
         Ok(Acknowledged { operation, signed: submission.signed, receipt })
     }
 
     /// Keeps and hands in.
-    pub(crate) async fn hand_in(&mut self, outgoing: Outgoing) -> Result<Acknowledged, ClientError> {
+    pub(crate) async fn hand_in(&self, outgoing: Outgoing) -> Result<Acknowledged, ClientError> {
         let entry = self.keep(outgoing)?;
         self.deliver(&entry).await
     }
 
     /// The operation that was signed before for the same request and is not settled yet, handed in if it was not.
-    pub(crate) async fn continue_intent(&mut self, intent: &str) -> Result<Option<Acknowledged>, ClientError> {
-        let Some(entry) = self.profile.outbox().find(intent, UnixTime::now()).cloned() else { return Ok(None) };
+    pub(crate) async fn continue_intent(&self, intent: &str) -> Result<Option<Acknowledged>, ClientError> {
+        let Some(entry) = self.profile.outbox().find(intent, UnixTime::now()) else { return Ok(None) };
         let fate = self.fate(&entry).await?;
         self.conclude(&entry, &fate)?;
         if fate.is_final() {
@@ -224,17 +225,16 @@ impl Client {
     ///
     /// # Errors
     /// [`ClientError::RevocationLost`], once, if the node refuses a revocation for good.
-    pub(crate) async fn deliver_waiting(&mut self) -> Result<(), ClientError> {
+    pub(crate) async fn deliver_waiting(&self) -> Result<(), ClientError> {
         lost_revocation(&self.redeliver().await?)
     }
 
     /// Hands in what was signed and not acknowledged. A record that is refused for good is kept, other operations are forgotten.
-    pub(crate) async fn redeliver(&mut self) -> Result<Vec<Resumed>, ClientError> {
+    pub(crate) async fn redeliver(&self) -> Result<Vec<Resumed>, ClientError> {
         let now = UnixTime::now();
-        let waiting = |entry: &&Entry| entry.receipt().is_none() && !entry.has_lapsed(now);
-        let entries: Vec<_> = self.profile.outbox().entries().iter().filter(waiting).cloned().collect();
+        let waiting = |entry: &Entry| entry.receipt().is_none() && !entry.has_lapsed(now);
         let mut redelivered = Vec::new();
-        for entry in entries {
+        for entry in self.profile.outbox().entries().into_iter().filter(waiting) {
             let fate = self.delivery(&entry).await?;
             self.conclude(&entry, &fate)?;
             redelivered.push(Resumed::of(&entry, fate));
@@ -248,9 +248,15 @@ impl Client {
     ///
     /// # Errors
     /// [`ClientError`] if the node cannot be asked; nothing is lost then.
-    pub async fn resume(&mut self) -> Result<Vec<Resumed>, ClientError> {
+    pub async fn resume(&self) -> Result<Vec<Resumed>, ClientError> {
+        let _turn = self.turn().await;
+        self.see_to_all().await
+    }
+
+    /// [`Self::resume`] within the caller's turn.
+    pub(crate) async fn see_to_all(&self) -> Result<Vec<Resumed>, ClientError> {
         let mut resumed = Vec::new();
-        for entry in self.profile.outbox().entries().to_vec() {
+        for entry in self.profile.outbox().entries() {
             let fate = self.fate(&entry).await?;
             self.conclude(&entry, &fate)?;
             resumed.push(Resumed::of(&entry, fate));
@@ -258,7 +264,7 @@ impl Client {
         Ok(resumed)
     }
 
-    async fn fate(&mut self, entry: &Entry) -> Result<Fate, ClientError> {
+    async fn fate(&self, entry: &Entry) -> Result<Fate, ClientError> {
         let lapsed = entry.has_lapsed(UnixTime::now());
         if entry.receipt().is_some() {
             let id = entry.draft().submission.signed.id(self.domain());
@@ -293,7 +299,7 @@ impl Client {
     }
 
     /// What comes of handing in an operation of an earlier run.
-    async fn delivery(&mut self, entry: &Entry) -> Result<Fate, ClientError> {
+    async fn delivery(&self, entry: &Entry) -> Result<Fate, ClientError> {
         match self.try_deliver(entry).await {
             Ok(_) => Ok(Fate::Acknowledged),
             Err(error) if error.is_refusal() => Ok(Fate::Refused { reason: error.to_string() }),
@@ -310,9 +316,10 @@ impl Client {
     /// Whether an operation that this participant signed after another one ends the same grant, at least as far and as long. The entries
     /// are in the order of their signing, so that no operation takes the place of itself, nor two that of each other.
     fn takes_place_of(&self, newer: OperationId, older: &Entry) -> bool {
-        let later = self.profile.outbox().entries().iter().skip_while(|entry| entry.draft() != older.draft()).skip(1);
+        let later =
+            self.profile.outbox().entries().into_iter().skip_while(|entry| entry.draft() != older.draft()).skip(1);
         let Some(newer) = later.into_iter().find(|entry| entry.draft().operation == newer) else { return false };
-        let [newer, older] = [newer, older].map(|entry| entry.draft().submission.signed.operation);
+        let [newer, older] = [&newer, older].map(|entry| entry.draft().submission.signed.operation);
         match (newer.action, older.action) {
             (Action::Revoke(newest), Action::Revoke(oldest)) => {
                 (newer.patient, newest.slot) == (older.patient, oldest.slot)
@@ -329,7 +336,7 @@ impl Client {
     /// [`ClientError::NotInForce`] if the node says that a grant or revocation is settled and the state on L1 does not hold it;
     /// [`ClientError`].
     pub async fn wait_for(
-        &mut self,
+        &self,
         operation: OperationId,
         interval: std::time::Duration,
     ) -> Result<OperationStatus, ClientError> {
@@ -350,8 +357,7 @@ impl Client {
                 tokio::time::sleep(interval).await;
                 continue;
             }
-            let known = self.profile.outbox().entries().iter().find(|entry| entry.draft().operation == id);
-            let known = known.cloned();
+            let known = self.profile.outbox().entries().into_iter().find(|entry| entry.draft().operation == id);
             let hers = known.as_ref().filter(|entry| self.is_hers(entry)).map(|entry| entry.draft().submission.signed);
             match (&status, hers) {
                 (OperationStatus::Settled { batch }, Some(signed)) if !self.is_in_force(&signed).await? => {

@@ -6,11 +6,11 @@ use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use emr_api::encryption::CommittedKey;
 use emr_api::{PatientView, RecordSummary, StoredAt};
 use emr_core::{
-    AccountIndex, AuthoredStatement, Cid, Class, ClassMask, Codec, Commitment, GrantSlot, Opaque, OutOfRange, Record,
-    RecordError, RecordSlot, RecordStatus, Revision, Rights, SaltSeed, UnixTime, Version, cid::cid_of,
+    AccountIndex, AuthoredStatement, Cid, Class, ClassMask, Codec, Commitment, GrantSlot, Opaque, Record, RecordError,
+    RecordSlot, RecordStatus, Revision, Rights, SaltSeed, UnixTime, Version, cid::cid_of,
 };
 use emr_crypto::{
-    AuthoredRecord, ContentKey, DirectoryError, KeyDirectory, RecordContext, SealError, SealedRecord, SigningContext,
+    AuthoredRecord, ContentKey, KeyDirectory, RecordContext, SealError, SealedRecord, SigningContext,
     key_wrap::{Algorithm, WrappedKey},
 };
 use emr_rollup::{
@@ -20,11 +20,10 @@ use emr_rollup::{
 };
 
 use crate::{
-    client::{Client, ClientError},
-    flow::own_directory::OwnError,
+    client::Client,
+    error::ClientError,
     flow::retrieve::Missing,
     flow::submit::{Acknowledged, Outgoing},
-    node::NodeError,
     profile::outbox::Entry,
     verify::card::{Card, CheckedCard},
     verify::directory::PublishedDirectory,
@@ -38,18 +37,9 @@ const ATTEMPTS: usize = 5;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum WriteError {
-    /// The node, the chain, the profile, the card.
-    #[error(transparent)]
-    Client(#[from] ClientError),
     /// The patient has not published a key directory.
     #[error("patient {0} has no key directory yet, so nothing can be encrypted for her: ask her to grant access once")]
     NoDirectory(AccountIndex),
-    /// The key directory cannot be read.
-    #[error(transparent)]
-    Directory(#[from] DirectoryError),
-    /// Her own key directory cannot be made.
-    #[error(transparent)]
-    Own(#[from] OwnError),
     /// No grant allows it.
     #[error("no grant allows you to write {class} records of patient {patient}: ask her for one")]
     NotGranted {
@@ -100,18 +90,6 @@ pub enum WriteError {
     /// It could not be sealed.
     #[error(transparent)]
     Seal(#[from] SealError<Infallible>),
-    /// A counter is at its end.
-    #[error(transparent)]
-    Exhausted(#[from] OutOfRange),
-    /// The old leaf holds no opaque value.
-    #[error("the node's list of records is malformed: use another node")]
-    MalformedList,
-}
-
-impl From<NodeError> for WriteError {
-    fn from(error: NodeError) -> Self {
-        Self::Client(error.into())
-    }
 }
 
 /// A record was written.
@@ -145,7 +123,7 @@ impl Client {
     ///
     /// # Errors
     /// [`WriteError`].
-    pub async fn upload(&mut self, patient: &Card, class: Class, record: &Record) -> Result<Written, WriteError> {
+    pub async fn upload(&self, patient: &Card, class: Class, record: &Record) -> Result<Written, ClientError> {
         self.write(patient, Place::New, Some(class), record).await
     }
 
@@ -154,12 +132,12 @@ impl Client {
     /// # Errors
     /// [`WriteError`].
     pub async fn edit(
-        &mut self,
+        &self,
         patient: &Card,
         slot: RecordSlot,
         class: Option<Class>,
         record: &Record,
-    ) -> Result<Written, WriteError> {
+    ) -> Result<Written, ClientError> {
         self.write(patient, Place::Over(slot), class, record).await
     }
 
@@ -167,15 +145,16 @@ impl Client {
     ///
     /// # Errors
     /// [`WriteError`].
-    pub async fn delete(&mut self, patient: &Card, slot: RecordSlot) -> Result<Acknowledged, WriteError> {
+    pub async fn delete(&self, patient: &Card, slot: RecordSlot) -> Result<Acknowledged, ClientError> {
         let patient = self.check_card(patient).await?;
+        let _turn = self.turn().await;
         self.deliver_waiting().await?;
         let account = self.account()?;
         for _ in 0..ATTEMPTS {
             let (view, _) = self.patient_view(&patient).await?;
             let old = self.existing(&patient, slot).await?.leaf;
             if account != patient.account() && account != old.author {
-                return Err(WriteError::NotAuthor { slot, author: old.author });
+                return Err(WriteError::NotAuthor { slot, author: old.author }.into());
             }
             let authority = self.authority(&view, old.class.into(), old.class).await?;
             let leaf = RecordLeaf { status: RecordStatus::Tombstone, revision: old.revision.next()?, ..old };
@@ -183,10 +162,10 @@ impl Client {
             let operation = self.operation(&patient, action).await?;
             match self.hand_in(Outgoing::plain(operation, authority)).await {
                 Err(error) if error.is_stale() => {}
-                other => return Ok(other?),
+                other => return other,
             }
         }
-        Err(ClientError::Contended.into())
+        Err(ClientError::Contended)
     }
 
     /// The records of a patient that this account may know of.
@@ -199,33 +178,34 @@ impl Client {
     }
 
     async fn write(
-        &mut self,
+        &self,
         patient: &Card,
         place: Place,
         class: Option<Class>,
         record: &Record,
-    ) -> Result<Written, WriteError> {
+    ) -> Result<Written, ClientError> {
         let patient = self.check_card(patient).await?;
         let bytes = record.to_dag_cbor()?;
         let intent = intent(&patient, place, class, &bytes);
+        let _turn = self.turn().await;
         self.write_as(&patient, place, class, record, &bytes, &intent).await
     }
 
-    /// Writes in the name of a request. What was kept of the same request, because it came to nothing, is replaced.
+    /// Writes in the name of a request, within the caller's turn. What was kept of the same request, because it came to nothing, is replaced.
     async fn write_as(
-        &mut self,
+        &self,
         patient: &CheckedCard,
         place: Place,
         class: Option<Class>,
         record: &Record,
         bytes: &[u8],
         intent: &str,
-    ) -> Result<Written, WriteError> {
+    ) -> Result<Written, ClientError> {
         if let Some(acknowledged) = self.continue_intent(intent).await?
             && let Some(written) = self.written_before(acknowledged)
         {
             while let Some(refused) = self.refused_before(intent) {
-                self.profile.outbox_mut().discard(refused).map_err(ClientError::from)?;
+                self.profile.outbox().discard(refused)?;
             }
             return Ok(written);
         }
@@ -233,23 +213,25 @@ impl Client {
         for _ in 0..ATTEMPTS {
             match self.try_write(patient, place, class, record, bytes, intent).await {
                 // Somebody wrote in between, or took the slot: everything is bound to slot and version, so all is made anew.
-                Err(WriteError::Client(error)) if error.is_stale() => {}
-                Err(WriteError::NoDirectory(of)) if of == self.account()? => self.publish_directory().await?,
+                Err(error) if error.is_stale() => {}
+                Err(ClientError::Write(WriteError::NoDirectory(of))) if of == self.account()? => {
+                    self.publish_directory().await?
+                }
                 other => return other,
             }
         }
-        Err(ClientError::Contended.into())
+        Err(ClientError::Contended)
     }
 
     async fn try_write(
-        &mut self,
+        &self,
         patient: &CheckedCard,
         place: Place,
         class: Option<Class>,
         record: &Record,
         bytes: &[u8],
         intent: &str,
-    ) -> Result<Written, WriteError> {
+    ) -> Result<Written, ClientError> {
         let (view, published) = self.patient_view(patient).await?;
         let old = match place {
             Place::New => None,
@@ -264,7 +246,7 @@ impl Client {
 
         let version = old.map_or(Version::ZERO, |old| old.version).next()?;
         let previous = old.map(|old| Opaque::from_be_bytes32(field::to_bytes(&old.authored)));
-        let previous = previous.transpose().map_err(|_| WriteError::MalformedList)?;
+        let previous = previous.transpose().map_err(|_| ClientError::Malformed("its list of records".to_owned()))?;
         let id = RecordId { domain: self.domain(), patient: patient.account(), slot };
         let context = id.context_of(version, class);
         let seed = SaltSeed::new(rand::random());
@@ -330,7 +312,7 @@ impl Client {
 
     /// The operation of the same request that came to nothing and is kept.
     fn refused_before(&self, intent: &str) -> Option<OperationId> {
-        let mut refused = self.profile.outbox().refused().iter();
+        let mut refused = self.profile.outbox().refused().into_iter();
         let entry = refused.find(|entry| entry.draft().intent.as_deref() == Some(intent))?;
         Some(entry.draft().operation)
     }
@@ -341,17 +323,18 @@ impl Client {
     ///
     /// # Errors
     /// [`WriteError::NotRefused`], [`WriteError::NotReadable`], [`WriteError::OtherPatient`]; [`WriteError`]. The record stays kept.
-    pub async fn retry(&mut self, patient: &Card, operation: OperationId) -> Result<Written, WriteError> {
-        let mut refused = self.profile.outbox().refused().iter();
-        let entry = refused.find(|entry| entry.draft().operation == operation).cloned();
-        let entry = entry.ok_or_else(|| WriteError::NotRefused(operation))?;
+    pub async fn retry(&self, patient: &Card, operation: OperationId) -> Result<Written, ClientError> {
+        let patient = self.check_card(patient).await?;
+        let _turn = self.turn().await;
+        let mut refused = self.profile.outbox().refused().into_iter();
+        let entry = refused.find(|entry| entry.draft().operation == operation);
+        let entry = entry.ok_or(WriteError::NotRefused(operation))?;
         let signed = entry.draft().submission.signed.operation;
         let Action::PutRecord(PutRecord { slot, expected, leaf }) = signed.action else {
-            return Err(WriteError::NotRefused(operation));
+            return Err(WriteError::NotRefused(operation).into());
         };
-        let patient = self.check_card(patient).await?;
         if patient.account() != signed.patient {
-            return Err(WriteError::OtherPatient { needed: signed.patient, given: patient.account() });
+            return Err(WriteError::OtherPatient { needed: signed.patient, given: patient.account() }.into());
         }
         let context = RecordId { domain: self.domain(), patient: signed.patient, slot }.context(&leaf);
         let not_readable = || WriteError::NotReadable(operation);
@@ -392,15 +375,15 @@ impl Client {
     }
 
     /// A record that is there and not deleted.
-    async fn existing(&self, patient: &CheckedCard, slot: RecordSlot) -> Result<RecordSummary, WriteError> {
+    async fn existing(&self, patient: &CheckedCard, slot: RecordSlot) -> Result<RecordSummary, ClientError> {
         let patient = patient.account();
         let records = self.node.records(patient).await?;
         let record = records.into_iter().find(|record| record.slot == slot);
         let record = record.ok_or(WriteError::NoSuchRecord { patient, slot })?;
         match record.leaf.status {
             RecordStatus::Live => Ok(record),
-            RecordStatus::Tombstone => Err(WriteError::Deleted(slot)),
-            RecordStatus::Empty => Err(WriteError::NoSuchRecord { patient, slot }),
+            RecordStatus::Tombstone => Err(WriteError::Deleted(slot).into()),
+            RecordStatus::Empty => Err(WriteError::NoSuchRecord { patient, slot }.into()),
         }
     }
 
@@ -410,7 +393,7 @@ impl Client {
         view: &PatientView,
         scope: ClassMask,
         class: Class,
-    ) -> Result<Option<GrantSlot>, WriteError> {
+    ) -> Result<Option<GrantSlot>, ClientError> {
         let account = self.account()?;
         if account == view.patient {
             return Ok(None);
@@ -434,7 +417,7 @@ impl Client {
         &self,
         patient: &CheckedCard,
         published: &PublishedDirectory,
-    ) -> Result<KeyDirectory, WriteError> {
+    ) -> Result<KeyDirectory, ClientError> {
         let cid = published.cid().ok_or(WriteError::NoDirectory(patient.account()))?;
         Ok(KeyDirectory::from_bytes(&self.node.block(&cid).await?)?)
     }

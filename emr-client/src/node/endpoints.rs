@@ -8,7 +8,9 @@ use emr_core::{
 use emr_rollup::operation::OperationId;
 use reqwest::{Method, StatusCode};
 
-use crate::node::{Body, MAX_ANSWER, NodeClient, NodeError, SHOWN, json, printable};
+use emr_chain::exchange::Body;
+
+use crate::node::{MAX_ANSWER, NodeClient, NodeError, SHOWN, json, printable};
 
 /// The largest page of an audit chain, in bytes. An entry has fewer than 512 bytes as JSON.
 const MAX_AUDIT_PAGE: usize = AUDIT_PAGE * 512 + 1024;

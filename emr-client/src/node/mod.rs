@@ -1,21 +1,22 @@
-//! Talking to a node over HTTP: requests, limits on time and memory, typed refusals, login.
+//! Talking to a node over HTTP: requests, by the rule of [`emr_chain::exchange`], typed refusals, login.
 
 mod endpoints;
 
-use std::{fmt, time::Duration};
+use std::{
+    fmt,
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
 
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use emr_api::{encryption::CommittedKey, prover::ProverCredential, route};
+use emr_chain::exchange::{Answer, Body, Exchange, ExchangeError};
 use emr_core::{AccountIndex, AddressError, Cid, HttpAddress, PlainHttp, UnixTime, cid::BlockMismatch};
 use emr_crypto::{Challenge, RsaSecret};
-use reqwest::{Method, StatusCode, header::RETRY_AFTER, redirect};
+use reqwest::{Method, StatusCode, header::RETRY_AFTER};
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::Mutex;
 
-/// How long connecting may take.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a request may take in all: a block of 1 MiB over a slow line.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a busy node is waited for, in all, before its refusal is handed on.
 const BUSY: Duration = Duration::from_secs(30);
 /// The largest answer, in bytes: a patient's subtree with every record slot used. Also the largest proof job.
@@ -148,21 +149,14 @@ impl fmt::Debug for Login {
     }
 }
 
-/// A node's HTTP interface. Logs in by itself where an endpoint needs it, and keeps the token.
-#[derive(Debug)]
+/// A node's HTTP interface. Logs in by itself where an endpoint needs it, and keeps the token. Clones share connections and login.
+#[derive(Clone, Debug)]
 pub struct NodeClient {
-    http: reqwest::Client,
+    http: Exchange,
     address: HttpAddress,
-    login: Option<Login>,
+    login: Arc<RwLock<Option<Arc<Login>>>>,
     credential: Option<ProverCredential>,
-    session: Mutex<Option<emr_api::Session>>,
-}
-
-/// What goes with a request.
-pub(crate) enum Body {
-    None,
-    Json(Vec<u8>),
-    Bytes(Vec<u8>),
+    session: Arc<Mutex<Option<emr_api::Session>>>,
 }
 
 pub(crate) fn json<T: Serialize>(value: &T) -> Body {
@@ -172,18 +166,6 @@ pub(crate) fn json<T: Serialize>(value: &T) -> Body {
 /// What a node says, as it may be shown: no control characters, which a terminal would obey, and not more than a few lines.
 pub(crate) fn printable(text: &str) -> String {
     text.chars().take(MAX_SHOWN).map(|c| if c.is_control() { ' ' } else { c }).collect()
-}
-
-/// The innermost cause: the outer ones only say that a request failed.
-fn reason(error: &reqwest::Error) -> String {
-    if error.is_timeout() {
-        return "no answer in time".to_owned();
-    }
-    let mut inner: &dyn std::error::Error = error;
-    while let Some(source) = inner.source() {
-        inner = source;
-    }
-    inner.to_string()
 }
 
 impl NodeClient {
@@ -200,22 +182,27 @@ impl NodeClient {
     /// # Errors
     /// [`NodeError::Unreachable`] if no HTTP client can be set up.
     pub fn at(address: HttpAddress) -> Result<Self, NodeError> {
-        // A redirect would carry the token to the server that the answer names.
-        let builder = reqwest::Client::builder()
-            .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(REQUEST_TIMEOUT)
-            .redirect(redirect::Policy::none());
-        let builder = if address.is_this_machine() { builder.no_proxy() } else { builder };
-        let http = builder
-            .build()
-            .map_err(|error| NodeError::Unreachable { node: address.to_string(), reason: reason(&error) })?;
-        Ok(Self { http, address, login: None, credential: None, session: Mutex::new(None) })
+        let http = Exchange::with(&address)
+            .map_err(|error| NodeError::Unreachable { node: address.to_string(), reason: error.to_string() })?;
+        Ok(Self { http, address, login: Arc::default(), credential: None, session: Arc::default() })
+    }
+
+    /// A client of the same node over the same connections, for somebody else: without login.
+    #[must_use]
+    pub fn for_another(&self) -> Self {
+        Self { login: Arc::default(), credential: None, session: Arc::default(), ..self.clone() }
     }
 
     /// The same client, with what it logs in with.
     #[must_use]
     pub fn with_login(self, login: Login) -> Self {
-        Self { login: Some(login), session: Mutex::new(None), ..self }
+        self.set_login(login);
+        self
+    }
+
+    /// Sets what this client and its clones log in with from now on.
+    pub fn set_login(&self, login: Login) {
+        *self.login.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(login));
     }
 
     /// The same client for a prover: it shows this credential instead of logging in.
@@ -263,28 +250,13 @@ impl NodeClient {
     ) -> Result<(StatusCode, Vec<u8>), NodeError> {
         let name = format!("{method} {path}");
         let url = self.address.url().join(path).map_err(|_| AddressError::NotHttp)?;
-        let mut request = self.http.request(method.clone(), url);
-        request = match body {
-            Body::None => request,
-            Body::Json(bytes) => request.header("content-type", "application/json").body(bytes.clone()),
-            Body::Bytes(bytes) => request.header("content-type", "application/octet-stream").body(bytes.clone()),
-        };
-        if let Some(token) = token {
-            request = request.bearer_auth(token);
-        }
-        let unreachable =
-            |error: reqwest::Error| NodeError::Unreachable { node: self.address.to_string(), reason: reason(&error) };
-        let mut response = request.send().await.map_err(unreachable)?;
-        let status = response.status();
-        let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+        let asked = self.http.ask(method.clone(), url, token, body.clone(), limit).await;
+        let Answer { status, headers, body: answer } = asked.map_err(|error| match error {
+            ExchangeError::TooLarge(limit) => NodeError::TooLarge { request: name.clone(), limit },
+            error => NodeError::Unreachable { node: self.address.to_string(), reason: error.to_string() },
+        })?;
+        let retry_after = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
         let retry_after = retry_after.map(Duration::from_secs);
-        let mut answer = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
-            if answer.len() + chunk.len() > limit {
-                return Err(NodeError::TooLarge { request: name, limit });
-            }
-            answer.extend_from_slice(&chunk);
-        }
         if status.is_success() {
             return Ok((status, answer));
         }
@@ -352,10 +324,11 @@ impl NodeClient {
         {
             return Ok(known.token.clone());
         }
-        let login = self.login.as_ref().ok_or(NodeError::NotRegistered)?;
+        let login =
+            self.login.read().unwrap_or_else(PoisonError::into_inner).clone().ok_or(NodeError::NotRegistered)?;
         let request = json(&emr_api::ChallengeRequest { account: login.account });
         let asked: emr_api::Challenge = self.open(Method::POST, route::CHALLENGE, request).await?;
-        let answer = answer(login, &asked, now)?;
+        let answer = answer(&login, &asked, now)?;
         let fresh: emr_api::Session = self.open(Method::POST, route::LOGIN, json(&answer)).await?;
         let token = fresh.token.clone();
         *session = Some(fresh);

@@ -22,6 +22,7 @@ use std::{
     collections::BTreeMap,
     fs::{self, File, TryLockError},
     path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
 };
 
 use alloy::primitives::Address;
@@ -46,8 +47,8 @@ pub enum ProfileError {
     /// There is none.
     #[error("there is no profile in {}: create one with init, or give another --data-dir", .0.display())]
     NotFound(PathBuf),
-    /// Another process has it.
-    #[error("the profile {} is in use by another process: wait until it ends", .0.display())]
+    /// Another process has it, or this one opened it before.
+    #[error("the profile {} is in use: wait until the other process ends; inside one process, share the profile that is open", .0.display())]
     InUse(PathBuf),
     /// It was never told where its node is.
     #[error("the profile {} knows no node yet: give --node and --rpc once", .0.display())]
@@ -99,13 +100,15 @@ impl Settings {
     }
 }
 
-/// An open data folder. Nobody else can open it until this is dropped.
+/// An open data folder. Neither another process nor this one can open it again until this is dropped; tasks share it.
+///
+/// Each part has its own small lock, held only while that part is read or written, never across an await.
 #[derive(Debug)]
 pub struct Profile {
     disk: Disk,
     folder: PathBuf,
-    settings: Option<Settings>,
-    versions: BTreeMap<GrantSlot, Version>,
+    settings: Mutex<Option<Settings>>,
+    versions: Mutex<BTreeMap<GrantSlot, Version>>,
     outbox: Outbox,
     seen: SeenState,
     _lock: File,
@@ -169,8 +172,8 @@ impl Profile {
         let versions: Vec<(GrantSlot, Version)> =
             durable::read_json(&versions_path(folder), MAX_FILE_BYTES)?.unwrap_or_default();
         Ok(Self {
-            settings: durable::read_json(&settings_path(folder), MAX_FILE_BYTES)?,
-            versions: versions.into_iter().collect(),
+            settings: Mutex::new(durable::read_json(&settings_path(folder), MAX_FILE_BYTES)?),
+            versions: Mutex::new(versions.into_iter().collect()),
             outbox: Outbox::open(&disk, &folder.join("outbox"))?,
             seen: SeenState::open(&disk, &folder.join("seen.json"))?,
             disk,
@@ -196,8 +199,9 @@ impl Profile {
     ///
     /// # Errors
     /// [`ProfileError::NotJoined`].
-    pub fn settings(&self) -> Result<&Settings, ProfileError> {
-        self.settings.as_ref().ok_or_else(|| ProfileError::NotJoined(self.folder.clone()))
+    pub fn settings(&self) -> Result<Settings, ProfileError> {
+        let settings = self.settings.lock().unwrap_or_else(PoisonError::into_inner);
+        settings.clone().ok_or_else(|| ProfileError::NotJoined(self.folder.clone()))
     }
 
     /// Compares a node's deployment with the one that this profile belongs to, if it belongs to one already.
@@ -205,8 +209,8 @@ impl Profile {
     /// # Errors
     /// [`ProfileError::OtherInstance`].
     pub fn expect_instance(&self, node: &RollupInstance) -> Result<(), ProfileError> {
-        match &self.settings {
-            Some(known) if known.instance() != *node => Err(ProfileError::OtherInstance {
+        match self.settings() {
+            Ok(known) if known.instance() != *node => Err(ProfileError::OtherInstance {
                 profile: known.contract,
                 profile_chain: known.chain_id,
                 node: node.contract,
@@ -220,11 +224,12 @@ impl Profile {
     ///
     /// # Errors
     /// [`ProfileError::OtherInstance`], [`ProfileError::File`].
-    pub fn join(&mut self, settings: Settings) -> Result<(), ProfileError> {
+    pub fn join(&self, settings: Settings) -> Result<(), ProfileError> {
         self.expect_instance(&settings.instance())?;
-        if self.settings.as_ref() != Some(&settings) {
+        let mut known = self.settings.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.as_ref() != Some(&settings) {
             durable::replace_json(&self.disk, &settings_path(&self.folder), &settings)?;
-            self.settings = Some(settings);
+            *known = Some(settings);
         }
         Ok(())
     }
@@ -236,32 +241,29 @@ impl Profile {
 
     /// The highest version ever signed for a grant slot; 0 if none was.
     pub fn highest_signed(&self, slot: GrantSlot) -> Version {
-        self.versions.get(&slot).copied().unwrap_or(Version::ZERO)
+        let versions = self.versions.lock().unwrap_or_else(PoisonError::into_inner);
+        versions.get(&slot).copied().unwrap_or(Version::ZERO)
     }
 
     /// Notes durably, before it is signed, that a grant slot gets a version.
     ///
     /// # Errors
     /// [`FileError`].
-    pub fn note_version(&mut self, slot: GrantSlot, version: Version) -> Result<(), FileError> {
-        if version <= self.highest_signed(slot) {
+    pub fn note_version(&self, slot: GrantSlot, version: Version) -> Result<(), FileError> {
+        let mut known = self.versions.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.get(&slot).is_some_and(|known| version <= *known) {
             return Ok(());
         }
-        let mut versions = self.versions.clone();
+        let mut versions = known.clone();
         versions.insert(slot, version);
         durable::replace_json(&self.disk, &versions_path(&self.folder), &versions.iter().collect::<Vec<_>>())?;
-        self.versions = versions;
+        *known = versions;
         Ok(())
     }
 
     /// What was signed and is not settled yet.
     pub const fn outbox(&self) -> &Outbox {
         &self.outbox
-    }
-
-    /// The same, to change it.
-    pub const fn outbox_mut(&mut self) -> &mut Outbox {
-        &mut self.outbox
     }
 }
 
@@ -316,7 +318,7 @@ mod tests {
     #[test]
     fn what_was_noted_is_there_after_reopening() -> TestResult {
         let folder = tempfile::tempdir()?;
-        let mut profile = new_profile(folder.path())?;
+        let profile = new_profile(folder.path())?;
         assert!(matches!(profile.settings(), Err(ProfileError::NotJoined(_))));
         profile.join(settings("http://127.0.0.1:1"))?;
         profile.join(settings("http://127.0.0.1:2"))?;
@@ -325,8 +327,8 @@ mod tests {
         profile.note_version(slot, Version::new(2)?)?;
         drop(profile);
 
-        let mut profile = Profile::open(folder.path())?;
-        assert_eq!(profile.settings()?, &settings("http://127.0.0.1:2"));
+        let profile = Profile::open(folder.path())?;
+        assert_eq!(profile.settings()?, settings("http://127.0.0.1:2"));
         assert_eq!(profile.highest_signed(slot), Version::new(3)?);
         assert_eq!(profile.highest_signed(GrantSlot::new(65)?), Version::ZERO);
         assert!(profile.identity(&"wrong".into()).is_err());

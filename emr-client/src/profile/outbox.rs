@@ -10,6 +10,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use emr_api::{Receipt, Submission};
@@ -142,6 +143,11 @@ impl Entry {
 pub struct Outbox {
     disk: Disk,
     folder: PathBuf,
+    content: Mutex<Content>,
+}
+
+#[derive(Debug)]
+struct Content {
     entries: Vec<Entry>,
     refused: Vec<Entry>,
     next: u64,
@@ -184,31 +190,38 @@ impl Outbox {
             let list = if refusal.is_some() { &mut refused } else { &mut entries };
             list.push(Entry { folder: path, draft, receipt, refusal });
         }
-        let mut outbox = Self { disk: disk.clone(), folder: folder.to_owned(), entries, refused, next };
-        outbox.remove_replaced()?;
+        let content = Mutex::new(Content { entries, refused, next });
+        let outbox = Self { disk: disk.clone(), folder: folder.to_owned(), content };
+        outbox.remove_replaced(&mut outbox.content())?;
         Ok(outbox)
     }
 
-    /// The operations that wait, oldest first.
-    pub fn entries(&self) -> &[Entry] {
-        &self.entries
+    fn content(&self) -> MutexGuard<'_, Content> {
+        self.content.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The operations that wait now, oldest first.
+    pub fn entries(&self) -> Vec<Entry> {
+        self.content().entries.clone()
     }
 
     /// The operations that came to nothing and are kept, oldest first.
-    pub fn refused(&self) -> &[Entry] {
-        &self.refused
+    pub fn refused(&self) -> Vec<Entry> {
+        self.content().refused.clone()
     }
 
     /// The entry for a request that was made before, unless it can no longer take effect.
-    pub fn find(&self, intent: &str, now: UnixTime) -> Option<&Entry> {
-        self.entries.iter().find(|entry| entry.draft.intent.as_deref() == Some(intent) && !entry.has_lapsed(now))
+    pub fn find(&self, intent: &str, now: UnixTime) -> Option<Entry> {
+        let is_it = |entry: &&Entry| entry.draft.intent.as_deref() == Some(intent) && !entry.has_lapsed(now);
+        self.content().entries.iter().find(is_it).cloned()
     }
 
     /// Keeps an operation and its blocks, then forgets the one that it replaces. Durable when this returns.
     ///
     /// # Errors
     /// [`FileError`].
-    pub fn add(&mut self, new: NewEntry) -> Result<Entry, FileError> {
+    pub fn add(&self, new: NewEntry) -> Result<Entry, FileError> {
+        let mut content = self.content();
         let failed = |error| FileError::io(&self.folder, error);
         let NewEntry { operation, submission, intent, blocks, key, replaces } = new;
         let draft = Draft {
@@ -226,25 +239,25 @@ impl Outbox {
         }
         self.disk.sync_folder(temporary.path()).map_err(failed)?;
         // Ten digits, so that names sort as numbers.
-        let folder = self.folder.join(format!("{:010}", self.next));
+        let folder = self.folder.join(format!("{:010}", content.next));
         self.disk.rename(temporary.path(), &folder).map_err(failed)?;
         // It has another name now.
         let _ = temporary.keep();
         self.disk.sync_folder(&self.folder).map_err(failed)?;
-        self.next += 1;
+        content.next += 1;
         let entry = Entry { folder, draft, receipt: None, refusal: None };
-        self.entries.push(entry.clone());
-        self.remove_replaced()?;
+        content.entries.push(entry.clone());
+        self.remove_replaced(&mut content)?;
         Ok(entry)
     }
 
     /// Forgets what came to nothing and has a successor: its successor is durable, and a crash came before it was forgotten.
-    fn remove_replaced(&mut self) -> Result<(), FileError> {
-        let all = self.entries.iter().chain(&self.refused);
+    fn remove_replaced(&self, content: &mut Content) -> Result<(), FileError> {
+        let all = content.entries.iter().chain(&content.refused);
         let replaced: Vec<OperationId> = all.filter_map(|entry| entry.draft.replaces).collect();
         for operation in replaced {
-            if self.refused.iter().any(|entry| entry.draft.operation == operation) {
-                self.remove(operation)?;
+            if content.refused.iter().any(|entry| entry.draft.operation == operation) {
+                self.remove_from(content, operation)?;
             }
         }
         Ok(())
@@ -254,14 +267,15 @@ impl Outbox {
     ///
     /// # Errors
     /// [`FileError`].
-    pub fn refuse(&mut self, operation: OperationId, refusal: Refusal) -> Result<(), FileError> {
-        let Some(place) = self.entries.iter().position(|entry| entry.draft.operation == operation) else {
+    pub fn refuse(&self, operation: OperationId, refusal: Refusal) -> Result<(), FileError> {
+        let mut content = self.content();
+        let Some(place) = content.entries.iter().position(|entry| entry.draft.operation == operation) else {
             return Ok(());
         };
-        durable::replace_json(&self.disk, &self.entries[place].folder.join("refused.json"), &refusal)?;
-        let entry = Entry { refusal: Some(refusal), ..self.entries.remove(place) };
-        let after = self.refused.partition_point(|known| known.folder < entry.folder);
-        self.refused.insert(after, entry);
+        durable::replace_json(&self.disk, &content.entries[place].folder.join("refused.json"), &refusal)?;
+        let entry = Entry { refusal: Some(refusal), ..content.entries.remove(place) };
+        let after = content.refused.partition_point(|known| known.folder < entry.folder);
+        content.refused.insert(after, entry);
         Ok(())
     }
 
@@ -269,8 +283,9 @@ impl Outbox {
     ///
     /// # Errors
     /// [`FileError`].
-    pub fn acknowledge(&mut self, operation: OperationId, receipt: &Receipt) -> Result<(), FileError> {
-        let Some(entry) = self.entries.iter_mut().find(|entry| entry.draft.operation == operation) else {
+    pub fn acknowledge(&self, operation: OperationId, receipt: &Receipt) -> Result<(), FileError> {
+        let mut content = self.content();
+        let Some(entry) = content.entries.iter_mut().find(|entry| entry.draft.operation == operation) else {
             return Ok(());
         };
         durable::replace_json(&self.disk, &entry.folder.join("receipt.json"), receipt)?;
@@ -282,10 +297,11 @@ impl Outbox {
     ///
     /// # Errors
     /// [`FileError`].
-    pub fn discard(&mut self, operation: OperationId) -> Result<bool, FileError> {
-        let kept = self.refused.iter().any(|entry| entry.draft.operation == operation);
+    pub fn discard(&self, operation: OperationId) -> Result<bool, FileError> {
+        let mut content = self.content();
+        let kept = content.refused.iter().any(|entry| entry.draft.operation == operation);
         if kept {
-            self.remove(operation)?;
+            self.remove_from(&mut content, operation)?;
         }
         Ok(kept)
     }
@@ -294,9 +310,13 @@ impl Outbox {
     ///
     /// # Errors
     /// [`FileError`].
-    pub fn remove(&mut self, operation: OperationId) -> Result<(), FileError> {
+    pub fn remove(&self, operation: OperationId) -> Result<(), FileError> {
+        self.remove_from(&mut self.content(), operation)
+    }
+
+    fn remove_from(&self, content: &mut Content, operation: OperationId) -> Result<(), FileError> {
         let is_it = |entry: &Entry| entry.draft.operation == operation;
-        let Some(entry) = self.entries.iter().chain(&self.refused).find(|entry| is_it(entry)) else {
+        let Some(entry) = content.entries.iter().chain(&content.refused).find(|entry| is_it(entry)) else {
             return Ok(());
         };
         let Entry { folder, draft, receipt, .. } = entry;
@@ -310,8 +330,8 @@ impl Outbox {
         // when files in the folder are gone already, the entry would be damaged.
         let doomed = self.folder.join(format!("{TEMPORARY}{name}"));
         self.disk.rename(folder, &doomed).map_err(|error| FileError::io(folder, error))?;
-        self.entries.retain(|entry| !is_it(entry));
-        self.refused.retain(|entry| !is_it(entry));
+        content.entries.retain(|entry| !is_it(entry));
+        content.refused.retain(|entry| !is_it(entry));
         self.disk.sync_folder(&self.folder).map_err(|error| FileError::io(&self.folder, error))?;
         self.disk.remove_folder_all(&doomed).map_err(|error| FileError::io(&doomed, error))
     }
@@ -352,7 +372,7 @@ mod tests {
     fn an_entry_lives_until_it_is_removed() -> TestResult {
         let profile = tempfile::tempdir()?;
         let folder = profile.path().join("outbox");
-        let mut outbox = Outbox::open(&Disk::default(), &folder)?;
+        let outbox = Outbox::open(&Disk::default(), &folder)?;
         let block = (cid_of(Codec::Raw, b"block"), b"block".to_vec());
         for salt in 0..3 {
             let (id, submission) = submission(salt)?;
@@ -382,7 +402,7 @@ mod tests {
             serde_json::from_slice(&fs::read(folder.with_file_name("receipts").join(format!("{id}.json")))?)?;
         assert_eq!(kept["receipt"]["operation"], serde_json::Value::from(id.to_string()));
         assert_eq!(outbox.entries().len(), 2);
-        let mut reopened = Outbox::open(&Disk::default(), &folder)?;
+        let reopened = Outbox::open(&Disk::default(), &folder)?;
         assert_eq!(reopened.entries(), outbox.entries());
         // Numbers are not used again while a later entry lives, so the order stays.
         let (id, last) = submission(9)?;
@@ -395,7 +415,7 @@ mod tests {
     fn what_came_to_nothing_stays_until_it_is_replaced_or_discarded() -> TestResult {
         let profile = tempfile::tempdir()?;
         let folder = profile.path().join("outbox");
-        let mut outbox = Outbox::open(&Disk::default(), &folder)?;
+        let outbox = Outbox::open(&Disk::default(), &folder)?;
         let block = (cid_of(Codec::Raw, b"block"), b"block".to_vec());
         for salt in 0..2 {
             let (id, submission) = submission(salt)?;
@@ -404,7 +424,7 @@ mod tests {
         let id = outbox.entries()[0].draft().operation;
         let refusal = Refusal { time: UnixTime::new(5)?, reason: "the slot is taken".to_owned() };
         outbox.refuse(id, refusal.clone())?;
-        let mut outbox = Outbox::open(&Disk::default(), &folder)?;
+        let outbox = Outbox::open(&Disk::default(), &folder)?;
         assert_eq!(outbox.entries().len(), 1);
         assert_eq!(outbox.refused()[0].refusal(), Some(&refusal));
         assert_eq!(outbox.refused()[0].blocks().collect::<Result<Vec<_>, _>>()?, std::slice::from_ref(&block));
@@ -431,7 +451,7 @@ mod tests {
     fn what_a_crash_left_is_cleared_and_damage_is_told() -> TestResult {
         let profile = tempfile::tempdir()?;
         let folder = profile.path().join("outbox");
-        let mut outbox = Outbox::open(&Disk::default(), &folder)?;
+        let outbox = Outbox::open(&Disk::default(), &folder)?;
         fs::create_dir(folder.join(".new-half"))?;
         fs::write(folder.join(".new-half/entry.json"), "{")?;
         let (id, submission) = submission(0)?;

@@ -1,7 +1,7 @@
 //! A patient's audit chain in many pages, from nodes that send them as they are and from nodes that don't.
 
 use emr_api::{AuditPage, SubtreeView};
-use emr_client::{Client, flow::retrieve::ReadError, verify::light::LightError};
+use emr_client::{Client, ClientError, verify::light::LightError};
 use emr_rollup::primitive::field::Fr;
 
 use crate::{
@@ -83,7 +83,7 @@ pub(crate) async fn an_audit_chain_in_pages(patient: &Client, proxy: &Proxy) -> 
         proxy.set(pages(move |end| lie(&source, end)));
         let refused = patient.light_check().await;
         assert!(
-            matches!(refused, Err(ReadError::Light(LightError::NotAll("audit entries")))),
+            matches!(refused, Err(ClientError::Light(LightError::NotAll("audit entries")))),
             "lie {number}: {refused:?}"
         );
     }
@@ -92,8 +92,8 @@ pub(crate) async fn an_audit_chain_in_pages(patient: &Client, proxy: &Proxy) -> 
         let path = format!("GET /v1/patients/{account}/subtree ");
         proxy.set(lie(path, move |view: &mut SubtreeView| view.audit_length = length));
         let refused = patient.light_check().await;
-        let stale = matches!(&refused, Err(ReadError::Client(error)) if error.is_stale());
-        let unproved = matches!(refused, Err(ReadError::Light(LightError::NotAll("audit entries"))));
+        let stale = matches!(&refused, Err(error) if error.is_stale());
+        let unproved = matches!(refused, Err(ClientError::Light(LightError::NotAll("audit entries"))));
         assert!(if length == 5 { stale } else { unproved }, "{length} entries: {refused:?}");
     }
     Ok(())

@@ -17,7 +17,7 @@ async fn a_doctor_until_he_is_killed() -> TestResult {
     let [folder, node, rpc, card, first]: [String; 5] = serde_json::from_str(&job)?;
     let profile = Profile::open(folder.as_ref())?;
     let identity = profile.identity(&PASSPHRASE.into())?;
-    let mut doctor = Client::join(profile, identity, &node, &rpc).await?;
+    let doctor = Client::join(profile, identity, &node, &rpc).await?;
     let card = Card::from_json(card.as_bytes())?;
     for number in first.parse::<u64>()?.. {
         let written = doctor.upload(&card, Class::Laboratory, &record(&format!("record {number}"))).await?;
@@ -30,7 +30,7 @@ async fn a_doctor_until_he_is_killed() -> TestResult {
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_lost_or_doubled() -> TestResult {
     let scene = Scene::new().await?;
-    let (mut patient, doctor) = scene.with_a_doctor().await?;
+    let (patient, doctor) = scene.with_a_doctor().await?;
     drop(doctor);
     let rpc = serve_rpc(scene.chain.clone(), "127.0.0.1:0".parse()?).await?;
     let card = patient.card();
@@ -59,7 +59,7 @@ async fn nothing_is_lost_or_doubled() -> TestResult {
     }
 
     // The last one in doubt is written, or written again.
-    let mut doctor = scene.client(DOCTOR).await?;
+    let doctor = scene.client(DOCTOR).await?;
     doctor.resume().await?;
     doctor.upload(&card, Class::Laboratory, &record(&format!("record {next}"))).await?;
     let records = patient.records(&card).await?;

@@ -25,8 +25,8 @@ fn text(retrieved: &Retrieved) -> &emr_core::Record {
 #[tokio::test(flavor = "multi_thread")]
 async fn write_edit_delete_grant_request_read_revoke() -> TestResult {
     let scene = Scene::new().await?;
-    let (mut patient, mut doctor) = scene.with_a_doctor().await?;
-    let mut stranger = scene.registered(STRANGER).await?;
+    let (patient, doctor) = scene.with_a_doctor().await?;
+    let stranger = scene.registered(STRANGER).await?;
     let card = handed_over(&patient);
 
     // Nothing is settled: the doctor's directory check went by the patient's signature alone.
@@ -38,9 +38,9 @@ async fn write_edit_delete_grant_request_read_revoke() -> TestResult {
     doctor.delete(&card, wrong.slot).await?;
     let own = patient.upload(&card, Class::Document, &record("my allergies")).await?;
     let again = doctor.delete(&card, wrong.slot).await;
-    assert!(matches!(again, Err(WriteError::Deleted(_))), "{again:?}");
+    assert!(matches!(again, Err(ClientError::Write(WriteError::Deleted(_)))), "{again:?}");
     let foreign = doctor.delete(&card, own.slot).await;
-    assert!(matches!(foreign, Err(WriteError::NotAuthor { .. })), "{foreign:?}");
+    assert!(matches!(foreign, Err(ClientError::Write(WriteError::NotAuthor { .. }))), "{foreign:?}");
     let statuses: Vec<_> = doctor.records(&card).await?.iter().map(|record| record.leaf.status).collect();
     assert_eq!(statuses, [RecordStatus::Live, RecordStatus::Tombstone, RecordStatus::Live]);
 
@@ -52,7 +52,7 @@ async fn write_edit_delete_grant_request_read_revoke() -> TestResult {
     }
     // Others wait until their grant is settled: service opens late.
     let early = doctor.retrieve(&card, written.slot, Some(Reason::Treatment)).await;
-    let Err(ReadError::Client(ClientError::Node(error))) = early else { return Err("served early".into()) };
+    let Err(ClientError::Node(error)) = early else { return Err("served early".into()) };
     assert!(error.is_temporary(), "{error}");
 
     // A stranger has nothing, then a grant, then nothing again, and service closes early.
@@ -61,12 +61,12 @@ async fn write_edit_delete_grant_request_read_revoke() -> TestResult {
     let lab = ClassMask::from(Class::Laboratory);
     patient.grant(&handed_over(&stranger), &terms(Rights::READ, lab)).await?;
     let writes = stranger.upload(&card, Class::Laboratory, &record("x")).await;
-    assert!(matches!(writes, Err(WriteError::NotGranted { .. })), "{writes:?}");
+    assert!(matches!(writes, Err(ClientError::Write(WriteError::NotGranted { .. }))), "{writes:?}");
     let kept = directory(&patient).await?.open_for(stranger.identity().rsa())?;
     let revoked = patient.revoke(stranger.account()?, ClassMask::ALL).await?;
     assert_eq!((revoked.new_epochs, revoked.changed.len()), (lab, 1));
     let refused = stranger.retrieve(&card, written.slot, Some(Reason::Treatment)).await;
-    assert!(matches!(refused, Err(ReadError::Revoked { .. })), "{refused:?}");
+    assert!(matches!(refused, Err(ClientError::Read(ReadError::Revoked { .. }))), "{refused:?}");
 
     // What is written from now on does not open with the keys that he kept, though he be handed the blocks. Those of a
     // reader who is still there open it.
@@ -105,8 +105,8 @@ async fn directory(patient: &Client) -> TestResult<KeyDirectory> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hospital_writes_through_its_doctors_and_a_partial_revocation_narrows() -> TestResult {
     let scene = Scene::new().await?;
-    let mut doctor = scene.registered(DOCTOR).await?;
-    let mut patient = scene.registered(PATIENT).await?;
+    let doctor = scene.registered(DOCTOR).await?;
+    let patient = scene.registered(PATIENT).await?;
     let hospital = scene.client(HOSPITAL).await?;
     let card = handed_over(&patient);
     let early = doctor.upload(&card, Class::Laboratory, &record("too early")).await;
@@ -117,22 +117,25 @@ async fn a_hospital_writes_through_its_doctors_and_a_partial_revocation_narrows(
     assert_eq!(granted.slot, GrantSlot::FIRST_ORDINARY);
     doctor.upload(&card, Class::Laboratory, &record("by the hospital's doctor")).await?;
     let outside = doctor.upload(&card, Class::Genetics, &record("x")).await;
-    assert!(matches!(outside, Err(WriteError::NotGranted { class: Class::Genetics, .. })), "{outside:?}");
+    assert!(
+        matches!(outside, Err(ClientError::Write(WriteError::NotGranted { class: Class::Genetics, .. }))),
+        "{outside:?}"
+    );
 
     let revoked = patient.revoke(hospital.account()?, Class::Laboratory.into()).await?;
     assert_eq!(revoked.new_epochs, ClassMask::default(), "who only writes had no keys");
     let grants = patient.grants().await?;
     assert_eq!((grants.len(), grants[0].grant.scope), (1, Class::Imaging.into()));
     let gone = doctor.upload(&card, Class::Laboratory, &record("x")).await;
-    assert!(matches!(gone, Err(WriteError::NotGranted { .. })), "{gone:?}");
+    assert!(matches!(gone, Err(ClientError::Write(WriteError::NotGranted { .. }))), "{gone:?}");
     doctor.upload(&card, Class::Imaging, &record("chest")).await?;
     // A record does not leave its class for one that is not granted, nor the other way round.
     let moved = doctor.edit(&card, emr_core::RecordSlot::new(1)?, Some(Class::Laboratory), &record("x")).await;
-    assert!(matches!(moved, Err(WriteError::NotGranted { .. })), "{moved:?}");
+    assert!(matches!(moved, Err(ClientError::Write(WriteError::NotGranted { .. }))), "{moved:?}");
 
     patient.revoke(hospital.account()?, ClassMask::ALL).await?;
     let nothing = patient.revoke(hospital.account()?, ClassMask::ALL).await;
-    assert!(matches!(nothing, Err(GrantError::NoSuchGrant(_))), "{nothing:?}");
+    assert!(matches!(nothing, Err(ClientError::Grant(GrantError::NoSuchGrant(_)))), "{nothing:?}");
     // The slot is used again, on top of everything that was ever signed for it.
     let again = patient.grant(&handed_over(&hospital), &terms(Rights::WRITE, classes)).await?;
     assert_eq!((again.slot, again.grant.version.get()), (granted.slot, 4));
@@ -142,21 +145,21 @@ async fn a_hospital_writes_through_its_doctors_and_a_partial_revocation_narrows(
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_granted_is_not() -> TestResult {
     let scene = Scene::new().await?;
-    let (mut patient, mut doctor) = scene.with_a_doctor().await?;
+    let (patient, doctor) = scene.with_a_doctor().await?;
     let card = handed_over(&doctor);
     let lab = ClassMask::from(Class::Laboratory);
     for rights in [Rights::NONE, Rights::MANAGE, Rights::EMERGENCY, Rights::READ | Rights::MANAGE] {
         let refused = patient.grant(&card, &terms(rights, lab)).await;
-        assert!(matches!(refused, Err(GrantError::Rights(_))), "{refused:?}");
+        assert!(matches!(refused, Err(ClientError::Grant(GrantError::Rights(_)))), "{refused:?}");
     }
     let none = patient.grant(&card, &terms(Rights::READ, ClassMask::default())).await;
-    assert!(matches!(none, Err(GrantError::NoClass)), "{none:?}");
+    assert!(matches!(none, Err(ClientError::Grant(GrantError::NoClass))), "{none:?}");
     let past = Terms { until: UnixTime::now(), ..terms(Rights::READ, lab) };
-    assert!(matches!(patient.grant(&card, &past).await, Err(GrantError::Past)));
+    assert!(matches!(patient.grant(&card, &past).await, Err(ClientError::Grant(GrantError::Past))));
     let herself = patient.grant(&handed_over(&patient), &terms(Rights::READ, lab)).await;
-    assert!(matches!(herself, Err(GrantError::Grantee(_))), "{herself:?}");
+    assert!(matches!(herself, Err(ClientError::Grant(GrantError::Grantee(_)))), "{herself:?}");
     let by_doctor = doctor.grant(&card, &terms(Rights::READ, lab)).await;
-    assert!(matches!(by_doctor, Err(GrantError::NotAPatient)));
+    assert!(matches!(by_doctor, Err(ClientError::Grant(GrantError::NotAPatient))));
 
     // A forged card: the doctor's account, somebody else's keys.
     let stranger = scene.registered(STRANGER).await?;
@@ -164,11 +167,11 @@ async fn what_cannot_be_granted_is_not() -> TestResult {
     forged.account = card.account;
     forged.ethereum = card.ethereum;
     let refused = patient.grant(&forged, &terms(Rights::READ, lab)).await;
-    assert!(matches!(refused, Err(GrantError::Client(ClientError::Card(CardError::Forged { .. })))), "{refused:?}");
+    assert!(matches!(refused, Err(ClientError::Card(CardError::Forged { .. }))), "{refused:?}");
     forged = card;
     forged.ethereum = stranger.ethereum_address();
     let refused = patient.grant(&forged, &terms(Rights::READ, lab)).await;
-    assert!(matches!(refused, Err(GrantError::Client(ClientError::Card(CardError::Forged { .. })))), "{refused:?}");
+    assert!(matches!(refused, Err(ClientError::Card(CardError::Forged { .. }))), "{refused:?}");
     Ok(())
 }
 
@@ -176,7 +179,7 @@ async fn what_cannot_be_granted_is_not() -> TestResult {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_patient_writes_before_she_grants_anything() -> TestResult {
     let scene = Scene::new().await?;
-    let mut patient = scene.registered(PATIENT).await?;
+    let patient = scene.registered(PATIENT).await?;
     let doctor = scene.registered(DOCTOR).await?;
     let card = handed_over(&patient);
     let written = patient.upload(&card, Class::Document, &record("my allergies")).await?;
@@ -195,7 +198,7 @@ async fn a_patient_writes_before_she_grants_anything() -> TestResult {
 #[tokio::test(flavor = "multi_thread")]
 async fn writers_at_the_same_time_get_different_slots() -> TestResult {
     let scene = Scene::new().await?;
-    let (mut patient, mut doctor) = scene.with_a_doctor().await?;
+    let (patient, doctor) = scene.with_a_doctor().await?;
     let card = handed_over(&patient);
     let mut slots = std::collections::BTreeSet::new();
     for round in 0..4 {
@@ -212,7 +215,7 @@ async fn writers_at_the_same_time_get_different_slots() -> TestResult {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_patient_comes_back_with_nothing_but_her_identity_file() -> TestResult {
     let scene = Scene::new().await?;
-    let (patient, mut doctor) = scene.with_a_doctor().await?;
+    let (patient, doctor) = scene.with_a_doctor().await?;
     let card = handed_over(&patient);
     let written = doctor.upload(&card, Class::Laboratory, &record("potassium 4.1")).await?;
     let account = patient.account()?;
@@ -223,7 +226,7 @@ async fn a_patient_comes_back_with_nothing_but_her_identity_file() -> TestResult
     }
     std::fs::remove_dir_all(folder.join("outbox"))?;
 
-    let mut patient = scene.client(PATIENT).await?;
+    let patient = scene.client(PATIENT).await?;
     assert_eq!(patient.account()?, account, "found on L1");
     let (read, _) = patient.retrieve(&card, written.slot, None).await?;
     assert_eq!(text(&read), &record("potassium 4.1"));
@@ -244,7 +247,7 @@ async fn a_revoke_beats_every_grant_that_was_ever_signed() -> TestResult {
     let versions = scene.data_dir(PATIENT).join("versions.json");
     assert_eq!(std::fs::read_to_string(&versions)?.split_whitespace().collect::<String>(), "[[64,1]]");
     std::fs::write(&versions, "[[64, 7]]")?;
-    let mut patient = scene.client(PATIENT).await?;
+    let patient = scene.client(PATIENT).await?;
     let revoked = patient.revoke(doctor.account()?, ClassMask::ALL).await?;
     let Action::Revoke(Revoke { expected, .. }) = revoked.changed[0].1.signed.operation.action else {
         return Err("not a Revoke".into());
@@ -257,11 +260,11 @@ async fn a_revoke_beats_every_grant_that_was_ever_signed() -> TestResult {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_is_not_registered_is_told_so() -> TestResult {
     let scene = Scene::new().await?;
-    let mut patient = scene.client(PATIENT).await?;
+    let patient = scene.client(PATIENT).await?;
     let card = patient.card();
-    assert!(matches!(patient.light_check().await, Err(ReadError::Client(ClientError::Node(NodeError::NotRegistered)))));
+    assert!(matches!(patient.light_check().await, Err(ClientError::Node(NodeError::NotRegistered))));
     let refused = patient.upload(&card, Class::Document, &record("x")).await;
-    assert!(matches!(refused, Err(WriteError::Client(ClientError::Card(CardError::NotRegistered)))), "{refused:?}");
+    assert!(matches!(refused, Err(ClientError::Card(CardError::NotRegistered))), "{refused:?}");
     let patient = scene.registered(STRANGER).await?;
     assert!(patient.account().is_ok());
     Ok(())

@@ -1,10 +1,7 @@
 //! Lost requests, lost answers, and nodes that lie.
 
 use emr_api::{PatientView, Receipt};
-use emr_client::{
-    ClientError, flow::grant::GrantError, flow::own_directory::OwnError, flow::retrieve::ReadError, flow::submit::Fate,
-    flow::upload::WriteError, node::NodeError,
-};
+use emr_client::{ClientError, flow::submit::Fate, node::NodeError};
 use emr_core::{Class, ClassMask, Rights};
 
 use crate::{
@@ -26,21 +23,20 @@ async fn a_lost_request_or_answer_loses_and_doubles_nothing() -> TestResult {
     for lost in ["POST /v1/blocks", OPERATIONS] {
         for fault in [Fault::LoseRequest, Fault::LoseAnswer] {
             let text = format!("record {number}");
-            let mut doctor = scene.client_at(DOCTOR, &proxy.address).await?;
+            let doctor = scene.client_at(DOCTOR, &proxy.address).await?;
             let (line, what) = (lost.to_owned(), fault.clone());
             proxy.set(move |request, answer| {
                 let now = answer.is_empty() == (what == Fault::LoseRequest);
                 (request.starts_with(&line) && now).then(|| what.clone())
             });
             let failed = doctor.upload(&card, Class::Laboratory, &record(&text)).await;
-            let unreachable =
-                matches!(&failed, Err(WriteError::Client(ClientError::Node(NodeError::Unreachable { .. }))));
+            let unreachable = matches!(&failed, Err(ClientError::Node(NodeError::Unreachable { .. })));
             assert!(unreachable, "{failed:?}");
             drop(doctor);
 
             // A new process; the node is well again.
             proxy.clear();
-            let mut doctor = scene.client_at(DOCTOR, &proxy.address).await?;
+            let doctor = scene.client_at(DOCTOR, &proxy.address).await?;
             if number % 2 == 0 {
                 let fates: Vec<_> = doctor.resume().await?.into_iter().map(|resumed| resumed.fate).collect();
                 assert_eq!(fates.iter().filter(|fate| **fate == Fate::Acknowledged).count(), 1, "{fates:?}");
@@ -61,7 +57,7 @@ async fn a_promise_that_the_hospital_did_not_sign_is_none() -> TestResult {
     drop(doctor);
     let proxy = Proxy::new(scene.node.url())?;
     let card = handed_over(&patient);
-    let mut doctor = scene.client_at(DOCTOR, &proxy.address).await?;
+    let doctor = scene.client_at(DOCTOR, &proxy.address).await?;
     proxy.set(|request, answer| {
         if !request.starts_with(OPERATIONS) || answer.is_empty() {
             return None;
@@ -71,7 +67,7 @@ async fn a_promise_that_the_hospital_did_not_sign_is_none() -> TestResult {
         Some(Fault::Answer(serde_json::to_string(&receipt).ok()?))
     });
     let refused = doctor.upload(&card, Class::Laboratory, &record("x")).await;
-    assert!(matches!(refused, Err(WriteError::Client(ClientError::Receipt(_)))), "{refused:?}");
+    assert!(matches!(refused, Err(ClientError::Receipt(_))), "{refused:?}");
     // Kept until there is a promise that holds.
     proxy.clear();
     let resumed = doctor.resume().await?;
@@ -83,12 +79,12 @@ async fn a_promise_that_the_hospital_did_not_sign_is_none() -> TestResult {
 #[tokio::test(flavor = "multi_thread")]
 async fn writers_do_not_seal_to_a_directory_that_the_node_chose() -> TestResult {
     let scene = Scene::new().await?;
-    let (mut patient, doctor) = scene.with_a_doctor().await?;
+    let (patient, doctor) = scene.with_a_doctor().await?;
     drop(doctor);
     let stranger = scene.registered(STRANGER).await?;
     let card = handed_over(&patient);
     let proxy = Proxy::new(scene.node.url())?;
-    let mut doctor = scene.client_at(DOCTOR, &proxy.address).await?;
+    let doctor = scene.client_at(DOCTOR, &proxy.address).await?;
     let old = patient.node().patient(patient.account()?).await?;
     patient.grant(&handed_over(&stranger), &terms(Rights::READ, Class::Laboratory.into())).await?;
     patient.revoke(stranger.account()?, ClassMask::ALL).await?;
@@ -118,7 +114,7 @@ async fn writers_do_not_seal_to_a_directory_that_the_node_chose() -> TestResult 
             (request.starts_with(&path) && !answer.is_empty()).then(|| Fault::Answer(body.clone()))
         });
         let refused = doctor.upload(&card, Class::Laboratory, &record("x")).await;
-        assert!(matches!(refused, Err(WriteError::Client(ClientError::Directory(_)))), "{refused:?}");
+        assert!(matches!(refused, Err(ClientError::Directory(_))), "{refused:?}");
         proxy.clear();
     }
     doctor.upload(&card, Class::Laboratory, &record("x")).await?;
@@ -133,7 +129,7 @@ async fn a_patient_does_not_build_on_a_directory_that_she_replaced() -> TestResu
     drop(patient);
     let stranger = scene.registered(STRANGER).await?;
     let proxy = Proxy::new(scene.node.url())?;
-    let mut patient = scene.client_at(PATIENT, &proxy.address).await?;
+    let patient = scene.client_at(PATIENT, &proxy.address).await?;
     let before = serde_json::to_string(&patient.node().patient(patient.account()?).await?)?;
     patient.revoke(doctor.account()?, ClassMask::ALL).await?;
 
@@ -144,7 +140,7 @@ async fn a_patient_does_not_build_on_a_directory_that_she_replaced() -> TestResu
     let card = handed_over(&stranger);
     let terms = terms(Rights::READ, Class::Summary.into());
     let refused = patient.grant(&card, &terms).await;
-    let withheld = matches!(&refused, Err(GrantError::Directory(OwnError::Client(ClientError::Withheld))));
+    let withheld = matches!(&refused, Err(ClientError::Withheld));
     assert!(withheld, "{refused:?}");
     proxy.clear();
     patient.grant(&card, &terms).await?;
@@ -155,17 +151,17 @@ async fn a_patient_does_not_build_on_a_directory_that_she_replaced() -> TestResu
 #[tokio::test(flavor = "multi_thread")]
 async fn wrong_blocks_are_not_read() -> TestResult {
     let scene = Scene::new().await?;
-    let (patient, mut doctor) = scene.with_a_doctor().await?;
+    let (patient, doctor) = scene.with_a_doctor().await?;
     let card = handed_over(&patient);
     let written = doctor.upload(&card, Class::Laboratory, &record("x")).await?;
     drop(patient);
     let proxy = Proxy::new(scene.node.url())?;
-    let mut patient = scene.client_at(PATIENT, &proxy.address).await?;
+    let patient = scene.client_at(PATIENT, &proxy.address).await?;
     proxy.set(|request, answer| {
         (request.starts_with("GET /v1/blocks/") && !answer.is_empty()).then(|| Fault::Answer("other".to_owned()))
     });
     let refused = patient.retrieve(&card, written.slot, None).await;
-    let wrong = matches!(&refused, Err(ReadError::Client(ClientError::Node(NodeError::WrongBlock(_)))));
+    let wrong = matches!(&refused, Err(ClientError::Node(NodeError::WrongBlock(_))));
     assert!(wrong, "{refused:?}");
     Ok(())
 }

@@ -54,7 +54,7 @@ async fn opens(scene: &Scene, patient: &Client, written: &Written, keys: &EpochK
 #[tokio::test(flavor = "multi_thread")]
 async fn the_past_stays_closed_to_a_reader_who_holds_the_blocks() -> TestResult {
     let scene = Scene::new().await?;
-    let (mut patient, mut doctor) = scene.with_a_doctor().await?;
+    let (patient, doctor) = scene.with_a_doctor().await?;
     let stranger = scene.registered(STRANGER).await?;
     let card = handed_over(&patient);
     let before = doctor.upload(&card, Class::Laboratory, &record("before")).await?;
@@ -85,12 +85,12 @@ async fn the_past_stays_closed_to_a_reader_who_holds_the_blocks() -> TestResult 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_record_that_crosses_the_grant_is_sealed_again() -> TestResult {
     let scene = Scene::new().await?;
-    let (mut patient, doctor) = scene.with_a_doctor().await?;
+    let (patient, doctor) = scene.with_a_doctor().await?;
     let stranger = scene.registered(STRANGER).await?;
     let card = handed_over(&patient);
     drop(doctor);
     let proxy = Proxy::new(scene.node.url())?;
-    let mut doctor = scene.client_at(DOCTOR, &proxy.address).await?;
+    let doctor = scene.client_at(DOCTOR, &proxy.address).await?;
 
     let (arrived, waits) = mpsc::channel();
     let (go, goes) = mpsc::channel();

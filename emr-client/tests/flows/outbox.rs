@@ -34,13 +34,13 @@ async fn a_taken_slot(
     scene: &Scene,
     proxy: &Proxy,
 ) -> TestResult<(Client, emr_client::verify::card::Card, OperationId)> {
-    let (mut patient, doctor) = scene.with_a_doctor().await?;
+    let (patient, doctor) = scene.with_a_doctor().await?;
     drop(doctor);
     let card = handed_over(&patient);
-    let mut doctor = scene.client_at(DOCTOR, &proxy.address).await?;
+    let doctor = scene.client_at(DOCTOR, &proxy.address).await?;
     proxy.set(|request, answer| (request.starts_with(OPERATIONS) && answer.is_empty()).then_some(Fault::LoseRequest));
     let failed = doctor.upload(&card, Class::Laboratory, &record("from the ward")).await;
-    assert!(matches!(&failed, Err(WriteError::Client(ClientError::Node(NodeError::Unreachable { .. })))), "{failed:?}");
+    assert!(matches!(&failed, Err(ClientError::Node(NodeError::Unreachable { .. }))), "{failed:?}");
     let operation = doctor.profile().outbox().entries()[0].draft().operation;
     drop(doctor);
     proxy.clear();
@@ -53,25 +53,28 @@ async fn a_taken_slot(
 async fn a_record_whose_slot_is_taken_is_kept_and_goes_to_another_slot() -> TestResult {
     let scene = Scene::new().await?;
     let proxy = Proxy::new(scene.node.url())?;
-    let (mut patient, card, operation) = a_taken_slot(&scene, &proxy).await?;
+    let (patient, card, operation) = a_taken_slot(&scene, &proxy).await?;
 
-    let mut doctor = scene.client_at(DOCTOR, &proxy.address).await?;
+    let doctor = scene.client_at(DOCTOR, &proxy.address).await?;
     let resumed = fates(doctor.resume().await?);
     assert!(matches!(&resumed[..], [Fate::Refused { .. }]), "{resumed:?}");
     drop(doctor);
 
     // The next process, and the one after, still have it, with its blocks. Nothing is tried again unasked.
-    let mut doctor = scene.client_at(DOCTOR, &proxy.address).await?;
+    let doctor = scene.client_at(DOCTOR, &proxy.address).await?;
     assert_eq!(fates(doctor.resume().await?), []);
-    let [kept] = doctor.profile().outbox().refused() else { return Err("one record is kept".into()) };
+    let [kept] = &doctor.profile().outbox().refused()[..] else { return Err("one record is kept".into()) };
     assert_eq!(kept.draft().operation, operation);
     assert!(kept.blocks().collect::<Result<Vec<_>, _>>()?.len() > 2);
     assert!(kept.refusal().is_some_and(|refusal| !refusal.reason.is_empty()));
     // A patient is named by her card; another card is another patient.
     let other = scene.registered(OTHER_PATIENT).await?;
     let wrong = doctor.retry(&handed_over(&other), operation).await;
-    assert!(matches!(wrong, Err(WriteError::OtherPatient { .. })), "{wrong:?}");
-    assert!(matches!(doctor.retry(&card, OperationId::from_bytes([0; 32])).await, Err(WriteError::NotRefused(_))));
+    assert!(matches!(wrong, Err(ClientError::Write(WriteError::OtherPatient { .. }))), "{wrong:?}");
+    assert!(matches!(
+        doctor.retry(&card, OperationId::from_bytes([0; 32])).await,
+        Err(ClientError::Write(WriteError::NotRefused(_)))
+    ));
 
     let written = doctor.retry(&card, operation).await?;
     assert_eq!(written.slot.get(), 1);
@@ -81,7 +84,7 @@ async fn a_record_whose_slot_is_taken_is_kept_and_goes_to_another_slot() -> Test
     assert_eq!(read.unproven().author(), doctor.account()?);
     assert_eq!(patient.records(&card).await?.len(), 2);
     // Once is enough.
-    assert!(matches!(doctor.retry(&card, operation).await, Err(WriteError::NotRefused(_))));
+    assert!(matches!(doctor.retry(&card, operation).await, Err(ClientError::Write(WriteError::NotRefused(_)))));
     Ok(())
 }
 
@@ -90,8 +93,8 @@ async fn a_record_whose_slot_is_taken_is_kept_and_goes_to_another_slot() -> Test
 async fn an_attempt_that_fails_keeps_the_record() -> TestResult {
     let scene = Scene::new().await?;
     let proxy = Proxy::new(scene.node.url())?;
-    let (mut patient, card, operation) = a_taken_slot(&scene, &proxy).await?;
-    let mut doctor = scene.client_at(DOCTOR, &proxy.address).await?;
+    let (patient, card, operation) = a_taken_slot(&scene, &proxy).await?;
+    let doctor = scene.client_at(DOCTOR, &proxy.address).await?;
     doctor.resume().await?;
 
     // Lost on the way: the new operation stands for the old one, and nothing is there twice.
@@ -105,7 +108,7 @@ async fn an_attempt_that_fails_keeps_the_record() -> TestResult {
     // The patient takes that slot too: refused for good, and kept again.
     let own = patient.card();
     assert_eq!(patient.upload(&own, Class::Summary, &record("her next")).await?.slot.get(), 1);
-    let mut doctor = scene.client_at(DOCTOR, &proxy.address).await?;
+    let doctor = scene.client_at(DOCTOR, &proxy.address).await?;
     let resumed = fates(doctor.resume().await?);
     assert!(matches!(&resumed[..], [Fate::Refused { .. }]), "{resumed:?}");
     let operation = doctor.profile().outbox().refused()[0].draft().operation;
@@ -113,7 +116,7 @@ async fn an_attempt_that_fails_keeps_the_record() -> TestResult {
     // Revoked meanwhile: nothing allows it, and the record is still kept.
     patient.revoke(doctor.account()?, ClassMask::ALL).await?;
     let refused = doctor.retry(&card, operation).await;
-    assert!(matches!(&refused, Err(WriteError::Client(ClientError::Node(error))) if error.is_revoked()), "{refused:?}");
+    assert!(matches!(&refused, Err(ClientError::Node(error)) if error.is_revoked()), "{refused:?}");
     assert_eq!(doctor.profile().outbox().refused().len(), 1);
     // Granted again, under new keys.
     patient.grant(&doctor.card(), &terms(emr_core::Rights::WRITE, ClassMask::ALL)).await?;
@@ -129,7 +132,7 @@ async fn the_same_upload_again_replaces_what_was_kept() -> TestResult {
     let scene = Scene::new().await?;
     let proxy = Proxy::new(scene.node.url())?;
     let (patient, card, _) = a_taken_slot(&scene, &proxy).await?;
-    let mut doctor = scene.client_at(DOCTOR, &proxy.address).await?;
+    let doctor = scene.client_at(DOCTOR, &proxy.address).await?;
     doctor.resume().await?;
     assert_eq!(doctor.profile().outbox().refused().len(), 1);
     let written = doctor.upload(&card, Class::Laboratory, &record("from the ward")).await?;
@@ -147,7 +150,7 @@ async fn a_returned_record_is_kept_until_it_is_discarded() -> TestResult {
     drop(doctor);
     let card = handed_over(&patient);
     let proxy = Proxy::new(scene.node.url())?;
-    let mut doctor = scene.client_at(DOCTOR, &proxy.address).await?;
+    let doctor = scene.client_at(DOCTOR, &proxy.address).await?;
     let written = doctor.upload(&card, Class::Laboratory, &record("given back")).await?;
     let operation = written.acknowledged.operation;
     proxy.set(lie(format!("GET /v1/operations/{operation}"), |status: &mut OperationStatus| {
@@ -155,14 +158,14 @@ async fn a_returned_record_is_kept_until_it_is_discarded() -> TestResult {
     }));
     let resumed = fates(doctor.resume().await?);
     assert!(matches!(&resumed[..], [Fate::Returned { .. }]), "{resumed:?}");
-    let [kept] = doctor.profile().outbox().refused() else { return Err("one record is kept".into()) };
+    let [kept] = &doctor.profile().outbox().refused()[..] else { return Err("one record is kept".into()) };
     assert!(kept.refusal().is_some_and(|refusal| refusal.reason.contains("the grant has ended")));
     assert_eq!(folders(&scene)?.len(), 1);
     drop(doctor);
 
-    let mut profile = emr_client::profile::Profile::open(&scene.data_dir(DOCTOR))?;
-    assert!(!profile.outbox_mut().discard(OperationId::from_bytes([0; 32]))?);
-    assert!(profile.outbox_mut().discard(operation)?);
+    let profile = emr_client::profile::Profile::open(&scene.data_dir(DOCTOR))?;
+    assert!(!profile.outbox().discard(OperationId::from_bytes([0; 32]))?);
+    assert!(profile.outbox().discard(operation)?);
     assert!(folders(&scene)?.is_empty());
     // What the hospital had promised stays.
     assert!(scene.data_dir(DOCTOR).join(format!("receipts/{operation}.json")).exists());

@@ -34,7 +34,7 @@ async fn history() -> TestResult<Sent> {
     let profile = Profile::create_on(journal.disk(), &folder, &PATIENT.identity, &passphrase, ScryptCost::Development)?;
     let identity = profile.identity(&passphrase)?;
     let patient = Client::join_over(profile, identity, &proxy.address, &scene.endpoint()).await?;
-    let (mut patient, _) = patient.register(None, None).await?;
+    patient.register(None, None).await?;
     patient.wait_registered(false, Duration::from_millis(20), Duration::from_secs(30)).await?;
 
     let sent = Arc::new(Mutex::new(Vec::new()));
@@ -59,7 +59,7 @@ async fn history() -> TestResult<Sent> {
     patient.revoke(stranger.account()?, ClassMask::ALL).await?;
 
     // Nothing is settled here, so all of it still waits.
-    let operations = patient.profile().outbox().entries().iter().map(|entry| entry.draft().submission.signed);
+    let operations = patient.profile().outbox().entries().into_iter().map(|entry| entry.draft().submission.signed);
     let steps = sent.lock().expect("no panic").clone();
     let operations: Vec<_> = steps.into_iter().zip(operations).collect();
     assert_eq!(operations.len(), patient.profile().outbox().entries().len(), "each was sent once");
@@ -70,7 +70,8 @@ impl Sent {
     fn check(&self, steps: usize, image: &Path) -> TestResult {
         let profile = Profile::open(&image.join(FOLDER))?;
         for (_, signed) in self.operations.iter().filter(|(sent, _)| *sent <= steps) {
-            let waits = profile.outbox().entries().iter().find(|entry| entry.draft().submission.signed == *signed);
+            let mut waits = profile.outbox().entries().into_iter();
+            let waits = waits.find(|entry| entry.draft().submission.signed == *signed);
             let entry = waits.ok_or("an operation left the machine and is not in the outbox")?;
             entry.blocks().collect::<Result<Vec<_>, _>>()?;
             if let Action::SetGrant(SetGrant { slot, leaf, .. }) = &signed.operation.action

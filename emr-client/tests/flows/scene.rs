@@ -59,7 +59,7 @@ impl Scene {
         let contract = rollup.instance().contract;
         let scene = Self { folder, chain, node, contract };
         let hospital = scene.client(HOSPITAL).await?;
-        let (hospital, account) = hospital.register_on_l1(None).await?;
+        let account = hospital.register_on_l1(None).await?;
         scene.admit(&hospital).await?;
         assert_eq!(hospital.account()?, account);
         Ok(scene)
@@ -116,15 +116,15 @@ impl Scene {
             None
         };
         drop(hospital);
-        let (client, _) = self.client(person).await?.register(org, Some(&invitation)).await?;
+        let client = self.client(person).await?;
+        client.register(org, Some(&invitation)).await?;
         if person.identity.role() != Role::Patient {
             self.admit(&client).await?;
         }
         client.wait_registered(false, Duration::from_millis(20), Duration::from_secs(30)).await?;
         // A registration is repeatable, and then needs no invitation.
         let account = client.account()?;
-        let (client, again) = client.register(org, None).await?;
-        assert_eq!(again, account);
+        assert_eq!(client.register(org, None).await?, account);
         Ok(client)
     }
 
@@ -145,7 +145,7 @@ impl Scene {
     /// A patient who let the doctor read and write everything.
     pub(crate) async fn with_a_doctor(&self) -> TestResult<(Client, Client)> {
         let doctor = self.registered(DOCTOR).await?;
-        let mut patient = self.registered(PATIENT).await?;
+        let patient = self.registered(PATIENT).await?;
         patient.grant(&doctor.card(), &terms(Rights::READ | Rights::WRITE, ClassMask::ALL)).await?;
         Ok((patient, doctor))
     }

@@ -178,7 +178,7 @@ impl Scene {
     fn add(&mut self, salt: u64) -> Outcome {
         let (id, submission) = submission(salt)?;
         self.call("add", &[(Thing::Waits(salt), 1)], |profile| {
-            profile.outbox_mut().add(NewEntry { blocks: blocks(salt), ..NewEntry::plain(id, submission) }).map(drop)
+            profile.outbox().add(NewEntry { blocks: blocks(salt), ..NewEntry::plain(id, submission) }).map(drop)
         })
     }
 
@@ -186,12 +186,12 @@ impl Scene {
         let id = id(salt)?;
         let (acknowledged, settle_by) = (UnixTime::new(1)?, UnixTime::new(2)?);
         let receipt = Receipt { operation: id, acknowledged, settle_by, signature: String::new() };
-        self.call("acknowledge", &[(Thing::Receipt(salt), 1)], |profile| profile.outbox_mut().acknowledge(id, &receipt))
+        self.call("acknowledge", &[(Thing::Receipt(salt), 1)], |profile| profile.outbox().acknowledge(id, &receipt))
     }
 
     fn remove(&mut self, salt: u64) -> Outcome {
         let id = id(salt)?;
-        self.call("remove", &[(Thing::Waits(salt), 0)], |profile| profile.outbox_mut().remove(id))
+        self.call("remove", &[(Thing::Waits(salt), 0)], |profile| profile.outbox().remove(id))
     }
 
     fn refuse(&mut self, salt: u64) -> Outcome {
@@ -199,7 +199,7 @@ impl Scene {
         let promised = [(Thing::Waits(salt), 0), (Thing::Refused(salt), 1), (Thing::Kept(salt), 1)];
         self.call("refuse", &promised, |profile| {
             let time = UnixTime::now();
-            profile.outbox_mut().refuse(id, Refusal { time, reason: "the slot is taken".to_owned() })
+            profile.outbox().refuse(id, Refusal { time, reason: "the slot is taken".to_owned() })
         })
     }
 
@@ -209,14 +209,14 @@ impl Scene {
         let promised = [(Thing::Refused(old), 0), (Thing::Kept(old), 1), (Thing::Waits(salt), 1)];
         self.call("replace", &promised, |profile| {
             let new = NewEntry { blocks: blocks(salt), replaces, ..NewEntry::plain(id, submission) };
-            profile.outbox_mut().add(new).map(drop)
+            profile.outbox().add(new).map(drop)
         })
     }
 
     fn discard(&mut self, salt: u64) -> Outcome {
         let id = id(salt)?;
         let promised = [(Thing::Refused(salt), 0), (Thing::Kept(salt), 0)];
-        self.call("discard", &promised, |profile| profile.outbox_mut().discard(id).map(drop))
+        self.call("discard", &promised, |profile| profile.outbox().discard(id).map(drop))
     }
 
     fn waits(&self, salt: u64) -> Outcome<bool> {
@@ -298,17 +298,17 @@ fn value(profile: &Profile, folder: &Path, thing: Thing) -> Outcome<u64> {
             Ok(()) => 0,
             Err(error) => return Err(error.into()),
         },
-        Thing::Waits(salt) => kept(profile.outbox().entries(), salt)?,
-        Thing::Refused(salt) => kept(profile.outbox().refused(), salt)?,
+        Thing::Waits(salt) => kept(&profile.outbox().entries(), salt)?,
+        Thing::Refused(salt) => kept(&profile.outbox().refused(), salt)?,
         Thing::Kept(salt) => {
             let id = id(salt)?;
-            let all = profile.outbox().entries().iter().chain(profile.outbox().refused()).map(Entry::draft);
-            let replaced = all.filter(|draft| draft.replaces == Some(id)).count();
-            kept(profile.outbox().refused(), salt)?.max(replaced as u64)
+            let all = profile.outbox().entries().into_iter().chain(profile.outbox().refused());
+            let replaced = all.filter(|entry| entry.draft().replaces == Some(id)).count();
+            kept(&profile.outbox().refused(), salt)?.max(replaced as u64)
         }
         Thing::Receipt(salt) => {
             let id = id(salt)?;
-            let mut entries = profile.outbox().entries().iter().chain(profile.outbox().refused());
+            let mut entries = profile.outbox().entries().into_iter().chain(profile.outbox().refused());
             let waits = entries.any(|entry| entry.draft().operation == id && entry.receipt().is_some());
             let kept = std::fs::read(folder.join(format!("receipts/{id}.json"))).ok();
             // Damaged is as bad as missing.

@@ -138,14 +138,13 @@ pub(crate) async fn read_all(
     let view = L1View {
         batches,
         queue_head: head.queue_head,
-        queue: queue(rollup, head.queue_head..head.queue_length).await?,
+        queue: queue(rollup, head.queue_head..head.queue_length, 0).await?,
         hospital: rollup.account_of(hospital).await?,
     };
     // Before anything is derived from it and written: a node may be behind in its logs, or leave some out.
     let numbers = view.batches.iter().map(|on_l1| on_l1.batch.number);
     let last = view.batches.last().map(|on_l1| on_l1.batch.content.post);
-    if !numbers.eq(1..=head.batch_count) || last.is_some_and(|post| post != field::to_bytes(&head.state_root.element()))
-    {
+    if !numbers.eq(1..=head.batch_count) || last.is_some_and(|post| post != head.state_root) {
         return Err(FollowError::Incomplete { shown: view.batches.len(), settled: head.batch_count });
     }
     Ok((position, head, view))
@@ -156,8 +155,12 @@ async fn gas_used(rollup: &Rollup<DynProvider>, tx_hash: B256) -> Result<Option<
     Ok(receipt.map(|receipt| receipt.gas_used))
 }
 
-async fn queue(rollup: &Rollup<DynProvider>, range: Range<u64>) -> Result<Vec<Registration>, FollowError> {
-    let entries = rollup.queue_entries(range).await?;
+async fn queue(
+    rollup: &Rollup<DynProvider>,
+    range: Range<u64>,
+    from_block: u64,
+) -> Result<Vec<Registration>, FollowError> {
+    let entries = rollup.queue_entries(range, from_block).await?;
     entries
         .iter()
         .map(|entry| {
@@ -238,7 +241,7 @@ impl Follower {
         if sequencer.state().settled.trees().root() != head.state_root {
             return Err(FollowError::StateRoot(head.batch_count));
         }
-        if !self.follow_queue(sequencer, &head, reorganised).await? {
+        if !self.follow_queue(sequencer, &head, reorganised, followed.position.number).await? {
             // Accounts that wait for their settlement may be other people's now.
             *followed = self.derive_anew(sequencer).await?;
             return Ok(());
@@ -254,10 +257,11 @@ impl Follower {
         sequencer: &Arc<Sequencer>,
         head: &Head,
         reorganised: bool,
+        from_block: u64,
     ) -> Result<bool, FollowError> {
         let (queue_head, known, hospital) = {
             let state = sequencer.state();
-            let known: Vec<Registration> = state.queue.iter().map(|queued| queued.registration).collect();
+            let known: Vec<Registration> = state.queue.iter().map(|queued| queued.registration.clone()).collect();
             (state.queue_head, known, state.hospital)
         };
         let length = queue_head + known.len() as u64;
@@ -265,13 +269,13 @@ impl Follower {
             return Ok(false);
         }
         let new = if reorganised {
-            let mut registrations = queue(&self.rollup, queue_head..head.queue_length).await?;
+            let mut registrations = queue(&self.rollup, queue_head..head.queue_length, 0).await?;
             if !registrations.starts_with(&known) {
                 return Ok(false);
             }
             registrations.split_off(known.len())
         } else {
-            queue(&self.rollup, length..head.queue_length).await?
+            queue(&self.rollup, length..head.queue_length, from_block).await?
         };
         if !new.is_empty() || hospital.is_none() || reorganised {
             let told = self.rollup.account_of(self.hospital).await?;

@@ -1,7 +1,7 @@
 //! What L1 settled, taken over into the node's state.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::Instant,
 };
@@ -334,35 +334,6 @@ impl Sequencer {
     ) -> Result<(), DeriveError> {
         let mut next = self.state().clone();
         next.enqueue(registrations);
-        next.hospital = hospital(&self.mempool, &next, told)?;
-        self.replace(next);
-        Ok(())
-    }
-
-    /// Takes over what waits in the L1 queue. As the only writer.
-    pub(crate) fn take_queue(
-        &self,
-        head: u64,
-        registrations: Vec<Registration>,
-        told: Option<AccountIndex>,
-    ) -> Result<(), DeriveError> {
-        let mut next = self.state().clone();
-        let unchanged =
-            next.queue_head == head && next.queue.iter().map(|queued| &queued.registration).eq(registrations.iter());
-        if !unchanged {
-            let now = Instant::now();
-            let seen: VecDeque<Instant> = next.queue.iter().map(|queued| queued.seen).collect();
-            next.queue_head = head;
-            next.queue = registrations
-                .into_iter()
-                .enumerate()
-                .map(|(position, registration)| Queued {
-                    registration,
-                    seen: seen.get(position).copied().unwrap_or(now),
-                })
-                .collect();
-            next.rebuild_soft();
-        }
         next.hospital = hospital(&self.mempool, &next, told)?;
         self.replace(next);
         Ok(())

@@ -280,7 +280,7 @@ async fn overdue_registrations_that_a_stranger_settles_are_followed() -> Outcome
     let newest = provider.get_block_by_number(head.block_number.into()).await?.ok_or("no block")?.header.timestamp;
     let genesis = Ledger::genesis(scene.world.domain(), CircuitVersion::V1);
     let mut batch = Batch::open(genesis, 1, UnixTime::new(newest)?);
-    for entry in scene.world.rollup.queue_entries(0..5).await? {
+    for entry in scene.world.rollup.queue_entries(0..5, 0).await? {
         let mut words = Words::default();
         for (word, bytes) in words.iter_mut().zip(&entry.words) {
             *word = field::from_bytes(bytes)?;

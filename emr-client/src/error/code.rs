@@ -1,0 +1,310 @@
+//! The stable names of errors, and what a caller can do about each.
+
+use emr_api::Problem;
+use emr_chain::{RollupError, endpoint::EndpointError};
+use emr_crypto::RevokeError;
+
+use crate::{
+    error::ClientError,
+    flow::{
+        admission::AdmissionError, grant::GrantError, invite::InviteError, register::RegisterError,
+        retrieve::ReadError, upload::WriteError,
+    },
+    node::NodeError,
+    profile::{FileError, ProfileError, seen::SeenError},
+    verify::{card::CardError, membership::MembershipError, record::RecordProofError},
+};
+
+/// What a caller can do about an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// Call differently: an option, an address or a folder is wrong.
+    Usage,
+    /// Give something else: a card, a document or a value is not what it should be.
+    Input,
+    /// Ask somebody for permission: the rules do not allow it.
+    Refused,
+    /// Try again later: something is down, busy, or not settled yet.
+    Unavailable,
+    /// Use another node, and do not rely on what this one said: something does not verify.
+    Unverified,
+    /// Free some space or repair the data folder.
+    Storage,
+    /// See to the identity file, its passphrase, or the device that holds the keys.
+    Keys,
+}
+
+macro_rules! codes {
+    ($($name:ident $text:literal $kind:ident $meaning:literal)+) => {
+        /// The stable name of an error. Names may be added; one that exists keeps its meaning.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum Code {
+            $(#[doc = $meaning] $name,)+
+        }
+
+        impl Code {
+            /// Every code of this version.
+            pub const ALL: &[Self] = &[$(Self::$name),+];
+
+            /// The name in programs and JSON.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $text,)+ }
+            }
+
+            /// What a caller can do.
+            pub const fn kind(self) -> ErrorKind {
+                match self { $(Self::$name => ErrorKind::$kind,)+ }
+            }
+
+            /// What happened, in a few words.
+            pub const fn meaning(self) -> &'static str {
+                match self { $(Self::$name => $meaning,)+ }
+            }
+        }
+    };
+}
+
+codes! {
+    Address "address" Usage "an address cannot be used"
+    NotJoined "not-joined" Usage "the profile knows no node yet"
+    OtherDeployment "other-deployment" Usage "the profile belongs to another chain or contract"
+    OtherChain "other-chain" Usage "the Ethereum node is on another chain"
+    NoContract "no-contract" Usage "no rollup contract is at the address"
+    OtherHospital "other-hospital" Usage "the node belongs to another hospital than before"
+    NotRegistered "not-registered" Usage "this identity has no account yet"
+    NotAPatient "not-a-patient" Usage "only a patient does this"
+    InvitationExpiry "invitation-expiry" Usage "an invitation cannot end at that time"
+    Card "card" Input "this is not a usable card"
+    Record "record" Input "the record is too large or cannot be sealed"
+    GrantTerms "grant-terms" Input "these rights, classes, times or grantee cannot be granted"
+    OrgForRole "org-for-role" Input "only doctors belong to a hospital"
+    OtherPatient "other-patient" Input "the card is another patient's"
+    NotKept "not-kept" Input "no refused record of that name is kept"
+    NotReadable "not-readable" Input "a kept record cannot be read back"
+    OwnerNotRegistered "owner-not-registered" Input "the owner of a card has no account yet"
+    NodeRefused "node-refused" Refused "the node refuses for good"
+    Revoked "revoked" Refused "access was taken back"
+    AccessNotRequested "access-not-requested" Refused "access has to be requested first"
+    NotFound "not-found" Refused "there is no such thing, or none that the account may know of"
+    NotGranted "not-granted" Refused "no grant allows it"
+    NoSuchRecord "no-such-record" Refused "there is no such record"
+    RecordDeleted "record-deleted" Refused "the record was deleted"
+    NotAuthor "not-author" Refused "only the author and the patient delete a record"
+    NoDirectory "no-directory" Refused "the patient has published no key directory"
+    NoKeys "no-keys" Refused "the key directory holds no keys for this reader"
+    NoSuchGrant "no-such-grant" Refused "the account holds no such grant"
+    Full "full" Refused "grant slots, key directory or a counter are used up"
+    AccountInactive "account-inactive" Refused "the account is suspended or closed"
+    RevocationLost "revocation-lost" Refused "a revocation that was signed before is not in force"
+    ContractRefused "contract-refused" Refused "the contract refuses"
+    UnsafeChain "unsafe-chain" Refused "proofs of this version mean nothing on that chain"
+    NotInvited "not-invited" Refused "the hospital pays only for those with an invitation"
+    CannotInvite "cannot-invite" Refused "only hospitals and their doctors invite"
+    NotWaiting "not-waiting" Refused "no registration waits for a registrar"
+    ProfileInUse "profile-in-use" Unavailable "the data folder is in use"
+    NodeUnreachable "node-unreachable" Unavailable "the node does not answer"
+    NodeBusy "node-busy" Unavailable "the node cannot do it now"
+    Stale "stale" Unavailable "the state moved on"
+    OtherState "other-state" Unavailable "node and L1 show different batches"
+    Contended "contended" Unavailable "others keep changing the same part of the state"
+    NoHospital "no-hospital" Unavailable "the node's hospital is not registered yet"
+    NotSettledYet "not-settled-yet" Unavailable "the account is not in the state yet"
+    L1Unreachable "l1-unreachable" Unavailable "the Ethereum node does not answer, or refuses"
+    NotMined "not-mined" Unavailable "a transaction is not mined, or failed"
+    L1Incomplete "l1-incomplete" Unavailable "the Ethereum node keeps too little history"
+    NodeAnswer "node-answer" Unverified "the node's answer makes no sense"
+    WrongBlock "wrong-block" Unverified "the node served or stored other bytes"
+    LoginChallenge "login-challenge" Unverified "the node's login challenge is not one to sign"
+    CardForged "card-forged" Unverified "the card differs from the state"
+    NotInState "not-in-state" Unverified "a leaf is not in the state that L1 holds"
+    DirectoryUnproved "directory-unproved" Unverified "the key directory is not the one that the patient published"
+    DirectoryDamaged "directory-damaged" Unverified "the key directory cannot be read"
+    LightCheck "light-check" Unverified "the node's account of the patient's subtree does not hold"
+    RecordUnproved "record-unproved" Unverified "the record does not open or does not verify"
+    ReceiptUnproved "receipt-unproved" Unverified "the hospital did not sign the promise"
+    L1Unproved "l1-unproved" Unverified "the Ethereum node's proof or answer does not hold"
+    RolledBack "rolled-back" Unverified "the Ethereum node shows an older state than before"
+    NotAHospital "not-a-hospital" Unverified "the account that the node names is no hospital"
+    NotInForce "not-in-force" Unverified "the node says that something is settled which is not"
+    Withheld "withheld" Unverified "the node does not show the patient's last change"
+    NotOnL1 "not-on-l1" Unverified "the node says that it registered an account which L1 does not know"
+    DiskFull "disk-full" Storage "no space is left"
+    File "file" Storage "a file of the data folder cannot be read or written"
+    FileDamaged "file-damaged" Storage "a file of the data folder is damaged"
+    NoProfile "no-profile" Keys "there is no profile in the data folder"
+    IdentityFile "identity-file" Keys "the identity file or its passphrase"
+    KeyDevice "key-device" Keys "what holds the keys did not do what it was asked"
+}
+
+impl ClientError {
+    pub(super) fn entry(&self) -> Code {
+        match self {
+            Self::Profile(error) => profile(error),
+            Self::File(error) => file(error),
+            Self::IdentityFile(_) => Code::IdentityFile,
+            Self::Keys(_) => Code::KeyDevice,
+            Self::Node(error) => node(error),
+            Self::Endpoint(EndpointError::ChainId { .. }) => Code::OtherChain,
+            Self::Endpoint(EndpointError::Address(_)) => Code::Address,
+            Self::Endpoint(_) => Code::L1Unreachable,
+            Self::Rollup(error) => rollup(error),
+            Self::Proof(_) | Self::Settled(_) => Code::L1Unproved,
+            Self::Seen(SeenError::RolledBack { .. }) => Code::RolledBack,
+            Self::Seen(SeenError::File(error)) => file(error),
+            Self::Card(error) => card(error),
+            Self::Membership(MembershipError::OtherState { .. }) => Code::OtherState,
+            Self::Membership(_) => Code::NotInState,
+            Self::Directory(_) => Code::DirectoryUnproved,
+            Self::KeyDirectory(_) | Self::OwnDirectory(_) => Code::DirectoryDamaged,
+            Self::Light(_) => Code::LightCheck,
+            Self::RecordProof(RecordProofError::NotLive { .. }) => Code::NoSuchRecord,
+            Self::RecordProof(_) => Code::RecordUnproved,
+            Self::Receipt(_) => Code::ReceiptUnproved,
+            Self::Contract(_) | Self::Malformed(_) => Code::NodeAnswer,
+            Self::NotADevelopmentChain(_) => Code::UnsafeChain,
+            Self::OtherHospital { .. } => Code::OtherHospital,
+            Self::NotAHospital(_) => Code::NotAHospital,
+            Self::NoHospital => Code::NoHospital,
+            Self::Contended => Code::Contended,
+            Self::RevocationLost { .. } => Code::RevocationLost,
+            Self::NotInForce { .. } => Code::NotInForce,
+            Self::Withheld => Code::Withheld,
+            Self::Exhausted(_) => Code::Full,
+            Self::Write(error) => write(error),
+            Self::Read(error) => read(error),
+            Self::Grant(error) => grant(error),
+            Self::Register(error) => register(error),
+            Self::Admission(AdmissionError::NotRegistered(_)) => Code::OwnerNotRegistered,
+            Self::Admission(AdmissionError::NotWaiting(_)) => Code::NotWaiting,
+            Self::Invite(InviteError::NotRegistered) => Code::NotRegistered,
+            Self::Invite(InviteError::Role) => Code::CannotInvite,
+            Self::Invite(InviteError::Expires) => Code::InvitationExpiry,
+        }
+    }
+}
+
+fn profile(error: &ProfileError) -> Code {
+    match error {
+        ProfileError::NotFound(_) => Code::NoProfile,
+        ProfileError::InUse(_) => Code::ProfileInUse,
+        ProfileError::NotJoined(_) => Code::NotJoined,
+        ProfileError::OtherInstance { .. } => Code::OtherDeployment,
+        ProfileError::Identity(_) => Code::IdentityFile,
+        ProfileError::File(error) => file(error),
+    }
+}
+
+const fn file(error: &FileError) -> Code {
+    match error {
+        FileError::DiskFull(_) => Code::DiskFull,
+        FileError::Io { .. } => Code::File,
+        FileError::Damaged { .. } => Code::FileDamaged,
+    }
+}
+
+fn node(error: &NodeError) -> Code {
+    match error {
+        NodeError::Address(_) => Code::Address,
+        NodeError::Unreachable { .. } => Code::NodeUnreachable,
+        NodeError::Refused { .. } if error.is_temporary() => Code::NodeBusy,
+        NodeError::Refused { problem: Problem { code, .. }, .. } => match code.as_str() {
+            "stale" => Code::Stale,
+            "revoked" => Code::Revoked,
+            "no-session" => Code::AccessNotRequested,
+            "not-found" => Code::NotFound,
+            _ => Code::NodeRefused,
+        },
+        NodeError::Malformed { .. } | NodeError::TooLarge { .. } => Code::NodeAnswer,
+        NodeError::WrongBlock(_) | NodeError::StoredElsewhere { .. } => Code::WrongBlock,
+        NodeError::Challenge(_) => Code::LoginChallenge,
+        NodeError::NotRegistered => Code::NotRegistered,
+    }
+}
+
+fn rollup(error: &RollupError) -> Code {
+    match error {
+        RollupError::Reverted(_) | RollupError::TooMuchGas { .. } => Code::ContractRefused,
+        RollupError::Malformed(_) => Code::L1Unproved,
+        RollupError::NoContract { .. } => Code::NoContract,
+        RollupError::Failed(_) | RollupError::NotMined { .. } => Code::NotMined,
+        RollupError::QueueEntryMissing(_) | RollupError::BatchData { .. } => Code::L1Incomplete,
+        _ => Code::L1Unreachable,
+    }
+}
+
+const fn card(error: &CardError) -> Code {
+    match error {
+        CardError::Malformed(_) | CardError::OtherInstance { .. } | CardError::NotRegistered => Code::Card,
+        CardError::Forged { .. } => Code::CardForged,
+        CardError::Inactive { .. } => Code::AccountInactive,
+        CardError::Membership(MembershipError::OtherState { .. }) => Code::OtherState,
+        CardError::Membership(_) => Code::NotInState,
+        CardError::Unknown(_) => Code::NotSettledYet,
+    }
+}
+
+const fn write(error: &WriteError) -> Code {
+    match error {
+        WriteError::NoDirectory(_) => Code::NoDirectory,
+        WriteError::NotGranted { .. } => Code::NotGranted,
+        WriteError::NoSuchRecord { .. } => Code::NoSuchRecord,
+        WriteError::Deleted(_) => Code::RecordDeleted,
+        WriteError::NotAuthor { .. } => Code::NotAuthor,
+        WriteError::NotRefused(_) => Code::NotKept,
+        WriteError::NotReadable(_) => Code::NotReadable,
+        WriteError::OtherPatient { .. } => Code::OtherPatient,
+        WriteError::Record(_) | WriteError::Seal(_) => Code::Record,
+    }
+}
+
+const fn read(error: &ReadError) -> Code {
+    match error {
+        ReadError::NotGranted { .. } => Code::NotGranted,
+        ReadError::Revoked { .. } => Code::Revoked,
+        ReadError::NotRequested { .. } => Code::AccessNotRequested,
+        ReadError::NoSuchRecord { .. } => Code::NoSuchRecord,
+        ReadError::NoKeys => Code::NoKeys,
+        ReadError::Open { .. } | ReadError::TooLarge(_) => Code::RecordUnproved,
+    }
+}
+
+const fn grant(error: &GrantError) -> Code {
+    match error {
+        GrantError::NotAPatient => Code::NotAPatient,
+        GrantError::Rights(_) | GrantError::NoClass | GrantError::Past | GrantError::Grantee(_) => Code::GrantTerms,
+        GrantError::NoSlot | GrantError::Keys(_) => Code::Full,
+        GrantError::Epoch(RevokeError::NotAReader(_)) | GrantError::NoSuchGrant(_) => Code::NoSuchGrant,
+        GrantError::Epoch(_) => Code::Full,
+    }
+}
+
+const fn register(error: &RegisterError) -> Code {
+    match error {
+        RegisterError::OrgForRole(_) => Code::OrgForRole,
+        RegisterError::NotInvited => Code::NotInvited,
+        RegisterError::NotOnL1(_) => Code::NotOnL1,
+        RegisterError::NotYet(_) => Code::NotSettledYet,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// `docs/cli.md` lists every code with its kind and meaning, and no other.
+    #[test]
+    fn every_code_is_documented_and_used_once() {
+        let names: BTreeSet<_> = Code::ALL.iter().map(|code| code.as_str()).collect();
+        assert_eq!(names.len(), Code::ALL.len());
+        let listed: String = Code::ALL
+            .iter()
+            .map(|code| format!("| `{}` | {:?} | {} |\n", code.as_str(), code.kind(), code.meaning()).to_lowercase())
+            .collect();
+        let documentation = include_str!("../../../docs/errors.md").to_lowercase();
+        assert!(documentation.contains(&listed), "docs/errors.md needs this table:\n{listed}");
+    }
+}

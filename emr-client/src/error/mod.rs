@@ -1,0 +1,261 @@
+//! Why a participant could not act: one error for every flow, at most two enums deep.
+//!
+//! [`ClientError`] says what went wrong; [`ClientError::kind`] says what a caller can do, and [`ClientError::code`] is a stable name for
+//! programs (`docs/errors.md`). What lies deeper in an error of a pure check is lifted to a variant here.
+
+mod code;
+
+use std::convert::Infallible;
+
+use emr_api::receipt::ReceiptError;
+use emr_chain::{RollupError, endpoint::EndpointError, proof::ProofError};
+use emr_core::{AccountIndex, OutOfRange, RecordError};
+use emr_crypto::{DirectoryError, IdentityFileError, OwnDirectoryError, RevokeError, SealError};
+
+use crate::{
+    flow::{
+        admission::AdmissionError, grant::GrantError, invite::InviteError, register::RegisterError,
+        retrieve::ReadError, upload::WriteError,
+    },
+    node::NodeError,
+    profile::{FileError, ProfileError, seen::SeenError},
+    verify::{
+        card::CardError, directory::DirectoryCheckError, light::LightError, membership::MembershipError,
+        record::RecordProofError, settled_state::SettledStateError,
+    },
+};
+
+pub use code::{Code, ErrorKind};
+
+/// Why a participant could not act.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ClientError {
+    /// The data folder.
+    #[error(transparent)]
+    Profile(ProfileError),
+    /// A file of it.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The identity file.
+    #[error(transparent)]
+    IdentityFile(#[from] IdentityFileError),
+    /// What holds the keys.
+    #[error("the Ethereum key cannot sign: {0}")]
+    Keys(#[from] alloy::signers::Error),
+    /// The hospital's node.
+    #[error(transparent)]
+    Node(#[from] NodeError),
+    /// Where Ethereum is.
+    #[error(transparent)]
+    Endpoint(#[from] EndpointError),
+    /// The contract.
+    #[error(transparent)]
+    Rollup(#[from] RollupError),
+    /// L1's proof of the state.
+    #[error(transparent)]
+    Proof(#[from] ProofError),
+    /// An older state than one that was seen before.
+    #[error(transparent)]
+    Seen(SeenError),
+    /// What the contract's storage holds.
+    #[error(transparent)]
+    Settled(SettledStateError),
+    /// The other party's card.
+    #[error(transparent)]
+    Card(CardError),
+    /// A leaf that is not proved.
+    #[error(transparent)]
+    Membership(#[from] MembershipError),
+    /// The address of the patient's key directory.
+    #[error(transparent)]
+    Directory(DirectoryCheckError),
+    /// The bytes of the key directory.
+    #[error(transparent)]
+    KeyDirectory(#[from] DirectoryError),
+    /// The patient's own key directory does not open.
+    #[error(transparent)]
+    OwnDirectory(#[from] OwnDirectoryError),
+    /// The node's account of the patient's subtree.
+    #[error(transparent)]
+    Light(LightError),
+    /// The record does not verify.
+    #[error(transparent)]
+    RecordProof(RecordProofError),
+    /// The node's promise.
+    #[error(transparent)]
+    Receipt(#[from] ReceiptError),
+    /// Writing.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    /// Reading, or requesting to.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// Granting and revoking.
+    #[error(transparent)]
+    Grant(#[from] GrantError),
+    /// Registering.
+    #[error(transparent)]
+    Register(#[from] RegisterError),
+    /// Admitting others.
+    #[error(transparent)]
+    Admission(#[from] AdmissionError),
+    /// Inviting others.
+    #[error(transparent)]
+    Invite(#[from] InviteError),
+    /// A counter is at its end.
+    #[error(transparent)]
+    Exhausted(#[from] OutOfRange),
+    /// The node's address of the contract is malformed.
+    #[error("the node names {0:?} as its contract, which is no address: use another node")]
+    Contract(String),
+    /// Proofs mean nothing there yet.
+    #[error(
+        "the node is for chain {0}, which is not a development chain: the proving setup of this version is for development, and anybody can forge its proofs"
+    )]
+    NotADevelopmentChain(u64),
+    /// The node belongs to another hospital than before.
+    #[error(
+        "the node at this address now says it is hospital {now}, not {before}: if that is right, give its address once more with --node"
+    )]
+    OtherHospital {
+        /// Which it was.
+        before: AccountIndex,
+        /// Which it says it is.
+        now: AccountIndex,
+    },
+    /// The account that the node names runs no node.
+    #[error("account {0}, which the node says is its own, is no hospital on L1: use another node")]
+    NotAHospital(AccountIndex),
+    /// The node's hospital has no account yet.
+    #[error("the node's hospital is not registered yet: try again when it is")]
+    NoHospital,
+    /// The state moved on too often.
+    #[error("others keep changing the same part of the state: try again in a moment")]
+    Contended,
+    /// A revocation that was signed came to nothing.
+    #[error("a revocation that you signed before is not in force: {reason}; revoke again")]
+    RevocationLost {
+        /// What the node said.
+        reason: String,
+    },
+    /// The node says that something is settled which is not.
+    #[error("the node says that batch {batch} settled this, but the state on L1 does not hold it: use another node")]
+    NotInForce {
+        /// The batch that it names.
+        batch: u64,
+    },
+    /// A number from the node is out of range.
+    #[error("the node's answer makes no sense ({0}): use another node")]
+    Malformed(String),
+    /// The node does not show what this client signed last.
+    #[error(
+        "the node does not show your last change to the key directory, which is not settled yet: wait for the next batch, or use another node"
+    )]
+    Withheld,
+}
+
+/// Lifts what a check found deeper down, so that callers find it in one place.
+macro_rules! lift {
+    ($($error:ident => $variant:ident, $($deep:ident),+;)+) => { $(
+        impl From<$error> for ClientError {
+            fn from(error: $error) -> Self {
+                match error {
+                    $($error::$deep(error) => error.into(),)+
+                    other => Self::$variant(other),
+                }
+            }
+        }
+    )+ };
+}
+
+lift! {
+    ProfileError => Profile, File, Identity;
+    SeenError => Seen, File;
+    SettledStateError => Settled, Proof, Seen;
+    CardError => Card, Membership;
+    DirectoryCheckError => Directory, Membership;
+    LightError => Light, Membership;
+    RecordProofError => RecordProof, Membership;
+}
+
+/// Errors of the crates below that one flow's error wraps.
+macro_rules! wrap {
+    ($($error:ty => $variant:ident);+ $(;)?) => { $(
+        impl From<$error> for ClientError {
+            fn from(error: $error) -> Self {
+                Self::$variant(error.into())
+            }
+        }
+    )+ };
+}
+
+wrap! {
+    RecordError => Write;
+    SealError<Infallible> => Write;
+    emr_crypto::GrantError => Grant;
+    RevokeError => Grant;
+}
+
+impl ClientError {
+    /// What a caller can do.
+    pub fn kind(&self) -> ErrorKind {
+        self.entry().kind()
+    }
+
+    /// A stable name of what went wrong, for programs: `docs/errors.md` lists them.
+    pub fn code(&self) -> &'static str {
+        self.entry().as_str()
+    }
+
+    /// The same call may succeed later, without anybody doing anything.
+    pub fn is_temporary(&self) -> bool {
+        self.kind() == ErrorKind::Unavailable
+    }
+
+    /// The state moved on: read it again and try once more.
+    pub fn is_stale(&self) -> bool {
+        matches!(self, Self::Node(error) if error.is_stale())
+    }
+
+    /// The node refuses for good: asking again later gives the same answer.
+    pub(crate) fn is_refusal(&self) -> bool {
+        matches!(self, Self::Node(error @ NodeError::Refused { .. }) if !error.is_temporary())
+    }
+
+    /// The node's proof and L1 are of different batches.
+    pub(crate) const fn is_other_state(&self) -> bool {
+        matches!(self, Self::Membership(MembershipError::OtherState { .. }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use emr_api::Problem;
+
+    use super::*;
+
+    fn refused(status: u16, code: &str) -> ClientError {
+        let problem = Problem { code: code.to_owned(), message: "no".to_owned() };
+        NodeError::Refused { status, problem, retry_after: None }.into()
+    }
+
+    #[test]
+    fn kind_and_code_follow_from_the_cause_however_deep_it_was() {
+        let other = || MembershipError::OtherState { node: 1, settled: 2 };
+        let cases: [(ClientError, &str, ErrorKind); 8] = [
+            (CardError::from(other()).into(), "other-state", ErrorKind::Unavailable),
+            (RecordProofError::from(other()).into(), "other-state", ErrorKind::Unavailable),
+            (LightError::from(MembershipError::NotThere { leaf: "x" }).into(), "not-in-state", ErrorKind::Unverified),
+            (ProfileError::from(FileError::DiskFull("x".into())).into(), "disk-full", ErrorKind::Storage),
+            (refused(503, "busy"), "node-busy", ErrorKind::Unavailable),
+            (refused(403, "revoked"), "revoked", ErrorKind::Refused),
+            (refused(409, "stale"), "stale", ErrorKind::Unavailable),
+            (refused(400, "a-new-code"), "node-refused", ErrorKind::Refused),
+        ];
+        for (error, code, kind) in cases {
+            assert_eq!((error.code(), error.kind()), (code, kind), "{error}");
+            assert_eq!(error.is_temporary(), kind == ErrorKind::Unavailable);
+        }
+    }
+}

@@ -23,7 +23,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut batch = Batch::open(Ledger::genesis(domain, CircuitVersion::V1), 1, now);
     for (account, role, key) in [(doctor, Role::Doctor, &doctor_key), (patient, Role::Patient, &patient_key)] {
         let encryption = Fr::from(account.get());
-        batch.push_registration(&Registration { account, role, org: None, key: key.public(), encryption })?;
+        batch.push_l1(&Registration { account, role, org: None, key: key.public(), encryption }.into())?;
     }
 
     let slot = GrantSlot::FIRST_ORDINARY;

@@ -105,13 +105,16 @@ fn batch(version: CircuitVersion, operations: usize) -> Result<Batch<emr_rollup:
     };
     let now = UnixTime::now();
     for index in 1..=operations as u64 {
-        ledger.register(&Registration {
-            account: AccountIndex::new(index)?,
-            role: Role::Patient,
-            org: None,
-            key: key(index).public(),
-            encryption: Fr::from(index),
-        })?;
+        ledger.consume(
+            &Registration {
+                account: AccountIndex::new(index)?,
+                role: Role::Patient,
+                org: None,
+                key: key(index).public(),
+                encryption: Fr::from(index),
+            }
+            .into(),
+        )?;
     }
     let mut batch = Batch::open(ledger, 1, now);
     for index in 1..=operations as u64 {

@@ -29,7 +29,7 @@ interface IQueue {
     function queueLength() external view returns (QueueIndex);
 
     /// @notice How many entries the next batch must take at least: those overdue, up to its capacity. While it is not 0, anyone
-    /// may settle.
+    /// may settle, except in the sequencer's turn.
     function overdueEntries() external view returns (uint256);
 
     /// @notice `keccak256` of the entry's four words, and when it was appended.

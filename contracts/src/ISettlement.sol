@@ -39,7 +39,8 @@ interface ISettlement {
     /// @notice The sequencer took the registration fees.
     event FeesCollected(address indexed to, uint256 amount);
 
-    /// @notice Only the sequencer may do this, or, for settlement, anyone while queue entries are overdue.
+    /// @notice Only the sequencer may do this. Anyone may settle if queue entries are overdue and `SEQUENCER_TURN` has passed since the
+    /// last settlement.
     error NotSequencer(address caller);
     /// @notice Whoever settles overdue queue entries settles nothing else: D2 tells only hashes of what its operations wrote, so the
     /// sequencer could not go on from operations that it does not know.
@@ -69,8 +70,9 @@ interface ISettlement {
     error InvalidParameter(string name);
 
     /// @notice Settles a batch with its data in calldata.
-    /// @dev Sequencer only, or anyone while queue entries are overdue, then without L2 operations; only as the call of a transaction itself, in standard encoding:
-    /// arguments in order, without gaps, overlaps or a tail, the proof padded with zeros.
+    /// @dev Sequencer only, or anyone if queue entries are overdue and nothing was settled for `SEQUENCER_TURN`, then without L2
+    /// operations. Only as the call of a transaction itself, in standard encoding: arguments in order, without gaps, overlaps or a tail,
+    /// the proof padded with zeros.
     /// @param batch What it claims.
     /// @param d1 The words of the queue entries taken, four each.
     /// @param d2 The words of its L2 operations, four each: `pack(account 24, tree 2, slot 16)`, new leaf, audit entry, key directory.
@@ -91,6 +93,12 @@ interface ISettlement {
 
     /// @notice Time of the last settled batch, 0 before the first.
     function lastBatchTime() external view returns (UnixTime);
+
+    /// @notice Seconds after a settlement, by anyone, in which only the sequencer may settle.
+    function SEQUENCER_TURN() external view returns (uint256);
+
+    /// @notice When the last batch was settled, by L1's clock; 0 before the first.
+    function lastSettlementTime() external view returns (UnixTime);
 
     /// @notice The contract that checks proofs: instances and proof as raw calldata; it reverts to refuse.
     function verifier() external view returns (address);

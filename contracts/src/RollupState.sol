@@ -6,12 +6,14 @@ import {BatchNumber, QueueIndex, StateRoot, UnixTime} from "./Types.sol";
 /// @title What readers prove by EIP-1186
 /// @notice First in the inheritance order of every contract that uses it, which fixes the slots for good:
 /// slot 0 holds the state root; slot 1 holds, from the least significant bit, the time of the last batch (40 bits), the number of
-/// settled batches (64 bits) and the position of the queue's head (64 bits).
+/// settled batches (64 bits), the position of the queue's head (64 bits) and when the last batch was settled (40 bits).
 abstract contract RollupState {
     struct Progress {
         UnixTime time;
         BatchNumber batches;
         QueueIndex queueHead;
+        // Time of the block, by L1's clock; `time` is what the batch claims, up to an hour earlier.
+        UnixTime settledAt;
     }
 
     StateRoot internal _stateRoot;

@@ -9,6 +9,9 @@ import {BatchNumber, StateRoot, UnixTime} from "./Types.sol";
 
 /// @title Settlement of proven batches with their data in calldata
 abstract contract Settlement is ISettlement, Queue {
+    /// @inheritdoc ISettlement
+    uint256 public constant SEQUENCER_TURN = 1 hours;
+
     /// How long before its settlement a batch may have been sealed.
     uint256 private constant MAX_BATCH_AGE = 1 hours;
 
@@ -64,7 +67,7 @@ abstract contract Settlement is ISettlement, Queue {
     {
         uint256 required = _overdue(maxL1);
         if (msg.sender != sequencer) {
-            if (required == 0) revert NotSequencer(msg.sender);
+            if (required == 0 || _isSequencersTurn()) revert NotSequencer(msg.sender);
             if (d2.length != 0) revert OperationsBySequencerOnly(msg.sender);
         }
         // With EIP-7702 an account with code can be the origin of a transaction whose calldata is another.
@@ -83,6 +86,7 @@ abstract contract Settlement is ISettlement, Queue {
         _stateRoot = batch.post;
         _progress.time = batch.time;
         _progress.batches = number;
+        _progress.settledAt = UnixTime.wrap(uint40(block.timestamp));
         emit BatchSettled(
             number, batch.pre, batch.post, batch.time, instances.n1, instances.n, batch.commitment, dataHash
         );
@@ -117,9 +121,21 @@ abstract contract Settlement is ISettlement, Queue {
         return _progress.time;
     }
 
+    /// @inheritdoc ISettlement
+    function lastSettlementTime() external view returns (UnixTime) {
+        return _progress.settledAt;
+    }
+
     /// @inheritdoc IQueue
     function overdueEntries() external view returns (uint256) {
         return _overdue(maxL1);
+    }
+
+    /// @dev Each settlement starts the turn again, a stranger's too. Otherwise a stranger with a chain of ready proofs could make every
+    /// batch of the sequencer stale for as long as entries are overdue, and no operation would be settled. The sequencer cannot hold
+    /// entries back by this: each batch, and so each batch that starts a turn, takes the overdue ones.
+    function _isSequencersTurn() private view returns (bool) {
+        return block.timestamp <= uint256(UnixTime.unwrap(_progress.settledAt)) + SEQUENCER_TURN;
     }
 
     /// @dev Requires that the arguments lie in the calldata in order, without gaps, overlaps or a tail, and that the proof is padded with

@@ -11,7 +11,7 @@ use std::{fmt, str::FromStr};
 
 use alloy::{
     primitives::{Address, B256, Signature},
-    signers::{SignerSync, local::PrivateKeySigner},
+    signers::SignerSync,
     sol_types::SolStruct,
 };
 use data_encoding::BASE32_NOPAD;
@@ -89,7 +89,7 @@ impl Invitation {
     /// [`alloy::signers::Error`] if the signer fails, which a local key does not.
     pub fn issue(
         instance: &RollupInstance,
-        key: &PrivateKeySigner,
+        key: &impl SignerSync,
         inviter: AccountIndex,
         expires: UnixTime,
     ) -> Result<Self, alloy::signers::Error> {
@@ -217,6 +217,8 @@ impl From<Invitation> for String {
 
 #[cfg(test)]
 mod tests {
+    use alloy::signers::local::PrivateKeySigner;
+
     use super::*;
 
     type TestResult = Result<(), Box<dyn std::error::Error>>;

@@ -80,6 +80,15 @@ impl Endpoint {
     ///
     /// If no HTTP client can be set up.
     pub fn connect(&self, signer: Option<PrivateKeySigner>) -> Result<DynProvider, EndpointError> {
+        self.connect_with(signer.map(EthereumWallet::from))
+    }
+
+    /// The same with any wallet, such as one whose key is in a device.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::connect`].
+    pub fn connect_with(&self, wallet: Option<EthereumWallet>) -> Result<DynProvider, EndpointError> {
         let (transport, here) = match self {
             Self::Http(address) => {
                 let transport = HttpTransport::new(address);
@@ -91,8 +100,8 @@ impl Endpoint {
         let poll = if here { POLL_HERE } else { POLL_ELSEWHERE };
         let client = RpcClient::new(transport, here).with_poll_interval(poll);
         let builder = ProviderBuilder::default().with_gas_estimation().with_simple_nonce_management().fetch_chain_id();
-        Ok(match signer {
-            Some(signer) => builder.wallet(EthereumWallet::from(signer)).connect_client(client).erased(),
+        Ok(match wallet {
+            Some(wallet) => builder.wallet(wallet).connect_client(client).erased(),
             None => builder.connect_client(client).erased(),
         })
     }

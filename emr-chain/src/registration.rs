@@ -3,7 +3,7 @@
 use alloy::{
     dyn_abi::Eip712Domain,
     primitives::{Address, B256, Bytes, Signature, U256, aliases::U24},
-    signers::{SignerSync, local::PrivateKeySigner},
+    signers::SignerSync,
     sol_types::{SolStruct, SolValue, eip712_domain},
 };
 use emr_core::{AccountIndex, Opaque, Role, UnixTime};
@@ -167,17 +167,17 @@ impl Registration {
         message.eip712_signing_hash(&instance.eip712_domain())
     }
 
-    /// Signs as the owner, with the key of an externally owned account.
+    /// Signs as the owner, with the key of that externally owned account.
     ///
     /// # Errors
     /// [`alloy::signers::Error`] if the signer fails, which a local key does not.
     pub fn sign(
         self,
         instance: &RollupInstance,
-        key: &PrivateKeySigner,
+        owner: Address,
+        key: &impl SignerSync,
         deadline: UnixTime,
     ) -> Result<SignedRegistration, alloy::signers::Error> {
-        let owner = key.address();
         let signature = key.sign_hash_sync(&self.signing_hash(instance, owner, deadline))?;
         Ok(SignedRegistration { registration: self, owner, deadline, signature: signature.as_bytes().into() })
     }
@@ -235,6 +235,8 @@ impl SignedRegistration {
 
 #[cfg(test)]
 mod tests {
+    use alloy::signers::local::PrivateKeySigner;
+
     use super::*;
 
     fn instance() -> RollupInstance {
@@ -293,7 +295,7 @@ mod tests {
     fn a_signed_registration_survives_json() -> Result<(), Box<dyn std::error::Error>> {
         let key = PrivateKeySigner::from_bytes(&B256::repeat_byte(1))?;
         let registration = Registration::patient(CurvePoint { x: [1; 32], y: [2; 32] }, Opaque::of(b"key"));
-        let signed = registration.sign(&instance(), &key, UnixTime::new(9)?)?;
+        let signed = registration.sign(&instance(), key.address(), &key, UnixTime::new(9)?)?;
         let json = serde_json::to_string(&signed)?;
         assert_eq!(serde_json::from_str::<SignedRegistration>(&json)?, signed);
         Ok(())

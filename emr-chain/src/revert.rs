@@ -200,8 +200,10 @@ pub enum Revert {
     /// The caller is not the registrar (or not the one the role was offered to).
     #[error("{0} is not the registrar: use the registrar's key")]
     NotRegistrar(Address),
-    /// The caller may not settle now.
-    #[error("{0} is not the sequencer, and no queue entry is overdue: use the sequencer's key")]
+    /// The caller may not settle now: no queue entry is overdue, or the last settlement was less than an hour ago.
+    #[error(
+        "{0} is not the sequencer: use its key, or settle overdue queue entries once nothing was settled for an hour"
+    )]
     NotSequencer(Address),
     /// Somebody else settles overdue entries and operations with them.
     #[error("{0} is not the sequencer, so it may settle overdue queue entries only: leave the operations out")]

@@ -334,12 +334,15 @@ impl<P: Provider> Rollup<P> {
         Ok(Receipt::of(&self.send(self.contract.reinstate(number(account))).await?))
     }
 
-    /// As sequencer, sends the registration fees to an address.
+    /// As sequencer, sends the registration fees to an address. Returns how many wei.
     ///
     /// # Errors
     /// [`RollupError::Reverted`] if the contract refuses.
-    pub async fn collect_fees(&self, to: Address) -> Result<Receipt, RollupError> {
-        Ok(Receipt::of(&self.send(self.contract.collectFees(to)).await?))
+    pub async fn collect_fees(&self, to: Address) -> Result<(U256, Receipt), RollupError> {
+        let mined = self.send(self.contract.collectFees(to)).await?;
+        let event = mined.decoded_log::<EmrRollup::FeesCollected>();
+        let event = event.ok_or_else(|| RollupError::Malformed("a collection of fees without its event".to_owned()))?;
+        Ok((event.data.amount, Receipt::of(&mined)))
     }
 }
 

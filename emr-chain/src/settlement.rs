@@ -39,7 +39,7 @@ pub struct Head {
     pub queue_head: u64,
     /// How many entries were ever queued.
     pub queue_length: u64,
-    /// How many entries the next batch must take at least. While it is not 0, anyone may settle.
+    /// How many entries the next batch must take at least. While it is not 0, anyone may settle an hour after the last settlement.
     pub overdue: u64,
 }
 

@@ -9,13 +9,16 @@ use std::{
     process::{Command, Stdio},
 };
 
-use alloy::{primitives::B256, signers::local::PrivateKeySigner};
+use alloy::{
+    primitives::{Address, B256},
+    signers::local::PrivateKeySigner,
+};
 use emr_api::Submission;
 use emr_chain::RollupInstance;
 use emr_client::{
     profile::{
         Profile,
-        outbox::{NewEntry, Refusal},
+        outbox::{NewEntry, Parties, Refusal},
     },
     verify::card::Card,
 };
@@ -50,8 +53,9 @@ fn stage() -> TestResult<tempfile::TempDir> {
     }
     let identity = Identity::generate(Role::Doctor, RsaBits::new(2048)?);
     let kept = Profile::create(&at("kept"), &identity, &PASSPHRASE.into(), ScryptCost::Development)?;
+    let parties = Parties { signer: Address::repeat_byte(2), patient: Address::repeat_byte(3) };
     for (slot, id) in [(7, 0x5c), (8, 0x7a)] {
-        kept.outbox().add(NewEntry::plain(OperationId::from_bytes([id; 32]), put_record(slot)?))?;
+        kept.outbox().add(NewEntry::plain(OperationId::from_bytes([id; 32]), parties, put_record(slot)?))?;
     }
     let refusal = Refusal { time: UnixTime::new(1)?, reason: "slot 7 is taken".to_owned() };
     kept.outbox().refuse(OperationId::from_bytes([0x5c; 32]), refusal)?;
@@ -102,7 +106,7 @@ fn put_record(slot: u64) -> TestResult<Submission> {
 fn card(identity: &Identity) -> TestResult<Card> {
     let ethereum = PrivateKeySigner::from_bytes(&B256::from(*identity.ethereum_secret()))?.address();
     let instance = RollupInstance { chain_id: 31337, contract: ethereum };
-    Ok(Card::of(identity, &instance, ethereum, Some(emr_core::AccountIndex::new(4)?)))
+    Ok(Card::of(identity, &instance, Some(emr_core::AccountIndex::new(4)?)))
 }
 
 /// A command of a transcript: variables, program, arguments, and the exit code that is documented.

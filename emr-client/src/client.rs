@@ -2,29 +2,21 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use alloy::{
-    primitives::{Address, B256},
-    providers::DynProvider,
-    signers::local::PrivateKeySigner,
-};
-use emr_api::encryption::CommittedKey;
+use alloy::{network::EthereumWallet, primitives::Address, providers::DynProvider};
 use emr_chain::{DEVELOPMENT_CHAINS, Rollup, RollupInstance, Settlement, endpoint::Endpoint};
 use emr_core::{AccountIndex, HttpAddress, PlainHttp, Role, UnixTime};
-use emr_crypto::Identity;
 use emr_rollup::{
-    l1_operation::Registration,
+    l1_operation::{L1Operation, Registration},
     operation::{Action, CLIENT_VALIDITY, Domain, Operation},
-    primitive::{
-        eddsa::SigningKey,
-        field::{self, Fr},
-    },
+    primitive::field::{self, Fr},
 };
 
 use crate::{
     error::ClientError,
+    keys::{EthereumKey, Keys},
     node::{Login, NodeClient, NodeError},
     patience::Patience,
-    profile::{Profile, Settings},
+    profile::{Hospital, Profile, Settings},
     verify::card::{Card, CardError, CheckedCard, Evidence},
     verify::directory::{self, DirectoryCheckError, PublishedDirectory},
     verify::settled_state::{SettledState, SettledStateError},
@@ -50,9 +42,7 @@ pub(crate) fn random_element() -> Fr {
 #[derive(Clone, Debug)]
 pub struct Client {
     pub(crate) profile: Arc<Profile>,
-    pub(crate) identity: Arc<Identity>,
-    pub(crate) signing: SigningKey,
-    pub(crate) ethereum: PrivateKeySigner,
+    pub(crate) keys: Arc<dyn Keys>,
     pub(crate) node: NodeClient,
     pub(crate) rollup: Rollup<DynProvider>,
     hospital: Option<Hospital>,
@@ -60,11 +50,12 @@ pub struct Client {
     turn: Arc<tokio::sync::Mutex<()>>,
 }
 
-/// The hospital that runs the node.
-#[derive(Clone, Copy, Debug)]
-struct Hospital {
-    account: AccountIndex,
-    owner: Address,
+/// The hospital that a profile stays with. Its owner counts, not its index, which L1 may give to somebody else when it reorganises.
+fn pinned(before: Option<Hospital>, now: Hospital, joining: bool) -> Result<Hospital, ClientError> {
+    match before {
+        Some(before) if before.owner != now.owner && !joining => Err(ClientError::OtherHospital { before, now }),
+        _ => Ok(now),
+    }
 }
 
 impl Client {
@@ -72,26 +63,26 @@ impl Client {
     ///
     /// # Errors
     /// [`ProfileError::NotJoined`] if it knows none; [`ClientError`].
-    pub async fn open(profile: Profile, identity: Identity) -> Result<Self, ClientError> {
-        Self::open_with(profile, identity, PlainHttp::ThisMachine).await
+    pub async fn open(profile: Profile, keys: impl Keys + 'static) -> Result<Self, ClientError> {
+        Self::open_with(profile, keys, PlainHttp::ThisMachine).await
     }
 
     /// As [`Self::open`], with a say on where plain http is allowed. The profile does not remember it.
     ///
     /// # Errors
     /// As [`Self::open`].
-    pub async fn open_with(profile: Profile, identity: Identity, plain: PlainHttp) -> Result<Self, ClientError> {
+    pub async fn open_with(profile: Profile, keys: impl Keys + 'static, plain: PlainHttp) -> Result<Self, ClientError> {
         let Settings { node, rpc, .. } = profile.settings()?;
         let (server, endpoint) = (NodeClient::at(node_address(&node, plain)?)?, Endpoint::http(&rpc, plain)?);
-        Self::connect(profile, identity, server, &rpc, &endpoint, false).await
+        Self::connect(profile, Arc::new(keys), server, &rpc, &endpoint, false).await
     }
 
     /// Goes to work with a node and an Ethereum node at these addresses, and remembers them.
     ///
     /// # Errors
     /// [`ProfileError::OtherInstance`] if the node is for another contract than before; [`ClientError`].
-    pub async fn join(profile: Profile, identity: Identity, node: &str, rpc: &str) -> Result<Self, ClientError> {
-        Self::join_with(profile, identity, node, rpc, PlainHttp::ThisMachine).await
+    pub async fn join(profile: Profile, keys: impl Keys + 'static, node: &str, rpc: &str) -> Result<Self, ClientError> {
+        Self::join_with(profile, keys, node, rpc, PlainHttp::ThisMachine).await
     }
 
     /// As [`Self::join`], with a say on where plain http is allowed. The profile does not remember it.
@@ -100,13 +91,13 @@ impl Client {
     /// As [`Self::join`].
     pub async fn join_with(
         profile: Profile,
-        identity: Identity,
+        keys: impl Keys + 'static,
         node: &str,
         rpc: &str,
         plain: PlainHttp,
     ) -> Result<Self, ClientError> {
         let (server, endpoint) = (NodeClient::at(node_address(node, plain)?)?, Endpoint::http(rpc, plain)?);
-        Self::connect(profile, identity, server, rpc, &endpoint, true).await
+        Self::connect(profile, Arc::new(keys), server, rpc, &endpoint, true).await
     }
 
     /// The same over any endpoint, such as a chain in this process. The profile remembers only the endpoint's name.
@@ -115,16 +106,16 @@ impl Client {
     /// As [`Self::join`].
     pub async fn join_over(
         profile: Profile,
-        identity: Identity,
+        keys: impl Keys + 'static,
         node: &str,
         endpoint: &Endpoint,
     ) -> Result<Self, ClientError> {
-        Self::connect(profile, identity, NodeClient::new(node)?, &endpoint.to_string(), endpoint, true).await
+        Self::connect(profile, Arc::new(keys), NodeClient::new(node)?, &endpoint.to_string(), endpoint, true).await
     }
 
     async fn connect(
         profile: Profile,
-        identity: Identity,
+        keys: Arc<dyn Keys>,
         node: NodeClient,
         rpc: &str,
         endpoint: &Endpoint,
@@ -149,33 +140,25 @@ impl Client {
         // Before anything is asked of its chain; remembered only once everything is checked.
         profile.expect_instance(&settings.instance())?;
 
-        let ethereum = PrivateKeySigner::from_bytes(&B256::from(*identity.ethereum_secret()))
-            .expect("an identity's Ethereum key is a private key of secp256k1");
-        let provider = endpoint.connect(Some(ethereum.clone()))?;
+        let provider = endpoint.connect_with(Some(EthereumWallet::from(EthereumKey(Arc::clone(&keys)))))?;
         endpoint.expect_chain_id(&provider, settings.chain_id).await?;
         // Events that a lying node would have skipped are missed as gaps, or as another state root.
         let rollup = Rollup::attach(provider, contract, status.deployed_at).await?;
 
         let mut hospital = None;
         if let Some(now) = status.hospital {
-            match settings.hospital {
-                Some(before) if before != now && !joining => return Err(ClientError::OtherHospital { before, now }),
-                _ => settings.hospital = Some(now),
-            }
             let account = rollup.account(now).await?.filter(|account| account.role == Role::Hospital);
             let owner = account.ok_or(ClientError::NotAHospital(now))?.owner;
-            hospital = Some(Hospital { account: now, owner });
+            hospital = Some(pinned(settings.hospital, Hospital { account: now, owner }, joining)?);
+            settings.hospital = hospital;
         }
         // A registration may have gone through when this process did not live to see it, and L1 may have taken one back.
-        settings.account = rollup.account_of(ethereum.address()).await?;
+        settings.account = rollup.account_of(keys.ethereum_address()).await?;
         let account = settings.account;
         profile.join(settings)?;
-        let signing = SigningKey::from_seed(identity.rollup_seed());
         let client = Self {
             profile: Arc::new(profile),
-            identity: Arc::new(identity),
-            signing,
-            ethereum,
+            keys,
             node,
             rollup,
             hospital,
@@ -189,9 +172,8 @@ impl Client {
     /// Equips the node's client with what it logs in with, as far as that is known.
     fn log_in(&self) {
         if let (Ok(account), Ok(hospital)) = (self.account(), self.hospital()) {
-            let salt = CommittedKey::of(&self.identity).salt;
-            let (domain, rsa) = (self.instance().domain(), self.identity.rsa().clone());
-            self.node.set_login(Login { domain, hospital, account, rsa, salt });
+            let (domain, keys) = (self.instance().domain(), Arc::clone(&self.keys));
+            self.node.set_login(Login { domain, hospital, account, keys });
         }
     }
 
@@ -202,6 +184,17 @@ impl Client {
         *self.account.write().unwrap_or_else(PoisonError::into_inner) = Some(account);
         self.log_in();
         Ok(())
+    }
+
+    /// Asks L1 for this participant's account again: a reorganisation can have taken it back, or given another index.
+    pub(crate) async fn refresh_account(&self) -> Result<Option<AccountIndex>, ClientError> {
+        let now = self.rollup.account_of(self.ethereum_address()).await?;
+        if now != self.account().ok() {
+            self.profile.join(Settings { account: now, ..self.profile.settings()? })?;
+            *self.account.write().unwrap_or_else(PoisonError::into_inner) = now;
+            self.log_in();
+        }
+        Ok(now)
     }
 
     /// Waits until no other flow of this participant signs.
@@ -215,8 +208,8 @@ impl Client {
     }
 
     /// The keys.
-    pub fn identity(&self) -> &Identity {
-        &self.identity
+    pub fn keys(&self) -> &dyn Keys {
+        &*self.keys
     }
 
     /// The node, logged in as this participant. A clone of it does not keep the data folder.
@@ -242,7 +235,7 @@ impl Client {
 
     /// The Ethereum address.
     pub fn ethereum_address(&self) -> Address {
-        self.ethereum.address()
+        self.keys.ethereum_address()
     }
 
     /// The account.
@@ -268,7 +261,7 @@ impl Client {
 
     /// This participant's card: what `whoami` prints.
     pub fn card(&self) -> Card {
-        Card::of(&self.identity, &self.instance(), self.ethereum_address(), self.account().ok())
+        Card::of(&*self.keys, &self.instance(), self.account().ok())
     }
 
     /// The state that L1 holds now, proved, and no older than the newest that this profile has seen.
@@ -323,7 +316,9 @@ impl Client {
             for (word, bytes) in words.iter_mut().zip(&entry.words) {
                 *word = field::from_bytes(bytes).ok()?;
             }
-            Registration::from_words(&words).ok()
+            match L1Operation::from_words(&words).ok()? {
+                L1Operation::Register(registration) => Some(registration),
+            }
         });
         Ok(registration.into_iter().find(|registration| registration.account == account))
     }
@@ -363,5 +358,23 @@ impl Client {
             salt: random_element(),
             action,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hospital_is_its_owner_not_its_index() -> Result<(), Box<dyn std::error::Error>> {
+        let hospital = |account, owner| -> Result<_, emr_core::OutOfRange> {
+            Ok(Hospital { account: AccountIndex::new(account)?, owner: Address::repeat_byte(owner) })
+        };
+        let before = Some(hospital(1, 7)?);
+        assert_eq!(pinned(before, hospital(2, 7)?, false)?, hospital(2, 7)?);
+        let successor = pinned(before, hospital(1, 8)?, false);
+        assert!(matches!(successor, Err(ClientError::OtherHospital { .. })), "{successor:?}");
+        assert_eq!(pinned(before, hospital(1, 8)?, true)?, hospital(1, 8)?);
+        Ok(())
     }
 }

@@ -3,6 +3,7 @@
 pub mod client;
 pub mod error;
 pub mod flow;
+pub mod keys;
 pub mod node;
 mod patience;
 pub mod profile;

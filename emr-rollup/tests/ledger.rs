@@ -267,9 +267,9 @@ fn an_account_is_registered_once() {
         key: SigningKey::from_seed(&[99; 32]).public(),
         ..registrations()[3].clone()
     };
-    batch.push_registration(&thief).unwrap();
+    batch.push_l1(&thief.into()).unwrap();
     batch.push(&operations(&SMALL)[0]).unwrap();
-    assert_eq!(batch.push_registration(&registrations()[0]), Err(PushError::Full));
+    assert_eq!(batch.push_l1(&registrations()[0].clone().into()), Err(PushError::Full));
     let (sealed, ledger) = batch.seal();
     assert_eq!(ledger.identity(account(PATIENT)).unwrap().key, key(PATIENT).public());
     assert_eq!(check_batch(sealed.witness(), sealed.public()), Ok(()));

@@ -124,7 +124,7 @@ async fn fees(world: World) -> Outcome {
     let wallet = *world.wallet(to).await?.address();
     let refused = world.refusal(SEQUENCER, world.rollup.contract().collectFees(wallet)).await?;
     assert_eq!(refused, Revert::FeeTransferFailed(wallet));
-    world.rollup.collect_fees(to).await?;
+    assert_eq!(world.rollup.collect_fees(to).await?.0, U256::from(2 * fee));
     assert_eq!(world.provider().get_balance(to).await?, U256::from(2 * fee));
     Ok(())
 }

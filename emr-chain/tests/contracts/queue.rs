@@ -1,16 +1,23 @@
 //! The queue: entries are taken in order, whole, as queued, and not left behind for long.
 
-use alloy::primitives::U256;
-use emr_chain::{Revert, RollupError, Settlement};
-use emr_testkit::Outcome;
+use alloy::{primitives::U256, providers::DynProvider};
+use emr_chain::{BatchContent, Revert, Rollup, RollupError, Settlement};
+use emr_core::UnixTime;
+use emr_testkit::{Outcome, chain::account};
 
 use crate::{
     on_each_chain,
     reference::integer,
-    world::{DOCTOR, HOUR, MAX_L1, SEQUENCER, World, operations},
+    world::{DOCTOR, HOSPITAL, HOUR, MAX_L1, SEQUENCER, World, operations},
 };
 
-on_each_chain!(taken_in_order, only_as_queued, overdue_entries_open_settlement);
+on_each_chain!(
+    taken_in_order,
+    only_as_queued,
+    overdue_entries_open_settlement,
+    a_stranger_does_not_stay_ahead_of_the_sequencer,
+    a_sequencer_that_does_the_least_delays_by_the_bound,
+);
 
 async fn taken_in_order(world: World) -> Outcome {
     let entries = world.register_patients(5).await?;
@@ -73,7 +80,7 @@ async fn overdue_entries_open_settlement(world: World) -> Outcome {
     let batch = world.batch(entries[..8].to_vec(), Vec::new()).await?;
     world.expect(&batch).await?;
     let early = anyone.settle(&batch).await.err().and_then(|error| error.revert().cloned());
-    let caller = emr_testkit::chain::account(DOCTOR)?.address();
+    let caller = account(DOCTOR)?.address();
     assert_eq!(early, Some(Revert::NotSequencer(caller)));
 
     world.wait(120).await?;
@@ -95,15 +102,111 @@ async fn overdue_entries_open_settlement(world: World) -> Outcome {
     world.expect(&batch).await?;
     anyone.settle(&batch).await?;
     assert_eq!(world.rollup.head().await?.overdue, 2);
+    world.wait(HOUR + 60).await?;
     let batch = world.batch(entries[8..].to_vec(), Vec::new()).await?;
     world.expect(&batch).await?;
     anyone.settle(&batch).await?;
 
-    // Nothing is overdue any more: the sequencer's turn again.
+    // Nothing is overdue any more, so an hour changes nothing.
+    world.wait(HOUR + 60).await?;
     let batch = world.batch(Vec::new(), operations(1)).await?;
     world.expect(&batch).await?;
     let late = anyone.settle(&batch).await.err().and_then(|error| error.revert().cloned());
     assert_eq!(late, Some(Revert::NotSequencer(caller)));
     world.as_account(SEQUENCER).await?.settle(&batch).await?;
+    Ok(())
+}
+
+/// Why the contract refuses a batch from one who settles; `None` if it is settled. The verifier would accept it.
+async fn refusal(world: &World, settler: &Rollup<DynProvider>, batch: &BatchContent) -> Outcome<Option<Revert>> {
+    world.expect(batch).await?;
+    match settler.settle(batch).await {
+        Ok(_) => Ok(None),
+        Err(error) => Ok(Some(error.revert().cloned().ok_or(error)?)),
+    }
+}
+
+/// A flood of registrations leaves entries overdue whatever the sequencer does. A stranger with ready proofs does not get between its
+/// batches, so operations are settled.
+async fn a_stranger_does_not_stay_ahead_of_the_sequencer(world: World) -> Outcome {
+    let entries = world.register_patients(36).await?;
+    let (stranger, other) = (world.as_account(DOCTOR).await?, world.as_account(HOSPITAL).await?);
+    let not = |n| Outcome::Ok(Some(Revert::NotSequencer(account(n)?.address())));
+    assert_eq!(world.rollup.contract().SEQUENCER_TURN().call().await?, U256::from(HOUR));
+    assert_eq!(world.rollup.contract().lastSettlementTime().call().await?.to::<u64>(), 0);
+    world.wait(6 * HOUR + 60).await?;
+
+    // The sequencer settles 8, with an operation.
+    let batch = world.batch(entries[..8].to_vec(), operations(1)).await?;
+    assert_eq!(refusal(&world, &world.rollup, &batch).await?, None);
+    let settled = world.now().await?;
+    assert_eq!(world.rollup.contract().lastSettlementTime().call().await?.to::<u64>(), settled);
+    // 28 are overdue, and it is the sequencer's turn until an hour has passed.
+    for left in [HOUR, 60] {
+        world.wait((settled + HOUR - left).saturating_sub(world.now().await?)).await?;
+        assert_eq!(world.rollup.head().await?.overdue, MAX_L1);
+        let batch = world.batch(entries[8..16].to_vec(), Vec::new()).await?;
+        assert_eq!(refusal(&world, &stranger, &batch).await?, not(DOCTOR)?, "{left} seconds left");
+    }
+    world.wait(120).await?;
+    // Dated as early as it may be: the turn that it starts counts from the block, not from the batch's time.
+    let early = UnixTime::new(world.now().await? - HOUR + 60)?;
+    let batch = BatchContent { time: early, ..world.batch(entries[8..16].to_vec(), Vec::new()).await? };
+    assert_eq!(refusal(&world, &stranger, &batch).await?, None);
+
+    // Proofs for the batches after that one are ready too. Neither the stranger nor an accomplice gets in before the sequencer.
+    for seconds in [0, HOUR / 2] {
+        world.wait(seconds).await?;
+        let batch = world.batch(entries[16..24].to_vec(), Vec::new()).await?;
+        assert_eq!(refusal(&world, &stranger, &batch).await?, not(DOCTOR)?);
+        assert_eq!(refusal(&world, &other, &batch).await?, not(HOSPITAL)?);
+    }
+    let batch = world.batch(entries[16..24].to_vec(), operations(2)).await?;
+    assert_eq!(refusal(&world, &world.rollup, &batch).await?, None);
+    // And its next batch, at once.
+    let batch = world.batch(entries[24..32].to_vec(), operations(1)).await?;
+    assert_eq!(refusal(&world, &stranger, &batch).await?, not(DOCTOR)?);
+    assert_eq!(refusal(&world, &world.rollup, &batch).await?, None);
+    Ok(())
+}
+
+/// A sequencer that settles just often enough to keep strangers out still settles 8 overdue entries an hour: an entry with `k` entries
+/// before it waits 6 hours and `(k + 1) / 8` hours, rounded up.
+async fn a_sequencer_that_does_the_least_delays_by_the_bound(world: World) -> Outcome {
+    let entries = world.register_patients(20).await?;
+    let stranger = world.as_account(DOCTOR).await?;
+    let omitted = |supplied: usize, required: u64| {
+        Some(Revert::OverdueEntriesOmitted { supplied: U256::from(supplied), required: U256::from(required) })
+    };
+    let queued = world.now().await?;
+    world.wait(6 * HOUR - 120).await?;
+    // As late as it takes no entry: the last turn before they are overdue.
+    let batch = world.batch(Vec::new(), operations(1)).await?;
+    assert_eq!(refusal(&world, &world.rollup, &batch).await?, None);
+    world.wait(HOUR - 120).await?;
+
+    for taken in [0, 8] {
+        for count in [0, 1, 7] {
+            let batch = world.batch(entries[taken..taken + count].to_vec(), operations(1)).await?;
+            assert_eq!(refusal(&world, &world.rollup, &batch).await?, omitted(count, 8), "{count} after {taken}");
+        }
+        let batch = world.batch(entries[taken..taken + 8].to_vec(), Vec::new()).await?;
+        assert_eq!(refusal(&world, &world.rollup, &batch).await?, None);
+        world.wait(HOUR - 60).await?;
+    }
+    // From now on it settles only batches that leave entries out. They are refused, so they start no turn and keep nobody out.
+    for count in [0, 3] {
+        let batch = world.batch(entries[16..16 + count].to_vec(), operations(1)).await?;
+        assert_eq!(refusal(&world, &world.rollup, &batch).await?, omitted(count, 4));
+    }
+    world.wait(120).await?;
+    let batch = world.batch(entries[16..].to_vec(), Vec::new()).await?;
+    assert_eq!(refusal(&world, &stranger, &batch).await?, None);
+    let head = world.rollup.head().await?;
+    assert_eq!((head.queue_head, head.overdue), (20, 0));
+    // Of 20, the last has 19 before it.
+    let bound = 6 * HOUR + 20_u64.div_ceil(MAX_L1) * HOUR;
+    let waited = world.now().await? - queued;
+    assert!(waited > bound - HOUR && waited <= bound, "{waited} of {bound}");
     Ok(())
 }

@@ -87,11 +87,13 @@ async fn not_replayed_elsewhere(world: World) -> Outcome {
     assert_eq!(refused, Some(Revert::InvalidOwnerSignature(owner)));
     // The same address on another chain.
     let elsewhere = RollupInstance { chain_id: 1337, ..here };
-    let signed = patient(1).sign(&elsewhere, &account(PATIENT)?, UnixTime::new(DEADLINE)?)?;
+    let signed =
+        patient(1).sign(&elsewhere, account(PATIENT)?.address(), &account(PATIENT)?, UnixTime::new(DEADLINE)?)?;
     assert_eq!(reason(&world, &signed).await?, Revert::InvalidOwnerSignature(owner));
     // An RSA proof made for one instance does not register at the other, even under a fresh signature of the owner.
     let registration = world.doctor(9, None)?;
-    let signed = registration.sign(other.instance(), &account(DOCTOR)?, UnixTime::new(DEADLINE)?)?;
+    let signed =
+        registration.sign(other.instance(), account(DOCTOR)?.address(), &account(DOCTOR)?, UnixTime::new(DEADLINE)?)?;
     let refused = other.register_for(&signed).await.err().and_then(|error| error.revert().cloned());
     assert_eq!(refused, Some(Revert::InvalidRsaSignature));
     Ok(())
@@ -99,7 +101,12 @@ async fn not_replayed_elsewhere(world: World) -> Outcome {
 
 async fn expires(world: World) -> Outcome {
     let deadline = world.now().await? + 1000;
-    let signed = patient(1).sign(world.rollup.instance(), &account(PATIENT)?, UnixTime::new(deadline)?)?;
+    let signed = patient(1).sign(
+        world.rollup.instance(),
+        account(PATIENT)?.address(),
+        &account(PATIENT)?,
+        UnixTime::new(deadline)?,
+    )?;
     world.wait(1100).await?;
     assert_eq!(reason(&world, &signed).await?, Revert::RegistrationExpired(U256::from(deadline)));
     Ok(())

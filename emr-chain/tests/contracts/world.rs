@@ -109,7 +109,7 @@ impl World {
     }
 
     pub fn sign(&self, n: u8, registration: Registration) -> Outcome<SignedRegistration> {
-        Ok(registration.sign(self.rollup.instance(), &account(n)?, UnixTime::new(DEADLINE)?)?)
+        Ok(registration.sign(self.rollup.instance(), account(n)?.address(), &account(n)?, UnixTime::new(DEADLINE)?)?)
     }
 
     /// Registers patients who have no ether: accounts `PATIENT..`, keys `8 k G` for k from 1.

@@ -84,7 +84,7 @@ impl Cast {
 /// Registers a participant at the hospital's expense, waits until it is admitted and the node knows it.
 async fn join(client: Client, org: Option<AccountIndex>, registrar: &Client) -> Result<Client, Failure> {
     let expires = UnixTime::now().saturating_add(3600);
-    let invitation = registrar.profile().invite(registrar.identity(), expires).or_exit(Exit::Internal)?;
+    let invitation = registrar.profile().invite(registrar.keys(), expires).or_exit(Exit::Internal)?;
     let registered = client.register(org, Some(&invitation)).await;
     registered?;
     admission::admit_if_waiting(registrar, &client.card()).await?;

@@ -238,7 +238,8 @@ impl Stage {
             blocks.insert(link, store.get(&link).await.or_exit(Exit::Unavailable)?);
         }
         let fetch = |cid: &Cid| blocks.get(cid).cloned().ok_or(emr_client::flow::retrieve::Missing);
-        let keys = old_directory.open_for(reader.identity().rsa()).or_exit(Exit::Unverified)?;
+        let keys = reader.keyring(context.patient, old_directory.clone()).await?;
+        let keys = keys.ok_or_else(|| Failure::new(Exit::Unverified, "the old key directory does not open"))?;
         Ok(OpenedRecord::open(manifest, fetch, &keys, context).is_err())
     }
 

@@ -2,13 +2,14 @@
 
 use std::{ffi::OsString, net::SocketAddr, path::PathBuf};
 
+use alloy::primitives::{Address, U256};
 use clap::{Parser, Subcommand};
 use emr_core::Role;
 
 use super::{
     Serving,
     admission::{self, Verdict},
-    inviter, prover, proving,
+    fees, inviter, prover, proving,
 };
 use crate::{
     account,
@@ -62,7 +63,18 @@ enum Command {
     /// Print this hospital's card, to give to others
     Whoami,
     /// Deploy verifier and rollup to the development chain at --rpc
-    Deploy,
+    Deploy {
+        /// What a registration costs, in ether, at most 1. It cannot be changed later. On a chain that others use, 0 lets anyone
+        /// fill the queue for the price of gas
+        #[arg(long, value_name = "ETHER", default_value = "0", value_parser = fees::parse)]
+        registration_fee: U256,
+    },
+    /// Take the registration fees from the contract
+    CollectFees {
+        /// Where they go [default: this hospital's Ethereum account]
+        #[arg(long, value_name = "ADDRESS")]
+        to: Option<Address>,
+    },
     /// Run the node on the chain at --rpc
     Serve(Serving),
     /// Fetch sealed batches from the node, prove them, hand the proofs in; needs no identity
@@ -150,7 +162,8 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Inviter(Inviter::End { who }) => inviter::set(&options, &who, false).await,
         Command::Inviter(Inviter::Resume { who }) => inviter::set(&options, &who, true).await,
         Command::Whoami => account::whoami(&options, HOSPITAL).await,
-        Command::Deploy => super::deploy(&options).await,
+        Command::Deploy { registration_fee } => super::deploy(&options, registration_fee).await,
+        Command::CollectFees { to } => fees::collect(&options, to).await,
         Command::Serve(serving) => super::serve(&options, &serving).await,
         Command::Prove { credential } => proving::prove(&options, &credential).await,
         Command::Prover(Prover::Add { name, output }) => prover::add(&options, &name, output.as_deref()).await,

@@ -61,11 +61,16 @@ impl DeploymentFile {
         Disk::default().replace(&folder.join(Self::NAME), &text).or_exit(Exit::Storage)
     }
 
-    /// Deploys verifier and rollup to a development chain; the hospital pays, sequences and is the registrar.
+    /// Deploys verifier and rollup to a development chain; the hospital pays, sequences and is the registrar. The fee is in wei.
     ///
     /// # Errors
     /// If the chain is not for development, or refuses.
-    pub async fn deploy(folder: &Path, endpoint: &Endpoint, hospital: &PrivateKeySigner) -> Result<Self, Failure> {
+    pub async fn deploy(
+        folder: &Path,
+        endpoint: &Endpoint,
+        hospital: &PrivateKeySigner,
+        registration_fee: U256,
+    ) -> Result<Self, Failure> {
         let provider = endpoint.connect(Some(hospital.clone())).or_exit(Exit::Unavailable)?;
         let chain_id = chain_id(endpoint, &provider).await?;
         if !emr_chain::DEVELOPMENT_CHAINS.contains(&chain_id) {
@@ -81,7 +86,7 @@ impl DeploymentFile {
             genesis: StateTrees::genesis(version).root(),
             sequencer: hospital.address(),
             registrar: hospital.address(),
-            registration_fee: U256::ZERO,
+            registration_fee,
         };
         let deployed = deploy(provider, &deployment).await.or_exit(Exit::Unavailable)?;
         let file = Self {

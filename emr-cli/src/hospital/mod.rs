@@ -3,6 +3,7 @@
 pub mod admission;
 pub mod commands;
 pub mod deployment;
+pub mod fees;
 pub mod inviter;
 pub mod prover;
 pub mod proving;
@@ -10,7 +11,10 @@ pub mod site;
 
 use std::{io::Write, net::SocketAddr, path::Path};
 
-use alloy::{primitives::B256, signers::local::PrivateKeySigner};
+use alloy::{
+    primitives::{B256, U256},
+    signers::local::PrivateKeySigner,
+};
 use emr_api::NodeStatus;
 use emr_chain::endpoint::Endpoint;
 use emr_core::Role;
@@ -164,7 +168,7 @@ async fn run(site: Site) -> Result<(), Failure> {
 ///
 /// # Errors
 /// If the chain is not for development, refuses, or something is deployed already.
-pub async fn deploy(options: &Options) -> Result<(), Failure> {
+pub async fn deploy(options: &Options, registration_fee: U256) -> Result<(), Failure> {
     let folder = options.data_dir(HOSPITAL)?;
     let rpc = options.rpc.clone().ok_or_else(|| {
         Failure::new(Exit::Usage, "deploy needs the address of an Ethereum node: --rpc URL (`dev` deploys by itself)")
@@ -179,8 +183,10 @@ pub async fn deploy(options: &Options) -> Result<(), Failure> {
     }
     let progress = Progress::start("deploying verifier and rollup");
     let endpoint = Endpoint::http(rpc.as_str(), options.plain_http()).or_exit(Exit::Usage)?;
-    let deployed = deployment::DeploymentFile::deploy(&folder, &endpoint, &ethereum_key(&identity)?).await?;
+    let deployed =
+        deployment::DeploymentFile::deploy(&folder, &endpoint, &ethereum_key(&identity)?, registration_fee).await?;
     drop(progress);
+    eprintln!("a registration costs {} ether; this cannot be changed", fees::ether(registration_fee));
     drop(profile);
     print(&deployed, options.json)
 }

@@ -81,7 +81,7 @@ impl SitePlan {
         let (endpoint, rpc, server) = self.chain(hospital.address()).await?;
         let deployment = match DeploymentFile::read(&self.folder)? {
             Some(deployment) => deployment,
-            None if self.deploy => DeploymentFile::deploy(&self.folder, &endpoint, hospital).await?,
+            None if self.deploy => DeploymentFile::deploy(&self.folder, &endpoint, hospital, U256::ZERO).await?,
             None => return Err(Failure::new(Exit::Usage, "nothing is deployed yet; run `emr-hospital deploy` first")),
         };
         deployment::check(&endpoint, &deployment).await?;

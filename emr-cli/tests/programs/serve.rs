@@ -21,7 +21,7 @@ fn a_hospital_on_a_real_chain_leaves_proving_to_another_machine() -> TestResult 
     world.hospital(&["init", "--rsa-bits", "2048"])?.done()?;
     let early = world.hospital(&serve)?.failed(2)?;
     assert!(early.contains("run `emr-hospital deploy` first"), "{early}");
-    let deployed = world.hospital(&["deploy", "--rpc", &rpc])?.done()?;
+    let deployed = world.hospital(&["deploy", "--rpc", &rpc, "--registration-fee", "0.001"])?.done()?;
     assert!(deployed.starts_with("contract 0x") && deployed.contains(" gas"), "{deployed}");
     world.hospital(&["deploy", "--rpc", &rpc])?.failed(4)?;
 
@@ -51,6 +51,14 @@ fn a_hospital_on_a_real_chain_leaves_proving_to_another_machine() -> TestResult 
         world.joining("emr-patient", "patient", &["register", "--wait", "--invite", invitation.trim()])?.done()?;
     assert_eq!(registered, "patient 2: in the settled state\n");
     world.keep_card("emr-patient", "patient", "patient.json")?;
+
+    // The hospital paid the fee twice: for itself, and for the patient whom it invited.
+    let chest = "0x00000000000000000000000000000000000c4e57";
+    let fees = world.hospital(&["--json", "collect-fees", "--to", chest])?.done()?;
+    let fees: Value = serde_json::from_str(&fees)?;
+    assert_eq!((&fees["wei"], &fees["to"]), (&"2000000000000000".into(), &chest.into()), "{fees}");
+    let none = world.hospital(&["collect-fees"])?.done()?;
+    assert!(none.starts_with("0 ether of fees are at 0x"), "{none}");
 
     // The node goes away and comes back; the prover waits for it.
     node.kill()?;

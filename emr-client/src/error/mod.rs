@@ -17,8 +17,9 @@ use crate::{
         admission::AdmissionError, grant::GrantError, invite::InviteError, register::RegisterError,
         retrieve::ReadError, upload::WriteError,
     },
+    keys::KeyError,
     node::NodeError,
-    profile::{FileError, ProfileError, seen::SeenError},
+    profile::{FileError, Hospital, ProfileError, seen::SeenError},
     verify::{
         card::CardError, directory::DirectoryCheckError, light::LightError, membership::MembershipError,
         record::RecordProofError, settled_state::SettledStateError,
@@ -41,11 +42,11 @@ pub enum ClientError {
     #[error(transparent)]
     IdentityFile(#[from] IdentityFileError),
     /// What holds the keys.
-    #[error("the Ethereum key cannot sign: {0}")]
-    Keys(#[from] alloy::signers::Error),
+    #[error(transparent)]
+    Keys(#[from] KeyError),
     /// The hospital's node.
     #[error(transparent)]
-    Node(#[from] NodeError),
+    Node(NodeError),
     /// Where Ethereum is.
     #[error(transparent)]
     Endpoint(#[from] EndpointError),
@@ -120,9 +121,9 @@ pub enum ClientError {
     )]
     OtherHospital {
         /// Which it was.
-        before: AccountIndex,
+        before: Hospital,
         /// Which it says it is.
-        now: AccountIndex,
+        now: Hospital,
     },
     /// The account that the node names runs no node.
     #[error("account {0}, which the node says is its own, is no hospital on L1: use another node")]
@@ -171,6 +172,7 @@ macro_rules! lift {
 
 lift! {
     ProfileError => Profile, File, Identity;
+    NodeError => Node, Keys;
     SeenError => Seen, File;
     SettledStateError => Settled, Proof, Seen;
     CardError => Card, Membership;

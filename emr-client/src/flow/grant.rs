@@ -128,7 +128,7 @@ impl Client {
     /// # Errors
     /// [`GrantError`].
     pub async fn grant(&self, to: &Card, terms: &Terms) -> Result<Granted, ClientError> {
-        if self.identity.role() != Role::Patient {
+        if self.keys.role() != Role::Patient {
             return Err(GrantError::NotAPatient.into());
         }
         let to = self.check_card(to).await?;
@@ -174,8 +174,8 @@ impl Client {
         let action =
             Action::SetGrant(SetGrant { slot, expected, leaf: grant, directory_before: own.before, directory_after });
         let operation = self.operation(&own.card, action).await?;
-        self.profile.note_version(slot, version)?;
-        let outgoing = Outgoing { directory, blocks, ..Outgoing::plain(operation, None) };
+        self.profile.note_version(own.card.account(), slot, version)?;
+        let outgoing = Outgoing { directory, blocks, ..Outgoing::plain(&own.card, operation, None) };
         let acknowledged = self.hand_in(outgoing).await?;
         let may_take_effect_until = UnixTime::now().saturating_add(CLIENT_VALIDITY);
         Ok(Granted { slot, grant, acknowledged, may_take_effect_until })

@@ -1,11 +1,13 @@
 //! Inviting: what a hospital or a doctor signs so that the hospital pays for somebody's registration. Needs no node.
 
-use alloy::{primitives::B256, signers::local::PrivateKeySigner};
 use emr_api::invitation::{Invitation, MAX_VALIDITY};
 use emr_core::{Role, UnixTime};
-use emr_crypto::Identity;
 
-use crate::{error::ClientError, profile::Profile};
+use crate::{
+    error::ClientError,
+    keys::{HashSigner, KeyError, Signer},
+    profile::Profile,
+};
 
 /// Why no invitation was signed.
 #[derive(Debug, thiserror::Error)]
@@ -27,8 +29,8 @@ impl Profile {
     ///
     /// # Errors
     /// [`InviteError`].
-    pub fn invite(&self, identity: &Identity, expires: UnixTime) -> Result<Invitation, ClientError> {
-        if identity.role() == Role::Patient {
+    pub fn invite(&self, keys: &dyn Signer, expires: UnixTime) -> Result<Invitation, ClientError> {
+        if keys.role() == Role::Patient {
             return Err(InviteError::Role.into());
         }
         let settings = self.settings()?;
@@ -37,8 +39,7 @@ impl Profile {
         if expires <= now || expires > now.saturating_add(MAX_VALIDITY) {
             return Err(InviteError::Expires.into());
         }
-        let key = PrivateKeySigner::from_bytes(&B256::from(*identity.ethereum_secret()))
-            .expect("an identity's Ethereum key is a private key of secp256k1");
-        Ok(Invitation::issue(&settings.instance(), &key, account, expires)?)
+        let invitation = Invitation::issue(&settings.instance(), &HashSigner(keys), account, expires);
+        Ok(invitation.map_err(|error| KeyError::Refused(error.to_string()))?)
     }
 }

@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 
-use emr_api::encryption::CommittedKey;
 use emr_rollup::state::leaf::AuditEntry;
 
 use crate::{
@@ -34,8 +33,8 @@ impl Client {
         let expected = Expectation {
             domain: self.domain(),
             account,
-            key: self.signing.public(),
-            encryption: CommittedKey::of(&self.identity).element(),
+            key: self.keys.rollup_key(),
+            encryption: self.keys.committed_key().element(),
         };
         let mut patience = Patience::new();
         loop {

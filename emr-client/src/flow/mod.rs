@@ -6,6 +6,7 @@ pub mod invite;
 mod light_check;
 pub mod own_directory;
 mod own_grants;
+mod owners;
 pub mod register;
 pub mod request;
 pub mod retrieve;

@@ -12,6 +12,7 @@ use crate::{
     client::{Client, random_element},
     error::ClientError,
     flow::submit::{Acknowledged, Outgoing, lost_revocation},
+    keys,
     verify::card::CheckedCard,
     verify::directory::{PublishedDirectory, commitment},
     verify::light::LightError,
@@ -134,14 +135,14 @@ impl Client {
         let Next { commitment: directory_after, cid: directory, blocks } = own.next();
         let known =
             own.view.grants.iter().find(|view| view.slot == slot).map_or(Version::ZERO, |view| view.grant.version);
-        let expected = self.profile.highest_signed(slot).max(known);
+        let expected = self.profile.highest_signed(own.card.account(), slot).max(known);
         let version = expected.next().map_err(|error| ClientError::Malformed(error.to_string()))?;
-        self.profile.note_version(slot, version)?;
+        self.profile.note_version(own.card.account(), slot, version)?;
         let leaf_salt = random_element();
         let action =
             Action::Revoke(Revoke { slot, expected, leaf_salt, directory_before: own.before, directory_after });
         let operation = self.operation(&own.card, action).await?;
-        self.hand_in(Outgoing { directory, blocks, ..Outgoing::plain(operation, None) }).await
+        self.hand_in(Outgoing { directory, blocks, ..Outgoing::plain(&own.card, operation, None) }).await
     }
 
     async fn read_own_directory(&self) -> Result<Own, ClientError> {
@@ -158,9 +159,10 @@ impl Client {
         let directory = match published.cid() {
             Some(cid) => {
                 let bytes = self.node.block(&cid).await?;
-                PatientDirectory::open(KeyDirectory::from_bytes(&bytes)?, self.identity.rsa())?
+                let directory = KeyDirectory::from_bytes(&bytes)?;
+                keys::opening(&self.keys, move |owner| PatientDirectory::open(directory, owner)).await??
             }
-            None => PatientDirectory::create(self.identity.rsa()),
+            None => keys::opening(&self.keys, PatientDirectory::create).await?,
         };
         view.grants = self.own_grants(&view).await?;
         let mut own = Own { card, view, before: published.commitment(), directory };

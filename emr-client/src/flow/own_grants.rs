@@ -52,7 +52,7 @@ impl Client {
     /// Her grants as they are once everything that she signed is settled. `view` is a checked one of herself.
     pub(crate) async fn own_grants(&self, view: &PatientView) -> Result<Vec<GrantView>, ClientError> {
         let OwnGrantsView { grants: settled, pending, .. } = self.settled_grants(view).await?;
-        let (account, domain, key, now) = (view.patient, self.domain(), self.signing.public(), UnixTime::now());
+        let (account, domain, key, now) = (view.patient, self.domain(), self.keys.rollup_key(), UnixTime::now());
         let entries = self.profile.outbox().entries();
         let outbox = entries.iter().map(|entry| &entry.draft().submission.signed);
         let hers = pending.iter().chain(&view.directory_operations).chain(outbox).filter(|signed| {

@@ -2,18 +2,16 @@
 
 use std::time::Duration;
 
-use alloy::{primitives::Address, signers::local::PrivateKeySigner};
-use emr_api::encryption::CommittedKey;
 use emr_api::{AccountView, RelayRegistration, invitation::Invitation};
 use emr_chain::{CurvePoint, Registration, RollupInstance, RsaPossession, SignedRegistration};
 use emr_core::{AccountIndex, Role, UnixTime};
-use emr_crypto::Identity;
-use emr_rollup::primitive::{
-    eddsa::SigningKey,
-    field::{self, Fr},
-};
+use emr_rollup::primitive::field::{self, Fr};
 
-use crate::{client::Client, error::ClientError};
+use crate::{
+    client::Client,
+    error::ClientError,
+    keys::{self, HashSigner, KeyError, Keys},
+};
 
 /// How long a relayed registration may take to be mined. Seconds.
 const RELAY_VALIDITY: u64 = 3600;
@@ -40,34 +38,25 @@ pub enum RegisterError {
     NotYet(AccountIndex),
 }
 
-/// What an identity registers, and what proves possession of its RSA key.
+/// What a participant registers, and what proves possession of its RSA key.
 struct Prepared {
     registration: Registration,
     possession: Option<RsaPossession>,
 }
 
-fn prepare(
-    identity: &Identity,
-    instance: &RollupInstance,
-    owner: Address,
-    org: Option<AccountIndex>,
-) -> Result<Prepared, ClientError> {
-    let role = identity.role();
-    if org.is_some() && role != Role::Doctor {
-        return Err(RegisterError::OrgForRole(role).into());
-    }
-    let signing = SigningKey::from_seed(identity.rollup_seed());
+fn prepare(keys: &dyn Keys, instance: &RollupInstance, org: Option<AccountIndex>) -> Result<Prepared, KeyError> {
+    let role = keys.role();
     let point = |x: Fr, y: Fr| CurvePoint { x: field::to_bytes(&x), y: field::to_bytes(&y) };
-    let q = signing.registration_point();
+    let q = keys.registration_point();
     let q = point(q.x(), q.y());
     if role == Role::Patient {
-        let registration = Registration::patient(q, CommittedKey::of(identity).commitment());
+        let registration = Registration::patient(q, keys.committed_key().commitment());
         return Ok(Prepared { registration, possession: None });
     }
-    let key = point(signing.public().x(), signing.public().y());
-    let message = instance.possession_message(owner, key, role);
+    let key = keys.rollup_key();
+    let message = instance.possession_message(keys.ethereum_address(), point(key.x(), key.y()), role);
     let possession =
-        RsaPossession { modulus: identity.rsa().public().modulus(), signature: identity.rsa().sign_pkcs1v15(&message) };
+        RsaPossession { modulus: keys.committed_key().key.modulus(), signature: keys.sign_possession(&message)? };
     let registration = match role {
         Role::Hospital => Registration::hospital(q, possession.clone()),
         _ => Registration::doctor(q, org, possession.clone()),
@@ -78,26 +67,26 @@ fn prepare(
 /// A registration signed for relaying, in the form that the node takes.
 ///
 /// # Errors
-/// [`RegisterError::OrgForRole`], [`RegisterError::Signer`].
-pub fn sign_for_relay(
-    identity: &Identity,
+/// [`KeyError`].
+fn sign_for_relay(
+    keys: &dyn Keys,
     instance: &RollupInstance,
-    key: &PrivateKeySigner,
     org: Option<AccountIndex>,
     deadline: UnixTime,
     invitation: Option<Invitation>,
-) -> Result<RelayRegistration, ClientError> {
-    let Prepared { registration, possession } = prepare(identity, instance, key.address(), org)?;
-    let SignedRegistration { owner, signature, .. } = registration.sign(instance, key, deadline)?;
-    let q = SigningKey::from_seed(identity.rollup_seed()).registration_point();
+) -> Result<RelayRegistration, KeyError> {
+    let Prepared { registration, possession } = prepare(keys, instance, org)?;
+    let signed = registration.sign(instance, keys.ethereum_address(), &HashSigner(keys), deadline);
+    let SignedRegistration { owner, signature, .. } = signed.map_err(|error| KeyError::Refused(error.to_string()))?;
+    let q = keys.registration_point();
     let encryption = match possession {
-        None => CommittedKey::of(identity).element(),
+        None => keys.committed_key().element(),
         Some(_) => Fr::default(),
     };
     let (modulus, rsa_signature) = possession.map(|key| (key.modulus, key.signature)).unwrap_or_default();
     Ok(RelayRegistration {
         owner: owner.to_string(),
-        role: identity.role(),
+        role: keys.role(),
         org,
         q_x: q.x(),
         q_y: q.y(),
@@ -122,17 +111,27 @@ impl Client {
         invitation: Option<&Invitation>,
     ) -> Result<AccountIndex, ClientError> {
         let _turn = self.turn().await;
-        if let Ok(account) = self.account() {
+        if let Some(account) = self.refresh_account().await? {
             return Ok(account);
         }
         let invitation = *invitation.ok_or(RegisterError::NotInvited)?;
+        self.check_org(org)?;
         let deadline = UnixTime::now().saturating_add(RELAY_VALIDITY);
-        let signed = sign_for_relay(&self.identity, &self.instance(), &self.ethereum, org, deadline, Some(invitation))?;
+        let instance = self.instance();
+        let sign = move |keys: &dyn Keys| sign_for_relay(keys, &instance, org, deadline, Some(invitation));
+        let signed = keys::with(&self.keys, sign).await?;
         let relayed = self.node.relay(&signed).await?;
         // The account is L1's to give out, not the node's.
         match self.rollup.account_of(self.ethereum_address()).await? {
             Some(account) => self.registered_as(account).map(|()| account),
             None => Err(RegisterError::NotOnL1(relayed.account).into()),
+        }
+    }
+
+    fn check_org(&self, org: Option<AccountIndex>) -> Result<(), RegisterError> {
+        match (org, self.keys.role()) {
+            (None, _) | (Some(_), Role::Doctor) => Ok(()),
+            (Some(_), role) => Err(RegisterError::OrgForRole(role)),
         }
     }
 
@@ -142,10 +141,12 @@ impl Client {
     /// [`RegisterError`].
     pub async fn register_on_l1(&self, org: Option<AccountIndex>) -> Result<AccountIndex, ClientError> {
         let _turn = self.turn().await;
-        if let Ok(account) = self.account() {
+        if let Some(account) = self.refresh_account().await? {
             return Ok(account);
         }
-        let prepared = prepare(&self.identity, &self.instance(), self.ethereum_address(), org)?;
+        self.check_org(org)?;
+        let instance = self.instance();
+        let prepared = keys::with(&self.keys, move |keys| prepare(keys, &instance, org)).await?;
         let (account, _) = self.rollup.register(&prepared.registration).await?;
         self.registered_as(account)?;
         Ok(account)

@@ -73,7 +73,7 @@ impl Client {
         let slot = grant.slot;
         let action = Action::RequestAccess(RequestAccess { slot, expected: grant.grant.uses, purpose });
         let operation = self.operation(patient, action).await?;
-        let acknowledged = self.hand_in(Outgoing::plain(operation, None)).await?;
+        let acknowledged = self.hand_in(Outgoing::plain(patient, operation, None)).await?;
         Ok(Requested { patient: patient.account(), slot, purpose, acknowledged })
     }
 }

@@ -6,13 +6,14 @@ use emr_api::{PatientView, RecordView};
 use emr_core::{AccountIndex, Cid, Class, Reason, RecordSlot, RecordStatus};
 use emr_crypto::{
     DecryptionFailed, EpochKeyring, KeyDirectory, MAX_ATTACHMENTS, MAX_RECORD_BYTES, Manifest, OpenError, OpenedRecord,
-    PatientDirectory,
+    OwnDirectoryError, PatientDirectory,
 };
 
 use crate::{
     client::Client,
     error::ClientError,
     flow::request::Requested,
+    keys,
     node::NodeError,
     patience::Patience,
     verify::card::{Card, CheckedCard},
@@ -195,7 +196,7 @@ impl Client {
         let mut last = ReadError::NoKeys;
         for cid in directories(&newest, view) {
             let directory = KeyDirectory::from_bytes(&self.node.block(&cid).await.map_err(refused)?)?;
-            let Some(keys) = self.keys(patient, directory)? else { continue };
+            let Some(keys) = self.keyring(patient.account(), directory).await? else { continue };
             let fetch = |cid: &Cid| blocks.get(cid).cloned().ok_or(Missing);
             match OpenedRecord::open(&manifest, fetch, &keys, &context) {
                 Ok(opened) => return Ok(opened),
@@ -205,16 +206,23 @@ impl Client {
         Err(last.into())
     }
 
-    /// This reader's keys in a directory; `None` if there are none.
-    fn keys(&self, patient: &CheckedCard, directory: KeyDirectory) -> Result<Option<EpochKeyring>, ClientError> {
-        let rsa = self.identity.rsa();
-        if self.account()? == patient.account() {
-            return Ok(Some(PatientDirectory::open(directory, rsa)?.keyring()));
-        }
-        match directory.open_for(rsa) {
-            Ok(keys) => Ok(Some(keys)),
-            Err(DecryptionFailed) => Ok(None),
-        }
+    /// This participant's keys in a key directory of a patient; `None` if there are none.
+    ///
+    /// # Errors
+    /// [`ClientError::OwnDirectory`] if it is their own and does not open; [`ClientError::Keys`].
+    pub async fn keyring(
+        &self,
+        patient: AccountIndex,
+        directory: KeyDirectory,
+    ) -> Result<Option<EpochKeyring>, ClientError> {
+        let own = self.account()? == patient;
+        let opened = keys::opening(&self.keys, move |reader| -> Result<_, OwnDirectoryError> {
+            if own {
+                return Ok(Some(PatientDirectory::open(directory, reader)?.keyring()));
+            }
+            Ok(directory.open_for(reader).ok())
+        });
+        Ok(opened.await??)
     }
 
     /// A record's blocks: the manifest and everything that it links, within bounds.

@@ -48,7 +48,7 @@ impl Client {
     /// # Errors
     /// [`GrantError::NoSuchGrant`] if it holds none; [`GrantError`].
     pub async fn revoke(&self, grantee: AccountIndex, classes: ClassMask) -> Result<Revoked, ClientError> {
-        if self.identity.role() != Role::Patient {
+        if self.keys.role() != Role::Patient {
             return Err(GrantError::NotAPatient.into());
         }
         let _turn = self.turn().await;
@@ -91,7 +91,7 @@ impl Client {
         let mut entries = Vec::new();
         for (number, view) in hers.iter().enumerate() {
             let outgoing = self.revocation(&own, view, classes, number == 0).await?;
-            entries.push((view.slot, self.keep(outgoing)?));
+            entries.push((view.slot, self.keep(outgoing).await?));
         }
         for (slot, entry) in entries {
             let acknowledged = self.deliver(&entry).await?;
@@ -119,7 +119,7 @@ impl Client {
                 (Action::SetGrant(SetGrant { slot, expected, leaf, directory_before, directory_after }), version)
             }
             None => {
-                let expected = self.profile.highest_signed(slot).max(view.grant.version);
+                let expected = self.profile.highest_signed(own.card.account(), slot).max(view.grant.version);
                 let leaf_salt = random_element();
                 (
                     Action::Revoke(Revoke { slot, expected, leaf_salt, directory_before, directory_after }),
@@ -127,9 +127,9 @@ impl Client {
                 )
             }
         };
-        self.profile.note_version(slot, version)?;
+        self.profile.note_version(own.card.account(), slot, version)?;
         let operation = self.operation(&own.card, action).await?;
-        let plain = Outgoing::plain(operation, None);
+        let plain = Outgoing::plain(&own.card, operation, None);
         Ok(if first { Outgoing { directory, blocks, ..plain } } else { plain })
     }
 }

@@ -1,5 +1,6 @@
 //! Handing in operations so that none is lost: kept before it is sent, sent again after a crash, forgotten when settled.
 
+use alloy::primitives::Address;
 use emr_api::receipt;
 use emr_api::{OperationStatus, Receipt, StoredAt, Submission};
 use emr_core::{AccountIndex, Cid, GrantSlot, UnixTime, cid::codec_of};
@@ -9,8 +10,11 @@ use emr_rollup::operation::{Action, Kind, Operation, OperationId, SignedOperatio
 use crate::{
     client::Client,
     error::ClientError,
+    flow::owners::{Owners, Owning},
+    keys::{self, Keys},
     node::NodeError,
-    profile::outbox::{Entry, NewEntry, Refusal},
+    profile::outbox::{Entry, NewEntry, Parties, Refusal},
+    verify::card::CheckedCard,
 };
 
 /// How often a node may say that something is settled which the state on L1 does not hold: it may be ahead for a moment.
@@ -97,6 +101,15 @@ pub(crate) fn lost_revocation(resumed: &[Resumed]) -> Result<(), ClientError> {
     lost.map_or(Ok(()), |reason| Err(ClientError::RevocationLost { reason }))
 }
 
+/// An operation of before names an account that is somebody else's now.
+fn other_owner(account: AccountIndex) -> Fate {
+    Fate::Refused {
+        reason: format!(
+            "account {account} has another owner since L1 was reorganised, for whom this was not signed: do it again for the account that it was meant for"
+        ),
+    }
+}
+
 /// An operation on its way out.
 #[derive(Debug)]
 pub(crate) struct Outgoing {
@@ -109,11 +122,13 @@ pub(crate) struct Outgoing {
     pub(crate) blocks: Vec<(Cid, Vec<u8>)>,
     pub(crate) key: Option<String>,
     pub(crate) replaces: Option<OperationId>,
+    /// The owner of the patient's account, by a checked card.
+    pub(crate) owner: Address,
 }
 
 impl Outgoing {
     /// An operation that points to nothing.
-    pub(crate) const fn plain(operation: Operation, authority: Option<GrantSlot>) -> Self {
+    pub(crate) const fn plain(patient: &CheckedCard, operation: Operation, authority: Option<GrantSlot>) -> Self {
         Self {
             operation,
             authority,
@@ -124,20 +139,24 @@ impl Outgoing {
             blocks: Vec::new(),
             key: None,
             replaces: None,
+            owner: patient.ethereum(),
         }
     }
 }
 
 impl Client {
     /// Signs an operation and keeps it. It is on disk, and nowhere else yet, when this returns.
-    pub(crate) fn keep(&self, outgoing: Outgoing) -> Result<Entry, ClientError> {
-        let Outgoing { operation, authority, stored, epoch, directory, intent, blocks, key, replaces } = outgoing;
+    pub(crate) async fn keep(&self, outgoing: Outgoing) -> Result<Entry, ClientError> {
+        let Outgoing { operation, authority, stored, epoch, directory, intent, blocks, key, replaces, owner } =
+            outgoing;
+        let parties = Parties { signer: self.ethereum_address(), patient: owner };
         let domain = self.domain();
-        let signed = operation.sign(domain, &self.signing, authority);
+        let sign = move |keys: &dyn Keys| keys::sign(keys, domain, operation, authority);
+        let signed = keys::with(&self.keys, sign).await?;
         let directory = directory.map(|cid| cid.to_string());
         let submission = Submission { signed, stored, epoch, directory };
         let operation = signed.id(domain);
-        Ok(self.profile.outbox().add(NewEntry { operation, submission, intent, blocks, key, replaces })?)
+        Ok(self.profile.outbox().add(NewEntry { operation, parties, submission, intent, blocks, key, replaces })?)
     }
 
     /// Uploads an operation's blocks, hands it in, and checks and keeps the promise. Doing it twice changes nothing.
@@ -201,14 +220,14 @@ impl Client {
 
     /// Keeps and hands in.
     pub(crate) async fn hand_in(&self, outgoing: Outgoing) -> Result<Acknowledged, ClientError> {
-        let entry = self.keep(outgoing)?;
+        let entry = self.keep(outgoing).await?;
         self.deliver(&entry).await
     }
 
     /// The operation that was signed before for the same request and is not settled yet, handed in if it was not.
     pub(crate) async fn continue_intent(&self, intent: &str) -> Result<Option<Acknowledged>, ClientError> {
         let Some(entry) = self.profile.outbox().find(intent, UnixTime::now()) else { return Ok(None) };
-        let fate = self.fate(&entry).await?;
+        let fate = self.fate(&entry, &mut Owners::default()).await?;
         self.conclude(&entry, &fate)?;
         if fate.is_final() {
             return Ok(None);
@@ -233,9 +252,9 @@ impl Client {
     pub(crate) async fn redeliver(&self) -> Result<Vec<Resumed>, ClientError> {
         let now = UnixTime::now();
         let waiting = |entry: &Entry| entry.receipt().is_none() && !entry.has_lapsed(now);
-        let mut redelivered = Vec::new();
+        let (mut redelivered, mut owners) = (Vec::new(), Owners::default());
         for entry in self.profile.outbox().entries().into_iter().filter(waiting) {
-            let fate = self.delivery(&entry).await?;
+            let fate = self.delivery(&entry, &mut owners).await?;
             self.conclude(&entry, &fate)?;
             redelivered.push(Resumed::of(&entry, fate));
         }
@@ -255,17 +274,24 @@ impl Client {
 
     /// [`Self::resume`] within the caller's turn.
     pub(crate) async fn see_to_all(&self) -> Result<Vec<Resumed>, ClientError> {
-        let mut resumed = Vec::new();
+        self.refresh_account().await?;
+        let (mut resumed, mut owners) = (Vec::new(), Owners::default());
         for entry in self.profile.outbox().entries() {
-            let fate = self.fate(&entry).await?;
+            let fate = self.fate(&entry, &mut owners).await?;
             self.conclude(&entry, &fate)?;
             resumed.push(Resumed::of(&entry, fate));
         }
         Ok(resumed)
     }
 
-    async fn fate(&self, entry: &Entry) -> Result<Fate, ClientError> {
+    async fn fate(&self, entry: &Entry, owners: &mut Owners) -> Result<Fate, ClientError> {
         let lapsed = entry.has_lapsed(UnixTime::now());
+        match owners.of(self, entry).await? {
+            Owning::Same => {}
+            Owning::Other(account) => return Ok(other_owner(account)),
+            // Registrations that a reorganisation took back come again, often with the same index.
+            Owning::Nobody => return Ok(if lapsed { Fate::Lapsed } else { Fate::Waiting }),
+        }
         if entry.receipt().is_some() {
             let id = entry.draft().submission.signed.id(self.domain());
             match self.node.operation(id).await {
@@ -295,11 +321,16 @@ impl Client {
         if lapsed {
             return Ok(Fate::Lapsed);
         }
-        self.delivery(entry).await
+        self.delivery(entry, owners).await
     }
 
     /// What comes of handing in an operation of an earlier run.
-    async fn delivery(&self, entry: &Entry) -> Result<Fate, ClientError> {
+    async fn delivery(&self, entry: &Entry, owners: &mut Owners) -> Result<Fate, ClientError> {
+        match owners.of(self, entry).await? {
+            Owning::Same => {}
+            Owning::Other(account) => return Ok(other_owner(account)),
+            Owning::Nobody => return Ok(Fate::Waiting),
+        }
         match self.try_deliver(entry).await {
             Ok(_) => Ok(Fate::Acknowledged),
             Err(error) if error.is_refusal() => Ok(Fate::Refused { reason: error.to_string() }),

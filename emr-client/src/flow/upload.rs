@@ -3,14 +3,13 @@
 use std::{collections::HashMap, convert::Infallible};
 
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
-use emr_api::encryption::CommittedKey;
 use emr_api::{PatientView, RecordSummary, StoredAt};
 use emr_core::{
     AccountIndex, AuthoredStatement, Cid, Class, ClassMask, Codec, Commitment, GrantSlot, Opaque, Record, RecordError,
     RecordSlot, RecordStatus, Revision, Rights, SaltSeed, UnixTime, Version, cid::cid_of,
 };
 use emr_crypto::{
-    AuthoredRecord, ContentKey, KeyDirectory, RecordContext, SealError, SealedRecord, SigningContext,
+    AuthoredRecord, ContentKey, KeyDirectory, RecordContext, SealError, SealedRecord,
     key_wrap::{Algorithm, WrappedKey},
 };
 use emr_rollup::{
@@ -24,6 +23,7 @@ use crate::{
     error::ClientError,
     flow::retrieve::Missing,
     flow::submit::{Acknowledged, Outgoing},
+    keys,
     profile::outbox::Entry,
     verify::card::{Card, CheckedCard},
     verify::directory::PublishedDirectory,
@@ -160,7 +160,7 @@ impl Client {
             let leaf = RecordLeaf { status: RecordStatus::Tombstone, revision: old.revision.next()?, ..old };
             let action = Action::Tombstone(Tombstone { slot, expected: old.revision, leaf });
             let operation = self.operation(&patient, action).await?;
-            match self.hand_in(Outgoing::plain(operation, authority)).await {
+            match self.hand_in(Outgoing::plain(&patient, operation, authority)).await {
                 Err(error) if error.is_stale() => {}
                 other => return other,
             }
@@ -260,11 +260,13 @@ impl Client {
             previous,
         };
         let author = self.account()?;
-        let key = CommittedKey::of(&self.identity);
+        let key = self.keys.committed_key();
         let statement_bytes = statement.to_dag_cbor();
+        let to_sign = statement_bytes.clone();
+        let signature = keys::with(&self.keys, move |keys| keys.sign_statement(&to_sign)).await?;
         let authored = AuthoredRecord {
             record: bytes.to_vec(),
-            signature: self.identity.rsa().sign_pss(SigningContext::STATEMENT, &statement_bytes),
+            signature,
             statement: statement_bytes,
             author,
             author_key: key.key,
@@ -301,8 +303,9 @@ impl Client {
                 epoch: Some(current.epoch()),
                 directory: None,
                 intent: Some(intent.to_owned()),
-                key: Some(BASE64.encode(sealed.key.wrap(&self.identity.rsa().public(), &context).ciphertext)),
+                key: Some(BASE64.encode(sealed.key.wrap(&self.keys.committed_key().key, &context).ciphertext)),
                 replaces: self.refused_before(intent),
+                owner: patient.ethereum(),
                 blocks: sealed.blocks,
             })
             .await?;
@@ -333,28 +336,29 @@ impl Client {
         let Action::PutRecord(PutRecord { slot, expected, leaf }) = signed.action else {
             return Err(WriteError::NotRefused(operation).into());
         };
-        if patient.account() != signed.patient {
+        // Whose record it is, whatever index their account has now.
+        if patient.ethereum() != entry.draft().parties.patient {
             return Err(WriteError::OtherPatient { needed: signed.patient, given: patient.account() }.into());
         }
         let context = RecordId { domain: self.domain(), patient: signed.patient, slot }.context(&leaf);
         let not_readable = || WriteError::NotReadable(operation);
-        let bytes = self.reopen(&entry, &context).ok_or_else(not_readable)?;
+        let bytes = self.reopen(&entry, context).await?.ok_or_else(not_readable)?;
         let record = Record::from_dag_cbor(&bytes).map_err(|_| not_readable())?;
-        let place = if expected == Revision::ZERO { Place::New } else { Place::Over(slot) };
+        let same_account = patient.account() == signed.patient;
+        let place = if expected == Revision::ZERO || !same_account { Place::New } else { Place::Over(slot) };
         let intent = entry.draft().intent.clone().ok_or_else(not_readable)?;
         self.write_as(&patient, place, Some(leaf.class), &record, &bytes, &intent).await
     }
 
     /// The bytes of a record that this participant sealed, from the blocks that are kept of it.
-    fn reopen(&self, entry: &Entry, context: &RecordContext) -> Option<Vec<u8>> {
-        let draft = entry.draft();
-        let wrapped =
-            WrappedKey { algorithm: Algorithm::RsaOaep256, ciphertext: BASE64.decode(draft.key.as_ref()?).ok()? };
-        let key = ContentKey::unwrap(self.identity.rsa(), &wrapped, context).ok()?;
-        let blocks: HashMap<Cid, Vec<u8>> = entry.blocks().collect::<Result<_, _>>().ok()?;
-        let manifest = Cid::try_from(draft.submission.stored.as_ref()?.manifest.as_str()).ok()?;
-        let fetch = |cid: &Cid| blocks.get(cid).cloned().ok_or(Missing);
-        AuthoredRecord::reopen(&manifest, fetch, &key, context).ok().map(|authored| authored.record)
+    async fn reopen(&self, entry: &Entry, context: RecordContext) -> Result<Option<Vec<u8>>, ClientError> {
+        let Some((wrapped, manifest, blocks)) = kept_content(entry) else { return Ok(None) };
+        let fetch = move |cid: &Cid| blocks.get(cid).cloned().ok_or(Missing);
+        let opened = keys::opening(&self.keys, move |author| {
+            let key = ContentKey::unwrap(author, &wrapped, &context).ok()?;
+            AuthoredRecord::reopen(&manifest, fetch, &key, &context).ok()
+        });
+        Ok(opened.await?.map(|authored| authored.record))
     }
 
     /// What an earlier run wrote.
@@ -423,6 +427,15 @@ impl Client {
     }
 }
 
+/// What is kept of a record that was sealed here: its wrapped content key, its manifest and its blocks.
+fn kept_content(entry: &Entry) -> Option<(WrappedKey, Cid, HashMap<Cid, Vec<u8>>)> {
+    let draft = entry.draft();
+    let ciphertext = BASE64.decode(draft.key.as_ref()?).ok()?;
+    let manifest = Cid::try_from(draft.submission.stored.as_ref()?.manifest.as_str()).ok()?;
+    let blocks = entry.blocks().collect::<Result<_, _>>().ok()?;
+    Some((WrappedKey { algorithm: Algorithm::RsaOaep256, ciphertext }, manifest, blocks))
+}
+
 /// A digest of what is asked for.
 fn intent(patient: &CheckedCard, place: Place, class: Option<Class>, record: &[u8]) -> String {
     let place = match place {
@@ -430,6 +443,6 @@ fn intent(patient: &CheckedCard, place: Place, class: Option<Class>, record: &[u
         Place::Over(slot) => slot.to_string(),
     };
     let class = class.map_or("same", Class::name);
-    let head = format!("emr/put-record/v1 {} {place} {class}\n", patient.account());
+    let head = format!("emr/put-record/v1 {} {} {place} {class}\n", patient.account(), patient.ethereum());
     hex::encode(cid_of(Codec::Raw, &[head.as_bytes(), record].concat()).hash().digest())
 }

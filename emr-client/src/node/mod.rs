@@ -9,13 +9,15 @@ use std::{
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
-use emr_api::{encryption::CommittedKey, prover::ProverCredential, route};
+use emr_api::{prover::ProverCredential, route};
 use emr_chain::exchange::{Answer, Body, Exchange, ExchangeError};
 use emr_core::{AccountIndex, AddressError, Cid, HttpAddress, PlainHttp, UnixTime, cid::BlockMismatch};
-use emr_crypto::{Challenge, RsaSecret};
+use emr_crypto::Challenge;
 use reqwest::{Method, StatusCode, header::RETRY_AFTER};
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::Mutex;
+
+use crate::keys::{self, KeyError, Keys};
 
 /// How long a busy node is waited for, in all, before its refusal is handed on.
 const BUSY: Duration = Duration::from_secs(30);
@@ -85,6 +87,9 @@ pub enum NodeError {
     /// It asked to sign something that is no login challenge.
     #[error("the node's login challenge is not one to sign ({0}): use another node, and check this machine's clock")]
     Challenge(&'static str),
+    /// What holds the keys did not sign the login.
+    #[error(transparent)]
+    Keys(#[from] KeyError),
     /// This client has no account.
     #[error("this needs an account: register first")]
     NotRegistered,
@@ -134,10 +139,8 @@ pub struct Login {
     pub hospital: AccountIndex,
     /// Who logs in.
     pub account: AccountIndex,
-    /// The key.
-    pub rsa: RsaSecret,
-    /// A patient's commitment salt.
-    pub salt: Option<[u8; 32]>,
+    /// What signs.
+    pub keys: Arc<dyn Keys>,
 }
 
 impl fmt::Debug for Login {
@@ -328,7 +331,7 @@ impl NodeClient {
             self.login.read().unwrap_or_else(PoisonError::into_inner).clone().ok_or(NodeError::NotRegistered)?;
         let request = json(&emr_api::ChallengeRequest { account: login.account });
         let asked: emr_api::Challenge = self.open(Method::POST, route::CHALLENGE, request).await?;
-        let answer = answer(&login, &asked, now)?;
+        let answer = answer(&login, &asked, now).await?;
         let fresh: emr_api::Session = self.open(Method::POST, route::LOGIN, json(&answer)).await?;
         let token = fresh.token.clone();
         *session = Some(fresh);
@@ -337,7 +340,7 @@ impl NodeClient {
 }
 
 /// Signs a challenge, if it is one for this account and not for an unreasonable time.
-fn answer(login: &Login, asked: &emr_api::Challenge, now: UnixTime) -> Result<emr_api::LoginRequest, NodeError> {
+async fn answer(login: &Login, asked: &emr_api::Challenge, now: UnixTime) -> Result<emr_api::LoginRequest, NodeError> {
     let mut nonce = [0; 32];
     hex::decode_to_slice(&asked.nonce, &mut nonce).map_err(|_| NodeError::Challenge("its nonce is not 32 bytes"))?;
     if asked.expires > now.saturating_add(LONGEST_CHALLENGE) {
@@ -350,13 +353,14 @@ fn answer(login: &Login, asked: &emr_api::Challenge, now: UnixTime) -> Result<em
         nonce,
         expires: asked.expires,
     };
-    let key = CommittedKey { key: login.rsa.public(), salt: login.salt };
+    let key = login.keys.committed_key();
+    let signature = keys::with(&login.keys, move |keys| keys.sign_login(&challenge)).await?;
     Ok(emr_api::LoginRequest {
         account: login.account,
         nonce: hex::encode(nonce),
         expires: asked.expires,
         public_key: BASE64.encode(key.key.to_der()),
         commitment_salt: key.salt.map(hex::encode).unwrap_or_default(),
-        signature: BASE64.encode(challenge.sign(&login.rsa)),
+        signature: BASE64.encode(signature),
     })
 }

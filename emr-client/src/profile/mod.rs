@@ -3,8 +3,9 @@
 //! | name | what |
 //! |---|---|
 //! | `identity` | the encrypted identity file |
+//! | `device` | instead of it: the keys are in a device |
 //! | `profile.json` | node, Ethereum node, contract, account |
-//! | `versions.json` | the highest version ever signed for each of her grant slots |
+//! | `versions.json` | the highest version ever signed for each grant slot, by the account index that she had then |
 //! | `outbox/` | operations that were signed and are not settled yet, and records that came to nothing |
 //! | `receipts/` | what the hospital promised of operations that are no longer waited for |
 //! | `seen.json` | the newest settled state that was seen on L1 |
@@ -20,6 +21,7 @@ pub mod seen;
 
 use std::{
     collections::BTreeMap,
+    fmt,
     fs::{self, File, TryLockError},
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
@@ -75,6 +77,22 @@ pub enum ProfileError {
     File(#[from] FileError),
 }
 
+/// A hospital. It is its owner: the account index can get another one when L1 reorganises.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Hospital {
+    /// Its account.
+    pub account: AccountIndex,
+    /// The Ethereum address that owns the account.
+    pub owner: Address,
+}
+
+impl fmt::Display for Hospital {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.account, self.owner)
+    }
+}
+
 /// Where a participant's node, chain and contract are. JSON.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -88,7 +106,7 @@ pub struct Settings {
     /// The rollup contract.
     pub contract: Address,
     /// The hospital that runs the node, once known: logins are for it alone, and it signs receipts.
-    pub hospital: Option<AccountIndex>,
+    pub hospital: Option<Hospital>,
     /// The participant's account, once registered.
     pub account: Option<AccountIndex>,
 }
@@ -108,7 +126,7 @@ pub struct Profile {
     disk: Disk,
     folder: PathBuf,
     settings: Mutex<Option<Settings>>,
-    versions: Mutex<BTreeMap<GrantSlot, Version>>,
+    versions: Mutex<BTreeMap<(AccountIndex, GrantSlot), Version>>,
     outbox: Outbox,
     seen: SeenState,
     _lock: File,
@@ -145,6 +163,22 @@ impl Profile {
         Self::open_on(disk, folder)
     }
 
+    /// Makes a folder, mode 0700, for a participant whose keys are in a device: no identity file is in it.
+    ///
+    /// # Errors
+    /// [`IdentityFileError::Exists`] if it has an identity file; [`ProfileError`].
+    pub fn create_for_device(folder: &Path) -> Result<Self, ProfileError> {
+        let disk = Disk::default();
+        disk.create_folder_all(folder).map_err(|error| FileError::io(folder, error))?;
+        private(folder)?;
+        let (identity, device) = (identity_path(folder), device_path(folder));
+        if identity.exists() {
+            return Err(IdentityFileError::Exists(identity).into());
+        }
+        disk.replace(&device, b"").map_err(|error| FileError::io(&device, error))?;
+        Self::open_on(disk, folder)
+    }
+
     /// Opens a folder.
     ///
     /// # Errors
@@ -158,7 +192,7 @@ impl Profile {
     /// # Errors
     /// As [`Self::open`].
     pub fn open_on(disk: Disk, folder: &Path) -> Result<Self, ProfileError> {
-        if !identity_path(folder).exists() {
+        if !identity_path(folder).exists() && !device_path(folder).exists() {
             return Err(ProfileError::NotFound(folder.to_owned()));
         }
         let path = folder.join("lock");
@@ -169,11 +203,13 @@ impl Profile {
             Err(TryLockError::WouldBlock) => return Err(ProfileError::InUse(folder.to_owned())),
             Err(TryLockError::Error(error)) => return Err(FileError::io(&path, error).into()),
         }
-        let versions: Vec<(GrantSlot, Version)> =
+        let versions: Vec<(AccountIndex, GrantSlot, Version)> =
             durable::read_json(&versions_path(folder), MAX_FILE_BYTES)?.unwrap_or_default();
         Ok(Self {
             settings: Mutex::new(durable::read_json(&settings_path(folder), MAX_FILE_BYTES)?),
-            versions: Mutex::new(versions.into_iter().collect()),
+            versions: Mutex::new(
+                versions.into_iter().map(|(account, slot, version)| ((account, slot), version)).collect(),
+            ),
             outbox: Outbox::open(&disk, &folder.join("outbox"))?,
             seen: SeenState::open(&disk, &folder.join("seen.json"))?,
             disk,
@@ -239,24 +275,25 @@ impl Profile {
         &self.seen
     }
 
-    /// The highest version ever signed for a grant slot; 0 if none was.
-    pub fn highest_signed(&self, slot: GrantSlot) -> Version {
+    /// The highest version ever signed for a grant slot under an account index that this participant had; 0 if none was.
+    pub fn highest_signed(&self, account: AccountIndex, slot: GrantSlot) -> Version {
         let versions = self.versions.lock().unwrap_or_else(PoisonError::into_inner);
-        versions.get(&slot).copied().unwrap_or(Version::ZERO)
+        versions.get(&(account, slot)).copied().unwrap_or(Version::ZERO)
     }
 
-    /// Notes durably, before it is signed, that a grant slot gets a version.
+    /// Notes durably, before it is signed, that a grant slot of this participant's account gets a version.
     ///
     /// # Errors
     /// [`FileError`].
-    pub fn note_version(&self, slot: GrantSlot, version: Version) -> Result<(), FileError> {
+    pub fn note_version(&self, account: AccountIndex, slot: GrantSlot, version: Version) -> Result<(), FileError> {
         let mut known = self.versions.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.get(&slot).is_some_and(|known| version <= *known) {
+        if known.get(&(account, slot)).is_some_and(|known| version <= *known) {
             return Ok(());
         }
         let mut versions = known.clone();
-        versions.insert(slot, version);
-        durable::replace_json(&self.disk, &versions_path(&self.folder), &versions.iter().collect::<Vec<_>>())?;
+        versions.insert((account, slot), version);
+        let list: Vec<_> = versions.iter().map(|((account, slot), version)| (account, slot, version)).collect();
+        durable::replace_json(&self.disk, &versions_path(&self.folder), &list)?;
         *known = versions;
         Ok(())
     }
@@ -269,6 +306,10 @@ impl Profile {
 
 fn identity_path(folder: &Path) -> PathBuf {
     folder.join("identity")
+}
+
+fn device_path(folder: &Path) -> PathBuf {
+    folder.join("device")
 }
 
 fn settings_path(folder: &Path) -> PathBuf {
@@ -322,15 +363,17 @@ mod tests {
         assert!(matches!(profile.settings(), Err(ProfileError::NotJoined(_))));
         profile.join(settings("http://127.0.0.1:1"))?;
         profile.join(settings("http://127.0.0.1:2"))?;
-        let slot = GrantSlot::new(64)?;
-        profile.note_version(slot, Version::new(3)?)?;
-        profile.note_version(slot, Version::new(2)?)?;
+        let (account, slot) = (AccountIndex::new(4)?, GrantSlot::new(64)?);
+        profile.note_version(account, slot, Version::new(3)?)?;
+        profile.note_version(account, slot, Version::new(2)?)?;
         drop(profile);
 
         let profile = Profile::open(folder.path())?;
         assert_eq!(profile.settings()?, settings("http://127.0.0.1:2"));
-        assert_eq!(profile.highest_signed(slot), Version::new(3)?);
-        assert_eq!(profile.highest_signed(GrantSlot::new(65)?), Version::ZERO);
+        assert_eq!(profile.highest_signed(account, slot), Version::new(3)?);
+        assert_eq!(profile.highest_signed(account, GrantSlot::new(65)?), Version::ZERO);
+        // Under another account index nothing was signed: versions of before are not the successor's.
+        assert_eq!(profile.highest_signed(AccountIndex::new(5)?, slot), Version::ZERO);
         assert!(profile.identity(&"wrong".into()).is_err());
         assert_eq!(profile.identity(&"correct horse".into())?.role(), Role::Patient);
 

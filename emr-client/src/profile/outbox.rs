@@ -13,6 +13,7 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
+use alloy::primitives::Address;
 use emr_api::{Receipt, Submission};
 use emr_core::{
     Cid, UnixTime,
@@ -43,6 +44,8 @@ struct Kept<'a> {
 pub struct Draft {
     /// The operation.
     pub operation: OperationId,
+    /// Who owned its accounts.
+    pub parties: Parties,
     /// What is handed in.
     pub submission: Submission,
     /// What was asked for, as a digest in hex: the same request again, after a crash, is this operation and not another one.
@@ -56,11 +59,23 @@ pub struct Draft {
     pub replaces: Option<OperationId>,
 }
 
+/// Who owned the accounts of an operation when it was signed. An account index is no name: when L1 reorganises, it can get another owner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Parties {
+    /// The owner of the signer's account.
+    pub signer: Address,
+    /// The owner of the patient's account.
+    pub patient: Address,
+}
+
 /// What is added to the outbox.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewEntry {
     /// The operation.
     pub operation: OperationId,
+    /// Who owns its accounts.
+    pub parties: Parties,
     /// What is handed in.
     pub submission: Submission,
     /// As in [`Draft`].
@@ -75,8 +90,8 @@ pub struct NewEntry {
 
 impl NewEntry {
     /// An operation without blocks.
-    pub const fn plain(operation: OperationId, submission: Submission) -> Self {
-        Self { operation, submission, intent: None, blocks: Vec::new(), key: None, replaces: None }
+    pub const fn plain(operation: OperationId, parties: Parties, submission: Submission) -> Self {
+        Self { operation, parties, submission, intent: None, blocks: Vec::new(), key: None, replaces: None }
     }
 }
 
@@ -223,9 +238,10 @@ impl Outbox {
     pub fn add(&self, new: NewEntry) -> Result<Entry, FileError> {
         let mut content = self.content();
         let failed = |error| FileError::io(&self.folder, error);
-        let NewEntry { operation, submission, intent, blocks, key, replaces } = new;
+        let NewEntry { operation, parties, submission, intent, blocks, key, replaces } = new;
         let draft = Draft {
             operation,
+            parties,
             submission,
             intent,
             blocks: blocks.iter().map(|(cid, _)| cid.to_string()).collect(),
@@ -349,6 +365,8 @@ mod tests {
 
     type TestResult = Result<(), Box<dyn std::error::Error>>;
 
+    const PARTIES: Parties = Parties { signer: Address::repeat_byte(2), patient: Address::repeat_byte(3) };
+
     fn submission(salt: u64) -> Result<(OperationId, Submission), Box<dyn std::error::Error>> {
         let domain = Domain::new(31337, [1; 20]);
         let operation = Operation {
@@ -377,7 +395,7 @@ mod tests {
         for salt in 0..3 {
             let (id, submission) = submission(salt)?;
             let intent = (salt == 1).then(|| "intent".to_owned());
-            outbox.add(NewEntry { intent, blocks: vec![block.clone()], ..NewEntry::plain(id, submission) })?;
+            outbox.add(NewEntry { intent, blocks: vec![block.clone()], ..NewEntry::plain(id, PARTIES, submission) })?;
         }
         let reopened = Outbox::open(&Disk::default(), &folder)?;
         assert_eq!(reopened.entries(), outbox.entries());
@@ -406,7 +424,7 @@ mod tests {
         assert_eq!(reopened.entries(), outbox.entries());
         // Numbers are not used again while a later entry lives, so the order stays.
         let (id, last) = submission(9)?;
-        reopened.add(NewEntry::plain(id, last))?;
+        reopened.add(NewEntry::plain(id, PARTIES, last))?;
         assert_eq!(reopened.entries().last().map(|entry| entry.draft().operation), Some(id));
         Ok(())
     }
@@ -419,7 +437,7 @@ mod tests {
         let block = (cid_of(Codec::Raw, b"block"), b"block".to_vec());
         for salt in 0..2 {
             let (id, submission) = submission(salt)?;
-            outbox.add(NewEntry { blocks: vec![block.clone()], ..NewEntry::plain(id, submission) })?;
+            outbox.add(NewEntry { blocks: vec![block.clone()], ..NewEntry::plain(id, PARTIES, submission) })?;
         }
         let id = outbox.entries()[0].draft().operation;
         let refusal = Refusal { time: UnixTime::new(5)?, reason: "the slot is taken".to_owned() };
@@ -438,7 +456,7 @@ mod tests {
             fs::copy(file.path(), copy.join(file.file_name()))?;
         }
         let (next, submission) = submission(7)?;
-        outbox.add(NewEntry { replaces: Some(id), ..NewEntry::plain(next, submission) })?;
+        outbox.add(NewEntry { replaces: Some(id), ..NewEntry::plain(next, PARTIES, submission) })?;
         assert!(outbox.refused().is_empty() && !old.exists());
         Disk::default().rename(&copy, &old)?;
         let reopened = Outbox::open(&Disk::default(), &folder)?;
@@ -456,7 +474,7 @@ mod tests {
         fs::write(folder.join(".new-half/entry.json"), "{")?;
         let (id, submission) = submission(0)?;
         let blocks = vec![(cid_of(Codec::Raw, b"b"), b"b".to_vec())];
-        let entry = outbox.add(NewEntry { blocks, ..NewEntry::plain(id, submission) })?;
+        let entry = outbox.add(NewEntry { blocks, ..NewEntry::plain(id, PARTIES, submission) })?;
         let reopened = Outbox::open(&Disk::default(), &folder)?;
         assert_eq!(reopened.entries().len(), 1);
         assert!(!folder.join(".new-half").exists());

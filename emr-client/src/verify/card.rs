@@ -6,11 +6,11 @@ use emr_api::AccountView;
 use emr_api::encryption::CommittedKey;
 use emr_chain::RollupInstance;
 use emr_core::{AccountEpoch, AccountIndex, AccountStatus, Role};
-use emr_crypto::{Identity, RsaPublic};
+use emr_crypto::RsaPublic;
 use emr_rollup::{
     l1_operation::Registration,
     primitive::{
-        eddsa::{PublicKey, SigningKey},
+        eddsa::PublicKey,
         field::{Fr, hex_element},
     },
     state::leaf::IdentityLeaf,
@@ -18,6 +18,7 @@ use emr_rollup::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    keys::Signer,
     verify::membership::{MembershipError, StateRoots, identity_leaf},
     verify::settled_state::SettledState,
 };
@@ -125,22 +126,17 @@ pub struct CheckedCard {
 }
 
 impl Card {
-    /// The card of an identity.
-    pub fn of(
-        identity: &Identity,
-        instance: &RollupInstance,
-        ethereum: Address,
-        account: Option<AccountIndex>,
-    ) -> Self {
-        let key = SigningKey::from_seed(identity.rollup_seed()).public();
-        let shows_rsa = identity.role() != Role::Patient;
+    /// The card of the participant with these keys.
+    pub fn of(keys: &(impl Signer + ?Sized), instance: &RollupInstance, account: Option<AccountIndex>) -> Self {
+        let key = keys.rollup_key();
+        let shows_rsa = keys.role() != Role::Patient;
         Self {
-            role: identity.role(),
+            role: keys.role(),
             account,
-            ethereum,
+            ethereum: keys.ethereum_address(),
             key_x: key.x(),
             key_y: key.y(),
-            rsa: shows_rsa.then(|| BASE64.encode(identity.rsa().public().to_der())),
+            rsa: shows_rsa.then(|| BASE64.encode(keys.committed_key().key.to_der())),
             chain_id: instance.chain_id,
             contract: instance.contract,
         }

@@ -62,7 +62,7 @@ async fn write_edit_delete_grant_request_read_revoke() -> TestResult {
     patient.grant(&handed_over(&stranger), &terms(Rights::READ, lab)).await?;
     let writes = stranger.upload(&card, Class::Laboratory, &record("x")).await;
     assert!(matches!(writes, Err(ClientError::Write(WriteError::NotGranted { .. }))), "{writes:?}");
-    let kept = directory(&patient).await?.open_for(stranger.identity().rsa())?;
+    let kept = directory(&patient).await?.open_for(STRANGER.identity.rsa())?;
     let revoked = patient.revoke(stranger.account()?, ClassMask::ALL).await?;
     assert_eq!((revoked.new_epochs, revoked.changed.len()), (lab, 1));
     let refused = stranger.retrieve(&card, written.slot, Some(Reason::Treatment)).await;
@@ -85,8 +85,8 @@ async fn write_edit_delete_grant_request_read_revoke() -> TestResult {
     };
     assert!(matches!(open(&kept), Err(OpenError::Decryption(_))));
     let current = directory(&patient).await?;
-    assert!(current.open_for(stranger.identity().rsa()).is_err());
-    assert!(open(&current.open_for(doctor.identity().rsa())?).is_ok());
+    assert!(current.open_for(STRANGER.identity.rsa()).is_err());
+    assert!(open(&current.open_for(DOCTOR.identity.rsa())?).is_ok());
 
     // Everything waits for its batch, under a promise.
     let status = doctor.node().operation(newer.acknowledged.operation).await?;
@@ -190,7 +190,7 @@ async fn a_patient_writes_before_she_grants_anything() -> TestResult {
     assert!(patient.grants().await?.iter().all(|view| view.grant.grantee.is_none()));
     let granted = patient.grant(&handed_over(&doctor), &terms(Rights::READ, Class::Document.into())).await?;
     assert_eq!((granted.slot, granted.grant.version.get()), (GrantSlot::FIRST_ORDINARY, 2));
-    assert!(directory(&patient).await?.open_for(doctor.identity().rsa()).is_ok());
+    assert!(directory(&patient).await?.open_for(DOCTOR.identity.rsa()).is_ok());
     Ok(())
 }
 
@@ -242,18 +242,25 @@ async fn a_patient_comes_back_with_nothing_but_her_identity_file() -> TestResult
 async fn a_revoke_beats_every_grant_that_was_ever_signed() -> TestResult {
     let scene = Scene::new().await?;
     let (patient, doctor) = scene.with_a_doctor().await?;
+    let account = patient.account()?;
     drop(patient);
     // A grant of version 7 was signed once, and got lost on the way.
     let versions = scene.data_dir(PATIENT).join("versions.json");
-    assert_eq!(std::fs::read_to_string(&versions)?.split_whitespace().collect::<String>(), "[[64,1]]");
-    std::fs::write(&versions, "[[64, 7]]")?;
+    assert_eq!(
+        std::fs::read_to_string(&versions)?.split_whitespace().collect::<String>(),
+        format!("[[{account},64,1]]")
+    );
+    std::fs::write(&versions, format!("[[{account}, 64, 7]]"))?;
     let patient = scene.client(PATIENT).await?;
     let revoked = patient.revoke(doctor.account()?, ClassMask::ALL).await?;
     let Action::Revoke(Revoke { expected, .. }) = revoked.changed[0].1.signed.operation.action else {
         return Err("not a Revoke".into());
     };
     assert_eq!(expected.get(), 7);
-    assert_eq!(std::fs::read_to_string(&versions)?.split_whitespace().collect::<String>(), "[[64,8]]");
+    assert_eq!(
+        std::fs::read_to_string(&versions)?.split_whitespace().collect::<String>(),
+        format!("[[{account},64,8]]")
+    );
     Ok(())
 }
 

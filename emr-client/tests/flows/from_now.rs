@@ -22,7 +22,8 @@ fn from_now(class: Class) -> Terms {
 async fn keys(patient: &Client, reader: &Client) -> TestResult<EpochKeyring> {
     let view = patient.node().patient(patient.account()?).await?;
     let cid: Cid = view.directory.ok_or("published")?.parse()?;
-    Ok(KeyDirectory::from_bytes(&patient.node().block(&cid).await?)?.open_for(reader.identity().rsa())?)
+    let directory = KeyDirectory::from_bytes(&patient.node().block(&cid).await?)?;
+    Ok(reader.keyring(patient.account()?, directory).await?.ok_or("no keys")?)
 }
 
 /// Everything that a version consists of, straight from the hospital's disk: no node decides who gets it.

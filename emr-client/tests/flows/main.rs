@@ -2,6 +2,7 @@
 
 mod admission;
 mod audit_pages;
+mod card_device;
 mod crash;
 mod everyday;
 mod faults;
@@ -10,5 +11,6 @@ mod lies;
 mod outbox;
 mod power_cut;
 mod proxy;
+mod reorganised;
 mod scene;
 mod settled;

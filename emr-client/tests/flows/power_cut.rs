@@ -75,7 +75,7 @@ impl Sent {
             let entry = waits.ok_or("an operation left the machine and is not in the outbox")?;
             entry.blocks().collect::<Result<Vec<_>, _>>()?;
             if let Action::SetGrant(SetGrant { slot, leaf, .. }) = &signed.operation.action
-                && profile.highest_signed(*slot) < leaf.version
+                && profile.highest_signed(signed.operation.patient, *slot) < leaf.version
             {
                 return Err("a version left the machine and is not noted".into());
             }

@@ -95,7 +95,7 @@ impl Scene {
         Ok(Client::join_over(profile, identity, node, &self.endpoint()).await?)
     }
 
-    async fn admit(&self, client: &Client) -> TestResult {
+    pub(crate) async fn admit(&self, client: &Client) -> TestResult {
         let provider = self.endpoint().connect(Some(registrar()))?;
         let registrar = Rollup::attach(provider, self.contract, 0).await?;
         let waiting = registrar.pending(client.account()?).await?.ok_or("nothing waits")?;
@@ -153,7 +153,7 @@ impl Scene {
 
 /// An invitation for ten minutes.
 pub(crate) fn invitation(inviter: &Client) -> TestResult<Invitation> {
-    Ok(inviter.profile().invite(inviter.identity(), UnixTime::now().saturating_add(600))?)
+    Ok(inviter.profile().invite(inviter.keys(), UnixTime::now().saturating_add(600))?)
 }
 
 /// An hour's grant with history.

@@ -104,7 +104,7 @@ impl World {
         let mut ledger = Ledger::genesis(domain(), CircuitVersion::V1);
         for (who, identity) in identities.iter().enumerate() {
             let registration = Self::registration_of(who, identity);
-            ledger.register(&registration).expect("an honest registration");
+            ledger.consume(&registration.into()).expect("an honest registration");
         }
         let directory = PatientDirectory::create(identities[PATIENT].rsa());
         Self {
@@ -359,7 +359,8 @@ impl World {
     }
 
     pub(crate) fn card(&self, who: usize) -> Card {
-        Card::of(&self.identities[who], &instance(), Address::repeat_byte(who as u8), Some(account(who)))
+        let ethereum = Address::repeat_byte(who as u8);
+        Card { ethereum, ..Card::of(&self.identities[who], &instance(), Some(account(who))) }
     }
 
     pub(crate) fn record_view(&self, number: u64) -> RecordView {

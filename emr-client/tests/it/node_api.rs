@@ -78,8 +78,7 @@ fn login() -> Login {
         domain: instance().domain(),
         hospital: account(HOSPITAL),
         account: account(DOCTOR),
-        rsa: LIVED.identities[DOCTOR].rsa().clone(),
-        salt: None,
+        keys: Arc::new(LIVED.identities[DOCTOR].clone()),
     }
 }
 
@@ -272,7 +271,8 @@ async fn refusals_are_cut_and_hold_no_control_characters() -> TestResult {
 fn secrets_are_not_shown_by_debug() -> TestResult {
     let session = Session { token: "secret token".into(), expires: UnixTime::new(1)? };
     assert!(!format!("{session:?}").contains("secret"));
-    let login = Login { salt: Some([0xab; 32]), ..login() };
+    let identity = LIVED.identities[DOCTOR].clone().with_rollup_seed(&[0xab; 32]);
+    let login = Login { keys: Arc::new(identity), ..login() };
     assert!(!format!("{login:?}").contains("171"), "{login:?}");
     let client = NodeClient::new("http://127.0.0.1:1")?.with_login(login);
     assert!(!format!("{client:?}").contains("171"), "{client:?}");

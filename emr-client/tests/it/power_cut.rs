@@ -11,7 +11,7 @@ use alloy::primitives::Address;
 use emr_api::{Receipt, Submission};
 use emr_client::profile::{
     Profile, ProfileError, Settings,
-    outbox::{Entry, NewEntry, Refusal},
+    outbox::{Entry, NewEntry, Parties, Refusal},
     seen::SeenError,
 };
 use emr_core::{
@@ -57,6 +57,13 @@ enum Thing {
     Kept(u64),
     /// 1 if the receipt of an operation is kept, with the operation or without it.
     Receipt(u64),
+}
+
+/// Who owned the accounts.
+const PARTIES: Parties = Parties { signer: Address::repeat_byte(2), patient: Address::repeat_byte(3) };
+
+fn account() -> AccountIndex {
+    AccountIndex::new(4).expect("in range")
 }
 
 fn settings(port: u64) -> Settings {
@@ -164,9 +171,11 @@ impl Scene {
 
     fn note_version(&mut self, slot: u64) -> Outcome {
         let slot_name = GrantSlot::new(64 + slot)?;
-        let next = self.profile.as_ref().ok_or("closed")?.highest_signed(slot_name).get() + 1;
+        let next = self.profile.as_ref().ok_or("closed")?.highest_signed(account(), slot_name).get() + 1;
         let version = Version::new(next)?;
-        self.call("version", &[(Thing::Version(slot), next)], |profile| profile.note_version(slot_name, version))
+        self.call("version", &[(Thing::Version(slot), next)], |profile| {
+            profile.note_version(account(), slot_name, version)
+        })
     }
 
     fn see(&mut self, batches: u64) -> Outcome {
@@ -178,7 +187,10 @@ impl Scene {
     fn add(&mut self, salt: u64) -> Outcome {
         let (id, submission) = submission(salt)?;
         self.call("add", &[(Thing::Waits(salt), 1)], |profile| {
-            profile.outbox().add(NewEntry { blocks: blocks(salt), ..NewEntry::plain(id, submission) }).map(drop)
+            profile
+                .outbox()
+                .add(NewEntry { blocks: blocks(salt), ..NewEntry::plain(id, PARTIES, submission) })
+                .map(drop)
         })
     }
 
@@ -208,7 +220,7 @@ impl Scene {
         let (id, submission) = submission(salt)?;
         let promised = [(Thing::Refused(old), 0), (Thing::Kept(old), 1), (Thing::Waits(salt), 1)];
         self.call("replace", &promised, |profile| {
-            let new = NewEntry { blocks: blocks(salt), replaces, ..NewEntry::plain(id, submission) };
+            let new = NewEntry { blocks: blocks(salt), replaces, ..NewEntry::plain(id, PARTIES, submission) };
             profile.outbox().add(new).map(drop)
         })
     }
@@ -291,7 +303,7 @@ fn value(profile: &Profile, folder: &Path, thing: Thing) -> Outcome<u64> {
             Ok(settings) => settings.node.rsplit(':').next().unwrap_or_default().parse()?,
             Err(_) => 0,
         },
-        Thing::Version(slot) => profile.highest_signed(GrantSlot::new(64 + slot)?).get(),
+        Thing::Version(slot) => profile.highest_signed(account(), GrantSlot::new(64 + slot)?).get(),
         // A state before the first one is refused with the newest.
         Thing::Seen => match profile.seen().note(0, field::to_root(&Fr::from(u64::MAX))) {
             Err(SeenError::RolledBack { before, .. }) => before,

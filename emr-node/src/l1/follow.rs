@@ -8,7 +8,7 @@ use alloy::{
     providers::{DynProvider, Provider},
 };
 use emr_chain::{Head, Rollup, RollupError, Settlement};
-use emr_rollup::{batch::Words, l1_operation::Registration, primitive::field};
+use emr_rollup::{batch::Words, l1_operation::L1Operation, primitive::field};
 use tokio::sync::Mutex;
 
 use crate::{
@@ -159,7 +159,7 @@ async fn queue(
     rollup: &Rollup<DynProvider>,
     range: Range<u64>,
     from_block: u64,
-) -> Result<Vec<Registration>, FollowError> {
+) -> Result<Vec<L1Operation>, FollowError> {
     let entries = rollup.queue_entries(range, from_block).await?;
     entries
         .iter()
@@ -169,7 +169,7 @@ async fn queue(
             for (word, bytes) in words.iter_mut().zip(&entry.words) {
                 *word = field::from_bytes(bytes).map_err(|_| malformed())?;
             }
-            Registration::from_words(&words).map_err(|_| malformed())
+            L1Operation::from_words(&words).map_err(|_| malformed())
         })
         .collect()
 }
@@ -261,7 +261,7 @@ impl Follower {
     ) -> Result<bool, FollowError> {
         let (queue_head, known, hospital) = {
             let state = sequencer.state();
-            let known: Vec<Registration> = state.queue.iter().map(|queued| queued.registration.clone()).collect();
+            let known: Vec<L1Operation> = state.queue.iter().map(|queued| queued.operation.clone()).collect();
             (state.queue_head, known, state.hospital)
         };
         let length = queue_head + known.len() as u64;
@@ -269,11 +269,11 @@ impl Follower {
             return Ok(false);
         }
         let new = if reorganised {
-            let mut registrations = queue(&self.rollup, queue_head..head.queue_length, 0).await?;
-            if !registrations.starts_with(&known) {
+            let mut entries = queue(&self.rollup, queue_head..head.queue_length, 0).await?;
+            if !entries.starts_with(&known) {
                 return Ok(false);
             }
-            registrations.split_off(known.len())
+            entries.split_off(known.len())
         } else {
             queue(&self.rollup, length..head.queue_length, from_block).await?
         };

@@ -192,6 +192,6 @@ fn registrations(state: &State, operation: &Operation, version: &CircuitVersion)
     let open = state.open.values().map(|open| &open.signed.operation);
     let before = open.filter(|open| open.patient == operation.patient).map(|open| open.signer);
     let accounts: Vec<AccountIndex> = before.chain([operation.signer, operation.patient]).collect();
-    let last = state.queue.iter().rposition(|queued| accounts.contains(&queued.registration.account));
+    let last = state.queue.iter().rposition(|queued| accounts.contains(&queued.operation.account()));
     last.map_or(0, |position| position / version.max_l1 + 1)
 }

@@ -73,7 +73,7 @@ fn world(hostile: u64) -> Test<World> {
         let role = if account == DOCTOR { Role::Doctor } else { Role::Patient };
         let key = key(account).public();
         let account = AccountIndex::new(account)?;
-        ledger.register(&Registration { account, role, org: None, key, encryption: Fr::from(account.get()) })?;
+        ledger.consume(&Registration { account, role, org: None, key, encryption: Fr::from(account.get()) }.into())?;
     }
     for account in patients() {
         ledger.execute(&sign(domain, time, account, account, 0, grant(FIRST, Version::ZERO)?)?, time)?;

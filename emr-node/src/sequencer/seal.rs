@@ -94,7 +94,7 @@ impl Sequencer {
         let failed = || SealError::NotReproducible(record.number);
         let mut batch = Batch::open(Ledger::clone(&state.settled), record.number, record.time);
         for queued in state.queue.iter().take(record.public.n1 as usize) {
-            batch.push_registration(&queued.registration).map_err(|_| failed())?;
+            batch.push_l1(&queued.operation).map_err(|_| failed())?;
         }
         for sequence in &record.operations {
             let open = state.open.get(sequence).ok_or_else(failed)?;
@@ -143,10 +143,10 @@ fn plan(state: &State, now: UnixTime) -> Plan {
     let mut batch = Batch::open(Ledger::clone(&state.settled), state.batches + 1, time);
     let mut arriving = BTreeSet::new();
     for queued in state.queue.iter().take(admitted) {
-        if batch.push_registration(&queued.registration).is_err() {
+        if batch.push_l1(&queued.operation).is_err() {
             break;
         }
-        arriving.insert(queued.registration.account);
+        arriving.insert(queued.operation.account());
     }
     let known = |account: AccountIndex| state.settled.identity(account).is_some() || arriving.contains(&account);
     let mut deferred = BTreeSet::new();

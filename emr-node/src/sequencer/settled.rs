@@ -11,7 +11,7 @@ use emr_chain::SettledBatch;
 use emr_core::{AccountIndex, Role, UnixTime};
 use emr_rollup::{
     batch::{BatchData, PublicInputs, Words},
-    l1_operation::Registration,
+    l1_operation::L1Operation,
     operation::{Domain, Operation},
     primitive::field,
     state::{StateTrees, leaf::AuditEntry, ledger::Ledger, place},
@@ -73,7 +73,7 @@ pub(crate) struct OnL1 {
 pub(crate) struct L1View {
     pub(crate) batches: Vec<OnL1>,
     pub(crate) queue_head: u64,
-    pub(crate) queue: Vec<Registration>,
+    pub(crate) queue: Vec<L1Operation>,
     pub(crate) hospital: Option<AccountIndex>,
 }
 
@@ -129,8 +129,8 @@ fn execute(
 
     let mut next = ledger.clone();
     for entry in &data.d1 {
-        let registration = Registration::from_words(entry).map_err(|_| DeriveError::Inconsistent(number))?;
-        next.register(&registration).map_err(|_| DeriveError::Inconsistent(number))?;
+        let operation = L1Operation::from_words(entry).map_err(|_| DeriveError::Inconsistent(number))?;
+        next.consume(&operation).map_err(|_| DeriveError::Inconsistent(number))?;
     }
     let recorded = recorded.filter(|record| record.public.commitment == commitment && record.time == content.time);
     let mut taken = Vec::new();
@@ -264,7 +264,7 @@ pub(crate) fn derive(
         batches,
         last_time,
         queue_head: l1.queue_head,
-        queue: l1.queue.into_iter().map(|registration| Queued { registration, seen }).collect(),
+        queue: l1.queue.into_iter().map(|operation| Queued { operation, seen }).collect(),
         open: BTreeMap::new(),
         outstanding,
         history: Arc::default(),
@@ -310,7 +310,9 @@ impl Sequencer {
             }
             let entries = settled.content.d1.len();
             let known = entries.min(next.queue.len());
-            let mut arrived = next.queue.drain(..known).map(|queued| queued.registration.account);
+            let mut arrived = next.queue.drain(..known).map(|queued| match queued.operation {
+                L1Operation::Register(registration) => registration.account,
+            });
             let (settled, soft) = (next.settled.trees(), next.soft.trees());
             let as_queued = arrived.all(|account| settled.identity(account) == soft.identity(account));
             drop(arrived);
@@ -329,11 +331,11 @@ impl Sequencer {
     /// Takes over what came to the end of the L1 queue. As the only writer.
     pub(crate) fn extend_queue(
         &self,
-        registrations: Vec<Registration>,
+        entries: Vec<L1Operation>,
         told: Option<AccountIndex>,
     ) -> Result<(), DeriveError> {
         let mut next = self.state().clone();
-        next.enqueue(registrations);
+        next.enqueue(entries);
         next.hospital = hospital(&self.mempool, &next, told)?;
         self.replace(next);
         Ok(())

@@ -12,7 +12,7 @@ use std::{
 
 use emr_core::{AccountIndex, UnixTime};
 use emr_rollup::{
-    l1_operation::Registration,
+    l1_operation::L1Operation,
     primitive::field::{self, Fr},
     state::ledger::Ledger,
 };
@@ -25,7 +25,7 @@ use crate::{
 /// An entry of the L1 queue that no settled batch has taken.
 #[derive(Clone, Debug)]
 pub(crate) struct Queued {
-    pub(crate) registration: Registration,
+    pub(crate) operation: L1Operation,
     pub(crate) seen: Instant,
 }
 
@@ -35,7 +35,7 @@ pub(crate) struct Queued {
 pub(crate) struct State {
     /// The state that L1 has.
     pub(crate) settled: Arc<Ledger>,
-    /// `settled`, then the queued registrations, then the open operations in the order of their acknowledgement.
+    /// `settled`, then the queued L1 operations, then the open operations in the order of their acknowledgement.
     pub(crate) soft: Arc<Ledger>,
     /// Number of settled batches.
     pub(crate) batches: u64,
@@ -61,7 +61,7 @@ impl State {
         let soft = Arc::make_mut(&mut self.soft);
         for queued in &self.queue {
             // The contract queues nothing that the statement refuses; were it so, the entry would have no effect here.
-            let _ = soft.register(&queued.registration);
+            let _ = soft.consume(&queued.operation);
         }
         self.execute_open(|_| true);
     }
@@ -95,15 +95,18 @@ impl State {
         }
     }
 
-    /// The queue grows at its end. New accounts have nothing yet that an operation could be on.
-    pub(crate) fn enqueue(&mut self, registrations: Vec<Registration>) {
-        if registrations.is_empty() {
+    /// The queue grows at its end.
+    pub(crate) fn enqueue(&mut self, entries: Vec<L1Operation>) {
+        if entries.is_empty() {
             return;
         }
         let (soft, seen) = (Arc::make_mut(&mut self.soft), Instant::now());
-        for registration in registrations {
-            let _ = soft.register(&registration);
-            self.queue.push_back(Queued { registration, seen });
+        for operation in entries {
+            match operation {
+                // A new account has nothing yet that an open operation could be on: it may come after these.
+                L1Operation::Register(_) => drop(soft.consume(&operation)),
+            }
+            self.queue.push_back(Queued { operation, seen });
         }
     }
 

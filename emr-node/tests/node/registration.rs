@@ -11,7 +11,8 @@ use crate::stage::*;
 /// A registration with an invitation of the hospital, which has the first account.
 pub(crate) fn relay(world: &World, person: &Person, deadline: UnixTime) -> Outcome<RelayRegistration> {
     let instance = world.rollup.instance();
-    let signed = person.registration(instance, None).sign(instance, &person.ethereum, deadline)?;
+    let signed =
+        person.registration(instance, None).sign(instance, person.ethereum.address(), &person.ethereum, deadline)?;
     let point = person.key.registration_point();
     let role = person.identity.role();
     let patient = role == Role::Patient;
@@ -111,7 +112,7 @@ async fn only_what_is_sent_to_l1_counts() -> Outcome {
     let modulus = people().doctor.identity.rsa().public().modulus();
     let nothing = vec![1; modulus.len()];
     let keyless = Registration::doctor(q, None, RsaPossession { modulus, signature: nothing.clone() });
-    let keyless = keyless.sign(world.rollup.instance(), owner, later)?;
+    let keyless = keyless.sign(world.rollup.instance(), owner.address(), owner, later)?;
     let claimed =
         RelayRegistration { rsa_signature: hex::encode(nothing), signature: hex::encode(&keyless.signature), ..doctor };
     for garbage in [

@@ -78,7 +78,8 @@ async fn operations_wait_for_their_registrations() -> Outcome {
         let fresh = Person::fresh(Role::Patient, B256::repeat_byte(0x40 + number));
         let deadline = UnixTime::now().saturating_add(600);
         let instance = world.rollup.instance();
-        let signed = fresh.registration(instance, None).sign(instance, &fresh.ethereum, deadline)?;
+        let signed =
+            fresh.registration(instance, None).sign(instance, fresh.ethereum.address(), &fresh.ethereum, deadline)?;
         ninth = Some((world.rollup.register_for(&signed).await?.0, fresh));
     }
     let (last, fresh) = ninth.ok_or("registered")?;

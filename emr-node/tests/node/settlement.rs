@@ -13,7 +13,7 @@ use emr_devnet::EmbeddedChain;
 use emr_node::{DeriveError, FollowError, Node, NodeConfig, StartError};
 use emr_rollup::{
     batch::{Batch, Prover as _, Words},
-    l1_operation::Registration,
+    l1_operation::L1Operation,
     primitive::field,
     prover::{Prover, default_cache},
     state::{
@@ -285,7 +285,7 @@ async fn overdue_registrations_that_a_stranger_settles_are_followed() -> Outcome
         for (word, bytes) in words.iter_mut().zip(&entry.words) {
             *word = field::from_bytes(bytes)?;
         }
-        batch.push_registration(&Registration::from_words(&words)?)?;
+        batch.push_l1(&L1Operation::from_words(&words)?)?;
     }
     let (sealed, after) = batch.seal();
     let (witness, public) = (sealed.witness().clone(), *sealed.public());

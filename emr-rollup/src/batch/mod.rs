@@ -3,7 +3,7 @@
 use emr_core::UnixTime;
 
 use crate::{
-    l1_operation::Registration,
+    l1_operation::L1Operation,
     operation::SignedOperation,
     state::{
         ledger::{Executed, Ledger},
@@ -96,7 +96,7 @@ impl Batch<Open> {
             version: *ledger.trees().version(),
             identity_root: ledger.trees().identity_root(),
             medical_root: ledger.trees().medical_root(),
-            registrations: Vec::new(),
+            entries: Vec::new(),
             operations: Vec::new(),
         };
         Self { number, time, data: BatchData::default(), stage: Open { ledger, witness } }
@@ -106,13 +106,13 @@ impl Batch<Open> {
     ///
     /// # Errors
     /// [`PushError::Full`] without a free L1 slot or after the first L2 operation.
-    pub fn push_registration(&mut self, registration: &Registration) -> Result<(), PushError> {
+    pub fn push_l1(&mut self, operation: &L1Operation) -> Result<(), PushError> {
         let Open { ledger, witness } = &mut self.stage;
-        if witness.registrations.len() == witness.version.max_l1 || !witness.operations.is_empty() {
+        if witness.entries.len() == witness.version.max_l1 || !witness.operations.is_empty() {
             return Err(PushError::Full);
         }
-        witness.registrations.push(ledger.register(registration)?);
-        self.data.d1.push(registration.words());
+        witness.entries.push(ledger.consume(operation)?);
+        self.data.d1.push(operation.words());
         Ok(())
     }
 

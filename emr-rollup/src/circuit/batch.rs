@@ -22,7 +22,7 @@ use crate::{
     layout,
     primitive::{field::Fr, poseidon::Tag},
     state::tree::Path,
-    statement::{BatchWitness, EntryFields, OperationWitness, RegistrationWitness, SignatureFields},
+    statement::{BatchWitness, EntryFields, EntryWitness, OperationWitness, SignatureFields},
     version::CircuitVersion,
 };
 
@@ -90,8 +90,8 @@ pub(super) fn unused_operation() -> OperationWitness {
     }
 }
 
-pub(super) fn unused_registration() -> RegistrationWitness {
-    RegistrationWitness {
+pub(super) fn unused_entry() -> EntryWitness {
+    EntryWitness {
         entry: EntryFields::default(),
         old_identity: Fr::ZERO,
         identity_path: Path::new([]),
@@ -120,15 +120,15 @@ impl BatchCircuit {
         let pre = scope.hash(Tag::Node, &roots);
         scope.assert_equal(pre, instances.pre);
 
-        let unused = unused_registration();
+        let unused = unused_entry();
         let (mut d1, mut used) = (Vec::new(), Vec::new());
         for slot in 0..version.max_l1 {
-            let mut section = builder.section(Part::Registration(slot as u32));
-            let witness = witness.registrations.get(slot).unwrap_or(&unused);
-            let admission = section.registration(&version, roots, witness);
-            roots = admission.roots;
-            d1.extend(admission.d1);
-            used.push(admission.active);
+            let mut section = builder.section(Part::Entry(slot as u32));
+            let witness = witness.entries.get(slot).unwrap_or(&unused);
+            let outcome = section.entry(&version, roots, witness);
+            roots = outcome.roots;
+            d1.extend(outcome.d1);
+            used.push(outcome.active);
         }
         let mut data = builder.section(Part::Data);
         data.assert_count(&used, instances.n1, Demand::L1InOrder, Demand::L1Count);
@@ -169,7 +169,7 @@ impl BatchCircuit {
             version,
             identity_root: Fr::ZERO,
             medical_root: Fr::ZERO,
-            registrations: Vec::new(),
+            entries: Vec::new(),
             operations: Vec::new(),
         };
         let domain = crate::operation::Domain::new(0, [0; 20]);

@@ -3,7 +3,7 @@
 //! `config` has columns and gates; `builder` fills a table from gadgets that know wires only, `hints` is where values that no
 //! gate computes come in. `scope` says what rows are for: gadgets are methods of a scope, and a scope is opened for one `demand`, which
 //! has a clause. `gadget` is arithmetic without meaning. On it stand the meanings: `leaf`, `message`, `authority`, `target`, and the
-//! slots, `register` and `operation`. `batch` puts the slots together.
+//! slots, `entry` and `operation`. `batch` puts the slots together.
 
 mod authority;
 mod batch;
@@ -11,6 +11,7 @@ mod builder;
 mod config;
 mod demand;
 mod diagnosis;
+mod entry;
 mod gadget;
 mod hints;
 mod leaf;
@@ -19,7 +20,6 @@ mod lies;
 mod message;
 mod operation;
 mod origin;
-mod register;
 mod scope;
 mod table;
 mod target;

@@ -9,7 +9,7 @@ pub enum Part {
     /// Constants, public inputs, state roots.
     Frame,
     /// An L1 slot.
-    Registration(u32),
+    Entry(u32),
     /// An L2 slot.
     Operation(u32),
     /// The data commitment and its evaluations.

@@ -1,6 +1,121 @@
 //! Operations that come through the queue on L1: no signature of ours, and total. An entry that cannot take effect is consumed
-//! and changes nothing. Each has a file: its data, its words of D1, and the leaf that it writes.
+//! and changes nothing. One file a kind: its data, its row of the table of rules, its fields in D1, and the leaf that it writes.
 
 mod register;
+mod rule;
 
-pub use register::{Registration, RegistrationError};
+use emr_core::AccountIndex;
+
+pub use self::{
+    register::Registration,
+    rule::{AccountRule, IdentityRule, L1Rule, MedicalRule},
+};
+use crate::{
+    batch::Words, layout, operation::Kind, primitive::eddsa::SignatureError, state::leaf::IdentityLeaf,
+    statement::EntryFields,
+};
+
+/// Words that are no L1 operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum EntryError {
+    /// No kind of L1 operation has this code.
+    #[error("the entry has the kind {0}, which no L1 operation has")]
+    Kind(u64),
+    /// A field has a value that the contract never queues.
+    #[error("the packed fields are not those of a {0}")]
+    Fields(Kind),
+    /// The key is not one.
+    #[error(transparent)]
+    Key(#[from] SignatureError),
+}
+
+/// Makes [`L1Operation`] and its dispatch from the list of kinds.
+macro_rules! l1_operations {
+    ($($(#[$meta:meta])* $kind:ident($operation:ty),)+) => {
+        /// An entry of the L1 queue.
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub enum L1Operation {
+            $($(#[$meta])* $kind($operation),)+
+        }
+
+        impl L1Operation {
+            /// Its kind.
+            pub const fn kind(&self) -> Kind {
+                match self {
+                    $(Self::$kind(_) => Kind::$kind,)+
+                }
+            }
+
+            /// The rules of its kind.
+            pub const fn rule(&self) -> &'static L1Rule {
+                match self {
+                    $(Self::$kind(_) => &<$operation>::RULE,)+
+                }
+            }
+
+            fn queued(&self) -> &dyn Queued {
+                match self {
+                    $(Self::$kind(operation) => operation,)+
+                }
+            }
+
+            fn decode(words: &Words) -> Result<Self, EntryError> {
+                let fields = layout::L1_ENTRY.unpack(&words[0]).ok_or(EntryError::Kind(u64::MAX))?;
+                match fields[0] {
+                    $(code if code == Kind::$kind.code() as u64 => <$operation>::decode(fields, words).map(Self::$kind),)+
+                    code => Err(EntryError::Kind(code)),
+                }
+            }
+        }
+
+        $(impl From<$operation> for L1Operation {
+            fn from(operation: $operation) -> Self {
+                Self::$kind(operation)
+            }
+        })+
+    };
+}
+
+l1_operations! {
+    /// Admits an account.
+    Register(Registration),
+}
+
+/// What every kind says of itself.
+trait Queued {
+    fn account(&self) -> AccountIndex;
+    fn fields(&self) -> EntryFields;
+    fn identity(&self) -> IdentityLeaf;
+}
+
+impl L1Operation {
+    /// The account that it is about.
+    pub fn account(&self) -> AccountIndex {
+        self.queued().account()
+    }
+
+    /// The entry's fields.
+    pub fn fields(&self) -> EntryFields {
+        self.queued().fields()
+    }
+
+    /// The four words of D1.
+    pub fn words(&self) -> Words {
+        self.fields().words()
+    }
+
+    /// The identity leaf after it, if it takes effect.
+    pub fn identity(&self) -> IdentityLeaf {
+        self.queued().identity()
+    }
+
+    /// Reads the four words of D1.
+    ///
+    /// # Errors
+    /// [`EntryError`]: the words are not those that the contract queues for any kind.
+    pub fn from_words(words: &Words) -> Result<Self, EntryError> {
+        let operation = Self::decode(words)?;
+        if operation.words() == *words { Ok(operation) } else { Err(EntryError::Fields(operation.kind())) }
+    }
+}

@@ -3,29 +3,14 @@
 use emr_core::{AccountEpoch, AccountIndex, AccountStatus, Role};
 use halo2curves::ff::Field;
 
+use super::{AccountRule, EntryError, IdentityRule, L1Rule, MedicalRule, Queued};
 use crate::{
     batch::Words,
-    layout,
     operation::Kind,
-    primitive::{
-        eddsa::{PublicKey, SignatureError},
-        field::Fr,
-    },
+    primitive::{eddsa::PublicKey, field::Fr},
     state::leaf::{IdentityLeaf, index_or_zero},
     statement::EntryFields,
 };
-
-/// Words that are not a registration.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum RegistrationError {
-    /// A field has a value that the contract never queues.
-    #[error("the packed fields are not those of a registration")]
-    Fields,
-    /// The key is not one.
-    #[error(transparent)]
-    Key(#[from] SignatureError),
-}
 
 /// An account as the contract queued it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +28,10 @@ pub struct Registration {
 }
 
 impl Registration {
+    /// Its rules.
+    pub const RULE: L1Rule =
+        L1Rule { account: AccountRule::Fresh, identity: IdentityRule::AsQueued, medical: MedicalRule::EmptyForPatient };
+
     /// The identity leaf it creates.
     pub fn identity(&self) -> IdentityLeaf {
         IdentityLeaf {
@@ -55,8 +44,23 @@ impl Registration {
         }
     }
 
-    /// The entry's fields.
-    pub fn fields(&self) -> EntryFields {
+    /// Reads an entry of its kind; the caller compares what it encodes to.
+    pub(super) fn decode([_, account, role, _, org, ..]: [u64; 8], words: &Words) -> Result<Self, EntryError> {
+        let malformed = EntryError::Fields(Kind::Register);
+        let account = AccountIndex::new(account).map_err(|_| malformed)?;
+        let role = u8::try_from(role).ok().and_then(Role::from_code).ok_or(malformed)?;
+        let org = AccountIndex::new(org).ok();
+        let key = PublicKey::from_coordinates(words[1], words[2])?;
+        Ok(Self { account, role, org, key, encryption: words[3] })
+    }
+}
+
+impl Queued for Registration {
+    fn account(&self) -> AccountIndex {
+        self.account
+    }
+
+    fn fields(&self) -> EntryFields {
         EntryFields {
             kind: u64::from(Kind::Register.code()).into(),
             account: self.account.get().into(),
@@ -72,23 +76,8 @@ impl Registration {
         }
     }
 
-    /// The four words of D1.
-    pub fn words(&self) -> Words {
-        self.fields().words()
-    }
-
-    /// Reads the four words of D1.
-    ///
-    /// # Errors
-    /// [`RegistrationError`].
-    pub fn from_words(words: &Words) -> Result<Self, RegistrationError> {
-        let [_, account, role, _, org, ..] = layout::L1_ENTRY.unpack(&words[0]).ok_or(RegistrationError::Fields)?;
-        let account = AccountIndex::new(account).map_err(|_| RegistrationError::Fields)?;
-        let role = u8::try_from(role).ok().and_then(Role::from_code).ok_or(RegistrationError::Fields)?;
-        let org = AccountIndex::new(org).ok();
-        let key = PublicKey::from_coordinates(words[1], words[2])?;
-        let registration = Self { account, role, org, key, encryption: words[3] };
-        if registration.words()[0] == words[0] { Ok(registration) } else { Err(RegistrationError::Fields) }
+    fn identity(&self) -> IdentityLeaf {
+        Self::identity(self)
     }
 }
 
@@ -98,7 +87,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::primitive::{eddsa::SigningKey, field::to_u64};
+    use crate::{
+        l1_operation::L1Operation,
+        primitive::{eddsa::SigningKey, field::to_u64},
+    };
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(16))]
@@ -111,12 +103,14 @@ mod tests {
                 key: SigningKey::from_seed(&seed).public(),
                 encryption: Fr::from(7),
             };
-            let words = registration.words();
-            prop_assert_eq!(Registration::from_words(&words), Ok(registration));
-            for bit in [0, 18, 91] {
+            let operation = L1Operation::from(registration);
+            let words = operation.words();
+            prop_assert_eq!(L1Operation::from_words(&words), Ok(operation));
+            // A lower bit, a slot, a status, another kind.
+            for bit in [0, 18, 43, 87] {
                 let mut other = words;
                 other[0] += Fr::from_u128(1 << bit);
-                prop_assert!(Registration::from_words(&other).is_err());
+                prop_assert!(L1Operation::from_words(&other).is_err());
             }
             prop_assert!(to_u64(&words[0]).is_none());
         }

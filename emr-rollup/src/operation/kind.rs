@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{PutRecord, RequestAccess, Revoke, Rule, SetGrant, Tombstone};
+use crate::l1_operation::{L1Rule, Registration};
 
 /// The kinds of operation that batches hold. 8 bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -28,6 +29,9 @@ pub enum Kind {
 impl Kind {
     /// The kinds that accounts sign. The circuit has one flag for each, in this order.
     pub const L2: [Self; 5] = [Self::PutRecord, Self::Tombstone, Self::SetGrant, Self::Revoke, Self::RequestAccess];
+
+    /// The kinds that come through the L1 queue. The circuit has one flag for each, in this order.
+    pub const L1: [Self; 1] = [Self::Register];
 
     /// The code in packed fields.
     pub const fn code(self) -> u8 {
@@ -59,6 +63,16 @@ impl Kind {
         }
     }
 
+    /// The rules of an L1 kind; `None` for padding and for kinds that accounts sign.
+    pub const fn l1_rule(self) -> Option<&'static L1Rule> {
+        match self {
+            Self::Register => Some(&Registration::RULE),
+            Self::Noop | Self::PutRecord | Self::Tombstone | Self::SetGrant | Self::Revoke | Self::RequestAccess => {
+                None
+            }
+        }
+    }
+
     /// Whether it ends rights; as [`Rule::ends_rights`].
     pub fn ends_rights(self) -> bool {
         self.rule().is_some_and(|rule| rule.ends_rights)
@@ -77,10 +91,11 @@ mod tests {
 
     #[test]
     fn names_are_those_of_json() {
-        let all = [Kind::Noop, Kind::Register].into_iter().chain(Kind::L2);
+        let all = [Kind::Noop].into_iter().chain(Kind::L1).chain(Kind::L2);
         for kind in all {
             assert_eq!(serde_json::to_value(kind).ok(), Some(kind.name().into()));
             assert_eq!(kind.rule().is_some(), Kind::L2.contains(&kind), "{kind}");
+            assert_eq!(kind.l1_rule().is_some(), Kind::L1.contains(&kind), "{kind}");
         }
     }
 }

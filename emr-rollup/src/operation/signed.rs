@@ -4,14 +4,13 @@
 use emr_core::{AccountEpoch, AccountIndex, GrantSlot, UnixTime};
 use serde::{Deserialize, Serialize};
 
-use super::{Action, Body, OperationId};
+use super::{Action, OperationId};
 use crate::{
-    layout,
     primitive::{
         eddsa::{PublicKey, Signature, SignatureError, SigningKey},
         field::{Fr, hex_element},
-        poseidon::{self, Tag},
     },
+    statement::Message,
 };
 
 /// The longest an operation may wait: `valid_until` is at most the batch's time and this. Seconds.
@@ -63,39 +62,9 @@ pub struct Operation {
 }
 
 impl Operation {
-    /// `header` of the message.
-    pub fn header(&self) -> Fr {
-        let target = self.action.target();
-        layout::HEADER.pack([
-            u64::from(self.action.kind().code()),
-            self.signer.get(),
-            self.signer_epoch.get(),
-            self.patient.get(),
-            self.patient_epoch.get(),
-            target.tree() as u64,
-            target.slot(),
-            self.action.expected(),
-            self.action.purpose().map_or(0, |purpose| u64::from(purpose.code())),
-            self.valid_until.get(),
-        ])
-    }
-
     /// The element that is signed.
     pub fn message(&self, domain: Domain) -> Fr {
-        let Body { new_packed, opaque_1, opaque_2, directory_before, directory_after } = self.action.body();
-        poseidon::hash(
-            Tag::Message,
-            &[
-                domain.element(),
-                self.header(),
-                new_packed,
-                opaque_1,
-                opaque_2,
-                directory_before,
-                directory_after,
-                self.salt,
-            ],
-        )
+        Message::from(self).hash(domain.element())
     }
 
     /// Signs it. `authority` names the grant that allows a doctor to write; it is not signed: any live grant will do.

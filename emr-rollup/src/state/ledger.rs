@@ -7,7 +7,7 @@ use halo2curves::ff::Field;
 
 use crate::{
     batch::Words,
-    l1_operation::Registration,
+    l1_operation::L1Operation,
     operation::{Domain, SignedOperation, Written},
     primitive::field::Fr,
     state::{
@@ -17,8 +17,8 @@ use crate::{
         tree::Path,
     },
     statement::{
-        Clause, Context, GrantFields, OperationWitness, RecordFields, RegistrationWitness, Violation, check_operation,
-        check_registration,
+        Clause, Context, EntryWitness, GrantFields, OperationWitness, RecordFields, Violation, check_entry,
+        check_operation,
     },
     version::CircuitVersion,
 };
@@ -92,26 +92,25 @@ impl Ledger {
         self.trees.subtree(account).map(|subtree| subtree.medical_leaf())
     }
 
-    /// Admits an account, and gives what a prover needs of that. Without effect if the account is there already.
+    /// Takes an entry of the L1 queue, and gives what a prover needs of that. An entry that cannot take effect changes nothing.
     ///
     /// # Errors
-    /// [`Violation`] if the registration is one that the contract never queues.
-    pub fn register(&mut self, registration: &Registration) -> Result<RegistrationWitness, Violation> {
-        let account = registration.account;
-        let witness = RegistrationWitness {
-            entry: registration.fields(),
+    /// [`Violation`] if the entry is one that the contract never queues.
+    pub fn consume(&mut self, operation: &L1Operation) -> Result<EntryWitness, Violation> {
+        let account = operation.account();
+        let witness = EntryWitness {
+            entry: operation.fields(),
             old_identity: self.trees.identity(account),
             identity_path: self.trees.identity_path(account),
             old_medical: self.trees.medical(account),
             medical_path: self.trees.medical_path(account),
         };
         let roots = (self.trees.identity_root(), self.trees.medical_root());
-        check_registration(self.trees.version(), roots, &witness)?;
-        if self.trees.has_room_for(account) {
-            self.trees.register(registration);
-            self.identities.insert(account, registration.identity());
+        check_entry(self.trees.version(), roots, &witness)?;
+        if self.trees.consume(operation) {
+            self.identities.insert(account, operation.identity());
             if self.trees.subtree(account).is_some() {
-                self.patients.insert(account, Arc::default());
+                self.patients.entry(account).or_default();
             }
         }
         Ok(witness)
@@ -201,7 +200,7 @@ impl Ledger {
         };
 
         let mut witness = OperationWitness {
-            message: signed.into(),
+            message: (&signed.operation).into(),
             signature: signed.into(),
             signer: signer.into(),
             signer_path: self.trees.identity_path(operation.signer),

@@ -2,12 +2,12 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use emr_core::{AccountIndex, GrantSlot, OutOfRange, RecordSlot, StateRoot};
+use emr_core::{AccountIndex, GrantSlot, OutOfRange, RecordSlot, Role, StateRoot};
 use halo2curves::ff::Field;
 
 use crate::{
     batch::{BatchData, Words},
-    l1_operation::Registration,
+    l1_operation::{AccountRule, IdentityRule, L1Operation, MedicalRule},
     layout,
     primitive::{
         field::{self, Fr},
@@ -156,18 +156,28 @@ impl StateTrees {
         account.get() >> self.version.account_depth == 0 && self.identity(account) == Fr::ZERO
     }
 
-    /// Admits an account; no effect if it is already there.
-    pub fn register(&mut self, registration: &Registration) {
-        if !self.has_room_for(registration.account) {
-            return;
+    /// Takes an entry of the L1 queue. Returns whether it took effect; if not, nothing changes.
+    pub fn consume(&mut self, operation: &L1Operation) -> bool {
+        let (account, rule) = (operation.account(), operation.rule());
+        let takes_effect = match rule.account {
+            AccountRule::Fresh => self.has_room_for(account),
+        };
+        if !takes_effect {
+            return false;
         }
-        let place = position(registration.account);
-        self.identities.set(place, registration.identity().hash());
-        if registration.role == emr_core::Role::Patient {
-            let subtree = Subtree::new(&self.version);
-            self.medical.set(place, subtree.medical_leaf().hash());
-            self.subtrees.insert(registration.account, Arc::new(subtree));
+        let identity = match rule.identity {
+            IdentityRule::AsQueued => operation.identity(),
+        };
+        self.identities.set(position(account), identity.hash());
+        match rule.medical {
+            MedicalRule::EmptyForPatient if identity.role == Role::Patient => {
+                let subtree = Subtree::new(&self.version);
+                self.medical.set(position(account), subtree.medical_leaf().hash());
+                self.subtrees.insert(account, Arc::new(subtree));
+            }
+            MedicalRule::EmptyForPatient => {}
         }
+        true
     }
 
     /// Writes a leaf, extends the audit chain and sets the key directory.
@@ -196,9 +206,9 @@ impl StateTrees {
     /// [`DataError`]; the state may then be half way through the batch, and the caller starts over.
     pub fn apply(&mut self, data: &BatchData) -> Result<(), DataError> {
         for (entry, words) in data.d1.iter().enumerate() {
-            let registration = Registration::from_words(words)
+            let operation = L1Operation::from_words(words)
                 .map_err(|error| DataError::MalformedEntry { entry, reason: error.to_string() })?;
-            self.register(&registration);
+            self.consume(&operation);
         }
         for (entry, words) in data.d2.iter().enumerate() {
             let (patient, target) = place(words).ok_or(DataError::NoSuchLeaf { entry })?;

@@ -2,9 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    Clause, Context, OperationWitness, RegistrationWitness, Violation, check_operation, check_registration, require,
-};
+use super::{Clause, Context, EntryWitness, OperationWitness, Violation, check_entry, check_operation, require};
 use crate::{
     batch::{BatchData, PublicInputs},
     primitive::field::{Fr, hex_element},
@@ -24,7 +22,7 @@ pub struct BatchWitness {
     #[serde(with = "hex_element")]
     pub medical_root: Fr,
     /// The L1 operations.
-    pub registrations: Vec<RegistrationWitness>,
+    pub entries: Vec<EntryWitness>,
     /// The L2 operations, without padding.
     pub operations: Vec<OperationWitness>,
 }
@@ -38,17 +36,17 @@ pub struct BatchWitness {
 pub fn check_batch(witness: &BatchWitness, public: &PublicInputs) -> Result<(), Violation> {
     let version = &witness.version;
     require(
-        witness.registrations.len() <= version.max_l1 && witness.operations.len() <= version.max_l2,
+        witness.entries.len() <= version.max_l1 && witness.operations.len() <= version.max_l2,
         Clause::PublicInputs,
         "more operations than slots",
     )?;
-    require(public.n1 == witness.registrations.len() as u64, Clause::L1AsQueued, "n1")?;
+    require(public.n1 == witness.entries.len() as u64, Clause::L1AsQueued, "n1")?;
     require(public.n == witness.operations.len() as u64, Clause::PublicInputs, "n")?;
     let (mut identity_root, mut medical_root) = (witness.identity_root, witness.medical_root);
     require(state_root(identity_root, medical_root) == public.pre, Clause::RootsChain, "pre root")?;
     let mut data = BatchData::default();
-    for registration in &witness.registrations {
-        let effect = check_registration(version, (identity_root, medical_root), registration)?;
+    for entry in &witness.entries {
+        let effect = check_entry(version, (identity_root, medical_root), entry)?;
         (identity_root, medical_root) = (effect.identity_root, effect.medical_root);
         data.d1.push(effect.d1);
     }

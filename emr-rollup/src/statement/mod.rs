@@ -4,19 +4,20 @@
 //! the same structure. Each refusal names the clause it breaks (`docs/circuit.md`, "Clauses").
 
 mod batch;
+mod entry;
+mod fields;
+mod message;
 mod operation;
-mod register;
 mod witness;
 
 pub use batch::{BatchWitness, check_batch};
+pub(crate) use entry::empty_medical;
+pub use entry::{EntryEffect, check_entry};
+pub use fields::{EntryFields, GrantFields, Header, IdentityFields, MedicalFields, RecordFields};
+pub use message::{Message, SignatureFields};
 pub use operation::{Context, OperationEffect, check_operation};
 pub(crate) use operation::{LeafChange, is_code, number};
-pub(crate) use register::registered_medical;
-pub use register::{RegistrationEffect, check_registration};
-pub use witness::{
-    EntryFields, GrantFields, Header, IdentityFields, MedicalFields, Message, OperationWitness, RecordFields,
-    RegistrationWitness, SignatureFields,
-};
+pub use witness::{EntryWitness, OperationWitness};
 
 /// The clauses of the statement, in the order of their numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -16,8 +16,8 @@ use crate::{
         tree::{Path, SparseMerkleTree, empty_root},
     },
     statement::{
-        BatchWitness, EntryFields, GrantFields, IdentityFields, MedicalFields, Message, OperationWitness, RecordFields,
-        RegistrationWitness, SignatureFields,
+        BatchWitness, EntryFields, EntryWitness, GrantFields, IdentityFields, MedicalFields, Message, OperationWitness,
+        RecordFields, SignatureFields,
     },
     version::CircuitVersion,
 };
@@ -69,7 +69,7 @@ impl Forger {
             version,
             identity_root: tree.root(),
             medical_root: tree.root(),
-            registrations: Vec::new(),
+            entries: Vec::new(),
             operations: Vec::new(),
         };
         Self {
@@ -86,9 +86,9 @@ impl Forger {
     }
 
     /// What a prover would be given for an entry now.
-    pub fn registration(&self, entry: EntryFields) -> RegistrationWitness {
+    pub fn entry(&self, entry: EntryFields) -> EntryWitness {
         let position = number(&entry.account) as u32;
-        RegistrationWitness {
+        EntryWitness {
             entry,
             old_identity: self.identities.get(position),
             identity_path: self.identities.path(position),
@@ -98,7 +98,7 @@ impl Forger {
     }
 
     /// Takes an entry as it is, and writes its leaves whether or not the account is there.
-    pub fn register(&mut self, witness: RegistrationWitness) {
+    pub fn push_entry(&mut self, witness: EntryWitness) {
         let entry = witness.entry;
         let account = number(&entry.account);
         let leaf = IdentityFields {
@@ -126,12 +126,12 @@ impl Forger {
         let (grant_leaves, record_leaves) = Default::default();
         self.subtrees.insert(account, Subtree { grants, records, medical, grant_leaves, record_leaves });
         self.data.d1.push(entry.words());
-        self.witness.registrations.push(witness);
+        self.witness.entries.push(witness);
     }
 
     /// What a prover would be given for an operation now, its signature being valid.
     pub fn operation(&self, signed: &SignedOperation) -> OperationWitness {
-        let message = Message::from(signed);
+        let message = Message::from(&signed.operation);
         let (signer, patient) = (number(&message.header.signer), number(&message.header.patient));
         let slot = number(&message.header.slot);
         let subtree = &self.subtrees[&patient];
@@ -265,7 +265,7 @@ impl Forger {
 
     /// What was done so far becomes history: the batch starts here.
     pub fn settle(&mut self) {
-        self.witness.registrations.clear();
+        self.witness.entries.clear();
         self.witness.operations.clear();
         self.data = BatchData::default();
         (self.witness.identity_root, self.witness.medical_root) = (self.identities.root(), self.medical.root());

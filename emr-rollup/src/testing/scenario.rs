@@ -228,7 +228,7 @@ pub fn operations(version: &CircuitVersion) -> Vec<SignedOperation> {
 pub fn open(version: CircuitVersion) -> Batch<Open> {
     let mut batch = Batch::open(Ledger::genesis(domain(), version), 1, time(TIME));
     for registration in registrations() {
-        batch.push_registration(&registration).expect("a free L1 slot");
+        batch.push_l1(&registration.into()).expect("a free L1 slot");
     }
     batch
 }
@@ -244,7 +244,7 @@ pub fn one_by_one(version: CircuitVersion) -> Vec<(BatchWitness, PublicInputs)> 
     };
     for registration in registrations() {
         let mut batch = Batch::open(ledger, 1, time(TIME));
-        batch.push_registration(&registration).expect("a free L1 slot");
+        batch.push_l1(&registration.into()).expect("a free L1 slot");
         ledger = seal(batch);
     }
     for operation in operations(&version) {

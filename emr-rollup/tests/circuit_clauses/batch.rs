@@ -125,17 +125,17 @@ fn c14_l1_operations_are_total_and_take_effect_as_queued() {
     // A second registration of an account is consumed and changes nothing; the forger overwrites.
     let mut twice = forger_with(&entries);
     let thief = EntryFields { key_x: entries[1].key_x, key_y: entries[1].key_y, ..entries[3] };
-    let witness = twice.registration(thief);
-    twice.register(witness);
+    let witness = twice.entry(thief);
+    twice.push_entry(witness);
     let (witness, public) = twice.finish();
     assert_eq!(clauses(&failures(&witness, &public)), only([Clause::RootsChain]));
     assert!(check_batch(&witness, &public).is_err());
     // Paths, and a leaf that is there and is said not to be.
-    let altered = |change: fn(&mut emr_rollup::statement::RegistrationWitness)| {
+    let altered = |change: fn(&mut emr_rollup::statement::EntryWitness)| {
         let mut forger = forger_with(&entries[..3]);
-        let mut witness = forger.registration(entries[3]);
+        let mut witness = forger.entry(entries[3]);
         change(&mut witness);
-        forger.register(witness);
+        forger.push_entry(witness);
         forger.finish()
     };
     let only_c14 = |what: &str, (witness, public): (BatchWitness, PublicInputs)| {
@@ -154,14 +154,14 @@ fn c14_l1_operations_are_total_and_take_effect_as_queued() {
     only_c14("kind", altered(|w| w.entry.kind = Fr::from(17)));
     // An unused slot before a used one, and data in an unused slot.
     let (mut witness, public) = honest(VERSION);
-    let mut hole = witness.registrations[0].clone();
+    let mut hole = witness.entries[0].clone();
     hole.entry = EntryFields::default();
-    witness.registrations.insert(0, hole);
+    witness.entries.insert(0, hole);
     assert!(clauses(&failures(&witness, &public)).contains(&Some(Clause::L1AsQueued)));
     let (mut witness, public) = honest(VERSION);
-    let mut late = witness.registrations[0].clone();
+    let mut late = witness.entries[0].clone();
     late.entry.kind = Fr::from(0);
-    witness.registrations.push(late);
+    witness.entries.push(late);
     assert!(clauses(&failures(&witness, &public)).contains(&Some(Clause::L1AsQueued)));
 }
 

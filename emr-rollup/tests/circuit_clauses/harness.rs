@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use emr_rollup::{
     batch::PublicInputs,
     circuit::{BatchCircuit, Diagnosis, Failure},
+    l1_operation::L1Operation,
     operation::SignedOperation,
     primitive::field::Fr,
     statement::{BatchWitness, Clause, EntryFields, OperationWitness, check_batch},
@@ -41,14 +42,14 @@ pub(crate) fn refused_for(clause: Clause, what: &str, (witness, public): (BatchW
 }
 
 pub(crate) fn entries() -> Vec<EntryFields> {
-    registrations().iter().map(|registration| registration.fields()).collect()
+    registrations().into_iter().map(|registration| L1Operation::from(registration).fields()).collect()
 }
 
 pub(crate) fn forger_with(entries: &[EntryFields]) -> Forger {
     let mut forger = Forger::new(VERSION);
     for entry in entries {
-        let witness = forger.registration(*entry);
-        forger.register(witness);
+        let witness = forger.entry(*entry);
+        forger.push_entry(witness);
     }
     forger
 }

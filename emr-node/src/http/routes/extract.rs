@@ -87,9 +87,10 @@ impl FromRequestParts<Arc<App>> for Prover {
 fn known_prover(token: &str, app: &App) -> Result<Option<String>, Refusal> {
     let Ok(credential) = ProverCredential::parse(token) else { return Ok(None) };
     let digest = credential.digest();
-    let known = app.sequencer().mempool.provers()?.into_iter().fold(None, |found, (name, known)| {
-        if bool::from(known.digest.ct_eq(&digest)) { Some(name) } else { found }
-    });
+    let known =
+        app.sequencer().mempool.provers()?.into_iter().fold(None, |found, (name, known)| {
+            if bool::from(known.digest.ct_eq(&digest)) { Some(name) } else { found }
+        });
     Ok(known)
 }
 

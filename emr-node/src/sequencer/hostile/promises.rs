@@ -87,7 +87,7 @@ fn a_promise_counts_the_registrations_that_go_first() -> Test {
             key: key(7).public(),
             encryption: Fr::from(account),
         };
-        state.queue.push_back(crate::state::Queued { registration, seen: Instant::now() });
+        state.queue.push_back(crate::state::Queued { operation: registration.into(), seen: Instant::now() });
     }
     let within = |signed: &SignedOperation| {
         let promise = capacity::promise(&state, signed, Place::Ordinary, world.time);

@@ -12,7 +12,7 @@ use emr_core::{
 use emr_crypto::{Epoch, PatientDirectory};
 use emr_ipfs::{Blockstore, Cid, DiskStore};
 use emr_rollup::{
-    l1_operation::Registration,
+    l1_operation::{L1Operation, Registration},
     operation::{Action, CLIENT_VALIDITY, Domain, Operation, PutRecord, RequestAccess, Revoke, SetGrant, Tombstone},
     primitive::{
         eddsa::SigningKey,
@@ -435,7 +435,7 @@ fn start(
     let view = L1View {
         batches: l1.to_vec(),
         queue_head: taken as u64,
-        queue: queue.get(taken..).unwrap_or_default().to_vec(),
+        queue: queue.get(taken..).unwrap_or_default().iter().cloned().map(L1Operation::from).collect(),
         hospital: None,
     };
     let state = derive(&mempool, domain(), CircuitVersion::V1, view)?;

@@ -103,7 +103,7 @@ fn every_assertion_stands_alone_against_something() {
                     .enumerate()
                     .filter(|(i, _)| [[0, 4, 7, 11], [3, 6, 8, 10]][half].contains(i))
                 {
-                    let used = if i < 4 { Part::Registration(0) } else { Part::Operation(0) };
+                    let used = if i < 4 { Part::Entry(0) } else { Part::Operation(0) };
                     found.extend(alone(i, &Story::new(case), used));
                 }
                 found

@@ -125,7 +125,7 @@ fn every_hint_is_bound() {
             scope.spawn(move || {
                 let cases = scenario::one_by_one(SINGLE).into_iter().enumerate().filter(|(i, _)| i % 2 == half);
                 let tries = cases.map(|(i, case)| {
-                    let used = if i < 4 { Part::Registration(0) } else { Part::Operation(0) };
+                    let used = if i < 4 { Part::Entry(0) } else { Part::Operation(0) };
                     unnoticed(&Story::new(case), used)
                 });
                 tries.collect::<Vec<_>>()
@@ -160,7 +160,7 @@ fn no_packed_field_overflows_into_its_neighbour() {
 fn every_digit_is_bound() {
     const APART: u32 = 13;
     let story = &stories()[6];
-    for part in [Part::Frame, Part::Registration(0), Part::Operation(0)] {
+    for part in [Part::Frame, Part::Entry(0), Part::Operation(0)] {
         let digits: Vec<_> = story
             .record
             .hints

@@ -6,6 +6,7 @@ use halo2curves::ff::Field as _;
 use super::*;
 use crate::{
     circuit::demand::{Field, Leaf},
+    l1_operation::L1Operation,
     operation::{Action, SignedOperation, Tombstone},
     state::leaf::RecordLeaf,
     statement::{EntryFields, OperationWitness},
@@ -20,12 +21,15 @@ pub(super) fn forgeries() -> Vec<(&'static str, Case, Demand)> {
     let slot = first_slot(&SINGLE);
     let history = operations(&SINGLE);
     let world = |change: fn(&mut Vec<EntryFields>), operations: &[SignedOperation]| {
-        let mut entries = scenario::registrations().iter().map(|registration| registration.fields()).collect();
+        let mut entries = scenario::registrations()
+            .into_iter()
+            .map(|registration| L1Operation::from(registration).fields())
+            .collect();
         change(&mut entries);
         let mut forger = Forger::new(SINGLE);
         for entry in entries {
-            let witness = forger.registration(entry);
-            forger.register(witness);
+            let witness = forger.entry(entry);
+            forger.push_entry(witness);
         }
         for operation in operations {
             let witness = forger.operation(operation);
@@ -136,9 +140,9 @@ fn every_hole_is_refused() {
         assert_eq!(found, [Demand::L2InOrder(hole as u32).into()]);
         let (mut witness, mut public) = case.clone();
         (public.n1, public.n) = (3, 0);
-        witness.registrations.remove(3);
-        let unused = super::super::batch::unused_registration();
-        witness.registrations.insert(hole, unused);
+        witness.entries.remove(3);
+        let unused = super::super::batch::unused_entry();
+        witness.entries.insert(hole, unused);
         // The operations need the fourth account.
         witness.operations.clear();
         let found: Vec<_> = refusals(&(witness, public)).into_iter().collect();

@@ -52,7 +52,7 @@ fn operation(name: &'static str, index: u32) -> Hint {
 
 /// A hint of the first L1 slot.
 fn registration(name: &'static str, index: u32) -> Hint {
-    Hint { part: Part::Registration(0), name, index }
+    Hint { part: Part::Entry(0), name, index }
 }
 
 /// What is put in a hint's place.

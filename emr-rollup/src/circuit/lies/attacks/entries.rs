@@ -16,7 +16,7 @@ pub(super) fn attacks(stories: &[Story]) -> Vec<Attack> {
     }
     let lies = vec![l1("account bit", 0, 2), (registration("entry", 1), Lie::More(Fr::from(2)))];
     attack("an L1 turn that is no bit", REGISTER, lies, Demand::EntryTurns(AccountTree::Identity, Moment::Before));
-    let entry = &stories[REGISTER].case.0.registrations[0].entry;
+    let entry = &stories[REGISTER].case.0.entries[0].entry;
     let kind = Fr::from(2).pow_vartime([EntryFields::WIDTHS[1..].iter().map(|width| u64::from(*width)).sum::<u64>()]);
     let rest = entry.packed() - entry.kind * kind;
     let used = -rest * (Fr::from(16) * kind).invert().expect("not 0");

@@ -7,48 +7,46 @@ use super::{
     builder::Wire,
     demand::{AccountTree, Demand, Field, Moment},
     gadget::{
-        constrained::Bit,
+        constrained::{Bit, Ranged},
+        one_hot::{OneHot, Set},
         path::{MerklePath, Nodes},
     },
     leaf::PathName,
     scope::Section,
 };
 use crate::{
+    l1_operation::{AccountRule, L1Rule},
     layout,
     operation::Kind,
     primitive::{field::Fr, poseidon::Tag},
-    statement::{RegistrationWitness, registered_medical},
+    statement::{EntryWitness, empty_medical},
     version::CircuitVersion,
 };
 
 const ACCOUNT: PathName = PathName { bit: "account bit", sibling: "identity sibling" };
 
 /// What a slot leaves.
-pub(super) struct Admission {
+pub(super) struct EntryOutcome {
     pub(super) active: Bit,
     /// Identity and medical root.
     pub(super) roots: [Wire; 2],
     pub(super) d1: [Wire; 4],
 }
 
+/// The L1 kinds whose rules say so.
+fn kinds_where(says: impl Fn(&L1Rule) -> bool) -> Set {
+    let says = |kind: Kind| kind.l1_rule().is_some_and(&says);
+    Kind::L1.into_iter().enumerate().map(|(i, kind)| Set::from(says(kind)) << i).sum()
+}
+
 impl Section<'_> {
     /// A slot: admits the account, or consumes an entry without effect, or is unused.
-    pub(super) fn registration(
-        &mut self,
-        version: &CircuitVersion,
-        roots: [Wire; 2],
-        witness: &RegistrationWitness,
-    ) -> Admission {
+    pub(super) fn entry(&mut self, version: &CircuitVersion, roots: [Wire; 2], witness: &EntryWitness) -> EntryOutcome {
         let entry = &witness.entry;
         let fields = self.hints("entry", entry.packed_fields());
         let [kind, account, role, status, org, tree, slot, replace] = fields;
-        let register = Fr::from(u64::from(Kind::Register.code()));
-        let active = self.hint("used", Fr::from(u64::from(entry.kind == register)));
-        let mut scope = self.under(Demand::EntryKindFlag(Kind::Register));
-        let active = scope.assert_bit(active);
-        let active = scope.at_most_one([active], &[]).any();
-        let mut scope = self.under(Demand::EntryKind);
-        let kind = scope.chosen::<{ layout::KIND }>(&[(Kind::Register.code(), active)], kind);
+        let (mut kinds, kind) = self.entry_kind(&entry.kind, kind);
+        let active = kinds.any();
         let role = self.under(Demand::EntryField(Field::Role)).range::<{ layout::ROLE }>(role);
         let status = self.under(Demand::EntryField(Field::Status)).range::<{ layout::STATUS }>(status);
         let org = self.under(Demand::EntryField(Field::Org)).range::<{ layout::ACCOUNT }>(org);
@@ -85,7 +83,8 @@ impl Section<'_> {
 
         let fresh = self.under(Demand::AccountIsFresh).is_zero("inverse for a fresh account", old[0]);
         let mut scope = self.under(Demand::NoMedicalLeaf);
-        let admitted = scope.and(active, fresh);
+        let of_fresh = scope.any_of(&mut kinds, kinds_where(|rule| rule.account == AccountRule::Fresh));
+        let admitted = scope.and(of_fresh, fresh);
         scope.assert_zero_if(admitted, old[1]);
         let mut scope = self.under(Demand::RegisteredLeaves);
         let epoch = scope.constant_in_range::<{ layout::EPOCH }>(AccountEpoch::FIRST.get());
@@ -97,7 +96,7 @@ impl Section<'_> {
         let patient = scope.is_zero("inverse for a patient", not_patient);
         let mut scope = self.under(Demand::RegisteredLeaves);
         let registers = scope.and(admitted, patient);
-        let empty_subtree = scope.constant(registered_medical(version).hash());
+        let empty_subtree = scope.constant(empty_medical(version).hash());
         let medical = scope.select(registers, empty_subtree, old[1]);
 
         let tree = AccountTree::Identity;
@@ -105,7 +104,21 @@ impl Section<'_> {
         let tree = AccountTree::Medical;
         let medical_nodes = self.under(Demand::EntryTurns(tree, Moment::Before)).climb(&medical_path, old[1]);
         let medical = self.replace_leaf(active, (&medical_path, medical_nodes), roots[1], medical, tree);
-        Admission { active: active.into(), roots: [identity, medical], d1 }
+        EntryOutcome { active: active.into(), roots: [identity, medical], d1 }
+    }
+
+    /// Which kind the entry has, and its code. None in an unused slot.
+    fn entry_kind(&mut self, code: &Fr, kind: Wire) -> (OneHot<{ Kind::L1.len() }>, Ranged<{ layout::KIND }>) {
+        let kinds = Kind::L1;
+        let flags =
+            self.hints("used", kinds.map(|kind| Fr::from(u64::from(*code == Fr::from(u64::from(kind.code()))))));
+        let flags: [Bit; Kind::L1.len()] =
+            std::array::from_fn(|i| self.under(Demand::EntryKindFlag(kinds[i])).assert_bit(flags[i]));
+        let mut scope = self.under(Demand::EntryKind);
+        let flags = scope.at_most_one(flags, &[]);
+        let codes: Vec<_> = kinds.into_iter().enumerate().map(|(i, kind)| (kind.code(), flags.flag(i))).collect();
+        let kind = scope.chosen(&codes, kind);
+        (flags, kind)
     }
 
     /// The root after replacing a leaf that lies under the root before.

@@ -1,11 +1,12 @@
-//! Admitting an account. The operation is total: an entry that cannot take effect is consumed and changes nothing.
+//! One L1 operation. It is total: an entry that cannot take effect is consumed and changes nothing.
 
 use emr_core::{AccountEpoch, Role};
 use halo2curves::ff::Field;
 
-use super::{Clause, RegistrationWitness, Violation, require};
+use super::{Clause, EntryWitness, Violation, is_code, require};
 use crate::{
     batch::Words,
+    l1_operation::{AccountRule, IdentityRule, MedicalRule},
     operation::Kind,
     primitive::field::{Fr, to_u64},
     state::{leaf::MedicalLeaf, tree::empty_root},
@@ -13,9 +14,9 @@ use crate::{
     version::CircuitVersion,
 };
 
-/// What a registration does.
+/// What an entry does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RegistrationEffect {
+pub struct EntryEffect {
     /// Identity root after.
     pub identity_root: Fr,
     /// Medical root after.
@@ -28,14 +29,15 @@ pub struct RegistrationEffect {
 ///
 /// # Errors
 /// The clause it breaks.
-pub fn check_registration(
+pub fn check_entry(
     version: &CircuitVersion,
     (identity_root, medical_root): (Fr, Fr),
-    witness: &RegistrationWitness,
-) -> Result<RegistrationEffect, Violation> {
+    witness: &EntryWitness,
+) -> Result<EntryEffect, Violation> {
     let entry = &witness.entry;
     entry.check_ranges()?;
-    require(entry.kind == Fr::from(u64::from(Kind::Register.code())), Clause::L1AsQueued, "kind")?;
+    let kind = Kind::L1.into_iter().find(|kind| is_code(&entry.kind, kind.code()));
+    let rule = kind.and_then(Kind::l1_rule).ok_or(Violation { clause: Clause::L1AsQueued, detail: "kind" })?;
     require(
         witness.identity_path.depth() == version.account_depth && witness.medical_path.depth() == version.account_depth,
         Clause::L1AsQueued,
@@ -54,23 +56,30 @@ pub fn check_registration(
         "medical leaf under the medical root",
     )?;
     let d1 = entry.words();
-    if witness.old_identity != Fr::ZERO {
-        // Already registered: consumed without effect.
-        return Ok(RegistrationEffect { identity_root, medical_root, d1 });
+    match rule.account {
+        AccountRule::Fresh if witness.old_identity != Fr::ZERO => {
+            return Ok(EntryEffect { identity_root, medical_root, d1 });
+        }
+        AccountRule::Fresh => {
+            require(witness.old_medical == Fr::ZERO, Clause::L1AsQueued, "a medical leaf without an identity")?;
+        }
     }
-    require(witness.old_medical == Fr::ZERO, Clause::L1AsQueued, "a medical leaf without an identity")?;
-    let identity = IdentityFields {
-        role: entry.role,
-        status: entry.status,
-        org: entry.org,
-        epoch: AccountEpoch::FIRST.get().into(),
-        key_x: entry.key_x,
-        key_y: entry.key_y,
-        encryption: entry.opaque,
+    let identity = match rule.identity {
+        IdentityRule::AsQueued => IdentityFields {
+            role: entry.role,
+            status: entry.status,
+            org: entry.org,
+            epoch: AccountEpoch::FIRST.get().into(),
+            key_x: entry.key_x,
+            key_y: entry.key_y,
+            encryption: entry.opaque,
+        },
     };
-    let is_patient = entry.role == Fr::from(u64::from(Role::Patient.code()));
-    let medical = if is_patient { registered_medical(version).hash() } else { Fr::ZERO };
-    Ok(RegistrationEffect {
+    let medical = match rule.medical {
+        MedicalRule::EmptyForPatient if is_code(&entry.role, Role::Patient.code()) => empty_medical(version).hash(),
+        MedicalRule::EmptyForPatient => Fr::ZERO,
+    };
+    Ok(EntryEffect {
         identity_root: witness.identity_path.root(position, identity.hash()),
         medical_root: witness.medical_path.root(position, medical),
         d1,
@@ -78,7 +87,7 @@ pub fn check_registration(
 }
 
 /// The medical leaf of a new patient at this version's depths.
-pub(crate) fn registered_medical(version: &CircuitVersion) -> MedicalLeaf {
+pub(crate) fn empty_medical(version: &CircuitVersion) -> MedicalLeaf {
     MedicalLeaf {
         grants_root: empty_root(version.grant_depth),
         records_root: empty_root(version.record_depth),

@@ -1,0 +1,104 @@
+//! What a registration costs, and where the fees go.
+
+use std::io::Write;
+
+use alloy::primitives::{
+    Address, B256, U256,
+    utils::{format_ether, parse_ether},
+};
+use serde::Serialize;
+
+use super::HOSPITAL;
+use crate::{
+    failure::{Exit, Failure, OrExit},
+    options::Options,
+    report::{Answer, print},
+    session,
+};
+
+/// The highest fee, 1 ether. A fee cannot be changed after the deployment, and a sum in wei would be one that nobody can pay.
+const HIGHEST: U256 = U256::from_limbs([1_000_000_000_000_000_000, 0, 0, 0]);
+
+/// Reads a fee as the command line takes it, in ether. Returns wei.
+///
+/// # Errors
+/// If it is not a decimal number from 0 to 1 with at most 18 decimals.
+pub fn parse(text: &str) -> Result<U256, String> {
+    let decimal = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    let decimals = text.split_once('.').map_or(0, |(_, decimals)| decimals.len());
+    let starts_with_digit = text.starts_with(|first: char| first.is_ascii_digit());
+    let fee = if decimal && decimals <= 18 && starts_with_digit { parse_ether(text).ok() } else { None };
+    fee.filter(|fee| *fee <= HIGHEST).ok_or_else(|| "write a sum in ether from 0 to 1, like 0.001".to_owned())
+}
+
+/// A sum in ether, without zeros at its end.
+pub fn ether(wei: U256) -> String {
+    let text = format_ether(wei);
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+#[derive(Debug, Serialize)]
+struct Collected {
+    to: Address,
+    wei: String,
+    tx_hash: B256,
+    gas_used: u64,
+    #[serde(skip)]
+    amount: U256,
+}
+
+impl Answer for Collected {
+    fn write(&self, out: &mut dyn Write) -> std::io::Result<()> {
+        let amount = ether(self.amount);
+        writeln!(out, "{amount} ether of fees are at {} now ({} gas, {})", self.to, self.gas_used, self.tx_hash)
+    }
+}
+
+/// `collect-fees`: takes the registration fees from the contract.
+///
+/// # Errors
+/// If this hospital is not the sequencer, or the recipient does not take ether.
+pub async fn collect(options: &Options, to: Option<Address>) -> Result<(), Failure> {
+    let client = session::open(options, HOSPITAL).await?;
+    let to = to.unwrap_or_else(|| client.ethereum_address());
+    let (amount, receipt) = client.rollup().collect_fees(to).await.or_exit(Exit::Refused)?;
+    let (wei, tx_hash, gas_used) = (amount.to_string(), receipt.tx_hash, receipt.gas_used);
+    print(&Collected { to, wei, tx_hash, gas_used, amount }, options.json)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fees_are_read_in_ether() {
+        for (text, wei) in [("0", 0), ("0.000000000000000001", 1), ("0.001", 1_000_000_000_000_000_u64), ("0.0", 0)] {
+            assert_eq!(parse(text), Ok(U256::from(wei)), "{text}");
+        }
+        assert_eq!(parse("1"), Ok(HIGHEST));
+        // A sum in wei, and what ether cannot say.
+        for text in [
+            "1.000000000000000001",
+            "1000000000000000",
+            "-0.1",
+            "-1",
+            "0.0000000000000000001",
+            "",
+            ".",
+            "1e-3",
+            "0x1",
+            "0.1.1",
+            " 1",
+        ] {
+            assert!(parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn sums_are_printed_without_zeros() {
+        for (text, wei) in [("0", 0), ("0.000000000000000001", 1), ("0.001", 1_000_000_000_000_000_u64)] {
+            assert_eq!(ether(U256::from(wei)), text);
+        }
+        assert_eq!(ether(HIGHEST * U256::from(10)), "10");
+    }
+}

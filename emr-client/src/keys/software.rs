@@ -1,0 +1,79 @@
+//! Keys in this process's memory.
+
+use alloy::{
+    primitives::{Address, B256},
+    signers::{SignerSync, local::PrivateKeySigner},
+};
+use emr_api::encryption::CommittedKey;
+use emr_core::Role;
+use emr_crypto::{
+    Challenge, Identity, SigningContext,
+    key_wrap::{KeyUnwrap, WrappedKey},
+};
+use emr_rollup::{
+    operation::{Domain, Operation},
+    primitive::{
+        eddsa::{PublicKey, Signature, SigningKey},
+        jubjub::Point,
+    },
+};
+use zeroize::Zeroizing;
+
+use crate::keys::{Decryptor, KeyError, Signer};
+
+fn rollup(identity: &Identity) -> SigningKey {
+    SigningKey::from_seed(identity.rollup_seed())
+}
+
+fn ethereum(identity: &Identity) -> PrivateKeySigner {
+    PrivateKeySigner::from_slice(identity.ethereum_secret())
+        .expect("an identity's Ethereum key is a private key of secp256k1")
+}
+
+impl Signer for Identity {
+    fn role(&self) -> Role {
+        self.role()
+    }
+
+    fn rollup_key(&self) -> PublicKey {
+        rollup(self).public()
+    }
+
+    fn registration_point(&self) -> Point {
+        rollup(self).registration_point()
+    }
+
+    fn committed_key(&self) -> CommittedKey {
+        CommittedKey::of(self)
+    }
+
+    fn ethereum_address(&self) -> Address {
+        ethereum(self).address()
+    }
+
+    fn sign_operation(&self, domain: Domain, operation: &Operation) -> Result<Signature, KeyError> {
+        Ok(rollup(self).sign(operation.message(domain)))
+    }
+
+    fn sign_statement(&self, statement: &[u8]) -> Result<Vec<u8>, KeyError> {
+        Ok(self.rsa().sign_pss(SigningContext::STATEMENT, statement))
+    }
+
+    fn sign_login(&self, challenge: &Challenge) -> Result<Vec<u8>, KeyError> {
+        Ok(challenge.sign(self.rsa()))
+    }
+
+    fn sign_possession(&self, message: &[u8]) -> Result<Vec<u8>, KeyError> {
+        Ok(self.rsa().sign_pkcs1v15(message))
+    }
+
+    fn sign_ethereum(&self, hash: &B256) -> Result<alloy::primitives::Signature, KeyError> {
+        ethereum(self).sign_hash_sync(hash).map_err(|error| KeyError::Refused(error.to_string()))
+    }
+}
+
+impl Decryptor for Identity {
+    fn unwrap_key(&self, wrapped: &WrappedKey, context: &[u8]) -> Result<Option<Zeroizing<[u8; 32]>>, KeyError> {
+        Ok(self.rsa().unwrap_key(wrapped, context).ok())
+    }
+}

@@ -1,0 +1,143 @@
+//! L1 reorganised: account indices belong to other people. A second world stands for the chain that won, with the same contract at the same
+//! address and the registrations in another order; data folders come from the first one.
+
+use std::path::{Path, PathBuf};
+
+use emr_client::{
+    Client, ClientError,
+    flow::{submit::Fate, upload::WriteError},
+};
+use emr_core::{Class, ClassMask, GrantSlot, RecordSlot, Rights, Version};
+use emr_rollup::operation::{Action, Kind};
+use emr_testkit::people::Member;
+
+use crate::{
+    proxy::{Fault, Proxy},
+    scene::*,
+};
+
+/// Takes somebody's data folder from one world to another.
+fn move_folder(person: Member, from: &Scene, to: &Scene) -> TestResult {
+    let (from, to) = (from.data_dir(person), to.data_dir(person));
+    copy(&from, &to)
+}
+
+fn copy(from: &Path, to: &PathBuf) -> TestResult {
+    std::fs::create_dir_all(to)?;
+    for entry in std::fs::read_dir(from)? {
+        let (path, target) = (entry.as_ref().map_err(|_| "unreadable")?.path(), to.join(entry?.file_name()));
+        if path.is_dir() {
+            copy(&path, &target)?;
+        } else {
+            std::fs::copy(&path, &target)?;
+        }
+    }
+    Ok(())
+}
+
+fn fates(resumed: Vec<emr_client::flow::submit::Resumed>) -> Vec<(Kind, Fate)> {
+    resumed.into_iter().map(|resumed| (resumed.kind, resumed.fate)).collect()
+}
+
+/// A world in which a doctor (account 2) signed a record for a patient (account 3), and it did not arrive.
+async fn a_record_on_its_way() -> TestResult<Scene> {
+    let scene = Scene::new().await?;
+    let (patient, doctor) = scene.with_a_doctor().await?;
+    drop(doctor);
+    let proxy = Proxy::new(scene.node.url())?;
+    let doctor = scene.client_at(DOCTOR, &proxy.address).await?;
+    proxy.set(|request, answer| {
+        (request.starts_with("POST /v1/operations ") && answer.is_empty()).then_some(Fault::LoseRequest)
+    });
+    assert!(doctor.upload(&handed_over(&patient), Class::Laboratory, &record("for one person")).await.is_err());
+    assert_eq!((doctor.account()?.get(), patient.account()?.get()), (2, 3));
+    Ok(scene)
+}
+
+async fn writes(patient: &Client, doctor: &Client) -> TestResult {
+    patient.grant(&doctor.card(), &terms(Rights::READ | Rights::WRITE, ClassMask::ALL)).await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_does_not_go_to_the_successor_of_its_patient() -> TestResult {
+    let before = a_record_on_its_way().await?;
+    let scene = Scene::new().await?;
+    move_folder(DOCTOR, &before, &scene)?;
+    let doctor = scene.registered(DOCTOR).await?;
+    let (successor, patient) = (scene.registered(OTHER_PATIENT).await?, scene.registered(PATIENT).await?);
+    assert_eq!((doctor.account()?.get(), successor.account()?.get(), patient.account()?.get()), (2, 3, 4));
+    for patient in [&successor, &patient] {
+        writes(patient, &doctor).await?;
+    }
+
+    // The same document for the successor is another request than the one that waits.
+    let written = doctor.upload(&handed_over(&successor), Class::Laboratory, &record("for one person")).await?;
+    assert_eq!((written.patient, written.slot.get()), (successor.account()?, 0));
+    // It was refused before that was signed, and it is kept.
+    assert_eq!(fates(doctor.resume().await?), [(Kind::PutRecord, Fate::Waiting)]);
+    assert_eq!(successor.records(&successor.card()).await?.len(), 1);
+    let [kept] = &doctor.profile().outbox().refused()[..] else { return Err("one record is kept".into()) };
+    assert!(kept.refusal().is_some_and(|refusal| refusal.reason.contains("another owner")));
+    let operation = kept.draft().operation;
+
+    // It is handed in again for the same person, whatever index they have, and for nobody else.
+    let wrong = doctor.retry(&handed_over(&successor), operation).await;
+    assert!(matches!(wrong, Err(ClientError::Write(WriteError::OtherPatient { .. }))), "{wrong:?}");
+    let written = doctor.retry(&handed_over(&patient), operation).await?;
+    assert_eq!(written.patient, patient.account()?);
+    let (read, _) = patient.retrieve(&patient.card(), written.slot, None).await?;
+    assert_eq!(read.unproven().record(), &record("for one person"));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_signed_under_an_index_that_is_lost_is_not_lost() -> TestResult {
+    let before = a_record_on_its_way().await?;
+    let scene = Scene::new().await?;
+    move_folder(DOCTOR, &before, &scene)?;
+    // Before anybody registers again, nothing is decided: the same index may come back.
+    let early = scene.client(DOCTOR).await?;
+    assert_eq!(fates(early.resume().await?), [(Kind::PutRecord, Fate::Waiting)]);
+    drop(early);
+    drop(scene.registered(OTHER_PATIENT).await?);
+    let (patient, doctor) = (scene.registered(PATIENT).await?, scene.registered(DOCTOR).await?);
+    assert_eq!((patient.account()?.get(), doctor.account()?.get()), (3, 4));
+    writes(&patient, &doctor).await?;
+    let resumed = fates(doctor.resume().await?);
+    assert!(matches!(&resumed[..], [(Kind::PutRecord, Fate::Refused { .. })]), "{resumed:?}");
+    let operation = doctor.profile().outbox().refused()[0].draft().operation;
+    let written = doctor.retry(&handed_over(&patient), operation).await?;
+    assert_eq!(written.slot, RecordSlot::new(0)?);
+    assert_eq!(patient.records(&patient.card()).await?[0].leaf.author, doctor.account()?);
+    Ok(())
+}
+
+/// Grants that a patient signed under another index are told, and their versions are not used under the new one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_patients_grants_begin_again_under_another_index() -> TestResult {
+    let before = Scene::new().await?;
+    let (patient, doctor) = before.with_a_doctor().await?;
+    patient.revoke(doctor.account()?, ClassMask::ALL).await?;
+    let slot = GrantSlot::FIRST_ORDINARY;
+    let lost = patient.account()?;
+    assert_eq!(patient.profile().highest_signed(lost, slot), Version::new(2)?);
+    drop((patient, doctor));
+
+    let scene = Scene::new().await?;
+    move_folder(PATIENT, &before, &scene)?;
+    let doctor = scene.registered(DOCTOR).await?;
+    drop(scene.registered(OTHER_PATIENT).await?);
+    let patient = scene.registered(PATIENT).await?;
+    assert_eq!((lost.get(), patient.account()?.get()), (3, 4));
+    let resumed = fates(patient.resume().await?);
+    let told = |kind| resumed.iter().any(|(of, fate)| *of == kind && matches!(fate, Fate::Refused { .. }));
+    assert!(told(Kind::SetGrant) && told(Kind::Revoke) && resumed.len() == 2, "{resumed:?}");
+
+    writes(&patient, &doctor).await?;
+    let revoked = patient.revoke(doctor.account()?, ClassMask::ALL).await?;
+    let Action::Revoke(revoke) = revoked.changed[0].1.signed.operation.action else { return Err("a Revoke".into()) };
+    assert_eq!(revoke.expected, Version::new(1)?);
+    assert_eq!(patient.profile().highest_signed(lost, slot), Version::new(2)?, "should that chain come back");
+    Ok(())
+}

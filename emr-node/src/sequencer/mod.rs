@@ -211,6 +211,9 @@ impl Sequencer {
         {
             return Err(Refusal::unavailable(format!("this node takes only Revokes at present: {reason}")));
         }
+        if place == Place::Ordinary {
+            self.quotas.check_space(&self.mempool)?;
+        }
         match place {
             Place::Ordinary | Place::Reserved => {
                 state.soft.check(&submission.signed, self.clock.now())?;

@@ -1,4 +1,4 @@
-//! A batch of governed operations, executed and checked against the statement: only `emr-rollup`, without a prover.
+//! Executes a batch of governed operations and checks it against the statement. Uses only `emr-rollup`, without a prover.
 //!
 //! `cargo run --release --example governed_batch`
 
@@ -56,8 +56,8 @@ fn main() -> Result<(), Box<dyn Error>> {
             version: Version::new(1)?,
             salt: Fr::from(77),
         },
-        directory_before: Fr::from(0),
-        directory_after: Fr::from(88),
+        directory_before: Fr::from(0).into(),
+        directory_after: Fr::from(88).into(),
     });
     batch.push(&operation(patient, 2, grant).sign(domain, &patient_key, None))?;
     batch.push(&request)?;
@@ -66,7 +66,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     check_batch(sealed.witness(), sealed.public())?;
     println!("after it: batch {} with {} operations satisfies the statement", sealed.number(), sealed.data().d2.len());
 
-    // Anybody with the batch's data, and nothing else, has the same state.
+    // Anyone can compute the same state from the batch's data alone.
     let mut trees = StateTrees::genesis(CircuitVersion::V1);
     trees.apply(sealed.data())?;
     assert_eq!(trees.root(), ledger.trees().root());

@@ -1,4 +1,4 @@
-//! A record from FHIR to a reader and back out of reach: no node, no chain, only `emr-core` and `emr-crypto`.
+//! Shares a FHIR record with a reader, and then revokes the access. Uses only `emr-core` and `emr-crypto`, without node or chain.
 //!
 //! `cargo run --release --example share_and_revoke`
 
@@ -22,11 +22,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (patient_account, author_account, reader_account) =
         (AccountIndex::new(4)?, AccountIndex::new(2)?, AccountIndex::new(3)?);
 
-    // The patient shares her summaries with the reader.
+    // The patient shares their summaries with the reader.
     let mut directory = PatientDirectory::create(patient.rsa());
     directory.grant(reader_account, reader.rsa().public(), Class::Summary.into(), Past::Included)?;
 
-    // The author writes for a class: he needs its public key, no list of readers and no patient online.
+    // The author writes for a class. They need only its public key: no list of readers, and the patient need not be online.
     let seal = |version: u64, previous: Option<Opaque>, directory: &PatientDirectory| -> Result<_, Box<dyn Error>> {
         let context = RecordContext {
             domain: [1; 32],
@@ -71,9 +71,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let opened = open(&first, &context, &directory)?;
     let record = emr_core::Record::from_dag_cbor(&opened.authored.record)?;
     assert_eq!(fhir::export(&record)?, BUNDLE);
-    println!("the reader opened version 1: {} bytes of FHIR, as they were written", BUNDLE.len());
+    println!("the reader opened version 1: {} bytes of FHIR, unchanged", BUNDLE.len());
 
-    // Old keys stay what they are; the next version is written to a key that the reader never gets.
+    // The old keys stay valid for old versions. The next version is sealed to a key that the reader never gets.
     let before = directory.published().clone();
     directory.revoke(reader_account, ClassMask::ALL)?;
     let (second, context, _) = seal(2, Some(authored), &directory)?;
@@ -82,6 +82,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     let fetch = |cid: &Cid| blocks.get(cid).cloned().ok_or(io::Error::from(io::ErrorKind::NotFound));
     let refused = OpenedRecord::open(&second.manifest, fetch, &keys, &context);
     assert!(refused.is_err(), "a revoked reader opened the next version");
-    println!("after the revocation, with every block and every key he ever had: {}", refused.err().ok_or("opened")?);
+    println!("after the revocation, with every block and every key they ever had: {}", refused.err().ok_or("opened")?);
     Ok(())
 }

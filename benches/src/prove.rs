@@ -1,5 +1,5 @@
-//! Proves one batch of real operations over distinct patients and prints what it cost. Peer: the same statement, checked in
-//! plain Rust in the same run; the ratio is the price of zero knowledge.
+//! Proves one batch of real operations on distinct patients and prints time and memory. For comparison, the same run checks the
+//! same statement in plain Rust. The ratio is the price of the proof.
 //!
 //! `cargo run --release --package benches --bin prove -- --json`
 
@@ -19,10 +19,10 @@ use emr_rollup::{
 };
 use serde::Serialize;
 
-/// Proves one batch and prints what it cost.
+/// Prove one batch and print time and memory
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// Operations in the batch, each on a patient of its own
+    /// Operations in the batch, each on another patient
     #[arg(long, default_value_t = CircuitVersion::V1.max_l2)]
     operations: usize,
     /// Folder of the proving key
@@ -43,7 +43,7 @@ struct Figures {
     peak_gibibytes: f64,
     proof_bytes: usize,
     verify_milliseconds: f64,
-    /// The peer: the statement in plain Rust.
+    /// The time to check the statement in plain Rust.
     plain_milliseconds: f64,
     ratio_to_plain: f64,
 }
@@ -89,7 +89,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         println!(
             "{operations} operations in {prove_seconds:.1} s: {operations_per_second:.2}/s, {peak_gibibytes:.2} GiB"
         );
-        println!("{ratio_to_plain:.0} times what checking the same statement in plain Rust takes");
+        println!("{ratio_to_plain:.0} times as long as checking the same statement in plain Rust");
     }
     Ok(())
 }
@@ -138,8 +138,8 @@ fn batch(version: CircuitVersion, operations: usize) -> Result<Batch<emr_rollup:
                     version: Version::new(1)?,
                     salt: Fr::from(index),
                 },
-                directory_before: Fr::from(0),
-                directory_after: Fr::from(index),
+                directory_before: Fr::from(0).into(),
+                directory_after: Fr::from(index).into(),
             }),
         };
         batch.push(&operation.sign(domain, &key(index), None))?;
@@ -147,7 +147,7 @@ fn batch(version: CircuitVersion, operations: usize) -> Result<Batch<emr_rollup:
     Ok(batch.seal().0)
 }
 
-/// Peak resident memory of this process, where `/proc` tells it.
+/// Peak resident memory of this process, if `/proc` shows it.
 fn peak_gibibytes() -> Option<f64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;

@@ -5,8 +5,8 @@ import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 import {FIELD_MODULUS} from "./Field.sol";
 
 /// @title Baby Jubjub with circomlib's parameters
-/// @notice The twisted Edwards curve `a x^2 + y^2 = 1 + d x^2 y^2` over BN254's scalar field, `a` a square and `d` none, so
-/// that doubling has no exceptional point. Its group has order 8 times a prime.
+/// @notice The twisted Edwards curve `a x^2 + y^2 = 1 + d x^2 y^2` over BN254's scalar field. `a` is a square and `d` is not, so
+/// doubling has no exceptional point. The order of its group is 8 times a prime.
 library BabyJubjub {
     uint256 private constant A = 168700;
     uint256 private constant D = 168696;

@@ -7,7 +7,7 @@ import {RollupState} from "./RollupState.sol";
 import {Settlement} from "./Settlement.sol";
 
 /// @title The EMR rollup on L1
-/// @notice `RollupState` comes before everything that has storage so that the state root keeps slot 0.
+/// @notice `RollupState` comes before every other base with storage, so that the state root keeps slot 0.
 contract EmrRollup is IEmrRollup, RollupState, Settlement, Registry {
     constructor(Parameters memory parameters)
         Settlement(

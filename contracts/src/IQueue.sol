@@ -4,19 +4,19 @@ pragma solidity 0.8.37;
 import {QueueIndex} from "./Types.sol";
 
 /// @title The L1 queue
-/// @notice Operations that the sequencer must take in order. An entry is four canonical field elements, of which the contract
-/// keeps the hash; whoever settles supplies the words.
+/// @notice Operations that the sequencer must take in order. An entry is four canonical field elements. The contract stores only
+/// their hash; the caller of `settle` supplies the words.
 interface IQueue {
     /// @notice An entry was appended.
     /// @param index Its position.
     /// @param words `pack(kind 8, account 24, role 8, status 8, org 24, tree 2, slot 16, replace_directory 1)`, A.x, A.y, opaque.
     event Enqueued(QueueIndex indexed index, uint256[4] words);
 
-    /// @notice The words supplied are not those of the entry.
+    /// @notice The supplied words are not those of the entry.
     error EntryMismatch(QueueIndex index);
-    /// @notice More entries are supplied than wait in the queue.
+    /// @notice More entries are supplied than are waiting in the queue.
     error EntriesNotQueued(uint256 supplied, uint256 waiting);
-    /// @notice Fewer entries are supplied than are overdue and fit into a batch.
+    /// @notice Fewer entries are supplied than are overdue and would fit into a batch.
     error OverdueEntriesOmitted(uint256 supplied, uint256 required);
 
     /// @notice Seconds after which an entry is overdue.
@@ -25,11 +25,11 @@ interface IQueue {
     /// @notice Position of the first entry that is not settled.
     function queueHead() external view returns (QueueIndex);
 
-    /// @notice How many entries were ever appended.
+    /// @notice How many entries were appended in all.
     function queueLength() external view returns (QueueIndex);
 
-    /// @notice How many entries the next batch must take at least: those overdue, up to its capacity. While it is not 0, anyone
-    /// may settle, except in the sequencer's turn.
+    /// @notice How many entries are overdue, up to a batch's capacity: the next batch must take at least these. While this is not 0,
+    /// anyone may settle, except in the sequencer's turn.
     function overdueEntries() external view returns (uint256);
 
     /// @notice `keccak256` of the entry's four words, and when it was appended.

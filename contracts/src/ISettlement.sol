@@ -5,10 +5,10 @@ import {BatchNumber, StateRoot, UnixTime} from "./Types.sol";
 
 /// @title Settlement of proven batches
 interface ISettlement {
-    /// @notice What a batch claims, apart from its data.
-    /// @param pre State root that it starts from.
-    /// @param post State root that it ends in.
-    /// @param time The one time of all its operations.
+    /// @notice The claims of a batch, without its data.
+    /// @param pre State root before the batch.
+    /// @param post State root after the batch.
+    /// @param time The time of all its operations.
     /// @param commitment Poseidon commitment `C` to its D1 and D2.
     struct Batch {
         StateRoot pre;
@@ -39,16 +39,16 @@ interface ISettlement {
     /// @notice The sequencer took the registration fees.
     event FeesCollected(address indexed to, uint256 amount);
 
-    /// @notice Only the sequencer may do this. Anyone may settle if queue entries are overdue and `SEQUENCER_TURN` has passed since the
-    /// last settlement.
+    /// @notice Only the sequencer may do this. But anyone may settle if queue entries are overdue and `SEQUENCER_TURN` has passed since
+    /// the last settlement.
     error NotSequencer(address caller);
-    /// @notice Whoever settles overdue queue entries settles nothing else: D2 tells only hashes of what its operations wrote, so the
-    /// sequencer could not go on from operations that it does not know.
+    /// @notice A caller other than the sequencer may settle only overdue queue entries. D2 holds only hashes of what operations wrote,
+    /// so the sequencer could not continue after operations that it does not know.
     error OperationsBySequencerOnly(address caller);
-    /// @notice A batch must be the call of a transaction itself, from an account without code, so that anyone can read its data
-    /// from the transaction.
+    /// @notice A transaction must call `settle` directly, from an account without code, so that anyone can read the batch's data from
+    /// the transaction.
     error NotDirectCall(address caller);
-    /// @notice The calldata are not laid out as the ABI's standard encoder does, so other decoders might not read them.
+    /// @notice The calldata are not in the ABI's standard encoding, so other decoders might not read them.
     error NonStandardCalldata();
     /// @notice The batch starts from another state root than the current one.
     error StaleBatch(StateRoot current);
@@ -56,13 +56,13 @@ interface ISettlement {
     error BatchTimeOutOfRange(uint256 earliest, uint256 latest);
     /// @notice A word is not below the field's modulus.
     error NotCanonical(uint256 word);
-    /// @notice The length is no multiple of four words.
+    /// @notice The length is not a multiple of four words.
     error IncompleteEntry(uint256 words);
-    /// @notice More queue entries than a batch holds.
+    /// @notice There are more queue entries than a batch can hold.
     error TooManyEntries(uint256 supplied, uint256 capacity);
-    /// @notice More L2 operations than a batch holds.
+    /// @notice There are more L2 operations than a batch can hold.
     error TooManyOperations(uint256 supplied, uint256 capacity);
-    /// @notice The verifier refused the proof.
+    /// @notice The verifier rejected the proof.
     error ProofRejected();
     /// @notice The fees could not be sent.
     error FeeTransferFailed(address to);
@@ -70,19 +70,19 @@ interface ISettlement {
     error InvalidParameter(string name);
 
     /// @notice Settles a batch with its data in calldata.
-    /// @dev Sequencer only, or anyone if queue entries are overdue and nothing was settled for `SEQUENCER_TURN`, then without L2
-    /// operations. Only as the call of a transaction itself, in standard encoding: arguments in order, without gaps, overlaps or a tail,
-    /// the proof padded with zeros.
+    /// @dev Sequencer only; or anyone if queue entries are overdue and nothing was settled for `SEQUENCER_TURN`, and then without L2
+    /// operations. A transaction must call this directly, in standard encoding: arguments in order, without gaps, overlaps or extra bytes,
+    /// and the proof padded with zeros.
     /// @param batch What it claims.
     /// @param d1 The words of the queue entries taken, four each.
     /// @param d2 The words of its L2 operations, four each: `pack(account 24, tree 2, slot 16)`, new leaf, audit entry, key directory.
-    /// @param proof The proof, as the verifier takes it after the instances.
+    /// @param proof The proof, which the verifier reads after the instances.
     function settle(Batch calldata batch, uint256[] calldata d1, uint256[] calldata d2, bytes calldata proof) external;
 
     /// @notice Sends the registration fees to `to`. Sequencer only.
     function collectFees(address payable to) external;
 
-    /// @notice `keccak256(abi.encode(chain id, this)) >> 8`, what every signed operation is bound to.
+    /// @notice The domain that every signed operation is bound to: `keccak256(abi.encode(chain id, this)) >> 8`.
     function domain() external view returns (uint256);
 
     /// @notice The current state root. Storage slot 0.
@@ -100,10 +100,10 @@ interface ISettlement {
     /// @notice When the last batch was settled, by L1's clock; 0 before the first.
     function lastSettlementTime() external view returns (UnixTime);
 
-    /// @notice The contract that checks proofs: instances and proof as raw calldata; it reverts to refuse.
+    /// @notice The contract that verifies proofs. Its raw calldata are the instances and the proof. It reverts if the proof is wrong.
     function verifier() external view returns (address);
 
-    /// @notice Who settles.
+    /// @notice The account that settles batches.
     function sequencer() external view returns (address);
 
     /// @notice The circuit version that `verifier` belongs to.

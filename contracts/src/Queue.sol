@@ -16,7 +16,7 @@ abstract contract Queue is IQueue, RollupState {
     uint256 private constant STATUS_ACTIVE = 1;
 
     mapping(uint256 index => bytes32 wordsHash) private _entries;
-    /// When each entry was appended; six share a slot. Its length is the number of entries.
+    /// The time at which each entry was appended; six share a slot. The array's length is the number of entries.
     uint40[] private _enqueuedAt;
 
     /// @inheritdoc IQueue
@@ -35,8 +35,8 @@ abstract contract Queue is IQueue, RollupState {
         return (_entries[position], _enqueuedAt[position]);
     }
 
-    /// @dev Appends the Register entry of an account. Canonical by the types of its fields: the packed word has 91 bits, the
-    /// coordinates come reduced from `BabyJubjub.timesEight`, and the commitment is below 2^248 by the registry's check.
+    /// @dev Appends the Register entry of an account. All its words are canonical: the packed word has 91 bits, the coordinates come
+    /// reduced from `BabyJubjub.timesEight`, and the registry checked that the commitment is below 2^248.
     function _enqueueRegister(
         AccountIndex account,
         Role role,
@@ -59,7 +59,7 @@ abstract contract Queue is IQueue, RollupState {
         emit Enqueued(QueueIndex.wrap(uint64(index)), words);
     }
 
-    /// @dev Entries at the head that are older than the deadline, counted up to `limit`.
+    /// @dev Counts the entries at the head that are older than the deadline, up to `limit`.
     function _overdue(uint256 limit) internal view returns (uint256 count) {
         uint256 head = QueueIndex.unwrap(_progress.queueHead);
         uint256 length = _enqueuedAt.length;
@@ -70,7 +70,7 @@ abstract contract Queue is IQueue, RollupState {
         }
     }
 
-    /// @dev Takes entries from the head after checking their words, which must be whole entries.
+    /// @dev Checks the words of entries, which must be complete, and takes the entries from the head.
     /// @return rolling The queue hash: `h_0 = 0`, `h_{i+1} = keccak256(h_i || the four words of entry i)`.
     function _take(uint256[] calldata words, uint256 required) internal returns (bytes32 rolling) {
         uint256 count = words.length / 4;

@@ -12,8 +12,8 @@ import {Queue} from "./Queue.sol";
 import {RsaKey} from "./RsaKey.sol";
 import {AccountIndex, Role, Standing} from "./Types.sol";
 
-/// @title Registration, consent and admission of participants
-/// @notice The registrar is the owner in the sense of `Ownable2Step`, handed over in two steps.
+/// @title Registration, endorsement and admission of participants
+/// @notice The registrar is the owner of `Ownable2Step`, so the role is handed over in two steps.
 abstract contract Registry is IRegistry, Queue, Ownable2Step, EIP712 {
     bytes32 private constant REGISTRATION_TYPEHASH = keccak256(
         "Registration(address owner,uint8 role,uint24 org,uint256 qx,uint256 qy,uint256 encryptionCommitment,"
@@ -142,7 +142,7 @@ abstract contract Registry is IRegistry, Queue, Ownable2Step, EIP712 {
         return abi.encode(POSSESSION_TAG, _domain(), owner, ax, ay, role);
     }
 
-    /// @dev Checks a registration, gives out an account index, and queues the entry of a patient.
+    /// @dev Checks a registration, assigns an account index, and queues the entry of a patient.
     function _register(address owner, Registration calldata registration) private returns (AccountIndex account) {
         if (msg.value != registrationFee) revert WrongFee(registrationFee, msg.value);
         if (!(_accountOf[owner] == NO_ACCOUNT)) revert AlreadyRegistered(owner, _accountOf[owner]);
@@ -174,7 +174,7 @@ abstract contract Registry is IRegistry, Queue, Ownable2Step, EIP712 {
         }
     }
 
-    /// @dev The rollup key `A = 8Q`, of prime order.
+    /// @dev Computes the rollup key `A = 8Q`, which has prime order.
     function _rollupKey(uint256 qx, uint256 qy) private view returns (uint256 ax, uint256 ay) {
         if (qx >= FIELD_MODULUS) revert CoordinateNotCanonical(qx);
         if (qy >= FIELD_MODULUS) revert CoordinateNotCanonical(qy);
@@ -183,14 +183,14 @@ abstract contract Registry is IRegistry, Queue, Ownable2Step, EIP712 {
         if (ax == 0 && ay == 1) revert PointOfLowOrder(qx, qy);
     }
 
-    /// @dev A patient's commitment: opaque, and no RSA key on chain that would identify her elsewhere.
+    /// @dev Checks a patient's commitment. It is opaque, because an RSA key on chain would identify the patient elsewhere.
     function _patientCommitment(Registration calldata registration) private pure returns (uint256 commitment) {
         if (registration.rsaModulus.length != 0 || registration.rsaSignature.length != 0) revert UnexpectedRsaKey();
         commitment = registration.encryptionCommitment;
         if (commitment == 0 || commitment >> 248 != 0) revert InvalidEncryptionCommitment(commitment);
     }
 
-    /// @dev A doctor's or hospital's commitment, computed from an RSA key whose possession is proved.
+    /// @dev Computes a doctor's or hospital's commitment from an RSA key, after checking the proof of possession.
     function _provenCommitment(address owner, uint256 ax, uint256 ay, Registration calldata registration)
         private
         view
@@ -206,7 +206,7 @@ abstract contract Registry is IRegistry, Queue, Ownable2Step, EIP712 {
         return RsaKey.commitment(modulus);
     }
 
-    /// @dev EIP-712 hash of everything a registration says, the owner and the deadline included.
+    /// @dev The EIP-712 hash of all fields of a registration, with the owner and the deadline.
     function _structHash(address owner, Registration calldata registration, uint256 deadline)
         private
         pure
@@ -239,7 +239,7 @@ abstract contract Registry is IRegistry, Queue, Ownable2Step, EIP712 {
         if (stored.role != Role.Hospital || stored.standing != Standing.Admitted) revert NotAdmittedHospital(account);
     }
 
-    /// @dev The caller's account, which must be an admitted hospital.
+    /// @dev Returns the caller's account, which must be an admitted hospital.
     function _callersHospital() private view returns (AccountIndex account) {
         account = _accountOf[msg.sender];
         _requireHospital(account);

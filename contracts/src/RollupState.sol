@@ -3,10 +3,10 @@ pragma solidity 0.8.37;
 
 import {BatchNumber, QueueIndex, StateRoot, UnixTime} from "./Types.sol";
 
-/// @title What readers prove by EIP-1186
-/// @notice First in the inheritance order of every contract that uses it, which fixes the slots for good:
-/// slot 0 holds the state root; slot 1 holds, from the least significant bit, the time of the last batch (40 bits), the number of
-/// settled batches (64 bits), the position of the queue's head (64 bits) and when the last batch was settled (40 bits).
+/// @title The state that light clients verify by EIP-1186 proofs
+/// @notice This must be the first base of every contract that uses it, so that the slots never change. Slot 0 holds the state root.
+/// Slot 1 holds, from the least significant bit, the time of the last batch (40 bits), the number of settled batches (64 bits), the
+/// position of the queue's head (64 bits) and the time at which the last batch was settled (40 bits).
 abstract contract RollupState {
     struct Progress {
         UnixTime time;
@@ -19,7 +19,7 @@ abstract contract RollupState {
     StateRoot internal _stateRoot;
     Progress internal _progress;
 
-    /// @dev What signed operations, queue entries and proofs are bound to: `keccak256(abi.encode(chain id, this)) >> 8`.
+    /// @dev The domain that signed operations and proofs are bound to: `keccak256(abi.encode(chain id, this)) >> 8`.
     function _domain() internal view returns (uint256) {
         return uint256(keccak256(abi.encode(block.chainid, address(this)))) >> 8;
     }

@@ -4,7 +4,7 @@ pragma solidity 0.8.37;
 import {RSA} from "@openzeppelin/contracts/utils/cryptography/RSA.sol";
 
 /// @title RSA public keys with exponent 65537
-/// @notice Well-formedness, commitment and proof of possession of a doctor's or hospital's key.
+/// @notice Checks, commits to, and verifies the proof of possession of a doctor's or hospital's key.
 library RsaKey {
     bytes internal constant EXPONENT = hex"010001";
     uint256 internal constant MIN_BYTES = 256;

@@ -12,7 +12,7 @@ abstract contract Settlement is ISettlement, Queue {
     /// @inheritdoc ISettlement
     uint256 public constant SEQUENCER_TURN = 1 hours;
 
-    /// How long before its settlement a batch may have been sealed.
+    /// The longest time between the sealing of a batch and its settlement.
     uint256 private constant MAX_BATCH_AGE = 1 hours;
 
     /// @inheritdoc ISettlement
@@ -70,7 +70,7 @@ abstract contract Settlement is ISettlement, Queue {
             if (required == 0 || _isSequencersTurn()) revert NotSequencer(msg.sender);
             if (d2.length != 0) revert OperationsBySequencerOnly(msg.sender);
         }
-        // With EIP-7702 an account with code can be the origin of a transaction whose calldata is another.
+        // With EIP-7702, an account with code can be the origin of a transaction that has other calldata.
         if (msg.sender != tx.origin || msg.sender.code.length != 0) revert NotDirectCall(msg.sender);
         _requireStandardCalldata(d1, d2, proof);
 
@@ -131,17 +131,17 @@ abstract contract Settlement is ISettlement, Queue {
         return _overdue(maxL1);
     }
 
-    /// @dev Each settlement starts the turn again, a stranger's too. Otherwise a stranger with a chain of ready proofs could make every
-    /// batch of the sequencer stale for as long as entries are overdue, and no operation would be settled. The sequencer cannot hold
-    /// entries back by this: each batch, and so each batch that starts a turn, takes the overdue ones.
+    /// @dev Each settlement starts a new turn, also one by a stranger. Otherwise a stranger with several ready proofs could make every batch
+    /// of the sequencer stale while entries are overdue, and no operation would be settled. The sequencer cannot use this to leave entries
+    /// out: each batch, and so each batch that starts a turn, must take the overdue ones.
     function _isSequencersTurn() private view returns (bool) {
         return block.timestamp <= uint256(UnixTime.unwrap(_progress.settledAt)) + SEQUENCER_TURN;
     }
 
-    /// @dev Requires that the arguments lie in the calldata in order, without gaps, overlaps or a tail, and that the proof is padded with
-    /// zeros. Solidity would also read other layouts, but the nodes that follow the rollup read the data with other decoders.
+    /// @dev Requires that the arguments are in the calldata in order, without gaps, overlaps or extra bytes, and that the proof is padded
+    /// with zeros. Solidity would also read other layouts, but the nodes that follow the rollup use other decoders.
     function _requireStandardCalldata(uint256[] calldata d1, uint256[] calldata d2, bytes calldata proof) private pure {
-        // The selector, four words of `Batch`, three offsets; each argument's length goes before its data.
+        // The selector, four words of `Batch`, three offsets. Each argument's length comes before its data.
         uint256 expectedD1 = 4 + 7 * 32 + 32;
         uint256 expectedD2 = expectedD1 + 32 * d1.length + 32;
         uint256 expectedProof = expectedD2 + 32 * d2.length + 32;
@@ -150,14 +150,14 @@ abstract contract Settlement is ISettlement, Queue {
         assembly ("memory-safe") {
             standard := and(eq(d1.offset, expectedD1), eq(d2.offset, expectedD2))
             standard := and(standard, and(eq(proof.offset, expectedProof), eq(calldatasize(), end)))
-            // The padding is the lowest bytes of the last word. Without any, the shift is by 256 and leaves nothing.
+            // The padding is in the lowest bytes of the last word. If there is none, the shift is by 256 and gives 0.
             let padding := sub(end, add(expectedProof, proof.length))
             standard := and(standard, iszero(shl(sub(256, shl(3, padding)), calldataload(sub(end, 32)))))
         }
         if (!standard) revert NonStandardCalldata();
     }
 
-    /// @dev The instances that follow from the claims alone, checked; `z`, `y1` and `y2` are still 0.
+    /// @dev Checks the claims, and returns the instances that follow from them alone; `z`, `y1` and `y2` are still 0.
     function _claims(Batch calldata batch, uint256 d1Words, uint256 d2Words)
         private
         view
@@ -187,7 +187,7 @@ abstract contract Settlement is ISettlement, Queue {
         instances.commitment = batch.commitment;
     }
 
-    /// @dev The point at which D1 and D2 are evaluated: it covers everything that the prover could choose.
+    /// @dev The point at which D1 and D2 are evaluated. It is a hash of everything that the prover could choose.
     function _challenge(Instances memory instances, BatchNumber number, bytes32 queueHash, bytes32 dataHash)
         private
         view
@@ -217,7 +217,8 @@ abstract contract Settlement is ISettlement, Queue {
         return value;
     }
 
-    /// @dev The verifier takes instances and proof as raw calldata and reverts to refuse. It has code: the constructor checked.
+    /// @dev The verifier takes instances and proof as raw calldata, and reverts if the proof is wrong. The constructor checked that it
+    /// has code.
     function _verify(Instances memory instances, bytes calldata proof) private view {
         (bool accepted,) = verifier.staticcall(bytes.concat(abi.encode(instances), proof));
         if (!accepted) revert ProofRejected();

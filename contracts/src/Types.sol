@@ -10,13 +10,13 @@ type StateRoot is uint256;
 /// Number of a settled batch; the first has number 1.
 type BatchNumber is uint64;
 
-/// Position of an entry in the L1 queue, from 0, over the life of the contract.
+/// Position of an entry in the L1 queue, counted from 0 since the contract's deployment.
 type QueueIndex is uint64;
 
 /// Seconds since 1970-01-01T00:00:00Z, 40 bits.
 type UnixTime is uint40;
 
-/// What an account is. The numbers are the codes of packed fields; `None` is no role.
+/// The role of an account. The numbers are the codes of packed fields. `None` is not a role.
 enum Role {
     None,
     Patient,
@@ -24,13 +24,13 @@ enum Role {
     Hospital
 }
 
-/// Where an account stands on its way into the rollup.
+/// How far an account has come on its way into the rollup.
 enum Standing {
     // Not registered.
     None,
     // A doctor or hospital that waits for a registrar.
     Pending,
-    // Held back by a registrar before admission.
+    // Suspended by the registrar before its admission.
     Suspended,
     // Its Register entry is in the queue or settled.
     Admitted

@@ -2,8 +2,8 @@
 pragma solidity 0.8.37;
 
 /// @title Stand-in for the verifier in unit tests of the settlement contract
-/// @notice Checks no proof. It accepts exactly one calldata, whose hash the test announced, so a test says beforehand
-/// which instances and proof the contract must hand to its verifier, byte for byte. Never deployed outside those tests.
+/// @notice It checks no proof. It accepts only the calldata whose hash the test announced. So a test fixes beforehand, byte for byte,
+/// which instances and proof the contract must pass to its verifier. Never deployed outside these tests.
 contract ExpectingVerifier {
     bytes32 private _expected;
 

@@ -4,7 +4,7 @@ pragma solidity 0.8.37;
 import {IERC1271} from "@openzeppelin/contracts/interfaces/IERC1271.sol";
 import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
 
-/// @title A contract wallet for tests: one key signs for it (ERC-1271) and it calls what it is told
+/// @title A contract wallet for tests: one key signs for it (ERC-1271), and it forwards any call
 /// @notice It cannot receive ether.
 contract Wallet is IERC1271 {
     address private immutable _key;
@@ -18,7 +18,7 @@ contract Wallet is IERC1271 {
         return ECDSA.recover(hash, signature) == _key ? IERC1271.isValidSignature.selector : bytes4(0);
     }
 
-    /// @notice Calls `target` with `data`; reverts with what it reverts with.
+    /// @notice Calls `target` with `data`. If the call reverts, it reverts with the same data.
     function execute(address target, bytes calldata data) external {
         (bool done, bytes memory reason) = target.call(data);
         if (!done) {

@@ -5,14 +5,14 @@
 //! | doctor, hospital | `sha256(uint16 length of e ‖ e ‖ uint16 length of n ‖ n) >> 8`, as the contract computes it |
 //! | patient | `sha256(fingerprint ‖ salt) >> 8`; fingerprint: SHA-256 of the key's SubjectPublicKeyInfo; both 32 bytes |
 //!
-//! A patient's key must not identify her elsewhere, hence the salt, which only those learn who may know her key.
+//! A patient's key must not identify them elsewhere. So the commitment has a salt, which only people learn who may know the key.
 
 use emr_chain::rsa_commitment;
 use emr_core::{Opaque, Role};
 use emr_crypto::{Identity, RsaPublic};
 use emr_rollup::primitive::field::{self, Fr};
 
-/// An RSA key with what is needed to compare it with an identity leaf.
+/// An RSA key with its salt, which are needed to compare it with an identity leaf.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CommittedKey {
     /// The key.
@@ -36,13 +36,13 @@ impl CommittedKey {
         }
     }
 
-    /// The commitment as it stands in the identity leaf.
+    /// The commitment as a field element of the identity leaf.
     pub fn element(&self) -> Fr {
         field::from_opaque(self.commitment().as_bytes())
     }
 
-    /// Whether an account of this role commits to this key. A salt where none belongs, or none where one does, is no match:
-    /// each role has one formula.
+    /// Whether an account of this role commits to this key. Each role has one formula: a patient's needs a salt, and the others must not
+    /// have one.
     pub fn matches(&self, role: Role, encryption: &Fr) -> bool {
         (role == Role::Patient) == self.salt.is_some() && self.element() == *encryption
     }

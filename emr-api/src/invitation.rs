@@ -1,11 +1,11 @@
-//! The invitation that a registration needs if the hospital is to pay for it. One-time, expiring, signed by the hospital or a doctor of it,
-//! and bound to nothing but its nonce: anyone who has the code may use it, once.
+//! The invitation that a registration needs so that the hospital pays for it. It can be used once, expires, and is signed by the hospital or
+//! one of its doctors. It is not bound to a person: anyone who has the code can use it.
 //!
 //! The signature is EIP-712, domain ("EMR Rollup", "1", chain, contract), `Invitation(uint64 inviter,bytes16 nonce,uint64 expires)`, by the
 //! Ethereum key that owns the inviter's account.
 //!
 //! As text it is one word: `emr1`, then base32 (RFC 4648, lower case, no padding) of 93 bytes: inviter (3), nonce (16), expiry (5), signature
-//! (65), and the first 4 bytes of Keccak-256 over `emr1` and the bytes before. Numbers are big-endian. Upper case is read too.
+//! (65), and the first 4 bytes of Keccak-256 over `emr1` and the preceding bytes. Numbers are big-endian. Upper case is accepted too.
 
 use std::{fmt, str::FromStr};
 
@@ -24,7 +24,7 @@ use crate::receipt::domain;
 
 mod eip712 {
     alloy::sol! {
-        /// What the inviter signs.
+        /// The message that the inviter signs.
         struct Invitation {
             uint64 inviter;
             bytes16 nonce;
@@ -33,38 +33,38 @@ mod eip712 {
     }
 }
 
-/// The longest that an invitation may be valid, from now on. Seconds: 90 days. A node keeps used nonces that long.
+/// The longest validity of an invitation, from now on: 90 days, in seconds. A node keeps used nonces that long.
 pub const MAX_VALIDITY: u64 = 90 * 86_400;
 
-/// How every code begins.
+/// The prefix of every code.
 const PREFIX: &str = "emr1";
-/// How far the clocks of inviter and node may differ at that limit. Seconds.
+/// How much the clocks of inviter and node may differ at this limit, in seconds.
 const CLOCK_TOLERANCE: u64 = 900;
 const TAG_BYTES: usize = 4;
 const BYTES: usize = 3 + 16 + 5 + 65 + TAG_BYTES;
 
-/// A text is no invitation.
+/// Why a text is not an invitation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvitationTextError {
-    /// It is something else.
+    /// The text is something else.
     #[error(
         "this is not an invitation: one begins with {PREFIX}, and is what `emr-hospital invite` or `emr-doctor invite` prints"
     )]
     NotACode,
-    /// It was one once.
-    #[error("this invitation is mistyped or cut off: copy the whole word again")]
+    /// The text is a damaged invitation.
+    #[error("this invitation is mistyped or cut off: copy the whole code again")]
     Mistyped,
 }
 
-/// An invitation does not hold.
+/// Why an invitation is not valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvitationError {
-    /// Its time is over.
+    /// It has expired.
     #[error("this invitation is no longer valid: ask for a new one")]
     Expired,
-    /// It would hold too long.
+    /// It would be valid for too long.
     #[error("this invitation is valid for more than 90 days: ask for one that ends earlier")]
     TooLong,
     /// The inviter did not sign it.
@@ -72,7 +72,7 @@ pub enum InvitationError {
     Signature(AccountIndex),
 }
 
-/// An invitation. The text ([`fmt::Display`], [`FromStr`]) is what people pass on, and its JSON form.
+/// An invitation. Its text ([`fmt::Display`], [`FromStr`]) is the code that people pass on, and also its JSON form.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Invitation {
@@ -83,10 +83,10 @@ pub struct Invitation {
 }
 
 impl Invitation {
-    /// Signs an invitation with a fresh nonce. `key` owns the account `inviter`.
+    /// Signs an invitation with a new nonce. `key` must own the account `inviter`.
     ///
     /// # Errors
-    /// [`alloy::signers::Error`] if the signer fails, which a local key does not.
+    /// Returns [`alloy::signers::Error`] if the signer fails. A local key does not fail.
     pub fn issue(
         instance: &RollupInstance,
         key: &impl SignerSync,
@@ -98,12 +98,12 @@ impl Invitation {
         Ok(Self { inviter, nonce, expires, signature })
     }
 
-    /// The account that says it invites.
+    /// The account that the invitation names as inviter.
     pub const fn inviter(&self) -> AccountIndex {
         self.inviter
     }
 
-    /// What makes it one-time; 16 random bytes.
+    /// 16 random bytes, which make it usable only once.
     pub const fn nonce(&self) -> [u8; 16] {
         self.nonce
     }
@@ -113,10 +113,10 @@ impl Invitation {
         self.expires
     }
 
-    /// Checks its time alone, which needs nothing of the inviter.
+    /// Checks only the time, which needs no knowledge of the inviter.
     ///
     /// # Errors
-    /// [`InvitationError::Expired`], [`InvitationError::TooLong`].
+    /// Returns [`InvitationError::Expired`] after its end, and [`InvitationError::TooLong`] if the end is more than [`MAX_VALIDITY`] away.
     pub fn check_time(&self, now: UnixTime) -> Result<(), InvitationError> {
         if self.expires < now {
             return Err(InvitationError::Expired);
@@ -127,11 +127,11 @@ impl Invitation {
         Ok(())
     }
 
-    /// Checks that `owner`, who owns the inviter's account on L1, signed it for this chain and contract, and its time. Pure. Whether the
-    /// inviter may invite, and whether it was used, the node knows.
+    /// Checks the time, and that `owner` signed the invitation for this chain and contract. `owner` must be the owner of the inviter's account
+    /// on L1. Only the node knows whether the inviter may invite, and whether the invitation was used.
     ///
     /// # Errors
-    /// [`InvitationError`].
+    /// Returns [`InvitationError`] if the time or the signature is wrong.
     pub fn verify(&self, instance: &RollupInstance, owner: Address, now: UnixTime) -> Result<(), InvitationError> {
         self.check_time(now)?;
         let hash = signing_hash(instance, self.inviter, self.nonce, self.expires);
@@ -163,7 +163,7 @@ impl fmt::Display for Invitation {
     }
 }
 
-/// Without nonce and signature: anyone who has the code may use it, so it does not go into logs.
+/// Omits nonce and signature. Anyone who has the code can use it, so it must not go into logs.
 impl fmt::Debug for Invitation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Invitation")
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn a_code_is_one_word_that_is_read_back() -> TestResult {
+    fn a_code_is_one_word_and_can_be_parsed_again() -> TestResult {
         let (invitation, _) = issued(1_800_000_000)?;
         let code = invitation.to_string();
         assert_eq!(code.len(), 4 + 149);
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn it_holds_for_one_inviter_time_chain_and_contract() -> TestResult {
+    fn it_is_valid_for_one_inviter_time_chain_and_contract() -> TestResult {
         let (invitation, owner) = issued(1_000_000)?;
         let at = |now: u64| UnixTime::new(now).map(|now| invitation.verify(&instance(), owner, now));
         assert_eq!((at(999_999)?, at(1_000_000)?), (Ok(()), Ok(())));

@@ -1,16 +1,16 @@
-//! The credential of a prover on another machine. It fetches jobs and hands in proofs; the node refuses it everywhere else.
+//! The credential of a prover on another machine. It allows fetching jobs and submitting proofs; the node refuses it on all other routes.
 //!
-//! Text: `emr-prover-` and 64 hex digits, 32 random bytes. It goes into `Authorization: Bearer`. The node keeps only
-//! [`ProverCredential::digest`], so its disk holds nothing that logs a prover in.
+//! Its text is `emr-prover-` and 64 hex digits, 32 random bytes. It is sent as `Authorization: Bearer`. The node keeps only
+//! [`ProverCredential::digest`], so nobody can act as a prover with data from the node's disk.
 
 use std::fmt;
 
 use emr_rollup::primitive::keccak::keccak256;
 use zeroize::Zeroizing;
 
-/// How every credential begins. No login token does.
+/// The prefix of every credential. No login token has it.
 const PREFIX: &str = "emr-prover-";
-/// Length of the text, bytes.
+/// The length of the text in bytes.
 const TEXT_BYTES: usize = PREFIX.len() + 64;
 
 /// The text is not a prover's credential.
@@ -18,12 +18,12 @@ const TEXT_BYTES: usize = PREFIX.len() + 64;
 #[error("this is not a prover's credential: give the file that `emr-hospital prover add` wrote")]
 pub struct NotACredential;
 
-/// A prover's credential. Secret; erased from memory when dropped. The buffer cannot grow, so no copy stays behind.
+/// A prover's credential. It is secret, and erased from memory when dropped. The buffer cannot grow, so no copy stays in memory.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ProverCredential(Zeroizing<[u8; TEXT_BYTES]>);
 
 impl ProverCredential {
-    /// A fresh credential.
+    /// Makes a new credential.
     pub fn generate() -> Self {
         let secret = Zeroizing::new(rand::random::<[u8; 32]>());
         let mut text = Zeroizing::new([0; TEXT_BYTES]);
@@ -33,10 +33,10 @@ impl ProverCredential {
         Self(text)
     }
 
-    /// Reads a credential; white space around it does not count.
+    /// Parses a credential. Ignores white space around it.
     ///
     /// # Errors
-    /// [`NotACredential`].
+    /// Returns [`NotACredential`] for any other text.
     pub fn parse(text: &str) -> Result<Self, NotACredential> {
         let text = text.trim();
         let digits = text.strip_prefix(PREFIX).ok_or(NotACredential)?;
@@ -49,7 +49,7 @@ impl ProverCredential {
         Ok(Self(bytes))
     }
 
-    /// Whether a bearer token is meant as a prover's credential.
+    /// Whether a bearer token has the prefix of a prover's credential.
     pub fn is_meant(token: &str) -> bool {
         token.starts_with(PREFIX)
     }
@@ -59,7 +59,7 @@ impl ProverCredential {
         std::str::from_utf8(&*self.0).expect("ASCII")
     }
 
-    /// What the node keeps: Keccak-256 of the text, 32 bytes. The text holds 256 random bits, so no slow hash is needed.
+    /// The digest that the node keeps: Keccak-256 of the text, 32 bytes. The text has 256 random bits, so no slow hash is needed.
     pub fn digest(&self) -> [u8; 32] {
         keccak256(&*self.0)
     }
@@ -71,11 +71,11 @@ impl fmt::Debug for ProverCredential {
     }
 }
 
-/// The longest name of a prover, bytes.
+/// The longest name of a prover in bytes.
 const MAX_NAME: usize = 40;
 
-/// Whether a prover may have this name: 1 to 40 of `a-z`, `A-Z`, `0-9`, `-`, `_` and `.`, the first a letter or digit. Such a name
-/// is safe in a path and on a terminal.
+/// Whether a prover can have this name: 1 to 40 characters of `a-z`, `A-Z`, `0-9`, `-`, `_` and `.`, the first a letter or digit. Such a
+/// name is safe in a path and on a terminal.
 pub fn is_name(name: &str) -> bool {
     let plain = |c: u8| c.is_ascii_alphanumeric() || b"-_.".contains(&c);
     name.len() <= MAX_NAME
@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_credential_is_read_back_and_nothing_else_is_one() {
+    fn only_a_credential_is_parsed() {
         let credential = ProverCredential::generate();
         let text = credential.expose().to_owned();
         assert_eq!(ProverCredential::parse(&format!(" {text}\n")), Ok(credential.clone()));

@@ -1,4 +1,4 @@
-//! The node's promise, which anybody can hold it to: the hospital's Ethereum key signs what it acknowledged.
+//! The node's promise. The hospital's Ethereum key signs that it acknowledged an operation, so anyone can check the promise.
 //!
 //! EIP-712, domain ("EMR Rollup", "1", chain, contract), `Receipt(bytes32 operation,uint64 acknowledged,uint64 settleBy)`.
 
@@ -15,7 +15,7 @@ use crate::Receipt;
 
 mod eip712 {
     alloy::sol! {
-        /// What the hospital signs.
+        /// The message that the hospital signs.
         struct Receipt {
             bytes32 operation;
             uint64 acknowledged;
@@ -24,53 +24,54 @@ mod eip712 {
     }
 }
 
-/// Why a receipt promises nothing.
+/// Why a receipt is not valid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReceiptError {
-    /// It is for something else.
+    /// The receipt is for another operation.
     #[error(
         "the node's receipt is for operation {actual}, not {expected}: submit again, to another node if this repeats"
     )]
     OtherOperation {
-        /// What was submitted.
+        /// The submitted operation.
         expected: OperationId,
-        /// What the receipt names.
+        /// The operation in the receipt.
         actual: OperationId,
     },
-    /// It promises nothing that could be broken.
+    /// Its promise is too late to mean anything.
     #[error(
         "the node's receipt promises settlement by {settle_by}, which is later than it may be: submit to another node, and check this machine's clock"
     )]
     Promise {
-        /// By when, Unix seconds.
+        /// The promised time, in Unix seconds.
         settle_by: UnixTime,
     },
-    /// Not a signature of the hospital.
+    /// The hospital did not sign it.
     #[error("the node's receipt is not signed by the hospital's owner {expected}: submit to another node")]
     Signature {
-        /// The Ethereum address that has to sign.
+        /// The Ethereum address that must sign.
         expected: Address,
     },
 }
 
-/// The longest that a hospital may take to settle or return what it acknowledged, but for a patient's own Revokes. Seconds.
+/// The longest time in seconds that a hospital may take to settle or return an acknowledged operation. A patient's own Revokes are an
+/// exception.
 pub const SETTLE_WITHIN: u64 = 6 * 3600;
-/// How far the node's clock, which follows L1's, may be ahead of this one. Seconds.
+/// How far the node's clock, which follows L1's, may be ahead of this machine's, in seconds.
 const CLOCK_TOLERANCE: u64 = 900;
 
-/// How late a receipt for an operation may promise.
+/// The latest time that a receipt for an operation may promise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Longest {
     /// [`SETTLE_WITHIN`] after the acknowledgement.
     Ordinary,
-    /// A patient's own Revoke always has a place, however many wait, so its promise may be as late as it is valid. At honest nodes it counts
-    /// from the acknowledgement on.
+    /// A patient's own Revoke always has a place, even if many wait. So its promise may be as late as its validity. Honest nodes apply it from
+    /// the acknowledgement on.
     WhileValid(UnixTime),
 }
 
 impl Longest {
-    /// Which it is for an operation.
+    /// The limit for an operation.
     pub fn of(operation: &Operation) -> Self {
         let own = operation.signer == operation.patient;
         match operation.action.kind() {
@@ -113,7 +114,7 @@ fn signing_hash(
 /// Signs the promise to settle an operation, or to return it.
 ///
 /// # Errors
-/// [`alloy::signers::Error`] if the signer fails, which a local key does not.
+/// Returns [`alloy::signers::Error`] if the signer fails. A local key does not fail.
 pub fn sign(
     instance: &RollupInstance,
     key: &PrivateKeySigner,
@@ -125,10 +126,10 @@ pub fn sign(
     Ok(Receipt { operation, acknowledged, settle_by, signature: hex::encode(signature.as_bytes()) })
 }
 
-/// Checks that `hospital` promised to settle this very operation, or to return it, no later than it may. Pure.
+/// Checks that `hospital` promised to settle or return exactly this operation, and no later than allowed.
 ///
 /// # Errors
-/// [`ReceiptError`].
+/// Returns [`ReceiptError`] if the receipt is for another operation, promises a later time, or has a wrong signature.
 pub fn verify(
     receipt: &Receipt,
     instance: &RollupInstance,
@@ -160,7 +161,7 @@ mod tests {
     const THREE: OperationId = OperationId::from_bytes([3; 32]);
 
     #[test]
-    fn a_receipt_holds_for_one_operation_signer_and_contract() -> Result<(), Box<dyn std::error::Error>> {
+    fn a_receipt_is_valid_for_one_operation_signer_and_contract() -> Result<(), Box<dyn std::error::Error>> {
         let instance = RollupInstance { chain_id: 31337, contract: Address::repeat_byte(1) };
         let key = PrivateKeySigner::from_bytes(&B256::repeat_byte(7))?;
         let times = (UnixTime::new(100)?, UnixTime::new(200)?);
@@ -187,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn a_promise_that_cannot_be_broken_is_none() -> Result<(), Box<dyn std::error::Error>> {
+    fn a_promise_that_cannot_be_broken_is_refused() -> Result<(), Box<dyn std::error::Error>> {
         let instance = RollupInstance { chain_id: 31337, contract: Address::repeat_byte(1) };
         let key = PrivateKeySigner::from_bytes(&B256::repeat_byte(7))?;
         let now = UnixTime::new(1_000_000)?;
@@ -204,7 +205,7 @@ mod tests {
         ] {
             assert!(!check(acknowledged, settle_by)?, "{acknowledged} {settle_by}");
         }
-        // A patient's own Revoke: while it is valid, and no longer.
+        // The promise for a patient's own Revoke may be as late as its validity, but not later.
         let days = UnixTime::new(1_000_000 + 6 * 24 * 3600)?;
         for (settle_by, holds) in [(days, true), (days.saturating_add(1), false)] {
             let receipt = sign(&instance, &key, THREE, now, settle_by)?;

@@ -1,31 +1,31 @@
-//! The path of each route, written once: as the server's router matches it, and as a client fills it in.
+//! The path of each route, defined once: the server's router matches the constant, and a client fills in its parameters.
 //!
-//! A constant in braces (`{account}`) is a parameter; the function of the same name fills it in.
+//! A name in braces (`{account}`) is a parameter. The function with the same name as the constant fills it in.
 
 use emr_core::{AccountIndex, Cid, Codec, RecordSlot};
 use emr_rollup::operation::OperationId;
 
-/// `GET`: what the node is and how it is doing.
+/// `GET`: the node's status.
 pub const STATUS: &str = "/v1/status";
-/// `POST`: have a registration relayed.
+/// `POST`: asks the node to relay a registration.
 pub const ACCOUNTS: &str = "/v1/accounts";
-/// `GET`: what the state says of an account.
+/// `GET`: an account in the state.
 pub const ACCOUNT: &str = "/v1/accounts/{account}";
-/// `POST`: ask for a login challenge.
+/// `POST`: requests a login challenge.
 pub const CHALLENGE: &str = "/v1/login/challenge";
-/// `POST`: log in.
+/// `POST`: logs in.
 pub const LOGIN: &str = "/v1/login";
-/// `POST`: store a block; the query `codec` is `raw` or `dag-cbor`.
+/// `POST`: stores a block. The query `codec` is `raw` or `dag-cbor`.
 pub const BLOCKS: &str = "/v1/blocks";
 /// `GET`: a block.
 pub const BLOCK: &str = "/v1/blocks/{cid}";
-/// `POST`: hand in an operation.
+/// `POST`: submits an operation.
 pub const OPERATIONS: &str = "/v1/operations";
-/// `POST`: hand in a Revoke. As [`OPERATIONS`], with room that only Revokes use.
+/// `POST`: submits a Revoke. The same as [`OPERATIONS`], but with capacity that only Revokes can use.
 pub const REVOKES: &str = "/v1/revokes";
-/// `GET`: what became of an operation.
+/// `GET`: the status of an operation.
 pub const OPERATION: &str = "/v1/operations/{id}";
-/// `GET`: what a grantee needs of a patient to act.
+/// `GET`: the data about a patient that a grantee needs to act.
 pub const PATIENT: &str = "/v1/patients/{patient}";
 /// `GET`: all leaves of the patient's subtree.
 pub const SUBTREE: &str = "/v1/patients/{patient}/subtree";
@@ -35,25 +35,25 @@ pub const GRANTS: &str = "/v1/patients/{patient}/grants";
 pub const AUDIT: &str = "/v1/patients/{patient}/audit";
 /// `GET`: who uses how much of a patient's space.
 pub const STORAGE: &str = "/v1/patients/{patient}/storage";
-/// `GET`: the records that the caller may know of.
+/// `GET`: the records that the caller may see.
 pub const RECORDS: &str = "/v1/patients/{patient}/records";
 /// `GET`: a record with its proof.
 pub const RECORD: &str = "/v1/patients/{patient}/records/{slot}";
-/// `POST`: seal what waits.
+/// `POST`: seals the waiting operations.
 pub const SEAL: &str = "/v1/batches/seal";
 /// `GET`: a batch.
 pub const BATCH: &str = "/v1/batches/{number}";
-/// `GET`: the provers that have a credential. `POST`: a new one.
+/// `GET`: the provers that have a credential. `POST`: adds one.
 pub const PROVERS: &str = "/v1/provers";
-/// `DELETE`: end a prover's credential.
+/// `DELETE`: ends a prover's credential.
 pub const PROVER: &str = "/v1/provers/{name}";
-/// `GET`: who invited today, and whose invitations no longer count.
+/// `GET`: who invited today, and whose invitations were ended.
 pub const INVITERS: &str = "/v1/inviters";
-/// `DELETE`: an inviter's invitations no longer count. `PUT`: they count again.
+/// `DELETE`: ends an inviter's invitations. `PUT`: accepts them again.
 pub const INVITER: &str = "/v1/inviters/{address}";
-/// `GET`: the batch that wants a proof.
+/// `GET`: the batch that needs a proof.
 pub const PROOF_JOB: &str = "/v1/prover/job";
-/// `POST`: hand in a proof.
+/// `POST`: submits a proof.
 pub const PROOF: &str = "/v1/prover/jobs/{number}";
 
 fn fill(path: &str, name: &str, value: impl ToString) -> String {
@@ -124,7 +124,7 @@ pub fn batch(number: u64) -> String {
     fill(BATCH, "{number}", number)
 }
 
-/// [`PROVER`]. The name is one that [`crate::prover::is_name`] takes.
+/// [`PROVER`]. The name must pass [`crate::prover::is_name`].
 pub fn prover(name: &str) -> String {
     fill(PROVER, "{name}", name)
 }

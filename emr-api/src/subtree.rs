@@ -1,4 +1,4 @@
-//! A patient's subtree in the settled state, as only its patient sees it: all leaves, all grants, pages of the audit chain.
+//! A patient's subtree in the settled state: all leaves, all grants, pages of the audit chain. Only the patient may see it.
 
 use emr_core::AccountIndex;
 use emr_rollup::{
@@ -14,16 +14,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::{GrantView, RecordSummary};
 
-/// The most entries of an [`AuditPage`]. A node may send fewer than were asked for, but at least one.
+/// The largest number of entries in an [`AuditPage`]. A node may send fewer than requested, but at least one.
 pub const AUDIT_PAGE: usize = 1_000;
 
-/// Every leaf of a patient's subtree in the settled state, for their light check. The audit chain comes in pages
+/// Every leaf of a patient's subtree in the settled state, for the patient's light check. The audit chain comes in pages
 /// ([`AuditPage`]).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SubtreeView {
     /// The patient.
     pub patient: AccountIndex,
-    /// The batch that the state is after.
+    /// The last batch of the state.
     pub batch: u64,
     /// The patient's identity leaf.
     pub identity: IdentityFields,
@@ -39,11 +39,11 @@ pub struct SubtreeView {
     /// The medical root.
     #[serde(with = "hex_element")]
     pub medical_root: Fr,
-    /// Every grant ever written.
+    /// All grants that were ever written.
     pub grants: Vec<GrantView>,
-    /// Every record ever written.
+    /// All records that were ever written.
     pub records: Vec<RecordSummary>,
-    /// Number of entries of the audit chain whose head the medical leaf holds.
+    /// The number of entries in the audit chain. The medical leaf holds its head.
     pub audit_length: u64,
     /// CID of the key directory.
     pub directory: Option<String>,
@@ -51,29 +51,29 @@ pub struct SubtreeView {
     pub pending: Vec<SignedOperation>,
 }
 
-/// A patient's grants: what granting and revoking build on.
+/// A patient's grants, which are the basis for granting and revoking.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OwnGrantsView {
-    /// The batch that the settled state is after.
+    /// The last batch of the settled state.
     pub batch: u64,
-    /// Every grant that was ever written, as the settled state holds it. They make the grants root.
+    /// All grants that were ever written, as in the settled state. The grants root follows from them.
     pub grants: Vec<GrantView>,
-    /// The patient's own acknowledged operations on grants that wait for a batch, in their order.
+    /// The patient's acknowledged operations on grants that wait for a batch, in their order.
     pub pending: Vec<SignedOperation>,
 }
 
 /// A page of a patient's audit chain in the settled state.
 ///
-/// Pages are asked for from the newest entry to the oldest. Folding the entries over `before` gives the head after the last
-/// of them, which the reader knows already: from the medical leaf, or as `before` of the page after it. So each page is proved
-/// when it comes. Entries keep their position for good, so a batch that is settled between two pages changes none of them.
+/// A reader requests pages from the newest entry to the oldest. Hashing the entries, starting with `before`, gives the head after the
+/// last of them. The reader knows this head already: from the medical leaf, or as `before` of the following page. So each page is
+/// verified when it arrives. Entries never change their position, so a batch that is settled between two pages changes no page.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AuditPage {
-    /// Position of the first entry here; the chain's first entry has 0.
+    /// The position of the first entry here. The chain's first entry has position 0.
     pub first: u64,
-    /// The chain's head before that entry; 0 before the chain's first.
+    /// The chain's head before that entry. It is 0 before the chain's first entry.
     #[serde(with = "hex_element")]
     pub before: Fr,
-    /// The entries, oldest first; at most [`AUDIT_PAGE`].
+    /// The entries, oldest first, at most [`AUDIT_PAGE`].
     pub entries: Vec<AuditEntry>,
 }

@@ -2,35 +2,35 @@
 //!
 //! | method and path | who | body → answer |
 //! |---|---|---|
-//! | `GET /v1/status` | anybody | → [`NodeStatus`] |
-//! | `POST /v1/accounts` | anybody with an invitation | [`RelayRegistration`] → [`Registered`] |
-//! | `GET /v1/accounts/{account}` | anybody | → [`AccountView`] |
-//! | `POST /v1/login/challenge` | anybody | [`ChallengeRequest`] → [`Challenge`] |
-//! | `POST /v1/login` | anybody | [`LoginRequest`] → [`Session`]; the token goes into `Authorization: Bearer` |
+//! | `GET /v1/status` | anyone | → [`NodeStatus`] |
+//! | `POST /v1/accounts` | anyone with an invitation | [`RelayRegistration`] → [`Registered`] |
+//! | `GET /v1/accounts/{account}` | anyone | → [`AccountView`] |
+//! | `POST /v1/login/challenge` | anyone | [`ChallengeRequest`] → [`Challenge`] |
+//! | `POST /v1/login` | anyone | [`LoginRequest`] → [`Session`]; the token goes into `Authorization: Bearer` |
 //! | `POST /v1/blocks?codec=raw` or `dag-cbor` | an account | bytes → [`BlockPut`] |
-//! | `GET /v1/blocks/{cid}` | whoever may read what it belongs to | → bytes |
+//! | `GET /v1/blocks/{cid}` | an account that may read the record or directory of the block | → bytes |
 //! | `POST /v1/operations` | the signer | [`Submission`] → [`Receipt`] |
-//! | `POST /v1/revokes` | the signer | [`Submission`] of a Revoke → [`Receipt`]; with room that only Revokes use |
+//! | `POST /v1/revokes` | the signer | [`Submission`] of a Revoke → [`Receipt`]; with capacity that only Revokes can use |
 //! | `GET /v1/operations/{id}` | signer or patient | → [`OperationStatus`] |
 //! | `GET /v1/patients/{patient}` | the patient, or a live grantee | → [`PatientView`] |
 //! | `GET /v1/patients/{patient}/subtree` | the patient | → [`SubtreeView`](crate::SubtreeView) |
 //! | `GET /v1/patients/{patient}/grants` | the patient | → [`OwnGrantsView`](crate::OwnGrantsView) |
 //! | `GET /v1/patients/{patient}/audit?end=N&limit=N` | the patient | → [`AuditPage`](crate::AuditPage) |
-//! | `GET /v1/patients/{patient}/records` | the patient, or a live grantee | → `Vec<`[`RecordSummary`]`>`, of his classes |
+//! | `GET /v1/patients/{patient}/records` | the patient, or a live grantee | → `Vec<`[`RecordSummary`]`>`, of the classes that the caller may read |
 //! | `GET /v1/patients/{patient}/records/{slot}` | the patient, or a live grantee with a session | → [`RecordView`] |
 //! | `GET /v1/patients/{patient}/storage` | the patient | → [`StorageView`] |
 //! | `POST /v1/batches/seal` | the hospital | → [`BatchView`]: seals what is pending now |
-//! | `GET /v1/batches/{number}` | anybody | → [`BatchView`] |
+//! | `GET /v1/batches/{number}` | anyone | → [`BatchView`] |
 //! | `GET /v1/provers` | the hospital | → `Vec<`[`ProverView`]`>` |
 //! | `POST /v1/provers` | the hospital | [`NewProver`] → [`ProverView`] |
 //! | `DELETE /v1/provers/{name}` | the hospital | → 204 |
 //! | `GET /v1/inviters` | the hospital | → `Vec<`[`InviterView`]`>` |
-//! | `DELETE /v1/inviters/{address}` | the hospital | → 204: invitations of this inviter no longer count |
-//! | `PUT /v1/inviters/{address}` | the hospital | → 204: they count again |
+//! | `DELETE /v1/inviters/{address}` | the hospital | → 204: ends the invitations of this inviter |
+//! | `PUT /v1/inviters/{address}` | the hospital | → 204: accepts them again |
 //! | `GET /v1/prover/job` | a prover ([`crate::prover`]), or the hospital | → [`ProofJob`], or 204 |
 //! | `POST /v1/prover/jobs/{number}` | a prover, or the hospital | proof bytes → 202 |
 //!
-//! Every refusal has a [`Problem`] as body. With `too-many` (429) and with some `unavailable` (503) the header `Retry-After` says
+//! Every refusal has a [`Problem`] as body. With `too-many` (429) and with some `unavailable` (503), the header `Retry-After` says
 //! after how many seconds the same request may succeed.
 
 use std::fmt;
@@ -39,7 +39,7 @@ use emr_core::{AccountEpoch, AccountIndex, AccountStatus, GrantSlot, RecordSlot,
 use emr_crypto::Epoch;
 use emr_rollup::{
     batch::PublicInputs,
-    operation::{OperationId, SignedOperation},
+    operation::{DirectoryCommitment, OperationId, SignedOperation},
     primitive::field::{Fr, hex_element},
     state::{
         leaf::{GrantLeaf, MedicalLeaf, RecordLeaf},
@@ -51,7 +51,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::invitation::Invitation;
 
-/// Why a request was refused. The status code says what kind; `code` is stable, `message` says what to do next.
+/// Why a request was refused. The HTTP status gives the kind. `code` is stable, and `message` says what to do next.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
     /// For programs: `unauthorized`, `forbidden`, `revoked`, `no-session`, `not-found`, `refused`, `stale`, `too-large`,
@@ -61,18 +61,18 @@ pub struct Problem {
     pub message: String,
 }
 
-/// What a node is and how it is doing.
+/// A node's status.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeStatus {
     /// Chain id of the L1.
     pub chain_id: u64,
     /// Address of the rollup contract, `0x` and 40 hex digits.
     pub contract: String,
-    /// The block of its deployment, where its events begin.
+    /// The block of its deployment, from which its events are read.
     pub deployed_at: u64,
     /// Number of the circuit version.
     pub circuit_version: u32,
-    /// The hospital's account, once it has one.
+    /// The hospital's account, if it has one already.
     pub hospital: Option<AccountIndex>,
     /// Number of settled batches.
     pub batches: u64,
@@ -82,35 +82,35 @@ pub struct NodeStatus {
     pub queued: u64,
     /// Acknowledged operations that wait for a batch.
     pub pending: u64,
-    /// What the node is busy with, for people: `idle`, `proving 3`, `waiting for a proof of 3`, `settling 3`, `stuck at 3: ..`, or a
-    /// stage of reading the keys.
+    /// What the node is doing, for people: `idle`, `proving 3`, `waiting for a proof of 3`, `settling 3`, `stuck at 3: ..`, or a stage of
+    /// reading the keys.
     pub activity: String,
-    /// How far the proof is that the node makes at present.
+    /// The progress of the proof that the node is making.
     #[serde(default)]
     pub progress: Option<ProofProgress>,
     /// Whether the trusted setup is the development one.
     pub development_setup: bool,
 }
 
-/// A proof in the making.
+/// The progress of a proof.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProofProgress {
     /// The batch.
     pub batch: u64,
     /// Milliseconds since the prover began.
     pub elapsed_ms: u64,
-    /// Milliseconds that the last proof took in all, once there was one.
+    /// The total milliseconds of the last proof, if there was one.
     pub estimate_ms: Option<u64>,
 }
 
-/// A registration signed by its owner (EIP-712), for the node to pay for.
+/// A registration that its owner signed (EIP-712), and for which the node pays.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RelayRegistration {
     /// The owner's Ethereum address.
     pub owner: String,
     /// The role.
     pub role: Role,
-    /// The hospital to belong to.
+    /// The hospital that the doctor belongs to.
     pub org: Option<AccountIndex>,
     /// Q, abscissa.
     #[serde(with = "hex_element")]
@@ -125,16 +125,16 @@ pub struct RelayRegistration {
     pub rsa_modulus: String,
     /// RSA signature proving possession, hex; empty for patients.
     pub rsa_signature: String,
-    /// When the signature lapses.
+    /// When the signature expires.
     pub deadline: UnixTime,
     /// EIP-712 signature, hex.
     pub signature: String,
-    /// What makes the hospital pay. Not covered by the owner's signature: it is the hospital's business alone.
+    /// The invitation that makes the hospital pay. The owner's signature does not cover it, because it concerns only the hospital.
     #[serde(default)]
     pub invitation: Option<Invitation>,
 }
 
-/// A registration went through.
+/// A successful registration.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Registered {
     /// The account that the contract assigned.
@@ -143,7 +143,7 @@ pub struct Registered {
     pub tx_hash: String,
 }
 
-/// What the state says of an account.
+/// An account in the state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AccountView {
     /// The account.
@@ -164,10 +164,10 @@ pub struct AccountView {
     pub proof: Option<IdentityProof>,
 }
 
-/// From an identity leaf to a state root.
+/// The proof from an identity leaf to a state root.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IdentityProof {
-    /// The batch that the state is after.
+    /// The last batch of the state.
     pub batch: u64,
     /// Path of the identity leaf under the identity root.
     pub path: Path,
@@ -182,7 +182,7 @@ pub struct IdentityProof {
 /// Asks for a login challenge.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChallengeRequest {
-    /// Who wants to log in.
+    /// The account that wants to log in.
     pub account: AccountIndex,
 }
 
@@ -191,20 +191,20 @@ pub struct ChallengeRequest {
 pub struct Challenge {
     /// 32 random bytes, hex.
     pub nonce: String,
-    /// When it lapses.
+    /// When it expires.
     pub expires: UnixTime,
 }
 
 /// A signed challenge.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LoginRequest {
-    /// Who logs in.
+    /// The account that logs in.
     pub account: AccountIndex,
     /// The nonce, hex.
     pub nonce: String,
-    /// When the challenge lapses, as it was given.
+    /// When the challenge expires, unchanged from the challenge.
     pub expires: UnixTime,
-    /// The RSA public key that the account's encryption commitment is over: SPKI DER, base64.
+    /// The RSA public key to which the account commits: SPKI DER, base64.
     pub public_key: String,
     /// The commitment's salt ([`crate::encryption`]), hex; empty for doctors and hospitals.
     pub commitment_salt: String,
@@ -212,7 +212,7 @@ pub struct LoginRequest {
     pub signature: String,
 }
 
-/// Without what would log in, and without what would tell a patient's key from others.
+/// Omits the data that allow a login, and the data that identify a patient's key.
 impl fmt::Debug for LoginRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LoginRequest").field("account", &self.account).finish_non_exhaustive()
@@ -224,7 +224,7 @@ impl fmt::Debug for LoginRequest {
 pub struct Session {
     /// Bearer token. Secret.
     pub token: String,
-    /// When it lapses.
+    /// When it expires.
     pub expires: UnixTime,
 }
 
@@ -234,14 +234,14 @@ impl fmt::Debug for Session {
     }
 }
 
-/// A block was stored.
+/// A stored block.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BlockPut {
     /// Its CID.
     pub cid: String,
 }
 
-/// Where a record's manifest is: what `stored` in its leaf commits to.
+/// The address of a record's manifest. `stored` in the record leaf commits to it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredAt {
     /// The manifest's CID.
@@ -250,17 +250,17 @@ pub struct StoredAt {
     pub salt: String,
 }
 
-/// An operation with the pointers that its commitments are over.
+/// An operation with the addresses to which it commits.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Submission {
     /// The operation.
     pub signed: SignedOperation,
-    /// PutRecord: where the record is.
+    /// PutRecord: the address of the record.
     pub stored: Option<StoredAt>,
-    /// PutRecord: the epoch of its class under which the record is sealed. If that epoch is over, the node answers `stale`; the writer seals
-    /// again to the epoch in force. A node cannot see whether it is the true one: a writer who lies gives old readers what they wrote.
+    /// PutRecord: the epoch of its class under which the record is sealed. If that epoch is over, the node answers `stale`, and the writer
+    /// seals again to the current epoch. A node cannot see whether the epoch is true. A writer who lies gives their record to old readers.
     pub epoch: Option<Epoch>,
-    /// SetGrant and Revoke: CID of the key directory from then on.
+    /// SetGrant and Revoke: CID of the new key directory.
     pub directory: Option<String>,
 }
 
@@ -271,72 +271,71 @@ pub struct Receipt {
     pub operation: OperationId,
     /// When it was acknowledged.
     pub acknowledged: UnixTime,
-    /// By when it is settled or returned.
+    /// The time by which it will be settled or returned.
     pub settle_by: UnixTime,
-    /// EIP-712 signature over the three ([`crate::receipt`]), hex.
+    /// EIP-712 signature over these three fields ([`crate::receipt`]), hex.
     pub signature: String,
 }
 
-/// What became of an operation.
+/// The status of an operation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "kebab-case")]
 pub enum OperationStatus {
-    /// Acknowledged; waits for a batch.
+    /// It is acknowledged and waits for a batch.
     Pending,
-    /// In a sealed batch.
+    /// It is in a sealed batch.
     Sealed {
         /// The batch.
         batch: u64,
     },
-    /// In force on L1.
+    /// Its batch is settled on L1.
     Settled {
         /// The batch.
         batch: u64,
     },
-    /// A Revoke that gave its place to a newer one of the same slot, which takes at least as much.
+    /// A Revoke whose place a newer one for the same slot took. The newer one revokes at least as much.
     Replaced {
         /// The newer operation.
         by: OperationId,
     },
-    /// Returned to its author; its blocks stay for 30 days.
+    /// It was returned to its author. Its blocks stay for 30 days.
     Returned {
-        /// Why.
+        /// The reason.
         reason: String,
     },
 }
 
-/// What a grantee needs of a patient to act: the soft state, in which every acknowledged operation counts.
+/// The data about a patient that a grantee needs to act. They come from the soft state, in which every acknowledged operation counts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PatientView {
     /// The patient.
     pub patient: AccountIndex,
-    /// Her epoch.
+    /// The patient's account epoch.
     pub epoch: AccountEpoch,
-    /// CID of her key directory, once there is one.
+    /// CID of the patient's key directory, if there is one already.
     pub directory: Option<String>,
     /// What her medical leaf commits to as key directory.
-    #[serde(with = "hex_element")]
-    pub directory_commitment: Fr,
+    pub directory_commitment: DirectoryCommitment,
     /// The grants that are live for whoever asks; all of them for the patient.
     pub grants: Vec<GrantView>,
-    /// The lowest record slot never written.
+    /// The lowest record slot that was never written.
     pub next_record_slot: RecordSlot,
-    /// What the settled state holds at her index.
+    /// The proof of the patient's medical leaf in the settled state.
     pub proof: MedicalProof,
-    /// The acknowledged operations of hers that took the key directory from the settled one to this one, in order: each
-    /// `directory_before` is the last one's `directory_after`. A writer follows their signatures, so that no node can
-    /// make him seal to keys of its own or to an epoch that she ended.
+    /// The patient's acknowledged operations that lead from the settled key directory to this one, in order: each `directory_before` is
+    /// the previous `directory_after`. A writer checks their signatures. So no node can make a writer seal to the node's keys, or to an
+    /// epoch that the patient ended.
     pub directory_operations: Vec<SignedOperation>,
 }
 
-/// From a patient's medical leaf, or the empty leaf at her index, to a state root.
+/// The proof from a patient's medical leaf, or from the empty leaf at their index, to a state root.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MedicalProof {
-    /// The batch that the state is after; 0 before the first.
+    /// The last batch of the state; 0 before the first.
     pub batch: u64,
-    /// The leaf; absent while her registration is not settled.
+    /// The leaf; absent while the patient's registration is not settled.
     pub leaf: Option<MedicalLeaf>,
-    /// The path at her index under the medical root.
+    /// The path at the patient's index under the medical root.
     pub path: Path,
     /// The identity root.
     #[serde(with = "hex_element")]
@@ -346,7 +345,7 @@ pub struct MedicalProof {
     pub medical_root: Fr,
 }
 
-/// A grant and its place.
+/// A grant with its slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GrantView {
     /// Its slot.
@@ -355,27 +354,27 @@ pub struct GrantView {
     pub grant: GrantLeaf,
 }
 
-/// A record as a list shows it.
+/// A record in a list.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecordSummary {
     /// Its slot.
     pub slot: RecordSlot,
     /// Its leaf.
     pub leaf: RecordLeaf,
-    /// Where it is.
+    /// The address of its manifest.
     pub stored: StoredAt,
     /// Whether this version is in the settled state.
     pub settled: bool,
 }
 
-/// A record with what its reader checks.
+/// A record with the data that its reader checks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecordView {
     /// Its slot.
     pub slot: RecordSlot,
     /// Its leaf.
     pub leaf: RecordLeaf,
-    /// Where it is.
+    /// The address of its manifest.
     pub stored: StoredAt,
     /// CID of the patient's key directory.
     pub directory: String,
@@ -385,10 +384,10 @@ pub struct RecordView {
     pub proof: Option<RecordProof>,
 }
 
-/// From a record leaf to a state root.
+/// The proof from a record leaf to a state root.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecordProof {
-    /// The batch that the state is after.
+    /// The last batch of the state.
     pub batch: u64,
     /// Path of the record leaf under the records root.
     pub record_path: Path,
@@ -415,9 +414,9 @@ pub struct BatchView {
     pub state: String,
     /// Its public inputs.
     pub public: PublicInputs,
-    /// Operations of both kinds; padding is not counted.
+    /// The number of L1 and L2 operations, without padding.
     pub operations: u64,
-    /// Time from witness to proof, once proven.
+    /// The time from witness to proof, if the batch is proved.
     pub prove_seconds: Option<f64>,
     /// Size of the proof.
     pub proof_bytes: Option<u64>,
@@ -427,7 +426,7 @@ pub struct BatchView {
     pub tx_hash: Option<String>,
 }
 
-/// A prover to let in. The credential itself stays with whoever made it.
+/// A new prover. The node gets only the digest of its credential.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NewProver {
     /// Its name ([`crate::prover::is_name`]).
@@ -441,29 +440,29 @@ pub struct NewProver {
 pub struct ProverView {
     /// Its name.
     pub name: String,
-    /// Since when.
+    /// When it was added.
     pub added: UnixTime,
 }
 
-/// Somebody whose invitations were used today, or no longer count.
+/// A person whose invitations were used today, or were ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InviterView {
     /// Their Ethereum address.
     pub address: String,
-    /// How many were used today (UTC).
+    /// How many of their invitations were used today (UTC).
     pub today: u32,
-    /// Since when none counts.
+    /// When their invitations were ended.
     pub ended: Option<UnixTime>,
 }
 
-/// A sealed batch for a prover. Secret: it holds who did what to whom.
+/// A sealed batch for a prover. It is secret, because it shows who did what to whom.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProofJob {
     /// The batch's number.
     pub number: u64,
-    /// What to prove.
+    /// The witness.
     pub witness: BatchWitness,
-    /// Against what.
+    /// The public inputs.
     pub public: PublicInputs,
 }
 
@@ -476,30 +475,30 @@ pub struct StorageAmount {
     pub blocks: u64,
 }
 
-/// What a writer has in a patient's records.
+/// A writer's share of a patient's records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WriterStorage {
     /// The writer.
     pub account: AccountIndex,
-    /// What they have: all versions of records that are not deleted, and what was returned in the last 30 days.
+    /// Their use: all versions of records that are not deleted, and records that were returned in the last 30 days.
     pub used: StorageAmount,
-    /// What they may have.
+    /// Their limit.
     pub limit: StorageAmount,
-    /// The record slots that they hold, deleted records included.
+    /// The number of their record slots, with deleted records.
     pub slots: u64,
-    /// How many they may hold.
+    /// The limit of record slots.
     pub slot_limit: u64,
 }
 
-/// Who uses how much of a patient's space on a node. A deleted record gives its space back a day after that is settled.
+/// Who uses how much of a patient's space on a node. A deleted record's space becomes free a day after the deletion is settled.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StorageView {
     /// The patient.
     pub patient: AccountIndex,
-    /// By account.
+    /// The writers' shares.
     pub writers: Vec<WriterStorage>,
-    /// What all writers together may have.
+    /// The limit of all writers together.
     pub limit: StorageAmount,
-    /// The patient's key directories, which are outside the limits.
+    /// The use by the patient's key directories, which are outside the limits.
     pub directories: StorageAmount,
 }

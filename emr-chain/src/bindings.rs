@@ -1,5 +1,5 @@
-//! Bindings of the contracts, generated from the committed artefacts (`cargo xtask contracts`). What they mean is in the
-//! natspec of `contracts/src` and in `docs/contracts.md`.
+//! Bindings of the contracts, generated from the committed artefacts (`cargo xtask contracts`). The natspec in `contracts/src`
+//! and `docs/contracts.md` explain them.
 #![expect(clippy::too_many_arguments, reason = "generated: events have a parameter per field")]
 
 alloy::sol!(
@@ -9,7 +9,8 @@ alloy::sol!(
 );
 
 alloy::sol!(
-    /// The verifier of the circuit in use. It has no functions: its calldata are instances and proof, and it reverts to refuse.
+    /// The verifier of the current circuit. It has no functions: its calldata are the instances and the proof, and it reverts if the
+    /// proof is wrong.
     Verifier,
     "../contracts/artifacts/Verifier.json"
 );

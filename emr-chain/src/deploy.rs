@@ -1,7 +1,7 @@
 //! Deployment on development chains.
 //!
-//! Keys come from a locally generated setup: whoever made it can forge proofs. So deployment refuses every chain that is
-//! not a development chain.
+//! The proving keys come from a locally generated setup, and anyone who generated it can forge proofs. So deployment refuses
+//! every chain that is not a development chain.
 
 use alloy::{
     network::TransactionBuilder,
@@ -22,36 +22,36 @@ use crate::{
 /// Chains where deployment is allowed: anvil's and Hardhat's 31337, geth's `--dev` 1337.
 pub const DEVELOPMENT_CHAINS: [u64; 2] = [31337, 1337];
 
-/// The greatest size of a contract's code in bytes (EIP-170).
+/// The largest size of a contract's code in bytes (EIP-170).
 const CODE_SIZE_LIMIT: usize = 24_576;
 
 /// Deployment failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DeployError {
-    /// The chain is not for development.
+    /// The chain is not a development chain.
     #[error(
         "chain {0} is not a development chain ({DEVELOPMENT_CHAINS:?}): the proving setup is generated locally, and whoever \
          made it can forge proofs, so deploy to a development chain"
     )]
     NotADevelopmentChain(u64),
-    /// The chain accepted code that no real chain accepts.
+    /// The chain accepted code that is too large for a real chain.
     #[error("the code of {contract} has {size} bytes; Ethereum allows {CODE_SIZE_LIMIT} (EIP-170)")]
     CodeTooLarge {
-        /// Which contract.
+        /// The contract.
         contract: &'static str,
-        /// Bytes.
+        /// The size of its code in bytes.
         size: usize,
     },
-    /// A creation did not give a contract.
+    /// The transaction created no contract.
     #[error("creating {0} gave no contract: check that its code is complete")]
     NotCreated(&'static str),
-    /// The node or the contract refused.
+    /// The node failed, or the contract refused.
     #[error(transparent)]
     Rollup(#[from] RollupError),
 }
 
-/// What a deployment fixes.
+/// The parameters of a deployment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Deployment {
     /// Creation code of the verifier contract.
@@ -64,31 +64,31 @@ pub struct Deployment {
     pub max_l2: u64,
     /// State root of the empty state, `H_0(E_24, E_24)`.
     pub genesis: StateRoot,
-    /// Who settles.
+    /// The account that settles batches.
     pub sequencer: Address,
-    /// Who admits doctors and hospitals.
+    /// The account that admits doctors and hospitals.
     pub registrar: Address,
     /// Cost of a registration in wei.
     pub registration_fee: U256,
 }
 
-/// A fresh deployment.
+/// A new deployment.
 #[derive(Clone, Debug)]
 pub struct Deployed<P> {
     /// The rollup.
     pub rollup: Rollup<P>,
     /// The verifier's address.
     pub verifier: Address,
-    /// Creation of the verifier.
+    /// The receipt of the verifier's creation.
     pub verifier_receipt: Receipt,
-    /// Creation of the rollup.
+    /// The receipt of the rollup's creation.
     pub rollup_receipt: Receipt,
 }
 
-/// Deploys verifier and rollup on a development chain; the provider's default signer pays.
+/// Deploys verifier and rollup on a development chain. The provider's default signer pays.
 ///
 /// # Errors
-/// [`DeployError::NotADevelopmentChain`] before anything is sent; else as its variants say.
+/// Returns [`DeployError::NotADevelopmentChain`] before it sends anything, and another [`DeployError`] if a creation fails.
 pub async fn deploy<P: Provider>(provider: P, deployment: &Deployment) -> Result<Deployed<P>, DeployError> {
     let chain_id = provider.get_chain_id().await.map_err(RollupError::from)?;
     if !DEVELOPMENT_CHAINS.contains(&chain_id) {
@@ -112,7 +112,7 @@ pub async fn deploy<P: Provider>(provider: P, deployment: &Deployment) -> Result
     Ok(Deployed { rollup, verifier, verifier_receipt, rollup_receipt })
 }
 
-/// Creates a contract and checks that its code is there and not larger than Ethereum allows.
+/// Creates a contract, and checks that its code exists and is not larger than Ethereum allows.
 async fn create<P: Provider>(
     provider: &P,
     contract: &'static str,
@@ -130,7 +130,7 @@ async fn create<P: Provider>(
 }
 
 async fn mine<P: Provider>(provider: &P, request: TransactionRequest) -> Result<TransactionReceipt, RollupError> {
-    // The estimate needs a sender only where the constructor looks at it; ours do not.
+    // An estimate needs a sender only if the constructor reads it. These constructors do not.
     let needed = provider.estimate_gas(request.clone()).await?;
     if needed > TRANSACTION_GAS_CAP {
         return Err(RollupError::TooMuchGas { needed, limit: TRANSACTION_GAS_CAP });

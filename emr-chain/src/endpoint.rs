@@ -1,4 +1,4 @@
-//! Where the Ethereum chain is, and a provider for it: the same code runs on a chain in this process and on any node.
+//! The address of an Ethereum chain, and a provider for it. The same code works with a chain in this process and with any node.
 
 use std::{fmt, str::FromStr, time::Duration};
 
@@ -13,16 +13,16 @@ use emr_core::{AddressError, HttpAddress, PlainHttp};
 
 use crate::http::HttpTransport;
 
-/// How often a transaction is looked for: on this machine, and elsewhere (blocks come every 12 s on mainnet).
+/// How often a provider asks whether a transaction is mined: on this machine, and elsewhere (mainnet makes a block every 12 s).
 const POLL_HERE: Duration = Duration::from_millis(50);
 const POLL_ELSEWHERE: Duration = Duration::from_secs(2);
 
-/// An Ethereum chain that can be talked to.
+/// How to reach an Ethereum chain.
 #[derive(Clone, Debug)]
 pub enum Endpoint {
     /// A node's JSON-RPC address, `http` or `https`.
     Http(HttpAddress),
-    /// A chain in this process, reached by its transport. It is trusted as this process is.
+    /// The transport of a chain in this process. The chain is trusted like the process itself.
     InProcess(BoxTransport),
 }
 
@@ -30,18 +30,18 @@ pub enum Endpoint {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EndpointError {
-    /// The address is not one to use.
+    /// The address is invalid or not allowed.
     #[error("the Ethereum node's address cannot be used: {0}")]
     Address(#[from] AddressError),
     /// The HTTP client could not be set up.
     #[error("no HTTP client could be set up: {0}")]
     Client(String),
-    /// Nothing answered as an Ethereum node would.
+    /// There is no Ethereum node at the address, or it does not answer.
     #[error("no Ethereum node answers at {endpoint} ({reason}): check the address, and that the node is running")]
     Unreachable {
         /// The endpoint, without secrets.
         endpoint: String,
-        /// What happened.
+        /// The cause.
         reason: String,
     },
     /// The node is on another chain.
@@ -51,43 +51,43 @@ pub enum EndpointError {
         endpoint: String,
         /// The chain that is needed.
         expected: u64,
-        /// The chain the node is on.
+        /// The node's chain.
         actual: u64,
     },
 }
 
 impl Endpoint {
-    /// A chain in this process, such as `emr_devnet::EmbeddedChain`, by its alloy transport.
+    /// An endpoint for a chain in this process, such as `emr_devnet::EmbeddedChain`, from its alloy transport.
     pub fn in_process(transport: impl IntoBoxTransport) -> Self {
         Self::InProcess(BoxTransport::new(transport))
     }
 
-    /// The Ethereum node at an address.
+    /// An endpoint for the Ethereum node at an address.
     ///
     /// # Errors
     ///
-    /// [`EndpointError::Address`] if it is none, or plain http is not allowed there.
+    /// Returns [`EndpointError::Address`] if the text is not an HTTP address, or if plain http is not allowed there.
     pub fn http(address: &str, plain: PlainHttp) -> Result<Self, EndpointError> {
         Ok(Self::Http(HttpAddress::parse(address, plain)?))
     }
 
-    /// A provider for this endpoint. With a signer it fills in gas, fees, nonce and chain id, and signs.
+    /// Makes a provider for this endpoint. With a signer, it fills in gas, fees, nonce and chain id, and signs.
     ///
-    /// Nothing is sent yet: whether the endpoint can be reached shows at [`Self::expect_chain_id`] or the first call.
-    /// The nonce of each transaction is asked from the node, so send from one account one at a time.
+    /// This sends nothing yet. [`Self::expect_chain_id`] or the first call shows whether the endpoint can be reached. The provider
+    /// asks the node for the nonce of each transaction, so send only one transaction at a time from an account.
     ///
     /// # Errors
     ///
-    /// If no HTTP client can be set up.
+    /// Returns [`EndpointError::Client`] if no HTTP client can be set up.
     pub fn connect(&self, signer: Option<PrivateKeySigner>) -> Result<DynProvider, EndpointError> {
         self.connect_with(signer.map(EthereumWallet::from))
     }
 
-    /// The same with any wallet, such as one whose key is in a device.
+    /// The same as [`Self::connect`] with any wallet, for example with a key in a hardware device.
     ///
     /// # Errors
     ///
-    /// As [`Self::connect`].
+    /// The same as [`Self::connect`].
     pub fn connect_with(&self, wallet: Option<EthereumWallet>) -> Result<DynProvider, EndpointError> {
         let (transport, here) = match self {
             Self::Http(address) => {
@@ -106,11 +106,11 @@ impl Endpoint {
         })
     }
 
-    /// Asks `provider`, which is connected to this endpoint, which chain it is on, and insists on `expected`.
+    /// Checks that `provider`, which is connected to this endpoint, is on the chain `expected`.
     ///
     /// # Errors
     ///
-    /// If it cannot be reached or is on another chain.
+    /// Fails if the node cannot be reached, or if it is on another chain.
     pub async fn expect_chain_id(&self, provider: &DynProvider, expected: u64) -> Result<(), EndpointError> {
         let actual = provider
             .get_chain_id()
@@ -123,7 +123,7 @@ impl Endpoint {
     }
 }
 
-/// The innermost cause: the outer ones only say that a request failed.
+/// The innermost cause of an error. The outer ones only say that a request failed.
 fn reason(error: &TransportError) -> String {
     let mut inner: &dyn std::error::Error = error;
     while let Some(source) = inner.source() {
@@ -132,7 +132,7 @@ fn reason(error: &TransportError) -> String {
     inner.to_string()
 }
 
-/// As [`Endpoint::http`] with [`PlainHttp::ThisMachine`].
+/// The same as [`Endpoint::http`] with [`PlainHttp::ThisMachine`].
 impl FromStr for Endpoint {
     type Err = EndpointError;
 
@@ -141,7 +141,7 @@ impl FromStr for Endpoint {
     }
 }
 
-/// Shows where the endpoint is; path, query and user name of a URL can hold keys and are left out.
+/// Shows the endpoint without path, query and user name, because these can hold keys.
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -1,14 +1,14 @@
-//! One HTTP request and its answer, within bounds of time and size. The client of a hospital's node and the transport to an Ethereum node both
-//! ask through it, so one rule holds for every request.
+//! Sends one HTTP request and reads its answer, with limits of time and size. The client of a hospital's node and the transport to an Ethereum
+//! node both use it, so the same limits hold for every request.
 //!
 //! | what | limit |
 //! |---|---|
 //! | connecting | 5 s |
-//! | silence: until an answer begins, and between two pieces of it | 60 s |
-//! | the whole exchange | 60 s, and 1 s for each 64 KiB that was sent or received |
-//! | the answer | what the caller says |
+//! | silence, before the answer begins and between two pieces of it | 60 s |
+//! | the whole exchange | 60 s, and 1 s more for each 64 KiB sent or received |
+//! | the size of the answer | given by the caller |
 //!
-//! Redirects are not followed: they would carry a token to the server that the answer names.
+//! Redirects are not followed, because they would send a token to the server that the answer names.
 
 use std::time::Duration;
 
@@ -19,13 +19,13 @@ use emr_core::HttpAddress;
 use tokio::time::{Instant, timeout};
 use url::Url;
 
-/// How long things may take.
+/// The time limits of an exchange.
 #[derive(Clone, Copy, Debug)]
 struct TimeLimits {
     connect: Duration,
     idle: Duration,
     whole: Duration,
-    /// The slowest line that is served, in bytes a second.
+    /// The slowest connection that is allowed, in bytes per second.
     slowest: f64,
 }
 
@@ -37,7 +37,7 @@ const LIMITS: TimeLimits = TimeLimits {
 };
 
 impl TimeLimits {
-    /// How long an exchange may take in which so many bytes went either way.
+    /// The time limit of an exchange in which this many bytes were sent and received.
     fn whole(&self, bytes: usize) -> Duration {
         self.whole + Duration::from_secs_f64(bytes as f64 / self.slowest)
     }
@@ -47,18 +47,18 @@ impl TimeLimits {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ExchangeError {
-    /// The server cannot be reached, or hangs up.
+    /// The server cannot be reached, or closes the connection.
     #[error("{}", innermost(.0))]
     Failed(#[source] alloy::transports::http::reqwest::Error),
-    /// It takes too long.
+    /// The exchange takes too long.
     #[error("no answer in time")]
     Slow,
-    /// The answer is longer than the caller takes.
+    /// The answer is larger than the caller's limit.
     #[error("the answer is larger than {0} bytes")]
     TooLarge(usize),
 }
 
-/// The innermost cause: the outer ones only say that a request failed, and show the URL, which can hold an access key.
+/// The innermost cause. The outer ones only say that a request failed, and show the URL, which can hold an access key.
 fn innermost(error: &alloy::transports::http::reqwest::Error) -> String {
     if error.is_timeout() {
         return "no answer in time".to_owned();
@@ -76,10 +76,10 @@ impl From<alloy::transports::http::reqwest::Error> for ExchangeError {
     }
 }
 
-/// What goes with a request.
+/// The body of a request.
 #[derive(Clone, Debug)]
 pub enum Body {
-    /// Nothing.
+    /// No body.
     None,
     /// JSON.
     Json(Vec<u8>),
@@ -87,7 +87,7 @@ pub enum Body {
     Bytes(Vec<u8>),
 }
 
-/// An answer, whatever its status.
+/// An answer with any status.
 #[derive(Clone, Debug)]
 pub struct Answer {
     /// The HTTP status.
@@ -98,7 +98,7 @@ pub struct Answer {
     pub body: Vec<u8>,
 }
 
-/// Connections to HTTP servers. Clones share them.
+/// An HTTP client with the limits of this module. Clones share its connections.
 #[derive(Clone, Debug)]
 pub struct Exchange {
     client: Client,
@@ -106,10 +106,10 @@ pub struct Exchange {
 }
 
 impl Exchange {
-    /// Connections to the server at an address. One on this machine is reached directly, never through a proxy.
+    /// Makes a client for the server at an address. A server on this machine is reached directly, never through a proxy.
     ///
     /// # Errors
-    /// [`ExchangeError::Failed`] if no HTTP client can be set up.
+    /// Returns [`ExchangeError::Failed`] if no HTTP client can be set up.
     pub fn with(address: &HttpAddress) -> Result<Self, ExchangeError> {
         Self::limited(address, LIMITS)
     }
@@ -120,10 +120,10 @@ impl Exchange {
         Ok(Self { client: builder.build()?, limits })
     }
 
-    /// Asks, and reads at most `limit` bytes of the answer's body.
+    /// Sends a request and reads the answer, whose body may have at most `limit` bytes.
     ///
     /// # Errors
-    /// [`ExchangeError`].
+    /// Returns [`ExchangeError`] if the server cannot be reached, is too slow, or sends a larger body.
     pub async fn ask(
         &self,
         method: Method,
@@ -175,7 +175,7 @@ mod tests {
 
     type Test<T = ()> = Result<T, Box<dyn std::error::Error>>;
 
-    /// A server that sends `pieces` of `size` bytes each, a pause before each, to everybody.
+    /// Starts a server that answers every request with `pieces` of `size` bytes each, and pauses before each piece.
     async fn server(pieces: usize, size: usize, pause: Duration) -> Test<HttpAddress> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = format!("http://{}", listener.local_addr()?).parse()?;
@@ -198,7 +198,7 @@ mod tests {
     }
 
     async fn ask(address: HttpAddress, limit: usize) -> Result<usize, ExchangeError> {
-        // The same rule a hundred times as fast.
+        // The same limits, a hundred times shorter.
         let limits =
             TimeLimits { idle: LIMITS.idle / 100, whole: LIMITS.whole / 100, slowest: LIMITS.slowest, ..LIMITS };
         let exchange = Exchange::limited(&address, limits)?;
@@ -217,7 +217,7 @@ mod tests {
     #[tokio::test]
     async fn a_trickle_and_silence_are_cut_off() -> Test {
         let began = Instant::now();
-        // Never silent for long, and slower than any line.
+        // Never silent for long, but slower than the slowest allowed connection.
         let trickle = ask(server(1000, 1, Duration::from_millis(20)).await?, 1000).await;
         assert!(matches!(trickle, Err(ExchangeError::Slow)), "{trickle:?}");
         let silent = ask(server(1, 1, Duration::from_secs(60)).await?, 1000).await;

@@ -1,4 +1,4 @@
-//! JSON-RPC over HTTP, by the rule of [`crate::exchange`]; an answer that says "not yet" is asked for again.
+//! JSON-RPC over HTTP, with the limits of [`crate::exchange`]. If a node answers "not yet", the request is repeated.
 
 use std::{
     fmt,
@@ -17,17 +17,17 @@ use url::Url;
 
 use crate::exchange::{Answer, Body, Exchange, ExchangeError};
 
-/// The largest answer read, in bytes: 10,000 logs, or the calldata of a batch, fit many times.
+/// The largest answer that is read, in bytes. 10,000 logs, or the calldata of a batch, fit many times.
 const MAX_ANSWER: usize = 32 << 20;
-/// How long an answer that says "not yet" is asked for again.
+/// How long a request is repeated while the node answers "not yet".
 const NOT_YET: Duration = Duration::from_secs(60);
-/// The first pause, doubled each time.
+/// The first pause between two requests. It doubles each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
-/// The longest pause.
+/// The longest pause between two requests.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
-/// What geth says of a receipt until it has indexed its transactions, some seconds after its start.
+/// geth's answer to a request for a receipt during the first seconds after its start, until it has indexed its transactions.
 const INDEXING: &str = "transaction indexing is in progress";
-/// How much of an error page is shown.
+/// How many characters of an error page are shown.
 const SHOWN_ERROR: usize = 200;
 
 /// The transport to a node at an HTTP address.
@@ -37,7 +37,7 @@ pub(crate) struct HttpTransport {
     url: Url,
 }
 
-/// Without the URL, which may hold an access key.
+/// Does not show the URL, which may hold an access key.
 impl fmt::Debug for HttpTransport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HttpTransport").finish_non_exhaustive()
@@ -49,7 +49,7 @@ impl HttpTransport {
         Ok(Self { exchange: Exchange::with(address)?, url: address.url().clone() })
     }
 
-    /// Sends, and sends again while the node says "not yet". Such an answer means that nothing was done.
+    /// Sends a request, and repeats it while the node answers "not yet". Such an answer means that the node did nothing.
     async fn send(self, packet: RequestPacket) -> Result<ResponsePacket, TransportError> {
         let until = Instant::now() + NOT_YET;
         let mut pause = FIRST_PAUSE;
@@ -78,8 +78,8 @@ impl HttpTransport {
     }
 }
 
-/// Whether nothing was done, and the same request may succeed soon. The code for "limit exceeded" (-32005) is not among these: nodes give it to
-/// queries that are too large, and those are asked for in parts.
+/// Whether the node did nothing, and the same request may succeed soon. The code for "limit exceeded" (-32005) does not count: nodes
+/// answer it to queries that are too large, and such queries are sent again in parts.
 fn is_not_yet(answer: &Result<ResponsePacket, TransportError>) -> bool {
     match answer {
         Ok(packet) => packet.iter_errors().any(|error| error.message.to_ascii_lowercase().contains(INDEXING)),
@@ -120,7 +120,7 @@ mod tests {
 
     type Test = Result<(), Box<dyn std::error::Error>>;
 
-    /// A node that gives its answers in order, the last one for ever; how often it was asked.
+    /// Starts a node that gives its answers in order, and then repeats the last one. Also returns a counter of its requests.
     async fn node(
         answers: &'static [(u16, &'static str)],
     ) -> Result<(HttpAddress, Arc<AtomicUsize>), Box<dyn std::error::Error>> {
@@ -151,7 +151,7 @@ mod tests {
         r#"{"jsonrpc":"2.0","id":0,"error":{"code":-32000,"message":"transaction indexing is in progress"}}"#;
     const NONE: &str = r#"{"jsonrpc":"2.0","id":0,"result":null}"#;
 
-    /// What geth answers right after its start.
+    /// geth answers this right after its start.
     #[tokio::test]
     async fn a_node_that_is_still_indexing_is_asked_again() -> Test {
         let (url, asked) = node(&[(200, BUSY), (429, ""), (200, BUSY), (200, NONE)]).await?;
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn any_other_error_is_told_at_once() -> Test {
+    async fn any_other_error_is_returned_at_once() -> Test {
         const REFUSED: &str = r#"{"jsonrpc":"2.0","id":0,"error":{"code":-32000,"message":"nonce too low"}}"#;
         let (url, asked) = node(&[(200, REFUSED), (200, NONE)]).await?;
         assert!(receipt(url).await.is_err_and(|error| error.to_string().contains("nonce too low")));

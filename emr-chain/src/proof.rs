@@ -1,8 +1,8 @@
-//! Reading contract storage from a node that is not trusted: headers by their hash, storage by EIP-1186 proofs.
+//! Reads contract storage from a node that is not trusted: headers by their hash, storage by EIP-1186 proofs.
 //!
-//! Everything here except [`verified_storage`] and [`fetch_header`] is a pure function. What they assure: if
-//! `expected_hash` is the hash of a block of the right chain, then the value returned is what that block's state holds.
-//! What they cannot assure is that the block is recent; compare [`VerifiedHeader::timestamp`] with a clock.
+//! All functions here except [`verified_storage`] and [`fetch_header`] are pure. They guarantee this: if `expected_hash` is
+//! the hash of a block of the right chain, the returned value is the one in that block's state. They cannot guarantee that
+//! the block is recent. Compare [`VerifiedHeader::timestamp`] with a clock.
 
 use alloy::{
     consensus::{Header, TrieAccount},
@@ -14,43 +14,43 @@ use alloy::{
 };
 use alloy_trie::{EMPTY_ROOT_HASH, KECCAK_EMPTY, Nibbles, nodes::TrieNode, proof::verify_proof};
 
-/// Nibbles in a trie key, which is a Keccak-256 hash; also the most nodes that can lie on one path.
+/// The number of nibbles in a trie key, which is a Keccak-256 hash. A path cannot have more nodes than that.
 const PATH_NIBBLES: usize = 64;
-/// The largest trie node in bytes: a branch of 16 hashes is 532, a leaf with an account below 160.
+/// The largest trie node in bytes. A branch of 16 hashes has 532, a leaf with an account less than 160.
 const MAX_NODE_SIZE: usize = 1024;
-/// The largest RLP header in bytes; mainnet's are about 600.
+/// The largest RLP header in bytes. Mainnet's have about 600.
 const MAX_HEADER_SIZE: usize = 8192;
 
-/// Why data from a node was rejected. In every case: ask another node.
+/// Why data from a node was rejected. In every case, ask another node.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProofError {
-    /// The header is not RLP or JSON of a block header.
+    /// The bytes or the JSON are not a block header.
     #[error("the node sent a malformed block header ({0}): use another node")]
     MalformedHeader(String),
-    /// The header does not hash to the block hash it was asked for.
+    /// The header does not have the requested block hash.
     #[error("the node sent a header that hashes to {actual}, not to {expected}: use another node")]
     HeaderHash {
-        /// The hash of the block that was asked for.
+        /// The requested block hash.
         expected: B256,
-        /// The hash of what came.
+        /// The hash of the header in the answer.
         actual: B256,
     },
     /// The proof is for another account.
     #[error("the node proved account {actual}, not {expected}: use another node")]
     WrongAccount {
-        /// The account that was asked for.
+        /// The requested account.
         expected: Address,
         /// The account in the answer.
         actual: Address,
     },
-    /// The proof does not contain the slot that was asked for.
+    /// The proof does not contain the requested slot.
     #[error("the node's proof does not cover slot {0:#x}: use another node")]
     MissingSlot(U256),
     /// The account's fields do not follow from the state root.
     #[error("the node's proof of account {account} does not lead to the state root ({reason}): use another node")]
     Account {
-        /// The account that was asked for.
+        /// The requested account.
         account: Address,
         /// What is wrong with the proof.
         reason: String,
@@ -58,12 +58,12 @@ pub enum ProofError {
     /// The slot's value does not follow from the account's storage root.
     #[error("the node's proof of slot {slot:#x} does not lead to the storage root ({reason}): use another node")]
     Slot {
-        /// The slot that was asked for.
+        /// The requested slot.
         slot: U256,
         /// What is wrong with the proof.
         reason: String,
     },
-    /// The node could not be asked, or refused.
+    /// The node did not answer, or answered with an error.
     #[error("the node did not answer: {0}")]
     Transport(#[from] TransportError),
     /// The node has no such block.
@@ -71,7 +71,7 @@ pub enum ProofError {
     UnknownBlock(BlockId),
 }
 
-/// A header whose hash was checked. Only this module makes one.
+/// A header whose hash was checked. Only this module can make one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct VerifiedHeader {
     hash: B256,
@@ -87,7 +87,7 @@ impl VerifiedHeader {
         self.hash
     }
 
-    /// The hash of the block before it.
+    /// The hash of the previous block.
     pub fn parent_hash(&self) -> B256 {
         self.parent_hash
     }
@@ -97,7 +97,7 @@ impl VerifiedHeader {
         self.number
     }
 
-    /// Unix seconds at which the block was made, as its maker said.
+    /// The time of the block in Unix seconds, as its maker stated it.
     pub fn timestamp(&self) -> u64 {
         self.timestamp
     }
@@ -112,7 +112,7 @@ impl VerifiedHeader {
 ///
 /// # Errors
 ///
-/// If its RLP hashes to anything else.
+/// Fails if its RLP has another hash.
 pub fn verify_header(header: &Header, expected_hash: B256) -> Result<VerifiedHeader, ProofError> {
     let actual = header.hash_slow();
     if actual != expected_hash {
@@ -127,11 +127,11 @@ pub fn verify_header(header: &Header, expected_hash: B256) -> Result<VerifiedHea
     })
 }
 
-/// [`verify_header`] of a header in RLP (Yellow Paper 4.4.3), at most 8 KiB.
+/// The same as [`verify_header`], for a header in RLP (Yellow Paper 4.4.3) of at most 8 KiB.
 ///
 /// # Errors
 ///
-/// If it is malformed or hashes to anything else.
+/// Fails if the header is malformed or has another hash.
 pub fn verify_header_rlp(bytes: &[u8], expected_hash: B256) -> Result<VerifiedHeader, ProofError> {
     if bytes.len() > MAX_HEADER_SIZE {
         return Err(ProofError::MalformedHeader(format!("{} bytes", bytes.len())));
@@ -144,22 +144,22 @@ pub fn verify_header_rlp(bytes: &[u8], expected_hash: B256) -> Result<VerifiedHe
     verify_header(&header, expected_hash)
 }
 
-/// [`verify_header`] of a header in JSON, as `eth_getBlockByHash` returns it. The hash that the JSON claims is ignored.
+/// The same as [`verify_header`], for a header in JSON from `eth_getBlockByHash`. Ignores the hash that the JSON claims.
 ///
 /// # Errors
 ///
-/// If it is malformed or hashes to anything else.
+/// Fails if the header is malformed or has another hash.
 pub fn verify_header_json(json: &str, expected_hash: B256) -> Result<VerifiedHeader, ProofError> {
     let header: RpcHeader =
         serde_json::from_str(json).map_err(|error| ProofError::MalformedHeader(error.to_string()))?;
     verify_header(&header.inner, expected_hash)
 }
 
-/// Checks an account against a state root and returns it; an account that provably does not exist is empty.
+/// Checks an account against a state root and returns it. Returns an empty account if it provably does not exist.
 ///
 /// # Errors
 ///
-/// If the answer is for another account, or its fields do not follow from the state root.
+/// Fails if the answer is for another account, or if the proof does not lead to the state root.
 pub fn verify_account(
     state_root: B256,
     address: Address,
@@ -170,13 +170,13 @@ pub fn verify_account(
     }
     let account = TrieAccount::new(proof.nonce, proof.balance, proof.storage_hash, proof.code_hash);
     let path = |expected| verify_path(state_root, keccak256(address), expected, &proof.account_proof);
-    // Some nodes say zero for the hashes of an account that does not exist.
+    // Some nodes answer zero for the hashes of an account that does not exist.
     let absent = account.nonce == 0
         && account.balance.is_zero()
         && (account.storage_root == EMPTY_ROOT_HASH || account.storage_root.is_zero())
         && (account.code_hash == KECCAK_EMPTY || account.code_hash.is_zero());
     let verdict = if absent {
-        // Since EIP-161 an empty account is not in the trie; anvil leaves one there. It means the same.
+        // Since EIP-161 an empty account is not in the trie, but anvil leaves one there. It means the same.
         path(None).or_else(|reason| path(Some(rlp::encode(TrieAccount::default()))).map_err(|_| reason))
     } else {
         path(Some(rlp::encode(account)))
@@ -185,12 +185,12 @@ pub fn verify_account(
     Ok(if absent { TrieAccount::default() } else { account })
 }
 
-/// Checks the value of one storage slot of one account against a state root (EIP-1186) and returns it; a slot that is
-/// provably unset is zero.
+/// Checks the value of one storage slot of one account against a state root (EIP-1186) and returns it. Returns zero for a
+/// slot that is provably not set.
 ///
 /// # Errors
 ///
-/// If the account or the slot is not the one asked for, or the value does not follow from the state root.
+/// Fails if the answer is for another account or slot, or if the proof does not lead to the state root.
 pub fn verify_storage(
     state_root: B256,
     address: Address,
@@ -204,7 +204,7 @@ pub fn verify_storage(
     let path = |expected| verify_path(account.storage_root, keccak256(key), expected, &entry.proof);
     let stored = rlp::encode(entry.value);
     let verdict = if entry.value.is_zero() {
-        // A cleared slot leaves the trie; anvil leaves a zero there. It means the same.
+        // A cleared slot is not in the trie, but anvil leaves a zero there. It means the same.
         path(None).or_else(|reason| path(Some(stored)).map_err(|_| reason))
     } else {
         path(Some(stored))
@@ -217,7 +217,7 @@ pub fn verify_storage(
 ///
 /// # Errors
 ///
-/// If the node does not answer, or its answer does not verify.
+/// Fails if the node does not answer, or if its answer does not verify.
 pub async fn verified_storage(
     provider: &impl Provider,
     address: Address,
@@ -229,14 +229,14 @@ pub async fn verified_storage(
     verify_storage(header.state_root(), address, slot, &proof)
 }
 
-/// Asks the node for a block and checks that its header hashes to the hash it is given under.
+/// Asks the node for a block and checks that its header has the block hash.
 ///
-/// For `at` a block hash this trusts nobody. For a number or a tag it takes the node's word for which block that is: use
-/// it when the node is the user's own, or compare the hash with other nodes'.
+/// If `at` is a block hash, this trusts nobody. If `at` is a number or a tag, the node decides which block it is. Then use a node
+/// that you run yourself, or compare the hash with the answers of other nodes.
 ///
 /// # Errors
 ///
-/// If the node does not answer, does not know the block, or its header does not hash to what it should.
+/// Fails if the node does not answer or does not know the block, or if the header has another hash.
 pub async fn fetch_header(provider: &impl Provider, at: BlockId) -> Result<VerifiedHeader, ProofError> {
     let block = provider.get_block(at).await?.ok_or(ProofError::UnknownBlock(at))?;
     let expected = match at {
@@ -250,7 +250,7 @@ pub async fn fetch_header(provider: &impl Provider, at: BlockId) -> Result<Verif
     }
 }
 
-/// `alloy-trie`'s check of one path, with a bound on the input and on the path that the nodes spell.
+/// Checks one path with `alloy-trie`. Limits the size of the input and the length of the path in the nodes.
 fn verify_path(root: B256, key: B256, expected: Option<Vec<u8>>, nodes: &[Bytes]) -> Result<(), String> {
     if nodes.len() > PATH_NIBBLES + 1 {
         return Err(format!("{} nodes", nodes.len()));
@@ -262,14 +262,14 @@ fn verify_path(root: B256, key: B256, expected: Option<Vec<u8>>, nodes: &[Bytes]
         }
         path += path_length(node).map_err(|error| error.to_string())?;
     }
-    // The nodes of an honest proof never spell more than a key; alloy-trie panics on more.
+    // The path in the nodes of an honest proof is never longer than a key. alloy-trie panics if it is longer.
     if path > PATH_NIBBLES {
         return Err("the nodes spell a path longer than a key".to_owned());
     }
     verify_proof(root, Nibbles::unpack_array(&key.0), expected, nodes).map_err(|error| error.to_string())
 }
 
-/// How many nibbles of a path a node and what is embedded in it can spell at most.
+/// The largest number of a path's nibbles that a node and the nodes embedded in it can contain.
 fn path_length(mut node: &[u8]) -> rlp::Result<usize> {
     Ok(match TrieNode::decode(&mut node)? {
         TrieNode::EmptyRoot => 0,

@@ -1,4 +1,4 @@
-//! What a participant registers on L1, and the signatures that go with it. Pure: nothing here talks to a node.
+//! The data that a participant registers on L1, and its signatures. Nothing here talks to a node.
 
 use alloy::{
     dyn_abi::Eip712Domain,
@@ -13,7 +13,7 @@ use crate::bindings::IRegistry;
 
 mod eip712 {
     alloy::sol! {
-        /// The message an owner signs; `registerFor` of the contract recomputes its hash.
+        /// The message that an owner signs. The contract's `registerFor` computes its hash again.
         struct Registration {
             address owner;
             uint8 role;
@@ -28,7 +28,7 @@ mod eip712 {
     }
 }
 
-/// One deployed rollup: what signatures are bound to, so that they mean nothing on another chain or contract.
+/// One deployed rollup. Signatures are bound to it, so they are not valid for another chain or contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct RollupInstance {
     /// EIP-155 chain id.
@@ -55,8 +55,8 @@ impl RollupInstance {
         }
     }
 
-    /// What an RSA key signs (RSASSA-PKCS1-v1_5, SHA-256) to prove that the owner of `key = A` holds it. Six words:
-    /// `keccak256("emr/rsa/possession/v1"), domain, owner, A.x, A.y, role`, 192 bytes.
+    /// The message that an RSA key signs (RSASSA-PKCS1-v1_5, SHA-256) to prove that the owner of the rollup key `A` holds it. Six
+    /// words, 192 bytes: `keccak256("emr/rsa/possession/v1"), domain, owner, A.x, A.y, role`.
     ///
     /// `key` is the rollup key `A` itself, not the `Q` that is submitted.
     pub fn possession_message(&self, owner: Address, key: CurvePoint, role: Role) -> Vec<u8> {
@@ -66,7 +66,7 @@ impl RollupInstance {
     }
 }
 
-/// A point of Baby Jubjub, affine. 32 bytes each, big-endian, below the field's modulus.
+/// A point of Baby Jubjub in affine coordinates. Each has 32 bytes, big-endian, and is below the field's modulus.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CurvePoint {
     /// Abscissa.
@@ -75,7 +75,7 @@ pub struct CurvePoint {
     pub y: [u8; 32],
 }
 
-/// An RSA public key with exponent 65537 and the proof that its owner holds the private one.
+/// An RSA public key with exponent 65537, and the proof that its owner holds the private key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RsaPossession {
     /// The modulus, big-endian without leading zeros: 256 to 512 bytes, top bit set.
@@ -87,7 +87,7 @@ pub struct RsaPossession {
 /// The commitment to an RSA public key in a doctor's or hospital's identity leaf:
 /// `sha256(uint16 length of e || e || uint16 length of n || n) >> 8`, both numbers big-endian without leading zeros.
 ///
-/// The contract computes it for exponent 65537, so for `e = 01 00 01`.
+/// The contract computes it for exponent 65537, which is `e = 01 00 01`.
 pub fn rsa_commitment(modulus: &[u8], exponent: &[u8]) -> Opaque {
     let mut bytes = Vec::with_capacity(4 + exponent.len() + modulus.len());
     for number in [exponent, modulus] {
@@ -98,7 +98,7 @@ pub fn rsa_commitment(modulus: &[u8], exponent: &[u8]) -> Opaque {
     Opaque::of(&bytes)
 }
 
-/// What is registered for one owner. The constructors allow only combinations that the contract accepts.
+/// The registration of one owner. The constructors allow only combinations that the contract accepts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Registration {
     role: Role,
@@ -111,7 +111,7 @@ pub struct Registration {
 }
 
 impl Registration {
-    /// A patient. `q` is her rollup key divided by 8; her encryption key stays off the chain behind `commitment`.
+    /// A patient. `q` is the patient's rollup key divided by 8. Only a `commitment` to their encryption key goes on chain.
     pub fn patient(q: CurvePoint, commitment: Opaque) -> Self {
         Self {
             role: Role::Patient,
@@ -124,7 +124,7 @@ impl Registration {
         }
     }
 
-    /// A doctor, who belongs to the hospital `org` if it is given; that hospital must have endorsed the owner.
+    /// A doctor. With `org`, the doctor belongs to that hospital, which must have endorsed the owner.
     pub fn doctor(q: CurvePoint, org: Option<AccountIndex>, key: RsaPossession) -> Self {
         Self::proven(Role::Doctor, q, org, key)
     }
@@ -146,12 +146,12 @@ impl Registration {
         }
     }
 
-    /// What is registered.
+    /// The role that is registered.
     pub const fn role(&self) -> Role {
         self.role
     }
 
-    /// The hash that the owner signs so that anyone can relay the registration until `deadline` (EIP-712).
+    /// The hash that the owner signs (EIP-712). With the signature, anyone can relay the registration until `deadline`.
     pub fn signing_hash(&self, instance: &RollupInstance, owner: Address, deadline: UnixTime) -> B256 {
         let message = eip712::Registration {
             owner,
@@ -170,7 +170,7 @@ impl Registration {
     /// Signs as the owner, with the key of that externally owned account.
     ///
     /// # Errors
-    /// [`alloy::signers::Error`] if the signer fails, which a local key does not.
+    /// Returns [`alloy::signers::Error`] if the signer fails. A local key does not fail.
     pub fn sign(
         self,
         instance: &RollupInstance,
@@ -190,7 +190,7 @@ impl Registration {
         self.encryption_commitment.map_or(U256::ZERO, |commitment| U256::from_be_bytes(commitment.to_be_bytes32()))
     }
 
-    /// The contract's argument.
+    /// Converts to the argument of the contract's functions.
     pub(crate) fn to_abi(&self) -> IRegistry::Registration {
         IRegistry::Registration {
             role: self.role.code(),
@@ -207,19 +207,19 @@ impl Registration {
 /// A registration that its owner signed and anyone can relay.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SignedRegistration {
-    /// What is registered.
+    /// The registration.
     pub registration: Registration,
-    /// For whom.
+    /// The owner of the account.
     pub owner: Address,
-    /// Last second at which the contract accepts it.
+    /// The last second at which the contract accepts it.
     pub deadline: UnixTime,
-    /// 65 bytes `r || s || v` of an externally owned account, or what an ERC-1271 wallet accepts.
+    /// 65 bytes `r || s || v` of an externally owned account, or a signature that an ERC-1271 wallet accepts.
     pub signature: Bytes,
 }
 
 impl SignedRegistration {
-    /// Whether the signature is one of the owner's own key, as the contract takes it from an owner without code: 65 bytes, `v`
-    /// 27 or 28, low `s`. What an ERC-1271 wallet accepts only the chain can tell.
+    /// Whether the owner's key made the signature, in the form that the contract accepts from an owner without code: 65 bytes, `v`
+    /// 27 or 28, low `s`. Only the chain can tell whether an ERC-1271 wallet accepts a signature.
     pub fn is_signed_by_owner(&self, instance: &RollupInstance) -> bool {
         let hash = self.registration.signing_hash(instance, self.owner, self.deadline);
         let signature = match self.signature[..] {

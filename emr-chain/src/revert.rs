@@ -1,4 +1,4 @@
-//! Why a call to the rollup contract failed: its custom errors, each with what to do next.
+//! Errors of calls to the rollup contract. Each of the contract's custom errors says what to do next.
 
 use alloy::{
     contract,
@@ -14,22 +14,22 @@ use crate::bindings::EmrRollup::EmrRollupErrors as Abi;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RollupError {
-    /// The contract refused.
+    /// The contract reverted.
     #[error(transparent)]
     Reverted(#[from] Revert),
-    /// The node refused, for a reason that is not the contract's.
+    /// The node refused, but the contract did not revert.
     #[error("the Ethereum node refused: {message} (code {code})")]
     Node {
         /// JSON-RPC error code.
         code: i64,
-        /// What it said.
+        /// The node's message.
         message: String,
     },
     /// The node could not be reached.
     #[error("the Ethereum node cannot be reached: {0}; check that it runs and that its address is right")]
     Unreachable(String),
-    /// The node answered what a node must not answer.
-    #[error("the Ethereum node's answer makes no sense: {0}; use another node")]
+    /// The node's answer is not valid.
+    #[error("the Ethereum node's answer is not valid: {0}; use another node")]
     Malformed(String),
     /// There is no rollup at the address.
     #[error("there is no contract at {address} on chain {chain_id}: check the address and the chain, or deploy first")]
@@ -39,42 +39,42 @@ pub enum RollupError {
         /// The node's chain.
         chain_id: u64,
     },
-    /// A transaction was mined but failed, and repeating the call does not tell why.
+    /// A transaction was mined but failed, and repeating the call does not give a reason.
     #[error("transaction {0} failed without a reason; the state it depended on changed meanwhile: try again")]
     Failed(B256),
-    /// A transaction was sent and not mined for long. It may be mined later.
+    /// A transaction was sent but not mined in time. It may be mined later.
     #[error(
-        "transaction {tx_hash} was sent {seconds} s ago and is not mined: look later whether it is, before sending it again"
+        "transaction {tx_hash} was sent {seconds} s ago and is not mined: check later whether it is, before you send it again"
     )]
     NotMined {
         /// Its hash.
         tx_hash: B256,
-        /// How long it was waited for.
+        /// How long the caller waited.
         seconds: u64,
     },
-    /// A transaction is too large for any block, or for what is done in it.
+    /// A transaction needs more gas than a block has, or than its purpose allows.
     #[error("the transaction needs {needed} gas, more than the {limit} that it may use")]
     TooMuchGas {
-        /// What it needs.
+        /// The gas that it needs.
         needed: u64,
-        /// What is allowed.
+        /// The gas that is allowed.
         limit: u64,
     },
-    /// No event tells an entry that the contract says is in the queue.
-    #[error("the node has no event for queue entry {0}: it prunes logs; use a node that keeps them")]
+    /// The contract has an entry in its queue, but the node has no event for it.
+    #[error("the node has no event for queue entry {0}, because it prunes logs: use a node that keeps them")]
     QueueEntryMissing(u64),
     /// The transaction of a settled batch cannot be read.
     #[error("the data of batch {number} cannot be read: {why}; use a node that keeps transactions")]
     BatchData {
         /// The batch.
         number: u64,
-        /// What is wrong.
+        /// What is wrong with the data.
         why: &'static str,
     },
 }
 
 impl RollupError {
-    /// The contract's reason, where it refused.
+    /// The contract's reason, if it reverted.
     pub const fn revert(&self) -> Option<&Revert> {
         match self {
             Self::Reverted(revert) => Some(revert),
@@ -115,11 +115,11 @@ impl From<PendingTransactionError> for RollupError {
     }
 }
 
-/// The contract's reason for refusing, decoded.
+/// The contract's reason for a revert, decoded.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Revert {
-    /// The owner has an account.
+    /// The owner has an account already.
     #[error("{owner} is registered already, as account {account}: one account per Ethereum key")]
     AlreadyRegistered {
         /// The owner.
@@ -128,9 +128,9 @@ pub enum Revert {
         account: u64,
     },
     /// No account index is left.
-    #[error("all account indices of this rollup are given out: deploy another")]
+    #[error("all account indices of this rollup are used: deploy another rollup")]
     AccountsExhausted,
-    /// A registration without role.
+    /// The registration has no role.
     #[error("the registration names no role")]
     UnknownRole,
     /// The value sent is not the fee.
@@ -138,7 +138,7 @@ pub enum Revert {
     WrongFee {
         /// The fee.
         expected: U256,
-        /// What was sent.
+        /// The value that was sent.
         sent: U256,
     },
     /// A coordinate is not below the modulus.
@@ -153,10 +153,10 @@ pub enum Revert {
     /// The encryption commitment is out of range or not allowed.
     #[error("the encryption commitment {0:#x} is not valid: patients give one below 2^248, others none")]
     InvalidEncryptionCommitment(U256),
-    /// A patient's RSA key in a registration.
+    /// The registration of a patient contains an RSA key.
     #[error("a patient's RSA key must not be published: register its commitment only")]
     UnexpectedRsaKey,
-    /// An organisation for someone who has none.
+    /// The registration names an organisation, but is not a doctor's.
     #[error("only doctors belong to an organisation: leave it out")]
     UnexpectedOrganisation,
     /// The modulus is malformed.
@@ -182,16 +182,16 @@ pub enum Revert {
     /// The owner's signature does not verify.
     #[error("the registration is not signed by {0} for this chain and contract: sign it again")]
     InvalidOwnerSignature(Address),
-    /// The account does not wait for admission.
-    #[error("account {0} does not wait for admission")]
+    /// The account is not waiting for admission.
+    #[error("account {0} is not waiting for admission")]
     NotPending(u64),
-    /// What waits under the account is something else.
-    #[error("what waits for admission under account {0} is not what was looked at: look at it again")]
+    /// Another registration is now waiting under the account index.
+    #[error("another registration is now waiting for admission under account {0}: look at it again")]
     RegistrationChanged(u64),
-    /// The account is not held back.
+    /// The account is not suspended.
     #[error("account {0} is not suspended")]
     NotSuspended(u64),
-    /// The account is admitted.
+    /// The account is admitted already.
     #[error("account {0} is admitted already; this circuit version cannot suspend it any more")]
     SuspensionAfterAdmission(u64),
     /// The registrar cannot resign without a successor.
@@ -205,17 +205,17 @@ pub enum Revert {
         "{0} is not the sequencer: use its key, or settle overdue queue entries once nothing was settled for an hour"
     )]
     NotSequencer(Address),
-    /// Somebody else settles overdue entries and operations with them.
-    #[error("{0} is not the sequencer, so it may settle overdue queue entries only: leave the operations out")]
+    /// A caller other than the sequencer settles operations along with overdue entries.
+    #[error("{0} is not the sequencer, so it may only settle overdue queue entries: leave the operations out")]
     OperationsBySequencerOnly(Address),
-    /// Settlement through another contract.
-    #[error("{0} has code or is not the sender of the transaction: settle straight from an ordinary account")]
+    /// The call came through another contract.
+    #[error("{0} has code or is not the sender of the transaction: settle directly from an ordinary account")]
     NotDirectCall(Address),
-    /// The calldata are not in standard encoding.
-    #[error("the calldata are not as the ABI's standard encoder lays them out: encode the call again")]
+    /// The calldata are not in the ABI's standard encoding.
+    #[error("the calldata are not in the ABI's standard encoding: encode the call again")]
     NonStandardCalldata,
-    /// The batch starts from another root.
-    #[error("the batch starts from a state that is not the current one ({0}): seal it again on top of that")]
+    /// The batch starts from another state root than the current one.
+    #[error("the batch does not start from the current state ({0}): seal it again on this state")]
     StaleBatch(B256),
     /// The batch time is out of range.
     #[error("the batch time must be from {earliest} to {latest}: seal the batch again; check the clocks")]
@@ -225,11 +225,11 @@ pub enum Revert {
         /// Latest time accepted, Unix seconds.
         latest: u64,
     },
-    /// A word that is not a field element.
+    /// A word is not a field element.
     #[error("{0:#x} is not a field element")]
     NotCanonical(U256),
-    /// D1 or D2 is no whole number of entries.
-    #[error("{0} words are no whole number of entries of four")]
+    /// The number of words in D1 or D2 is not a multiple of four.
+    #[error("{0} words are not a whole number of entries: an entry has four")]
     IncompleteEntry(U256),
     /// Too many queue entries.
     #[error("{supplied} queue entries do not fit: a batch holds {capacity}")]
@@ -250,24 +250,24 @@ pub enum Revert {
     /// A queue entry's words are not those that were queued.
     #[error("the words of queue entry {0} are not those that were queued: read the queue again")]
     EntryMismatch(u64),
-    /// More entries than wait.
-    #[error("{supplied} queue entries were supplied but {waiting} wait: read the queue again")]
+    /// There are more entries in the batch than in the queue.
+    #[error("{supplied} queue entries were supplied but only {waiting} are waiting: read the queue again")]
     EntriesNotQueued {
         /// How many were supplied.
         supplied: U256,
-        /// How many wait.
+        /// How many are waiting.
         waiting: U256,
     },
-    /// Overdue entries are left out.
+    /// The batch leaves out overdue entries.
     #[error("the batch takes {supplied} queue entries but {required} are overdue: seal it again with them")]
     OverdueEntriesOmitted {
         /// How many were supplied.
         supplied: U256,
-        /// How many must be.
+        /// How many are overdue.
         required: U256,
     },
-    /// The verifier refused.
-    #[error("the verifier refused the proof: prove the batch again with the keys of this deployment")]
+    /// The verifier rejected the proof.
+    #[error("the verifier rejected the proof: prove the batch again with the keys of this deployment")]
     ProofRejected,
     /// The fees could not be sent.
     #[error("{0} does not accept ether: name another recipient of the fees")]
@@ -275,8 +275,8 @@ pub enum Revert {
     /// A parameter of a deployment is out of range.
     #[error("deployment parameter {0} is out of range")]
     InvalidParameter(String),
-    /// Data that is none of the contract's errors.
-    #[error("the contract refused with {0}, which is not a reason this version knows")]
+    /// The revert data are none of the contract's errors.
+    #[error("the contract reverted with {0}, which this version does not know: update the program")]
     Unknown(Bytes),
 }
 
@@ -335,7 +335,7 @@ impl From<Abi> for Revert {
             Abi::ProofRejected(_) => Self::ProofRejected,
             Abi::FeeTransferFailed(e) => Self::FeeTransferFailed(e.to),
             Abi::InvalidParameter(e) => Self::InvalidParameter(e.name),
-            // Of OpenZeppelin's EIP712, for names that are not ours: they cannot occur.
+            // OpenZeppelin's EIP712 has these for long names. They cannot occur with this contract's name.
             Abi::InvalidShortString(_) | Abi::StringTooLong(_) => Self::Unknown(error.abi_encode().into()),
         }
     }

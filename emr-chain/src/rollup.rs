@@ -1,4 +1,4 @@
-//! The rollup contract as its participants use it: registration, consent, admission, and what they can look up.
+//! The rollup contract as its participants use it: registration, endorsement, admission, and queries.
 
 use std::{marker::PhantomData, time::Duration};
 
@@ -24,11 +24,11 @@ use crate::{
 /// Storage slot of the state root, which `eth_getProof` proves (EIP-1186).
 pub const STATE_ROOT_SLOT: U256 = U256::ZERO;
 
-/// The most gas for relaying somebody else's registration: with an RSA-4096 key it takes some 370,000. An owner that is a
-/// contract could burn any amount in checking its own signature.
+/// The gas limit for relaying another owner's registration. With an RSA-4096 key it takes about 370,000. Without a limit, an
+/// owner that is a contract could burn any amount while it checks its signature.
 const RELAY_GAS_CAP: u64 = 500_000;
 
-/// A client of one deployed rollup. Transactions are sent by the provider's default signer.
+/// A client of one deployed rollup. The provider's default signer sends the transactions.
 #[derive(Clone, Debug)]
 pub struct Rollup<P> {
     contract: EmrRollup::EmrRollupInstance<P>,
@@ -37,37 +37,38 @@ pub struct Rollup<P> {
     mined_within: Duration,
 }
 
-/// Where an account stands on its way into the rollup.
+/// How far an account has come on its way into the rollup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Standing {
-    /// Waits for a registrar.
+    /// Waits for admission by a registrar.
     Pending,
-    /// Held back by a registrar.
+    /// Suspended by a registrar before its admission.
     Suspended,
     /// Its Register entry is in the queue or settled.
     Admitted,
 }
 
-/// An account as the contract's registry holds it.
+/// An account in the contract's registry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Account {
-    /// Who registered it.
+    /// The Ethereum account that owns it.
     pub owner: Address,
-    /// What it is.
+    /// Its role.
     pub role: Role,
-    /// Where it stands.
+    /// How far it has come.
     pub standing: Standing,
     /// A doctor's organisation.
     pub org: Option<AccountIndex>,
 }
 
-/// A doctor's or hospital's registration that waits for a registrar, to be compared with what its owner shows in person.
+/// A doctor's or hospital's registration that waits for a registrar. The registrar compares it with the data that its owner
+/// shows in person.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PendingRegistration {
-    /// The account index that it would keep.
+    /// The account index that it has, and keeps if it is admitted.
     pub account: AccountIndex,
-    /// Who registered it.
+    /// The Ethereum account that owns it.
     pub owner: Address,
     /// Doctor or hospital.
     pub role: Role,
@@ -80,7 +81,7 @@ pub struct PendingRegistration {
 }
 
 impl PendingRegistration {
-    /// `keccak256` of its fields, one word each, in order: what the registrar admits.
+    /// The hash that the registrar admits: `keccak256` of the fields, one word each, in order.
     fn hash(&self) -> B256 {
         let small = |number: u64| U256::from(number);
         let words = (
@@ -96,10 +97,10 @@ impl PendingRegistration {
     }
 }
 
-/// What a deployment fixed, and who holds its roles now.
+/// The fixed parameters of a deployment, and the current holders of its roles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Parameters {
-    /// The contract that checks proofs.
+    /// The contract that verifies proofs.
     pub verifier: Address,
     /// The circuit version that it belongs to.
     pub circuit_version: u64,
@@ -107,20 +108,20 @@ pub struct Parameters {
     pub max_l1: u64,
     /// L2 operations per batch.
     pub max_l2: u64,
-    /// Who settles.
+    /// The account that settles batches.
     pub sequencer: Address,
-    /// Who admits doctors and hospitals.
+    /// The account that admits doctors and hospitals.
     pub registrar: Address,
     /// Cost of a registration in wei.
     pub registration_fee: U256,
 }
 
 impl<P: Provider> Rollup<P> {
-    /// The rollup deployed at an address. `deployed_at` is the block of its deployment, where events begin; an earlier one
-    /// only costs time.
+    /// Uses the rollup at an address. `deployed_at` is the block of its deployment, from which events are read. An earlier block
+    /// also works, but takes longer.
     ///
     /// # Errors
-    /// [`RollupError::NoContract`] if there is no code at the address.
+    /// Returns [`RollupError::NoContract`] if there is no code at the address.
     pub async fn attach(provider: P, address: Address, deployed_at: u64) -> Result<Self, RollupError> {
         let chain_id = provider.get_chain_id().await?;
         if provider.get_code_at(address).await?.is_empty() {
@@ -130,14 +131,14 @@ impl<P: Provider> Rollup<P> {
         Ok(Self { contract: EmrRollup::new(address, provider), instance, deployed_at, mined_within: MINED_WITHIN })
     }
 
-    /// Waits this long for a transaction to be mined, instead of three minutes.
+    /// Sets how long to wait for a transaction to be mined. The default is three minutes.
     #[must_use]
     pub fn with_patience(mut self, mined_within: Duration) -> Self {
         self.mined_within = mined_within;
         self
     }
 
-    /// How long a transaction is waited for.
+    /// How long to wait for a transaction to be mined.
     pub(crate) const fn patience(&self) -> Duration {
         self.mined_within
     }
@@ -152,7 +153,7 @@ impl<P: Provider> Rollup<P> {
         self.instance.domain()
     }
 
-    /// The block at which events begin.
+    /// The block from which events are read.
     pub const fn deployed_at(&self) -> u64 {
         self.deployed_at
     }
@@ -162,7 +163,7 @@ impl<P: Provider> Rollup<P> {
         self.contract.provider()
     }
 
-    /// The generated bindings, for what this client does not wrap.
+    /// The generated bindings, for calls that this client does not wrap.
     pub const fn contract(&self) -> &EmrRollup::EmrRollupInstance<P> {
         &self.contract
     }
@@ -170,15 +171,15 @@ impl<P: Provider> Rollup<P> {
     /// The current state root.
     ///
     /// # Errors
-    /// [`RollupError`] if the node cannot be read.
+    /// Returns [`RollupError`] if the node does not answer, or answers with an error.
     pub async fn state_root(&self) -> Result<StateRoot, RollupError> {
         state_root(self.contract.stateRoot().call().await?)
     }
 
-    /// What the deployment fixed, and who holds its roles.
+    /// The fixed parameters of the deployment, and the current holders of its roles.
     ///
     /// # Errors
-    /// [`RollupError`] if the node cannot be read.
+    /// Returns [`RollupError`] if the node does not answer, or answers with an error.
     pub async fn parameters(&self) -> Result<Parameters, RollupError> {
         Ok(Parameters {
             verifier: self.contract.verifier().call().await?,
@@ -194,15 +195,15 @@ impl<P: Provider> Rollup<P> {
     /// The account of an owner.
     ///
     /// # Errors
-    /// [`RollupError`] if the node cannot be read.
+    /// Returns [`RollupError`] if the node does not answer, or answers with an error.
     pub async fn account_of(&self, owner: Address) -> Result<Option<AccountIndex>, RollupError> {
         index(self.contract.accountOf(owner).call().await?)
     }
 
-    /// An account; `None` for an index that was not given out.
+    /// The account with this index; `None` if the index is not assigned.
     ///
     /// # Errors
-    /// [`RollupError`] if the node cannot be read.
+    /// Returns [`RollupError`] if the node does not answer, or answers with an error.
     pub async fn account(&self, account: AccountIndex) -> Result<Option<Account>, RollupError> {
         let found = self.contract.accountAt(number(account)).call().await?;
         if found.owner.is_zero() {
@@ -218,10 +219,10 @@ impl<P: Provider> Rollup<P> {
         Ok(Some(Account { owner: found.owner, role, standing, org: index(found.org)? }))
     }
 
-    /// The transaction that registered an account; `None` for an index that was not given out.
+    /// The transaction that registered an account; `None` if the index is not assigned.
     ///
     /// # Errors
-    /// [`RollupError`] if the node cannot be read.
+    /// Returns [`RollupError`] if the node does not answer, or answers with an error.
     pub async fn registration_of(&self, account: AccountIndex) -> Result<Option<Receipt>, RollupError> {
         let filter = self.events(EmrRollup::Registered::SIGNATURE_HASH).topic1(U256::from(account.get()));
         let logs = self.logs(filter, self.deployed_at()).await?;
@@ -229,10 +230,10 @@ impl<P: Provider> Rollup<P> {
         Ok(self.provider().get_transaction_receipt(hash).await?.as_ref().map(Receipt::of))
     }
 
-    /// Whether a hospital endorses a doctor's Ethereum address at present.
+    /// Whether a hospital currently endorses a doctor's Ethereum address.
     ///
     /// # Errors
-    /// [`RollupError`] if the node cannot be read.
+    /// Returns [`RollupError`] if the node does not answer, or answers with an error.
     pub async fn is_endorsed(&self, hospital: AccountIndex, doctor: Address) -> Result<bool, RollupError> {
         Ok(self.contract.isEndorsed(number(hospital), doctor).call().await?)
     }
@@ -240,7 +241,7 @@ impl<P: Provider> Rollup<P> {
     /// Registers the sender and pays the fee. Returns the account index.
     ///
     /// # Errors
-    /// [`RollupError::Reverted`] if the contract refuses.
+    /// Returns [`RollupError::Reverted`] if the contract refuses.
     pub async fn register(&self, registration: &Registration) -> Result<(AccountIndex, Receipt), RollupError> {
         let fee = self.contract.registrationFee().call().await?;
         let mined = self.send(self.contract.register(registration.to_abi()).value(fee)).await?;
@@ -250,8 +251,8 @@ impl<P: Provider> Rollup<P> {
     /// Relays an owner's signed registration and pays the fee. Returns the account index.
     ///
     /// # Errors
-    /// [`RollupError::Reverted`] if the contract refuses; [`RollupError::TooMuchGas`] if the owner is a contract that takes more
-    /// than half a million gas for it.
+    /// Returns [`RollupError::Reverted`] if the contract refuses, and [`RollupError::TooMuchGas`] if the call needs more than half a
+    /// million gas. That can happen if the owner is a contract.
     pub async fn register_for(&self, signed: &SignedRegistration) -> Result<(AccountIndex, Receipt), RollupError> {
         registered(&self.send_within(self.relay(signed).await?, RELAY_GAS_CAP).await?)
     }
@@ -259,7 +260,7 @@ impl<P: Provider> Rollup<P> {
     /// Whether [`Self::register_for`] would succeed now. Sends nothing.
     ///
     /// # Errors
-    /// As [`Self::register_for`].
+    /// The same as [`Self::register_for`].
     pub async fn check_register_for(&self, signed: &SignedRegistration) -> Result<(), RollupError> {
         estimate(&self.relay(signed).await?, RELAY_GAS_CAP).await.map(drop)
     }
@@ -278,26 +279,26 @@ impl<P: Provider> Rollup<P> {
         Ok(call.value(fee))
     }
 
-    /// The sender's hospital consents that the owner `doctor` registers as belonging to it.
+    /// Endorses a doctor: the sender's hospital consents that the owner `doctor` registers as its member.
     ///
     /// # Errors
-    /// [`RollupError::Reverted`] if the contract refuses.
+    /// Returns [`RollupError::Reverted`] if the contract refuses.
     pub async fn endorse(&self, doctor: Address) -> Result<Receipt, RollupError> {
         Ok(Receipt::of(&self.send(self.contract.endorse(doctor)).await?))
     }
 
-    /// Takes the sender's endorsement back, as far as the doctor is not admitted yet.
+    /// Withdraws the sender's endorsement. This has no effect on a doctor who is admitted already.
     ///
     /// # Errors
-    /// [`RollupError::Reverted`] if the contract refuses.
+    /// Returns [`RollupError::Reverted`] if the contract refuses.
     pub async fn withdraw_endorsement(&self, doctor: Address) -> Result<Receipt, RollupError> {
         Ok(Receipt::of(&self.send(self.contract.withdrawEndorsement(doctor)).await?))
     }
 
-    /// The registration that waits for admission under an account index; `None` if none does.
+    /// The registration that waits for admission under an account index; `None` if there is none.
     ///
     /// # Errors
-    /// [`RollupError`] if the node cannot be read.
+    /// Returns [`RollupError`] if the node does not answer, or answers with an error.
     pub async fn pending(&self, account: AccountIndex) -> Result<Option<PendingRegistration>, RollupError> {
         let Some(Account { owner, role, org, standing: Standing::Pending }) = self.account(account).await? else {
             return Ok(None);
@@ -309,27 +310,27 @@ impl<P: Provider> Rollup<P> {
         Ok(Some(PendingRegistration { account, owner, role, org, key, commitment }))
     }
 
-    /// As registrar, admits exactly this registration: queues its Register entry.
+    /// As registrar, admits exactly this registration, and so queues its Register entry.
     ///
     /// # Errors
-    /// [`RollupError::Reverted`] if the contract refuses, also if the account is by now another's.
+    /// Returns [`RollupError::Reverted`] if the contract refuses, or if the account index belongs to another registration by now.
     pub async fn admit(&self, registration: &PendingRegistration) -> Result<Receipt, RollupError> {
         let call = self.contract.admit(number(registration.account), registration.hash());
         Ok(Receipt::of(&self.send(call).await?))
     }
 
-    /// As registrar, holds a pending registration back.
+    /// As registrar, suspends a pending registration.
     ///
     /// # Errors
-    /// [`RollupError::Reverted`] if the contract refuses.
+    /// Returns [`RollupError::Reverted`] if the contract refuses.
     pub async fn suspend(&self, account: AccountIndex) -> Result<Receipt, RollupError> {
         Ok(Receipt::of(&self.send(self.contract.suspend(number(account))).await?))
     }
 
-    /// As registrar, puts a held registration back to pending.
+    /// As registrar, makes a suspended registration pending again.
     ///
     /// # Errors
-    /// [`RollupError::Reverted`] if the contract refuses.
+    /// Returns [`RollupError::Reverted`] if the contract refuses.
     pub async fn reinstate(&self, account: AccountIndex) -> Result<Receipt, RollupError> {
         Ok(Receipt::of(&self.send(self.contract.reinstate(number(account))).await?))
     }
@@ -337,7 +338,7 @@ impl<P: Provider> Rollup<P> {
     /// As sequencer, sends the registration fees to an address. Returns how many wei.
     ///
     /// # Errors
-    /// [`RollupError::Reverted`] if the contract refuses.
+    /// Returns [`RollupError::Reverted`] if the contract refuses.
     pub async fn collect_fees(&self, to: Address) -> Result<(U256, Receipt), RollupError> {
         let mined = self.send(self.contract.collectFees(to)).await?;
         let event = mined.decoded_log::<EmrRollup::FeesCollected>();
@@ -346,7 +347,7 @@ impl<P: Provider> Rollup<P> {
     }
 }
 
-/// The account index that a mined registration gave out.
+/// The account index that a mined registration assigned.
 fn registered(mined: &TransactionReceipt) -> Result<(AccountIndex, Receipt), RollupError> {
     let event = mined.decoded_log::<EmrRollup::Registered>();
     let account = event.map(|event| index(event.data.account)).transpose()?.flatten();
@@ -358,7 +359,7 @@ fn number(account: AccountIndex) -> U24 {
     U24::from(account.get())
 }
 
-/// 0 is no account.
+/// Converts the contract's number, where 0 means no account.
 fn index(number: U24) -> Result<Option<AccountIndex>, RollupError> {
     if number.is_zero() {
         return Ok(None);

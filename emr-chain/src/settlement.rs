@@ -1,4 +1,4 @@
-//! Settling batches, and reading settled ones back: the joint between a node and L1.
+//! Settles batches and reads settled ones: the interface between a node and L1.
 
 use std::{future::Future, ops::Range};
 
@@ -24,10 +24,10 @@ pub type Word = [u8; 32];
 /// Four field elements: an entry of D1 or D2 (`docs/encoding.md`, "Batch data").
 pub type Words = [Word; 4];
 
-/// Where the rollup stands, read at one block.
+/// The contract's progress, read at one block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Head {
-    /// The block it was read at.
+    /// The block at which it was read.
     pub block_number: u64,
     /// The current state root.
     pub state_root: StateRoot,
@@ -37,16 +37,17 @@ pub struct Head {
     pub last_time: UnixTime,
     /// Position of the first queue entry that is not settled.
     pub queue_head: u64,
-    /// How many entries were ever queued.
+    /// How many entries were queued in all.
     pub queue_length: u64,
-    /// How many entries the next batch must take at least. While it is not 0, anyone may settle an hour after the last settlement.
+    /// How many queue entries are overdue: the next batch must take at least these. While this is not 0, anyone may settle an hour after
+    /// the last settlement.
     pub overdue: u64,
 }
 
 /// An entry of the L1 queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QueueEntry {
-    /// Its position, from 0 over the life of the contract.
+    /// Its position, counted from 0 since the contract's deployment.
     pub index: u64,
     /// Its D1 words.
     pub words: Words,
@@ -54,22 +55,22 @@ pub struct QueueEntry {
     pub block_number: u64,
 }
 
-/// What a batch says and holds: all that is needed to re-derive the state after it.
+/// The content of a batch: everything that is needed to compute the state after it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BatchContent {
     /// State root before.
     pub pre: StateRoot,
     /// State root after.
     pub post: StateRoot,
-    /// The one time of its operations.
+    /// The time of all its operations.
     pub time: UnixTime,
     /// Its commitment `C`.
     pub commitment: Word,
     /// The queue entries it takes.
     pub d1: Vec<Words>,
-    /// What its L2 operations wrote.
+    /// The entries that its L2 operations wrote.
     pub d2: Vec<Words>,
-    /// The proof, as the verifier takes it after the instances.
+    /// The proof, which the verifier reads after the instances.
     pub proof: Vec<u8>,
 }
 
@@ -82,24 +83,23 @@ pub struct SettledBatch {
     pub tx_hash: B256,
     /// The block that holds the transaction.
     pub block_number: u64,
-    /// What it says and holds.
+    /// Its content.
     pub content: BatchContent,
 }
 
-/// L1 as a node needs it to settle batches and to follow those settled by others.
+/// The part of L1 that a node needs to settle batches, and to follow batches that others settle.
 pub trait Settlement: Send + Sync {
-    /// Where the rollup stands.
+    /// The contract's progress.
     ///
     /// # Errors
-    /// [`RollupError`] if the node cannot be read.
+    /// Returns [`RollupError`] if the node does not answer, or answers with an error.
     fn head(&self) -> impl Future<Output = Result<Head, RollupError>> + Send;
 
-    /// The queue entries at these positions, in order; all of them. They must have been queued in `from_block` or later: a
-    /// follower gives the block of the last entry that it knows, and reads only what is newer. 0 reads all blocks since the
-    /// deployment.
+    /// All queue entries at these positions, in order. They must have been queued in `from_block` or later. A follower passes the
+    /// block of the last entry that it knows, so that only newer blocks are read. With 0, all blocks since the deployment are read.
     ///
     /// # Errors
-    /// [`RollupError::QueueEntryMissing`] for a position that no event since `from_block` names.
+    /// Returns [`RollupError::QueueEntryMissing`] if no event since `from_block` names a position.
     fn queue_entries(
         &self,
         range: Range<u64>,
@@ -109,14 +109,14 @@ pub trait Settlement: Send + Sync {
     /// Settles a proven batch and waits until its transaction is mined.
     ///
     /// # Errors
-    /// [`RollupError::Reverted`] if the contract refuses.
+    /// Returns [`RollupError::Reverted`] if the contract refuses.
     fn settle(&self, batch: &BatchContent) -> impl Future<Output = Result<Receipt, RollupError>> + Send;
 
-    /// The batches settled in `from_block` or later, in order, decoded from the calldata of their transactions and compared
-    /// with the contract's events.
+    /// The batches that were settled in `from_block` or later, in order. They are decoded from the calldata of their transactions,
+    /// and compared with the contract's events.
     ///
     /// # Errors
-    /// [`RollupError::BatchData`] if a transaction is missing or is not what its event says.
+    /// Returns [`RollupError::BatchData`] if a transaction is missing or differs from its event.
     fn batches(&self, from_block: u64) -> impl Future<Output = Result<Vec<SettledBatch>, RollupError>> + Send;
 }
 
@@ -143,7 +143,7 @@ impl<P: Provider> Settlement for Rollup<P> {
         }
         let mut filter = self.events(EmrRollup::Enqueued::SIGNATURE_HASH);
         if range.end - range.start <= NAMED_ENTRIES {
-            // The node need not send the rest.
+            // The filter names the positions, so that the node does not send other entries.
             filter = filter.topic1(range.clone().map(|index| B256::from(U256::from(index))).collect::<Vec<_>>());
         }
         let mut entries = Vec::new();
@@ -202,10 +202,11 @@ impl BatchContent {
         }
     }
 
-    /// Reads a batch from the calldata of its transaction, which must agree with the event in everything that the event tells.
+    /// Decodes a batch from the calldata of its transaction. Everything in the event must agree with it.
     fn from_calldata(input: &[u8], event: &EmrRollup::BatchSettled) -> Result<Self, RollupError> {
         let bad = |why| RollupError::BatchData { number: event.number, why };
-        let call = EmrRollup::settleCall::abi_decode(input).map_err(|_| bad("its transaction is no call of settle"))?;
+        let call =
+            EmrRollup::settleCall::abi_decode(input).map_err(|_| bad("its transaction is not a call of settle"))?;
         let entries = |words: &[U256]| {
             let (entries, rest) = words.as_chunks::<4>();
             let entries = entries.iter().map(|entry| entry.map(|word| word.to_be_bytes())).collect::<Vec<Words>>();
@@ -216,7 +217,7 @@ impl BatchContent {
         let told = (event.pre, event.post, event.time, event.commitment, event.n1, event.n, event.dataHash);
         let data_hash = keccak256(call.d2.abi_encode_packed());
         if told != (pre, post, time, commitment, U256::from(d1.len()), U256::from(d2.len()), data_hash) {
-            return Err(bad("its transaction is not what the event says"));
+            return Err(bad("its transaction differs from its event"));
         }
         Ok(Self {
             pre: state_root(pre).map_err(|_| bad("the root before it is none"))?,
@@ -230,12 +231,12 @@ impl BatchContent {
     }
 }
 
-/// A state root as the contract stores it.
+/// Encodes a state root as the contract stores it.
 fn word(root: &StateRoot) -> U256 {
     U256::from_be_bytes(*root.as_bytes())
 }
 
-/// The state root that a word of the contract is.
+/// Decodes a state root from the contract's word.
 pub(crate) fn state_root(word: U256) -> Result<StateRoot, RollupError> {
     StateRoot::from_bytes(word.to_be_bytes()).map_err(|error| RollupError::Malformed(error.to_string()))
 }
@@ -244,17 +245,17 @@ fn decode<E: SolEvent>(log: &Log) -> Result<E, RollupError> {
     E::decode_log(&log.inner).map(|log| log.data).map_err(|error| RollupError::Malformed(error.to_string()))
 }
 
-/// Transaction and block of a mined log.
+/// The transaction and the block of a mined log.
 fn position(log: &Log) -> Result<(B256, u64), RollupError> {
     log.transaction_hash
         .zip(log.block_number)
-        .ok_or_else(|| RollupError::Malformed("a log of a block names no transaction".to_owned()))
+        .ok_or_else(|| RollupError::Malformed("a log in a block names no transaction".to_owned()))
 }
 
-/// Blocks per `eth_getLogs` request, at first: many public nodes refuse wider ranges, and some these.
+/// The number of blocks in the first `eth_getLogs` requests. Many public nodes refuse more, and some refuse even this many.
 const LOG_WINDOW: u64 = 10_000;
-/// How many queue entries one request may name. Nodes limit how many values of a topic that may be, so a request for more
-/// entries names none, and asks for the logs of all entries.
+/// How many queue entries one request can name. Nodes limit the number of values of a topic. A request for more entries names
+/// none of them, and gets the logs of all entries.
 const NAMED_ENTRIES: u64 = 64;
 
 impl<P: Provider> Rollup<P> {
@@ -262,8 +263,8 @@ impl<P: Provider> Rollup<P> {
         Filter::new().address(self.instance().contract).event_signature(signature)
     }
 
-    /// The logs of a filter from a block to the newest, in order. What a node refuses, for the range or for the size of the
-    /// answer, is asked again in halves, down to single blocks.
+    /// The logs that match a filter, from a block to the newest one, in order. If a node refuses a request for its range or for the
+    /// size of the answer, the request is repeated in halves, down to single blocks.
     pub(crate) async fn logs(&self, filter: Filter, from_block: u64) -> Result<Vec<Log>, RollupError> {
         let last = self.provider().get_block_number().await?;
         let mut logs = Vec::new();
@@ -322,9 +323,9 @@ mod tests {
         Ok(())
     }
 
-    /// A node that hands out another transaction, or another event, is noticed.
+    /// If a node returns another transaction or another event, this is noticed.
     #[test]
-    fn calldata_must_be_what_the_event_says() -> TestResult {
+    fn calldata_must_agree_with_the_event() -> TestResult {
         let (content, event) = batch()?;
         let refused = |content: &BatchContent, event: &EmrRollup::BatchSettled| {
             let read = BatchContent::from_calldata(&content.to_call().abi_encode(), event);
@@ -340,7 +341,7 @@ mod tests {
         refused(&content, &EmrRollup::BatchSettled { n: U256::ONE, ..event.clone() });
         refused(&content, &EmrRollup::BatchSettled { dataHash: B256::ZERO, ..event.clone() });
 
-        // Both say so, and still it is none.
+        // Transaction and event agree, but the value is not a state root.
         let mut beyond = content.to_call();
         beyond.batch.post = U256::MAX;
         let read = BatchContent::from_calldata(

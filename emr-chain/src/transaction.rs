@@ -1,4 +1,4 @@
-//! Transactions: gas for the next block, a bounded wait, and the contract's own reason for a failure.
+//! Sends transactions: estimates gas for the next block, waits a bounded time, and decodes the contract's reason for a failure.
 
 use std::{marker::PhantomData, time::Duration};
 
@@ -15,10 +15,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{revert::RollupError, rollup::Rollup};
 
-/// The most gas that one transaction may ask for (EIP-7825).
+/// The highest gas limit of a transaction (EIP-7825).
 pub const TRANSACTION_GAS_CAP: u64 = 1 << 24;
 
-/// How long a transaction is waited for: fifteen blocks of mainnet.
+/// How long to wait for a transaction to be mined: fifteen blocks of mainnet.
 pub(crate) const MINED_WITHIN: Duration = Duration::from_secs(180);
 
 /// A transaction that was mined and did not fail.
@@ -43,8 +43,8 @@ impl Receipt {
 }
 
 impl<P: Provider> Rollup<P> {
-    /// Sends a call and waits until it is mined, but not for ever. A failure is told by the contract's own error, before it
-    /// costs gas if possible.
+    /// Sends a call and waits a bounded time until it is mined. A failure gives the contract's own error, if possible before it
+    /// costs gas.
     pub(crate) async fn send<C: SolCall>(
         &self,
         call: CallBuilder<&P, PhantomData<C>, Ethereum>,
@@ -52,21 +52,21 @@ impl<P: Provider> Rollup<P> {
         self.send_within(call, TRANSACTION_GAS_CAP).await
     }
 
-    /// The same with no more gas than `limit`.
+    /// The same as [`Self::send`], with at most `limit` gas.
     pub(crate) async fn send_within<C: SolCall>(
         &self,
         call: CallBuilder<&P, PhantomData<C>, Ethereum>,
         limit: u64,
     ) -> Result<TransactionReceipt, RollupError> {
         let needed = estimate(&call, limit).await?;
-        // A fifth more, as the state that the estimate saw may change.
+        // Adds a fifth, because the state may change after the estimate.
         let call = call.gas((needed + needed / 5).min(limit));
         let sent = call.send().await?;
         let receipt = mined(sent, self.patience()).await?;
         if receipt.status() {
             return Ok(receipt);
         }
-        // The state after the block that holds the failure tells the reason, unless it changed once more.
+        // Repeats the call on the state after the failed block. This gives the reason, unless the block changed the state again.
         let at = receipt.block_number.unwrap_or_default();
         match call.from(receipt.from).block(at.into()).call_raw().await {
             Err(reason) => Err(reason.into()),
@@ -75,7 +75,7 @@ impl<P: Provider> Rollup<P> {
     }
 }
 
-/// Waits until a transaction is mined, but not for ever.
+/// Waits a bounded time until a transaction is mined.
 pub(crate) async fn mined(
     sent: PendingTransactionBuilder<Ethereum>,
     within: Duration,
@@ -85,10 +85,11 @@ pub(crate) async fn mined(
     Ok(receipt.map_err(|_| RollupError::NotMined { tx_hash, seconds: within.as_secs() })??)
 }
 
-/// The gas that a call needs, which may be no more than `limit`.
+/// The gas that a call needs, at most `limit`.
 ///
-/// It is asked for the next block, not the newest: on a chain that makes blocks on demand the newest may be hours old, and would
-/// refuse a batch of now; and a transaction that waits already counts. A node that knows no next block is asked for the newest.
+/// The estimate is for the next block, not the newest one. On a chain that makes blocks on demand, the newest block may be hours
+/// old, and the contract would refuse a batch with the current time. Also, the next block includes waiting transactions. If a node
+/// has no next block, the estimate is for the newest one.
 pub(crate) async fn estimate<P: Provider, C: SolCall>(
     call: &CallBuilder<&P, PhantomData<C>, Ethereum>,
     limit: u64,

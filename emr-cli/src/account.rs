@@ -1,4 +1,4 @@
-//! `init`, `register` and `whoami`: the same for all three roles.
+//! `init`, `register` and `whoami`, which are the same for all three roles.
 
 use std::{
     io::Write,
@@ -38,7 +38,7 @@ pub struct Register {
     /// An invitation of the hospital or of one of its doctors, which makes the hospital pay
     #[arg(long, value_name = "CODE", conflicts_with = "own_ether")]
     invite: Option<String>,
-    /// Pay with this identity's own ether
+    /// Pay with the ether of this identity
     #[arg(long)]
     own_ether: bool,
     /// Wait until a batch has taken the registration
@@ -67,7 +67,7 @@ impl Answer for Created {
 /// Creates an identity.
 ///
 /// # Errors
-/// If there is one already, or the disk refuses.
+/// Fails if an identity exists already, or if it cannot be written.
 pub fn init(options: &Options, role: Role, arguments: &Init) -> Result<(), Failure> {
     let folder = options.data_dir(role)?;
     if folder.join("identity").exists() {
@@ -110,10 +110,10 @@ impl Answer for Registered {
     }
 }
 
-/// Registers the identity, with the organisation whose card is given.
+/// Registers the identity. `org` is the card of a doctor's hospital.
 ///
 /// # Errors
-/// If the node or the contract refuses.
+/// Fails if the node or the contract refuses.
 pub async fn register(options: &Options, role: Role, org: Option<&Path>, arguments: &Register) -> Result<(), Failure> {
     let invitation = arguments.invite.as_deref().map(invite::read).transpose()?;
     let client = session::open(options, role).await?;
@@ -151,7 +151,7 @@ fn client_org(card: &Card) -> Result<AccountIndex, Failure> {
 /// Prints this identity's card.
 ///
 /// # Errors
-/// If the node cannot be reached: a card names chain and contract.
+/// Fails if the node cannot be reached, because a card names chain and contract.
 pub async fn whoami(options: &Options, role: Role) -> Result<(), Failure> {
     let (profile, identity) = session::identity(options, role)?;
     let client = session::connect(options, profile, identity).await?;
@@ -165,7 +165,7 @@ pub async fn whoami(options: &Options, role: Role) -> Result<(), Failure> {
 /// Reads a card file.
 ///
 /// # Errors
-/// If it cannot be read or is none.
+/// Fails if the file cannot be read, or if it is not a card.
 pub fn read_card(file: &Path) -> Result<Card, Failure> {
     Card::from_json(&input::read("the card", file, input::SMALL)?)
         .map_err(|error| Failure::new(Exit::Input, format!("{}: {}", file.display(), one_line(&error))))

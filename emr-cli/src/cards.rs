@@ -1,4 +1,4 @@
-//! The cards that a participant was given, kept in the data folder, so that a record's name is enough afterwards.
+//! Keeps the cards that a participant was given in the data folder, so that later a record's name is enough.
 
 use std::path::Path;
 
@@ -11,10 +11,10 @@ use crate::{
     failure::{Exit, Failure, OrExit},
 };
 
-/// The card of a patient: the one given, which is checked and kept, or the one kept for this account.
+/// The card of a patient: the given one, which is checked and kept, or the one that was kept for this account.
 ///
 /// # Errors
-/// If none is known, or the one given is not what the state says.
+/// Fails if no card is known, or if the given one does not agree with the state.
 pub async fn patient(client: &Client, account: Option<AccountIndex>, given: Option<&Path>) -> Result<Card, Failure> {
     let folder = client.profile().folder().join("cards");
     let card = match (given, account) {

@@ -1,4 +1,4 @@
-//! `emr-doctor`: writes and reads under patients' grants.
+//! `emr-doctor`: its command line.
 
 use std::{io::Write, path::PathBuf};
 
@@ -6,7 +6,11 @@ use clap::{Parser, Subcommand};
 use emr_chain::Settlement;
 use emr_client::client::Client;
 use emr_core::{Class, Reason, Role, StateRoot};
-use emr_rollup::{batch::BatchData, primitive::field, state::StateTrees, version::CircuitVersion};
+use emr_rollup::{
+    batch::{BatchData, D1Entry, D2Entry},
+    state::StateTrees,
+    version::CircuitVersion,
+};
 use serde::Serialize;
 
 use crate::{
@@ -32,7 +36,7 @@ pub struct Arguments {
 }
 
 impl Arguments {
-    /// Whether the answer, or the error, is JSON.
+    /// Whether to print the answer, or the error, as JSON.
     pub const fn json(&self) -> bool {
         self.options.json
     }
@@ -44,13 +48,13 @@ enum Command {
     Init(account::Init),
     /// Register the identity on L1; a registrar admits it
     Register {
-        /// Card of the hospital to belong to; it endorses you first
+        /// Card of your hospital; it must endorse you first
         #[arg(long, value_name = "CARD")]
         org: Option<PathBuf>,
         #[command(flatten)]
         arguments: account::Register,
     },
-    /// Sign an invitation: the hospital pays for the registration of who has it
+    /// Sign an invitation: the hospital pays for the registration of its holder
     Invite(invite::Invite),
     /// Print this identity's card, to give to others
     Whoami,
@@ -74,13 +78,13 @@ enum Command {
         record: RecordName,
         /// The FHIR file
         file: PathBuf,
-        /// Move it to another class
+        /// Move the record to another class
         #[arg(long)]
         class: Option<Class>,
         #[command(flatten)]
         target: Target,
     },
-    /// Delete a record of your own, for good
+    /// Delete one of your own records permanently
     Delete {
         /// The record: PATIENT/SLOT
         record: RecordName,
@@ -97,7 +101,7 @@ enum Command {
     Request {
         /// The record: PATIENT/SLOT
         record: RecordName,
-        /// Why: treatment, emergency, payment, operations, research, patient-request, public-health
+        /// The reason: treatment, emergency, payment, operations, research, patient-request, public-health
         #[arg(long, value_parser = parse_purpose)]
         purpose: Reason,
         #[command(flatten)]
@@ -110,14 +114,14 @@ enum Command {
         /// Where to write it [default: stdout]
         #[arg(short, long, value_name = "FILE")]
         output: Option<PathBuf>,
-        /// Why, if access has to be requested first
+        /// The reason, if access has to be requested first
         #[arg(long, default_value = "treatment", value_parser = parse_purpose)]
         purpose: Reason,
         /// The patient's card, the first time
         #[arg(long, value_name = "CARD")]
         patient: Option<PathBuf>,
     },
-    /// Read a record and say what was verified of it
+    /// Read a record and print what was verified
     Verify {
         /// The record: PATIENT/SLOT
         record: RecordName,
@@ -125,7 +129,7 @@ enum Command {
         #[arg(long, value_name = "CARD")]
         patient: Option<PathBuf>,
     },
-    /// What is not settled yet, and records that came to nothing
+    /// List operations that are not settled yet; retry or discard refused records
     #[command(subcommand)]
     Outbox(outbox::Command),
     /// Derive the whole state from L1 and compare it with the contract's
@@ -145,7 +149,7 @@ struct Target {
 /// Runs the command line.
 ///
 /// # Errors
-/// What did not work, with an exit code.
+/// Returns the failure, with its exit code.
 pub async fn run(arguments: Arguments) -> Result<(), Failure> {
     let Arguments { options, command } = arguments;
     let json = options.json;
@@ -259,7 +263,7 @@ impl Answer for Synced {
     }
 }
 
-/// Rebuilds both trees from the batches' data on L1.
+/// Computes both trees from the batches' data on L1.
 async fn sync(client: &Client, json: bool) -> Result<(), Failure> {
     let progress = Progress::start("reading batches from L1");
     let settled = client.settled().await.or_exit(Exit::Unverified)?;
@@ -269,7 +273,11 @@ async fn sync(client: &Client, json: bool) -> Result<(), Failure> {
     let mut operations = 0;
     for batch in &batches {
         progress.say(format!("batch {}", batch.number));
-        let data = BatchData { d1: words(&batch.content.d1)?, d2: words(&batch.content.d2)? };
+        let d1 =
+            batch.content.d1.iter().map(D1Entry::from_bytes).collect::<Result<_, _>>().or_exit(Exit::Unverified)?;
+        let d2 =
+            batch.content.d2.iter().map(D2Entry::from_bytes).collect::<Result<_, _>>().or_exit(Exit::Unverified)?;
+        let data = BatchData { d1, d2 };
         operations += (data.d1.len() + data.d2.len()) as u64;
         trees.apply(&data).map_err(|error| Failure::new(Exit::Unverified, one_line(&error)))?;
     }
@@ -282,9 +290,4 @@ async fn sync(client: &Client, json: bool) -> Result<(), Failure> {
         return Err(Failure::new(Exit::Unverified, message));
     }
     print(&Synced { batches: settled.batches(), operations, derived_root, l1_root }, json)
-}
-
-fn words(entries: &[emr_chain::Words]) -> Result<Vec<emr_rollup::batch::Words>, Failure> {
-    let element = |word: &[u8; 32]| field::from_bytes(word).or_exit(Exit::Unverified);
-    entries.iter().map(|[a, b, c, d]| Ok([element(a)?, element(b)?, element(c)?, element(d)?])).collect()
 }

@@ -1,4 +1,4 @@
-//! How a command fails: one line that says what to do next, and a documented exit code.
+//! Failures of commands. Each has one line that says what to do next, and a documented exit code.
 
 use emr_chain::RollupError;
 use emr_client::{
@@ -14,11 +14,11 @@ use serde::Serialize;
 #[serde(rename_all = "kebab-case")]
 #[repr(u8)]
 pub enum Exit {
-    /// Something went wrong that is not the caller's doing.
+    /// An internal error that the caller did not cause.
     Internal = 1,
-    /// The command line is wrong. (Also what the argument parser uses.)
+    /// The command line is wrong. The argument parser uses this code too.
     Usage = 2,
-    /// A file or a value given is not what it should be.
+    /// A given file or value is not valid.
     Input = 3,
     /// The rules forbid it: no grant, revoked, not the owner.
     Refused = 4,
@@ -26,26 +26,26 @@ pub enum Exit {
     Unavailable = 5,
     /// Something does not verify: bytes, a signature, a proof, a state root.
     Unverified = 6,
-    /// The disk refused.
+    /// A file cannot be read or written.
     Storage = 7,
-    /// The identity file or its passphrase.
+    /// The identity file or its passphrase is wrong.
     Identity = 8,
 }
 
-/// What [`Exit`] means, for `--help`.
+/// The meanings of [`Exit`], for `--help`.
 pub const EXIT_CODES: &str = "Exit codes:
   0  done
   1  internal error
   2  wrong command line
-  3  a file or value given is not what it should be
+  3  a given file or value is not valid
   4  refused by the rules (no grant, revoked, not yours)
   5  not reachable, in use, or not settled yet; try again later
   6  something does not verify
-  7  the disk refused
+  7  a file cannot be written, or the disk is full
   8  identity file or passphrase";
 
 impl Exit {
-    /// The code of a failure that has no finer one: the name of its exit code.
+    /// The code of a failure without a more specific one: the name of its exit code.
     const fn name(self) -> &'static str {
         match self {
             Self::Internal => "internal",
@@ -84,7 +84,7 @@ pub struct Failure {
     message: String,
 }
 
-/// What `--json` prints of it.
+/// The JSON form of a failure, for `--json`.
 #[derive(Serialize)]
 struct Written<'a> {
     error: &'static str,
@@ -94,12 +94,12 @@ struct Written<'a> {
 }
 
 impl Failure {
-    /// A failure with a line that says what to do next.
+    /// Makes a failure. The message must say what to do next.
     pub fn new(exit: Exit, message: impl Into<String>) -> Self {
         Self { exit, code: exit.name(), message: message.into() }
     }
 
-    /// The same failure, explained in other words.
+    /// The same failure with another message.
     #[must_use]
     pub fn saying(self, message: impl Into<String>) -> Self {
         Self { message: message.into(), ..self }
@@ -110,12 +110,12 @@ impl Failure {
         self.exit
     }
 
-    /// The stable name of what went wrong: `docs/errors.md` lists them.
+    /// The stable name of the error. `docs/errors.md` lists the names.
     pub const fn code(&self) -> &'static str {
         self.code
     }
 
-    /// One line: for people, or a JSON object.
+    /// The failure on one line: for people, or as a JSON object.
     pub fn line(&self, json: bool) -> String {
         let written = Written {
             error: self.code,
@@ -130,7 +130,7 @@ impl Failure {
     }
 }
 
-/// The exit code follows from what a caller can do about the error.
+/// The kind of the error decides the exit code.
 impl From<&ClientError> for Failure {
     fn from(error: &ClientError) -> Self {
         Self { exit: error.kind().into(), code: error.code(), message: one_line(error) }
@@ -171,10 +171,10 @@ pub fn one_line(error: &dyn std::error::Error) -> String {
 
 /// Turns an error of a library into a failure with an exit code.
 pub trait OrExit<T> {
-    /// Fails with this code if it is an error.
+    /// Turns an error into a failure with this exit code.
     ///
     /// # Errors
-    /// The error, on one line.
+    /// Returns the error as one line.
     fn or_exit(self, exit: Exit) -> Result<T, Failure>;
 }
 

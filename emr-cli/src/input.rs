@@ -1,4 +1,4 @@
-//! Files that a command is given: read whole, up to a limit.
+//! Reads files that a command is given, completely but up to a limit.
 
 use std::{fs::File, io::Read, path::Path};
 
@@ -6,13 +6,13 @@ use zeroize::Zeroizing;
 
 use crate::failure::{Exit, Failure};
 
-/// The largest card, key or passphrase file, in bytes: many times what each of them takes.
+/// The largest card, key or passphrase file in bytes. Real ones are many times smaller.
 pub const SMALL: u64 = 64 * 1024;
 
-/// Reads a file. One that is longer than `limit` bytes comes back `limit + 1` bytes long.
+/// Reads a file, but at most `limit + 1` bytes, so that the caller notices a longer file.
 ///
 /// # Errors
-/// [`Exit::Input`], naming the file as `what`.
+/// Fails with [`Exit::Input`] if the file cannot be read. The message calls the file `what`.
 pub fn read(what: &str, file: &Path, limit: u64) -> Result<Vec<u8>, Failure> {
     let mut bytes = Vec::new();
     File::open(file).and_then(|file| file.take(limit + 1).read_to_end(&mut bytes)).map_err(|error| {
@@ -25,7 +25,7 @@ pub fn read(what: &str, file: &Path, limit: u64) -> Result<Vec<u8>, Failure> {
 /// Reads a small text file.
 ///
 /// # Errors
-/// As [`read`]; also if it is not text in UTF-8 of at most [`SMALL`] bytes.
+/// Fails like [`read`], and if the file is not text in UTF-8 of at most [`SMALL`] bytes.
 pub fn read_text(what: &str, file: &Path) -> Result<String, Failure> {
     let bytes = read(what, file, SMALL)?;
     let fits = u64::try_from(bytes.len()).is_ok_and(|length| length <= SMALL);
@@ -35,10 +35,10 @@ pub fn read_text(what: &str, file: &Path) -> Result<String, Failure> {
     })
 }
 
-/// Reads a small text file that holds a secret. The buffer does not grow, so no copy stays in memory, and it is wiped when dropped.
+/// Reads a small text file that holds a secret. The buffer does not grow, so no copy stays in memory. It is erased when dropped.
 ///
 /// # Errors
-/// As [`read_text`].
+/// The same as [`read_text`].
 pub fn read_secret(what: &str, file: &Path) -> Result<Zeroizing<String>, Failure> {
     let unreadable = |error: std::io::Error| {
         let file = file.display();

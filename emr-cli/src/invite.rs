@@ -1,4 +1,4 @@
-//! `invite`: the same for hospitals and doctors. Signed here, without a node.
+//! `invite`, which is the same for hospitals and doctors. It signs invitations without a node.
 
 use std::io::Write;
 
@@ -18,15 +18,15 @@ use crate::{
 /// Arguments of `invite`.
 #[derive(Args, Clone, Debug)]
 pub struct Invite {
-    /// How many, one a line
+    /// How many invitations to print, one per line
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1000))]
     count: u16,
-    /// Until when they may be used: hours from now, like 48, or a date; at most 90 days
+    /// When they expire: hours from now, like 48, or a date; at most 90 days
     #[arg(long, value_name = "HOURS or DATE", default_value = "168", value_parser = parse_expires)]
     expires: UnixTime,
 }
 
-/// Reads hours from now, a date (its last second, UTC) or an RFC 3339 time.
+/// Parses hours from now, a date (its last second, UTC) or an RFC 3339 time.
 fn parse_expires(text: &str) -> Result<UnixTime, String> {
     match text.strip_suffix('h').unwrap_or(text).parse::<u32>() {
         Ok(hours) => Ok(UnixTime::now().saturating_add(u64::from(hours) * 3600)),
@@ -34,10 +34,10 @@ fn parse_expires(text: &str) -> Result<UnixTime, String> {
     }
 }
 
-/// Reads an invitation. Unlike the command line's own parser it does not repeat the code, which others could use.
+/// Parses an invitation. Unlike the argument parser, its error does not repeat the code, which others could use.
 ///
 /// # Errors
-/// If it is mistyped, or none.
+/// Fails if the text is mistyped or not an invitation.
 pub fn read(code: &str) -> Result<Invitation, Failure> {
     code.parse().map_err(|error| Failure::new(Exit::Input, one_line(&error)))
 }
@@ -58,15 +58,15 @@ impl Answer for Invitations {
 /// Signs invitations and prints them.
 ///
 /// # Errors
-/// If this identity has no account, or the time is not one.
+/// Fails if this identity has no account, or if the time is not allowed.
 pub fn invite(options: &Options, role: Role, arguments: &Invite) -> Result<(), Failure> {
     let (profile, identity) = session::identity(options, role)?;
     let one = |_| Ok::<_, Failure>(profile.invite(&identity, arguments.expires)?);
     let invitations: Vec<_> = (0..arguments.count).map(one).collect::<Result<_, _>>()?;
-    let Some(first) = invitations.first() else { return Err(Failure::new(Exit::Usage, "none was asked for")) };
+    let Some(first) = invitations.first() else { return Err(Failure::new(Exit::Usage, "no invitation was requested")) };
     let (inviter, expires) = (first.inviter(), written(first.expires()));
     eprintln!(
-        "an invitation registers one person, until {expires}, and the hospital pays: anyone who has the word can use it, once"
+        "an invitation registers one person, until {expires}, and the hospital pays: anyone who has the code can use it, once"
     );
     print(&Invitations { inviter, expires, invitations }, options.json)
 }

@@ -1,4 +1,4 @@
-//! What a patient's checks print: who has access, and what was done.
+//! The output of a patient's checks: who has access, and which operations there were.
 
 use std::io::Write;
 
@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::report::{Answer, written};
 
-/// A grant as it is shown.
+/// A grant as it is printed.
 #[derive(Debug, Serialize)]
 pub struct Access {
     slot: u64,
@@ -33,7 +33,7 @@ impl Access {
         }
     }
 
-    /// One line.
+    /// Writes one line.
     pub fn write(&self, out: &mut dyn Write) -> std::io::Result<()> {
         let Self { slot, grantee, rights, classes, until, uses } = self;
         let who = grantee.map_or_else(|| "nobody".to_owned(), |account| format!("account {account}"));
@@ -46,7 +46,7 @@ impl Access {
     }
 }
 
-/// Who has access.
+/// The grants that are valid now.
 #[derive(Debug, Serialize)]
 pub struct Grants {
     batch: u64,
@@ -54,7 +54,7 @@ pub struct Grants {
 }
 
 impl Grants {
-    /// The grants that hold now.
+    /// Selects the grants that are valid now.
     pub fn of(leaves: &VerifiedLeaves) -> Self {
         let access = leaves.access(UnixTime::now()).map(|view| Access::of(view.slot.get(), &view.grant)).collect();
         Self { batch: leaves.state().batches(), access }
@@ -77,18 +77,18 @@ struct Line {
     purpose: Option<Purpose>,
 }
 
-/// What was done.
+/// Entries of the audit chain.
 #[derive(Debug, Serialize)]
 pub struct Audit {
     batch: u64,
-    /// Whether the entries go back to the first.
+    /// Whether the entries start with the first one.
     #[serde(skip)]
     whole: bool,
     entries: Vec<Line>,
 }
 
 impl Audit {
-    /// Every entry, oldest first.
+    /// All entries, oldest first.
     pub fn whole(verified: &Verified, entries: &[AuditEntry]) -> Self {
         Self::of(verified.leaves(), entries, true)
     }
@@ -126,14 +126,14 @@ impl Answer for Audit {
     }
 }
 
-/// The whole light check.
+/// The result of the whole light check.
 #[derive(Debug, Serialize)]
 pub struct LightAnswer {
-    /// Always true: what does not verify is an error.
+    /// Always true, because a failed verification is an error.
     pub light_verified: bool,
-    /// Who has access.
+    /// The grants that are valid now.
     pub grants: Grants,
-    /// What was done.
+    /// The audit chain.
     pub audit: Audit,
 }
 

@@ -1,4 +1,4 @@
-//! What all three command lines take.
+//! The options of all three command lines.
 
 use std::path::PathBuf;
 
@@ -8,9 +8,9 @@ use url::Url;
 
 use crate::failure::{Exit, Failure};
 
-/// Where `emr-hospital dev` and `serve` listen unless told otherwise.
+/// The default address where `emr-hospital dev` and `serve` listen.
 pub const DEFAULT_NODE: &str = "127.0.0.1:8550";
-/// Where `emr-hospital dev` serves Ethereum JSON-RPC unless told otherwise.
+/// The default address where `emr-hospital dev` serves Ethereum JSON-RPC.
 pub const DEFAULT_RPC: &str = "127.0.0.1:8545";
 
 /// Options of every command.
@@ -36,10 +36,10 @@ pub struct Options {
     pub json: bool,
 }
 
-/// Reads the address of an HTTP server.
+/// Parses the address of an HTTP server.
 ///
 /// # Errors
-/// If it is none.
+/// Fails if the text is not such an address.
 pub fn parse_address(text: &str) -> Result<Url, String> {
     let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
     url.ok_or_else(|| format!("write an address like http://{DEFAULT_NODE}"))
@@ -51,10 +51,10 @@ impl Options {
         if self.insecure { PlainHttp::Everywhere } else { PlainHttp::ThisMachine }
     }
 
-    /// The data folder: as given, or `~/.emr/ROLE`.
+    /// The data folder: the given one, or `~/.emr/ROLE`.
     ///
     /// # Errors
-    /// If it was not given and there is no home folder.
+    /// Fails if no folder is given and there is no home folder.
     pub fn data_dir(&self, role: Role) -> Result<PathBuf, Failure> {
         if let Some(dir) = &self.data_dir {
             return Ok(dir.clone());
@@ -66,12 +66,12 @@ impl Options {
     }
 }
 
-/// A record as commands name it: `PATIENT/SLOT`, for example `4/0`.
+/// The name of a record in commands: `PATIENT/SLOT`, for example `4/0`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RecordName {
-    /// Whose record.
+    /// The patient's account.
     pub patient: AccountIndex,
-    /// Which one.
+    /// The record's slot.
     pub slot: RecordSlot,
 }
 
@@ -93,10 +93,10 @@ impl std::str::FromStr for RecordName {
     }
 }
 
-/// Reads why access is requested.
+/// Parses the reason of an access request.
 ///
 /// # Errors
-/// The reasons that there are.
+/// Fails for another text, and lists the possible reasons.
 pub fn parse_purpose(text: &str) -> Result<Reason, String> {
     let stated = Reason::ALL.iter().copied().filter(|reason| *reason != Reason::None);
     stated.clone().find(|reason| reason.name() == text).ok_or_else(|| {
@@ -105,10 +105,10 @@ pub fn parse_purpose(text: &str) -> Result<Reason, String> {
     })
 }
 
-/// Reads what a grant allows.
+/// Parses the rights of a grant.
 ///
 /// # Errors
-/// The rights that can be granted.
+/// Fails for another text, and lists the rights that can be granted.
 pub fn parse_rights(text: &str) -> Result<Rights, String> {
     let grantable = Rights::READ | Rights::WRITE;
     let rights = text.parse().ok().filter(|rights| grantable.contains(*rights));
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_can_be_granted_or_stated_is_read() {
+    fn only_valid_rights_and_reasons_are_parsed() {
         assert_eq!(parse_rights("write, read"), Ok(Rights::READ | Rights::WRITE));
         for nonsense in ["", "own", "manage", "read,emergency", "none"] {
             assert!(parse_rights(nonsense).is_err_and(|error| error.ends_with("read, write, or read,write")));

@@ -1,4 +1,4 @@
-//! `outbox`: what was signed and is not settled, and records that came to nothing.
+//! `outbox`: signed operations that are not settled, and refused records.
 
 use std::{io::Write, path::PathBuf};
 
@@ -20,17 +20,17 @@ use crate::{
     session,
 };
 
-/// The fewest digits of an operation's id that name it.
+/// The smallest number of digits of an operation's id that can name it.
 const SHORTEST_NAME: usize = 4;
 
-/// What to do with the outbox.
+/// Commands about the outbox.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// List what waits, and records that came to nothing, with the reason
+    /// List waiting operations, and refused records with the reason
     List,
-    /// Hand in records that came to nothing again: signed for a free slot or on top of what is there, sealed to the newest keys
+    /// Submit refused records again: signed for a free slot or as the next version, and sealed to the newest keys
     Retry {
-        /// Which, by the first digits of the operation that `list` shows [default: all]
+        /// The first digits of the operations, as `list` shows them [default: all]
         #[arg(value_name = "OPERATION")]
         operations: Vec<String>,
         /// The patient's card, the first time
@@ -40,9 +40,9 @@ pub enum Command {
         #[arg(long)]
         wait: bool,
     },
-    /// Delete records that came to nothing from this machine, for good
+    /// Delete refused records from this machine permanently
     Discard {
-        /// Which, by the first digits of the operation that `list` shows
+        /// The first digits of the operations, as `list` shows them
         #[arg(value_name = "OPERATION", required = true)]
         operations: Vec<String>,
         /// Confirm: there may be no other copy
@@ -51,7 +51,7 @@ pub enum Command {
     },
 }
 
-/// One line about records that came to nothing, if there are any.
+/// One line about refused records, if there are any.
 pub fn notice(outbox: &Outbox, role: Role) -> Option<String> {
     let refused = outbox.refused();
     let newest = refused.last()?;
@@ -66,7 +66,7 @@ pub fn notice(outbox: &Outbox, role: Role) -> Option<String> {
 /// Runs the command.
 ///
 /// # Errors
-/// What did not work, with an exit code.
+/// Returns the failure, with its exit code.
 pub async fn run(options: &Options, role: Role, command: Command) -> Result<(), Failure> {
     match command {
         Command::List => list(options, role),
@@ -78,11 +78,11 @@ pub async fn run(options: &Options, role: Role, command: Command) -> Result<(), 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 enum State {
-    /// Not handed in yet.
+    /// Not submitted yet.
     Waits,
     /// The node promised to settle it.
     Acknowledged,
-    /// It came to nothing.
+    /// Refused for good, returned, or lapsed.
     Refused,
 }
 
@@ -103,7 +103,7 @@ struct Listed {
     refused: Option<UnixTime>,
 }
 
-/// The beginning of an operation's id, enough to name it here.
+/// The first digits of an operation's id, which are enough to name it here.
 fn short(operation: OperationId) -> String {
     operation.to_string()[..16].to_owned()
 }
@@ -234,7 +234,7 @@ fn discard(options: &Options, role: Role, operations: &[String], yes: bool) -> R
     print(&Discarded { discarded }, options.json)
 }
 
-/// The records that came to nothing and have these names, each once.
+/// The refused records with these names, each once.
 fn named(profile: &Profile, names: &[String]) -> Result<Vec<Entry>, Failure> {
     let mut chosen: Vec<Entry> = Vec::new();
     for name in names {

@@ -1,4 +1,4 @@
-//! Where a passphrase comes from: a file, an environment variable, or a prompt.
+//! Gets the passphrase from a file, an environment variable, or a prompt.
 
 use std::{io::IsTerminal, path::Path};
 
@@ -13,10 +13,10 @@ use crate::{
 /// The environment variable that may hold the passphrase.
 pub const VARIABLE: &str = "EMR_PASSPHRASE";
 
-/// A passphrase for an existing identity.
+/// Gets the passphrase of an existing identity.
 ///
 /// # Errors
-/// If the file cannot be read, or there is neither file nor variable nor terminal.
+/// Fails if the file cannot be read, or if there is neither file nor variable nor terminal.
 pub fn existing(file: Option<&Path>) -> Result<SecretString, Failure> {
     match given(file)? {
         Some(passphrase) => Ok(passphrase),
@@ -24,10 +24,10 @@ pub fn existing(file: Option<&Path>) -> Result<SecretString, Failure> {
     }
 }
 
-/// A passphrase for a new identity: asked for twice at a prompt.
+/// Gets a passphrase for a new identity. A prompt asks for it twice.
 ///
 /// # Errors
-/// As [`existing`]; also if the two differ or it is empty.
+/// Fails like [`existing`], and if the two differ or the passphrase is empty.
 pub fn new(file: Option<&Path>) -> Result<SecretString, Failure> {
     use secrecy::ExposeSecret;
     if let Some(passphrase) = given(file)? {

@@ -1,4 +1,4 @@
-//! `emr-patient`: says who may read and write, and sees what was done.
+//! `emr-patient`: its command line.
 
 use std::{io::Write, path::PathBuf};
 
@@ -25,7 +25,7 @@ use crate::{
 
 const PATIENT: Role = Role::Patient;
 
-/// Says who may read and write your medical records, and shows what was done with them.
+/// Controls who may read and write your medical records, and shows what was done with them.
 #[derive(Debug, Parser)]
 #[command(name = "emr-patient", version, after_help = EXIT_CODES)]
 pub struct Arguments {
@@ -36,7 +36,7 @@ pub struct Arguments {
 }
 
 impl Arguments {
-    /// Whether the answer, or the error, is JSON.
+    /// Whether to print the answer, or the error, as JSON.
     pub const fn json(&self) -> bool {
         self.options.json
     }
@@ -46,7 +46,7 @@ impl Arguments {
 enum Command {
     /// Make an identity: RSA key, rollup key, Ethereum key, encrypted under a passphrase
     Init(account::Init),
-    /// Register the identity on L1; the hospital pays if it invited
+    /// Register the identity on L1; with an invitation, the hospital pays
     Register(account::Register),
     /// Print this identity's card, to give to your doctors
     Whoami,
@@ -57,20 +57,20 @@ enum Command {
         /// Classes of records, separated by commas, or `all`
         #[arg(long, value_name = "CLASSES")]
         class: String,
-        /// What is allowed: read, write, or read,write
+        /// The rights: read, write, or read,write
         #[arg(long, value_parser = parse_rights)]
         rights: Rights,
-        /// Until when: a date (2027-01-31, to its end in UTC) or a time (2027-01-31T12:00:00Z)
+        /// The end: a date (2027-01-31, to its end in UTC) or a time (2027-01-31T12:00:00Z)
         #[arg(long, value_name = "DATE", value_parser = parse_until)]
         until: UnixTime,
-        /// Only what is written from now on
+        /// Only records that are written from now on
         #[arg(long)]
         from_now: bool,
         /// Wait until a batch has settled it
         #[arg(long)]
         wait: bool,
     },
-    /// Take access back; the classes get new keys
+    /// Revoke access; the classes get new keys
     Revoke {
         /// Card of the doctor or hospital
         card: PathBuf,
@@ -81,17 +81,17 @@ enum Command {
         #[arg(long)]
         wait: bool,
     },
-    /// Who has access, recomputed from all grants and checked against L1
+    /// List who has access, recomputed from all grants and checked against L1
     Grants,
-    /// Your records, checked against L1
+    /// List your records, checked against L1
     Records,
-    /// Everything that was done, recomputed and checked against L1
+    /// List all operations on your records and grants, recomputed and checked against L1
     Audit {
-        /// Only the newest N entries; older ones are neither fetched nor checked
+        /// List only the newest N entries; older ones are neither fetched nor checked
         #[arg(long, value_name = "N")]
         last: Option<usize>,
     },
-    /// Write a record of your own from a FHIR R4 JSON file
+    /// Write your own record from a FHIR R4 JSON file
     Put {
         /// The FHIR file
         file: PathBuf,
@@ -110,7 +110,7 @@ enum Command {
         #[arg(short, long, value_name = "FILE")]
         output: Option<PathBuf>,
     },
-    /// Delete a record, for good; its space is free a day after that is settled
+    /// Delete a record permanently; its space is free a day after the deletion is settled
     Delete {
         /// The record: PATIENT/SLOT
         record: RecordName,
@@ -118,16 +118,16 @@ enum Command {
         #[arg(long)]
         wait: bool,
     },
-    /// Who uses how much of your space at the hospital
+    /// Show who uses how much of your space at the hospital
     Storage,
-    /// What is not settled yet, and records that came to nothing
+    /// List operations that are not settled yet; retry or discard refused records
     #[command(subcommand)]
     Outbox(outbox::Command),
-    /// The whole light check: grants, records and audit chain against a state root proved on L1
+    /// Run the whole light check: grants, records and audit chain against a state root proved on L1
     Verify,
 }
 
-/// Reads a date (its last second, UTC) or an RFC 3339 time.
+/// Parses a date (its last second, UTC) or an RFC 3339 time.
 pub(crate) fn parse_until(text: &str) -> Result<UnixTime, String> {
     let advice = "write a date like 2027-01-31 or a time like 2027-01-31T12:00:00Z";
     let seconds = match OffsetDateTime::parse(text, &Rfc3339) {
@@ -150,7 +150,7 @@ fn classes(text: &str) -> Result<ClassMask, Failure> {
 /// Runs the command line.
 ///
 /// # Errors
-/// What did not work, with an exit code.
+/// Returns the failure, with its exit code.
 pub async fn run(arguments: Arguments) -> Result<(), Failure> {
     let Arguments { options, command } = arguments;
     let json = options.json;
@@ -229,7 +229,7 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
     }
 }
 
-/// Grants and records, checked; the audit chain is not fetched.
+/// Fetches and checks grants and records, but not the audit chain.
 async fn leaves(client: &Client) -> Result<VerifiedLeaves, Failure> {
     let progress = Progress::start("recomputing and comparing with L1");
     let leaves = client.own_leaves().await?;
@@ -238,10 +238,10 @@ async fn leaves(client: &Client) -> Result<VerifiedLeaves, Failure> {
     Ok(leaves)
 }
 
-/// The whole light check, and the newest `keep` entries of the audit chain.
+/// Runs the whole light check. Also returns the newest `keep` entries of the audit chain.
 ///
 /// # Errors
-/// What does not verify.
+/// Fails if anything does not verify.
 pub async fn check(client: &Client, keep: usize) -> Result<(Verified, Vec<AuditEntry>), Failure> {
     let progress = Progress::start("recomputing and comparing with L1");
     let checked = client.light_check_with_audit(keep).await?;
@@ -250,7 +250,7 @@ pub async fn check(client: &Client, keep: usize) -> Result<(Verified, Vec<AuditE
     Ok(checked)
 }
 
-/// The whole audit chain, or its newest entries.
+/// Fetches and checks the whole audit chain, or its newest entries.
 async fn audit(client: &Client, last: Option<usize>) -> Result<Audit, Failure> {
     let Some(last) = last else {
         let (verified, entries) = check(client, usize::MAX).await?;

@@ -1,4 +1,4 @@
-//! Writing and reading records: what doctors and patients share.
+//! Writes and reads records: the code that doctors and patients share.
 
 use emr_api::{OperationStatus, RecordSummary};
 use std::{io::Write, path::Path, time::Duration};
@@ -18,13 +18,13 @@ use crate::{
     report::{Answer, Progress, print, to_stdout},
 };
 
-/// How often a waiting command asks.
+/// How often a waiting command asks the node.
 const POLL: Duration = Duration::from_millis(500);
 
-/// Reads a FHIR R4 document from a file, and says on stderr what is odd about it.
+/// Reads a FHIR R4 document from a file, and reports its problems on stderr.
 ///
 /// # Errors
-/// If it cannot be read, is too large, or is not FHIR.
+/// Fails if the file cannot be read, is too large, or is not FHIR.
 pub fn read_fhir(file: &Path) -> Result<Record, Failure> {
     let document = input::read("the document", file, fhir::MAX_BYTES as u64)?;
     let name = file.display();
@@ -33,7 +33,7 @@ pub fn read_fhir(file: &Path) -> Result<Record, Failure> {
     if let Ok(problems) = fhir::validate(&document)
         && problems.total > 0
     {
-        eprintln!("{name}: {} places are not quite FHIR R4; the record keeps them as they are", problems.total);
+        eprintln!("{name}: {} places do not conform to FHIR R4; the record keeps them unchanged", problems.total);
     }
     Ok(record)
 }
@@ -52,7 +52,7 @@ impl Promise {
     /// Writes one line.
     ///
     /// # Errors
-    /// Those of the writer.
+    /// Returns the writer's error.
     pub fn write(&self, out: &mut dyn Write) -> std::io::Result<()> {
         let operation = &self.operation;
         match self.batch {
@@ -62,10 +62,10 @@ impl Promise {
     }
 }
 
-/// Waits, if asked to, until an operation is settled.
+/// With `wait`, waits until an operation is settled.
 ///
 /// # Errors
-/// If it is returned, or the node cannot be asked.
+/// Fails if the node returns the operation, or does not answer.
 pub async fn promise(client: &Client, acknowledged: &Acknowledged, wait: bool) -> Result<Promise, Failure> {
     let mut batch = None;
     if wait {
@@ -93,7 +93,7 @@ pub async fn promise(client: &Client, acknowledged: &Acknowledged, wait: bool) -
     })
 }
 
-/// What was written.
+/// The answer about a written record.
 #[derive(Debug, Serialize)]
 pub struct WriteAnswer {
     record: String,
@@ -111,18 +111,18 @@ impl Answer for WriteAnswer {
     }
 }
 
-/// Prints what was written.
+/// Prints the answer about a written record.
 ///
 /// # Errors
-/// As [`promise`].
+/// The same as [`promise`].
 pub async fn written(client: &Client, written: &Written, wait: bool, json: bool) -> Result<(), Failure> {
     print(&answer(client, written, wait).await?, json)
 }
 
-/// What to print of what was written.
+/// Makes the answer about a written record.
 ///
 /// # Errors
-/// As [`promise`].
+/// The same as [`promise`].
 pub async fn answer(client: &Client, written: &Written, wait: bool) -> Result<WriteAnswer, Failure> {
     Ok(WriteAnswer {
         record: RecordName { patient: written.patient, slot: written.slot }.to_string(),
@@ -147,10 +147,10 @@ impl Answer for Deleted {
     }
 }
 
-/// Deletes a record and prints that.
+/// Deletes a record and prints the answer.
 ///
 /// # Errors
-/// If the rules or the node refuse.
+/// Fails if the rules or the node refuse.
 pub async fn delete(client: &Client, card: &Card, name: RecordName, wait: bool, json: bool) -> Result<(), Failure> {
     let acknowledged = client.delete(card, name.slot).await?;
     let promise = promise(client, &acknowledged, wait).await?;
@@ -189,7 +189,7 @@ impl Answer for List {
 /// Prints a list of records.
 ///
 /// # Errors
-/// If stdout is closed.
+/// Fails if stdout is closed.
 pub fn list(patient: AccountIndex, records: &[RecordSummary], json: bool) -> Result<(), Failure> {
     let records = records
         .iter()
@@ -234,10 +234,10 @@ impl Answer for Checked {
     }
 }
 
-/// Reads a record; with `reason`, requests access first if that is needed.
+/// Reads a record. With `reason`, requests access first if necessary.
 ///
 /// # Errors
-/// If it may not be read or does not verify.
+/// Fails if access is refused, or if the record does not verify.
 pub async fn fetch(
     client: &Client,
     card: &Card,
@@ -249,15 +249,15 @@ pub async fn fetch(
     drop(progress);
     if let Some(requested) = requested {
         let class = requested.purpose.class;
-        eprintln!("requested access to {class} records; the patient sees it in her audit chain");
+        eprintln!("requested access to {class} records; the patient sees it in their audit chain");
     }
     Ok(retrieved)
 }
 
-/// Writes a record's document to a file or stdout. An unsettled one gets a warning on stderr.
+/// Writes a record's document to a file or stdout. Prints a warning on stderr if the record is not settled yet.
 ///
 /// # Errors
-/// If it contradicts its document, or cannot be written.
+/// Fails if the record contradicts its document, or if the document cannot be written.
 pub fn output(name: RecordName, retrieved: &Retrieved, file: Option<&Path>, json: bool) -> Result<(), Failure> {
     let document = fhir::export(retrieved.unproven().record()).or_exit(Exit::Unverified)?;
     if matches!(retrieved, Retrieved::Unsettled(_)) {
@@ -279,7 +279,7 @@ pub fn output(name: RecordName, retrieved: &Retrieved, file: Option<&Path>, json
 /// Prints what was verified of a record.
 ///
 /// # Errors
-/// If stdout is closed.
+/// Fails if stdout is closed.
 pub fn checked(name: RecordName, retrieved: &Retrieved, json: bool) -> Result<(), Failure> {
     let record = retrieved.unproven();
     let batch = match retrieved {
@@ -299,10 +299,10 @@ pub fn checked(name: RecordName, retrieved: &Retrieved, json: bool) -> Result<()
     print(&answer, json)
 }
 
-/// Whether the settled state holds the record.
+/// Checks that the settled state holds the record.
 ///
 /// # Errors
-/// [`Exit::Unverified`] if it does not yet.
+/// Fails with [`Exit::Unverified`] if the record is not settled yet.
 pub fn settled(name: RecordName, retrieved: &Retrieved) -> Result<(), Failure> {
     match retrieved {
         Retrieved::Verified(_) => Ok(()),

@@ -1,4 +1,4 @@
-//! What a command answers: data on stdout for people or as JSON, prose and progress on stderr.
+//! The output of commands: data on stdout for people or as JSON, messages and progress on stderr.
 
 use std::{io::Write, time::Duration};
 
@@ -9,12 +9,12 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use crate::failure::{Exit, Failure};
 
-/// An answer that people can read too.
+/// An answer that can be printed for people or as JSON.
 pub trait Answer: Serialize {
-    /// Writes it for people.
+    /// Writes the answer for people.
     ///
     /// # Errors
-    /// Those of the writer.
+    /// Returns the writer's error.
     fn write(&self, out: &mut dyn Write) -> std::io::Result<()>;
 }
 
@@ -30,7 +30,7 @@ pub fn written(time: UnixTime) -> String {
 /// Prints an answer on stdout.
 ///
 /// # Errors
-/// If stdout is closed or full.
+/// Fails if stdout is closed or full.
 pub fn print(answer: &impl Answer, json: bool) -> Result<(), Failure> {
     to_stdout(|out| {
         if json {
@@ -44,7 +44,7 @@ pub fn print(answer: &impl Answer, json: bool) -> Result<(), Failure> {
 /// Prints a text and a line break on stdout.
 ///
 /// # Errors
-/// As [`print()`].
+/// The same as [`print()`].
 pub fn text(text: &str) -> Result<(), Failure> {
     to_stdout(|out| writeln!(out, "{text}"))
 }
@@ -52,7 +52,7 @@ pub fn text(text: &str) -> Result<(), Failure> {
 /// Writes to stdout.
 ///
 /// # Errors
-/// As [`print()`].
+/// The same as [`print()`].
 pub fn to_stdout(write: impl FnOnce(&mut dyn Write) -> std::io::Result<()>) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
     write(&mut out)
@@ -60,15 +60,15 @@ pub fn to_stdout(write: impl FnOnce(&mut dyn Write) -> std::io::Result<()>) -> R
         .map_err(|error| Failure::new(Exit::Storage, format!("cannot write to stdout: {error}")))
 }
 
-/// A line on stderr that shows that something long goes on. Silent where stderr is no terminal.
+/// A line on stderr that shows progress of long work. Prints nothing if stderr is not a terminal.
 #[derive(Debug)]
 pub struct Progress(ProgressBar);
 
 impl Progress {
-    /// Starts it.
+    /// Starts the line.
     pub fn start(what: impl Into<String>) -> Self {
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-        // The template is a constant; an error would only cost the spinner its looks.
+        // The template is a constant. An error would only change the spinner's look.
         if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} {elapsed:.dim}") {
             bar.set_style(style);
         }
@@ -77,7 +77,7 @@ impl Progress {
         Self(bar)
     }
 
-    /// Says what goes on now.
+    /// Changes the text.
     pub fn say(&self, what: impl Into<String>) {
         self.0.set_message(what.into());
     }

@@ -1,4 +1,4 @@
-//! A participant at the command line: data folder, passphrase, node.
+//! Opens a participant's data folder with the passphrase, and connects to the node.
 
 use std::{collections::BTreeMap, io::ErrorKind, path::Path};
 
@@ -24,18 +24,18 @@ use crate::{
 /// Opens the identity of a role.
 ///
 /// # Errors
-/// If there is none, it is of another role, or the passphrase is wrong.
+/// Fails if there is no identity, if it has another role, or if the passphrase is wrong.
 pub fn identity(options: &Options, role: Role) -> Result<(Profile, Identity), Failure> {
     let passphrase = passphrase(options, role)?;
     unlock(&options.data_dir(role)?, role, &passphrase)
 }
 
-/// The passphrase of a role's identity.
+/// Gets the passphrase of a role's identity.
 ///
 /// # Errors
-/// If there is no identity, or no passphrase is given.
+/// Fails if there is no identity, or if no passphrase is given.
 pub fn passphrase(options: &Options, role: Role) -> Result<SecretString, Failure> {
-    // Before it is asked for: there may be nothing to open.
+    // Checks first that there is a profile, before it asks for the passphrase.
     drop(Profile::open(&options.data_dir(role)?).map_err(|error| profile_failure(error, role))?);
     passphrase::existing(options.passphrase_file.as_deref())
 }
@@ -43,7 +43,7 @@ pub fn passphrase(options: &Options, role: Role) -> Result<SecretString, Failure
 /// Opens the identity in a folder.
 ///
 /// # Errors
-/// As [`identity`].
+/// The same as [`identity`].
 pub fn unlock(folder: &Path, role: Role, passphrase: &SecretString) -> Result<(Profile, Identity), Failure> {
     let profile = Profile::open(folder).map_err(|error| profile_failure(error, role))?;
     let progress = Progress::start("opening the identity");
@@ -58,10 +58,10 @@ pub fn unlock(folder: &Path, role: Role, passphrase: &SecretString) -> Result<(P
     Ok((profile, identity))
 }
 
-/// Makes a data folder with a new identity in it.
+/// Makes a data folder with a new identity.
 ///
 /// # Errors
-/// If the passphrase is empty, there is an identity already, or the disk refuses.
+/// Fails if the passphrase is empty, if an identity exists already, or if the folder cannot be written.
 pub fn create(folder: &Path, identity: &Identity, passphrase: &SecretString) -> Result<Profile, Failure> {
     Profile::create(folder, identity, passphrase, ScryptCost::Standard).map_err(|error| match error {
         ProfileError::Identity(error) => identity_failure(&error, folder),
@@ -76,15 +76,15 @@ pub fn create(folder: &Path, identity: &Identity, passphrase: &SecretString) -> 
 /// Opens the data folder of a role, without its keys.
 ///
 /// # Errors
-/// If there is none, or another process has it.
+/// Fails if there is no profile, or if another process uses it.
 pub fn profile(options: &Options, role: Role) -> Result<Profile, Failure> {
     Profile::open(&options.data_dir(role)?).map_err(|error| profile_failure(error, role))
 }
 
-/// Where this folder's node is, as far as it is known: nothing but the profile is read.
+/// The address of this folder's node, if the profile knows it.
 ///
 /// # Errors
-/// If the profile is damaged, or in use.
+/// Fails if the profile is damaged or in use.
 pub fn known_node(options: &Options, role: Role) -> Result<Option<String>, Failure> {
     match Profile::open(&options.data_dir(role)?) {
         Ok(profile) => Ok(profile.settings().ok().map(|settings| settings.node)),
@@ -93,19 +93,19 @@ pub fn known_node(options: &Options, role: Role) -> Result<Option<String>, Failu
     }
 }
 
-/// A client of the node at an address, without login.
+/// Makes a client of the node at an address, without login.
 ///
 /// # Errors
-/// If the address is none, or plain http is not allowed there.
+/// Fails if the text is not an address, or if plain http is not allowed there.
 pub fn node(options: &Options, address: &str) -> Result<NodeClient, Failure> {
     let node = HttpAddress::parse(address, options.plain_http()).map_err(NodeError::from).and_then(NodeClient::at);
     Ok(node?)
 }
 
-/// Opens the identity and connects to its node; hands in what an interrupted run had signed.
+/// Opens the identity and connects to its node. Submits operations that an interrupted run had signed.
 ///
 /// # Errors
-/// As [`identity`]; if the node or the chain cannot be used.
+/// Fails like [`identity`], and if the node or the chain cannot be used.
 pub async fn open(options: &Options, role: Role) -> Result<Client, Failure> {
     let (profile, identity) = identity(options, role)?;
     let client = connect(options, profile, identity).await?;
@@ -126,8 +126,8 @@ pub async fn open(options: &Options, role: Role) -> Result<Client, Failure> {
     Ok(client)
 }
 
-/// What became of what earlier runs had signed, one line for each kind and outcome. A grant or revocation that is settled is not told: it
-/// is what was expected. A record is: somebody who repeats an interrupted upload must learn that it went through.
+/// Reports the outcome of operations of earlier runs, one line for each kind and outcome. Omits settled grants and revocations, because
+/// that is the expected outcome. Does report settled records: people who repeat an interrupted upload must learn that it succeeded.
 fn summary(resumed: &[Resumed]) -> Vec<String> {
     let mut lines: BTreeMap<(String, &str, String), Vec<String>> = BTreeMap::new();
     for resumed in resumed {
@@ -155,10 +155,10 @@ fn summary(resumed: &[Resumed]) -> Vec<String> {
         .collect()
 }
 
-/// Connects without handing anything in.
+/// Connects without submitting anything.
 ///
 /// # Errors
-/// If the node or the chain cannot be used.
+/// Fails if the node or the chain cannot be used.
 pub async fn connect(options: &Options, profile: Profile, identity: Identity) -> Result<Client, Failure> {
     let joined = profile.settings().ok();
     let client = if let (Some(_), None, None) = (&joined, &options.node, &options.rpc) {
@@ -200,7 +200,7 @@ fn identity_failure(error: &IdentityFileError, folder: &Path) -> Failure {
             let advice = "try again, or restore the file 'identity' from a backup";
             Failure::new(Exit::Identity, format!("{}: {}: {advice}", folder.display(), one_line(error)))
         }
-        // These name the file themselves.
+        // These messages contain the file's name already.
         IdentityFileError::EmptyPassphrase
         | IdentityFileError::Permissions { .. }
         | IdentityFileError::Exists(_)

@@ -1,4 +1,4 @@
-//! What every one of the three programs does around its commands.
+//! The code around the commands that all three programs share.
 
 use std::process::ExitCode;
 
@@ -9,8 +9,8 @@ use clap::{
 
 use crate::failure::{Exit, Failure, OrExit};
 
-/// Reads the command line. `--help` and `--version` print and end the process with 0; what is wrong with the command line
-/// is said on one line of stderr and ends it with [`Exit::Usage`].
+/// Parses the command line. `--help` and `--version` print and end the process with 0. A wrong command line is explained on one
+/// line of stderr, and ends the process with [`Exit::Usage`].
 pub fn parse<A: Parser>() -> A {
     A::try_parse().unwrap_or_else(|error| match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
@@ -23,7 +23,7 @@ pub fn parse<A: Parser>() -> A {
     })
 }
 
-/// What clap says, without a value that can hold a password: a URL with a user name.
+/// clap's message, without a value that can hold a password: a URL with a user name.
 fn without_secrets(error: &clap::Error) -> String {
     let text = error.to_string();
     match error.get(ContextKind::InvalidValue) {
@@ -32,14 +32,14 @@ fn without_secrets(error: &clap::Error) -> String {
     }
 }
 
-/// What clap says in its first paragraph and its tips, on one line.
+/// The first paragraph and the tips of clap's message, on one line.
 fn one_paragraph(text: &str) -> String {
     let said = text.split("\n\n").enumerate().filter(|(at, part)| *at == 0 || part.trim_start().starts_with("tip:"));
     let lines = said.map(|(_, part)| part.split_whitespace().collect::<Vec<_>>().join(" "));
     lines.chain(["try --help".to_owned()]).collect::<Vec<_>>().join("; ")
 }
 
-/// Runs a command on an async runtime; prints a failure on stderr, on one line or as a JSON object, and turns it into the exit code.
+/// Runs a command on an async runtime. Prints a failure on stderr, on one line or as a JSON object, and returns its exit code.
 pub fn run<F: Future<Output = Result<(), Failure>>>(json: bool, command: F) -> ExitCode {
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
@@ -61,8 +61,8 @@ pub fn run<F: Future<Output = Result<(), Failure>>>(json: bool, command: F) -> E
     }
 }
 
-/// A write beyond RLIMIT_FSIZE raises SIGXFSZ, which ends the process; handled, the write fails with an error instead, and
-/// the error says that the disk is full.
+/// Handles SIGXFSZ. A write beyond RLIMIT_FSIZE raises this signal, which would end the process. With a handler, the write fails
+/// instead, with an error that says that the disk is full.
 #[cfg(target_os = "linux")]
 fn survive_full_disk() -> Result<(), Failure> {
     const SIGXFSZ: i32 = 25;

@@ -1,4 +1,4 @@
-//! Who uses how much of a patient's space at the hospital.
+//! Shows who uses how much of a patient's space at the hospital.
 
 use std::io::Write;
 
@@ -11,10 +11,10 @@ use crate::{
     report::{Answer, print},
 };
 
-/// Shows it, as the node says.
+/// Prints the node's figures.
 ///
 /// # Errors
-/// If the node does not answer.
+/// Fails if the node does not answer.
 pub async fn show(client: &Client, json: bool) -> Result<(), Failure> {
     let patient = client.account().or_exit(Exit::Usage)?;
     let view = client.node().storage(patient).await;

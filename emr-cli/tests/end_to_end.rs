@@ -1,4 +1,4 @@
-//! The demo, which is the whole system, on the embedded parts and on real ones; killed, and run again.
+//! Runs the demo, which uses the whole system, on embedded and on real parts. Kills it and runs it again.
 
 use std::{
     error::Error,
@@ -25,7 +25,7 @@ fn demo(folder: &Path, arguments: &[&str]) -> Command {
     command
 }
 
-/// Runs a demo to its end, bounded; gives its JSON object.
+/// Runs a demo to its end, within a time limit. Returns its JSON object.
 fn run(folder: &Path, arguments: &[&str]) -> Result<Value, Box<dyn Error>> {
     let output = folder.with_extension("stdout");
     let mut child = demo(folder, arguments).stdout(std::fs::File::create(&output)?).spawn()?;
@@ -48,7 +48,7 @@ fn run(folder: &Path, arguments: &[&str]) -> Result<Value, Box<dyn Error>> {
     Ok(serde_json::from_str(&text)?)
 }
 
-/// What every demo shows.
+/// Checks the outcome that every demo must have.
 fn check(outcome: &Value) -> Result<(), Box<dyn Error>> {
     for held in ["retrieved_equal", "revoked_refused", "old_keys_fail", "fresh_process_equal", "light_verified"] {
         assert_eq!(outcome[held], true, "{held}: {outcome}");
@@ -76,7 +76,7 @@ fn kill_while_proving(folder: &Path) -> TestResult {
     let mut child = demo(folder, &[]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
     let stderr = child.stderr.take().ok_or("no stderr")?;
     let reached = BufReader::new(stderr).lines().map_while(Result::ok).any(|line| line.starts_with("4. "));
-    // Long enough for the batch to be sealed, too short for its proof.
+    // Long enough to seal the batch, too short to prove it.
     std::thread::sleep(Duration::from_secs(3));
     child.kill()?;
     child.wait()?;

@@ -1,5 +1,5 @@
-//! What the programs say where no node is needed: help, and every error. The transcripts are in `cmd`; rewrite them with
-//! `TRYCMD=overwrite`, then read the difference.
+//! Checks the programs' output where no node is needed: help, and every error. The transcripts are in `cmd`. Rewrite them with
+//! `TRYCMD=overwrite`, then read the diff.
 
 use std::{
     error::Error,
@@ -35,7 +35,7 @@ type TestResult<T = ()> = Result<T, Box<dyn Error>>;
 
 const PASSPHRASE: &str = "correct horse";
 const TRANSCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cmd");
-/// What a developer may have set for himself.
+/// Environment variables that a developer may have set.
 const VARIABLES: [&str; 7] =
     ["EMR_DATA_DIR", "EMR_NODE", "EMR_RPC", "EMR_PASSPHRASE", "EMR_PASSPHRASE_FILE", "EMR_INSECURE", "EMR_LOG"];
 
@@ -109,7 +109,7 @@ fn card(identity: &Identity) -> TestResult<Card> {
     Ok(Card::of(identity, &instance, Some(emr_core::AccountIndex::new(4)?)))
 }
 
-/// A command of a transcript: variables, program, arguments, and the exit code that is documented.
+/// A command of a transcript: variables, program, arguments, and the documented exit code.
 #[derive(Debug)]
 struct Step {
     variables: Vec<(String, String)>,
@@ -156,9 +156,9 @@ fn program(name: &str) -> TestResult<&'static str> {
     }
 }
 
-/// Word for word as in the transcripts. What fails says so on one line of stderr, leaves stdout empty, and writes nothing.
+/// The output is exactly that of the transcripts. A failing command prints one line on stderr and nothing on stdout, and writes no file.
 #[test]
-fn programs_say_what_the_transcripts_say() -> TestResult {
+fn programs_print_what_the_transcripts_say() -> TestResult {
     let stage = stage()?;
     let files = transcripts()?;
     assert!(files.len() >= 5, "{files:?}");
@@ -214,7 +214,7 @@ fn a_full_stdout_is_reported() -> TestResult {
     Ok(())
 }
 
-/// Where the file size is limited, `init` says so, leaves nothing, and works afterwards.
+/// If the file size is limited, `init` reports it, leaves no file, and works afterwards.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_full_disk_leaves_nothing_behind() -> TestResult {
@@ -241,7 +241,7 @@ fn a_full_disk_leaves_nothing_behind() -> TestResult {
     Ok(())
 }
 
-/// With `--json` a program can tell what went wrong without reading prose.
+/// With `--json`, another program can find out what went wrong without parsing text.
 #[test]
 fn with_json_an_error_is_an_object() -> TestResult {
     let stage = stage()?;

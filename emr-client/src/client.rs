@@ -6,6 +6,7 @@ use alloy::{network::EthereumWallet, primitives::Address, providers::DynProvider
 use emr_chain::{DEVELOPMENT_CHAINS, Rollup, RollupInstance, Settlement, endpoint::Endpoint};
 use emr_core::{AccountIndex, HttpAddress, PlainHttp, Role, UnixTime};
 use emr_rollup::{
+    batch::D1Entry,
     l1_operation::{L1Operation, Registration},
     operation::{Action, CLIENT_VALIDITY, Domain, Operation},
     primitive::field::{self, Fr},
@@ -312,11 +313,7 @@ impl Client {
         let head = self.rollup.head().await?;
         let entries = self.rollup.queue_entries(head.queue_head..head.queue_length, 0).await?;
         let registration = entries.iter().filter_map(|entry| {
-            let mut words = [Fr::default(); 4];
-            for (word, bytes) in words.iter_mut().zip(&entry.words) {
-                *word = field::from_bytes(bytes).ok()?;
-            }
-            match L1Operation::from_words(&words).ok()? {
+            match L1Operation::from_entry(&D1Entry::from_bytes(&entry.words).ok()?).ok()? {
                 L1Operation::Register(registration) => Some(registration),
             }
         });

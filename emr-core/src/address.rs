@@ -1,4 +1,4 @@
-//! Addresses of HTTP servers, and the one rule about plain http: it stays on this machine unless the user says otherwise by name.
+//! Addresses of HTTP servers, and the one rule about plain http: only on this machine, unless the user passes `--insecure`.
 
 use std::{fmt, net::SocketAddr, str::FromStr};
 
@@ -7,21 +7,21 @@ use url::{Host, Url};
 /// Where plain http is allowed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum PlainHttp {
-    /// Between processes of this machine only.
+    /// Only between processes on this machine.
     #[default]
     ThisMachine,
     /// Everywhere: the user asked for it with `--insecure`.
     Everywhere,
 }
 
-/// Why an address is not used. The address itself is not shown in full: it can hold a password or an access key.
+/// Why an address is refused. No message shows the whole address, because it can hold a password or an access key.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AddressError {
-    /// It is not the URL of an HTTP server.
+    /// The text is not the URL of an HTTP server.
     #[error("it is not an http:// or https:// address, like http://127.0.0.1:8550")]
     NotHttp,
-    /// Others on the way could read and change everything.
+    /// The server is on another machine and speaks plain http, which anyone on the way can read and change.
     #[error(
         "{server} is on another machine, and plain http can be read and changed on the way: use https://, or a tunnel that begins on this \
          machine; --insecure allows plain http"
@@ -30,7 +30,7 @@ pub enum AddressError {
         /// Scheme, host and port.
         server: String,
     },
-    /// Others on the way could read and change everything.
+    /// Other machines can reach the address, and anyone on the way can read and change plain http.
     #[error(
         "other machines can reach {0}, and plain http can be read and changed on the way: listen on 127.0.0.1 and put a TLS proxy in front; \
          --insecure allows plain http"
@@ -42,7 +42,7 @@ impl PlainHttp {
     /// Whether a server that speaks plain http may listen at an address.
     ///
     /// # Errors
-    /// [`AddressError::Listen`] if other machines can reach it and the rule does not allow that.
+    /// Returns [`AddressError::Listen`] if other machines can reach the address and the rule does not allow that.
     pub fn allows_listening(self, address: SocketAddr) -> Result<(), AddressError> {
         match self {
             Self::ThisMachine if !address.ip().is_loopback() => Err(AddressError::Listen(address)),
@@ -60,7 +60,8 @@ impl HttpAddress {
     /// Checks a URL against the rule.
     ///
     /// # Errors
-    /// [`AddressError`].
+    /// Returns [`AddressError::NotHttp`] for another scheme or no host, and [`AddressError::PlainHttp`] if the rule forbids
+    /// plain http to this host.
     pub fn new(url: Url, plain: PlainHttp) -> Result<Self, AddressError> {
         if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
             return Err(AddressError::NotHttp);
@@ -72,10 +73,11 @@ impl HttpAddress {
         Ok(address)
     }
 
-    /// Reads an address and checks it against the rule.
+    /// Parses a URL and checks it against the rule.
     ///
     /// # Errors
-    /// [`AddressError`].
+    /// Returns [`AddressError::NotHttp`] if the text is not the URL of an HTTP server, and [`AddressError::PlainHttp`] if the
+    /// rule forbids plain http to this host.
     pub fn parse(text: &str, plain: PlainHttp) -> Result<Self, AddressError> {
         Self::new(Url::parse(text).map_err(|_| AddressError::NotHttp)?, plain)
     }
@@ -96,7 +98,7 @@ impl HttpAddress {
     }
 }
 
-/// As [`HttpAddress::parse`] with [`PlainHttp::ThisMachine`].
+/// The same as [`HttpAddress::parse`] with [`PlainHttp::ThisMachine`].
 impl FromStr for HttpAddress {
     type Err = AddressError;
 
@@ -149,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn other_machines_are_listened_to_by_name_only() -> Result<(), std::net::AddrParseError> {
+    fn listening_to_other_machines_needs_permission() -> Result<(), std::net::AddrParseError> {
         for address in ["127.0.0.1:0", "127.0.0.2:8550", "[::1]:8550"] {
             assert_eq!(PlainHttp::ThisMachine.allows_listening(address.parse()?), Ok(()), "{address}");
         }

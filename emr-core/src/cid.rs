@@ -8,11 +8,11 @@ use sha2::{Digest, Sha256};
 /// The multicodec of sha2-256.
 const SHA2_256: u64 = 0x12;
 
-/// The largest block that is stored or accepted: 1 MiB, what every IPFS implementation passes on (Bitswap refuses
-/// blocks above 2 MiB).
+/// The largest block that is stored or accepted: 1 MiB. Every IPFS implementation passes on blocks of this size (Bitswap
+/// refuses blocks above 2 MiB).
 pub const MAX_BLOCK_BYTES: usize = 1 << 20;
 
-/// What the bytes of a block are.
+/// The format of a block's bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Codec {
     /// Bytes without structure: ciphertext. Multicodec 0x55.
@@ -22,7 +22,7 @@ pub enum Codec {
 }
 
 impl Codec {
-    /// The multicodec.
+    /// The multicodec number.
     pub const fn code(self) -> u64 {
         match self {
             Self::Raw => 0x55,
@@ -30,7 +30,7 @@ impl Codec {
         }
     }
 
-    /// The codec of a multicodec; `None` for all but the two.
+    /// The codec with this multicodec number; `None` for any other number.
     pub const fn from_code(code: u64) -> Option<Self> {
         match code {
             0x55 => Some(Self::Raw),
@@ -40,7 +40,7 @@ impl Codec {
     }
 }
 
-/// A block is not what its CID says, or the CID is of a kind that is not used here.
+/// A block does not match its CID, or this project does not use CIDs of that kind.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BlockMismatch {
@@ -64,29 +64,32 @@ pub enum BlockMismatch {
         hash: u64,
     },
     /// The block exceeds [`MAX_BLOCK_BYTES`].
-    #[error("the block of {cid} has {len} bytes, more than {MAX_BLOCK_BYTES}: it cannot be one of ours")]
+    #[error(
+        "the block of {cid} has {len} bytes, more than {MAX_BLOCK_BYTES}: it cannot be one of this system's blocks"
+    )]
     TooLarge {
         /// The CID.
         cid: Cid,
         /// The block's size.
         len: usize,
     },
-    /// The bytes hash to something else.
+    /// The hash of the bytes is not the one in the CID.
     #[error("the bytes received for {0} are not that block: fetch it from another node")]
     Digest(Cid),
 }
 
-/// The address of a block: CIDv1, sha2-256.
+/// Computes the CID of a block: CIDv1 with sha2-256.
 pub fn cid_of(codec: Codec, bytes: &[u8]) -> Cid {
     let digest: [u8; 32] = Sha256::digest(bytes).into();
     let hash = Multihash::wrap(SHA2_256, &digest).expect("a multihash holds 64 bytes");
     Cid::new_v1(codec.code(), hash)
 }
 
-/// The codec of a CID of the one kind that is used here.
+/// The codec of a CID. Accepts only CIDv1 with sha2-256 and one of the two codecs.
 ///
 /// # Errors
-/// [`BlockMismatch`] for another version, codec, hash function or digest length (identity and truncated hashes included).
+/// Returns [`BlockMismatch`] for another version, codec, hash function or digest length (identity and truncated hashes
+/// included).
 pub fn codec_of(cid: &Cid) -> Result<Codec, BlockMismatch> {
     if cid.version() != CidVersion::V1 {
         return Err(BlockMismatch::Version(*cid));
@@ -98,11 +101,11 @@ pub fn codec_of(cid: &Cid) -> Result<Codec, BlockMismatch> {
     Codec::from_code(cid.codec()).ok_or_else(|| BlockMismatch::Codec { cid: *cid, codec: cid.codec() })
 }
 
-/// Checks that `bytes` are the block that `cid` names. Every block that came from any node goes through here.
+/// Checks that `bytes` are the block that `cid` names. Every block that a node sent goes through this check.
 ///
 /// # Errors
-/// [`BlockMismatch`] if they are not, if they exceed [`MAX_BLOCK_BYTES`], or if the CID is not CIDv1 with sha2-256 over
-/// `raw` or `dag-cbor`.
+/// Returns [`BlockMismatch`] if the bytes are another block, if they exceed [`MAX_BLOCK_BYTES`], or if the CID is not
+/// CIDv1 with sha2-256 over `raw` or `dag-cbor`.
 pub fn verify_block(cid: &Cid, bytes: &[u8]) -> Result<(), BlockMismatch> {
     let codec = codec_of(cid)?;
     if bytes.len() > MAX_BLOCK_BYTES {

@@ -1,16 +1,16 @@
-//! Classes of records, the unit of sharing, and masks of them.
+//! Classes of records, which are the unit of sharing, and sets of classes.
 
 use serde::{Deserialize, Serialize};
 
-/// A name that is not a class, a right or a role.
+/// The name of no known class, right or role.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("there is no {what} called '{name}'; choose one of: {choices}")]
 pub struct UnknownName {
-    /// `class`, `right` or `role`.
+    /// What the name should be: `class`, `right` or `role`.
     pub what: &'static str,
-    /// What was given.
+    /// The unknown name.
     pub name: String,
-    /// What could have been given.
+    /// The known names.
     pub choices: String,
 }
 
@@ -27,13 +27,13 @@ pub enum Class {
     Laboratory,
     /// Images and their reports.
     Imaging,
-    /// What is taken or prescribed.
+    /// Medication that the patient takes or was prescribed.
     Medication,
     /// Allergies and intolerances.
     Allergy,
     /// Vaccinations.
     Immunization,
-    /// What was done to the patient.
+    /// Procedures performed on the patient.
     Procedure,
     /// Problems and diagnoses.
     Condition,
@@ -79,7 +79,7 @@ impl Class {
         self as u8
     }
 
-    /// The class of a code; `None` from 16 on.
+    /// The class with this code; `None` for 16 and more.
     pub fn from_code(code: u8) -> Option<Self> {
         Self::ALL.get(usize::from(code)).copied()
     }
@@ -135,7 +135,7 @@ impl ClassMask {
     /// Every class.
     pub const ALL: Self = Self(u16::MAX);
 
-    /// The set with these bits.
+    /// The set with these bits; every value is valid.
     pub const fn from_bits(bits: u16) -> Self {
         Self(bits)
     }

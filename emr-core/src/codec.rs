@@ -3,21 +3,21 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// Bytes that are not the canonical encoding of what they should be.
+/// The bytes are not the canonical encoding of the expected type.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CodecError {
-    /// More bytes than the type may have; nothing was read.
+    /// There are more bytes than the type allows. Nothing was parsed.
     #[error("{what} has {len} bytes, the limit is {limit}")]
     TooLarge {
         /// What was being read or written.
         what: &'static str,
         /// Its size.
         len: usize,
-        /// The greatest size.
+        /// The largest allowed size.
         limit: usize,
     },
-    /// Not DAG-CBOR, or not this type.
+    /// The bytes are not DAG-CBOR, or another type.
     #[error("these bytes are not {what} ({detail}): fetch them again from their author or another node")]
     Malformed {
         /// What was being read.
@@ -25,8 +25,8 @@ pub enum CodecError {
         /// What is wrong.
         detail: String,
     },
-    /// This type, but in another byte form than the canonical one.
-    #[error("{what} is not canonically encoded: whoever wrote it has to encode it again")]
+    /// The bytes are of this type, but not in its canonical form.
+    #[error("{what} is not canonically encoded: its author has to encode it again")]
     NotCanonical {
         /// What was being read.
         what: &'static str,
@@ -38,7 +38,7 @@ pub(crate) fn encode<T: Serialize>(value: &T) -> Vec<u8> {
     serde_ipld_dagcbor::to_vec(value).expect("maps with text keys in memory always encode")
 }
 
-/// Reads canonical bytes, `limit` at most.
+/// Decodes canonical bytes, at most `limit` of them.
 pub(crate) fn decode<T: Serialize + DeserializeOwned>(
     what: &'static str,
     limit: usize,
@@ -49,7 +49,7 @@ pub(crate) fn decode<T: Serialize + DeserializeOwned>(
     }
     let value = serde_ipld_dagcbor::from_slice(bytes)
         .map_err(|error| CodecError::Malformed { what, detail: error.to_string().chars().take(200).collect() })?;
-    // The reader above is strict; that the bytes are the only ones for this value does not rest on it.
+    // The decoder is strict already. Encoding again proves, without relying on it, that this value has no other byte form.
     if encode(&value) != bytes {
         return Err(CodecError::NotCanonical { what });
     }

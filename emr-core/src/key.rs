@@ -1,24 +1,24 @@
 //! The dotted paths that name the fields of a record.
 
-/// Text that is not a key.
+/// Why a text is not a key.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyError {
-    /// No text at all, or two dots in a row, or a dot at an end.
+    /// The text is empty, has two dots in a row, or has a dot at an end.
     #[error(
         "'{0}' has an empty segment: write a key as segments with single dots between, as in Patient.name.0.family"
     )]
     EmptySegment(String),
-    /// A character that keys do not have.
+    /// The text has a character that keys cannot have.
     #[error("'{character}' cannot be in a key: use A-Z a-z 0-9 _ - in segments, and dots between them")]
     Character {
         /// The first such character.
         character: char,
     },
-    /// More than [`Key::MAX_BYTES`].
+    /// The text is longer than [`Key::MAX_BYTES`].
     #[error("a key of {0} bytes is too long, the limit is {max}", max = Key::MAX_BYTES)]
     TooLong(usize),
-    /// More than [`Key::MAX_SEGMENTS`].
+    /// The text has more segments than [`Key::MAX_SEGMENTS`].
     #[error("a key of {0} segments is too deep, the limit is {max}", max = Key::MAX_SEGMENTS)]
     TooManySegments(usize),
 }
@@ -38,7 +38,7 @@ impl Key {
     /// Checks a dotted path.
     ///
     /// # Errors
-    /// [`KeyError`] for an empty segment, another character, or more than the bounds allow.
+    /// Returns [`KeyError`] for an empty segment, for another character, and beyond the limits.
     pub fn new(path: impl Into<Box<str>>) -> Result<Self, KeyError> {
         let path = path.into();
         if path.len() > Self::MAX_BYTES {
@@ -65,7 +65,7 @@ impl Key {
         &self.0
     }
 
-    /// The segments, first to last; at least one.
+    /// The segments from first to last. There is at least one.
     pub fn segments(&self) -> impl Iterator<Item = &str> {
         self.0.split('.')
     }

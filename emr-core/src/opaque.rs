@@ -1,30 +1,31 @@
-//! Opaque values: what the rollup state holds of things that the circuit does not look into.
+//! Opaque values: hashes that the rollup state holds of data that the circuit never reads.
 
 use cid::Cid;
 use sha2::{Digest, Sha256};
 
-/// Text or bytes that are not an opaque value.
+/// The text or bytes are not an opaque value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not an opaque value: it must be 0x and 64 hexadecimal digits, of which the first two are 0")]
 pub struct NotOpaque;
 
-/// SHA-256 without its last byte, read as a 248-bit big-endian integer: always below the field's modulus, one element.
+/// SHA-256 without its last byte, read as a 248-bit big-endian integer. It is always below the field's modulus, so it is
+/// one field element.
 ///
 /// 31 bytes in DAG-CBOR; `0x` and 64 hex digits (the 32-byte element) in JSON and for people.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Opaque([u8; 31]);
 
 impl Opaque {
-    /// Nothing: the key directory of a new patient, the content of an empty record leaf.
+    /// Zero: stands for no key directory (of a new patient) and no content (of an empty record leaf).
     pub const ZERO: Self = Self([0; 31]);
 
-    /// The value of some bytes: `SHA-256(bytes) >> 8`.
+    /// Hashes bytes: `SHA-256(bytes) >> 8`.
     pub fn of(bytes: &[u8]) -> Self {
         Self::truncate(Sha256::digest(bytes).into())
     }
 
-    /// The `stored` field of a record leaf: `of(manifest CID bytes || salt)`. The salt keeps the leaf from telling an
-    /// outsider which manifest of the swarm it is.
+    /// The `stored` field of a record leaf: `of(manifest CID bytes || salt)`. Because of the salt, an outsider cannot tell
+    /// which manifest in the IPFS swarm the leaf stands for.
     pub fn stored(manifest: &Cid, salt: &[u8; 32]) -> Self {
         let mut hasher = Sha256::new();
         hasher.update(manifest.to_bytes());
@@ -48,7 +49,7 @@ impl Opaque {
         &self.0
     }
 
-    /// The field element: 32 bytes, big-endian, the first is 0.
+    /// The field element: 32 bytes, big-endian. The first byte is 0.
     pub fn to_be_bytes32(&self) -> [u8; 32] {
         let mut element = [0; 32];
         element[1..].copy_from_slice(&self.0);
@@ -58,7 +59,7 @@ impl Opaque {
     /// Reads a field element.
     ///
     /// # Errors
-    /// [`NotOpaque`] if it has more than 248 bits.
+    /// Returns [`NotOpaque`] if it has more than 248 bits.
     pub fn from_be_bytes32(element: [u8; 32]) -> Result<Self, NotOpaque> {
         match element {
             [0, rest @ ..] => Ok(Self(rest)),
@@ -114,7 +115,7 @@ mod tests {
     use super::*;
     use crate::cid::{Codec, cid_of};
 
-    /// SHA-256("abc") is FIPS 180-4's example.
+    /// The digest of "abc" is the example of FIPS 180-4.
     #[test]
     fn the_last_byte_is_dropped() -> Result<(), Box<dyn std::error::Error>> {
         let abc = Opaque::of(b"abc");
@@ -131,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn what_exceeds_248_bits_is_refused() {
+    fn more_than_248_bits_are_refused() {
         let mut element = Opaque::of(b"abc").to_be_bytes32();
         element[0] = 1;
         assert_eq!(Opaque::from_be_bytes32(element), Err(NotOpaque));

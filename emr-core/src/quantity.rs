@@ -1,15 +1,15 @@
-//! Quantities that must not be confused with one another. Each knows its width in bits, the width that the packed
-//! leaves and the circuit give it (`docs/encoding.md`).
+//! Quantities that must not be confused with one another. Each type knows its width in bits in packed leaves and in the
+//! circuit (`docs/encoding.md`).
 
 use serde::{Deserialize, Serialize};
 
-/// A value does not fit the width that its encoding gives it.
+/// A value does not fit the width of its encoding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{value} is not a valid {what}: it must be from {min} to {max}")]
 pub struct OutOfRange {
     /// The quantity's name in prose.
     pub what: &'static str,
-    /// The offending value.
+    /// The value that was given.
     pub value: u64,
     /// The least valid value.
     pub min: u64,
@@ -35,7 +35,7 @@ macro_rules! quantity {
             /// Checks the range.
             ///
             /// # Errors
-            /// [`OutOfRange`] outside `MIN..=MAX`.
+            /// Returns [`OutOfRange`] outside `MIN..=MAX`.
             #[allow(clippy::absurd_extreme_comparisons, unused_comparisons, reason = "MIN is 0 for most quantities")]
             pub const fn new(value: u64) -> Result<Self, OutOfRange> {
                 if value < Self::MIN || value > Self::MAX {
@@ -52,7 +52,7 @@ macro_rules! quantity {
             /// The next number.
             ///
             /// # Errors
-            /// [`OutOfRange`] past `MAX`.
+            /// Returns [`OutOfRange`] past `MAX`.
             pub const fn next(self) -> Result<Self, OutOfRange> {
                 Self::new(self.0 as u64 + 1)
             }
@@ -100,11 +100,11 @@ quantity!(
     RecordSlot(u16), 16 bits, 0..=0xffff, "record slot"
 );
 quantity!(
-    /// How often a record's content or a grant has been written; the first write makes 1.
+    /// How often a record's content or a grant has been written. It is 1 after the first write.
     Version(u32), 32 bits, 0..=0xffff_ffff, "version"
 );
 quantity!(
-    /// How often a record leaf has been touched, re-encryption included.
+    /// How often a record leaf has been written, re-encryption included.
     Revision(u32), 32 bits, 0..=0xffff_ffff, "revision"
 );
 quantity!(
@@ -112,7 +112,7 @@ quantity!(
     Uses(u32), 32 bits, 0..=0xffff_ffff, "use count"
 );
 quantity!(
-    /// Generation of an account's keys and standing: a message signed under an older epoch is dead.
+    /// Generation of an account's keys and status. A message signed under an older epoch is no longer valid.
     AccountEpoch(u32), 32 bits, 0..=0xffff_ffff, "account epoch"
 );
 quantity!(
@@ -123,7 +123,7 @@ quantity!(
 macro_rules! zero {
     ($($name:ident),+) => { $(
         impl $name {
-            /// Zero: never written, never used, no time.
+            /// Zero: not yet written, not yet used, or no time set.
             pub const ZERO: Self = Self(0);
         }
     )+ };
@@ -142,15 +142,13 @@ impl GrantSlot {
 }
 
 impl UnixTime {
-    /// The time `seconds` later, at most [`UnixTime::MAX`].
+    /// The time `seconds` later, but at most [`UnixTime::MAX`].
     pub const fn saturating_add(self, seconds: u64) -> Self {
         let sum = self.0.saturating_add(seconds);
         Self(if sum > Self::MAX { Self::MAX } else { sum })
     }
 
-    /// The clock of this machine.
-    ///
-    /// A clock before 1970 reads as 0.
+    /// The time by this machine's clock. A clock before 1970 gives 0.
     pub fn now() -> Self {
         let seconds = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_secs());
         Self(seconds.min(Self::MAX))
@@ -174,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn json_refuses_what_new_refuses() {
+    fn json_refuses_the_values_that_new_refuses() {
         assert!(serde_json::from_str::<AccountIndex>("0").is_err());
         assert_eq!(serde_json::from_str::<RecordSlot>("7").ok().map(RecordSlot::get), Some(7));
     }

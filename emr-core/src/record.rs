@@ -26,22 +26,22 @@ impl std::fmt::Debug for OriginalDocument {
     }
 }
 
-/// A record exceeds what a record may be.
+/// Why something is not a record.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RecordError {
-    /// More than [`Record::MAX_FIELDS`].
+    /// There are more than [`Record::MAX_FIELDS`] fields.
     #[error("a record has at most {} fields: split it into several records", Record::MAX_FIELDS)]
     TooManyFields,
-    /// The bytes are not a record, or too many.
+    /// The bytes are not a record, or there are too many.
     #[error(transparent)]
     Codec(#[from] CodecError),
 }
 
 /// A medical record.
 ///
-/// Fields are ordered by the bytes of their keys. The document that the record was imported from travels along, so that
-/// export gives back the very bytes; changing a field drops it, since it would contradict the fields.
+/// Fields are ordered by the bytes of their keys. The record carries the document that it was imported from, so that export
+/// returns the same bytes. Changing a field drops the document, because the two would contradict each other.
 ///
 /// DAG-CBOR: a map of `type` (`"emr/record/v1"`), `fields` (a list of `[key, value]`, keys strictly ascending) and, if
 /// there is one, `original` (a map of `media-type` and `bytes`). At most [`Record::MAX_BYTES`] bytes.
@@ -52,7 +52,7 @@ pub struct Record {
 }
 
 impl Record {
-    /// The most fields.
+    /// The largest number of fields.
     pub const MAX_FIELDS: usize = 1 << 19;
     /// The largest encoding, the original document included: 192 MiB.
     pub const MAX_BYTES: usize = 192 << 20;
@@ -62,11 +62,11 @@ impl Record {
         Self::default()
     }
 
-    /// A record of these fields, imported from `original` if given. That the fields are what the document says is for
-    /// the importer to see to; exporters check it again.
+    /// Makes a record of these fields, imported from `original` if given. The importer must make sure that the fields agree
+    /// with the document. Exporters check it again.
     ///
     /// # Errors
-    /// [`RecordError::TooManyFields`].
+    /// Returns [`RecordError::TooManyFields`] beyond [`Record::MAX_FIELDS`].
     pub fn from_fields(fields: BTreeMap<Key, Value>, original: Option<OriginalDocument>) -> Result<Self, RecordError> {
         if fields.len() > Self::MAX_FIELDS {
             return Err(RecordError::TooManyFields);
@@ -84,10 +84,10 @@ impl Record {
         self.fields.get(key)
     }
 
-    /// Sets a field, gives back its old value, and drops the original document if something changed.
+    /// Sets a field and returns its old value. Drops the original document if something changed.
     ///
     /// # Errors
-    /// [`RecordError::TooManyFields`]; the record is as before.
+    /// Returns [`RecordError::TooManyFields`] if the record is full. The record is then unchanged.
     pub fn insert(&mut self, key: Key, value: Value) -> Result<Option<Value>, RecordError> {
         if self.fields.len() == Self::MAX_FIELDS && !self.fields.contains_key(&key) {
             return Err(RecordError::TooManyFields);
@@ -98,7 +98,7 @@ impl Record {
         Ok(self.fields.insert(key, value))
     }
 
-    /// Removes a field, gives back its value, and drops the original document if there was one.
+    /// Removes a field and returns its value. Drops the original document if the field existed.
     pub fn remove(&mut self, key: &Key) -> Option<Value> {
         let value = self.fields.remove(key)?;
         self.original = None;
@@ -113,7 +113,7 @@ impl Record {
     /// The canonical bytes.
     ///
     /// # Errors
-    /// [`CodecError::TooLarge`] beyond [`Record::MAX_BYTES`].
+    /// Returns [`CodecError::TooLarge`] beyond [`Record::MAX_BYTES`].
     pub fn to_dag_cbor(&self) -> Result<Vec<u8>, RecordError> {
         let bytes = encode(self);
         if bytes.len() > Self::MAX_BYTES {
@@ -122,10 +122,10 @@ impl Record {
         Ok(bytes)
     }
 
-    /// Reads canonical bytes. Memory is bounded by a small multiple of their number.
+    /// Decodes canonical bytes. Needs at most a small multiple of their size in memory.
     ///
     /// # Errors
-    /// [`RecordError`] if there are too many, or they are not a record, or not its canonical bytes.
+    /// Returns [`RecordError`] if there are too many bytes, or if they are not the canonical bytes of a record.
     pub fn from_dag_cbor(bytes: &[u8]) -> Result<Self, RecordError> {
         Ok(decode("a record", Self::MAX_BYTES, bytes)?)
     }

@@ -21,7 +21,7 @@ macro_rules! coded {
                 self as u8
             }
 
-            /// The value of a code, if there is one.
+            /// The value with this code, if there is one.
             pub fn from_code(code: u8) -> Option<Self> {
                 Self::ALL.iter().copied().find(|value| value.code() == code)
             }
@@ -52,13 +52,13 @@ macro_rules! coded {
 }
 
 coded!(
-    /// What an account is. One role per account, for good.
+    /// What an account is. The role never changes.
     Role, "role" {
-        /// Owns her records and says who may touch them.
+        /// Owns their records and decides who may read and write them.
         Patient = 1, "patient";
         /// Writes and reads under grants.
         Doctor = 2, "doctor";
-        /// Runs a node; grants to it extend to the doctors it endorsed.
+        /// Runs a node. A grant to a hospital also covers the doctors that it endorsed.
         Hospital = 3, "hospital";
     }
 );
@@ -70,7 +70,7 @@ coded!(
         Active = 1, "active";
         /// Stopped by a registrar; may be admitted again.
         Suspended = 2, "suspended";
-        /// Closed by its owner, for good.
+        /// Closed by its owner, permanently.
         Closed = 3, "closed";
     }
 );
@@ -109,12 +109,12 @@ coded!(
     }
 );
 
-/// Why and for which class: `reason · 16 + class`, 8 bits.
+/// The reason and the class of an access request: `reason · 16 + class`, 8 bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Purpose {
-    /// Why.
+    /// Why access is requested.
     pub reason: Reason,
-    /// For which class.
+    /// The class of records that is requested.
     pub class: Class,
 }
 
@@ -124,7 +124,7 @@ impl Purpose {
         self.reason.code() << 4 | self.class.code()
     }
 
-    /// The purpose of a byte; `None` where the reason is not assigned.
+    /// The purpose with this code; `None` if the reason is not assigned.
     pub fn from_code(code: u8) -> Option<Self> {
         Some(Self { reason: Reason::from_code(code >> 4)?, class: Class::from_code(code & 15)? })
     }
@@ -137,7 +137,7 @@ pub struct Rights(u8);
 impl Rights {
     /// Width of the packed field in bits.
     pub const BITS: u32 = 8;
-    /// Nothing: what a revoked grant holds.
+    /// No rights. A revoked grant holds this.
     pub const NONE: Self = Self(0);
     /// May read.
     pub const READ: Self = Self(1);
@@ -145,13 +145,13 @@ impl Rights {
     pub const WRITE: Self = Self(2);
     /// May grant READ and WRITE to others.
     pub const MANAGE: Self = Self(4);
-    /// Was opened by break-glass.
+    /// The grant was opened by break-glass.
     pub const EMERGENCY: Self = Self(8);
 
     const NAMES: [(&'static str, Self); 4] =
         [("read", Self::READ), ("write", Self::WRITE), ("manage", Self::MANAGE), ("emergency", Self::EMERGENCY)];
 
-    /// The rights with these bits; `None` if a bit is set that means nothing.
+    /// The rights with these bits; `None` if a bit without a meaning is set.
     pub const fn from_bits(bits: u8) -> Option<Self> {
         if bits < 16 { Some(Self(bits)) } else { None }
     }
@@ -161,7 +161,7 @@ impl Rights {
         self.0
     }
 
-    /// The rights of both; `|` where a constant is needed.
+    /// The rights of both. Use this instead of `|` in constants.
     pub const fn union(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }

@@ -10,15 +10,15 @@ use crate::commitment::CommitmentRoot;
 use crate::opaque::Opaque;
 use crate::quantity::{AccountIndex, RecordSlot, Version};
 
-/// The largest encoding: far more than any statement has.
+/// The largest encoding in bytes, far more than any statement needs.
 const MAX_BYTES: usize = 1024;
 const TYPE: &str = "emr/authored/v1";
 
-/// Bytes that are not an authored statement.
+/// Why something is not an authored statement.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StatementError {
-    /// Version 0, a first version with a predecessor, or a later one without.
+    /// It has version 0, or it is a first version with a predecessor, or a later version without one.
     #[error("version {version} of a record {}: its author has to sign it again", match version.get() {
         0 => "does not exist",
         1 => "cannot replace a statement",
@@ -28,15 +28,15 @@ pub enum StatementError {
         /// The version stated.
         version: Version,
     },
-    /// Not the canonical bytes of a statement.
+    /// The bytes are not the canonical bytes of a statement.
     #[error(transparent)]
     Codec(#[from] CodecError),
 }
 
-/// That an author wrote this content at this version of this record. Signed with RSA-PSS by its author.
+/// States that an author wrote this content as this version of this record. The author signs it with RSA-PSS.
 ///
-/// It says nothing of storage, so that encrypting the record anew does not break authorship; and it names the contract
-/// and the patient, so that it cannot be moved to another chain, patient, slot or version.
+/// It does not mention storage, so encrypting the record again keeps it valid. It names the contract and the patient, so
+/// nobody can move it to another chain, patient, slot or version.
 ///
 /// DAG-CBOR: a map of `type` (`"emr/authored/v1"`), `domain` (32 bytes), `patient`, `slot`, `version` (integers), `class` (its
 /// code), `commitment` (32 bytes) and `previous` (31 bytes, or null).
@@ -46,15 +46,15 @@ pub struct AuthoredStatement {
     pub domain: [u8; 32],
     /// Whose record.
     pub patient: AccountIndex,
-    /// Which of her records.
+    /// The record's slot in the patient's records tree.
     pub slot: RecordSlot,
-    /// Which version of its content; the first is 1.
+    /// The version of the record's content. The first is 1.
     pub version: Version,
-    /// Under which class.
+    /// The record's class.
     pub class: Class,
-    /// The content.
+    /// The commitment to the content.
     pub commitment: CommitmentRoot,
-    /// `authored` of the version before, as the record leaf held it; `None` for version 1.
+    /// The `authored` field of the previous version, as the record leaf held it; `None` for version 1.
     pub previous: Option<Opaque>,
 }
 
@@ -76,7 +76,8 @@ impl AuthoredStatement {
     /// Reads canonical bytes.
     ///
     /// # Errors
-    /// [`StatementError`] if they are not, or if version and predecessor do not fit: only version 1 has none.
+    /// Returns [`StatementError`] if the bytes are not canonical, or if version and predecessor do not match: only version 1
+    /// has no predecessor.
     pub fn from_dag_cbor(bytes: &[u8]) -> Result<Self, StatementError> {
         let malformed = |detail: &str| CodecError::Malformed { what: WHAT, detail: detail.to_owned() };
         let wire: Wire = decode(WHAT, MAX_BYTES, bytes)?;

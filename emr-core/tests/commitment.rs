@@ -25,7 +25,7 @@ fn sha256(parts: &[&[u8]]) -> [u8; 32] {
     Sha256::digest(parts.concat()).into()
 }
 
-/// RFC 5869's Expand for one block, by hand, so that the vector does not rest on the hkdf crate.
+/// HKDF-Expand of RFC 5869 for one block, written out, so that the vector does not depend on the hkdf crate.
 fn salt(seed: &[u8; 32], name: &str) -> [u8; 32] {
     let pad = |byte: u8| {
         let mut block = [byte; 64];
@@ -92,7 +92,7 @@ fn the_root_depends_on_everything() -> Result<(), Anything> {
 }
 
 #[test]
-fn what_cannot_be_disclosed() -> Result<(), Anything> {
+fn impossible_disclosures_are_refused() -> Result<(), Anything> {
     let record = record(5000, false)?;
     let commitment = Commitment::of(&record, &SEED);
     let unknown: Key = "Patient.unknown".parse()?;
@@ -109,7 +109,7 @@ fn resigned(disclosure: &Disclosure, root: &CommitmentRoot) -> Result<BTreeMap<K
     Disclosure::from_dag_cbor(&disclosure.to_dag_cbor())?.verify(root)
 }
 
-/// A doctor who has one honest disclosure, of the fields 1 and 2 of 6, tries to make more of it.
+/// A doctor has one honest disclosure of the fields 1 and 2 of 6, and tries to forge others from it.
 #[test]
 fn forgeries_are_refused() -> Result<(), Anything> {
     let record = record(6, false)?;
@@ -164,15 +164,15 @@ fn forgeries_are_refused() -> Result<(), Anything> {
     Ok(())
 }
 
-/// The roots of two trees of different size agree when inner nodes may pass for leaves: four leaves, seen as two. And the
-/// tree root alone is the same for one leaf and for that leaf moved up, so the count has to be in the commitment.
+/// If inner nodes could pass as leaves, two trees of different size could have the same root: four leaves, seen as two. Also,
+/// a leaf that moves up unchanged has the same hash on every level. So the commitment must contain the number of leaves.
 #[test]
 fn a_tree_of_another_size_is_refused() -> Result<(), Anything> {
     let record = record(5, false)?;
     let commitment = Commitment::of(&record, &SEED);
     let root = commitment.root();
     let last = commitment.disclose(keys(&record, 0b10000))?;
-    // The fifth leaf of five has no sibling until the top: it looks like the second leaf of two.
+    // The fifth leaf of five has no sibling below the top. It looks like the second leaf of two.
     assert_eq!(last.proof.len(), 1);
     let moved = |count, index| {
         let mut forged = last.clone();
@@ -214,7 +214,7 @@ proptest! {
         for (key, value) in &fields {
             prop_assert_eq!(Some(value), record.get(key));
         }
-        // Nothing of a field that was not disclosed is in it: neither its key nor its salt.
+        // The bytes contain neither the key nor the salt of a hidden field.
         let bytes = disclosure.to_dag_cbor();
         for hidden in record.fields().keys().filter(|key| !fields.contains_key(*key)) {
             prop_assert!(!bytes.windows(hidden.as_str().len()).any(|w| w == hidden.as_str().as_bytes()));

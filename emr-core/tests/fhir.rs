@@ -39,7 +39,7 @@ fn a_synthea_bundle_comes_back_byte_for_byte() -> Result<(), Anything> {
     };
     assert_eq!(record.fields().values().map(in_field).sum::<usize>(), values(&json));
 
-    // Without the document, what is put together from the fields says the same.
+    // Without the document, the resource that is built from the fields has the same content.
     let bare = Record::from_fields(record.fields().clone(), None)?;
     let rebuilt = export(&bare)?;
     assert_eq!(import(&rebuilt)?.fields(), record.fields());
@@ -119,7 +119,7 @@ fn numbers_stay_as_written() -> Result<(), Anything> {
 }
 
 #[test]
-fn what_is_not_fhir_is_refused_with_a_reason() {
+fn invalid_fhir_is_refused_with_a_reason() {
     let deep = |depth: usize| {
         let inner = "{\"a\":".repeat(depth - 1);
         format!("{{\"resourceType\":\"Basic\",\"a\":{inner}1{}", "}".repeat(depth))
@@ -186,7 +186,7 @@ fn what_is_not_fhir_is_refused_with_a_reason() {
 }
 
 #[test]
-fn what_is_too_large_is_refused() {
+fn oversized_documents_are_refused() {
     assert_eq!(import(&vec![b' '; MAX_BYTES + 1]), Err(FhirError::TooLarge(MAX_BYTES + 1)));
     let items = "1,".repeat(Record::MAX_FIELDS);
     let document = format!("{{\"resourceType\":\"Basic\",\"a\":[{items}1]}}");
@@ -205,7 +205,7 @@ fn a_byte_order_mark_is_kept() -> Result<(), Anything> {
     Ok(())
 }
 
-/// A doctor signs fields that say one thing and a document that says another.
+/// A doctor signs fields and a document that contradict each other.
 #[test]
 fn a_document_that_contradicts_the_fields_is_not_exported() -> Result<(), Anything> {
     let record = import(br#"{"resourceType":"Patient","active":true,"gender":"female"}"#)?;
@@ -228,10 +228,10 @@ fn a_document_that_contradicts_the_fields_is_not_exported() -> Result<(), Anythi
 }
 
 #[test]
-fn an_edited_record_is_put_together_anew() -> Result<(), Anything> {
+fn an_edited_record_is_rebuilt_from_its_fields() -> Result<(), Anything> {
     let mut record = import(br#"{"resourceType":"Patient","name":[{"family":"Lee"}]}"#)?;
     record.insert("Patient.name.0.family".parse()?, Value::Text("O\"Lee\n\u{1}\u{e9}".into()))?;
-    // What JSON cannot tell from a date is written all the same.
+    // A text that looks like a date in JSON is written unchanged.
     record.insert("Patient.name.0.text".parse()?, Value::Text("2020-01-01".into()))?;
     let document = String::from_utf8(export(&record)?)?;
     assert_eq!(
@@ -242,7 +242,7 @@ fn an_edited_record_is_put_together_anew() -> Result<(), Anything> {
 }
 
 #[test]
-fn what_has_no_place_in_fhir_is_named() -> Result<(), Anything> {
+fn a_field_that_fhir_cannot_hold_is_named() -> Result<(), Anything> {
     let patient = || import(br#"{"resourceType":"Patient","name":[{"family":"Lee"}]}"#);
     let link = Attachment { link: emr_core::cid::cid_of(Codec::Raw, b""), media_type: "a/b".into(), size: 0 };
     for (key, value) in [
@@ -270,7 +270,7 @@ fn what_has_no_place_in_fhir_is_named() -> Result<(), Anything> {
 }
 
 #[test]
-fn problems_are_told_with_their_place() -> Result<(), Anything> {
+fn problems_are_reported_with_their_path() -> Result<(), Anything> {
     let document = br#"{"resourceType":"Bundle","type":"collection","entry":[{"resource":{"resourceType":"Patient","active":true}},
         {"resource":{"resourceType":"Patient","birthDate":"31.1.1970","nickname":"x","_line":7}},
         {"resource":{"resourceType":"Patent","id":"x"}}],"colour":"red"}"#;
@@ -281,7 +281,7 @@ fn problems_are_told_with_their_place() -> Result<(), Anything> {
         assert!(paths.contains(&path), "{paths:?}");
     }
     assert!(paths.contains(&"Bundle.entry[2].resource"), "{paths:?}");
-    // The record is taken nevertheless, and nothing of it is lost.
+    // The document is imported in spite of that, and nothing is lost.
     assert_eq!(export(&import(document)?)?, document);
     Ok(())
 }

@@ -142,7 +142,7 @@ fn only_the_canonical_bytes_are_a_record() -> Result<(), Anything> {
     Ok(())
 }
 
-/// Deep nesting is refused at the first level that a record does not have: the stack stays as it is.
+/// Deep nesting is refused at the first level that a record does not have, so the stack does not grow.
 #[test]
 fn nesting_beyond_that_of_a_record_is_refused() {
     for opening in [0x81, 0xa1, 0xd8] {
@@ -209,7 +209,7 @@ proptest! {
     }
 }
 
-/// Data near to a record's, with the names that a record uses.
+/// Data that resembles a record, with the names that a record uses.
 fn ipld() -> impl Strategy<Value = Ipld> {
     let name = prop_oneof!["type", "fields", "original", "bytes", "media-type", "decimal", "code", "[a-z]{0,3}"];
     let leaf = prop_oneof![

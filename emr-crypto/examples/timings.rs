@@ -1,4 +1,4 @@
-//! Prints what sealing, opening, granting and the rest take on this machine.
+//! Prints how long each operation (seal, open, grant, ...) takes on this machine.
 //!
 //! `cargo run --release -p emr-crypto --example timings`
 
@@ -12,7 +12,7 @@ use emr_crypto::{
 };
 use secrecy::SecretString;
 
-/// Runs a step `times` times and prints the median.
+/// Runs a step `times` times and prints the median time.
 fn timed<T>(what: &str, times: usize, mut step: impl FnMut() -> T) -> T {
     let mut taken = Vec::new();
     loop {

@@ -1,4 +1,4 @@
-//! AES-256-GCM (SP 800-38D) under keys that are used once, and HKDF-SHA256 (RFC 5869) to get such keys.
+//! AES-256-GCM (SP 800-38D) with keys that are used once, and HKDF-SHA256 (RFC 5869) to derive such keys.
 
 use aes_gcm::aead::{Aead, KeyInit, Payload};
 use aes_gcm::{Aes256Gcm, Nonce};
@@ -8,12 +8,12 @@ use zeroize::Zeroizing;
 
 use crate::DecryptionFailed;
 
-/// Bytes that AES-GCM adds.
+/// Bytes that AES-GCM adds to a plaintext.
 pub(crate) const TAG_BYTES: usize = 16;
-/// The nonce of a key that seals exactly one message.
+/// The nonce for keys that seal exactly one message.
 const ONLY_NONCE: [u8; 12] = [0; 12];
 
-/// The key for one purpose: HKDF-SHA256 without salt, `info = label || 0x00 || context`.
+/// Derives the key for one purpose: HKDF-SHA256 without salt, `info = label || 0x00 || context`.
 pub(crate) fn derive(secret: &[u8; 32], label: &str, context: &[u8]) -> Zeroizing<[u8; 32]> {
     let mut key = Zeroizing::new([0; 32]);
     Hkdf::<Sha256>::new(None, secret)
@@ -22,7 +22,7 @@ pub(crate) fn derive(secret: &[u8; 32], label: &str, context: &[u8]) -> Zeroizin
     key
 }
 
-/// Seals `plaintext` under a key and nonce that are never used together again.
+/// Encrypts `plaintext`. The caller never uses this key and nonce together again.
 pub(crate) fn seal(key: &[u8; 32], nonce: &[u8; 12], aad: &[u8], plaintext: &[u8]) -> Vec<u8> {
     Aes256Gcm::new(key.into())
         .encrypt(&Nonce::from(*nonce), Payload { msg: plaintext, aad })
@@ -42,7 +42,7 @@ pub(crate) fn open(
         .map_err(|_| DecryptionFailed)
 }
 
-/// Seals the only message of `key`.
+/// Encrypts the only message that `key` is ever used for.
 pub(crate) fn seal_once(key: &[u8; 32], aad: &[u8], plaintext: &[u8]) -> Vec<u8> {
     seal(key, &ONLY_NONCE, aad, plaintext)
 }
@@ -79,7 +79,7 @@ mod tests {
         Ok(())
     }
 
-    /// RFC 5869 has no vector with `info` in several parts; the parts must count as one string.
+    /// RFC 5869 has no vector with `info` in several parts. The parts must count as one string.
     #[test]
     fn derivation_is_hkdf_of_label_zero_context() {
         let mut whole = [0; 32];

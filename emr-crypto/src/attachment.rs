@@ -1,4 +1,4 @@
-//! Large content beside a record, such as images: sealed and opened in constant memory.
+//! Large content that belongs to a record, such as images. Sealing and opening need constant memory.
 
 use std::io::{Read, Write};
 
@@ -9,20 +9,20 @@ use crate::content::{CHUNK_BYTES, ContentKey};
 use crate::manifest::{MAX_LINKS, Manifest};
 use crate::{DecryptionFailed, OpenError, SealError, chunks};
 
-/// The longest attachment before padding: 3.5 GiB, which is below the 4 GiB that a manifest can link when padded.
+/// The longest attachment before padding: 3.5 GiB. Padded, it stays below the 4 GiB that a manifest can link.
 pub const MAX_ATTACHMENT_BYTES: u64 = 7 << 29;
 
 const _: () = assert!(MAX_ATTACHMENT_BYTES / 8 * 9 < (MAX_LINKS * CHUNK_BYTES) as u64);
 
-/// How to find and open a sealed attachment. It is a secret: the record's sealed part carries it. The record itself names
-/// the manifest ([`emr_core::Attachment`]).
+/// Where a sealed attachment is, and the key that opens it. This is a secret, so it is stored in the record's sealed part.
+/// The record itself names the manifest ([`emr_core::Attachment`]).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AttachmentKey {
     /// The attachment's manifest.
     pub manifest: Cid,
-    /// What opens it, and nothing else.
+    /// The content key, used for this attachment only.
     pub key: ContentKey,
-    /// Its length in bytes, without padding.
+    /// The attachment's length in bytes, without padding.
     pub length: u64,
 }
 
@@ -31,10 +31,10 @@ fn chunk_key(key: &ContentKey) -> Zeroizing<[u8; 32]> {
 }
 
 impl AttachmentKey {
-    /// Seals all that `content` yields under a fresh key. `put` receives the blocks, the manifest last.
+    /// Seals all of `content` with a new key. `put` receives the blocks, the manifest last.
     ///
     /// # Errors
-    /// [`SealError`] if the content cannot be read or is longer than [`MAX_ATTACHMENT_BYTES`], or `put` fails.
+    /// Returns [`SealError`] if the content cannot be read, if it is longer than [`MAX_ATTACHMENT_BYTES`], or if `put` fails.
     pub fn seal<E: std::error::Error + 'static>(
         content: impl Read,
         mut put: impl FnMut(Cid, Vec<u8>) -> Result<(), E>,
@@ -47,10 +47,10 @@ impl AttachmentKey {
         Ok(Self { manifest: cid, key, length })
     }
 
-    /// Opens the attachment into `output`. What was written is to be trusted only if this returns `Ok`.
+    /// Opens the attachment and writes it to `output`. Trust the output only if this returns `Ok`.
     ///
     /// # Errors
-    /// [`OpenError`].
+    /// Returns [`OpenError`] if a block cannot be fetched, is another block or does not decrypt, or if `output` fails.
     pub fn open<E: std::error::Error + 'static>(
         &self,
         mut fetch: impl FnMut(&Cid) -> Result<Vec<u8>, E>,

@@ -1,26 +1,26 @@
-//! Login challenges: how a node learns that it talks to the holder of an account's RSA key.
+//! Login challenges: they prove to a node that the caller holds an account's RSA key.
 
 use emr_core::{AccountIndex, UnixTime};
 
 use crate::random;
 use crate::rsa_key::{BadSignature, RsaPublic, RsaSecret, SigningContext};
 
-/// Why the answer to a challenge does not count.
+/// Why a node refuses a challenge or its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ChallengeError {
-    /// It is too late.
+    /// The answer came too late.
     #[error("the login challenge has expired; log in again, and check both clocks if this repeats")]
     Expired,
     /// The signature is not that of the account's key.
     #[error(transparent)]
     Signature(#[from] BadSignature),
-    /// Not the 80 bytes of a challenge.
+    /// The bytes are not the 80 bytes of a challenge.
     #[error("not a login challenge")]
     Malformed,
 }
 
-/// What a node asks an account to sign. The node remembers the ones it handed out and takes each once.
+/// The message that a node asks an account to sign. The node remembers each challenge that it sent, and accepts each once.
 ///
 /// Bytes: domain 32 | verifier 4 | account 4 | nonce 32 | expires 8, integers big-endian; 80 in all. Signed with
 /// RSA-PSS in the context [`SigningContext::LOGIN`].
@@ -28,14 +28,14 @@ pub enum ChallengeError {
 pub struct Challenge {
     /// The settlement domain, 32 bytes big-endian.
     pub domain: [u8; 32],
-    /// The account of the hospital that asks. Who signs checks that it is the one he means to talk to: otherwise a node
-    /// could pass on another's challenge and log in there in his name.
+    /// The account of the hospital that asks. The signer checks that it is the hospital that they want to talk to. Without
+    /// this check, a node could pass on another node's challenge and log in there in the signer's name.
     pub verifier: AccountIndex,
-    /// The account that is to prove itself.
+    /// The account that must prove itself.
     pub account: AccountIndex,
-    /// Random, so that no answer serves twice.
+    /// Random, so that no answer can be used twice.
     pub nonce: [u8; 32],
-    /// The last second in which the answer counts.
+    /// The last second in which the answer is accepted.
     pub expires: UnixTime,
 }
 
@@ -43,7 +43,7 @@ impl Challenge {
     /// Bytes of a challenge.
     pub const BYTES: usize = 80;
 
-    /// A challenge with a fresh nonce.
+    /// Makes a challenge with a new random nonce.
     pub fn new(domain: [u8; 32], verifier: AccountIndex, account: AccountIndex, expires: UnixTime) -> Self {
         Self { domain, verifier, account, nonce: random::bytes(), expires }
     }
@@ -59,10 +59,10 @@ impl Challenge {
         bytes
     }
 
-    /// Reads the 80 bytes.
+    /// Decodes the 80 bytes.
     ///
     /// # Errors
-    /// [`ChallengeError::Malformed`] for another length or a number out of range.
+    /// Returns [`ChallengeError::Malformed`] for another length or a number out of range.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, ChallengeError> {
         let bytes: &[u8; Self::BYTES] = bytes.try_into().map_err(|_| ChallengeError::Malformed)?;
         let number = |from: usize, to: usize| bytes[from..to].iter().fold(0_u64, |n, byte| n << 8 | u64::from(*byte));
@@ -77,16 +77,17 @@ impl Challenge {
         })
     }
 
-    /// Answers the challenge.
+    /// Signs the challenge: the signature is the answer.
     pub fn sign(&self, key: &RsaSecret) -> Vec<u8> {
         key.sign_pss(SigningContext::LOGIN, &self.to_bytes())
     }
 
-    /// Checks an answer. The caller looks up the key of [`Self::account`], and that the challenge is one it handed out and
-    /// is outstanding.
+    /// Checks an answer. The caller must look up the key of [`Self::account`], and check that it sent this challenge and that
+    /// nobody has answered it yet.
     ///
     /// # Errors
-    /// [`ChallengeError::Expired`] or [`ChallengeError::Signature`].
+    /// Returns [`ChallengeError::Expired`] after [`Self::expires`], and [`ChallengeError::Signature`] for a signature by another
+    /// key or of another message.
     pub fn verify(&self, key: &RsaPublic, signature: &[u8], now: UnixTime) -> Result<(), ChallengeError> {
         if now > self.expires {
             return Err(ChallengeError::Expired);

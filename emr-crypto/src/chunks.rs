@@ -1,4 +1,4 @@
-//! Content as sealed blocks: padded, cut into chunks, encrypted, each chunk one raw block.
+//! Turns content into sealed blocks: pads it, cuts it into chunks, and encrypts each chunk into one raw block.
 
 use std::io::{self, Read, Write};
 
@@ -17,12 +17,12 @@ fn padded_length(length: u64) -> u64 {
     padme::padded_length(length).max(LEAST_PADDED_BYTES)
 }
 
-/// How many chunks content of `length` bytes makes.
+/// The number of chunks for content of `length` bytes.
 pub(crate) fn count(length: u64) -> u64 {
     padded_length(length).div_ceil(CHUNK_BYTES as u64)
 }
 
-/// A reader's bytes followed by the zeros that pad them.
+/// Yields the content, followed by zeros as padding.
 struct Padded<R> {
     content: R,
     length: u64,
@@ -55,8 +55,8 @@ fn read_chunk(reader: &mut impl Read) -> io::Result<Vec<u8>> {
     Ok(chunk)
 }
 
-/// Seals all that `content` yields, at most `limit` bytes, and hands the blocks to `put` in order. Holds two chunks in
-/// memory. Returns the links and the length.
+/// Seals all of `content`, at most `limit` bytes, and passes the blocks to `put` in order. Holds two chunks in memory.
+/// Returns the links and the length.
 pub(crate) fn seal<E: std::error::Error + 'static>(
     key: &[u8; 32],
     content: impl Read,
@@ -69,7 +69,7 @@ pub(crate) fn seal<E: std::error::Error + 'static>(
         links.push(cid);
         put(cid, chunk).map_err(SealError::Put)
     };
-    // One byte past the limit is read to see that the content is too long.
+    // Reads up to one byte past the limit, to notice content that is too long.
     let mut padded = Padded { content: content.take(limit.saturating_add(1)), length: 0, zeros: None };
     let mut sealer = ChunkSealer::new(key);
     let mut chunk = read_chunk(&mut padded).map_err(SealError::Read)?;
@@ -100,8 +100,8 @@ pub(crate) fn fetch<E: std::error::Error + 'static>(
     Ok(bytes)
 }
 
-/// Opens what [`seal`] made, writing chunk by chunk. Bytes are written only after their chunk was authenticated, but
-/// the whole is complete only on `Ok`.
+/// Opens what [`seal`] made, and writes it chunk by chunk. Each chunk is authenticated before it is written, but the
+/// content is complete only if this returns `Ok`.
 pub(crate) fn open<E: std::error::Error + 'static>(
     key: &[u8; 32],
     links: &[Cid],

@@ -1,9 +1,10 @@
-//! Content keys, and the chunked encryption that they do.
+//! Content keys, and the encryption of content in chunks.
 //!
 //! Content of any length is sealed in chunks with STREAM (Hoang, Reyhanitabar, Rogaway, Vizár, "Online
 //! Authenticated-Encryption and its Nonce-Reuse Misuse-Resistance", CRYPTO 2015) over AES-256-GCM: the nonce is 7 zero
-//! bytes, a 32-bit big-endian chunk counter, and 1 in the last chunk, 0 before. A chunk that is missing, doubled, moved or
-//! cut off does not open. The key is used for one stream only, which is why the nonce prefix may be zero.
+//! bytes, a 32-bit big-endian chunk counter, and a byte that is 1 in the last chunk and 0 in all others. Content with a
+//! missing, doubled, moved or truncated chunk does not open. Each key is used for one stream only, so the nonce prefix may
+//! be zero.
 
 use aead_stream::{DecryptorBE32, EncryptorBE32};
 use aes_gcm::Aes256Gcm;
@@ -20,12 +21,12 @@ pub const CHUNK_BYTES: usize = 256 * 1024;
 /// Ciphertext bytes of every chunk but the last.
 pub(crate) const SEALED_CHUNK_BYTES: usize = CHUNK_BYTES + TAG_BYTES;
 
-/// The key of one sealed content, 32 bytes, made fresh for each. Erased from memory when dropped.
+/// The key of one sealed record or attachment: 32 random bytes, never reused. Erased from memory when dropped.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ContentKey(SecretBytes);
 
 impl ContentKey {
-    /// A fresh key.
+    /// Makes a new random key.
     pub fn generate() -> Self {
         Self(SecretBytes::new(&random::secret()))
     }
@@ -38,15 +39,15 @@ impl ContentKey {
         Self(secret)
     }
 
-    /// Wraps this key to somebody, for one context: who writes a record keeps its key for themselves until the record is settled.
+    /// Wraps this key to a recipient, for one context. Writers wrap it to themselves and keep it until the record is settled.
     pub fn wrap(&self, to: &dyn KeyWrap, context: &RecordContext) -> WrappedKey {
         to.wrap_key(self.as_bytes(), &kept_key_context(context))
     }
 
-    /// Unwraps what [`Self::wrap`] gave.
+    /// Unwraps a key that [`Self::wrap`] wrapped.
     ///
     /// # Errors
-    /// [`DecryptionFailed`] if it was wrapped to somebody else or for another context, or altered.
+    /// Returns [`DecryptionFailed`] if the key was wrapped to another recipient or for another context, or was altered.
     pub fn unwrap(by: &dyn KeyUnwrap, wrapped: &WrappedKey, context: &RecordContext) -> Result<Self, DecryptionFailed> {
         Ok(Self(SecretBytes::new(&*by.unwrap_key(wrapped, &kept_key_context(context))?)))
     }
@@ -59,7 +60,7 @@ impl ContentKey {
         &self.0
     }
 
-    /// The key for one use of this content key.
+    /// Derives the key for one use of this content key.
     pub(crate) fn derive(&self, label: &str, context: &[u8]) -> Zeroizing<[u8; 32]> {
         aead::derive(self.0.as_bytes(), label, context)
     }

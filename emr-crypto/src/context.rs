@@ -1,19 +1,19 @@
-//! What a sealed record is about, so that a ciphertext opens there and nowhere else.
+//! The place that a sealed record is bound to: its ciphertext opens there and nowhere else.
 
 use emr_core::{AccountIndex, Class, RecordSlot, Version};
 
-/// The place of one version of a record. Everything in an envelope is bound to it.
+/// The place of one version of a record. Everything in its envelope is bound to this place.
 ///
 /// Bytes: domain 32 | patient 4 | slot 2 | version 4 | class 1, integers big-endian; 43 in all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RecordContext {
     /// The settlement domain: chain and contract (`docs/encoding.md`), 32 bytes big-endian.
     pub domain: [u8; 32],
-    /// Whose record it is.
+    /// The patient whose record it is.
     pub patient: AccountIndex,
-    /// Its place in her records tree.
+    /// The record's slot in the patient's records tree.
     pub slot: RecordSlot,
-    /// Which version of it.
+    /// The version of the record's content.
     pub version: Version,
     /// Its class.
     pub class: Class,

@@ -1,4 +1,5 @@
-//! The key directory as everyone sees it: current epoch public keys, and sealed sections that only their readers open.
+//! The key directory as it is published: the current public keys of all classes, and encrypted sections that only their
+//! readers can open.
 
 use cid::Cid;
 use emr_core::cid::{MAX_BLOCK_BYTES, cid_of};
@@ -12,13 +13,13 @@ use crate::key_wrap::{KeyUnwrap, KeyWrap, WrappedKey};
 use crate::secret::SecretBytes;
 use crate::{DecryptionFailed, aead, padded, random};
 
-/// The most bytes of a directory: one block.
+/// The largest directory in bytes: one block.
 pub const MAX_DIRECTORY_BYTES: usize = MAX_BLOCK_BYTES;
 /// The version of the encoding.
 const VERSION: u8 = 1;
-/// Reader sections are padded to at least this many bytes: all classes fit.
+/// Readers' sections are padded to at least this many bytes. A section with all classes fits.
 const LEAST_SECTION_BYTES: usize = 1024;
-/// Segments are padded to at least this many bytes: three epochs fit.
+/// Segments are padded to at least this many bytes. Three epochs fit.
 const LEAST_SEGMENT_BYTES: usize = 192;
 
 /// The bytes are not a key directory.
@@ -29,7 +30,7 @@ pub struct DirectoryError;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Node {
-    /// By class code: current epoch and its public key.
+    /// By class code: the current epoch and its public key.
     pub(crate) classes: Vec<(u32, ByteArray<32>)>,
     pub(crate) owner: Section,
     pub(crate) readers: Vec<Section>,
@@ -37,7 +38,7 @@ pub(crate) struct Node {
     version: u8,
 }
 
-/// A key wrapped to someone, and what is sealed under it.
+/// A key wrapped to one person, and the content that is encrypted with this key.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Section {
@@ -46,7 +47,7 @@ pub(crate) struct Section {
     algorithm: String,
 }
 
-/// Whose section it is: the label that wraps of its kind are bound to.
+/// Whose section it is. The kind gives the label that the wrap is bound to.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum SectionKind {
     Owner,
@@ -77,7 +78,7 @@ impl Section {
         reader: &dyn KeyUnwrap,
         aad: &[u8; 32],
     ) -> Result<T, DecryptionFailed> {
-        // The section of someone whose algorithm came after this version is not for this reader.
+        // A section with an algorithm that this version does not know cannot be for this reader.
         let algorithm = self.algorithm.parse().map_err(|_| DecryptionFailed)?;
         let wrapped = WrappedKey { algorithm, ciphertext: self.wrap.to_vec() };
         let key = reader.unwrap_key(&wrapped, kind.label())?;
@@ -85,19 +86,19 @@ impl Section {
     }
 }
 
-/// Where a segment is, and the key that opens it.
+/// The position of a segment, and the key that opens it.
 pub(crate) type SegmentLink = (u32, SecretBytes);
 
-/// What a reader's section holds: by class code, the segment from which he reads.
+/// The content of a reader's section: by class code, the first segment that they can read.
 pub(crate) type ReaderPart = Vec<(u8, SegmentLink)>;
 
-/// A run of a class's epochs: the first one, the secrets, and the segment that goes on. Whoever may read a run may read
-/// what follows it.
+/// Consecutive epochs of a class: the first epoch, the epochs' secrets, and a link to the next segment. A reader of one
+/// segment can read all later segments.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Segment(u32, Vec<SecretBytes>, Option<SegmentLink>);
 
 impl Segment {
-    /// Seals a run of epochs under a fresh key.
+    /// Encrypts consecutive epochs with a new key.
     pub(crate) fn seal(
         first: Epoch,
         secrets: &[EpochSecret],
@@ -114,8 +115,9 @@ impl Segment {
 
 /// A patient's key directory as it is published.
 ///
-/// It shows the current epoch of each class, how many readers there are, in how many points of time they were let in, and
-/// the sizes of their RSA keys; not who they are nor what they may read. Her account commits to the SHA-256 of its CID: whoever fetches a directory compares.
+/// It shows the current epoch of each class, the number of readers, the number of different epochs from which they read,
+/// and the sizes of their RSA keys. It does not show who they are or what they may read. The patient's account commits to
+/// the SHA-256 of the directory's CID. Anyone who fetches a directory must compare it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyDirectory {
     node: Node,
@@ -135,10 +137,10 @@ impl KeyDirectory {
         Self { node, current, bytes }
     }
 
-    /// Reads the canonical encoding, a DAG-CBOR map (`docs/envelope.md`).
+    /// Decodes the canonical encoding, a DAG-CBOR map (`docs/envelope.md`).
     ///
     /// # Errors
-    /// [`DirectoryError`] if the bytes are anything else or more than [`MAX_DIRECTORY_BYTES`].
+    /// Returns [`DirectoryError`] if the bytes are anything else, or more than [`MAX_DIRECTORY_BYTES`].
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, DirectoryError> {
         if bytes.len() > MAX_DIRECTORY_BYTES {
             return Err(DirectoryError);
@@ -154,7 +156,7 @@ impl KeyDirectory {
         if read.bytes == bytes { Ok(read) } else { Err(DirectoryError) }
     }
 
-    /// The encoding.
+    /// The canonical encoding.
     pub fn to_bytes(&self) -> &[u8] {
         &self.bytes
     }
@@ -164,21 +166,21 @@ impl KeyDirectory {
         cid_of(Codec::DagCbor, &self.bytes)
     }
 
-    /// The key that a writer of `class` wraps to.
+    /// The public key to which writers of `class` wrap content keys.
     pub fn current_public(&self, class: Class) -> EpochPublicKey {
         self.current[usize::from(class.code())]
     }
 
-    /// How many readers there are, the owner not counted.
+    /// The number of readers, without the owner.
     pub fn reader_count(&self) -> usize {
         self.node.readers.len()
     }
 
-    /// What the holder of this key may read. Sections do not say whose they are: each is tried, which takes one private key
-    /// operation for every reader whose key has the same size.
+    /// Opens the section of this reader and returns the keys that they may read with. Sections do not name their readers, so
+    /// this tries each. That takes one private key operation for every reader whose key has the same size.
     ///
     /// # Errors
-    /// [`DecryptionFailed`] if no section is for this key, or the directory was altered.
+    /// Returns [`DecryptionFailed`] if no section is for this key, or if the directory was altered.
     pub fn open_for(&self, reader: &dyn KeyUnwrap) -> Result<EpochKeyring, DecryptionFailed> {
         let aad = classes_digest(&self.current);
         let part: ReaderPart = self
@@ -195,7 +197,7 @@ impl KeyDirectory {
         Ok(ring)
     }
 
-    /// Collects the secrets of a class from a segment on. They end with the one that writers are told to seal to.
+    /// Collects the secrets of a class from one segment on. The last one must belong to the current public key.
     pub(crate) fn class_keys(&self, class: Class, link: SegmentLink) -> Result<ClassKeys, DecryptionFailed> {
         let aad = classes_digest(&self.current);
         let current = self.current_public(class);
@@ -207,7 +209,7 @@ impl KeyDirectory {
             let Segment(first, secrets, next) = padded::decode(&aead::open_once(key.as_bytes(), &aad, sealed)?)?;
             let first = Epoch::new(first).ok_or(DecryptionFailed)?;
             let keys = keys.get_or_insert_with(|| ClassKeys { first, secrets: Vec::new() });
-            // Every segment goes on where the one before ended and adds to it, so this comes to an end.
+            // Every segment continues where the previous one ended and adds an epoch at least, so this loop ends.
             if secrets.is_empty() || keys.first.after(keys.secrets.len()) != Some(first) {
                 return Err(DecryptionFailed);
             }
@@ -236,13 +238,13 @@ fn public_classes(current: &[EpochPublicKey; 16]) -> Vec<(u32, ByteArray<32>)> {
     current.iter().map(|key| (key.epoch().get(), ByteArray::new(*key.as_bytes()))).collect()
 }
 
-/// What segments and reader sections are bound to: SHA-256 of the `classes` field's encoding.
+/// The additional data of segments and readers' sections: SHA-256 of the `classes` field's encoding.
 pub(crate) fn classes_digest(current: &[EpochPublicKey; 16]) -> [u8; 32] {
     let bytes = serde_ipld_dagcbor::to_vec(&public_classes(current)).expect("plain data has a DAG-CBOR form");
     Sha256::digest(bytes).into()
 }
 
-/// What the owner's section is bound to: SHA-256 of the encoding of the list `[classes, segments, readers]`.
+/// The additional data of the owner's section: SHA-256 of the encoding of the list `[classes, segments, readers]`.
 pub(crate) fn owner_aad(current: &[EpochPublicKey; 16], segments: &[ByteBuf], readers: &[Section]) -> [u8; 32] {
     let bytes = serde_ipld_dagcbor::to_vec(&(public_classes(current), segments, readers));
     Sha256::digest(bytes.expect("plain data has a DAG-CBOR form")).into()
@@ -256,7 +258,7 @@ mod tests {
     use super::*;
     use crate::key_wrap::HpkeSecret;
 
-    /// An owner may seal what she likes into segments. A reader takes a run without gaps that ends with the current key.
+    /// A dishonest owner can put anything into segments. A reader accepts only consecutive epochs that end with the current key.
     #[test]
     fn contrived_segments_are_refused() -> Result<(), Box<dyn std::error::Error>> {
         let epoch = |number| Epoch::new(number).ok_or("0");
@@ -297,9 +299,9 @@ mod tests {
         Ok(())
     }
 
-    /// A reader whose algorithm came after this version keeps no other reader out.
+    /// A section with an unknown algorithm does not stop the other readers.
     #[test]
-    fn a_section_of_an_unknown_algorithm_is_passed_over() -> Result<(), Box<dyn std::error::Error>> {
+    fn a_section_of_an_unknown_algorithm_is_skipped() -> Result<(), Box<dyn std::error::Error>> {
         let secret = EpochSecret::generate();
         let current = Class::ALL.map(|class| secret.public(class, Epoch::FIRST));
         let aad = classes_digest(&current);

@@ -1,4 +1,4 @@
-//! Envelopes: a record, its authorship and what belongs to it, sealed into blocks for one epoch of one class.
+//! Envelopes: a record with its authorship, sealed into blocks for one epoch of one class.
 
 use std::convert::Infallible;
 
@@ -16,27 +16,28 @@ use crate::rsa_key::{BadSignature, RsaPublic, SigningContext};
 use crate::secret::SecretBytes;
 use crate::{AttachmentKey, DecryptionFailed, OpenError, RecordContext, SealError, aead, chunks, padded, random};
 
-/// The longest record, in bytes. What is longer belongs into attachments.
+/// The longest record, in bytes. Put longer content into attachments.
 pub const MAX_RECORD_BYTES: u64 = 64 << 20;
-/// The most attachments of a record; their descriptions fit the sealed part's block.
+/// The largest number of attachments of a record. Their descriptions fit the block of the sealed part.
 pub const MAX_ATTACHMENTS: usize = 4096;
 /// The longest authored statement, in bytes.
 const MAX_STATEMENT_BYTES: usize = 64 * 1024;
-/// The sealed part is padded to at least this many bytes, so that it does not show the size of the author's key.
+/// The sealed part is padded to at least this many bytes, so that its size does not show the size of the author's key.
 const LEAST_SEALED_PART_BYTES: usize = 2048;
 
 /// Checks that the holder of `author_key` signed the authored statement.
 ///
-/// The caller checks that the key is the one that the author's account is bound to, and that the statement says what
-/// the record leaf says.
+/// The caller must check that the author's account is bound to this key, and that the statement agrees with the record
+/// leaf.
 ///
 /// # Errors
-/// [`BadSignature`].
+/// Returns [`BadSignature`] if the signature does not belong to this statement and key.
 pub fn verify_authorship(statement: &[u8], signature: &[u8], author_key: &RsaPublic) -> Result<(), BadSignature> {
     author_key.verify_pss(SigningContext::STATEMENT, statement, signature)
 }
 
-/// A record with its authorship: what an envelope holds. Nothing in it depends on how or for whom it is stored.
+/// A record with its authorship: the content of an envelope. Nothing in it depends on where or for which readers it is
+/// stored.
 #[derive(Clone, PartialEq, Eq)]
 pub struct AuthoredRecord {
     /// The record's bytes.
@@ -49,7 +50,7 @@ pub struct AuthoredRecord {
     pub author: AccountIndex,
     /// The author's RSA key.
     pub author_key: RsaPublic,
-    /// The salt with which a patient's account commits to her key; `None` for doctors and hospitals.
+    /// The salt of the commitment to the author's key, if the author is a patient; `None` for doctors and hospitals.
     pub author_salt: Option<[u8; 32]>,
     /// The seed of the salts in the record's commitment.
     pub commitment_seed: [u8; 32],
@@ -57,7 +58,7 @@ pub struct AuthoredRecord {
     pub attachments: Vec<AttachmentKey>,
 }
 
-/// Shows sizes and the author, nothing of the content.
+/// Shows the sizes and the author, but no content.
 impl std::fmt::Debug for AuthoredRecord {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("AuthoredRecord")
@@ -68,8 +69,8 @@ impl std::fmt::Debug for AuthoredRecord {
     }
 }
 
-/// The plaintext of the sealed part: a DAG-CBOR list of the fields in this order. A map would pass its values through buffers that
-/// are not erased.
+/// The plaintext of the sealed part: a DAG-CBOR list of the fields in this order. It is not a map, because the encoder
+/// sorts the fields of maps in buffers that nobody erases.
 struct SealedPart {
     statement: ByteBuf,
     signature: ByteBuf,
@@ -134,22 +135,23 @@ fn record_key(key: &ContentKey, context: &RecordContext) -> Zeroizing<[u8; 32]> 
 pub struct SealedRecord {
     /// The storage manifest, the root of the blocks.
     pub manifest: Cid,
-    /// Goes into `stored` with the manifest's CID; the sealed part holds it too.
+    /// Hashed with the manifest's CID into the leaf's `stored` field. The sealed part contains it too.
     pub storage_salt: [u8; 32],
-    /// What opens it without an epoch key: for the writer, who wraps it to themselves.
+    /// The content key. It opens the record without an epoch key; the writer wraps it to themselves.
     pub key: ContentKey,
     /// All blocks but those of attachments, each at most [`emr_core::cid::MAX_BLOCK_BYTES`], the manifest last.
     pub blocks: Vec<(Cid, Vec<u8>)>,
 }
 
 impl SealedRecord {
-    /// Seals `authored` under a fresh content key, and that key to the class's epoch key.
+    /// Encrypts `authored` with a new content key, and wraps this key to the class's epoch key.
     ///
-    /// Rekey is this too: seal what was opened to the new epoch's key, in the same context. Attachments keep their keys and
+    /// To rekey a record, open it and seal it to the new epoch's key in the same context. Attachments keep their keys and
     /// blocks, because the author signed their addresses with the record.
     ///
     /// # Errors
-    /// [`SealError::EpochKey`], [`SealError::Authorship`], [`SealError::TooLarge`] or [`SealError::TooManyAttachments`].
+    /// Returns [`SealError::EpochKey`] if the epoch key is for another class or not usable, [`SealError::Authorship`] if the
+    /// signature is wrong, and [`SealError::TooLarge`] or [`SealError::TooManyAttachments`] beyond the limits.
     pub fn seal(
         authored: &AuthoredRecord,
         context: &RecordContext,
@@ -225,27 +227,28 @@ impl From<&AttachmentKey> for SealedAttachment {
     }
 }
 
-/// A record that was opened and whose statement its author signed.
+/// A record that was opened, with the author's signature checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OpenedRecord {
-    /// What was sealed.
+    /// The content of the envelope.
     pub authored: AuthoredRecord,
-    /// The epoch that it was sealed to.
+    /// The epoch to which it was sealed.
     pub epoch: Epoch,
-    /// The salt in `stored`.
+    /// The salt in the leaf's `stored` field.
     pub storage_salt: [u8; 32],
 }
 
 impl OpenedRecord {
-    /// Opens the record that `manifest` leads to, if the reader holds a key of its epoch and it was sealed for exactly
-    /// this context. `fetch` gives a block's bytes from any node: they are re-hashed here. Only links that the sealed part
-    /// accounts for are followed, and at most [`MAX_RECORD_BYTES`] are assembled.
+    /// Opens the record with this manifest, if the reader holds a key of its epoch and it was sealed for exactly this context.
+    /// `fetch` may get blocks from any node, because this function hashes them again. It follows only links that the sealed
+    /// part accounts for, and assembles at most [`MAX_RECORD_BYTES`].
     ///
-    /// Afterwards the caller checks the record leaf (`stored` from `manifest` and `storage_salt`, `authored` from the
+    /// Afterwards the caller must check the record leaf (`stored` from `manifest` and `storage_salt`, `authored` from the
     /// statement), the statement against the record's commitment, and the author's key against the author's account.
     ///
     /// # Errors
-    /// [`OpenError`]; anything that is wrong with the blocks' content is [`DecryptionFailed`].
+    /// Returns [`OpenError`] if a block cannot be fetched, is another block or does not open, or if the author's signature is
+    /// wrong. Any fault in the blocks' content gives [`DecryptionFailed`].
     pub fn open<E: std::error::Error + 'static>(
         manifest: &Cid,
         mut fetch: impl FnMut(&Cid) -> Result<Vec<u8>, E>,
@@ -262,11 +265,11 @@ impl OpenedRecord {
 }
 
 impl AuthoredRecord {
-    /// Opens the record that `manifest` leads to with its content key, which only its writer keeps ([`SealedRecord::key`]). As
-    /// [`OpenedRecord::open`] otherwise.
+    /// Opens the record with this manifest by its content key, which only its writer keeps ([`SealedRecord::key`]). Otherwise
+    /// the same as [`OpenedRecord::open`].
     ///
     /// # Errors
-    /// As [`OpenedRecord::open`].
+    /// The same as [`OpenedRecord::open`].
     pub fn reopen<E: std::error::Error + 'static>(
         manifest: &Cid,
         mut fetch: impl FnMut(&Cid) -> Result<Vec<u8>, E>,
@@ -286,7 +289,7 @@ fn links<E: std::error::Error + 'static>(
     Ok(Manifest::from_bytes(&bytes).map_err(|_| DecryptionFailed)?)
 }
 
-/// What a content key opens: the record, and the salt in `stored`.
+/// Opens a record with its content key. Returns the record and the salt in `stored`.
 fn open_content<E: std::error::Error + 'static>(
     manifest: &Manifest,
     mut fetch: impl FnMut(&Cid) -> Result<Vec<u8>, E>,
@@ -308,7 +311,7 @@ fn open_content<E: std::error::Error + 'static>(
     if !attachments.iter().eq(part.attachments.iter().map(|SealedAttachment(link, ..)| link)) {
         return Err(DecryptionFailed.into());
     }
-    // Grows with what was really there, not with what the length claims.
+    // Grows with the bytes that arrive. The claimed length allocates nothing.
     let mut record = Vec::new();
     chunks::open(&record_key(key, context), content, part.length, &mut fetch, &mut record)?;
     let authored = AuthoredRecord {
@@ -342,7 +345,7 @@ mod tests {
         move |cid| blocks.get(cid).cloned().ok_or_else(|| std::io::ErrorKind::NotFound.into())
     }
 
-    /// A writer who holds the epoch's public key can seal what he likes: opening must not take it for the author's.
+    /// Anyone who has the epoch's public key can seal anything. Opening must not accept it as the author's.
     #[test]
     fn a_forged_statement_does_not_open() -> Result<(), Box<dyn std::error::Error>> {
         let author = RsaSecret::from_pem(include_str!("../tests/fixtures/doctor-3072.pem"))?;
@@ -372,14 +375,14 @@ mod tests {
         let opened = OpenedRecord::open(&sealed.manifest, get(sealed.blocks), &directory.keyring(), &context);
         assert!(matches!(opened, Err(OpenError::Authorship(BadSignature))), "{opened:?}");
 
-        // A signature from another context is none.
+        // A signature for another context does not count.
         authored.statement = b"statement".to_vec();
         authored.signature = author.sign_pss(SigningContext::LOGIN, b"statement");
         assert!(matches!(SealedRecord::seal(&authored, &context, &key), Err(SealError::Authorship(_))));
         Ok(())
     }
 
-    /// A writer may claim any length; what is assembled is bounded by what is there.
+    /// A writer can claim any length. The bytes that exist bound what is assembled.
     #[test]
     fn claimed_lengths_are_checked() {
         for length in [MAX_RECORD_BYTES + 1, u64::MAX] {

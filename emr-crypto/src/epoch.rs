@@ -16,12 +16,12 @@ const WRAP_INFO: &[u8] = b"emr/epoch-wrap/v1";
 /// Bytes of a wrapped content key: encapsulated key 32, key 32, tag 16.
 pub const EPOCH_WRAP_BYTES: usize = 80;
 
-/// The number of a class's epoch; the first is 1. 32 bits. In JSON a number.
+/// The number of a class's epoch. The first is 1. 32 bits; a number in JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "u32", into = "u32")]
 pub struct Epoch(u32);
 
-/// 0 is no epoch.
+/// The number was 0, which is not an epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("epochs are numbered from 1")]
 pub struct NoEpoch;
@@ -44,7 +44,7 @@ impl Epoch {
     /// The epoch that a new directory starts with.
     pub const FIRST: Self = Self(1);
 
-    /// The epoch of a number; `None` for 0.
+    /// The epoch with this number; `None` for 0.
     pub const fn new(number: u32) -> Option<Self> {
         if number == 0 { None } else { Some(Self(number)) }
     }
@@ -54,7 +54,7 @@ impl Epoch {
         self.0
     }
 
-    /// The epoch `count` after this one; `None` past the last number.
+    /// The epoch that comes `count` epochs after this one; `None` past the last number.
     pub(crate) fn after(self, count: usize) -> Option<Self> {
         self.0.checked_add(u32::try_from(count).ok()?).map(Self)
     }
@@ -70,7 +70,7 @@ fn wrap_aad(context: &RecordContext, epoch: Epoch) -> Vec<u8> {
     [&context.to_bytes()[..], &epoch.0.to_be_bytes()].concat()
 }
 
-/// The public half of a class's epoch key: writers wrap to it.
+/// The public half of a class's epoch key. Writers wrap content keys to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EpochPublicKey {
     class: Class,
@@ -83,12 +83,12 @@ impl EpochPublicKey {
         Self { class, epoch, key }
     }
 
-    /// The class whose records it is for.
+    /// The class of the records that it is for.
     pub const fn class(&self) -> Class {
         self.class
     }
 
-    /// Which of the class's epochs.
+    /// The class's epoch.
     pub const fn epoch(&self) -> Epoch {
         self.epoch
     }
@@ -98,8 +98,8 @@ impl EpochPublicKey {
         &self.key
     }
 
-    /// Wraps a content key: [`EPOCH_WRAP_BYTES`] that show neither patient nor class nor epoch.
-    /// `None` if the public key is a point of small order.
+    /// Wraps a content key. The result has [`EPOCH_WRAP_BYTES`] and shows neither patient nor class nor epoch.
+    /// Returns `None` if the public key is a point of small order.
     pub(crate) fn wrap(&self, key: &ContentKey, context: &RecordContext) -> Option<Vec<u8>> {
         let aad = wrap_aad(context, self.epoch);
         hpke_suite::seal::<X25519HkdfSha256>(&self.key, WRAP_INFO, &aad, key.as_bytes())
@@ -141,7 +141,7 @@ impl fmt::Debug for EpochSecret {
     }
 }
 
-/// The private keys of a class's epochs, from `first` on without a gap. There is at least one.
+/// The private keys of consecutive epochs of a class, starting with `first`. There is at least one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ClassKeys {
     pub(crate) first: Epoch,
@@ -149,14 +149,14 @@ pub(crate) struct ClassKeys {
 }
 
 impl ClassKeys {
-    /// Epochs and their secrets, in order.
+    /// The epochs with their secrets, in order.
     fn iter(&self) -> impl DoubleEndedIterator<Item = (Epoch, &EpochSecret)> {
         let first = self.first.get();
         self.secrets.iter().enumerate().map(move |(index, secret)| (Epoch(first + index as u32), secret))
     }
 }
 
-/// The epoch private keys that a reader was granted: per class, a range of epochs that ends with the current one.
+/// The epoch private keys that a reader was granted. Per class, they are a range of epochs that ends with the current one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EpochKeyring(BTreeMap<Class, ClassKeys>);
 
@@ -165,7 +165,7 @@ impl EpochKeyring {
         self.0.insert(class, keys);
     }
 
-    /// The first and the last epoch of `class` that can be read; `None` if none can.
+    /// The first and the last epoch of `class` that the reader can read; `None` if they cannot read the class.
     pub fn epochs(&self, class: Class) -> Option<(Epoch, Epoch)> {
         let keys = self.0.get(&class)?;
         Some((keys.first, keys.iter().next_back()?.0))
@@ -174,7 +174,7 @@ impl EpochKeyring {
     /// Finds the epoch that a content key was wrapped to, newest first, and unwraps it.
     ///
     /// # Errors
-    /// [`DecryptionFailed`] if no key of the record's class opens it.
+    /// Returns [`DecryptionFailed`] if no key of the record's class unwraps it.
     pub(crate) fn unwrap(&self, wrap: &[u8], context: &RecordContext) -> Result<(Epoch, ContentKey), DecryptionFailed> {
         if wrap.len() != EPOCH_WRAP_BYTES {
             return Err(DecryptionFailed);

@@ -1,12 +1,12 @@
-//! What goes wrong when sealing and opening.
+//! Errors of sealing and opening.
 
 use cid::Cid;
 use emr_core::cid::BlockMismatch;
 
 /// A ciphertext did not open: wrong key, wrong context, or altered bytes.
 ///
-/// Deliberately one value for all causes, so that nobody learns from it which step failed
-/// (Manger's attack on RSA-OAEP, RFC 8017 section 7.1.2 note).
+/// All causes give this one value, so that an attacker cannot learn which step failed (Manger's attack on RSA-OAEP, RFC 8017
+/// section 7.1.2 note).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("cannot be decrypted with these keys: it was sealed for someone else or for another record, or it was altered")]
 pub struct DecryptionFailed;
@@ -15,10 +15,10 @@ pub struct DecryptionFailed;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SealError<E: std::error::Error + 'static> {
-    /// The content is longer than it may be.
+    /// The content is too long.
     #[error("the content is longer than {limit} bytes; put large parts into attachments")]
     TooLarge {
-        /// The most bytes.
+        /// The largest allowed size in bytes.
         limit: u64,
     },
     /// There are more attachments than one record can have.
@@ -27,7 +27,7 @@ pub enum SealError<E: std::error::Error + 'static> {
     /// The signature does not belong to the statement and the author's key.
     #[error("the record's statement is not signed by its author; sign it again")]
     Authorship(#[from] crate::BadSignature),
-    /// The epoch key is for another class, or not a key.
+    /// The epoch key is for another class, or is not a usable key.
     #[error("the epoch key is not one for this record's class; fetch the patient's current key directory")]
     EpochKey,
     /// The content could not be read.
@@ -42,19 +42,19 @@ pub enum SealError<E: std::error::Error + 'static> {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError<E: std::error::Error + 'static> {
-    /// A block could not be had.
+    /// A block could not be fetched.
     #[error("block {cid} could not be fetched")]
     Fetch {
-        /// Which block.
+        /// The block's address.
         cid: Cid,
-        /// Why.
+        /// The reason.
         #[source]
         source: E,
     },
-    /// The bytes are not the block that was asked for.
+    /// The bytes are not the block that was requested.
     #[error(transparent)]
     WrongBlock(BlockMismatch),
-    /// The blocks do not open with these keys in this place.
+    /// The blocks cannot be decrypted with these keys for this place.
     #[error(transparent)]
     Decryption(#[from] DecryptionFailed),
     /// The author's signature does not belong to the statement.

@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 use crate::{DecryptionFailed, random};
 
-/// Encrypts one message: the encapsulated key followed by the ciphertext. `None` if `public` is not a usable key.
+/// Encrypts one message. Returns the encapsulated key followed by the ciphertext, or `None` if `public` is not a usable key.
 pub(crate) fn seal<K: Kem>(public: &[u8], info: &[u8], aad: &[u8], plaintext: &[u8]) -> Option<Vec<u8>> {
     let public = K::PublicKey::from_bytes(public).ok()?;
     let (encapsulated, ciphertext) = hpke::single_shot_seal_with_rng::<ChaCha20Poly1305, HkdfSha256, K>(
@@ -44,7 +44,7 @@ pub(crate) fn open<K: Kem>(
     .map_err(|_| DecryptionFailed)
 }
 
-/// A fresh key pair; both supported KEMs have private keys of 32 bytes.
+/// Makes a new key pair. Private keys of both supported KEMs have 32 bytes.
 pub(crate) fn generate<K: Kem>() -> (Zeroizing<[u8; 32]>, Vec<u8>) {
     let (secret, public) = K::gen_keypair_with_rng(&mut random::system());
     let mut bytes = Zeroizing::new([0; 32]);
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn a_point_of_small_order_is_no_recipient() {
+    fn a_point_of_small_order_is_refused_as_recipient() {
         assert!(seal::<X25519HkdfSha256>(&[0; 32], b"", b"", b"key").is_none());
     }
 }

@@ -14,7 +14,7 @@ const SECP256K1_ORDER: [u8; 32] = [
     0xe6, 0xaf, 0x48, 0xa0, 0x3b, 0xbf, 0xd2, 0x5e, 0x8c, 0xd0, 0x36, 0x41, 0x41,
 ];
 
-/// Why keys do not make an identity.
+/// Why keys or bytes are not an identity.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum IdentityError {
@@ -24,7 +24,7 @@ pub enum IdentityError {
     /// The Ethereum key is 0 or not below the group order.
     #[error("not an Ethereum private key: it must be a number from 1 to the order of secp256k1 minus 1")]
     Ethereum,
-    /// The encoding is not one of an identity, or of a newer version.
+    /// The bytes do not encode an identity, or come from a newer version.
     #[error("not an identity, or one of a newer version of this program")]
     Encoding,
 }
@@ -38,8 +38,8 @@ pub struct Identity {
     ethereum: Zeroizing<[u8; 32]>,
 }
 
-/// The encoding, a DAG-CBOR list (a map would pass through buffers that are not erased): role, PKCS#8 DER of the RSA key,
-/// rollup seed, Ethereum key.
+/// The encoding: a DAG-CBOR list of role, PKCS#8 DER of the RSA key, rollup seed and Ethereum key. (It is not a map, because
+/// the encoder sorts the fields of maps in buffers that nobody erases.)
 #[derive(Serialize, Deserialize)]
 struct Encoded(u8, ByteBuf, ByteArray<32>, ByteArray<32>);
 
@@ -56,12 +56,12 @@ fn is_ethereum_key(key: &[u8; 32]) -> bool {
 }
 
 impl Identity {
-    /// A new identity with fresh keys.
+    /// Makes an identity with new keys.
     pub fn generate(role: Role, bits: RsaBits) -> Self {
         Self::with_rsa(role, RsaSecret::generate(bits))
     }
 
-    /// A new identity around an RSA key that exists already.
+    /// Makes an identity with an existing RSA key, and new keys otherwise.
     pub fn with_rsa(role: Role, rsa: RsaSecret) -> Self {
         let ethereum = loop {
             let key = random::secret();
@@ -75,7 +75,7 @@ impl Identity {
     /// The same identity with this Ethereum key, 32 bytes big-endian.
     ///
     /// # Errors
-    /// [`IdentityError::Ethereum`] if it is not a private key of secp256k1.
+    /// Returns [`IdentityError::Ethereum`] if it is not a private key of secp256k1.
     pub fn with_ethereum(mut self, key: &[u8; 32]) -> Result<Self, IdentityError> {
         if !is_ethereum_key(key) {
             return Err(IdentityError::Ethereum);
@@ -84,24 +84,24 @@ impl Identity {
         Ok(self)
     }
 
-    /// The same identity with this seed of the rollup key, 32 bytes: one that was drawn elsewhere.
+    /// The same identity with this seed of the rollup key, 32 bytes that were generated elsewhere.
     #[must_use]
     pub fn with_rollup_seed(mut self, seed: &[u8; 32]) -> Self {
         *self.rollup_seed = *seed;
         self
     }
 
-    /// What the participant is.
+    /// The participant's role.
     pub const fn role(&self) -> Role {
         self.role
     }
 
-    /// The RSA key: unwraps keys, signs statements and logins.
+    /// The RSA key. It unwraps keys, and signs statements and logins.
     pub const fn rsa(&self) -> &RsaSecret {
         &self.rsa
     }
 
-    /// The seed of the rollup key, 32 bytes; `emr-rollup` makes the signing key from it.
+    /// The seed of the rollup key, 32 bytes. `emr-rollup` derives the signing key from it.
     pub fn rollup_seed(&self) -> &[u8; 32] {
         &self.rollup_seed
     }
@@ -111,8 +111,8 @@ impl Identity {
         &self.ethereum
     }
 
-    /// The salt of the encryption key commitment, 32 bytes, always the same for this identity: a patient's RSA key is
-    /// committed to with it, so that it does not identify her. HKDF-SHA256 of the rollup seed.
+    /// The salt of the commitment to the encryption key, 32 bytes. A patient's account commits to their RSA key with this salt, so
+    /// that the commitment does not identify them. It is HKDF-SHA256 of the rollup seed, so it never changes for an identity.
     pub fn commitment_salt(&self) -> [u8; 32] {
         *aead::derive(&self.rollup_seed, "emr/identity/commitment-salt/v1", b"")
     }
@@ -124,7 +124,7 @@ impl Identity {
             ByteArray::new(*self.rollup_seed),
             ByteArray::new(*self.ethereum),
         );
-        // Large enough that it is never moved, which would leave a copy behind.
+        // The buffer is large enough that it never moves. Moving it would leave a copy of the secrets in memory.
         let mut bytes = Zeroizing::new(Vec::with_capacity(8192));
         serde_ipld_dagcbor::to_writer(&mut *bytes, &encoded).expect("plain data has a DAG-CBOR form");
         bytes

@@ -1,11 +1,12 @@
-//! Identity files: an identity encrypted under a passphrase.
+//! Identity files: an identity encrypted with a passphrase.
 //!
 //! ```text
 //! magic 12 "emr-identity" | version 1 | log2 N 1 | salt 32 | nonce 12 | sealed length 4 | sealed
 //! ```
 //!
-//! Integers big-endian. Key: scrypt (RFC 7914) of the passphrase's UTF-8 bytes and the salt, r = 8, p = 1, 32 bytes. Sealed:
-//! AES-256-GCM of the identity's DAG-CBOR, with everything before it as additional data.
+//! Integers are big-endian. The key is scrypt (RFC 7914) of the passphrase's UTF-8 bytes and the salt, with r = 8, p = 1 and
+//! 32 bytes of output. `sealed` is the AES-256-GCM encryption of the identity's DAG-CBOR, with everything before it as
+//! additional data.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -22,13 +23,13 @@ const VERSION: u8 = 1;
 const SALT_BYTES: usize = 32;
 const NONCE_BYTES: usize = 12;
 const HEADER_BYTES: usize = MAGIC.len() + 2 + SALT_BYTES + NONCE_BYTES + 4;
-/// The longest file that is read: 4096-bit keys make 2.6 kB.
+/// The longest file that is read, in bytes. An identity with 4096-bit keys takes 2.6 kB.
 const MAX_FILE_BYTES: u64 = 16 * 1024;
 
-/// How much work each guess of the passphrase takes: scrypt's N, with r = 8 and p = 1. The file says which.
+/// How much work each guess of the passphrase takes: scrypt's N, with r = 8 and p = 1. The file states it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ScryptCost {
-    /// N = 2^17: 128 MiB, about half a second. What OWASP recommends.
+    /// N = 2^17, as OWASP recommends: 128 MiB, about half a second.
     #[default]
     Standard,
     /// N = 2^10: 1 MiB, milliseconds. For tests and throw-away identities only.
@@ -44,15 +45,15 @@ impl ScryptCost {
     }
 }
 
-/// The values of log2 N that are read: up to 1 GiB of memory.
+/// The accepted values of log2 N: up to 1 GiB of memory.
 const LOG_N: std::ops::RangeInclusive<u8> = 10..=20;
 
-/// What to do if there is an identity file already.
+/// What to do if an identity file exists already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Overwrite {
-    /// Keep it and fail.
+    /// Keep the file and return an error.
     Never,
-    /// Replace it. Its keys are lost.
+    /// Replace the file. Its keys are lost.
     Replace,
 }
 
@@ -60,50 +61,50 @@ pub enum Overwrite {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum IdentityFileError {
-    /// There is a file of that name.
+    /// A file with this name exists.
     #[error("{} exists already; choose another name, its keys would be lost", .0.display())]
     Exists(PathBuf),
     /// There is no such file.
     #[error("there is no identity file {}; create one with init", .0.display())]
     NotFound(PathBuf),
-    /// An empty passphrase protects nothing.
+    /// The passphrase is empty, so it protects nothing.
     #[error("the passphrase is empty; choose one")]
     EmptyPassphrase,
     /// Others can read the file.
     #[error("{} can be read by others (mode {mode:o}); run: chmod 600 {}", path.display(), path.display())]
     Permissions {
-        /// Which file.
+        /// The file.
         path: PathBuf,
         /// Its permission bits.
         mode: u32,
     },
-    /// It does not begin as identity files do, or is far too long.
+    /// The file does not begin like an identity file, or is far too long.
     #[error("this is not an identity file; choose another one")]
     NotAnIdentityFile,
-    /// The end is missing.
+    /// The end of the file is missing.
     #[error("the identity file is cut short; restore it from a backup")]
     Truncated,
-    /// Bytes follow the end.
+    /// There are bytes after the end.
     #[error("the identity file has something appended; restore it from a backup")]
     TrailingBytes,
-    /// Of a newer program.
+    /// A newer program wrote the file.
     #[error("the identity file is of version {0}, which this program does not know; update the program")]
     Version(u8),
-    /// The file asks for more work than is sensible.
+    /// The file asks for more or less work than this program accepts.
     #[error("the identity file asks for scrypt with N = 2^{0}, outside 2^10 to 2^20; restore it from a backup")]
     Cost(u8),
-    /// Wrong passphrase, or altered.
+    /// The passphrase is wrong, or the file was altered.
     #[error("wrong passphrase, or the identity file was damaged")]
     WrongPassphrase,
-    /// It opened, but what is inside cannot be used.
+    /// The file was decrypted, but its content is not a usable identity.
     #[error(transparent)]
     Identity(#[from] IdentityError),
     /// The file system failed.
     #[error("{}: {source}", path.display())]
     Io {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// What happened.
+        /// The file system's error.
         #[source]
         source: io::Error,
     },
@@ -122,10 +123,10 @@ fn key(passphrase: &SecretString, salt: &[u8], log_n: u8) -> Zeroizing<[u8; 32]>
 }
 
 impl IdentityFile {
-    /// The bytes of an identity file.
+    /// Encrypts an identity. Returns the bytes of the file.
     ///
     /// # Errors
-    /// [`IdentityFileError::EmptyPassphrase`].
+    /// Returns [`IdentityFileError::EmptyPassphrase`] for an empty passphrase.
     pub fn seal(
         identity: &Identity,
         passphrase: &SecretString,
@@ -144,10 +145,10 @@ impl IdentityFile {
         Ok(file)
     }
 
-    /// Reads the bytes of an identity file.
+    /// Decrypts the bytes of an identity file.
     ///
     /// # Errors
-    /// [`IdentityFileError`], for every file that is not whole or not one.
+    /// Returns [`IdentityFileError`] if the bytes are not a complete identity file, or the passphrase is wrong.
     pub fn unseal(file: &[u8], passphrase: &SecretString) -> Result<Identity, IdentityFileError> {
         let known = file.len().min(MAGIC.len());
         if file[..known] != MAGIC[..known] || file.is_empty() || file.len() as u64 > MAX_FILE_BYTES {
@@ -174,11 +175,11 @@ impl IdentityFile {
         Ok(Identity::from_bytes(&plaintext)?)
     }
 
-    /// Writes an identity file, mode 0600. It appears whole or not at all, and survives a crash once this has returned.
+    /// Writes an identity file with mode 0600. It appears completely or not at all. Once this returns, it survives a crash.
     ///
     /// # Errors
-    /// [`IdentityFileError::Exists`] if there is one already and `overwrite` does not say to replace it,
-    /// [`IdentityFileError::EmptyPassphrase`], [`IdentityFileError::Io`].
+    /// Returns [`IdentityFileError::Exists`] if the file exists and `overwrite` is [`Overwrite::Never`],
+    /// [`IdentityFileError::EmptyPassphrase`] for an empty passphrase, and [`IdentityFileError::Io`] if writing fails.
     pub fn create(
         path: &Path,
         identity: &Identity,
@@ -189,10 +190,10 @@ impl IdentityFile {
         Self::create_on(&Disk::default(), path, identity, passphrase, cost, overwrite)
     }
 
-    /// As [`Self::create`], on a disk that a test may watch.
+    /// The same as [`Self::create`], on a disk that a test can observe.
     ///
     /// # Errors
-    /// As [`Self::create`].
+    /// The same as [`Self::create`].
     pub fn create_on(
         disk: &Disk,
         path: &Path,
@@ -206,7 +207,7 @@ impl IdentityFile {
             return Err(IdentityFileError::Exists(path.to_owned()));
         }
         let bytes = Self::seal(identity, passphrase, cost)?;
-        // Mode 0600 from the first byte on.
+        // The file has mode 0600 from the first byte on.
         match overwrite {
             Overwrite::Never => disk.create(path, &bytes),
             Overwrite::Replace => disk.replace(path, &bytes),
@@ -217,10 +218,11 @@ impl IdentityFile {
         })
     }
 
-    /// Reads an identity file.
+    /// Reads and decrypts an identity file.
     ///
     /// # Errors
-    /// [`IdentityFileError`].
+    /// Returns [`IdentityFileError`] if the file is missing, readable by others or not a complete identity file, or if the
+    /// passphrase is wrong.
     pub fn open(path: &Path, passphrase: &SecretString) -> Result<Identity, IdentityFileError> {
         let failed = |source: io::Error| match source.kind() {
             io::ErrorKind::NotFound => IdentityFileError::NotFound(path.to_owned()),

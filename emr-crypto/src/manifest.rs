@@ -1,10 +1,10 @@
-//! Nodes of links only, by which IPFS nodes pin what they cannot read.
+//! Manifests: blocks that hold only links, so that IPFS nodes can pin content that they cannot read.
 
 use cid::Cid;
 use emr_core::Codec;
 use emr_core::cid::{MAX_BLOCK_BYTES, cid_of};
 
-/// The most links of a node: with 41 bytes each it stays below [`MAX_BLOCK_BYTES`].
+/// The largest number of links in a manifest. At 41 bytes each, it stays below [`MAX_BLOCK_BYTES`].
 pub(crate) const MAX_LINKS: usize = 16 * 1024;
 
 /// The bytes are not a list of links.
@@ -12,7 +12,7 @@ pub(crate) const MAX_LINKS: usize = 16 * 1024;
 #[error("not a manifest: it must be a DAG-CBOR list of 1 to 16384 links")]
 pub struct NotAManifest;
 
-/// A list of links, all that outsiders see of a record or an attachment.
+/// A list of links. Outsiders see nothing else of a record or an attachment.
 ///
 /// Encoding: a DAG-CBOR list of CIDs. A record's manifest links its key wrap, its sealed part, its content chunks in
 /// order, then its attachments; an attachment's manifest links its chunks.
@@ -20,15 +20,15 @@ pub struct NotAManifest;
 pub struct Manifest(Vec<Cid>);
 
 impl Manifest {
-    /// `None` with no link or more than the limit.
+    /// Returns `None` if there is no link or more than the limit.
     pub(crate) fn new(links: Vec<Cid>) -> Option<Self> {
         (1..=MAX_LINKS).contains(&links.len()).then_some(Self(links))
     }
 
-    /// Reads the canonical encoding.
+    /// Decodes the canonical encoding.
     ///
     /// # Errors
-    /// [`NotAManifest`].
+    /// Returns [`NotAManifest`] if the bytes are anything else.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, NotAManifest> {
         if bytes.len() > MAX_BLOCK_BYTES {
             return Err(NotAManifest);
@@ -43,8 +43,8 @@ impl Manifest {
         serde_ipld_dagcbor::to_vec(&self.0).expect("a list of links has a DAG-CBOR form")
     }
 
-    /// The links, in order. Whoever keeps the record must keep all that they name, links of manifests among them
-    /// included.
+    /// The links, in order. To keep a record, a node must keep every block that they name and, if such a block is a manifest,
+    /// every block that it links.
     pub fn links(&self) -> &[Cid] {
         &self.0
     }

@@ -1,4 +1,4 @@
-//! Structured plaintext with its length hidden: length in 4 bytes, big-endian, DAG-CBOR, zeros.
+//! Structured plaintext that hides its length: the length in 4 bytes big-endian, then DAG-CBOR, then zeros.
 
 use std::io::{self, Write};
 
@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 use crate::{DecryptionFailed, padme};
 
-/// Counts what is written and keeps nothing of it.
+/// Counts the bytes that are written, and does not keep them.
 struct Counter(usize);
 
 impl Write for Counter {
@@ -21,9 +21,9 @@ impl Write for Counter {
     }
 }
 
-/// Encodes a value in at least `least` bytes, a Padmé length otherwise. The buffer has its final size from the start: one that grew
-/// would leave secrets behind in the memory that it had before. A value with secrets must encode as lists, for the encoder sorts
-/// the fields of maps in buffers that nobody erases.
+/// Encodes a value and pads it to a Padmé length, at least `least` bytes. The buffer has its final size from the start, because a
+/// growing buffer leaves copies of secrets in freed memory. A value with secrets must encode as lists, because the encoder
+/// sorts the fields of maps in buffers that nobody erases.
 pub(crate) fn encode(value: &impl Serialize, least: usize) -> Zeroizing<Vec<u8>> {
     let mut counter = Counter(4);
     serde_ipld_dagcbor::to_writer(&mut counter, value).expect("plain data has a DAG-CBOR form");
@@ -36,7 +36,7 @@ pub(crate) fn encode(value: &impl Serialize, least: usize) -> Zeroizing<Vec<u8>>
     bytes
 }
 
-/// Reads what [`encode`] wrote, out of a plaintext that was authenticated.
+/// Decodes what [`encode`] wrote. The bytes must come from an authenticated plaintext.
 pub(crate) fn decode<T: for<'de> Deserialize<'de>>(bytes: &[u8]) -> Result<T, DecryptionFailed> {
     let (length, rest) = bytes.split_first_chunk().ok_or(DecryptionFailed)?;
     let length = usize::try_from(u32::from_be_bytes(*length)).map_err(|_| DecryptionFailed)?;

@@ -6,7 +6,7 @@
 
 /// The padded length for `length` bytes: at least `length`, at most 12% more.
 ///
-/// A length within 2^58 of `u64::MAX`, which no content has, stays as it is.
+/// A length within 2^58 of `u64::MAX` stays unchanged. No content is that long.
 pub fn padded_length(length: u64) -> u64 {
     let Some(exponent) = length.checked_ilog2() else { return length };
     let significant = exponent.checked_ilog2().map_or(1, |log| log + 1);
@@ -14,7 +14,7 @@ pub fn padded_length(length: u64) -> u64 {
     length.checked_add(mask).map_or(length, |sum| sum & !mask)
 }
 
-/// The padded length of something in memory, or `least` if that is more.
+/// The padded length of data in memory, or `least` if that is more.
 pub(crate) fn padded(length: usize, least: usize) -> usize {
     let padded = usize::try_from(padded_length(length as u64)).expect("what fits in memory fits padded");
     padded.max(least)
@@ -26,7 +26,7 @@ mod tests {
 
     use super::*;
 
-    /// The paper's algorithm 1 (floor(log2 L), floor(log2 E) + 1 significant bits), worked with another program.
+    /// Computed by another program from the paper's algorithm 1 (floor(log2 L), floor(log2 E) + 1 significant bits).
     #[test]
     fn lengths_of_the_paper() {
         for (length, padded) in [

@@ -1,4 +1,4 @@
-//! The key directory as its owner holds it: she grants and revokes, and every change makes a new published directory.
+//! The key directory as its owner holds it. The owner grants and revokes; every change makes a new published directory.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -14,15 +14,15 @@ use crate::epoch::{ClassKeys, Epoch, EpochKeyring, EpochPublicKey, EpochSecret};
 use crate::key_wrap::{Algorithm, KeyUnwrap, KeyWrap, RecipientError};
 use crate::{DecryptionFailed, KeyDirectory, random};
 
-/// Grants stop at this size, so that revocations still have room.
+/// Grants are refused beyond this size, so that there is still room for revocations.
 const MAX_GRANT_BYTES: usize = MAX_DIRECTORY_BYTES / 4 * 3;
 
-/// What a new reader gets of the past.
+/// Which older records a new reader can read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Past {
-    /// Every epoch that there was.
+    /// Those of all past epochs.
     Included,
-    /// Nothing: a new epoch begins.
+    /// None: a new epoch begins.
     Closed,
 }
 
@@ -35,15 +35,15 @@ pub enum GrantError {
     Full,
 }
 
-/// Why a grant could not be taken away.
+/// Why a grant could not be revoked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RevokeError {
     /// The account reads none of these classes.
     #[error("account {0} reads none of these classes; list the grants to see what it reads")]
     NotAReader(AccountIndex),
-    /// The directory outgrew a block.
-    #[error("the key directory cannot grow any more; revoke other readers altogether, or create a new directory")]
+    /// The directory would exceed one block.
+    #[error("the key directory cannot grow any more; revoke other readers completely, or create a new directory")]
     Full,
 }
 
@@ -51,15 +51,15 @@ pub enum RevokeError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum OwnDirectoryError {
-    /// Not hers, or altered.
+    /// The directory belongs to another owner, or was altered.
     #[error(transparent)]
     Decryption(#[from] DecryptionFailed),
-    /// A reader's key is of a kind that this program does not know.
+    /// This program does not know the kind of a reader's key.
     #[error(transparent)]
     Recipient(#[from] RecipientError),
 }
 
-/// A reader: his key, and by class the first epoch he may read.
+/// A reader: their key, and by class the first epoch that they may read.
 #[derive(Clone, Debug)]
 struct Reader {
     key: Arc<dyn KeyWrap>,
@@ -70,20 +70,20 @@ struct Reader {
 #[derive(Clone, Debug)]
 struct State {
     owner: Arc<dyn KeyWrap>,
-    /// By class code: the secrets of all epochs from the first on. Each was drawn when its epoch began, so that two
-    /// directories made from the same one, of which only one takes effect, have nothing new in common.
+    /// By class code: the secrets of all epochs from the first on. Each was generated when its epoch began. So two
+    /// directories made from the same one share no new secret, and it is safe if only one of them takes effect.
     classes: [ClassKeys; 16],
     readers: BTreeMap<AccountIndex, Reader>,
 }
 
-/// A patient's key directory with all its secrets. It can be loaded again from the published directory and her key.
+/// A patient's key directory with all its secrets. It can be loaded again from the published directory and the patient's key.
 #[derive(Clone, Debug)]
 pub struct PatientDirectory {
     state: State,
     published: KeyDirectory,
 }
 
-/// What the owner's section holds: by class code, the segment with the first epoch; and the readers.
+/// The content of the owner's section: by class code, the segment with the first epoch; and the readers.
 #[derive(Serialize, Deserialize)]
 struct OwnerPart(Vec<SegmentLink>, Vec<OwnerReader>);
 
@@ -97,7 +97,7 @@ struct OwnerReader {
     key: ByteBuf,
 }
 
-/// A random order of `count` things: where each goes.
+/// A random permutation: the position of each of `count` things.
 fn random_positions(count: usize) -> Vec<u32> {
     let mut order: Vec<(u64, u32)> = (0..).take(count).map(|i| (u64::from_be_bytes(random::bytes()), i)).collect();
     order.sort_unstable();
@@ -120,8 +120,8 @@ impl State {
         self.classes[usize::from(class.code())].secrets.push(EpochSecret::generate());
     }
 
-    /// Cuts each class's epochs where readers begin, and seals the segments. Each leads to the next, so that their size
-    /// together does not depend on how many readers there are.
+    /// Cuts each class's epochs where a reader's access begins, and encrypts the segments. Each segment links to the next, so
+    /// their total size does not depend on the number of readers.
     fn seal_segments(&self, aad: &[u8; 32]) -> (Vec<ByteBuf>, BTreeMap<(Class, Epoch), SegmentLink>) {
         let mut firsts: BTreeSet<_> = Class::ALL.map(|class| (class, Epoch::FIRST)).into();
         for reader in self.readers.values() {
@@ -142,8 +142,8 @@ impl State {
         (segments, links)
     }
 
-    /// Every section is made anew, with fresh keys and in random order, so that comparing two published directories shows
-    /// nothing about who was touched.
+    /// Makes all sections again, with new keys and in random order. So comparing two published directories does not show
+    /// whose access changed.
     fn publish(&self) -> KeyDirectory {
         let current = Class::ALL.map(|class| self.current(class));
         let aad = classes_digest(&current);
@@ -201,7 +201,7 @@ impl State {
 }
 
 impl PatientDirectory {
-    /// A new directory: every class in its first epoch, no readers but its owner.
+    /// Makes a new directory: every class is in its first epoch, and only the owner can read.
     pub fn create(owner: &dyn KeyUnwrap) -> Self {
         let class = |_| ClassKeys { first: Epoch::FIRST, secrets: vec![EpochSecret::generate()] };
         let state = State { owner: owner.recipient(), classes: Class::ALL.map(class), readers: BTreeMap::new() };
@@ -209,21 +209,22 @@ impl PatientDirectory {
         Self { state, published }
     }
 
-    /// Opens the published directory of this owner. She first checks that her account commits to it: anyone can make a
-    /// directory that opens for her.
+    /// Opens the published directory of this owner. The caller must first check that the owner's account commits to it, because
+    /// anyone can make a directory that this owner can open.
     ///
     /// # Errors
-    /// [`OwnDirectoryError`].
+    /// Returns [`OwnDirectoryError`] if the directory belongs to another owner, was altered, or has a reader with an unknown
+    /// kind of key.
     pub fn open(published: KeyDirectory, owner: &dyn KeyUnwrap) -> Result<Self, OwnDirectoryError> {
         Ok(Self { state: State::open(&published, owner)?, published })
     }
 
-    /// The directory to publish and to commit to. It changes with every successful call that changes anything.
+    /// The directory to publish and to commit to. Every successful change replaces it.
     pub const fn published(&self) -> &KeyDirectory {
         &self.published
     }
 
-    /// The owner's keys: every epoch of every class.
+    /// The owner's keys: all epochs of all classes.
     pub fn keyring(&self) -> EpochKeyring {
         let mut ring = EpochKeyring::default();
         for class in Class::ALL {
@@ -232,19 +233,19 @@ impl PatientDirectory {
         ring
     }
 
-    /// Who may read what, by account.
+    /// The readers and the classes that each may read.
     pub fn readers(&self) -> impl Iterator<Item = (AccountIndex, ClassMask)> + '_ {
         self.state.readers.iter().map(|(account, reader)| (*account, reader.classes.keys().copied().collect()))
     }
 
-    /// Lets an account read classes. Repeating a grant adds to it, and replaces the account's key.
+    /// Lets an account read classes. A second grant adds to the first, and replaces the account's key.
     ///
-    /// [`Past::Included`]: everything, from the first epoch on. [`Past::Closed`]: each class begins a new epoch, whose key goes to all readers; the
-    /// account gets that epoch and later ones. Records that exist are sealed under older epochs, so they stay closed even to somebody
-    /// who holds their blocks. An account that could read a class before keeps what it could read.
+    /// With [`Past::Included`] the account gets all epochs from the first on. With [`Past::Closed`] each class begins a new epoch,
+    /// whose key goes to all readers; the account gets this epoch and later ones. Existing records are sealed under older epochs,
+    /// so the account cannot read them even if it has their blocks. An account that could read a class before keeps that access.
     ///
     /// # Errors
-    /// [`GrantError::Full`]; then nothing changed.
+    /// Returns [`GrantError::Full`] if the directory would become too large. Then nothing changed.
     pub fn grant(
         &mut self,
         account: AccountIndex,
@@ -273,11 +274,12 @@ impl PatientDirectory {
         self.replace(state, MAX_GRANT_BYTES).ok_or(GrantError::Full)
     }
 
-    /// Ends an account's access to classes: they get a new epoch, whose key goes to the remaining readers. Returns the
-    /// classes that it had been able to read and that changed epoch. What it holds of older epochs cannot be taken back.
+    /// Ends an account's access to classes. Each class that the account could read begins a new epoch, whose key goes to the
+    /// remaining readers. Returns these classes. Keys of older epochs that the account holds cannot be taken back.
     ///
     /// # Errors
-    /// [`RevokeError`]; then nothing changed.
+    /// Returns [`RevokeError`] if the account reads none of the classes, or the directory would exceed one block. Then nothing
+    /// changed.
     pub fn revoke(&mut self, account: AccountIndex, classes: ClassMask) -> Result<ClassMask, RevokeError> {
         let mut state = self.state.clone();
         let reader = state.readers.get_mut(&account).ok_or(RevokeError::NotAReader(account))?;
@@ -295,11 +297,11 @@ impl PatientDirectory {
         Ok(revoked)
     }
 
-    /// Begins a new epoch of every class, under a new key of the owner, when hers was replaced or may be known to others.
-    /// Readers keep what they have.
+    /// Begins a new epoch of every class, under a new key of the owner. Use it when the owner replaced their key, or when others
+    /// may know it. All readers keep their access.
     ///
     /// # Errors
-    /// [`RevokeError::Full`]; then nothing changed.
+    /// Returns [`RevokeError::Full`] if the directory would exceed one block. Then nothing changed.
     pub fn renew(&mut self, owner: &dyn KeyUnwrap) -> Result<(), RevokeError> {
         let mut state = self.state.clone();
         state.owner = owner.recipient();

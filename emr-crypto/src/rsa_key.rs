@@ -19,17 +19,17 @@ use crate::{DecryptionFailed, random};
 pub struct RsaBits(usize);
 
 impl RsaBits {
-    /// The least size.
+    /// The smallest size.
     pub const MIN: Self = Self(2048);
-    /// What new identities get: 128 bits of security (SP 800-57 part 1, table 2).
+    /// The size for new identities: 128 bits of security (SP 800-57 part 1, table 2).
     pub const DEFAULT: Self = Self(3072);
-    /// The greatest size.
+    /// The largest size.
     pub const MAX: Self = Self(4096);
 
     /// Checks the range.
     ///
     /// # Errors
-    /// [`RsaKeyError::Size`] outside 2048 to 4096 or if not a multiple of 8.
+    /// Returns [`RsaKeyError::Size`] outside 2048 to 4096, and for sizes that are not a multiple of 8.
     pub fn new(bits: usize) -> Result<Self, RsaKeyError> {
         if (Self::MIN.0..=Self::MAX.0).contains(&bits) && bits.is_multiple_of(8) {
             Ok(Self(bits))
@@ -44,11 +44,11 @@ impl RsaBits {
     }
 }
 
-/// Why something is not an RSA key that this system takes.
+/// Why an RSA key is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RsaKeyError {
-    /// The modulus is too small, too large or of an odd size.
+    /// The modulus is too small, too large, or its size is not a multiple of 8 bits.
     #[error("an RSA key of {bits} bits cannot be used; make one of 2048 to 4096: openssl genrsa -out key.pem 3072")]
     Size {
         /// The size found.
@@ -60,7 +60,7 @@ pub enum RsaKeyError {
     /// The PEM is protected by a passphrase.
     #[error("the RSA key is encrypted; decrypt it first: openssl rsa -in key.pem -out plain.pem")]
     Encrypted,
-    /// Not a PEM or DER encoding of an RSA key, or its numbers do not belong together.
+    /// The bytes are not a PEM or DER encoding of an RSA key, or the key's numbers do not belong together.
     #[error("not an RSA key in PKCS#1 or PKCS#8 form, or a damaged one; openssl rsa -check -in key.pem says more")]
     Malformed,
 }
@@ -70,8 +70,8 @@ pub enum RsaKeyError {
 #[error("the RSA signature does not belong to this key and message")]
 pub struct BadSignature;
 
-/// What a PSS signature is for. The signed bytes are the context's name, a zero byte, and the message, so that
-/// a signature made for one purpose is worth nothing for another.
+/// The purpose of a PSS signature. The signed bytes are the context's name, a zero byte, and the message, so that a
+/// signature for one purpose is not valid for another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SigningContext(&'static str);
 
@@ -92,11 +92,12 @@ pub struct RsaPublic(RsaPublicKey);
 
 /// The only public exponent, as big-endian bytes.
 const EXPONENT: [u8; 3] = [1, 0, 1];
-/// Tries for a ciphertext with a clear top bit: all fail with probability 2^-128, unless the key is contrived.
+/// How often encryption tries to get a ciphertext with a clear top bit. All tries fail with probability 2^-128, unless the
+/// key was made for that purpose.
 const MAX_OAEP_TRIES: usize = 128;
-/// The longest SPKI DER: 4096 bits take 550 bytes.
+/// The longest SPKI DER in bytes. 4096 bits take 550.
 const MAX_DER_BYTES: usize = 600;
-/// The longest private key, PEM or DER: 4096 bits take 3.3 kB as PEM; explanatory text may surround it.
+/// The longest private key in bytes, PEM or DER. 4096 bits take 3.3 kB as PEM; comments may surround it.
 const MAX_PRIVATE_BYTES: usize = 16 * 1024;
 
 impl RsaPublic {
@@ -108,11 +109,11 @@ impl RsaPublic {
         Ok(Self(key))
     }
 
-    /// Reads a DER SubjectPublicKeyInfo (RFC 5280 4.1.2.7), what `openssl rsa -pubout -outform DER` writes.
-    /// Only its canonical form is taken.
+    /// Reads a DER SubjectPublicKeyInfo (RFC 5280 4.1.2.7), as `openssl rsa -pubout -outform DER` writes it. Accepts only the
+    /// canonical form.
     ///
     /// # Errors
-    /// [`RsaKeyError`] if the bytes are not such a key.
+    /// Returns [`RsaKeyError`] if the bytes are not such a key.
     pub fn from_der(der: &[u8]) -> Result<Self, RsaKeyError> {
         if der.len() > MAX_DER_BYTES {
             return Err(RsaKeyError::Malformed);
@@ -149,23 +150,23 @@ impl RsaPublic {
     /// Verifies an RSA-PSS signature: SHA-256, MGF1-SHA-256, 32 bytes of salt (RFC 8017 8.1.2).
     ///
     /// # Errors
-    /// [`BadSignature`].
+    /// Returns [`BadSignature`] for a signature by another key, for another context or of another message.
     pub fn verify_pss(&self, context: SigningContext, message: &[u8], signature: &[u8]) -> Result<(), BadSignature> {
         self.0.verify(Pss::<Sha256>::new(), &context.digest(message), signature).map_err(|_| BadSignature)
     }
 
-    /// Verifies an RSASSA-PKCS1-v1_5 signature with SHA-256 (RFC 8017 8.2.2), as the contract does by modexp.
+    /// Verifies an RSASSA-PKCS1-v1_5 signature with SHA-256 (RFC 8017 8.2.2). The contract does the same with modexp.
     ///
     /// # Errors
-    /// [`BadSignature`].
+    /// Returns [`BadSignature`] for a signature by another key or of another message.
     pub fn verify_pkcs1v15(&self, message: &[u8], signature: &[u8]) -> Result<(), BadSignature> {
         self.0.verify(Pkcs1v15Sign::new::<Sha256>(), &Sha256::digest(message), signature).map_err(|_| BadSignature)
     }
 
     /// Encrypts a 32-byte key with RSA-OAEP, SHA-256 and MGF1-SHA-256 (RFC 8017 7.1.1); `label` is OAEP's label.
     ///
-    /// Encryption repeats until the ciphertext's top bit is clear, two tries on average, so that it fits every key of
-    /// this size and does not show whose key it was made with (RSA-RAEP: Bellare, Boldyreva, Desai, Pointcheval,
+    /// Encryption repeats until the ciphertext's top bit is clear, two tries on average. Such a ciphertext is below the modulus
+    /// of every key of this size, so it does not show whose key made it (RSA-RAEP: Bellare, Boldyreva, Desai, Pointcheval,
     /// "Key-Privacy in Public-Key Encryption", ASIACRYPT 2001).
     pub fn encrypt_oaep(&self, label: &[u8], key: &[u8; 32]) -> Vec<u8> {
         let encrypt = || {
@@ -178,7 +179,7 @@ impl RsaPublic {
     }
 }
 
-/// The fingerprint's first 8 bytes in hex.
+/// Shows the size and the fingerprint's first 8 bytes in hex.
 impl fmt::Debug for RsaPublic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "RsaPublic({}, {})", self.bits().get(), hex::encode(&self.fingerprint()[..8]))
@@ -190,7 +191,7 @@ impl fmt::Debug for RsaPublic {
 pub struct RsaSecret(RsaPrivateKey);
 
 impl RsaSecret {
-    /// Generates a key. Takes about a second at 3072 bits.
+    /// Generates a key. This takes about a second at 3072 bits.
     pub fn generate(bits: RsaBits) -> Self {
         Self(RsaPrivateKey::new(&mut random::system(), bits.get()).expect("the size is within bounds"))
     }
@@ -198,7 +199,7 @@ impl RsaSecret {
     fn check(key: RsaPrivateKey) -> Result<Self, RsaKeyError> {
         RsaPublic::check(key.to_public_key())?;
         let key = Self(key);
-        // The parts may satisfy every congruence with primes that are not prime; such a key does not work.
+        // The factors can satisfy every congruence without being prime. Such a key does not work, so try it.
         let probe = key.sign_checked(SigningContext("emr/import/v1"), b"").ok_or(RsaKeyError::Malformed)?;
         key.public()
             .verify_pss(SigningContext("emr/import/v1"), b"", &probe)
@@ -209,7 +210,7 @@ impl RsaSecret {
     /// Reads a PEM private key, PKCS#1 (`BEGIN RSA PRIVATE KEY`) or PKCS#8 (`BEGIN PRIVATE KEY`), as OpenSSL writes it.
     ///
     /// # Errors
-    /// [`RsaKeyError`] if it is not a key of 2048 to 4096 bits with exponent 65537.
+    /// Returns [`RsaKeyError`] if it is not a key of 2048 to 4096 bits with exponent 65537.
     pub fn from_pem(pem: &str) -> Result<Self, RsaKeyError> {
         if pem.len() > MAX_PRIVATE_BYTES {
             return Err(RsaKeyError::Malformed);
@@ -228,7 +229,7 @@ impl RsaSecret {
     /// Reads a DER PKCS#8 PrivateKeyInfo (RFC 5208).
     ///
     /// # Errors
-    /// As [`Self::from_pem`].
+    /// The same as [`Self::from_pem`].
     pub fn from_der(der: &[u8]) -> Result<Self, RsaKeyError> {
         if der.len() > MAX_PRIVATE_BYTES {
             return Err(RsaKeyError::Malformed);
@@ -250,23 +251,23 @@ impl RsaSecret {
         self.0.sign_with_rng(&mut random::system(), Pss::<Sha256>::new_blinded(), &context.digest(message)).ok()
     }
 
-    /// Signs with RSA-PSS: SHA-256, MGF1-SHA-256, 32 bytes of salt (RFC 8017 8.1.1). As long as the modulus.
+    /// Signs with RSA-PSS: SHA-256, MGF1-SHA-256, 32 bytes of salt (RFC 8017 8.1.1). The signature is as long as the modulus.
     pub fn sign_pss(&self, context: SigningContext, message: &[u8]) -> Vec<u8> {
         self.sign_checked(context, message).expect("the key worked when it was read")
     }
 
-    /// Signs with RSASSA-PKCS1-v1_5 and SHA-256 (RFC 8017 8.2.1): the proof of possession that the contract verifies.
-    /// The caller's message must say what it is for.
+    /// Signs with RSASSA-PKCS1-v1_5 and SHA-256 (RFC 8017 8.2.1): the proof of possession that the contract verifies. There is no
+    /// [`SigningContext`], so the message itself must state its purpose.
     pub fn sign_pkcs1v15(&self, message: &[u8]) -> Vec<u8> {
         self.0
             .sign_with_rng(&mut random::system(), Pkcs1v15Sign::new::<Sha256>(), &Sha256::digest(message))
             .expect("the key worked when it was read")
     }
 
-    /// Decrypts what [`RsaPublic::encrypt_oaep`] made, blinded (RFC 8017 7.1.2).
+    /// Decrypts a ciphertext of [`RsaPublic::encrypt_oaep`], with blinding (RFC 8017 7.1.2).
     ///
     /// # Errors
-    /// [`DecryptionFailed`], whatever the reason.
+    /// Returns [`DecryptionFailed`] for every kind of failure.
     pub fn decrypt_oaep(&self, label: &[u8], ciphertext: &[u8]) -> Result<Zeroizing<[u8; 32]>, DecryptionFailed> {
         let padding = Oaep::<Sha256>::new_with_label(label);
         let message = self

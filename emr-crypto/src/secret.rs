@@ -1,4 +1,4 @@
-//! 32 secret bytes that stay in one place.
+//! 32 secret bytes that stay in one place in memory.
 
 use std::fmt;
 
@@ -6,13 +6,13 @@ use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zeroize::Zeroizing;
 
-/// 32 secret bytes on the heap, erased when dropped. To move the value moves a pointer, so that neither a list that grows nor a
-/// value that is returned leaves a copy behind. Encoded as a byte string.
+/// 32 secret bytes on the heap, erased when dropped. Moving the value moves only a pointer, so neither a growing list nor a
+/// returned value leaves a copy of the bytes. Encoded as a byte string.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct SecretBytes(Box<Zeroizing<[u8; 32]>>);
 
 impl SecretBytes {
-    /// A copy of these bytes.
+    /// Copies these bytes to the heap.
     pub(crate) fn new(bytes: &[u8; 32]) -> Self {
         let mut secret = Self(Box::new(Zeroizing::new([0; 32])));
         secret.0.copy_from_slice(bytes);

@@ -1,5 +1,5 @@
-//! How fast the embedded chain is on this machine: transactions per second, in memory and on disk, and the time of a
-//! proof, of its verification and of reopening.
+//! Measures the embedded chain on this machine: transactions per second, in memory and on disk, and the time to make a
+//! proof, to verify it, and to reopen the chain.
 //!
 //! `cargo run --release -p emr-devnet --example speed`
 
@@ -22,7 +22,7 @@ const COUNT: u64 = 300;
 /// Storage slots that each transaction sets.
 const SLOTS: u64 = 20;
 
-/// A contract without functions: it sets the slots `x .. x + SLOTS` to `x + 1`, where `x` is the calldata.
+/// A contract without functions. It sets the slots `x .. x + SLOTS` to `x + 1`, where `x` is the calldata.
 fn initcode() -> Vec<u8> {
     // PUSH0 CALLDATALOAD, then SLOTS times: DUP1 PUSH1 1 ADD DUP2 PUSH1 i ADD SSTORE, then STOP.
     let mut code = vec![0x5f, 0x35];

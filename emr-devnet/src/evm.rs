@@ -1,4 +1,4 @@
-//! Running one transaction or call on the state of a block.
+//! Runs one transaction or call on the state of a block.
 
 use alloy::{
     consensus::{Header, Transaction, TxEnvelope},
@@ -23,17 +23,17 @@ use crate::{
     store::{Store, StoreError},
 };
 
-/// The rules in force: mainnet's latest. Among them EIP-170 and EIP-3860 (size of code and initcode), EIP-7825 (the cap
-/// below), EIP-7623 (calldata floor) and EIP-7883 (price of modexp).
+/// Mainnet's latest rules. They include EIP-170 and EIP-3860 (size of code and initcode), EIP-7825 (the cap below), EIP-7623
+/// (calldata floor) and EIP-7883 (price of modexp).
 const SPEC: SpecId = SpecId::OSAKA;
-/// The most gas one transaction may ask for (EIP-7825).
+/// The highest gas limit of a transaction (EIP-7825).
 const TRANSACTION_GAS_CAP: u64 = revm::primitives::eip7825::TX_GAS_LIMIT_CAP;
-/// What a plain transfer costs, the least any transaction costs (Yellow Paper, appendix G).
+/// The gas of a plain transfer, which is the cheapest transaction (Yellow Paper, appendix G).
 const TRANSFER_GAS: u64 = 21_000;
-/// Gas a call with value hands to the callee on top; an estimate must leave room for it.
+/// Extra gas that a call with value gives to the callee. An estimate must leave room for it.
 const CALL_STIPEND: u64 = 2_300;
 
-/// The state of a block, as the EVM reads it.
+/// The EVM's access to the state of a block.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct View<'a> {
     pub(crate) chain_id: u64,
@@ -63,14 +63,14 @@ impl DatabaseRef for View<'_> {
     }
 }
 
-/// Who checks what: a signed transaction is checked in full, a simulated one may come from anyone at any nonce.
+/// How strictly a transaction is checked: a signed one in full, while a simulated one can have any sender and nonce.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Checks {
     Signed,
     Simulated,
 }
 
-/// The block that `header` describes, as the EVM sees it.
+/// Makes the EVM's block environment from a header.
 pub(crate) fn block_env(header: &Header) -> BlockEnv {
     BlockEnv {
         number: U256::from(header.number),
@@ -85,7 +85,7 @@ pub(crate) fn block_env(header: &Header) -> BlockEnv {
     }
 }
 
-/// Runs a signed transaction; the state is not changed, the result says what would be.
+/// Runs a signed transaction. Does not change the state, but returns the changes.
 pub(crate) fn execute(
     view: View<'_>,
     header: &Header,
@@ -109,7 +109,7 @@ pub(crate) fn execute(
     run(view, block_env(header), env, Checks::Signed)
 }
 
-/// Runs a call and returns the outcome. Without a gas price in the request, gas is free (the base fee is 0), as in geth.
+/// Runs a call and returns its result. If the request has no gas price, gas is free (the base fee is 0), as in geth.
 pub(crate) fn call(
     view: View<'_>,
     header: &Header,
@@ -119,7 +119,7 @@ pub(crate) fn call(
     simulate(view, header, env)
 }
 
-/// The least gas limit, to within 1.5 %, with which the request succeeds (geth's search).
+/// Finds the lowest gas limit with which the request succeeds, to within 1.5 % (geth's search).
 pub(crate) fn estimate_gas(view: View<'_>, header: &Header, request: &TransactionRequest) -> Result<u64, RpcFailure> {
     let env = simulated(view, request)?;
     let with = |gas_limit| simulate(view, header, TxEnv { gas_limit, ..env.clone() });
@@ -128,7 +128,7 @@ pub(crate) fn estimate_gas(view: View<'_>, header: &Header, request: &Transactio
     let gas = *result.gas();
     output(result)?;
     let mut too_little = gas.tx_gas_used().max(TRANSFER_GAS) - 1;
-    // Nearly always right: what it used before refunds, and a 64th kept back at each call (EIP-150).
+    // This guess is nearly always right: the gas used before refunds, plus the 64th that each call keeps back (EIP-150).
     let likely = gas.total_gas_spent().max(gas.floor_gas()).saturating_add(CALL_STIPEND).saturating_mul(64) / 63;
     if too_little < likely && likely < enough {
         if suffices(with(likely)) { enough = likely } else { too_little = likely }
@@ -144,7 +144,7 @@ fn suffices(result: Result<ExecutionResult, RpcFailure>) -> bool {
     result.is_ok_and(|result| result.is_success())
 }
 
-/// What a successful execution returned; a revert or a halt is an error.
+/// The output of a successful execution. A revert or a halt is an error.
 pub(crate) fn output(result: ExecutionResult) -> Result<alloy::primitives::Bytes, RpcFailure> {
     match result {
         ExecutionResult::Success { output, .. } => Ok(output.into_data()),
@@ -170,7 +170,7 @@ fn simulated(view: View<'_>, request: &TransactionRequest) -> Result<TxEnv, RpcF
         nonce: view.state.account(&caller).map(|account| account.head.nonce).unwrap_or_default(),
         chain_id: Some(view.chain_id),
         access_list: request.access_list.clone().unwrap_or_default(),
-        // Without a price nothing is paid, so a priority fee alone means nothing.
+        // Without a price nothing is paid, so a priority fee alone has no meaning.
         gas_priority_fee: request.max_priority_fee_per_gas.filter(|_| request.max_fee_per_gas.is_some()),
         ..TxEnv::default()
     };
@@ -197,7 +197,7 @@ fn run(view: View<'_>, block: BlockEnv, env: TxEnv, checks: Checks) -> Result<Re
     })
 }
 
-/// geth's wording where clients look for it.
+/// The error message of a refused transaction. Uses geth's wording where clients search for it.
 fn refusal(invalid: &InvalidTransaction) -> String {
     match invalid {
         InvalidTransaction::NonceTooLow { tx, state } => {

@@ -11,7 +11,7 @@ use serde_json::value::to_raw_value;
 
 use crate::store::StoreError;
 
-/// A refused request: code, message and, for a revert, the returned bytes (EIP-1474; code 3 as geth uses it).
+/// A JSON-RPC error: code, message and, for a revert, the returned bytes (EIP-1474; code 3 as in geth).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message} (code {code})")]
 pub struct RpcFailure {
@@ -26,7 +26,7 @@ impl RpcFailure {
         self.code
     }
 
-    /// The bytes a contract reverted with.
+    /// The bytes with which the contract reverted.
     pub fn revert_data(&self) -> Option<&Bytes> {
         self.data.as_ref()
     }
@@ -35,7 +35,7 @@ impl RpcFailure {
         Self { code, message: message.into(), data: None }
     }
 
-    /// The request was understood and refused.
+    /// The error for a request that is valid but refused.
     pub(crate) fn refused(message: impl Into<String>) -> Self {
         Self::new(-32000, message)
     }
@@ -61,7 +61,7 @@ impl RpcFailure {
         Self::new(-32005, message)
     }
 
-    /// Execution ended in a revert with `output`.
+    /// The error for an execution that reverted with `output`.
     pub(crate) fn reverted(output: Bytes) -> Self {
         let reason = Revert::abi_decode(&output)
             .map(|revert| format!(": {}", revert.reason))

@@ -1,4 +1,4 @@
-//! The chain of blocks: one transaction, one block, one durable write.
+//! The chain of blocks. Each transaction makes one block, with one durable write.
 
 use std::{
     collections::VecDeque,
@@ -45,16 +45,16 @@ pub(crate) struct Tip {
     pub(crate) state: State,
 }
 
-/// The whole chain. Reads share; blocks are made one at a time.
+/// The whole chain. Reads run in parallel. Blocks are made one at a time.
 #[derive(Debug)]
 pub(crate) struct Ledger {
     pub(crate) chain_id: u64,
     pub(crate) store: Store,
-    /// The newest blocks with their states, newest last; never empty.
+    /// The newest blocks with their states, newest last. Never empty.
     recent: RwLock<VecDeque<Arc<Tip>>>,
     /// Seconds by which the chain's clock runs ahead of the machine's.
     clock_offset: AtomicU64,
-    /// Held while a block is made.
+    /// Locked while a block is made.
     making: Mutex<()>,
 }
 
@@ -70,7 +70,7 @@ pub enum OpenError {
     ChainId {
         /// The id of the chain in the folder.
         found: u64,
-        /// The id that was asked for.
+        /// The requested id.
         wanted: u64,
     },
 }
@@ -106,7 +106,7 @@ impl Ledger {
             .ok_or_else(|| RpcFailure::new(-32603, "the chain has no block"))
     }
 
-    /// The block `id` with its state. Only the newest 128 blocks have theirs.
+    /// The block `id` with its state. The chain keeps the states of the newest 128 blocks only.
     pub(crate) fn state_at(&self, id: BlockId) -> Result<Arc<Tip>, RpcFailure> {
         let tip = self.tip()?;
         let Some(number) = self.number_of(id)? else { return Err(unknown_block(id)) };
@@ -121,8 +121,8 @@ impl Ledger {
         })
     }
 
-    /// The number that `id` stands for, `None` for a hash that is not on the chain. `pending`, `safe` and `finalized`
-    /// are the newest block: nothing here is ever reorganised.
+    /// The block number of `id`; `None` for a hash that is not on the chain. `pending`, `safe` and `finalized` mean the newest
+    /// block, because this chain is never reorganised.
     pub(crate) fn number_of(&self, id: BlockId) -> Result<Option<u64>, RpcFailure> {
         Ok(match id {
             BlockId::Hash(hash) => self.store.number_of_block(&hash.block_hash)?,
@@ -140,8 +140,8 @@ impl Ledger {
         }
     }
 
-    /// The header a call at `id` runs under. At the newest block that is the block to come, so that a simulation sees
-    /// the clock a transaction sent now would see.
+    /// The header for a call at `id`. For the newest block it is the header of the next block, so that a simulation has the
+    /// same time as a transaction that is sent now.
     pub(crate) fn call_header(&self, id: BlockId, tip: &Tip) -> Header {
         match id {
             BlockId::Number(BlockNumberOrTag::Number(_) | BlockNumberOrTag::Earliest) | BlockId::Hash(_) => {
@@ -161,7 +161,7 @@ impl Ledger {
         Ok(next_base_fee(&self.tip()?.header))
     }
 
-    /// Executes a signed transaction in a block of its own. When this returns, the block is on disk.
+    /// Executes a signed transaction in a new block. When this returns, the block is on disk.
     pub(crate) fn submit(&self, raw: &[u8]) -> Result<B256, RpcFailure> {
         if raw.len() > MAX_TRANSACTION_SIZE {
             let size = raw.len();
@@ -214,11 +214,11 @@ impl Ledger {
         self.seal(&parent, header, None, &Changes::default())
     }
 
-    /// Puts the chain's clock `seconds` further ahead of the machine's; returns by how much it is ahead in all.
+    /// Moves the chain's clock `seconds` further ahead of the machine's clock. Returns the total difference.
     pub(crate) fn advance_clock(&self, seconds: u64) -> Result<u64, RpcFailure> {
         let _making = self.making.lock().unwrap_or_else(PoisonError::into_inner);
         let offset = self.clock_offset.load(Ordering::Relaxed);
-        // Far enough for any test, and no arithmetic on times can overflow.
+        // This is enough for any test, and keeps arithmetic on times from overflowing.
         let ahead = offset.checked_add(seconds).filter(|ahead| *ahead <= u64::from(u32::MAX));
         let ahead =
             ahead.ok_or_else(|| RpcFailure::invalid_params("the clock cannot be set more than 2^32 s ahead"))?;
@@ -227,7 +227,7 @@ impl Ledger {
         Ok(ahead)
     }
 
-    /// The header of the block after `parent`, as far as it is known before execution.
+    /// The header of the block after `parent`, without the fields that depend on execution.
     fn next_header(&self, parent: &Sealed<Header>) -> Header {
         let clock = now().saturating_add(self.clock_offset.load(Ordering::Relaxed));
         Header {
@@ -235,7 +235,7 @@ impl Ledger {
             number: parent.number + 1,
             timestamp: clock.max(parent.timestamp + 1),
             base_fee_per_gas: Some(next_base_fee(parent)),
-            // No beacon chain, no randomness: a value that differs per block, known in advance.
+            // There is no beacon chain, so this is not random: everyone knows the value in advance, but it differs per block.
             mix_hash: keccak256(parent.hash()),
             ..blank_header()
         }
@@ -296,7 +296,7 @@ fn genesis(store: &Store, config: &ChainConfig) -> Result<Tip, StoreError> {
     Ok(Tip { header: block.header, state })
 }
 
-/// A block without transactions, withdrawals, blobs or requests, with all fields mainnet's headers have.
+/// The header of a block without transactions, withdrawals, blobs or requests. It has all fields of mainnet's headers.
 fn blank_header() -> Header {
     Header {
         ommers_hash: EMPTY_OMMER_ROOT_HASH,

@@ -26,10 +26,10 @@ pub use server::{RpcServer, serve_rpc};
 pub use store::StoreError;
 pub use transport::EmbeddedTransport;
 
-/// The chain id that development tools use.
+/// The usual chain id of development tools.
 pub const DEVELOPMENT_CHAIN_ID: u64 = 31_337;
 
-/// How a new chain starts.
+/// The configuration of a new chain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChainConfig {
     /// The chain id (EIP-155).
@@ -53,35 +53,35 @@ impl ChainConfig {
     }
 }
 
-/// A handle on the chain; clones share it.
+/// A handle to the chain. Clones share the same chain.
 #[derive(Clone, Debug)]
 pub struct EmbeddedChain {
     ledger: Arc<Ledger>,
 }
 
 impl EmbeddedChain {
-    /// Opens the chain in `folder`, or starts one there. One process at a time can hold it.
+    /// Opens the chain in `folder`, or starts a new one there. Only one process at a time can have it open.
     ///
     /// # Errors
     ///
-    /// If the folder holds a chain with another id, another process has it open, or it cannot be read or written.
+    /// Fails if the folder holds a chain with another id, if another process has it open, or if it cannot be read or written.
     pub fn open(folder: &Path, config: &ChainConfig) -> Result<Self, OpenError> {
         Self::open_on(&Disk::default(), folder, config)
     }
 
-    /// As [`Self::open`], on a disk that a test may watch.
+    /// The same as [`Self::open`], on a disk that a test can observe.
     ///
     /// # Errors
-    /// As [`Self::open`].
+    /// The same as [`Self::open`].
     pub fn open_on(disk: &Disk, folder: &Path, config: &ChainConfig) -> Result<Self, OpenError> {
         Ok(Self { ledger: Arc::new(Ledger::open(Store::open(disk, folder)?, config)?) })
     }
 
-    /// A chain that lives in memory, as long as its handles.
+    /// Starts a chain in memory. It is gone when its last handle is dropped.
     ///
     /// # Errors
     ///
-    /// As [`Self::open`]; none is expected.
+    /// Has the errors of [`Self::open`], but none of them is expected.
     pub fn temporary(config: &ChainConfig) -> Result<Self, OpenError> {
         Ok(Self { ledger: Arc::new(Ledger::open(Store::in_memory()?, config)?) })
     }
@@ -100,17 +100,17 @@ impl EmbeddedChain {
     ///
     /// # Errors
     ///
-    /// What a node would answer as a JSON-RPC error.
+    /// Returns the JSON-RPC error that a node would answer.
     pub fn request(&self, method: &str, params: Option<&RawValue>) -> Result<Box<RawValue>, RpcFailure> {
         rpc::answer(&self.ledger, method, params)
     }
 
-    /// Puts the chain's clock `seconds` further ahead of the machine's, for good; returns by how much it is ahead in
-    /// all. The next block has the new time.
+    /// Moves the chain's clock `seconds` further ahead of the machine's clock, permanently. Returns the total difference. The next
+    /// block has the new time.
     ///
     /// # Errors
     ///
-    /// If it would be ahead by 2^32 seconds or more, or the disk refuses.
+    /// Fails if the clock would be ahead by 2^32 seconds or more, or if the disk cannot be written.
     pub fn advance_clock(&self, seconds: u64) -> Result<u64, RpcFailure> {
         self.ledger.advance_clock(seconds)
     }

@@ -1,7 +1,6 @@
 //! The JSON-RPC methods.
 //!
-//! Parameters are parsed strictly, every answer is bounded, and what a method returns is built with alloy's own
-//! response types.
+//! Parameters are parsed strictly, every answer is bounded in size, and the results use alloy's response types.
 
 use alloy::{
     eips::{BlockId, BlockNumberOrTag},
@@ -18,19 +17,19 @@ use crate::{
     view,
 };
 
-/// Priority fee suggested to wallets, in wei; any works.
+/// The priority fee that is suggested to wallets, in wei. The chain accepts any.
 const PRIORITY_FEE: u128 = 1_000_000_000;
-/// The most blocks one `eth_getLogs` scans.
+/// The largest number of blocks that one `eth_getLogs` scans.
 const MAX_LOG_BLOCKS: u64 = 10_000;
-/// The most logs one `eth_getLogs` returns.
+/// The largest number of logs that one `eth_getLogs` returns.
 const MAX_LOGS: usize = 10_000;
-/// The most addresses, and the most values of one topic, that one `eth_getLogs` names, as in geth.
+/// The largest number of addresses, and of values of one topic, in one `eth_getLogs`, as in geth.
 const MAX_LOG_CHOICES: usize = 1_000;
-/// The most blocks one `eth_feeHistory` covers.
+/// The largest number of blocks in one `eth_feeHistory`.
 const MAX_FEE_BLOCKS: u64 = 1_024;
-/// The most percentiles one `eth_feeHistory` names.
+/// The largest number of percentiles in one `eth_feeHistory`.
 const MAX_PERCENTILES: usize = 100;
-/// The most slots one `eth_getProof` proves.
+/// The largest number of slots in one `eth_getProof`.
 const MAX_PROOF_SLOTS: usize = 1_024;
 
 /// Positional parameters, taken one by one.
@@ -234,7 +233,7 @@ fn fee_history(ledger: &Ledger, params: &mut Params) -> Result<Box<RawValue>, Rp
         history.gas_used_ratio.push(block.header.gas_used as f64 / block.header.gas_limit as f64);
         history.base_fee_per_blob_gas.push(1);
         history.blob_gas_used_ratio.push(0.0);
-        // One transaction per block: every percentile is its tip.
+        // A block has one transaction, so every percentile is its tip.
         rewards.push(vec![view::priority_fee(&block); percentiles.as_ref().map_or(0, Vec::len)]);
         if number == newest {
             history.base_fee_per_gas.push(u128::from(crate::ledger::next_base_fee(&block.header)));

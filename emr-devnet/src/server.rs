@@ -27,12 +27,12 @@ use crate::{EmbeddedChain, failure::RpcFailure};
 
 /// The largest request, in bytes, as in geth.
 const MAX_BODY: usize = 5 << 20;
-/// The most requests in one batch.
+/// The largest number of requests in one batch.
 const MAX_BATCH: usize = 1_000;
-/// How many requests are worked on at once; the others wait.
+/// How many requests run at the same time. The others wait.
 const CONCURRENT: usize = 8;
 
-/// A running JSON-RPC server; dropping it stops it.
+/// A running JSON-RPC server. Dropping the handle stops it.
 #[derive(Debug)]
 pub struct RpcServer {
     address: SocketAddr,
@@ -41,7 +41,7 @@ pub struct RpcServer {
 }
 
 impl RpcServer {
-    /// The address it listens on, with the port that was chosen if 0 was asked for.
+    /// The address that it listens on. If port 0 was requested, this has the port that was chosen.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -57,7 +57,7 @@ impl RpcServer {
     pub async fn shutdown(self) {
         let Self { stop, task, .. } = self;
         stop.send_replace(true);
-        // The task only ends by itself or with the runtime; either way it is over.
+        // The task ends by itself or with the runtime. Both are fine.
         let _ = task.await;
     }
 }
@@ -68,11 +68,11 @@ struct Served {
     turns: Arc<Semaphore>,
 }
 
-/// Serves `chain` at `address` until the handle is dropped or shut down. Port 0 picks a free one.
+/// Serves `chain` at `address` until the handle is dropped or shut down. Port 0 chooses a free port.
 ///
 /// # Errors
 ///
-/// If the address is not a loopback address (this chain takes anyone's word for the clock), or cannot be bound.
+/// Fails if the address is not a loopback address (any caller can move this chain's clock), or cannot be bound.
 pub async fn serve_rpc(chain: EmbeddedChain, address: SocketAddr) -> io::Result<RpcServer> {
     if !address.ip().is_loopback() {
         return Err(io::Error::new(
@@ -87,7 +87,7 @@ pub async fn serve_rpc(chain: EmbeddedChain, address: SocketAddr) -> io::Result<
     let (stop, mut stopped) = watch::channel(false);
     let task = tokio::spawn(async move {
         let ended = async move {
-            // An error means that the handle was dropped.
+            // An error here means that the handle was dropped.
             let _ = stopped.wait_for(|stopped| *stopped).await;
         };
         // Serving ends only through `ended`.
@@ -96,7 +96,7 @@ pub async fn serve_rpc(chain: EmbeddedChain, address: SocketAddr) -> io::Result<
     Ok(RpcServer { address, stop, task })
 }
 
-/// A JSON-RPC 2.0 request; unknown members are ignored.
+/// A JSON-RPC 2.0 request. Unknown members are ignored.
 #[derive(Deserialize)]
 struct Request<'a> {
     id: Option<Id>,
@@ -121,8 +121,8 @@ async fn handle(State(served): State<Served>, headers: HeaderMap, body: Bytes) -
     }
 }
 
-/// Whether the request was addressed to this machine by name: a web page whose own name was made to resolve here is not
-/// answered.
+/// Whether the request's `Host` names this machine. This refuses a web page whose domain was made to resolve to this machine
+/// (DNS rebinding).
 fn names_this_machine(headers: &HeaderMap) -> bool {
     let Some(host) = headers.get(HOST).and_then(|value| value.to_str().ok()) else { return false };
     Url::parse(&format!("http://{host}")).is_ok_and(|url| match url.host() {
@@ -133,14 +133,14 @@ fn names_this_machine(headers: &HeaderMap) -> bool {
     })
 }
 
-/// Whether the body says that it is JSON: a web page can send that to another origin only after asking, and nothing here
-/// says yes.
+/// Whether the request declares a JSON body. A browser sends this to another origin only after a preflight request (CORS),
+/// which this server never allows.
 fn says_json(headers: &HeaderMap) -> bool {
     let Some(kind) = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()) else { return false };
     kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
 }
 
-/// The response body to a request body.
+/// Computes the response body for a request body.
 fn answer(chain: &EmbeddedChain, body: &[u8]) -> Vec<u8> {
     let batch = body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[');
     let answer = if batch {

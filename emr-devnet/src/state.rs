@@ -1,4 +1,4 @@
-//! Accounts and their storage as of one block, and what a block changes in them.
+//! The accounts and their storage after one block, and the changes that a block makes.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use revm::state::{AccountInfo, Bytecode, EvmState};
 
 use crate::trie::{Trie, TrieValue};
 
-/// Every account as of one block. A copy shares all that is equal.
+/// All accounts after one block. Copies share their equal parts.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct State {
     accounts: Trie<Account>,
@@ -26,7 +26,7 @@ pub(crate) struct Account {
     storage: Trie<U256>,
 }
 
-/// The fields of an account that fit in a row: nonce, balance in wei, code hash.
+/// The fields of an account with a fixed size: nonce, balance in wei, code hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct AccountHead {
     pub(crate) nonce: u64,
@@ -34,12 +34,12 @@ pub(crate) struct AccountHead {
     pub(crate) code_hash: B256,
 }
 
-/// What a block sets: the same type undoes a block when it holds the values from before.
+/// The values that a block sets. With the values from before the block, the same type undoes it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Changes {
-    /// The new head of an account, `None` when it is gone (then its storage is empty).
+    /// The new head of an account; `None` if the account is deleted (its storage is then empty).
     pub(crate) accounts: BTreeMap<Address, Option<AccountHead>>,
-    /// New values of storage slots; zero deletes.
+    /// New values of storage slots. Zero deletes a slot.
     pub(crate) slots: BTreeMap<(Address, U256), U256>,
     /// Code that an account of this block refers to.
     pub(crate) code: BTreeMap<B256, Bytes>,
@@ -76,12 +76,12 @@ impl State {
         self.accounts.get(&keccak256(address))
     }
 
-    /// The value of a storage slot, zero if it was never set.
+    /// The value of a storage slot; zero if it was never set.
     pub(crate) fn slot(&self, address: &Address, slot: U256) -> U256 {
         self.account(address).and_then(|account| account.storage.get(&hashed_slot(slot))).copied().unwrap_or_default()
     }
 
-    /// Sets everything that `changes` says. `code` finds the code behind a hash that an account did not have before.
+    /// Applies `changes`. `code` looks up the code of a hash that is new for an account.
     pub(crate) fn apply<E>(&mut self, changes: &Changes, code: impl Fn(&B256) -> Result<Bytes, E>) -> Result<(), E> {
         let mut slots: BTreeMap<Address, Vec<(U256, U256)>> = BTreeMap::new();
         for ((address, slot), value) in &changes.slots {
@@ -117,7 +117,7 @@ impl State {
         Ok(())
     }
 
-    /// The changes that take the state after `changes` back to this one.
+    /// The changes that undo `changes`: they lead back to this state.
     pub(crate) fn undo(&self, changes: &Changes) -> Changes {
         Changes {
             accounts: changes
@@ -170,8 +170,8 @@ impl Account {
 }
 
 impl Changes {
-    /// What an executed transaction touched. Accounts that end up empty are gone (EIP-161), and so is a contract that
-    /// was created and destroyed at once (EIP-6780).
+    /// The changes that an executed transaction made. Deletes accounts that end up empty (EIP-161), and a contract that was
+    /// created and destroyed in the same transaction (EIP-6780).
     pub(crate) fn of(touched: EvmState) -> Self {
         let mut changes = Self::default();
         for (address, account) in touched {

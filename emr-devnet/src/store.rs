@@ -1,8 +1,8 @@
 //! The chain on disk: one redb file, one durable redb transaction per block.
 //!
-//! A block, the state it leaves and the indices to it become visible together or not at all, and only after an fsync;
-//! a process killed at any instruction therefore reopens at the last block that was acknowledged, or at one that was
-//! complete and whose acknowledgement was lost.
+//! A block, the state after it and its indices become visible together or not at all, and only after an fsync. So if a
+//! process is killed at any instruction, it reopens at the last acknowledged block, or at a complete block whose
+//! acknowledgement was lost.
 
 use std::{fmt, path::Path};
 
@@ -24,16 +24,16 @@ use crate::state::{AccountHead, Changes, State};
 const FILE: &str = "chain.redb";
 /// Version of the tables below.
 const FORMAT: u64 = 1;
-/// Page cache in bytes; the state itself is held in memory.
+/// The size of the page cache in bytes. (The state itself is held in memory.)
 const CACHE: usize = 16 << 20;
-/// How many blocks' states, the newest included, can be read and proved.
+/// The number of newest blocks whose state can be read and proved.
 pub(crate) const KEPT_STATES: u64 = 128;
 
 type Row32 = &'static [u8; 32];
 type Row20 = &'static [u8; 20];
 /// Header (RLP), transaction and receipt (EIP-2718; both empty if the block has no transaction).
 type BlockRow = (&'static [u8], &'static [u8], &'static [u8]);
-/// Nonce, balance (big-endian), code hash; an absent account is `None`.
+/// Nonce, balance (big-endian), code hash. `None` stands for an account that does not exist.
 type AccountRow = (u64, Row32, Row32);
 
 const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
@@ -43,7 +43,7 @@ const NUMBER_OF_TRANSACTION: TableDefinition<'_, Row32, u64> = TableDefinition::
 const ACCOUNTS: TableDefinition<'_, Row20, AccountRow> = TableDefinition::new("accounts");
 const SLOTS: TableDefinition<'_, (Row20, Row32), Row32> = TableDefinition::new("slots");
 const CODE: TableDefinition<'_, Row32, &[u8]> = TableDefinition::new("code");
-/// Per block, the accounts and slots it changed as they were before it.
+/// Per block: the accounts and slots that it changed, with their values from before.
 const UNDO_ACCOUNTS: TableDefinition<'_, (u64, Row20), Option<AccountRow>> = TableDefinition::new("undo_accounts");
 const UNDO_SLOTS: TableDefinition<'_, (u64, Row20, Row32), Row32> = TableDefinition::new("undo_slots");
 
@@ -54,10 +54,10 @@ pub enum StoreError {
     /// Another process has the file open.
     #[error("another process has this chain open: stop it, or talk to it over its JSON-RPC address")]
     Busy,
-    /// The disk refused, or the file is damaged. Nothing that was acknowledged is lost; the process must reopen it.
+    /// The file cannot be read or written. No acknowledged block is lost, but the process must reopen the file.
     #[error("the chain file cannot be read or written ({0}): check space and permissions, then start again")]
     Disk(String),
-    /// What the file holds does not hang together.
+    /// The file's contents are inconsistent.
     #[error("the chain file is damaged ({0}): restore it from a copy, or start with an empty folder")]
     Damaged(String),
     /// The file was written by a different version.
@@ -78,14 +78,14 @@ fn damaged(what: impl fmt::Display) -> StoreError {
     StoreError::Damaged(what.to_string())
 }
 
-/// A block as kept: a header and at most one transaction with its receipt.
+/// A block as it is stored: a header and at most one transaction with its receipt.
 #[derive(Clone, Debug)]
 pub(crate) struct StoredBlock {
     pub(crate) header: Sealed<Header>,
     pub(crate) transaction: Option<(TxEnvelope, ReceiptEnvelope)>,
 }
 
-/// What an existing file holds.
+/// The contents of an existing file.
 #[derive(Debug)]
 pub(crate) struct Loaded {
     pub(crate) chain_id: u64,
@@ -116,13 +116,13 @@ impl Store {
         Ok(Self { database })
     }
 
-    /// A store that lives as long as the process.
+    /// Makes a store in memory.
     pub(crate) fn in_memory() -> Result<Self, StoreError> {
         let database = Builder::new().set_cache_size(CACHE).create_with_backend(InMemoryBackend::new())?;
         Ok(Self { database })
     }
 
-    /// Everything needed to go on, or `None` if the file is new.
+    /// Reads everything that is needed to continue the chain. Returns `None` if the file is new.
     pub(crate) fn load(&self) -> Result<Option<Loaded>, StoreError> {
         let read = self.database.begin_read()?;
         let meta = match read.open_table(META) {
@@ -199,14 +199,14 @@ impl Store {
         Ok(write.commit()?)
     }
 
-    /// Appends a block durably: when this returns, the block survives a crash.
+    /// Appends a block durably. When this returns, the block survives a crash.
     pub(crate) fn append(&self, block: &StoredBlock, changes: &Changes, undo: &Changes) -> Result<(), StoreError> {
         let write = self.database.begin_write()?;
         append(&write, block, changes, undo)?;
         Ok(write.commit()?)
     }
 
-    /// Remembers how many seconds the chain's clock runs ahead of the machine's.
+    /// Stores how many seconds the chain's clock is ahead of the machine's.
     pub(crate) fn set_clock_offset(&self, seconds: u64) -> Result<(), StoreError> {
         let write = self.database.begin_write()?;
         write.open_table(META)?.insert("clock_offset", seconds)?;
@@ -286,7 +286,7 @@ fn append(
     for ((address, slot), value) in &undo.slots {
         undo_slots.insert((number, &address.into_array(), &slot.to_be_bytes()), &value.to_be_bytes())?;
     }
-    // The oldest state that stays readable is `number - KEPT_STATES + 1`; its own undo rows lead out of the window.
+    // The oldest readable state is that of block `number - KEPT_STATES + 1`. This block's undo rows lead to an older state.
     let oldest = (number + 2).saturating_sub(KEPT_STATES);
     undo_accounts.retain_in(..(oldest, &[0; 20]), |_, _| false)?;
     undo_slots.retain_in(..(oldest, &[0; 20], &[0; 32]), |_, _| false)?;

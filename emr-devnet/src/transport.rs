@@ -1,4 +1,4 @@
-//! The embedded chain as an alloy transport: a `Provider` over it needs no socket.
+//! The embedded chain as an alloy transport, so that a `Provider` needs no socket.
 
 use std::task::{Context, Poll};
 
@@ -10,7 +10,7 @@ use tower::Service;
 
 use crate::EmbeddedChain;
 
-/// An [`EmbeddedChain`] that answers alloy's requests. Work happens on tokio's blocking threads.
+/// Passes alloy's requests to an [`EmbeddedChain`]. The work runs on Tokio's blocking threads.
 #[derive(Clone, Debug)]
 pub struct EmbeddedTransport {
     chain: EmbeddedChain,

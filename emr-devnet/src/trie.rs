@@ -1,8 +1,8 @@
-//! A Merkle Patricia trie in memory whose copies share their nodes.
+//! A Merkle Patricia trie in memory. Copies share their nodes.
 //!
-//! Keys are 32 bytes, already hashed. Each node caches its own reference (the RLP or its Keccak-256), so a root after
-//! a change costs the changed paths only, and the tries of earlier blocks stay readable for the price of those paths.
-//! Node encodings come from `alloy-trie`; the shape is the Yellow Paper's appendix D.
+//! Keys are 32 bytes, already hashed. Each node caches its reference (the RLP or its Keccak-256). So after a change, the root
+//! needs only the changed paths, and keeping the trie of an earlier block costs only those paths. The node encodings come
+//! from `alloy-trie`, and the shape from the Yellow Paper's appendix D.
 
 use std::sync::{Arc, OnceLock};
 
@@ -15,13 +15,13 @@ use alloy_trie::{
     nodes::{BranchNodeRef, ExtensionNodeRef, LeafNodeRef, RlpNode},
 };
 
-/// A value that a trie can hold: its RLP is what gets hashed.
+/// A value that a trie can hold. The trie hashes its RLP.
 pub(crate) trait TrieValue: Clone {
     /// The RLP of the value.
     fn rlp(&self) -> Vec<u8>;
 }
 
-/// A trie from 32-byte hashed keys to `V`; cloning is one reference count.
+/// A trie from 32-byte hashed keys to `V`. Cloning only increments a reference count.
 #[derive(Clone, Debug)]
 pub(crate) struct Trie<V> {
     root: Option<Arc<Node<V>>>,
@@ -70,7 +70,7 @@ impl<V: TrieValue> Trie<V> {
         }
     }
 
-    /// Puts `value` under `key`, replacing what was there.
+    /// Sets the value of `key`.
     pub(crate) fn insert(&mut self, key: &B256, value: V) {
         let key = Nibbles::unpack_array(&key.0);
         match &mut self.root {
@@ -79,7 +79,7 @@ impl<V: TrieValue> Trie<V> {
         }
     }
 
-    /// Takes `key` out; nothing happens if it is absent.
+    /// Removes `key`, if it is there.
     pub(crate) fn remove(&mut self, key: &B256) {
         if self.get(key).is_none() {
             return;
@@ -97,7 +97,7 @@ impl<V: TrieValue> Trie<V> {
         }
     }
 
-    /// The nodes from the root towards `key`: they prove its value, or that it is absent (EIP-1186).
+    /// The nodes on the path from the root to `key`. They prove its value, or its absence (EIP-1186).
     pub(crate) fn prove(&self, key: &B256) -> Vec<Bytes> {
         let key = Nibbles::unpack_array(&key.0);
         let (mut proof, mut at, mut next) = (Vec::new(), 0, self.root.as_deref());
@@ -132,7 +132,7 @@ impl<V: TrieValue> Node<V> {
         Self::new(Kind::Leaf { path, value })
     }
 
-    /// An extension of `path` in front of `child`, or `child` itself when the path is empty.
+    /// An extension with `path` in front of `child`, or `child` itself if the path is empty.
     fn extension(path: Nibbles, child: Arc<Self>) -> Arc<Self> {
         if path.is_empty() { child } else { Self::new(Kind::Extension { path, child }) }
     }
@@ -162,7 +162,7 @@ impl<V: TrieValue> Node<V> {
     }
 }
 
-/// A branch of two subtrees that part at their first nibble. Both keys are 64 nibbles, so neither path is empty.
+/// A branch with two subtrees that differ at their first nibble. Both keys have 64 nibbles, so neither path is empty.
 fn fork<V: TrieValue>(prefix: Nibbles, left: (u8, Arc<Node<V>>), right: (u8, Arc<Node<V>>)) -> Arc<Node<V>> {
     let mut children: Box<[Option<Arc<Node<V>>>; 16]> = Box::default();
     children[usize::from(left.0)] = Some(left.1);
@@ -210,7 +210,7 @@ fn insert<V: TrieValue>(slot: &mut Arc<Node<V>>, key: Nibbles, value: V) {
     *slot = replacement;
 }
 
-/// Takes `key`, which is present, out of `node`; `None` if nothing is left.
+/// Removes `key`, which must be present, from `node`. Returns `None` if the node is then empty.
 fn remove<V: TrieValue>(mut node: Arc<Node<V>>, key: Nibbles) -> Option<Arc<Node<V>>> {
     let inner = Arc::make_mut(&mut node);
     inner.reference = OnceLock::new();
@@ -234,7 +234,7 @@ fn remove<V: TrieValue>(mut node: Arc<Node<V>>, key: Nibbles) -> Option<Arc<Node
     }
 }
 
-/// `path` in front of `child`, keeping the trie canonical: leaves and extensions absorb the path.
+/// Puts `path` in front of `child` and keeps the trie canonical: leaves and extensions absorb the path.
 fn join<V: TrieValue>(path: Nibbles, child: Arc<Node<V>>) -> Arc<Node<V>> {
     match &child.kind {
         Kind::Leaf { path: rest, value } => Node::leaf(path.join(rest), value.clone()),
@@ -288,8 +288,8 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
-        /// Any order of writes and deletions has the root that `alloy-trie` computes from scratch, and its proofs
-        /// verify; a copy taken on the way keeps its own root.
+        /// After any sequence of writes and deletions, the root is the one that `alloy-trie` computes from scratch, and the
+        /// proofs verify. A copy that was made in between keeps its root.
         #[test]
         fn agrees_with_a_rebuild(steps in prop::collection::vec((0u16..1024, 0u8..4), 1..80)) {
             let (mut trie, mut model) = (Trie::default(), BTreeMap::new());
@@ -317,7 +317,7 @@ mod tests {
         }
     }
 
-    /// Long values: no node is embedded.
+    /// With long values, no node is embedded in another.
     #[test]
     fn agrees_on_long_values() {
         let (mut trie, mut model) = (Trie::default(), BTreeMap::new());

@@ -1,4 +1,4 @@
-//! Blocks, transactions, receipts and logs as JSON-RPC shows them.
+//! Blocks, transactions, receipts and logs in the form of JSON-RPC.
 
 use alloy::{
     consensus::{
@@ -35,7 +35,7 @@ pub(crate) fn receipt(block: &StoredBlock) -> Option<TransactionReceipt> {
     let mut logs = logs(block).into_iter();
     let contract = signed.kind().is_create().then(|| transaction.from().create(signed.nonce()));
     Some(TransactionReceipt {
-        // Log by log, in order: the view of a log differs from the log only by where it stands.
+        // Replaces the logs one by one, in order. The JSON-RPC form only adds the position of a log.
         inner: receipt.clone().map_logs(|log| logs.next().unwrap_or(Log { inner: log, ..Log::default() })),
         transaction_hash: *signed.tx_hash(),
         transaction_index: Some(0),
@@ -82,7 +82,7 @@ pub(crate) fn block(block: &StoredBlock, full: bool) -> Block {
     }
 }
 
-/// What the block's transaction paid above the base fee, in wei per gas; 0 without a transaction.
+/// How much the block's transaction paid above the base fee, in wei per gas. 0 without a transaction.
 pub(crate) fn priority_fee(block: &StoredBlock) -> u128 {
     let base_fee = block.header.base_fee_per_gas;
     let Some((signed, _)) = &block.transaction else { return 0 };

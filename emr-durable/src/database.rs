@@ -1,4 +1,4 @@
-//! redb files.
+//! redb databases on a [`Disk`].
 
 use std::{
     fs::OpenOptions,
@@ -11,12 +11,15 @@ use redb::{Builder, Database, DatabaseError, StorageBackend, backends::FileBacke
 
 use crate::{Disk, Step, Watch, disk::parent};
 
-/// Opens a redb file, or creates it. Its name is durable when this returns: redb syncs the file, not the folder that holds it.
+/// Opens a redb file, or creates it. When this returns, the file's name is durable: redb syncs the file, and this function
+/// syncs the folder that holds it.
 ///
-/// A new file gets its name when redb has made it. A crash in between would leave one that redb refuses as damaged.
+/// A new file gets its name only after redb has initialised it. Otherwise a crash could leave a file that redb refuses as
+/// damaged.
 ///
 /// # Errors
-/// [`DatabaseError::DatabaseAlreadyOpen`] if another process has it; [`DatabaseError`].
+/// Returns [`DatabaseError::DatabaseAlreadyOpen`] if another process has the file open, and otherwise the error of redb or the
+/// file system.
 pub fn open_database(disk: &Disk, path: &Path, cache_bytes: usize) -> Result<Database, DatabaseError> {
     let mut builder = Builder::new();
     builder.set_cache_size(cache_bytes);
@@ -24,7 +27,7 @@ pub fn open_database(disk: &Disk, path: &Path, cache_bytes: usize) -> Result<Dat
         let unfinished = disk.unfinished_file(parent(path))?;
         drop(open(disk, &builder, &unfinished)?);
         match disk.name(unfinished, path) {
-            // Another process was faster: its file is as good.
+            // Another process was faster. Its file is just as good.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             other => other?,
         }
@@ -41,7 +44,7 @@ fn open(disk: &Disk, builder: &Builder, path: &Path) -> Result<Database, Databas
     }
 }
 
-/// A file whose writes and syncs are reported. It is not locked: a test has one process.
+/// A file that reports its writes and syncs. It is not locked, because a test has only one process.
 #[derive(Debug)]
 struct Reported {
     file: FileBackend,

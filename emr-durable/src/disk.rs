@@ -1,4 +1,4 @@
-//! The file system, as far as durable files are concerned.
+//! The operations on the file system that durable files need.
 
 use std::{
     fs::{self, File},
@@ -13,17 +13,17 @@ use tempfile::{NamedTempFile, TempDir};
 
 use crate::{Step, Watch};
 
-/// How the names of unfinished files and folders begin.
+/// The prefix of the names of unfinished files and folders.
 const UNFINISHED: &str = ".new-";
 
-/// The file system. Clones are the same disk.
+/// The file system. Clones share the same disk.
 #[derive(Clone, Debug, Default)]
 pub struct Disk {
     watch: Option<Arc<dyn Watch>>,
 }
 
 impl Disk {
-    /// The file system, with every step reported.
+    /// A disk that reports every step.
     pub fn watched(watch: Arc<dyn Watch>) -> Self {
         Self { watch: Some(watch) }
     }
@@ -39,11 +39,11 @@ impl Disk {
         }
     }
 
-    /// Makes a folder and those above it, durably. A folder that exists may have been made by a process that was killed
-    /// before it synced the folder above; so the name of the lowest one that exists is synced in any case.
+    /// Makes a folder and the folders above it, durably. Always syncs the name of the lowest folder that exists already: a process
+    /// may have made it and been killed before it synced the folder above.
     ///
     /// # Errors
-    /// I/O errors. What was made before the error stays.
+    /// Returns the file system's error. Folders that were made before the error stay.
     pub fn create_folder_all(&self, folder: &Path) -> io::Result<()> {
         let above = parent(folder);
         match self.create_folder(folder) {
@@ -58,7 +58,7 @@ impl Disk {
         self.sync_folder(above)
     }
 
-    /// Syncs a folder that this process made nothing in. It may be one of other users, through which we may only pass.
+    /// Syncs a folder in which this process made nothing. Ignores a missing permission: the folder may belong to another user.
     fn sync_existing(&self, folder: &Path) -> io::Result<()> {
         match self.sync_folder(folder) {
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
@@ -66,19 +66,19 @@ impl Disk {
         }
     }
 
-    /// Makes a folder, unless there is one, in a durable folder, durably.
+    /// Makes a folder durably, unless it exists. The folder above must be durable.
     ///
     /// # Errors
-    /// I/O errors.
+    /// Returns the file system's error.
     pub fn add_folder(&self, folder: &Path) -> io::Result<()> {
         self.create_folder(folder)?;
         self.sync_folder(parent(folder))
     }
 
-    /// Makes a folder unless there is one, and says whether it did. The folder above is not synced.
+    /// Makes a folder, unless it exists. Returns whether it made the folder. Does not sync the folder above.
     ///
     /// # Errors
-    /// I/O errors.
+    /// Returns the file system's error.
     pub fn create_folder(&self, folder: &Path) -> io::Result<bool> {
         match fs::create_dir(folder) {
             Ok(()) => {
@@ -90,38 +90,38 @@ impl Disk {
         }
     }
 
-    /// Makes a folder for something unfinished, mode 0700. It is removed when dropped. Nothing is synced.
+    /// Makes a temporary folder with mode 0700 for unfinished work. It is removed when dropped. Does not sync.
     ///
     /// # Errors
-    /// I/O errors.
+    /// Returns the file system's error.
     pub fn unfinished_folder(&self, above: &Path) -> io::Result<TempDir> {
         let folder = tempfile::Builder::new().prefix(UNFINISHED).tempdir_in(above)?;
         self.done(Step::FolderCreated(folder.path()));
         Ok(folder)
     }
 
-    /// Writes a file that must not exist yet, and syncs it. The folder is not synced.
+    /// Writes a file that must not exist yet, and syncs it. Does not sync the folder.
     ///
     /// # Errors
-    /// I/O errors. A part of the file may be there then.
+    /// Returns the file system's error. A part of the file may then exist.
     pub fn write_new(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
         let mut file = File::create_new(path)?;
         self.done(Step::FileCreated(path));
         self.fill(&mut file, path, bytes)
     }
 
-    /// Makes `path` a file with these bytes, mode 0600, durably, whole or not at all. What had the name before is gone.
+    /// Writes a file with these bytes and mode 0600, durably, completely or not at all. Replaces an existing file.
     ///
     /// # Errors
-    /// I/O errors. The file is as it was then, unless it was the last sync that failed.
+    /// Returns the file system's error. The old file is then unchanged, unless the last sync failed.
     pub fn replace(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
         self.place(path, bytes, parent(path))
     }
 
-    /// As [`Self::replace`]; the unfinished file is in the folder `staging`, on the same file system.
+    /// The same as [`Self::replace`], but the unfinished file is in the folder `staging`, which must be on the same file system.
     ///
     /// # Errors
-    /// As [`Self::replace`].
+    /// The same as [`Self::replace`].
     pub fn place(&self, path: &Path, bytes: &[u8], staging: &Path) -> io::Result<()> {
         let file = self.stage(bytes, staging)?;
         let from = file.path().to_owned();
@@ -131,10 +131,10 @@ impl Disk {
         self.sync_folder(parent(path))
     }
 
-    /// As [`Self::replace`], for a file that must not exist yet.
+    /// The same as [`Self::replace`], for a file that must not exist yet.
     ///
     /// # Errors
-    /// [`io::ErrorKind::AlreadyExists`]; I/O errors.
+    /// Returns [`io::ErrorKind::AlreadyExists`] if the file exists, and other errors of the file system.
     pub fn create(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
         let file = self.stage(bytes, parent(path))?;
         let from = file.path().to_owned();
@@ -144,10 +144,10 @@ impl Disk {
         self.sync_folder(parent(path))
     }
 
-    /// Makes an empty file durably, unless there is a file. Only its name matters, so it has no bytes to sync.
+    /// Makes an empty file durably, unless it exists. Only its name matters, so there are no bytes to sync.
     ///
     /// # Errors
-    /// I/O errors.
+    /// Returns the file system's error.
     pub fn mark(&self, path: &Path) -> io::Result<()> {
         match File::create_new(path) {
             Ok(_) => self.done(Step::FileCreated(path)),
@@ -157,10 +157,10 @@ impl Disk {
         self.sync_folder(parent(path))
     }
 
-    /// Gives a file or folder another name. Atomic; not synced.
+    /// Renames a file or folder. This is atomic. Does not sync.
     ///
     /// # Errors
-    /// I/O errors.
+    /// Returns the file system's error.
     pub fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         #[expect(clippy::disallowed_methods, reason = "the caller syncs, and a test takes that out")]
         fs::rename(from, to)?;
@@ -168,24 +168,24 @@ impl Disk {
         Ok(())
     }
 
-    /// Removes a file. Not synced.
+    /// Removes a file. Does not sync.
     ///
     /// # Errors
-    /// I/O errors.
+    /// Returns the file system's error.
     pub fn remove_file(&self, path: &Path) -> io::Result<()> {
         fs::remove_file(path)?;
         self.done(Step::Removed(path));
         Ok(())
     }
 
-    /// Removes a folder with everything in it. Not atomic, not synced.
+    /// Removes a folder with everything in it. This is not atomic. Does not sync.
     ///
     /// # Errors
-    /// I/O errors. A part may be gone then.
+    /// Returns the file system's error. A part may then be removed.
     pub fn remove_folder_all(&self, folder: &Path) -> io::Result<()> {
         for entry in fs::read_dir(folder)? {
             let entry = entry?;
-            // A symbolic link is removed, not followed.
+            // Removes a symbolic link, and does not follow it.
             if entry.file_type()?.is_dir() {
                 self.remove_folder_all(&entry.path())?;
             } else {
@@ -197,17 +197,17 @@ impl Disk {
         Ok(())
     }
 
-    /// Makes the names in a folder durable: those made, changed and removed.
+    /// Makes all changes of names in a folder durable.
     ///
     /// # Errors
-    /// I/O errors.
+    /// Returns the file system's error.
     pub fn sync_folder(&self, folder: &Path) -> io::Result<()> {
         flush(&File::open(folder)?)?;
         self.done(Step::FolderSynced(folder));
         Ok(())
     }
 
-    /// An empty file, mode 0600, that is removed when dropped. Nothing is synced.
+    /// Makes an empty file with mode 0600 that is removed when dropped. Does not sync.
     #[cfg(feature = "redb")]
     pub(crate) fn unfinished_file(&self, folder: &Path) -> io::Result<TempPath> {
         let file = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(folder)?;
@@ -215,7 +215,7 @@ impl Disk {
         Ok(file.into_temp_path())
     }
 
-    /// Gives an unfinished file its name, unless there is such a file. Not synced.
+    /// Gives an unfinished file its name, unless a file has that name. Does not sync.
     #[cfg(feature = "redb")]
     pub(crate) fn name(&self, file: TempPath, path: &Path) -> io::Result<()> {
         let from = file.to_path_buf();
@@ -224,7 +224,7 @@ impl Disk {
         Ok(())
     }
 
-    /// A synced file without a name that counts.
+    /// Writes and syncs a file with a temporary name.
     fn stage(&self, bytes: &[u8], staging: &Path) -> io::Result<NamedTempFile> {
         let mut file = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(staging)?;
         let path = file.path().to_owned();
@@ -242,7 +242,7 @@ impl Disk {
     }
 }
 
-/// `fsync`. Nothing else in this project calls it (redb does, for its own files).
+/// Calls `fsync`. Nothing else in this project does, except redb for its own files.
 #[expect(clippy::disallowed_methods, reason = "the one place")]
 fn flush(file: &File) -> io::Result<()> {
     file.sync_all()

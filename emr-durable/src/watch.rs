@@ -1,8 +1,8 @@
-//! What a test sees of a disk.
+//! The steps of a disk, which a test can observe.
 
 use std::{fmt, path::Path};
 
-/// One change of a file system, after it was done.
+/// One change of the file system, reported after it was done.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum Step<'a> {
@@ -12,25 +12,25 @@ pub enum Step<'a> {
     Written {
         /// The file.
         path: &'a Path,
-        /// Where the first byte went.
+        /// The position of the first byte in the file.
         offset: u64,
-        /// What was written.
+        /// The bytes.
         bytes: &'a [u8],
     },
-    /// A file was cut, or extended with zeros.
+    /// A file was truncated, or extended with zeros.
     Resized {
         /// The file.
         path: &'a Path,
         /// Its new length in bytes.
         length: u64,
     },
-    /// A file's bytes and length were synced. Its name was not.
+    /// A file's bytes and length were synced, but not its name.
     FileSynced(&'a Path),
     /// An empty folder was made.
     FolderCreated(&'a Path),
-    /// The names in a folder were synced. What they name was not.
+    /// The names in a folder were synced, but not the files themselves.
     FolderSynced(&'a Path),
-    /// A file or folder got another name. What had that name before is gone.
+    /// A file or folder was renamed. It replaced any file that had the new name.
     Renamed {
         /// The old name.
         from: &'a Path,
@@ -41,8 +41,8 @@ pub enum Step<'a> {
     Removed(&'a Path),
 }
 
-/// Told of every step.
+/// Observes every step of a [`Disk`](crate::Disk).
 pub trait Watch: fmt::Debug + Send + Sync {
-    /// Called after the step, by the thread that did it.
+    /// Called after each step, by the thread that did it.
     fn done(&self, step: Step<'_>);
 }

@@ -1,4 +1,4 @@
-//! The joint of this crate.
+//! The [`Blockstore`] trait, which every backend implements.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -9,60 +9,60 @@ use futures::future::BoxFuture;
 
 use crate::StoreError;
 
-/// What a [`Blockstore`] call gives: a boxed future, so that `dyn Blockstore` works.
+/// The result of a [`Blockstore`] call: a boxed future, so that `dyn Blockstore` works.
 pub type StoreFuture<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
 
-/// Blocks by content address, and pins on the DAGs that must stay.
+/// Blocks by content address, and pins on the DAGs that must be kept.
 ///
-/// A store answers for what it holds itself; it fetches nothing from anybody else. Every store keeps the same contract
-/// (one test, run against each of them):
+/// A store answers only for its own blocks. It never fetches a block from elsewhere. Every store obeys the same contract
+/// (one test, run against each store):
 ///
-/// - Addresses are CIDv1, sha2-256, `raw` or `dag-cbor`; anything else is refused before any work is done.
-/// - What `get` returns was hashed again and is the block that the CID names. A store cannot make a caller use wrong bytes.
-/// - Kubo keeps blocks by their digest: it has a block under both codecs as soon as it has it under one.
-/// - A call that fails leaves the store as it was. Calls may be repeated: a second `put` or `pin` of the same thing
-///   changes nothing.
+/// - Addresses are CIDv1, sha2-256, `raw` or `dag-cbor`. Any other address is refused before any work is done.
+/// - `get` hashes the bytes again and returns only the block that the CID names. A store cannot give wrong bytes to a caller.
+/// - Kubo keeps blocks by their digest. If it has a block under one codec, it has it under both.
+/// - A call that fails leaves the store unchanged. Calls can be repeated: a second `put` or `pin` of the same CID changes
+///   nothing.
 /// - The futures need a Tokio runtime, and may be dropped at any time.
 pub trait Blockstore: fmt::Debug + Send + Sync {
     /// Stores a block of at most [`emr_core::cid::MAX_BLOCK_BYTES`] and returns its address once the store holds it durably.
     ///
     /// # Errors
-    /// [`StoreError::TooLarge`]; [`StoreError::NotDagCbor`] if `codec` is [`Codec::DagCbor`] and the bytes are not;
-    /// [`StoreError::DiskFull`].
+    /// Returns [`StoreError::TooLarge`] for a larger block, [`StoreError::NotDagCbor`] if `codec` is [`Codec::DagCbor`] and the
+    /// bytes are not, and [`StoreError::DiskFull`] if there is no space.
     fn put<'a>(&'a self, codec: Codec, bytes: &'a [u8]) -> StoreFuture<'a, Cid>;
 
-    /// The bytes of a block, verified.
+    /// Returns the bytes of a block, verified.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`]; [`StoreError::Mismatch`] if the store has or sends other bytes under that address (a
-    /// `put` of the right bytes repairs a damaged disk).
+    /// Returns [`StoreError::NotFound`] if the store does not have the block, and [`StoreError::Mismatch`] if it has or sends other
+    /// bytes under that address. (A `put` of the right bytes repairs a damaged disk.)
     fn get<'a>(&'a self, cid: &'a Cid) -> StoreFuture<'a, Vec<u8>>;
 
-    /// Whether the store says that it holds the block. Only [`get`](Self::get) proves it.
+    /// Whether the store claims to hold the block. Only [`get`](Self::get) proves it.
     fn has<'a>(&'a self, cid: &'a Cid) -> StoreFuture<'a, bool>;
 
-    /// Keeps a block and everything under it. Every block of the DAG was read and verified before this returns.
+    /// Keeps a block and everything under it. Reads and verifies every block of the DAG before it returns.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`] with the first block that is missing; [`StoreError::DagLimit`] if the DAG exceeds the default
+    /// Returns [`StoreError::NotFound`] with the first missing block, and [`StoreError::DagLimit`] if the DAG exceeds the default
     /// [`DagLimits`](crate::DagLimits).
     fn pin<'a>(&'a self, cid: &'a Cid) -> StoreFuture<'a, ()>;
 
-    /// Takes a pin back.
+    /// Removes a pin. The blocks stay.
     ///
     /// # Errors
-    /// [`StoreError::NotPinned`].
+    /// Returns [`StoreError::NotPinned`] if the block is not a pinned root.
     fn unpin<'a>(&'a self, cid: &'a Cid) -> StoreFuture<'a, ()>;
 
-    /// Removes a block, durably. A block that is not there counts as removed.
+    /// Removes a block, durably. Succeeds if the block is not there.
     ///
-    /// The caller answers for what it deletes. It must not put or pin a block, or a DAG over it, while it deletes that block.
-    /// A store that keeps blocks by their digest removes the block under both codecs.
+    /// The caller must be sure that nothing needs the block. It must not put or pin the block, or a DAG over it, at the same
+    /// time. A store that keeps blocks by their digest removes the block under both codecs.
     ///
     /// # Errors
-    /// [`StoreError::Pinned`] if the block is a pinned root or lies under one; it stays then.
+    /// Returns [`StoreError::Pinned`] if the block is a pinned root or lies under one. The block then stays.
     fn delete<'a>(&'a self, cid: &'a Cid) -> StoreFuture<'a, ()>;
 
-    /// The roots that are pinned.
+    /// The pinned roots.
     fn pins(&self) -> StoreFuture<'_, BTreeSet<Cid>>;
 }

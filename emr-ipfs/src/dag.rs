@@ -1,4 +1,4 @@
-//! Walking the links of a DAG that somebody else made.
+//! Walks the links of a DAG that someone else made.
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
@@ -10,37 +10,38 @@ use serde_ipld_dagcbor::DecodeError;
 
 use crate::{Blockstore, StoreError};
 
-/// How much of a DAG is walked before it is refused. Every block counts once, however often it is linked.
+/// The largest DAG that is walked. Every block counts once, even if it is linked several times.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DagLimits {
-    /// Blocks, the root included.
+    /// The number of blocks, the root included.
     pub blocks: usize,
-    /// Links from the root to the farthest block; 0 allows the root alone.
+    /// The number of links from the root to the farthest block; 0 allows only the root.
     pub depth: usize,
     /// Bytes of all blocks together.
     pub bytes: u64,
 }
 
 impl Default for DagLimits {
-    /// 16,384 blocks, 16 links deep, 8 GiB: more than any record with attachments, little enough to walk.
+    /// 16,384 blocks, 16 links deep, 8 GiB: more than any record with attachments needs, and few enough to walk.
     fn default() -> Self {
         Self { blocks: 16_384, depth: 16, bytes: 8 << 30 }
     }
 }
 
-/// A DAG that was walked to its end: every block was there and verified.
+/// A DAG that was walked completely. Every block was there and was verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dag {
-    /// Its blocks, each once: the root, then what the root links to, and so on.
+    /// Its blocks, each once: the root, then the blocks that the root links to, and so on.
     pub cids: Vec<Cid>,
     /// Bytes of all blocks together.
     pub bytes: u64,
 }
 
-/// The links of a DAG-CBOR block, in the order in which they stand there, repetitions included.
+/// The links of a DAG-CBOR block, in the order of the bytes, with repetitions.
 ///
 /// # Errors
-/// [`StoreError::NotDagCbor`]: not well-formed, not in the strict form, nested deeper than 256, or with bytes left over.
+/// Returns [`StoreError::NotDagCbor`] if the bytes are malformed, not in the strict form, nested deeper than 256, or followed
+/// by other bytes.
 pub fn links(cid: &Cid, bytes: &[u8]) -> Result<Vec<Cid>, StoreError> {
     let extracted: Result<ExtractLinks<64>, DecodeError<Infallible>> = serde_ipld_dagcbor::from_slice(bytes);
     extracted
@@ -48,11 +49,12 @@ pub fn links(cid: &Cid, bytes: &[u8]) -> Result<Vec<Cid>, StoreError> {
         .map_err(|reason| StoreError::NotDagCbor { cid: *cid, reason: reason.to_string() })
 }
 
-/// Reads every block under `root` from `store`, level by level, and verifies it. Memory is one block and the list of addresses.
+/// Reads and verifies every block under `root` from `store`, level by level. Holds one block and the list of addresses in
+/// memory.
 ///
 /// # Errors
-/// [`StoreError::DagLimit`] as soon as a limit is certain to be exceeded; [`StoreError::NotFound`] for a missing block;
-/// [`StoreError::Mismatch`] for a wrong one, and for a link whose kind of CID is not used here.
+/// Returns [`StoreError::DagLimit`] as soon as a limit is certain to be exceeded, [`StoreError::NotFound`] for a missing
+/// block, and [`StoreError::Mismatch`] for a wrong block or for a link whose kind of CID is not allowed.
 pub async fn walk(store: &dyn Blockstore, root: &Cid, limits: &DagLimits) -> Result<Dag, StoreError> {
     let exceeded = |limit: String| StoreError::DagLimit { root: *root, limit };
     let mut seen = BTreeSet::from([*root]);

@@ -1,4 +1,4 @@
-//! What can go wrong with a block store, by what the caller should do about it.
+//! Errors of block stores. Each variant calls for another action of the caller.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -6,16 +6,14 @@ use std::path::{Path, PathBuf};
 use cid::Cid;
 use emr_core::{AddressError, cid::BlockMismatch};
 
-/// A store could not do what it was asked. Nothing was lost and nothing is half-written: a failed `put` or `pin` left the
-/// store as it was.
+/// Why a store's call failed. Nothing is lost or half-written: a failed `put` or `pin` left the store unchanged.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
     /// The store does not hold the block.
     #[error("block {0} is not in this store: ask another node for it")]
     NotFound(Cid),
-    /// The bytes are not the block that the CID names (a damaged disk or a lying node), or the CID is of a kind that is
-    /// not used here.
+    /// The bytes are not the block that the CID names (a damaged disk or a lying node), or the kind of CID is not allowed.
     #[error(transparent)]
     Mismatch(#[from] BlockMismatch),
     /// The block is larger than [`emr_core::cid::MAX_BLOCK_BYTES`].
@@ -34,18 +32,18 @@ pub enum StoreError {
         /// What the decoder found.
         reason: String,
     },
-    /// A DAG is larger than the caller wanted to walk.
-    #[error("the DAG under {root} exceeds {limit}: nothing of it was pinned, refuse it")]
+    /// A DAG exceeds the limits.
+    #[error("the DAG under {root} exceeds {limit}: refuse it; no part of it was pinned")]
     DagLimit {
-        /// Where the walk began.
+        /// The root of the walk.
         root: Cid,
-        /// Which limit.
+        /// The limit that it exceeds.
         limit: String,
     },
-    /// Unpin of something that has no pin of its own.
+    /// An unpin named a block that is not a pinned root.
     #[error("{0} is not pinned in this store (a block under a pinned one is unpinned by unpinning that one)")]
     NotPinned(Cid),
-    /// A block was to be deleted that a pin keeps.
+    /// A delete named a block that a pin keeps.
     #[error("{0} is pinned in this store, or lies under a pinned block: unpin that one first; the block stays")]
     Pinned(Cid),
     /// The disk, the quota or the file size limit is exhausted.
@@ -54,12 +52,12 @@ pub enum StoreError {
         /// The file or folder that could not grow.
         path: PathBuf,
     },
-    /// The file system refused something else.
+    /// Another error of the file system.
     #[error("{}: {source}", path.display())]
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// Why.
+        /// The file system's error.
         source: io::Error,
     },
     /// The folder holds something other than a block store of this version.
@@ -76,7 +74,7 @@ pub enum StoreError {
         /// What is wrong with it.
         reason: &'static str,
     },
-    /// The address is not one to use.
+    /// Plain http to this address is not allowed.
     #[error("the Kubo RPC address cannot be used: {0}")]
     Address(#[from] AddressError),
     /// The node did not answer, or stopped in the middle of an answer. Trying again later can help.
@@ -84,10 +82,10 @@ pub enum StoreError {
     Unreachable {
         /// The node.
         url: String,
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// The node answered, and said no.
+    /// The node answered with an error.
     #[error("the IPFS node at {url} refused {call} with status {status}: {message}")]
     Refused {
         /// The node.
@@ -96,10 +94,10 @@ pub enum StoreError {
         call: &'static str,
         /// The HTTP status.
         status: u16,
-        /// What it said, shortened.
+        /// The node's message, shortened.
         message: String,
     },
-    /// The node answered with something that is not an answer to the question.
+    /// The node's answer does not fit the call.
     #[error("the IPFS node at {url} gave no valid answer to {call} ({reason}): is this the RPC port of a Kubo node?")]
     BadAnswer {
         /// The node.
@@ -112,7 +110,7 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// The block is not there; another store may have it.
+    /// The store does not have the block. Another store may have it.
     pub fn is_not_found(&self) -> bool {
         matches!(self, Self::NotFound(_))
     }
@@ -132,7 +130,7 @@ impl StoreError {
         matches!(self, Self::Unreachable { .. })
     }
 
-    /// The store gave bytes that are not the block: its disk is damaged or it lies.
+    /// The store returned wrong bytes: its disk is damaged, or it lies.
     pub fn is_corrupt(&self) -> bool {
         matches!(self, Self::Mismatch(BlockMismatch::Digest(_) | BlockMismatch::TooLarge { .. }))
     }

@@ -1,4 +1,4 @@
-//! A whole node: from a configuration to a URL.
+//! Starts, runs and stops a whole node.
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
@@ -30,38 +30,38 @@ use crate::{
     storage::{self, quota::Quotas},
 };
 
-/// How often L1 is looked at: on this machine, and elsewhere.
+/// How often the node reads L1: if L1 is on this machine, and otherwise.
 const FOLLOW_HERE: Duration = Duration::from_millis(500);
 const FOLLOW_ELSEWHERE: Duration = Duration::from_secs(4);
 
-/// What a node needs.
+/// The configuration of a node.
 #[derive(Clone, Debug)]
 pub struct NodeConfig {
-    /// Folder for what must survive; one node per folder.
+    /// The folder of the node's durable data. One node at a time can use it.
     pub data_dir: PathBuf,
-    /// Where to listen. Port 0 picks a free one. TLS and the open internet are a reverse proxy's business.
+    /// The address to listen on. Port 0 chooses a free port. Use a reverse proxy for TLS and for the open internet.
     pub listen: SocketAddr,
     /// The L1.
     pub endpoint: Endpoint,
-    /// Its chain id: a node that is pointed elsewhere does not start.
+    /// Its chain id. The node does not start with another chain.
     pub chain_id: u64,
     /// The rollup contract.
     pub contract: Address,
     /// The block of its deployment.
     pub deployed_at: u64,
-    /// Where blocks are kept.
+    /// The block store.
     pub blockstore: Arc<dyn Blockstore>,
-    /// The hospital's Ethereum key: settles, relays registrations, signs receipts.
+    /// The hospital's Ethereum key. It settles, relays registrations and signs receipts.
     pub hospital: PrivateKeySigner,
-    /// Who proves.
+    /// Whether this node proves, and its key folder.
     pub prover: ProverConfig,
-    /// When batches are sealed.
+    /// When to seal batches.
     pub seal: SealPolicy,
-    /// What is served at a time, and to whom.
+    /// The limits of the HTTP service.
     pub limits: Limits,
 }
 
-/// A node does not start.
+/// Why a node does not start.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
@@ -87,15 +87,15 @@ pub enum StartError {
         /// Its L2 slots.
         max_l2: u64,
     },
-    /// Another key settles.
+    /// The contract's sequencer has another key.
     #[error("the contract's sequencer is {sequencer}, this hospital is {hospital}: use the sequencer's key")]
     NotSequencer {
-        /// Who settles.
+        /// The contract's sequencer.
         sequencer: Address,
         /// This node's key.
         hospital: Address,
     },
-    /// The mempool file.
+    /// The mempool file cannot be used.
     #[error(transparent)]
     Mempool(#[from] MempoolError),
     /// The state cannot be derived from L1.
@@ -106,7 +106,7 @@ pub enum StartError {
     Listen {
         /// The address.
         address: SocketAddr,
-        /// Why.
+        /// The cause.
         source: std::io::Error,
     },
     /// The node stopped while it started.
@@ -118,7 +118,7 @@ pub enum StartError {
 #[derive(Debug)]
 pub struct Node;
 
-/// A node at work. Dropping it stops it without waiting; [`RunningNode::shutdown`] waits.
+/// A running node. Dropping it stops it without waiting. [`RunningNode::shutdown`] waits.
 #[derive(Debug)]
 pub struct RunningNode {
     url: Url,
@@ -129,18 +129,18 @@ pub struct RunningNode {
 }
 
 impl Node {
-    /// Starts a node: checks chain and contract, derives the state from L1 and compares it with L1's root, then serves.
+    /// Starts a node: checks chain and contract, computes the state from L1 and compares it with L1's root, then serves.
     ///
     /// # Errors
-    /// [`StartError`]; nothing was changed that a later start would miss.
+    /// Returns [`StartError`] if any of this fails. A later start then finds everything that it needs.
     pub async fn start(config: NodeConfig) -> Result<RunningNode, StartError> {
         Self::start_on(Disk::default(), config).await
     }
 
-    /// As [`Self::start`], with the node's own file on a disk that a test may watch.
+    /// The same as [`Self::start`], with the node's file on a disk that a test can observe.
     ///
     /// # Errors
-    /// As [`Self::start`].
+    /// The same as [`Self::start`].
     pub async fn start_on(disk: Disk, config: NodeConfig) -> Result<RunningNode, StartError> {
         let NodeConfig { endpoint, hospital, .. } = &config;
         let provider = endpoint.connect(Some(hospital.clone()))?;
@@ -244,18 +244,18 @@ async fn serve(
 }
 
 impl RunningNode {
-    /// Where it serves.
+    /// The URL of the node.
     pub fn url(&self) -> &Url {
         &self.url
     }
 
-    /// What it is busy with, as it changes.
+    /// The node's activity, as it changes.
     pub fn activity(&self) -> watch::Receiver<Activity> {
         self.pipeline.activity()
     }
 
-    /// Stops: no new requests, the ones being answered get a moment, work in progress is picked up by the next start. When
-    /// this returns, the folder is free for another node.
+    /// Stops the node. It accepts no new requests, and gives running ones a moment. The next start continues unfinished work. When this
+    /// returns, another node can use the folder.
     pub async fn shutdown(mut self) {
         self.stop.send_replace(true);
         if tokio::time::timeout(GRACE * 2, &mut self.server).await.is_err() {
@@ -265,10 +265,10 @@ impl RunningNode {
             worker.abort();
         }
         for worker in self.workers.drain(..) {
-            // Aborted, or ended.
+            // The worker was aborted, or has ended.
             let _ = worker.await;
         }
-        // What was being written is written to its end, and then the file is closed.
+        // Waits until pending writes are complete and the file is closed.
         let closed = self.pipeline.sequencer.closed();
         drop(self);
         let _ = tokio::time::timeout(GRACE * 2, closed).await;

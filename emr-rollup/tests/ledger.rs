@@ -4,8 +4,8 @@
 use emr_core::{Class, ClassMask, RecordStatus, Rights};
 use emr_rollup::testing::scenario::*;
 use emr_rollup::{
-    batch::PushError,
-    operation::{Operation, SignedOperation},
+    batch::{D2Entry, PushError},
+    operation::{DirectoryCommitment, Operation, SignedOperation},
     primitive::{eddsa::SigningKey, field::Fr},
     state::{
         StateTrees,
@@ -62,16 +62,17 @@ fn state_is_derived_from_batch_data_alone() {
         }
     }
     assert_eq!(audit.part(9, 3), None);
-    assert_eq!(ledger.medical(account(PATIENT)).unwrap().key_directory, Fr::from(93));
+    assert_eq!(ledger.medical(account(PATIENT)).unwrap().key_directory, Fr::from(93).into());
 }
 
 #[test]
 fn batch_data_with_an_unknown_leaf_is_refused() {
     let (batch, _) = open(SMALL).seal();
     let mut data = batch.data().clone();
-    data.d2.push([Fr::from(9 << 18 | 1 << 16), Fr::from(1), Fr::from(1), Fr::from(0)]);
+    let (leaf, audit_entry, key_directory) = (Fr::from(1).into(), Fr::from(1), DirectoryCommitment::NONE);
+    data.d2.push(D2Entry { place: Fr::from(9 << 18 | 1 << 16), leaf, audit_entry, key_directory });
     assert!(StateTrees::genesis(SMALL).apply(&data).is_err());
-    data.d2[0][0] = Fr::from(PATIENT << 18);
+    data.d2[0].place = Fr::from(PATIENT << 18);
     assert!(StateTrees::genesis(SMALL).apply(&data).is_err());
 }
 
@@ -129,7 +130,7 @@ fn a_stale_directory_stops_a_grant_but_not_a_revocation() {
     let (_, ledger) = batch.seal();
     let patient = ledger.patient(account(PATIENT)).unwrap();
     assert_eq!(patient.grants.values().next().unwrap().rights, Rights::NONE);
-    assert_eq!(ledger.medical(account(PATIENT)).unwrap().key_directory, Fr::from(91));
+    assert_eq!(ledger.medical(account(PATIENT)).unwrap().key_directory, Fr::from(91).into());
 }
 
 #[test]

@@ -1,7 +1,7 @@
-//! This test program once more, as a child process: to be killed while it writes, or to meet a full disk.
+//! Runs this test program again as a child process, to kill it while it writes or to give it a full disk.
 //!
-//! The child runs one test, which begins with [`job`] and does its work in a process of which nothing is left but its files and
-//! its lines on stdout. In the ordinary run [`job`] is `None`, and that test returns at once.
+//! The child runs one test, which begins with [`job`]. The child leaves only its files and its lines on stdout. In an ordinary
+//! run, [`job`] returns `None`, and that test returns at once.
 
 use std::{
     env,
@@ -10,15 +10,15 @@ use std::{
     process::{Child, ChildStdout, Command, Output, Stdio},
 };
 
-/// Tells the child its job.
+/// Environment variable with the child's job.
 const JOB: &str = "EMR_TEST_JOB";
 
-/// What this process is to do if it is a child that [`Again`] started, such as the folder to write to.
+/// The job of this process, such as the folder to write to, if [`Again`] started it. Otherwise `None`.
 pub fn job() -> Option<String> {
     env::var(JOB).ok()
 }
 
-/// A child that is not started yet.
+/// A child process that is not started yet.
 #[derive(Debug)]
 pub struct Again {
     test: String,
@@ -27,19 +27,19 @@ pub struct Again {
 }
 
 impl Again {
-    /// Test `test` of this program, such as `crash::writer`, with a job.
+    /// A child that runs the test `test` of this program, such as `crash::writer`, with a job.
     pub fn new(test: &str, job: impl AsRef<OsStr>) -> Self {
         Self { test: test.to_owned(), job: job.as_ref().to_owned(), shell: String::new() }
     }
 
-    /// A write beyond a limit on the size of files fails, as on a full disk. Otherwise its signal ends the process.
+    /// Makes writes beyond the limit of file sizes fail, as on a full disk. Without this, a signal ends the process.
     #[must_use]
     pub fn surviving_full_disks(mut self) -> Self {
         self.shell += "trap '' XFSZ; ";
         self
     }
 
-    /// No file grows past this, in KiB: that stands in for a full disk.
+    /// Limits the size of files, in KiB, to simulate a full disk.
     #[must_use]
     pub fn with_files_up_to(self, kib: u64) -> Self {
         let mut limited = self.surviving_full_disks();
@@ -55,18 +55,18 @@ impl Again {
         Ok(command)
     }
 
-    /// Runs it to its end.
+    /// Runs the child to its end.
     ///
     /// # Errors
-    /// If it cannot be started.
+    /// Fails if the child cannot be started.
     pub fn output(&self) -> io::Result<Output> {
         self.command()?.output()
     }
 
-    /// Starts it.
+    /// Starts the child.
     ///
     /// # Errors
-    /// If it cannot be started.
+    /// Fails if the child cannot be started.
     pub fn start(&self) -> io::Result<Doomed> {
         let mut child = self.command()?.stdout(Stdio::piped()).spawn()?;
         let output = BufReader::new(child.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?);
@@ -74,7 +74,7 @@ impl Again {
     }
 }
 
-/// A child that runs and is killed at the latest when this is dropped.
+/// A running child. It is killed when this is dropped, if not before.
 #[derive(Debug)]
 pub struct Doomed {
     child: Child,
@@ -82,18 +82,18 @@ pub struct Doomed {
 }
 
 impl Doomed {
-    /// Waits for the next line with this word; gives what follows the word.
+    /// Waits for the next line with this word, and returns the text after the word.
     ///
     /// # Errors
-    /// If the child ends first.
+    /// Fails if the child ends first.
     pub fn next(&mut self, word: &str) -> io::Result<String> {
         self.read(word)?.ok_or_else(|| io::Error::other(format!("the child ended before it said {word:?} again")))
     }
 
-    /// SIGKILL; gives what followed the word in the lines that it had still written.
+    /// Kills the child (SIGKILL). Returns the text after the word in all lines that it had written until then.
     ///
     /// # Errors
-    /// If it has been waited for before.
+    /// Fails if the child cannot be killed.
     pub fn kill(mut self, word: &str) -> io::Result<Vec<String>> {
         self.child.kill()?;
         self.child.wait()?;
@@ -104,13 +104,13 @@ impl Doomed {
         Ok(said)
     }
 
-    /// `None` at the end of the output. A line that was cut off does not count.
+    /// Reads the next line with this word. Returns `None` at the end of the output. Ignores a truncated line.
     fn read(&mut self, word: &str) -> io::Result<Option<String>> {
         loop {
             let mut line = String::new();
             self.output.read_line(&mut line)?;
             let Some(line) = line.strip_suffix('\n') else { return Ok(None) };
-            // The test harness says the test's name in front of its first line.
+            // The test harness prints the test's name in front of the first line.
             if let Some((_, rest)) = line.split_once(&format!("{word} ")) {
                 return Ok(Some(rest.to_owned()));
             }
@@ -120,7 +120,7 @@ impl Doomed {
 
 impl Drop for Doomed {
     fn drop(&mut self) {
-        // It may have ended already.
+        // The child may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -131,7 +131,7 @@ mod tests {
     use super::*;
     use crate::Outcome;
 
-    /// The child: counts, and for job `write` fills a file.
+    /// The child's test: it counts, and with a job it also fills a file.
     #[test]
     fn counts_in_a_child() -> Outcome {
         let Some(job) = job() else { return Ok(()) };

@@ -9,5 +9,5 @@ pub mod part;
 #[cfg(feature = "people")]
 pub mod people;
 
-/// What a test, or a step of one, gives: anything that goes wrong fails it.
+/// The result of a test or of a step of a test. Any error fails the test.
 pub type Outcome<T = ()> = Result<T, Box<dyn std::error::Error + Send + Sync>>;

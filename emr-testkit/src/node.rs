@@ -1,4 +1,4 @@
-//! A chain with the contracts, the cast registered with them, and a node.
+//! A chain with the contracts, the test people registered with them, and a node.
 
 use std::{
     path::{Path, PathBuf},
@@ -29,30 +29,30 @@ use crate::{
     people::{Person, people, registrar},
 };
 
-/// A chain, a contract on it, and folders for a node.
+/// A chain with the rollup contract, and folders for a node.
 #[derive(Debug)]
 pub struct World {
     /// The chain.
     pub chain: EmbeddedChain,
-    /// The contract as the hospital calls it.
+    /// The contract, used with the hospital's key.
     pub rollup: Rollup<DynProvider>,
-    /// Holds the chain, the node's data and the blocks; it goes with the last handle.
+    /// The folder of the node's data and blocks. It is removed with the last handle.
     pub folder: Arc<TempDir>,
 }
 
-/// A chain on which the cast and the registrar have 1000 ether each.
+/// The configuration of a chain on which all test people and the registrar have 1000 ether each.
 pub fn prefunded() -> ChainConfig {
     funding(people().all().map(Person::address))
 }
 
-/// A chain on which these and the registrar have 1000 ether each.
+/// The configuration of a chain on which these addresses and the registrar have 1000 ether each.
 fn funding(rich: impl IntoIterator<Item = Address>) -> ChainConfig {
     let ether = U256::from(10).pow(U256::from(18)) * U256::from(1000);
     let rich = rich.into_iter().chain([registrar().address()]);
     rich.fold(ChainConfig::default(), |config, address| config.prefund(address, ether))
 }
 
-/// The contracts as they are deployed for real: the cast's hospital settles, the registrar admits.
+/// The real parameters of a deployment. The test hospital settles, and the registrar admits.
 pub fn deployment() -> Deployment {
     let version = CircuitVersion::V1;
     Deployment {
@@ -68,26 +68,26 @@ pub fn deployment() -> Deployment {
 }
 
 impl World {
-    /// A fresh chain with the contracts.
+    /// Starts a chain with the contracts.
     ///
     /// # Errors
-    /// If the chain or the contracts cannot be set up.
+    /// Fails if the chain or the contracts cannot be set up.
     pub async fn new() -> Outcome<Self> {
         Self::with(&deployment()).await
     }
 
-    /// A fresh chain with other contracts.
+    /// Starts a chain with contracts that have other parameters.
     ///
     /// # Errors
-    /// As [`Self::new`].
+    /// The same as [`Self::new`].
     pub async fn with(deployment: &Deployment) -> Outcome<Self> {
         Self::on(&prefunded(), deployment).await
     }
 
-    /// A fresh chain with the contracts, on which doctors and patients have no ether: the hospital pays for them.
+    /// Starts a chain with the contracts. Doctors and patients have no ether, so the hospital pays for them.
     ///
     /// # Errors
-    /// As [`Self::new`].
+    /// The same as [`Self::new`].
     pub async fn where_the_hospital_pays() -> Outcome<Self> {
         Self::on(&funding([people().hospital.address()]), &deployment()).await
     }
@@ -98,40 +98,40 @@ impl World {
         Self::on_chain(chain, deployment, folder).await
     }
 
-    /// The contracts on a chain that was opened elsewhere, and a folder for the rest.
+    /// Deploys the contracts on a chain that is open already. `folder` is for the node's files.
     ///
     /// # Errors
-    /// As [`Self::new`].
+    /// The same as [`Self::new`].
     pub async fn on_chain(chain: EmbeddedChain, deployment: &Deployment, folder: TempDir) -> Outcome<Self> {
         let provider = Endpoint::in_process(chain.transport()).connect(Some(people().hospital.ethereum.clone()))?;
         let rollup = deploy(provider, deployment).await?.rollup;
         Ok(Self { chain, rollup, folder: Arc::new(folder) })
     }
 
-    /// The chain as a node or a client reaches it.
+    /// The endpoint for nodes and clients.
     pub fn endpoint(&self) -> Endpoint {
         Endpoint::in_process(self.chain.transport())
     }
 
-    /// What operations for this rollup are bound to.
+    /// The domain that operations of this rollup are bound to.
     pub fn domain(&self) -> Domain {
         let instance = self.rollup.instance();
         Domain::new(instance.chain_id, instance.contract.into_array())
     }
 
-    /// The contract as somebody else calls it.
+    /// The contract, used with another key.
     ///
     /// # Errors
-    /// If the chain does not answer.
+    /// Fails if the chain does not answer.
     pub async fn rollup_as(&self, signer: PrivateKeySigner) -> Outcome<Rollup<DynProvider>> {
         let provider = self.endpoint().connect(Some(signer))?;
         Ok(Rollup::attach(provider, self.rollup.instance().contract, self.rollup.deployed_at()).await?)
     }
 
-    /// Registers somebody on L1; the registrar admits doctors and hospitals.
+    /// Registers a person on L1, and admits them as the registrar if they are a doctor or a hospital.
     ///
     /// # Errors
-    /// If the contract refuses.
+    /// Fails if the contract refuses.
     pub async fn register(&self, person: &Person, org: Option<AccountIndex>) -> Outcome<AccountIndex> {
         if org.is_some() {
             self.rollup.endorse(person.address()).await?;
@@ -144,27 +144,27 @@ impl World {
         Ok(account)
     }
 
-    /// An invitation for ten minutes, signed by somebody as this account.
+    /// An invitation that is valid for ten minutes, signed by `inviter` as this account.
     ///
     /// # Errors
-    /// None is expected: the cast has valid keys.
+    /// No error is expected, because the test people have valid keys.
     pub fn invitation(&self, inviter: &Person, account: AccountIndex) -> Outcome<Invitation> {
         let expires = UnixTime::now().saturating_add(600);
         Ok(Invitation::issue(self.rollup.instance(), &inviter.ethereum, account, expires)?)
     }
 
-    /// As the registrar, admits what waits under an account index.
+    /// As the registrar, admits the registration that waits under an account index.
     ///
     /// # Errors
-    /// If nothing waits, or the contract refuses.
+    /// Fails if nothing waits, or if the contract refuses.
     pub async fn admit(&self, account: AccountIndex) -> Outcome {
         admit(&self.rollup_as(registrar()).await?, account).await
     }
 
-    /// Registers the whole cast.
+    /// Registers all test people.
     ///
     /// # Errors
-    /// If the contract refuses.
+    /// Fails if the contract refuses.
     pub async fn register_all(&self) -> Outcome<Accounts> {
         let people = people();
         let hospital = self.register(&people.hospital, None).await?;
@@ -182,45 +182,46 @@ impl World {
         self.folder.path().join("node")
     }
 
-    /// The blocks of the node, opened once more.
+    /// Opens the block store of the node a second time.
     ///
     /// # Errors
-    /// If the folder cannot be opened.
+    /// Fails if the folder cannot be opened.
     pub fn store(&self) -> Outcome<DiskStore> {
         Ok(DiskStore::open(self.folder.path().join("blocks"))?)
     }
 
-    /// A node that proves nothing and seals when it is told to.
+    /// The configuration of a node that proves nothing and seals only on demand.
     ///
     /// # Errors
-    /// If the block store cannot be opened, or there is no home folder.
+    /// Fails if the block store cannot be opened, or if there is no home folder.
     pub fn config(&self) -> Outcome<NodeConfig> {
         config(self.endpoint(), &self.rollup, self.folder.path())
     }
 
-    /// Starts that node.
+    /// Starts the node of [`Self::config`].
     ///
     /// # Errors
-    /// If it does not start.
+    /// Fails if it does not start.
     pub async fn start(&self) -> Outcome<RunningNode> {
         Ok(Node::start(self.config()?).await?)
     }
 }
 
-/// As the registrar, admits what waits under an account index.
+/// As the registrar, admits the registration that waits under an account index.
 ///
 /// # Errors
-/// If nothing waits, or the contract refuses.
+/// Fails if nothing waits, or if the contract refuses.
 pub async fn admit(registrar: &Rollup<DynProvider>, account: AccountIndex) -> Outcome {
     let waiting = registrar.pending(account).await?.ok_or("nothing waits")?;
     registrar.admit(&waiting).await?;
     Ok(())
 }
 
-/// A node of the cast's hospital on any chain, with its data and blocks in a folder. It proves nothing and seals when it is told to.
+/// The configuration of the test hospital's node on any chain, with its data and blocks in a folder. It proves nothing and seals only
+/// on demand.
 ///
 /// # Errors
-/// As [`World::config`].
+/// The same as [`World::config`].
 pub fn config(endpoint: Endpoint, rollup: &Rollup<DynProvider>, folder: &Path) -> Outcome<NodeConfig> {
     Ok(NodeConfig {
         data_dir: folder.join("node"),
@@ -237,25 +238,25 @@ pub fn config(endpoint: Endpoint, rollup: &Rollup<DynProvider>, folder: &Path) -
     })
 }
 
-/// The cast's account numbers.
+/// The account numbers of the test people.
 #[derive(Clone, Copy, Debug)]
 pub struct Accounts {
-    /// Of [`People::hospital`](crate::people::People::hospital).
+    /// Account of [`People::hospital`](crate::people::People::hospital).
     pub hospital: AccountIndex,
-    /// Of [`People::doctor`](crate::people::People::doctor).
+    /// Account of [`People::doctor`](crate::people::People::doctor).
     pub doctor: AccountIndex,
-    /// Of [`People::stranger`](crate::people::People::stranger).
+    /// Account of [`People::stranger`](crate::people::People::stranger).
     pub stranger: AccountIndex,
-    /// Of [`People::patient`](crate::people::People::patient).
+    /// Account of [`People::patient`](crate::people::People::patient).
     pub patient: AccountIndex,
-    /// Of [`People::other`](crate::people::People::other).
+    /// Account of [`People::other`](crate::people::People::other).
     pub other: AccountIndex,
 }
 
-/// Puts L1's clock ahead and mines a block.
+/// Moves L1's clock forward and mines a block.
 ///
 /// # Errors
-/// If the chain refuses.
+/// Fails if the chain refuses.
 pub async fn advance(world: &World, seconds: u64) -> Outcome {
     world.chain.advance_clock(seconds)?;
     let _: serde_json::Value = world.rollup.provider().raw_request("evm_mine".into(), ()).await?;

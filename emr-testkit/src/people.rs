@@ -1,4 +1,4 @@
-//! The people, with all their keys. They are the same in every process and run.
+//! Test people with all their keys. They are the same in every process and run.
 
 use std::{ops::Deref, sync::LazyLock};
 
@@ -12,10 +12,10 @@ use emr_core::{AccountIndex, Role};
 use emr_crypto::{Identity, RsaBits, RsaSecret};
 use emr_rollup::primitive::{eddsa::SigningKey, field};
 
-/// Somebody with keys.
+/// A person with their keys.
 #[derive(Clone, Debug)]
 pub struct Person {
-    /// What they are called; a name for their data folder.
+    /// The person's name, also used for their data folder.
     pub name: &'static str,
     /// Role, RSA key, seed of the rollup key, Ethereum key.
     pub identity: Identity,
@@ -26,17 +26,17 @@ pub struct Person {
 }
 
 impl Person {
-    /// One of the cast: the RSA key takes long to make, so it is a file; the other keys repeat the number.
+    /// One of the fixed people. The RSA key comes from a file, because generating one takes long. The other keys repeat `number`.
     fn cast(name: &'static str, role: Role, pem: &str, number: u8) -> Self {
         let rsa = RsaSecret::from_pem(pem).expect("a key of this crate");
         let identity = Identity::with_rsa(role, rsa).with_rollup_seed(&[number; 32]);
         Self::of(name, identity.with_ethereum(&[number; 32]).expect("a valid key"))
     }
 
-    /// Somebody who is not of the cast, with this Ethereum key and otherwise fresh keys. The RSA key takes a while.
+    /// A new person with this Ethereum key and otherwise new keys. Generating the RSA key takes a while.
     ///
     /// # Panics
-    /// If it is no Ethereum key.
+    /// Panics if `ethereum` is not a valid Ethereum key.
     pub fn fresh(role: Role, ethereum: B256) -> Self {
         let identity = Identity::generate(role, RsaBits::MIN);
         Self::of("fresh", identity.with_ethereum(&ethereum.0).expect("a valid key"))
@@ -56,7 +56,7 @@ impl Person {
         self.ethereum.address()
     }
 
-    /// Their registration with a rollup, as their own transaction; `org` is a doctor's hospital.
+    /// The person's registration with a rollup. `org` is a doctor's hospital.
     pub fn registration(&self, instance: &RollupInstance, org: Option<AccountIndex>) -> Registration {
         let point = self.key.registration_point();
         let q = CurvePoint { x: field::to_bytes(&point.x()), y: field::to_bytes(&point.y()) };
@@ -76,20 +76,20 @@ impl Person {
     }
 }
 
-/// The cast: a hospital, its doctor, a doctor of nobody, and two patients.
+/// The fixed people: a hospital, its doctor, a doctor of no hospital, and two patients.
 #[derive(Debug)]
 pub struct People {
-    /// The hospital; its RSA key has 4096 bits.
+    /// The hospital, with an RSA key of 4096 bits.
     pub hospital: Person,
-    /// A doctor of the hospital; 3072 bits.
+    /// A doctor of the hospital, with 3072 bits.
     pub doctor: Person,
-    /// A doctor of no hospital; 2048 bits.
+    /// A doctor of no hospital, with 2048 bits.
     pub stranger: Person,
-    /// A patient; 3072 bits.
+    /// A patient, with 3072 bits.
     pub patient: Person,
-    /// Another patient; 2048 bits.
+    /// Another patient, with 2048 bits.
     pub other: Person,
-    /// Who admits doctors and hospitals. They have the hospital's RSA key and no account.
+    /// The registrar, who admits doctors and hospitals. They have the hospital's RSA key and no account.
     pub registrar: Person,
 }
 
@@ -102,19 +102,19 @@ static PEOPLE: LazyLock<People> = LazyLock::new(|| People {
     registrar: Person::cast("REGISTRAR", Role::Hospital, include_str!("../keys/hospital.pem"), 0xee),
 });
 
-/// The cast.
+/// The fixed people.
 pub fn people() -> &'static People {
     &PEOPLE
 }
 
 impl People {
-    /// Everybody who has an account, the hospital first.
+    /// All people who have an account, the hospital first.
     pub fn all(&self) -> [&Person; 5] {
         [&self.hospital, &self.doctor, &self.stranger, &self.patient, &self.other]
     }
 }
 
-/// One of the cast by name; it stands for the [`Person`].
+/// One of the fixed people by name. It dereferences to the [`Person`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Member {
     /// [`People::hospital`].
@@ -156,7 +156,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn everybody_has_other_keys() {
+    fn all_people_have_different_keys() {
         let all = people().all();
         for (at, one) in all.iter().enumerate() {
             for other in &all[..at] {

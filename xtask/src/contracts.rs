@@ -1,10 +1,10 @@
-//! Builds the contract artefacts that the Rust crates ship, with the pinned compiler, and checks that the committed ones
-//! are what the sources give.
+//! Builds the contract artefacts that the Rust crates contain, with the pinned compiler. Checks that the committed artefacts
+//! match the sources.
 //!
-//! `contracts/src` becomes `contracts/artifacts/EmrRollup.json`; each `contracts/generated/NAME.sol` (a verifier that was
-//! generated from a verifying key) becomes `contracts/artifacts/NAME.json`; each contract in `contracts/test` becomes
-//! `contracts/test/artifacts/NAME.json`, for the contracts' own tests only. An artefact holds the ABI, the creation code
-//! and the size of the deployed code, and no metadata hash, so equal sources give equal bytes on every machine.
+//! `contracts/src` becomes `contracts/artifacts/EmrRollup.json`. Each `contracts/generated/NAME.sol` (a verifier that was
+//! generated from a verifying key) becomes `contracts/artifacts/NAME.json`. Each contract in `contracts/test` becomes
+//! `contracts/test/artifacts/NAME.json`, which only the contracts' tests use. An artefact holds the ABI, the creation code and
+//! the size of the deployed code. It has no metadata hash, so equal sources give equal bytes on every machine.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,10 +17,10 @@ use std::{
 use serde_json::{Value, json};
 use xtask::parts::{PartError, Parts};
 
-/// EIP-170.
+/// The largest size of deployed code in bytes (EIP-170).
 const MAX_DEPLOYED_BYTES: usize = 24_576;
 
-/// Why the artefacts could not be built or differ.
+/// Why the artefacts could not be built, or that they differ.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ContractsError {
     #[error(transparent)]
@@ -31,20 +31,21 @@ pub(crate) enum ContractsError {
     File { path: PathBuf, source: io::Error },
     #[error("the compiler did not answer with JSON: {0}")]
     Answer(#[from] serde_json::Error),
-    #[error("the compiler's answer for {0} lacks a part that was asked for")]
+    #[error("the compiler's answer for {0} lacks a requested part")]
     Incomplete(String),
     #[error("the contracts do not compile:\n{0}")]
     Compile(String),
     #[error("{contract} has {size} bytes of code; the limit is {MAX_DEPLOYED_BYTES} (EIP-170)")]
     TooLarge { contract: String, size: usize },
-    #[error("these artefacts are not what the sources give: {}; run `cargo xtask contracts` and commit the result", .0.join(", "))]
+    #[error("these artefacts do not match the sources: {}; run `cargo xtask contracts` and commit the result", .0.join(", "))]
     Differs(Vec<String>),
 }
 
 /// Builds every artefact under `root`, the workspace folder. With `check`, writes nothing and compares instead.
 ///
 /// # Errors
-/// [`ContractsError`] if the compiler cannot be had, the sources do not compile, or (with `check`) an artefact differs.
+/// Returns [`ContractsError`] if the compiler cannot be installed, if the sources do not compile, or (with `check`) if an artefact
+/// differs.
 pub(crate) fn run(root: &Path, check: bool) -> Result<(), ContractsError> {
     let parts = Parts::open()?;
     parts.install_solc()?;
@@ -97,13 +98,13 @@ fn pretty(value: &Value) -> Result<String, ContractsError> {
     Ok(serde_json::to_string_pretty(value)? + "\n")
 }
 
-/// Optimised for the calls that the rollup makes often: settlement and registration.
+/// Compiler settings for the project's contracts, optimised for the frequent calls: settlement and registration.
 fn own_settings() -> Value {
     json!({ "optimizer": { "enabled": true, "runs": 1000 }, "viaIR": true })
 }
 
-/// For snark-verifier's Solidity, which the default optimizer cannot lay out ("stack too deep") and the IR pipeline turns
-/// into a contract that always reverts.
+/// Compiler settings for snark-verifier's Solidity. The default optimizer fails on it ("stack too deep"), and the IR pipeline makes
+/// a contract that always reverts.
 fn generated_settings() -> Value {
     json!({
         "optimizer": {
@@ -123,7 +124,7 @@ fn generated_settings() -> Value {
     })
 }
 
-/// The Solidity files of a folder, sorted, as paths relative to `contracts`. A folder that does not exist has none.
+/// The Solidity files of a folder, sorted, as paths relative to `contracts`. Empty if the folder does not exist.
 fn solidity_files(contracts: &Path, folder: &str) -> Result<Vec<String>, ContractsError> {
     let path = contracts.join(folder);
     if !path.exists() {
@@ -140,7 +141,7 @@ fn solidity_files(contracts: &Path, folder: &str) -> Result<Vec<String>, Contrac
     Ok(names.into_iter().collect())
 }
 
-/// The pinned compiler. It resolves imports in `contracts` and in the pinned packages, nowhere else.
+/// The pinned compiler. It resolves imports only in `contracts` and in the pinned packages.
 struct Compiler<'a> {
     contracts: &'a Path,
     /// The `node_modules` folder with solc and OpenZeppelin.
@@ -148,7 +149,7 @@ struct Compiler<'a> {
 }
 
 impl Compiler<'_> {
-    /// Compiles a generated file and names its one contract after the file.
+    /// Compiles a generated file, and names its only contract after the file.
     fn compile_generated(&self, source: &str) -> Result<Vec<Artifact>, ContractsError> {
         let mut artifacts = self.compile(&[source], generated_settings())?;
         let stem = Path::new(source).file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
@@ -158,7 +159,7 @@ impl Compiler<'_> {
         Ok(artifacts)
     }
 
-    /// Compiles files and returns those of their contracts that have code. A warning fails the build like an error.
+    /// Compiles files, and returns the contracts that have code. A warning fails the build like an error.
     fn compile(&self, files: &[&str], mut settings: Value) -> Result<Vec<Artifact>, ContractsError> {
         let mut sources = serde_json::Map::new();
         for &name in files {
@@ -191,7 +192,7 @@ impl Compiler<'_> {
     /// Runs the compiler on standard JSON input.
     fn run(&self, input: &Value) -> Result<Value, ContractsError> {
         let temporary = |source| ContractsError::File { path: std::env::temp_dir(), source };
-        // Files, because the compiler's wrapper neither waits for a pipe that is still empty nor until one that is full is read.
+        // Uses files, because the compiler's wrapper waits neither for data in an empty pipe nor for space in a full one.
         let mut question = tempfile::tempfile().map_err(temporary)?;
         let mut answer = tempfile::tempfile().map_err(temporary)?;
         let input = serde_json::to_vec(input)?;
@@ -207,13 +208,13 @@ impl Compiler<'_> {
             .map_err(ContractsError::Node)?;
         let mut text = Vec::new();
         answer.rewind().and_then(|()| answer.read_to_end(&mut text)).map_err(temporary)?;
-        // The wrapper writes a line of its own before the JSON.
+        // The wrapper prints another line before the JSON.
         let start = text.iter().position(|&byte| byte == b'{').unwrap_or(0);
         Ok(serde_json::from_slice(&text[start..])?)
     }
 }
 
-/// The artefact of a compiled contract; `None` for interfaces, which have no code.
+/// The artefact of a compiled contract. `None` for interfaces, which have no code.
 fn artifact(name: &str, contract: &Value) -> Result<Option<Artifact>, ContractsError> {
     let code = |which: &str| {
         let object = contract["evm"][which]["object"].as_str();
@@ -232,8 +233,8 @@ fn artifact(name: &str, contract: &Value) -> Result<Option<Artifact>, ContractsE
     Ok(Some(Artifact { name: name.to_owned(), abi, bytecode, deployed_size }))
 }
 
-/// Drops the names of Solidity's own types (`AccountIndex`, `enum Role`) from an ABI, which binding generators would have to
-/// resolve across files; structs keep theirs.
+/// Removes the names of user-defined value types and enums (`AccountIndex`, `enum Role`) from an ABI, because binding generators
+/// would have to resolve them across files. Keeps the names of structs.
 fn forget_internal_types(abi: &mut Value) {
     match abi {
         Value::Array(items) => items.iter_mut().for_each(forget_internal_types),
@@ -248,7 +249,7 @@ fn forget_internal_types(abi: &mut Value) {
     }
 }
 
-/// Writes the files and removes artefacts whose contract is gone.
+/// Writes the files, and removes artefacts whose contract no longer exists.
 fn write(contracts: &Path, files: &BTreeMap<String, String>) -> Result<(), ContractsError> {
     for stale in committed(contracts)?.difference(&files.keys().cloned().collect()) {
         let path = contracts.join(stale);
@@ -262,7 +263,7 @@ fn write(contracts: &Path, files: &BTreeMap<String, String>) -> Result<(), Contr
     Ok(())
 }
 
-/// Names every committed artefact that is missing, different, or of a contract that is gone.
+/// Fails and names every committed artefact that is missing, different, or of a contract that no longer exists.
 fn compare(contracts: &Path, files: &BTreeMap<String, String>) -> Result<(), ContractsError> {
     let mut differing = committed(contracts)?;
     for (name, text) in files {
@@ -275,7 +276,7 @@ fn compare(contracts: &Path, files: &BTreeMap<String, String>) -> Result<(), Con
     if differing.is_empty() { Ok(()) } else { Err(ContractsError::Differs(differing.into_iter().collect())) }
 }
 
-/// Artefacts that are there now, as paths relative to `contracts`.
+/// The existing artefacts, as paths relative to `contracts`.
 fn committed(contracts: &Path) -> Result<BTreeSet<String>, ContractsError> {
     let mut names = BTreeSet::new();
     for folder in ["artifacts", "test/artifacts"] {

@@ -29,27 +29,27 @@ enum Task {
     Parts,
     /// Run all tests, with the real parts
     Test {
-        /// Only what needs Rust alone: tests that need Kubo or anvil say that they are skipped
+        /// Skip the tests that need Kubo or anvil, with a line for each; the others need only Rust
         #[arg(long)]
         embedded: bool,
     },
     /// Compile contracts/src into contracts/artifacts
     Contracts {
-        /// Write nothing; fail if the committed artefacts are not what the sources give
+        /// Write nothing; fail if the committed artefacts do not match the sources
         #[arg(long)]
         check: bool,
     },
     /// Run the tests of one kind of load for longer
     Soak {
-        /// Which
+        /// The kind of load
         name: soak::Soak,
-        /// For about how long
+        /// How many minutes to run, approximately
         #[arg(long, value_name = "N", default_value = "10")]
         minutes: NonZeroU32,
     },
     /// After a change of the circuit: write the key's digest, the verifier, the artefacts and the gas figures
     NewKey,
-    /// Everything that must hold before a change lands: format, lints, docs, artefacts, tests
+    /// Run everything that must pass before a change lands: format, lints, docs, artefacts, tests
     Ci,
 }
 
@@ -107,7 +107,7 @@ fn run(task: &Task) -> Result<(), TaskError> {
     Ok(())
 }
 
-/// The root of the workspace: this package is a folder in it.
+/// The root of the workspace. This package is a folder in it.
 fn workspace() -> PathBuf {
     let package = Path::new(env!("CARGO_MANIFEST_DIR"));
     package.parent().unwrap_or(package).to_path_buf()

@@ -1,4 +1,4 @@
-//! `cargo xtask new-key`: after a change of the circuit, everything that is generated from its verifying key.
+//! `cargo xtask new-key`: regenerates everything that depends on the verifying key, after a change of the circuit.
 
 use std::path::Path;
 
@@ -14,14 +14,14 @@ pub(crate) enum NewKeyError {
     Contracts(#[from] ContractsError),
 }
 
-/// Writes the key's digest, the generated verifier, the contract artefacts and the gas figures, in the order in which each needs the one
-/// before it, then runs the tests that compare them. The test that writes digest and verifier ends with a failure while the artefact is
-/// still the old one; that is expected, and the comparison at the end decides.
+/// Writes the key's digest, the generated verifier, the contract artefacts and the gas figures, each after the one that it needs. Then
+/// runs the tests that compare them. The test that writes digest and verifier fails while the old artefact is there. This is expected:
+/// the comparison at the end decides.
 pub(crate) fn run(root: &Path) -> Result<(), NewKeyError> {
     let proofs = ["--test", "circuit_proof"];
     match checks::some_tests(root, &proofs, &[("EMR_REGENERATE", "1")]) {
-        Ok(()) => eprintln!("xtask: the key is as before"),
-        Err(CheckError::Failed { .. }) => eprintln!("xtask: digest and verifier are written; now the artefacts"),
+        Ok(()) => eprintln!("xtask: the key is unchanged"),
+        Err(CheckError::Failed { .. }) => eprintln!("xtask: digest and verifier are written; the artefacts are next"),
         Err(error) => return Err(error.into()),
     }
     contracts::run(root, false)?;

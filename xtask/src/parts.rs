@@ -1,4 +1,4 @@
-//! The pinned real parts: where they are, and how they get there.
+//! The pinned real parts: where they are, and how they are installed.
 
 use std::env;
 use std::fs;
@@ -16,39 +16,39 @@ const ANVIL_LOCK: &str = include_str!("../parts/anvil/package-lock.json");
 const KUBO_MOD: &str = include_str!("../parts/kubo/go.mod");
 const KUBO_SUM: &str = include_str!("../parts/kubo/go.sum");
 
-/// The Go package that is built.
+/// The Go package to build.
 const KUBO_COMMAND: &str = "github.com/ipfs/kubo/cmd/ipfs";
 const NEED_NODE: &str = "Node.js 20 or newer";
 const NEED_GO: &str = "Go 1.26.2 or newer";
-/// How the names of folders begin that are not whole yet.
+/// The prefix of the names of unfinished folders.
 const INCOMING: &str = ".incoming-";
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-/// npm's own words stay out of the way unless something fails; no package runs scripts of its own.
+/// npm prints only errors, and packages cannot run scripts.
 const NPM_OPTIONS: [&str; 4] = ["--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"];
 
 /// A real part could not be installed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PartError {
-    /// There is no folder for the cache.
+    /// No cache folder is known.
     #[error("neither EMR_CACHE nor HOME is set: set EMR_CACHE to a folder for the pinned parts")]
     NoCache,
     /// Programs that install the parts are missing.
-    #[error("{missing}. Install what is missing, or run `cargo xtask test --embedded`, which needs Rust alone")]
+    #[error("{missing}. Install what is missing, or run `cargo xtask test --embedded`, which needs only Rust")]
     ToolMissing {
-        /// Which, what for, and what brings them.
+        /// The missing programs, why they are needed, and what installs them.
         missing: String,
     },
     /// An installer failed.
-    #[error("installing {part} failed: `{command}` ended with {status}; what it wrote above says why ({advice})")]
+    #[error("installing {part} failed: `{command}` ended with {status}; see its output above ({advice})")]
     Install {
-        /// What was being installed.
+        /// The part.
         part: String,
         /// The command.
         command: String,
-        /// How it ended.
+        /// The exit status.
         status: String,
-        /// What it needs.
+        /// What the installer needs.
         advice: &'static str,
     },
     /// A file could not be read or written.
@@ -56,7 +56,7 @@ pub enum PartError {
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
 }
@@ -68,29 +68,29 @@ impl PartError {
     }
 }
 
-/// The cache folder of the real parts. It needs not exist.
+/// The cache folder of the real parts. It need not exist.
 #[derive(Clone, Debug)]
 pub struct Parts {
     folder: PathBuf,
 }
 
 impl Parts {
-    /// `${EMR_CACHE:-~/.cache/emr}/parts`.
+    /// Uses the folder `${EMR_CACHE:-~/.cache/emr}/parts`.
     ///
     /// # Errors
-    /// [`PartError::NoCache`].
+    /// Returns [`PartError::NoCache`] if neither `EMR_CACHE` nor `HOME` is set.
     pub fn open() -> Result<Self, PartError> {
         let set = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
         let cache = set("EMR_CACHE").or_else(|| Some(set("HOME")?.join(".cache/emr"))).ok_or(PartError::NoCache)?;
         Ok(Self { folder: std::path::absolute(&cache).map_err(PartError::io(&cache))?.join("parts") })
     }
 
-    /// The Kubo program. `EMR_KUBO` names another one.
+    /// The path of the Kubo program. The variable `EMR_KUBO` overrides it.
     pub fn kubo(&self) -> PathBuf {
         from_environment("EMR_KUBO").unwrap_or_else(|| self.kubo_folder().join(program("ipfs")))
     }
 
-    /// The anvil program. `EMR_ANVIL` names another one.
+    /// The path of the anvil program. The variable `EMR_ANVIL` overrides it.
     pub fn anvil(&self) -> PathBuf {
         from_environment("EMR_ANVIL").unwrap_or_else(|| {
             self.anvil_folder().join("node_modules").join(anvil_package()).join("bin").join(program("anvil"))
@@ -102,12 +102,13 @@ impl Parts {
         self.solc_folder().join("node_modules")
     }
 
-    /// Installs what is not there yet.
+    /// Installs all missing parts.
     ///
     /// # Errors
-    /// [`PartError::ToolMissing`], [`PartError::Install`] or [`PartError::Io`].
+    /// Returns [`PartError::ToolMissing`] if npm or Go is missing, [`PartError::Install`] if an installer fails, and [`PartError::Io`]
+    /// if a file cannot be written.
     pub fn install(&self) -> Result<(), PartError> {
-        // Everything that is missing is named at once, before the first download.
+        // Names all missing programs together, before the first download.
         let mut missing = Vec::new();
         let no_npm_parts = !self.solc_folder().is_dir() || !self.anvil_folder().is_dir();
         for (wanted, tool, part, advice) in
@@ -128,7 +129,7 @@ impl Parts {
     /// Installs solc and OpenZeppelin from npm.
     ///
     /// # Errors
-    /// As [`install`](Self::install).
+    /// The same as [`install`](Self::install).
     pub fn install_solc(&self) -> Result<(), PartError> {
         if self.solc_folder().is_dir() {
             return Ok(());
@@ -141,7 +142,7 @@ impl Parts {
     /// Installs anvil from npm.
     ///
     /// # Errors
-    /// As [`install`](Self::install).
+    /// The same as [`install`](Self::install).
     pub fn install_anvil(&self) -> Result<(), PartError> {
         if self.anvil_folder().is_dir() {
             return Ok(());
@@ -154,7 +155,7 @@ impl Parts {
             if folder.join("node_modules").join(&package).is_dir() {
                 return Ok(());
             }
-            // The lock holds the checksum of the one for Linux on x86-64; other hosts get theirs by its exact version.
+            // The lock has the checksum of the package for Linux on x86-64. On other hosts, the exact version is installed.
             let wanted = format!("{package}@{}", anvil_version());
             let mut command = Command::new(&npm);
             command.args(["install", "--no-save", "--no-package-lock"]).args(NPM_OPTIONS).arg(wanted);
@@ -165,7 +166,7 @@ impl Parts {
     /// Builds Kubo from source.
     ///
     /// # Errors
-    /// As [`install`](Self::install).
+    /// The same as [`install`](Self::install).
     pub fn install_kubo(&self) -> Result<(), PartError> {
         if self.kubo_folder().is_dir() {
             return Ok(());
@@ -179,7 +180,7 @@ impl Parts {
             write(&module.join("go.sum"), KUBO_SUM)?;
             let mut command = Command::new(&go);
             command.args(["build", "-mod=readonly", "-trimpath", "-buildvcs=false"]);
-            // `nofuse` and no cgo: the tests mount nothing, and no C compiler is needed.
+            // `nofuse` and no cgo: the tests mount nothing, so no C compiler is needed.
             command.args(["-tags=nofuse", "-ldflags=-s -w", "-o"]).arg(folder.join(program("ipfs"))).arg(KUBO_COMMAND);
             command
                 .env("CGO_ENABLED", "0")
@@ -203,7 +204,7 @@ impl Parts {
         self.folder.join(format!("kubo-{}-{}", kubo_version(), digest(&[KUBO_MOD, KUBO_SUM])))
     }
 
-    /// Removes what an installer that was interrupted left behind, a day later: another one may be at work now.
+    /// Removes unfinished folders that are older than a day. Younger ones may belong to an installer that is running.
     fn sweep(&self) -> io::Result<()> {
         for entry in fs::read_dir(&self.folder)? {
             let entry = entry?;
@@ -215,7 +216,7 @@ impl Parts {
         Ok(())
     }
 
-    /// Makes a folder whole or not at all: it is filled under another name and then renamed.
+    /// Makes a folder completely or not at all: fills it under another name, and then renames it.
     fn fill(&self, folder: &Path, fill: impl FnOnce(&Path) -> Result<(), PartError>) -> Result<(), PartError> {
         fs::create_dir_all(&self.folder).map_err(PartError::io(&self.folder))?;
         self.sweep().map_err(PartError::io(&self.folder))?;
@@ -230,18 +231,18 @@ impl Parts {
     }
 }
 
-/// The version of Kubo that is pinned, such as `v0.41.0`.
+/// The pinned version of Kubo, such as `v0.41.0`.
 pub fn kubo_version() -> &'static str {
     KUBO_MOD.lines().find_map(|line| line.strip_prefix("require github.com/ipfs/kubo ")).map_or("unknown", str::trim)
 }
 
-/// The version of anvil that is pinned, such as `1.7.1`.
+/// The pinned version of anvil, such as `1.7.1`.
 fn anvil_version() -> String {
     let package: serde_json::Value = serde_json::from_str(ANVIL_PACKAGE).unwrap_or_default();
     package["optionalDependencies"]["@foundry-rs/anvil-linux-amd64"].as_str().unwrap_or("unknown").to_owned()
 }
 
-/// The npm package that holds anvil for this host.
+/// The npm package with anvil for this host.
 fn anvil_package() -> String {
     let system = match env::consts::OS {
         "macos" => "darwin",
@@ -272,7 +273,7 @@ fn digest(texts: &[&str]) -> String {
     hex::encode(&hash.finalize()[..6])
 }
 
-/// Installs exactly what the lock says into `folder/node_modules`.
+/// Installs exactly the locked packages into `folder/node_modules`.
 fn npm_ci(npm: &Path, part: &str, folder: &Path, package: &str, lock: &str) -> Result<(), PartError> {
     write(&folder.join("package.json"), package)?;
     write(&folder.join("package-lock.json"), lock)?;
@@ -283,7 +284,7 @@ fn write(path: &Path, text: &str) -> Result<(), PartError> {
     fs::write(path, text).map_err(PartError::io(path))
 }
 
-/// Looks for a program in `PATH`.
+/// Searches for a program in `PATH`.
 fn find(tool: &str, part: &str, advice: &str) -> Result<PathBuf, PartError> {
     let names: &[&str] = if cfg!(windows) { &[".cmd", ".exe"] } else { &[""] };
     let path = env::var_os("PATH").unwrap_or_default();
@@ -291,7 +292,7 @@ fn find(tool: &str, part: &str, advice: &str) -> Result<PathBuf, PartError> {
         .flat_map(|folder| names.iter().map(move |suffix| folder.join(format!("{tool}{suffix}"))))
         .find(|candidate| candidate.is_file())
         .ok_or_else(|| PartError::ToolMissing {
-            missing: format!("`{tool}` was not found, which fetches {part}: it comes with {advice}"),
+            missing: format!("`{tool}` was not found; it installs {part} and comes with {advice}"),
         })
 }
 

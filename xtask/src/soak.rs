@@ -1,4 +1,4 @@
-//! Tests of holes that show under load only, run for longer than `cargo xtask test` does.
+//! Runs tests of faults that show only under load, for longer than `cargo xtask test`.
 
 use std::{num::NonZeroU32, path::Path};
 
@@ -6,19 +6,19 @@ use clap::ValueEnum;
 
 use crate::checks::{self, CheckError};
 
-/// What is put under load. A test that soaks repeats its rounds for as many minutes as the variable `EMR_SOAK_MINUTES` says.
+/// The kind of load. The tests repeat their rounds for as many minutes as the variable `EMR_SOAK_MINUTES` says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Soak {
-    /// Floods of connections, slow bodies, submissions and registrations, while a patient ends grants
+    /// Floods of connections, slow bodies, submissions and registrations, while a patient revokes grants
     Http,
-    /// Ten thousand accounts that fill the mempool, while a patient ends a grant; runs once, for as long as that takes
+    /// Ten thousand accounts that fill the mempool, while a patient revokes a grant; runs once, without a time limit
     Mempool,
     /// Random histories of uploads, records, deletions, reorganisations and crashes, while the block store is swept
     Storage,
 }
 
 impl Soak {
-    /// Package, test target, and the tests in it.
+    /// The package, the test target, and the names of the tests.
     const fn tests(self) -> [&'static str; 4] {
         match self {
             Self::Http => ["emr-node", "--test", "node", "flood::"],
@@ -31,7 +31,7 @@ impl Soak {
 /// Runs the tests.
 ///
 /// # Errors
-/// [`CheckError`] if one fails.
+/// Returns [`CheckError`] if a test fails.
 pub(crate) fn run(root: &Path, soak: Soak, minutes: NonZeroU32) -> Result<(), CheckError> {
     let [package, kind, target, tests] = soak.tests();
     let mut command = checks::cargo(root, "test");

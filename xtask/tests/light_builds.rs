@@ -1,4 +1,4 @@
-//! A hospital system that embeds `emr-client`, and a build of `emr-patient` alone, compile no EVM and no prover.
+//! Checks that a hospital system that embeds `emr-client`, and a build of only `emr-patient`, compile no EVM and no prover.
 
 use std::{env, path::Path, process::Command};
 
@@ -33,7 +33,7 @@ fn the_chain_crate_compiles_no_evm() -> Result<(), Box<dyn std::error::Error>> {
 #[test]
 fn patients_and_doctors_programs_compile_no_evm_and_no_prover() -> Result<(), Box<dyn std::error::Error>> {
     assert_eq!(heavy(&["--package", "emr-cli", "--no-default-features"])?, [""; 0]);
-    // The same look at the hospital's program finds them all.
+    // The same check finds all of them in the hospital's program.
     assert_eq!(heavy(&["--package", "emr-cli"])?, HEAVY);
     Ok(())
 }

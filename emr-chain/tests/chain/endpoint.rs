@@ -1,4 +1,4 @@
-//! The HTTP client against hostile nodes, and addresses that are none.
+//! The HTTP client against hostile nodes, and invalid addresses.
 
 use std::{
     io::{Read, Write},
@@ -12,7 +12,7 @@ use emr_core::{AddressError, PlainHttp};
 use emr_testkit::Outcome;
 
 #[tokio::test]
-async fn says_that_nobody_answers() -> Outcome {
+async fn reports_that_no_node_answers() -> Outcome {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let address = listener.local_addr()?;
     drop(listener);
@@ -34,7 +34,7 @@ fn refuses_other_addresses() {
 }
 
 #[test]
-fn plain_http_to_other_machines_is_asked_for_by_name() -> Outcome {
+fn plain_http_to_other_machines_needs_permission() -> Outcome {
     for address in ["http://name:secret@node.example:8545/secret", "http://10.0.0.1:8545", "http://0.0.0.0:8545"] {
         let refused = address.parse::<Endpoint>().expect_err("plain http");
         assert!(matches!(refused, EndpointError::Address(AddressError::PlainHttp { .. })), "{refused:?}");
@@ -48,7 +48,7 @@ fn plain_http_to_other_machines_is_asked_for_by_name() -> Outcome {
     Ok(())
 }
 
-/// Answers every connection with `head`, then `filler` until the other side hangs up or `most` bytes are sent.
+/// Answers every connection with `head`, then with `filler` until the client closes it or `most` bytes are sent.
 fn hostile(head: &'static str, filler: &'static [u8], most: usize) -> Outcome<Endpoint> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let address = listener.local_addr()?;
@@ -71,7 +71,7 @@ fn hostile(head: &'static str, filler: &'static [u8], most: usize) -> Outcome<En
 async fn survives_hostile_nodes() -> Outcome {
     const OK: &str = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n";
     for (endpoint, expected) in [
-        (hostile(OK, &[b'['; 65_536], 1 << 30)?, "larger than 32 MiB"),
+        (hostile(OK, &[b'['; 65_536], 1 << 30)?, "larger than 33554432 bytes"),
         (hostile(OK, b"<html>welcome</html>", 1)?, "expected value"),
         (hostile(OK, b"{\"jsonrpc\":\"2.0\",\"id\":0,\"result\":\"0xzz\"}", 1)?, ""),
         (hostile("HTTP/1.1 502 Bad Gateway\r\nconnection: close\r\n\r\n", b"no", 1)?, "502"),

@@ -1,5 +1,5 @@
-//! A node that lies: every way of changing an honest answer is refused, on proofs of the embedded chain, of anvil and of
-//! Ethereum mainnet.
+//! A node that lies. Every change of an honest answer is refused, for proofs of the embedded chain, of anvil and of Ethereum
+//! mainnet.
 
 use alloy::{
     consensus::Header,
@@ -28,7 +28,7 @@ const PROOF: &str = include_str!("vectors/mainnet_proof.json");
 const HEADER_HASH: B256 = b256!("6c4c6ea047f0ca4bcb0b0fbbcc2e50061d8dd24ba1ab8a22a6d3583a497c3c82");
 const CONTRACT: Address = address!("01d5b501c1fc0121e1411970fb79c322737025c2");
 
-/// Mainnet's answer for slots 0 (an address) and 2 (unset) of a contract, and the state root it was for.
+/// Mainnet's answer for the slots 0 (an address) and 2 (not set) of a contract, and its state root.
 fn mainnet() -> Outcome<(B256, EIP1186AccountProofResponse)> {
     let proof: EIP1186AccountProofResponse = serde_json::from_str(PROOF)?;
     Ok((keccak256(&proof.account_proof[0]), proof))
@@ -76,7 +76,7 @@ async fn refuses_lies_of(node: &Node) -> Outcome {
     assert_eq!(verify_storage(header.state_root(), *probe.address(), set, &proof)?, U256::ONE);
     refuses_lies(header.state_root(), *probe.address(), set, unset, &proof)?;
 
-    // An old truth is a lie about now: slot 1 counts stores.
+    // An old proof is wrong for the newest block: slot 1 counts the stores.
     let count = vec![B256::with_last_byte(1)];
     let old = provider.get_proof(*probe.address(), count.clone()).number(header.number()).await?;
     probe.store(unset, unset).send().await?.get_receipt().await?;
@@ -90,7 +90,7 @@ async fn refuses_lies_of(node: &Node) -> Outcome {
 
 type Lie = Box<dyn Fn(&mut EIP1186AccountProofResponse)>;
 
-/// `honest` proves `set` (entry 0), which is not zero, and `unset` (entry 1).
+/// Checks changes of an honest answer. It proves the slot `set` (entry 0), which is not zero, and the slot `unset` (entry 1).
 fn refuses_lies(
     root: B256,
     contract: Address,
@@ -195,7 +195,7 @@ fn refuses_lies(
     invented.storage_proof[1].value = U256::ONE;
     assert!(verify_storage(root, contract, unset, &invented).is_err());
 
-    // Any bit of any node.
+    // Flips bits in every node.
     for at in 0..honest.account_proof.len() {
         for byte in (0..honest.account_proof[at].len()).step_by(7) {
             let mut proof = honest.clone();
@@ -219,19 +219,19 @@ fn flipped(bytes: &Bytes, at: usize) -> Bytes {
     bytes.into()
 }
 
-/// A node that makes up a whole state root can also make up nodes; they are refused, not followed into a panic.
+/// A node that invents a state root can also invent trie nodes. They must be refused without a panic.
 #[test]
 fn survives_made_up_tries() {
     let contract = Address::repeat_byte(0x42);
     let path = Nibbles::unpack(keccak256(contract));
     let whole_key = LeafNode::new(path, vec![1, 2, 3]);
     let leaf = rlp::encode(&whole_key);
-    // A branch or an extension, then a leaf that spells 64 nibbles more.
+    // A branch or an extension, followed by a leaf with 64 more nibbles.
     let mut mask = TrieMask::default();
     mask.set_bit(path.get_unchecked(0));
     let branch = rlp::encode(BranchNode::new(vec![RlpNode::from_rlp(&leaf)], mask));
     let extension = rlp::encode(ExtensionNode::new(path, RlpNode::from_rlp(&leaf)));
-    // An extension to itself cannot be hashed; one embedded in another can be written down.
+    // Nobody can compute the hash of an extension that links to itself, but an extension embedded in another is possible.
     let inner = rlp::encode(ExtensionNode::new(path.slice(..2), RlpNode::default()));
     let nested = rlp::encode(ExtensionNode::new(path.slice(..63), RlpNode::from_rlp(&inner)));
     for nodes in
@@ -263,7 +263,7 @@ proptest! {
 }
 
 #[test]
-fn headers_are_what_they_hash_to() -> Outcome {
+fn headers_must_have_the_requested_hash() -> Outcome {
     let header = verify_header_json(HEADER, HEADER_HASH)?;
     assert_eq!(header.hash(), HEADER_HASH);
     assert_eq!(header.number(), 24_630_100);
@@ -285,7 +285,7 @@ fn headers_are_what_they_hash_to() -> Outcome {
     ));
     assert!(matches!(verify_header_rlp(&[0; 10_000], HEADER_HASH), Err(ProofError::MalformedHeader(_))));
 
-    // The hash that the answer itself claims counts for nothing.
+    // The hash that the answer claims is ignored.
     let mut lie: serde_json::Value = serde_json::from_str(HEADER)?;
     lie["stateRoot"] = serde_json::json!(B256::repeat_byte(1));
     assert!(matches!(verify_header_json(&lie.to_string(), HEADER_HASH), Err(ProofError::HeaderHash { .. })));

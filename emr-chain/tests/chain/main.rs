@@ -1,4 +1,4 @@
-//! Verified reads and endpoints, seen from outside.
+//! Tests of verified reads and endpoints through the public interface.
 
 mod endpoint;
 mod lying_node;

@@ -1,4 +1,4 @@
-//! Who may do what, and what a deployment refuses.
+//! The rights of the roles, and deployments that are refused.
 
 use alloy::{
     primitives::{Address, B256, U256},
@@ -44,7 +44,7 @@ async fn handed_over_in_two_steps(world: World) -> Outcome {
     assert_eq!(world.rollup.parameters().await?.registrar, old);
     assert_eq!(world.refusal(REGISTRAR, contract.renounceOwnership()).await?, Revert::RegistrarRequired);
     world.as_account(REGISTRAR).await?.contract().transferOwnership(new).send().await?.get_receipt().await?;
-    // Nothing changes until the successor accepts, and nobody else can.
+    // Nothing changes until the successor accepts, and nobody else can accept.
     assert_eq!(world.rollup.parameters().await?.registrar, old);
     let other = Revert::NotRegistrar(account(DOCTOR)?.address());
     assert_eq!(world.refusal(DOCTOR, contract.acceptOwnership()).await?, other);
@@ -66,12 +66,12 @@ async fn sequencer_only(world: World) -> Outcome {
     Ok(())
 }
 
-/// Data that only a contract's internal call holds could not be read from the transaction: nobody but its maker could go
-/// on from there.
+/// If another contract called `settle`, the batch data would not be in the transaction. Only the caller could then compute the next
+/// state.
 async fn not_through_a_contract(world: World) -> Outcome {
     world.register_patients(1).await?;
     world.wait(6 * crate::world::HOUR + 60).await?;
-    // Anyone may settle now, even a wallet contract, as far as its identity goes.
+    // Anyone may settle now. The identity of a wallet contract would not matter.
     let wallet = world.wallet(account(PATIENT)?.address()).await?;
     let entries = world.rollup.queue_entries(0..1, 0).await?;
     let batch = world.batch(entries.iter().map(|entry| entry.words).collect(), Vec::new()).await?;
@@ -90,12 +90,12 @@ async fn not_through_a_contract(world: World) -> Outcome {
     };
     let through = wallet.execute(world.rollup.instance().contract, call.abi_encode().into());
     assert_eq!(world.refusal(SEQUENCER, through).await?, Revert::NotDirectCall(*wallet.address()));
-    // Nor through one that is being created and has no code yet.
+    // A contract that is being created and has no code yet cannot settle either.
     let (to, data) = (world.rollup.instance().contract, call.abi_encode().into());
     let newborn = Newborn::deploy_builder(world.provider(), to, data).from(account(SEQUENCER)?.address());
     let refused = newborn.call_raw().await.err().map(RollupError::from).and_then(|error| error.revert().cloned());
     assert!(matches!(refused, Some(Revert::NotDirectCall(_))), "{refused:?}");
-    // Nor from an account that has code, as under EIP-7702, with itself as origin.
+    // An account with code, as under EIP-7702, cannot settle even as the origin of the transaction.
     let from_code = world.rollup.contract().settle(call.batch, call.d1, call.d2, call.proof).from(*wallet.address());
     match from_code.call_raw().await.map_err(RollupError::from) {
         Err(RollupError::Reverted(revert)) => assert_eq!(revert, Revert::NotDirectCall(*wallet.address())),
@@ -120,7 +120,7 @@ async fn fees(world: World) -> Outcome {
         let refused = Revert::NotSequencer(account(from)?.address());
         assert_eq!(world.refusal(from, world.rollup.contract().collectFees(to)).await?, refused);
     }
-    // A recipient that does not take ether.
+    // A recipient that does not accept ether.
     let wallet = *world.wallet(to).await?.address();
     let refused = world.refusal(SEQUENCER, world.rollup.contract().collectFees(wallet)).await?;
     assert_eq!(refused, Revert::FeeTransferFailed(wallet));
@@ -138,7 +138,7 @@ async fn deployment_refuses_other_chains() -> Outcome {
             Err(DeployError::NotADevelopmentChain(id)) => assert_eq!((id, allowed), (chain_id, false)),
             other => assert!(other.is_ok() && allowed, "{other:?}"),
         }
-        // Nothing was sent where it refused.
+        // If it refused, it sent nothing.
         let sent = provider.get_transaction_count(account(SEQUENCER)?.address()).await?;
         assert_eq!(sent, if allowed { 2 } else { 0 });
     }
@@ -163,17 +163,17 @@ async fn deployment_refuses_bad_parameters() -> Outcome {
             other => return Err(format!("{name}: {other:?}").into()),
         }
     }
-    // Creation code that returns nothing makes no verifier.
+    // Creation code that returns nothing creates no verifier.
     let empty = Deployment { verifier_code: vec![0x00].into(), ..good };
     assert!(matches!(deploy(provider, &empty).await, Err(DeployError::NotCreated(_))));
     Ok(())
 }
 
-/// The contract itself refuses a verifier without code, since a call to it would succeed, and a root that is not a field element.
+/// The contract refuses a verifier without code, because a call to it would always succeed, and a root that is not a field element.
 #[tokio::test]
-async fn the_contract_refuses_what_no_deployment_can_say() -> Outcome {
+async fn the_contract_refuses_invalid_deployments() -> Outcome {
     let provider = Node::embedded()?.endpoint()?.connect(Some(account(SEQUENCER)?))?;
-    // Any contract passes for a verifier.
+    // Any contract can be named as verifier.
     let beside = deploy(provider.clone(), &deployment(0)?).await?.verifier;
     let parameters = IEmrRollup::Parameters {
         verifier: stranger()?.address(),
@@ -199,7 +199,7 @@ async fn the_contract_refuses_what_no_deployment_can_say() -> Outcome {
 }
 
 #[tokio::test]
-async fn there_must_be_a_contract() -> Outcome {
+async fn an_address_without_a_contract_is_refused() -> Outcome {
     let provider = Node::embedded()?.endpoint()?.connect(None)?;
     let nowhere = Address::from_word(B256::repeat_byte(1));
     let attached = Rollup::attach(provider, nowhere, 0).await;

@@ -1,4 +1,4 @@
-//! Consent of hospitals and admission by the registrar.
+//! Endorsement by hospitals and admission by the registrar.
 
 use alloy::primitives::{Address, B256, aliases::U24};
 use emr_chain::{PendingRegistration, Revert, Settlement, Standing};
@@ -14,8 +14,8 @@ use crate::{
 
 on_each_chain!(
     a_doctor_joins_a_hospital,
-    consent_is_the_hospitals,
-    consent_can_be_taken_back,
+    only_a_hospital_endorses,
+    an_endorsement_can_be_withdrawn,
     only_what_was_looked_at,
     suspension,
 );
@@ -40,7 +40,7 @@ async fn a_doctor_joins_a_hospital(world: World) -> Outcome {
     world.admit(index).await?;
     assert_eq!(rollup.account(index).await?.map(|account| account.standing), Some(Standing::Admitted));
 
-    // The hospital's entry is before the doctor's, which names it.
+    // The hospital's entry comes before the doctor's, which names the hospital.
     let entries = rollup.queue_entries(0..2, 0).await?;
     let commitment = emr_chain::rsa_commitment(&rsa(2048).modulus(), &[1, 0, 1]).to_be_bytes32();
     let commitment = BigUint::from_bytes_be(&commitment);
@@ -49,9 +49,9 @@ async fn a_doctor_joins_a_hospital(world: World) -> Outcome {
     Ok(())
 }
 
-async fn consent_is_the_hospitals(world: World) -> Outcome {
+async fn only_a_hospital_endorses(world: World) -> Outcome {
     let doctor = account(DOCTOR)?.address();
-    // Neither strangers, patients nor hospitals that are not admitted yet can consent or be joined.
+    // Strangers, patients, and hospitals that are not admitted yet cannot endorse, and nobody can join them.
     let endorse = || world.rollup.contract().endorse(doctor);
     assert_eq!(world.refusal(HOSPITAL, endorse()).await?, Revert::NotAdmittedHospital(0));
     let (other, _) = world.rollup.register_for(&world.sign(PATIENT, patient(1))?).await?;
@@ -66,7 +66,7 @@ async fn consent_is_the_hospitals(world: World) -> Outcome {
         let refused = joined.and_then(|error| error.revert().cloned());
         assert_eq!(refused, Some(Revert::NotAdmittedHospital(org.get())));
     }
-    // Consent is for one address: the doctor's, not the next one's.
+    // An endorsement is for one address only.
     world.admit(pending).await?;
     world.as_account(HOSPITAL).await?.endorse(account(PATIENT)?.address()).await?;
     let joined = world.as_account(DOCTOR).await?.register(&world.doctor(5, Some(pending))?).await.err();
@@ -75,7 +75,7 @@ async fn consent_is_the_hospitals(world: World) -> Outcome {
     Ok(())
 }
 
-async fn consent_can_be_taken_back(world: World) -> Outcome {
+async fn an_endorsement_can_be_withdrawn(world: World) -> Outcome {
     let doctor = account(DOCTOR)?.address();
     let hospital = world.admitted_hospital().await?;
     let consenting = world.as_account(HOSPITAL).await?;
@@ -93,7 +93,8 @@ async fn consent_can_be_taken_back(world: World) -> Outcome {
     Ok(())
 }
 
-/// After a reorganisation the account index may be another's: the registrar admits a registration, not a number.
+/// After a reorganisation, the account index may belong to another registration. So the registrar admits a registration, not a
+/// number.
 async fn only_what_was_looked_at(world: World) -> Outcome {
     let registrar = world.as_account(REGISTRAR).await?;
     let (doctor, _) = world.as_account(DOCTOR).await?.register(&world.doctor(5, None)?).await?;
@@ -141,17 +142,17 @@ async fn suspension(world: World) -> Outcome {
     world.admit(doctor).await?;
     assert_eq!(world.rollup.head().await?.queue_length, 1);
 
-    // Admitted once; and from then on only a later circuit version can suspend.
+    // An account is admitted only once. After that, only a later circuit version can suspend it.
     assert_eq!(world.refusal(REGISTRAR, contract.admit(id, B256::ZERO)).await?, Revert::NotPending(pending));
     assert_eq!(world.refusal(REGISTRAR, contract.suspend(id)).await?, Revert::SuspensionAfterAdmission(pending));
     assert_eq!(world.refusal(REGISTRAR, contract.reinstate(id)).await?, Revert::NotSuspended(pending));
-    // Patients are not for the registrar.
+    // The registrar has no say over patients.
     let (patient, _) = world.rollup.register_for(&world.signed_patient(PATIENT, 1)?).await?;
     assert_eq!(world.rollup.account(patient).await?.map(|account| account.role), Some(Role::Patient));
     let (number, id) = (patient.get(), org(patient));
     assert_eq!(world.refusal(REGISTRAR, contract.suspend(id)).await?, Revert::SuspensionAfterAdmission(number));
     assert_eq!(world.refusal(REGISTRAR, contract.admit(id, B256::ZERO)).await?, Revert::NotPending(number));
-    // Nor is an account that does not exist.
+    // An account that does not exist is refused too.
     assert_eq!(world.refusal(REGISTRAR, contract.admit(U24::from(50), B256::ZERO)).await?, Revert::NotPending(50));
     assert_eq!(world.refusal(REGISTRAR, contract.suspend(U24::from(50))).await?, Revert::NotPending(50));
     Ok(())

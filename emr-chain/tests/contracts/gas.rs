@@ -1,4 +1,4 @@
-//! What each call costs, against the committed figures in `contracts/gas.json`. `EMR_UPDATE_GAS=1` writes them anew.
+//! Compares the gas of each call with the committed figures in `contracts/gas.json`. `EMR_UPDATE_GAS=1` updates them.
 
 use std::{collections::BTreeMap, env, fs, path::Path};
 
@@ -12,8 +12,8 @@ use emr_testkit::{
 
 use crate::world::{DOCTOR, HOSPITAL, PATIENT, REGISTRAR, SEQUENCER, World, operations, patient, submitted};
 
-/// Addresses, keys and signatures are the same in every run, so the figures are exact. Those of settlement hold without the
-/// verifier's part; the stand-in adds a little calldata hashing.
+/// Addresses, keys and signatures are the same in every run, so the figures are exact. The figures of settlement do not include the
+/// verifier; its stand-in adds a little calldata hashing.
 #[tokio::test]
 async fn gas_is_as_committed() -> Outcome {
     let world = World::new(Node::embedded()?).await?;

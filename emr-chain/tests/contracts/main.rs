@@ -1,4 +1,4 @@
-//! The contracts on a real EVM: the embedded chain and, where it is at hand, anvil. One module per transition.
+//! Tests of the contracts on a real EVM: the embedded chain and, if it is installed, anvil. One module per transition.
 #![expect(unreachable_pub, reason = "nothing is outside of a test binary")]
 
 mod access;

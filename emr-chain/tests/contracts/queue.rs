@@ -1,4 +1,4 @@
-//! The queue: entries are taken in order, whole, as queued, and not left behind for long.
+//! The queue: batches take entries in order, complete and unchanged, and cannot leave them out for long.
 
 use alloy::{primitives::U256, providers::DynProvider};
 use emr_chain::{BatchContent, Revert, Rollup, RollupError, Settlement};
@@ -41,12 +41,12 @@ async fn only_as_queued(world: World) -> Outcome {
     let entries = world.register_patients(3).await?;
     let refused = async |d1: Vec<_>| {
         let batch = world.batch(d1, Vec::new()).await?;
-        // The verifier would accept: the queue alone refuses.
+        // The verifier would accept, so only the queue can refuse.
         world.expect(&batch).await?;
         let settled = world.rollup.settle(&batch).await.err();
         Outcome::Ok(settled.and_then(|error| error.revert().cloned()))
     };
-    // Out of order, skipping one, twice the same, and one bit changed in each word.
+    // Entries out of order, one skipped, one repeated, and one bit changed in each word.
     assert_eq!(refused(vec![entries[1]]).await?, Some(Revert::EntryMismatch(0)));
     assert_eq!(refused(vec![entries[0], entries[2]]).await?, Some(Revert::EntryMismatch(1)));
     assert_eq!(refused(vec![entries[0], entries[0]]).await?, Some(Revert::EntryMismatch(1)));
@@ -56,7 +56,7 @@ async fn only_as_queued(world: World) -> Outcome {
         assert_eq!(refused(changed).await?, Some(Revert::EntryMismatch(1)), "word {word}");
     }
     assert_eq!(refused(vec![[integer(0); 4]]).await?, Some(Revert::EntryMismatch(0)));
-    // More than there are, and more than a batch holds.
+    // More entries than are queued, and more than a batch holds.
     let more = [&entries[..], &entries[..1]].concat();
     let (supplied, waiting) = (U256::from(4), U256::from(3));
     assert_eq!(refused(more).await?, Some(Revert::EntriesNotQueued { supplied, waiting }));
@@ -84,7 +84,7 @@ async fn overdue_entries_open_settlement(world: World) -> Outcome {
     assert_eq!(early, Some(Revert::NotSequencer(caller)));
 
     world.wait(120).await?;
-    // As many as a batch holds; more are overdue.
+    // The contract demands as many as a batch holds, though more are overdue.
     assert_eq!(world.rollup.head().await?.overdue, MAX_L1);
     let omitted = world.batch(entries[..7].to_vec(), Vec::new()).await?;
     world.expect(&omitted).await?;
@@ -93,7 +93,7 @@ async fn overdue_entries_open_settlement(world: World) -> Outcome {
         let refused = settler.settle(&omitted).await.err().and_then(|error| error.revert().cloned());
         assert_eq!(refused, Some(Revert::OverdueEntriesOmitted { supplied, required }));
     }
-    // What operations wrote is on L1 in hashes only: one that the sequencer does not know would stop it for ever.
+    // Operations are on L1 only as hashes. If the sequencer did not know one, it could never continue.
     let own = world.batch(entries[..8].to_vec(), operations(1)).await?;
     world.expect(&own).await?;
     let refused = anyone.settle(&own).await.err().and_then(|error| error.revert().cloned());
@@ -117,7 +117,7 @@ async fn overdue_entries_open_settlement(world: World) -> Outcome {
     Ok(())
 }
 
-/// Why the contract refuses a batch from one who settles; `None` if it is settled. The verifier would accept it.
+/// The contract's reason for refusing a batch of this settler; `None` if it is settled. The verifier would accept the batch.
 async fn refusal(world: &World, settler: &Rollup<DynProvider>, batch: &BatchContent) -> Outcome<Option<Revert>> {
     world.expect(batch).await?;
     match settler.settle(batch).await {
@@ -126,8 +126,8 @@ async fn refusal(world: &World, settler: &Rollup<DynProvider>, batch: &BatchCont
     }
 }
 
-/// A flood of registrations leaves entries overdue whatever the sequencer does. A stranger with ready proofs does not get between its
-/// batches, so operations are settled.
+/// After a flood of registrations, entries are overdue whatever the sequencer does. A stranger with ready proofs cannot settle between
+/// the sequencer's batches, so operations are settled.
 async fn a_stranger_does_not_stay_ahead_of_the_sequencer(world: World) -> Outcome {
     let entries = world.register_patients(36).await?;
     let (stranger, other) = (world.as_account(DOCTOR).await?, world.as_account(HOSPITAL).await?);
@@ -149,7 +149,7 @@ async fn a_stranger_does_not_stay_ahead_of_the_sequencer(world: World) -> Outcom
         assert_eq!(refusal(&world, &stranger, &batch).await?, not(DOCTOR)?, "{left} seconds left");
     }
     world.wait(120).await?;
-    // Dated as early as it may be: the turn that it starts counts from the block, not from the batch's time.
+    // The batch has the earliest allowed time. The turn that it starts counts from the block, not from the batch's time.
     let early = UnixTime::new(world.now().await? - HOUR + 60)?;
     let batch = BatchContent { time: early, ..world.batch(entries[8..16].to_vec(), Vec::new()).await? };
     assert_eq!(refusal(&world, &stranger, &batch).await?, None);
@@ -163,14 +163,14 @@ async fn a_stranger_does_not_stay_ahead_of_the_sequencer(world: World) -> Outcom
     }
     let batch = world.batch(entries[16..24].to_vec(), operations(2)).await?;
     assert_eq!(refusal(&world, &world.rollup, &batch).await?, None);
-    // And its next batch, at once.
+    // The sequencer also settles its next batch at once.
     let batch = world.batch(entries[24..32].to_vec(), operations(1)).await?;
     assert_eq!(refusal(&world, &stranger, &batch).await?, not(DOCTOR)?);
     assert_eq!(refusal(&world, &world.rollup, &batch).await?, None);
     Ok(())
 }
 
-/// A sequencer that settles just often enough to keep strangers out still settles 8 overdue entries an hour: an entry with `k` entries
+/// A sequencer that settles just often enough to keep strangers out still settles 8 overdue entries per hour. An entry with `k` entries
 /// before it waits 6 hours and `(k + 1) / 8` hours, rounded up.
 async fn a_sequencer_that_does_the_least_delays_by_the_bound(world: World) -> Outcome {
     let entries = world.register_patients(20).await?;
@@ -180,7 +180,7 @@ async fn a_sequencer_that_does_the_least_delays_by_the_bound(world: World) -> Ou
     };
     let queued = world.now().await?;
     world.wait(6 * HOUR - 120).await?;
-    // As late as it takes no entry: the last turn before they are overdue.
+    // The last moment at which a batch can take no entry, just before they are overdue.
     let batch = world.batch(Vec::new(), operations(1)).await?;
     assert_eq!(refusal(&world, &world.rollup, &batch).await?, None);
     world.wait(HOUR - 120).await?;
@@ -194,7 +194,7 @@ async fn a_sequencer_that_does_the_least_delays_by_the_bound(world: World) -> Ou
         assert_eq!(refusal(&world, &world.rollup, &batch).await?, None);
         world.wait(HOUR - 60).await?;
     }
-    // From now on it settles only batches that leave entries out. They are refused, so they start no turn and keep nobody out.
+    // From now on, the sequencer sends only batches that leave entries out. They are refused, so they start no turn and keep nobody out.
     for count in [0, 3] {
         let batch = world.batch(entries[16..16 + count].to_vec(), operations(1)).await?;
         assert_eq!(refusal(&world, &world.rollup, &batch).await?, omitted(count, 4));
@@ -204,7 +204,7 @@ async fn a_sequencer_that_does_the_least_delays_by_the_bound(world: World) -> Ou
     assert_eq!(refusal(&world, &stranger, &batch).await?, None);
     let head = world.rollup.head().await?;
     assert_eq!((head.queue_head, head.overdue), (20, 0));
-    // Of 20, the last has 19 before it.
+    // The last of the 20 entries has 19 before it.
     let bound = 6 * HOUR + 20_u64.div_ceil(MAX_L1) * HOUR;
     let waited = world.now().await? - queued;
     assert!(waited > bound - HOUR && waited <= bound, "{waited} of {bound}");

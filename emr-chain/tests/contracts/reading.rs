@@ -1,4 +1,4 @@
-//! Reading through nodes that limit what they answer, and sending through ones that do not mine.
+//! Reading from nodes that limit their answers, and sending to nodes that do not mine.
 
 use std::{
     sync::{
@@ -23,14 +23,14 @@ use serde_json::{Value, json};
 
 use crate::world::{PATIENT, SEQUENCER, World, operations};
 
-/// How many blocks and values of a topic one request for logs may name.
+/// The limits of one request for logs: the number of blocks, and of values of a topic.
 #[derive(Clone, Copy, Debug)]
 struct Limits {
     blocks: u64,
     values: usize,
 }
 
-/// How many requests for logs a node got.
+/// The number of requests for logs that a node got.
 type Asked = Arc<AtomicU64>;
 type Passing = (Client, Url, Limits, Asked);
 
@@ -75,9 +75,9 @@ async fn limited(world: &World, limits: Limits) -> Outcome<(Rollup<DynProvider>,
     Ok((rollup, asked))
 }
 
-/// Public nodes refuse wide ranges and large answers, each by its own measure.
+/// Public nodes refuse wide ranges and large answers, each with its own limit.
 #[tokio::test]
-async fn what_a_node_refuses_at_once_is_asked_for_in_parts() -> Outcome {
+async fn a_refused_query_is_repeated_in_parts() -> Outcome {
     let world = World::new(Node::embedded()?).await?;
     let entries = world.register_patients(70).await?;
     let batch = world.batch(entries[..8].to_vec(), operations(1)).await?;
@@ -90,13 +90,13 @@ async fn what_a_node_refuses_at_once_is_asked_for_in_parts() -> Outcome {
         assert_eq!(rollup.queue_entries(0..70, 0).await?, told, "{blocks} blocks");
         assert_eq!(rollup.batches(0).await?, settled, "{blocks} blocks");
     }
-    // A node that refuses even one block is said to refuse.
+    // If a node refuses even a single block, its error is returned.
     let (rollup, _) = limited(&world, Limits { blocks: 0, values: 64 }).await?;
     assert!(matches!(rollup.batches(0).await, Err(RollupError::Node { code: -32005, .. })));
     Ok(())
 }
 
-/// A long queue costs one request a window of blocks, and a follower that knows a part of it reads only the newer blocks.
+/// Reading a long queue takes one request per window of blocks. A follower that knows a part of it reads only newer blocks.
 #[tokio::test]
 async fn a_follower_reads_only_new_entries() -> Outcome {
     let world = World::new(Node::embedded()?).await?;
@@ -108,14 +108,14 @@ async fn a_follower_reads_only_new_entries() -> Outcome {
     let from = all[119].block_number;
     assert_eq!(rollup.queue_entries(120..150, from).await?, all[120..]);
     assert_eq!(asked.swap(0, Ordering::Relaxed), 1);
-    // Longer than a request may name, and from a block on: entries before it that are asked for are missing.
+    // More entries than a request can name. Reading from a later block, the entries before that block are missing.
     assert_eq!(rollup.queue_entries(20..150, all[20].block_number).await?, all[20..]);
     for range in [119..150, 20..150] {
         let first = range.start;
         let read = rollup.queue_entries(range, from + 1).await;
         assert!(matches!(read, Err(RollupError::QueueEntryMissing(missing)) if missing == first), "{read:?}");
     }
-    // A node that serves few blocks at a time is asked for the new ones only.
+    // If a node serves only few blocks at a time, the requests are only for the new blocks.
     let (rollup, asked) = limited(&world, Limits { blocks: 8, values: 64 }).await?;
     assert_eq!(rollup.queue_entries(120..150, from).await?, all[120..]);
     let new = asked.swap(0, Ordering::Relaxed);
@@ -124,9 +124,9 @@ async fn a_follower_reads_only_new_entries() -> Outcome {
     Ok(())
 }
 
-/// A transaction that nobody mines, as after a fee that became too low, does not hold whoever sent it.
+/// If nobody mines a transaction, for example because its fee became too low, the sender does not wait for ever.
 #[tokio::test]
-async fn a_transaction_is_not_waited_for_for_ever() -> Outcome {
+async fn waiting_for_a_transaction_ends() -> Outcome {
     let Some(node) = Node::anvil()? else { return Ok(()) };
     let world = World::new(node).await?;
     let batch = world.batch(Vec::new(), operations(1)).await?;
@@ -138,7 +138,7 @@ async fn a_transaction_is_not_waited_for_for_ever() -> Outcome {
     let relayed = rollup.register_for(&world.signed_patient(PATIENT, 1)?).await;
     assert!(matches!(relayed, Err(RollupError::NotMined { .. })), "{relayed:?}");
 
-    // Both are mined later, and are what they were.
+    // Both are mined later, unchanged.
     let _: Value = world.provider().raw_request("evm_mine".into(), ()).await?;
     let _: Value = world.provider().raw_request("evm_setAutomine".into(), (true,)).await?;
     assert_eq!(world.rollup.batches(0).await?[0].tx_hash, tx_hash);

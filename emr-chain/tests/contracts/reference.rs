@@ -1,5 +1,5 @@
-//! What the contracts compute, computed again from the definitions with big integers: Baby Jubjub by affine addition, RSA by
-//! modular exponentiation, the settlement's values by sums of powers.
+//! A second implementation of what the contracts compute. It follows the definitions with big integers: Baby Jubjub by affine
+//! addition, RSA by modular exponentiation, the settlement's values by sums of powers.
 
 use std::sync::LazyLock;
 
@@ -141,7 +141,7 @@ pub fn queue_hash(d1: &[Words]) -> [u8; 32] {
     d1.iter().fold([0; 32], |hash, entry| keccak256([&[hash], &entry[..]].concat().concat()).0)
 }
 
-/// The ten instances that the contract must hand to its verifier.
+/// The ten instances that the contract must pass to its verifier.
 pub fn instances(domain: Word, number: u64, batch: &BatchContent) -> [Word; 10] {
     let (n1, n) = (integer(batch.d1.len() as u64), integer(batch.d2.len() as u64));
     let time = integer(batch.time.get());
@@ -174,7 +174,7 @@ pub fn verifier_calldata_hash(domain: Word, number: u64, batch: &BatchContent) -
     keccak256([instances(domain, number, batch).as_flattened(), &batch.proof].concat()).0
 }
 
-/// The constants are circomlib's only if these hold.
+/// Checks equations that hold for circomlib's constants.
 #[test]
 fn baby_jubjub_constants() {
     let p = modulus();

@@ -1,4 +1,4 @@
-//! Registration: what the contract stores for an owner, and what it refuses.
+//! Registration: the data that the contract stores for an owner, and the registrations that it refuses.
 
 use alloy::{
     primitives::{B256, U256, aliases::U24, keccak256},
@@ -41,7 +41,7 @@ async fn patient_is_queued_at_once(world: World) -> Outcome {
     assert_eq!(stored.wordsHash, keccak256(expected.as_flattened()));
     assert_eq!(stored.enqueuedAt, U256::from(world.now().await?));
 
-    // One account per owner, whatever he registers next.
+    // An owner has one account. A second registration is refused, whatever it contains.
     let again = rollup.register(&patient(6)).await;
     let refused = Revert::AlreadyRegistered { owner, account: 1 };
     assert_eq!(again.err().and_then(|e| e.revert().cloned()), Some(refused));
@@ -51,11 +51,11 @@ async fn patient_is_queued_at_once(world: World) -> Outcome {
     Ok(())
 }
 
-/// Against affine arithmetic on big integers, and circomlib's pair of generators.
+/// Compared with affine arithmetic on big integers, and with circomlib's pair of generators.
 async fn key_is_eight_times_the_point(world: World) -> Outcome {
     let p = modulus();
     let generator = Point::generator();
-    // The points of order dividing 8, which a key must be independent of.
+    // The points whose order divides 8. A key must not depend on them.
     let torsion = generator.times(&Point::order());
     let inverse_of_8 = BigUint::from(8_u8).modpow(&(Point::order() - 2_u8), &Point::order());
     let points = [
@@ -63,7 +63,7 @@ async fn key_is_eight_times_the_point(world: World) -> Outcome {
         generator.times(&(&p - 1_u8)),
         Point::base8().add(&torsion),
         Point::base8().add(&torsion.times(&3_u8.into())),
-        // What a client submits for the key Base8: an eighth of it.
+        // A client that has the key Base8 submits an eighth of it.
         Point::base8().times(&inverse_of_8),
         submitted(0x1234_5678_9abc_def1),
     ];
@@ -98,7 +98,7 @@ async fn doctors_and_hospitals_wait(world: World) -> Outcome {
     }
     assert_eq!(world.rollup.registration_of(AccountIndex::new(4)?).await?, None);
     assert_eq!(world.rollup.head().await?.queue_length, 0);
-    // Admission queues what was registered, the commitment computed from the RSA key.
+    // Admission queues the registered data, with the commitment computed from the RSA key.
     let registrar = world.as_account(crate::world::REGISTRAR).await?;
     for (index, bits, role) in [(2, 3072, 3), (1, 2048, 2), (3, 4096, 2)] {
         world.admit(AccountIndex::new(index)?).await?;
@@ -111,7 +111,7 @@ async fn doctors_and_hospitals_wait(world: World) -> Outcome {
     Ok(())
 }
 
-/// A patient's registration in the contract's terms.
+/// A patient's registration as the contract's argument.
 fn raw_patient() -> Raw {
     let q = submitted(9).bytes();
     Raw {
@@ -125,7 +125,7 @@ fn raw_patient() -> Raw {
     }
 }
 
-/// A doctor's registration in the contract's terms.
+/// A doctor's registration as the contract's argument.
 fn raw_doctor(world: &World) -> Outcome<Raw> {
     let key = world.possession(2048, account(DOCTOR)?.address(), Role::Doctor, 9);
     Ok(Raw {
@@ -141,7 +141,7 @@ async fn refusals(world: World) -> Outcome {
     let refused = async |raw: Raw| world.refusal(DOCTOR, world.rollup.contract().register(raw)).await;
     let p = U256::from_be_bytes(word(&modulus()));
 
-    // The bases are accepted, so each refusal below has the one reason it names.
+    // The unchanged registrations are accepted, so each refusal below has only the reason that it names.
     for accepted in [raw_patient(), raw_doctor(&world)?] {
         world.rollup.contract().register(accepted).from(account(DOCTOR)?.address()).call().await?;
     }
@@ -150,14 +150,14 @@ async fn refusals(world: World) -> Outcome {
     let one_wei = world.rollup.contract().register(raw_patient()).value(U256::ONE);
     assert_eq!(world.refusal(DOCTOR, one_wei).await?, Revert::WrongFee { expected: U256::ZERO, sent: U256::ONE });
 
-    // The same point, written with coordinates that are not reduced.
+    // The same point with coordinates that are not reduced.
     let raw = raw_patient();
     let x = raw.qx + p;
     assert_eq!(refused(Raw { qx: x, ..raw_patient() }).await?, Revert::CoordinateNotCanonical(x));
     let y = raw.qy + p;
     assert_eq!(refused(Raw { qy: y, ..raw_patient() }).await?, Revert::CoordinateNotCanonical(y));
     assert_eq!(refused(Raw { qx: p, ..raw_patient() }).await?, Revert::CoordinateNotCanonical(p));
-    // Off the curve, also where the curve equation of another curve would hold.
+    // Points that are not on the curve. The second would be on the curve with exchanged coordinates.
     assert_eq!(refused(Raw { qx: raw.qx + U256::ONE, ..raw_patient() }).await?, Revert::PointNotOnCurve);
     assert_eq!(refused(Raw { qx: raw.qy, qy: raw.qx, ..raw_patient() }).await?, Revert::PointNotOnCurve);
     assert_eq!(refused(Raw { qx: U256::ZERO, qy: U256::ZERO, ..raw_patient() }).await?, Revert::PointNotOnCurve);
@@ -211,8 +211,7 @@ async fn rsa_refusals(world: &World) -> Outcome {
         assert_eq!(refused(raw).await?, Revert::InvalidRsaModulus);
     }
 
-    // Somebody else's proof: for another owner, another rollup key, another role, another contract; and one that is too short,
-    // too long, or the same number plus n.
+    // Proofs for another owner, rollup key, role or contract. Proofs that are too short, too long, or the same number plus n.
     let doctor = account(DOCTOR)?.address();
     let mut elsewhere = *world.rollup.instance();
     elsewhere.contract = account(HOSPITAL)?.address();
@@ -234,15 +233,15 @@ async fn rsa_refusals(world: &World) -> Outcome {
         let raw = Raw { rsaSignature: signature.into(), ..raw_doctor(world)? };
         assert_eq!(refused(raw).await?, Revert::InvalidRsaSignature, "case {case}");
     }
-    // The proof of one key does not serve another.
+    // A proof for one key is not valid for another.
     let other = Raw { rsaModulus: changed(|n| n[1] ^= 1).into(), ..raw_doctor(world)? };
     assert_eq!(refused(other).await?, Revert::InvalidRsaSignature);
     Ok(())
 }
 
-/// Only anvil can be told to pretend that sixteen million accounts exist.
+/// Only anvil can pretend that sixteen million accounts exist.
 #[tokio::test]
-async fn the_last_account_index_is_the_last() -> Outcome {
+async fn no_account_follows_the_last_index() -> Outcome {
     let Some(node) = Node::anvil()? else { return Ok(()) };
     let world = World::new(node).await?;
     let contract = world.rollup.instance().contract;

@@ -1,4 +1,4 @@
-//! Registration relayed for an owner who signed it: who may be registered by whom, and what cannot be replayed.
+//! Registrations that an owner signed and someone else relays: who can relay them, and why nobody can replay them.
 
 use alloy::{
     primitives::{U256, aliases::U24},
@@ -23,18 +23,18 @@ async fn reason(world: &World, signed: &SignedRegistration) -> Outcome<Revert> {
 
 async fn anyone_relays(world: World) -> Outcome {
     let signed = world.signed_patient(PATIENT, 1)?;
-    // The relay is told as JSON, and the relayer is a stranger to the patient.
+    // The registration travels as JSON, and the relayer is a stranger to the patient.
     let signed: SignedRegistration = serde_json::from_str(&serde_json::to_string(&signed)?)?;
     let (index, _) = world.as_account(DOCTOR).await?.register_for(&signed).await?;
     assert_eq!(world.rollup.account_of(account(PATIENT)?.address()).await?, Some(index));
     assert_eq!(world.rollup.account_of(account(DOCTOR)?.address()).await?, None);
-    // Used once: the owner has an account.
+    // It works only once, because then the owner has an account.
     let owner = account(PATIENT)?.address();
     assert_eq!(reason(&world, &signed).await?, Revert::AlreadyRegistered { owner, account: index.get() });
     Ok(())
 }
 
-/// Whoever sees a signed registration in the mempool can relay it as it is, or not at all.
+/// Anyone who sees a signed registration in the mempool can only relay it unchanged.
 async fn signature_covers_everything(world: World) -> Outcome {
     let owner = account(PATIENT)?.address();
     let signed = world.sign(PATIENT, patient(3))?;
@@ -57,7 +57,7 @@ async fn signature_covers_everything(world: World) -> Outcome {
     for (case, forgery) in forgeries.iter().enumerate() {
         assert_eq!(reason(&world, forgery).await?, Revert::InvalidOwnerSignature(owner), "case {case}");
     }
-    // Another owner: the attacker registers the patient's point for himself by her signature.
+    // Another owner: the attacker registers the patient's point for themselves with the patient's signature.
     let attacker = account(DOCTOR)?.address();
     let stolen = SignedRegistration { owner: attacker, ..signed.clone() };
     assert_eq!(reason(&world, &stolen).await?, Revert::InvalidOwnerSignature(attacker));
@@ -90,7 +90,7 @@ async fn not_replayed_elsewhere(world: World) -> Outcome {
     let signed =
         patient(1).sign(&elsewhere, account(PATIENT)?.address(), &account(PATIENT)?, UnixTime::new(DEADLINE)?)?;
     assert_eq!(reason(&world, &signed).await?, Revert::InvalidOwnerSignature(owner));
-    // An RSA proof made for one instance does not register at the other, even under a fresh signature of the owner.
+    // An RSA proof for one instance is refused at the other, even with a new signature of the owner.
     let registration = world.doctor(9, None)?;
     let signed =
         registration.sign(other.instance(), account(DOCTOR)?.address(), &account(DOCTOR)?, UnixTime::new(DEADLINE)?)?;
@@ -124,7 +124,7 @@ async fn contract_wallets(world: World) -> Outcome {
         deadline,
         signature: signature.into(),
     };
-    // Signed by a key that is not the wallet's, and by its key for its own account.
+    // Signed by a key that is not the wallet's, and by the wallet's key for another account.
     let wrong = sign(stranger()?.sign_hash_sync(&hash)?.as_bytes().to_vec());
     assert_eq!(reason(&world, &wrong).await?, Revert::InvalidOwnerSignature(wallet));
     let own = registration.signing_hash(world.rollup.instance(), key.address(), deadline);
@@ -164,7 +164,7 @@ fn negative(point: &Point) -> Point {
     Point { x: crate::reference::modulus() - &point.x, y: point.y.clone() }
 }
 
-/// The other signature that plain ECDSA accepts: `s` replaced by the group order minus `s`, `v` flipped.
+/// The second signature that plain ECDSA accepts: the group order minus `s` instead of `s`, with `v` flipped.
 fn high_s(signed: &SignedRegistration) -> Vec<u8> {
     let order =
         num_bigint::BigUint::parse_bytes(b"fffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141", 16);

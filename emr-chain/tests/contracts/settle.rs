@@ -1,4 +1,4 @@
-//! Settlement: the values that the verifier is asked about, and what never reaches it.
+//! Settlement: the values that the contract passes to the verifier, and calls that never reach the verifier.
 
 use alloy::{
     eips::BlockId,
@@ -28,7 +28,7 @@ use crate::{
 
 on_each_chain!(settles_and_is_read_back, the_verifier_sees_every_value, only_standard_calldata, times, refusals);
 
-/// A full batch, then an empty one; the contract hands the verifier exactly the instances that big-integer arithmetic gives.
+/// A full batch, then an empty one. The contract passes exactly the instances that big-integer arithmetic gives.
 async fn settles_and_is_read_back(world: World) -> Outcome {
     let entries = world.register_patients(8).await?;
     let genesis = world.rollup.head().await?;
@@ -52,7 +52,7 @@ async fn settles_and_is_read_back(world: World) -> Outcome {
     assert_eq!((&settled[0].content, &settled[1].content), (&full, &empty));
     assert_eq!(world.rollup.batches(receipt.block_number + 1).await?, settled[1..]);
 
-    // The state root is where a light client looks for it.
+    // The state root is in the slot where a light client reads it.
     let header = fetch_header(world.provider(), BlockId::latest()).await?;
     let contract = world.rollup.instance().contract;
     let proven = verified_storage(world.provider(), contract, STATE_ROOT_SLOT, &header).await?;
@@ -65,7 +65,7 @@ async fn settles_and_is_read_back(world: World) -> Outcome {
     Ok(())
 }
 
-/// A proof is good for one batch only: whatever is changed in it, the verifier is asked about something else.
+/// A proof is valid for one batch only. If anything in the batch changes, the verifier gets other values.
 async fn the_verifier_sees_every_value(world: World) -> Outcome {
     let entries = world.register_patients(2).await?;
     let batch = world.batch(entries.clone(), operations(3)).await?;
@@ -88,7 +88,7 @@ async fn the_verifier_sees_every_value(world: World) -> Outcome {
         with_d2(|d2| d2[2][3][31] ^= 1),
         with_d2(|d2| d2.swap(0, 1)),
         with_d2(|d2| d2.truncate(2)),
-        // An unused slot is zeros, but not counted in n.
+        // An entry of zeros looks like an unused slot, but counts in n.
         with_d2(|d2| d2.push([[0; 32]; 4])),
     ];
     for (case, changed) in changed.iter().enumerate() {
@@ -97,7 +97,7 @@ async fn the_verifier_sees_every_value(world: World) -> Outcome {
     }
     world.rollup.settle(&batch).await?;
 
-    // The next batch has another number: with everything else the same, z is another.
+    // The next batch has another number. So z differs, even if everything else is the same.
     let again = BatchContent { pre: batch.post, post: batch.post, d1: Vec::new(), ..batch };
     let hash = reference::verifier_calldata_hash(world.rollup.domain(), 1, &again);
     world.verifier().expect(hash.into()).send().await?.get_receipt().await?;
@@ -108,8 +108,8 @@ async fn the_verifier_sees_every_value(world: World) -> Outcome {
     Ok(())
 }
 
-/// Solidity reads arguments from wherever the offsets point. Data laid out so that other decoders fail would be settled, and
-/// nobody else could follow.
+/// Solidity reads arguments from any position that the offsets name. Without this check, a batch could be settled in a layout that
+/// other decoders refuse, and nobody else could follow the state.
 async fn only_standard_calldata(world: World) -> Outcome {
     let batch = world.batch(Vec::new(), operations(1)).await?;
     world.expect(&batch).await?;
@@ -120,7 +120,7 @@ async fn only_standard_calldata(world: World) -> Outcome {
     let mut proof = integer(batch.proof.len() as u64).to_vec();
     proof.extend_from_slice(&batch.proof);
     proof.resize(64, 0);
-    // Arguments start after seven words of heads.
+    // The arguments' tails start after seven words of heads.
     let encode = |offsets: [u64; 3], tail: &[&[u8]]| {
         let heads = [&claims[..], &offsets.map(integer)].concat();
         [&settleCall::SELECTOR[..], &pack(&heads), &tail.concat()].concat()
@@ -132,17 +132,17 @@ async fn only_standard_calldata(world: World) -> Outcome {
         encode([224, 256, 416], &[&pack(&d1), &pack(&d2), &proof])
     };
     let others = [
-        // A tail; cut padding; another order; a gap; D1 read from the zero padding of the proof.
+        // Extra bytes at the end; truncated padding; another order; a gap; D1 read from the zero padding of the proof.
         [&standard[..], &[0; 32]].concat(),
         standard[..standard.len() - 1].to_vec(),
         encode([384, 224, 416], &[&pack(&d2), &pack(&d1), &proof]),
         encode([256, 288, 448], &[&[0; 32], &pack(&d1), &pack(&d2), &proof]),
         encode([448, 224, 384], &[&pack(&d2), &proof, &[0; 32]]),
-        // The proof's padding is not zeros: its first byte, its last, all.
+        // The proof's padding is not zero: in its first byte, in its last, in all.
         with_proof(&|proof| proof[32 + batch.proof.len()] = 1),
         with_proof(&|proof| proof[63] = 0x80),
         with_proof(&|proof| proof[32 + batch.proof.len()..].fill(0xff)),
-        // The proof is said to be shorter by a byte, which becomes padding.
+        // The stated length of the proof is one byte less, so its last byte becomes padding.
         with_proof(&|proof| proof[31] -= 1),
     ];
     let (from, to) = (account(SEQUENCER)?.address(), world.rollup.instance().contract);
@@ -152,7 +152,7 @@ async fn only_standard_calldata(world: World) -> Outcome {
         let refused = refused.and_then(|error| error.revert().cloned());
         assert_eq!(refused, Some(Revert::NonStandardCalldata), "case {case}");
     }
-    // A byte of the padding that is said to belong to the proof goes to the verifier, which decides.
+    // If the stated length is one byte more, a byte of padding belongs to the proof. The verifier then decides.
     let longer = with_proof(&|proof| proof[31] += 1);
     let request = TransactionRequest::default().with_from(from).with_to(to).with_input(longer);
     let refused = world.provider().call(request).await.err().map(RollupError::from);
@@ -172,7 +172,7 @@ async fn times(world: World) -> Outcome {
     };
     world.wait(2 * HOUR).await?;
     let now = world.now().await?;
-    // Blocks of these chains are seconds apart; a minute is more than the test takes.
+    // Blocks of these chains are seconds apart. The test takes less than a minute.
     let too_old = settle_at(now - HOUR - 1).await?;
     assert!(
         matches!(too_old, Some(Revert::BatchTimeOutOfRange { earliest, .. }) if earliest >= now - HOUR),
@@ -182,7 +182,7 @@ async fn times(world: World) -> Outcome {
     assert!(matches!(future, Some(Revert::BatchTimeOutOfRange { latest, .. }) if latest < now + 60), "{future:?}");
     assert_eq!(settle_at(now - HOUR + 60).await?, None);
     assert_eq!(settle_at(now - 10).await?, None);
-    // Never backwards; the same second again is no step back.
+    // Time never goes backwards. The same second again is allowed.
     let backwards = settle_at(now - 11).await?;
     assert!(matches!(backwards, Some(Revert::BatchTimeOutOfRange { earliest, .. }) if earliest == now - 10));
     assert_eq!(settle_at(now - 10).await?, None);
@@ -202,7 +202,7 @@ async fn refusals(world: World) -> Outcome {
     let stale = Batch { pre: U256::ZERO, ..claim().await? };
     let current = integer(GENESIS).into();
     assert_eq!(world.refusal(SEQUENCER, settle(stale, 0, Vec::new())).await?, Revert::StaleBatch(current));
-    // snark-verifier would reduce these: two state roots would share a proof.
+    // snark-verifier would reduce these values, so two state roots would share a proof.
     for value in [p, p + U256::ONE, U256::MAX] {
         let post = Batch { post: value, ..claim().await? };
         assert_eq!(world.refusal(SEQUENCER, settle(post, 0, Vec::new())).await?, Revert::NotCanonical(value));
@@ -230,9 +230,9 @@ async fn refusals(world: World) -> Outcome {
     Ok(())
 }
 
-/// The verifier that is shipped, under the limits of a real chain: it deploys, and what is no proof is refused.
+/// The real verifier, under the limits of a real chain. It can be deployed, and it refuses invalid proofs.
 #[tokio::test]
-async fn the_shipped_verifier_refuses_what_is_no_proof() -> Outcome {
+async fn the_real_verifier_refuses_invalid_proofs() -> Outcome {
     let world = World::new(Node::embedded()?).await?;
     let deployment = Deployment { verifier_code: Verifier::BYTECODE.clone(), ..deployment(0)? };
     let rollup = deploy(world.provider().clone(), &deployment).await?.rollup;

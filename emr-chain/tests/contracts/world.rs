@@ -1,4 +1,4 @@
-//! A chain with a rollup on it, and the people who use it.
+//! A chain with a deployed rollup, and the accounts that use it.
 
 use std::marker::PhantomData;
 
@@ -42,7 +42,7 @@ alloy::sol!(
     "../contracts/test/artifacts/Newborn.json"
 );
 
-/// Prefunded test accounts.
+/// Numbers of prefunded test accounts.
 pub const SEQUENCER: u8 = 0;
 pub const REGISTRAR: u8 = 1;
 pub const HOSPITAL: u8 = 2;
@@ -59,7 +59,7 @@ pub const HOUR: u64 = 3600;
 
 pub struct World {
     pub node: Node,
-    /// The rollup as the sequencer sees it.
+    /// The rollup, used with the sequencer's key.
     pub rollup: Rollup<DynProvider>,
     pub verifier: Address,
 }
@@ -73,7 +73,7 @@ impl World {
         let provider = node.endpoint()?.connect(Some(account(SEQUENCER)?))?;
         let deployed = deploy(provider, &deployment(fee)?).await?;
         let world = Self { node, rollup: deployed.rollup, verifier: deployed.verifier };
-        // anvil's clock starts at 0 here, where an hour ago is before the beginning.
+        // anvil's clock starts at 0 here, so "an hour ago" would be before the beginning.
         world.wait(3 * HOUR).await?;
         Ok(world)
     }
@@ -82,13 +82,13 @@ impl World {
         self.rollup.provider()
     }
 
-    /// The rollup as an account sees it.
+    /// The rollup, used with the key of account `n`.
     pub async fn as_account(&self, n: u8) -> Outcome<Rollup<DynProvider>> {
         let provider = self.node.endpoint()?.connect(Some(account(n)?))?;
         Ok(Rollup::attach(provider, self.rollup.instance().contract, self.rollup.deployed_at()).await?)
     }
 
-    /// Why the contract refuses a call from an account. Nothing is sent.
+    /// The contract's reason for refusing a call from an account. Sends nothing.
     pub async fn refusal<P: Provider, C: SolCall>(
         &self,
         from: u8,
@@ -127,7 +127,7 @@ impl World {
         Ok(entries)
     }
 
-    /// The RSA key of a size with its proof for an account, a role and the rollup key `8 k G`.
+    /// The RSA key of this size, with its proof for an account, a role and the rollup key `8 k G`.
     pub fn possession(&self, bits: usize, owner: Address, role: Role, k: u64) -> RsaPossession {
         let message = self.rollup.instance().possession_message(owner, rollup_key(k).bytes(), role);
         RsaPossession { modulus: rsa(bits).modulus(), signature: rsa(bits).sign(&message) }
@@ -143,14 +143,14 @@ impl World {
         Ok(Registration::doctor(submitted(k).bytes(), org, key))
     }
 
-    /// Registers the hospital and has it admitted.
+    /// Registers the hospital and admits it.
     pub async fn admitted_hospital(&self) -> Outcome<AccountIndex> {
         let (hospital, _) = self.as_account(HOSPITAL).await?.register(&self.hospital(77)?).await?;
         self.admit(hospital).await?;
         Ok(hospital)
     }
 
-    /// As the registrar, admits whatever waits under an account index.
+    /// As the registrar, admits the registration that waits under an account index.
     pub async fn admit(&self, account: AccountIndex) -> Outcome<Receipt> {
         let registrar = self.as_account(REGISTRAR).await?;
         let waiting = registrar.pending(account).await?.ok_or("nothing waits")?;
@@ -161,7 +161,7 @@ impl World {
         ExpectingVerifier::new(self.verifier, self.provider())
     }
 
-    /// Tells the verifier which calldata to accept: that of this batch as the next one.
+    /// Makes the verifier accept exactly this batch as the next one.
     pub async fn expect(&self, batch: &BatchContent) -> Outcome {
         let number = self.rollup.head().await?.batch_count + 1;
         let hash = reference::verifier_calldata_hash(self.rollup.domain(), number, batch);

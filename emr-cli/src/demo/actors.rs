@@ -1,4 +1,4 @@
-//! The participants: each with its own folder, identity file and connection.
+//! The participants. Each has a folder, an identity file and a connection.
 
 use std::path::{Path, PathBuf};
 
@@ -22,7 +22,7 @@ impl Actor {
         Self { name, role, folder: folder.join(name) }
     }
 
-    /// Makes the identity, unless it is there from an earlier run.
+    /// Makes the identity, unless an earlier run made it. Returns whether it made it.
     pub(super) fn create(&self, passphrase: &Path) -> Result<bool, Failure> {
         if self.folder.join("identity").exists() {
             return Ok(false);
@@ -33,14 +33,14 @@ impl Actor {
         Ok(true)
     }
 
-    /// Opens its own identity file.
+    /// Opens the participant's identity file.
     pub(super) fn open(&self, passphrase: &Path) -> Result<(Profile, Identity), Failure> {
         let profile = Profile::open(&self.folder).or_exit(Exit::Identity)?;
         let identity = profile.identity(&read_passphrase(passphrase)?).or_exit(Exit::Identity)?;
         Ok((profile, identity))
     }
 
-    /// Connects to the node and the chain, over HTTP; finishes what an interrupted run had signed.
+    /// Connects to the node and the chain over HTTP. Finishes operations that an interrupted run had signed.
     pub(super) async fn connect(
         &self,
         passphrase: &Path,

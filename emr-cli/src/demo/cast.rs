@@ -1,4 +1,4 @@
-//! Everybody, connected and registered.
+//! All participants, connected and registered.
 
 use std::{path::Path, time::Duration};
 
@@ -14,24 +14,25 @@ use crate::{
     hospital::{admission, site::Site},
 };
 
-/// How often the node is asked, and how long, until it knows who registered.
+/// How often the node is asked whether it knows a registration.
 const SOON: Duration = Duration::from_millis(100);
+/// How long to wait for that.
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// Everybody.
+/// All participants.
 pub(super) struct Cast {
     pub(super) hospital: Client,
     pub(super) doctor_a: Client,
     pub(super) doctor_b: Client,
     pub(super) patient: Client,
     pub(super) accounts: Accounts,
-    /// What each registration cost on L1, in the order of the accounts.
+    /// The L1 gas of each registration, in the order of the accounts.
     pub(super) register_gas: [u64; 4],
     pub(super) patient_card: Card,
 }
 
 impl Cast {
-    /// Connects everybody, registers who is not registered, and has the registrar admit them.
+    /// Connects all participants, registers those who are not registered yet, and admits them as the registrar.
     pub(super) async fn enroll(
         actors: [&Actor; 4],
         passphrase_file: &Path,
@@ -48,7 +49,7 @@ impl Cast {
         let enrolled = admission::enroll(profile, identity, site).await?;
         enrolled.wait_registered(false, SOON, LIMIT).await.or_exit(Exit::Unavailable)?;
         drop(enrolled);
-        // Again: only now does the node know whose it is.
+        // Connects again, because only now the node knows its hospital's account.
         let hospital = connect(hospital).await?;
         let organisation = hospital.account().or_exit(Exit::Internal)?;
 
@@ -81,7 +82,7 @@ impl Cast {
     }
 }
 
-/// Registers a participant at the hospital's expense, waits until it is admitted and the node knows it.
+/// Registers a participant at the hospital's expense. Waits until they are admitted and the node knows them.
 async fn join(client: Client, org: Option<AccountIndex>, registrar: &Client) -> Result<Client, Failure> {
     let expires = UnixTime::now().saturating_add(3600);
     let invitation = registrar.profile().invite(registrar.keys(), expires).or_exit(Exit::Internal)?;

@@ -1,6 +1,6 @@
-//! `emr-hospital demo`: a FHIR Bundle through the whole system, with everything in it real.
+//! `emr-hospital demo` takes a FHIR Bundle through the whole system. Every part is real.
 //!
-//! Every participant has a data folder of its own and reaches the others through node HTTP, L1 and blocks only.
+//! Every participant has a separate data folder, and reaches the others only through the node's HTTP, L1 and blocks.
 
 mod actors;
 mod cast;
@@ -28,7 +28,7 @@ use crate::{
     report::print,
 };
 
-/// The Bundle that the demo takes unless it is given another one; synthetic.
+/// The demo's default Bundle. Its data are synthetic.
 const BUNDLE: &[u8] = include_bytes!("../../../emr-core/fixtures/synthea-bundle.json");
 
 /// Arguments of `demo`.
@@ -42,10 +42,10 @@ pub struct Demo {
     ipfs: Option<Url>,
 }
 
-/// Runs it. With `--data-dir` everything is kept, and the next run goes on from there; else it is gone afterwards.
+/// Runs the demo. With `--data-dir`, everything is kept and the next run continues from there. Otherwise it is deleted afterwards.
 ///
 /// # Errors
-/// The step that did not work. Nothing that was acknowledged is lost: the next run with the same folder goes on.
+/// Returns the failure of a step. No acknowledged operation is lost: the next run with the same folder continues.
 pub async fn run(options: &Options, arguments: &Demo) -> Result<(), Failure> {
     if options.node.is_some() {
         return Err(Failure::new(Exit::Usage, "demo runs a node of its own: leave --node out"));
@@ -77,7 +77,7 @@ pub async fn run(options: &Options, arguments: &Demo) -> Result<(), Failure> {
     if options.json { print(&outcome, true) } else { Ok(()) }
 }
 
-/// The passphrase of the demo's identities: as given, else one that is made up and kept beside them.
+/// The passphrase file of the demo's identities: the given one, or a random passphrase that is kept next to them.
 fn passphrase_file(folder: &Path, options: &Options) -> Result<PathBuf, Failure> {
     if let Some(file) = &options.passphrase_file {
         return Ok(file.clone());
@@ -85,7 +85,7 @@ fn passphrase_file(folder: &Path, options: &Options) -> Result<PathBuf, Failure>
     let file = folder.join("passphrase");
     if !file.exists() {
         let words: [u8; 16] = rand::random();
-        // Durable before an identity is encrypted under it; readable by its owner only.
+        // The passphrase is durable before an identity is encrypted with it, and only its owner can read it.
         Disk::default().replace(&file, hex::encode(words).as_bytes()).or_exit(Exit::Storage)?;
     }
     Ok(file)

@@ -1,4 +1,4 @@
-//! What a demo gave: the JSON object, and how it is told to people meanwhile.
+//! The result of a demo: the JSON object, and the report for people while it runs.
 
 use emr_api::BatchView;
 use std::{io::Write, time::Instant};
@@ -25,7 +25,7 @@ pub(super) struct Batch {
 }
 
 impl Batch {
-    /// What the node says of a settled batch; `None` if it is not settled.
+    /// The node's data about a settled batch; `None` if the batch is not settled.
     pub(super) fn of(view: &BatchView) -> Option<Self> {
         let (gas_used, prove_seconds) = (view.gas_used?, view.prove_seconds?);
         Some(Self {
@@ -93,14 +93,14 @@ pub(super) struct Outcome {
     pub(super) seconds: f64,
 }
 
-/// Nothing to add for people: they were told step by step.
+/// Prints nothing more for people, because the teller reported each step.
 impl Answer for Outcome {
     fn write(&self, _: &mut dyn Write) -> std::io::Result<()> {
         Ok(())
     }
 }
 
-/// Tells people what happens: on stdout, or on stderr if stdout is for JSON.
+/// Reports to people what happens: on stdout, or on stderr if stdout is for JSON.
 #[derive(Debug)]
 pub(super) struct Teller {
     json: bool,
@@ -122,13 +122,13 @@ impl Teller {
         let _ = if self.json { writeln!(std::io::stderr(), "{line}") } else { writeln!(std::io::stdout(), "{line}") };
     }
 
-    /// The next step.
+    /// Begins the next step.
     pub(super) fn step(&mut self, title: &str) {
         self.step += 1;
         self.line(&format!("\n{}. {title}  [{:.1} s]", self.step, self.seconds()));
     }
 
-    /// Something that happened in it.
+    /// Reports an event of the current step.
     pub(super) fn say(&self, text: impl AsRef<str>) {
         self.line(&format!("   {}", text.as_ref()));
     }

@@ -1,4 +1,4 @@
-//! Sealing a batch and waiting until it is settled, with a progress bar.
+//! Seals a batch and waits until it is settled, with a progress bar.
 
 use std::time::{Duration, Instant};
 
@@ -9,11 +9,11 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use super::outcome::Batch;
 use crate::failure::{Exit, Failure};
 
-/// How often the node is asked.
+/// How often the node is asked whether the batch is settled.
 const POLL: Duration = Duration::from_millis(200);
-/// How long a batch may take, keys included: many times what it takes on two cores.
+/// The time limit for a batch, including making the keys. It is many times the time on two cores.
 const LIMIT: Duration = Duration::from_secs(1200);
-/// What the bar assumes while nothing was proved yet, milliseconds.
+/// The duration that the bar assumes before the first proof, in milliseconds.
 const FIRST_ESTIMATE: u64 = 40_000;
 
 /// Seals what is pending and waits until it is settled.
@@ -36,7 +36,7 @@ pub(super) async fn settle(hospital: &Client, node: &RunningNode) -> Result<Batc
         match number {
             None => match hospital.node().seal().await {
                 Ok(view) => number = Some(view.number),
-                // A batch of an interrupted run is being finished first.
+                // The node first finishes a batch of an interrupted run.
                 Err(error) if error.is_temporary() || error.is_stale() => {}
                 Err(error) => return Err(error.into()),
             },

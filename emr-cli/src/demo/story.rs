@@ -1,4 +1,4 @@
-//! The story, step by step.
+//! The steps of the demo.
 
 use std::{collections::HashMap, path::PathBuf, time::Instant};
 
@@ -31,12 +31,12 @@ use crate::{
     patient,
 };
 
-/// The class that the Bundle is written under, and that doctor B may read.
+/// The class of the Bundle's record. Doctor B may read it.
 const CLASS: Class = Class::Summary;
-/// How long doctor B's grant holds: 30 days.
+/// How long doctor B's grant is valid: 30 days.
 const GRANT_SECONDS: u64 = 30 * 86_400;
 
-/// Where the demo plays.
+/// The setting of the demo.
 #[derive(Debug)]
 pub(super) struct Stage {
     pub(super) folder: PathBuf,
@@ -48,7 +48,7 @@ pub(super) struct Stage {
 }
 
 impl Stage {
-    /// Plays it.
+    /// Runs all steps.
     pub(super) async fn play(&self, bundle: &Record) -> Result<Outcome, Failure> {
         let mut tell = Teller::new(self.json);
         let mut submits = Vec::new();
@@ -73,7 +73,7 @@ impl Stage {
             "contract {} on chain {} (verifier {}), deployed with {} gas",
             deployment.contract, deployment.chain_id, deployment.verifier, deployment.gas_used
         ));
-        tell.say("DEVELOPMENT SETUP: the proving key comes from a public seed; whoever knows it can forge proofs");
+        tell.say("DEVELOPMENT SETUP: the proving key comes from a public seed; anyone who knows it can forge proofs");
         let cast = Cast::enroll(actors, &self.passphrase_file, &site, &tell).await?;
         let terms = |rights, classes: ClassMask, seconds| Terms {
             rights,
@@ -98,7 +98,7 @@ impl Stage {
         let edited = timed(&mut submits, cast.doctor_a.edit(&card, name.slot, None, bundle)).await;
         let edited = edited?;
         let record_cid = edited.record_cid.to_string();
-        tell.say(format!("record {name} version {}: the Bundle as it was given, {record_cid}", edited.version));
+        tell.say(format!("record {name} version {}: the Bundle unchanged, {record_cid}", edited.version));
         let mistake = timed(&mut submits, cast.doctor_a.upload(&card, Class::Document, &scribble(&draft)?)).await;
         let mistake = mistake?;
         timed(&mut submits, cast.doctor_a.delete(&card, mistake.slot)).await?;
@@ -151,7 +151,7 @@ impl Stage {
             class: CLASS,
         };
         let old_keys_fail = self.old_keys_fail(&cast.doctor_b, &old_directory, &next.record_cid, &context).await?;
-        tell.say(format!("with the raw blocks and every key he ever had, decryption fails: {}", yes(old_keys_fail)));
+        tell.say(format!("with the raw blocks and every key they ever had, decryption fails: {}", yes(old_keys_fail)));
         let fresh_process_equal = self.fresh_process(cast.doctor_a, &card, name, &draft).await?;
         tell.say(format!("a fresh process as doctor A reads it: {}", yes(fresh_process_equal)));
 
@@ -159,7 +159,7 @@ impl Stage {
         let (verified, _) = patient::check(&cast.patient, 0).await?;
         let leaves = verified.leaves();
         let access = leaves.access(UnixTime::now()).count();
-        tell.say(format!("her grants root, recomputed from all {} slots: {access} grants hold", leaves.grants().len()));
+        tell.say(format!("grants root, recomputed from all {} slots: {access} grants hold", leaves.grants().len()));
         for view in leaves.access(UnixTime::now()) {
             let who = view.grant.grantee.map_or_else(String::new, |account| account.to_string());
             tell.say(format!("  slot {}: account {who} may {}", view.slot, view.grant.rights));
@@ -167,7 +167,7 @@ impl Stage {
         let audit_entries = verified.audit_length();
         let may: Vec<_> = leaves.access(UnixTime::now()).filter_map(|view| view.grant.grantee).collect();
         let light_verified = second.is_at(leaves.state()) && may == [cast.accounts.hospital, cast.accounts.doctor_a];
-        tell.say(format!("her audit chain, recomputed: {audit_entries} entries"));
+        tell.say(format!("audit chain, recomputed: {audit_entries} entries"));
 
         let slowest = submits.iter().copied().fold(0.0, f64::max);
         tell.step("Done");
@@ -221,7 +221,7 @@ impl Stage {
         self.plan(hospital).start(&key).await
     }
 
-    /// Whether a reader's old keys, and what the newest directory gives him, fail on raw blocks.
+    /// Whether a reader can open the raw blocks neither with their old keys nor with keys from the newest directory.
     async fn old_keys_fail(
         &self,
         reader: &Client,
@@ -243,7 +243,7 @@ impl Stage {
         Ok(OpenedRecord::open(manifest, fetch, &keys, context).is_err())
     }
 
-    /// Lets this program read the record as doctor A, in a process of its own.
+    /// Reads the record as doctor A in another process of this program.
     async fn fresh_process(
         &self,
         doctor: Client,
@@ -254,7 +254,7 @@ impl Stage {
         let folder = doctor.profile().folder().to_owned();
         let patient = self.folder.join("patient-card.json");
         std::fs::write(&patient, patient_card.to_json()).or_exit(Exit::Storage)?;
-        // What was settled meanwhile is no news to the other process, for which the folder is freed.
+        // Forgets operations that were settled meanwhile, so that the other process does not report them. Then frees the folder for it.
         doctor.resume().await?;
         drop(doctor);
         let output = folder.join("retrieved.json");
@@ -289,7 +289,7 @@ async fn grant(patient: &Client, to: &Card, terms: &Terms, tell: &Teller) -> Res
     Ok(milliseconds)
 }
 
-/// Notes how long something took, in milliseconds.
+/// Records how long a call took, in milliseconds.
 async fn timed<T>(times: &mut Vec<f64>, work: impl Future<Output = T>) -> T {
     let started = Instant::now();
     let done = work.await;
@@ -297,7 +297,7 @@ async fn timed<T>(times: &mut Vec<f64>, work: impl Future<Output = T>) -> T {
     done
 }
 
-/// The Bundle with its first plain text left out: an earlier draft of it.
+/// An earlier draft of the Bundle: without its first plain text.
 fn without_one_text(bundle: &Record) -> Result<Record, Failure> {
     let mut draft = bundle.clone();
     let text = bundle.fields().iter().rev().find(|(_, value)| matches!(value, Value::Text(_)));
@@ -306,7 +306,7 @@ fn without_one_text(bundle: &Record) -> Result<Record, Failure> {
     Ok(draft)
 }
 
-/// A record that no earlier run wrote: the same one again would be taken for the one before.
+/// A record that no earlier run wrote. The same record again would count as a repetition of the earlier one.
 fn scribble(draft: &Record) -> Result<Record, Failure> {
     let mut record = draft.clone();
     let note = Key::new("note").or_exit(Exit::Internal)?;

@@ -1,4 +1,4 @@
-//! Who gets in: the hospital itself, the doctors it consents to, and whom a registrar admits.
+//! Admission: of the hospital itself, of doctors that it endorses, and of accounts that a registrar admits.
 
 use std::{io::Write, path::Path, time::Duration};
 
@@ -16,10 +16,10 @@ use crate::{
     session,
 };
 
-/// Registers a site's own hospital with its own ether, if it is not in yet, and admits it if it is the registrar itself.
+/// Registers a site's hospital with its own ether, unless it is registered already. Admits it if it is also the registrar.
 ///
 /// # Errors
-/// If the node or the contract refuses.
+/// Fails if the node or the contract refuses.
 pub async fn enroll(profile: Profile, identity: Identity, site: &Site) -> Result<Client, Failure> {
     let client =
         Client::join_with(profile, identity, site.node_here().as_str(), site.rpc.url().as_str(), site.plain).await?;
@@ -27,7 +27,7 @@ pub async fn enroll(profile: Profile, identity: Identity, site: &Site) -> Result
     let registrar = client.rollup().parameters().await.or_exit(Exit::Unavailable)?.registrar;
     if registrar == client.ethereum_address() {
         admit_if_waiting(&client, &client.card()).await?;
-        // Until the node follows, nobody could be invited or log in.
+        // Waits for the node. Until it knows the hospital, nobody can be invited or log in.
         let known = client.wait_registered(false, Duration::from_millis(100), Duration::from_secs(60)).await;
         known?;
     } else if client.rollup().pending(account).await.or_exit(Exit::Unavailable)?.is_some() {
@@ -39,10 +39,10 @@ pub async fn enroll(profile: Profile, identity: Identity, site: &Site) -> Result
     Ok(client)
 }
 
-/// As the registrar, admits a card's owner, unless that was done before.
+/// As the registrar, admits a card's owner, unless they are admitted already.
 ///
 /// # Errors
-/// If the card is not what waits on L1, or the contract refuses.
+/// Fails if the card differs from the registration that waits on L1, or if the contract refuses.
 pub async fn admit_if_waiting(registrar: &Client, card: &Card) -> Result<(), Failure> {
     match registrar.admit(card).await {
         Ok(_) | Err(ClientError::Admission(AdmissionError::NotWaiting(_))) => Ok(()),
@@ -63,19 +63,19 @@ impl Answer for Transaction {
     }
 }
 
-/// What a registrar does with an account.
+/// A registrar's decision about an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Verdict {
-    /// Let it in.
+    /// Admit the account
     Admit,
-    /// Hold it back.
+    /// Suspend the account, before it is admitted
     Suspend,
 }
 
-/// `endorse`: the doctor with this card may register as belonging to this hospital.
+/// `endorse`: lets the doctor with this card register as a doctor of this hospital.
 ///
 /// # Errors
-/// If the card is not a doctor's, or the contract refuses.
+/// Fails if the card is not a doctor's, or if the contract refuses.
 pub async fn endorse(options: &Options, card: &Path) -> Result<(), Failure> {
     let card = crate::account::read_card(card)?;
     if card.role != Role::Doctor {
@@ -90,10 +90,10 @@ pub async fn endorse(options: &Options, card: &Path) -> Result<(), Failure> {
     print(&Transaction { done, tx_hash: receipt.tx_hash, gas_used: receipt.gas_used }, options.json)
 }
 
-/// `registrar`: admits or holds back.
+/// `registrar`: admits or suspends an account.
 ///
 /// # Errors
-/// If this identity is not the registrar, or the contract refuses.
+/// Fails if this identity is not the registrar, or if the contract refuses.
 pub async fn registrar(options: &Options, verdict: Verdict, card: &Path) -> Result<(), Failure> {
     let card = crate::account::read_card(card)?;
     let client = session::open(options, HOSPITAL).await?;
@@ -106,7 +106,7 @@ pub async fn registrar(options: &Options, verdict: Verdict, card: &Path) -> Resu
         }
         Verdict::Suspend => {
             let (account, receipt) = client.suspend(&card).await?;
-            (format!("account {account} is held back"), receipt)
+            (format!("account {account} is suspended"), receipt)
         }
     };
     print(&Transaction { done, tx_hash: receipt.tx_hash, gas_used: receipt.gas_used }, options.json)

@@ -33,7 +33,7 @@ pub struct Arguments {
 }
 
 impl Arguments {
-    /// Whether the answer, or the error, is JSON.
+    /// Whether to print the answer, or the error, as JSON.
     pub const fn json(&self) -> bool {
         self.options.json
     }
@@ -43,11 +43,11 @@ impl Arguments {
 enum Command {
     /// Take a FHIR Bundle through the whole system and show what happens
     Demo(Demo),
-    /// Run everything in one process, with a chain of its own: for development
+    /// Run everything in one process with its own chain, for development
     Dev {
         #[command(flatten)]
         serving: Serving,
-        /// Where the chain's Ethereum JSON-RPC listens
+        /// The address where the chain's Ethereum JSON-RPC listens
         #[arg(long, value_name = "ADDRESS", default_value = DEFAULT_RPC)]
         rpc_listen: SocketAddr,
     },
@@ -55,91 +55,91 @@ enum Command {
     Init(account::Init),
     /// Register the identity on L1; a registrar admits it
     Register(account::Register),
-    /// Sign an invitation: this hospital pays for the registration of who has it
+    /// Sign an invitation: this hospital pays for the registration of its holder
     Invite(invite::Invite),
-    /// Who invites at this hospital's expense, and who no longer
+    /// List who invites at this hospital's expense, and end or resume a doctor's invitations
     #[command(subcommand)]
     Inviter(Inviter),
     /// Print this hospital's card, to give to others
     Whoami,
     /// Deploy verifier and rollup to the development chain at --rpc
     Deploy {
-        /// What a registration costs, in ether, at most 1. It cannot be changed later. On a chain that others use, 0 lets anyone
-        /// fill the queue for the price of gas
+        /// The fee of a registration in ether, at most 1. It cannot be changed later. On a shared chain, 0 lets anyone fill the
+        /// queue for the price of gas
         #[arg(long, value_name = "ETHER", default_value = "0", value_parser = fees::parse)]
         registration_fee: U256,
     },
     /// Take the registration fees from the contract
     CollectFees {
-        /// Where they go [default: this hospital's Ethereum account]
+        /// The recipient's address [default: this hospital's Ethereum account]
         #[arg(long, value_name = "ADDRESS")]
         to: Option<Address>,
     },
     /// Run the node on the chain at --rpc
     Serve(Serving),
-    /// Fetch sealed batches from the node, prove them, hand the proofs in; needs no identity
+    /// Fetch sealed batches from the node, prove them and submit the proofs; needs no identity
     Prove {
         /// The file that `emr-hospital prover add` wrote
         #[arg(long, value_name = "FILE")]
         credential: PathBuf,
     },
-    /// Let other machines prove, or end that
+    /// Manage the credentials of machines that prove for this hospital
     #[command(subcommand)]
     Prover(Prover),
-    /// What the node says of itself
+    /// Show the node's status
     Status,
-    /// Consent that a doctor registers as belonging to this hospital
+    /// Consent that a doctor registers as a doctor of this hospital
     Endorse {
         /// The doctor's card
         card: PathBuf,
     },
-    /// Run an `emr-doctor` command with this program: how the demo starts a fresh process
+    /// Run an `emr-doctor` command with this program; the demo starts a new process this way
     #[command(hide = true)]
     AsDoctor {
         /// The command line
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
-    /// As the registrar, admit or hold back an account
+    /// As the registrar, admit or suspend an account
     Registrar {
-        /// What to do
+        /// What to do with the account
         verdict: Verdict,
         /// The card of the doctor or hospital
         card: PathBuf,
     },
 }
 
-/// What a hospital does with provers.
+/// Commands about provers.
 #[derive(Debug, Subcommand)]
 enum Prover {
-    /// Make a credential for a prover: it fetches sealed batches and hands in proofs, nothing else. It is shown once
+    /// Make a credential for a prover, which only fetches sealed batches and submits proofs; it is shown once
     Add {
-        /// What to call the prover
+        /// A name for the prover
         name: String,
         /// Write the credential to this new file (mode 0600) instead of printing it
         #[arg(long, short, value_name = "FILE")]
         output: Option<PathBuf>,
     },
-    /// End a prover's credential, at once
+    /// End a prover's credential at once
     Remove {
-        /// Which prover
+        /// The prover's name
         name: String,
     },
     /// Print the provers that have a credential
     List,
 }
 
-/// What a hospital does with inviters.
+/// Commands about inviters.
 #[derive(Debug, Subcommand)]
 enum Inviter {
-    /// Print whose invitations were used today, and whose no longer count
+    /// List whose invitations were used today, and whose were ended
     List,
-    /// Let the invitations of a doctor no longer count, at once
+    /// End a doctor's invitations at once
     End {
         /// The doctor: an account number or a card file
         who: String,
     },
-    /// Let them count again
+    /// Accept a doctor's invitations again
     Resume {
         /// The doctor: an account number or a card file
         who: String,
@@ -149,7 +149,7 @@ enum Inviter {
 /// Runs the command line.
 ///
 /// # Errors
-/// What did not work, with an exit code.
+/// Returns the failure, with its exit code.
 pub async fn run(arguments: Arguments) -> Result<(), Failure> {
     let Arguments { options, command } = arguments;
     match command {

@@ -1,4 +1,4 @@
-//! The rollup that a hospital runs: where it is, and how it got there.
+//! The deployment of the rollup that a hospital runs.
 
 use std::{fs, path::Path};
 
@@ -17,10 +17,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::failure::{Exit, Failure, OrExit};
 
-/// What a deployment and some batches cost at most, with room: 1 ether.
+/// More than a deployment and some batches cost: 1 ether, in wei.
 const ENOUGH: U256 = U256::from_limbs([1_000_000_000_000_000_000, 0, 0, 0]);
 
-/// Where the rollup is. `deployment.json` in the hospital's folder.
+/// The address of the rollup. Stored as `deployment.json` in the hospital's folder.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DeploymentFile {
@@ -39,10 +39,10 @@ pub struct DeploymentFile {
 impl DeploymentFile {
     const NAME: &'static str = "deployment.json";
 
-    /// Reads it from a hospital's folder, if it is there.
+    /// Reads the file from a hospital's folder; `None` if there is no such file.
     ///
     /// # Errors
-    /// If it cannot be read.
+    /// Fails if the file cannot be read or is damaged.
     pub fn read(folder: &Path) -> Result<Option<Self>, Failure> {
         let path = folder.join(Self::NAME);
         let text = match fs::read_to_string(&path) {
@@ -61,10 +61,10 @@ impl DeploymentFile {
         Disk::default().replace(&folder.join(Self::NAME), &text).or_exit(Exit::Storage)
     }
 
-    /// Deploys verifier and rollup to a development chain; the hospital pays, sequences and is the registrar. The fee is in wei.
+    /// Deploys verifier and rollup to a development chain. The hospital pays, and becomes sequencer and registrar. The fee is in wei.
     ///
     /// # Errors
-    /// If the chain is not for development, or refuses.
+    /// Fails if the chain is not for development, or refuses.
     pub async fn deploy(
         folder: &Path,
         endpoint: &Endpoint,
@@ -104,7 +104,7 @@ impl DeploymentFile {
 /// The chain that a provider is on.
 ///
 /// # Errors
-/// If it cannot be reached.
+/// Fails if the chain cannot be reached.
 pub async fn chain_id(endpoint: &Endpoint, provider: &DynProvider) -> Result<u64, Failure> {
     provider.get_chain_id().await.map_err(|error| {
         let advice = "check the address, and that the node is running";
@@ -112,7 +112,7 @@ pub async fn chain_id(endpoint: &Endpoint, provider: &DynProvider) -> Result<u64
     })
 }
 
-/// Sees to it that an address can pay: on development nodes with unlocked accounts, from the first of them.
+/// Makes sure that an address has enough ether. On a development node with unlocked accounts, takes it from the first of them.
 async fn fund(provider: &DynProvider, address: Address) -> Result<(), Failure> {
     let balance = provider.get_balance(address).await.or_exit(Exit::Unavailable)?;
     if balance >= ENOUGH {
@@ -127,7 +127,7 @@ async fn fund(provider: &DynProvider, address: Address) -> Result<(), Failure> {
         )
     };
     let from = accounts.first().copied().ok_or_else(poor)?;
-    // Signed by the node, not here: the provider's own signer has nothing to pay with.
+    // The node signs this transaction, because the provider's signer has no ether.
     let request = TransactionRequest::default().with_from(from).with_to(address).with_value(ENOUGH * U256::from(10));
     let hash: alloy::primitives::B256 =
         provider.client().request("eth_sendTransaction", (request,)).await.map_err(|_| poor())?;
@@ -140,10 +140,10 @@ async fn fund(provider: &DynProvider, address: Address) -> Result<(), Failure> {
     Err(poor())
 }
 
-/// Whether a contract is where a deployment says.
+/// Checks that there is a contract at the deployment's address.
 ///
 /// # Errors
-/// If the chain cannot be reached, is another one, or has no code there.
+/// Fails if the chain cannot be reached, is another one, or has no code there.
 pub async fn check(endpoint: &Endpoint, deployment: &DeploymentFile) -> Result<(), Failure> {
     let provider = endpoint.connect(None).or_exit(Exit::Unavailable)?;
     endpoint.expect_chain_id(&provider, deployment.chain_id).await.or_exit(Exit::Unavailable)?;

@@ -1,4 +1,4 @@
-//! What a registration costs, and where the fees go.
+//! The fee of a registration, and collecting the fees.
 
 use std::io::Write;
 
@@ -19,10 +19,10 @@ use crate::{
 /// The highest fee, 1 ether. A fee cannot be changed after the deployment, and a sum in wei would be one that nobody can pay.
 const HIGHEST: U256 = U256::from_limbs([1_000_000_000_000_000_000, 0, 0, 0]);
 
-/// Reads a fee as the command line takes it, in ether. Returns wei.
+/// Parses a fee in ether from the command line. Returns wei.
 ///
 /// # Errors
-/// If it is not a decimal number from 0 to 1 with at most 18 decimals.
+/// Fails unless the text is a decimal number from 0 to 1 with at most 18 decimals.
 pub fn parse(text: &str) -> Result<U256, String> {
     let decimal = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
     let decimals = text.split_once('.').map_or(0, |(_, decimals)| decimals.len());
@@ -31,7 +31,7 @@ pub fn parse(text: &str) -> Result<U256, String> {
     fee.filter(|fee| *fee <= HIGHEST).ok_or_else(|| "write a sum in ether from 0 to 1, like 0.001".to_owned())
 }
 
-/// A sum in ether, without zeros at its end.
+/// Writes a sum in ether, without trailing zeros.
 pub fn ether(wei: U256) -> String {
     let text = format_ether(wei);
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
@@ -57,7 +57,7 @@ impl Answer for Collected {
 /// `collect-fees`: takes the registration fees from the contract.
 ///
 /// # Errors
-/// If this hospital is not the sequencer, or the recipient does not take ether.
+/// Fails if this hospital is not the sequencer, or if the recipient does not accept ether.
 pub async fn collect(options: &Options, to: Option<Address>) -> Result<(), Failure> {
     let client = session::open(options, HOSPITAL).await?;
     let to = to.unwrap_or_else(|| client.ethereum_address());

@@ -1,4 +1,4 @@
-//! `inviter`: who invites at this hospital's expense, and who no longer.
+//! `inviter`: lists who invites at this hospital's expense, and ends or resumes a doctor's invitations.
 
 use std::{io::Write, path::Path};
 
@@ -22,7 +22,7 @@ struct Inviters(Vec<InviterView>);
 impl Answer for Inviters {
     fn write(&self, out: &mut dyn Write) -> std::io::Result<()> {
         if self.0.is_empty() {
-            return writeln!(out, "no invitation was used today, and no inviter was ended");
+            return writeln!(out, "no invitation was used today, and no doctor's invitations are ended");
         }
         self.0.iter().try_for_each(|InviterView { address, today, ended }| {
             let ended = ended.map_or(String::new(), |since| format!("; ended {}", written(since)));
@@ -34,7 +34,7 @@ impl Answer for Inviters {
 /// `inviter list`.
 ///
 /// # Errors
-/// If the node refuses.
+/// Fails if the node refuses.
 pub async fn list(options: &Options) -> Result<(), Failure> {
     let client = session::open(options, Role::Hospital).await?;
     let inviters = client.node().inviters().await?;
@@ -49,7 +49,11 @@ struct Set {
 
 impl Answer for Set {
     fn write(&self, out: &mut dyn Write) -> std::io::Result<()> {
-        let count = if self.counts { "count again" } else { "no longer count, but for those who began to use one" };
+        let count = if self.counts {
+            "are accepted again"
+        } else {
+            "are no longer accepted, except from people who began to use one"
+        };
         writeln!(out, "invitations of {} {count}", self.address)
     }
 }
@@ -57,7 +61,7 @@ impl Answer for Set {
 /// `inviter end` and `inviter resume`: `who` is an account number or a card file.
 ///
 /// # Errors
-/// If there is no such account, or the node refuses.
+/// Fails if there is no such account, or if the node refuses.
 pub async fn set(options: &Options, who: &str, counts: bool) -> Result<(), Failure> {
     let card = if who.parse::<u64>().is_ok() { None } else { Some(read_card(Path::new(who))?) };
     let client = session::open(options, Role::Hospital).await?;

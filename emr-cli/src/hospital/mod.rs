@@ -1,4 +1,4 @@
-//! What a hospital runs.
+//! The programs of a hospital.
 
 pub mod admission;
 pub mod commands;
@@ -38,30 +38,30 @@ const HOSPITAL: Role = Role::Hospital;
 /// The Ethereum key of an identity.
 ///
 /// # Errors
-/// None is expected: identities hold valid keys.
+/// No error is expected, because identities hold valid keys.
 pub fn ethereum_key(identity: &Identity) -> Result<PrivateKeySigner, Failure> {
     PrivateKeySigner::from_bytes(&B256::from(*identity.ethereum_secret())).or_exit(Exit::Identity)
 }
 
-/// How `dev` and `serve` listen and seal.
+/// Options of `dev` and `serve`.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Serving {
-    /// Where the node listens
+    /// The address where the node listens
     #[arg(long, value_name = "ADDRESS", default_value = DEFAULT_NODE)]
     pub listen: SocketAddr,
     /// Keep blocks on this Kubo node (its RPC address) instead of on disk
     #[arg(long, value_name = "URL", value_parser = parse_address)]
     pub ipfs: Option<Url>,
-    /// Seal a batch when something has waited this long
+    /// Seal a batch when an operation has waited this long
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
     pub seal_after: u64,
-    /// A reverse proxy is in front of the node: believe the last hop of X-Forwarded-For. Nobody else may reach --listen then
+    /// Trust the last hop of X-Forwarded-For, because a reverse proxy is in front of the node; nobody else may reach --listen
     #[arg(long)]
     pub behind_proxy: bool,
-    /// How many invitations of one doctor this hospital pays for in a day
+    /// How many invitations of each doctor this hospital pays for per day
     #[arg(long, value_name = "N", default_value_t = 20)]
     pub doctor_invites: u32,
-    /// Leave proving to `emr-hospital prove` elsewhere
+    /// Leave proving to `emr-hospital prove` on another machine
     #[arg(long)]
     pub no_prove: bool,
 }
@@ -69,7 +69,7 @@ pub struct Serving {
 /// `dev`: everything in one process, for development.
 ///
 /// # Errors
-/// What does not start, with what to do.
+/// Returns what does not start, and what to do.
 pub async fn dev(options: &Options, serving: &Serving, rpc_listen: SocketAddr) -> Result<(), Failure> {
     if options.rpc.is_some() {
         let message = "dev brings its own chain; to use another, run `emr-hospital deploy` and `emr-hospital serve`";
@@ -88,7 +88,7 @@ pub async fn dev(options: &Options, serving: &Serving, rpc_listen: SocketAddr) -
     start(&plan, &folder, &passphrase).await
 }
 
-/// Starts a site, sees to it that its hospital is registered, and serves.
+/// Starts a site, registers its hospital if necessary, and serves.
 async fn start(plan: &SitePlan, folder: &Path, passphrase: &SecretString) -> Result<(), Failure> {
     let open = || session::unlock(folder, HOSPITAL, passphrase);
     let key = ethereum_key(&open()?.1)?;
@@ -104,7 +104,7 @@ async fn start(plan: &SitePlan, folder: &Path, passphrase: &SecretString) -> Res
 /// `serve`: a node on a real chain.
 ///
 /// # Errors
-/// What does not start, with what to do.
+/// Returns what does not start, and what to do.
 pub async fn serve(options: &Options, serving: &Serving) -> Result<(), Failure> {
     let folder = options.data_dir(HOSPITAL)?;
     let rpc = options.rpc.clone().ok_or_else(|| {
@@ -134,12 +134,12 @@ fn plan(options: &Options, folder: std::path::PathBuf, serving: &Serving) -> Sit
     }
 }
 
-/// Serves until it is told to stop, and says on stderr what goes on.
+/// Serves until a signal stops it. Reports on stderr what happens.
 async fn run(site: Site) -> Result<(), Failure> {
     eprintln!("node      {}", site.node.url());
     eprintln!("ethereum  {} (chain {})", site.rpc, site.deployment.chain_id);
     eprintln!("contract  {}", site.deployment.contract);
-    eprintln!("The proving setup is for development: whoever knows its seed can forge proofs.");
+    eprintln!("The proving setup is for development: anyone who knows its seed can forge proofs.");
     eprintln!("Stop with Ctrl-C.");
     let mut activity = site.node.activity();
     let mut terminate =
@@ -159,7 +159,7 @@ async fn run(site: Site) -> Result<(), Failure> {
             _ = terminate.recv() => break,
         }
     }
-    eprintln!("stopping; what is acknowledged goes on at the next start");
+    eprintln!("stopping; acknowledged operations continue at the next start");
     site.shutdown().await;
     Ok(())
 }
@@ -167,7 +167,7 @@ async fn run(site: Site) -> Result<(), Failure> {
 /// `deploy`: verifier and rollup on a development chain.
 ///
 /// # Errors
-/// If the chain is not for development, refuses, or something is deployed already.
+/// Fails if the chain is not for development, if it refuses, or if a rollup is deployed already.
 pub async fn deploy(options: &Options, registration_fee: U256) -> Result<(), Failure> {
     let folder = options.data_dir(HOSPITAL)?;
     let rpc = options.rpc.clone().ok_or_else(|| {
@@ -176,7 +176,7 @@ pub async fn deploy(options: &Options, registration_fee: U256) -> Result<(), Fai
     let (profile, identity) = session::identity(options, HOSPITAL)?;
     if let Some(known) = deployment::DeploymentFile::read(&folder)? {
         let message = format!(
-            "{} on chain {} is deployed already; use another --data-dir for another",
+            "{} on chain {} is deployed already; use another --data-dir for a second one",
             known.contract, known.chain_id
         );
         return Err(Failure::new(Exit::Refused, message));
@@ -198,10 +198,10 @@ impl Answer for deployment::DeploymentFile {
     }
 }
 
-/// `status`: what a node says of itself.
+/// `status`: prints a node's status.
 ///
 /// # Errors
-/// If it cannot be reached.
+/// Fails if the node cannot be reached.
 pub async fn status(options: &Options) -> Result<(), Failure> {
     let address = match &options.node {
         Some(given) => given.to_string(),

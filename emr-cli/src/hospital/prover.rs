@@ -1,4 +1,4 @@
-//! `prover`: credentials of the machines that prove for a hospital.
+//! `prover`: manages the credentials of machines that prove for a hospital.
 
 use std::{
     io::Write,
@@ -23,11 +23,11 @@ use crate::{
     session,
 };
 
-/// What `add` answers.
+/// The answer of `add`.
 #[derive(Serialize)]
 struct Added<'a> {
     name: &'a str,
-    /// Absent if it was written to a file.
+    /// Absent if the credential was written to a file.
     #[serde(skip_serializing_if = "Option::is_none")]
     credential: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -44,33 +44,34 @@ impl Answer for Added<'_> {
     }
 }
 
-/// `prover add`: makes a credential here, tells the node its digest, and shows the credential once.
+/// `prover add`: makes a credential, sends its digest to the node, and shows the credential once.
 ///
 /// # Errors
-/// If the name cannot be used, the file exists, or the node refuses.
+/// Fails if the name is not valid, if the file exists, or if the node refuses.
 pub async fn add(options: &Options, name: &str, output: Option<&Path>) -> Result<(), Failure> {
     if !is_name(name) {
-        let message = format!("{name:?} is no name for a prover: use 1 to 40 letters, digits, '-', '_' or '.'");
+        let message =
+            format!("{name:?} is not a valid name for a prover: use 1 to 40 letters, digits, '-', '_' or '.'");
         return Err(Failure::new(Exit::Input, message));
     }
     let client = session::open(options, Role::Hospital).await?;
     let credential = ProverCredential::generate();
-    // Written before the node knows it: nothing is let in whose credential was lost.
+    // Writes the file before the node knows the digest. So the node never accepts a credential that was lost.
     if let Some(path) = output {
         let line = Zeroizing::new([credential.expose(), "\n"].concat());
-        // Mode 0600, and never over another file.
+        // Has mode 0600, and never overwrites a file.
         Disk::default().create(path, line.as_bytes()).map_err(|error| {
             Failure::new(Exit::Storage, format!("cannot make {}: {error}; name a new file", path.display()))
         })?;
     }
     let added = tell(&client, name, &credential).await;
     if let (Err(_), Some(path)) = (&added, output) {
-        // Worth nothing, so it need not stay.
+        // The credential is useless now, so removes the file.
         let _ = std::fs::remove_file(path);
     }
     added?;
     eprintln!(
-        "whoever has this credential sees who did what to whom in the batches, and can hand in proofs; nothing else"
+        "anyone who has this credential can read the batches (who did what to whom) and submit proofs, but nothing else"
     );
     let shown = output.is_none().then(|| credential.expose());
     print(&Added { name, credential: shown, file: output.map(Path::to_owned) }, options.json)
@@ -88,14 +89,14 @@ struct Removed<'a> {
 
 impl Answer for Removed<'_> {
     fn write(&self, out: &mut dyn Write) -> std::io::Result<()> {
-        writeln!(out, "{} fetches no more jobs here; what it fetched before it may have kept", self.removed)
+        writeln!(out, "{} can fetch no more batches; it may have kept those that it fetched before", self.removed)
     }
 }
 
-/// `prover remove`: its credential is refused from now on.
+/// `prover remove`: the node refuses the prover's credential from now on.
 ///
 /// # Errors
-/// If there is no such prover, or the node refuses.
+/// Fails if there is no such prover, or if the node refuses.
 pub async fn remove(options: &Options, name: &str) -> Result<(), Failure> {
     if !is_name(name) {
         return Err(Failure::new(Exit::Input, format!("there is no prover {name:?}; `prover list` shows them")));
@@ -121,7 +122,7 @@ impl Answer for Provers {
 /// `prover list`.
 ///
 /// # Errors
-/// If the node refuses.
+/// Fails if the node refuses.
 pub async fn list(options: &Options) -> Result<(), Failure> {
     let client = session::open(options, Role::Hospital).await?;
     let provers = client.node().provers().await?;
@@ -131,7 +132,7 @@ pub async fn list(options: &Options) -> Result<(), Failure> {
 /// Reads a credential file.
 ///
 /// # Errors
-/// If it cannot be read, others can read it, or it holds no credential.
+/// Fails if the file cannot be read, if others can read it, or if it holds no credential.
 pub fn read(path: &Path) -> Result<ProverCredential, Failure> {
     use std::os::unix::fs::PermissionsExt;
     let text = input::read_secret("the credential", path)?;

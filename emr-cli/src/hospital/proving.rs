@@ -1,4 +1,4 @@
-//! `prove`: any able machine turns sealed batches into proofs.
+//! `prove`: turns sealed batches into proofs, on any machine.
 
 use std::{
     path::Path,
@@ -19,11 +19,11 @@ use crate::{
 /// How often a node without work is asked again.
 const POLL: Duration = Duration::from_secs(2);
 
-/// Fetches sealed batches from the node, proves them and hands the proofs in, until it is stopped. All that it needs is the node's
-/// address and a credential: nothing of L1, for the keys belong to the circuit version and the node verifies every proof.
+/// Fetches sealed batches from the node, proves them and submits the proofs, until it is stopped. It needs only the node's address and
+/// a credential. It needs nothing from L1, because the keys belong to the circuit version and the node verifies every proof.
 ///
 /// # Errors
-/// If the node refuses or the keys cannot be made. A batch that is interrupted is fetched again.
+/// Fails if the node refuses, or if the keys cannot be made. An interrupted batch is fetched again.
 pub async fn prove(options: &Options, credential: &Path) -> Result<(), Failure> {
     let address = options.node.as_ref().map_or_else(|| format!("http://{DEFAULT_NODE}"), url::Url::to_string);
     let node = session::node(options, &address)?.with_credential(prover::read(credential)?);
@@ -32,7 +32,7 @@ pub async fn prove(options: &Options, credential: &Path) -> Result<(), Failure> 
         let message = format!("the node is for circuit version {version}: use the program that belongs to it");
         return Err(Failure::new(Exit::Usage, message));
     }
-    // A credential that is not known there is told before the keys are read, which takes a while.
+    // Reports an unknown credential before it reads the keys, which takes a while.
     match node.proof_job().await {
         Err(error) if !error.is_temporary() => return Err(error.into()),
         _ => {}
@@ -50,10 +50,10 @@ pub async fn prove(options: &Options, credential: &Path) -> Result<(), Failure> 
     let mut away = false;
     loop {
         let job = match node.proof_job().await {
-            // It restarts: its batch waits, here or there.
+            // The node restarts. Its batch waits, here or there.
             Err(error) if error.is_temporary() => {
                 if !std::mem::replace(&mut away, true) {
-                    eprintln!("{}; trying again until it is back", one_line(&error));
+                    eprintln!("{}; trying again until the node is back", one_line(&error));
                 }
                 None
             }
@@ -80,9 +80,9 @@ pub async fn prove(options: &Options, credential: &Path) -> Result<(), Failure> 
                 let seconds = started.elapsed().as_secs_f64();
                 eprintln!("batch {number}: {} bytes of proof in {seconds:.1} s", proof.len());
             }
-            // Sealed anew, or proved elsewhere, meanwhile; or the node is away and gives the batch out again.
+            // Meanwhile the batch was sealed again or proved elsewhere. Or the node is not reachable, and will give out the batch again.
             Err(error) if error.is_temporary() || error.is_not_found() => {
-                eprintln!("batch {number}: the proof was not taken: {}", one_line(&error));
+                eprintln!("batch {number}: the proof was not accepted: {}", one_line(&error));
             }
             Err(error) => return Err(error.into()),
         }

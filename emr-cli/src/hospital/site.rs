@@ -1,4 +1,4 @@
-//! What a hospital runs on one machine: chain or endpoint, block store, node.
+//! A hospital's site on one machine: chain or endpoint, block store, node.
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -22,24 +22,24 @@ use url::{Host, Url};
 use super::deployment::{self, DeploymentFile};
 use crate::failure::{Exit, Failure, OrExit, one_line};
 
-/// How a site is put together.
+/// The configuration of a site.
 #[derive(Clone, Debug)]
 pub struct SitePlan {
     /// The hospital's folder.
     pub folder: PathBuf,
-    /// An Ethereum node; without one, a chain in this process.
+    /// The Ethereum node. Without one, the site starts a chain in this process.
     pub rpc: Option<Url>,
-    /// A Kubo node; without one, blocks on disk.
+    /// The Kubo node. Without one, the blocks are on disk.
     pub ipfs: Option<Url>,
-    /// Where the node listens.
+    /// The address where the node listens.
     pub listen: SocketAddr,
-    /// Where the embedded chain's JSON-RPC listens.
+    /// The address where the embedded chain's JSON-RPC listens.
     pub rpc_listen: SocketAddr,
     /// Where plain http is allowed.
     pub plain: PlainHttp,
-    /// When batches are sealed.
+    /// When to seal batches.
     pub seal: SealPolicy,
-    /// What the node serves at a time, and to whom.
+    /// The limits of the node's HTTP service.
     pub limits: Limits,
     /// Whether this process proves.
     pub prove: bool,
@@ -47,12 +47,12 @@ pub struct SitePlan {
     pub deploy: bool,
 }
 
-/// A site at work.
+/// A running site.
 #[derive(Debug)]
 pub struct Site {
     /// The node.
     pub node: RunningNode,
-    /// Ethereum JSON-RPC: the embedded chain's, or the one that was given.
+    /// The Ethereum JSON-RPC: of the embedded chain, or of the given node.
     pub rpc: HttpAddress,
     /// Where plain http is allowed.
     pub plain: PlainHttp,
@@ -61,10 +61,10 @@ pub struct Site {
     server: Option<RpcServer>,
 }
 
-/// Where keys are kept.
+/// The folder of the proving keys.
 ///
 /// # Errors
-/// Without a home folder and without `EMR_CACHE`.
+/// Fails if there is neither a home folder nor `EMR_CACHE`.
 pub fn key_cache() -> Result<PathBuf, Failure> {
     emr_rollup::prover::default_cache().ok_or_else(|| {
         Failure::new(Exit::Usage, "there is no home folder for the proving keys; set EMR_CACHE to a folder")
@@ -72,10 +72,10 @@ pub fn key_cache() -> Result<PathBuf, Failure> {
 }
 
 impl SitePlan {
-    /// Starts everything.
+    /// Starts all parts.
     ///
     /// # Errors
-    /// The part that does not start, with what to do.
+    /// Returns the part that does not start, and what to do.
     pub async fn start(&self, hospital: &PrivateKeySigner) -> Result<Site, Failure> {
         self.plain.allows_listening(self.listen).or_exit(Exit::Usage)?;
         let (endpoint, rpc, server) = self.chain(hospital.address()).await?;
@@ -109,7 +109,7 @@ impl SitePlan {
             let address = checked(url.clone())?;
             return Ok((Endpoint::Http(address.clone()), address, None));
         }
-        // Only this hospital has ether: it pays for those it invites.
+        // Only this hospital has ether. It pays for the people whom it invites.
         let balance = U256::from(10).pow(U256::from(24));
         let config = ChainConfig::default().prefund(hospital, balance);
         let folder = self.folder.join("chain");
@@ -130,10 +130,10 @@ impl SitePlan {
         Ok((Endpoint::in_process(chain.transport()), checked(server.url())?, Some(server)))
     }
 
-    /// Where blocks are kept.
+    /// Opens the block store.
     ///
     /// # Errors
-    /// If it cannot be used.
+    /// Fails if the store cannot be used.
     pub async fn blockstore(&self) -> Result<Arc<dyn Blockstore>, Failure> {
         let Some(url) = &self.ipfs else {
             return Ok(Arc::new(open_blocks(&self.folder)?));
@@ -155,7 +155,7 @@ fn open_blocks(folder: &Path) -> Result<DiskStore, Failure> {
 }
 
 impl Site {
-    /// The node's address for this machine: a node that listens on all addresses listens on loopback too.
+    /// The node's URL for this machine. A node that listens on all addresses also listens on loopback.
     pub fn node_here(&self) -> Url {
         let mut url = self.node.url().clone();
         let host = match url.host() {
@@ -164,13 +164,13 @@ impl Site {
             _ => None,
         };
         if let Some(host) = host {
-            // Only a URL without a host refuses one.
+            // This fails only for a URL without a host.
             let _ = url.set_ip_host(host);
         }
         url
     }
 
-    /// Stops everything.
+    /// Stops all parts.
     pub async fn shutdown(self) {
         self.node.shutdown().await;
         if let Some(server) = self.server {

@@ -1,5 +1,5 @@
-//! The everyday case: `emr-hospital dev` in one process, each command of doctor, patient and hospital in another; killed
-//! twice, with real proofs.
+//! The everyday case: `emr-hospital dev` runs in one process, and each command of doctor, patient and hospital in another. `dev` is
+//! killed twice. The proofs are real.
 
 use std::{
     fs,
@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use crate::world::*;
 
-/// Everybody registers; the patient grants; the doctor writes a record. Nothing is settled yet.
+/// All participants register, the patient grants, and the doctor writes a record. Nothing is settled yet.
 fn set_up(world: &World) -> TestResult {
     let Said { exit, stdout, .. } = world.doctor(&["init", "--rsa-bits", "2048"])?;
     assert_eq!(exit, Some(0));
@@ -22,7 +22,7 @@ fn set_up(world: &World) -> TestResult {
     world.keep_card("emr-doctor", "doctor", "doctor-0.json")?;
     world.keep_card("emr-hospital", "hospital", "hospital.json")?;
 
-    // Without the hospital's consent nobody belongs to it.
+    // Without the hospital's consent, no doctor can join it.
     let uninvited = world.doctor(&["register", "--org", "hospital.json"])?.failed(4)?;
     assert!(uninvited.contains("--invite CODE") && uninvited.contains("--own-ether"), "{uninvited}");
     let by_hospital = world.hospital(&["invite"])?.done()?;
@@ -31,7 +31,7 @@ fn set_up(world: &World) -> TestResult {
     assert!(alone.contains("endorse"), "{alone}");
     assert!(world.hospital(&["endorse", "doctor-0.json"])?.done()?.contains("may register"));
     assert!(world.doctor(&invited)?.done()?.starts_with("doctor 2: "));
-    // Who registered must have the keys of the card that is shown.
+    // The registered keys must be those of the card.
     let mut forged: Value = serde_json::from_slice(&fs::read(world.at("doctor-0.json"))?)?;
     let other: Value = serde_json::from_slice(&fs::read(world.at("hospital.json"))?)?;
     forged["rsa"] = other["rsa"].clone();
@@ -44,7 +44,7 @@ fn set_up(world: &World) -> TestResult {
     world.keep_card("emr-doctor", "doctor", "doctor.json")?;
 
     world.patient(&["init", "--rsa-bits", "2048"])?.done()?;
-    // The code of the doctor is used; theirs is as good as the hospital's.
+    // Uses an invitation of the doctor, which is worth the same as the hospital's.
     let used = world.joining("emr-patient", "patient", &["register", "--invite", by_hospital.trim()])?.failed(4)?;
     assert!(used.contains("used by somebody else"), "{used}");
     let by_doctor: Value = serde_json::from_str(&world.doctor(&["--json", "invite", "--expires", "1"])?.done()?)?;
@@ -58,7 +58,7 @@ fn set_up(world: &World) -> TestResult {
     world.hospital(&["inviter", "resume", "2"])?.done()?;
     world.keep_card("emr-patient", "patient", "patient.json")?;
 
-    // Nobody writes for her before she granted it.
+    // Nobody can write for the patient before a grant.
     let upload = ["upload", BUNDLE, "--patient", "patient.json", "--class", "encounter"];
     world.doctor(&upload)?.failed(4)?;
     let terms = ["--class", "encounter,laboratory", "--rights", "read,write", "--until", "2100-01-31"];
@@ -72,7 +72,7 @@ fn set_up(world: &World) -> TestResult {
 
     let uploaded = world.doctor(&upload)?.done()?;
     assert!(uploaded.starts_with("record 3/0 version 1 (encounter), bafy"), "{uploaded}");
-    // The same again, as after a crash, is the same operation.
+    // Repeating the command, as after a crash, gives the same operation.
     assert_eq!(world.doctor(&upload)?.done()?, uploaded);
     world.doctor(&["upload", BUNDLE, "--patient", "patient.json", "--class", "imaging"])?.failed(4)?;
     world.doctor(&["upload", BUNDLE, "--patient", "doctor.json", "--class", "encounter"])?.failed(3)?;
@@ -84,7 +84,7 @@ fn set_up(world: &World) -> TestResult {
     Ok(())
 }
 
-/// Another deployment, and another chain: refused, and nothing is changed.
+/// Another deployment and another chain are refused, and nothing changes.
 fn elsewhere(world: &World) -> TestResult {
     let other = World::new()?;
     let running = other.dev("hospital", "3600")?;
@@ -94,7 +94,7 @@ fn elsewhere(world: &World) -> TestResult {
     assert!(refused.contains("give the address of the right node"), "{refused}");
     world.doctor(&["list", "--patient", "patient.json"])?.done()?;
 
-    // Somebody new, whose Ethereum node is on chain 1.
+    // A new participant, whose Ethereum node is on chain 1.
     other.run_in(None, "emr-doctor", "newcomer", &["init", "--rsa-bits", "2048"])?.done()?;
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let rpc = format!("http://{}", listener.local_addr()?);
@@ -133,7 +133,7 @@ fn says_it_is_on_mainnet(stream: TcpStream) -> TestResult {
     Ok(())
 }
 
-/// An upload that the disk has no room for: refused, and everything is as before.
+/// An upload is refused if the disk is full, and nothing changes.
 fn full_disk(world: &World) -> TestResult {
     let outbox = || -> TestResult<usize> { Ok(fs::read_dir(world.at("doctor/outbox"))?.count()) };
     let (list, waiting) = (world.doctor(&["list", "--patient", "patient.json"])?.done()?, outbox()?);
@@ -146,7 +146,7 @@ fn full_disk(world: &World) -> TestResult {
     Ok(())
 }
 
-/// What is settled is read and checked by both.
+/// Doctor and patient read and check the settled records.
 fn read(world: &World) -> TestResult {
     let json = |said: Said| -> TestResult<Value> { Ok(serde_json::from_str(&said.done()?)?) };
     let verified = world.doctor(&["get", "3/0", "--output", "out.json"])?;
@@ -171,7 +171,7 @@ fn read(world: &World) -> TestResult {
     Ok(())
 }
 
-/// SIGTERM.
+/// Stops a program with SIGTERM.
 fn stop(mut running: Running) -> TestResult {
     let process = running.0.id().to_string();
     assert!(Command::new("kill").args(["-TERM", &process]).status()?.success());
@@ -193,7 +193,7 @@ fn the_everyday_case_survives_kills() -> TestResult {
     let gone = world.doctor(&["list", "--patient", "patient.json"])?.failed(5)?;
     assert!(gone.contains("cannot be reached"), "{gone}");
 
-    // Seals at once what the first run acknowledged; killed while it proves.
+    // Seals at once the operations that the first run acknowledged. Is killed while it proves.
     let running = world.dev("hospital", "1")?;
     world.wait_until("proving", |status| {
         status["activity"].as_str().is_some_and(|activity| activity.starts_with("proving"))

@@ -1,4 +1,4 @@
-//! The programs, each command a process of its own, as people run them.
+//! Tests of the programs. Each command is a separate process.
 
 mod dev;
 #[cfg(target_os = "linux")]

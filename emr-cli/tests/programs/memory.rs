@@ -1,4 +1,4 @@
-//! A passphrase is not in the program's memory any more once the identity is open.
+//! Tests that a passphrase is no longer in the program's memory after the identity is open.
 
 use std::{
     fs::{self, File},
@@ -10,7 +10,7 @@ use std::{
 
 use crate::world::*;
 
-/// Whether some text is in what a process can write to.
+/// Whether a text is in a process's writable memory.
 fn remembers(process: u32, text: &[u8]) -> TestResult<bool> {
     let process = Path::new("/proc").join(process.to_string());
     let mut memory = File::open(process.join("mem"))?;
@@ -33,13 +33,13 @@ fn remembers(process: u32, text: &[u8]) -> TestResult<bool> {
 #[test]
 fn a_passphrase_does_not_stay_in_memory() -> TestResult {
     let world = World::new()?;
-    // Longer than the buffers that a reader begins with, and nothing that is anywhere else.
+    // Longer than a reader's first buffer, and a text that occurs nowhere else.
     let words: Vec<String> = (0..40).map(|number| format!("word-{}", number * 7919)).collect();
     let passphrase = words.join(" ");
     fs::write(world.at("passphrase"), format!("{passphrase}\n"))?;
     world.patient(&["init", "--rsa-bits", "2048"])?.done()?;
 
-    // A node that takes the connection and never answers: the program waits for it with its identity open.
+    // A node that accepts the connection but never answers. The program waits for it with its identity open.
     let silent = TcpListener::bind("127.0.0.1:0")?;
     let address = format!("http://{}", silent.local_addr()?);
     let mut command =
@@ -47,7 +47,7 @@ fn a_passphrase_does_not_stay_in_memory() -> TestResult {
     let running = Running(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?);
     let (_connection, _) = silent.accept()?;
     let process = running.0.id();
-    // What is in its memory is found: the name of the data folder, which came with the environment.
+    // The search works: it finds the name of the data folder, which is in the environment.
     assert!(remembers(process, world.at("patient").to_string_lossy().as_bytes())?);
     for part in [&passphrase[..24], &passphrase[100..124], &passphrase[passphrase.len() - 24..]] {
         assert!(!remembers(process, part.as_bytes())?, "{part}");

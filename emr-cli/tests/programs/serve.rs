@@ -1,4 +1,4 @@
-//! A hospital on an Ethereum node that it does not run itself, with its prover in another process.
+//! A hospital on a separate Ethereum node, with its prover in another process.
 
 use std::os::unix::fs::PermissionsExt;
 
@@ -25,10 +25,10 @@ fn a_hospital_on_a_real_chain_leaves_proving_to_another_machine() -> TestResult 
     assert!(deployed.starts_with("contract 0x") && deployed.contains(" gas"), "{deployed}");
     world.hospital(&["deploy", "--rpc", &rpc])?.failed(4)?;
 
-    // It registers itself, and admits itself: who deploys is the registrar.
+    // The hospital registers and admits itself, because the deployer is the registrar.
     let node = world.serving("hospital", &serve)?;
     let address = format!("http://{listen}");
-    // Another machine: it has a credential, and no folder.
+    // Another machine has only the credential, and no data folder.
     world.hospital(&["prover", "add", "rack-7", "--output", "rack-7"])?.done()?;
     world.hospital(&["prover", "add", "rack-8", "--output", "rack-7"])?.failed(7)?;
     let printed = world.hospital(&["prover", "add", "stolen"])?.done()?;
@@ -60,9 +60,9 @@ fn a_hospital_on_a_real_chain_leaves_proving_to_another_machine() -> TestResult 
     let none = world.hospital(&["collect-fees"])?.done()?;
     assert!(none.starts_with("0 ether of fees are at 0x"), "{none}");
 
-    // The node goes away and comes back; the prover waits for it.
+    // The node stops and starts again. The prover waits for it.
     node.kill()?;
-    world.until_it_says("prover-prove.log", "trying again until it is back")?;
+    world.until_it_says("prover-prove.log", "trying again until the node is back")?;
     let node = world.serving("hospital", &serve)?;
     let put = world.patient(&["put", BUNDLE, "--class", "summary", "--wait"])?.done()?;
     assert!(put.contains("record 2/0 version 1 (summary)") && put.contains("settled in batch "), "{put}");
@@ -70,7 +70,7 @@ fn a_hospital_on_a_real_chain_leaves_proving_to_another_machine() -> TestResult 
     assert_eq!(verified["light_verified"], true, "{verified}");
     let said = std::fs::read_to_string(world.at("prover-prove.log"))?;
     assert!(said.contains("bytes of proof in") && !said.contains("was not taken"), "{said}");
-    // Another process of the same hospital is not in the way.
+    // Another process of the same hospital can run at the same time.
     assert!(world.hospital(&["status"])?.done()?.contains("batches settled"));
     assert!(!world.at("prover").exists());
     prover.kill()?;

@@ -1,4 +1,4 @@
-//! Everybody's data folders, and the programs run as processes of their own.
+//! The participants' data folders, and functions that run the programs as processes.
 
 use std::{
     error::Error,
@@ -15,16 +15,16 @@ pub(crate) type TestResult<T = ()> = Result<T, Box<dyn Error>>;
 
 pub(crate) const BUNDLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../emr-core/fixtures/synthea-bundle.json");
 pub(crate) const POLL: Duration = Duration::from_millis(100);
-/// How long a command, and a start of the node, may take on a loaded machine.
+/// The time limit for a command, and for a start of the node, on a loaded machine.
 pub(crate) const COMMAND: Duration = Duration::from_secs(300);
-/// How long a batch may take on a loaded machine, with everything before it; keys included.
+/// The time limit for a batch on a loaded machine, with everything before it and with making the keys.
 pub(crate) const BATCH: Duration = Duration::from_secs(1200);
 
-/// A child that is ended with the test.
+/// A child process that is killed at the end of the test.
 pub(crate) struct Running(pub(crate) Child);
 
 impl Running {
-    /// Waits for its end; its exit code.
+    /// Waits for its end, and returns its exit code.
     pub(crate) fn wait(&mut self, limit: Duration) -> TestResult<Option<i32>> {
         let started = Instant::now();
         while started.elapsed() < limit {
@@ -46,13 +46,13 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // It may have ended already.
+        // The child may have ended already.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-/// What a command said.
+/// The output of a command.
 #[derive(Debug)]
 pub(crate) struct Said {
     pub(crate) exit: Option<i32>,
@@ -66,7 +66,7 @@ impl Said {
         if self.exit == Some(0) { Ok(self.stdout) } else { Err(format!("{self:?}").into()) }
     }
 
-    /// That it failed with this exit code, one line on stderr, and nothing on stdout; the line.
+    /// Checks that it failed with this exit code, one line on stderr, and nothing on stdout. Returns the line.
     pub(crate) fn failed(self, exit: i32) -> TestResult<String> {
         let one_line = self.stderr.starts_with("error: ") && self.stderr.trim_end().lines().count() == 1;
         if self.exit == Some(exit) && one_line && self.stdout.is_empty() {
@@ -77,7 +77,7 @@ impl Said {
     }
 }
 
-/// A folder with everybody's data folders, and the node's addresses.
+/// A folder with all participants' data folders, and the node's addresses.
 pub(crate) struct World {
     pub(crate) folder: tempfile::TempDir,
     pub(crate) node: u16,
@@ -88,7 +88,7 @@ impl World {
     pub(crate) fn new() -> TestResult<Self> {
         let folder = tempfile::tempdir()?;
         fs::write(folder.path().join("passphrase"), "correct horse\n")?;
-        // Both at once, so that they differ.
+        // Opens both ports at the same time, so that they differ.
         let (node, rpc) = (TcpListener::bind("127.0.0.1:0")?, TcpListener::bind("127.0.0.1:0")?);
         Ok(Self { folder, node: node.local_addr()?.port(), rpc: rpc.local_addr()?.port() })
     }
@@ -97,7 +97,7 @@ impl World {
         self.folder.path().join(name)
     }
 
-    /// A program with a data folder, the passphrase, and nothing of the developer's own settings.
+    /// Prepares a program with a data folder and the passphrase, without the developer's settings.
     pub(crate) fn prepare(
         &self,
         shell: Option<&str>,
@@ -127,7 +127,7 @@ impl World {
         Ok(command)
     }
 
-    /// Runs a command to its end, bounded.
+    /// Runs a command to its end, within a time limit.
     pub(crate) fn run_in(
         &self,
         shell: Option<&str>,
@@ -155,20 +155,20 @@ impl World {
         self.run_in(None, "emr-hospital", "hospital", arguments)
     }
 
-    /// `--node` and `--rpc`, which a participant gives once.
+    /// The options `--node` and `--rpc`, which a participant gives only once.
     pub(crate) fn addresses(&self) -> [String; 4] {
         let at = |port: u16| format!("http://127.0.0.1:{port}");
         ["--node".to_owned(), at(self.node), "--rpc".to_owned(), at(self.rpc)]
     }
 
-    /// A command with the addresses.
+    /// Runs a command with these options.
     pub(crate) fn joining(&self, program: &str, data: &str, arguments: &[&str]) -> TestResult<Said> {
         let addresses = self.addresses();
         let all: Vec<&str> = addresses.iter().map(String::as_str).chain(arguments.iter().copied()).collect();
         self.run_in(None, program, data, &all)
     }
 
-    /// Starts `dev`, and waits until it serves.
+    /// Starts `dev` and waits until it is ready.
     pub(crate) fn dev(&self, data: &str, seal_after: &str) -> TestResult<Running> {
         let (node, rpc) = (format!("127.0.0.1:{}", self.node), format!("127.0.0.1:{}", self.rpc));
         self.serving(data, &["dev", "--listen", &node, "--rpc-listen", &rpc, "--seal-after", seal_after])
@@ -194,7 +194,7 @@ impl World {
         Err(format!("{what} does not start").into())
     }
 
-    /// Waits until a program that runs has said something.
+    /// Waits until a running program has printed these words.
     pub(crate) fn until_it_says(&self, log: &str, words: &str) -> TestResult {
         let started = Instant::now();
         while !fs::read_to_string(self.at(log))?.contains(words) {
@@ -206,12 +206,12 @@ impl World {
         Ok(())
     }
 
-    /// What the node says of itself.
+    /// The node's status.
     pub(crate) fn status(&self) -> TestResult<Value> {
         Ok(serde_json::from_str(&self.hospital(&["--json", "status"])?.done()?)?)
     }
 
-    /// Waits until the status is as it should be.
+    /// Waits until the status fulfils a condition.
     pub(crate) fn wait_until(&self, what: &str, reached: impl Fn(&Value) -> bool) -> TestResult<Value> {
         let started = Instant::now();
         loop {
@@ -226,7 +226,7 @@ impl World {
         }
     }
 
-    /// Keeps a participant's card in a file.
+    /// Writes a participant's card to a file.
     pub(crate) fn keep_card(&self, program: &str, data: &str, file: &str) -> TestResult {
         let card = self.joining(program, data, &["whoami"])?.done()?;
         Ok(fs::write(self.at(file), card)?)

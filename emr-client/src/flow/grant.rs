@@ -215,7 +215,7 @@ mod tests {
             patient: AccountIndex::new(1)?,
             epoch: emr_core::AccountEpoch::FIRST,
             directory: None,
-            directory_commitment: roots,
+            directory_commitment: Default::default(),
             grants: grants.iter().map(grant).collect::<Result<_, OutOfRange>>()?,
             next_record_slot: emr_core::RecordSlot::new(0)?,
             proof: MedicalProof {

@@ -3,10 +3,7 @@
 use emr_api::{GrantView, PatientView};
 use emr_core::{AccountIndex, Cid, ClassMask, GrantSlot, Rights, UnixTime, Version};
 use emr_crypto::{KeyDirectory, PatientDirectory, RevokeError};
-use emr_rollup::{
-    operation::{Action, Revoke},
-    primitive::field::Fr,
-};
+use emr_rollup::operation::{Action, DirectoryCommitment, Revoke};
 
 use crate::{
     client::{Client, random_element},
@@ -14,7 +11,7 @@ use crate::{
     flow::submit::{Acknowledged, Outgoing, lost_revocation},
     keys,
     verify::card::CheckedCard,
-    verify::directory::{PublishedDirectory, commitment},
+    verify::directory::PublishedDirectory,
     verify::light::LightError,
 };
 
@@ -26,14 +23,14 @@ pub(crate) struct Own {
     /// Her own card, checked.
     pub(crate) card: CheckedCard,
     pub(crate) view: PatientView,
-    /// The commitment in force; 0 before the first directory.
-    pub(crate) before: Fr,
+    /// The commitment in force.
+    pub(crate) before: DirectoryCommitment,
     pub(crate) directory: PatientDirectory,
 }
 
 /// The directory after a change: what is signed, and what is uploaded if it is another one.
 pub(crate) struct Next {
-    pub(crate) commitment: Fr,
+    pub(crate) commitment: DirectoryCommitment,
     pub(crate) cid: Option<Cid>,
     pub(crate) blocks: Vec<(Cid, Vec<u8>)>,
 }
@@ -71,7 +68,7 @@ impl Own {
     pub(crate) fn next(&self) -> Next {
         let published = self.directory.published();
         let cid = published.cid();
-        let commitment = commitment(&cid);
+        let commitment = DirectoryCommitment::of(&cid);
         if commitment == self.before {
             return Next { commitment, cid: None, blocks: Vec::new() };
         }
@@ -103,7 +100,7 @@ impl Client {
     pub(crate) async fn publish_directory(&self) -> Result<(), ClientError> {
         let own = self.own_directory().await?;
         let slot = GrantSlot::FIRST_ORDINARY;
-        if own.before != Fr::default() || own.view.grants.iter().any(|view| view.slot == slot) {
+        if !own.before.is_none() || own.view.grants.iter().any(|view| view.slot == slot) {
             // Published meanwhile: every grant brings one.
             return Ok(());
         }
@@ -119,7 +116,7 @@ impl Client {
     pub async fn repair_directory(&self) -> Result<Option<Acknowledged>, ClientError> {
         let _turn = self.turn().await;
         let own = self.own_directory().await?;
-        if own.before == Fr::default() || own.next().cid.is_none() {
+        if own.before.is_none() || own.next().cid.is_none() {
             return Ok(None);
         }
         let holds_none =

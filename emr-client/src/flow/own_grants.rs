@@ -85,7 +85,7 @@ impl Client {
 mod tests {
     use emr_core::{AccountEpoch, AccountIndex, Class, Rights, Uses, Version};
     use emr_rollup::{
-        operation::{Action, Domain, Operation, Revoke, SetGrant},
+        operation::{Action, DirectoryCommitment, Domain, Operation, Revoke, SetGrant},
         primitive::{eddsa::SigningKey, field::Fr},
     };
 
@@ -122,7 +122,7 @@ mod tests {
     #[test]
     fn the_highest_version_counts_in_whatever_order_it_comes() -> TestResult {
         let slot = GrantSlot::FIRST_ORDINARY;
-        let directories = (Fr::default(), Fr::default());
+        let directories = (DirectoryCommitment::NONE, DirectoryCommitment::NONE);
         let set = |version| {
             let expected = Version::new(version - 1)?;
             let (directory_before, directory_after) = directories;

@@ -287,7 +287,7 @@ mod tests {
             target: Target::Record(slot),
             purpose: Some(purpose),
             time: UnixTime::new(UnixTime::MAX)?,
-            new_leaf: element,
+            new_leaf: element.into(),
             salt: element,
         };
         let page = AuditPage { first: u64::MAX, before: element, entries: vec![entry; AUDIT_PAGE] };
@@ -313,8 +313,8 @@ mod tests {
                 slot: grant_slot,
                 expected: Version::new(Version::MAX)?,
                 leaf: grant,
-                directory_before: element,
-                directory_after: element,
+                directory_before: element.into(),
+                directory_after: element.into(),
             }),
         };
         let signed = operation.sign(Domain::new(31337, [1; 20]), &SigningKey::from_seed(&[1; 32]), Some(grant_slot));

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use emr_api::AuditPage;
 use emr_rollup::{
     primitive::field::Fr,
-    state::leaf::{AuditEntry, Target},
+    state::leaf::{AuditEntry, LeafHash, Target},
 };
 
 use crate::verify::light::{LightError, VerifiedLeaves, name};
@@ -21,7 +21,7 @@ const CHAIN: LightError = LightError::NotAll("audit entries");
 #[derive(Clone, Copy, Debug)]
 struct Accounted {
     target: Target,
-    leaf: Fr,
+    leaf: LeafHash,
     seen: bool,
 }
 

@@ -3,13 +3,10 @@
 //! A writer seals to the public keys in the directory. If a node could choose them, it could read what he writes.
 
 use emr_api::PatientView;
-use emr_core::{AccountIndex, Cid, Opaque, UnixTime};
+use emr_core::{AccountIndex, Cid, UnixTime};
 use emr_rollup::{
-    operation::Domain,
-    primitive::{
-        eddsa::PublicKey,
-        field::{self, Fr},
-    },
+    operation::{DirectoryCommitment, Domain},
+    primitive::eddsa::PublicKey,
 };
 
 use crate::{
@@ -39,7 +36,7 @@ pub enum DirectoryCheckError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PublishedDirectory {
     cid: Option<Cid>,
-    commitment: Fr,
+    commitment: DirectoryCommitment,
     settled: bool,
 }
 
@@ -50,7 +47,7 @@ impl PublishedDirectory {
     }
 
     /// The commitment: what `directory_before` of the next operation is.
-    pub const fn commitment(&self) -> Fr {
+    pub const fn commitment(&self) -> DirectoryCommitment {
         self.commitment
     }
 
@@ -58,11 +55,6 @@ impl PublishedDirectory {
     pub const fn is_settled(&self) -> bool {
         self.settled
     }
-}
-
-/// The field element that commits to a directory.
-pub fn commitment(cid: &Cid) -> Fr {
-    field::from_opaque(Opaque::directory(cid).as_bytes())
 }
 
 /// Checks that the directory in a view is the patient's: starts from what the settled state holds at her index and follows
@@ -89,7 +81,7 @@ pub fn verify(
         proof.leaf.as_ref(),
         &proof.path,
     )?;
-    let settled = proof.leaf.map_or(Fr::default(), |leaf| leaf.key_directory);
+    let settled = proof.leaf.map_or(DirectoryCommitment::NONE, |leaf| leaf.key_directory);
 
     let mut current = settled;
     for signed in &view.directory_operations {
@@ -117,7 +109,9 @@ pub fn verify(
 
     let cid = view.directory.as_ref().map(|text| Cid::try_from(text.as_str())).transpose();
     let cid = cid.map_err(|_| DirectoryCheckError::NotCommitted)?;
-    if cid.as_ref().map_or(Fr::default(), commitment) != current || view.directory_commitment != current {
+    if cid.as_ref().map_or(DirectoryCommitment::NONE, DirectoryCommitment::of) != current
+        || view.directory_commitment != current
+    {
         return Err(DirectoryCheckError::NotCommitted);
     }
     Ok(PublishedDirectory { cid, commitment: current, settled: current == settled })

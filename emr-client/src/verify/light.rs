@@ -9,19 +9,18 @@ use emr_api::{GrantView, RecordSummary, SubtreeView};
 use emr_core::{AccountIndex, Cid, Opaque, RecordSlot, Role, UnixTime};
 use emr_rollup::{
     layout::{GRANT_DEPTH, RECORD_DEPTH},
-    operation::{Domain, SignedOperation},
+    operation::{DirectoryCommitment, Domain, SignedOperation},
     primitive::{
         eddsa::PublicKey,
         field::{self, Fr},
     },
     state::{
-        leaf::{IdentityLeaf, Target},
+        leaf::{IdentityLeaf, LeafHash, Target},
         tree::SparseMerkleTree,
     },
 };
 
 use crate::{
-    verify::directory::commitment,
     verify::membership::{MembershipError, StateRoots, identity_leaf},
     verify::record::stored_at,
     verify::settled_state::SettledState,
@@ -121,7 +120,7 @@ impl VerifiedLeaves {
     }
 
     /// Each leaf with its place.
-    pub(crate) fn targets(&self) -> impl Iterator<Item = (Target, Fr)> {
+    pub(crate) fn targets(&self) -> impl Iterator<Item = (Target, LeafHash)> {
         let grants = self.grants.iter().map(|view| (Target::Grant(view.slot), view.grant.hash()));
         grants.chain(self.records.iter().map(|record| (Target::Record(record.slot), record.leaf.hash())))
     }
@@ -146,7 +145,7 @@ pub(crate) fn name(target: Target) -> String {
 }
 
 /// Root of the tree of these leaves; each slot once.
-fn root(depth: usize, leaves: impl Iterator<Item = (Target, Fr)>) -> Result<Fr, LightError> {
+fn root(depth: usize, leaves: impl Iterator<Item = (Target, LeafHash)>) -> Result<Fr, LightError> {
     let mut tree = SparseMerkleTree::new(depth);
     let mut seen = BTreeSet::new();
     for (target, leaf) in leaves {
@@ -200,7 +199,7 @@ pub fn verify_subtree(
 
     let directory = view.directory.as_ref().map(|text| Cid::try_from(text.as_str())).transpose();
     let directory = directory.map_err(|_| LightError::Directory)?;
-    if directory.as_ref().map_or(Fr::default(), commitment) != view.medical.key_directory {
+    if directory.as_ref().map_or(DirectoryCommitment::NONE, DirectoryCommitment::of) != view.medical.key_directory {
         return Err(LightError::Directory);
     }
     for record in &view.records {

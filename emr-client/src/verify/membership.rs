@@ -8,7 +8,7 @@ use emr_rollup::{
         field::{Fr, to_u64},
     },
     state::{
-        leaf::{IdentityLeaf, MedicalLeaf},
+        leaf::{IdentityLeaf, LeafHash, MedicalLeaf},
         state_root,
         tree::Path,
     },
@@ -82,7 +82,7 @@ pub fn check_path(
     root: Fr,
     depth: usize,
     position: u64,
-    value: Fr,
+    value: LeafHash,
     path: &Path,
 ) -> Result<(), MembershipError> {
     if path.depth() != depth {
@@ -144,7 +144,7 @@ impl StateRoots {
         leaf: Option<&MedicalLeaf>,
         path: &Path,
     ) -> Result<(), MembershipError> {
-        let value = leaf.map_or(Fr::default(), MedicalLeaf::hash);
+        let value = leaf.map_or(LeafHash::EMPTY, MedicalLeaf::hash);
         check_path("medical leaf", self.medical, ACCOUNT_DEPTH, patient.get(), value, path)
     }
 }

@@ -102,7 +102,7 @@ async fn writers_do_not_seal_to_a_directory_that_the_node_chose() -> TestResult 
         lie(&|view| view.directory = old.directory.clone()),
         lie(&|view| {
             view.directory = Some(own.to_string());
-            view.directory_commitment = emr_client::verify::directory::commitment(&own);
+            view.directory_commitment = emr_rollup::operation::DirectoryCommitment::of(&own);
         }),
         lie(&|view| view.directory_operations.swap(0, 1)),
     ];

@@ -180,7 +180,7 @@ async fn a_reader_without_a_grant_does_not_stay_in_the_directory() -> TestResult
         slot: of_stranger.slot,
         expected: of_stranger.grant.version,
         leaf_salt: Fr::from(1),
-        directory_before: Fr::from(99),
+        directory_before: Fr::from(99).into(),
         directory_after: view.directory_commitment,
     });
     let operation = Operation {

@@ -10,9 +10,10 @@ use emr_client::verify::{
 };
 use emr_core::{Class, Purpose, Reason, Rights};
 use emr_rollup::{
-    operation::Kind,
+    batch::D2Entry,
+    operation::{DirectoryCommitment, Kind},
     primitive::field::Fr,
-    state::leaf::{AuditEntry, Target},
+    state::leaf::{AuditEntry, LeafHash, Target},
 };
 
 use crate::fixtures::*;
@@ -93,7 +94,7 @@ fn no_audit_entry_can_be_dropped_reordered_added_or_changed() {
             };
             assert_eq!(after(purpose), Err(CHAIN));
             assert_eq!(after(|entries, at| entries[at].time = time(NOW - 1)), Err(CHAIN));
-            assert_eq!(after(|entries, at| entries[at].new_leaf += Fr::one()), Err(CHAIN));
+            assert_eq!(after(|entries, at| entries[at].new_leaf = Fr::from(99).into()), Err(CHAIN));
             assert_eq!(after(|entries, at| entries[at].salt += Fr::one()), Err(CHAIN));
         }
     }
@@ -189,7 +190,7 @@ fn a_state_that_moves_between_pages_changes_none_of_them() -> TestResult {
 
 /// The check of a state that no honest circuit admits: each write changes a leaf, and its entry may say something else.
 fn check_written(
-    writes: &[(Target, Fr, AuditEntry)],
+    writes: &[(Target, LeafHash, AuditEntry)],
     grants: &[GrantView],
     records: &[RecordSummary],
 ) -> Result<(), LightError> {
@@ -199,7 +200,12 @@ fn check_written(
     for (target, leaf, entry) in writes {
         let before = trees.subtree(account(PATIENT)).expect("a patient").audit_head;
         pages.push(AuditPage { first: pages.len() as u64, before, entries: vec![*entry] });
-        assert!(trees.write(account(PATIENT), *target, *leaf, entry.hash(), Fr::default()));
+        assert!(trees.write(&D2Entry {
+            place: D2Entry::place_of(account(PATIENT), *target),
+            leaf: *leaf,
+            audit_entry: entry.hash(),
+            key_directory: DirectoryCommitment::NONE,
+        }));
     }
     let view = SubtreeView {
         grants: grants.to_vec(),
@@ -223,7 +229,7 @@ fn a_chain_that_does_not_account_for_every_leaf_is_not_believed() {
     let (grant, grant_leaf) = (Target::Grant(grants[0].slot), grants[0].grant.hash());
     let (record, leaf) = (Target::Record(records[0].slot), records[0].leaf.hash());
     let entry = |target, new_leaf| AuditEntry { target, new_leaf, ..LIVED.audit_page(9, 9).entries[2] };
-    let (honest, other) = (entry(record, leaf), entry(record, leaf + Fr::one()));
+    let (honest, other) = (entry(record, leaf), entry(record, (leaf.element() + Fr::one()).into()));
     let unaccounted = |name: &str| Err(LightError::Unaccounted(name.to_owned()));
 
     assert_eq!(check_written(&[(record, leaf, honest)], &[], records), Ok(()));
@@ -232,7 +238,7 @@ fn a_chain_that_does_not_account_for_every_leaf_is_not_believed() {
     let newest = [(record, leaf, honest), (record, leaf, other)];
     assert_eq!(check_written(&newest, &[], records), unaccounted("record 0"));
     // An entry for a leaf that is not there.
-    let empty = Fr::default();
+    let empty = LeafHash::EMPTY;
     assert_eq!(check_written(&[(record, empty, honest)], &[], &[]), unaccounted("record 0"));
     let stray = [(record, leaf, honest), (grant, empty, entry(grant, grant_leaf))];
     assert_eq!(check_written(&stray, &[], records), unaccounted("grant 64"));

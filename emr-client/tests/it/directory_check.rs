@@ -2,13 +2,17 @@
 
 use emr_api::PatientView;
 use emr_client::{
-    verify::directory::{DirectoryCheckError, PublishedDirectory, commitment, verify},
+    verify::directory::{DirectoryCheckError, PublishedDirectory, verify},
     verify::membership::MembershipError,
     verify::settled_state::SettledState,
 };
 use emr_core::{AccountEpoch, Class, Rights};
 use emr_crypto::PatientDirectory;
-use emr_rollup::{operation::Domain, primitive::field::Fr, state::leaf::MedicalLeaf};
+use emr_rollup::{
+    operation::{DirectoryCommitment, Domain},
+    primitive::field::Fr,
+    state::leaf::MedicalLeaf,
+};
 
 use crate::fixtures::*;
 
@@ -89,13 +93,13 @@ fn a_node_cannot_bring_its_own_directory() {
     assert_eq!(after(|v| v.directory = Some(own.to_string())), DirectoryCheckError::NotCommitted);
     let both = |v: &mut PatientView| {
         v.directory = Some(own.to_string());
-        v.directory_commitment = commitment(&own);
+        v.directory_commitment = DirectoryCommitment::of(&own);
     };
     assert_eq!(after(both), DirectoryCheckError::NotCommitted);
     let proved = |v: &mut PatientView| {
         both(v);
         v.directory_operations.clear();
-        v.proof.leaf = v.proof.leaf.map(|leaf| MedicalLeaf { key_directory: commitment(&own), ..leaf });
+        v.proof.leaf = v.proof.leaf.map(|leaf| MedicalLeaf { key_directory: DirectoryCommitment::of(&own), ..leaf });
     };
     let not_there = MembershipError::NotThere { leaf: "medical leaf" };
     assert_eq!(after(proved), not_there.into());
@@ -146,7 +150,7 @@ fn an_old_directory_does_not_come_back() {
         emr_rollup::operation::Action::SetGrant(emr_rollup::operation::SetGrant { directory_after, .. }) => {
             directory_after
         }
-        _ => Fr::zero(),
+        _ => DirectoryCommitment::NONE,
     };
     replay.directory_commitment = old;
     let replayed = check(&world, &replay, &world.state());

@@ -19,7 +19,10 @@ use emr_core::{
 use emr_crypto::{AuthoredRecord, Identity, OpenedRecord, Past, PatientDirectory, SealedRecord, SigningContext};
 use emr_rollup::{
     l1_operation::Registration,
-    operation::{Action, Domain, Operation, PutRecord, RequestAccess, Revoke, SetGrant, SignedOperation, Tombstone},
+    operation::{
+        Action, DirectoryCommitment, Domain, Operation, PutRecord, RequestAccess, Revoke, SetGrant, SignedOperation,
+        Tombstone,
+    },
     primitive::{
         eddsa::SigningKey,
         field::{self, Fr},
@@ -177,16 +180,16 @@ impl World {
         self.batches += 1;
     }
 
-    pub(crate) fn directory_commitment(&self) -> Fr {
+    pub(crate) fn directory_commitment(&self) -> DirectoryCommitment {
         self.ledger.medical(account(PATIENT)).expect("the patient").key_directory
     }
 
-    fn publish(&mut self) -> Fr {
+    fn publish(&mut self) -> DirectoryCommitment {
         let published = self.directory.published();
         let cid = published.cid();
         self.blocks.insert(cid, published.to_bytes().to_vec());
         self.directory_cid = Some(cid);
-        field::from_opaque(Opaque::directory(&cid).as_bytes())
+        DirectoryCommitment::of(&cid)
     }
 
     /// Signs a grant, with the directory that goes with it; does not execute it.

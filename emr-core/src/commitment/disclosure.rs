@@ -12,7 +12,7 @@ use crate::key::Key;
 use crate::record::Record;
 use crate::value::Value;
 
-/// A field and what its leaf is made of.
+/// A field with everything that its leaf is computed from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DisclosedField {
     /// The position of its leaf.
@@ -25,29 +25,29 @@ pub struct DisclosedField {
     pub value: Value,
 }
 
-/// Some fields of a record, with the proof that they are among those committed to.
+/// Some fields of a record, with the proof that the commitment covers them.
 ///
 /// DAG-CBOR: a map of `type` (`"emr/disclosure/v1"`), `count`, `fields` (a list of `[index, salt, key, value]`) and `proof`
-/// (the nodes, 32 bytes each, in one byte string: from the leaves upwards, each level from left to right).
+/// (the nodes, 32 bytes each, in one byte string: levels from the leaves upwards, each level from left to right).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Disclosure {
-    /// How many leaves there are: fields, and one more if there is an original document.
+    /// The number of leaves: one per field, and one more if there is an original document.
     pub count: u32,
     /// The disclosed fields, by position.
     pub fields: Vec<DisclosedField>,
-    /// The nodes that are missing to reach the root.
+    /// The other nodes that are needed to compute the root.
     pub proof: Vec<[u8; 32]>,
 }
 
-/// A disclosure does not show what it should.
+/// Why a disclosure proves nothing.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DisclosureError {
-    /// The fields are not those that were committed to, or this is another commitment.
+    /// The author did not commit to these fields, or the disclosure belongs to another commitment.
     #[error("the disclosed fields do not belong to this commitment: do not rely on them, ask for the disclosure again")]
     NotCommitted,
     /// Positions or keys do not ascend strictly, a position is beyond the count, there are no fields or too many, or the count
-    /// is more than any record has.
+    /// is larger than that of any record.
     #[error("the disclosure is malformed: ask for it again")]
     Malformed,
     /// The bytes are not a disclosure.
@@ -56,18 +56,18 @@ pub enum DisclosureError {
 }
 
 impl Disclosure {
-    /// The most fields. rs_merkle's time to make and to check a proof grows with the square of their number; this many
-    /// take some tens of milliseconds.
+    /// The largest number of fields. rs_merkle's time to make or check a proof grows with the square of this number; 4096
+    /// fields take some tens of milliseconds.
     pub const MAX_FIELDS: usize = 4096;
 
     /// Checks the disclosure against a commitment root, which the caller took from a signed statement, and gives back
     /// the fields. Pure.
     ///
-    /// It shows that the author committed to these fields. It does not show what else the record says, nor that an author
-    /// who cheats did not commit to a second field under the same key: only the whole record shows that.
+    /// It proves that the author committed to these fields. It does not prove what else the record says, nor that a
+    /// cheating author did not commit to a second field under the same key: only the whole record proves that.
     ///
     /// # Errors
-    /// [`DisclosureError`] if anything in the disclosure differs from what [`Commitment::disclose`] made.
+    /// Returns [`DisclosureError`] if anything in the disclosure differs from what [`Commitment::disclose`] made.
     ///
     /// [`Commitment::disclose`]: super::Commitment::disclose
     pub fn verify(&self, root: &CommitmentRoot) -> Result<BTreeMap<Key, Value>, DisclosureError> {
@@ -95,11 +95,11 @@ impl Disclosure {
         encode(&Encoded { r#type: TYPE, count: self.count, fields: fields.collect(), proof: &self.proof.concat() })
     }
 
-    /// Reads canonical bytes; [`Disclosure::verify`] checks what they say.
+    /// Decodes canonical bytes. [`Disclosure::verify`] then checks their content.
     ///
     /// # Errors
-    /// [`DisclosureError::Codec`] if there are more than a record may have, or they are not a disclosure's canonical bytes;
-    /// [`DisclosureError::Malformed`] if the proof is not a whole number of nodes.
+    /// Returns [`DisclosureError::Codec`] if the bytes are more than [`Record::MAX_BYTES`] or not a disclosure's canonical
+    /// bytes, and [`DisclosureError::Malformed`] if the proof is not a whole number of nodes.
     pub fn from_dag_cbor(bytes: &[u8]) -> Result<Self, DisclosureError> {
         let wire: Wire = decode("a disclosure", Record::MAX_BYTES, bytes)?;
         let (nodes, rest) = wire.proof.as_chunks::<32>();

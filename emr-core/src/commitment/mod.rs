@@ -3,13 +3,13 @@
 //! ```text
 //! salt   = HKDF-Expand(seed, "emr/field-salt/v1" || name, 32)
 //! leaf   = SHA-256(0x00 || salt || dag-cbor([name, value]))
-//! inner  = SHA-256(0x01 || left || right)                     a node without a right sibling moves up as it is
+//! inner  = SHA-256(0x01 || left || right)                     a node without a right sibling moves up unchanged
 //! root   = SHA-256("emr/commitment/v1" || leaves as u32 big-endian || tree root)
 //! ```
 //!
-//! Leaves are in the order of the fields' names. A field's name is its key; the original document is a field of its own
-//! named `$original`, which no key can be. The tree is that of RFC 6962, section 2.1, and the number of leaves in the root
-//! fixes its shape. The tree root of no leaves is 32 zero bytes.
+//! Leaves are in the order of the fields' names. A field's name is its key. The original document is one more field, named
+//! `$original`, which cannot be a key. The tree is the one of RFC 6962, section 2.1. The number of leaves, which is hashed
+//! into the root, fixes its shape. The tree root of no leaves is 32 zero bytes.
 
 mod disclosure;
 mod tree;
@@ -27,28 +27,28 @@ use crate::codec::encode;
 use crate::key::Key;
 use crate::record::Record;
 
-/// The name under which the original document is committed to.
+/// The field name of the original document.
 const ORIGINAL: &str = "$original";
 /// Domain tag of the root. Leaves start with 0x00 and inner nodes with 0x01, so neither can be a root.
 const ROOT_TAG: &[u8] = b"emr/commitment/v1";
 /// Domain tag of a salt's derivation.
 const SALT_TAG: &[u8] = b"emr/field-salt/v1";
 
-/// The seed of the salts of one version of one record: 32 random bytes, drawn afresh for every version.
+/// The seed of the salts of one version of one record: 32 random bytes. Every version needs a new seed.
 ///
-/// Who has it can test guesses of every field against the commitment, so it is as secret as the record and travels
-/// sealed with it. Without it a leaf says nothing of its field. One seed for two versions would show which fields they
-/// share.
+/// Anyone who has the seed can test guesses of every field against the commitment. So it is as secret as the record, and is
+/// encrypted together with it. Without the seed, a leaf reveals nothing about its field. The same seed for two versions
+/// would reveal which fields they share.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SaltSeed([u8; 32]);
 
 impl SaltSeed {
-    /// The seed of these bytes, which must come from a cryptographic random number generator.
+    /// Makes a seed of these bytes, which must come from a cryptographic random number generator.
     pub const fn new(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 
-    /// The bytes, to be sealed with the record.
+    /// The bytes, to be encrypted together with the record.
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
@@ -61,24 +61,24 @@ impl SaltSeed {
     }
 }
 
-/// Prints nothing of the seed.
+/// Does not show the seed.
 impl std::fmt::Debug for SaltSeed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("SaltSeed(..)")
     }
 }
 
-/// What an author signs of a record's content. 32 bytes; `0x` and 64 hex digits in JSON and for people.
+/// The hash by which an author signs a record's content. 32 bytes; `0x` and 64 hex digits in JSON and for people.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CommitmentRoot([u8; 32]);
 
-/// Text that is not a commitment root.
+/// The text is not a commitment root.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a commitment root: it must be 0x and 64 hexadecimal digits")]
 pub struct NotCommitmentRoot;
 
 impl CommitmentRoot {
-    /// The root of these bytes.
+    /// Makes a root of these bytes.
     pub const fn new(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
@@ -139,22 +139,22 @@ impl<'de> serde::Deserialize<'de> for CommitmentRoot {
     }
 }
 
-/// A key was to be disclosed that the record does not have, or none at all.
+/// Why fields cannot be disclosed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DiscloseError {
     /// The record has no such field.
     #[error("the record has no field {0}: list its keys and choose among them")]
     NoSuchField(Key),
-    /// Nothing was chosen.
+    /// No field was chosen.
     #[error("choose at least one field to disclose")]
     Nothing,
-    /// More than [`Disclosure::MAX_FIELDS`].
+    /// More fields than [`Disclosure::MAX_FIELDS`] were chosen.
     #[error("{0} are too many fields to disclose one by one, the limit is {max}: hand over the whole record", max = Disclosure::MAX_FIELDS)]
     TooMany(usize),
 }
 
-/// The commitment to a record, with what is needed to disclose fields of it.
+/// The commitment to a record, with everything that is needed to disclose some of its fields.
 #[derive(Clone)]
 pub struct Commitment<'a> {
     record: &'a Record,
@@ -165,7 +165,7 @@ pub struct Commitment<'a> {
 impl<'a> Commitment<'a> {
     /// Commits to every field of a record and to its original document.
     pub fn of(record: &'a Record, seed: &SaltSeed) -> Self {
-        // `$` is less than every character of a key, so the document is the first leaf.
+        // `$` sorts before every character of a key, so the document is the first leaf.
         let original = record.original().map(|document| leaf(&seed.salt(ORIGINAL), &encode(&(ORIGINAL, document))));
         let fields = record.fields().iter().map(|field| leaf(&seed.salt(field.0.as_str()), &encode(&field)));
         let tree = FieldTree::new(original.into_iter().chain(fields).collect());
@@ -177,12 +177,13 @@ impl<'a> Commitment<'a> {
         CommitmentRoot::over(self.tree.count(), self.tree.root())
     }
 
-    /// Discloses some fields. Whoever verifies the result learns these fields and how many there are in all.
+    /// Discloses some fields. The verifier learns these fields and the total number of fields.
     ///
     /// To disclose everything, the original document included, hand over the record and its seed instead.
     ///
     /// # Errors
-    /// [`DiscloseError`] for a key that the record does not have, for no keys, and for more than [`Disclosure::MAX_FIELDS`].
+    /// Returns [`DiscloseError`] for a key that the record does not have, for no keys, and for more than
+    /// [`Disclosure::MAX_FIELDS`].
     pub fn disclose<'k>(&self, keys: impl IntoIterator<Item = &'k Key>) -> Result<Disclosure, DiscloseError> {
         let mut wanted: BTreeSet<&Key> = keys.into_iter().collect();
         if wanted.len() > Disclosure::MAX_FIELDS {
@@ -210,7 +211,7 @@ impl<'a> Commitment<'a> {
     }
 }
 
-/// Prints nothing of the record.
+/// Does not show the record.
 impl std::fmt::Debug for Commitment<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Commitment({})", self.root())

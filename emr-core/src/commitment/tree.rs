@@ -1,18 +1,18 @@
-//! The Merkle tree over the fields: rs_merkle with leaves and inner nodes in separate domains.
+//! The Merkle tree over the fields: rs_merkle, with separate hash domains for leaves and inner nodes.
 
 use rs_merkle::{Hasher, MerkleProof, MerkleTree};
 use sha2::{Digest, Sha256};
 
 use crate::record::Record;
 
-/// A node of the tree.
+/// The hash of a leaf or an inner node.
 pub(super) type Node = [u8; 32];
 
-/// The most leaves: every field of the largest record, and its original document.
+/// The largest number of leaves: all fields of the largest record, and its original document.
 pub(super) const MAX_LEAVES: u32 = Record::MAX_FIELDS as u32 + 1;
 
-/// rs_merkle's stock hashers compute `H(data)` for leaves and `H(left || right)` for inner nodes, so an inner node passes
-/// for a leaf whose data are its children. Here the first hashed byte says which of the two it is.
+/// rs_merkle's own hashers compute `H(data)` for leaves and `H(left || right)` for inner nodes. With them, an inner node
+/// could pass as a leaf whose data are its children. Here the first hashed byte tells leaves from inner nodes.
 #[derive(Clone)]
 struct FieldHasher;
 
@@ -54,20 +54,20 @@ impl FieldTree {
         u32::try_from(self.0.leaves_len()).expect("a record has at most MAX_LEAVES leaves")
     }
 
-    /// The root; zeros for no leaves.
+    /// The root; 32 zero bytes if there are no leaves.
     pub(super) fn root(&self) -> Node {
         self.0.root().unwrap_or_default()
     }
 
-    /// The nodes that the leaves at these ascending positions lack to reach the root, from the leaves upwards, each level
-    /// from left to right.
+    /// The nodes that are needed to compute the root from the leaves at these ascending positions: levels from the leaves
+    /// upwards, each level from left to right.
     pub(super) fn proof(&self, indices: &[u32]) -> Vec<Node> {
         let indices: Vec<usize> = indices.iter().map(|index| *index as usize).collect();
         self.0.proof(&indices).proof_hashes().to_vec()
     }
 }
 
-/// How many nodes a proof has for leaves at these strictly ascending positions below `count`.
+/// The number of nodes in a proof for leaves at these strictly ascending positions below `count`.
 pub(super) fn proof_len(indices: &[u32], count: u32) -> usize {
     let (mut level, mut width, mut len) = (indices.to_vec(), count, 0);
     while width > 1 {
@@ -80,9 +80,9 @@ pub(super) fn proof_len(indices: &[u32], count: u32) -> usize {
     len
 }
 
-/// The root that leaves at strictly ascending positions below `count` and a proof lead to.
+/// Computes the root from a proof and leaves at strictly ascending positions below `count`.
 ///
-/// `None` unless the proof has exactly the nodes that are needed: rs_merkle ignores surplus ones.
+/// Returns `None` unless the proof has exactly as many nodes as are needed. (rs_merkle would ignore surplus nodes.)
 pub(super) fn root_from(leaves: &[(u32, Node)], count: u32, proof: &[Node]) -> Option<Node> {
     let (indices, hashes): (Vec<u32>, Vec<Node>) = leaves.iter().copied().unzip();
     if proof.len() != proof_len(&indices, count) {
@@ -98,7 +98,7 @@ mod tests {
 
     use super::*;
 
-    /// RFC 6962, section 2.1, as it is written there.
+    /// The definition in RFC 6962, section 2.1, word for word.
     fn rfc6962(leaves: &[Node]) -> Node {
         match leaves {
             [] => Node::default(),
@@ -137,10 +137,10 @@ mod tests {
         (0..count).map(|i| FieldHasher::hash(&i.to_be_bytes())).collect()
     }
 
-    /// What the first line of this file is about: with the stock hasher the two children of an inner node are the data of
-    /// a leaf, and a tree of half the size has the same root.
+    /// With rs_merkle's own hasher, the two children of an inner node could be the data of a leaf, and a tree of half the size
+    /// would have the same root.
     #[test]
-    fn an_inner_node_is_no_leaf() {
+    fn an_inner_node_cannot_pass_as_a_leaf() {
         use rs_merkle::algorithms::Sha256 as Stock;
         let stock: Vec<Node> = (0..4_u8).map(|i| Stock::hash(&[i])).collect();
         let as_leaf = |pair: &[Node]| Stock::hash(&pair.concat());

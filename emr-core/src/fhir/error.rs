@@ -9,7 +9,7 @@ use super::{MAX_BYTES, MAX_DEPTH, MAX_MEMBERS, MEDIA_TYPE};
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FhirError {
-    /// Not JSON (RFC 8259) in UTF-8.
+    /// The document is not JSON (RFC 8259) in UTF-8.
     #[error(
         "not JSON at line {line}, column {column}, where {expected} should be; export the document again as FHIR R4 JSON"
     )]
@@ -21,7 +21,7 @@ pub enum FhirError {
         /// What should be there.
         expected: &'static str,
     },
-    /// More than [`MAX_BYTES`] bytes.
+    /// The document has more than [`MAX_BYTES`] bytes.
     #[error("the document has {0} bytes, more than {MAX_BYTES}: split the Bundle into several records")]
     TooLarge(usize),
     /// Objects and arrays nest deeper than [`MAX_DEPTH`].
@@ -34,62 +34,62 @@ pub enum FhirError {
         /// The column.
         column: usize,
     },
-    /// An object with more than [`MAX_MEMBERS`] members.
+    /// An object has more than [`MAX_MEMBERS`] members.
     #[error("{path} has more than {MAX_MEMBERS} members: no FHIR element has; export the document again")]
     TooManyMembers {
         /// The element.
         path: String,
     },
-    /// More values, objects and arrays, or longer paths to them, than a record may have.
+    /// The document has more values, objects and arrays, or longer paths to them, than a record may have.
     #[error(
         "the document has more than {} values, or too long paths: split the Bundle into several records",
         Record::MAX_FIELDS
     )]
     TooManyFields,
-    /// A member that occurs twice in one object: readers would disagree on which one counts.
+    /// A member occurs twice in one object: readers would disagree on which one counts.
     #[error("{path} occurs twice: remove the one that is wrong")]
     Duplicate {
         /// The element.
         path: String,
     },
-    /// JSON, but not a resource.
+    /// The document is JSON, but not a FHIR resource.
     #[error("this is JSON but not FHIR: a resource is an object with a \"resourceType\"; choose a FHIR R4 file")]
     NotFhir,
-    /// A resource type that R4 does not have.
+    /// FHIR R4 has no such resource type.
     #[error("FHIR R4 has no resource type '{0}': check the spelling, or convert the document to R4")]
     UnknownResource(String),
-    /// JSON that FHIR does not have: an empty object or array, an array in an array, a name that no element has.
+    /// FHIR does not allow this JSON: an empty object or array, an array in an array, or a name that no element has.
     #[error("not FHIR: {path} {message}")]
     Invalid {
         /// The element; empty for the document itself.
         path: String,
-        /// What is wrong with it and what to do.
+        /// What is wrong with the element, and what to do.
         message: &'static str,
     },
-    /// An element whose path is not a key.
+    /// The path of an element is not a key.
     #[error("the path of an element cannot be a key: {0}")]
     Key(#[from] KeyError),
-    /// A number longer than a decimal may be.
-    #[error("{path} is a number of {len} characters, more than anyone measures: correct it at its source")]
+    /// A number is longer than [`Decimal`](crate::Decimal) allows.
+    #[error("{path} is a number of {len} characters, more than any measurement needs: correct it at its source")]
     NumberTooLong {
         /// The element.
         path: String,
         /// The length.
         len: usize,
     },
-    /// The document that the record carries says something else than the record's fields.
-    #[error("{0} is not what the record's original document says: do not rely on this record, ask its author")]
+    /// The record's fields differ from the original document that the record carries.
+    #[error("the record's original document has another {0}: do not rely on this record, ask its author")]
     Contradicts(Key),
-    /// The record carries a document of another format.
+    /// The record carries an original document of another format.
     #[error("the record's original document is {0}, not {MEDIA_TYPE}: save the document as it is")]
     OtherFormat(String),
-    /// A record that did not come from FHIR and cannot be written as FHIR.
-    #[error("{0} has no place or no such value in FHIR JSON: remove or correct that field")]
+    /// The record did not come from FHIR, and a field cannot be written as FHIR.
+    #[error("FHIR JSON has no place for {0} or for its value: remove or correct that field")]
     NotMappable(Key),
-    /// A record without fields.
+    /// The record has no fields.
     #[error("the record has no fields: there is nothing to export")]
     Empty,
-    /// The record would exceed what a record may be.
+    /// The record would exceed the limits of a record.
     #[error(transparent)]
     Record(#[from] RecordError),
 }

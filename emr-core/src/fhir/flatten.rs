@@ -8,7 +8,7 @@ use crate::key::Key;
 use crate::record::Record;
 use crate::value::{Code, Decimal, Quantity, Value};
 
-/// Reads a resource into fields under its type's name. Checks JSON, not FHIR's definitions.
+/// Reads a resource into fields whose keys start with the resource's type. Checks the JSON, not FHIR's definitions.
 pub(super) fn flatten(document: &[u8]) -> Result<BTreeMap<Key, Value>, FhirError> {
     if document.len() > MAX_BYTES {
         return Err(FhirError::TooLarge(document.len()));
@@ -40,12 +40,12 @@ pub(super) fn flatten(document: &[u8]) -> Result<BTreeMap<Key, Value>, FhirError
 
 struct Flattener<'a> {
     scanner: Scanner<'a>,
-    /// Where the scanner is.
+    /// The path of the scanner's position.
     path: String,
     fields: Vec<(String, Value)>,
-    /// How many bytes of paths and values are still to be had.
+    /// How many more bytes of paths and values are allowed.
     budget: usize,
-    /// How many objects and arrays are still to be had: as many as fields.
+    /// How many more objects and arrays are allowed. The limit is that of fields.
     containers: usize,
 }
 
@@ -65,7 +65,7 @@ impl Flattener<'_> {
         self.push(value)
     }
 
-    /// A whole number of 64 bits in its one form is an integer, anything else a decimal.
+    /// A whole number that fits 64 bits and is in its shortest form becomes an integer. Any other number becomes a decimal.
     fn number(&self, number: &str) -> Result<Value, FhirError> {
         match number.parse::<i64>() {
             Ok(integer) if integer.to_string() == number => Ok(Value::Integer(integer)),
@@ -86,7 +86,7 @@ impl Flattener<'_> {
         Ok(())
     }
 
-    /// Goes one step down the path for as long as `inner` runs.
+    /// Runs `inner` with the path extended by one segment.
     fn under(
         &mut self,
         segment: &str,
@@ -105,7 +105,7 @@ impl Flattener<'_> {
         Ok(())
     }
 
-    /// Counts an object or array that opens at this depth.
+    /// Checks depth and number of containers where an object or array opens.
     fn open(&mut self, depth: usize) -> Result<(), FhirError> {
         if depth > MAX_DEPTH {
             let (line, column) = self.scanner.position();
@@ -115,12 +115,12 @@ impl Flattener<'_> {
         Ok(())
     }
 
-    /// What is wrong at the current path.
+    /// The error for the element at the current path.
     fn invalid(&self, message: &'static str) -> FhirError {
         FhirError::Invalid { path: self.path.clone(), message }
     }
 
-    /// After `{`.
+    /// Reads an object whose `{` has been read.
     fn object(&mut self, depth: usize) -> Result<(), FhirError> {
         self.open(depth)?;
         if self.scanner.next_is("}") {
@@ -155,7 +155,7 @@ impl Flattener<'_> {
         Ok(())
     }
 
-    /// After `[`.
+    /// Reads an array whose `[` has been read.
     fn array(&mut self, depth: usize) -> Result<(), FhirError> {
         self.open(depth)?;
         if self.scanner.next_is("]") {
@@ -173,8 +173,7 @@ impl Flattener<'_> {
         self.scanner.require("]", "a comma or a closing bracket")
     }
 
-    /// Replaces the fields from `first` on, the members of the object at the current path, by one code or quantity if
-    /// that is all they say.
+    /// Folds an object into one code or quantity if its members say nothing else. The members are the fields from `first` on.
     fn fold(&mut self, first: usize, members: usize) {
         let fields = &self.fields[first..];
         if fields.len() != members || members > 4 {
@@ -182,7 +181,7 @@ impl Flattener<'_> {
         }
         let mut parts = BTreeMap::new();
         for (path, value) in fields {
-            // A scalar member is a direct child; an object or array of one is not.
+            // A member with a scalar value has one segment; the content of an object or array has more.
             match path[self.path.len()..].trim_start_matches('.') {
                 name if name.contains('.') => return,
                 name => parts.insert(name, value),
@@ -195,14 +194,14 @@ impl Flattener<'_> {
     }
 }
 
-/// `system` and `code`, perhaps `display`, all text.
+/// A code, if the members are the texts `system` and `code` and at most `display` besides.
 fn code(parts: &BTreeMap<&str, &Value>) -> Option<Value> {
     let mut texts = Texts::of(parts)?;
     let (system, code, display) = (texts.take("system")?, texts.take("code")?, texts.take("display"));
     texts.none_left().then_some(Value::Code(Code { system, code, display }))
 }
 
-/// A number `value`, and of the texts `unit`, `system` and `code` at least `unit` or `code`.
+/// A quantity, if the members are a number `value` and texts among `unit`, `system` and `code`, at least `unit` or `code`.
 fn quantity(parts: &BTreeMap<&str, &Value>) -> Option<Value> {
     let value: Decimal = match parts.get("value")? {
         Value::Integer(value) => value.to_string().parse().ok()?,

@@ -1,7 +1,7 @@
-//! A scanner of JSON (RFC 8259) that keeps numbers as they are written.
+//! A scanner for JSON (RFC 8259) that keeps numbers as they are written.
 //!
-//! serde_json would turn numbers into floats (`arbitrary_precision` is a feature that would change it for every crate of
-//! the program) and keep the last of two members of one name.
+//! serde_json would turn numbers into floats, and keep only the last of two members with the same name. Its feature
+//! `arbitrary_precision` would change this, but for every crate of the program.
 
 use std::borrow::Cow;
 
@@ -30,12 +30,12 @@ pub(super) enum Start<'a> {
 }
 
 impl<'a> Scanner<'a> {
-    /// Starts before the first value; a byte order mark is skipped.
+    /// Starts before the first value, after a byte order mark if there is one.
     pub(super) fn new(bytes: &'a [u8]) -> Result<Self, FhirError> {
         let text = match std::str::from_utf8(bytes) {
             Ok(text) => text,
             Err(error) => {
-                // What precedes the error is UTF-8.
+                // The bytes before the error are UTF-8.
                 let valid = std::str::from_utf8(&bytes[..error.valid_up_to()]).unwrap_or_default();
                 return Err(Scanner { text: valid, at: valid.len() }.expected("text in UTF-8"));
             }
@@ -66,7 +66,7 @@ impl<'a> Scanner<'a> {
         let len = rest.iter().position(|byte| !keep(*byte)).unwrap_or(rest.len());
         let start = self.at;
         self.at += len;
-        // Runs start and end beside ASCII, so this is a boundary.
+        // Runs start and end next to ASCII, so both positions are character boundaries.
         self.text.get(start..self.at).unwrap_or_default()
     }
 
@@ -80,24 +80,24 @@ impl<'a> Scanner<'a> {
         found
     }
 
-    /// Passes space and `token` if it is there.
+    /// Skips white space, and then `token` if it follows. Returns whether it followed.
     pub(super) fn next_is(&mut self, token: &str) -> bool {
         self.space();
         self.eat(token)
     }
 
-    /// Passes space and `token`, which must be there.
+    /// Skips white space and `token`, which must follow.
     pub(super) fn require(&mut self, token: &str, expected: &'static str) -> Result<(), FhirError> {
         if self.next_is(token) { Ok(()) } else { Err(self.expected(expected)) }
     }
 
-    /// Nothing but space may follow.
+    /// Checks that only white space follows.
     pub(super) fn end(&mut self) -> Result<(), FhirError> {
         self.space();
         if self.at == self.text.len() { Ok(()) } else { Err(self.expected("the end of the document")) }
     }
 
-    /// Passes a value, or the opening bracket of one.
+    /// Skips white space and reads a scalar value, or the opening bracket of an object or array.
     pub(super) fn value(&mut self) -> Result<Start<'a>, FhirError> {
         self.space();
         match self.peek() {
@@ -112,7 +112,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Passes space and a string.
+    /// Skips white space and reads a string.
     pub(super) fn name(&mut self) -> Result<Cow<'a, str>, FhirError> {
         self.space();
         self.string()
@@ -192,7 +192,7 @@ impl<'a> Scanner<'a> {
 
     fn code_unit(&mut self) -> Result<u32, FhirError> {
         if !self.eat("\\u") {
-            return Err(self.expected("an escape that JSON has"));
+            return Err(self.expected("an escape sequence of JSON"));
         }
         let digits = self.text.get(self.at..self.at + 4).filter(|d| d.bytes().all(|b| b.is_ascii_hexdigit()));
         let unit = digits.and_then(|digits| u32::from_str_radix(digits, 16).ok());

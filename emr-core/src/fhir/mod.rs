@@ -1,7 +1,7 @@
 //! FHIR R4 JSON in and out, losslessly.
 //!
-//! A resource, usually a Bundle, becomes one record. The fields are its values by path, and the document travels along
-//! byte for byte, so [`export`] gives back what [`import`] was given.
+//! A resource, usually a Bundle, becomes one record. Its fields are the values of the document by path. The record also
+//! carries the document byte for byte, so [`export`] returns exactly what [`import`] was given.
 //!
 //! | JSON | key | value |
 //! |---|---|---|
@@ -16,13 +16,13 @@
 //! | object of the texts `system` and `code`, perhaps `display` | | code |
 //! | object of the number `value` and the texts `unit` or `code`, perhaps `system` | | quantity |
 //!
-//! `resourceType` is a field as well, also where resources are nested: `Bundle.resourceType`,
-//! `Bundle.entry.0.resource.resourceType`, `Bundle.entry.0.resource.name.0.family`. FHIR's element names never start with a
-//! digit, and FHIR has neither empty objects nor empty arrays, so each key has one meaning and no value is lost.
+//! `resourceType` is a field too, also in nested resources: `Bundle.resourceType`, `Bundle.entry.0.resource.resourceType`,
+//! `Bundle.entry.0.resource.name.0.family`. Element names of FHIR never start with a digit, and FHIR has neither empty
+//! objects nor empty arrays. So each key has one meaning, and no value is lost.
 //!
-//! [`import`] asks for JSON, for the shape above and for resource types of R4; [`validate`] tells what else R4's definitions
-//! have against a document. The latter is fhirkit's judgement. fhirkit drops what it does not know when it writes, so
-//! fields come from the document itself.
+//! [`import`] requires JSON, the shape above and a resource type of R4. [`validate`] lists what else violates R4's
+//! definitions; it uses the crate fhirkit. fhirkit drops unknown elements when it writes, so the fields are read from the
+//! document itself.
 
 mod error;
 mod flatten;
@@ -45,27 +45,28 @@ use crate::value::Value;
 pub const MEDIA_TYPE: &str = "application/fhir+json";
 /// The largest document: 64 MiB.
 pub const MAX_BYTES: usize = 64 << 20;
-/// How deep objects and arrays may nest; clinical documents stay below half of it.
+/// How deep objects and arrays may nest. Clinical documents nest less than half as deep.
 pub const MAX_DEPTH: usize = 64;
-/// How many members an object may have; no element of R4 has half as many.
+/// How many members an object may have. Every element of R4 has less than half as many.
 pub const MAX_MEMBERS: usize = 512;
 
 /// Reads a FHIR R4 resource.
 ///
 /// # Errors
-/// [`FhirError`] if the bytes are not JSON, not FHIR R4, or more than a record may be.
+/// Returns [`FhirError`] if the bytes are not JSON, not FHIR R4, or exceed the limits of a record.
 pub fn import(document: &[u8]) -> Result<Record, FhirError> {
     let fields = flatten(document)?;
     let original = OriginalDocument { media_type: MEDIA_TYPE.to_owned(), bytes: document.to_vec() };
     Ok(Record::from_fields(fields, Some(original))?)
 }
 
-/// Writes a record as FHIR R4 JSON: its original document byte for byte, after checking that the fields are what the
-/// document says. Without one, a resource is put together from the fields.
+/// Writes a record as FHIR R4 JSON. If the record carries its original document, checks that the fields agree with it and
+/// returns it byte for byte. Otherwise builds a resource from the fields.
 ///
 /// # Errors
-/// [`FhirError::Contradicts`] if the document and the fields differ; [`FhirError::NotMappable`] if a field has no place or
-/// no value in FHIR JSON (bytes, attachments, gaps in arrays); otherwise as [`import`].
+/// Returns [`FhirError::Contradicts`] if the document and the fields differ, [`FhirError::NotMappable`] if FHIR JSON has
+/// no place for a field or its value (bytes, attachments, gaps in arrays), [`FhirError::Empty`] if there are no fields,
+/// [`FhirError::OtherFormat`] if the document is not FHIR JSON, and otherwise the errors of [`import`].
 pub fn export(record: &Record) -> Result<Vec<u8>, FhirError> {
     if record.fields().is_empty() {
         return Err(FhirError::Empty);
@@ -93,7 +94,7 @@ fn type_of(fields: &BTreeMap<Key, Value>) -> Option<&str> {
     fields.keys().next().and_then(|key| key.segments().next())
 }
 
-/// The first key under which two records differ.
+/// The first key with different values in the two records.
 fn first_difference<'a>(a: &'a BTreeMap<Key, Value>, b: &'a BTreeMap<Key, Value>) -> Option<&'a Key> {
     let differs = |(key, value): &(&Key, &Value), other: &BTreeMap<Key, Value>| other.get(*key) != Some(*value);
     let from_a = a.iter().find(|field| differs(field, b));

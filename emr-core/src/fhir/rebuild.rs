@@ -7,13 +7,13 @@ use crate::key::Key;
 use crate::record::Record;
 use crate::value::{Code, Quantity, Value};
 
-/// What is at a path: a value, or items or members by segment.
+/// A node of the JSON tree: a scalar value, or the items or members by segment.
 enum Node<'a> {
     Value(&'a Key, &'a Value),
     Inner(BTreeMap<Segment<'a>, Node<'a>>),
 }
 
-/// Items come before members, in the order of their numbers; `resourceType` is the first member.
+/// The order of segments: items by number, then `resourceType`, then the other members.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Segment<'a> {
     Item(usize),
@@ -38,7 +38,7 @@ pub(super) fn rebuild(record: &Record) -> Result<Vec<u8>, FhirError> {
     for (key, value) in record.fields() {
         let unmappable = || FhirError::NotMappable(key.clone());
         let mut segments = key.segments();
-        // The first segment is the resource's type, which is a field as well, and the same for all.
+        // The first segment is the resource's type, the same in all keys. The type is also a field.
         let first = segments.next().ok_or_else(unmappable)?;
         if *resource_type.get_or_insert(first) != first || key.segments().nth(1).is_none() {
             return Err(unmappable());
@@ -74,7 +74,7 @@ impl Node<'_> {
                 Segment::Item(index) if *index == position => None,
                 Segment::ResourceType if !is_array => Some("resourceType"),
                 Segment::Member(name) if !is_array => Some(*name),
-                // A gap in an array, or items and members side by side.
+                // There is a gap in an array, or items and members are mixed.
                 _ => return Err(child.first_key().map_or(FhirError::Empty, |key| FhirError::NotMappable(key.clone()))),
             };
             if let Some(name) = name {
@@ -135,7 +135,7 @@ fn write_members(members: [(&str, Option<&String>); 3], json: &mut String) {
     }
 }
 
-/// A JSON string: what must be escaped is, and nothing else.
+/// Writes a JSON string. Escapes only the characters that must be escaped.
 fn write_text(text: &str, json: &mut String) {
     json.push('"');
     for character in text.chars() {

@@ -1,4 +1,4 @@
-//! What R4's definitions have against a document.
+//! Checks a document against the definitions of FHIR R4.
 
 use fhirkit::r4::Resource;
 use fhirkit::{Json, Severity};
@@ -8,11 +8,11 @@ use super::flatten::flatten;
 
 /// How many problems are kept in full.
 const KEPT: usize = 20;
-/// How many values a resource may have to be checked: fhirkit's types take up to 17 kB for an element of a few bytes, so
-/// this bounds memory to some hundred MB for the worst document, and is twenty times what a large resource has.
+/// Larger resources are not checked. fhirkit's types take up to 17 kB for an element of a few bytes, so this limit bounds
+/// memory to some hundred MB for the worst document. A large real resource has a twentieth of this number of values.
 const MAX_VALUES: usize = 10_000;
 
-/// Something that R4's definitions do not allow.
+/// A violation of R4's definitions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// The element: `Bundle.entry[3].resource.birthDate`.
@@ -27,12 +27,12 @@ impl std::fmt::Display for Problem {
     }
 }
 
-/// What was found.
+/// The violations found in a document.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Problems {
     /// The first twenty, in the order of the document.
     pub first: Vec<Problem>,
-    /// How many there are in all.
+    /// How many violations there are in all.
     pub total: usize,
 }
 
@@ -45,7 +45,7 @@ impl Problems {
         }
     }
 
-    /// Checks one resource and names its elements as under `path`.
+    /// Checks one resource. The paths of its problems start with `path`.
     fn check(&mut self, path: &str, resource: &Json) {
         if values(resource) > MAX_VALUES {
             self.add(path, "has too many values to be checked");
@@ -60,16 +60,16 @@ impl Problems {
     }
 }
 
-/// Checks every element, cardinality and primitive of a document against R4's definitions, each resource of a Bundle by
-/// itself. Profiles, terminologies and references between resources are not looked into.
+/// Checks every element, cardinality and primitive of a document against R4's definitions. Checks each resource of a
+/// Bundle separately. Does not check profiles, terminologies or references between resources.
 ///
-/// [`import`](super::import) takes documents with problems all the same: systems in use do write such documents, and a
-/// record that is refused is of no help to a patient. Show the problems to the author.
+/// [`import`](super::import) accepts documents with problems: real systems write such documents, and refusing a record
+/// does not help the patient. Show the problems to the author.
 ///
 /// # Errors
-/// [`FhirError`] if `import` refuses the document.
+/// Returns [`FhirError`] if `import` would refuse the document.
 pub fn validate(document: &[u8]) -> Result<Problems, FhirError> {
-    // Bounds depth, size and number of values before anything is built.
+    // Bounds depth, size and number of values before fhirkit builds anything.
     flatten(document)?;
     let text = std::str::from_utf8(document).map_err(|_| FhirError::NotFhir)?;
     let mut root = Json::parse(text).map_err(|error| FhirError::NotJson {
@@ -87,8 +87,8 @@ pub fn validate(document: &[u8]) -> Result<Problems, FhirError> {
     Ok(problems)
 }
 
-/// Takes the resources out of a Bundle's entries, and then all but the first thousand entries, whose links, requests and
-/// responses are much the same.
+/// Takes the resources out of a Bundle's entries. Then drops all but the first thousand entries: what is left in them
+/// (links, requests, responses) repeats.
 fn take_resources(bundle: &mut Json) -> Vec<(usize, Json)> {
     let mut resources = Vec::new();
     let Json::Object(members) = bundle else { return resources };
@@ -108,7 +108,7 @@ fn take_resources(bundle: &mut Json) -> Vec<(usize, Json)> {
     resources
 }
 
-/// How many values other than objects and arrays there are.
+/// Counts the values that are not objects or arrays.
 fn values(json: &Json) -> usize {
     match json {
         Json::Array(items) => items.iter().map(values).sum(),

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 pub use written::{DateTime, Decimal, ValueError};
 
-/// A concept of a code system, as FHIR's Coding.
+/// A concept of a code system, like FHIR's Coding.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Code {
@@ -16,12 +16,12 @@ pub struct Code {
     pub system: String,
     /// The symbol in that system.
     pub code: String,
-    /// What the system calls it, for people.
+    /// The system's name for the concept, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub display: Option<String>,
 }
 
-/// A measured amount, as FHIR's Quantity.
+/// A measured amount, like FHIR's Quantity.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Quantity {
@@ -56,7 +56,7 @@ pub struct Attachment {
 /// it: `decimal`, `date-time` (text), `code`, `quantity`, `attachment` (maps). `docs/record.md` has vectors.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Value {
-    /// Nothing, said explicitly: a `null` in a FHIR array, where an extension stands in for the value.
+    /// An explicit `null`: in a FHIR array, an extension takes the place of the value.
     Null,
     /// True or false.
     Bool(bool),
@@ -78,7 +78,7 @@ pub enum Value {
     Attachment(Attachment),
 }
 
-/// For people, on one line where the value is: `5.4 mmol/L`, `Glucose (2345-7)`, `<1234 bytes>`.
+/// For people: `5.4 mmol/L`, `Glucose (2345-7)`, `<1234 bytes>`. On one line if the value is.
 impl std::fmt::Display for Value {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {

@@ -1,8 +1,8 @@
-//! Numbers and dates that keep the text they were written with.
+//! Numbers and dates that keep the text in which they were written.
 
 use serde::{Deserialize, Serialize};
 
-/// Text that is not a decimal or not a date-time.
+/// The text is not a decimal or not a date-time.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("'{text}' is not a {what}: write it as {form}")]
 pub struct ValueError {
@@ -128,7 +128,7 @@ macro_rules! kept_as_written {
                 if text.len() <= Self::MAX_BYTES && Self::is_valid(text) {
                     return Ok(Self(text.into()));
                 }
-                // A hostile text is not repeated in full.
+                // Do not repeat a hostile text in full.
                 Err(ValueError { what: $what, text: text.chars().take(40).collect(), form: $form })
             }
         }

@@ -1,5 +1,5 @@
-//! What stays in a process's memory after it opened a directory. A child process opens one and drops it; this one, which knows the keys,
-//! looks for them in all that the child can write to.
+//! Tests that no keys stay in a process's memory after it opened a directory. A child process opens a directory and drops the keys.
+//! This process knows the keys, and searches for them in all of the child's writable memory.
 
 use std::fs::{self, File};
 use std::hint::black_box;
@@ -14,9 +14,9 @@ use crate::{PatientDirectory, RsaSecret};
 
 type Outcome<T = ()> = Result<T, Box<dyn std::error::Error>>;
 
-/// Names the folder with what the child opens; says that this process is the child.
+/// Environment variable that makes this process the child. Its value is the folder with the directory.
 const FOLDER: &str = "EMR_TEST_MEMORY_FOLDER";
-/// Whether the child keeps what it opened.
+/// Environment variable that tells the child to keep the keys.
 const KEEPS: &str = "EMR_TEST_MEMORY_KEEPS";
 const READY: &str = "ready to be looked at";
 const DOCTOR: &str = include_str!("../../tests/fixtures/doctor-3072.pem");
@@ -39,7 +39,8 @@ fn open(folder: &Path) -> Outcome<EpochKeyring> {
     Ok(KeyDirectory::from_bytes(&fs::read(folder.join("directory"))?)?.open_for(&doctor)?)
 }
 
-/// Registers and the stack are beyond what a program can erase: values pass through them. They are soon written over; here at once.
+/// Overwrites the stack. A program cannot reliably erase registers and the stack, but other values soon overwrite them. The test
+/// does it at once.
 #[inline(never)]
 fn overwrite_stack() {
     black_box(&mut [0_u8; 1 << 19]);
@@ -57,13 +58,13 @@ impl Opener {
         }
         let mut child = Self(command.spawn()?);
         let mut lines = BufReader::new(child.0.stdout.take().ok_or("no stdout")?).lines();
-        // The harness prints its own words before, on the same line perhaps.
+        // The test harness prints something first, perhaps on the same line.
         let ready = lines.any(|line| line.is_ok_and(|line| line.contains(READY)));
         if ready { Ok(child) } else { Err("the child ended early".into()) }
     }
 
-    /// How many of the secrets are somewhere in its memory. Bytes 16 to 30 of each are looked for: the allocator
-    /// writes over the first 16 of what is freed, and X25519 changes bits of the last.
+    /// How many of the secrets are somewhere in the child's memory. Searches for bytes 16 to 30 of each secret: the allocator
+    /// overwrites the first 16 bytes of freed memory, and X25519 changes bits of the last byte.
     fn remembers(&self, secrets: &[[u8; 32]]) -> Outcome<usize> {
         let process = Path::new("/proc").join(self.0.id().to_string());
         let mut memory = File::open(process.join("mem"))?;
@@ -91,7 +92,7 @@ impl Opener {
 
 impl Drop for Opener {
     fn drop(&mut self) {
-        // It may have ended already.
+        // The child may have ended already.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
@@ -120,7 +121,7 @@ fn keys_do_not_stay_in_memory() -> Outcome {
     }
     assert_eq!((segment_keys.len(), epoch_keys.len()), (16, 16));
 
-    // What is there is found, so what is not found is not there.
+    // The search does find keys that the child keeps.
     let keeps = Opener::start(folder.path(), true)?;
     assert_eq!(keeps.remembers(&epoch_keys)?, 16);
     assert_eq!(keeps.remembers(&segment_keys)?, 0, "segment keys are not needed any more");

@@ -1,4 +1,4 @@
-//! HPKE (RFC 9180) with either of its KEMs: the context is HPKE's `info`.
+//! HPKE (RFC 9180) with either of two KEMs. The context is HPKE's `info`.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 use super::{Algorithm, KeyUnwrap, KeyWrap, RecipientError, WrappedKey};
 use crate::{DecryptionFailed, hpke_suite};
 
-/// Which key encapsulation, and so which algorithm. Private keys of both have 32 bytes.
+/// The key encapsulation mechanism, which decides the algorithm. Private keys of both have 32 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kem {
     X25519,
@@ -38,7 +38,7 @@ impl Kem {
         }
     }
 
-    /// `None` if `public` is not a usable key.
+    /// Returns `None` if `public` is not a usable key.
     fn seal(self, public: &[u8], context: &[u8], key: &[u8]) -> Option<Vec<u8>> {
         match self {
             Self::X25519 => hpke_suite::seal::<X25519HkdfSha256>(public, context, b"", key),
@@ -63,7 +63,7 @@ pub struct HpkePublic {
 
 impl HpkePublic {
     pub(super) fn new(kem: Kem, public: &[u8]) -> Result<Self, RecipientError> {
-        // A key that cannot be encrypted to (wrong length, small order) is refused here, so wrapping cannot fail.
+        // Refuses keys to which nothing can be encrypted (wrong length, small order), so that wrapping cannot fail later.
         kem.seal(public, b"", b"").ok_or(RecipientError::Hpke(kem.algorithm()))?;
         Ok(Self { kem, bytes: public.to_vec() })
     }
@@ -92,12 +92,12 @@ pub struct HpkeSecret {
 }
 
 impl HpkeSecret {
-    /// A fresh X25519 key.
+    /// Makes a new X25519 key.
     pub fn generate_x25519() -> Self {
         Self::generate(Kem::X25519)
     }
 
-    /// A fresh X-Wing key.
+    /// Makes a new X-Wing key.
     pub fn generate_xwing() -> Self {
         Self::generate(Kem::XWing)
     }

@@ -1,10 +1,10 @@
-//! Wrapping 32-byte keys to a recipient, by the algorithm that the recipient has.
+//! Wraps 32-byte keys to a recipient, with the recipient's algorithm.
 //!
-//! [`KeyWrap`] and [`KeyUnwrap`] are the crate's joint: everything that encrypts to a person goes through them, and
-//! [`Algorithm::recipient`] reads a public key. One file holds one algorithm or family.
+//! Everything that encrypts to a person goes through [`KeyWrap`] and [`KeyUnwrap`]. [`Algorithm::recipient`] parses a
+//! public key. Each file holds one algorithm or family.
 //!
-//! To add an algorithm, write its file and its variant of [`Algorithm`]; the compiler then asks for its name and its
-//! reader.
+//! To add an algorithm, write its file and add a variant to [`Algorithm`]. The compiler then demands its name and its
+//! parser.
 
 mod hpke;
 mod rsa_oaep;
@@ -22,7 +22,7 @@ use self::hpke::Kem;
 
 pub use self::hpke::{HpkePublic, HpkeSecret};
 
-/// A way to wrap keys. Directories name it by [`Self::name`].
+/// A way to wrap keys. Key directories contain its [`Self::name`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Algorithm {
@@ -38,7 +38,7 @@ impl Algorithm {
     /// Every algorithm of this version.
     pub const ALL: [Self; 3] = [Self::RsaOaep256, Self::HpkeX25519, Self::HpkeXWing];
 
-    /// The name that is written down. It never changes.
+    /// The name in published key directories. It never changes.
     pub const fn name(self) -> &'static str {
         match self {
             Self::RsaOaep256 => "RSA-OAEP-256",
@@ -50,7 +50,7 @@ impl Algorithm {
     /// The recipient with this public key.
     ///
     /// # Errors
-    /// [`RecipientError::Rsa`] or [`RecipientError::Hpke`] if the bytes are not such a key.
+    /// Returns [`RecipientError::Rsa`] or [`RecipientError::Hpke`] if the bytes are not such a key.
     pub fn recipient(self, public: &[u8]) -> Result<Arc<dyn KeyWrap>, RecipientError> {
         match self {
             Self::RsaOaep256 => Ok(Arc::new(RsaPublic::from_der(public)?)),
@@ -75,21 +75,21 @@ impl FromStr for Algorithm {
     }
 }
 
-/// A wrapped key and the algorithm that wrapped it. It does not say for whom: a recipient tries.
+/// A wrapped key and the algorithm that wrapped it. It does not name the recipient: a possible recipient tries to unwrap it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WrappedKey {
-    /// How it was wrapped.
+    /// The algorithm that wrapped the key.
     pub algorithm: Algorithm,
-    /// What the algorithm made.
+    /// The algorithm's output.
     pub ciphertext: Vec<u8>,
 }
 
 /// Someone to whom keys can be wrapped.
 pub trait KeyWrap: fmt::Debug + Send + Sync {
-    /// How keys are wrapped to them.
+    /// The algorithm that wraps keys to this recipient.
     fn algorithm(&self) -> Algorithm;
 
-    /// The public key as [`Algorithm::recipient`] reads it.
+    /// The public key in the form that [`Algorithm::recipient`] parses.
     fn public_bytes(&self) -> Vec<u8>;
 
     /// Wraps `key`. Unwrapping needs the same `context`, which is not part of the result.
@@ -104,21 +104,21 @@ pub trait KeyUnwrap {
     /// Unwraps a key.
     ///
     /// # Errors
-    /// [`DecryptionFailed`] if it was wrapped to someone else, by another algorithm or in another context, or altered.
+    /// Returns [`DecryptionFailed`] if it was wrapped to someone else, with another algorithm or context, or was altered.
     fn unwrap_key(&self, wrapped: &WrappedKey, context: &[u8]) -> Result<Zeroizing<[u8; 32]>, DecryptionFailed>;
 }
 
-/// Why there is no recipient of that name and key.
+/// Why an algorithm's name and a key do not make a recipient.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RecipientError {
     /// This version has no algorithm of this name.
     #[error("there is no key wrapping algorithm '{0}' in this version; update the program")]
     UnknownAlgorithm(String),
-    /// Not an RSA key that can be used.
+    /// The bytes are not a usable RSA key.
     #[error(transparent)]
     Rsa(#[from] RsaKeyError),
-    /// Not an HPKE public key that can be used.
+    /// The bytes are not a usable HPKE public key.
     #[error("not a public key for {0}")]
     Hpke(Algorithm),
 }

@@ -1,4 +1,4 @@
-//! RSA-OAEP (RFC 8017 7.1): the context is OAEP's label.
+//! RSA-OAEP (RFC 8017 7.1). The context is OAEP's label.
 
 use std::sync::Arc;
 

@@ -14,7 +14,7 @@ fn mask(classes: &[Class]) -> ClassMask {
     classes.iter().copied().collect()
 }
 
-/// The directory as a reader gets it: from bytes.
+/// The directory as a reader gets it: decoded from its bytes.
 fn fetched(directory: &PatientDirectory) -> KeyDirectory {
     KeyDirectory::from_bytes(directory.published().to_bytes()).unwrap()
 }
@@ -31,7 +31,7 @@ fn can_read(keys: &EpochKeyring, directory: &KeyDirectory, class: Class) -> bool
 }
 
 #[test]
-fn a_new_directory_serves_its_owner_and_nobody_else() {
+fn only_the_owner_reads_with_a_new_directory() {
     let directory = PatientDirectory::create(&*PATIENT);
     let published = fetched(&directory);
     assert_eq!(published, *directory.published());
@@ -68,9 +68,9 @@ fn readers_get_the_classes_they_were_granted() {
     }
 }
 
-/// A revoked reader with every key he ever had cannot open what is sealed from then on; the others can, old and new.
+/// A revoked reader with every key they ever had cannot open records that are sealed later. The other readers can open all.
 #[test]
-fn a_revoked_reader_cannot_open_what_comes_after() {
+fn a_revoked_reader_cannot_open_later_records() {
     let class = Class::Laboratory;
     let mut directory = PatientDirectory::create(&*PATIENT);
     directory.grant(account(7), DOCTOR.public(), ClassMask::ALL, Past::Included).unwrap();
@@ -95,16 +95,16 @@ fn a_revoked_reader_cannot_open_what_comes_after() {
     assert!(can_read(&doctor, &published, class));
     assert!(can_read(&directory.keyring(), &published, class));
 
-    // Everything else gone, he is no longer in the directory at all.
+    // After all their classes are revoked, they are no longer in the directory.
     assert_eq!(directory.revoke(account(8), ClassMask::ALL), Ok(Class::Imaging.into()));
     assert_eq!(fetched(&directory).open_for(&*OTHER_DOCTOR), Err(DecryptionFailed));
     assert_eq!(directory.revoke(account(8), ClassMask::ALL), Err(RevokeError::NotAReader(account(8))));
     assert_eq!(directory.readers().collect::<Vec<_>>(), [(account(7), ClassMask::ALL)]);
 }
 
-/// A reader who was not given old epochs opens neither those, nor more after others are revoked.
+/// A reader who was not given old epochs cannot open them, and gains nothing when others are revoked.
 #[test]
-fn old_versions_are_shared_or_not() {
+fn old_epochs_are_shared_or_not() {
     let class = Class::Condition;
     let mut directory = PatientDirectory::create(&*PATIENT);
     directory.grant(account(8), OTHER_DOCTOR.public(), class.into(), Past::Included).unwrap();
@@ -125,17 +125,17 @@ fn old_versions_are_shared_or_not() {
 
     directory.revoke(account(9), class.into()).unwrap();
     assert!(!opens_old(&*DOCTOR, &directory));
-    // His grant began epoch 3, the revocation epoch 4.
+    // The grant began epoch 3, the revocation epoch 4.
     assert_eq!(fetched(&directory).open_for(&*DOCTOR).unwrap().epochs(class), Some((epoch(3), epoch(4))));
-    // Shared later after all; granting less again takes nothing away.
+    // Old epochs can be shared later. A smaller grant after that takes nothing away.
     directory.grant(account(7), DOCTOR.public(), class.into(), Past::Included).unwrap();
     assert!(opens_old(&*DOCTOR, &directory));
     directory.grant(account(7), DOCTOR.public(), class.into(), Past::Closed).unwrap();
     assert!(opens_old(&*DOCTOR, &directory));
 }
 
-/// A grant from now on closes the past by keys: the record that was written a moment before stays closed to the new reader with every key
-/// they ever get, also when the class had no other reader. Present readers go on.
+/// A grant from now on closes the past by keys. A record that was written just before stays closed to the new reader, with every
+/// key that they ever get, also when the class had no other reader. Existing readers keep their access.
 #[test]
 fn a_grant_from_now_on_closes_the_past() {
     let classes = mask(&[Class::Laboratory, Class::Imaging]);
@@ -165,7 +165,7 @@ fn a_grant_from_now_on_closes_the_past() {
     assert_eq!(present.epochs(Class::Laboratory), Some((epoch(1), epoch(2))));
     assert!(can_read(&present, directory.published(), Class::Laboratory));
 
-    // Whatever is granted from now on afterwards, and whatever is revoked from others.
+    // Later grants from now on, and revocations of others, change nothing.
     directory.grant(account(7), DOCTOR.public(), classes, Past::Closed).unwrap();
     held.push(fetched(&directory).open_for(&*DOCTOR).unwrap());
     directory.revoke(account(8), ClassMask::ALL).unwrap();
@@ -176,10 +176,11 @@ fn a_grant_from_now_on_closes_the_past() {
     assert!(old.iter().all(|(class, sealed)| opens(&directory.keyring(), *class, sealed)));
 }
 
-/// A change that never took effect gives nobody anything of the change that did: she revokes one reader, her machine dies
-/// before that is settled, and from the old directory she revokes the other one, who had seen the first attempt.
+/// A change that never took effect gives nobody access to the change that did. The patient revokes one reader, and their machine
+/// dies before that is settled. Then the patient revokes the other reader from the old directory. This reader had seen the first
+/// attempt.
 #[test]
-fn an_abandoned_change_gives_nothing_away() {
+fn an_abandoned_change_gives_no_access() {
     let class = Class::Laboratory;
     let mut directory = PatientDirectory::create(&*PATIENT);
     directory.grant(account(7), DOCTOR.public(), class.into(), Past::Included).unwrap();
@@ -196,9 +197,9 @@ fn an_abandoned_change_gives_nothing_away() {
     assert!(can_read(&fetched(&again).open_for(&*DOCTOR).unwrap(), again.published(), class));
 }
 
-/// Readers who came in at different times share the directory's segments, and each gets exactly his epochs.
+/// Readers who were granted access at different times share the directory's segments, and each gets exactly their epochs.
 #[test]
-fn readers_of_every_beginning() {
+fn readers_from_every_epoch() {
     let class = Class::Immunization;
     let mut directory = PatientDirectory::create(&*PATIENT);
     let guest = HpkeSecret::generate_x25519();
@@ -220,9 +221,9 @@ fn readers_of_every_beginning() {
     assert_eq!(reloaded.keyring().epochs(class), Some((epoch(1), epoch(11))));
 }
 
-/// The owner goes on from the published bytes and her key alone.
+/// The owner needs only the published bytes and their key to continue.
 #[test]
-fn the_owner_reloads_and_goes_on() {
+fn the_owner_reloads_and_continues() {
     let class = Class::Summary;
     let mut directory = PatientDirectory::create(&*PATIENT);
     directory.grant(account(7), DOCTOR.public(), class.into(), Past::Included).unwrap();
@@ -241,9 +242,9 @@ fn the_owner_reloads_and_goes_on() {
     assert!(can_read(&keys, reloaded.published(), class));
 }
 
-/// After her key was stolen she starts anew: the thief, with all that the old directory held, reads nothing to come.
+/// The owner's key was stolen, and the owner renews the directory. The thief has all of the old directory, but reads nothing new.
 #[test]
-fn renewing_shuts_out_whoever_holds_the_old_key() {
+fn renewing_shuts_out_a_thief_of_the_old_key() {
     let class = Class::Summary;
     let mut directory = PatientDirectory::create(&*PATIENT);
     directory.grant(account(7), DOCTOR.public(), class.into(), Past::Included).unwrap();
@@ -270,7 +271,7 @@ fn renewing_shuts_out_whoever_holds_the_old_key() {
     assert!(can_read(&reloaded.keyring(), reloaded.published(), class));
 }
 
-/// Any altered byte makes another CID, and is refused by the parser, or by everyone whose section it concerns.
+/// Any altered byte changes the CID. Either the parser refuses it, or everyone whose section it concerns.
 #[test]
 fn altered_directories_do_not_open() {
     let mut directory = PatientDirectory::create(&*PATIENT);
@@ -287,7 +288,7 @@ fn altered_directories_do_not_open() {
         let owner = PatientDirectory::open(read.clone(), &*PATIENT).map(|_| ());
         assert_eq!(owner, Err(OwnDirectoryError::Decryption(DecryptionFailed)), "{position}");
         if let Ok(keys) = read.open_for(&*OTHER_DOCTOR) {
-            // Only what is not his was touched: the owner's section or another class's segment.
+            // Only parts of others were altered: the owner's section or another class's segment.
             assert_eq!(reads(&keys), Class::Genetics.into());
             let classes_are_the_same = Class::ALL
                 .iter()
@@ -302,7 +303,7 @@ fn altered_directories_do_not_open() {
     assert!(KeyDirectory::from_bytes(&vec![0; MAX_DIRECTORY_BYTES + 1]).is_err());
 }
 
-/// What is published names no reader, and nothing in it stays the same but what did not change.
+/// A published directory contains no part of a reader's key or fingerprint, and all readers' sections have the same size.
 #[test]
 fn readers_are_not_recognisable() {
     let mut directory = PatientDirectory::create(&*PATIENT);
@@ -319,7 +320,7 @@ fn readers_are_not_recognisable() {
     assert!((directory.published().to_bytes().len() as i64 - before.len() as i64).abs() < section / 8);
 }
 
-/// Readers with keys of another kind are served by the same directory.
+/// The same directory serves readers with keys of another kind.
 #[test]
 fn other_algorithms() {
     let reader = HpkeSecret::generate_xwing();
@@ -331,8 +332,8 @@ fn other_algorithms() {
     }
 }
 
-/// A full directory refuses grants and stays as it was; revoking still works. An epoch of a class takes less than 40
-/// bytes, however many readers there are.
+/// A full directory refuses grants and stays unchanged, but revoking still works. An epoch of a class takes less than 40 bytes,
+/// for any number of readers.
 #[test]
 fn size_is_bounded_and_revocation_keeps_working() {
     let reader = HpkeSecret::generate_x25519();

@@ -28,7 +28,7 @@ fn is_opaque<T>(result: Result<T, OpenError<NoSuchBlock>>) -> bool {
 }
 
 #[test]
-fn what_was_sealed_is_opened() {
+fn a_sealed_record_opens() {
     let directory = PatientDirectory::create(&*PATIENT);
     for length in [0, 1, 4096, CHUNK_BYTES - 1, CHUNK_BYTES, CHUNK_BYTES + 1, 3 * CHUNK_BYTES] {
         let record: Vec<u8> = (0..length).map(|i| (i % 251) as u8).collect();
@@ -55,8 +55,7 @@ impl WithSignature for emr_crypto::AuthoredRecord {
     }
 }
 
-/// Whoever stores the blocks sees links, and sizes that are the same for similar records.
-/// Writers have no epoch key: they keep the content key, wrapped to themselves, for one place only.
+/// A writer has no epoch key. They keep the content key, wrapped to themselves, and it opens in one place only.
 #[test]
 fn a_writer_opens_what_they_sealed() {
     let directory = PatientDirectory::create(&*PATIENT);
@@ -74,6 +73,7 @@ fn a_writer_opens_what_they_sealed() {
     assert!(is_opaque(reopen(&ContentKey::generate(), context(CLASS))));
 }
 
+/// A node that stores the blocks sees links, and sizes that are the same for similar records.
 #[test]
 fn outsiders_see_links_and_padded_sizes_only() {
     let directory = PatientDirectory::create(&*PATIENT);
@@ -89,14 +89,14 @@ fn outsiders_see_links_and_padded_sizes_only() {
     }
     let sizes = |sealed: &SealedRecord| sealed.blocks.iter().map(|(_, bytes)| bytes.len()).collect::<Vec<_>>();
     assert_eq!(sizes(&sealed), sizes(&seal(&directory, record[..record.len() - 100].to_vec())));
-    // Sealing again gives other names for everything.
+    // Sealing again changes every CID.
     let again = seal(&directory, record);
     assert!(sealed.blocks.iter().all(|(cid, _)| again.blocks.iter().all(|(other, _)| cid != other)));
 }
 
-/// A node that sends other bytes is found out before they are used.
+/// If a node sends other bytes, this is noticed before they are used.
 #[test]
-fn blocks_are_checked_against_their_names() {
+fn blocks_are_checked_against_their_cids() {
     let directory = PatientDirectory::create(&*PATIENT);
     let keys = directory.keyring();
     let sealed = seal(&directory, vec![7; 5000]);
@@ -115,9 +115,9 @@ fn blocks_are_checked_against_their_names() {
     }
 }
 
-/// Someone who alters a block and renames everything gets the one opaque error, wherever the byte was.
+/// An attacker alters a block and corrects all CIDs. The error is always the same, wherever the byte was.
 #[test]
-fn altered_and_renamed_blocks_do_not_open() {
+fn altered_blocks_with_correct_cids_do_not_open() {
     let directory = PatientDirectory::create(&*PATIENT);
     let keys = directory.keyring();
     let sealed = seal(&directory, vec![7; 5000]);
@@ -208,7 +208,7 @@ fn a_record_opens_in_its_place_only() {
     assert!(is_opaque(open(&sealed.manifest, &blocks, &EpochKeyring::default())));
 }
 
-/// A huge or endless DAG costs a reader one block: nothing is fetched that the sealed part does not account for.
+/// A huge or endless DAG costs a reader one block, because only links that the sealed part accounts for are fetched.
 #[test]
 fn a_hostile_dag_is_not_followed() {
     let directory = PatientDirectory::create(&*PATIENT);
@@ -242,7 +242,7 @@ fn the_wrong_class_and_too_long_records_are_refused() {
     assert!(matches!(refused, Err(SealError::TooLarge { limit: MAX_RECORD_BYTES })));
 }
 
-/// Rekey: the same statement and signature under the new epoch.
+/// Rekeying keeps the statement and the signature, under the new epoch.
 #[test]
 fn rekeying_keeps_the_authorship() {
     let mut directory = PatientDirectory::create(&*PATIENT);
@@ -285,7 +285,7 @@ fn attachments_travel_with_their_record() {
     opened.authored.attachments[0].open(|cid| blocks.get(cid), &mut output).unwrap();
     assert_eq!(output, vec![0xa5; length as usize]);
 
-    // A link to another attachment in its place is noticed.
+    // A link to another attachment in the same position is noticed.
     let mut links = manifest.links().to_vec();
     *links.last_mut().unwrap() = sealed.manifest;
     let root = blocks.put_manifest(&links);
@@ -293,7 +293,7 @@ fn attachments_travel_with_their_record() {
 }
 
 #[test]
-fn attachments_cut_rearranged_or_of_another_length_do_not_open() {
+fn truncated_rearranged_or_mislabelled_attachments_do_not_open() {
     let mut blocks = Blocks::default();
     let attachment = AttachmentKey::seal(content(3 * CHUNK_BYTES as u64), |cid, bytes| {
         blocks.0.insert(cid, bytes);
@@ -316,7 +316,7 @@ fn attachments_cut_rearranged_or_of_another_length_do_not_open() {
     }
 }
 
-/// A store that fails stops the sealing; the reader's own failure comes through too.
+/// A failing store stops the sealing, and so does a failing reader. Both errors reach the caller.
 #[test]
 fn failing_stores_and_readers() {
     let failed = AttachmentKey::seal(content(10), |_, _| Err(NoSuchBlock));

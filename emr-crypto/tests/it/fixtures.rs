@@ -57,7 +57,7 @@ pub(crate) fn authored(record: Vec<u8>) -> AuthoredRecord {
 #[error("no such block")]
 pub(crate) struct NoSuchBlock;
 
-/// What a node holds.
+/// The blocks that a node holds.
 #[derive(Clone, Default)]
 pub(crate) struct Blocks(pub(crate) HashMap<Cid, Vec<u8>>);
 
@@ -70,7 +70,7 @@ impl Blocks {
         self.0.get(cid).cloned().ok_or(NoSuchBlock)
     }
 
-    /// Stores bytes under their own name, as anyone can.
+    /// Stores bytes under their CID, as anyone can.
     pub(crate) fn put(&mut self, codec: u64, bytes: Vec<u8>) -> Cid {
         use sha2::{Digest, Sha256};
         let hash = cid::multihash::Multihash::wrap(0x12, &Sha256::digest(&bytes)).unwrap();

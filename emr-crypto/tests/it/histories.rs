@@ -1,5 +1,5 @@
-//! Random histories of grants, grants from now on, revocations and records: each reader opens exactly what the history allows, with every
-//! key they ever held and every block.
+//! Random histories of grants, grants from now on, revocations and records. With every key they ever held and every block, each reader
+//! opens exactly the records that the history allows.
 
 use emr_core::Class;
 use emr_crypto::{
@@ -26,7 +26,7 @@ enum Step {
     Write {
         class: usize,
     },
-    /// The owner's machine dies; they go on from what is published.
+    /// The owner's machine dies. The owner continues from the published directory.
     Reload,
 }
 
@@ -40,7 +40,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What one reader may open of one class: records by the time of their writing, in half-open periods. Knows nothing of epochs.
+/// The records of one class that one reader may open: half-open periods of the time of writing. The model knows no epochs.
 #[derive(Clone, Debug, Default)]
 struct Allowed {
     closed: Vec<(usize, usize)>,

@@ -1,4 +1,4 @@
-//! Whatever a file or a node sends, reading it ends with a value or an error.
+//! Decoding any bytes from a file or a node ends with a value or an error, never with a panic.
 
 use emr_crypto::{Challenge, IdentityFile, KeyDirectory, Manifest, PatientDirectory, RsaPublic, RsaSecret};
 use proptest::prelude::*;
@@ -25,7 +25,7 @@ proptest! {
         read_everything(&bytes);
     }
 
-    /// Good bytes with some of them changed get further in.
+    /// Valid bytes with a few changes get further into the decoder than random bytes.
     #[test]
     fn altered_keys(changes in proptest::collection::vec((0_usize..10_000, any::<u8>()), 1..4)) {
         for good in [DOCTOR.public().to_der(), DOCTOR.to_der().to_vec()] {
@@ -41,7 +41,7 @@ proptest! {
 
 /// Deeply nested CBOR must not overflow the stack, nor claimed lengths the memory.
 #[test]
-fn nested_and_boastful_cbor() {
+fn deeply_nested_cbor_and_huge_lengths() {
     read_everything(&[0x81; 1 << 20]);
     read_everything(&[0xa1; 1 << 20]);
     read_everything(b"\x9b\xff\xff\xff\xff\xff\xff\xff\xff");

@@ -29,14 +29,14 @@ fn same(a: &Identity, b: &Identity) -> bool {
 }
 
 #[test]
-fn what_was_written_is_read() {
+fn a_written_identity_is_read_again() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("doctor.identity");
     let identity = identity();
     IdentityFile::create(&path, &identity, &passphrase(), ScryptCost::Development, Overwrite::Never).unwrap();
     assert!(same(&IdentityFile::open(&path, &passphrase()).unwrap(), &identity));
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-    // Nothing else stays in the folder.
+    // No other file stays in the folder.
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
 }
 
@@ -95,7 +95,7 @@ fn every_truncation_is_an_error() {
     assert!(matches!(IdentityFile::unseal(&longer, &passphrase()), Err(IdentityFileError::TrailingBytes)));
 }
 
-/// Any altered byte is noticed, and in the encrypted part it looks like a wrong passphrase.
+/// Any altered byte is noticed. In the encrypted part, it looks like a wrong passphrase.
 #[test]
 fn every_altered_byte_is_an_error() {
     let file = sealed();
@@ -111,7 +111,7 @@ fn every_altered_byte_is_an_error() {
     for position in (14..58).chain((62..file.len()).step_by(61)).chain([file.len() - 1]) {
         assert!(matches!(altered(position), IdentityFileError::WrongPassphrase), "{position}");
     }
-    // The cost: 2^11 derives another key, 2^21 and 2^9 are refused unread.
+    // The cost: 2^11 derives another key, and 2^21 and 2^9 are refused before any work.
     assert!(matches!(altered(13), IdentityFileError::WrongPassphrase));
     for cost in [0, 9, 21, 63, 255] {
         let mut file = file.clone();
@@ -139,7 +139,7 @@ fn other_files_are_not_identity_files() {
     }
 }
 
-/// Two files of one identity share no bytes but the header's constants.
+/// Two files of the same identity share only the constants of the header.
 #[test]
 fn salts_and_nonces_are_fresh() {
     let identity = identity();
@@ -172,7 +172,7 @@ fn generated_identities_work_and_print_nothing_secret() {
     assert!(debug.len() < 100 && !debug.contains(&hex::encode(identity.rollup_seed())), "{debug}");
 }
 
-/// An identity that was created is there after a power cut, and replacing it leaves the old one or the new one.
+/// After a power cut, a created identity is there, and a replaced one is either the old or the new one.
 #[test]
 fn it_survives_a_power_cut() -> Result<(), Box<dyn std::error::Error>> {
     let journal = Journal::new()?;

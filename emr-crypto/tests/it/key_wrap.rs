@@ -5,7 +5,7 @@ use emr_crypto::{DecryptionFailed, KeyUnwrap, KeyWrap};
 
 use crate::fixtures::{DOCTOR, PATIENT};
 
-/// Wraps made through the registry open for the holder, in their context, unaltered - and not otherwise.
+/// A wrapped key opens only for its holder, in its context, and unaltered.
 #[test]
 fn every_algorithm_wraps_to_one_holder_in_one_context() {
     type Holder = Box<dyn KeyUnwrap>;
@@ -30,7 +30,7 @@ fn every_algorithm_wraps_to_one_holder_in_one_context() {
         for position in (0..wrapped.ciphertext.len()).step_by(step) {
             let mut altered = wrapped.clone();
             altered.ciphertext[position] ^= 0x80;
-            // X25519 ignores the top bit of a point (RFC 7748 section 5); HPKE binds the encoding nevertheless.
+            // X25519 ignores the top bit of a point (RFC 7748 section 5), but HPKE binds the encoding.
             assert_eq!(
                 holder.unwrap_key(&altered, b"context").unwrap_err(),
                 DecryptionFailed,
@@ -50,7 +50,7 @@ fn every_algorithm_wraps_to_one_holder_in_one_context() {
     }
 }
 
-/// The names are in published directories: they never change.
+/// The names are in published directories, so they never change.
 #[test]
 fn names_are_the_published_ones() {
     assert_eq!(Algorithm::ALL.map(Algorithm::name), ["RSA-OAEP-256", "HPKE-X25519", "HPKE-X-Wing"]);
@@ -60,7 +60,7 @@ fn names_are_the_published_ones() {
 }
 
 #[test]
-fn unknown_names_and_foreign_keys_are_no_recipients() {
+fn unknown_names_and_foreign_keys_are_refused() {
     for name in ["RSA1_5", "", "hpke-x-wing", "HPKE-X-Wing "] {
         assert_eq!(name.parse::<Algorithm>(), Err(RecipientError::UnknownAlgorithm(name.to_owned())));
     }

@@ -40,7 +40,7 @@ fn keys_that_cannot_be_used_are_refused_with_a_reason() {
     assert_eq!(RsaBits::new(8192), Err(RsaKeyError::Size { bits: 8192 }));
 }
 
-/// Every byte of a public key's DER matters: none can be changed without another key or an error coming out.
+/// Every byte of a public key's DER matters: any change gives another key or an error.
 #[test]
 fn public_keys_have_one_encoding() {
     let der = OTHER_DOCTOR.public().to_der();
@@ -64,7 +64,7 @@ const KEY: [u8; 32] = {
     key
 };
 
-/// Ciphertexts by `openssl pkeyutl`: RSA-OAEP with SHA-256 opens, whatever else fails, and always in the same way.
+/// Ciphertexts by `openssl pkeyutl`: RSA-OAEP with SHA-256 opens. Everything else fails, always with the same error.
 #[test]
 fn oaep_by_openssl() {
     assert_eq!(*DOCTOR.decrypt_oaep(b"", fixture!("doctor-3072.oaep.bin")).unwrap(), KEY);
@@ -97,7 +97,7 @@ fn oaep_by_openssl() {
     assert_eq!(PATIENT.decrypt_oaep(b"", good).unwrap_err(), DecryptionFailed);
 }
 
-/// What is encrypted is as long as the modulus, never above 2^(bits - 1), and says nothing about which key it is for.
+/// A ciphertext is as long as the modulus, is below 2^(bits - 1), and does not show which key it is for.
 #[test]
 fn oaep_ciphertexts_do_not_show_whose_they_are() {
     for _ in 0..16 {

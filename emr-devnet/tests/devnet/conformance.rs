@@ -1,4 +1,4 @@
-//! One suite for every chain: embedded, embedded behind HTTP, and a real anvil.
+//! One test suite for three chains: the embedded one, the embedded one over HTTP, and a real anvil.
 
 use alloy::{
     consensus::{TxEnvelope, TxReceipt, Typed2718, proofs},
@@ -38,7 +38,7 @@ async fn anvil_conforms() -> Outcome {
     }
 }
 
-/// `strict`: what anvil does not enforce.
+/// `strict` also tests rules that anvil does not enforce.
 async fn conforms(node: &Node, strict: bool) -> Outcome {
     let endpoint = node.endpoint()?;
     let signer = account(0)?;
@@ -122,13 +122,13 @@ async fn reverts(provider: &DynProvider, probe: &Contract) -> Outcome {
     assert!(payload.message.contains("execution reverted: not today"), "{}", payload.message);
     assert!(provider.estimate_gas(call).await.is_err());
 
-    // Sent all the same, it is in a block, failed, and nothing else changed.
+    // If it is sent in spite of that, it is in a block as failed, and nothing else changed.
     let before = probe.count().call().await?;
     let receipt = probe.refuse(uint!(9_U256)).gas(100_000).send().await?.get_receipt().await?;
     assert!(!receipt.status());
     assert!(receipt.logs().is_empty());
     assert_eq!(probe.count().call().await?, before);
-    // Out of gas takes all of it.
+    // A transaction that runs out of gas uses all of its gas.
     let receipt = probe.spin().gas(60_000).send().await?.get_receipt().await?;
     assert!(!receipt.status());
     assert_eq!(receipt.gas_used, 60_000);
@@ -236,7 +236,7 @@ async fn checks_nonces_and_funds(provider: &DynProvider, me: Address) -> Outcome
     altered[last] ^= 1;
     refused(provider, &altered, "").await?;
 
-    // All three types, from an account of their own.
+    // All three types of transaction, from another account.
     let legacy = signed(2, |tx| {
         (tx.max_fee_per_gas, tx.max_priority_fee_per_gas, tx.gas_price) = (None, None, Some(10_000_000_000));
     });
@@ -292,14 +292,14 @@ async fn moves_its_clock(provider: &DynProvider, probe: &Contract) -> Outcome {
     let before = probe.time().call().await?;
     let _: serde_json::Value = provider.raw_request("evm_increaseTime".into(), (86_400,)).await?;
     let _: serde_json::Value = provider.raw_request("evm_mine".into(), ()).await?;
-    // Blocks made faster than one a second are ahead of the clock already, by less than this.
+    // If blocks are made faster than one per second, their time is already ahead of the clock, but by less than this.
     let after = before + uint!(86_000_U256);
     assert!(probe.time().call().await? >= after);
     assert!(U256::from(newest(provider).await?.timestamp()) >= after);
     Ok(())
 }
 
-/// A cleared slot is provably zero, and its neighbours are what they were.
+/// A cleared slot is provably zero, and its neighbours are unchanged.
 async fn clears(provider: &DynProvider, probe: &Contract) -> Outcome {
     let slot = |key: u64| U256::from_be_bytes(keccak256([U256::from(key).to_be_bytes::<32>(), [0; 32]].concat()).0);
     probe.storeMany(U256::ZERO, uint!(30_U256)).send().await?.get_receipt().await?;
@@ -314,7 +314,7 @@ async fn clears(provider: &DynProvider, probe: &Contract) -> Outcome {
     Ok(())
 }
 
-/// A contract that is created and destroyed in one transaction leaves nothing but its ether, elsewhere (EIP-6780).
+/// A contract that is created and destroyed in one transaction leaves only its ether, at the beneficiary (EIP-6780).
 async fn destroys(provider: &DynProvider, probe: &Contract) -> Outcome {
     let receipt = probe.createAndDestroy().value(uint!(5_U256)).send().await?.get_receipt().await?;
     assert!(receipt.status());
@@ -326,7 +326,7 @@ async fn destroys(provider: &DynProvider, probe: &Contract) -> Outcome {
     Ok(())
 }
 
-/// Accounts do not get in each other's way.
+/// Many accounts can send transactions at the same time.
 async fn takes_many_at_once(node: &Node) -> Outcome {
     let mut senders = JoinSet::new();
     for n in [1, 3] {
@@ -367,7 +367,7 @@ async fn enforces_limits(provider: &DynProvider, me: Address) -> Outcome {
     let Err(error) = deploy(vec![0; 49_153]).await else { return Err("49153 bytes of initcode accepted".into()) };
     assert!(error.to_string().contains("EIP-3860"), "{error}");
 
-    // Bounded questions.
+    // Limits of calls.
     let call = TransactionRequest::default().with_to(Address::ZERO).with_max_fee_per_blob_gas(1);
     assert!(provider.call(call).await.is_ok());
     let Err(error) = provider.raw_request::<_, serde_json::Value>("eth_nonsense".into(), ()).await else {

@@ -1,4 +1,4 @@
-//! kill -9, a full disk and a restart: what was acknowledged is there.
+//! Acknowledged transactions survive kill -9, a full disk and a restart.
 
 use std::{fs, path::Path, time::Duration};
 
@@ -21,8 +21,8 @@ fn open(folder: &Path) -> Outcome<(EmbeddedChain, DynProvider)> {
     Ok((chain, provider))
 }
 
-/// What the child processes run: stores on and on, and says so after each acknowledgement. In the ordinary run of the
-/// tests it does nothing.
+/// The program of the child processes: sends transactions without end, and prints each acknowledgement. In an ordinary run
+/// of the tests it does nothing.
 #[tokio::test]
 async fn writer() -> Outcome {
     let Some(folder) = job() else { return Ok(()) };
@@ -46,7 +46,8 @@ async fn writer() -> Outcome {
     Ok(())
 }
 
-/// Everything acknowledged is in a block, the state hangs together, and the chain goes on.
+/// Checks that all acknowledged transactions are in blocks, that the state is consistent, and that the chain accepts new
+/// transactions.
 async fn check(folder: &Path, acknowledged: &[B256]) -> Outcome {
     let (_chain, provider) = open(folder)?;
     let mut newest = 0;
@@ -56,7 +57,7 @@ async fn check(folder: &Path, acknowledged: &[B256]) -> Outcome {
         newest = newest.max(receipt.block_number.unwrap_or_default());
     }
     let head = provider.get_block_number().await?;
-    // At most the one whose acknowledgement was cut off.
+    // There may be one more block, whose acknowledgement was cut off.
     assert!(head == newest || head == newest + 1 || acknowledged.is_empty(), "head {head}, acknowledged {newest}");
     assert_eq!(provider.get_transaction_count(account(0)?.address()).await?, head);
     let header = proof::fetch_header(&provider, BlockId::latest()).await?;
@@ -69,14 +70,14 @@ async fn check(folder: &Path, acknowledged: &[B256]) -> Outcome {
 async fn survives_kill_at_any_time() -> Outcome {
     let folder = tempfile::tempdir()?;
     let mut acknowledged = Vec::new();
-    // Killed after this many acknowledgements, and this many microseconds later.
+    // The number of acknowledgements before the kill, and a further pause in microseconds.
     for (count, pause) in [(0, 9_000), (1, 0), (7, 300), (20, 1_100), (3, 2_500), (11, 700)] {
         let mut writer = Again::new("crash::writer", folder.path()).start()?;
         for _ in 0..count {
             acknowledged.push(writer.next("acknowledged")?.parse()?);
         }
         std::thread::sleep(Duration::from_micros(pause));
-        // What it still said before it died.
+        // The acknowledgements that it printed before it died.
         for hash in writer.kill("acknowledged")? {
             acknowledged.push(hash.parse()?);
         }
@@ -86,8 +87,8 @@ async fn survives_kill_at_any_time() -> Outcome {
     Ok(())
 }
 
-/// The disk is full (here: files may not grow past 3 MiB): the transaction is refused with a reason, nothing is lost, and
-/// with space again the chain goes on.
+/// The disk is full (here, files may not grow past 3 MiB). The transaction is refused with a reason, nothing is lost, and the
+/// chain continues when there is space again.
 #[tokio::test]
 async fn survives_a_full_disk() -> Outcome {
     let folder = tempfile::tempdir()?;
@@ -116,7 +117,7 @@ async fn reopens_as_it_was() -> Outcome {
     let provider = Endpoint::in_process(chain.transport()).connect(Some(account(0)?))?;
     let probe = Probe::deploy(provider.clone(), U256::ZERO).await?;
     for key in 0..150u64 {
-        // Sets, overwrites and clears.
+        // Sets, overwrites and clears slots.
         probe.store(U256::from(key % 40), U256::from(key % 7)).send().await?.get_receipt().await?;
     }
     chain.advance_clock(1000)?;
@@ -130,7 +131,7 @@ async fn reopens_as_it_was() -> Outcome {
     let address = *probe.address();
     drop((chain, probe, provider));
 
-    // The balances asked for now have no effect.
+    // Balances that are requested for an existing chain have no effect.
     let other = config()?.prefund(Address::repeat_byte(9), U256::ONE);
     let chain = EmbeddedChain::open(folder.path(), &other)?;
     let provider = Endpoint::in_process(chain.transport()).connect(Some(account(0)?))?;
@@ -156,7 +157,7 @@ async fn reopens_as_it_was() -> Outcome {
     Ok(())
 }
 
-/// Whatever is in the file, opening it is an answer, not a panic.
+/// Opening a file with any damage gives an error, never a panic.
 #[test]
 fn refuses_a_damaged_file() -> Outcome {
     let folder = tempfile::tempdir()?;

@@ -1,4 +1,4 @@
-//! The chain seen from outside: one suite for it, for its JSON-RPC and for anvil; kills; hostile requests.
+//! Tests of the chain through its public interface: a suite that also runs on anvil, kills, and hostile requests.
 
 mod conformance;
 mod crash;

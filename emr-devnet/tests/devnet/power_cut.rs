@@ -1,4 +1,4 @@
-//! The chain's file on a disk that forgets what was not synced.
+//! The chain's file on a disk that loses unsynced writes at a crash.
 
 use std::{path::Path, sync::Arc};
 
@@ -18,7 +18,7 @@ use tokio::runtime::Runtime;
 
 const FOLDER: &str = "data/chain";
 
-/// What a chain said: after so many steps, this transaction is in a block, and the clock is that far ahead.
+/// What a chain acknowledged: after how many steps each transaction is in a block, and how far ahead the clock is.
 struct Scene {
     runtime: Runtime,
     journal: Arc<Journal>,
@@ -30,7 +30,7 @@ fn provider(chain: &EmbeddedChain) -> Outcome<DynProvider> {
     Ok(Endpoint::in_process(chain.transport()).connect(Some(account(0)?))?)
 }
 
-/// Every call that changes the file, more than once.
+/// Runs every call that changes the file, each more than once.
 fn history() -> Outcome<Scene> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let journal = Journal::new()?;
@@ -56,7 +56,7 @@ fn history() -> Outcome<Scene> {
 }
 
 impl Scene {
-    /// The chain opens, with every transaction that was acknowledged and a state that its headers commit to.
+    /// Checks that the chain opens with every acknowledged transaction and a state that its headers commit to.
     fn check(&self, steps: usize, image: &Path) -> Outcome {
         let chain = EmbeddedChain::open(&image.join(FOLDER), &config()?)?;
         self.runtime.block_on(async {
@@ -89,14 +89,14 @@ impl Scene {
 }
 
 #[test]
-fn what_was_acknowledged_is_there_after_any_crash() -> Outcome {
+fn acknowledged_transactions_survive_any_crash() -> Outcome {
     let scene = history()?;
     Ok(scene.journal.check(&ALL, no_sync, |steps, image| scene.check(steps, image))?)
 }
 
-/// The syncs of bytes are redb's: with all of a call left out, some crash does harm. The syncs of names are ours: each is needed.
+/// redb syncs bytes: if all syncs of a call are left out, some crash does harm. This crate syncs names: each of these is needed.
 #[test]
-fn no_call_goes_without_its_syncs() -> Outcome {
+fn every_call_needs_its_syncs() -> Outcome {
     let scene = history()?;
     let ways = [Survivors::Nothing, Survivors::Some(1)];
     for call in ["open", "transaction", "clock"] {

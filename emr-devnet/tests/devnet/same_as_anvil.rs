@@ -1,5 +1,5 @@
-//! The same signed transactions on the embedded chain and on anvil, from the same first block: the same receipts and the
-//! same state.
+//! Runs the same signed transactions on the embedded chain and on anvil, from the same first block. Receipts and state must be
+//! equal.
 
 use std::collections::BTreeMap;
 
@@ -51,9 +51,9 @@ async fn signed() -> Outcome<Vec<Vec<u8>>> {
         ),
         (1, TxKind::Call(ann), uint!(123_U256), Bytes::new(), 21_000),
         (1, TxKind::Call(Address::repeat_byte(0xaa)), uint!(1_U256), Bytes::new(), 21_000),
-        // Calldata at its floor price (EIP-7623).
+        // Calldata at the floor price (EIP-7623).
         (1, TxKind::Call(ann), U256::ZERO, vec![0xff; 5_000].into(), 1_000_000),
-        // modexp at its price since EIP-7883.
+        // modexp at the price of EIP-7883.
         (1, TxKind::Call(Address::with_last_byte(5)), U256::ZERO, modexp(32), 1_000_000),
         (1, TxKind::Call(Address::with_last_byte(5)), U256::ZERO, modexp(192), 10_000_000),
         // P-256 (EIP-7951), which only this fork has.
@@ -107,13 +107,13 @@ async fn receipts_and_state_agree() -> Outcome {
         assert_eq!(a.contract_address, b.contract_address, "step {step}");
         assert_eq!(a.inner.into_primitives_receipt(), b.inner.into_primitives_receipt(), "receipt of step {step}");
 
-        // Not the state roots: anvil has a contract of block hashes (EIP-2935), with hashes of its own.
+        // Does not compare state roots: anvil has a contract with block hashes (EIP-2935), and its block hashes differ.
         for address in accounts {
             let slots = vec![B256::with_last_byte(1)];
             let (a, b) = (theirs.get_proof(address, slots.clone()).await?, ours.get_proof(address, slots).await?);
             assert_eq!((a.nonce, a.balance, a.code_hash), (b.nonce, b.balance, b.code_hash), "{address} at {step}");
             assert_eq!(a.storage_proof[0].value, b.storage_proof[0].value, "{address} at {step}");
-            // Once a slot was cleared (step 3), anvil's trie holds a zero where there should be nothing.
+            // After a slot was cleared (step 3), anvil's trie holds a zero there. There should be no entry.
             if step < 3 || address != contract {
                 assert_eq!(a.storage_hash, b.storage_hash, "storage of {address} after step {step}");
             }

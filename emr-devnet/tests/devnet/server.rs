@@ -52,15 +52,15 @@ async fn answers_json_rpc() -> Outcome {
     let deep = format!("{{\"id\":1,\"method\":\"eth_call\",\"params\":{}{}}}", "[".repeat(10_000), "]".repeat(10_000));
     assert!(post(deep).await?["error"]["code"].is_i64());
 
-    // A page in a browser can send text to another origin without asking.
+    // A web page can send plain text to another origin without a preflight request.
     let text = client.post(server.url()).header("content-type", "text/plain").body(chain_id(json!(1)).to_string());
     assert_eq!(text.send().await?.status(), StatusCode::UNSUPPORTED_MEDIA_TYPE);
-    // So can one whose own name was made to resolve here, but its name gives it away.
+    // So can a page whose domain was made to resolve to this machine, but its `Host` header shows it.
     let rebound =
         client.post(server.url()).header("content-type", "application/json").header("host", "attacker.example");
     assert_eq!(rebound.body(chain_id(json!(1)).to_string()).send().await?.status(), StatusCode::FORBIDDEN);
     let huge = client.post(server.url()).header("content-type", "application/json").body(vec![b' '; 6 << 20]);
-    // The server may hang up before all is sent.
+    // The server may close the connection before everything is sent.
     assert!(huge.send().await.map_or(true, |answer| answer.status() == StatusCode::PAYLOAD_TOO_LARGE));
 
     let address = server.address();

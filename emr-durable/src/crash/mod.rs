@@ -1,7 +1,8 @@
-//! Power cuts, after every step of what a store did.
+//! Simulates power cuts after every step of a store.
 //!
-//! A test gives a store the [`Disk`] of a [`Journal`], runs a history, and calls [`Journal::check`]. Steps are replayed, so the
-//! history runs once, however many crashes are tried, and a sync is left out without a change to the store.
+//! A test gives a store the [`Disk`] of a [`Journal`], runs a history, and calls [`Journal::check`]. The journal replays the
+//! steps. So the history runs only once for any number of crashes, and the test can leave a sync out without changing the
+//! store.
 
 mod model;
 mod promises;
@@ -22,17 +23,17 @@ use crate::{Disk, Step, Watch};
 use model::{Change, Model};
 pub use promises::Promises;
 
-/// Of a row of folders that are made one after another, a crash is tried after each first of so many.
+/// While a store makes many folders one after another, crashes are tried only about once per this many folders.
 const FOLDERS: usize = 32;
 
-/// What survives of the steps that were not synced.
+/// Which of the unsynced steps survive a crash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Survivors {
-    /// Nothing.
+    /// None of them.
     Nothing,
-    /// Everything, as after `kill -9`.
+    /// All of them, as after `kill -9`.
     Everything,
-    /// Some of it, and some of that torn. The number is a seed.
+    /// Some of them, and some only in part. The number is a seed.
     Some(u64),
 }
 
@@ -41,7 +42,7 @@ pub const fn no_sync(_: &Sync) -> bool {
     false
 }
 
-/// Nothing, everything, and four times some of it.
+/// Nothing, everything, and four random choices in between.
 pub const ALL: [Survivors; 6] = [
     Survivors::Nothing,
     Survivors::Everything,
@@ -51,7 +52,7 @@ pub const ALL: [Survivors; 6] = [
     Survivors::Some(4),
 ];
 
-/// A sync that a store does: in which operation, of what, and the how many'th of this since the operation began.
+/// A sync that a store does. It is named by the operation, the file or folder, and its number within the operation.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Sync {
     operation: &'static str,
@@ -66,12 +67,12 @@ impl Sync {
         self.operation
     }
 
-    /// What is synced: a path in the journal's folder, with `*` for names that differ from run to run.
+    /// The file or folder: a path in the journal's folder, with `*` for names that differ from run to run.
     pub fn place(&self) -> &str {
         &self.place
     }
 
-    /// Whether it is of names, not of bytes.
+    /// Whether it syncs a folder's names, not a file's bytes.
     pub const fn is_of_folder(&self) -> bool {
         self.folder
     }
@@ -85,7 +86,7 @@ impl fmt::Display for Sync {
     }
 }
 
-/// A crash did harm.
+/// A crash after which a check failed.
 #[derive(Debug, thiserror::Error)]
 #[error("crash after step {steps} (in {operation:?}), survivors {survivors:?}: {reason}")]
 pub struct Harm {
@@ -102,7 +103,7 @@ struct Entry {
     sync: Option<Sync>,
 }
 
-/// A path in which names that differ from run to run are `*`: those with a digit, of two letters, or with a dot in front.
+/// A path with `*` for names that differ from run to run: names with a digit, of two letters, or with a leading dot.
 fn place(path: &OsString) -> String {
     let name = |part: std::path::Component<'_>| {
         let part = part.as_os_str().to_string_lossy().into_owned();
@@ -119,7 +120,7 @@ struct Steps {
     operation: &'static str,
     /// The first step of the operation.
     begun: usize,
-    /// Crashes before this step are not tried.
+    /// Do not try crashes before this step.
     first: usize,
 }
 
@@ -140,20 +141,20 @@ impl Steps {
     }
 }
 
-/// Every step that was done under a folder.
+/// Records every step that is done in a folder.
 #[derive(Debug)]
 pub struct Journal {
     root: PathBuf,
     steps: Mutex<Steps>,
-    /// Removed when the journal is dropped.
+    /// Deletes the folder when the journal is dropped.
     _folder: TempDir,
 }
 
 impl Journal {
-    /// A journal of what happens in a new folder.
+    /// Starts a journal of a new temporary folder.
     ///
     /// # Errors
-    /// I/O errors.
+    /// Returns I/O errors of making the folder.
     pub fn new() -> io::Result<Arc<Self>> {
         Self::with(Vec::new(), scratch()?)
     }
@@ -164,11 +165,11 @@ impl Journal {
         Ok(Arc::new(Self { root, steps: Mutex::new(steps), _folder: folder }))
     }
 
-    /// The process is killed after so many steps, and the file system is as it was then: the journal of what the next process does.
-    /// The next power cut can still take what the first one did not sync.
+    /// Simulates `kill -9` after `steps` steps. Returns the journal for the next process, with the files as they were then. A later
+    /// power cut can still destroy what the killed process did not sync.
     ///
     /// # Errors
-    /// I/O errors.
+    /// Returns I/O errors of making the files.
     pub fn killed_after(&self, steps: usize) -> io::Result<Arc<Self>> {
         let entries = self.lock().entries[..steps].to_vec();
         let folder = scratch()?;
@@ -180,45 +181,45 @@ impl Journal {
         self.steps.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The folder.
+    /// The folder that the journal records.
     pub fn root(&self) -> &Path {
         &self.root
     }
 
-    /// The disk to give to a store.
+    /// The disk to give to the store under test.
     pub fn disk(self: &Arc<Self>) -> Disk {
         let watch: Arc<dyn Watch> = Arc::<Self>::clone(self);
         Disk::watched(watch)
     }
 
-    /// Names what is done from now on.
+    /// Begins an operation: the following steps belong to it.
     pub fn begin(&self, operation: &'static str) {
         let mut steps = self.lock();
         steps.operation = operation;
         steps.begun = steps.entries.len();
     }
 
-    /// Crashes are tried from now on only: what was done until now is another test's.
+    /// Tries no crash before the current step. Use this if another test covers the steps until now.
     pub fn skip(&self) {
         let mut steps = self.lock();
         steps.first = steps.entries.len();
     }
 
-    /// How many steps were done: what is acknowledged now must survive a crash after so many steps or more.
+    /// The number of steps so far. What is acknowledged now must survive a crash after this number of steps or more.
     pub fn steps(&self) -> usize {
         self.lock().entries.len()
     }
 
-    /// Every sync that was done, each once.
+    /// All syncs so far, each once.
     pub fn syncs(&self) -> BTreeSet<Sync> {
         self.lock().entries.iter().filter_map(|entry| entry.sync.clone()).collect()
     }
 
-    /// Crashes after every step, in each of the ways, and hands the number of steps and the folder with what is left to `check`.
-    /// The disk never does the syncs of which `without` is true; if there are any, crashes before the first are not tried.
+    /// Simulates a crash after every step, in each of the ways. Calls `check` with the number of steps and a folder with the files
+    /// that survived. Leaves out the syncs for which `without` is true; then it tries only crashes after the first of them.
     ///
     /// # Errors
-    /// [`Harm`]: the first crash after which `check` failed.
+    /// Returns [`Harm`] for the first crash after which `check` failed.
     pub fn check<E: fmt::Display>(
         &self,
         ways: &[Survivors],
@@ -249,7 +250,7 @@ impl Journal {
                 };
                 let image = scratch().map_err(|error| harm(error.to_string()))?;
                 model.crash(survivors, image.path()).map_err(|error| harm(error.to_string()))?;
-                // What is damaged may make a store panic.
+                // Damaged files may make a store panic.
                 let checked = catch_unwind(AssertUnwindSafe(|| check(steps, image.path())));
                 checked.map_err(|_| harm("panic".to_owned()))?.map_err(|error| harm(error.to_string()))?;
             }
@@ -257,7 +258,7 @@ impl Journal {
         Ok(())
     }
 
-    /// Takes each sync out and returns those without which no crash did harm: they are not needed.
+    /// Leaves out each sync in turn. Returns the syncs that are not needed: without them, the check succeeds after every crash.
     pub fn unneeded_syncs<E: fmt::Display>(
         &self,
         ways: &[Survivors],
@@ -288,7 +289,7 @@ impl Watch for Journal {
             Step::Renamed { from, to } => inside(from).zip(inside(to)).map(|(from, to)| Change::Renamed { from, to }),
             Step::Removed(path) => inside(path).map(Change::Removed),
         };
-        // What is above the root is durable, and no part of the test.
+        // Folders above the root are durable, and are not part of the test.
         if let Some(change) = change {
             self.lock().push(change);
         }
@@ -303,11 +304,11 @@ fn replay(entries: &[Entry]) -> Model {
     model
 }
 
-/// In memory where there is such a folder: thousands of images are made, and no disk is needed for that.
+/// Makes a temporary folder, in memory if possible: the tests make thousands of images.
 fn scratch() -> io::Result<TempDir> {
     let memory = Path::new("/dev/shm");
     let folder = if memory.is_dir() { tempfile::tempdir_in(memory)? } else { tempfile::tempdir()? };
-    // Paths are compared with what stores report.
+    // The journal compares paths with those that stores report, so the path must be canonical.
     if fs::canonicalize(folder.path())? == folder.path() { Ok(folder) } else { tempfile::tempdir() }
 }
 

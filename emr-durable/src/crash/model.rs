@@ -1,4 +1,4 @@
-//! A disk that tells what is durable from what is not.
+//! The model of a disk. It knows which writes and names are durable.
 
 use std::{
     collections::BTreeMap,
@@ -10,9 +10,9 @@ use std::{
 
 use super::{Survivors, random::Random};
 
-/// What a disk writes at once, bytes.
+/// How many bytes a disk writes atomically.
 const SECTOR: usize = 512;
-/// The folder that everything is in. It is durable itself.
+/// The folder that contains everything. It is always durable.
 const ROOT: usize = 0;
 
 /// A step with paths relative to the journal's root.
@@ -47,7 +47,7 @@ enum Edit {
     Resize(usize),
 }
 
-/// What a name in a folder means.
+/// A name in a folder, with the nodes that it may refer to after a crash.
 #[derive(Debug, Default)]
 struct Name {
     durable: Option<usize>,
@@ -61,7 +61,7 @@ struct Meaning {
     rename: Option<usize>,
 }
 
-/// For each name with pending meanings, how many of them survive.
+/// For each name with unsynced changes, how many of the changes survive.
 type Choice = BTreeMap<(usize, OsString), usize>;
 
 impl Name {
@@ -79,7 +79,7 @@ impl Model {
         Self { nodes: vec![Node::Folder(BTreeMap::new())], renames: 0 }
     }
 
-    /// Does a step. Panics if it is about something that was made behind the journal's back.
+    /// Applies a step. Panics if the step is about a file or folder that was not made through the journal's disk.
     pub(super) fn apply(&mut self, change: &Change) {
         match change {
             Change::FileCreated(path) => {
@@ -160,7 +160,7 @@ impl Model {
             name.durable = name.now();
             name.pending.clear();
         }
-        // A rename never loses a file: where the old name is gone for good, the new one is there for good.
+        // A rename never loses a file: if the removal of the old name is durable, so is the new name.
         for rename in taken_away {
             for node in &mut self.nodes {
                 let Node::Folder(names) = node else { continue };
@@ -174,7 +174,7 @@ impl Model {
         }
     }
 
-    /// Writes what a crash leaves into an empty folder.
+    /// Writes the files that survive a crash into an empty folder.
     pub(super) fn crash(&self, survivors: Survivors, target: &Path) -> io::Result<()> {
         let mut random = match survivors {
             Survivors::Some(seed) => Some(Random::new(seed)),
@@ -194,7 +194,7 @@ impl Model {
         self.write_folder(ROOT, &choice, &mut random, everything, target)
     }
 
-    /// Gives back one old name whose new one did not survive. False if there is none.
+    /// Restores one old name whose new name did not survive. Returns false if there is no such name.
     fn keep_renamed_files(&self, choice: &mut Choice) -> bool {
         let mut given = BTreeMap::new();
         for (folder, node) in self.nodes.iter().enumerate() {
@@ -211,7 +211,7 @@ impl Model {
         for (key, survive) in choice.iter_mut() {
             let Node::Folder(names) = &self.nodes[key.0] else { continue };
             let lost = names[&key.1].pending.iter().take(*survive).position(|meaning| {
-                // A rename that is not pending any more is durable.
+                // A rename that is no longer pending is durable.
                 meaning.node.is_none() && meaning.rename.is_some_and(|rename| given.get(&rename) == Some(&false))
             });
             if let Some(place) = lost {
@@ -261,7 +261,7 @@ impl Model {
     }
 }
 
-/// A new file, mode 0600: some files are refused if others can read them. Modes are not part of the model.
+/// Makes a file with mode 0600, because stores refuse some files that others can read. The model does not track modes.
 fn private_file(path: &Path) -> io::Result<fs::File> {
     let mut options = fs::OpenOptions::new();
     options.write(true).create_new(true);
@@ -271,7 +271,7 @@ fn private_file(path: &Path) -> io::Result<fs::File> {
 }
 
 impl Edit {
-    /// Changes a file's bytes; cut somewhere at random if `torn`.
+    /// Applies a change to a file's bytes. With `torn`, applies only a random part of it.
     fn apply(&self, file: &mut Vec<u8>, torn: Option<&mut Random>) {
         match self {
             Self::Write { offset, bytes } => {

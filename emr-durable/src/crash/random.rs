@@ -1,4 +1,4 @@
-//! Numbers from a seed, so that a failing crash can be made again.
+//! Random numbers from a seed, so that a failing crash can be repeated.
 
 /// SplitMix64 (Steele, Lea, Flood 2014).
 #[derive(Debug)]
@@ -9,7 +9,7 @@ impl Random {
         Self(seed)
     }
 
-    /// A number below `bound`, which is small.
+    /// A random number below `bound`. It is uniform enough for small bounds.
     pub(super) fn below(&mut self, bound: usize) -> usize {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut word = self.0;

@@ -1,4 +1,4 @@
-//! The model by itself: what is not synced can be lost, and what is synced cannot.
+//! Tests of the model: unsynced changes can be lost, and synced changes cannot.
 
 use std::{collections::BTreeSet, convert::Infallible, fs};
 
@@ -6,7 +6,7 @@ use super::*;
 
 type TestResult = Result<(), Box<dyn std::error::Error>>;
 
-/// What the file holds after a crash at the end of the journal, over many seeds. `None` where it is missing.
+/// The file's possible contents after a crash at the end of the journal, over many seeds. `None` means that it is missing.
 fn outcomes(journal: &Journal, file: &str) -> BTreeSet<Option<Vec<u8>>> {
     let ways: Vec<_> = ALL.into_iter().chain((10..500).map(Survivors::Some)).collect();
     let end = journal.steps();
@@ -39,7 +39,7 @@ fn a_file_is_durable_with_its_bytes_and_its_name() -> TestResult {
     step(Step::FolderSynced(journal.root()));
     assert_eq!(outcomes(&journal, "file"), whole);
 
-    // The other order does as well, and a later write is open again.
+    // The other order of syncs works too, and a later write is again not durable.
     step(Step::Written { path: &path, offset: 0, bytes: b"x" });
     let changed = [b"x".as_slice(), &bytes[1..]].concat();
     assert_eq!(outcomes(&journal, "file"), BTreeSet::from([Some(bytes.clone()), Some(changed)]));
@@ -66,13 +66,13 @@ fn a_rename_is_all_or_nothing() -> TestResult {
     disk.rename(&other.join("file"), &one.join("file"))?;
     let old_and_new = BTreeSet::from([Some(b"old".to_vec()), Some(b"new".to_vec())]);
     assert_eq!(outcomes(&journal, "one/file"), old_and_new);
-    // Wherever it is, it is somewhere.
+    // The file is in one folder or the other, never lost.
     let everywhere = journal.check(&ALL, no_sync, |steps, image| {
         let there = |folder: &str| fs::read(image.join(folder).join("file")).is_ok_and(|bytes| bytes == b"new");
         if steps < journal.steps() || there("one") || there("other") { Ok(()) } else { Err("lost") }
     });
     everywhere?;
-    // Syncing the folder that it left is enough.
+    // Syncing the old folder is enough.
     disk.sync_folder(&other)?;
     assert_eq!(outcomes(&journal, "one/file"), BTreeSet::from([Some(b"new".to_vec())]));
     Ok(())
@@ -112,7 +112,7 @@ fn a_sync_that_is_left_out_is_found() -> TestResult {
     Ok(())
 }
 
-/// What a killed process left is there for the next one, and still not durable.
+/// The next process finds what a killed process wrote, but it is not durable yet.
 #[test]
 fn a_kill_keeps_what_a_power_cut_takes() -> TestResult {
     let first = Journal::new()?;

@@ -1,15 +1,15 @@
-//! Blocks as files: what the embedded default uses.
+//! Blocks as files in a folder, the default store.
 //!
 //! ```text
 //! version          "emr-blockstore 1\n"
-//! lock             held shared by every process that has the store open
-//! incoming/        files being written; emptied when the store is opened by nobody else
+//! lock             every process that has the store open holds a shared lock on it
+//! incoming/        unfinished files; emptied by a process that opens the store and is alone
 //! blocks/00 .. ff  one file per block, named by its CID, in the folder of its digest's last byte
 //! pins/            one empty file per pinned root, named by its CID
 //! ```
 //!
-//! A file appears under its name only whole: it is written and fsynced in `incoming`, then renamed, then the folder is fsynced.
-//! [`Disk`] does that; `tests/blockstore/power_cut.rs` takes each sync out.
+//! A file gets its name only when it is complete: it is written and fsynced in `incoming`, then renamed, then the folder is
+//! fsynced. [`Disk`] does this. `tests/blockstore/power_cut.rs` shows that each sync is needed.
 
 use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -27,30 +27,31 @@ use crate::{Blockstore, StoreError, StoreFuture};
 
 const VERSION: &str = "emr-blockstore 1\n";
 
-/// A block store in a folder. Clones share it; other processes may have it open at the same time.
+/// A block store in a folder. Clones share it. Other processes can have it open at the same time.
 #[derive(Clone, Debug)]
 pub struct DiskStore {
     files: Arc<Files>,
 }
 
 impl DiskStore {
-    /// Opens the store in `folder`, or creates it there, and removes what a crash left unfinished.
+    /// Opens the store in `folder`, or creates it there. Removes unfinished files of a crash.
     ///
     /// # Errors
-    /// [`StoreError::NotAStore`] if the folder holds something else; [`StoreError::DiskFull`]; [`StoreError::Io`].
+    /// Returns [`StoreError::NotAStore`] if the folder holds something else, [`StoreError::DiskFull`] if there is no space, and
+    /// [`StoreError::Io`] for other errors of the file system.
     pub fn open(folder: impl AsRef<Path>) -> Result<Self, StoreError> {
         Self::open_on(Disk::default(), folder)
     }
 
-    /// As [`Self::open`], on a disk that a test may watch.
+    /// The same as [`Self::open`], on a disk that a test can observe.
     ///
     /// # Errors
-    /// As [`Self::open`].
+    /// The same as [`Self::open`].
     pub fn open_on(disk: Disk, folder: impl AsRef<Path>) -> Result<Self, StoreError> {
         Ok(Self { files: Arc::new(Files::open(disk, folder.as_ref())?) })
     }
 
-    /// File work runs on Tokio's blocking threads. A dropped future lets work that has begun finish.
+    /// Runs file work on Tokio's blocking threads. If the future is dropped, work that has begun still finishes.
     fn run<'a, T: Send + 'static>(
         &self,
         work: impl FnOnce(&Files) -> Result<T, StoreError> + Send + 'static,
@@ -116,14 +117,14 @@ impl Blockstore for DiskStore {
     }
 }
 
-/// The folder, and what is done in it.
+/// The folder, and the operations on its files.
 #[derive(Debug)]
 struct Files {
     disk: Disk,
     incoming: PathBuf,
     blocks: PathBuf,
     pins: PathBuf,
-    /// The blocks under each pinned root, sorted, as far as a delete had to know them. A DAG never changes.
+    /// The blocks under each pinned root, sorted. A delete fills this cache. It stays right, because a DAG never changes.
     under_pins: Mutex<BTreeMap<Cid, Vec<Cid>>>,
     /// Keeps the shared lock.
     _lock: File,
@@ -146,7 +147,7 @@ impl Files {
             Err(error) if error.kind() == io::ErrorKind::NotFound => true,
             Err(error) => return Err(StoreError::io(&version, error)),
         };
-        // A store whose creation was interrupted has some of these and no version yet.
+        // If its creation was interrupted, a store has some of these and no version file yet.
         let own = ["lock", "incoming", "blocks", "pins"];
         if is_new {
             for entry in fs::read_dir(folder).map_err(fail(folder))? {
@@ -174,16 +175,16 @@ impl Files {
         for path in [files.incoming.clone(), files.blocks.clone(), files.pins.clone()].into_iter().chain(shards) {
             files.disk.create_folder(&path).map_err(fail(&path))?;
         }
-        // Also in a store that exists: the process that made it may have been killed before it synced.
+        // Syncs an existing store too: the process that made it may have been killed before it synced.
         files.sync_folder(&files.blocks)?;
-        // Nobody else has the store open: what lies in `incoming` was left by a crash.
+        // No other process has the store open, so the files in `incoming` are left from a crash.
         match files._lock.try_lock() {
             Ok(()) => files.sweep()?,
             Err(TryLockError::WouldBlock) => {}
             Err(TryLockError::Error(error)) => return Err(StoreError::io(&lock_path, error)),
         }
         files._lock.lock_shared().map_err(fail(&lock_path))?;
-        // Both make the names in the store's folder durable.
+        // Either call makes the names in the store's folder durable.
         if is_new {
             files.place(VERSION.as_bytes(), &version)?
         } else {
@@ -208,7 +209,7 @@ impl Files {
     fn put(&self, cid: Cid, bytes: &[u8]) -> Result<Cid, StoreError> {
         let path = self.block(&cid);
         match self.get(&cid) {
-            // Whoever wrote it may have died before the folder was synced.
+            // The process that wrote it may have died before it synced the folder.
             Ok(_) => self.sync_folder(parent(&path))?,
             Err(absent) if absent.is_not_found() || absent.is_corrupt() => self.place(bytes, &path)?,
             Err(error) => return Err(error),
@@ -252,7 +253,7 @@ impl Files {
         let path = self.block(cid);
         match self.disk.remove_file(&path) {
             Ok(()) => {}
-            // The process that removed it may have died before the folder was synced.
+            // The process that removed it may have died before it synced the folder.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(StoreError::io(&path, error)),
         }
@@ -272,7 +273,7 @@ impl Files {
         Ok(under_pins.values().any(|kept| kept.binary_search(cid).is_ok()))
     }
 
-    /// The blocks under a root, as far as they are there, sorted.
+    /// The blocks under a root, sorted. Stops at blocks that are missing or damaged.
     fn under(&self, root: Cid) -> Result<Vec<Cid>, StoreError> {
         let (mut seen, mut waiting) = (BTreeSet::from([root]), vec![root]);
         while let Some(cid) = waiting.pop() {
@@ -301,12 +302,12 @@ impl Files {
         Ok(pinned)
     }
 
-    /// Makes `path` a file with these bytes, durably, whole or not at all.
+    /// Writes a file with these bytes durably, completely or not at all.
     fn place(&self, bytes: &[u8], path: &Path) -> Result<(), StoreError> {
         self.disk.place(path, bytes, &self.incoming).map_err(|error| StoreError::io(path, error))
     }
 
-    /// Makes a folder's entries durable.
+    /// Makes the names in a folder durable.
     fn sync_folder(&self, path: &Path) -> Result<(), StoreError> {
         self.disk.sync_folder(path).map_err(|error| StoreError::io(path, error))
     }
@@ -320,7 +321,7 @@ fn parent(path: &Path) -> &Path {
     path.parent().unwrap_or(path)
 }
 
-/// The file's bytes; of a file that is longer than `limit`, one byte more than that.
+/// Reads a file, but at most `limit` bytes and one more, so that the caller notices a longer file.
 fn read_at_most(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     File::open(path)?.take(limit as u64 + 1).read_to_end(&mut bytes)?;

@@ -1,8 +1,8 @@
 //! Blocks on a Kubo node, over its HTTP RPC (<https://docs.ipfs.tech/reference/kubo/rpc/>).
 //!
-//! Every call says `offline=true`: the node answers for what it holds, and a CID that an attacker made up does not send it
-//! looking on a network. The node is not believed: what it returns is hashed again, what it stores must get the address that
-//! was computed here, and every answer is bounded in size and time.
+//! Every call has `offline=true`: the node answers only for its own blocks, and does not search the network for a CID that an
+//! attacker made up. The node is not trusted: its blocks are hashed again, a stored block must get the address that was
+//! computed here, and every answer is bounded in size and time.
 
 use std::collections::BTreeSet;
 use std::error::Error;
@@ -22,17 +22,17 @@ use url::Url;
 use crate::dag::{DagLimits, walk};
 use crate::{Blockstore, StoreError, StoreFuture};
 
-/// For a connection to be there, and for the answer to "are you there?".
+/// The time limit for connecting, and for the `version` call.
 const PRESENCE: Duration = Duration::from_secs(5);
-/// For a call about one block, or the list of pins.
+/// The time limit for a call about one block, and for the list of pins.
 const CALL: Duration = Duration::from_secs(60);
-/// For a pin: the node may read up to 8 GiB from its disk.
+/// The time limit for a pin: the node may read up to 8 GiB from its disk.
 const PIN: Duration = Duration::from_secs(600);
-/// The largest answer that is not a block: a list of about 100,000 pins.
+/// The largest answer in bytes that is not a block: a list of about 100,000 pins.
 const MAX_ANSWER_BYTES: usize = 16 << 20;
-/// What is read of an error message.
+/// How many bytes of an error message are read.
 const MAX_MESSAGE_BYTES: usize = 4096;
-/// What is shown of it, in characters.
+/// How many characters of an error message are shown.
 const MAX_SHOWN: usize = 300;
 
 /// A block store on a Kubo node. Clones share its connections.
@@ -81,20 +81,20 @@ struct Refusal {
 }
 
 impl KuboStore {
-    /// The node whose RPC is at `url` on this machine, such as `http://127.0.0.1:5001`. Nothing is sent yet: [`version`](Self::version)
-    /// asks whether it is there.
+    /// Uses the node whose RPC is at `url` on this machine, such as `http://127.0.0.1:5001`. Sends nothing yet. Call
+    /// [`version`](Self::version) to see whether the node answers.
     ///
     /// # Errors
-    /// [`StoreError::Url`] for anything but `http://HOST[:PORT]`; [`StoreError::Address`] for another machine.
+    /// Returns [`StoreError::Url`] for anything but `http://HOST[:PORT]`, and [`StoreError::Address`] for another machine.
     pub fn new(url: &str) -> Result<Self, StoreError> {
         Self::with_rule(url, PlainHttp::ThisMachine)
     }
 
-    /// As [`Self::new`], with a say on where plain http is allowed. The RPC has no authentication: a Kubo on another machine must be
-    /// reachable inside the hospital's network only.
+    /// The same as [`Self::new`], but the caller decides where plain http is allowed. The RPC has no authentication, so a Kubo node
+    /// on another machine must be reachable only inside the hospital's network.
     ///
     /// # Errors
-    /// As [`Self::new`].
+    /// The same as [`Self::new`], by the caller's rule.
     pub fn with_rule(url: &str, plain: PlainHttp) -> Result<Self, StoreError> {
         let refuse = |reason| StoreError::Url { reason };
         let base = Url::parse(url).map_err(|_| refuse("it is not a URL"))?;
@@ -120,17 +120,18 @@ impl KuboStore {
     /// The node's Kubo version, such as `0.41.0`.
     ///
     /// # Errors
-    /// [`StoreError::Unreachable`] if nobody answers; [`StoreError::Refused`] or [`StoreError::BadAnswer`] if it is not Kubo.
+    /// Returns [`StoreError::Unreachable`] if there is no answer, and [`StoreError::Refused`] or [`StoreError::BadAnswer`] if it is
+    /// not Kubo.
     pub async fn version(&self) -> Result<String, StoreError> {
         let answer: NodeVersion = self.ask("version", &[], None).await?;
         Ok(printable(&answer.version))
     }
 
-    /// Whether the node fsyncs each block before it answers. Kubo's default is not to: after a power cut, blocks that it had
-    /// accepted may be gone. Set `sync` of the `flatfs` mount in `Datastore.Spec` to `true` and restart it.
+    /// Whether the node fsyncs each block before it answers. By default, Kubo does not, so it can lose accepted blocks in a power
+    /// cut. To change this, set `sync` of the `flatfs` mount in `Datastore.Spec` to `true` and restart Kubo.
     ///
     /// # Errors
-    /// As [`version`](Self::version).
+    /// The same as [`version`](Self::version).
     pub async fn is_synced(&self) -> Result<bool, StoreError> {
         let config: Value = self.ask("config/show", &[], None).await?;
         Ok(every_flatfs_syncs(&config["Datastore"]["Spec"]))
@@ -184,7 +185,7 @@ impl KuboStore {
         Err(StoreError::Refused { url: self.base.to_string(), call, status: status.as_u16(), message })
     }
 
-    /// Asks for JSON.
+    /// Sends a call and parses its JSON answer.
     async fn ask<T: DeserializeOwned>(
         &self,
         call: &'static str,
@@ -199,7 +200,7 @@ impl KuboStore {
         serde_json::from_slice(&bytes).map_err(|error| self.bad_answer(call, printable(&error.to_string())))
     }
 
-    /// The body; of one that is longer than `limit`, more than that and not all of it.
+    /// Reads the body. Stops after `limit` bytes are exceeded, so that the caller notices a longer body.
     async fn read_some(&self, mut response: Response, limit: usize) -> Result<Vec<u8>, StoreError> {
         let mut bytes = Vec::new();
         while bytes.len() <= limit {
@@ -216,7 +217,7 @@ impl KuboStore {
         cid.parse().map_err(|_| self.bad_answer(call, format!("`{}` is not a CID", printable(cid))))
     }
 
-    /// Kubo tells a missing block from other refusals by its message alone.
+    /// Recognises a missing block. Only Kubo's message distinguishes it from other errors.
     fn missing(error: StoreError, cid: &Cid) -> StoreError {
         match error {
             StoreError::Refused { message, .. }
@@ -310,8 +311,8 @@ impl Blockstore for KuboStore {
         .boxed()
     }
 
-    /// `block/rm`, and not `repo/gc`: garbage collection would also take blocks that were uploaded and are not pinned yet.
-    /// Kubo looks through every pinned DAG before it removes a block, and holds up its own puts and pins meanwhile.
+    /// Calls `block/rm`, not `repo/gc`: garbage collection would also remove uploaded blocks that are not pinned yet. Before it
+    /// removes a block, Kubo searches every pinned DAG, and its puts and pins wait meanwhile.
     fn delete<'a>(&'a self, cid: &'a Cid) -> StoreFuture<'a, ()> {
         async move {
             codec_of(cid)?;
@@ -329,7 +330,7 @@ impl Blockstore for KuboStore {
         .boxed()
     }
 
-    /// Pins of other kinds of CID (files added by other programs) are left out.
+    /// Skips pins with other kinds of CID, which other programs made.
     fn pins(&self) -> StoreFuture<'_, BTreeSet<Cid>> {
         async move {
             let call = "pin/ls";
@@ -347,7 +348,7 @@ impl Blockstore for KuboStore {
     }
 }
 
-/// `Datastore.Spec` is a tree of stores; those of type `flatfs` say whether they fsync.
+/// Whether there is a `flatfs` store and all such stores fsync. `Datastore.Spec` is a tree of stores.
 fn every_flatfs_syncs(spec: &Value) -> bool {
     let mut found = false;
     let mut stack = vec![spec];
@@ -364,7 +365,7 @@ fn every_flatfs_syncs(spec: &Value) -> bool {
     found
 }
 
-/// Text from outside, fit for a terminal and a log.
+/// Shortens text from outside and removes control characters, for terminals and logs.
 fn printable(text: &str) -> String {
     text.chars().take(MAX_SHOWN).map(|c| if c.is_control() { ' ' } else { c }).collect::<String>().trim().to_owned()
 }

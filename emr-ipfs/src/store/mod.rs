@@ -11,7 +11,7 @@ use emr_core::cid::{Codec, MAX_BLOCK_BYTES, cid_of};
 
 use crate::{StoreError, dag};
 
-/// What every `put` checks before it stores anything.
+/// Checks a block before it is stored, and computes its address.
 fn address(codec: Codec, bytes: &[u8]) -> Result<Cid, StoreError> {
     if bytes.len() > MAX_BLOCK_BYTES {
         return Err(StoreError::TooLarge { len: bytes.len(), max: MAX_BLOCK_BYTES });

@@ -1,4 +1,4 @@
-//! What every block store promises, run against each of them.
+//! The contract of [`Blockstore`], run against every block store.
 
 use std::error::Error;
 
@@ -48,7 +48,7 @@ async fn blocks_come_back_as_they_were(store: &dyn Blockstore) -> Result<(), Box
     Ok(())
 }
 
-/// The same digest under another version, codec or hash is not an address here, whatever the store holds.
+/// A CID with the right digest but another version, codec or hash function is refused, even if the store has the block.
 async fn other_addresses_are_refused(store: &dyn Blockstore) -> Result<(), Box<dyn Error>> {
     let cid = store.put(Codec::Raw, b"addressed").await?;
     let digest = cid.hash().digest();
@@ -145,7 +145,7 @@ async fn deleted_blocks_are_gone(store: &dyn Blockstore) -> Result<(), Box<dyn E
     let bystander = store.put(Codec::Raw, b"bystander").await?;
     for (codec, bytes) in [(Codec::Raw, b"short-lived".to_vec()), (Codec::DagCbor, node("short-lived", &[bystander]))] {
         let cid = cid_of(codec, &bytes);
-        // Never stored, stored, deleted already.
+        // Deletes a block that was never stored, then one that is stored, then one that was deleted already.
         store.delete(&cid).await?;
         for _ in 0..2 {
             store.put(codec, &bytes).await?;
@@ -177,12 +177,12 @@ async fn pinned_blocks_stay(store: &dyn Blockstore) -> Result<(), Box<dyn Error>
     store.delete(&first).await?;
     walk(store, &second, &DagLimits::default()).await?;
     store.unpin(&second).await?;
-    // What linked to a block does not keep it; only a pin does.
+    // Links to a block do not keep it. Only a pin does.
     for cid in [shared, second, middle] {
         store.delete(&cid).await?;
         assert!(!store.has(&cid).await?);
     }
-    // Pinned again after it was gone.
+    // Pins a root again after a block under it was deleted.
     assert!(matches!(store.pin(&second).await, Err(StoreError::NotFound(_))));
     store.put(Codec::Raw, b"under two roots").await?;
     store.put(Codec::DagCbor, &node("first root", &[shared])).await?;

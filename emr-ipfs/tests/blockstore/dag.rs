@@ -1,4 +1,4 @@
-//! Walking DAGs that somebody else made.
+//! Walks of DAGs that someone else made.
 
 use std::collections::BTreeSet;
 
@@ -43,7 +43,7 @@ async fn every_limit_holds_exactly() -> Outcome {
     Ok(())
 }
 
-/// Forty levels of two links to the same block: 2^40 paths, 41 blocks.
+/// Forty levels, each with two links to the same block: 2^40 paths but only 41 blocks.
 #[tokio::test]
 async fn a_diamond_chain_is_walked_once() -> Outcome {
     let (_folder, store) = store();
@@ -56,7 +56,7 @@ async fn a_diamond_chain_is_walked_once() -> Outcome {
     Ok(())
 }
 
-/// One block with more links than the limit is refused before the blocks are fetched (they are not there).
+/// A block with more links than the limit is refused before the linked blocks are fetched. (They do not exist.)
 #[tokio::test]
 async fn a_wide_block_is_refused_before_its_links_are_followed() -> Outcome {
     let (_folder, store) = store();
@@ -68,7 +68,7 @@ async fn a_wide_block_is_refused_before_its_links_are_followed() -> Outcome {
 }
 
 #[test]
-fn links_are_found_wherever_they_stand() {
+fn links_are_found_at_any_place() {
     let (a, b) = (emr_core::cid::cid_of(Codec::Raw, b"a"), emr_core::cid::cid_of(Codec::Raw, b"b"));
     let inner = serde_ipld_dagcbor::to_vec(&vec![vec![a], vec![], vec![b, a]]).unwrap();
     let cid = emr_core::cid::cid_of(Codec::DagCbor, &inner);
@@ -78,7 +78,7 @@ fn links_are_found_wherever_they_stand() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
-    /// No bytes make the decoder panic.
+    /// The decoder never panics.
     #[test]
     fn any_bytes_are_links_or_an_error(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         let cid = emr_core::cid::cid_of(Codec::DagCbor, &bytes);
@@ -88,14 +88,14 @@ proptest! {
 
 /// A walk finds exactly the blocks that can be reached, each once.
 #[test]
-fn a_walk_is_reachability() -> Outcome {
+fn a_walk_finds_the_reachable_blocks() -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
     let (_folder, store) = store();
     let edges = prop::collection::vec(prop::collection::vec(any::<prop::sample::Index>(), 0..4), 1..10);
     let mut runner = TestRunner::new(ProptestConfig::with_cases(12));
     runner.run(&edges, |edges| {
         runtime.block_on(async {
-            // Block i links to earlier blocks alone: a hash cannot be known before its block.
+            // Block i links only to earlier blocks, because nobody knows the hash of a later one.
             let mut cids: Vec<Cid> = Vec::new();
             let mut reach: Vec<BTreeSet<Cid>> = Vec::new();
             for (i, targets) in edges.iter().enumerate() {

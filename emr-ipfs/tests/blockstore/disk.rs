@@ -1,4 +1,4 @@
-//! The block store on disk: the contract, and what happens when the disk or the process fails.
+//! The block store on disk: the contract, failing disks and killed processes.
 
 use std::fs;
 use std::io::Write;
@@ -32,7 +32,7 @@ async fn the_contract_holds() -> Outcome {
 }
 
 #[tokio::test]
-async fn everything_is_there_when_it_is_opened_again() -> Outcome {
+async fn blocks_and_pins_survive_reopening() -> Outcome {
     let folder = tempfile::tempdir()?;
     let block = node("kept", &[]);
     let cid = {
@@ -71,7 +71,7 @@ async fn a_damaged_block_is_found_and_repaired() -> Outcome {
 }
 
 #[tokio::test]
-async fn what_a_crash_left_is_swept_unless_the_store_is_in_use() -> Outcome {
+async fn unfinished_files_are_removed_unless_the_store_is_in_use() -> Outcome {
     let folder = tempfile::tempdir()?;
     let first = DiskStore::open(folder.path())?;
     let unfinished = folder.path().join("incoming/.tmpHalf");
@@ -118,7 +118,7 @@ fn an_interrupted_creation_is_completed() -> Outcome {
     Ok(())
 }
 
-/// `RLIMIT_FSIZE` makes a write fail half-way with EFBIG, as a full disk does with ENOSPC.
+/// `RLIMIT_FSIZE` makes a write fail half-way with EFBIG, like a full disk with ENOSPC.
 #[cfg(unix)]
 #[tokio::test]
 async fn a_full_disk_loses_nothing() -> Outcome {
@@ -130,7 +130,7 @@ async fn a_full_disk_loses_nothing() -> Outcome {
         assert!(refused.as_ref().is_err_and(StoreError::is_disk_full), "{refused:?}");
         assert!(refused.unwrap_err().to_string().contains("free some space"));
         assert_eq!(files(&Path::new(&folder).join("incoming")).len(), 0);
-        // What fits still works.
+        // A block that fits is still stored.
         let cid = store.put(Codec::DagCbor, &kept).await?;
         store.pin(&cid).await?;
         return Ok(());
@@ -152,10 +152,10 @@ async fn a_full_disk_loses_nothing() -> Outcome {
     Ok(())
 }
 
-/// kill -9 at any point: what was acknowledged is there, and nothing is half-written.
+/// kill -9 at any point: all acknowledged blocks are there, and nothing is half-written.
 #[cfg(unix)]
 #[tokio::test]
-async fn a_killed_writer_keeps_its_word() -> Outcome {
+async fn a_killed_writer_keeps_acknowledged_blocks() -> Outcome {
     if let Some(folder) = job() {
         let store = DiskStore::open(&folder)?;
         let run = std::process::id();
@@ -173,7 +173,7 @@ async fn a_killed_writer_keeps_its_word() -> Outcome {
     let folder = tempfile::tempdir()?;
     let mut acknowledged: Vec<Cid> = Vec::new();
     for round in 1..=6 {
-        let mut child = Again::new("disk::a_killed_writer_keeps_its_word", folder.path()).start()?;
+        let mut child = Again::new("disk::a_killed_writer_keeps_acknowledged_blocks", folder.path()).start()?;
         for _ in 0..round * 3 {
             acknowledged.push(child.next("stored")?.parse()?);
         }
@@ -186,7 +186,7 @@ async fn a_killed_writer_keeps_its_word() -> Outcome {
         for root in &acknowledged {
             assert!(pins.contains(root));
         }
-        // Everything that has a name is whole, acknowledged or not, and every pin's DAG is there.
+        // Every named file is complete, acknowledged or not, and so is the DAG of every pin.
         for path in files(&folder.path().join("blocks")) {
             store.get(&path.file_name().unwrap().to_str().unwrap().parse()?).await?;
         }

@@ -1,4 +1,4 @@
-//! What a node that is not Kubo, is broken, or lies can do: give one clear error, within bounded time and memory.
+//! Nodes that are not Kubo, are broken, or lie. Each gives one clear error, within bounded time and memory.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -11,14 +11,14 @@ use emr_ipfs::{Blockstore, Codec, DagLimits, KuboStore, StoreError, walk};
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
-/// A server that answers every connection by `answer`, given the request's first line, and closes it.
+/// Starts a server that answers every connection with `answer`, which gets the request's first line, and then closes it.
 fn serve(answer: impl Fn(&str, &mut TcpStream) + Send + 'static) -> KuboStore {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     thread::spawn(move || {
         for stream in listener.incoming() {
             let mut stream = stream.unwrap();
-            // The request is read to its end, or closing would reset the connection before the answer is read.
+            // Reads the whole request. Otherwise closing would reset the connection before the client reads the answer.
             let mut request = Vec::new();
             let mut buffer = [0; 65536];
             stream.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
@@ -42,7 +42,7 @@ fn says(status: &'static str, body: impl Into<Vec<u8>>) -> KuboStore {
 
 fn reply(stream: &mut TcpStream, status: &str, body: &[u8]) {
     let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
-    // The client may hang up early: that is what it should do.
+    // The client may close the connection early, as it should.
     let _ = stream.write_all(head.as_bytes());
     let _ = stream.write_all(body);
 }
@@ -79,7 +79,7 @@ async fn a_pin_that_was_not_made_is_not_acknowledged() {
 }
 
 #[tokio::test]
-async fn an_answer_that_is_not_one_is_named() {
+async fn an_invalid_answer_is_reported_with_a_hint() {
     for nonsense in [
         "",
         "<html>It works!</html>",
@@ -109,7 +109,7 @@ async fn a_refusal_is_quoted_shortened_and_printable() {
         let error = error.to_string();
         assert!(error.len() < 500 && error.chars().all(|c| !c.is_control()), "{error:?}");
     }
-    // A redirect is not followed: the answer would come from somewhere else.
+    // A redirect is not followed, because the answer would come from another server.
     let moved = serve(|_, stream| {
         let _ = stream.write_all(
             b"HTTP/1.1 307 Temporary Redirect\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n",
@@ -119,7 +119,7 @@ async fn a_refusal_is_quoted_shortened_and_printable() {
 }
 
 #[tokio::test]
-async fn kubos_words_for_missing_and_full_are_understood() {
+async fn kubos_messages_for_missing_and_full_are_recognised() {
     let cid = cid_of(Codec::Raw, b"x");
     let missing =
         r#"{"Message":"block was not found locally (offline): ipld: could not find bafkrei","Code":0,"Type":"error"}"#;
@@ -132,7 +132,7 @@ async fn kubos_words_for_missing_and_full_are_understood() {
     );
 }
 
-/// Endless answers end at the limit, and a node that hangs up or says nothing is unreachable.
+/// Reading an endless answer stops at the limit. A node that closes the connection or sends nothing is unreachable.
 #[tokio::test]
 async fn time_and_memory_are_bounded() {
     let cid = cid_of(Codec::Raw, b"x");
@@ -163,10 +163,10 @@ async fn time_and_memory_are_bounded() {
     assert!(begin.elapsed() < Duration::from_secs(20));
 }
 
-/// A node that makes up an endless chain of valid blocks: each links to the next.
+/// A node invents a very long chain of valid blocks, each with a link to the next.
 #[tokio::test]
-async fn an_endless_dag_is_left_at_the_limit() -> Outcome {
-    // Blocks must hash right, so the chain is made backwards: 100 links, more than the default depth.
+async fn walking_an_endless_dag_stops_at_the_limit() -> Outcome {
+    // The hashes must be right, so the chain is made backwards: 100 links, more than the default depth.
     let mut blocks = vec![node("end", &[])];
     for i in 0..100 {
         let last = cid_of(Codec::DagCbor, blocks.last().unwrap());
@@ -184,7 +184,7 @@ async fn an_endless_dag_is_left_at_the_limit() -> Outcome {
 }
 
 #[tokio::test]
-async fn a_url_that_cannot_be_kubos_is_refused() {
+async fn an_unusable_kubo_url_is_refused() {
     for bad in [
         "https://127.0.0.1:5001",
         "ftp://127.0.0.1",

@@ -1,4 +1,4 @@
-//! The block store on a real Kubo node (skipped where there is none, see docs/testing.md).
+//! The block store on a real Kubo node. Skipped on machines without Kubo (see docs/testing.md).
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -45,7 +45,7 @@ async fn the_contract_holds_on_a_real_node() -> Outcome {
     assert_eq!(store.get(&cid).await?, block);
     assert!(store.pins().await?.contains(&cid));
 
-    // A delete that the caller did not hear of is done again.
+    // The caller repeats a delete whose answer was lost.
     let unheard = store.put(Codec::Raw, b"unheard").await?;
     store.delete(&unheard).await?;
     kubo.kill();
@@ -56,7 +56,7 @@ async fn the_contract_holds_on_a_real_node() -> Outcome {
     assert!(!store.has(&unheard).await?);
     assert!(store.delete(&cid).await.unwrap_err().is_pinned());
 
-    // A block that was damaged on the node's disk: Kubo serves it, and it is not believed.
+    // A block was damaged on the node's disk. Kubo serves it, but the store refuses it.
     let damaged = block_files(&kubo.repository().join("blocks"))
         .into_iter()
         .find(|path| fs::read(path).unwrap() == block)

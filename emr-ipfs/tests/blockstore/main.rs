@@ -1,4 +1,4 @@
-//! Block stores, from outside.
+//! Tests of the block stores through the public interface.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod contract;

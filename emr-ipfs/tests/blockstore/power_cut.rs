@@ -1,4 +1,4 @@
-//! The block store on a disk that forgets what was not synced.
+//! The block store on a disk that loses unsynced writes at a crash.
 
 use std::collections::BTreeSet;
 use std::error::Error;
@@ -15,17 +15,17 @@ use crate::contract::node;
 
 type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 
-/// Two folders deep, so that the folders above the store are part of the test.
+/// Two folders deep, so that the test covers the folders above the store.
 const FOLDER: &str = "data/store";
 
-/// What a promise is about.
+/// What the store acknowledged: a block or a pin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Thing {
     Block(u8),
     Pin(u8),
 }
 
-/// Leaves have even numbers; the block after a leaf links to it.
+/// Blocks with even numbers are leaves. The block with the next number links to the leaf.
 fn block(number: u8) -> (Codec, Vec<u8>) {
     if number.is_multiple_of(2) {
         return (Codec::Raw, vec![number; 100 + 500 * usize::from(number)]);
@@ -39,7 +39,7 @@ fn address(number: u8) -> Cid {
     cid_of(codec, &bytes)
 }
 
-/// A store, and what it said.
+/// A store, and what it acknowledged.
 struct Scene {
     runtime: Arc<Runtime>,
     journal: Arc<Journal>,
@@ -62,7 +62,7 @@ impl Scene {
         Ok(())
     }
 
-    /// kill -9 that many steps ago, and the next process.
+    /// Kills the process (kill -9) as of `ago` steps before, and starts the next one.
     fn killed(&mut self, ago: usize) -> Outcome {
         let steps = self.journal.steps().saturating_sub(ago);
         self.store = None;
@@ -117,7 +117,7 @@ impl Scene {
         Ok(())
     }
 
-    /// What must hold after a crash after so many steps.
+    /// Checks what must hold after a crash after `steps` steps.
     fn check(&self, steps: usize, image: &Path) -> Outcome {
         let store = DiskStore::open(image.join(FOLDER))?;
         let pins = self.run(store.pins())?;
@@ -181,17 +181,17 @@ fn each_sync_is_needed() -> Outcome {
     Ok(())
 }
 
-/// A process dies before it syncs; the next one relies on what it finds.
+/// A process dies before it syncs, and the next one relies on the files that it finds.
 #[test]
-fn what_a_killed_process_left_is_synced_by_the_next_one() -> Outcome {
+fn the_next_process_syncs_what_a_killed_one_did_not() -> Outcome {
     let mut needed = BTreeSet::new();
     let whole = Scene::new()?.journal.steps();
-    // Killed after the folder above was made, after the store's own, after those in it, and at the end.
+    // Killed after making the folder above the store, the store's folder, the folders in it, and at the end.
     for steps in [1, 3, whole - 6, whole - 1] {
         let mut scene = Scene::new()?;
         scene.killed(whole - steps)?;
         scene.put(2, "put")?;
-        // Before the folder was synced.
+        // Killed before the folder was synced.
         scene.killed(1)?;
         scene.put(2, "put again")?;
         scene.survives()?;
@@ -233,13 +233,13 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 6, max_shrink_iters: 30, ..ProptestConfig::default() })]
 
     #[test]
-    fn what_was_acknowledged_is_there_after_any_crash(calls in proptest::collection::vec(call(), 12)) {
+    fn acknowledged_blocks_survive_any_crash(calls in proptest::collection::vec(call(), 12)) {
         let history = || -> Outcome {
             let mut scene = Scene::new()?;
             for call in calls {
                 match call {
                     Call::Put(number) => scene.put(number, "put")?,
-                    // Blocks are put before they are pinned, as the contract asks.
+                    // Puts the blocks before it pins them, as the contract demands.
                     Call::Pin(number) => {
                         scene.put(number & !1, "put")?;
                         scene.put(number, "put")?;
@@ -247,7 +247,7 @@ proptest! {
                     }
                     Call::Unpin(number) if scene.is_pinned(number)? => scene.unpin(number)?,
                     Call::Unpin(_) => {}
-                    // Refused while it is pinned, or the root over it is.
+                    // The store refuses this while the block or the root over it is pinned.
                     Call::Delete(number) if scene.is_pinned(number)? || scene.is_pinned(number | 1)? => {}
                     Call::Delete(number) => scene.delete(number)?,
                     Call::Kill(ago) => scene.killed(ago)?,

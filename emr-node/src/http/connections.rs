@@ -1,9 +1,9 @@
-//! Accepting connections: a bounded number, shared fairly among client addresses.
+//! Accepts a bounded number of connections, and shares them fairly among client addresses.
 //!
-//! Every connection is accepted. While there are free places it gets one. When all are taken, it takes the place of a connection of
-//! the address that holds most; if that is its own, of one on which no request is being answered. So one address may hold all places
-//! while nobody else wants them, and can keep out nobody; to keep a new address out takes as many hostile addresses as there are
-//! places.
+//! Every connection is accepted. If there is a free place, it gets it. If all are taken, it replaces a connection of the address that
+//! holds the most. If that is its own address, it replaces only a connection on which no request is being answered. So one address can
+//! hold all places while nobody else needs them, but cannot keep others out. Keeping out a new address takes as many hostile addresses
+//! as there are places.
 
 use std::{
     collections::BTreeMap,
@@ -25,9 +25,9 @@ use crate::http::{
 
 pub(crate) use crate::http::pace::Answering;
 
-/// How long a connection may do nothing: 10 s until the first request, 30 s afterwards.
+/// How long a connection may be idle: 10 s until the first request, 30 s afterwards.
 const PATIENCE: Patience = Patience { first_head: Duration::from_secs(10), idle: Duration::from_secs(30) };
-/// What a connection is told that gets no place. Best effort: it is not waited for.
+/// The answer to a connection that gets no place. It is sent without waiting, so it may be lost.
 const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 5\r\nconnection: close\r\n\
     content-type: application/json\r\ncontent-length: 89\r\n\r\n\
     {\"code\":\"too-many\",\"message\":\"too many connections from your address: try again shortly\"}";
@@ -77,11 +77,11 @@ impl Listener for FairListener {
 }
 
 fn refuse(stream: &TcpStream) {
-    // Its buffers are empty: this does not block, and what does not fit is lost.
+    // The socket's buffers are empty, so this does not block. Bytes that do not fit are lost.
     let _ = stream.try_write(FULL);
 }
 
-/// Who holds which place.
+/// The places that are taken, by client address.
 #[derive(Debug)]
 struct Held {
     limit: usize,
@@ -95,7 +95,7 @@ impl Held {
         Self { limit, count: 0, next: 0, by_address: BTreeMap::new() }
     }
 
-    /// A place for a connection, by its number; `None` if there is none for its address.
+    /// Takes a place for a connection and returns its number; `None` if the address gets none.
     fn take(&mut self, address: ClientAddress, pace: &Arc<Pace>) -> Option<u64> {
         if self.count >= self.limit {
             let (victim, number) = self.victim(address)?;
@@ -110,9 +110,9 @@ impl Held {
         Some(number)
     }
 
-    /// Whose place a new connection of `address` takes: of the address that holds most, if it holds more than this one would have
-    /// afterwards. Among equals only idle connections give way: the newcomer's own, or anybody's if it has none. A Revoke keeps
-    /// its place.
+    /// The connection that a new connection of `address` replaces. It belongs to the address that holds the most, if that holds more than
+    /// `address` would have afterwards. Otherwise only an idle connection is replaced: one of `address`, or of anyone if `address` has none.
+    /// A connection with a Revoke is never replaced.
     fn victim(&self, address: ClientAddress) -> Option<(ClientAddress, u64)> {
         let own = self.by_address.get(&address).map_or(0, BTreeMap::len);
         let most = self.by_address.values().map(BTreeMap::len).max()?;
@@ -122,7 +122,7 @@ impl Held {
             .filter(|(other, held)| if among_equals && own > 0 { **other == address } else { held.len() == most })
             .flat_map(|(address, held)| held.iter().map(move |(number, pace)| (*address, *number, pace)))
             .filter(|(_, _, pace)| !(pace.is_protected() || among_equals && pace.is_answering()))
-            // Those on which nothing is being answered first, then those that have been idle longest.
+            // Prefers connections on which no request is being answered, and then those that have been idle longest.
             .min_by_key(|(_, number, pace)| (pace.is_answering(), pace.deadline(), *number))
             .map(|(address, number, _)| (address, number))
     }
@@ -138,7 +138,7 @@ impl Held {
     }
 }
 
-/// A connection's place, until it is dropped.
+/// A connection's place. Dropping this gives the place back.
 #[derive(Debug)]
 pub(crate) struct Seat {
     address: ClientAddress,
@@ -148,12 +148,12 @@ pub(crate) struct Seat {
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        // It may have been taken away.
+        // The place may have been taken away already.
         let _ = self.places.lock().unwrap_or_else(PoisonError::into_inner).give_back(self.address, self.number);
     }
 }
 
-/// The other end of a request's connection.
+/// The client and the connection of a request.
 #[derive(Clone, Debug)]
 pub(crate) struct Peer {
     pub(crate) address: ClientAddress,
@@ -161,12 +161,12 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    /// Notes that a request is being answered.
+    /// Marks the connection as answering a request, until the result is dropped.
     pub(crate) fn answer(&self) -> Answering {
         Answering::begin(&self.pace)
     }
 
-    /// Keeps the connection from being closed for another one.
+    /// Protects the connection from being replaced, until the result is dropped.
     pub(crate) fn protect(&self) -> Protected {
         Protected::begin(&self.pace)
     }
@@ -198,11 +198,11 @@ mod tests {
     type Test = Result<(), Box<dyn std::error::Error>>;
 
     const ASK: &[u8] = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n";
-    /// More than a socket's buffers hold.
+    /// More bytes than a socket's buffers hold.
     const LARGE: usize = 64 << 20;
     const BRIEF: Patience = Patience { first_head: Duration::from_secs(1), idle: Duration::from_secs(3) };
 
-    /// Serves a few connections: `/` at once, `/slow` after longer than a connection may idle, `/large` a lot.
+    /// Serves a few connections. `/` answers at once, `/slow` after more time than a connection may be idle, `/large` with many bytes.
     async fn serve(connections: usize) -> io::Result<SocketAddr> {
         let slow = || async {
             tokio::time::sleep(BRIEF.idle + Duration::from_secs(1)).await;
@@ -220,7 +220,7 @@ mod tests {
         Ok(address)
     }
 
-    /// The first bytes of an answer, and how long they took.
+    /// Reads the first bytes of an answer. Also returns how long they took.
     async fn answer(mut stream: TcpStream) -> io::Result<(String, Duration)> {
         let began = Instant::now();
         let mut head = vec![0; 12];
@@ -234,7 +234,7 @@ mod tests {
         Ok(stream)
     }
 
-    /// As many connections as are served that ask for nothing, or for a byte at a time, or take no answer.
+    /// All places are taken by connections that send nothing, send single bytes, or do not read the answer.
     #[tokio::test]
     async fn idle_connections_give_way() -> Test {
         let address = serve(4).await?;
@@ -249,7 +249,7 @@ mod tests {
         let mut kept = ask(address, ASK).await?;
         let mut read = [0; 12];
         kept.read_exact(&mut read).await?;
-        // The fifth takes the place of an idle one.
+        // The fifth connection replaces an idle one.
         let (head, waited) = answer(ask(address, ASK).await?).await?;
         assert_eq!(head, "HTTP/1.1 200");
         assert!(waited < BRIEF.first_head / 2, "{waited:?}");
@@ -258,9 +258,9 @@ mod tests {
         Ok(())
     }
 
-    /// An answer that takes long is no idling; not to take an answer is.
+    /// A connection with a slow answer is not idle. A connection whose client does not read the answer is.
     #[tokio::test]
-    async fn a_slow_answer_is_waited_for_and_a_client_that_takes_nothing_is_not() -> Test {
+    async fn a_slow_answer_is_not_idle_and_an_unread_answer_is() -> Test {
         let address = serve(2).await?;
         let slow = tokio::spawn(answer(ask(address, b"GET /slow HTTP/1.1\r\nhost: x\r\n\r\n").await?));
         let untaken = ask(address, b"GET /large HTTP/1.1\r\nhost: x\r\n\r\n").await?;
@@ -273,7 +273,7 @@ mod tests {
         Ok(())
     }
 
-    /// A connection from one of this machine's addresses.
+    /// Connects from one of this machine's addresses.
     async fn ask_from(last: u8, address: SocketAddr, request: &[u8]) -> io::Result<TcpStream> {
         let socket = TcpSocket::new_v4()?;
         socket.bind(SocketAddr::from((Ipv4Addr::new(127, 0, 0, last), 0)))?;
@@ -282,8 +282,8 @@ mod tests {
         Ok(stream)
     }
 
-    /// One address holds every place, each with a request that is being answered. Others get in, one after the other, until all have
-    /// the same share; the first keeps its share.
+    /// One address holds every place, each with a request that is being answered. Other addresses get in, one after the other, until all
+    /// have the same share. The first keeps its share.
     #[tokio::test]
     async fn an_address_that_holds_everything_gives_way_to_others() -> Test {
         const SLOW: &[u8] = b"GET /slow HTTP/1.1\r\nhost: x\r\n\r\n";
@@ -314,7 +314,7 @@ mod tests {
         Ok(())
     }
 
-    /// Connections of one address come and go all the time; the count stays right.
+    /// Connections of one address come and go. The count stays right.
     #[test]
     fn places_are_given_back_once() {
         let address = |last: u8| ClientAddress::of([127, 0, 0, last].into());
@@ -324,14 +324,14 @@ mod tests {
         assert_eq!((first.len(), held.count), (3, 3));
         let taken = held.take(address(2), &pace());
         assert!(taken.is_some() && held.count == 3);
-        // The one that was evicted goes last, and is not counted again.
+        // The evicted connection ends last, and is not counted a second time.
         assert!(first.iter().filter(|number| held.give_back(address(1), **number).is_some()).count() == 2);
         assert_eq!((held.count, held.by_address.len()), (1, 1));
         assert!(taken.is_some_and(|number| held.give_back(address(2), number).is_some()));
         assert_eq!((held.count, held.by_address.len()), (0, 0));
     }
 
-    /// What must not be ended for another connection, is not.
+    /// A protected connection is not replaced.
     #[test]
     fn a_protected_connection_keeps_its_place() {
         let address = |last: u8| ClientAddress::of([127, 0, 0, last].into());

@@ -1,7 +1,7 @@
-//! Logins: a challenge signed with the RSA key that the account's identity leaf commits to, against a bearer token.
+//! Logins: a client signs a challenge with the RSA key to which the account's identity leaf commits, and gets a bearer token.
 //!
-//! Challenges cost the node no memory: the nonce carries a tag under a key of this process, so that only what was handed out is
-//! accepted, and only nonces that were used are remembered, until they lapse. Tokens are kept as digests.
+//! Challenges use no memory. The nonce contains a tag under a key of this process, so that the node accepts only nonces that it sent.
+//! The node remembers only used nonces, until they expire. It keeps tokens as digests.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -25,20 +25,20 @@ use crate::{
     mempool::Principal,
 };
 
-/// How long a challenge may be answered. Seconds.
+/// How long a challenge can be answered, in seconds.
 const CHALLENGE_SECONDS: u64 = 120;
-/// How long a token is valid. Seconds.
+/// How long a token is valid, in seconds.
 const TOKEN_SECONDS: u64 = 3600;
-/// How many tokens an account may have; the oldest goes.
+/// How many tokens an account can have. A new one replaces the oldest.
 const TOKENS_PER_ACCOUNT: usize = 16;
-/// How often an account may log in while a challenge is good. Only who holds its key can use this up.
+/// How often an account can log in while a challenge is valid. Only the holder of its key can use this up.
 const LOGINS_PER_ACCOUNT: usize = 64;
-/// How often lapsed logins of all accounts are forgotten. Seconds.
+/// How often expired logins of all accounts are removed, in seconds.
 const SWEEP: u64 = 60;
-/// The longest public key, in base64: SPKI DER of 4096 bits.
+/// The longest public key in base64: SPKI DER of 4096 bits.
 const MAX_KEY_TEXT: usize = 1024;
 
-/// Hands out challenges and tokens.
+/// Issues challenges and tokens.
 #[derive(Debug)]
 pub(crate) struct Logins {
     domain: [u8; 32],
@@ -49,16 +49,16 @@ pub(crate) struct Logins {
 #[derive(Debug, Default)]
 struct Remembered {
     accounts: BTreeMap<Principal, OfAccount>,
-    /// By digest.
+    /// Tokens by digest.
     tokens: BTreeMap<[u8; 32], Token>,
-    /// When lapsed logins were last forgotten.
+    /// When expired logins were last removed.
     swept: Option<UnixTime>,
 }
 
-/// What is remembered of an account. Bounded, so no account takes room from another.
+/// The remembered nonces and tokens of an account. Their number is limited, so no account takes memory from another.
 #[derive(Debug, Default)]
 struct OfAccount {
-    /// Nonces that were used, until they lapse.
+    /// Used nonces, until they expire.
     used: BTreeMap<[u8; 32], UnixTime>,
     /// Digests of its tokens, oldest first.
     tokens: VecDeque<[u8; 32]>,
@@ -66,13 +66,13 @@ struct OfAccount {
 
 #[derive(Clone, Copy, Debug)]
 struct Token {
-    /// Whose account it was at the login: another key, epoch or standing ends it.
+    /// The account's owner at the login. Another key, epoch or status ends the token.
     principal: Principal,
     expires: UnixTime,
 }
 
 impl Remembered {
-    /// Forgets what has lapsed, at most once in [`SWEEP`] seconds: the memory is for accounts that logged in lately.
+    /// Removes expired nonces and tokens, at most once in [`SWEEP`] seconds.
     fn sweep(&mut self, now: UnixTime) {
         if self.swept.is_some_and(|swept| now < swept.saturating_add(SWEEP)) {
             return;
@@ -87,7 +87,7 @@ impl Remembered {
         });
     }
 
-    /// Notes that an account used a nonce.
+    /// Records that an account used a nonce.
     fn use_nonce(&mut self, account: Principal, nonce: [u8; 32], expires: UnixTime, now: UnixTime) -> Nonce {
         let used = &mut self.accounts.entry(account).or_default().used;
         used.retain(|_, expires| *expires >= now);
@@ -103,14 +103,14 @@ impl Remembered {
     }
 }
 
-/// What an account's nonce is worth.
+/// Whether an account can use a nonce.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Nonce {
     Fresh,
     Used,
-    /// It has used many lately.
+    /// The account has used many nonces lately.
     TooMany {
-        /// Until the first of them lapses.
+        /// Seconds until the first of them expires.
         seconds: u64,
     },
 }
@@ -128,14 +128,14 @@ impl Logins {
         self.remembered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The second half of a nonce: Keccak-256 under this process's key, which prefixes; sponges need no HMAC.
+    /// The second half of a nonce: Keccak-256 with this process's key as prefix. A sponge needs no HMAC.
     fn tag(&self, account: AccountIndex, expires: UnixTime, random: &[u8]) -> [u8; 16] {
         let numbers = [account.get().to_be_bytes(), expires.get().to_be_bytes()].concat();
         let digest = keccak256(&[&self.key[..], &numbers, random].concat());
         std::array::from_fn(|i| digest[i])
     }
 
-    /// A challenge for an account.
+    /// Makes a challenge for an account.
     pub(crate) fn challenge(&self, account: AccountIndex, now: UnixTime) -> Challenge {
         let expires = now.saturating_add(CHALLENGE_SECONDS);
         let random: [u8; 16] = rand::random();
@@ -143,10 +143,11 @@ impl Logins {
         Challenge { nonce: hex::encode(nonce), expires }
     }
 
-    /// Logs in: `principal` and `identity` are those of the account, `verifier` this hospital's account.
+    /// Checks a login and issues a token. `principal` and `identity` are those of the account, and `verifier` is this hospital's account.
     ///
     /// # Errors
-    /// `unauthorized`, always the same for a wrong key, signature or nonce; `malformed`; `too-many`.
+    /// Returns `unauthorized` for a wrong key, signature or nonce, always with the same message; `malformed` for fields that cannot be
+    /// decoded; and `too-many` if the account logged in many times just now.
     pub(crate) fn login(
         &self,
         request: &LoginRequest,
@@ -173,7 +174,7 @@ impl Logins {
                 Some(salt)
             }
         };
-        // Compared as digests: how much of a guess is right must not show in the time it takes.
+        // Compares digests, so that the time does not show how much of a guess is right.
         let tag = self.tag(request.account, request.expires, &nonce[..16]);
         if keccak256(&tag) != keccak256(&nonce[16..]) {
             return Err(failed());
@@ -213,11 +214,11 @@ impl Logins {
         Ok(Session { token: hex::encode(token), expires })
     }
 
-    /// Whose account a bearer token is for. `now_of` says whose an account is now: the token is good only as long as that is who
-    /// logged in.
+    /// The principal of a bearer token. `now_of` returns the current principal of an account. A token is valid only as long as that is the
+    /// one who logged in.
     ///
     /// # Errors
-    /// `unauthorized`.
+    /// Returns `unauthorized` for an unknown or expired token.
     pub(crate) fn principal_of(
         &self,
         token: &str,
@@ -239,7 +240,7 @@ impl Logins {
 mod tests {
     use super::*;
 
-    /// One account logs in as often as it can: it locks out itself, for two minutes, and nobody else.
+    /// An account that logs in as often as it can locks out only itself, for two minutes.
     #[test]
     fn an_account_uses_up_its_own_logins_only() -> Result<(), Box<dyn std::error::Error>> {
         let mut remembered = Remembered::default();
@@ -261,7 +262,7 @@ mod tests {
         assert_eq!(remembered.use_nonce(honest, nonce(1), at(120)?, at(1)?), Nonce::Fresh);
         assert_eq!(remembered.use_nonce(honest, nonce(1), at(120)?, at(1)?), Nonce::Used);
         assert_eq!(remembered.use_nonce(hostile, nonce(1000), at(240)?, at(121)?), Nonce::Fresh);
-        // What has lapsed takes no memory.
+        // Expired entries use no memory.
         remembered.sweep(at(500)?);
         assert!(remembered.accounts.is_empty());
         Ok(())

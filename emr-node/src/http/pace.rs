@@ -1,4 +1,4 @@
-//! How long a connection may do nothing, and how its place is taken away.
+//! Limits how long a connection can be idle, and closes a connection that is replaced.
 
 use std::{
     io,
@@ -18,21 +18,21 @@ use tokio::{
     time::Sleep,
 };
 
-/// How long a connection may do nothing.
+/// How long a connection can be idle.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Patience {
-    /// Until the end of its first request's head.
+    /// The time until the end of its first request's head.
     pub(crate) first_head: Duration,
-    /// Without a whole head of another, or a part of an answer that is taken.
+    /// The time without a complete head of the next request, and without the client reading a part of an answer.
     pub(crate) idle: Duration,
 }
 
-/// What a connection is doing. One that neither asks nor takes its answers is closed.
+/// The activity of a connection. If the client neither sends requests nor reads answers, the connection is closed.
 #[derive(Debug)]
 pub(crate) struct Pace {
-    /// Requests that are being answered, their bodies being read included; they have time limits themselves.
+    /// The number of requests that are being answered, or whose bodies are being read. These have separate time limits.
     answering: AtomicUsize,
-    /// Requests that must not be ended for another connection.
+    /// The number of requests because of which the connection must not be replaced.
     protected: AtomicUsize,
     deadline: Mutex<tokio::time::Instant>,
     idle: Duration,
@@ -54,7 +54,7 @@ impl Pace {
         }
     }
 
-    /// When it is closed if nothing happens before.
+    /// When the connection is closed if nothing happens before.
     pub(crate) fn deadline(&self) -> tokio::time::Instant {
         *self.deadline.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -68,7 +68,7 @@ impl Pace {
         self.answering.load(Ordering::SeqCst) > 0
     }
 
-    /// Whether a request on it must not be ended for another connection.
+    /// Whether the connection must not be replaced.
     pub(crate) fn is_protected(&self) -> bool {
         self.protected.load(Ordering::SeqCst) > 0
     }
@@ -76,14 +76,14 @@ impl Pace {
     /// Closes the connection, and ends the request on it.
     pub(crate) fn evict(&self) {
         self.evicted.store(true, Ordering::SeqCst);
-        // Kept for the request that is being answered, if there is one: a connection has one at a time.
+        // The notification is kept for the request that is being answered, if there is one. A connection has one at a time.
         self.gone.notify_one();
         if let Some(waker) = self.waker.lock().unwrap_or_else(PoisonError::into_inner).take() {
             waker.wake();
         }
     }
 
-    /// Notes which task to wake; whether the connection was evicted.
+    /// Stores which task to wake. Returns whether the connection was evicted.
     fn note_waker(&self, waker: &Waker) -> bool {
         let mut known = self.waker.lock().unwrap_or_else(PoisonError::into_inner);
         if known.as_ref().is_none_or(|known| !known.will_wake(waker)) {
@@ -93,7 +93,7 @@ impl Pace {
     }
 }
 
-/// A request is being answered, until this is dropped.
+/// Marks that a request is being answered. Dropping this ends it.
 #[derive(Debug)]
 pub(crate) struct Answering(Arc<Pace>);
 
@@ -116,7 +116,7 @@ impl Drop for Answering {
     }
 }
 
-/// A request that must not be ended for another connection, until this is dropped.
+/// Protects a connection from being replaced. Dropping this ends it.
 #[derive(Debug)]
 pub(crate) struct Protected(Arc<Pace>);
 
@@ -133,7 +133,7 @@ impl Drop for Protected {
     }
 }
 
-/// A connection. It holds `place` until it is dropped.
+/// A connection. Dropping it gives back `place`.
 #[derive(Debug)]
 pub(crate) struct Connection<P> {
     stream: TcpStream,
@@ -156,7 +156,7 @@ impl<P> Connection<P> {
         &self.place
     }
 
-    /// An error once the deadline has passed or the place was taken away; else the task that polls is woken then.
+    /// Fails if the deadline has passed or the place was taken away. Otherwise the polling task is woken when that happens.
     fn in_time(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         if self.pace.note_waker(cx.waker()) {
             return Err(io::Error::new(

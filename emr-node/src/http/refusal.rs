@@ -1,4 +1,4 @@
-//! Why a request is refused.
+//! Refusals of requests.
 
 use std::time::Duration;
 
@@ -8,35 +8,35 @@ use emr_rollup::statement::{Clause, Violation};
 
 use crate::mempool::MempoolError;
 
-/// The kinds of refusal; their names are part of the interface (`emr_api::Problem`).
+/// The kinds of refusal. Their names are part of the interface (`emr_api::Problem`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RefusalKind {
-    /// No valid login.
+    /// There is no valid login.
     Unauthorized,
-    /// Logged in, but not allowed.
+    /// The account is logged in, but may not do this.
     Forbidden,
-    /// It was allowed once, and is no longer.
+    /// This was allowed before, but access was revoked.
     Revoked,
-    /// Allowed, but nothing says that access was requested.
+    /// A grant allows this, but access was not requested yet.
     NoSession,
-    /// There is no such thing, or whoever asks may not know of it.
+    /// There is no such thing, or the caller may not know of it.
     NotFound,
-    /// Against the rules.
+    /// The request breaks the rules.
     Refused,
-    /// Made for a state that is not the current one.
+    /// The request was made for an older state.
     Stale,
-    /// Larger than what is taken.
+    /// The request is too large.
     TooLarge,
-    /// More than this client, or this account, may ask for at a time.
+    /// The client or the account exceeds its limit.
     TooMany,
-    /// Not now; the same request may succeed later.
+    /// The node cannot do it now. The same request may succeed later.
     Unavailable,
-    /// Not a request of this interface.
+    /// The request is not valid for this interface.
     Malformed,
 }
 
 impl RefusalKind {
-    /// The name on the wire.
+    /// The name in the JSON body.
     pub(crate) const fn code(self) -> &'static str {
         match self {
             Self::Unauthorized => "unauthorized",
@@ -69,7 +69,7 @@ impl RefusalKind {
     }
 }
 
-/// A refusal: what kind, and what to do next.
+/// A refusal: its kind, and a message that says what to do next.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub(crate) struct Refusal {
@@ -77,7 +77,7 @@ pub(crate) struct Refusal {
     pub(crate) kind: RefusalKind,
     /// For people.
     pub(crate) message: String,
-    /// After how long the same request may succeed, where that is known.
+    /// After how long the same request may succeed, if that is known.
     pub(crate) retry_after: Option<Duration>,
 }
 
@@ -106,17 +106,17 @@ impl Refusal {
         Self::new(RefusalKind::Unavailable, message)
     }
 
-    /// `too-many`: this client, or this account, asks for more than its share.
+    /// Makes `too-many`: the client or the account exceeds its limit.
     pub(crate) fn too_many(message: impl Into<String>, retry_after: Duration) -> Self {
         Self { retry_after: Some(retry_after), ..Self::new(RefusalKind::TooMany, message) }
     }
 
-    /// `unavailable`, with a time after which it may go.
+    /// Makes `unavailable`, with a time after which the request may succeed.
     pub(crate) fn busy(message: impl Into<String>, retry_after: Duration) -> Self {
         Self { retry_after: Some(retry_after), ..Self::unavailable(message) }
     }
 
-    /// `Retry-After`: whole seconds, rounded up.
+    /// The value of `Retry-After` in whole seconds, rounded up.
     pub(crate) fn retry_after_seconds(&self) -> Option<u64> {
         self.retry_after.map(|after| after.as_millis().div_ceil(1000) as u64)
     }
@@ -127,7 +127,7 @@ impl Refusal {
     }
 }
 
-/// What breaks C4 or C8 was made for another state or time; sign anew. Everything else is against the rules.
+/// An operation that breaks C4 or C8 was made for another state or time, and must be signed again. Any other violation breaks the rules.
 impl From<Violation> for Refusal {
     fn from(violation: Violation) -> Self {
         match violation.clause {

@@ -1,4 +1,4 @@
-//! What all requests have in common: time limits, refusals as `Problem` bodies, and a log that names neither people nor secrets.
+//! The common handling of all requests: time limits, refusals as `Problem` bodies, and a log without people or secrets.
 
 use std::time::{Duration, Instant};
 
@@ -17,11 +17,11 @@ use crate::http::{
     refusal::{Refusal, RefusalKind},
 };
 
-/// How long a request may take in all.
+/// The time limit of a request.
 const REQUEST_TIME: Duration = Duration::from_secs(30);
-/// How long one may take that reads a whole record, or waits for L1.
+/// The time limit of a request that reads a whole record, or waits for L1.
 const LONG_REQUEST_TIME: Duration = Duration::from_secs(600);
-/// When a client whose connection was taken may come back.
+/// When a client whose connection was replaced may try again.
 const MOMENT: Duration = Duration::from_secs(1);
 /// How long a stopping node waits for requests that are being answered.
 pub(crate) const GRACE: Duration = Duration::from_secs(3);
@@ -37,7 +37,7 @@ impl IntoResponse for Refusal {
     }
 }
 
-/// How long a request may take, and when it has to end early because the node stops.
+/// The time limit of requests, and the signal that the node stops.
 #[derive(Clone, Debug)]
 pub(crate) struct TimeLimit {
     limit: Duration,
@@ -45,18 +45,18 @@ pub(crate) struct TimeLimit {
 }
 
 impl TimeLimit {
-    /// For most requests.
+    /// The limit for most requests.
     pub(crate) fn short(stopped: watch::Receiver<bool>) -> Self {
         Self { limit: REQUEST_TIME, stopped }
     }
 
-    /// For one that reads a whole record, or waits for L1.
+    /// The limit for requests that read a whole record, or wait for L1.
     pub(crate) fn long(stopped: watch::Receiver<bool>) -> Self {
         Self { limit: LONG_REQUEST_TIME, stopped }
     }
 }
 
-/// Ends requests that take too long, reading their body included.
+/// Ends requests that take too long. The time includes reading the body.
 pub(crate) async fn limit_time(State(mut time): State<TimeLimit>, request: Request, next: Next) -> Response {
     let stopped = async {
         // An error means that the node is gone.
@@ -71,7 +71,7 @@ pub(crate) async fn limit_time(State(mut time): State<TimeLimit>, request: Reque
     }
 }
 
-/// Reads the body before a request gets long to answer: the long time limit is not for a slow sender.
+/// Reads the body under the short time limit, so that the long limit does not help slow senders.
 pub(crate) async fn read_body(State(most): State<usize>, request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
     match tokio::time::timeout(REQUEST_TIME, to_bytes(body, most)).await {
@@ -81,7 +81,7 @@ pub(crate) async fn read_body(State(most): State<usize>, request: Request, next:
     }
 }
 
-/// Logs route, status and time; turns what axum itself refuses into a `Problem`; forbids caching.
+/// Logs route, status and time. Turns axum's own refusals into a `Problem`. Forbids caching.
 pub(crate) async fn finish(request: Request, next: Next) -> Response {
     let began = Instant::now();
     let answering = request.extensions().get::<ConnectInfo<Peer>>().map(|peer| peer.0.answer());
@@ -89,7 +89,7 @@ pub(crate) async fn finish(request: Request, next: Next) -> Response {
     let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
     let mut response = tokio::select! {
         response = next.run(request) => response,
-        () = gone(answering.as_ref()) => Refusal::too_many("this connection was needed for somebody else", MOMENT).into_response(),
+        () = gone(answering.as_ref()) => Refusal::too_many("this connection was needed for another client: try again", MOMENT).into_response(),
     };
     let json = response.headers().get(header::CONTENT_TYPE).is_some_and(|value| value == "application/json");
     if !json && (response.status().is_client_error() || response.status().is_server_error()) {
@@ -107,7 +107,7 @@ pub(crate) async fn finish(request: Request, next: Next) -> Response {
     response
 }
 
-/// Resolves when the connection was given to somebody else.
+/// Resolves when the connection was replaced.
 async fn gone(answering: Option<&Answering>) {
     match answering {
         Some(answering) => answering.gone().await,

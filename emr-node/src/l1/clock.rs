@@ -1,13 +1,13 @@
-//! The node's time: this machine's clock, or L1's where that is ahead.
+//! The node's time: this machine's clock, or L1's if that is ahead.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use emr_core::UnixTime;
 
-/// How far L1 may be ahead of this machine, seconds. A chain's blocks are at most seconds ahead of the true time; the rest is
-/// left to this machine's clock.
+/// How far L1 may be ahead of this machine, in seconds. Blocks are at most some seconds ahead of the true time. The rest allows for a
+/// slow clock of this machine.
 const MAX_AHEAD: u64 = 900;
-/// How long after L1's newest block a batch may be dated, seconds: it is settled in a later one.
+/// How many seconds the time of a batch may be after L1's newest block. The batch is settled in a later block.
 const BATCH_AHEAD: u64 = 60;
 
 /// L1 and this machine disagree on the time.
@@ -16,26 +16,26 @@ const BATCH_AHEAD: u64 = 60;
     "L1 is {seconds} s ahead of this machine's clock: set the clock if it is late, use another Ethereum node if it is not"
 )]
 pub struct L1Ahead {
-    /// By how much.
+    /// The difference.
     pub seconds: u64,
 }
 
-/// Unix seconds. Never behind the newest block of L1: what has expired there has expired here, so a machine whose clock is
-/// late serves nothing on a grant that is over, and seals no batch that L1 would refuse as too old.
+/// The node's clock, in Unix seconds. It is never behind the newest block of L1, so everything that has expired on L1 has expired here.
+/// A machine with a slow clock then serves nothing on an expired grant, and seals no batch that L1 would refuse as too old.
 ///
-/// An Ethereum node that lies about the time must not make operations lapse: beyond [`MAX_AHEAD`] it is not believed.
+/// An Ethereum node that lies about the time must not make operations expire. So the clock does not follow it beyond [`MAX_AHEAD`].
 #[derive(Debug)]
 pub(crate) struct Clock {
-    /// How far L1 is ahead of this machine, seconds.
+    /// How many seconds L1 is ahead of this machine.
     ahead: AtomicU64,
     /// Time of L1's newest block.
     newest: AtomicU64,
-    /// The chain is in this process.
+    /// Whether the chain is in this process.
     embedded: bool,
 }
 
 impl Clock {
-    /// The time by this machine and an L1; the embedded chain is as good as this machine.
+    /// A clock for this machine and an L1. An embedded chain is trusted like this machine.
     pub(crate) fn new(embedded: bool) -> Self {
         Self { ahead: AtomicU64::new(0), newest: AtomicU64::new(0), embedded }
     }
@@ -45,15 +45,15 @@ impl Clock {
         UnixTime::now().saturating_add(self.ahead.load(Ordering::Relaxed))
     }
 
-    /// Whether L1's newest block is so old that the chain may make blocks only on demand.
+    /// Whether L1's newest block is so old that the chain probably makes blocks only on demand.
     pub(crate) fn is_quiet(&self, block_time: u64) -> bool {
         !self.embedded && block_time.saturating_add(BATCH_AHEAD) < UnixTime::now().get()
     }
 
-    /// Takes note of the newest block's time.
+    /// Records the newest block's time.
     ///
     /// # Errors
-    /// [`L1Ahead`]; then the clock is as it was.
+    /// Returns [`L1Ahead`] if L1 is too far ahead. The clock is then unchanged.
     pub(crate) fn observe(&self, block_time: u64) -> Result<(), L1Ahead> {
         let ahead = block_time.saturating_sub(UnixTime::now().get());
         if ahead > MAX_AHEAD && !self.embedded {
@@ -64,8 +64,8 @@ impl Clock {
         Ok(())
     }
 
-    /// The latest time that a batch may have: now, but hardly later than L1's newest block. Were this machine's clock far
-    /// ahead, what waits would lapse in a batch that L1 never takes.
+    /// The latest time that a batch may have: now, but at most [`BATCH_AHEAD`] after L1's newest block. Without this bound, if this
+    /// machine's clock were far ahead, waiting operations would expire in a batch that L1 never accepts.
     pub(crate) fn batch_time(&self) -> UnixTime {
         let now = self.now();
         if self.embedded {
@@ -105,7 +105,7 @@ mod tests {
         }
     }
 
-    /// A machine whose clock jumped ahead.
+    /// The machine's clock has jumped ahead.
     #[test]
     fn a_batch_is_dated_by_the_chain() {
         let clock = Clock::new(false);

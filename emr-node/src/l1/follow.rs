@@ -8,7 +8,7 @@ use alloy::{
     providers::{DynProvider, Provider},
 };
 use emr_chain::{Head, Rollup, RollupError, Settlement};
-use emr_rollup::{batch::Words, l1_operation::L1Operation, primitive::field};
+use emr_rollup::{batch::D1Entry, l1_operation::L1Operation};
 use tokio::sync::Mutex;
 
 use crate::{
@@ -24,10 +24,10 @@ pub enum FollowError {
     /// The contract or the Ethereum node failed.
     #[error(transparent)]
     Rollup(#[from] RollupError),
-    /// What L1 settled cannot be taken over.
+    /// The batches that L1 settled cannot be applied.
     #[error(transparent)]
     Derive(#[from] DeriveError),
-    /// An entry of the queue is none that the contract makes.
+    /// The contract never makes such a queue entry.
     #[error("entry {0} of the L1 queue is malformed: use another Ethereum node")]
     QueueEntry(u64),
     /// The state root on L1 is not the one that its batches lead to.
@@ -47,7 +47,7 @@ pub enum FollowError {
     /// The node shows no block where there must be one.
     #[error("the Ethereum node has no block {0}: wait until it has caught up, or use another one")]
     Block(u64),
-    /// What L1 says of the time cannot be.
+    /// L1's time is not plausible.
     #[error(transparent)]
     Time(#[from] L1Ahead),
     /// The node is stopping.
@@ -61,7 +61,7 @@ impl From<MempoolError> for FollowError {
     }
 }
 
-/// Where a follower has got to on L1.
+/// The last block of L1 that a follower has processed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Position {
     number: u64,
@@ -105,13 +105,13 @@ pub(crate) async fn block(provider: &DynProvider, number: u64) -> Result<Option<
     Ok(block.map(|block| (block.header.hash, block.header.timestamp)))
 }
 
-/// Reads where L1 is; nothing else of it counts if its time cannot be.
+/// Reads L1's head. Fails if its time is not plausible, because then nothing else can be trusted.
 async fn look(rollup: &Rollup<DynProvider>, clock: &Clock) -> Result<(Position, Head), FollowError> {
     let provider = rollup.provider();
     let head = rollup.head().await?;
     let (hash, mut time) = block(provider, head.block_number).await?.ok_or(FollowError::Block(head.block_number))?;
     if clock.is_quiet(time) {
-        // A chain that makes blocks on demand tells its time by the next one, as far as its node shows that.
+        // If a chain makes blocks on demand, its time is that of the next block, if the node shows it.
         let next = provider.get_block_by_number(BlockNumberOrTag::Pending).await.ok().flatten();
         time = next.map_or(time, |next| next.header.timestamp.max(time));
     }
@@ -119,7 +119,7 @@ async fn look(rollup: &Rollup<DynProvider>, clock: &Clock) -> Result<(Position, 
     Ok((Position { number: head.block_number, hash }, head))
 }
 
-/// Reads everything that L1 has of a rollup, at its head.
+/// Reads all of a rollup's data on L1, at the head.
 pub(crate) async fn read_all(
     rollup: &Rollup<DynProvider>,
     clock: &Clock,
@@ -129,7 +129,7 @@ pub(crate) async fn read_all(
     let (position, head) = look(rollup, clock).await?;
     let mut batches = Vec::new();
     for batch in rollup.batches(rollup.deployed_at()).await? {
-        // The chain may have moved on since the head was read.
+        // The chain may have new batches since the head was read.
         if batch.number <= head.batch_count {
             let gas_used = if known_gas(batch.number) { None } else { gas_used(rollup, batch.tx_hash).await? };
             batches.push(OnL1 { batch, gas_used });
@@ -165,11 +165,8 @@ async fn queue(
         .iter()
         .map(|entry| {
             let malformed = || FollowError::QueueEntry(entry.index);
-            let mut words = Words::default();
-            for (word, bytes) in words.iter_mut().zip(&entry.words) {
-                *word = field::from_bytes(bytes).map_err(|_| malformed())?;
-            }
-            L1Operation::from_words(&words).map_err(|_| malformed())
+            let queued = D1Entry::from_bytes(&entry.words).map_err(|_| malformed())?;
+            L1Operation::from_entry(&queued).map_err(|_| malformed())
         })
         .collect()
 }
@@ -220,7 +217,7 @@ impl Follower {
             }
         }
         if head.batch_count > batches {
-            // Nothing before the last known block can be new.
+            // Batches before the last known block cannot be new.
             let mut new = Vec::new();
             for batch in self.rollup.batches(followed.position.number).await? {
                 if batch.number > batches && batch.number <= head.batch_count {
@@ -230,7 +227,7 @@ impl Follower {
             }
             let taken = sequencer.write(move |sequencer| sequencer.take_over(&new)).await;
             match taken.map_err(|_| FollowError::Stopping)? {
-                // Or a batch that was given up while it was in flight was settled after all, and what is in it is no longer open.
+                // Also when a batch was given up in flight but was settled in spite of that, and its operations are no longer open.
                 Err(DeriveError::Fork(_) | DeriveError::UnknownOperations(_)) => {
                     *followed = self.derive_anew(sequencer).await?;
                     return Ok(());

@@ -1,16 +1,16 @@
-//! One L1 transaction at a time: nonces are asked from the Ethereum node.
+//! Allows one L1 transaction at a time, because nonces come from the Ethereum node.
 
 use tokio::sync::{Mutex, MutexGuard};
 
-/// Turns at sending from the hospital's account. Settlement waits for one relayed registration at most: those wait for each
-/// other first.
+/// Turns to send from the hospital's account. Settlement waits for at most one relayed registration, because registrations first wait
+/// for each other.
 #[derive(Debug, Default)]
 pub(crate) struct L1Turn {
     sending: Mutex<()>,
     relaying: Mutex<()>,
 }
 
-/// A turn, until it is dropped.
+/// A turn. Dropping this ends it.
 #[derive(Debug)]
 pub(crate) struct Turn<'a> {
     _sending: MutexGuard<'a, ()>,
@@ -26,7 +26,7 @@ impl L1Turn {
     /// Waits for a turn to relay a registration.
     pub(crate) async fn to_relay(&self) -> Turn<'_> {
         let relaying = self.relaying.lock().await;
-        // First come, first served: of those who relay, only one is ever in this line.
+        // The lock is fair, and only one relayed registration is ever in this line.
         Turn { _sending: self.sending.lock().await, _relaying: Some(relaying) }
     }
 }

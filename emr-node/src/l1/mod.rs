@@ -1,4 +1,4 @@
-//! Ethereum, as the node sees and uses it.
+//! Reads and writes Ethereum.
 
 pub(crate) mod clock;
 pub(crate) mod follow;

@@ -1,39 +1,38 @@
-//! Brings a proven batch to L1.
+//! Settles a proven batch on L1.
 
 use alloy::providers::DynProvider;
 use emr_chain::{BatchContent, Revert, Rollup, RollupError, Settlement};
 use emr_core::UnixTime;
 use emr_rollup::{
-    batch::{Batch, Proven, Words},
+    batch::{Batch, D1Entry, D2Entry, Proven},
     primitive::field,
 };
 
-/// What came of trying to settle a batch.
+/// The outcome of an attempt to settle a batch.
 #[derive(Debug)]
 pub(crate) enum Outcome {
-    /// Its transaction was mined; L1 says the rest.
+    /// Its transaction was mined. L1 shows the result.
     Mined,
-    /// L1 may have moved on; look before trying again.
+    /// L1 may have changed. Look at it before trying again.
     Look,
-    /// It is not worth waiting for: L1's time has passed it, or is far behind it.
+    /// Waiting is useless: L1 will never accept the batch's time, or not soon.
     Dead(String),
-    /// L1's verifier refuses the proof.
+    /// L1's verifier rejects the proof.
     Rejected(String),
-    /// It does not work for now.
+    /// It does not work at the moment.
     Stuck(String),
 }
 
-/// The batch as L1 takes it.
+/// Converts a batch to the form for L1.
 pub(crate) fn content(batch: &Batch<Proven>) -> BatchContent {
-    let words = |entries: &[Words]| entries.iter().map(|entry| entry.map(|word| field::to_bytes(&word))).collect();
     let public = batch.public();
     BatchContent {
         pre: public.pre,
         post: public.post,
         time: batch.time(),
         commitment: field::to_bytes(&public.commitment),
-        d1: words(&batch.data().d1),
-        d2: words(&batch.data().d2),
+        d1: batch.data().d1.iter().map(D1Entry::to_bytes).collect(),
+        d2: batch.data().d2.iter().map(D2Entry::to_bytes).collect(),
         proof: batch.proof().to_vec(),
     }
 }
@@ -46,15 +45,15 @@ pub(crate) async fn settle(rollup: &Rollup<DynProvider>, batch: &Batch<Proven>) 
     }
 }
 
-/// How far ahead of L1's clock a batch may be and still be waited for, seconds.
+/// How many seconds a batch may be ahead of L1's clock. Beyond that, the node does not wait for L1.
 const WAITS: u64 = 3600;
 
-/// What a refusal means for the batch.
+/// Decides what a refusal means for the batch.
 ///
-/// A batch time before the earliest that L1 takes stays too early for ever; one that is more than an hour ahead of L1 was made
-/// by a clock that was wrong, and nobody waits for it. To seal anew is safe even if the Ethereum node lied and a transaction
-/// that was sent before is still mined: a proof is for one number and one state before it (`z` covers both), so of two batches
-/// at most one is settled, and whichever it is, its operations are found by what they wrote.
+/// If the batch's time is before the earliest that L1 accepts, it stays too early for ever. If it is more than an hour ahead of L1, a
+/// wrong clock made it, and waiting is useless. Sealing again is safe, even if the Ethereum node lied and an earlier transaction is
+/// still mined. A proof is for one batch number and one previous state (`z` covers both), so at most one of the two batches is settled.
+/// The node finds its operations by what they wrote.
 fn outcome(error: &RollupError, time: UnixTime) -> Outcome {
     match error.revert() {
         Some(Revert::BatchTimeOutOfRange { earliest, .. }) if *earliest > time.get() => {
@@ -70,7 +69,7 @@ fn outcome(error: &RollupError, time: UnixTime) -> Outcome {
             | Revert::OverdueEntriesOmitted { .. },
         ) => Outcome::Look,
         Some(Revert::ProofRejected) => Outcome::Rejected(error.to_string()),
-        // It may be mined yet: of what is sent again, L1 takes one.
+        // It may still be mined. If it is sent again, L1 accepts only one of the two.
         None if matches!(error, RollupError::NotMined { .. }) => Outcome::Look,
         _ => Outcome::Stuck(error.to_string()),
     }
@@ -85,11 +84,11 @@ mod tests {
         let time = UnixTime::new(1000)?;
         let range = |earliest, latest| RollupError::from(Revert::BatchTimeOutOfRange { earliest, latest });
         assert!(matches!(outcome(&range(1001, 2000), time), Outcome::Dead(_)));
-        // Sealed by a clock that was a day ahead.
+        // Sealed with a clock that was a day ahead.
         let ahead = UnixTime::new(100_000)?;
         assert!(matches!(outcome(&range(0, 10_000), ahead), Outcome::Dead(_)));
         assert!(matches!(outcome(&range(0, 97_000), ahead), Outcome::Stuck(_)));
-        // L1's clock is late: it will come.
+        // L1's clock is late, and will reach this time.
         assert!(matches!(outcome(&range(0, 999), time), Outcome::Stuck(_)));
         assert!(matches!(outcome(&Revert::ProofRejected.into(), time), Outcome::Rejected(_)));
         assert!(matches!(outcome(&Revert::StaleBatch(Default::default()).into(), time), Outcome::Look));

@@ -1,4 +1,4 @@
-//! The loop that turns what waits into settled batches: seal, prove, settle, follow.
+//! The loop that turns waiting operations into settled batches: seal, prove, settle, follow.
 
 pub(crate) mod policy;
 pub(crate) mod prove;
@@ -26,25 +26,25 @@ use policy::SealPolicy;
 use prove::{Activity, Proving, VerifiedProof};
 use settle::Rejections;
 
-/// How often the loop looks around when nothing wakes it.
+/// How often the loop runs if nothing wakes it.
 const TICK: Duration = Duration::from_millis(500);
-/// How long it waits after a failure.
+/// How long the loop waits after a failure.
 const RETRY: Duration = Duration::from_secs(5);
 
-/// What the loop and the HTTP interface share.
+/// The data that the loop and the HTTP interface share.
 #[derive(Debug)]
 pub(crate) struct Pipeline {
     pub(crate) sequencer: Arc<Sequencer>,
     pub(crate) follower: Follower,
     pub(crate) proving: Proving,
     policy: SealPolicy,
-    /// The batch that wants a proof.
+    /// The batch that needs a proof.
     job: Mutex<Option<Arc<ProofJob>>>,
     proofs: mpsc::Sender<(PublicInputs, VerifiedProof)>,
     pub(crate) l1_turn: L1Turn,
 }
 
-/// Where verified proofs from outside arrive.
+/// The channel for verified proofs from outside.
 pub(crate) type Proofs = mpsc::Receiver<(PublicInputs, VerifiedProof)>;
 
 impl Pipeline {
@@ -59,7 +59,7 @@ impl Pipeline {
         (Self { sequencer, follower, proving, policy, job: Mutex::new(None), proofs, l1_turn }, arriving)
     }
 
-    /// The batch that wants a proof.
+    /// The batch that needs a proof.
     pub(crate) fn job(&self) -> Option<Arc<ProofJob>> {
         self.job.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -68,7 +68,8 @@ impl Pipeline {
         *self.job.lock().unwrap_or_else(PoisonError::into_inner) = job.map(Arc::new);
     }
 
-    /// Nobody need prove a batch again while it is being settled. By now another one may want a proof: that one stays.
+    /// Withdraws the job of a batch that was proved, so that nobody proves it again while it is being settled. Keeps the job if it is
+    /// another batch's by now.
     fn withdraw_job(&self, proved: &Arc<ProofJob>) {
         let mut job = self.job.lock().unwrap_or_else(PoisonError::into_inner);
         if job.as_ref().is_some_and(|job| Arc::ptr_eq(job, proved)) {
@@ -80,22 +81,22 @@ impl Pipeline {
         self.proving.activity.send_replace(activity);
     }
 
-    /// Takes a proof from outside. It is verified before anything is done with it: a lying prover must not cost gas.
+    /// Accepts a proof from outside. Verifies it first, because a lying prover must not cost gas.
     pub(crate) async fn offer(&self, number: u64, proof: Vec<u8>) -> Result<(), Refusal> {
         let job = self.job().filter(|job| job.number == number);
         let job = job.ok_or_else(|| Refusal::not_found(format!("batch {number} does not wait for a proof")))?;
         let verified = self.proving.verify(job.public, proof).await;
         let verified = verified.map_err(|error| Refusal::refused(format!("the proof is refused: {error}")))?;
-        // A full channel means that a proof is there already.
+        // If the channel is full, there is a proof already.
         if self.proofs.try_send((job.public, verified)).is_ok() {
             self.withdraw_job(&job);
         }
         Ok(())
     }
 
-    /// Seals what waits, after a look at L1; `None` if nothing does.
+    /// Follows L1, and then seals the waiting operations. Returns `None` if nothing waits.
     pub(crate) async fn seal(&self) -> Result<Option<BatchRecord>, Refusal> {
-        // What lapses by a time that L1 does not have, or is sealed on a state that it does not have, is lost for nothing.
+        // Without this, operations could expire at a time that L1 has not reached, or be sealed on a state that L1 does not have.
         if let Err(error) = self.follow_once().await {
             return Err(Refusal::unavailable(format!("nothing is sealed without L1: {error}")));
         }
@@ -120,7 +121,7 @@ impl Pipeline {
         }
     }
 
-    /// Brings the node up to L1's head; takes nothing while L1 shows what cannot be followed.
+    /// Brings the node up to L1's head. If L1 shows data that the node cannot follow, the node accepts no operations but Revokes.
     async fn follow_once(&self) -> Result<(), FollowError> {
         let followed = self.follower.sync(&self.sequencer).await;
         match &followed {
@@ -160,7 +161,7 @@ impl Pipeline {
         }
     }
 
-    /// What the node is busy with, as it changes.
+    /// The node's activity, as it changes.
     pub(crate) fn activity(&self) -> watch::Receiver<Activity> {
         self.proving.activity.subscribe()
     }

@@ -1,4 +1,4 @@
-//! When a batch is sealed.
+//! Decides when to seal a batch.
 
 use std::time::{Duration, Instant};
 
@@ -6,17 +6,17 @@ use emr_core::UnixTime;
 
 use crate::sequencer::Sequencer;
 
-/// When the node seals by itself. It never does while a batch is being proved or settled.
+/// When the node seals a batch. It never does while another batch is being proved or settled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SealPolicy {
     /// Only when the hospital asks.
     Manual,
-    /// When an operation or a queue entry has waited this long, or a batch would be full.
+    /// When an operation or a queue entry has waited this long, or when a batch would be full.
     After(Duration),
 }
 
 impl SealPolicy {
-    /// Whether it is time.
+    /// Whether to seal a batch now.
     pub(crate) fn is_due(self, sequencer: &Sequencer) -> bool {
         let Self::After(patience) = self else { return false };
         let (waiting, oldest) = sequencer.waiting();

@@ -1,4 +1,4 @@
-//! Keys, proofs and their verification on the node's side: heavy work on threads of its own, with progress.
+//! Loads keys, makes proofs and verifies them. Runs the heavy work on separate threads, and reports progress.
 
 use std::{
     path::PathBuf,
@@ -14,16 +14,16 @@ use emr_rollup::{
 };
 use tokio::sync::{OnceCell, watch};
 
-/// Who proves, and where the keys are kept.
+/// Whether this node proves, and the folder of the keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProverConfig {
-    /// Folder for setup and keys; filled at the first need, which takes minutes.
+    /// Folder for setup and keys. They are made when they are first needed, which takes minutes.
     pub cache: PathBuf,
-    /// Whether this node proves its batches. If not, it waits for a prover to fetch them; it verifies either way.
+    /// Whether this node proves its batches. If not, it waits for a prover to fetch them. It verifies every proof in both cases.
     pub local: bool,
 }
 
-/// What the node is busy with.
+/// What the node is doing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Activity {
     /// Nothing.
@@ -31,33 +31,33 @@ pub enum Activity {
     Idle,
     /// Reading or making the keys.
     Keys {
-        /// What of it.
+        /// The stage of this work.
         stage: String,
     },
     /// Proving a batch.
     Proving {
-        /// Which.
+        /// The batch's number.
         batch: u64,
-        /// Since when.
+        /// When it began.
         since: Instant,
-        /// How long the last one took, milliseconds.
+        /// How long the last proof took, in milliseconds.
         estimate: Option<u64>,
     },
     /// Waiting for a prover to bring the proof of a batch.
     Waiting {
-        /// Which.
+        /// The batch's number.
         batch: u64,
     },
     /// Settling a batch.
     Settling {
-        /// Which.
+        /// The batch's number.
         batch: u64,
     },
-    /// Settling does not work; it is tried again.
+    /// Settling failed. The node tries again.
     Stuck {
-        /// Which batch.
+        /// The batch's number.
         batch: u64,
-        /// Why.
+        /// The reason.
         reason: String,
     },
 }
@@ -82,7 +82,7 @@ pub enum ProvingError {
     /// The prover failed.
     #[error(transparent)]
     Prover(#[from] ProverError),
-    /// The proof is refused.
+    /// The proof is not valid.
     #[error(transparent)]
     Verify(#[from] VerifyError),
     /// The thread ended early.
@@ -90,14 +90,14 @@ pub enum ProvingError {
     Thread,
 }
 
-/// A proof that was verified, with the time it took, where this node made it.
+/// A verified proof. If this node made it, with the time that it took.
 #[derive(Clone, Debug)]
 pub(crate) struct VerifiedProof {
     pub(crate) bytes: Vec<u8>,
     pub(crate) seconds: Option<f64>,
 }
 
-/// Proves and verifies; keys are loaded at the first need and then kept.
+/// Proves and verifies. Loads the keys when they are first needed, and then keeps them.
 #[derive(Debug)]
 pub(crate) struct Proving {
     config: ProverConfig,
@@ -109,7 +109,7 @@ pub(crate) struct Proving {
 
 #[derive(Clone, Debug)]
 struct Keys {
-    /// Kept by a node that proves: it is large.
+    /// Only a node that proves keeps this, because it is large.
     prover: Option<Arc<Prover>>,
     verifier: Arc<Verifier>,
 }
@@ -125,7 +125,7 @@ impl Proving {
         self.config.local
     }
 
-    /// Whether proofs are under the development setup, as far as the keys were loaded; this version has no other.
+    /// Whether proofs use the development setup. This version has no other setup.
     pub(crate) fn is_development(&self) -> bool {
         true
     }
@@ -156,8 +156,7 @@ impl Proving {
         Ok(verified.await.map_err(|_| ProvingError::Thread)??)
     }
 
-    /// Proves a batch on a thread of its own, and verifies the proof. The thread does not keep a
-    /// process from ending.
+    /// Proves a batch on a separate thread, and verifies the proof. The thread does not prevent the process from ending.
     pub(crate) async fn prove(
         &self,
         batch: u64,
@@ -173,13 +172,13 @@ impl Proving {
         let thread = std::thread::Builder::new().name("prover".to_owned());
         let spawned = thread.spawn(move || {
             let proof = prover.prove(&witness, &public);
-            // Nobody waits any more if the node was stopped, or an outside prover was faster.
+            // Nobody waits any more if the node was stopped, or if another prover was faster.
             let _ = done.send(proof.map(|bytes| (bytes, since.elapsed())));
         });
         spawned.map_err(|_| ProvingError::Thread)?;
         let (bytes, took) = proved.await.map_err(|_| ProvingError::Thread)??;
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(took.as_millis() as u64);
-        // Never send what was not verified here, whoever made it.
+        // Verifies every proof before it is sent, no matter who made it.
         let verified = self.verify(public, bytes).await?;
         Ok(VerifiedProof { seconds: Some(took.as_secs_f64()), ..verified })
     }

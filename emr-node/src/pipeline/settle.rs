@@ -1,4 +1,4 @@
-//! One batch, step by step: proved, sent, settled, or given up.
+//! The steps of one batch: it is proved, sent, settled, or given up.
 
 use emr_api::ProofJob;
 use emr_rollup::batch::{Batch, Proven, PublicInputs, Sealed};
@@ -16,10 +16,10 @@ use crate::{
     mempool::{BatchRecord, BatchStage, KeptProof, MempoolError},
 };
 
-/// After how many refused proofs of a batch no more are made.
+/// After this many rejected proofs of a batch, the node makes no more.
 const MAX_REJECTIONS: u32 = 3;
 
-/// A step of a batch did not succeed. It is tried again.
+/// Why a step of a batch failed. The step is tried again.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum StepError {
     /// The node is stopping.
@@ -31,18 +31,18 @@ pub(super) enum StepError {
     Follow(#[from] FollowError),
     #[error(transparent)]
     Proving(#[from] ProvingError),
-    /// L1's verifier refused the proof.
+    /// L1's verifier rejected the proof.
     #[error("{0}; it is proved again")]
     Rejected(String),
-    /// The transaction is mined or may be, and L1 does not show the batch.
+    /// The transaction is or may be mined, but L1 does not show the batch.
     #[error("L1 does not show the batch yet")]
     NotShown,
-    /// L1 does not take it now.
+    /// L1 does not accept the batch now.
     #[error("{0}")]
     Stuck(String),
 }
 
-/// How often L1's verifier refused a proof of the outstanding batch.
+/// How often L1's verifier rejected a proof of the outstanding batch.
 #[derive(Debug, Default)]
 pub(super) struct Rejections {
     of: Option<PublicInputs>,
@@ -55,7 +55,7 @@ impl Rejections {
         self.of = Some(batch);
     }
 
-    /// Whether no more proofs of a batch are made.
+    /// Whether the node stops making proofs of a batch.
     pub(super) fn are_too_many(&self, batch: &PublicInputs) -> bool {
         self.of(batch) >= MAX_REJECTIONS
     }
@@ -66,7 +66,7 @@ impl Rejections {
 }
 
 impl Pipeline {
-    /// Brings the outstanding batch a step on.
+    /// Does the next step of the outstanding batch.
     pub(super) async fn carry(
         &self,
         record: BatchRecord,
@@ -81,7 +81,7 @@ impl Pipeline {
         let sealed = match reopened {
             Ok(sealed) => sealed,
             Err(error) => {
-                // Its queue entries or its base are no longer those of L1: it cannot be accepted there.
+                // L1 no longer has its queue entries or its base state, so L1 cannot accept it.
                 tracing::warn!(%error, "giving the batch up; its operations wait again");
                 return self.give_up(number).await;
             }
@@ -98,7 +98,7 @@ impl Pipeline {
         self.settle(record, proof, &proven, rejections).await
     }
 
-    /// Proves and sends a batch no more: this node and L1 do not agree on what a proof is.
+    /// Stops proving and sending a batch, because this node and L1 disagree about its proofs.
     pub(super) fn stop_at(&self, batch: u64) {
         let reason = format!(
             "L1 has refused {MAX_REJECTIONS} proofs of it that verify here: use the keys of this deployment and an honest \
@@ -123,7 +123,7 @@ impl Pipeline {
         let outside = async {
             loop {
                 match proofs.recv().await {
-                    // Of this very batch: one that was given up had the same number.
+                    // Compares the public inputs, because a batch that was given up can have the same number.
                     Some((of, proof)) if of == public => break proof,
                     Some(_) => {}
                     None => std::future::pending().await,
@@ -164,7 +164,7 @@ impl Pipeline {
             let _turn = self.l1_turn.to_settle().await;
             l1::settle(&self.follower.rollup, proven).await
         };
-        // Whatever the sender was told, L1 says what is settled.
+        // L1 decides what is settled, no matter what the Ethereum node answered.
         let followed = self.follow_once().await;
         if self.sequencer.state().batches >= number {
             tracing::info!(batch = number, "settled");

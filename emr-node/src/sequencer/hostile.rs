@@ -13,8 +13,8 @@ use emr_core::{
 use emr_ipfs::DiskStore;
 use emr_rollup::{
     l1_operation::Registration,
-    operation::{Action, Operation, PutRecord, Revoke, SetGrant, SignedOperation},
-    primitive::eddsa::SigningKey,
+    operation::{Action, DirectoryCommitment, Operation, PutRecord, Revoke, SetGrant, SignedOperation},
+    primitive::{eddsa::SigningKey, field::Fr},
     state::{
         leaf::{GrantLeaf, RecordLeaf},
         ledger::Ledger,
@@ -124,7 +124,7 @@ fn grant(slot: u64, expected: Version) -> Test<Action> {
         version: expected.next()?,
         salt: Fr::from(9),
     };
-    let (directory_before, directory_after) = (Fr::zero(), Fr::zero());
+    let (directory_before, directory_after) = (DirectoryCommitment::NONE, DirectoryCommitment::NONE);
     Ok(Action::SetGrant(SetGrant { slot: GrantSlot::new(slot)?, expected, leaf, directory_before, directory_after }))
 }
 
@@ -133,8 +133,8 @@ fn revoke(slot: u64, expected: u64) -> Test<Action> {
         slot: GrantSlot::new(slot)?,
         expected: Version::new(expected)?,
         leaf_salt: Fr::from(slot),
-        directory_before: Fr::zero(),
-        directory_after: Fr::zero(),
+        directory_before: DirectoryCommitment::NONE,
+        directory_after: DirectoryCommitment::NONE,
     }))
 }
 

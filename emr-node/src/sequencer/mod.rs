@@ -18,8 +18,7 @@ use emr_chain::RollupInstance;
 use emr_core::UnixTime;
 use emr_ipfs::Blockstore;
 use emr_rollup::{
-    operation::{Domain, OperationId, SignedOperation},
-    primitive::field::Fr,
+    operation::{DirectoryCommitment, Domain, OperationId, SignedOperation},
     version::CircuitVersion,
 };
 use tokio::sync::{Mutex, Notify};
@@ -201,7 +200,7 @@ impl Sequencer {
     }
 
     /// Whether the soft state takes an operation now; gives the key directory in force, and the operation's place.
-    fn admit(&self, submission: &Submission) -> Result<(Fr, Place), Refusal> {
+    fn admit(&self, submission: &Submission) -> Result<(DirectoryCommitment, Place), Refusal> {
         let state = self.state();
         let operation = &submission.signed.operation;
         let place = capacity::place(&state, operation)?;
@@ -228,8 +227,8 @@ impl Sequencer {
             }
         }
         self.quotas.check_slots(state.soft.patient(operation.patient), operation)?;
-        let directory = state.soft.medical(operation.patient).map_or(Fr::zero(), |medical| medical.key_directory);
-        Ok((directory, place))
+        let medical = state.soft.medical(operation.patient);
+        Ok((medical.map_or(DirectoryCommitment::NONE, |medical| medical.key_directory), place))
     }
 
     /// Whether an operation executes on the state without the older one. Not as the writer: this takes long, and costs the signer nothing if
@@ -250,7 +249,7 @@ impl Sequencer {
         signer: Principal,
         submission: &Submission,
         checked: &CheckedPointer,
-        directory: Fr,
+        directory: DirectoryCommitment,
     ) -> Result<Option<Receipt>, Refusal> {
         if let Some(known) = self.mempool.operation(id)? {
             return self.promise(id, &known).map(Some);

@@ -10,11 +10,11 @@ use emr_api::OperationStatus;
 use emr_chain::SettledBatch;
 use emr_core::{AccountIndex, Role, UnixTime};
 use emr_rollup::{
-    batch::{BatchData, PublicInputs, Words},
+    batch::{BatchData, D1Entry, D2Entry, PublicInputs},
     l1_operation::L1Operation,
     operation::{Domain, Operation},
-    primitive::field,
-    state::{StateTrees, leaf::AuditEntry, ledger::Ledger, place},
+    primitive::field::{self, NotCanonical},
+    state::{StateTrees, leaf::AuditEntry, ledger::Ledger},
     version::CircuitVersion,
 };
 
@@ -77,22 +77,8 @@ pub(crate) struct L1View {
     pub(crate) hospital: Option<AccountIndex>,
 }
 
-fn words(entries: &[emr_chain::Words], number: u64) -> Result<Vec<Words>, DeriveError> {
-    entries
-        .iter()
-        .map(|entry| {
-            let mut words = Words::default();
-            for (word, bytes) in words.iter_mut().zip(entry) {
-                *word = field::from_bytes(bytes).map_err(|_| DeriveError::Inconsistent(number))?;
-            }
-            Ok(words)
-        })
-        .collect()
-}
-
 /// Whether an operation can have written an entry of D2. Its signature, which takes a hundred times longer to check, is left out.
-fn may_have_written(operation: &Operation, entry: &Words, time: UnixTime) -> bool {
-    let [_, new_leaf, audit_entry, _] = *entry;
+fn may_have_written(operation: &Operation, entry: &D2Entry, time: UnixTime) -> bool {
     let action = &operation.action;
     let line = || AuditEntry {
         kind: action.kind(),
@@ -100,10 +86,10 @@ fn may_have_written(operation: &Operation, entry: &Words, time: UnixTime) -> boo
         target: action.target(),
         purpose: action.purpose(),
         time,
-        new_leaf,
+        new_leaf: entry.leaf,
         salt: operation.salt,
     };
-    place(entry) == Some((operation.patient, action.target())) && line().hash() == audit_entry
+    entry.target() == Some((operation.patient, action.target())) && line().hash() == entry.audit_entry
 }
 
 /// Executes a settled batch. Its operations are found by what they wrote: those that `recorded` names if it is that batch,
@@ -121,7 +107,12 @@ fn execute(
     if ledger.trees().root() != pre {
         return Err(DeriveError::Fork(number));
     }
-    let data = BatchData { d1: words(&content.d1, number)?, d2: words(&content.d2, number)? };
+    let read = || {
+        let d1 = content.d1.iter().map(D1Entry::from_bytes).collect::<Result<_, _>>()?;
+        let d2 = content.d2.iter().map(D2Entry::from_bytes).collect::<Result<_, _>>()?;
+        Ok::<_, NotCanonical>(BatchData { d1, d2 })
+    };
+    let data = read().map_err(|_| DeriveError::Inconsistent(number))?;
     let unknown = || match derive_trees(ledger.trees().clone(), &data) {
         Some(trees) if trees.root() == post => DeriveError::UnknownOperations(number),
         _ => DeriveError::Inconsistent(number),
@@ -129,7 +120,7 @@ fn execute(
 
     let mut next = ledger.clone();
     for entry in &data.d1 {
-        let operation = L1Operation::from_words(entry).map_err(|_| DeriveError::Inconsistent(number))?;
+        let operation = L1Operation::from_entry(entry).map_err(|_| DeriveError::Inconsistent(number))?;
         next.consume(&operation).map_err(|_| DeriveError::Inconsistent(number))?;
     }
     let recorded = recorded.filter(|record| record.public.commitment == commitment && record.time == content.time);

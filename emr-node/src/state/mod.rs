@@ -13,6 +13,7 @@ use std::{
 use emr_core::{AccountIndex, UnixTime};
 use emr_rollup::{
     l1_operation::L1Operation,
+    operation::DirectoryCommitment,
     primitive::field::{self, Fr},
     state::ledger::Ledger,
 };
@@ -133,8 +134,8 @@ impl State {
     }
 
     /// CID of the key directory that a commitment is over.
-    pub(crate) fn directory(&self, commitment: &Fr) -> Option<&str> {
-        match self.pointer(commitment)? {
+    pub(crate) fn directory(&self, commitment: DirectoryCommitment) -> Option<&str> {
+        match self.pointer(&commitment.element())? {
             Pointer::Directory(cid) => Some(cid),
             Pointer::Record(_) => None,
         }

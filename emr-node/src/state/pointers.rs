@@ -5,7 +5,7 @@ use emr_core::{Opaque, RecordSlot};
 use emr_crypto::KeyDirectory;
 use emr_ipfs::{Cid, Codec, DagLimits, walk};
 use emr_rollup::{
-    operation::Blocks,
+    operation::{Blocks, DirectoryCommitment},
     primitive::field::{self, Fr},
     state::leaf::RecordLeaf,
 };
@@ -52,7 +52,7 @@ fn element(opaque: Opaque) -> Fr {
     field::from_opaque(opaque.as_bytes())
 }
 
-fn claim(submission: &Submission, directory_in_force: Fr) -> Result<Claim, Refusal> {
+fn claim(submission: &Submission, directory_in_force: DirectoryCommitment) -> Result<Claim, Refusal> {
     let Submission { signed, stored, epoch: _, directory } = submission;
     match (signed.operation.action.blocks(), stored, directory) {
         (Blocks::Record { slot, leaf }, Some(at), None) => {
@@ -70,7 +70,7 @@ fn claim(submission: &Submission, directory_in_force: Fr) -> Result<Claim, Refus
         (Blocks::Record { .. }, ..) => Err(Refusal::malformed("a PutRecord comes with `stored`, and nothing else")),
         (Blocks::Directory { after, .. }, None, Some(cid)) => {
             let cid = parse_cid(cid)?;
-            if element(Opaque::directory(&cid)) != after {
+            if DirectoryCommitment::of(&cid) != after {
                 return Err(Refusal::refused("`directory` is not what the signed operation commits to"));
             }
             Ok(Claim::Directory(cid))
@@ -91,7 +91,7 @@ fn claim(submission: &Submission, directory_in_force: Fr) -> Result<Claim, Refus
 /// a reader who was revoked does not. Only the name of the epoch can be checked: the wrap shows nothing.
 pub(crate) async fn check_epoch(
     submission: &Submission,
-    directory_in_force: Fr,
+    directory_in_force: DirectoryCommitment,
     sequencer: &Sequencer,
 ) -> Result<(), Refusal> {
     let (leaf, epoch) = match (submission.signed.operation.action.blocks(), submission.epoch) {
@@ -105,10 +105,10 @@ pub(crate) async fn check_epoch(
         }
     };
     // Before the first directory there is no reader to whom an epoch could be closed.
-    if directory_in_force == Fr::zero() {
+    if directory_in_force.is_none() {
         return Ok(());
     }
-    let cid = sequencer.state().directory(&directory_in_force).map(parse_cid).transpose()?;
+    let cid = sequencer.state().directory(directory_in_force).map(parse_cid).transpose()?;
     let cid =
         cid.ok_or_else(|| Refusal::unavailable("this node does not know where the patient's key directory is"))?;
     let directory = KeyDirectory::from_bytes(&sequencer.blockstore.get(&cid).await?);
@@ -129,7 +129,7 @@ pub(crate) async fn check_epoch(
 pub(crate) async fn check(
     submission: &Submission,
     signer: &Principal,
-    directory_in_force: Fr,
+    directory_in_force: DirectoryCommitment,
     sequencer: &Sequencer,
 ) -> Result<CheckedPointer, Refusal> {
     let Sequencer { blockstore, walks, in_use, .. } = sequencer;
@@ -163,7 +163,7 @@ pub(crate) async fn check(
             let blocks = Referenced { part_of: Some(part_of), cids: vec![cid] };
             check_blocks(signer, &blocks, sequencer)?;
             blockstore.pin(&cid).await?;
-            let commitment = field::to_bytes(&element(Opaque::directory(&cid)));
+            let commitment = DirectoryCommitment::of(&cid).to_bytes();
             Ok(CheckedPointer {
                 pointer: Some((commitment, Pointer::Directory(cid.to_string()))),
                 blocks,

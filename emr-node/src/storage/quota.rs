@@ -58,7 +58,9 @@ impl Quotas {
         if mempool.free_space()? >= self.kept_free {
             return Ok(());
         }
-        Err(Refusal::unavailable("this node's disk is nearly full: it takes only Revokes until its operator makes space"))
+        Err(Refusal::unavailable(
+            "this node's disk is nearly full: it takes only Revokes until its operator makes space",
+        ))
     }
 
     /// What the uploader of a block may have here that nothing refers to.

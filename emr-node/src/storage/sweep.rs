@@ -9,9 +9,9 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use emr_api::OperationStatus;
-use emr_core::{Opaque, RecordStatus, UnixTime};
+use emr_core::{RecordStatus, UnixTime};
 use emr_ipfs::{Cid, StoreError};
-use emr_rollup::primitive::field::{self, Fr};
+use emr_rollup::operation::DirectoryCommitment;
 
 use crate::{
     http::refusal::Refusal,
@@ -170,7 +170,12 @@ impl Sequencer {
         Ok(next)
     }
 
-    fn need(&self, state: &State, named: &BTreeSet<[u8; 32]>, holding: &Holding) -> Result<Need, MempoolError> {
+    fn need(
+        &self,
+        state: &State,
+        named: &BTreeSet<DirectoryCommitment>,
+        holding: &Holding,
+    ) -> Result<Need, MempoolError> {
         if state.open.contains_key(&holding.sequence) {
             return Ok(Need::Needed);
         }
@@ -193,13 +198,13 @@ impl Sequencer {
             }
             BlockReference::Directory { .. } => match self.mempool.first_held(holding.sequence)? {
                 Some(cid) => {
-                    let commitment = field::from_opaque(Opaque::directory(&cid).as_bytes());
+                    let commitment = DirectoryCommitment::of(&cid);
                     let ledgers = [&state.settled, &state.soft];
-                    let in_force = |commitment: &Fr| {
+                    let in_force = |commitment: &DirectoryCommitment| {
                         let leaves = ledgers.iter().filter_map(|ledger| ledger.medical(patient));
                         leaves.into_iter().any(|leaf| leaf.key_directory == *commitment)
                     };
-                    in_force(&commitment) || named.contains(&field::to_bytes(&commitment))
+                    in_force(&commitment) || named.contains(&commitment)
                 }
                 None => false,
             },
@@ -213,11 +218,11 @@ impl Sequencer {
 }
 
 /// The key directories that open operations begin from or lead to.
-fn named_directories(state: &State) -> BTreeSet<[u8; 32]> {
+fn named_directories(state: &State) -> BTreeSet<DirectoryCommitment> {
     let mut named = BTreeSet::new();
     for open in state.open.values() {
         if let Some((before, after)) = open.signed.operation.action.directories() {
-            named.extend([before, after].map(|directory| field::to_bytes(&directory)));
+            named.extend([before, after]);
         }
     }
     named

@@ -7,8 +7,7 @@ use std::time::Instant;
 use emr_core::{Class, RecordStatus, Rights, UnixTime, Uses, Version, cid::Codec};
 use emr_crypto::{Epoch, Past, PatientDirectory};
 use emr_rollup::{
-    operation::{Action, OperationId, PutRecord, SetGrant, Tombstone},
-    primitive::field::Fr,
+    operation::{Action, DirectoryCommitment, OperationId, PutRecord, SetGrant, Tombstone},
     state::leaf::RecordLeaf,
 };
 
@@ -267,7 +266,7 @@ async fn directories_are_checked() -> Outcome {
     let Action::SetGrant(SetGrant { leaf, directory_after, .. }) = good.signed.operation.action else {
         return Err("".into());
     };
-    let next = |after: Fr| {
+    let next = |after: DirectoryCommitment| {
         Action::SetGrant(SetGrant {
             slot: slot(65),
             expected: Version::ZERO,
@@ -282,15 +281,15 @@ async fn directories_are_checked() -> Outcome {
         patient.submit(&Submission { signed, stored: None, epoch: None, directory }).await
     };
     // Not what was signed; missing; not uploaded; somebody else's; not a directory.
-    assert_eq!(code(submit(random_element(), Some(cid.to_string())).await), "refused");
+    assert_eq!(code(submit(random_element().into(), Some(cid.to_string())).await), "refused");
     assert_eq!(code(submit(after, None).await), "malformed");
     let (theirs, of_other) = other.publish_directory().await?;
     assert_eq!(code(submit(of_other, Some(theirs.to_string())).await), "refused");
     let unpublished = PatientDirectory::create(people().patient.identity.rsa()).published().cid();
-    let commitment = element(emr_core::Opaque::directory(&unpublished));
+    let commitment = DirectoryCommitment::of(&unpublished);
     assert_eq!(code(submit(commitment, Some(unpublished.to_string())).await), "refused");
     let junk = patient.put_block(Codec::DagCbor, &manifest(&[cid])).await?;
-    let commitment = element(emr_core::Opaque::directory(&junk));
+    let commitment = DirectoryCommitment::of(&junk);
     assert_eq!(code(submit(commitment, Some(junk.to_string())).await), "refused");
     // A directory that is not changed needs no CID.
     submit(directory_after, None).await?;

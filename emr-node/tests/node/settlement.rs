@@ -12,7 +12,7 @@ use emr_core::{Class, Rights, UnixTime, Uses};
 use emr_devnet::EmbeddedChain;
 use emr_node::{DeriveError, FollowError, Node, NodeConfig, StartError};
 use emr_rollup::{
-    batch::{Batch, Prover as _, Words},
+    batch::{Batch, D1Entry, Prover as _},
     l1_operation::L1Operation,
     primitive::field,
     prover::{Prover, default_cache},
@@ -252,7 +252,7 @@ async fn light_check(scene: &Scene, batch: u64) -> Outcome<Vec<AuditEntry>> {
         MedicalLeaf { grants_root: grants.root(), records_root: records.root(), audit_head, key_directory };
     assert_eq!(recomputed, view.medical);
     let directory: emr_core::Cid = view.directory.ok_or("a directory")?.parse()?;
-    assert_eq!(element(emr_core::Opaque::directory(&directory)), key_directory);
+    assert_eq!(emr_rollup::operation::DirectoryCommitment::of(&directory), key_directory);
     let at = patient.get() as u32;
     assert_eq!(view.medical_path.root(at, view.medical.hash()), view.medical_root);
     assert_eq!(view.identity_path.root(at, view.identity.hash()), view.identity_root);
@@ -281,11 +281,7 @@ async fn overdue_registrations_that_a_stranger_settles_are_followed() -> Outcome
     let genesis = Ledger::genesis(scene.world.domain(), CircuitVersion::V1);
     let mut batch = Batch::open(genesis, 1, UnixTime::new(newest)?);
     for entry in scene.world.rollup.queue_entries(0..5, 0).await? {
-        let mut words = Words::default();
-        for (word, bytes) in words.iter_mut().zip(&entry.words) {
-            *word = field::from_bytes(bytes)?;
-        }
-        batch.push_l1(&L1Operation::from_words(&words)?)?;
+        batch.push_l1(&L1Operation::from_entry(&D1Entry::from_bytes(&entry.words)?)?)?;
     }
     let (sealed, after) = batch.seal();
     let (witness, public) = (sealed.witness().clone(), *sealed.public());
@@ -295,7 +291,7 @@ async fn overdue_registrations_that_a_stranger_settles_are_followed() -> Outcome
         post: public.post,
         time: sealed.time(),
         commitment: field::to_bytes(&public.commitment),
-        d1: sealed.data().d1.iter().map(|entry| entry.map(|word| field::to_bytes(&word))).collect(),
+        d1: sealed.data().d1.iter().map(D1Entry::to_bytes).collect(),
         d2: Vec::new(),
         proof,
     };

@@ -13,9 +13,11 @@ use crate::{
 };
 
 mod data;
+mod entry;
 mod public_inputs;
 
-pub use data::{BatchData, Words};
+pub use data::BatchData;
+pub use entry::{D1Entry, D2Entry};
 pub use public_inputs::PublicInputs;
 
 /// Turns a sealed batch into a proof.
@@ -112,7 +114,7 @@ impl Batch<Open> {
             return Err(PushError::Full);
         }
         witness.entries.push(ledger.consume(operation)?);
-        self.data.d1.push(operation.words());
+        self.data.d1.push(operation.entry());
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 use emr_core::StateRoot;
 use serde::{Deserialize, Serialize};
 
-use super::data::{BatchData, word_bytes};
+use super::data::BatchData;
 use crate::{
     operation::Domain,
     primitive::{
@@ -72,7 +72,7 @@ impl PublicInputs {
             integer(n1),
             integer(n),
             data.queue_hash(),
-            keccak256(&word_bytes(&data.d2)),
+            data.d2_hash(),
         ];
         let z = field::reduce(&keccak256(&words.concat()));
         Self { domain, pre, post, time, n1, n, commitment, z, y1: data.y1(z), y2: data.y2(z) }

@@ -21,7 +21,10 @@ use crate::{
     batch::PublicInputs,
     layout,
     primitive::{field::Fr, poseidon::Tag},
-    state::tree::Path,
+    state::{
+        leaf::{LeafHash, MedicalLeaf},
+        tree::Path,
+    },
     statement::{BatchWitness, EntryFields, EntryWitness, OperationWitness, SignatureFields},
     version::CircuitVersion,
 };
@@ -72,11 +75,11 @@ pub(super) fn unused_operation() -> OperationWitness {
         signer_path: path.clone(),
         patient: Default::default(),
         patient_path: path.clone(),
-        medical: crate::state::leaf::MedicalLeaf {
+        medical: MedicalLeaf {
             grants_root: Fr::ZERO,
             records_root: Fr::ZERO,
             audit_head: Fr::ZERO,
-            key_directory: Fr::ZERO,
+            key_directory: crate::operation::DirectoryCommitment::NONE,
         },
         medical_path: path.clone(),
         authority_slot: Fr::ZERO,
@@ -93,9 +96,9 @@ pub(super) fn unused_operation() -> OperationWitness {
 pub(super) fn unused_entry() -> EntryWitness {
     EntryWitness {
         entry: EntryFields::default(),
-        old_identity: Fr::ZERO,
+        old_identity: LeafHash::EMPTY,
         identity_path: Path::new([]),
-        old_medical: Fr::ZERO,
+        old_medical: LeafHash::EMPTY,
         medical_path: Path::new([]),
     }
 }

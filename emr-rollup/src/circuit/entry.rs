@@ -72,7 +72,7 @@ impl Section<'_> {
             self.under(Demand::UnusedEntry(i)).assert_zero_unless(active, word);
         }
 
-        let old = self.hints("old leaf", [witness.old_identity, witness.old_medical]);
+        let old = self.hints("old leaf", [witness.old_identity.element(), witness.old_medical.element()]);
         let place = (&entry.account, old[0]);
         let mut scope = self.under(Demand::EntryTurns(AccountTree::Identity, Moment::Before));
         let (identity_path, identity_nodes) = scope.path(ACCOUNT, &witness.identity_path, place, version.account_depth);
@@ -96,7 +96,7 @@ impl Section<'_> {
         let patient = scope.is_zero("inverse for a patient", not_patient);
         let mut scope = self.under(Demand::RegisteredLeaves);
         let registers = scope.and(admitted, patient);
-        let empty_subtree = scope.constant(empty_medical(version).hash());
+        let empty_subtree = scope.constant(empty_medical(version).hash().element());
         let medical = scope.select(registers, empty_subtree, old[1]);
 
         let tree = AccountTree::Identity;

@@ -120,7 +120,7 @@ impl Section<'_> {
     /// A medical leaf.
     pub(super) fn medical(&mut self, leaf: &MedicalLeaf) -> MedicalWires {
         let [grants_root, records_root] = self.hints("medical", [leaf.grants_root, leaf.records_root]);
-        let [audit_head, key_directory] = self.hints("medical", [leaf.audit_head, leaf.key_directory]);
+        let [audit_head, key_directory] = self.hints("medical", [leaf.audit_head, leaf.key_directory.element()]);
         MedicalWires { grants_root, records_root, audit_head, key_directory }
     }
 

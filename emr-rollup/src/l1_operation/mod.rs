@@ -11,11 +11,11 @@ pub use self::{
     rule::{AccountRule, IdentityRule, L1Rule, MedicalRule},
 };
 use crate::{
-    batch::Words, layout, operation::Kind, primitive::eddsa::SignatureError, state::leaf::IdentityLeaf,
+    batch::D1Entry, layout, operation::Kind, primitive::eddsa::SignatureError, state::leaf::IdentityLeaf,
     statement::EntryFields,
 };
 
-/// Words that are no L1 operation.
+/// An entry that is no L1 operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum EntryError {
@@ -60,10 +60,10 @@ macro_rules! l1_operations {
                 }
             }
 
-            fn decode(words: &Words) -> Result<Self, EntryError> {
-                let fields = layout::L1_ENTRY.unpack(&words[0]).ok_or(EntryError::Kind(u64::MAX))?;
+            fn decode(entry: &D1Entry) -> Result<Self, EntryError> {
+                let fields = layout::L1_ENTRY.unpack(&entry.packed).ok_or(EntryError::Kind(u64::MAX))?;
                 match fields[0] {
-                    $(code if code == Kind::$kind.code() as u64 => <$operation>::decode(fields, words).map(Self::$kind),)+
+                    $(code if code == Kind::$kind.code() as u64 => <$operation>::decode(fields, entry).map(Self::$kind),)+
                     code => Err(EntryError::Kind(code)),
                 }
             }
@@ -100,9 +100,9 @@ impl L1Operation {
         self.queued().fields()
     }
 
-    /// The four words of D1.
-    pub fn words(&self) -> Words {
-        self.fields().words()
+    /// Its entry of D1.
+    pub fn entry(&self) -> D1Entry {
+        self.fields().entry()
     }
 
     /// The identity leaf after it, if it takes effect.
@@ -110,12 +110,12 @@ impl L1Operation {
         self.queued().identity()
     }
 
-    /// Reads the four words of D1.
+    /// Reads an entry of D1.
     ///
     /// # Errors
-    /// [`EntryError`]: the words are not those that the contract queues for any kind.
-    pub fn from_words(words: &Words) -> Result<Self, EntryError> {
-        let operation = Self::decode(words)?;
-        if operation.words() == *words { Ok(operation) } else { Err(EntryError::Fields(operation.kind())) }
+    /// [`EntryError`]: the entry is not one that the contract queues for any kind.
+    pub fn from_entry(entry: &D1Entry) -> Result<Self, EntryError> {
+        let operation = Self::decode(entry)?;
+        if operation.entry() == *entry { Ok(operation) } else { Err(EntryError::Fields(operation.kind())) }
     }
 }

@@ -5,7 +5,7 @@ use halo2curves::ff::Field;
 
 use super::{AccountRule, EntryError, IdentityRule, L1Rule, MedicalRule, Queued};
 use crate::{
-    batch::Words,
+    batch::D1Entry,
     operation::Kind,
     primitive::{eddsa::PublicKey, field::Fr},
     state::leaf::{IdentityLeaf, index_or_zero},
@@ -45,13 +45,13 @@ impl Registration {
     }
 
     /// Reads an entry of its kind; the caller compares what it encodes to.
-    pub(super) fn decode([_, account, role, _, org, ..]: [u64; 8], words: &Words) -> Result<Self, EntryError> {
+    pub(super) fn decode([_, account, role, _, org, ..]: [u64; 8], entry: &D1Entry) -> Result<Self, EntryError> {
         let malformed = EntryError::Fields(Kind::Register);
         let account = AccountIndex::new(account).map_err(|_| malformed)?;
         let role = u8::try_from(role).ok().and_then(Role::from_code).ok_or(malformed)?;
         let org = AccountIndex::new(org).ok();
-        let key = PublicKey::from_coordinates(words[1], words[2])?;
-        Ok(Self { account, role, org, key, encryption: words[3] })
+        let key = PublicKey::from_coordinates(entry.key_x, entry.key_y)?;
+        Ok(Self { account, role, org, key, encryption: entry.opaque })
     }
 }
 
@@ -95,7 +95,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(16))]
         #[test]
-        fn words_round_trip(account in 1u64..1 << 24, org in 0u64..1 << 24, role in 1u8..4, seed: [u8; 32]) {
+        fn entries_round_trip(account in 1u64..1 << 24, org in 0u64..1 << 24, role in 1u8..4, seed: [u8; 32]) {
             let registration = Registration {
                 account: AccountIndex::new(account)?,
                 role: Role::from_code(role).unwrap_or(Role::Patient),
@@ -104,15 +104,15 @@ mod tests {
                 encryption: Fr::from(7),
             };
             let operation = L1Operation::from(registration);
-            let words = operation.words();
-            prop_assert_eq!(L1Operation::from_words(&words), Ok(operation));
+            let entry = operation.entry();
+            prop_assert_eq!(L1Operation::from_entry(&entry), Ok(operation));
             // A lower bit, a slot, a status, another kind.
             for bit in [0, 18, 43, 87] {
-                let mut other = words;
-                other[0] += Fr::from_u128(1 << bit);
-                prop_assert!(L1Operation::from_words(&other).is_err());
+                let mut other = entry;
+                other.packed += Fr::from_u128(1 << bit);
+                prop_assert!(L1Operation::from_entry(&other).is_err());
             }
-            prop_assert!(to_u64(&words[0]).is_none());
+            prop_assert!(to_u64(&entry.packed).is_none());
         }
     }
 }

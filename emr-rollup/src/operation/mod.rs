@@ -1,6 +1,7 @@
 //! Operations: what accounts sign, and by what rules. One file a kind: its data, its row of the table of rules, its packing, its
 //! effect on the leaf, and what the statement demands of the leaf.
 
+mod directory;
 mod id;
 mod kind;
 mod put_record;
@@ -15,6 +16,7 @@ use emr_core::{GrantSlot, OutOfRange, Purpose, RecordSlot, Version};
 use serde::{Deserialize, Serialize};
 
 pub use self::{
+    directory::DirectoryCommitment,
     id::{NotOperationId, OperationId},
     kind::Kind,
     put_record::PutRecord,
@@ -108,7 +110,7 @@ impl Action {
     }
 
     /// The key directories before and after, if the kind signs them.
-    pub fn directories(&self) -> Option<(Fr, Fr)> {
+    pub fn directories(&self) -> Option<(DirectoryCommitment, DirectoryCommitment)> {
         match self.blocks() {
             Blocks::Directory { before, after } => Some((before, after)),
             Blocks::None | Blocks::Record { .. } => None,
@@ -207,9 +209,9 @@ pub enum Blocks {
     /// The key directory after, unless it is the one before.
     Directory {
         /// The key directory in force.
-        before: Fr,
+        before: DirectoryCommitment,
         /// The key directory from then on.
-        after: Fr,
+        after: DirectoryCommitment,
     },
 }
 

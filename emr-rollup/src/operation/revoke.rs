@@ -3,7 +3,9 @@
 use emr_core::{ClassMask, GrantSlot, OutOfRange, Rights, UnixTime, Uses, Version};
 use serde::{Deserialize, Serialize};
 
-use super::{Authority, Blocks, Body, Counter, DirectoryRule, Rule, Signed, Signer, TakenAway, Written};
+use super::{
+    Authority, Blocks, Body, Counter, DirectoryCommitment, DirectoryRule, Rule, Signed, Signer, TakenAway, Written,
+};
 use crate::{
     primitive::field::{Fr, hex_element},
     state::{
@@ -24,11 +26,9 @@ pub struct Revoke {
     #[serde(with = "hex_element")]
     pub leaf_salt: Fr,
     /// The directory is replaced only if this one is in force; rights die either way.
-    #[serde(with = "hex_element")]
-    pub directory_before: Fr,
+    pub directory_before: DirectoryCommitment,
     /// The key directory from then on.
-    #[serde(with = "hex_element")]
-    pub directory_after: Fr,
+    pub directory_after: DirectoryCommitment,
 }
 
 impl Revoke {
@@ -58,7 +58,11 @@ impl Signed for Revoke {
         // An `expected` at the maximum has no next version; the statement refuses it.
         let version = self.expected.next().unwrap_or(Version::ZERO);
         let leaf = revoked_leaf(Uses::ZERO, version, self.leaf_salt);
-        Body { directory_before: self.directory_before, directory_after: self.directory_after, ..Body::grant(&leaf) }
+        Body {
+            directory_before: self.directory_before.element(),
+            directory_after: self.directory_after.element(),
+            ..Body::grant(&leaf)
+        }
     }
 
     fn blocks(&self) -> Blocks {

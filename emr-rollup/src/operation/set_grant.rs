@@ -4,9 +4,11 @@ use emr_core::{GrantSlot, OutOfRange, Rights, Uses, Version};
 use halo2curves::ff::Field;
 use serde::{Deserialize, Serialize};
 
-use super::{Authority, Blocks, Body, Counter, DirectoryRule, Rule, Signed, Signer, TakenAway, Written};
+use super::{
+    Authority, Blocks, Body, Counter, DirectoryCommitment, DirectoryRule, Rule, Signed, Signer, TakenAway, Written,
+};
 use crate::{
-    primitive::field::{Fr, hex_element},
+    primitive::field::Fr,
     state::{
         leaf::{GrantLeaf, Target, Tree},
         ledger::PatientLeaves,
@@ -24,11 +26,9 @@ pub struct SetGrant {
     /// The leaf after it, with `uses` 0: the count in the state is carried over.
     pub leaf: GrantLeaf,
     /// The key directory in force.
-    #[serde(with = "hex_element")]
-    pub directory_before: Fr,
+    pub directory_before: DirectoryCommitment,
     /// The key directory from then on.
-    #[serde(with = "hex_element")]
-    pub directory_after: Fr,
+    pub directory_after: DirectoryCommitment,
 }
 
 impl SetGrant {
@@ -56,7 +56,11 @@ impl Signed for SetGrant {
 
     fn body(&self) -> Body {
         let signed = GrantLeaf { uses: Uses::ZERO, ..self.leaf };
-        Body { directory_before: self.directory_before, directory_after: self.directory_after, ..Body::grant(&signed) }
+        Body {
+            directory_before: self.directory_before.element(),
+            directory_after: self.directory_after.element(),
+            ..Body::grant(&signed)
+        }
     }
 
     fn blocks(&self) -> Blocks {

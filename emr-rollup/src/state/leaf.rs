@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     layout,
-    operation::Kind,
+    operation::{DirectoryCommitment, Kind},
     primitive::{
         eddsa::PublicKey,
         field::{Fr, hex_element},
@@ -17,6 +17,28 @@ use crate::{
     },
     state::tree::empty_root,
 };
+
+/// The value of a leaf in a tree: the hash of what it holds, or 0 if it is empty. Not a root, nor a line of the audit chain.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct LeafHash(#[serde(with = "hex_element")] Fr);
+
+impl LeafHash {
+    /// A leaf that was never written.
+    pub const EMPTY: Self = Self(Fr::ZERO);
+
+    /// The field element.
+    pub const fn element(&self) -> Fr {
+        self.0
+    }
+}
+
+/// What L1 says to be one. Nothing says that such a leaf was ever written.
+impl From<Fr> for LeafHash {
+    fn from(element: Fr) -> Self {
+        Self(element)
+    }
+}
 
 /// The number of an optional account: 0 for none.
 pub fn index_or_zero(account: Option<AccountIndex>) -> u64 {
@@ -62,8 +84,8 @@ impl IdentityLeaf {
     }
 
     /// The leaf value.
-    pub fn hash(&self) -> Fr {
-        poseidon::hash(Tag::Identity, &[self.packed(), self.key.x(), self.key.y(), self.encryption])
+    pub fn hash(&self) -> LeafHash {
+        LeafHash(poseidon::hash(Tag::Identity, &[self.packed(), self.key.x(), self.key.y(), self.encryption]))
     }
 }
 
@@ -80,8 +102,7 @@ pub struct MedicalLeaf {
     #[serde(with = "hex_element")]
     pub audit_head: Fr,
     /// Commitment to her key directory's CID; 0 before the first.
-    #[serde(with = "hex_element")]
-    pub key_directory: Fr,
+    pub key_directory: DirectoryCommitment,
 }
 
 impl MedicalLeaf {
@@ -91,13 +112,14 @@ impl MedicalLeaf {
             grants_root: empty_root(layout::GRANT_DEPTH),
             records_root: empty_root(layout::RECORD_DEPTH),
             audit_head: Fr::ZERO,
-            key_directory: Fr::ZERO,
+            key_directory: DirectoryCommitment::NONE,
         }
     }
 
     /// The leaf value.
-    pub fn hash(&self) -> Fr {
-        poseidon::hash(Tag::Medical, &[self.grants_root, self.records_root, self.audit_head, self.key_directory])
+    pub fn hash(&self) -> LeafHash {
+        let Self { grants_root, records_root, audit_head, key_directory } = *self;
+        LeafHash(poseidon::hash(Tag::Medical, &[grants_root, records_root, audit_head, key_directory.element()]))
     }
 }
 
@@ -135,8 +157,8 @@ impl GrantLeaf {
     }
 
     /// The leaf value.
-    pub fn hash(&self) -> Fr {
-        poseidon::hash(Tag::Grant, &[self.packed(), self.salt])
+    pub fn hash(&self) -> LeafHash {
+        LeafHash(poseidon::hash(Tag::Grant, &[self.packed(), self.salt]))
     }
 
     /// Whether the grant holds at `time` for an account of this index and organisation.
@@ -182,8 +204,8 @@ impl RecordLeaf {
     }
 
     /// The leaf value.
-    pub fn hash(&self) -> Fr {
-        poseidon::hash(Tag::Record, &[self.packed(), self.authored, self.stored])
+    pub fn hash(&self) -> LeafHash {
+        LeafHash(poseidon::hash(Tag::Record, &[self.packed(), self.authored, self.stored]))
     }
 }
 
@@ -201,8 +223,7 @@ pub struct AuditEntry {
     /// The batch's time.
     pub time: UnixTime,
     /// The leaf value after it.
-    #[serde(with = "hex_element")]
-    pub new_leaf: Fr,
+    pub new_leaf: LeafHash,
     /// Hides the fields from whoever sees only the hash.
     #[serde(with = "hex_element")]
     pub salt: Fr,
@@ -223,7 +244,7 @@ impl AuditEntry {
 
     /// The entry's hash.
     pub fn hash(&self) -> Fr {
-        poseidon::hash(Tag::AuditEntry, &[self.packed(), self.new_leaf, self.salt])
+        poseidon::hash(Tag::AuditEntry, &[self.packed(), self.new_leaf.element(), self.salt])
     }
 
     /// The head after this entry.

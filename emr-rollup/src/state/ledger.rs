@@ -6,7 +6,7 @@ use emr_core::{AccountIndex, GrantSlot, RecordSlot, UnixTime, Uses};
 use halo2curves::ff::Field;
 
 use crate::{
-    batch::Words,
+    batch::D2Entry,
     l1_operation::L1Operation,
     operation::{Domain, SignedOperation, Written},
     primitive::field::Fr,
@@ -47,7 +47,7 @@ pub struct Executed {
     /// What a prover needs of it.
     pub witness: OperationWitness,
     /// Its entry of D2.
-    pub d2: Words,
+    pub d2: D2Entry,
     /// Its line in the audit chain.
     pub entry: AuditEntry,
 }
@@ -131,9 +131,8 @@ impl Ledger {
     /// The clause that the operation breaks.
     pub fn execute(&mut self, signed: &SignedOperation, time: UnixTime) -> Result<Executed, Violation> {
         let (witness, d2, entry) = self.check(signed, time)?;
-        let [_, leaf, audit_entry, key_directory] = d2;
         let operation = &signed.operation;
-        self.trees.write(operation.patient, operation.action.target(), leaf, audit_entry, key_directory);
+        self.trees.write(&d2);
         let leaves = Arc::make_mut(self.patients.entry(operation.patient).or_default());
         match operation.action.effect(leaves) {
             Some(Written::Record(slot, leaf)) => {
@@ -157,7 +156,7 @@ impl Ledger {
         &self,
         signed: &SignedOperation,
         time: UnixTime,
-    ) -> Result<(OperationWitness, Words, AuditEntry), Violation> {
+    ) -> Result<(OperationWitness, D2Entry, AuditEntry), Violation> {
         let witness = self.witness(signed)?;
         let context = Context {
             version: *self.trees.version(),
@@ -173,7 +172,7 @@ impl Ledger {
             target: operation.action.target(),
             purpose: operation.action.purpose(),
             time,
-            new_leaf: effect.d2[1],
+            new_leaf: effect.d2.leaf,
             salt: operation.salt,
         };
         Ok((witness, effect.d2, entry))

@@ -2,19 +2,19 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use emr_core::{AccountIndex, GrantSlot, OutOfRange, RecordSlot, Role, StateRoot};
+use emr_core::{AccountIndex, Role, StateRoot};
 use halo2curves::ff::Field;
 
 use crate::{
-    batch::{BatchData, Words},
+    batch::{BatchData, D2Entry},
     l1_operation::{AccountRule, IdentityRule, L1Operation, MedicalRule},
-    layout,
+    operation::DirectoryCommitment,
     primitive::{
         field::{self, Fr},
         poseidon,
     },
     state::{
-        leaf::{MedicalLeaf, Target, Tree, extend_head},
+        leaf::{LeafHash, MedicalLeaf, Target, extend_head},
         tree::{Path, SparseMerkleTree},
     },
     version::CircuitVersion,
@@ -55,7 +55,7 @@ pub struct Subtree {
     /// Head of her audit chain.
     pub audit_head: Fr,
     /// Commitment to her key directory.
-    pub key_directory: Fr,
+    pub key_directory: DirectoryCommitment,
 }
 
 impl Subtree {
@@ -64,7 +64,7 @@ impl Subtree {
             grants: SparseMerkleTree::new(version.grant_depth),
             records: SparseMerkleTree::new(version.record_depth),
             audit_head: Fr::ZERO,
-            key_directory: Fr::ZERO,
+            key_directory: DirectoryCommitment::NONE,
         }
     }
 
@@ -78,7 +78,7 @@ impl Subtree {
         }
     }
 
-    fn set(&mut self, target: Target, leaf: Fr) {
+    fn set(&mut self, target: Target, leaf: LeafHash) {
         match target {
             Target::Grant(slot) => self.grants.set(slot.get() as u32, leaf),
             Target::Record(slot) => self.records.set(slot.get() as u32, leaf),
@@ -126,13 +126,13 @@ impl StateTrees {
         state_root(self.identity_root(), self.medical_root())
     }
 
-    /// The identity leaf value at an account; 0 if there is none.
-    pub fn identity(&self, account: AccountIndex) -> Fr {
+    /// The identity leaf value at an account.
+    pub fn identity(&self, account: AccountIndex) -> LeafHash {
         self.identities.get(position(account))
     }
 
-    /// The medical leaf value at an account; 0 if there is none.
-    pub fn medical(&self, account: AccountIndex) -> Fr {
+    /// The medical leaf value at an account.
+    pub fn medical(&self, account: AccountIndex) -> LeafHash {
         self.medical.get(position(account))
     }
 
@@ -153,7 +153,7 @@ impl StateTrees {
 
     /// Whether an account fits the trees and is not taken.
     pub fn has_room_for(&self, account: AccountIndex) -> bool {
-        account.get() >> self.version.account_depth == 0 && self.identity(account) == Fr::ZERO
+        account.get() >> self.version.account_depth == 0 && self.identity(account) == LeafHash::EMPTY
     }
 
     /// Takes an entry of the L1 queue. Returns whether it took effect; if not, nothing changes.
@@ -182,12 +182,13 @@ impl StateTrees {
 
     /// Writes a leaf, extends the audit chain and sets the key directory.
     ///
-    /// Returns `false`, and changes nothing, if the patient does not exist.
-    pub fn write(&mut self, patient: AccountIndex, target: Target, leaf: Fr, entry: Fr, key_directory: Fr) -> bool {
+    /// Returns `false`, and changes nothing, if the entry names no leaf of a patient's subtree.
+    pub fn write(&mut self, entry: &D2Entry) -> bool {
+        let Some((patient, target)) = entry.target() else { return false };
         let Some(subtree) = self.subtrees.get_mut(&patient).map(Arc::make_mut) else { return false };
-        subtree.set(target, leaf);
-        subtree.audit_head = extend_head(subtree.audit_head, entry);
-        subtree.key_directory = key_directory;
+        subtree.set(target, entry.leaf);
+        subtree.audit_head = extend_head(subtree.audit_head, entry.audit_entry);
+        subtree.key_directory = entry.key_directory;
         self.medical.set(position(patient), subtree.medical_leaf().hash());
         true
     }
@@ -205,15 +206,13 @@ impl StateTrees {
     /// # Errors
     /// [`DataError`]; the state may then be half way through the batch, and the caller starts over.
     pub fn apply(&mut self, data: &BatchData) -> Result<(), DataError> {
-        for (entry, words) in data.d1.iter().enumerate() {
-            let operation = L1Operation::from_words(words)
+        for (entry, queued) in data.d1.iter().enumerate() {
+            let operation = L1Operation::from_entry(queued)
                 .map_err(|error| DataError::MalformedEntry { entry, reason: error.to_string() })?;
             self.consume(&operation);
         }
-        for (entry, words) in data.d2.iter().enumerate() {
-            let (patient, target) = place(words).ok_or(DataError::NoSuchLeaf { entry })?;
-            let [_, leaf, audit_entry, key_directory] = *words;
-            if !self.write(patient, target, leaf, audit_entry, key_directory) {
+        for (entry, written) in data.d2.iter().enumerate() {
+            if !self.write(written) {
                 return Err(DataError::NoSuchLeaf { entry });
             }
         }
@@ -228,16 +227,4 @@ pub fn state_root(identity_root: Fr, medical_root: Fr) -> StateRoot {
 
 fn position(account: AccountIndex) -> u32 {
     account.get() as u32
-}
-
-/// Decodes the first word of a D2 entry: `pack(account 24, tree 2, slot 16)`.
-pub fn place(words: &Words) -> Option<(AccountIndex, Target)> {
-    let [account, tree, slot] = layout::PLACE.unpack(&words[0])?;
-    let account = AccountIndex::new(account).ok()?;
-    let target: Result<Target, OutOfRange> = match tree {
-        tree if tree == Tree::Grants as u64 => GrantSlot::new(slot).map(Target::Grant),
-        tree if tree == Tree::Records as u64 => RecordSlot::new(slot).map(Target::Record),
-        _ => return None,
-    };
-    target.ok().map(|target| (account, target))
 }

@@ -5,9 +5,12 @@ use std::{collections::HashMap, sync::LazyLock};
 use halo2curves::ff::Field;
 use serde::{Deserialize, Serialize};
 
-use crate::primitive::{
-    field::{Fr, hex_element},
-    poseidon,
+use crate::{
+    primitive::{
+        field::{Fr, hex_element},
+        poseidon,
+    },
+    state::leaf::LeafHash,
 };
 
 /// The greatest depth: account indices have 24 bits.
@@ -60,22 +63,22 @@ impl SparseMerkleTree {
         self.node(self.depth, 0)
     }
 
-    /// The leaf at a position; 0 if it was never set.
-    pub fn get(&self, position: u32) -> Fr {
-        self.node(0, position)
+    /// The leaf at a position.
+    pub fn get(&self, position: u32) -> LeafHash {
+        self.node(0, position).into()
     }
 
     /// Replaces a leaf. Costs one hash per level.
     ///
     /// # Panics
     /// If the position is outside the tree.
-    pub fn set(&mut self, position: u32, leaf: Fr) {
+    pub fn set(&mut self, position: u32, leaf: LeafHash) {
         assert!(
             u64::from(position) >> self.depth == 0,
             "position {position} is outside a tree of depth {}",
             self.depth
         );
-        let (mut index, mut value) = (position, leaf);
+        let (mut index, mut value) = (position, leaf.element());
         for height in 0..=self.depth {
             if value == EMPTY[height] {
                 self.nodes.remove(&(height as u8, index));
@@ -97,8 +100,8 @@ impl SparseMerkleTree {
     }
 
     /// The leaves that are not empty, in no order.
-    pub fn leaves(&self) -> impl Iterator<Item = (u32, Fr)> {
-        self.nodes.iter().filter(|((height, _), _)| *height == 0).map(|((_, index), leaf)| (*index, *leaf))
+    pub fn leaves(&self) -> impl Iterator<Item = (u32, LeafHash)> {
+        self.nodes.iter().filter(|((height, _), _)| *height == 0).map(|((_, index), leaf)| (*index, (*leaf).into()))
     }
 }
 
@@ -132,8 +135,8 @@ impl Path {
     /// The root that a leaf at a position has by this path.
     ///
     /// Only a path whose [`depth`](Self::depth) is that of the tree proves anything: callers check it.
-    pub fn root(&self, position: u32, leaf: Fr) -> Fr {
-        self.siblings.iter().enumerate().fold(leaf, |node, (height, sibling)| {
+    pub fn root(&self, position: u32, leaf: LeafHash) -> Fr {
+        self.siblings.iter().enumerate().fold(leaf.element(), |node, (height, sibling)| {
             if height < 32 && position >> height & 1 == 1 {
                 poseidon::node(sibling.0, node)
             } else {
@@ -151,6 +154,10 @@ mod tests {
 
     use super::*;
 
+    fn leaf(value: u64) -> LeafHash {
+        Fr::from(value).into()
+    }
+
     fn dense_root(depth: usize, leaves: &BTreeMap<u32, Fr>) -> Fr {
         let mut level: Vec<Fr> = (0..1u32 << depth).map(|i| leaves.get(&i).copied().unwrap_or(Fr::ZERO)).collect();
         while level.len() > 1 {
@@ -165,12 +172,12 @@ mod tests {
         fn agrees_with_a_dense_tree(writes in prop::collection::vec((0u32..32, 0u64..4), 1..20)) {
             let (mut tree, mut model) = (SparseMerkleTree::new(5), BTreeMap::new());
             for (position, value) in writes {
-                tree.set(position, Fr::from(value));
+                tree.set(position, leaf(value));
                 model.insert(position, Fr::from(value));
                 prop_assert_eq!(tree.root(), dense_root(5, &model));
-                prop_assert_eq!(tree.path(position).root(position, Fr::from(value)), tree.root());
-                prop_assert_ne!(tree.path(position).root(position, Fr::from(value + 1)), tree.root());
-                prop_assert_ne!(tree.path(position).root(position ^ 1, Fr::from(9)), tree.root());
+                prop_assert_eq!(tree.path(position).root(position, leaf(value)), tree.root());
+                prop_assert_ne!(tree.path(position).root(position, leaf(value + 1)), tree.root());
+                prop_assert_ne!(tree.path(position).root(position ^ 1, leaf(9)), tree.root());
             }
         }
     }
@@ -178,9 +185,9 @@ mod tests {
     #[test]
     fn clearing_every_leaf_leaves_nothing_stored() {
         let mut tree = SparseMerkleTree::new(24);
-        tree.set(0xff_ffff, Fr::ONE);
+        tree.set(0xff_ffff, leaf(1));
         assert_ne!(tree.root(), empty_root(24));
-        tree.set(0xff_ffff, Fr::ZERO);
+        tree.set(0xff_ffff, LeafHash::EMPTY);
         assert_eq!((tree.root(), tree.nodes.len()), (empty_root(24), 0));
     }
 }

@@ -5,11 +5,14 @@ use halo2curves::ff::Field;
 
 use super::{Clause, EntryWitness, Violation, is_code, require};
 use crate::{
-    batch::Words,
+    batch::D1Entry,
     l1_operation::{AccountRule, IdentityRule, MedicalRule},
-    operation::Kind,
+    operation::{DirectoryCommitment, Kind},
     primitive::field::{Fr, to_u64},
-    state::{leaf::MedicalLeaf, tree::empty_root},
+    state::{
+        leaf::{LeafHash, MedicalLeaf},
+        tree::empty_root,
+    },
     statement::IdentityFields,
     version::CircuitVersion,
 };
@@ -21,8 +24,8 @@ pub struct EntryEffect {
     pub identity_root: Fr,
     /// Medical root after.
     pub medical_root: Fr,
-    /// The entry's words.
-    pub d1: Words,
+    /// The entry of D1.
+    pub d1: D1Entry,
 }
 
 /// Checks one L1 operation and says what it does.
@@ -55,13 +58,13 @@ pub fn check_entry(
         Clause::L1AsQueued,
         "medical leaf under the medical root",
     )?;
-    let d1 = entry.words();
+    let d1 = entry.entry();
     match rule.account {
-        AccountRule::Fresh if witness.old_identity != Fr::ZERO => {
+        AccountRule::Fresh if witness.old_identity != LeafHash::EMPTY => {
             return Ok(EntryEffect { identity_root, medical_root, d1 });
         }
         AccountRule::Fresh => {
-            require(witness.old_medical == Fr::ZERO, Clause::L1AsQueued, "a medical leaf without an identity")?;
+            require(witness.old_medical == LeafHash::EMPTY, Clause::L1AsQueued, "a medical leaf without an identity")?;
         }
     }
     let identity = match rule.identity {
@@ -77,7 +80,7 @@ pub fn check_entry(
     };
     let medical = match rule.medical {
         MedicalRule::EmptyForPatient if is_code(&entry.role, Role::Patient.code()) => empty_medical(version).hash(),
-        MedicalRule::EmptyForPatient => Fr::ZERO,
+        MedicalRule::EmptyForPatient => LeafHash::EMPTY,
     };
     Ok(EntryEffect {
         identity_root: witness.identity_path.root(position, identity.hash()),
@@ -92,6 +95,6 @@ pub(crate) fn empty_medical(version: &CircuitVersion) -> MedicalLeaf {
         grants_root: empty_root(version.grant_depth),
         records_root: empty_root(version.record_depth),
         audit_head: Fr::ZERO,
-        key_directory: Fr::ZERO,
+        key_directory: DirectoryCommitment::NONE,
     }
 }

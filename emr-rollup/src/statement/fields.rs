@@ -10,7 +10,7 @@ use crate::{
         field::{self, Fr, hex_element},
         poseidon::{self, Tag},
     },
-    state::leaf::{GrantLeaf, IdentityLeaf, MedicalLeaf, RecordLeaf, index_or_zero},
+    state::leaf::{GrantLeaf, IdentityLeaf, LeafHash, MedicalLeaf, RecordLeaf, index_or_zero},
 };
 
 macro_rules! fields {
@@ -175,8 +175,8 @@ fields!(
 
 impl IdentityFields {
     /// The leaf value.
-    pub fn hash(&self) -> Fr {
-        poseidon::hash(Tag::Identity, &[self.packed(), self.key_x, self.key_y, self.encryption])
+    pub fn hash(&self) -> LeafHash {
+        poseidon::hash(Tag::Identity, &[self.packed(), self.key_x, self.key_y, self.encryption]).into()
     }
 }
 
@@ -187,8 +187,11 @@ impl GrantFields {
     }
 
     /// The leaf value: 0 for an empty slot.
-    pub fn hash(&self) -> Fr {
-        if self.is_empty() { Fr::ZERO } else { poseidon::hash(Tag::Grant, &[self.packed(), self.salt]) }
+    pub fn hash(&self) -> LeafHash {
+        if self.is_empty() {
+            return LeafHash::EMPTY;
+        }
+        poseidon::hash(Tag::Grant, &[self.packed(), self.salt]).into()
     }
 }
 
@@ -199,19 +202,18 @@ impl RecordFields {
     }
 
     /// The leaf value: 0 for an empty slot.
-    pub fn hash(&self) -> Fr {
+    pub fn hash(&self) -> LeafHash {
         if self.is_empty() {
-            Fr::ZERO
-        } else {
-            poseidon::hash(Tag::Record, &[self.packed(), self.authored, self.stored])
+            return LeafHash::EMPTY;
         }
+        poseidon::hash(Tag::Record, &[self.packed(), self.authored, self.stored]).into()
     }
 }
 
 impl EntryFields {
-    /// The four words of D1.
-    pub fn words(&self) -> crate::batch::Words {
-        [self.packed(), self.key_x, self.key_y, self.opaque]
+    /// The entry of D1.
+    pub fn entry(&self) -> crate::batch::D1Entry {
+        crate::batch::D1Entry { packed: self.packed(), key_x: self.key_x, key_y: self.key_y, opaque: self.opaque }
     }
 }
 

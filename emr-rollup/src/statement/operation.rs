@@ -5,7 +5,7 @@ use halo2curves::ff::Field;
 
 use super::{Clause, GrantFields, OperationWitness, RecordFields, Violation, require};
 use crate::{
-    batch::Words,
+    batch::D2Entry,
     layout,
     operation::{Authority, Counter, DirectoryRule, Kind, MAX_VALIDITY, Rule, Signer},
     primitive::{
@@ -40,7 +40,7 @@ pub struct OperationEffect {
     /// The patient's medical leaf after.
     pub medical: MedicalFields,
     /// The entry of D2.
-    pub d2: Words,
+    pub d2: D2Entry,
 }
 
 /// The witness's numbers, in range, and the rules of its kind.
@@ -117,23 +117,23 @@ pub fn check_operation(
         header.purpose,
         context.time.into(),
     ]);
-    let entry = poseidon::hash(Tag::AuditEntry, &[entry_packed, new_leaf, witness.message.salt]);
+    let entry = poseidon::hash(Tag::AuditEntry, &[entry_packed, new_leaf.element(), witness.message.salt]);
     let replaces = match numbers.rule.directory {
         DirectoryRule::Stays => false,
         DirectoryRule::Replaced => true,
-        DirectoryRule::ReplacedIfCurrent => witness.message.directory_before == medical.key_directory,
+        DirectoryRule::ReplacedIfCurrent => witness.message.directory_before == medical.key_directory.element(),
     };
     let next = MedicalFields {
         grants_root: if is_record { medical.grants_root } else { new_root },
         records_root: if is_record { new_root } else { medical.records_root },
         audit_head: extend_head(medical.audit_head, entry),
-        key_directory: if replaces { witness.message.directory_after } else { medical.key_directory },
+        key_directory: if replaces { witness.message.directory_after.into() } else { medical.key_directory },
     };
     let place = layout::PLACE.pack([numbers.patient, number(&header.tree), numbers.slot]);
     Ok(OperationEffect {
         medical_root: witness.medical_path.root(numbers.patient as u32, next.hash()),
         medical: next,
-        d2: [place, new_leaf, entry, next.key_directory],
+        d2: D2Entry { place, leaf: new_leaf, audit_entry: entry, key_directory: next.key_directory },
     })
 }
 
@@ -314,7 +314,7 @@ fn check_leaf(context: &Context, witness: &OperationWitness, numbers: &Numbers) 
     }
     match rule.directory {
         DirectoryRule::Replaced => {
-            let in_force = witness.message.directory_before == witness.medical.key_directory;
+            let in_force = witness.message.directory_before == witness.medical.key_directory.element();
             require(in_force, Clause::TargetExpected, "key directory in force")?;
         }
         DirectoryRule::Stays | DirectoryRule::ReplacedIfCurrent => {}

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{EntryFields, GrantFields, IdentityFields, MedicalFields, Message, RecordFields, SignatureFields};
 use crate::{
     primitive::field::{Fr, hex_element},
-    state::tree::Path,
+    state::{leaf::LeafHash, tree::Path},
 };
 
 /// One L2 operation with everything it reads.
@@ -52,13 +52,11 @@ pub struct EntryWitness {
     /// The entry, as queued.
     pub entry: EntryFields,
     /// The identity leaf value before.
-    #[serde(with = "hex_element")]
-    pub old_identity: Fr,
+    pub old_identity: LeafHash,
     /// Its path.
     pub identity_path: Path,
     /// The medical leaf value before.
-    #[serde(with = "hex_element")]
-    pub old_medical: Fr,
+    pub old_medical: LeafHash,
     /// Its path.
     pub medical_path: Path,
 }

@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    batch::{BatchData, PublicInputs, Words},
-    operation::{Action, Kind, PutRecord, Revoke, SetGrant, SignedOperation, Tombstone},
+    batch::{BatchData, D2Entry, PublicInputs},
+    operation::{Action, DirectoryCommitment, Kind, PutRecord, Revoke, SetGrant, SignedOperation, Tombstone},
     primitive::{
         field::{Fr, pack, to_u64},
         poseidon::{self, Tag},
@@ -118,14 +118,14 @@ impl Forger {
             grants_root: empty_root(self.version.grant_depth),
             records_root: empty_root(self.version.record_depth),
             audit_head: Fr::from(0),
-            key_directory: Fr::from(0),
+            key_directory: DirectoryCommitment::NONE,
         };
         if entry.role == Fr::from(1) {
             self.medical.set(account as u32, medical.hash());
         }
         let (grant_leaves, record_leaves) = Default::default();
         self.subtrees.insert(account, Subtree { grants, records, medical, grant_leaves, record_leaves });
-        self.data.d1.push(entry.words());
+        self.data.d1.push(entry.entry());
         self.witness.entries.push(witness);
     }
 
@@ -219,7 +219,7 @@ impl Forger {
             .into_iter()
             .chain([(Fr::from(time), 40)])
             .fold(Fr::from(0), |packed, (field, width)| packed * Fr::from(1 << width) + field);
-        let mut entry = poseidon::hash(Tag::AuditEntry, &[packed, new_leaf, witness.message.salt]);
+        let mut entry = poseidon::hash(Tag::AuditEntry, &[packed, new_leaf.element(), witness.message.salt]);
         let mut next = witness.medical;
         if is_record {
             next.records_root = new_root;
@@ -227,9 +227,9 @@ impl Forger {
             next.grants_root = new_root;
         }
         next.audit_head = extend_head(next.audit_head, entry);
-        let current = witness.message.directory_before == witness.medical.key_directory;
+        let current = witness.message.directory_before == witness.medical.key_directory.element();
         if is(Kind::SetGrant) || is(Kind::Revoke) && current {
-            next.key_directory = witness.message.directory_after;
+            next.key_directory = witness.message.directory_after.into();
         }
         lie(&mut entry, &mut next);
         let root = witness.medical_path.root(patient as u32, next.hash());
@@ -245,8 +245,8 @@ impl Forger {
         self.medical.set(patient as u32, next.hash());
         self.forced_root = Some(root);
         let place = pack(&[(patient, 24), (number(&header.tree), 2), (slot, 16)]);
-        let d2: Words = [place, new_leaf, entry, next.key_directory];
-        self.data.d2.push(d2);
+        let key_directory = next.key_directory;
+        self.data.d2.push(D2Entry { place, leaf: new_leaf, audit_entry: entry, key_directory });
         self.witness.operations.push(witness);
     }
 

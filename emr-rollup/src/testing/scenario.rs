@@ -163,8 +163,8 @@ pub fn set_grant(slot: u64, leaf: GrantLeaf, before: u64, after: u64) -> Action 
         slot: GrantSlot::new(slot).expect("a slot"),
         expected: Version::new(leaf.version.get() - 1).expect("a version"),
         leaf,
-        directory_before: Fr::from(before),
-        directory_after: Fr::from(after),
+        directory_before: Fr::from(before).into(),
+        directory_after: Fr::from(after).into(),
     })
 }
 
@@ -189,8 +189,8 @@ pub fn revoke(slot: u64, expected: u64, before: u64, after: u64) -> Action {
         slot: GrantSlot::new(slot).expect("a slot"),
         expected: Version::new(expected).expect("a version"),
         leaf_salt: Fr::from(777),
-        directory_before: Fr::from(before),
-        directory_after: Fr::from(after),
+        directory_before: Fr::from(before).into(),
+        directory_after: Fr::from(after).into(),
     })
 }
 

@@ -28,7 +28,7 @@ fn c10_c11_c12_c16_what_is_left_follows() {
     let skipped: Lie = |_, next| next.audit_head = Fr::from(0);
     let records: Lie = |_, next| next.records_root += Fr::from(1);
     let entry: Lie = |entry, _| *entry += Fr::from(1);
-    let directory: Lie = |_, next| next.key_directory += Fr::from(1);
+    let directory: Lie = |_, next| next.key_directory = (next.key_directory.element() + Fr::from(1)).into();
     for (clause, what, lie, shows) in [
         (Clause::SubtreeRoot, "another root", root, &[Clause::RootsChain][..]),
         (Clause::AuditHead, "another head", head, &[Clause::RootsChain]),
@@ -112,7 +112,7 @@ fn c13_c15_c16_c18_public_inputs_are_these() {
     assert!(!failures(&witness, &public).is_empty() && check_batch(&witness, &public).is_err());
     // Data that say something else than was done.
     let mut forger = forger(3);
-    forger.data.d2[1][1] += one();
+    forger.data.d2[1].leaf = (forger.data.d2[1].leaf.element() + one()).into();
     let (witness, public) = forger.finish();
     let found = clauses(&failures(&witness, &public));
     assert_eq!(found, only([Clause::DataCommitment, Clause::PublicInputs]));
@@ -149,8 +149,8 @@ fn c14_l1_operations_are_total_and_take_effect_as_queued() {
     };
     only_c14("identity path", altered(|w| w.identity_path = bent(&w.identity_path)));
     only_c14("medical path", altered(|w| w.medical_path = bent(&w.medical_path)));
-    only_c14("old identity", altered(|w| w.old_identity = Fr::from(5)));
-    only_c14("old medical", altered(|w| w.old_medical = Fr::from(5)));
+    only_c14("old identity", altered(|w| w.old_identity = Fr::from(5).into()));
+    only_c14("old medical", altered(|w| w.old_medical = Fr::from(5).into()));
     only_c14("kind", altered(|w| w.entry.kind = Fr::from(17)));
     // An unused slot before a used one, and data in an unused slot.
     let (mut witness, public) = honest(VERSION);

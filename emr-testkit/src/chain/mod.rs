@@ -1,4 +1,4 @@
-//! Chains to test on, with funded accounts, and a contract that shows what a chain does.
+//! Chains for tests, with funded accounts, and a contract that exercises a chain's features.
 
 mod probe;
 
@@ -18,69 +18,69 @@ pub use probe::Probe;
 /// The n-th test account.
 ///
 /// # Errors
-/// From 254 on, where there is no key.
+/// Fails from 254 on, where there is no valid key.
 pub fn account(n: u8) -> Outcome<PrivateKeySigner> {
     Ok(PrivateKeySigner::from_bytes(&B256::repeat_byte(n.wrapping_add(1)))?)
 }
 
-/// What every chain starts with: 1000 ether for each of four accounts.
+/// The balances at the start of every chain: 1000 ether for each of four accounts.
 ///
 /// # Errors
-/// None is expected.
+/// No error is expected.
 pub fn prefunded() -> Outcome<BTreeMap<Address, U256>> {
     let ether = U256::from(10).pow(U256::from(18));
     (0..4).map(|n| Ok((account(n)?.address(), ether * U256::from(1000)))).collect()
 }
 
-/// The start of a chain in the process.
+/// The configuration of a chain in this process.
 ///
 /// # Errors
-/// None is expected.
+/// No error is expected.
 pub fn config() -> Outcome<ChainConfig> {
     Ok(ChainConfig { prefunded: prefunded()?, ..ChainConfig::default() })
 }
 
-/// A chain to test on; dropping it stops it.
+/// A chain for tests. Dropping it stops it.
 #[derive(Debug)]
 pub enum Node {
-    /// In this process.
+    /// A chain in this process.
     Embedded(EmbeddedChain),
-    /// The same over HTTP.
+    /// A chain in this process, served over HTTP.
     Served(RpcServer),
     /// A real anvil.
     Anvil(Anvil),
 }
 
 impl Node {
-    /// A fresh chain in this process.
+    /// Starts a chain in this process.
     ///
     /// # Errors
-    /// None is expected.
+    /// No error is expected.
     pub fn embedded() -> Outcome<Self> {
         Ok(Self::Embedded(EmbeddedChain::temporary(&config()?)?))
     }
 
-    /// A fresh chain in this process, served on a free port.
+    /// Starts a chain in this process and serves it on a free port.
     ///
     /// # Errors
-    /// If there is no free port.
+    /// Fails if there is no free port.
     pub async fn served() -> Outcome<Self> {
         let chain = EmbeddedChain::temporary(&config()?)?;
         Ok(Self::Served(serve_rpc(chain, "127.0.0.1:0".parse()?).await?))
     }
 
-    /// A fresh anvil with the same first block; `None` where no anvil is at hand and none is required.
+    /// Starts anvil with the same first block. Returns `None` if anvil is not installed and not required.
     ///
     /// # Errors
-    /// If it is required and missing, or does not start.
+    /// Fails if anvil is required but not installed, or if it does not start.
     pub fn anvil() -> Outcome<Option<Self>> {
         Ok(start_anvil()?.map(Self::Anvil))
     }
 
-    /// Where it is.
+    /// The endpoint of the chain.
     ///
     /// # Errors
-    /// None is expected.
+    /// No error is expected.
     pub fn endpoint(&self) -> Outcome<Endpoint> {
         Ok(match self {
             Self::Embedded(chain) => Endpoint::in_process(chain.transport()),
@@ -90,7 +90,7 @@ impl Node {
     }
 }
 
-/// A real anvil with the same first block.
+/// Starts anvil with the same first block as the embedded chain.
 fn start_anvil() -> Outcome<Option<Anvil>> {
     let folder = tempfile::tempdir()?;
     let genesis = folder.path().join("genesis.json");
@@ -105,7 +105,7 @@ fn start_anvil() -> Outcome<Option<Anvil>> {
     });
     fs::write(&genesis, json.to_string())?;
     let genesis = genesis.to_str().ok_or("the temporary folder is not UTF-8")?;
-    // anvil takes the base fee for the first block after genesis, where EIP-1559 takes an eighth less than in genesis.
+    // By EIP-1559, the base fee of the first block after genesis is an eighth less than in genesis. anvil does not reduce it.
     Ok(Anvil::start_or_skip(&[
         "--accounts",
         "0",

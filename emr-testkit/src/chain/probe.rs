@@ -1,4 +1,4 @@
-//! A small contract that shows what a chain does: storage, logs, reverts, clock, block hashes, gas.
+//! A small contract that exercises a chain's features: storage, logs, reverts, clock, block hashes, gas.
 
 use alloy::sol;
 

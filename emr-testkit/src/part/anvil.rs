@@ -8,7 +8,7 @@ use xtask::parts::Parts;
 
 use super::PartError;
 
-/// An anvil with a chain of its own, in memory, on a free port of 127.0.0.1.
+/// A running anvil, with a new chain in memory, on a free port of 127.0.0.1.
 #[derive(Debug)]
 pub struct Anvil {
     running: Running,
@@ -16,10 +16,11 @@ pub struct Anvil {
 }
 
 impl Anvil {
-    /// Starts anvil with further `arguments` (`["--chain-id", "31337"]`), or says that the test is skipped.
+    /// Starts anvil with further `arguments` (such as `["--chain-id", "31337"]`). Returns `None`, after a line on stderr, if the test
+    /// must be skipped.
     ///
     /// # Errors
-    /// [`PartError::NotInstalled`] where it is required; [`PartError::Start`].
+    /// Returns [`PartError::NotInstalled`] if anvil is required but not installed, and [`PartError::Start`] if it does not start.
     pub fn start_or_skip(arguments: &[&str]) -> Result<Option<Self>, PartError> {
         let Some(program) = find_or_skip("anvil", Parts::open()?.anvil())? else { return Ok(None) };
         let mut command = Command::new(program);
@@ -29,12 +30,12 @@ impl Anvil {
         Ok(Some(Self { running, url: format!("http://{address}") }))
     }
 
-    /// Its JSON-RPC, such as `http://127.0.0.1:34645`.
+    /// The URL of its JSON-RPC, such as `http://127.0.0.1:34645`.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// Ends it as a crash would. Its chain is gone.
+    /// Kills it. Its chain is lost.
     pub fn kill(&mut self) {
         self.running.kill();
     }

@@ -13,7 +13,7 @@ use xtask::parts::Parts;
 
 use super::PartError;
 
-/// A Kubo node with a fresh repository. It listens on free ports of 127.0.0.1 alone, knows no other node and looks for none.
+/// A running Kubo node with a new repository. It listens only on free ports of 127.0.0.1, and knows and searches no other nodes.
 #[derive(Debug)]
 pub struct Kubo {
     running: Running,
@@ -23,10 +23,11 @@ pub struct Kubo {
 }
 
 impl Kubo {
-    /// Starts a node, or says that the test is skipped.
+    /// Starts a node. Returns `None`, after a line on stderr, if the test must be skipped.
     ///
     /// # Errors
-    /// [`PartError::NotInstalled`] where it is required; [`PartError::Start`]; [`PartError::Io`].
+    /// Returns [`PartError::NotInstalled`] if Kubo is required but not installed, [`PartError::Start`] if it does not start, and
+    /// [`PartError::Io`] if its files cannot be written.
     pub fn start_or_skip() -> Result<Option<Self>, PartError> {
         let Some(program) = find_or_skip("Kubo", Parts::open()?.kubo())? else { return Ok(None) };
         let repository = tempfile::Builder::new()
@@ -38,7 +39,7 @@ impl Kubo {
         Ok(Some(Self { running, url, program, repository }))
     }
 
-    /// Its HTTP RPC, such as `http://127.0.0.1:41097`.
+    /// The URL of its HTTP RPC, such as `http://127.0.0.1:41097`.
     pub fn url(&self) -> &str {
         &self.url
     }
@@ -48,15 +49,15 @@ impl Kubo {
         self.repository.path()
     }
 
-    /// Ends it as a crash would. Its repository stays.
+    /// Kills it. Its repository stays.
     pub fn kill(&mut self) {
         self.running.kill();
     }
 
-    /// Starts it again on the same repository, on another port.
+    /// Starts it again with the same repository, on another port.
     ///
     /// # Errors
-    /// [`PartError::Start`]; [`PartError::Io`].
+    /// Returns [`PartError::Start`] if it does not start, and [`PartError::Io`] if its files cannot be read.
     pub fn restart(&mut self) -> Result<(), PartError> {
         self.running.kill();
         (self.running, self.url) = start(&self.program, self.repository.path())?;
@@ -86,7 +87,7 @@ fn initialise(program: &Path, repository: &Path) -> Result<(), PartError> {
     fs::write(&path, format!("{config:#}")).map_err(PartError::io(&path))
 }
 
-/// Loopback only, no peers, no lookups; and fsync, as a hospital must set it.
+/// Restricts the node to loopback, without peers or lookups. Turns on fsync, as a hospital must.
 fn seclude(config: &mut Value) {
     config["Addresses"]["API"] = json!("/ip4/127.0.0.1/tcp/0");
     config["Addresses"]["Gateway"] = json!("/ip4/127.0.0.1/tcp/0");
@@ -111,7 +112,7 @@ fn seclude(config: &mut Value) {
 }
 
 fn start(program: &Path, repository: &Path) -> Result<(Running, String), PartError> {
-    // A killed node leaves the old address behind.
+    // A killed node leaves a file with its old address.
     let address = repository.join("api");
     if address.exists() {
         fs::remove_file(&address).map_err(PartError::io(&address))?;

@@ -1,8 +1,8 @@
-//! The real programs that tests talk to, started on 127.0.0.1 and ended when dropped.
+//! The real programs that tests use. They are started on 127.0.0.1, and ended when dropped.
 //!
-//! A test calls `start_or_skip`. If the program is not installed, that is `None` after a line `skipped: ..` on stderr - unless
-//! `CI=true` or `EMR_REQUIRE_REAL=1`, where it is an error, so that nothing is skipped unseen. `EMR_REQUIRE_REAL=0` (what `cargo
-//! xtask test --embedded` sets) skips even if the program is installed.
+//! A test calls `start_or_skip`. If the program is not installed, this prints a line `skipped: ..` to stderr and returns `None`. With
+//! `CI=true` or `EMR_REQUIRE_REAL=1` it is an error instead, so that no test is skipped unnoticed. With `EMR_REQUIRE_REAL=0`, which
+//! `cargo xtask test --embedded` sets, tests are skipped even if the program is installed.
 
 mod anvil;
 mod kubo;
@@ -15,27 +15,27 @@ use std::env;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-/// A part is not installed, or did not start.
+/// Why a part could not be started.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PartError {
-    /// There is no cache of parts.
+    /// There is no cache folder for parts.
     #[error(transparent)]
     Cache(#[from] xtask::parts::PartError),
     /// A part is not installed.
-    #[error("{part} is not there ({}): run `cargo xtask parts`, or `cargo xtask test`, which fetches it", path.display())]
+    #[error("{part} is not installed at {}: run `cargo xtask parts`, or `cargo xtask test`, which installs it", path.display())]
     NotInstalled {
         /// The part.
         part: &'static str,
-        /// Where it was looked for.
+        /// The path where it should be.
         path: PathBuf,
     },
-    /// A part that is installed did not start.
+    /// A part is installed but did not start.
     #[error("{part} did not start: {reason}")]
     Start {
         /// The part.
         part: &'static str,
-        /// What it said, or that it said nothing in time.
+        /// Its last output, or that it was not ready in time.
         reason: String,
     },
     /// A file of the part could not be read or written.
@@ -43,7 +43,7 @@ pub enum PartError {
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
 }
@@ -55,7 +55,7 @@ impl PartError {
     }
 }
 
-/// What the environment says about tests that need a real part.
+/// How the environment wants tests with real parts to run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Demand {
     /// Run if it is installed.
@@ -72,7 +72,7 @@ impl Demand {
         Self::from(is("CI", "true"), is("EMR_REQUIRE_REAL", "1"), is("EMR_REQUIRE_REAL", "0"))
     }
 
-    /// In CI nothing is skipped, whatever else is asked for.
+    /// In CI, nothing is skipped, even if `EMR_REQUIRE_REAL=0` asks for it.
     fn from(ci: bool, required: bool, unwanted: bool) -> Self {
         match (ci || required, unwanted) {
             (true, _) => Self::Required,
@@ -82,12 +82,12 @@ impl Demand {
     }
 }
 
-/// What a test that needs a part does.
+/// Whether a test with a real part runs.
 #[derive(Debug, PartialEq, Eq)]
 enum Found {
-    /// It starts this program.
+    /// It runs, and starts this program.
     Program(PathBuf),
-    /// It does not run, for this reason.
+    /// It is skipped for this reason.
     Skip(&'static str),
 }
 
@@ -96,18 +96,18 @@ impl Found {
         match (demand, path.is_file()) {
             (Demand::Required | Demand::IfThere, true) => Ok(Self::Program(path)),
             (Demand::Required, false) => Err(PartError::NotInstalled { part, path }),
-            (Demand::IfThere, false) => Ok(Self::Skip("is not installed; `cargo xtask test` fetches it")),
+            (Demand::IfThere, false) => Ok(Self::Skip("is not installed; `cargo xtask test` installs it")),
             (Demand::No, _) => Ok(Self::Skip("is not wanted (EMR_REQUIRE_REAL=0)")),
         }
     }
 }
 
-/// The program to start, or `None` if the test is to be skipped.
+/// The program to start, or `None` if the test must be skipped.
 fn find_or_skip(part: &'static str, path: PathBuf) -> Result<Option<PathBuf>, PartError> {
     match Found::decide(part, path, Demand::read())? {
         Found::Program(program) => Ok(Some(program)),
         Found::Skip(reason) => {
-            // Not `eprintln`, which the test harness swallows when a test passes.
+            // Does not use `eprintln`, because the test harness hides its output if a test passes.
             let line = format!("skipped: {part} {reason}\n");
             let _ = io::stderr().write_all(line.as_bytes());
             Ok(None)

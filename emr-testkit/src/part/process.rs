@@ -1,4 +1,4 @@
-//! A child process that says on stdout when it is ready.
+//! A child process that prints a line when it is ready.
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read};
@@ -9,19 +9,19 @@ use std::time::{Duration, Instant};
 
 use super::PartError;
 
-/// For the child to say that it is ready, on a busy machine.
+/// How long the child may take until it is ready, on a busy machine.
 const READY: Duration = Duration::from_secs(60);
-/// Lines of output that an error shows.
+/// How many lines of output an error shows.
 const SHOWN: usize = 20;
 
-/// Ends the child when dropped.
+/// A running child. It is ended when this is dropped.
 #[derive(Debug)]
 pub(super) struct Running {
     child: Child,
 }
 
 impl Running {
-    /// Starts the child and waits until `ready` finds what it looks for in a line of its stdout or stderr.
+    /// Starts the child, and waits until `ready` returns a value for a line of its stdout or stderr.
     pub(super) fn start<T>(
         part: &'static str,
         command: &mut Command,
@@ -57,9 +57,9 @@ impl Running {
         }
     }
 
-    /// Ends the child at once, as a crash would, and waits for its end.
+    /// Kills the child and waits for its end.
     pub(super) fn kill(&mut self) {
-        // An error means that it has ended already.
+        // An error means that the child has ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -71,7 +71,7 @@ impl Drop for Running {
     }
 }
 
-/// Reads to the end even if nobody listens any more, so that the child never waits for its output to be read.
+/// Reads to the end even if nobody needs the lines any more, so that the child never blocks on its output.
 fn forward(stream: impl Read + Send + 'static, lines: mpsc::Sender<String>) {
     thread::spawn(move || {
         let mut stream = BufReader::new(stream);

@@ -1,18 +1,18 @@
-//! Whose request it is, as far as the network says.
+//! The client address of a request.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use axum::http::HeaderMap;
 
-/// Bits of an IPv6 address that tell networks apart: who has one address of a /64 has them all.
+/// The number of bits of an IPv6 address that identify the network. A client that has one address of a /64 has all of them.
 const NETWORK: u32 = 64;
 
-/// A client's address: IPv4 as it is, IPv6 without its lower 64 bits.
+/// A client's address: an IPv4 address, or an IPv6 address without its lower 64 bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct ClientAddress(IpAddr);
 
 impl ClientAddress {
-    /// For a request without an address: there is none outside tests.
+    /// The address of a request without one, which happens only in tests.
     pub(crate) const UNKNOWN: Self = Self(IpAddr::V6(Ipv6Addr::UNSPECIFIED));
 
     pub(crate) fn of(address: IpAddr) -> Self {
@@ -23,8 +23,7 @@ impl ClientAddress {
     }
 }
 
-/// The last hop that `X-Forwarded-For` names: the one that the proxy in front of this node saw. Those before it are the client's own
-/// words.
+/// The last hop in `X-Forwarded-For`, which the proxy in front of this node added. The client could have written the others.
 pub(super) fn forwarded(headers: &HeaderMap) -> Option<ClientAddress> {
     let last = headers.get_all("x-forwarded-for").iter().next_back()?.to_str().ok()?.rsplit(',').next()?.trim();
     let bare = last.trim_start_matches('[').trim_end_matches(']');

@@ -1,4 +1,4 @@
-//! Who may ask how much: by client address before a login, by account after it, and room that only Revokes use.
+//! Limits of requests: by client address before a login, by account after it, and capacity that only Revokes can use.
 
 mod address;
 mod place;
@@ -27,21 +27,21 @@ use rate::Rate;
 use revokes::Revokes;
 pub(crate) use turns::{Turn, Turns};
 
-/// What a node serves at a time.
+/// The limits of a node's HTTP service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Connections at once. When all are taken, a new one takes the place of one of the address that holds most.
+    /// The number of connections. If all are taken, a new one replaces one of the address that holds the most.
     pub connections: usize,
-    /// Requests a second without a login, from one address; ten times as many at once.
+    /// Requests per second without a login, per address. The burst is ten times as many.
     pub address_rate: NonZeroU32,
-    /// Requests a second of one account; five times as many at once.
+    /// Requests per second per account. The burst is five times as many.
     pub account_rate: NonZeroU32,
-    /// Registrations a minute from one address; half as many at once.
+    /// Registrations per minute per address. The burst is half as many.
     pub relay_rate: NonZeroU32,
-    /// Invitations of one doctor that the hospital pays for in a day (UTC). Its own are not counted.
+    /// Invitations per doctor and day (UTC) that the hospital pays for. The hospital's own invitations are not counted.
     pub doctor_invites: u32,
-    /// Whether a reverse proxy is in front of this node, so that the last hop of `X-Forwarded-For` says who asks. Then nobody else
-    /// may reach the node's port: whoever does can name any address.
+    /// Whether a reverse proxy is in front of this node, so that the last hop of `X-Forwarded-For` is the client. Then nobody else may
+    /// reach the node's port, because they could claim any address.
     pub behind_proxy: bool,
 }
 
@@ -59,28 +59,28 @@ impl Default for Limits {
     }
 }
 
-/// Requests of one account, or of one address without a login, that are answered at once. Revokes are not counted.
+/// Requests of one account, or of one address without a login, that can be answered at the same time. Revokes are not counted.
 const IN_FLIGHT: usize = 64;
-/// Operations that are taken at once, beside Revokes.
+/// Operations that can be processed at the same time, without Revokes.
 const LONG: usize = 96;
-/// Operations of one account that are taken at once.
+/// Operations of one account that can be processed at the same time.
 const LONG_PER_ACCOUNT: usize = 8;
-/// Registrations that wait to be relayed.
+/// Registrations that can wait to be relayed.
 const RELAYS: usize = 16;
-/// Registrations of one address that wait to be relayed.
+/// Registrations of one address that can wait to be relayed.
 const RELAYS_PER_ADDRESS: usize = 4;
-/// When to come back if the queue of registrations is full.
+/// When to try again if the queue of registrations is full.
 const RELAY_LATER: Duration = Duration::from_secs(10);
-/// Proofs of other machines that are verified at once.
+/// Proofs of other machines that can be verified at the same time.
 const VERIFYING: usize = 2;
-/// When to come back if a place was not free.
+/// When to try again if no place was free.
 const SOON: Duration = Duration::from_secs(2);
-/// A prover asks every two seconds.
+/// Job requests per minute and prover. A prover asks every two seconds.
 const JOBS_PER_MINUTE: u32 = 60;
-/// A proof takes many seconds; verifying one takes milliseconds.
+/// Proofs per minute and prover. Making a proof takes many seconds, and verifying it takes milliseconds.
 const PROOFS_PER_MINUTE: u32 = 12;
 
-/// Keeps count of what is asked.
+/// Counts requests and enforces the limits.
 #[derive(Debug)]
 pub(crate) struct Limiter {
     behind_proxy: bool,
@@ -99,7 +99,7 @@ pub(crate) struct Limiter {
     revokes: Revokes,
 }
 
-/// One of a key's places, and one of those that all share.
+/// One of a key's places, and one of the places that all share.
 pub(crate) type Held<K> = (Place<K>, OwnedSemaphorePermit);
 
 impl Limiter {
@@ -122,26 +122,26 @@ impl Limiter {
         }
     }
 
-    /// Whether a prover may fetch a job now.
+    /// Counts a prover's request for a job.
     ///
     /// # Errors
-    /// `too-many`.
+    /// Returns `too-many` above the rate.
     pub(crate) fn may_fetch_job(&self, prover: &String) -> Result<(), Refusal> {
         self.jobs.check(prover).map_err(|wait| Refusal::too_many("this prover asks too often: wait", wait))
     }
 
-    /// Whether a prover may hand in a proof now. Verifying junk costs this machine's time.
+    /// Counts a prover's proof. Verifying junk would cost this machine's time.
     ///
     /// # Errors
-    /// `too-many`.
+    /// Returns `too-many` above the rate.
     pub(crate) fn may_hand_in_proof(&self, prover: &String) -> Result<(), Refusal> {
         self.proofs.check(prover).map_err(|wait| Refusal::too_many("this prover hands in too many proofs: wait", wait))
     }
 
-    /// Whether an address may ask for a registration now.
+    /// Counts an address's request for a registration.
     ///
     /// # Errors
-    /// `too-many`.
+    /// Returns `too-many` above the rate.
     pub(crate) fn may_relay(&self, address: ClientAddress) -> Result<(), Refusal> {
         self.relays.check(&address).map_err(|wait| {
             Refusal::too_many("too many registrations from your address: wait, or register on L1 yourself", wait)
@@ -155,10 +155,10 @@ impl Limiter {
         Ok((own, global.map_err(|_| Refusal::busy("this node has much to do: try again in a moment", SOON))?))
     }
 
-    /// A place in the queue of registrations that the hospital relays.
+    /// Takes a place in the queue of registrations that the hospital relays.
     ///
     /// # Errors
-    /// `too-many` if the address has its share; `unavailable` if the queue is full.
+    /// Returns `too-many` if the address has used its share, and `unavailable` if the queue is full.
     pub(crate) fn relay_place(&self, address: ClientAddress) -> Result<Held<ClientAddress>, Refusal> {
         let own = self.relays_of_address.take(address);
         let own = own.ok_or_else(|| Refusal::too_many("your address has registrations at work: wait", SOON))?;
@@ -166,14 +166,14 @@ impl Limiter {
         Ok((own, global.map_err(|_| Refusal::busy("many registrations wait: try again later", RELAY_LATER))?))
     }
 
-    /// Waits for a turn to verify a proof. Those who wait are bounded by [`Self::may_hand_in_proof`].
+    /// Waits for a turn to verify a proof. [`Self::may_hand_in_proof`] bounds the number of waiting requests.
     pub(crate) async fn verify_turn(&self) -> Option<SemaphorePermit<'_>> {
         // The semaphore is never closed.
         self.verifying.acquire().await.ok()
     }
 }
 
-/// Charges each request to its account, or to its client's address where no login is valid. Holds one of the places of that account or
+/// Charges each request to its account, or without a valid login to its client's address. Holds one of the places of that account or
 /// address while the request is answered.
 pub(crate) async fn admit(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
     let limits = &app.limits;
@@ -187,8 +187,9 @@ pub(crate) async fn admit(State(app): State<Arc<App>>, mut request: Request, nex
     next.run(request).await
 }
 
-/// As [`admit`], for what a client asks before it has a token, each of it answered in a millisecond or less. Each such route has a rate that
-/// no other request of the address counts against: a patient who shares an address with many others logs in to revoke.
+/// The same as [`admit`], for requests before a client has a token. Each is answered in about a millisecond. Each such route has a
+/// separate rate, against which other requests of the address do not count. So a patient who shares an address with many others can log
+/// in to revoke.
 pub(crate) async fn admit_at(door: &'static str, app: Arc<App>, mut request: Request, next: Next) -> Response {
     let address = note_address(&app, &mut request);
     match app.limits.doors.check(&(address, door)) {
@@ -197,7 +198,7 @@ pub(crate) async fn admit_at(door: &'static str, app: Arc<App>, mut request: Req
     }
 }
 
-/// As [`admit`], for Revokes: they wait for no other request, nor count as one.
+/// The same as [`admit`], for Revokes. They do not wait for other requests, and do not count as one.
 pub(crate) async fn admit_revoke(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
     match charge(&app, &mut request) {
         Ok(_) => next.run(request).await,
@@ -213,7 +214,7 @@ enum Asker {
     Address(ClientAddress),
 }
 
-/// Finds the client's address, and leaves it in the request.
+/// Finds the client's address and stores it in the request.
 fn note_address(app: &App, request: &mut Request) -> ClientAddress {
     let peer = request.extensions().get::<ConnectInfo<Peer>>().map(|peer| peer.0.address);
     let forwarded = app.limits.behind_proxy.then(|| address::forwarded(request.headers())).flatten();
@@ -239,7 +240,7 @@ fn charge(app: &App, request: &mut Request) -> Result<Asker, Refusal> {
     Ok(asker)
 }
 
-/// Takes a place for an account's long request, once its body is there.
+/// Takes a place for an account's long request after its body was read.
 pub(crate) async fn take_long(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let place = Account::of(request.headers(), &app).and_then(|account| app.limits.long_place(account.index()));
     match place {
@@ -248,7 +249,7 @@ pub(crate) async fn take_long(State(app): State<Arc<App>>, request: Request, nex
     }
 }
 
-/// Takes one of the places that only Revokes use, once the body is there.
+/// Takes one of the places that only Revokes can use, after the body was read.
 pub(crate) async fn take_revoke(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let account = match Account::of(request.headers(), &app) {
         Ok(account) => account.index(),

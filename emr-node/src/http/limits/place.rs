@@ -5,14 +5,14 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-/// A bounded number of places for each key.
+/// A limited number of places for each key.
 #[derive(Debug)]
 pub(crate) struct Places<K: Ord + Clone> {
     each: usize,
     taken: Arc<Mutex<BTreeMap<K, usize>>>,
 }
 
-/// A place, until it is dropped.
+/// A taken place. Dropping this gives it back.
 #[derive(Debug)]
 pub(crate) struct Place<K: Ord + Clone> {
     key: K,
@@ -25,7 +25,7 @@ impl<K: Ord + Clone> Places<K> {
         Self { each, taken: Arc::default() }
     }
 
-    /// A place, or `None` if the key has all of its own.
+    /// Takes a place; `None` if the key has taken all of its places.
     pub(crate) fn take(&self, key: K) -> Option<Place<K>> {
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         let count = taken.entry(key.clone()).or_default();

@@ -1,4 +1,4 @@
-//! Requests a time, by key: governor's generic cell rate algorithm.
+//! Limits the rate of requests by key, with governor's generic cell rate algorithm.
 
 use std::{
     fmt,
@@ -13,10 +13,10 @@ use governor::{
     clock::{Clock, DefaultClock},
 };
 
-/// After how many checks keys that have not been used lately are forgotten.
+/// After this many checks, keys that were not used lately are forgotten.
 const SWEEP: usize = 4096;
 
-/// A rate for each key. A key that was not used for as long as its burst takes is forgotten.
+/// A rate for each key. A key is forgotten if it was not used for the time that its burst takes.
 pub(crate) struct Rate<K: Hash + Eq + Clone> {
     limiter: DefaultKeyedRateLimiter<K>,
     clock: DefaultClock,
@@ -34,12 +34,12 @@ fn positive(number: u32) -> NonZeroU32 {
 }
 
 impl<K: Hash + Eq + Clone> Rate<K> {
-    /// So many a second, and `burst` seconds' worth at once.
+    /// Allows `rate` per second, and a burst of `burst` seconds' worth.
     pub(crate) fn per_second(rate: NonZeroU32, burst: u32) -> Self {
         Self::of(Quota::per_second(rate).allow_burst(positive(rate.get().saturating_mul(burst))))
     }
 
-    /// So many a minute, and the `share`-th part of them at once.
+    /// Allows `rate` per minute, and a burst of the `share`-th part of it.
     pub(crate) fn per_minute(rate: u32, share: u32) -> Self {
         Self::of(Quota::per_minute(positive(rate)).allow_burst(positive(rate / share.max(1))))
     }
@@ -48,10 +48,10 @@ impl<K: Hash + Eq + Clone> Rate<K> {
         Self { limiter: RateLimiter::keyed(quota), clock: DefaultClock::default(), checks: AtomicUsize::new(0) }
     }
 
-    /// Counts one.
+    /// Counts one request.
     ///
     /// # Errors
-    /// How long to wait for the next.
+    /// Returns how long to wait, if the rate is exceeded.
     pub(crate) fn check(&self, key: &K) -> Result<(), Duration> {
         if self.checks.fetch_add(1, Ordering::Relaxed) % SWEEP == SWEEP - 1 {
             self.limiter.retain_recent();

@@ -1,4 +1,4 @@
-//! The room that only Revokes use.
+//! The capacity that only Revokes can use.
 
 use std::{sync::Arc, time::Duration};
 
@@ -8,14 +8,14 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::{Place, Places, SOON, Turn, Turns};
 use crate::http::{connections::Peer, pace::Protected, refusal::Refusal};
 
-/// Revokes that are taken at once.
+/// Revokes that can be processed at the same time.
 const AT_ONCE: usize = 64;
-/// Revokes of one account that are taken, one after the other, or wait.
+/// Revokes of one account that are processed, one after the other, or wait.
 const IN_LINE: usize = 4;
 /// How long a Revoke waits for its place.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Places for Revokes. An account takes one at a time, so a Revoke waits for one of each other account at most.
+/// Places for Revokes. An account uses one at a time, so a Revoke waits for at most one of each other account.
 #[derive(Debug)]
 pub(super) struct Revokes {
     places: Arc<Semaphore>,
@@ -23,7 +23,7 @@ pub(super) struct Revokes {
     turns: Turns<AccountIndex>,
 }
 
-/// A place, until it is dropped. Its connection is not given to another meanwhile.
+/// A taken place. Dropping this gives it back. Meanwhile its connection is not replaced.
 #[derive(Debug)]
 pub(super) struct RevokePlace {
     _in_line: Place<AccountIndex>,
@@ -37,10 +37,10 @@ impl Revokes {
         Self { places: Arc::new(Semaphore::new(AT_ONCE)), in_line: Places::new(IN_LINE), turns: Turns::default() }
     }
 
-    /// Waits for a place. A connection that only waits is like any other: otherwise those who wait would keep all connections.
+    /// Waits for a place. A connection that only waits is not protected. Otherwise waiting clients could hold all connections.
     ///
     /// # Errors
-    /// `too-many` if the account has several in line; `unavailable` if no place is free in time.
+    /// Returns `too-many` if the account has several in line, and `unavailable` if no place becomes free in time.
     pub(super) async fn place(&self, account: AccountIndex, peer: Option<&Peer>) -> Result<RevokePlace, Refusal> {
         let in_line = self.in_line.take(account);
         let in_line = in_line.ok_or_else(|| Refusal::too_many("this account has Revokes at work: wait", SOON))?;
@@ -64,7 +64,7 @@ mod tests {
     use super::*;
     use crate::http::refusal::RefusalKind;
 
-    /// Two hundred accounts hand in four Revokes each and come back at once. An honest one waits for one of each of them, not for all.
+    /// Two hundred accounts submit four Revokes each, again and again. An honest account waits for one of each of them, not for all.
     #[tokio::test]
     async fn a_revoke_waits_for_one_of_each_other_account() -> Result<(), Box<dyn std::error::Error>> {
         const HOSTILE: u64 = 200;

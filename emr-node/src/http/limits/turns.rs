@@ -1,4 +1,4 @@
-//! One at a time of each key.
+//! Lets one request per key run at a time.
 
 use std::{
     collections::BTreeMap,
@@ -7,10 +7,10 @@ use std::{
 
 use tokio::sync::{Mutex as Line, OwnedMutexGuard};
 
-/// A turn, until it is dropped.
+/// A turn. Dropping this ends it.
 pub(crate) type Turn = OwnedMutexGuard<()>;
 
-/// A line for each key, served in the order in which they come.
+/// A line for each key, served in order of arrival.
 #[derive(Debug)]
 pub(crate) struct Turns<K: Ord> {
     lines: Mutex<BTreeMap<K, Arc<Line<()>>>>,
@@ -27,7 +27,7 @@ impl<K: Ord> Turns<K> {
     pub(crate) async fn take(&self, key: K) -> Turn {
         let line = {
             let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
-            // Each that waits or has its turn holds a second handle.
+            // Every request that waits or has its turn holds a second handle.
             lines.retain(|_, line| Arc::strong_count(line) > 1);
             Arc::clone(lines.entry(key).or_default())
         };

@@ -1,4 +1,4 @@
-//! Registration for owners without ether, and what the state says of accounts.
+//! Registration of owners without ether, and accounts in the state.
 
 use std::time::Duration;
 
@@ -22,9 +22,9 @@ use crate::{
     mempool::{InvitationUse, Invited},
 };
 
-/// How long a registration waits for those before it.
+/// How long a registration waits for the registrations before it.
 const RELAY_WAIT: Duration = Duration::from_secs(60);
-/// When to come back after that.
+/// When to try again after that.
 const RELAY_LATER: Duration = Duration::from_secs(10);
 
 fn bytes(what: &str, text: &str) -> Result<Vec<u8>, Refusal> {
@@ -52,7 +52,7 @@ fn signed(relay: &RelayRegistration) -> Result<SignedRegistration, Refusal> {
     Ok(SignedRegistration { registration, owner, deadline: relay.deadline, signature })
 }
 
-/// What L1 says of a registration. Told by an estimate, before it costs gas.
+/// Converts L1's reason for refusing a registration. A gas estimate gives it, before the transaction costs gas.
 pub(super) fn refusal(error: RollupError) -> Refusal {
     match error {
         RollupError::Reverted(reason) => Refusal::refused(reason.to_string()),
@@ -65,8 +65,8 @@ pub(super) fn refusal(error: RollupError) -> Refusal {
     }
 }
 
-/// Refuses what the hospital would not pay for, without taking a turn from anybody: forgeries by this machine alone, the rest by
-/// asking the Ethereum node. A contract decides itself how much gas its signature costs.
+/// Refuses registrations for which the hospital would not pay. Does not take a turn from others: detects forgeries on this machine, and
+/// asks the Ethereum node about the rest. Refuses contracts, because a contract decides how much gas its signature costs.
 async fn worth_relaying(app: &App, signed: &SignedRegistration) -> Result<(), Refusal> {
     let rollup = &app.pipeline.follower.rollup;
     if !signed.is_signed_by_owner(rollup.instance()) {
@@ -90,7 +90,7 @@ pub(super) async fn register(
 ) -> Result<axum::Json<Registered>, Refusal> {
     let signed = signed(&relay)?;
     app.limits.may_relay(address)?;
-    // Before a place is taken: strangers without an invitation keep nobody waiting.
+    // Checked before taking a place, so that strangers without an invitation make nobody wait.
     let asked = invitations::check(&app, relay.invitation.as_ref(), signed.owner).await?;
     let invited = app.sequencer().mempool.invited(&asked, app.sequencer().clock.now())?;
     if let Some(registered) = registered_before(&app, invited, &asked).await? {
@@ -102,8 +102,8 @@ pub(super) async fn register(
     relay_invited(&app, &signed, asked).await
 }
 
-/// Uses the invitation and sends the transaction. What L1 would refuse leaves the invitation as it was. From the moment that the use is on
-/// disk the invitation is this owner's, who may repeat the request whatever happened next.
+/// Uses the invitation and sends the transaction. If L1 would refuse, the invitation stays unused. Once the use is on disk, the
+/// invitation belongs to this owner. They can repeat the request, whatever happens next.
 async fn relay_invited(
     app: &App,
     signed: &SignedRegistration,
@@ -114,7 +114,7 @@ async fn relay_invited(
     let turn = turn
         .await
         .map_err(|_| Refusal::busy("L1 takes registrations slowly at present: try again later", RELAY_LATER))?;
-    // While this request waited, another may have registered the same owner.
+    // Another request may have registered the same owner while this one waited.
     let invited = app.sequencer().mempool.invited(&asked, app.sequencer().clock.now())?;
     if let Some(registered) = registered_before(app, invited, &asked).await? {
         return Ok(registered);
@@ -125,12 +125,12 @@ async fn relay_invited(
     invitations::allow(used.await??)?;
     let (account, receipt) = rollup.register_for(signed).await.map_err(refusal)?;
     drop(turn);
-    // So that whoever registered is known here at once. If L1 cannot be read now, the follower will.
+    // Follows L1, so that the node knows the new account at once. If L1 cannot be read now, the follower will read it later.
     let _ = pipeline.follower.sync(app.sequencer()).await;
     Ok(axum::Json(Registered { account, tx_hash: receipt.tx_hash.to_string() }))
 }
 
-/// The account that an owner got with this invitation, if this is a repetition.
+/// The account that the owner got with this invitation, if the request is a repetition.
 async fn registered_before(
     app: &App,
     invited: Invited,

@@ -20,7 +20,7 @@ pub(super) struct Range {
     limit: usize,
 }
 
-/// The entries before position `end`. Their positions are final: a batch that is settled meanwhile only adds entries.
+/// The entries before position `end`. Positions never change: a batch that is settled meanwhile only adds entries.
 pub(super) async fn page(
     State(app): Shared,
     account: Account,

@@ -1,4 +1,4 @@
-//! Batches: sealing on demand, and how far they got.
+//! Batches: sealing on demand, and their progress.
 
 use axum::{Json, extract::State};
 use emr_api::BatchView;

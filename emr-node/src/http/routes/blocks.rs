@@ -1,4 +1,4 @@
-//! Blocks in and out.
+//! Storing and fetching blocks.
 
 use axum::{
     extract::{Query, State, rejection::QueryRejection},
@@ -41,7 +41,7 @@ pub(super) async fn put(
         sequencer.quotas.check_space(&sequencer.mempool)?;
     }
     let cid = cid_of(codec, &bytes);
-    // Until the block is stored: it is not removed meanwhile.
+    // Protects the block from removal until it is stored.
     let _in_use = sequencer.in_use.take(&[cid]).await;
     let limit = sequencer.quotas.staged_with(codec, &bytes);
     let at = sequencer.clock.now();
@@ -69,7 +69,7 @@ pub(super) async fn get(State(app): Shared, account: Account, Path(cid): Path<St
     let sequencer = app.sequencer();
     let references = sequencer.mempool.references(&cid)?;
     if references.is_empty() {
-        // Part of nothing yet: its uploader's.
+        // No operation refers to the block yet, so it belongs to its uploader.
         if !sequencer.mempool.uploaded(&cid, &account.0)? {
             return Err(not_here());
         }

@@ -1,4 +1,4 @@
-//! What handlers take out of requests; whatever is wrong becomes a `Problem`.
+//! Extractors for handlers. Any fault in a request becomes a `Problem`.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use crate::{
     mempool::Principal,
 };
 
-/// The account that the bearer token is for, and whose it is.
+/// The account of the bearer token, with its principal.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Account(pub(crate) Principal);
 
@@ -37,10 +37,10 @@ impl Account {
         self.0.account
     }
 
-    /// Who is logged in, by a request's headers.
+    /// The account that is logged in, from a request's headers.
     ///
     /// # Errors
-    /// `unauthorized`; `forbidden` for a prover's credential.
+    /// Returns `unauthorized` without a valid token, and `forbidden` for a prover's credential.
     pub(crate) fn of(headers: &HeaderMap, app: &App) -> Result<Self, Refusal> {
         let token = bearer(headers)?;
         if ProverCredential::is_meant(token) {
@@ -61,7 +61,7 @@ fn bearer(headers: &HeaderMap) -> Result<&str, Refusal> {
     })
 }
 
-/// A prover with a credential that is known now, by its name; or the hospital.
+/// The name of a prover with a valid credential; `None` for the hospital.
 #[derive(Clone, Debug)]
 pub(crate) struct Prover(pub(crate) Option<String>);
 
@@ -75,7 +75,7 @@ impl FromRequestParts<Arc<App>> for Prover {
             app.require_hospital(&account)?;
             return Ok(Self(None));
         }
-        // Forbidden, not unauthorized: nothing that the prover does makes it good again.
+        // This is `forbidden` and not `unauthorized`, because the prover cannot make the credential valid again.
         let unknown =
             || Refusal::forbidden("this credential is not known here any more: ask the hospital for a new one");
         Ok(Self(Some(known_prover(token, app)?.ok_or_else(unknown)?)))
@@ -118,7 +118,7 @@ impl<T: DeserializeOwned> FromRequest<Arc<App>> for Json<T> {
     type Rejection = Refusal;
 
     async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, Refusal> {
-        // Other types a web page could send without asking.
+        // A web page could send other content types without a preflight request.
         let json = request
             .headers()
             .get(header::CONTENT_TYPE)
@@ -134,7 +134,7 @@ impl<T: DeserializeOwned> FromRequest<Arc<App>> for Json<T> {
     }
 }
 
-/// A body as it is.
+/// A raw body.
 #[derive(Debug)]
 pub(crate) struct Body(pub(crate) axum::body::Bytes);
 

@@ -1,5 +1,5 @@
-//! Whose registrations the hospital pays for: those invited by the hospital itself or by one of its own doctors. The registrar also admits
-//! doctors of other hospitals or of none; this hospital did not agree to pay for whom they invite.
+//! Checks invitations. The hospital pays for registrations that it or one of its own doctors invited. The registrar also admits doctors of
+//! other hospitals or of none, but this hospital did not agree to pay for the people whom they invite.
 
 use alloy::primitives::Address;
 use axum::{Json, extract::State, http::StatusCode};
@@ -16,10 +16,10 @@ use crate::{
     mempool::{InvitationUse, Invited},
 };
 
-/// What to do without an invitation.
+/// Advice for people without an invitation.
 const OTHER_WAY: &str = "or pay the fee on L1 yourself (register --own-ether)";
 
-/// Checks everything about an invitation but whether it was used, without writing. `owner` is who wants to register with it.
+/// Checks an invitation, except whether it was used. Writes nothing. `owner` is the person who wants to register with it.
 pub(super) async fn check(
     app: &App,
     invitation: Option<&Invitation>,
@@ -31,7 +31,7 @@ pub(super) async fn check(
     })?;
     let now = app.sequencer().clock.now();
     let refused = |error: &dyn std::fmt::Display| Refusal::refused(format!("{error}, {OTHER_WAY}"));
-    // Time and account first: both are known here, and L1 is not asked for everybody.
+    // Checks time and account first. The node knows both, so it need not ask L1 about every request.
     invitation.check_time(now).map_err(|error| refused(&error))?;
     let (inviter, hospital) = (invitation.inviter(), app.hospital()?);
     let may_not = || {
@@ -42,7 +42,7 @@ pub(super) async fn check(
     }
     let rollup = &app.pipeline.follower.rollup;
     let account = rollup.account(inviter).await.map_err(super::accounts::refusal)?;
-    // The state may be behind L1 where a reorganisation gave the number to somebody else.
+    // The state may be behind L1, where a reorganisation gave the number to another owner.
     let account = account.filter(|account| account.standing == Standing::Admitted).ok_or_else(may_not)?;
     invitation.verify(rollup.instance(), account.owner, now).map_err(|error| refused(&error))?;
     let quota = (inviter != hospital).then_some(app.doctor_invites);
@@ -57,7 +57,7 @@ fn is_own_doctor(app: &App, account: AccountIndex, hospital: AccountIndex) -> bo
     })
 }
 
-/// Refuses what may not be used. [`Invited::Exhausted`] too: the caller looks on L1 first.
+/// Refuses invitations that cannot be used. This includes [`Invited::Exhausted`], so the caller must look on L1 first.
 pub(super) fn allow(invited: Invited) -> Result<(), Refusal> {
     let why = match invited {
         Invited::First | Invited::Again => return Ok(()),

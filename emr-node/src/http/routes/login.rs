@@ -10,7 +10,7 @@ pub(super) async fn challenge(
     State(app): Shared,
     Json(request): Json<ChallengeRequest>,
 ) -> Result<axum::Json<Challenge>, Refusal> {
-    // Who signs names this hospital in what he signs.
+    // The signed message names this hospital, so it must have an account.
     app.hospital()?;
     Ok(axum::Json(app.logins.challenge(request.account, app.sequencer().clock.now())))
 }

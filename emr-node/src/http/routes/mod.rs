@@ -40,16 +40,16 @@ pub(crate) use extract::{Account, Prover};
 
 /// The largest JSON body.
 const MAX_JSON: usize = 64 << 10;
-/// The largest proof that is looked at; every proof has a few kilobytes.
+/// The largest proof that is read. Real proofs have a few kilobytes.
 const MAX_PROOF: usize = 64 << 10;
 
-/// What every route works on.
+/// The state that all routes share.
 #[derive(Debug)]
 pub(crate) struct App {
     pub(crate) pipeline: Arc<Pipeline>,
     pub(crate) logins: Logins,
     pub(crate) limits: Limiter,
-    /// Invitations of one doctor that count in a day.
+    /// Invitations per doctor and day that the hospital pays for.
     doctor_invites: u32,
 }
 
@@ -65,7 +65,7 @@ impl App {
         &self.pipeline.sequencer
     }
 
-    /// The hospital's own account.
+    /// The hospital's account.
     fn hospital(&self) -> Result<AccountIndex, Refusal> {
         let hospital = self.sequencer().state().hospital;
         hospital.ok_or_else(|| Refusal::unavailable("this hospital is not registered yet: register it first"))
@@ -112,7 +112,7 @@ pub(crate) fn router(app: Arc<App>, stopped: watch::Receiver<bool>) -> Router {
         .route(route::LOGIN, post(login::login).layer(door(route::LOGIN)))
         .layer(DefaultBodyLimit::max(MAX_JSON))
         .layer(short.clone());
-    // Who may not ask is refused before the body is read.
+    // Callers without a login are refused before the body is read.
     let login = from_fn_with_state(Arc::clone(&app), extract::require_login);
     let blocks = Router::new()
         .route(route::BLOCKS, post(blocks::put))
@@ -121,7 +121,7 @@ pub(crate) fn router(app: Arc<App>, stopped: watch::Receiver<bool>) -> Router {
         .layer(short.clone());
     let long_time = from_fn_with_state(TimeLimit::long(stopped), limit_time);
     let body = from_fn_with_state(MAX_PROOF.max(MAX_JSON), read_body);
-    // A place is taken when the body is there: who sends slowly takes none.
+    // A place is taken after the body was read, so slow senders take none.
     let place = from_fn_with_state(Arc::clone(&app), take_long);
     let operations = Router::new()
         .route(route::OPERATIONS, post(operations::submit))

@@ -1,4 +1,4 @@
-//! Operations in, and what became of them.
+//! Submitting operations, and their status.
 
 use axum::extract::State;
 use emr_api::{OperationStatus, Receipt, Submission};
@@ -18,7 +18,7 @@ pub(super) async fn submit(
     app.sequencer().submit(account.0, submission).await.map(axum::Json)
 }
 
-/// As [`submit`], for Revokes alone: this path has room that nothing else uses.
+/// The same as [`submit`], but only for Revokes. This path has capacity that nothing else can use.
 pub(super) async fn revoke(
     State(app): Shared,
     account: Account,

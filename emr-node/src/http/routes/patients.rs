@@ -1,4 +1,4 @@
-//! A patient's part of the state, as far as whoever asks may see it.
+//! A patient's part of the state, as far as the caller may see it.
 
 use std::collections::BTreeMap;
 
@@ -8,8 +8,7 @@ use emr_api::{
 };
 use emr_core::{AccountIndex, ClassMask, RecordSlot};
 use emr_rollup::{
-    operation::{Action, SignedOperation},
-    primitive::field::Fr,
+    operation::{Action, DirectoryCommitment, SignedOperation},
     state::leaf::{MedicalLeaf, RecordLeaf},
     statement::IdentityFields,
 };
@@ -36,7 +35,7 @@ fn stored_at(state: &NodeState, leaf: &RecordLeaf) -> Option<StoredAt> {
     }
 }
 
-/// What the settled state holds at a patient's index.
+/// The settled medical leaf at a patient's index, with its proof.
 fn medical_proof(state: &NodeState, patient: AccountIndex) -> MedicalProof {
     let trees = state.settled.trees();
     MedicalProof {
@@ -50,7 +49,7 @@ fn medical_proof(state: &NodeState, patient: AccountIndex) -> MedicalProof {
 
 /// The open operations that lead from the settled key directory to the soft one.
 fn directory_operations(state: &NodeState, patient: AccountIndex) -> Vec<SignedOperation> {
-    let mut current = state.settled.medical(patient).map_or(Fr::zero(), |medical| medical.key_directory);
+    let mut current = state.settled.medical(patient).map_or(DirectoryCommitment::NONE, |medical| medical.key_directory);
     let mut chain = Vec::new();
     for open in state.open.values().filter(|open| open.signed.operation.patient == patient) {
         if let Some((before, after)) = open.signed.operation.action.directories()
@@ -78,14 +77,14 @@ pub(super) async fn get(
     let grants = if account.index() == patient {
         leaves.grants.iter().map(|(slot, grant)| GrantView { slot: *slot, grant: *grant }).collect()
     } else {
-        // As they are in the state: he signs for that.
+        // Sends the grants as they are in the state, because the grantee signs for that.
         let live = state.live_grants(patient, account.index(), now);
         live.filter_map(|(slot, _)| Some(GrantView { slot, grant: *leaves.grants.get(&slot)? })).collect()
     };
     Ok(Json(PatientView {
         patient,
         epoch: identity.epoch,
-        directory: state.directory(&medical.key_directory).map(str::to_owned),
+        directory: state.directory(medical.key_directory).map(str::to_owned),
         directory_commitment: medical.key_directory,
         grants,
         next_record_slot: next_slot(&leaves.records)?,
@@ -94,7 +93,7 @@ pub(super) async fn get(
     }))
 }
 
-/// The lowest slot never written.
+/// The lowest slot that was never written.
 fn next_slot(records: &BTreeMap<RecordSlot, RecordLeaf>) -> Result<RecordSlot, Refusal> {
     let taken = records.keys().zip(0..).take_while(|(slot, position)| slot.get() == *position).count();
     RecordSlot::new(taken as u64).map_err(|_| Refusal::refused("all record slots of this patient are used"))
@@ -138,9 +137,9 @@ pub(super) async fn record(
         let medical = state.settled.medical(patient)?;
         record_proof(&state, patient, slot, leaf.author, medical)
     });
-    // The directory that goes with the proof, if there is one.
+    // If there is a proof, uses the directory that belongs to it.
     let medical = proof.as_ref().map(|proof| proof.medical).or_else(|| state.soft.medical(patient));
-    let directory = medical.and_then(|medical| state.directory(&medical.key_directory));
+    let directory = medical.and_then(|medical| state.directory(medical.key_directory));
     let directory = directory.ok_or_else(|| Refusal::not_found("the patient has published no key directory"))?;
     Ok(Json(RecordView {
         slot,
@@ -171,7 +170,7 @@ fn record_proof(
     })
 }
 
-/// Every settled grant, and what the patient signed on top. Neither grows with the audit chain.
+/// All settled grants, and the patient's open operations on grants. The answer does not grow with the audit chain.
 pub(super) async fn grants(
     State(app): Shared,
     account: Account,
@@ -226,7 +225,7 @@ pub(super) async fn subtree(
             .filter_map(|(slot, leaf)| Some(RecordSummary { settled: true, ..summary(&state, patient, *slot, leaf)? }))
             .collect(),
         audit_length: leaves.audit.entries().len() as u64,
-        directory: state.directory(&medical.key_directory).map(str::to_owned),
+        directory: state.directory(medical.key_directory).map(str::to_owned),
         pending: on_her.map(|open| open.signed).collect(),
     }))
 }

@@ -1,4 +1,4 @@
-//! Work for provers elsewhere, and who they are.
+//! Jobs for provers on other machines, and management of provers.
 
 use axum::{
     Json,

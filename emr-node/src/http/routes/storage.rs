@@ -31,7 +31,7 @@ pub(super) async fn get(
         Refusal::not_found(format!("account {patient} is not a patient known here: check the number"))
     })?;
     let authors = leaves.records.values().map(|leaf| leaf.author);
-    // What an earlier owner of a number wrote before a reorganisation counts for the patient, but is not the later one's.
+    // Records that an earlier owner of a number wrote before a reorganisation count for the patient, but not for the later owner.
     let used: BTreeMap<_, _> = used
         .into_iter()
         .filter(|(writer, _)| state.is_current(writer))

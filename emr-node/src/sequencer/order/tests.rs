@@ -5,7 +5,7 @@ use emr_core::{
 use emr_rollup::{
     batch::Batch,
     l1_operation::Registration,
-    operation::{Domain, Operation, PutRecord, Revoke, SetGrant},
+    operation::{DirectoryCommitment, Domain, Operation, PutRecord, Revoke, SetGrant},
     primitive::{eddsa::SigningKey, field::Fr},
     state::{
         leaf::{GrantLeaf, RecordLeaf},
@@ -76,8 +76,8 @@ fn grant(patient: u64, slot: u64, grantee: u64) -> Result<Acknowledged, OutOfRan
         slot: GrantSlot::new(slot)?,
         expected: Version::ZERO,
         leaf,
-        directory_before: Fr::zero(),
-        directory_after: Fr::zero(),
+        directory_before: DirectoryCommitment::NONE,
+        directory_after: DirectoryCommitment::NONE,
     });
     sign(patient, patient, 1000 + slot, action)
 }
@@ -87,8 +87,8 @@ fn revoke(patient: u64, slot: u64, salt: u64) -> Result<Acknowledged, OutOfRange
         slot: GrantSlot::new(slot)?,
         expected: Version::new(1)?,
         leaf_salt: Fr::from(salt),
-        directory_before: Fr::zero(),
-        directory_after: Fr::zero(),
+        directory_before: DirectoryCommitment::NONE,
+        directory_after: DirectoryCommitment::NONE,
     });
     Ok(Acknowledged { turn: Some(0), ..sign(patient, patient, salt, action)? })
 }

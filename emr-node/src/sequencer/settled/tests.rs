@@ -6,7 +6,7 @@ use emr_core::{
 use emr_rollup::{
     batch::Batch,
     l1_operation::Registration,
-    operation::{Action, PutRecord, SetGrant, SignedOperation},
+    operation::{Action, DirectoryCommitment, PutRecord, SetGrant, SignedOperation},
     primitive::{eddsa::SigningKey, field::Fr},
     state::leaf::{GrantLeaf, RecordLeaf},
 };
@@ -62,7 +62,7 @@ fn case() -> Result<Case, Box<dyn std::error::Error>> {
         salt: Fr::from(9),
     };
     let (slot, expected) = (GrantSlot::FIRST_ORDINARY, Version::ZERO);
-    let (directory_before, directory_after) = (Fr::zero(), Fr::from(5));
+    let (directory_before, directory_after) = (DirectoryCommitment::NONE, Fr::from(5).into());
     let record = RecordLeaf {
         status: RecordStatus::Live,
         class: Class::Summary,
@@ -98,15 +98,14 @@ fn case() -> Result<Case, Box<dyn std::error::Error>> {
         );
     }
     let (sealed, after) = batch.seal();
-    let words = |entries: &[Words]| entries.iter().map(|entry| entry.map(|word| field::to_bytes(&word))).collect();
     let public = sealed.public();
     let content = BatchContent {
         pre: public.pre,
         post: public.post,
         time,
         commitment: field::to_bytes(&public.commitment),
-        d1: words(&sealed.data().d1),
-        d2: words(&sealed.data().d2),
+        d1: sealed.data().d1.iter().map(D1Entry::to_bytes).collect(),
+        d2: sealed.data().d2.iter().map(D2Entry::to_bytes).collect(),
         proof: vec![1; 100],
     };
     let settled = SettledBatch { number: 1, tx_hash: Default::default(), block_number: 5, content };

@@ -7,9 +7,9 @@ use std::{
 };
 
 use emr_api::OperationStatus;
-use emr_core::{Opaque, RecordStatus, UnixTime};
+use emr_core::{RecordStatus, UnixTime};
 use emr_ipfs::Cid;
-use emr_rollup::primitive::field;
+use emr_rollup::operation::DirectoryCommitment;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 use super::scene::*;
@@ -125,11 +125,11 @@ impl Model {
         let state = self.scene.sequencer.state().clone();
         let mut directories = BTreeSet::new();
         for ledger in [&state.settled, &state.soft] {
-            directories.extend(ledger.medical(account(PATIENT)).map(|leaf| field::to_bytes(&leaf.key_directory)));
+            directories.extend(ledger.medical(account(PATIENT)).map(|leaf| leaf.key_directory));
         }
         for open in state.open.values() {
             if let Some((before, after)) = open.signed.operation.action.directories() {
-                directories.extend([before, after].map(|it| field::to_bytes(&it)));
+                directories.extend([before, after]);
             }
         }
         let now = self.scene.now;
@@ -143,10 +143,7 @@ impl Model {
                     let settled = leaves.and_then(|leaves| leaves.records.get(&super::scene::slot(slot)));
                     state.open.contains_key(sequence) || settled.is_some_and(|leaf| leaf.status == RecordStatus::Live)
                 }
-                (None, _) => holds.cids.iter().any(|cid| {
-                    let commitment = field::from_opaque(Opaque::directory(cid).as_bytes());
-                    directories.contains(&field::to_bytes(&commitment))
-                }),
+                (None, _) => holds.cids.iter().any(|cid| directories.contains(&DirectoryCommitment::of(cid))),
             };
             if is_needed {
                 needed.extend(holds.cids.iter().copied());

@@ -12,8 +12,12 @@ use emr_core::{
 use emr_crypto::{Epoch, PatientDirectory};
 use emr_ipfs::{Blockstore, Cid, DiskStore};
 use emr_rollup::{
+    batch::{D1Entry, D2Entry},
     l1_operation::{L1Operation, Registration},
-    operation::{Action, CLIENT_VALIDITY, Domain, Operation, PutRecord, RequestAccess, Revoke, SetGrant, Tombstone},
+    operation::{
+        Action, CLIENT_VALIDITY, DirectoryCommitment, Domain, Operation, PutRecord, RequestAccess, Revoke, SetGrant,
+        Tombstone,
+    },
     primitive::{
         eddsa::SigningKey,
         field::{self, Fr},
@@ -186,16 +190,13 @@ impl Scene {
             self.sequencer.seal()?;
             let Some(record) = self.sequencer.state().outstanding.clone() else { return Ok(()) };
             let batch = self.sequencer.reopen(&record)?;
-            let words = |entries: &[[Fr; 4]]| -> Vec<_> {
-                entries.iter().map(|entry| entry.map(|word| field::to_bytes(&word))).collect()
-            };
             let content = BatchContent {
                 pre: batch.public().pre,
                 post: batch.public().post,
                 time: record.time,
                 commitment: field::to_bytes(&batch.public().commitment),
-                d1: words(&batch.data().d1),
-                d2: words(&batch.data().d2),
+                d1: batch.data().d1.iter().map(D1Entry::to_bytes).collect(),
+                d2: batch.data().d2.iter().map(D2Entry::to_bytes).collect(),
                 proof: vec![1; 100],
             };
             let batch = SettledBatch { number: record.number, tx_hash: Default::default(), block_number: 5, content };
@@ -347,15 +348,19 @@ impl Scene {
     }
 
     /// Publishes a fresh key directory.
-    async fn directory(&self) -> Outcome<(Cid, Fr)> {
+    async fn directory(&self) -> Outcome<(Cid, DirectoryCommitment)> {
         let directory = PatientDirectory::create(people().patient.identity.rsa());
         let bytes = directory.published().to_bytes();
         let cid = self.upload_as(PATIENT, Codec::DagCbor, bytes, bytes.len() as u64).await?;
-        Ok((cid, element(Opaque::directory(&cid))))
+        Ok((cid, DirectoryCommitment::of(&cid)))
     }
 
-    fn directory_in_force(&self) -> Fr {
-        self.sequencer.state().soft.medical(account(PATIENT)).map_or(Fr::zero(), |leaf| leaf.key_directory)
+    fn directory_in_force(&self) -> DirectoryCommitment {
+        self.sequencer
+            .state()
+            .soft
+            .medical(account(PATIENT))
+            .map_or(DirectoryCommitment::NONE, |leaf| leaf.key_directory)
     }
 
     /// Lets a doctor write for a year, with a new directory.

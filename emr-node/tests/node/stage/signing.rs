@@ -8,7 +8,10 @@ use emr_core::{
 };
 use emr_crypto::{Epoch, PatientDirectory};
 use emr_rollup::{
-    operation::{Action, CLIENT_VALIDITY, Operation, PutRecord, RequestAccess, Revoke, SetGrant, SignedOperation},
+    operation::{
+        Action, CLIENT_VALIDITY, DirectoryCommitment, Operation, PutRecord, RequestAccess, Revoke, SetGrant,
+        SignedOperation,
+    },
     primitive::field::{self, Fr},
     state::leaf::{GrantLeaf, RecordLeaf},
 };
@@ -35,10 +38,10 @@ impl Caller {
     }
 
     /// The patient's key directory, made and uploaded; its CID and commitment.
-    pub(crate) async fn publish_directory(&self) -> Outcome<(Cid, Fr)> {
+    pub(crate) async fn publish_directory(&self) -> Outcome<(Cid, DirectoryCommitment)> {
         let directory = PatientDirectory::create(self.person.identity.rsa());
         let cid = self.put_block(Codec::DagCbor, directory.published().to_bytes()).await?;
-        Ok((cid, element(Opaque::directory(&cid))))
+        Ok((cid, DirectoryCommitment::of(&cid)))
     }
 
     /// As a patient: grants, publishing a new key directory with it.
@@ -66,7 +69,7 @@ impl Caller {
     ) -> Outcome<Submission> {
         let view = self.view(self.account).await?;
         let cid = self.put_block(Codec::DagCbor, directory.published().to_bytes()).await?;
-        let after = element(Opaque::directory(&cid));
+        let after = DirectoryCommitment::of(&cid);
         let old = view.grants.iter().find(|grant| grant.slot == slot);
         let expected = old.map_or(Version::ZERO, |old| old.grant.version);
         let leaf = GrantLeaf {

@@ -29,7 +29,8 @@ pub(super) fn attacks(stories: &[Story]) -> Vec<Attack> {
     let witness = &stories[REQUEST].case.0.operations[0];
     let first = |path: &crate::state::tree::Path| path.siblings().next().expect("a sibling");
     let forged = crate::statement::IdentityFields { org: Fr::from(STRANGER), ..witness.signer };
-    let (other, bit) = bent_step(witness.signer.hash(), first(&witness.signer_path), true, forged.hash());
+    let (other, bit) =
+        bent_step(witness.signer.hash().element(), first(&witness.signer_path), true, forged.hash().element());
     let lies = vec![
         is("signer", 2, STRANGER),
         (operation("signer sibling", 0), Lie::Is(other)),
@@ -38,7 +39,8 @@ pub(super) fn attacks(stories: &[Story]) -> Vec<Attack> {
     ];
     attack("a signer made up, by a turn that is no bit", REQUEST, lies, Demand::IdentityTurns(Party::Signer));
     let forged = crate::statement::IdentityFields { org: Fr::from(7), ..witness.patient };
-    let (other, bit) = bent_step(witness.patient.hash(), first(&witness.patient_path), false, forged.hash());
+    let (other, bit) =
+        bent_step(witness.patient.hash().element(), first(&witness.patient_path), false, forged.hash().element());
     let lies = vec![
         is("patient", 2, 7),
         (operation("patient sibling", 0), Lie::Is(other)),

@@ -115,7 +115,7 @@ impl State {
     /// the registration, or the owner loses what the tables hold.
     pub(crate) fn principal(&self, account: AccountIndex) -> Option<Principal> {
         self.soft.identity(account)?;
-        Some(Principal { account, identity: field::to_bytes(&self.soft.trees().identity(account)) })
+        Some(Principal { account, identity: field::to_bytes(&self.soft.trees().identity(account).element()) })
     }
 
     /// Whether an account still is whose it was.

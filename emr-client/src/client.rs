@@ -61,7 +61,7 @@ impl Client {
     /// Connects to the node and the chain that the profile knows.
     ///
     /// # Errors
-    /// Returns [`ProfileError::NotJoined`] if the profile knows no node, and otherwise the error of connecting.
+    /// Returns [`ProfileError::NotJoined`](crate::profile::ProfileError::NotJoined) if the profile knows no node, and otherwise the error of connecting.
     pub async fn open(profile: Profile, keys: impl Keys + 'static) -> Result<Self, ClientError> {
         Self::open_with(profile, keys, PlainHttp::ThisMachine).await
     }
@@ -78,7 +78,7 @@ impl Client {
     /// Connects to a node and an Ethereum node at these addresses, and remembers them.
     ///
     /// # Errors
-    /// Returns [`ProfileError::OtherInstance`] if the node is for another contract than before, and otherwise the error of connecting.
+    /// Returns [`ProfileError::OtherInstance`](crate::profile::ProfileError::OtherInstance) if the node is for another contract than before, and otherwise the error of connecting.
     pub async fn join(profile: Profile, keys: impl Keys + 'static, node: &str, rpc: &str) -> Result<Self, ClientError> {
         Self::join_with(profile, keys, node, rpc, PlainHttp::ThisMachine).await
     }

@@ -68,6 +68,33 @@ impl Outgoing {
     }
 }
 
+/// What to do if the node does not take, at the moment, an operation that is not a revocation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Others {
+    /// Stop: the next operation is signed on top of it.
+    Required,
+    /// Continue: it stays in the outbox for the next time.
+    MayWait,
+}
+
+impl Others {
+    /// Applies the rule to the result for one entry. The failure of a revocation is always returned.
+    fn or_waits(self, entry: &Entry, fate: Result<Fate, ClientError>) -> Result<Fate, ClientError> {
+        match fate {
+            Err(error) if self == Self::MayWait && !entry.kind().ends_rights() && error.is_temporary() => {
+                Ok(Fate::Waiting)
+            }
+            fate => fate,
+        }
+    }
+}
+
+/// Sorts revocations before all other entries. Both groups stay in the order of signing.
+fn revocations_first(mut entries: Vec<Entry>) -> Vec<Entry> {
+    entries.sort_by_key(|entry| !entry.kind().ends_rights());
+    entries
+}
+
 impl Client {
     /// Signs an operation and keeps it. When this returns, the operation is on disk and was not sent yet.
     pub(crate) async fn keep(&self, outgoing: Outgoing) -> Result<Entry, ClientError> {
@@ -168,18 +195,25 @@ impl Client {
     /// Hands in, in order, what an earlier run signed and could not hand in. New operations are signed only after that.
     ///
     /// # Errors
-    /// [`ClientError::RevocationLost`], once, if the node refuses a revocation for good.
+    /// [`ClientError::RevocationLost`], once, if the node refuses a revocation for good. The node's error if it does not take an operation now.
     pub(crate) async fn deliver_waiting(&self) -> Result<(), ClientError> {
-        lost_revocation(&self.redeliver().await?)
+        lost_revocation(&self.redeliver(Others::Required).await?)
     }
 
-    /// Hands in what was signed and not acknowledged. A record that is refused for good is kept; other operations are removed.
-    pub(crate) async fn redeliver(&self) -> Result<Vec<Resumed>, ClientError> {
+    /// Like [`Self::deliver_waiting`], for use before a revocation. An operation that the node does not take now stays in the outbox, unless it is
+    /// a revocation: the node may have places for revocations only.
+    pub(crate) async fn deliver_revocations(&self) -> Result<(), ClientError> {
+        lost_revocation(&self.redeliver(Others::MayWait).await?)
+    }
+
+    /// Hands in what was signed and not acknowledged, revocations first. A record that is refused for good is kept; other operations are
+    /// removed.
+    pub(crate) async fn redeliver(&self, others: Others) -> Result<Vec<Resumed>, ClientError> {
         let now = UnixTime::now();
         let waiting = |entry: &Entry| entry.receipt().is_none() && !entry.has_lapsed(now);
         let (mut redelivered, mut owners) = (Vec::new(), Owners::default());
-        for entry in self.profile.outbox().entries().into_iter().filter(waiting) {
-            let fate = self.delivery(&entry, &mut owners).await?;
+        for entry in revocations_first(self.profile.outbox().entries()).into_iter().filter(waiting) {
+            let fate = others.or_waits(&entry, self.delivery(&entry, &mut owners).await)?;
             self.conclude(&entry, &fate)?;
             redelivered.push(Resumed::of(&entry, fate));
         }
@@ -201,8 +235,8 @@ impl Client {
     pub(crate) async fn see_to_all(&self) -> Result<Vec<Resumed>, ClientError> {
         self.refresh_account().await?;
         let (mut resumed, mut owners) = (Vec::new(), Owners::default());
-        for entry in self.profile.outbox().entries() {
-            let fate = self.fate(&entry, &mut owners).await?;
+        for entry in revocations_first(self.profile.outbox().entries()) {
+            let fate = Others::MayWait.or_waits(&entry, self.fate(&entry, &mut owners).await)?;
             self.conclude(&entry, &fate)?;
             resumed.push(Resumed::of(&entry, fate));
         }

@@ -78,12 +78,27 @@ impl FromRequestParts<Arc<App>> for Prover {
         // This is `forbidden` and not `unauthorized`, because the prover cannot make the credential valid again.
         let unknown =
             || Refusal::forbidden("this credential is not known here any more: ask the hospital for a new one");
-        let digest = ProverCredential::parse(token).map_err(|_| unknown())?.digest();
-        // Read from disk at each request, so that a removed prover is refused at once. Compares with all, each in constant time.
-        let known = app.sequencer().mempool.provers()?.into_iter().fold(None, |found, (name, known)| {
+        Ok(Self(Some(known_prover(token, app)?.ok_or_else(unknown)?)))
+    }
+}
+
+/// The prover with this credential. The list is read from disk at each request, so a removed prover is refused at once. The credential is
+/// compared with all of them, each time in constant time.
+fn known_prover(token: &str, app: &App) -> Result<Option<String>, Refusal> {
+    let Ok(credential) = ProverCredential::parse(token) else { return Ok(None) };
+    let digest = credential.digest();
+    let known =
+        app.sequencer().mempool.provers()?.into_iter().fold(None, |found, (name, known)| {
             if bool::from(known.digest.ct_eq(&digest)) { Some(name) } else { found }
         });
-        known.map(|name| Self(Some(name))).ok_or_else(unknown)
+    Ok(known)
+}
+
+impl Prover {
+    /// The prover whose credential a request carries, if it is known.
+    pub(crate) fn name_of(headers: &HeaderMap, app: &App) -> Option<String> {
+        let token = bearer(headers).ok().filter(|token| ProverCredential::is_meant(token))?;
+        known_prover(token, app).ok().flatten()
     }
 }
 

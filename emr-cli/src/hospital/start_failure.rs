@@ -24,7 +24,9 @@ fn exit(error: &StartError) -> Exit {
         StartError::Mempool(error) => mempool(error),
         StartError::Follow(FollowError::Derive(error)) => derive(error),
         // The Ethereum node is catching up.
-        StartError::Follow(FollowError::Block(_) | FollowError::Stopping) => Exit::Unavailable,
+        StartError::Follow(FollowError::Block(_) | FollowError::Incomplete { .. } | FollowError::Stopping) => {
+            Exit::Unavailable
+        }
         // What the Ethereum node shows cannot be: it does not get better by waiting.
         StartError::Follow(_) => Exit::Unverified,
         StartError::Listen { source, .. } if source.kind() == ErrorKind::AddrInUse => Exit::Unavailable,
@@ -71,10 +73,11 @@ mod tests {
         let unreachable = || EndpointError::Unreachable { endpoint: "here".into(), reason: "refused".into() };
         let other_chain = EndpointError::ChainId { endpoint: "here".into(), expected: 1, actual: 2 };
         let derived = |error: DeriveError| StartError::Follow(error.into());
-        let cases: [(StartError, Exit); 17] = [
+        let cases: [(StartError, Exit); 18] = [
             (unreachable().into(), Exit::Unavailable),
             (MempoolError::Busy.into(), Exit::Unavailable),
             (FollowError::Block(7).into(), Exit::Unavailable),
+            (FollowError::Incomplete { shown: 1, settled: 2 }.into(), Exit::Unavailable),
             (derived(DeriveError::Fork(1)), Exit::Unavailable),
             (FollowError::from(RollupError::Unreachable("down".into())).into(), Exit::Unavailable),
             (listen(ErrorKind::AddrInUse), Exit::Unavailable),

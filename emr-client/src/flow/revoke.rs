@@ -16,7 +16,7 @@ use crate::{
     error::ClientError,
     flow::grant::GrantError,
     flow::own_directory::{Next, Own},
-    flow::submit::{Acknowledged, Outgoing},
+    flow::submit::{Acknowledged, Others, Outgoing},
 };
 
 /// How often a revocation is tried when the state changes in between.
@@ -52,13 +52,13 @@ impl Client {
             return Err(GrantError::NotAPatient.into());
         }
         let _turn = self.turn().await;
-        self.deliver_waiting().await?;
+        self.deliver_revocations().await?;
         let mut done = Revoked { grantee, new_epochs: ClassMask::default(), changed: Vec::new() };
         for _ in 0..ATTEMPTS {
             match self.try_revoke(classes, &mut done).await {
                 Ok(()) => return Ok(done),
                 // Some grants went before the state moved on; what was signed for the rest goes or is refused first.
-                Err(error) if error.is_stale() => drop(self.redeliver().await?),
+                Err(error) if error.is_stale() => drop(self.redeliver(Others::MayWait).await?),
                 Err(ClientError::Grant(GrantError::NoSuchGrant(_))) if !done.changed.is_empty() => return Ok(done),
                 Err(error) => return Err(error),
             }

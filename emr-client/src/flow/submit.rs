@@ -67,6 +67,33 @@ impl Outgoing {
     }
 }
 
+/// What becomes of operations, other than revocations, that the node does not take now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Others {
+    /// What comes next is signed on top of them: it waits too.
+    Required,
+    /// They stay for the next time.
+    MayWait,
+}
+
+impl Others {
+    /// A revocation's own failure is never passed over.
+    fn or_waits(self, entry: &Entry, fate: Result<Fate, ClientError>) -> Result<Fate, ClientError> {
+        match fate {
+            Err(error) if self == Self::MayWait && !entry.kind().ends_rights() && error.is_temporary() => {
+                Ok(Fate::Waiting)
+            }
+            fate => fate,
+        }
+    }
+}
+
+/// Revocations, then everything else, each in the order in which it was signed.
+fn revocations_first(mut entries: Vec<Entry>) -> Vec<Entry> {
+    entries.sort_by_key(|entry| !entry.kind().ends_rights());
+    entries
+}
+
 impl Client {
     /// Signs an operation and keeps it. It is on disk, and nowhere else yet, when this returns.
     pub(crate) async fn keep(&self, outgoing: Outgoing) -> Result<Entry, ClientError> {
@@ -166,18 +193,25 @@ impl Client {
     /// Hands in what an earlier run signed and could not hand in, in order, before anything new is signed on top of it.
     ///
     /// # Errors
-    /// [`ClientError::RevocationLost`], once, if the node refuses a revocation for good.
+    /// [`ClientError::RevocationLost`], once, if the node refuses a revocation for good; what the node says if it does not take an operation now.
     pub(crate) async fn deliver_waiting(&self) -> Result<(), ClientError> {
-        lost_revocation(&self.redeliver().await?)
+        lost_revocation(&self.redeliver(Others::Required).await?)
     }
 
-    /// Hands in what was signed and not acknowledged. A record that is refused for good is kept, other operations are forgotten.
-    pub(crate) async fn redeliver(&self) -> Result<Vec<Resumed>, ClientError> {
+    /// As [`Self::deliver_waiting`], before a revocation. What the node does not take now waits on, unless it is a revocation itself: the node may
+    /// have a place for nothing else.
+    pub(crate) async fn deliver_revocations(&self) -> Result<(), ClientError> {
+        lost_revocation(&self.redeliver(Others::MayWait).await?)
+    }
+
+    /// Hands in what was signed and not acknowledged, revocations first. A record that is refused for good is kept, other operations are
+    /// forgotten.
+    pub(crate) async fn redeliver(&self, others: Others) -> Result<Vec<Resumed>, ClientError> {
         let now = UnixTime::now();
         let waiting = |entry: &Entry| entry.receipt().is_none() && !entry.has_lapsed(now);
         let (mut redelivered, mut owners) = (Vec::new(), Owners::default());
-        for entry in self.profile.outbox().entries().into_iter().filter(waiting) {
-            let fate = self.delivery(&entry, &mut owners).await?;
+        for entry in revocations_first(self.profile.outbox().entries()).into_iter().filter(waiting) {
+            let fate = others.or_waits(&entry, self.delivery(&entry, &mut owners).await)?;
             self.conclude(&entry, &fate)?;
             redelivered.push(Resumed::of(&entry, fate));
         }
@@ -199,8 +233,8 @@ impl Client {
     pub(crate) async fn see_to_all(&self) -> Result<Vec<Resumed>, ClientError> {
         self.refresh_account().await?;
         let (mut resumed, mut owners) = (Vec::new(), Owners::default());
-        for entry in self.profile.outbox().entries() {
-            let fate = self.fate(&entry, &mut owners).await?;
+        for entry in revocations_first(self.profile.outbox().entries()) {
+            let fate = Others::MayWait.or_waits(&entry, self.fate(&entry, &mut owners).await)?;
             self.conclude(&entry, &fate)?;
             resumed.push(Resumed::of(&entry, fate));
         }

@@ -14,7 +14,7 @@ use emr_rollup::{
 };
 
 use crate::{
-    proxy::{Proxy, lie},
+    proxy::{Fault, Proxy, lie},
     scene::*,
 };
 
@@ -77,6 +77,27 @@ async fn a_grant_that_the_node_hides_is_revoked_all_the_same() -> TestResult {
     let revoked = patient.revoke(doctor, ClassMask::ALL).await?;
     let slots: Vec<_> = revoked.changed.iter().map(|(slot, _)| slot.get()).collect();
     assert_eq!(slots, [64]);
+    Ok(())
+}
+
+/// The node takes Revokes only, as when its places are full or it cannot follow L1. What else the patient signed waits, and ends nothing: not the
+/// revocation that comes after it, and not the start of the next command.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_takes_only_revokes_takes_them_past_what_waits() -> TestResult {
+    let scene = Scene::new().await?;
+    let (patient, doctor, proxy) = behind_a_proxy(&scene).await?;
+    let stranger = scene.registered(STRANGER).await?;
+    patient.grant(&handed_over(&stranger), &terms(Rights::READ, Class::Summary.into())).await?;
+    proxy.set(|request, _| request.starts_with("POST /v1/operations ").then_some(Fault::LoseRequest));
+    // A narrower grant has no place, and stays in the outbox.
+    let doctor = doctor.account()?;
+    assert!(patient.revoke(doctor, Class::Laboratory.into()).await.is_err_and(|error| error.is_temporary()));
+    let waiting = patient.resume().await?;
+    assert!(waiting.iter().any(|resumed| resumed.fate == Fate::Waiting), "{waiting:?}");
+    for account in [doctor, stranger.account()?] {
+        let revoked = patient.revoke(account, ClassMask::ALL).await?;
+        assert_eq!(revoked.changed.len(), 1);
+    }
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 //! Follows L1: its clock, settled batches, the queue, the hospital's registration, and reorganisations.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use alloy::{
     eips::BlockNumberOrTag,
@@ -33,7 +33,18 @@ pub enum FollowError {
     /// The state root on L1 is not the one that its batches lead to.
     #[error("the state root on L1 is not the one that its {0} batches lead to: use another Ethereum node")]
     StateRoot(u64),
-    /// The node does not have a block that must exist.
+    /// The node's logs do not hold the batches that its contract counts.
+    #[error(
+        "the Ethereum node shows {shown} of {settled} batches, or others than its contract settled: wait until it has caught up, or use \
+         another one; nothing was changed"
+    )]
+    Incomplete {
+        /// How many its logs hold.
+        shown: usize,
+        /// How many its contract counts.
+        settled: u64,
+    },
+    /// The node shows no block where there must be one.
     #[error("the Ethereum node has no block {0}: wait until it has caught up, or use another one")]
     Block(u64),
     /// L1's time is not plausible.
@@ -57,13 +68,35 @@ pub(crate) struct Position {
     hash: B256,
 }
 
+/// How often in a row L1 may look as if it had lost blocks before it is believed. Behind one address there may be several nodes, and one that is
+/// a block behind is no reorganisation.
+const DOUBTS: u32 = 4;
+
+/// What a follower knows of L1's chain.
+#[derive(Clone, Copy, Debug)]
+struct Followed {
+    position: Position,
+    /// How often in a row the block at that position was not there.
+    doubts: u32,
+}
+
+/// Whether L1 still has the last block that was taken into account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Chain {
+    Same,
+    /// It has another one in its place.
+    Other,
+    /// It has none there.
+    Shorter,
+}
+
 /// Reads L1 for a sequencer.
 #[derive(Debug)]
 pub(crate) struct Follower {
     pub(crate) rollup: Rollup<DynProvider>,
     hospital: Address,
-    /// The last block that was processed. A task holds this lock while it follows.
-    position: Mutex<Position>,
+    /// The last block that was taken into account; whoever follows holds this.
+    followed: Mutex<Followed>,
 }
 
 /// The hash and time of a block.
@@ -107,9 +140,15 @@ pub(crate) async fn read_all(
     let view = L1View {
         batches,
         queue_head: head.queue_head,
-        queue: queue(rollup, &head).await?,
+        queue: queue(rollup, head.queue_head..head.queue_length, 0).await?,
         hospital: rollup.account_of(hospital).await?,
     };
+    // Before anything is derived from it and written: a node may be behind in its logs, or leave some out.
+    let numbers = view.batches.iter().map(|on_l1| on_l1.batch.number);
+    let last = view.batches.last().map(|on_l1| on_l1.batch.content.post);
+    if !numbers.eq(1..=head.batch_count) || last.is_some_and(|post| post != head.state_root) {
+        return Err(FollowError::Incomplete { shown: view.batches.len(), settled: head.batch_count });
+    }
     Ok((position, head, view))
 }
 
@@ -118,8 +157,12 @@ async fn gas_used(rollup: &Rollup<DynProvider>, tx_hash: B256) -> Result<Option<
     Ok(receipt.map(|receipt| receipt.gas_used))
 }
 
-async fn queue(rollup: &Rollup<DynProvider>, head: &Head) -> Result<Vec<L1Operation>, FollowError> {
-    let entries = rollup.queue_entries(head.queue_head..head.queue_length, 0).await?;
+async fn queue(
+    rollup: &Rollup<DynProvider>,
+    range: Range<u64>,
+    from_block: u64,
+) -> Result<Vec<L1Operation>, FollowError> {
+    let entries = rollup.queue_entries(range, from_block).await?;
     entries
         .iter()
         .map(|entry| {
@@ -132,38 +175,53 @@ async fn queue(rollup: &Rollup<DynProvider>, head: &Head) -> Result<Vec<L1Operat
 
 impl Follower {
     pub(crate) fn new(rollup: Rollup<DynProvider>, hospital: Address, position: Position) -> Self {
-        Self { rollup, hospital, position: Mutex::new(position) }
+        Self { rollup, hospital, followed: Mutex::new(Followed { position, doubts: 0 }) }
+    }
+
+    async fn chain(&self, position: Position, head: &Head) -> Result<Chain, FollowError> {
+        if head.block_number < position.number {
+            return Ok(Chain::Shorter);
+        }
+        let there = block(self.rollup.provider(), position.number).await?;
+        Ok(match there {
+            Some((hash, _)) if hash == position.hash => Chain::Same,
+            Some(_) => Chain::Other,
+            None => Chain::Shorter,
+        })
     }
 
     /// Brings the sequencer up to L1's head.
     pub(crate) async fn sync(&self, sequencer: &Arc<Sequencer>) -> Result<(), FollowError> {
-        let mut position = self.position.lock().await;
-        let provider = self.rollup.provider();
+        let mut followed = self.followed.lock().await;
         let (next, head) = look(&self.rollup, &sequencer.clock).await?;
         if sequencer.mempool.has_failed() || sequencer.has_panicked() {
             // After a failure of the disk: once there is space again.
-            *position = self.derive_anew(sequencer).await?;
+            *followed = self.derive_anew(sequencer).await?;
             tracing::warn!("the state is derived from the file and L1 again");
             return Ok(());
         }
-        if next == *position {
+        if next == followed.position {
             return Ok(());
         }
-        let same_chain = head.block_number >= position.number
-            && block(provider, position.number).await?.is_some_and(|(hash, _)| hash == position.hash);
-        let (batches, known_head, known_length) = {
-            let state = sequencer.state();
-            (state.batches, state.queue_head, state.queue_head + state.queue.len() as u64)
-        };
-        if !same_chain || head.batch_count < batches {
-            tracing::warn!(block = head.block_number, "L1 was reorganised; deriving the state anew");
-            *position = self.derive_anew(sequencer).await?;
+        let chain = self.chain(followed.position, &head).await?;
+        if chain == Chain::Shorter && followed.doubts < DOUBTS {
+            followed.doubts += 1;
             return Ok(());
+        }
+        let reorganised = chain != Chain::Same;
+        let batches = sequencer.state().batches;
+        let same_state = head.batch_count == batches && head.state_root == sequencer.state().settled.trees().root();
+        if reorganised || head.batch_count < batches {
+            tracing::warn!(block = head.block_number, "L1 was reorganised");
+            if !same_state {
+                *followed = self.derive_anew(sequencer).await?;
+                return Ok(());
+            }
         }
         if head.batch_count > batches {
             // Batches before the last known block cannot be new.
             let mut new = Vec::new();
-            for batch in self.rollup.batches(position.number).await? {
+            for batch in self.rollup.batches(followed.position.number).await? {
                 if batch.number > batches && batch.number <= head.batch_count {
                     let gas_used = gas_used(&self.rollup, batch.tx_hash).await?;
                     new.push(OnL1 { batch, gas_used });
@@ -173,7 +231,7 @@ impl Follower {
             match taken.map_err(|_| FollowError::Stopping)? {
                 // Also when a batch was given up in flight but was settled in spite of that, and its operations are no longer open.
                 Err(DeriveError::Fork(_) | DeriveError::UnknownOperations(_)) => {
-                    *position = self.derive_anew(sequencer).await?;
+                    *followed = self.derive_anew(sequencer).await?;
                     return Ok(());
                 }
                 taken => taken?,
@@ -182,19 +240,51 @@ impl Follower {
         if sequencer.state().settled.trees().root() != head.state_root {
             return Err(FollowError::StateRoot(head.batch_count));
         }
-        if head.queue_length != known_length || head.queue_head != known_head || sequencer.state().hospital.is_none() {
-            let entries = queue(&self.rollup, &head).await?;
-            let hospital = self.rollup.account_of(self.hospital).await?;
-            let written =
-                sequencer.write(move |sequencer| sequencer.take_queue(head.queue_head, entries, hospital)).await;
-            written.map_err(|_| FollowError::Stopping)??;
+        if !self.follow_queue(sequencer, &head, reorganised, followed.position.number).await? {
+            // Accounts that wait for their settlement may be other people's now.
+            *followed = self.derive_anew(sequencer).await?;
+            return Ok(());
         }
-        *position = next;
+        *followed = Followed { position: next, doubts: 0 };
         sequencer.wake.notify_one();
         Ok(())
     }
 
-    async fn derive_anew(&self, sequencer: &Arc<Sequencer>) -> Result<Position, FollowError> {
+    /// Takes over what the queue has become; `false` if entries that were in it are gone. Only what is new is read, unless L1 was reorganised.
+    async fn follow_queue(
+        &self,
+        sequencer: &Arc<Sequencer>,
+        head: &Head,
+        reorganised: bool,
+        from_block: u64,
+    ) -> Result<bool, FollowError> {
+        let (queue_head, known, hospital) = {
+            let state = sequencer.state();
+            let known: Vec<L1Operation> = state.queue.iter().map(|queued| queued.operation.clone()).collect();
+            (state.queue_head, known, state.hospital)
+        };
+        let length = queue_head + known.len() as u64;
+        if head.queue_head != queue_head || head.queue_length < length {
+            return Ok(false);
+        }
+        let new = if reorganised {
+            let mut entries = queue(&self.rollup, queue_head..head.queue_length, 0).await?;
+            if !entries.starts_with(&known) {
+                return Ok(false);
+            }
+            entries.split_off(known.len())
+        } else {
+            queue(&self.rollup, length..head.queue_length, from_block).await?
+        };
+        if !new.is_empty() || hospital.is_none() || reorganised {
+            let told = self.rollup.account_of(self.hospital).await?;
+            let written = sequencer.write(move |sequencer| sequencer.extend_queue(new, told)).await;
+            written.map_err(|_| FollowError::Stopping)??;
+        }
+        Ok(true)
+    }
+
+    async fn derive_anew(&self, sequencer: &Arc<Sequencer>) -> Result<Followed, FollowError> {
         let (position, head, view) = read_all(&self.rollup, &sequencer.clock, self.hospital, |_| false).await?;
         let derived = sequencer.write_anew(move |sequencer| {
             if sequencer.mempool.has_failed() {
@@ -209,6 +299,6 @@ impl Follower {
             return Err(FollowError::StateRoot(head.batch_count));
         }
         sequencer.wake.notify_one();
-        Ok(position)
+        Ok(Followed { position, doubts: 0 })
     }
 }

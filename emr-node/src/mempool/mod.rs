@@ -197,6 +197,16 @@ impl Mempool {
         self.with(Database::begin_write)
     }
 
+    /// How much space is left on the disk that holds the file, in bytes.
+    ///
+    /// # Errors
+    /// [`MempoolError::Disk`] if the system does not say.
+    pub fn free_space(&self) -> Result<u64, MempoolError> {
+        let space = rustix::fs::statvfs(self.path.parent().unwrap_or(&self.path));
+        let space = space.map_err(|error| MempoolError::Disk(format!("{}: {error}", self.path.display())))?;
+        Ok(space.f_bavail.saturating_mul(space.f_frsize))
+    }
+
     /// Whether the disk failed, so that nothing more is written until [`Self::reopen`].
     pub fn has_failed(&self) -> bool {
         let database = self.database.read().unwrap_or_else(PoisonError::into_inner);

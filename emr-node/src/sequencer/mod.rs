@@ -262,7 +262,10 @@ impl Sequencer {
 
     /// Takes nothing more while L1 shows what this node cannot follow. L1 being out of reach is no reason.
     pub(crate) fn halt_on(&self, error: &FollowError) {
-        if !matches!(error, FollowError::Rollup(_) | FollowError::Block(_) | FollowError::Stopping) {
+        if !matches!(
+            error,
+            FollowError::Rollup(_) | FollowError::Block(_) | FollowError::Incomplete { .. } | FollowError::Stopping
+        ) {
             *self.halted.write().unwrap_or_else(PoisonError::into_inner) = Some(error.to_string());
         }
     }
@@ -282,6 +285,9 @@ impl Sequencer {
             && let Some(reason) = &*self.halted.read().unwrap_or_else(PoisonError::into_inner)
         {
             return Err(Refusal::unavailable(format!("this node takes only Revokes at present: {reason}")));
+        }
+        if place == Place::Ordinary {
+            self.quotas.check_space(&self.mempool)?;
         }
         match place {
             Place::Ordinary | Place::Reserved => {

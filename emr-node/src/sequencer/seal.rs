@@ -73,15 +73,17 @@ impl Sequencer {
                 }
             }
         }
+        let mut concerned = BTreeSet::new();
         for (sequence, reason) in &returned {
             tracing::info!(sequence, reason, "an operation is returned");
-            next.open.remove(sequence);
-            Arc::make_mut(&mut next.history).forget(*sequence);
+            if let Some(open) = next.open.remove(sequence) {
+                let patient = open.signed.operation.patient;
+                Arc::make_mut(&mut next.history).forget(patient, *sequence);
+                concerned.insert(patient);
+            }
         }
         next.outstanding = record.clone();
-        if !returned.is_empty() {
-            next.rebuild_soft();
-        }
+        next.rebuild_patients(&concerned);
         self.replace(next);
         Ok(record)
     }

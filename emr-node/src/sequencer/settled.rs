@@ -1,7 +1,7 @@
 //! What L1 settled, taken over into the node's state.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::Instant,
 };
@@ -295,47 +295,47 @@ impl Sequencer {
             next.settled = Arc::new(ledger);
             next.batches = number;
             next.last_time = settled.content.time;
-            next.open.retain(|sequence, _| !taken.contains(sequence));
+            let taken: Vec<_> = taken.iter().filter_map(|sequence| next.open.remove(sequence)).collect();
             for open in next.open.values_mut() {
                 open.status = OperationStatus::Pending;
             }
             let entries = settled.content.d1.len();
-            next.queue.drain(..entries.min(next.queue.len()));
+            let known = entries.min(next.queue.len());
+            let mut arrived = next.queue.drain(..known).map(|queued| match queued.operation {
+                L1Operation::Register(registration) => registration.account,
+            });
+            let (settled, soft) = (next.settled.trees(), next.soft.trees());
+            let as_queued = arrived.all(|account| settled.identity(account) == soft.identity(account));
+            drop(arrived);
             next.queue_head += entries as u64;
-            next.rebuild_soft();
+            if known == entries && as_queued {
+                next.rebuild_patients(&taken.iter().map(|open| open.signed.operation.patient).collect());
+            } else {
+                // Other entries than this node had seen in the queue.
+                next.rebuild_soft();
+            }
             self.replace(next);
         }
         Ok(())
     }
 
-    /// Takes over what waits in the L1 queue. As the only writer.
-    pub(crate) fn take_queue(
+    /// Takes over what came to the end of the L1 queue. As the only writer.
+    pub(crate) fn extend_queue(
         &self,
-        head: u64,
         entries: Vec<L1Operation>,
         told: Option<AccountIndex>,
     ) -> Result<(), DeriveError> {
         let mut next = self.state().clone();
-        let unchanged = next.queue_head == head && next.queue.iter().map(|queued| &queued.operation).eq(entries.iter());
-        if !unchanged {
-            let now = Instant::now();
-            let seen: VecDeque<Instant> = next.queue.iter().map(|queued| queued.seen).collect();
-            next.queue_head = head;
-            next.queue = entries
-                .into_iter()
-                .enumerate()
-                .map(|(position, operation)| Queued { operation, seen: seen.get(position).copied().unwrap_or(now) })
-                .collect();
-            next.rebuild_soft();
-        }
+        next.enqueue(entries);
         next.hospital = hospital(&self.mempool, &next, told)?;
         self.replace(next);
         Ok(())
     }
 
-    /// Replaces the whole state by one derived anew. As the only writer.
+    /// Replaces the whole state. As the only writer.
     pub(crate) fn replace(&self, state: State) {
-        *self.state_mut() = state;
+        // Dropped when nobody waits for the lock any more: two ledgers take long.
+        let _old = std::mem::replace(&mut *self.state_mut(), state);
     }
 }
 

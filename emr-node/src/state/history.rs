@@ -1,6 +1,6 @@
 //! What acknowledged operations mean for serving, beyond the state they leave: whose grants ended, which sessions are open.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use emr_core::{AccountIndex, Class, ClassMask, GrantSlot, Rights, UnixTime, Version};
 use emr_rollup::{
@@ -25,24 +25,35 @@ pub(crate) struct AccessSession {
     pub(crate) until: UnixTime,
     /// The grant that was used.
     pub(crate) slot: GrantSlot,
-    /// That grant's version: a grant written anew needs a new session.
+    /// That grant's version: a new version needs a new session.
     pub(crate) version: Version,
 }
 
-/// Derived from every acknowledged operation; rebuilt at each start.
+/// Derived from every acknowledged operation; rebuilt at each start. A clone shares every patient's part with the original.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct History {
-    /// The highest version that a signed Revoke ends, by patient and slot. Holds even if the Revoke is never settled.
-    ended: BTreeMap<(AccountIndex, GrantSlot), Version>,
-    /// What signed SetGrants left of the versions that they replace, by patient, slot and the replaced version. Holds even if the
-    /// SetGrant is never settled: what a patient took away stays away.
-    replaced: BTreeMap<(AccountIndex, GrantSlot), Vec<(Version, GrantLeaf)>>,
-    /// Whoever was ever granted anything, by patient and grantee, with the classes that he could read.
-    granted: BTreeMap<(AccountIndex, AccountIndex), ClassMask>,
-    sessions: BTreeMap<(AccountIndex, AccountIndex, Class), Vec<AccessSession>>,
+    patients: BTreeMap<AccountIndex, Arc<PatientHistory>>,
+}
+
+/// What operations on one patient mean.
+#[derive(Clone, Debug, Default)]
+struct PatientHistory {
+    /// The highest version that a signed Revoke ends, by slot. Holds even if the Revoke is never settled.
+    ended: BTreeMap<GrantSlot, Version>,
+    /// What signed SetGrants left of the versions that they replace, by slot, with the replaced version. Holds even if the SetGrant is never
+    /// settled: what a patient took away stays away.
+    replaced: BTreeMap<GrantSlot, Vec<(Version, GrantLeaf)>>,
+    /// Everybody who was ever granted anything, with the classes that they could read.
+    granted: BTreeMap<AccountIndex, ClassMask>,
+    /// By reader.
+    sessions: BTreeMap<(AccountIndex, Class), Vec<AccessSession>>,
 }
 
 impl History {
+    fn patient_mut(&mut self, patient: AccountIndex) -> &mut PatientHistory {
+        Arc::make_mut(self.patients.entry(patient).or_default())
+    }
+
     /// Takes an operation that was executed on `ledger`.
     pub(crate) fn record(&mut self, sequence: Sequence, acknowledged: &Acknowledged, ledger: &Ledger) {
         let operation = &acknowledged.signed.operation;
@@ -51,7 +62,7 @@ impl History {
         if let Ok(Some((_, leaf))) = action.signed_grant()
             && let Some(grantee) = leaf.grantee
         {
-            let classes = self.granted.entry((operation.patient, grantee)).or_default();
+            let classes = self.patient_mut(operation.patient).granted.entry(grantee).or_default();
             if leaf.rights.contains(Rights::READ) {
                 *classes = ClassMask::from_bits(classes.bits() | leaf.scope.bits());
             }
@@ -61,8 +72,13 @@ impl History {
             let grant = ledger.patient(operation.patient).and_then(|leaves| leaves.grants.get(&slot));
             let Some(version) = grant.map(|grant| grant.version) else { return };
             let until = acknowledged.acknowledged.saturating_add(SESSION_SECONDS);
-            let sessions = self.sessions.entry((operation.patient, operation.signer, purpose.class)).or_default();
-            sessions.retain(|session| session.until >= acknowledged.acknowledged && session.sequence != sequence);
+            let sessions = &mut self.patient_mut(operation.patient).sessions;
+            // With each new session of a patient's, all that have lapsed go.
+            sessions.retain(|_, sessions| {
+                sessions.retain(|session| session.until >= acknowledged.acknowledged && session.sequence != sequence);
+                !sessions.is_empty()
+            });
+            let sessions = sessions.entry((operation.signer, purpose.class)).or_default();
             sessions.push(AccessSession { sequence, until, slot, version });
         }
     }
@@ -72,13 +88,13 @@ impl History {
         let operation = &acknowledged.signed.operation;
         match operation.action.takes_away() {
             Some(TakenAway::Grant { slot, version }) => {
-                let ended = self.ended.entry((operation.patient, slot)).or_insert(Version::ZERO);
+                let ended = self.patient_mut(operation.patient).ended.entry(slot).or_insert(Version::ZERO);
                 *ended = version.max(*ended);
             }
             Some(TakenAway::Beyond { slot, version, leaf })
                 if operation.signer == operation.patient && version > Version::ZERO =>
             {
-                let replaced = self.replaced.entry((operation.patient, slot)).or_default();
+                let replaced = self.patient_mut(operation.patient).replaced.entry(slot).or_default();
                 if !replaced.contains(&(version, leaf)) {
                     replaced.push((version, leaf));
                 }
@@ -87,20 +103,23 @@ impl History {
         }
     }
 
-    /// An operation is returned: what it opened is closed. What it ended stays ended.
-    pub(crate) fn forget(&mut self, sequence: Sequence) {
-        for sessions in self.sessions.values_mut() {
-            sessions.retain(|session| session.sequence != sequence);
+    /// An operation on a patient is returned: what it opened is closed. What it ended stays ended.
+    pub(crate) fn forget(&mut self, patient: AccountIndex, sequence: Sequence) {
+        if self.patients.contains_key(&patient) {
+            for sessions in self.patient_mut(patient).sessions.values_mut() {
+                sessions.retain(|session| session.sequence != sequence);
+            }
         }
     }
 
     /// What of a grant no signed operation has taken away; `None` if a Revoke ended it, or it was to be somebody else's.
     pub(crate) fn left_of(&self, patient: AccountIndex, slot: GrantSlot, grant: &GrantLeaf) -> Option<GrantLeaf> {
-        if self.ended.get(&(patient, slot)).is_some_and(|ended| grant.version <= *ended) {
+        let Some(history) = self.patients.get(&patient) else { return Some(*grant) };
+        if history.ended.get(&slot).is_some_and(|ended| grant.version <= *ended) {
             return None;
         }
         let mut left = *grant;
-        for (version, limit) in self.replaced.get(&(patient, slot)).into_iter().flatten() {
+        for (version, limit) in history.replaced.get(&slot).into_iter().flatten() {
             if grant.version > *version {
                 continue;
             }
@@ -116,16 +135,18 @@ impl History {
 
     /// Whether an account was ever granted to read a class of a patient.
     pub(crate) fn could_read(&self, patient: AccountIndex, grantee: AccountIndex, class: Class) -> bool {
-        self.granted.get(&(patient, grantee)).is_some_and(|classes| classes.contains(class))
+        let granted = self.patients.get(&patient).and_then(|history| history.granted.get(&grantee));
+        granted.is_some_and(|classes| classes.contains(class))
     }
 
     /// Whether an account was ever granted anything by a patient.
     pub(crate) fn knows(&self, patient: AccountIndex, grantee: AccountIndex) -> bool {
-        self.granted.contains_key(&(patient, grantee))
+        self.patients.get(&patient).is_some_and(|history| history.granted.contains_key(&grantee))
     }
 
     /// A reader's sessions for a class of a patient, open or lapsed.
     pub(crate) fn sessions(&self, patient: AccountIndex, reader: AccountIndex, class: Class) -> &[AccessSession] {
-        self.sessions.get(&(patient, reader, class)).map_or(&[], Vec::as_slice)
+        let sessions = self.patients.get(&patient).and_then(|history| history.sessions.get(&(reader, class)));
+        sessions.map_or(&[], Vec::as_slice)
     }
 }

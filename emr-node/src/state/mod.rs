@@ -5,7 +5,7 @@ pub(crate) mod history;
 pub(crate) mod pointers;
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
     time::Instant,
 };
@@ -56,29 +56,66 @@ pub(crate) struct State {
 }
 
 impl State {
-    /// Makes the soft state anew, and notes what the open operations mean for serving.
+    /// Makes the whole soft state, and notes what the open operations mean for serving.
     pub(crate) fn rebuild_soft(&mut self) {
-        let mut soft = Ledger::clone(&self.settled);
-        let history = Arc::make_mut(&mut self.history);
+        self.soft = Arc::clone(&self.settled);
+        let soft = Arc::make_mut(&mut self.soft);
         for queued in &self.queue {
             // The contract queues nothing that the statement refuses; were it so, the entry would have no effect here.
             let _ = soft.consume(&queued.operation);
         }
+        self.execute_open(|_| true);
+    }
+
+    /// Makes the soft state of some patients: their settled state, then the open operations on them. Operations that are settled or returned
+    /// change nothing else.
+    pub(crate) fn rebuild_patients(&mut self, patients: &BTreeSet<AccountIndex>) {
+        if patients.iter().any(|patient| self.settled.patient(*patient).is_none()) {
+            return self.rebuild_soft();
+        }
+        if patients.is_empty() {
+            return;
+        }
+        let soft = Arc::make_mut(&mut self.soft);
+        for patient in patients {
+            soft.restore(*patient, &self.settled);
+        }
+        self.execute_open(|patient| patients.contains(&patient));
+    }
+
+    fn execute_open(&mut self, concerns: impl Fn(AccountIndex) -> bool) {
+        let (soft, history) = (Arc::make_mut(&mut self.soft), Arc::make_mut(&mut self.history));
         for (sequence, acknowledged) in &self.open {
             // What no longer executes is returned at the next sealing. Each runs at the time of its acknowledgement, so
             // that expiry alone does not take it out.
-            if soft.execute(&acknowledged.signed, acknowledged.acknowledged).is_ok() {
-                history.record(*sequence, acknowledged, &soft);
+            if concerns(acknowledged.signed.operation.patient)
+                && soft.execute(&acknowledged.signed, acknowledged.acknowledged).is_ok()
+            {
+                history.record(*sequence, acknowledged, soft);
             }
         }
-        self.soft = Arc::new(soft);
+    }
+
+    /// The queue grows at its end.
+    pub(crate) fn enqueue(&mut self, entries: Vec<L1Operation>) {
+        if entries.is_empty() {
+            return;
+        }
+        let (soft, seen) = (Arc::make_mut(&mut self.soft), Instant::now());
+        for operation in entries {
+            match operation {
+                // A new account has nothing yet that an open operation could be on: it may come after these.
+                L1Operation::Register(_) => drop(soft.consume(&operation)),
+            }
+            self.queue.push_back(Queued { operation, seen });
+        }
     }
 
     /// Whose an account is in the soft state. No operation changes an identity leaf yet; one that does must keep this as it was at
     /// the registration, or the owner loses what the tables hold.
     pub(crate) fn principal(&self, account: AccountIndex) -> Option<Principal> {
-        let leaf = self.soft.identity(account)?;
-        Some(Principal { account, identity: field::to_bytes(&leaf.hash().element()) })
+        self.soft.identity(account)?;
+        Some(Principal { account, identity: field::to_bytes(&self.soft.trees().identity(account).element()) })
     }
 
     /// Whether an account still is whose it was.

@@ -33,6 +33,8 @@ pub(crate) struct Quotas {
     pub(crate) writer_slots: usize,
     /// Record slots that the patient holds of her own 65,536.
     pub(crate) own_slots: usize,
+    /// Bytes of the disk that only Revokes and key directories use: many accounts can fill it, each within its quota.
+    pub(crate) kept_free: u64,
 }
 
 impl Quotas {
@@ -45,12 +47,26 @@ impl Quotas {
         patient: Usage { bytes: 8 * GIB, blocks: 131_072 },
         writer_slots: 4096,
         own_slots: 32_768,
+        kept_free: 256 << 20,
     };
+
+    /// Refuses what is neither a Revoke nor a key directory while the disk is nearly full.
+    ///
+    /// # Errors
+    /// `unavailable`.
+    pub(crate) fn check_space(&self, mempool: &Mempool) -> Result<(), Refusal> {
+        if mempool.free_space()? >= self.kept_free {
+            return Ok(());
+        }
+        Err(Refusal::unavailable(
+            "this node's disk is nearly full: it takes only Revokes until its operator makes space",
+        ))
+    }
 
     /// What the uploader of a block may have here that nothing refers to.
     pub(crate) fn staged_with(&self, codec: Codec, bytes: &[u8]) -> Usage {
         let Self { staged, staged_directories, .. } = *self;
-        if codec == Codec::DagCbor && KeyDirectory::from_bytes(bytes).is_ok() {
+        if is_directory(codec, bytes) {
             return Usage {
                 bytes: staged.bytes + staged_directories.bytes,
                 blocks: staged.blocks + staged_directories.blocks,
@@ -138,6 +154,11 @@ impl Quotas {
 /// How many record slots a writer holds. Deleted records count.
 pub(crate) fn slots_of(leaves: &PatientLeaves, writer: AccountIndex) -> usize {
     leaves.records.values().filter(|leaf| leaf.author == writer).count()
+}
+
+/// Whether a block is a key directory.
+pub(crate) fn is_directory(codec: Codec, bytes: &[u8]) -> bool {
+    codec == Codec::DagCbor && KeyDirectory::from_bytes(bytes).is_ok()
 }
 
 fn written(usage: &Usage) -> String {

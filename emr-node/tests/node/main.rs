@@ -5,6 +5,7 @@ mod crash;
 mod dishonest_l1;
 mod flood;
 mod full_disk;
+mod incomplete_l1;
 mod invitations;
 mod limits;
 mod login;

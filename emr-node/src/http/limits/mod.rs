@@ -19,7 +19,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use crate::http::{
     connections::Peer,
     refusal::Refusal,
-    routes::{Account, App},
+    routes::{Account, App, Prover},
 };
 pub(crate) use address::ClientAddress;
 pub(crate) use place::{Place, Places};
@@ -206,11 +206,11 @@ pub(crate) async fn admit_revoke(State(app): State<Arc<App>>, mut request: Reque
     }
 }
 
-/// The client to whom a limit applies. After the login it is the account, so clients who share an address with a hostile one have
-/// separate limits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// Who asks, as far as a limit is concerned: who shares an address with a hostile client shares no limit with it after the login.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Asker {
     Account(AccountIndex),
+    Prover(String),
     Address(ClientAddress),
 }
 
@@ -226,12 +226,18 @@ fn note_address(app: &App, request: &mut Request) -> ClientAddress {
 fn charge(app: &App, request: &mut Request) -> Result<Asker, Refusal> {
     let address = note_address(app, request);
     let account = Account::of(request.headers(), app).ok().map(|account| account.index());
-    let waited = match account {
-        Some(account) => app.limits.by_account.check(&account),
-        None => app.limits.by_address.check(&address),
+    let asker = match account {
+        Some(account) => Asker::Account(account),
+        None => Prover::name_of(request.headers(), app).map_or(Asker::Address(address), Asker::Prover),
+    };
+    let waited = match &asker {
+        Asker::Account(account) => app.limits.by_account.check(account),
+        Asker::Address(address) => app.limits.by_address.check(address),
+        // Jobs and proofs have rates themselves.
+        Asker::Prover(_) => Ok(()),
     };
     waited.map_err(|wait| Refusal::too_many("too many requests: wait", wait))?;
-    Ok(account.map_or(Asker::Address(address), Asker::Account))
+    Ok(asker)
 }
 
 /// Takes a place for an account's long request after its body was read.

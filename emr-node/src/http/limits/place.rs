@@ -7,20 +7,20 @@ use std::{
 
 /// A limited number of places for each key.
 #[derive(Debug)]
-pub(crate) struct Places<K: Ord + Copy> {
+pub(crate) struct Places<K: Ord + Clone> {
     each: usize,
     taken: Arc<Mutex<BTreeMap<K, usize>>>,
 }
 
 /// A taken place. Dropping this gives it back.
 #[derive(Debug)]
-pub(crate) struct Place<K: Ord + Copy> {
+pub(crate) struct Place<K: Ord + Clone> {
     key: K,
     taken: Arc<Mutex<BTreeMap<K, usize>>>,
 }
 
-impl<K: Ord + Copy> Places<K> {
-    /// Allows `each` places for each key.
+impl<K: Ord + Clone> Places<K> {
+    /// `each` places for each key.
     pub(crate) fn new(each: usize) -> Self {
         Self { each, taken: Arc::default() }
     }
@@ -28,7 +28,7 @@ impl<K: Ord + Copy> Places<K> {
     /// Takes a place; `None` if the key has taken all of its places.
     pub(crate) fn take(&self, key: K) -> Option<Place<K>> {
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = taken.entry(key).or_default();
+        let count = taken.entry(key.clone()).or_default();
         if *count >= self.each {
             return None;
         }
@@ -37,7 +37,7 @@ impl<K: Ord + Copy> Places<K> {
     }
 }
 
-impl<K: Ord + Copy> Drop for Place<K> {
+impl<K: Ord + Clone> Drop for Place<K> {
     fn drop(&mut self) {
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(count) = taken.get_mut(&self.key) {

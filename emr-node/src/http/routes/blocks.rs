@@ -17,7 +17,7 @@ use super::{
 use crate::{
     http::refusal::{Refusal, RefusalKind},
     mempool::{Noted, Upload},
-    storage::Notes,
+    storage::{Notes, quota::is_directory},
 };
 
 #[derive(Deserialize)]
@@ -37,6 +37,9 @@ pub(super) async fn put(
         _ => return Err(Refusal::malformed("say what the block is: ?codec=raw or ?codec=dag-cbor")),
     };
     let sequencer = app.sequencer();
+    if !is_directory(codec, &bytes) {
+        sequencer.quotas.check_space(&sequencer.mempool)?;
+    }
     let cid = cid_of(codec, &bytes);
     // Protects the block from removal until it is stored.
     let _in_use = sequencer.in_use.take(&[cid]).await;

@@ -78,12 +78,27 @@ impl FromRequestParts<Arc<App>> for Prover {
         // This is `forbidden` and not `unauthorized`, because the prover cannot make the credential valid again.
         let unknown =
             || Refusal::forbidden("this credential is not known here any more: ask the hospital for a new one");
-        let digest = ProverCredential::parse(token).map_err(|_| unknown())?.digest();
-        // Read from disk at each request, so that a removed prover is refused at once. Compares with all, each in constant time.
-        let known = app.sequencer().mempool.provers()?.into_iter().fold(None, |found, (name, known)| {
+        Ok(Self(Some(known_prover(token, app)?.ok_or_else(unknown)?)))
+    }
+}
+
+/// The prover that a credential is of. Read from disk at each request: a prover that was removed is refused at once. All are compared,
+/// each in constant time.
+fn known_prover(token: &str, app: &App) -> Result<Option<String>, Refusal> {
+    let Ok(credential) = ProverCredential::parse(token) else { return Ok(None) };
+    let digest = credential.digest();
+    let known =
+        app.sequencer().mempool.provers()?.into_iter().fold(None, |found, (name, known)| {
             if bool::from(known.digest.ct_eq(&digest)) { Some(name) } else { found }
         });
-        known.map(|name| Self(Some(name))).ok_or_else(unknown)
+    Ok(known)
+}
+
+impl Prover {
+    /// The prover whose credential a request carries, if it is known.
+    pub(crate) fn name_of(headers: &HeaderMap, app: &App) -> Option<String> {
+        let token = bearer(headers).ok().filter(|token| ProverCredential::is_meant(token))?;
+        known_prover(token, app).ok().flatten()
     }
 }
 

@@ -36,7 +36,7 @@ use crate::{
     pipeline::Pipeline,
     sequencer::Sequencer,
 };
-pub(crate) use extract::Account;
+pub(crate) use extract::{Account, Prover};
 
 /// The largest JSON body.
 const MAX_JSON: usize = 64 << 10;

@@ -111,6 +111,11 @@ impl Model {
                 holds.returned.get_or_insert(self.scene.now);
             }
         }
+        // The soft state is kept up patient by patient; made from the start it is the same.
+        let state = self.scene.sequencer.state().clone();
+        let mut again = state.clone();
+        again.rebuild_soft();
+        assert_eq!(state.soft.trees().root(), again.soft.trees().root());
         self.scene.sweep().await?;
         self.check()
     }

@@ -241,6 +241,12 @@ impl Scene {
         self.now = self.now.saturating_add(hours * 3600);
     }
 
+    /// From now on there is less space than the node keeps free.
+    pub(super) fn fill_disk(&mut self) {
+        let sequencer = Arc::get_mut(&mut self.sequencer).expect("the only handle");
+        sequencer.quotas.kept_free = u64::MAX;
+    }
+
     /// Whose an account is now.
     pub(super) fn principal(&self, number: u64) -> Principal {
         self.sequencer.state().principal(account(number)).expect("a registered account")

@@ -81,6 +81,21 @@ async fn a_grantee_who_fills_everything_stops_nobody_else() -> Outcome {
     Ok(())
 }
 
+/// Many accounts fill the disk, each within its quota. The patient ends a grant all the same.
+#[tokio::test]
+async fn a_disk_that_is_nearly_full_takes_revokes() -> Outcome {
+    let mut scene = Scene::new(Quotas::DEFAULT).await?;
+    let blocks = scene.upload(DOCTORS[0], 1, 100).await?;
+    scene.fill_disk();
+    let refused = scene.write(DOCTORS[0], 0, &blocks).await.expect_err("must be refused");
+    assert_eq!(refused.kind, RefusalKind::Unavailable);
+    assert!(refused.message.contains("nearly full"), "{refused}");
+    assert!(scene.grant(66, DOCTORS[1]).await.is_err());
+    scene.revoke(64).await?;
+    scene.settle()?;
+    Ok(())
+}
+
 /// All writers together are bounded too, and the message says so.
 #[tokio::test]
 async fn all_writers_together_are_bounded() -> Outcome {

@@ -37,7 +37,11 @@ async fn after_a_panic_nothing_is_promised_until_the_state_is_derived_again() ->
     // What does not succeed ends nothing.
     assert_eq!(sequencer.write_anew(|_| Err::<(), _>("no space")).await?, Err("no space"));
     assert!(sequencer.has_panicked());
-    sequencer.write_anew(move |sequencer| Ok::<_, SealError>(sequencer.replace(state))).await??;
+    let derived = move |sequencer: &Sequencer| {
+        sequencer.replace(state);
+        Ok::<_, SealError>(())
+    };
+    sequencer.write_anew(derived).await??;
     assert!(!sequencer.has_panicked() && sequencer.halted().is_none());
     assert_eq!(again().await.map_err(|refusal| refusal.kind), Ok(receipt));
     sequencer.write(|_| ()).await?;

@@ -88,8 +88,29 @@ pub struct NodeStatus {
     /// The progress of the proof that the node is making.
     #[serde(default)]
     pub progress: Option<ProofProgress>,
+    /// Whether it does what it should.
+    pub health: NodeHealth,
     /// Whether the trusted setup is the development one.
     pub development_setup: bool,
+}
+
+/// What an operator looks at first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeHealth {
+    /// The node's time: compare the others with it.
+    pub now: UnixTime,
+    /// Why the node takes no operations, or only Revokes, if that is so.
+    pub halted: Option<String>,
+    /// Number of the newest L1 block that the node saw.
+    pub l1_block: u64,
+    /// Time of that block, Unix seconds.
+    pub l1_block_time: u64,
+    /// When the Ethereum node last answered.
+    pub l1_reached: UnixTime,
+    /// When the oldest operation that is not settled yet was acknowledged.
+    pub oldest: Option<UnixTime>,
+    /// How many operations are not settled yet although their receipt's time is over.
+    pub overdue: u64,
 }
 
 /// The progress of a proof.

@@ -7,6 +7,8 @@ use clap::{
     error::{ContextKind, ContextValue, ErrorKind},
 };
 
+use tracing_subscriber::filter::{EnvFilter, LevelFilter};
+
 use crate::failure::{Exit, Failure, OrExit};
 
 /// Parses the command line. `--help` and `--version` print and end the process with 0. A wrong command line is explained on one
@@ -43,14 +45,18 @@ fn one_paragraph(text: &str) -> String {
 pub fn run<F: Future<Output = Result<(), Failure>>>(json: bool, command: F) -> ExitCode {
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
-        .with_env_filter(tracing_subscriber::EnvFilter::from_env("EMR_LOG"))
+        .with_env_filter(log_filter(std::env::var("EMR_LOG").ok()))
         .init();
     let done =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().or_exit(Exit::Internal).and_then(|runtime| {
-            runtime.block_on(async {
+            let done = runtime.block_on(async {
                 survive_full_disk()?;
                 command.await
-            })
+            });
+            // A proof or a derivation that nobody waits for any more must not keep the process. What is on disk survives that, as it
+            // survives kill -9.
+            runtime.shutdown_background();
+            done
         });
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -59,6 +65,12 @@ pub fn run<F: Future<Output = Result<(), Failure>>>(json: bool, command: F) -> E
             ExitCode::from(failure.exit() as u8)
         }
     }
+}
+
+/// Warnings and errors are shown unless `EMR_LOG` says otherwise: without them an outage would be invisible.
+fn log_filter(directives: Option<String>) -> EnvFilter {
+    let builder = EnvFilter::builder().with_default_directive(LevelFilter::WARN.into());
+    builder.parse_lossy(directives.unwrap_or_default())
 }
 
 /// Handles SIGXFSZ. A write beyond RLIMIT_FSIZE raises this signal, which would end the process. With a handler, the write fails
@@ -79,6 +91,13 @@ fn survive_full_disk() -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn warnings_are_shown_unless_the_environment_says_otherwise() {
+        assert_eq!(log_filter(None).max_level_hint(), Some(LevelFilter::WARN));
+        assert_eq!(log_filter(Some("error".to_owned())).max_level_hint(), Some(LevelFilter::ERROR));
+        assert_eq!(log_filter(Some("emr_node=debug".to_owned())).max_level_hint(), Some(LevelFilter::DEBUG));
+    }
 
     #[test]
     fn a_wrong_command_line_is_explained_on_one_line() {

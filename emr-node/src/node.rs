@@ -250,8 +250,10 @@ impl RunningNode {
         self.pipeline.activity()
     }
 
-    /// Stops the node. It accepts no new requests, and gives running ones a moment. The next start continues unfinished work. When this
-    /// returns, another node can use the folder.
+    /// Stops the node. It accepts no new requests, and gives running ones a moment. The next start continues unfinished work.
+    ///
+    /// This returns after a few seconds at most. By then another node can use the folder, unless the disk or a derivation of the state
+    /// takes longer: a warning says so. Then the folder is free when that work ends, or when the process ends, which loses nothing.
     pub async fn shutdown(mut self) {
         self.stop.send_replace(true);
         if tokio::time::timeout(GRACE * 2, &mut self.server).await.is_err() {
@@ -267,7 +269,11 @@ impl RunningNode {
         // Waits until pending writes are complete and the file is closed.
         let closed = self.pipeline.sequencer.closed();
         drop(self);
-        let _ = tokio::time::timeout(GRACE * 2, closed).await;
+        if tokio::time::timeout(GRACE * 2, closed).await.is_err() {
+            tracing::warn!(
+                "the node's file is still in use by work that cannot be interrupted; it is free when this process ends"
+            );
+        }
     }
 }
 

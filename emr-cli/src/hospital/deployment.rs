@@ -11,6 +11,7 @@ use alloy::{
     signers::local::PrivateKeySigner,
 };
 use emr_chain::{DeployError, Deployment, deploy, endpoint::Endpoint};
+use emr_client::ClientError;
 use emr_durable::Disk;
 use emr_rollup::{state::StateTrees, version::CircuitVersion};
 use serde::{Deserialize, Serialize};
@@ -145,8 +146,8 @@ async fn fund(provider: &DynProvider, address: Address) -> Result<(), Failure> {
 /// # Errors
 /// Fails if the chain cannot be reached, is another one, or has no code there.
 pub async fn check(endpoint: &Endpoint, deployment: &DeploymentFile) -> Result<(), Failure> {
-    let provider = endpoint.connect(None).or_exit(Exit::Unavailable)?;
-    endpoint.expect_chain_id(&provider, deployment.chain_id).await.or_exit(Exit::Unavailable)?;
+    let provider = endpoint.connect(None).map_err(ClientError::from)?;
+    endpoint.expect_chain_id(&provider, deployment.chain_id).await.map_err(ClientError::from)?;
     let code: Bytes = provider
         .get_code_at(deployment.contract)
         .block_id(BlockNumberOrTag::Latest.into())
@@ -154,9 +155,11 @@ pub async fn check(endpoint: &Endpoint, deployment: &DeploymentFile) -> Result<(
         .or_exit(Exit::Unavailable)?;
     if code.is_empty() {
         let (contract, chain) = (deployment.contract, deployment.chain_id);
-        let message =
-            format!("there is no rollup at {contract} on chain {chain}: the node was reset, or is another one");
-        return Err(Failure::new(Exit::Unavailable, message));
+        let message = format!(
+            "there is no rollup at {contract} on chain {chain}: the Ethereum node was reset, or is another one; give --rpc the one of \
+             this deployment"
+        );
+        return Err(Failure::new(Exit::Usage, message));
     }
     Ok(())
 }

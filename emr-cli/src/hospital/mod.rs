@@ -7,7 +7,10 @@ pub mod fees;
 pub mod inviter;
 pub mod prover;
 pub mod proving;
+mod signals;
 pub mod site;
+mod start_failure;
+mod status;
 
 use std::{io::Write, net::SocketAddr, path::Path};
 
@@ -15,14 +18,14 @@ use alloy::{
     primitives::{B256, U256},
     signers::local::PrivateKeySigner,
 };
-use emr_api::NodeStatus;
 use emr_chain::endpoint::Endpoint;
 use emr_core::Role;
 use emr_crypto::{Identity, RsaBits};
 use emr_node::{Activity, Limits};
 use secrecy::SecretString;
-use serde::Serialize;
+use signals::Signals;
 use site::{Site, SitePlan};
+use status::Status;
 use url::Url;
 
 use crate::{
@@ -142,8 +145,7 @@ async fn run(site: Site) -> Result<(), Failure> {
     eprintln!("The proving setup is for development: anyone who knows its seed can forge proofs.");
     eprintln!("Stop with Ctrl-C.");
     let mut activity = site.node.activity();
-    let mut terminate =
-        tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).or_exit(Exit::Internal)?;
+    let mut signals = Signals::listen()?;
     let mut last = Activity::Idle.to_string();
     loop {
         tokio::select! {
@@ -155,12 +157,17 @@ async fn run(site: Site) -> Result<(), Failure> {
                     last = now;
                 }
             }
-            _ = tokio::signal::ctrl_c() => break,
-            _ = terminate.recv() => break,
+            () = signals.next() => break,
         }
     }
-    eprintln!("stopping; acknowledged operations continue at the next start");
-    site.shutdown().await;
+    eprintln!(
+        "stopping: waiting for requests and for what is being written, for some seconds; Ctrl-C again ends at once"
+    );
+    tokio::select! {
+        () = site.shutdown() => {}
+        () = signals.next() => eprintln!("ended at once"),
+    }
+    eprintln!("acknowledged operations continue at the next start");
     Ok(())
 }
 
@@ -210,21 +217,4 @@ pub async fn status(options: &Options) -> Result<(), Failure> {
     let node = session::node(options, &address)?;
     let status = node.status().await?;
     print(&Status(status), options.json)
-}
-
-#[derive(Debug, Serialize)]
-#[serde(transparent)]
-struct Status(NodeStatus);
-
-impl Answer for Status {
-    fn write(&self, out: &mut dyn Write) -> std::io::Result<()> {
-        let Self(status) = self;
-        writeln!(out, "chain {}, contract {}, circuit {}", status.chain_id, status.contract, status.circuit_version)?;
-        writeln!(out, "{} batches settled; {} queued, {} pending", status.batches, status.queued, status.pending)?;
-        writeln!(out, "{}", status.activity)?;
-        if status.development_setup {
-            writeln!(out, "the proving setup is for development only")?;
-        }
-        Ok(())
-    }
 }

@@ -8,7 +8,7 @@ use std::{
 
 use emr_rollup::{batch::Prover as _, prover::Prover, version::CircuitVersion};
 
-use super::{prover, site::key_cache};
+use super::{prover, signals::Signals, site::key_cache};
 use crate::{
     failure::{Exit, Failure, OrExit, one_line},
     options::{DEFAULT_NODE, Options},
@@ -19,12 +19,24 @@ use crate::{
 /// How often a node without work is asked again.
 const POLL: Duration = Duration::from_secs(2);
 
-/// Fetches sealed batches from the node, proves them and submits the proofs, until it is stopped. It needs only the node's address and
+/// Fetches sealed batches from the node, proves them and submits the proofs, until Ctrl-C or SIGTERM, which also end it in the middle of a proof. It needs only the node's address and
 /// a credential. It needs nothing from L1, because the keys belong to the circuit version and the node verifies every proof.
 ///
 /// # Errors
 /// Fails if the node refuses, or if the keys cannot be made. An interrupted batch is fetched again.
 pub async fn prove(options: &Options, credential: &Path) -> Result<(), Failure> {
+    let mut signals = Signals::listen()?;
+    tokio::select! {
+        failed = work(options, credential) => failed,
+        () = signals.next() => {
+            eprintln!("stopped; a batch that was being proved waits at the node for the next prover");
+            Ok(())
+        }
+    }
+}
+
+/// Never ends but with an error.
+async fn work(options: &Options, credential: &Path) -> Result<(), Failure> {
     let address = options.node.as_ref().map_or_else(|| format!("http://{DEFAULT_NODE}"), url::Url::to_string);
     let node = session::node(options, &address)?.with_credential(prover::read(credential)?);
     let version = node.status().await?.circuit_version;
@@ -63,10 +75,8 @@ pub async fn prove(options: &Options, credential: &Path) -> Result<(), Failure> 
             }
         };
         let Some(job) = job else {
-            tokio::select! {
-                () = tokio::time::sleep(POLL) => continue,
-                _ = tokio::signal::ctrl_c() => return Ok(()),
-            }
+            tokio::time::sleep(POLL).await;
+            continue;
         };
         let (number, started, prover) = (job.number, Instant::now(), Arc::clone(&prover));
         let progress = Progress::start(format!("proving batch {number}"));

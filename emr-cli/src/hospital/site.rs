@@ -19,7 +19,10 @@ use emr_ipfs::{Blockstore, DiskStore, KuboStore};
 use emr_node::{Limits, Node, NodeConfig, ProverConfig, RunningNode, SealPolicy};
 use url::{Host, Url};
 
-use super::deployment::{self, DeploymentFile};
+use super::{
+    deployment::{self, DeploymentFile},
+    start_failure,
+};
 use crate::failure::{Exit, Failure, OrExit, one_line};
 
 /// The configuration of a site.
@@ -99,7 +102,7 @@ impl SitePlan {
             limits: self.limits,
         })
         .await
-        .or_exit(Exit::Unavailable)?;
+        .map_err(start_failure::failure)?;
         Ok(Site { node, rpc, plain: self.plain, deployment, server })
     }
 

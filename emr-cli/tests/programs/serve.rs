@@ -1,6 +1,6 @@
 //! A hospital on a separate Ethereum node, with its prover in another process.
 
-use std::os::unix::fs::PermissionsExt;
+use std::{os::unix::fs::PermissionsExt, time::Duration};
 
 use emr_testkit::part::{Anvil, Kubo};
 use serde_json::Value;
@@ -73,6 +73,16 @@ fn a_hospital_on_a_real_chain_leaves_proving_to_another_machine() -> TestResult 
     // Another process of the same hospital can run at the same time.
     assert!(world.hospital(&["status"])?.done()?.contains("batches settled"));
     assert!(!world.at("prover").exists());
-    prover.kill()?;
-    node.kill()
+
+    // Ctrl-C in the middle of a proof.
+    world.patient(&["put", BUNDLE, "--class", "summary"])?.done()?;
+    world.wait_until("sealed", |status| {
+        status["activity"].as_str().is_some_and(|said| said.starts_with("waiting for a proof"))
+    })?;
+    std::thread::sleep(Duration::from_secs(4));
+    assert_eq!(prover.end("INT", Duration::from_secs(10))?, Some(0));
+    let said = std::fs::read_to_string(world.at("prover-prove.log"))?;
+    assert!(said.contains("stopped; a batch that was being proved waits"), "{said}");
+    assert_eq!(node.end("TERM", Duration::from_secs(30))?, Some(0));
+    Ok(())
 }

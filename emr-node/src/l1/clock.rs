@@ -1,6 +1,9 @@
 //! The node's time: this machine's clock, or L1's if that is ahead.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{
+    Mutex, PoisonError,
+    atomic::{AtomicU64, Ordering},
+};
 
 use emr_core::UnixTime;
 
@@ -30,14 +33,28 @@ pub(crate) struct Clock {
     ahead: AtomicU64,
     /// Time of L1's newest block.
     newest: AtomicU64,
+    /// Number and time of L1's newest block, and when L1 last answered.
+    seen: Mutex<SeenL1>,
     /// Whether the chain is in this process.
     embedded: bool,
+}
+
+/// What the node last saw of L1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SeenL1 {
+    /// The newest block.
+    pub(crate) block: u64,
+    /// Its time, Unix seconds.
+    pub(crate) block_time: u64,
+    /// When L1 answered, by the node's clock.
+    pub(crate) reached: UnixTime,
 }
 
 impl Clock {
     /// A clock for this machine and an L1. An embedded chain is trusted like this machine.
     pub(crate) fn new(embedded: bool) -> Self {
-        Self { ahead: AtomicU64::new(0), newest: AtomicU64::new(0), embedded }
+        let nothing = SeenL1 { block: 0, block_time: 0, reached: UnixTime::ZERO };
+        Self { ahead: AtomicU64::new(0), newest: AtomicU64::new(0), seen: Mutex::new(nothing), embedded }
     }
 
     /// The time.
@@ -62,6 +79,17 @@ impl Clock {
         self.ahead.fetch_max(ahead, Ordering::Relaxed);
         self.newest.store(block_time, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Takes note that L1 answered, and of its newest block.
+    pub(crate) fn reached(&self, block: u64, block_time: u64) {
+        let seen = SeenL1 { block, block_time, reached: self.now() };
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = seen;
+    }
+
+    /// What the node last saw of L1.
+    pub(crate) fn seen(&self) -> SeenL1 {
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The latest time that a batch may have: now, but at most [`BATCH_AHEAD`] after L1's newest block. Without this bound, if this

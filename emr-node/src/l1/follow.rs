@@ -110,12 +110,14 @@ async fn look(rollup: &Rollup<DynProvider>, clock: &Clock) -> Result<(Position, 
     let provider = rollup.provider();
     let head = rollup.head().await?;
     let (hash, mut time) = block(provider, head.block_number).await?.ok_or(FollowError::Block(head.block_number))?;
+    let block_time = time;
     if clock.is_quiet(time) {
         // If a chain makes blocks on demand, its time is that of the next block, if the node shows it.
         let next = provider.get_block_by_number(BlockNumberOrTag::Pending).await.ok().flatten();
         time = next.map_or(time, |next| next.header.timestamp.max(time));
     }
     clock.observe(time)?;
+    clock.reached(head.block_number, block_time);
     Ok((Position { number: head.block_number, hash }, head))
 }
 
@@ -192,10 +194,10 @@ impl Follower {
     pub(crate) async fn sync(&self, sequencer: &Arc<Sequencer>) -> Result<(), FollowError> {
         let mut followed = self.followed.lock().await;
         let (next, head) = look(&self.rollup, &sequencer.clock).await?;
-        if sequencer.mempool.has_failed() {
-            // This opens the file again once there is space.
+        if sequencer.mempool.has_failed() || sequencer.has_panicked() {
+            // After a disk error this opens the file again once there is space. After a panic it replaces the state in memory.
             *followed = self.derive_anew(sequencer).await?;
-            tracing::info!("the mempool file is open again");
+            tracing::warn!("the state is derived from the file and L1 again");
             return Ok(());
         }
         if next == followed.position {
@@ -284,7 +286,7 @@ impl Follower {
 
     async fn derive_anew(&self, sequencer: &Arc<Sequencer>) -> Result<Followed, FollowError> {
         let (position, head, view) = read_all(&self.rollup, &sequencer.clock, self.hospital, |_| false).await?;
-        let derived = sequencer.write(move |sequencer| {
+        let derived = sequencer.write_anew(move |sequencer| {
             if sequencer.mempool.has_failed() {
                 sequencer.mempool.reopen()?;
             }

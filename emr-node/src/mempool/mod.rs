@@ -12,14 +12,14 @@ mod provers;
 
 use std::{
     fmt, fs,
+    io::ErrorKind,
     path::{Path, PathBuf},
     sync::{PoisonError, RwLock},
 };
 
 use emr_durable::Disk;
 use redb::{
-    Database, DatabaseError, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, TransactionError,
-    WriteTransaction,
+    Database, ReadTransaction, ReadableDatabase, TableDefinition, TableError, TransactionError, WriteTransaction,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::sync::watch;
@@ -56,7 +56,8 @@ pub enum MempoolError {
     Disk(String),
     /// What the file holds does not hang together.
     #[error(
-        "the mempool file is damaged ({0}): restore it from a copy; operations that are not settled yet are in it alone"
+        "the mempool file is damaged ({0}): restore a copy that has the last settled batch; operations that are not settled yet are in \
+         it alone"
     )]
     Damaged(String),
     /// Another version wrote it.
@@ -75,9 +76,27 @@ pub enum MempoolError {
     },
 }
 
-impl<E: Into<redb::Error> + fmt::Display> From<E> for MempoolError {
+impl<E: Into<redb::Error>> From<E> for MempoolError {
     fn from(error: E) -> Self {
-        Self::Disk(error.to_string())
+        use redb::Error;
+        let error = error.into();
+        let text = error.to_string();
+        match error {
+            Error::DatabaseAlreadyOpen => Self::Busy,
+            Error::Corrupted(_)
+            | Error::RepairAborted
+            | Error::UpgradeRequired(_)
+            | Error::TableTypeMismatch { .. }
+            | Error::TableIsMultimap(_)
+            | Error::TableIsNotMultimap(_)
+            | Error::TypeDefinitionChanged { .. }
+            | Error::TableDoesNotExist(_) => Self::Damaged(text),
+            // How redb reports a file that is not one of its own, or is too short.
+            Error::Io(io) if matches!(io.kind(), ErrorKind::InvalidData | ErrorKind::UnexpectedEof) => {
+                Self::Damaged(text)
+            }
+            _ => Self::Disk(text),
+        }
     }
 }
 
@@ -142,11 +161,16 @@ impl Mempool {
         let path = folder.join(FILE);
         disk.create_folder_all(folder).map_err(|error| MempoolError::Disk(format!("{}: {error}", path.display())))?;
         let database = open_file(&disk, &path)?;
+        let stored = stored(&database)?;
+        if let Some(stored) = &stored
+            && stored != anchor
+        {
+            return Err(MempoolError::OtherChain { stored: stored.clone().into(), found: anchor.clone().into() });
+        }
         let transaction = database.begin_write()?;
-        let found = {
+        {
             let mut meta = transaction.open_table(META)?;
-            let found = meta.get(ANCHOR)?.map(|value| value.value().to_vec());
-            if found.is_none() {
+            if stored.is_none() {
                 meta.insert(ANCHOR, encode(&(FORMAT, anchor))?.as_slice())?;
             }
             operations::create(&transaction)?;
@@ -154,18 +178,8 @@ impl Mempool {
             blocks::create(&transaction)?;
             provers::create(&transaction)?;
             invitations::create(&transaction)?;
-            found
-        };
-        transaction.commit()?;
-        if let Some(found) = found {
-            let (format, stored): (u32, Anchor) = decode(&found)?;
-            if format != FORMAT {
-                return Err(MempoolError::Format { found: format });
-            }
-            if stored != *anchor {
-                return Err(MempoolError::OtherChain { stored: stored.into(), found: anchor.clone().into() });
-            }
         }
+        transaction.commit()?;
         Ok(Self { disk, database: RwLock::new(Some(database)), path, open: watch::Sender::new(()) })
     }
 
@@ -242,10 +256,27 @@ impl Mempool {
     }
 }
 
+/// Which rollup the file was made for, or `None` if it is new. Another format is told before any other table is opened: their types
+/// may differ, and nothing is written to the file of another version.
+fn stored(database: &Database) -> Result<Option<Anchor>, MempoolError> {
+    let meta = match database.begin_read()?.open_table(META) {
+        Err(TableError::TableDoesNotExist(_)) => return Ok(None),
+        meta => meta?,
+    };
+    let Some(found) = meta.get(ANCHOR)? else { return Ok(None) };
+    let (format, anchor): (u32, serde_json::Value) = decode(found.value())?;
+    if format != FORMAT {
+        return Err(MempoolError::Format { found: format });
+    }
+    serde_json::from_value(anchor).map(Some).map_err(damaged)
+}
+
 fn open_file(disk: &Disk, path: &Path) -> Result<Database, MempoolError> {
-    emr_durable::open_database(disk, path, CACHE).map_err(|error| match error {
-        DatabaseError::DatabaseAlreadyOpen => MempoolError::Busy,
-        other => MempoolError::Disk(format!("{}: {other}", path.display())),
+    let named = |why: String| format!("{}: {why}", path.display());
+    emr_durable::open_database(disk, path, CACHE).map_err(|error| match error.into() {
+        MempoolError::Disk(why) => MempoolError::Disk(named(why)),
+        MempoolError::Damaged(why) => MempoolError::Damaged(named(why)),
+        other => other,
     })
 }
 

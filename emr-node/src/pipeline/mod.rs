@@ -1,5 +1,6 @@
 //! The loop that turns waiting operations into settled batches: seal, prove, settle, follow.
 
+mod overdue;
 pub(crate) mod policy;
 pub(crate) mod prove;
 mod settle;
@@ -22,6 +23,7 @@ use crate::{
     mempool::BatchRecord,
     sequencer::{SealError, Sequencer},
 };
+use overdue::Overdue;
 use policy::SealPolicy;
 use prove::{Activity, Proving, VerifiedProof};
 use settle::Rejections;
@@ -111,12 +113,21 @@ impl Pipeline {
         })
     }
 
-    /// Follows L1 until the node stops.
+    /// Follows L1 until the node stops, and warns of promises that were not kept. What stays wrong is said once.
     pub(crate) async fn follow(&self, every: Duration) {
+        let (mut failing, mut overdue) = (None, Overdue::default());
         loop {
             tokio::time::sleep(every).await;
-            if let Err(error) = self.follow_once().await {
-                tracing::warn!(%error, "following L1 failed");
+            let error = self.follow_once().await.err().map(|error| error.to_string());
+            if error != failing {
+                match &error {
+                    Some(error) => tracing::warn!(error, "following L1 failed; it is tried again"),
+                    None => tracing::warn!("L1 is followed again"),
+                }
+                failing = error;
+            }
+            for (sequence, settle_by) in overdue.new_ones(&self.sequencer.state().open, self.sequencer.clock.now()) {
+                tracing::warn!(sequence, %settle_by, "an operation was to be settled or returned by now; `emr-hospital status` says what is wrong");
             }
         }
     }

@@ -158,7 +158,10 @@ impl Pipeline {
         rejections: &mut Rejections,
     ) -> Result<(), StepError> {
         let number = record.number;
-        self.act(Activity::Settling { batch: number });
+        // A batch that is stuck stays so in the status while it is tried again.
+        if !matches!(*self.activity().borrow(), Activity::Stuck { batch, .. } if batch == number) {
+            self.act(Activity::Settling { batch: number });
+        }
         self.note(BatchRecord { stage: BatchStage::Sent(proof), ..record.clone() }).await?;
         let outcome = {
             let _turn = self.l1_turn.to_settle().await;
@@ -169,6 +172,14 @@ impl Pipeline {
         if self.sequencer.state().batches >= number {
             tracing::info!(batch = number, "settled");
             return Ok(());
+        }
+        let why = match (&outcome, &followed) {
+            (Outcome::Stuck(reason), _) => Some(reason.clone()),
+            (_, Err(error)) => Some(error.to_string()),
+            _ => None,
+        };
+        if let Some(reason) = why {
+            self.act(Activity::Stuck { batch: number, reason });
         }
         followed?;
         match outcome {
@@ -182,10 +193,7 @@ impl Pipeline {
                 Err(StepError::Rejected(reason))
             }
             Outcome::Mined | Outcome::Look => Err(StepError::NotShown),
-            Outcome::Stuck(reason) => {
-                self.act(Activity::Stuck { batch: number, reason: reason.clone() });
-                Err(StepError::Stuck(reason))
-            }
+            Outcome::Stuck(reason) => Err(StepError::Stuck(reason)),
         }
     }
 

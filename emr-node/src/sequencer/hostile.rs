@@ -28,6 +28,7 @@ use crate::{
     mempool::{Anchor, BatchRecord},
 };
 
+mod panicked;
 mod places;
 mod promises;
 mod replacement;

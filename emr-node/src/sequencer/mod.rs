@@ -9,7 +9,10 @@ mod seal;
 mod settled;
 mod walks;
 
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{
+    Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+    atomic::{AtomicBool, Ordering},
+};
 
 use alloy::signers::local::PrivateKeySigner;
 use emr_api::receipt;
@@ -21,7 +24,7 @@ use emr_rollup::{
     operation::{DirectoryCommitment, Domain, OperationId, SignedOperation},
     version::CircuitVersion,
 };
-use tokio::sync::{Mutex, Notify};
+use tokio::sync::{Mutex, Notify, OwnedMutexGuard};
 
 use crate::{
     http::refusal::Refusal,
@@ -42,6 +45,10 @@ pub(crate) use walks::Walks;
 
 /// How often a record's epoch is compared again when the key directory changes meanwhile.
 const DIRECTORY_READS: usize = 4;
+
+/// What is said after a writer panicked.
+const PANICKED: &str = "the node met a bug and takes nothing until it has derived its state again: try again in a minute; if it stays so, \
+                        start the node again and report what is in its log";
 
 /// The sequencer; everything else of a node hangs on it.
 #[derive(Debug)]
@@ -65,8 +72,24 @@ pub(crate) struct Sequencer {
     pub(crate) quotas: Quotas,
     /// Why nothing is taken: L1 shows what this node cannot follow.
     halted: RwLock<Option<String>>,
+    /// A writer panicked: the state may not follow the file.
+    panicked: AtomicBool,
     /// Told whenever there may be something to do.
     pub(crate) wake: Notify,
+}
+
+/// Notes on its way out that a writer panicked, also if nobody waits for it any more.
+struct Watched<'a>(&'a Sequencer);
+
+impl Drop for Watched<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.panicked.store(true, Ordering::SeqCst);
+            tracing::error!(
+                "changing the state met a bug; nothing is taken until the state is derived from the file and L1 again"
+            );
+        }
+    }
 }
 
 /// What a new sequencer starts from.
@@ -100,6 +123,7 @@ impl Sequencer {
             notes: Notes::default(),
             quotas,
             halted: RwLock::new(None),
+            panicked: AtomicBool::new(false),
             wake: Notify::new(),
         }
     }
@@ -115,18 +139,70 @@ impl Sequencer {
     }
 
     /// Runs blocking work as the only writer, to its end even if the caller goes away.
+    ///
+    /// # Errors
+    /// If a writer panicked, this one or an earlier one; if the node is stopping.
     pub(crate) async fn write<T: Send + 'static>(
         self: &Arc<Self>,
         work: impl FnOnce(&Self) -> T + Send + 'static,
     ) -> Result<T, Refusal> {
         let turn = Arc::clone(&self.writer).lock_owned().await;
+        self.expect_whole()?;
+        self.run(turn, work).await
+    }
+
+    /// As [`Self::write`], for work that derives the whole state from the file and L1: after a panic too, which is then over.
+    pub(crate) async fn write_anew<T, E>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Self) -> Result<T, E> + Send + 'static,
+    ) -> Result<Result<T, E>, Refusal>
+    where
+        T: Send + 'static,
+        E: Send + 'static,
+    {
+        let turn = Arc::clone(&self.writer).lock_owned().await;
+        let whole = move |sequencer: &Self| {
+            let done = work(sequencer)?;
+            sequencer.panicked.store(false, Ordering::SeqCst);
+            Ok(done)
+        };
+        self.run(turn, whole).await
+    }
+
+    async fn run<T: Send + 'static>(
+        self: &Arc<Self>,
+        turn: OwnedMutexGuard<()>,
+        work: impl FnOnce(&Self) -> T + Send + 'static,
+    ) -> Result<T, Refusal> {
         let sequencer = Arc::clone(self);
-        tokio::task::spawn_blocking(move || {
+        let done = tokio::task::spawn_blocking(move || {
             let _turn = turn;
+            // Dropped before the turn: the next writer sees what it notes.
+            let _watched = Watched(&sequencer);
             work(&sequencer)
-        })
-        .await
-        .map_err(|_| Refusal::unavailable("the node is stopping, or met an error of its own; try again later"))
+        });
+        done.await
+            .map_err(|error| Refusal::unavailable(if error.is_panic() { PANICKED } else { "the node is stopping" }))
+    }
+
+    /// Whether a writer panicked and the state was not derived again since.
+    pub(crate) fn has_panicked(&self) -> bool {
+        self.panicked.load(Ordering::SeqCst)
+    }
+
+    /// Nothing is taken and nothing promised on a state that may not follow the file. Not even a Revoke: its receipt says that it counts
+    /// at this node from now on, and that is not sure. The patient's outbox hands it in again.
+    fn expect_whole(&self) -> Result<(), Refusal> {
+        if self.has_panicked() { Err(Refusal::unavailable(PANICKED)) } else { Ok(()) }
+    }
+
+    /// Why operations are not taken, or only Revokes, if that is so.
+    pub(crate) fn halted(&self) -> Option<String> {
+        if self.has_panicked() {
+            return Some(PANICKED.to_owned());
+        }
+        let halted = self.halted.read().unwrap_or_else(PoisonError::into_inner);
+        halted.as_ref().map(|reason| format!("it takes only Revokes: {reason}"))
     }
 
     /// Takes an operation from the account of `principal`: checks it on the soft state, checks what it points to, keeps it durably, and
@@ -320,6 +396,7 @@ impl Sequencer {
     }
 
     fn promise(&self, id: OperationId, kept: &Acknowledged) -> Result<Receipt, Refusal> {
+        self.expect_whole()?;
         if !self.state().is_of_its_principals(kept) {
             return Err(Refusal::refused("this operation was signed for an account that is somebody else's on L1 now"));
         }

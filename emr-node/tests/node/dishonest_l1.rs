@@ -1,13 +1,13 @@
 //! What an Ethereum node that lies cannot do to a running node.
 
 use alloy::{primitives::U64, sol_types::SolCall};
-use emr_api::{AccountView, BatchView, OperationStatus};
+use emr_api::{AccountView, BatchView, NodeStatus, OperationStatus, ProofJob};
 use emr_chain::bindings::EmrRollup;
 use emr_core::{Class, UnixTime};
 use emr_node::{DeriveError, FollowError, Node, NodeConfig, StartError};
 use serde_json::{Value, json};
 
-use crate::stage::*;
+use crate::{settlement::prove, stage::*};
 
 const TEN_YEARS: u64 = 10 * 365 * 24 * 3600;
 
@@ -83,6 +83,8 @@ async fn a_time_that_cannot_be_returns_no_operation() -> Outcome {
     assert_eq!((refused.status, refused.code.as_str()), (503, "unavailable"));
     assert!(refused.message.contains("ahead of this machine's clock"), "{refused}");
     assert_eq!(code(hers.submit(&second).await), "unavailable");
+    let halted = hers.get::<NodeStatus>("v1/status").await?.health.halted.ok_or("not halted")?;
+    assert!(halted.starts_with("it takes only Revokes: L1 is ") && halted.contains("clock"), "{halted}");
     // Nothing has lapsed: neither her login nor what she signed.
     let id = format!("v1/operations/{}", first.signed.id(testnet.domain()));
     assert_eq!(hers.get::<OperationStatus>(&id).await?, OperationStatus::Pending);
@@ -106,6 +108,53 @@ async fn a_time_that_cannot_be_returns_no_operation() -> Outcome {
     assert!(sealed.public.time <= UnixTime::now().get() + 60);
     assert_eq!(hers.get::<OperationStatus>(&id).await?, OperationStatus::Sealed { batch: 1 });
     operator.get::<AccountView>(&format!("v1/accounts/{patient}")).await?;
+    node.shutdown().await;
+    Ok(())
+}
+
+/// Every answer is an error, as of a node that is down behind its proxy.
+fn down(_: &Value, answer: &mut Value) {
+    if let Some(answer) = answer.as_object_mut() {
+        answer.remove("result");
+        answer.insert("error".to_owned(), json!({ "code": -32000, "message": "down for repair" }));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outage_while_settling_shows_in_the_status() -> Outcome {
+    let Some(testnet) = Testnet::new().await? else { return Ok(()) };
+    let patient = testnet.register(&people().patient).await?;
+    let liar = Liar::before(testnet.endpoint()).await?;
+    let node = Node::start(NodeConfig { endpoint: liar.endpoint(), ..testnet.config()? }).await?;
+    let hers = Caller::log_in(node.url().clone(), testnet.domain(), &people().patient, patient).await?;
+    let record = hers.upload(&[b"content"]).await?;
+    let receipt = hers.submit(&hers.put_record(patient, 0, Class::Summary, &record)).await?;
+    let operator = testnet.operator(&node).await?;
+    operator.post::<BatchView>("v1/batches/seal", &()).await?;
+    let job = || operator.get::<Option<ProofJob>>("v1/prover/job");
+    until(|| async { matches!(job().await, Ok(Some(_))) }).await?;
+    let proof = prove(job().await?.ok_or("no job")?).await?;
+
+    liar.tell(Some(down));
+    operator.post_bytes("v1/prover/jobs/1", proof).await?;
+    let status = || hers.get::<NodeStatus>("v1/status");
+    let stuck = |status: &NodeStatus| status.activity.starts_with("stuck at 1: ") && status.activity.contains("repair");
+    until(|| async { status().await.is_ok_and(|status| stuck(&status)) }).await?;
+    // It says so as long as it lasts, also while it tries again.
+    for _ in 0..70 {
+        let now = status().await?;
+        assert!(stuck(&now), "{}", now.activity);
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    let now = status().await?.health;
+    assert!(now.l1_block > 0 && now.l1_block_time > 0 && now.l1_reached < now.now, "{now:?}");
+    assert!(now.now.get() - now.l1_reached.get() >= 5, "{now:?}");
+    assert_eq!((now.halted, now.oldest, now.overdue), (None, Some(receipt.acknowledged), 0));
+
+    liar.tell(None);
+    until(|| async { status().await.is_ok_and(|now| (now.batches, now.activity.as_str()) == (1, "idle")) }).await?;
+    let now = status().await?.health;
+    assert!(now.oldest.is_none() && now.now.get() - now.l1_reached.get() < 5, "{now:?}");
     node.shutdown().await;
     Ok(())
 }

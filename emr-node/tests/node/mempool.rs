@@ -12,6 +12,7 @@ use emr_rollup::{
 };
 
 use emr_testkit::again::{Again, job};
+use redb::{ReadableTable, TableDefinition};
 
 use crate::stage::Outcome;
 
@@ -116,11 +117,57 @@ fn an_operation_is_kept_once() -> Outcome {
 #[test]
 fn a_damaged_file_is_told_not_guessed() -> Outcome {
     let folder = tempfile::tempdir()?;
-    std::fs::write(
-        folder.path().join("mempool.redb"),
-        b"not a database, and long enough to look like one".repeat(100),
-    )?;
+    let file = folder.path().join("mempool.redb");
+    std::fs::write(&file, b"not a database, and long enough to look like one".repeat(100))?;
     let error = Mempool::open(folder.path(), &anchor()).map(drop).expect_err("damaged");
-    assert!(error.to_string().contains("mempool"), "{error}");
+    assert!(matches!(error, MempoolError::Damaged(_)) && error.to_string().contains("mempool"), "{error}");
+    Ok(())
+}
+
+const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
+
+/// A new file, in which a table has keys and values of other types if that is asked for, and META is changed.
+fn changed(folder: &Path, retyped: bool, change: impl FnOnce(&str) -> String) -> Outcome {
+    drop(Mempool::open(folder, &anchor())?);
+    let database = redb::Database::open(folder.join("mempool.redb"))?;
+    let transaction = database.begin_write()?;
+    if retyped {
+        transaction.delete_table(TableDefinition::<u64, &[u8]>::new("batches"))?;
+        transaction.open_table(TableDefinition::<&str, u64>::new("batches"))?;
+    }
+    {
+        let mut meta = transaction.open_table(META)?;
+        let written = meta.get("anchor")?.ok_or("no anchor")?.value().to_vec();
+        meta.insert("anchor", change(std::str::from_utf8(&written)?).as_bytes())?;
+    }
+    Ok(transaction.commit()?)
+}
+
+#[test]
+fn the_file_of_another_version_is_told_and_left_as_it_is() -> Outcome {
+    // The number alone; a table with other types; an anchor of another shape.
+    let older = |written: &str| written.replacen(|digit: char| digit.is_ascii_digit(), "3", 1);
+    for retyped in [false, true] {
+        let folder = tempfile::tempdir()?;
+        changed(folder.path(), retyped, older)?;
+        for _ in 0..2 {
+            let error = Mempool::open(folder.path(), &anchor()).map(drop).expect_err("another format");
+            assert!(matches!(error, MempoolError::Format { found: 3 }), "{retyped}: {error}");
+        }
+    }
+    let folder = tempfile::tempdir()?;
+    changed(folder.path(), false, |_| "[3,\"elsewhere\"]".to_owned())?;
+    let error = Mempool::open(folder.path(), &anchor()).map(drop).expect_err("another format");
+    assert!(matches!(error, MempoolError::Format { found: 3 }), "{error}");
+    Ok(())
+}
+
+/// Space on the disk does not mend it.
+#[test]
+fn a_table_of_another_type_is_damage() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    changed(folder.path(), true, str::to_owned)?;
+    let error = Mempool::open(folder.path(), &anchor()).map(drop).expect_err("damaged");
+    assert!(matches!(error, MempoolError::Damaged(_)), "{error}");
     Ok(())
 }

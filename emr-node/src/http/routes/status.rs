@@ -1,7 +1,7 @@
 //! `GET /v1/status`.
 
 use axum::{Json, extract::State};
-use emr_api::{NodeStatus, ProofProgress};
+use emr_api::{NodeHealth, NodeStatus, ProofProgress};
 
 use super::Shared;
 use crate::pipeline::prove::Activity;
@@ -15,7 +15,18 @@ pub(super) async fn get(State(app): Shared) -> Json<NodeStatus> {
         }
         _ => None,
     };
+    let seen = sequencer.clock.seen();
+    let (halted, now) = (sequencer.halted(), sequencer.clock.now());
     let state = sequencer.state();
+    let health = NodeHealth {
+        now,
+        halted,
+        l1_block: seen.block,
+        l1_block_time: seen.block_time,
+        l1_reached: seen.reached,
+        oldest: state.open.values().map(|open| open.acknowledged).min(),
+        overdue: state.open.values().filter(|open| open.settle_by < now).count() as u64,
+    };
     Json(NodeStatus {
         chain_id: sequencer.instance.chain_id,
         contract: sequencer.instance.contract.to_string(),
@@ -28,6 +39,7 @@ pub(super) async fn get(State(app): Shared) -> Json<NodeStatus> {
         pending: state.open.len() as u64,
         activity: activity.to_string(),
         progress,
+        health,
         development_setup: app.pipeline.proving.is_development(),
     })
 }

@@ -1,0 +1,88 @@
+//! Promises whose time is over.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use emr_core::UnixTime;
+
+use crate::mempool::{Acknowledged, Sequence};
+
+/// The overdue promises that were told already.
+#[derive(Debug, Default)]
+pub(super) struct Overdue(BTreeSet<Sequence>);
+
+impl Overdue {
+    /// Those of the open operations whose time passed since the last call, with that time.
+    pub(super) fn new_ones(
+        &mut self,
+        open: &BTreeMap<Sequence, Acknowledged>,
+        now: UnixTime,
+    ) -> Vec<(Sequence, UnixTime)> {
+        self.0.retain(|sequence| open.contains_key(sequence));
+        let late = open.iter().filter(|(_, open)| open.settle_by < now);
+        late.filter(|(sequence, _)| self.0.insert(**sequence))
+            .map(|(sequence, open)| (*sequence, open.settle_by))
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use emr_api::OperationStatus;
+    use emr_core::{AccountEpoch, AccountIndex, GrantSlot, Version};
+    use emr_rollup::{
+        operation::{Action, DirectoryCommitment, Domain, Operation, Revoke},
+        primitive::{eddsa::SigningKey, field::Fr},
+    };
+
+    use super::*;
+    use crate::mempool::Principal;
+
+    fn promised(settle_by: UnixTime) -> Result<Acknowledged, emr_core::OutOfRange> {
+        let account = AccountIndex::new(1)?;
+        let revoke = Revoke {
+            slot: GrantSlot::new(64)?,
+            expected: Version::ZERO,
+            leaf_salt: Fr::from(1),
+            directory_before: DirectoryCommitment::NONE,
+            directory_after: DirectoryCommitment::NONE,
+        };
+        let operation = Operation {
+            signer: account,
+            signer_epoch: AccountEpoch::FIRST,
+            patient: account,
+            patient_epoch: AccountEpoch::FIRST,
+            valid_until: settle_by,
+            salt: Fr::zero(),
+            action: Action::Revoke(revoke),
+        };
+        let signed = operation.sign(Domain::new(1, [0; 20]), &SigningKey::from_seed(&[1; 32]), None);
+        let principal = Principal { account, identity: [1; 32] };
+        Ok(Acknowledged {
+            signed,
+            signer: principal,
+            patient: principal,
+            acknowledged: UnixTime::ZERO,
+            settle_by,
+            turn: None,
+            replaced: 0,
+            status: OperationStatus::Pending,
+        })
+    }
+
+    #[test]
+    fn each_is_told_once() -> Result<(), emr_core::OutOfRange> {
+        let at = UnixTime::new;
+        let mut open = BTreeMap::from([(3, promised(at(100)?)?), (4, promised(at(200)?)?)]);
+        let mut overdue = Overdue::default();
+        assert_eq!(overdue.new_ones(&open, at(100)?), []);
+        assert_eq!(overdue.new_ones(&open, at(101)?), [(3, at(100)?)]);
+        assert_eq!(overdue.new_ones(&open, at(150)?), []);
+        assert_eq!(overdue.new_ones(&open, at(300)?), [(4, at(200)?)]);
+        // Settled, and open again after a reorganisation.
+        let late = open.remove(&3);
+        assert_eq!(overdue.new_ones(&open, at(301)?), []);
+        open.extend(late.map(|late| (3, late)));
+        assert_eq!(overdue.new_ones(&open, at(302)?), [(3, at(100)?)]);
+        Ok(())
+    }
+}

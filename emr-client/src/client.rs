@@ -1,4 +1,4 @@
-//! A participant at work: its profile and keys, its hospital's node, and L1.
+//! The client of a participant: their profile and keys, their hospital's node, and L1.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -24,7 +24,7 @@ use crate::{
     verify::settled_state::{SettledState, SettledStateError},
 };
 
-/// How often an account that is neither settled nor queued is looked for again.
+/// How often the client looks again for an account that is neither settled nor queued.
 const READS: usize = 4;
 
 /// 248 random bits as a field element: a salt.
@@ -32,11 +32,11 @@ pub(crate) fn random_element() -> Fr {
     field::from_opaque(&rand::random())
 }
 
-/// A participant at work. A clone is the same participant and costs little: give one to each task.
+/// The client of a participant. Clones are cheap and stand for the same participant: give one to each task.
 ///
-/// Every flow of this crate is a method: see the modules `register`, `upload`, `grant`, `revoke`, `request`, `retrieve`. Flows that sign take
-/// turns within one participant, because each builds on what the one before signed. Different participants do not wait for each other. The
-/// data folder is free again when the last clone is dropped.
+/// Every flow of this crate is a method: see the modules `register`, `upload`, `grant`, `revoke`, `request`, `retrieve`. Flows of one
+/// participant that sign run one after the other, because each builds on what the previous one signed. Different participants do not wait for
+/// each other. The data folder is free again when the last clone is dropped.
 #[derive(Clone, Debug)]
 pub struct Client {
     pub(crate) profile: Arc<Profile>,
@@ -48,7 +48,8 @@ pub struct Client {
     turn: Arc<tokio::sync::Mutex<()>>,
 }
 
-/// The hospital that a profile stays with. Its owner counts, not its index, which L1 may give to somebody else when it reorganises.
+/// The hospital that a profile stays with. The hospital is identified by its owner, not by its index: when L1 reorganises, the index can
+/// get another owner.
 fn pinned(before: Option<Hospital>, now: Hospital, joining: bool) -> Result<Hospital, ClientError> {
     match before {
         Some(before) if before.owner != now.owner && !joining => Err(ClientError::OtherHospital { before, now }),
@@ -57,35 +58,35 @@ fn pinned(before: Option<Hospital>, now: Hospital, joining: bool) -> Result<Hosp
 }
 
 impl Client {
-    /// Goes to work with the node and the chain that the profile knows.
+    /// Connects to the node and the chain that the profile knows.
     ///
     /// # Errors
-    /// [`ProfileError::NotJoined`] if it knows none; [`ClientError`].
+    /// Returns [`ProfileError::NotJoined`](crate::profile::ProfileError::NotJoined) if the profile knows no node, and otherwise the error of connecting.
     pub async fn open(profile: Profile, keys: impl Keys + 'static) -> Result<Self, ClientError> {
         Self::open_with(profile, keys, PlainHttp::ThisMachine).await
     }
 
-    /// As [`Self::open`], with a say on where plain http is allowed. The profile does not remember it.
+    /// The same as [`Self::open`], but the caller decides where plain http is allowed. The profile does not remember this.
     ///
     /// # Errors
-    /// As [`Self::open`].
+    /// The same as [`Self::open`].
     pub async fn open_with(profile: Profile, keys: impl Keys + 'static, plain: PlainHttp) -> Result<Self, ClientError> {
         let Settings { node, rpc, .. } = profile.settings()?;
         Self::connect(profile, Arc::new(keys), &Connections::new(&node, &rpc, plain)?, false).await
     }
 
-    /// Goes to work with a node and an Ethereum node at these addresses, and remembers them.
+    /// Connects to a node and an Ethereum node at these addresses, and remembers them.
     ///
     /// # Errors
-    /// [`ProfileError::OtherInstance`] if the node is for another contract than before; [`ClientError`].
+    /// Returns [`ProfileError::OtherInstance`](crate::profile::ProfileError::OtherInstance) if the node is for another contract than before, and otherwise the error of connecting.
     pub async fn join(profile: Profile, keys: impl Keys + 'static, node: &str, rpc: &str) -> Result<Self, ClientError> {
         Self::join_with(profile, keys, node, rpc, PlainHttp::ThisMachine).await
     }
 
-    /// As [`Self::join`], with a say on where plain http is allowed. The profile does not remember it.
+    /// The same as [`Self::join`], but the caller decides where plain http is allowed. The profile does not remember this.
     ///
     /// # Errors
-    /// As [`Self::join`].
+    /// The same as [`Self::join`].
     pub async fn join_with(
         profile: Profile,
         keys: impl Keys + 'static,
@@ -96,10 +97,10 @@ impl Client {
         Self::join_through(profile, keys, &Connections::new(node, rpc, plain)?).await
     }
 
-    /// The same over any endpoint, such as a chain in this process. The profile remembers only the endpoint's name.
+    /// The same as [`Self::join`] with any endpoint, such as a chain in this process. The profile remembers only the endpoint's name.
     ///
     /// # Errors
-    /// As [`Self::join`].
+    /// The same as [`Self::join`].
     pub async fn join_over(
         profile: Profile,
         keys: impl Keys + 'static,
@@ -112,7 +113,7 @@ impl Client {
     /// The same over connections that other participants of this process use too.
     ///
     /// # Errors
-    /// As [`Self::join`].
+    /// The same as [`Self::join`].
     pub async fn join_through(
         profile: Profile,
         keys: impl Keys + 'static,
@@ -140,16 +141,16 @@ impl Client {
             hospital: before.as_ref().and_then(|settings| settings.hospital),
             account: before.as_ref().and_then(|settings| settings.account),
         };
-        // Whoever knows the development setup can forge proofs: a state that others could gain by forging is not relied on.
+        // Anyone who knows the development setup can forge proofs, so the client relies on no state where forging could pay.
         if !DEVELOPMENT_CHAINS.contains(&status.chain_id) {
             return Err(ClientError::NotADevelopmentChain(status.chain_id));
         }
-        // Before anything is asked of its chain; remembered only once everything is checked.
+        // Checked before any request to the node's chain. The settings are stored only after all checks.
         profile.expect_instance(&settings.instance())?;
 
         let provider = endpoint.connect_with(Some(EthereumWallet::from(EthereumKey(Arc::clone(&keys)))))?;
         endpoint.expect_chain_id(&provider, settings.chain_id).await?;
-        // Events that a lying node would have skipped are missed as gaps, or as another state root.
+        // If the node lies about this block, skipped events show as gaps, or as another state root.
         let rollup = Rollup::attach(provider, contract, status.deployed_at).await?;
 
         let mut hospital = None;
@@ -159,7 +160,7 @@ impl Client {
             hospital = Some(pinned(settings.hospital, Hospital { account: now, owner }, joining)?);
             settings.hospital = hospital;
         }
-        // A registration may have gone through when this process did not live to see it, and L1 may have taken one back.
+        // A registration may have succeeded after this process was killed, and a reorganisation of L1 may have removed one.
         settings.account = rollup.account_of(keys.ethereum_address()).await?;
         let account = settings.account;
         profile.join(settings)?;
@@ -176,7 +177,7 @@ impl Client {
         Ok(client)
     }
 
-    /// Equips the node's client with what it logs in with, as far as that is known.
+    /// Gives the node's client the data for logins, if they are known.
     fn log_in(&self) {
         if let (Ok(account), Ok(hospital)) = (self.account(), self.hospital()) {
             let (domain, keys) = (self.instance().domain(), Arc::clone(&self.keys));
@@ -184,7 +185,7 @@ impl Client {
         }
     }
 
-    /// Notes the account that registration gave.
+    /// Stores the account that the registration got.
     pub(crate) fn registered_as(&self, account: AccountIndex) -> Result<(), ClientError> {
         let settings = Settings { account: Some(account), ..self.profile.settings()? };
         self.profile.join(settings)?;
@@ -193,7 +194,7 @@ impl Client {
         Ok(())
     }
 
-    /// Asks L1 for this participant's account again: a reorganisation can have taken it back, or given another index.
+    /// Reads this participant's account from L1 again. A reorganisation can have removed it or changed its index.
     pub(crate) async fn refresh_account(&self) -> Result<Option<AccountIndex>, ClientError> {
         let now = self.rollup.account_of(self.ethereum_address()).await?;
         if now != self.account().ok() {
@@ -219,12 +220,12 @@ impl Client {
         &*self.keys
     }
 
-    /// The node, logged in as this participant. A clone of it does not keep the data folder.
+    /// The node's client, which logs in as this participant. A clone of it does not keep the data folder in use.
     pub const fn node(&self) -> &NodeClient {
         &self.node
     }
 
-    /// The contract. Transactions are sent and paid by this participant's Ethereum key.
+    /// The contract. This participant's Ethereum key sends and pays transactions.
     pub const fn rollup(&self) -> &Rollup<DynProvider> {
         &self.rollup
     }
@@ -248,7 +249,7 @@ impl Client {
     /// The account.
     ///
     /// # Errors
-    /// [`NodeError::NotRegistered`].
+    /// Returns [`NodeError::NotRegistered`] if this participant has no account.
     pub fn account(&self) -> Result<AccountIndex, NodeError> {
         self.account.read().unwrap_or_else(PoisonError::into_inner).ok_or(NodeError::NotRegistered)
     }
@@ -256,7 +257,7 @@ impl Client {
     /// The hospital that runs the node.
     ///
     /// # Errors
-    /// [`ClientError::NoHospital`].
+    /// Returns [`ClientError::NoHospital`] if the hospital is not registered yet.
     pub fn hospital(&self) -> Result<AccountIndex, ClientError> {
         self.hospital.map(|hospital| hospital.account).ok_or(ClientError::NoHospital)
     }
@@ -266,26 +267,26 @@ impl Client {
         self.hospital.map(|hospital| hospital.owner).ok_or(ClientError::NoHospital)
     }
 
-    /// This participant's card: what `whoami` prints.
+    /// This participant's card, which `whoami` prints.
     pub fn card(&self) -> Card {
         Card::of(&*self.keys, &self.instance(), self.account().ok())
     }
 
-    /// The state that L1 holds now, proved, and no older than the newest that this profile has seen.
+    /// Reads the current state on L1 with its proof. It is never older than the newest state that this profile has seen.
     ///
     /// # Errors
-    /// [`SettledStateError`].
+    /// Returns [`SettledStateError`] if the Ethereum node does not answer, if its proof is wrong, or if it shows an older state.
     pub async fn settled(&self) -> Result<SettledState, SettledStateError> {
         let state = SettledState::read(self.rollup.provider(), &self.instance()).await?;
         self.profile.seen().note(state.batches(), state.root())?;
         Ok(state)
     }
 
-    /// Compares a card with the state, or with the L1 queue if its account is not in the state yet, and its Ethereum address
-    /// with the contract.
+    /// Compares a card with the state, or with the L1 queue if its account is not in the state yet. Compares its Ethereum address with
+    /// the contract.
     ///
     /// # Errors
-    /// [`CardError`]; [`ClientError`].
+    /// Returns [`CardError`] if the card does not agree, and other errors if node or L1 cannot be read.
     pub async fn check_card(&self, card: &Card) -> Result<CheckedCard, ClientError> {
         let account = card.registered()?;
         let instance = self.instance();
@@ -307,14 +308,14 @@ impl Client {
             };
             match checked.map_err(ClientError::from) {
                 Err(error) if error.is_other_state() && patience.again().await => {}
-                // A batch took it from the queue between the two reads.
+                // A batch took the account from the queue between the two reads.
                 Err(ClientError::Card(CardError::Unknown(_))) if unknown < READS => unknown += 1,
                 other => return other,
             }
         }
     }
 
-    /// An account's entry of the L1 queue, if no batch has taken it yet. Only the Ethereum node's word.
+    /// An account's entry in the L1 queue, if no batch has taken it yet. The Ethereum node does not prove this.
     async fn queued(&self, account: AccountIndex) -> Result<Option<Registration>, ClientError> {
         let head = self.rollup.head().await?;
         let entries = self.rollup.queue_entries(head.queue_head..head.queue_length, 0).await?;
@@ -326,7 +327,7 @@ impl Client {
         Ok(registration.into_iter().find(|registration| registration.account == account))
     }
 
-    /// What a patient's grantee, or she, needs to act: the view, with a key directory that is checked to be hers.
+    /// The view that a patient or their grantee needs to act. Checks that the key directory is the patient's.
     pub(crate) async fn patient_view(
         &self,
         patient: &CheckedCard,
@@ -347,8 +348,8 @@ impl Client {
         }
     }
 
-    /// An operation of this participant on a patient's subtree. Who it is on, and both epochs, come from checked cards, never from what a
-    /// node answers about somebody: a node that names another patient would get a signature for that one.
+    /// Makes an operation of this participant on a patient's subtree. The patient and both epochs come from checked cards, never from a
+    /// node's answer. Otherwise a node could name another patient, and get a signature for that one.
     pub(crate) async fn operation(&self, patient: &CheckedCard, action: Action) -> Result<Operation, ClientError> {
         let signer = self.account()?;
         let signer_epoch = if signer == patient.account() { patient.epoch() } else { self.own_card().await?.epoch() };

@@ -1,15 +1,15 @@
-//! How long a moment between two batches is waited out.
+//! How long a flow asks again while two honest answers differ.
 //!
-//! The node and the Ethereum node are asked one after the other. A batch that settles in between, or a node that has not followed L1 yet (it
-//! looks every 4 seconds), makes two honest answers differ. That is no error: both are asked again.
+//! The node and the Ethereum node are asked one after the other. Their answers differ if a batch settles in between, or if the node has not
+//! followed L1 yet (it looks every 4 seconds). That is not an error: both are asked again.
 
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-/// How long differing answers are asked for again.
+/// How long both are asked again.
 const LIMIT: Duration = Duration::from_secs(20);
-/// The first pause, doubled each time.
+/// The first pause. Each next pause is twice as long.
 const FIRST: Duration = Duration::from_millis(50);
 /// The longest pause.
 const LONGEST: Duration = Duration::from_secs(2);
@@ -26,7 +26,7 @@ impl Patience {
         Self { ends: Instant::now() + LIMIT, pause: FIRST }
     }
 
-    /// Pauses before the next attempt; `false`, at once, if the time is over.
+    /// Pauses before the next attempt. If the time is over, returns `false` at once.
     pub(crate) async fn again(&mut self) -> bool {
         let Some(pause) = self.next(Instant::now()) else { return false };
         sleep(pause).await;

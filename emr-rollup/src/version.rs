@@ -1,26 +1,26 @@
-//! What a proving key is made for: the depths of the trees and the number of slots.
+//! Circuit versions: the depths of the trees and the number of slots for which a proving key is made.
 
 use emr_core::GrantSlot;
 use serde::{Deserialize, Serialize};
 
 use crate::layout;
 
-/// The depths and sizes that a proving key is made for. Number 1 is the one in use.
+/// The depths and sizes for which a proving key is made. Version 1 is in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CircuitVersion {
-    /// The version's number, bound into `z`.
+    /// The version's number. `z` depends on it.
     pub number: u32,
-    /// Depth of the identity and medical trees.
+    /// The depth of the identity tree and the medical tree.
     pub account_depth: usize,
-    /// Depth of the grants trees.
+    /// The depth of the grants trees.
     pub grant_depth: usize,
-    /// Depth of the records trees.
+    /// The depth of the records trees.
     pub record_depth: usize,
-    /// Slots for L1 operations.
+    /// The number of slots for L1 operations.
     pub max_l1: usize,
-    /// Slots for L2 operations.
+    /// The number of slots for L2 operations.
     pub max_l2: usize,
-    /// Binary logarithm of the number of rows.
+    /// The binary logarithm of the number of rows.
     pub k: u32,
 }
 
@@ -36,7 +36,7 @@ impl CircuitVersion {
         k: 17,
     };
 
-    /// The first grant slot that is not kept for break-glass.
+    /// The first grant slot that is not reserved for break-glass.
     pub(crate) fn first_ordinary_grant(&self) -> u64 {
         GrantSlot::FIRST_ORDINARY.get().min(1 << (self.grant_depth - 1))
     }

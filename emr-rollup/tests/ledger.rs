@@ -137,7 +137,7 @@ fn a_stale_directory_stops_a_grant_but_not_a_revocation() {
 fn a_revocation_outlives_every_grant_signed_before_it() {
     let slot = first_slot(&SMALL);
     let mut batch = open(SMALL);
-    // Signed and never sent; the patient knows that she signed version 3.
+    // The grant was signed and never sent. The patient knows that they signed version 3.
     let pending: Vec<_> = (1..=3)
         .map(|v| sign(PATIENT, set_grant(slot, grant(STRANGER, Rights::READ, ClassMask::ALL, v), 0, 0), None, v))
         .collect();
@@ -257,7 +257,7 @@ fn access_is_requested_within_a_live_grant_only() {
         Clause::GrantAllows
     );
     batch.push(&sign(STRANGER, request(slot + 1, 0, Class::Summary), None, 3)).unwrap();
-    // The doctor reads through his hospital's grant.
+    // The doctor reads under their hospital's grant.
     batch.push(&sign(DOCTOR, request(slot, 0, Class::Genetics), None, 4)).unwrap();
 }
 

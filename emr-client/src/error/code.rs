@@ -1,4 +1,4 @@
-//! The stable names of errors, and what a caller can do about each.
+//! The stable names of errors, and the kind of each.
 
 use emr_api::Problem;
 use emr_chain::{RollupError, endpoint::EndpointError};
@@ -21,23 +21,23 @@ use crate::{
 pub enum ErrorKind {
     /// Call differently: an option, an address or a folder is wrong.
     Usage,
-    /// Give something else: a card, a document or a value is not what it should be.
+    /// Give other input: a card, a document or a value is not valid.
     Input,
-    /// Ask somebody for permission: the rules do not allow it.
+    /// Ask for permission: the rules do not allow this.
     Refused,
     /// Try again later: something is down, busy, or not settled yet.
     Unavailable,
-    /// Use another node, and do not rely on what this one said: something does not verify.
+    /// Use another node, and do not rely on this one's answers: something does not verify.
     Unverified,
     /// Free some space or repair the data folder.
     Storage,
-    /// See to the identity file, its passphrase, or the device that holds the keys.
+    /// Check the identity file, its passphrase, or the device that holds the keys.
     Keys,
 }
 
 macro_rules! codes {
     ($($name:ident $text:literal $kind:ident $meaning:literal)+) => {
-        /// The stable name of an error. Names may be added; one that exists keeps its meaning.
+        /// The stable name of an error. New versions may add names, but existing names keep their meaning.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[non_exhaustive]
         pub enum Code {
@@ -53,7 +53,7 @@ macro_rules! codes {
                 match self { $(Self::$name => $text,)+ }
             }
 
-            /// What a caller can do.
+            /// The kind: what a caller can do.
             pub const fn kind(self) -> ErrorKind {
                 match self { $(Self::$name => ErrorKind::$kind,)+ }
             }

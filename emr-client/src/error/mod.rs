@@ -1,7 +1,7 @@
-//! Why a participant could not act: one error for every flow, at most two enums deep.
+//! The one error of all flows, at most two enums deep.
 //!
-//! [`ClientError`] says what went wrong; [`ClientError::kind`] says what a caller can do, and [`ClientError::code`] is a stable name for
-//! programs (`docs/errors.md`). What lies deeper in an error of a pure check is lifted to a variant here.
+//! [`ClientError`] says what went wrong. [`ClientError::kind`] says what a caller can do. [`ClientError::code`] is a stable name for
+//! programs (`docs/errors.md`). A cause that is deeper in an error of a pure check is lifted to a variant here.
 
 mod code;
 
@@ -28,80 +28,80 @@ use crate::{
 
 pub use code::{Code, ErrorKind};
 
-/// Why a participant could not act.
+/// Why a flow failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ClientError {
-    /// The data folder.
+    /// The data folder cannot be used.
     #[error(transparent)]
     Profile(ProfileError),
-    /// A file of it.
+    /// A file of the data folder cannot be used.
     #[error(transparent)]
     File(#[from] FileError),
-    /// The identity file.
+    /// The identity file cannot be used.
     #[error(transparent)]
     IdentityFile(#[from] IdentityFileError),
-    /// What holds the keys.
+    /// The keys cannot be used.
     #[error(transparent)]
     Keys(#[from] KeyError),
-    /// The hospital's node.
+    /// The hospital's node did not do what was asked.
     #[error(transparent)]
     Node(NodeError),
-    /// Where Ethereum is.
+    /// The address of the Ethereum node cannot be used.
     #[error(transparent)]
     Endpoint(#[from] EndpointError),
-    /// The contract.
+    /// A call of the contract failed.
     #[error(transparent)]
     Rollup(#[from] RollupError),
-    /// L1's proof of the state.
+    /// The Ethereum node's proof of the state does not hold.
     #[error(transparent)]
     Proof(#[from] ProofError),
-    /// An older state than one that was seen before.
+    /// The Ethereum node shows an older state than one that was seen before.
     #[error(transparent)]
     Seen(SeenError),
-    /// What the contract's storage holds.
+    /// The contract's storage holds no state that can be used.
     #[error(transparent)]
     Settled(SettledStateError),
-    /// The other party's card.
+    /// A card cannot be used.
     #[error(transparent)]
     Card(CardError),
-    /// A leaf that is not proved.
+    /// The node does not prove a leaf.
     #[error(transparent)]
     Membership(#[from] MembershipError),
-    /// The address of the patient's key directory.
+    /// The address of the patient's key directory cannot be used.
     #[error(transparent)]
     Directory(DirectoryCheckError),
-    /// The bytes of the key directory.
+    /// The key directory's bytes cannot be used.
     #[error(transparent)]
     KeyDirectory(#[from] DirectoryError),
     /// The patient's own key directory does not open.
     #[error(transparent)]
     OwnDirectory(#[from] OwnDirectoryError),
-    /// The node's account of the patient's subtree.
+    /// The node's data of the patient's subtree cannot be believed.
     #[error(transparent)]
     Light(LightError),
     /// The record does not verify.
     #[error(transparent)]
     RecordProof(RecordProofError),
-    /// The node's promise.
+    /// The node's receipt cannot be used.
     #[error(transparent)]
     Receipt(#[from] ReceiptError),
-    /// Writing.
+    /// Nothing was written.
     #[error(transparent)]
     Write(#[from] WriteError),
-    /// Reading, or requesting to.
+    /// Nothing was read, or no access was requested.
     #[error(transparent)]
     Read(#[from] ReadError),
-    /// Granting and revoking.
+    /// Nothing was granted or revoked.
     #[error(transparent)]
     Grant(#[from] GrantError),
-    /// Registering.
+    /// The registration failed.
     #[error(transparent)]
     Register(#[from] RegisterError),
-    /// Admitting others.
+    /// An admission failed.
     #[error(transparent)]
     Admission(#[from] AdmissionError),
-    /// Inviting others.
+    /// No invitation was signed.
     #[error(transparent)]
     Invite(#[from] InviteError),
     /// A counter is at its end.
@@ -110,7 +110,7 @@ pub enum ClientError {
     /// The node's address of the contract is malformed.
     #[error("the node names {0:?} as its contract, which is no address: use another node")]
     Contract(String),
-    /// Proofs mean nothing there yet.
+    /// The node is for a chain on which this version's proofs are not safe.
     #[error(
         "the node is for chain {0}, which is not a development chain: the proving setup of this version is for development, and anybody can forge its proofs"
     )]
@@ -120,43 +120,43 @@ pub enum ClientError {
         "the node at this address now says it is hospital {now}, not {before}: if that is right, give its address once more with --node"
     )]
     OtherHospital {
-        /// Which it was.
+        /// The hospital that the profile knows.
         before: Hospital,
-        /// Which it says it is.
+        /// The hospital that the node names now.
         now: Hospital,
     },
-    /// The account that the node names runs no node.
+    /// The account that the node names as its own is not a hospital's.
     #[error("account {0}, which the node says is its own, is no hospital on L1: use another node")]
     NotAHospital(AccountIndex),
     /// The node's hospital has no account yet.
     #[error("the node's hospital is not registered yet: try again when it is")]
     NoHospital,
-    /// The state moved on too often.
+    /// The state changed in each of several attempts.
     #[error("others keep changing the same part of the state: try again in a moment")]
     Contended,
-    /// A revocation that was signed came to nothing.
+    /// A revocation that was signed before is not in force.
     #[error("a revocation that you signed before is not in force: {reason}; revoke again")]
     RevocationLost {
-        /// What the node said.
+        /// What the node said, or why no batch took it.
         reason: String,
     },
-    /// The node says that something is settled which is not.
+    /// The node says that an operation is settled, but the state on L1 does not hold it.
     #[error("the node says that batch {batch} settled this, but the state on L1 does not hold it: use another node")]
     NotInForce {
-        /// The batch that it names.
+        /// The batch that the node names.
         batch: u64,
     },
     /// A number from the node is out of range.
     #[error("the node's answer makes no sense ({0}): use another node")]
     Malformed(String),
-    /// The node does not show what this client signed last.
+    /// The node does not show the change of the key directory that this client signed last.
     #[error(
         "the node does not show your last change to the key directory, which is not settled yet: wait for the next batch, or use another node"
     )]
     Withheld,
 }
 
-/// Lifts what a check found deeper down, so that callers find it in one place.
+/// Lifts a cause from inside the error of a check, so that callers find every cause in one place.
 macro_rules! lift {
     ($($error:ident => $variant:ident, $($deep:ident),+;)+) => { $(
         impl From<$error> for ClientError {
@@ -181,7 +181,7 @@ lift! {
     RecordProofError => RecordProof, Membership;
 }
 
-/// Errors of the crates below that one flow's error wraps.
+/// Converts errors of other crates through the error of the one flow that can meet them.
 macro_rules! wrap {
     ($($error:ty => $variant:ident);+ $(;)?) => { $(
         impl From<$error> for ClientError {
@@ -200,32 +200,32 @@ wrap! {
 }
 
 impl ClientError {
-    /// What a caller can do.
+    /// The kind: what a caller can do.
     pub fn kind(&self) -> ErrorKind {
         self.entry().kind()
     }
 
-    /// A stable name of what went wrong, for programs: `docs/errors.md` lists them.
+    /// The stable name of the error, for programs. `docs/errors.md` lists all names.
     pub fn code(&self) -> &'static str {
         self.entry().as_str()
     }
 
-    /// The same call may succeed later, without anybody doing anything.
+    /// Whether the same call may succeed later without any change by a person.
     pub fn is_temporary(&self) -> bool {
         self.kind() == ErrorKind::Unavailable
     }
 
-    /// The state moved on: read it again and try once more.
+    /// Whether the state changed meanwhile: read it again and try again.
     pub fn is_stale(&self) -> bool {
         matches!(self, Self::Node(error) if error.is_stale())
     }
 
-    /// The node refuses for good: asking again later gives the same answer.
+    /// Whether the node refuses for good: the same request gets the same answer later.
     pub(crate) fn is_refusal(&self) -> bool {
         matches!(self, Self::Node(error @ NodeError::Refused { .. }) if !error.is_temporary())
     }
 
-    /// The node's proof and L1 are of different batches.
+    /// Whether the node's proof and L1 are at different batches.
     pub(crate) const fn is_other_state(&self) -> bool {
         matches!(self, Self::Membership(MembershipError::OtherState { .. }))
     }

@@ -1,5 +1,5 @@
-//! What a registrar does with the card that a doctor or hospital shows in person: compares it with the registration that
-//! waits on L1, and admits exactly that.
+//! Admission: the registrar compares the card that a doctor or hospital shows in person with the registration that waits on L1, and
+//! admits exactly that registration.
 
 use alloy::primitives::Address;
 use emr_api::encryption::CommittedKey;
@@ -13,14 +13,14 @@ use crate::{
     verify::card::{Card, CardError},
 };
 
-/// Why a registration was not admitted or held back.
+/// Why a registration was neither admitted nor held back.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AdmissionError {
     /// The card's owner never registered.
     #[error("{0} has not registered yet: its owner runs `register` first")]
     NotRegistered(Address),
-    /// Nothing waits for a registrar.
+    /// The account does not wait for a registrar.
     #[error(
         "account {0} does not wait for a registrar: it is admitted already, held back, or a patient's, who needs no admission"
     )]
@@ -28,10 +28,11 @@ pub enum AdmissionError {
 }
 
 impl Card {
-    /// Compares the card with a registration that waits on L1: owner, role, rollup key and RSA key must be the same. Pure.
+    /// Compares the card with a registration that waits on L1: account, owner, role, rollup key and RSA key must be the same. Pure.
     ///
     /// # Errors
-    /// [`CardError::Forged`] names what differs; [`CardError::OtherInstance`], [`CardError::Malformed`].
+    /// [`CardError::Forged`] if something differs; it names the field. [`CardError::OtherInstance`] if the card is of another deployment.
+    /// [`CardError::Malformed`] if its keys cannot be decoded.
     pub fn check_pending(&self, instance: &RollupInstance, waiting: &PendingRegistration) -> Result<(), CardError> {
         self.check_instance(instance)?;
         let (key, rsa) = self.keys()?;
@@ -49,13 +50,14 @@ impl Card {
 }
 
 impl Client {
-    /// As the registrar, admits the doctor or hospital whose card this is. The card may be older than its registration.
+    /// As the registrar, admits the doctor or hospital whose card this is. The card may have been made before the registration.
     ///
-    /// What the Ethereum node says is compared with the card, and the contract admits what was compared or nothing: neither the
-    /// node nor a reorganisation can put other keys in.
+    /// The Ethereum node's answer is compared with the card. The contract admits the registration that was compared or nothing, so neither the
+    /// Ethereum node nor a reorganisation can put in other keys.
     ///
     /// # Errors
-    /// [`AdmissionError`].
+    /// [`AdmissionError`] if nothing of this card's owner waits. [`CardError`] if the card and the registration differ. Other variants if L1
+    /// cannot be asked or refuses.
     pub async fn admit(&self, card: &Card) -> Result<(PendingRegistration, Receipt), ClientError> {
         let account = self.registered_account(card).await?;
         let waiting = self.rollup.pending(account).await?.ok_or(AdmissionError::NotWaiting(account))?;
@@ -64,10 +66,10 @@ impl Client {
         Ok((waiting, receipt))
     }
 
-    /// As the registrar, holds the registration of this card's owner back.
+    /// As the registrar, suspends the registration of this card's owner.
     ///
     /// # Errors
-    /// [`AdmissionError`].
+    /// [`AdmissionError`] if the card's owner never registered. Other variants if L1 cannot be asked or refuses.
     pub async fn suspend(&self, card: &Card) -> Result<(AccountIndex, Receipt), ClientError> {
         card.check_instance(&self.instance())?;
         let account = self.registered_account(card).await?;

@@ -1,36 +1,36 @@
-//! What became of operations that former runs had signed.
+//! What became of operations that earlier runs signed.
 
 use emr_core::AccountIndex;
 use emr_rollup::operation::{Kind, OperationId};
 
 use crate::{error::ClientError, profile::outbox::Entry};
 
-/// What became of an operation that a former run had signed.
+/// What became of an operation that an earlier run signed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Fate {
-    /// It had not been acknowledged, and now is.
+    /// The node had not acknowledged it before, and acknowledged it now.
     Acknowledged,
     /// It waits for a batch.
     Waiting,
     /// It is in force.
     Settled {
-        /// Since this batch.
+        /// The batch that settled it.
         batch: u64,
     },
-    /// A newer Revoke of this participant took its place.
+    /// A newer Revoke by this participant took its place.
     Replaced {
-        /// The newer one.
+        /// The newer Revoke.
         by: OperationId,
     },
-    /// The node gave it back.
+    /// The node returned it.
     Returned {
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// The node does not take it.
+    /// The node refused it.
     Refused {
-        /// Why.
+        /// The reason.
         reason: String,
     },
     /// It can no longer take effect.
@@ -38,20 +38,20 @@ pub enum Fate {
 }
 
 impl Fate {
-    /// Whether nothing more will happen to it.
+    /// Whether nothing more will happen to the operation.
     pub const fn is_final(&self) -> bool {
         !matches!(self, Self::Acknowledged | Self::Waiting)
     }
 }
 
-/// An operation of a former run.
+/// An operation that an earlier run signed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Resumed {
-    /// What it is called.
+    /// The operation's name.
     pub operation: OperationId,
     /// Its kind.
     pub kind: Kind,
-    /// On whose subtree.
+    /// The patient whose subtree it changes.
     pub patient: AccountIndex,
     /// What became of it.
     pub fate: Fate,
@@ -65,7 +65,7 @@ impl Resumed {
     }
 }
 
-/// Nobody who embeds this may miss that a revocation came to nothing.
+/// An error if a revocation was returned or refused or has lapsed. It is an error and not a value, so that no caller can overlook it.
 pub(crate) fn lost_revocation(resumed: &[Resumed]) -> Result<(), ClientError> {
     let lost = resumed.iter().filter(|resumed| resumed.kind.ends_rights()).find_map(|resumed| match &resumed.fate {
         Fate::Returned { reason } | Fate::Refused { reason } => Some(reason.clone()),
@@ -75,7 +75,7 @@ pub(crate) fn lost_revocation(resumed: &[Resumed]) -> Result<(), ClientError> {
     lost.map_or(Ok(()), |reason| Err(ClientError::RevocationLost { reason }))
 }
 
-/// An operation of before names an account that is somebody else's now.
+/// The fate of an operation that names an account which has another owner now.
 pub(crate) fn other_owner(account: AccountIndex) -> Fate {
     Fate::Refused {
         reason: format!(

@@ -1,4 +1,4 @@
-//! Granting: a wrap of epoch keys in the key directory, and the grant in the state, by one operation.
+//! Granting: one operation adds the wrapped epoch keys to the key directory and the grant to the state.
 
 use emr_api::{GrantView, PatientView};
 use emr_core::{AccountIndex, ClassMask, GrantSlot, Rights, Role, UnixTime, Uses, Version};
@@ -16,74 +16,75 @@ use crate::{
     verify::card::{Card, CheckedCard},
 };
 
-/// How often a grant is tried when the state changes in between.
+/// How often a grant is tried while other changes of the state interfere.
 const ATTEMPTS: usize = 5;
 
 /// Why nothing was granted or revoked.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum GrantError {
-    /// Only patients grant.
+    /// The participant is not a patient.
     #[error("only a patient grants and revokes: use the patient's data folder")]
     NotAPatient,
-    /// Not something that can be granted.
+    /// These rights cannot be granted.
     #[error("{0} cannot be granted: grant read, write, or both")]
     Rights(Rights),
-    /// Nothing to grant.
+    /// No class was named.
     #[error("choose at least one class")]
     NoClass,
-    /// A grant that is over.
+    /// The grant would end in the past.
     #[error("the grant would end in the past: choose a later time")]
     Past,
-    /// Patients are no grantees.
+    /// The grantee is a patient.
     #[error("account {0} is a patient: grants go to doctors and hospitals")]
     Grantee(AccountIndex),
-    /// All slots are in use.
+    /// No grant slot is free.
     #[error("all grant slots are in use: revoke a grant that is no longer needed")]
     NoSlot,
-    /// The directory is full.
+    /// The key directory takes no more readers.
     #[error(transparent)]
     Keys(#[from] KeyGrantError),
     /// The new epoch could not be made.
     #[error(transparent)]
     Epoch(#[from] emr_crypto::RevokeError),
-    /// There is nothing to revoke.
+    /// The account holds no grant that could be revoked.
     #[error("account {0} holds no grant for these classes: list the grants")]
     NoSuchGrant(AccountIndex),
 }
 
-/// Whether a reader gets what is already there.
+/// Whether a reader may read the records that already exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum History {
-    /// Everything of these classes.
+    /// The reader gets all records of these classes.
     Included,
-    /// Only what is written after the grant: each class begins a new epoch, so that older records stay closed to the reader even with their blocks.
+    /// The reader gets only records that are written after the grant. Each class begins a new epoch, so the reader cannot open older records
+    /// even with their blocks.
     FromNow,
 }
 
-/// What is granted.
+/// The terms of a grant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Terms {
     /// READ, WRITE or both.
     pub rights: Rights,
-    /// For which classes.
+    /// The classes.
     pub classes: ClassMask,
-    /// The last second at which it holds.
+    /// The last second at which the grant holds.
     pub until: UnixTime,
-    /// For readers: what they get of the past.
+    /// For readers: whether they get older records.
     pub history: History,
 }
 
 /// A grant that the node acknowledged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Granted {
-    /// Where.
+    /// The grant's slot.
     pub slot: GrantSlot,
-    /// What.
+    /// The grant.
     pub grant: GrantLeaf,
     /// The node's promise.
     pub acknowledged: Acknowledged,
-    /// Until when the signed grant may take effect, if it is not settled before. A Revoke beats it.
+    /// Until when the signed grant may take effect if it is not settled earlier. A Revoke prevents that.
     pub may_take_effect_until: UnixTime,
 }
 
@@ -122,11 +123,12 @@ fn choose_slot(view: &PatientView, grantee: AccountIndex, classes: ClassMask) ->
 }
 
 impl Client {
-    /// Grants access. Readers get the classes' epoch keys, wrapped to the RSA key of their checked card; writers need none. The
+    /// Grants access. A reader gets the epoch keys of the classes, wrapped to the RSA key of their checked card. A writer needs no keys. The
     /// first grant publishes the key directory.
     ///
     /// # Errors
-    /// [`GrantError`].
+    /// [`GrantError`] if these terms cannot be granted to this account. [`ClientError`] if the card does not hold, or the node or L1 does not do
+    /// its part.
     pub async fn grant(&self, to: &Card, terms: &Terms) -> Result<Granted, ClientError> {
         if self.keys.role() != Role::Patient {
             return Err(GrantError::NotAPatient.into());
@@ -165,7 +167,7 @@ impl Client {
             version,
             salt: random_element(),
         };
-        // A grant that takes the place of one that let them read takes the keys back too.
+        // If the new grant replaces one that allowed reading, the old keys are taken back too.
         let mut grants = own.view.grants.clone();
         grants.retain(|view| view.slot != slot);
         grants.push(GrantView { slot, grant });
@@ -181,11 +183,11 @@ impl Client {
         Ok(Granted { slot, grant, acknowledged, may_take_effect_until })
     }
 
-    /// Her grants once everything that she signed is settled: the settled ones, proved, with her signed changes on top.
-    /// [`Client::light_check`] tells what holds by now.
+    /// The patient's grants as they will be once everything that they signed is settled: the settled grants, proved, with the signed changes on
+    /// top. For what is settled now, see [`Client::light_check`].
     ///
     /// # Errors
-    /// [`ClientError`].
+    /// [`ClientError`] if the node or L1 cannot be asked, or the node's answer does not hold.
     pub async fn grants(&self) -> Result<Vec<GrantView>, ClientError> {
         let _turn = self.turn().await;
         Ok(self.own_directory().await?.view.grants)

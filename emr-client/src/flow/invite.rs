@@ -1,4 +1,4 @@
-//! Inviting: what a hospital or a doctor signs so that the hospital pays for somebody's registration. Needs no node.
+//! Inviting: a hospital or a doctor signs an invitation, so that the hospital pays for somebody's registration. This needs no node.
 
 use emr_api::invitation::{Invitation, MAX_VALIDITY};
 use emr_core::{Role, UnixTime};
@@ -13,13 +13,13 @@ use crate::{
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum InviteError {
-    /// There is no account to invite as.
+    /// The profile has no account yet.
     #[error("only who is registered can invite: register first")]
     NotRegistered,
-    /// A patient's invitation counts nowhere.
+    /// The participant is a patient: no node accepts a patient's invitation.
     #[error("only hospitals and their doctors can invite")]
     Role,
-    /// No node would take it.
+    /// No node accepts an invitation that ends at this time.
     #[error("an invitation ends in the future, and at most 90 days from now: choose another time")]
     Expires,
 }
@@ -28,7 +28,7 @@ impl Profile {
     /// Signs an invitation as this profile's account, valid until `expires`.
     ///
     /// # Errors
-    /// [`InviteError`].
+    /// [`InviteError`] if this account may not invite, or not until `expires`. [`ClientError::Keys`] if the keys cannot sign.
     pub fn invite(&self, keys: &dyn Signer, expires: UnixTime) -> Result<Invitation, ClientError> {
         if keys.role() == Role::Patient {
             return Err(InviteError::Role.into());

@@ -1,4 +1,4 @@
-//! The patient's light check: what the node says of them, compared with what L1 holds.
+//! The patient's light check: the node's data about the patient, compared with what L1 holds.
 
 use std::collections::VecDeque;
 
@@ -18,16 +18,16 @@ use crate::{
 enum Depth {
     /// To the chain's first entry.
     First,
-    /// As far as entries are kept.
+    /// Only as far as the entries that the caller wants.
     Kept,
 }
 
 impl Client {
-    /// Every grant and every record of this patient, recomputed and compared with L1. Leaves out the audit chain, which
-    /// [`Self::light_check`] adds.
+    /// Recomputes every grant and every record of this patient and compares them with L1. This does not check the audit chain;
+    /// [`Self::light_check`] does.
     ///
     /// # Errors
-    /// [`ReadError::Light`]; [`ReadError`].
+    /// [`ClientError::Light`] if the node's data do not agree with L1. Other variants if the node or L1 cannot be asked.
     pub async fn own_leaves(&self) -> Result<VerifiedLeaves, ClientError> {
         let account = self.account()?;
         let expected = Expectation {
@@ -47,28 +47,28 @@ impl Client {
         }
     }
 
-    /// The patient's whole light check: every grant, every record and the audit chain from its newest entry to its first. Holds
-    /// one page of the chain at a time.
+    /// The patient's whole light check: every grant, every record and the audit chain from its newest entry to its first. It holds
+    /// one page of the chain in memory at a time.
     ///
     /// # Errors
-    /// [`ReadError::Light`]; [`ReadError`].
+    /// As for [`Self::own_leaves`].
     pub async fn light_check(&self) -> Result<Verified, ClientError> {
         Ok(self.light_check_with_audit(0).await?.0)
     }
 
-    /// The same, and the newest `keep` entries of the audit chain, oldest first.
+    /// Like [`Self::light_check`], and returns the newest `keep` entries of the audit chain, oldest first.
     ///
     /// # Errors
-    /// As [`Self::light_check`].
+    /// As for [`Self::own_leaves`].
     pub async fn light_check_with_audit(&self, keep: usize) -> Result<(Verified, Vec<AuditEntry>), ClientError> {
         let (walk, kept) = self.audited(keep, Depth::First).await?;
         Ok((walk.finish()?, kept))
     }
 
-    /// The newest `keep` entries of the audit chain, oldest first, proved without the older ones. Fewer if the chain has fewer.
+    /// The newest `keep` entries of the audit chain, oldest first, proved without the older ones. A shorter chain gives fewer.
     ///
     /// # Errors
-    /// As [`Self::light_check`].
+    /// As for [`Self::own_leaves`].
     pub async fn recent_audit(&self, keep: usize) -> Result<(VerifiedLeaves, Vec<AuditEntry>), ClientError> {
         let (walk, kept) = self.audited(keep, Depth::Kept).await?;
         Ok((walk.into_leaves(), kept))
@@ -80,7 +80,7 @@ impl Client {
             let leaves = self.own_leaves().await?;
             let before = leaves.state().root();
             match self.walk(leaves, keep, depth).await {
-                // Only a chain that L1 took back can change under the walk: then the root is another one by now.
+                // The chain changes during the walk only if L1 took a batch back. Then the root is another one now.
                 Err(error) if is_other_chain(&error) => {
                     let now = self.settled().await?.root();
                     if now == before || !patience.again().await {
@@ -114,7 +114,7 @@ impl Client {
     }
 }
 
-/// The node showed another audit chain than the one whose head was proved, or a shorter one.
+/// Whether the node showed another audit chain than the one whose head was proved, or a shorter one.
 fn is_other_chain(error: &ClientError) -> bool {
     match error {
         ClientError::Light(LightError::NotAll(_)) => true,

@@ -1,4 +1,4 @@
-//! The patient's key directory with its secrets, read again from blocks and her identity.
+//! The patient's own key directory with its secrets, read from its block with the patient's keys.
 
 use emr_api::{GrantView, PatientView};
 use emr_core::{AccountIndex, Cid, ClassMask, GrantSlot, Rights, UnixTime, Version};
@@ -16,12 +16,13 @@ use crate::{
     verify::light::LightError,
 };
 
-/// How often her view is read again when a batch was settled in between.
+/// How often the patient's view is read while batches are settled between two reads.
 const READS: usize = 4;
 
-/// The patient's view of herself, with her directory opened. Its grants are by her own evidence, not the node's.
+/// The patient's own view, with the directory opened. Its grants are those that the patient's own evidence shows, not those that the node
+/// claims.
 pub(crate) struct Own {
-    /// Her own card, checked.
+    /// The patient's own card, checked.
     pub(crate) card: CheckedCard,
     pub(crate) view: PatientView,
     /// The commitment in force.
@@ -29,15 +30,15 @@ pub(crate) struct Own {
     pub(crate) directory: PatientDirectory,
 }
 
-/// The directory after a change: what is signed, and what is uploaded if it is another one.
+/// The directory after a change: the commitment to sign, and the blocks to upload if the directory changed.
 pub(crate) struct Next {
     pub(crate) commitment: DirectoryCommitment,
     pub(crate) cid: Option<Cid>,
     pub(crate) blocks: Vec<(Cid, Vec<u8>)>,
 }
 
-/// What the directory gives readers beyond the grants: by account, the classes that no grant lets it read. A grant that lapsed by its date
-/// still counts: it is not a revocation.
+/// What the directory gives readers beyond the grants: for each account, the classes that no grant lets it read. A grant that has expired
+/// still counts, because expiry is not a revocation.
 fn beyond(
     readers: impl Iterator<Item = (AccountIndex, ClassMask)>,
     grants: &[GrantView],
@@ -53,11 +54,12 @@ fn beyond(
 }
 
 impl Own {
-    /// Takes out of the directory whom these grants do not let read. Rights may have died without it: a sequencer that settles two
-    /// Revokes in another order than that of their signing leaves the directory of the first, which still has the reader of the second.
+    /// Removes from the directory every reader that these grants do not let read. Rights can end while the directory keeps the reader: if a
+    /// sequencer settles two Revokes in another order than they were signed, the directory of the first stays in force, and it still has the
+    /// reader of the second.
     ///
     /// # Errors
-    /// [`RevokeError`].
+    /// [`RevokeError`] if a new epoch cannot be made.
     pub(crate) fn keep_readers_of(&mut self, grants: &[GrantView]) -> Result<(), RevokeError> {
         for (account, classes) in beyond(self.directory.readers(), grants) {
             self.directory.revoke(account, classes)?;
@@ -65,7 +67,7 @@ impl Own {
         Ok(())
     }
 
-    /// The directory from now on.
+    /// The directory as it is published next.
     pub(crate) fn next(&self) -> Next {
         let published = self.directory.published();
         let cid = published.cid();
@@ -78,12 +80,12 @@ impl Own {
 }
 
 impl Client {
-    /// Her own account, checked like anybody else's.
+    /// The patient's own card, checked like any other card.
     pub(crate) async fn own_card(&self) -> Result<CheckedCard, ClientError> {
         self.check_card(&self.card()).await
     }
 
-    /// Her directory as it is in force, or a new one, with her grants.
+    /// The patient's directory in force, or a new one if none was published, together with the grants.
     pub(crate) async fn own_directory(&self) -> Result<Own, ClientError> {
         let mut last = ClientError::Contended;
         for _ in 0..READS {
@@ -96,24 +98,24 @@ impl Client {
         Err(last)
     }
 
-    /// Publishes her first key directory without granting anything, so that she can write before she shares: a Revoke of a
-    /// slot that holds no grant brings it.
+    /// Publishes the patient's first key directory without a grant, so that the patient can write records before they share any. A Revoke of a
+    /// slot that holds no grant carries the directory.
     pub(crate) async fn publish_directory(&self) -> Result<(), ClientError> {
         let own = self.own_directory().await?;
         let slot = GrantSlot::FIRST_ORDINARY;
         if !own.before.is_none() || own.view.grants.iter().any(|view| view.slot == slot) {
-            // Published meanwhile: every grant brings one.
+            // It was published meanwhile: every grant publishes one.
             return Ok(());
         }
         self.publish(&own, slot).await?;
         Ok(())
     }
 
-    /// Publishes the directory again if it gives readers more than the grants do, so that what is written from now on is closed to them.
-    /// `None` if there is nothing to repair. Every grant and revocation does the same.
+    /// Publishes the directory again if it gives readers more than the grants do. They then cannot open records that are written from now on.
+    /// Returns `None` if there is nothing to repair. Every grant and every revocation does the same repair.
     ///
     /// # Errors
-    /// [`ClientError`].
+    /// [`ClientError`] if the directory cannot be read or the new one cannot be handed in.
     pub async fn repair_directory(&self) -> Result<Option<Acknowledged>, ClientError> {
         let _turn = self.turn().await;
         let own = self.own_directory().await?;
@@ -123,7 +125,7 @@ impl Client {
         let holds_none =
             |slot: &GrantSlot| own.view.grants.iter().all(|view| view.slot != *slot || view.grant.grantee.is_none());
         let slots = GrantSlot::FIRST_ORDINARY.get()..=GrantSlot::MAX;
-        // With a grant in each of the 960 slots the next grant or revocation has to do it.
+        // If each of the 960 slots holds a grant, the next grant or revocation does the repair.
         let Some(slot) = slots.filter_map(|slot| GrantSlot::new(slot).ok()).find(holds_none) else { return Ok(None) };
         self.publish(&own, slot).await.map(Some)
     }
@@ -147,7 +149,7 @@ impl Client {
         let card = self.own_card().await?;
         let (mut view, mut published) = self.patient_view(&card).await?;
         if self.withholds(&view, &published) {
-            // Unless it was settled or returned since: then it is not to be expected any more.
+            // If the change was settled or returned meanwhile, the node need not show it any more.
             lost_revocation(&self.see_to_all().await?)?;
             (view, published) = self.patient_view(&card).await?;
             if self.withholds(&view, &published) {
@@ -169,8 +171,8 @@ impl Client {
         Ok(own)
     }
 
-    /// Whether a node shows a state without her last change to the directory, which it had acknowledged. It must not make her
-    /// build on a directory that she has replaced: what she took from a reader would come back.
+    /// Whether the node shows a state without the patient's last change to the directory, although it acknowledged that change. The patient must
+    /// not build on a directory that they replaced: a reader would get back what the patient took from them.
     fn withholds(&self, view: &PatientView, published: &PublishedDirectory) -> bool {
         let now = UnixTime::now();
         let entries = self.profile.outbox().entries();

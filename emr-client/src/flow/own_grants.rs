@@ -1,8 +1,8 @@
-//! What a patient has granted, by evidence that no node can bend: the settled grants, all of them proved, and what she has
-//! signed since.
+//! The patient's grants, by evidence that a node cannot forge: all settled grants, proved, and the operations that the patient signed
+//! since.
 //!
-//! Grants and revocations are signed on top of this. On top of a node's word, she could be made to sign a grant that she
-//! never gave, to end the wrong one, or to leave one out.
+//! New grants and revocations are signed on top of these. If the patient relied on the node's claim instead, the node could make them sign a
+//! grant that they never gave, end the wrong grant, or miss one.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +20,7 @@ use crate::{
     verify::light::{self, LightError},
 };
 
-/// The settled grants with signed operations on top: in each slot what has the highest version.
+/// The settled grants with signed operations on top. In each slot the highest version counts.
 fn replay<'a>(
     settled: &[GrantView],
     signed: impl Iterator<Item = &'a SignedOperation>,
@@ -37,8 +37,8 @@ fn replay<'a>(
 }
 
 impl Client {
-    /// The patient's settled grants, all of them, and the operations that the node says wait. The grants are compared with the
-    /// grants root that a checked view proves. Nothing here grows with the audit chain.
+    /// All settled grants of the patient, and the operations that wait according to the node. The grants are compared with the
+    /// grants root that a checked view proves. The cost does not grow with the audit chain.
     async fn settled_grants(&self, view: &PatientView) -> Result<OwnGrantsView, ClientError> {
         let grants = self.node.grants(view.patient).await?;
         // Before the registration is settled the leaf is proved to be empty, and there are no grants.
@@ -49,23 +49,23 @@ impl Client {
         Ok(grants)
     }
 
-    /// Her grants as they are once everything that she signed is settled. `view` is a checked one of herself.
+    /// The patient's grants as they will be once everything that the patient signed is settled. `view` is the patient's own view, checked.
     pub(crate) async fn own_grants(&self, view: &PatientView) -> Result<Vec<GrantView>, ClientError> {
         let OwnGrantsView { grants: settled, pending, .. } = self.settled_grants(view).await?;
         let (account, domain, key, now) = (view.patient, self.domain(), self.keys.rollup_key(), UnixTime::now());
         let entries = self.profile.outbox().entries();
         let outbox = entries.iter().map(|entry| &entry.draft().submission.signed);
-        let hers = pending.iter().chain(&view.directory_operations).chain(outbox).filter(|signed| {
+        let own = pending.iter().chain(&view.directory_operations).chain(outbox).filter(|signed| {
             let operation = &signed.operation;
             (operation.signer, operation.patient) == (account, account)
                 && (operation.signer_epoch, operation.patient_epoch) == (view.epoch, view.epoch)
                 && now <= operation.valid_until
                 && signed.verify(domain, &key).is_ok()
         });
-        replay(&settled, hers).map_err(|error| ClientError::Malformed(error.to_string()))
+        replay(&settled, own).map_err(|error| ClientError::Malformed(error.to_string()))
     }
 
-    /// Whether the settled state holds what one of her own operations did, or something that she did after it.
+    /// Whether the settled state holds the effect of this operation of the patient, or of a later one.
     pub(crate) async fn is_in_force(&self, signed: &SignedOperation) -> Result<bool, ClientError> {
         let Ok(Some((slot, leaf))) = signed.operation.action.signed_grant() else { return Ok(true) };
         let card = self.own_card().await?;
@@ -74,7 +74,7 @@ impl Client {
             Ok(settled) => {
                 Ok(settled.grants.iter().any(|view| view.slot == slot && view.grant.version >= leaf.version))
             }
-            // A batch was settled between the two reads, or the node lies; it is asked again.
+            // A batch was settled between the two reads, or the node lies. It is asked again.
             Err(ClientError::Light(_)) => Ok(false),
             Err(error) => Err(error),
         }

@@ -1,7 +1,7 @@
-//! Whether the accounts of an operation still belong to whom they belonged when it was signed.
+//! Whether the accounts of an operation still have the owners that they had when it was signed.
 //!
-//! L1 gives out account indices in order. A reorganisation takes registrations back, and an index can get another owner. What was signed for the
-//! predecessor must not reach the successor: not a record, not a grant, not a request.
+//! L1 gives out account indices in order. A reorganisation can undo registrations, and an index can then get another owner. A record, a grant or a
+//! request that was signed for the earlier owner must not reach the later one.
 
 use std::collections::BTreeMap;
 
@@ -10,18 +10,18 @@ use emr_core::AccountIndex;
 
 use crate::{client::Client, error::ClientError, profile::outbox::Entry};
 
-/// Who owns the accounts of an operation now.
+/// Who owns the accounts of an operation now, compared with the time of signing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Owning {
-    /// Those who did when it was signed.
+    /// The same owners.
     Same,
-    /// Somebody else owns this one.
+    /// This account has another owner.
     Other(AccountIndex),
-    /// One of them has no owner at the moment.
+    /// One of the accounts has no owner at the moment.
     Nobody,
 }
 
-/// The owners that L1 names, each account asked for once.
+/// The owners that L1 names. Each account is asked for once.
 #[derive(Debug, Default)]
 pub(crate) struct Owners(BTreeMap<AccountIndex, Option<Address>>);
 
@@ -29,7 +29,7 @@ impl Owners {
     /// Compares an operation's accounts with L1.
     ///
     /// # Errors
-    /// If L1 cannot be asked.
+    /// [`ClientError`] if L1 cannot be asked.
     pub(crate) async fn of(&mut self, client: &Client, entry: &Entry) -> Result<Owning, ClientError> {
         let (operation, parties) = (entry.draft().submission.signed.operation, entry.draft().parties);
         let mut owning = Owning::Same;

@@ -1,4 +1,4 @@
-//! Registration: relayed by a hospital's node, which pays, or sent with own ether.
+//! Registration: a hospital's node relays it and pays, or the participant sends it and pays with their own ether.
 
 use std::time::Duration;
 
@@ -13,32 +13,32 @@ use crate::{
     keys::{self, HashSigner, KeyError, Keys},
 };
 
-/// How long a relayed registration may take to be mined. Seconds.
+/// How long the signature of a relayed registration is valid, in seconds. L1 must mine it within that time.
 const RELAY_VALIDITY: u64 = 3600;
 
 /// Why registration failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RegisterError {
-    /// Only doctors belong to a hospital.
+    /// A hospital was named for a role that belongs to none.
     #[error("only doctors belong to a hospital: register without one")]
     OrgForRole(Role),
-    /// The hospital pays only for whom it invited.
+    /// There is no invitation, and the hospital pays for invited participants only.
     #[error(
         "without an invitation the hospital does not pay: ask it or a doctor of it for one (register --invite CODE), or pay on L1 yourself (register --own-ether)"
     )]
     NotInvited,
-    /// The node says it relayed, but L1 knows nothing of it.
+    /// The node says that it relayed the registration, but L1 does not know the account.
     #[error("the node says it registered account {0}, but L1 does not: use another node, or register with own ether")]
     NotOnL1(AccountIndex),
-    /// Nothing happened in time.
+    /// The account did not get into the state in time.
     #[error(
         "account {0} is not in the state yet: a doctor or hospital waits for the registrar's admission, everyone for the next batch"
     )]
     NotYet(AccountIndex),
 }
 
-/// What a participant registers, and what proves possession of its RSA key.
+/// A registration, and the proof that the participant has its RSA key.
 struct Prepared {
     registration: Registration,
     possession: Option<RsaPossession>,
@@ -64,10 +64,10 @@ fn prepare(keys: &dyn Keys, instance: &RollupInstance, org: Option<AccountIndex>
     Ok(Prepared { registration, possession: Some(possession) })
 }
 
-/// A registration signed for relaying, in the form that the node takes.
+/// Signs a registration for relaying, in the form that the node takes.
 ///
 /// # Errors
-/// [`KeyError`].
+/// [`KeyError`] if the keys cannot sign.
 fn sign_for_relay(
     keys: &dyn Keys,
     instance: &RollupInstance,
@@ -100,11 +100,12 @@ fn sign_for_relay(
 }
 
 impl Client {
-    /// Registers this identity through its hospital's node, which pays for those with an invitation. Without effect if it has an account
-    /// already: the answer is that account, so that it may be repeated after a crash, with the same invitation.
+    /// Registers this identity through the hospital's node, which pays for participants with an invitation. If the identity has an account
+    /// already, nothing is sent and that account is returned, so the call may be repeated after a crash with the same invitation.
     ///
     /// # Errors
-    /// [`RegisterError::NotInvited`] without an invitation; [`RegisterError`].
+    /// [`RegisterError::NotInvited`] without an invitation. Other variants of [`RegisterError`] if the registration cannot be made or L1 does not
+    /// show it. [`ClientError`] if the node or L1 cannot be asked or refuses.
     pub async fn register(
         &self,
         org: Option<AccountIndex>,
@@ -121,7 +122,7 @@ impl Client {
         let sign = move |keys: &dyn Keys| sign_for_relay(keys, &instance, org, deadline, Some(invitation));
         let signed = keys::with(&self.keys, sign).await?;
         let relayed = self.node.relay(&signed).await?;
-        // The account is L1's to give out, not the node's.
+        // L1 gives out accounts, not the node: ask L1 which one it is.
         match self.rollup.account_of(self.ethereum_address()).await? {
             Some(account) => self.registered_as(account).map(|()| account),
             None => Err(RegisterError::NotOnL1(relayed.account).into()),
@@ -135,10 +136,10 @@ impl Client {
         }
     }
 
-    /// Registers this identity with its own ether. Repeatable like [`Self::register`].
+    /// Registers this identity and pays with its own ether. The call may be repeated, like [`Self::register`].
     ///
     /// # Errors
-    /// [`RegisterError`].
+    /// [`RegisterError::OrgForRole`] if a hospital is named for a patient or hospital. [`ClientError`] if L1 cannot be asked or refuses.
     pub async fn register_on_l1(&self, org: Option<AccountIndex>) -> Result<AccountIndex, ClientError> {
         let _turn = self.turn().await;
         if let Some(account) = self.refresh_account().await? {
@@ -152,10 +153,10 @@ impl Client {
         Ok(account)
     }
 
-    /// Waits until the node knows this account, at most `limit`; with `settled`, until a batch has taken it.
+    /// Waits, for at most `limit`, until the node knows this account, or with `settled` until a batch has taken it.
     ///
     /// # Errors
-    /// [`RegisterError::NotYet`] after `limit`; [`RegisterError`].
+    /// [`RegisterError::NotYet`] after `limit`. [`ClientError`] if the node cannot be asked.
     pub async fn wait_registered(
         &self,
         settled: bool,

@@ -1,4 +1,4 @@
-//! Requesting access: the use of a grant to read, on record in the patient's audit chain.
+//! Requesting access: the use of a READ grant, recorded in the patient's audit chain.
 
 use emr_core::{AccountIndex, Class, GrantSlot, Purpose, Reason, Rights, UnixTime};
 use emr_rollup::operation::{Action, RequestAccess};
@@ -11,27 +11,27 @@ use crate::{
     verify::card::{Card, CheckedCard},
 };
 
-/// How often a request is tried when the grant is used by others at the same time.
+/// How often a request is tried while others use the same grant.
 const ATTEMPTS: usize = 5;
 
-/// A request that the node acknowledged: it serves records of this class from now on, for at most a day.
+/// A request that the node acknowledged. The node now serves records of this class for at most a day.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Requested {
-    /// Whose records.
+    /// The patient whose records may be read.
     pub patient: AccountIndex,
-    /// Under which grant.
+    /// The slot of the grant that was used.
     pub slot: GrantSlot,
-    /// Why, and for which class.
+    /// The reason and the class.
     pub purpose: Purpose,
     /// The node's promise.
     pub acknowledged: Acknowledged,
 }
 
 impl Client {
-    /// Requests to read a class of a patient's records.
+    /// Requests access to a class of a patient's records.
     ///
     /// # Errors
-    /// [`ReadError::NotGranted`] if no grant allows it; [`ReadError`].
+    /// [`ReadError::NotGranted`] if no grant allows it. [`ClientError`] if the card does not hold, or the node or L1 does not do its part.
     pub async fn request(&self, patient: &Card, class: Class, reason: Reason) -> Result<Requested, ClientError> {
         let patient = self.check_card(patient).await?;
         let _turn = self.turn().await;
@@ -39,7 +39,7 @@ impl Client {
         self.request_checked(&patient, class, reason).await
     }
 
-    /// Within the caller's turn.
+    /// Requests access within the caller's turn.
     pub(crate) async fn request_checked(
         &self,
         patient: &CheckedCard,
@@ -67,7 +67,7 @@ impl Client {
                 && grant.scope.contains(purpose.class)
         };
         let grants = view.grants.iter().filter(|view| allows(&view.grant));
-        // His own before his organisation's: its keys are wrapped to him.
+        // A doctor's own grant comes before the organisation's, because only it carries keys wrapped to the doctor.
         let grant = grants.max_by_key(|view| (view.grant.grantee == Some(account), view.grant.not_after));
         let grant = grant.ok_or(ReadError::NotGranted { patient: patient.account(), class: purpose.class })?;
         let slot = grant.slot;

@@ -1,4 +1,4 @@
-//! Reading a record: fetched, opened, and verified from its bytes to L1 (`verify`).
+//! Reading a record: it is fetched, opened, and verified from its bytes up to L1 (`verify`).
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -22,27 +22,27 @@ use crate::{
     },
 };
 
-/// The most bytes that are fetched for one record: the longest record, padded by an eighth at most, its chunks' tags, and
+/// The most bytes that are fetched for one record: the longest record, padded by an eighth at most, the tags of its chunks, and
 /// the manifests of its attachments.
 const MAX_FETCH: usize = MAX_RECORD_BYTES as usize / 8 * 9 + (8 << 20);
-/// The most links that are fetched.
+/// The most links that are fetched for one record.
 const MAX_FETCH_LINKS: usize = 2 + 512 + MAX_ATTACHMENTS;
 /// Why a record was not read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReadError {
-    /// No grant allows it.
-    #[error("no grant allows you to read {class} records of patient {patient}: ask her for one")]
+    /// No grant allows the account to read these records.
+    #[error("no grant allows you to read {class} records of patient {patient}: ask the patient for one")]
     NotGranted {
-        /// Whose.
+        /// The patient.
         patient: AccountIndex,
-        /// What.
+        /// The class.
         class: Class,
     },
-    /// Access was taken back.
+    /// The patient revoked the access.
     #[error("patient {patient} has revoked your access: {message}")]
     Revoked {
-        /// Who.
+        /// The patient.
         patient: AccountIndex,
         /// What the node said.
         message: String,
@@ -50,39 +50,39 @@ pub enum ReadError {
     /// Access has to be requested first.
     #[error("access to {class} records of patient {patient} has to be requested first, with a reason")]
     NotRequested {
-        /// Whose.
+        /// The patient.
         patient: AccountIndex,
-        /// What.
+        /// The class.
         class: Class,
     },
-    /// There is no such record.
-    #[error("patient {patient} has no record {slot} that you may know of: list her records")]
+    /// The slot holds no record that this account may know of.
+    #[error("patient {patient} has no record {slot} that you may know of: list the patient's records")]
     NoSuchRecord {
-        /// Whose.
+        /// The patient.
         patient: AccountIndex,
-        /// Which.
+        /// The record's slot.
         slot: RecordSlot,
     },
-    /// The patient's key directory holds nothing for this reader.
+    /// The patient's key directory holds no keys for this reader.
     #[error(
-        "the patient's key directory holds no keys for you: ask her to grant you read access herself (a grant to your hospital carries no keys for you)"
+        "the patient's key directory holds no keys for you: ask the patient to grant you read access directly (a grant to your hospital carries no keys for you)"
     )]
     NoKeys,
     /// The envelope does not open.
     #[error("record {slot}: {source}")]
     Open {
-        /// Which.
+        /// The record's slot.
         slot: RecordSlot,
-        /// Why.
+        /// The cause.
         #[source]
         source: OpenError<Missing>,
     },
-    /// The manifest lists more than a record can have.
+    /// The manifest lists more blocks or bytes than a record can have.
     #[error("record {0} claims more blocks than a record can have: do not rely on its author")]
     TooLarge(RecordSlot),
 }
 
-/// A block that the manifest does not list.
+/// The envelope needs a block that the manifest does not list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the manifest does not list it")]
 pub struct Missing;
@@ -92,8 +92,8 @@ pub struct Missing;
 pub enum Retrieved {
     /// Verified up to the state root on L1.
     Verified(VerifiedRecord),
-    /// This version waits for its batch. Its content is signed; that the key is the author's and that it will count, only the
-    /// node says. Do not rely on it.
+    /// This version waits for its batch. Its content is signed. But only the node says that the key is the author's and that the version will
+    /// be settled. Do not rely on it.
     Unsettled(AuthenticRecord),
 }
 
@@ -106,7 +106,7 @@ impl Retrieved {
         }
     }
 
-    /// The verified record.
+    /// The record if it is verified, else `None`.
     pub const fn verified(&self) -> Option<&VerifiedRecord> {
         match self {
             Self::Verified(record) => Some(record),
@@ -116,10 +116,11 @@ impl Retrieved {
 }
 
 impl Client {
-    /// Reads a record and verifies it. With a reason, access is requested first where the node asks for that.
+    /// Reads a record and verifies it. If the node asks for an access request and `reason` is given, access is requested first.
     ///
     /// # Errors
-    /// [`ReadError`].
+    /// [`ReadError`] if the account may not read the record, or the record cannot be opened. [`ClientError`] if something does not verify, or the
+    /// node or L1 does not do its part.
     pub async fn retrieve(
         &self,
         patient: &Card,
@@ -149,7 +150,7 @@ impl Client {
                 other => {
                     let read = other?;
                     let class = read.unproven().statement().class;
-                    // What stands in the audit chain is what was asked for; the node named the class.
+                    // The node named the class, and the audit chain now holds a request for it. The record must be of that class.
                     if requested.as_ref().is_some_and(|requested: &Requested| requested.purpose.class != class) {
                         return Err(RecordProofError::Mismatch("class").into());
                     }
@@ -191,7 +192,7 @@ impl Client {
         let (manifest, _) = stored_at(view.slot, &view.stored)?;
         let blocks = self.fetch(view.slot, &manifest).await?;
         let context = id.context(&view.leaf);
-        // The newest directory first: a grant may have come after the record, and after what is settled.
+        // The newest directory comes first: the grant may be newer than the record and than the settled state.
         let newest = self.node.patient(id.patient).await.map_err(refused)?;
         let mut last = ReadError::NoKeys;
         for cid in directories(&newest, view) {
@@ -206,10 +207,10 @@ impl Client {
         Err(last.into())
     }
 
-    /// This participant's keys in a key directory of a patient; `None` if there are none.
+    /// This participant's keys in a patient's key directory, or `None` if the directory holds none.
     ///
     /// # Errors
-    /// [`ClientError::OwnDirectory`] if it is their own and does not open; [`ClientError::Keys`].
+    /// [`ClientError::OwnDirectory`] if the directory is the participant's own and does not open. [`ClientError::Keys`] if the keys cannot be used.
     pub async fn keyring(
         &self,
         patient: AccountIndex,
@@ -225,7 +226,7 @@ impl Client {
         Ok(opened.await??)
     }
 
-    /// A record's blocks: the manifest and everything that it links, within bounds.
+    /// Fetches a record's blocks: the manifest and every block that it links, within the limits.
     async fn fetch(&self, slot: RecordSlot, manifest: &Cid) -> Result<HashMap<Cid, Vec<u8>>, ClientError> {
         let bytes = self.node.block(manifest).await?;
         let invalid = |_| ReadError::Open { slot, source: DecryptionFailed.into() };
@@ -247,7 +248,7 @@ impl Client {
     }
 }
 
-/// The directories that may hold a reader's keys, newest first, each once.
+/// The directories that may hold a reader's keys, newest first, without duplicates.
 fn directories(newest: &PatientView, view: &RecordView) -> Vec<Cid> {
     let mut cids = Vec::new();
     for text in newest.directory.iter().chain([&view.directory]) {
@@ -260,7 +261,7 @@ fn directories(newest: &PatientView, view: &RecordView) -> Vec<Cid> {
     cids
 }
 
-/// What a refusal means to a reader.
+/// The reader's error for a refusal of the node.
 fn refused(error: NodeError, patient: AccountIndex, slot: RecordSlot) -> ClientError {
     if error.is_revoked() {
         return ReadError::Revoked { patient, message: error.to_string() }.into();

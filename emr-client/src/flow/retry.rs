@@ -1,4 +1,4 @@
-//! Records that came to nothing: opened again from what is kept of them, and handed in in a new operation.
+//! Hands in undelivered records again: a record is opened from what is kept of it, and handed in with a new operation.
 
 use std::collections::HashMap;
 
@@ -21,7 +21,7 @@ use crate::{
     verify::record::RecordId,
 };
 
-/// What is kept of a record that was sealed here: its wrapped content key, its manifest and its blocks.
+/// What is kept of a record that this participant sealed: its wrapped content key, its manifest and its blocks.
 fn kept_content(entry: &Entry) -> Option<(WrappedKey, Cid, HashMap<Cid, Vec<u8>>)> {
     let draft = entry.draft();
     let ciphertext = BASE64.decode(draft.key.as_ref()?).ok()?;
@@ -31,19 +31,20 @@ fn kept_content(entry: &Entry) -> Option<(WrappedKey, Cid, HashMap<Cid, Vec<u8>>
 }
 
 impl Client {
-    /// The operation of the same request that came to nothing and is kept.
+    /// The operation of the same request that was refused, returned or lapsed, and is kept.
     pub(crate) fn refused_before(&self, intent: &str) -> Option<OperationId> {
         let mut refused = self.profile.outbox().refused().into_iter();
         let entry = refused.find(|entry| entry.draft().intent.as_deref() == Some(intent))?;
         Some(entry.draft().operation)
     }
 
-    /// Hands in a record that came to nothing, in a new operation: a new record in the next free slot, another version on top of what its
-    /// slot holds now. It is opened with the content key that its writer kept, and sealed to the class's newest epoch: the slot and the
-    /// version are part of what its author signs, so neither signature nor blocks can be used again.
+    /// Hands in an undelivered record in a new operation. A new record goes to the next free slot; another version goes on top of what its
+    /// slot holds now. The record is opened with the content key that its writer kept, and sealed to the class's newest epoch. The author signs
+    /// the slot and the version, so neither the old signature nor the old blocks can be used again.
     ///
     /// # Errors
-    /// [`WriteError::NotRefused`], [`WriteError::NotReadable`], [`WriteError::OtherPatient`]; [`WriteError`]. The record stays kept.
+    /// [`WriteError::NotRefused`] if no such record is kept. [`WriteError::NotReadable`] if it cannot be opened. [`WriteError::OtherPatient`] if the
+    /// card is not its patient's. Other variants as for [`Self::upload`]. The record stays kept.
     pub async fn retry(&self, patient: &Card, operation: OperationId) -> Result<Written, ClientError> {
         let patient = self.check_card(patient).await?;
         let _turn = self.turn().await;
@@ -54,7 +55,7 @@ impl Client {
         let Action::PutRecord(PutRecord { slot, expected, leaf }) = signed.action else {
             return Err(WriteError::NotRefused(operation).into());
         };
-        // Whose record it is, whatever index their account has now.
+        // The record's patient is known by the owner's address, because the account index may have changed.
         if patient.ethereum() != entry.draft().parties.patient {
             return Err(WriteError::OtherPatient { needed: signed.patient, given: patient.account() }.into());
         }
@@ -68,7 +69,7 @@ impl Client {
         self.write_as(&patient, place, Some(leaf.class), &record, &bytes, &intent).await
     }
 
-    /// The bytes of a record that this participant sealed, from the blocks that are kept of it.
+    /// The bytes of a record that this participant sealed, from its kept blocks.
     async fn reopen(&self, entry: &Entry, context: RecordContext) -> Result<Option<Vec<u8>>, ClientError> {
         let Some((wrapped, manifest, blocks)) = kept_content(entry) else { return Ok(None) };
         let fetch = move |cid: &Cid| blocks.get(cid).cloned().ok_or(Missing);

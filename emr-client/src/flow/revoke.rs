@@ -1,7 +1,7 @@
-//! Revoking: rights die, and the classes concerned get a new epoch whose keys only the remaining readers receive.
+//! Revoking: rights end, and the classes concerned get a new epoch whose keys only the remaining readers receive.
 //!
-//! What it means: nothing new can be read, honest nodes serve nothing more. Who kept keys and ciphertext, or plaintext, of
-//! before keeps what he had.
+//! After a revocation the reader cannot open anything new, and honest nodes serve nothing more to them. A reader who kept plaintext, or
+//! ciphertext with its keys, still has what they kept.
 
 use emr_api::GrantView;
 use emr_core::{AccountIndex, ClassMask, GrantSlot, Role, Uses};
@@ -19,34 +19,34 @@ use crate::{
     flow::submit::{Acknowledged, Others, Outgoing},
 };
 
-/// How often a revocation is tried when the state changes in between.
+/// How often a revocation is tried while other changes of the state interfere.
 const ATTEMPTS: usize = 5;
 
-/// A revocation that the node acknowledged. From now on it serves nothing more under these grants.
+/// A revocation that the node acknowledged. From now on the node serves nothing under these grants.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Revoked {
-    /// Whose rights ended.
+    /// The account whose rights ended.
     pub grantee: AccountIndex,
-    /// The classes that have a new epoch, and that he could read before.
+    /// The classes that the account could read and that have a new epoch now.
     pub new_epochs: ClassMask,
-    /// The grants that ended, and those that were narrowed to their other classes.
+    /// The grants that ended or were narrowed to their other classes.
     pub changed: Vec<(GrantSlot, Acknowledged)>,
 }
 
-/// What becomes of one grant.
+/// The rest of a grant without these classes, or `None` if nothing is left.
 fn narrowed(view: &GrantView, classes: ClassMask) -> Option<GrantLeaf> {
     let rest = ClassMask::from_bits(view.grant.scope.bits() & !classes.bits());
     (rest != ClassMask::default()).then_some(GrantLeaf { scope: rest, ..view.grant })
 }
 
 impl Client {
-    /// Takes rights on classes from an account. A grant that also covers other classes is narrowed to them; any other ends.
+    /// Takes an account's rights on these classes. A grant that also covers other classes is narrowed to those; every other grant ends.
     ///
-    /// Each Revoke names the highest version that she ever signed for its slot, so that no grant of hers that is still on its
-    /// way can come after it.
+    /// Each Revoke names the highest version that the patient ever signed for its slot. So no grant that the patient signed earlier and that is
+    /// still on its way can take effect after it.
     ///
     /// # Errors
-    /// [`GrantError::NoSuchGrant`] if it holds none; [`GrantError`].
+    /// [`GrantError::NoSuchGrant`] if the account holds no grant of these classes. [`ClientError`] if the node or L1 does not do its part.
     pub async fn revoke(&self, grantee: AccountIndex, classes: ClassMask) -> Result<Revoked, ClientError> {
         if self.keys.role() != Role::Patient {
             return Err(GrantError::NotAPatient.into());
@@ -57,7 +57,7 @@ impl Client {
         for _ in 0..ATTEMPTS {
             match self.try_revoke(classes, &mut done).await {
                 Ok(()) => return Ok(done),
-                // Some grants went before the state moved on; what was signed for the rest goes or is refused first.
+                // Some grants ended before the state changed. What was signed for the rest is handed in or refused first.
                 Err(error) if error.is_stale() => drop(self.redeliver(Others::MayWait).await?),
                 Err(ClientError::Grant(GrantError::NoSuchGrant(_))) if !done.changed.is_empty() => return Ok(done),
                 Err(error) => return Err(error),
@@ -69,27 +69,27 @@ impl Client {
     async fn try_revoke(&self, classes: ClassMask, done: &mut Revoked) -> Result<(), ClientError> {
         let grantee = done.grantee;
         let mut own = self.own_directory().await?;
-        let hers = own.view.grants.iter().filter(|view| {
+        let held = own.view.grants.iter().filter(|view| {
             view.slot >= GrantSlot::FIRST_ORDINARY
                 && view.grant.grantee == Some(grantee)
                 && view.grant.scope.bits() & classes.bits() != 0
         });
-        // Whole grants first: their Revoke is what cannot be outrun.
-        let mut hers: Vec<GrantView> = hers.copied().collect();
-        hers.sort_by_key(|view| narrowed(view, classes).is_some());
-        if hers.is_empty() {
+        // Grants that end come first: nothing that was signed earlier can take effect after their Revoke.
+        let mut held: Vec<GrantView> = held.copied().collect();
+        held.sort_by_key(|view| narrowed(view, classes).is_some());
+        if held.is_empty() {
             return Err(GrantError::NoSuchGrant(grantee).into());
         }
         match own.directory.revoke(grantee, classes) {
             Ok(revoked) => done.new_epochs = ClassMask::from_bits(done.new_epochs.bits() | revoked.bits()),
-            // Somebody who only writes has no keys.
+            // A grantee who only writes has no keys.
             Err(RevokeError::NotAReader(_)) => {}
             Err(error) => return Err(error.into()),
         }
 
-        // Everything is signed and kept before anything is sent: after a crash the rest follows.
+        // Everything is signed and kept before anything is sent, so the next run can send the rest after a crash.
         let mut entries = Vec::new();
-        for (number, view) in hers.iter().enumerate() {
+        for (number, view) in held.iter().enumerate() {
             let outgoing = self.revocation(&own, view, classes, number == 0).await?;
             entries.push((view.slot, self.keep(outgoing).await?));
         }
@@ -100,7 +100,7 @@ impl Client {
         Ok(())
     }
 
-    /// The operation for one grant. The first one brings the new directory; for the rest it is in force already.
+    /// The operation for one grant. The first operation carries the new directory. For the others that directory is in force already.
     async fn revocation(
         &self,
         own: &Own,

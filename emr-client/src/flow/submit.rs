@@ -1,4 +1,5 @@
-//! Handing in operations so that none is lost: kept before it is sent, sent again after a crash, forgotten when settled.
+//! Handing in operations so that none is lost. An operation is kept before it is sent, sent again after a crash, and removed when it is
+//! settled.
 
 use alloy::primitives::Address;
 use emr_api::receipt;
@@ -19,21 +20,21 @@ use crate::{
     verify::card::CheckedCard,
 };
 
-/// How often a node may say that something is settled which the state on L1 does not hold: it may be ahead for a moment.
+/// How often the node may say that an operation is settled while the state on L1 does not hold it: the node may be ahead for a moment.
 const UNPROVEN: usize = 10;
 
-/// An operation that the node promised to settle or return.
+/// An operation that the node acknowledged: it promises to settle or return it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Acknowledged {
-    /// What it is called.
+    /// The operation's name.
     pub operation: OperationId,
-    /// What was handed in.
+    /// The signed operation that was handed in.
     pub signed: SignedOperation,
-    /// The promise, signed by the hospital.
+    /// The hospital's signed receipt.
     pub receipt: Receipt,
 }
 
-/// An operation on its way out.
+/// An operation that is to be signed and handed in.
 #[derive(Debug)]
 pub(crate) struct Outgoing {
     pub(crate) operation: Operation,
@@ -45,12 +46,12 @@ pub(crate) struct Outgoing {
     pub(crate) blocks: Vec<(Cid, Vec<u8>)>,
     pub(crate) key: Option<String>,
     pub(crate) replaces: Option<OperationId>,
-    /// The owner of the patient's account, by a checked card.
+    /// The owner of the patient's account, from a checked card.
     pub(crate) owner: Address,
 }
 
 impl Outgoing {
-    /// An operation that points to nothing.
+    /// An operation that refers to no blocks.
     pub(crate) const fn plain(patient: &CheckedCard, operation: Operation, authority: Option<GrantSlot>) -> Self {
         Self {
             operation,
@@ -67,17 +68,17 @@ impl Outgoing {
     }
 }
 
-/// What becomes of operations, other than revocations, that the node does not take now.
+/// What to do if the node does not take, at the moment, an operation that is not a revocation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Others {
-    /// What comes next is signed on top of them: it waits too.
+    /// Stop: the next operation is signed on top of it.
     Required,
-    /// They stay for the next time.
+    /// Continue: it stays in the outbox for the next time.
     MayWait,
 }
 
 impl Others {
-    /// A revocation's own failure is never passed over.
+    /// Applies the rule to the result for one entry. The failure of a revocation is always returned.
     fn or_waits(self, entry: &Entry, fate: Result<Fate, ClientError>) -> Result<Fate, ClientError> {
         match fate {
             Err(error) if self == Self::MayWait && !entry.kind().ends_rights() && error.is_temporary() => {
@@ -88,14 +89,14 @@ impl Others {
     }
 }
 
-/// Revocations, then everything else, each in the order in which it was signed.
+/// Sorts revocations before all other entries. Both groups stay in the order of signing.
 fn revocations_first(mut entries: Vec<Entry>) -> Vec<Entry> {
     entries.sort_by_key(|entry| !entry.kind().ends_rights());
     entries
 }
 
 impl Client {
-    /// Signs an operation and keeps it. It is on disk, and nowhere else yet, when this returns.
+    /// Signs an operation and keeps it. When this returns, the operation is on disk and was not sent yet.
     pub(crate) async fn keep(&self, outgoing: Outgoing) -> Result<Entry, ClientError> {
         let Outgoing { operation, authority, stored, epoch, directory, intent, blocks, key, replaces, owner } =
             outgoing;
@@ -109,11 +110,12 @@ impl Client {
         Ok(self.profile.outbox().add(NewEntry { operation, parties, submission, intent, blocks, key, replaces })?)
     }
 
-    /// Uploads an operation's blocks, hands it in, and checks and keeps the promise. Doing it twice changes nothing.
+    /// Uploads an operation's blocks, hands it in, and checks and keeps the receipt. It may be repeated.
     ///
     /// # Errors
-    /// [`ClientError`]. If the node refuses for good, the operation is forgotten: who asked for it is told, and can ask again. One that
-    /// stands for an earlier one, which nobody has at hand any more, is kept. If the node cannot be asked, it stays for the next time.
+    /// [`ClientError`] if the node refuses or cannot be asked, or its receipt does not hold. If the node refuses for good, the operation is
+    /// removed: the caller gets the error and can ask again. An operation that replaces an earlier one is kept instead, because the caller may
+    /// not have its content any more. If the node cannot be asked, the operation stays for the next run.
     pub(crate) async fn deliver(&self, entry: &Entry) -> Result<Acknowledged, ClientError> {
         let delivered = self.try_deliver(entry).await;
         if let Err(error) = &delivered
@@ -127,8 +129,8 @@ impl Client {
         delivered
     }
 
-    /// An operation of an earlier run came to nothing. A record is kept, since its writer may have it nowhere else; anything else is
-    /// forgotten, since what comes next is made from the state as it is.
+    /// Notes that an operation of an earlier run will never take effect. A record is kept, because its writer may have it nowhere else. Any other
+    /// operation is removed: the next one is made from the current state.
     fn give_up(&self, entry: &Entry, reason: String) -> Result<(), ClientError> {
         let operation = entry.draft().operation;
         match entry.kind() {
@@ -140,7 +142,7 @@ impl Client {
         Ok(())
     }
 
-    /// Takes note of what became of an operation.
+    /// Updates the outbox with what became of an operation.
     fn conclude(&self, entry: &Entry, fate: &Fate) -> Result<(), ClientError> {
         match fate {
             Fate::Acknowledged | Fate::Waiting => Ok(()),
@@ -168,13 +170,13 @@ impl Client {
         Ok(Acknowledged { operation, signed: submission.signed, receipt })
     }
 
-    /// Keeps and hands in.
+    /// Signs, keeps and hands in an operation.
     pub(crate) async fn hand_in(&self, outgoing: Outgoing) -> Result<Acknowledged, ClientError> {
         let entry = self.keep(outgoing).await?;
         self.deliver(&entry).await
     }
 
-    /// The operation that was signed before for the same request and is not settled yet, handed in if it was not.
+    /// The operation that was signed before for the same request and is not settled yet. It is handed in if it was not yet.
     pub(crate) async fn continue_intent(&self, intent: &str) -> Result<Option<Acknowledged>, ClientError> {
         let Some(entry) = self.profile.outbox().find(intent, UnixTime::now()) else { return Ok(None) };
         let fate = self.fate(&entry, &mut Owners::default()).await?;
@@ -190,22 +192,22 @@ impl Client {
         }))
     }
 
-    /// Hands in what an earlier run signed and could not hand in, in order, before anything new is signed on top of it.
+    /// Hands in, in order, what an earlier run signed and could not hand in. New operations are signed only after that.
     ///
     /// # Errors
-    /// [`ClientError::RevocationLost`], once, if the node refuses a revocation for good; what the node says if it does not take an operation now.
+    /// [`ClientError::RevocationLost`], once, if the node refuses a revocation for good. The node's error if it does not take an operation now.
     pub(crate) async fn deliver_waiting(&self) -> Result<(), ClientError> {
         lost_revocation(&self.redeliver(Others::Required).await?)
     }
 
-    /// As [`Self::deliver_waiting`], before a revocation. What the node does not take now waits on, unless it is a revocation itself: the node may
-    /// have a place for nothing else.
+    /// Like [`Self::deliver_waiting`], for use before a revocation. An operation that the node does not take now stays in the outbox, unless it is
+    /// a revocation: the node may have places for revocations only.
     pub(crate) async fn deliver_revocations(&self) -> Result<(), ClientError> {
         lost_revocation(&self.redeliver(Others::MayWait).await?)
     }
 
-    /// Hands in what was signed and not acknowledged, revocations first. A record that is refused for good is kept, other operations are
-    /// forgotten.
+    /// Hands in what was signed and not acknowledged, revocations first. A record that is refused for good is kept; other operations are
+    /// removed.
     pub(crate) async fn redeliver(&self, others: Others) -> Result<Vec<Resumed>, ClientError> {
         let now = UnixTime::now();
         let waiting = |entry: &Entry| entry.receipt().is_none() && !entry.has_lapsed(now);
@@ -218,18 +220,18 @@ impl Client {
         Ok(redelivered)
     }
 
-    /// Sees to everything that former runs signed: hands in what was not acknowledged, asks after what was, and forgets what
-    /// is settled. Records that came to nothing are kept: see [`Outbox::refused`](crate::profile::outbox::Outbox::refused). To be called
-    /// at every start, by a patient with [`Self::repair_directory`] after it.
+    /// Continues everything that earlier runs signed: hands in what was not acknowledged, asks what became of the rest, and removes what
+    /// is settled. Records that were refused, returned or lapsed are kept: see [`Outbox::refused`](crate::profile::outbox::Outbox::refused). Call
+    /// this at every start; a patient also calls [`Self::repair_directory`] after it.
     ///
     /// # Errors
-    /// [`ClientError`] if the node cannot be asked; nothing is lost then.
+    /// [`ClientError`] if the node cannot be asked. Nothing is lost then.
     pub async fn resume(&self) -> Result<Vec<Resumed>, ClientError> {
         let _turn = self.turn().await;
         self.see_to_all().await
     }
 
-    /// [`Self::resume`] within the caller's turn.
+    /// Does [`Self::resume`] within the caller's turn.
     pub(crate) async fn see_to_all(&self) -> Result<Vec<Resumed>, ClientError> {
         self.refresh_account().await?;
         let (mut resumed, mut owners) = (Vec::new(), Owners::default());
@@ -246,31 +248,32 @@ impl Client {
         match owners.of(self, entry).await? {
             Owning::Same => {}
             Owning::Other(account) => return Ok(other_owner(account)),
-            // Registrations that a reorganisation took back come again, often with the same index.
+            // Registrations that a reorganisation undid are mined again, often with the same index.
             Owning::Nobody => return Ok(if lapsed { Fate::Lapsed } else { Fate::Waiting }),
         }
         if entry.receipt().is_some() {
             let id = entry.draft().submission.signed.id(self.domain());
             match self.node.operation(id).await {
                 Ok(OperationStatus::Settled { batch }) => {
-                    // Of what she granted and revoked the state itself is asked: a revocation is not forgotten on a node's word.
-                    let settled = !self.is_hers(entry) || self.is_in_force(&entry.draft().submission.signed).await?;
+                    // For the patient's own grants and revocations the proved state decides: a node's claim is no reason to remove a revocation.
+                    let settled =
+                        !self.is_own_subtree(entry) || self.is_in_force(&entry.draft().submission.signed).await?;
                     return Ok(if settled { Fate::Settled { batch } } else { Fate::Waiting });
                 }
                 Ok(OperationStatus::Returned { reason }) => return Ok(Fate::Returned { reason }),
-                // It stays until the state holds what it did, or more: the newer one may come to nothing.
+                // The entry stays until the state holds its effect or more, because the newer Revoke may still fail.
                 Ok(OperationStatus::Replaced { by }) if self.takes_place_of(by, entry) => {
                     let settled = self.is_in_force(&entry.draft().submission.signed).await?;
                     return Ok(if settled { Fate::Replaced { by } } else { Fate::Waiting });
                 }
-                // Nobody else can have signed what takes its place.
+                // Only this participant can sign an operation that takes its place.
                 Ok(OperationStatus::Replaced { by }) => {
                     let reason =
                         format!("the node says that operation {by} took its place, which you did not sign after it");
                     return Ok(Fate::Returned { reason });
                 }
                 Ok(OperationStatus::Pending | OperationStatus::Sealed { .. }) => return Ok(Fate::Waiting),
-                // The node lost what it had promised to keep: hand it in again.
+                // The node lost an operation that it had promised to keep. Hand it in again.
                 Err(error) if error.is_not_found() => {}
                 Err(error) => return Err(error.into()),
             }
@@ -281,7 +284,7 @@ impl Client {
         self.delivery(entry, owners).await
     }
 
-    /// What comes of handing in an operation of an earlier run.
+    /// Hands in an operation of an earlier run and tells what became of it.
     async fn delivery(&self, entry: &Entry, owners: &mut Owners) -> Result<Fate, ClientError> {
         match owners.of(self, entry).await? {
             Owning::Same => {}
@@ -295,14 +298,14 @@ impl Client {
         }
     }
 
-    /// Whether this participant is the patient whose subtree an operation changes.
-    fn is_hers(&self, entry: &Entry) -> bool {
+    /// Whether this participant is the patient whose subtree the operation changes.
+    fn is_own_subtree(&self, entry: &Entry) -> bool {
         let operation = &entry.draft().submission.signed.operation;
         operation.signer == operation.patient
     }
 
-    /// Whether an operation that this participant signed after another one ends the same grant, at least as far and as long. The entries
-    /// are in the order of their signing, so that no operation takes the place of itself, nor two that of each other.
+    /// Whether `newer` is an operation that this participant signed after `older` and that ends the same grant, at least as far and as long. The
+    /// entries are in the order of signing, so an operation cannot take its own place, and two cannot take each other's.
     fn takes_place_of(&self, newer: OperationId, older: &Entry) -> bool {
         let later =
             self.profile.outbox().entries().into_iter().skip_while(|entry| entry.draft() != older.draft()).skip(1);
@@ -321,8 +324,8 @@ impl Client {
     /// Waits until an operation is settled or returned, asking every `interval`.
     ///
     /// # Errors
-    /// [`ClientError::NotInForce`] if the node says that a grant or revocation is settled and the state on L1 does not hold it;
-    /// [`ClientError`].
+    /// [`ClientError::NotInForce`] if the node says that a grant or revocation is settled and the state on L1 does not hold it.
+    /// Other variants if the operation was returned or the node cannot be asked.
     pub async fn wait_for(
         &self,
         operation: OperationId,
@@ -346,8 +349,9 @@ impl Client {
                 continue;
             }
             let known = self.profile.outbox().entries().into_iter().find(|entry| entry.draft().operation == id);
-            let hers = known.as_ref().filter(|entry| self.is_hers(entry)).map(|entry| entry.draft().submission.signed);
-            match (&status, hers) {
+            let own =
+                known.as_ref().filter(|entry| self.is_own_subtree(entry)).map(|entry| entry.draft().submission.signed);
+            match (&status, own) {
                 (OperationStatus::Settled { batch }, Some(signed)) if !self.is_in_force(&signed).await? => {
                     unproven += 1;
                     if unproven == UNPROVEN {

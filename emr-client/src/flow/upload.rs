@@ -1,4 +1,4 @@
-//! Writing records: new ones, new versions, deletion. By doctors under a grant, and by the patient herself.
+//! Writing records: new records, new versions and deletions, by doctors under a grant and by patients.
 
 use std::convert::Infallible;
 
@@ -25,7 +25,7 @@ use crate::{
     verify::record::RecordId,
 };
 
-/// How often a write is tried when others write at the same time.
+/// How often a write is tried while others write at the same time.
 const ATTEMPTS: usize = 5;
 
 /// Why nothing was written.
@@ -33,99 +33,101 @@ const ATTEMPTS: usize = 5;
 #[non_exhaustive]
 pub enum WriteError {
     /// The patient has not published a key directory.
-    #[error("patient {0} has no key directory yet, so nothing can be encrypted for her: ask her to grant access once")]
+    #[error(
+        "patient {0} has no key directory yet, so nothing can be encrypted for this patient: ask the patient to grant access once"
+    )]
     NoDirectory(AccountIndex),
-    /// No grant allows it.
-    #[error("no grant allows you to write {class} records of patient {patient}: ask her for one")]
+    /// No grant allows the account to write these records.
+    #[error("no grant allows you to write {class} records of patient {patient}: ask the patient for one")]
     NotGranted {
-        /// Whose.
+        /// The patient.
         patient: AccountIndex,
-        /// What.
+        /// The class.
         class: Class,
     },
-    /// There is no such record.
-    #[error("patient {patient} has no record {slot} that you may know of: list her records")]
+    /// The slot holds no record that this account may know of.
+    #[error("patient {patient} has no record {slot} that you may know of: list the patient's records")]
     NoSuchRecord {
-        /// Whose.
+        /// The patient.
         patient: AccountIndex,
-        /// Which.
+        /// The record's slot.
         slot: RecordSlot,
     },
-    /// It was deleted.
+    /// The record was deleted.
     #[error("record {0} was deleted; a deleted record is not written again: upload a new one")]
     Deleted(RecordSlot),
-    /// Only who wrote it, or the patient, deletes.
+    /// The participant is neither the record's author nor the patient, and only those may delete it.
     #[error("record {slot} was written by account {author}: only its author and the patient delete it")]
     NotAuthor {
-        /// Which.
+        /// The record's slot.
         slot: RecordSlot,
-        /// Who wrote it.
+        /// The author.
         author: AccountIndex,
     },
-    /// Nothing of that name is kept.
-    #[error("no record of operation {0} came to nothing: `outbox list` shows what is kept")]
+    /// No undelivered record of this operation is kept.
+    #[error("no undelivered record of operation {0} is kept: `outbox list` shows what is kept")]
     NotRefused(OperationId),
-    /// What is kept of it cannot be opened.
+    /// The kept record cannot be opened.
     #[error(
         "the record of operation {0} cannot be read back: its files are damaged, or another identity wrote it; write it again from its document, \
          or discard it"
     )]
     NotReadable(OperationId),
-    /// The card is somebody else's.
+    /// The card is another account's.
     #[error("the record is for patient {needed}, the card is that of account {given}: give the patient's card")]
     OtherPatient {
-        /// Whose record it is.
+        /// The patient of the record.
         needed: AccountIndex,
-        /// Whose card was given.
+        /// The account of the card.
         given: AccountIndex,
     },
     /// The record is too large.
     #[error(transparent)]
     Record(#[from] RecordError),
-    /// It could not be sealed.
+    /// The record could not be sealed.
     #[error(transparent)]
     Seal(#[from] SealError<Infallible>),
 }
 
-/// A record was written.
+/// A record that was written and acknowledged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Written {
-    /// Whose.
+    /// The patient.
     pub patient: AccountIndex,
-    /// Where.
+    /// The record's slot.
     pub slot: RecordSlot,
-    /// Which version.
+    /// The version.
     pub version: Version,
     /// Its class.
     pub class: Class,
-    /// The manifest.
+    /// The manifest's CID.
     pub record_cid: Cid,
-    /// The node's promise. The record is in force when its batch is settled.
+    /// The node's acknowledgement. The record is in force when its batch is settled.
     pub acknowledged: Acknowledged,
 }
 
-/// Where a version goes.
+/// Where a version is written.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Place {
     /// The next free slot.
     New,
-    /// On top of what a slot holds.
+    /// A slot that holds a record already.
     Over(RecordSlot),
 }
 
 impl Client {
-    /// Writes a new record. The same record, class and patient again, before the first is settled, gives the first.
+    /// Writes a new record. If the same record was written before with the same class and patient and is not settled yet, that one is returned.
     ///
     /// # Errors
-    /// [`WriteError`].
+    /// [`WriteError`] if the record cannot be written. [`ClientError`] if the card does not hold, or the node or L1 does not do its part.
     pub async fn upload(&self, patient: &Card, class: Class, record: &Record) -> Result<Written, ClientError> {
         self.write(patient, Place::New, Some(class), record).await
     }
 
-    /// Writes a record's next version, under the same class or another one.
+    /// Writes a record's next version, in the same class or in another one.
     ///
     /// # Errors
-    /// [`WriteError`].
+    /// As for [`Self::upload`].
     pub async fn edit(
         &self,
         patient: &Card,
@@ -136,10 +138,11 @@ impl Client {
         self.write(patient, Place::Over(slot), class, record).await
     }
 
-    /// Deletes a record, for good. Its blocks and history stay where they are; nothing serves them any more.
+    /// Deletes a record permanently. Honest nodes then serve it to its patient only, and remove its blocks a day after the deletion is
+    /// settled. The audit chain keeps its entries.
     ///
     /// # Errors
-    /// [`WriteError`].
+    /// [`WriteError::NotAuthor`] if this account is neither the author nor the patient. Other variants as for [`Self::upload`].
     pub async fn delete(&self, patient: &Card, slot: RecordSlot) -> Result<Acknowledged, ClientError> {
         let patient = self.check_card(patient).await?;
         let _turn = self.turn().await;
@@ -166,7 +169,7 @@ impl Client {
     /// The records of a patient that this account may know of.
     ///
     /// # Errors
-    /// [`ClientError`].
+    /// [`ClientError`] if the card does not hold or the node does not answer.
     pub async fn records(&self, patient: &Card) -> Result<Vec<RecordSummary>, ClientError> {
         let patient = self.check_card(patient).await?;
         Ok(self.node.records(patient.account()).await?)
@@ -186,7 +189,7 @@ impl Client {
         self.write_as(&patient, place, class, record, &bytes, &intent).await
     }
 
-    /// Writes in the name of a request, within the caller's turn. What was kept of the same request, because it came to nothing, is replaced.
+    /// Writes for a request, within the caller's turn. If an undelivered record of the same request is kept, the new operation replaces it.
     pub(crate) async fn write_as(
         &self,
         patient: &CheckedCard,
@@ -207,7 +210,7 @@ impl Client {
         self.deliver_waiting().await?;
         for _ in 0..ATTEMPTS {
             match self.try_write(patient, place, class, record, bytes, intent).await {
-                // Somebody wrote in between, or took the slot: everything is bound to slot and version, so all is made anew.
+                // Somebody wrote this record or took the slot meanwhile. Everything is bound to slot and version, so everything is made again.
                 Err(error) if error.is_stale() => {}
                 Err(ClientError::Write(WriteError::NoDirectory(of))) if of == self.account()? => {
                     self.publish_directory().await?
@@ -308,7 +311,7 @@ impl Client {
         Ok(Written { patient: patient.account(), slot, version, class, record_cid, acknowledged })
     }
 
-    /// What an earlier run wrote.
+    /// The record that an earlier run wrote.
     fn written_before(&self, acknowledged: Acknowledged) -> Option<Written> {
         let operation = acknowledged.signed.operation;
         let Action::PutRecord(PutRecord { slot, leaf, .. }) = operation.action else { return None };
@@ -325,7 +328,7 @@ impl Client {
         })
     }
 
-    /// A record that is there and not deleted.
+    /// A record that exists and is not deleted.
     async fn existing(&self, patient: &CheckedCard, slot: RecordSlot) -> Result<RecordSummary, ClientError> {
         let patient = patient.account();
         let records = self.node.records(patient).await?;
@@ -338,7 +341,7 @@ impl Client {
         }
     }
 
-    /// The grant under which this account writes these classes; none for the patient herself.
+    /// The grant under which this account writes these classes, or `None` for the patient's own account.
     async fn authority(
         &self,
         view: &PatientView,
@@ -356,7 +359,7 @@ impl Client {
                 && grant.rights.contains(Rights::WRITE)
                 && grant.scope.bits() & scope.bits() == scope.bits()
         };
-        // The one that holds longest, since the operation waits for its batch.
+        // The grant that holds longest is best, because the operation waits for its batch.
         let grants = view.grants.iter().filter(|view| allows(&view.grant));
         let longest = grants.max_by_key(|view| view.grant.not_after);
         let longest = longest.ok_or(WriteError::NotGranted { patient: view.patient, class })?;
@@ -374,7 +377,7 @@ impl Client {
     }
 }
 
-/// A digest of what is asked for.
+/// The digest that tells whether two requests are the same.
 fn intent(patient: &CheckedCard, place: Place, class: Option<Class>, record: &[u8]) -> String {
     let place = match place {
         Place::New => "new".to_owned(),

@@ -1,4 +1,4 @@
-//! A participant's Ethereum key in the form that alloy takes.
+//! A participant's Ethereum key as a signer of alloy.
 
 use std::sync::Arc;
 

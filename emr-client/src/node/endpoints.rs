@@ -15,7 +15,7 @@ use crate::node::{MAX_ANSWER, NodeClient, NodeError, SHOWN, json, printable};
 /// The largest page of an audit chain, in bytes. An entry has fewer than 512 bytes as JSON.
 const MAX_AUDIT_PAGE: usize = AUDIT_PAGE * 512 + 1024;
 
-/// Refuses an answer about something else than was asked for.
+/// Refuses an answer about something that was not asked for.
 fn about(request: &str, asked: bool) -> Result<(), NodeError> {
     if asked {
         return Ok(());
@@ -24,36 +24,36 @@ fn about(request: &str, asked: bool) -> Result<(), NodeError> {
 }
 
 impl NodeClient {
-    /// What the node is and how it is doing.
+    /// The node's description and status.
     ///
     /// # Errors
-    /// [`NodeError`], here and below.
+    /// [`NodeError`] if the node does not answer, refuses, or answers what makes no sense. The same holds for the methods below.
     pub async fn status(&self) -> Result<emr_api::NodeStatus, NodeError> {
         self.open(Method::GET, route::STATUS, Body::None).await
     }
 
-    /// Has the node relay and pay for a registration.
+    /// Asks the node to relay a registration and to pay for it.
     ///
     /// # Errors
-    /// [`NodeError`].
+    /// [`NodeError`] if the node does not answer, refuses, or answers what makes no sense.
     pub async fn relay(&self, registration: &emr_api::RelayRegistration) -> Result<emr_api::Registered, NodeError> {
         self.open(Method::POST, route::ACCOUNTS, json(registration)).await
     }
 
-    /// What the state says of an account.
+    /// An account as the state holds it.
     ///
     /// # Errors
-    /// [`NodeError`].
+    /// [`NodeError`] if the node does not answer, refuses, or answers what makes no sense.
     pub async fn account(&self, account: AccountIndex) -> Result<emr_api::AccountView, NodeError> {
         let path = route::account(account);
         let view: emr_api::AccountView = self.open(Method::GET, &path, Body::None).await?;
         about(&path, view.account == account).map(|()| view)
     }
 
-    /// Stores a block. Doing it twice changes nothing.
+    /// Stores a block. It may be repeated.
     ///
     /// # Errors
-    /// [`NodeError`].
+    /// [`NodeError`] if the node does not answer, refuses, or answers what makes no sense.
     pub async fn put_block(&self, codec: Codec, bytes: &[u8]) -> Result<Cid, NodeError> {
         let path = route::blocks(codec);
         let body = || Body::Bytes(bytes.to_vec());
@@ -67,10 +67,10 @@ impl NodeClient {
         }
     }
 
-    /// A block, hashed again here.
+    /// Gets a block and checks its hash.
     ///
     /// # Errors
-    /// [`NodeError`]; [`NodeError::WrongBlock`] if the bytes are not the block.
+    /// [`NodeError::WrongBlock`] if the bytes do not have this hash. Other variants as above.
     pub async fn block(&self, cid: &Cid) -> Result<Vec<u8>, NodeError> {
         codec_of(cid)?;
         let path = route::block(cid);
@@ -79,10 +79,11 @@ impl NodeClient {
         Ok(bytes)
     }
 
-    /// Hands in an operation; a Revoke where only Revokes are taken. Handing in the same one again gives its receipt again.
+    /// Hands in an operation. A Revoke goes to the route that takes Revokes only. If the same operation is handed in again, the node gives the
+    /// same receipt.
     ///
     /// # Errors
-    /// [`NodeError`].
+    /// [`NodeError`] if the node does not answer, refuses, or answers what makes no sense.
     pub async fn submit(&self, submission: &emr_api::Submission) -> Result<emr_api::Receipt, NodeError> {
         let revokes = submission.signed.operation.action.rule().ends_rights;
         let path = if revokes { route::REVOKES } else { route::OPERATIONS };
@@ -90,10 +91,10 @@ impl NodeClient {
         Self::read(path, &answer)
     }
 
-    /// What became of an operation.
+    /// The status of an operation.
     ///
     /// # Errors
-    /// [`NodeError`].
+    /// [`NodeError`] if the node does not answer, refuses, or answers what makes no sense.
     pub async fn operation(&self, id: OperationId) -> Result<emr_api::OperationStatus, NodeError> {
         let status = self.get(&route::operation(id)).await?;
         Ok(match status {
@@ -104,10 +105,10 @@ impl NodeClient {
         })
     }
 
-    /// What a grantee needs of a patient to act.
+    /// A patient's view: what a grantee needs to act.
     ///
     /// # Errors
-    /// [`NodeError`].
+    /// [`NodeError`] if the node does not answer, refuses, or answers what makes no sense.
     pub async fn patient(&self, patient: AccountIndex) -> Result<emr_api::PatientView, NodeError> {
         let path = route::patient(patient);
         let view: emr_api::PatientView = self.get(&path).await?;
@@ -117,17 +118,17 @@ impl NodeClient {
     /// All leaves of the patient's subtree.
     ///
     /// # Errors
-    /// [`NodeError`].
+    /// [`NodeError`] if the node does not answer, refuses, or answers what makes no sense.
     pub async fn subtree(&self, patient: AccountIndex) -> Result<emr_api::SubtreeView, NodeError> {
         let path = route::subtree(patient);
         let view: emr_api::SubtreeView = self.get(&path).await?;
         about(&path, view.patient == patient).map(|()| view)
     }
 
-    /// Who uses how much of the patient's space on the node.
+    /// How much of the patient's space on the node each account uses.
     ///
     /// # Errors
-    /// [`NodeError`].
+    /// [`NodeError`] if the node does not answer, refuses, or answers what makes no sense.
     pub async fn storage(&self, patient: AccountIndex) -> Result<emr_api::StorageView, NodeError> {
         self.get(&route::storage(patient)).await
     }
@@ -135,25 +136,25 @@ impl NodeClient {
     /// All of the patient's grants.
     ///
     /// # Errors
-    /// [`NodeError`].
+    /// [`NodeError`] if the node does not answer, refuses, or answers what makes no sense.
     pub async fn grants(&self, patient: AccountIndex) -> Result<emr_api::OwnGrantsView, NodeError> {
         self.get(&route::grants(patient)).await
     }
 
-    /// A page of the patient's audit chain: entries before position `end`.
+    /// A page of the patient's audit chain: the entries before position `end`.
     ///
     /// # Errors
-    /// [`NodeError`]; [`NodeError::is_stale`] if the chain is shorter than that.
+    /// [`NodeError`] as above. It is [stale](NodeError::is_stale) if the chain has fewer than `end` entries.
     pub async fn audit(&self, patient: AccountIndex, end: u64) -> Result<emr_api::AuditPage, NodeError> {
         let path = route::audit(patient, end, AUDIT_PAGE);
         let (_, answer) = self.authorized(Method::GET, &path, || Body::None, MAX_AUDIT_PAGE).await?;
         Self::read(&path, &answer)
     }
 
-    /// The records that the account may know of.
+    /// The patient's records that this account may know of.
     ///
     /// # Errors
-    /// [`NodeError`].
+    /// [`NodeError`] if the node does not answer, refuses, or answers what makes no sense.
     pub async fn records(&self, patient: AccountIndex) -> Result<Vec<emr_api::RecordSummary>, NodeError> {
         self.get(&route::records(patient)).await
     }
@@ -161,17 +162,17 @@ impl NodeClient {
     /// A record with its proof.
     ///
     /// # Errors
-    /// [`NodeError`]; [`NodeError::is_no_session`] if access has to be requested first.
+    /// [`NodeError`] as above. [`NodeError::is_no_session`] tells whether access has to be requested first.
     pub async fn record(&self, patient: AccountIndex, slot: RecordSlot) -> Result<emr_api::RecordView, NodeError> {
         let path = route::record(patient, slot);
         let view: emr_api::RecordView = self.get(&path).await?;
         about(&path, view.slot == slot).map(|()| view)
     }
 
-    /// Seals what is pending. For the hospital.
+    /// Seals the operations that wait into a batch. Only the hospital may do this.
     ///
     /// # Errors
-    /// [`NodeError`].
+    /// [`NodeError`] if the node does not answer, refuses, or answers what makes no sense.
     pub async fn seal(&self) -> Result<emr_api::BatchView, NodeError> {
         let path = route::SEAL;
         let (_, answer) = self.authorized(Method::POST, path, || Body::None, MAX_ANSWER).await?;
@@ -181,69 +182,69 @@ impl NodeClient {
     /// A batch.
     ///
     /// # Errors
-    /// [`NodeError`].
+    /// [`NodeError`] if the node does not answer, refuses, or answers what makes no sense.
     pub async fn batch(&self, number: u64) -> Result<emr_api::BatchView, NodeError> {
         self.open(Method::GET, &route::batch(number), Body::None).await
     }
 
-    /// The provers that have a credential. For the hospital.
+    /// The provers that have a credential. Only the hospital may ask.
     ///
     /// # Errors
-    /// [`NodeError`].
+    /// [`NodeError`] if the node does not answer, refuses, or answers what makes no sense.
     pub async fn provers(&self) -> Result<Vec<emr_api::ProverView>, NodeError> {
         self.get(route::PROVERS).await
     }
 
-    /// Who invited today, and whose invitations no longer count. For the hospital.
+    /// Who invited today, and whose invitations no longer count. Only the hospital may ask.
     ///
     /// # Errors
-    /// [`NodeError`].
+    /// [`NodeError`] if the node does not answer, refuses, or answers what makes no sense.
     pub async fn inviters(&self) -> Result<Vec<emr_api::InviterView>, NodeError> {
         self.get(route::INVITERS).await
     }
 
-    /// Whether invitations of this Ethereum address count from now on. For the hospital.
+    /// Sets whether invitations of this Ethereum address count from now on. Only the hospital may do this.
     ///
     /// # Errors
-    /// [`NodeError`].
+    /// [`NodeError`] if the node does not answer, refuses, or answers what makes no sense.
     pub async fn set_inviter(&self, address: &str, counts: bool) -> Result<(), NodeError> {
         let method = || if counts { Method::PUT } else { Method::DELETE };
         self.authorized(method(), &route::inviter(address), || Body::None, MAX_ANSWER).await.map(drop)
     }
 
-    /// Lets a prover in. For the hospital.
+    /// Adds a prover and its credential. Only the hospital may do this.
     ///
     /// # Errors
-    /// [`NodeError`].
+    /// [`NodeError`] if the node does not answer, refuses, or answers what makes no sense.
     pub async fn add_prover(&self, prover: &emr_api::NewProver) -> Result<emr_api::ProverView, NodeError> {
         let path = route::PROVERS;
         let (_, answer) = self.authorized(Method::POST, path, || json(prover), MAX_ANSWER).await?;
         Self::read(path, &answer)
     }
 
-    /// Ends a prover's credential. For the hospital.
+    /// Ends a prover's credential. Only the hospital may do this.
     ///
     /// # Errors
-    /// [`NodeError`].
+    /// [`NodeError`] if the node does not answer, refuses, or answers what makes no sense.
     pub async fn remove_prover(&self, name: &str) -> Result<(), NodeError> {
         let path = route::prover(name);
         self.authorized(Method::DELETE, &path, || Body::None, MAX_ANSWER).await.map(|_| ())
     }
 
-    /// The next batch to prove, if there is one. For a prover, or the hospital.
+    /// The next batch to prove, if one waits. Only a prover or the hospital may ask.
     ///
     /// # Errors
-    /// [`NodeError`].
+    /// [`NodeError`] if the node does not answer, refuses, or answers what makes no sense.
     pub async fn proof_job(&self) -> Result<Option<emr_api::ProofJob>, NodeError> {
         let path = route::PROOF_JOB;
         let (status, answer) = self.authorized(Method::GET, path, || Body::None, MAX_ANSWER).await?;
         if status == StatusCode::NO_CONTENT { Ok(None) } else { Self::read(path, &answer).map(Some) }
     }
 
-    /// Hands in a proof. For a prover, or the hospital.
+    /// Hands in a proof. Only a prover or the hospital may do this.
     ///
     /// # Errors
-    /// [`NodeError`].
+    /// [`NodeError`] if the node does not answer, refuses, or answers what makes no sense.
     pub async fn proof(&self, number: u64, proof: &[u8]) -> Result<(), NodeError> {
         let path = route::proof(number);
         self.authorized(Method::POST, &path, || Body::Bytes(proof.to_vec()), MAX_ANSWER).await.map(|_| ())
@@ -274,7 +275,8 @@ mod tests {
         values.into_iter().max_by_key(|value| name(*value)).expect("one at least")
     }
 
-    /// Every field as long as it can be. What is larger than the client takes would lock a patient out of their own account.
+    /// Builds the largest answers that an honest node can give: every field has its greatest length. If the client refused them, patients with
+    /// many records could not use their account.
     #[test]
     fn the_largest_answers_of_an_honest_node_are_taken() -> Result<(), OutOfRange> {
         let (element, account) = (-Fr::one(), AccountIndex::new(AccountIndex::MAX)?);
@@ -321,7 +323,7 @@ mod tests {
         let grants = OwnGrantsView {
             batch: u64::MAX,
             grants: vec![GrantView { slot: grant_slot, grant }; GrantSlot::MAX as usize + 1],
-            // More than a node keeps waiting of everybody together.
+            // More than all operations together that a node keeps waiting.
             pending: vec![signed; 4_096],
         };
         assert!(size(&grants) <= MAX_ANSWER / 8, "{} bytes", size(&grants));

@@ -1,4 +1,4 @@
-//! Talking to a node over HTTP: requests, by the rule of [`emr_chain::exchange`], typed refusals, login.
+//! The HTTP client of a node: requests by the rules of [`emr_chain::exchange`], typed refusals, and login.
 
 mod endpoints;
 
@@ -19,75 +19,75 @@ use tokio::sync::Mutex;
 
 use crate::keys::{self, KeyError, Keys};
 
-/// How long a busy node is waited for, in all, before its refusal is handed on.
+/// How long, in all, the client waits for a busy node before it returns the refusal.
 const BUSY: Duration = Duration::from_secs(30);
 /// The largest answer, in bytes: a patient's subtree with every record slot used. Also the largest proof job.
 pub(crate) const MAX_ANSWER: usize = 64 << 20;
-/// How much of an answer that is not understood is shown.
+/// How many characters are shown of an answer that cannot be decoded.
 pub(crate) const SHOWN: usize = 200;
-/// How much of a refusal is shown.
+/// How many characters are shown of a refusal.
 const MAX_SHOWN: usize = 500;
-/// A login is renewed this many seconds before it lapses.
+/// How many seconds before its end a login is renewed.
 const RENEW_BEFORE: u64 = 30;
-/// A challenge that lapses later than this many seconds from now is not signed.
+/// The longest validity of a challenge that is signed, in seconds from now.
 const LONGEST_CHALLENGE: u64 = 24 * 3600;
 
-/// Why a node did not do what it was asked.
+/// Why a node did not do what was asked.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum NodeError {
-    /// The address is not one to use.
+    /// The address cannot be used.
     #[error("the hospital node's address cannot be used: {0}")]
     Address(#[from] AddressError),
-    /// Nobody answers, or not in time.
+    /// The node does not answer, or not in time.
     #[error("the node at {node} cannot be reached ({reason}): check that it runs, and its address; nothing is lost")]
     Unreachable {
-        /// The node.
+        /// The node's address.
         node: String,
         /// What happened.
         reason: String,
     },
-    /// It refused.
+    /// The node refused.
     #[error("{}", .problem.message)]
     Refused {
         /// The HTTP status.
         status: u16,
-        /// Why.
+        /// The reason.
         problem: emr_api::Problem,
-        /// After how long it may do it, if it says so.
+        /// When to try again, if the node said so.
         retry_after: Option<Duration>,
     },
-    /// An answer that is none.
+    /// The answer cannot be decoded, or is about something else.
     #[error("the node's answer to {request} makes no sense ({reason}): check the address, or update the program")]
     Malformed {
-        /// Method and path.
+        /// Method and path of the request.
         request: String,
         /// What is wrong.
         reason: String,
     },
-    /// Too much.
+    /// The answer is too large.
     #[error("the node's answer to {request} is larger than {limit} bytes: use another node")]
     TooLarge {
-        /// Method and path.
+        /// Method and path of the request.
         request: String,
-        /// The limit.
+        /// The limit in bytes.
         limit: usize,
     },
-    /// Other bytes than asked for.
+    /// The node sent other bytes than the block that was asked for.
     #[error(transparent)]
     WrongBlock(#[from] BlockMismatch),
-    /// It stored a block under another name.
+    /// The node stored a block under another CID.
     #[error("the node stored block {expected} as {actual}: use another node")]
     StoredElsewhere {
-        /// The block's name.
+        /// The block's CID.
         expected: Cid,
-        /// What it said.
+        /// The CID that the node named.
         actual: String,
     },
-    /// It asked to sign something that is no login challenge.
+    /// The node's login challenge must not be signed.
     #[error("the node's login challenge is not one to sign ({0}): use another node, and check this machine's clock")]
     Challenge(&'static str),
-    /// What holds the keys did not sign the login.
+    /// The keys did not sign the login.
     #[error(transparent)]
     Keys(#[from] KeyError),
     /// This client has no account.
@@ -100,27 +100,27 @@ impl NodeError {
         matches!(self, Self::Refused { problem, .. } if problem.code == code)
     }
 
-    /// The state moved on: read it again and try once more.
+    /// Whether the state changed meanwhile: read it again and try again.
     pub fn is_stale(&self) -> bool {
         self.has_code("stale")
     }
 
-    /// Access was taken back.
+    /// Whether the patient revoked the access.
     pub fn is_revoked(&self) -> bool {
         self.has_code("revoked")
     }
 
-    /// A RequestAccess is needed first.
+    /// Whether a RequestAccess is needed first.
     pub fn is_no_session(&self) -> bool {
         self.has_code("no-session")
     }
 
-    /// There is no such thing.
+    /// Whether the node has no such thing.
     pub fn is_not_found(&self) -> bool {
         self.has_code("not-found")
     }
 
-    /// The node may do it later: it is down, busy, or its login lapsed.
+    /// Whether the node may do it later: it is down or busy, or the login has expired.
     pub fn is_temporary(&self) -> bool {
         match self {
             Self::Unreachable { .. } => true,
@@ -130,16 +130,16 @@ impl NodeError {
     }
 }
 
-/// What a client logs in with.
+/// What a client needs to log in.
 #[derive(Clone)]
 pub struct Login {
     /// The rollup's domain, 32 bytes big-endian.
     pub domain: [u8; 32],
-    /// The hospital that runs the node: the signature is worth nothing elsewhere.
+    /// The hospital that runs the node. The signature is valid for this hospital only.
     pub hospital: AccountIndex,
-    /// Who logs in.
+    /// The account that logs in.
     pub account: AccountIndex,
-    /// What signs.
+    /// The keys that sign the login.
     pub keys: Arc<dyn Keys>,
 }
 
@@ -152,7 +152,8 @@ impl fmt::Debug for Login {
     }
 }
 
-/// A node's HTTP interface. Logs in by itself where an endpoint needs it, and keeps the token. Clones share connections and login.
+/// A client of a node's HTTP interface. It logs in by itself where an endpoint needs a login, and keeps the token. Clones share connections
+/// and login.
 #[derive(Clone, Debug)]
 pub struct NodeClient {
     http: Exchange,
@@ -166,7 +167,7 @@ pub(crate) fn json<T: Serialize>(value: &T) -> Body {
     Body::Json(serde_json::to_vec(value).expect("wire types have a JSON form"))
 }
 
-/// What a node says, as it may be shown: no control characters, which a terminal would obey, and not more than a few lines.
+/// A node's text in a form that is safe to show: without control characters, which a terminal would obey, and cut to a few lines.
 pub(crate) fn printable(text: &str) -> String {
     text.chars().take(MAX_SHOWN).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
@@ -175,7 +176,7 @@ impl NodeClient {
     /// A client of the node at an address: `https`, or plain http on this machine. Nothing is sent yet.
     ///
     /// # Errors
-    /// [`NodeError::Address`].
+    /// [`NodeError::Address`] if the address cannot be used.
     pub fn new(address: &str) -> Result<Self, NodeError> {
         Self::at(HttpAddress::parse(address, PlainHttp::ThisMachine)?)
     }
@@ -190,25 +191,25 @@ impl NodeClient {
         Ok(Self { http, address, login: Arc::default(), credential: None, session: Arc::default() })
     }
 
-    /// A client of the same node over the same connections, for somebody else: without login.
+    /// A client of the same node for another participant. It shares the connections but has no login.
     #[must_use]
     pub fn for_another(&self) -> Self {
         Self { login: Arc::default(), credential: None, session: Arc::default(), ..self.clone() }
     }
 
-    /// The same client, with what it logs in with.
+    /// The same client with a login.
     #[must_use]
     pub fn with_login(self, login: Login) -> Self {
         self.set_login(login);
         self
     }
 
-    /// Sets what this client and its clones log in with from now on.
+    /// Sets the login of this client and its clones.
     pub fn set_login(&self, login: Login) {
         *self.login.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(login));
     }
 
-    /// The same client for a prover: it shows this credential instead of logging in.
+    /// The same client for a prover. It shows this credential instead of logging in.
     #[must_use]
     pub fn with_credential(self, credential: ProverCredential) -> Self {
         Self { credential: Some(credential), ..self }
@@ -219,8 +220,8 @@ impl NodeClient {
         &self.address
     }
 
-    /// A request. A node that has too much to do says when to come back; then the request is made again, as long as that is within
-    /// [`BUSY`] in all. Every request of this interface may be repeated.
+    /// Makes a request. A busy node says when to try again, and then the request is repeated as long as all waiting together stays within
+    /// [`BUSY`]. Every request of this interface may be repeated.
     async fn exchange(
         &self,
         method: Method,
@@ -233,7 +234,7 @@ impl NodeClient {
         loop {
             match self.ask(&method, path, &body, token, limit).await {
                 Err(NodeError::Refused { retry_after: Some(wait), .. }) if wait <= left => {
-                    // At least a second, so that the loop ends.
+                    // Each wait counts as a second at least, so the loop ends.
                     let wait = wait.max(Duration::from_secs(1));
                     left = left.saturating_sub(wait);
                     tokio::time::sleep(wait).await;
@@ -290,7 +291,7 @@ impl NodeClient {
         Self::read(path, &answer)
     }
 
-    /// A request in the name of the account: logs in if need be, and once more if the token was not taken.
+    /// Makes a request with the account's login. It logs in if needed, and once more if the node refused the token.
     pub(crate) async fn authorized(
         &self,
         method: Method,
@@ -317,7 +318,7 @@ impl NodeClient {
         Self::read(path, &answer)
     }
 
-    /// A token, other than `refused`.
+    /// A token that is not `refused`.
     async fn token(&self, refused: Option<&str>) -> Result<String, NodeError> {
         let mut session = self.session.lock().await;
         let now = UnixTime::now();
@@ -339,7 +340,7 @@ impl NodeClient {
     }
 }
 
-/// Signs a challenge, if it is one for this account and not for an unreasonable time.
+/// Signs a challenge for this account at this hospital's node, if it is valid for a day at most.
 async fn answer(login: &Login, asked: &emr_api::Challenge, now: UnixTime) -> Result<emr_api::LoginRequest, NodeError> {
     let mut nonce = [0; 32];
     hex::decode_to_slice(&asked.nonce, &mut nonce).map_err(|_| NodeError::Challenge("its nonce is not 32 bytes"))?;

@@ -1,4 +1,4 @@
-//! A profile's files, on an [`emr_durable::Disk`].
+//! Reads and writes a profile's files through an [`emr_durable::Disk`].
 
 use std::{
     fs::File,
@@ -16,19 +16,19 @@ pub enum FileError {
     /// The disk, the quota or the file size limit is exhausted.
     #[error("no space left for {}: free some space or raise the limit, then try again; nothing was lost", .0.display())]
     DiskFull(PathBuf),
-    /// The file system refused something else.
+    /// The file system reported another error.
     #[error("{}: {source}", path.display())]
     Io {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         #[source]
         source: io::Error,
     },
-    /// The file is not what this program wrote.
+    /// The file does not have the form that this program writes.
     #[error("{} is damaged ({reason}): restore it from a backup", path.display())]
     Damaged {
-        /// Which file.
+        /// The file.
         path: PathBuf,
         /// What is wrong.
         reason: String,
@@ -52,12 +52,12 @@ pub(crate) fn replace_json<T: Serialize>(disk: &Disk, path: &Path, value: &T) ->
     disk.replace(path, &json(value)).map_err(|error| FileError::io(path, error))
 }
 
-/// JSON on several lines.
+/// A value as JSON on several lines.
 pub(crate) fn json<T: Serialize>(value: &T) -> Vec<u8> {
     serde_json::to_vec_pretty(value).expect("the profile's types have a JSON form")
 }
 
-/// Reads at most `limit` bytes; `None` if there is no such file.
+/// Reads a file of at most `limit` bytes. Returns `None` if the file does not exist.
 pub(crate) fn read(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, FileError> {
     let failed = |error| FileError::io(path, error);
     let file = match File::open(path) {
@@ -72,7 +72,7 @@ pub(crate) fn read(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, FileError
     Ok(Some(bytes))
 }
 
-/// Reads a value from JSON; `None` if there is no such file.
+/// Reads a value from a JSON file. Returns `None` if the file does not exist.
 pub(crate) fn read_json<T: DeserializeOwned>(path: &Path, limit: u64) -> Result<Option<T>, FileError> {
     let Some(bytes) = read(path, limit)? else { return Ok(None) };
     serde_json::from_slice(&bytes)

@@ -3,17 +3,17 @@
 //! | name | what |
 //! |---|---|
 //! | `identity` | the encrypted identity file |
-//! | `device` | instead of it: the keys are in a device |
+//! | `device` | in place of `identity`, if the keys are in a device |
 //! | `profile.json` | node, Ethereum node, contract, account |
-//! | `versions.json` | the highest version ever signed for each grant slot, by the account index that she had then |
-//! | `outbox/` | operations that were signed and are not settled yet, and records that came to nothing |
-//! | `receipts/` | what the hospital promised of operations that are no longer waited for |
+//! | `versions.json` | the highest version ever signed for each grant slot, by the patient's account index at that time |
+//! | `outbox/` | operations that were signed and are not settled yet, and undelivered records |
+//! | `receipts/` | the hospital's receipts of operations that left the outbox |
 //! | `seen.json` | the newest settled state that was seen on L1 |
-//! | `lock` | held by the one process that uses the folder |
+//! | `lock` | locked by the process that uses the folder |
 //!
-//! The identity file is all that has to be backed up: what else a patient needs, her key directory's secrets included, is
-//! read again from blocks and the state. Without `versions.json`, a Revoke still beats every grant that was settled, but
-//! a grant that she signed and that is neither settled nor lapsed could come after it.
+//! Only the identity file has to be backed up. Everything else that a patient needs, including the secrets of the key directory, is
+//! read from blocks and the state. Without `versions.json` a Revoke still ends every settled grant, but a grant that the patient signed and
+//! that is neither settled nor lapsed could take effect after the Revoke.
 
 pub(crate) mod durable;
 pub mod outbox;
@@ -46,16 +46,16 @@ const MAX_FILE_BYTES: u64 = 64 * 1024;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProfileError {
-    /// There is none.
+    /// The folder holds no profile.
     #[error("there is no profile in {}: create one with init, or give another --data-dir", .0.display())]
     NotFound(PathBuf),
-    /// Another process has it, or this one opened it before.
+    /// Another process uses the profile, or this process opened it already.
     #[error("the profile {} is in use: wait until the other process ends; inside one process, share the profile that is open", .0.display())]
     InUse(PathBuf),
-    /// It was never told where its node is.
+    /// The profile does not know its node yet.
     #[error("the profile {} knows no node yet: give --node and --rpc once", .0.display())]
     NotJoined(PathBuf),
-    /// It belongs to another deployment.
+    /// The profile belongs to another deployment.
     #[error(
         "this profile belongs to contract {profile} on chain {profile_chain}, but the node is for {node} on chain {node_chain}: give the address of the right node, or another --data-dir"
     )]
@@ -69,17 +69,17 @@ pub enum ProfileError {
         /// The node's chain.
         node_chain: u64,
     },
-    /// The identity file.
+    /// The identity file cannot be used.
     #[error(transparent)]
     Identity(#[from] IdentityFileError),
-    /// Another file.
+    /// Another file cannot be used.
     #[error(transparent)]
     File(#[from] FileError),
 }
 
-/// An open data folder. Neither another process nor this one can open it again until this is dropped; tasks share it.
+/// An open data folder. Until this is dropped, neither another process nor this one can open the folder again. Tasks of one process share it.
 ///
-/// Each part has its own small lock, held only while that part is read or written, never across an await.
+/// Each part has its own lock. It is held only while that part is read or written, never across an await.
 #[derive(Debug)]
 pub struct Profile {
     disk: Disk,
@@ -92,10 +92,10 @@ pub struct Profile {
 }
 
 impl Profile {
-    /// Makes a folder, mode 0700, with a new identity file in it.
+    /// Makes a folder with mode 0700 and a new identity file in it.
     ///
     /// # Errors
-    /// [`IdentityFileError::Exists`] if there is one already; [`ProfileError`].
+    /// [`IdentityFileError::Exists`] if the folder has an identity file already. Other variants of [`ProfileError`] if the folder cannot be used.
     pub fn create(
         folder: &Path,
         identity: &Identity,
@@ -105,10 +105,10 @@ impl Profile {
         Self::create_on(Disk::default(), folder, identity, passphrase, cost)
     }
 
-    /// As [`Self::create`], on a disk that a test may watch.
+    /// Like [`Self::create`], on a given disk, so that a test can watch it.
     ///
     /// # Errors
-    /// As [`Self::create`].
+    /// As for [`Self::create`].
     pub fn create_on(
         disk: Disk,
         folder: &Path,
@@ -122,10 +122,10 @@ impl Profile {
         Self::open_on(disk, folder)
     }
 
-    /// Makes a folder, mode 0700, for a participant whose keys are in a device: no identity file is in it.
+    /// Makes a folder with mode 0700 for a participant whose keys are in a device. It has no identity file.
     ///
     /// # Errors
-    /// [`IdentityFileError::Exists`] if it has an identity file; [`ProfileError`].
+    /// [`IdentityFileError::Exists`] if the folder has an identity file. Other variants of [`ProfileError`] if the folder cannot be used.
     pub fn create_for_device(folder: &Path) -> Result<Self, ProfileError> {
         let disk = Disk::default();
         disk.create_folder_all(folder).map_err(|error| FileError::io(folder, error))?;
@@ -141,15 +141,16 @@ impl Profile {
     /// Opens a folder.
     ///
     /// # Errors
-    /// [`ProfileError::NotFound`], [`ProfileError::InUse`], [`ProfileError::File`].
+    /// [`ProfileError::NotFound`] if the folder holds no profile. [`ProfileError::InUse`] if the profile is open already. [`ProfileError::File`] if
+    /// a file cannot be read.
     pub fn open(folder: &Path) -> Result<Self, ProfileError> {
         Self::open_on(Disk::default(), folder)
     }
 
-    /// As [`Self::open`], on a disk that a test may watch.
+    /// Like [`Self::open`], on a given disk, so that a test can watch it.
     ///
     /// # Errors
-    /// As [`Self::open`].
+    /// As for [`Self::open`].
     pub fn open_on(disk: Disk, folder: &Path) -> Result<Self, ProfileError> {
         if !identity_path(folder).exists() && !device_path(folder).exists() {
             return Err(ProfileError::NotFound(folder.to_owned()));
@@ -182,27 +183,27 @@ impl Profile {
         &self.folder
     }
 
-    /// Decrypts the identity.
+    /// Decrypts the identity file.
     ///
     /// # Errors
-    /// [`IdentityFileError`].
+    /// [`IdentityFileError`] if the file cannot be read or the passphrase is wrong.
     pub fn identity(&self, passphrase: &SecretString) -> Result<Identity, IdentityFileError> {
         IdentityFile::open(&identity_path(&self.folder), passphrase)
     }
 
-    /// Where its node is.
+    /// The settings: node, chain, contract and account.
     ///
     /// # Errors
-    /// [`ProfileError::NotJoined`].
+    /// [`ProfileError::NotJoined`] if none were set yet.
     pub fn settings(&self) -> Result<Settings, ProfileError> {
         let settings = self.settings.lock().unwrap_or_else(PoisonError::into_inner);
         settings.clone().ok_or_else(|| ProfileError::NotJoined(self.folder.clone()))
     }
 
-    /// Compares a node's deployment with the one that this profile belongs to, if it belongs to one already.
+    /// Checks that a node's deployment is the one that this profile belongs to. A profile without settings accepts every deployment.
     ///
     /// # Errors
-    /// [`ProfileError::OtherInstance`].
+    /// [`ProfileError::OtherInstance`] if it is another deployment.
     pub fn expect_instance(&self, node: &RollupInstance) -> Result<(), ProfileError> {
         match self.settings() {
             Ok(known) if known.instance() != *node => Err(ProfileError::OtherInstance {
@@ -215,10 +216,10 @@ impl Profile {
         }
     }
 
-    /// Sets where its node is. Addresses may change, chain and contract may not: identity and account belong to them.
+    /// Changes the settings. The addresses may change. Chain and contract may not, because the account belongs to them.
     ///
     /// # Errors
-    /// [`ProfileError::OtherInstance`], [`ProfileError::File`].
+    /// [`ProfileError::OtherInstance`] if chain or contract differ. [`ProfileError::File`] if the file cannot be written.
     pub fn join(&self, settings: Settings) -> Result<(), ProfileError> {
         self.expect_instance(&settings.instance())?;
         let mut known = self.settings.lock().unwrap_or_else(PoisonError::into_inner);
@@ -229,21 +230,21 @@ impl Profile {
         Ok(())
     }
 
-    /// The newest settled state that was seen.
+    /// The newest settled state that was seen on L1.
     pub const fn seen(&self) -> &SeenState {
         &self.seen
     }
 
-    /// The highest version ever signed for a grant slot under an account index that this participant had; 0 if none was.
+    /// The highest version that was ever signed for a grant slot under this account index, or 0.
     pub fn highest_signed(&self, account: AccountIndex, slot: GrantSlot) -> Version {
         let versions = self.versions.lock().unwrap_or_else(PoisonError::into_inner);
         versions.get(&(account, slot)).copied().unwrap_or(Version::ZERO)
     }
 
-    /// Notes durably, before it is signed, that a grant slot of this participant's account gets a version.
+    /// Notes durably that a version is about to be signed for a grant slot of this account.
     ///
     /// # Errors
-    /// [`FileError`].
+    /// [`FileError`] if the file cannot be written.
     pub fn note_version(&self, account: AccountIndex, slot: GrantSlot, version: Version) -> Result<(), FileError> {
         let mut known = self.versions.lock().unwrap_or_else(PoisonError::into_inner);
         if known.get(&(account, slot)).is_some_and(|known| version <= *known) {
@@ -257,7 +258,7 @@ impl Profile {
         Ok(())
     }
 
-    /// What was signed and is not settled yet.
+    /// The outbox.
     pub const fn outbox(&self) -> &Outbox {
         &self.outbox
     }
@@ -331,7 +332,7 @@ mod tests {
         assert_eq!(profile.settings()?, settings("http://127.0.0.1:2"));
         assert_eq!(profile.highest_signed(account, slot), Version::new(3)?);
         assert_eq!(profile.highest_signed(account, GrantSlot::new(65)?), Version::ZERO);
-        // Under another account index nothing was signed: versions of before are not the successor's.
+        // Nothing was signed under another account index: the earlier versions do not count for it.
         assert_eq!(profile.highest_signed(AccountIndex::new(5)?, slot), Version::ZERO);
         assert!(profile.identity(&"wrong".into()).is_err());
         assert_eq!(profile.identity(&"correct horse".into())?.role(), Role::Patient);

@@ -1,11 +1,11 @@
-//! What was signed and is not settled yet. An operation goes in here, with its blocks, before it leaves the machine, so
-//! that it is handed in again after a crash, or should the node lose it; it goes out when it is settled. A record that came to
-//! nothing stays, with the reason, until its writer hands it in again or discards it: it may be nowhere else.
+//! The outbox: operations that were signed and are not settled yet. An operation is kept here, with its blocks, before it is sent. So it can
+//! be handed in again after a crash, or if the node loses it. It is removed when it is settled. A record that was refused, returned or lapsed
+//! ("undelivered") stays, with the reason, until its writer hands it in again or discards it, because it may exist nowhere else.
 //!
-//! One folder for each: `entry.json`, one file for each block, `receipt.json` once the node has acknowledged, and `refused.json`
-//! once it came to nothing. A folder is
-//! made under a temporary name and renamed when everything in it is durable. Of what goes out the receipt stays, in the folder
-//! `receipts` beside this one, with the operation: it proves what the hospital promised. Nothing reads it again.
+//! Each operation has a folder with `entry.json`, one file for each block, `receipt.json` once the node has acknowledged it, and
+//! `refused.json` once it is undelivered. The folder is made under a temporary name and renamed when everything in it is durable. When an
+//! operation is removed, its receipt stays, with the operation, in the folder `receipts` beside the outbox: it proves what the hospital
+//! promised. The program does not read it again.
 
 use std::{
     fs,
@@ -28,38 +28,39 @@ use crate::profile::durable::{self, FileError};
 /// The largest entry that is read, in bytes.
 const MAX_ENTRY_BYTES: u64 = 64 * 1024;
 const TEMPORARY: &str = ".new-";
-/// The folder of what the hospital promised.
+/// The name of the folder for receipts.
 const RECEIPTS: &str = "receipts";
 
-/// A promise, with what was promised.
+/// A receipt with its operation.
 #[derive(Debug, Serialize)]
 struct Kept<'a> {
     receipt: &'a Receipt,
     signed: &'a SignedOperation,
 }
 
-/// What is kept of an operation.
+/// What is kept of an operation. JSON.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Draft {
-    /// The operation.
+    /// The operation's name.
     pub operation: OperationId,
-    /// Who owned its accounts.
+    /// The owners of its accounts when it was signed.
     pub parties: Parties,
-    /// What is handed in.
+    /// What is sent to the node.
     pub submission: Submission,
-    /// What was asked for, as a digest in hex: the same request again, after a crash, is this operation and not another one.
+    /// The digest of the request, in hex. If the same request is made again after a crash, this operation is used, not a new one.
     pub intent: Option<String>,
-    /// The blocks that go with it, in order.
+    /// The CIDs of its blocks, in order.
     pub blocks: Vec<String>,
-    /// A record's content key, wrapped to its writer, in base64: writers have no epoch keys, and a record that came to nothing has to be
-    /// sealed again.
+    /// A record's content key, wrapped to its writer, in base64. An undelivered record has to be sealed again, and its writer may have no epoch
+    /// keys to open it.
     pub key: Option<String>,
-    /// The operation that came to nothing and that this one stands for.
+    /// The undelivered operation that this one replaces.
     pub replaces: Option<OperationId>,
 }
 
-/// Who owned the accounts of an operation when it was signed. An account index is no name: when L1 reorganises, it can get another owner.
+/// The owners of an operation's accounts when it was signed. The account index alone is not enough: when L1 reorganises, it can get another
+/// owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Parties {
@@ -69,18 +70,18 @@ pub struct Parties {
     pub patient: Address,
 }
 
-/// What is added to the outbox.
+/// A new entry of the outbox.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewEntry {
-    /// The operation.
+    /// The operation's name.
     pub operation: OperationId,
-    /// Who owns its accounts.
+    /// The owners of its accounts.
     pub parties: Parties,
-    /// What is handed in.
+    /// What is sent to the node.
     pub submission: Submission,
     /// As in [`Draft`].
     pub intent: Option<String>,
-    /// The blocks that go with it.
+    /// The blocks.
     pub blocks: Vec<(Cid, Vec<u8>)>,
     /// As in [`Draft`].
     pub key: Option<String>,
@@ -95,17 +96,17 @@ impl NewEntry {
     }
 }
 
-/// Why an operation came to nothing. JSON.
+/// Why an operation is undelivered. JSON.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Refusal {
-    /// When that was noted.
+    /// When this was noted.
     pub time: UnixTime,
-    /// What the node said.
+    /// The reason, as it is shown to the writer.
     pub reason: String,
 }
 
-/// An operation that waits.
+/// An operation in the outbox.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     folder: PathBuf,
@@ -115,27 +116,27 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// What was signed.
+    /// The operation with all that is kept of it.
     pub const fn draft(&self) -> &Draft {
         &self.draft
     }
 
-    /// The node's promise, once it has given one.
+    /// The node's receipt, once it has acknowledged the operation.
     pub const fn receipt(&self) -> Option<&Receipt> {
         self.receipt.as_ref()
     }
 
-    /// What kind of operation it is.
+    /// The operation's kind.
     pub const fn kind(&self) -> Kind {
         self.draft.submission.signed.operation.action.kind()
     }
 
-    /// Why it came to nothing, if it did.
+    /// Why the operation is undelivered, if it is.
     pub const fn refusal(&self) -> Option<&Refusal> {
         self.refusal.as_ref()
     }
 
-    /// Whether it can no longer take effect.
+    /// Whether its time is over, so that it can no longer take effect.
     pub fn has_lapsed(&self, now: UnixTime) -> bool {
         self.draft.submission.signed.operation.valid_until < now
     }
@@ -153,7 +154,7 @@ impl Entry {
     }
 }
 
-/// The operations that wait, and those that came to nothing, in the order in which they were signed.
+/// The operations that wait and those that are undelivered, in the order in which they were signed.
 #[derive(Debug)]
 pub struct Outbox {
     disk: Disk,
@@ -169,7 +170,7 @@ struct Content {
 }
 
 impl Outbox {
-    /// Opens a folder, and clears what a crash left half-written.
+    /// Opens a folder and removes what a crash left half-written.
     pub(crate) fn open(disk: &Disk, folder: &Path) -> Result<Self, FileError> {
         let failed = |error| FileError::io(folder, error);
         let receipts = folder.with_file_name(RECEIPTS);
@@ -185,8 +186,8 @@ impl Outbox {
         let unfinished =
             |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(TEMPORARY));
         if folders.iter().any(unfinished) {
-            // A removal that was killed may have renamed its folder without a sync. A power cut would bring the old name back, without the
-            // files that are removed now.
+            // A process that was killed while it removed an entry may have renamed the folder without a sync. After a power cut the old name
+            // could come back, without the files that are removed now.
             disk.sync_folder(folder).map_err(failed)?;
         }
         for path in folders {
@@ -220,21 +221,21 @@ impl Outbox {
         self.content().entries.clone()
     }
 
-    /// The operations that came to nothing and are kept, oldest first.
+    /// The undelivered operations, oldest first.
     pub fn refused(&self) -> Vec<Entry> {
         self.content().refused.clone()
     }
 
-    /// The entry for a request that was made before, unless it can no longer take effect.
+    /// The entry for a request that was made before, unless it has lapsed.
     pub fn find(&self, intent: &str, now: UnixTime) -> Option<Entry> {
         let is_it = |entry: &&Entry| entry.draft.intent.as_deref() == Some(intent) && !entry.has_lapsed(now);
         self.content().entries.iter().find(is_it).cloned()
     }
 
-    /// Keeps an operation and its blocks, then forgets the one that it replaces. Durable when this returns.
+    /// Keeps an operation and its blocks, then removes the one that it replaces. All is durable when this returns.
     ///
     /// # Errors
-    /// [`FileError`].
+    /// [`FileError`] if a file cannot be read or written.
     pub fn add(&self, new: NewEntry) -> Result<Entry, FileError> {
         let mut content = self.content();
         let failed = |error| FileError::io(&self.folder, error);
@@ -257,7 +258,7 @@ impl Outbox {
         // Ten digits, so that names sort as numbers.
         let folder = self.folder.join(format!("{:010}", content.next));
         self.disk.rename(temporary.path(), &folder).map_err(failed)?;
-        // It has another name now.
+        // The folder has its final name now, so dropping `temporary` must not remove it.
         let _ = temporary.keep();
         self.disk.sync_folder(&self.folder).map_err(failed)?;
         content.next += 1;
@@ -267,7 +268,7 @@ impl Outbox {
         Ok(entry)
     }
 
-    /// Forgets what came to nothing and has a successor: its successor is durable, and a crash came before it was forgotten.
+    /// Removes undelivered operations that have a durable replacement. A crash can leave such an operation behind.
     fn remove_replaced(&self, content: &mut Content) -> Result<(), FileError> {
         let all = content.entries.iter().chain(&content.refused);
         let replaced: Vec<OperationId> = all.filter_map(|entry| entry.draft.replaces).collect();
@@ -279,10 +280,10 @@ impl Outbox {
         Ok(())
     }
 
-    /// Notes that an operation came to nothing, and keeps it with its blocks.
+    /// Marks an operation as undelivered, and keeps it with its blocks.
     ///
     /// # Errors
-    /// [`FileError`].
+    /// [`FileError`] if a file cannot be read or written.
     pub fn refuse(&self, operation: OperationId, refusal: Refusal) -> Result<(), FileError> {
         let mut content = self.content();
         let Some(place) = content.entries.iter().position(|entry| entry.draft.operation == operation) else {
@@ -295,10 +296,10 @@ impl Outbox {
         Ok(())
     }
 
-    /// Keeps the node's promise.
+    /// Keeps the node's receipt.
     ///
     /// # Errors
-    /// [`FileError`].
+    /// [`FileError`] if a file cannot be read or written.
     pub fn acknowledge(&self, operation: OperationId, receipt: &Receipt) -> Result<(), FileError> {
         let mut content = self.content();
         let Some(entry) = content.entries.iter_mut().find(|entry| entry.draft.operation == operation) else {
@@ -309,10 +310,10 @@ impl Outbox {
         Ok(())
     }
 
-    /// Forgets an operation that came to nothing, and its blocks. Whether there was one.
+    /// Removes an undelivered operation and its blocks. Returns whether there was one.
     ///
     /// # Errors
-    /// [`FileError`].
+    /// [`FileError`] if a file cannot be read or written.
     pub fn discard(&self, operation: OperationId) -> Result<bool, FileError> {
         let mut content = self.content();
         let kept = content.refused.iter().any(|entry| entry.draft.operation == operation);
@@ -322,10 +323,10 @@ impl Outbox {
         Ok(kept)
     }
 
-    /// Forgets an operation but for its receipt: it is settled, or nothing of it is worth keeping.
+    /// Removes an operation and keeps only its receipt: the operation is settled, or is not needed any more.
     ///
     /// # Errors
-    /// [`FileError`].
+    /// [`FileError`] if a file cannot be read or written.
     pub fn remove(&self, operation: OperationId) -> Result<(), FileError> {
         self.remove_from(&mut self.content(), operation)
     }
@@ -342,8 +343,8 @@ impl Outbox {
             durable::replace_json(&self.disk, &kept.join(format!("{operation}.json")), &Kept { receipt, signed })?;
         }
         let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        // Renamed first, durably: what is half-removed after a crash is cleared at the next start. If the new name could be lost
-        // when files in the folder are gone already, the entry would be damaged.
+        // The folder is first renamed, durably. After a crash the next start removes what is left of it. Without the sync, a power cut could
+        // bring back the old name when files in the folder are gone already, and the entry would be damaged.
         let doomed = self.folder.join(format!("{TEMPORARY}{name}"));
         self.disk.rename(folder, &doomed).map_err(|error| FileError::io(folder, error))?;
         content.entries.retain(|entry| !is_it(entry));

@@ -1,4 +1,4 @@
-//! The newest settled state that a participant has seen on L1, kept so that nobody can bring an older one back.
+//! The newest settled state that a participant has seen on L1. It is kept so that nobody can later show an older one.
 
 use std::{
     path::{Path, PathBuf},
@@ -14,7 +14,7 @@ use crate::profile::durable::{self, FileError};
 /// The largest file that is read, in bytes.
 const MAX_FILE_BYTES: u64 = 4096;
 
-/// A state that L1 held.
+/// A state that L1 held. JSON.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Seen {
@@ -22,26 +22,26 @@ struct Seen {
     root: StateRoot,
 }
 
-/// Why a state is not taken.
+/// Why a state is not accepted.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SeenError {
-    /// It is older than one that was seen before, or another one of the same age.
+    /// The state is older than one that was seen before, or is another one after the same batch.
     #[error(
-        "the Ethereum node shows the state after batch {now}, but an other or later one, after batch {before}, was seen before: it is behind, lies, or its chain was started anew; use another node, or for another chain another --data-dir"
+        "the Ethereum node shows the state after batch {now}, but another or a later state, after batch {before}, was seen before: it is behind, lies, or its chain was started anew; use another node, or for another chain another --data-dir"
     )]
     RolledBack {
-        /// The last batch that was seen.
+        /// The last batch that was seen before.
         before: u64,
-        /// The last batch now.
+        /// The last batch that the Ethereum node shows now.
         now: u64,
     },
-    /// The file.
+    /// The file cannot be read or written.
     #[error(transparent)]
     File(#[from] FileError),
 }
 
-/// A file with the newest state.
+/// The file with the newest state.
 #[derive(Debug)]
 pub struct SeenState {
     disk: Disk,
@@ -58,11 +58,11 @@ impl SeenState {
         })
     }
 
-    /// Notes a state durably, unless it is older than the newest: an Ethereum node that is behind, or lies, must not bring back
-    /// what was revoked.
+    /// Notes a state durably. It refuses a state that is older than the newest one: an Ethereum node that is behind, or lies, must not make
+    /// revoked grants valid again.
     ///
     /// # Errors
-    /// [`SeenError`].
+    /// [`SeenError`] if the state is older or another one after the same batch, or the file cannot be written.
     pub fn note(&self, batches: u64, root: StateRoot) -> Result<(), SeenError> {
         let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(seen) = &*newest {

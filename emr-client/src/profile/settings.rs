@@ -1,4 +1,4 @@
-//! What a profile remembers of where it belongs.
+//! The settings of a profile: its node, deployment, hospital and account.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use emr_chain::RollupInstance;
 use emr_core::AccountIndex;
 use serde::{Deserialize, Serialize};
 
-/// A hospital. It is its owner: the account index can get another one when L1 reorganises.
+/// A hospital. The owner identifies it, because the account index can get another owner when L1 reorganises.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Hospital {
@@ -23,7 +23,7 @@ impl fmt::Display for Hospital {
     }
 }
 
-/// Where a participant's node, chain and contract are. JSON.
+/// A participant's node, chain, contract, hospital and account. Kept as JSON.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
@@ -31,11 +31,11 @@ pub struct Settings {
     pub node: String,
     /// The Ethereum node's address.
     pub rpc: String,
-    /// The chain.
+    /// The chain id.
     pub chain_id: u64,
     /// The rollup contract.
     pub contract: Address,
-    /// The hospital that runs the node, once known: logins are for it alone, and it signs receipts.
+    /// The hospital that runs the node, once it is known. Logins are valid for it only, and it signs receipts.
     pub hospital: Option<Hospital>,
     /// The participant's account, once registered.
     pub account: Option<AccountIndex>,

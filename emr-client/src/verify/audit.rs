@@ -1,9 +1,9 @@
-//! The audit chain, proved page by page from its newest entry to its first. Pure.
+//! Proves the audit chain page by page, from its newest entry to its first. Pure.
 //!
 //! A head is a hash over the head before it and one entry. A reader who knows a head can therefore check a page at once: the
 //! entries of the page, folded over the head before them, must give the known head. The head before the page is then the known
 //! one. The walk begins at the head in the proved medical leaf and ends at 0, which is the head of an empty chain. So no entry
-//! can be missing, repeated, moved or made up, and no page has to be kept.
+//! can be missing, repeated, moved or forged, and no page has to be kept.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ use crate::verify::light::{LightError, VerifiedLeaves, name};
 
 const CHAIN: LightError = LightError::NotAll("audit entries");
 
-/// A leaf of the settled state, and whether the chain was seen to account for it.
+/// A leaf of the settled state, and whether an entry of the chain has accounted for it.
 #[derive(Clone, Copy, Debug)]
 struct Accounted {
     target: Target,
@@ -25,7 +25,7 @@ struct Accounted {
     seen: bool,
 }
 
-/// A walk through the audit chain of a patient, newest page first. Memory grows with the number of leaves, not of entries.
+/// A walk through a patient's audit chain, newest page first. It needs memory for each leaf, not for each entry.
 #[derive(Clone, Debug)]
 pub struct AuditWalk {
     leaves: VerifiedLeaves,
@@ -36,8 +36,8 @@ pub struct AuditWalk {
     position: u64,
 }
 
-/// Everything that the settled state says of a patient, verified, the audit chain included. Only [`AuditWalk::finish`] makes
-/// one.
+/// Everything that the settled state holds about a patient, verified, including the audit chain. Only [`AuditWalk::finish`] makes
+/// it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verified {
     leaves: VerifiedLeaves,
@@ -64,7 +64,7 @@ impl AuditWalk {
     /// Begins at the head that the proved medical leaf holds.
     ///
     /// # Errors
-    /// [`LightError::NotAll`] if the node's number of entries cannot be right.
+    /// [`LightError::NotAll`] if the node's number of entries cannot be correct.
     pub fn begin(leaves: VerifiedLeaves) -> Result<Self, LightError> {
         let (head, position) = (leaves.audit_head(), leaves.audit_length());
         let accounts = leaves.targets().map(|(target, leaf)| (key(target), Accounted { target, leaf, seen: false }));
@@ -72,20 +72,20 @@ impl AuditWalk {
         Self { leaves, accounts, head, position }.checked()
     }
 
-    /// The chain ends exactly where its head is 0.
+    /// Checks that the chain ends exactly where its head is 0.
     fn checked(self) -> Result<Self, LightError> {
         if (self.position == 0) == (self.head == Fr::default()) { Ok(self) } else { Err(CHAIN) }
     }
 
-    /// The position before which the next page ends; `None` once the chain's first entry was seen.
+    /// The position where the next page ends, or `None` once the chain's first entry was seen.
     pub const fn next_end(&self) -> Option<u64> {
         if self.position == 0 { None } else { Some(self.position) }
     }
 
-    /// Takes the page that ends at [`Self::next_end`]. It may be of any length but 0.
+    /// Takes the page that ends at [`Self::next_end`]. It may have any length except 0.
     ///
     /// # Errors
-    /// [`LightError::NotAll`] if it is not that part of the chain; [`LightError::Unaccounted`].
+    /// [`LightError::NotAll`] if the page is not that part of the chain. [`LightError::Unaccounted`] if an entry does not agree with the leaves.
     pub fn page(mut self, page: &AuditPage) -> Result<Self, LightError> {
         let end = page.first.checked_add(page.entries.len() as u64);
         let head = page.entries.iter().fold(page.before, |head, entry| entry.extend(head));
@@ -97,9 +97,9 @@ impl AuditWalk {
         self.checked()
     }
 
-    /// The newest entry for a leaf must say what the leaf holds, and no entry may speak of a leaf that is not there.
+    /// Checks that the newest entry for a leaf has the leaf's value, and that no entry names a leaf that does not exist.
     ///
-    /// A proof that the contract accepted implies it. Should the circuit have a hole, the patient's own check still finds this.
+    /// A proof that the contract accepted implies this. If the circuit has a flaw, the patient's own check still finds the difference.
     fn account(&mut self, entry: &AuditEntry) -> Result<(), LightError> {
         match self.accounts.get_mut(&key(entry.target)) {
             Some(Accounted { seen: true, .. }) => Ok(()),
@@ -111,7 +111,7 @@ impl AuditWalk {
         }
     }
 
-    /// Breaks the walk off. What the pages held so far is proved; older entries are not.
+    /// Ends the walk early. The pages that were taken are proved; older entries are not.
     pub fn into_leaves(self) -> VerifiedLeaves {
         self.leaves
     }
@@ -119,7 +119,7 @@ impl AuditWalk {
     /// Ends the walk.
     ///
     /// # Errors
-    /// [`LightError::NotAll`] if entries are still to come; [`LightError::Unaccounted`] if no entry speaks of a leaf.
+    /// [`LightError::NotAll`] if entries are still missing. [`LightError::Unaccounted`] if no entry names one of the leaves.
     pub fn finish(self) -> Result<Verified, LightError> {
         if self.position != 0 {
             return Err(CHAIN);

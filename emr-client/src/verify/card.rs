@@ -1,4 +1,4 @@
-//! Cards: what participants give each other so that they can be granted, written to and endorsed.
+//! Cards: participants give them to each other to be granted access, to be written for, and to be endorsed.
 
 use alloy::primitives::Address;
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
@@ -23,17 +23,17 @@ use crate::{
     verify::settled_state::SettledState,
 };
 
-/// The largest card file, in bytes: three times what a 4096-bit key takes.
+/// The largest card file, in bytes: three times what a card with a 4096-bit key needs.
 const MAX_BYTES: usize = 4096;
 
-/// Why a card is not used.
+/// Why a card cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CardError {
-    /// Not a card.
+    /// The bytes are not a card.
     #[error("this is not a card ({0}): ask its owner for what `whoami --json` prints")]
     Malformed(String),
-    /// It belongs to another deployment.
+    /// The card belongs to another deployment.
     #[error(
         "the card is for contract {card} on chain {card_chain}, but this is {here} on chain {here_chain}: ask for a card of this one"
     )]
@@ -47,60 +47,61 @@ pub enum CardError {
         /// This chain.
         here_chain: u64,
     },
-    /// Its owner had no account when it was made.
+    /// The card's owner had no account when it was made.
     #[error("the card's owner was not registered when it was made: ask for a new card after registration")]
     NotRegistered,
-    /// It says something else than the state.
+    /// The card differs from the state.
     #[error(
         "the card is not that of account {account}: its {field} differs from the state. Do not use it; ask its owner in person"
     )]
     Forged {
-        /// The account that it names.
+        /// The account that the card names.
         account: AccountIndex,
-        /// What differs.
+        /// The field that differs.
         field: &'static str,
     },
-    /// The account may not act.
+    /// The account is not active.
     #[error("account {account} is {status}: nothing can be granted to it, or written for it")]
     Inactive {
-        /// Which.
+        /// The account.
         account: AccountIndex,
-        /// What it is instead of active.
+        /// The account's status.
         status: AccountStatus,
     },
     /// The node's proof does not hold.
     #[error(transparent)]
     Membership(#[from] MembershipError),
-    /// The node proves nothing, and the L1 queue does not hold the account either.
+    /// The node does not prove the account, and the L1 queue does not hold it either.
     #[error(
         "account {0} is neither in the settled state nor in the queue on L1: wait until it is admitted, then try again"
     )]
     Unknown(AccountIndex),
 }
 
-/// What a participant shows others. Public, but for who it is: a patient's card tells her account.
+/// What a participant shows others. Its content is public, except that it links a person to an account: a patient's card tells the
+/// patient's account.
 ///
-/// JSON of at most 4096 bytes. A card proves nothing: it is compared with the state before it is used.
+/// It is JSON of at most 4096 bytes. A card proves nothing: it is compared with the state before it is used.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Card {
-    /// What its owner is.
+    /// The owner's role.
     pub role: Role,
-    /// Its owner's account, once there is one.
+    /// The owner's account, once it has one.
     pub account: Option<AccountIndex>,
-    /// Its owner's Ethereum address.
+    /// The owner's Ethereum address.
     pub ethereum: Address,
-    /// Rollup key, abscissa.
+    /// The rollup key's x coordinate.
     #[serde(with = "hex_element")]
     pub key_x: Fr,
-    /// Rollup key, ordinate.
+    /// The rollup key's y coordinate.
     #[serde(with = "hex_element")]
     pub key_y: Fr,
-    /// RSA public key of a doctor or hospital: SubjectPublicKeyInfo, base64. Patients show none: theirs would identify them
-    /// elsewhere.
+    /// The RSA public key of a doctor or hospital: SubjectPublicKeyInfo in base64. A patient's card has none, because the key would identify the
+    /// patient elsewhere.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub rsa: Option<String>,
-    /// The chain.
+    /// The chain id.
     pub chain_id: u64,
     /// The rollup contract.
     pub contract: Address,
@@ -111,7 +112,7 @@ pub struct Card {
 pub enum Evidence<'a> {
     /// The settled state: the node's answer must prove the account in it.
     Settled(&'a SettledState),
-    /// The account's entry of the L1 queue, for an account that no batch has taken yet.
+    /// The account's entry in the L1 queue, for an account that no batch has taken yet.
     Queued(&'a Registration),
 }
 
@@ -145,7 +146,7 @@ impl Card {
     /// Reads a card.
     ///
     /// # Errors
-    /// [`CardError::Malformed`].
+    /// [`CardError::Malformed`] if the bytes are not a card.
     pub fn from_json(json: &[u8]) -> Result<Self, CardError> {
         if json.len() > MAX_BYTES {
             return Err(CardError::Malformed(format!("{} bytes, more than {MAX_BYTES}", json.len())));
@@ -163,7 +164,7 @@ impl Card {
     /// The account that the card names.
     ///
     /// # Errors
-    /// [`CardError::NotRegistered`].
+    /// [`CardError::NotRegistered`] if it names none.
     pub fn registered(&self) -> Result<AccountIndex, CardError> {
         self.account.ok_or(CardError::NotRegistered)
     }
@@ -182,7 +183,7 @@ impl Card {
         Ok((key, rsa.transpose()?))
     }
 
-    /// Compares the card's deployment with this one.
+    /// Checks that the card belongs to this deployment.
     pub(crate) fn check_instance(&self, instance: &RollupInstance) -> Result<(), CardError> {
         if (self.contract, self.chain_id) == (instance.contract, instance.chain_id) {
             return Ok(());
@@ -195,11 +196,11 @@ impl Card {
         })
     }
 
-    /// Compares the card with the state: role, rollup key and RSA key must be those that the account has. A forged card
-    /// cannot redirect a grant, nor can a node that backs it: the identity is proved, or stands in the L1 queue.
+    /// Compares the card with the state: role, rollup key and RSA key must be those of the account. So a forged card cannot redirect a grant,
+    /// and neither can a node that supports the forgery: the identity is proved, or is in the L1 queue.
     ///
     /// # Errors
-    /// [`CardError`].
+    /// [`CardError`] if the card differs from the evidence or belongs to another deployment, or the account is not active.
     pub fn check(
         &self,
         instance: &RollupInstance,
@@ -251,7 +252,7 @@ impl CheckedCard {
         self.account
     }
 
-    /// The Ethereum address that the card names; the state says nothing of it, the contract does.
+    /// The Ethereum address that the card names. The state does not hold it; the contract does.
     pub const fn ethereum(&self) -> Address {
         self.ethereum
     }
@@ -261,22 +262,22 @@ impl CheckedCard {
         self.leaf.role
     }
 
-    /// The hospital that it belongs to.
+    /// The hospital that the account belongs to.
     pub const fn org(&self) -> Option<AccountIndex> {
         self.leaf.org
     }
 
-    /// The epoch.
+    /// The account's epoch.
     pub const fn epoch(&self) -> AccountEpoch {
         self.leaf.epoch
     }
 
-    /// The key that signs its operations.
+    /// The rollup key, which signs the account's operations.
     pub const fn key(&self) -> &PublicKey {
         &self.leaf.key
     }
 
-    /// The RSA key; patients show none.
+    /// The RSA key of a doctor or hospital. A patient's card has none.
     pub const fn rsa(&self) -> Option<&RsaPublic> {
         self.rsa.as_ref()
     }

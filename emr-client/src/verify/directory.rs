@@ -1,6 +1,6 @@
-//! Which key directory is a patient's: the one that the settled state commits to, or one that she signed on top of it.
+//! Finds a patient's key directory: the one that the settled state commits to, or one that the patient signed on top of it.
 //!
-//! A writer seals to the public keys in the directory. If a node could choose them, it could read what he writes.
+//! A writer seals to the public keys in the directory. If a node could choose those keys, it could read what the writer seals.
 
 use emr_api::PatientView;
 use emr_core::{AccountIndex, Cid, UnixTime};
@@ -14,20 +14,20 @@ use crate::{
     verify::settled_state::SettledState,
 };
 
-/// Why a key directory is not used.
+/// Why a key directory cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DirectoryCheckError {
-    /// The proof of what is settled does not hold.
+    /// The proof of the settled commitment does not hold.
     #[error(transparent)]
     Membership(#[from] MembershipError),
     /// The node's answer is for another patient.
     #[error("the node answered for patient {0} instead: use another node")]
     OtherPatient(AccountIndex),
-    /// An operation in the chain is not one that the patient signed for this directory.
+    /// An operation that the node shows is not one that the patient signed for this directory.
     #[error("the node's account of the key directory does not hold ({0}): use another node")]
     Chain(&'static str),
-    /// The address is not the one that is committed to.
+    /// The address does not have the commitment that the patient signed.
     #[error("the node names a key directory that the patient did not publish: use another node")]
     NotCommitted,
 }
@@ -41,29 +41,29 @@ pub struct PublishedDirectory {
 }
 
 impl PublishedDirectory {
-    /// Its address; `None` before the patient published one.
+    /// The directory's address, or `None` if the patient has not published one.
     pub const fn cid(&self) -> Option<Cid> {
         self.cid
     }
 
-    /// The commitment: what `directory_before` of the next operation is.
+    /// The commitment. The next operation has it as `directory_before`.
     pub const fn commitment(&self) -> DirectoryCommitment {
         self.commitment
     }
 
-    /// Whether the settled state commits to it, or only an operation that waits for a batch.
+    /// Whether the settled state commits to it. Otherwise only an operation that waits for a batch does.
     pub const fn is_settled(&self) -> bool {
         self.settled
     }
 }
 
-/// Checks that the directory in a view is the patient's: starts from what the settled state holds at her index and follows
-/// her signed operations. `key` is hers, from a checked card.
+/// Checks that the directory in a view is the patient's. It starts from the commitment that the settled state holds at the patient's index
+/// and follows the patient's signed operations. `key` is the patient's, from a checked card.
 ///
-/// A node can keep back operations that wait for a batch, but neither invent one nor bring back an older directory.
+/// A node can hide operations that wait for a batch. It can neither forge one nor show a directory that is older than the settled one.
 ///
 /// # Errors
-/// [`DirectoryCheckError`].
+/// [`DirectoryCheckError`] if the directory is not the patient's, or the node does not prove it.
 pub fn verify(
     view: &PatientView,
     patient: AccountIndex,

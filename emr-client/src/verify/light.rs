@@ -1,7 +1,7 @@
-//! The patient's light check: everything that is said of her, recomputed from her identity and a state root on L1. Pure.
+//! The patient's light check: it recomputes the patient's part of the state from their identity and a state root on L1. Pure.
 //!
-//! The node sends *all* leaves of her subtree. One that it leaves out, adds or changes makes another root, so it cannot hide
-//! who has access. What was done is in the audit chain, which [`crate::verify::audit`] proves page by page.
+//! The node sends *all* leaves of the patient's subtree. If it omits, adds or changes one, the root differs, so it cannot hide
+//! who has access. The audit chain tells what was done; [`crate::verify::audit`] proves it page by page.
 
 use std::collections::BTreeSet;
 
@@ -26,55 +26,55 @@ use crate::{
     verify::settled_state::SettledState,
 };
 
-/// Why the node's account of a patient's subtree is not believed.
+/// Why the node's data about a patient's subtree are not believed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LightError {
-    /// Identity or medical leaf are not in the settled state.
+    /// The identity leaf or the medical leaf is not in the settled state.
     #[error(transparent)]
     Membership(#[from] MembershipError),
     /// The answer is for another patient.
     #[error("the node answered for patient {0} instead: use another node")]
     OtherPatient(AccountIndex),
-    /// The identity leaf is not hers.
+    /// The identity leaf is not the patient's.
     #[error("the account does not hold your {0}: someone else registered it, or this is another identity's profile")]
     NotYou(&'static str),
-    /// A slot comes twice.
+    /// A slot occurs twice.
     #[error("the node lists {0} twice: use another node")]
     Twice(String),
-    /// What the node lists does not make the root that is committed to: it hides, adds or changes something.
+    /// The leaves that the node lists do not have the committed root: it hides, adds or changes some.
     #[error(
         "the {0} that the node lists are not all that the state holds: it hides or changes some. Use another node, and tell your hospital"
     )]
     NotAll(&'static str),
-    /// The chain's last entry for a leaf says another value than the leaf has.
+    /// The chain's last entry for a leaf has another value than the leaf.
     #[error("the audit chain does not account for {0}: tell your hospital")]
     Unaccounted(String),
-    /// The directory's address is not the one that is committed to.
+    /// The directory's address does not have the committed value.
     #[error("the node names a key directory that you did not publish: use another node")]
     Directory,
-    /// A record's address is not the one that is committed to.
+    /// A record's address does not have the committed value.
     #[error("the node names a wrong address for record {0}: use another node")]
     Stored(RecordSlot),
-    /// An operation that is said to wait is another patient's, or in her name and not signed by her.
+    /// An operation that waits, according to the node, is another patient's, or has the patient's name but not their signature.
     #[error("the node lists a waiting operation that is not yours: use another node")]
     Pending,
 }
 
-/// What a patient knows of herself.
+/// What the patient knows about their own account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Expectation {
     /// The rollup.
     pub domain: Domain,
-    /// Her account.
+    /// The patient's account.
     pub account: AccountIndex,
-    /// Her rollup key.
+    /// The patient's rollup key.
     pub key: PublicKey,
-    /// The commitment to her RSA key.
+    /// The commitment to the patient's RSA key.
     pub encryption: Fr,
 }
 
-/// Every leaf that the settled state holds of a patient, verified. Only [`verify_subtree`] makes one.
+/// Every leaf of a patient in the settled state, verified. Only [`verify_subtree`] makes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VerifiedLeaves {
     state: SettledState,
@@ -87,24 +87,24 @@ pub struct VerifiedLeaves {
 }
 
 impl VerifiedLeaves {
-    /// The state it was checked against.
+    /// The state against which the leaves were checked.
     pub const fn state(&self) -> &SettledState {
         &self.state
     }
 
-    /// Every grant slot that was ever written, revoked ones included.
+    /// Every grant slot that was ever written, including revoked grants.
     pub fn grants(&self) -> &[GrantView] {
         &self.grants
     }
 
-    /// Who has access at a time: the grants that hold then.
+    /// The grants that hold at a given time: who has access then.
     pub fn access(&self, now: UnixTime) -> impl Iterator<Item = &GrantView> {
         self.grants.iter().filter(move |view| {
             view.grant.grantee.is_some() && view.grant.rights.bits() != 0 && now <= view.grant.not_after
         })
     }
 
-    /// Every record slot that was ever written, deleted ones included.
+    /// Every record slot that was ever written, including deleted records.
     pub fn records(&self) -> &[RecordSummary] {
         &self.records
     }
@@ -114,12 +114,12 @@ impl VerifiedLeaves {
         self.audit_head
     }
 
-    /// How many entries the audit chain has by the node's word; proved at the end of the walk.
+    /// How many entries the audit chain has according to the node. The end of the walk proves it.
     pub(crate) const fn audit_length(&self) -> u64 {
         self.audit_length
     }
 
-    /// Each leaf with its place.
+    /// Each leaf's hash with its slot.
     pub(crate) fn targets(&self) -> impl Iterator<Item = (Target, LeafHash)> {
         let grants = self.grants.iter().map(|view| (Target::Grant(view.slot), view.grant.hash()));
         grants.chain(self.records.iter().map(|record| (Target::Record(record.slot), record.leaf.hash())))
@@ -130,8 +130,8 @@ impl VerifiedLeaves {
         self.directory.as_ref()
     }
 
-    /// What the node says is still to come. Those in her own name she signed; of others' only the node knows the keys, and
-    /// nothing proves that it is all.
+    /// The operations that wait, according to the node. Those in the patient's name have the patient's signature. The signatures of others are
+    /// not checked, and nothing proves that the list is complete.
     pub fn pending(&self) -> &[SignedOperation] {
         &self.pending
     }
@@ -144,7 +144,7 @@ pub(crate) fn name(target: Target) -> String {
     }
 }
 
-/// Root of the tree of these leaves; each slot once.
+/// The root of the tree of these leaves. Each slot may occur once.
 fn root(depth: usize, leaves: impl Iterator<Item = (Target, LeafHash)>) -> Result<Fr, LightError> {
     let mut tree = SparseMerkleTree::new(depth);
     let mut seen = BTreeSet::new();
@@ -166,7 +166,7 @@ fn check_identity(expected: &Expectation, leaf: &IdentityLeaf) -> Result<(), Lig
     checks.into_iter().find(|(_, holds)| !holds).map_or(Ok(()), |(what, _)| Err(LightError::NotYou(what)))
 }
 
-/// Root of the tree of these grants; each slot once.
+/// The root of the tree of these grants. Each slot may occur once.
 pub(crate) fn grants_root(grants: &[GrantView]) -> Result<Fr, LightError> {
     root(GRANT_DEPTH, grants.iter().map(|view| (Target::Grant(view.slot), view.grant.hash())))
 }
@@ -174,7 +174,7 @@ pub(crate) fn grants_root(grants: &[GrantView]) -> Result<Fr, LightError> {
 /// Recomputes a patient's grants and records from all leaves and compares them with the settled state.
 ///
 /// # Errors
-/// [`LightError`].
+/// [`LightError`] if the leaves do not agree with the settled state, or do not belong to this patient.
 pub fn verify_subtree(
     expected: &Expectation,
     view: &SubtreeView,
@@ -211,8 +211,8 @@ pub fn verify_subtree(
     }
     let made_up = |signed: &SignedOperation| {
         let operation = &signed.operation;
-        let hers = operation.signer == view.patient;
-        operation.patient != view.patient || hers && signed.verify(expected.domain, &expected.key).is_err()
+        let own = operation.signer == view.patient;
+        operation.patient != view.patient || own && signed.verify(expected.domain, &expected.key).is_err()
     };
     if view.pending.iter().any(made_up) {
         return Err(LightError::Pending);

@@ -1,4 +1,4 @@
-//! That leaves are in the settled state: paths to roots that L1 holds. Pure.
+//! Checks that leaves are in the settled state, by their paths to roots that L1 holds. Pure.
 
 use emr_core::{AccountEpoch, AccountIndex, AccountStatus, Role};
 use emr_rollup::{
@@ -21,44 +21,44 @@ use crate::verify::settled_state::SettledState;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum MembershipError {
-    /// The roots do not make the state root that L1 holds.
+    /// The two roots do not hash to the state root that L1 holds.
     #[error(
         "the node proves against the state after batch {node}, but L1 holds another one after batch {settled}: ask again in a moment, or another node"
     )]
     OtherState {
-        /// The batch that the node names.
+        /// The last batch that the node names.
         node: u64,
-        /// Batches settled on L1.
+        /// The number of batches settled on L1.
         settled: u64,
     },
-    /// A path that is not as long as its tree is deep proves nothing.
+    /// The path does not have as many levels as its tree, so it proves nothing.
     #[error("the node's path of the {leaf} has {actual} levels instead of {expected}: use another node")]
     PathLength {
-        /// Which leaf.
+        /// The leaf.
         leaf: &'static str,
         /// The tree's depth.
         expected: usize,
-        /// The path's.
+        /// The path's number of levels.
         actual: usize,
     },
-    /// The path leads elsewhere.
+    /// The path leads to another root.
     #[error("the {leaf} that the node sent is not in the state that L1 holds: use another node")]
     NotThere {
-        /// Which leaf.
+        /// The leaf.
         leaf: &'static str,
     },
-    /// An identity leaf that no registration makes.
+    /// The identity leaf has a value that no registration gives.
     #[error("the identity that the node sent is malformed ({field}): use another node")]
     Identity {
-        /// Which field.
+        /// The field.
         field: &'static str,
     },
 }
 
-/// Reads an identity leaf's fields. Each must be in range: out of range, others would have the same hash.
+/// Reads an identity leaf's fields. Each must be in range, because other fields could have the same hash if one were out of range.
 ///
 /// # Errors
-/// [`MembershipError::Identity`].
+/// [`MembershipError::Identity`] if a field is out of range.
 pub fn identity_leaf(fields: &IdentityFields) -> Result<IdentityLeaf, MembershipError> {
     let malformed = |field| MembershipError::Identity { field };
     let byte = |element: &Fr| to_u64(element).and_then(|value| u8::try_from(value).ok());
@@ -76,7 +76,8 @@ pub fn identity_leaf(fields: &IdentityFields) -> Result<IdentityLeaf, Membership
 /// Checks that a leaf value is at a position under a root.
 ///
 /// # Errors
-/// [`MembershipError::PathLength`], [`MembershipError::NotThere`].
+/// [`MembershipError::PathLength`] if the path has another length than the tree's depth. [`MembershipError::NotThere`] if it does not lead to
+/// the root.
 pub fn check_path(
     leaf: &'static str,
     root: Fr,
@@ -96,7 +97,7 @@ pub fn check_path(
     }
 }
 
-/// Identity and medical root of a state that L1 holds. Only [`Self::of`] makes them.
+/// The identity root and the medical root of a state that L1 holds. Only [`Self::of`] makes them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StateRoots {
     identity: Fr,
@@ -105,10 +106,11 @@ pub struct StateRoots {
 }
 
 impl StateRoots {
-    /// Takes two roots from a node, if they make the settled state root. `batch` is what the node says the state is after.
+    /// Accepts two roots from a node if they hash to the settled state root. `batch` is the last batch of that state according to the node; only
+    /// the error uses it.
     ///
     /// # Errors
-    /// [`MembershipError::OtherState`].
+    /// [`MembershipError::OtherState`] if they do not.
     pub fn of(state: &SettledState, identity: Fr, medical: Fr, batch: u64) -> Result<Self, MembershipError> {
         if state_root(identity, medical) != state.root() {
             return Err(MembershipError::OtherState { node: batch, settled: state.batches() });
@@ -116,7 +118,7 @@ impl StateRoots {
         Ok(Self { identity, medical, batch: state.batches() })
     }
 
-    /// The batch that the state is after, by L1's count.
+    /// The last batch of the state, by L1's count.
     pub const fn batch(&self) -> u64 {
         self.batch
     }
@@ -124,7 +126,7 @@ impl StateRoots {
     /// Checks that an account has this identity leaf.
     ///
     /// # Errors
-    /// [`MembershipError`].
+    /// [`MembershipError`] if the path does not show it.
     pub fn check_identity(
         &self,
         account: AccountIndex,
@@ -134,10 +136,10 @@ impl StateRoots {
         check_path("identity", self.identity, ACCOUNT_DEPTH, account.get(), leaf.hash(), path)
     }
 
-    /// Checks that a patient has this medical leaf, or none.
+    /// Checks that a patient has this medical leaf, or that the patient has none.
     ///
     /// # Errors
-    /// [`MembershipError`].
+    /// [`MembershipError`] if the path does not show it.
     pub fn check_medical(
         &self,
         patient: AccountIndex,

@@ -1,4 +1,4 @@
-//! A record's proof, from the author's signature to the state root on L1. Pure: bytes in, typed result out.
+//! Verifies a record, from the author's signature up to the state root on L1. Pure: bytes in, typed result out.
 //!
 //! ```text
 //! record ─ commitment ─ statement ─ author's signature ─ author's key ─ encryption commitment ─ identity leaf ┐
@@ -27,31 +27,31 @@ use crate::{
     verify::settled_state::SettledState,
 };
 
-/// Why a record is not accepted.
+/// Why a record does not verify.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RecordProofError {
-    /// It was deleted, or the slot is empty.
+    /// The record was deleted, or the slot is empty.
     #[error("record {slot} is {status}: there is nothing to read")]
     NotLive {
-        /// Its slot.
+        /// The slot.
         slot: RecordSlot,
         /// What the slot holds.
         status: RecordStatus,
     },
-    /// The address of its storage is malformed.
+    /// The record's address is malformed.
     #[error("the node's address of record {0} is malformed: use another node")]
     StoredAt(RecordSlot),
-    /// The statement is none.
+    /// The statement cannot be decoded.
     #[error("the record's statement is malformed: its author has to write the record again")]
     Statement,
     /// The author did not sign the statement.
     #[error("the record's author did not sign its statement: do not rely on it")]
     Signature,
-    /// Two things that must be the same are not.
+    /// A value differs from what the state commits to.
     #[error("the record does not check: its {0} is not what the state commits to. Do not rely on it; ask another node")]
     Mismatch(&'static str),
-    /// The content is not a record.
+    /// The content cannot be decoded as a record.
     #[error("the content is not a record: its author has to write it again")]
     Content,
     /// The leaf is not in the settled state.
@@ -59,24 +59,24 @@ pub enum RecordProofError {
     Membership(#[from] MembershipError),
 }
 
-/// Which record is meant.
+/// A record's place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RecordId {
     /// The rollup.
     pub domain: Domain,
-    /// Whose record.
+    /// The patient.
     pub patient: AccountIndex,
-    /// Which of hers.
+    /// The record's slot.
     pub slot: RecordSlot,
 }
 
 impl RecordId {
-    /// The context that an envelope of this record is bound to, by its leaf.
+    /// The context to which the envelope of this leaf's version is bound.
     pub fn context(&self, leaf: &RecordLeaf) -> RecordContext {
         self.context_of(leaf.version, leaf.class)
     }
 
-    /// The context of a version.
+    /// The context of a version of this record.
     pub fn context_of(&self, version: Version, class: Class) -> RecordContext {
         let domain = field::to_bytes(&self.domain.element());
         RecordContext { domain, patient: self.patient, slot: self.slot, version, class }
@@ -85,7 +85,7 @@ impl RecordId {
 
 /// A record whose content, author and storage agree with a leaf.
 ///
-/// That the leaf is in the state is shown apart from it: [`VerifiedRecord`] is one with that proof, an unsettled one lacks it.
+/// It does not show that the leaf is in the state. A [`VerifiedRecord`] does; an unsettled record does not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuthenticRecord {
     record: Record,
@@ -104,22 +104,22 @@ impl AuthenticRecord {
         &self.record
     }
 
-    /// What its author signed.
+    /// The statement that the author signed.
     pub const fn statement(&self) -> &AuthoredStatement {
         &self.statement
     }
 
-    /// Who wrote this version.
+    /// The author of this version.
     pub const fn author(&self) -> AccountIndex {
         self.author
     }
 
-    /// The key that signed it.
+    /// The key that signed the statement.
     pub const fn author_key(&self) -> &RsaPublic {
         &self.author_key
     }
 
-    /// Its leaf.
+    /// The record's leaf.
     pub const fn leaf(&self) -> &RecordLeaf {
         &self.leaf
     }
@@ -129,23 +129,23 @@ impl AuthenticRecord {
         &self.manifest
     }
 
-    /// Its attachments.
+    /// The record's attachments.
     pub fn attachments(&self) -> &[AttachmentKey] {
         &self.attachments
     }
 
-    /// The epoch of its class's key that it was sealed to.
+    /// The epoch of the class key to which the record was sealed.
     pub const fn epoch(&self) -> Epoch {
         self.epoch
     }
 
-    /// The record alone.
+    /// Returns only the record.
     pub fn into_record(self) -> Record {
         self.record
     }
 }
 
-/// A record that is in the state that L1 holds. Only [`verify_record`] makes one.
+/// A record that is in the state that L1 holds. Only [`verify_record`] makes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VerifiedRecord {
     authentic: AuthenticRecord,
@@ -153,26 +153,26 @@ pub struct VerifiedRecord {
 }
 
 impl VerifiedRecord {
-    /// The batch that the state is after.
+    /// The last batch of the state.
     pub const fn batch(&self) -> u64 {
         self.batch
     }
 
-    /// The record, its author and where it is.
+    /// The record with its author and address.
     pub const fn authentic(&self) -> &AuthenticRecord {
         &self.authentic
     }
 
-    /// The record alone.
+    /// Returns only the record.
     pub fn into_record(self) -> Record {
         self.authentic.record
     }
 }
 
-/// The manifest's CID and salt.
+/// Decodes the manifest's CID and salt.
 ///
 /// # Errors
-/// [`RecordProofError::StoredAt`].
+/// [`RecordProofError::StoredAt`] if one of them is malformed.
 pub fn stored_at(slot: RecordSlot, stored: &StoredAt) -> Result<(Cid, [u8; 32]), RecordProofError> {
     let malformed = RecordProofError::StoredAt(slot);
     let mut salt = [0; 32];
@@ -188,8 +188,8 @@ fn element(opaque: Opaque) -> Fr {
     field::from_opaque(opaque.as_bytes())
 }
 
-/// Checks everything but the state: that an opened envelope is what the record leaf commits to, and that the holder of
-/// `author` signed it.
+/// Checks everything except the state: the opened envelope must be what the record leaf commits to, and the author's key must have signed
+/// it.
 fn check_content(
     id: &RecordId,
     view: &RecordView,
@@ -237,10 +237,10 @@ fn check_content(
     })
 }
 
-/// Checks that a record's leaf and its author's identity are in the settled state. Returns the batch.
+/// Checks that a record's leaf and its author's identity are in the settled state. Returns the last batch of that state.
 ///
 /// # Errors
-/// [`RecordProofError::Membership`].
+/// [`RecordProofError::Membership`] if one of them is not.
 pub fn check_membership(
     id: &RecordId,
     leaf: &RecordLeaf,
@@ -259,7 +259,7 @@ pub fn check_membership(
 /// Verifies a record: content, author, storage and leaf, and that the leaf is in the state that L1 holds.
 ///
 /// # Errors
-/// [`RecordProofError`].
+/// [`RecordProofError`] if one of these checks fails.
 pub fn verify_record(
     id: &RecordId,
     view: &RecordView,
@@ -273,11 +273,11 @@ pub fn verify_record(
     Ok(VerifiedRecord { authentic, batch })
 }
 
-/// Checks a record that waits for its batch, as far as that goes: content and signature are sound, but that this is the
-/// author's key, and that the leaf will ever be in the state, only the node says.
+/// Checks as much as possible of a record that waits for its batch: its content and signature. Only the node says that the key is the
+/// author's and that the leaf will be in the state.
 ///
 /// # Errors
-/// [`RecordProofError`].
+/// [`RecordProofError`] if one of these checks fails.
 pub fn check_unsettled(
     id: &RecordId,
     view: &RecordView,

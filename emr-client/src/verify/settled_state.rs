@@ -1,4 +1,4 @@
-//! The rollup's state as L1 holds it, proved against a block header.
+//! The rollup's state on L1, proved against a block header.
 
 use alloy::{
     primitives::{Address, B256, U256},
@@ -13,26 +13,26 @@ use emr_core::{StateRoot, UnixTime};
 
 use crate::profile::seen::SeenError;
 
-/// Storage slot after the state root's. It holds, from the least significant bit, the time of the last batch (40 bits), the
-/// number of settled batches (64) and the position of the queue's head (64); `RollupState.sol` fixes it.
+/// The storage slot after the state root's. It holds, from the least significant bit, the time of the last batch (40 bits), the
+/// number of settled batches (64) and the position of the queue's head (64). `RollupState.sol` defines this layout.
 const PROGRESS_SLOT: U256 = U256::from_limbs([1, 0, 0, 0]);
 
-/// Why nothing can be said of the settled state.
+/// Why the settled state is not known.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SettledStateError {
     /// The Ethereum node did not answer, or its proof does not hold.
     #[error(transparent)]
     Proof(#[from] ProofError),
-    /// It is older than what was seen before.
+    /// The state is older than one that was seen before.
     #[error(transparent)]
     Seen(#[from] SeenError),
-    /// What the contract's storage holds is no state root.
+    /// The contract's storage holds no state root.
     #[error("the contract at {0} holds no state root: check that the address is a rollup's")]
     NotARollup(Address),
 }
 
-/// What the contract's storage holds at one block. Everything that is verified ends here.
+/// The rollup's state in the contract's storage at one block. Every verification ends with a comparison with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SettledState {
     root: StateRoot,
@@ -43,13 +43,13 @@ pub struct SettledState {
 }
 
 impl SettledState {
-    /// Asks an Ethereum node for the newest block and proves the contract's storage against its header.
+    /// Asks an Ethereum node for the newest block and proves the contract's storage against that block's header.
     ///
-    /// The node is trusted for one thing: that the block is the chain's newest. Compare [`Self::block_time`] with a clock,
-    /// or read the same block from several nodes.
+    /// The Ethereum node is trusted for one thing: that the block is the chain's newest. To check that too, compare [`Self::block_time`] with a
+    /// clock, or read the same block from several nodes.
     ///
     /// # Errors
-    /// [`SettledStateError`].
+    /// [`SettledStateError`] if the node does not answer, its proof does not hold, or the contract is not a rollup's.
     pub async fn read(provider: &impl Provider, instance: &RollupInstance) -> Result<Self, SettledStateError> {
         let header = fetch_header(provider, BlockId::latest()).await?;
         let slots = [STATE_ROOT_SLOT, PROGRESS_SLOT].map(B256::from).to_vec();
@@ -60,7 +60,7 @@ impl SettledState {
     /// Checks an `eth_getProof` answer for the contract's first two slots against a header. Pure.
     ///
     /// # Errors
-    /// [`SettledStateError`].
+    /// [`SettledStateError`] if the node does not answer, its proof does not hold, or the contract is not a rollup's.
     pub fn verify(
         instance: &RollupInstance,
         header: &VerifiedHeader,
@@ -68,14 +68,14 @@ impl SettledState {
     ) -> Result<Self, SettledStateError> {
         let slot = |slot| verify_storage(header.state_root(), instance.contract, slot, proof);
         let word = slot(STATE_ROOT_SLOT)?;
-        // Not even the genesis root is 0: this storage is not a rollup's.
+        // Even the genesis root is not 0, so this storage is not a rollup's.
         let root = StateRoot::from_bytes(word.to_be_bytes()).ok().filter(|_| !word.is_zero());
         let root = root.ok_or(SettledStateError::NotARollup(instance.contract))?;
         let (time, batches) = progress(slot(PROGRESS_SLOT)?);
         Ok(Self { root, batches, time, block_number: header.number(), block_time: header.timestamp() })
     }
 
-    /// A state root that the caller has established in another way, such as a light client of the chain.
+    /// A state that the caller has established in another way, for example with a light client of the chain.
     pub const fn established(root: StateRoot, batches: u64, time: UnixTime) -> Self {
         Self { root, batches, time, block_number: 0, block_time: 0 }
     }
@@ -85,28 +85,28 @@ impl SettledState {
         self.root
     }
 
-    /// Number of settled batches.
+    /// The number of settled batches.
     pub const fn batches(&self) -> u64 {
         self.batches
     }
 
-    /// Time of the last batch.
+    /// The time of the last batch.
     pub const fn time(&self) -> UnixTime {
         self.time
     }
 
-    /// The block of the header.
+    /// The block's number.
     pub const fn block_number(&self) -> u64 {
         self.block_number
     }
 
-    /// When that block was made, in Unix seconds, as its maker said.
+    /// The block's time in Unix seconds, as its producer set it.
     pub const fn block_time(&self) -> u64 {
         self.block_time
     }
 }
 
-/// Time of the last batch and number of batches, from [`PROGRESS_SLOT`].
+/// The time of the last batch and the number of batches, from [`PROGRESS_SLOT`].
 fn progress(word: U256) -> (UnixTime, u64) {
     let [low, high, ..] = word.into_limbs();
     let time = UnixTime::new(low & UnixTime::MAX).expect("40 bits are a time");
@@ -117,7 +117,7 @@ fn progress(word: U256) -> (UnixTime, u64) {
 mod tests {
     use super::*;
 
-    /// Packed as `RollupState.Progress` is: time 40, batches 64, queue head 64, from the least significant bit.
+    /// The word is packed like `RollupState.Progress`: from the least significant bit, time 40 bits, batches 64, queue head 64.
     #[test]
     fn progress_is_unpacked_as_solidity_packs_it() -> Result<(), Box<dyn std::error::Error>> {
         for (time, batches, queue) in

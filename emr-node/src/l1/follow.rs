@@ -33,18 +33,18 @@ pub enum FollowError {
     /// The state root on L1 is not the one that its batches lead to.
     #[error("the state root on L1 is not the one that its {0} batches lead to: use another Ethereum node")]
     StateRoot(u64),
-    /// The node's logs do not hold the batches that its contract counts.
+    /// The Ethereum node's logs do not hold all batches that the contract counts.
     #[error(
         "the Ethereum node shows {shown} of {settled} batches, or others than its contract settled: wait until it has caught up, or use \
          another one; nothing was changed"
     )]
     Incomplete {
-        /// How many its logs hold.
+        /// The number of batches in the logs.
         shown: usize,
-        /// How many its contract counts.
+        /// The number of batches that the contract counts.
         settled: u64,
     },
-    /// The node shows no block where there must be one.
+    /// The Ethereum node does not show a block that must exist.
     #[error("the Ethereum node has no block {0}: wait until it has caught up, or use another one")]
     Block(u64),
     /// L1's time is not plausible.
@@ -68,25 +68,25 @@ pub(crate) struct Position {
     hash: B256,
 }
 
-/// How often in a row L1 may look as if it had lost blocks before it is believed. Behind one address there may be several nodes, and one that is
-/// a block behind is no reorganisation.
+/// How often in a row the last block must be absent on L1 before that counts as a reorganisation. One address can stand for several Ethereum
+/// nodes, and one of them may only be a block behind.
 const DOUBTS: u32 = 4;
 
-/// What a follower knows of L1's chain.
+/// What a follower knows about L1's chain.
 #[derive(Clone, Copy, Debug)]
 struct Followed {
     position: Position,
-    /// How often in a row the block at that position was not there.
+    /// How often in a row the block at that position was absent.
     doubts: u32,
 }
 
-/// Whether L1 still has the last block that was taken into account.
+/// Whether L1 still has the last block that was processed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Chain {
     Same,
-    /// It has another one in its place.
+    /// L1 has another block at that position.
     Other,
-    /// It has none there.
+    /// L1 has no block at that position.
     Shorter,
 }
 
@@ -95,7 +95,7 @@ enum Chain {
 pub(crate) struct Follower {
     pub(crate) rollup: Rollup<DynProvider>,
     hospital: Address,
-    /// The last block that was taken into account; whoever follows holds this.
+    /// The last block that was processed. The task that follows L1 holds this lock.
     followed: Mutex<Followed>,
 }
 
@@ -143,7 +143,7 @@ pub(crate) async fn read_all(
         queue: queue(rollup, head.queue_head..head.queue_length, 0).await?,
         hospital: rollup.account_of(hospital).await?,
     };
-    // Before anything is derived from it and written: a node may be behind in its logs, or leave some out.
+    // This is checked before anything is derived and written: an Ethereum node may be behind in its logs, or omit some.
     let numbers = view.batches.iter().map(|on_l1| on_l1.batch.number);
     let last = view.batches.last().map(|on_l1| on_l1.batch.content.post);
     if !numbers.eq(1..=head.batch_count) || last.is_some_and(|post| post != head.state_root) {
@@ -195,7 +195,7 @@ impl Follower {
         let mut followed = self.followed.lock().await;
         let (next, head) = look(&self.rollup, &sequencer.clock).await?;
         if sequencer.mempool.has_failed() || sequencer.has_panicked() {
-            // After a failure of the disk: once there is space again.
+            // After a disk error this opens the file again once there is space. After a panic it replaces the state in memory.
             *followed = self.derive_anew(sequencer).await?;
             tracing::warn!("the state is derived from the file and L1 again");
             return Ok(());
@@ -241,7 +241,7 @@ impl Follower {
             return Err(FollowError::StateRoot(head.batch_count));
         }
         if !self.follow_queue(sequencer, &head, reorganised, followed.position.number).await? {
-            // Accounts that wait for their settlement may be other people's now.
+            // Accounts that wait for their settlement may have other owners now.
             *followed = self.derive_anew(sequencer).await?;
             return Ok(());
         }
@@ -250,7 +250,7 @@ impl Follower {
         Ok(())
     }
 
-    /// Takes over what the queue has become; `false` if entries that were in it are gone. Only what is new is read, unless L1 was reorganised.
+    /// Updates the copy of the queue. Returns `false` if entries that were in it are gone. Only new entries are read, unless L1 was reorganised.
     async fn follow_queue(
         &self,
         sequencer: &Arc<Sequencer>,

@@ -145,10 +145,10 @@ impl State {
         if self.is_acquainted(account, patient) {
             return Err(Refusal::new(
                 RefusalKind::Revoked,
-                "no grant of this patient is live for you any more: ask her for a new one",
+                "no grant of this patient is live for you any more: ask the patient for a new one",
             ));
         }
-        Err(Refusal::forbidden("there is no grant of this patient for you: ask her for one"))
+        Err(Refusal::forbidden("there is no grant of this patient for you: ask the patient for one"))
     }
 }
 

@@ -1,4 +1,4 @@
-//! Batch data: what everybody needs to rebuild the state, and the values that bind it to a proof
+//! Batch data: what anybody needs to rebuild the state, and the values that bind the data to a proof
 //! (`docs/encoding.md`, "Batch data").
 
 use halo2curves::ff::Field;
@@ -13,15 +13,15 @@ use crate::{
     version::CircuitVersion,
 };
 
-/// An unused slot.
+/// The words of an unused slot.
 const UNUSED: Words = [Fr::zero(); 4];
 
 /// A batch's data: the used entries of D1 and D2.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BatchData {
-    /// L1 operations, as queued.
+    /// The L1 operations, as queued.
     pub d1: Vec<D1Entry>,
-    /// L2 operations: what they wrote.
+    /// What the L2 operations wrote.
     pub d2: Vec<D2Entry>,
 }
 

@@ -21,35 +21,35 @@ fn bytes_of(words: &Words) -> [[u8; 32]; 4] {
     words.each_ref().map(field::to_bytes)
 }
 
-/// An L1 operation, as the contract queued it. Nothing says that it can take effect.
+/// An L1 operation, as the contract queued it. It may have no effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct D1Entry {
     /// Kind, account, role, status, organisation, tree, slot and a flag, packed ([`layout::L1_ENTRY`]).
     pub packed: Fr,
-    /// Abscissa of the key.
+    /// The key's x coordinate.
     pub key_x: Fr,
-    /// Ordinate of the key.
+    /// The key's y coordinate.
     pub key_y: Fr,
     /// The commitment to the encryption key.
     pub opaque: Fr,
 }
 
 impl D1Entry {
-    /// The words in the order in which the contract has them.
+    /// The words in the contract's order.
     pub(crate) fn words(&self) -> Words {
         [self.packed, self.key_x, self.key_y, self.opaque]
     }
 
-    /// Reads the words as L1 has them.
+    /// Reads the words as L1 holds them.
     ///
     /// # Errors
-    /// [`NotCanonical`] if one is not a field element.
+    /// [`NotCanonical`] if one of them is not below the field's modulus.
     pub fn from_bytes(bytes: &[[u8; 32]; 4]) -> Result<Self, NotCanonical> {
         let [packed, key_x, key_y, opaque] = words_of(bytes)?;
         Ok(Self { packed, key_x, key_y, opaque })
     }
 
-    /// The words as L1 has them.
+    /// The words as L1 holds them.
     pub fn to_bytes(&self) -> [[u8; 32]; 4] {
         bytes_of(&self.words())
     }
@@ -60,11 +60,11 @@ impl D1Entry {
 pub struct D2Entry {
     /// Patient, tree and slot, packed ([`layout::PLACE`]). [`Self::target`] reads it.
     pub place: Fr,
-    /// The leaf from then on.
+    /// The leaf after the operation.
     pub leaf: LeafHash,
-    /// Hash of the line in the patient's audit chain.
+    /// The hash of the entry in the patient's audit chain.
     pub audit_entry: Fr,
-    /// The patient's key directory from then on.
+    /// The patient's key directory after the operation.
     pub key_directory: DirectoryCommitment,
 }
 
@@ -74,7 +74,7 @@ impl D2Entry {
         layout::PLACE.pack([patient.get(), target.tree() as u64, target.slot()])
     }
 
-    /// Whose leaf was written, and which. `None` if `place` names no leaf of a patient's subtree.
+    /// The patient and the leaf that was written. `None` if `place` names no leaf of a patient's subtree.
     pub fn target(&self) -> Option<(AccountIndex, Target)> {
         let [account, tree, slot] = layout::PLACE.unpack(&self.place)?;
         let account = AccountIndex::new(account).ok()?;
@@ -86,22 +86,22 @@ impl D2Entry {
         target.ok().map(|target| (account, target))
     }
 
-    /// The words in the order in which the contract has them.
+    /// The words in the contract's order.
     pub(crate) fn words(&self) -> Words {
         [self.place, self.leaf.element(), self.audit_entry, self.key_directory.element()]
     }
 
-    /// Reads the words as L1 has them.
+    /// Reads the words as L1 holds them.
     ///
     /// # Errors
-    /// [`NotCanonical`] if one is not a field element.
+    /// [`NotCanonical`] if one of them is not below the field's modulus.
     pub fn from_bytes(bytes: &[[u8; 32]; 4]) -> Result<Self, NotCanonical> {
         let [place, leaf, audit_entry, key_directory] = words_of(bytes)?;
         let (leaf, key_directory) = (LeafHash::from(leaf), DirectoryCommitment::from(key_directory));
         Ok(Self { place, leaf, audit_entry, key_directory })
     }
 
-    /// The words as L1 has them.
+    /// The words as L1 holds them.
     pub fn to_bytes(&self) -> [[u8; 32]; 4] {
         bytes_of(&self.words())
     }

@@ -1,4 +1,4 @@
-//! A batch's life: `Batch<Open>` takes operations, `Batch<Sealed>` has its public inputs, `Batch<Proven>` has its proof.
+//! The stages of a batch: `Batch<Open>` takes operations, `Batch<Sealed>` has its public inputs, `Batch<Proven>` has its proof.
 
 use emr_core::UnixTime;
 
@@ -20,23 +20,23 @@ pub use data::BatchData;
 pub use entry::{D1Entry, D2Entry};
 pub use public_inputs::PublicInputs;
 
-/// Turns a sealed batch into a proof.
+/// Makes the proof of a sealed batch.
 pub trait Prover {
-    /// Why no proof came of it.
+    /// Why no proof was made.
     type Error;
 
     /// Proves the statement for a witness and its public inputs.
     ///
     /// # Errors
-    /// Implementations say.
+    /// Each implementation defines its errors.
     fn prove(&self, witness: &BatchWitness, public: &PublicInputs) -> Result<Vec<u8>, Self::Error>;
 }
 
-/// A batch cannot take another operation.
+/// Why a batch does not take an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PushError {
-    /// All slots are used.
+    /// All slots for this sort of operation are used.
     #[error("the batch is full")]
     Full,
     /// The operation breaks a clause.
@@ -44,21 +44,21 @@ pub enum PushError {
     Refused(#[from] Violation),
 }
 
-/// Takes operations.
+/// The stage in which a batch takes operations.
 #[derive(Debug)]
 pub struct Open {
     ledger: Ledger,
     witness: BatchWitness,
 }
 
-/// Waits for a proof.
+/// The stage in which a batch waits for its proof.
 #[derive(Debug)]
 pub struct Sealed {
     public: PublicInputs,
     witness: BatchWitness,
 }
 
-/// May be settled.
+/// The stage in which a batch can be settled.
 #[derive(Debug)]
 pub struct Proven {
     public: PublicInputs,
@@ -75,17 +75,17 @@ pub struct Batch<Stage> {
 }
 
 impl<Stage> Batch<Stage> {
-    /// Its number on L1; the first is 1.
+    /// The batch's number on L1. The first is 1.
     pub fn number(&self) -> u64 {
         self.number
     }
 
-    /// Its time.
+    /// The batch's time.
     pub fn time(&self) -> UnixTime {
         self.time
     }
 
-    /// Its data.
+    /// The batch's data.
     pub fn data(&self) -> &BatchData {
         &self.data
     }
@@ -104,10 +104,10 @@ impl Batch<Open> {
         Self { number, time, data: BatchData::default(), stage: Open { ledger, witness } }
     }
 
-    /// Takes the next entry of the L1 queue. L1 operations come before all others.
+    /// Takes the next entry of the L1 queue. L1 operations come before all L2 operations.
     ///
     /// # Errors
-    /// [`PushError::Full`] without a free L1 slot or after the first L2 operation.
+    /// [`PushError::Full`] if no L1 slot is free or the batch has an L2 operation already.
     pub fn push_l1(&mut self, operation: &L1Operation) -> Result<(), PushError> {
         let Open { ledger, witness } = &mut self.stage;
         if witness.entries.len() == witness.version.max_l1 || !witness.operations.is_empty() {
@@ -121,7 +121,7 @@ impl Batch<Open> {
     /// Executes and takes an operation.
     ///
     /// # Errors
-    /// [`PushError`]; the batch is then as it was.
+    /// [`PushError`] if no slot is free or the operation breaks a clause. The batch is then unchanged.
     pub fn push(&mut self, operation: &SignedOperation) -> Result<(), PushError> {
         let Open { ledger, witness } = &mut self.stage;
         if witness.operations.len() == witness.version.max_l2 {
@@ -133,17 +133,17 @@ impl Batch<Open> {
         Ok(())
     }
 
-    /// How many operations it holds, of both kinds.
+    /// The number of L1 and L2 operations together.
     pub fn len(&self) -> usize {
         self.data.d1.len() + self.data.d2.len()
     }
 
-    /// Whether it holds nothing.
+    /// Whether the batch holds no operation.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Closes the batch; also gives the state after it.
+    /// Closes the batch. Returns it and the state after it.
     pub fn seal(self) -> (Batch<Sealed>, Ledger) {
         let Self { number, time, data, stage: Open { ledger, witness } } = self;
         let pre = state_root(witness.identity_root, witness.medical_root);
@@ -159,21 +159,21 @@ impl Batch<Sealed> {
         &self.stage.public
     }
 
-    /// What a prover needs.
+    /// The witness, from which a prover makes the proof.
     pub fn witness(&self) -> &BatchWitness {
         &self.stage.witness
     }
 
-    /// Takes a proof made elsewhere. Whoever takes it verifies it.
+    /// Adds a proof that was made elsewhere. This does not verify the proof: the caller has to.
     pub fn with_proof(self, proof: Vec<u8>) -> Batch<Proven> {
         let Self { number, time, data, stage: Sealed { public, .. } } = self;
         Batch { number, time, data, stage: Proven { public, proof } }
     }
 
-    /// Proves it.
+    /// Proves the batch with this prover.
     ///
     /// # Errors
-    /// Those of the prover, with the batch to try again.
+    /// The prover's error, with the batch, so that the caller can try again.
     pub fn prove<P: Prover>(self, prover: &P) -> Result<Batch<Proven>, (Box<Self>, P::Error)> {
         match prover.prove(self.witness(), self.public()) {
             Ok(proof) => Ok(self.with_proof(proof)),

@@ -13,22 +13,22 @@ use crate::{
     version::CircuitVersion,
 };
 
-/// The values a proof is verified against, in the order of the instance column.
+/// The values that a proof is verified against, in the order of the instance column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PublicInputs {
     /// The rollup's domain.
     pub domain: Domain,
-    /// State root before.
+    /// The state root before the batch.
     pub pre: StateRoot,
-    /// State root after.
+    /// The state root after the batch.
     pub post: StateRoot,
     /// The batch's time, Unix seconds.
     pub time: u64,
-    /// Used L1 slots.
+    /// The number of used L1 slots.
     pub n1: u64,
-    /// Used L2 slots.
+    /// The number of used L2 slots.
     pub n: u64,
-    /// `C`.
+    /// `C`, the commitment to the data.
     #[serde(with = "hex_element")]
     pub commitment: Fr,
     /// The point at which the data are evaluated.
@@ -43,13 +43,13 @@ pub struct PublicInputs {
 }
 
 impl PublicInputs {
-    /// Number of instances.
+    /// The number of instances.
     pub const COUNT: usize = 10;
 
     /// Derives the instances of a batch.
     ///
     /// # Panics
-    /// As [`BatchData::commitment`].
+    /// If there are more entries than the version has slots.
     pub fn derive(
         version: &CircuitVersion,
         domain: Domain,

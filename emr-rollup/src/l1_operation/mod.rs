@@ -1,5 +1,6 @@
-//! Operations that come through the queue on L1: no signature of ours, and total. An entry that cannot take effect is consumed
-//! and changes nothing. One file a kind: its data, its row of the table of rules, its fields in D1, and the leaf that it writes.
+//! Operations that come through the queue on L1. They have no rollup signature, because the contract checked them. They are total: an entry
+//! that cannot take effect is consumed and changes nothing. Each kind has one file with its data, its row in the table of rules, its fields in
+//! D1, and the leaf that it writes.
 
 mod register;
 mod rule;
@@ -15,7 +16,7 @@ use crate::{
     statement::EntryFields,
 };
 
-/// An entry that is no L1 operation.
+/// Why an entry is not an L1 operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum EntryError {
@@ -25,7 +26,7 @@ pub enum EntryError {
     /// A field has a value that the contract never queues.
     #[error("the packed fields are not those of a {0}")]
     Fields(Kind),
-    /// The key is not one.
+    /// The key is not a valid public key.
     #[error(transparent)]
     Key(#[from] SignatureError),
 }
@@ -40,14 +41,14 @@ macro_rules! l1_operations {
         }
 
         impl L1Operation {
-            /// Its kind.
+            /// The operation's kind.
             pub const fn kind(&self) -> Kind {
                 match self {
                     $(Self::$kind(_) => Kind::$kind,)+
                 }
             }
 
-            /// The rules of its kind.
+            /// The rules of this kind.
             pub const fn rule(&self) -> &'static L1Rule {
                 match self {
                     $(Self::$kind(_) => &<$operation>::RULE,)+
@@ -82,7 +83,7 @@ l1_operations! {
     Register(Registration),
 }
 
-/// What every kind says of itself.
+/// What every kind of L1 operation provides.
 trait Queued {
     fn account(&self) -> AccountIndex;
     fn fields(&self) -> EntryFields;
@@ -90,7 +91,7 @@ trait Queued {
 }
 
 impl L1Operation {
-    /// The account that it is about.
+    /// The account that the entry changes.
     pub fn account(&self) -> AccountIndex {
         self.queued().account()
     }
@@ -100,12 +101,12 @@ impl L1Operation {
         self.queued().fields()
     }
 
-    /// Its entry of D1.
+    /// The operation's entry of D1.
     pub fn entry(&self) -> D1Entry {
         self.fields().entry()
     }
 
-    /// The identity leaf after it, if it takes effect.
+    /// The identity leaf after the operation, if it takes effect.
     pub fn identity(&self) -> IdentityLeaf {
         self.queued().identity()
     }
@@ -113,7 +114,7 @@ impl L1Operation {
     /// Reads an entry of D1.
     ///
     /// # Errors
-    /// [`EntryError`]: the entry is not one that the contract queues for any kind.
+    /// [`EntryError`] if the contract would not queue this entry for any kind.
     pub fn from_entry(entry: &D1Entry) -> Result<Self, EntryError> {
         let operation = Self::decode(entry)?;
         if operation.entry() == *entry { Ok(operation) } else { Err(EntryError::Fields(operation.kind())) }

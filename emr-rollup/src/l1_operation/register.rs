@@ -17,22 +17,22 @@ use crate::{
 pub struct Registration {
     /// The index that the contract assigned.
     pub account: AccountIndex,
-    /// What it is.
+    /// The account's role.
     pub role: Role,
-    /// The hospital it belongs to.
+    /// The hospital that the account belongs to.
     pub org: Option<AccountIndex>,
-    /// Its rollup key.
+    /// The account's rollup key.
     pub key: PublicKey,
-    /// Commitment to its RSA key.
+    /// The commitment to the account's RSA key.
     pub encryption: Fr,
 }
 
 impl Registration {
-    /// Its rules.
+    /// The rules of this kind.
     pub const RULE: L1Rule =
         L1Rule { account: AccountRule::Fresh, identity: IdentityRule::AsQueued, medical: MedicalRule::EmptyForPatient };
 
-    /// The identity leaf it creates.
+    /// The identity leaf that the registration creates.
     pub fn identity(&self) -> IdentityLeaf {
         IdentityLeaf {
             role: self.role,
@@ -44,7 +44,7 @@ impl Registration {
         }
     }
 
-    /// Reads an entry of its kind; the caller compares what it encodes to.
+    /// Reads an entry of this kind. The caller checks that the result encodes to the same entry.
     pub(super) fn decode([_, account, role, _, org, ..]: [u64; 8], entry: &D1Entry) -> Result<Self, EntryError> {
         let malformed = EntryError::Fields(Kind::Register);
         let account = AccountIndex::new(account).map_err(|_| malformed)?;

@@ -1,4 +1,4 @@
-//! What the state holds of a patient's key directory.
+//! The commitment to a patient's key directory, as the state holds it.
 
 use emr_core::{Cid, Opaque};
 use halo2curves::ff::Field;
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::primitive::field::{self, Fr, hex_element};
 
-/// The commitment to a key directory: its CID hashed to 248 bits. An operation names the one before and the one after it.
+/// The commitment to a key directory: its CID hashed to 248 bits. An operation names the commitments before and after it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct DirectoryCommitment(#[serde(with = "hex_element")] Fr);
@@ -36,7 +36,7 @@ impl DirectoryCommitment {
     }
 }
 
-/// What L1 or an operation says to be one. Nothing says that there is such a directory.
+/// For elements from L1 or from an operation. It does not show that such a directory exists.
 impl From<Fr> for DirectoryCommitment {
     fn from(element: Fr) -> Self {
         Self(element)

@@ -4,19 +4,19 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
-/// Text that is not an operation's id.
+/// The text is not an operation's id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("an operation's id is 64 hex digits")]
 pub struct NotOperationId;
 
-/// What an operation is called in receipts, routes and tables: the element that is signed, 32 bytes big-endian.
+/// The name of an operation in receipts, routes and tables: the element that is signed, as 32 big-endian bytes.
 ///
-/// Two operations with one id are the same operation under the same domain. 64 hex digits as text and in JSON.
+/// Two operations with the same id are the same operation under the same domain. As text and in JSON an id is 64 hex digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct OperationId([u8; 32]);
 
 impl OperationId {
-    /// The id with these bytes. Nothing says that there is such an operation.
+    /// The id with these bytes. It does not show that such an operation exists.
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }

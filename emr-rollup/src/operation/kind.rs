@@ -1,4 +1,4 @@
-//! The kinds of operation: codes, names, and where the rules of each are.
+//! The kinds of operation: their codes, names and rules.
 
 use serde::{Deserialize, Serialize};
 
@@ -38,7 +38,7 @@ impl Kind {
         self as u8
     }
 
-    /// The kind as prose and JSON write it.
+    /// The kind's name in text and JSON.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Noop => "noop",
@@ -51,7 +51,7 @@ impl Kind {
         }
     }
 
-    /// The rules of an L2 kind; `None` for padding and for kinds of the L1 queue.
+    /// The rules of an L2 kind, or `None` for padding and for kinds of the L1 queue.
     pub const fn rule(self) -> Option<&'static Rule> {
         match self {
             Self::PutRecord => Some(&PutRecord::RULE),
@@ -63,7 +63,7 @@ impl Kind {
         }
     }
 
-    /// The rules of an L1 kind; `None` for padding and for kinds that accounts sign.
+    /// The rules of an L1 kind, or `None` for padding and for kinds that accounts sign.
     pub const fn l1_rule(self) -> Option<&'static L1Rule> {
         match self {
             Self::Register => Some(&Registration::RULE),
@@ -73,7 +73,7 @@ impl Kind {
         }
     }
 
-    /// Whether it ends rights; as [`Rule::ends_rights`].
+    /// Whether operations of this kind end rights, as [`Rule::ends_rights`] says.
     pub fn ends_rights(self) -> bool {
         self.rule().is_some_and(|rule| rule.ends_rights)
     }

@@ -1,5 +1,5 @@
-//! Operations: what accounts sign, and by what rules. One file a kind: its data, its row of the table of rules, its packing, its
-//! effect on the leaf, and what the statement demands of the leaf.
+//! Operations: what accounts sign, and the rules for it. Each kind has one file with its data, its row in the table of rules, its packing,
+//! its effect on the leaf, and what the statement demands of the leaf.
 
 mod directory;
 mod id;
@@ -46,14 +46,14 @@ macro_rules! actions {
         }
 
         impl Action {
-            /// Its kind.
+            /// The operation's kind.
             pub const fn kind(&self) -> Kind {
                 match self {
                     $(Self::$kind(_) => Kind::$kind,)+
                 }
             }
 
-            /// The rules of its kind.
+            /// The rules of this kind.
             pub const fn rule(&self) -> &'static Rule {
                 match self {
                     $(Self::$kind(_) => &$kind::RULE,)+
@@ -89,22 +89,22 @@ actions! {
 }
 
 impl Action {
-    /// The leaf it writes.
+    /// The leaf that it writes.
     pub fn target(&self) -> Target {
         self.signed().target()
     }
 
-    /// What the target's counter is compared with.
+    /// The value that the leaf's counter is compared with.
     pub fn expected(&self) -> u64 {
         self.signed().expected()
     }
 
-    /// Why, where the kind says so.
+    /// The purpose, for kinds that have one.
     pub fn purpose(&self) -> Option<Purpose> {
         self.signed().purpose()
     }
 
-    /// What a submission brings besides the operation.
+    /// What a submission holds besides the operation.
     pub fn blocks(&self) -> Blocks {
         self.signed().blocks()
     }
@@ -117,15 +117,15 @@ impl Action {
         }
     }
 
-    /// The grant that it signs; its `uses` are not known from the operation and are 0.
+    /// The grant that it signs. The operation does not tell the grant's `uses`, so they are 0 here.
     ///
     /// # Errors
-    /// [`OutOfRange`] if its version would be beyond the last.
+    /// [`OutOfRange`] if the grant's version would be above the maximum.
     pub fn signed_grant(&self) -> Result<Option<(GrantSlot, GrantLeaf)>, OutOfRange> {
         self.signed().grant()
     }
 
-    /// What it takes away from readers once it is signed, whatever becomes of it.
+    /// What readers lose as soon as the operation is signed, even if it is never settled.
     pub fn takes_away(&self) -> Option<TakenAway> {
         self.signed().takes_away()
     }
@@ -135,14 +135,14 @@ impl Action {
         self.signed().body()
     }
 
-    /// The leaf after it; `None` if a counter is at its end or there is nothing to use.
+    /// The leaf after the operation. `None` if a counter is at its maximum, or the slot holds no grant to use.
     pub(crate) fn effect(&self, before: &PatientLeaves) -> Option<Written> {
         self.signed().effect(before)
     }
 }
 
 impl SignedOperation {
-    /// The grant that it needs, if the rules of its kind ask for one.
+    /// The slot of the grant that the operation needs, if its kind needs one.
     pub fn used_grant(&self) -> Option<GrantSlot> {
         let operation = &self.operation;
         match (operation.action.rule().authority, operation.action.target()) {
@@ -153,7 +153,7 @@ impl SignedOperation {
     }
 }
 
-/// What every kind says of itself.
+/// What every kind of L2 operation provides.
 trait Signed {
     fn target(&self) -> Target;
     fn expected(&self) -> u64;
@@ -173,49 +173,49 @@ trait Signed {
     fn effect(&self, before: &PatientLeaves) -> Option<Written>;
 }
 
-/// What an operation takes away from readers.
+/// What readers lose by an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TakenAway {
     /// The grant in a slot, in every version up to this one.
     Grant {
-        /// Where.
+        /// The grant's slot.
         slot: GrantSlot,
         /// The highest version that ends.
         version: Version,
     },
-    /// What the grant in a slot allows beyond another, in every version up to this one. 0 if the slot was empty.
+    /// What the grant in a slot allows beyond the grant `leaf`, in every version up to this one. The version is 0 if the slot was empty.
     Beyond {
-        /// Where.
+        /// The grant's slot.
         slot: GrantSlot,
         /// The highest version that is narrowed.
         version: Version,
-        /// What is left of it.
+        /// The grant that remains.
         leaf: GrantLeaf,
     },
 }
 
-/// What a submission brings besides the operation, and what the operation commits to of it.
+/// What a submission holds besides the operation, with the operation's commitment to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Blocks {
     /// Nothing.
     None,
-    /// A record's manifest and all that it refers to: [`RecordLeaf::stored`].
+    /// A record's manifest and every block that it refers to. [`RecordLeaf::stored`] commits to them.
     Record {
-        /// Where the record is written.
+        /// The record's slot.
         slot: RecordSlot,
-        /// The record.
+        /// The record's leaf.
         leaf: RecordLeaf,
     },
-    /// The key directory after, unless it is the one before.
+    /// The key directory after the operation, unless it is the same as before.
     Directory {
         /// The key directory in force.
         before: DirectoryCommitment,
-        /// The key directory from then on.
+        /// The key directory after the operation.
         after: DirectoryCommitment,
     },
 }
 
-/// The fields of a message that differ from kind to kind; 0 where a kind has none.
+/// The fields of a message that differ between kinds. A field that a kind does not have is 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Body {
     pub(crate) new_packed: Fr,
@@ -235,7 +235,7 @@ impl Body {
     }
 }
 
-/// The leaf after an operation, and where.
+/// The leaf after an operation, with its slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Written {
     Grant(GrantSlot, GrantLeaf),

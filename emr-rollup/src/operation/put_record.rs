@@ -17,16 +17,16 @@ use crate::{
 /// Writes a record's next version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PutRecord {
-    /// Where.
+    /// The record's slot.
     pub slot: RecordSlot,
-    /// The revision it replaces; 0 for an empty slot.
+    /// The revision that it replaces, or 0 for an empty slot.
     pub expected: Revision,
-    /// The leaf after it.
+    /// The record's leaf after the operation.
     pub leaf: RecordLeaf,
 }
 
 impl PutRecord {
-    /// Its rules.
+    /// The rules of this kind.
     pub const RULE: Rule = Rule {
         tree: Tree::Records,
         signer: Signer::PatientOrDoctor,

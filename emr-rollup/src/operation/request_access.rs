@@ -19,14 +19,14 @@ use crate::{
 pub struct RequestAccess {
     /// The grant's slot.
     pub slot: GrantSlot,
-    /// The use count it replaces.
+    /// The use count that it replaces.
     pub expected: Uses,
-    /// Why, and for which class.
+    /// The reason and the class.
     pub purpose: Purpose,
 }
 
 impl RequestAccess {
-    /// Its rules.
+    /// The rules of this kind.
     pub const RULE: Rule = Rule {
         tree: Tree::Grants,
         signer: Signer::Grantee,

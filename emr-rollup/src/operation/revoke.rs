@@ -1,4 +1,4 @@
-//! Revoke: ends whatever grant a slot holds.
+//! Revoke: ends the grant that a slot holds.
 
 use emr_core::{ClassMask, GrantSlot, OutOfRange, Rights, UnixTime, Uses, Version};
 use serde::{Deserialize, Serialize};
@@ -15,24 +15,24 @@ use crate::{
     statement::{Clause, GrantFields, LeafChange, Violation, require},
 };
 
-/// Ends whatever grant a slot holds.
+/// Ends the grant that a slot holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Revoke {
-    /// Where.
+    /// The grant's slot.
     pub slot: GrantSlot,
-    /// At least the version in the state: the highest the patient ever signed for the slot.
+    /// The highest version that the patient ever signed for the slot. It must be at least the version in the state.
     pub expected: Version,
-    /// Salt of the cleared leaf.
+    /// The salt of the cleared leaf.
     #[serde(with = "hex_element")]
     pub leaf_salt: Fr,
-    /// The directory is replaced only if this one is in force; rights die either way.
+    /// The directory is replaced only if this one is in force. The rights end in any case.
     pub directory_before: DirectoryCommitment,
-    /// The key directory from then on.
+    /// The key directory after the operation.
     pub directory_after: DirectoryCommitment,
 }
 
 impl Revoke {
-    /// Its rules.
+    /// The rules of this kind.
     pub const RULE: Rule = Rule {
         tree: Tree::Grants,
         signer: Signer::Patient,
@@ -83,7 +83,7 @@ impl Signed for Revoke {
     }
 }
 
-/// What a Revoke leaves in a slot.
+/// The leaf that a Revoke leaves in a slot.
 pub fn revoked_leaf(uses: Uses, version: Version, salt: Fr) -> GrantLeaf {
     GrantLeaf {
         grantee: None,

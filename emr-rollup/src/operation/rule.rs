@@ -1,4 +1,4 @@
-//! What each kind of L2 operation may do, as one row of a table. The statement, the circuit, the ledger and the node read it.
+//! The table of rules: one row says what a kind of L2 operation may do. The statement, the circuit, the ledger and the node read it.
 
 use emr_core::Rights;
 
@@ -14,30 +14,30 @@ pub struct Rule {
     pub tree: Tree,
     /// Who may sign it.
     pub signer: Signer,
-    /// What `expected` is compared with.
+    /// The counter that `expected` is compared with.
     pub counter: Counter,
-    /// What becomes of the key directory.
+    /// Whether it replaces the key directory.
     pub directory: DirectoryRule,
     /// The grant that it needs.
     pub authority: Authority,
-    /// Whether it says why it is done.
+    /// Whether it has a purpose.
     pub has_purpose: bool,
-    /// Whether it ends rights: it then goes before everything else, and a place is kept for it.
+    /// Whether it ends rights. The node then processes it before other operations and reserves a place for it.
     pub ends_rights: bool,
-    /// What the kind demands of the leaf before and after (clauses C8 and C9), beyond the rest of the row.
+    /// What the kind demands of the leaf before and after (clauses C8 and C9), in addition to the rest of the row.
     pub(crate) check: fn(&LeafChange<'_>) -> Result<(), Violation>,
 }
 
 /// Who may sign an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signer {
-    /// The patient alone.
+    /// Only the patient.
     Patient,
     /// The patient, or a doctor.
     PatientOrDoctor,
     /// The patient, or the doctor who wrote the record.
     PatientOrAuthor,
-    /// Anyone whom the grant names.
+    /// The account that the grant names, or a doctor of the hospital that it names.
     Grantee,
 }
 
@@ -51,7 +51,7 @@ impl Signer {
     }
 }
 
-/// What `expected` is compared with.
+/// The counter that `expected` is compared with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Counter {
     /// Equal to the record's revision.
@@ -64,14 +64,14 @@ pub enum Counter {
     Uses,
 }
 
-/// What becomes of the key directory.
+/// Whether an operation replaces the key directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DirectoryRule {
-    /// It stays.
+    /// It is not replaced.
     Stays,
     /// It is replaced, and `directory_before` must be in force.
     Replaced,
-    /// It is replaced only if `directory_before` is in force. The rest takes effect either way.
+    /// It is replaced only if `directory_before` is in force. The rest of the operation takes effect in any case.
     ReplacedIfCurrent,
 }
 
@@ -90,9 +90,9 @@ impl DirectoryRule {
 pub enum Authority {
     /// None.
     None,
-    /// If the signer is not the patient: a live grant with one of these rights, over the classes before and after.
+    /// If the signer is not the patient: a live grant with one of these rights for the classes before and after.
     UnlessOwn(Rights),
-    /// The grant that it writes: live, with one of these rights, over the class of the purpose.
+    /// The grant that it writes. It must be live and have one of these rights for the class of the purpose.
     Target(Rights),
 }
 
@@ -101,7 +101,7 @@ mod tests {
     use super::*;
     use crate::operation::Kind;
 
-    /// The circuit has one wire for both: it constrains the role of those who need a grant.
+    /// The circuit has one wire for both properties: it constrains the role of the signers who need a grant.
     #[test]
     fn doctors_act_under_a_grant() {
         for kind in Kind::L2 {

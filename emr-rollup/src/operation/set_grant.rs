@@ -19,20 +19,20 @@ use crate::{
 /// Writes a grant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SetGrant {
-    /// Where: from [`GrantSlot::FIRST_ORDINARY`] on.
+    /// The grant's slot: [`GrantSlot::FIRST_ORDINARY`] or higher.
     pub slot: GrantSlot,
-    /// The version it replaces; 0 for an empty slot.
+    /// The version that it replaces, or 0 for an empty slot.
     pub expected: Version,
-    /// The leaf after it, with `uses` 0: the count in the state is carried over.
+    /// The leaf after the operation, with `uses` 0. The state keeps its own count of uses.
     pub leaf: GrantLeaf,
     /// The key directory in force.
     pub directory_before: DirectoryCommitment,
-    /// The key directory from then on.
+    /// The key directory after the operation.
     pub directory_after: DirectoryCommitment,
 }
 
 impl SetGrant {
-    /// Its rules.
+    /// The rules of this kind.
     pub const RULE: Rule = Rule {
         tree: Tree::Grants,
         signer: Signer::Patient,

@@ -1,4 +1,4 @@
-//! What is signed: an action with who acts on whom and until when, under a rollup's domain
+//! What is signed: an action with its signer, its patient and the end of its validity, under a rollup's domain
 //! (`docs/encoding.md`, "The signed message").
 
 use emr_core::{AccountEpoch, AccountIndex, GrantSlot, UnixTime};
@@ -13,9 +13,9 @@ use crate::{
     statement::Message,
 };
 
-/// The longest an operation may wait: `valid_until` is at most the batch's time and this. Seconds.
+/// The longest time that an operation may wait, in seconds: `valid_until` is at most the batch's time plus this.
 pub const MAX_VALIDITY: u64 = 7 * 24 * 3600;
-/// What clients sign for, leaving a day for clocks and sealing. Seconds.
+/// The validity that clients sign, in seconds. It leaves a day for wrong clocks and for sealing.
 pub const CLIENT_VALIDITY: u64 = 6 * 24 * 3600;
 
 /// Binds signatures to one rollup on one chain: `keccak256(abi.encode(chain id, contract)) >> 8`.
@@ -44,17 +44,17 @@ impl Domain {
 /// An operation before it is signed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Operation {
-    /// Who acts.
+    /// The account that signs.
     pub signer: AccountIndex,
     /// The epoch of the signer's identity leaf.
     pub signer_epoch: AccountEpoch,
-    /// On whose subtree.
+    /// The patient whose subtree the operation changes.
     pub patient: AccountIndex,
     /// The epoch of the patient's identity leaf.
     pub patient_epoch: AccountEpoch,
     /// The last batch time at which it may take effect.
     pub valid_until: UnixTime,
-    /// Salt of the audit entry.
+    /// The salt of the audit entry.
     #[serde(with = "hex_element")]
     pub salt: Fr,
     /// What it does.
@@ -67,13 +67,13 @@ impl Operation {
         Message::from(self).hash(domain.element())
     }
 
-    /// Signs it. `authority` names the grant that allows a doctor to write; it is not signed: any live grant will do.
+    /// Signs the operation. `authority` names the grant that allows a doctor to write. It is not signed, because any live grant is enough.
     pub fn sign(self, domain: Domain, key: &SigningKey, authority: Option<GrantSlot>) -> SignedOperation {
         SignedOperation { operation: self, authority, signature: SignatureBytes(key.sign(self.message(domain))) }
     }
 }
 
-/// An operation with its signature and a hint where its authority is.
+/// An operation with its signature, and a hint which grant allows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SignedOperation {
     /// What was signed.
@@ -88,12 +88,12 @@ impl SignedOperation {
     /// Checks the signature.
     ///
     /// # Errors
-    /// [`SignatureError::Invalid`].
+    /// [`SignatureError::Invalid`] if the signature is not valid for this key.
     pub fn verify(&self, domain: Domain, key: &PublicKey) -> Result<(), SignatureError> {
         key.verify(self.operation.message(domain), &self.signature.0)
     }
 
-    /// The operation's name everywhere. It covers what is signed: not the signature, nor the hint where the authority is.
+    /// The operation's id. It covers what is signed, but neither the signature nor the hint `authority`.
     pub fn id(&self, domain: Domain) -> OperationId {
         OperationId::from_bytes(crate::primitive::field::to_bytes(&self.operation.message(domain)))
     }

@@ -1,4 +1,4 @@
-//! Tombstone: deletes a record, for good.
+//! Tombstone: deletes a record permanently.
 
 use emr_core::{RecordSlot, RecordStatus, Revision, Rights};
 use serde::{Deserialize, Serialize};
@@ -12,19 +12,19 @@ use crate::{
     statement::{Clause, LeafChange, RecordFields, Violation, is_code, require},
 };
 
-/// Deletes a record, for good.
+/// Deletes a record permanently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tombstone {
-    /// Where.
+    /// The record's slot.
     pub slot: RecordSlot,
-    /// The revision it replaces.
+    /// The revision that it replaces.
     pub expected: Revision,
-    /// The leaf after it: status tombstone, next revision, else as before.
+    /// The leaf after the operation: status tombstone and the next revision; everything else is as before.
     pub leaf: RecordLeaf,
 }
 
 impl Tombstone {
-    /// Its rules.
+    /// The rules of this kind.
     pub const RULE: Rule = Rule {
         tree: Tree::Records,
         signer: Signer::PatientOrAuthor,

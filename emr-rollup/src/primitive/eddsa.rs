@@ -27,7 +27,7 @@ pub enum SignatureError {
     Invalid,
 }
 
-/// A rollup signing key. Zeroized on drop; prints nothing.
+/// A rollup signing key. It is zeroized on drop, and its `Debug` output does not show it.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
 pub struct SigningKey {
     scalar: Scalar,
@@ -69,7 +69,7 @@ impl SigningKey {
         self.public.0 * &Scalar::inverse_of_cofactor()
     }
 
-    /// Signs a message element. Deterministic.
+    /// Signs a message element. The signature is deterministic.
     pub fn sign(&self, message: Fr) -> Signature {
         let (x, y, m) =
             (field::to_bytes(&self.public.x()), field::to_bytes(&self.public.y()), field::to_bytes(&message));
@@ -101,17 +101,17 @@ impl PublicKey {
     /// Reads coordinates.
     ///
     /// # Errors
-    /// [`SignatureError::NotOnCurve`], [`SignatureError::SmallOrder`].
+    /// [`SignatureError::NotOnCurve`] if they are not coordinates of a point. [`SignatureError::SmallOrder`] outside the subgroup of prime order.
     pub fn from_coordinates(x: Fr, y: Fr) -> Result<Self, SignatureError> {
         Self::new(Point::new(x, y).ok_or(SignatureError::NotOnCurve)?)
     }
 
-    /// Abscissa.
+    /// The x coordinate.
     pub fn x(&self) -> Fr {
         self.0.x()
     }
 
-    /// Ordinate.
+    /// The y coordinate.
     pub fn y(&self) -> Fr {
         self.0.y()
     }

@@ -107,12 +107,12 @@ impl Point {
         (A * xx + yy == Fr::ONE + D * xx * yy).then_some(Self { x, y })
     }
 
-    /// Abscissa.
+    /// The x coordinate.
     pub fn x(&self) -> Fr {
         self.x
     }
 
-    /// Ordinate.
+    /// The y coordinate.
     pub fn y(&self) -> Fr {
         self.y
     }
@@ -132,7 +132,7 @@ impl Neg for Point {
     }
 }
 
-/// The complete law.
+/// The complete addition law.
 impl Add for Point {
     type Output = Self;
     fn add(self, other: Self) -> Self {
@@ -140,7 +140,7 @@ impl Add for Point {
     }
 }
 
-/// In time that does not depend on the scalar.
+/// The multiplication takes a time that does not depend on the scalar.
 impl Mul<&Scalar> for Point {
     type Output = Self;
     fn mul(self, scalar: &Scalar) -> Self {

@@ -1,4 +1,4 @@
-//! The arithmetic that everything stands on, with circomlib's parameters.
+//! The arithmetic of the rollup, with circomlib's parameters.
 
 pub mod eddsa;
 pub mod field;

@@ -1,7 +1,8 @@
-//! Files that are whole or absent: a SHA-256 trailer shows damage before anything is parsed, since halo2's readers and
+//! Cache files that are either whole or absent. A SHA-256 trailer shows damage before anything is parsed, because halo2's readers and
 //! writers panic on short files and full disks.
 //!
-//! Nothing is synced: a file that a power cut tore or took is absent to [`read`], and is made again. The cache promises nothing else.
+//! Nothing is synced. If a power cut damages or removes a file, [`read`] treats it as absent, and it is made again. The cache promises nothing
+//! else.
 
 use std::{
     fs::File,
@@ -12,10 +13,10 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
-/// Bytes of the trailer.
+/// The number of bytes of the trailer.
 const TRAILER: usize = 32;
 
-/// The content of a file that [`write`] wrote; `None` if it is absent, cut short or altered.
+/// The content of a file that [`write`] wrote, or `None` if the file is absent, cut short or altered.
 pub(super) fn read(path: &Path) -> Option<Vec<u8>> {
     let mut bytes = std::fs::read(path).ok()?;
     let length = bytes.len().checked_sub(TRAILER)?;
@@ -23,7 +24,7 @@ pub(super) fn read(path: &Path) -> Option<Vec<u8>> {
     (Sha256::digest(&bytes).as_slice() == trailer).then_some(bytes)
 }
 
-/// Writes a file and its trailer beside its place, then moves it there.
+/// Writes the content and its trailer to a temporary file, then renames it.
 pub(super) fn write(path: &Path, content: &[u8]) -> io::Result<()> {
     static COUNTER: AtomicU64 = AtomicU64::new(0);
     if let Some(folder) = path.parent() {
@@ -38,7 +39,7 @@ pub(super) fn write(path: &Path, content: &[u8]) -> io::Result<()> {
     #[expect(clippy::disallowed_methods, reason = "not durable, see above")]
     let moved = written.and_then(|()| std::fs::rename(&partial, path));
     if moved.is_err() {
-        // Nothing is lost if the remains cannot be removed either.
+        // It does no harm if the temporary file cannot be removed either.
         drop(std::fs::remove_file(&partial));
     }
     moved

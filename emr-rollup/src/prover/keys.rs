@@ -1,4 +1,4 @@
-//! Proving and verifying key of a version, generated once and kept on disk under the digest of what they are made from.
+//! The proving and verifying key of a version. They are generated once and kept on disk, in a file named by the digest of their inputs.
 
 use std::{
     io,
@@ -37,20 +37,20 @@ impl KeyDigest {
     }
 }
 
-/// Where keys are kept unless somebody says otherwise: `${EMR_CACHE:-~/.cache/emr}/keys`; `None` without a home.
+/// The default folder for keys: `${EMR_CACHE:-~/.cache/emr}/keys`. `None` if neither `EMR_CACHE` nor a home folder is known.
 pub fn default_cache() -> Option<PathBuf> {
     let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     set("EMR_CACHE").or_else(|| Some(set("HOME")?.join(".cache/emr"))).map(|cache| cache.join("keys"))
 }
 
-/// The name of a key's file: the circuit's layout and the setup decide every byte of it.
+/// The name of a key's file. It depends on everything that decides the key: the circuit's layout and the setup.
 fn file(cache: &Path, circuit: &BatchCircuit, setup: &Setup) -> PathBuf {
     let s_g2 = setup.params.s_g2().to_bytes();
     let digest = keccak256(&[&circuit.layout_digest()[..], s_g2.as_ref()].concat());
     cache.join(format!("proving-key-{}.bin", hex::encode(&digest[..16])))
 }
 
-/// The proving key from the folder; `None` if it is not there whole.
+/// Reads the proving key from the folder. `None` if it is absent or damaged.
 pub(super) fn load(cache: &Path, circuit: &BatchCircuit, setup: &Setup) -> Option<ProvingKey<G1Affine>> {
     let bytes = super::cache::read(&file(cache, circuit, setup))?;
     ProvingKey::from_bytes::<BatchCircuit>(&bytes, SerdeFormat::RawBytesUnchecked, ()).ok()
@@ -61,7 +61,7 @@ pub(super) fn generate(circuit: &BatchCircuit, setup: &Setup) -> Result<ProvingK
     keygen_pk2(&setup.params, circuit, false)
 }
 
-/// Keeps a proving key in the folder.
+/// Writes a proving key to the folder.
 pub(super) fn store(cache: &Path, circuit: &BatchCircuit, setup: &Setup, key: &ProvingKey<G1Affine>) -> io::Result<()> {
     super::cache::write(&file(cache, circuit, setup), &key.to_bytes(SerdeFormat::RawBytesUnchecked))
 }

@@ -1,4 +1,4 @@
-//! From a sealed batch to a proof.
+//! Makes the proof of a sealed batch.
 
 use std::path::Path;
 
@@ -23,7 +23,7 @@ use crate::{
     version::CircuitVersion,
 };
 
-/// What takes time.
+/// A step of the preparation that takes time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
     /// Reading or generating the setup.
@@ -44,7 +44,7 @@ impl std::fmt::Display for Stage {
     }
 }
 
-/// No proof.
+/// Why no proof was made.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProverError {
@@ -53,32 +53,32 @@ pub enum ProverError {
     Cache {
         /// The folder.
         folder: std::path::PathBuf,
-        /// Why.
+        /// The cause.
         source: std::io::Error,
     },
-    /// A version whose slots do not fit its rows.
+    /// The version's slots do not fit its rows.
     #[error("the circuit needs {rows} rows and 2^{k} are given: choose fewer slots or a greater k")]
     DoesNotFit {
-        /// Rows needed.
+        /// The number of rows needed.
         rows: usize,
-        /// Binary logarithm of those given.
+        /// The binary logarithm of the number of rows given.
         k: u32,
     },
     /// The witness is for another version than the key.
     #[error("the witness is for circuit version {witness:?} and the key for {key:?}")]
     OtherVersion {
-        /// The witness's.
+        /// The witness's version.
         witness: Box<CircuitVersion>,
-        /// The key's.
+        /// The key's version.
         key: Box<CircuitVersion>,
     },
-    /// What is to be proved is not true.
+    /// The statement to be proved is false.
     #[error(transparent)]
     Violation(#[from] Violation),
     /// halo2 failed.
     #[error("the proof system failed: {0}")]
     ProofSystem(String),
-    /// The proof just made does not verify: key and circuit do not belong together.
+    /// The new proof does not verify: the key does not belong to the circuit.
     #[error("the proof does not verify under its own key; delete the key cache and try again")]
     SelfCheck(#[source] VerifyError),
 }
@@ -92,10 +92,11 @@ pub struct Prover {
 }
 
 impl Prover {
-    /// Reads setup and keys from a folder, or generates them there. Under the development setup.
+    /// Reads the development setup and the keys from a folder, or generates them there.
     ///
     /// # Errors
-    /// [`ProverError::Cache`], [`ProverError::DoesNotFit`], [`ProverError::ProofSystem`].
+    /// [`ProverError::Cache`] if the folder cannot be used. [`ProverError::DoesNotFit`] if the version needs more rows. [`ProverError::ProofSystem`]
+    /// if halo2 fails.
     pub fn load_or_generate(
         cache: &Path,
         version: CircuitVersion,
@@ -138,10 +139,10 @@ impl Prover {
         Verifier::new(&self.setup, self.key.get_vk().clone())
     }
 
-    /// Proves whatever a table says, true or not: a false one gives bytes that do not verify.
+    /// Makes a proof for any table, also for a false one. The proof of a false table does not verify.
     ///
     /// # Errors
-    /// [`ProverError::OtherVersion`], [`ProverError::ProofSystem`].
+    /// [`ProverError::OtherVersion`] if the circuit is of another version. [`ProverError::ProofSystem`] if halo2 fails.
     pub fn prove_circuit(&self, circuit: &BatchCircuit, public: &PublicInputs) -> Result<Vec<u8>, ProverError> {
         self.assert_version(circuit.version())?;
         let mut transcript = TranscriptWriterBuffer::<_, G1Affine, _>::init(Vec::new());
@@ -170,7 +171,7 @@ impl crate::batch::Prover for Prover {
     /// Checks the statement, proves it, and verifies the proof.
     ///
     /// # Errors
-    /// [`ProverError`]; [`ProverError::Violation`] before any time is spent.
+    /// [`ProverError`] if no proof can be made. [`ProverError::Violation`] comes before the long computation starts.
     fn prove(&self, witness: &BatchWitness, public: &PublicInputs) -> Result<Vec<u8>, ProverError> {
         self.assert_version(&witness.version)?;
         check_batch(witness, public)?;

@@ -1,4 +1,4 @@
-//! The structured reference string: powers of a secret that nobody may know.
+//! The structured reference string: powers of a secret. Whoever knows the secret can forge proofs.
 
 use std::{io, path::Path};
 
@@ -11,10 +11,10 @@ use rand_chacha_03::{ChaCha20Rng, rand_core::SeedableRng};
 
 use crate::primitive::keccak::keccak256;
 
-/// Where a setup's secret came from.
+/// The origin of a setup's secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Provenance {
-    /// From a seed that is printed in this file: **anyone can forge proofs under it.** For development chains only.
+    /// A seed that is printed in this file: **anyone can forge proofs under it.** For development chains only.
     InsecureDevelopmentSeed,
 }
 
@@ -28,7 +28,7 @@ impl std::fmt::Display for Provenance {
     }
 }
 
-/// The seed of the development setup. Public, and that is the point.
+/// The seed of the development setup. It is public on purpose.
 const DEVELOPMENT_SEED: &[u8] = b"emr insecure development setup: anyone can forge proofs under this";
 
 /// A setup for circuits of `2^k` rows.
@@ -45,10 +45,10 @@ impl Setup {
         Self { params: ParamsKZG::setup(k, rng), provenance: Provenance::InsecureDevelopmentSeed }
     }
 
-    /// The development setup from a file in this folder, which is written if it is not there.
+    /// Reads the development setup from a file in this folder. If the file is absent or damaged, the setup is made and written again.
     ///
     /// # Errors
-    /// I/O errors; a file that is not such a setup is made anew.
+    /// [`io::Error`] if the file cannot be written.
     pub fn insecure_development_cached(cache: &Path, k: u32) -> io::Result<Self> {
         let path = cache.join(format!("insecure-development-setup-{k}.bin"));
         if let Some(bytes) = super::cache::read(&path)
@@ -64,7 +64,7 @@ impl Setup {
         Ok(setup)
     }
 
-    /// Where it came from.
+    /// The origin of this setup.
     pub fn provenance(&self) -> Provenance {
         self.provenance
     }

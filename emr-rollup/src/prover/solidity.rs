@@ -1,4 +1,4 @@
-//! The verifier as a contract.
+//! Generates the verifier contract.
 
 use std::rc::Rc;
 
@@ -23,7 +23,7 @@ fn protocol(params: &ParamsKZG<Bn256>, key: &VerifyingKey<G1Affine>) -> PlonkPro
     compile(params, key, Config::kzg().with_num_instance(vec![PublicInputs::COUNT]))
 }
 
-/// What a proof consists of, in its order: points of 64 bytes (advice, permutation product, blinding polynomial, quotient), evaluations of 32
+/// The parts of a proof, in order: points of 64 bytes (advice, permutation product, blinding polynomial, quotient), evaluations of 32
 /// bytes, and the two points of the opening.
 struct ProofLayout {
     commitments: usize,
@@ -46,8 +46,8 @@ impl ProofLayout {
         Self::POINT * self.commitments + Self::SCALAR * self.evaluations + Self::OPENING
     }
 
-    /// Yul that refuses what the native verifier refuses and snark-verifier's code reads all the same: a calldata that does not end with the
-    /// proof, and evaluations that are not below the scalar field's modulus. Without it one proof has many encodings that are accepted.
+    /// Yul code that refuses two things which the native verifier refuses and snark-verifier's code accepts: calldata that does not end with the
+    /// proof, and evaluations that are not below the scalar field's modulus. Without these checks one proof has many encodings that are accepted.
     fn checks(&self) -> String {
         let instances = Self::SCALAR * PublicInputs::COUNT;
         let first = instances + Self::POINT * self.commitments;
@@ -64,19 +64,19 @@ impl ProofLayout {
     }
 }
 
-/// Bytes of every proof.
+/// The size of every proof in bytes.
 pub(super) fn proof_size(params: &ParamsKZG<Bn256>, key: &VerifyingKey<G1Affine>) -> usize {
     ProofLayout::of(&protocol(params, key)).size()
 }
 
-/// Where the checks of [`ProofLayout::checks`] go in snark-verifier's code: after `success` and `f_q` are defined.
+/// The line of snark-verifier's code before which [`ProofLayout::checks`] is inserted: `success` and `f_q` are defined there.
 const BEFORE_THE_PROOF: &str = "            function validate_ec_point(x, y) -> valid {\n";
 
 /// snark-verifier's contract for a key, with a check of the calldata's exact form.
 ///
 /// # Panics
-/// Never for a key of this crate: only a proof system that snark-verifier does not know would make it, or another version of
-/// snark-verifier that writes its code in another way.
+/// Never for a key of this crate. It would panic for a proof system that snark-verifier does not know, or with another version of
+/// snark-verifier that generates other code.
 pub(super) fn generate(params: &ParamsKZG<Bn256>, key: &VerifyingKey<G1Affine>) -> String {
     let deciding_key = (params.get_g()[0], params.g2(), params.s_g2()).into();
     let loader = EvmLoader::new::<Fq, Fr>();
@@ -88,7 +88,7 @@ pub(super) fn generate(params: &ParamsKZG<Bn256>, key: &VerifyingKey<G1Affine>) 
     let verified = EvmVerifier::read_proof(&deciding_key, &protocol, &instances, &mut transcript)
         .map(|proof| EvmVerifier::verify(&deciding_key, &protocol, &instances, &proof));
     assert!(matches!(verified, Ok(Ok(_))), "writing a verifier does not depend on any proof");
-    // snark-verifier pins a compiler of its own; the code needs no feature newer than that.
+    // snark-verifier pins another compiler version. The code compiles with newer ones too.
     let source = loader.solidity_code().replace("pragma solidity 0.8.19;", "pragma solidity ^0.8.19;");
     assert_eq!(source.matches(BEFORE_THE_PROOF).count(), 1, "snark-verifier writes its code in another way");
     let source = source.replace(BEFORE_THE_PROOF, &format!("{checks}{BEFORE_THE_PROOF}"));
@@ -103,7 +103,7 @@ pub(super) fn generate(params: &ParamsKZG<Bn256>, key: &VerifyingKey<G1Affine>) 
     )
 }
 
-/// What the verifying contract is called with: the instances, 32 bytes each, then the proof.
+/// The calldata of the verifier contract: the instances, 32 bytes each, then the proof.
 pub fn calldata(public: &PublicInputs, proof: &[u8]) -> Vec<u8> {
     encode_calldata(&[public.elements().to_vec()], proof)
 }

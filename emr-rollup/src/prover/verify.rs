@@ -15,19 +15,19 @@ use snark_verifier::system::halo2::transcript::evm::EvmTranscript;
 use super::{keys::KeyDigest, setup::Setup, solidity};
 use crate::batch::PublicInputs;
 
-/// A proof was refused.
+/// Why a proof was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum VerifyError {
-    /// It has another length than every proof.
+    /// The proof has the wrong length.
     #[error("a proof has {expected} bytes, this has {found}")]
     Length {
-        /// Bytes of every proof.
+        /// The length of every proof in bytes.
         expected: usize,
-        /// Bytes of this one.
+        /// The length of this proof in bytes.
         found: usize,
     },
-    /// It does not prove these public inputs.
+    /// The proof is not valid for these public inputs.
     #[error("the proof is not valid for these public inputs")]
     Invalid,
 }
@@ -55,7 +55,7 @@ impl Verifier {
     /// Verifies a proof.
     ///
     /// # Errors
-    /// [`VerifyError`].
+    /// [`VerifyError`] if the proof is not valid.
     pub fn verify(&self, public: &PublicInputs, proof: &[u8]) -> Result<(), VerifyError> {
         if proof.len() != self.proof_size {
             return Err(VerifyError::Length { expected: self.proof_size, found: proof.len() });

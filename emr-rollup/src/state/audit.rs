@@ -6,8 +6,8 @@ use crate::{primitive::field::Fr, state::leaf::AuditEntry};
 
 /// A patient's audit chain, oldest entry first.
 ///
-/// The heads make any part of the chain provable: an entry and the head before it give the head after it, so a part that
-/// ends at a known head cannot be another one.
+/// The heads make any part of the chain provable: an entry and the head before it give the head after it. So the entries of a part that
+/// ends at a known head are certain.
 #[derive(Clone, Debug, Default)]
 pub struct AuditChain {
     entries: Vec<AuditEntry>,
@@ -32,7 +32,7 @@ impl AuditChain {
         self.entries.push(entry);
     }
 
-    /// The head after the last entry; 0 if there is none.
+    /// The head after the last entry, or 0 for an empty chain.
     pub fn head(&self) -> Fr {
         self.heads.last().copied().unwrap_or(Fr::ZERO)
     }

@@ -18,7 +18,7 @@ use crate::{
     state::tree::empty_root,
 };
 
-/// The value of a leaf in a tree: the hash of what it holds, or 0 if it is empty. Not a root, nor a line of the audit chain.
+/// The value of a leaf in a tree: the hash of its content, or 0 if it is empty. It is neither a root nor the hash of an audit entry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct LeafHash(#[serde(with = "hex_element")] Fr);
@@ -33,19 +33,19 @@ impl LeafHash {
     }
 }
 
-/// What L1 says to be one. Nothing says that such a leaf was ever written.
+/// For elements from L1. It does not show that such a leaf was ever written.
 impl From<Fr> for LeafHash {
     fn from(element: Fr) -> Self {
         Self(element)
     }
 }
 
-/// The number of an optional account: 0 for none.
+/// The index of an optional account, or 0 for none.
 pub fn index_or_zero(account: Option<AccountIndex>) -> u64 {
     account.map_or(0, AccountIndex::get)
 }
 
-/// Which tree of a patient's subtree an operation writes. 2 bits.
+/// The tree of a patient's subtree that an operation writes. 2 bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum Tree {
@@ -55,20 +55,20 @@ pub enum Tree {
     Records = 2,
 }
 
-/// Who an account is.
+/// An account's identity.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IdentityLeaf {
-    /// What it is.
+    /// The account's role.
     pub role: Role,
-    /// Whether it may act.
+    /// Whether the account may act.
     pub status: AccountStatus,
-    /// The hospital it belongs to.
+    /// The hospital that the account belongs to.
     pub org: Option<AccountIndex>,
-    /// Generation of its keys and standing.
+    /// The account's epoch. A change of its keys or status begins a new one.
     pub epoch: AccountEpoch,
-    /// The key its operations are signed with.
+    /// The key that signs the account's operations.
     pub key: PublicKey,
-    /// Commitment to its RSA key: an opaque 248-bit value.
+    /// The commitment to the account's RSA key: an opaque 248-bit value.
     pub encryption: Fr,
 }
 
@@ -92,21 +92,21 @@ impl IdentityLeaf {
 /// The root of a patient's subtree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MedicalLeaf {
-    /// Root of her grants tree.
+    /// The root of the patient's grants tree.
     #[serde(with = "hex_element")]
     pub grants_root: Fr,
-    /// Root of her records tree.
+    /// The root of the patient's records tree.
     #[serde(with = "hex_element")]
     pub records_root: Fr,
-    /// Head of her audit chain; 0 before the first entry.
+    /// The head of the patient's audit chain, or 0 before the first entry.
     #[serde(with = "hex_element")]
     pub audit_head: Fr,
-    /// Commitment to her key directory's CID; 0 before the first.
+    /// The commitment to the CID of the patient's key directory, or 0 before the first directory.
     pub key_directory: DirectoryCommitment,
 }
 
 impl MedicalLeaf {
-    /// What registering a patient writes.
+    /// The leaf that a patient's registration writes.
     pub fn registered() -> Self {
         Self {
             grants_root: empty_root(layout::GRANT_DEPTH),
@@ -123,22 +123,22 @@ impl MedicalLeaf {
     }
 }
 
-/// Who may do what with which classes, until when.
+/// A grant: who may do what, for which classes, and until when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GrantLeaf {
     /// A doctor, a hospital (and so its doctors), or nobody once revoked.
     pub grantee: Option<AccountIndex>,
-    /// What is allowed.
+    /// The rights.
     pub rights: Rights,
-    /// For which classes.
+    /// The classes.
     pub scope: ClassMask,
-    /// The last second at which it holds.
+    /// The last second at which the grant holds.
     pub not_after: UnixTime,
     /// How often it was used to request access.
     pub uses: Uses,
     /// How often the slot was written.
     pub version: Version,
-    /// Hides the fields from whoever sees only the hash.
+    /// The salt. It hides the fields from those who see only the hash.
     #[serde(with = "hex_element")]
     pub salt: Fr,
 }
@@ -167,25 +167,25 @@ impl GrantLeaf {
     }
 }
 
-/// A record's place in the state: who wrote what, and commitments to statement and storage.
+/// A record in the state: its author and class, and commitments to the author's statement and to the stored blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecordLeaf {
     /// Live, or a tombstone.
     pub status: RecordStatus,
-    /// Its class.
+    /// The record's class.
     pub class: Class,
-    /// Who wrote this version.
+    /// The author of this version.
     pub author: AccountIndex,
-    /// The hospital that keeps its blocks, if one does.
+    /// The hospital that keeps the record's blocks, if one does.
     pub custodian: Option<AccountIndex>,
     /// How often the content was written.
     pub version: Version,
-    /// How often the leaf was touched.
+    /// How often the leaf was written.
     pub revision: Revision,
-    /// Commitment to the authored statement.
+    /// The commitment to the authored statement.
     #[serde(with = "hex_element")]
     pub authored: Fr,
-    /// Commitment to the manifest's CID, salted.
+    /// The salted commitment to the manifest's CID.
     #[serde(with = "hex_element")]
     pub stored: Fr,
 }
@@ -209,22 +209,22 @@ impl RecordLeaf {
     }
 }
 
-/// One line of a patient's audit chain.
+/// One entry of a patient's audit chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AuditEntry {
-    /// What was done.
+    /// The kind of the operation.
     pub kind: Kind,
-    /// By whom.
+    /// The account that signed it.
     pub signer: AccountIndex,
-    /// To which leaf.
+    /// The leaf that it wrote.
     pub target: Target,
-    /// Why, where the operation says so.
+    /// The purpose, if the operation has one.
     pub purpose: Option<Purpose>,
     /// The batch's time.
     pub time: UnixTime,
-    /// The leaf value after it.
+    /// The leaf value after the operation.
     pub new_leaf: LeafHash,
-    /// Hides the fields from whoever sees only the hash.
+    /// The salt. It hides the fields from those who see only the hash.
     #[serde(with = "hex_element")]
     pub salt: Fr,
 }
@@ -269,7 +269,7 @@ pub enum Target {
 }
 
 impl Target {
-    /// Its tree.
+    /// The leaf's tree.
     pub const fn tree(self) -> Tree {
         match self {
             Self::Grant(_) => Tree::Grants,
@@ -277,7 +277,7 @@ impl Target {
         }
     }
 
-    /// Its position.
+    /// The leaf's position.
     pub const fn slot(self) -> u64 {
         match self {
             Self::Grant(slot) => slot.get(),

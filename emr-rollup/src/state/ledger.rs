@@ -1,4 +1,4 @@
-//! The state with the preimages of its leaves: what a sequencer keeps, executes operations on and makes witnesses from.
+//! The state with the preimages of its leaves. A sequencer keeps it, executes operations on it and makes witnesses from it.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -26,11 +26,11 @@ use crate::{
 /// One patient's leaves.
 #[derive(Clone, Debug, Default)]
 pub struct PatientLeaves {
-    /// Her grants that were ever written.
+    /// Every grant that was ever written.
     pub grants: BTreeMap<GrantSlot, GrantLeaf>,
-    /// Her records that were ever written.
+    /// Every record that was ever written.
     pub records: BTreeMap<RecordSlot, RecordLeaf>,
-    /// Her audit chain.
+    /// The audit chain.
     pub audit: AuditChain,
 }
 
@@ -41,18 +41,18 @@ impl PatientLeaves {
     }
 }
 
-/// What executing an operation gave.
+/// The result of an executed operation.
 #[derive(Clone, Debug)]
 pub struct Executed {
-    /// What a prover needs of it.
+    /// The witness, from which a prover makes the proof.
     pub witness: OperationWitness,
-    /// Its entry of D2.
+    /// The operation's entry of D2.
     pub d2: D2Entry,
-    /// Its line in the audit chain.
+    /// The operation's entry in the audit chain.
     pub entry: AuditEntry,
 }
 
-/// The state and its preimages. A clone shares the leaves of all patients with the original; the first change to a patient copies theirs.
+/// The state and its preimages. A clone shares the leaves of all patients with the original. The first change of a patient's leaves copies them.
 #[derive(Clone, Debug)]
 pub struct Ledger {
     domain: Domain,
@@ -92,10 +92,10 @@ impl Ledger {
         self.trees.subtree(account).map(|subtree| subtree.medical_leaf())
     }
 
-    /// Takes an entry of the L1 queue, and gives what a prover needs of that. An entry that cannot take effect changes nothing.
+    /// Takes an entry of the L1 queue and returns its witness. An entry that cannot take effect changes nothing.
     ///
     /// # Errors
-    /// [`Violation`] if the entry is one that the contract never queues.
+    /// [`Violation`] if the contract never queues such an entry.
     pub fn consume(&mut self, operation: &L1Operation) -> Result<EntryWitness, Violation> {
         let account = operation.account();
         let witness = EntryWitness {
@@ -116,8 +116,8 @@ impl Ledger {
         Ok(witness)
     }
 
-    /// Takes one patient's leaves from another ledger of the same rollup, as when operations on this patient alone are undone. Operations
-    /// change nothing but one patient's subtree, so nobody else is concerned.
+    /// Copies one patient's leaves from another ledger of the same rollup, for example to undo operations on this patient only. An operation
+    /// changes only one patient's subtree, so no other patient is affected.
     pub fn restore(&mut self, patient: AccountIndex, from: &Self) {
         if let (true, Some(leaves)) = (self.patients.contains_key(&patient), from.patients.get(&patient)) {
             self.patients.insert(patient, Arc::clone(leaves));
@@ -125,10 +125,10 @@ impl Ledger {
         }
     }
 
-    /// Executes an operation at a batch time. Changes nothing if it is refused.
+    /// Executes an operation at a batch time. If it is refused, nothing changes.
     ///
     /// # Errors
-    /// The clause that the operation breaks.
+    /// [`Violation`] with the clause that the operation breaks.
     pub fn execute(&mut self, signed: &SignedOperation, time: UnixTime) -> Result<Executed, Violation> {
         let (witness, d2, entry) = self.check(signed, time)?;
         let operation = &signed.operation;
@@ -141,17 +141,17 @@ impl Ledger {
             Some(Written::Grant(slot, leaf)) => {
                 leaves.grants.insert(slot, leaf);
             }
-            // Only of an operation that the statement refuses.
+            // This happens only for an operation that the statement refuses.
             None => {}
         }
         leaves.audit.push(entry);
         Ok(Executed { witness, d2, entry })
     }
 
-    /// Says whether an operation would be executed, and changes nothing.
+    /// Checks whether an operation could be executed. Changes nothing.
     ///
     /// # Errors
-    /// The clause that the operation breaks.
+    /// [`Violation`] with the clause that the operation breaks.
     pub fn check(
         &self,
         signed: &SignedOperation,

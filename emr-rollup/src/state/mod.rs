@@ -1,4 +1,4 @@
-//! The state's trees, kept at the level of hashes: what anybody can rebuild from batch data alone.
+//! The state's trees as hashes only. Anybody can rebuild them from batch data alone.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -25,14 +25,14 @@ pub mod leaf;
 pub mod ledger;
 pub mod tree;
 
-/// Batch data that no honest batch has.
+/// Why batch data cannot be applied. No honest batch has such data.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DataError {
     /// A D1 entry does not decode.
     #[error("entry {entry} of the L1 data is malformed: {reason}")]
     MalformedEntry {
-        /// Its number in the batch.
+        /// The entry's number in the batch.
         entry: usize,
         /// What is wrong.
         reason: String,
@@ -40,7 +40,7 @@ pub enum DataError {
     /// A D2 entry names no leaf.
     #[error("entry {entry} of the L2 data names no leaf of a patient's subtree")]
     NoSuchLeaf {
-        /// Its number in the batch.
+        /// The entry's number in the batch.
         entry: usize,
     },
 }
@@ -48,13 +48,13 @@ pub enum DataError {
 /// One patient's subtree.
 #[derive(Clone, Debug)]
 pub struct Subtree {
-    /// Her grants.
+    /// The patient's grants.
     pub grants: SparseMerkleTree,
-    /// Her records.
+    /// The patient's records.
     pub records: SparseMerkleTree,
-    /// Head of her audit chain.
+    /// The head of the patient's audit chain.
     pub audit_head: Fr,
-    /// Commitment to her key directory.
+    /// The commitment to the patient's key directory.
     pub key_directory: DirectoryCommitment,
 }
 
@@ -68,7 +68,7 @@ impl Subtree {
         }
     }
 
-    /// The medical leaf over it.
+    /// The medical leaf of this subtree.
     pub fn medical_leaf(&self) -> MedicalLeaf {
         MedicalLeaf {
             grants_root: self.grants.root(),
@@ -86,7 +86,7 @@ impl Subtree {
     }
 }
 
-/// Both trees and every subtree. A clone shares the subtrees with the original; the first change to one copies it.
+/// Both trees and every subtree. A clone shares the subtrees with the original. The first change of a subtree copies it.
 #[derive(Clone, Debug)]
 pub struct StateTrees {
     version: CircuitVersion,
@@ -106,7 +106,7 @@ impl StateTrees {
         }
     }
 
-    /// The depths in use.
+    /// The circuit version, which holds the depths.
     pub fn version(&self) -> &CircuitVersion {
         &self.version
     }
@@ -193,7 +193,7 @@ impl StateTrees {
         true
     }
 
-    /// Takes one patient's subtree from another state; without effect if either has none.
+    /// Copies one patient's subtree from another state. If one of the states has no such subtree, nothing changes.
     pub(crate) fn restore(&mut self, patient: AccountIndex, from: &Self) {
         if let (Some(subtree), Some(earlier)) = (self.subtrees.get_mut(&patient), from.subtrees.get(&patient)) {
             *subtree = Arc::clone(earlier);
@@ -201,10 +201,10 @@ impl StateTrees {
         }
     }
 
-    /// Applies a settled batch's data: this, from genesis on, is how state is derived from L1.
+    /// Applies a settled batch's data. The state is derived from L1 by applying every batch, beginning at genesis.
     ///
     /// # Errors
-    /// [`DataError`]; the state may then be half way through the batch, and the caller starts over.
+    /// [`DataError`] if an entry is malformed. The batch may then be applied in part, so the caller has to start again.
     pub fn apply(&mut self, data: &BatchData) -> Result<(), DataError> {
         for (entry, queued) in data.d1.iter().enumerate() {
             let operation = L1Operation::from_entry(queued)

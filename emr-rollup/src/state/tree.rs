@@ -1,4 +1,4 @@
-//! Sparse binary Merkle trees over Poseidon; an empty leaf is 0.
+//! Sparse binary Merkle trees over Poseidon. An empty leaf is 0.
 
 use std::{collections::HashMap, sync::LazyLock};
 
@@ -27,12 +27,12 @@ static EMPTY: LazyLock<[Fr; MAX_DEPTH + 1]> = LazyLock::new(|| {
 /// `E_depth`, the root of an empty tree.
 ///
 /// # Panics
-/// Beyond [`MAX_DEPTH`].
+/// If `depth` is more than [`MAX_DEPTH`].
 pub fn empty_root(depth: usize) -> Fr {
     EMPTY[depth]
 }
 
-/// A tree that stores only what is not empty.
+/// A tree that stores only the nodes that are not empty.
 #[derive(Clone, Debug)]
 pub struct SparseMerkleTree {
     depth: usize,
@@ -43,7 +43,7 @@ impl SparseMerkleTree {
     /// An empty tree.
     ///
     /// # Panics
-    /// Beyond [`MAX_DEPTH`].
+    /// If `depth` is more than [`MAX_DEPTH`].
     pub fn new(depth: usize) -> Self {
         assert!(depth <= MAX_DEPTH, "trees are at most {MAX_DEPTH} deep");
         Self { depth, nodes: HashMap::new() }
@@ -99,7 +99,7 @@ impl SparseMerkleTree {
         Path::new(siblings)
     }
 
-    /// The leaves that are not empty, in no order.
+    /// The leaves that are not empty, in no particular order.
     pub fn leaves(&self) -> impl Iterator<Item = (u32, LeafHash)> {
         self.nodes.iter().filter(|((height, _), _)| *height == 0).map(|((_, index), leaf)| (*index, (*leaf).into()))
     }
@@ -132,9 +132,9 @@ impl Path {
         self.siblings.len()
     }
 
-    /// The root that a leaf at a position has by this path.
+    /// The root that follows from a leaf at a position and this path.
     ///
-    /// Only a path whose [`depth`](Self::depth) is that of the tree proves anything: callers check it.
+    /// It proves something only if the path's [`depth`](Self::depth) is that of the tree. Callers have to check this.
     pub fn root(&self, position: u32, leaf: LeafHash) -> Fr {
         self.siblings.iter().enumerate().fold(leaf.element(), |node, (height, sibling)| {
             if height < 32 && position >> height & 1 == 1 {

@@ -1,4 +1,4 @@
-//! A whole batch: L1 operations, then L2 operations, each under the roots that the one before left.
+//! The statement for a whole batch: L1 operations, then L2 operations. Each is checked under the roots that the one before gave.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,15 +10,15 @@ use crate::{
     version::CircuitVersion,
 };
 
-/// Everything a prover needs of a batch. Secret: it holds who did what to whom.
+/// Everything that a prover needs of a batch. It is secret, because it tells who did what to whom.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BatchWitness {
-    /// The circuit it is for.
+    /// The circuit version.
     pub version: CircuitVersion,
-    /// Identity root before.
+    /// The identity root before the batch.
     #[serde(with = "hex_element")]
     pub identity_root: Fr,
-    /// Medical root before.
+    /// The medical root before the batch.
     #[serde(with = "hex_element")]
     pub medical_root: Fr,
     /// The L1 operations.
@@ -29,10 +29,10 @@ pub struct BatchWitness {
 
 /// Checks a batch against its public inputs.
 ///
-/// Everything that the circuit proves is checked here; that `z` is the right challenge is the contract's business.
+/// This checks everything that the circuit proves. The contract checks that `z` is the right challenge.
 ///
 /// # Errors
-/// The first clause it breaks.
+/// [`Violation`] with the first clause that the batch breaks.
 pub fn check_batch(witness: &BatchWitness, public: &PublicInputs) -> Result<(), Violation> {
     let version = &witness.version;
     require(

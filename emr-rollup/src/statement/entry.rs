@@ -1,4 +1,4 @@
-//! One L1 operation. It is total: an entry that cannot take effect is consumed and changes nothing.
+//! The statement for one L1 operation. It is total: an entry that cannot take effect is consumed and changes nothing.
 
 use emr_core::{AccountEpoch, Role};
 use halo2curves::ff::Field;
@@ -17,21 +17,21 @@ use crate::{
     version::CircuitVersion,
 };
 
-/// What an entry does.
+/// The effect of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EntryEffect {
-    /// Identity root after.
+    /// The identity root after the entry.
     pub identity_root: Fr,
-    /// Medical root after.
+    /// The medical root after the entry.
     pub medical_root: Fr,
     /// The entry of D1.
     pub d1: D1Entry,
 }
 
-/// Checks one L1 operation and says what it does.
+/// Checks one L1 operation and returns its effect.
 ///
 /// # Errors
-/// The clause it breaks.
+/// [`Violation`] with the clause that the entry breaks.
 pub fn check_entry(
     version: &CircuitVersion,
     (identity_root, medical_root): (Fr, Fr),

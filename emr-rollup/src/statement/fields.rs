@@ -1,4 +1,4 @@
-//! Leaves, headers and entries as raw field elements: packed fields, in range or not, and opaque values beside them.
+//! Leaves, headers and entries as raw field elements: packed fields, which may be out of range, and opaque values.
 
 use halo2curves::ff::Field;
 use serde::{Deserialize, Serialize};
@@ -65,9 +65,9 @@ fields!(
         /// Epoch.
         epoch,
     } opaque {
-        /// Key abscissa.
+        /// The key's x coordinate.
         key_x,
-        /// Key ordinate.
+        /// The key's y coordinate.
         key_y,
         /// Encryption key commitment.
         encryption,
@@ -79,11 +79,11 @@ fields!(
     GrantFields: GRANT {
         /// Account, or 0.
         grantee,
-        /// Mask.
+        /// Mask of rights.
         rights,
         /// Mask of classes.
         scope,
-        /// Last second.
+        /// The last second at which the grant holds.
         not_after,
         /// Use count.
         uses,
@@ -139,7 +139,7 @@ fields!(
         expected,
         /// Purpose byte.
         purpose,
-        /// Last batch time.
+        /// The last batch time at which the operation may take effect.
         valid_until,
     } opaque {}
 );
@@ -164,9 +164,9 @@ fields!(
         /// Whether `opaque` replaces the key directory.
         replace_directory,
     } opaque {
-        /// Key abscissa.
+        /// The key's x coordinate.
         key_x,
-        /// Key ordinate.
+        /// The key's y coordinate.
         key_y,
         /// Encryption key commitment, or a key directory.
         opaque,

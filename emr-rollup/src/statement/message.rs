@@ -1,4 +1,4 @@
-//! What is signed, as raw field elements, and the signature.
+//! The signed message and its signature as raw field elements.
 
 use serde::{Deserialize, Serialize};
 
@@ -31,7 +31,7 @@ pub struct Message {
     /// `directory_after`.
     #[serde(with = "hex_element")]
     pub directory_after: Fr,
-    /// Salt of the audit entry.
+    /// The salt of the audit entry.
     #[serde(with = "hex_element")]
     pub salt: Fr,
 }
@@ -78,10 +78,10 @@ impl From<&Operation> for Message {
 /// A signature, canonical or not.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SignatureFields {
-    /// Abscissa of R.
+    /// The x coordinate of R.
     #[serde(with = "hex_element")]
     pub r_x: Fr,
-    /// Ordinate of R.
+    /// The y coordinate of R.
     #[serde(with = "hex_element")]
     pub r_y: Fr,
     /// S as an integer below p.

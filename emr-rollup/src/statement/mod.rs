@@ -1,7 +1,7 @@
 //! The statement that a proof proves, in plain Rust: pure functions from a witness to the state's next roots.
 //!
-//! A witness holds raw field elements, so that it can be wrong in every way in which a prover could lie; the circuit takes
-//! the same structure. Each refusal names the clause it breaks (`docs/circuit.md`, "Clauses").
+//! A witness holds raw field elements, so it can be wrong in every way in which a prover could lie. The circuit takes
+//! the same structure. Each refusal names the clause that is broken (`docs/circuit.md`, "Clauses").
 
 mod batch;
 mod entry;
@@ -63,13 +63,13 @@ pub enum Clause {
 }
 
 impl Clause {
-    /// Its number in `docs/circuit.md`, from 1.
+    /// The clause's number in `docs/circuit.md`, from 1.
     pub const fn number(self) -> u8 {
         self as u8 + 1
     }
 }
 
-/// As `C4: the message is not current`.
+/// Writes a clause like `C4: the message is not current`.
 impl std::fmt::Display for Clause {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let text = match self {
@@ -103,7 +103,7 @@ impl std::fmt::Display for Clause {
 pub struct Violation {
     /// The clause.
     pub clause: Clause,
-    /// What of it.
+    /// The part of the clause that is broken.
     pub detail: &'static str,
 }
 

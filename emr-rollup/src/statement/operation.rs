@@ -1,4 +1,4 @@
-//! One L2 operation: a compare-and-swap of one leaf in one patient's subtree, and an audit entry.
+//! The statement for one L2 operation: a compare-and-swap of one leaf in one patient's subtree, and an audit entry.
 
 use emr_core::{AccountStatus, Purpose, Rights, Role};
 use halo2curves::ff::Field;
@@ -19,31 +19,31 @@ use crate::{
     version::CircuitVersion,
 };
 
-/// What is the same for all operations of a batch.
+/// The values that all operations of a batch share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Context {
-    /// The depths.
+    /// The circuit version, which holds the depths.
     pub version: CircuitVersion,
     /// The rollup's domain.
     pub domain: Fr,
     /// The batch's time.
     pub time: u64,
-    /// Identity root after the L1 operations.
+    /// The identity root after the L1 operations.
     pub identity_root: Fr,
 }
 
-/// What an operation does.
+/// The effect of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OperationEffect {
-    /// Medical root after.
+    /// The medical root after the operation.
     pub medical_root: Fr,
-    /// The patient's medical leaf after.
+    /// The patient's medical leaf after the operation.
     pub medical: MedicalFields,
     /// The entry of D2.
     pub d2: D2Entry,
 }
 
-/// The witness's numbers, in range, and the rules of its kind.
+/// The witness's numbers, checked to be in range, and the rules of its kind.
 struct Numbers {
     rule: &'static Rule,
     signer: u64,
@@ -64,11 +64,11 @@ impl Numbers {
 pub(crate) struct LeafChange<'a> {
     /// The depths.
     pub(crate) version: &'a CircuitVersion,
-    /// Everything; ranges and empty slots are checked.
+    /// The whole witness. Ranges and empty slots are checked already.
     pub(crate) witness: &'a OperationWitness,
 }
 
-/// An element as an integer; `u64::MAX` if it is none, which no field in range is.
+/// An element as an integer, or `u64::MAX` if it is not below 2^64. No field in range has that value.
 pub(crate) fn number(element: &Fr) -> u64 {
     to_u64(element).unwrap_or(u64::MAX)
 }
@@ -78,10 +78,10 @@ pub(crate) fn is_code(element: &Fr, code: u8) -> bool {
     *element == Fr::from(u64::from(code))
 }
 
-/// Checks one L2 operation under a medical root and says what it does.
+/// Checks one L2 operation under a medical root and returns its effect.
 ///
 /// # Errors
-/// The clause it breaks.
+/// [`Violation`] with the clause that the operation breaks.
 pub fn check_operation(
     context: &Context,
     medical_root: Fr,
@@ -137,7 +137,7 @@ pub fn check_operation(
     })
 }
 
-/// C19, and the shapes that the circuit has by construction.
+/// Checks C19, and the shapes that the circuit has by construction.
 fn check_ranges(context: &Context, witness: &OperationWitness) -> Result<Numbers, Violation> {
     let version = &context.version;
     let header = &witness.message.header;
@@ -199,7 +199,7 @@ fn check_ranges(context: &Context, witness: &OperationWitness) -> Result<Numbers
     Ok(numbers)
 }
 
-/// C1, C2, C4 and C5.
+/// Checks C1, C2, C4 and C5.
 fn check_parties(
     context: &Context,
     medical_root: Fr,
@@ -239,7 +239,7 @@ fn check_parties(
     )
 }
 
-/// C3, and that the signed purpose is one.
+/// Checks C3, and that the signed purpose is an assigned one.
 fn check_message(context: &Context, witness: &OperationWitness, numbers: &Numbers) -> Result<(), Violation> {
     let refuse = |detail| Violation { clause: Clause::SignatureValid, detail };
     let fields = &witness.signature;
@@ -249,7 +249,7 @@ fn check_message(context: &Context, witness: &OperationWitness, numbers: &Number
     };
     let key = PublicKey::from_coordinates(witness.signer.key_x, witness.signer.key_y).map_err(|_| refuse("key"))?;
     key.verify(witness.message.hash(context.domain), &signature).map_err(|_| refuse("equation"))?;
-    // An audit entry whose purpose has no type could not be read by anyone, ever.
+    // Nobody could ever decode an audit entry whose purpose is not assigned.
     let assigned = u8::try_from(numbers.purpose).ok().and_then(Purpose::from_code).is_some();
     require(assigned, Clause::InRange, "an assigned purpose")?;
     require(
@@ -259,7 +259,7 @@ fn check_message(context: &Context, witness: &OperationWitness, numbers: &Number
     )
 }
 
-/// C6 and C7: a doctor writes under a grant; whoever requests access uses one.
+/// Checks C6 and C7: a doctor writes under a grant, and an access request uses one.
 fn check_authority(context: &Context, witness: &OperationWitness, numbers: &Numbers) -> Result<(), Violation> {
     let live = |grant: &GrantFields| {
         let for_signer = grant.grantee == witness.message.header.signer || grant.grantee == witness.signer.org;
@@ -298,7 +298,7 @@ fn check_authority(context: &Context, witness: &OperationWitness, numbers: &Numb
     }
 }
 
-/// C8 and C9: counter, directory and author by the kind's row, the rest by the kind.
+/// Checks C8 and C9: counter, directory and author by the kind's row, and the rest by the kind's own check.
 fn check_leaf(context: &Context, witness: &OperationWitness, numbers: &Numbers) -> Result<(), Violation> {
     let rule = numbers.rule;
     let (old_record, old_grant) = (&witness.old_record, &witness.old_grant);
@@ -330,7 +330,7 @@ fn check_leaf(context: &Context, witness: &OperationWitness, numbers: &Numbers) 
 }
 
 impl LeafChange<'_> {
-    /// C9 for kinds that sign a record's next leaf.
+    /// Checks C9 for kinds that sign a record's next leaf.
     pub(crate) fn check_record_is_signed(&self) -> Result<(), Violation> {
         let OperationWitness { old_record: old, new_record: new, message, .. } = self.witness;
         require(message.new_packed == new.packed(), Clause::NewLeafAllowed, "new fields as signed")?;
@@ -341,7 +341,7 @@ impl LeafChange<'_> {
         require(new.revision == old.revision + Fr::ONE, Clause::NewLeafAllowed, "revision + 1")
     }
 
-    /// C9 for kinds that sign a grant's next leaf.
+    /// Checks C9 for kinds that sign a grant's next leaf.
     pub(crate) fn check_grant_is_signed(&self) -> Result<(), Violation> {
         let OperationWitness { old_grant: old, new_grant: new, message, .. } = self.witness;
         let signed = GrantFields { uses: Fr::ZERO, ..*new };

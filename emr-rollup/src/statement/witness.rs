@@ -1,4 +1,4 @@
-//! The witness of a slot: everything that it reads, as the circuit assigns it.
+//! The witness of a slot: everything that the slot reads, as the circuit assigns it.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,7 +8,7 @@ use crate::{
     state::{leaf::LeafHash, tree::Path},
 };
 
-/// One L2 operation with everything it reads.
+/// One L2 operation with everything that it reads.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OperationWitness {
     /// What was signed.
@@ -17,46 +17,46 @@ pub struct OperationWitness {
     pub signature: SignatureFields,
     /// The signer's identity.
     pub signer: IdentityFields,
-    /// Its path in the identity tree.
+    /// The path of this leaf in the identity tree.
     pub signer_path: Path,
     /// The patient's identity.
     pub patient: IdentityFields,
-    /// Its path in the identity tree.
+    /// The path of this leaf in the identity tree.
     pub patient_path: Path,
-    /// The patient's medical leaf before.
+    /// The patient's medical leaf before the operation.
     pub medical: MedicalFields,
-    /// Its path in the medical tree.
+    /// The path of this leaf in the medical tree.
     pub medical_path: Path,
-    /// Slot of the grant that allows a doctor to write; 0 where none is needed.
+    /// The slot of the grant that allows a doctor to write, or 0 if none is needed.
     #[serde(with = "hex_element")]
     pub authority_slot: Fr,
-    /// That grant; zeros where none is needed.
+    /// That grant, or zeros if none is needed.
     pub authority: GrantFields,
-    /// Its path in the grants tree; zeros where none is needed.
+    /// The path of that grant in the grants tree, or zeros if none is needed.
     pub authority_path: Path,
-    /// The target before, if it is a grant; else zeros.
+    /// The target before the operation if it is a grant, else zeros.
     pub old_grant: GrantFields,
-    /// The target after, if it is a grant; else zeros.
+    /// The target after the operation if it is a grant, else zeros.
     pub new_grant: GrantFields,
-    /// The target before, if it is a record; else zeros.
+    /// The target before the operation if it is a record, else zeros.
     pub old_record: RecordFields,
-    /// The target after, if it is a record; else zeros.
+    /// The target after the operation if it is a record, else zeros.
     pub new_record: RecordFields,
-    /// The target's path: of the records tree's depth, zeros above the root of the grants tree.
+    /// The target's path. It has the depth of the records tree; for a grant it is filled with zeros above the root of the grants tree.
     pub target_path: Path,
 }
 
-/// One L1 operation with everything it reads.
+/// One L1 operation with everything that it reads.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EntryWitness {
     /// The entry, as queued.
     pub entry: EntryFields,
-    /// The identity leaf value before.
+    /// The value of the identity leaf before the operation.
     pub old_identity: LeafHash,
-    /// Its path.
+    /// The path of this leaf.
     pub identity_path: Path,
-    /// The medical leaf value before.
+    /// The value of the medical leaf before the operation.
     pub old_medical: LeafHash,
-    /// Its path.
+    /// The path of this leaf.
     pub medical_path: Path,
 }

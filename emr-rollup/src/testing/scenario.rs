@@ -194,7 +194,7 @@ pub fn revoke(slot: u64, expected: u64, before: u64, after: u64) -> Action {
     })
 }
 
-/// One operation of every kind, with a doctor acting through his hospital's grant and one acting for himself:
+/// One operation of every kind, with a doctor who acts under their hospital's grant and one who acts under their own:
 /// 0 SetGrant to the hospital, 1 SetGrant to the stranger, 2 PutRecord by the doctor, 3 PutRecord by the patient,
 /// 4 PutRecord of a second version, 5 Tombstone, 6 RequestAccess, 7 Revoke.
 pub fn operations(version: &CircuitVersion) -> Vec<SignedOperation> {

@@ -107,7 +107,7 @@ fn c5_the_patient_is_in_order() {
         change(&mut entries[3]);
         forger_with(&entries)
     };
-    // A suspended patient breaks C2 where she signs herself, so a doctor requests access.
+    // A suspended patient breaks C2 as the signer, so a doctor requests access.
     let request = sign(DOCTOR, request(first_slot(&VERSION), 0, Class::Summary), None, 3);
     let mut closed = with(|entry| entry.status = Fr::from(3));
     closed.write_grant(PATIENT, first_slot(&VERSION), &grant(DOCTOR, Rights::READ, ClassMask::ALL, 1));

@@ -206,7 +206,8 @@ pub(crate) async fn admit_revoke(State(app): State<Arc<App>>, mut request: Reque
     }
 }
 
-/// Who asks, as far as a limit is concerned: who shares an address with a hostile client shares no limit with it after the login.
+/// Whom a limit counts: the account after a login, else the address. So a client that shares an address with a hostile client shares no limit
+/// with it after the login.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Asker {
     Account(AccountIndex),
@@ -233,7 +234,7 @@ fn charge(app: &App, request: &mut Request) -> Result<Asker, Refusal> {
     let waited = match &asker {
         Asker::Account(account) => app.limits.by_account.check(account),
         Asker::Address(address) => app.limits.by_address.check(address),
-        // Jobs and proofs have rates themselves.
+        // Jobs and proofs have their own rates.
         Asker::Prover(_) => Ok(()),
     };
     waited.map_err(|wait| Refusal::too_many("too many requests: wait", wait))?;

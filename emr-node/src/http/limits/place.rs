@@ -20,7 +20,7 @@ pub(crate) struct Place<K: Ord + Clone> {
 }
 
 impl<K: Ord + Clone> Places<K> {
-    /// `each` places for each key.
+    /// Makes `each` places for each key.
     pub(crate) fn new(each: usize) -> Self {
         Self { each, taken: Arc::default() }
     }

@@ -82,8 +82,8 @@ impl FromRequestParts<Arc<App>> for Prover {
     }
 }
 
-/// The prover that a credential is of. Read from disk at each request: a prover that was removed is refused at once. All are compared,
-/// each in constant time.
+/// The prover with this credential. The list is read from disk at each request, so a removed prover is refused at once. The credential is
+/// compared with all of them, each time in constant time.
 fn known_prover(token: &str, app: &App) -> Result<Option<String>, Refusal> {
     let Ok(credential) = ProverCredential::parse(token) else { return Ok(None) };
     let digest = credential.digest();

@@ -22,6 +22,13 @@ const POLL_ELSEWHERE: Duration = Duration::from_secs(2);
 pub enum Endpoint {
     /// A node's JSON-RPC address, `http` or `https`.
     Http(HttpAddress),
+    /// The same node, over connections that all providers of this endpoint and its clones share.
+    Pooled {
+        /// Where it is.
+        address: HttpAddress,
+        /// The connections.
+        transport: BoxTransport,
+    },
     /// The transport of a chain in this process. The chain is trusted like the process itself.
     InProcess(BoxTransport),
 }
@@ -71,6 +78,26 @@ impl Endpoint {
         Ok(Self::Http(HttpAddress::parse(address, plain)?))
     }
 
+    /// The same endpoint, whose providers share their connections.
+    ///
+    /// # Errors
+    ///
+    /// If no HTTP client can be set up.
+    pub fn pooled(&self) -> Result<Self, EndpointError> {
+        match self {
+            Self::Http(address) => Ok(Self::Pooled { address: address.clone(), transport: http(address)? }),
+            Self::Pooled { .. } | Self::InProcess(_) => Ok(self.clone()),
+        }
+    }
+
+    /// Whether the chain is on this machine.
+    pub fn is_this_machine(&self) -> bool {
+        match self {
+            Self::Http(address) | Self::Pooled { address, .. } => address.is_this_machine(),
+            Self::InProcess(_) => true,
+        }
+    }
+
     /// Makes a provider for this endpoint. With a signer, it fills in gas, fees, nonce and chain id, and signs.
     ///
     /// This sends nothing yet. [`Self::expect_chain_id`] or the first call shows whether the endpoint can be reached. The provider
@@ -90,11 +117,8 @@ impl Endpoint {
     /// The same as [`Self::connect`].
     pub fn connect_with(&self, wallet: Option<EthereumWallet>) -> Result<DynProvider, EndpointError> {
         let (transport, here) = match self {
-            Self::Http(address) => {
-                let transport = HttpTransport::new(address);
-                let transport = transport.map_err(|error| EndpointError::Client(error.to_string()))?;
-                (BoxTransport::new(transport), address.is_this_machine())
-            }
+            Self::Http(address) => (http(address)?, address.is_this_machine()),
+            Self::Pooled { address, transport } => (transport.clone(), address.is_this_machine()),
             Self::InProcess(transport) => (transport.clone(), true),
         };
         let poll = if here { POLL_HERE } else { POLL_ELSEWHERE };
@@ -123,7 +147,12 @@ impl Endpoint {
     }
 }
 
-/// The innermost cause of an error. The outer ones only say that a request failed.
+fn http(address: &HttpAddress) -> Result<BoxTransport, EndpointError> {
+    let transport = HttpTransport::new(address).map_err(|error| EndpointError::Client(error.to_string()))?;
+    Ok(BoxTransport::new(transport))
+}
+
+/// The innermost cause: the outer ones only say that a request failed.
 fn reason(error: &TransportError) -> String {
     let mut inner: &dyn std::error::Error = error;
     while let Some(source) = inner.source() {
@@ -145,7 +174,7 @@ impl FromStr for Endpoint {
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Http(address) => address.fmt(f),
+            Self::Http(address) | Self::Pooled { address, .. } => address.fmt(f),
             Self::InProcess(_) => f.write_str("the chain in this process"),
         }
     }

@@ -4,7 +4,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use alloy::{network::EthereumWallet, primitives::Address, providers::DynProvider};
 use emr_chain::{DEVELOPMENT_CHAINS, Rollup, RollupInstance, Settlement, endpoint::Endpoint};
-use emr_core::{AccountIndex, HttpAddress, PlainHttp, Role, UnixTime};
+use emr_core::{AccountIndex, PlainHttp, Role, UnixTime};
 use emr_rollup::{
     batch::D1Entry,
     l1_operation::{L1Operation, Registration},
@@ -13,6 +13,7 @@ use emr_rollup::{
 };
 
 use crate::{
+    connections::Connections,
     error::ClientError,
     keys::{EthereumKey, Keys},
     node::{Login, NodeClient, NodeError},
@@ -25,10 +26,6 @@ use crate::{
 
 /// How often an account that is neither settled nor queued is looked for again.
 const READS: usize = 4;
-
-fn node_address(address: &str, plain: PlainHttp) -> Result<HttpAddress, NodeError> {
-    Ok(HttpAddress::parse(address, plain)?)
-}
 
 /// 248 random bits as a field element: a salt.
 pub(crate) fn random_element() -> Fr {
@@ -74,8 +71,7 @@ impl Client {
     /// As [`Self::open`].
     pub async fn open_with(profile: Profile, keys: impl Keys + 'static, plain: PlainHttp) -> Result<Self, ClientError> {
         let Settings { node, rpc, .. } = profile.settings()?;
-        let (server, endpoint) = (NodeClient::at(node_address(&node, plain)?)?, Endpoint::http(&rpc, plain)?);
-        Self::connect(profile, Arc::new(keys), server, &rpc, &endpoint, false).await
+        Self::connect(profile, Arc::new(keys), &Connections::new(&node, &rpc, plain)?, false).await
     }
 
     /// Goes to work with a node and an Ethereum node at these addresses, and remembers them.
@@ -97,8 +93,7 @@ impl Client {
         rpc: &str,
         plain: PlainHttp,
     ) -> Result<Self, ClientError> {
-        let (server, endpoint) = (NodeClient::at(node_address(node, plain)?)?, Endpoint::http(rpc, plain)?);
-        Self::connect(profile, Arc::new(keys), server, rpc, &endpoint, true).await
+        Self::join_through(profile, keys, &Connections::new(node, rpc, plain)?).await
     }
 
     /// The same over any endpoint, such as a chain in this process. The profile remembers only the endpoint's name.
@@ -111,24 +106,35 @@ impl Client {
         node: &str,
         endpoint: &Endpoint,
     ) -> Result<Self, ClientError> {
-        Self::connect(profile, Arc::new(keys), NodeClient::new(node)?, &endpoint.to_string(), endpoint, true).await
+        Self::join_through(profile, keys, &Connections::over(node, endpoint)?).await
+    }
+
+    /// The same over connections that other participants of this process use too.
+    ///
+    /// # Errors
+    /// As [`Self::join`].
+    pub async fn join_through(
+        profile: Profile,
+        keys: impl Keys + 'static,
+        connections: &Connections,
+    ) -> Result<Self, ClientError> {
+        Self::connect(profile, Arc::new(keys), connections, true).await
     }
 
     async fn connect(
         profile: Profile,
         keys: Arc<dyn Keys>,
-        node: NodeClient,
-        rpc: &str,
-        endpoint: &Endpoint,
+        connections: &Connections,
         joining: bool,
     ) -> Result<Self, ClientError> {
+        let (node, endpoint) = (connections.node(), connections.endpoint());
         let status = node.status().await?;
         let contract: Address =
             status.contract.parse().map_err(|_| ClientError::Contract(status.contract.chars().take(80).collect()))?;
         let before = profile.settings().ok();
         let mut settings = Settings {
             node: node.address().url().to_string(),
-            rpc: rpc.to_owned(),
+            rpc: connections.rpc().to_owned(),
             chain_id: status.chain_id,
             contract,
             hospital: before.as_ref().and_then(|settings| settings.hospital),

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod client;
+mod connections;
 pub mod error;
 pub mod flow;
 pub mod keys;
@@ -10,5 +11,6 @@ pub mod profile;
 pub mod verify;
 
 pub use client::Client;
+pub use connections::Connections;
 pub use error::{ClientError, Code, ErrorKind};
 pub use profile::FileError;

@@ -228,11 +228,7 @@ async fn serve(
         // Serving ends only through `ended`.
         let _ = axum::serve(FairListener::new(listener, connections), app).with_graceful_shutdown(ended).await;
     });
-    let here = match &config.endpoint {
-        Endpoint::InProcess(_) => true,
-        Endpoint::Http(address) => address.is_this_machine(),
-    };
-    let every = if here { FOLLOW_HERE } else { FOLLOW_ELSEWHERE };
+    let every = if config.endpoint.is_this_machine() { FOLLOW_HERE } else { FOLLOW_ELSEWHERE };
     let (following, running) = (Arc::clone(&pipeline), Arc::clone(&pipeline));
     let workers = vec![
         tokio::spawn(async move { following.follow(every).await }),

@@ -92,6 +92,14 @@ impl World {
         Self::on(&funding([people().hospital.address()]), &deployment()).await
     }
 
+    /// A fresh chain with the contracts, on which the hospital and these have ether.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub async fn where_these_have_ether(rich: impl IntoIterator<Item = Address>) -> Outcome<Self> {
+        Self::on(&funding(rich.into_iter().chain([people().hospital.address()])), &deployment()).await
+    }
+
     async fn on(config: &ChainConfig, deployment: &Deployment) -> Outcome<Self> {
         let folder = tempfile::tempdir()?;
         let chain = EmbeddedChain::open(&folder.path().join("chain"), config)?;

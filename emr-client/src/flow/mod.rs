@@ -1,6 +1,7 @@
 //! What participants do, one flow a file. Each is a method of [`crate::Client`].
 
 pub mod admission;
+mod fate;
 pub mod grant;
 pub mod invite;
 mod light_check;
@@ -10,6 +11,7 @@ mod owners;
 pub mod register;
 pub mod request;
 pub mod retrieve;
+mod retry;
 pub mod revoke;
 pub mod submit;
 pub mod upload;

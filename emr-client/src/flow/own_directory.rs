@@ -8,7 +8,8 @@ use emr_rollup::operation::{Action, DirectoryCommitment, Revoke};
 use crate::{
     client::{Client, random_element},
     error::ClientError,
-    flow::submit::{Acknowledged, Outgoing, lost_revocation},
+    flow::fate::lost_revocation,
+    flow::submit::{Acknowledged, Outgoing},
     keys,
     verify::card::CheckedCard,
     verify::directory::PublishedDirectory,

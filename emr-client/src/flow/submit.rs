@@ -3,13 +3,15 @@
 use alloy::primitives::Address;
 use emr_api::receipt;
 use emr_api::{OperationStatus, Receipt, StoredAt, Submission};
-use emr_core::{AccountIndex, Cid, GrantSlot, UnixTime, cid::codec_of};
+use emr_core::{Cid, GrantSlot, UnixTime, cid::codec_of};
 use emr_crypto::Epoch;
 use emr_rollup::operation::{Action, Kind, Operation, OperationId, SignedOperation};
 
+pub use crate::flow::fate::{Fate, Resumed};
 use crate::{
     client::Client,
     error::ClientError,
+    flow::fate::{lost_revocation, other_owner},
     flow::owners::{Owners, Owning},
     keys::{self, Keys},
     node::NodeError,
@@ -29,85 +31,6 @@ pub struct Acknowledged {
     pub signed: SignedOperation,
     /// The promise, signed by the hospital.
     pub receipt: Receipt,
-}
-
-/// What became of an operation that a former run had signed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Fate {
-    /// It had not been acknowledged, and now is.
-    Acknowledged,
-    /// It waits for a batch.
-    Waiting,
-    /// It is in force.
-    Settled {
-        /// Since this batch.
-        batch: u64,
-    },
-    /// A newer Revoke of this participant took its place.
-    Replaced {
-        /// The newer one.
-        by: OperationId,
-    },
-    /// The node gave it back.
-    Returned {
-        /// Why.
-        reason: String,
-    },
-    /// The node does not take it.
-    Refused {
-        /// Why.
-        reason: String,
-    },
-    /// It can no longer take effect.
-    Lapsed,
-}
-
-impl Fate {
-    /// Whether nothing more will happen to it.
-    pub const fn is_final(&self) -> bool {
-        !matches!(self, Self::Acknowledged | Self::Waiting)
-    }
-}
-
-/// An operation of a former run.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Resumed {
-    /// What it is called.
-    pub operation: OperationId,
-    /// Its kind.
-    pub kind: Kind,
-    /// On whose subtree.
-    pub patient: AccountIndex,
-    /// What became of it.
-    pub fate: Fate,
-}
-
-impl Resumed {
-    fn of(entry: &Entry, fate: Fate) -> Self {
-        let draft = entry.draft();
-        let operation = &draft.submission.signed.operation;
-        Self { operation: draft.operation, kind: entry.kind(), patient: operation.patient, fate }
-    }
-}
-
-/// Nobody who embeds this may miss that a revocation came to nothing.
-pub(crate) fn lost_revocation(resumed: &[Resumed]) -> Result<(), ClientError> {
-    let lost = resumed.iter().filter(|resumed| resumed.kind.ends_rights()).find_map(|resumed| match &resumed.fate {
-        Fate::Returned { reason } | Fate::Refused { reason } => Some(reason.clone()),
-        Fate::Lapsed => Some("no batch took it in time".to_owned()),
-        _ => None,
-    });
-    lost.map_or(Ok(()), |reason| Err(ClientError::RevocationLost { reason }))
-}
-
-/// An operation of before names an account that is somebody else's now.
-fn other_owner(account: AccountIndex) -> Fate {
-    Fate::Refused {
-        reason: format!(
-            "account {account} has another owner since L1 was reorganised, for whom this was not signed: do it again for the account that it was meant for"
-        ),
-    }
 }
 
 /// An operation on its way out.

@@ -1,6 +1,6 @@
 //! Writing records: new ones, new versions, deletion. By doctors under a grant, and by the patient herself.
 
-use std::{collections::HashMap, convert::Infallible};
+use std::convert::Infallible;
 
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use emr_api::{PatientView, RecordSummary, StoredAt};
@@ -8,10 +8,7 @@ use emr_core::{
     AccountIndex, AuthoredStatement, Cid, Class, ClassMask, Codec, Commitment, GrantSlot, Opaque, Record, RecordError,
     RecordSlot, RecordStatus, Revision, Rights, SaltSeed, UnixTime, Version, cid::cid_of,
 };
-use emr_crypto::{
-    AuthoredRecord, ContentKey, KeyDirectory, RecordContext, SealError, SealedRecord,
-    key_wrap::{Algorithm, WrappedKey},
-};
+use emr_crypto::{AuthoredRecord, KeyDirectory, SealError, SealedRecord};
 use emr_rollup::{
     operation::{Action, OperationId, PutRecord, Tombstone},
     primitive::field,
@@ -21,10 +18,8 @@ use emr_rollup::{
 use crate::{
     client::Client,
     error::ClientError,
-    flow::retrieve::Missing,
     flow::submit::{Acknowledged, Outgoing},
     keys,
-    profile::outbox::Entry,
     verify::card::{Card, CheckedCard},
     verify::directory::PublishedDirectory,
     verify::record::RecordId,
@@ -111,7 +106,7 @@ pub struct Written {
 
 /// Where a version goes.
 #[derive(Clone, Copy, Debug)]
-enum Place {
+pub(crate) enum Place {
     /// The next free slot.
     New,
     /// On top of what a slot holds.
@@ -192,7 +187,7 @@ impl Client {
     }
 
     /// Writes in the name of a request, within the caller's turn. What was kept of the same request, because it came to nothing, is replaced.
-    async fn write_as(
+    pub(crate) async fn write_as(
         &self,
         patient: &CheckedCard,
         place: Place,
@@ -313,54 +308,6 @@ impl Client {
         Ok(Written { patient: patient.account(), slot, version, class, record_cid, acknowledged })
     }
 
-    /// The operation of the same request that came to nothing and is kept.
-    fn refused_before(&self, intent: &str) -> Option<OperationId> {
-        let mut refused = self.profile.outbox().refused().into_iter();
-        let entry = refused.find(|entry| entry.draft().intent.as_deref() == Some(intent))?;
-        Some(entry.draft().operation)
-    }
-
-    /// Hands in a record that came to nothing, in a new operation: a new record in the next free slot, another version on top of what its
-    /// slot holds now. It is opened with the content key that its writer kept, and sealed to the class's newest epoch: the slot and the
-    /// version are part of what its author signs, so neither signature nor blocks can be used again.
-    ///
-    /// # Errors
-    /// [`WriteError::NotRefused`], [`WriteError::NotReadable`], [`WriteError::OtherPatient`]; [`WriteError`]. The record stays kept.
-    pub async fn retry(&self, patient: &Card, operation: OperationId) -> Result<Written, ClientError> {
-        let patient = self.check_card(patient).await?;
-        let _turn = self.turn().await;
-        let mut refused = self.profile.outbox().refused().into_iter();
-        let entry = refused.find(|entry| entry.draft().operation == operation);
-        let entry = entry.ok_or(WriteError::NotRefused(operation))?;
-        let signed = entry.draft().submission.signed.operation;
-        let Action::PutRecord(PutRecord { slot, expected, leaf }) = signed.action else {
-            return Err(WriteError::NotRefused(operation).into());
-        };
-        // Whose record it is, whatever index their account has now.
-        if patient.ethereum() != entry.draft().parties.patient {
-            return Err(WriteError::OtherPatient { needed: signed.patient, given: patient.account() }.into());
-        }
-        let context = RecordId { domain: self.domain(), patient: signed.patient, slot }.context(&leaf);
-        let not_readable = || WriteError::NotReadable(operation);
-        let bytes = self.reopen(&entry, context).await?.ok_or_else(not_readable)?;
-        let record = Record::from_dag_cbor(&bytes).map_err(|_| not_readable())?;
-        let same_account = patient.account() == signed.patient;
-        let place = if expected == Revision::ZERO || !same_account { Place::New } else { Place::Over(slot) };
-        let intent = entry.draft().intent.clone().ok_or_else(not_readable)?;
-        self.write_as(&patient, place, Some(leaf.class), &record, &bytes, &intent).await
-    }
-
-    /// The bytes of a record that this participant sealed, from the blocks that are kept of it.
-    async fn reopen(&self, entry: &Entry, context: RecordContext) -> Result<Option<Vec<u8>>, ClientError> {
-        let Some((wrapped, manifest, blocks)) = kept_content(entry) else { return Ok(None) };
-        let fetch = move |cid: &Cid| blocks.get(cid).cloned().ok_or(Missing);
-        let opened = keys::opening(&self.keys, move |author| {
-            let key = ContentKey::unwrap(author, &wrapped, &context).ok()?;
-            AuthoredRecord::reopen(&manifest, fetch, &key, &context).ok()
-        });
-        Ok(opened.await?.map(|authored| authored.record))
-    }
-
     /// What an earlier run wrote.
     fn written_before(&self, acknowledged: Acknowledged) -> Option<Written> {
         let operation = acknowledged.signed.operation;
@@ -425,15 +372,6 @@ impl Client {
         let cid = published.cid().ok_or(WriteError::NoDirectory(patient.account()))?;
         Ok(KeyDirectory::from_bytes(&self.node.block(&cid).await?)?)
     }
-}
-
-/// What is kept of a record that was sealed here: its wrapped content key, its manifest and its blocks.
-fn kept_content(entry: &Entry) -> Option<(WrappedKey, Cid, HashMap<Cid, Vec<u8>>)> {
-    let draft = entry.draft();
-    let ciphertext = BASE64.decode(draft.key.as_ref()?).ok()?;
-    let manifest = Cid::try_from(draft.submission.stored.as_ref()?.manifest.as_str()).ok()?;
-    let blocks = entry.blocks().collect::<Result<_, _>>().ok()?;
-    Some((WrappedKey { algorithm: Algorithm::RsaOaep256, ciphertext }, manifest, blocks))
 }
 
 /// A digest of what is asked for.

@@ -18,10 +18,10 @@
 pub(crate) mod durable;
 pub mod outbox;
 pub mod seen;
+mod settings;
 
 use std::{
     collections::BTreeMap,
-    fmt,
     fs::{self, File, TryLockError},
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
@@ -33,11 +33,11 @@ use emr_core::{AccountIndex, GrantSlot, Version};
 use emr_crypto::{Identity, IdentityFile, IdentityFileError, Overwrite, ScryptCost};
 use emr_durable::Disk;
 use secrecy::SecretString;
-use serde::{Deserialize, Serialize};
 
 pub use durable::FileError;
 use outbox::Outbox;
 use seen::SeenState;
+pub use settings::{Hospital, Settings};
 
 /// The largest profile file that is read, in bytes.
 const MAX_FILE_BYTES: u64 = 64 * 1024;
@@ -75,47 +75,6 @@ pub enum ProfileError {
     /// Another file.
     #[error(transparent)]
     File(#[from] FileError),
-}
-
-/// A hospital. It is its owner: the account index can get another one when L1 reorganises.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Hospital {
-    /// Its account.
-    pub account: AccountIndex,
-    /// The Ethereum address that owns the account.
-    pub owner: Address,
-}
-
-impl fmt::Display for Hospital {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({})", self.account, self.owner)
-    }
-}
-
-/// Where a participant's node, chain and contract are. JSON.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Settings {
-    /// The node's address.
-    pub node: String,
-    /// The Ethereum node's address.
-    pub rpc: String,
-    /// The chain.
-    pub chain_id: u64,
-    /// The rollup contract.
-    pub contract: Address,
-    /// The hospital that runs the node, once known: logins are for it alone, and it signs receipts.
-    pub hospital: Option<Hospital>,
-    /// The participant's account, once registered.
-    pub account: Option<AccountIndex>,
-}
-
-impl Settings {
-    /// Chain and contract.
-    pub const fn instance(&self) -> RollupInstance {
-        RollupInstance { chain_id: self.chain_id, contract: self.contract }
-    }
 }
 
 /// An open data folder. Neither another process nor this one can open it again until this is dropped; tasks share it.

@@ -8,6 +8,7 @@ mod everyday;
 mod faults;
 mod from_now;
 mod lies;
+mod many;
 mod outbox;
 mod power_cut;
 mod proxy;

@@ -43,16 +43,20 @@ pub(crate) struct Scene {
 impl Scene {
     /// A node of a registered hospital; nobody else is there, and nothing is proved.
     pub(crate) async fn new() -> TestResult<Self> {
-        Self::with_prover(false).await
+        Self::with_prover(World::where_the_hospital_pays().await?, false).await
+    }
+
+    /// The same, and these can pay for themselves.
+    pub(crate) async fn where_these_have_ether(rich: impl IntoIterator<Item = Address>) -> TestResult<Self> {
+        Self::with_prover(World::where_these_have_ether(rich).await?, false).await
     }
 
     /// The same, with a node that proves what it seals.
     pub(crate) async fn proving() -> TestResult<Self> {
-        Self::with_prover(true).await
+        Self::with_prover(World::where_the_hospital_pays().await?, true).await
     }
 
-    async fn with_prover(local: bool) -> TestResult<Self> {
-        let world = World::where_the_hospital_pays().await?;
+    async fn with_prover(world: World, local: bool) -> TestResult<Self> {
         let config = world.config()?;
         let node = Node::start(NodeConfig { prover: ProverConfig { local, ..config.prover }, ..config }).await?;
         let World { chain, rollup, folder } = world;

@@ -6,5 +6,7 @@ mod directory_check;
 mod fixtures;
 mod light;
 mod node_api;
+mod operation;
+mod outbox;
 mod power_cut;
 mod verify;

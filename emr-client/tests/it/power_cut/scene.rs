@@ -1,4 +1,4 @@
-//! A profile on a disk that forgets what was not synced.
+//! A profile, what is done to it, and what each call promises.
 
 use std::{
     collections::BTreeSet,
@@ -8,28 +8,20 @@ use std::{
 };
 
 use alloy::primitives::Address;
-use emr_api::{Receipt, Submission};
+use emr_api::Receipt;
 use emr_client::profile::{
     Profile, ProfileError, Settings,
-    outbox::{Entry, NewEntry, Parties, Refusal},
+    outbox::{Entry, NewEntry, Refusal},
     seen::SeenError,
 };
-use emr_core::{
-    AccountEpoch, AccountIndex, Cid, Class, Codec, GrantSlot, Purpose, Reason, Role, UnixTime, Uses, Version,
-    cid::cid_of,
-};
+use emr_core::{AccountIndex, GrantSlot, Role, UnixTime, Version};
 use emr_crypto::{Identity, RsaBits, RsaSecret, ScryptCost};
 use emr_durable::crash::{ALL, Journal, Promises, no_sync};
-use emr_rollup::{
-    operation::{Action, Domain, Operation, OperationId, RequestAccess},
-    primitive::{
-        eddsa::SigningKey,
-        field::{self, Fr},
-    },
-};
-use proptest::prelude::*;
+use emr_rollup::primitive::field::{self, Fr};
 
-type Outcome<T = ()> = Result<T, Box<dyn Error>>;
+use crate::operation::{blocks, entry, id};
+
+pub(super) type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 
 /// Two folders deep, so that the folder above the profile is part of the test.
 const FOLDER: &str = "data/profile";
@@ -59,9 +51,6 @@ enum Thing {
     Receipt(u64),
 }
 
-/// Who owned the accounts.
-const PARTIES: Parties = Parties { signer: Address::repeat_byte(2), patient: Address::repeat_byte(3) };
-
 fn account() -> AccountIndex {
     AccountIndex::new(4).expect("in range")
 }
@@ -77,41 +66,14 @@ fn settings(port: u64) -> Settings {
     }
 }
 
-fn submission(salt: u64) -> Outcome<(OperationId, Submission)> {
-    let domain = Domain::new(31337, [1; 20]);
-    let operation = Operation {
-        signer: AccountIndex::new(2)?,
-        signer_epoch: AccountEpoch::FIRST,
-        patient: AccountIndex::new(3)?,
-        patient_epoch: AccountEpoch::FIRST,
-        valid_until: UnixTime::new(1000)?,
-        salt: Fr::from(salt),
-        action: Action::RequestAccess(RequestAccess {
-            slot: GrantSlot::FIRST_ORDINARY,
-            expected: Uses::ZERO,
-            purpose: Purpose { reason: Reason::Treatment, class: Class::Summary },
-        }),
-    };
-    let signed = operation.sign(domain, &SigningKey::from_seed(&[1; 32]), None);
-    Ok((signed.id(domain), Submission { signed, stored: None, epoch: None, directory: None }))
-}
-
-fn id(salt: u64) -> Outcome<OperationId> {
-    Ok(submission(salt)?.0)
-}
-
-fn blocks(salt: u64) -> Vec<(Cid, Vec<u8>)> {
-    (0..2).map(|block| vec![block; 700 + salt as usize]).map(|bytes| (cid_of(Codec::Raw, &bytes), bytes)).collect()
-}
-
-struct Scene {
+pub(super) struct Scene {
     journal: Arc<Journal>,
     profile: Option<Profile>,
     promises: Promises<Thing, u64>,
 }
 
 impl Scene {
-    fn new() -> Outcome<Self> {
+    pub(super) fn new() -> Outcome<Self> {
         let mut scene = Self { journal: Journal::new()?, profile: None, promises: Promises::new() };
         scene.create("create")?;
         Ok(scene)
@@ -131,7 +93,7 @@ impl Scene {
     }
 
     /// kill -9 that many steps ago, and the next process: it opens the profile, or creates it if it is not there yet.
-    fn killed(&mut self, ago: usize) -> Outcome {
+    pub(super) fn killed(&mut self, ago: usize) -> Outcome {
         let steps = self.journal.steps().saturating_sub(ago);
         self.profile = None;
         self.promises.killed_after(steps);
@@ -165,11 +127,11 @@ impl Scene {
         Ok(done)
     }
 
-    fn join(&mut self, port: u64) -> Outcome {
+    pub(super) fn join(&mut self, port: u64) -> Outcome {
         self.call("join", &[(Thing::Settings, port)], |profile| profile.join(settings(port)))
     }
 
-    fn note_version(&mut self, slot: u64) -> Outcome {
+    pub(super) fn note_version(&mut self, slot: u64) -> Outcome {
         let slot_name = GrantSlot::new(64 + slot)?;
         let next = self.profile.as_ref().ok_or("closed")?.highest_signed(account(), slot_name).get() + 1;
         let version = Version::new(next)?;
@@ -178,35 +140,30 @@ impl Scene {
         })
     }
 
-    fn see(&mut self, batches: u64) -> Outcome {
+    pub(super) fn see(&mut self, batches: u64) -> Outcome {
         self.call("see", &[(Thing::Seen, batches)], |profile| {
             profile.seen().note(batches, field::to_root(&Fr::from(batches)))
         })
     }
 
-    fn add(&mut self, salt: u64) -> Outcome {
-        let (id, submission) = submission(salt)?;
-        self.call("add", &[(Thing::Waits(salt), 1)], |profile| {
-            profile
-                .outbox()
-                .add(NewEntry { blocks: blocks(salt), ..NewEntry::plain(id, PARTIES, submission) })
-                .map(drop)
-        })
+    pub(super) fn add(&mut self, salt: u64) -> Outcome {
+        let new = entry(salt)?;
+        self.call("add", &[(Thing::Waits(salt), 1)], |profile| profile.outbox().add(new).map(drop))
     }
 
-    fn acknowledge(&mut self, salt: u64) -> Outcome {
+    pub(super) fn acknowledge(&mut self, salt: u64) -> Outcome {
         let id = id(salt)?;
         let (acknowledged, settle_by) = (UnixTime::new(1)?, UnixTime::new(2)?);
         let receipt = Receipt { operation: id, acknowledged, settle_by, signature: String::new() };
         self.call("acknowledge", &[(Thing::Receipt(salt), 1)], |profile| profile.outbox().acknowledge(id, &receipt))
     }
 
-    fn remove(&mut self, salt: u64) -> Outcome {
+    pub(super) fn remove(&mut self, salt: u64) -> Outcome {
         let id = id(salt)?;
         self.call("remove", &[(Thing::Waits(salt), 0)], |profile| profile.outbox().remove(id))
     }
 
-    fn refuse(&mut self, salt: u64) -> Outcome {
+    pub(super) fn refuse(&mut self, salt: u64) -> Outcome {
         let id = id(salt)?;
         let promised = [(Thing::Waits(salt), 0), (Thing::Refused(salt), 1), (Thing::Kept(salt), 1)];
         self.call("refuse", &promised, |profile| {
@@ -215,28 +172,24 @@ impl Scene {
         })
     }
 
-    fn replace(&mut self, old: u64, salt: u64) -> Outcome {
-        let replaces = Some(id(old)?);
-        let (id, submission) = submission(salt)?;
+    pub(super) fn replace(&mut self, old: u64, salt: u64) -> Outcome {
+        let new = NewEntry { replaces: Some(id(old)?), ..entry(salt)? };
         let promised = [(Thing::Refused(old), 0), (Thing::Kept(old), 1), (Thing::Waits(salt), 1)];
-        self.call("replace", &promised, |profile| {
-            let new = NewEntry { blocks: blocks(salt), replaces, ..NewEntry::plain(id, PARTIES, submission) };
-            profile.outbox().add(new).map(drop)
-        })
+        self.call("replace", &promised, |profile| profile.outbox().add(new).map(drop))
     }
 
-    fn discard(&mut self, salt: u64) -> Outcome {
+    pub(super) fn discard(&mut self, salt: u64) -> Outcome {
         let id = id(salt)?;
         let promised = [(Thing::Refused(salt), 0), (Thing::Kept(salt), 0)];
         self.call("discard", &promised, |profile| profile.outbox().discard(id).map(drop))
     }
 
-    fn waits(&self, salt: u64) -> Outcome<bool> {
+    pub(super) fn waits(&self, salt: u64) -> Outcome<bool> {
         let id = id(salt)?;
         Ok(self.profile.as_ref().ok_or("closed")?.outbox().entries().iter().any(|entry| entry.draft().operation == id))
     }
 
-    fn is_refused(&self, salt: u64) -> Outcome<bool> {
+    pub(super) fn is_refused(&self, salt: u64) -> Outcome<bool> {
         let id = id(salt)?;
         let refused = self.profile.as_ref().ok_or("closed")?.outbox().refused();
         Ok(refused.iter().any(|entry| entry.draft().operation == id))
@@ -263,15 +216,19 @@ impl Scene {
         Ok(())
     }
 
-    fn survives(&self) -> Outcome {
+    pub(super) fn steps(&self) -> usize {
+        self.journal.steps()
+    }
+
+    pub(super) fn survives(&self) -> Outcome {
         Ok(self.journal.check(&ALL, no_sync, |steps, image| self.check(steps, image))?)
     }
 
-    fn syncs(&self) -> Vec<String> {
+    pub(super) fn syncs(&self) -> Vec<String> {
         self.journal.syncs().iter().map(ToString::to_string).collect()
     }
 
-    fn unneeded_syncs(&self) -> Vec<String> {
+    pub(super) fn unneeded_syncs(&self) -> Vec<String> {
         self.journal.unneeded_syncs(&ALL, |steps, image| self.check(steps, image))
     }
 }
@@ -328,154 +285,4 @@ fn value(profile: &Profile, folder: &Path, thing: Thing) -> Outcome<u64> {
             u64::from(waits || kept)
         }
     })
-}
-
-#[test]
-fn each_sync_is_needed() -> Outcome {
-    let mut scene = Scene::new()?;
-    scene.add(0)?;
-    scene.acknowledge(0)?;
-    scene.remove(0)?;
-    scene.add(1)?;
-    scene.refuse(1)?;
-    scene.replace(1, 2)?;
-    scene.add(3)?;
-    scene.refuse(3)?;
-    scene.discard(3)?;
-    scene.note_version(1)?;
-    scene.note_version(1)?;
-    scene.see(3)?;
-    scene.join(1)?;
-    scene.join(2)?;
-    scene.survives()?;
-    let syncs = [
-        "acknowledge: file data/profile/outbox/*/*",
-        "acknowledge: folder data/profile/outbox/*",
-        "add: file data/profile/outbox/*/*",
-        "add: file data/profile/outbox/*/* #2",
-        "add: file data/profile/outbox/*/entry.json",
-        "add: folder data/profile/outbox",
-        "add: folder data/profile/outbox/*",
-        "create: file data/profile/*",
-        "create: folder .",
-        "create: folder data",
-        "create: folder data/profile",
-        "create: folder data/profile #2",
-        "discard: folder data/profile/outbox",
-        "join: file data/profile/*",
-        "join: folder data/profile",
-        "refuse: file data/profile/outbox/*/*",
-        "refuse: folder data/profile/outbox/*",
-        "remove: file data/profile/receipts/*",
-        "remove: folder data/profile/outbox",
-        "remove: folder data/profile/receipts",
-        "replace: file data/profile/outbox/*/*",
-        "replace: file data/profile/outbox/*/* #2",
-        "replace: file data/profile/outbox/*/entry.json",
-        "replace: folder data/profile/outbox",
-        "replace: folder data/profile/outbox #2",
-        "replace: folder data/profile/outbox/*",
-        "see: file data/profile/*",
-        "see: folder data/profile",
-        "version: file data/profile/*",
-        "version: folder data/profile",
-    ];
-    assert_eq!(scene.syncs(), syncs);
-    // `IdentityFile::create` promises by itself that the file is durable; here the folder is synced again before `create` returns. The
-    // successor of a refused record and the record leave one folder, in this order: the second sync is for both.
-    assert_eq!(scene.unneeded_syncs(), ["create: folder data/profile", "replace: folder data/profile/outbox"]);
-    Ok(())
-}
-
-/// A process dies before it syncs; the next one relies on what it finds.
-#[test]
-fn what_a_killed_process_left_is_synced_by_the_next_one() -> Outcome {
-    let mut needed = BTreeSet::new();
-    let whole = Scene::new()?.journal.steps();
-    for ago in 1..whole {
-        let mut scene = Scene::new()?;
-        scene.killed(ago)?;
-        scene.add(1)?;
-        scene.survives()?;
-        let unneeded = scene.unneeded_syncs();
-        let next = ["open:", "create again:"];
-        let of_next = |sync: &String| next.iter().any(|name| sync.starts_with(name)) && !unneeded.contains(sync);
-        needed.extend(scene.syncs().into_iter().filter(of_next));
-    }
-    let expected = [
-        "create again: file data/profile/*",
-        "create again: folder .",
-        "create again: folder data",
-        "create again: folder data/profile #2",
-        "open: folder data/profile",
-    ];
-    assert_eq!(needed.into_iter().collect::<Vec<_>>(), expected);
-    Ok(())
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Call {
-    Join(u64),
-    Version(u64),
-    See,
-    Add,
-    Acknowledge(u64),
-    Remove(u64),
-    Refuse(u64),
-    Replace(u64),
-    Discard(u64),
-    Kill(usize),
-}
-
-fn call() -> impl Strategy<Value = Call> {
-    prop_oneof![
-        1 => (1..9_u64).prop_map(Call::Join),
-        2 => (0..3_u64).prop_map(Call::Version),
-        1 => Just(Call::See),
-        4 => Just(Call::Add),
-        3 => (0..4_u64).prop_map(Call::Acknowledge),
-        3 => (0..4_u64).prop_map(Call::Remove),
-        3 => (0..4_u64).prop_map(Call::Refuse),
-        2 => (0..4_u64).prop_map(Call::Replace),
-        1 => (0..4_u64).prop_map(Call::Discard),
-        2 => (0..9_usize).prop_map(Call::Kill),
-    ]
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 8, max_shrink_iters: 30, ..ProptestConfig::default() })]
-
-    #[test]
-    fn what_was_acknowledged_is_there_after_any_crash(calls in proptest::collection::vec(call(), 14)) {
-        let history = || -> Outcome {
-            let mut scene = Scene::new()?;
-            let (mut next, mut batches) = (0, 0);
-            for call in calls {
-                match call {
-                    Call::Join(port) => scene.join(port)?,
-                    Call::Version(slot) => scene.note_version(slot)?,
-                    Call::See => {
-                        batches += 1;
-                        scene.see(batches)?;
-                    }
-                    Call::Add => {
-                        scene.add(next)?;
-                        next += 1;
-                    }
-                    Call::Acknowledge(salt) if scene.waits(salt)? => scene.acknowledge(salt)?,
-                    Call::Remove(salt) if scene.waits(salt)? => scene.remove(salt)?,
-                    Call::Refuse(salt) if scene.waits(salt)? => scene.refuse(salt)?,
-                    Call::Replace(salt) if scene.is_refused(salt)? => {
-                        scene.replace(salt, next)?;
-                        next += 1;
-                    }
-                    Call::Discard(salt) if scene.is_refused(salt)? => scene.discard(salt)?,
-                    Call::Acknowledge(_) | Call::Remove(_) | Call::Refuse(_) | Call::Replace(_) | Call::Discard(_) => {}
-                    Call::Kill(ago) => scene.killed(ago)?,
-                }
-            }
-            scene.survives()
-        };
-        history().map_err(|error| TestCaseError::fail(error.to_string()))?;
-    }
 }

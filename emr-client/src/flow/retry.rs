@@ -1,0 +1,81 @@
+//! Records that came to nothing: opened again from what is kept of them, and handed in in a new operation.
+
+use std::collections::HashMap;
+
+use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
+use emr_core::{Cid, Record, Revision};
+use emr_crypto::{
+    AuthoredRecord, ContentKey, RecordContext,
+    key_wrap::{Algorithm, WrappedKey},
+};
+use emr_rollup::operation::{Action, OperationId, PutRecord};
+
+use crate::{
+    client::Client,
+    error::ClientError,
+    flow::retrieve::Missing,
+    flow::upload::{Place, WriteError, Written},
+    keys,
+    profile::outbox::Entry,
+    verify::card::Card,
+    verify::record::RecordId,
+};
+
+/// What is kept of a record that was sealed here: its wrapped content key, its manifest and its blocks.
+fn kept_content(entry: &Entry) -> Option<(WrappedKey, Cid, HashMap<Cid, Vec<u8>>)> {
+    let draft = entry.draft();
+    let ciphertext = BASE64.decode(draft.key.as_ref()?).ok()?;
+    let manifest = Cid::try_from(draft.submission.stored.as_ref()?.manifest.as_str()).ok()?;
+    let blocks = entry.blocks().collect::<Result<_, _>>().ok()?;
+    Some((WrappedKey { algorithm: Algorithm::RsaOaep256, ciphertext }, manifest, blocks))
+}
+
+impl Client {
+    /// The operation of the same request that came to nothing and is kept.
+    pub(crate) fn refused_before(&self, intent: &str) -> Option<OperationId> {
+        let mut refused = self.profile.outbox().refused().into_iter();
+        let entry = refused.find(|entry| entry.draft().intent.as_deref() == Some(intent))?;
+        Some(entry.draft().operation)
+    }
+
+    /// Hands in a record that came to nothing, in a new operation: a new record in the next free slot, another version on top of what its
+    /// slot holds now. It is opened with the content key that its writer kept, and sealed to the class's newest epoch: the slot and the
+    /// version are part of what its author signs, so neither signature nor blocks can be used again.
+    ///
+    /// # Errors
+    /// [`WriteError::NotRefused`], [`WriteError::NotReadable`], [`WriteError::OtherPatient`]; [`WriteError`]. The record stays kept.
+    pub async fn retry(&self, patient: &Card, operation: OperationId) -> Result<Written, ClientError> {
+        let patient = self.check_card(patient).await?;
+        let _turn = self.turn().await;
+        let mut refused = self.profile.outbox().refused().into_iter();
+        let entry = refused.find(|entry| entry.draft().operation == operation);
+        let entry = entry.ok_or(WriteError::NotRefused(operation))?;
+        let signed = entry.draft().submission.signed.operation;
+        let Action::PutRecord(PutRecord { slot, expected, leaf }) = signed.action else {
+            return Err(WriteError::NotRefused(operation).into());
+        };
+        // Whose record it is, whatever index their account has now.
+        if patient.ethereum() != entry.draft().parties.patient {
+            return Err(WriteError::OtherPatient { needed: signed.patient, given: patient.account() }.into());
+        }
+        let context = RecordId { domain: self.domain(), patient: signed.patient, slot }.context(&leaf);
+        let not_readable = || WriteError::NotReadable(operation);
+        let bytes = self.reopen(&entry, context).await?.ok_or_else(not_readable)?;
+        let record = Record::from_dag_cbor(&bytes).map_err(|_| not_readable())?;
+        let same_account = patient.account() == signed.patient;
+        let place = if expected == Revision::ZERO || !same_account { Place::New } else { Place::Over(slot) };
+        let intent = entry.draft().intent.clone().ok_or_else(not_readable)?;
+        self.write_as(&patient, place, Some(leaf.class), &record, &bytes, &intent).await
+    }
+
+    /// The bytes of a record that this participant sealed, from the blocks that are kept of it.
+    async fn reopen(&self, entry: &Entry, context: RecordContext) -> Result<Option<Vec<u8>>, ClientError> {
+        let Some((wrapped, manifest, blocks)) = kept_content(entry) else { return Ok(None) };
+        let fetch = move |cid: &Cid| blocks.get(cid).cloned().ok_or(Missing);
+        let opened = keys::opening(&self.keys, move |author| {
+            let key = ContentKey::unwrap(author, &wrapped, &context).ok()?;
+            AuthoredRecord::reopen(&manifest, fetch, &key, &context).ok()
+        });
+        Ok(opened.await?.map(|authored| authored.record))
+    }
+}

@@ -5,8 +5,6 @@ pub mod invitation;
 pub mod prover;
 pub mod receipt;
 pub mod route;
-mod subtree;
 mod wire;
 
-pub use subtree::*;
 pub use wire::*;

@@ -5,6 +5,7 @@
 use std::{collections::BTreeMap, env, time::Instant};
 
 use alloy::primitives::{Address, B256};
+use emr_api::{Receipt, Submission};
 use emr_chain::SettledBatch;
 use emr_core::{
     AccountEpoch, AccountIndex, Class, GrantSlot, RecordSlot, RecordStatus, Revision, Rights, Role, UnixTime, Uses,
@@ -21,11 +22,12 @@ use emr_rollup::{
     },
 };
 
-use super::*;
+use super::{capacity::Place, *};
 use crate::{
     http::refusal::RefusalKind,
     l1,
     mempool::{Anchor, BatchRecord},
+    state::{State, pointers::CheckedPointer},
 };
 
 mod panicked;

@@ -1,0 +1,33 @@
+//! What a hospital sees of its provers and inviters.
+
+use emr_core::UnixTime;
+use serde::{Deserialize, Serialize};
+
+/// A new prover. The node gets only the digest of its credential.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewProver {
+    /// Its name ([`crate::prover::is_name`]).
+    pub name: String,
+    /// The credential's digest ([`crate::prover::ProverCredential::digest`]), hex.
+    pub digest: String,
+}
+
+/// A prover that has a credential.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProverView {
+    /// Its name.
+    pub name: String,
+    /// When it was added.
+    pub added: UnixTime,
+}
+
+/// A person whose invitations were used today, or were ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InviterView {
+    /// Their Ethereum address.
+    pub address: String,
+    /// How many of their invitations were used today (UTC).
+    pub today: u32,
+    /// When their invitations were ended.
+    pub ended: Option<UnixTime>,
+}

@@ -1,0 +1,70 @@
+//! The node's HTTP interface: paths, requests and answers. JSON, except blocks, which are raw bytes.
+//!
+//! | method and path | who | body → answer |
+//! |---|---|---|
+//! | `GET /v1/status` | anyone | → [`NodeStatus`] |
+//! | `POST /v1/accounts` | anyone with an invitation | [`RelayRegistration`] → [`Registered`] |
+//! | `GET /v1/accounts/{account}` | anyone | → [`AccountView`] |
+//! | `POST /v1/login/challenge` | anyone | [`ChallengeRequest`] → [`Challenge`] |
+//! | `POST /v1/login` | anyone | [`LoginRequest`] → [`Session`]; the token goes into `Authorization: Bearer` |
+//! | `POST /v1/blocks?codec=raw` or `dag-cbor` | an account | bytes → [`BlockPut`] |
+//! | `GET /v1/blocks/{cid}` | an account that may read the record or directory of the block | → bytes |
+//! | `POST /v1/operations` | the signer | [`Submission`] → [`Receipt`] |
+//! | `POST /v1/revokes` | the signer | [`Submission`] of a Revoke → [`Receipt`]; with capacity that only Revokes can use |
+//! | `GET /v1/operations/{id}` | signer or patient | → [`OperationStatus`] |
+//! | `GET /v1/patients/{patient}` | the patient, or a live grantee | → [`PatientView`] |
+//! | `GET /v1/patients/{patient}/subtree` | the patient | → [`SubtreeView`](crate::SubtreeView) |
+//! | `GET /v1/patients/{patient}/grants` | the patient | → [`OwnGrantsView`](crate::OwnGrantsView) |
+//! | `GET /v1/patients/{patient}/audit?end=N&limit=N` | the patient | → [`AuditPage`](crate::AuditPage) |
+//! | `GET /v1/patients/{patient}/records` | the patient, or a live grantee | → `Vec<`[`RecordSummary`]`>`, of the classes that the caller may read |
+//! | `GET /v1/patients/{patient}/records/{slot}` | the patient, or a live grantee with a session | → [`RecordView`] |
+//! | `GET /v1/patients/{patient}/storage` | the patient | → [`StorageView`] |
+//! | `POST /v1/batches/seal` | the hospital | → [`BatchView`]: seals what is pending now |
+//! | `GET /v1/batches/{number}` | anyone | → [`BatchView`] |
+//! | `GET /v1/provers` | the hospital | → `Vec<`[`ProverView`]`>` |
+//! | `POST /v1/provers` | the hospital | [`NewProver`] → [`ProverView`] |
+//! | `DELETE /v1/provers/{name}` | the hospital | → 204 |
+//! | `GET /v1/inviters` | the hospital | → `Vec<`[`InviterView`]`>` |
+//! | `DELETE /v1/inviters/{address}` | the hospital | → 204: ends the invitations of this inviter |
+//! | `PUT /v1/inviters/{address}` | the hospital | → 204: accepts them again |
+//! | `GET /v1/prover/job` | a prover ([`crate::prover`]), or the hospital | → [`ProofJob`], or 204 |
+//! | `POST /v1/prover/jobs/{number}` | a prover, or the hospital | proof bytes → 202 |
+//!
+//! Every refusal has a [`Problem`] as body. With `too-many` (429) and with some `unavailable` (503), the header `Retry-After` says
+//! after how many seconds the same request may succeed.
+//!
+//! One file for each topic.
+
+mod account;
+mod batch;
+mod hospital;
+mod login;
+mod operation;
+mod patient;
+mod record;
+mod storage;
+mod subtree;
+
+use serde::{Deserialize, Serialize};
+
+pub use self::{
+    account::{AccountView, IdentityProof, Registered, RelayRegistration},
+    batch::{BatchView, NodeHealth, NodeStatus, ProofJob, ProofProgress},
+    hospital::{InviterView, NewProver, ProverView},
+    login::{Challenge, ChallengeRequest, LoginRequest, Session},
+    operation::{OperationStatus, Receipt, StoredAt, Submission},
+    patient::{GrantView, MedicalProof, PatientView},
+    record::{RecordProof, RecordSummary, RecordView},
+    storage::{BlockPut, StorageAmount, StorageView, WriterStorage},
+    subtree::{AUDIT_PAGE, AuditPage, OwnGrantsView, SubtreeView},
+};
+
+/// Why a request was refused. The HTTP status gives the kind. `code` is stable, and `message` says what to do next.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// For programs: `unauthorized`, `forbidden`, `revoked`, `no-session`, `not-found`, `refused`, `stale`, `too-large`,
+    /// `too-many`, `unavailable`, `malformed`.
+    pub code: String,
+    /// For people.
+    pub message: String,
+}

@@ -1,0 +1,70 @@
+//! Handing in an operation, the promise for it, and what became of it.
+
+use emr_core::UnixTime;
+use emr_crypto::Epoch;
+use emr_rollup::operation::{OperationId, SignedOperation};
+use serde::{Deserialize, Serialize};
+
+/// The address of a record's manifest. `stored` in the record leaf commits to it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredAt {
+    /// The manifest's CID.
+    pub manifest: String,
+    /// 32 bytes of salt, hex.
+    pub salt: String,
+}
+
+/// An operation with the addresses to which it commits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Submission {
+    /// The operation.
+    pub signed: SignedOperation,
+    /// PutRecord: the address of the record.
+    pub stored: Option<StoredAt>,
+    /// PutRecord: the epoch of its class under which the record is sealed. If that epoch is over, the node answers `stale`, and the writer
+    /// seals again to the current epoch. A node cannot see whether the epoch is true. A writer who lies gives their record to old readers.
+    pub epoch: Option<Epoch>,
+    /// SetGrant and Revoke: CID of the new key directory.
+    pub directory: Option<String>,
+}
+
+/// The node's promise, signed by the hospital's Ethereum key: the operation is durable and will be settled or returned.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// The operation.
+    pub operation: OperationId,
+    /// When it was acknowledged.
+    pub acknowledged: UnixTime,
+    /// The time by which it will be settled or returned.
+    pub settle_by: UnixTime,
+    /// EIP-712 signature over these three fields ([`crate::receipt`]), hex.
+    pub signature: String,
+}
+
+/// The status of an operation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "kebab-case")]
+pub enum OperationStatus {
+    /// It is acknowledged and waits for a batch.
+    Pending,
+    /// It is in a sealed batch.
+    Sealed {
+        /// The batch.
+        batch: u64,
+    },
+    /// Its batch is settled on L1.
+    Settled {
+        /// The batch.
+        batch: u64,
+    },
+    /// A Revoke whose place a newer one for the same slot took. The newer one revokes at least as much.
+    Replaced {
+        /// The newer operation.
+        by: OperationId,
+    },
+    /// It was returned to its author. Its blocks stay for 30 days.
+    Returned {
+        /// The reason.
+        reason: String,
+    },
+}

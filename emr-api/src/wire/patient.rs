@@ -1,0 +1,59 @@
+//! A patient as a grantee sees them.
+
+use emr_core::{AccountEpoch, AccountIndex, GrantSlot, RecordSlot};
+use emr_rollup::{
+    operation::{DirectoryCommitment, SignedOperation},
+    primitive::field::{Fr, hex_element},
+    state::leaf::{GrantLeaf, MedicalLeaf},
+    state::tree::Path,
+};
+use serde::{Deserialize, Serialize};
+
+/// The data about a patient that a grantee needs to act. They come from the soft state, in which every acknowledged operation counts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PatientView {
+    /// The patient.
+    pub patient: AccountIndex,
+    /// The patient's account epoch.
+    pub epoch: AccountEpoch,
+    /// CID of the patient's key directory, if there is one already.
+    pub directory: Option<String>,
+    /// What her medical leaf commits to as key directory.
+    pub directory_commitment: DirectoryCommitment,
+    /// The grants that are live for whoever asks; all of them for the patient.
+    pub grants: Vec<GrantView>,
+    /// The lowest record slot that was never written.
+    pub next_record_slot: RecordSlot,
+    /// The proof of the patient's medical leaf in the settled state.
+    pub proof: MedicalProof,
+    /// The patient's acknowledged operations that lead from the settled key directory to this one, in order: each `directory_before` is
+    /// the previous `directory_after`. A writer checks their signatures. So no node can make a writer seal to the node's keys, or to an
+    /// epoch that the patient ended.
+    pub directory_operations: Vec<SignedOperation>,
+}
+
+/// The proof from a patient's medical leaf, or from the empty leaf at their index, to a state root.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MedicalProof {
+    /// The last batch of the state; 0 before the first.
+    pub batch: u64,
+    /// The leaf; absent while the patient's registration is not settled.
+    pub leaf: Option<MedicalLeaf>,
+    /// The path at the patient's index under the medical root.
+    pub path: Path,
+    /// The identity root.
+    #[serde(with = "hex_element")]
+    pub identity_root: Fr,
+    /// The medical root.
+    #[serde(with = "hex_element")]
+    pub medical_root: Fr,
+}
+
+/// A grant with its slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GrantView {
+    /// Its slot.
+    pub slot: GrantSlot,
+    /// The grant.
+    pub grant: GrantLeaf,
+}

@@ -1,0 +1,48 @@
+//! Blocks, and who has how many.
+
+use emr_core::AccountIndex;
+use serde::{Deserialize, Serialize};
+
+/// A stored block.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlockPut {
+    /// Its CID.
+    pub cid: String,
+}
+
+/// An amount of storage.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StorageAmount {
+    /// Bytes.
+    pub bytes: u64,
+    /// Blocks.
+    pub blocks: u64,
+}
+
+/// A writer's share of a patient's records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WriterStorage {
+    /// The writer.
+    pub account: AccountIndex,
+    /// Their use: all versions of records that are not deleted, and records that were returned in the last 30 days.
+    pub used: StorageAmount,
+    /// Their limit.
+    pub limit: StorageAmount,
+    /// The number of their record slots, with deleted records.
+    pub slots: u64,
+    /// The limit of record slots.
+    pub slot_limit: u64,
+}
+
+/// Who uses how much of a patient's space on a node. A deleted record's space becomes free a day after the deletion is settled.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StorageView {
+    /// The patient.
+    pub patient: AccountIndex,
+    /// The writers' shares.
+    pub writers: Vec<WriterStorage>,
+    /// The limit of all writers together.
+    pub limit: StorageAmount,
+    /// The use by the patient's key directories, which are outside the limits.
+    pub directories: StorageAmount,
+}

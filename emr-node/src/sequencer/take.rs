@@ -1,0 +1,215 @@
+//! An operation on its way in: checked, kept, promised.
+
+use std::sync::{Arc, PoisonError};
+
+use emr_api::{OperationStatus, Receipt, Submission, receipt};
+use emr_rollup::operation::{DirectoryCommitment, OperationId, SignedOperation};
+
+use super::{
+    Sequencer,
+    capacity::{self, Place, Promise},
+};
+use crate::{
+    http::refusal::Refusal,
+    mempool::{Acknowledged, Principal, Sequence},
+    state::State,
+    state::pointers::{self, CheckedPointer},
+};
+
+/// How often a record's epoch is compared again when the key directory changes meanwhile.
+const DIRECTORY_READS: usize = 4;
+
+impl Sequencer {
+    /// Takes an operation from the account of `principal`: checks it on the soft state, checks what it points to, keeps it durably, and
+    /// promises. Submitting the same operation again gives the same promise.
+    ///
+    /// # Errors
+    /// [`Refusal`]; the operation is then not kept.
+    pub(crate) async fn submit(
+        self: &Arc<Self>,
+        principal: Principal,
+        submission: Submission,
+    ) -> Result<Receipt, Refusal> {
+        let operation = submission.signed.operation;
+        if operation.signer != principal.account {
+            return Err(Refusal::forbidden("an operation is submitted by its signer: log in as that account"));
+        }
+        let id = submission.signed.id(self.domain);
+        if let Some(known) = self.mempool.operation(id)? {
+            return self.promise(id, &known);
+        }
+        match self.take(id, principal, submission).await {
+            // The same operation, handed in at the same time, was faster.
+            Err(refusal) => self.mempool.operation(id)?.map_or(Err(refusal), |known| self.promise(id, &known)),
+            taken => taken,
+        }
+    }
+
+    async fn take(
+        self: &Arc<Self>,
+        id: OperationId,
+        principal: Principal,
+        submission: Submission,
+    ) -> Result<Receipt, Refusal> {
+        // Cheap refusals first: nothing is read for an operation that breaks a rule.
+        let (directory_in_force, place) = self.admit(&submission)?;
+        if let Place::InsteadOf(older) = place {
+            self.try_replacement(older, submission.signed).await?;
+        }
+        pointers::check_epoch(&submission, directory_in_force, self).await?;
+        let checked = pointers::check(&submission, &principal, directory_in_force, self).await?;
+        let whole = Arc::new((submission, checked));
+        for _ in 0..DIRECTORY_READS {
+            // The walk may have taken minutes: the epoch is looked at once more, and nothing is kept on another directory than that.
+            let (submission, _) = &*whole;
+            let (directory, _) = self.admit(submission)?;
+            pointers::check_epoch(submission, directory, self).await?;
+            let handed = Arc::clone(&whole);
+            let kept =
+                self.write(move |sequencer| sequencer.keep(id, principal, &handed.0, &handed.1, directory)).await?;
+            if let Some(receipt) = kept? {
+                self.wake.notify_one();
+                return Ok(receipt);
+            }
+        }
+        Err(Refusal::unavailable("the patient's key directory keeps changing: try again in a moment"))
+    }
+
+    /// Whether the soft state takes an operation now; gives the key directory in force, and the operation's place.
+    pub(super) fn admit(&self, submission: &Submission) -> Result<(DirectoryCommitment, Place), Refusal> {
+        let state = self.state();
+        let operation = &submission.signed.operation;
+        let place = capacity::place(&state, operation)?;
+        // A patient's Revoke is taken all the same: readers are served meanwhile, and it ends that at once.
+        if place == Place::Ordinary
+            && let Some(reason) = &*self.halted.read().unwrap_or_else(PoisonError::into_inner)
+        {
+            return Err(Refusal::unavailable(format!("this node takes only Revokes at present: {reason}")));
+        }
+        if place == Place::Ordinary {
+            self.quotas.check_space(&self.mempool)?;
+        }
+        match place {
+            Place::Ordinary | Place::Reserved => {
+                state.soft.check(&submission.signed, self.clock.now())?;
+            }
+            // The rest is checked on the state without the older one, which takes time to make: not for a forgery.
+            Place::InsteadOf(_) => {
+                let key = state.soft.identity(operation.signer).map(|identity| identity.key);
+                let signed = key.is_some_and(|key| submission.signed.verify(self.domain, &key).is_ok());
+                if !signed {
+                    return Err(Refusal::refused("the signature is not the signer's"));
+                }
+            }
+        }
+        self.quotas.check_slots(state.soft.patient(operation.patient), operation)?;
+        let medical = state.soft.medical(operation.patient);
+        Ok((medical.map_or(DirectoryCommitment::NONE, |medical| medical.key_directory), place))
+    }
+
+    /// Whether an operation executes on the state without the older one. Not as the writer: this takes long, and costs the signer nothing if
+    /// it fails.
+    async fn try_replacement(self: &Arc<Self>, older: Sequence, signed: SignedOperation) -> Result<(), Refusal> {
+        let _turn = self.replacements.turn().await?;
+        let sequencer = Arc::clone(self);
+        let now = self.clock.now();
+        let tried = tokio::task::spawn_blocking(move || sequencer.without(older).soft.check(&signed, now).map(drop));
+        tried.await.map_err(|_| Refusal::unavailable("the node is stopping"))?.map_err(Refusal::from)
+    }
+
+    /// As the only writer: checks once more, keeps, then executes. `None`, and nothing is kept, if a record was checked against another
+    /// key directory than the one in force.
+    pub(super) fn keep(
+        &self,
+        id: OperationId,
+        signer: Principal,
+        submission: &Submission,
+        checked: &CheckedPointer,
+        directory: DirectoryCommitment,
+    ) -> Result<Option<Receipt>, Refusal> {
+        if let Some(known) = self.mempool.operation(id)? {
+            return self.promise(id, &known).map(Some);
+        }
+        let (in_force, place) = self.admit(submission)?;
+        if in_force != directory && submission.epoch.is_some() {
+            return Ok(None);
+        }
+        let operation = &submission.signed.operation;
+        let patient = {
+            let state = self.state();
+            let patient = state
+                .principal(operation.patient)
+                .filter(|patient| state.is_current(&signer) && checked.is_on(patient));
+            patient.ok_or_else(|| Refusal::unavailable("L1 was reorganised just now: hand the operation in again"))?
+        };
+        pointers::check_blocks(&signer, &checked.blocks, self)?;
+        let acknowledged = self.clock.now();
+        let (without, replaces) = match place {
+            Place::Ordinary | Place::Reserved => (None, None),
+            Place::InsteadOf(older) => {
+                let without = self.without(older);
+                without.soft.check(&submission.signed, acknowledged)?;
+                (Some(without), Some(older))
+            }
+        };
+        let signed = submission.signed;
+        let Promise { turn, settle_by } = match &without {
+            Some(without) => capacity::promise(without, &signed, place, acknowledged)?,
+            None => capacity::promise(&self.state(), &signed, place, acknowledged)?,
+        };
+        let older = replaces.and_then(|older| self.state().open.get(&older).map(|open| open.replaced));
+        let replaced = older.map_or(0, |replaced| replaced + 1);
+        let status = OperationStatus::Pending;
+        let kept = Acknowledged { signed, signer, patient, acknowledged, settle_by, turn, replaced, status };
+        let receipt = self.promise(id, &kept)?;
+        let (pointer, blocks) = (checked.pointer.as_ref(), &checked.blocks);
+        let sequence = self.mempool.acknowledge(id, &kept, pointer, blocks, replaces)?;
+        let mut state = self.state_mut();
+        let state = &mut *state;
+        if let Some(without) = without {
+            *state = without;
+        }
+        if let Some((commitment, pointer)) = &checked.pointer {
+            Arc::make_mut(&mut state.pointers).insert(*commitment, pointer.clone());
+        }
+        // Checked on this very state under this lock, a moment ago; were the second that passed its last, it is returned
+        // at the next sealing.
+        if Arc::make_mut(&mut state.soft).execute(&kept.signed, acknowledged).is_ok() {
+            Arc::make_mut(&mut state.history).record(sequence, &kept, &state.soft);
+        }
+        state.open.insert(sequence, kept);
+        Ok(Some(receipt))
+    }
+
+    /// The state as if an open operation had never come. What it ended stays ended. Only the operations on its patient are executed again.
+    fn without(&self, sequence: Sequence) -> State {
+        let mut state = self.state().clone();
+        let Some(removed) = state.open.remove(&sequence) else { return state };
+        let patient = removed.signed.operation.patient;
+        let soft = Arc::make_mut(&mut state.soft);
+        soft.restore(patient, &state.settled);
+        for open in state.open.values().filter(|open| open.signed.operation.patient == patient) {
+            // As in `State::rebuild_soft`.
+            let _ = soft.execute(&open.signed, open.acknowledged);
+        }
+        state
+    }
+
+    fn promise(&self, id: OperationId, kept: &Acknowledged) -> Result<Receipt, Refusal> {
+        self.expect_whole()?;
+        if !self.state().is_of_its_principals(kept) {
+            return Err(Refusal::refused("this operation was signed for an account that is somebody else's on L1 now"));
+        }
+        match &kept.status {
+            OperationStatus::Returned { reason } => {
+                return Err(Refusal::refused(format!("this operation was returned: {reason}; sign a new one")));
+            }
+            OperationStatus::Replaced { by } => {
+                return Err(Refusal::refused(format!("operation {by} took the place of this one")));
+            }
+            OperationStatus::Pending | OperationStatus::Sealed { .. } | OperationStatus::Settled { .. } => {}
+        }
+        receipt::sign(&self.instance, &self.signer, id, kept.acknowledged, kept.settle_by)
+            .map_err(|error| Refusal::unavailable(format!("the hospital's key cannot sign: {error}")))
+    }
+}

@@ -1,0 +1,164 @@
+//! What people do.
+
+use super::*;
+
+impl Scene {
+    fn fresh(&mut self) -> u64 {
+        self.fresh += 1;
+        self.fresh
+    }
+
+    /// Uploads a block as the route does, noted with a size that may be larger than it is.
+    pub(in crate::storage::tests) async fn upload_as(
+        &self,
+        who: u64,
+        codec: Codec,
+        bytes: &[u8],
+        size: u64,
+    ) -> Result<Cid, Refusal> {
+        let cid = cid_of(codec, bytes);
+        let _in_use = self.sequencer.in_use.take(&[cid]).await;
+        let limit = self.quotas.staged_with(codec, bytes);
+        let noted =
+            Notes::note(&self.sequencer, Upload { cid, uploader: self.principal(who), size, at: self.now, limit })
+                .await?;
+        assert_eq!(noted, crate::mempool::Noted::Yes);
+        Ok(self.sequencer.blockstore.put(codec, bytes).await?)
+    }
+
+    /// Uploads fresh blocks.
+    pub(in crate::storage::tests) async fn upload(&mut self, who: u64, blocks: usize, size: u64) -> Outcome<Vec<Cid>> {
+        let mut cids = Vec::new();
+        for _ in 0..blocks {
+            let bytes = self.fresh().to_be_bytes();
+            cids.push(self.upload_as(who, Codec::Raw, &bytes, size).await?);
+        }
+        Ok(cids)
+    }
+
+    async fn submit(
+        &self,
+        who: u64,
+        action: Action,
+        stored: Option<StoredAt>,
+        directory: Option<Cid>,
+    ) -> Result<Receipt, Refusal> {
+        let operation = Operation {
+            signer: account(who),
+            signer_epoch: AccountEpoch::FIRST,
+            patient: account(PATIENT),
+            patient_epoch: AccountEpoch::FIRST,
+            valid_until: self.sequencer.clock.now().saturating_add(CLIENT_VALIDITY),
+            salt: field::from_opaque(&rand::random()),
+            action,
+        };
+        let authority = (who != PATIENT).then(|| GrantSlot::new(62 + who).expect("a slot"));
+        let signed = operation.sign(domain(), &key(if who == PATIENT { self.patient_key } else { who }), authority);
+        let epoch = stored.is_some().then_some(Epoch::FIRST);
+        let submission = Submission { signed, stored, epoch, directory: directory.map(|cid| cid.to_string()) };
+        self.sequencer.submit(self.principal(who), submission).await
+    }
+
+    /// A doctor asks for access under their grant.
+    pub(in crate::storage::tests) async fn request(&self, who: u64) -> Result<Receipt, Refusal> {
+        let slot = GrantSlot::new(62 + who).expect("a slot");
+        let expected = Uses::ZERO;
+        let purpose = Purpose { reason: Reason::Treatment, class: Class::Summary };
+        self.submit(who, Action::RequestAccess(RequestAccess { slot, expected, purpose }), None, None).await
+    }
+
+    /// A version of a record over these blocks, with one more upload for its manifest.
+    pub(in crate::storage::tests) async fn write(
+        &self,
+        who: u64,
+        number: u64,
+        parts: &[Cid],
+    ) -> Result<(Receipt, Vec<Cid>), Refusal> {
+        let bytes = manifest(parts);
+        let manifest = self.upload_as(who, Codec::DagCbor, &bytes, bytes.len() as u64).await?;
+        let old = self.record(number);
+        let salt: [u8; 32] = rand::random();
+        let leaf = RecordLeaf {
+            status: RecordStatus::Live,
+            class: Class::Summary,
+            author: account(who),
+            custodian: None,
+            version: old.map_or(Version::ZERO, |old| old.version).next().expect("a version"),
+            revision: old.map_or(Revision::ZERO, |old| old.revision).next().expect("a revision"),
+            authored: field::from_opaque(&rand::random()),
+            stored: element(Opaque::stored(&manifest, &salt)),
+        };
+        let expected = old.map_or(Revision::ZERO, |old| old.revision);
+        let at = StoredAt { manifest: manifest.to_string(), salt: hex::encode(salt) };
+        let receipt = self
+            .submit(who, Action::PutRecord(PutRecord { slot: slot(number), expected, leaf }), Some(at), None)
+            .await?;
+        Ok((receipt, [&[manifest], parts].concat()))
+    }
+
+    pub(in crate::storage::tests) async fn tombstone(&self, number: u64) -> Outcome {
+        let old = self.record(number).ok_or("no record")?;
+        let leaf = RecordLeaf { status: RecordStatus::Tombstone, revision: old.revision.next()?, ..old };
+        self.submit(
+            PATIENT,
+            Action::Tombstone(Tombstone { slot: slot(number), expected: old.revision, leaf }),
+            None,
+            None,
+        )
+        .await?;
+        Ok(())
+    }
+
+    /// Publishes a fresh key directory.
+    async fn directory(&self) -> Outcome<(Cid, DirectoryCommitment)> {
+        let directory = PatientDirectory::create(people().patient.identity.rsa());
+        let bytes = directory.published().to_bytes();
+        let cid = self.upload_as(PATIENT, Codec::DagCbor, bytes, bytes.len() as u64).await?;
+        Ok((cid, DirectoryCommitment::of(&cid)))
+    }
+
+    fn directory_in_force(&self) -> DirectoryCommitment {
+        self.sequencer
+            .state()
+            .soft
+            .medical(account(PATIENT))
+            .map_or(DirectoryCommitment::NONE, |leaf| leaf.key_directory)
+    }
+
+    /// Lets a doctor write for a year, with a new directory.
+    pub(in crate::storage::tests) async fn grant(&mut self, number: u64, doctor: u64) -> Outcome<Cid> {
+        let (cid, directory_after) = self.directory().await?;
+        let slot = GrantSlot::new(number)?;
+        let expected = self.grant_version(slot);
+        let leaf = GrantLeaf {
+            grantee: Some(account(doctor)),
+            rights: Rights::READ | Rights::WRITE,
+            scope: Class::Summary.into(),
+            not_after: UnixTime::now().saturating_add(365 * 24 * 3600),
+            uses: Uses::ZERO,
+            version: expected.next()?,
+            salt: Fr::from(9),
+        };
+        let directory_before = self.directory_in_force();
+        let action = Action::SetGrant(SetGrant { slot, expected, leaf, directory_before, directory_after });
+        self.submit(PATIENT, action, None, Some(cid)).await?;
+        Ok(cid)
+    }
+
+    /// Ends a grant, with a new directory.
+    pub(in crate::storage::tests) async fn revoke(&mut self, number: u64) -> Outcome<Cid> {
+        let (cid, directory_after) = self.directory().await?;
+        let slot = GrantSlot::new(number)?;
+        let (expected, directory_before) = (self.grant_version(slot), self.directory_in_force());
+        let action =
+            Action::Revoke(Revoke { slot, expected, leaf_salt: Fr::from(3), directory_before, directory_after });
+        self.submit(PATIENT, action, None, Some(cid)).await?;
+        Ok(cid)
+    }
+
+    fn grant_version(&self, slot: GrantSlot) -> Version {
+        let state = self.sequencer.state();
+        let grant = state.soft.patient(account(PATIENT)).and_then(|leaves| leaves.grants.get(&slot));
+        grant.map_or(Version::ZERO, |grant| grant.version)
+    }
+}

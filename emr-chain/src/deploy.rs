@@ -31,8 +31,8 @@ const CODE_SIZE_LIMIT: usize = 24_576;
 pub enum DeployError {
     /// The chain is not a development chain.
     #[error(
-        "chain {0} is not a development chain ({DEVELOPMENT_CHAINS:?}): the proving setup is generated locally, and whoever \
-         made it can forge proofs, so deploy to a development chain"
+        "chain {0} is not a development chain ({DEVELOPMENT_CHAINS:?}): the proving setup is generated locally, and its \
+         maker can forge proofs, so deploy to a development chain"
     )]
     NotADevelopmentChain(u64),
     /// The chain accepted code that is too large for a real chain.

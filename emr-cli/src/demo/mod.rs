@@ -48,7 +48,7 @@ pub struct Demo {
 /// Returns the failure of a step. No acknowledged operation is lost: the next run with the same folder continues.
 pub async fn run(options: &Options, arguments: &Demo) -> Result<(), Failure> {
     if options.node.is_some() {
-        return Err(Failure::new(Exit::Usage, "demo runs a node of its own: leave --node out"));
+        return Err(Failure::new(Exit::Usage, "demo starts its own node: omit --node"));
     }
     let record = match &arguments.bundle {
         Some(file) => read_fhir(file)?,

@@ -47,7 +47,7 @@ async fn a_partial_revocation_signs_nothing_that_the_node_made_up() -> TestResul
     }));
     let revoked = patient.revoke(doctor.account()?, Class::Laboratory.into()).await?;
     let Action::SetGrant(SetGrant { leaf, expected, .. }) = revoked.changed[0].1.signed.operation.action else {
-        return Err("the rest is granted anew".into());
+        return Err("the rest is granted again".into());
     };
     assert_eq!((leaf.rights, leaf.scope, leaf.not_after), (given.rights, Class::Imaging.into(), given.not_after));
     assert_eq!((expected.get(), leaf.version.get()), (1, 2));

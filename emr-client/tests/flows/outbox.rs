@@ -45,7 +45,7 @@ async fn a_taken_slot(
     drop(doctor);
     proxy.clear();
     let own = patient.card();
-    assert_eq!(patient.upload(&own, Class::Summary, &record("her own")).await?.slot.get(), 0);
+    assert_eq!(patient.upload(&own, Class::Summary, &record("the patient's own")).await?.slot.get(), 0);
     Ok((patient, card, operation))
 }
 
@@ -107,7 +107,7 @@ async fn an_attempt_that_fails_keeps_the_record() -> TestResult {
 
     // The patient takes that slot too: the record is refused permanently, and kept again.
     let own = patient.card();
-    assert_eq!(patient.upload(&own, Class::Summary, &record("her next")).await?.slot.get(), 1);
+    assert_eq!(patient.upload(&own, Class::Summary, &record("the patient's next")).await?.slot.get(), 1);
     let doctor = scene.client_at(DOCTOR, &proxy.address).await?;
     let resumed = fates(doctor.resume().await?);
     assert!(matches!(&resumed[..], [Fate::Refused { .. }]), "{resumed:?}");

@@ -60,7 +60,7 @@ async fn late_to_allow_and_early_to_deny() -> Outcome {
         let cid: emr_core::Cid = granted.directory.ok_or("a directory")?.parse()?;
         (cid, ())
     };
-    // Acknowledged, not settled: he sees what he needs to act, and no record.
+    // The grant is acknowledged but not settled: the doctor sees what they need to act, and no record.
     assert_eq!(stranger.view(accounts.patient).await?.grants.len(), 1);
     assert_eq!(stranger.get::<Vec<RecordSummary>>(&records).await?.len(), 1);
     assert!(stranger.block(&directory).await.is_ok());
@@ -79,7 +79,7 @@ async fn late_to_allow_and_early_to_deny() -> Outcome {
     assert_eq!(code(stranger.block(&directory).await), "revoked");
     let request = stranger.request_access(accounts.patient, FIRST, Uses::new(1)?, Class::Summary);
     assert_eq!(code(stranger.submit(&request).await), "refused");
-    // She sees everything, always.
+    // The patient always sees everything.
     assert_eq!(patient.block(&record).await?, patient.block(&record).await?);
     let view: RecordView = patient.get(&first).await?;
     assert_eq!((view.slot.get(), view.proof), (0, None));
@@ -188,7 +188,7 @@ async fn what_a_patient_signed_away_stays_away() -> Outcome {
     let read = async |slot: u64| code(scene.stranger.get::<RecordView>(&format!("{records}/{slot}")).await);
     // Not settled here; what matters is that the other class is over.
     assert_eq!((read(0).await, read(1).await), ("unavailable".to_owned(), "revoked".to_owned()));
-    // He is shown the grant as the state has it, and she can give the class back.
+    // The doctor is shown the grant as the state holds it, and the patient can grant the class again.
     assert_eq!(scene.stranger.view(accounts.patient).await?.grants[0].grant, leaf);
     scene.patient.grant(FIRST, accounts.stranger, Rights::READ, &[first, second], next_year()).await?;
     assert_eq!(read(1).await, "unavailable");

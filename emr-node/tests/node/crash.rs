@@ -12,7 +12,7 @@ use emr_testkit::again::{Again, job};
 
 use crate::stage::*;
 
-/// Not a test of its own: a node with its chain, and a patient who writes record after record, until killed.
+/// Not a separate test: it runs in a child process. A node with its chain, and a patient who writes record after record until the process is killed.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_until_it_is_killed() -> Outcome {
     let Some(folder) = job() else { return Ok(()) };

@@ -29,7 +29,7 @@ fn mistakes_the_hospital(request: &Value, answer: &mut Value) {
     }
 }
 
-/// Whoever the Ethereum node names, a patient does not seal batches.
+/// Even if the Ethereum node names a patient as the hospital, the patient cannot seal batches.
 #[tokio::test(flavor = "multi_thread")]
 async fn it_cannot_make_a_patient_the_hospital() -> Outcome {
     let Some(testnet) = Testnet::new().await? else { return Ok(()) };
@@ -85,7 +85,7 @@ async fn a_time_that_cannot_be_returns_no_operation() -> Outcome {
     assert_eq!(code(hers.submit(&second).await), "unavailable");
     let halted = hers.get::<NodeStatus>("v1/status").await?.health.halted.ok_or("not halted")?;
     assert!(halted.starts_with("it takes only Revokes: L1 is ") && halted.contains("clock"), "{halted}");
-    // Nothing has lapsed: neither her login nor what she signed.
+    // Neither the patient's login nor the patient's operation has lapsed.
     let id = format!("v1/operations/{}", first.signed.id(testnet.domain()));
     assert_eq!(hers.get::<OperationStatus>(&id).await?, OperationStatus::Pending);
     node.shutdown().await;

@@ -21,7 +21,7 @@ use tokio::{
 
 use crate::{registration::relay, stage::*};
 
-/// Within this time a patient has logged in, read her view, uploaded a key directory, and holds the receipt of her Revoke.
+/// Within this time a patient must log in, read their view, upload a key directory, and get the receipt for a Revoke.
 const IN_TIME: Duration = Duration::from_secs(20);
 
 /// One round; with `EMR_SOAK_MINUTES` (`cargo xtask soak http`) as many as fit into that time.

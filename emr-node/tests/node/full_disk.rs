@@ -15,7 +15,7 @@ fn limit_files(to: &str) -> Outcome {
     if limited.success() { Ok(()) } else { Err("prlimit".into()) }
 }
 
-/// Not a test of its own: a node whose disk takes nothing for a while.
+/// Not a separate test: it runs in a child process. A node whose disk accepts no writes for a while.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_with_limited_files() -> Outcome {
     if job().is_none() {

@@ -319,7 +319,7 @@ fn use_of(inviter: u8, nonce: u32, owner: u8, expires: u64) -> Outcome<Invitatio
     Ok(InvitationUse { inviter, nonce: bytes, expires: UnixTime::new(expires)?, owner, quota: None })
 }
 
-/// Not a test of its own: uses one invitation after the other until it is killed.
+/// Not a separate test: it runs in a child process, and uses one invitation after the other until it is killed.
 #[test]
 fn until_it_is_killed() -> Outcome {
     let Some(folder) = job() else { return Ok(()) };

@@ -64,7 +64,7 @@ fn acknowledge(mempool: &Mempool, number: u64) -> Outcome<Result<u64, MempoolErr
     Ok(mempool.acknowledge(signed.id(domain()), &kept, None, &Referenced::default(), None))
 }
 
-/// Not a test of its own: acknowledges until the disk is full, and says how often it could.
+/// Not a separate test: it runs in a child process, acknowledges operations until the disk is full, and prints their number.
 #[test]
 fn until_the_disk_is_full() -> Outcome {
     let Some(folder) = job() else { return Ok(()) };

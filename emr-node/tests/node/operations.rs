@@ -57,7 +57,7 @@ async fn what_is_acknowledged_is_promised_and_counts_at_once() -> Outcome {
     assert_eq!(code(scene.other.get::<OperationStatus>(&path).await), "not-found");
     assert_eq!(code(doctor.get::<OperationStatus>("v1/operations/xyz").await), "malformed");
 
-    // Her blocks are pinned.
+    // The patient's blocks are pinned.
     use emr_ipfs::Blockstore;
     assert!(scene.world.store()?.pins().await?.contains(&record));
 
@@ -169,7 +169,7 @@ async fn a_record_must_be_here_whole_and_its_writers_own() -> Outcome {
     let submission = doctor.put_record(accounts.patient, 0, Class::Laboratory, &raw);
     assert_eq!(code(doctor.submit(&submission).await), "refused");
 
-    // Blocks of somebody else, named by their address: else he could make them part of what he may read.
+    // The signer names somebody else's blocks by their address, which is refused. Otherwise the signer could make these blocks part of a record that they may read.
     let hers = other.upload(&[b"her secret"]).await?;
     let theft = doctor.put_record(accounts.patient, 0, Class::Laboratory, &hers);
     let refused = doctor.submit(&theft).await.expect_err("must be refused");

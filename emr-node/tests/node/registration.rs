@@ -104,7 +104,7 @@ async fn only_what_is_sent_to_l1_counts() -> Outcome {
     let sent = provider.get_transaction_count(people().hospital.address()).await?;
     let next = relay(&world, &people().other, later)?;
     let cut = next.signature[..next.signature.len() - 2].to_owned();
-    // A doctor without the key that he claims: well signed, and refused by the contract.
+    // A doctor does not have the key that they claim. The request is signed correctly, but the contract refuses it.
     let doctor = relay(&world, &people().doctor, later)?;
     let owner = &people().doctor.ethereum;
     let point = people().doctor.key.registration_point();

@@ -15,7 +15,7 @@ async fn what_l1_takes_back_the_node_takes_back() -> Outcome {
     let domain = testnet.domain();
     let caller = Caller::anonymous(node.url().clone(), domain, &people().hospital, hospital);
 
-    // A patient registers and writes; then L1 takes her registration back and gives her number to somebody else.
+    // A patient registers and writes. Then a reorganisation of L1 undoes the registration and gives the number to somebody else.
     let before = testnet.anvil::<String>("evm_snapshot", ()).await?;
     let patient = testnet.register(&people().patient).await?;
     let path = format!("v1/accounts/{patient}");
@@ -41,10 +41,10 @@ async fn what_l1_takes_back_the_node_takes_back() -> Outcome {
         (2, 0),
         "an operation on an account that is somebody else's does not wait for a batch"
     );
-    // Her login was for a key that the account no longer has.
+    // The patient's login was for a key that the account no longer has.
     assert_eq!(code(hers.view(patient).await), "unauthorized");
 
-    // The later owner of the number sees neither her operation, nor her block, nor what she uses.
+    // The later owner of the number sees neither the patient's operation, nor the block, nor the used space.
     let theirs = Caller::log_in(node.url().clone(), domain, &people().other, other).await?;
     let operation = format!("v1/operations/{}", put.signed.id(domain));
     assert_eq!(code(theirs.get::<OperationStatus>(&operation).await), "not-found");
@@ -53,7 +53,7 @@ async fn what_l1_takes_back_the_node_takes_back() -> Outcome {
     let storage: StorageView = theirs.get(&format!("v1/patients/{patient}/storage")).await?;
     assert!(storage.writers.iter().all(|writer| writer.used.blocks == 0), "{storage:?}");
 
-    // L1 gives the number back: she finds everything, the operation that she was promised included.
+    // L1 gives the number back: the patient finds everything again, including the promised operation.
     assert!(testnet.anvil::<bool>("evm_revert", [again]).await?);
     assert_eq!(testnet.register(&people().patient).await?, patient);
     until(|| async { caller.get::<AccountView>(path).await.is_ok_and(|now| now.identity == view.identity) }).await?;
@@ -63,7 +63,7 @@ async fn what_l1_takes_back_the_node_takes_back() -> Outcome {
     assert_eq!(caller.get::<NodeStatus>("v1/status").await?.pending, 1);
     node.shutdown().await;
 
-    // The whole chain started anew is another one.
+    // A chain that was restarted from its beginning is another chain.
     let again = Anvil::start_or_skip(&["--chain-id", "31337"])?.ok_or("anvil")?;
     let elsewhere = NodeConfig { endpoint: again.url().parse()?, ..testnet.config()? };
     assert!(Node::start(elsewhere).await.is_err());

@@ -68,7 +68,7 @@ async fn nothing_is_sealed_out_of_nothing() -> Outcome {
     Ok(())
 }
 
-/// More accounts than a batch admits: whoever is not in it yet waits with his operations, and nobody else does.
+/// More accounts wait than a batch admits. Only the operations of accounts that are not admitted yet wait too.
 #[tokio::test(flavor = "multi_thread")]
 async fn operations_wait_for_their_registrations() -> Outcome {
     let world = World::new().await?;
@@ -145,7 +145,7 @@ async fn what_lapses_while_it_waits_is_still_sealed_or_returned() -> Outcome {
             let returned = status(&scene, &scene.stranger, &request).await?;
             let OperationStatus::Returned { reason } = &returned else { return Err("must be returned".into()) };
             assert!(reason.contains("grant expired"), "{reason}");
-            // Its author is told on each try, and may sign anew.
+            // Its author is told on each try, and may sign again.
             assert_eq!(code(scene.stranger.submit(&request).await), "refused");
             // A restart does not bring it back.
             let scene = scene.restart().await?;

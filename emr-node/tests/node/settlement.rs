@@ -309,7 +309,7 @@ async fn overdue_registrations_that_a_stranger_settles_are_followed() -> Outcome
     Ok(())
 }
 
-/// Keys that do not belong to the deployment, or an Ethereum node that lies: the proof is made anew, but not for ever.
+/// Keys that do not belong to the deployment, or an Ethereum node that lies: the proof is made again, but only a few times.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_proof_that_l1_refuses_is_made_anew_three_times() -> Outcome {
     // Creation code of five bytes that always revert.

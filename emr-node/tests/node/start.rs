@@ -60,7 +60,7 @@ async fn another_chain_contract_or_key_is_refused() -> Outcome {
     Ok(())
 }
 
-/// Whoever stops a node can start it again at once, however busy it was.
+/// A node that was stopped can be started again at once, even if it was busy.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stopped_node_frees_its_folder() -> Outcome {
     let mut scene = World::populated().await?;
@@ -92,7 +92,7 @@ async fn a_stopped_node_frees_its_folder() -> Outcome {
     Ok(())
 }
 
-/// The same address on a chain that was started anew is another rollup: its operations must not be mixed.
+/// The same address on a restarted chain is another rollup: the operations must not be mixed.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_chain_started_anew_is_told_from_the_old_one() -> Outcome {
     let world = World::new().await?;

@@ -60,7 +60,7 @@ async fn what_was_sent_before_a_crash_is_settled_once() -> Outcome {
     Ok(())
 }
 
-/// A development chain makes no blocks of its own: the newest may be hours old, and no batch of now fits its time.
+/// A development chain makes blocks only on demand. The newest may be hours old, so a batch with the current time does not fit.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_chain_that_made_no_block_for_hours_takes_a_batch() -> Outcome {
     let idle = 2 * 3600;

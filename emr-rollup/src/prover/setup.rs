@@ -1,4 +1,4 @@
-//! The structured reference string: powers of a secret. Whoever knows the secret can forge proofs.
+//! The structured reference string: powers of a secret. Anyone who knows the secret can forge proofs.
 
 use std::{io, path::Path};
 

@@ -65,7 +65,7 @@ impl Testnet {
         Domain::new(instance.chain_id, instance.contract.into_array())
     }
 
-    /// Registers somebody; the registrar admits whoever needs it.
+    /// Registers somebody. The registrar admits them if their role needs it.
     pub(crate) async fn register(&self, person: &Person) -> Outcome<AccountIndex> {
         register(&self.endpoint, &self.rollup, person).await
     }

@@ -22,9 +22,9 @@ const POLL_ELSEWHERE: Duration = Duration::from_secs(2);
 pub enum Endpoint {
     /// A node's JSON-RPC address, `http` or `https`.
     Http(HttpAddress),
-    /// The same node, over connections that all providers of this endpoint and its clones share.
+    /// The same node. All providers of this endpoint and of its clones share connections.
     Pooled {
-        /// Where it is.
+        /// The address.
         address: HttpAddress,
         /// The connections.
         transport: BoxTransport,
@@ -78,11 +78,11 @@ impl Endpoint {
         Ok(Self::Http(HttpAddress::parse(address, plain)?))
     }
 
-    /// The same endpoint, whose providers share their connections.
+    /// The same endpoint, but its providers share connections.
     ///
     /// # Errors
     ///
-    /// If no HTTP client can be set up.
+    /// Returns an error if no HTTP client can be set up.
     pub fn pooled(&self) -> Result<Self, EndpointError> {
         match self {
             Self::Http(address) => Ok(Self::Pooled { address: address.clone(), transport: http(address)? }),
@@ -152,7 +152,7 @@ fn http(address: &HttpAddress) -> Result<BoxTransport, EndpointError> {
     Ok(BoxTransport::new(transport))
 }
 
-/// The innermost cause: the outer ones only say that a request failed.
+/// The innermost cause. The outer causes only say that a request failed.
 fn reason(error: &TransportError) -> String {
     let mut inner: &dyn std::error::Error = error;
     while let Some(source) = inner.source() {

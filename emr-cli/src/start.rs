@@ -53,8 +53,8 @@ pub fn run<F: Future<Output = Result<(), Failure>>>(json: bool, command: F) -> E
                 survive_full_disk()?;
                 command.await
             });
-            // A proof or a derivation that nobody waits for any more must not keep the process. What is on disk survives that, as it
-            // survives kill -9.
+            // A proof or a derivation that nobody waits for any more must not keep the process alive. The data on disk survive this, as they
+            // survive kill -9.
             runtime.shutdown_background();
             done
         });
@@ -67,7 +67,7 @@ pub fn run<F: Future<Output = Result<(), Failure>>>(json: bool, command: F) -> E
     }
 }
 
-/// Warnings and errors are shown unless `EMR_LOG` says otherwise: without them an outage would be invisible.
+/// By default warnings and errors are shown, because without them an outage would be invisible. `EMR_LOG` changes this.
 fn log_filter(directives: Option<String>) -> EnvFilter {
     let builder = EnvFilter::builder().with_default_directive(LevelFilter::WARN.into());
     builder.parse_lossy(directives.unwrap_or_default())

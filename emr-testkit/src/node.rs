@@ -92,7 +92,7 @@ impl World {
         Self::on(&funding([people().hospital.address()]), &deployment()).await
     }
 
-    /// A fresh chain with the contracts, on which the hospital and these have ether.
+    /// A new chain with the contracts. The hospital and these addresses have ether on it.
     ///
     /// # Errors
     /// As [`Self::new`].

@@ -19,10 +19,10 @@ pub struct RelayRegistration {
     pub role: Role,
     /// The hospital that the doctor belongs to.
     pub org: Option<AccountIndex>,
-    /// Q, abscissa.
+    /// The x coordinate of Q.
     #[serde(with = "hex_element")]
     pub q_x: Fr,
-    /// Q, ordinate.
+    /// The y coordinate of Q.
     #[serde(with = "hex_element")]
     pub q_y: Fr,
     /// A patient's encryption key commitment; 0 for others, whose commitment the contract computes.

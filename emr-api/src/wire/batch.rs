@@ -31,16 +31,16 @@ pub struct NodeStatus {
     /// The progress of the proof that the node is making.
     #[serde(default)]
     pub progress: Option<ProofProgress>,
-    /// Whether it does what it should.
+    /// The node's health.
     pub health: NodeHealth,
     /// Whether the trusted setup is the development one.
     pub development_setup: bool,
 }
 
-/// What an operator looks at first.
+/// The values that an operator checks first.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeHealth {
-    /// The node's time: compare the others with it.
+    /// The node's time. Compare the other times with it.
     pub now: UnixTime,
     /// Why the node takes no operations, or only Revokes, if that is so.
     pub halted: Option<String>,

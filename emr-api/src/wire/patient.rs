@@ -18,9 +18,9 @@ pub struct PatientView {
     pub epoch: AccountEpoch,
     /// CID of the patient's key directory, if there is one already.
     pub directory: Option<String>,
-    /// What her medical leaf commits to as key directory.
+    /// The commitment to the key directory, as the patient's medical leaf holds it.
     pub directory_commitment: DirectoryCommitment,
-    /// The grants that are live for whoever asks; all of them for the patient.
+    /// The grants that are live for the caller. For the patient, all grants.
     pub grants: Vec<GrantView>,
     /// The lowest record slot that was never written.
     pub next_record_slot: RecordSlot,

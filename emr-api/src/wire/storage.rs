@@ -1,4 +1,4 @@
-//! Blocks, and who has how many.
+//! Blocks, and how much storage each account uses.
 
 use emr_core::AccountIndex;
 use serde::{Deserialize, Serialize};

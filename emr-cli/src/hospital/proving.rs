@@ -19,7 +19,7 @@ use crate::{
 /// How often a node without work is asked again.
 const POLL: Duration = Duration::from_secs(2);
 
-/// Fetches sealed batches from the node, proves them and submits the proofs, until Ctrl-C or SIGTERM, which also end it in the middle of a proof. It needs only the node's address and
+/// Fetches sealed batches from the node, proves them and submits the proofs, until Ctrl-C or SIGTERM. Both also end it during a proof. It needs only the node's address and
 /// a credential. It needs nothing from L1, because the keys belong to the circuit version and the node verifies every proof.
 ///
 /// # Errors
@@ -35,7 +35,7 @@ pub async fn prove(options: &Options, credential: &Path) -> Result<(), Failure> 
     }
 }
 
-/// Never ends but with an error.
+/// Returns only with an error.
 async fn work(options: &Options, credential: &Path) -> Result<(), Failure> {
     let address = options.node.as_ref().map_or_else(|| format!("http://{DEFAULT_NODE}"), url::Url::to_string);
     let node = session::node(options, &address)?.with_credential(prover::read(credential)?);

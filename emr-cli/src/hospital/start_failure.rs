@@ -1,4 +1,4 @@
-//! Which exit code a node that does not start ends with: it says whether trying again may help.
+//! The exit code for a node that does not start. It tells whether trying again may help.
 
 use std::io::ErrorKind;
 
@@ -27,7 +27,7 @@ fn exit(error: &StartError) -> Exit {
         StartError::Follow(FollowError::Block(_) | FollowError::Incomplete { .. } | FollowError::Stopping) => {
             Exit::Unavailable
         }
-        // What the Ethereum node shows cannot be: it does not get better by waiting.
+        // The Ethereum node shows an impossible state. Waiting does not help.
         StartError::Follow(_) => Exit::Unverified,
         StartError::Listen { source, .. } if source.kind() == ErrorKind::AddrInUse => Exit::Unavailable,
         StartError::Listen { .. } => Exit::Usage,
@@ -40,7 +40,7 @@ fn mempool(error: &MempoolError) -> Exit {
         MempoolError::Busy => Exit::Unavailable,
         MempoolError::OtherChain { .. } => Exit::Usage,
         MempoolError::Format { .. } => Exit::Input,
-        // The disk, or what it gives back.
+        // The disk failed, or its data are damaged.
         _ => Exit::Storage,
     }
 }
@@ -62,7 +62,7 @@ mod tests {
 
     use super::*;
 
-    /// Only what may pass by itself asks to be tried again.
+    /// Only errors that may end without a change by a person get the code for "try again".
     #[test]
     fn trying_again_is_advised_only_where_it_may_help() {
         let anchor = |chain_id| {

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::report::{Answer, written};
 
-/// How long an Ethereum node may not answer before that is worth a word, seconds: the node asks every few seconds.
+/// After how many seconds without an answer of the Ethereum node the status mentions it. The node asks every few seconds.
 const SILENT: u64 = 60;
 
 /// The answer to `status`.

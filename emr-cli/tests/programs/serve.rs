@@ -74,7 +74,7 @@ fn a_hospital_on_a_real_chain_leaves_proving_to_another_machine() -> TestResult 
     assert!(world.hospital(&["status"])?.done()?.contains("batches settled"));
     assert!(!world.at("prover").exists());
 
-    // Ctrl-C in the middle of a proof.
+    // Ctrl-C during a proof.
     world.patient(&["put", BUNDLE, "--class", "summary"])?.done()?;
     world.wait_until("sealed", |status| {
         status["activity"].as_str().is_some_and(|said| said.starts_with("waiting for a proof"))

@@ -36,7 +36,7 @@ impl Running {
         Err(format!("not done within {} s", limit.as_secs()).into())
     }
 
-    /// Sends a signal, and waits until it has ended; its exit code.
+    /// Sends a signal, waits until the process has ended, and returns its exit code.
     pub(crate) fn end(mut self, signal: &str, limit: Duration) -> TestResult<Option<i32>> {
         let sent = Command::new("kill").args(["-s", signal, &self.0.id().to_string()]).status()?;
         if sent.success() { self.wait(limit) } else { Err(format!("no SIG{signal} was sent").into()) }

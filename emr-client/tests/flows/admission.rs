@@ -1,4 +1,4 @@
-//! The registrar admits what its owner shows, and nothing else.
+//! The registrar admits exactly the keys on the card that the owner shows.
 
 use emr_client::{
     ClientError,
@@ -30,7 +30,7 @@ async fn only_the_keys_on_the_card_are_admitted() -> TestResult {
     assert_eq!(stranger.account()?, account);
     drop(hospital);
 
-    // Whoever registered put in other keys than those of the person who stands there with a card.
+    // The registration has other keys than the card that the person shows.
     let other = handed_over(&scene.registered(DOCTOR).await?);
     let lies: [(&str, Lie); 5] = [
         ("account", |card, other| card.account = other.account),

@@ -1,4 +1,4 @@
-//! Keys that never leave their device: a card in another thread, to which a participant has only a line.
+//! Keys that never leave their device. A card is another thread; the participant has only a channel to it.
 
 use std::{
     sync::{
@@ -27,7 +27,7 @@ use zeroize::Zeroizing;
 
 use crate::scene::*;
 
-/// What the card is asked. No question has a key as its answer.
+/// The questions to the card. No answer contains a key.
 enum Question {
     Operation(Domain, Box<Operation>, mpsc::Sender<eddsa::Signature>),
     Statement(Vec<u8>, mpsc::Sender<Vec<u8>>),
@@ -37,7 +37,7 @@ enum Question {
     Unwrap(WrappedKey, Vec<u8>, mpsc::Sender<Option<Zeroizing<[u8; 32]>>>),
 }
 
-/// The line to a card, and what is printed on it.
+/// The channel to a card, and the public data that are printed on the card.
 #[derive(Clone, Debug)]
 struct Card {
     line: mpsc::Sender<Question>,
@@ -51,7 +51,7 @@ struct Card {
 }
 
 impl Card {
-    /// A card with the keys of somebody. They are in the thread that this starts, and nowhere else.
+    /// A card with these keys. Only the thread that this starts holds them.
     fn insert(identity: Identity) -> Self {
         let (line, questions) = mpsc::channel();
         let card = Self {
@@ -66,7 +66,7 @@ impl Card {
         };
         thread::spawn(move || {
             for question in questions {
-                // Who asked may be gone, and keys in memory do not fail.
+                // The asker may be gone, so a failed send is ignored. Keys in memory do not fail.
                 match question {
                     Question::Operation(domain, operation, to) => {
                         let _ = identity.sign_operation(domain, &operation).map(|signature| to.send(signature));
@@ -178,7 +178,7 @@ async fn cards_register_grant_write_and_read() -> TestResult {
     let keys = doctor.keyring(patient.account()?, emr_crypto::KeyDirectory::from_bytes(&bytes)?).await?;
     assert!(keys.is_some() && doctors.asked.load(Ordering::SeqCst) > before);
 
-    // A card that is pulled out is told apart from a directory without keys, and nothing is lost.
+    // A removed card gives another error than a directory without keys, and nothing is lost.
     patients.connected.store(false, Ordering::SeqCst);
     let pulled = patient.revoke(doctor.account()?, ClassMask::ALL).await;
     assert!(matches!(&pulled, Err(error) if error.kind() == ErrorKind::Keys), "{pulled:?}");
@@ -193,7 +193,7 @@ async fn cards_register_grant_write_and_read() -> TestResult {
     Ok(())
 }
 
-/// A card of somebody else says that it is the patient's, and signs with its own key.
+/// Another participant's card shows the patient's public keys, but signs with its own key.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_signature_of_a_card_does_not_leave_the_machine() -> TestResult {
     let scene = Scene::new().await?;

@@ -1,4 +1,4 @@
-//! kill -9 at any point: the next start continues, and nothing is there twice.
+//! kill -9 at any point: the next start continues, and no record exists twice.
 
 use std::{collections::BTreeSet, io::Write, time::Duration};
 
@@ -9,11 +9,11 @@ use emr_testkit::again::{Again, job};
 
 use crate::scene::*;
 
-/// Not a test of its own: a doctor who writes record after record, until killed.
+/// Not a separate test: the next test runs it in a child process. A doctor writes record after record until the process is killed.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_doctor_until_he_is_killed() -> TestResult {
+async fn a_doctor_writes_until_killed() -> TestResult {
     let Some(job) = job() else { return Ok(()) };
-    // Data folder, node, chain, card, and the first number to write.
+    // The data folder, node, chain and card, and the first number to write.
     let [folder, node, rpc, card, first]: [String; 5] = serde_json::from_str(&job)?;
     let profile = Profile::open(folder.as_ref())?;
     let identity = profile.identity(&PASSPHRASE.into())?;
@@ -44,21 +44,21 @@ async fn nothing_is_lost_or_doubled() -> TestResult {
             next.to_string(),
         ];
         let job = serde_json::to_string(&job)?;
-        let mut child = Again::new("crash::a_doctor_until_he_is_killed", job).start()?;
+        let mut child = Again::new("crash::a_doctor_writes_until_killed", job).start()?;
         let after = |written: String| -> TestResult<u64> {
             Ok(written.split_whitespace().next().ok_or("no number")?.parse::<u64>()? + 1)
         };
         for _ in 0..=round % 3 {
             next = after(child.next("written")?)?;
         }
-        // Somewhere within the next upload, which takes about as long as the rounds spread over.
+        // The kill comes at some point of the next upload, which takes about as long as the delays of all rounds.
         std::thread::sleep(Duration::from_millis(round * 4));
         for written in child.kill("written")? {
             next = after(written)?;
         }
     }
 
-    // The last one in doubt is written, or written again.
+    // The last record, which may or may not have been written, is written again.
     let doctor = scene.client(DOCTOR).await?;
     doctor.resume().await?;
     doctor.upload(&card, Class::Laboratory, &record(&format!("record {next}"))).await?;

@@ -1,4 +1,4 @@
-//! What happens every day.
+//! The common flows: writing, granting, requesting, reading and revoking.
 
 use emr_api::OperationStatus;
 use std::collections::HashMap;
@@ -29,7 +29,7 @@ async fn write_edit_delete_grant_request_read_revoke() -> TestResult {
     let stranger = scene.registered(STRANGER).await?;
     let card = handed_over(&patient);
 
-    // Nothing is settled: the doctor's directory check went by the patient's signature alone.
+    // Nothing is settled yet: only the patient's signature proved the directory to the doctor.
     let written = doctor.upload(&card, Class::Laboratory, &record("potassium 4.1")).await?;
     assert_eq!((written.slot.get(), written.version.get()), (0, 1));
     let edited = doctor.edit(&card, written.slot, None, &record("potassium 4.2")).await?;
@@ -44,7 +44,7 @@ async fn write_edit_delete_grant_request_read_revoke() -> TestResult {
     let statuses: Vec<_> = doctor.records(&card).await?.iter().map(|record| record.leaf.status).collect();
     assert_eq!(statuses, [RecordStatus::Live, RecordStatus::Tombstone, RecordStatus::Live]);
 
-    // She reads at once, and is told that nothing is settled.
+    // The patient can read at once, and learns that nothing is settled.
     for (slot, content) in [(written.slot, "potassium 4.2"), (own.slot, "my allergies")] {
         let (read, requested) = patient.retrieve(&card, slot, None).await?;
         assert!(requested.is_none() && read.verified().is_none());
@@ -55,7 +55,7 @@ async fn write_edit_delete_grant_request_read_revoke() -> TestResult {
     let Err(ClientError::Node(error)) = early else { return Err("served early".into()) };
     assert!(error.is_temporary(), "{error}");
 
-    // A stranger has nothing, then a grant, then nothing again, and service closes early.
+    // A stranger has no grant, then a grant, then none again. Service ends before the revocation is settled.
     let none = stranger.retrieve(&card, written.slot, Some(Reason::Treatment)).await;
     assert!(none.is_err(), "{none:?}");
     let lab = ClassMask::from(Class::Laboratory);
@@ -68,8 +68,8 @@ async fn write_edit_delete_grant_request_read_revoke() -> TestResult {
     let refused = stranger.retrieve(&card, written.slot, Some(Reason::Treatment)).await;
     assert!(matches!(refused, Err(ClientError::Read(ReadError::Revoked { .. }))), "{refused:?}");
 
-    // What is written from now on does not open with the keys that he kept, though he be handed the blocks. Those of a
-    // reader who is still there open it.
+    // The revoked reader cannot open later records with the keys that they kept, even with the blocks. The keys of a
+    // remaining reader open them.
     let newer = doctor.edit(&card, written.slot, None, &record("potassium 4.3")).await?;
     let leaf = doctor.records(&card).await?[0].leaf;
     let id = RecordId { domain: doctor.domain(), patient: patient.account()?, slot: newer.slot };
@@ -88,14 +88,14 @@ async fn write_edit_delete_grant_request_read_revoke() -> TestResult {
     assert!(current.open_for(STRANGER.identity.rsa()).is_err());
     assert!(open(&current.open_for(DOCTOR.identity.rsa())?).is_ok());
 
-    // Everything waits for its batch, under a promise.
+    // Everything waits for its batch, and has a receipt.
     let status = doctor.node().operation(newer.acknowledged.operation).await?;
     assert_eq!(status, OperationStatus::Pending);
     assert!(doctor.resume().await?.iter().all(|resumed| !resumed.fate.is_final()));
     Ok(())
 }
 
-/// Her directory as anybody may fetch it.
+/// The patient's directory as anybody may fetch it.
 async fn directory(patient: &Client) -> TestResult<KeyDirectory> {
     let view = patient.node().patient(patient.account()?).await?;
     let cid = view.directory.ok_or("published")?.parse()?;
@@ -156,8 +156,8 @@ async fn what_cannot_be_granted_is_not() -> TestResult {
     assert!(matches!(none, Err(ClientError::Grant(GrantError::NoClass))), "{none:?}");
     let past = Terms { until: UnixTime::now(), ..terms(Rights::READ, lab) };
     assert!(matches!(patient.grant(&card, &past).await, Err(ClientError::Grant(GrantError::Past))));
-    let herself = patient.grant(&handed_over(&patient), &terms(Rights::READ, lab)).await;
-    assert!(matches!(herself, Err(ClientError::Grant(GrantError::Grantee(_)))), "{herself:?}");
+    let to_self = patient.grant(&handed_over(&patient), &terms(Rights::READ, lab)).await;
+    assert!(matches!(to_self, Err(ClientError::Grant(GrantError::Grantee(_)))), "{to_self:?}");
     let by_doctor = doctor.grant(&card, &terms(Rights::READ, lab)).await;
     assert!(matches!(by_doctor, Err(ClientError::Grant(GrantError::NotAPatient))));
 
@@ -175,9 +175,9 @@ async fn what_cannot_be_granted_is_not() -> TestResult {
     Ok(())
 }
 
-/// Her own records need nobody else; who is granted access later, with history, reads them too.
+/// A patient can write records before any grant. A reader who gets a grant with history later can read them too.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_patient_writes_before_she_grants_anything() -> TestResult {
+async fn a_patient_writes_before_the_first_grant() -> TestResult {
     let scene = Scene::new().await?;
     let patient = scene.registered(PATIENT).await?;
     let doctor = scene.registered(DOCTOR).await?;
@@ -211,9 +211,9 @@ async fn writers_at_the_same_time_get_different_slots() -> TestResult {
     Ok(())
 }
 
-/// The identity file is all that a patient has to keep.
+/// A patient needs to keep only the identity file.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_patient_comes_back_with_nothing_but_her_identity_file() -> TestResult {
+async fn a_patient_returns_with_only_the_identity_file() -> TestResult {
     let scene = Scene::new().await?;
     let (patient, doctor) = scene.with_a_doctor().await?;
     let card = handed_over(&patient);
@@ -244,7 +244,7 @@ async fn a_revoke_beats_every_grant_that_was_ever_signed() -> TestResult {
     let (patient, doctor) = scene.with_a_doctor().await?;
     let account = patient.account()?;
     drop(patient);
-    // A grant of version 7 was signed once, and got lost on the way.
+    // A grant of version 7 was signed once and never arrived.
     let versions = scene.data_dir(PATIENT).join("versions.json");
     assert_eq!(
         std::fs::read_to_string(&versions)?.split_whitespace().collect::<String>(),
@@ -265,7 +265,7 @@ async fn a_revoke_beats_every_grant_that_was_ever_signed() -> TestResult {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_is_not_registered_is_told_so() -> TestResult {
+async fn an_unregistered_participant_gets_a_clear_error() -> TestResult {
     let scene = Scene::new().await?;
     let patient = scene.client(PATIENT).await?;
     let card = patient.card();

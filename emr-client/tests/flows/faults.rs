@@ -12,7 +12,7 @@ use crate::{
 
 const OPERATIONS: &str = "POST /v1/operations ";
 
-/// Whatever is lost on the way, the same command once more gives one record.
+/// If a request or an answer is lost, repeating the command gives exactly one record.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_request_or_answer_loses_and_doubles_nothing() -> TestResult {
     let scene = Scene::new().await?;
@@ -52,7 +52,7 @@ async fn a_lost_request_or_answer_loses_and_doubles_nothing() -> TestResult {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_promise_that_the_hospital_did_not_sign_is_none() -> TestResult {
+async fn a_receipt_that_the_hospital_did_not_sign_is_refused() -> TestResult {
     let scene = Scene::new().await?;
     let (patient, doctor) = scene.with_a_doctor().await?;
     drop(doctor);
@@ -69,7 +69,7 @@ async fn a_promise_that_the_hospital_did_not_sign_is_none() -> TestResult {
     });
     let refused = doctor.upload(&card, Class::Laboratory, &record("x")).await;
     assert!(matches!(refused, Err(ClientError::Receipt(_))), "{refused:?}");
-    // Kept until there is a promise that holds.
+    // The operation is kept until a valid receipt arrives.
     proxy.clear();
     let resumed = doctor.resume().await?;
     assert_eq!(resumed[0].fate, Fate::Acknowledged);
@@ -122,9 +122,9 @@ async fn writers_do_not_seal_to_a_directory_that_the_node_chose() -> TestResult 
     Ok(())
 }
 
-/// The node keeps a revocation back, so that the next grant would bring the old readers along.
+/// The node hides a revocation, so that the next grant would give the old readers access again.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_patient_does_not_build_on_a_directory_that_she_replaced() -> TestResult {
+async fn a_patient_does_not_build_on_a_replaced_directory() -> TestResult {
     let scene = Scene::new().await?;
     let (patient, doctor) = scene.with_a_doctor().await?;
     drop(patient);
@@ -182,7 +182,7 @@ async fn another_deployment_or_hospital_is_noticed() -> TestResult {
     });
     let elsewhere = scene.client_at(PATIENT, &proxy.address).await.expect_err("another contract");
     assert!(elsewhere.to_string().contains("belongs to contract"), "{elsewhere}");
-    // An account that is no hospital on L1: whoever logs in with it signs for nobody.
+    // The account is not a hospital's on L1, so no login is signed for it.
     proxy.set(|request, answer| {
         let lie = answer.replace("\"hospital\":1", "\"hospital\":2");
         (request.starts_with("GET /v1/status") && !answer.is_empty()).then_some(Fault::Answer(lie))

@@ -1,4 +1,4 @@
-//! A grant "from now on": keys close the past, and a record that is on its way meanwhile does not slip to the wrong side.
+//! A grant "from now on": the reader's keys do not open older records, also not a record that is submitted at the same time.
 
 use std::{collections::HashMap, sync::mpsc, time::Duration};
 

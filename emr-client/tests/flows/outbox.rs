@@ -1,4 +1,4 @@
-//! Records that came to nothing: they stay, with the reason, until they are handed in again or discarded.
+//! Undelivered records stay, with the reason, until they are handed in again or discarded.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! A power cut at the patient's machine: whatever left it is in its outbox, and its version is noted.
+//! A power cut at the patient's machine: every operation that was sent is in the outbox, and its version is noted.
 
 use std::{
     path::Path,
@@ -16,7 +16,7 @@ use crate::{proxy::Proxy, scene::*};
 
 const FOLDER: &str = "data/patient";
 
-/// What left the machine, each after so many steps.
+/// The operations that were sent, with the number of steps before each.
 struct Sent {
     journal: Arc<Journal>,
     operations: Vec<(usize, SignedOperation)>,

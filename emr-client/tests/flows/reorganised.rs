@@ -1,5 +1,5 @@
-//! L1 reorganised: account indices belong to other people. A second world stands for the chain that won, with the same contract at the same
-//! address and the registrations in another order; data folders come from the first one.
+//! After a reorganisation of L1, account indices belong to other people. A second world stands for the chain that won: the same contract at
+//! the same address, with the registrations in another order. The data folders come from the first world.
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,4 @@
-//! What is proved and settled is read with its proof, and a node that lies about it is not believed.
+//! Settled records are read with their proof, and a lying node is not believed.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ async fn what_is_settled_is_read_with_its_proof() -> TestResult {
     let early = patient.light_check().await;
     assert!(
         matches!(&early, Err(ClientError::Node(error)) if error.is_temporary()),
-        "nothing of hers is settled: {early:?}"
+        "nothing of this patient is settled: {early:?}"
     );
     let written = doctor.upload(&card, Class::Laboratory, &record("potassium 4.1")).await?;
     let other = doctor.upload(&card, Class::Laboratory, &record("sodium 140")).await?;
@@ -36,7 +36,7 @@ async fn what_is_settled_is_read_with_its_proof() -> TestResult {
     assert_eq!((batch.public.n1, batch.public.n, batch.operations), (4, 4, 8));
     assert!(batch.proof_bytes.is_some() && batch.gas_used.is_some_and(|gas| gas < 900_000), "{batch:?}");
 
-    // Who has a settled grant asks first, and reads with a proof up to the root that L1 holds.
+    // A reader with a settled grant requests access first, and reads with a proof up to the root that L1 holds.
     let unasked = stranger.retrieve(&card, written.slot, None).await;
     assert!(
         matches!(unasked, Err(ClientError::Read(ReadError::NotRequested { class: Class::Laboratory, .. }))),
@@ -48,7 +48,7 @@ async fn what_is_settled_is_read_with_its_proof() -> TestResult {
     assert_eq!(verified.authentic().record(), &record("potassium 4.1"));
     assert_eq!((verified.authentic().author(), verified.batch()), (doctor.account()?, 1));
 
-    // Her own check: everything that the state says of her.
+    // The patient's light check: everything that the state holds about them.
     let check = patient.light_check().await?;
     let leaves = check.leaves();
     let access: Vec<_> = leaves.access(UnixTime::now()).filter_map(|view| view.grant.grantee).collect();
@@ -111,7 +111,7 @@ fn other_root(view: &mut serde_json::Value) {
     }
 }
 
-/// The node itself turns: it changes, hides and repeats what it knows to be settled.
+/// The node becomes hostile: it changes, hides and repeats settled data.
 async fn a_lying_node_is_not_believed(
     scene: &Scene,
     card: &Card,
@@ -152,7 +152,7 @@ async fn a_lying_node_is_not_believed(
         let refused = patient.light_check().await;
         assert!(matches!(refused, Err(ClientError::Light(LightError::NotAll(_)))), "{refused:?}");
     }
-    // Nor does she sign anything on top of grants that are not all that she gave, or not as she gave them.
+    // The patient signs nothing on top of a list of grants that is incomplete or changed.
     let grants_path = format!("GET /v1/patients/{account}/grants ");
     let bends: [fn(&mut OwnGrantsView); 3] = [
         |view| _ = view.grants.pop(),
@@ -165,7 +165,7 @@ async fn a_lying_node_is_not_believed(
         assert!(matches!(refused, Err(ClientError::Light(LightError::NotAll("grants")))), "{refused:?}");
     }
     an_audit_chain_in_pages(&patient, &proxy).await?;
-    // What she signs needs neither her records nor her audit chain, however long they are.
+    // Signing needs neither the patient's records nor the audit chain, so their length does not matter.
     proxy.set(|request, _| {
         let whole = request.contains("/subtree ") || request.contains("/audit?") || request.contains("/records ");
         whole.then_some(Fault::LoseRequest)

@@ -50,7 +50,7 @@ fn cards_survive_json_and_check() -> TestResult {
 }
 
 #[test]
-fn a_patients_card_does_not_show_her_rsa_key() {
+fn a_patients_card_does_not_show_an_rsa_key() {
     let json = LIVED.card(PATIENT).to_json();
     assert!(!json.contains("rsa"));
     assert!(!json.contains(&BASE64.encode(LIVED.identities[PATIENT].rsa().public().modulus())));

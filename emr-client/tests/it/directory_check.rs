@@ -1,4 +1,4 @@
-//! The directory that a writer seals to is the patient's, whatever the node says.
+//! A writer seals only to the patient's directory, even if the node names another.
 
 use emr_api::PatientView;
 use emr_client::{
@@ -20,7 +20,7 @@ fn check(world: &World, view: &PatientView, state: &SettledState) -> Result<Publ
     verify(view, account(PATIENT), &world.signing(PATIENT).public(), domain(), state, time(NOW))
 }
 
-/// A patient with a settled directory, and two operations of hers on top that wait: a grant and a revocation.
+/// A patient with a settled directory, and two of the patient's operations on top that wait: a grant and a revocation.
 struct Waiting {
     world: World,
     state: SettledState,
@@ -61,7 +61,7 @@ fn settled_waiting_and_absent_directories_are_found() -> TestResult {
     Ok(())
 }
 
-/// A patient whose registration is still in the queue: the path at her index leads to the empty leaf.
+/// The patient's registration is still in the queue: the path at their index leads to the empty leaf.
 #[test]
 fn an_unsettled_patients_first_directory_is_found() -> TestResult {
     let mut world = World::new();
@@ -109,7 +109,7 @@ fn a_node_cannot_bring_its_own_directory() {
 }
 
 #[test]
-fn only_her_signed_chain_leads_on() {
+fn only_the_patients_signed_chain_is_followed() {
     let chain = |why| DirectoryCheckError::Chain(why);
     // Left out, in another order, twice.
     let gap = chain("an operation is on top of another directory");
@@ -121,9 +121,9 @@ fn only_her_signed_chain_leads_on() {
     let forged = chain("a signature is not the patient's");
     assert_eq!(after(|v| v.directory_operations[0].operation.salt += Fr::one()), forged);
     assert_eq!(after(|v| v.directory_operations[0].operation.valid_until = time(NOW + 9)), forged);
-    let hers = chain("an operation is not the patient's");
-    assert_eq!(after(|v| v.directory_operations[0].operation.signer = account(DOCTOR)), hers);
-    assert_eq!(after(|v| v.directory_operations[0].operation.patient = account(DOCTOR)), hers);
+    let others = chain("an operation is not the patient's");
+    assert_eq!(after(|v| v.directory_operations[0].operation.signer = account(DOCTOR)), others);
+    assert_eq!(after(|v| v.directory_operations[0].operation.patient = account(DOCTOR)), others);
     let epoch = chain("an operation is of another epoch");
     assert_eq!(after(|v| v.epoch = AccountEpoch::new(2).expect("an epoch")), epoch);
     let lapsed = chain("an operation has lapsed");
@@ -140,7 +140,7 @@ fn only_her_signed_chain_leads_on() {
     assert_eq!(check(&signer, &view, &state), Err(chain("an operation is no grant or revocation")));
 }
 
-/// The sequencer replays an operation that she signed long ago, to make writers seal to an epoch that she ended.
+/// The sequencer replays an old operation of the patient, to make writers seal to an epoch that the patient ended.
 #[test]
 fn an_old_directory_does_not_come_back() {
     let Waiting { world, view, .. } = waiting();

@@ -149,7 +149,7 @@ fn roots_and_paths_lead_to_l1() {
 }
 
 #[test]
-fn the_account_is_hers() {
+fn the_account_is_the_patients() {
     let mut expected = LIVED.expectation();
     expected.key = LIVED.signing(OTHER).public();
     assert_eq!(verify_subtree(&expected, &VIEW, &LIVED.state()), Err(LightError::NotYou("rollup key")));
@@ -159,16 +159,16 @@ fn the_account_is_hers() {
     let mut expected = LIVED.expectation();
     expected.account = account(OTHER);
     assert_eq!(verify_subtree(&expected, &VIEW, &LIVED.state()), Err(LightError::OtherPatient(account(PATIENT))));
-    // A node that answers for her with a doctor's leaf.
+    // A node answers for the patient with a doctor's leaf.
     let doctors = LIVED.account_view(DOCTOR).identity;
     assert_eq!(after(|v| v.identity = doctors), LightError::NotYou("role"));
-    // Closed behind her back, by the node's word alone.
+    // The node claims that the account is closed, without a proof.
     let there = LightError::Membership(MembershipError::NotThere { leaf: "identity" });
     assert_eq!(after(|v| v.identity.status = Fr::from(3)), there);
 }
 
 #[test]
-fn the_directory_is_hers() {
+fn the_directory_is_the_patients() {
     let older = World::new();
     let foreign = older.directory.published().cid().to_string();
     for directory in [None, Some(foreign), Some(String::new()), Some("not a CID".to_owned())] {
@@ -177,7 +177,7 @@ fn the_directory_is_hers() {
 }
 
 #[test]
-fn what_is_said_to_wait_is_for_her() {
+fn waiting_operations_are_the_patients() {
     let mut world = LIVED.clone();
     let mut signed = world.sign_grant(66, OTHER, Rights::WRITE, Class::Summary.into());
     let mut view = VIEW.clone();

@@ -39,12 +39,12 @@ pub(crate) struct Clock {
     embedded: bool,
 }
 
-/// What the node last saw of L1.
+/// The last answer of L1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SeenL1 {
     /// The newest block.
     pub(crate) block: u64,
-    /// Its time, Unix seconds.
+    /// The time of that block, Unix seconds.
     pub(crate) block_time: u64,
     /// When L1 answered, by the node's clock.
     pub(crate) reached: UnixTime,
@@ -81,7 +81,7 @@ impl Clock {
         Ok(())
     }
 
-    /// Takes note that L1 answered, and of its newest block.
+    /// Notes that L1 answered, and its newest block.
     pub(crate) fn reached(&self, block: u64, block_time: u64) {
         let seen = SeenL1 { block, block_time, reached: self.now() };
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = seen;

@@ -113,7 +113,7 @@ impl Pipeline {
         })
     }
 
-    /// Follows L1 until the node stops, and warns of promises that were not kept. What stays wrong is said once.
+    /// Follows L1 until the node stops, and warns of promises that were not kept. A fault that stays is logged once.
     pub(crate) async fn follow(&self, every: Duration) {
         let (mut failing, mut overdue) = (None, Overdue::default());
         loop {

@@ -1,4 +1,4 @@
-//! Promises whose time is over.
+//! Finds promises whose time is over.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,12 +6,12 @@ use emr_core::UnixTime;
 
 use crate::mempool::{Acknowledged, Sequence};
 
-/// The overdue promises that were told already.
+/// The overdue promises that were reported already.
 #[derive(Debug, Default)]
 pub(super) struct Overdue(BTreeSet<Sequence>);
 
 impl Overdue {
-    /// Those of the open operations whose time passed since the last call, with that time.
+    /// The open operations whose time passed since the last call, with that time.
     pub(super) fn new_ones(
         &mut self,
         open: &BTreeMap<Sequence, Acknowledged>,
@@ -78,7 +78,7 @@ mod tests {
         assert_eq!(overdue.new_ones(&open, at(101)?), [(3, at(100)?)]);
         assert_eq!(overdue.new_ones(&open, at(150)?), []);
         assert_eq!(overdue.new_ones(&open, at(300)?), [(4, at(200)?)]);
-        // Settled, and open again after a reorganisation.
+        // The operation was settled, and is open again after a reorganisation.
         let late = open.remove(&3);
         assert_eq!(overdue.new_ones(&open, at(301)?), []);
         open.extend(late.map(|late| (3, late)));

@@ -158,7 +158,7 @@ impl Pipeline {
         rejections: &mut Rejections,
     ) -> Result<(), StepError> {
         let number = record.number;
-        // A batch that is stuck stays so in the status while it is tried again.
+        // While a stuck batch is tried again, the status still shows it as stuck.
         if !matches!(*self.activity().borrow(), Activity::Stuck { batch, .. } if batch == number) {
             self.act(Activity::Settling { batch: number });
         }

@@ -43,9 +43,9 @@ enum Thing {
     Seen,
     /// 1 if an operation waits.
     Waits(u64),
-    /// 1 if an operation came to nothing and is kept.
+    /// 1 if an undelivered operation is kept.
     Refused(u64),
-    /// 1 if the blocks of an operation that came to nothing are kept, with it or with its successor.
+    /// 1 if the blocks of an undelivered operation are kept, with it or with its successor.
     Kept(u64),
     /// 1 if the receipt of an operation is kept, with the operation or without it.
     Receipt(u64),
@@ -195,7 +195,7 @@ impl Scene {
         Ok(refused.iter().any(|entry| entry.draft().operation == id))
     }
 
-    /// What must hold after a crash after so many steps.
+    /// Checks what must hold after a crash that follows this many steps.
     fn check(&self, steps: usize, image: &Path) -> Outcome {
         let folder = image.join(FOLDER);
         let profile = match Profile::open(&folder) {

@@ -26,7 +26,7 @@ async fn keys(patient: &Client, reader: &Client) -> TestResult<EpochKeyring> {
     Ok(reader.keyring(patient.account()?, directory).await?.ok_or("no keys")?)
 }
 
-/// Everything that a version consists of, straight from the hospital's disk: no node decides who gets it.
+/// All blocks of a version, read directly from the hospital's disk, so that no node decides who gets them.
 async fn raw_blocks(scene: &Scene, written: &Written) -> TestResult<HashMap<Cid, Vec<u8>>> {
     let store = DiskStore::open(scene.folder.path().join("blocks"))?;
     let manifest = store.get(&written.record_cid).await?;
@@ -51,7 +51,7 @@ async fn opens(scene: &Scene, patient: &Client, written: &Written, keys: &EpochK
     }
 }
 
-/// With the raw blocks and every key they ever get, the new reader does not open what was there. Both open what comes.
+/// Even with the raw blocks and all their keys, the new reader cannot open older records. Both readers can open later ones.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_past_stays_closed_to_a_reader_who_holds_the_blocks() -> TestResult {
     let scene = Scene::new().await?;
@@ -64,7 +64,7 @@ async fn the_past_stays_closed_to_a_reader_who_holds_the_blocks() -> TestResult 
     patient.grant(&handed_over(&stranger), &from_now(Class::Laboratory)).await?;
     held.push(keys(&patient, &stranger).await?);
     let after = doctor.upload(&card, Class::Laboratory, &record("after")).await?;
-    // The same grant once more, another class with its past, and somebody else's revocation.
+    // The same grant again, a grant of another class with history, and the revocation of another reader.
     patient.grant(&handed_over(&stranger), &from_now(Class::Laboratory)).await?;
     held.push(keys(&patient, &stranger).await?);
     patient.grant(&handed_over(&stranger), &terms(Rights::READ, Class::Imaging.into())).await?;
@@ -81,8 +81,8 @@ async fn the_past_stays_closed_to_a_reader_who_holds_the_blocks() -> TestResult 
     Ok(())
 }
 
-/// A record is sealed, and while it is on its way the patient grants from now on. It was written after the grant, so the new reader must
-/// open it: the node does not take it under the epoch that is over, and the writer seals it again.
+/// While a sealed record is being submitted, the patient grants "from now on". The record is written after the grant, so the new reader must
+/// be able to open it: the node refuses it under the old epoch, and the writer seals it again.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_record_that_crosses_the_grant_is_sealed_again() -> TestResult {
     let scene = Scene::new().await?;

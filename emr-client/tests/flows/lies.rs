@@ -1,4 +1,4 @@
-//! What a lying node gets a patient to sign: nothing that she did not mean.
+//! A lying node cannot make a patient sign what they did not intend.
 
 use emr_api::{OperationStatus, PatientView, Submission};
 use emr_client::{
@@ -18,7 +18,7 @@ use crate::{
     scene::*,
 };
 
-/// A patient behind a proxy whose doctor may read and write laboratory and imaging until tomorrow.
+/// A patient who reaches the node through a proxy, and a doctor who may read and write laboratory and imaging records until tomorrow.
 async fn behind_a_proxy(scene: &Scene) -> TestResult<(Client, Client, Proxy)> {
     let doctor = scene.registered(DOCTOR).await?;
     drop(scene.registered(PATIENT).await?);
@@ -29,8 +29,8 @@ async fn behind_a_proxy(scene: &Scene) -> TestResult<(Client, Client, Proxy)> {
     Ok((patient, doctor, proxy))
 }
 
-/// The node shows more rights, more classes, a later end or a higher version than she gave: a partial revocation, which is a
-/// new grant of the rest, must not sign any of it.
+/// The node shows more rights, more classes, a later end or a higher version than the patient granted. A partial revocation is a
+/// new grant of the rest, and must sign none of these.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_partial_revocation_signs_nothing_that_the_node_made_up() -> TestResult {
     let scene = Scene::new().await?;
@@ -51,13 +51,13 @@ async fn a_partial_revocation_signs_nothing_that_the_node_made_up() -> TestResul
     };
     assert_eq!((leaf.rights, leaf.scope, leaf.not_after), (given.rights, Class::Imaging.into(), given.not_after));
     assert_eq!((expected.get(), leaf.version.get()), (1, 2));
-    // Nor is a version noted after which there is none left to revoke with.
+    // The client must not note the highest possible version either: no Revoke could follow it.
     let versions = std::fs::read_to_string(scene.data_dir(PATIENT).join("versions.json"))?;
     assert_eq!(versions.split_whitespace().collect::<String>(), format!("[[{},64,2]]", patient.account()?));
     Ok(())
 }
 
-/// The node hides a grant, or shows it as somebody else's, so that it outlives its revocation or is overwritten.
+/// The node hides a grant, or shows it as somebody else's, so that the revocation misses it or another grant overwrites it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_grant_that_the_node_hides_is_revoked_all_the_same() -> TestResult {
     let scene = Scene::new().await?;
@@ -80,8 +80,8 @@ async fn a_grant_that_the_node_hides_is_revoked_all_the_same() -> TestResult {
     Ok(())
 }
 
-/// The node takes Revokes only, as when its places are full or it cannot follow L1. What else the patient signed waits, and ends nothing: not the
-/// revocation that comes after it, and not the start of the next command.
+/// The node takes only Revokes, for example because its places are full or it cannot follow L1. Other operations of the patient wait. They stop
+/// neither a later revocation nor the start of the next command.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_takes_only_revokes_takes_them_past_what_waits() -> TestResult {
     let scene = Scene::new().await?;
@@ -101,7 +101,7 @@ async fn a_node_that_takes_only_revokes_takes_them_past_what_waits() -> TestResu
     Ok(())
 }
 
-/// Under another epoch what she signed before would not count, and what she signs now would count later.
+/// Under another epoch, earlier signatures of the patient would not count, and new ones would count later.
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_signs_for_an_epoch_that_the_node_made_up() -> TestResult {
     let scene = Scene::new().await?;
@@ -117,13 +117,13 @@ async fn nobody_signs_for_an_epoch_that_the_node_made_up() -> TestResult {
     Ok(())
 }
 
-/// The node answers about another patient, who granted the same: nobody signs a request, a record or a deletion on that one.
+/// The node answers about another patient who gave the same grant. The client signs no request, record or deletion for that patient.
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_signs_for_a_patient_that_the_node_names() -> TestResult {
     let scene = Scene::new().await?;
     let (patient, doctor) = scene.with_a_doctor().await?;
     let card = handed_over(&patient);
-    let written = doctor.upload(&card, Class::Laboratory, &record("hers")).await?;
+    let written = doctor.upload(&card, Class::Laboratory, &record("the patient's")).await?;
     let other = scene.registered(OTHER_PATIENT).await?;
     other.grant(&handed_over(&doctor), &terms(Rights::READ | Rights::WRITE, ClassMask::ALL)).await?;
     let other = other.account()?;
@@ -146,7 +146,8 @@ async fn nobody_signs_for_a_patient_that_the_node_names() -> TestResult {
     Ok(())
 }
 
-/// "A newer one took its place": only one that she signed later, and only once the state holds what the older one did.
+/// The node says that a newer Revoke took the place of one. The client believes it only if the patient signed that Revoke later, and removes the
+/// older one only when the state holds its effect.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_revocation_is_not_forgotten_for_one_that_took_its_place() -> TestResult {
     let scene = Scene::new().await?;
@@ -160,7 +161,7 @@ async fn a_revocation_is_not_forgotten_for_one_that_took_its_place() -> TestResu
         let status = "GET /v1/operations/".to_owned();
         lie(status, move |status: &mut OperationStatus| *status = OperationStatus::Replaced { by })
     };
-    // By the later one, which the state does not hold: the older one stays.
+    // The node names the later Revoke, but the state does not hold it: the older one stays.
     let of = |id: OperationId| format!("GET /v1/operations/{id}");
     let mut later = replaced(second);
     let path = of(first);
@@ -172,7 +173,7 @@ async fn a_revocation_is_not_forgotten_for_one_that_took_its_place() -> TestResu
     };
     assert!(kept(&patient, first) && kept(&patient, second));
 
-    // By itself, or by the older one: that is a revocation lost, said aloud.
+    // The node names the Revoke itself, or the older one: the client reports a lost revocation.
     for (operation, by) in [(second, second), (second, first)] {
         let mut lie = replaced(by);
         let path = of(operation);
@@ -185,8 +186,8 @@ async fn a_revocation_is_not_forgotten_for_one_that_took_its_place() -> TestResu
     Ok(())
 }
 
-/// A sequencer that settles Revokes in another order than that of their signing leaves a reader in the directory whose rights are over.
-/// Here one of her own Revokes ends the rights and leaves the directory as it is. What is written next is closed to that reader.
+/// If a sequencer settles Revokes in another order than they were signed, a reader whose rights ended stays in the directory. Here one of the
+/// patient's own Revokes ends the rights and does not change the directory. That reader still cannot open the next record.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reader_without_a_grant_does_not_stay_in_the_directory() -> TestResult {
     let scene = Scene::new().await?;
@@ -229,7 +230,7 @@ async fn a_reader_without_a_grant_does_not_stay_in_the_directory() -> TestResult
     let written = doctor.upload(&card, Class::Laboratory, &record("after")).await?;
     assert_eq!(written.version.get(), 1);
 
-    // A grant that lets somebody only write, in place of one that let them read, takes the keys too.
+    // A write-only grant that replaces a grant to read takes the keys away too.
     let all = terms(Rights::READ, Class::Laboratory.into());
     patient.grant(&handed_over(&stranger), &all).await?;
     assert!(reads(&patient).await?);
@@ -238,7 +239,7 @@ async fn a_reader_without_a_grant_does_not_stay_in_the_directory() -> TestResult
     Ok(())
 }
 
-/// "It is settled" is not enough to forget a revocation, nor "it was returned" to lose it unseen.
+/// The node's claim that a revocation is settled is not enough to remove it. A returned revocation is reported.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_revocation_is_not_forgotten_on_a_nodes_word() -> TestResult {
     let scene = Scene::new().await?;
@@ -255,7 +256,7 @@ async fn a_revocation_is_not_forgotten_on_a_nodes_word() -> TestResult {
     assert!(matches!(waited, Err(ClientError::NotInForce { batch: 7 })), "{waited:?}");
     assert_eq!(patient.profile().outbox().entries().len(), 2);
 
-    // The node returned it, or says so, and shows the state of before: she learns of it before she signs anything else.
+    // The node returned it, or claims so, and shows the old state: the patient learns it before they sign anything else.
     let patients = format!("GET /v1/patients/{} ", patient.account()?);
     let mut as_before = lie(patients, move |view: &mut PatientView| view.clone_from(&before));
     let mut returned = lie(status, |status: &mut OperationStatus| {
@@ -268,7 +269,7 @@ async fn a_revocation_is_not_forgotten_on_a_nodes_word() -> TestResult {
         return Err(format!("{granted:?}").into());
     };
     assert_eq!(reason, " [2Jno reason");
-    // What the hospital had promised is kept.
+    // The hospital's receipt is kept.
     assert!(scene.data_dir(PATIENT).join("receipts").join(format!("{operation}.json")).exists());
     proxy.clear();
     let again = patient.revoke(doctor.account()?, ClassMask::ALL).await;

@@ -17,7 +17,7 @@ const PARTICIPANTS: usize = 100;
 
 type Failed = Box<dyn Error + Send + Sync>;
 
-/// A participant from nothing to their first record.
+/// A new participant registers and writes their first record.
 async fn a_day(
     number: usize,
     folder: PathBuf,
@@ -35,7 +35,7 @@ async fn a_day(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hundred_participants_work_in_one_process() -> TestResult {
-    // An RSA key takes long to make: they have the same one, and other keys of their own.
+    // Making an RSA key takes long, so all have the same RSA key. Their other keys differ.
     let identity = |_| Identity::with_rsa(Role::Patient, OTHER_PATIENT.identity.rsa().clone());
     let identities: Vec<Identity> = (0..PARTICIPANTS).map(identity).collect();
     let scene = Scene::where_these_have_ether(identities.iter().map(Signer::ethereum_address)).await?;
@@ -50,7 +50,7 @@ async fn a_hundred_participants_work_in_one_process() -> TestResult {
         patients.push(done??);
     }
     assert_eq!(patients.len(), PARTICIPANTS);
-    // Each reads their own, and nobody else's.
+    // Each can read their own record, and no other.
     for (number, patient) in &patients {
         let (read, _) = patient.retrieve(&patient.card(), emr_core::RecordSlot::new(0)?, None).await?;
         assert_eq!(read.unproven().record(), &record(&format!("record {number}")));
@@ -77,7 +77,7 @@ async fn tasks_share_one_participant() -> TestResult {
             Ok::<_, ClientError>(written.slot.get())
         });
     }
-    // Meanwhile two tasks of the patient grant to different people; neither takes back what the other gave.
+    // Meanwhile two tasks of the patient grant to different people. Neither removes the other's grant.
     let grants = [(doctor.card(), Class::Imaging), (stranger.card(), Class::Summary)].map(|(to, class)| {
         let patient = patient.clone();
         tokio::spawn(async move { patient.grant(&to, &terms(Rights::READ, class.into())).await.map(|done| done.slot) })
@@ -98,7 +98,7 @@ async fn tasks_share_one_participant() -> TestResult {
         assert!(holds(classes.into()), "{account}");
     }
 
-    // The folder is the participant's as long as one task has it; it is not opened a second time.
+    // While one task has the folder open, it cannot be opened a second time.
     let folder = scene.data_dir(PATIENT);
     let task = patient.clone();
     drop(patient);

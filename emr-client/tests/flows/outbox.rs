@@ -60,14 +60,14 @@ async fn a_record_whose_slot_is_taken_is_kept_and_goes_to_another_slot() -> Test
     assert!(matches!(&resumed[..], [Fate::Refused { .. }]), "{resumed:?}");
     drop(doctor);
 
-    // The next process, and the one after, still have it, with its blocks. Nothing is tried again unasked.
+    // The next two processes still have it, with its blocks. Nothing is sent again without a command.
     let doctor = scene.client_at(DOCTOR, &proxy.address).await?;
     assert_eq!(fates(doctor.resume().await?), []);
     let [kept] = &doctor.profile().outbox().refused()[..] else { return Err("one record is kept".into()) };
     assert_eq!(kept.draft().operation, operation);
     assert!(kept.blocks().collect::<Result<Vec<_>, _>>()?.len() > 2);
     assert!(kept.refusal().is_some_and(|refusal| !refusal.reason.is_empty()));
-    // A patient is named by her card; another card is another patient.
+    // The card identifies the patient; another card is another patient.
     let other = scene.registered(OTHER_PATIENT).await?;
     let wrong = doctor.retry(&handed_over(&other), operation).await;
     assert!(matches!(wrong, Err(ClientError::Write(WriteError::OtherPatient { .. }))), "{wrong:?}");
@@ -83,7 +83,7 @@ async fn a_record_whose_slot_is_taken_is_kept_and_goes_to_another_slot() -> Test
     assert_eq!(read.unproven().record(), &record("from the ward"));
     assert_eq!(read.unproven().author(), doctor.account()?);
     assert_eq!(patient.records(&card).await?.len(), 2);
-    // Once is enough.
+    // A second retry is refused.
     assert!(matches!(doctor.retry(&card, operation).await, Err(ClientError::Write(WriteError::NotRefused(_)))));
     Ok(())
 }
@@ -97,7 +97,7 @@ async fn an_attempt_that_fails_keeps_the_record() -> TestResult {
     let doctor = scene.client_at(DOCTOR, &proxy.address).await?;
     doctor.resume().await?;
 
-    // Lost on the way: the new operation stands for the old one, and nothing is there twice.
+    // The request is lost: the new operation has replaced the old one, and no record exists twice.
     proxy.set(|request, answer| (request.starts_with(OPERATIONS) && answer.is_empty()).then_some(Fault::LoseRequest));
     assert!(doctor.retry(&card, operation).await.is_err());
     assert!(doctor.profile().outbox().refused().is_empty());
@@ -105,7 +105,7 @@ async fn an_attempt_that_fails_keeps_the_record() -> TestResult {
     drop(doctor);
     proxy.clear();
 
-    // The patient takes that slot too: refused for good, and kept again.
+    // The patient takes that slot too: the record is refused permanently, and kept again.
     let own = patient.card();
     assert_eq!(patient.upload(&own, Class::Summary, &record("her next")).await?.slot.get(), 1);
     let doctor = scene.client_at(DOCTOR, &proxy.address).await?;
@@ -113,12 +113,12 @@ async fn an_attempt_that_fails_keeps_the_record() -> TestResult {
     assert!(matches!(&resumed[..], [Fate::Refused { .. }]), "{resumed:?}");
     let operation = doctor.profile().outbox().refused()[0].draft().operation;
 
-    // Revoked meanwhile: nothing allows it, and the record is still kept.
+    // The grant was revoked meanwhile, so nothing allows the record. It is still kept.
     patient.revoke(doctor.account()?, ClassMask::ALL).await?;
     let refused = doctor.retry(&card, operation).await;
     assert!(matches!(&refused, Err(ClientError::Node(error)) if error.is_revoked()), "{refused:?}");
     assert_eq!(doctor.profile().outbox().refused().len(), 1);
-    // Granted again, under new keys.
+    // The patient grants again, with new keys.
     patient.grant(&doctor.card(), &terms(emr_core::Rights::WRITE, ClassMask::ALL)).await?;
     let written = doctor.retry(&card, operation).await?;
     let (read, _) = patient.retrieve(&card, written.slot, None).await?;
@@ -142,7 +142,7 @@ async fn the_same_upload_again_replaces_what_was_kept() -> TestResult {
     Ok(())
 }
 
-/// A node that gives back what it had promised to settle. Discarding deletes the blocks.
+/// The node returns a record that it had promised to settle. Discarding it deletes the blocks.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_returned_record_is_kept_until_it_is_discarded() -> TestResult {
     let scene = Scene::new().await?;
@@ -167,7 +167,7 @@ async fn a_returned_record_is_kept_until_it_is_discarded() -> TestResult {
     assert!(!profile.outbox().discard(OperationId::from_bytes([0; 32]))?);
     assert!(profile.outbox().discard(operation)?);
     assert!(folders(&scene)?.is_empty());
-    // What the hospital had promised stays.
+    // The hospital's receipt stays.
     assert!(scene.data_dir(DOCTOR).join(format!("receipts/{operation}.json")).exists());
     Ok(())
 }

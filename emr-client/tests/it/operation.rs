@@ -1,4 +1,4 @@
-//! Operations for an outbox.
+//! Makes operations for tests of the outbox.
 
 use std::error::Error;
 

@@ -1,4 +1,4 @@
-//! What is kept of operations until they are settled, discarded, or replaced.
+//! The outbox keeps operations until they are settled, discarded, or replaced.
 
 use std::{fs, path::PathBuf};
 
@@ -16,7 +16,7 @@ use crate::{
     operation::{blocks, entry, id},
 };
 
-/// A data folder whose outbox is looked into.
+/// A data folder, to inspect its outbox.
 struct Kept(TempDir);
 
 impl Kept {
@@ -26,7 +26,7 @@ impl Kept {
         Ok((Self(folder), profile))
     }
 
-    /// The next process.
+    /// Opens the folder again, as the next process does.
     fn reopen(&self, profile: Profile) -> Result<Profile, ProfileError> {
         drop(profile);
         Profile::open(self.0.path())
@@ -73,7 +73,7 @@ fn an_entry_lives_until_it_is_removed() -> TestResult {
 }
 
 #[test]
-fn what_came_to_nothing_stays_until_it_is_replaced_or_discarded() -> TestResult {
+fn an_undelivered_operation_stays_until_it_is_replaced_or_discarded() -> TestResult {
     let (kept, profile) = Kept::new()?;
     for salt in 0..2 {
         profile.outbox().add(entry(salt)?)?;
@@ -86,7 +86,7 @@ fn what_came_to_nothing_stays_until_it_is_replaced_or_discarded() -> TestResult 
     assert_eq!(refused[0].refusal(), Some(&refusal));
     assert_eq!(refused[0].blocks().collect::<Result<Vec<_>, _>>()?, blocks(0));
 
-    // A successor, and a crash before the old one was forgotten: as if the old folder were still there.
+    // A crash after the successor was kept and before the old one was removed: the old folder is still there.
     let (old, copy) = (kept.outbox("0000000000"), kept.0.path().join("copy"));
     fs::create_dir(&copy)?;
     for file in fs::read_dir(&old)? {
@@ -104,7 +104,7 @@ fn what_came_to_nothing_stays_until_it_is_replaced_or_discarded() -> TestResult 
 }
 
 #[test]
-fn what_a_crash_left_is_cleared_and_damage_is_told() -> TestResult {
+fn crash_remains_are_removed_and_damage_is_reported() -> TestResult {
     let (kept, profile) = Kept::new()?;
     fs::create_dir(kept.outbox(".new-half"))?;
     fs::write(kept.outbox(".new-half").join("entry.json"), "{")?;

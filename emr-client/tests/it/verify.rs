@@ -1,4 +1,4 @@
-//! Records: honest ones verify, and nothing that was touched does.
+//! Honest records verify. Records with any change do not.
 
 use emr_api::RecordView;
 use std::sync::LazyLock;
@@ -20,7 +20,7 @@ use proptest::prelude::*;
 
 use crate::fixtures::*;
 
-/// Everything that a reader's check is given.
+/// The input of a reader's check.
 #[derive(Clone)]
 struct Case {
     id: RecordId,
@@ -83,7 +83,7 @@ fn honest_records_of_doctor_and_patient_verify() -> TestResult {
 
 #[test]
 fn no_field_of_the_leaf_can_be_changed() {
-    // Changed in the view alone, a field that the statement repeats contradicts it; any other one breaks the path.
+    // The field is changed only in the view. If the statement repeats the field, it contradicts the view; otherwise the path fails.
     let mismatch = RecordProofError::Mismatch;
     assert_eq!(after(|c| c.view.leaf.class = Class::Imaging), mismatch("class"));
     assert_eq!(after(|c| c.view.leaf.author = account(OTHER)), mismatch("author"));
@@ -102,7 +102,7 @@ fn no_field_of_the_leaf_can_be_changed() {
 fn a_deleted_record_is_not_live() {
     let view = LIVED.record_view(2);
     assert_eq!(view.leaf.status, RecordStatus::Tombstone);
-    // Resurrected by the node: the leaf is not in the state.
+    // The node claims that the record is live: that leaf is not in the state.
     let mut case = Case { view, id: LIVED.id(2), ..CASE.clone() };
     assert!(matches!(case.verify(), Err(RecordProofError::NotLive { .. })));
     case.view.leaf.status = RecordStatus::Live;
@@ -123,7 +123,7 @@ fn no_level_of_a_path_can_be_changed() {
 
 #[test]
 fn paths_have_the_depth_of_their_tree() {
-    // A prefix of a path leads from an inner node; that the node could pass off as a leaf.
+    // A prefix of a path leads from an inner node, which the node could present as a leaf.
     let cut = |path: &mut Path, by: usize| *path = Path::new(path.siblings().skip(by).collect::<Vec<_>>());
     let length = |error| matches!(error, RecordProofError::Membership(MembershipError::PathLength { .. }));
     for by in [1, 16] {
@@ -133,7 +133,7 @@ fn paths_have_the_depth_of_their_tree() {
     }
     let longer = |path: &mut Path| *path = Path::new(path.siblings().chain([Fr::zero()]).collect::<Vec<_>>());
     assert!(length(after(|c| longer(&mut c.proof().record_path))));
-    // 256 further levels must not make a position wrap around.
+    // 256 more levels must not make a position wrap around.
     let endless = |path: &mut Path| *path = Path::new(std::iter::repeat_n(Fr::zero(), 300));
     assert!(length(after(|c| endless(&mut c.proof().medical_path))));
 }
@@ -155,7 +155,7 @@ fn an_older_state_is_not_the_settled_one() {
     world.put(PATIENT, 3, Class::Document, "newer");
     let stale = MembershipError::OtherState { node: LIVED.batches, settled: LIVED.batches + 1 };
     assert_eq!(after(|c| c.state = world.state()), RecordProofError::Membership(stale));
-    // The batch number that the node claims plays no part.
+    // The batch number that the node claims does not matter.
     let mut case = CASE.clone();
     case.proof().batch = u64::MAX;
     assert_eq!(case.verify(), Ok(()));
@@ -209,15 +209,15 @@ fn a_swapped_manifest_is_refused() {
 }
 
 #[test]
-fn the_author_is_who_the_state_says() {
-    // Another doctor signs the same statement with a key that is really his.
+fn the_author_is_the_one_in_the_state() {
+    // Another doctor signs the same statement with their real key.
     let impostor = LIVED.identities[OTHER].rsa();
     let resigned = |c: &mut Case| {
         c.opened.authored.author_key = impostor.public();
         c.opened.authored.signature = impostor.sign_pss(SigningContext::STATEMENT, &c.opened.authored.statement);
     };
     assert_eq!(after(resigned), RecordProofError::Mismatch("author's key"));
-    // The node backs him with his own identity leaf: it is not at the author's index.
+    // The node supports that doctor with the doctor's identity leaf, which is not at the author's index.
     let backed = |c: &mut Case| {
         resigned(c);
         c.view.author = LIVED.account_view(OTHER).identity;
@@ -225,13 +225,13 @@ fn the_author_is_who_the_state_says() {
         c.proof().author_path = path;
     };
     assert_eq!(after(backed), not_there("identity"));
-    // He puts himself down as the author: the leaf says otherwise.
+    // That doctor names themselves as the author, which contradicts the leaf.
     let renamed = |c: &mut Case| {
         backed(c);
         c.opened.authored.author = account(OTHER);
     };
     assert_eq!(after(renamed), RecordProofError::Mismatch("author"));
-    // A signature for another purpose, and none.
+    // A signature for another purpose, and an empty one.
     let login = |c: &mut Case| {
         let key = LIVED.identities[DOCTOR].rsa();
         c.opened.authored.signature = key.sign_pss(SigningContext::LOGIN, &c.opened.authored.statement);
@@ -261,7 +261,7 @@ fn no_field_of_the_authors_identity_can_be_changed() -> TestResult {
     assert_eq!(after(|c| (c.view.author.key_x, c.view.author.key_y) = (key.x(), key.y())), not_there("identity"));
     assert_eq!(after(|c| c.view.author.encryption += Fr::one()), RecordProofError::Mismatch("author's key"));
     assert_eq!(after(|c| c.view.author.role = Fr::one()), RecordProofError::Mismatch("author's key"));
-    // Fields out of range that pack to the same sum, and so have the same hash.
+    // These fields are out of range, but pack to the same sum and so have the same hash.
     let honest = CASE.view.author.hash();
     let aliases: [fn(&mut IdentityFields); 3] = [
         |f| (f.role, f.status) = (f.role - Fr::one(), f.status + Fr::from(256)),
@@ -297,8 +297,8 @@ fn content_is_what_was_signed() {
     assert_eq!(after(older), mismatch("version"));
 }
 
-/// A doctor signs whatever he likes, gets it into the state, and the sequencer helps: what does not belong to its place is
-/// refused although every signature and path is right.
+/// A dishonest doctor signs a statement for another place and gets it into the state with the sequencer's help. It is
+/// refused although every signature and path is valid.
 #[test]
 fn a_dishonest_author_cannot_move_a_statement() {
     type Change = fn(&mut emr_core::AuthoredStatement);
@@ -318,7 +318,7 @@ fn a_dishonest_author_cannot_move_a_statement() {
     }
 }
 
-/// The same, with a statement that is not the one that the leaf commits to.
+/// The same with a statement to which the leaf does not commit.
 #[test]
 fn the_leaf_commits_to_the_statement() {
     let mut world = LIVED.clone();
@@ -354,7 +354,7 @@ fn an_unregistered_author_is_refused() -> TestResult {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
-    /// Any one bit of the opened envelope matters.
+    /// A change of any bit of the opened envelope is refused.
     #[test]
     fn any_changed_byte_is_refused(part in 0usize..4, at: prop::sample::Index, bit in 0u8..8) {
         let mut case = CASE.clone();

@@ -1,4 +1,4 @@
-//! What allows a signer to act: the grant is in the state, and it allows this.
+//! Constrains that a grant in the state allows the signer to act.
 
 use emr_core::{Class, Reason};
 use halo2curves::ff::Field as _;
@@ -17,12 +17,12 @@ use super::{
 };
 use crate::{layout, primitive::field::Fr};
 
-/// What a grant is asked for.
+/// What a grant has to allow.
 pub(super) struct Claim<'a> {
     /// Whether the operation uses the grant that it writes.
     pub(super) request: Within,
     pub(super) header: &'a HeaderWires,
-    /// That the header's purpose is in range is shown here.
+    /// The promise that the header's purpose is in range. It is kept here.
     pub(super) purpose: Promise<{ layout::PURPOSE }>,
     pub(super) signer: &'a IdentityWires,
     /// Whether a record is written by somebody other than the patient.

@@ -32,7 +32,7 @@ use crate::{
 /// Rows at the end that blind the columns; no constraint may reach them.
 pub(super) const RESERVED_ROWS: usize = 8;
 
-/// A batch, laid out: ready for keys, for a proof, or for a look at what it violates.
+/// A batch that is laid out. It can be used for keys, for a proof, or to find what it violates.
 #[derive(Clone, Debug)]
 pub struct BatchCircuit {
     pub(super) version: CircuitVersion,
@@ -111,7 +111,7 @@ impl BatchCircuit {
         Self::lay_out(Builder::new(), witness, public)
     }
 
-    /// [`new`](Self::new) by a builder of one's own.
+    /// Like [`new`](Self::new), with a given builder.
     pub(super) fn lay_out(mut builder: Builder, witness: &BatchWitness, public: &PublicInputs) -> Self {
         let version = witness.version;
         let instances = Instances::new(&mut builder, public);

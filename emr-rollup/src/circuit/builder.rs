@@ -43,7 +43,7 @@ pub(super) struct Builder {
     /// Ranges that are relied on and not constrained yet.
     pub(super) promises: u32,
     zero: Wire,
-    /// Nobody, but in tests.
+    /// `None`, except in tests.
     hints: Option<Box<dyn Hints>>,
 }
 
@@ -69,7 +69,7 @@ impl Builder {
         builder
     }
 
-    /// An empty table whose hints hold what somebody says.
+    /// An empty table in which a test gives the values of hints.
     #[cfg(test)]
     pub(super) fn with_hints(hints: Box<dyn Hints>) -> Self {
         Self { hints: Some(hints), ..Self::new() }

@@ -1,4 +1,4 @@
-//! What a table violates, and which clause that breaks. For people: the proof system itself only says no.
+//! Finds which constraints a table violates, and which clauses that breaks. It is for people: the proof system itself only refuses.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -22,7 +22,7 @@ pub struct Failure {
     pub constraint: String,
     /// The row.
     pub row: u32,
-    /// Why the constraint is there; `None` on rows that only fill a lane.
+    /// The purpose of the constraint, or `None` on rows that only fill a lane.
     pub origin: Option<Origin>,
 }
 
@@ -151,7 +151,7 @@ impl<'a> Diagnosis<'a> {
         failures
     }
 
-    /// What would not hold if one cell had another value. Empty: the constraints leave the cell free.
+    /// The constraints that would not hold if one cell had another value. If there are none, the cell is free.
     pub fn failures_if(&self, cell: CellId, value: Fr) -> Vec<Failure> {
         let rows = &self.table.rows;
         let mut failures = Vec::new();
@@ -184,7 +184,7 @@ impl<'a> Diagnosis<'a> {
         self.table.value(cell)
     }
 
-    /// Why a cell is there.
+    /// The purpose of a cell.
     pub fn origin(&self, cell: CellId) -> Option<Origin> {
         self.find_origin(cell.row, 1 << cell.column)
     }

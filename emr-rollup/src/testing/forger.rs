@@ -1,5 +1,5 @@
-//! A sequencer that checks nothing: it executes whatever it is told, keeps every hash and root consistent, and hands out the
-//! witness. What it makes breaks the clause that was meant to be broken, and no other.
+//! A sequencer that checks nothing. It executes every operation that it gets, keeps all hashes and roots consistent, and returns the
+//! witness. So a batch breaks only the clause that the test wants to break.
 
 use std::collections::BTreeMap;
 
@@ -34,7 +34,7 @@ struct Subtree {
     record_leaves: BTreeMap<u64, RecordFields>,
 }
 
-/// State and batch in the making.
+/// A state and an unfinished batch.
 #[derive(Clone, Debug)]
 pub struct Forger {
     /// Sizes of trees and batch.
@@ -49,7 +49,7 @@ pub struct Forger {
     pub witness: BatchWitness,
     /// The published data so far.
     pub data: BatchData,
-    /// The medical root that the last operation's own path gives: a false path gives another than the tree has.
+    /// The medical root that follows from the last operation's path. A false path gives another root than the tree.
     forced_root: Option<Fr>,
 }
 
@@ -85,7 +85,7 @@ impl Forger {
         }
     }
 
-    /// What a prover would be given for an entry now.
+    /// The witness of an entry on the current state.
     pub fn entry(&self, entry: EntryFields) -> EntryWitness {
         let position = number(&entry.account) as u32;
         EntryWitness {
@@ -97,7 +97,7 @@ impl Forger {
         }
     }
 
-    /// Takes an entry as it is, and writes its leaves whether or not the account is there.
+    /// Takes an entry without a check, and writes its leaves even if the account exists already.
     pub fn push_entry(&mut self, witness: EntryWitness) {
         let entry = witness.entry;
         let account = number(&entry.account);
@@ -129,7 +129,7 @@ impl Forger {
         self.witness.entries.push(witness);
     }
 
-    /// What a prover would be given for an operation now, its signature being valid.
+    /// The witness of an operation on the current state, if its signature is valid.
     pub fn operation(&self, signed: &SignedOperation) -> OperationWitness {
         let message = Message::from(&signed.operation);
         let (signer, patient) = (number(&message.header.signer), number(&message.header.patient));
@@ -187,7 +187,7 @@ impl Forger {
         }
     }
 
-    /// Signs what the witness says, as its signer.
+    /// Signs the witness's message with its signer's key.
     pub fn sign(&self, witness: &mut OperationWitness) {
         let key = key(number(&witness.message.header.signer));
         let signature = key.sign(witness.message.hash(domain().element()));
@@ -198,12 +198,12 @@ impl Forger {
         };
     }
 
-    /// Takes an operation as it is, and does what it says.
+    /// Takes an operation without a check, and executes it.
     pub fn push(&mut self, witness: OperationWitness) {
         self.push_lying(witness, |_, _| ());
     }
 
-    /// Takes an operation as it is, and changes the audit entry that it claims or the medical leaf that it leaves.
+    /// Takes an operation without a check, and changes its audit entry or the medical leaf after it.
     pub fn push_lying(&mut self, witness: OperationWitness, lie: impl FnOnce(&mut Fr, &mut MedicalFields)) {
         let header = witness.message.header;
         let patient = number(&header.patient);
@@ -250,7 +250,7 @@ impl Forger {
         self.witness.operations.push(witness);
     }
 
-    /// Puts a grant in the state before the batch, by whatever way it came there.
+    /// Puts a grant in the state before the batch.
     pub fn write_grant(&mut self, patient: u64, slot: u64, leaf: &crate::state::leaf::GrantLeaf) {
         let leaf = GrantFields::from(leaf);
         let subtree = self.subtrees.get_mut(&patient).expect("a subtree");
@@ -259,11 +259,11 @@ impl Forger {
         subtree.grant_leaves.insert(slot, leaf);
         let hash = subtree.medical.hash();
         self.medical.set(patient as u32, hash);
-        // It was there from the start.
+        // The grant counts as part of the state before the batch.
         self.settle();
     }
 
-    /// What was done so far becomes history: the batch starts here.
+    /// Makes the current state the state before the batch, and begins the batch here.
     pub fn settle(&mut self) {
         self.witness.entries.clear();
         self.witness.operations.clear();
@@ -271,7 +271,7 @@ impl Forger {
         (self.witness.identity_root, self.witness.medical_root) = (self.identities.root(), self.medical.root());
     }
 
-    /// Witness and public inputs.
+    /// The witness and the public inputs.
     pub fn finish(&self) -> (BatchWitness, PublicInputs) {
         let pre = state_root(self.witness.identity_root, self.witness.medical_root);
         let medical = self.forced_root.unwrap_or_else(|| self.medical.root());

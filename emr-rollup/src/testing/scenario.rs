@@ -1,4 +1,4 @@
-//! An honest history that holds every kind of operation: what clause tests break, one clause at a time.
+//! An honest history with every kind of operation. The clause tests break it, one clause at a time.
 
 use crate::{
     batch::{Batch, Open, PublicInputs},
@@ -26,7 +26,7 @@ use emr_core::{
 /// Batch time of the histories here: 2026-01-01.
 pub const TIME: u64 = 1_767_225_600;
 
-/// Small trees for tests of the constraint system; slots and sizes as given.
+/// A version with small trees for tests of the constraint system, with these slots and sizes.
 pub const SMALL: CircuitVersion =
     CircuitVersion { number: 1, account_depth: 4, grant_depth: 3, record_depth: 4, max_l1: 5, max_l2: 8, k: 14 };
 
@@ -42,7 +42,7 @@ pub const PATIENT: u64 = 4;
 /// The account of a number.
 ///
 /// # Panics
-/// If there is none.
+/// If the index is out of range.
 pub fn account(index: u64) -> AccountIndex {
     AccountIndex::new(index).expect("an account")
 }
@@ -65,7 +65,7 @@ pub fn another_root(root: StateRoot) -> StateRoot {
     field::to_root(&(field::of_root(&root) + Fr::one()))
 }
 
-/// What every operation here is bound to.
+/// The domain of every operation here.
 pub fn domain() -> Domain {
     Domain::new(31337, [0x11; 20])
 }
@@ -92,7 +92,7 @@ pub fn first_slot(version: &CircuitVersion) -> u64 {
     GrantSlot::FIRST_ORDINARY.get().min(1 << (version.grant_depth - 1))
 }
 
-/// An operation on the patient, signed by an account under a grant's slot, or in its own name.
+/// An operation on the patient, signed by an account. `authority` is the slot of the grant that allows it, if one is needed.
 ///
 /// # Panics
 /// If the slot is out of range.
@@ -255,7 +255,7 @@ pub fn one_by_one(version: CircuitVersion) -> Vec<(BatchWitness, PublicInputs)> 
     batches
 }
 
-/// The honest batch: what a prover is given.
+/// The witness and public inputs of the honest batch.
 pub fn honest(version: CircuitVersion) -> (BatchWitness, PublicInputs) {
     let mut batch = open(version);
     for operation in operations(&version) {

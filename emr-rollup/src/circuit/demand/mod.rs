@@ -1,5 +1,5 @@
-//! What a constraint is there for, and the clause that it enforces. Each assertion of a slot has a demand to itself (a wide range check
-//! has several of one), so tests and diagnoses name an assertion by its demand.
+//! The purpose of a constraint, and the clause that it enforces. Each assertion of a slot has its own demand (a wide range check
+//! has several assertions with one demand), so tests and diagnoses name an assertion by its demand.
 
 mod subject;
 
@@ -11,7 +11,7 @@ use crate::{
     statement::Clause,
 };
 
-/// What a constraint is there for.
+/// The purpose of a constraint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Demand {
     // The frame and the data.

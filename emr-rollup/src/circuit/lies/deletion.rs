@@ -1,5 +1,5 @@
-//! What would go unnoticed if an assertion were deleted: for each there is a lie, told in a world that fits it, which that
-//! assertion alone refuses. The others follow from the rest, and are listed with the reason.
+//! Checks that each assertion is needed: for each one there is a lie, in a world that fits the lie, that only this assertion refuses.
+//! The assertions without such a lie follow from the others, and are listed with the reason.
 
 use halo2curves::ff::Field as _;
 

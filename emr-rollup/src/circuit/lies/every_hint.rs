@@ -1,4 +1,4 @@
-//! Every hint of a used slot, and the frame's: any other value is refused, unless the operation does not read it.
+//! Changes every hint of a used slot and of the frame. Any other value is refused, unless the operation does not read the hint.
 
 use halo2curves::ff::Field;
 
@@ -155,7 +155,7 @@ fn no_packed_field_overflows_into_its_neighbour() {
     assert_eq!(tried, 4 * (fields - leaves.len()));
 }
 
-/// A digit that is changed is no digit any more, and neither is the one before.
+/// If a digit is changed, it is out of range, and so is the digit before it.
 #[test]
 fn every_digit_is_bound() {
     const APART: u32 = 13;

@@ -1,4 +1,4 @@
-//! Batches that break a rule openly: nothing is hidden from the circuit, and one assertion refuses them.
+//! Batches that break a rule openly: no hint is false, and one assertion refuses the batch.
 
 use emr_core::{Class, ClassMask, RecordSlot, RecordStatus, Revision, Rights, Role};
 use halo2curves::ff::Field as _;

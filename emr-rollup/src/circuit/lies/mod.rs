@@ -1,6 +1,6 @@
-//! Provers who lie about single hints: everything after the lie follows from it, so what refuses it is the one constraint that
-//! is there for it. Honest batches cannot show that a constraint is missing, and neither can false witness fields, from which
-//! an honest builder works out the rest.
+//! Provers who lie about single hints. Everything after the lie follows from it, so only the constraint that exists for this case can
+//! refuse it. Honest batches cannot show that a constraint is missing. False witness fields cannot show it either, because an honest
+//! builder computes the rest from them.
 
 use std::{
     cell::RefCell,
@@ -34,7 +34,7 @@ const SINGLE: CircuitVersion =
 /// Witness and public inputs.
 type Case = (BatchWitness, PublicInputs);
 
-/// Facts of a world that are made to fit a lie, one after the other.
+/// The facts of a world that can be changed to fit a lie, one after the other.
 const ROUNDS: u32 = 6;
 
 /// A hint: part, name, and which of that name in the part.
@@ -55,11 +55,11 @@ fn registration(name: &'static str, index: u32) -> Hint {
     Hint { part: Part::Entry(0), name, index }
 }
 
-/// What is put in a hint's place.
+/// The value that replaces a hint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Lie {
     Is(Fr),
-    /// So much more than the honest value.
+    /// The honest value plus this.
     More(Fr),
 }
 
@@ -77,7 +77,7 @@ impl From<Demand> for Assertion {
     }
 }
 
-/// What a builder did.
+/// A record of what a builder did.
 #[derive(Debug, Default)]
 struct Record {
     hints: Vec<(Hint, Fr)>,
@@ -101,7 +101,7 @@ impl Record {
     }
 }
 
-/// Lies, and keeps a record.
+/// Gives false hints and keeps a record.
 #[derive(Debug)]
 struct Impostor {
     lies: Vec<(Hint, Lie)>,
@@ -203,7 +203,7 @@ impl Trial {
     }
 }
 
-/// An honest batch that is lied about.
+/// An honest batch about which a prover lies.
 struct Story {
     case: Case,
     honest: Table,

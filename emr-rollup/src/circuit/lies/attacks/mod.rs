@@ -1,4 +1,4 @@
-//! Attacks that are worked out: each would give a prover something, and one assertion alone stands against it.
+//! Designed attacks. From each of them a prover would gain something, and exactly one assertion refuses it.
 
 use halo2curves::ff::Field as _;
 

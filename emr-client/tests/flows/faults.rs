@@ -3,6 +3,7 @@
 use emr_api::{PatientView, Receipt};
 use emr_client::{ClientError, flow::submit::Fate, node::NodeError};
 use emr_core::{Class, ClassMask, Rights};
+use emr_node::Limits;
 
 use crate::{
     proxy::{Fault, Proxy},
@@ -188,5 +189,32 @@ async fn another_deployment_or_hospital_is_noticed() -> TestResult {
     });
     let impostor = scene.client_at(PATIENT, &proxy.address).await.expect_err("no hospital");
     assert!(impostor.to_string().contains("is no hospital on L1"), "{impostor}");
+    Ok(())
+}
+
+/// Somebody at the patient's own address asks as much as the address may without a login. The patient starts a new process and ends a grant.
+#[tokio::test(flavor = "multi_thread")]
+async fn somebody_at_the_same_address_does_not_keep_a_patient_from_revoking() -> TestResult {
+    let scene = Scene::limited(Limits { address_rate: 20.try_into()?, ..Limits::default() }).await?;
+    let (patient, doctor) = scene.with_a_doctor().await?;
+    let doctor = doctor.account()?;
+    drop(patient);
+    let asked = scene.node.url().join(&format!("v1/accounts/{doctor}"))?;
+    let http = reqwest::Client::builder().no_proxy().build()?;
+    let refused = |http: reqwest::Client, asked: reqwest::Url| async move {
+        let answer = http.get(asked).send().await;
+        answer.is_ok_and(|answer| answer.status() == reqwest::StatusCode::TOO_MANY_REQUESTS)
+    };
+    while !refused(http.clone(), asked.clone()).await {}
+    let flood = tokio::spawn(async move {
+        loop {
+            refused(http.clone(), asked.clone()).await;
+        }
+    });
+    let patient = scene.client(PATIENT).await?;
+    patient.resume().await?;
+    let revoked = patient.revoke(doctor, ClassMask::ALL).await?;
+    assert_eq!(revoked.changed.len(), 1);
+    flood.abort();
     Ok(())
 }

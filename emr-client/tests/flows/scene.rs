@@ -14,7 +14,7 @@ use emr_client::{
 use emr_core::{ClassMask, Key, Record, Rights, Role, UnixTime, Value};
 use emr_crypto::{Identity, ScryptCost};
 use emr_devnet::EmbeddedChain;
-use emr_node::{Node, NodeConfig, ProverConfig, RunningNode};
+use emr_node::{Limits, Node, NodeConfig, ProverConfig, RunningNode};
 use emr_testkit::{
     node::World,
     people::{Member, registrar},
@@ -43,22 +43,28 @@ pub(crate) struct Scene {
 impl Scene {
     /// A node of a registered hospital; nobody else is there, and nothing is proved.
     pub(crate) async fn new() -> TestResult<Self> {
-        Self::with_prover(World::where_the_hospital_pays().await?, false).await
+        Self::with(World::where_the_hospital_pays().await?, false, Limits::default()).await
     }
 
     /// The same, and these can pay for themselves.
     pub(crate) async fn where_these_have_ether(rich: impl IntoIterator<Item = Address>) -> TestResult<Self> {
-        Self::with_prover(World::where_these_have_ether(rich).await?, false).await
+        Self::with(World::where_these_have_ether(rich).await?, false, Limits::default()).await
     }
 
     /// The same, with a node that proves what it seals.
     pub(crate) async fn proving() -> TestResult<Self> {
-        Self::with_prover(World::where_the_hospital_pays().await?, true).await
+        Self::with(World::where_the_hospital_pays().await?, true, Limits::default()).await
     }
 
-    async fn with_prover(world: World, local: bool) -> TestResult<Self> {
+    /// As [`Self::new`], with a node that serves so much.
+    pub(crate) async fn limited(limits: Limits) -> TestResult<Self> {
+        Self::with(World::where_the_hospital_pays().await?, false, limits).await
+    }
+
+    async fn with(world: World, local: bool, limits: Limits) -> TestResult<Self> {
         let config = world.config()?;
-        let node = Node::start(NodeConfig { prover: ProverConfig { local, ..config.prover }, ..config }).await?;
+        let node =
+            Node::start(NodeConfig { prover: ProverConfig { local, ..config.prover }, limits, ..config }).await?;
         let World { chain, rollup, folder } = world;
         let contract = rollup.instance().contract;
         let scene = Self { folder, chain, node, contract };

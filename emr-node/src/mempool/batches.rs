@@ -1,4 +1,4 @@
-//! Batches: what was sealed, how far it got, and which operations it holds.
+//! Batches: what was sealed, how far each batch got, and which operations it holds.
 
 use emr_api::OperationStatus;
 use emr_core::UnixTime;
@@ -17,11 +17,11 @@ pub struct KeptProof {
     /// The proof.
     #[serde(with = "hex::serde")]
     pub bytes: Vec<u8>,
-    /// Time from witness to proof, where this node made it. Seconds.
+    /// Time from witness to proof, if this node made the proof. Seconds.
     pub seconds: Option<f64>,
 }
 
-/// A batch's life: sealed, proven, sent, settled. Each stage carries what is known from then on.
+/// The stages of a batch: sealed, proven, sent, settled. Each stage carries what is known from then on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum BatchStage {
@@ -35,21 +35,21 @@ pub enum BatchStage {
     Settled(OnChain),
 }
 
-/// What is known of a batch that L1 has taken.
+/// What is known about a batch that L1 has accepted.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct OnChain {
     /// The settlement transaction.
     pub tx_hash: String,
-    /// Its gas, where it was asked for.
+    /// Its gas, if the node asked for it.
     pub gas_used: Option<u64>,
     /// Size of the proof in bytes.
     pub proof_bytes: u64,
-    /// Time from witness to proof, where this node made it. Seconds.
+    /// Time from witness to proof, if this node made the proof. Seconds.
     pub prove_seconds: Option<f64>,
 }
 
 impl BatchStage {
-    /// The proof that waits to be settled.
+    /// The proof of a batch that is not settled yet.
     pub const fn proof(&self) -> Option<&KeptProof> {
         match self {
             Self::Proven(proof) | Self::Sent(proof) => Some(proof),
@@ -57,7 +57,7 @@ impl BatchStage {
         }
     }
 
-    /// What L1 says, once it has taken the batch.
+    /// What L1 says, once it has accepted the batch.
     pub const fn on_chain(&self) -> Option<&OnChain> {
         match self {
             Self::Settled(on_chain) => Some(on_chain),
@@ -65,7 +65,7 @@ impl BatchStage {
         }
     }
 
-    /// Time from witness to proof, where this node made it. Seconds.
+    /// Time from witness to proof, if this node made the proof. Seconds.
     pub fn prove_seconds(&self) -> Option<f64> {
         match self {
             Self::Sealed => None,
@@ -75,7 +75,7 @@ impl BatchStage {
     }
 }
 
-/// A batch as the node remembers it: enough to make the same one again.
+/// A batch as the node stores it: enough to make the same batch again.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BatchRecord {
     /// Its number; the first is 1.
@@ -90,12 +90,12 @@ pub struct BatchRecord {
     pub stage: BatchStage,
 }
 
-/// What settling a batch does to the tables.
+/// What the settlement of a batch changes in the tables.
 #[derive(Clone, Debug)]
 pub struct Settled {
-    /// The batch, as it now stands.
+    /// The batch, with its new stage.
     pub record: BatchRecord,
-    /// Operations of a batch of that number that was sealed here and is superseded: they wait again.
+    /// Operations of a superseded batch: it was sealed here with the same number. They wait again.
     pub released: Vec<Sequence>,
 }
 
@@ -119,7 +119,7 @@ impl Mempool {
         table.get(number)?.map(|row| decode(row.value())).transpose()
     }
 
-    /// The batch that is sealed and not settled.
+    /// The batch that is sealed but not settled.
     ///
     /// # Errors
     /// [`MempoolError`].
@@ -129,7 +129,7 @@ impl Mempool {
         Ok(last.filter(|record| record.stage.on_chain().is_none()))
     }
 
-    /// Keeps a sealed batch and returns the operations that no longer execute, with the reason.
+    /// Stores a sealed batch. Marks the operations that no longer execute as returned, with the reason.
     ///
     /// # Errors
     /// [`MempoolError`].
@@ -146,7 +146,7 @@ impl Mempool {
         Ok(transaction.commit()?)
     }
 
-    /// Notes how far a sealed batch got.
+    /// Stores how far a sealed batch got.
     ///
     /// # Errors
     /// [`MempoolError`].
@@ -156,7 +156,7 @@ impl Mempool {
         Ok(transaction.commit()?)
     }
 
-    /// Forgets a batch that can never be settled; its operations wait again.
+    /// Removes a batch that can never be settled. Its operations wait again.
     ///
     /// # Errors
     /// [`MempoolError`].
@@ -171,7 +171,7 @@ impl Mempool {
         Ok(transaction.commit()?)
     }
 
-    /// Notes that batches are on L1.
+    /// Stores that batches are on L1.
     ///
     /// # Errors
     /// [`MempoolError`].
@@ -186,7 +186,7 @@ impl Mempool {
         Ok(transaction.commit()?)
     }
 
-    /// Forgets the batches after `last`, where there are any; `pending` wait again.
+    /// Removes all batches after `last`. The operations in `pending` wait again.
     ///
     /// # Errors
     /// [`MempoolError`].

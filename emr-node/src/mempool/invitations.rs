@@ -1,5 +1,5 @@
-//! Which invitations were used, by whom, and how many of each inviter a day. Keyed by the inviter's Ethereum address: an account number
-//! may be another's after a reorganisation.
+//! Which invitations were used, and by whom, and how many of each inviter on each day. The key is the inviter's Ethereum address: after a
+//! reorganisation, an account number may belong to somebody else.
 
 use std::collections::BTreeMap;
 
@@ -13,25 +13,25 @@ use super::{Mempool, MempoolError, decode, encode};
 /// Inviter (20 bytes) and nonce (16).
 type Key = [u8; 36];
 
-/// To [`Used`].
+/// [`Key`] to [`Used`].
 const USED: TableDefinition<'_, Key, &[u8]> = TableDefinition::new("invitations-used");
-/// Expiry and key of what is in [`USED`], to find what lapsed.
+/// Expiry and key of each entry of [`USED`], to find the entries that lapsed.
 const BY_EXPIRY: TableDefinition<'_, (u64, Key), ()> = TableDefinition::new("invitations-by-expiry");
 /// Inviter and day (of 86,400 s since 1970) to the number of invitations used.
 const BY_DAY: TableDefinition<'_, ([u8; 20], u64), u32> = TableDefinition::new("invitations-by-day");
-/// Inviters whose invitations no longer count, and since when.
+/// Ended inviters, and since when. Their unused invitations no longer count.
 const ENDED: TableDefinition<'_, [u8; 20], u64> = TableDefinition::new("inviters-ended");
 
 const DAY: u64 = 86_400;
-/// How long after its expiry a used nonce is kept, so that a clock that is put back makes nothing usable again. Seconds.
+/// How long a used nonce is kept after its expiry. So an invitation does not become usable again if the clock is set back. Seconds.
 const KEPT: u64 = 7 * DAY;
-/// How often the hospital pays for one invitation: the first transaction may be lost, or fail.
+/// How many times the hospital pays for one invitation: the first transaction may be lost, or may fail.
 const ATTEMPTS: u32 = 5;
 
 /// A nonce that was used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Used {
-    /// Who was registered with it, or was to be.
+    /// The owner that it registers, or registered.
     owner: Address,
     /// When it was first used.
     at: UnixTime,
@@ -39,7 +39,7 @@ struct Used {
     attempts: u32,
 }
 
-/// Who wants to use which invitation.
+/// A request to use an invitation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InvitationUse {
     /// The inviter's Ethereum address.
@@ -48,9 +48,9 @@ pub struct InvitationUse {
     pub nonce: [u8; 16],
     /// The invitation's expiry.
     pub expires: UnixTime,
-    /// Who is to be registered.
+    /// The owner to register.
     pub owner: Address,
-    /// How many invitations of this inviter may be used in a day; `None`: any number.
+    /// How many invitations of this inviter may be used in a day. `None`: any number.
     pub quota: Option<u32>,
 }
 
@@ -59,13 +59,13 @@ pub struct InvitationUse {
 pub enum Invited {
     /// It was not used before.
     First,
-    /// The same owner used it before. Whether a transaction was sent then, L1 knows.
+    /// The same owner used it before. Only L1 knows whether a transaction was sent then.
     Again,
     /// Another owner used it.
     Used,
-    /// The same owner used it too often, and nothing came of it.
+    /// The same owner used it too many times.
     Exhausted,
-    /// So many of this inviter were used today.
+    /// The inviter's quota for today is used up.
     OverQuota,
     /// The hospital ended this inviter.
     Ended,
@@ -91,12 +91,12 @@ impl InvitationUse {
     }
 }
 
-/// An inviter as the hospital sees it.
+/// What the hospital sees of an inviter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Inviter {
     /// Invitations used today.
     pub today: u32,
-    /// Since when none counts.
+    /// Since when the inviter is ended.
     pub ended: Option<UnixTime>,
 }
 
@@ -122,11 +122,11 @@ impl Mempool {
         Ok(asked.judge(used.as_ref(), today, ended))
     }
 
-    /// Uses an invitation, durably, if it may be used: from [`Invited::First`] and [`Invited::Again`] on a transaction may be sent for this
-    /// owner, and never for another. Forgets what lapsed long ago.
+    /// Uses an invitation, durably, if it may be used. After [`Invited::First`] and [`Invited::Again`], a transaction may be sent for this
+    /// owner, and never for another. Also removes entries that lapsed long ago.
     ///
     /// # Errors
-    /// [`MempoolError`]; the invitation may then be used or not.
+    /// [`MempoolError`]; after that the invitation may be used or not.
     pub fn use_invitation(&self, asked: &InvitationUse, now: UnixTime) -> Result<Invited, MempoolError> {
         let transaction = self.write()?;
         let key = asked.key();
@@ -161,10 +161,10 @@ impl Mempool {
         Ok(judged)
     }
 
-    /// Ends an inviter, durably: none of its invitations counts that was not used before. Whether it was not ended yet.
+    /// Ends an inviter, durably: its unused invitations no longer count. Returns `false` if the inviter was already ended.
     ///
     /// # Errors
-    /// [`MempoolError`]; the inviter may then be ended or not.
+    /// [`MempoolError`]; after that the inviter may be ended or not.
     pub fn end_inviter(&self, inviter: Address, now: UnixTime) -> Result<bool, MempoolError> {
         let transaction = self.write()?;
         {
@@ -178,10 +178,10 @@ impl Mempool {
         Ok(true)
     }
 
-    /// Lets an inviter that was ended invite again, durably. Whether it was ended.
+    /// Lets an ended inviter invite again, durably. Returns whether it was ended.
     ///
     /// # Errors
-    /// [`MempoolError`]; the inviter may then be ended or not.
+    /// [`MempoolError`]; after that the inviter may be ended or not.
     pub fn allow_inviter(&self, inviter: Address) -> Result<bool, MempoolError> {
         let transaction = self.write()?;
         let was_ended = transaction.open_table(ENDED)?.remove(inviter.into_array())?.is_some();
@@ -189,7 +189,7 @@ impl Mempool {
         Ok(was_ended)
     }
 
-    /// Inviters of whom an invitation was used today, and those that were ended.
+    /// Inviters whose invitations were used today, and inviters that are ended.
     ///
     /// # Errors
     /// [`MempoolError`].

@@ -1,7 +1,7 @@
-//! What must survive: acknowledged operations, the batches made of them, and where records and directories are.
+//! What must survive a crash: acknowledged operations, the batches made of them, and where records and directories are.
 //!
-//! One redb file. Everything is fsynced before a call returns; a process killed at any instruction reopens
-//! at the last call that returned, or at one that was complete and whose return was lost.
+//! All of it is in one redb file. Every change is fsynced before the call returns. A process may be killed at any instruction. When it
+//! opens the file again, the file has every call that returned. It may also have the call that was running.
 
 mod batches;
 mod blocks;
@@ -35,7 +35,7 @@ pub use provers::{KnownProver, MAX_PROVERS, ProverAdded};
 const FILE: &str = "mempool.redb";
 /// Version of the tables.
 const FORMAT: u32 = 6;
-/// How much space there must be before the file is opened again after a failure, bytes.
+/// How much free space the disk must have before the file is opened again after a failure. Bytes.
 const SPACE: usize = 4 << 20;
 /// Page cache, bytes.
 const CACHE: usize = 16 << 20;
@@ -51,16 +51,16 @@ pub enum MempoolError {
     /// Another process has it open.
     #[error("another process has this node's data open: stop it, or choose another folder")]
     Busy,
-    /// The disk refused. Nothing that was acknowledged is lost.
+    /// The disk failed. Nothing that was acknowledged is lost.
     #[error("the mempool cannot be read or written ({0}): check space and permissions; the node goes on when it can")]
     Disk(String),
-    /// What the file holds does not hang together.
+    /// The contents of the file are not consistent.
     #[error(
         "the mempool file is damaged ({0}): restore a copy that has the last settled batch; operations that are not settled yet are in \
          it alone"
     )]
     Damaged(String),
-    /// Another version wrote it.
+    /// Another version of this program wrote the file.
     #[error("the mempool file has format {found}, this program reads {FORMAT}: use the version that wrote it")]
     Format {
         /// The format in the file.
@@ -91,7 +91,7 @@ impl<E: Into<redb::Error>> From<E> for MempoolError {
             | Error::TableIsNotMultimap(_)
             | Error::TypeDefinitionChanged { .. }
             | Error::TableDoesNotExist(_) => Self::Damaged(text),
-            // How redb reports a file that is not one of its own, or is too short.
+            // How redb reports a file that is not a redb file, or is too short.
             Error::Io(io) if matches!(io.kind(), ErrorKind::InvalidData | ErrorKind::UnexpectedEof) => {
                 Self::Damaged(text)
             }
@@ -104,8 +104,8 @@ fn damaged(what: impl fmt::Display) -> MempoolError {
     MempoolError::Damaged(what.to_string())
 }
 
-/// Which rollup a node's folder belongs to, down to the block that holds its deployment: the same address on a chain that was
-/// started anew is another rollup.
+/// Which rollup a node's folder belongs to. It includes the block of the deployment: the same address on a chain that was restarted from
+/// its beginning is another rollup.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Anchor {
     /// Chain id.
@@ -128,13 +128,13 @@ impl fmt::Display for Anchor {
     }
 }
 
-/// The node's durable tables. Calls block on the disk.
+/// The node's durable tables. Calls block until the disk answers.
 pub struct Mempool {
     disk: Disk,
-    /// None if it could not be opened again after the disk had failed.
+    /// `None` if the disk failed and the file could not be opened again.
     database: RwLock<Option<Database>>,
     path: PathBuf,
-    /// Dropped after `database`: whoever subscribed learns that the file is closed.
+    /// Dropped after `database`. Subscribers then learn that the file is closed.
     open: watch::Sender<()>,
 }
 
@@ -153,7 +153,7 @@ impl Mempool {
         Self::open_on(Disk::default(), folder, anchor)
     }
 
-    /// As [`Self::open`], on a disk that a test may watch.
+    /// Like [`Self::open`], on a disk that a test may watch.
     ///
     /// # Errors
     /// As [`Self::open`].
@@ -197,7 +197,7 @@ impl Mempool {
         self.with(Database::begin_write)
     }
 
-    /// How much space is left on the disk that holds the file, in bytes.
+    /// How much free space the disk has that holds the file. Bytes.
     ///
     /// # Errors
     /// [`MempoolError::Disk`] if the system does not say.
@@ -207,14 +207,14 @@ impl Mempool {
         Ok(space.f_bavail.saturating_mul(space.f_frsize))
     }
 
-    /// Whether the disk failed, so that nothing more is written until [`Self::reopen`].
+    /// Whether the disk failed. If so, nothing is written until [`Self::reopen`].
     pub fn has_failed(&self) -> bool {
         let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
         database.as_ref().is_none_or(|database| matches!(database.try_begin_write(), Err(TransactionError::Storage(_))))
     }
 
-    /// Opens the file again after the disk failed, as soon as there is space. Whether the write that failed is in it nobody
-    /// knows: whoever holds anything derived from the file derives it anew.
+    /// Opens the file again after the disk failed, if there is enough space. Nobody knows whether the failed write is in the file. A caller
+    /// that holds a state derived from the file must derive it again.
     ///
     /// # Errors
     /// [`MempoolError`]; the call may be repeated.
@@ -229,7 +229,7 @@ impl Mempool {
         Ok(())
     }
 
-    /// The hospital, once its registration was settled.
+    /// The hospital, once its registration is settled.
     ///
     /// # Errors
     /// [`MempoolError`].
@@ -238,7 +238,7 @@ impl Mempool {
         meta.get(HOSPITAL)?.map(|value| decode(value.value())).transpose()
     }
 
-    /// Keeps who the hospital is.
+    /// Stores who the hospital is.
     ///
     /// # Errors
     /// [`MempoolError`].
@@ -251,13 +251,13 @@ impl Mempool {
     /// Resolves when the file is closed and another process can open it.
     pub fn closed(&self) -> impl Future<Output = ()> + Send + use<> {
         let mut open = self.open.subscribe();
-        // Nothing is ever sent: the wait ends when the sender is gone.
+        // Nothing is ever sent. The wait ends when the sender is dropped.
         async move { while open.changed().await.is_ok() {} }
     }
 }
 
-/// Which rollup the file was made for, or `None` if it is new. Another format is told before any other table is opened: their types
-/// may differ, and nothing is written to the file of another version.
+/// Which rollup the file was made for, or `None` if the file is new. The format is checked before any other table is opened: another
+/// format may have tables of other types. Nothing is written to the file of another version.
 fn stored(database: &Database) -> Result<Option<Anchor>, MempoolError> {
     let meta = match database.begin_read()?.open_table(META) {
         Err(TableError::TableDoesNotExist(_)) => return Ok(None),

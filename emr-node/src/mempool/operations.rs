@@ -14,15 +14,16 @@ use super::{Mempool, MempoolError, Principal, Referenced, blocks, damaged, decod
 const OPERATIONS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("operations");
 /// Operation id to sequence.
 const IDS: TableDefinition<'_, &[u8; 32], u64> = TableDefinition::new("operation-ids");
-/// Commitment to what it is over.
+/// Commitment to what it commits to.
 const POINTERS: TableDefinition<'_, &[u8; 32], &[u8]> = TableDefinition::new("pointers");
 
 /// An operation's place in the order of acknowledgement.
 pub type Sequence = u64;
 
-/// When a Revoke goes, among all that wait: first the lower turn, in one turn the earlier acknowledgement. It is the number of settled
-/// batches, and one more for each operation of the patient's own that waits and goes first. So a patient's many operations do not delay
-/// another's first Revoke, and what is acknowledged after a batch was settled goes after what was before.
+/// The position of a Revoke among all waiting Revokes. The lower turn goes first; within one turn, the earlier acknowledgement goes first.
+/// Normally, a turn is the number of settled batches, plus one for each of the patient's own waiting operations that go before the Revoke.
+/// So the many operations of one patient do not delay the first Revoke of another patient. A Revoke that is acknowledged after a batch
+/// was settled goes after the first Revokes from before that.
 pub type Turn = u64;
 
 /// An operation that this node promised to settle or to return.
@@ -30,30 +31,30 @@ pub type Turn = u64;
 pub struct Acknowledged {
     /// The operation.
     pub signed: SignedOperation,
-    /// Whose account signed it.
+    /// The account that signed it.
     pub signer: Principal,
-    /// Whose account it is on.
+    /// The account whose state it changes.
     pub patient: Principal,
     /// When it was acknowledged.
     pub acknowledged: UnixTime,
-    /// By when it is settled or returned.
+    /// The latest time at which it is settled or returned.
     pub settle_by: UnixTime,
-    /// Its turn, if it has the place that is kept for a patient's Revoke of a grant. `None` for everything else.
+    /// Its turn, if it has the place that is reserved for a patient's Revoke of a grant. `None` for all other operations.
     pub turn: Option<Turn>,
-    /// How many Revokes it took the place of, one after the other.
+    /// How many Revokes were replaced, one after the other, up to this one.
     pub replaced: u8,
-    /// What became of it.
+    /// Its status.
     pub status: OperationStatus,
 }
 
 impl Acknowledged {
-    /// Whether it still waits to be settled or returned.
+    /// Whether it is neither settled nor returned nor replaced yet.
     pub fn is_open(&self) -> bool {
         matches!(self.status, OperationStatus::Pending | OperationStatus::Sealed { .. })
     }
 }
 
-/// What a commitment in the state is over.
+/// What a commitment in the state commits to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Pointer {
@@ -71,11 +72,11 @@ pub(super) fn create(transaction: &WriteTransaction) -> Result<(), MempoolError>
 }
 
 impl Mempool {
-    /// Keeps an operation, durably, with what its commitment is over and the blocks that this refers to. The one that it replaces ends in the
-    /// same transaction.
+    /// Stores an operation, durably, with what its commitment commits to, and with the blocks that it refers to. The same transaction ends
+    /// the operation that it replaces.
     ///
     /// # Errors
-    /// [`MempoolError`]; then it is not kept, and must not be acknowledged.
+    /// [`MempoolError`]; the operation must then not be acknowledged.
     pub fn acknowledge(
         &self,
         id: OperationId,
@@ -103,7 +104,7 @@ impl Mempool {
         Ok(sequence)
     }
 
-    /// Every operation ever acknowledged, in order.
+    /// Every operation that was ever acknowledged, in order.
     ///
     /// # Errors
     /// [`MempoolError`].
@@ -128,7 +129,7 @@ impl Mempool {
         row.map(|row| decode(row.value())).transpose()
     }
 
-    /// What became of an operation.
+    /// The status of an operation.
     ///
     /// # Errors
     /// [`MempoolError`].
@@ -137,7 +138,7 @@ impl Mempool {
         row.map(|row| decode::<Acknowledged>(row.value())).transpose().map(|known| known.map(|known| known.status))
     }
 
-    /// What every known commitment is over.
+    /// What every known commitment commits to.
     ///
     /// # Errors
     /// [`MempoolError`].
@@ -150,7 +151,7 @@ impl Mempool {
     }
 }
 
-/// Changes what became of operations, inside a transaction.
+/// Changes the status of operations, inside a transaction.
 pub(super) fn set_status(
     transaction: &WriteTransaction,
     sequences: impl IntoIterator<Item = Sequence>,

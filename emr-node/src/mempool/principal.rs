@@ -1,26 +1,26 @@
-//! Whose an account is. A reorganisation of L1 may give an account's number to somebody else.
+//! The owner of an account. A reorganisation of L1 may give an account's number to somebody else.
 
 use emr_core::AccountIndex;
 use serde::{Deserialize, Serialize};
 
 use super::{MempoolError, damaged};
 
-/// A row's key for a principal: the account as 4 bytes, big-endian, then the identity.
+/// A principal as part of a table key: the account as 4 bytes, big-endian, then the identity.
 pub(super) type PrincipalRow = [u8; 36];
 
-/// Stands for nobody: account 0 is never assigned.
+/// Stands for no principal: account 0 is never assigned.
 pub(super) const NOBODY: PrincipalRow = [0; 36];
-/// Not below the row of any principal.
+/// Greater than or equal to the row of every principal.
 pub(super) const LAST: PrincipalRow = [u8::MAX; 36];
 
-/// An account together with its identity leaf. The node's tables are keyed by this. If a reorganisation of L1 gives the account's number
-/// to somebody else, they see nothing of the earlier principal; if L1 gives the number back, everything is there again.
+/// An account together with its identity leaf. The node's tables use this as a key. A reorganisation of L1 may give the account's
+/// number to somebody else: the new owner sees nothing of the earlier principal. If L1 gives the number back, everything is there again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Principal {
     /// The account.
     pub account: AccountIndex,
-    /// Hash of its identity leaf, 32 bytes little-endian as all field elements: it covers the signing key and the encryption key. Either alone
-    /// could be somebody's who registered a copy of it.
+    /// Hash of its identity leaf: 32 bytes, little-endian, like all field elements. It covers the signing key and the encryption key.
+    /// One of the two keys is not enough: somebody else may have registered a copy of it.
     #[serde(with = "hex::serde")]
     pub identity: [u8; 32],
 }

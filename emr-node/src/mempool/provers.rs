@@ -1,4 +1,4 @@
-//! Who proves elsewhere: names, and the digests of their credentials.
+//! Provers on other machines: their names, and the digests of their credentials.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use super::{Mempool, MempoolError, decode, encode};
 
 /// Name to [`KnownProver`].
 const PROVERS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("provers");
-/// How many provers there may be: every request of one compares its credential with all of them.
+/// How many provers there may be. Every request of a prover compares its credential with all of them.
 pub const MAX_PROVERS: u64 = 64;
 
 /// A prover's credential, as far as the node knows it.
@@ -22,14 +22,14 @@ pub struct KnownProver {
     pub added: UnixTime,
 }
 
-/// What became of a new prover.
+/// Whether a new prover was added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProverAdded {
-    /// It is known from now on.
+    /// The prover is known from now on.
     Yes,
-    /// There is one of that name.
+    /// Another prover has this name.
     NameTaken,
-    /// There are [`MAX_PROVERS`].
+    /// There are [`MAX_PROVERS`] already.
     Full,
 }
 
@@ -42,7 +42,7 @@ impl Mempool {
     /// Adds a prover, durably.
     ///
     /// # Errors
-    /// [`MempoolError`]; the prover may then be known or not.
+    /// [`MempoolError`]; after that the prover may be known or not.
     pub fn add_prover(&self, name: &str, prover: &KnownProver) -> Result<ProverAdded, MempoolError> {
         let transaction = self.write()?;
         {
@@ -59,10 +59,10 @@ impl Mempool {
         Ok(ProverAdded::Yes)
     }
 
-    /// Removes a prover, durably; whether there was one of that name.
+    /// Removes a prover, durably. Returns whether the name was known.
     ///
     /// # Errors
-    /// [`MempoolError`]; the prover may then be known or not.
+    /// [`MempoolError`]; after that the prover may be known or not.
     pub fn remove_prover(&self, name: &str) -> Result<bool, MempoolError> {
         let transaction = self.write()?;
         let was_known = transaction.open_table(PROVERS)?.remove(name)?.is_some();

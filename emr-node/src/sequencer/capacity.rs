@@ -1,4 +1,5 @@
-//! What is taken and what is promised: a patient's Revoke of a grant always has a place; everything else, as much as can be settled in time.
+//! Which operations are accepted, and what is promised. A patient's Revoke of a grant always has a place. Other operations are accepted as long
+//! as they can be settled in time.
 
 use emr_api::{OperationStatus, receipt::SETTLE_WITHIN};
 use emr_core::{AccountIndex, GrantSlot, UnixTime};
@@ -15,18 +16,18 @@ use crate::{
     state::State,
 };
 
-/// What a batch takes from sealing to settlement on a slow machine and a slow chain. Seconds.
+/// How long a batch takes from sealing to settlement, on a slow machine and a slow chain. Seconds.
 pub(super) const BATCH_SECONDS: u64 = 120;
-/// What every promise leaves to whatever goes wrong. Seconds.
+/// The reserve in every promise, in case something goes wrong. Seconds.
 pub(super) const MARGIN: u64 = 3600;
-/// How many ordinary operations wait, at half of each batch: what is settled in five hours.
+/// How many batches are settled in five hours. Half of their places limit the number of waiting ordinary operations.
 const BATCHES: usize = ((SETTLE_WITHIN - MARGIN) / BATCH_SECONDS) as usize;
-/// How many operations may wait on a patient if a Revoke is to be replaced: they are executed again.
+/// A Revoke may be replaced only if at most this many operations wait on its patient: they are executed again.
 const MAX_REPEATED: usize = 64;
-/// How often a Revoke that waits is replaced: each costs a row of the file, and may cost a directory.
+/// How many times a waiting Revoke may be replaced. Each time costs a row of the file, and may cost a directory.
 const MAX_REPLACED: u8 = 4;
 
-/// How many ordinary operations of one signer, when so many of `most` wait already: the fuller, the fewer.
+/// How many ordinary operations of one signer may wait, if `waiting` of at most `most` wait already. The fuller the queue, the fewer.
 const fn of_one_signer(waiting: usize, most: usize) -> usize {
     if waiting < most / 2 {
         256
@@ -37,25 +38,28 @@ const fn of_one_signer(waiting: usize, most: usize) -> usize {
     }
 }
 
-/// The place that an operation gets.
+/// The kind of place that an operation gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
-    /// One of those that are counted.
+    /// One of the limited number of places.
     Ordinary,
-    /// The one that is kept for the Revoke of this grant.
+    /// The place that is reserved for the Revoke of this grant.
     Reserved,
-    /// That of an open Revoke of the same slot, which ends.
+    /// The place of an open Revoke of the same slot. That Revoke is replaced.
     InsteadOf(Sequence),
 }
 
-/// The place for an operation.
+/// Finds the place for an operation.
 ///
-/// A patient's Revoke on their own account always has one, for each slot that holds a grant, settled or pending. A slot that holds none counts
-/// for nothing: otherwise any account could take a thousand places. A second Revoke of the slot takes the place of the first only if it
-/// ends as much, for as long, the first is not sealed, and nothing came after it on this patient that may be built on its directory.
+/// A patient's Revoke on their own account always has a place for each slot that holds a grant, settled or pending. A slot without a grant has
+/// no reserved place: otherwise any account could take a thousand places. A second Revoke of the slot may replace the first one only if:
+/// - it ends the same versions or more, and is valid at least as long;
+/// - the first Revoke is not sealed;
+/// - no later operation on this patient may be built on the first one's directory;
+/// - the limits [`MAX_REPEATED`] and [`MAX_REPLACED`] allow it.
 ///
 /// # Errors
-/// [`Refusal`], which passes as batches are settled.
+/// [`Refusal`]; the caller may try again when batches are settled.
 pub(crate) fn place(state: &State, operation: &Operation) -> Result<Place, Refusal> {
     if let Action::Revoke(revoke) = operation.action
         && operation.signer == operation.patient
@@ -66,7 +70,7 @@ pub(crate) fn place(state: &State, operation: &Operation) -> Result<Place, Refus
                 && matches!(open.signed.operation.action, Action::Revoke(same) if same.slot == revoke.slot)
         };
         let older = on_patient().rfind(|(_, open)| of_slot(open));
-        // A grant that came after the older Revoke has a place for its own.
+        // A grant that came after the older Revoke has a reserved place for its own Revoke.
         if holds_grant(&state.soft, operation.patient, revoke.slot)
             || older.is_none() && holds_grant(&state.settled, operation.patient, revoke.slot)
         {
@@ -97,7 +101,7 @@ pub(crate) fn place(state: &State, operation: &Operation) -> Result<Place, Refus
     Err(Refusal::unavailable("too many operations wait for a batch: try again when some are settled"))
 }
 
-/// Whether an operation is sealed under the key directory in force, or signed on top of it.
+/// Whether an operation depends on the key directory in force: its record is sealed under it, or it changes the directory.
 fn builds_on_directory(signed: &SignedOperation) -> bool {
     let action = &signed.operation.action;
     action.directories().is_some() || !matches!(action.blocks(), Blocks::None)
@@ -108,17 +112,17 @@ fn holds_grant(ledger: &Ledger, patient: AccountIndex, slot: GrantSlot) -> bool 
     grant.is_some_and(|grant| grant.grantee.is_some())
 }
 
-/// When an operation goes, and by when it is settled or returned.
+/// When an operation goes into a batch, and when it is settled or returned at the latest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Promise {
     /// Its turn, if it has a reserved place.
     pub(crate) turn: Option<Turn>,
-    /// By when.
+    /// The latest time at which it is settled or returned.
     pub(crate) settle_by: UnixTime,
 }
 
-/// What is promised of an operation that has a place. Counts the batch in flight, the registrations that it waits for, and what goes first: an
-/// operation of either sort has half of each batch, whatever comes later of the other sort.
+/// The promise for an operation that has a place. It counts the outstanding batch, the registrations that the operation waits for, and the
+/// operations that go first. Urgent and ordinary operations each have half of every batch, so later operations of the other kind do not matter.
 ///
 /// # Errors
 /// [`Refusal`] if an ordinary operation cannot be settled within [`SETTLE_WITHIN`].
@@ -136,7 +140,7 @@ pub(crate) fn promise(
     let batches = |place: usize| BATCH_SECONDS * (before + place / share + 1) as u64;
     if place == Place::Ordinary {
         let on_patient = state.open.values().filter(|open| open.signed.operation.patient == operation.patient);
-        // It waits for the Revokes on its patient.
+        // An ordinary operation waits for the Revokes on its patient.
         let revokes = on_patient.filter(|open| open.turn.is_some()).map(|open| open.settle_by).max();
         let ahead = state.open.values().filter(|open| open.turn.is_none()).count();
         let settle_by = after(MARGIN + batches(ahead)).max(revokes.unwrap_or(UnixTime::ZERO));
@@ -151,14 +155,16 @@ pub(crate) fn promise(
     let along = order::taken_along(&state.open, signed);
     let (turn, position) = turn(state, operation, queue.urgent(), along, acknowledged);
     let place = position + along.all - 1;
-    // Nothing that comes later goes before the first of a patient. Before a further one it may, as far as this promise allows.
+    // No later Revoke goes before a patient's first Revoke. A later Revoke may go before a patient's further Revokes, as far as their
+    // promises allow.
     let settle_by =
         if turn <= state.batches { after(MARGIN + batches(place)) } else { after(MARGIN + 2 * batches(place)) };
     Ok(Promise { turn: Some(turn), settle_by: settle_by.min(operation.valid_until) })
 }
 
-/// The turn of a new Revoke, and how many urgent operations go before it. What the patient signed and has to go first counts as turns: nobody
-/// gets many operations into one. It goes before others only as far as what was promised of them allows; otherwise after all.
+/// The turn of a new Revoke, and how many urgent operations go before it. Each operation that the patient signed and that must go first
+/// counts as one turn: no patient gets many operations into one turn. The Revoke goes before others only if their promises are still kept.
+/// Otherwise it goes after all of them.
 fn turn(
     state: &State,
     operation: &Operation,
@@ -186,8 +192,8 @@ fn turn(
     }
 }
 
-/// How many batches take registrations before the operation can go in: those of its accounts, and those that operations before it on the
-/// same patient wait for.
+/// How many batches with registrations must come before the operation can go into a batch. It counts the registrations of the operation's
+/// accounts, and those that earlier operations on the same patient wait for.
 fn registrations(state: &State, operation: &Operation, version: &CircuitVersion) -> usize {
     let open = state.open.values().map(|open| &open.signed.operation);
     let before = open.filter(|open| open.patient == operation.patient).map(|open| open.signer);

@@ -1,6 +1,6 @@
-//! Thousands of free accounts, each doing its worst against one patient who ends a grant: on the real sequencer, ledger and mempool file.
+//! One patient ends a grant while thousands of free accounts attack. The tests use the real sequencer, ledger and mempool file.
 //!
-//! `EMR_SOAK_ACCOUNTS` sets how many there are; `cargo xtask soak mempool` runs ten thousand.
+//! `EMR_SOAK_ACCOUNTS` sets the number of hostile accounts. `cargo xtask soak mempool` runs ten thousand.
 
 use std::{collections::BTreeMap, env, time::Instant};
 
@@ -37,11 +37,11 @@ mod replacement;
 
 type Test<T = ()> = Result<T, Box<dyn std::error::Error>>;
 
-/// How many hostile accounts there are, unless the environment says otherwise.
+/// How many hostile accounts there are, if the environment sets no other number.
 const ACCOUNTS: u64 = 150;
 /// The honest patient's account.
 const HONEST: u64 = 1;
-/// Whom everybody grants to.
+/// The doctor to whom every patient grants access.
 const DOCTOR: u64 = 2;
 const FIRST: u64 = 64;
 
@@ -62,7 +62,7 @@ struct World {
     _folder: tempfile::TempDir,
 }
 
-/// A state in which every account, the honest patient first, has granted the doctor slot 64; all of it settled.
+/// A settled state in which every patient, the honest one first, has a grant for the doctor in slot 64.
 fn world(hostile: u64) -> Test<World> {
     let folder = tempfile::tempdir()?;
     let anchor = Anchor { chain_id: 1, contract: String::new(), deployed_at: 0, block_hash: String::new() };
@@ -156,7 +156,7 @@ fn put(account: u64, slot: u64) -> Test<Action> {
 }
 
 impl World {
-    /// Hands in, as after the blocks were read. The receipt, or the kind of the refusal.
+    /// Submits an operation, from the step after its blocks were read. Returns the receipt, or the kind of the refusal.
     fn submit(&self, signed: SignedOperation) -> Test<Result<Receipt, RefusalKind>> {
         let submission = Submission { signed, stored: None, epoch: None, directory: None };
         let directory = match self.sequencer.admit(&submission) {
@@ -177,7 +177,7 @@ impl World {
         sign(self.domain, self.time, account, account, salt, action)
     }
 
-    /// Whether the honest patient's Revoke would be taken now.
+    /// Whether the honest patient's Revoke would be accepted now, with a reserved place.
     fn has_a_place(&self) -> Test<bool> {
         let revoke = self.sign(HONEST, 1, revoke(FIRST, 1)?)?;
         let state = self.sequencer.state();
@@ -194,14 +194,14 @@ impl World {
         Ok(OnL1 { batch, gas_used: None })
     }
 
-    /// Seals a batch of what waits, and settles it.
+    /// Seals one batch of the waiting operations, and settles it.
     fn settle(&self) -> Test {
         let Some(record) = self.sequencer.seal()? else { return Ok(()) };
         let settled = self.on_l1(&record)?;
         Ok(self.sequencer.take_over(std::slice::from_ref(&settled))?)
     }
 
-    /// In which of the coming batches an operation goes, if nothing else comes.
+    /// The number of batches before the operation's batch, if no other operation comes.
     fn batch_of(&self, signed: &SignedOperation) -> Option<usize> {
         let state = self.sequencer.state();
         let order = order::Queue::of(&state.open).in_order(order::share(&CircuitVersion::V1));

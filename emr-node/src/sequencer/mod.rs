@@ -1,4 +1,4 @@
-//! Takes operations, puts them in order, and seals them into batches.
+//! Accepts operations, puts them in order, and seals them into batches.
 
 mod capacity;
 #[cfg(test)]
@@ -38,11 +38,11 @@ pub use settled::DeriveError;
 pub(crate) use settled::{L1View, OnL1, derive};
 pub(crate) use walks::Walks;
 
-/// What is said after a writer panicked.
+/// The message after a writer panicked.
 const PANICKED: &str = "the node met a bug and takes nothing until it has derived its state again: try again in a minute; if it stays so, \
                         start the node again and report what is in its log";
 
-/// The sequencer; everything else of a node hangs on it.
+/// The sequencer. All other parts of a node use it.
 #[derive(Debug)]
 pub(crate) struct Sequencer {
     pub(crate) mempool: Mempool,
@@ -53,24 +53,24 @@ pub(crate) struct Sequencer {
     pub(crate) version: CircuitVersion,
     pub(crate) signer: PrivateKeySigner,
     state: RwLock<State>,
-    /// Whoever changes the state holds this; readers do not wait for his disk.
+    /// Held by the writer that changes the state. Readers do not wait for the writer's disk.
     writer: Arc<Mutex<()>>,
     pub(crate) walks: Walks,
     replacements: Replacements,
-    /// The blocks that requests work on.
+    /// The blocks that requests use.
     pub(crate) in_use: Arc<InUse>,
-    /// Uploads that wait to be noted.
+    /// Uploads that wait for their notes.
     pub(crate) notes: Notes,
     pub(crate) quotas: Quotas,
-    /// Why nothing is taken: L1 shows what this node cannot follow.
+    /// Why only Revokes are accepted: L1 shows something that this node cannot follow.
     halted: RwLock<Option<String>>,
-    /// A writer panicked: the state may not follow the file.
+    /// A writer panicked: the state may differ from the file.
     panicked: AtomicBool,
-    /// Told whenever there may be something to do.
+    /// Notified whenever there may be something to do.
     pub(crate) wake: Notify,
 }
 
-/// Notes on its way out that a writer panicked, also if nobody waits for it any more.
+/// When dropped, it records that a writer panicked, even if no caller waits for that writer any more.
 struct Watched<'a>(&'a Sequencer);
 
 impl Drop for Watched<'_> {
@@ -120,9 +120,9 @@ impl Sequencer {
         }
     }
 
-    /// Reads the state. Held briefly, never across an await.
+    /// Reads the state. Hold the guard only briefly, and never across an await.
     pub(crate) fn state(&self) -> RwLockReadGuard<'_, State> {
-        // A poisoned lock means that a writer panicked between two whole values; each is consistent.
+        // A poisoned lock means that a writer panicked between two complete values. Each of them is consistent.
         self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -130,10 +130,10 @@ impl Sequencer {
         self.state.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Runs blocking work as the only writer, to its end even if the caller goes away.
+    /// Runs blocking work as the only writer. The work runs to its end, even if the caller goes away.
     ///
     /// # Errors
-    /// If a writer panicked, this one or an earlier one; if the node is stopping.
+    /// `unavailable` if this writer or an earlier one panicked, or if the node is stopping.
     pub(crate) async fn write<T: Send + 'static>(
         self: &Arc<Self>,
         work: impl FnOnce(&Self) -> T + Send + 'static,
@@ -143,7 +143,8 @@ impl Sequencer {
         self.run(turn, work).await
     }
 
-    /// As [`Self::write`], for work that derives the whole state from the file and L1: after a panic too, which is then over.
+    /// Like [`Self::write`], for work that derives the whole state from the file and L1. It also runs after a panic, and clears the panic if the
+    /// work succeeds.
     pub(crate) async fn write_anew<T, E>(
         self: &Arc<Self>,
         work: impl FnOnce(&Self) -> Result<T, E> + Send + 'static,
@@ -169,7 +170,7 @@ impl Sequencer {
         let sequencer = Arc::clone(self);
         let done = tokio::task::spawn_blocking(move || {
             let _turn = turn;
-            // Dropped before the turn: the next writer sees what it notes.
+            // Dropped before the turn: the next writer sees what it recorded.
             let _watched = Watched(&sequencer);
             work(&sequencer)
         });
@@ -177,18 +178,18 @@ impl Sequencer {
             .map_err(|error| Refusal::unavailable(if error.is_panic() { PANICKED } else { "the node is stopping" }))
     }
 
-    /// Whether a writer panicked and the state was not derived again since.
+    /// Whether a writer panicked and the state has not been derived again since.
     pub(crate) fn has_panicked(&self) -> bool {
         self.panicked.load(Ordering::SeqCst)
     }
 
-    /// Nothing is taken and nothing promised on a state that may not follow the file. Not even a Revoke: its receipt says that it counts
-    /// at this node from now on, and that is not sure. The patient's outbox hands it in again.
+    /// Refuses if the state may differ from the file: nothing is accepted or promised then. This includes Revokes. The receipt of a Revoke says
+    /// that it counts at this node from now on, and that would not be certain. The patient's outbox submits the Revoke again.
     fn expect_whole(&self) -> Result<(), Refusal> {
         if self.has_panicked() { Err(Refusal::unavailable(PANICKED)) } else { Ok(()) }
     }
 
-    /// Why operations are not taken, or only Revokes, if that is so.
+    /// Why the node accepts no operations, or only Revokes. `None` if it accepts all.
     pub(crate) fn halted(&self) -> Option<String> {
         if self.has_panicked() {
             return Some(PANICKED.to_owned());
@@ -197,7 +198,7 @@ impl Sequencer {
         halted.as_ref().map(|reason| format!("it takes only Revokes: {reason}"))
     }
 
-    /// Takes nothing more while L1 shows what this node cannot follow. L1 being out of reach is no reason.
+    /// Accepts only Revokes while L1 shows something that this node cannot follow. If L1 is only out of reach, nothing changes.
     pub(crate) fn halt_on(&self, error: &FollowError) {
         if !matches!(
             error,
@@ -212,12 +213,12 @@ impl Sequencer {
         *self.halted.write().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    /// Resolves when the mempool file is closed: the last user of this sequencer is gone.
+    /// Resolves when the mempool file is closed: then the last user of this sequencer is gone.
     pub(crate) fn closed(&self) -> impl Future<Output = ()> + Send + use<> {
         self.mempool.closed()
     }
 
-    /// Number of operations that wait, and when the oldest of them was acknowledged.
+    /// The number of waiting operations, and when the oldest of them was acknowledged.
     pub(crate) fn waiting(&self) -> (usize, Option<UnixTime>) {
         let state = self.state();
         let waiting = state.open.values().filter(|open| open.status == OperationStatus::Pending);

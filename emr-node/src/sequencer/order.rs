@@ -1,7 +1,8 @@
-//! The order in which what waits goes into batches.
+//! The order in which waiting operations go into batches.
 //!
-//! Urgent is a Revoke that has a [`Turn`], with what must come before it on the same patient. Urgent and ordinary operations have half of each
-//! batch; what one sort leaves free the other takes. On one patient everything keeps its order where that matters.
+//! A Revoke that has a [`Turn`] is urgent, together with the operations that must come before it on the same patient. All other operations are
+//! ordinary. Each kind has half of each batch. If one kind leaves places free, the other kind takes them. Two operations on the same patient
+//! keep their order if the order changes their effect.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,14 +15,14 @@ use emr_rollup::{
 
 use crate::mempool::{Acknowledged, Sequence, Turn};
 
-/// How many places of a batch either sort has for itself.
+/// How many places of a batch each kind has.
 pub(super) const fn share(version: &CircuitVersion) -> usize {
     version.max_l2 / 2
 }
 
 type Waiting<'a> = (Sequence, &'a Acknowledged);
 
-/// What waits, sorted.
+/// The open operations, sorted into urgent and ordinary ones.
 #[derive(Debug)]
 pub(super) struct Queue<'a> {
     /// In the order of their turns.
@@ -41,7 +42,7 @@ impl<'a> Queue<'a> {
                 None => ordinary.push((*sequence, open)),
             }
         }
-        // What must come first on a patient has the turn of what needs it, and an earlier acknowledgement.
+        // An operation that must come before a Revoke has the Revoke's turn, and was acknowledged earlier.
         urgent.sort_by_key(|(turn, (sequence, _))| (*turn, *sequence));
         Self { urgent, ordinary }
     }
@@ -51,8 +52,8 @@ impl<'a> Queue<'a> {
         &self.urgent
     }
 
-    /// The whole, half of each batch for either sort. An ordinary operation waits for the urgent ones on its patient that were
-    /// acknowledged before it.
+    /// All operations in order, with half of each batch for each kind. An ordinary operation waits for the urgent operations on its patient
+    /// that were acknowledged before it.
     pub(super) fn in_order(self, share: usize) -> Vec<Waiting<'a>> {
         let mut first: BTreeMap<AccountIndex, BTreeSet<Sequence>> = BTreeMap::new();
         for (_, (sequence, open)) in &self.urgent {
@@ -72,7 +73,7 @@ impl<'a> Queue<'a> {
             ordinary.retain(|(sequence, open)| {
                 let patient = open.signed.operation.patient;
                 let early = first.get(&patient).and_then(|waits| waits.first()).is_none_or(|waits| waits > sequence);
-                // What comes after one that is held, on the same patient, is held too.
+                // If an operation is held, the later ordinary operations on the same patient are held too.
                 let goes = taken < share && early && !held.contains(&patient);
                 if goes {
                     taken += 1;
@@ -88,7 +89,8 @@ impl<'a> Queue<'a> {
     }
 }
 
-/// Revokes that have a turn, and what must come before them on the same patient: that has the turn of what needs it.
+/// The Revokes that have a turn, and the operations that must come before them on the same patient. Such an operation gets the turn of the
+/// Revoke.
 fn urgent(open: &BTreeMap<Sequence, Acknowledged>) -> BTreeMap<Sequence, Turn> {
     let mut patients: BTreeMap<AccountIndex, Vec<(Sequence, &Acknowledged)>> = BTreeMap::new();
     for (sequence, open) in open {
@@ -106,16 +108,16 @@ fn urgent(open: &BTreeMap<Sequence, Acknowledged>) -> BTreeMap<Sequence, Turn> {
     urgent
 }
 
-/// What becomes urgent with a new Revoke.
+/// How many operations become urgent with a new Revoke.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Along {
-    /// How many operations, itself included.
+    /// The number of operations, including the Revoke.
     pub(super) all: usize,
     /// How many of them the patient signed.
     pub(super) own: usize,
 }
 
-/// What would become urgent with a new Revoke.
+/// How many operations would become urgent with a new Revoke.
 pub(super) fn taken_along(open: &BTreeMap<Sequence, Acknowledged>, new: &SignedOperation) -> Along {
     let urgent = urgent(open);
     let mut ahead = Ahead::default();
@@ -134,7 +136,7 @@ pub(super) fn taken_along(open: &BTreeMap<Sequence, Acknowledged>, new: &SignedO
     along
 }
 
-/// The urgent operations on one patient, from the last one backwards.
+/// The urgent operations on one patient, from the last one to the first.
 #[derive(Default)]
 struct Ahead<'a> {
     operations: Vec<&'a SignedOperation>,
@@ -142,7 +144,7 @@ struct Ahead<'a> {
 }
 
 impl<'a> Ahead<'a> {
-    /// The turn of the operation before those that were taken, if it is urgent.
+    /// Takes the operation before those already seen. Returns its turn if it is urgent.
     fn take(&mut self, signed: &'a SignedOperation, turn: Option<Turn>) -> Option<Turn> {
         if turn.is_none() && self.operations.iter().all(|later| commute(signed, later)) {
             return None;
@@ -165,7 +167,7 @@ fn commute(one: &SignedOperation, other: &SignedOperation) -> bool {
     }
 }
 
-/// The grant that an operation writes otherwise than by using it.
+/// The grant that an operation changes, other than by using it.
 fn changed_grant(action: &Action) -> Option<GrantSlot> {
     match (action.rule().authority, action.target()) {
         (Authority::Target(_), _) | (_, Target::Record(_)) => None,

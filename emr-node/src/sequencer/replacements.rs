@@ -1,4 +1,4 @@
-//! Turns at trying a Revoke that would take the place of another. Each try executes up to 64 operations again.
+//! Turns for tries: a Revoke that would replace another one is executed as a try first. Each try executes up to 64 operations again.
 
 use std::time::Duration;
 
@@ -6,13 +6,13 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::http::refusal::Refusal;
 
-/// How many wait or are tried. Each holds one of the places for Revokes meanwhile, so these are few of them.
+/// How many Revokes wait for a try or are tried. Each of them holds one of the request places for Revokes, so the limit is low.
 const IN_LINE: usize = 8;
-/// When to come back if so many do.
+/// When to try again if the line is full.
 const LATER: Duration = Duration::from_secs(2);
 
-/// One try at a time, and few in line. A patient who tries it already has a Revoke of that grant that waits, so nothing is lost if the line is
-/// full; and tries that fail, which anybody can sign by the hundred, take nothing from Revokes that have a place of their own.
+/// Only one try runs at a time, and only a few wait in line. If the line is full, nothing is lost: the patient already has a waiting Revoke of
+/// that grant. Any account can sign hundreds of tries that fail. They take nothing from Revokes that have a reserved place.
 #[derive(Debug)]
 pub(crate) struct Replacements {
     in_line: Semaphore,

@@ -1,4 +1,4 @@
-//! From what waits to a sealed batch.
+//! Seals waiting operations into a batch.
 
 use emr_api::OperationStatus;
 use std::{collections::BTreeSet, sync::Arc};
@@ -19,12 +19,12 @@ use crate::{
     state::State,
 };
 
-/// How long before its settlement L1 accepts that a batch was sealed. Seconds.
+/// How old a batch's time may be when L1 settles it. Seconds.
 const MAX_BATCH_AGE: u64 = 3600;
-/// What of that is left to proving and settling. Seconds.
+/// How much of this age is reserved for proving and settling. Seconds.
 const PROVING_MARGIN: u64 = 1800;
 
-/// No batch was sealed.
+/// Why a batch could not be sealed, or not be made again.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SealError {
     #[error("batch {0} is being proved and settled: wait for it")]
@@ -43,7 +43,7 @@ struct Plan {
 }
 
 impl Sequencer {
-    /// Seals what waits; `None` if nothing does. As the only writer.
+    /// Seals a batch. `None` if there is nothing to put into it. Must run as the only writer.
     pub(crate) fn seal(&self) -> Result<Option<BatchRecord>, SealError> {
         let plan = {
             let state = self.state();
@@ -88,7 +88,7 @@ impl Sequencer {
         Ok(record)
     }
 
-    /// Makes the outstanding batch again, the very same one.
+    /// Makes exactly the same outstanding batch again.
     pub(crate) fn reopen(&self, record: &BatchRecord) -> Result<Batch<Sealed>, SealError> {
         let state = self.state();
         let failed = || SealError::NotReproducible(record.number);
@@ -104,8 +104,8 @@ impl Sequencer {
         if *sealed.public() == record.public { Ok(sealed) } else { Err(failed()) }
     }
 
-    /// Gives up the outstanding batch; its operations wait again. Only for one that can never be settled. Nothing happens if
-    /// it was settled meanwhile. As the only writer.
+    /// Gives up the outstanding batch. Its operations wait again. Use this only for a batch that can never be settled. Does nothing if the batch
+    /// is not outstanding any more. Must run as the only writer.
     pub(crate) fn unseal(&self, number: u64) -> Result<(), MempoolError> {
         if !self.is_outstanding(number) {
             return Ok(());
@@ -119,7 +119,7 @@ impl Sequencer {
         Ok(())
     }
 
-    /// Notes how far the outstanding batch got, unless it was settled meanwhile. As the only writer.
+    /// Stores how far the outstanding batch got. Does nothing if it is not outstanding any more. Must run as the only writer.
     pub(crate) fn advance(&self, record: BatchRecord) -> Result<(), MempoolError> {
         if self.is_outstanding(record.number) {
             self.mempool.advance(&record)?;
@@ -133,8 +133,9 @@ impl Sequencer {
     }
 }
 
-/// Takes from the head of the queue, then open operations in their order ([`order`]). One that waits for a registration beyond this batch, or for
-/// time to pass, waits, and with it everything after it on the same patient; any other that does not execute is returned.
+/// Takes entries from the head of the L1 queue, and then open operations in their order ([`order`]). An operation stays open if it needs a
+/// registration that is not in this batch, or if its time has not come. Then all later operations on the same patient stay open too. Any
+/// other operation that does not execute is returned.
 fn plan(state: &State, now: UnixTime) -> Plan {
     let version = *state.settled.trees().version();
     let admitted = state.queue.len().min(version.max_l1);
@@ -170,8 +171,8 @@ fn plan(state: &State, now: UnixTime) -> Plan {
     Plan { batch, taken, returned }
 }
 
-/// The batch's time: now, or earlier if something that waits would have expired since its acknowledgement; never before the
-/// last batch, nor so early that L1 would refuse the batch once it is proved.
+/// The batch's time. It is now, or earlier if a waiting operation has expired since its acknowledgement. It is never before the time of the
+/// last batch, and never so early that L1 would refuse the proved batch.
 fn batch_time(state: &State, waiting: &[(Sequence, &Acknowledged)], now: UnixTime) -> UnixTime {
     let earliest = UnixTime::new(now.get().saturating_sub(MAX_BATCH_AGE - PROVING_MARGIN)).unwrap_or(UnixTime::ZERO);
     let earliest = earliest.max(state.last_time);
@@ -188,7 +189,7 @@ fn batch_time(state: &State, waiting: &[(Sequence, &Acknowledged)], now: UnixTim
 fn lapses(soft: &Ledger, signed: &SignedOperation) -> Option<UnixTime> {
     let operation = &signed.operation;
     let grant = signed.used_grant().and_then(|slot| soft.patient(operation.patient)?.grants.get(&slot));
-    // A grant that ended since shows no expiry that counts.
+    // If the grant has ended since, its expiry does not count.
     let not_after = grant.filter(|grant| grant.grantee.is_some()).map(|grant| grant.not_after);
     Some(not_after.map_or(operation.valid_until, |not_after| not_after.min(operation.valid_until)))
 }

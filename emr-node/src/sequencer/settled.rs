@@ -1,4 +1,4 @@
-//! What L1 settled, taken over into the node's state.
+//! Takes settled batches from L1 over into the node's state.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -25,29 +25,29 @@ use crate::{
     state::{Queued, State},
 };
 
-/// What L1 settled cannot be taken over.
+/// Why a batch that L1 settled cannot be taken over.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DeriveError {
-    /// The batch continues another state than this node's: L1 was reorganised, or shows another history.
+    /// The batch continues another state than this node's. L1 was reorganised, or shows another history.
     #[error("batch {0} on L1 does not continue this node's state: L1 was reorganised; the node derives its state anew")]
     Fork(u64),
-    /// The contract accepted it, so this L1 node shows something else than what the contract saw.
+    /// The contract accepted the batch. So this L1 node shows other data than the contract saw.
     #[error("the data of batch {0} on L1 do not lead to its state root: use another Ethereum node")]
     Inconsistent(u64),
-    /// The batch was sealed elsewhere.
+    /// The batch was sealed by another node.
     #[error(
         "batch {0} holds operations that this node does not know: start it with the mempool that sealed the batch, \
          or as the node of another hospital"
     )]
     UnknownOperations(u64),
-    /// What L1 calls the hospital's account is none of a hospital.
+    /// The account that L1 names as the hospital's does not have the role of a hospital.
     #[error(
         "L1 says that account {0} is this hospital's, but it is no hospital's: use another Ethereum node, or the hospital's \
          key"
     )]
     NotHospital(AccountIndex),
-    /// It was another account, settled.
+    /// Another account was settled as the hospital's before.
     #[error(
         "this hospital is account {settled}, and L1 says otherwise now: use another Ethereum node, or the key that this \
          folder was made with"
@@ -61,14 +61,14 @@ pub enum DeriveError {
     Mempool(#[from] MempoolError),
 }
 
-/// A settled batch and the gas that its transaction used, where it was asked for.
+/// A settled batch, and the gas of its transaction if the node asked for it.
 #[derive(Clone, Debug)]
 pub(crate) struct OnL1 {
     pub(crate) batch: SettledBatch,
     pub(crate) gas_used: Option<u64>,
 }
 
-/// Everything that L1 has of a rollup.
+/// Everything that L1 has about a rollup.
 #[derive(Clone, Debug)]
 pub(crate) struct L1View {
     pub(crate) batches: Vec<OnL1>,
@@ -77,7 +77,7 @@ pub(crate) struct L1View {
     pub(crate) hospital: Option<AccountIndex>,
 }
 
-/// Whether an operation can have written an entry of D2. Its signature, which takes a hundred times longer to check, is left out.
+/// Whether an operation can have written an entry of D2. Does not check the signature: that takes a hundred times longer.
 fn may_have_written(operation: &Operation, entry: &D2Entry, time: UnixTime) -> bool {
     let action = &operation.action;
     let line = || AuditEntry {
@@ -92,8 +92,8 @@ fn may_have_written(operation: &Operation, entry: &D2Entry, time: UnixTime) -> b
     entry.target() == Some((operation.patient, action.target())) && line().hash() == entry.audit_entry
 }
 
-/// Executes a settled batch. Its operations are found by what they wrote: those that `recorded` names if it is that batch,
-/// else among `known`. `executed` hears of each, with the ledger after it.
+/// Executes a settled batch. Its operations are found by what they wrote. If `recorded` is that batch, they are the operations that it names;
+/// otherwise they are searched in `known`. `executed` is called after each operation, with the ledger at that point.
 fn execute(
     ledger: &Ledger,
     settled: &SettledBatch,
@@ -148,7 +148,7 @@ fn execute(
     Ok((next, taken, public))
 }
 
-/// The state after a batch by its data alone.
+/// The state after a batch, derived from its data alone.
 fn derive_trees(mut trees: StateTrees, data: &BatchData) -> Option<StateTrees> {
     trees.apply(data).ok().map(|()| trees)
 }
@@ -175,9 +175,9 @@ fn record_of(
     }
 }
 
-/// The hospital's account, which may do what nobody else may: L1's word counts only as far as the state bears it out, and once
-/// that is settled it counts for good: not the number, which a reorganisation of L1 may change, but the keys. `None` while the registration
-/// waits for the registrar.
+/// The hospital's account, which has rights that no other account has. The account that L1 names counts only if the state confirms that it is a
+/// hospital's. Once its registration is settled, the hospital is fixed for ever by its keys, not by its number: a reorganisation of L1 may
+/// change the number. `None` while the registration waits for the registrar.
 fn hospital(mempool: &Mempool, state: &State, told: Option<AccountIndex>) -> Result<Option<AccountIndex>, DeriveError> {
     let known = told.and_then(|account| Some((state.principal(account)?, state.soft.identity(account)?.role)));
     let pinned = mempool.hospital()?;
@@ -233,7 +233,7 @@ pub(crate) fn derive(
     }
     let root = ledger.trees().root();
     let outstanding = mempool.outstanding()?.filter(|record| record.number == batches + 1 && record.public.pre == root);
-    // What an earlier view of L1 had settled or could settle, and this one does not, waits again.
+    // Some operations were settled or sealed in an earlier view of L1, but not in this one. They wait again.
     let sealed = outstanding.as_ref().map_or(&[][..], |record| &record.operations);
     let released: Vec<Sequence> = mempool
         .operations()?
@@ -262,10 +262,10 @@ pub(crate) fn derive(
         pointers: Arc::new(mempool.pointers()?),
         hospital: None,
     };
-    // The registrations alone: they say whose the accounts are.
+    // Only the registrations: they say who owns the accounts.
     state.rebuild_soft();
-    // What was signed for an account that is somebody else's now is none of theirs, neither what it asks for nor what it took away. It stays in
-    // the file, for a reorganisation that gives the account back.
+    // An account may belong to somebody else now. Operations from before that have no effect for the new owner: they are not executed, and what
+    // they took away is not taken away. They stay in the file, in case a reorganisation gives the account back.
     operations.retain(|_, operation| state.is_of_its_principals(operation));
     for operation in operations.values() {
         history.deny(operation);
@@ -279,7 +279,7 @@ pub(crate) fn derive(
 }
 
 impl Sequencer {
-    /// Takes over batches that follow the settled state. As the only writer.
+    /// Takes over batches that follow the settled state. Must run as the only writer.
     pub(crate) fn take_over(&self, batches: &[OnL1]) -> Result<(), DeriveError> {
         for on_l1 in batches {
             let (settled, number) = (&on_l1.batch, on_l1.batch.number);
@@ -311,7 +311,7 @@ impl Sequencer {
             if known == entries && as_queued {
                 next.rebuild_patients(&taken.iter().map(|open| open.signed.operation.patient).collect());
             } else {
-                // Other entries than this node had seen in the queue.
+                // The batch has other entries than this node saw in the queue.
                 next.rebuild_soft();
             }
             self.replace(next);
@@ -319,7 +319,7 @@ impl Sequencer {
         Ok(())
     }
 
-    /// Takes over what came to the end of the L1 queue. As the only writer.
+    /// Takes over new entries at the end of the L1 queue. Must run as the only writer.
     pub(crate) fn extend_queue(
         &self,
         entries: Vec<L1Operation>,
@@ -332,9 +332,9 @@ impl Sequencer {
         Ok(())
     }
 
-    /// Replaces the whole state. As the only writer.
+    /// Replaces the whole state. Must run as the only writer.
     pub(crate) fn replace(&self, state: State) {
-        // Dropped when nobody waits for the lock any more: two ledgers take long.
+        // Dropped after the lock is released: dropping two ledgers takes long.
         let _old = std::mem::replace(&mut *self.state_mut(), state);
     }
 }

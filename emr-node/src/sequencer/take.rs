@@ -1,4 +1,4 @@
-//! An operation on its way in: checked, kept, promised.
+//! Accepts an operation: checks it, stores it, and promises its settlement.
 
 use std::sync::{Arc, PoisonError};
 
@@ -16,15 +16,15 @@ use crate::{
     state::pointers::{self, CheckedPointer},
 };
 
-/// How often a record's epoch is compared again when the key directory changes meanwhile.
+/// How many times a submission is tried if the key directory changes during the checks.
 const DIRECTORY_READS: usize = 4;
 
 impl Sequencer {
-    /// Takes an operation from the account of `principal`: checks it on the soft state, checks what it points to, keeps it durably, and
-    /// promises. Submitting the same operation again gives the same promise.
+    /// Accepts an operation from the account of `principal`. Checks it on the soft state, checks what it points to, stores it durably, and gives
+    /// a promise. If the same operation is submitted again, the promise is the same.
     ///
     /// # Errors
-    /// [`Refusal`]; the operation is then not kept.
+    /// [`Refusal`]; it says why there is no promise.
     pub(crate) async fn submit(
         self: &Arc<Self>,
         principal: Principal,
@@ -39,7 +39,7 @@ impl Sequencer {
             return self.promise(id, &known);
         }
         match self.take(id, principal, submission).await {
-            // The same operation, handed in at the same time, was faster.
+            // The same operation was submitted at the same time, and was faster.
             Err(refusal) => self.mempool.operation(id)?.map_or(Err(refusal), |known| self.promise(id, &known)),
             taken => taken,
         }
@@ -51,7 +51,7 @@ impl Sequencer {
         principal: Principal,
         submission: Submission,
     ) -> Result<Receipt, Refusal> {
-        // Cheap refusals first: nothing is read for an operation that breaks a rule.
+        // Cheap checks first: no block is read for an operation that breaks a rule.
         let (directory_in_force, place) = self.admit(&submission)?;
         if let Place::InsteadOf(older) = place {
             self.try_replacement(older, submission.signed).await?;
@@ -60,7 +60,7 @@ impl Sequencer {
         let checked = pointers::check(&submission, &principal, directory_in_force, self).await?;
         let whole = Arc::new((submission, checked));
         for _ in 0..DIRECTORY_READS {
-            // The walk may have taken minutes: the epoch is looked at once more, and nothing is kept on another directory than that.
+            // The walk may have taken minutes. So the epoch is checked once more, and a record is stored only if the directory is still the same.
             let (submission, _) = &*whole;
             let (directory, _) = self.admit(submission)?;
             pointers::check_epoch(submission, directory, self).await?;
@@ -75,12 +75,12 @@ impl Sequencer {
         Err(Refusal::unavailable("the patient's key directory keeps changing: try again in a moment"))
     }
 
-    /// Whether the soft state takes an operation now; gives the key directory in force, and the operation's place.
+    /// Whether the soft state accepts an operation now. Returns the key directory in force and the operation's place.
     pub(super) fn admit(&self, submission: &Submission) -> Result<(DirectoryCommitment, Place), Refusal> {
         let state = self.state();
         let operation = &submission.signed.operation;
         let place = capacity::place(&state, operation)?;
-        // A patient's Revoke is taken all the same: readers are served meanwhile, and it ends that at once.
+        // A patient's Revoke of a grant is still accepted: the node still serves readers, and the Revoke ends their access at once.
         if place == Place::Ordinary
             && let Some(reason) = &*self.halted.read().unwrap_or_else(PoisonError::into_inner)
         {
@@ -93,7 +93,7 @@ impl Sequencer {
             Place::Ordinary | Place::Reserved => {
                 state.soft.check(&submission.signed, self.clock.now())?;
             }
-            // The rest is checked on the state without the older one, which takes time to make: not for a forgery.
+            // The rest is checked on the state without the older Revoke. It takes time to build that state, so a forgery is refused first.
             Place::InsteadOf(_) => {
                 let key = state.soft.identity(operation.signer).map(|identity| identity.key);
                 let signed = key.is_some_and(|key| submission.signed.verify(self.domain, &key).is_ok());
@@ -107,8 +107,8 @@ impl Sequencer {
         Ok((medical.map_or(DirectoryCommitment::NONE, |medical| medical.key_directory), place))
     }
 
-    /// Whether an operation executes on the state without the older one. Not as the writer: this takes long, and costs the signer nothing if
-    /// it fails.
+    /// Whether an operation executes on the state without the older one. This does not run as the writer: it takes long, and a signer can repeat
+    /// a failing try at no cost.
     async fn try_replacement(self: &Arc<Self>, older: Sequence, signed: SignedOperation) -> Result<(), Refusal> {
         let _turn = self.replacements.turn().await?;
         let sequencer = Arc::clone(self);
@@ -117,8 +117,8 @@ impl Sequencer {
         tried.await.map_err(|_| Refusal::unavailable("the node is stopping"))?.map_err(Refusal::from)
     }
 
-    /// As the only writer: checks once more, keeps, then executes. `None`, and nothing is kept, if a record was checked against another
-    /// key directory than the one in force.
+    /// Checks the operation once more, stores it, and then executes it. Must run as the only writer. `None` if a record was checked against another
+    /// key directory than the one in force; then nothing is stored.
     pub(super) fn keep(
         &self,
         id: OperationId,
@@ -172,8 +172,8 @@ impl Sequencer {
         if let Some((commitment, pointer)) = &checked.pointer {
             Arc::make_mut(&mut state.pointers).insert(*commitment, pointer.clone());
         }
-        // Checked on this very state under this lock, a moment ago; were the second that passed its last, it is returned
-        // at the next sealing.
+        // The operation was checked on this same state a moment ago, and only this writer changes the state. If the operation expired in that
+        // moment, it is returned at the next sealing.
         if Arc::make_mut(&mut state.soft).execute(&kept.signed, acknowledged).is_ok() {
             Arc::make_mut(&mut state.history).record(sequence, &kept, &state.soft);
         }
@@ -181,7 +181,7 @@ impl Sequencer {
         Ok(Some(receipt))
     }
 
-    /// The state as if an open operation had never come. What it ended stays ended. Only the operations on its patient are executed again.
+    /// The state as if an open operation had never come. The grants that it ended stay ended. Only the operations on its patient are executed again.
     fn without(&self, sequence: Sequence) -> State {
         let mut state = self.state().clone();
         let Some(removed) = state.open.remove(&sequence) else { return state };
@@ -189,7 +189,7 @@ impl Sequencer {
         let soft = Arc::make_mut(&mut state.soft);
         soft.restore(patient, &state.settled);
         for open in state.open.values().filter(|open| open.signed.operation.patient == patient) {
-            // As in `State::rebuild_soft`.
+            // As in `State::rebuild_soft`, an operation that no longer executes has no effect.
             let _ = soft.execute(&open.signed, open.acknowledged);
         }
         state

@@ -1,4 +1,4 @@
-//! Turns at reading the blocks of whole records: each may read gigabytes.
+//! Turns for walks: a walk reads all blocks of a record, which may be gigabytes.
 
 use std::time::Duration;
 
@@ -10,17 +10,17 @@ use crate::http::{
     refusal::Refusal,
 };
 
-/// How many records are read at once.
+/// How many walks run at once.
 const AT_ONCE: usize = 4;
-/// How many of a signer wait or are read.
+/// How many walks of one signer wait or run.
 const IN_LINE: usize = 8;
-/// How long one waits for its turn.
+/// How long a request waits for its turn.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// When to come back after that, or if too many are in line.
+/// When to try again after that time, or if too many requests are in line.
 const LATER: Duration = Duration::from_secs(5);
 
-/// Who reads a record's blocks. One of a signer at a time, so that nobody takes all the places; those who wait are bounded in number and
-/// in time.
+/// Decides which requests may walk. Only one walk of a signer runs at a time, so that no signer takes all the places. The number of waiting
+/// requests of a signer and their waiting time are limited.
 #[derive(Debug)]
 pub(crate) struct Walks {
     places: Semaphore,
@@ -50,7 +50,7 @@ impl Walks {
     /// Waits for a turn.
     ///
     /// # Errors
-    /// `too-many` if the signer has many in line; `unavailable` if its turn does not come in time, or the node is stopping.
+    /// `too-many` if the signer has too many requests in line. `unavailable` if the turn does not come in time, or the node is stopping.
     pub(crate) async fn turn(&self, signer: AccountIndex) -> Result<Walk<'_>, Refusal> {
         let in_line = self.in_line.take(signer).ok_or_else(|| {
             Refusal::too_many("this account has many records in line to be checked: hand in the next one later", LATER)
@@ -72,7 +72,7 @@ mod tests {
     use super::*;
     use crate::http::refusal::RefusalKind;
 
-    /// One account hands in records that take long: it fills its own line, and another account's is read at once.
+    /// One account submits records that take long. It fills only its own line. A record of another account is read at once.
     #[tokio::test]
     async fn a_line_is_bounded_and_the_signers_own() -> Result<(), Box<dyn std::error::Error>> {
         let walks = Arc::new(Walks { patience: Duration::from_millis(500), ..Walks::new() });
@@ -90,7 +90,7 @@ mod tests {
         for task in waiting {
             match task.await? {
                 Err(RefusalKind::TooMany) => kinds[0] += 1,
-                // The first is read for longer than the others wait.
+                // The first walk takes longer than the others wait.
                 Err(RefusalKind::Unavailable) => kinds[1] += 1,
                 other => return Err(format!("{other:?}").into()),
             }

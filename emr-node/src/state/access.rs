@@ -1,8 +1,9 @@
-//! Who is served what: deny early, allow late.
+//! Who may read what: deny early, allow late.
 //!
-//! A record of a class is served to its patient always, and to a reader only if he has a live READ grant that covers the class,
-//! his own or his organisation's, in the settled state *and* in the soft one, and an open session for the class. So a Revoke
-//! ends service the moment it is acknowledged, and a grant opens it only once it is in force on L1.
+//! A patient can always read their own records. Another reader needs a grant with READ or EMERGENCY that covers the record's class. The
+//! grant names the reader or the reader's organisation. It must be live in the settled state *and* in the soft state. The reader also needs
+//! an open session for the class. So a Revoke ends access at the moment of its acknowledgement, and a grant gives access only once it is
+//! in force on L1.
 
 use emr_core::{AccountIndex, AccountStatus, Class, GrantSlot, RecordStatus, Rights, UnixTime};
 use emr_rollup::state::{leaf::GrantLeaf, ledger::Ledger};
@@ -14,7 +15,7 @@ use crate::{
 };
 
 impl State {
-    /// The grants of a patient that are live for an account in the soft state, by slot, with what she signed away taken out.
+    /// The grants of a patient that are live for an account in the soft state, by slot, without what signed operations have taken away.
     pub(crate) fn live_grants(
         &self,
         patient: AccountIndex,
@@ -30,7 +31,7 @@ impl State {
             .filter(move |(_, grant)| grant.is_live_for(account, org, now))
     }
 
-    /// Whether the settled state has the same grant, live.
+    /// Whether the settled state has the same version of this grant.
     fn is_settled(&self, patient: AccountIndex, slot: GrantSlot, grant: &GrantLeaf) -> bool {
         let settled = self.settled.patient(patient).and_then(|leaves| leaves.grants.get(&slot));
         settled.is_some_and(|settled| settled.version == grant.version)
@@ -98,18 +99,18 @@ impl State {
         Refusal::forbidden(format!("there is no grant to read {class}: ask the patient for one"))
     }
 
-    /// Whether an account has, or had, anything to do with a patient's records.
+    /// Whether the account is the patient, or the patient ever granted anything to it or to its organisation.
     fn is_acquainted(&self, account: AccountIndex, patient: AccountIndex) -> bool {
         let org = self.soft.identity(account).and_then(|identity| identity.org);
         account == patient
             || [Some(account), org].into_iter().flatten().any(|account| self.history.knows(patient, account))
     }
 
-    /// Whether an account may have the blocks that are part of this.
+    /// Whether an account may get the blocks of a record or directory.
     ///
     /// # Errors
-    /// [`Refusal`]; `not-found` for those who never had anything to do with the patient, so that they do not even learn that
-    /// the block is here.
+    /// [`Refusal`]. It is `not-found` for an account that never had a grant of the patient: such an account does not even learn that the
+    /// block is here.
     pub(crate) fn may_have(
         &self,
         account: AccountIndex,
@@ -134,7 +135,8 @@ impl State {
         }
     }
 
-    /// Whether an account may see a patient's directory and the list of her records: she, and whoever has any live grant.
+    /// Whether an account may see a patient's directory and the list of the patient's records. The patient may, and so may every account with
+    /// a live grant.
     ///
     /// # Errors
     /// [`Refusal`].

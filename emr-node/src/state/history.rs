@@ -1,4 +1,4 @@
-//! What acknowledged operations mean for serving, beyond the state they leave: whose grants ended, which sessions are open.
+//! What acknowledged operations mean for access, beyond the state that they lead to: which grants ended, and which sessions are open.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -13,15 +13,15 @@ use emr_rollup::{
 
 use crate::mempool::{Acknowledged, Sequence};
 
-/// How long one acknowledged RequestAccess opens a session. Seconds.
+/// How long the session of an acknowledged RequestAccess is open. Seconds.
 pub const SESSION_SECONDS: u64 = 24 * 3600;
 
-/// A reader's open session.
+/// A reader's session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct AccessSession {
     /// The RequestAccess.
     pub(crate) sequence: Sequence,
-    /// The last second at which it is open.
+    /// The last second in which it is open.
     pub(crate) until: UnixTime,
     /// The grant that was used.
     pub(crate) slot: GrantSlot,
@@ -29,23 +29,23 @@ pub(crate) struct AccessSession {
     pub(crate) version: Version,
 }
 
-/// Derived from every acknowledged operation; rebuilt at each start. A clone shares every patient's part with the original.
+/// Derived from every acknowledged operation, and built again at each start. A clone shares every patient's part with the original.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct History {
     patients: BTreeMap<AccountIndex, Arc<PatientHistory>>,
 }
 
-/// What operations on one patient mean.
+/// What the operations on one patient mean for access.
 #[derive(Clone, Debug, Default)]
 struct PatientHistory {
     /// The highest version that a signed Revoke ends, by slot. Holds even if the Revoke is never settled.
     ended: BTreeMap<GrantSlot, Version>,
     /// What signed SetGrants left of the versions that they replace, by slot, with the replaced version. Holds even if the SetGrant is never
-    /// settled: what a patient took away stays away.
+    /// settled: what a patient took away does not come back.
     replaced: BTreeMap<GrantSlot, Vec<(Version, GrantLeaf)>>,
-    /// Everybody who was ever granted anything, with the classes that they could read.
+    /// Every account that was ever granted anything, with the classes that it could read.
     granted: BTreeMap<AccountIndex, ClassMask>,
-    /// By reader.
+    /// By reader and class.
     sessions: BTreeMap<(AccountIndex, Class), Vec<AccessSession>>,
 }
 
@@ -54,7 +54,7 @@ impl History {
         Arc::make_mut(self.patients.entry(patient).or_default())
     }
 
-    /// Takes an operation that was executed on `ledger`.
+    /// Adds an operation that was executed on `ledger`.
     pub(crate) fn record(&mut self, sequence: Sequence, acknowledged: &Acknowledged, ledger: &Ledger) {
         let operation = &acknowledged.signed.operation;
         let action = &operation.action;
@@ -73,7 +73,7 @@ impl History {
             let Some(version) = grant.map(|grant| grant.version) else { return };
             let until = acknowledged.acknowledged.saturating_add(SESSION_SECONDS);
             let sessions = &mut self.patient_mut(operation.patient).sessions;
-            // With each new session of a patient's, all that have lapsed go.
+            // Each new session for a patient's records removes the lapsed sessions for that patient.
             sessions.retain(|_, sessions| {
                 sessions.retain(|session| session.until >= acknowledged.acknowledged && session.sequence != sequence);
                 !sessions.is_empty()
@@ -83,7 +83,7 @@ impl History {
         }
     }
 
-    /// Takes what a signed operation ends or narrows, whatever becomes of the operation.
+    /// Adds what a signed operation ends or narrows. It holds whatever the operation's later status is.
     pub(crate) fn deny(&mut self, acknowledged: &Acknowledged) {
         let operation = &acknowledged.signed.operation;
         match operation.action.takes_away() {
@@ -103,7 +103,7 @@ impl History {
         }
     }
 
-    /// An operation on a patient is returned: what it opened is closed. What it ended stays ended.
+    /// Call this when an operation on a patient is returned. The session that it opened is closed. The grants that it ended stay ended.
     pub(crate) fn forget(&mut self, patient: AccountIndex, sequence: Sequence) {
         if self.patients.contains_key(&patient) {
             for sessions in self.patient_mut(patient).sessions.values_mut() {
@@ -112,7 +112,8 @@ impl History {
         }
     }
 
-    /// What of a grant no signed operation has taken away; `None` if a Revoke ended it, or it was to be somebody else's.
+    /// The part of a grant that no signed operation has taken away. `None` if a signed Revoke ended the grant, or if a signed SetGrant gave its
+    /// slot to somebody else.
     pub(crate) fn left_of(&self, patient: AccountIndex, slot: GrantSlot, grant: &GrantLeaf) -> Option<GrantLeaf> {
         let Some(history) = self.patients.get(&patient) else { return Some(*grant) };
         if history.ended.get(&slot).is_some_and(|ended| grant.version <= *ended) {
@@ -133,18 +134,18 @@ impl History {
         Some(left)
     }
 
-    /// Whether an account was ever granted to read a class of a patient.
+    /// Whether a patient ever granted an account the right to read a class.
     pub(crate) fn could_read(&self, patient: AccountIndex, grantee: AccountIndex, class: Class) -> bool {
         let granted = self.patients.get(&patient).and_then(|history| history.granted.get(&grantee));
         granted.is_some_and(|classes| classes.contains(class))
     }
 
-    /// Whether an account was ever granted anything by a patient.
+    /// Whether a patient ever granted anything to an account.
     pub(crate) fn knows(&self, patient: AccountIndex, grantee: AccountIndex) -> bool {
         self.patients.get(&patient).is_some_and(|history| history.granted.contains_key(&grantee))
     }
 
-    /// A reader's sessions for a class of a patient, open or lapsed.
+    /// A reader's sessions for a class of a patient's records, open or lapsed.
     pub(crate) fn sessions(&self, patient: AccountIndex, reader: AccountIndex, class: Class) -> &[AccessSession] {
         let sessions = self.patients.get(&patient).and_then(|history| history.sessions.get(&(reader, class)));
         sessions.map_or(&[], Vec::as_slice)

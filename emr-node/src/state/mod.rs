@@ -1,4 +1,4 @@
-//! What the node holds in memory: the settled state, and the soft one in which every acknowledged operation counts.
+//! What the node holds in memory: the settled state, and the soft state, which includes every acknowledged operation.
 
 pub(crate) mod access;
 pub(crate) mod history;
@@ -23,18 +23,18 @@ use crate::{
     state::history::History,
 };
 
-/// An entry of the L1 queue that no settled batch has taken.
+/// An entry of the L1 queue that no settled batch includes yet.
 #[derive(Clone, Debug)]
 pub(crate) struct Queued {
     pub(crate) operation: L1Operation,
     pub(crate) seen: Instant,
 }
 
-/// The node's view. A clone shares what is large: whoever changes much does so on a clone and swaps it in, so that readers
-/// never wait for more than that.
+/// The node's view. A clone shares the large parts. A writer makes large changes on a clone and then swaps it in. So readers wait only for
+/// the swap.
 #[derive(Clone, Debug)]
 pub(crate) struct State {
-    /// The state that L1 has.
+    /// The state that is settled on L1.
     pub(crate) settled: Arc<Ledger>,
     /// `settled`, then the queued L1 operations, then the open operations in the order of their acknowledgement.
     pub(crate) soft: Arc<Ledger>,
@@ -56,19 +56,19 @@ pub(crate) struct State {
 }
 
 impl State {
-    /// Makes the whole soft state, and notes what the open operations mean for serving.
+    /// Builds the whole soft state again, and adds the open operations to the history.
     pub(crate) fn rebuild_soft(&mut self) {
         self.soft = Arc::clone(&self.settled);
         let soft = Arc::make_mut(&mut self.soft);
         for queued in &self.queue {
-            // The contract queues nothing that the statement refuses; were it so, the entry would have no effect here.
+            // The contract queues nothing that the statement refuses. If it did, the entry would have no effect here.
             let _ = soft.consume(&queued.operation);
         }
         self.execute_open(|_| true);
     }
 
-    /// Makes the soft state of some patients: their settled state, then the open operations on them. Operations that are settled or returned
-    /// change nothing else.
+    /// Builds the soft state of some patients again: their settled state, then the open operations on them. This is enough after operations
+    /// were settled or returned: nothing else changes.
     pub(crate) fn rebuild_patients(&mut self, patients: &BTreeSet<AccountIndex>) {
         if patients.iter().any(|patient| self.settled.patient(*patient).is_none()) {
             return self.rebuild_soft();
@@ -86,8 +86,8 @@ impl State {
     fn execute_open(&mut self, concerns: impl Fn(AccountIndex) -> bool) {
         let (soft, history) = (Arc::make_mut(&mut self.soft), Arc::make_mut(&mut self.history));
         for (sequence, acknowledged) in &self.open {
-            // What no longer executes is returned at the next sealing. Each runs at the time of its acknowledgement, so
-            // that expiry alone does not take it out.
+            // An operation that no longer executes is returned at the next sealing. Each operation is executed with the time of its
+            // acknowledgement, so expiry alone does not remove it.
             if concerns(acknowledged.signed.operation.patient)
                 && soft.execute(&acknowledged.signed, acknowledged.acknowledged).is_ok()
             {
@@ -96,7 +96,7 @@ impl State {
         }
     }
 
-    /// The queue grows at its end.
+    /// Adds entries at the end of the queue.
     pub(crate) fn enqueue(&mut self, entries: Vec<L1Operation>) {
         if entries.is_empty() {
             return;
@@ -104,36 +104,36 @@ impl State {
         let (soft, seen) = (Arc::make_mut(&mut self.soft), Instant::now());
         for operation in entries {
             match operation {
-                // A new account has nothing yet that an open operation could be on: it may come after these.
+                // No open operation can concern a new account yet. So the registration may be executed after them.
                 L1Operation::Register(_) => drop(soft.consume(&operation)),
             }
             self.queue.push_back(Queued { operation, seen });
         }
     }
 
-    /// Whose an account is in the soft state. No operation changes an identity leaf yet; one that does must keep this as it was at
-    /// the registration, or the owner loses what the tables hold.
+    /// The owner of an account in the soft state. No operation changes an identity leaf yet. If a future operation does, this must still return
+    /// the principal from the registration. Otherwise the owner loses what the tables hold for them.
     pub(crate) fn principal(&self, account: AccountIndex) -> Option<Principal> {
         self.soft.identity(account)?;
         Some(Principal { account, identity: field::to_bytes(&self.soft.trees().identity(account).element()) })
     }
 
-    /// Whether an account still is whose it was.
+    /// Whether the account still belongs to this principal.
     pub(crate) fn is_current(&self, principal: &Principal) -> bool {
         self.principal(principal.account).as_ref() == Some(principal)
     }
 
-    /// Whether signer and patient of an operation still are who they were when it was acknowledged.
+    /// Whether the accounts of an operation's signer and patient still belong to the same principals as at its acknowledgement.
     pub(crate) fn is_of_its_principals(&self, acknowledged: &Acknowledged) -> bool {
         self.is_current(&acknowledged.signer) && self.is_current(&acknowledged.patient)
     }
 
-    /// What a commitment is over.
+    /// What a commitment commits to.
     pub(crate) fn pointer(&self, commitment: &Fr) -> Option<&Pointer> {
         self.pointers.get(&field::to_bytes(commitment))
     }
 
-    /// CID of the key directory that a commitment is over.
+    /// CID of the key directory that a commitment commits to.
     pub(crate) fn directory(&self, commitment: DirectoryCommitment) -> Option<&str> {
         match self.pointer(&commitment.element())? {
             Pointer::Directory(cid) => Some(cid),

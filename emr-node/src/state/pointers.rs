@@ -1,4 +1,4 @@
-//! What an operation's commitments are over: whether it is there, whole, and the signer's to refer to.
+//! Checks what an operation's commitments commit to: the blocks must be here and complete, and the signer may refer to them.
 
 use emr_api::{StoredAt, Submission};
 use emr_core::{Opaque, RecordSlot};
@@ -17,23 +17,23 @@ use crate::{
     storage::Use,
 };
 
-/// The pointer of an operation, checked, and the blocks it takes along.
+/// The checked pointer of an operation, and the blocks that the operation will hold.
 #[derive(Debug, Default)]
 pub(crate) struct CheckedPointer {
     pub(crate) pointer: Option<([u8; 32], Pointer)>,
     pub(crate) blocks: Referenced,
-    /// Keeps the blocks from being removed until the operation holds them.
+    /// Prevents the removal of the blocks until the operation holds them.
     _in_use: Option<Use>,
 }
 
 impl CheckedPointer {
-    /// Whether what was checked is a patient's.
+    /// Whether what was checked is part of this patient's records, or their directory, or nothing.
     pub(crate) fn is_on(&self, patient: &Principal) -> bool {
         self.blocks.part_of.is_none_or(|part_of| part_of.patient() == *patient)
     }
 }
 
-/// What a submission points to, before anything is read.
+/// What a submission points to, before any block is read.
 enum Claim {
     Nothing,
     Record { slot: RecordSlot, leaf: RecordLeaf, manifest: Cid, at: StoredAt },
@@ -41,7 +41,7 @@ enum Claim {
 }
 
 fn parse_cid(text: &str) -> Result<Cid, Refusal> {
-    // A CID as this system writes it has 59 characters.
+    // The CIDs that this system writes have 59 characters.
     if text.len() > 128 {
         return Err(Refusal::malformed("not a CID: too long"));
     }
@@ -63,7 +63,7 @@ fn claim(submission: &Submission, directory_in_force: DirectoryCommitment) -> Re
             if element(Opaque::stored(&manifest, &salt)) != leaf.stored {
                 return Err(Refusal::refused("`stored` is not what the signed leaf commits to"));
             }
-            // In one spelling, whatever the submission's.
+            // Stored in one spelling, whatever spelling the submission uses.
             let at = StoredAt { manifest: manifest.to_string(), salt: hex::encode(salt) };
             Ok(Claim::Record { slot, leaf, manifest, at })
         }
@@ -87,8 +87,8 @@ fn claim(submission: &Submission, directory_in_force: DirectoryCommitment) -> Re
     }
 }
 
-/// Checks that a record is sealed under the epoch of its class that is in force, so that a reader who was granted "from now on" reads it and
-/// a reader who was revoked does not. Only the name of the epoch can be checked: the wrap shows nothing.
+/// Checks that a record is sealed under its class's epoch in force. Then a reader with a grant "from now on" can read it, and a revoked
+/// reader cannot. Only the name of the epoch can be checked: the wrap does not show the epoch.
 pub(crate) async fn check_epoch(
     submission: &Submission,
     directory_in_force: DirectoryCommitment,
@@ -104,7 +104,7 @@ pub(crate) async fn check_epoch(
             return Err(Refusal::malformed("only a PutRecord has an `epoch`"));
         }
     };
-    // Before the first directory there is no reader to whom an epoch could be closed.
+    // Before the first directory there is no reader who must be kept out of an epoch.
     if directory_in_force.is_none() {
         return Ok(());
     }
@@ -124,8 +124,8 @@ pub(crate) async fn check_epoch(
     Err(Refusal::new(RefusalKind::Stale, over))
 }
 
-/// Checks what a submission points to, and pins it. Every block is read and hashed; the walk has limits, and a turn of its own:
-/// what needs none, a Revoke above all, does not wait for it.
+/// Checks what a submission points to, and pins it. Every block is read and hashed. The walk over a record's blocks has limits, and waits
+/// for a turn. An operation without a walk, above all a Revoke, does not wait for walks.
 pub(crate) async fn check(
     submission: &Submission,
     signer: &Principal,
@@ -148,7 +148,7 @@ pub(crate) async fn check(
             let used = in_use.take(&dag.cids).await;
             let blocks = Referenced { part_of: Some(part_of), cids: dag.cids };
             check_blocks(signer, &blocks, sequencer)?;
-            // Reads every block again: one that was removed after the walk is missed here.
+            // Reads every block again. It fails if a block was removed after the walk.
             blockstore.pin(&manifest).await?;
             let commitment = field::to_bytes(&leaf.stored);
             Ok(CheckedPointer { pointer: Some((commitment, Pointer::Record(at))), blocks, _in_use: Some(used) })
@@ -173,10 +173,11 @@ pub(crate) async fn check(
     }
 }
 
-/// Checks that the signer may let an operation hold these blocks, and that there is room for them. Key directories always have room.
+/// Checks that an operation of this signer may hold these blocks, and that there is room for them. Key directories always have room.
 ///
-/// Each block must have been uploaded by the signer or be part of the same thing already. Otherwise somebody who knows only the address
-/// of a block could make it part of a record that they may read.
+/// For each block, one of two things must be true. Either the signer uploaded it, or it already belongs there: for a record, to a record of
+/// this patient, of the same class unless the patient signs; for a directory, to this patient's directories. Otherwise somebody who knows
+/// only the address of a block could make it part of a record that they may read.
 pub(crate) fn check_blocks(signer: &Principal, blocks: &Referenced, sequencer: &Sequencer) -> Result<(), Refusal> {
     let mempool = &sequencer.mempool;
     let Some(part_of) = blocks.part_of else { return Ok(()) };

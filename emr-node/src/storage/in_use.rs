@@ -1,4 +1,4 @@
-//! Blocks that a request works on, and blocks that are being removed: never the same ones.
+//! Blocks that requests use, and blocks that are being removed. No block is both at once.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -9,7 +9,7 @@ use std::{
 use emr_ipfs::Cid;
 use tokio::sync::Notify;
 
-/// SHA-256 of a block: a store may keep blocks by it, whatever the codec.
+/// SHA-256 of a block. A store may keep blocks by their digest, without the codec.
 type Digest = [u8; 32];
 
 fn digest(cid: &Cid) -> Digest {
@@ -22,28 +22,28 @@ fn digest(cid: &Cid) -> Digest {
 
 #[derive(Debug, Default)]
 struct Digests {
-    /// In use, and how often.
+    /// Blocks in use, with the number of uses.
     used: BTreeMap<Digest, usize>,
     removing: BTreeSet<Digest>,
 }
 
-/// Which blocks are in use. In memory: a process that was killed uses none.
+/// Which blocks are in use. Only in memory: a killed process uses no blocks.
 #[derive(Debug, Default)]
 pub(crate) struct InUse {
     digests: Mutex<Digests>,
-    /// Told when a removal is over.
+    /// Notified when a removal is over.
     removed: Notify,
 }
 
-/// Blocks in use, until it is dropped. Whoever uploads a block, or lets an operation refer to it, holds one from before it looks whether the
-/// block may be used until what it does is durable.
+/// Its blocks are in use until it is dropped. A request that uploads a block, or that submits an operation which refers to a block, holds a
+/// `Use`. The request takes the `Use` before it checks that the block may be used, and drops it after its change is durable.
 #[derive(Debug)]
 pub(crate) struct Use {
     in_use: Arc<InUse>,
     digests: Vec<Digest>,
 }
 
-/// A block that is being removed, until it is dropped. Nobody begins to use it meanwhile.
+/// Its block is being removed until it is dropped. No request can begin to use the block during that time.
 #[derive(Debug)]
 pub(crate) struct Removal {
     in_use: Arc<InUse>,
@@ -55,12 +55,12 @@ impl InUse {
         self.digests.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Uses blocks. Waits for those that are being removed.
+    /// Begins to use blocks. Waits while one of them is being removed.
     pub(crate) async fn take(self: &Arc<Self>, cids: &[Cid]) -> Use {
         let digests: Vec<Digest> = cids.iter().map(digest).collect();
         loop {
             let mut removed = pin!(self.removed.notified());
-            // From here on no notice is missed.
+            // From here on, no notification is missed.
             removed.as_mut().enable();
             {
                 let mut known = self.lock();
@@ -75,12 +75,12 @@ impl InUse {
         }
     }
 
-    /// Whether a request works on the block.
+    /// Whether a request uses the block.
     pub(crate) fn is_used(&self, cid: &Cid) -> bool {
         self.lock().used.contains_key(&digest(cid))
     }
 
-    /// Begins to remove a block; `None` if it is in use.
+    /// Begins to remove a block. `None` if it is in use, or is already being removed.
     pub(crate) fn remove(self: &Arc<Self>, cid: &Cid) -> Option<Removal> {
         let digest = digest(cid);
         let mut known = self.lock();

@@ -1,4 +1,4 @@
-//! What is kept in the block store, for how long, and on whose account.
+//! What the block store keeps, for how long, and which account is charged for it.
 
 mod in_use;
 mod notes;

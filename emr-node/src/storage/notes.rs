@@ -1,4 +1,4 @@
-//! Notes of uploads, many in one write: each upload waits until its note is durable, and fsyncs are shared.
+//! Writes the notes of many uploads in one write. Each upload waits until its note is durable. So uploads share an fsync.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -12,7 +12,7 @@ use crate::{
 
 type Answer = Result<Noted, Refusal>;
 
-/// Uploads that wait for their note.
+/// Uploads that wait for their notes.
 #[derive(Debug, Default)]
 pub(crate) struct Notes {
     waiting: Mutex<Vec<(Upload, oneshot::Sender<Answer>)>>,
@@ -24,10 +24,10 @@ impl Notes {
         std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Notes an upload, together with all that wait at that moment.
+    /// Notes an upload, together with all other uploads that wait at that moment.
     ///
     /// # Errors
-    /// [`Refusal`] if the disk refuses.
+    /// [`Refusal`] if the disk fails or the node is stopping.
     pub(crate) async fn note(sequencer: &Arc<Sequencer>, upload: Upload) -> Answer {
         let stopping = || Refusal::unavailable("the node is stopping");
         let notes = &sequencer.notes;
@@ -35,7 +35,7 @@ impl Notes {
         notes.waiting.lock().unwrap_or_else(PoisonError::into_inner).push((upload, answer));
         let turn = Arc::clone(&notes.turn).lock_owned().await;
         if let Ok(done) = answered.try_recv() {
-            // Somebody wrote this note along with his.
+            // Another request wrote this note together with its own.
             return done;
         }
         let handed = Arc::clone(sequencer);
@@ -47,7 +47,7 @@ impl Notes {
                 let noted = noted.as_ref().map_err(Refusal::clone).and_then(|noted| {
                     noted.get(position).copied().ok_or_else(|| Refusal::unavailable("the upload was not noted"))
                 });
-                // Whoever went away has no block stored, and the note lapses.
+                // If the request is gone, its block is not stored, and the note lapses.
                 let _ = answer.send(noted);
             }
         });

@@ -1,5 +1,5 @@
-//! How much each may store. Nobody's share fills a patient's space, and key directories are outside all of it: no quota stands in the
-//! way of a Revoke.
+//! How much each account may store. No writer's share fills a patient's space. No quota limits the key directories that operations hold. So
+//! no quota stops a Revoke.
 
 use emr_core::{AccountIndex, Codec};
 use emr_crypto::KeyDirectory;
@@ -19,26 +19,26 @@ const GIB: u64 = 1 << 30;
 /// The limits of one node.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Quotas {
-    /// Blocks of an account that nothing refers to: the largest record that is walked, with attachments.
+    /// What an account may have in staging: as many blocks as the largest record that can be walked.
     pub(crate) staged: Usage,
-    /// Key directories of an account that nothing refers to, beyond that.
+    /// What an account may have in staging in addition, only while it uploads a key directory.
     pub(crate) staged_directories: Usage,
-    /// One writer in the records of one patient: a quarter of her space, so that it takes four who collude to fill it.
+    /// What one writer may use in the records of one patient. It is a quarter of the patient's space, so only four writers together can fill it.
     pub(crate) writer: Usage,
-    /// The patient in her own records: half, so that she leaves room for her doctors.
+    /// What a patient may use in their own records. It is half of the space, so that there is room for the doctors.
     pub(crate) own: Usage,
-    /// All writers in the records of one patient.
+    /// What all writers together may use in the records of one patient.
     pub(crate) patient: Usage,
-    /// Record slots of one patient that one writer holds, deleted records included: a slot is never used again.
+    /// How many record slots of one patient a writer may hold. Deleted records count: a slot is never used again.
     pub(crate) writer_slots: usize,
-    /// Record slots that the patient holds of her own 65,536.
+    /// How many of their own 65,536 record slots a patient may hold.
     pub(crate) own_slots: usize,
-    /// Bytes of the disk that only Revokes and key directories use: many accounts can fill it, each within its quota.
+    /// Free space on the disk that only Revokes and key directories may use: many accounts can fill the disk, each within its quota. Bytes.
     pub(crate) kept_free: u64,
 }
 
 impl Quotas {
-    /// 64 KiB a block: clients cut attachments into blocks of four times that.
+    /// The limits for records allow one block for each 64 KiB. Clients cut attachments into blocks of 256 KiB.
     pub(crate) const DEFAULT: Self = Self {
         staged: Usage { bytes: 2 * GIB, blocks: 16_384 },
         staged_directories: Usage { bytes: 16 << 20, blocks: 16 },
@@ -50,7 +50,7 @@ impl Quotas {
         kept_free: 256 << 20,
     };
 
-    /// Refuses what is neither a Revoke nor a key directory while the disk is nearly full.
+    /// Refuses if the disk is nearly full. Not called for a patient's Revoke of a grant, or for a key directory.
     ///
     /// # Errors
     /// `unavailable`.
@@ -63,7 +63,7 @@ impl Quotas {
         ))
     }
 
-    /// What the uploader of a block may have here that nothing refers to.
+    /// What an account may have in staging when it uploads this block.
     pub(crate) fn staged_with(&self, codec: Codec, bytes: &[u8]) -> Usage {
         let Self { staged, staged_directories, .. } = *self;
         if is_directory(codec, bytes) {
@@ -75,7 +75,7 @@ impl Quotas {
         staged
     }
 
-    /// What a writer may have in a patient's records.
+    /// What a writer may use in a patient's records.
     pub(crate) fn share(&self, writer: AccountIndex, patient: AccountIndex) -> Usage {
         if writer == patient { self.own } else { self.writer }
     }
@@ -88,7 +88,7 @@ impl Quotas {
     /// Whether a record with these blocks stays within its writer's share and the patient's space.
     ///
     /// # Errors
-    /// [`Refusal`] that says whose quota is used up.
+    /// [`Refusal`] that names the quota that is used up.
     pub(crate) fn check_room(
         &self,
         mempool: &Mempool,
@@ -128,10 +128,10 @@ impl Quotas {
         Ok(())
     }
 
-    /// Whether the signer of a PutRecord may hold one more slot, if it does not hold this one.
+    /// Whether the signer of a PutRecord holds its slot already, or may hold one more.
     ///
     /// # Errors
-    /// [`Refusal`] that says whose quota is used up.
+    /// [`Refusal`] that names the quota that is used up.
     pub(crate) fn check_slots(&self, leaves: Option<&PatientLeaves>, operation: &Operation) -> Result<(), Refusal> {
         let Action::PutRecord(PutRecord { slot, .. }) = operation.action else { return Ok(()) };
         let (writer, patient) = (operation.signer, operation.patient);

@@ -1,10 +1,11 @@
-//! Removes what nothing needs any more: a little at a time, again after every start, and never what is in use.
+//! Removes what nothing needs any more: a little at a time, from the beginning after every start, and never what is in use.
 //!
-//! Three steps, each bounded: notes of uploads lapse; operations let go of blocks that nothing needs; doomed blocks are unpinned and
-//! removed. The first two run as the only writer, so that the state cannot change under them. The third runs beside requests; what keeps
-//! it off a block that somebody refers to at that moment is [`InUse`](super::InUse).
+//! A turn has three steps, each bounded. First, notes of uploads lapse. Then, operations let go of blocks that nothing needs. Last, doomed
+//! blocks are unpinned and removed. The first two steps run as the only writer, so the state cannot change during a step. The third step
+//! runs at the same time as requests. [`InUse`](super::InUse) prevents it from removing a block that a request uses.
 //!
-//! What was unneeded for a while and is needed again (L1 was reorganised) stays: the wait begins again.
+//! After a reorganisation of L1, something unneeded may be needed again. It stays. If it becomes unneeded once more, the wait begins from
+//! zero.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -20,44 +21,44 @@ use crate::{
     state::State,
 };
 
-/// How long something stays that nothing refers to any more: an upload, a deleted record, a superseded key directory. Longer than any
-/// state of L1 that can come back. Seconds.
+/// How long an upload, a deleted record or a superseded key directory stays when nothing refers to it. Longer than the age of any state of
+/// L1 that can come back. Seconds.
 pub(crate) const GRACE: u64 = 24 * 3600;
-/// How long the blocks of a returned operation stay: its author signs it again. Seconds.
+/// How long the blocks of a returned operation stay: its author may sign it again. Seconds.
 pub(crate) const RETURNED: u64 = 30 * GRACE;
-/// A key directory that nothing needs goes at once if its patient has so many later ones.
+/// A key directory that nothing needs is removed at once if operations hold this many later directories of the patient.
 pub(crate) const DIRECTORIES: u8 = 5;
 
-/// Notes that lapse in a turn.
+/// At most this many notes lapse in a turn.
 const NOTES: usize = 256;
-/// Holdings that are looked at in a turn.
+/// At most this many holdings are checked in a turn.
 const HOLDINGS: usize = 256;
-/// Holdings that are released in a turn. Each is a write with an fsync.
+/// At most this many holdings are released in a turn. Each release is a write with an fsync.
 const RELEASES: usize = 8;
-/// Blocks that a holding lets go of in a turn.
+/// At most this many blocks of a holding are released in a turn.
 const RELEASED_BLOCKS: usize = 1024;
-/// Blocks that are removed in a turn.
+/// At most this many blocks are removed in a turn.
 const REMOVALS: usize = 64;
 
-/// Between two turns while there is something to do.
+/// Pause between two turns while there is more to do.
 const BUSY: Duration = Duration::from_secs(1);
-/// Between two turns otherwise.
+/// Pause between two turns otherwise.
 const IDLE: Duration = Duration::from_secs(60);
 
-/// How far the sweep got. A new process begins again.
+/// How far the sweep got. A new process starts from the beginning.
 #[derive(Debug, Default)]
 pub(crate) struct Sweep {
-    /// The next holding to look at.
+    /// The next holding to check.
     holding: Sequence,
-    /// The last doomed block that was looked at.
+    /// The last doomed block that was checked.
     doomed: Option<Cid>,
 }
 
-/// What the state says of a holding.
+/// Whether the state needs a holding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Need {
     Needed,
-    /// It goes after so many seconds without need.
+    /// It is released after this many seconds without need.
     Unneeded {
         seconds: u64,
     },
@@ -81,10 +82,10 @@ pub(crate) async fn run(sequencer: Arc<Sequencer>) {
 }
 
 impl Sweep {
-    /// One turn. Whether there is more to do at once.
+    /// Runs one turn. Returns whether there is more to do at once.
     ///
     /// # Errors
-    /// [`Refusal`] if a disk or the block store refuses; the next turn goes on.
+    /// [`Refusal`] if a disk or the block store fails. The next turn continues.
     pub(crate) async fn turn(&mut self, sequencer: &Arc<Sequencer>, now: UnixTime) -> Result<bool, Refusal> {
         let before = UnixTime::new(now.get().saturating_sub(GRACE)).unwrap_or(UnixTime::ZERO);
         let lapsed = sequencer.write(move |it| it.mempool.lapse(before, NOTES, |cid| it.in_use.is_used(cid))).await??;
@@ -98,7 +99,7 @@ impl Sweep {
     }
 }
 
-/// Removes doomed blocks, as far as nobody uses them; how many.
+/// Removes the doomed blocks that no request uses. Returns how many were removed.
 async fn remove(sequencer: &Arc<Sequencer>, doomed: &[Cid]) -> Result<usize, Refusal> {
     let store = &sequencer.blockstore;
     let (mut gone, mut removals) = (Vec::new(), Vec::new());
@@ -114,10 +115,10 @@ async fn remove(sequencer: &Arc<Sequencer>, doomed: &[Cid]) -> Result<usize, Ref
         match store.delete(cid).await {
             Ok(()) => {
                 gone.push(*cid);
-                // Until the tables know.
+                // Held until the tables show that the block is gone.
                 removals.push(removal);
             }
-            // Under a doomed root whose turn has not come, or kept by somebody else who uses this store.
+            // The block is under a doomed root that is not unpinned yet, or another user of this store has pinned it.
             Err(StoreError::Pinned(_)) => {}
             Err(error) => return Err(error.into()),
         }
@@ -131,8 +132,8 @@ async fn remove(sequencer: &Arc<Sequencer>, doomed: &[Cid]) -> Result<usize, Ref
 }
 
 impl Sequencer {
-    /// Looks at holdings from one on, marks those that nothing needs, and releases those that nothing has needed for long enough. Returns
-    /// where to go on; `None` after the last one. As the only writer.
+    /// Checks holdings, beginning with `from`. Marks the holdings that nothing needs, and releases those that nothing has needed for long
+    /// enough. Returns where to continue, or `None` after the last holding. Must run as the only writer.
     fn release_unneeded(&self, from: Sequence, now: UnixTime) -> Result<Option<Sequence>, MempoolError> {
         let holdings = self.mempool.holdings(from, HOLDINGS)?;
         let state = self.state().clone();
@@ -182,12 +183,11 @@ impl Sequencer {
         let is_settled = match self.mempool.status(holding.sequence)? {
             Some(OperationStatus::Settled { .. }) => true,
             Some(OperationStatus::Returned { .. } | OperationStatus::Replaced { .. }) => false,
-            // Not known here: nothing is removed on a doubt.
-            // Signed for an account that L1 gave to somebody else since.
+            // Its patient's account no longer belongs to the same principal.
             Some(OperationStatus::Pending) if !state.is_current(&holding.part_of.patient()) => {
                 return Ok(Need::Unneeded { seconds: RETURNED });
             }
-            // Not known here: nothing is removed on a doubt.
+            // The node does not know what becomes of it: in doubt, nothing is removed.
             Some(OperationStatus::Pending | OperationStatus::Sealed { .. }) | None => return Ok(Need::Needed),
         };
         let patient = holding.part_of.patient().account;
@@ -217,7 +217,7 @@ impl Sequencer {
     }
 }
 
-/// The key directories that open operations begin from or lead to.
+/// The key directories that open operations name, before or after their change.
 fn named_directories(state: &State) -> BTreeSet<DirectoryCommitment> {
     let mut named = BTreeSet::new();
     for open in state.open.values() {

@@ -1,11 +1,11 @@
-//! Blocks that nothing names: to be removed from the store.
+//! Doomed blocks: no note and no operation names them, and they will be removed from the store.
 
 use emr_ipfs::Cid;
 
 use super::{DOOMED, Mempool, MempoolError, REFERENCES, UPLOADS, cid, is_held, is_noted, twins};
 
 impl Mempool {
-    /// Up to `limit` doomed blocks, after one of them.
+    /// Up to `limit` doomed blocks that come after `after`.
     ///
     /// # Errors
     /// [`MempoolError`].
@@ -26,7 +26,7 @@ impl Mempool {
         Ok(found)
     }
 
-    /// Whether a block is doomed still, and nothing names its bytes under the other codec.
+    /// Whether a block is still doomed, and nothing names its bytes, under either codec.
     ///
     /// # Errors
     /// [`MempoolError`].
@@ -44,7 +44,7 @@ impl Mempool {
         Ok(true)
     }
 
-    /// Forgets doomed blocks that the store no longer holds.
+    /// Deletes the entries of doomed blocks that the store no longer holds.
     ///
     /// # Errors
     /// [`MempoolError`].

@@ -1,4 +1,4 @@
-//! Blocks that acknowledged operations hold, and who pays for them.
+//! Blocks that acknowledged operations hold, and the accounts that they are charged to.
 
 use std::collections::BTreeMap;
 
@@ -17,24 +17,25 @@ use crate::mempool::Sequence;
 pub struct Holding {
     /// The operation.
     pub sequence: Sequence,
-    /// What its blocks are part of.
+    /// The record or directory that its blocks are part of.
     pub part_of: BlockReference,
-    /// Since when nothing needs it, as far as it was noticed.
+    /// Since when nothing needs it, as far as the sweep has noticed.
     pub unneeded_since: Option<UnixTime>,
-    /// How many later operations hold a key directory of the same patient, for a directory. Counted to 255.
+    /// For a directory: how many later operations hold a key directory of the same patient. At most 255.
     pub later_directories: u8,
 }
 
-/// How far the release of a holding got.
+/// How much of a holding was released.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Released {
-    /// Nothing is held by it any more.
+    /// It holds no block any more.
     Wholly,
-    /// It still holds blocks: call again.
+    /// It may still hold blocks: call again.
     Partly,
 }
 
-/// Makes an operation hold blocks, on its signer's account, and takes them out of that account's staging area.
+/// Makes an operation hold blocks, and takes them out of the signer's staging area. Records are charged to the signer. Key directories are
+/// charged to nobody.
 pub(in crate::mempool) fn refer(
     transaction: &WriteTransaction,
     sequence: Sequence,
@@ -86,7 +87,7 @@ pub(in crate::mempool) fn refer(
     Ok(())
 }
 
-/// The size of a block that is part of something of a patient's.
+/// The size of a block that is already part of a record or directory of the patient.
 fn charged_to_anybody(
     charges: &impl ReadableTable<(&'static [u8], PrincipalRow, PrincipalRow), (u64, u32)>,
     key: &[u8],
@@ -96,7 +97,7 @@ fn charged_to_anybody(
     Ok(range.next().transpose()?.map(|(_, row)| row.value().0))
 }
 
-/// Takes one block from an operation.
+/// Lets an operation let go of one block.
 fn let_go(
     transaction: &WriteTransaction,
     key: &[u8],
@@ -136,7 +137,7 @@ fn let_go(
 }
 
 impl Mempool {
-    /// Up to `limit` holdings from an operation on.
+    /// Up to `limit` holdings, beginning with the operation `from`.
     ///
     /// # Errors
     /// [`MempoolError`].
@@ -164,7 +165,7 @@ impl Mempool {
             .collect()
     }
 
-    /// The first block that an operation holds: of a directory, the directory.
+    /// The first block that an operation holds. If it holds a directory, this is the directory.
     ///
     /// # Errors
     /// [`MempoolError`].
@@ -174,7 +175,7 @@ impl Mempool {
         range.next().transpose()?.map(|(row, _)| cid(row.value().1)).transpose()
     }
 
-    /// Notes since when nothing needs what these operations hold, or that it is needed.
+    /// Stores since when nothing needs what these operations hold. `None`: it is needed.
     ///
     /// # Errors
     /// [`MempoolError`].
@@ -196,7 +197,7 @@ impl Mempool {
         Ok(transaction.commit()?)
     }
 
-    /// Takes up to `limit` blocks from an operation. Blocks that nothing names then are doomed.
+    /// Lets an operation let go of up to `limit` blocks. Blocks that nothing names after that are doomed.
     ///
     /// # Errors
     /// [`MempoolError`].
@@ -225,7 +226,7 @@ impl Mempool {
         Ok(released)
     }
 
-    /// How much of a patient's space each writer has, and how much her key directories have.
+    /// How much of a patient's space each writer uses, and how much the patient's key directories use.
     ///
     /// # Errors
     /// [`MempoolError`].
@@ -243,7 +244,7 @@ impl Mempool {
         Ok((writers, directories))
     }
 
-    /// What a writer's account grows by if an operation holds these blocks.
+    /// How much more a writer would use if an operation of theirs held these blocks.
     ///
     /// # Errors
     /// [`MempoolError`].

@@ -1,12 +1,12 @@
-//! Who uploaded a block, what it belongs to, and when it may go.
+//! Who uploaded a block, what it belongs to, and when it may be removed.
 //!
 //! ```text
 //! uploaded --(an operation refers to it)--> held --(the last operation that holds it is released)--> doomed --> removed
 //!     \------------------(24 hours)-----------------------------------------------------------------^
 //! ```
 //!
-//! A doomed block is one that no note and no operation names. An upload or an operation that names it takes it out again.
-//! Every change here is durable when the call returns: a block is written only after its note, so each block in the store
+//! No note and no operation names a doomed block. If an upload or an operation names it again, it is no longer doomed.
+//! Every change here is durable when the call returns. A block is written only after its note. So each block in the store
 //! is in one of these tables, also after a crash.
 
 mod doomed;
@@ -30,27 +30,28 @@ pub use staged::{Noted, Upload};
 const UPLOADS: TableDefinition<'_, (&[u8], PrincipalRow), (u64, u64)> = TableDefinition::new("uploads");
 /// Time, CID and uploader of each upload, so that the oldest comes first.
 const LAPSING: TableDefinition<'_, (u64, &[u8], PrincipalRow), ()> = TableDefinition::new("lapsing");
-/// Uploader to bytes and number of the blocks that nothing refers to.
+/// Uploader to the bytes and the number of the blocks that nothing refers to.
 const STAGED: TableDefinition<'_, PrincipalRow, (u64, u64)> = TableDefinition::new("staged");
 /// CID, patient, class code (directories: [`DIRECTORY`]) and slot to the number of operations that hold the block.
 const REFERENCES: TableDefinition<'_, (&[u8], PrincipalRow, u8, u16), u32> = TableDefinition::new("references");
-/// Operation to patient, class code (directories: [`DIRECTORY`]), slot, who pays, and since when nothing needs it (0: needed).
+/// Operation to patient, class code (directories: [`DIRECTORY`]), slot, the account that is charged, and since when nothing needs it
+/// (0: needed).
 const HOLDINGS: TableDefinition<'_, u64, (PrincipalRow, u8, u16, PrincipalRow, u64)> = TableDefinition::new("holdings");
-/// Operation and CID of each block that it holds.
+/// Operation, and CID of each block that it holds.
 const HELD: TableDefinition<'_, (u64, &[u8]), ()> = TableDefinition::new("held");
-/// Patient and operation of each key directory that is held.
+/// Patient and operation of each held key directory.
 const DIRECTORIES: TableDefinition<'_, (PrincipalRow, u64), ()> = TableDefinition::new("directories");
-/// CID, patient and who pays to size in bytes and the number of operations that hold the block on that account.
+/// CID, patient and the account that is charged, to the size in bytes and the number of operations that hold the block on that account.
 const CHARGES: TableDefinition<'_, (&[u8], PrincipalRow, PrincipalRow), (u64, u32)> = TableDefinition::new("charges");
-/// Patient and who pays to bytes and number of blocks.
+/// Patient and the account that is charged, to the bytes and the number of blocks.
 const USED: TableDefinition<'_, (PrincipalRow, PrincipalRow), (u64, u64)> = TableDefinition::new("used");
 /// Blocks to be removed from the store.
 const DOOMED: TableDefinition<'_, &[u8], ()> = TableDefinition::new("doomed");
 
-/// Stands in for the class of a key directory.
+/// Used in place of a class, for key directories.
 const DIRECTORY: u8 = u8::MAX;
 
-/// What a block is part of.
+/// A record or directory that a block is part of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum BlockReference {
     /// A version of a record.
@@ -77,7 +78,7 @@ impl BlockReference {
         }
     }
 
-    /// Patient, class code and slot, as the tables have them.
+    /// Patient, class code and slot, as the tables store them.
     fn row(&self) -> (PrincipalRow, u8, u16) {
         match *self {
             Self::Record { patient, slot, class } => (patient.row(), class.code(), slot.get() as u16),
@@ -98,7 +99,7 @@ impl BlockReference {
 /// The blocks that an operation refers to.
 #[derive(Clone, Debug, Default)]
 pub struct Referenced {
-    /// What they become part of.
+    /// The record or directory that they become part of.
     pub part_of: Option<BlockReference>,
     /// The blocks.
     pub cids: Vec<Cid>,
@@ -156,7 +157,7 @@ fn cid(bytes: &[u8]) -> Result<Cid, MempoolError> {
     Cid::try_from(bytes).map_err(damaged)
 }
 
-/// The addresses of the same bytes. A store may keep blocks by their digest, so removing one removes both.
+/// The two addresses of the same bytes, one for each codec. A store may keep blocks by their digest. Then removing one removes both.
 fn twins(cid: &Cid) -> [Vec<u8>; 2] {
     [Codec::Raw, Codec::DagCbor].map(|codec| Cid::new_v1(codec.code(), *cid.hash()).to_bytes())
 }
@@ -170,7 +171,7 @@ fn is_held(
     Ok(range.next().transpose()?.is_some())
 }
 
-/// Whether somebody uploaded the block and nothing referred to it since.
+/// Whether the block has a note: an account uploaded it, and none of that account's operations has referred to it since.
 fn is_noted(
     uploads: &impl ReadableTable<(&'static [u8], PrincipalRow), (u64, u64)>,
     cid: &[u8],
@@ -180,7 +181,7 @@ fn is_noted(
 }
 
 impl Mempool {
-    /// Whether an account uploaded a block that nothing refers to since.
+    /// Whether an account has a note for a block: it uploaded the block, and none of its operations has referred to it since.
     ///
     /// # Errors
     /// [`MempoolError`].
@@ -189,7 +190,7 @@ impl Mempool {
         Ok(table.get((cid.to_bytes().as_slice(), uploader.row()))?.is_some())
     }
 
-    /// What a block is part of.
+    /// The records and directories that a block is part of.
     ///
     /// # Errors
     /// [`MempoolError`].

@@ -1,4 +1,4 @@
-//! Blocks that somebody uploaded and nothing refers to yet.
+//! Uploaded blocks that no operation of the uploader refers to yet.
 
 use emr_core::UnixTime;
 use emr_ipfs::Cid;
@@ -9,7 +9,7 @@ use super::{
     is_held, is_noted, twins,
 };
 
-/// How old a note must be before another upload of the block renews it. Seconds.
+/// How old a note must be before another upload of the same block renews it. Seconds.
 const RENEW_AFTER: u64 = 3600;
 
 /// A block that is about to be stored.
@@ -17,26 +17,26 @@ const RENEW_AFTER: u64 = 3600;
 pub struct Upload {
     /// The block.
     pub cid: Cid,
-    /// Who uploads it.
+    /// The account that uploads it.
     pub uploader: Principal,
     /// Its size in bytes.
     pub size: u64,
-    /// When.
+    /// The time of the upload.
     pub at: UnixTime,
-    /// What the uploader may have here that nothing refers to.
+    /// How much the uploader may have in staging.
     pub limit: Usage,
 }
 
-/// Whether an upload may go on.
+/// Whether an upload may continue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Noted {
-    /// It is noted, durably.
+    /// The upload is noted, durably.
     Yes,
-    /// It would exceed the limit. Nothing is noted.
+    /// The upload would exceed the limit. It is not noted.
     TooMuch,
 }
 
-/// Removes a note; returns the size that it had. The notes of others who uploaded the same block stay: they may refer to it too.
+/// Removes a note, and returns the size in it. Notes of other uploaders of the same block stay: they may refer to it too.
 pub(super) fn take(
     transaction: &WriteTransaction,
     key: &[u8],
@@ -49,7 +49,7 @@ pub(super) fn take(
     Ok(taken.map(|(size, _)| size))
 }
 
-/// What remains to be done after a note was removed from [`UPLOADS`].
+/// Updates the other tables after a note was removed from [`UPLOADS`].
 fn forget(
     transaction: &WriteTransaction,
     key: &[u8],
@@ -99,7 +99,7 @@ fn note(transaction: &WriteTransaction, upload: &Upload) -> Result<(Noted, bool)
 }
 
 impl Mempool {
-    /// Notes uploads, durably, in one write. Only then may the blocks be stored.
+    /// Notes uploads, durably, in one write. The blocks may be stored only after that.
     ///
     /// # Errors
     /// [`MempoolError`]; then nothing is noted.
@@ -122,7 +122,7 @@ impl Mempool {
         Ok(noted)
     }
 
-    /// What an account has here that nothing refers to.
+    /// How much an account has in staging.
     ///
     /// # Errors
     /// [`MempoolError`].
@@ -131,8 +131,8 @@ impl Mempool {
         Ok(table.get(uploader.row())?.map(|row| Usage::from(row.value())).unwrap_or_default())
     }
 
-    /// Removes up to `limit` notes of uploads before `before`, oldest first, but not those of blocks that are in use. Blocks
-    /// that nothing names then are doomed. Returns how many notes were removed.
+    /// Removes up to `limit` notes of uploads from before `before`, oldest first. Notes of blocks in use stay. Blocks that nothing names
+    /// after that are doomed. Returns how many notes were removed.
     ///
     /// # Errors
     /// [`MempoolError`].

@@ -1,4 +1,4 @@
-//! A bug that makes a writer panic: the state may be behind the file, so nothing is promised on it.
+//! A bug makes a writer panic. After that the state may be behind the file, so the node promises nothing.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ async fn after_a_panic_nothing_is_promised_until_the_state_is_derived_again() ->
     assert_eq!(again().await.map_err(|refusal| refusal.kind), Ok(receipt.clone()));
     let state = sequencer.state().clone();
 
-    // Nobody waits for the one that panics.
+    // No caller waits for the writer that panics.
     let writing = tokio::spawn({
         let sequencer = Arc::clone(sequencer);
         async move {
@@ -31,10 +31,10 @@ async fn after_a_panic_nothing_is_promised_until_the_state_is_derived_again() ->
     let next = sequencer.write(|_| ()).await.expect_err("refused");
     assert!(next.kind == RefusalKind::Unavailable && next.problem().message.contains("bug"), "{next}");
     assert!(sequencer.halted().is_some_and(|reason| reason.contains("start the node again")));
-    // A known Revoke too: its receipt would say that it counts here.
+    // A known Revoke is refused too: its receipt would say that it counts at this node.
     assert_eq!(again().await.map_err(|refusal| refusal.kind), Err(RefusalKind::Unavailable));
 
-    // What does not succeed ends nothing.
+    // Work that fails does not clear the panic.
     assert_eq!(sequencer.write_anew(|_| Err::<(), _>("no space")).await?, Err("no space"));
     assert!(sequencer.has_panicked());
     let derived = move |sequencer: &Sequencer| {

@@ -1,4 +1,4 @@
-//! Every grant has a place for its Revoke, whatever thousands of accounts hand in.
+//! Every grant has a place for its Revoke, whatever thousands of accounts submit.
 
 use super::*;
 
@@ -8,7 +8,7 @@ fn a_revoke_has_a_place_at_every_moment_whatever_thousands_do() -> Test {
     let world = world(hostile)?;
     let (mut ordinary, mut reserved) = (0_u64, 0_u64);
     for account in DOCTOR + 1..=DOCTOR + hostile {
-        // Records as many as are taken, then Revokes of slots that hold nothing, of the grant, and of the grant again.
+        // Each account submits as many records as are accepted. Then it revokes empty slots, its grant, and its grant again.
         let mut taken = 0;
         for number in 0..40 {
             let record = self::put(account, number)?;
@@ -31,7 +31,7 @@ fn a_revoke_has_a_place_at_every_moment_whatever_thousands_do() -> Test {
         }
         ordinary += taken;
         for again in 0..3 {
-            // The later ones name more, which is what a Revoke that takes the older one's place must do.
+            // The later Revokes end more versions: a Revoke that replaces an older one must not end less.
             match world.submit(world.sign(account, 300 + again, revoke(FIRST, 1 + again)?)?)? {
                 Ok(_) => reserved += u64::from(again == 0),
                 Err(kind) => {
@@ -60,7 +60,7 @@ fn a_revoke_has_a_place_at_every_moment_whatever_thousands_do() -> Test {
     println!("the honest Revoke: batch {batch}, promised within {promised} s");
     assert!(batch <= hostile as usize / 16 + 1, "turns go round");
     assert!(promised >= 120 * (batch as u64 + 1), "the promise counts what goes first");
-    // At this node it counts at once.
+    // At this node, the Revoke counts at once.
     let state = world.sequencer.state();
     let grant = state.settled.patient(AccountIndex::new(HONEST)?).and_then(|leaves| leaves.grants.values().next());
     let left = state.history.left_of(AccountIndex::new(HONEST)?, GrantSlot::new(FIRST)?, grant.ok_or("granted")?);

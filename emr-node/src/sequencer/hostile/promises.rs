@@ -1,16 +1,16 @@
-//! What a receipt promises is kept, whatever comes later.
+//! Every promise in a receipt is kept, whatever comes later.
 
 use super::*;
 
-/// Accounts that do their worst round after round: Revokes of nothing, new grants, and their ends. Whenever the honest Revoke comes, it is
-/// settled within what its receipt promises, and so is each of theirs.
+/// In every round, hostile accounts revoke empty slots, set new grants and revoke them. Whenever the honest Revoke comes, it is settled within
+/// the time that its receipt promises. The same holds for the Revokes of the hostile accounts.
 #[test]
 fn every_promise_of_a_revoke_is_kept_whatever_comes_after() -> Test {
     const HOSTILE: u64 = 20;
     const ROUNDS: u64 = 8;
     let world = world(HOSTILE)?;
     let hostile = DOCTOR + 1..=DOCTOR + HOSTILE;
-    // The honest patient has revoked before, so nothing is owed to a first time.
+    // The honest patient revokes more than once, so the promise does not depend on a first Revoke.
     let mut versions: BTreeMap<u64, u64> = hostile.clone().chain([HONEST]).map(|account| (account, 1)).collect();
     let mut salt = 0;
     let mut promised: Vec<(SignedOperation, u64, u64)> = Vec::new();
@@ -54,11 +54,11 @@ fn every_promise_of_a_revoke_is_kept_whatever_comes_after() -> Test {
         let status = world.sequencer.mempool.operation(signed.id(world.domain))?.ok_or("kept")?.status;
         let batch = match status {
             OperationStatus::Settled { batch } => batch,
-            // By a newer one of the same account, whose promise counts.
+            // A newer Revoke of the same account replaced it. The newer promise counts.
             OperationStatus::Replaced { .. } if signed.operation.signer.get() != HONEST => continue,
             other => return Err(format!("{other:?}").into()),
         };
-        // The first batch of the world is 2; a batch takes at most two minutes.
+        // The first batch of the world has number 2. A batch takes at most two minutes.
         let took = (batch - 1 - at) * capacity::BATCH_SECONDS;
         assert!(
             took + capacity::MARGIN / 2 <= seconds,
@@ -72,7 +72,7 @@ fn every_promise_of_a_revoke_is_kept_whatever_comes_after() -> Test {
     Ok(())
 }
 
-/// What waits for its registration is promised after all the registrations before it, or not at all.
+/// An operation that waits for its registration gets a promise that counts all registrations before it, or it gets no promise.
 #[test]
 fn a_promise_counts_the_registrations_that_go_first() -> Test {
     let world = world(1)?;
@@ -93,7 +93,7 @@ fn a_promise_counts_the_registrations_that_go_first() -> Test {
         let promise = capacity::promise(&state, signed, Place::Ordinary, world.time);
         promise.map(|promise| promise.settle_by.get() - world.time.get())
     };
-    // Those whose accounts are settled are not held up by registrations: they have places of their own.
+    // Registrations do not delay operations of settled accounts: registrations have separate places in a batch.
     let soon = within(&own)?;
     assert_eq!(within(&of_new(107)?)?, soon + 120, "in the first eight");
     assert_eq!(within(&of_new(108)?)?, soon + 2 * 120);

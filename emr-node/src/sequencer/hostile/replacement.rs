@@ -1,8 +1,8 @@
-//! One patient's many Revokes: which takes the place of which, and what they wait for.
+//! Many Revokes of one patient: which one replaces which, and what they wait for.
 
 use super::*;
 
-/// A patient who ends hundreds of grants holds nobody up, and who was served last comes last.
+/// A patient who ends hundreds of grants does not delay another patient's first Revoke.
 #[test]
 fn one_patient_with_many_grants_does_not_delay_another() -> Test {
     let world = world(2)?;
@@ -19,18 +19,18 @@ fn one_patient_with_many_grants_does_not_delay_another() -> Test {
     Ok(())
 }
 
-/// When a newer Revoke takes an older one's place, and what becomes of the older one.
+/// When a newer Revoke replaces an older one, and what happens to the older one.
 #[test]
 fn a_newer_revoke_takes_the_older_ones_place_or_waits_its_turn() -> Test {
     let world = world(1)?;
     let id = |signed: &SignedOperation| signed.id(world.domain);
     let older = world.sign(HONEST, 1, revoke(FIRST, 2)?)?;
     world.taken(older)?;
-    // It ends less, or lapses earlier: no place of the older one, and the state has moved on.
+    // A Revoke that ends less or expires earlier does not replace the older one. The soft state refuses it as well.
     assert!(world.submit(world.sign(HONEST, 2, revoke(FIRST, 1)?)?)?.is_err());
     let shorter = Operation { valid_until: world.time.saturating_add(60), salt: Fr::from(3), ..older.operation };
     assert!(world.submit(shorter.sign(world.domain, &key(HONEST), None))?.is_err());
-    // A forgery does not even cost a rebuilding of the state.
+    // For a forged signature, the state is not even built again.
     let forged = Operation { salt: Fr::from(4), ..older.operation }.sign(world.domain, &key(DOCTOR), None);
     assert_eq!(world.submit(forged)?, Err(RefusalKind::Refused));
 
@@ -41,20 +41,20 @@ fn a_newer_revoke_takes_the_older_ones_place_or_waits_its_turn() -> Test {
     assert_eq!(world.submit(older)?, Err(RefusalKind::Refused), "it does not come back");
     assert_eq!(world.sequencer.state().open.len(), 1);
     assert!(world.sequencer.state().soft.patient(AccountIndex::new(HONEST)?).is_some());
-    // The state is what it would be if the older one had never come.
+    // The state is the same as if the older Revoke had never come.
     let mut expected = Ledger::clone(&world.sequencer.state().settled);
     let acknowledged = world.sequencer.mempool.operation(id(&newer))?.ok_or("kept")?.acknowledged;
     expected.execute(&newer, acknowledged).map_err(|violation| violation.to_string())?;
     assert_eq!(world.sequencer.state().soft.trees().root(), expected.trees().root());
 
-    // Not more often than a few times a batch: each costs a row of the file.
+    // A waiting Revoke can be replaced only a few times: each time costs a row of the file.
     let mut last = newer;
     for salt in 10..13 {
         last = world.sign(HONEST, salt, revoke(FIRST, 2)?)?;
         world.taken(last)?;
     }
     assert!(world.submit(world.sign(HONEST, 20, revoke(FIRST, 2)?)?)?.is_err());
-    // Once something was built on its directory, or it is sealed, it stays.
+    // The Revoke stays once another operation may be built on its directory, or once it is sealed.
     world.taken(world.sign(HONEST, 7, put(HONEST, 0)?)?)?;
     let sealed = world.sequencer.seal()?.ok_or("sealed")?;
     assert_eq!(sealed.operations.len(), 2);
@@ -64,7 +64,7 @@ fn a_newer_revoke_takes_the_older_ones_place_or_waits_its_turn() -> Test {
     Ok(())
 }
 
-/// A grant that is given again after its Revoke, both still waiting, is ended at once: it has a place of its own.
+/// A grant is given again after its Revoke, and both still wait. The new grant can be ended at once: its Revoke has a reserved place.
 #[test]
 fn a_grant_that_waits_behind_a_revoke_can_be_ended() -> Test {
     let world = world(1)?;
@@ -73,13 +73,11 @@ fn a_grant_that_waits_behind_a_revoke_can_be_ended() -> Test {
     let again = world.sign(HONEST, 3, revoke(FIRST, 3)?)?;
     assert_eq!(capacity::place(&world.sequencer.state(), &again.operation).ok(), Some(Place::Reserved));
     world.taken(again)?;
-    // What somebody else does under a grant does not keep the patient from naming more.
     Ok(())
 }
 
-/// While L1 shows what cannot be followed readers are served, so a Revoke is taken, and ends that.
-/// A Revoke with a valid signature that would take the place of another and then does not execute. Nothing is counted, so it may come again and
-/// again: it is tried beside the writer, whom Revokes with a place need, and few wait for that.
+/// A Revoke has a valid signature and would replace another Revoke, but it does not execute. No limit counts such tries, so they may come again
+/// and again. Each try runs outside the writer, because Revokes with a reserved place need the writer. Only a few may wait for a try.
 #[tokio::test]
 async fn a_replacement_that_fails_takes_nothing_from_the_writer() -> Test {
     let world = world(1)?;
@@ -113,6 +111,7 @@ async fn a_replacement_that_fails_takes_nothing_from_the_writer() -> Test {
     Ok(())
 }
 
+/// While L1 shows something that the node cannot follow, readers are still served. So a Revoke is still accepted, and ends their access.
 #[test]
 fn a_halted_node_takes_revokes() -> Test {
     let world = world(1)?;
@@ -122,8 +121,8 @@ fn a_halted_node_takes_revokes() -> Test {
     Ok(())
 }
 
-/// A batch is given up while it is in flight, a Revoke in it is replaced, and then L1 settles the batch after all. What is in it is no
-/// longer open, so the state is derived again from all that was ever acknowledged.
+/// A batch is given up while its transaction is in flight, a Revoke in it is replaced, and then L1 settles the batch after all. That Revoke
+/// is no longer open. So the node must derive its state again from all operations that were ever acknowledged.
 #[test]
 fn a_batch_that_was_given_up_may_be_settled_after_all() -> Test {
     let world = world(1)?;

@@ -101,29 +101,29 @@ fn numbered(operations: impl IntoIterator<Item = Acknowledged>) -> BTreeMap<Sequ
     (0..).zip(operations).collect()
 }
 
-/// A Revoke overtakes what does not need the grant that it ends, and nothing else.
+/// A Revoke overtakes only the operations that are independent of it.
 #[test]
 fn a_revoke_overtakes_what_is_independent_of_it() -> Test {
     let open = numbered([
         put(9, 9, 0)?,    // another patient
-        put(1, 1, 0)?,    // her own record
-        grant(1, 64, 2)?, // what the doctor writes under
-        grant(1, 65, 3)?, // what is ended below
+        put(1, 1, 0)?,    // the patient's own record
+        grant(1, 64, 2)?, // the grant that the doctor writes under
+        grant(1, 65, 3)?, // the grant that is ended below
         put(2, 1, 1)?,    // under 64
-        put(2, 1, 0)?,    // under 64, and after her own on that record
+        put(2, 1, 0)?,    // under 64, after the patient's own write to that record
         revoke(1, 65, 1)?,
         put(1, 1, 3)?,
         put(8, 8, 0)?,
     ]);
     let order = |open: &_| ordered(open).iter().map(|(sequence, _)| *sequence).collect::<Vec<_>>();
     assert_eq!(order(&open), [2, 3, 6, 0, 1, 4, 5, 7, 8]);
-    // What was written under a grant comes before its end, with whatever that needs: nothing acknowledged is lost.
+    // A write under a grant comes before the Revoke of that grant, together with what the write needs: no acknowledged operation is lost.
     let open = numbered([put(1, 1, 0)?, put(1, 1, 5)?, grant(1, 64, 2)?, put(2, 1, 0)?, revoke(1, 64, 1)?]);
     assert_eq!(order(&open), [0, 2, 3, 4, 1]);
     Ok(())
 }
 
-/// In the new order everything executes that executed in the old one, to the same state.
+/// Every operation that executed in the old order also executes in the new order. The resulting state is the same.
 #[test]
 fn the_order_changes_no_effect() -> Test {
     let (domain, time) = (Domain::new(1, [0; 20]), UnixTime::new(TIME)?);
@@ -163,7 +163,7 @@ fn the_order_changes_no_effect() -> Test {
     Ok(())
 }
 
-/// One patient ends a hundred grants, another one: the other's turn comes second, not hundred-and-first.
+/// One patient ends a hundred grants, and another patient ends one. The other patient's Revoke goes second, not hundred-and-first.
 #[test]
 fn turns_go_round_between_patients() -> Test {
     let many = (0..100).map(|number| Ok(Acknowledged { turn: Some(number), ..revoke(1, 64 + number, number)? }));
@@ -172,7 +172,7 @@ fn turns_go_round_between_patients() -> Test {
     Ok(())
 }
 
-/// A Revoke without a place of its own, as of a slot that holds no grant, goes before nothing.
+/// A Revoke without a reserved place, for example of a slot without a grant, does not overtake other operations.
 #[test]
 fn a_revoke_of_nothing_is_not_urgent() -> Test {
     let of_nothing = Acknowledged { turn: None, ..revoke(1, 70, 1)? };
@@ -182,7 +182,7 @@ fn a_revoke_of_nothing_is_not_urgent() -> Test {
     Ok(())
 }
 
-/// Neither sort takes the other's half: of a batch's 32 places 16 are for Revokes, 16 for the rest, while both wait.
+/// Neither kind takes the other's half. While both kinds wait, 16 of a batch's 32 places are for Revokes and 16 for the others.
 #[test]
 fn either_sort_has_half_of_a_batch() -> Test {
     let revokes = (0..200).map(|patient| revoke(1000 + patient, 64, patient));
@@ -197,7 +197,7 @@ fn either_sort_has_half_of_a_batch() -> Test {
     Ok(())
 }
 
-/// What was acknowledged after a Revoke on the same patient is not moved before it by the shares.
+/// The shares do not move an operation before a Revoke on the same patient that was acknowledged earlier.
 #[test]
 fn an_ordinary_operation_waits_for_the_revokes_before_it() -> Test {
     let revokes = (0..40).map(|slot| revoke(1, 64 + slot, slot));

@@ -41,7 +41,7 @@ fn sign(domain: Domain, signer: u64, number: u8, action: Action) -> Result<Signe
     Ok(operation.sign(domain, &key(signer as u8), authority))
 }
 
-/// A patient and a doctor are admitted, she lets him write, and he does.
+/// A patient and a doctor are registered. The patient lets the doctor write, and the doctor writes.
 fn case() -> Result<Case, Box<dyn std::error::Error>> {
     let domain = Domain::new(31337, [7; 20]);
     let before = Ledger::genesis(domain, CircuitVersion::V1);
@@ -123,7 +123,7 @@ fn operations_are_found_by_what_they_wrote() -> Result<(), Box<dyn std::error::E
     Ok(())
 }
 
-/// Whoever fills the mempool with operations on the same leaf does not make settled batches slow to take over.
+/// Thousands of operations on the same leaf in the mempool do not make it slow to take over a settled batch.
 #[test]
 fn operations_are_found_among_thousands() -> Result<(), Box<dyn std::error::Error>> {
     let Case { before, after, settled, known } = case()?;
@@ -144,7 +144,7 @@ fn operations_are_found_among_thousands() -> Result<(), Box<dyn std::error::Erro
     Ok(())
 }
 
-/// What an L1 node can show: another base, other data, other roots, operations that nobody here has seen.
+/// What an L1 node can show: another base, other data, other roots, or operations that this node does not know.
 #[test]
 fn what_l1_shows_is_taken_over_only_if_it_hangs_together() -> Result<(), Box<dyn std::error::Error>> {
     let Case { before, after, settled, known } = case()?;
@@ -173,7 +173,7 @@ fn what_l1_shows_is_taken_over_only_if_it_hangs_together() -> Result<(), Box<dyn
     Ok(())
 }
 
-/// An Ethereum node does not decide who seals batches and sees witnesses.
+/// An Ethereum node does not decide which account seals batches and sees witnesses.
 #[test]
 fn the_hospital_is_a_hospital_and_stays_the_same() -> Result<(), Box<dyn std::error::Error>> {
     let folder = tempfile::tempdir()?;
@@ -193,11 +193,11 @@ fn the_hospital_is_a_hospital_and_stays_the_same() -> Result<(), Box<dyn std::er
     };
     assert!(matches!(told(Some(1))?, Err(DeriveError::NotHospital(account)) if account.get() == 1));
     assert_eq!(told(None)?.map(|state| state.hospital)?, None);
-    // Not admitted yet.
+    // The account is not registered yet.
     assert_eq!(told(Some(4))?.map(|state| state.hospital)?, None);
     let mut state = told(Some(2))??;
     assert_eq!(state.hospital, Some(AccountIndex::new(2)?));
-    // Only queued: L1 may still take it back.
+    // The registration is only queued: L1 may still undo it.
     assert_eq!(told(Some(3))??.hospital, Some(AccountIndex::new(3)?));
     assert_eq!(mempool.hospital()?, None);
 

@@ -1,4 +1,4 @@
-//! A block store that stands still at a chosen call, so that a test can end the process there or do something meanwhile.
+//! A block store that stops at a chosen call. A test can then end the process, or do something else before the call continues.
 
 use std::{
     collections::BTreeSet,
@@ -16,7 +16,7 @@ pub(super) enum Call {
     Delete,
 }
 
-/// Where a call stands still.
+/// Whether a call stops before or after its effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Moment {
     Before,
@@ -25,15 +25,15 @@ pub(super) enum Moment {
 
 #[derive(Debug, Default)]
 struct Fuse {
-    /// The call, the moment, and how many such calls go through first.
+    /// The call, the moment, and how many such calls pass first.
     armed: Mutex<Option<(Call, Moment, usize)>>,
-    /// Told when a call stands still.
+    /// Notified when a call has stopped.
     reached: Notify,
-    /// Lets it go on.
+    /// Lets the stopped call continue.
     go: Notify,
 }
 
-/// Passes every call on to another store.
+/// Forwards every call to another store.
 #[derive(Clone, Debug)]
 pub(super) struct FusedStore {
     inner: Arc<dyn Blockstore>,
@@ -45,22 +45,22 @@ impl FusedStore {
         Self { inner, fuse: Arc::default() }
     }
 
-    /// The next such call after `passed` ones stands still.
+    /// Stops the next such call after `passed` calls.
     pub(super) fn arm(&self, call: Call, moment: Moment, passed: usize) {
         *self.fuse.armed.lock().unwrap_or_else(PoisonError::into_inner) = Some((call, moment, passed));
     }
 
-    /// No call stands still.
+    /// Stops no further call.
     pub(super) fn disarm(&self) {
         *self.fuse.armed.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    /// Waits until a call stands still.
+    /// Waits until a call has stopped.
     pub(super) async fn reached(&self) {
         self.fuse.reached.notified().await;
     }
 
-    /// Lets the call go on.
+    /// Lets the stopped call continue.
     pub(super) fn go(&self) {
         self.fuse.go.notify_one();
     }

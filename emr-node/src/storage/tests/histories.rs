@@ -1,4 +1,4 @@
-//! Random histories against a model: what is needed is there after every sweep, and everything else goes in the end.
+//! Compares random histories with a model. Needed blocks are there after every sweep, and all other blocks are removed in the end.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -21,9 +21,9 @@ use crate::{
     },
 };
 
-/// What the model knows of an acknowledged operation.
+/// What the model knows about an acknowledged operation.
 struct Holds {
-    /// Its record's slot; `None` for a key directory.
+    /// The slot of its record. `None` for a key directory.
     record: Option<u64>,
     cids: Vec<Cid>,
     returned: Option<UnixTime>,
@@ -33,7 +33,7 @@ struct Model {
     scene: Scene,
     random: StdRng,
     operations: BTreeMap<u64, Holds>,
-    /// The last upload of blocks that nothing referred to then.
+    /// Blocks that were uploaded and that no operation has referred to since, with the time of the last upload.
     uploads: BTreeMap<Cid, UnixTime>,
 }
 
@@ -66,7 +66,7 @@ impl Model {
             }
             2..=5 => {
                 let mut parts = self.scene.upload(who, 2, 100).await?;
-                // A later version keeps a block of an earlier one.
+                // A later version uses a block of an earlier version again.
                 let mut earlier =
                     self.operations.values().filter(|holds| holds.record == Some(slot) && holds.returned.is_none());
                 parts.extend(earlier.next_back().and_then(|holds| holds.cids.last()).copied());
@@ -74,7 +74,7 @@ impl Model {
                 self.uploads.extend(parts[..2].iter().map(|cid| (*cid, now)));
                 match self.scene.write(who, slot, &parts).await {
                     Ok((_, cids)) => self.holds(Some(slot), cids),
-                    // The record is deleted, the grant ended, or a block of an earlier version is gone.
+                    // The record is deleted, the grant has ended, or a block of an earlier version is gone.
                     Err(why) => assert_ne!(why.kind, RefusalKind::Unavailable, "{why}"),
                 }
             }
@@ -111,7 +111,7 @@ impl Model {
                 holds.returned.get_or_insert(self.scene.now);
             }
         }
-        // The soft state is kept up patient by patient; made from the start it is the same.
+        // The node updates the soft state patient by patient. A complete rebuild gives the same state.
         let state = self.scene.sequencer.state().clone();
         let mut again = state.clone();
         again.rebuild_soft();
@@ -120,7 +120,7 @@ impl Model {
         self.check()
     }
 
-    /// The blocks that must be there.
+    /// The blocks that must be in the store.
     fn needed(&self) -> BTreeSet<Cid> {
         let state = self.scene.sequencer.state().clone();
         let mut directories = BTreeSet::new();
@@ -159,7 +159,7 @@ impl Model {
         if missing.is_empty() { Ok(()) } else { Err(format!("needed, and not there: {missing:?}").into()) }
     }
 
-    /// Deletes every record, lets time pass, and looks at what is left.
+    /// Deletes every record, lets time pass, and checks what is left.
     async fn end(mut self) -> Outcome {
         self.scene.settle()?;
         for slot in 0..3 {
@@ -188,7 +188,7 @@ async fn history(seed: u64) -> Outcome {
     model.end().await.map_err(|error| format!("seed {seed}, in the end: {error}").into())
 }
 
-/// `cargo xtask soak storage` runs more of them.
+/// `cargo xtask soak storage` runs more histories.
 #[tokio::test]
 async fn what_is_needed_stays_and_everything_else_goes() -> Outcome {
     let minutes: u64 = env::var("EMR_SOAK_MINUTES").ok().map(|minutes| minutes.parse()).transpose()?.unwrap_or(0);

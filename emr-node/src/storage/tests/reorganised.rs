@@ -1,5 +1,5 @@
-//! L1 was reorganised, and an account's number is somebody else's: nothing of the earlier owner is shown, charged or counted to the later
-//! one, and all of it is there again if L1 gives the number back.
+//! After a reorganisation of L1, an account's number belongs to somebody else. Nothing of the earlier owner is shown to the later owner,
+//! charged to them or counted for them. All of it is there again if L1 gives the number back.
 
 use emr_core::{Class, UnixTime};
 use emr_ipfs::Blockstore;
@@ -21,7 +21,7 @@ impl Scene {
         read.map_err(|refusal| refusal.kind)
     }
 
-    /// Whether a doctor is served a block as part of something.
+    /// Whether an account may get the blocks of a record or directory.
     fn may_have(&self, doctor: u64, part_of: &BlockReference) -> Result<(), RefusalKind> {
         let state = self.sequencer.state();
         state.may_have(account(doctor), part_of, UnixTime::now()).map_err(|refusal| refusal.kind)
@@ -35,7 +35,7 @@ impl Scene {
 #[tokio::test]
 async fn a_later_owner_of_a_number_gets_nothing_of_the_earlier() -> Outcome {
     let mut scene = Scene::new(Quotas::DEFAULT).await?;
-    // The earlier owner's: a settled record, a doctor's session, a Revoke that waits, an upload, a record that waits.
+    // The earlier owner has a settled record, a doctor's session, a waiting Revoke, an upload and a waiting record.
     let blocks = scene.upload(DOCTOR, 2, 100).await?;
     let (_, cids) = scene.write(DOCTOR, 0, &blocks).await?;
     scene.request(DOCTOR).await?;
@@ -62,19 +62,19 @@ async fn a_later_owner_of_a_number_gets_nothing_of_the_earlier() -> Outcome {
             assert_eq!(scene.may_have(who, &part_of), Err(RefusalKind::NotFound), "{part_of:?}");
         }
     }
-    // The same slots and versions as before, under the later owner's grants.
+    // The later owner's grants have the same slots and versions as the earlier owner's grants.
     for (number, doctor) in (64..).zip(DOCTORS) {
         scene.grant(number, doctor).await?;
     }
     scene.settle()?;
     assert!(scene.is_live(OTHER), "the earlier owner's Revoke ends nothing of the later one's");
     assert_eq!(scene.may_read(DOCTOR), Err(RefusalKind::NoSession), "a session is for the grant of one patient");
-    // Nor do blocks change hands: neither what was uploaded nor what is part of a record.
+    // Blocks do not go to the later owner either: neither uploads nor the blocks of a record.
     for stolen in [&staged, &blocks] {
         let refused = scene.write(PATIENT, 0, stolen).await.expect_err("must be refused");
         assert_eq!(refused.kind, RefusalKind::Refused, "{refused}");
     }
-    // A doctor keeps what is theirs: the upload of a block of their own is of their own account.
+    // The doctor's account is unchanged: the doctor can write a record with a block that they upload.
     scene.write(DOCTOR, 0, &[]).await?;
     scene.settle()?;
 
@@ -92,7 +92,7 @@ async fn a_later_owner_of_a_number_gets_nothing_of_the_earlier() -> Outcome {
     Ok(())
 }
 
-/// What nobody can settle any more goes after the time that a returned operation's blocks stay.
+/// Nobody can settle these operations any more. Their blocks are removed after the same time as the blocks of a returned operation.
 #[tokio::test]
 async fn the_blocks_of_a_lost_account_go_after_a_month() -> Outcome {
     let mut scene = Scene::new(Quotas::DEFAULT).await?;

@@ -1,4 +1,4 @@
-//! The parts, and what people do with them.
+//! The parts of the tests, and what people do with them.
 
 use std::{collections::BTreeSet, error::Error, path::Path, sync::Arc};
 
@@ -44,9 +44,9 @@ use crate::{
 
 pub(super) type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 
-/// Accounts of the scene.
+/// The patient's account.
 pub(super) const PATIENT: u64 = 1;
-/// Doctors who may write.
+/// The accounts of two doctors who may write.
 pub(super) const DOCTORS: [u64; 2] = [2, 3];
 
 fn domain() -> Domain {
@@ -69,7 +69,7 @@ pub(super) fn slot(number: u64) -> RecordSlot {
     RecordSlot::new(number).expect("a slot")
 }
 
-/// DAG-CBOR of a list of links.
+/// A list of links, as DAG-CBOR.
 fn manifest(links: &[Cid]) -> Vec<u8> {
     let mut bytes = vec![0x80 + links.len() as u8];
     for link in links {
@@ -83,28 +83,28 @@ pub(super) struct Scene {
     pub(super) sequencer: Arc<Sequencer>,
     pub(super) store: FusedStore,
     pub(super) quotas: Quotas,
-    /// The time of uploads and sweeps. Operations and batches have the true time.
+    /// The time for uploads and sweeps. Operations and batches use the real time.
     pub(super) now: UnixTime,
     folder: Arc<tempfile::TempDir>,
     queue: Vec<Registration>,
     l1: Vec<OnL1>,
-    /// When each batch was settled, by `now`.
+    /// The value of `now` when each batch was settled.
     settled: Vec<UnixTime>,
     sweep: Sweep,
     fresh: u64,
-    /// Seed of the key that the patient's account has.
+    /// Seed of the key of the patient's account.
     patient_key: u64,
 }
 
 impl Scene {
-    /// A patient who lets two doctors write, settled.
+    /// A patient who lets two doctors write. The grants are settled.
     pub(super) async fn new(quotas: Quotas) -> Outcome<Self> {
         let folder = Arc::new(tempfile::tempdir()?);
         let store = DiskStore::open(folder.path().join("blocks"))?;
         Self::in_folder(folder, Arc::new(store), quotas).await
     }
 
-    /// The same with another block store.
+    /// The same, with another block store.
     pub(super) async fn on(store: Arc<dyn Blockstore>, quotas: Quotas) -> Outcome<Self> {
         Self::in_folder(Arc::new(tempfile::tempdir()?), store, quotas).await
     }
@@ -142,10 +142,10 @@ impl Scene {
         Ok(scene)
     }
 
-    /// A new process on the same folders, with what L1 shows.
+    /// Starts a new process on the same folders, with what L1 shows.
     pub(super) async fn restart(&mut self) -> Outcome {
         let closed = self.sequencer.closed();
-        // The old one must be gone: a folder has one node.
+        // The old sequencer must be gone first: a folder belongs to one node.
         let folder = tempfile::tempdir()?;
         let other = FusedStore::new(Arc::new(DiskStore::open(folder.path().join("blocks"))?));
         self.store.disarm();
@@ -156,7 +156,7 @@ impl Scene {
         Ok(())
     }
 
-    /// L1 loses its newest batches, but none that is a day old, and not the first: it holds everybody.
+    /// L1 loses its newest batches, but none that is a day old, and not the first batch: it has all registrations.
     pub(super) async fn reorganise(&mut self, lost: usize) -> Outcome {
         let old = self.settled.iter().filter(|settled| self.now >= settled.saturating_add(GRACE)).count();
         let kept = self.l1.len().saturating_sub(lost).max(old).max(1);
@@ -165,7 +165,7 @@ impl Scene {
         self.restart().await
     }
 
-    /// L1 loses everything, and then shows these batches and these registrations.
+    /// L1 loses everything, and then shows these batches and registrations. Returns what it showed before.
     pub(super) async fn replace_l1(&mut self, l1: L1History) -> Outcome<L1History> {
         let old = L1History {
             queue: std::mem::replace(&mut self.queue, l1.queue),
@@ -177,7 +177,7 @@ impl Scene {
         Ok(old)
     }
 
-    /// A history in which the patient's account is somebody else's.
+    /// A history in which the patient's account belongs to somebody else.
     pub(super) fn of_another_patient(&self) -> L1History {
         let patient_key = 200;
         let mut queue = self.queue.clone();
@@ -186,7 +186,7 @@ impl Scene {
         L1History { queue, batches: Vec::new(), settled: Vec::new(), patient_key }
     }
 
-    /// Seals what waits, and L1 takes it.
+    /// Seals all waiting operations, and L1 accepts the batches.
     pub(super) fn settle(&mut self) -> Outcome {
         for _ in 0..20 {
             self.sequencer.seal()?;
@@ -210,7 +210,7 @@ impl Scene {
         Err("it does not come to an end".into())
     }
 
-    /// As the node returns an operation that no longer executes: the newest open one, at the next start.
+    /// Returns the newest open operation, like an operation that no longer executes, and starts the node again.
     pub(super) async fn give_back_newest(&mut self) -> Outcome<Option<u64>> {
         let newest = self.sequencer.state().open.last_key_value().map(|(sequence, _)| *sequence);
         if let Some(sequence) = newest {
@@ -220,7 +220,7 @@ impl Scene {
         Ok(newest)
     }
 
-    /// The newest open operation lets go of its blocks, as after a return and its time.
+    /// The newest open operation lets go of its blocks, like an operation that was returned long ago.
     pub(super) fn give_up_newest(&self) -> Outcome<Option<u64>> {
         let newest = self.sequencer.state().open.last_key_value().map(|(sequence, _)| *sequence);
         if let Some(sequence) = newest {
@@ -229,7 +229,7 @@ impl Scene {
         Ok(newest)
     }
 
-    /// Sweeps until there is nothing to do at once.
+    /// Sweeps until there is nothing more to do at once.
     pub(super) async fn sweep(&mut self) -> Outcome {
         for _ in 0..1000 {
             if !self.sweep.turn(&self.sequencer, self.now).await? {
@@ -243,13 +243,13 @@ impl Scene {
         self.now = self.now.saturating_add(hours * 3600);
     }
 
-    /// From now on there is less space than the node keeps free.
+    /// From now on, the disk has less free space than the node requires.
     pub(super) fn fill_disk(&mut self) {
         let sequencer = Arc::get_mut(&mut self.sequencer).expect("the only handle");
         sequencer.quotas.kept_free = u64::MAX;
     }
 
-    /// Whose an account is now.
+    /// The current owner of an account.
     pub(super) fn principal(&self, number: u64) -> Principal {
         self.sequencer.state().principal(account(number)).expect("a registered account")
     }
@@ -267,7 +267,7 @@ impl Scene {
         Ok(self.store.pins().await?)
     }
 
-    /// The blocks that are on the disk.
+    /// The blocks on the disk.
     pub(super) fn stored(&self) -> Outcome<BTreeSet<Cid>> {
         let mut found = BTreeSet::new();
         for shard in std::fs::read_dir(self.folder.path().join("blocks/blocks"))? {

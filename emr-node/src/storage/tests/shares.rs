@@ -1,4 +1,4 @@
-//! Nobody fills a patient's space, and a Revoke always gets through.
+//! No writer can fill a patient's space, and a Revoke is always accepted.
 
 use emr_ipfs::{Blockstore, DagLimits, walk};
 
@@ -9,7 +9,7 @@ use crate::{
     storage::quota::{Quotas, slots_of},
 };
 
-/// As the default in everything but size.
+/// Like the default, but with small limits.
 fn small() -> Quotas {
     Quotas {
         staged: Usage { bytes: 1 << 30, blocks: 40 },
@@ -27,27 +27,27 @@ async fn a_grantee_who_fills_everything_stops_nobody_else() -> Outcome {
     let mut scene = Scene::new(small()).await?;
     let [hostile, other] = DOCTORS;
 
-    // In bytes.
+    // Too many bytes.
     let large = scene.upload(hostile, 2, 1900).await?;
     scene.write(hostile, 0, &large).await?;
     let more = scene.upload(hostile, 1, 1500).await?;
     let refused = scene.write(hostile, 1, &more).await.expect_err("must be refused");
     assert_eq!(refused.kind, RefusalKind::TooLarge);
     assert!(refused.message.contains("account 2 would have more than its share of patient 1's space"), "{refused}");
-    // In blocks.
+    // Too many blocks.
     let many = scene.upload(hostile, 10, 1).await?;
     assert_eq!(scene.write(hostile, 1, &many).await.expect_err("must be refused").kind, RefusalKind::TooLarge);
-    // In slots.
+    // Too many slots.
     for number in 1..5 {
         scene.write(hostile, number, &[]).await?;
     }
     let refused = scene.write(hostile, 5, &[]).await.expect_err("must be refused");
     assert_eq!(refused.kind, RefusalKind::TooLarge);
     assert!(refused.message.contains("account 2 holds 5 record slots of patient 1"), "{refused}");
-    // In staged blocks.
+    // The staging area is full.
     scene.upload(hostile, 40 - 2 - 12, 1).await?;
 
-    // The patient revokes with a new directory, another doctor writes, and so does the patient.
+    // The patient can still revoke with a new directory. Another doctor and the patient can still write.
     let directory = scene.revoke(64).await?;
     assert!(scene.store.has(&directory).await?);
     let blocks = scene.upload(other, 2, 1000).await?;
@@ -59,7 +59,7 @@ async fn a_grantee_who_fills_everything_stops_nobody_else() -> Outcome {
     assert_eq!(directories.blocks, 3);
     assert!(used[&scene.principal(hostile)].bytes >= 3800);
 
-    // She deletes the noise: a day after that is settled, the space is free.
+    // The patient deletes the useless records. A day after the sweep sees the settled deletion, the space is free.
     for number in 0..5 {
         scene.tombstone(number).await?;
     }
@@ -74,14 +74,14 @@ async fn a_grantee_who_fills_everything_stops_nobody_else() -> Outcome {
     for cid in &blocks {
         assert!(scene.store.has(cid).await?);
     }
-    // Slots are never used again: they count on.
+    // Slots are never used again: they still count.
     let state = scene.sequencer.state().clone();
     let leaves = state.soft.patient(account(PATIENT)).ok_or("the patient")?;
     assert_eq!(slots_of(leaves, account(hostile)), 5);
     Ok(())
 }
 
-/// Many accounts fill the disk, each within its quota. The patient ends a grant all the same.
+/// Many accounts fill the disk, each within its quota. The patient can still end a grant.
 #[tokio::test]
 async fn a_disk_that_is_nearly_full_takes_revokes() -> Outcome {
     let mut scene = Scene::new(Quotas::DEFAULT).await?;
@@ -96,7 +96,7 @@ async fn a_disk_that_is_nearly_full_takes_revokes() -> Outcome {
     Ok(())
 }
 
-/// All writers together are bounded too, and the message says so.
+/// All writers together have a limit too, and the message says so.
 #[tokio::test]
 async fn all_writers_together_are_bounded() -> Outcome {
     let mut scene = Scene::new(small()).await?;
@@ -108,25 +108,25 @@ async fn all_writers_together_are_bounded() -> Outcome {
     let refused = scene.write(PATIENT, 2, &blocks).await.expect_err("must be refused");
     assert_eq!(refused.kind, RefusalKind::TooLarge);
     assert!(refused.message.contains("all writers together"), "{refused}");
-    // What is small fits still.
+    // A small record still fits.
     let shared = scene.upload(DOCTORS[0], 1, 10).await?;
     scene.write(DOCTORS[0], 0, &shared).await?;
     Ok(())
 }
 
-/// A block that is swept, uploaded again and referred to at once: what is acknowledged is there.
+/// Blocks are swept, uploaded again and referred to at the same time. The blocks of an acknowledged operation are always there.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_block_that_is_being_referred_to_is_never_removed() -> Outcome {
     let scene = Scene::new(Quotas::DEFAULT).await?;
     let blocks: Vec<_> = (0..4_u64).map(|number| format!("the same block {number}").into_bytes()).collect();
     let sequencer = std::sync::Arc::clone(&scene.sequencer);
-    // A day ahead of the uploads: every note lapses at once.
+    // More than a day ahead of the uploads: every note lapses at once.
     let ahead = scene.now.saturating_add(30 * 3600);
     let sweeping = tokio::spawn(async move {
         let mut sweep = crate::storage::sweep::Sweep::default();
         loop {
             sweep.turn(&sequencer, ahead).await.expect("a sweep");
-            // So that it falls before, between and after the uploads of a round.
+            // A random pause, so that turns fall before, between and after the uploads of a round.
             tokio::time::sleep(std::time::Duration::from_millis(rand::random_range(0..60))).await;
         }
     });
@@ -138,7 +138,7 @@ async fn a_block_that_is_being_referred_to_is_never_removed() -> Outcome {
         }
         match scene.write(DOCTORS[0], 0, &parts).await {
             Ok((_, cids)) => acknowledged.push(cids),
-            // Swept between its upload and its submission; the refusal says to upload it again.
+            // The block was swept between its upload and its submission. The refusal says to upload it again.
             Err(why) => {
                 assert_eq!(why.kind, RefusalKind::Refused, "{why}");
                 refused += 1;
@@ -147,7 +147,7 @@ async fn a_block_that_is_being_referred_to_is_never_removed() -> Outcome {
         for cids in &acknowledged {
             walk(&scene.store, &cids[0], &DagLimits::default()).await?;
         }
-        // So that the same blocks are doomed again.
+        // Let go of the blocks, so that they are doomed again.
         if let Some(cids) = acknowledged.pop() {
             let sequence = scene.give_up_newest()?;
             assert!(sequence.is_some() && !cids.is_empty(), "round {round}");
@@ -159,7 +159,7 @@ async fn a_block_that_is_being_referred_to_is_never_removed() -> Outcome {
     Ok(())
 }
 
-/// What a reorganisation of L1 brings back within a day is whole.
+/// A reorganisation of L1 within a day brings a deleted record back. Its blocks are complete.
 #[tokio::test]
 async fn a_deleted_record_comes_back_with_a_reorganisation() -> Outcome {
     let mut scene = Scene::new(Quotas::DEFAULT).await?;
@@ -176,7 +176,7 @@ async fn a_deleted_record_comes_back_with_a_reorganisation() -> Outcome {
     scene.sweep().await?;
     scene.reorganise(2).await?;
     scene.sweep().await?;
-    // The operations wait again, and the wait before anything goes begins again.
+    // The operations wait again. The time before a removal starts from zero.
     scene.pass(23);
     scene.sweep().await?;
     walk(&scene.store, &cids[0], &DagLimits::default()).await?;
@@ -190,7 +190,7 @@ async fn a_deleted_record_comes_back_with_a_reorganisation() -> Outcome {
     Ok(())
 }
 
-/// The same, step by step: a note that lapsed, and a request that began to use the block just before.
+/// The same, step by step: a note lapsed, and a request began to use the block just before that.
 #[tokio::test]
 async fn a_block_in_use_outlives_its_note() -> Outcome {
     let mut scene = Scene::new(Quotas::DEFAULT).await?;
@@ -204,7 +204,7 @@ async fn a_block_in_use_outlives_its_note() -> Outcome {
             && scene.sequencer.mempool.uploaded(&blocks[0], &scene.principal(PATIENT))?
     );
     drop(used);
-    // Doomed, and then uploaded again before it is removed.
+    // The block is doomed, and then uploaded again before it is removed.
     scene.sequencer.mempool.lapse(scene.now, 10, |_| false)?;
     assert_eq!(scene.sequencer.mempool.doomed(None, 10)?, blocks);
     let bytes = scene.store.get(&blocks[0]).await?;

@@ -1,4 +1,4 @@
-//! What a sweep takes and what it leaves, on a disk and on Kubo, also if the process ends in the middle of it.
+//! What a sweep removes and what it leaves, on a disk and on Kubo, also if the process ends in the middle of a sweep.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::storage::{quota::Quotas, sweep::DIRECTORIES};
 
 const DOCTOR: u64 = DOCTORS[0];
 
-/// A patient who changes their key directory often keeps the newest ones, whether a day has passed or not.
+/// A patient changes their key directory often. The node keeps the newest directories for a day, and removes older ones at once.
 #[tokio::test]
 async fn of_superseded_directories_the_newest_stay() -> Outcome {
     let mut scene = Scene::new(Quotas::DEFAULT).await?;
@@ -29,14 +29,14 @@ async fn of_superseded_directories_the_newest_stay() -> Outcome {
     for (number, directory) in directories.iter().enumerate() {
         assert_eq!(stored.contains(directory), number >= kept, "directory {number} of {}", directories.len());
     }
-    // A day later only the one in force is needed.
+    // A day later, only the directory in force is needed.
     scene.pass(25);
     scene.sweep().await?;
     assert_eq!(scene.stored()?.into_iter().collect::<Vec<_>>(), [*directories.last().ok_or("none")?]);
     Ok(())
 }
 
-/// The process ends at each step of a sweep in turn. The next one finishes it, and takes nothing else.
+/// The process ends at each step of a sweep in turn. The next process finishes the sweep, and removes nothing else.
 #[tokio::test]
 async fn a_sweep_that_was_killed_is_finished_by_the_next() -> Outcome {
     for (call, moment) in
@@ -74,14 +74,14 @@ async fn a_sweep_that_was_killed_is_finished_by_the_next() -> Outcome {
     Ok(())
 }
 
-/// A submission pins its blocks while a sweep would unpin and remove them. What is acknowledged is there and is pinned.
+/// A submission pins its blocks while a sweep tries to unpin and remove them. The blocks of the acknowledged operation are stored and pinned.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_submission_keeps_the_sweep_off_its_blocks() -> Outcome {
     let mut scene = Scene::new(Quotas::DEFAULT).await?;
     let blocks = scene.upload(DOCTOR, 2, 100).await?;
     scene.store.arm(Call::Pin, Moment::After, 0);
     let store = scene.store.clone();
-    // The notes are a day old and lapse, while the submission has looked at them and has pinned the blocks.
+    // The notes are more than a day old and could lapse. The submission has already checked them and pinned the blocks.
     scene.pass(25);
     let mut sweep = crate::storage::sweep::Sweep::default();
     let (sequencer, now) = (Arc::clone(&scene.sequencer), scene.now);
@@ -100,7 +100,7 @@ async fn a_submission_keeps_the_sweep_off_its_blocks() -> Outcome {
     Ok(())
 }
 
-/// On Kubo the same rules hold: what was deleted is unpinned and gone, and what is needed is pinned.
+/// The same rules hold on Kubo: a deleted record is unpinned and removed, and a needed record is pinned.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sweep_on_kubo_takes_what_nothing_needs() -> Outcome {
     let Some(kubo) = Kubo::start_or_skip()? else { return Ok(()) };
@@ -108,7 +108,7 @@ async fn a_sweep_on_kubo_takes_what_nothing_needs() -> Outcome {
     let mut scene = Scene::on(store, Quotas::DEFAULT).await?;
     let blocks = scene.upload(DOCTOR, 2, 100).await?;
     let (_, kept) = scene.write(DOCTOR, 0, &blocks).await?;
-    // The deleted record shares a block with the one that stays.
+    // The deleted record shares a block with the record that stays.
     let own = scene.upload(PATIENT, 1, 100).await?;
     let (_, deleted) = scene.write(DOCTOR, 1, &blocks[..1]).await?;
     let unused = scene.upload(DOCTOR, 1, 100).await?;

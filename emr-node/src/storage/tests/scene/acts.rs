@@ -1,4 +1,4 @@
-//! What people do.
+//! What the people in the scene do.
 
 use super::*;
 
@@ -8,7 +8,7 @@ impl Scene {
         self.fresh
     }
 
-    /// Uploads a block as the route does, noted with a size that may be larger than it is.
+    /// Uploads a block like the route does. The size in its note may be larger than the block.
     pub(in crate::storage::tests) async fn upload_as(
         &self,
         who: u64,
@@ -26,7 +26,7 @@ impl Scene {
         Ok(self.sequencer.blockstore.put(codec, bytes).await?)
     }
 
-    /// Uploads fresh blocks.
+    /// Uploads new blocks.
     pub(in crate::storage::tests) async fn upload(&mut self, who: u64, blocks: usize, size: u64) -> Outcome<Vec<Cid>> {
         let mut cids = Vec::new();
         for _ in 0..blocks {
@@ -59,7 +59,7 @@ impl Scene {
         self.sequencer.submit(self.principal(who), submission).await
     }
 
-    /// A doctor asks for access under their grant.
+    /// A doctor requests access under their grant.
     pub(in crate::storage::tests) async fn request(&self, who: u64) -> Result<Receipt, Refusal> {
         let slot = GrantSlot::new(62 + who).expect("a slot");
         let expected = Uses::ZERO;
@@ -67,7 +67,7 @@ impl Scene {
         self.submit(who, Action::RequestAccess(RequestAccess { slot, expected, purpose }), None, None).await
     }
 
-    /// A version of a record over these blocks, with one more upload for its manifest.
+    /// Writes a version of a record with these blocks. Its manifest is one more upload.
     pub(in crate::storage::tests) async fn write(
         &self,
         who: u64,
@@ -109,7 +109,7 @@ impl Scene {
         Ok(())
     }
 
-    /// Publishes a fresh key directory.
+    /// Publishes a new key directory.
     async fn directory(&self) -> Outcome<(Cid, DirectoryCommitment)> {
         let directory = PatientDirectory::create(people().patient.identity.rsa());
         let bytes = directory.published().to_bytes();
@@ -125,7 +125,7 @@ impl Scene {
             .map_or(DirectoryCommitment::NONE, |leaf| leaf.key_directory)
     }
 
-    /// Lets a doctor write for a year, with a new directory.
+    /// Grants a doctor the right to write for a year, with a new directory.
     pub(in crate::storage::tests) async fn grant(&mut self, number: u64, doctor: u64) -> Outcome<Cid> {
         let (cid, directory_after) = self.directory().await?;
         let slot = GrantSlot::new(number)?;

@@ -65,7 +65,7 @@ fn set_up(world: &World) -> TestResult {
     let granted = world.patient(&[&["grant", "doctor.json"][..], &terms].concat())?.done()?;
     assert!(granted.contains("account 2 may read and write encounter, laboratory until 2100-01-31T23:59:59Z"));
     let doctors = ["grant", "patient.json", "--class", "all", "--rights", "read", "--until", "2100-01-31"];
-    world.patient(&doctors)?.failed(4)?;
+    world.patient(&doctors)?.failed(3)?;
     world
         .patient(&["grant", "doctor-0.json", "--class", "all", "--rights", "read", "--until", "2100-01-31"])?
         .failed(3)?;

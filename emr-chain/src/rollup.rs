@@ -295,7 +295,7 @@ impl<P: Provider> Rollup<P> {
         Ok(Receipt::of(&self.send(self.contract.withdrawEndorsement(doctor)).await?))
     }
 
-    /// The registration that waits for admission under an account index; `None` if there is none.
+    /// The registration that waits for admission under an account index; `None` if no registration waits.
     ///
     /// # Errors
     /// Returns [`RollupError`] if the node does not answer, or answers with an error.

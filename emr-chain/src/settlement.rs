@@ -220,8 +220,8 @@ impl BatchContent {
             return Err(bad("its transaction differs from its event"));
         }
         Ok(Self {
-            pre: state_root(pre).map_err(|_| bad("the root before it is none"))?,
-            post: state_root(post).map_err(|_| bad("the root after it is none"))?,
+            pre: state_root(pre).map_err(|_| bad("the root before it is not a field element"))?,
+            post: state_root(post).map_err(|_| bad("the root after it is not a field element"))?,
             time: UnixTime::new(time.to()).map_err(|_| bad("its time is out of range"))?,
             commitment: commitment.to_be_bytes(),
             d1,
@@ -348,7 +348,10 @@ mod tests {
             &beyond.abi_encode(),
             &EmrRollup::BatchSettled { post: U256::MAX, ..event.clone() },
         );
-        assert!(matches!(read, Err(RollupError::BatchData { why: "the root after it is none", .. })), "{read:?}");
+        assert!(
+            matches!(read, Err(RollupError::BatchData { why: "the root after it is not a field element", .. })),
+            "{read:?}"
+        );
 
         let mut incomplete = content.to_call();
         incomplete.d2.pop();

@@ -40,7 +40,7 @@ pub enum FollowError {
     )]
     Incomplete {
         /// The number of batches in the logs.
-        shown: usize,
+        shown: u64,
         /// The number of batches that the contract counts.
         settled: u64,
     },
@@ -147,7 +147,7 @@ pub(crate) async fn read_all(
     let numbers = view.batches.iter().map(|on_l1| on_l1.batch.number);
     let last = view.batches.last().map(|on_l1| on_l1.batch.content.post);
     if !numbers.eq(1..=head.batch_count) || last.is_some_and(|post| post != head.state_root) {
-        return Err(FollowError::Incomplete { shown: view.batches.len(), settled: head.batch_count });
+        return Err(FollowError::Incomplete { shown: view.batches.len() as u64, settled: head.batch_count });
     }
     Ok((position, head, view))
 }
@@ -201,6 +201,7 @@ impl Follower {
             return Ok(());
         }
         if next == followed.position {
+            followed.doubts = 0;
             return Ok(());
         }
         let chain = self.chain(followed.position, &head).await?;
@@ -226,6 +227,11 @@ impl Follower {
                     let gas_used = gas_used(&self.rollup, batch.tx_hash).await?;
                     new.push(OnL1 { batch, gas_used });
                 }
+            }
+            // The node that sent the logs may be behind the one that sent the head.
+            let shown = batches + new.len() as u64;
+            if shown != head.batch_count {
+                return Err(FollowError::Incomplete { shown, settled: head.batch_count });
             }
             let taken = sequencer.write(move |sequencer| sequencer.take_over(&new)).await;
             match taken.map_err(|_| FollowError::Stopping)? {

@@ -106,7 +106,7 @@ impl Builder {
         (Ranged(wire), Promise(wire))
     }
 
-    /// The value of a wire as an integer; 0 if it is none of 64 bits. Hints are worked out of it.
+    /// The value of a wire as an integer; 0 if the value has more than 64 bits. Hints are computed from it.
     pub(in crate::circuit) fn integer(&self, wire: impl Into<Wire>) -> u64 {
         to_u64(&self.value(wire)).unwrap_or(0)
     }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{PutRecord, RequestAccess, Revoke, Rule, SetGrant, Tombstone};
+use super::{BreakGlass, PutRecord, Rekey, RequestAccess, Revoke, Rule, SetGrant, Tombstone};
 use crate::l1_operation::{L1Rule, Registration};
 
 /// The kinds of operation that batches hold. 8 bits.
@@ -16,19 +16,31 @@ pub enum Kind {
     PutRecord = 1,
     /// Deletes a record.
     Tombstone = 2,
+    /// Stores a record under new keys, or with another hospital.
+    Rekey = 3,
     /// Writes a grant.
     SetGrant = 4,
     /// Ends a grant.
     Revoke = 5,
     /// Records the use of a grant.
     RequestAccess = 6,
+    /// Gives a doctor an emergency grant.
+    BreakGlass = 7,
     /// Admits an account; comes through the L1 queue.
     Register = 16,
 }
 
 impl Kind {
     /// The kinds that accounts sign. The circuit has one flag for each, in this order.
-    pub const L2: [Self; 5] = [Self::PutRecord, Self::Tombstone, Self::SetGrant, Self::Revoke, Self::RequestAccess];
+    pub const L2: [Self; 7] = [
+        Self::PutRecord,
+        Self::Tombstone,
+        Self::Rekey,
+        Self::SetGrant,
+        Self::Revoke,
+        Self::RequestAccess,
+        Self::BreakGlass,
+    ];
 
     /// The kinds that come through the L1 queue. The circuit has one flag for each, in this order.
     pub const L1: [Self; 1] = [Self::Register];
@@ -44,9 +56,11 @@ impl Kind {
             Self::Noop => "noop",
             Self::PutRecord => "put-record",
             Self::Tombstone => "tombstone",
+            Self::Rekey => "rekey",
             Self::SetGrant => "set-grant",
             Self::Revoke => "revoke",
             Self::RequestAccess => "request-access",
+            Self::BreakGlass => "break-glass",
             Self::Register => "register",
         }
     }
@@ -56,9 +70,11 @@ impl Kind {
         match self {
             Self::PutRecord => Some(&PutRecord::RULE),
             Self::Tombstone => Some(&Tombstone::RULE),
+            Self::Rekey => Some(&Rekey::RULE),
             Self::SetGrant => Some(&SetGrant::RULE),
             Self::Revoke => Some(&Revoke::RULE),
             Self::RequestAccess => Some(&RequestAccess::RULE),
+            Self::BreakGlass => Some(&BreakGlass::RULE),
             Self::Noop | Self::Register => None,
         }
     }
@@ -67,9 +83,14 @@ impl Kind {
     pub const fn l1_rule(self) -> Option<&'static L1Rule> {
         match self {
             Self::Register => Some(&Registration::RULE),
-            Self::Noop | Self::PutRecord | Self::Tombstone | Self::SetGrant | Self::Revoke | Self::RequestAccess => {
-                None
-            }
+            Self::Noop
+            | Self::PutRecord
+            | Self::Tombstone
+            | Self::Rekey
+            | Self::SetGrant
+            | Self::Revoke
+            | Self::RequestAccess
+            | Self::BreakGlass => None,
         }
     }
 

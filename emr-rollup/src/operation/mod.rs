@@ -1,10 +1,12 @@
 //! Operations: what accounts sign, and the rules for it. Each kind has one file with its data, its row in the table of rules, its packing,
 //! its effect on the leaf, and what the statement demands of the leaf.
 
+mod break_glass;
 mod directory;
 mod id;
 mod kind;
 mod put_record;
+mod rekey;
 mod request_access;
 mod revoke;
 mod rule;
@@ -16,10 +18,12 @@ use emr_core::{GrantSlot, OutOfRange, Purpose, RecordSlot, Version};
 use serde::{Deserialize, Serialize};
 
 pub use self::{
+    break_glass::{BreakGlass, MAX_EMERGENCY},
     directory::DirectoryCommitment,
     id::{NotOperationId, OperationId},
     kind::Kind,
     put_record::PutRecord,
+    rekey::Rekey,
     request_access::RequestAccess,
     revoke::{Revoke, revoked_leaf},
     rule::{Authority, Counter, DirectoryRule, Rule, Signer},
@@ -80,12 +84,16 @@ actions! {
     PutRecord,
     /// Deletes a record.
     Tombstone,
+    /// Stores a record under new keys, or with another hospital.
+    Rekey,
     /// Writes a grant.
     SetGrant,
     /// Ends a grant.
     Revoke,
     /// Records the use of a grant.
     RequestAccess,
+    /// Gives a doctor an emergency grant.
+    BreakGlass,
 }
 
 impl Action {

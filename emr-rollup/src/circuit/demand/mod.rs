@@ -129,6 +129,8 @@ pub enum Demand {
     SignedByDoctor,
     /// A kind for the patient or the author.
     SignedByAuthor,
+    /// A kind for doctors alone.
+    EmergencyByDoctor,
 
     // The grant.
     /// The path's turns are bits.
@@ -185,8 +187,12 @@ pub enum Demand {
     Expected(Counter),
     /// A record that is written is not deleted.
     NotDeleted,
-    /// A record that is deleted is live.
+    /// A record that is deleted, or stored again, is live.
     StillLive,
+    /// Whether a grant has no rights.
+    GrantIsVoid,
+    /// An emergency grant takes a slot whose grant does not hold any more.
+    GrantIsOver,
     /// The directory signed as the one before is in force.
     DirectoryInForce,
     /// The slot signed is the target's position.
@@ -215,8 +221,12 @@ pub enum Demand {
     AuthorIsSigner,
     /// The custodian stays.
     CustodianStays,
+    /// A record that is deleted, or stored again, keeps its author's statement.
+    StatementStays,
     /// A tombstone changes nothing but status and revision.
     TombstoneKeeps(Content),
+    /// A rekey changes nothing but storage, custodian and revision.
+    RekeyKeeps,
     /// A grant's uses are carried over, or one more.
     NextUses,
     /// A grant's version is one more than the expected one.
@@ -233,6 +243,16 @@ pub enum Demand {
     OrdinaryRights,
     /// The new grant is not in a slot of break-glass.
     OrdinarySlot,
+    /// An emergency grant is in a slot of break-glass.
+    EmergencySlot,
+    /// An emergency grant is the signer's.
+    EmergencyGrantee,
+    /// An emergency grant has the emergency right alone.
+    EmergencyRight,
+    /// An emergency grant is not over at once.
+    EmergencyHolds,
+    /// An emergency grant holds for a day at most.
+    EmergencyEnds,
 
     // What is left.
     /// The subtree's roots after.
@@ -267,7 +287,8 @@ impl Demand {
             | Self::OwnOperation
             | Self::SignedByPatient
             | Self::SignedByDoctor
-            | Self::SignedByAuthor => Clause::SignerAllowed,
+            | Self::SignedByAuthor
+            | Self::EmergencyByDoctor => Clause::SignerAllowed,
             Self::MessageHash
             | Self::ChallengeHash
             | Self::NegatedKey
@@ -307,6 +328,8 @@ impl Demand {
             | Self::Expected(_)
             | Self::NotDeleted
             | Self::StillLive
+            | Self::GrantIsVoid
+            | Self::GrantIsOver
             | Self::DirectoryInForce
             | Self::TargetSlot
             | Self::TargetTurns(Moment::Before)
@@ -320,7 +343,9 @@ impl Demand {
             | Self::NextStatus
             | Self::AuthorIsSigner
             | Self::CustodianStays
+            | Self::StatementStays
             | Self::TombstoneKeeps(_)
+            | Self::RekeyKeeps
             | Self::NextUses
             | Self::NextGrantVersion
             | Self::RequestKeeps(_)
@@ -328,7 +353,12 @@ impl Demand {
             | Self::NewGranteeIsNobody
             | Self::NewGranteeIsSomebody
             | Self::OrdinaryRights
-            | Self::OrdinarySlot => Clause::NewLeafAllowed,
+            | Self::OrdinarySlot
+            | Self::EmergencySlot
+            | Self::EmergencyGrantee
+            | Self::EmergencyRight
+            | Self::EmergencyHolds
+            | Self::EmergencyEnds => Clause::NewLeafAllowed,
             Self::TargetTurns(Moment::After) | Self::SubtreeRoots => Clause::SubtreeRoot,
             Self::AuditEntry => Clause::AuditHead,
             Self::DirectoryIsCurrent | Self::DirectoryAfter | Self::MedicalTurns(Moment::After) => Clause::MedicalLeaf,

@@ -60,7 +60,7 @@ pub(super) fn forgeries() -> Vec<(&'static str, Case, Demand)> {
         Some(slot + 1),
         21,
     );
-    let request = sign(DOCTOR, request(slot, 0, Class::Summary), None, 3);
+    let request = sign(DOCTOR, request(slot, 1, 0, Class::Summary), None, 3);
     let readable = |change| {
         let mut forger = world(change, &[]);
         forger.write_grant(PATIENT, slot, &grant(DOCTOR, Rights::READ, ClassMask::ALL, 1));

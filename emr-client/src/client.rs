@@ -7,7 +7,7 @@ use emr_chain::{DEVELOPMENT_CHAINS, Rollup, RollupInstance, Settlement, endpoint
 use emr_core::{AccountIndex, PlainHttp, Role, UnixTime};
 use emr_rollup::{
     batch::D1Entry,
-    l1_operation::{L1Operation, Registration},
+    l1_operation::{L1Operation, Register},
     operation::{Action, CLIENT_VALIDITY, Domain, Operation},
     primitive::field::{self, Fr},
 };
@@ -316,7 +316,7 @@ impl Client {
     }
 
     /// An account's entry in the L1 queue, if no batch has taken it yet. The Ethereum node does not prove this.
-    async fn queued(&self, account: AccountIndex) -> Result<Option<Registration>, ClientError> {
+    async fn queued(&self, account: AccountIndex) -> Result<Option<Register>, ClientError> {
         let head = self.rollup.head().await?;
         let entries = self.rollup.queue_entries(head.queue_head..head.queue_length, 0).await?;
         let registration = entries.iter().filter_map(|entry| {

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{PutRecord, RequestAccess, Revoke, Rule, SetGrant, Tombstone};
-use crate::l1_operation::{L1Rule, Registration};
+use crate::l1_operation::{L1Rule, Register};
 
 /// The kinds of operation that batches hold. 8 bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -66,7 +66,7 @@ impl Kind {
     /// The rules of an L1 kind, or `None` for padding and for kinds that accounts sign.
     pub const fn l1_rule(self) -> Option<&'static L1Rule> {
         match self {
-            Self::Register => Some(&Registration::RULE),
+            Self::Register => Some(&Register::RULE),
             Self::Noop | Self::PutRecord | Self::Tombstone | Self::SetGrant | Self::Revoke | Self::RequestAccess => {
                 None
             }

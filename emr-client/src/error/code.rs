@@ -218,7 +218,7 @@ fn node(error: &NodeError) -> Code {
         },
         NodeError::Malformed { .. } | NodeError::TooLarge { .. } => Code::NodeAnswer,
         NodeError::WrongBlock(_) | NodeError::StoredElsewhere { .. } => Code::WrongBlock,
-        NodeError::Challenge(_) => Code::LoginChallenge,
+        NodeError::LoginChallenge(_) => Code::LoginChallenge,
         NodeError::Keys(_) => Code::KeyDevice,
         NodeError::NotRegistered => Code::NotRegistered,
     }

@@ -27,7 +27,7 @@ pub use content::{CHUNK_BYTES, ContentKey};
 pub use context::RecordContext;
 pub use directory::{DirectoryError, KeyDirectory, MAX_DIRECTORY_BYTES};
 pub use envelope::{AuthoredRecord, MAX_ATTACHMENTS, MAX_RECORD_BYTES, OpenedRecord, SealedRecord, verify_authorship};
-pub use epoch::{EPOCH_WRAP_BYTES, Epoch, EpochKeyring, EpochPublicKey, NoEpoch};
+pub use epoch::{EPOCH_WRAP_BYTES, EpochKeyring, EpochPublicKey, KeyEpoch, NoEpoch};
 pub use error::{DecryptionFailed, OpenError, SealError};
 pub use identity::{Identity, IdentityError};
 pub use identity_file::{IdentityFile, IdentityFileError, Overwrite, ScryptCost};

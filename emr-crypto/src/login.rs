@@ -26,7 +26,7 @@ pub enum LoginMessageError {
 /// RSA-PSS in the context [`SigningContext::LOGIN`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoginMessage {
-    /// The settlement domain, 32 bytes big-endian.
+    /// The rollup's domain, 32 bytes big-endian.
     pub domain: [u8; 32],
     /// The account of the hospital that asks. The signer checks that it is the hospital that they want to talk to. Without
     /// this check, a node could pass on another node's challenge and log in there in the signer's name.

@@ -9,7 +9,7 @@ use emr_core::{
     AccountEpoch, AccountIndex, Class, Codec, GrantSlot, Opaque, Purpose, Reason, RecordSlot, RecordStatus, Revision,
     Rights, Role, UnixTime, Uses, Version, cid::cid_of,
 };
-use emr_crypto::{Epoch, PatientDirectory};
+use emr_crypto::{KeyEpoch, PatientDirectory};
 use emr_ipfs::{Blockstore, Cid, DiskStore};
 use emr_rollup::{
     batch::{D1Entry, D2Entry},

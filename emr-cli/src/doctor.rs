@@ -3,7 +3,7 @@
 use std::{io::Write, path::PathBuf};
 
 use clap::{Parser, Subcommand};
-use emr_chain::Settlement;
+use emr_chain::SettlementLayer;
 use emr_client::client::Client;
 use emr_core::{Class, Reason, Role, StateRoot};
 use emr_rollup::{
@@ -200,7 +200,7 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
             let card = cards::patient(&client, Some(name.patient), patient.as_deref()).await?;
             let retrieved = records::fetch(&client, &card, name, None).await?;
             records::checked(name, &retrieved, json)?;
-            records::settled(name, &retrieved)
+            records::require_settled(name, &retrieved)
         }
         Command::Sync => sync(&participant::open(&options, DOCTOR).await?, json).await,
     }
@@ -265,7 +265,7 @@ impl Answer for Synced {
 /// Computes both trees from the batches' data on L1.
 async fn sync(client: &Client, json: bool) -> Result<(), Failure> {
     let progress = Progress::start("reading batches from L1");
-    let settled = client.settled().await.or_exit(Exit::Unverified)?;
+    let settled = client.settled_state().await.or_exit(Exit::Unverified)?;
     let mut batches = client.rollup().batches(client.rollup().deployed_at()).await.or_exit(Exit::Unavailable)?;
     batches.truncate(usize::try_from(settled.batches()).unwrap_or(usize::MAX));
     let mut trees = StateTrees::genesis(CircuitVersion::V1);

@@ -3,7 +3,7 @@
 use std::sync::{Arc, PoisonError, RwLock};
 
 use alloy::{network::EthereumWallet, primitives::Address, providers::DynProvider};
-use emr_chain::{DEVELOPMENT_CHAINS, Rollup, RollupInstance, Settlement, endpoint::Endpoint};
+use emr_chain::{DEVELOPMENT_CHAINS, Rollup, RollupInstance, SettlementLayer, endpoint::Endpoint};
 use emr_core::{AccountIndex, PlainHttp, Role, UnixTime};
 use emr_rollup::{
     batch::D1Entry,
@@ -276,7 +276,7 @@ impl Client {
     ///
     /// # Errors
     /// Returns [`SettledStateError`] if the Ethereum node does not answer, if its proof is wrong, or if it shows an older state.
-    pub async fn settled(&self) -> Result<SettledState, SettledStateError> {
+    pub async fn settled_state(&self) -> Result<SettledState, SettledStateError> {
         let state = SettledState::read(self.rollup.provider(), &self.instance()).await?;
         self.profile.seen().note(state.batches(), state.root())?;
         Ok(state)
@@ -299,7 +299,7 @@ impl Client {
         loop {
             let view = self.node.account(account).await?;
             let checked = if view.proof.is_some() {
-                card.check(&instance, &view, Evidence::Settled(&self.settled().await?))
+                card.check(&instance, &view, Evidence::Settled(&self.settled_state().await?))
             } else {
                 match self.queued(account).await? {
                     Some(registration) => card.check(&instance, &view, Evidence::Queued(&registration)),
@@ -338,7 +338,7 @@ impl Client {
             if view.epoch != patient.epoch() {
                 return Err(DirectoryCheckError::Chain("the epoch is not the patient's").into());
             }
-            let (state, now) = (self.settled().await?, UnixTime::now());
+            let (state, now) = (self.settled_state().await?, UnixTime::now());
             let checked = directory::verify(&view, patient.account(), patient.key(), self.domain(), &state, now);
             match checked.map_err(ClientError::from) {
                 Ok(directory) => return Ok((view, directory)),

@@ -344,7 +344,7 @@ fn an_emergency_grant_is_taken_by_a_doctor_for_a_day_in_a_slot_that_is_over() {
 #[test]
 fn an_account_is_registered_once() {
     let mut batch = open(SMALL);
-    let thief = emr_rollup::l1_operation::Registration {
+    let thief = emr_rollup::l1_operation::Register {
         key: SigningKey::from_seed(&[99; 32]).public(),
         ..registrations()[3].clone()
     };

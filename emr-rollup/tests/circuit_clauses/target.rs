@@ -23,8 +23,6 @@ fn c8_the_target_is_as_expected() {
     let ahead = sign(PATIENT, revoke(slot, 0, 92, 93), None, 9);
     refused_for(Clause::TargetExpected, "revoked below", added(2, &ahead));
     refused_for(Clause::TargetExpected, "rekey revision", altered(REKEY, up));
-    let replayed = operations(&VERSION).remove(REKEY);
-    refused_for(Clause::TargetExpected, "a rekey twice", added(REKEY + 1, &replayed));
     refused_for(Clause::TargetExpected, "emergency version", altered(BREAK_GLASS, up));
     let taken = sign(DOCTOR, break_glass(0, emergency(DOCTOR, 2)), None, 11);
     refused_for(Clause::TargetExpected, "an emergency grant that holds", added(BREAK_GLASS + 1, &taken));

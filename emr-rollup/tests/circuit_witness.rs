@@ -13,7 +13,7 @@ use emr_rollup::{
 };
 use serde_json::Value;
 
-/// One slot of each sort, so that a batch is one operation.
+/// One L1 slot and one L2 slot, so that a batch is one operation.
 const SINGLE: CircuitVersion =
     CircuitVersion { number: 1, account_depth: 3, grant_depth: 2, record_depth: 3, max_l1: 1, max_l2: 1, k: 12 };
 

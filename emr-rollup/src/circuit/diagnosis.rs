@@ -47,7 +47,7 @@ struct NamedConstraint {
 /// Finds what tables of one circuit violate.
 pub struct Diagnosis<'a> {
     table: &'a Table,
-    instances: Vec<Fr>,
+    public_inputs: Vec<Fr>,
     constraints: Vec<NamedConstraint>,
     copies: HashMap<CellId, Vec<usize>>,
 }
@@ -98,7 +98,7 @@ impl<'a> Diagnosis<'a> {
         Self::of(&circuit.table, public.elements().to_vec())
     }
 
-    pub(super) fn of(table: &'a Table, instances: Vec<Fr>) -> Self {
+    pub(super) fn of(table: &'a Table, public_inputs: Vec<Fr>) -> Self {
         let mut system = ConstraintSystem::default();
         Config::new(&mut system);
         let constraints = system
@@ -120,7 +120,7 @@ impl<'a> Diagnosis<'a> {
                 copies.entry(right).or_default().push(i);
             }
         }
-        Self { table, instances, constraints, copies }
+        Self { table, public_inputs, constraints, copies }
     }
 
     /// Every constraint that does not hold.
@@ -227,7 +227,7 @@ impl<'a> Diagnosis<'a> {
         };
         let right = match copy.right {
             End::Advice(cell) => value(cell),
-            End::Instance(row) => self.instances[row as usize],
+            End::PublicInput(row) => self.public_inputs[row as usize],
         };
         if value(copy.left) != right {
             failures.push(Failure {

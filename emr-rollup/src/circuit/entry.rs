@@ -25,7 +25,7 @@ use crate::{
 
 const ACCOUNT: PathName = PathName { bit: "account bit", sibling: "identity sibling" };
 
-/// What a slot leaves.
+/// What an L1 slot leaves.
 pub(super) struct EntryOutcome {
     pub(super) active: Bit,
     /// Identity and medical root.
@@ -40,7 +40,7 @@ fn kinds_where(says: impl Fn(&L1Rule) -> bool) -> Set {
 }
 
 impl Section<'_> {
-    /// A slot: admits the account, or consumes an entry without effect, or is unused.
+    /// An L1 slot: admits the account, or consumes an entry without effect, or is unused.
     pub(super) fn entry(&mut self, version: &CircuitVersion, roots: [Wire; 2], witness: &EntryWitness) -> EntryOutcome {
         let entry = &witness.entry;
         let fields = self.hints("entry", entry.packed_fields());
@@ -107,7 +107,7 @@ impl Section<'_> {
         EntryOutcome { active: active.into(), roots: [identity, medical], d1 }
     }
 
-    /// Which kind the entry has, and its code. None in an unused slot.
+    /// Which kind the entry has, and its code. None in an unused L1 slot.
     fn entry_kind(&mut self, code: &Fr, kind: Wire) -> (OneHot<{ Kind::L1.len() }>, Ranged<{ layout::KIND }>) {
         let kinds = Kind::L1;
         let flags =

@@ -17,12 +17,12 @@ use crate::{
     statement::{Header, Message},
 };
 
-/// Which kind an operation has; none in a padding slot.
+/// Which kind an operation has; none in an unused L2 slot.
 #[derive(Clone, Debug)]
 pub(super) struct KindWires {
     /// One flag for each of [`Kind::L2`].
     flags: OneHot<{ Kind::L2.len() }>,
-    /// Whether the slot is used.
+    /// Whether the L2 slot is used.
     pub(super) active: Within,
     /// Whether the target is a record.
     pub(super) record: Within,

@@ -36,7 +36,7 @@ impl Row {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum End {
     Advice(CellId),
-    Instance(u32),
+    PublicInput(u32),
 }
 
 /// Two cells that hold one value.

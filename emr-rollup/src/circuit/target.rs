@@ -70,7 +70,7 @@ impl Section<'_> {
             self.slot_value(Leaf::OldRecord, old_record.revision, old_record.hash, &contents);
         let mut scope = self.under(Demand::LeafOfKind);
         let old_leaf = scope.either_of((kind.record, record_value), (kind.grant, grant_value));
-        // Counters only grow, so the new leaf is never empty; it is 0 in a padding slot.
+        // Counters only grow, so the new leaf is never empty; it is 0 in an unused L2 slot.
         let new_leaf = scope.either_of((kind.record, new_record.hash), (kind.grant, new_grant.hash));
         TargetWires { old_grant, new_grant, old_record, old_record_empty, new_record, old_leaf, new_leaf }
     }

@@ -260,11 +260,11 @@ impl Forger {
         let hash = subtree.medical.hash();
         self.medical.set(patient as u32, hash);
         // The grant counts as part of the state before the batch.
-        self.settle();
+        self.begin_batch();
     }
 
     /// Makes the current state the state before the batch, and begins the batch here.
-    pub fn settle(&mut self) {
+    pub fn begin_batch(&mut self) {
         self.witness.entries.clear();
         self.witness.operations.clear();
         self.data = BatchData::default();

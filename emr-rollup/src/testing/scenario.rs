@@ -2,7 +2,7 @@
 
 use crate::{
     batch::{Batch, Open, PublicInputs},
-    l1_operation::Registration,
+    l1_operation::Register,
     operation::{
         Action, CLIENT_VALIDITY, Domain, Operation, PutRecord, RequestAccess, Revoke, SetGrant, SignedOperation,
         Tombstone,
@@ -71,8 +71,8 @@ pub fn domain() -> Domain {
 }
 
 /// Hospital 1, doctor 2 of that hospital, doctor 3 of none, patient 4.
-pub fn registrations() -> Vec<Registration> {
-    let register = |index: u64, role, org: Option<u64>| Registration {
+pub fn registrations() -> Vec<Register> {
+    let register = |index: u64, role, org: Option<u64>| Register {
         account: account(index),
         role,
         org: org.map(account),

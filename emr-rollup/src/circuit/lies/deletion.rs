@@ -86,9 +86,9 @@ fn every_assertion_stands_alone_against_something() {
     // A public input that is not the one published.
     let story = &stories[0];
     for row in 0..PublicInputs::COUNT {
-        let mut instances = story.case.1.elements().to_vec();
-        instances[row] += Fr::ONE;
-        let failures = Diagnosis::of(&story.honest, instances).failures();
+        let mut public_inputs = story.case.1.elements().to_vec();
+        public_inputs[row] += Fr::ONE;
+        let failures = Diagnosis::of(&story.honest, public_inputs).failures();
         let names = story.record.names();
         assert_eq!(failures.len(), 1);
         found.extend(failures[0].origin.and_then(|origin| origin.assertion).map(|number| names[number as usize]));

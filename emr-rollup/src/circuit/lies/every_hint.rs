@@ -1,4 +1,4 @@
-//! Changes every hint of a used slot and of the frame. Any other value is refused, unless the operation does not read the hint.
+//! Changes every hint of a used L1 or L2 slot and of the frame. Any other value is refused, unless the operation does not read the hint.
 
 use halo2curves::ff::Field;
 

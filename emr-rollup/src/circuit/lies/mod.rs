@@ -27,7 +27,7 @@ mod deletion;
 mod every_hint;
 mod forgeries;
 
-/// One slot of each sort, so that a batch is one operation.
+/// One L1 slot and one L2 slot, so that a batch is one operation.
 const SINGLE: CircuitVersion =
     CircuitVersion { number: 1, account_depth: 3, grant_depth: 2, record_depth: 3, max_l1: 1, max_l2: 1, k: 12 };
 
@@ -63,7 +63,7 @@ enum Lie {
     More(Fr),
 }
 
-/// An assertion, whatever its slot.
+/// An assertion, whatever its L1 or L2 slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Assertion {
     demand: Demand,
@@ -221,8 +221,8 @@ impl Story {
     fn tell(&self, lies: &[(Hint, Lie)], public_follows: bool) -> Trial {
         let (circuit, record) = lay_out(&self.case, lies);
         let public = &self.case.1;
-        let instances = if public_follows { published(&circuit.table, public) } else { public.elements().to_vec() };
-        let failures = Diagnosis::of(&circuit.table, instances).failures_unlike(&self.honest);
+        let public_inputs = if public_follows { published(&circuit.table, public) } else { public.elements().to_vec() };
+        let failures = Diagnosis::of(&circuit.table, public_inputs).failures_unlike(&self.honest);
         Trial { table: circuit.table, failures, record }
     }
 
@@ -284,20 +284,20 @@ fn lay_out((witness, public): &Case, lies: &[(Hint, Lie)]) -> (BatchCircuit, Rec
 /// What refuses a batch as it is, with public inputs that follow from it.
 fn refusals((witness, public): &Case) -> BTreeSet<Assertion> {
     let (circuit, record) = lay_out(&(witness.clone(), *public), &[]);
-    let instances = published(&circuit.table, public);
-    let failures = Diagnosis::of(&circuit.table, instances).failures();
+    let public_inputs = published(&circuit.table, public);
+    let failures = Diagnosis::of(&circuit.table, public_inputs).failures();
     Trial { table: circuit.table, failures, record }.assertions()
 }
 
 /// The public inputs that a table has, whatever they were to be.
 fn published(table: &Table, public: &PublicInputs) -> Vec<Fr> {
-    let mut instances = public.elements().to_vec();
+    let mut public_inputs = public.elements().to_vec();
     for copy in &table.copies {
-        if let End::Instance(row) = copy.right {
-            instances[row as usize] = table.value(copy.left);
+        if let End::PublicInput(row) = copy.right {
+            public_inputs[row as usize] = table.value(copy.left);
         }
     }
-    instances
+    public_inputs
 }
 
 /// The honest history, a story per operation.

@@ -24,7 +24,7 @@ use crate::{
 
 use super::scenario::{TIME, domain, key};
 
-/// One patient's subtree, with the leaves' fields.
+/// One patient's subtree, with the fields of its leaves.
 #[derive(Clone, Debug)]
 struct Subtree {
     grants: SparseMerkleTree,
@@ -39,7 +39,7 @@ struct Subtree {
 pub struct Forger {
     /// Sizes of trees and batch.
     pub version: CircuitVersion,
-    /// Batch time in seconds.
+    /// The batch time in Unix seconds.
     pub time: u64,
     identities: SparseMerkleTree,
     medical: SparseMerkleTree,

@@ -161,7 +161,8 @@ fn other_encodings(honest: &[u8]) -> Vec<(String, Vec<u8>)> {
     for missing in [1, 31, 32, 64] {
         cases.push((format!("{missing} bytes missing"), honest[..honest.len() - missing].to_vec()));
     }
-    // A scalar and the scalar plus the modulus are equal modulo the modulus. Twice the modulus fits in a word, so most words have such a twin.
+    // A scalar and the scalar plus the modulus are equal modulo the modulus. Twice the modulus fits in a word, so most
+    // words have such a twin.
     let modulus =
         U256::from_be_slice(&hex::decode("30644e72e131a029b85045b68181585d2833e84879b9709143e1f593f0000001").unwrap());
     for word in PublicInputs::COUNT..honest.len() / 32 {

@@ -1,5 +1,6 @@
-//! Changes each field of each kind's witness, one at a time. The circuit must refuse it, unless the field is on the list of those that
-//! the operation does not use. This finds constraints that are missing altogether. Changes of single cells cannot find those.
+//! Changes each field of each kind's witness, one at a time. The circuit must refuse it, unless the field is on the
+//! list of those that the operation does not use. This finds constraints that are missing altogether. Changes of single
+//! cells cannot find those.
 #![cfg(feature = "prover")]
 #![expect(clippy::unwrap_used, reason = "tests")]
 
@@ -13,7 +14,7 @@ use emr_rollup::{
 };
 use serde_json::Value;
 
-/// One slot of each kind, so that a batch is one operation.
+/// One L1 slot and one L2 slot, so that a batch is one operation.
 const SINGLE: CircuitVersion =
     CircuitVersion { number: 1, account_depth: 3, grant_depth: 2, record_depth: 3, max_l1: 1, max_l2: 1, k: 12 };
 

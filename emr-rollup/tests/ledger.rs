@@ -264,7 +264,7 @@ fn access_is_requested_within_a_live_grant_only() {
 #[test]
 fn an_account_is_registered_once() {
     let mut batch = open(SMALL);
-    let thief = emr_rollup::l1_operation::Registration {
+    let thief = emr_rollup::l1_operation::Register {
         key: SigningKey::from_seed(&[99; 32]).public(),
         ..registrations()[3].clone()
     };

@@ -11,9 +11,9 @@ use std::{
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use emr_api::encryption::CommittedKey;
-use emr_api::{Challenge, LoginRequest, Session};
+use emr_api::{LoginChallenge, LoginRequest, LoginToken};
 use emr_core::{AccountIndex, AccountStatus, UnixTime};
-use emr_crypto::{Challenge as SignedChallenge, RsaPublic};
+use emr_crypto::{LoginMessage, RsaPublic};
 use emr_rollup::{
     operation::Domain,
     primitive::{field, keccak::keccak256},
@@ -136,11 +136,11 @@ impl Logins {
     }
 
     /// Makes a challenge for an account.
-    pub(crate) fn challenge(&self, account: AccountIndex, now: UnixTime) -> Challenge {
+    pub(crate) fn challenge(&self, account: AccountIndex, now: UnixTime) -> LoginChallenge {
         let expires = now.saturating_add(CHALLENGE_SECONDS);
         let random: [u8; 16] = rand::random();
         let nonce = [random, self.tag(account, expires, &random)].concat();
-        Challenge { nonce: hex::encode(nonce), expires }
+        LoginChallenge { nonce: hex::encode(nonce), expires }
     }
 
     /// Checks a login and issues a token. `principal` and `identity` are those of the account, and `verifier` is this hospital's account.
@@ -154,7 +154,7 @@ impl Logins {
         (principal, identity): (Principal, &IdentityLeaf),
         verifier: AccountIndex,
         now: UnixTime,
-    ) -> Result<Session, Refusal> {
+    ) -> Result<LoginToken, Refusal> {
         let failed =
             || unauthorized("the login is not valid: ask for a new challenge and sign it with the account's key");
         let mut nonce = [0; 32];
@@ -183,14 +183,9 @@ impl Logins {
         if !committed.matches(identity.role, &identity.encryption) || identity.status != AccountStatus::Active {
             return Err(failed());
         }
-        let challenge = SignedChallenge {
-            domain: self.domain,
-            verifier,
-            account: request.account,
-            nonce,
-            expires: request.expires,
-        };
-        challenge.verify(&committed.key, &signature, now).map_err(|_| failed())?;
+        let message =
+            LoginMessage { domain: self.domain, verifier, account: request.account, nonce, expires: request.expires };
+        message.verify(&committed.key, &signature, now).map_err(|_| failed())?;
 
         let mut remembered = self.remembered();
         remembered.sweep(now);
@@ -211,7 +206,7 @@ impl Logins {
         if let Some(oldest) = oldest {
             remembered.tokens.remove(&oldest);
         }
-        Ok(Session { token: hex::encode(token), expires })
+        Ok(LoginToken { token: hex::encode(token), expires })
     }
 
     /// The principal of a bearer token. `now_of` returns the current principal of an account. A token is valid only as long as that is the

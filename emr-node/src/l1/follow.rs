@@ -7,7 +7,7 @@ use alloy::{
     primitives::{Address, B256},
     providers::{DynProvider, Provider},
 };
-use emr_chain::{Head, Rollup, RollupError, Settlement};
+use emr_chain::{Head, Rollup, RollupError, SettlementLayer};
 use emr_rollup::{batch::D1Entry, l1_operation::L1Operation};
 use tokio::sync::Mutex;
 

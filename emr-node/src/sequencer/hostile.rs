@@ -13,7 +13,7 @@ use emr_core::{
 };
 use emr_ipfs::DiskStore;
 use emr_rollup::{
-    l1_operation::Registration,
+    l1_operation::Register,
     operation::{Action, DirectoryCommitment, Operation, PutRecord, Revoke, SetGrant, SignedOperation},
     primitive::{eddsa::SigningKey, field::Fr},
     state::{
@@ -76,7 +76,7 @@ fn world(hostile: u64) -> Test<World> {
         let role = if account == DOCTOR { Role::Doctor } else { Role::Patient };
         let key = key(account).public();
         let account = AccountIndex::new(account)?;
-        ledger.consume(&Registration { account, role, org: None, key, encryption: Fr::from(account.get()) }.into())?;
+        ledger.consume(&Register { account, role, org: None, key, encryption: Fr::from(account.get()) }.into())?;
     }
     for account in patients() {
         ledger.execute(&sign(domain, time, account, account, 0, grant(FIRST, Version::ZERO)?)?, time)?;

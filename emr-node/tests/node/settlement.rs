@@ -7,7 +7,7 @@ use emr_api::{
     AccountView, AuditPage, BatchView, NodeStatus, OperationStatus, OwnGrantsView, ProofJob, RecordSummary, RecordView,
     Submission, SubtreeView,
 };
-use emr_chain::{BatchContent, Deployment, Rollup, Settlement, endpoint::Endpoint};
+use emr_chain::{BatchContent, Deployment, Rollup, SettlementLayer, endpoint::Endpoint};
 use emr_core::{Class, Rights, UnixTime, Uses};
 use emr_devnet::EmbeddedChain;
 use emr_node::{DeriveError, FollowError, Node, NodeConfig, StartError};

@@ -1,8 +1,8 @@
 //! Fills a table. A wire is a value. All cells in which a wire is placed are constrained to be equal.
 //!
-//! Hashes, paths and range checks are queued, and [`Builder::finish`] lays them out. So two of one shape share their rows, even if
-//! they belong to different operations. The layout (rows, constants, selectors, copies) depends only on the sequence of calls,
-//! never on values. So keys can be made from any witness.
+//! Hashes, paths and range checks are queued, and [`Builder::finish`] lays them out. So two of one shape share their
+//! rows, even if they belong to different operations. The layout (rows, constants, selectors, copies) depends only on
+//! the sequence of calls, never on values. So keys can be made from any witness.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -35,7 +35,7 @@ pub(super) struct Builder {
     wires: Vec<WireState>,
     pub(super) table: Table,
     equalities: Vec<(Wire, Wire, Origin)>,
-    instances: Vec<(Wire, u32, Origin)>,
+    public_inputs: Vec<(Wire, u32, Origin)>,
     constants: HashMap<[u8; 32], Wire>,
     pub(super) hashes: HashQueue,
     pub(super) ranges: RangeQueue,
@@ -54,7 +54,7 @@ impl Builder {
             wires: Vec::new(),
             table: Table::default(),
             equalities: Vec::new(),
-            instances: Vec::new(),
+            public_inputs: Vec::new(),
             constants: HashMap::new(),
             hashes: HashQueue::default(),
             ranges: RangeQueue::default(),
@@ -137,8 +137,8 @@ impl Builder {
     /// Lays out what is queued and resolves equalities.
     ///
     /// # Panics
-    /// Panics if a promised range is not constrained, if a public input is used nowhere, or if two wires must be equal and neither is in a
-    /// cell. Each is a mistake in a gadget, and does not depend on the witness.
+    /// Panics if a promised range is not constrained, if a public input is used nowhere, or if two wires must be equal
+    /// and neither is in a cell. Each is a mistake in a gadget, and does not depend on the witness.
     pub(super) fn finish(mut self) -> Table {
         let open = self.promises;
         assert!(open == 0, "{open} range is promised and not constrained");
@@ -157,9 +157,9 @@ impl Builder {
                 (home, None) => self.wires[right.0 as usize].home = home,
             }
         }
-        for (wire, row, origin) in std::mem::take(&mut self.instances) {
+        for (wire, row, origin) in std::mem::take(&mut self.public_inputs) {
             let left = self.home(wire).unwrap_or_else(|| panic!("public input {row} ({origin}) is used nowhere"));
-            self.table.copies.push(Copy { left, right: End::Instance(row), origin });
+            self.table.copies.push(Copy { left, right: End::PublicInput(row), origin });
         }
         self.table
     }
@@ -179,7 +179,7 @@ impl Scope<'_> {
     /// Constrains a wire to be a public input.
     pub(super) fn expose(&mut self, wire: Wire, row: u32) {
         let origin = self.assertion();
-        self.builder.instances.push((wire, row, origin));
+        self.builder.public_inputs.push((wire, row, origin));
     }
 }
 

@@ -17,9 +17,10 @@
 //! | kc0..kc2 | round constants | | factors of l, r; constant | |
 //! | kc3 | 1: continue the sponge | | factor of l·r | |
 //!
-//! The columns marked `=` and the instance column take part in the permutation argument. At degree 9, one grand product covers
-//! these seven columns. The selectors share three fixed columns. Each selector is one value of its column, so its degree is the
-//! number of selectors in that column. Range checks use Poseidon's S-box rows, where a6 and a7 are free.
+//! The columns marked `=` and the instance column take part in the permutation argument. At degree 9, one grand product
+//! covers these seven columns. The selectors share three fixed columns. Each selector is one value of its column, so
+//! its degree is the number of selectors in that column. Range checks use Poseidon's S-box rows, where a6 and a7 are
+//! free.
 
 use halo2_proofs::{
     plonk::{Advice, Column, ConstraintSystem, Expression, Fixed, Instance, VirtualCells},
@@ -36,7 +37,8 @@ pub(super) const ADVICE: usize = 10;
 pub(super) const CONSTANTS: usize = 4;
 /// Columns of selectors.
 pub(super) const SELECTORS: usize = 3;
-/// The highest degree of a constraint. The extended domain of the quotient is the same for degrees 6 to 9, so 9 costs no more than 6.
+/// The highest degree of a constraint. The extended domain of the quotient is the same for degrees 6 to 9, so 9 costs
+/// no more than 6.
 pub(super) const DEGREE: usize = 9;
 /// Advice columns of the permutation argument.
 pub(super) const EQUALITY: [usize; 6] = [0, 3, 6, 7, 8, 9];
@@ -164,7 +166,8 @@ fn generic(cells: &Cells) -> Vec<Named> {
     vec![("generic", cells.selector(Selector::Generic) * (value - out))]
 }
 
-/// `x - 4y` is a digit below 4. A word is below `4^n` if the cell n rows further down is 0 and all n rows have the selector.
+/// `x - 4y` is a digit below 4. A word is below `4^n` if the cell n rows further down is 0 and all n rows have the
+/// selector.
 fn range(cells: &Cells) -> Vec<Named> {
     let names = ["range of a6", "range of a7"];
     names

@@ -1,4 +1,5 @@
-//! Finds the constraints that a table violates, and their clauses. It is for people. The proof system itself only refuses.
+//! Finds the constraints that a table violates, and their clauses. It is for people. The proof system itself only
+//! refuses.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -47,7 +48,7 @@ struct NamedConstraint {
 /// Finds what a table violates.
 pub struct Diagnosis<'a> {
     table: &'a Table,
-    instances: Vec<Fr>,
+    public_inputs: Vec<Fr>,
     constraints: Vec<NamedConstraint>,
     copies: HashMap<CellId, Vec<usize>>,
 }
@@ -98,7 +99,7 @@ impl<'a> Diagnosis<'a> {
         Self::of(&circuit.table, public.elements().to_vec())
     }
 
-    pub(super) fn of(table: &'a Table, instances: Vec<Fr>) -> Self {
+    pub(super) fn of(table: &'a Table, public_inputs: Vec<Fr>) -> Self {
         let mut system = ConstraintSystem::default();
         Config::new(&mut system);
         let constraints = system
@@ -120,7 +121,7 @@ impl<'a> Diagnosis<'a> {
                 copies.entry(right).or_default().push(i);
             }
         }
-        Self { table, instances, constraints, copies }
+        Self { table, public_inputs, constraints, copies }
     }
 
     /// Every constraint that does not hold.
@@ -136,7 +137,8 @@ impl<'a> Diagnosis<'a> {
         failures
     }
 
-    /// The same as [`failures`](Self::failures), but only looks at rows that differ from a table of this layout without failures.
+    /// The same as [`failures`](Self::failures), but only looks at rows that differ from a table of this layout without
+    /// failures.
     #[cfg(test)]
     pub(super) fn failures_unlike(&self, honest: &Table) -> Vec<Failure> {
         let rows = &self.table.rows;
@@ -197,8 +199,8 @@ impl<'a> Diagnosis<'a> {
     }
 
     fn find_origin(&self, row: u32, columns: u16) -> Option<Origin> {
-        // Spans overlap: an output row is also the next permutation's first row, and range words are on S-box rows. The span that
-        // shares most columns is the right one, and among equal ones the earliest.
+        // Spans overlap: an output row is also the next permutation's first row, and range words are on S-box rows. The
+        // span that shares most columns is the right one, and among equal ones the earliest.
         let shared = |span: &Span| (span.columns & columns).count_ones();
         let covering = self.table.spans.iter().filter(|span| (span.first..span.end).contains(&row) && shared(span) > 0);
         covering.rev().max_by_key(|span| shared(span)).map(|span| span.origin)
@@ -227,7 +229,7 @@ impl<'a> Diagnosis<'a> {
         };
         let right = match copy.right {
             End::Advice(cell) => value(cell),
-            End::Instance(row) => self.instances[row as usize],
+            End::PublicInput(row) => self.public_inputs[row as usize],
         };
         if value(copy.left) != right {
             failures.push(Failure {

@@ -25,7 +25,7 @@ use crate::{
 
 const ACCOUNT: PathName = PathName { bit: "account bit", sibling: "identity sibling" };
 
-/// The result of a slot.
+/// The result of an L1 slot.
 pub(super) struct EntryOutcome {
     pub(super) active: Bit,
     /// The identity root and the medical root after the slot.
@@ -40,7 +40,7 @@ fn kinds_where(says: impl Fn(&L1Rule) -> bool) -> Set {
 }
 
 impl Section<'_> {
-    /// Lays out a slot. It registers the account, takes an entry without effect, or is unused.
+    /// Lays out an L1 slot. It registers the account, takes an entry without effect, or is unused.
     pub(super) fn entry(&mut self, version: &CircuitVersion, roots: [Wire; 2], witness: &EntryWitness) -> EntryOutcome {
         let entry = &witness.entry;
         let fields = self.hints("entry", entry.packed_fields());
@@ -107,7 +107,7 @@ impl Section<'_> {
         EntryOutcome { active: active.into(), roots: [identity, medical], d1 }
     }
 
-    /// The kind of the entry, and its code. In an unused slot no flag is set.
+    /// The kind of the entry, and its code. In an unused L1 slot no flag is set.
     fn entry_kind(&mut self, code: &Fr, kind: Wire) -> (OneHot<{ Kind::L1.len() }>, Ranged<{ layout::KIND }>) {
         let kinds = Kind::L1;
         let flags =

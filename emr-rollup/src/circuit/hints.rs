@@ -1,9 +1,9 @@
 //! Hints: the values that no gate computes, so a prover may choose them.
 //!
-//! Hints are the witness fields, and what the builder computes from them, such as bits, inverses and digits. Each hint passes
-//! through [`Builder::hint`] or [`Builder::propose`]. Production code takes the value that it is given. A test replaces a value:
-//! everything after it follows from the false value, and only the constraint that exists for this case may refuse it.
-//! Production code cannot make a builder that replaces hints. The layout does not depend on values.
+//! Hints are the witness fields, and what the builder computes from them, such as bits, inverses and digits. Each hint
+//! passes through [`Builder::hint`] or [`Builder::propose`]. Production code takes the value that it is given. A test
+//! replaces a value: everything after it follows from the false value, and only the constraint that exists for this
+//! case may refuse it. Production code cannot make a builder that replaces hints. The layout does not depend on values.
 
 use super::{
     builder::{Builder, Wire},

@@ -74,7 +74,7 @@ impl Section<'_> {
     pub(super) fn identity(&mut self, leaf: Leaf, fields: &IdentityFields) -> IdentityWires {
         let [role, status, org, epoch] = self.hints(leaf.hint(), fields.packed_fields());
         let (role, status) = (self.leaf_field(leaf, Field::Role, role), self.leaf_field(leaf, Field::Status, status));
-        let (org, epoch) = (self.leaf_field(leaf, Field::Org, org), self.leaf_field(leaf, Field::Epoch, epoch));
+        let (org, epoch) = (self.leaf_field(leaf, Field::Org, org), self.leaf_field(leaf, Field::AccountEpoch, epoch));
         let key = self.hints(leaf.hint(), [fields.key_x, fields.key_y]);
         let encryption = self.hint(leaf.hint(), fields.encryption);
         let mut scope = self.under(Demand::LeafHash(leaf));

@@ -17,12 +17,12 @@ use crate::{
     statement::{Header, Message},
 };
 
-/// The kind of an operation. In a padding slot no flag is set.
+/// The kind of an operation. In an unused L2 slot no flag is set.
 #[derive(Clone, Debug)]
 pub(super) struct KindWires {
     /// One flag for each of [`Kind::L2`].
     flags: OneHot<{ Kind::L2.len() }>,
-    /// Whether the slot is used.
+    /// Whether the L2 slot is used.
     pub(super) active: Within,
     /// Whether the target is a record.
     pub(super) record: Within,
@@ -46,7 +46,8 @@ fn kinds_where(says: impl Fn(&Rule) -> bool) -> Set {
     Kind::L2.into_iter().enumerate().map(|(i, kind)| Set::from(says(kind)) << i).sum()
 }
 
-/// The header's fields as they come in. Positions in trees, leaves and the rules of the kind show the ranges that are missing here.
+/// The header's fields as they come in. Positions in trees, leaves and the rules of the kind show the ranges that are
+/// missing here.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct HeaderHints {
     pub(super) signer: Wire,
@@ -86,7 +87,8 @@ pub(super) struct BodyWires {
 }
 
 impl Section<'_> {
-    /// The kind, its code, and the code of its tree. Constrains at most one kind's flag to be set, and the header to agree with it.
+    /// The kind, its code, and the code of its tree. Constrains at most one kind's flag to be set, and the header to
+    /// agree with it.
     pub(super) fn kind(&mut self, header: &Header) -> (KindWires, Ranged<{ layout::KIND }>, Ranged<{ layout::TREE }>) {
         let kinds = Kind::L2;
         let code = |kind: Kind| Fr::from(u64::from(kind.code()));

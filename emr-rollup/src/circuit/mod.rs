@@ -2,10 +2,11 @@
 //!
 //! - `config`: columns, selectors and gates.
 //! - `builder`: fills the table. `hints`: the values that no gate computes come in here.
-//! - `scope`: the purpose of rows. Gadgets are methods of a scope. A scope is opened for one `demand`, and a demand belongs to a clause.
+//! - `scope`: the purpose of rows. Gadgets are methods of a scope. A scope is opened for one `demand`, and a demand
+//!   belongs to a clause.
 //! - `gadget`: arithmetic without meaning. Gadgets place wires in rows. Everything below works on wires only.
 //! - `leaf`, `message`, `authority`, `target`: the parts of an operation.
-//! - `entry`, `operation`: one slot. `batch`: all slots, the data and the public inputs.
+//! - `entry`: one L1 slot. `operation`: one L2 slot. `batch`: all slots, the data and the public inputs.
 
 mod authority;
 mod batch;
@@ -29,7 +30,7 @@ mod target;
 pub use batch::BatchCircuit;
 pub use config::Config;
 pub use demand::{
-    AccountTree, Axis, Content, Covered, Demand, Field, Half, Instance, Leaf, Moment, Party, RightBit, Scalar,
+    AccountTree, Axis, Content, Covered, Demand, Field, Half, Leaf, Moment, Party, PublicInput, RightBit, Scalar,
 };
 pub use diagnosis::{Diagnosis, Failure};
 pub use origin::{Origin, Part};

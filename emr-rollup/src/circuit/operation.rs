@@ -23,7 +23,7 @@ use crate::{
 };
 use emr_core::{AccountStatus, Role};
 
-/// The values that all slots share.
+/// The values that all L2 slots share.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Common {
     pub(super) version: CircuitVersion,
@@ -33,7 +33,7 @@ pub(super) struct Common {
     pub(super) identity_root: Wire,
 }
 
-/// The result of a slot.
+/// The result of an L2 slot.
 pub(super) struct Outcome {
     pub(super) active: Bit,
     pub(super) medical_root: Wire,
@@ -66,7 +66,7 @@ const VALIDITY_BITS: u32 = 20;
 const _: () = assert!(MAX_VALIDITY < 1 << VALIDITY_BITS);
 
 impl Section<'_> {
-    /// Lays out a slot. It executes the operation of the witness, or is unused.
+    /// Lays out an L2 slot. It executes the operation of the witness, or is unused.
     pub(super) fn operation(&mut self, common: &Common, medical_root: Wire, witness: &OperationWitness) -> Outcome {
         let version = &common.version;
         let (mut kind, kind_code, tree) = self.kind(&witness.message.header);
@@ -159,7 +159,7 @@ impl Section<'_> {
         let path = scope.path_along("medical sibling", &witness.medical_path, &parties.patient_path);
         let medical_root = self.replace_medical(kind.active, &path, medical_root, [&medical, &next]);
 
-        let mut scope = self.under(Demand::PaddingData);
+        let mut scope = self.under(Demand::UnusedData);
         let place = scope.pack(&layout::PLACE, [header.patient.into(), tree.into(), slot.into()]).into();
         let [place, entry, key_directory] =
             [place, entry, key_directory].map(|word: Wire| scope.zero_unless(kind.active, word));
@@ -192,9 +192,9 @@ impl Section<'_> {
         self.under(Demand::PatientRole).assert_constant_if(active, patient.role, code(Role::Patient.code()));
         self.under(Demand::PatientActive).assert_constant_if(active, patient.status, status);
 
-        let mut scope = self.under(Demand::Epoch(Party::Signer));
+        let mut scope = self.under(Demand::AccountEpoch(Party::Signer));
         let signer_epoch = scope.equal_in_range(hints.signer_epoch, signer.epoch);
-        let mut scope = self.under(Demand::Epoch(Party::Patient));
+        let mut scope = self.under(Demand::AccountEpoch(Party::Patient));
         let patient_epoch = scope.equal_in_range(hints.patient_epoch, patient.epoch);
         let mut scope = self.under(Demand::NotExpired);
         let left = scope.assert_at_least_if::<VALIDITY_BITS, _, _>(active, hints.valid_until, common.time);

@@ -23,7 +23,8 @@ pub struct Origin {
     pub part: Part,
     /// The purpose.
     pub demand: Demand,
-    /// The number of the assertion, counted over the whole circuit. `None` for a row that only computes: it holds for all inputs.
+    /// The number of the assertion, counted over the whole circuit. `None` for a row that only computes: it holds for
+    /// all inputs.
     pub(super) assertion: Option<u32>,
 }
 

@@ -1,5 +1,5 @@
-//! Gives every row its purpose. Gadgets are methods of a [`Scope`]. Outside of tests only [`Section::under`] opens a scope, and it takes the
-//! demand that the rows serve.
+//! Gives every row its purpose. Gadgets are methods of a [`Scope`]. Outside of tests only [`Section::under`] opens a
+//! scope, and it takes the demand that the rows serve.
 
 use super::{
     builder::{Builder, Wire},

@@ -23,7 +23,8 @@ pub(super) struct Row {
     pub(super) advice: [Fr; ADVICE],
     pub(super) constants: [Fr; CONSTANTS],
     pub(super) selectors: [u8; SELECTORS],
-    /// One bit for each advice cell that was written. The other cells are 0, and constraints do not read them or multiply them by 0.
+    /// One bit for each advice cell that was written. The other cells are 0, and constraints do not read them or
+    /// multiply them by 0.
     pub(super) assigned: u16,
 }
 
@@ -36,7 +37,7 @@ impl Row {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum End {
     Advice(CellId),
-    Instance(u32),
+    PublicInput(u32),
 }
 
 /// A copy constraint: the two cells hold the same value.

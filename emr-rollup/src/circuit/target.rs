@@ -1,5 +1,5 @@
-//! The leaf that an operation writes. The old value is the expected one, the new value is one that the rules allow, and the root of its tree
-//! follows.
+//! The leaf that an operation writes. The old value is the expected one, the new value is one that the rules allow, and
+//! the root of its tree follows.
 
 use emr_core::{RecordStatus, Rights};
 use halo2curves::ff::Field as _;
@@ -71,7 +71,7 @@ impl Section<'_> {
             self.slot_value(Leaf::OldRecord, old_record.revision, old_record.hash, &contents);
         let mut scope = self.under(Demand::LeafOfKind);
         let old_leaf = scope.either_of((kind.record, record_value), (kind.grant, grant_value));
-        // Counters only grow, so the new leaf is never empty. In a padding slot it is 0.
+        // Counters only grow, so the new leaf is never empty. In an unused L2 slot it is 0.
         let new_leaf = scope.either_of((kind.record, new_record.hash), (kind.grant, new_grant.hash));
         TargetWires { old_grant, new_grant, old_record, old_record_empty, new_record, old_leaf, new_leaf }
     }

@@ -1,5 +1,5 @@
-//! A sequencer that checks nothing. It executes every operation that it gets, keeps all hashes and roots consistent, and returns the
-//! witness. So a batch breaks only the clause that the test wants to break.
+//! A sequencer that checks nothing. It executes every operation that it gets, keeps all hashes and roots consistent,
+//! and returns the witness. So a batch breaks only the clause that the test wants to break.
 
 use std::collections::BTreeMap;
 
@@ -260,11 +260,11 @@ impl Forger {
         let hash = subtree.medical.hash();
         self.medical.set(patient as u32, hash);
         // The grant counts as part of the state before the batch.
-        self.settle();
+        self.begin_batch();
     }
 
     /// Makes the current state the state before the batch, and begins the batch here.
-    pub fn settle(&mut self) {
+    pub fn begin_batch(&mut self) {
         self.witness.entries.clear();
         self.witness.operations.clear();
         self.data = BatchData::default();

@@ -2,7 +2,7 @@
 
 use crate::{
     batch::{Batch, Open, PublicInputs},
-    l1_operation::Registration,
+    l1_operation::Register,
     operation::{
         Action, CLIENT_VALIDITY, Domain, Operation, PutRecord, RequestAccess, Revoke, SetGrant, SignedOperation,
         Tombstone,
@@ -71,8 +71,8 @@ pub fn domain() -> Domain {
 }
 
 /// Hospital 1, doctor 2 of that hospital, doctor 3 without a hospital, patient 4.
-pub fn registrations() -> Vec<Registration> {
-    let register = |index: u64, role, org: Option<u64>| Registration {
+pub fn registrations() -> Vec<Register> {
+    let register = |index: u64, role, org: Option<u64>| Register {
         account: account(index),
         role,
         org: org.map(account),
@@ -92,7 +92,8 @@ pub fn first_slot(version: &CircuitVersion) -> u64 {
     GrantSlot::FIRST_ORDINARY.get().min(1 << (version.grant_depth - 1))
 }
 
-/// An operation on the patient, signed by an account. `authority` is the slot of the grant that allows it, if one is needed.
+/// An operation on the patient, signed by an account. `authority` is the slot of the grant that allows it, if one is
+/// needed.
 ///
 /// # Panics
 /// Panics if the slot is out of range.

@@ -19,7 +19,8 @@ fn the_forger_is_honest_unless_told_otherwise() {
     assert_eq!(public, honest(VERSION).1);
 }
 
-/// A slot computes its results. So a lie about a result shows where the result is compared: in the roots and the data.
+/// An L1 or L2 slot computes its results. So a lie about a result shows where the result is compared: in the roots and
+/// the data.
 #[test]
 fn c10_c11_c12_c16_what_is_left_follows() {
     type Lie = fn(&mut Fr, &mut emr_rollup::statement::MedicalFields);
@@ -81,7 +82,8 @@ fn c10_c11_c12_c13_cells_are_bound() {
             }
             let failures = diagnosis.failures_if(cell, diagnosis.value(cell) + one());
             assert!(!failures.is_empty(), "{cell:?} is free");
-            // A copy constraint can refuse instead, if another gate computed the value. Rows that only fill a lane have no clause.
+            // A copy constraint can refuse instead, if another gate computed the value. Rows that only fill a lane have
+            // no clause.
             let elsewhere = failures.iter().all(|failure| failure.gate == "copy" || failure.origin.is_none());
             let here = clauses(&failures).contains(&Some(clause));
             assert!(here || elsewhere, "{cell:?} of {:?}: {failures:?}", diagnosis.origin(cell));
@@ -152,7 +154,7 @@ fn c14_l1_operations_are_total_and_take_effect_as_queued() {
     only_c14("old identity", altered(|w| w.old_identity = Fr::from(5).into()));
     only_c14("old medical", altered(|w| w.old_medical = Fr::from(5).into()));
     only_c14("kind", altered(|w| w.entry.kind = Fr::from(17)));
-    // An unused slot before a used one, and data in an unused slot.
+    // An unused L1 or L2 slot before a used one, and data in an unused one.
     let (mut witness, public) = honest(VERSION);
     let mut hole = witness.entries[0].clone();
     hole.entry = EntryFields::default();
@@ -166,7 +168,7 @@ fn c14_l1_operations_are_total_and_take_effect_as_queued() {
 }
 
 #[test]
-fn c17_padding_comes_last_and_changes_nothing() {
+fn c17_unused_slots_come_last_and_changes_nothing() {
     let (witness, public) = forger(3).finish();
     let mut early = witness.clone();
     let mut hole = witness.operations[0].clone();
@@ -174,18 +176,18 @@ fn c17_padding_comes_last_and_changes_nothing() {
     hole.signature = Default::default();
     early.operations.insert(0, hole);
     assert!(clauses(&failures(&early, &public)).contains(&Some(Clause::PublicInputs)));
-    // A padding slot may hold anything, but its data must be zeros and the root must stay.
+    // An unused L2 slot may hold anything, but its data must be zeros and the root must stay.
     let circuit = BatchCircuit::new(&witness, &public);
     let diagnosis = Diagnosis::new(&circuit, &public);
-    let padding: Vec<_> = diagnosis
+    let unused: Vec<_> = diagnosis
         .cells()
-        .filter(|cell| diagnosis.origin(*cell).is_some_and(|origin| origin.demand == Demand::PaddingData))
+        .filter(|cell| diagnosis.origin(*cell).is_some_and(|origin| origin.demand == Demand::UnusedData))
         .filter(|cell| cell.column == 6)
         .collect();
-    assert!(!padding.is_empty());
-    for cell in padding {
+    assert!(!unused.is_empty());
+    for cell in unused {
         let failures = diagnosis.failures_if(cell, diagnosis.value(cell) + one());
-        assert!(clauses(&failures).contains(&Some(Clause::PaddingEmpty)), "{cell:?}: {failures:?}");
+        assert!(clauses(&failures).contains(&Some(Clause::UnusedEmpty)), "{cell:?}: {failures:?}");
     }
 }
 

@@ -1,15 +1,15 @@
 //! `POST /v1/login/challenge` and `POST /v1/login`.
 
 use axum::extract::State;
-use emr_api::{Challenge, ChallengeRequest, LoginRequest, Session};
+use emr_api::{LoginChallenge, LoginChallengeRequest, LoginRequest, LoginToken};
 
 use super::{Shared, extract::Json};
 use crate::http::refusal::Refusal;
 
 pub(super) async fn challenge(
     State(app): Shared,
-    Json(request): Json<ChallengeRequest>,
-) -> Result<axum::Json<Challenge>, Refusal> {
+    Json(request): Json<LoginChallengeRequest>,
+) -> Result<axum::Json<LoginChallenge>, Refusal> {
     // The signed message names this hospital, so it must have an account.
     app.hospital()?;
     Ok(axum::Json(app.logins.challenge(request.account, app.sequencer().clock.now())))
@@ -18,7 +18,7 @@ pub(super) async fn challenge(
 pub(super) async fn login(
     State(app): Shared,
     Json(request): Json<LoginRequest>,
-) -> Result<axum::Json<Session>, Refusal> {
+) -> Result<axum::Json<LoginToken>, Refusal> {
     let hospital = app.hospital()?;
     let sequencer = app.sequencer();
     let known = {

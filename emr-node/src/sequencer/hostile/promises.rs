@@ -80,7 +80,7 @@ fn a_promise_counts_the_registrations_that_go_first() -> Test {
     let of_new = |account: u64| world.sign(account, 1, put(account, 0)?);
     let mut state = world.sequencer.state().clone();
     for account in 100..2100 {
-        let registration = Registration {
+        let registration = Register {
             account: AccountIndex::new(account)?,
             role: Role::Patient,
             org: None,

@@ -5,7 +5,7 @@ use emr_core::{
 };
 use emr_rollup::{
     batch::Batch,
-    l1_operation::Registration,
+    l1_operation::Register,
     operation::{Action, DirectoryCommitment, PutRecord, SetGrant, SignedOperation},
     primitive::{eddsa::SigningKey, field::Fr},
     state::leaf::{GrantLeaf, RecordLeaf},
@@ -50,7 +50,7 @@ fn case() -> Result<Case, Box<dyn std::error::Error>> {
     for (number, role) in [(1, Role::Patient), (2, Role::Doctor)] {
         let account = AccountIndex::new(number)?;
         let key = key(number as u8).public();
-        batch.push_l1(&Registration { account, role, org: None, key, encryption: Fr::from(number) }.into())?;
+        batch.push_l1(&Register { account, role, org: None, key, encryption: Fr::from(number) }.into())?;
     }
     let grant = GrantLeaf {
         grantee: Some(AccountIndex::new(2)?),
@@ -184,7 +184,7 @@ fn the_hospital_is_a_hospital_and_stays_the_same() -> Result<(), Box<dyn std::er
     let mut queue = Vec::new();
     for (number, role) in [(1, Role::Patient), (2, Role::Hospital), (3, Role::Hospital)] {
         let (account, key) = (AccountIndex::new(number)?, key(number as u8).public());
-        queue.push(Registration { account, role, org: None, key, encryption: Fr::from(number) }.into());
+        queue.push(Register { account, role, org: None, key, encryption: Fr::from(number) }.into());
     }
     let told = |hospital: Option<u64>| {
         let hospital = hospital.map(AccountIndex::new).transpose()?;

@@ -9,11 +9,11 @@ use emr_core::{
     AccountEpoch, AccountIndex, Class, Codec, GrantSlot, Opaque, Purpose, Reason, RecordSlot, RecordStatus, Revision,
     Rights, Role, UnixTime, Uses, Version, cid::cid_of,
 };
-use emr_crypto::{Epoch, PatientDirectory};
+use emr_crypto::{KeyEpoch, PatientDirectory};
 use emr_ipfs::{Blockstore, Cid, DiskStore};
 use emr_rollup::{
     batch::{D1Entry, D2Entry},
-    l1_operation::{L1Operation, Registration},
+    l1_operation::{L1Operation, Register},
     operation::{
         Action, CLIENT_VALIDITY, DirectoryCommitment, Domain, Operation, PutRecord, RequestAccess, Revoke, SetGrant,
         Tombstone,
@@ -86,7 +86,7 @@ pub(super) struct Scene {
     /// The time for uploads and sweeps. Operations and batches use the real time.
     pub(super) now: UnixTime,
     folder: Arc<tempfile::TempDir>,
-    queue: Vec<Registration>,
+    queue: Vec<Register>,
     l1: Vec<OnL1>,
     /// The value of `now` when each batch was settled.
     settled: Vec<UnixTime>,
@@ -111,7 +111,7 @@ impl Scene {
 
     async fn in_folder(folder: Arc<tempfile::TempDir>, store: Arc<dyn Blockstore>, quotas: Quotas) -> Outcome<Self> {
         let roles = [(PATIENT, Role::Patient), (DOCTORS[0], Role::Doctor), (DOCTORS[1], Role::Doctor)];
-        let queue = roles.map(|(number, role)| Registration {
+        let queue = roles.map(|(number, role)| Register {
             account: account(number),
             role,
             org: None,
@@ -281,7 +281,7 @@ impl Scene {
 
 /// What L1 shows.
 pub(super) struct L1History {
-    queue: Vec<Registration>,
+    queue: Vec<Register>,
     batches: Vec<OnL1>,
     settled: Vec<UnixTime>,
     patient_key: u64,
@@ -290,7 +290,7 @@ pub(super) struct L1History {
 fn start(
     folder: &Path,
     store: &FusedStore,
-    queue: &[Registration],
+    queue: &[Register],
     l1: &[OnL1],
     quotas: Quotas,
 ) -> Outcome<Arc<Sequencer>> {

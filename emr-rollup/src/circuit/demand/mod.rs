@@ -1,9 +1,11 @@
-//! The purpose of a constraint, and the clause that it enforces. Each assertion of a slot has its own demand (a wide range check
-//! has several assertions with one demand), so tests and diagnoses name an assertion by its demand.
+//! The purpose of a constraint, and the clause that it enforces. Each assertion of an L1 or L2 slot has its own demand
+//! (a wide range check has several assertions with one demand), so tests and diagnoses name an assertion by its demand.
 
 mod subject;
 
-pub use subject::{AccountTree, Axis, Content, Covered, Field, Half, Instance, Leaf, Moment, Party, RightBit, Scalar};
+pub use subject::{
+    AccountTree, Axis, Content, Covered, Field, Half, Leaf, Moment, Party, PublicInput, RightBit, Scalar,
+};
 
 use crate::{
     operation::{Counter, Kind},
@@ -18,7 +20,7 @@ pub enum Demand {
     /// A constant.
     Constant,
     /// The value is this public input.
-    PublicInput(Instance),
+    PublicInput(PublicInput),
     /// The batch's time is in range.
     TimeInRange,
     /// The state root before the batch is the hash of its two roots.
@@ -41,13 +43,13 @@ pub enum Demand {
     D2Evaluation,
 
     // An L1 slot.
-    /// The flag of this kind is a bit.
+    /// The L1 slot's flag of this kind is a bit.
     EntryKindFlag(Kind),
     /// The entry's kind is the one whose flag is set.
     EntryKind,
     /// A field of the entry is in range.
     EntryField(Field),
-    /// The words of an unused slot are 0.
+    /// The words of an unused L1 slot are 0.
     UnusedEntry(u32),
     /// The entry's account is the position of the leaf.
     EntryAccount,
@@ -87,7 +89,7 @@ pub enum Demand {
     MessageHash,
     /// The hash that gives the challenge.
     ChallengeHash,
-    /// The negated key of the signer. In an unused slot, the neutral element.
+    /// The negated key of the signer. In an unused L2 slot, the neutral element.
     NegatedKey,
     /// `S·B - challenge·A`.
     Ladder,
@@ -98,7 +100,7 @@ pub enum Demand {
     /// Whether the upper half of a scalar equals that of its bound.
     CanonicalTight(Scalar),
     /// The signed epoch is the one in the leaf.
-    Epoch(Party),
+    AccountEpoch(Party),
     /// The operation has not expired.
     NotExpired,
     /// The operation is not valid for too long.
@@ -249,8 +251,8 @@ pub enum Demand {
     MedicalRoot,
     /// The medical root after.
     MedicalRootAfter,
-    /// The data of a padding slot are 0.
-    PaddingData,
+    /// The data of an unused L2 slot are 0.
+    UnusedData,
 }
 
 impl Demand {
@@ -275,7 +277,7 @@ impl Demand {
             | Self::SignaturePoint(_)
             | Self::Canonical(..)
             | Self::CanonicalTight(_) => Clause::SignatureValid,
-            Self::Epoch(_) | Self::NotExpired | Self::NotTooLong => Clause::MessageCurrent,
+            Self::AccountEpoch(_) | Self::NotExpired | Self::NotTooLong => Clause::MessageCurrent,
             Self::Account(Party::Patient)
             | Self::IdentityTurns(Party::Patient)
             | Self::IdentityRoot(Party::Patient)
@@ -332,11 +334,11 @@ impl Demand {
             Self::TargetTurns(Moment::After) | Self::SubtreeRoots => Clause::SubtreeRoot,
             Self::AuditEntry => Clause::AuditHead,
             Self::DirectoryIsCurrent | Self::DirectoryAfter | Self::MedicalTurns(Moment::After) => Clause::MedicalLeaf,
-            Self::PublicInput(Instance::Pre | Instance::Post)
+            Self::PublicInput(PublicInput::Pre | PublicInput::Post)
             | Self::RootBefore
             | Self::RootAfter
             | Self::MedicalRootAfter => Clause::RootsChain,
-            Self::PublicInput(Instance::N1)
+            Self::PublicInput(PublicInput::N1)
             | Self::L1InOrder(_)
             | Self::L1Count
             | Self::EntryKindFlag(_)
@@ -349,11 +351,13 @@ impl Demand {
             | Self::RegisteredLeaves
             | Self::EntryTurns(..)
             | Self::EntryRoot(_) => Clause::L1AsQueued,
-            Self::PublicInput(Instance::Commitment) | Self::DataCommitment => Clause::DataCommitment,
-            Self::PublicInput(Instance::Time) | Self::TimeInRange => Clause::OneTime,
-            Self::PaddingData => Clause::PaddingEmpty,
+            Self::PublicInput(PublicInput::Commitment) | Self::DataCommitment => Clause::DataCommitment,
+            Self::PublicInput(PublicInput::Time) | Self::TimeInRange => Clause::OneTime,
+            Self::UnusedData => Clause::UnusedEmpty,
             Self::Constant
-            | Self::PublicInput(Instance::Domain | Instance::N | Instance::Z | Instance::Y1 | Instance::Y2)
+            | Self::PublicInput(
+                PublicInput::Domain | PublicInput::N | PublicInput::Z | PublicInput::Y1 | PublicInput::Y2,
+            )
             | Self::L2InOrder(_)
             | Self::L2Count
             | Self::D1Evaluation

@@ -5,7 +5,7 @@ use emr_core::Rights;
 /// A public input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[expect(missing_docs, reason = "the fields of PublicInputs")]
-pub enum Instance {
+pub enum PublicInput {
     Domain,
     Pre,
     Post,
@@ -18,7 +18,7 @@ pub enum Instance {
     Y2,
 }
 
-impl Instance {
+impl PublicInput {
     /// All of them, in the order of the instance column.
     pub const ALL: [Self; 10] = [
         Self::Domain,
@@ -62,7 +62,7 @@ pub enum Field {
     Role,
     Status,
     Org,
-    Epoch,
+    AccountEpoch,
     Grantee,
     Rights,
     Scope,

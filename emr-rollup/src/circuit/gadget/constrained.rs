@@ -1,7 +1,8 @@
 //! Wires that are constrained to be a bit, or below a power of two.
 //!
-//! Only gadgets make them, each next to the constraint that makes it true: [`Bit::constrained`] and [`Ranged::constrained`] are visible in
-//! this folder alone. A gadget that needs a bit or a range takes these types, so an unconstrained wire is a type error there.
+//! Only gadgets make them, each next to the constraint that makes it true: [`Bit::constrained`] and
+//! [`Ranged::constrained`] are visible in this folder alone. A gadget that needs a bit or a range takes these types, so
+//! an unconstrained wire is a type error there.
 //!
 //! | type | made by |
 //! |---|---|
@@ -9,7 +10,8 @@
 //! | [`Ranged`] | `range`, `spell`, `recompose`, `assert_at_least_if`; equality with one (`equal_in_range`); a promise (below) |
 //! | [`Packed`] | `pack` |
 //!
-//! A [`Promise`] is for a field that is packed before the rows that show its range are laid out. `Builder::finish` panics if one is open.
+//! A [`Promise`] is for a field that is packed before the rows that show its range are laid out. `Builder::finish`
+//! panics if one is open.
 
 use crate::{
     circuit::{

@@ -17,7 +17,8 @@ use crate::{
 
 /// Bits of each half when integers are compared by halves.
 const HALF_BITS: u32 = 128;
-/// The bits below the leading ones that a ladder returns. The low halves of both bounds have this number of bits and are not 0.
+/// The bits below the leading ones that a ladder returns. The low halves of both bounds have this number of bits and
+/// are not 0.
 const LOW_BITS: u32 = (BITS - HIGH_BITS) as u32;
 
 /// A signature's wires: coordinates of R, and S.

@@ -6,10 +6,10 @@
 //! 254       sum.x  T.x   T.y   sum.y                  s       c       Q.x  Q.y    Table
 //! ```
 //!
-//! Row 0 starts with acc = (0, 1) and with 0 for both scalars (copies of constants). The ladder carries T and Q down to the last row.
-//! There `T = B + Q` is checked, and that Q is on the curve. The addition law is complete on this curve (a is a square, d is not).
-//! So for points on the curve no denominator is 0, and each row determines the next. Every bit is constrained. The caller must
-//! check that the 254-bit integers are below the group order or below p.
+//! Row 0 starts with acc = (0, 1) and with 0 for both scalars (copies of constants). The ladder carries T and Q down to
+//! the last row. There `T = B + Q` is checked, and that Q is on the curve. The addition law is complete on this curve
+//! (a is a square, d is not). So for points on the curve no denominator is 0, and each row determines the next. Every
+//! bit is constrained. The caller must check that the 254-bit integers are below the group order or below p.
 
 use crypto_bigint::U256;
 use halo2_proofs::plonk::Expression;
@@ -112,8 +112,8 @@ pub(in crate::circuit) const HIGH_BITS: usize = 127;
 impl Scope<'_> {
     /// Computes `s·B + c·Q`, and constrains Q to be on the curve.
     ///
-    /// The rows spell 254-bit integers that are congruent to s and c modulo p. They *are* s and c only if the caller checks that they are
-    /// below p.
+    /// The rows spell 254-bit integers that are congruent to s and c modulo p. They *are* s and c only if the caller
+    /// checks that they are below p.
     pub(in crate::circuit) fn ladder(&mut self, q: [Wire; 2], s: Wire, c: Wire) -> Ladder {
         let part = self.origin().part;
         let spelled = [("S spelled", s), ("challenge spelled", c)].map(|(name, wire)| {

@@ -57,8 +57,8 @@ impl<const N: usize> OneHot<N> {
 impl Scope<'_> {
     /// Constrains at most one of N bits to be 1.
     ///
-    /// Each line of `plan` is a sum to lay out first, given as disjoint parts. The last line is the sum of all flags. With one flag the plan is
-    /// empty.
+    /// Each line of `plan` is a sum to lay out first, given as disjoint parts. The last line is the sum of all flags.
+    /// With one flag the plan is empty.
     ///
     /// # Panics
     /// Panics if the last line is not the sum of all flags, or if parts are not disjoint.

@@ -22,8 +22,8 @@ impl Scope<'_> {
         Packed::constrained(self.linear(&terms, Fr::ZERO))
     }
 
-    /// If the bit is 1, constrains `after` to be `before + step`. The fields are in range, so each field that `step` does not touch stays the
-    /// same.
+    /// If the bit is 1, constrains `after` to be `before + step`. The fields are in range, so each field that `step`
+    /// does not touch stays the same.
     pub(in crate::circuit) fn assert_steps_if(&mut self, bit: impl Into<Bit>, [before, after]: [Packed; 2], step: Fr) {
         let change = self.linear(&[(Fr::ONE, after.into()), (-Fr::ONE, before.into())], Fr::ZERO);
         self.assert_constant_if(bit, change, step);

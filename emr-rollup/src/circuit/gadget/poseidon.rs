@@ -10,8 +10,8 @@
 //! 28     output     output     (row 0 of the next permutation)
 //! ```
 //!
-//! Both lanes have the same tag, and both continue their sponges or both start new ones. A direction is constrained to be a bit.
-//! Siblings and messages can be any field element.
+//! Both lanes have the same tag, and both continue their sponges or both start new ones. A direction is constrained to
+//! be a bit. Siblings and messages can be any field element.
 
 use halo2_proofs::plonk::Expression;
 

@@ -91,7 +91,8 @@ impl Scope<'_> {
         Ranged::constrained(wire)
     }
 
-    /// If the bit is 1, constrains `x - y` to be at least 0 and below `2^BITS`. Returns this difference, or 0 if the bit is 0.
+    /// If the bit is 1, constrains `x - y` to be at least 0 and below `2^BITS`. Returns this difference, or 0 if the
+    /// bit is 0.
     ///
     /// Both are in range, so the difference does not wrap around modulo p.
     pub(in crate::circuit) fn assert_at_least_if<const BITS: u32, const X: u32, const Y: u32>(

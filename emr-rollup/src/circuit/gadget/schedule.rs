@@ -1,9 +1,9 @@
 //! Poseidon's partial rounds, three to a row.
 //!
-//! Let the cells `x_r` be the S-box inputs of the partial rounds. The two linear words of the state can be eliminated over three
-//! rounds. Then `x_{r+3}` is a linear combination of `x_{r+1}`, `x_{r+2}`, `x_r^5`, `x_{r+1}^5`, `x_{r+2}^5`, plus a round constant. The
-//! coefficients do not depend on r. A permutation is then 28 rows of 3 cells: 4 full rounds, 19 rows of partial rounds, 4 full
-//! rounds and the output.
+//! Let the cells `x_r` be the S-box inputs of the partial rounds. The two linear words of the state can be eliminated
+//! over three rounds. Then `x_{r+3}` is a linear combination of `x_{r+1}`, `x_{r+2}`, `x_r^5`, `x_{r+1}^5`,
+//! `x_{r+2}^5`, plus a round constant. The coefficients do not depend on r. A permutation is then 28 rows of 3 cells: 4
+//! full rounds, 19 rows of partial rounds, 4 full rounds and the output.
 
 use std::sync::LazyLock;
 

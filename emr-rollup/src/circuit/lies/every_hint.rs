@@ -1,11 +1,13 @@
-//! Changes every hint of a used slot and of the frame. Any other value is refused, unless the operation does not read the hint.
+//! Changes every hint of a used L1 or L2 slot and of the frame. Any other value is refused, unless the operation does
+//! not read the hint.
 
 use halo2curves::ff::Field;
 
 use super::*;
 use crate::statement::{EntryFields, GrantFields, IdentityFields, RecordFields};
 
-/// Hints that one sum binds, with their weights, most significant first. Another hint of the sum can compensate for a change of one.
+/// Hints that one sum binds, with their weights, most significant first. Another hint of the sum can compensate for a
+/// change of one.
 pub(super) fn sums(story: &Story) -> Vec<Vec<(Hint, Fr)>> {
     let place = |widths: &[u32], i: usize| Fr::from(2).pow_vartime([u64::from(widths[i + 1..].iter().sum::<u32>())]);
     let weighted = |of: fn(&'static str, u32) -> Hint, name, first: u32, weights: Vec<Fr>| {
@@ -138,7 +140,8 @@ fn every_hint_is_bound() {
     assert!(free.is_empty(), "{free:#?}");
 }
 
-/// Changes each field of each leaf together with its neighbour. Packing and hash stay the same, so only the range checks can refuse it.
+/// Changes each field of each leaf together with its neighbour. Packing and hash stay the same, so only the range
+/// checks can refuse it.
 #[test]
 fn no_packed_field_overflows_into_its_neighbour() {
     let leaves = ["signer", "patient", "authority", "old grant", "new grant", "old record", "new record"];

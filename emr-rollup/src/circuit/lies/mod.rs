@@ -1,6 +1,6 @@
-//! Provers who lie about single hints. Everything after a lie follows from it, so only the constraint that exists for this case can
-//! refuse it. These tests find missing constraints. Honest batches cannot show that a constraint is missing. False witness fields cannot
-//! show it either, because an honest builder computes all other hints from them.
+//! Provers who lie about single hints. Everything after a lie follows from it, so only the constraint that exists for
+//! this case can refuse it. These tests find missing constraints. Honest batches cannot show that a constraint is
+//! missing. False witness fields cannot show it either, because an honest builder computes all other hints from them.
 
 use std::{
     cell::RefCell,
@@ -27,7 +27,7 @@ mod deletion;
 mod every_hint;
 mod forgeries;
 
-/// One slot of each kind, so that a batch is one operation.
+/// One L1 slot and one L2 slot, so that a batch is one operation.
 const SINGLE: CircuitVersion =
     CircuitVersion { number: 1, account_depth: 3, grant_depth: 2, record_depth: 3, max_l1: 1, max_l2: 1, k: 12 };
 
@@ -63,7 +63,7 @@ enum Lie {
     More(Fr),
 }
 
-/// An assertion, without its slot.
+/// An assertion, without its L1 or L2 slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Assertion {
     demand: Demand,
@@ -177,7 +177,8 @@ impl Trial {
         found
     }
 
-    /// The value that the circuit computed for a violated assertion: `x` of `flag · (x - y)`, or the second of two wires that must be equal.
+    /// The value that the circuit computed for a violated assertion: `x` of `flag · (x - y)`, or the second of two
+    /// wires that must be equal.
     fn computed(&self, number: u32) -> Fr {
         let of = |origin: Origin| origin.assertion == Some(number);
         let copy = self.table.copies.iter().find(|copy| of(copy.origin) && self.copy_fails(copy));
@@ -221,13 +222,13 @@ impl Story {
     fn tell(&self, lies: &[(Hint, Lie)], public_follows: bool) -> Trial {
         let (circuit, record) = lay_out(&self.case, lies);
         let public = &self.case.1;
-        let instances = if public_follows { published(&circuit.table, public) } else { public.elements().to_vec() };
-        let failures = Diagnosis::of(&circuit.table, instances).failures_unlike(&self.honest);
+        let public_inputs = if public_follows { published(&circuit.table, public) } else { public.elements().to_vec() };
+        let failures = Diagnosis::of(&circuit.table, public_inputs).failures_unlike(&self.honest);
         Trial { table: circuit.table, failures, record }
     }
 
-    /// Tells a lie in a world that fits it: the state before holds what the lie says, the signer signs it, and the public inputs
-    /// follow. So only the assertions that exist for this lie still fail.
+    /// Tells a lie in a world that fits it: the state before holds what the lie says, the signer signs it, and the
+    /// public inputs follow. So only the assertions that exist for this lie still fail.
     fn tell_in_its_world(&self, lies: &[(Hint, Lie)]) -> Trial {
         let mut world = BTreeMap::new();
         // If two assertions want different values for one hint, one of them stays violated.
@@ -284,20 +285,20 @@ fn lay_out((witness, public): &Case, lies: &[(Hint, Lie)]) -> (BatchCircuit, Rec
 /// The assertions that refuse an honest layout of a batch, with the public inputs that follow from it.
 fn refusals((witness, public): &Case) -> BTreeSet<Assertion> {
     let (circuit, record) = lay_out(&(witness.clone(), *public), &[]);
-    let instances = published(&circuit.table, public);
-    let failures = Diagnosis::of(&circuit.table, instances).failures();
+    let public_inputs = published(&circuit.table, public);
+    let failures = Diagnosis::of(&circuit.table, public_inputs).failures();
     Trial { table: circuit.table, failures, record }.assertions()
 }
 
 /// The public inputs that follow from a table.
 fn published(table: &Table, public: &PublicInputs) -> Vec<Fr> {
-    let mut instances = public.elements().to_vec();
+    let mut public_inputs = public.elements().to_vec();
     for copy in &table.copies {
-        if let End::Instance(row) = copy.right {
-            instances[row as usize] = table.value(copy.left);
+        if let End::PublicInput(row) = copy.right {
+            public_inputs[row as usize] = table.value(copy.left);
         }
     }
-    instances
+    public_inputs
 }
 
 /// The honest history, one story per operation.

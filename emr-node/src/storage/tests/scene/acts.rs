@@ -54,7 +54,7 @@ impl Scene {
         };
         let authority = (who != PATIENT).then(|| GrantSlot::new(62 + who).expect("a slot"));
         let signed = operation.sign(domain(), &key(if who == PATIENT { self.patient_key } else { who }), authority);
-        let epoch = stored.is_some().then_some(Epoch::FIRST);
+        let epoch = stored.is_some().then_some(KeyEpoch::FIRST);
         let submission = Submission { signed, stored, epoch, directory: directory.map(|cid| cid.to_string()) };
         self.sequencer.submit(self.principal(who), submission).await
     }

@@ -33,13 +33,18 @@ pub(super) fn attacks() -> Vec<Attack> {
     let lies = vec![is("old record", 5, end), is("new record", 5, end + 1), is("header", 5, end)];
     attack("the last revision", SECOND_PUT, lies, Demand::LeafField(Leaf::NewRecord, Field::Revision));
     let lies = vec![is("signer", 2, 0), is("signer", 3, end + 2), is("header", 1, end + 2), is("authority", 0, DOCTOR)];
-    attack("an organisation hidden in the epoch", DOCTOR_PUT, lies, Demand::LeafField(Leaf::Signer, Field::Epoch));
+    attack(
+        "an organisation hidden in the epoch",
+        DOCTOR_PUT,
+        lies,
+        Demand::LeafField(Leaf::Signer, Field::AccountEpoch),
+    );
     let last = (1u64 << 40) - 1;
     let lies = vec![public(3, Fr::from(last)), is("header", 7, last + 5)];
     attack("a validity beyond the last second", SET, lies, Demand::HeaderField(Field::ValidUntil));
     attack("a time beyond the last second", 0, vec![public(3, Fr::from(last + 1))], Demand::TimeInRange);
 
-    // Several kinds at once. In an unused slot, a flag of -1 makes the sum 0.
+    // Several kinds at once. In an unused L2 slot, a flag of -1 makes the sum 0.
     let flags = |with: u32| {
         vec![
             is("kind flag", 0, 1),

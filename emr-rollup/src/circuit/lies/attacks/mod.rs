@@ -51,7 +51,8 @@ fn public(index: u32, value: Fr) -> (Hint, Lie) {
     (Hint { part: Part::Frame, name: "public", index }, Lie::Is(value))
 }
 
-/// A sibling and a direction that lead from a forged leaf to the parent of two honest nodes. The direction is not a bit.
+/// A sibling and a direction that lead from a forged leaf to the parent of two honest nodes. The direction is not a
+/// bit.
 fn bent_step(node: Fr, sibling: Fr, bit: bool, forged: Fr) -> (Fr, Fr) {
     let (left, right) = if bit { (sibling, node) } else { (node, sibling) };
     let other = left + right - forged;

@@ -21,8 +21,8 @@ use emr_rollup::{
 };
 
 use crate::{
-    http::refusal::{Refusal, RefusalKind},
     mempool::Principal,
+    request_error::{RequestError, RequestErrorKind},
 };
 
 /// How long a challenge can be answered, in seconds.
@@ -115,8 +115,8 @@ enum Nonce {
     },
 }
 
-fn unauthorized(message: &str) -> Refusal {
-    Refusal::new(RefusalKind::Unauthorized, message)
+fn unauthorized(message: &str) -> RequestError {
+    RequestError::new(RequestErrorKind::Unauthorized, message)
 }
 
 impl Logins {
@@ -154,23 +154,25 @@ impl Logins {
         (principal, identity): (Principal, &IdentityLeaf),
         verifier: AccountIndex,
         now: UnixTime,
-    ) -> Result<LoginToken, Refusal> {
+    ) -> Result<LoginToken, RequestError> {
         let failed =
             || unauthorized("the login is not valid: ask for a new challenge and sign it with the account's key");
         let mut nonce = [0; 32];
         hex::decode_to_slice(&request.nonce, &mut nonce)
-            .map_err(|_| Refusal::malformed("the nonce is 64 hex digits"))?;
+            .map_err(|_| RequestError::malformed("the nonce is 64 hex digits"))?;
         if request.public_key.len() > MAX_KEY_TEXT || request.signature.len() > MAX_KEY_TEXT {
-            return Err(Refusal::malformed("key and signature are those of an RSA key of at most 4096 bits"));
+            return Err(RequestError::malformed("key and signature are those of an RSA key of at most 4096 bits"));
         }
         let key = BASE64.decode(&request.public_key).ok().and_then(|der| RsaPublic::from_der(&der).ok());
-        let key = key.ok_or_else(|| Refusal::malformed("the public key is SPKI DER in base64"))?;
-        let signature = BASE64.decode(&request.signature).map_err(|_| Refusal::malformed("the signature is base64"))?;
+        let key = key.ok_or_else(|| RequestError::malformed("the public key is SPKI DER in base64"))?;
+        let signature =
+            BASE64.decode(&request.signature).map_err(|_| RequestError::malformed("the signature is base64"))?;
         let salt = match request.commitment_salt.as_str() {
             "" => None,
             text => {
                 let mut salt = [0; 32];
-                hex::decode_to_slice(text, &mut salt).map_err(|_| Refusal::malformed("the salt is 64 hex digits"))?;
+                hex::decode_to_slice(text, &mut salt)
+                    .map_err(|_| RequestError::malformed("the salt is 64 hex digits"))?;
                 Some(salt)
             }
         };
@@ -194,7 +196,7 @@ impl Logins {
             Nonce::Used => return Err(failed()),
             Nonce::TooMany { seconds } => {
                 let message = "this account has logged in many times just now: use the token that you have, or wait";
-                return Err(Refusal::too_many(message, Duration::from_secs(seconds)));
+                return Err(RequestError::too_many(message, Duration::from_secs(seconds)));
             }
         }
         let token: [u8; 32] = rand::random();
@@ -219,7 +221,7 @@ impl Logins {
         token: &str,
         now: UnixTime,
         now_of: impl FnOnce(AccountIndex) -> Option<Principal>,
-    ) -> Result<Principal, Refusal> {
+    ) -> Result<Principal, RequestError> {
         let mut bytes = [0; 32];
         let known = hex::decode_to_slice(token, &mut bytes)
             .ok()

@@ -1,4 +1,4 @@
-//! The whole circuit: L1 slots, L2 slots, data, public inputs.
+//! The whole circuit: L1 slots, L2 slots, data and public inputs.
 
 use halo2_proofs::{
     circuit::{Cell, Layouter, SimpleFloorPlanner, Value},
@@ -104,7 +104,8 @@ pub(super) fn unused_entry() -> EntryWitness {
 }
 
 impl BatchCircuit {
-    /// Lays out a witness under public inputs. A witness that violates the statement gives a table that violates constraints.
+    /// Lays out a witness under public inputs. A witness that violates the statement gives a table that violates
+    /// constraints.
     ///
     /// Operations beyond the version's L1 and L2 slots are left out.
     pub fn new(witness: &BatchWitness, public: &PublicInputs) -> Self {
@@ -233,7 +234,7 @@ impl BatchCircuit {
 }
 
 impl Section<'_> {
-    /// Constrains bits to be 1 before they are 0, and their sum.
+    /// Constrains `count` to be the number of used slots, and the used slots to come first.
     fn assert_count(&mut self, used: &[Bit], count: Wire, in_order: fn(u32) -> Demand, counted: Demand) {
         for (i, pair) in (0..).zip(used.windows(2)) {
             self.under(in_order(i)).assert_zero_unless(pair[0], pair[1]);

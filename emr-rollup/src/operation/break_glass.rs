@@ -4,7 +4,7 @@ use emr_core::{GrantSlot, OutOfRange, Purpose, Rights, Uses, Version};
 use halo2curves::ff::Field;
 use serde::{Deserialize, Serialize};
 
-use super::{Authority, Body, Counter, DirectoryRule, Rule, Signed, Signer, Written};
+use super::{Authority, Body, Counter, DirectoryRule, Rule, Signed, SignerRule, Written};
 use crate::{
     primitive::field::Fr,
     state::{
@@ -35,7 +35,7 @@ impl BreakGlass {
     /// The rules of this kind.
     pub const RULE: Rule = Rule {
         tree: Tree::Grants,
-        signer: Signer::Doctor,
+        signer: SignerRule::Doctor,
         counter: Counter::Version,
         directory: DirectoryRule::Stays,
         authority: Authority::None,

@@ -3,7 +3,7 @@
 use emr_core::{RecordSlot, RecordStatus, Revision};
 use serde::{Deserialize, Serialize};
 
-use super::{Authority, Blocks, Body, Counter, DirectoryRule, Rule, Signed, Signer, Written};
+use super::{Authority, Blocks, Body, Counter, DirectoryRule, Rule, Signed, SignerRule, Written};
 use crate::{
     state::{
         leaf::{RecordLeaf, Target, Tree},
@@ -27,7 +27,7 @@ impl Rekey {
     /// The rules of this kind.
     pub const RULE: Rule = Rule {
         tree: Tree::Records,
-        signer: Signer::Patient,
+        signer: SignerRule::Patient,
         counter: Counter::Revision,
         directory: DirectoryRule::Stays,
         authority: Authority::None,

@@ -1,5 +1,5 @@
-//! A sequencer that checks nothing. It executes every operation that it gets, keeps all hashes and roots consistent, and returns the
-//! witness. So a batch breaks only the clause that the test wants to break.
+//! A sequencer that checks nothing. It executes every operation that it gets, keeps all hashes and roots consistent,
+//! and returns the witness. So a batch breaks only the clause that the test wants to break.
 
 use std::collections::BTreeMap;
 
@@ -27,7 +27,7 @@ use crate::{
 
 use super::scenario::{TIME, domain, key};
 
-/// One patient's subtree, with the leaves' fields.
+/// One patient's subtree, with the fields of its leaves.
 #[derive(Clone, Debug)]
 struct Subtree {
     grants: SparseMerkleTree,
@@ -42,7 +42,7 @@ struct Subtree {
 pub struct Forger {
     /// Sizes of trees and batch.
     pub version: CircuitVersion,
-    /// Batch time in seconds.
+    /// The batch time in Unix seconds.
     pub time: u64,
     identities: SparseMerkleTree,
     medical: SparseMerkleTree,

@@ -1,4 +1,4 @@
-//! C8 and C9: what is written.
+//! C8 and C9: the leaf that is written.
 
 use emr_core::{Class, ClassMask, Rights};
 use emr_rollup::{
@@ -32,7 +32,7 @@ fn c8_the_target_is_as_expected() {
 
 #[test]
 fn c9_only_the_allowed_fields_change() {
-    // What is written is not what is signed.
+    // The written leaf is not the signed one.
     refused_for(Clause::NewLeafAllowed, "stored", tampered(DOCTOR_PUT, |w| w.new_record.stored += one()));
     refused_for(Clause::NewLeafAllowed, "class", tampered(PATIENT_PUT, |w| w.new_record.class += one()));
     refused_for(Clause::NewLeafAllowed, "grant salt", tampered(SET, |w| w.new_grant.salt += one()));

@@ -1,4 +1,4 @@
-//! Batches that break a rule openly: no hint is false, and one assertion refuses the batch.
+//! Batches that break a rule openly. No hint is false, and one assertion refuses the batch.
 
 use emr_core::{Class, ClassMask, RecordSlot, RecordStatus, Revision, Rights, Role};
 use halo2curves::ff::Field as _;
@@ -12,7 +12,10 @@ use crate::{
     statement::{EntryFields, OperationWitness},
     testing::{
         forger::Forger,
-        scenario::{DOCTOR, HOSPITAL, PATIENT, STRANGER, break_glass, emergency, first_slot, grant, operations, put, record, request, sign},
+        scenario::{
+            DOCTOR, HOSPITAL, PATIENT, STRANGER, break_glass, emergency, first_slot, grant, operations, put, record,
+            request, sign,
+        },
     },
 };
 
@@ -82,11 +85,7 @@ pub(super) fn forgeries() -> Vec<(&'static str, Case, Demand)> {
         ),
         (
             "a hospital takes an emergency grant",
-            then(
-                world(|_| (), &[]),
-                &sign(HOSPITAL, break_glass(0, emergency(HOSPITAL, 1)), None, 3),
-                nothing,
-            ),
+            then(world(|_| (), &[]), &sign(HOSPITAL, break_glass(0, emergency(HOSPITAL, 1)), None, 3), nothing),
             Demand::EmergencyByDoctor,
         ),
         ("somebody else grants", then(world(|_| (), &[]), &foreign, nothing), Demand::SignedByPatient),
@@ -131,7 +130,7 @@ fn each_forgery_is_refused_by_the_assertion_against_it() {
     }
 }
 
-/// An unused L1 or L2 slot before a used one, wherever it is.
+/// An unused L1 or L2 slot before a used one is refused at every position.
 #[test]
 fn every_hole_is_refused() {
     let version = CircuitVersion { max_l1: 4, max_l2: 4, k: 14, ..SINGLE };

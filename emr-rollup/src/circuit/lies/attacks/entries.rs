@@ -1,4 +1,4 @@
-//! L1 operations.
+//! Attacks on L1 operations.
 
 use super::*;
 

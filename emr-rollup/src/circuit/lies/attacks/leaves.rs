@@ -1,4 +1,4 @@
-//! What is written: the rules of each kind, counters that turn over, several kinds at once.
+//! Attacks on the written leaf: the rules of each kind, counters that overflow, several kinds at once.
 
 use super::*;
 
@@ -43,7 +43,7 @@ pub(super) fn attacks() -> Vec<Attack> {
     let lies = vec![is("header", 4, 0), is("target bit", 1, 0)];
     attack("a slot of break-glass", SET, lies, Demand::OrdinarySlot);
 
-    // Counters that turn over, and fields that borrow.
+    // Counters that overflow, and fields that borrow from their neighbours.
     let above = Fr::from(1 << 32);
     let lies = vec![more("signer", 0, Fr::ONE), more("signer", 2, -above)];
     attack("a role borrowed from the organisation", SET, lies, Demand::LeafField(Leaf::Signer, Field::Org));
@@ -70,7 +70,7 @@ pub(super) fn attacks() -> Vec<Attack> {
     attack("a validity beyond the last second", SET, lies, Demand::HeaderField(Field::ValidUntil));
     attack("a time beyond the last second", 0, vec![public(3, Fr::from(last + 1))], Demand::TimeInRange);
 
-    // Several kinds at once. In an unused L2 slot a kind of -1 makes the sum 0.
+    // Several kinds at once. In an unused L2 slot, a flag of -1 makes the sum 0.
     let flags = |with: u32| {
         vec![
             is("kind flag", 0, 1),

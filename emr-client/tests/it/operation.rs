@@ -27,6 +27,7 @@ fn submission(salt: u64) -> Result<(OperationId, Submission), OutOfRange> {
         salt: Fr::from(salt),
         action: Action::RequestAccess(RequestAccess {
             slot: GrantSlot::FIRST_ORDINARY,
+            version: Version::ZERO,
             expected: Uses::ZERO,
             purpose: Purpose { reason: Reason::Treatment, class: Class::Summary },
         }),

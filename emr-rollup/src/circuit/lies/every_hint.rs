@@ -4,7 +4,10 @@
 use halo2curves::ff::Field;
 
 use super::*;
-use crate::statement::{EntryFields, GrantFields, IdentityFields, RecordFields};
+use crate::{
+    operation::Kind,
+    statement::{EntryFields, GrantFields, IdentityFields, RecordFields},
+};
 
 /// Hints that one sum binds, with their weights, most significant first. Another hint of the sum can compensate for a
 /// change of one.

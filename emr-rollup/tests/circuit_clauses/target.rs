@@ -3,6 +3,7 @@
 use emr_core::{Class, ClassMask, Rights};
 use emr_rollup::{
     primitive::field::Fr,
+    state::leaf::GrantLeaf,
     statement::{Clause, OperationWitness},
     testing::scenario::*,
 };
@@ -23,7 +24,10 @@ fn c8_the_target_is_as_expected() {
     let ahead = sign(PATIENT, revoke(slot, 0, 92, 93), None, 9);
     refused_for(Clause::TargetExpected, "revoked below", added(2, &ahead));
     refused_for(Clause::TargetExpected, "rekey revision", altered(REKEY, up));
-    refused_for(Clause::TargetExpected, "emergency version", altered(BREAK_GLASS, up));
+    let mut over = forger(0);
+    over.write_grant(PATIENT, 0, &GrantLeaf { not_after: time(TIME - 1), ..emergency(DOCTOR, 1) });
+    push_all(&mut over, &[sign(STRANGER, break_glass(0, emergency(STRANGER, 1)), None, 9)]);
+    refused_for(Clause::TargetExpected, "emergency version", over.finish());
     let taken = sign(DOCTOR, break_glass(0, emergency(DOCTOR, 2)), None, 11);
     refused_for(Clause::TargetExpected, "an emergency grant that holds", added(BREAK_GLASS + 1, &taken));
     let again = record(Class::Laboratory, PATIENT, 2, 3);

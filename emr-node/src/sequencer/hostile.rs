@@ -22,7 +22,7 @@ use emr_rollup::{
     },
 };
 
-use super::{capacity::Place, *};
+use super::{capacity::Place, take::Admission, *};
 use crate::{
     http::refusal::RefusalKind,
     l1,
@@ -30,6 +30,7 @@ use crate::{
     state::{State, pointers::CheckedPointer},
 };
 
+mod admission;
 mod panicked;
 mod places;
 mod promises;
@@ -155,17 +156,24 @@ fn put(account: u64, slot: u64) -> Test<Action> {
     Ok(Action::PutRecord(PutRecord { slot: RecordSlot::new(slot)?, expected: Revision::ZERO, leaf }))
 }
 
+fn submission(signed: SignedOperation) -> Submission {
+    Submission { signed, stored: None, epoch: None, directory: None }
+}
+
 impl World {
     /// Submits an operation, from the step after its blocks were read. Returns the receipt, or the kind of the refusal.
     fn submit(&self, signed: SignedOperation) -> Test<Result<Receipt, RefusalKind>> {
-        let submission = Submission { signed, stored: None, epoch: None, directory: None };
-        let directory = match self.sequencer.admit(&submission) {
-            Ok((directory, _)) => directory,
-            Err(refusal) => return Ok(Err(refusal.kind)),
-        };
+        match self.sequencer.admit(&submission(signed), None) {
+            Ok(admission) => self.keep(signed, admission),
+            Err(refusal) => Ok(Err(refusal.kind)),
+        }
+    }
+
+    /// The last step of a submission, which the writer does.
+    fn keep(&self, signed: SignedOperation, admission: Admission) -> Test<Result<Receipt, RefusalKind>> {
         let principal = self.sequencer.state().principal(signed.operation.signer).ok_or("an account")?;
-        let kept =
-            self.sequencer.keep(signed.id(self.domain), principal, &submission, &CheckedPointer::default(), directory);
+        let (id, pointer) = (signed.id(self.domain), CheckedPointer::default());
+        let kept = self.sequencer.keep(id, principal, &submission(signed), &pointer, admission);
         Ok(kept.map_err(|refusal| refusal.kind).and_then(|receipt| receipt.ok_or(RefusalKind::Stale)))
     }
 

@@ -77,7 +77,7 @@ pub async fn run(options: &Options, role: Role, command: Command) -> Result<(), 
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
-enum State {
+enum EntryState {
     /// Not submitted yet.
     Waits,
     /// The node promised to settle it.
@@ -95,7 +95,7 @@ struct Listed {
     record: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     class: Option<Class>,
-    state: State,
+    state: EntryState,
     valid_until: UnixTime,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
@@ -125,9 +125,9 @@ impl Listed {
             record,
             class,
             state: match (entry.refusal(), entry.receipt()) {
-                (Some(_), _) => State::Refused,
-                (None, Some(_)) => State::Acknowledged,
-                (None, None) => State::Waits,
+                (Some(_), _) => EntryState::Refused,
+                (None, Some(_)) => EntryState::Acknowledged,
+                (None, None) => EntryState::Waits,
             },
             valid_until: operation.valid_until,
             reason: entry.refusal().map(|refusal| refusal.reason.clone()),
@@ -152,8 +152,8 @@ impl Answer for List {
                 write!(out, ", record {record} ({class})")?;
             }
             match (state, reason) {
-                (State::Refused, Some(reason)) => writeln!(out, ": refused: {reason}")?,
-                (State::Acknowledged, _) => writeln!(out, ": acknowledged, waits for a batch")?,
+                (EntryState::Refused, Some(reason)) => writeln!(out, ": refused: {reason}")?,
+                (EntryState::Acknowledged, _) => writeln!(out, ": acknowledged, waits for a batch")?,
                 _ => writeln!(out, ": waits to be handed in")?,
             }
         }

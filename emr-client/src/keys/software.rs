@@ -55,8 +55,8 @@ impl Signer for Identity {
         Ok(rollup(self).sign(operation.message(domain)))
     }
 
-    fn sign_statement(&self, statement: &[u8]) -> Result<Vec<u8>, KeyError> {
-        Ok(self.rsa().sign_pss(SigningContext::STATEMENT, statement))
+    fn sign_authorship(&self, authorship: &[u8]) -> Result<Vec<u8>, KeyError> {
+        Ok(self.rsa().sign_pss(SigningContext::AUTHORSHIP, authorship))
     }
 
     fn sign_login(&self, challenge: &Challenge) -> Result<Vec<u8>, KeyError> {

@@ -83,7 +83,7 @@ fn outsiders_see_links_and_padded_sizes_only() {
     let others: Vec<_> = sealed.blocks[..sealed.blocks.len() - 1].iter().map(|(cid, _)| *cid).collect();
     assert_eq!(manifest.links(), others);
     for (_, bytes) in &sealed.blocks {
-        for secret in [&b"recognisable"[..], b"an authored statement", &[0xc0; 32]] {
+        for secret in [&b"recognisable"[..], b"an authorship", &[0xc0; 32]] {
             assert!(!bytes.windows(secret.len()).any(|window| window == secret));
         }
     }
@@ -242,7 +242,7 @@ fn the_wrong_class_and_too_long_records_are_refused() {
     assert!(matches!(refused, Err(SealError::TooLarge { limit: MAX_RECORD_BYTES })));
 }
 
-/// Rekeying keeps the statement and the signature, under the new epoch.
+/// Rekeying keeps the authorship and the signature, under the new epoch.
 #[test]
 fn rekeying_keeps_the_authorship() {
     let mut directory = PatientDirectory::create(&*PATIENT);

@@ -111,7 +111,7 @@ fields!(
         /// Revision; 0 means that the slot is empty.
         revision,
     } opaque {
-        /// Statement commitment.
+        /// Hash of the authorship.
         authored,
         /// Storage commitment.
         stored,

@@ -15,9 +15,9 @@ use crate::{
     cards,
     failure::{Exit, Failure, OrExit},
     options::{Options, RecordName},
+    participant,
     records::{self, WriteAnswer},
     report::{Answer, print},
-    session,
 };
 
 /// The smallest number of digits of an operation's id that can name it.
@@ -162,7 +162,7 @@ impl Answer for List {
 }
 
 fn list(options: &Options, role: Role) -> Result<(), Failure> {
-    let profile = session::profile(options, role)?;
+    let profile = participant::profile(options, role)?;
     let (refused, waits) = (profile.outbox().refused(), profile.outbox().entries());
     let operations = refused.iter().chain(&waits).map(Listed::of).collect();
     print(&List { operations }, options.json)
@@ -189,7 +189,7 @@ async fn retry(
     card: Option<PathBuf>,
     wait: bool,
 ) -> Result<(), Failure> {
-    let client = session::open(options, role).await?;
+    let client = participant::open(options, role).await?;
     let chosen =
         if operations.is_empty() { client.profile().outbox().refused() } else { named(client.profile(), operations)? };
     let mut retried = Vec::new();
@@ -219,7 +219,7 @@ impl Answer for Discarded {
 }
 
 fn discard(options: &Options, role: Role, operations: &[String], yes: bool) -> Result<(), Failure> {
-    let profile = session::profile(options, role)?;
+    let profile = participant::profile(options, role)?;
     let chosen = named(&profile, operations)?;
     if !yes {
         let message = "this deletes records from this machine, and there may be no other copy: add --yes to confirm";

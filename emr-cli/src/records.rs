@@ -303,7 +303,7 @@ pub fn checked(name: RecordName, retrieved: &Retrieved, json: bool) -> Result<()
 ///
 /// # Errors
 /// Fails with [`Exit::Unverified`] if the record is not settled yet.
-pub fn settled(name: RecordName, retrieved: &Retrieved) -> Result<(), Failure> {
+pub fn require_settled(name: RecordName, retrieved: &Retrieved) -> Result<(), Failure> {
     match retrieved {
         Retrieved::Verified(_) => Ok(()),
         Retrieved::Unsettled(_) => {

@@ -10,7 +10,7 @@ use serde_bytes::{ByteArray, ByteBuf};
 use zeroize::Zeroizing;
 
 use crate::content::ContentKey;
-use crate::epoch::{Epoch, EpochKeyring, EpochPublicKey};
+use crate::epoch::{EpochKeyring, EpochPublicKey, KeyEpoch};
 use crate::manifest::{MAX_LINKS, Manifest};
 use crate::rsa_key::{BadSignature, RsaPublic, SigningContext};
 use crate::secret::SecretBytes;
@@ -242,7 +242,7 @@ pub struct OpenedRecord {
     /// The content of the envelope.
     pub authored: AuthoredRecord,
     /// The epoch to which it was sealed.
-    pub epoch: Epoch,
+    pub epoch: KeyEpoch,
     /// The salt in the leaf's `stored` field.
     pub storage_salt: [u8; 32],
 }

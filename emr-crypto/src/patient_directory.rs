@@ -10,7 +10,7 @@ use serde_bytes::ByteBuf;
 use crate::directory::{
     MAX_DIRECTORY_BYTES, ReaderPart, Section, SectionKind, Segment, SegmentLink, classes_digest, owner_aad,
 };
-use crate::epoch::{ClassKeys, Epoch, EpochKeyring, EpochPublicKey, EpochSecret};
+use crate::epoch::{ClassKeys, EpochKeyring, EpochPublicKey, EpochSecret, KeyEpoch};
 use crate::key_wrap::{Algorithm, KeyUnwrap, KeyWrap, RecipientError};
 use crate::{DecryptionFailed, KeyDirectory, random};
 
@@ -63,7 +63,7 @@ pub enum OwnDirectoryError {
 #[derive(Clone, Debug)]
 struct Reader {
     key: Arc<dyn KeyWrap>,
-    classes: BTreeMap<Class, Epoch>,
+    classes: BTreeMap<Class, KeyEpoch>,
 }
 
 /// The logical content of a directory.
@@ -122,17 +122,17 @@ impl DirectoryContent {
 
     /// Cuts each class's epochs where a reader's access begins, and encrypts the segments. Each segment links to the next, so
     /// their total size does not depend on the number of readers.
-    fn seal_segments(&self, aad: &[u8; 32]) -> (Vec<ByteBuf>, BTreeMap<(Class, Epoch), SegmentLink>) {
-        let mut firsts: BTreeSet<_> = Class::ALL.map(|class| (class, Epoch::FIRST)).into();
+    fn seal_segments(&self, aad: &[u8; 32]) -> (Vec<ByteBuf>, BTreeMap<(Class, KeyEpoch), SegmentLink>) {
+        let mut firsts: BTreeSet<_> = Class::ALL.map(|class| (class, KeyEpoch::FIRST)).into();
         for reader in self.readers.values() {
             firsts.extend(reader.classes.iter().map(|(class, first)| (*class, *first)));
         }
         let mut segments = vec![ByteBuf::new(); firsts.len()];
-        let mut links: BTreeMap<(Class, Epoch), SegmentLink> = BTreeMap::new();
+        let mut links: BTreeMap<(Class, KeyEpoch), SegmentLink> = BTreeMap::new();
         for ((class, first), position) in firsts.into_iter().rev().zip(random_positions(segments.len())) {
             let next = links.first_key_value().filter(|((of, _), _)| *of == class);
             let secrets = &self.class(class).secrets;
-            let index = |epoch: Epoch| epoch.get() as usize - 1;
+            let index = |epoch: KeyEpoch| epoch.get() as usize - 1;
             let end = next.map_or(secrets.len(), |((_, epoch), _)| index(*epoch));
             let (key, sealed) =
                 Segment::seal(first, &secrets[index(first)..end], next.map(|(_, link)| link.clone()), aad);
@@ -166,7 +166,7 @@ impl DirectoryContent {
             key: reader.key.public_bytes().into(),
         });
         let part = OwnerPart(
-            Class::ALL.into_iter().map(|class| links[&(class, Epoch::FIRST)].clone()).collect(),
+            Class::ALL.into_iter().map(|class| links[&(class, KeyEpoch::FIRST)].clone()).collect(),
             all.collect(),
         );
         let aad = owner_aad(&current, &segments, &readers);
@@ -178,14 +178,14 @@ impl DirectoryContent {
         let OwnerPart(links, readers) = published.owner().open(SectionKind::Owner, owner, &published.owner_aad())?;
         let classes = Class::ALL.into_iter().zip(links).map(|(class, link)| {
             let keys = published.class_keys(class, link)?;
-            if keys.first == Epoch::FIRST { Ok(keys) } else { Err(DecryptionFailed) }
+            if keys.first == KeyEpoch::FIRST { Ok(keys) } else { Err(DecryptionFailed) }
         });
         let classes = classes.collect::<Result<Vec<_>, _>>()?.try_into().map_err(|_| DecryptionFailed)?;
         let readers = readers.into_iter().map(|reader| {
             let key = reader.algorithm.parse::<Algorithm>()?.recipient(&reader.key)?;
             let classes = reader.classes.into_iter().map(|(class, first)| {
                 let class = Class::from_code(class).ok_or(DecryptionFailed)?;
-                let first = Epoch::new(first).ok_or(DecryptionFailed)?;
+                let first = KeyEpoch::new(first).ok_or(DecryptionFailed)?;
                 if first <= published.current_public(class).epoch() {
                     Ok((class, first))
                 } else {
@@ -203,7 +203,7 @@ impl DirectoryContent {
 impl PatientDirectory {
     /// Makes a new directory: every class is in its first epoch, and only the owner can read.
     pub fn create(owner: &dyn KeyUnwrap) -> Self {
-        let class = |_| ClassKeys { first: Epoch::FIRST, secrets: vec![EpochSecret::generate()] };
+        let class = |_| ClassKeys { first: KeyEpoch::FIRST, secrets: vec![EpochSecret::generate()] };
         let content =
             DirectoryContent { owner: owner.recipient(), classes: Class::ALL.map(class), readers: BTreeMap::new() };
         let published = content.publish();
@@ -262,7 +262,7 @@ impl PatientDirectory {
             }
         }
         let first = |class| match past {
-            Past::Included => Epoch::FIRST,
+            Past::Included => KeyEpoch::FIRST,
             Past::Closed => content.current(class).epoch(),
         };
         let firsts: Vec<_> = classes.classes().map(|class| (class, first(class))).collect();

@@ -175,7 +175,7 @@ impl Client {
         let opened = self.open_envelope(patient, &id, view).await?;
         match &view.proof {
             Some(proof) => {
-                let state = self.settled().await?;
+                let state = self.settled_state().await?;
                 Ok(Retrieved::Verified(verify_record(&id, view, proof, &opened, &state)?))
             }
             None => Ok(Retrieved::Unsettled(check_unsettled(&id, view, &opened)?)),

@@ -13,7 +13,7 @@ use emr_api::{RecordProof, RecordView, StoredAt};
 use emr_core::{
     AccountIndex, Authorship, Cid, Class, Commitment, Opaque, Record, RecordSlot, RecordStatus, SaltSeed, Version,
 };
-use emr_crypto::{AttachmentKey, AuthoredRecord, Epoch, OpenedRecord, RecordContext, RsaPublic, verify_authorship};
+use emr_crypto::{AttachmentKey, AuthoredRecord, KeyEpoch, OpenedRecord, RecordContext, RsaPublic, verify_authorship};
 use emr_rollup::{
     layout::RECORD_DEPTH,
     operation::Domain,
@@ -94,7 +94,7 @@ pub struct AuthenticRecord {
     leaf: RecordLeaf,
     manifest: Cid,
     attachments: Vec<AttachmentKey>,
-    epoch: Epoch,
+    epoch: KeyEpoch,
 }
 
 impl AuthenticRecord {
@@ -134,7 +134,7 @@ impl AuthenticRecord {
     }
 
     /// The epoch of the class key to which the record was sealed.
-    pub const fn epoch(&self) -> Epoch {
+    pub const fn epoch(&self) -> KeyEpoch {
         self.epoch
     }
 

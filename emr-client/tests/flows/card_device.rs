@@ -18,7 +18,7 @@ use emr_client::{
     profile::Profile,
 };
 use emr_core::{Class, ClassMask, Reason, Rights, Role};
-use emr_crypto::{Challenge, Identity, key_wrap::WrappedKey};
+use emr_crypto::{Identity, LoginMessage, key_wrap::WrappedKey};
 use emr_rollup::{
     operation::{Domain, Operation},
     primitive::{eddsa, jubjub::Point},
@@ -31,7 +31,7 @@ use crate::scene::*;
 enum Question {
     Operation(Domain, Box<Operation>, mpsc::Sender<eddsa::Signature>),
     Authorship(Vec<u8>, mpsc::Sender<Vec<u8>>),
-    Login(Box<Challenge>, mpsc::Sender<Vec<u8>>),
+    Login(Box<LoginMessage>, mpsc::Sender<Vec<u8>>),
     Possession(Vec<u8>, mpsc::Sender<Vec<u8>>),
     Ethereum(B256, mpsc::Sender<EthereumSignature>),
     Unwrap(WrappedKey, Vec<u8>, mpsc::Sender<Option<Zeroizing<[u8; 32]>>>),
@@ -72,7 +72,7 @@ impl Card {
                         let _ = identity.sign_operation(domain, &operation).map(|signature| to.send(signature));
                     }
                     Question::Authorship(bytes, to) => _ = identity.sign_authorship(&bytes).map(|done| to.send(done)),
-                    Question::Login(challenge, to) => _ = identity.sign_login(&challenge).map(|done| to.send(done)),
+                    Question::Login(message, to) => _ = identity.sign_login(&message).map(|done| to.send(done)),
                     Question::Possession(bytes, to) => _ = identity.sign_possession(&bytes).map(|done| to.send(done)),
                     Question::Ethereum(hash, to) => _ = identity.sign_ethereum(&hash).map(|done| to.send(done)),
                     Question::Unwrap(wrapped, context, to) => {
@@ -125,8 +125,8 @@ impl Signer for Card {
         self.ask(|to| Question::Authorship(authorship.to_vec(), to))
     }
 
-    fn sign_login(&self, challenge: &Challenge) -> Result<Vec<u8>, KeyError> {
-        self.ask(|to| Question::Login(Box::new(challenge.clone()), to))
+    fn sign_login(&self, message: &LoginMessage) -> Result<Vec<u8>, KeyError> {
+        self.ask(|to| Question::Login(Box::new(message.clone()), to))
     }
 
     fn sign_possession(&self, message: &[u8]) -> Result<Vec<u8>, KeyError> {

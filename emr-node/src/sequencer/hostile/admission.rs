@@ -4,8 +4,8 @@ use super::*;
 
 impl World {
     fn admit(&self, signed: SignedOperation) -> Test<Admission> {
-        let admitted = self.sequencer.admit(&submission(signed), None);
-        admitted.map_err(|refusal| format!("refused: {:?}", refusal.kind).into())
+        let admitted = self.engine.admit(&submission(signed), None);
+        admitted.map_err(|error| format!("refused: {:?}", error.kind).into())
     }
 }
 
@@ -19,11 +19,11 @@ fn an_admission_on_an_earlier_state_is_not_trusted() -> Test {
     let (admitted_first, admitted_second) = (world.admit(first)?, world.admit(second)?);
 
     assert!(world.keep(first, admitted_first)?.is_ok());
-    let before = world.sequencer.state().soft.trees().root();
-    assert_eq!(world.keep(second, admitted_second)?, Err(RefusalKind::Stale));
-    assert_eq!(world.sequencer.state().soft.trees().root(), before);
-    assert!(world.sequencer.mempool.operation(second.id(world.domain))?.is_none(), "nothing is stored");
-    assert_eq!(world.sequencer.state().open.len(), 1);
+    let before = world.engine.state().soft.trees().root();
+    assert_eq!(world.keep(second, admitted_second)?, Err(RequestErrorKind::Stale));
+    assert_eq!(world.engine.state().soft.trees().root(), before);
+    assert!(world.engine.mempool.operation(second.id(world.domain))?.is_none(), "nothing is stored");
+    assert_eq!(world.engine.state().open.len(), 1);
     Ok(())
 }
 
@@ -34,7 +34,7 @@ fn an_admission_is_for_its_operation() -> Test {
     let good = world.sign(HONEST, 1, put(HONEST, 0)?)?;
     let forged = Operation { salt: Fr::from(2), ..good.operation }.sign(world.domain, &key(DOCTOR), None);
     let admission = world.admit(good)?;
-    assert_eq!(world.keep(forged, admission)?, Err(RefusalKind::Refused));
-    assert!(world.sequencer.state().open.is_empty());
+    assert_eq!(world.keep(forged, admission)?, Err(RequestErrorKind::Refused));
+    assert!(world.engine.state().open.is_empty());
     Ok(())
 }

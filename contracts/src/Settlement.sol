@@ -70,7 +70,7 @@ abstract contract Settlement is ISettlement, Queue {
             if (required == 0 || _isSequencersTurn()) revert NotSequencer(msg.sender);
             if (d2.length != 0) revert OperationsBySequencerOnly(msg.sender);
         }
-        // With EIP-7702, an account with code can be the origin of a transaction that has other calldata.
+        // With EIP-7702, an account with code can be the origin of a transaction with other calldata than this call.
         if (msg.sender != tx.origin || msg.sender.code.length != 0) revert NotDirectCall(msg.sender);
         _requireStandardCalldata(d1, d2, proof);
 
@@ -131,7 +131,7 @@ abstract contract Settlement is ISettlement, Queue {
         return _overdue(maxL1);
     }
 
-    /// @dev Each settlement starts a new turn, also one by a stranger. Otherwise a stranger with several ready proofs could make every batch
+    /// @dev Each settlement starts a new turn, a stranger's too. Otherwise a stranger with several ready proofs could make every batch
     /// of the sequencer stale while entries are overdue, and no operation would be settled. The sequencer cannot use this to leave entries
     /// out: each batch, and so each batch that starts a turn, must take the overdue ones.
     function _isSequencersTurn() private view returns (bool) {
@@ -150,7 +150,8 @@ abstract contract Settlement is ISettlement, Queue {
         assembly ("memory-safe") {
             standard := and(eq(d1.offset, expectedD1), eq(d2.offset, expectedD2))
             standard := and(standard, and(eq(proof.offset, expectedProof), eq(calldatasize(), end)))
-            // The padding is in the lowest bytes of the last word. If there is none, the shift is by 256 and gives 0.
+            // The last word ends with `padding` bytes, which must be 0. The shift drops all other bytes of the word. If
+            // `padding` is 0, it shifts by 256 bits, which drops everything.
             let padding := sub(end, add(expectedProof, proof.length))
             standard := and(standard, iszero(shl(sub(256, shl(3, padding)), calldataload(sub(end, 32)))))
         }

@@ -28,8 +28,10 @@ fn c8_the_target_is_as_expected() {
     over.write_grant(PATIENT, 0, &GrantLeaf { not_after: time(TIME - 1), ..emergency(DOCTOR, 1) });
     push_all(&mut over, &[sign(STRANGER, break_glass(0, emergency(STRANGER, 1)), None, 9)]);
     refused_for(Clause::TargetExpected, "emergency version", over.finish());
-    let taken = sign(DOCTOR, break_glass(0, emergency(DOCTOR, 2)), None, 11);
-    refused_for(Clause::TargetExpected, "an emergency grant that holds", added(BREAK_GLASS + 1, &taken));
+    let mut held = forger(0);
+    held.write_grant(PATIENT, 0, &emergency(DOCTOR, 1));
+    push_all(&mut held, &[sign(STRANGER, break_glass(0, emergency(STRANGER, 2)), None, 9)]);
+    refused_for(Clause::TargetExpected, "an emergency grant that holds", held.finish());
     let again = record(Class::Laboratory, PATIENT, 2, 3);
     refused_for(Clause::TargetExpected, "deleted", added(6, &sign(PATIENT, put(1, 2, again), None, 9)));
 }

@@ -166,6 +166,16 @@ impl Peer {
         Answering::begin(&self.pace)
     }
 
+    /// Closes the connection, also while it sends an answer.
+    pub(crate) fn hang_up(&self) {
+        self.pace.evict();
+    }
+
+    /// Whether the connection must not be closed now.
+    pub(crate) fn is_protected(&self) -> bool {
+        self.pace.is_protected()
+    }
+
     /// Protects the connection from being replaced, until the result is dropped.
     pub(crate) fn protect(&self) -> Protected {
         Protected::begin(&self.pace)

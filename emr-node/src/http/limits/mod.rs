@@ -1,6 +1,7 @@
 //! Limits of requests: by client address before a login, by account after it, and capacity that only Revokes can use.
 
 mod address;
+mod answers;
 mod place;
 mod rate;
 mod revokes;
@@ -22,6 +23,7 @@ use crate::http::{
     routes::{Account, App, Prover},
 };
 pub(crate) use address::ClientAddress;
+use answers::Answers;
 pub(crate) use place::{Place, Places};
 use rate::Rate;
 use revokes::Revokes;
@@ -59,7 +61,7 @@ impl Default for Limits {
     }
 }
 
-/// Requests of one account, or of one address without a login, that can be answered at the same time. Revokes are not counted.
+/// Requests of one account, or of one address without a login, whose answers are made or sent at the same time. Revokes are not counted.
 const IN_FLIGHT: usize = 64;
 /// Operations that can be processed at the same time, without Revokes.
 const LONG: usize = 96;
@@ -97,6 +99,7 @@ pub(crate) struct Limiter {
     relays_of_address: Places<ClientAddress>,
     verifying: Semaphore,
     revokes: Revokes,
+    answers: Answers,
 }
 
 /// One of a key's places, and one of the places that all share.
@@ -119,6 +122,7 @@ impl Limiter {
             relays_of_address: Places::new(RELAYS_PER_ADDRESS),
             verifying: Semaphore::new(VERIFYING),
             revokes: Revokes::new(),
+            answers: Answers::new(),
         }
     }
 
@@ -174,17 +178,19 @@ impl Limiter {
 }
 
 /// Charges each request to its account, or without a valid login to its client's address. Holds one of the places of that account or
-/// address while the request is answered.
+/// address until the answer is sent.
 pub(crate) async fn admit(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
     let limits = &app.limits;
     let asker = match charge(&app, &mut request) {
         Ok(asker) => asker,
         Err(refusal) => return refusal.into_response(),
     };
-    let Some(_place) = limits.in_flight.take(asker) else {
+    let Some(place) = limits.in_flight.take(asker.clone()) else {
         return Refusal::too_many("many of your requests are at work: wait", SOON).into_response();
     };
-    next.run(request).await
+    let connection = request.extensions().get::<ConnectInfo<Peer>>().map(|peer| peer.0.clone());
+    let response = next.run(request).await;
+    limits.answers.hold(response, asker, place, connection).await
 }
 
 /// The same as [`admit`], for requests before a client has a token. Each is answered in about a millisecond. Each such route has a

@@ -171,7 +171,11 @@ pub async fn connect(options: &Options, profile: Profile, identity: Identity) ->
         let rpc = address(&options.rpc, joined.map(|known| known.rpc), DEFAULT_RPC);
         Client::join_with(profile, identity, &node, &rpc, options.plain_http()).await
     };
-    Ok(client?)
+    let client = client?;
+    Ok(match options.finality {
+        Some(finality) => client.with_finality(finality),
+        None => client,
+    })
 }
 
 fn profile_failure(error: ProfileError, role: Role) -> Failure {

@@ -21,7 +21,7 @@ use crate::{
     profile::{Hospital, Profile, Settings},
     verify::card::{Card, CardError, CheckedCard, Evidence},
     verify::directory::{self, DirectoryCheckError, PublishedDirectory},
-    verify::settled_state::{SettledState, SettledStateError},
+    verify::settled_state::{Finality, SettledState, SettledStateError},
 };
 
 /// How often the client looks again for an account that is neither settled nor queued.
@@ -44,6 +44,7 @@ pub struct Client {
     pub(crate) node: NodeClient,
     pub(crate) rollup: Rollup<DynProvider>,
     hospital: Option<Hospital>,
+    finality: Finality,
     account: Arc<RwLock<Option<AccountIndex>>>,
     turn: Arc<tokio::sync::Mutex<()>>,
 }
@@ -162,7 +163,7 @@ impl Client {
         }
         // A registration may have succeeded after this process was killed, and a reorganisation of L1 may have removed one.
         settings.account = rollup.account_of(keys.ethereum_address()).await?;
-        let account = settings.account;
+        let (account, finality) = (settings.account, Finality::of_chain(settings.chain_id));
         profile.join(settings)?;
         let client = Self {
             profile: Arc::new(profile),
@@ -170,6 +171,7 @@ impl Client {
             node,
             rollup,
             hospital,
+            finality,
             account: Arc::new(RwLock::new(account)),
             turn: Arc::default(),
         };
@@ -272,14 +274,27 @@ impl Client {
         Card::of(&*self.keys, &self.instance(), self.account().ok())
     }
 
-    /// Reads the current state on L1 with its proof. It is never older than the newest state that this profile has seen.
+    /// Sets which states this client remembers. Without this, it remembers finalized states, and on a development chain every state.
+    #[must_use]
+    pub fn with_finality(self, finality: Finality) -> Self {
+        Self { finality, ..self }
+    }
+
+    /// Reads the current state on L1 with its proof. It is never older than the newest final state that this profile has seen.
     ///
     /// # Errors
     /// Returns [`SettledStateError`] if the Ethereum node does not answer, if its proof is wrong, or if it shows an older state.
     pub async fn settled(&self) -> Result<SettledState, SettledStateError> {
-        let state = SettledState::read(self.rollup.provider(), &self.instance()).await?;
-        self.profile.seen().note(state.batches(), state.root())?;
-        Ok(state)
+        let (provider, instance, seen) = (self.rollup.provider(), self.instance(), self.profile.seen());
+        let newest = SettledState::read(provider, &instance).await?;
+        let deployed_at = self.rollup.deployed_at();
+        if let Some(last) =
+            SettledState::read_final(provider, &instance, self.finality, &newest, deployed_at).await?
+        {
+            seen.note(last.batches(), last.root())?;
+        }
+        seen.check(newest.batches(), newest.root())?;
+        Ok(newest)
     }
 
     /// Compares a card with the state, or with the L1 queue if its account is not in the state yet. Compares its Ethereum address with

@@ -15,7 +15,7 @@ mod state_root;
 mod statement;
 mod value;
 
-pub use address::{AddressError, HttpAddress, PlainHttp};
+pub use address::{AddressError, HttpAddress, Origin, PlainHttp};
 pub use cid::{Cid, Codec};
 pub use class::{Class, ClassMask, UnknownName};
 pub use codec::CodecError;

@@ -7,6 +7,7 @@ use emr_chain::{
     Parameters, Rollup, RollupError,
     endpoint::{Endpoint, EndpointError},
 };
+use emr_core::Origin;
 use emr_durable::Disk;
 use emr_ipfs::Blockstore;
 use emr_rollup::{operation::Domain, version::CircuitVersion};
@@ -17,6 +18,7 @@ use crate::{
     http::{
         FairListener, Peer,
         limits::Limits,
+        origins::Origins,
         routes::{App, router},
         server::GRACE,
     },
@@ -59,6 +61,9 @@ pub struct NodeConfig {
     pub seal: SealPolicy,
     /// The limits of the HTTP service.
     pub limits: Limits,
+    /// The addresses at which clients reach the node, if they differ from `listen`: behind a reverse proxy, or if `listen` is all addresses of
+    /// this machine. A login counts only if the client signed one of them, so that a hostile node cannot pass it on.
+    pub origins: Vec<Origin>,
 }
 
 /// Why a node does not start.
@@ -217,7 +222,8 @@ async fn serve(
     let url = format!("http://{address}/").parse();
     let url = url.map_err(|_| failed(std::io::Error::other("not a usable address")))?;
     let (stop, mut stopped) = watch::channel(false);
-    let app = router(Arc::new(App::new(Arc::clone(&pipeline), &config.limits)), stopped.clone());
+    let origins = Origins::new(config.origins, address);
+    let app = router(Arc::new(App::new(Arc::clone(&pipeline), &config.limits, origins)), stopped.clone());
     let app = app.into_make_service_with_connect_info::<Peer>();
     let connections = config.limits.connections;
     let server = tokio::spawn(async move {

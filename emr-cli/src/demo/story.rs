@@ -211,6 +211,7 @@ impl Stage {
             plain: self.plain,
             seal: emr_node::SealPolicy::Manual,
             limits: emr_node::Limits::default(),
+            origins: Vec::new(),
             prove: true,
             deploy: true,
         }

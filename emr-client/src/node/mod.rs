@@ -11,7 +11,7 @@ use std::{
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use emr_api::{prover::ProverCredential, route};
 use emr_chain::exchange::{Answer, Body, Exchange, ExchangeError};
-use emr_core::{AccountIndex, AddressError, Cid, HttpAddress, PlainHttp, UnixTime, cid::BlockMismatch};
+use emr_core::{AccountIndex, AddressError, Cid, HttpAddress, Origin, PlainHttp, UnixTime, cid::BlockMismatch};
 use emr_crypto::Challenge;
 use reqwest::{Method, StatusCode, header::RETRY_AFTER};
 use serde::{Serialize, de::DeserializeOwned};
@@ -135,7 +135,7 @@ impl NodeError {
 pub struct Login {
     /// The rollup's domain, 32 bytes big-endian.
     pub domain: [u8; 32],
-    /// The hospital that runs the node. The signature is valid for this hospital only.
+    /// The hospital that runs the node. The signature is valid for this hospital only, and only at the address of the client.
     pub hospital: AccountIndex,
     /// The account that logs in.
     pub account: AccountIndex,
@@ -332,7 +332,7 @@ impl NodeClient {
             self.login.read().unwrap_or_else(PoisonError::into_inner).clone().ok_or(NodeError::NotRegistered)?;
         let request = json(&emr_api::ChallengeRequest { account: login.account });
         let asked: emr_api::Challenge = self.open(Method::POST, route::CHALLENGE, request).await?;
-        let answer = answer(&login, &asked, now).await?;
+        let answer = answer(&login, &asked, self.address.origin(), now).await?;
         let fresh: emr_api::Session = self.open(Method::POST, route::LOGIN, json(&answer)).await?;
         let token = fresh.token.clone();
         *session = Some(fresh);
@@ -340,8 +340,13 @@ impl NodeClient {
     }
 }
 
-/// Signs a challenge for this account at this hospital's node, if it is valid for a day at most.
-async fn answer(login: &Login, asked: &emr_api::Challenge, now: UnixTime) -> Result<emr_api::LoginRequest, NodeError> {
+/// Signs a challenge for this account at this hospital's node and this address, if it is valid for a day at most.
+async fn answer(
+    login: &Login,
+    asked: &emr_api::Challenge,
+    origin: Origin,
+    now: UnixTime,
+) -> Result<emr_api::LoginRequest, NodeError> {
     let mut nonce = [0; 32];
     hex::decode_to_slice(&asked.nonce, &mut nonce).map_err(|_| NodeError::Challenge("its nonce is not 32 bytes"))?;
     if asked.expires > now.saturating_add(LONGEST_CHALLENGE) {
@@ -353,6 +358,7 @@ async fn answer(login: &Login, asked: &emr_api::Challenge, now: UnixTime) -> Res
         account: login.account,
         nonce,
         expires: asked.expires,
+        origin: origin.digest(),
     };
     let key = login.keys.committed_key();
     let signature = keys::with(&login.keys, move |keys| keys.sign_login(&challenge)).await?;
@@ -360,6 +366,7 @@ async fn answer(login: &Login, asked: &emr_api::Challenge, now: UnixTime) -> Res
         account: login.account,
         nonce: hex::encode(nonce),
         expires: asked.expires,
+        origin: origin.to_string(),
         public_key: BASE64.encode(key.key.to_der()),
         commitment_salt: key.salt.map(hex::encode).unwrap_or_default(),
         signature: BASE64.encode(signature),

@@ -12,7 +12,7 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use emr_api::encryption::CommittedKey;
 use emr_api::{Challenge, LoginRequest, Session};
-use emr_core::{AccountIndex, AccountStatus, UnixTime};
+use emr_core::{AccountIndex, AccountStatus, Origin, UnixTime};
 use emr_crypto::{Challenge as SignedChallenge, RsaPublic};
 use emr_rollup::{
     operation::Domain,
@@ -143,7 +143,8 @@ impl Logins {
         Challenge { nonce: hex::encode(nonce), expires }
     }
 
-    /// Checks a login and issues a token. `principal` and `identity` are those of the account, and `verifier` is this hospital's account.
+    /// Checks a login and issues a token. `principal` and `identity` are those of the account, and `verifier` is this hospital's account. The
+    /// caller has checked that `origin`, the request's, leads to this node.
     ///
     /// # Errors
     /// Returns `unauthorized` for a wrong key, signature or nonce, always with the same message; `malformed` for fields that cannot be
@@ -153,6 +154,7 @@ impl Logins {
         request: &LoginRequest,
         (principal, identity): (Principal, &IdentityLeaf),
         verifier: AccountIndex,
+        origin: &Origin,
         now: UnixTime,
     ) -> Result<Session, Refusal> {
         let failed =
@@ -189,6 +191,7 @@ impl Logins {
             account: request.account,
             nonce,
             expires: request.expires,
+            origin: origin.digest(),
         };
         challenge.verify(&committed.key, &signature, now).map_err(|_| failed())?;
 

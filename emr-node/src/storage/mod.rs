@@ -3,6 +3,7 @@
 mod in_use;
 mod notes;
 pub(crate) mod quota;
+pub(crate) mod staging;
 mod sweep;
 #[cfg(test)]
 mod tests;

@@ -5,4 +5,5 @@ mod histories;
 mod reorganised;
 mod scene;
 mod shares;
+mod staging;
 mod sweeps;

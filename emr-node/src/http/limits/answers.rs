@@ -16,7 +16,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-use super::{Asker, Place, SOON};
+use super::{Asker, SOON, Taken};
 use crate::http::{connections::Peer, refusal::Refusal};
 
 /// The bytes of all large answers together.
@@ -35,7 +35,7 @@ pub(super) struct Answers(Arc<Mutex<Unread>>);
 /// The bytes of an answer, and what they hold. All of it is given back when the last of the bytes is sent, or the connection ends.
 struct Held {
     bytes: Box<[u8]>,
-    _place: Place<Asker>,
+    _places: Taken,
     _share: Option<Share>,
 }
 
@@ -54,12 +54,12 @@ impl Answers {
         Self(Arc::new(Mutex::new(Unread { limit, ..Unread::default() })))
     }
 
-    /// Ties the place of a request to its answer. Refuses instead if no bytes are free for a large answer.
+    /// Ties the places of a request to its answer. Refuses instead if no bytes are free for a large answer.
     pub(super) async fn hold(
         &self,
         response: Response,
         asker: Asker,
-        place: Place<Asker>,
+        places: Taken,
         connection: Option<Peer>,
     ) -> Response {
         let (parts, body) = response.into_parts();
@@ -77,7 +77,7 @@ impl Answers {
                 }
             },
         };
-        let held = Held { bytes: Vec::from(bytes).into_boxed_slice(), _place: place, _share: share };
+        let held = Held { bytes: Vec::from(bytes).into_boxed_slice(), _places: places, _share: share };
         Response::from_parts(parts, Body::from(Bytes::from_owner(held)))
     }
 

@@ -97,6 +97,9 @@ pub(super) async fn register(
         return Ok(registered);
     }
     invitations::allow(invited)?;
+    if let Some(invitation) = &relay.invitation {
+        invitations::check_standing(&app, invitation.inviter(), &asked).await?;
+    }
     let _place = app.limits.relay_place(address)?;
     worth_relaying(&app, &signed).await?;
     relay_invited(&app, &signed, asked).await

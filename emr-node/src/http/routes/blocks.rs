@@ -16,8 +16,7 @@ use super::{
 };
 use crate::{
     http::refusal::{Refusal, RefusalKind},
-    mempool::{Noted, Upload},
-    storage::{Notes, quota::is_directory},
+    storage::staging::{self, NewBlock},
 };
 
 #[derive(Deserialize)]
@@ -37,27 +36,11 @@ pub(super) async fn put(
         _ => return Err(Refusal::malformed("say what the block is: ?codec=raw or ?codec=dag-cbor")),
     };
     let sequencer = app.sequencer();
-    if !is_directory(codec, &bytes) {
-        sequencer.quotas.check_space(&sequencer.mempool)?;
-    }
     let cid = cid_of(codec, &bytes);
     // Protects the block from removal until it is stored.
     let _in_use = sequencer.in_use.take(&[cid]).await;
-    let limit = sequencer.quotas.staged_with(codec, &bytes);
-    let at = sequencer.clock.now();
-    let upload = Upload { cid, uploader: account.0, size: bytes.len() as u64, at, limit };
-    if Notes::note(sequencer, upload).await? == Noted::TooMuch {
-        return Err(Refusal::new(
-            RefusalKind::TooLarge,
-            format!(
-                "account {} has {} MiB or {} blocks here that no record refers to: submit the records that they are for; \
-                 what is not referred to is removed after 24 hours",
-                account.index(),
-                limit.bytes >> 20,
-                limit.blocks
-            ),
-        ));
-    }
+    let (size, at) = (bytes.len() as u64, sequencer.clock.now());
+    staging::note(sequencer, NewBlock { uploader: account.0, cid, codec, bytes: &bytes, size, at }).await?;
     let cid = sequencer.blockstore.put(codec, &bytes).await?;
     Ok(axum::Json(BlockPut { cid: cid.to_string() }))
 }

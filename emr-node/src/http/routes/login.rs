@@ -1,10 +1,11 @@
 //! `POST /v1/login/challenge` and `POST /v1/login`.
 
-use axum::extract::State;
+use axum::{Extension, extract::State};
 use emr_api::{Challenge, ChallengeRequest, LoginRequest, Session};
+use emr_core::Origin;
 
 use super::{Shared, extract::Json};
-use crate::http::refusal::Refusal;
+use crate::http::{limits::ClientAddress, refusal::Refusal};
 
 pub(super) async fn challenge(
     State(app): Shared,
@@ -17,9 +18,14 @@ pub(super) async fn challenge(
 
 pub(super) async fn login(
     State(app): Shared,
+    Extension(client): Extension<ClientAddress>,
     Json(request): Json<LoginRequest>,
 ) -> Result<axum::Json<Session>, Refusal> {
     let hospital = app.hospital()?;
+    let origin: Origin = request.origin.parse().map_err(|_| {
+        Refusal::malformed("the origin is the address of this node: scheme, host and port, like https://node.example")
+    })?;
+    app.origins.check(&origin, client)?;
     let sequencer = app.sequencer();
     let known = {
         let state = sequencer.state();
@@ -28,5 +34,5 @@ pub(super) async fn login(
     let (principal, identity) = known.ok_or_else(|| {
         Refusal::not_found(format!("account {} is not registered, or waits for the registrar", request.account))
     })?;
-    app.logins.login(&request, (principal, &identity), hospital, sequencer.clock.now()).map(axum::Json)
+    app.logins.login(&request, (principal, &identity), hospital, &origin, sequencer.clock.now()).map(axum::Json)
 }

@@ -24,14 +24,16 @@ use super::{
 
 pub(super) use held::refer;
 pub use held::{Holding, Released};
-pub use staged::{Noted, Upload};
+pub use staged::{Noted, Staging, Upload};
 
-/// CID and uploader to size in bytes and the time of the upload.
-const UPLOADS: TableDefinition<'_, (&[u8], PrincipalRow), (u64, u64)> = TableDefinition::new("uploads");
+/// CID and uploader to size in bytes, the time of the upload and the purse that it counts in.
+const UPLOADS: TableDefinition<'_, (&[u8], PrincipalRow), (u64, u64, u8)> = TableDefinition::new("uploads");
 /// Time, CID and uploader of each upload, so that the oldest comes first.
 const LAPSING: TableDefinition<'_, (u64, &[u8], PrincipalRow), ()> = TableDefinition::new("lapsing");
-/// Uploader to the bytes and the number of the blocks that nothing refers to.
-const STAGED: TableDefinition<'_, PrincipalRow, (u64, u64)> = TableDefinition::new("staged");
+/// Uploader and purse to the bytes and the number of the blocks that nothing refers to.
+const STAGED: TableDefinition<'_, (PrincipalRow, u8), (u64, u64)> = TableDefinition::new("staged");
+/// Purse to the sum over all uploaders.
+const STAGED_BY_ALL: TableDefinition<'_, u8, (u64, u64)> = TableDefinition::new("staged-by-all");
 /// CID, patient, class code (directories: [`DIRECTORY`]) and slot to the number of operations that hold the block.
 const REFERENCES: TableDefinition<'_, (&[u8], PrincipalRow, u8, u16), u32> = TableDefinition::new("references");
 /// Operation to patient, class code (directories: [`DIRECTORY`]), slot, the account that is charged, and since when nothing needs it
@@ -143,6 +145,7 @@ pub(super) fn create(transaction: &WriteTransaction) -> Result<(), MempoolError>
     transaction.open_table(UPLOADS)?;
     transaction.open_table(LAPSING)?;
     transaction.open_table(STAGED)?;
+    transaction.open_table(STAGED_BY_ALL)?;
     transaction.open_table(REFERENCES)?;
     transaction.open_table(HOLDINGS)?;
     transaction.open_table(HELD)?;
@@ -173,7 +176,7 @@ fn is_held(
 
 /// Whether the block has a note: an account uploaded it, and none of that account's operations has referred to it since.
 fn is_noted(
-    uploads: &impl ReadableTable<(&'static [u8], PrincipalRow), (u64, u64)>,
+    uploads: &impl ReadableTable<(&'static [u8], PrincipalRow), (u64, u64, u8)>,
     cid: &[u8],
 ) -> Result<bool, MempoolError> {
     let mut range = uploads.range((cid, NOBODY)..=(cid, LAST))?;

@@ -33,11 +33,11 @@ use super::fuse::FusedStore;
 use crate::{
     http::refusal::Refusal,
     l1::clock::Clock,
-    mempool::{Anchor, Mempool, Principal, Upload},
+    mempool::{Anchor, Mempool, Principal},
     sequencer::{L1View, OnL1, Parts, Sequencer, derive},
     storage::{
-        Notes,
         quota::Quotas,
+        staging::{self, NewBlock},
         sweep::{GRACE, Sweep},
     },
 };
@@ -245,8 +245,12 @@ impl Scene {
 
     /// From now on, the disk has less free space than the node requires.
     pub(super) fn fill_disk(&mut self) {
-        let sequencer = Arc::get_mut(&mut self.sequencer).expect("the only handle");
-        sequencer.quotas.kept_free = u64::MAX;
+        self.quotas().kept_free = u64::MAX;
+    }
+
+    /// The limits of the running node, until it restarts.
+    pub(super) fn quotas(&mut self) -> &mut Quotas {
+        &mut Arc::get_mut(&mut self.sequencer).expect("the only handle").quotas
     }
 
     /// The current owner of an account.

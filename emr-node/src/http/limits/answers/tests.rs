@@ -34,7 +34,7 @@ async fn admit(State(limited): State<Limited>, request: Request, next: Next) -> 
         return Refusal::too_many("many", SOON).into_response();
     };
     let response = next.run(request).await;
-    limited.answers.hold(response, asker, place, peer).await
+    limited.answers.hold(response, asker, (place, None), peer).await
 }
 
 /// Serves large answers. There is memory for four of them, and each address has three places.

@@ -18,11 +18,8 @@ impl Scene {
     ) -> Result<Cid, Refusal> {
         let cid = cid_of(codec, bytes);
         let _in_use = self.sequencer.in_use.take(&[cid]).await;
-        let limit = self.quotas.staged_with(codec, bytes);
-        let noted =
-            Notes::note(&self.sequencer, Upload { cid, uploader: self.principal(who), size, at: self.now, limit })
-                .await?;
-        assert_eq!(noted, crate::mempool::Noted::Yes);
+        let block = NewBlock { uploader: self.principal(who), cid, codec, bytes, size, at: self.now };
+        staging::note(&self.sequencer, block).await?;
         Ok(self.sequencer.blockstore.put(codec, bytes).await?)
     }
 

@@ -17,7 +17,7 @@ use crate::{
     bindings::EmrRollup,
     registration::{CurvePoint, Registration, RollupInstance, SignedRegistration},
     revert::RollupError,
-    settlement::state_root,
+    settlement_layer::state_root,
     transaction::{MINED_WITHIN, Receipt, estimate},
 };
 

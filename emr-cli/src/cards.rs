@@ -75,7 +75,8 @@ mod tests {
     fn a_card_belongs_to_an_owner_and_not_to_a_number() -> Result<(), Box<dyn std::error::Error>> {
         let folder = tempfile::tempdir()?;
         let folder = folder.path().join("cards");
-        let instance = RollupInstance { chain_id: 31337, contract: "0x0707070707070707070707070707070707070707".parse()? };
+        let instance =
+            RollupInstance { chain_id: 31337, contract: "0x0707070707070707070707070707070707070707".parse()? };
         let number = AccountIndex::new(5)?;
         let card = |person: &emr_testkit::people::Person, number| Card::of(&person.identity, &instance, Some(number));
         let (first, second) = (card(&people().patient, number), card(&people().other, number));

@@ -214,7 +214,8 @@ mod tests {
             assert_eq!(parsed.to_string().parse::<Origin>()?, parsed);
             assert_eq!(parsed.is_this_machine(), origin.contains(":8550"), "{origin}");
         }
-        let [plain, tls, port] = ["http://a.example", "https://a.example", "https://a.example:8443"].map(str::parse::<Origin>);
+        let [plain, tls, port] =
+            ["http://a.example", "https://a.example", "https://a.example:8443"].map(str::parse::<Origin>);
         let digests = [plain?.digest(), tls?.digest(), port?.digest()];
         assert!(digests[0] != digests[1] && digests[1] != digests[2] && digests[0] != digests[2]);
         assert!("node.example".parse::<Origin>().is_err());

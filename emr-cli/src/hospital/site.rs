@@ -84,7 +84,8 @@ impl SitePlan {
     pub async fn start(&self, hospital: &PrivateKeySigner) -> Result<Site, Failure> {
         self.plain.allows_listening(self.listen).or_exit(Exit::Usage)?;
         if self.origins.is_empty() && (self.limits.behind_proxy || self.listen.ip().is_unspecified()) {
-            let message = "say at which address clients reach the node: --public-url URL; logins count for that address only";
+            let message =
+                "say at which address clients reach the node: --public-url URL; logins count for that address only";
             return Err(Failure::new(Exit::Usage, message));
         }
         let (endpoint, rpc, server) = self.chain(hospital.address()).await?;

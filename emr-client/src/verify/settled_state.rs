@@ -70,9 +70,10 @@ impl FromStr for Finality {
         match text {
             "finalized" => Ok(Self::Finalized),
             "latest" => Ok(Self::Latest),
-            blocks => blocks.parse().map(Self::Depth).map_err(|_| {
-                "write finalized, latest, or a number of blocks, for example 64".to_owned()
-            }),
+            blocks => blocks
+                .parse()
+                .map(Self::Depth)
+                .map_err(|_| "write finalized, latest, or a number of blocks, for example 64".to_owned()),
         }
     }
 }

@@ -5,7 +5,6 @@ pub(crate) mod limits;
 pub(crate) mod login;
 pub(crate) mod origins;
 mod pace;
-pub(crate) mod refusal;
 pub(crate) mod routes;
 pub(crate) mod server;
 

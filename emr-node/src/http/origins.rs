@@ -6,9 +6,9 @@ use std::net::SocketAddr;
 
 use emr_core::Origin;
 
-use crate::http::{
-    limits::ClientAddress,
-    refusal::{Refusal, RefusalKind},
+use crate::{
+    http::limits::ClientAddress,
+    request_error::{RequestError, RequestErrorKind},
 };
 
 /// The addresses for which this node accepts logins.
@@ -29,7 +29,7 @@ impl Origins {
     ///
     /// # Errors
     /// Returns `forbidden` for an address that does not lead here.
-    pub(crate) fn check(&self, origin: &Origin, client: ClientAddress) -> Result<(), Refusal> {
+    pub(crate) fn check(&self, origin: &Origin, client: ClientAddress) -> Result<(), RequestError> {
         if self.0.contains(origin) || origin.is_this_machine() && client.is_this_machine() {
             return Ok(());
         }
@@ -38,8 +38,8 @@ impl Origins {
             [] => String::new(),
             known => format!("use --node {}; ", known.join(" or ")),
         };
-        Err(Refusal::new(
-            RefusalKind::Forbidden,
+        Err(RequestError::new(
+            RequestErrorKind::Forbidden,
             format!(
                 "the login is signed for {origin}, which is not an address of this node: {advice}if it does lead to this node, its \
                  operator names it with serve --public-url"
@@ -65,7 +65,9 @@ mod tests {
         // Behind a proxy on the same machine.
         let named = &["https://hospital.example"];
         let proxied = |origin, client| accepts(named, "127.0.0.1:8550", origin, client);
-        assert!(proxied("https://hospital.example", ELSEWHERE) && proxied("https://hospital.example:443/emr", ELSEWHERE));
+        assert!(
+            proxied("https://hospital.example", ELSEWHERE) && proxied("https://hospital.example:443/emr", ELSEWHERE)
+        );
         assert!(proxied("http://127.0.0.1:8550", HERE) && proxied("http://localhost:9000", HERE));
         for hostile in [
             "https://hostile.example",

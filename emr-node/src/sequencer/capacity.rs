@@ -11,9 +11,9 @@ use emr_rollup::{
 
 use super::order::{self, Along, Queue};
 use crate::{
-    http::refusal::Refusal,
     mempool::{Acknowledged, Sequence, Turn},
-    state::State,
+    request_error::RequestError,
+    state::NodeState,
 };
 
 /// How long a batch takes from sealing to settlement, on a slow machine and a slow chain. Seconds.
@@ -59,8 +59,8 @@ pub(crate) enum Place {
 /// - the limits [`MAX_REPEATED`] and [`MAX_REPLACED`] allow it.
 ///
 /// # Errors
-/// [`Refusal`]; the caller may try again when batches are settled.
-pub(crate) fn place(state: &State, operation: &Operation) -> Result<Place, Refusal> {
+/// [`RequestError`]; the caller may try again when batches are settled.
+pub(crate) fn place(state: &NodeState, operation: &Operation) -> Result<Place, RequestError> {
     if let Action::Revoke(revoke) = operation.action
         && operation.signer == operation.patient
     {
@@ -98,7 +98,7 @@ pub(crate) fn place(state: &State, operation: &Operation) -> Result<Place, Refus
     if all < most && of_signer < of_one_signer(all, most) {
         return Ok(Place::Ordinary);
     }
-    Err(Refusal::unavailable("too many operations wait for a batch: try again when some are settled"))
+    Err(RequestError::unavailable("too many operations wait for a batch: try again when some are settled"))
 }
 
 /// Whether an operation depends on the key directory in force: its record is sealed under it, or it changes the directory.
@@ -125,13 +125,13 @@ pub(crate) struct Promise {
 /// operations that go first. Urgent and ordinary operations each have half of every batch, so later operations of the other kind do not matter.
 ///
 /// # Errors
-/// [`Refusal`] if an ordinary operation cannot be settled within [`SETTLE_WITHIN`].
+/// [`RequestError`] if an ordinary operation cannot be settled within [`SETTLE_WITHIN`].
 pub(crate) fn promise(
-    state: &State,
+    state: &NodeState,
     signed: &SignedOperation,
     place: Place,
     acknowledged: UnixTime,
-) -> Result<Promise, Refusal> {
+) -> Result<Promise, RequestError> {
     let operation = &signed.operation;
     let version = state.settled.trees().version();
     let before = usize::from(state.outstanding.is_some()) + registrations(state, operation, version);
@@ -145,7 +145,7 @@ pub(crate) fn promise(
         let ahead = state.open.values().filter(|open| open.turn.is_none()).count();
         let settle_by = after(MARGIN + batches(ahead)).max(revokes.unwrap_or(UnixTime::ZERO));
         if settle_by > after(SETTLE_WITHIN) {
-            return Err(Refusal::unavailable(
+            return Err(RequestError::unavailable(
                 "what goes first cannot be settled soon enough to promise this: try again when some of it is",
             ));
         }
@@ -166,7 +166,7 @@ pub(crate) fn promise(
 /// counts as one turn: no patient gets many operations into one turn. The Revoke goes before others only if their promises are still kept.
 /// Otherwise it goes after all of them.
 fn turn(
-    state: &State,
+    state: &NodeState,
     operation: &Operation,
     urgent: &[(Turn, (Sequence, &Acknowledged))],
     along: Along,
@@ -194,7 +194,7 @@ fn turn(
 
 /// How many batches with registrations must come before the operation can go into a batch. It counts the registrations of the operation's
 /// accounts, and those that earlier operations on the same patient wait for.
-fn registrations(state: &State, operation: &Operation, version: &CircuitVersion) -> usize {
+fn registrations(state: &NodeState, operation: &Operation, version: &CircuitVersion) -> usize {
     let open = state.open.values().map(|open| &open.signed.operation);
     let before = open.filter(|open| open.patient == operation.patient).map(|open| open.signer);
     let accounts: Vec<AccountIndex> = before.chain([operation.signer, operation.patient]).collect();

@@ -10,9 +10,9 @@ use super::{
     quota::{is_directory, written},
 };
 use crate::{
-    http::refusal::{Refusal, RefusalKind},
+    engine::Engine,
     mempool::{Noted, Principal, Upload},
-    sequencer::Sequencer,
+    request_error::{RequestError, RequestErrorKind},
 };
 
 /// When to try again if all accounts together have much in staging.
@@ -33,21 +33,21 @@ pub(crate) struct NewBlock<'a> {
 /// Notes an upload durably.
 ///
 /// # Errors
-/// [`Refusal`] if there is no room, or the disk fails.
-pub(crate) async fn note(sequencer: &Arc<Sequencer>, block: NewBlock<'_>) -> Result<(), Refusal> {
+/// [`RequestError`] if there is no room, or the disk fails.
+pub(crate) async fn note(engine: &Arc<Engine>, block: NewBlock<'_>) -> Result<(), RequestError> {
     let NewBlock { uploader, cid, codec, bytes, size, at } = block;
-    let quotas = &sequencer.quotas;
+    let quotas = &engine.quotas;
     // Only patients publish directories. From anyone else it is a block like others.
-    let role = sequencer.state().soft.identity(uploader.account).map(|identity| identity.role);
+    let role = engine.state().soft.identity(uploader.account).map(|identity| identity.role);
     let is_directory = role == Some(Role::Patient) && is_directory(codec, bytes);
     if !is_directory {
-        quotas.check_space(&sequencer.mempool)?;
+        quotas.check_space(&engine.mempool)?;
     }
-    let staging = quotas.staging(&sequencer.mempool)?;
-    match Notes::note(sequencer, Upload { cid, uploader, size, at, is_directory, staging }).await? {
+    let staging = quotas.staging(&engine.mempool)?;
+    match Notes::note(engine, Upload { cid, uploader, size, at, is_directory, staging }).await? {
         Noted::Yes => Ok(()),
-        Noted::TooMuch => Err(Refusal::new(
-            RefusalKind::TooLarge,
+        Noted::TooMuch => Err(RequestError::new(
+            RequestErrorKind::TooLarge,
             format!(
                 "account {} has {} here that no record refers to: submit the records that they are for; what is not referred \
                  to is removed after 24 hours",
@@ -55,7 +55,7 @@ pub(crate) async fn note(sequencer: &Arc<Sequencer>, block: NewBlock<'_>) -> Res
                 written(&staging.each)
             ),
         )),
-        Noted::Full => Err(Refusal::busy(
+        Noted::Full => Err(RequestError::busy(
             "this node has many blocks that no record refers to yet: submit the records that yours are for, or try again later",
             LATER,
         )),

@@ -4,7 +4,7 @@ use alloy::{primitives::U64, sol_types::SolCall};
 use emr_api::{AccountView, BatchView, NodeStatus, OperationStatus, ProofJob};
 use emr_chain::bindings::EmrRollup;
 use emr_core::{Class, UnixTime};
-use emr_node::{DeriveError, FollowError, Node, NodeConfig, StartError};
+use emr_node::{DerivationError, FollowError, Node, NodeConfig, StartError};
 use serde_json::{Value, json};
 
 use crate::{settlement::prove, stage::*};
@@ -40,7 +40,7 @@ async fn it_cannot_make_a_patient_the_hospital() -> Outcome {
     liar.tell(Some(mistakes_the_hospital));
     let error = Node::start(config()?).await.map(drop).expect_err("must be refused");
     assert!(
-        matches!(error, StartError::Follow(FollowError::Derive(DeriveError::NotHospital(account))) if account == patient),
+        matches!(error, StartError::Follow(FollowError::Derive(DerivationError::NotHospital(account))) if account == patient),
         "{error}"
     );
 

@@ -49,8 +49,8 @@ async fn revokes_in_time(scene: &Scene, number: u64) -> Outcome<Duration> {
     let patient = scene.patient.at([127, 0, 0, 2]);
     let revoked = tokio::time::timeout(IN_TIME, async {
         let login = patient.sign_in().await?;
-        let session: emr_api::Session = patient.post("v1/login", &login).await?;
-        let patient = Caller { token: Some(session.token), ..patient.clone() };
+        let login_token: emr_api::LoginToken = patient.post("v1/login", &login).await?;
+        let patient = Caller { token: Some(login_token.token), ..patient.clone() };
         patient.revoke(slot(number)).await
     });
     let revoked = revoked.await.map_err(|_| "no receipt in time")??;
@@ -305,8 +305,8 @@ async fn somebody_at_the_same_address_does_not_keep_a_patient_from_revoking() ->
         }
     });
     let login = anonymous.sign_in().await?;
-    let session: emr_api::Session = anonymous.post("v1/login", &login).await?;
-    let patient = Caller { token: Some(session.token), ..anonymous.clone() };
+    let login_token: emr_api::LoginToken = anonymous.post("v1/login", &login).await?;
+    let patient = Caller { token: Some(login_token.token), ..anonymous.clone() };
     patient.revoke(slot(64)).await?;
     flood.abort();
     node.shutdown().await;

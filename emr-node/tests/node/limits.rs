@@ -1,6 +1,6 @@
 //! Garbage, floods and slow requests.
 
-use emr_api::{BatchView, NodeStatus, ProofJob, Session};
+use emr_api::{BatchView, LoginToken, NodeStatus, ProofJob};
 use emr_core::cid::Codec;
 use reqwest::StatusCode;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -116,8 +116,10 @@ async fn answers_are_not_cached_and_tokens_do_not_leak_into_them() -> Outcome {
     assert_eq!(response.headers()["x-content-type-options"], "nosniff");
     assert!(!response.headers().contains_key("access-control-allow-origin"));
     let token = caller.token.clone().unwrap_or_default();
-    let refused =
-        caller.post::<Session>("v1/login", &serde_json::json!({ "token": token })).await.expect_err("must be refused");
+    let refused = caller
+        .post::<LoginToken>("v1/login", &serde_json::json!({ "token": token }))
+        .await
+        .expect_err("must be refused");
     assert!(!refused.message.contains(&token));
     scene.node.shutdown().await;
     Ok(())

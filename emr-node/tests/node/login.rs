@@ -2,12 +2,12 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use emr_api::encryption::CommittedKey;
-use emr_api::{Challenge, ChallengeRequest, LoginRequest, PatientView, Session};
+use emr_api::{LoginChallenge, LoginChallengeRequest, LoginRequest, LoginToken, PatientView};
 
 use crate::stage::*;
 
 async fn refused(caller: &Caller, request: &LoginRequest) -> String {
-    code(caller.post::<Session>("v1/login", request).await)
+    code(caller.post::<LoginToken>("v1/login", request).await)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -16,8 +16,8 @@ async fn only_the_holder_of_the_committed_key_logs_in_and_once_per_challenge() -
     let Scene { patient, doctor, accounts, .. } = &scene;
 
     let good = patient.sign_in().await?;
-    let session: Session = patient.post("v1/login", &good).await?;
-    assert_eq!(hex::decode(&session.token)?.len(), 32);
+    let login_token: LoginToken = patient.post("v1/login", &good).await?;
+    assert_eq!(hex::decode(&login_token.token)?.len(), 32);
     assert_eq!(refused(patient, &good).await, "unauthorized", "a challenge counts once");
 
     // Somebody else's key, signature, salt, or account; a nonce nobody handed out; one that was handed to another.
@@ -33,16 +33,16 @@ async fn only_the_holder_of_the_committed_key_logs_in_and_once_per_challenge() -
     assert_eq!(refused(patient, &signature).await, "unauthorized");
     let account = LoginRequest { account: accounts.other, ..good.clone() };
     assert_eq!(refused(patient, &account).await, "unauthorized");
-    let invented = Challenge { nonce: hex::encode([5; 32]), expires: good.expires };
+    let invented = LoginChallenge { nonce: hex::encode([5; 32]), expires: good.expires };
     assert_eq!(refused(patient, &patient.answer(&invented, accounts.hospital)?).await, "unauthorized");
-    let longer = Challenge { nonce: good.nonce.clone(), expires: good.expires.saturating_add(3600) };
+    let longer = LoginChallenge { nonce: good.nonce.clone(), expires: good.expires.saturating_add(3600) };
     assert_eq!(refused(patient, &patient.answer(&longer, accounts.hospital)?).await, "unauthorized");
-    let for_doctor: Challenge =
-        patient.post("v1/login/challenge", &ChallengeRequest { account: accounts.doctor }).await?;
+    let for_doctor: LoginChallenge =
+        patient.post("v1/login/challenge", &LoginChallengeRequest { account: accounts.doctor }).await?;
     assert_eq!(refused(patient, &patient.answer(&for_doctor, accounts.hospital)?).await, "unauthorized");
     // Signed for another hospital: a node that passes challenges on gets nothing.
-    let challenge: Challenge =
-        patient.post("v1/login/challenge", &ChallengeRequest { account: accounts.patient }).await?;
+    let challenge: LoginChallenge =
+        patient.post("v1/login/challenge", &LoginChallengeRequest { account: accounts.patient }).await?;
     assert_eq!(refused(patient, &patient.answer(&challenge, accounts.doctor)?).await, "unauthorized");
     // Signed for another address: so does a client that was lured to a node which passes everything on.
     let lured = patient.answer_at(&challenge, accounts.hospital, "https://hostile.example")?;
@@ -66,7 +66,7 @@ async fn only_the_holder_of_the_committed_key_logs_in_and_once_per_challenge() -
     let unknown = LoginRequest { account: 999.try_into()?, ..good.clone() };
     assert_eq!(refused(patient, &unknown).await, "not-found");
     // After all of that the untouched challenge is still good.
-    patient.post::<Session>("v1/login", &good).await?;
+    patient.post::<LoginToken>("v1/login", &good).await?;
     scene.node.shutdown().await;
     Ok(())
 }
@@ -112,7 +112,7 @@ async fn a_hospital_that_is_not_registered_logs_nobody_in() -> Outcome {
     let patient = world.register(&people().patient, None).await?;
     let node = world.start().await?;
     let caller = Caller::anonymous(node.url().clone(), world.domain(), &people().patient, patient);
-    let answer = caller.post::<Challenge>("v1/login/challenge", &ChallengeRequest { account: patient }).await;
+    let answer = caller.post::<LoginChallenge>("v1/login/challenge", &LoginChallengeRequest { account: patient }).await;
     assert_eq!(code(answer), "unavailable");
     node.shutdown().await;
     Ok(())

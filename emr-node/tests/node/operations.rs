@@ -5,7 +5,7 @@ use emr_api::{NodeStatus, OperationStatus, StoredAt, Submission};
 use std::time::Instant;
 
 use emr_core::{Class, RecordStatus, Rights, UnixTime, Uses, Version, cid::Codec};
-use emr_crypto::{Epoch, Past, PatientDirectory};
+use emr_crypto::{KeyEpoch, Past, PatientDirectory};
 use emr_rollup::{
     operation::{Action, DirectoryCommitment, OperationId, PutRecord, SetGrant, Tombstone},
     state::leaf::RecordLeaf,
@@ -217,15 +217,15 @@ async fn a_record_under_an_epoch_that_is_over_is_stale() -> Outcome {
 
     let lab = doctor.put_record(accounts.patient, 0, Class::Laboratory, &doctor.upload(&[b"lab"]).await?);
     assert_eq!(code(doctor.submit(&lab).await), "stale");
-    for (epoch, expected) in [(None, "malformed"), (Epoch::new(3), "stale")] {
+    for (epoch, expected) in [(None, "malformed"), (KeyEpoch::new(3), "stale")] {
         assert_eq!(code(doctor.submit(&Submission { epoch, ..lab.clone() }).await), expected);
     }
-    doctor.submit(&Submission { epoch: Epoch::new(2), ..lab }).await?;
+    doctor.submit(&Submission { epoch: KeyEpoch::new(2), ..lab }).await?;
     // The other class began no epoch.
     let imaging = doctor.put_record(accounts.patient, 1, Class::Imaging, &doctor.upload(&[b"imaging"]).await?);
     doctor.submit(&imaging).await?;
     let request = scene.doctor.request_access(accounts.patient, FIRST, Uses::ZERO, Class::Laboratory);
-    let odd = Submission { epoch: Some(Epoch::FIRST), ..request };
+    let odd = Submission { epoch: Some(KeyEpoch::FIRST), ..request };
     assert_eq!(code(doctor.submit(&odd).await), "malformed");
     scene.node.shutdown().await;
     Ok(())

@@ -187,7 +187,7 @@ fn life() -> Outcome<Scene> {
     scene.call("sent", |mempool| mempool.advance(&sent))?;
     let on_chain = OnChain { tx_hash: "0x00".to_owned(), gas_used: None, proof_bytes: 3000, prove_seconds: None };
     let record = batch(1, &[0, 1], BatchStage::Settled(on_chain))?;
-    scene.call("settle", |mempool| mempool.settle(&[Settled { record, released: vec![] }]))?;
+    scene.call("settle", |mempool| mempool.settle(&[Settled { record, requeued: vec![] }]))?;
     scene.call("rewind", |mempool| mempool.rewind(0, &[0, 1]))?;
     let asked = invitation();
     let now = time()?;
@@ -269,7 +269,7 @@ fn do_something(scene: &mut Scene, choice: u8, next: &mut u64) -> Outcome {
             let record = BatchRecord { stage, ..record };
             match record.stage {
                 BatchStage::Settled(_) => {
-                    scene.call("settle", |mempool| mempool.settle(&[Settled { record, released: vec![] }]))
+                    scene.call("settle", |mempool| mempool.settle(&[Settled { record, requeued: vec![] }]))
                 }
                 _ => scene.call("advance", |mempool| mempool.advance(&record)),
             }

@@ -4,7 +4,7 @@ use std::{path::Path, sync::Arc};
 
 use alloy::providers::{DynProvider, Provider};
 use emr_api::{BatchView, ProofJob};
-use emr_chain::{Rollup, Settlement, endpoint::Endpoint};
+use emr_chain::{Rollup, SettlementLayer, endpoint::Endpoint};
 use emr_core::{Cid, Class};
 use emr_devnet::EmbeddedChain;
 use emr_durable::crash::{Journal, Survivors, Sync, no_sync};

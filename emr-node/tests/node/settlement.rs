@@ -7,10 +7,10 @@ use emr_api::{
     AccountView, AuditPage, BatchView, NodeStatus, OperationStatus, OwnGrantsView, ProofJob, RecordSummary, RecordView,
     Submission, SubtreeView,
 };
-use emr_chain::{BatchContent, Deployment, Rollup, Settlement, endpoint::Endpoint};
+use emr_chain::{BatchContent, Deployment, Rollup, SettlementLayer, endpoint::Endpoint};
 use emr_core::{Class, Rights, UnixTime, Uses};
 use emr_devnet::EmbeddedChain;
-use emr_node::{DeriveError, FollowError, Node, NodeConfig, StartError};
+use emr_node::{DerivationError, FollowError, Node, NodeConfig, StartError};
 use emr_rollup::{
     batch::{Batch, D1Entry, Prover as _},
     l1_operation::L1Operation,
@@ -177,10 +177,10 @@ async fn from_submission_to_settlement_and_service() -> Outcome {
     let scene = scene.log_in_again().await?;
     assert_eq!(code(scene.doctor.get::<RecordView>(&first).await), "no-session");
 
-    // Without the mempool that sealed them, batches with operations cannot be taken over: said, not guessed.
+    // Without the mempool that sealed them, batches with operations cannot be applied: said, not guessed.
     let empty = NodeConfig { data_dir: scene.world.folder.path().join("another"), ..scene.world.config()? };
     let error = Node::start(empty).await.map(drop).expect_err("the operations are unknown");
-    assert!(matches!(error, StartError::Follow(FollowError::Derive(DeriveError::UnknownOperations(1)))), "{error}");
+    assert!(matches!(error, StartError::Follow(FollowError::Derive(DerivationError::UnknownOperations(1)))), "{error}");
 
     // L1 forgets the second batch: its operations wait again, in their order, and are sealed again.
     let Scene { world, node, .. } = scene;

@@ -8,7 +8,7 @@ mod rule;
 use emr_core::AccountIndex;
 
 pub use self::{
-    register::Registration,
+    register::Register,
     rule::{AccountRule, IdentityRule, L1Rule, MedicalRule},
 };
 use crate::{
@@ -80,7 +80,7 @@ macro_rules! l1_operations {
 
 l1_operations! {
     /// Admits an account.
-    Register(Registration),
+    Register(Register),
 }
 
 /// What every kind of L1 operation provides.

@@ -3,14 +3,14 @@
 use serde::{Deserialize, Serialize};
 
 use super::{PutRecord, RequestAccess, Revoke, Rule, SetGrant, Tombstone};
-use crate::l1_operation::{L1Rule, Registration};
+use crate::l1_operation::{L1Rule, Register};
 
 /// The kinds of operation that batches hold. 8 bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[repr(u8)]
 pub enum Kind {
-    /// Padding.
+    /// No operation: the slot of the batch is unused.
     Noop = 0,
     /// Writes a record's next version.
     PutRecord = 1,
@@ -51,7 +51,7 @@ impl Kind {
         }
     }
 
-    /// The rules of an L2 kind, or `None` for padding and for kinds of the L1 queue.
+    /// The rules of an L2 kind, or `None` for an unused slot and for kinds of the L1 queue.
     pub const fn rule(self) -> Option<&'static Rule> {
         match self {
             Self::PutRecord => Some(&PutRecord::RULE),
@@ -63,10 +63,10 @@ impl Kind {
         }
     }
 
-    /// The rules of an L1 kind, or `None` for padding and for kinds that accounts sign.
+    /// The rules of an L1 kind, or `None` for an unused slot and for kinds that accounts sign.
     pub const fn l1_rule(self) -> Option<&'static L1Rule> {
         match self {
-            Self::Register => Some(&Registration::RULE),
+            Self::Register => Some(&Register::RULE),
             Self::Noop | Self::PutRecord | Self::Tombstone | Self::SetGrant | Self::Revoke | Self::RequestAccess => {
                 None
             }

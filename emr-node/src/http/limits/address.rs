@@ -65,7 +65,11 @@ mod tests {
         assert_eq!(of("2001:db8:1:2::1").site(), of("2001:db8:1:ffff::9").site());
         assert_ne!(of("2001:db8:1:2::1").site(), of("2001:db8:2:2::1").site());
         assert_eq!(of("192.0.2.1").site(), of("192.0.2.1"));
-        assert!(of("::1").is_this_machine() && of("127.0.0.2").is_this_machine() && of("::ffff:127.0.0.1").is_this_machine());
+        assert!(
+            of("::1").is_this_machine()
+                && of("127.0.0.2").is_this_machine()
+                && of("::ffff:127.0.0.1").is_this_machine()
+        );
         assert!(!of("::2").is_this_machine() && !of("192.0.2.1").is_this_machine());
         assert!(!ClientAddress::UNKNOWN.is_this_machine());
         assert_ne!(of("192.0.2.1"), of("192.0.2.2"));

@@ -17,7 +17,7 @@ use axum::{
 };
 
 use super::{Asker, SOON, Taken};
-use crate::http::{connections::Peer, refusal::Refusal};
+use crate::{http::connections::Peer, request_error::RequestError};
 
 /// The bytes of all large answers together.
 const LIMIT: usize = 256 << 20;
@@ -65,7 +65,7 @@ impl Answers {
         let (parts, body) = response.into_parts();
         // The handlers make whole bodies, so this neither waits nor copies.
         let Ok(bytes) = to_bytes(body, usize::MAX).await else {
-            return Refusal::unavailable("the node failed: try again later").into_response();
+            return RequestError::unavailable("the node failed: try again later").into_response();
         };
         let share = match bytes.len() {
             ..=SMALL => None,
@@ -73,7 +73,8 @@ impl Answers {
                 Some(share) => Some(share),
                 None => {
                     drop(bytes);
-                    return Refusal::busy("many answers are not read yet: try again in a moment", SOON).into_response();
+                    return RequestError::busy("many answers are not read yet: try again in a moment", SOON)
+                        .into_response();
                 }
             },
         };

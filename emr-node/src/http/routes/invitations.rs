@@ -18,8 +18,8 @@ use super::{
     extract::{Account, Path},
 };
 use crate::{
-    http::refusal::Refusal,
     mempool::{InvitationUse, Invited, Principal},
+    request_error::RequestError,
 };
 
 /// Advice for people without an invitation.
@@ -31,18 +31,18 @@ pub(super) async fn check(
     app: &App,
     invitation: Option<&Invitation>,
     owner: Address,
-) -> Result<InvitationUse, Refusal> {
+) -> Result<InvitationUse, RequestError> {
     let invitation = invitation.ok_or_else(|| {
         let ask = "ask the hospital or a doctor of it for an invitation (register --invite CODE)";
-        Refusal::refused(format!("the hospital pays for registrations that it invited: {ask}, {OTHER_WAY}"))
+        RequestError::refused(format!("the hospital pays for registrations that it invited: {ask}, {OTHER_WAY}"))
     })?;
-    let now = app.sequencer().clock.now();
-    let refused = |error: &dyn std::fmt::Display| Refusal::refused(format!("{error}, {OTHER_WAY}"));
+    let now = app.engine().clock.now();
+    let refused = |error: &dyn std::fmt::Display| RequestError::refused(format!("{error}, {OTHER_WAY}"));
     invitation.check_time(now).map_err(|error| refused(&error))?;
     let (inviter, hospital) = (invitation.inviter(), app.hospital()?);
     let rollup = &app.pipeline.follower.rollup;
     let signer = if inviter == hospital {
-        app.sequencer().signer.address()
+        app.engine().signer.address()
     } else {
         let doctor = own_doctor(app, inviter, hospital).ok_or_else(|| may_not(inviter))?;
         app.inviters.owner(rollup, doctor).await?.ok_or_else(|| may_not(inviter))?
@@ -55,27 +55,30 @@ pub(super) async fn check(
 
 /// Checks on L1 that the inviter of a genuine invitation is admitted now, and is still the one who signed it. The node's state may be behind
 /// L1, where a reorganisation gave the number to another owner.
-pub(super) async fn check_standing(app: &App, inviter: AccountIndex, asked: &InvitationUse) -> Result<(), Refusal> {
-    let account = app.pipeline.follower.rollup.account(inviter).await.map_err(super::accounts::refusal)?;
+pub(super) async fn check_standing(
+    app: &App,
+    inviter: AccountIndex,
+    asked: &InvitationUse,
+) -> Result<(), RequestError> {
+    let account = app.pipeline.follower.rollup.account(inviter).await.map_err(super::accounts::l1_failed)?;
     match account {
         Some(account) if account.standing == Standing::Admitted && account.owner == asked.inviter => Ok(()),
         _ => Err(may_not(inviter)),
     }
 }
 
-fn may_not(inviter: AccountIndex) -> Refusal {
-    Refusal::refused(format!(
+fn may_not(inviter: AccountIndex) -> RequestError {
+    RequestError::refused(format!(
         "account {inviter} is neither this hospital nor an active doctor of it, and cannot invite, {OTHER_WAY}"
     ))
 }
 
 /// The doctor of this hospital with this account, if they are active.
 fn own_doctor(app: &App, account: AccountIndex, hospital: AccountIndex) -> Option<Principal> {
-    let state = app.sequencer().state();
+    let state = app.engine().state();
     let identity = state.soft.identity(account)?;
-    let active = identity.role == Role::Doctor
-        && identity.org == Some(hospital)
-        && identity.status == AccountStatus::Active;
+    let active =
+        identity.role == Role::Doctor && identity.org == Some(hospital) && identity.status == AccountStatus::Active;
     if active { state.principal(account) } else { None }
 }
 
@@ -98,7 +101,7 @@ impl Inviters {
         known.get(doctor).filter(|(_, until)| Instant::now() < *until).map(|(owner, _)| *owner)
     }
 
-    async fn owner(&self, rollup: &Rollup<DynProvider>, doctor: Principal) -> Result<Option<Address>, Refusal> {
+    async fn owner(&self, rollup: &Rollup<DynProvider>, doctor: Principal) -> Result<Option<Address>, RequestError> {
         if let Some(known) = self.known(&doctor) {
             return Ok(known);
         }
@@ -106,19 +109,17 @@ impl Inviters {
         if let Some(known) = self.known(&doctor) {
             return Ok(known);
         }
-        let asked = rollup.account(doctor.account).await;
-        let owner = asked.as_ref().ok().and_then(Option::as_ref).map(|account| account.owner);
-        let now = Instant::now();
+        let account = rollup.account(doctor.account).await.map_err(super::accounts::l1_failed)?;
+        let (owner, now) = (account.map(|account| account.owner), Instant::now());
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.retain(|_, (_, until)| now < *until);
         known.insert(doctor, (owner, now + if owner.is_some() { KNOWN } else { UNKNOWN }));
-        drop(known);
-        asked.map(|_| owner).map_err(super::accounts::refusal)
+        Ok(owner)
     }
 }
 
 /// Refuses invitations that cannot be used. This includes [`Invited::Exhausted`], so the caller must look on L1 first.
-pub(super) fn allow(invited: Invited) -> Result<(), Refusal> {
+pub(super) fn allow(invited: Invited) -> Result<(), RequestError> {
     let why = match invited {
         Invited::First | Invited::Again => return Ok(()),
         Invited::Used => "this invitation was used by somebody else: ask for a new one",
@@ -128,12 +129,12 @@ pub(super) fn allow(invited: Invited) -> Result<(), Refusal> {
         Invited::OverQuota => "as many invitations of this doctor were used today as may be: try again tomorrow (UTC)",
         Invited::Ended => "the hospital takes no more invitations of this inviter: ask the hospital itself for one",
     };
-    Err(Refusal::refused(format!("{why}, {OTHER_WAY}")))
+    Err(RequestError::refused(format!("{why}, {OTHER_WAY}")))
 }
 
-pub(super) async fn list(State(app): Shared, account: Account) -> Result<Json<Vec<InviterView>>, Refusal> {
+pub(super) async fn list(State(app): Shared, account: Account) -> Result<Json<Vec<InviterView>>, RequestError> {
     app.require_hospital(&account)?;
-    let inviters = app.sequencer().mempool.inviters(app.sequencer().clock.now())?;
+    let inviters = app.engine().mempool.inviters(app.engine().clock.now())?;
     let view = |(address, inviter): (Address, crate::mempool::Inviter)| InviterView {
         address: address.to_string(),
         today: inviter.today,
@@ -142,23 +143,22 @@ pub(super) async fn list(State(app): Shared, account: Account) -> Result<Json<Ve
     Ok(Json(inviters.into_iter().map(view).collect()))
 }
 
-fn address(text: &str) -> Result<Address, Refusal> {
-    text.parse().map_err(|_| Refusal::malformed("an inviter is named by an Ethereum address"))
+fn address(text: &str) -> Result<Address, RequestError> {
+    text.parse().map_err(|_| RequestError::malformed("an inviter is named by an Ethereum address"))
 }
 
 pub(super) async fn end(
     State(app): Shared,
     account: Account,
     Path(inviter): Path<String>,
-) -> Result<StatusCode, Refusal> {
+) -> Result<StatusCode, RequestError> {
     app.require_hospital(&account)?;
     let inviter = address(&inviter)?;
-    if inviter == app.sequencer().signer.address() {
-        return Err(Refusal::refused("this is the hospital itself: its own invitations always count"));
+    if inviter == app.engine().signer.address() {
+        return Err(RequestError::refused("this is the hospital itself: its own invitations always count"));
     }
-    let work =
-        move |sequencer: &crate::sequencer::Sequencer| sequencer.mempool.end_inviter(inviter, sequencer.clock.now());
-    app.sequencer().write(work).await??;
+    let work = move |engine: &crate::engine::Engine| engine.mempool.end_inviter(inviter, engine.clock.now());
+    app.engine().write(work).await??;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -166,12 +166,12 @@ pub(super) async fn resume(
     State(app): Shared,
     account: Account,
     Path(inviter): Path<String>,
-) -> Result<StatusCode, Refusal> {
+) -> Result<StatusCode, RequestError> {
     app.require_hospital(&account)?;
     let inviter = address(&inviter)?;
-    if app.sequencer().write(move |sequencer| sequencer.mempool.allow_inviter(inviter)).await?? {
+    if app.engine().write(move |engine| engine.mempool.allow_inviter(inviter)).await?? {
         Ok(StatusCode::NO_CONTENT)
     } else {
-        Err(Refusal::not_found("this inviter was not ended: `emr-hospital inviter list` shows who was"))
+        Err(RequestError::not_found("this inviter was not ended: `emr-hospital inviter list` shows who was"))
     }
 }

@@ -15,7 +15,7 @@ fn a_revoke_has_a_place_at_every_moment_whatever_thousands_do() -> Test {
             match world.submit(world.sign(account, 100 + number, record)?)? {
                 Ok(_) => taken += 1,
                 Err(kind) => {
-                    assert_eq!(kind, RefusalKind::Unavailable);
+                    assert_eq!(kind, RequestErrorKind::Unavailable);
                     break;
                 }
             }
@@ -24,7 +24,7 @@ fn a_revoke_has_a_place_at_every_moment_whatever_thousands_do() -> Test {
             match world.submit(world.sign(account, 200 + slot, revoke(slot, 0)?)?)? {
                 Ok(_) => taken += 1,
                 Err(kind) => {
-                    assert_eq!(kind, RefusalKind::Unavailable);
+                    assert_eq!(kind, RequestErrorKind::Unavailable);
                     break;
                 }
             }
@@ -35,7 +35,10 @@ fn a_revoke_has_a_place_at_every_moment_whatever_thousands_do() -> Test {
             match world.submit(world.sign(account, 300 + again, revoke(FIRST, 1 + again)?)?)? {
                 Ok(_) => reserved += u64::from(again == 0),
                 Err(kind) => {
-                    assert!(again > 0 && matches!(kind, RefusalKind::Unavailable | RefusalKind::Stale), "{kind:?}")
+                    assert!(
+                        again > 0 && matches!(kind, RequestErrorKind::Unavailable | RequestErrorKind::Stale),
+                        "{kind:?}"
+                    )
                 }
             }
         }
@@ -44,14 +47,14 @@ fn a_revoke_has_a_place_at_every_moment_whatever_thousands_do() -> Test {
         }
     }
     let (open, full) = {
-        let state = world.sequencer.state();
+        let state = world.engine.state();
         (state.open.len() as u64, state.open.values().filter(|open| open.turn.is_none()).count())
     };
     println!("{hostile} accounts: {ordinary} ordinary, {reserved} reserved, {open} open, {full} counted");
     assert_eq!(reserved, hostile, "each has one place for its one grant");
     assert!(open <= ordinary + reserved, "no account has two places for one grant");
     assert_eq!(full, 2400, "half of each batch for five hours");
-    assert_eq!(world.submit(world.sign(HONEST, 2, put(HONEST, 0)?)?)?, Err(RefusalKind::Unavailable));
+    assert_eq!(world.submit(world.sign(HONEST, 2, put(HONEST, 0)?)?)?, Err(RequestErrorKind::Unavailable));
 
     let honest = world.sign(HONEST, 1, revoke(FIRST, 1)?)?;
     let receipt = world.taken(honest)?;
@@ -61,7 +64,7 @@ fn a_revoke_has_a_place_at_every_moment_whatever_thousands_do() -> Test {
     assert!(batch <= hostile as usize / 16 + 1, "turns go round");
     assert!(promised >= 120 * (batch as u64 + 1), "the promise counts what goes first");
     // At this node, the Revoke counts at once.
-    let state = world.sequencer.state();
+    let state = world.engine.state();
     let grant = state.settled.patient(AccountIndex::new(HONEST)?).and_then(|leaves| leaves.grants.values().next());
     let left = state.history.left_of(AccountIndex::new(HONEST)?, GrantSlot::new(FIRST)?, grant.ok_or("granted")?);
     assert_eq!(left, None);

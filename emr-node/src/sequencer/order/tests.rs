@@ -4,7 +4,7 @@ use emr_core::{
 };
 use emr_rollup::{
     batch::Batch,
-    l1_operation::Registration,
+    l1_operation::Register,
     operation::{DirectoryCommitment, Domain, Operation, PutRecord, Revoke, SetGrant},
     primitive::{eddsa::SigningKey, field::Fr},
     state::{
@@ -131,7 +131,7 @@ fn the_order_changes_no_effect() -> Test {
     for (number, role) in [(1, Role::Patient), (2, Role::Doctor), (3, Role::Patient)] {
         let account = AccountIndex::new(number)?;
         let key = SigningKey::from_seed(&[number as u8; 32]).public();
-        ledger.consume(&Registration { account, role, org: None, key, encryption: Fr::from(number) }.into())?;
+        ledger.consume(&Register { account, role, org: None, key, encryption: Fr::from(number) }.into())?;
     }
     let open = numbered([
         put(1, 1, 0)?,

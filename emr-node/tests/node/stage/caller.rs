@@ -5,13 +5,14 @@ use std::{error, time::Duration};
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use emr_api::encryption::CommittedKey;
 use emr_api::{
-    BlockPut, Challenge, ChallengeRequest, LoginRequest, NodeStatus, PatientView, Problem, Receipt, Session, Submission,
+    BlockPut, LoginChallenge, LoginChallengeRequest, LoginRequest, LoginToken, NodeStatus, PatientView, Problem,
+    Receipt, Submission,
 };
 use emr_core::{
     AccountIndex, Origin,
     cid::{Cid, Codec, cid_of},
 };
-use emr_crypto::Challenge as SignedChallenge;
+use emr_crypto::LoginMessage;
 use emr_rollup::{
     operation::{Domain, Kind},
     primitive::field,
@@ -79,8 +80,8 @@ impl Caller {
     ) -> Outcome<Self> {
         let mut caller = Self::anonymous(url, domain, person, account);
         let login = caller.sign_in().await?;
-        let session: Session = caller.post("v1/login", &login).await?;
-        caller.token = Some(session.token);
+        let login_token: LoginToken = caller.post("v1/login", &login).await?;
+        caller.token = Some(login_token.token);
         Ok(caller)
     }
 
@@ -88,20 +89,26 @@ impl Caller {
     pub(crate) async fn sign_in(&self) -> Outcome<LoginRequest> {
         let status: NodeStatus = self.get("v1/status").await?;
         let verifier = status.hospital.ok_or("no hospital")?;
-        let challenge: Challenge = self.post("v1/login/challenge", &ChallengeRequest { account: self.account }).await?;
+        let challenge: LoginChallenge =
+            self.post("v1/login/challenge", &LoginChallengeRequest { account: self.account }).await?;
         self.answer(&challenge, verifier)
     }
 
-    pub(crate) fn answer(&self, challenge: &Challenge, verifier: AccountIndex) -> Outcome<LoginRequest> {
+    pub(crate) fn answer(&self, challenge: &LoginChallenge, verifier: AccountIndex) -> Outcome<LoginRequest> {
         self.answer_at(challenge, verifier, self.url.as_str())
     }
 
     /// The answer of a client whose user gave this address of a node.
-    pub(crate) fn answer_at(&self, challenge: &Challenge, verifier: AccountIndex, url: &str) -> Outcome<LoginRequest> {
+    pub(crate) fn answer_at(
+        &self,
+        challenge: &LoginChallenge,
+        verifier: AccountIndex,
+        url: &str,
+    ) -> Outcome<LoginRequest> {
         let origin: Origin = url.parse()?;
         let mut nonce = [0; 32];
         hex::decode_to_slice(&challenge.nonce, &mut nonce)?;
-        let signed = SignedChallenge {
+        let signed = LoginMessage {
             domain: field::to_bytes(&self.domain.element()),
             verifier,
             account: self.account,

@@ -1,7 +1,7 @@
 //! A running node with everybody logged in.
 
 use alloy::{eips::BlockNumberOrTag, providers::Provider};
-use emr_api::{Challenge, ChallengeRequest};
+use emr_api::{LoginChallenge, LoginChallengeRequest};
 use emr_node::RunningNode;
 
 use emr_testkit::{
@@ -67,9 +67,9 @@ impl Scene {
         let Self { world, node, accounts, patient, .. } = self;
         let provider = world.rollup.provider();
         let newest = provider.get_block_by_number(BlockNumberOrTag::Latest).await?.ok_or("no block")?.header.timestamp;
-        let request = ChallengeRequest { account: accounts.patient };
+        let request = LoginChallengeRequest { account: accounts.patient };
         until(|| async {
-            let challenge: Answer<Challenge> = patient.post("v1/login/challenge", &request).await;
+            let challenge: Answer<LoginChallenge> = patient.post("v1/login/challenge", &request).await;
             // Challenges lapse after two minutes of the node's time.
             challenge.is_ok_and(|challenge| challenge.expires.get() >= newest + 120)
         })

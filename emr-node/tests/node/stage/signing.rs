@@ -6,7 +6,7 @@ use emr_core::{
     UnixTime, Uses, Version,
     cid::{Cid, Codec},
 };
-use emr_crypto::{Epoch, PatientDirectory};
+use emr_crypto::{KeyEpoch, PatientDirectory};
 use emr_rollup::{
     operation::{
         Action, CLIENT_VALIDITY, DirectoryCommitment, Operation, PutRecord, RequestAccess, Revoke, SetGrant,
@@ -139,7 +139,7 @@ impl Caller {
         Submission {
             signed: self.sign(patient, action),
             stored: Some(StoredAt { manifest: manifest.to_string(), salt: hex::encode(salt) }),
-            epoch: Some(Epoch::FIRST),
+            epoch: Some(KeyEpoch::FIRST),
             directory: None,
         }
     }

@@ -31,7 +31,7 @@ async fn admit(State(limited): State<Limited>, request: Request, next: Next) -> 
     let Some(address) = peer.as_ref().map(|peer| peer.address) else { return next.run(request).await };
     let asker = Asker::Address(address);
     let Some(place) = limited.places.take(asker.clone()) else {
-        return Refusal::too_many("many", SOON).into_response();
+        return RequestError::too_many("many", SOON).into_response();
     };
     let response = next.run(request).await;
     limited.answers.hold(response, asker, (place, None), peer).await

@@ -5,6 +5,7 @@ mod notes;
 pub(crate) mod quota;
 pub(crate) mod staging;
 mod sweep;
+mod sweep_time;
 #[cfg(test)]
 mod tests;
 

@@ -4,16 +4,23 @@
 //! blocks are unpinned and removed. The first two steps run as the only writer, so the state cannot change during a step. The third step
 //! runs at the same time as requests. [`InUse`](super::InUse) prevents it from removing a block that a request uses.
 //!
+//! What is dated in the future, by a clock that was wrong, is dated again. Otherwise it would stay until then.
+//!
 //! After a reorganisation of L1, something unneeded may be needed again. It stays. If it becomes unneeded once more, the wait begins from
 //! zero.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use emr_api::OperationStatus;
 use emr_core::{RecordStatus, UnixTime};
 use emr_ipfs::{Cid, StoreError};
 use emr_rollup::operation::DirectoryCommitment;
 
+use super::sweep_time::{AHEAD, SweepTime};
 use crate::{
     engine::Engine,
     mempool::{BlockReference, Holding, MempoolError, Released, Sequence},
@@ -67,8 +74,9 @@ enum Need {
 /// Sweeps until the node stops.
 pub(crate) async fn run(engine: Arc<Engine>) {
     let mut sweep = Sweep::default();
+    let mut time = SweepTime::new(engine.clock.now(), Instant::now());
     loop {
-        let now = engine.clock.now();
+        let now = time.at(engine.clock.now(), Instant::now());
         let pause = match sweep.turn(&engine, now).await {
             Ok(true) => BUSY,
             Ok(false) => IDLE,
@@ -88,6 +96,8 @@ impl Sweep {
     /// [`RequestError`] if a disk or the block store fails. The next turn continues.
     pub(crate) async fn turn(&mut self, engine: &Arc<Engine>, now: UnixTime) -> Result<bool, RequestError> {
         let before = UnixTime::new(now.get().saturating_sub(GRACE)).unwrap_or(UnixTime::ZERO);
+        let ahead = now.saturating_add(AHEAD);
+        let redated = engine.write(move |it| it.mempool.redate(ahead, now, NOTES)).await??;
         let lapsed = engine.write(move |it| it.mempool.lapse(before, NOTES, |cid| it.in_use.is_used(cid))).await??;
         let from = self.holding;
         let next = engine.write(move |it| it.release_unneeded(from, now)).await??;
@@ -95,7 +105,7 @@ impl Sweep {
         let doomed = engine.mempool.doomed(self.doomed.as_ref(), REMOVALS)?;
         self.doomed = doomed.last().copied().filter(|_| doomed.len() == REMOVALS);
         let removed = remove(engine, &doomed).await?;
-        Ok(lapsed == NOTES || next.is_some() || self.doomed.is_some() || removed > 0)
+        Ok(redated == NOTES || lapsed == NOTES || next.is_some() || self.doomed.is_some() || removed > 0)
     }
 }
 
@@ -152,7 +162,7 @@ impl Engine {
             let too_many = is_directory && holding.later_directories >= DIRECTORIES;
             let over = holding.unneeded_since.is_some_and(|since| now >= since.saturating_add(seconds));
             if !over && !too_many {
-                if holding.unneeded_since.is_none() {
+                if holding.unneeded_since.is_none_or(|since| since > now.saturating_add(AHEAD)) {
                     marks.push((sequence, Some(now)));
                 }
                 continue;

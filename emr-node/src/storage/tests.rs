@@ -1,5 +1,6 @@
 //! Tests with a node's engine, mempool file and block store. L1 is a list of the batches that the sequencer sealed. No proof is made.
 
+mod clock;
 mod fuse;
 mod histories;
 mod reorganised;

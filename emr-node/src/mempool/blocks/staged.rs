@@ -2,7 +2,7 @@
 
 use emr_core::UnixTime;
 use emr_ipfs::Cid;
-use redb::{ReadableTable, WriteTransaction};
+use redb::{ReadOnlyTable, ReadableTable, WriteTransaction};
 
 use super::{
     DOOMED, LAPSING, Mempool, MempoolError, NOBODY, Principal, PrincipalRow, REFERENCES, STAGED, STAGED_BY_ALL,
@@ -217,6 +217,44 @@ impl Mempool {
     pub fn staged_by_all(&self) -> Result<Usage, MempoolError> {
         let table = self.read()?.open_table(STAGED_BY_ALL)?;
         Ok(table.get(Purse::Blocks.code())?.map(|row| Usage::from(row.value())).unwrap_or_default())
+    }
+
+    /// Dates up to `limit` notes that are dated after `after` to `to`. Returns how many.
+    ///
+    /// # Errors
+    /// [`MempoolError`].
+    pub fn redate(&self, after: UnixTime, to: UnixTime, limit: usize) -> Result<usize, MempoolError> {
+        let from = (after.saturating_add(1).get(), [].as_slice(), NOBODY);
+        let rows = |table: &ReadOnlyTable<(u64, &[u8], PrincipalRow), ()>| -> Result<Vec<_>, MempoolError> {
+            let rows = table.range(from..)?.take(limit);
+            rows.map(|row| {
+                let (row, _) = row?;
+                let (at, key, uploader) = row.value();
+                Ok((at, key.to_vec(), uploader))
+            })
+            .collect()
+        };
+        let ahead = rows(&self.read()?.open_table(LAPSING)?)?;
+        if ahead.is_empty() {
+            return Ok(0);
+        }
+        let transaction = self.write()?;
+        {
+            let mut lapsing = transaction.open_table(LAPSING)?;
+            let mut uploads = transaction.open_table(UPLOADS)?;
+            for (at, key, uploader) in &ahead {
+                let key = key.as_slice();
+                let noted = uploads.get((key, *uploader))?.map(|row| row.value());
+                // It may have been taken since it was read.
+                if let Some((size, noted_at, purse)) = noted.filter(|(_, noted_at, _)| noted_at == at) {
+                    lapsing.remove((noted_at, key, *uploader))?;
+                    lapsing.insert((to.get(), key, *uploader), ())?;
+                    uploads.insert((key, *uploader), (size, to.get(), purse))?;
+                }
+            }
+        }
+        transaction.commit()?;
+        Ok(ahead.len())
     }
 
     /// Removes up to `limit` notes of uploads from before `before`, oldest first. Notes of blocks in use stay. Blocks that nothing names

@@ -15,7 +15,7 @@ use crate::{
     bindings::{EmrRollup, ISettlement},
     revert::RollupError,
     rollup::Rollup,
-    transaction::Receipt,
+    transaction::L1Receipt,
 };
 
 /// A field element: 32 bytes, big-endian, canonical.
@@ -110,7 +110,7 @@ pub trait SettlementLayer: Send + Sync {
     ///
     /// # Errors
     /// Returns [`RollupError::Reverted`] if the contract refuses.
-    fn settle(&self, batch: &BatchContent) -> impl Future<Output = Result<Receipt, RollupError>> + Send;
+    fn settle(&self, batch: &BatchContent) -> impl Future<Output = Result<L1Receipt, RollupError>> + Send;
 
     /// The batches that were settled in `from_block` or later, in order. They are decoded from the calldata of their transactions,
     /// and compared with the contract's events.
@@ -163,10 +163,10 @@ impl<P: Provider> SettlementLayer for Rollup<P> {
         Ok(entries)
     }
 
-    async fn settle(&self, batch: &BatchContent) -> Result<Receipt, RollupError> {
+    async fn settle(&self, batch: &BatchContent) -> Result<L1Receipt, RollupError> {
         let call = batch.to_call();
         let mined = self.send(self.contract().settle(call.batch, call.d1, call.d2, call.proof)).await?;
-        Ok(Receipt::of(&mined))
+        Ok(L1Receipt::of(&mined))
     }
 
     async fn batches(&self, from_block: u64) -> Result<Vec<SettledBatch>, RollupError> {

@@ -23,7 +23,7 @@ pub(crate) const MINED_WITHIN: Duration = Duration::from_secs(180);
 
 /// A transaction that was mined and did not fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Receipt {
+pub struct L1Receipt {
     /// Its hash.
     pub tx_hash: B256,
     /// The block that holds it.
@@ -32,7 +32,7 @@ pub struct Receipt {
     pub gas_used: u64,
 }
 
-impl Receipt {
+impl L1Receipt {
     pub(crate) fn of(receipt: &TransactionReceipt) -> Self {
         Self {
             tx_hash: receipt.transaction_hash,

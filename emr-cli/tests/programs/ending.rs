@@ -73,7 +73,13 @@ fn exit_codes_are_those_of_the_table() -> TestResult {
         // usage
         ("emr-patient", &["--node", "http://192.0.2.1:8550", "records"], 2, "address", false),
         // input
-        ("emr-patient", &["grant", "nowhere.json", "--class", "summary", "--rights", "read", "--until", "2100-01-31"], 3, "input", false),
+        (
+            "emr-patient",
+            &["grant", "nowhere.json", "--class", "summary", "--rights", "read", "--until", "2100-01-31"],
+            3,
+            "input",
+            false,
+        ),
         // unavailable
         ("emr-patient", &["--node", nobody, "--rpc", nobody, "records"], 5, "node-unreachable", true),
         // unverified

@@ -32,8 +32,9 @@ pub struct Options {
     /// Allow plain http to and from other machines, where it can be read and changed on the way
     #[arg(long, global = true, env = "EMR_INSECURE", hide_env_values = true, value_parser = FalseyValueParser::new())]
     pub insecure: bool,
-    /// States to remember, against older ones: finalized, latest, or a number of blocks ago [default: finalized; on development chains latest]
-    #[arg(long, global = true, env = "EMR_FINALITY", hide_env_values = true, value_name = "CHOICE")]
+    /// Which L1 states to remember, so that no older one is believed: finalized, latest, or BLOCKS back [default: finalized; on a development
+    /// chain: latest]
+    #[arg(long, global = true, env = "EMR_FINALITY", hide_env_values = true, value_name = "BLOCKS")]
     pub finality: Option<Finality>,
     /// Print one JSON object on stdout
     #[arg(long, global = true)]

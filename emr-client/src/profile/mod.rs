@@ -8,7 +8,7 @@
 //! | `versions.json` | the highest version ever signed for each grant slot, by the patient's account index at that time |
 //! | `outbox/` | operations that were signed and are not settled yet, and undelivered records |
 //! | `receipts/` | the hospital's receipts of operations that left the outbox |
-//! | `seen.json` | the newest settled state that was seen on L1 |
+//! | `seen.json` | the newest final state that was seen on L1 |
 //! | `lock` | locked by the process that uses the folder |
 //!
 //! Only the identity file has to be backed up. Everything else that a patient needs, including the secrets of the key directory, is
@@ -230,7 +230,7 @@ impl Profile {
         Ok(())
     }
 
-    /// The newest settled state that was seen on L1.
+    /// The newest final state that was seen on L1.
     pub const fn seen(&self) -> &SeenState {
         &self.seen
     }

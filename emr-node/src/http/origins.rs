@@ -16,9 +16,9 @@ use crate::{
 pub(crate) struct Origins(Vec<Origin>);
 
 impl Origins {
-    /// The named addresses. If none is named, the address where the node listens.
+    /// The named addresses. If none is named, the address where the node listens, if other machines can use it.
     pub(crate) fn new(named: Vec<Origin>, listen: SocketAddr) -> Self {
-        if !named.is_empty() || listen.ip().is_unspecified() {
+        if !named.is_empty() || listen.ip().is_unspecified() || listen.ip().is_loopback() {
             return Self(named);
         }
         Self(format!("http://{listen}").parse().into_iter().collect())
@@ -84,5 +84,7 @@ mod tests {
         let direct = |origin, client| accepts(&[], "192.0.2.1:8550", origin, client);
         assert!(direct("http://192.0.2.1:8550", ELSEWHERE) && !direct("http://192.0.2.1:8551", ELSEWHERE));
         assert!(!accepts(&[], "0.0.0.0:8550", "http://0.0.0.0:8550", ELSEWHERE));
+        assert!(accepts(&[], "127.0.0.1:8550", "http://127.0.0.1:8550", HERE));
+        assert!(!accepts(&[], "127.0.0.1:8550", "http://127.0.0.1:8550", ELSEWHERE));
     }
 }

@@ -1,7 +1,7 @@
 //! Keeps the cards that a participant was given in the data folder, so that later a record's name is enough.
 //!
-//! A card is kept under the Ethereum address of its owner. An account number can get another owner when L1 reorganises, and then the card
-//! of the earlier owner is not used for it.
+//! A card is kept under the Ethereum address of its owner. An account number can get another owner when L1 reorganises,
+//! and then the card of the earlier owner is not used for it.
 
 use std::path::Path;
 

@@ -32,8 +32,8 @@ pub struct Options {
     /// Allow plain http to and from other machines, where it can be read and changed on the way
     #[arg(long, global = true, env = "EMR_INSECURE", hide_env_values = true, value_parser = FalseyValueParser::new())]
     pub insecure: bool,
-    /// Which L1 states to remember, so that no older one is believed: finalized, latest, or BLOCKS back [default: finalized; on a development
-    /// chain: latest]
+    /// Which L1 states to remember, so that no older one is believed: finalized, latest, or BLOCKS back [default:
+    /// finalized; on a development chain: latest]
     #[arg(long, global = true, env = "EMR_FINALITY", hide_env_values = true, value_name = "BLOCKS")]
     pub finality: Option<Finality>,
     /// Print one JSON object on stdout

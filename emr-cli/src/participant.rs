@@ -126,8 +126,9 @@ pub async fn open(options: &Options, role: Role) -> Result<Client, Failure> {
     Ok(client)
 }
 
-/// Reports the outcome of operations of earlier runs, one line for each kind and outcome. Omits settled grants and revocations, because
-/// that is the expected outcome. Does report settled records: people who repeat an interrupted upload must learn that it succeeded.
+/// Reports the outcome of operations of earlier runs, one line for each kind and outcome. Omits settled grants and
+/// revocations, because that is the expected outcome. Does report settled records: people who repeat an interrupted
+/// upload must learn that it succeeded.
 fn summary(resumed: &[Resumed]) -> Vec<String> {
     let mut lines: BTreeMap<(String, &str, String), Vec<String>> = BTreeMap::new();
     for resumed in resumed {

@@ -34,9 +34,10 @@ pub(crate) fn random_element() -> Fr {
 
 /// The client of a participant. Clones are cheap and stand for the same participant: give one to each task.
 ///
-/// Every flow of this crate is a method: see the modules `register`, `upload`, `grant`, `revoke`, `request`, `retrieve`. Flows of one
-/// participant that sign run one after the other, because each builds on what the previous one signed. Different participants do not wait for
-/// each other. The data folder is free again when the last clone is dropped.
+/// Every flow of this crate is a method: see the modules `register`, `upload`, `grant`, `revoke`, `request`,
+/// `retrieve`. Flows of one participant that sign run one after the other, because each builds on what the previous one
+/// signed. Different participants do not wait for each other. The data folder is free again when the last clone is
+/// dropped.
 #[derive(Clone, Debug)]
 pub struct Client {
     pub(crate) profile: Arc<Profile>,
@@ -49,8 +50,8 @@ pub struct Client {
     turn: Arc<tokio::sync::Mutex<()>>,
 }
 
-/// The hospital that a profile stays with. The hospital is identified by its owner, not by its index: when L1 reorganises, the index can
-/// get another owner.
+/// The hospital that a profile stays with. The hospital is identified by its owner, not by its index: when L1
+/// reorganises, the index can get another owner.
 fn pinned(before: Option<Hospital>, now: Hospital, joining: bool) -> Result<Hospital, ClientError> {
     match before {
         Some(before) if before.owner != now.owner && !joining => Err(ClientError::OtherHospital { before, now }),
@@ -67,7 +68,8 @@ impl Client {
         Self::open_with(profile, keys, PlainHttp::ThisMachine).await
     }
 
-    /// The same as [`Self::open`], but the caller decides where plain http is allowed. The profile does not remember this.
+    /// The same as [`Self::open`], but the caller decides where plain http is allowed. The profile does not remember
+    /// this.
     ///
     /// # Errors
     /// The same as [`Self::open`].
@@ -84,7 +86,8 @@ impl Client {
         Self::join_with(profile, keys, node, rpc, PlainHttp::ThisMachine).await
     }
 
-    /// The same as [`Self::join`], but the caller decides where plain http is allowed. The profile does not remember this.
+    /// The same as [`Self::join`], but the caller decides where plain http is allowed. The profile does not remember
+    /// this.
     ///
     /// # Errors
     /// The same as [`Self::join`].
@@ -98,7 +101,8 @@ impl Client {
         Self::join_through(profile, keys, &Connections::new(node, rpc, plain)?).await
     }
 
-    /// The same as [`Self::join`] with any endpoint, such as a chain in this process. The profile remembers only the endpoint's name.
+    /// The same as [`Self::join`] with any endpoint, such as a chain in this process. The profile remembers only the
+    /// endpoint's name.
     ///
     /// # Errors
     /// The same as [`Self::join`].
@@ -142,7 +146,8 @@ impl Client {
             hospital: before.as_ref().and_then(|settings| settings.hospital),
             account: before.as_ref().and_then(|settings| settings.account),
         };
-        // Anyone who knows the development setup can forge proofs, so the client relies on no state where forging could pay.
+        // Anyone who knows the development setup can forge proofs, so the client relies on no state where forging could
+        // pay.
         if !DEVELOPMENT_CHAINS.contains(&status.chain_id) {
             return Err(ClientError::NotADevelopmentChain(status.chain_id));
         }
@@ -161,7 +166,8 @@ impl Client {
             hospital = Some(pinned(settings.hospital, Hospital { account: now, owner }, joining)?);
             settings.hospital = hospital;
         }
-        // A registration may have succeeded after this process was killed, and a reorganisation of L1 may have removed one.
+        // A registration may have succeeded after this process was killed, and a reorganisation of L1 may have removed
+        // one.
         settings.account = rollup.account_of(keys.ethereum_address()).await?;
         let (account, finality) = (settings.account, Finality::of_chain(settings.chain_id));
         profile.join(settings)?;
@@ -274,13 +280,15 @@ impl Client {
         Card::of(&*self.keys, &self.instance(), self.account().ok())
     }
 
-    /// Sets which states this client remembers. Without this, it remembers finalized states, and on a development chain every state.
+    /// Sets which states this client remembers. Without this, it remembers finalized states, and on a development chain
+    /// every state.
     #[must_use]
     pub fn with_finality(self, finality: Finality) -> Self {
         Self { finality, ..self }
     }
 
-    /// Reads the current state on L1 with its proof. It is never older than the newest final state that this profile has seen.
+    /// Reads the current state on L1 with its proof. It is never older than the newest final state that this profile
+    /// has seen.
     ///
     /// # Errors
     /// Returns [`SettledStateError`] if the Ethereum node does not answer, if its proof is wrong, or if it shows an older state.
@@ -295,8 +303,8 @@ impl Client {
         Ok(newest)
     }
 
-    /// Compares a card with the state, or with the L1 queue if its account is not in the state yet. Compares its Ethereum address with
-    /// the contract.
+    /// Compares a card with the state, or with the L1 queue if its account is not in the state yet. Compares its
+    /// Ethereum address with the contract.
     ///
     /// # Errors
     /// Returns [`CardError`] if the card does not agree, and other errors if node or L1 cannot be read.
@@ -361,8 +369,9 @@ impl Client {
         }
     }
 
-    /// Makes an operation of this participant on a patient's subtree. The patient and both epochs come from checked cards, never from a
-    /// node's answer. Otherwise a node could name another patient, and get a signature for that one.
+    /// Makes an operation of this participant on a patient's subtree. The patient and both epochs come from checked
+    /// cards, never from a node's answer. Otherwise a node could name another patient, and get a signature for that
+    /// one.
     pub(crate) async fn operation(&self, patient: &CheckedCard, action: Action) -> Result<Operation, ClientError> {
         let signer = self.account()?;
         let signer_epoch = if signer == patient.account() { patient.epoch() } else { self.own_card().await?.epoch() };

@@ -20,10 +20,11 @@ pub enum LoginMessageError {
     Malformed,
 }
 
-/// The message that an account signs to log in. Nonce and expiry come from the node's challenge; a node accepts each nonce once.
+/// The message that an account signs to log in. Nonce and expiry come from the node's challenge; a node accepts each
+/// nonce once.
 ///
-/// Bytes: domain 32 | verifier 4 | account 4 | nonce 32 | expires 8 | origin 32, integers big-endian; 112 in all. Signed with
-/// RSA-PSS in the context [`SigningContext::LOGIN`].
+/// Bytes: domain 32 | verifier 4 | account 4 | nonce 32 | expires 8 | origin 32, integers big-endian; 112 in all.
+/// Signed with RSA-PSS in the context [`SigningContext::LOGIN`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoginMessage {
     /// The rollup's domain, 32 bytes big-endian.
@@ -36,9 +37,9 @@ pub struct LoginMessage {
     pub nonce: [u8; 32],
     /// The last second in which the signature is accepted.
     pub expires: UnixTime,
-    /// Digest of the address to which the signer sends the answer ([`emr_core::Origin::digest`]). It comes from the signer's user, not from the
-    /// node. A node accepts only addresses that lead to it. Without this, a node could pass on another node's challenge and log in there
-    /// in the signer's name.
+    /// Digest of the address to which the signer sends the answer ([`emr_core::Origin::digest`]). It comes from the
+    /// signer's user, not from the node. A node accepts only addresses that lead to it. Without this, a node could pass
+    /// on another node's challenge and log in there in the signer's name.
     pub origin: [u8; 32],
 }
 
@@ -93,12 +94,12 @@ impl LoginMessage {
         key.sign_pss(SigningContext::LOGIN, &self.to_bytes())
     }
 
-    /// Checks a signature. The caller must look up the key of [`Self::account`], and check that it issued the nonce and that
-    /// nobody has used it yet.
+    /// Checks a signature. The caller must look up the key of [`Self::account`], and check that it issued the nonce and
+    /// that nobody has used it yet.
     ///
     /// # Errors
-    /// Returns [`LoginMessageError::Expired`] after [`Self::expires`], and [`LoginMessageError::Signature`] for a signature by another
-    /// key or of another message.
+    /// Returns [`LoginMessageError::Expired`] after [`Self::expires`], and [`LoginMessageError::Signature`] for a
+    /// signature by another key or of another message.
     pub fn verify(&self, key: &RsaPublic, signature: &[u8], now: UnixTime) -> Result<(), LoginMessageError> {
         if now > self.expires {
             return Err(LoginMessageError::Expired);

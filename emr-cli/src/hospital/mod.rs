@@ -57,10 +57,12 @@ pub struct Serving {
     /// Seal a batch when an operation has waited this long
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
     pub seal_after: u64,
-    /// Trust the last hop of X-Forwarded-For, because a reverse proxy is in front of the node; nobody else may reach --listen
+    /// Trust the last hop of X-Forwarded-For, because a reverse proxy is in front of the node; nobody else may reach
+    /// --listen
     #[arg(long)]
     pub behind_proxy: bool,
-    /// An address at which clients reach the node, if it is not the one of --listen; repeat it for more. Logins count for these addresses only
+    /// An address at which clients reach the node, if it is not the one of --listen; repeat it for more. Logins count
+    /// for these addresses only
     #[arg(long, value_name = "URL", value_parser = parse_origin)]
     pub public_url: Vec<Origin>,
     /// How many invitations of each doctor this hospital pays for per day

@@ -12,7 +12,8 @@ use serde_json::Value;
 
 use crate::world::*;
 
-/// A request that never ends makes a stopping node wait. A second Ctrl-C ends it at once, and the next start finds everything.
+/// A request that never ends makes a stopping node wait. A second Ctrl-C ends it at once, and the next start finds
+/// everything.
 #[test]
 fn a_second_ctrl_c_ends_the_node_at_once() -> TestResult {
     let world = World::new()?;

@@ -135,7 +135,8 @@ impl NodeError {
 pub struct Login {
     /// The rollup's domain, 32 bytes big-endian.
     pub domain: [u8; 32],
-    /// The hospital that runs the node. The signature is valid for this hospital only, and only at the address of the client.
+    /// The hospital that runs the node. The signature is valid for this hospital only, and only at the address of the
+    /// client.
     pub hospital: AccountIndex,
     /// The account that logs in.
     pub account: AccountIndex,
@@ -152,8 +153,8 @@ impl fmt::Debug for Login {
     }
 }
 
-/// A client of a node's HTTP interface. It logs in by itself where an endpoint needs a login, and keeps the token. Clones share connections
-/// and login.
+/// A client of a node's HTTP interface. It logs in by itself where an endpoint needs a login, and keeps the token.
+/// Clones share connections and login.
 #[derive(Clone, Debug)]
 pub struct NodeClient {
     http: Exchange,
@@ -167,7 +168,8 @@ pub(crate) fn json<T: Serialize>(value: &T) -> Body {
     Body::Json(serde_json::to_vec(value).expect("wire types have a JSON form"))
 }
 
-/// A node's text in a form that is safe to show: without control characters, which a terminal would obey, and cut to a few lines.
+/// A node's text in a form that is safe to show: without control characters, which a terminal would obey, and cut to a
+/// few lines.
 pub(crate) fn printable(text: &str) -> String {
     text.chars().take(MAX_SHOWN).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
@@ -220,8 +222,8 @@ impl NodeClient {
         &self.address
     }
 
-    /// Makes a request. A busy node says when to try again, and then the request is repeated as long as all waiting together stays within
-    /// [`BUSY`]. Every request of this interface may be repeated.
+    /// Makes a request. A busy node says when to try again, and then the request is repeated as long as all waiting
+    /// together stays within [`BUSY`]. Every request of this interface may be repeated.
     async fn exchange(
         &self,
         method: Method,

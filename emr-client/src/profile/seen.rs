@@ -1,5 +1,5 @@
-//! The newest final state that a participant has seen on L1. It is kept so that nobody can later show an older one. What counts as final
-//! is [`Finality`](crate::verify::settled_state::Finality).
+//! The newest final state that a participant has seen on L1. It is kept so that nobody can later show an older one.
+//! What counts as final is [`Finality`](crate::verify::settled_state::Finality).
 
 use std::{
     path::{Path, PathBuf},
@@ -60,8 +60,8 @@ impl SeenState {
         })
     }
 
-    /// Notes a final state durably. It refuses a state that is older than the newest one: an Ethereum node that is behind, or lies, must not
-    /// make revoked grants valid again.
+    /// Notes a final state durably. It refuses a state that is older than the newest one: an Ethereum node that is
+    /// behind, or lies, must not make revoked grants valid again.
     ///
     /// # Errors
     /// [`SeenError`] if the state is older or another one after the same batch, or the file cannot be written.

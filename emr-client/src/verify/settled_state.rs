@@ -15,8 +15,9 @@ use emr_core::{StateRoot, UnixTime};
 
 use crate::profile::seen::SeenError;
 
-/// The storage slot after the state root's. It holds, from the least significant bit, the time of the last batch (40 bits), the
-/// number of settled batches (64) and the position of the queue's head (64). `RollupState.sol` defines this layout.
+/// The storage slot after the state root's. It holds, from the least significant bit, the time of the last batch (40
+/// bits), the number of settled batches (64) and the position of the queue's head (64). `RollupState.sol` defines this
+/// layout.
 const PROGRESS_SLOT: U256 = U256::from_limbs([1, 0, 0, 0]);
 
 /// Why the settled state is not known.
@@ -34,8 +35,8 @@ pub enum SettledStateError {
     NotARollup(Address),
 }
 
-/// Which states a client remembers, so that nobody can show it an older one. It remembers no state that a reorganisation of L1 can still take
-/// back. Otherwise it could not go on after that reorganisation.
+/// Which states a client remembers, so that nobody can show it an older one. It remembers no state that a
+/// reorganisation of L1 can still take back. Otherwise it could not go on after that reorganisation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Finality {
     /// The state of the newest block that the chain's consensus has finalized.
@@ -91,8 +92,8 @@ pub struct SettledState {
 impl SettledState {
     /// Asks an Ethereum node for the newest block and proves the contract's storage against that block's header.
     ///
-    /// The Ethereum node is trusted for one thing: that the block is the chain's newest. To check that too, compare [`Self::block_time`] with a
-    /// clock, or read the same block from several nodes.
+    /// The Ethereum node is trusted for one thing: that the block is the chain's newest. To check that too, compare
+    /// [`Self::block_time`] with a clock, or read the same block from several nodes.
     ///
     /// # Errors
     /// [`SettledStateError`] if the node does not answer, its proof does not hold, or the contract is not a rollup's.
@@ -100,8 +101,8 @@ impl SettledState {
         Self::read_at(provider, instance, BlockId::latest()).await
     }
 
-    /// The newest state that is final. `newest` is the newest state, and `deployed_at` the block of the rollup's deployment. Returns `None` if
-    /// no block with the rollup is final yet.
+    /// The newest state that is final. `newest` is the newest state, and `deployed_at` the block of the rollup's
+    /// deployment. Returns `None` if no block with the rollup is final yet.
     ///
     /// # Errors
     /// The same as [`Self::read`].
@@ -209,7 +210,8 @@ mod tests {
         assert_eq!((Finality::of_chain(31337), Finality::of_chain(1)), (Finality::Latest, Finality::Finalized));
     }
 
-    /// The word is packed like `RollupState.Progress`: from the least significant bit, time 40 bits, batches 64, queue head 64.
+    /// The word is packed like `RollupState.Progress`: from the least significant bit, time 40 bits, batches 64, queue
+    /// head 64.
     #[test]
     fn progress_is_unpacked_as_solidity_packs_it() -> Result<(), Box<dyn std::error::Error>> {
         for (time, batches, queue) in

@@ -25,7 +25,8 @@ fn a_signature_counts_until_it_expires() {
     assert!(matches!(message.verify(&PATIENT.public(), &signature, time(1000)), Err(LoginMessageError::Signature(_))));
 }
 
-/// A signature is worth nothing on another chain, at another node, at another address, for another account, to another nonce or deadline.
+/// A signature is worth nothing on another chain, at another node, at another address, for another account, to another
+/// nonce or deadline.
 #[test]
 fn a_signature_fits_one_message() {
     let message = message();

@@ -1,9 +1,10 @@
 //! Accepts a bounded number of connections, and shares them fairly among client addresses.
 //!
-//! Every connection is accepted. If there is a free place, it gets it. If all are taken, it replaces a connection of the address that
-//! holds the most. If that is its own address, it replaces only a connection on which no request is being answered. So one address can
-//! hold all places while nobody else needs them, but cannot keep others out. The addresses of a site (an IPv6 /48) count as one, and then
-//! share among themselves in the same way. Keeping out a new address takes as many hostile sites as there are places.
+//! Every connection is accepted. If there is a free place, it gets it. If all are taken, it replaces a connection of
+//! the address that holds the most. If that is its own address, it replaces only a connection on which no request is
+//! being answered. So one address can hold all places while nobody else needs them, but cannot keep others out. The
+//! addresses of a site (an IPv6 /48) count as one, and then share among themselves in the same way. Keeping out a new
+//! address takes as many hostile sites as there are places.
 
 use std::{
     collections::BTreeMap,
@@ -110,10 +111,10 @@ impl Held {
         Some(number)
     }
 
-    /// The connection that a new connection of `address` replaces. It belongs to the site that holds the most, if that holds more than the
-    /// site of `address` would have afterwards, and there to the address that holds the most. Otherwise the same goes for the addresses
-    /// of its own site. Among equals, only an idle connection is replaced: one of `address`, or of anyone if `address` has none.
-    /// A connection with a Revoke is never replaced.
+    /// The connection that a new connection of `address` replaces. It belongs to the site that holds the most, if that
+    /// holds more than the site of `address` would have afterwards, and there to the address that holds the most.
+    /// Otherwise the same goes for the addresses of its own site. Among equals, only an idle connection is replaced:
+    /// one of `address`, or of anyone if `address` has none. A connection with a Revoke is never replaced.
     fn victim(&self, address: ClientAddress) -> Option<(ClientAddress, u64)> {
         let mut sites = BTreeMap::<ClientAddress, usize>::new();
         for (other, held) in &self.by_address {
@@ -224,7 +225,8 @@ mod tests {
     const LARGE: usize = 64 << 20;
     const BRIEF: Patience = Patience { first_head: Duration::from_secs(1), idle: Duration::from_secs(3) };
 
-    /// Serves a few connections. `/` answers at once, `/slow` after more time than a connection may be idle, `/large` with many bytes.
+    /// Serves a few connections. `/` answers at once, `/slow` after more time than a connection may be idle, `/large`
+    /// with many bytes.
     async fn serve(connections: usize) -> io::Result<SocketAddr> {
         let slow = || async {
             tokio::time::sleep(BRIEF.idle + Duration::from_secs(1)).await;
@@ -304,8 +306,8 @@ mod tests {
         Ok(stream)
     }
 
-    /// One address holds every place, each with a request that is being answered. Other addresses get in, one after the other, until all
-    /// have the same share. The first keeps its share.
+    /// One address holds every place, each with a request that is being answered. Other addresses get in, one after the
+    /// other, until all have the same share. The first keeps its share.
     #[tokio::test]
     async fn an_address_that_holds_everything_gives_way_to_others() -> Test {
         const SLOW: &[u8] = b"GET /slow HTTP/1.1\r\nhost: x\r\n\r\n";

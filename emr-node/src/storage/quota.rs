@@ -1,5 +1,5 @@
-//! How much each account may store. No writer's share fills a patient's space. No quota limits the key directories that operations hold. So
-//! no quota stops a Revoke.
+//! How much each account may store. No writer's share fills a patient's space. No quota limits the key directories that
+//! operations hold. So no quota stops a Revoke.
 
 use emr_core::{AccountIndex, Codec};
 use emr_crypto::KeyDirectory;
@@ -23,9 +23,11 @@ pub(crate) struct Quotas {
     pub(crate) staged: Usage,
     /// What all accounts together may have in staging.
     pub(crate) staged_by_all: Usage,
-    /// What a patient's key directories may take in staging, beside these limits, so that a Revoke finds room for its directory.
+    /// What a patient's key directories may take in staging, beside these limits, so that a Revoke finds room for its
+    /// directory.
     pub(crate) staged_directories: Usage,
-    /// What one writer may use in the records of one patient. It is a quarter of the patient's space, so only four writers together can fill it.
+    /// What one writer may use in the records of one patient. It is a quarter of the patient's space, so only four
+    /// writers together can fill it.
     pub(crate) writer: Usage,
     /// What a patient may use in their own records. It is half of the space, so that there is room for the doctors.
     pub(crate) own: Usage,
@@ -35,7 +37,8 @@ pub(crate) struct Quotas {
     pub(crate) writer_slots: usize,
     /// How many of their own 65,536 record slots a patient may hold.
     pub(crate) own_slots: usize,
-    /// Free space on the disk that only Revokes and key directories may use: many accounts can fill the disk, each within its quota. Bytes.
+    /// Free space on the disk that only Revokes and key directories may use: many accounts can fill the disk, each
+    /// within its quota. Bytes.
     pub(crate) kept_free: u64,
 }
 

@@ -1,13 +1,15 @@
-//! Removes what nothing needs any more: a little at a time, from the beginning after every start, and never what is in use.
+//! Removes what nothing needs any more: a little at a time, from the beginning after every start, and never what is in
+//! use.
 //!
-//! A turn has three steps, each bounded. First, notes of uploads lapse. Then, operations let go of blocks that nothing needs. Last, doomed
-//! blocks are unpinned and removed. The first two steps run as the only writer, so the state cannot change during a step. The third step
-//! runs at the same time as requests. [`InUse`](super::InUse) prevents it from removing a block that a request uses.
+//! A turn has three steps, each bounded. First, notes of uploads lapse. Then, operations let go of blocks that nothing
+//! needs. Last, doomed blocks are unpinned and removed. The first two steps run as the only writer, so the state cannot
+//! change during a step. The third step runs at the same time as requests. [`InUse`](super::InUse) prevents it from
+//! removing a block that a request uses.
 //!
 //! What is dated in the future, by a clock that was wrong, is dated again. Otherwise it would stay until then.
 //!
-//! After a reorganisation of L1, something unneeded may be needed again. It stays. If it becomes unneeded once more, the wait begins from
-//! zero.
+//! After a reorganisation of L1, something unneeded may be needed again. It stays. If it becomes unneeded once more,
+//! the wait begins from zero.
 
 use std::{
     collections::BTreeSet,
@@ -28,8 +30,8 @@ use crate::{
     state::NodeState,
 };
 
-/// How long an upload, a deleted record or a superseded key directory stays when nothing refers to it. Longer than the age of any state of
-/// L1 that can come back. Seconds.
+/// How long an upload, a deleted record or a superseded key directory stays when nothing refers to it. Longer than the
+/// age of any state of L1 that can come back. Seconds.
 pub(crate) const GRACE: u64 = 24 * 3600;
 /// How long the blocks of a returned operation stay: its author may sign it again. Seconds.
 pub(crate) const RETURNED: u64 = 30 * GRACE;
@@ -142,8 +144,9 @@ async fn remove(engine: &Arc<Engine>, doomed: &[Cid]) -> Result<usize, RequestEr
 }
 
 impl Engine {
-    /// Checks holdings, beginning with `from`. Marks the holdings that nothing needs, and releases those that nothing has needed for long
-    /// enough. Returns where to continue, or `None` after the last holding. Must run as the only writer.
+    /// Checks holdings, beginning with `from`. Marks the holdings that nothing needs, and releases those that nothing
+    /// has needed for long enough. Returns where to continue, or `None` after the last holding. Must run as the only
+    /// writer.
     fn release_unneeded(&self, from: Sequence, now: UnixTime) -> Result<Option<Sequence>, MempoolError> {
         let holdings = self.mempool.holdings(from, HOLDINGS)?;
         let state = self.state().clone();

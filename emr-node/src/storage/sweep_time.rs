@@ -7,8 +7,8 @@ use emr_core::UnixTime;
 /// What is dated further ahead than this was dated by a clock that was wrong. Seconds.
 pub(super) const AHEAD: u64 = 3600;
 
-/// Follows the node's clock. If the clock jumps ahead, this time runs at most twice as fast as a stopwatch until it has caught up. So
-/// nothing goes before half of its time has passed, unless the node was restarted with a wrong clock.
+/// Follows the node's clock. If the clock jumps ahead, this time runs at most twice as fast as a stopwatch until it has
+/// caught up. So nothing goes before half of its time has passed, unless the node was restarted with a wrong clock.
 #[derive(Debug)]
 pub(super) struct SweepTime {
     time: UnixTime,

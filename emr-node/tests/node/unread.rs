@@ -25,7 +25,8 @@ async fn ask(port: u16, request: &str) -> Outcome<TcpStream> {
     Ok(stream)
 }
 
-/// An answer that is not read keeps its place, so that one account cannot fill the node's memory with answers. Others are served.
+/// An answer that is not read keeps its place, so that one account cannot fill the node's memory with answers. Others
+/// are served.
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_that_are_not_read_use_up_an_accounts_places() -> Outcome {
     let scene = World::populated().await?;

@@ -4,7 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use axum::http::HeaderMap;
 
-/// The number of bits of an IPv6 address that identify the network. A client that has one address of a /64 has all of them.
+/// The number of bits of an IPv6 address that identify the network. A client that has one address of a /64 has all of
+/// them.
 const NETWORK: u32 = 64;
 /// The number of bits that identify a site. A provider gives a site up to 65,536 networks.
 const SITE: u32 = 48;
@@ -39,7 +40,8 @@ impl ClientAddress {
     }
 }
 
-/// The last hop in `X-Forwarded-For`, which the proxy in front of this node added. The client could have written the others.
+/// The last hop in `X-Forwarded-For`, which the proxy in front of this node added. The client could have written the
+/// others.
 pub(super) fn forwarded(headers: &HeaderMap) -> Option<ClientAddress> {
     let last = headers.get_all("x-forwarded-for").iter().next_back()?.to_str().ok()?.rsplit(',').next()?.trim();
     let bare = last.trim_start_matches('[').trim_end_matches(']');

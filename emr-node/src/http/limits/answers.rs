@@ -1,9 +1,9 @@
 //! Bounds the memory of answers that clients have not read yet.
 //!
-//! The bytes of an answer stay in memory until the connection has sent them, and so long the answer keeps its request's place: a client
-//! that reads slowly uses up its own places. Large answers also share a limited number of bytes. If these are used up, a new answer takes
-//! the bytes of another one, whose connection is closed: first of an answer that its client reads too slowly, then of the account or
-//! address that holds the most.
+//! The bytes of an answer stay in memory until the connection has sent them, and so long the answer keeps its request's
+//! place: a client that reads slowly uses up its own places. Large answers also share a limited number of bytes. If
+//! these are used up, a new answer takes the bytes of another one, whose connection is closed: first of an answer that
+//! its client reads too slowly, then of the account or address that holds the most.
 
 use std::{
     collections::BTreeMap,
@@ -21,9 +21,11 @@ use crate::{http::connections::Peer, request_error::RequestError};
 
 /// The bytes of all large answers together.
 const LIMIT: usize = 256 << 20;
-/// Answers up to this size are not counted. Each connection holds one answer, so these are bounded by the number of connections.
+/// Answers up to this size are not counted. Each connection holds one answer, so these are bounded by the number of
+/// connections.
 const SMALL: usize = 64 << 10;
-/// Each answer may take this long, and a second more for each [`SLOWEST`] bytes, before another answer may take its bytes.
+/// Each answer may take this long, and a second more for each [`SLOWEST`] bytes, before another answer may take its
+/// bytes.
 const GRACE: Duration = Duration::from_secs(10);
 /// Bytes per second.
 const SLOWEST: usize = 256 << 10;
@@ -32,7 +34,8 @@ const SLOWEST: usize = 256 << 10;
 #[derive(Clone, Debug)]
 pub(super) struct Answers(Arc<Mutex<Unread>>);
 
-/// The bytes of an answer, and what they hold. All of it is given back when the last of the bytes is sent, or the connection ends.
+/// The bytes of an answer, and what they hold. All of it is given back when the last of the bytes is sent, or the
+/// connection ends.
 struct Held {
     bytes: Box<[u8]>,
     _places: Taken,
@@ -139,8 +142,8 @@ impl Unread {
         Some(number)
     }
 
-    /// The answer whose bytes an answer of `asker` takes: the one that is overdue longest, else the oldest of the asker that holds most, if
-    /// that is more than `asker` would hold. A connection with a Revoke is never closed.
+    /// The answer whose bytes an answer of `asker` takes: the one that is overdue longest, else the oldest of the asker
+    /// that holds most, if that is more than `asker` would hold. A connection with a Revoke is never closed.
     fn victim(&self, asker: &Asker, size: usize, now: Instant) -> Option<u64> {
         let closable =
             || self.answers.iter().filter(|(_, answer)| !answer.connection.as_ref().is_some_and(Peer::is_protected));

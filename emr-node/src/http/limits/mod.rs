@@ -44,8 +44,8 @@ pub struct Limits {
     pub relay_rate: NonZeroU32,
     /// Invitations per doctor and day (UTC) that the hospital pays for. The hospital's own invitations are not counted.
     pub doctor_invites: u32,
-    /// Whether a reverse proxy is in front of this node, so that the last hop of `X-Forwarded-For` is the client. Then nobody else may
-    /// reach the node's port, because they could claim any address.
+    /// Whether a reverse proxy is in front of this node, so that the last hop of `X-Forwarded-For` is the client. Then
+    /// nobody else may reach the node's port, because they could claim any address.
     pub behind_proxy: bool,
 }
 
@@ -63,7 +63,8 @@ impl Default for Limits {
     }
 }
 
-/// Requests of one account, or of one address without a login, whose answers are made or sent at the same time. Revokes are not counted.
+/// Requests of one account, or of one address without a login, whose answers are made or sent at the same time. Revokes
+/// are not counted.
 const IN_FLIGHT: usize = 64;
 /// Operations that can be processed at the same time, without Revokes.
 const LONG: usize = 96;
@@ -209,8 +210,8 @@ impl Limiter {
     }
 }
 
-/// Charges each request to its account, or without a valid login to its client's address. Holds one of the places of that account or
-/// address until the answer is sent.
+/// Charges each request to its account, or without a valid login to its client's address. Holds one of the places of
+/// that account or address until the answer is sent.
 pub(crate) async fn admit(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
     let limits = &app.limits;
     let asker = match charge(&app, &mut request) {
@@ -225,9 +226,9 @@ pub(crate) async fn admit(State(app): State<Arc<App>>, mut request: Request, nex
     limits.answers.hold(response, asker.site(), place, connection).await
 }
 
-/// The same as [`admit`], for requests before a client has a token. Each is answered in about a millisecond. Each such route has a
-/// separate rate, against which other requests of the address do not count. So a patient who shares an address with many others can log
-/// in to revoke.
+/// The same as [`admit`], for requests before a client has a token. Each is answered in about a millisecond. Each such
+/// route has a separate rate, against which other requests of the address do not count. So a patient who shares an
+/// address with many others can log in to revoke.
 pub(crate) async fn admit_at(door: &'static str, app: Arc<App>, mut request: Request, next: Next) -> Response {
     let address = note_address(&app, &mut request);
     match app.limits.doors.check(address, door) {
@@ -244,8 +245,8 @@ pub(crate) async fn admit_revoke(State(app): State<Arc<App>>, mut request: Reque
     }
 }
 
-/// Whom a limit counts: the account after a login, else the address. So a client that shares an address with a hostile client shares no limit
-/// with it after the login.
+/// Whom a limit counts: the account after a login, else the address. So a client that shares an address with a hostile
+/// client shares no limit with it after the login.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Asker {
     Account(AccountIndex),

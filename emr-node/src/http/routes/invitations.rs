@@ -1,5 +1,6 @@
-//! Checks invitations. The hospital pays for registrations that it or one of its own doctors invited. The registrar also admits doctors of
-//! other hospitals or of none, but this hospital did not agree to pay for the people whom they invite.
+//! Checks invitations. The hospital pays for registrations that it or one of its own doctors invited. The registrar
+//! also admits doctors of other hospitals or of none, but this hospital did not agree to pay for the people whom they
+//! invite.
 
 use std::{
     collections::BTreeMap,
@@ -25,8 +26,8 @@ use crate::{
 /// Advice for people without an invitation.
 const OTHER_WAY: &str = "or pay the fee on L1 yourself (register --own-ether)";
 
-/// Checks an invitation, except whether it was used. Writes nothing. `owner` is the person who wants to register with it. Forged invitations
-/// cost the Ethereum node no requests: it names the owner of a doctor's account once for many.
+/// Checks an invitation, except whether it was used. Writes nothing. `owner` is the person who wants to register with
+/// it. Forged invitations cost the Ethereum node no requests: it names the owner of a doctor's account once for many.
 pub(super) async fn check(
     app: &App,
     invitation: Option<&Invitation>,
@@ -53,8 +54,8 @@ pub(super) async fn check(
     Ok(InvitationUse { inviter: signer, nonce, expires, owner, quota })
 }
 
-/// Checks on L1 that the inviter of a genuine invitation is admitted now, and is still the one who signed it. The node's state may be behind
-/// L1, where a reorganisation gave the number to another owner.
+/// Checks on L1 that the inviter of a genuine invitation is admitted now, and is still the one who signed it. The
+/// node's state may be behind L1, where a reorganisation gave the number to another owner.
 pub(super) async fn check_standing(
     app: &App,
     inviter: AccountIndex,
@@ -82,8 +83,8 @@ fn own_doctor(app: &App, account: AccountIndex, hospital: AccountIndex) -> Optio
     if active { state.principal(account) } else { None }
 }
 
-/// How long the node relies on what L1 said about the owner of an account: if it has one, and if not. After a reorganisation an account
-/// can have another owner.
+/// How long the node relies on what L1 said about the owner of an account: if it has one, and if not. After a
+/// reorganisation an account can have another owner.
 const KNOWN: Duration = Duration::from_secs(600);
 const UNKNOWN: Duration = Duration::from_secs(10);
 

@@ -38,7 +38,8 @@ pub struct Staging {
     pub all: Usage,
     /// The key directories of one patient. They count in no other limit.
     pub directories: Usage,
-    /// Free space on the disk, in bytes, without what is kept free. The blocks in staging take at most as much as they leave free.
+    /// Free space on the disk, in bytes, without what is kept free. The blocks in staging take at most as much as they
+    /// leave free.
     pub free: u64,
 }
 
@@ -84,11 +85,13 @@ pub enum Noted {
     Yes,
     /// Its uploader would have too much in staging. It is not noted.
     TooMuch,
-    /// All accounts together have much in staging, and so the uploader may have less than at other times. It is not noted.
+    /// All accounts together have much in staging, and so the uploader may have less than at other times. It is not
+    /// noted.
     Full,
 }
 
-/// Removes a note, and returns the size in it. Notes of other uploaders of the same block stay: they may refer to it too.
+/// Removes a note, and returns the size in it. Notes of other uploaders of the same block stay: they may refer to it
+/// too.
 pub(super) fn take(
     transaction: &WriteTransaction,
     key: &[u8],
@@ -257,8 +260,8 @@ impl Mempool {
         Ok(ahead.len())
     }
 
-    /// Removes up to `limit` notes of uploads from before `before`, oldest first. Notes of blocks in use stay. Blocks that nothing names
-    /// after that are doomed. Returns how many notes were removed.
+    /// Removes up to `limit` notes of uploads from before `before`, oldest first. Notes of blocks in use stay. Blocks
+    /// that nothing names after that are doomed. Returns how many notes were removed.
     ///
     /// # Errors
     /// [`MempoolError`].

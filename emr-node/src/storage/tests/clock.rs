@@ -3,8 +3,8 @@
 use super::scene::*;
 use crate::{mempool::Usage, storage::quota::Quotas};
 
-/// While the clock was years ahead, blocks were uploaded and a record was deleted. After it is set right, all of that goes in its time,
-/// and not years later. What is needed stays.
+/// While the clock was years ahead, blocks were uploaded and a record was deleted. After it is set right, all of that
+/// goes in its time, and not years later. What is needed stays.
 #[tokio::test]
 async fn what_a_wrong_clock_dated_goes_in_its_time() -> Outcome {
     let mut scene = Scene::new(Quotas::DEFAULT).await?;

@@ -42,7 +42,8 @@ async fn directory(scene: &Scene, who: u64) -> Result<(), RequestError> {
 async fn accounts_together_cannot_fill_the_node_with_blocks_of_no_record() -> Outcome {
     let mut scene = Scene::new(small()).await?;
     let [hostile, other] = DOCTORS;
-    // Half of the room is free to anyone. After that, each may have an eighth of their share, and then a thirty-second part.
+    // Half of the room is free to anyone. After that, each may have an eighth of their share, and then a thirty-second
+    // part.
     let (taken, refused) = fill(&mut scene, hostile).await?;
     assert_eq!((taken, refused.kind), (32, RequestErrorKind::Unavailable), "{refused}");
     assert!(refused.retry_after.is_some() && refused.message.contains("submit the records"), "{refused}");
@@ -86,8 +87,8 @@ async fn half_of_the_free_disk_stays_free() -> Outcome {
     Ok(())
 }
 
-/// A disk that is nearly full takes key directories of patients, a few of each, and nothing else. Other blocks that a patient has
-/// uploaded before take no room away from these.
+/// A disk that is nearly full takes key directories of patients, a few of each, and nothing else. Other blocks that a
+/// patient has uploaded before take no room away from these.
 #[tokio::test]
 async fn there_is_room_for_a_few_directories_of_each_patient() -> Outcome {
     let mut scene = Scene::new(small()).await?;

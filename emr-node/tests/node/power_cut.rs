@@ -135,7 +135,7 @@ impl Scene {
         let pointer = ([number as u8; 32], Pointer::Directory(block(number).to_string()));
         let room = Usage { bytes: 1 << 20, blocks: 100 };
         let staging = Staging { each: room, all: room, directories: room, free: 1 << 30 };
-        let is_directory = number % 2 == 0;
+        let is_directory = number.is_multiple_of(2);
         let upload = Upload { cid: block(number), uploader: patient, size: 8, at: acknowledged, is_directory, staging };
         self.call("upload", |mempool| mempool.note_uploads(&[upload]).map(drop))?;
         self.call("acknowledge", |mempool| {

@@ -1,7 +1,7 @@
 //! Deployment on development chains.
 //!
-//! The proving keys come from a locally generated setup, and anyone who generated it can forge proofs. So deployment refuses
-//! every chain that is not a development chain.
+//! The proving keys come from a locally generated setup, and anyone who generated it can forge proofs. So deployment
+//! refuses every chain that is not a development chain.
 
 use alloy::{
     network::TransactionBuilder,
@@ -88,7 +88,8 @@ pub struct Deployed<P> {
 /// Deploys verifier and rollup on a development chain. The provider's default signer pays.
 ///
 /// # Errors
-/// Returns [`DeployError::NotADevelopmentChain`] before it sends anything, and another [`DeployError`] if a creation fails.
+/// Returns [`DeployError::NotADevelopmentChain`] before it sends anything, and another [`DeployError`] if a creation
+/// fails.
 pub async fn deploy<P: Provider>(provider: P, deployment: &Deployment) -> Result<Deployed<P>, DeployError> {
     let chain_id = provider.get_chain_id().await.map_err(RollupError::from)?;
     if !DEVELOPMENT_CHAINS.contains(&chain_id) {

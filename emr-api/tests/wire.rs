@@ -121,7 +121,12 @@ fn a_registration_has_the_sizes_of_its_keys() -> TestResult {
 
     let registered = Registered { account: AccountIndex::new(7)?, tx_hash: B256::repeat_byte(0xcd) };
     refuses(&registered, "tx_hash", &not_prefixed(32))?;
-    refuses(&registered, "account", &[json!(0), json!(1_u32 << 24), json!(-1), json!(1.5), json!("7")])
+    for account in [json!(0), json!(1_u32 << 24), json!(-1), json!(1.5), json!("7"), json!(null)] {
+        let body = json!({ "account": account, "tx_hash": registered.tx_hash });
+        let error = json::read::<Registered>(body.to_string().as_bytes()).err().ok_or("no account")?;
+        assert_eq!(error.field(), Some("account"), "{error}");
+    }
+    Ok(())
 }
 
 #[test]
@@ -214,7 +219,8 @@ fn an_error_does_not_repeat_what_was_sent() -> TestResult {
         assert!(error.len() < 500 && !error.chars().any(char::is_control), "{error}");
     }
     let error = json::read::<LoginChallenge>(format!(r#"{{"nonce":"{evil}","expires":1}}"#).as_bytes());
-    assert_eq!(error.err().ok_or("read")?.to_string(), "field `nonce`: it must be 64 hex digits");
+    let error = error.err().ok_or("read")?.to_string();
+    assert!(error.starts_with("field `nonce`: it must be 64 hex digits"), "{error}");
     let trailing = json::read::<u64>(b"5 6").err().ok_or("read")?;
     assert_eq!((trailing.field(), trailing.to_string().contains("trailing")), (None, true));
     Ok(())

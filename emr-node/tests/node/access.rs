@@ -173,7 +173,7 @@ async fn what_a_patient_signed_away_stays_away() -> Outcome {
         directory_after: after,
     });
     let signed = patient.sign_until(accounts.patient, narrow, UnixTime::now().saturating_add(500));
-    let narrow = Submission { signed, stored: None, epoch: None, directory: Some(cid.to_string()) };
+    let narrow = Submission { signed, stored: None, epoch: None, directory: Some(cid) };
     patient.submit(&narrow).await?;
 
     // The operation expires before it is sealed.

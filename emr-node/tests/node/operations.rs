@@ -1,7 +1,7 @@
 //! Which operations the node acknowledges, and which it refuses.
 
 use emr_api::receipt;
-use emr_api::{NodeStatus, OperationStatus, StoredAt, Submission};
+use emr_api::{NodeStatus, OperationStatus, Receipt, StoredAt, Submission};
 use std::time::Instant;
 
 use emr_core::{Class, RecordStatus, Rights, UnixTime, Uses, Version, cid::Codec};
@@ -286,21 +286,21 @@ async fn directories_are_checked() -> Outcome {
         })
     };
     let (cid, after) = patient.publish_directory().await?;
-    let submit = async |after, directory: Option<String>| {
+    let submit = async |after, directory: Option<emr_core::Cid>| {
         let signed = patient.sign(accounts.patient, next(after));
         patient.submit(&Submission { signed, stored: None, epoch: None, directory }).await
     };
     // Not the signed one; missing; not uploaded; of another patient; not a directory.
-    assert_eq!(code(submit(random_element().into(), Some(cid.to_string())).await), "refused");
+    assert_eq!(code(submit(random_element().into(), Some(cid)).await), "refused");
     assert_eq!(code(submit(after, None).await), "malformed");
     let (theirs, of_other) = other.publish_directory().await?;
-    assert_eq!(code(submit(of_other, Some(theirs.to_string())).await), "refused");
+    assert_eq!(code(submit(of_other, Some(theirs)).await), "refused");
     let unpublished = PatientDirectory::create(people().patient.identity.rsa()).published().cid();
     let commitment = DirectoryCommitment::of(&unpublished);
-    assert_eq!(code(submit(commitment, Some(unpublished.to_string())).await), "refused");
+    assert_eq!(code(submit(commitment, Some(unpublished)).await), "refused");
     let junk = patient.put_block(Codec::DagCbor, &manifest(&[cid])).await?;
     let commitment = DirectoryCommitment::of(&junk);
-    assert_eq!(code(submit(commitment, Some(junk.to_string())).await), "refused");
+    assert_eq!(code(submit(commitment, Some(junk)).await), "refused");
     // A directory that is not changed needs no CID.
     submit(directory_after, None).await?;
     scene.node.shutdown().await;

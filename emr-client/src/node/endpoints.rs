@@ -64,7 +64,11 @@ impl NodeClient {
         let (_, answer) = self.authorized(Method::POST, &path, body, MAX_ANSWER).await?;
         let put: emr_api::BlockPut = Self::read(&path, &answer)?;
         let expected = cid_of(codec, bytes);
-        if put.cid == expected { Ok(expected) } else { Err(NodeError::StoredElsewhere { expected, actual: put.cid }) }
+        if put.cid == expected {
+            Ok(expected)
+        } else {
+            Err(NodeError::StoredElsewhere { expected, actual: put.cid.to_string() })
+        }
     }
 
     /// Gets a block and checks its hash.

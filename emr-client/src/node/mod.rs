@@ -79,7 +79,7 @@ pub enum NodeError {
         /// The block's CID.
         expected: Cid,
         /// The CID that the node named.
-        actual: Cid,
+        actual: String,
     },
     /// The node's login challenge must not be signed.
     #[error("the node's login challenge is not one to sign ({0}): use another node, and check this machine's clock")]

@@ -33,6 +33,9 @@ use crate::{
 /// How long an upload, a deleted record or a superseded key directory stays when nothing refers to it. Longer than the
 /// age of any state of L1 that can come back. Seconds.
 pub(crate) const GRACE: u64 = 24 * 3600;
+/// How long an upload that nothing refers to stays while the disk is nearly full. Longer than a client needs from the first block of
+/// a record to its submission. Seconds.
+const GRACE_IF_FULL: u64 = 3600;
 /// How long the blocks of a returned operation stay: its author may sign it again. Seconds.
 pub(crate) const RETURNED: u64 = 30 * GRACE;
 /// A key directory that nothing needs is removed at once if operations hold this many later directories of the patient.
@@ -97,7 +100,9 @@ impl Sweep {
     /// # Errors
     /// [`RequestError`] if a disk or the block store fails. The next turn continues.
     pub(crate) async fn turn(&mut self, engine: &Arc<Engine>, now: UnixTime) -> Result<bool, RequestError> {
-        let before = UnixTime::new(now.get().saturating_sub(GRACE)).unwrap_or(UnixTime::ZERO);
+        let is_full = engine.quotas.check_space(&engine.mempool).is_err();
+        let grace = if is_full { GRACE_IF_FULL } else { GRACE };
+        let before = UnixTime::new(now.get().saturating_sub(grace)).unwrap_or(UnixTime::ZERO);
         let ahead = now.saturating_add(AHEAD);
         let redated = engine.write(move |it| it.mempool.redate(ahead, now, NOTES)).await??;
         let lapsed = engine.write(move |it| it.mempool.lapse(before, NOTES, |cid| it.in_use.is_used(cid))).await??;

@@ -11,7 +11,7 @@ use std::{
 
 use alloy::primitives::{Address, FixedBytes};
 use data_encoding::BASE64;
-use emr_core::{Cid, cid};
+use emr_core::{Cid, Origin, cid};
 use emr_crypto::RsaPublic;
 use serde::{
     Deserializer, Serializer,
@@ -291,5 +291,28 @@ impl Form for CidText {
     fn read(text: &str) -> Option<Cid> {
         let cid = Cid::try_from(text).ok()?;
         (cid::codec_of(&cid).is_ok() && cid.to_string() == text).then_some(cid)
+    }
+}
+
+/// The address of an HTTP server: scheme, host and port, as [`Origin`] writes them.
+#[derive(Debug)]
+pub enum OriginText {}
+
+impl Form for OriginText {
+    type Value = Origin;
+
+    /// `https://`, a host name of 253 characters, and a port.
+    const LONGEST: usize = 267;
+
+    fn expected(f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str("the address of this node: scheme, host and port, like https://node.example")
+    }
+
+    fn write(value: &Origin) -> String {
+        value.to_string()
+    }
+
+    fn read(text: &str) -> Option<Origin> {
+        text.parse().ok().filter(|origin: &Origin| origin.to_string() == text)
     }
 }

@@ -137,12 +137,18 @@ fn a_login_is_of_a_real_key() -> TestResult {
         account,
         nonce: [1; 32],
         expires,
+        origin: "https://node.example".parse()?,
         public_key: key.clone(),
         commitment_salt: Some([2; 32]),
         signature: vec![3; 512],
     };
     refuses(&good, "nonce", &not_hex(32))?;
     refuses(&good, "commitment_salt", &not_hex(32))?;
+    let long = format!("https://{}.example", "a".repeat(300));
+    // Without a scheme, with a path, in another spelling, with the scheme's own port, or too long.
+    let wrong =
+        ["", "node.example", "https://node.example/", "HTTPS://node.example", "https://node.example:443", &long];
+    refuses(&good, "origin", &wrong.map(Value::from))?;
     let der = data_encoding::BASE64.encode(&key.to_der());
     let cut = data_encoding::BASE64.encode(&key.to_der()[1..]);
     refuses(&good, "public_key", &[json!(""), json!("!"), json!(cut), json!(format!("{der}AAAA")), json!(der[1..])])?;

@@ -2,11 +2,11 @@
 
 use std::fmt;
 
-use emr_core::{AccountIndex, UnixTime};
+use emr_core::{AccountIndex, Origin, UnixTime};
 use emr_crypto::RsaPublic;
 use serde::{Deserialize, Serialize};
 
-use crate::form::{As, Base64UpTo, Hex, Maybe, RsaKeyText};
+use crate::form::{As, Base64UpTo, Hex, Maybe, OriginText, RsaKeyText};
 
 /// Asks for a login challenge.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +35,9 @@ pub struct LoginRequest {
     pub nonce: [u8; 32],
     /// When the challenge expires, unchanged from the challenge.
     pub expires: UnixTime,
+    /// The address to which the client sends this.
+    #[serde(with = "As::<OriginText>")]
+    pub origin: Origin,
     /// The RSA public key to which the account commits.
     #[serde(with = "As::<RsaKeyText>")]
     pub public_key: RsaPublic,

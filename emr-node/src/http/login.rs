@@ -1,7 +1,8 @@
-//! Logins: a client signs a challenge with the RSA key to which the account's identity leaf commits, and gets a bearer token.
+//! Logins: a client signs a challenge with the RSA key to which the account's identity leaf commits, and gets a bearer
+//! token.
 //!
-//! Challenges use no memory. The nonce contains a tag under a key of this process, so that the node accepts only nonces that it sent.
-//! The node remembers only used nonces, until they expire. It keeps tokens as digests.
+//! Challenges use no memory. The nonce contains a tag under a key of this process, so that the node accepts only nonces
+//! that it sent. The node remembers only used nonces, until they expire. It keeps tokens as digests.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -143,10 +144,12 @@ impl Logins {
         LoginChallenge { nonce, expires }
     }
 
-    /// Checks a login and issues a token. `principal` and `identity` are those of the account, and `verifier` is this hospital's account.
+    /// Checks a login and issues a token. `principal` and `identity` are those of the account, and `verifier` is this
+    /// hospital's account. The caller has checked that the request's `origin` leads to this node.
     ///
     /// # Errors
-    /// Returns `unauthorized` for a wrong key, signature or nonce, always with the same message; and `too-many` if the account logged in many times just now.
+    /// Returns `unauthorized` for a wrong key, signature or nonce, always with the same message; and
+    /// `too-many` if the account logged in many times just now.
     pub(crate) fn login(
         &self,
         request: &LoginRequest,
@@ -166,9 +169,15 @@ impl Logins {
         if !committed.matches(identity.role, &identity.encryption) || identity.status != AccountStatus::Active {
             return Err(failed());
         }
-        let message =
-            LoginMessage { domain: self.domain, verifier, account: request.account, nonce, expires: request.expires };
-        message.verify(&committed.key, &request.signature, now).map_err(|_| failed())?;
+        let challenge = LoginMessage {
+            domain: self.domain,
+            verifier,
+            account: request.account,
+            nonce,
+            expires: request.expires,
+            origin: request.origin.digest(),
+        };
+        challenge.verify(&committed.key, &request.signature, now).map_err(|_| failed())?;
 
         let mut remembered = self.remembered();
         remembered.sweep(now);
@@ -192,8 +201,8 @@ impl Logins {
         Ok(LoginToken { token, expires })
     }
 
-    /// The principal of a bearer token. `now_of` returns the current principal of an account. A token is valid only as long as that is the
-    /// one who logged in.
+    /// The principal of a bearer token. `now_of` returns the current principal of an account. A token is valid only as
+    /// long as that is the one who logged in.
     ///
     /// # Errors
     /// Returns `unauthorized` for an unknown or expired token.

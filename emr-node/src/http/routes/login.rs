@@ -1,10 +1,10 @@
 //! `POST /v1/login/challenge` and `POST /v1/login`.
 
-use axum::extract::State;
+use axum::{Extension, extract::State};
 use emr_api::{LoginChallenge, LoginChallengeRequest, LoginRequest, LoginToken};
 
 use super::{Shared, extract::Json};
-use crate::request_error::RequestError;
+use crate::{http::limits::ClientAddress, request_error::RequestError};
 
 pub(super) async fn challenge(
     State(app): Shared,
@@ -17,9 +17,11 @@ pub(super) async fn challenge(
 
 pub(super) async fn login(
     State(app): Shared,
+    Extension(client): Extension<ClientAddress>,
     Json(request): Json<LoginRequest>,
 ) -> Result<axum::Json<LoginToken>, RequestError> {
     let hospital = app.hospital()?;
+    app.origins.check(&request.origin, client)?;
     let engine = app.engine();
     let known = {
         let state = engine.state();

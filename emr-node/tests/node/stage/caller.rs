@@ -8,7 +8,7 @@ use emr_api::{
     Receipt, Submission,
 };
 use emr_core::{
-    AccountIndex,
+    AccountIndex, Origin,
     cid::{Cid, Codec, cid_of},
 };
 use emr_crypto::LoginMessage;
@@ -102,18 +102,31 @@ impl Caller {
     }
 
     pub(crate) fn answer(&self, challenge: &LoginChallenge, verifier: AccountIndex) -> Outcome<LoginRequest> {
+        self.answer_at(challenge, verifier, self.url.as_str())
+    }
+
+    /// The answer of a client whose user gave this address of a node.
+    pub(crate) fn answer_at(
+        &self,
+        challenge: &LoginChallenge,
+        verifier: AccountIndex,
+        url: &str,
+    ) -> Outcome<LoginRequest> {
+        let origin: Origin = url.parse()?;
         let signed = LoginMessage {
             domain: field::to_bytes(&self.domain.element()),
             verifier,
             account: self.account,
             nonce: challenge.nonce,
             expires: challenge.expires,
+            origin: origin.digest(),
         };
         let key = CommittedKey::of(&self.person.identity);
         Ok(LoginRequest {
             account: self.account,
             nonce: challenge.nonce,
             expires: challenge.expires,
+            origin,
             public_key: key.key,
             commitment_salt: key.salt,
             signature: signed.sign(self.person.identity.rsa()),

@@ -90,7 +90,7 @@ pub(super) async fn register(
         return Ok(registered);
     }
     invitations::allow(invited)?;
-    if let Some(invitation) = &relay.invitation {
+    if let Some(invitation) = &invitation {
         invitations::check_standing(&app, invitation.inviter(), &asked).await?;
     }
     let _place = app.limits.relay_place(address)?;

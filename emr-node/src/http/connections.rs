@@ -179,7 +179,7 @@ impl Peer {
         Answering::begin(&self.pace)
     }
 
-    /// Closes the connection, also while it sends an answer.
+    /// Closes the connection, even while it sends an answer.
     pub(crate) fn hang_up(&self) {
         self.pace.evict();
     }

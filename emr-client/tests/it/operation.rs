@@ -6,7 +6,8 @@ use alloy::primitives::Address;
 use emr_api::Submission;
 use emr_client::profile::outbox::{NewEntry, Parties};
 use emr_core::{
-    AccountEpoch, AccountIndex, Cid, Class, Codec, GrantSlot, OutOfRange, Purpose, Reason, UnixTime, Uses, cid::cid_of,
+    AccountEpoch, AccountIndex, Cid, Class, Codec, GrantSlot, OutOfRange, Purpose, Reason, UnixTime, Uses, Version,
+    cid::cid_of,
 };
 use emr_rollup::{
     operation::{Action, Domain, Operation, OperationId, RequestAccess},

@@ -102,8 +102,8 @@ async fn start(plan: &SitePlan, folder: &Path, passphrase: &SecretString) -> Res
     let site = plan.start(&key).await?;
     let (profile, identity) = open()?;
     drop(admission::enroll(profile, identity, &site).await?);
-    if !plan.listen.ip().is_loopback() {
-        eprintln!("warning: other machines reach {} over plain http, as --insecure allows", plan.listen);
+    for address in plan.listeners().filter(|address| !address.ip().is_loopback()) {
+        eprintln!("warning: other machines reach {address} over plain http, as --insecure allows");
     }
     run(site).await
 }

@@ -9,6 +9,7 @@ pub mod own_directory;
 mod own_grants;
 mod owners;
 pub mod register;
+pub mod replaced;
 pub mod request;
 pub mod retrieve;
 mod retry;

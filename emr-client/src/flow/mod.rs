@@ -5,6 +5,7 @@ mod fate;
 pub mod grant;
 pub mod invite;
 mod light_check;
+mod on_l1;
 pub mod own_directory;
 mod own_grants;
 mod owners;

@@ -76,7 +76,7 @@ impl Pipeline {
         let number = record.number;
         let reopened = {
             let record = record.clone();
-            self.sequencer.write(move |sequencer| sequencer.reopen(&record)).await?
+            self.sequencer.write(move |sequencer| sequencer.reproduce(&record)).await?
         };
         let sealed = match reopened {
             Ok(sealed) => sealed,

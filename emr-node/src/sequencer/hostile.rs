@@ -22,12 +22,16 @@ use emr_rollup::{
     },
 };
 
-use super::{capacity::Place, *};
+use super::{place::Place, *};
 use crate::{
     http::refusal::RefusalKind,
     l1,
     mempool::{Anchor, BatchRecord},
-    state::{State, pointers::CheckedPointer},
+    state::{
+        State,
+        open::{BATCH_SECONDS, OpenOperations},
+        pointers::CheckedPointer,
+    },
 };
 
 mod panicked;
@@ -89,10 +93,10 @@ fn world(hostile: u64) -> Test<World> {
         last_time: time,
         queue_head: 0,
         queue: Default::default(),
-        open: Default::default(),
+        open: OpenOperations::new(order::share(&version)),
         outstanding: None,
         history: Arc::default(),
-        pointers: Arc::default(),
+        pointers: Default::default(),
         hospital: None,
     };
     let blockstore = Arc::new(DiskStore::open(folder.path().join("blocks"))?);
@@ -177,18 +181,16 @@ impl World {
         sign(self.domain, self.time, account, account, salt, action)
     }
 
-    /// Whether the honest patient's Revoke would be accepted now, with a reserved place.
-    fn has_a_place(&self) -> Test<bool> {
-        let revoke = self.sign(HONEST, 1, revoke(FIRST, 1)?)?;
+    /// Whether a Revoke would get a reserved place and a promise now.
+    fn has_a_place(&self, revoke: &SignedOperation) -> bool {
         let state = self.sequencer.state();
-        let place = capacity::place(&state, &revoke.operation);
-        let Ok(place) = place else { return Ok(false) };
-        Ok(place == Place::Reserved && capacity::promise(&state, &revoke, place, self.time).is_ok())
+        let place = place::find(&state, &revoke.operation);
+        place.is_ok_and(|place| place == Place::Reserved && promise::promise(&state, revoke, place, self.time).is_ok())
     }
 
     /// A sealed batch as L1 shows it.
     fn on_l1(&self, record: &BatchRecord) -> Test<OnL1> {
-        let proven = self.sequencer.reopen(record)?.with_proof(vec![1; 100]);
+        let proven = self.sequencer.reproduce(record)?.with_proof(vec![1; 100]);
         let content = l1::settle::content(&proven);
         let batch = SettledBatch { number: record.number, tx_hash: Default::default(), block_number: 5, content };
         Ok(OnL1 { batch, gas_used: None })
@@ -204,8 +206,8 @@ impl World {
     /// The number of batches before the operation's batch, if no other operation comes.
     fn batch_of(&self, signed: &SignedOperation) -> Option<usize> {
         let state = self.sequencer.state();
-        let order = order::Queue::of(&state.open).in_order(order::share(&CircuitVersion::V1));
-        let position = order.iter().position(|(_, open)| open.signed == *signed)?;
+        let mut order = order::BatchOrder::of(&state.open, order::share(&CircuitVersion::V1));
+        let position = order.position(|(_, open)| open.signed == *signed)?;
         Some(position / CircuitVersion::V1.max_l2)
     }
 }

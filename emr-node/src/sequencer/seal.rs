@@ -12,10 +12,10 @@ use emr_rollup::{
 
 use super::{
     Sequencer,
-    order::{self, Queue},
+    order::{self, BatchOrder},
 };
 use crate::{
-    mempool::{Acknowledged, BatchRecord, BatchStage, MempoolError, Sequence},
+    mempool::{BatchRecord, BatchStage, MempoolError, Sequence},
     state::State,
 };
 
@@ -68,15 +68,13 @@ impl Sequencer {
         let mut next = self.state().clone();
         if let Some(record) = &record {
             for sequence in &record.operations {
-                if let Some(open) = next.open.get_mut(sequence) {
-                    open.status = OperationStatus::Sealed { batch: record.number };
-                }
+                next.open.set_status(*sequence, OperationStatus::Sealed { batch: record.number });
             }
         }
         let mut concerned = BTreeSet::new();
         for (sequence, reason) in &returned {
             tracing::info!(sequence, reason, "an operation is returned");
-            if let Some(open) = next.open.remove(sequence) {
+            if let Some(open) = next.open.remove(*sequence) {
                 let patient = open.signed.operation.patient;
                 Arc::make_mut(&mut next.history).forget(patient, *sequence);
                 concerned.insert(patient);
@@ -89,7 +87,7 @@ impl Sequencer {
     }
 
     /// Makes exactly the same outstanding batch again.
-    pub(crate) fn reopen(&self, record: &BatchRecord) -> Result<Batch<Sealed>, SealError> {
+    pub(crate) fn reproduce(&self, record: &BatchRecord) -> Result<Batch<Sealed>, SealError> {
         let state = self.state();
         let failed = || SealError::NotReproducible(record.number);
         let mut batch = Batch::open(Ledger::clone(&state.settled), record.number, record.time);
@@ -97,7 +95,7 @@ impl Sequencer {
             batch.push_l1(&queued.operation).map_err(|_| failed())?;
         }
         for sequence in &record.operations {
-            let open = state.open.get(sequence).ok_or_else(failed)?;
+            let open = state.open.get(*sequence).ok_or_else(failed)?;
             batch.push(&open.signed).map_err(|_| failed())?;
         }
         let sealed = batch.seal().0;
@@ -112,10 +110,9 @@ impl Sequencer {
         }
         self.mempool.unseal(number)?;
         let mut state = self.state_mut();
-        for open in state.open.values_mut() {
-            open.status = OperationStatus::Pending;
+        for sequence in state.outstanding.take().iter().flat_map(|record| &record.operations) {
+            state.open.set_status(*sequence, OperationStatus::Pending);
         }
-        state.outstanding = None;
         Ok(())
     }
 
@@ -139,8 +136,8 @@ impl Sequencer {
 fn plan(state: &State, now: UnixTime) -> Plan {
     let version = *state.settled.trees().version();
     let admitted = state.queue.len().min(version.max_l1);
-    let waiting = Queue::of(&state.open).in_order(order::share(&version));
-    let time = batch_time(state, &waiting, now);
+    let waiting = BatchOrder::of(&state.open, order::share(&version));
+    let time = batch_time(state, waiting.clone(), now);
     let mut batch = Batch::open(Ledger::clone(&state.settled), state.batches + 1, time);
     let mut arriving = BTreeSet::new();
     for queued in state.queue.iter().take(admitted) {
@@ -173,11 +170,10 @@ fn plan(state: &State, now: UnixTime) -> Plan {
 
 /// The batch's time. It is now, or earlier if a waiting operation has expired since its acknowledgement. It is never before the time of the
 /// last batch, and never so early that L1 would refuse the proved batch.
-fn batch_time(state: &State, waiting: &[(Sequence, &Acknowledged)], now: UnixTime) -> UnixTime {
+fn batch_time(state: &State, waiting: BatchOrder<'_>, now: UnixTime) -> UnixTime {
     let earliest = UnixTime::new(now.get().saturating_sub(MAX_BATCH_AGE - PROVING_MARGIN)).unwrap_or(UnixTime::ZERO);
     let earliest = earliest.max(state.last_time);
     let latest = waiting
-        .iter()
         .take(state.settled.trees().version().max_l2)
         .filter_map(|(_, open)| lapses(&state.soft, &open.signed))
         .filter(|lapse| *lapse >= earliest)

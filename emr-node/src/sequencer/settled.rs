@@ -18,11 +18,10 @@ use emr_rollup::{
     version::CircuitVersion,
 };
 
-use super::Sequencer;
+use super::{Sequencer, order};
 use crate::{
     mempool::{Acknowledged, BatchRecord, BatchStage, Mempool, MempoolError, OnChain, Sequence, Settled},
-    state::history::History,
-    state::{Queued, State},
+    state::{Queued, State, history::History, open::OpenOperations},
 };
 
 /// Why a batch that L1 settled cannot be taken over.
@@ -92,13 +91,39 @@ fn may_have_written(operation: &Operation, entry: &D2Entry, time: UnixTime) -> b
     entry.target() == Some((operation.patient, action.target())) && line().hash() == entry.audit_entry
 }
 
+/// Operations among which those of a settled batch are found.
+trait Operations {
+    fn operation(&self, sequence: Sequence) -> Option<&Acknowledged>;
+    fn all(&self) -> impl Iterator<Item = (Sequence, &Acknowledged)>;
+}
+
+impl Operations for BTreeMap<Sequence, Acknowledged> {
+    fn operation(&self, sequence: Sequence) -> Option<&Acknowledged> {
+        self.get(&sequence)
+    }
+
+    fn all(&self) -> impl Iterator<Item = (Sequence, &Acknowledged)> {
+        self.iter().map(|(sequence, operation)| (*sequence, operation))
+    }
+}
+
+impl Operations for OpenOperations {
+    fn operation(&self, sequence: Sequence) -> Option<&Acknowledged> {
+        self.get(sequence)
+    }
+
+    fn all(&self) -> impl Iterator<Item = (Sequence, &Acknowledged)> {
+        self.iter()
+    }
+}
+
 /// Executes a settled batch. Its operations are found by what they wrote. If `recorded` is that batch, they are the operations that it names;
 /// otherwise they are searched in `known`. `executed` is called after each operation, with the ledger at that point.
 fn execute(
     ledger: &Ledger,
     settled: &SettledBatch,
     recorded: Option<&BatchRecord>,
-    known: &BTreeMap<Sequence, Acknowledged>,
+    known: &impl Operations,
     mut executed: impl FnMut(Sequence, &Ledger),
 ) -> Result<(Ledger, Vec<Sequence>, PublicInputs), DeriveError> {
     let (number, content) = (settled.number, &settled.content);
@@ -126,19 +151,22 @@ fn execute(
     let recorded = recorded.filter(|record| record.public.commitment == commitment && record.time == content.time);
     let mut taken = Vec::new();
     for (position, entry) in data.d2.iter().enumerate() {
-        let wrote = |sequence: &Sequence, operation: &Acknowledged| {
-            !taken.contains(sequence)
+        let wrote = |sequence: Sequence, operation: &Acknowledged| {
+            !taken.contains(&sequence)
                 && may_have_written(&operation.signed.operation, entry, content.time)
                 && next.check(&operation.signed, content.time).is_ok_and(|(_, wrote, _)| wrote == *entry)
         };
         let found = match recorded.and_then(|record| record.operations.get(position)) {
-            Some(sequence) => known.get_key_value(sequence).filter(|(sequence, open)| wrote(sequence, open)),
-            None => known.iter().find(|(sequence, open)| wrote(sequence, open)),
+            Some(sequence) => {
+                let named = known.operation(*sequence).map(|operation| (*sequence, operation));
+                named.filter(|(sequence, operation)| wrote(*sequence, operation))
+            }
+            None => known.all().find(|(sequence, operation)| wrote(*sequence, operation)),
         };
         let (sequence, operation) = found.ok_or_else(unknown)?;
         next.execute(&operation.signed, content.time).map_err(|_| unknown())?;
-        executed(*sequence, &next);
-        taken.push(*sequence);
+        executed(sequence, &next);
+        taken.push(sequence);
     }
     if next.trees().root() != post {
         return Err(unknown());
@@ -256,10 +284,10 @@ pub(crate) fn derive(
         last_time,
         queue_head: l1.queue_head,
         queue: l1.queue.into_iter().map(|operation| Queued { operation, seen }).collect(),
-        open: BTreeMap::new(),
+        open: OpenOperations::new(order::share(&version)),
         outstanding,
         history: Arc::default(),
-        pointers: Arc::new(mempool.pointers()?),
+        pointers: mempool.pointers()?.into_iter().collect(),
         hospital: None,
     };
     // Only the registrations: they say who owns the accounts.
@@ -270,8 +298,11 @@ pub(crate) fn derive(
     for operation in operations.values() {
         history.deny(operation);
     }
-    operations.retain(|_, operation| operation.is_open());
-    state.open = operations;
+    for (sequence, operation) in operations {
+        if operation.is_open() {
+            state.open.insert(sequence, operation);
+        }
+    }
     state.history = Arc::new(history);
     state.rebuild_soft();
     state.hospital = hospital(mempool, &state, l1.hospital)?;
@@ -289,15 +320,16 @@ impl Sequencer {
             }
             let known = next.outstanding.take();
             let (ledger, taken, public) = execute(&next.settled, settled, known.as_ref(), &next.open, |_, _| {})?;
+            let sealed = known.as_ref().map(|known| known.operations.clone()).unwrap_or_default();
             let record = record_of(on_l1, taken.clone(), public, known.as_ref());
             let released = known.map(|known| known.operations).unwrap_or_default();
             self.mempool.settle(&[Settled { record, released }])?;
             next.settled = Arc::new(ledger);
             next.batches = number;
             next.last_time = settled.content.time;
-            let taken: Vec<_> = taken.iter().filter_map(|sequence| next.open.remove(sequence)).collect();
-            for open in next.open.values_mut() {
-                open.status = OperationStatus::Pending;
+            let taken: Vec<_> = taken.iter().filter_map(|sequence| next.open.remove(*sequence)).collect();
+            for sequence in sealed {
+                next.open.set_status(sequence, OperationStatus::Pending);
             }
             let entries = settled.content.d1.len();
             let known = entries.min(next.queue.len());

@@ -7,7 +7,8 @@ use emr_rollup::operation::{DirectoryCommitment, OperationId, SignedOperation};
 
 use super::{
     Sequencer,
-    capacity::{self, Place, Promise},
+    place::{self, Place},
+    promise::{self, Promise},
 };
 use crate::{
     http::refusal::Refusal,
@@ -79,7 +80,7 @@ impl Sequencer {
     pub(super) fn admit(&self, submission: &Submission) -> Result<(DirectoryCommitment, Place), Refusal> {
         let state = self.state();
         let operation = &submission.signed.operation;
-        let place = capacity::place(&state, operation)?;
+        let place = place::find(&state, operation)?;
         // A patient's Revoke of a grant is still accepted: the node still serves readers, and the Revoke ends their access at once.
         if place == Place::Ordinary
             && let Some(reason) = &*self.halted.read().unwrap_or_else(PoisonError::into_inner)
@@ -153,14 +154,14 @@ impl Sequencer {
             }
         };
         let signed = submission.signed;
-        let Promise { turn, settle_by } = match &without {
-            Some(without) => capacity::promise(without, &signed, place, acknowledged)?,
-            None => capacity::promise(&self.state(), &signed, place, acknowledged)?,
+        let Promise { reserved, settle_by } = match &without {
+            Some(without) => promise::promise(without, &signed, place, acknowledged)?,
+            None => promise::promise(&self.state(), &signed, place, acknowledged)?,
         };
-        let older = replaces.and_then(|older| self.state().open.get(&older).map(|open| open.replaced));
+        let older = replaces.and_then(|older| self.state().open.get(older).map(|open| open.replaced));
         let replaced = older.map_or(0, |replaced| replaced + 1);
         let status = OperationStatus::Pending;
-        let kept = Acknowledged { signed, signer, patient, acknowledged, settle_by, turn, replaced, status };
+        let kept = Acknowledged { signed, signer, patient, acknowledged, settle_by, reserved, replaced, status };
         let receipt = self.promise(id, &kept)?;
         let (pointer, blocks) = (checked.pointer.as_ref(), &checked.blocks);
         let sequence = self.mempool.acknowledge(id, &kept, pointer, blocks, replaces)?;
@@ -170,7 +171,7 @@ impl Sequencer {
             *state = without;
         }
         if let Some((commitment, pointer)) = &checked.pointer {
-            Arc::make_mut(&mut state.pointers).insert(*commitment, pointer.clone());
+            state.pointers.insert_mut(*commitment, pointer.clone());
         }
         // The operation was checked on this same state a moment ago, and only this writer changes the state. If the operation expired in that
         // moment, it is returned at the next sealing.
@@ -184,11 +185,11 @@ impl Sequencer {
     /// The state as if an open operation had never come. The grants that it ended stay ended. Only the operations on its patient are executed again.
     fn without(&self, sequence: Sequence) -> State {
         let mut state = self.state().clone();
-        let Some(removed) = state.open.remove(&sequence) else { return state };
+        let Some(removed) = state.open.remove(sequence) else { return state };
         let patient = removed.signed.operation.patient;
         let soft = Arc::make_mut(&mut state.soft);
         soft.restore(patient, &state.settled);
-        for open in state.open.values().filter(|open| open.signed.operation.patient == patient) {
+        for (_, open) in state.open.on_patient(patient) {
             // As in `State::rebuild_soft`, an operation that no longer executes has no effect.
             let _ = soft.execute(&open.signed, open.acknowledged);
         }

@@ -2,10 +2,11 @@
 
 pub(crate) mod access;
 pub(crate) mod history;
+pub(crate) mod open;
 pub(crate) mod pointers;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeSet, VecDeque},
     sync::Arc,
     time::Instant,
 };
@@ -17,10 +18,11 @@ use emr_rollup::{
     primitive::field::{self, Fr},
     state::ledger::Ledger,
 };
+use rpds::RedBlackTreeMapSync;
 
 use crate::{
     mempool::{Acknowledged, BatchRecord, Pointer, Principal, Sequence},
-    state::history::History,
+    state::{history::History, open::OpenOperations},
 };
 
 /// An entry of the L1 queue that no settled batch includes yet.
@@ -45,12 +47,12 @@ pub(crate) struct State {
     /// Position on L1 of the first entry of `queue`.
     pub(crate) queue_head: u64,
     pub(crate) queue: VecDeque<Queued>,
-    /// Operations that are neither settled nor returned.
-    pub(crate) open: BTreeMap<Sequence, Acknowledged>,
+    /// Operations that are neither settled nor returned nor replaced.
+    pub(crate) open: OpenOperations,
     /// The sealed batch that is not settled yet.
     pub(crate) outstanding: Option<BatchRecord>,
     pub(crate) history: Arc<History>,
-    pub(crate) pointers: Arc<BTreeMap<[u8; 32], Pointer>>,
+    pub(crate) pointers: RedBlackTreeMapSync<[u8; 32], Pointer>,
     /// The hospital's account, once it is registered.
     pub(crate) hospital: Option<AccountIndex>,
 }
@@ -64,7 +66,10 @@ impl State {
             // The contract queues nothing that the statement refuses. If it did, the entry would have no effect here.
             let _ = soft.consume(&queued.operation);
         }
-        self.execute_open(|_| true);
+        let history = Arc::make_mut(&mut self.history);
+        for (sequence, open) in self.open.iter() {
+            execute(soft, history, sequence, open);
+        }
     }
 
     /// Builds the soft state of some patients again: their settled state, then the open operations on them. This is enough after operations
@@ -76,22 +81,11 @@ impl State {
         if patients.is_empty() {
             return;
         }
-        let soft = Arc::make_mut(&mut self.soft);
+        let (soft, history) = (Arc::make_mut(&mut self.soft), Arc::make_mut(&mut self.history));
         for patient in patients {
             soft.restore(*patient, &self.settled);
-        }
-        self.execute_open(|patient| patients.contains(&patient));
-    }
-
-    fn execute_open(&mut self, concerns: impl Fn(AccountIndex) -> bool) {
-        let (soft, history) = (Arc::make_mut(&mut self.soft), Arc::make_mut(&mut self.history));
-        for (sequence, acknowledged) in &self.open {
-            // An operation that no longer executes is returned at the next sealing. Each operation is executed with the time of its
-            // acknowledgement, so expiry alone does not remove it.
-            if concerns(acknowledged.signed.operation.patient)
-                && soft.execute(&acknowledged.signed, acknowledged.acknowledged).is_ok()
-            {
-                history.record(*sequence, acknowledged, soft);
+            for (sequence, open) in self.open.on_patient(*patient) {
+                execute(soft, history, sequence, open);
             }
         }
     }
@@ -140,4 +134,25 @@ impl State {
             Pointer::Record(_) => None,
         }
     }
+}
+
+/// Executes an open operation on the soft state, and adds it to the history. It is executed with the time of its acknowledgement, so expiry alone
+/// does not remove its effect. An operation that no longer executes has no effect; it is returned at the next sealing.
+fn execute(soft: &mut Ledger, history: &mut History, sequence: Sequence, open: &Acknowledged) {
+    if soft.execute(&open.signed, open.acknowledged).is_ok() {
+        history.record(sequence, open, soft);
+    }
+}
+
+/// Changes an entry of a map whose clones share their entries. A missing entry is the default first.
+fn change<K: Ord + Clone, V: Clone + Default>(
+    map: &mut RedBlackTreeMapSync<K, Arc<V>>,
+    key: K,
+    change: impl FnOnce(&mut V),
+) {
+    let mut entry = map.get(&key).cloned().unwrap_or_default();
+    // Otherwise the map still shares the entry, and it would be copied.
+    map.remove_mut(&key);
+    change(Arc::make_mut(&mut entry));
+    map.insert_mut(key, entry);
 }

@@ -7,7 +7,7 @@ use std::error::Error;
 use emr_core::{AccountEpoch, AccountIndex, Class, GrantSlot, Purpose, Reason, Rights, Role, UnixTime, Uses, Version};
 use emr_rollup::{
     batch::Batch,
-    l1_operation::Registration,
+    l1_operation::Register,
     operation::{Action, CLIENT_VALIDITY, Domain, Operation, RequestAccess, SetGrant},
     primitive::{eddsa::SigningKey, field::Fr},
     state::{StateTrees, leaf::GrantLeaf, ledger::Ledger},
@@ -23,7 +23,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut batch = Batch::open(Ledger::genesis(domain, CircuitVersion::V1), 1, now);
     for (account, role, key) in [(doctor, Role::Doctor, &doctor_key), (patient, Role::Patient, &patient_key)] {
         let encryption = Fr::from(account.get());
-        batch.push_l1(&Registration { account, role, org: None, key: key.public(), encryption }.into())?;
+        batch.push_l1(&Register { account, role, org: None, key: key.public(), encryption }.into())?;
     }
 
     let slot = GrantSlot::FIRST_ORDINARY;

@@ -5,9 +5,7 @@
 use std::{collections::HashMap, error::Error, io};
 
 use cid::Cid;
-use emr_core::{
-    AccountIndex, AuthoredStatement, Class, ClassMask, Commitment, Opaque, RecordSlot, SaltSeed, Version, fhir,
-};
+use emr_core::{AccountIndex, Authorship, Class, ClassMask, Commitment, Opaque, RecordSlot, SaltSeed, Version, fhir};
 use emr_crypto::{
     AuthoredRecord, Identity, OpenedRecord, Past, PatientDirectory, RecordContext, RsaBits, SealedRecord,
     SigningContext,
@@ -37,7 +35,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         };
         let record = fhir::import(BUNDLE)?;
         let seed = SaltSeed::new(rand::random());
-        let statement = AuthoredStatement {
+        let authorship = Authorship {
             domain: context.domain,
             patient: context.patient,
             slot: context.slot,
@@ -46,11 +44,11 @@ fn main() -> Result<(), Box<dyn Error>> {
             commitment: Commitment::of(&record, &seed).root(),
             previous,
         };
-        let (authored_value, statement) = (statement.authored(), statement.to_dag_cbor());
+        let (authored_value, authorship) = (authorship.authored(), authorship.to_dag_cbor());
         let authored = AuthoredRecord {
             record: record.to_dag_cbor()?,
-            signature: author.rsa().sign_pss(SigningContext::STATEMENT, &statement),
-            statement,
+            signature: author.rsa().sign_pss(SigningContext::AUTHORSHIP, &authorship),
+            authorship,
             author: author_account,
             author_key: author.rsa().public(),
             author_salt: None,

@@ -29,11 +29,11 @@ fn envelope(criterion: &mut Criterion) {
         class: Class::Summary,
     };
     let record: Vec<u8> = (0..BYTES).map(|i| ((i * 31) >> 3) as u8).collect();
-    let statement = b"an authored statement".to_vec();
+    let authorship = b"an authorship".to_vec();
     let authored = AuthoredRecord {
         record: record.clone(),
-        signature: author.sign_pss(SigningContext::STATEMENT, &statement),
-        statement,
+        signature: author.sign_pss(SigningContext::AUTHORSHIP, &authorship),
+        authorship,
         author: AccountIndex::new(2).expect("an account"),
         author_key: author.public(),
         author_salt: None,

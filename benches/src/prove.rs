@@ -9,7 +9,7 @@ use clap::Parser;
 use emr_core::{AccountEpoch, AccountIndex, ClassMask, GrantSlot, Rights, Role, UnixTime, Uses, Version};
 use emr_rollup::{
     batch::{Batch, Prover as _},
-    l1_operation::Registration,
+    l1_operation::Register,
     operation::{Action, CLIENT_VALIDITY, Domain, Operation, SetGrant},
     primitive::{eddsa::SigningKey, field::Fr},
     prover::{Prover, default_cache},
@@ -106,7 +106,7 @@ fn batch(version: CircuitVersion, operations: usize) -> Result<Batch<emr_rollup:
     let now = UnixTime::now();
     for index in 1..=operations as u64 {
         ledger.consume(
-            &Registration {
+            &Register {
                 account: AccountIndex::new(index)?,
                 role: Role::Patient,
                 org: None,

@@ -9,7 +9,7 @@ alloy::sol!(
 );
 
 alloy::sol!(
-    /// The verifier of the current circuit. It has no functions: its calldata are the instances and the proof, and it reverts if the
+    /// The verifier of the current circuit. It has no functions: its calldata are the public inputs and the proof, and it reverts if the
     /// proof is wrong.
     Verifier,
     "../contracts/artifacts/Verifier.json"

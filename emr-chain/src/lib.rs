@@ -10,12 +10,12 @@ mod deploy;
 mod registration;
 mod revert;
 mod rollup;
-mod settlement;
+mod settlement_layer;
 mod transaction;
 
 pub use deploy::{DEVELOPMENT_CHAINS, DeployError, Deployed, Deployment, deploy};
 pub use registration::{CurvePoint, Registration, RollupInstance, RsaPossession, SignedRegistration, rsa_commitment};
 pub use revert::{Revert, RollupError};
 pub use rollup::{Account, Parameters, PendingRegistration, Rollup, STATE_ROOT_SLOT, Standing};
-pub use settlement::{BatchContent, Head, QueueEntry, SettledBatch, Settlement, Word, Words};
+pub use settlement_layer::{BatchContent, Head, QueueEntry, SettledBatch, SettlementLayer, Word, Words};
 pub use transaction::{Receipt, TRANSACTION_GAS_CAP};

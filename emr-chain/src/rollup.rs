@@ -17,15 +17,15 @@ use crate::{
     bindings::EmrRollup,
     registration::{CurvePoint, Registration, RollupInstance, SignedRegistration},
     revert::RollupError,
-    settlement::state_root,
+    settlement_layer::state_root,
     transaction::{MINED_WITHIN, Receipt, estimate},
 };
 
 /// Storage slot of the state root, which `eth_getProof` proves (EIP-1186).
 pub const STATE_ROOT_SLOT: U256 = U256::ZERO;
 
-/// The gas limit for relaying another owner's registration. With an RSA-4096 key it takes about 370,000. Without a limit, an
-/// owner that is a contract could burn any amount while it checks its signature.
+/// The gas limit for relaying another owner's registration. With an RSA-4096 key it takes about 370,000. Without a
+/// limit, an owner that is a contract could burn any amount while it checks its signature.
 const RELAY_GAS_CAP: u64 = 500_000;
 
 /// A client of one deployed rollup. The provider's default signer sends the transactions.
@@ -37,7 +37,7 @@ pub struct Rollup<P> {
     mined_within: Duration,
 }
 
-/// How far an account has come on its way into the rollup.
+/// Whether an account waits for admission, is suspended, or is admitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Standing {
@@ -56,14 +56,14 @@ pub struct Account {
     pub owner: Address,
     /// Its role.
     pub role: Role,
-    /// How far it has come.
+    /// Whether it waits for admission, is suspended, or is admitted.
     pub standing: Standing,
     /// A doctor's organisation.
     pub org: Option<AccountIndex>,
 }
 
-/// A doctor's or hospital's registration that waits for a registrar. The registrar compares it with the data that its owner
-/// shows in person.
+/// A doctor's or hospital's registration that waits for a registrar. The registrar compares it with the data that its
+/// owner shows in person.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PendingRegistration {
     /// The account index that it has, and keeps if it is admitted.
@@ -117,8 +117,8 @@ pub struct Parameters {
 }
 
 impl<P: Provider> Rollup<P> {
-    /// Uses the rollup at an address. `deployed_at` is the block of its deployment, from which events are read. An earlier block
-    /// also works, but takes longer.
+    /// Uses the rollup at an address. `deployed_at` is the block of its deployment, from which events are read. An
+    /// earlier block also works, but takes longer.
     ///
     /// # Errors
     /// Returns [`RollupError::NoContract`] if there is no code at the address.
@@ -251,8 +251,8 @@ impl<P: Provider> Rollup<P> {
     /// Relays an owner's signed registration and pays the fee. Returns the account index.
     ///
     /// # Errors
-    /// Returns [`RollupError::Reverted`] if the contract refuses, and [`RollupError::TooMuchGas`] if the call needs more than half a
-    /// million gas. That can happen if the owner is a contract.
+    /// Returns [`RollupError::Reverted`] if the contract refuses, and [`RollupError::TooMuchGas`] if the call needs
+    /// more than half a million gas. That can happen if the owner is a contract.
     pub async fn register_for(&self, signed: &SignedRegistration) -> Result<(AccountIndex, Receipt), RollupError> {
         registered(&self.send_within(self.relay(signed).await?, RELAY_GAS_CAP).await?)
     }
@@ -313,7 +313,8 @@ impl<P: Provider> Rollup<P> {
     /// As registrar, admits exactly this registration, and so queues its Register entry.
     ///
     /// # Errors
-    /// Returns [`RollupError::Reverted`] if the contract refuses, or if the account index belongs to another registration by now.
+    /// Returns [`RollupError::Reverted`] if the contract refuses, or if the account index belongs to another
+    /// registration by now.
     pub async fn admit(&self, registration: &PendingRegistration) -> Result<Receipt, RollupError> {
         let call = self.contract.admit(number(registration.account), registration.hash());
         Ok(Receipt::of(&self.send(call).await?))

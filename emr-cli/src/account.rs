@@ -16,9 +16,8 @@ use crate::{
     failure::{Exit, Failure, OrExit, one_line},
     input, invite,
     options::Options,
-    passphrase,
+    participant, passphrase,
     report::{Answer, Progress, print, text},
-    session,
 };
 
 /// Arguments of `init`.
@@ -91,7 +90,7 @@ pub fn init(options: &Options, role: Role, arguments: &Init) -> Result<(), Failu
         None => Identity::generate(role, bits),
     };
     let rsa_bits = identity.rsa().public().modulus().len() * 8;
-    session::create(&folder, &identity, &passphrase)?;
+    participant::create(&folder, &identity, &passphrase)?;
     drop(progress);
     print(&Created { role, folder, rsa_bits }, options.json)
 }
@@ -116,7 +115,7 @@ impl Answer for Registered {
 /// Fails if the node or the contract refuses.
 pub async fn register(options: &Options, role: Role, org: Option<&Path>, arguments: &Register) -> Result<(), Failure> {
     let invitation = arguments.invite.as_deref().map(invite::read).transpose()?;
-    let client = session::open(options, role).await?;
+    let client = participant::open(options, role).await?;
     let org = org.map(read_card).transpose()?;
     let org = org.map(|card| client_org(&card)).transpose()?;
     let progress = Progress::start("registering");
@@ -153,8 +152,8 @@ fn client_org(card: &Card) -> Result<AccountIndex, Failure> {
 /// # Errors
 /// Fails if the node cannot be reached, because a card names chain and contract.
 pub async fn whoami(options: &Options, role: Role) -> Result<(), Failure> {
-    let (profile, identity) = session::identity(options, role)?;
-    let client = session::connect(options, profile, identity).await?;
+    let (profile, identity) = participant::identity(options, role)?;
+    let client = participant::connect(options, profile, identity).await?;
     let card = client.card();
     if card.account.is_none() {
         eprintln!("not registered yet: others can use this card only to endorse or admit you");

@@ -3,7 +3,7 @@
 use std::{io::Write, path::PathBuf};
 
 use clap::{Parser, Subcommand};
-use emr_chain::Settlement;
+use emr_chain::SettlementLayer;
 use emr_client::client::Client;
 use emr_core::{Class, Reason, Role, StateRoot};
 use emr_rollup::{
@@ -18,9 +18,8 @@ use crate::{
     failure::{EXIT_CODES, Exit, Failure, OrExit, one_line},
     invite,
     options::{Options, RecordName, parse_purpose},
-    outbox, records,
+    outbox, participant, records,
     report::{Answer, Progress, print},
-    session,
 };
 
 const DOCTOR: Role = Role::Doctor;
@@ -161,7 +160,7 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Whoami => account::whoami(&options, DOCTOR).await,
         Command::Upload { file, patient, class, wait } => {
             let record = records::read_fhir(&file)?;
-            let client = session::open(&options, DOCTOR).await?;
+            let client = participant::open(&options, DOCTOR).await?;
             let card = cards::patient(&client, None, Some(&patient)).await?;
             let written = client.upload(&card, class, &record).await;
             let written = written?;
@@ -169,41 +168,41 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
         }
         Command::Edit { record: name, file, class, target } => {
             let record = records::read_fhir(&file)?;
-            let client = session::open(&options, DOCTOR).await?;
+            let client = participant::open(&options, DOCTOR).await?;
             let card = cards::patient(&client, Some(name.patient), target.patient.as_deref()).await?;
             let written = client.edit(&card, name.slot, class, &record).await;
             let written = written?;
             records::written(&client, &written, target.wait, json).await
         }
         Command::Delete { record: name, target } => {
-            let client = session::open(&options, DOCTOR).await?;
+            let client = participant::open(&options, DOCTOR).await?;
             let card = cards::patient(&client, Some(name.patient), target.patient.as_deref()).await?;
             records::delete(&client, &card, name, target.wait, json).await
         }
         Command::List { patient } => {
-            let client = session::open(&options, DOCTOR).await?;
+            let client = participant::open(&options, DOCTOR).await?;
             let card = cards::patient(&client, None, Some(&patient)).await?;
             let list = client.records(&card).await?;
             records::list(card.registered().or_exit(Exit::Input)?, &list, json)
         }
         Command::Request { record: name, purpose, target } => {
-            let client = session::open(&options, DOCTOR).await?;
+            let client = participant::open(&options, DOCTOR).await?;
             request(&client, name, purpose, &target, json).await
         }
         Command::Get { record: name, output, purpose, patient } => {
-            let client = session::open(&options, DOCTOR).await?;
+            let client = participant::open(&options, DOCTOR).await?;
             let card = cards::patient(&client, Some(name.patient), patient.as_deref()).await?;
             let retrieved = records::fetch(&client, &card, name, Some(purpose)).await?;
             records::output(name, &retrieved, output.as_deref(), json)
         }
         Command::Verify { record: name, patient } => {
-            let client = session::open(&options, DOCTOR).await?;
+            let client = participant::open(&options, DOCTOR).await?;
             let card = cards::patient(&client, Some(name.patient), patient.as_deref()).await?;
             let retrieved = records::fetch(&client, &card, name, None).await?;
             records::checked(name, &retrieved, json)?;
-            records::settled(name, &retrieved)
+            records::require_settled(name, &retrieved)
         }
-        Command::Sync => sync(&session::open(&options, DOCTOR).await?, json).await,
+        Command::Sync => sync(&participant::open(&options, DOCTOR).await?, json).await,
     }
 }
 
@@ -266,7 +265,7 @@ impl Answer for Synced {
 /// Computes both trees from the batches' data on L1.
 async fn sync(client: &Client, json: bool) -> Result<(), Failure> {
     let progress = Progress::start("reading batches from L1");
-    let settled = client.settled().await.or_exit(Exit::Unverified)?;
+    let settled = client.settled_state().await.or_exit(Exit::Unverified)?;
     let mut batches = client.rollup().batches(client.rollup().deployed_at()).await.or_exit(Exit::Unavailable)?;
     batches.truncate(usize::try_from(settled.batches()).unwrap_or(usize::MAX));
     let mut trees = StateTrees::genesis(CircuitVersion::V1);

@@ -10,9 +10,9 @@ use serde::Serialize;
 use crate::{
     failure::{Exit, Failure, one_line},
     options::Options,
+    participant,
     patient::parse_until,
     report::{Answer, print, written},
-    session,
 };
 
 /// Arguments of `invite`.
@@ -60,7 +60,7 @@ impl Answer for Invitations {
 /// # Errors
 /// Fails if this identity has no account, or if the time is not allowed.
 pub fn invite(options: &Options, role: Role, arguments: &Invite) -> Result<(), Failure> {
-    let (profile, identity) = session::identity(options, role)?;
+    let (profile, identity) = participant::identity(options, role)?;
     let one = |_| Ok::<_, Failure>(profile.invite(&identity, arguments.expires)?);
     let invitations: Vec<_> = (0..arguments.count).map(one).collect::<Result<_, _>>()?;
     let Some(first) = invitations.first() else { return Err(Failure::new(Exit::Usage, "no invitation was requested")) };

@@ -15,9 +15,9 @@ use crate::{
     cards,
     failure::{Exit, Failure, OrExit},
     options::{Options, RecordName},
+    participant,
     records::{self, WriteAnswer},
     report::{Answer, print},
-    session,
 };
 
 /// The smallest number of digits of an operation's id that can name it.
@@ -77,7 +77,7 @@ pub async fn run(options: &Options, role: Role, command: Command) -> Result<(), 
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
-enum State {
+enum EntryState {
     /// Not submitted yet.
     Waits,
     /// The node promised to settle it.
@@ -95,7 +95,7 @@ struct Listed {
     record: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     class: Option<Class>,
-    state: State,
+    state: EntryState,
     valid_until: UnixTime,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
@@ -125,9 +125,9 @@ impl Listed {
             record,
             class,
             state: match (entry.refusal(), entry.receipt()) {
-                (Some(_), _) => State::Refused,
-                (None, Some(_)) => State::Acknowledged,
-                (None, None) => State::Waits,
+                (Some(_), _) => EntryState::Refused,
+                (None, Some(_)) => EntryState::Acknowledged,
+                (None, None) => EntryState::Waits,
             },
             valid_until: operation.valid_until,
             reason: entry.refusal().map(|refusal| refusal.reason.clone()),
@@ -152,8 +152,8 @@ impl Answer for List {
                 write!(out, ", record {record} ({class})")?;
             }
             match (state, reason) {
-                (State::Refused, Some(reason)) => writeln!(out, ": refused: {reason}")?,
-                (State::Acknowledged, _) => writeln!(out, ": acknowledged, waits for a batch")?,
+                (EntryState::Refused, Some(reason)) => writeln!(out, ": refused: {reason}")?,
+                (EntryState::Acknowledged, _) => writeln!(out, ": acknowledged, waits for a batch")?,
                 _ => writeln!(out, ": waits to be handed in")?,
             }
         }
@@ -162,7 +162,7 @@ impl Answer for List {
 }
 
 fn list(options: &Options, role: Role) -> Result<(), Failure> {
-    let profile = session::profile(options, role)?;
+    let profile = participant::profile(options, role)?;
     let (refused, waits) = (profile.outbox().refused(), profile.outbox().entries());
     let operations = refused.iter().chain(&waits).map(Listed::of).collect();
     print(&List { operations }, options.json)
@@ -189,7 +189,7 @@ async fn retry(
     card: Option<PathBuf>,
     wait: bool,
 ) -> Result<(), Failure> {
-    let client = session::open(options, role).await?;
+    let client = participant::open(options, role).await?;
     let chosen =
         if operations.is_empty() { client.profile().outbox().refused() } else { named(client.profile(), operations)? };
     let mut retried = Vec::new();
@@ -219,7 +219,7 @@ impl Answer for Discarded {
 }
 
 fn discard(options: &Options, role: Role, operations: &[String], yes: bool) -> Result<(), Failure> {
-    let profile = session::profile(options, role)?;
+    let profile = participant::profile(options, role)?;
     let chosen = named(&profile, operations)?;
     if !yes {
         let message = "this deletes records from this machine, and there may be no other copy: add --yes to confirm";

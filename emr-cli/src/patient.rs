@@ -18,9 +18,9 @@ use crate::{
     failure::{EXIT_CODES, Exit, Failure, OrExit},
     light::{Access, Audit, Grants, LightAnswer},
     options::{Options, RecordName, parse_rights},
-    outbox, records,
+    outbox, participant, records,
     report::{Answer, Progress, print, written},
-    session, storage,
+    storage,
 };
 
 const PATIENT: Role = Role::Patient;
@@ -163,7 +163,7 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
             let history = if from_now { History::FromNow } else { History::Included };
             let terms = Terms { rights, classes: classes(&class)?, until, history };
             let card = account::read_card(&card)?;
-            let client = session::open(&options, PATIENT).await?;
+            let client = participant::open(&options, PATIENT).await?;
             let granted = client.grant(&card, &terms).await?;
             let promise = records::promise(&client, &granted.acknowledged, wait).await?;
             let until = written(granted.may_take_effect_until);
@@ -177,33 +177,33 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Revoke { card, class, wait } => {
             let classes = classes(&class)?;
             let card = account::read_card(&card)?;
-            let client = session::open(&options, PATIENT).await?;
+            let client = participant::open(&options, PATIENT).await?;
             revoke(&client, card.registered().or_exit(Exit::Input)?, classes, wait, json).await
         }
         Command::Grants => {
-            let leaves = leaves(&session::open(&options, PATIENT).await?).await?;
+            let leaves = leaves(&participant::open(&options, PATIENT).await?).await?;
             print(&Grants::of(&leaves), json)
         }
         Command::Records => {
-            let client = session::open(&options, PATIENT).await?;
+            let client = participant::open(&options, PATIENT).await?;
             let leaves = leaves(&client).await?;
             let patient = client.account().or_exit(Exit::Usage)?;
             records::list(patient, leaves.records(), json)
         }
         Command::Audit { last } => {
-            let client = session::open(&options, PATIENT).await?;
+            let client = participant::open(&options, PATIENT).await?;
             print(&audit(&client, last).await?, json)
         }
         Command::Put { file, class, wait } => {
             let record = records::read_fhir(&file)?;
-            let client = session::open(&options, PATIENT).await?;
+            let client = participant::open(&options, PATIENT).await?;
             let card = client.card();
             let written = client.upload(&card, class, &record).await;
             let written = written?;
             records::written(&client, &written, wait, json).await
         }
         Command::Get { record: name, output } => {
-            let client = session::open(&options, PATIENT).await?;
+            let client = participant::open(&options, PATIENT).await?;
             let card = client.card();
             if card.account != Some(name.patient) {
                 return Err(Failure::new(Exit::Refused, format!("record {name} is not yours; `records` lists yours")));
@@ -212,16 +212,16 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
             records::output(name, &retrieved, output.as_deref(), json)
         }
         Command::Delete { record: name, wait } => {
-            let client = session::open(&options, PATIENT).await?;
+            let client = participant::open(&options, PATIENT).await?;
             let card = client.card();
             if card.account != Some(name.patient) {
                 return Err(Failure::new(Exit::Refused, format!("record {name} is not yours; `records` lists yours")));
             }
             records::delete(&client, &card, name, wait, json).await
         }
-        Command::Storage => storage::show(&session::open(&options, PATIENT).await?, json).await,
+        Command::Storage => storage::show(&participant::open(&options, PATIENT).await?, json).await,
         Command::Verify => {
-            let client = session::open(&options, PATIENT).await?;
+            let client = participant::open(&options, PATIENT).await?;
             let (verified, entries) = check(&client, usize::MAX).await?;
             let grants = Grants::of(verified.leaves());
             print(&LightAnswer { light_verified: true, grants, audit: Audit::whole(&verified, &entries) }, json)

@@ -291,8 +291,8 @@ pub fn checked(name: RecordName, retrieved: &Retrieved, json: bool) -> Result<()
         verified: batch.is_some(),
         batch,
         author: record.author(),
-        class: record.statement().class,
-        version: record.statement().version.get(),
+        class: record.authorship().class,
+        version: record.authorship().version.get(),
         fields: record.record().fields().len(),
         record_cid: record.manifest().to_string(),
     };
@@ -303,7 +303,7 @@ pub fn checked(name: RecordName, retrieved: &Retrieved, json: bool) -> Result<()
 ///
 /// # Errors
 /// Fails with [`Exit::Unverified`] if the record is not settled yet.
-pub fn settled(name: RecordName, retrieved: &Retrieved) -> Result<(), Failure> {
+pub fn require_settled(name: RecordName, retrieved: &Retrieved) -> Result<(), Failure> {
     match retrieved {
         Retrieved::Verified(_) => Ok(()),
         Retrieved::Unsettled(_) => {

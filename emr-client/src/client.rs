@@ -3,11 +3,11 @@
 use std::sync::{Arc, PoisonError, RwLock};
 
 use alloy::{network::EthereumWallet, primitives::Address, providers::DynProvider};
-use emr_chain::{DEVELOPMENT_CHAINS, Rollup, RollupInstance, Settlement, endpoint::Endpoint};
+use emr_chain::{DEVELOPMENT_CHAINS, Rollup, RollupInstance, SettlementLayer, endpoint::Endpoint};
 use emr_core::{AccountIndex, PlainHttp, Role, UnixTime};
 use emr_rollup::{
     batch::D1Entry,
-    l1_operation::{L1Operation, Registration},
+    l1_operation::{L1Operation, Register},
     operation::{Action, CLIENT_VALIDITY, Domain, Operation},
     primitive::field::{self, Fr},
 };
@@ -276,7 +276,7 @@ impl Client {
     ///
     /// # Errors
     /// Returns [`SettledStateError`] if the Ethereum node does not answer, if its proof is wrong, or if it shows an older state.
-    pub async fn settled(&self) -> Result<SettledState, SettledStateError> {
+    pub async fn settled_state(&self) -> Result<SettledState, SettledStateError> {
         let state = SettledState::read(self.rollup.provider(), &self.instance()).await?;
         self.profile.seen().note(state.batches(), state.root())?;
         Ok(state)
@@ -299,7 +299,7 @@ impl Client {
         loop {
             let view = self.node.account(account).await?;
             let checked = if view.proof.is_some() {
-                card.check(&instance, &view, Evidence::Settled(&self.settled().await?))
+                card.check(&instance, &view, Evidence::Settled(&self.settled_state().await?))
             } else {
                 match self.queued(account).await? {
                     Some(registration) => card.check(&instance, &view, Evidence::Queued(&registration)),
@@ -316,7 +316,7 @@ impl Client {
     }
 
     /// An account's entry in the L1 queue, if no batch has taken it yet. The Ethereum node does not prove this.
-    async fn queued(&self, account: AccountIndex) -> Result<Option<Registration>, ClientError> {
+    async fn queued(&self, account: AccountIndex) -> Result<Option<Register>, ClientError> {
         let head = self.rollup.head().await?;
         let entries = self.rollup.queue_entries(head.queue_head..head.queue_length, 0).await?;
         let registration = entries.iter().filter_map(|entry| {
@@ -338,7 +338,7 @@ impl Client {
             if view.epoch != patient.epoch() {
                 return Err(DirectoryCheckError::Chain("the epoch is not the patient's").into());
             }
-            let (state, now) = (self.settled().await?, UnixTime::now());
+            let (state, now) = (self.settled_state().await?, UnixTime::now());
             let checked = directory::verify(&view, patient.account(), patient.key(), self.domain(), &state, now);
             match checked.map_err(ClientError::from) {
                 Ok(directory) => return Ok((view, directory)),

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod address;
+mod authorship;
 pub mod cid;
 mod class;
 mod codec;
@@ -12,10 +13,10 @@ mod quantity;
 mod record;
 mod standing;
 mod state_root;
-mod statement;
 mod value;
 
 pub use address::{AddressError, HttpAddress, PlainHttp};
+pub use authorship::{Authorship, AuthorshipError};
 pub use cid::{Cid, Codec};
 pub use class::{Class, ClassMask, UnknownName};
 pub use codec::CodecError;
@@ -26,5 +27,4 @@ pub use quantity::{AccountEpoch, AccountIndex, GrantSlot, OutOfRange, RecordSlot
 pub use record::{OriginalDocument, Record, RecordError};
 pub use standing::{AccountStatus, Purpose, Reason, RecordStatus, Rights, Role};
 pub use state_root::{NotStateRoot, StateRoot};
-pub use statement::{AuthoredStatement, StatementError};
 pub use value::{Attachment, Code, DateTime, Decimal, Quantity, Value, ValueError};

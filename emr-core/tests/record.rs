@@ -194,7 +194,7 @@ proptest! {
             prop_assert_eq!(&record.to_dag_cbor()?, &bytes);
         }
         let _ = emr_core::Disclosure::from_dag_cbor(&bytes);
-        let _ = emr_core::AuthoredStatement::from_dag_cbor(&bytes);
+        let _ = emr_core::Authorship::from_dag_cbor(&bytes);
         let text = String::from_utf8_lossy(&bytes);
         let _ = (text.parse::<Key>(), text.parse::<Decimal>(), text.parse::<DateTime>());
         let _ = (text.parse::<emr_core::Opaque>(), text.parse::<emr_core::CommitmentRoot>());
@@ -205,7 +205,7 @@ proptest! {
         let bytes = serde_ipld_dagcbor::to_vec(&ipld)?;
         let _ = Record::from_dag_cbor(&bytes);
         let _ = emr_core::Disclosure::from_dag_cbor(&bytes);
-        let _ = emr_core::AuthoredStatement::from_dag_cbor(&bytes);
+        let _ = emr_core::Authorship::from_dag_cbor(&bytes);
     }
 }
 

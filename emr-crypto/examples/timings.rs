@@ -31,8 +31,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let patient = timed("generate an RSA key of 3072 bits", 1, || RsaSecret::generate(RsaBits::DEFAULT));
     let doctor = RsaSecret::generate(RsaBits::DEFAULT);
     let message = b"a message";
-    let signature = timed("sign (RSA-PSS)", 21, || doctor.sign_pss(SigningContext::STATEMENT, message));
-    timed("verify", 21, || doctor.public().verify_pss(SigningContext::STATEMENT, message, &signature))?;
+    let signature = timed("sign (RSA-PSS)", 21, || doctor.sign_pss(SigningContext::AUTHORSHIP, message));
+    timed("verify", 21, || doctor.public().verify_pss(SigningContext::AUTHORSHIP, message, &signature))?;
     let wrapped = timed("wrap a key (RSA-OAEP)", 21, || doctor.public().encrypt_oaep(b"", &[1; 32]));
     timed("unwrap", 21, || doctor.decrypt_oaep(b"", &wrapped))?;
 
@@ -61,7 +61,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let authored = AuthoredRecord {
         record: (0..1_000_000_u32).map(|i| (i ^ i >> 8) as u8).collect(),
-        statement: message.to_vec(),
+        authorship: message.to_vec(),
         signature,
         author: AccountIndex::new(7)?,
         author_key: doctor.public(),

@@ -7,7 +7,7 @@ use emr_core::{AccountIndex, Class, RecordSlot, Version};
 /// Bytes: domain 32 | patient 4 | slot 2 | version 4 | class 1, integers big-endian; 43 in all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RecordContext {
-    /// The settlement domain: chain and contract (`docs/encoding.md`), 32 bytes big-endian.
+    /// The rollup's domain: chain and contract (`docs/encoding.md`), 32 bytes big-endian.
     pub domain: [u8; 32],
     /// The patient whose record it is.
     pub patient: AccountIndex,

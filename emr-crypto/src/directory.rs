@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::{ByteArray, ByteBuf};
 use sha2::{Digest, Sha256};
 
-use crate::epoch::{ClassKeys, Epoch, EpochKeyring, EpochPublicKey, EpochSecret};
+use crate::epoch::{ClassKeys, EpochKeyring, EpochPublicKey, EpochSecret, KeyEpoch};
 use crate::key_wrap::{KeyUnwrap, KeyWrap, WrappedKey};
 use crate::secret::SecretBytes;
 use crate::{DecryptionFailed, aead, padded, random};
@@ -100,7 +100,7 @@ pub(crate) struct Segment(u32, Vec<SecretBytes>, Option<SegmentLink>);
 impl Segment {
     /// Encrypts consecutive epochs with a new key.
     pub(crate) fn seal(
-        first: Epoch,
+        first: KeyEpoch,
         secrets: &[EpochSecret],
         next: Option<SegmentLink>,
         aad: &[u8; 32],
@@ -149,7 +149,7 @@ impl KeyDirectory {
         let current: Option<Vec<_>> = Class::ALL
             .into_iter()
             .zip(&node.classes)
-            .map(|(class, (epoch, key))| Some(EpochPublicKey::new(class, Epoch::new(*epoch)?, **key)))
+            .map(|(class, (epoch, key))| Some(EpochPublicKey::new(class, KeyEpoch::new(*epoch)?, **key)))
             .collect();
         let current = current.and_then(|keys| keys.try_into().ok()).ok_or(DirectoryError)?;
         let read = Self::new(current, node.segments, node.readers, node.owner);
@@ -207,7 +207,7 @@ impl KeyDirectory {
             let index = usize::try_from(index).map_err(|_| DecryptionFailed)?;
             let sealed = self.node.segments.get(index).ok_or(DecryptionFailed)?;
             let Segment(first, secrets, next) = padded::decode(&aead::open_once(key.as_bytes(), &aad, sealed)?)?;
-            let first = Epoch::new(first).ok_or(DecryptionFailed)?;
+            let first = KeyEpoch::new(first).ok_or(DecryptionFailed)?;
             let keys = keys.get_or_insert_with(|| ClassKeys { first, secrets: Vec::new() });
             // Every segment continues where the previous one ended and adds an epoch at least, so this loop ends.
             if secrets.is_empty() || keys.first.after(keys.secrets.len()) != Some(first) {
@@ -261,9 +261,10 @@ mod tests {
     /// A dishonest owner can put anything into segments. A reader accepts only consecutive epochs that end with the current key.
     #[test]
     fn contrived_segments_are_refused() -> Result<(), Box<dyn std::error::Error>> {
-        let epoch = |number| Epoch::new(number).ok_or("0");
+        let epoch = |number| KeyEpoch::new(number).ok_or("0");
         let secrets: Vec<_> = (0..3).map(|_| EpochSecret::generate()).collect();
-        let current = Class::ALL.map(|class| secrets[2].public(class, Epoch::FIRST.after(2).unwrap_or(Epoch::FIRST)));
+        let current =
+            Class::ALL.map(|class| secrets[2].public(class, KeyEpoch::FIRST.after(2).unwrap_or(KeyEpoch::FIRST)));
         let aad = classes_digest(&current);
         let reader = HpkeSecret::generate_x25519();
         let open = |runs: &[(u32, std::ops::Range<usize>)]| -> Result<EpochKeyring, Box<dyn std::error::Error>> {
@@ -303,10 +304,10 @@ mod tests {
     #[test]
     fn a_section_of_an_unknown_algorithm_is_skipped() -> Result<(), Box<dyn std::error::Error>> {
         let secret = EpochSecret::generate();
-        let current = Class::ALL.map(|class| secret.public(class, Epoch::FIRST));
+        let current = Class::ALL.map(|class| secret.public(class, KeyEpoch::FIRST));
         let aad = classes_digest(&current);
         let reader = HpkeSecret::generate_xwing();
-        let (key, segment) = Segment::seal(Epoch::FIRST, std::slice::from_ref(&secret), None, &aad);
+        let (key, segment) = Segment::seal(KeyEpoch::FIRST, std::slice::from_ref(&secret), None, &aad);
         let part: ReaderPart = vec![(Class::Imaging.code(), (0, key))];
         let known = Section::seal(SectionKind::Reader, &*reader.recipient(), &aad, &part);
         let unknown = Section { algorithm: "HPKE-Next".to_owned(), ..known.clone() };

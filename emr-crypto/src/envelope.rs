@@ -10,7 +10,7 @@ use serde_bytes::{ByteArray, ByteBuf};
 use zeroize::Zeroizing;
 
 use crate::content::ContentKey;
-use crate::epoch::{Epoch, EpochKeyring, EpochPublicKey};
+use crate::epoch::{EpochKeyring, EpochPublicKey, KeyEpoch};
 use crate::manifest::{MAX_LINKS, Manifest};
 use crate::rsa_key::{BadSignature, RsaPublic, SigningContext};
 use crate::secret::SecretBytes;
@@ -20,20 +20,20 @@ use crate::{AttachmentKey, DecryptionFailed, OpenError, RecordContext, SealError
 pub const MAX_RECORD_BYTES: u64 = 64 << 20;
 /// The largest number of attachments of a record. Their descriptions fit the block of the sealed part.
 pub const MAX_ATTACHMENTS: usize = 4096;
-/// The longest authored statement, in bytes.
-const MAX_STATEMENT_BYTES: usize = 64 * 1024;
+/// The longest authorship, in bytes.
+const MAX_AUTHORSHIP_BYTES: usize = 64 * 1024;
 /// The sealed part is padded to at least this many bytes, so that its size does not show the size of the author's key.
 const LEAST_SEALED_PART_BYTES: usize = 2048;
 
-/// Checks that the holder of `author_key` signed the authored statement.
+/// Checks that the holder of `author_key` signed the authorship.
 ///
-/// The caller must check that the author's account is bound to this key, and that the statement agrees with the record
+/// The caller must check that the author's account is bound to this key, and that the authorship agrees with the record
 /// leaf.
 ///
 /// # Errors
-/// Returns [`BadSignature`] if the signature does not belong to this statement and key.
-pub fn verify_authorship(statement: &[u8], signature: &[u8], author_key: &RsaPublic) -> Result<(), BadSignature> {
-    author_key.verify_pss(SigningContext::STATEMENT, statement, signature)
+/// Returns [`BadSignature`] if the signature does not belong to this authorship and key.
+pub fn verify_authorship(authorship: &[u8], signature: &[u8], author_key: &RsaPublic) -> Result<(), BadSignature> {
+    author_key.verify_pss(SigningContext::AUTHORSHIP, authorship, signature)
 }
 
 /// A record with its authorship: the content of an envelope. Nothing in it depends on where or for which readers it is
@@ -42,9 +42,9 @@ pub fn verify_authorship(statement: &[u8], signature: &[u8], author_key: &RsaPub
 pub struct AuthoredRecord {
     /// The record's bytes.
     pub record: Vec<u8>,
-    /// The authored statement's bytes.
-    pub statement: Vec<u8>,
-    /// The author's RSA-PSS signature of the statement.
+    /// The authorship's bytes.
+    pub authorship: Vec<u8>,
+    /// The author's RSA-PSS signature of the authorship.
     pub signature: Vec<u8>,
     /// The author's account.
     pub author: AccountIndex,
@@ -72,7 +72,7 @@ impl std::fmt::Debug for AuthoredRecord {
 /// The plaintext of the sealed part: a DAG-CBOR list of the fields in this order. It is not a map, because the encoder
 /// sorts the fields of maps in buffers that nobody erases.
 struct SealedPart {
-    statement: ByteBuf,
+    authorship: ByteBuf,
     signature: ByteBuf,
     author: AccountIndex,
     author_key: ByteBuf,
@@ -86,7 +86,7 @@ struct SealedPart {
 impl Serialize for SealedPart {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         (
-            &self.statement,
+            &self.authorship,
             &self.signature,
             &self.author,
             &self.author_key,
@@ -102,10 +102,19 @@ impl Serialize for SealedPart {
 
 impl<'de> Deserialize<'de> for SealedPart {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let (statement, signature, author, author_key, author_salt, commitment_seed, storage_salt, length, attachments) =
-            Deserialize::deserialize(deserializer)?;
+        let (
+            authorship,
+            signature,
+            author,
+            author_key,
+            author_salt,
+            commitment_seed,
+            storage_salt,
+            length,
+            attachments,
+        ) = Deserialize::deserialize(deserializer)?;
         Ok(Self {
-            statement,
+            authorship,
             signature,
             author,
             author_key,
@@ -157,7 +166,7 @@ impl SealedRecord {
         context: &RecordContext,
         to: &EpochPublicKey,
     ) -> Result<Self, SealError<Infallible>> {
-        verify_authorship(&authored.statement, &authored.signature, &authored.author_key)?;
+        verify_authorship(&authored.authorship, &authored.signature, &authored.author_key)?;
         Self::seal_unverified(authored, context, to)
     }
 
@@ -169,8 +178,8 @@ impl SealedRecord {
         if to.class() != context.class {
             return Err(SealError::EpochKey);
         }
-        if authored.statement.len() > MAX_STATEMENT_BYTES {
-            return Err(SealError::TooLarge { limit: MAX_STATEMENT_BYTES as u64 });
+        if authored.authorship.len() > MAX_AUTHORSHIP_BYTES {
+            return Err(SealError::TooLarge { limit: MAX_AUTHORSHIP_BYTES as u64 });
         }
         if authored.attachments.len() > MAX_ATTACHMENTS {
             return Err(SealError::TooManyAttachments);
@@ -193,7 +202,7 @@ impl SealedRecord {
             commitment_seed: SecretBytes::new(&authored.commitment_seed),
             length: authored.record.len() as u64,
             signature: authored.signature.clone().into(),
-            statement: authored.statement.clone().into(),
+            authorship: authored.authorship.clone().into(),
             storage_salt: ByteArray::new(storage_salt),
         };
         let sealed_part = put(
@@ -233,7 +242,7 @@ pub struct OpenedRecord {
     /// The content of the envelope.
     pub authored: AuthoredRecord,
     /// The epoch to which it was sealed.
-    pub epoch: Epoch,
+    pub epoch: KeyEpoch,
     /// The salt in the leaf's `stored` field.
     pub storage_salt: [u8; 32],
 }
@@ -244,7 +253,7 @@ impl OpenedRecord {
     /// part accounts for, and assembles at most [`MAX_RECORD_BYTES`].
     ///
     /// Afterwards the caller must check the record leaf (`stored` from `manifest` and `storage_salt`, `authored` from the
-    /// statement), the statement against the record's commitment, and the author's key against the author's account.
+    /// authorship), the authorship against the record's commitment, and the author's key against the author's account.
     ///
     /// # Errors
     /// Returns [`OpenError`] if a block cannot be fetched, is another block or does not open, or if the author's signature is
@@ -302,7 +311,7 @@ fn open_content<E: std::error::Error + 'static>(
     let sealed_part = chunks::fetch(sealed_part, &mut fetch)?;
     let part: SealedPart = padded::decode(&aead::open_once(&sealed_part_key(key, context), b"", &sealed_part)?)?;
     let author_key = RsaPublic::from_der(&part.author_key).map_err(|_| DecryptionFailed)?;
-    verify_authorship(&part.statement, &part.signature, &author_key)?;
+    verify_authorship(&part.authorship, &part.signature, &author_key)?;
     if part.length > MAX_RECORD_BYTES {
         return Err(DecryptionFailed.into());
     }
@@ -316,7 +325,7 @@ fn open_content<E: std::error::Error + 'static>(
     chunks::open(&record_key(key, context), content, part.length, &mut fetch, &mut record)?;
     let authored = AuthoredRecord {
         record,
-        statement: part.statement.into_vec(),
+        authorship: part.authorship.into_vec(),
         signature: part.signature.into_vec(),
         author: part.author,
         author_key,
@@ -347,7 +356,7 @@ mod tests {
 
     /// Anyone who has the epoch's public key can seal anything. Opening must not accept it as the author's.
     #[test]
-    fn a_forged_statement_does_not_open() -> Result<(), Box<dyn std::error::Error>> {
+    fn a_forged_authorship_does_not_open() -> Result<(), Box<dyn std::error::Error>> {
         let author = RsaSecret::from_pem(include_str!("../tests/fixtures/doctor-3072.pem"))?;
         let patient = RsaSecret::from_pem(include_str!("../tests/fixtures/patient-3072.pem"))?;
         let directory = PatientDirectory::create(&patient);
@@ -360,8 +369,8 @@ mod tests {
         };
         let mut authored = AuthoredRecord {
             record: b"record".to_vec(),
-            statement: b"forged".to_vec(),
-            signature: author.sign_pss(SigningContext::STATEMENT, b"statement"),
+            authorship: b"forged".to_vec(),
+            signature: author.sign_pss(SigningContext::AUTHORSHIP, b"authorship"),
             author: AccountIndex::new(7)?,
             author_key: author.public(),
             author_salt: None,
@@ -376,8 +385,8 @@ mod tests {
         assert!(matches!(opened, Err(OpenError::Authorship(BadSignature))), "{opened:?}");
 
         // A signature for another context does not count.
-        authored.statement = b"statement".to_vec();
-        authored.signature = author.sign_pss(SigningContext::LOGIN, b"statement");
+        authored.authorship = b"authorship".to_vec();
+        authored.signature = author.sign_pss(SigningContext::LOGIN, b"authorship");
         assert!(matches!(SealedRecord::seal(&authored, &context, &key), Err(SealError::Authorship(_))));
         Ok(())
     }

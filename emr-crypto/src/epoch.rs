@@ -19,14 +19,14 @@ pub const EPOCH_WRAP_BYTES: usize = 80;
 /// The number of a class's epoch. The first is 1. 32 bits; a number in JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "u32", into = "u32")]
-pub struct Epoch(u32);
+pub struct KeyEpoch(u32);
 
 /// The number was 0, which is not an epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("epochs are numbered from 1")]
 pub struct NoEpoch;
 
-impl TryFrom<u32> for Epoch {
+impl TryFrom<u32> for KeyEpoch {
     type Error = NoEpoch;
 
     fn try_from(number: u32) -> Result<Self, NoEpoch> {
@@ -34,13 +34,13 @@ impl TryFrom<u32> for Epoch {
     }
 }
 
-impl From<Epoch> for u32 {
-    fn from(epoch: Epoch) -> Self {
+impl From<KeyEpoch> for u32 {
+    fn from(epoch: KeyEpoch) -> Self {
         epoch.0
     }
 }
 
-impl Epoch {
+impl KeyEpoch {
     /// The epoch that a new directory starts with.
     pub const FIRST: Self = Self(1);
 
@@ -60,13 +60,13 @@ impl Epoch {
     }
 }
 
-impl fmt::Display for Epoch {
+impl fmt::Display for KeyEpoch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
 }
 
-fn wrap_aad(context: &RecordContext, epoch: Epoch) -> Vec<u8> {
+fn wrap_aad(context: &RecordContext, epoch: KeyEpoch) -> Vec<u8> {
     [&context.to_bytes()[..], &epoch.0.to_be_bytes()].concat()
 }
 
@@ -74,12 +74,12 @@ fn wrap_aad(context: &RecordContext, epoch: Epoch) -> Vec<u8> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EpochPublicKey {
     class: Class,
-    epoch: Epoch,
+    epoch: KeyEpoch,
     key: [u8; 32],
 }
 
 impl EpochPublicKey {
-    pub(crate) const fn new(class: Class, epoch: Epoch, key: [u8; 32]) -> Self {
+    pub(crate) const fn new(class: Class, epoch: KeyEpoch, key: [u8; 32]) -> Self {
         Self { class, epoch, key }
     }
 
@@ -89,7 +89,7 @@ impl EpochPublicKey {
     }
 
     /// The class's epoch.
-    pub const fn epoch(&self) -> Epoch {
+    pub const fn epoch(&self) -> KeyEpoch {
         self.epoch
     }
 
@@ -123,12 +123,12 @@ impl EpochSecret {
         &self.0
     }
 
-    pub(crate) fn public(&self, class: Class, epoch: Epoch) -> EpochPublicKey {
+    pub(crate) fn public(&self, class: Class, epoch: KeyEpoch) -> EpochPublicKey {
         let key = hpke_suite::public::<X25519HkdfSha256>(self.0.as_bytes());
         EpochPublicKey::new(class, epoch, key.try_into().expect("an X25519 key has 32 bytes"))
     }
 
-    fn unwrap(&self, epoch: Epoch, wrap: &[u8], context: &RecordContext) -> Result<ContentKey, DecryptionFailed> {
+    fn unwrap(&self, epoch: KeyEpoch, wrap: &[u8], context: &RecordContext) -> Result<ContentKey, DecryptionFailed> {
         let aad = wrap_aad(context, epoch);
         let opened = hpke_suite::open::<X25519HkdfSha256>(self.0.as_bytes(), WRAP_INFO, &aad, wrap)?;
         ContentKey::from_slice(&opened)
@@ -144,15 +144,15 @@ impl fmt::Debug for EpochSecret {
 /// The private keys of consecutive epochs of a class, starting with `first`. There is at least one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ClassKeys {
-    pub(crate) first: Epoch,
+    pub(crate) first: KeyEpoch,
     pub(crate) secrets: Vec<EpochSecret>,
 }
 
 impl ClassKeys {
     /// The epochs with their secrets, in order.
-    fn iter(&self) -> impl DoubleEndedIterator<Item = (Epoch, &EpochSecret)> {
+    fn iter(&self) -> impl DoubleEndedIterator<Item = (KeyEpoch, &EpochSecret)> {
         let first = self.first.get();
-        self.secrets.iter().enumerate().map(move |(index, secret)| (Epoch(first + index as u32), secret))
+        self.secrets.iter().enumerate().map(move |(index, secret)| (KeyEpoch(first + index as u32), secret))
     }
 }
 
@@ -166,7 +166,7 @@ impl EpochKeyring {
     }
 
     /// The first and the last epoch of `class` that the reader can read; `None` if they cannot read the class.
-    pub fn epochs(&self, class: Class) -> Option<(Epoch, Epoch)> {
+    pub fn epochs(&self, class: Class) -> Option<(KeyEpoch, KeyEpoch)> {
         let keys = self.0.get(&class)?;
         Some((keys.first, keys.iter().next_back()?.0))
     }
@@ -175,7 +175,11 @@ impl EpochKeyring {
     ///
     /// # Errors
     /// Returns [`DecryptionFailed`] if no key of the record's class unwraps it.
-    pub(crate) fn unwrap(&self, wrap: &[u8], context: &RecordContext) -> Result<(Epoch, ContentKey), DecryptionFailed> {
+    pub(crate) fn unwrap(
+        &self,
+        wrap: &[u8],
+        context: &RecordContext,
+    ) -> Result<(KeyEpoch, ContentKey), DecryptionFailed> {
         if wrap.len() != EPOCH_WRAP_BYTES {
             return Err(DecryptionFailed);
         }

@@ -24,8 +24,8 @@ pub enum SealError<E: std::error::Error + 'static> {
     /// There are more attachments than one record can have.
     #[error("the record has too many attachments; split it into several records")]
     TooManyAttachments,
-    /// The signature does not belong to the statement and the author's key.
-    #[error("the record's statement is not signed by its author; sign it again")]
+    /// The signature does not belong to the authorship and the author's key.
+    #[error("the record is not signed by the author it names; sign it again")]
     Authorship(#[from] crate::BadSignature),
     /// The epoch key is for another class, or is not a usable key.
     #[error("the epoch key is not one for this record's class; fetch the patient's current key directory")]
@@ -57,8 +57,8 @@ pub enum OpenError<E: std::error::Error + 'static> {
     /// The blocks cannot be decrypted with these keys for this place.
     #[error(transparent)]
     Decryption(#[from] DecryptionFailed),
-    /// The author's signature does not belong to the statement.
-    #[error("the record's author did not sign its statement")]
+    /// The author's signature does not belong to the authorship.
+    #[error("the record is not signed by the author it names")]
     Authorship(#[from] crate::BadSignature),
     /// The content could not be written.
     #[error("the content could not be written")]

@@ -96,7 +96,7 @@ impl Identity {
         self.role
     }
 
-    /// The RSA key. It unwraps keys, and signs statements and logins.
+    /// The RSA key. It unwraps keys, and signs authorships and logins.
     pub const fn rsa(&self) -> &RsaSecret {
         &self.rsa
     }

@@ -2,7 +2,6 @@
 
 mod aead;
 mod attachment;
-mod challenge;
 mod chunks;
 mod content;
 mod context;
@@ -14,6 +13,7 @@ mod hpke_suite;
 mod identity;
 mod identity_file;
 pub mod key_wrap;
+mod login;
 mod manifest;
 mod padded;
 mod padme;
@@ -23,16 +23,16 @@ mod rsa_key;
 mod secret;
 
 pub use attachment::{AttachmentKey, MAX_ATTACHMENT_BYTES};
-pub use challenge::{Challenge, ChallengeError};
 pub use content::{CHUNK_BYTES, ContentKey};
 pub use context::RecordContext;
 pub use directory::{DirectoryError, KeyDirectory, MAX_DIRECTORY_BYTES};
 pub use envelope::{AuthoredRecord, MAX_ATTACHMENTS, MAX_RECORD_BYTES, OpenedRecord, SealedRecord, verify_authorship};
-pub use epoch::{EPOCH_WRAP_BYTES, Epoch, EpochKeyring, EpochPublicKey, NoEpoch};
+pub use epoch::{EPOCH_WRAP_BYTES, EpochKeyring, EpochPublicKey, KeyEpoch, NoEpoch};
 pub use error::{DecryptionFailed, OpenError, SealError};
 pub use identity::{Identity, IdentityError};
 pub use identity_file::{IdentityFile, IdentityFileError, Overwrite, ScryptCost};
 pub use key_wrap::{KeyUnwrap, KeyWrap};
+pub use login::{LoginMessage, LoginMessageError};
 pub use manifest::{Manifest, NotAManifest};
 pub use padme::padded_length;
 pub use patient_directory::{GrantError, OwnDirectoryError, Past, PatientDirectory, RevokeError};

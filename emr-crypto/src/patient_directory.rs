@@ -10,7 +10,7 @@ use serde_bytes::ByteBuf;
 use crate::directory::{
     MAX_DIRECTORY_BYTES, ReaderPart, Section, SectionKind, Segment, SegmentLink, classes_digest, owner_aad,
 };
-use crate::epoch::{ClassKeys, Epoch, EpochKeyring, EpochPublicKey, EpochSecret};
+use crate::epoch::{ClassKeys, EpochKeyring, EpochPublicKey, EpochSecret, KeyEpoch};
 use crate::key_wrap::{Algorithm, KeyUnwrap, KeyWrap, RecipientError};
 use crate::{DecryptionFailed, KeyDirectory, random};
 
@@ -63,12 +63,12 @@ pub enum OwnDirectoryError {
 #[derive(Clone, Debug)]
 struct Reader {
     key: Arc<dyn KeyWrap>,
-    classes: BTreeMap<Class, Epoch>,
+    classes: BTreeMap<Class, KeyEpoch>,
 }
 
 /// The logical content of a directory.
 #[derive(Clone, Debug)]
-struct State {
+struct DirectoryContent {
     owner: Arc<dyn KeyWrap>,
     /// By class code: the secrets of all epochs from the first on. Each was generated when its epoch began. So two
     /// directories made from the same one share no new secret, and it is safe if only one of them takes effect.
@@ -79,7 +79,7 @@ struct State {
 /// A patient's key directory with all its secrets. It can be loaded again from the published directory and the patient's key.
 #[derive(Clone, Debug)]
 pub struct PatientDirectory {
-    state: State,
+    content: DirectoryContent,
     published: KeyDirectory,
 }
 
@@ -104,7 +104,7 @@ fn random_positions(count: usize) -> Vec<u32> {
     order.into_iter().map(|(_, position)| position).collect()
 }
 
-impl State {
+impl DirectoryContent {
     fn class(&self, class: Class) -> &ClassKeys {
         &self.classes[usize::from(class.code())]
     }
@@ -122,17 +122,17 @@ impl State {
 
     /// Cuts each class's epochs where a reader's access begins, and encrypts the segments. Each segment links to the next, so
     /// their total size does not depend on the number of readers.
-    fn seal_segments(&self, aad: &[u8; 32]) -> (Vec<ByteBuf>, BTreeMap<(Class, Epoch), SegmentLink>) {
-        let mut firsts: BTreeSet<_> = Class::ALL.map(|class| (class, Epoch::FIRST)).into();
+    fn seal_segments(&self, aad: &[u8; 32]) -> (Vec<ByteBuf>, BTreeMap<(Class, KeyEpoch), SegmentLink>) {
+        let mut firsts: BTreeSet<_> = Class::ALL.map(|class| (class, KeyEpoch::FIRST)).into();
         for reader in self.readers.values() {
             firsts.extend(reader.classes.iter().map(|(class, first)| (*class, *first)));
         }
         let mut segments = vec![ByteBuf::new(); firsts.len()];
-        let mut links: BTreeMap<(Class, Epoch), SegmentLink> = BTreeMap::new();
+        let mut links: BTreeMap<(Class, KeyEpoch), SegmentLink> = BTreeMap::new();
         for ((class, first), position) in firsts.into_iter().rev().zip(random_positions(segments.len())) {
             let next = links.first_key_value().filter(|((of, _), _)| *of == class);
             let secrets = &self.class(class).secrets;
-            let index = |epoch: Epoch| epoch.get() as usize - 1;
+            let index = |epoch: KeyEpoch| epoch.get() as usize - 1;
             let end = next.map_or(secrets.len(), |((_, epoch), _)| index(*epoch));
             let (key, sealed) =
                 Segment::seal(first, &secrets[index(first)..end], next.map(|(_, link)| link.clone()), aad);
@@ -166,7 +166,7 @@ impl State {
             key: reader.key.public_bytes().into(),
         });
         let part = OwnerPart(
-            Class::ALL.into_iter().map(|class| links[&(class, Epoch::FIRST)].clone()).collect(),
+            Class::ALL.into_iter().map(|class| links[&(class, KeyEpoch::FIRST)].clone()).collect(),
             all.collect(),
         );
         let aad = owner_aad(&current, &segments, &readers);
@@ -178,14 +178,14 @@ impl State {
         let OwnerPart(links, readers) = published.owner().open(SectionKind::Owner, owner, &published.owner_aad())?;
         let classes = Class::ALL.into_iter().zip(links).map(|(class, link)| {
             let keys = published.class_keys(class, link)?;
-            if keys.first == Epoch::FIRST { Ok(keys) } else { Err(DecryptionFailed) }
+            if keys.first == KeyEpoch::FIRST { Ok(keys) } else { Err(DecryptionFailed) }
         });
         let classes = classes.collect::<Result<Vec<_>, _>>()?.try_into().map_err(|_| DecryptionFailed)?;
         let readers = readers.into_iter().map(|reader| {
             let key = reader.algorithm.parse::<Algorithm>()?.recipient(&reader.key)?;
             let classes = reader.classes.into_iter().map(|(class, first)| {
                 let class = Class::from_code(class).ok_or(DecryptionFailed)?;
-                let first = Epoch::new(first).ok_or(DecryptionFailed)?;
+                let first = KeyEpoch::new(first).ok_or(DecryptionFailed)?;
                 if first <= published.current_public(class).epoch() {
                     Ok((class, first))
                 } else {
@@ -203,10 +203,11 @@ impl State {
 impl PatientDirectory {
     /// Makes a new directory: every class is in its first epoch, and only the owner can read.
     pub fn create(owner: &dyn KeyUnwrap) -> Self {
-        let class = |_| ClassKeys { first: Epoch::FIRST, secrets: vec![EpochSecret::generate()] };
-        let state = State { owner: owner.recipient(), classes: Class::ALL.map(class), readers: BTreeMap::new() };
-        let published = state.publish();
-        Self { state, published }
+        let class = |_| ClassKeys { first: KeyEpoch::FIRST, secrets: vec![EpochSecret::generate()] };
+        let content =
+            DirectoryContent { owner: owner.recipient(), classes: Class::ALL.map(class), readers: BTreeMap::new() };
+        let published = content.publish();
+        Self { content, published }
     }
 
     /// Opens the published directory of this owner. The caller must first check that the owner's account commits to it, because
@@ -216,7 +217,7 @@ impl PatientDirectory {
     /// Returns [`OwnDirectoryError`] if the directory belongs to another owner, was altered, or has a reader with an unknown
     /// kind of key.
     pub fn open(published: KeyDirectory, owner: &dyn KeyUnwrap) -> Result<Self, OwnDirectoryError> {
-        Ok(Self { state: State::open(&published, owner)?, published })
+        Ok(Self { content: DirectoryContent::open(&published, owner)?, published })
     }
 
     /// The directory to publish and to commit to. Every successful change replaces it.
@@ -228,14 +229,14 @@ impl PatientDirectory {
     pub fn keyring(&self) -> EpochKeyring {
         let mut ring = EpochKeyring::default();
         for class in Class::ALL {
-            ring.insert(class, self.state.class(class).clone());
+            ring.insert(class, self.content.class(class).clone());
         }
         ring
     }
 
     /// The readers and the classes that each may read.
     pub fn readers(&self) -> impl Iterator<Item = (AccountIndex, ClassMask)> + '_ {
-        self.state.readers.iter().map(|(account, reader)| (*account, reader.classes.keys().copied().collect()))
+        self.content.readers.iter().map(|(account, reader)| (*account, reader.classes.keys().copied().collect()))
     }
 
     /// Lets an account read classes. A second grant adds to the first, and replaces the account's key.
@@ -253,25 +254,25 @@ impl PatientDirectory {
         classes: ClassMask,
         past: Past,
     ) -> Result<(), GrantError> {
-        let mut state = self.state.clone();
+        let mut content = self.content.clone();
         let key: Arc<dyn KeyWrap> = Arc::new(key);
         if past == Past::Closed {
             for class in classes.classes() {
-                state.advance(class);
+                content.advance(class);
             }
         }
         let first = |class| match past {
-            Past::Included => Epoch::FIRST,
-            Past::Closed => state.current(class).epoch(),
+            Past::Included => KeyEpoch::FIRST,
+            Past::Closed => content.current(class).epoch(),
         };
         let firsts: Vec<_> = classes.classes().map(|class| (class, first(class))).collect();
         let reader =
-            state.readers.entry(account).or_insert_with(|| Reader { key: key.clone(), classes: BTreeMap::new() });
+            content.readers.entry(account).or_insert_with(|| Reader { key: key.clone(), classes: BTreeMap::new() });
         reader.key = key;
         for (class, first) in firsts {
             reader.classes.entry(class).and_modify(|known| *known = first.min(*known)).or_insert(first);
         }
-        self.replace(state, MAX_GRANT_BYTES).ok_or(GrantError::Full)
+        self.replace(content, MAX_GRANT_BYTES).ok_or(GrantError::Full)
     }
 
     /// Ends an account's access to classes. Each class that the account could read begins a new epoch, whose key goes to the
@@ -281,19 +282,19 @@ impl PatientDirectory {
     /// Returns [`RevokeError`] if the account reads none of the classes, or the directory would exceed one block. Then nothing
     /// changed.
     pub fn revoke(&mut self, account: AccountIndex, classes: ClassMask) -> Result<ClassMask, RevokeError> {
-        let mut state = self.state.clone();
-        let reader = state.readers.get_mut(&account).ok_or(RevokeError::NotAReader(account))?;
+        let mut content = self.content.clone();
+        let reader = content.readers.get_mut(&account).ok_or(RevokeError::NotAReader(account))?;
         let revoked: ClassMask = classes.classes().filter(|class| reader.classes.remove(class).is_some()).collect();
         if revoked == ClassMask::default() {
             return Err(RevokeError::NotAReader(account));
         }
         if reader.classes.is_empty() {
-            state.readers.remove(&account);
+            content.readers.remove(&account);
         }
         for class in revoked.classes() {
-            state.advance(class);
+            content.advance(class);
         }
-        self.replace(state, MAX_DIRECTORY_BYTES).ok_or(RevokeError::Full)?;
+        self.replace(content, MAX_DIRECTORY_BYTES).ok_or(RevokeError::Full)?;
         Ok(revoked)
     }
 
@@ -303,20 +304,20 @@ impl PatientDirectory {
     /// # Errors
     /// Returns [`RevokeError::Full`] if the directory would exceed one block. Then nothing changed.
     pub fn renew(&mut self, owner: &dyn KeyUnwrap) -> Result<(), RevokeError> {
-        let mut state = self.state.clone();
-        state.owner = owner.recipient();
+        let mut content = self.content.clone();
+        content.owner = owner.recipient();
         for class in Class::ALL {
-            state.advance(class);
+            content.advance(class);
         }
-        self.replace(state, MAX_DIRECTORY_BYTES).ok_or(RevokeError::Full)
+        self.replace(content, MAX_DIRECTORY_BYTES).ok_or(RevokeError::Full)
     }
 
-    fn replace(&mut self, state: State, limit: usize) -> Option<()> {
-        let published = state.publish();
+    fn replace(&mut self, content: DirectoryContent, limit: usize) -> Option<()> {
+        let published = content.publish();
         if published.to_bytes().len() > limit {
             return None;
         }
-        *self = Self { state, published };
+        *self = Self { content, published };
         Some(())
     }
 }

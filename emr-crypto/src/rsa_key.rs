@@ -1,4 +1,4 @@
-//! RSA keys (RFC 8017) of 2048 to 4096 bits: OAEP for keys, PSS for statements, PKCS#1 v1.5 signatures for the chain.
+//! RSA keys (RFC 8017) of 2048 to 4096 bits: OAEP for keys, PSS for authorships, PKCS#1 v1.5 signatures for the chain.
 //!
 //! Every private operation is blinded and checked by re-encryption. There is no PKCS#1 v1.5 *decryption*
 //! (RUSTSEC-2023-0071).
@@ -76,8 +76,8 @@ pub struct BadSignature;
 pub struct SigningContext(&'static str);
 
 impl SigningContext {
-    /// An authored statement.
-    pub const STATEMENT: Self = Self("emr/statement/v1");
+    /// The authorship of a record version.
+    pub const AUTHORSHIP: Self = Self("emr/authorship/v1");
     /// The answer to a node's login challenge.
     pub const LOGIN: Self = Self("emr/login/v1");
 

@@ -19,8 +19,8 @@ use revm::{
 
 use crate::{
     failure::RpcFailure,
-    state::State,
     store::{Store, StoreError},
+    world_state::WorldState,
 };
 
 /// Mainnet's latest rules. They include EIP-170 and EIP-3860 (size of code and initcode), EIP-7825 (the cap below), EIP-7623
@@ -37,7 +37,7 @@ const CALL_STIPEND: u64 = 2_300;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct View<'a> {
     pub(crate) chain_id: u64,
-    pub(crate) state: &'a State,
+    pub(crate) state: &'a WorldState,
     pub(crate) store: &'a Store,
 }
 

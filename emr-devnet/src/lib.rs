@@ -1,15 +1,15 @@
 #![doc = include_str!("../README.md")]
 
+mod chain;
 mod evm;
 mod failure;
-mod ledger;
 mod rpc;
 mod server;
-mod state;
 mod store;
 mod transport;
 mod trie;
 mod view;
+mod world_state;
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
@@ -17,11 +17,11 @@ use alloy::primitives::{Address, U256};
 use emr_durable::Disk;
 use serde_json::value::RawValue;
 
-use ledger::Ledger;
+use chain::Chain;
 use store::Store;
 
+pub use chain::OpenError;
 pub use failure::RpcFailure;
-pub use ledger::OpenError;
 pub use server::{RpcServer, serve_rpc};
 pub use store::StoreError;
 pub use transport::EmbeddedTransport;
@@ -56,7 +56,7 @@ impl ChainConfig {
 /// A handle to the chain. Clones share the same chain.
 #[derive(Clone, Debug)]
 pub struct EmbeddedChain {
-    ledger: Arc<Ledger>,
+    chain: Arc<Chain>,
 }
 
 impl EmbeddedChain {
@@ -74,7 +74,7 @@ impl EmbeddedChain {
     /// # Errors
     /// The same as [`Self::open`].
     pub fn open_on(disk: &Disk, folder: &Path, config: &ChainConfig) -> Result<Self, OpenError> {
-        Ok(Self { ledger: Arc::new(Ledger::open(Store::open(disk, folder)?, config)?) })
+        Ok(Self { chain: Arc::new(Chain::open(Store::open(disk, folder)?, config)?) })
     }
 
     /// Starts a chain in memory. It is gone when its last handle is dropped.
@@ -83,12 +83,12 @@ impl EmbeddedChain {
     ///
     /// Has the errors of [`Self::open`], but none of them is expected.
     pub fn temporary(config: &ChainConfig) -> Result<Self, OpenError> {
-        Ok(Self { ledger: Arc::new(Ledger::open(Store::in_memory()?, config)?) })
+        Ok(Self { chain: Arc::new(Chain::open(Store::in_memory()?, config)?) })
     }
 
     /// The chain id.
     pub fn chain_id(&self) -> u64 {
-        self.ledger.chain_id
+        self.chain.chain_id
     }
 
     /// The chain as an alloy transport.
@@ -102,7 +102,7 @@ impl EmbeddedChain {
     ///
     /// Returns the JSON-RPC error that a node would answer.
     pub fn request(&self, method: &str, params: Option<&RawValue>) -> Result<Box<RawValue>, RpcFailure> {
-        rpc::answer(&self.ledger, method, params)
+        rpc::answer(&self.chain, method, params)
     }
 
     /// Moves the chain's clock `seconds` further ahead of the machine's clock, permanently. Returns the total difference. The next
@@ -112,6 +112,6 @@ impl EmbeddedChain {
     ///
     /// Fails if the clock would be ahead by 2^32 seconds or more, or if the disk cannot be written.
     pub fn advance_clock(&self, seconds: u64) -> Result<u64, RpcFailure> {
-        self.ledger.advance_clock(seconds)
+        self.chain.advance_clock(seconds)
     }
 }

@@ -11,9 +11,9 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, value::RawValue, value::to_raw_value};
 
 use crate::{
+    chain::{Chain, unknown_block},
     evm,
     failure::RpcFailure,
-    ledger::{Ledger, unknown_block},
     view,
 };
 
@@ -64,61 +64,61 @@ impl Params {
 }
 
 /// Answers one request.
-pub(crate) fn answer(ledger: &Ledger, method: &str, params: Option<&RawValue>) -> Result<Box<RawValue>, RpcFailure> {
+pub(crate) fn answer(chain: &Chain, method: &str, params: Option<&RawValue>) -> Result<Box<RawValue>, RpcFailure> {
     let mut params = Params::parse(params)?;
     let p = &mut params;
     match method {
         "web3_clientVersion" => json(concat!("emr-chain/", env!("CARGO_PKG_VERSION"))),
-        "net_version" => json(ledger.chain_id.to_string()),
-        "eth_chainId" => json(U64::from(ledger.chain_id)),
+        "net_version" => json(chain.chain_id.to_string()),
+        "eth_chainId" => json(U64::from(chain.chain_id)),
         "eth_syncing" => json(false),
         "eth_accounts" => json::<[Address; 0]>([]),
-        "eth_blockNumber" => json(U64::from(ledger.tip()?.header.number)),
-        "eth_gasPrice" => json(U256::from(PRIORITY_FEE + u128::from(ledger.next_base_fee()?))),
+        "eth_blockNumber" => json(U64::from(chain.tip()?.header.number)),
+        "eth_gasPrice" => json(U256::from(PRIORITY_FEE + u128::from(chain.next_base_fee()?))),
         "eth_maxPriorityFeePerGas" => json(U256::from(PRIORITY_FEE)),
-        "eth_feeHistory" => fee_history(ledger, p),
-        "eth_getBalance" | "eth_getTransactionCount" | "eth_getCode" => account(ledger, method, p),
+        "eth_feeHistory" => fee_history(chain, p),
+        "eth_getBalance" | "eth_getTransactionCount" | "eth_getCode" => account(chain, method, p),
         "eth_getStorageAt" => {
             let (address, slot): (Address, U256) = (p.next("address")?, p.next("slot")?);
-            json(B256::from(ledger.state_at(p.block()?)?.state.slot(&address, slot)))
+            json(B256::from(chain.state_at(p.block()?)?.state.slot(&address, slot)))
         }
-        "eth_getProof" => proof(ledger, p),
+        "eth_getProof" => proof(chain, p),
         "eth_call" => {
             let request: TransactionRequest = p.next("transaction")?;
             let id = p.block()?;
-            let tip = ledger.state_at(id)?;
-            json(evm::output(evm::call(ledger.view(&tip.state), &ledger.call_header(id, &tip), &request)?)?)
+            let tip = chain.state_at(id)?;
+            json(evm::output(evm::call(chain.view(&tip.state), &chain.call_header(id, &tip), &request)?)?)
         }
         "eth_estimateGas" => {
             let request: TransactionRequest = p.next("transaction")?;
             let id = p.block()?;
-            let tip = ledger.state_at(id)?;
-            let gas = evm::estimate_gas(ledger.view(&tip.state), &ledger.call_header(id, &tip), &request)?;
+            let tip = chain.state_at(id)?;
+            let gas = evm::estimate_gas(chain.view(&tip.state), &chain.call_header(id, &tip), &request)?;
             json(U64::from(gas))
         }
         "eth_sendRawTransaction" => {
             let raw: Bytes = p.next("transaction")?;
-            json(ledger.submit(&raw)?)
+            json(chain.submit(&raw)?)
         }
-        "eth_getTransactionByHash" => transaction(ledger, p, |block| view::transaction(block).map(json)),
-        "eth_getTransactionReceipt" => transaction(ledger, p, |block| view::receipt(block).map(json)),
+        "eth_getTransactionByHash" => transaction(chain, p, |block| view::transaction(block).map(json)),
+        "eth_getTransactionReceipt" => transaction(chain, p, |block| view::receipt(block).map(json)),
         "eth_getBlockByHash" => {
             let id = BlockId::hash(p.next("hash")?);
-            block(ledger, id, p)
+            block(chain, id, p)
         }
         "eth_getBlockByNumber" => {
             let id = BlockId::Number(p.next("number")?);
-            block(ledger, id, p)
+            block(chain, id, p)
         }
-        "eth_getLogs" => json(logs(ledger, &p.next("filter")?)?),
+        "eth_getLogs" => json(logs(chain, &p.next("filter")?)?),
         "evm_increaseTime" => {
             let seconds: Value = p.next("seconds")?;
             let parsed = seconds.as_u64().or_else(|| serde_json::from_value::<U64>(seconds).ok().map(|n| n.to()));
             let seconds = parsed.ok_or_else(|| RpcFailure::invalid_params("seconds must be a number"))?;
-            json(ledger.advance_clock(seconds)?)
+            json(chain.advance_clock(seconds)?)
         }
         "evm_mine" => {
-            ledger.mine_empty()?;
+            chain.mine_empty()?;
             json("0x0")
         }
         _ => Err(RpcFailure::unknown_method(method)),
@@ -129,9 +129,9 @@ fn json<T: Serialize>(value: T) -> Result<Box<RawValue>, RpcFailure> {
     to_raw_value(&value).map_err(|error| RpcFailure::new(-32603, error.to_string()))
 }
 
-fn account(ledger: &Ledger, method: &str, params: &mut Params) -> Result<Box<RawValue>, RpcFailure> {
+fn account(chain: &Chain, method: &str, params: &mut Params) -> Result<Box<RawValue>, RpcFailure> {
     let address: Address = params.next("address")?;
-    let tip = ledger.state_at(params.block()?)?;
+    let tip = chain.state_at(params.block()?)?;
     let account = tip.state.account(&address);
     match method {
         "eth_getBalance" => json(account.map(|account| account.head.balance).unwrap_or_default()),
@@ -140,14 +140,14 @@ fn account(ledger: &Ledger, method: &str, params: &mut Params) -> Result<Box<Raw
     }
 }
 
-fn proof(ledger: &Ledger, params: &mut Params) -> Result<Box<RawValue>, RpcFailure> {
+fn proof(chain: &Chain, params: &mut Params) -> Result<Box<RawValue>, RpcFailure> {
     let address: Address = params.next("address")?;
     let keys: Vec<alloy::serde::JsonStorageKey> = params.optional("slots")?.unwrap_or_default();
     if keys.len() > MAX_PROOF_SLOTS {
         return Err(RpcFailure::limit(format!("at most {MAX_PROOF_SLOTS} slots per proof")));
     }
     let slots: Vec<B256> = keys.iter().map(|key| key.as_b256()).collect();
-    let mut proof = ledger.state_at(params.block()?)?.state.prove(address, &slots);
+    let mut proof = chain.state_at(params.block()?)?.state.prove(address, &slots);
     for (proved, key) in proof.storage_proof.iter_mut().zip(keys) {
         proved.key = key;
     }
@@ -155,39 +155,39 @@ fn proof(ledger: &Ledger, params: &mut Params) -> Result<Box<RawValue>, RpcFailu
 }
 
 fn transaction(
-    ledger: &Ledger,
+    chain: &Chain,
     params: &mut Params,
     answer: impl Fn(&crate::store::StoredBlock) -> Option<Result<Box<RawValue>, RpcFailure>>,
 ) -> Result<Box<RawValue>, RpcFailure> {
     let hash: B256 = params.next("hash")?;
-    let Some(number) = ledger.store.number_of_transaction(&hash)? else { return json(Value::Null) };
-    let Some(block) = ledger.store.block(number)? else { return json(Value::Null) };
+    let Some(number) = chain.store.number_of_transaction(&hash)? else { return json(Value::Null) };
+    let Some(block) = chain.store.block(number)? else { return json(Value::Null) };
     answer(&block).unwrap_or_else(|| json(Value::Null))
 }
 
-fn block(ledger: &Ledger, id: BlockId, params: &mut Params) -> Result<Box<RawValue>, RpcFailure> {
+fn block(chain: &Chain, id: BlockId, params: &mut Params) -> Result<Box<RawValue>, RpcFailure> {
     let full = params.optional("full transactions")?.unwrap_or(false);
-    match ledger.block(id)? {
+    match chain.block(id)? {
         Some(block) => json(view::block(&block, full)),
         None => json(Value::Null),
     }
 }
 
-fn logs(ledger: &Ledger, filter: &Filter) -> Result<Vec<Log>, RpcFailure> {
+fn logs(chain: &Chain, filter: &Filter) -> Result<Vec<Log>, RpcFailure> {
     if filter.address.len() > MAX_LOG_CHOICES || filter.topics.iter().any(|topic| topic.len() > MAX_LOG_CHOICES) {
         return Err(RpcFailure::limit(format!("at most {MAX_LOG_CHOICES} addresses or values per topic")));
     }
-    let newest = ledger.tip()?.header.number;
+    let newest = chain.tip()?.header.number;
     let (first, last) = match filter.block_option {
         FilterBlockOption::AtBlockHash(hash) => {
             let id = BlockId::hash(hash);
-            let number = ledger.number_of(id)?.ok_or_else(|| unknown_block(id))?;
+            let number = chain.number_of(id)?.ok_or_else(|| unknown_block(id))?;
             (number, number)
         }
         FilterBlockOption::Range { from_block, to_block } => {
             let number = |tag: Option<BlockNumberOrTag>| -> Result<u64, RpcFailure> {
                 let id = BlockId::Number(tag.unwrap_or_default());
-                ledger.number_of(id)?.ok_or_else(|| unknown_block(id))
+                chain.number_of(id)?.ok_or_else(|| unknown_block(id))
             };
             (number(from_block)?, number(to_block)?.min(newest))
         }
@@ -200,11 +200,11 @@ fn logs(ledger: &Ledger, filter: &Filter) -> Result<Vec<Log>, RpcFailure> {
     }
     let mut found = Vec::new();
     for number in first..=last {
-        let Some(header) = ledger.store.header(number)? else { break };
+        let Some(header) = chain.store.header(number)? else { break };
         if header.logs_bloom.is_zero() || !filter.matches_bloom(header.logs_bloom) {
             continue;
         }
-        let Some(block) = ledger.store.block(number)? else { break };
+        let Some(block) = chain.store.block(number)? else { break };
         found.extend(view::logs(&block).into_iter().filter(|log| filter.matches(&log.inner)));
         if found.len() > MAX_LOGS {
             return Err(RpcFailure::limit(format!("more than {MAX_LOGS} logs match: ask for fewer blocks")));
@@ -213,22 +213,22 @@ fn logs(ledger: &Ledger, filter: &Filter) -> Result<Vec<Log>, RpcFailure> {
     Ok(found)
 }
 
-fn fee_history(ledger: &Ledger, params: &mut Params) -> Result<Box<RawValue>, RpcFailure> {
+fn fee_history(chain: &Chain, params: &mut Params) -> Result<Box<RawValue>, RpcFailure> {
     let count: U64 = params.next("block count")?;
     let newest = BlockId::Number(params.next("newest block")?);
     let percentiles: Option<Vec<f64>> = params.optional("percentiles")?;
     if percentiles.as_ref().is_some_and(|percentiles| percentiles.len() > MAX_PERCENTILES) {
         return Err(RpcFailure::limit(format!("at most {MAX_PERCENTILES} percentiles")));
     }
-    let newest = ledger.number_of(newest)?.unwrap_or_default();
-    if newest > ledger.tip()?.header.number {
+    let newest = chain.number_of(newest)?.unwrap_or_default();
+    if newest > chain.tip()?.header.number {
         return Err(RpcFailure::invalid_params("the newest block asked for does not exist yet"));
     }
     let count = count.to::<u64>().min(MAX_FEE_BLOCKS).min(newest + 1);
     let mut history = FeeHistory { oldest_block: newest + 1 - count, ..FeeHistory::default() };
     let mut rewards = Vec::new();
     for number in newest + 1 - count..=newest {
-        let Some(block) = ledger.store.block(number)? else { break };
+        let Some(block) = chain.store.block(number)? else { break };
         history.base_fee_per_gas.push(u128::from(block.header.base_fee_per_gas.unwrap_or_default()));
         history.gas_used_ratio.push(block.header.gas_used as f64 / block.header.gas_limit as f64);
         history.base_fee_per_blob_gas.push(1);
@@ -236,7 +236,7 @@ fn fee_history(ledger: &Ledger, params: &mut Params) -> Result<Box<RawValue>, Rp
         // A block has one transaction, so every percentile is its tip.
         rewards.push(vec![view::priority_fee(&block); percentiles.as_ref().map_or(0, Vec::len)]);
         if number == newest {
-            history.base_fee_per_gas.push(u128::from(crate::ledger::next_base_fee(&block.header)));
+            history.base_fee_per_gas.push(u128::from(crate::chain::next_base_fee(&block.header)));
             history.base_fee_per_blob_gas.push(1);
         }
     }

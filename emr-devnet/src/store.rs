@@ -18,7 +18,7 @@ use redb::{
     backends::InMemoryBackend,
 };
 
-use crate::state::{AccountHead, Changes, State};
+use crate::world_state::{AccountHead, Changes, WorldState};
 
 /// File name of the chain inside its folder.
 const FILE: &str = "chain.redb";
@@ -91,7 +91,7 @@ pub(crate) struct Loaded {
     pub(crate) chain_id: u64,
     pub(crate) clock_offset: u64,
     /// Header and state of the newest blocks, newest last.
-    pub(crate) recent: Vec<(Sealed<Header>, State)>,
+    pub(crate) recent: Vec<(Sealed<Header>, WorldState)>,
 }
 
 /// The open file.
@@ -149,7 +149,7 @@ impl Store {
             changes.slots.insert((Address::from(address), word(slot)), word(value.value()));
         }
         let code = |hash: &B256| self.code(hash);
-        let mut state = State::default();
+        let mut state = WorldState::default();
         state.apply(&changes, code)?;
 
         let blocks = read.open_table(BLOCKS)?;

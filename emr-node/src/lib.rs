@@ -1,19 +1,22 @@
 #![doc = include_str!("../README.md")]
 
+mod derivation;
+mod engine;
 mod http;
 mod l1;
 pub mod mempool;
 mod node;
 mod pipeline;
+mod request_error;
 mod sequencer;
 mod state;
 mod storage;
 
+pub use derivation::DerivationError;
 pub use http::limits::Limits;
 pub use l1::clock::L1Ahead;
 pub use l1::follow::FollowError;
 pub use node::{Node, NodeConfig, RunningNode, StartError};
 pub use pipeline::policy::SealPolicy;
 pub use pipeline::prove::{Activity, ProverConfig, ProvingError};
-pub use sequencer::DeriveError;
 pub use state::history::SESSION_SECONDS;

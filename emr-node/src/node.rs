@@ -14,6 +14,8 @@ use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 use url::Url;
 
 use crate::{
+    derivation::{self, DerivationError},
+    engine::{Engine, EngineParts},
     http::{
         FairListener, Peer,
         limits::Limits,
@@ -26,7 +28,6 @@ use crate::{
     pipeline::Pipeline,
     pipeline::policy::SealPolicy,
     pipeline::prove::{Activity, ProverConfig, Proving},
-    sequencer::{self, DeriveError, Sequencer},
     storage::{self, quota::Quotas},
 };
 
@@ -168,8 +169,8 @@ impl Node {
         let instance = *rollup.instance();
         let domain = Domain::new(instance.chain_id, instance.contract.into_array());
         let derived = tokio::task::spawn_blocking(move || {
-            let state = sequencer::derive(&mempool, domain, version, view)?;
-            Ok::<_, DeriveError>((mempool, state))
+            let state = derivation::derive(&mempool, domain, version, view)?;
+            Ok::<_, DerivationError>((mempool, state))
         });
         let (mempool, state) = derived.await.map_err(|_| StartError::Stopped)?.map_err(FollowError::from)?;
         if state.settled.trees().root() != head.state_root {
@@ -177,7 +178,7 @@ impl Node {
         }
         tracing::info!(batches = state.batches, open = state.open.len(), "state derived from L1");
 
-        let sequencer = Arc::new(Sequencer::new(sequencer::Parts {
+        let engine = Arc::new(Engine::new(EngineParts {
             mempool,
             blockstore: Arc::clone(&config.blockstore),
             clock,
@@ -189,7 +190,7 @@ impl Node {
         }));
         let follower = Follower::new(rollup, hospital.address(), position);
         let proving = Proving::new(config.prover.clone(), version);
-        let (pipeline, proofs) = Pipeline::new(sequencer, follower, proving, config.seal);
+        let (pipeline, proofs) = Pipeline::new(engine, follower, proving, config.seal);
         serve(config, Arc::new(pipeline), proofs).await
     }
 }
@@ -233,7 +234,7 @@ async fn serve(
     let workers = vec![
         tokio::spawn(async move { following.follow(every).await }),
         tokio::spawn(async move { running.run(proofs).await }),
-        tokio::spawn(storage::run(Arc::clone(&pipeline.sequencer))),
+        tokio::spawn(storage::run(Arc::clone(&pipeline.engine))),
     ];
     tracing::info!(%url, "serving");
     Ok(RunningNode { url, pipeline, stop, server, workers })
@@ -267,7 +268,7 @@ impl RunningNode {
             let _ = worker.await;
         }
         // Waits until pending writes are complete and the file is closed.
-        let closed = self.pipeline.sequencer.closed();
+        let closed = self.pipeline.engine.closed();
         drop(self);
         if tokio::time::timeout(GRACE * 2, closed).await.is_err() {
             tracing::warn!(

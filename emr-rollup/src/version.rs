@@ -1,4 +1,4 @@
-//! Circuit versions: the depths of the trees and the number of slots for which a proving key is made.
+//! Circuit versions: the depths of the trees and the number of L1 and L2 slots for which a proving key is made.
 
 use emr_core::GrantSlot;
 use serde::{Deserialize, Serialize};
@@ -16,9 +16,9 @@ pub struct CircuitVersion {
     pub grant_depth: usize,
     /// The depth of the records trees.
     pub record_depth: usize,
-    /// The number of slots for L1 operations.
+    /// The number of L1 slots: places for L1 operations in a batch.
     pub max_l1: usize,
-    /// The number of slots for L2 operations.
+    /// The number of L2 slots: places for L2 operations in a batch.
     pub max_l2: usize,
     /// The binary logarithm of the number of rows.
     pub k: u32,

@@ -1,4 +1,4 @@
-//! The constraint system on honest batches, and that nothing in them is free.
+//! The constraint system accepts honest batches, and no cell of them is free.
 #![cfg(feature = "prover")]
 #![expect(clippy::unwrap_used, reason = "tests")]
 
@@ -33,11 +33,11 @@ fn the_layout_does_not_depend_on_the_witness() {
     }
 }
 
-/// Small enough that every cell can be tried.
+/// A version so small that a test can change every cell.
 const TINY: CircuitVersion =
     CircuitVersion { number: 1, account_depth: 3, grant_depth: 2, record_depth: 2, max_l1: 4, max_l2: 8, k: 14 };
 
-/// The only cells that may hold anything: the witness for `x != 0` where x is 0.
+/// The only cells that may hold anything: the inverse of x in a test for 0, where x is 0.
 fn is_inverse_of_zero(diagnosis: &Diagnosis<'_>, cell: CellId) -> bool {
     let l = diagnosis.value(CellId { column: 0, ..cell });
     cell.column == 3 && diagnosis.is_inverse_row(cell.row) && l == Fr::from(0)
@@ -51,7 +51,7 @@ fn no_cell_is_free() {
     let diagnosis = Diagnosis::new(&circuit, &public);
     let mut tried = 0;
     for (i, cell) in diagnosis.cells().enumerate() {
-        // Every third cell, and another third of them per value.
+        // Every third cell, with one of two false values.
         if i % 3 != 0 {
             continue;
         }

@@ -1,4 +1,4 @@
-//! Real proofs: MockProver knows neither degrees nor verifiers.
+//! Real proofs. MockProver checks neither degrees nor verifiers.
 #![cfg(feature = "prover")]
 #![expect(clippy::unwrap_used, reason = "tests")]
 
@@ -20,7 +20,7 @@ use revm::{
     primitives::{Address, Bytes, TxKind, U256, hex},
 };
 
-/// Set to write the generated files instead of comparing them.
+/// If this variable is set, the tests write the generated files instead of comparing them.
 const REGENERATE: &str = "EMR_REGENERATE";
 
 fn prover(version: CircuitVersion) -> Prover {
@@ -74,7 +74,7 @@ fn a_false_witness_gives_no_proof() {
     let (witness, public) = honest(SMALL);
     let verifier = prover.verifier();
     let one = Fr::from(1);
-    // A gate (the new leaf's class), a copy (the path's sibling), a public input.
+    // Violates a gate (the new leaf's class), a copy (the path's sibling), a public input.
     let mut class = witness.clone();
     class.operations[2].new_record.class += one;
     let mut salt = witness.clone();
@@ -105,14 +105,14 @@ fn peak_memory_mib() -> u64 {
     line.split_whitespace().nth(1).and_then(|word| word.parse::<u64>().ok()).unwrap_or(0) / 1024
 }
 
-/// In seconds, what the test below takes minutes for: keys depend on this layout and nothing else.
+/// Tells in seconds whether the key changed. The test below takes minutes. Keys depend only on this layout.
 #[test]
 fn the_layout_is_the_one_of_the_key() {
     let layout = BatchCircuit::blank(CircuitVersion::V1).layout_digest();
     compare_or_write("tests/circuit_layout.digest", &format!("0x{}\n", hex::encode(layout)));
 }
 
-/// Every kind of operation at full depth: proved, verified natively and by the contract.
+/// A batch with every kind of operation at full depth is proved, and is verified natively and by the contract.
 #[test]
 fn a_full_depth_batch_is_proved_and_verified_on_an_evm() {
     let version = CircuitVersion::V1;
@@ -152,7 +152,7 @@ fn a_full_depth_batch_is_proved_and_verified_on_an_evm() {
     }
 }
 
-/// Calldata that say the same as an accepted one, to a reader who is not exact.
+/// Calldata that an inexact reader would read as the same proof.
 fn other_encodings(honest: &[u8]) -> Vec<(String, Vec<u8>)> {
     let mut cases = Vec::new();
     for extra in [&[0][..], &[1], &[0; 31], &[0; 32], &[0xff; 64], &[0; 4096]] {
@@ -161,7 +161,8 @@ fn other_encodings(honest: &[u8]) -> Vec<(String, Vec<u8>)> {
     for missing in [1, 31, 32, 64] {
         cases.push((format!("{missing} bytes missing"), honest[..honest.len() - missing].to_vec()));
     }
-    // A scalar and the scalar plus the modulus are the same to `mod`. Twice the modulus still fits in a word, so most words have such a twin.
+    // A scalar and the scalar plus the modulus are equal modulo the modulus. Twice the modulus fits in a word, so most
+    // words have such a twin.
     let modulus =
         U256::from_be_slice(&hex::decode("30644e72e131a029b85045b68181585d2833e84879b9709143e1f593f0000001").unwrap());
     for word in PublicInputs::COUNT..honest.len() / 32 {
@@ -194,7 +195,7 @@ impl Contract {
         Self { state, address, size: code.len() }
     }
 
-    /// Gas of an accepted call, `None` for a reverted one.
+    /// The gas of an accepted call; `None` for a reverted one.
     fn call(&self, data: &[u8]) -> Option<u64> {
         let result = transact(&mut self.state.clone(), TxKind::Call(self.address), data.to_vec().into());
         result.is_success().then(|| result.tx_gas_used())

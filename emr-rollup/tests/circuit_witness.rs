@@ -1,5 +1,6 @@
-//! Every field of every kind's witness, one at a time: changing it must break the circuit, or it is on the list of those that
-//! the operation does not use. What single cells cannot show - a constraint that is missing altogether - shows here.
+//! Changes each field of each kind's witness, one at a time. The circuit must refuse it, unless the field is on the
+//! list of those that the operation does not use. This finds constraints that are missing altogether. Changes of single
+//! cells cannot find those.
 #![cfg(feature = "prover")]
 #![expect(clippy::unwrap_used, reason = "tests")]
 
@@ -13,11 +14,11 @@ use emr_rollup::{
 };
 use serde_json::Value;
 
-/// One slot of each sort, so that a batch is one operation.
+/// One L1 slot and one L2 slot, so that a batch is one operation.
 const SINGLE: CircuitVersion =
     CircuitVersion { number: 1, account_depth: 3, grant_depth: 2, record_depth: 3, max_l1: 1, max_l2: 1, k: 12 };
 
-/// The elements of a JSON tree, as paths.
+/// The paths of all elements of a JSON tree.
 fn elements(value: &Value, path: String, found: &mut Vec<String>) {
     match value {
         Value::String(text) if text.len() == 66 => found.push(path),
@@ -43,14 +44,14 @@ fn field_bytes(value: &Value, bytes: &mut [u8; 32]) {
     hex::decode_to_slice(value.as_str().unwrap().trim_start_matches("0x"), bytes).unwrap();
 }
 
-/// What an operation of a kind does not read, so that its witness may hold anything there.
+/// Whether an operation of this kind does not read a field, so that its witness may hold anything there.
 fn unused(kind: u64, delegated: bool, path: &str) -> bool {
     let field = path.trim_start_matches("/operations/0/");
     let is_record = kind == 1 || kind == 2;
     let starts = |prefixes: &[&str]| prefixes.iter().any(|prefix| field.starts_with(prefix));
-    // No grant is asked for.
+    // No grant is needed.
     let authority = !delegated && starts(&["authority"]);
-    // The other reading of the target.
+    // The target is not read as the other kind of leaf.
     let other = if is_record { starts(&["old_grant/", "new_grant/"]) } else { starts(&["old_record/", "new_record/"]) };
     // A slot of the records tree has a longer path than one of the grants tree.
     let above = !is_record && (SINGLE.grant_depth..SINGLE.record_depth).any(|i| field == format!("target_path/{i}"));
@@ -90,7 +91,7 @@ fn every_field_matters(batch: usize, witness: &BatchWitness, public: &PublicInpu
             continue;
         }
         assert!(refused, "batch {batch}, kind {kind}: {path} is free");
-        // What the circuit refuses the statement refuses: no honest batch is unprovable.
+        // The statement must refuse it too. Otherwise an honest batch could not be proved.
         assert!(check_batch(&witness, public).is_err(), "batch {batch}, kind {kind}: {path} is needlessly bound");
     }
 }

@@ -1,4 +1,4 @@
-//! The ledger: honest histories, derivation from batch data, and the rules seen from outside.
+//! The ledger: honest histories, derivation from batch data, and the rules.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use emr_core::{Class, ClassMask, RecordStatus, Rights};
@@ -53,7 +53,7 @@ fn state_is_derived_from_batch_data_alone() {
     let head = fold(audit.entries(), Fr::from(0));
     assert_eq!(head, ledger.medical(account(PATIENT)).unwrap().audit_head);
     assert_eq!(audit.head(), head);
-    // Each part leads from the head before it to the head after it.
+    // Each part of the chain leads from the head before it to the head after it.
     for end in 0..=8 {
         for limit in [1, 3, 8, 100] {
             let part = audit.part(end, limit).unwrap();
@@ -137,7 +137,7 @@ fn a_stale_directory_stops_a_grant_but_not_a_revocation() {
 fn a_revocation_outlives_every_grant_signed_before_it() {
     let slot = first_slot(&SMALL);
     let mut batch = open(SMALL);
-    // The grant was signed and never sent. The patient knows that they signed version 3.
+    // The grant was signed but never sent. The patient knows that they signed version 3.
     let pending: Vec<_> = (1..=3)
         .map(|v| sign(PATIENT, set_grant(slot, grant(STRANGER, Rights::READ, ClassMask::ALL, v), 0, 0), None, v))
         .collect();
@@ -264,7 +264,7 @@ fn access_is_requested_within_a_live_grant_only() {
 #[test]
 fn an_account_is_registered_once() {
     let mut batch = open(SMALL);
-    let thief = emr_rollup::l1_operation::Registration {
+    let thief = emr_rollup::l1_operation::Register {
         key: SigningKey::from_seed(&[99; 32]).public(),
         ..registrations()[3].clone()
     };
@@ -276,7 +276,7 @@ fn an_account_is_registered_once() {
     assert_eq!(check_batch(sealed.witness(), sealed.public()), Ok(()));
 }
 
-/// No public input can be changed under a witness.
+/// No public input can be changed without another witness.
 #[test]
 fn every_public_input_is_bound() {
     type Change = fn(&mut emr_rollup::batch::PublicInputs);

@@ -76,7 +76,7 @@ pub struct BatchView {
     pub state: String,
     /// Its public inputs.
     pub public: PublicInputs,
-    /// The number of L1 and L2 operations, without padding.
+    /// The number of L1 and L2 operations.
     pub operations: u64,
     /// The time from witness to proof, if the batch is proved.
     pub prove_seconds: Option<f64>,

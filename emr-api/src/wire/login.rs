@@ -7,21 +7,21 @@ use serde::{Deserialize, Serialize};
 
 /// Asks for a login challenge.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ChallengeRequest {
+pub struct LoginChallengeRequest {
     /// The account that wants to log in.
     pub account: AccountIndex,
 }
 
-/// A challenge to sign with the RSA key (`emr_crypto`'s login challenge).
+/// What a node contributes to the message that the account signs (`emr_crypto::LoginMessage`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Challenge {
+pub struct LoginChallenge {
     /// 32 random bytes, hex.
     pub nonce: String,
     /// When it expires.
     pub expires: UnixTime,
 }
 
-/// A signed challenge.
+/// Logs in with a signed message.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LoginRequest {
     /// The account that logs in.
@@ -45,17 +45,17 @@ impl fmt::Debug for LoginRequest {
     }
 }
 
-/// A login.
+/// What a login gives.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Session {
-    /// Bearer token. Secret.
+pub struct LoginToken {
+    /// The bearer token. Secret.
     pub token: String,
     /// When it expires.
     pub expires: UnixTime,
 }
 
-impl fmt::Debug for Session {
+impl fmt::Debug for LoginToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Session").field("expires", &self.expires).finish_non_exhaustive()
+        f.debug_struct("LoginToken").field("expires", &self.expires).finish_non_exhaustive()
     }
 }

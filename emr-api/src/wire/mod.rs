@@ -5,8 +5,8 @@
 //! | `GET /v1/status` | anyone | → [`NodeStatus`] |
 //! | `POST /v1/accounts` | anyone with an invitation | [`RelayRegistration`] → [`Registered`] |
 //! | `GET /v1/accounts/{account}` | anyone | → [`AccountView`] |
-//! | `POST /v1/login/challenge` | anyone | [`ChallengeRequest`] → [`Challenge`] |
-//! | `POST /v1/login` | anyone | [`LoginRequest`] → [`Session`]; the token goes into `Authorization: Bearer` |
+//! | `POST /v1/login/challenge` | anyone | [`LoginChallengeRequest`] → [`LoginChallenge`] |
+//! | `POST /v1/login` | anyone | [`LoginRequest`] → [`LoginToken`]; the token goes into `Authorization: Bearer` |
 //! | `POST /v1/blocks?codec=raw` or `dag-cbor` | an account | bytes → [`BlockPut`] |
 //! | `GET /v1/blocks/{cid}` | an account that may read the record or directory of the block | → bytes |
 //! | `POST /v1/operations` | the signer | [`Submission`] → [`Receipt`] |
@@ -51,7 +51,7 @@ pub use self::{
     account::{AccountView, IdentityProof, Registered, RelayRegistration},
     batch::{BatchView, NodeHealth, NodeStatus, ProofJob, ProofProgress},
     hospital::{InviterView, NewProver, ProverView},
-    login::{Challenge, ChallengeRequest, LoginRequest, Session},
+    login::{LoginChallenge, LoginChallengeRequest, LoginRequest, LoginToken},
     operation::{OperationStatus, Receipt, StoredAt, Submission},
     patient::{GrantView, MedicalProof, PatientView},
     record::{RecordProof, RecordSummary, RecordView},

@@ -1,7 +1,7 @@
 //! Handing in an operation, the promise for it, and what became of it.
 
 use emr_core::UnixTime;
-use emr_crypto::Epoch;
+use emr_crypto::KeyEpoch;
 use emr_rollup::operation::{OperationId, SignedOperation};
 use serde::{Deserialize, Serialize};
 
@@ -23,7 +23,7 @@ pub struct Submission {
     pub stored: Option<StoredAt>,
     /// PutRecord: the epoch of its class under which the record is sealed. If that epoch is over, the node answers `stale`, and the writer
     /// seals again to the current epoch. A node cannot see whether the epoch is true. A writer who lies gives their record to old readers.
-    pub epoch: Option<Epoch>,
+    pub epoch: Option<KeyEpoch>,
     /// SetGrant and Revoke: CID of the new key directory.
     pub directory: Option<String>,
 }

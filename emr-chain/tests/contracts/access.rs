@@ -6,7 +6,7 @@ use alloy::{
     sol_types::SolCall,
 };
 use emr_chain::{
-    DeployError, Deployment, Revert, Rollup, RollupError, Settlement,
+    DeployError, Deployment, Revert, Rollup, RollupError, SettlementLayer,
     bindings::{EmrRollup::settleCall, IEmrRollup},
     deploy,
     endpoint::Endpoint,

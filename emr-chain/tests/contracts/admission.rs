@@ -1,7 +1,7 @@
 //! Endorsement by hospitals and admission by the registrar.
 
 use alloy::primitives::{Address, B256, aliases::U24};
-use emr_chain::{PendingRegistration, Revert, Settlement, Standing};
+use emr_chain::{PendingRegistration, Revert, SettlementLayer, Standing};
 use emr_core::{AccountIndex, Opaque, Role};
 use emr_testkit::{Outcome, chain::account};
 use num_bigint::BigUint;

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, env, fs, path::Path};
 
 use alloy::providers::Provider;
-use emr_chain::{Registration, Settlement};
+use emr_chain::{Registration, SettlementLayer};
 use emr_core::{AccountIndex, Role};
 use emr_testkit::{
     Outcome,

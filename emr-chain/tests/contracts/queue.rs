@@ -1,7 +1,7 @@
 //! The queue: batches take entries in order, complete and unchanged, and cannot leave them out for long.
 
 use alloy::{primitives::U256, providers::DynProvider};
-use emr_chain::{BatchContent, Revert, Rollup, RollupError, Settlement};
+use emr_chain::{BatchContent, Revert, Rollup, RollupError, SettlementLayer};
 use emr_core::UnixTime;
 use emr_testkit::{Outcome, chain::account};
 

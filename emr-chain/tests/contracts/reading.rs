@@ -13,7 +13,7 @@ use alloy::{
     transports::http::reqwest::{Client, Url},
 };
 use axum::{Router, body::Bytes, extract::State, routing::post};
-use emr_chain::{Rollup, RollupError, Settlement, endpoint::Endpoint};
+use emr_chain::{Rollup, RollupError, SettlementLayer, endpoint::Endpoint};
 use emr_devnet::serve_rpc;
 use emr_testkit::{
     Outcome,

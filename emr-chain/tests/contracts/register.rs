@@ -4,7 +4,9 @@ use alloy::{
     primitives::{B256, U256, aliases::U24, keccak256},
     providers::Provider,
 };
-use emr_chain::{Registration, Revert, Settlement, Standing, bindings::IRegistry::Registration as Raw, rsa_commitment};
+use emr_chain::{
+    Registration, Revert, SettlementLayer, Standing, bindings::IRegistry::Registration as Raw, rsa_commitment,
+};
 use emr_core::{AccountIndex, Role};
 use emr_testkit::{
     Outcome,

@@ -9,7 +9,7 @@ use alloy::{
     sol_types::SolCall,
 };
 use emr_chain::{
-    BatchContent, Deployment, Revert, RollupError, STATE_ROOT_SLOT, Settlement, Word,
+    BatchContent, Deployment, Revert, RollupError, STATE_ROOT_SLOT, SettlementLayer, Word,
     bindings::{EmrRollup::settleCall, ISettlement::Batch, Verifier},
     deploy,
     proof::{fetch_header, verified_storage},
@@ -28,7 +28,7 @@ use crate::{
 
 on_each_chain!(settles_and_is_read_back, the_verifier_sees_every_value, only_standard_calldata, times, refusals);
 
-/// A full batch, then an empty one. The contract passes exactly the instances that big-integer arithmetic gives.
+/// A full batch, then an empty one. The contract passes exactly the public inputs that big-integer arithmetic gives.
 async fn settles_and_is_read_back(world: World) -> Outcome {
     let entries = world.register_patients(8).await?;
     let genesis = world.rollup.head().await?;

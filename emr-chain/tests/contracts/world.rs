@@ -12,7 +12,7 @@ use alloy::{
     sol_types::SolCall,
 };
 use emr_chain::{
-    BatchContent, Deployment, Receipt, Registration, Revert, Rollup, RollupError, RsaPossession, Settlement,
+    BatchContent, Deployment, Receipt, Registration, Revert, Rollup, RollupError, RsaPossession, SettlementLayer,
     SignedRegistration, Words, deploy,
 };
 use emr_core::{AccountIndex, Opaque, Role, StateRoot, UnixTime};

@@ -4,8 +4,8 @@
 
 mod actors;
 mod cast;
+mod next_batch;
 mod outcome;
-mod settling;
 mod story;
 
 use std::{

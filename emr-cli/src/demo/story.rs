@@ -17,9 +17,9 @@ use super::{
     actors::Actor,
     cast::Cast,
     document,
+    next_batch::next_batch,
     outcome::{Outcome, Teller},
     read_bounded,
-    settling::settle,
 };
 use crate::{
     failure::{Exit, Failure, OrExit, one_line},
@@ -113,7 +113,7 @@ impl Stage {
         tell.say(format!("doctor B requested access to {CLASS} for treatment, under grant {}", requested.slot));
 
         tell.step("A batch is sealed, proved and settled");
-        let first = settle(&cast.hospital, &site.node).await?;
+        let first = next_batch(&cast.hospital, &site.node).await?;
         first.lines().iter().for_each(|line| tell.say(line));
 
         tell.step("Doctor B retrieves and checks everything");
@@ -134,7 +134,7 @@ impl Stage {
         let next = timed(&mut submits, cast.doctor_a.edit(&card, name.slot, None, &draft)).await;
         let next = next?;
         tell.say(format!("doctor A wrote version {}: {}", next.version, next.record_cid));
-        let second = settle(&cast.hospital, &site.node).await?;
+        let second = next_batch(&cast.hospital, &site.node).await?;
         second.lines().iter().for_each(|line| tell.say(line));
         let refusal = cast.doctor_b.retrieve(&card, name.slot, Some(Reason::Treatment)).await;
         let (revoked_refused, revoked_message) = match refusal {

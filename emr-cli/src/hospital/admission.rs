@@ -12,8 +12,8 @@ use super::{HOSPITAL, site::Site};
 use crate::{
     failure::{Exit, Failure, OrExit},
     options::Options,
+    participant,
     report::{Answer, print},
-    session,
 };
 
 /// Registers a site's hospital with its own ether, unless it is registered already. Admits it if it is also the registrar.
@@ -84,7 +84,7 @@ pub async fn endorse(options: &Options, card: &Path) -> Result<(), Failure> {
             format!("only doctors belong to a hospital; this is a {}'s card", card.role),
         ));
     }
-    let client = session::open(options, HOSPITAL).await?;
+    let client = participant::open(options, HOSPITAL).await?;
     let receipt = client.rollup().endorse(card.ethereum).await.or_exit(Exit::Refused)?;
     let done = format!("{} may register as a doctor of this hospital", card.ethereum);
     print(&Transaction { done, tx_hash: receipt.tx_hash, gas_used: receipt.gas_used }, options.json)
@@ -96,7 +96,7 @@ pub async fn endorse(options: &Options, card: &Path) -> Result<(), Failure> {
 /// Fails if this identity is not the registrar, or if the contract refuses.
 pub async fn registrar(options: &Options, verdict: Verdict, card: &Path) -> Result<(), Failure> {
     let card = crate::account::read_card(card)?;
-    let client = session::open(options, HOSPITAL).await?;
+    let client = participant::open(options, HOSPITAL).await?;
     let (done, receipt) = match verdict {
         Verdict::Admit => {
             let (admitted, receipt) = client.admit(&card).await?;

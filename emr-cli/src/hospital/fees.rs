@@ -12,8 +12,8 @@ use super::HOSPITAL;
 use crate::{
     failure::{Exit, Failure, OrExit},
     options::Options,
+    participant,
     report::{Answer, print},
-    session,
 };
 
 /// The highest fee, 1 ether. A fee cannot be changed after the deployment, and a sum in wei would be one that nobody can pay.
@@ -59,7 +59,7 @@ impl Answer for Collected {
 /// # Errors
 /// Fails if this hospital is not the sequencer, or if the recipient does not accept ether.
 pub async fn collect(options: &Options, to: Option<Address>) -> Result<(), Failure> {
-    let client = session::open(options, HOSPITAL).await?;
+    let client = participant::open(options, HOSPITAL).await?;
     let to = to.unwrap_or_else(|| client.ethereum_address());
     let (amount, receipt) = client.rollup().collect_fees(to).await.or_exit(Exit::Refused)?;
     let (wei, tx_hash, gas_used) = (amount.to_string(), receipt.tx_hash, receipt.gas_used);

@@ -11,8 +11,8 @@ use crate::{
     account::read_card,
     failure::{Exit, Failure, OrExit},
     options::Options,
+    participant,
     report::{Answer, print, written},
-    session,
 };
 
 #[derive(Debug, Serialize)]
@@ -36,7 +36,7 @@ impl Answer for Inviters {
 /// # Errors
 /// Fails if the node refuses.
 pub async fn list(options: &Options) -> Result<(), Failure> {
-    let client = session::open(options, Role::Hospital).await?;
+    let client = participant::open(options, Role::Hospital).await?;
     let inviters = client.node().inviters().await?;
     print(&Inviters(inviters), options.json)
 }
@@ -64,7 +64,7 @@ impl Answer for Set {
 /// Fails if there is no such account, or if the node refuses.
 pub async fn set(options: &Options, who: &str, counts: bool) -> Result<(), Failure> {
     let card = if who.parse::<u64>().is_ok() { None } else { Some(read_card(Path::new(who))?) };
-    let client = session::open(options, Role::Hospital).await?;
+    let client = participant::open(options, Role::Hospital).await?;
     let address = match card {
         Some(card) => card.ethereum.to_string(),
         None => owner(&client, who.parse().or_exit(Exit::Input)?).await?,

@@ -31,9 +31,8 @@ use url::Url;
 use crate::{
     failure::{Exit, Failure, OrExit},
     options::{DEFAULT_NODE, Options, parse_address},
-    passphrase,
+    participant, passphrase,
     report::{Answer, Progress, print},
-    session,
 };
 
 const HOSPITAL: Role = Role::Hospital;
@@ -84,7 +83,7 @@ pub async fn dev(options: &Options, serving: &Serving, rpc_listen: SocketAddr) -
     } else {
         let passphrase = passphrase::new(options.passphrase_file.as_deref())?;
         eprintln!("making a hospital in {}", folder.display());
-        session::create(&folder, &Identity::generate(HOSPITAL, RsaBits::DEFAULT), &passphrase)?;
+        participant::create(&folder, &Identity::generate(HOSPITAL, RsaBits::DEFAULT), &passphrase)?;
         passphrase
     };
     let plan = SitePlan { rpc_listen, deploy: true, ..plan(options, folder.clone(), serving) };
@@ -93,7 +92,7 @@ pub async fn dev(options: &Options, serving: &Serving, rpc_listen: SocketAddr) -
 
 /// Starts a site, registers its hospital if necessary, and serves.
 async fn start(plan: &SitePlan, folder: &Path, passphrase: &SecretString) -> Result<(), Failure> {
-    let open = || session::unlock(folder, HOSPITAL, passphrase);
+    let open = || participant::unlock(folder, HOSPITAL, passphrase);
     let key = ethereum_key(&open()?.1)?;
     let site = plan.start(&key).await?;
     let (profile, identity) = open()?;
@@ -113,7 +112,7 @@ pub async fn serve(options: &Options, serving: &Serving) -> Result<(), Failure> 
     let rpc = options.rpc.clone().ok_or_else(|| {
         Failure::new(Exit::Usage, "serve needs the address of an Ethereum node: --rpc URL (`dev` brings its own chain)")
     })?;
-    let passphrase = session::passphrase(options, HOSPITAL)?;
+    let passphrase = participant::passphrase(options, HOSPITAL)?;
     let plan = SitePlan { rpc: Some(rpc), ..plan(options, folder.clone(), serving) };
     start(&plan, &folder, &passphrase).await
 }
@@ -180,7 +179,7 @@ pub async fn deploy(options: &Options, registration_fee: U256) -> Result<(), Fai
     let rpc = options.rpc.clone().ok_or_else(|| {
         Failure::new(Exit::Usage, "deploy needs the address of an Ethereum node: --rpc URL (`dev` deploys by itself)")
     })?;
-    let (profile, identity) = session::identity(options, HOSPITAL)?;
+    let (profile, identity) = participant::identity(options, HOSPITAL)?;
     if let Some(known) = deployment::DeploymentFile::read(&folder)? {
         let message = format!(
             "{} on chain {} is deployed already; use another --data-dir for a second one",
@@ -212,9 +211,9 @@ impl Answer for deployment::DeploymentFile {
 pub async fn status(options: &Options) -> Result<(), Failure> {
     let address = match &options.node {
         Some(given) => given.to_string(),
-        None => session::known_node(options, HOSPITAL)?.unwrap_or_else(|| format!("http://{DEFAULT_NODE}")),
+        None => participant::known_node(options, HOSPITAL)?.unwrap_or_else(|| format!("http://{DEFAULT_NODE}")),
     };
-    let node = session::node(options, &address)?;
+    let node = participant::node(options, &address)?;
     let status = node.status().await?;
     print(&Status(status), options.json)
 }

@@ -19,8 +19,8 @@ use crate::{
     failure::{Exit, Failure},
     input,
     options::Options,
+    participant,
     report::{Answer, print, written},
-    session,
 };
 
 /// The answer of `add`.
@@ -54,7 +54,7 @@ pub async fn add(options: &Options, name: &str, output: Option<&Path>) -> Result
             format!("{name:?} is not a valid name for a prover: use 1 to 40 letters, digits, '-', '_' or '.'");
         return Err(Failure::new(Exit::Input, message));
     }
-    let client = session::open(options, Role::Hospital).await?;
+    let client = participant::open(options, Role::Hospital).await?;
     let credential = ProverCredential::generate();
     // Writes the file before the node knows the digest. So the node never accepts a credential that was lost.
     if let Some(path) = output {
@@ -101,7 +101,7 @@ pub async fn remove(options: &Options, name: &str) -> Result<(), Failure> {
     if !is_name(name) {
         return Err(Failure::new(Exit::Input, format!("there is no prover {name:?}; `prover list` shows them")));
     }
-    let client = session::open(options, Role::Hospital).await?;
+    let client = participant::open(options, Role::Hospital).await?;
     client.node().remove_prover(name).await?;
     print(&Removed { removed: name }, options.json)
 }
@@ -124,7 +124,7 @@ impl Answer for Provers {
 /// # Errors
 /// Fails if the node refuses.
 pub async fn list(options: &Options) -> Result<(), Failure> {
-    let client = session::open(options, Role::Hospital).await?;
+    let client = participant::open(options, Role::Hospital).await?;
     let provers = client.node().provers().await?;
     print(&Provers(provers), options.json)
 }

@@ -12,8 +12,8 @@ use super::{prover, signals::Signals, site::key_cache};
 use crate::{
     failure::{Exit, Failure, OrExit, one_line},
     options::{DEFAULT_NODE, Options},
+    participant,
     report::Progress,
-    session,
 };
 
 /// How often a node without work is asked again.
@@ -38,7 +38,7 @@ pub async fn prove(options: &Options, credential: &Path) -> Result<(), Failure> 
 /// Returns only with an error.
 async fn work(options: &Options, credential: &Path) -> Result<(), Failure> {
     let address = options.node.as_ref().map_or_else(|| format!("http://{DEFAULT_NODE}"), url::Url::to_string);
-    let node = session::node(options, &address)?.with_credential(prover::read(credential)?);
+    let node = participant::node(options, &address)?.with_credential(prover::read(credential)?);
     let version = node.status().await?.circuit_version;
     if version != CircuitVersion::V1.number {
         let message = format!("the node is for circuit version {version}: use the program that belongs to it");

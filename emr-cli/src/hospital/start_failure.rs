@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 
 use emr_client::ClientError;
-use emr_node::{DeriveError, FollowError, StartError, mempool::MempoolError};
+use emr_node::{DerivationError, FollowError, StartError, mempool::MempoolError};
 
 use crate::failure::{Exit, Failure, one_line};
 
@@ -45,12 +45,12 @@ fn mempool(error: &MempoolError) -> Exit {
     }
 }
 
-fn derive(error: &DeriveError) -> Exit {
+fn derive(error: &DerivationError) -> Exit {
     match error {
         // L1 changed while it was read.
-        DeriveError::Fork(_) => Exit::Unavailable,
-        DeriveError::UnknownOperations(_) => Exit::Input,
-        DeriveError::Mempool(error) => mempool(error),
+        DerivationError::Fork(_) => Exit::Unavailable,
+        DerivationError::UnknownOperations(_) => Exit::Input,
+        DerivationError::Mempool(error) => mempool(error),
         _ => Exit::Unverified,
     }
 }
@@ -72,13 +72,13 @@ mod tests {
         let listen = |kind: ErrorKind| StartError::Listen { address: ([127, 0, 0, 1], 1).into(), source: kind.into() };
         let unreachable = || EndpointError::Unreachable { endpoint: "here".into(), reason: "refused".into() };
         let other_chain = EndpointError::ChainId { endpoint: "here".into(), expected: 1, actual: 2 };
-        let derived = |error: DeriveError| StartError::Follow(error.into());
+        let derived = |error: DerivationError| StartError::Follow(error.into());
         let cases: [(StartError, Exit); 18] = [
             (unreachable().into(), Exit::Unavailable),
             (MempoolError::Busy.into(), Exit::Unavailable),
             (FollowError::Block(7).into(), Exit::Unavailable),
             (FollowError::Incomplete { shown: 1, settled: 2 }.into(), Exit::Unavailable),
-            (derived(DeriveError::Fork(1)), Exit::Unavailable),
+            (derived(DerivationError::Fork(1)), Exit::Unavailable),
             (FollowError::from(RollupError::Unreachable("down".into())).into(), Exit::Unavailable),
             (listen(ErrorKind::AddrInUse), Exit::Unavailable),
             (listen(ErrorKind::PermissionDenied), Exit::Usage),
@@ -86,7 +86,7 @@ mod tests {
             (RollupError::NoContract { address: Default::default(), chain_id: 1 }.into(), Exit::Usage),
             (MempoolError::OtherChain { stored: anchor(1), found: anchor(2) }.into(), Exit::Usage),
             (MempoolError::Format { found: 3 }.into(), Exit::Input),
-            (derived(DeriveError::UnknownOperations(3)), Exit::Input),
+            (derived(DerivationError::UnknownOperations(3)), Exit::Input),
             (MempoolError::Damaged("bytes".into()).into(), Exit::Storage),
             (derived(MempoolError::Disk("full".into()).into()), Exit::Storage),
             (FollowError::StateRoot(3).into(), Exit::Unverified),

@@ -150,7 +150,7 @@ impl ClientError {
             Self::Endpoint(EndpointError::Address(_)) => Code::Address,
             Self::Endpoint(_) => Code::L1Unreachable,
             Self::Rollup(error) => rollup(error),
-            Self::Proof(_) | Self::Settled(_) => Code::L1Unproved,
+            Self::Proof(_) | Self::SettledState(_) => Code::L1Unproved,
             Self::Seen(SeenError::RolledBack { .. }) => Code::RolledBack,
             Self::Seen(SeenError::File(error)) => file(error),
             Self::Card(error) => card(error),
@@ -218,7 +218,7 @@ fn node(error: &NodeError) -> Code {
         },
         NodeError::Malformed { .. } | NodeError::TooLarge { .. } => Code::NodeAnswer,
         NodeError::WrongBlock(_) | NodeError::StoredElsewhere { .. } => Code::WrongBlock,
-        NodeError::Challenge(_) => Code::LoginChallenge,
+        NodeError::LoginChallenge(_) => Code::LoginChallenge,
         NodeError::Keys(_) => Code::KeyDevice,
         NodeError::NotRegistered => Code::NotRegistered,
     }

@@ -61,7 +61,7 @@ pub enum ClientError {
     Seen(SeenError),
     /// The contract's storage holds no state that can be used.
     #[error(transparent)]
-    Settled(SettledStateError),
+    SettledState(SettledStateError),
     /// A card cannot be used.
     #[error(transparent)]
     Card(CardError),
@@ -174,7 +174,7 @@ lift! {
     ProfileError => Profile, File, Identity;
     NodeError => Node, Keys;
     SeenError => Seen, File;
-    SettledStateError => Settled, Proof, Seen;
+    SettledStateError => SettledState, Proof, Seen;
     CardError => Card, Membership;
     DirectoryCheckError => Directory, Membership;
     LightError => Light, Membership;

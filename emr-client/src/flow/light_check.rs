@@ -39,7 +39,7 @@ impl Client {
         let mut patience = Patience::new();
         loop {
             let view = self.node.subtree(account).await?;
-            let state = self.settled().await?;
+            let state = self.settled_state().await?;
             match light::verify_subtree(&expected, &view, &state) {
                 Err(LightError::Membership(MembershipError::OtherState { .. })) if patience.again().await => {}
                 other => return Ok(other?),
@@ -82,7 +82,7 @@ impl Client {
             match self.walk(leaves, keep, depth).await {
                 // The chain changes during the walk only if L1 took a batch back. Then the root is another one now.
                 Err(error) if is_other_chain(&error) => {
-                    let now = self.settled().await?.root();
+                    let now = self.settled_state().await?.root();
                     if now == before || !patience.again().await {
                         return Err(error);
                     }

@@ -149,7 +149,7 @@ impl Client {
                 Err(error) if error.is_other_state() && patience.again().await => {}
                 other => {
                     let read = other?;
-                    let class = read.unproven().statement().class;
+                    let class = read.unproven().authorship().class;
                     // The node named the class, and the audit chain now holds a request for it. The record must be of that class.
                     if requested.as_ref().is_some_and(|requested: &Requested| requested.purpose.class != class) {
                         return Err(RecordProofError::Mismatch("class").into());
@@ -175,7 +175,7 @@ impl Client {
         let opened = self.open_envelope(patient, &id, view).await?;
         match &view.proof {
             Some(proof) => {
-                let state = self.settled().await?;
+                let state = self.settled_state().await?;
                 Ok(Retrieved::Verified(verify_record(&id, view, proof, &opened, &state)?))
             }
             None => Ok(Retrieved::Unsettled(check_unsettled(&id, view, &opened)?)),

@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use emr_api::{PatientView, RecordSummary, StoredAt};
 use emr_core::{
-    AccountIndex, AuthoredStatement, Cid, Class, ClassMask, Codec, Commitment, GrantSlot, Opaque, Record, RecordError,
+    AccountIndex, Authorship, Cid, Class, ClassMask, Codec, Commitment, GrantSlot, Opaque, Record, RecordError,
     RecordSlot, RecordStatus, Revision, Rights, SaltSeed, UnixTime, Version, cid::cid_of,
 };
 use emr_crypto::{AuthoredRecord, KeyDirectory, SealError, SealedRecord};
@@ -248,7 +248,7 @@ impl Client {
         let id = RecordId { domain: self.domain(), patient: patient.account(), slot };
         let context = id.context_of(version, class);
         let seed = SaltSeed::new(rand::random());
-        let statement = AuthoredStatement {
+        let authorship = Authorship {
             domain: context.domain,
             patient: patient.account(),
             slot,
@@ -259,13 +259,13 @@ impl Client {
         };
         let author = self.account()?;
         let key = self.keys.committed_key();
-        let statement_bytes = statement.to_dag_cbor();
-        let to_sign = statement_bytes.clone();
-        let signature = keys::with(&self.keys, move |keys| keys.sign_statement(&to_sign)).await?;
+        let authorship_bytes = authorship.to_dag_cbor();
+        let to_sign = authorship_bytes.clone();
+        let signature = keys::with(&self.keys, move |keys| keys.sign_authorship(&to_sign)).await?;
         let authored = AuthoredRecord {
             record: bytes.to_vec(),
             signature,
-            statement: statement_bytes,
+            authorship: authorship_bytes,
             author,
             author_key: key.key,
             author_salt: key.salt,
@@ -285,7 +285,7 @@ impl Client {
             },
             version,
             revision: old.map_or(Revision::ZERO, |old| old.revision).next()?,
-            authored: field::from_opaque(statement.authored().as_bytes()),
+            authored: field::from_opaque(authorship.authored().as_bytes()),
             stored: field::from_opaque(stored.as_bytes()),
         };
         let expected = old.map_or(Revision::ZERO, |old| old.revision);

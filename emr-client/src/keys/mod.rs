@@ -16,7 +16,7 @@ use alloy::primitives::{Address, B256};
 use emr_api::encryption::CommittedKey;
 use emr_core::Role;
 use emr_crypto::{
-    Challenge, DecryptionFailed,
+    DecryptionFailed, LoginMessage,
     key_wrap::{KeyUnwrap, KeyWrap, WrappedKey},
 };
 use emr_rollup::{
@@ -67,18 +67,18 @@ pub trait Signer: Debug + Send + Sync {
     /// [`KeyError`] if the keys cannot be used or refuse. The same holds for the methods below.
     fn sign_operation(&self, domain: Domain, operation: &Operation) -> Result<Signature, KeyError>;
 
-    /// Signs an author's statement about a record: RSA-PSS in the context
-    /// [`SigningContext::STATEMENT`](emr_crypto::SigningContext::STATEMENT).
+    /// Signs the authorship of a record as its author: RSA-PSS in the context
+    /// [`SigningContext::AUTHORSHIP`](emr_crypto::SigningContext::AUTHORSHIP).
     ///
     /// # Errors
     /// [`KeyError`] if the keys cannot be used or refuse.
-    fn sign_statement(&self, statement: &[u8]) -> Result<Vec<u8>, KeyError>;
+    fn sign_authorship(&self, authorship: &[u8]) -> Result<Vec<u8>, KeyError>;
 
-    /// Answers a node's login challenge: RSA-PSS in the context [`SigningContext::LOGIN`](emr_crypto::SigningContext::LOGIN).
+    /// Signs the message that answers a node's login challenge: RSA-PSS in the context [`SigningContext::LOGIN`](emr_crypto::SigningContext::LOGIN).
     ///
     /// # Errors
     /// [`KeyError`] if the keys cannot be used or refuse.
-    fn sign_login(&self, challenge: &Challenge) -> Result<Vec<u8>, KeyError>;
+    fn sign_login(&self, message: &LoginMessage) -> Result<Vec<u8>, KeyError>;
 
     /// Proves possession of the RSA key at registration: RSASSA-PKCS1-v1_5 with SHA-256, which the contract checks.
     ///

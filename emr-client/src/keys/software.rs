@@ -7,7 +7,7 @@ use alloy::{
 use emr_api::encryption::CommittedKey;
 use emr_core::Role;
 use emr_crypto::{
-    Challenge, Identity, SigningContext,
+    Identity, LoginMessage, SigningContext,
     key_wrap::{KeyUnwrap, WrappedKey},
 };
 use emr_rollup::{
@@ -55,12 +55,12 @@ impl Signer for Identity {
         Ok(rollup(self).sign(operation.message(domain)))
     }
 
-    fn sign_statement(&self, statement: &[u8]) -> Result<Vec<u8>, KeyError> {
-        Ok(self.rsa().sign_pss(SigningContext::STATEMENT, statement))
+    fn sign_authorship(&self, authorship: &[u8]) -> Result<Vec<u8>, KeyError> {
+        Ok(self.rsa().sign_pss(SigningContext::AUTHORSHIP, authorship))
     }
 
-    fn sign_login(&self, challenge: &Challenge) -> Result<Vec<u8>, KeyError> {
-        Ok(challenge.sign(self.rsa()))
+    fn sign_login(&self, message: &LoginMessage) -> Result<Vec<u8>, KeyError> {
+        Ok(message.sign(self.rsa()))
     }
 
     fn sign_possession(&self, message: &[u8]) -> Result<Vec<u8>, KeyError> {

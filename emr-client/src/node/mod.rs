@@ -12,7 +12,7 @@ use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use emr_api::{prover::ProverCredential, route};
 use emr_chain::exchange::{Answer, Body, Exchange, ExchangeError};
 use emr_core::{AccountIndex, AddressError, Cid, HttpAddress, PlainHttp, UnixTime, cid::BlockMismatch};
-use emr_crypto::Challenge;
+use emr_crypto::LoginMessage;
 use reqwest::{Method, StatusCode, header::RETRY_AFTER};
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::Mutex;
@@ -86,7 +86,7 @@ pub enum NodeError {
     },
     /// The node's login challenge must not be signed.
     #[error("the node's login challenge is not one to sign ({0}): use another node, and check this machine's clock")]
-    Challenge(&'static str),
+    LoginChallenge(&'static str),
     /// The keys did not sign the login.
     #[error(transparent)]
     Keys(#[from] KeyError),
@@ -160,7 +160,7 @@ pub struct NodeClient {
     address: HttpAddress,
     login: Arc<RwLock<Option<Arc<Login>>>>,
     credential: Option<ProverCredential>,
-    session: Arc<Mutex<Option<emr_api::Session>>>,
+    token: Arc<Mutex<Option<emr_api::LoginToken>>>,
 }
 
 pub(crate) fn json<T: Serialize>(value: &T) -> Body {
@@ -188,13 +188,13 @@ impl NodeClient {
     pub fn at(address: HttpAddress) -> Result<Self, NodeError> {
         let http = Exchange::with(&address)
             .map_err(|error| NodeError::Unreachable { node: address.to_string(), reason: error.to_string() })?;
-        Ok(Self { http, address, login: Arc::default(), credential: None, session: Arc::default() })
+        Ok(Self { http, address, login: Arc::default(), credential: None, token: Arc::default() })
     }
 
     /// A client of the same node for another participant. It shares the connections but has no login.
     #[must_use]
     pub fn for_another(&self) -> Self {
-        Self { login: Arc::default(), credential: None, session: Arc::default(), ..self.clone() }
+        Self { login: Arc::default(), credential: None, token: Arc::default(), ..self.clone() }
     }
 
     /// The same client with a login.
@@ -320,9 +320,9 @@ impl NodeClient {
 
     /// A token that is not `refused`.
     async fn token(&self, refused: Option<&str>) -> Result<String, NodeError> {
-        let mut session = self.session.lock().await;
+        let mut kept = self.token.lock().await;
         let now = UnixTime::now();
-        if let Some(known) = session.as_ref()
+        if let Some(known) = kept.as_ref()
             && now.saturating_add(RENEW_BEFORE) < known.expires
             && refused != Some(known.token.as_str())
         {
@@ -330,24 +330,29 @@ impl NodeClient {
         }
         let login =
             self.login.read().unwrap_or_else(PoisonError::into_inner).clone().ok_or(NodeError::NotRegistered)?;
-        let request = json(&emr_api::ChallengeRequest { account: login.account });
-        let asked: emr_api::Challenge = self.open(Method::POST, route::CHALLENGE, request).await?;
+        let request = json(&emr_api::LoginChallengeRequest { account: login.account });
+        let asked: emr_api::LoginChallenge = self.open(Method::POST, route::CHALLENGE, request).await?;
         let answer = answer(&login, &asked, now).await?;
-        let fresh: emr_api::Session = self.open(Method::POST, route::LOGIN, json(&answer)).await?;
+        let fresh: emr_api::LoginToken = self.open(Method::POST, route::LOGIN, json(&answer)).await?;
         let token = fresh.token.clone();
-        *session = Some(fresh);
+        *kept = Some(fresh);
         Ok(token)
     }
 }
 
 /// Signs a challenge for this account at this hospital's node, if it is valid for a day at most.
-async fn answer(login: &Login, asked: &emr_api::Challenge, now: UnixTime) -> Result<emr_api::LoginRequest, NodeError> {
+async fn answer(
+    login: &Login,
+    asked: &emr_api::LoginChallenge,
+    now: UnixTime,
+) -> Result<emr_api::LoginRequest, NodeError> {
     let mut nonce = [0; 32];
-    hex::decode_to_slice(&asked.nonce, &mut nonce).map_err(|_| NodeError::Challenge("its nonce is not 32 bytes"))?;
+    hex::decode_to_slice(&asked.nonce, &mut nonce)
+        .map_err(|_| NodeError::LoginChallenge("its nonce is not 32 bytes"))?;
     if asked.expires > now.saturating_add(LONGEST_CHALLENGE) {
-        return Err(NodeError::Challenge("it would be valid for more than a day"));
+        return Err(NodeError::LoginChallenge("it would be valid for more than a day"));
     }
-    let challenge = Challenge {
+    let message = LoginMessage {
         domain: login.domain,
         verifier: login.hospital,
         account: login.account,
@@ -355,7 +360,7 @@ async fn answer(login: &Login, asked: &emr_api::Challenge, now: UnixTime) -> Res
         expires: asked.expires,
     };
     let key = login.keys.committed_key();
-    let signature = keys::with(&login.keys, move |keys| keys.sign_login(&challenge)).await?;
+    let signature = keys::with(&login.keys, move |keys| keys.sign_login(&message)).await?;
     Ok(emr_api::LoginRequest {
         account: login.account,
         nonce: hex::encode(nonce),

@@ -8,7 +8,7 @@ use emr_chain::RollupInstance;
 use emr_core::{AccountEpoch, AccountIndex, AccountStatus, Role};
 use emr_crypto::RsaPublic;
 use emr_rollup::{
-    l1_operation::Registration,
+    l1_operation::Register,
     primitive::{
         eddsa::PublicKey,
         field::{Fr, hex_element},
@@ -113,7 +113,7 @@ pub enum Evidence<'a> {
     /// The settled state: the node's answer must prove the account in it.
     Settled(&'a SettledState),
     /// The account's entry in the L1 queue, for an account that no batch has taken yet.
-    Queued(&'a Registration),
+    Queued(&'a Register),
 }
 
 /// A card that agrees with the state. Only [`Card::check`] makes one.

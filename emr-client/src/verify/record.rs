@@ -1,7 +1,7 @@
 //! Verifies a record, from the author's signature up to the state root on L1. Pure: bytes in, typed result out.
 //!
 //! ```text
-//! record ─ commitment ─ statement ─ author's signature ─ author's key ─ encryption commitment ─ identity leaf ┐
+//! record ─ commitment ─ authorship ─ author's signature ─ author's key ─ encryption commitment ─ identity leaf ┐
 //!                           │ authored                                                              identity root ┐
 //!                      record leaf ─ records root ─ medical leaf ───────────────────────────────── medical root ─┴ state root
 //!                           │ stored
@@ -11,10 +11,9 @@
 use emr_api::encryption::CommittedKey;
 use emr_api::{RecordProof, RecordView, StoredAt};
 use emr_core::{
-    AccountIndex, AuthoredStatement, Cid, Class, Commitment, Opaque, Record, RecordSlot, RecordStatus, SaltSeed,
-    Version,
+    AccountIndex, Authorship, Cid, Class, Commitment, Opaque, Record, RecordSlot, RecordStatus, SaltSeed, Version,
 };
-use emr_crypto::{AttachmentKey, AuthoredRecord, Epoch, OpenedRecord, RecordContext, RsaPublic, verify_authorship};
+use emr_crypto::{AttachmentKey, AuthoredRecord, KeyEpoch, OpenedRecord, RecordContext, RsaPublic, verify_authorship};
 use emr_rollup::{
     layout::RECORD_DEPTH,
     operation::Domain,
@@ -42,11 +41,11 @@ pub enum RecordProofError {
     /// The record's address is malformed.
     #[error("the node's address of record {0} is malformed: use another node")]
     StoredAt(RecordSlot),
-    /// The statement cannot be decoded.
-    #[error("the record's statement is malformed: its author has to write the record again")]
-    Statement,
-    /// The author did not sign the statement.
-    #[error("the record's author did not sign its statement: do not rely on it")]
+    /// The authorship cannot be decoded.
+    #[error("the record's authorship is malformed: its author has to write the record again")]
+    Authorship,
+    /// The author that the record names did not sign its authorship.
+    #[error("the record is not signed by the author it names: do not rely on it")]
     Signature,
     /// A value differs from what the state commits to.
     #[error("the record does not check: its {0} is not what the state commits to. Do not rely on it; ask another node")]
@@ -89,13 +88,13 @@ impl RecordId {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuthenticRecord {
     record: Record,
-    statement: AuthoredStatement,
+    authorship: Authorship,
     author: AccountIndex,
     author_key: RsaPublic,
     leaf: RecordLeaf,
     manifest: Cid,
     attachments: Vec<AttachmentKey>,
-    epoch: Epoch,
+    epoch: KeyEpoch,
 }
 
 impl AuthenticRecord {
@@ -104,9 +103,9 @@ impl AuthenticRecord {
         &self.record
     }
 
-    /// The statement that the author signed.
-    pub const fn statement(&self) -> &AuthoredStatement {
-        &self.statement
+    /// The authorship that the author signed.
+    pub const fn authorship(&self) -> &Authorship {
+        &self.authorship
     }
 
     /// The author of this version.
@@ -114,7 +113,7 @@ impl AuthenticRecord {
         self.author
     }
 
-    /// The key that signed the statement.
+    /// The key that signed the authorship.
     pub const fn author_key(&self) -> &RsaPublic {
         &self.author_key
     }
@@ -135,7 +134,7 @@ impl AuthenticRecord {
     }
 
     /// The epoch of the class key to which the record was sealed.
-    pub const fn epoch(&self) -> Epoch {
+    pub const fn epoch(&self) -> KeyEpoch {
         self.epoch
     }
 
@@ -205,29 +204,29 @@ fn check_content(
     same("storage", element(Opaque::stored(&manifest, &salt)), leaf.stored)?;
     same("storage salt", opened.storage_salt, salt)?;
 
-    let AuthoredRecord { record, statement, signature, author: account, author_key, author_salt, .. } =
+    let AuthoredRecord { record, authorship, signature, author: account, author_key, author_salt, .. } =
         &opened.authored;
     same("author", *account, leaf.author)?;
     let committed = CommittedKey { key: author_key.clone(), salt: *author_salt };
     if !committed.matches(author.role, &author.encryption) {
         return Err(RecordProofError::Mismatch("author's key"));
     }
-    verify_authorship(statement, signature, author_key).map_err(|_| RecordProofError::Signature)?;
+    verify_authorship(authorship, signature, author_key).map_err(|_| RecordProofError::Signature)?;
 
-    let statement = AuthoredStatement::from_dag_cbor(statement).map_err(|_| RecordProofError::Statement)?;
-    same("contract", statement.domain, field::to_bytes(&id.domain.element()))?;
-    same("patient", statement.patient, id.patient)?;
-    same("slot", statement.slot, id.slot)?;
-    same("version", statement.version, leaf.version)?;
-    same("class", statement.class, leaf.class)?;
-    same("statement", element(statement.authored()), leaf.authored)?;
+    let authorship = Authorship::from_dag_cbor(authorship).map_err(|_| RecordProofError::Authorship)?;
+    same("contract", authorship.domain, field::to_bytes(&id.domain.element()))?;
+    same("patient", authorship.patient, id.patient)?;
+    same("slot", authorship.slot, id.slot)?;
+    same("version", authorship.version, leaf.version)?;
+    same("class", authorship.class, leaf.class)?;
+    same("authorship", element(authorship.authored()), leaf.authored)?;
 
     let record = Record::from_dag_cbor(record).map_err(|_| RecordProofError::Content)?;
     let commitment = Commitment::of(&record, &SaltSeed::new(opened.authored.commitment_seed)).root();
-    same("content", commitment, statement.commitment)?;
+    same("content", commitment, authorship.commitment)?;
     Ok(AuthenticRecord {
         record,
-        statement,
+        authorship,
         author: *account,
         author_key: author_key.clone(),
         leaf: *leaf,

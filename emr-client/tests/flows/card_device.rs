@@ -18,7 +18,7 @@ use emr_client::{
     profile::Profile,
 };
 use emr_core::{Class, ClassMask, Reason, Rights, Role};
-use emr_crypto::{Challenge, Identity, key_wrap::WrappedKey};
+use emr_crypto::{Identity, LoginMessage, key_wrap::WrappedKey};
 use emr_rollup::{
     operation::{Domain, Operation},
     primitive::{eddsa, jubjub::Point},
@@ -30,8 +30,8 @@ use crate::scene::*;
 /// The questions to the card. No answer contains a key.
 enum Question {
     Operation(Domain, Box<Operation>, mpsc::Sender<eddsa::Signature>),
-    Statement(Vec<u8>, mpsc::Sender<Vec<u8>>),
-    Login(Box<Challenge>, mpsc::Sender<Vec<u8>>),
+    Authorship(Vec<u8>, mpsc::Sender<Vec<u8>>),
+    Login(Box<LoginMessage>, mpsc::Sender<Vec<u8>>),
     Possession(Vec<u8>, mpsc::Sender<Vec<u8>>),
     Ethereum(B256, mpsc::Sender<EthereumSignature>),
     Unwrap(WrappedKey, Vec<u8>, mpsc::Sender<Option<Zeroizing<[u8; 32]>>>),
@@ -71,8 +71,8 @@ impl Card {
                     Question::Operation(domain, operation, to) => {
                         let _ = identity.sign_operation(domain, &operation).map(|signature| to.send(signature));
                     }
-                    Question::Statement(bytes, to) => _ = identity.sign_statement(&bytes).map(|done| to.send(done)),
-                    Question::Login(challenge, to) => _ = identity.sign_login(&challenge).map(|done| to.send(done)),
+                    Question::Authorship(bytes, to) => _ = identity.sign_authorship(&bytes).map(|done| to.send(done)),
+                    Question::Login(message, to) => _ = identity.sign_login(&message).map(|done| to.send(done)),
                     Question::Possession(bytes, to) => _ = identity.sign_possession(&bytes).map(|done| to.send(done)),
                     Question::Ethereum(hash, to) => _ = identity.sign_ethereum(&hash).map(|done| to.send(done)),
                     Question::Unwrap(wrapped, context, to) => {
@@ -121,12 +121,12 @@ impl Signer for Card {
         self.ask(|to| Question::Operation(domain, Box::new(*operation), to))
     }
 
-    fn sign_statement(&self, statement: &[u8]) -> Result<Vec<u8>, KeyError> {
-        self.ask(|to| Question::Statement(statement.to_vec(), to))
+    fn sign_authorship(&self, authorship: &[u8]) -> Result<Vec<u8>, KeyError> {
+        self.ask(|to| Question::Authorship(authorship.to_vec(), to))
     }
 
-    fn sign_login(&self, challenge: &Challenge) -> Result<Vec<u8>, KeyError> {
-        self.ask(|to| Question::Login(Box::new(challenge.clone()), to))
+    fn sign_login(&self, message: &LoginMessage) -> Result<Vec<u8>, KeyError> {
+        self.ask(|to| Question::Login(Box::new(message.clone()), to))
     }
 
     fn sign_possession(&self, message: &[u8]) -> Result<Vec<u8>, KeyError> {
@@ -166,7 +166,7 @@ async fn cards_register_grant_write_and_read() -> TestResult {
     scene.admit(&doctor).await?;
     patient.wait_registered(false, std::time::Duration::from_millis(20), std::time::Duration::from_secs(30)).await?;
 
-    // The grant, the first key directory, login, statement, operation, and the content key that is kept.
+    // The grant, the first key directory, login, authorship, operation, and the content key that is kept.
     patient.grant(&handed_over(&doctor), &terms(Rights::READ | Rights::WRITE, ClassMask::ALL)).await?;
     let card = handed_over(&patient);
     let written = doctor.upload(&card, Class::Laboratory, &record("by card")).await?;

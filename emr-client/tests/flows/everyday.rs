@@ -281,7 +281,7 @@ async fn an_unregistered_participant_gets_a_clear_error() -> TestResult {
 async fn the_settled_state_is_read_from_l1_by_proof() -> TestResult {
     let scene = Scene::new().await?;
     let patient = scene.client(PATIENT).await?;
-    let state = patient.settled().await?;
+    let state = patient.settled_state().await?;
     let empty = emr_rollup::state::tree::empty_root(24);
     assert_eq!(state.root(), emr_rollup::state::state_root(empty, empty));
     assert_eq!((state.batches(), state.time()), (0, UnixTime::ZERO));

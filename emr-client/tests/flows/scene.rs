@@ -139,7 +139,7 @@ impl Scene {
     }
 
     /// Has the hospital seal what waits, and waits until it is proved and settled, five minutes at most.
-    pub(crate) async fn settle(&self) -> TestResult<BatchView> {
+    pub(crate) async fn next_batch(&self) -> TestResult<BatchView> {
         let hospital = self.client(HOSPITAL).await?;
         let sealed = hospital.node().seal().await?;
         for _ in 0..600 {

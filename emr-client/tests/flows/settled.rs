@@ -32,7 +32,7 @@ async fn what_is_settled_is_read_with_its_proof() -> TestResult {
     let other = doctor.upload(&card, Class::Laboratory, &record("sodium 140")).await?;
     patient.grant(&handed_over(&stranger), &terms(Rights::READ, Class::Laboratory.into())).await?;
 
-    let batch = scene.settle().await?;
+    let batch = scene.next_batch().await?;
     assert_eq!((batch.public.n1, batch.public.n, batch.operations), (4, 4, 8));
     assert!(batch.proof_bytes.is_some() && batch.gas_used.is_some_and(|gas| gas < 900_000), "{batch:?}");
 
@@ -177,7 +177,7 @@ async fn a_lying_node_is_not_believed(
     patient.light_check().await?;
 
     // An Ethereum node that shows a state older than one that was seen.
-    let state = patient.settled().await?;
+    let state = patient.settled_state().await?;
     patient.profile().seen().note(state.batches() + 1, state.root())?;
     let refused = patient.light_check().await;
     assert!(refused.is_err_and(|error| error.to_string().contains("was seen before")));

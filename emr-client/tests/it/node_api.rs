@@ -8,7 +8,7 @@ use std::{
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
-use emr_api::{Challenge, LoginRequest, Problem, Session};
+use emr_api::{LoginChallenge, LoginRequest, LoginToken, Problem};
 use emr_client::node::{Login, NodeClient, NodeError};
 use emr_core::{AddressError, Codec, UnixTime, cid::cid_of};
 use emr_crypto::RsaPublic;
@@ -90,12 +90,12 @@ fn now_and(seconds: u64) -> UnixTime {
 fn logging_in(respond: impl Fn(&Got) -> Vec<u8> + Send + 'static) -> impl Fn(&Got) -> Vec<u8> + Send + 'static {
     move |got| match got.line.as_str() {
         line if line.starts_with("POST /v1/login/challenge") => {
-            let challenge = Challenge { nonce: "07".repeat(32), expires: now_and(60) };
+            let challenge = LoginChallenge { nonce: "07".repeat(32), expires: now_and(60) };
             ok(&serde_json::to_string(&challenge).expect("JSON"))
         }
         line if line.starts_with("POST /v1/login") => {
-            let session = Session { token: "secret".to_owned(), expires: now_and(3600) };
-            ok(&serde_json::to_string(&session).expect("JSON"))
+            let login_token = LoginToken { token: "secret".to_owned(), expires: now_and(3600) };
+            ok(&serde_json::to_string(&login_token).expect("JSON"))
         }
         _ => respond(got),
     }
@@ -200,18 +200,18 @@ async fn the_login_signature_is_for_this_hospital_account_and_rollup() -> TestRe
     let key = RsaPublic::from_der(&BASE64.decode(&request.public_key)?)?;
     assert_eq!(key, LIVED.identities[DOCTOR].rsa().public());
     let signature = BASE64.decode(&request.signature)?;
-    let challenge = emr_crypto::Challenge {
+    let message = emr_crypto::LoginMessage {
         domain: instance().domain(),
         verifier: account(HOSPITAL),
         account: account(DOCTOR),
         nonce: [7; 32],
         expires: request.expires,
     };
-    assert_eq!(challenge.verify(&key, &signature, UnixTime::now()), Ok(()));
+    assert_eq!(message.verify(&key, &signature, UnixTime::now()), Ok(()));
     for other in [
-        emr_crypto::Challenge { verifier: account(OTHER), ..challenge.clone() },
-        emr_crypto::Challenge { account: account(OTHER), ..challenge.clone() },
-        emr_crypto::Challenge { domain: [0; 32], ..challenge },
+        emr_crypto::LoginMessage { verifier: account(OTHER), ..message.clone() },
+        emr_crypto::LoginMessage { account: account(OTHER), ..message.clone() },
+        emr_crypto::LoginMessage { domain: [0; 32], ..message },
     ] {
         assert!(other.verify(&key, &signature, UnixTime::now()).is_err());
     }
@@ -226,11 +226,11 @@ async fn odd_challenges_are_not_signed() -> TestResult {
         ("zz".repeat(32), now_and(60)),
         ("07".repeat(32), now_and(90_000)),
     ] {
-        let challenge = serde_json::to_string(&Challenge { nonce, expires })?;
+        let challenge = serde_json::to_string(&LoginChallenge { nonce, expires })?;
         let (address, log) = serve(move |_| ok(&challenge))?;
         let node = NodeClient::new(&address)?.with_login(login());
         let refused = node.records(account(PATIENT)).await;
-        assert!(matches!(refused, Err(NodeError::Challenge(_))), "{refused:?}");
+        assert!(matches!(refused, Err(NodeError::LoginChallenge(_))), "{refused:?}");
         assert_eq!(log.lock().expect("no panic").len(), 1);
     }
     Ok(())
@@ -269,8 +269,8 @@ async fn refusals_are_cut_and_hold_no_control_characters() -> TestResult {
 
 #[test]
 fn secrets_are_not_shown_by_debug() -> TestResult {
-    let session = Session { token: "secret token".into(), expires: UnixTime::new(1)? };
-    assert!(!format!("{session:?}").contains("secret"));
+    let login_token = LoginToken { token: "secret token".into(), expires: UnixTime::new(1)? };
+    assert!(!format!("{login_token:?}").contains("secret"));
     let identity = LIVED.identities[DOCTOR].clone().with_rollup_seed(&[0xab; 32]);
     let login = Login { keys: Arc::new(identity), ..login() };
     assert!(!format!("{login:?}").contains("171"), "{login:?}");

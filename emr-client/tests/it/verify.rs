@@ -83,12 +83,12 @@ fn honest_records_of_doctor_and_patient_verify() -> TestResult {
 
 #[test]
 fn no_field_of_the_leaf_can_be_changed() {
-    // The field is changed only in the view. If the statement repeats the field, it contradicts the view; otherwise the path fails.
+    // The field is changed only in the view. If the authorship repeats the field, it contradicts the view; otherwise the path fails.
     let mismatch = RecordProofError::Mismatch;
     assert_eq!(after(|c| c.view.leaf.class = Class::Imaging), mismatch("class"));
     assert_eq!(after(|c| c.view.leaf.author = account(OTHER)), mismatch("author"));
     assert_eq!(after(|c| c.view.leaf.version = Version::new(1).expect("a version")), mismatch("version"));
-    assert_eq!(after(|c| c.view.leaf.authored += Fr::one()), mismatch("statement"));
+    assert_eq!(after(|c| c.view.leaf.authored += Fr::one()), mismatch("authorship"));
     assert_eq!(after(|c| c.view.leaf.stored += Fr::one()), mismatch("storage"));
     assert_eq!(after(|c| c.view.leaf.custodian = None), not_there("record leaf"));
     assert_eq!(after(|c| c.view.leaf.revision = Revision::ZERO), not_there("record leaf"));
@@ -210,11 +210,11 @@ fn a_swapped_manifest_is_refused() {
 
 #[test]
 fn the_author_is_the_one_in_the_state() {
-    // Another doctor signs the same statement with their real key.
+    // Another doctor signs the same authorship with their real key.
     let impostor = LIVED.identities[OTHER].rsa();
     let resigned = |c: &mut Case| {
         c.opened.authored.author_key = impostor.public();
-        c.opened.authored.signature = impostor.sign_pss(SigningContext::STATEMENT, &c.opened.authored.statement);
+        c.opened.authored.signature = impostor.sign_pss(SigningContext::AUTHORSHIP, &c.opened.authored.authorship);
     };
     assert_eq!(after(resigned), RecordProofError::Mismatch("author's key"));
     // The node supports that doctor with the doctor's identity leaf, which is not at the author's index.
@@ -234,7 +234,7 @@ fn the_author_is_the_one_in_the_state() {
     // A signature for another purpose, and an empty one.
     let login = |c: &mut Case| {
         let key = LIVED.identities[DOCTOR].rsa();
-        c.opened.authored.signature = key.sign_pss(SigningContext::LOGIN, &c.opened.authored.statement);
+        c.opened.authored.signature = key.sign_pss(SigningContext::LOGIN, &c.opened.authored.authorship);
     };
     assert_eq!(after(login), RecordProofError::Signature);
     assert_eq!(after(|c| c.opened.authored.signature.clear()), RecordProofError::Signature);
@@ -287,7 +287,7 @@ fn content_is_what_was_signed() {
     );
     assert_eq!(after(|c| c.opened.authored.commitment_seed[0] ^= 1), mismatch("content"));
     assert_eq!(after(|c| c.opened.authored.record.clear()), RecordProofError::Content);
-    // A statement of another version, also signed by the author.
+    // An authorship of another version, also signed by the author.
     let first = {
         let mut world = World::new();
         world.identities = LIVED.identities.clone();
@@ -297,11 +297,11 @@ fn content_is_what_was_signed() {
     assert_eq!(after(older), mismatch("version"));
 }
 
-/// A dishonest doctor signs a statement for another place and gets it into the state with the sequencer's help. It is
+/// A dishonest doctor signs an authorship for another place and gets it into the state with the sequencer's help. It is
 /// refused although every signature and path is valid.
 #[test]
-fn a_dishonest_author_cannot_move_a_statement() {
-    type Change = fn(&mut emr_core::AuthoredStatement);
+fn a_dishonest_author_cannot_move_an_authorship() {
+    type Change = fn(&mut emr_core::Authorship);
     let changes: [(Change, &str); 6] = [
         (|s| s.domain[31] ^= 1, "contract"),
         (|s| s.patient = account(OTHER), "patient"),
@@ -318,14 +318,14 @@ fn a_dishonest_author_cannot_move_a_statement() {
     }
 }
 
-/// The same with a statement to which the leaf does not commit.
+/// The same with an authorship to which the leaf does not commit.
 #[test]
-fn the_leaf_commits_to_the_statement() {
+fn the_leaf_commits_to_the_authorship() {
     let mut world = LIVED.clone();
     let mut version = world.author(DOCTOR, 3, Class::Laboratory, "text", |_| {});
-    version.leaf.authored = field::from_opaque(Opaque::of(b"another statement").as_bytes());
+    version.leaf.authored = field::from_opaque(Opaque::of(b"another authorship").as_bytes());
     world.write(DOCTOR, 3, &version);
-    assert_eq!(Case::of(&world, 3).verify(), Err(RecordProofError::Mismatch("statement")));
+    assert_eq!(Case::of(&world, 3).verify(), Err(RecordProofError::Mismatch("authorship")));
 }
 
 #[test]
@@ -344,7 +344,7 @@ fn an_unregistered_author_is_refused() -> TestResult {
         c.opened.authored.author = nobody;
         c.view.leaf.author = nobody;
         c.opened.authored.author_key = key.public();
-        c.opened.authored.signature = key.sign_pss(SigningContext::STATEMENT, &c.opened.authored.statement);
+        c.opened.authored.signature = key.sign_pss(SigningContext::AUTHORSHIP, &c.opened.authored.authorship);
         c.view.author = LIVED.account_view(OTHER).identity;
         c.proof().author_path = LIVED.ledger.trees().identity_path(nobody);
     });
@@ -361,7 +361,7 @@ proptest! {
         let authored = &mut case.opened.authored;
         let bytes = match part {
             0 => &mut authored.record[..],
-            1 => &mut authored.statement[..],
+            1 => &mut authored.authorship[..],
             2 => &mut authored.signature[..],
             _ => &mut authored.commitment_seed[..],
         };

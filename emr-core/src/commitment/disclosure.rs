@@ -60,7 +60,7 @@ impl Disclosure {
     /// fields take some tens of milliseconds.
     pub const MAX_FIELDS: usize = 4096;
 
-    /// Checks the disclosure against a commitment root, which the caller took from a signed statement, and gives back
+    /// Checks the disclosure against a commitment root, which the caller took from a signed authorship, and gives back
     /// the fields. Pure.
     ///
     /// It proves that the author committed to these fields. It does not prove what else the record says, nor that a

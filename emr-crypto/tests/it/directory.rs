@@ -1,13 +1,13 @@
 use emr_core::{Class, ClassMask};
 use emr_crypto::{
-    DecryptionFailed, Epoch, EpochKeyring, GrantError, KeyDirectory, KeyUnwrap, MAX_DIRECTORY_BYTES, OpenedRecord,
+    DecryptionFailed, EpochKeyring, GrantError, KeyDirectory, KeyEpoch, KeyUnwrap, MAX_DIRECTORY_BYTES, OpenedRecord,
     OwnDirectoryError, Past, PatientDirectory, RevokeError, SealedRecord, key_wrap::HpkeSecret,
 };
 
 use crate::fixtures::{Blocks, DOCTOR, HOSPITAL, OTHER_DOCTOR, PATIENT, account, authored, context};
 
-fn epoch(number: u32) -> Epoch {
-    Epoch::new(number).unwrap()
+fn epoch(number: u32) -> KeyEpoch {
+    KeyEpoch::new(number).unwrap()
 }
 
 fn mask(classes: &[Class]) -> ClassMask {
@@ -38,7 +38,7 @@ fn only_the_owner_reads_with_a_new_directory() {
     assert_eq!(published.reader_count(), 0);
     for class in Class::ALL {
         let key = published.current_public(class);
-        assert_eq!((key.class(), key.epoch()), (class, Epoch::FIRST));
+        assert_eq!((key.class(), key.epoch()), (class, KeyEpoch::FIRST));
         assert!(can_read(&directory.keyring(), &published, class));
     }
     assert_eq!(published.open_for(&*DOCTOR), Err(DecryptionFailed));
@@ -82,7 +82,7 @@ fn a_revoked_reader_cannot_open_later_records() {
     assert_eq!(directory.revoke(account(8), class.into()), Ok(class.into()));
     let published = fetched(&directory);
     assert_eq!(published.current_public(class).epoch(), epoch(2));
-    assert_eq!(published.current_public(Class::Imaging).epoch(), Epoch::FIRST);
+    assert_eq!(published.current_public(Class::Imaging).epoch(), KeyEpoch::FIRST);
     old_keys.push(published.open_for(&*OTHER_DOCTOR).unwrap());
     for keys in &old_keys {
         assert!(!can_read(keys, &published, class));
@@ -158,7 +158,7 @@ fn a_grant_from_now_on_closes_the_past() {
     assert!(classes.classes().all(|class| can_read(&held[0], directory.published(), class)));
     assert_eq!(
         directory.published().current_public(Class::Genetics).epoch(),
-        Epoch::FIRST,
+        KeyEpoch::FIRST,
         "no other class begins an epoch"
     );
     let present = fetched(&directory).open_for(&*OTHER_DOCTOR).unwrap();

@@ -6,7 +6,7 @@ use cid::Cid;
 use emr_core::cid::{BlockMismatch, MAX_BLOCK_BYTES, verify_block};
 use emr_core::{Class, RecordSlot, Version};
 use emr_crypto::{
-    AttachmentKey, AuthoredRecord, CHUNK_BYTES, ContentKey, DecryptionFailed, Epoch, EpochKeyring, MAX_RECORD_BYTES,
+    AttachmentKey, AuthoredRecord, CHUNK_BYTES, ContentKey, DecryptionFailed, EpochKeyring, KeyEpoch, MAX_RECORD_BYTES,
     Manifest, OpenError, OpenedRecord, PatientDirectory, RecordContext, SealError, SealedRecord,
 };
 use proptest::prelude::*;
@@ -35,7 +35,7 @@ fn a_sealed_record_opens() {
         let sealed = seal(&directory, record.clone());
         let opened = open(&sealed.manifest, &Blocks::of(&sealed), &directory.keyring()).unwrap();
         assert_eq!(opened.authored, authored(record).with_signature(&opened));
-        assert_eq!((opened.epoch, opened.storage_salt), (Epoch::FIRST, sealed.storage_salt));
+        assert_eq!((opened.epoch, opened.storage_salt), (KeyEpoch::FIRST, sealed.storage_salt));
         for (cid, bytes) in &sealed.blocks {
             assert!(verify_block(cid, bytes).is_ok());
         }
@@ -83,7 +83,7 @@ fn outsiders_see_links_and_padded_sizes_only() {
     let others: Vec<_> = sealed.blocks[..sealed.blocks.len() - 1].iter().map(|(cid, _)| *cid).collect();
     assert_eq!(manifest.links(), others);
     for (_, bytes) in &sealed.blocks {
-        for secret in [&b"recognisable"[..], b"an authored statement", &[0xc0; 32]] {
+        for secret in [&b"recognisable"[..], b"an authorship", &[0xc0; 32]] {
             assert!(!bytes.windows(secret.len()).any(|window| window == secret));
         }
     }
@@ -242,7 +242,7 @@ fn the_wrong_class_and_too_long_records_are_refused() {
     assert!(matches!(refused, Err(SealError::TooLarge { limit: MAX_RECORD_BYTES })));
 }
 
-/// Rekeying keeps the statement and the signature, under the new epoch.
+/// Rekeying keeps the authorship and the signature, under the new epoch.
 #[test]
 fn rekeying_keeps_the_authorship() {
     let mut directory = PatientDirectory::create(&*PATIENT);
@@ -253,7 +253,7 @@ fn rekeying_keeps_the_authorship() {
     let resealed = SealedRecord::seal(&opened.authored, &context(CLASS), &key).unwrap();
     let reopened = open(&resealed.manifest, &Blocks::of(&resealed), &directory.keyring()).unwrap();
     assert_eq!(reopened.authored, opened.authored);
-    assert_eq!(reopened.epoch, Epoch::new(2).unwrap());
+    assert_eq!(reopened.epoch, KeyEpoch::new(2).unwrap());
 }
 
 /// Yields `length` bytes without holding them.

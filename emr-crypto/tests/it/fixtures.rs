@@ -40,11 +40,11 @@ pub(crate) fn context(class: Class) -> RecordContext {
 
 /// A record by [`DOCTOR`].
 pub(crate) fn authored(record: Vec<u8>) -> AuthoredRecord {
-    let statement = b"an authored statement".to_vec();
+    let authorship = b"an authorship".to_vec();
     AuthoredRecord {
         record,
-        signature: DOCTOR.sign_pss(SigningContext::STATEMENT, &statement),
-        statement,
+        signature: DOCTOR.sign_pss(SigningContext::AUTHORSHIP, &authorship),
+        authorship,
         author: account(7),
         author_key: DOCTOR.public(),
         author_salt: None,

@@ -1,6 +1,6 @@
 //! Decoding any bytes from a file or a node ends with a value or an error, never with a panic.
 
-use emr_crypto::{Challenge, IdentityFile, KeyDirectory, Manifest, PatientDirectory, RsaPublic, RsaSecret};
+use emr_crypto::{IdentityFile, KeyDirectory, LoginMessage, Manifest, PatientDirectory, RsaPublic, RsaSecret};
 use proptest::prelude::*;
 use secrecy::SecretString;
 
@@ -12,7 +12,7 @@ fn read_everything(bytes: &[u8]) {
     let _ = RsaSecret::from_pem(&String::from_utf8_lossy(bytes));
     let _ = IdentityFile::unseal(bytes, &SecretString::from("passphrase"));
     let _ = Manifest::from_bytes(bytes);
-    let _ = Challenge::from_bytes(bytes);
+    let _ = LoginMessage::from_bytes(bytes);
     if let Ok(directory) = KeyDirectory::from_bytes(bytes) {
         let _ = directory.open_for(&*DOCTOR);
         let _ = PatientDirectory::open(directory, &*PATIENT);

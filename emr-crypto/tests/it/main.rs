@@ -1,7 +1,6 @@
 //! Tests of `emr-crypto` through its public interface, grouped by what they attack.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-mod challenge;
 mod directory;
 mod envelope;
 mod fixtures;
@@ -9,4 +8,5 @@ mod histories;
 mod hostile_bytes;
 mod identity_file;
 mod key_wrap;
+mod login;
 mod rsa_key;

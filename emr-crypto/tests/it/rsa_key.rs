@@ -113,8 +113,8 @@ fn oaep_ciphertexts_do_not_show_whose_they_are() {
 fn signatures_by_openssl() {
     let public = DOCTOR.public();
     let pss = fixture!("doctor-3072.pss.sig");
-    assert_eq!(public.verify_pss(SigningContext::STATEMENT, b"statement", pss), Ok(()));
-    assert_eq!(public.verify_pss(SigningContext::LOGIN, b"statement", pss), Err(BadSignature));
+    assert_eq!(public.verify_pss(SigningContext::AUTHORSHIP, b"authorship", pss), Ok(()));
+    assert_eq!(public.verify_pss(SigningContext::LOGIN, b"authorship", pss), Err(BadSignature));
     assert_eq!(public.verify_pkcs1v15(b"possession", fixture!("doctor-3072.pkcs1v15.sig")), Ok(()));
     // PKCS#1 v1.5 is deterministic.
     assert_eq!(DOCTOR.sign_pkcs1v15(b"possession"), fixture!("doctor-3072.pkcs1v15.sig"));
@@ -122,22 +122,22 @@ fn signatures_by_openssl() {
 
 #[test]
 fn signatures_hold_for_one_key_context_message_and_scheme() {
-    let signature = DOCTOR.sign_pss(SigningContext::STATEMENT, b"message");
+    let signature = DOCTOR.sign_pss(SigningContext::AUTHORSHIP, b"message");
     let public = DOCTOR.public();
-    assert_eq!(public.verify_pss(SigningContext::STATEMENT, b"message", &signature), Ok(()));
-    assert_eq!(PATIENT.public().verify_pss(SigningContext::STATEMENT, b"message", &signature), Err(BadSignature));
+    assert_eq!(public.verify_pss(SigningContext::AUTHORSHIP, b"message", &signature), Ok(()));
+    assert_eq!(PATIENT.public().verify_pss(SigningContext::AUTHORSHIP, b"message", &signature), Err(BadSignature));
     assert_eq!(public.verify_pss(SigningContext::LOGIN, b"message", &signature), Err(BadSignature));
-    assert_eq!(public.verify_pss(SigningContext::STATEMENT, b"massage", &signature), Err(BadSignature));
-    assert_eq!(public.verify_pkcs1v15(b"emr/statement/v1\0message", &signature), Err(BadSignature));
-    let v15 = DOCTOR.sign_pkcs1v15(b"emr/statement/v1\0message");
-    assert_eq!(public.verify_pss(SigningContext::STATEMENT, b"message", &v15), Err(BadSignature));
+    assert_eq!(public.verify_pss(SigningContext::AUTHORSHIP, b"massage", &signature), Err(BadSignature));
+    assert_eq!(public.verify_pkcs1v15(b"emr/authorship/v1\0message", &signature), Err(BadSignature));
+    let v15 = DOCTOR.sign_pkcs1v15(b"emr/authorship/v1\0message");
+    assert_eq!(public.verify_pss(SigningContext::AUTHORSHIP, b"message", &v15), Err(BadSignature));
     for position in [0, 100, 383] {
         let mut altered = signature.clone();
         altered[position] ^= 1;
-        assert_eq!(public.verify_pss(SigningContext::STATEMENT, b"message", &altered), Err(BadSignature));
+        assert_eq!(public.verify_pss(SigningContext::AUTHORSHIP, b"message", &altered), Err(BadSignature));
     }
-    assert_eq!(public.verify_pss(SigningContext::STATEMENT, b"message", &signature[1..]), Err(BadSignature));
-    assert_eq!(public.verify_pss(SigningContext::STATEMENT, b"message", &[]), Err(BadSignature));
+    assert_eq!(public.verify_pss(SigningContext::AUTHORSHIP, b"message", &signature[1..]), Err(BadSignature));
+    assert_eq!(public.verify_pss(SigningContext::AUTHORSHIP, b"message", &[]), Err(BadSignature));
 }
 
 #[test]

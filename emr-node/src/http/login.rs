@@ -11,9 +11,9 @@ use std::{
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use emr_api::encryption::CommittedKey;
-use emr_api::{Challenge, LoginRequest, Session};
+use emr_api::{LoginChallenge, LoginRequest, LoginToken};
 use emr_core::{AccountIndex, AccountStatus, UnixTime};
-use emr_crypto::{Challenge as SignedChallenge, RsaPublic};
+use emr_crypto::{LoginMessage, RsaPublic};
 use emr_rollup::{
     operation::Domain,
     primitive::{field, keccak::keccak256},
@@ -21,8 +21,8 @@ use emr_rollup::{
 };
 
 use crate::{
-    http::refusal::{Refusal, RefusalKind},
     mempool::Principal,
+    request_error::{RequestError, RequestErrorKind},
 };
 
 /// How long a challenge can be answered, in seconds.
@@ -115,8 +115,8 @@ enum Nonce {
     },
 }
 
-fn unauthorized(message: &str) -> Refusal {
-    Refusal::new(RefusalKind::Unauthorized, message)
+fn unauthorized(message: &str) -> RequestError {
+    RequestError::new(RequestErrorKind::Unauthorized, message)
 }
 
 impl Logins {
@@ -136,11 +136,11 @@ impl Logins {
     }
 
     /// Makes a challenge for an account.
-    pub(crate) fn challenge(&self, account: AccountIndex, now: UnixTime) -> Challenge {
+    pub(crate) fn challenge(&self, account: AccountIndex, now: UnixTime) -> LoginChallenge {
         let expires = now.saturating_add(CHALLENGE_SECONDS);
         let random: [u8; 16] = rand::random();
         let nonce = [random, self.tag(account, expires, &random)].concat();
-        Challenge { nonce: hex::encode(nonce), expires }
+        LoginChallenge { nonce: hex::encode(nonce), expires }
     }
 
     /// Checks a login and issues a token. `principal` and `identity` are those of the account, and `verifier` is this hospital's account.
@@ -154,23 +154,25 @@ impl Logins {
         (principal, identity): (Principal, &IdentityLeaf),
         verifier: AccountIndex,
         now: UnixTime,
-    ) -> Result<Session, Refusal> {
+    ) -> Result<LoginToken, RequestError> {
         let failed =
             || unauthorized("the login is not valid: ask for a new challenge and sign it with the account's key");
         let mut nonce = [0; 32];
         hex::decode_to_slice(&request.nonce, &mut nonce)
-            .map_err(|_| Refusal::malformed("the nonce is 64 hex digits"))?;
+            .map_err(|_| RequestError::malformed("the nonce is 64 hex digits"))?;
         if request.public_key.len() > MAX_KEY_TEXT || request.signature.len() > MAX_KEY_TEXT {
-            return Err(Refusal::malformed("key and signature are those of an RSA key of at most 4096 bits"));
+            return Err(RequestError::malformed("key and signature are those of an RSA key of at most 4096 bits"));
         }
         let key = BASE64.decode(&request.public_key).ok().and_then(|der| RsaPublic::from_der(&der).ok());
-        let key = key.ok_or_else(|| Refusal::malformed("the public key is SPKI DER in base64"))?;
-        let signature = BASE64.decode(&request.signature).map_err(|_| Refusal::malformed("the signature is base64"))?;
+        let key = key.ok_or_else(|| RequestError::malformed("the public key is SPKI DER in base64"))?;
+        let signature =
+            BASE64.decode(&request.signature).map_err(|_| RequestError::malformed("the signature is base64"))?;
         let salt = match request.commitment_salt.as_str() {
             "" => None,
             text => {
                 let mut salt = [0; 32];
-                hex::decode_to_slice(text, &mut salt).map_err(|_| Refusal::malformed("the salt is 64 hex digits"))?;
+                hex::decode_to_slice(text, &mut salt)
+                    .map_err(|_| RequestError::malformed("the salt is 64 hex digits"))?;
                 Some(salt)
             }
         };
@@ -183,14 +185,9 @@ impl Logins {
         if !committed.matches(identity.role, &identity.encryption) || identity.status != AccountStatus::Active {
             return Err(failed());
         }
-        let challenge = SignedChallenge {
-            domain: self.domain,
-            verifier,
-            account: request.account,
-            nonce,
-            expires: request.expires,
-        };
-        challenge.verify(&committed.key, &signature, now).map_err(|_| failed())?;
+        let message =
+            LoginMessage { domain: self.domain, verifier, account: request.account, nonce, expires: request.expires };
+        message.verify(&committed.key, &signature, now).map_err(|_| failed())?;
 
         let mut remembered = self.remembered();
         remembered.sweep(now);
@@ -199,7 +196,7 @@ impl Logins {
             Nonce::Used => return Err(failed()),
             Nonce::TooMany { seconds } => {
                 let message = "this account has logged in many times just now: use the token that you have, or wait";
-                return Err(Refusal::too_many(message, Duration::from_secs(seconds)));
+                return Err(RequestError::too_many(message, Duration::from_secs(seconds)));
             }
         }
         let token: [u8; 32] = rand::random();
@@ -211,7 +208,7 @@ impl Logins {
         if let Some(oldest) = oldest {
             remembered.tokens.remove(&oldest);
         }
-        Ok(Session { token: hex::encode(token), expires })
+        Ok(LoginToken { token: hex::encode(token), expires })
     }
 
     /// The principal of a bearer token. `now_of` returns the current principal of an account. A token is valid only as long as that is the
@@ -224,7 +221,7 @@ impl Logins {
         token: &str,
         now: UnixTime,
         now_of: impl FnOnce(AccountIndex) -> Option<Principal>,
-    ) -> Result<Principal, Refusal> {
+    ) -> Result<Principal, RequestError> {
         let mut bytes = [0; 32];
         let known = hex::decode_to_slice(token, &mut bytes)
             .ok()

@@ -4,7 +4,6 @@ mod connections;
 pub(crate) mod limits;
 pub(crate) mod login;
 mod pace;
-pub(crate) mod refusal;
 pub(crate) mod routes;
 pub(crate) mod server;
 

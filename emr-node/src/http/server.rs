@@ -12,9 +12,9 @@ use axum::{
 };
 use tokio::sync::watch;
 
-use crate::http::{
-    connections::{Answering, Peer},
-    refusal::{Refusal, RefusalKind},
+use crate::{
+    http::connections::{Answering, Peer},
+    request_error::{RequestError, RequestErrorKind},
 };
 
 /// The time limit of a request.
@@ -26,7 +26,7 @@ const MOMENT: Duration = Duration::from_secs(1);
 /// How long a stopping node waits for requests that are being answered.
 pub(crate) const GRACE: Duration = Duration::from_secs(3);
 
-impl IntoResponse for Refusal {
+impl IntoResponse for RequestError {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.kind.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut response = (status, Json(self.problem())).into_response();
@@ -65,9 +65,9 @@ pub(crate) async fn limit_time(State(mut time): State<TimeLimit>, request: Reque
     };
     tokio::select! {
         response = tokio::time::timeout(time.limit, next.run(request)) => response.unwrap_or_else(|_| {
-            Refusal::unavailable("the request took too long: try again later").into_response()
+            RequestError::unavailable("the request took too long: try again later").into_response()
         }),
-        () = stopped => Refusal::unavailable("the node is stopping: try again when it is back").into_response(),
+        () = stopped => RequestError::unavailable("the node is stopping: try again when it is back").into_response(),
     }
 }
 
@@ -77,7 +77,7 @@ pub(crate) async fn read_body(State(most): State<usize>, request: Request, next:
     match tokio::time::timeout(REQUEST_TIME, to_bytes(body, most)).await {
         Ok(Ok(bytes)) => next.run(Request::from_parts(parts, Body::from(bytes))).await,
         Ok(Err(_)) => plain(StatusCode::PAYLOAD_TOO_LARGE),
-        Err(_) => Refusal::unavailable("the request came too slowly: try again").into_response(),
+        Err(_) => RequestError::unavailable("the request came too slowly: try again").into_response(),
     }
 }
 
@@ -89,7 +89,7 @@ pub(crate) async fn finish(request: Request, next: Next) -> Response {
     let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
     let mut response = tokio::select! {
         response = next.run(request) => response,
-        () = gone(answering.as_ref()) => Refusal::too_many("this connection was needed for another client: try again", MOMENT).into_response(),
+        () = gone(answering.as_ref()) => RequestError::too_many("this connection was needed for another client: try again", MOMENT).into_response(),
     };
     let json = response.headers().get(header::CONTENT_TYPE).is_some_and(|value| value == "application/json");
     if !json && (response.status().is_client_error() || response.status().is_server_error()) {
@@ -117,12 +117,14 @@ async fn gone(answering: Option<&Answering>) {
 
 fn plain(status: StatusCode) -> Response {
     let (kind, message) = match status {
-        StatusCode::NOT_FOUND => (RefusalKind::NotFound, "there is no such path: see the interface's documentation"),
-        StatusCode::PAYLOAD_TOO_LARGE => (RefusalKind::TooLarge, "the body is larger than this path takes"),
-        status if status.is_server_error() => (RefusalKind::Unavailable, "the node failed: try again later"),
-        _ => (RefusalKind::Malformed, "not a request of this interface"),
+        StatusCode::NOT_FOUND => {
+            (RequestErrorKind::NotFound, "there is no such path: see the interface's documentation")
+        }
+        StatusCode::PAYLOAD_TOO_LARGE => (RequestErrorKind::TooLarge, "the body is larger than this path takes"),
+        status if status.is_server_error() => (RequestErrorKind::Unavailable, "the node failed: try again later"),
+        _ => (RequestErrorKind::Malformed, "not a request of this interface"),
     };
-    let mut response = Refusal::new(kind, message).into_response();
+    let mut response = RequestError::new(kind, message).into_response();
     *response.status_mut() = status;
     response
 }

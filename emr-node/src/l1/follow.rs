@@ -7,14 +7,15 @@ use alloy::{
     primitives::{Address, B256},
     providers::{DynProvider, Provider},
 };
-use emr_chain::{Head, Rollup, RollupError, Settlement};
+use emr_chain::{Head, Rollup, RollupError, SettlementLayer};
 use emr_rollup::{batch::D1Entry, l1_operation::L1Operation};
 use tokio::sync::Mutex;
 
 use crate::{
+    derivation::{BatchOnL1, DerivationError, L1Data, derive},
+    engine::Engine,
     l1::clock::{Clock, L1Ahead},
     mempool::MempoolError,
-    sequencer::{DeriveError, L1View, OnL1, Sequencer, derive},
 };
 
 /// L1 could not be followed.
@@ -26,7 +27,7 @@ pub enum FollowError {
     Rollup(#[from] RollupError),
     /// The batches that L1 settled cannot be applied.
     #[error(transparent)]
-    Derive(#[from] DeriveError),
+    Derive(#[from] DerivationError),
     /// The contract never makes such a queue entry.
     #[error("entry {0} of the L1 queue is malformed: use another Ethereum node")]
     QueueEntry(u64),
@@ -90,7 +91,7 @@ enum Chain {
     Shorter,
 }
 
-/// Reads L1 for a sequencer.
+/// Reads L1 for a node.
 #[derive(Debug)]
 pub(crate) struct Follower {
     pub(crate) rollup: Rollup<DynProvider>,
@@ -127,17 +128,17 @@ pub(crate) async fn read_all(
     clock: &Clock,
     hospital: Address,
     known_gas: impl Fn(u64) -> bool,
-) -> Result<(Position, Head, L1View), FollowError> {
+) -> Result<(Position, Head, L1Data), FollowError> {
     let (position, head) = look(rollup, clock).await?;
     let mut batches = Vec::new();
     for batch in rollup.batches(rollup.deployed_at()).await? {
         // The chain may have new batches since the head was read.
         if batch.number <= head.batch_count {
             let gas_used = if known_gas(batch.number) { None } else { gas_used(rollup, batch.tx_hash).await? };
-            batches.push(OnL1 { batch, gas_used });
+            batches.push(BatchOnL1 { batch, gas_used });
         }
     }
-    let view = L1View {
+    let view = L1Data {
         batches,
         queue_head: head.queue_head,
         queue: queue(rollup, head.queue_head..head.queue_length, 0).await?,
@@ -190,13 +191,13 @@ impl Follower {
         })
     }
 
-    /// Brings the sequencer up to L1's head.
-    pub(crate) async fn sync(&self, sequencer: &Arc<Sequencer>) -> Result<(), FollowError> {
+    /// Brings the node's state up to L1's head.
+    pub(crate) async fn sync(&self, engine: &Arc<Engine>) -> Result<(), FollowError> {
         let mut followed = self.followed.lock().await;
-        let (next, head) = look(&self.rollup, &sequencer.clock).await?;
-        if sequencer.mempool.has_failed() || sequencer.has_panicked() {
+        let (next, head) = look(&self.rollup, &engine.clock).await?;
+        if engine.mempool.has_failed() || engine.has_panicked() {
             // After a disk error this opens the file again once there is space. After a panic it replaces the state in memory.
-            *followed = self.derive_anew(sequencer).await?;
+            *followed = self.rederive(engine).await?;
             tracing::warn!("the state is derived from the file and L1 again");
             return Ok(());
         }
@@ -210,12 +211,12 @@ impl Follower {
             return Ok(());
         }
         let reorganised = chain != Chain::Same;
-        let batches = sequencer.state().batches;
-        let same_state = head.batch_count == batches && head.state_root == sequencer.state().settled.trees().root();
+        let batches = engine.state().batches;
+        let same_state = head.batch_count == batches && head.state_root == engine.state().settled.trees().root();
         if reorganised || head.batch_count < batches {
             tracing::warn!(block = head.block_number, "L1 was reorganised");
             if !same_state {
-                *followed = self.derive_anew(sequencer).await?;
+                *followed = self.rederive(engine).await?;
                 return Ok(());
             }
         }
@@ -225,7 +226,7 @@ impl Follower {
             for batch in self.rollup.batches(followed.position.number).await? {
                 if batch.number > batches && batch.number <= head.batch_count {
                     let gas_used = gas_used(&self.rollup, batch.tx_hash).await?;
-                    new.push(OnL1 { batch, gas_used });
+                    new.push(BatchOnL1 { batch, gas_used });
                 }
             }
             // The node that sent the logs may be behind the one that sent the head.
@@ -233,39 +234,39 @@ impl Follower {
             if shown != head.batch_count {
                 return Err(FollowError::Incomplete { shown, settled: head.batch_count });
             }
-            let taken = sequencer.write(move |sequencer| sequencer.take_over(&new)).await;
+            let taken = engine.write(move |engine| engine.apply_settled(&new)).await;
             match taken.map_err(|_| FollowError::Stopping)? {
                 // Also when a batch was given up in flight but was settled in spite of that, and its operations are no longer open.
-                Err(DeriveError::Fork(_) | DeriveError::UnknownOperations(_)) => {
-                    *followed = self.derive_anew(sequencer).await?;
+                Err(DerivationError::Fork(_) | DerivationError::UnknownOperations(_)) => {
+                    *followed = self.rederive(engine).await?;
                     return Ok(());
                 }
                 taken => taken?,
             }
         }
-        if sequencer.state().settled.trees().root() != head.state_root {
+        if engine.state().settled.trees().root() != head.state_root {
             return Err(FollowError::StateRoot(head.batch_count));
         }
-        if !self.follow_queue(sequencer, &head, reorganised, followed.position.number).await? {
+        if !self.follow_queue(engine, &head, reorganised, followed.position.number).await? {
             // Accounts that wait for their settlement may have other owners now.
-            *followed = self.derive_anew(sequencer).await?;
+            *followed = self.rederive(engine).await?;
             return Ok(());
         }
         *followed = Followed { position: next, doubts: 0 };
-        sequencer.wake.notify_one();
+        engine.wake.notify_one();
         Ok(())
     }
 
     /// Updates the copy of the queue. Returns `false` if entries that were in it are gone. Only new entries are read, unless L1 was reorganised.
     async fn follow_queue(
         &self,
-        sequencer: &Arc<Sequencer>,
+        engine: &Arc<Engine>,
         head: &Head,
         reorganised: bool,
         from_block: u64,
     ) -> Result<bool, FollowError> {
         let (queue_head, known, hospital) = {
-            let state = sequencer.state();
+            let state = engine.state();
             let known: Vec<L1Operation> = state.queue.iter().map(|queued| queued.operation.clone()).collect();
             (state.queue_head, known, state.hospital)
         };
@@ -284,27 +285,27 @@ impl Follower {
         };
         if !new.is_empty() || hospital.is_none() || reorganised {
             let told = self.rollup.account_of(self.hospital).await?;
-            let written = sequencer.write(move |sequencer| sequencer.extend_queue(new, told)).await;
+            let written = engine.write(move |engine| engine.extend_queue(new, told)).await;
             written.map_err(|_| FollowError::Stopping)??;
         }
         Ok(true)
     }
 
-    async fn derive_anew(&self, sequencer: &Arc<Sequencer>) -> Result<Followed, FollowError> {
-        let (position, head, view) = read_all(&self.rollup, &sequencer.clock, self.hospital, |_| false).await?;
-        let derived = sequencer.write_anew(move |sequencer| {
-            if sequencer.mempool.has_failed() {
-                sequencer.mempool.reopen()?;
+    async fn rederive(&self, engine: &Arc<Engine>) -> Result<Followed, FollowError> {
+        let (position, head, view) = read_all(&self.rollup, &engine.clock, self.hospital, |_| false).await?;
+        let derived = engine.recover(move |engine| {
+            if engine.mempool.has_failed() {
+                engine.mempool.reopen()?;
             }
-            let state = derive(&sequencer.mempool, sequencer.domain, sequencer.version, view)?;
-            sequencer.replace(state);
-            Ok::<_, DeriveError>(())
+            let state = derive(&engine.mempool, engine.domain, engine.version, view)?;
+            engine.replace(state);
+            Ok::<_, DerivationError>(())
         });
         derived.await.map_err(|_| FollowError::Stopping)??;
-        if sequencer.state().settled.trees().root() != head.state_root {
+        if engine.state().settled.trees().root() != head.state_root {
             return Err(FollowError::StateRoot(head.batch_count));
         }
-        sequencer.wake.notify_one();
+        engine.wake.notify_one();
         Ok(Followed { position, doubts: 0 })
     }
 }

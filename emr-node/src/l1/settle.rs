@@ -1,7 +1,7 @@
 //! Settles a proven batch on L1.
 
 use alloy::providers::DynProvider;
-use emr_chain::{BatchContent, Revert, Rollup, RollupError, Settlement};
+use emr_chain::{BatchContent, Revert, Rollup, RollupError, SettlementLayer};
 use emr_core::UnixTime;
 use emr_rollup::{
     batch::{Batch, D1Entry, D2Entry, Proven},

@@ -96,7 +96,7 @@ pub struct Settled {
     /// The batch, with its new stage.
     pub record: BatchRecord,
     /// Operations of a superseded batch: it was sealed here with the same number. They wait again.
-    pub released: Vec<Sequence>,
+    pub requeued: Vec<Sequence>,
 }
 
 pub(super) fn create(transaction: &WriteTransaction) -> Result<(), MempoolError> {
@@ -177,9 +177,9 @@ impl Mempool {
     /// [`MempoolError`].
     pub fn settle(&self, settled: &[Settled]) -> Result<(), MempoolError> {
         let transaction = self.write()?;
-        for Settled { record, released } in settled {
+        for Settled { record, requeued } in settled {
             put(&transaction, record)?;
-            set_status(&transaction, released.iter().copied(), &OperationStatus::Pending)?;
+            set_status(&transaction, requeued.iter().copied(), &OperationStatus::Pending)?;
             let status = OperationStatus::Settled { batch: record.number };
             set_status(&transaction, record.operations.iter().copied(), &status)?;
         }

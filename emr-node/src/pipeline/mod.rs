@@ -1,9 +1,9 @@
 //! The loop that turns waiting operations into settled batches: seal, prove, settle, follow.
 
+mod batch;
 mod overdue;
 pub(crate) mod policy;
 pub(crate) mod prove;
-mod settle;
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -15,18 +15,19 @@ use emr_rollup::batch::PublicInputs;
 use tokio::sync::{mpsc, watch};
 
 use crate::{
-    http::refusal::Refusal,
+    engine::Engine,
     l1::{
         follow::{FollowError, Follower},
         lock::L1Turn,
     },
     mempool::BatchRecord,
-    sequencer::{SealError, Sequencer},
+    request_error::RequestError,
+    sequencer::SealError,
 };
+use batch::Rejections;
 use overdue::Overdue;
 use policy::SealPolicy;
 use prove::{Activity, Proving, VerifiedProof};
-use settle::Rejections;
 
 /// How often the loop runs if nothing wakes it.
 const TICK: Duration = Duration::from_millis(500);
@@ -36,7 +37,7 @@ const RETRY: Duration = Duration::from_secs(5);
 /// The data that the loop and the HTTP interface share.
 #[derive(Debug)]
 pub(crate) struct Pipeline {
-    pub(crate) sequencer: Arc<Sequencer>,
+    pub(crate) engine: Arc<Engine>,
     pub(crate) follower: Follower,
     pub(crate) proving: Proving,
     policy: SealPolicy,
@@ -50,15 +51,10 @@ pub(crate) struct Pipeline {
 pub(crate) type Proofs = mpsc::Receiver<(PublicInputs, VerifiedProof)>;
 
 impl Pipeline {
-    pub(crate) fn new(
-        sequencer: Arc<Sequencer>,
-        follower: Follower,
-        proving: Proving,
-        policy: SealPolicy,
-    ) -> (Self, Proofs) {
+    pub(crate) fn new(engine: Arc<Engine>, follower: Follower, proving: Proving, policy: SealPolicy) -> (Self, Proofs) {
         let (proofs, arriving) = mpsc::channel(4);
         let l1_turn = L1Turn::default();
-        (Self { sequencer, follower, proving, policy, job: Mutex::new(None), proofs, l1_turn }, arriving)
+        (Self { engine, follower, proving, policy, job: Mutex::new(None), proofs, l1_turn }, arriving)
     }
 
     /// The batch that needs a proof.
@@ -84,11 +80,11 @@ impl Pipeline {
     }
 
     /// Accepts a proof from outside. Verifies it first, because a lying prover must not cost gas.
-    pub(crate) async fn offer(&self, number: u64, proof: Vec<u8>) -> Result<(), Refusal> {
+    pub(crate) async fn offer(&self, number: u64, proof: Vec<u8>) -> Result<(), RequestError> {
         let job = self.job().filter(|job| job.number == number);
-        let job = job.ok_or_else(|| Refusal::not_found(format!("batch {number} does not wait for a proof")))?;
+        let job = job.ok_or_else(|| RequestError::not_found(format!("batch {number} does not wait for a proof")))?;
         let verified = self.proving.verify(job.public, proof).await;
-        let verified = verified.map_err(|error| Refusal::refused(format!("the proof is refused: {error}")))?;
+        let verified = verified.map_err(|error| RequestError::refused(format!("the proof is refused: {error}")))?;
         // If the channel is full, there is a proof already.
         if self.proofs.try_send((job.public, verified)).is_ok() {
             self.withdraw_job(&job);
@@ -97,19 +93,19 @@ impl Pipeline {
     }
 
     /// Follows L1, and then seals the waiting operations. Returns `None` if nothing waits.
-    pub(crate) async fn seal(&self) -> Result<Option<BatchRecord>, Refusal> {
+    pub(crate) async fn seal(&self) -> Result<Option<BatchRecord>, RequestError> {
         // Without this, operations could expire at a time that L1 has not reached, or be sealed on a state that L1 does not have.
         if let Err(error) = self.follow_once().await {
-            return Err(Refusal::unavailable(format!("nothing is sealed without L1: {error}")));
+            return Err(RequestError::unavailable(format!("nothing is sealed without L1: {error}")));
         }
-        let sealed = self.sequencer.write(Sequencer::seal).await?;
+        let sealed = self.engine.write(Engine::seal).await?;
         if let Ok(Some(record)) = &sealed {
             tracing::info!(batch = record.number, n1 = record.public.n1, n = record.public.n, "sealed");
-            self.sequencer.wake.notify_one();
+            self.engine.wake.notify_one();
         }
         sealed.map_err(|error| match error {
             SealError::Mempool(error) => error.into(),
-            other => Refusal::unavailable(other.to_string()),
+            other => RequestError::unavailable(other.to_string()),
         })
     }
 
@@ -126,7 +122,7 @@ impl Pipeline {
                 }
                 failing = error;
             }
-            for (sequence, settle_by) in overdue.new_ones(&self.sequencer.state().open, self.sequencer.clock.now()) {
+            for (sequence, settle_by) in overdue.new_ones(&self.engine.state().open, self.engine.clock.now()) {
                 tracing::warn!(sequence, %settle_by, "an operation was to be settled or returned by now; `emr-hospital status` says what is wrong");
             }
         }
@@ -134,10 +130,10 @@ impl Pipeline {
 
     /// Brings the node up to L1's head. If L1 shows data that the node cannot follow, the node accepts no operations but Revokes.
     async fn follow_once(&self) -> Result<(), FollowError> {
-        let followed = self.follower.sync(&self.sequencer).await;
+        let followed = self.follower.sync(&self.engine).await;
         match &followed {
-            Ok(()) => self.sequencer.resume(),
-            Err(error) => self.sequencer.halt_on(error),
+            Ok(()) => self.engine.resume(),
+            Err(error) => self.engine.halt_on(error),
         }
         followed
     }
@@ -146,18 +142,18 @@ impl Pipeline {
     pub(crate) async fn run(&self, mut proofs: Proofs) {
         let mut rejections = Rejections::default();
         loop {
-            let outstanding = self.sequencer.state().outstanding.clone();
+            let outstanding = self.engine.state().outstanding.clone();
             let Some(record) = outstanding else {
                 self.set_job(None);
                 self.act(Activity::Idle);
-                if self.policy.is_due(&self.sequencer) {
+                if self.policy.is_due(&self.engine) {
                     match self.seal().await {
                         Ok(Some(_)) => continue,
                         Ok(None) => {}
                         Err(error) => tracing::warn!(%error, "sealing failed"),
                     }
                 }
-                let _ = tokio::time::timeout(TICK, self.sequencer.wake.notified()).await;
+                let _ = tokio::time::timeout(TICK, self.engine.wake.notified()).await;
                 continue;
             };
             if rejections.are_too_many(&record.public) {
@@ -165,7 +161,7 @@ impl Pipeline {
                 tokio::time::sleep(RETRY).await;
                 continue;
             }
-            if let Err(reason) = self.carry(record, &mut proofs, &mut rejections).await {
+            if let Err(reason) = self.step(record, &mut proofs, &mut rejections).await {
                 tracing::warn!(%reason, "a batch is stuck; trying again");
                 tokio::time::sleep(RETRY).await;
             }

@@ -25,6 +25,7 @@ mod tests {
     use emr_rollup::{
         operation::{Action, DirectoryCommitment, Domain, Operation, Revoke},
         primitive::{eddsa::SigningKey, field::Fr},
+        version::CircuitVersion,
     };
 
     use super::*;
@@ -65,7 +66,7 @@ mod tests {
     #[test]
     fn each_is_told_once() -> Result<(), emr_core::OutOfRange> {
         let at = UnixTime::new;
-        let mut open = OpenOperations::new(16);
+        let mut open = OpenOperations::new(&CircuitVersion::V1);
         open.insert(3, promised(at(100)?)?);
         open.insert(4, promised(at(200)?)?);
         let mut overdue = Overdue::default();

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use emr_core::UnixTime;
 
-use crate::sequencer::Sequencer;
+use crate::engine::Engine;
 
 /// When the node seals a batch. It never does while another batch is being proved or settled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,18 +17,18 @@ pub enum SealPolicy {
 
 impl SealPolicy {
     /// Whether to seal a batch now.
-    pub(crate) fn is_due(self, sequencer: &Sequencer) -> bool {
+    pub(crate) fn is_due(self, engine: &Engine) -> bool {
         let Self::After(patience) = self else { return false };
-        let (waiting, oldest) = sequencer.waiting();
-        let state = sequencer.state();
+        let (waiting, oldest) = engine.waiting();
+        let state = engine.state();
         if state.outstanding.is_some() {
             return false;
         }
         let entries = state.queue.len();
-        let version = &sequencer.version;
+        let version = &engine.version;
         let oldest_entry = state.queue.front().map(|queued| queued.seen);
         waiting >= version.max_l2 || entries >= version.max_l1 || {
-            let now = sequencer.clock.now();
+            let now = engine.clock.now();
             is_older(oldest, now, patience) || oldest_entry.is_some_and(|seen| seen_before(seen, patience))
         }
     }

@@ -2,33 +2,44 @@
 //!
 //! `EMR_SOAK_ACCOUNTS` sets the number of hostile accounts. `cargo xtask soak mempool` runs ten thousand.
 
-use std::{collections::BTreeMap, env, time::Instant};
+use std::{collections::BTreeMap, env, sync::Arc, time::Instant};
 
-use alloy::primitives::{Address, B256};
-use emr_api::{Receipt, Submission};
-use emr_chain::SettledBatch;
+use alloy::{
+    primitives::{Address, B256},
+    signers::local::PrivateKeySigner,
+};
+use emr_api::{OperationStatus, Receipt, Submission};
+use emr_chain::{RollupInstance, SettledBatch};
 use emr_core::{
     AccountEpoch, AccountIndex, Class, GrantSlot, RecordSlot, RecordStatus, Revision, Rights, Role, UnixTime, Uses,
     Version,
 };
 use emr_ipfs::DiskStore;
 use emr_rollup::{
-    l1_operation::Registration,
-    operation::{Action, DirectoryCommitment, Operation, PutRecord, Revoke, SetGrant, SignedOperation},
+    l1_operation::Register,
+    operation::{Action, DirectoryCommitment, Domain, Operation, PutRecord, Revoke, SetGrant, SignedOperation},
     primitive::{eddsa::SigningKey, field::Fr},
     state::{
         leaf::{GrantLeaf, RecordLeaf},
         ledger::Ledger,
     },
+    version::CircuitVersion,
 };
 
-use super::{place::Place, *};
+use super::{
+    SealError,
+    order::BatchOrder,
+    place::{self, Place},
+    promise,
+};
 use crate::{
-    http::refusal::RefusalKind,
-    l1,
-    mempool::{Anchor, BatchRecord},
+    derivation::BatchOnL1,
+    engine::{Engine, EngineParts},
+    l1::{self, clock::Clock},
+    mempool::{Anchor, BatchRecord, Mempool},
+    request_error::RequestErrorKind,
     state::{
-        State,
+        NodeState,
         open::{BATCH_SECONDS, OpenOperations},
         pointers::CheckedPointer,
     },
@@ -60,7 +71,7 @@ fn key(account: u64) -> SigningKey {
 }
 
 struct World {
-    sequencer: Arc<Sequencer>,
+    engine: Arc<Engine>,
     domain: Domain,
     time: UnixTime,
     _folder: tempfile::TempDir,
@@ -80,20 +91,20 @@ fn world(hostile: u64) -> Test<World> {
         let role = if account == DOCTOR { Role::Doctor } else { Role::Patient };
         let key = key(account).public();
         let account = AccountIndex::new(account)?;
-        ledger.consume(&Registration { account, role, org: None, key, encryption: Fr::from(account.get()) }.into())?;
+        ledger.consume(&Register { account, role, org: None, key, encryption: Fr::from(account.get()) }.into())?;
     }
     for account in patients() {
         ledger.execute(&sign(domain, time, account, account, 0, grant(FIRST, Version::ZERO)?)?, time)?;
     }
     let settled = Arc::new(ledger);
-    let state = State {
+    let state = NodeState {
         soft: Arc::clone(&settled),
         settled,
         batches: 1,
         last_time: time,
         queue_head: 0,
         queue: Default::default(),
-        open: OpenOperations::new(order::share(&version)),
+        open: OpenOperations::new(&version),
         outstanding: None,
         history: Arc::default(),
         pointers: Default::default(),
@@ -103,9 +114,9 @@ fn world(hostile: u64) -> Test<World> {
     let signer = PrivateKeySigner::from_bytes(&B256::repeat_byte(7))?;
     let clock = Clock::new(true);
     let quotas = crate::storage::quota::Quotas::DEFAULT;
-    let parts = Parts { mempool, blockstore, clock, instance, version, signer, state, quotas };
-    let sequencer = Arc::new(Sequencer::new(parts));
-    Ok(World { sequencer, domain, time, _folder: folder })
+    let parts = EngineParts { mempool, blockstore, clock, instance, version, signer, state, quotas };
+    let engine = Arc::new(Engine::new(parts));
+    Ok(World { engine, domain, time, _folder: folder })
 }
 
 fn sign(domain: Domain, time: UnixTime, signer: u64, patient: u64, salt: u64, action: Action) -> Test<SignedOperation> {
@@ -161,16 +172,16 @@ fn put(account: u64, slot: u64) -> Test<Action> {
 
 impl World {
     /// Submits an operation, from the step after its blocks were read. Returns the receipt, or the kind of the refusal.
-    fn submit(&self, signed: SignedOperation) -> Test<Result<Receipt, RefusalKind>> {
+    fn submit(&self, signed: SignedOperation) -> Test<Result<Receipt, RequestErrorKind>> {
         let submission = Submission { signed, stored: None, epoch: None, directory: None };
-        let directory = match self.sequencer.admit(&submission) {
+        let directory = match self.engine.admit(&submission) {
             Ok((directory, _)) => directory,
-            Err(refusal) => return Ok(Err(refusal.kind)),
+            Err(error) => return Ok(Err(error.kind)),
         };
-        let principal = self.sequencer.state().principal(signed.operation.signer).ok_or("an account")?;
+        let principal = self.engine.state().principal(signed.operation.signer).ok_or("an account")?;
         let kept =
-            self.sequencer.keep(signed.id(self.domain), principal, &submission, &CheckedPointer::default(), directory);
-        Ok(kept.map_err(|refusal| refusal.kind).and_then(|receipt| receipt.ok_or(RefusalKind::Stale)))
+            self.engine.keep(signed.id(self.domain), principal, &submission, &CheckedPointer::default(), directory);
+        Ok(kept.map_err(|error| error.kind).and_then(|receipt| receipt.ok_or(RequestErrorKind::Stale)))
     }
 
     fn taken(&self, signed: SignedOperation) -> Test<Receipt> {
@@ -183,30 +194,30 @@ impl World {
 
     /// Whether a Revoke would get a reserved place and a promise now.
     fn has_a_place(&self, revoke: &SignedOperation) -> bool {
-        let state = self.sequencer.state();
+        let state = self.engine.state();
         let place = place::find(&state, &revoke.operation);
         place.is_ok_and(|place| place == Place::Reserved && promise::promise(&state, revoke, place, self.time).is_ok())
     }
 
     /// A sealed batch as L1 shows it.
-    fn on_l1(&self, record: &BatchRecord) -> Test<OnL1> {
-        let proven = self.sequencer.reproduce(record)?.with_proof(vec![1; 100]);
+    fn on_l1(&self, record: &BatchRecord) -> Test<BatchOnL1> {
+        let proven = self.engine.reseal(record)?.with_proof(vec![1; 100]);
         let content = l1::settle::content(&proven);
         let batch = SettledBatch { number: record.number, tx_hash: Default::default(), block_number: 5, content };
-        Ok(OnL1 { batch, gas_used: None })
+        Ok(BatchOnL1 { batch, gas_used: None })
     }
 
     /// Seals one batch of the waiting operations, and settles it.
     fn settle(&self) -> Test {
-        let Some(record) = self.sequencer.seal()? else { return Ok(()) };
+        let Some(record) = self.engine.seal()? else { return Ok(()) };
         let settled = self.on_l1(&record)?;
-        Ok(self.sequencer.take_over(std::slice::from_ref(&settled))?)
+        Ok(self.engine.apply_settled(std::slice::from_ref(&settled))?)
     }
 
     /// The number of batches before the operation's batch, if no other operation comes.
     fn batch_of(&self, signed: &SignedOperation) -> Option<usize> {
-        let state = self.sequencer.state();
-        let mut order = order::BatchOrder::of(&state.open, order::share(&CircuitVersion::V1));
+        let state = self.engine.state();
+        let mut order = BatchOrder::of(&state.open);
         let position = order.position(|(_, open)| open.signed == *signed)?;
         Some(position / CircuitVersion::V1.max_l2)
     }

@@ -9,17 +9,11 @@ use std::{
 };
 
 use emr_core::AccountIndex;
-use emr_rollup::version::CircuitVersion;
 
 use crate::{
     mempool::{Acknowledged, Sequence},
     state::open::{OpenOperations, RankedIter},
 };
-
-/// How many places of a batch each kind has.
-pub(crate) const fn share(version: &CircuitVersion) -> usize {
-    version.max_l2 / 2
-}
 
 /// The open operations in the order in which they go into batches. It is found out round by round, as far as it is read: a round is one
 /// batch's share of each kind.
@@ -28,7 +22,6 @@ pub(crate) const fn share(version: &CircuitVersion) -> usize {
 #[derive(Clone, Debug)]
 pub(crate) struct BatchOrder<'a> {
     open: &'a OpenOperations,
-    share: usize,
     urgent: Peekable<RankedIter<'a>>,
     /// The operations with an ordinary place that did not go yet.
     ordinary: Vec<(Sequence, &'a Acknowledged)>,
@@ -52,10 +45,9 @@ impl Gone {
 }
 
 impl<'a> BatchOrder<'a> {
-    pub(crate) fn of(open: &'a OpenOperations, share: usize) -> Self {
+    pub(crate) fn of(open: &'a OpenOperations) -> Self {
         Self {
             open,
-            share,
             urgent: open.urgent().iter().peekable(),
             ordinary: open.ordinary().collect(),
             gone: Gone::default(),
@@ -74,7 +66,7 @@ impl<'a> BatchOrder<'a> {
                 return false;
             }
             // If an operation waits, the later ordinary operations on the same patient wait too.
-            let goes = (taken < self.share || !urgent_wait)
+            let goes = (taken < self.open.share() || !urgent_wait)
                 && !blocked.contains(&patient)
                 && !self.waits_for_urgent(patient, *sequence);
             if goes {
@@ -92,7 +84,7 @@ impl<'a> BatchOrder<'a> {
     /// Takes the urgent operations of a round. Returns whether there were any.
     fn take_urgent(&mut self) -> bool {
         let mut taken = 0;
-        while taken < self.share
+        while taken < self.open.share()
             && let Some(position) = self.urgent.next()
         {
             let Some(open) = self.open.get(position.sequence) else { continue };

@@ -7,11 +7,11 @@ use emr_rollup::{
     state::ledger::Ledger,
 };
 
-use super::{order, promise::MARGIN};
+use super::promise::MARGIN;
 use crate::{
-    http::refusal::Refusal,
     mempool::{Acknowledged, Sequence},
-    state::{State, open::BATCH_SECONDS},
+    request_error::RequestError,
+    state::{NodeState, open::BATCH_SECONDS},
 };
 
 /// How many batches are settled in five hours. Half of the operations in them is the number of ordinary places.
@@ -46,22 +46,22 @@ pub(crate) enum Place {
 /// Finds the place for an operation.
 ///
 /// # Errors
-/// [`Refusal`]; the caller may try again when batches are settled.
-pub(crate) fn find(state: &State, operation: &Operation) -> Result<Place, Refusal> {
+/// [`RequestError`]; the caller may try again when batches are settled.
+pub(crate) fn find(state: &NodeState, operation: &Operation) -> Result<Place, RequestError> {
     if let Action::Revoke(revoke) = operation.action
         && operation.signer == operation.patient
         && let Some(place) = of_revoke(state, operation, &revoke)
     {
         return Ok(place);
     }
-    let places = BATCHES * order::share(state.settled.trees().version());
+    let places = BATCHES * state.open.share();
     let taken = state.open.ordinary_places();
     let is_free =
         taken < places && state.open.ordinary_places_of(operation.signer) < places_of_one_signer(taken, places);
     if is_free {
         Ok(Place::Ordinary)
     } else {
-        Err(Refusal::unavailable("too many operations wait for a batch: try again when some are settled"))
+        Err(RequestError::unavailable("too many operations wait for a batch: try again when some are settled"))
     }
 }
 
@@ -69,7 +69,7 @@ pub(crate) fn find(state: &State, operation: &Operation) -> Result<Place, Refusa
 ///
 /// One place is reserved for each slot that holds a grant, settled or pending. A slot without a grant has no reserved place: otherwise any account
 /// could take a thousand places.
-fn of_revoke(state: &State, operation: &Operation, revoke: &Revoke) -> Option<Place> {
+fn of_revoke(state: &NodeState, operation: &Operation, revoke: &Revoke) -> Option<Place> {
     let open_revoke = state.open.on_patient(operation.patient).rev().find(|(_, open)| {
         open.reserved.is_some()
             && matches!(open.signed.operation.action, Action::Revoke(same) if same.slot == revoke.slot)
@@ -90,7 +90,7 @@ fn of_revoke(state: &State, operation: &Operation, revoke: &Revoke) -> Option<Pl
 /// - no later operation on this patient may be built on the open one's directory;
 /// - the limits [`MAX_REPEATED`] and [`MAX_REPLACED`] allow it.
 fn may_replace(
-    state: &State,
+    state: &NodeState,
     sequence: Sequence,
     older: &Acknowledged,
     operation: &Operation,

@@ -7,12 +7,12 @@ use emr_api::receipt::SETTLE_WITHIN;
 use emr_core::{AccountIndex, UnixTime};
 use emr_rollup::operation::{Operation, SignedOperation};
 
-use super::{order, place::Place};
+use super::place::Place;
 use crate::{
-    http::refusal::Refusal,
     mempool::{Reserved, Turn},
+    request_error::RequestError,
     state::{
-        State,
+        NodeState,
         open::{BATCH_SECONDS, NewlyUrgent, Position},
     },
 };
@@ -32,16 +32,16 @@ pub(crate) struct Promise {
 /// The promise for an operation that has a place.
 ///
 /// # Errors
-/// [`Refusal`] if an ordinary operation cannot be settled within [`SETTLE_WITHIN`].
+/// [`RequestError`] if an ordinary operation cannot be settled within [`SETTLE_WITHIN`].
 pub(crate) fn promise(
-    state: &State,
+    state: &NodeState,
     signed: &SignedOperation,
     place: Place,
     acknowledged: UnixTime,
-) -> Result<Promise, Refusal> {
+) -> Result<Promise, RequestError> {
     let queue = Batches {
         first: usize::from(state.outstanding.is_some()) + registration_batches(state, &signed.operation),
-        share: order::share(state.settled.trees().version()),
+        share: state.open.share(),
     };
     let valid_until = signed.operation.valid_until;
     match place {
@@ -74,18 +74,18 @@ impl Batches {
 
 /// When an ordinary operation is settled at the latest.
 fn ordinary(
-    state: &State,
+    state: &NodeState,
     operation: &Operation,
     batches: Batches,
     acknowledged: UnixTime,
-) -> Result<UnixTime, Refusal> {
+) -> Result<UnixTime, RequestError> {
     // It waits for the Revokes on its patient.
     let on_patient = state.open.on_patient(operation.patient);
     let revokes = on_patient.filter_map(|(_, open)| Some(open.reserved?.latest)).max().unwrap_or(UnixTime::ZERO);
     let by_place = acknowledged.saturating_add(MARGIN + batches.seconds(state.open.ordinary_places()));
     let settle_by = by_place.max(revokes);
     if settle_by > acknowledged.saturating_add(SETTLE_WITHIN) {
-        return Err(Refusal::unavailable(
+        return Err(RequestError::unavailable(
             "what goes first cannot be settled soon enough to promise this: try again when some of it is",
         ));
     }
@@ -96,9 +96,9 @@ fn ordinary(
 ///
 /// No later Revoke goes before a patient's first Revoke. A later Revoke may go before a patient's further Revokes, as far as their promises
 /// allow: so a further Revoke gets twice the time.
-fn reserved(state: &State, revoke: &SignedOperation, batches: Batches, now: UnixTime) -> Reserved {
+fn reserved(state: &NodeState, revoke: &SignedOperation, batches: Batches, now: UnixTime) -> Reserved {
     let newly_urgent = state.open.newly_urgent(revoke);
-    let turn = turn(state, revoke.operation.patient, newly_urgent, batches.share, now);
+    let turn = turn(state, revoke.operation.patient, newly_urgent, now);
     let ahead = state.open.urgent().rank(&Position::after(turn)) + newly_urgent.all - 1;
     let seconds = batches.seconds(ahead);
     let is_first = turn <= state.batches;
@@ -108,7 +108,7 @@ fn reserved(state: &State, revoke: &SignedOperation, batches: Batches, now: Unix
 /// The turn of a new Revoke: the number of settled batches, plus one for each earlier urgent operation that the patient signed. So no patient gets
 /// many operations into one turn, and no Revoke overtakes an earlier one of the same patient. If this would break the promise of an operation
 /// with a later turn, the Revoke goes into the turn of the last such operation instead.
-fn turn(state: &State, patient: AccountIndex, newly_urgent: NewlyUrgent, share: usize, now: UnixTime) -> Turn {
+fn turn(state: &NodeState, patient: AccountIndex, newly_urgent: NewlyUrgent, now: UnixTime) -> Turn {
     let (mut own, mut last_own) = (newly_urgent.own - 1, 0);
     for (sequence, position) in state.open.urgent_on(patient) {
         own += usize::from(state.open.get(sequence).is_some_and(|open| open.signed.operation.signer == patient));
@@ -119,14 +119,14 @@ fn turn(state: &State, patient: AccountIndex, newly_urgent: NewlyUrgent, share: 
     // it, that must still be half the reserve before the time in its promise.
     let before = usize::from(state.outstanding.is_some()) + 1;
     let earliest = i128::from(now.get()) + i128::from(MARGIN / 2) + i128::from(BATCH_SECONDS) * before as i128;
-    let needed = earliest * share as i128 + i128::from(BATCH_SECONDS) * newly_urgent.all as i128;
+    let needed = earliest * state.open.share() as i128 + i128::from(BATCH_SECONDS) * newly_urgent.all as i128;
     let broken = state.open.urgent().last_below(needed).map(|position| position.turn);
     broken.filter(|turn| *turn > fair).unwrap_or(fair)
 }
 
 /// How many batches with registrations must come before the operation can go into a batch. It counts the registrations of the operation's
 /// accounts, and those that earlier operations on the same patient wait for.
-fn registration_batches(state: &State, operation: &Operation) -> usize {
+fn registration_batches(state: &NodeState, operation: &Operation) -> usize {
     let signers = state.open.on_patient(operation.patient).map(|(_, open)| open.signed.operation.signer);
     let accounts = signers.chain([operation.signer, operation.patient]);
     // A settled account has no registration in the queue.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use crate::http::refusal::Refusal;
+use crate::request_error::RequestError;
 
 /// How many Revokes wait for a try or are tried. Each of them holds one of the request places for Revokes, so the limit is low.
 const IN_LINE: usize = 8;
@@ -35,10 +35,10 @@ impl Replacements {
     ///
     /// # Errors
     /// `unavailable` if the line is full or the node is stopping.
-    pub(crate) async fn turn(&self) -> Result<Replacement<'_>, Refusal> {
-        let full = |_| Refusal::busy("many Revokes would take the place of others: try again", LATER);
+    pub(crate) async fn turn(&self) -> Result<Replacement<'_>, RequestError> {
+        let full = |_| RequestError::busy("many Revokes would take the place of others: try again", LATER);
         let in_line = self.in_line.try_acquire().map_err(full)?;
-        let turn = self.turn.acquire().await.map_err(|_| Refusal::unavailable("the node is stopping"))?;
+        let turn = self.turn.acquire().await.map_err(|_| RequestError::unavailable("the node is stopping"))?;
         Ok(Replacement { _turn: turn, _in_line: in_line })
     }
 }

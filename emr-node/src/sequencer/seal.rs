@@ -10,13 +10,11 @@ use emr_rollup::{
     state::ledger::Ledger,
 };
 
-use super::{
-    Sequencer,
-    order::{self, BatchOrder},
-};
+use super::order::BatchOrder;
 use crate::{
+    engine::Engine,
     mempool::{BatchRecord, BatchStage, MempoolError, Sequence},
-    state::State,
+    state::NodeState,
 };
 
 /// How old a batch's time may be when L1 settles it. Seconds.
@@ -42,7 +40,7 @@ struct Plan {
     returned: Vec<(Sequence, String)>,
 }
 
-impl Sequencer {
+impl Engine {
     /// Seals a batch. `None` if there is nothing to put into it. Must run as the only writer.
     pub(crate) fn seal(&self) -> Result<Option<BatchRecord>, SealError> {
         let plan = {
@@ -87,7 +85,7 @@ impl Sequencer {
     }
 
     /// Makes exactly the same outstanding batch again.
-    pub(crate) fn reproduce(&self, record: &BatchRecord) -> Result<Batch<Sealed>, SealError> {
+    pub(crate) fn reseal(&self, record: &BatchRecord) -> Result<Batch<Sealed>, SealError> {
         let state = self.state();
         let failed = || SealError::NotReproducible(record.number);
         let mut batch = Batch::open(Ledger::clone(&state.settled), record.number, record.time);
@@ -130,13 +128,13 @@ impl Sequencer {
     }
 }
 
-/// Takes entries from the head of the L1 queue, and then open operations in their order ([`order`]). An operation stays open if it needs a
+/// Takes entries from the head of the L1 queue, and then open operations in their order ([`BatchOrder`]). An operation stays open if it needs a
 /// registration that is not in this batch, or if its time has not come. Then all later operations on the same patient stay open too. Any
 /// other operation that does not execute is returned.
-fn plan(state: &State, now: UnixTime) -> Plan {
+fn plan(state: &NodeState, now: UnixTime) -> Plan {
     let version = *state.settled.trees().version();
     let admitted = state.queue.len().min(version.max_l1);
-    let waiting = BatchOrder::of(&state.open, order::share(&version));
+    let waiting = BatchOrder::of(&state.open);
     let time = batch_time(state, waiting.clone(), now);
     let mut batch = Batch::open(Ledger::clone(&state.settled), state.batches + 1, time);
     let mut arriving = BTreeSet::new();
@@ -170,7 +168,7 @@ fn plan(state: &State, now: UnixTime) -> Plan {
 
 /// The batch's time. It is now, or earlier if a waiting operation has expired since its acknowledgement. It is never before the time of the
 /// last batch, and never so early that L1 would refuse the proved batch.
-fn batch_time(state: &State, waiting: BatchOrder<'_>, now: UnixTime) -> UnixTime {
+fn batch_time(state: &NodeState, waiting: BatchOrder<'_>, now: UnixTime) -> UnixTime {
     let earliest = UnixTime::new(now.get().saturating_sub(MAX_BATCH_AGE - PROVING_MARGIN)).unwrap_or(UnixTime::ZERO);
     let earliest = earliest.max(state.last_time);
     let latest = waiting

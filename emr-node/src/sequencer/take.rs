@@ -1,39 +1,39 @@
 //! Accepts an operation: checks it, stores it, and promises its settlement.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use emr_api::{OperationStatus, Receipt, Submission, receipt};
 use emr_rollup::operation::{DirectoryCommitment, OperationId, SignedOperation};
 
 use super::{
-    Sequencer,
     place::{self, Place},
     promise::{self, Promise},
 };
 use crate::{
-    http::refusal::Refusal,
+    engine::Engine,
     mempool::{Acknowledged, Principal, Sequence},
-    state::State,
+    request_error::RequestError,
+    state::NodeState,
     state::pointers::{self, CheckedPointer},
 };
 
 /// How many times a submission is tried if the key directory changes during the checks.
 const DIRECTORY_READS: usize = 4;
 
-impl Sequencer {
+impl Engine {
     /// Accepts an operation from the account of `principal`. Checks it on the soft state, checks what it points to, stores it durably, and gives
     /// a promise. If the same operation is submitted again, the promise is the same.
     ///
     /// # Errors
-    /// [`Refusal`]; it says why there is no promise.
+    /// [`RequestError`]; it says why there is no promise.
     pub(crate) async fn submit(
         self: &Arc<Self>,
         principal: Principal,
         submission: Submission,
-    ) -> Result<Receipt, Refusal> {
+    ) -> Result<Receipt, RequestError> {
         let operation = submission.signed.operation;
         if operation.signer != principal.account {
-            return Err(Refusal::forbidden("an operation is submitted by its signer: log in as that account"));
+            return Err(RequestError::forbidden("an operation is submitted by its signer: log in as that account"));
         }
         let id = submission.signed.id(self.domain);
         if let Some(known) = self.mempool.operation(id)? {
@@ -41,7 +41,7 @@ impl Sequencer {
         }
         match self.take(id, principal, submission).await {
             // The same operation was submitted at the same time, and was faster.
-            Err(refusal) => self.mempool.operation(id)?.map_or(Err(refusal), |known| self.promise(id, &known)),
+            Err(error) => self.mempool.operation(id)?.map_or(Err(error), |known| self.promise(id, &known)),
             taken => taken,
         }
     }
@@ -51,7 +51,7 @@ impl Sequencer {
         id: OperationId,
         principal: Principal,
         submission: Submission,
-    ) -> Result<Receipt, Refusal> {
+    ) -> Result<Receipt, RequestError> {
         // Cheap checks first: no block is read for an operation that breaks a rule.
         let (directory_in_force, place) = self.admit(&submission)?;
         if let Place::InsteadOf(older) = place {
@@ -66,26 +66,25 @@ impl Sequencer {
             let (directory, _) = self.admit(submission)?;
             pointers::check_epoch(submission, directory, self).await?;
             let handed = Arc::clone(&whole);
-            let kept =
-                self.write(move |sequencer| sequencer.keep(id, principal, &handed.0, &handed.1, directory)).await?;
+            let kept = self.write(move |engine| engine.keep(id, principal, &handed.0, &handed.1, directory)).await?;
             if let Some(receipt) = kept? {
                 self.wake.notify_one();
                 return Ok(receipt);
             }
         }
-        Err(Refusal::unavailable("the patient's key directory keeps changing: try again in a moment"))
+        Err(RequestError::unavailable("the patient's key directory keeps changing: try again in a moment"))
     }
 
     /// Whether the soft state accepts an operation now. Returns the key directory in force and the operation's place.
-    pub(super) fn admit(&self, submission: &Submission) -> Result<(DirectoryCommitment, Place), Refusal> {
+    pub(super) fn admit(&self, submission: &Submission) -> Result<(DirectoryCommitment, Place), RequestError> {
         let state = self.state();
         let operation = &submission.signed.operation;
         let place = place::find(&state, operation)?;
         // A patient's Revoke of a grant is still accepted: the node still serves readers, and the Revoke ends their access at once.
         if place == Place::Ordinary
-            && let Some(reason) = &*self.halted.read().unwrap_or_else(PoisonError::into_inner)
+            && let Some(reason) = self.halt_reason()
         {
-            return Err(Refusal::unavailable(format!("this node takes only Revokes at present: {reason}")));
+            return Err(RequestError::unavailable(format!("this node takes only Revokes at present: {reason}")));
         }
         if place == Place::Ordinary {
             self.quotas.check_space(&self.mempool)?;
@@ -99,7 +98,7 @@ impl Sequencer {
                 let key = state.soft.identity(operation.signer).map(|identity| identity.key);
                 let signed = key.is_some_and(|key| submission.signed.verify(self.domain, &key).is_ok());
                 if !signed {
-                    return Err(Refusal::refused("the signature is not the signer's"));
+                    return Err(RequestError::refused("the signature is not the signer's"));
                 }
             }
         }
@@ -110,12 +109,12 @@ impl Sequencer {
 
     /// Whether an operation executes on the state without the older one. This does not run as the writer: it takes long, and a signer can repeat
     /// a failing try at no cost.
-    async fn try_replacement(self: &Arc<Self>, older: Sequence, signed: SignedOperation) -> Result<(), Refusal> {
+    async fn try_replacement(self: &Arc<Self>, older: Sequence, signed: SignedOperation) -> Result<(), RequestError> {
         let _turn = self.replacements.turn().await?;
-        let sequencer = Arc::clone(self);
+        let engine = Arc::clone(self);
         let now = self.clock.now();
-        let tried = tokio::task::spawn_blocking(move || sequencer.without(older).soft.check(&signed, now).map(drop));
-        tried.await.map_err(|_| Refusal::unavailable("the node is stopping"))?.map_err(Refusal::from)
+        let tried = tokio::task::spawn_blocking(move || engine.without(older).soft.check(&signed, now).map(drop));
+        tried.await.map_err(|_| RequestError::unavailable("the node is stopping"))?.map_err(RequestError::from)
     }
 
     /// Checks the operation once more, stores it, and then executes it. Must run as the only writer. `None` if a record was checked against another
@@ -127,7 +126,7 @@ impl Sequencer {
         submission: &Submission,
         checked: &CheckedPointer,
         directory: DirectoryCommitment,
-    ) -> Result<Option<Receipt>, Refusal> {
+    ) -> Result<Option<Receipt>, RequestError> {
         if let Some(known) = self.mempool.operation(id)? {
             return self.promise(id, &known).map(Some);
         }
@@ -141,7 +140,8 @@ impl Sequencer {
             let patient = state
                 .principal(operation.patient)
                 .filter(|patient| state.is_current(&signer) && checked.is_on(patient));
-            patient.ok_or_else(|| Refusal::unavailable("L1 was reorganised just now: hand the operation in again"))?
+            patient
+                .ok_or_else(|| RequestError::unavailable("L1 was reorganised just now: hand the operation in again"))?
         };
         pointers::check_blocks(&signer, &checked.blocks, self)?;
         let acknowledged = self.clock.now();
@@ -183,34 +183,36 @@ impl Sequencer {
     }
 
     /// The state as if an open operation had never come. The grants that it ended stay ended. Only the operations on its patient are executed again.
-    fn without(&self, sequence: Sequence) -> State {
+    fn without(&self, sequence: Sequence) -> NodeState {
         let mut state = self.state().clone();
         let Some(removed) = state.open.remove(sequence) else { return state };
         let patient = removed.signed.operation.patient;
         let soft = Arc::make_mut(&mut state.soft);
         soft.restore(patient, &state.settled);
         for (_, open) in state.open.on_patient(patient) {
-            // As in `State::rebuild_soft`, an operation that no longer executes has no effect.
+            // As in `NodeState::rebuild_soft`, an operation that no longer executes has no effect.
             let _ = soft.execute(&open.signed, open.acknowledged);
         }
         state
     }
 
-    fn promise(&self, id: OperationId, kept: &Acknowledged) -> Result<Receipt, Refusal> {
+    fn promise(&self, id: OperationId, kept: &Acknowledged) -> Result<Receipt, RequestError> {
         self.expect_whole()?;
         if !self.state().is_of_its_principals(kept) {
-            return Err(Refusal::refused("this operation was signed for an account that is somebody else's on L1 now"));
+            return Err(RequestError::refused(
+                "this operation was signed for an account that is somebody else's on L1 now",
+            ));
         }
         match &kept.status {
             OperationStatus::Returned { reason } => {
-                return Err(Refusal::refused(format!("this operation was returned: {reason}; sign a new one")));
+                return Err(RequestError::refused(format!("this operation was returned: {reason}; sign a new one")));
             }
             OperationStatus::Replaced { by } => {
-                return Err(Refusal::refused(format!("operation {by} took the place of this one")));
+                return Err(RequestError::refused(format!("operation {by} took the place of this one")));
             }
             OperationStatus::Pending | OperationStatus::Sealed { .. } | OperationStatus::Settled { .. } => {}
         }
         receipt::sign(&self.instance, &self.signer, id, kept.acknowledged, kept.settle_by)
-            .map_err(|error| Refusal::unavailable(format!("the hospital's key cannot sign: {error}")))
+            .map_err(|error| RequestError::unavailable(format!("the hospital's key cannot sign: {error}")))
     }
 }

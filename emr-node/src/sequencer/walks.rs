@@ -5,9 +5,9 @@ use std::time::Duration;
 use emr_core::AccountIndex;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use crate::http::{
-    limits::{Place, Places, Turn, Turns},
-    refusal::Refusal,
+use crate::{
+    http::limits::{Place, Places, Turn, Turns},
+    request_error::RequestError,
 };
 
 /// How many walks run at once.
@@ -51,16 +51,20 @@ impl Walks {
     ///
     /// # Errors
     /// `too-many` if the signer has too many requests in line. `unavailable` if the turn does not come in time, or the node is stopping.
-    pub(crate) async fn turn(&self, signer: AccountIndex) -> Result<Walk<'_>, Refusal> {
+    pub(crate) async fn turn(&self, signer: AccountIndex) -> Result<Walk<'_>, RequestError> {
         let in_line = self.in_line.take(signer).ok_or_else(|| {
-            Refusal::too_many("this account has many records in line to be checked: hand in the next one later", LATER)
+            RequestError::too_many(
+                "this account has many records in line to be checked: hand in the next one later",
+                LATER,
+            )
         })?;
         let turn = async {
             let signer = self.signers.take(signer).await;
-            let place = self.places.acquire().await.map_err(|_| Refusal::unavailable("the node is stopping"))?;
+            let place = self.places.acquire().await.map_err(|_| RequestError::unavailable("the node is stopping"))?;
             Ok(Walk { _signer: signer, _place: place, _in_line: in_line })
         };
-        let late = |_| Refusal::busy("many records are in line to be checked: hand this one in again later", LATER);
+        let late =
+            |_| RequestError::busy("many records are in line to be checked: hand this one in again later", LATER);
         tokio::time::timeout(self.patience, turn).await.map_err(late)?
     }
 }
@@ -70,7 +74,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::http::refusal::RefusalKind;
+    use crate::request_error::RequestErrorKind;
 
     /// One account submits records that take long. It fills only its own line. A record of another account is read at once.
     #[tokio::test]
@@ -81,17 +85,16 @@ mod tests {
         let mut waiting = Vec::new();
         for _ in 0..5000 {
             let walks = Arc::clone(&walks);
-            waiting
-                .push(tokio::spawn(async move { walks.turn(hostile).await.map(drop).map_err(|refusal| refusal.kind) }));
+            waiting.push(tokio::spawn(async move { walks.turn(hostile).await.map(drop).map_err(|error| error.kind) }));
         }
         tokio::task::yield_now().await;
         drop(walks.turn(honest).await?);
         let mut kinds = [0, 0];
         for task in waiting {
             match task.await? {
-                Err(RefusalKind::TooMany) => kinds[0] += 1,
+                Err(RequestErrorKind::TooMany) => kinds[0] += 1,
                 // The first walk takes longer than the others wait.
-                Err(RefusalKind::Unavailable) => kinds[1] += 1,
+                Err(RequestErrorKind::Unavailable) => kinds[1] += 1,
                 other => return Err(format!("{other:?}").into()),
             }
         }

@@ -9,12 +9,12 @@ use emr_core::{AccountIndex, AccountStatus, Class, GrantSlot, RecordStatus, Righ
 use emr_rollup::state::{leaf::GrantLeaf, ledger::Ledger};
 
 use crate::{
-    http::refusal::{Refusal, RefusalKind},
     mempool::BlockReference,
-    state::State,
+    request_error::{RequestError, RequestErrorKind},
+    state::NodeState,
 };
 
-impl State {
+impl NodeState {
     /// The grants of a patient that are live for an account in the soft state, by slot, without what signed operations have taken away.
     pub(crate) fn live_grants(
         &self,
@@ -40,14 +40,14 @@ impl State {
     /// Whether an account may read records of a class now.
     ///
     /// # Errors
-    /// [`Refusal`] with the reason: never granted, revoked, expired, not in force yet, or access not requested.
+    /// [`RequestError`] with the reason: never granted, revoked, expired, not in force yet, or access not requested.
     pub(crate) fn may_read(
         &self,
         reader: AccountIndex,
         patient: AccountIndex,
         class: Class,
         now: UnixTime,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), RequestError> {
         if reader == patient {
             return Ok(());
         }
@@ -57,7 +57,7 @@ impl State {
         }
         let mut in_force = live.filter(|(slot, grant)| self.is_settled(patient, *slot, grant)).peekable();
         if in_force.peek().is_none() {
-            return Err(Refusal::unavailable(
+            return Err(RequestError::unavailable(
                 "the grant is acknowledged but not in force yet: ask again when its batch is settled",
             ));
         }
@@ -70,13 +70,13 @@ impl State {
         if open {
             return Ok(());
         }
-        Err(Refusal::new(
-            RefusalKind::NoSession,
+        Err(RequestError::new(
+            RequestErrorKind::NoSession,
             format!("there is no open session for {class}: request access first; a request opens 24 hours"),
         ))
     }
 
-    fn why_not(&self, reader: AccountIndex, patient: AccountIndex, class: Class, now: UnixTime) -> Refusal {
+    fn why_not(&self, reader: AccountIndex, patient: AccountIndex, class: Class, now: UnixTime) -> RequestError {
         let org = self.soft.identity(reader).and_then(|identity| identity.org);
         let names = |ledger: &Ledger| {
             let grants = ledger.patient(patient).into_iter().flat_map(|leaves| leaves.grants.values());
@@ -87,16 +87,18 @@ impl State {
             })
         };
         if names(&self.soft) {
-            return Refusal::forbidden(format!("the grant for {class} has expired: ask the patient for a new one"));
+            return RequestError::forbidden(format!(
+                "the grant for {class} has expired: ask the patient for a new one"
+            ));
         }
         let accounts = [Some(reader), org].into_iter().flatten();
         if accounts.into_iter().any(|account| self.history.could_read(patient, account, class)) {
-            return Refusal::new(
-                RefusalKind::Revoked,
+            return RequestError::new(
+                RequestErrorKind::Revoked,
                 format!("the patient has ended the grant for {class}: nothing more of it is served"),
             );
         }
-        Refusal::forbidden(format!("there is no grant to read {class}: ask the patient for one"))
+        RequestError::forbidden(format!("there is no grant to read {class}: ask the patient for one"))
     }
 
     /// Whether the account is the patient, or the patient ever granted anything to it or to its organisation.
@@ -109,18 +111,18 @@ impl State {
     /// Whether an account may get the blocks of a record or directory.
     ///
     /// # Errors
-    /// [`Refusal`]. It is `not-found` for an account that never had a grant of the patient: such an account does not even learn that the
+    /// [`RequestError`]. It is `not-found` for an account that never had a grant of the patient: such an account does not even learn that the
     /// block is here.
     pub(crate) fn may_have(
         &self,
         account: AccountIndex,
         part_of: &BlockReference,
         now: UnixTime,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), RequestError> {
         let principal = part_of.patient();
         let patient = principal.account;
         if !self.is_current(&principal) || !self.is_acquainted(account, patient) {
-            return Err(Refusal::not_found("there is no such block here"));
+            return Err(RequestError::not_found("there is no such block here"));
         }
         match *part_of {
             BlockReference::Directory { .. } => self.may_see(account, patient, now),
@@ -128,7 +130,7 @@ impl State {
                 self.may_read(account, patient, class, now)?;
                 let leaf = self.soft.patient(patient).and_then(|leaves| leaves.records.get(&slot));
                 if account != patient && leaf.is_some_and(|leaf| leaf.status == RecordStatus::Tombstone) {
-                    return Err(Refusal::not_found("the record was deleted"));
+                    return Err(RequestError::not_found("the record was deleted"));
                 }
                 Ok(())
             }
@@ -139,18 +141,23 @@ impl State {
     /// a live grant.
     ///
     /// # Errors
-    /// [`Refusal`].
-    pub(crate) fn may_see(&self, account: AccountIndex, patient: AccountIndex, now: UnixTime) -> Result<(), Refusal> {
+    /// [`RequestError`].
+    pub(crate) fn may_see(
+        &self,
+        account: AccountIndex,
+        patient: AccountIndex,
+        now: UnixTime,
+    ) -> Result<(), RequestError> {
         if account == patient || self.live_grants(patient, account, now).next().is_some() {
             return Ok(());
         }
         if self.is_acquainted(account, patient) {
-            return Err(Refusal::new(
-                RefusalKind::Revoked,
+            return Err(RequestError::new(
+                RequestErrorKind::Revoked,
                 "no grant of this patient is live for you any more: ask the patient for a new one",
             ));
         }
-        Err(Refusal::forbidden("there is no grant of this patient for you: ask the patient for one"))
+        Err(RequestError::forbidden("there is no grant of this patient for you: ask the patient for one"))
     }
 }
 

@@ -35,7 +35,7 @@ pub(crate) struct Queued {
 /// The node's view. A clone shares the large parts. A writer makes large changes on a clone and then swaps it in. So readers wait only for
 /// the swap.
 #[derive(Clone, Debug)]
-pub(crate) struct State {
+pub(crate) struct NodeState {
     /// The state that is settled on L1.
     pub(crate) settled: Arc<Ledger>,
     /// `settled`, then the queued L1 operations, then the open operations in the order of their acknowledgement.
@@ -57,7 +57,7 @@ pub(crate) struct State {
     pub(crate) hospital: Option<AccountIndex>,
 }
 
-impl State {
+impl NodeState {
     /// Builds the whole soft state again, and adds the open operations to the history.
     pub(crate) fn rebuild_soft(&mut self) {
         self.soft = Arc::clone(&self.settled);

@@ -11,9 +11,9 @@ use emr_rollup::{
 };
 
 use crate::{
-    http::refusal::{Refusal, RefusalKind},
+    engine::Engine,
     mempool::{BlockReference, Pointer, Principal, Referenced},
-    sequencer::Sequencer,
+    request_error::{RequestError, RequestErrorKind},
     storage::Use,
 };
 
@@ -40,49 +40,51 @@ enum Claim {
     Directory(Cid),
 }
 
-fn parse_cid(text: &str) -> Result<Cid, Refusal> {
+fn parse_cid(text: &str) -> Result<Cid, RequestError> {
     // The CIDs that this system writes have 59 characters.
     if text.len() > 128 {
-        return Err(Refusal::malformed("not a CID: too long"));
+        return Err(RequestError::malformed("not a CID: too long"));
     }
-    text.parse().map_err(|_| Refusal::malformed("not a CID: give a CIDv1 in base32"))
+    text.parse().map_err(|_| RequestError::malformed("not a CID: give a CIDv1 in base32"))
 }
 
 fn element(opaque: Opaque) -> Fr {
     field::from_opaque(opaque.as_bytes())
 }
 
-fn claim(submission: &Submission, directory_in_force: DirectoryCommitment) -> Result<Claim, Refusal> {
+fn claim(submission: &Submission, directory_in_force: DirectoryCommitment) -> Result<Claim, RequestError> {
     let Submission { signed, stored, epoch: _, directory } = submission;
     match (signed.operation.action.blocks(), stored, directory) {
         (Blocks::Record { slot, leaf }, Some(at), None) => {
             let manifest = parse_cid(&at.manifest)?;
             let mut salt = [0; 32];
             hex::decode_to_slice(&at.salt, &mut salt)
-                .map_err(|_| Refusal::malformed("the salt of `stored` must be 64 hex digits"))?;
+                .map_err(|_| RequestError::malformed("the salt of `stored` must be 64 hex digits"))?;
             if element(Opaque::stored(&manifest, &salt)) != leaf.stored {
-                return Err(Refusal::refused("`stored` is not what the signed leaf commits to"));
+                return Err(RequestError::refused("`stored` is not what the signed leaf commits to"));
             }
             // Stored in one spelling, whatever spelling the submission uses.
             let at = StoredAt { manifest: manifest.to_string(), salt: hex::encode(salt) };
             Ok(Claim::Record { slot, leaf, manifest, at })
         }
-        (Blocks::Record { .. }, ..) => Err(Refusal::malformed("a PutRecord comes with `stored`, and nothing else")),
+        (Blocks::Record { .. }, ..) => {
+            Err(RequestError::malformed("a PutRecord comes with `stored`, and nothing else"))
+        }
         (Blocks::Directory { after, .. }, None, Some(cid)) => {
             let cid = parse_cid(cid)?;
             if DirectoryCommitment::of(&cid) != after {
-                return Err(Refusal::refused("`directory` is not what the signed operation commits to"));
+                return Err(RequestError::refused("`directory` is not what the signed operation commits to"));
             }
             Ok(Claim::Directory(cid))
         }
         (Blocks::Directory { after, .. }, None, None) if after == directory_in_force => Ok(Claim::Nothing),
         (Blocks::Directory { .. }, None, None) => {
-            Err(Refusal::malformed("an operation that changes the key directory comes with `directory`"))
+            Err(RequestError::malformed("an operation that changes the key directory comes with `directory`"))
         }
-        (Blocks::Directory { .. }, Some(_), _) => Err(Refusal::malformed("a grant operation has no `stored`")),
+        (Blocks::Directory { .. }, Some(_), _) => Err(RequestError::malformed("a grant operation has no `stored`")),
         (Blocks::None, None, None) => Ok(Claim::Nothing),
         (Blocks::None, ..) => {
-            Err(Refusal::malformed("this kind of operation comes with neither `stored` nor `directory`"))
+            Err(RequestError::malformed("this kind of operation comes with neither `stored` nor `directory`"))
         }
     }
 }
@@ -92,28 +94,28 @@ fn claim(submission: &Submission, directory_in_force: DirectoryCommitment) -> Re
 pub(crate) async fn check_epoch(
     submission: &Submission,
     directory_in_force: DirectoryCommitment,
-    sequencer: &Sequencer,
-) -> Result<(), Refusal> {
+    engine: &Engine,
+) -> Result<(), RequestError> {
     let (leaf, epoch) = match (submission.signed.operation.action.blocks(), submission.epoch) {
         (Blocks::Record { leaf, .. }, Some(epoch)) => (leaf, epoch),
         (Blocks::Record { .. }, None) => {
-            return Err(Refusal::malformed("a PutRecord names the `epoch` that its record is sealed under"));
+            return Err(RequestError::malformed("a PutRecord names the `epoch` that its record is sealed under"));
         }
         (Blocks::None | Blocks::Directory { .. }, None) => return Ok(()),
         (Blocks::None | Blocks::Directory { .. }, Some(_)) => {
-            return Err(Refusal::malformed("only a PutRecord has an `epoch`"));
+            return Err(RequestError::malformed("only a PutRecord has an `epoch`"));
         }
     };
     // Before the first directory there is no reader who must be kept out of an epoch.
     if directory_in_force.is_none() {
         return Ok(());
     }
-    let cid = sequencer.state().directory(directory_in_force).map(parse_cid).transpose()?;
+    let cid = engine.state().directory(directory_in_force).map(parse_cid).transpose()?;
     let cid =
-        cid.ok_or_else(|| Refusal::unavailable("this node does not know where the patient's key directory is"))?;
-    let directory = KeyDirectory::from_bytes(&sequencer.blockstore.get(&cid).await?);
+        cid.ok_or_else(|| RequestError::unavailable("this node does not know where the patient's key directory is"))?;
+    let directory = KeyDirectory::from_bytes(&engine.blockstore.get(&cid).await?);
     let directory =
-        directory.map_err(|_| Refusal::unavailable("the patient's key directory is damaged on this node"))?;
+        directory.map_err(|_| RequestError::unavailable("the patient's key directory is damaged on this node"))?;
     let current = directory.current_public(leaf.class).epoch();
     if epoch == current {
         return Ok(());
@@ -121,7 +123,7 @@ pub(crate) async fn check_epoch(
     let class = leaf.class;
     let over =
         format!("the record is sealed under epoch {epoch} of {class}, and epoch {current} is in force: seal it again");
-    Err(Refusal::new(RefusalKind::Stale, over))
+    Err(RequestError::new(RequestErrorKind::Stale, over))
 }
 
 /// Checks what a submission points to, and pins it. Every block is read and hashed. The walk over a record's blocks has limits, and waits
@@ -130,24 +132,24 @@ pub(crate) async fn check(
     submission: &Submission,
     signer: &Principal,
     directory_in_force: DirectoryCommitment,
-    sequencer: &Sequencer,
-) -> Result<CheckedPointer, Refusal> {
-    let Sequencer { blockstore, walks, in_use, .. } = sequencer;
+    engine: &Engine,
+) -> Result<CheckedPointer, RequestError> {
+    let Engine { blockstore, walks, in_use, .. } = engine;
     let operation = &submission.signed.operation;
-    let patient = sequencer.state().principal(operation.patient);
-    let patient = patient.ok_or_else(|| Refusal::refused("the patient has no account"))?;
+    let patient = engine.state().principal(operation.patient);
+    let patient = patient.ok_or_else(|| RequestError::refused("the patient has no account"))?;
     match claim(submission, directory_in_force)? {
         Claim::Nothing => Ok(CheckedPointer::default()),
         Claim::Record { slot, leaf, manifest, at } => {
             if emr_core::cid::codec_of(&manifest).is_ok_and(|codec| codec != Codec::DagCbor) {
-                return Err(Refusal::refused("a record's manifest is a DAG-CBOR block"));
+                return Err(RequestError::refused("a record's manifest is a DAG-CBOR block"));
             }
             let _turn = walks.turn(operation.signer).await?;
             let dag = walk(blockstore.as_ref(), &manifest, &DagLimits::default()).await?;
             let part_of = BlockReference::Record { patient, slot, class: leaf.class };
             let used = in_use.take(&dag.cids).await;
             let blocks = Referenced { part_of: Some(part_of), cids: dag.cids };
-            check_blocks(signer, &blocks, sequencer)?;
+            check_blocks(signer, &blocks, engine)?;
             // Reads every block again. It fails if a block was removed after the walk.
             blockstore.pin(&manifest).await?;
             let commitment = field::to_bytes(&leaf.stored);
@@ -157,11 +159,11 @@ pub(crate) async fn check(
             let used = in_use.take(&[cid]).await;
             let bytes = blockstore.get(&cid).await?;
             if KeyDirectory::from_bytes(&bytes).is_err() {
-                return Err(Refusal::refused("the block that `directory` names is not a key directory"));
+                return Err(RequestError::refused("the block that `directory` names is not a key directory"));
             }
             let part_of = BlockReference::Directory { patient };
             let blocks = Referenced { part_of: Some(part_of), cids: vec![cid] };
-            check_blocks(signer, &blocks, sequencer)?;
+            check_blocks(signer, &blocks, engine)?;
             blockstore.pin(&cid).await?;
             let commitment = DirectoryCommitment::of(&cid).to_bytes();
             Ok(CheckedPointer {
@@ -178,8 +180,8 @@ pub(crate) async fn check(
 /// For each block, one of two things must be true. Either the signer uploaded it, or it already belongs there: for a record, to a record of
 /// this patient, of the same class unless the patient signs; for a directory, to this patient's directories. Otherwise somebody who knows
 /// only the address of a block could make it part of a record that they may read.
-pub(crate) fn check_blocks(signer: &Principal, blocks: &Referenced, sequencer: &Sequencer) -> Result<(), Refusal> {
-    let mempool = &sequencer.mempool;
+pub(crate) fn check_blocks(signer: &Principal, blocks: &Referenced, engine: &Engine) -> Result<(), RequestError> {
+    let mempool = &engine.mempool;
     let Some(part_of) = blocks.part_of else { return Ok(()) };
     let own = *signer == part_of.patient();
     let belongs = |known: &BlockReference| match (*known, part_of) {
@@ -191,11 +193,11 @@ pub(crate) fn check_blocks(signer: &Principal, blocks: &Referenced, sequencer: &
     };
     for cid in &blocks.cids {
         if !mempool.uploaded(cid, signer)? && !mempool.references(cid)?.iter().any(belongs) {
-            return Err(Refusal::refused(format!("block {cid} was not uploaded by you: upload it first")));
+            return Err(RequestError::refused(format!("block {cid} was not uploaded by you: upload it first")));
         }
     }
     match part_of {
-        BlockReference::Record { .. } => sequencer.quotas.check_room(mempool, signer, &part_of.patient(), &blocks.cids),
+        BlockReference::Record { .. } => engine.quotas.check_room(mempool, signer, &part_of.patient(), &blocks.cids),
         BlockReference::Directory { .. } => Ok(()),
     }
 }

@@ -5,12 +5,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{Mutex as Turns, oneshot};
 
 use crate::{
-    http::refusal::Refusal,
+    engine::Engine,
     mempool::{Noted, Upload},
-    sequencer::Sequencer,
+    request_error::RequestError,
 };
 
-type Answer = Result<Noted, Refusal>;
+type Answer = Result<Noted, RequestError>;
 
 /// Uploads that wait for their notes.
 #[derive(Debug, Default)]
@@ -27,10 +27,10 @@ impl Notes {
     /// Notes an upload, together with all other uploads that wait at that moment.
     ///
     /// # Errors
-    /// [`Refusal`] if the disk fails or the node is stopping.
-    pub(crate) async fn note(sequencer: &Arc<Sequencer>, upload: Upload) -> Answer {
-        let stopping = || Refusal::unavailable("the node is stopping");
-        let notes = &sequencer.notes;
+    /// [`RequestError`] if the disk fails or the node is stopping.
+    pub(crate) async fn note(engine: &Arc<Engine>, upload: Upload) -> Answer {
+        let stopping = || RequestError::unavailable("the node is stopping");
+        let notes = &engine.notes;
         let (answer, mut answered) = oneshot::channel();
         notes.waiting.lock().unwrap_or_else(PoisonError::into_inner).push((upload, answer));
         let turn = Arc::clone(&notes.turn).lock_owned().await;
@@ -38,14 +38,14 @@ impl Notes {
             // Another request wrote this note together with its own.
             return done;
         }
-        let handed = Arc::clone(sequencer);
+        let handed = Arc::clone(engine);
         let written = tokio::task::spawn_blocking(move || {
             let _turn = turn;
             let (uploads, answers): (Vec<_>, Vec<_>) = handed.notes.waiting().into_iter().unzip();
-            let noted = handed.mempool.note_uploads(&uploads).map_err(Refusal::from);
+            let noted = handed.mempool.note_uploads(&uploads).map_err(RequestError::from);
             for (position, answer) in answers.into_iter().enumerate() {
-                let noted = noted.as_ref().map_err(Refusal::clone).and_then(|noted| {
-                    noted.get(position).copied().ok_or_else(|| Refusal::unavailable("the upload was not noted"))
+                let noted = noted.as_ref().map_err(RequestError::clone).and_then(|noted| {
+                    noted.get(position).copied().ok_or_else(|| RequestError::unavailable("the upload was not noted"))
                 });
                 // If the request is gone, its block is not stored, and the note lapses.
                 let _ = answer.send(noted);

@@ -10,8 +10,8 @@ use emr_rollup::{
 };
 
 use crate::{
-    http::refusal::{Refusal, RefusalKind},
     mempool::{Mempool, Principal, Usage},
+    request_error::{RequestError, RequestErrorKind},
 };
 
 const GIB: u64 = 1 << 30;
@@ -54,11 +54,11 @@ impl Quotas {
     ///
     /// # Errors
     /// `unavailable`.
-    pub(crate) fn check_space(&self, mempool: &Mempool) -> Result<(), Refusal> {
+    pub(crate) fn check_space(&self, mempool: &Mempool) -> Result<(), RequestError> {
         if mempool.free_space()? >= self.kept_free {
             return Ok(());
         }
-        Err(Refusal::unavailable(
+        Err(RequestError::unavailable(
             "this node's disk is nearly full: it takes only Revokes until its operator makes space",
         ))
     }
@@ -88,14 +88,14 @@ impl Quotas {
     /// Whether a record with these blocks stays within its writer's share and the patient's space.
     ///
     /// # Errors
-    /// [`Refusal`] that names the quota that is used up.
+    /// [`RequestError`] that names the quota that is used up.
     pub(crate) fn check_room(
         &self,
         mempool: &Mempool,
         writer: &Principal,
         patient: &Principal,
         cids: &[Cid],
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), RequestError> {
         let growth = mempool.growth(patient, writer, cids)?;
         if growth == Usage::default() {
             return Ok(());
@@ -114,7 +114,7 @@ impl Quotas {
                 patient.account,
                 written(&share)
             );
-            return Err(Refusal::new(RefusalKind::TooLarge, full));
+            return Err(RequestError::new(RequestErrorKind::TooLarge, full));
         }
         if !used.values().fold(growth, sum).is_within(&self.patient) {
             let full = format!(
@@ -123,7 +123,7 @@ impl Quotas {
                 patient.account,
                 written(&self.patient)
             );
-            return Err(Refusal::new(RefusalKind::TooLarge, full));
+            return Err(RequestError::new(RequestErrorKind::TooLarge, full));
         }
         Ok(())
     }
@@ -131,8 +131,12 @@ impl Quotas {
     /// Whether the signer of a PutRecord holds its slot already, or may hold one more.
     ///
     /// # Errors
-    /// [`Refusal`] that names the quota that is used up.
-    pub(crate) fn check_slots(&self, leaves: Option<&PatientLeaves>, operation: &Operation) -> Result<(), Refusal> {
+    /// [`RequestError`] that names the quota that is used up.
+    pub(crate) fn check_slots(
+        &self,
+        leaves: Option<&PatientLeaves>,
+        operation: &Operation,
+    ) -> Result<(), RequestError> {
         let Action::PutRecord(PutRecord { slot, .. }) = operation.action else { return Ok(()) };
         let (writer, patient) = (operation.signer, operation.patient);
         let Some(leaves) = leaves else { return Ok(()) };
@@ -147,7 +151,7 @@ impl Quotas {
             "account {writer} holds {limit} record slots of patient {patient}, which is the most one writer may: write new \
              versions of records instead of new records"
         );
-        Err(Refusal::new(RefusalKind::TooLarge, full))
+        Err(RequestError::new(RequestErrorKind::TooLarge, full))
     }
 }
 

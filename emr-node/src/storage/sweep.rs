@@ -15,10 +15,10 @@ use emr_ipfs::{Cid, StoreError};
 use emr_rollup::operation::DirectoryCommitment;
 
 use crate::{
-    http::refusal::Refusal,
+    engine::Engine,
     mempool::{BlockReference, Holding, MempoolError, Released, Sequence},
-    sequencer::Sequencer,
-    state::State,
+    request_error::RequestError,
+    state::NodeState,
 };
 
 /// How long an upload, a deleted record or a superseded key directory stays when nothing refers to it. Longer than the age of any state of
@@ -65,11 +65,11 @@ enum Need {
 }
 
 /// Sweeps until the node stops.
-pub(crate) async fn run(sequencer: Arc<Sequencer>) {
+pub(crate) async fn run(engine: Arc<Engine>) {
     let mut sweep = Sweep::default();
     loop {
-        let now = sequencer.clock.now();
-        let pause = match sweep.turn(&sequencer, now).await {
+        let now = engine.clock.now();
+        let pause = match sweep.turn(&engine, now).await {
             Ok(true) => BUSY,
             Ok(false) => IDLE,
             Err(error) => {
@@ -85,27 +85,27 @@ impl Sweep {
     /// Runs one turn. Returns whether there is more to do at once.
     ///
     /// # Errors
-    /// [`Refusal`] if a disk or the block store fails. The next turn continues.
-    pub(crate) async fn turn(&mut self, sequencer: &Arc<Sequencer>, now: UnixTime) -> Result<bool, Refusal> {
+    /// [`RequestError`] if a disk or the block store fails. The next turn continues.
+    pub(crate) async fn turn(&mut self, engine: &Arc<Engine>, now: UnixTime) -> Result<bool, RequestError> {
         let before = UnixTime::new(now.get().saturating_sub(GRACE)).unwrap_or(UnixTime::ZERO);
-        let lapsed = sequencer.write(move |it| it.mempool.lapse(before, NOTES, |cid| it.in_use.is_used(cid))).await??;
+        let lapsed = engine.write(move |it| it.mempool.lapse(before, NOTES, |cid| it.in_use.is_used(cid))).await??;
         let from = self.holding;
-        let next = sequencer.write(move |it| it.release_unneeded(from, now)).await??;
+        let next = engine.write(move |it| it.release_unneeded(from, now)).await??;
         self.holding = next.unwrap_or(0);
-        let doomed = sequencer.mempool.doomed(self.doomed.as_ref(), REMOVALS)?;
+        let doomed = engine.mempool.doomed(self.doomed.as_ref(), REMOVALS)?;
         self.doomed = doomed.last().copied().filter(|_| doomed.len() == REMOVALS);
-        let removed = remove(sequencer, &doomed).await?;
+        let removed = remove(engine, &doomed).await?;
         Ok(lapsed == NOTES || next.is_some() || self.doomed.is_some() || removed > 0)
     }
 }
 
 /// Removes the doomed blocks that no request uses. Returns how many were removed.
-async fn remove(sequencer: &Arc<Sequencer>, doomed: &[Cid]) -> Result<usize, Refusal> {
-    let store = &sequencer.blockstore;
+async fn remove(engine: &Arc<Engine>, doomed: &[Cid]) -> Result<usize, RequestError> {
+    let store = &engine.blockstore;
     let (mut gone, mut removals) = (Vec::new(), Vec::new());
     for cid in doomed {
-        let Some(removal) = sequencer.in_use.remove(cid) else { continue };
-        if !sequencer.mempool.may_remove(cid)? {
+        let Some(removal) = engine.in_use.remove(cid) else { continue };
+        if !engine.mempool.may_remove(cid)? {
             continue;
         }
         match store.unpin(cid).await {
@@ -124,14 +124,14 @@ async fn remove(sequencer: &Arc<Sequencer>, doomed: &[Cid]) -> Result<usize, Ref
         }
     }
     let count = gone.len();
-    let handed = Arc::clone(sequencer);
+    let handed = Arc::clone(engine);
     let written = tokio::task::spawn_blocking(move || handed.mempool.removed(&gone)).await;
-    written.map_err(|_| Refusal::unavailable("the node is stopping"))??;
+    written.map_err(|_| RequestError::unavailable("the node is stopping"))??;
     drop(removals);
     Ok(count)
 }
 
-impl Sequencer {
+impl Engine {
     /// Checks holdings, beginning with `from`. Marks the holdings that nothing needs, and releases those that nothing has needed for long
     /// enough. Returns where to continue, or `None` after the last holding. Must run as the only writer.
     fn release_unneeded(&self, from: Sequence, now: UnixTime) -> Result<Option<Sequence>, MempoolError> {
@@ -170,7 +170,7 @@ impl Sequencer {
         Ok(next)
     }
 
-    fn need(&self, state: &State, holding: &Holding) -> Result<Need, MempoolError> {
+    fn need(&self, state: &NodeState, holding: &Holding) -> Result<Need, MempoolError> {
         if state.open.contains(holding.sequence) {
             return Ok(Need::Needed);
         }
@@ -212,7 +212,7 @@ impl Sequencer {
 }
 
 /// Whether an open operation on the patient names a key directory, before or after its change.
-fn is_named(state: &State, patient: AccountIndex, directory: &DirectoryCommitment) -> bool {
+fn is_named(state: &NodeState, patient: AccountIndex, directory: &DirectoryCommitment) -> bool {
     let mut directories =
         state.open.on_patient(patient).filter_map(|(_, open)| open.signed.operation.action.directories());
     directories.any(|(before, after)| before == *directory || after == *directory)

@@ -1,4 +1,4 @@
-//! Tests with a node's sequencer, mempool file and block store. L1 is a list of the batches that the sequencer sealed. No proof is made.
+//! Tests with a node's engine, mempool file and block store. L1 is a list of the batches that the sequencer sealed. No proof is made.
 
 mod fuse;
 mod histories;

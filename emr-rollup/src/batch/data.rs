@@ -13,7 +13,7 @@ use crate::{
     version::CircuitVersion,
 };
 
-/// The words of an unused slot.
+/// The words of an unused L1 or L2 slot.
 const UNUSED: Words = [Fr::zero(); 4];
 
 /// A batch's data: the used entries of D1 and D2.
@@ -29,7 +29,7 @@ impl BatchData {
     /// `C = H_6(D1, D2)` at full width.
     ///
     /// # Panics
-    /// If there are more entries than the version has slots.
+    /// If there are more entries than the version has L1 or L2 slots.
     pub fn commitment(&self, version: &CircuitVersion) -> Fr {
         assert!(self.d1.len() <= version.max_l1 && self.d2.len() <= version.max_l2, "more entries than slots");
         let pad = |entries: Vec<Words>, slots: usize| {

@@ -36,7 +36,7 @@ pub trait Prover {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PushError {
-    /// All slots for this sort of operation are used.
+    /// All L1 slots, or all L2 slots, are used.
     #[error("the batch is full")]
     Full,
     /// The operation breaks a clause.
@@ -121,14 +121,14 @@ impl Batch<Open> {
     /// Executes and takes an operation.
     ///
     /// # Errors
-    /// [`PushError`] if no slot is free or the operation breaks a clause. The batch is then unchanged.
+    /// [`PushError`] if no L2 slot is free or the operation breaks a clause. The batch is then unchanged.
     pub fn push(&mut self, operation: &SignedOperation) -> Result<(), PushError> {
         let Open { ledger, witness } = &mut self.stage;
         if witness.operations.len() == witness.version.max_l2 {
             return Err(PushError::Full);
         }
-        let Executed { witness: slot, d2, .. } = ledger.execute(operation, self.time)?;
-        witness.operations.push(slot);
+        let Executed { witness: executed, d2, .. } = ledger.execute(operation, self.time)?;
+        witness.operations.push(executed);
         self.data.d2.push(d2);
         Ok(())
     }

@@ -43,13 +43,13 @@ pub struct PublicInputs {
 }
 
 impl PublicInputs {
-    /// The number of instances.
+    /// How many there are.
     pub const COUNT: usize = 10;
 
-    /// Derives the instances of a batch.
+    /// Derives the public inputs of a batch.
     ///
     /// # Panics
-    /// If there are more entries than the version has slots.
+    /// If there are more entries than the version has L1 or L2 slots.
     pub fn derive(
         version: &CircuitVersion,
         domain: Domain,
@@ -78,7 +78,7 @@ impl PublicInputs {
         Self { domain, pre, post, time, n1, n, commitment, z, y1: data.y1(z), y2: data.y2(z) }
     }
 
-    /// The instance column.
+    /// The values in the order of the instance column, which is halo2's name for the column of public inputs.
     pub fn elements(&self) -> [Fr; Self::COUNT] {
         [
             self.domain.element(),

@@ -17,12 +17,12 @@ use super::{
 };
 use crate::{layout, primitive::field::Fr};
 
-/// What a grant has to allow.
+/// What has to be allowed, and the grants that can allow it.
 pub(super) struct Claim<'a> {
     /// Whether the operation uses the grant that it writes.
     pub(super) request: Within,
     pub(super) header: &'a HeaderWires,
-    /// The promise that the header's purpose is in range. It is kept here.
+    /// The promise that the header's purpose is in range. [`Section::assert_authority`] keeps it.
     pub(super) purpose: Promise<{ layout::PURPOSE }>,
     pub(super) signer: &'a IdentityWires,
     /// Whether a record is written by somebody other than the patient.
@@ -31,7 +31,7 @@ pub(super) struct Claim<'a> {
     pub(super) time: Ranged<{ layout::TIME }>,
     /// The grant that allows a doctor to write.
     pub(super) authority: &'a GrantWires,
-    /// The root above it.
+    /// The root that its path leads to.
     pub(super) authority_root: Wire,
     /// The grant that RequestAccess uses.
     pub(super) target: &'a GrantWires,
@@ -40,7 +40,7 @@ pub(super) struct Claim<'a> {
     pub(super) new_record: &'a RecordWires,
 }
 
-// Every reason of three bits and every class of four is assigned: the circuit need not know which are.
+// All reasons of three bits and all classes of four bits are assigned, so the circuit does not check which ones exist.
 const _: () = assert!(Reason::ALL.len() == 8 && Class::ALL.len() == 16);
 
 impl Section<'_> {
@@ -108,7 +108,7 @@ impl Section<'_> {
         [read, write, emergency]
     }
 
-    /// Bit `class` of a 16-bit mask, for a class below 16. For a class of four bits.
+    /// Bit `class` of a 16-bit mask.
     fn covers(&mut self, which: Covered, classes: Ranged<{ layout::SCOPE }>, class: Ranged<{ layout::CLASS }>) -> Bit {
         let (mask, place) = (self.integer(classes), self.integer(class) & 15);
         // power = 2^class

@@ -1,4 +1,4 @@
-//! The whole circuit: L1 slots, L2 slots, data, public inputs.
+//! The whole circuit: L1 slots, L2 slots, data and public inputs.
 
 use halo2_proofs::{
     circuit::{Cell, Layouter, SimpleFloorPlanner, Value},
@@ -10,7 +10,7 @@ use sha3::{Digest, Keccak256};
 use super::{
     builder::{Builder, Wire},
     config::Config,
-    demand::{Demand, Instance},
+    demand::{Demand, PublicInput},
     gadget::constrained::Bit,
     operation::Common,
     origin::Part,
@@ -39,8 +39,8 @@ pub struct BatchCircuit {
     pub(super) table: Table,
 }
 
-/// The instance column's wires.
-struct Instances {
+/// The wires of the public inputs.
+struct PublicInputWires {
     domain: Wire,
     pre: Wire,
     post: Wire,
@@ -53,12 +53,12 @@ struct Instances {
     y2: Wire,
 }
 
-impl Instances {
+impl PublicInputWires {
     fn new(builder: &mut Builder, public: &PublicInputs) -> Self {
         let mut frame = builder.section(Part::Frame);
         let wires = frame.hints("public", public.elements());
-        for (row, (wire, instance)) in (0..).zip(wires.into_iter().zip(Instance::ALL)) {
-            frame.under(Demand::PublicInput(instance)).expose(wire, row);
+        for (row, (wire, input)) in (0..).zip(wires.into_iter().zip(PublicInput::ALL)) {
+            frame.under(Demand::PublicInput(input)).expose(wire, row);
         }
         let [domain, pre, post, time, n1, n, commitment, z, y1, y2] = wires;
         Self { domain, pre, post, time, n1, n, commitment, z, y1, y2 }
@@ -104,9 +104,10 @@ pub(super) fn unused_entry() -> EntryWitness {
 }
 
 impl BatchCircuit {
-    /// Lays out a witness under public inputs. A witness that violates the statement gives a table that violates constraints.
+    /// Lays out a witness under public inputs. A witness that violates the statement gives a table that violates
+    /// constraints.
     ///
-    /// Operations beyond the version's slots are left out.
+    /// Operations beyond the version's L1 and L2 slots are left out.
     pub fn new(witness: &BatchWitness, public: &PublicInputs) -> Self {
         Self::lay_out(Builder::new(), witness, public)
     }
@@ -114,14 +115,14 @@ impl BatchCircuit {
     /// Like [`new`](Self::new), with a given builder.
     pub(super) fn lay_out(mut builder: Builder, witness: &BatchWitness, public: &PublicInputs) -> Self {
         let version = witness.version;
-        let instances = Instances::new(&mut builder, public);
+        let inputs = PublicInputWires::new(&mut builder, public);
         let mut frame = builder.section(Part::Frame);
-        let time = frame.under(Demand::TimeInRange).range::<{ layout::TIME }>(instances.time);
+        let time = frame.under(Demand::TimeInRange).range::<{ layout::TIME }>(inputs.time);
 
         let mut roots = frame.hints("root before", [witness.identity_root, witness.medical_root]);
         let mut scope = frame.under(Demand::RootBefore);
         let pre = scope.hash(Tag::Node, &roots);
-        scope.assert_equal(pre, instances.pre);
+        scope.assert_equal(pre, inputs.pre);
 
         let unused = unused_entry();
         let (mut d1, mut used) = (Vec::new(), Vec::new());
@@ -134,10 +135,10 @@ impl BatchCircuit {
             used.push(outcome.active);
         }
         let mut data = builder.section(Part::Data);
-        data.assert_count(&used, instances.n1, Demand::L1InOrder, Demand::L1Count);
+        data.assert_count(&used, inputs.n1, Demand::L1InOrder, Demand::L1Count);
 
         let [identity_root, mut medical_root] = roots;
-        let common = Common { version, domain: instances.domain, time, identity_root };
+        let common = Common { version, domain: inputs.domain, time, identity_root };
         let unused = unused_operation();
         let (mut d2, mut used) = (Vec::new(), Vec::new());
         for slot in 0..version.max_l2 {
@@ -149,24 +150,24 @@ impl BatchCircuit {
             used.push(outcome.active);
         }
         let mut data = builder.section(Part::Data);
-        data.assert_count(&used, instances.n, Demand::L2InOrder, Demand::L2Count);
+        data.assert_count(&used, inputs.n, Demand::L2InOrder, Demand::L2Count);
 
         let mut scope = data.under(Demand::RootAfter);
         let post = scope.hash(Tag::Node, &[identity_root, medical_root]);
-        scope.assert_equal(post, instances.post);
+        scope.assert_equal(post, inputs.post);
         let mut scope = data.under(Demand::DataCommitment);
         let commitment = scope.hash(Tag::Data, &[&d1[..], &d2[..]].concat());
-        scope.assert_equal(commitment, instances.commitment);
+        scope.assert_equal(commitment, inputs.commitment);
         let mut scope = data.under(Demand::D1Evaluation);
-        let y1 = scope.evaluate(&d1, instances.z);
-        scope.assert_equal(y1, instances.y1);
+        let y1 = scope.evaluate(&d1, inputs.z);
+        scope.assert_equal(y1, inputs.y1);
         let mut scope = data.under(Demand::D2Evaluation);
-        let y2 = scope.evaluate(&d2, instances.z);
-        scope.assert_equal(y2, instances.y2);
+        let y2 = scope.evaluate(&d2, inputs.z);
+        scope.assert_equal(y2, inputs.y2);
         Self { version, table: builder.finish() }
     }
 
-    /// The layout of a version, on a batch of padding.
+    /// The layout of a version, on an empty batch.
     pub fn blank(version: CircuitVersion) -> Self {
         let witness = BatchWitness {
             version,
@@ -206,7 +207,7 @@ impl BatchCircuit {
         for copy in &self.table.copies {
             let (kind, row, column) = match copy.right {
                 End::Advice(cell) => (0, cell.row, cell.column),
-                End::Instance(row) => (1, row, 0),
+                End::PublicInput(row) => (1, row, 0),
             };
             hasher.update(copy.left.row.to_be_bytes());
             hasher.update(row.to_be_bytes());
@@ -233,7 +234,7 @@ impl BatchCircuit {
 }
 
 impl Section<'_> {
-    /// Constrains bits to be 1 before they are 0, and their sum.
+    /// Constrains `count` to be the number of used slots, and the used slots to come first.
     fn assert_count(&mut self, used: &[Bit], count: Wire, in_order: fn(u32) -> Demand, counted: Demand) {
         for (i, pair) in (0..).zip(used.windows(2)) {
             self.under(in_order(i)).assert_zero_unless(pair[0], pair[1]);
@@ -298,7 +299,7 @@ impl Circuit<Fr> for BatchCircuit {
             },
         )?;
         for copy in &self.table.copies {
-            if let End::Instance(row) = copy.right {
+            if let End::PublicInput(row) = copy.right {
                 let column = config.advice[usize::from(copy.left.column)].into();
                 let cell = Cell { row_offset: copy.left.row as usize, column };
                 layouter.constrain_instance(cell, config.instance, row as usize);

@@ -1,8 +1,8 @@
-//! Fills a table: wires are values, and every cell that a wire is placed in is constrained to equal the others.
+//! Fills a table. A wire is a value. All cells in which a wire is placed are constrained to be equal.
 //!
-//! Gadgets work on wires and never see rows. Hashes, paths and range checks are queued, so that two of one shape share their
-//! rows even if they belong to different operations; [`Builder::finish`] lays them out. The layout (rows, constants, selectors,
-//! copies) depends on the sequence of calls only, never on values: keys are made from any witness.
+//! Hashes, paths and range checks are queued, and [`Builder::finish`] lays them out. So two of one shape share their
+//! rows, even if they belong to different operations. The layout (rows, constants, selectors, copies) depends only on
+//! the sequence of calls, never on values. So keys can be made from any witness.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -19,7 +19,7 @@ use super::{
 };
 use crate::primitive::field::Fr;
 
-/// A value, and the class of cells that hold it.
+/// A value, and all cells that hold it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct Wire(u32);
 
@@ -35,26 +35,26 @@ pub(super) struct Builder {
     wires: Vec<WireState>,
     pub(super) table: Table,
     equalities: Vec<(Wire, Wire, Origin)>,
-    instances: Vec<(Wire, u32, Origin)>,
+    public_inputs: Vec<(Wire, u32, Origin)>,
     constants: HashMap<[u8; 32], Wire>,
     pub(super) hashes: HashQueue,
     pub(super) ranges: RangeQueue,
     assertions: u32,
-    /// Ranges that are relied on and not constrained yet.
+    /// How many promised ranges are not constrained yet.
     pub(super) promises: u32,
     zero: Wire,
-    /// `None`, except in tests.
+    /// Replaces the values of hints. `None` except in tests.
     hints: Option<Box<dyn Hints>>,
 }
 
 impl Builder {
-    /// An empty table with the constant 0.
+    /// Makes an empty table, and defines the constant 0.
     pub(super) fn new() -> Self {
         let mut builder = Self {
             wires: Vec::new(),
             table: Table::default(),
             equalities: Vec::new(),
-            instances: Vec::new(),
+            public_inputs: Vec::new(),
             constants: HashMap::new(),
             hashes: HashQueue::default(),
             ranges: RangeQueue::default(),
@@ -69,13 +69,13 @@ impl Builder {
         builder
     }
 
-    /// An empty table in which a test gives the values of hints.
+    /// Makes an empty table in which a test chooses the values of hints.
     #[cfg(test)]
     pub(super) fn with_hints(hints: Box<dyn Hints>) -> Self {
         Self { hints: Some(hints), ..Self::new() }
     }
 
-    /// A hint that is no wire.
+    /// A hint that is not a wire.
     pub(super) fn propose(&mut self, part: Part, name: &'static str, honest: Fr) -> Fr {
         match &mut self.hints {
             Some(hints) => hints.value(part, name, honest),
@@ -83,7 +83,7 @@ impl Builder {
         }
     }
 
-    /// The origin of a new assertion.
+    /// Numbers a new assertion, and returns its origin.
     pub(super) fn assertion(&mut self, origin: Origin) -> Origin {
         let origin = Origin { assertion: Some(self.assertions), ..origin };
         self.assertions += 1;
@@ -93,13 +93,13 @@ impl Builder {
         origin
     }
 
-    /// A wire that a gate will compute; any other is a [`hint`](Self::hint).
+    /// A wire for a value that a gate will compute. For any other value use [`hint`](Self::hint).
     pub(super) fn witness(&mut self, value: Fr) -> Wire {
         self.wires.push(WireState { value, home: None });
         Wire(self.wires.len() as u32 - 1)
     }
 
-    /// Its value.
+    /// The value of a wire.
     pub(super) fn value(&self, wire: impl Into<Wire>) -> Fr {
         self.wires[wire.into().0 as usize].value
     }
@@ -123,7 +123,7 @@ impl Builder {
     /// Puts a wire in a cell of a column with equality.
     ///
     /// # Panics
-    /// On any other column: the cell would be free.
+    /// Panics for any other column, because nothing would constrain the cell.
     pub(super) fn place(&mut self, wire: Wire, row: u32, column: usize, origin: Origin) {
         assert!(EQUALITY.contains(&column), "column a{column} takes no part in the permutation argument");
         let state = &mut self.wires[wire.0 as usize];
@@ -137,14 +137,14 @@ impl Builder {
     /// Lays out what is queued and resolves equalities.
     ///
     /// # Panics
-    /// If a range is promised and not constrained, a public input is used nowhere, or two wires are to be equal and neither is in a cell: a mistake in a gadget, the same
-    /// for every witness.
+    /// Panics if a promised range is not constrained, if a public input is used nowhere, or if two wires must be equal
+    /// and neither is in a cell. Each is a mistake in a gadget, and does not depend on the witness.
     pub(super) fn finish(mut self) -> Table {
         let open = self.promises;
         assert!(open == 0, "{open} range is promised and not constrained");
         HashQueue::lay_out(&mut self);
         RangeQueue::lay_out(&mut self);
-        // An empty row: gates on the last one read it.
+        // An empty row at the end, because the gates of the last row read the next one.
         self.table.append(1);
         for (left, right, origin) in std::mem::take(&mut self.equalities) {
             match (self.home(left), self.home(right)) {
@@ -152,14 +152,14 @@ impl Builder {
                     self.table.copies.push(Copy { left, right: End::Advice(right), origin });
                 }
                 (None, None) => panic!("an equality ({origin}) of two wires that are used nowhere constrains nothing"),
-                // A wire that is nowhere yet, such as a public input, is where its equal is.
+                // A wire that is in no cell yet, such as a public input, gets the cell of the other wire.
                 (None, home) => self.wires[left.0 as usize].home = home,
                 (home, None) => self.wires[right.0 as usize].home = home,
             }
         }
-        for (wire, row, origin) in std::mem::take(&mut self.instances) {
+        for (wire, row, origin) in std::mem::take(&mut self.public_inputs) {
             let left = self.home(wire).unwrap_or_else(|| panic!("public input {row} ({origin}) is used nowhere"));
-            self.table.copies.push(Copy { left, right: End::Instance(row), origin });
+            self.table.copies.push(Copy { left, right: End::PublicInput(row), origin });
         }
         self.table
     }
@@ -179,11 +179,11 @@ impl Scope<'_> {
     /// Constrains a wire to be a public input.
     pub(super) fn expose(&mut self, wire: Wire, row: u32) {
         let origin = self.assertion();
-        self.builder.instances.push((wire, row, origin));
+        self.builder.public_inputs.push((wire, row, origin));
     }
 }
 
-/// Jobs of one shape, in order of arrival.
+/// Queued jobs by shape, in order of arrival.
 pub(super) type Queue<Shape, Job> = BTreeMap<Shape, Vec<Job>>;
 
 #[cfg(test)]

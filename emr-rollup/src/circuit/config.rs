@@ -17,9 +17,10 @@
 //! | kc0..kc2 | round constants | | factors of l, r; constant | |
 //! | kc3 | 1: continue the sponge | | factor of l·r | |
 //!
-//! Columns marked `=` take part in the permutation argument, with the instance column: seven columns, which one grand product
-//! covers at degree 9. The selectors share three fixed columns, one value each, so that a selector's degree is the number of
-//! selectors in its column. Range rows lie on Poseidon's S-box rows, whose a6 and a7 are free.
+//! The columns marked `=` and the instance column take part in the permutation argument. At degree 9, one grand product
+//! covers these seven columns. The selectors share three fixed columns. Each selector is one value of its column, so
+//! its degree is the number of selectors in that column. Range checks use Poseidon's S-box rows, where a6 and a7 are
+//! free.
 
 use halo2_proofs::{
     plonk::{Advice, Column, ConstraintSystem, Expression, Fixed, Instance, VirtualCells},
@@ -36,14 +37,15 @@ pub(super) const ADVICE: usize = 10;
 pub(super) const CONSTANTS: usize = 4;
 /// Columns of selectors.
 pub(super) const SELECTORS: usize = 3;
-/// The degree that the quotient's extended domain serves anyway: raising it from 6 to 9 is free.
+/// The highest degree of a constraint. The extended domain of the quotient is the same for degrees 6 to 9, so 9 costs
+/// no more than 6.
 pub(super) const DEGREE: usize = 9;
 /// Advice columns of the permutation argument.
 pub(super) const EQUALITY: [usize; 6] = [0, 3, 6, 7, 8, 9];
-/// Columns that hold words under range checks.
+/// Columns of the words that are range checked.
 pub(super) const RANGE_COLUMNS: [usize; 2] = [6, 7];
 
-/// What constrains a row. Several may hold on one row if their columns of selectors differ.
+/// What constrains a row. A row can have several selectors if they are in different selector columns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Selector {
     /// The next row is one full round later.
@@ -75,7 +77,7 @@ impl Selector {
         &[Self::Absorb, Self::Climb, Self::Generic, Self::Range],
     ];
 
-    /// The column of selectors, and the value in it.
+    /// The selector column, and the selector's value in it.
     pub(super) fn place(self) -> (usize, u64) {
         let find = |column: &&[Self]| column.iter().position(|other| *other == self);
         let column = Self::COLUMNS.iter().position(|column| find(column).is_some()).unwrap_or(0);
@@ -92,7 +94,7 @@ pub struct Config {
     pub(super) instance: Column<Instance>,
 }
 
-/// The cells that a gate sees.
+/// The cells that a gate reads.
 pub(super) struct Cells {
     pub(super) x: [Expression<Fr>; ADVICE],
     pub(super) y: [Expression<Fr>; ADVICE],
@@ -110,7 +112,7 @@ impl Cells {
         }
     }
 
-    /// Not 0 exactly on the rows where the selector holds.
+    /// Nonzero exactly on the rows that have this selector.
     pub(super) fn selector(&self, selector: Selector) -> Expression<Fr> {
         let (column, value) = selector.place();
         let q = &self.selectors[column];
@@ -164,7 +166,8 @@ fn generic(cells: &Cells) -> Vec<Named> {
     vec![("generic", cells.selector(Selector::Generic) * (value - out))]
 }
 
-/// `x - 4y` is a digit below 4. A word is below `4^n` if the cell n rows on is 0 and all rows between are selected.
+/// `x - 4y` is a digit below 4. A word is below `4^n` if the cell n rows further down is 0 and all n rows have the
+/// selector.
 fn range(cells: &Cells) -> Vec<Named> {
     let names = ["range of a6", "range of a7"];
     names

@@ -1,4 +1,5 @@
-//! Finds which constraints a table violates, and which clauses that breaks. It is for people: the proof system itself only refuses.
+//! Finds the constraints that a table violates, and their clauses. It is for people. The proof system itself only
+//! refuses.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -18,7 +19,7 @@ use crate::{batch::PublicInputs, primitive::field::Fr};
 pub struct Failure {
     /// The gate, or "copy".
     pub gate: String,
-    /// Which of the gate's constraints; of a copy, the cell.
+    /// The name of the gate's constraint. For a copy, the two cells.
     pub constraint: String,
     /// The row.
     pub row: u32,
@@ -40,14 +41,14 @@ struct NamedConstraint {
     gate: String,
     name: String,
     polynomial: Expression<Fr>,
-    /// Advice columns it reads, whether now or next.
+    /// The advice columns that it reads, in the current or the next row.
     columns: u16,
 }
 
-/// Finds what tables of one circuit violate.
+/// Finds what a table violates.
 pub struct Diagnosis<'a> {
     table: &'a Table,
-    instances: Vec<Fr>,
+    public_inputs: Vec<Fr>,
     constraints: Vec<NamedConstraint>,
     copies: HashMap<CellId, Vec<usize>>,
 }
@@ -93,12 +94,12 @@ fn columns(polynomial: &Expression<Fr>) -> u16 {
 }
 
 impl<'a> Diagnosis<'a> {
-    /// Prepares to look at a circuit.
+    /// Prepares the diagnosis of a circuit.
     pub fn new(circuit: &'a BatchCircuit, public: &PublicInputs) -> Self {
         Self::of(&circuit.table, public.elements().to_vec())
     }
 
-    pub(super) fn of(table: &'a Table, instances: Vec<Fr>) -> Self {
+    pub(super) fn of(table: &'a Table, public_inputs: Vec<Fr>) -> Self {
         let mut system = ConstraintSystem::default();
         Config::new(&mut system);
         let constraints = system
@@ -120,7 +121,7 @@ impl<'a> Diagnosis<'a> {
                 copies.entry(right).or_default().push(i);
             }
         }
-        Self { table, instances, constraints, copies }
+        Self { table, public_inputs, constraints, copies }
     }
 
     /// Every constraint that does not hold.
@@ -136,7 +137,8 @@ impl<'a> Diagnosis<'a> {
         failures
     }
 
-    /// [`failures`](Self::failures), given a table of this layout without any: only rows that differ need a look.
+    /// The same as [`failures`](Self::failures), but only looks at rows that differ from a table of this layout without
+    /// failures.
     #[cfg(test)]
     pub(super) fn failures_unlike(&self, honest: &Table) -> Vec<Failure> {
         let rows = &self.table.rows;
@@ -169,7 +171,7 @@ impl<'a> Diagnosis<'a> {
         failures
     }
 
-    /// The cells that hold something.
+    /// The cells that were written.
     pub fn cells(&self) -> impl Iterator<Item = CellId> {
         self.table.rows.iter().enumerate().flat_map(|(row, cells)| {
             let assigned = cells.assigned;
@@ -179,7 +181,7 @@ impl<'a> Diagnosis<'a> {
         })
     }
 
-    /// A cell's value.
+    /// The value of a cell.
     pub fn value(&self, cell: CellId) -> Fr {
         self.table.value(cell)
     }
@@ -189,7 +191,7 @@ impl<'a> Diagnosis<'a> {
         self.find_origin(cell.row, 1 << cell.column)
     }
 
-    /// Whether a row computes `1 - l·r`, the first half of a test for 0: where l is 0, r is free.
+    /// Whether a row computes `1 - l·r`, the first half of a test for 0. If l is 0, r may hold anything.
     pub fn is_inverse_row(&self, row: u32) -> bool {
         let row = &self.table.rows[row as usize];
         row.selectors[2] == Selector::Generic.place().1 as u8
@@ -197,8 +199,8 @@ impl<'a> Diagnosis<'a> {
     }
 
     fn find_origin(&self, row: u32, columns: u16) -> Option<Origin> {
-        // An output row is also the next permutation's first row, and range words lie on S-box rows: the span that shares
-        // most columns is the one that is meant, of equal ones the earliest.
+        // Spans overlap: an output row is also the next permutation's first row, and range words are on S-box rows. The
+        // span that shares most columns is the right one, and among equal ones the earliest.
         let shared = |span: &Span| (span.columns & columns).count_ones();
         let covering = self.table.spans.iter().filter(|span| (span.first..span.end).contains(&row) && shared(span) > 0);
         covering.rev().max_by_key(|span| shared(span)).map(|span| span.origin)
@@ -227,7 +229,7 @@ impl<'a> Diagnosis<'a> {
         };
         let right = match copy.right {
             End::Advice(cell) => value(cell),
-            End::Instance(row) => self.instances[row as usize],
+            End::PublicInput(row) => self.public_inputs[row as usize],
         };
         if value(copy.left) != right {
             failures.push(Failure {
@@ -240,14 +242,14 @@ impl<'a> Diagnosis<'a> {
     }
 }
 
-/// Why the violated constraints of a table without public inputs are there.
+/// The origins of the violated constraints of a table without public inputs.
 #[cfg(test)]
 pub(super) fn failures_of(table: &Table) -> Vec<Origin> {
     Diagnosis::of(table, Vec::new()).failures().into_iter().filter_map(|failure| failure.origin).collect()
 }
 
 impl BatchCircuit {
-    /// What the circuit spends its rows on: cells per part and clause, as a table of text.
+    /// A text table of the rows that each demand takes in each part of the circuit.
     pub fn costs(&self) -> String {
         let mut totals: HashMap<(String, String), u64> = HashMap::new();
         for span in &self.table.spans {

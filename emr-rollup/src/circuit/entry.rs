@@ -25,22 +25,22 @@ use crate::{
 
 const ACCOUNT: PathName = PathName { bit: "account bit", sibling: "identity sibling" };
 
-/// What a slot leaves.
+/// The result of an L1 slot.
 pub(super) struct EntryOutcome {
     pub(super) active: Bit,
-    /// Identity and medical root.
+    /// The identity root and the medical root after the slot.
     pub(super) roots: [Wire; 2],
     pub(super) d1: [Wire; 4],
 }
 
-/// The L1 kinds whose rules say so.
+/// The set of L1 kinds whose rules satisfy a condition.
 fn kinds_where(says: impl Fn(&L1Rule) -> bool) -> Set {
     let says = |kind: Kind| kind.l1_rule().is_some_and(&says);
     Kind::L1.into_iter().enumerate().map(|(i, kind)| Set::from(says(kind)) << i).sum()
 }
 
 impl Section<'_> {
-    /// A slot: admits the account, or consumes an entry without effect, or is unused.
+    /// Lays out an L1 slot. It registers the account, takes an entry without effect, or is unused.
     pub(super) fn entry(&mut self, version: &CircuitVersion, roots: [Wire; 2], witness: &EntryWitness) -> EntryOutcome {
         let entry = &witness.entry;
         let fields = self.hints("entry", entry.packed_fields());
@@ -53,7 +53,7 @@ impl Section<'_> {
         let tree = self.under(Demand::EntryField(Field::Tree)).range::<{ layout::TREE }>(tree);
         let slot = self.under(Demand::EntryField(Field::Slot)).range::<{ layout::SLOT }>(slot);
         let replace = self.under(Demand::EntryField(Field::ReplaceDirectory)).assert_bit(replace);
-        // Where the account is, is shown below.
+        // The path below shows the account's range.
         let (account, account_shown) = self.promise::<{ layout::ACCOUNT }>(account);
         let packed = [
             kind.into(),
@@ -107,7 +107,7 @@ impl Section<'_> {
         EntryOutcome { active: active.into(), roots: [identity, medical], d1 }
     }
 
-    /// Which kind the entry has, and its code. None in an unused slot.
+    /// The kind of the entry, and its code. In an unused L1 slot no flag is set.
     fn entry_kind(&mut self, code: &Fr, kind: Wire) -> (OneHot<{ Kind::L1.len() }>, Ranged<{ layout::KIND }>) {
         let kinds = Kind::L1;
         let flags =
@@ -121,7 +121,7 @@ impl Section<'_> {
         (flags, kind)
     }
 
-    /// The root after replacing a leaf that lies under the root before.
+    /// Constrains the old leaf to be under `root`, and returns the root with the new leaf.
     fn replace_leaf(
         &mut self,
         active: impl Into<Bit>,

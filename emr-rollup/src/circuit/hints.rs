@@ -1,9 +1,9 @@
-//! Hints: the values that no gate computes, and so anyone who makes a proof may choose.
+//! Hints: the values that no gate computes, so a prover may choose them.
 //!
-//! Every one of them passes through [`Builder::hint`] or [`Builder::propose`]: witness fields, and what the builder works out of
-//! them, such as bits, inverses and digits. Honest builders have nobody to ask and take the value that they are given. Tests put
-//! an impostor there: one value is another, everything after it follows from that, and only the constraint that should prevent
-//! it may notice. No production code can make such a builder, and the layout does not depend on values.
+//! Hints are the witness fields, and what the builder computes from them, such as bits, inverses and digits. Each hint
+//! passes through [`Builder::hint`] or [`Builder::propose`]. Production code takes the value that it is given. A test
+//! replaces a value: everything after it follows from the false value, and only the constraint that exists for this
+//! case may refuse it. Production code cannot make a builder that replaces hints. The layout does not depend on values.
 
 use super::{
     builder::{Builder, Wire},
@@ -11,17 +11,17 @@ use super::{
 };
 use crate::primitive::field::Fr;
 
-/// Who says what each hint holds, and hears of each assertion.
+/// Chooses the value of each hint, and is told of each assertion.
 pub(super) trait Hints: std::fmt::Debug {
-    /// The value of a hint in a part of the circuit; `honest` is what an honest builder takes.
+    /// Returns the value of a hint in a part of the circuit. `honest` is the value that an honest builder takes.
     fn value(&mut self, part: Part, name: &'static str, honest: Fr) -> Fr;
 
-    /// An assertion, in order. The n-th one has number n.
+    /// Called for each assertion in order. They are numbered from 0.
     fn assertion(&mut self, origin: Origin);
 }
 
 impl Builder {
-    /// A wire of a value that no gate computes: nothing constrains it but its uses.
+    /// A wire for a value that no gate computes. Only its uses constrain it.
     pub(super) fn hint(&mut self, part: Part, name: &'static str, value: Fr) -> Wire {
         let value = self.propose(part, name, value);
         self.witness(value)

@@ -27,7 +27,7 @@ pub(super) struct IdentityWires {
     pub(super) hash: Wire,
 }
 
-/// A grant leaf. `hash` is `H_3` of the fields, whether or not the slot is empty.
+/// A grant leaf. `hash` is `H_3` of the fields, even if the slot is empty.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct GrantWires {
     pub(super) grantee: Ranged<{ layout::ACCOUNT }>,
@@ -41,7 +41,7 @@ pub(super) struct GrantWires {
     pub(super) hash: Wire,
 }
 
-/// A record leaf. `hash` is `H_4` of the fields, whether or not the slot is empty.
+/// A record leaf. `hash` is `H_4` of the fields, even if the slot is empty.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RecordWires {
     pub(super) status: Ranged<{ layout::STATUS }>,
@@ -74,7 +74,7 @@ impl Section<'_> {
     pub(super) fn identity(&mut self, leaf: Leaf, fields: &IdentityFields) -> IdentityWires {
         let [role, status, org, epoch] = self.hints(leaf.hint(), fields.packed_fields());
         let (role, status) = (self.leaf_field(leaf, Field::Role, role), self.leaf_field(leaf, Field::Status, status));
-        let (org, epoch) = (self.leaf_field(leaf, Field::Org, org), self.leaf_field(leaf, Field::Epoch, epoch));
+        let (org, epoch) = (self.leaf_field(leaf, Field::Org, org), self.leaf_field(leaf, Field::AccountEpoch, epoch));
         let key = self.hints(leaf.hint(), [fields.key_x, fields.key_y]);
         let encryption = self.hint(leaf.hint(), fields.encryption);
         let mut scope = self.under(Demand::LeafHash(leaf));
@@ -124,9 +124,9 @@ impl Section<'_> {
         MedicalWires { grants_root, records_root, audit_head, key_directory }
     }
 
-    /// Constrains what an empty slot holds: if `counter` is 0, the packing and the opaque values are 0.
+    /// Constrains an empty slot to hold nothing: if `counter` is 0, the packing and the opaque values are 0.
     ///
-    /// Gives the leaf value, 0 for an empty slot, and the bit.
+    /// Returns the leaf value, which is 0 for an empty slot, and whether the slot is empty.
     pub(super) fn slot_value(
         &mut self,
         leaf: Leaf,
@@ -147,7 +147,7 @@ impl Section<'_> {
 }
 
 impl Leaf {
-    /// What the hints of its fields are called.
+    /// The name of the hints of this leaf's fields.
     const fn hint(self) -> &'static str {
         match self {
             Self::Signer => "signer",
@@ -161,7 +161,7 @@ impl Leaf {
     }
 }
 
-/// What the hints of a path are called.
+/// The names of a path's hints.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct PathName {
     pub(super) bit: &'static str,
@@ -189,7 +189,7 @@ impl Scope<'_> {
         self.first_climb(leaf, siblings, turns)
     }
 
-    /// A path that turns as another does.
+    /// A path with its own siblings, and with the turns of another path.
     pub(super) fn path_along(&mut self, sibling: &'static str, path: &Path, other: &MerklePath) -> MerklePath {
         let siblings = self.siblings(sibling, path, other.turns().len());
         other.with_siblings(siblings)

@@ -17,12 +17,12 @@ use crate::{
     statement::{Header, Message},
 };
 
-/// Which kind an operation has; none in a padding slot.
+/// The kind of an operation. In an unused L2 slot no flag is set.
 #[derive(Clone, Debug)]
 pub(super) struct KindWires {
     /// One flag for each of [`Kind::L2`].
     flags: OneHot<{ Kind::L2.len() }>,
-    /// Whether the slot is used.
+    /// Whether the L2 slot is used.
     pub(super) active: Within,
     /// Whether the target is a record.
     pub(super) record: Within,
@@ -40,13 +40,14 @@ impl KindWires {
     }
 }
 
-/// The L2 kinds whose rules say so.
+/// The set of L2 kinds whose rules satisfy a condition.
 fn kinds_where(says: impl Fn(&Rule) -> bool) -> Set {
     let says = |kind: Kind| kind.rule().is_some_and(&says);
     Kind::L2.into_iter().enumerate().map(|(i, kind)| Set::from(says(kind)) << i).sum()
 }
 
-/// The header's fields as they come in. What shows their ranges: positions in trees, leaves, and the rules of the kind.
+/// The header's fields as they come in. Positions in trees, leaves and the rules of the kind show the ranges that are
+/// missing here.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct HeaderHints {
     pub(super) signer: Wire,
@@ -74,7 +75,7 @@ pub(super) struct HeaderWires {
     pub(super) valid_until: Ranged<{ layout::TIME }>,
 }
 
-/// What a message says besides its header.
+/// The fields of a message after its header.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct BodyWires {
     pub(super) new_packed: Wire,
@@ -86,7 +87,8 @@ pub(super) struct BodyWires {
 }
 
 impl Section<'_> {
-    /// The kind, its code, and the code of its tree: at most one kind's flag is set, and it says what the header says.
+    /// The kind, its code, and the code of its tree. Constrains at most one kind's flag to be set, and the header to
+    /// agree with it.
     pub(super) fn kind(&mut self, header: &Header) -> (KindWires, Ranged<{ layout::KIND }>, Ranged<{ layout::TREE }>) {
         let kinds = Kind::L2;
         let code = |kind: Kind| Fr::from(u64::from(kind.code()));
@@ -109,12 +111,12 @@ impl Section<'_> {
         (KindWires { active: flags.any(), flags, record, grant, directory }, kind, tree)
     }
 
-    /// Whether the kind is one whose rules say so. Kinds of one set share a wire.
+    /// Whether the kind's rule satisfies a condition. Conditions that hold for the same kinds share a wire.
     pub(super) fn kind_where(&mut self, kinds: &mut KindWires, says: impl Fn(&Rule) -> bool) -> Within {
         self.under(Demand::OneKind).any_of(&mut kinds.flags, kinds_where(says))
     }
 
-    /// The message's fields, but for kind and tree.
+    /// The message's fields except kind and tree.
     pub(super) fn message(&mut self, message: &Message) -> (HeaderHints, BodyWires) {
         let header = &message.header;
         let [signer, signer_epoch, patient, patient_epoch] =

@@ -1,9 +1,12 @@
 //! The statement as a halo2 circuit.
 //!
-//! `config` has columns and gates; `builder` fills a table from gadgets that know wires only, `hints` is where values that no
-//! gate computes come in. `scope` says what rows are for: gadgets are methods of a scope, and a scope is opened for one `demand`, which
-//! has a clause. `gadget` is arithmetic without meaning. On it stand the meanings: `leaf`, `message`, `authority`, `target`, and the
-//! slots, `entry` and `operation`. `batch` puts the slots together.
+//! - `config`: columns, selectors and gates.
+//! - `builder`: fills the table. `hints`: the values that no gate computes come in here.
+//! - `scope`: the purpose of rows. Gadgets are methods of a scope. A scope is opened for one `demand`, and a demand
+//!   belongs to a clause.
+//! - `gadget`: arithmetic without meaning. Gadgets place wires in rows. Everything below works on wires only.
+//! - `leaf`, `message`, `authority`, `target`: the parts of an operation.
+//! - `entry`: one L1 slot. `operation`: one L2 slot. `batch`: all slots, the data and the public inputs.
 
 mod authority;
 mod batch;
@@ -27,7 +30,7 @@ mod target;
 pub use batch::BatchCircuit;
 pub use config::Config;
 pub use demand::{
-    AccountTree, Axis, Content, Covered, Demand, Field, Half, Instance, Leaf, Moment, Party, RightBit, Scalar,
+    AccountTree, Axis, Content, Covered, Demand, Field, Half, Leaf, Moment, Party, PublicInput, RightBit, Scalar,
 };
 pub use diagnosis::{Diagnosis, Failure};
 pub use origin::{Origin, Part};

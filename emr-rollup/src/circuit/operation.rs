@@ -23,24 +23,24 @@ use crate::{
 };
 use emr_core::{AccountStatus, Role};
 
-/// What all slots share.
+/// The values that all L2 slots share.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Common {
     pub(super) version: CircuitVersion,
     pub(super) domain: Wire,
     pub(super) time: Ranged<{ layout::TIME }>,
-    /// Identity root after the L1 operations.
+    /// The identity root after the L1 operations.
     pub(super) identity_root: Wire,
 }
 
-/// What a slot leaves.
+/// The result of an L2 slot.
 pub(super) struct Outcome {
     pub(super) active: Bit,
     pub(super) medical_root: Wire,
     pub(super) d2: [Wire; 4],
 }
 
-/// The two identities of an operation, and where they are.
+/// The two identities of an operation, and their positions.
 struct Parties {
     signer: IdentityWires,
     signer_index: Ranged<{ layout::ACCOUNT }>,
@@ -48,7 +48,7 @@ struct Parties {
     patient_index: Ranged<{ layout::ACCOUNT }>,
     patient_epoch: Ranged<{ layout::EPOCH }>,
     patient_path: MerklePath,
-    /// Whether the two are one.
+    /// Whether the signer is the patient.
     own: Bit,
 }
 
@@ -61,12 +61,12 @@ fn code(code: u8) -> Fr {
     Fr::from(u64::from(code))
 }
 
-/// Bits of the longest validity: `2^20 > 7 days`.
+/// Bits of the longest validity in seconds: `2^20` seconds are more than 7 days.
 const VALIDITY_BITS: u32 = 20;
 const _: () = assert!(MAX_VALIDITY < 1 << VALIDITY_BITS);
 
 impl Section<'_> {
-    /// A slot: does what the witness says under the statement's clauses, or nothing.
+    /// Lays out an L2 slot. It executes the operation of the witness, or is unused.
     pub(super) fn operation(&mut self, common: &Common, medical_root: Wire, witness: &OperationWitness) -> Outcome {
         let version = &common.version;
         let (mut kind, kind_code, tree) = self.kind(&witness.message.header);
@@ -74,7 +74,7 @@ impl Section<'_> {
 
         let parties = self.parties(common, kind.active, &hints, witness);
         let Parties { signer, own, .. } = parties;
-        // Where the slot is, and what the purpose says, is shown below.
+        // The path shows the slot's range, and `assert_authority` that of the purpose.
         let (slot, slot_shown) = self.promise(hints.slot);
         let (purpose, purpose_shown) = self.promise(hints.purpose);
         let header = HeaderWires {
@@ -100,7 +100,7 @@ impl Section<'_> {
         self.assert_expected(&mut kind, (&header, &body), &target, medical.key_directory);
         self.assert_new_fields(version, &mut kind, (&header, &body), &target);
 
-        // Doctors act under a grant: one wire for both (a test of the table holds it to that).
+        // A doctor always acts under a grant, so one wire stands for both. A test of the table of rules checks this.
         let by_others = self.kind_where(&mut kind, |rule| rule.signer.admits_doctors());
         let delegated = self.under(Demand::SignedByDoctor).within_and_not(by_others, own);
         let by_author = self.kind_where(&mut kind, |rule| rule.signer == Signer::PatientOrAuthor);
@@ -159,14 +159,14 @@ impl Section<'_> {
         let path = scope.path_along("medical sibling", &witness.medical_path, &parties.patient_path);
         let medical_root = self.replace_medical(kind.active, &path, medical_root, [&medical, &next]);
 
-        let mut scope = self.under(Demand::PaddingData);
+        let mut scope = self.under(Demand::UnusedData);
         let place = scope.pack(&layout::PLACE, [header.patient.into(), tree.into(), slot.into()]).into();
         let [place, entry, key_directory] =
             [place, entry, key_directory].map(|word: Wire| scope.zero_unless(kind.active, word));
         Outcome { active: kind.active.into(), medical_root, d2: [place, target.new_leaf, entry, key_directory] }
     }
 
-    /// The two identities: they are in the state and in order, and the message names them as they are now.
+    /// The two identities. Constrains them to be in the state and active, and the message to name their present epochs.
     fn parties(&mut self, common: &Common, active: Within, hints: &HeaderHints, witness: &OperationWitness) -> Parties {
         let header = &witness.message.header;
         let signer = self.identity(Leaf::Signer, &witness.signer);
@@ -192,9 +192,9 @@ impl Section<'_> {
         self.under(Demand::PatientRole).assert_constant_if(active, patient.role, code(Role::Patient.code()));
         self.under(Demand::PatientActive).assert_constant_if(active, patient.status, status);
 
-        let mut scope = self.under(Demand::Epoch(Party::Signer));
+        let mut scope = self.under(Demand::AccountEpoch(Party::Signer));
         let signer_epoch = scope.equal_in_range(hints.signer_epoch, signer.epoch);
-        let mut scope = self.under(Demand::Epoch(Party::Patient));
+        let mut scope = self.under(Demand::AccountEpoch(Party::Patient));
         let patient_epoch = scope.equal_in_range(hints.patient_epoch, patient.epoch);
         let mut scope = self.under(Demand::NotExpired);
         let left = scope.assert_at_least_if::<VALIDITY_BITS, _, _>(active, hints.valid_until, common.time);
@@ -205,7 +205,7 @@ impl Section<'_> {
         Parties { signer, signer_index, signer_epoch, patient_index, patient_epoch, patient_path, own }
     }
 
-    /// The medical leaf before lies under the root before, and the root after follows by the same path.
+    /// Constrains the old medical leaf to be under `root`, and computes the new root by the same path.
     fn replace_medical(
         &mut self,
         active: Within,

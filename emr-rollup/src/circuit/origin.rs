@@ -1,4 +1,4 @@
-//! Why a constraint is there: the part of the circuit, and what it demands there.
+//! Why a constraint exists: its part of the circuit, and its demand.
 
 use super::demand::Demand;
 use crate::statement::Clause;
@@ -16,19 +16,20 @@ pub enum Part {
     Data,
 }
 
-/// Part and demand.
+/// The part of the circuit and the demand that a constraint belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Origin {
-    /// Where in the circuit.
+    /// The part of the circuit.
     pub part: Part,
-    /// What for.
+    /// The purpose.
     pub demand: Demand,
-    /// The number of the assertion among all; `None` for a row that computes, which holds whatever its inputs are.
+    /// The number of the assertion, counted over the whole circuit. `None` for a row that only computes: it holds for
+    /// all inputs.
     pub(super) assertion: Option<u32>,
 }
 
 impl Origin {
-    /// The clause that it enforces.
+    /// The clause that the constraint enforces.
     pub const fn clause(&self) -> Clause {
         self.demand.clause()
     }

@@ -1,4 +1,5 @@
-//! Why rows are laid out, by construction: gadgets are methods of a [`Scope`], and only [`Section::under`] makes one, for a demand.
+//! Gives every row its purpose. Gadgets are methods of a [`Scope`]. Outside of tests only [`Section::under`] opens a
+//! scope, and it takes the demand that the rows serve.
 
 use super::{
     builder::{Builder, Wire},
@@ -23,7 +24,7 @@ pub(super) struct Scope<'a> {
 }
 
 impl Builder {
-    /// A part of the circuit.
+    /// Opens a part of the circuit.
     pub(super) fn section(&mut self, part: Part) -> Section<'_> {
         Section { builder: self, part }
     }
@@ -42,56 +43,56 @@ impl Builder {
 }
 
 impl Section<'_> {
-    /// What the rows are for that are laid out in the scope.
+    /// Opens a scope: its rows serve this demand.
     pub(super) fn under(&mut self, demand: Demand) -> Scope<'_> {
         let origin = Origin { part: self.part, demand, assertion: None };
         Scope { builder: self.builder, origin }
     }
 
-    /// A wire that no gate computes: nothing constrains it but its uses.
+    /// A wire for a value that no gate computes. Only its uses constrain it.
     pub(super) fn hint(&mut self, name: &'static str, value: Fr) -> Wire {
         self.builder.hint(self.part, name, value)
     }
 
-    /// Hints of one name.
+    /// Several hints with one name.
     pub(super) fn hints<const N: usize>(&mut self, name: &'static str, values: [Fr; N]) -> [Wire; N] {
         values.map(|value| self.hint(name, value))
     }
 
-    /// As [`Builder::integer`].
+    /// The same as [`Builder::integer`].
     pub(super) fn integer(&self, wire: impl Into<Wire>) -> u64 {
         self.builder.integer(wire)
     }
 
-    /// As [`Builder::promise`].
+    /// The same as [`Builder::promise`].
     pub(super) fn promise<const BITS: u32>(&mut self, wire: Wire) -> (Ranged<BITS>, Promise<BITS>) {
         self.builder.promise(wire)
     }
 }
 
 impl Scope<'_> {
-    /// Why rows are laid out here.
+    /// The origin of the rows of this scope.
     pub(super) fn origin(&self) -> Origin {
         self.origin
     }
 
-    /// The origin of a new assertion.
+    /// Numbers a new assertion, and returns its origin.
     pub(super) fn assertion(&mut self) -> Origin {
         self.builder.assertion(self.origin)
     }
 
-    /// This scope, for the rows of a new assertion.
+    /// A scope for the rows of a new assertion of the same demand.
     pub(super) fn asserting(&mut self) -> Scope<'_> {
         let origin = self.assertion();
         Scope { builder: self.builder, origin }
     }
 
-    /// Puts a wire in a cell, as [`Builder::place`].
+    /// Puts a wire in a cell. The same as [`Builder::place`].
     pub(super) fn place(&mut self, wire: Wire, row: u32, column: usize) {
         self.builder.place(wire, row, column, self.origin);
     }
 
-    /// As [`Section::hint`].
+    /// The same as [`Section::hint`].
     pub(super) fn hint(&mut self, name: &'static str, value: Fr) -> Wire {
         self.builder.hint(self.origin.part, name, value)
     }

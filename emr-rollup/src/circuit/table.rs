@@ -1,4 +1,4 @@
-//! The table that a proof is about: every row's advice, constants and selectors, and the copies between cells.
+//! The table that a proof covers: advice, constants and selectors of every row, and the copy constraints between cells.
 
 use halo2curves::ff::Field;
 
@@ -11,9 +11,9 @@ use crate::primitive::field::Fr;
 /// An advice cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CellId {
-    /// Row.
+    /// The row.
     pub row: u32,
-    /// Advice column.
+    /// The advice column.
     pub column: u8,
 }
 
@@ -23,7 +23,8 @@ pub(super) struct Row {
     pub(super) advice: [Fr; ADVICE],
     pub(super) constants: [Fr; CONSTANTS],
     pub(super) selectors: [u8; SELECTORS],
-    /// Which advice cells hold something; the others are 0 and no constraint reads them, or reads them times 0.
+    /// One bit for each advice cell that was written. The other cells are 0, and constraints do not read them or
+    /// multiply them by 0.
     pub(super) assigned: u16,
 }
 
@@ -32,14 +33,14 @@ impl Row {
         Self { advice: [Fr::ZERO; ADVICE], constants: [Fr::ZERO; CONSTANTS], selectors: [0; SELECTORS], assigned: 0 };
 }
 
-/// Where a copy constraint's second end is.
+/// The second cell of a copy constraint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum End {
     Advice(CellId),
-    Instance(u32),
+    PublicInput(u32),
 }
 
-/// Two cells that hold one value.
+/// A copy constraint: the two cells hold the same value.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Copy {
     pub(super) left: CellId,
@@ -47,7 +48,7 @@ pub(super) struct Copy {
     pub(super) origin: Origin,
 }
 
-/// Cells that were written for one reason: rows `first..end`, columns `columns`.
+/// Cells that were written for one origin: rows `first..end`, and the columns of the mask `columns`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Span {
     pub(super) first: u32,
@@ -56,7 +57,7 @@ pub(super) struct Span {
     pub(super) origin: Origin,
 }
 
-/// All columns.
+/// The mask of all advice columns.
 pub(super) const ALL: u16 = (1 << ADVICE) - 1;
 
 /// A filled table.
@@ -68,7 +69,7 @@ pub(super) struct Table {
 }
 
 impl Table {
-    /// Appends empty rows and gives the number of the first.
+    /// Appends empty rows, and returns the number of the first.
     pub(super) fn append(&mut self, rows: usize) -> u32 {
         let first = self.rows.len() as u32;
         self.rows.resize(self.rows.len() + rows, Row::EMPTY);
@@ -93,7 +94,7 @@ impl Table {
         self.row(row).selectors[column] = value as u8;
     }
 
-    /// Says why cells were written.
+    /// Records the origin of cells.
     pub(super) fn explain(&mut self, first: u32, end: u32, columns: u16, origin: Origin) {
         self.spans.push(Span { first, end, columns, origin });
     }

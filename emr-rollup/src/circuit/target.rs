@@ -1,4 +1,5 @@
-//! The leaf that an operation writes: it was as expected, it becomes what the rules allow, and its tree's root follows.
+//! The leaf that an operation writes. The old value is the expected one, the new value is one that the rules allow, and
+//! the root of its tree follows.
 
 use emr_core::{RecordStatus, Rights};
 use halo2curves::ff::Field as _;
@@ -23,7 +24,7 @@ use crate::{
     version::CircuitVersion,
 };
 
-/// The target before and after, under both readings.
+/// The target before and after, read as a grant and as a record.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct TargetWires {
     pub(super) old_grant: GrantWires,
@@ -31,13 +32,13 @@ pub(super) struct TargetWires {
     pub(super) old_record: RecordWires,
     pub(super) old_record_empty: Bit,
     pub(super) new_record: RecordWires,
-    /// The leaf value before.
+    /// The value of the leaf before.
     pub(super) old_leaf: Wire,
-    /// The leaf value after.
+    /// The value of the leaf after.
     pub(super) new_leaf: Wire,
 }
 
-/// The roots of the subtree after.
+/// The roots of the patient's two trees after the operation.
 pub(super) struct Roots {
     pub(super) grants: Wire,
     pub(super) records: Wire,
@@ -48,7 +49,7 @@ fn record_status(status: RecordStatus) -> Fr {
 }
 
 impl Section<'_> {
-    /// The target's leaves, before and after.
+    /// Lays out the target's leaves, before and after.
     pub(super) fn target(
         &mut self,
         kind: &KindWires,
@@ -70,12 +71,12 @@ impl Section<'_> {
             self.slot_value(Leaf::OldRecord, old_record.revision, old_record.hash, &contents);
         let mut scope = self.under(Demand::LeafOfKind);
         let old_leaf = scope.either_of((kind.record, record_value), (kind.grant, grant_value));
-        // Counters only grow, so the new leaf is never empty; it is 0 in a padding slot.
+        // Counters only grow, so the new leaf is never empty. In an unused L2 slot it is 0.
         let new_leaf = scope.either_of((kind.record, new_record.hash), (kind.grant, new_grant.hash));
         TargetWires { old_grant, new_grant, old_record, old_record_empty, new_record, old_leaf, new_leaf }
     }
 
-    /// The counters, the status and the directory are those expected.
+    /// Constrains the counters, the status and the directory to be the expected ones.
     pub(super) fn assert_expected(
         &mut self,
         kind: &mut KindWires,
@@ -106,7 +107,7 @@ impl Section<'_> {
         self.under(Demand::DirectoryInForce).assert_equal_if(replaced, body.directory_before, directory);
     }
 
-    /// What is signed is what is written, and nothing else changes.
+    /// Constrains the signed values to be written, and everything else to stay.
     pub(super) fn assert_new_fields(
         &mut self,
         version: &CircuitVersion,
@@ -192,9 +193,9 @@ impl Section<'_> {
         scope.assert_at_least_if::<{ layout::SLOT }, _, _>(set, header.slot, first);
     }
 
-    /// The leaf before lies under its root, and the root after follows by the same path.
+    /// Constrains the old leaf to be under its root, and computes the new root by the same path.
     ///
-    /// The path has the records tree's depth; the grants tree's root is the node at its own depth.
+    /// The path has the depth of the records tree. The root of the grants tree is the node at the depth of that tree.
     pub(super) fn replace_target(
         &mut self,
         version: &CircuitVersion,

@@ -12,9 +12,9 @@ use crate::{
     statement::EntryFields,
 };
 
-/// An account as the contract queued it.
+/// An accepted registration, as the contract queued it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Registration {
+pub struct Register {
     /// The index that the contract assigned.
     pub account: AccountIndex,
     /// The account's role.
@@ -27,7 +27,7 @@ pub struct Registration {
     pub encryption: Fr,
 }
 
-impl Registration {
+impl Register {
     /// The rules of this kind.
     pub const RULE: L1Rule =
         L1Rule { account: AccountRule::Fresh, identity: IdentityRule::AsQueued, medical: MedicalRule::EmptyForPatient };
@@ -55,7 +55,7 @@ impl Registration {
     }
 }
 
-impl Queued for Registration {
+impl Queued for Register {
     fn account(&self) -> AccountIndex {
         self.account
     }
@@ -96,7 +96,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(16))]
         #[test]
         fn entries_round_trip(account in 1u64..1 << 24, org in 0u64..1 << 24, role in 1u8..4, seed: [u8; 32]) {
-            let registration = Registration {
+            let registration = Register {
                 account: AccountIndex::new(account)?,
                 role: Role::from_code(role).unwrap_or(Role::Patient),
                 org: AccountIndex::new(org).ok(),

@@ -167,7 +167,7 @@ impl GrantLeaf {
     }
 }
 
-/// A record in the state: its author and class, and commitments to the author's statement and to the stored blocks.
+/// A record in the state: its author and class, and commitments to the authorship and to the stored blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecordLeaf {
     /// Live, or a tombstone.
@@ -182,7 +182,7 @@ pub struct RecordLeaf {
     pub version: Version,
     /// How often the leaf was written.
     pub revision: Revision,
-    /// The commitment to the authored statement.
+    /// The hash of the authorship.
     #[serde(with = "hex_element")]
     pub authored: Fr,
     /// The salted commitment to the manifest's CID.

@@ -23,7 +23,7 @@ pub struct BatchWitness {
     pub medical_root: Fr,
     /// The L1 operations.
     pub entries: Vec<EntryWitness>,
-    /// The L2 operations, without padding.
+    /// The L2 operations, without unused slots.
     pub operations: Vec<OperationWitness>,
 }
 
@@ -38,7 +38,7 @@ pub fn check_batch(witness: &BatchWitness, public: &PublicInputs) -> Result<(), 
     require(
         witness.entries.len() <= version.max_l1 && witness.operations.len() <= version.max_l2,
         Clause::PublicInputs,
-        "more operations than slots",
+        "more operations than L1 or L2 slots",
     )?;
     require(public.n1 == witness.entries.len() as u64, Clause::L1AsQueued, "n1")?;
     require(public.n == witness.operations.len() as u64, Clause::PublicInputs, "n")?;

@@ -111,7 +111,7 @@ fields!(
         /// Revision; 0 means that the slot is empty.
         revision,
     } opaque {
-        /// Statement commitment.
+        /// Hash of the authorship.
         authored,
         /// Storage commitment.
         stored,
@@ -119,7 +119,7 @@ fields!(
 );
 
 fields!(
-    /// The header of a signed message; all zeros for padding.
+    /// The header of a signed message; all zeros for an unused L2 slot.
     Header: HEADER {
         /// Kind code.
         kind,
@@ -145,7 +145,7 @@ fields!(
 );
 
 fields!(
-    /// An entry of the L1 queue; all zeros for an unused slot.
+    /// An entry of the L1 queue; all zeros for an unused L1 slot.
     EntryFields: L1_ENTRY {
         /// Kind code.
         kind,

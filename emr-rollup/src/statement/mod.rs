@@ -54,8 +54,8 @@ pub enum Clause {
     DataCommitment,
     /// The batch has one time.
     OneTime,
-    /// Padding is empty.
-    PaddingEmpty,
+    /// Unused L1 and L2 slots are empty.
+    UnusedEmpty,
     /// The public inputs match.
     PublicInputs,
     /// Every field is in range.
@@ -89,7 +89,7 @@ impl std::fmt::Display for Clause {
             Self::L1AsQueued => "the L1 operations are not as queued",
             Self::DataCommitment => "the data commitment is not over these operations",
             Self::OneTime => "the batch has not one time",
-            Self::PaddingEmpty => "padding is not empty",
+            Self::UnusedEmpty => "an unused slot is not empty",
             Self::PublicInputs => "the public inputs do not match",
             Self::InRange => "a field is out of range",
         };

@@ -1,4 +1,4 @@
-//! The witness of a slot: everything that the slot reads, as the circuit assigns it.
+//! The witness of an L1 or L2 slot: everything that it reads, as the circuit assigns it.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,5 +1,5 @@
-//! A sequencer that checks nothing. It executes every operation that it gets, keeps all hashes and roots consistent, and returns the
-//! witness. So a batch breaks only the clause that the test wants to break.
+//! A sequencer that checks nothing. It executes every operation that it gets, keeps all hashes and roots consistent,
+//! and returns the witness. So a batch breaks only the clause that the test wants to break.
 
 use std::collections::BTreeMap;
 
@@ -24,7 +24,7 @@ use crate::{
 
 use super::scenario::{TIME, domain, key};
 
-/// One patient's subtree, with the leaves' fields.
+/// One patient's subtree, with the fields of its leaves.
 #[derive(Clone, Debug)]
 struct Subtree {
     grants: SparseMerkleTree,
@@ -39,7 +39,7 @@ struct Subtree {
 pub struct Forger {
     /// Sizes of trees and batch.
     pub version: CircuitVersion,
-    /// Batch time in seconds.
+    /// The batch time in Unix seconds.
     pub time: u64,
     identities: SparseMerkleTree,
     medical: SparseMerkleTree,
@@ -260,11 +260,11 @@ impl Forger {
         let hash = subtree.medical.hash();
         self.medical.set(patient as u32, hash);
         // The grant counts as part of the state before the batch.
-        self.settle();
+        self.begin_batch();
     }
 
     /// Makes the current state the state before the batch, and begins the batch here.
-    pub fn settle(&mut self) {
+    pub fn begin_batch(&mut self) {
         self.witness.entries.clear();
         self.witness.operations.clear();
         self.data = BatchData::default();

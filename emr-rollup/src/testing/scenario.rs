@@ -2,7 +2,7 @@
 
 use crate::{
     batch::{Batch, Open, PublicInputs},
-    l1_operation::Registration,
+    l1_operation::Register,
     operation::{
         Action, CLIENT_VALIDITY, Domain, Operation, PutRecord, RequestAccess, Revoke, SetGrant, SignedOperation,
         Tombstone,
@@ -26,7 +26,7 @@ use emr_core::{
 /// Batch time of the histories here: 2026-01-01.
 pub const TIME: u64 = 1_767_225_600;
 
-/// A version with small trees for tests of the constraint system, with these slots and sizes.
+/// A version with small trees and few slots, for tests of the constraint system.
 pub const SMALL: CircuitVersion =
     CircuitVersion { number: 1, account_depth: 4, grant_depth: 3, record_depth: 4, max_l1: 5, max_l2: 8, k: 14 };
 
@@ -34,33 +34,33 @@ pub const SMALL: CircuitVersion =
 pub const HOSPITAL: u64 = 1;
 /// Account of its doctor.
 pub const DOCTOR: u64 = 2;
-/// Account of a doctor of no hospital.
+/// Account of a doctor without a hospital.
 pub const STRANGER: u64 = 3;
 /// Account of the patient.
 pub const PATIENT: u64 = 4;
 
-/// The account of a number.
+/// The account with this index.
 ///
 /// # Panics
-/// If the index is out of range.
+/// Panics if the index is out of range.
 pub fn account(index: u64) -> AccountIndex {
     AccountIndex::new(index).expect("an account")
 }
 
-/// The time of a number of seconds.
+/// This time in Unix seconds.
 ///
 /// # Panics
-/// If it is out of range.
+/// Panics if it is out of range.
 pub fn time(seconds: u64) -> UnixTime {
     UnixTime::new(seconds).expect("a time")
 }
 
-/// The key of an account: its seed repeats the number.
+/// The key of an account. Its seed repeats the account's index.
 pub fn key(index: u64) -> SigningKey {
     SigningKey::from_seed(&[index as u8; 32])
 }
 
-/// A root that is not this one.
+/// A root that differs from this one.
 pub fn another_root(root: StateRoot) -> StateRoot {
     field::to_root(&(field::of_root(&root) + Fr::one()))
 }
@@ -70,9 +70,9 @@ pub fn domain() -> Domain {
     Domain::new(31337, [0x11; 20])
 }
 
-/// Hospital 1, doctor 2 of that hospital, doctor 3 of none, patient 4.
-pub fn registrations() -> Vec<Registration> {
-    let register = |index: u64, role, org: Option<u64>| Registration {
+/// Hospital 1, doctor 2 of that hospital, doctor 3 without a hospital, patient 4.
+pub fn registrations() -> Vec<Register> {
+    let register = |index: u64, role, org: Option<u64>| Register {
         account: account(index),
         role,
         org: org.map(account),
@@ -92,10 +92,11 @@ pub fn first_slot(version: &CircuitVersion) -> u64 {
     GrantSlot::FIRST_ORDINARY.get().min(1 << (version.grant_depth - 1))
 }
 
-/// An operation on the patient, signed by an account. `authority` is the slot of the grant that allows it, if one is needed.
+/// An operation on the patient, signed by an account. `authority` is the slot of the grant that allows it, if one is
+/// needed.
 ///
 /// # Panics
-/// If the slot is out of range.
+/// Panics if the slot is out of range.
 pub fn sign(signer: u64, action: Action, authority: Option<u64>, salt: u64) -> SignedOperation {
     let operation = Operation {
         signer: account(signer),
@@ -112,7 +113,7 @@ pub fn sign(signer: u64, action: Action, authority: Option<u64>, salt: u64) -> S
 /// A live record with the hospital as custodian.
 ///
 /// # Panics
-/// If a number is out of range.
+/// Panics if a number is out of range.
 pub fn record(class: Class, author: u64, version: u64, revision: u64) -> RecordLeaf {
     RecordLeaf {
         status: RecordStatus::Live,
@@ -126,10 +127,10 @@ pub fn record(class: Class, author: u64, version: u64, revision: u64) -> RecordL
     }
 }
 
-/// A grant that holds during the history.
+/// A grant that is valid during the history.
 ///
 /// # Panics
-/// If the version is out of range.
+/// Panics if the version is out of range.
 pub fn grant(grantee: u64, rights: Rights, scope: ClassMask, version: u64) -> GrantLeaf {
     GrantLeaf {
         grantee: Some(account(grantee)),
@@ -145,7 +146,7 @@ pub fn grant(grantee: u64, rights: Rights, scope: ClassMask, version: u64) -> Gr
 /// Writes a record.
 ///
 /// # Panics
-/// If a number is out of range.
+/// Panics if a number is out of range.
 pub fn put(slot: u64, expected: u64, leaf: RecordLeaf) -> Action {
     Action::PutRecord(PutRecord {
         slot: RecordSlot::new(slot).expect("a slot"),
@@ -154,10 +155,10 @@ pub fn put(slot: u64, expected: u64, leaf: RecordLeaf) -> Action {
     })
 }
 
-/// Makes or replaces a grant; `before` and `after` stand for key directories.
+/// Makes or replaces a grant. `before` and `after` stand for key directories.
 ///
 /// # Panics
-/// If a number is out of range.
+/// Panics if a number is out of range.
 pub fn set_grant(slot: u64, leaf: GrantLeaf, before: u64, after: u64) -> Action {
     Action::SetGrant(SetGrant {
         slot: GrantSlot::new(slot).expect("a slot"),
@@ -168,10 +169,10 @@ pub fn set_grant(slot: u64, leaf: GrantLeaf, before: u64, after: u64) -> Action 
     })
 }
 
-/// Asks for access to a class for treatment.
+/// Requests access to a class for treatment.
 ///
 /// # Panics
-/// If a number is out of range.
+/// Panics if a number is out of range.
 pub fn request(slot: u64, uses: u64, class: Class) -> Action {
     Action::RequestAccess(RequestAccess {
         slot: GrantSlot::new(slot).expect("a slot"),
@@ -183,7 +184,7 @@ pub fn request(slot: u64, uses: u64, class: Class) -> Action {
 /// Ends a grant.
 ///
 /// # Panics
-/// If a number is out of range.
+/// Panics if a number is out of range.
 pub fn revoke(slot: u64, expected: u64, before: u64, after: u64) -> Action {
     Action::Revoke(Revoke {
         slot: GrantSlot::new(slot).expect("a slot"),
@@ -224,7 +225,7 @@ pub fn operations(version: &CircuitVersion) -> Vec<SignedOperation> {
     ]
 }
 
-/// A batch with every account in it and no operation yet.
+/// A batch with every account in its state and no operation yet.
 pub fn open(version: CircuitVersion) -> Batch<Open> {
     let mut batch = Batch::open(Ledger::genesis(domain(), version), 1, time(TIME));
     for registration in registrations() {
@@ -233,7 +234,7 @@ pub fn open(version: CircuitVersion) -> Batch<Open> {
     batch
 }
 
-/// The honest history, a batch per operation.
+/// The honest history, one batch per operation.
 pub fn one_by_one(version: CircuitVersion) -> Vec<(BatchWitness, PublicInputs)> {
     let mut ledger = Ledger::genesis(domain(), version);
     let mut batches = Vec::new();

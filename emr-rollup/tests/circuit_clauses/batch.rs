@@ -1,4 +1,4 @@
-//! C10 to C19: what is left, and what is public.
+//! C10 to C19: the roots after an operation, the batch, and the public inputs.
 
 use emr_rollup::{
     batch::PublicInputs,
@@ -19,7 +19,8 @@ fn the_forger_is_honest_unless_told_otherwise() {
     assert_eq!(public, honest(VERSION).1);
 }
 
-/// The slot computes what it leaves, so a lie about it shows where the claim is compared: in the roots and the data.
+/// An L1 or L2 slot computes its results. So a lie about a result shows where the result is compared: in the roots and
+/// the data.
 #[test]
 fn c10_c11_c12_c16_what_is_left_follows() {
     type Lie = fn(&mut Fr, &mut emr_rollup::statement::MedicalFields);
@@ -50,7 +51,7 @@ fn c10_c11_c12_c16_what_is_left_follows() {
         assert_eq!(found, shows.iter().copied().map(Some).collect(), "{clause:?}: {what}");
         assert!(check_batch(&witness, &public).is_err(), "{clause:?}: {what}");
     }
-    // One operation in another time than the rest: its entry is not the one that the circuit writes.
+    // One operation has another time than the rest, so its audit entry differs from the one that the circuit computes.
     let mut forger = forger(SET);
     let witness = forger.operation(&operations(&VERSION)[SET]);
     forger.time += 5;
@@ -64,7 +65,7 @@ fn c10_c11_c12_c16_what_is_left_follows() {
     assert!(check_batch(&witness, &public).is_err());
 }
 
-/// The gates of the clauses that compute: any change to a cell of theirs shows there.
+/// Gates that compute: a change of any of their cells is noticed there.
 #[test]
 fn c10_c11_c12_c13_cells_are_bound() {
     let (witness, public) = forger(1).finish();
@@ -74,14 +75,15 @@ fn c10_c11_c12_c13_cells_are_bound() {
         let mut tried = 0;
         let of_clause = |cell: &CellId| diagnosis.origin(*cell).is_some_and(|origin| origin.clause() == clause);
         for cell in diagnosis.cells().filter(of_clause).step_by(7) {
-            // The inverse of 0 may be anything.
+            // The hint for the inverse of 0 may be anything.
             let l = diagnosis.value(CellId { column: 0, ..cell });
             if diagnosis.is_inverse_row(cell.row) && cell.column == 3 && l == Fr::from(0) {
                 continue;
             }
             let failures = diagnosis.failures_if(cell, diagnosis.value(cell) + one());
             assert!(!failures.is_empty(), "{cell:?} is free");
-            // A copy says that a gate elsewhere computed the value; rows that fill a lane belong to nobody.
+            // A copy constraint can refuse instead, if another gate computed the value. Rows that only fill a lane have
+            // no clause.
             let elsewhere = failures.iter().all(|failure| failure.gate == "copy" || failure.origin.is_none());
             let here = clauses(&failures).contains(&Some(clause));
             assert!(here || elsewhere, "{cell:?} of {:?}: {failures:?}", diagnosis.origin(cell));
@@ -105,12 +107,12 @@ fn c13_c15_c16_c18_public_inputs_are_these() {
     refused_for(Clause::PublicInputs, "y2", changed(|public| public.y2 += Fr::from(1)));
     refused_for(Clause::PublicInputs, "n", changed(|public| public.n += 1));
     refused_for(Clause::L1AsQueued, "n1", changed(|public| public.n1 += 1));
-    // z moves both evaluations; time is in the audit entries, and so in everything after them.
+    // z changes both evaluations. The time is in the audit entries, and so in everything after them.
     let (witness, public) = changed(|public| public.z += Fr::from(1));
     assert_eq!(clauses(&failures(&witness, &public)), only([Clause::PublicInputs]));
     let (witness, public) = changed(|public| public.time += 1);
     assert!(!failures(&witness, &public).is_empty() && check_batch(&witness, &public).is_err());
-    // Data that say something else than was done.
+    // Data that differ from what was done.
     let mut forger = forger(3);
     forger.data.d2[1].leaf = (forger.data.d2[1].leaf.element() + one()).into();
     let (witness, public) = forger.finish();
@@ -122,7 +124,7 @@ fn c13_c15_c16_c18_public_inputs_are_these() {
 #[test]
 fn c14_l1_operations_are_total_and_take_effect_as_queued() {
     let entries = entries();
-    // A second registration of an account is consumed and changes nothing; the forger overwrites.
+    // A second registration of an account must be taken without effect. The forger overwrites the account.
     let mut twice = forger_with(&entries);
     let thief = EntryFields { key_x: entries[1].key_x, key_y: entries[1].key_y, ..entries[3] };
     let witness = twice.entry(thief);
@@ -130,7 +132,7 @@ fn c14_l1_operations_are_total_and_take_effect_as_queued() {
     let (witness, public) = twice.finish();
     assert_eq!(clauses(&failures(&witness, &public)), only([Clause::RootsChain]));
     assert!(check_batch(&witness, &public).is_err());
-    // Paths, and a leaf that is there and is said not to be.
+    // False paths, and an existing leaf that the witness denies.
     let altered = |change: fn(&mut emr_rollup::statement::EntryWitness)| {
         let mut forger = forger_with(&entries[..3]);
         let mut witness = forger.entry(entries[3]);
@@ -152,7 +154,7 @@ fn c14_l1_operations_are_total_and_take_effect_as_queued() {
     only_c14("old identity", altered(|w| w.old_identity = Fr::from(5).into()));
     only_c14("old medical", altered(|w| w.old_medical = Fr::from(5).into()));
     only_c14("kind", altered(|w| w.entry.kind = Fr::from(17)));
-    // An unused slot before a used one, and data in an unused slot.
+    // An unused L1 or L2 slot before a used one, and data in an unused one.
     let (mut witness, public) = honest(VERSION);
     let mut hole = witness.entries[0].clone();
     hole.entry = EntryFields::default();
@@ -166,7 +168,7 @@ fn c14_l1_operations_are_total_and_take_effect_as_queued() {
 }
 
 #[test]
-fn c17_padding_comes_last_and_changes_nothing() {
+fn c17_unused_slots_come_last_and_changes_nothing() {
     let (witness, public) = forger(3).finish();
     let mut early = witness.clone();
     let mut hole = witness.operations[0].clone();
@@ -174,18 +176,18 @@ fn c17_padding_comes_last_and_changes_nothing() {
     hole.signature = Default::default();
     early.operations.insert(0, hole);
     assert!(clauses(&failures(&early, &public)).contains(&Some(Clause::PublicInputs)));
-    // Whatever a padding slot holds, its data are zeros and the root stays.
+    // An unused L2 slot may hold anything, but its data must be zeros and the root must stay.
     let circuit = BatchCircuit::new(&witness, &public);
     let diagnosis = Diagnosis::new(&circuit, &public);
-    let padding: Vec<_> = diagnosis
+    let unused: Vec<_> = diagnosis
         .cells()
-        .filter(|cell| diagnosis.origin(*cell).is_some_and(|origin| origin.demand == Demand::PaddingData))
+        .filter(|cell| diagnosis.origin(*cell).is_some_and(|origin| origin.demand == Demand::UnusedData))
         .filter(|cell| cell.column == 6)
         .collect();
-    assert!(!padding.is_empty());
-    for cell in padding {
+    assert!(!unused.is_empty());
+    for cell in unused {
         let failures = diagnosis.failures_if(cell, diagnosis.value(cell) + one());
-        assert!(clauses(&failures).contains(&Some(Clause::PaddingEmpty)), "{cell:?}: {failures:?}");
+        assert!(clauses(&failures).contains(&Some(Clause::UnusedEmpty)), "{cell:?}: {failures:?}");
     }
 }
 
@@ -215,7 +217,7 @@ fn c19_every_field_is_in_range() {
         let native = check_batch(&witness, &public).map_err(|violation| violation.clause);
         assert_eq!(native, Err(Clause::InRange), "{what}");
     }
-    // A field that overflows into its neighbour: the packing is the same, the meaning is not.
+    // A field that overflows into its neighbour. The packing is the same, but the fields differ.
     let overflow = tampered(SET, |w| {
         w.new_grant.rights -= one();
         w.new_grant.scope += Fr::from(1 << 16);
@@ -224,7 +226,7 @@ fn c19_every_field_is_in_range() {
     assert_eq!(found, only([Clause::InRange]));
 }
 
-/// Reasons from 8 on are not assigned: an audit entry with one could not be read.
+/// Reasons from 8 on are not assigned. Nobody could read an audit entry with one.
 #[test]
 fn c19_a_purpose_has_an_assigned_reason() {
     for reason in 8..16 {
@@ -238,7 +240,7 @@ fn c19_a_purpose_has_an_assigned_reason() {
     }
 }
 
-/// The diagnosis finds what MockProver finds.
+/// The diagnosis finds the failures that MockProver finds.
 #[test]
 fn mock_prover_agrees() {
     for (witness, public) in [honest(VERSION), altered(SET, |w| w.message.header.valid_until = Fr::from(TIME - 1))] {

@@ -1,4 +1,4 @@
-//! Lies about the honest history, and what refuses them.
+//! Makes false batches from the honest history, and checks which clause refuses them.
 
 use std::collections::BTreeSet;
 
@@ -21,17 +21,17 @@ pub(crate) fn failures(witness: &BatchWitness, public: &PublicInputs) -> Vec<Fai
     Diagnosis::new(&circuit, public).failures()
 }
 
-/// The clauses that are violated; `None` stands for a row that only fills a lane.
+/// The violated clauses. `None` stands for a row that only fills a lane.
 pub(crate) fn clauses(failures: &[Failure]) -> BTreeSet<Option<Clause>> {
     failures.iter().map(|failure| failure.origin.map(|origin| origin.clause())).collect()
 }
 
-/// These clauses, and no row without one.
+/// Exactly these clauses, and no row without a clause.
 pub(crate) fn only<const N: usize>(clauses: [Clause; N]) -> BTreeSet<Option<Clause>> {
     clauses.map(Some).into()
 }
 
-/// Both must refuse, for this clause and no other.
+/// Statement and circuit must both refuse the batch, for this clause and no other.
 pub(crate) fn refused_for(clause: Clause, what: &str, (witness, public): (BatchWitness, PublicInputs)) {
     let failures = failures(&witness, &public);
     let found = clauses(&failures);
@@ -78,7 +78,7 @@ pub(crate) fn altered(i: usize, change: impl FnOnce(&mut OperationWitness)) -> (
     forger.finish()
 }
 
-/// As [`altered`], without signing again.
+/// The same as [`altered`], but not signed again.
 pub(crate) fn tampered(i: usize, change: impl FnOnce(&mut OperationWitness)) -> (BatchWitness, PublicInputs) {
     let mut forger = forger(i);
     let mut witness = forger.operation(&operations(&VERSION)[i]);
@@ -87,7 +87,7 @@ pub(crate) fn tampered(i: usize, change: impl FnOnce(&mut OperationWitness)) -> 
     forger.finish()
 }
 
-/// An operation on the honest history.
+/// The honest history up to an operation, and then another operation.
 pub(crate) fn added(after: usize, operation: &SignedOperation) -> (BatchWitness, PublicInputs) {
     let mut forger = forger(after);
     let witness = forger.operation(operation);
@@ -106,7 +106,7 @@ pub(crate) fn bent(path: &emr_rollup::state::tree::Path) -> emr_rollup::state::t
     emr_rollup::state::tree::Path::new(siblings)
 }
 
-/// What it is called, which operation it changes, and how.
+/// A name, the number of the operation to change, and the change.
 pub(crate) type Case = (&'static str, usize, fn(&mut OperationWitness));
 
 pub(crate) const SET: usize = 0;

@@ -1,5 +1,6 @@
-//! One lie per clause, consistent in everything else. The plain-Rust statement and the constraint system must both refuse it,
-//! and for that clause. The native check is bypassed: `BatchCircuit` lays out any witness.
+//! Each test breaks one clause with a batch that is consistent in everything else. The plain-Rust statement and the
+//! constraint system must both refuse it for that clause. `BatchCircuit` lays out any witness, without the plain-Rust
+//! check.
 #![cfg(feature = "prover")]
 #![expect(clippy::unwrap_used, reason = "tests")]
 

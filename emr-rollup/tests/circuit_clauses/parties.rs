@@ -1,4 +1,4 @@
-//! C1 to C7: who acts, and what allows it.
+//! C1 to C7: the signer, the patient, and the grant.
 
 use emr_core::{Class, ClassMask, Rights, Role};
 use emr_rollup::{
@@ -37,7 +37,7 @@ fn c2_the_signer_may_do_this() {
         "somebody else revokes",
         added(2, &sign(STRANGER, revoke(slot, 1, 92, 5), None, 3)),
     );
-    // The stranger, under a WRITE grant, deletes what the doctor wrote.
+    // The stranger has a WRITE grant, and deletes a record of the doctor.
     let mut forger = forger(5);
     let write = grant(STRANGER, Rights::WRITE, ClassMask::ALL, 2);
     push_all(&mut forger, &[sign(PATIENT, set_grant(slot + 1, write, 92, 93), None, 20)]);
@@ -107,7 +107,7 @@ fn c5_the_patient_is_in_order() {
         change(&mut entries[3]);
         forger_with(&entries)
     };
-    // A suspended patient breaks C2 as the signer, so a doctor requests access.
+    // If a suspended patient signed, they would break C2. So a doctor requests access instead.
     let request = sign(DOCTOR, request(first_slot(&VERSION), 0, Class::Summary), None, 3);
     let mut closed = with(|entry| entry.status = Fr::from(3));
     closed.write_grant(PATIENT, first_slot(&VERSION), &grant(DOCTOR, Rights::READ, ClassMask::ALL, 1));
@@ -123,7 +123,7 @@ fn c5_the_patient_is_in_order() {
 fn c6_the_grant_is_in_the_state() {
     refused_for(Clause::GrantKnown, "path", tampered(DOCTOR_PUT, |w| w.authority_path = bent(&w.authority_path)));
     refused_for(Clause::GrantKnown, "salt", tampered(DOCTOR_PUT, |w| w.authority.salt += one()));
-    // No grant at all: one that the doctor makes up.
+    // A grant that is not in the state.
     let forged = grant(DOCTOR, Rights::WRITE, ClassMask::ALL, 1);
     refused_for(Clause::GrantKnown, "made up", tampered(DOCTOR_PUT, |w| w.authority = (&forged).into()));
 }
@@ -143,12 +143,12 @@ fn c7_the_grant_allows_this() {
     refused_for(Clause::GrantAllows, "expired", writes_under(|leaf| leaf.not_after = time(TIME - 1)));
     refused_for(Clause::GrantAllows, "read only", writes_under(|leaf| leaf.rights = Rights::READ));
     refused_for(Clause::GrantAllows, "out of scope", writes_under(|leaf| leaf.scope = ClassMask::from(Class::Imaging)));
-    // A revoked slot has grantee 0, and so has the organisation of a doctor without one.
+    // A revoked slot has grantee 0. A doctor without a hospital has organisation 0.
     let mut nobodys = forger(2);
     push_all(&mut nobodys, &[sign(PATIENT, revoke(slot, 1, 92, 93), None, 11)]);
     push_all(&mut nobodys, &[sign(STRANGER, put(0, 0, record(Class::Summary, STRANGER, 1, 1)), Some(slot), 12)]);
     refused_for(Clause::GrantAllows, "revoked", nobodys.finish());
-    // The old class counts too.
+    // The old class must be in scope too.
     let mut narrowed = forger(5);
     let leaf = grant(HOSPITAL, Rights::WRITE, ClassMask::from(Class::Imaging), 2);
     push_all(&mut narrowed, &[sign(PATIENT, set_grant(slot, leaf, 92, 93), None, 20)]);

@@ -1,4 +1,4 @@
-//! C8 and C9: what is written.
+//! C8 and C9: the leaf that is written.
 
 use emr_core::{Class, ClassMask, Rights};
 use emr_rollup::{
@@ -28,12 +28,12 @@ fn c8_the_target_is_as_expected() {
 
 #[test]
 fn c9_only_the_allowed_fields_change() {
-    // What is written is not what is signed.
+    // The written leaf is not the signed one.
     refused_for(Clause::NewLeafAllowed, "stored", tampered(DOCTOR_PUT, |w| w.new_record.stored += one()));
     refused_for(Clause::NewLeafAllowed, "class", tampered(PATIENT_PUT, |w| w.new_record.class += one()));
     refused_for(Clause::NewLeafAllowed, "grant salt", tampered(SET, |w| w.new_grant.salt += one()));
     refused_for(Clause::NewLeafAllowed, "rights", tampered(SET, |w| w.new_grant.rights += Fr::from(4)));
-    // What is signed is not allowed.
+    // The signed leaf is not allowed.
     let resigned: [Case; 21] = [
         ("version", SECOND_PUT, |w| w.new_record.version += Fr::from(1)),
         ("revision", SECOND_PUT, |w| w.new_record.revision += Fr::from(1)),

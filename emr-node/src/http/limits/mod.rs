@@ -16,10 +16,12 @@ use axum::{
 use emr_core::AccountIndex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
-use crate::http::{
-    connections::Peer,
-    refusal::Refusal,
-    routes::{Account, App, Prover},
+use crate::{
+    http::{
+        connections::Peer,
+        routes::{Account, App, Prover},
+    },
+    request_error::RequestError,
 };
 pub(crate) use address::ClientAddress;
 pub(crate) use place::{Place, Places};
@@ -126,44 +128,46 @@ impl Limiter {
     ///
     /// # Errors
     /// Returns `too-many` above the rate.
-    pub(crate) fn may_fetch_job(&self, prover: &String) -> Result<(), Refusal> {
-        self.jobs.check(prover).map_err(|wait| Refusal::too_many("this prover asks too often: wait", wait))
+    pub(crate) fn may_fetch_job(&self, prover: &String) -> Result<(), RequestError> {
+        self.jobs.check(prover).map_err(|wait| RequestError::too_many("this prover asks too often: wait", wait))
     }
 
     /// Counts a prover's proof. Verifying junk would cost this machine's time.
     ///
     /// # Errors
     /// Returns `too-many` above the rate.
-    pub(crate) fn may_hand_in_proof(&self, prover: &String) -> Result<(), Refusal> {
-        self.proofs.check(prover).map_err(|wait| Refusal::too_many("this prover hands in too many proofs: wait", wait))
+    pub(crate) fn may_hand_in_proof(&self, prover: &String) -> Result<(), RequestError> {
+        self.proofs
+            .check(prover)
+            .map_err(|wait| RequestError::too_many("this prover hands in too many proofs: wait", wait))
     }
 
     /// Counts an address's request for a registration.
     ///
     /// # Errors
     /// Returns `too-many` above the rate.
-    pub(crate) fn may_relay(&self, address: ClientAddress) -> Result<(), Refusal> {
+    pub(crate) fn may_relay(&self, address: ClientAddress) -> Result<(), RequestError> {
         self.relays.check(&address).map_err(|wait| {
-            Refusal::too_many("too many registrations from your address: wait, or register on L1 yourself", wait)
+            RequestError::too_many("too many registrations from your address: wait, or register on L1 yourself", wait)
         })
     }
 
-    fn long_place(&self, account: AccountIndex) -> Result<Held<AccountIndex>, Refusal> {
+    fn long_place(&self, account: AccountIndex) -> Result<Held<AccountIndex>, RequestError> {
         let own = self.long_of_account.take(account);
-        let own = own.ok_or_else(|| Refusal::too_many("this account has many requests at work: wait", SOON))?;
+        let own = own.ok_or_else(|| RequestError::too_many("this account has many requests at work: wait", SOON))?;
         let global = Arc::clone(&self.long).try_acquire_owned();
-        Ok((own, global.map_err(|_| Refusal::busy("this node has much to do: try again in a moment", SOON))?))
+        Ok((own, global.map_err(|_| RequestError::busy("this node has much to do: try again in a moment", SOON))?))
     }
 
     /// Takes a place in the queue of registrations that the hospital relays.
     ///
     /// # Errors
     /// Returns `too-many` if the address has used its share, and `unavailable` if the queue is full.
-    pub(crate) fn relay_place(&self, address: ClientAddress) -> Result<Held<ClientAddress>, Refusal> {
+    pub(crate) fn relay_place(&self, address: ClientAddress) -> Result<Held<ClientAddress>, RequestError> {
         let own = self.relays_of_address.take(address);
-        let own = own.ok_or_else(|| Refusal::too_many("your address has registrations at work: wait", SOON))?;
+        let own = own.ok_or_else(|| RequestError::too_many("your address has registrations at work: wait", SOON))?;
         let global = Arc::clone(&self.relay_queue).try_acquire_owned();
-        Ok((own, global.map_err(|_| Refusal::busy("many registrations wait: try again later", RELAY_LATER))?))
+        Ok((own, global.map_err(|_| RequestError::busy("many registrations wait: try again later", RELAY_LATER))?))
     }
 
     /// Waits for a turn to verify a proof. [`Self::may_hand_in_proof`] bounds the number of waiting requests.
@@ -179,10 +183,10 @@ pub(crate) async fn admit(State(app): State<Arc<App>>, mut request: Request, nex
     let limits = &app.limits;
     let asker = match charge(&app, &mut request) {
         Ok(asker) => asker,
-        Err(refusal) => return refusal.into_response(),
+        Err(error) => return error.into_response(),
     };
     let Some(_place) = limits.in_flight.take(asker) else {
-        return Refusal::too_many("many of your requests are at work: wait", SOON).into_response();
+        return RequestError::too_many("many of your requests are at work: wait", SOON).into_response();
     };
     next.run(request).await
 }
@@ -194,7 +198,7 @@ pub(crate) async fn admit_at(door: &'static str, app: Arc<App>, mut request: Req
     let address = note_address(&app, &mut request);
     match app.limits.doors.check(&(address, door)) {
         Ok(()) => next.run(request).await,
-        Err(wait) => Refusal::too_many("too many requests from your address: wait", wait).into_response(),
+        Err(wait) => RequestError::too_many("too many requests from your address: wait", wait).into_response(),
     }
 }
 
@@ -202,7 +206,7 @@ pub(crate) async fn admit_at(door: &'static str, app: Arc<App>, mut request: Req
 pub(crate) async fn admit_revoke(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
     match charge(&app, &mut request) {
         Ok(_) => next.run(request).await,
-        Err(refusal) => refusal.into_response(),
+        Err(error) => error.into_response(),
     }
 }
 
@@ -224,7 +228,7 @@ fn note_address(app: &App, request: &mut Request) -> ClientAddress {
     address
 }
 
-fn charge(app: &App, request: &mut Request) -> Result<Asker, Refusal> {
+fn charge(app: &App, request: &mut Request) -> Result<Asker, RequestError> {
     let address = note_address(app, request);
     let account = Account::of(request.headers(), app).ok().map(|account| account.index());
     let asker = match account {
@@ -237,7 +241,7 @@ fn charge(app: &App, request: &mut Request) -> Result<Asker, Refusal> {
         // Jobs and proofs have their own rates.
         Asker::Prover(_) => Ok(()),
     };
-    waited.map_err(|wait| Refusal::too_many("too many requests: wait", wait))?;
+    waited.map_err(|wait| RequestError::too_many("too many requests: wait", wait))?;
     Ok(asker)
 }
 
@@ -246,7 +250,7 @@ pub(crate) async fn take_long(State(app): State<Arc<App>>, request: Request, nex
     let place = Account::of(request.headers(), &app).and_then(|account| app.limits.long_place(account.index()));
     match place {
         Ok(_place) => next.run(request).await,
-        Err(refusal) => refusal.into_response(),
+        Err(error) => error.into_response(),
     }
 }
 
@@ -254,11 +258,11 @@ pub(crate) async fn take_long(State(app): State<Arc<App>>, request: Request, nex
 pub(crate) async fn take_revoke(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let account = match Account::of(request.headers(), &app) {
         Ok(account) => account.index(),
-        Err(refusal) => return refusal.into_response(),
+        Err(error) => return error.into_response(),
     };
     let peer = request.extensions().get::<ConnectInfo<Peer>>().map(|peer| &peer.0);
     match app.limits.revokes.place(account, peer).await {
         Ok(_place) => next.run(request).await,
-        Err(refusal) => refusal.into_response(),
+        Err(error) => error.into_response(),
     }
 }

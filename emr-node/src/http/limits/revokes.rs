@@ -6,7 +6,10 @@ use emr_core::AccountIndex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{Place, Places, SOON, Turn, Turns};
-use crate::http::{connections::Peer, pace::Protected, refusal::Refusal};
+use crate::{
+    http::{connections::Peer, pace::Protected},
+    request_error::RequestError,
+};
 
 /// Revokes that can be processed at the same time.
 const AT_ONCE: usize = 64;
@@ -41,15 +44,15 @@ impl Revokes {
     ///
     /// # Errors
     /// Returns `too-many` if the account has several in line, and `unavailable` if no place becomes free in time.
-    pub(super) async fn place(&self, account: AccountIndex, peer: Option<&Peer>) -> Result<RevokePlace, Refusal> {
+    pub(super) async fn place(&self, account: AccountIndex, peer: Option<&Peer>) -> Result<RevokePlace, RequestError> {
         let in_line = self.in_line.take(account);
-        let in_line = in_line.ok_or_else(|| Refusal::too_many("this account has Revokes at work: wait", SOON))?;
+        let in_line = in_line.ok_or_else(|| RequestError::too_many("this account has Revokes at work: wait", SOON))?;
         let place = async {
             let turn = self.turns.take(account).await;
             Arc::clone(&self.places).acquire_owned().await.ok().map(|place| (turn, place))
         };
         let place = tokio::time::timeout(PATIENCE, place).await.ok().flatten();
-        let (turn, place) = place.ok_or_else(|| Refusal::busy("many Revokes are at work: try again", SOON))?;
+        let (turn, place) = place.ok_or_else(|| RequestError::busy("many Revokes are at work: try again", SOON))?;
         Ok(RevokePlace { _in_line: in_line, _turn: turn, _place: place, _protected: peer.map(Peer::protect) })
     }
 }
@@ -62,7 +65,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::http::refusal::RefusalKind;
+    use crate::request_error::RequestErrorKind;
 
     /// Two hundred accounts submit four Revokes each, again and again. An honest account waits for one of each of them, not for all.
     #[tokio::test]
@@ -93,7 +96,7 @@ mod tests {
         tokio::task::yield_now().await;
         let honest = AccountIndex::new(1)?;
         let refused = revokes.place(AccountIndex::new(2)?, None).await.map(drop);
-        assert!(refused.is_err_and(|refusal| refusal.kind == RefusalKind::TooMany), "the fifth of an account");
+        assert!(refused.is_err_and(|error| error.kind == RequestErrorKind::TooMany), "the fifth of an account");
         let before = served.load(Ordering::SeqCst);
         hand_in(honest, 1).await;
         let own =

@@ -18,8 +18,9 @@ use super::{
     invitations,
 };
 use crate::{
-    http::{limits::ClientAddress, refusal::Refusal},
+    http::limits::ClientAddress,
     mempool::{InvitationUse, Invited},
+    request_error::RequestError,
 };
 
 /// How long a registration waits for the registrations before it.
@@ -27,14 +28,15 @@ const RELAY_WAIT: Duration = Duration::from_secs(60);
 /// When to try again after that.
 const RELAY_LATER: Duration = Duration::from_secs(10);
 
-fn bytes(what: &str, text: &str) -> Result<Vec<u8>, Refusal> {
-    hex::decode(text.strip_prefix("0x").unwrap_or(text)).map_err(|_| Refusal::malformed(format!("{what} must be hex")))
+fn bytes(what: &str, text: &str) -> Result<Vec<u8>, RequestError> {
+    hex::decode(text.strip_prefix("0x").unwrap_or(text))
+        .map_err(|_| RequestError::malformed(format!("{what} must be hex")))
 }
 
-fn signed(relay: &RelayRegistration) -> Result<SignedRegistration, Refusal> {
-    let owner: Address = relay.owner.parse().map_err(|_| Refusal::malformed("the owner must be an address"))?;
+fn signed(relay: &RelayRegistration) -> Result<SignedRegistration, RequestError> {
+    let owner: Address = relay.owner.parse().map_err(|_| RequestError::malformed("the owner must be an address"))?;
     let q = CurvePoint { x: field::to_bytes(&relay.q_x), y: field::to_bytes(&relay.q_y) };
-    let key = || -> Result<RsaPossession, Refusal> {
+    let key = || -> Result<RsaPossession, RequestError> {
         Ok(RsaPossession {
             modulus: bytes("the RSA modulus", &relay.rsa_modulus)?,
             signature: bytes("the RSA signature", &relay.rsa_signature)?,
@@ -43,7 +45,7 @@ fn signed(relay: &RelayRegistration) -> Result<SignedRegistration, Refusal> {
     let registration = match relay.role {
         Role::Patient => {
             let commitment = Opaque::from_be_bytes32(field::to_bytes(&relay.encryption));
-            Registration::patient(q, commitment.map_err(|error| Refusal::malformed(error.to_string()))?)
+            Registration::patient(q, commitment.map_err(|error| RequestError::malformed(error.to_string()))?)
         }
         Role::Doctor => Registration::doctor(q, relay.org, key()?),
         Role::Hospital => Registration::hospital(q, key()?),
@@ -53,46 +55,46 @@ fn signed(relay: &RelayRegistration) -> Result<SignedRegistration, Refusal> {
 }
 
 /// Converts L1's reason for refusing a registration. A gas estimate gives it, before the transaction costs gas.
-pub(super) fn refusal(error: RollupError) -> Refusal {
+pub(super) fn l1_failed(error: RollupError) -> RequestError {
     match error {
-        RollupError::Reverted(reason) => Refusal::refused(reason.to_string()),
-        error @ RollupError::TooMuchGas { .. } => Refusal::refused(error.to_string()),
-        error @ RollupError::NotMined { .. } => Refusal::unavailable(error.to_string()),
+        RollupError::Reverted(reason) => RequestError::refused(reason.to_string()),
+        error @ RollupError::TooMuchGas { .. } => RequestError::refused(error.to_string()),
+        error @ RollupError::NotMined { .. } => RequestError::unavailable(error.to_string()),
         other => {
             tracing::warn!(error = %other, "relaying a registration failed");
-            Refusal::unavailable("L1 does not take the registration at present: try again later")
+            RequestError::unavailable("L1 does not take the registration at present: try again later")
         }
     }
 }
 
 /// Refuses registrations for which the hospital would not pay. Does not take a turn from others: detects forgeries on this machine, and
 /// asks the Ethereum node about the rest. Refuses contracts, because a contract decides how much gas its signature costs.
-async fn worth_relaying(app: &App, signed: &SignedRegistration) -> Result<(), Refusal> {
+async fn worth_relaying(app: &App, signed: &SignedRegistration) -> Result<(), RequestError> {
     let rollup = &app.pipeline.follower.rollup;
     if !signed.is_signed_by_owner(rollup.instance()) {
         let forged = Revert::InvalidOwnerSignature(signed.owner);
-        return Err(Refusal::refused(format!("{forged}; an owner that is a contract registers on L1 itself")));
+        return Err(RequestError::refused(format!("{forged}; an owner that is a contract registers on L1 itself")));
     }
-    if signed.deadline < app.sequencer().clock.now() {
-        return Err(Refusal::refused(Revert::RegistrationExpired(U256::from(signed.deadline.get())).to_string()));
+    if signed.deadline < app.engine().clock.now() {
+        return Err(RequestError::refused(Revert::RegistrationExpired(U256::from(signed.deadline.get())).to_string()));
     }
-    let code = rollup.provider().get_code_at(signed.owner).await.map_err(|error| refusal(error.into()))?;
+    let code = rollup.provider().get_code_at(signed.owner).await.map_err(|error| l1_failed(error.into()))?;
     if !code.is_empty() {
-        return Err(Refusal::refused(format!("{} is a contract: register it on L1 yourself", signed.owner)));
+        return Err(RequestError::refused(format!("{} is a contract: register it on L1 yourself", signed.owner)));
     }
-    rollup.check_register_for(signed).await.map_err(refusal)
+    rollup.check_register_for(signed).await.map_err(l1_failed)
 }
 
 pub(super) async fn register(
     State(app): Shared,
     Extension(address): Extension<ClientAddress>,
     Json(relay): Json<RelayRegistration>,
-) -> Result<axum::Json<Registered>, Refusal> {
+) -> Result<axum::Json<Registered>, RequestError> {
     let signed = signed(&relay)?;
     app.limits.may_relay(address)?;
     // Checked before taking a place, so that strangers without an invitation make nobody wait.
     let asked = invitations::check(&app, relay.invitation.as_ref(), signed.owner).await?;
-    let invited = app.sequencer().mempool.invited(&asked, app.sequencer().clock.now())?;
+    let invited = app.engine().mempool.invited(&asked, app.engine().clock.now())?;
     if let Some(registered) = registered_before(&app, invited, &asked).await? {
         return Ok(registered);
     }
@@ -108,25 +110,25 @@ async fn relay_invited(
     app: &App,
     signed: &SignedRegistration,
     asked: InvitationUse,
-) -> Result<axum::Json<Registered>, Refusal> {
+) -> Result<axum::Json<Registered>, RequestError> {
     let pipeline = &app.pipeline;
     let turn = tokio::time::timeout(RELAY_WAIT, pipeline.l1_turn.to_relay());
     let turn = turn
         .await
-        .map_err(|_| Refusal::busy("L1 takes registrations slowly at present: try again later", RELAY_LATER))?;
+        .map_err(|_| RequestError::busy("L1 takes registrations slowly at present: try again later", RELAY_LATER))?;
     // Another request may have registered the same owner while this one waited.
-    let invited = app.sequencer().mempool.invited(&asked, app.sequencer().clock.now())?;
+    let invited = app.engine().mempool.invited(&asked, app.engine().clock.now())?;
     if let Some(registered) = registered_before(app, invited, &asked).await? {
         return Ok(registered);
     }
     let rollup = &pipeline.follower.rollup;
-    rollup.check_register_for(signed).await.map_err(refusal)?;
-    let used = app.sequencer().write(move |sequencer| sequencer.mempool.use_invitation(&asked, sequencer.clock.now()));
+    rollup.check_register_for(signed).await.map_err(l1_failed)?;
+    let used = app.engine().write(move |engine| engine.mempool.use_invitation(&asked, engine.clock.now()));
     invitations::allow(used.await??)?;
-    let (account, receipt) = rollup.register_for(signed).await.map_err(refusal)?;
+    let (account, receipt) = rollup.register_for(signed).await.map_err(l1_failed)?;
     drop(turn);
     // Follows L1, so that the node knows the new account at once. If L1 cannot be read now, the follower will read it later.
-    let _ = pipeline.follower.sync(app.sequencer()).await;
+    let _ = pipeline.follower.sync(app.engine()).await;
     Ok(axum::Json(Registered { account, tx_hash: receipt.tx_hash.to_string() }))
 }
 
@@ -135,23 +137,23 @@ async fn registered_before(
     app: &App,
     invited: Invited,
     asked: &InvitationUse,
-) -> Result<Option<axum::Json<Registered>>, Refusal> {
+) -> Result<Option<axum::Json<Registered>>, RequestError> {
     if !matches!(invited, Invited::Again | Invited::Exhausted) {
         return Ok(None);
     }
     let rollup = &app.pipeline.follower.rollup;
-    let Some(account) = rollup.account_of(asked.owner).await.map_err(refusal)? else { return Ok(None) };
-    let Some(receipt) = rollup.registration_of(account).await.map_err(refusal)? else { return Ok(None) };
+    let Some(account) = rollup.account_of(asked.owner).await.map_err(l1_failed)? else { return Ok(None) };
+    let Some(receipt) = rollup.registration_of(account).await.map_err(l1_failed)? else { return Ok(None) };
     Ok(Some(axum::Json(Registered { account, tx_hash: receipt.tx_hash.to_string() })))
 }
 
 pub(super) async fn get(
     State(app): Shared,
     Path(account): Path<AccountIndex>,
-) -> Result<axum::Json<AccountView>, Refusal> {
-    let state = app.sequencer().state();
+) -> Result<axum::Json<AccountView>, RequestError> {
+    let state = app.engine().state();
     let identity = state.soft.identity(account).ok_or_else(|| {
-        Refusal::not_found(format!(
+        RequestError::not_found(format!(
             "account {account} is not registered, or waits for the registrar: check the number, or ask the registrar"
         ))
     })?;

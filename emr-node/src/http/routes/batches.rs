@@ -8,9 +8,9 @@ use super::{
     extract::{Account, Path},
 };
 use crate::{
-    http::refusal::Refusal,
     mempool::{BatchRecord, BatchStage},
     pipeline::prove::Activity,
+    request_error::RequestError,
 };
 
 fn view(app: &App, record: BatchRecord) -> BatchView {
@@ -36,16 +36,16 @@ fn view(app: &App, record: BatchRecord) -> BatchView {
     }
 }
 
-pub(super) async fn seal(State(app): Shared, account: Account) -> Result<Json<BatchView>, Refusal> {
+pub(super) async fn seal(State(app): Shared, account: Account) -> Result<Json<BatchView>, RequestError> {
     app.require_hospital(&account)?;
     match app.pipeline.seal().await? {
         Some(record) => Ok(Json(view(&app, record))),
-        None => Err(Refusal::refused("nothing waits for a batch")),
+        None => Err(RequestError::refused("nothing waits for a batch")),
     }
 }
 
-pub(super) async fn get(State(app): Shared, Path(number): Path<u64>) -> Result<Json<BatchView>, Refusal> {
-    let record = app.sequencer().mempool.batch(number)?;
-    let record = record.ok_or_else(|| Refusal::not_found(format!("there is no batch {number} yet")))?;
+pub(super) async fn get(State(app): Shared, Path(number): Path<u64>) -> Result<Json<BatchView>, RequestError> {
+    let record = app.engine().mempool.batch(number)?;
+    let record = record.ok_or_else(|| RequestError::not_found(format!("there is no batch {number} yet")))?;
     Ok(Json(view(&app, record)))
 }

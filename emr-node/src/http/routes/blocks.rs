@@ -15,8 +15,8 @@ use super::{
     extract::{Account, Body, Path},
 };
 use crate::{
-    http::refusal::{Refusal, RefusalKind},
     mempool::{Noted, Upload},
+    request_error::{RequestError, RequestErrorKind},
     storage::{Notes, quota::is_directory},
 };
 
@@ -30,25 +30,25 @@ pub(super) async fn put(
     account: Account,
     query: Result<Query<CodecQuery>, QueryRejection>,
     Body(bytes): Body,
-) -> Result<axum::Json<BlockPut>, Refusal> {
+) -> Result<axum::Json<BlockPut>, RequestError> {
     let codec = match query.as_ref().map(|query| query.codec.as_str()) {
         Ok("raw") => Codec::Raw,
         Ok("dag-cbor") => Codec::DagCbor,
-        _ => return Err(Refusal::malformed("say what the block is: ?codec=raw or ?codec=dag-cbor")),
+        _ => return Err(RequestError::malformed("say what the block is: ?codec=raw or ?codec=dag-cbor")),
     };
-    let sequencer = app.sequencer();
+    let engine = app.engine();
     if !is_directory(codec, &bytes) {
-        sequencer.quotas.check_space(&sequencer.mempool)?;
+        engine.quotas.check_space(&engine.mempool)?;
     }
     let cid = cid_of(codec, &bytes);
     // Protects the block from removal until it is stored.
-    let _in_use = sequencer.in_use.take(&[cid]).await;
-    let limit = sequencer.quotas.staged_with(codec, &bytes);
-    let at = sequencer.clock.now();
+    let _in_use = engine.in_use.take(&[cid]).await;
+    let limit = engine.quotas.staged_with(codec, &bytes);
+    let at = engine.clock.now();
     let upload = Upload { cid, uploader: account.0, size: bytes.len() as u64, at, limit };
-    if Notes::note(sequencer, upload).await? == Noted::TooMuch {
-        return Err(Refusal::new(
-            RefusalKind::TooLarge,
+    if Notes::note(engine, upload).await? == Noted::TooMuch {
+        return Err(RequestError::new(
+            RequestErrorKind::TooLarge,
             format!(
                 "account {} has {} MiB or {} blocks here that no record refers to: submit the records that they are for; \
                  what is not referred to is removed after 24 hours",
@@ -58,39 +58,43 @@ pub(super) async fn put(
             ),
         ));
     }
-    let cid = sequencer.blockstore.put(codec, &bytes).await?;
+    let cid = engine.blockstore.put(codec, &bytes).await?;
     Ok(axum::Json(BlockPut { cid: cid.to_string() }))
 }
 
-pub(super) async fn get(State(app): Shared, account: Account, Path(cid): Path<String>) -> Result<Response, Refusal> {
-    let not_here = || Refusal::not_found("there is no such block here");
-    let cid: Cid = cid.parse().map_err(|_| Refusal::malformed("not a CID"))?;
-    let codec = codec_of(&cid).map_err(|error| Refusal::malformed(error.to_string()))?;
-    let sequencer = app.sequencer();
-    let references = sequencer.mempool.references(&cid)?;
+pub(super) async fn get(
+    State(app): Shared,
+    account: Account,
+    Path(cid): Path<String>,
+) -> Result<Response, RequestError> {
+    let not_here = || RequestError::not_found("there is no such block here");
+    let cid: Cid = cid.parse().map_err(|_| RequestError::malformed("not a CID"))?;
+    let codec = codec_of(&cid).map_err(|error| RequestError::malformed(error.to_string()))?;
+    let engine = app.engine();
+    let references = engine.mempool.references(&cid)?;
     if references.is_empty() {
         // No operation refers to the block yet, so it belongs to its uploader.
-        if !sequencer.mempool.uploaded(&cid, &account.0)? {
+        if !engine.mempool.uploaded(&cid, &account.0)? {
             return Err(not_here());
         }
     } else {
-        let now = sequencer.clock.now();
-        let state = sequencer.state();
-        let mut refusal = not_here();
+        let now = engine.clock.now();
+        let state = engine.state();
+        let mut error = not_here();
         let served = references.iter().any(|part_of| match state.may_have(account.index(), part_of, now) {
             Ok(()) => true,
             Err(why) => {
-                if why.kind != RefusalKind::NotFound || refusal.kind == RefusalKind::NotFound {
-                    refusal = why;
+                if why.kind != RequestErrorKind::NotFound || error.kind == RequestErrorKind::NotFound {
+                    error = why;
                 }
                 false
             }
         });
         if !served {
-            return Err(refusal);
+            return Err(error);
         }
     }
-    let bytes = sequencer.blockstore.get(&cid).await.map_err(|error| match error.is_not_found() {
+    let bytes = engine.blockstore.get(&cid).await.map_err(|error| match error.is_not_found() {
         true => not_here(),
         false => error.into(),
     })?;

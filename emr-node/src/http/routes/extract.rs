@@ -15,8 +15,8 @@ use subtle::ConstantTimeEq;
 
 use super::App;
 use crate::{
-    http::refusal::{Refusal, RefusalKind},
     mempool::Principal,
+    request_error::{RequestError, RequestErrorKind},
 };
 
 /// The account of the bearer token, with its principal.
@@ -24,9 +24,9 @@ use crate::{
 pub(crate) struct Account(pub(crate) Principal);
 
 impl FromRequestParts<Arc<App>> for Account {
-    type Rejection = Refusal;
+    type Rejection = RequestError;
 
-    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Refusal> {
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, RequestError> {
         Self::of(&parts.headers, app)
     }
 }
@@ -41,23 +41,23 @@ impl Account {
     ///
     /// # Errors
     /// Returns `unauthorized` without a valid token, and `forbidden` for a prover's credential.
-    pub(crate) fn of(headers: &HeaderMap, app: &App) -> Result<Self, Refusal> {
+    pub(crate) fn of(headers: &HeaderMap, app: &App) -> Result<Self, RequestError> {
         let token = bearer(headers)?;
         if ProverCredential::is_meant(token) {
-            return Err(Refusal::forbidden(
+            return Err(RequestError::forbidden(
                 "a prover's credential fetches jobs and hands in proofs, nothing else: log in with the account's identity",
             ));
         }
-        let sequencer = app.sequencer();
-        let state = sequencer.state();
-        app.logins.principal_of(token, sequencer.clock.now(), |account| state.principal(account)).map(Self)
+        let engine = app.engine();
+        let state = engine.state();
+        app.logins.principal_of(token, engine.clock.now(), |account| state.principal(account)).map(Self)
     }
 }
 
-fn bearer(headers: &HeaderMap) -> Result<&str, Refusal> {
+fn bearer(headers: &HeaderMap) -> Result<&str, RequestError> {
     let header = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     header.and_then(|value| value.strip_prefix("Bearer ")).map(str::trim).ok_or_else(|| {
-        Refusal::new(RefusalKind::Unauthorized, "log in first: the token goes into `Authorization: Bearer`")
+        RequestError::new(RequestErrorKind::Unauthorized, "log in first: the token goes into `Authorization: Bearer`")
     })
 }
 
@@ -66,9 +66,9 @@ fn bearer(headers: &HeaderMap) -> Result<&str, Refusal> {
 pub(crate) struct Prover(pub(crate) Option<String>);
 
 impl FromRequestParts<Arc<App>> for Prover {
-    type Rejection = Refusal;
+    type Rejection = RequestError;
 
-    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Refusal> {
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, RequestError> {
         let token = bearer(&parts.headers)?;
         if !ProverCredential::is_meant(token) {
             let account = Account::of(&parts.headers, app)?;
@@ -77,18 +77,18 @@ impl FromRequestParts<Arc<App>> for Prover {
         }
         // This is `forbidden` and not `unauthorized`, because the prover cannot make the credential valid again.
         let unknown =
-            || Refusal::forbidden("this credential is not known here any more: ask the hospital for a new one");
+            || RequestError::forbidden("this credential is not known here any more: ask the hospital for a new one");
         Ok(Self(Some(known_prover(token, app)?.ok_or_else(unknown)?)))
     }
 }
 
 /// The prover with this credential. The list is read from disk at each request, so a removed prover is refused at once. The credential is
 /// compared with all of them, each time in constant time.
-fn known_prover(token: &str, app: &App) -> Result<Option<String>, Refusal> {
+fn known_prover(token: &str, app: &App) -> Result<Option<String>, RequestError> {
     let Ok(credential) = ProverCredential::parse(token) else { return Ok(None) };
     let digest = credential.digest();
     let known =
-        app.sequencer().mempool.provers()?.into_iter().fold(None, |found, (name, known)| {
+        app.engine().mempool.provers()?.into_iter().fold(None, |found, (name, known)| {
             if bool::from(known.digest.ct_eq(&digest)) { Some(name) } else { found }
         });
     Ok(known)
@@ -106,7 +106,7 @@ impl Prover {
 pub(crate) async fn require_login(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     match Account::of(request.headers(), &app) {
         Ok(_) => next.run(request).await,
-        Err(refusal) => refusal.into_response(),
+        Err(error) => error.into_response(),
     }
 }
 
@@ -115,9 +115,9 @@ pub(crate) async fn require_login(State(app): State<Arc<App>>, request: Request,
 pub(crate) struct Json<T>(pub(crate) T);
 
 impl<T: DeserializeOwned> FromRequest<Arc<App>> for Json<T> {
-    type Rejection = Refusal;
+    type Rejection = RequestError;
 
-    async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, Refusal> {
+    async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, RequestError> {
         // A web page could send other content types without a preflight request.
         let json = request
             .headers()
@@ -125,12 +125,12 @@ impl<T: DeserializeOwned> FromRequest<Arc<App>> for Json<T> {
             .and_then(|value| value.to_str().ok())
             .is_some_and(|value| value.split(';').next().is_some_and(|kind| kind.trim() == "application/json"));
         if !json {
-            return Err(Refusal::malformed("the body must be application/json"));
+            return Err(RequestError::malformed("the body must be application/json"));
         }
         let Body(bytes) = Body::from_request(request, app).await?;
         serde_json::from_slice(&bytes)
             .map(Self)
-            .map_err(|error| Refusal::malformed(format!("the body is not what this path takes: {error}")))
+            .map_err(|error| RequestError::malformed(format!("the body is not what this path takes: {error}")))
     }
 }
 
@@ -139,15 +139,15 @@ impl<T: DeserializeOwned> FromRequest<Arc<App>> for Json<T> {
 pub(crate) struct Body(pub(crate) axum::body::Bytes);
 
 impl FromRequest<Arc<App>> for Body {
-    type Rejection = Refusal;
+    type Rejection = RequestError;
 
-    async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, Refusal> {
+    async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, RequestError> {
         axum::body::Bytes::from_request(request, app).await.map(Self).map_err(|rejection: BytesRejection| {
             match rejection.status() {
                 StatusCode::PAYLOAD_TOO_LARGE => {
-                    Refusal::new(RefusalKind::TooLarge, "the body is larger than this path takes")
+                    RequestError::new(RequestErrorKind::TooLarge, "the body is larger than this path takes")
                 }
-                _ => Refusal::malformed("the body ended early"),
+                _ => RequestError::malformed("the body ended early"),
             }
         })
     }
@@ -158,11 +158,11 @@ impl FromRequest<Arc<App>> for Body {
 pub(crate) struct Path<T>(pub(crate) T);
 
 impl<T: DeserializeOwned + Send> FromRequestParts<Arc<App>> for Path<T> {
-    type Rejection = Refusal;
+    type Rejection = RequestError;
 
-    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Refusal> {
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, RequestError> {
         let path = axum::extract::Path::from_request_parts(parts, app).await;
         path.map(|axum::extract::Path(path)| Self(path))
-            .map_err(|rejection| Refusal::malformed(format!("the path is not valid: {}", rejection.body_text())))
+            .map_err(|rejection| RequestError::malformed(format!("the path is not valid: {}", rejection.body_text())))
     }
 }

@@ -12,8 +12,8 @@ use super::{
     extract::{Account, Path},
 };
 use crate::{
-    http::refusal::Refusal,
     mempool::{InvitationUse, Invited},
+    request_error::RequestError,
 };
 
 /// Advice for people without an invitation.
@@ -24,13 +24,13 @@ pub(super) async fn check(
     app: &App,
     invitation: Option<&Invitation>,
     owner: Address,
-) -> Result<InvitationUse, Refusal> {
+) -> Result<InvitationUse, RequestError> {
     let invitation = invitation.ok_or_else(|| {
         let ask = "ask the hospital or a doctor of it for an invitation (register --invite CODE)";
-        Refusal::refused(format!("the hospital pays for registrations that it invited: {ask}, {OTHER_WAY}"))
+        RequestError::refused(format!("the hospital pays for registrations that it invited: {ask}, {OTHER_WAY}"))
     })?;
-    let now = app.sequencer().clock.now();
-    let refused = |error: &dyn std::fmt::Display| Refusal::refused(format!("{error}, {OTHER_WAY}"));
+    let now = app.engine().clock.now();
+    let refused = |error: &dyn std::fmt::Display| RequestError::refused(format!("{error}, {OTHER_WAY}"));
     // Checks time and account first. The node knows both, so it need not ask L1 about every request.
     invitation.check_time(now).map_err(|error| refused(&error))?;
     let (inviter, hospital) = (invitation.inviter(), app.hospital()?);
@@ -41,7 +41,7 @@ pub(super) async fn check(
         return Err(may_not());
     }
     let rollup = &app.pipeline.follower.rollup;
-    let account = rollup.account(inviter).await.map_err(super::accounts::refusal)?;
+    let account = rollup.account(inviter).await.map_err(super::accounts::l1_failed)?;
     // The state may be behind L1, where a reorganisation gave the number to another owner.
     let account = account.filter(|account| account.standing == Standing::Admitted).ok_or_else(may_not)?;
     invitation.verify(rollup.instance(), account.owner, now).map_err(|error| refused(&error))?;
@@ -51,14 +51,14 @@ pub(super) async fn check(
 }
 
 fn is_own_doctor(app: &App, account: AccountIndex, hospital: AccountIndex) -> bool {
-    let state = app.sequencer().state();
+    let state = app.engine().state();
     state.soft.identity(account).is_some_and(|identity| {
         identity.role == Role::Doctor && identity.org == Some(hospital) && identity.status == AccountStatus::Active
     })
 }
 
 /// Refuses invitations that cannot be used. This includes [`Invited::Exhausted`], so the caller must look on L1 first.
-pub(super) fn allow(invited: Invited) -> Result<(), Refusal> {
+pub(super) fn allow(invited: Invited) -> Result<(), RequestError> {
     let why = match invited {
         Invited::First | Invited::Again => return Ok(()),
         Invited::Used => "this invitation was used by somebody else: ask for a new one",
@@ -68,12 +68,12 @@ pub(super) fn allow(invited: Invited) -> Result<(), Refusal> {
         Invited::OverQuota => "as many invitations of this doctor were used today as may be: try again tomorrow (UTC)",
         Invited::Ended => "the hospital takes no more invitations of this inviter: ask the hospital itself for one",
     };
-    Err(Refusal::refused(format!("{why}, {OTHER_WAY}")))
+    Err(RequestError::refused(format!("{why}, {OTHER_WAY}")))
 }
 
-pub(super) async fn list(State(app): Shared, account: Account) -> Result<Json<Vec<InviterView>>, Refusal> {
+pub(super) async fn list(State(app): Shared, account: Account) -> Result<Json<Vec<InviterView>>, RequestError> {
     app.require_hospital(&account)?;
-    let inviters = app.sequencer().mempool.inviters(app.sequencer().clock.now())?;
+    let inviters = app.engine().mempool.inviters(app.engine().clock.now())?;
     let view = |(address, inviter): (Address, crate::mempool::Inviter)| InviterView {
         address: address.to_string(),
         today: inviter.today,
@@ -82,23 +82,22 @@ pub(super) async fn list(State(app): Shared, account: Account) -> Result<Json<Ve
     Ok(Json(inviters.into_iter().map(view).collect()))
 }
 
-fn address(text: &str) -> Result<Address, Refusal> {
-    text.parse().map_err(|_| Refusal::malformed("an inviter is named by an Ethereum address"))
+fn address(text: &str) -> Result<Address, RequestError> {
+    text.parse().map_err(|_| RequestError::malformed("an inviter is named by an Ethereum address"))
 }
 
 pub(super) async fn end(
     State(app): Shared,
     account: Account,
     Path(inviter): Path<String>,
-) -> Result<StatusCode, Refusal> {
+) -> Result<StatusCode, RequestError> {
     app.require_hospital(&account)?;
     let inviter = address(&inviter)?;
-    if inviter == app.sequencer().signer.address() {
-        return Err(Refusal::refused("this is the hospital itself: its own invitations always count"));
+    if inviter == app.engine().signer.address() {
+        return Err(RequestError::refused("this is the hospital itself: its own invitations always count"));
     }
-    let work =
-        move |sequencer: &crate::sequencer::Sequencer| sequencer.mempool.end_inviter(inviter, sequencer.clock.now());
-    app.sequencer().write(work).await??;
+    let work = move |engine: &crate::engine::Engine| engine.mempool.end_inviter(inviter, engine.clock.now());
+    app.engine().write(work).await??;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -106,12 +105,12 @@ pub(super) async fn resume(
     State(app): Shared,
     account: Account,
     Path(inviter): Path<String>,
-) -> Result<StatusCode, Refusal> {
+) -> Result<StatusCode, RequestError> {
     app.require_hospital(&account)?;
     let inviter = address(&inviter)?;
-    if app.sequencer().write(move |sequencer| sequencer.mempool.allow_inviter(inviter)).await?? {
+    if app.engine().write(move |engine| engine.mempool.allow_inviter(inviter)).await?? {
         Ok(StatusCode::NO_CONTENT)
     } else {
-        Err(Refusal::not_found("this inviter was not ended: `emr-hospital inviter list` shows who was"))
+        Err(RequestError::not_found("this inviter was not ended: `emr-hospital inviter list` shows who was"))
     }
 }

@@ -27,14 +27,14 @@ use emr_ipfs::MAX_BLOCK_BYTES;
 use tokio::sync::watch;
 
 use crate::{
+    engine::Engine,
     http::{
         limits::{Limiter, Limits, admit, admit_at, admit_revoke, take_long, take_revoke},
         login::Logins,
-        refusal::Refusal,
         server::{TimeLimit, finish, limit_time, read_body},
     },
     pipeline::Pipeline,
-    sequencer::Sequencer,
+    request_error::RequestError,
 };
 pub(crate) use extract::{Account, Prover};
 
@@ -57,25 +57,25 @@ type Shared = axum::extract::State<Arc<App>>;
 
 impl App {
     pub(crate) fn new(pipeline: Arc<Pipeline>, limits: &Limits) -> Self {
-        let logins = Logins::new(pipeline.sequencer.domain);
+        let logins = Logins::new(pipeline.engine.domain);
         Self { pipeline, logins, limits: Limiter::new(limits), doctor_invites: limits.doctor_invites }
     }
 
-    fn sequencer(&self) -> &Arc<Sequencer> {
-        &self.pipeline.sequencer
+    fn engine(&self) -> &Arc<Engine> {
+        &self.pipeline.engine
     }
 
     /// The hospital's account.
-    fn hospital(&self) -> Result<AccountIndex, Refusal> {
-        let hospital = self.sequencer().state().hospital;
-        hospital.ok_or_else(|| Refusal::unavailable("this hospital is not registered yet: register it first"))
+    fn hospital(&self) -> Result<AccountIndex, RequestError> {
+        let hospital = self.engine().state().hospital;
+        hospital.ok_or_else(|| RequestError::unavailable("this hospital is not registered yet: register it first"))
     }
 
-    fn require_hospital(&self, account: &Account) -> Result<(), Refusal> {
+    fn require_hospital(&self, account: &Account) -> Result<(), RequestError> {
         if account.index() == self.hospital()? {
             return Ok(());
         }
-        Err(Refusal::forbidden("only the hospital may do this: log in as the hospital"))
+        Err(RequestError::forbidden("only the hospital may do this: log in as the hospital"))
     }
 }
 

@@ -8,14 +8,14 @@ use super::{
     Shared,
     extract::{Account, Json, Path},
 };
-use crate::http::refusal::Refusal;
+use crate::request_error::RequestError;
 
 pub(super) async fn submit(
     State(app): Shared,
     account: Account,
     Json(submission): Json<Submission>,
-) -> Result<axum::Json<Receipt>, Refusal> {
-    app.sequencer().submit(account.0, submission).await.map(axum::Json)
+) -> Result<axum::Json<Receipt>, RequestError> {
+    app.engine().submit(account.0, submission).await.map(axum::Json)
 }
 
 /// The same as [`submit`], but only for Revokes. This path has capacity that nothing else can use.
@@ -23,21 +23,20 @@ pub(super) async fn revoke(
     State(app): Shared,
     account: Account,
     Json(submission): Json<Submission>,
-) -> Result<axum::Json<Receipt>, Refusal> {
+) -> Result<axum::Json<Receipt>, RequestError> {
     if !submission.signed.operation.action.rule().ends_rights {
-        return Err(Refusal::refused("this path takes Revokes only: hand in other operations at /v1/operations"));
+        return Err(RequestError::refused("this path takes Revokes only: hand in other operations at /v1/operations"));
     }
-    app.sequencer().submit(account.0, submission).await.map(axum::Json)
+    app.engine().submit(account.0, submission).await.map(axum::Json)
 }
 
 pub(super) async fn get(
     State(app): Shared,
     account: Account,
     Path(id): Path<String>,
-) -> Result<axum::Json<OperationStatus>, Refusal> {
-    let id: OperationId = id.parse().map_err(|error: NotOperationId| Refusal::malformed(error.to_string()))?;
-    let known =
-        app.sequencer().mempool.operation(id)?.filter(|known| [known.signer, known.patient].contains(&account.0));
-    let known = known.ok_or_else(|| Refusal::not_found("there is no such operation of yours here"))?;
+) -> Result<axum::Json<OperationStatus>, RequestError> {
+    let id: OperationId = id.parse().map_err(|error: NotOperationId| RequestError::malformed(error.to_string()))?;
+    let known = app.engine().mempool.operation(id)?.filter(|known| [known.signer, known.patient].contains(&account.0));
+    let known = known.ok_or_else(|| RequestError::not_found("there is no such operation of yours here"))?;
     Ok(axum::Json(known.status))
 }

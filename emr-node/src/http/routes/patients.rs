@@ -17,10 +17,10 @@ use super::{
     Shared,
     extract::{Account, Path},
 };
-use crate::{http::refusal::Refusal, mempool::Pointer, state::State as NodeState};
+use crate::{mempool::Pointer, request_error::RequestError, state::NodeState};
 
-fn no_patient(patient: AccountIndex) -> Refusal {
-    Refusal::not_found(format!("account {patient} is not a patient known here: check the number"))
+fn no_patient(patient: AccountIndex) -> RequestError {
+    RequestError::not_found(format!("account {patient} is not a patient known here: check the number"))
 }
 
 fn summary(state: &NodeState, patient: AccountIndex, slot: RecordSlot, leaf: &RecordLeaf) -> Option<RecordSummary> {
@@ -67,9 +67,9 @@ pub(super) async fn get(
     State(app): Shared,
     account: Account,
     Path(patient): Path<AccountIndex>,
-) -> Result<Json<PatientView>, Refusal> {
-    let now = app.sequencer().clock.now();
-    let state = app.sequencer().state();
+) -> Result<Json<PatientView>, RequestError> {
+    let now = app.engine().clock.now();
+    let state = app.engine().state();
     state.may_see(account.index(), patient, now)?;
     let leaves = state.soft.patient(patient).ok_or_else(|| no_patient(patient))?;
     let identity = state.soft.identity(patient).ok_or_else(|| no_patient(patient))?;
@@ -94,18 +94,18 @@ pub(super) async fn get(
 }
 
 /// The lowest slot that was never written.
-fn next_slot(records: &BTreeMap<RecordSlot, RecordLeaf>) -> Result<RecordSlot, Refusal> {
+fn next_slot(records: &BTreeMap<RecordSlot, RecordLeaf>) -> Result<RecordSlot, RequestError> {
     let taken = records.keys().zip(0..).take_while(|(slot, position)| slot.get() == *position).count();
-    RecordSlot::new(taken as u64).map_err(|_| Refusal::refused("all record slots of this patient are used"))
+    RecordSlot::new(taken as u64).map_err(|_| RequestError::refused("all record slots of this patient are used"))
 }
 
 pub(super) async fn records(
     State(app): Shared,
     account: Account,
     Path(patient): Path<AccountIndex>,
-) -> Result<Json<Vec<RecordSummary>>, Refusal> {
-    let now = app.sequencer().clock.now();
-    let state = app.sequencer().state();
+) -> Result<Json<Vec<RecordSummary>>, RequestError> {
+    let now = app.engine().clock.now();
+    let state = app.engine().state();
     state.may_see(account.index(), patient, now)?;
     let leaves = state.soft.patient(patient).ok_or_else(|| no_patient(patient))?;
     let classes = if account.index() == patient {
@@ -122,13 +122,13 @@ pub(super) async fn record(
     State(app): Shared,
     account: Account,
     Path((patient, slot)): Path<(AccountIndex, RecordSlot)>,
-) -> Result<Json<RecordView>, Refusal> {
-    let now = app.sequencer().clock.now();
-    let state = app.sequencer().state();
+) -> Result<Json<RecordView>, RequestError> {
+    let now = app.engine().clock.now();
+    let state = app.engine().state();
     if account.index() != patient {
         state.may_see(account.index(), patient, now)?;
     }
-    let missing = || Refusal::not_found(format!("patient {patient} has no record in slot {slot}"));
+    let missing = || RequestError::not_found(format!("patient {patient} has no record in slot {slot}"));
     let leaf = state.soft.patient(patient).and_then(|leaves| leaves.records.get(&slot)).ok_or_else(missing)?;
     state.may_read(account.index(), patient, leaf.class, now)?;
     let author = state.soft.identity(leaf.author).ok_or_else(missing)?;
@@ -140,7 +140,7 @@ pub(super) async fn record(
     // If there is a proof, uses the directory that belongs to it.
     let medical = proof.as_ref().map(|proof| proof.medical).or_else(|| state.soft.medical(patient));
     let directory = medical.and_then(|medical| state.directory(medical.key_directory));
-    let directory = directory.ok_or_else(|| Refusal::not_found("the patient has published no key directory"))?;
+    let directory = directory.ok_or_else(|| RequestError::not_found("the patient has published no key directory"))?;
     Ok(Json(RecordView {
         slot,
         leaf: *leaf,
@@ -175,11 +175,11 @@ pub(super) async fn grants(
     State(app): Shared,
     account: Account,
     Path(patient): Path<AccountIndex>,
-) -> Result<Json<OwnGrantsView>, Refusal> {
+) -> Result<Json<OwnGrantsView>, RequestError> {
     if account.index() != patient {
-        return Err(Refusal::forbidden("the grants of a patient are shown to that patient only"));
+        return Err(RequestError::forbidden("the grants of a patient are shown to that patient only"));
     }
-    let state = app.sequencer().state();
+    let state = app.engine().state();
     state.soft.patient(patient).ok_or_else(|| no_patient(patient))?;
     let settled = state.settled.patient(patient).into_iter().flat_map(|leaves| &leaves.grants);
     let pending = state.open.on_patient(patient).map(|(_, open)| open.signed).filter(|signed| {
@@ -197,13 +197,13 @@ pub(super) async fn subtree(
     State(app): Shared,
     account: Account,
     Path(patient): Path<AccountIndex>,
-) -> Result<Json<SubtreeView>, Refusal> {
+) -> Result<Json<SubtreeView>, RequestError> {
     if account.index() != patient {
-        return Err(Refusal::forbidden("a subtree is shown to its patient only"));
+        return Err(RequestError::forbidden("a subtree is shown to its patient only"));
     }
-    let state = app.sequencer().state();
+    let state = app.engine().state();
     let settled = &state.settled;
-    let waits = || Refusal::unavailable("your registration is not settled yet: ask again when its batch is");
+    let waits = || RequestError::unavailable("your registration is not settled yet: ask again when its batch is");
     let leaves = settled.patient(patient).ok_or_else(waits)?;
     let (identity, medical) = settled.identity(patient).zip(settled.medical(patient)).ok_or_else(waits)?;
     let trees = settled.trees();

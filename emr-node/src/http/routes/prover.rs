@@ -13,11 +13,11 @@ use super::{
     extract::{self, Account, Body, Path, Prover},
 };
 use crate::{
-    http::refusal::Refusal,
     mempool::{KnownProver, ProverAdded},
+    request_error::RequestError,
 };
 
-pub(super) async fn job(State(app): Shared, prover: Prover) -> Result<Response, Refusal> {
+pub(super) async fn job(State(app): Shared, prover: Prover) -> Result<Response, RequestError> {
     prover.0.map_or(Ok(()), |name| app.limits.may_fetch_job(&name))?;
     Ok(match app.pipeline.job() {
         Some(job) => Json(&*job).into_response(),
@@ -30,16 +30,16 @@ pub(super) async fn proof(
     prover: Prover,
     Path(number): Path<u64>,
     Body(proof): Body,
-) -> Result<StatusCode, Refusal> {
+) -> Result<StatusCode, RequestError> {
     prover.0.map_or(Ok(()), |name| app.limits.may_hand_in_proof(&name))?;
     let _turn = app.limits.verify_turn().await;
     app.pipeline.offer(number, proof.to_vec()).await?;
     Ok(StatusCode::ACCEPTED)
 }
 
-pub(super) async fn list(State(app): Shared, account: Account) -> Result<Json<Vec<ProverView>>, Refusal> {
+pub(super) async fn list(State(app): Shared, account: Account) -> Result<Json<Vec<ProverView>>, RequestError> {
     app.require_hospital(&account)?;
-    let provers = app.sequencer().mempool.provers()?;
+    let provers = app.engine().mempool.provers()?;
     Ok(Json(provers.into_iter().map(|(name, known)| ProverView { name, added: known.added }).collect()))
 }
 
@@ -47,21 +47,21 @@ pub(super) async fn add(
     State(app): Shared,
     account: Account,
     extract::Json(NewProver { name, digest }): extract::Json<NewProver>,
-) -> Result<Json<ProverView>, Refusal> {
+) -> Result<Json<ProverView>, RequestError> {
     app.require_hospital(&account)?;
     if !is_name(&name) {
-        return Err(Refusal::malformed("a prover's name is 1 to 40 letters, digits, '-', '_' or '.'"));
+        return Err(RequestError::malformed("a prover's name is 1 to 40 letters, digits, '-', '_' or '.'"));
     }
-    let mut known = KnownProver { digest: [0; 32], added: app.sequencer().clock.now() };
+    let mut known = KnownProver { digest: [0; 32], added: app.engine().clock.now() };
     hex::decode_to_slice(&digest, &mut known.digest)
-        .map_err(|_| Refusal::malformed("the digest of a credential is 64 hex digits"))?;
+        .map_err(|_| RequestError::malformed("the digest of a credential is 64 hex digits"))?;
     let kept = name.clone();
-    match app.sequencer().write(move |sequencer| sequencer.mempool.add_prover(&kept, &known)).await?? {
+    match app.engine().write(move |engine| engine.mempool.add_prover(&kept, &known)).await?? {
         ProverAdded::Yes => Ok(Json(ProverView { name, added: known.added })),
-        ProverAdded::NameTaken => {
-            Err(Refusal::refused(format!("there is a prover {name} already: remove it first, or take another name")))
-        }
-        ProverAdded::Full => Err(Refusal::refused("there are 64 provers already: remove one first")),
+        ProverAdded::NameTaken => Err(RequestError::refused(format!(
+            "there is a prover {name} already: remove it first, or take another name"
+        ))),
+        ProverAdded::Full => Err(RequestError::refused("there are 64 provers already: remove one first")),
     }
 }
 
@@ -69,13 +69,13 @@ pub(super) async fn remove(
     State(app): Shared,
     account: Account,
     Path(name): Path<String>,
-) -> Result<StatusCode, Refusal> {
+) -> Result<StatusCode, RequestError> {
     app.require_hospital(&account)?;
     let removed = name.clone();
-    if app.sequencer().write(move |sequencer| sequencer.mempool.remove_prover(&removed)).await?? {
+    if app.engine().write(move |engine| engine.mempool.remove_prover(&removed)).await?? {
         Ok(StatusCode::NO_CONTENT)
     } else {
-        Err(Refusal::not_found(format!(
+        Err(RequestError::not_found(format!(
             "there is no prover of the name {name:?}: `emr-hospital prover list` shows them"
         )))
     }

@@ -7,7 +7,7 @@ use super::Shared;
 use crate::pipeline::prove::Activity;
 
 pub(super) async fn get(State(app): Shared) -> Json<NodeStatus> {
-    let sequencer = app.sequencer();
+    let engine = app.engine();
     let activity = app.pipeline.activity().borrow().clone();
     let progress = match activity {
         Activity::Proving { batch, since, estimate } => {
@@ -15,9 +15,9 @@ pub(super) async fn get(State(app): Shared) -> Json<NodeStatus> {
         }
         _ => None,
     };
-    let seen = sequencer.clock.seen();
-    let (halted, now) = (sequencer.halted(), sequencer.clock.now());
-    let state = sequencer.state();
+    let seen = engine.clock.seen();
+    let (halted, now) = (engine.halted(), engine.clock.now());
+    let state = engine.state();
     let health = NodeHealth {
         now,
         halted,
@@ -28,10 +28,10 @@ pub(super) async fn get(State(app): Shared) -> Json<NodeStatus> {
         overdue: state.open.overdue(now).count() as u64,
     };
     Json(NodeStatus {
-        chain_id: sequencer.instance.chain_id,
-        contract: sequencer.instance.contract.to_string(),
+        chain_id: engine.instance.chain_id,
+        contract: engine.instance.contract.to_string(),
         deployed_at: app.pipeline.follower.rollup.deployed_at(),
-        circuit_version: sequencer.version.number,
+        circuit_version: engine.version.number,
         hospital: state.hospital,
         batches: state.batches,
         state_root: state.settled.trees().root(),

@@ -10,7 +10,7 @@ use super::{
     Shared,
     extract::{Account, Path},
 };
-use crate::{http::refusal::Refusal, mempool::Usage, storage::quota::slots_of};
+use crate::{mempool::Usage, request_error::RequestError, storage::quota::slots_of};
 
 fn amount(usage: Usage) -> StorageAmount {
     StorageAmount { bytes: usage.bytes, blocks: usage.blocks }
@@ -20,15 +20,15 @@ pub(super) async fn get(
     State(app): Shared,
     account: Account,
     Path(patient): Path<AccountIndex>,
-) -> Result<Json<StorageView>, Refusal> {
+) -> Result<Json<StorageView>, RequestError> {
     if account.index() != patient {
-        return Err(Refusal::forbidden("who uses a patient's space is shown to the patient only"));
+        return Err(RequestError::forbidden("who uses a patient's space is shown to the patient only"));
     }
-    let sequencer = app.sequencer();
-    let (used, directories) = sequencer.mempool.used(&account.0)?;
-    let state = sequencer.state();
+    let engine = app.engine();
+    let (used, directories) = engine.mempool.used(&account.0)?;
+    let state = engine.state();
     let leaves = state.soft.patient(patient).ok_or_else(|| {
-        Refusal::not_found(format!("account {patient} is not a patient known here: check the number"))
+        RequestError::not_found(format!("account {patient} is not a patient known here: check the number"))
     })?;
     let authors = leaves.records.values().map(|leaf| leaf.author);
     // Records that an earlier owner of a number wrote before a reorganisation count for the patient, but not for the later owner.
@@ -38,7 +38,7 @@ pub(super) async fn get(
         .map(|(writer, usage)| (writer.account, usage))
         .collect();
     let writers: BTreeSet<AccountIndex> = used.keys().copied().chain(authors).collect();
-    let quotas = &sequencer.quotas;
+    let quotas = &engine.quotas;
     let writers = writers.into_iter().map(|writer| WriterStorage {
         account: writer,
         used: amount(used.get(&writer).copied().unwrap_or_default()),

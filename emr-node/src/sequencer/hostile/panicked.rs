@@ -7,43 +7,43 @@ use super::*;
 #[tokio::test(flavor = "multi_thread")]
 async fn after_a_panic_nothing_is_promised_until_the_state_is_derived_again() -> Test {
     let world = world(1)?;
-    let sequencer = &world.sequencer;
+    let engine = &world.engine;
     let signed = world.sign(HONEST, 1, revoke(FIRST, 1)?)?;
     let receipt = world.taken(signed)?;
-    let principal = sequencer.state().principal(signed.operation.signer).ok_or("an account")?;
-    let again = || sequencer.submit(principal, Submission { signed, stored: None, epoch: None, directory: None });
-    assert_eq!(again().await.map_err(|refusal| refusal.kind), Ok(receipt.clone()));
-    let state = sequencer.state().clone();
+    let principal = engine.state().principal(signed.operation.signer).ok_or("an account")?;
+    let again = || engine.submit(principal, Submission { signed, stored: None, epoch: None, directory: None });
+    assert_eq!(again().await.map_err(|error| error.kind), Ok(receipt.clone()));
+    let state = engine.state().clone();
 
     // No caller waits for the writer that panics.
     let writing = tokio::spawn({
-        let sequencer = Arc::clone(sequencer);
+        let engine = Arc::clone(engine);
         async move {
-            let bug = |_: &Sequencer| {
+            let bug = |_: &Engine| {
                 std::thread::sleep(Duration::from_millis(200));
                 panic!("a bug");
             };
-            sequencer.write::<()>(bug).await
+            engine.write::<()>(bug).await
         }
     });
     tokio::time::sleep(Duration::from_millis(50)).await;
     writing.abort();
-    let next = sequencer.write(|_| ()).await.expect_err("refused");
-    assert!(next.kind == RefusalKind::Unavailable && next.problem().message.contains("bug"), "{next}");
-    assert!(sequencer.halted().is_some_and(|reason| reason.contains("start the node again")));
+    let next = engine.write(|_| ()).await.expect_err("refused");
+    assert!(next.kind == RequestErrorKind::Unavailable && next.problem().message.contains("bug"), "{next}");
+    assert!(engine.halted().is_some_and(|reason| reason.contains("start the node again")));
     // A known Revoke is refused too: its receipt would say that it counts at this node.
-    assert_eq!(again().await.map_err(|refusal| refusal.kind), Err(RefusalKind::Unavailable));
+    assert_eq!(again().await.map_err(|error| error.kind), Err(RequestErrorKind::Unavailable));
 
     // Work that fails does not clear the panic.
-    assert_eq!(sequencer.write_anew(|_| Err::<(), _>("no space")).await?, Err("no space"));
-    assert!(sequencer.has_panicked());
-    let derived = move |sequencer: &Sequencer| {
-        sequencer.replace(state);
+    assert_eq!(engine.recover(|_| Err::<(), _>("no space")).await?, Err("no space"));
+    assert!(engine.has_panicked());
+    let derived = move |engine: &Engine| {
+        engine.replace(state);
         Ok::<_, SealError>(())
     };
-    sequencer.write_anew(derived).await??;
-    assert!(!sequencer.has_panicked() && sequencer.halted().is_none());
-    assert_eq!(again().await.map_err(|refusal| refusal.kind), Ok(receipt));
-    sequencer.write(|_| ()).await?;
+    engine.recover(derived).await??;
+    assert!(!engine.has_panicked() && engine.halted().is_none());
+    assert_eq!(again().await.map_err(|error| error.kind), Ok(receipt));
+    engine.write(|_| ()).await?;
     Ok(())
 }

@@ -24,7 +24,7 @@ fn a_revoke_has_a_place_at_every_moment_whatever_thousands_do() -> Test {
                 let refused = pace.submit(&world, world.sign(account, salt, action)?)?.err();
                 assert!(world.has_a_place(&honest), "after {account} accounts");
                 if refused.is_some() {
-                    assert_eq!(refused, Some(RefusalKind::Unavailable));
+                    assert_eq!(refused, Some(RequestErrorKind::Unavailable));
                     break;
                 }
                 ordinary += 1;
@@ -35,7 +35,10 @@ fn a_revoke_has_a_place_at_every_moment_whatever_thousands_do() -> Test {
             match pace.submit(&world, world.sign(account, 300 + again, revoke(FIRST, 1 + again)?)?)? {
                 Ok(_) => reserved += u64::from(again == 0),
                 Err(kind) => {
-                    assert!(again > 0 && matches!(kind, RefusalKind::Unavailable | RefusalKind::Stale), "{kind:?}")
+                    assert!(
+                        again > 0 && matches!(kind, RequestErrorKind::Unavailable | RequestErrorKind::Stale),
+                        "{kind:?}"
+                    )
                 }
             }
             assert!(world.has_a_place(&honest), "after {account} accounts");
@@ -43,14 +46,14 @@ fn a_revoke_has_a_place_at_every_moment_whatever_thousands_do() -> Test {
     }
     pace.print();
     let (open, full) = {
-        let state = world.sequencer.state();
+        let state = world.engine.state();
         (state.open.len() as u64, state.open.ordinary_places())
     };
     println!("{hostile} accounts: {ordinary} ordinary, {reserved} reserved, {open} open, {full} counted");
     assert_eq!(reserved, hostile, "each has one place for its one grant");
     assert!(open <= ordinary + reserved, "no account has two places for one grant");
     assert_eq!(full, 2400, "half of each batch for five hours");
-    assert_eq!(world.submit(world.sign(HONEST, 2, put(HONEST, 0)?)?)?, Err(RefusalKind::Unavailable));
+    assert_eq!(world.submit(world.sign(HONEST, 2, put(HONEST, 0)?)?)?, Err(RequestErrorKind::Unavailable));
 
     let receipt = world.taken(honest)?;
     let batch = world.batch_of(&honest).ok_or("it waits")?;
@@ -60,7 +63,7 @@ fn a_revoke_has_a_place_at_every_moment_whatever_thousands_do() -> Test {
     assert!(batch <= (hostile as usize + full) / 16 + 1, "turns go round");
     assert!(promised >= 120 * (batch as u64 + 1), "the promise counts what goes first");
     // At this node, the Revoke counts at once.
-    let state = world.sequencer.state();
+    let state = world.engine.state();
     let grant = state.settled.patient(AccountIndex::new(HONEST)?).and_then(|leaves| leaves.grants.values().next());
     let left = state.history.left_of(AccountIndex::new(HONEST)?, GrantSlot::new(FIRST)?, grant.ok_or("granted")?);
     assert_eq!(left, None);
@@ -78,7 +81,7 @@ impl Pace {
         Self { each: accounts.div_ceil(10), taken: Vec::new() }
     }
 
-    fn submit(&mut self, world: &World, signed: SignedOperation) -> Test<Result<Receipt, RefusalKind>> {
+    fn submit(&mut self, world: &World, signed: SignedOperation) -> Test<Result<Receipt, RequestErrorKind>> {
         let tenth = ((signed.operation.signer.get() - DOCTOR - 1) / self.each) as usize;
         self.taken.resize(tenth + 1, (Duration::ZERO, 0));
         let began = Instant::now();

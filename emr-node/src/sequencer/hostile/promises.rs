@@ -45,13 +45,13 @@ fn every_promise_of_a_revoke_is_kept_whatever_comes_after() -> Test {
         world.settle()?;
     }
     let mut late = ROUNDS;
-    while world.sequencer.state().open.iter().any(|(_, open)| open.reserved.is_some()) && late < 200 {
+    while world.engine.state().open.iter().any(|(_, open)| open.reserved.is_some()) && late < 200 {
         world.settle()?;
         late += 1;
     }
     assert!(promised.len() > 60, "{}", promised.len());
     for (signed, at, seconds) in promised {
-        let status = world.sequencer.mempool.operation(signed.id(world.domain))?.ok_or("kept")?.status;
+        let status = world.engine.mempool.operation(signed.id(world.domain))?.ok_or("kept")?.status;
         let batch = match status {
             OperationStatus::Settled { batch } => batch,
             // A newer Revoke of the same account replaced it. The newer promise counts.
@@ -78,9 +78,9 @@ fn a_promise_counts_the_registrations_that_go_first() -> Test {
     let world = world(1)?;
     let own = world.sign(HONEST, 1, put(HONEST, 0)?)?;
     let of_new = |account: u64| world.sign(account, 1, put(account, 0)?);
-    let mut state = world.sequencer.state().clone();
+    let mut state = world.engine.state().clone();
     for account in 100..2100 {
-        let registration = Registration {
+        let registration = Register {
             account: AccountIndex::new(account)?,
             role: Role::Patient,
             org: None,
@@ -97,8 +97,8 @@ fn a_promise_counts_the_registrations_that_go_first() -> Test {
     let soon = within(&own)?;
     assert_eq!(within(&of_new(107)?)?, soon + 120, "in the first eight");
     assert_eq!(within(&of_new(108)?)?, soon + 2 * 120);
-    let refused = within(&of_new(2099)?).map_err(|refusal| refusal.kind);
-    assert_eq!(refused, Err(RefusalKind::Unavailable), "250 batches are more than five hours");
+    let refused = within(&of_new(2099)?).map_err(|error| error.kind);
+    assert_eq!(refused, Err(RequestErrorKind::Unavailable), "250 batches are more than five hours");
     Ok(())
 }
 

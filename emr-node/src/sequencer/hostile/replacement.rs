@@ -1,6 +1,7 @@
 //! Many Revokes of one patient: which one replaces which, and what they wait for.
 
 use super::*;
+use crate::{derivation::DerivationError, l1::follow::FollowError};
 
 /// A patient who ends hundreds of grants does not delay another patient's first Revoke.
 #[test]
@@ -32,20 +33,20 @@ fn a_newer_revoke_takes_the_older_ones_place_or_waits_its_turn() -> Test {
     assert!(world.submit(shorter.sign(world.domain, &key(HONEST), None))?.is_err());
     // For a forged signature, the state is not even built again.
     let forged = Operation { salt: Fr::from(4), ..older.operation }.sign(world.domain, &key(DOCTOR), None);
-    assert_eq!(world.submit(forged)?, Err(RefusalKind::Refused));
+    assert_eq!(world.submit(forged)?, Err(RequestErrorKind::Refused));
 
     let newer = world.sign(HONEST, 5, revoke(FIRST, 2)?)?;
     world.taken(newer)?;
-    let fate = world.sequencer.mempool.operation(id(&older))?.ok_or("kept")?.status;
+    let fate = world.engine.mempool.operation(id(&older))?.ok_or("kept")?.status;
     assert_eq!(fate, OperationStatus::Replaced { by: id(&newer) });
-    assert_eq!(world.submit(older)?, Err(RefusalKind::Refused), "it does not come back");
-    assert_eq!(world.sequencer.state().open.len(), 1);
-    assert!(world.sequencer.state().soft.patient(AccountIndex::new(HONEST)?).is_some());
+    assert_eq!(world.submit(older)?, Err(RequestErrorKind::Refused), "it does not come back");
+    assert_eq!(world.engine.state().open.len(), 1);
+    assert!(world.engine.state().soft.patient(AccountIndex::new(HONEST)?).is_some());
     // The state is the same as if the older Revoke had never come.
-    let mut expected = Ledger::clone(&world.sequencer.state().settled);
-    let acknowledged = world.sequencer.mempool.operation(id(&newer))?.ok_or("kept")?.acknowledged;
+    let mut expected = Ledger::clone(&world.engine.state().settled);
+    let acknowledged = world.engine.mempool.operation(id(&newer))?.ok_or("kept")?.acknowledged;
     expected.execute(&newer, acknowledged).map_err(|violation| violation.to_string())?;
-    assert_eq!(world.sequencer.state().soft.trees().root(), expected.trees().root());
+    assert_eq!(world.engine.state().soft.trees().root(), expected.trees().root());
 
     // A waiting Revoke can be replaced only a few times: each time costs a row of the file.
     let mut last = newer;
@@ -56,10 +57,10 @@ fn a_newer_revoke_takes_the_older_ones_place_or_waits_its_turn() -> Test {
     assert!(world.submit(world.sign(HONEST, 20, revoke(FIRST, 2)?)?)?.is_err());
     // The Revoke stays once another operation may be built on its directory, or once it is sealed.
     world.taken(world.sign(HONEST, 7, put(HONEST, 0)?)?)?;
-    let sealed = world.sequencer.seal()?.ok_or("sealed")?;
+    let sealed = world.engine.seal()?.ok_or("sealed")?;
     assert_eq!(sealed.operations.len(), 2);
     assert!(world.submit(world.sign(HONEST, 9, revoke(FIRST, 2)?)?)?.is_err());
-    let kept = world.sequencer.mempool.operation(id(&last))?.ok_or("kept")?.status;
+    let kept = world.engine.mempool.operation(id(&last))?.ok_or("kept")?.status;
     assert_eq!(kept, OperationStatus::Sealed { batch: 2 });
     Ok(())
 }
@@ -71,7 +72,7 @@ fn a_grant_that_waits_behind_a_revoke_can_be_ended() -> Test {
     world.taken(world.sign(HONEST, 1, revoke(FIRST, 1)?)?)?;
     world.taken(world.sign(HONEST, 2, grant(FIRST, Version::new(2)?)?)?)?;
     let again = world.sign(HONEST, 3, revoke(FIRST, 3)?)?;
-    assert_eq!(place::find(&world.sequencer.state(), &again.operation).ok(), Some(Place::Reserved));
+    assert_eq!(place::find(&world.engine.state(), &again.operation).ok(), Some(Place::Reserved));
     world.taken(again)?;
     Ok(())
 }
@@ -87,13 +88,13 @@ async fn a_replacement_that_fails_takes_nothing_from_the_writer() -> Test {
         let operation = Operation { patient_epoch: AccountEpoch::FIRST.next()?, ..operation };
         Test::Ok(operation.sign(world.domain, &key(HONEST), None))
     };
-    let honest = world.sequencer.state().principal(AccountIndex::new(HONEST)?).ok_or("an account")?;
+    let honest = world.engine.state().principal(AccountIndex::new(HONEST)?).ok_or("an account")?;
     let hand_in = |salt| -> Test<_> {
         let submission = Submission { signed: wrong(salt)?, stored: None, epoch: None, directory: None };
-        let sequencer = Arc::clone(&world.sequencer);
-        Ok(tokio::spawn(async move { sequencer.submit(honest, submission).await.map_err(|refusal| refusal.kind) }))
+        let engine = Arc::clone(&world.engine);
+        Ok(tokio::spawn(async move { engine.submit(honest, submission).await.map_err(|error| error.kind) }))
     };
-    let writing = Arc::clone(&world.sequencer.writer).lock_owned().await;
+    let writing = Arc::clone(&world.engine.writer).lock_owned().await;
     let mut tried = Vec::new();
     for salt in 10..30 {
         tried.push(hand_in(salt)?);
@@ -101,8 +102,8 @@ async fn a_replacement_that_fails_takes_nothing_from_the_writer() -> Test {
     let mut busy = 0;
     for task in tried {
         match tokio::time::timeout(std::time::Duration::from_secs(20), task).await?? {
-            Err(RefusalKind::Stale | RefusalKind::Refused) => {}
-            Err(RefusalKind::Unavailable) => busy += 1,
+            Err(RequestErrorKind::Stale | RequestErrorKind::Refused) => {}
+            Err(RequestErrorKind::Unavailable) => busy += 1,
             other => return Err(format!("{other:?}").into()),
         }
     }
@@ -115,8 +116,8 @@ async fn a_replacement_that_fails_takes_nothing_from_the_writer() -> Test {
 #[test]
 fn a_halted_node_takes_revokes() -> Test {
     let world = world(1)?;
-    world.sequencer.halt_on(&FollowError::QueueEntry(7));
-    assert_eq!(world.submit(world.sign(HONEST, 1, put(HONEST, 0)?)?)?, Err(RefusalKind::Unavailable));
+    world.engine.halt_on(&FollowError::QueueEntry(7));
+    assert_eq!(world.submit(world.sign(HONEST, 1, put(HONEST, 0)?)?)?, Err(RequestErrorKind::Unavailable));
     world.taken(world.sign(HONEST, 2, revoke(FIRST, 1)?)?)?;
     Ok(())
 }
@@ -128,11 +129,11 @@ fn a_batch_that_was_given_up_may_be_settled_after_all() -> Test {
     let world = world(1)?;
     let older = world.sign(HONEST, 1, revoke(FIRST, 1)?)?;
     world.taken(older)?;
-    let record = world.sequencer.seal()?.ok_or("sealed")?;
+    let record = world.engine.seal()?.ok_or("sealed")?;
     let in_flight = world.on_l1(&record)?;
-    world.sequencer.unseal(record.number)?;
+    world.engine.unseal(record.number)?;
     world.taken(world.sign(HONEST, 2, revoke(FIRST, 1)?)?)?;
-    let taken = world.sequencer.take_over(std::slice::from_ref(&in_flight));
-    assert!(matches!(taken, Err(DeriveError::UnknownOperations(_))), "{taken:?}");
+    let taken = world.engine.apply_settled(std::slice::from_ref(&in_flight));
+    assert!(matches!(taken, Err(DerivationError::UnknownOperations(_))), "{taken:?}");
     Ok(())
 }

@@ -7,7 +7,7 @@ use emr_core::{
 };
 use emr_rollup::{
     batch::Batch,
-    l1_operation::Registration,
+    l1_operation::Register,
     operation::{Action, DirectoryCommitment, Domain, Operation, PutRecord, Revoke, SetGrant, SignedOperation},
     primitive::{eddsa::SigningKey, field::Fr},
     state::{
@@ -25,7 +25,7 @@ use crate::{
 };
 
 const TIME: u64 = 1_800_000_000;
-const SHARE: usize = share(&CircuitVersion::V1);
+const SHARE: usize = 16;
 
 type Test = Result<(), Box<dyn std::error::Error>>;
 
@@ -107,7 +107,7 @@ fn turn(turn: Turn, revoke: Acknowledged) -> Acknowledged {
 }
 
 fn ordered(open: &OpenOperations) -> Vec<(Sequence, &Acknowledged)> {
-    BatchOrder::of(open, SHARE).collect()
+    BatchOrder::of(open).collect()
 }
 
 fn sequences(open: &OpenOperations) -> Vec<Sequence> {
@@ -115,7 +115,7 @@ fn sequences(open: &OpenOperations) -> Vec<Sequence> {
 }
 
 fn numbered(operations: impl IntoIterator<Item = Acknowledged>) -> OpenOperations {
-    let mut open = OpenOperations::new(SHARE);
+    let mut open = OpenOperations::new(&CircuitVersion::V1);
     for (sequence, operation) in (0..).zip(operations) {
         open.insert(sequence, operation);
     }
@@ -151,7 +151,7 @@ fn the_order_changes_no_effect() -> Test {
     for (number, role) in [(1, Role::Patient), (2, Role::Doctor), (3, Role::Patient)] {
         let account = AccountIndex::new(number)?;
         let key = SigningKey::from_seed(&[number as u8; 32]).public();
-        ledger.consume(&Registration { account, role, org: None, key, encryption: Fr::from(number) }.into())?;
+        ledger.consume(&Register { account, role, org: None, key, encryption: Fr::from(number) }.into())?;
     }
     let open = numbered([
         put(1, 1, 0)?,
@@ -285,7 +285,7 @@ fn the_index_agrees_with_the_definition_whatever_comes_and_goes() -> Test {
     let mut random = StdRng::seed_from_u64(5);
     let mut pick = move |count: u64| random.random_range(0..count);
     for _ in 0..20 {
-        let mut open = OpenOperations::new(SHARE);
+        let mut open = OpenOperations::new(&CircuitVersion::V1);
         let mut earlier: Option<(OpenOperations, Vec<Position>)> = None;
         for sequence in 0..80 {
             let (patient, slot) = (1 + pick(3), pick(4));
@@ -342,7 +342,7 @@ fn a_revoke_costs_no_walk_through_what_waits() -> Test {
         of.signed.operation.signer = of.signed.operation.patient;
         Ok::<_, OutOfRange>(of)
     };
-    let mut open = OpenOperations::new(SHARE);
+    let mut open = OpenOperations::new(&CircuitVersion::V1);
     for patient in 1..100_000 {
         open.insert(patient, of(patient)?);
     }
@@ -354,7 +354,7 @@ fn a_revoke_costs_no_walk_through_what_waits() -> Test {
         assert!(open.urgent().rank(&position) > 40_000);
         let before = open.clone();
         open.insert(patient, new);
-        assert_eq!(BatchOrder::of(&open, SHARE).take(32).count(), 32);
+        assert_eq!(BatchOrder::of(&open).take(32).count(), 32);
         assert_eq!(before.len() + 1, open.len());
     }
     let took = began.elapsed();

@@ -14,7 +14,7 @@ use std::{
 
 use emr_api::OperationStatus;
 use emr_core::{AccountIndex, UnixTime};
-use emr_rollup::operation::SignedOperation;
+use emr_rollup::{operation::SignedOperation, version::CircuitVersion};
 use rpds::{RedBlackTreeMapSync, RedBlackTreeSetSync};
 
 use crate::mempool::{Acknowledged, Sequence};
@@ -27,7 +27,7 @@ pub(crate) const BATCH_SECONDS: u64 = 120;
 /// The open operations, and the indexes over them. A clone shares everything with the original.
 #[derive(Clone, Debug)]
 pub(crate) struct OpenOperations {
-    /// How many places of a batch are for urgent operations.
+    /// How many operations of each batch are urgent, if enough are. As many are ordinary.
     share: usize,
     /// In the order of acknowledgement.
     operations: RedBlackTreeMapSync<Sequence, Arc<Acknowledged>>,
@@ -58,10 +58,10 @@ pub(crate) struct NewlyUrgent {
 }
 
 impl OpenOperations {
-    /// No operations. `share` is the number of places that urgent operations have in each batch.
-    pub(crate) fn new(share: usize) -> Self {
+    /// No operations.
+    pub(crate) fn new(version: &CircuitVersion) -> Self {
         Self {
-            share,
+            share: version.max_l2 / 2,
             operations: RedBlackTreeMapSync::default(),
             patients: RedBlackTreeMapSync::default(),
             ordinary: RedBlackTreeSetSync::default(),
@@ -69,6 +69,11 @@ impl OpenOperations {
             urgent: Ranked::new(i128::from(BATCH_SECONDS)),
             promised: RedBlackTreeSetSync::default(),
         }
+    }
+
+    /// How many operations of each batch are urgent, and how many are ordinary, if enough of both wait.
+    pub(crate) const fn share(&self) -> usize {
+        self.share
     }
 
     pub(crate) fn len(&self) -> usize {

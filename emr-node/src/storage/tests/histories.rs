@@ -14,7 +14,7 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 use super::scene::*;
 use crate::{
-    http::refusal::RefusalKind,
+    request_error::RequestErrorKind,
     storage::{
         quota::Quotas,
         sweep::{GRACE, RETURNED},
@@ -44,7 +44,7 @@ impl Model {
     }
 
     fn newest(&self) -> Option<u64> {
-        self.scene.sequencer.state().open.iter().next_back().map(|(sequence, _)| sequence)
+        self.scene.engine.state().open.iter().next_back().map(|(sequence, _)| sequence)
     }
 
     fn holds(&mut self, record: Option<u64>, cids: Vec<Cid>) {
@@ -75,7 +75,7 @@ impl Model {
                 match self.scene.write(who, slot, &parts).await {
                     Ok((_, cids)) => self.holds(Some(slot), cids),
                     // The record is deleted, the grant has ended, or a block of an earlier version is gone.
-                    Err(why) => assert_ne!(why.kind, RefusalKind::Unavailable, "{why}"),
+                    Err(why) => assert_ne!(why.kind, RequestErrorKind::Unavailable, "{why}"),
                 }
             }
             6 => {
@@ -107,12 +107,12 @@ impl Model {
         }
         // Sealing and reorganisations return operations too.
         for (sequence, holds) in &mut self.operations {
-            if let Some(OperationStatus::Returned { .. }) = self.scene.sequencer.mempool.status(*sequence)? {
+            if let Some(OperationStatus::Returned { .. }) = self.scene.engine.mempool.status(*sequence)? {
                 holds.returned.get_or_insert(self.scene.now);
             }
         }
         // The node updates the soft state patient by patient. A complete rebuild gives the same state.
-        let state = self.scene.sequencer.state().clone();
+        let state = self.scene.engine.state().clone();
         let mut again = state.clone();
         again.rebuild_soft();
         assert_eq!(state.soft.trees().root(), again.soft.trees().root());
@@ -122,7 +122,7 @@ impl Model {
 
     /// The blocks that must be in the store.
     fn needed(&self) -> BTreeSet<Cid> {
-        let state = self.scene.sequencer.state().clone();
+        let state = self.scene.engine.state().clone();
         let mut directories = BTreeSet::new();
         for ledger in [&state.settled, &state.soft] {
             directories.extend(ledger.medical(account(PATIENT)).map(|leaf| leaf.key_directory));
@@ -172,7 +172,7 @@ impl Model {
         self.scene.pass(31 * 24);
         self.scene.sweep().await?;
         let left = self.scene.stored()?;
-        let (used, directories) = self.scene.sequencer.mempool.used(&self.scene.principal(PATIENT))?;
+        let (used, directories) = self.scene.engine.mempool.used(&self.scene.principal(PATIENT))?;
         if left.len() != 1 || !used.is_empty() || directories.blocks != 1 {
             return Err(format!("left: {left:?}, used: {used:?}, directories: {directories:?}").into());
         }

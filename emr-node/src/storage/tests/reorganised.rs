@@ -6,8 +6,8 @@ use emr_ipfs::Blockstore;
 
 use super::scene::*;
 use crate::{
-    http::refusal::RefusalKind,
     mempool::{BlockReference, Usage},
+    request_error::RequestErrorKind,
     storage::quota::Quotas,
 };
 
@@ -15,20 +15,20 @@ const DOCTOR: u64 = DOCTORS[0];
 const OTHER: u64 = DOCTORS[1];
 
 impl Scene {
-    fn may_read(&self, doctor: u64) -> Result<(), RefusalKind> {
-        let state = self.sequencer.state();
+    fn may_read(&self, doctor: u64) -> Result<(), RequestErrorKind> {
+        let state = self.engine.state();
         let read = state.may_read(account(doctor), account(PATIENT), Class::Summary, UnixTime::now());
-        read.map_err(|refusal| refusal.kind)
+        read.map_err(|error| error.kind)
     }
 
     /// Whether an account may get the blocks of a record or directory.
-    fn may_have(&self, doctor: u64, part_of: &BlockReference) -> Result<(), RefusalKind> {
-        let state = self.sequencer.state();
-        state.may_have(account(doctor), part_of, UnixTime::now()).map_err(|refusal| refusal.kind)
+    fn may_have(&self, doctor: u64, part_of: &BlockReference) -> Result<(), RequestErrorKind> {
+        let state = self.engine.state();
+        state.may_have(account(doctor), part_of, UnixTime::now()).map_err(|error| error.kind)
     }
 
     fn is_live(&self, doctor: u64) -> bool {
-        self.sequencer.state().live_grants(account(PATIENT), account(doctor), UnixTime::now()).next().is_some()
+        self.engine.state().live_grants(account(PATIENT), account(doctor), UnixTime::now()).next().is_some()
     }
 }
 
@@ -46,20 +46,20 @@ async fn a_later_owner_of_a_number_gets_nothing_of_the_earlier() -> Outcome {
     let staged = scene.upload(PATIENT, 1, 100).await?;
     let (_, waiting) = scene.write(PATIENT, 1, &[]).await?;
     let earlier = scene.principal(PATIENT);
-    let before = scene.sequencer.mempool.used(&earlier)?;
-    let references = scene.sequencer.mempool.references(&cids[0])?;
+    let before = scene.engine.mempool.used(&earlier)?;
+    let references = scene.engine.mempool.references(&cids[0])?;
 
     let another = scene.of_another_patient();
     let old = scene.replace_l1(another).await?;
     let later = scene.principal(PATIENT);
     assert!(later.account == earlier.account && later != earlier);
-    assert_eq!(scene.sequencer.waiting().0, 0);
-    assert_eq!(scene.sequencer.mempool.used(&later)?, Default::default());
-    assert_eq!(scene.sequencer.mempool.staged(&later)?, Usage::default());
-    assert_eq!(scene.sequencer.mempool.staged(&earlier)?.blocks, 1);
+    assert_eq!(scene.engine.waiting().0, 0);
+    assert_eq!(scene.engine.mempool.used(&later)?, Default::default());
+    assert_eq!(scene.engine.mempool.staged(&later)?, Usage::default());
+    assert_eq!(scene.engine.mempool.staged(&earlier)?.blocks, 1);
     for part_of in references {
         for who in [PATIENT, DOCTOR] {
-            assert_eq!(scene.may_have(who, &part_of), Err(RefusalKind::NotFound), "{part_of:?}");
+            assert_eq!(scene.may_have(who, &part_of), Err(RequestErrorKind::NotFound), "{part_of:?}");
         }
     }
     // The later owner's grants have the same slots and versions as the earlier owner's grants.
@@ -68,11 +68,11 @@ async fn a_later_owner_of_a_number_gets_nothing_of_the_earlier() -> Outcome {
     }
     scene.settle()?;
     assert!(scene.is_live(OTHER), "the earlier owner's Revoke ends nothing of the later one's");
-    assert_eq!(scene.may_read(DOCTOR), Err(RefusalKind::NoSession), "a session is for the grant of one patient");
+    assert_eq!(scene.may_read(DOCTOR), Err(RequestErrorKind::NoSession), "a session is for the grant of one patient");
     // Blocks do not go to the later owner either: neither uploads nor the blocks of a record.
     for stolen in [&staged, &blocks] {
         let refused = scene.write(PATIENT, 0, stolen).await.expect_err("must be refused");
-        assert_eq!(refused.kind, RefusalKind::Refused, "{refused}");
+        assert_eq!(refused.kind, RequestErrorKind::Refused, "{refused}");
     }
     // The doctor's account is unchanged: the doctor can write a record with a block that they upload.
     scene.write(DOCTOR, 0, &[]).await?;
@@ -80,12 +80,12 @@ async fn a_later_owner_of_a_number_gets_nothing_of_the_earlier() -> Outcome {
 
     scene.replace_l1(old).await?;
     assert_eq!(scene.principal(PATIENT), earlier);
-    assert_eq!(scene.sequencer.mempool.used(&earlier)?, before);
+    assert_eq!(scene.engine.mempool.used(&earlier)?, before);
     assert_eq!(scene.may_read(DOCTOR), Ok(()));
     assert!(!scene.is_live(OTHER));
-    assert_eq!(scene.sequencer.waiting().0, 2, "what was acknowledged waits again");
+    assert_eq!(scene.engine.waiting().0, 2, "what was acknowledged waits again");
     scene.settle()?;
-    let state = scene.sequencer.state().clone();
+    let state = scene.engine.state().clone();
     let grants = &state.settled.patient(account(PATIENT)).ok_or("the patient")?.grants;
     assert!(grants.values().any(|grant| grant.grantee.is_none()), "the Revoke is settled");
     assert!(scene.record(1).is_some() && scene.store.has(&waiting[0]).await? && scene.store.has(&directory).await?);

@@ -9,11 +9,11 @@ use emr_core::{
     AccountEpoch, AccountIndex, Class, Codec, GrantSlot, Opaque, Purpose, Reason, RecordSlot, RecordStatus, Revision,
     Rights, Role, UnixTime, Uses, Version, cid::cid_of,
 };
-use emr_crypto::{Epoch, PatientDirectory};
+use emr_crypto::{KeyEpoch, PatientDirectory};
 use emr_ipfs::{Blockstore, Cid, DiskStore};
 use emr_rollup::{
     batch::{D1Entry, D2Entry},
-    l1_operation::{L1Operation, Registration},
+    l1_operation::{L1Operation, Register},
     operation::{
         Action, CLIENT_VALIDITY, DirectoryCommitment, Domain, Operation, PutRecord, RequestAccess, Revoke, SetGrant,
         Tombstone,
@@ -31,10 +31,11 @@ mod acts;
 
 use super::fuse::FusedStore;
 use crate::{
-    http::refusal::Refusal,
+    derivation::{BatchOnL1, L1Data, derive},
+    engine::{Engine, EngineParts},
     l1::clock::Clock,
     mempool::{Anchor, Mempool, Principal, Upload},
-    sequencer::{L1View, OnL1, Parts, Sequencer, derive},
+    request_error::RequestError,
     storage::{
         Notes,
         quota::Quotas,
@@ -80,14 +81,14 @@ fn manifest(links: &[Cid]) -> Vec<u8> {
 }
 
 pub(super) struct Scene {
-    pub(super) sequencer: Arc<Sequencer>,
+    pub(super) engine: Arc<Engine>,
     pub(super) store: FusedStore,
     pub(super) quotas: Quotas,
     /// The time for uploads and sweeps. Operations and batches use the real time.
     pub(super) now: UnixTime,
     folder: Arc<tempfile::TempDir>,
-    queue: Vec<Registration>,
-    l1: Vec<OnL1>,
+    queue: Vec<Register>,
+    l1: Vec<BatchOnL1>,
     /// The value of `now` when each batch was settled.
     settled: Vec<UnixTime>,
     sweep: Sweep,
@@ -111,7 +112,7 @@ impl Scene {
 
     async fn in_folder(folder: Arc<tempfile::TempDir>, store: Arc<dyn Blockstore>, quotas: Quotas) -> Outcome<Self> {
         let roles = [(PATIENT, Role::Patient), (DOCTORS[0], Role::Doctor), (DOCTORS[1], Role::Doctor)];
-        let queue = roles.map(|(number, role)| Registration {
+        let queue = roles.map(|(number, role)| Register {
             account: account(number),
             role,
             org: None,
@@ -119,11 +120,11 @@ impl Scene {
             encryption: Fr::from(number),
         });
         let store = FusedStore::new(store);
-        let sequencer = start(folder.path(), &store, &queue, &[], quotas)?;
+        let engine = start(folder.path(), &store, &queue, &[], quotas)?;
         let now = UnixTime::now();
         let (l1, sweep) = (Vec::new(), Sweep::default());
         let mut scene = Self {
-            sequencer,
+            engine,
             store,
             quotas,
             now,
@@ -144,14 +145,14 @@ impl Scene {
 
     /// Starts a new process on the same folders, with what L1 shows.
     pub(super) async fn restart(&mut self) -> Outcome {
-        let closed = self.sequencer.closed();
-        // The old sequencer must be gone first: a folder belongs to one node.
+        let closed = self.engine.closed();
+        // The old engine must be gone first: a folder belongs to one node.
         let folder = tempfile::tempdir()?;
         let other = FusedStore::new(Arc::new(DiskStore::open(folder.path().join("blocks"))?));
         self.store.disarm();
-        self.sequencer = start(folder.path(), &other, &self.queue, &[], self.quotas)?;
+        self.engine = start(folder.path(), &other, &self.queue, &[], self.quotas)?;
         closed.await;
-        self.sequencer = start(self.folder.path(), &self.store, &self.queue, &self.l1, self.quotas)?;
+        self.engine = start(self.folder.path(), &self.store, &self.queue, &self.l1, self.quotas)?;
         self.sweep = Sweep::default();
         Ok(())
     }
@@ -189,9 +190,9 @@ impl Scene {
     /// Seals all waiting operations, and L1 accepts the batches.
     pub(super) fn settle(&mut self) -> Outcome {
         for _ in 0..20 {
-            self.sequencer.seal()?;
-            let Some(record) = self.sequencer.state().outstanding.clone() else { return Ok(()) };
-            let batch = self.sequencer.reproduce(&record)?;
+            self.engine.seal()?;
+            let Some(record) = self.engine.state().outstanding.clone() else { return Ok(()) };
+            let batch = self.engine.reseal(&record)?;
             let content = BatchContent {
                 pre: batch.public().pre,
                 post: batch.public().post,
@@ -202,8 +203,8 @@ impl Scene {
                 proof: vec![1; 100],
             };
             let batch = SettledBatch { number: record.number, tx_hash: Default::default(), block_number: 5, content };
-            let on_l1 = OnL1 { batch, gas_used: None };
-            self.sequencer.take_over(std::slice::from_ref(&on_l1))?;
+            let on_l1 = BatchOnL1 { batch, gas_used: None };
+            self.engine.apply_settled(std::slice::from_ref(&on_l1))?;
             self.l1.push(on_l1);
             self.settled.push(self.now);
         }
@@ -212,9 +213,9 @@ impl Scene {
 
     /// Returns the newest open operation, like an operation that no longer executes, and starts the node again.
     pub(super) async fn give_back_newest(&mut self) -> Outcome<Option<u64>> {
-        let newest = self.sequencer.state().open.iter().next_back().map(|(sequence, _)| sequence);
+        let newest = self.engine.state().open.iter().next_back().map(|(sequence, _)| sequence);
         if let Some(sequence) = newest {
-            self.sequencer.mempool.seal(None, &[(sequence, "it does not execute".to_owned())])?;
+            self.engine.mempool.seal(None, &[(sequence, "it does not execute".to_owned())])?;
             self.restart().await?;
         }
         Ok(newest)
@@ -222,9 +223,9 @@ impl Scene {
 
     /// The newest open operation lets go of its blocks, like an operation that was returned long ago.
     pub(super) fn give_up_newest(&self) -> Outcome<Option<u64>> {
-        let newest = self.sequencer.state().open.iter().next_back().map(|(sequence, _)| sequence);
+        let newest = self.engine.state().open.iter().next_back().map(|(sequence, _)| sequence);
         if let Some(sequence) = newest {
-            self.sequencer.mempool.release(sequence, usize::MAX)?;
+            self.engine.mempool.release(sequence, usize::MAX)?;
         }
         Ok(newest)
     }
@@ -232,7 +233,7 @@ impl Scene {
     /// Sweeps until there is nothing more to do at once.
     pub(super) async fn sweep(&mut self) -> Outcome {
         for _ in 0..1000 {
-            if !self.sweep.turn(&self.sequencer, self.now).await? {
+            if !self.sweep.turn(&self.engine, self.now).await? {
                 return Ok(());
             }
         }
@@ -245,18 +246,18 @@ impl Scene {
 
     /// From now on, the disk has less free space than the node requires.
     pub(super) fn fill_disk(&mut self) {
-        let sequencer = Arc::get_mut(&mut self.sequencer).expect("the only handle");
-        sequencer.quotas.kept_free = u64::MAX;
+        let engine = Arc::get_mut(&mut self.engine).expect("the only handle");
+        engine.quotas.kept_free = u64::MAX;
     }
 
     /// The current owner of an account.
     pub(super) fn principal(&self, number: u64) -> Principal {
-        self.sequencer.state().principal(account(number)).expect("a registered account")
+        self.engine.state().principal(account(number)).expect("a registered account")
     }
 
     /// A record in the soft state.
     pub(super) fn record(&self, number: u64) -> Option<RecordLeaf> {
-        self.sequencer.state().soft.patient(account(PATIENT))?.records.get(&slot(number)).copied()
+        self.engine.state().soft.patient(account(PATIENT))?.records.get(&slot(number)).copied()
     }
 
     pub(super) async fn has(&self, cid: &Cid) -> Outcome<bool> {
@@ -281,8 +282,8 @@ impl Scene {
 
 /// What L1 shows.
 pub(super) struct L1History {
-    queue: Vec<Registration>,
-    batches: Vec<OnL1>,
+    queue: Vec<Register>,
+    batches: Vec<BatchOnL1>,
     settled: Vec<UnixTime>,
     patient_key: u64,
 }
@@ -290,21 +291,21 @@ pub(super) struct L1History {
 fn start(
     folder: &Path,
     store: &FusedStore,
-    queue: &[Registration],
-    l1: &[OnL1],
+    queue: &[Register],
+    l1: &[BatchOnL1],
     quotas: Quotas,
-) -> Outcome<Arc<Sequencer>> {
+) -> Outcome<Arc<Engine>> {
     let anchor = Anchor { chain_id: 31337, contract: String::new(), deployed_at: 0, block_hash: String::new() };
     let mempool = Mempool::open(folder, &anchor)?;
     let taken: usize = l1.iter().map(|on_l1| on_l1.batch.content.d1.len()).sum();
-    let view = L1View {
+    let view = L1Data {
         batches: l1.to_vec(),
         queue_head: taken as u64,
         queue: queue.get(taken..).unwrap_or_default().iter().cloned().map(L1Operation::from).collect(),
         hospital: None,
     };
     let state = derive(&mempool, domain(), CircuitVersion::V1, view)?;
-    Ok(Arc::new(Sequencer::new(Parts {
+    Ok(Arc::new(Engine::new(EngineParts {
         mempool,
         blockstore: Arc::new(store.clone()),
         clock: Clock::new(true),

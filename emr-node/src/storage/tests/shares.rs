@@ -4,8 +4,8 @@ use emr_ipfs::{Blockstore, DagLimits, walk};
 
 use super::scene::*;
 use crate::{
-    http::refusal::RefusalKind,
     mempool::Usage,
+    request_error::RequestErrorKind,
     storage::quota::{Quotas, slots_of},
 };
 
@@ -32,17 +32,17 @@ async fn a_grantee_who_fills_everything_stops_nobody_else() -> Outcome {
     scene.write(hostile, 0, &large).await?;
     let more = scene.upload(hostile, 1, 1500).await?;
     let refused = scene.write(hostile, 1, &more).await.expect_err("must be refused");
-    assert_eq!(refused.kind, RefusalKind::TooLarge);
+    assert_eq!(refused.kind, RequestErrorKind::TooLarge);
     assert!(refused.message.contains("account 2 would have more than its share of patient 1's space"), "{refused}");
     // Too many blocks.
     let many = scene.upload(hostile, 10, 1).await?;
-    assert_eq!(scene.write(hostile, 1, &many).await.expect_err("must be refused").kind, RefusalKind::TooLarge);
+    assert_eq!(scene.write(hostile, 1, &many).await.expect_err("must be refused").kind, RequestErrorKind::TooLarge);
     // Too many slots.
     for number in 1..5 {
         scene.write(hostile, number, &[]).await?;
     }
     let refused = scene.write(hostile, 5, &[]).await.expect_err("must be refused");
-    assert_eq!(refused.kind, RefusalKind::TooLarge);
+    assert_eq!(refused.kind, RequestErrorKind::TooLarge);
     assert!(refused.message.contains("account 2 holds 5 record slots of patient 1"), "{refused}");
     // The staging area is full.
     scene.upload(hostile, 40 - 2 - 12, 1).await?;
@@ -54,7 +54,7 @@ async fn a_grantee_who_fills_everything_stops_nobody_else() -> Outcome {
     scene.write(other, 5, &blocks).await?;
     scene.write(PATIENT, 6, &[]).await?;
     scene.settle()?;
-    let (used, directories) = scene.sequencer.mempool.used(&scene.principal(PATIENT))?;
+    let (used, directories) = scene.engine.mempool.used(&scene.principal(PATIENT))?;
     assert_eq!(used[&scene.principal(other)], Usage { bytes: 2000 + 83, blocks: 3 });
     assert_eq!(directories.blocks, 3);
     assert!(used[&scene.principal(hostile)].bytes >= 3800);
@@ -69,13 +69,13 @@ async fn a_grantee_who_fills_everything_stops_nobody_else() -> Outcome {
     scene.pass(25);
     scene.sweep().await?;
     assert!(!scene.store.has(&large[0]).await?);
-    let (used, _) = scene.sequencer.mempool.used(&scene.principal(PATIENT))?;
+    let (used, _) = scene.engine.mempool.used(&scene.principal(PATIENT))?;
     assert_eq!(used.get(&scene.principal(hostile)), None);
     for cid in &blocks {
         assert!(scene.store.has(cid).await?);
     }
     // Slots are never used again: they still count.
-    let state = scene.sequencer.state().clone();
+    let state = scene.engine.state().clone();
     let leaves = state.soft.patient(account(PATIENT)).ok_or("the patient")?;
     assert_eq!(slots_of(leaves, account(hostile)), 5);
     Ok(())
@@ -88,7 +88,7 @@ async fn a_disk_that_is_nearly_full_takes_revokes() -> Outcome {
     let blocks = scene.upload(DOCTORS[0], 1, 100).await?;
     scene.fill_disk();
     let refused = scene.write(DOCTORS[0], 0, &blocks).await.expect_err("must be refused");
-    assert_eq!(refused.kind, RefusalKind::Unavailable);
+    assert_eq!(refused.kind, RequestErrorKind::Unavailable);
     assert!(refused.message.contains("nearly full"), "{refused}");
     assert!(scene.grant(66, DOCTORS[1]).await.is_err());
     scene.revoke(64).await?;
@@ -106,7 +106,7 @@ async fn all_writers_together_are_bounded() -> Outcome {
     }
     let blocks = scene.upload(PATIENT, 1, 2500).await?;
     let refused = scene.write(PATIENT, 2, &blocks).await.expect_err("must be refused");
-    assert_eq!(refused.kind, RefusalKind::TooLarge);
+    assert_eq!(refused.kind, RequestErrorKind::TooLarge);
     assert!(refused.message.contains("all writers together"), "{refused}");
     // A small record still fits.
     let shared = scene.upload(DOCTORS[0], 1, 10).await?;
@@ -119,13 +119,13 @@ async fn all_writers_together_are_bounded() -> Outcome {
 async fn a_block_that_is_being_referred_to_is_never_removed() -> Outcome {
     let scene = Scene::new(Quotas::DEFAULT).await?;
     let blocks: Vec<_> = (0..4_u64).map(|number| format!("the same block {number}").into_bytes()).collect();
-    let sequencer = std::sync::Arc::clone(&scene.sequencer);
+    let engine = std::sync::Arc::clone(&scene.engine);
     // More than a day ahead of the uploads: every note lapses at once.
     let ahead = scene.now.saturating_add(30 * 3600);
     let sweeping = tokio::spawn(async move {
         let mut sweep = crate::storage::sweep::Sweep::default();
         loop {
-            sweep.turn(&sequencer, ahead).await.expect("a sweep");
+            sweep.turn(&engine, ahead).await.expect("a sweep");
             // A random pause, so that turns fall before, between and after the uploads of a round.
             tokio::time::sleep(std::time::Duration::from_millis(rand::random_range(0..60))).await;
         }
@@ -140,7 +140,7 @@ async fn a_block_that_is_being_referred_to_is_never_removed() -> Outcome {
             Ok((_, cids)) => acknowledged.push(cids),
             // The block was swept between its upload and its submission. The refusal says to upload it again.
             Err(why) => {
-                assert_eq!(why.kind, RefusalKind::Refused, "{why}");
+                assert_eq!(why.kind, RequestErrorKind::Refused, "{why}");
                 refused += 1;
             }
         }
@@ -197,16 +197,15 @@ async fn a_block_in_use_outlives_its_note() -> Outcome {
     let blocks = scene.upload(PATIENT, 1, 100).await?;
     let twin = emr_ipfs::Cid::new_v1(emr_core::Codec::DagCbor.code(), *blocks[0].hash());
     scene.pass(25);
-    let used = scene.sequencer.in_use.take(&[twin]).await;
+    let used = scene.engine.in_use.take(&[twin]).await;
     scene.sweep().await?;
     assert!(
-        scene.store.has(&blocks[0]).await?
-            && scene.sequencer.mempool.uploaded(&blocks[0], &scene.principal(PATIENT))?
+        scene.store.has(&blocks[0]).await? && scene.engine.mempool.uploaded(&blocks[0], &scene.principal(PATIENT))?
     );
     drop(used);
     // The block is doomed, and then uploaded again before it is removed.
-    scene.sequencer.mempool.lapse(scene.now, 10, |_| false)?;
-    assert_eq!(scene.sequencer.mempool.doomed(None, 10)?, blocks);
+    scene.engine.mempool.lapse(scene.now, 10, |_| false)?;
+    assert_eq!(scene.engine.mempool.doomed(None, 10)?, blocks);
     let bytes = scene.store.get(&blocks[0]).await?;
     scene.upload_as(PATIENT, emr_core::Codec::Raw, &bytes, 100).await?;
     scene.sweep().await?;

@@ -84,10 +84,10 @@ async fn a_submission_keeps_the_sweep_off_its_blocks() -> Outcome {
     // The notes are more than a day old and could lapse. The submission has already checked them and pinned the blocks.
     scene.pass(25);
     let mut sweep = crate::storage::sweep::Sweep::default();
-    let (sequencer, now) = (Arc::clone(&scene.sequencer), scene.now);
+    let (engine, now) = (Arc::clone(&scene.engine), scene.now);
     let (written, swept) = tokio::join!(scene.write(DOCTOR, 0, &blocks), async {
         store.reached().await;
-        let swept = sweep.turn(&sequencer, now.saturating_add(25 * 3600)).await;
+        let swept = sweep.turn(&engine, now.saturating_add(25 * 3600)).await;
         store.go();
         swept
     });

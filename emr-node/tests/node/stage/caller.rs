@@ -1,17 +1,18 @@
-//! Requests over HTTP, as participants make them.
+//! HTTP requests like those of participants.
 
 use std::{error, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use emr_api::encryption::CommittedKey;
 use emr_api::{
-    BlockPut, Challenge, ChallengeRequest, LoginRequest, NodeStatus, PatientView, Problem, Receipt, Session, Submission,
+    BlockPut, LoginChallenge, LoginChallengeRequest, LoginRequest, LoginToken, NodeStatus, PatientView, Problem,
+    Receipt, Submission,
 };
 use emr_core::{
     AccountIndex,
     cid::{Cid, Codec, cid_of},
 };
-use emr_crypto::Challenge as SignedChallenge;
+use emr_crypto::LoginMessage;
 use emr_rollup::{
     operation::{Domain, Kind},
     primitive::field,
@@ -21,10 +22,10 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use emr_testkit::{Outcome, people::Person};
 
-/// What a request that was not refused gave, or the refusal.
+/// The answer to a request, or the refusal.
 pub(crate) type Answer<T> = Result<T, Refused>;
 
-/// A refusal as it came over the wire.
+/// A refusal, as the node sent it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Refused {
     pub(crate) status: u16,
@@ -48,7 +49,7 @@ pub(crate) fn code<T: std::fmt::Debug>(answer: Answer<T>) -> String {
     }
 }
 
-/// Somebody who talks to the node.
+/// A participant, or a stranger, who sends requests to the node.
 #[derive(Clone, Debug)]
 pub(crate) struct Caller {
     pub(crate) url: Url,
@@ -65,7 +66,7 @@ impl Caller {
         Self { url, http, token: None, domain, person, account }
     }
 
-    /// The same caller at another address of this machine, with connections that nobody else has.
+    /// The same caller at another address of this machine, with its own connections.
     pub(crate) fn at(&self, address: [u8; 4]) -> Self {
         let http = Client::builder().no_proxy().local_address(Some(address.into())).timeout(Duration::from_secs(60));
         Self { http: http.build().expect("a client"), ..self.clone() }
@@ -79,23 +80,24 @@ impl Caller {
     ) -> Outcome<Self> {
         let mut caller = Self::anonymous(url, domain, person, account);
         let login = caller.sign_in().await?;
-        let session: Session = caller.post("v1/login", &login).await?;
-        caller.token = Some(session.token);
+        let login_token: LoginToken = caller.post("v1/login", &login).await?;
+        caller.token = Some(login_token.token);
         Ok(caller)
     }
 
-    /// A signed challenge.
+    /// Gets a challenge and signs it.
     pub(crate) async fn sign_in(&self) -> Outcome<LoginRequest> {
         let status: NodeStatus = self.get("v1/status").await?;
         let verifier = status.hospital.ok_or("no hospital")?;
-        let challenge: Challenge = self.post("v1/login/challenge", &ChallengeRequest { account: self.account }).await?;
+        let challenge: LoginChallenge =
+            self.post("v1/login/challenge", &LoginChallengeRequest { account: self.account }).await?;
         self.answer(&challenge, verifier)
     }
 
-    pub(crate) fn answer(&self, challenge: &Challenge, verifier: AccountIndex) -> Outcome<LoginRequest> {
+    pub(crate) fn answer(&self, challenge: &LoginChallenge, verifier: AccountIndex) -> Outcome<LoginRequest> {
         let mut nonce = [0; 32];
         hex::decode_to_slice(&challenge.nonce, &mut nonce)?;
-        let signed = SignedChallenge {
+        let signed = LoginMessage {
             domain: field::to_bytes(&self.domain.element()),
             verifier,
             account: self.account,
@@ -183,7 +185,7 @@ impl Caller {
     }
 }
 
-/// 204 is an empty body: read as null.
+/// Reads JSON. An empty body (status 204) is read as null.
 fn read<T: DeserializeOwned>(bytes: &[u8]) -> T {
     let bytes = if bytes.is_empty() { b"null" } else { bytes };
     serde_json::from_slice(bytes).unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(bytes)))

@@ -1,9 +1,11 @@
-//! The purpose of a constraint, and the clause that it enforces. Each assertion of a slot has its own demand (a wide range check
-//! has several assertions with one demand), so tests and diagnoses name an assertion by its demand.
+//! The purpose of a constraint, and the clause that it enforces. Each assertion of an L1 or L2 slot has its own demand
+//! (a wide range check has several assertions with one demand), so tests and diagnoses name an assertion by its demand.
 
 mod subject;
 
-pub use subject::{AccountTree, Axis, Content, Covered, Field, Half, Instance, Leaf, Moment, Party, RightBit, Scalar};
+pub use subject::{
+    AccountTree, Axis, Content, Covered, Field, Half, Leaf, Moment, Party, PublicInput, RightBit, Scalar,
+};
 
 use crate::{
     operation::{Counter, Kind},
@@ -17,23 +19,23 @@ pub enum Demand {
     // The frame and the data.
     /// A constant.
     Constant,
-    /// A public input is this one.
-    PublicInput(Instance),
+    /// The value is this public input.
+    PublicInput(PublicInput),
     /// The batch's time is in range.
     TimeInRange,
-    /// The state root before is over both roots before.
+    /// The state root before the batch is the hash of its two roots.
     RootBefore,
-    /// The state root after is over both roots after.
+    /// The state root after the batch is the hash of its two roots.
     RootAfter,
     /// The L1 slot after this one is used only if this one is.
     L1InOrder(u32),
-    /// So many L1 slots are used.
+    /// The number of used L1 slots.
     L1Count,
     /// The L2 slot after this one is used only if this one is.
     L2InOrder(u32),
-    /// So many L2 slots are used.
+    /// The number of used L2 slots.
     L2Count,
-    /// The commitment is over the data.
+    /// The commitment is the hash of the data.
     DataCommitment,
     /// The evaluation of D1.
     D1Evaluation,
@@ -41,15 +43,15 @@ pub enum Demand {
     D2Evaluation,
 
     // An L1 slot.
-    /// Whether the slot has this kind is a bit.
+    /// The L1 slot's flag of this kind is a bit.
     EntryKindFlag(Kind),
-    /// The entry's kind is the flag's.
+    /// The entry's kind is the one whose flag is set.
     EntryKind,
     /// A field of the entry is in range.
     EntryField(Field),
-    /// The words of an unused slot are 0.
+    /// The words of an unused L1 slot are 0.
     UnusedEntry(u32),
-    /// The entry's account is the leaf's position.
+    /// The entry's account is the position of the leaf.
     EntryAccount,
     /// Whether the account is not registered yet.
     AccountIsFresh,
@@ -65,13 +67,13 @@ pub enum Demand {
     EntryRoot(AccountTree),
 
     // The message of an L2 slot.
-    /// Whether the operation is of this kind is a bit.
+    /// The flag of this kind is a bit.
     KindFlag(Kind),
     /// At most one kind's flag is set.
     OneKind,
-    /// The header's kind is the flag's.
+    /// The header's kind is the one whose flag is set.
     HeaderKind,
-    /// The header's tree is the kind's.
+    /// The header's tree is the one of the kind.
     HeaderTree,
     /// A field of the header is in range.
     HeaderField(Field),
@@ -79,37 +81,37 @@ pub enum Demand {
     PurposeReasonHigh,
     /// The lower bits of the reason.
     PurposeReasonLow,
-    /// The class asked for.
+    /// The requested class.
     PurposeClass,
-    /// The purpose is reason and class.
+    /// The purpose consists of reason and class.
     PurposeSpelled,
-    /// The message's hash.
+    /// The hash of the message.
     MessageHash,
-    /// The challenge's hash.
+    /// The hash that gives the challenge.
     ChallengeHash,
-    /// The signer's key, negated; the neutral element in an unused slot.
+    /// The negated key of the signer. In an unused L2 slot, the neutral element.
     NegatedKey,
     /// `S·B - challenge·A`.
     Ladder,
-    /// The ladder gives R.
+    /// The ladder's result is R.
     SignaturePoint(Axis),
-    /// Half of a scalar is not above its bound's.
+    /// This half of a scalar is at most that half of its bound.
     Canonical(Scalar, Half),
-    /// Whether the upper half of a scalar is its bound's.
+    /// Whether the upper half of a scalar equals that of its bound.
     CanonicalTight(Scalar),
-    /// The epoch signed is the leaf's.
-    Epoch(Party),
+    /// The signed epoch is the one in the leaf.
+    AccountEpoch(Party),
     /// The operation has not expired.
     NotExpired,
     /// The operation is not valid for too long.
     NotTooLong,
 
-    // Who acts.
+    // The signer and the patient.
     /// A field of a leaf is in range.
     LeafField(Leaf, Field),
     /// The leaf's hash.
     LeafHash(Leaf),
-    /// The account signed is the leaf's position.
+    /// The signed account is the position of the leaf.
     Account(Party),
     /// The path's turns are bits.
     IdentityTurns(Party),
@@ -117,17 +119,17 @@ pub enum Demand {
     IdentityRoot(Party),
     /// The signer's account is active.
     SignerActive,
-    /// The patient's account is one of a patient.
+    /// The patient's account has the role of a patient.
     PatientRole,
     /// The patient's account is active.
     PatientActive,
     /// Whether the patient signs.
     OwnOperation,
-    /// A kind for the patient alone.
+    /// Only the patient signs this kind.
     SignedByPatient,
-    /// A kind for the patient or a doctor.
+    /// The patient or a doctor signs this kind.
     SignedByDoctor,
-    /// A kind for the patient or the author.
+    /// The patient or the author signs this kind.
     SignedByAuthor,
 
     // The grant.
@@ -137,19 +139,19 @@ pub enum Demand {
     AuthorityRoot,
     /// Which grant allows the operation.
     WhichGrant,
-    /// Whether the grant is nobody's.
+    /// Whether the grantee is 0.
     GranteeIsNobody,
-    /// The grant is somebody's.
+    /// The grantee is not 0.
     GranteeIsSomebody,
-    /// The grant is the signer's, or their hospital's.
+    /// The grantee is the signer or their hospital.
     GranteeIsSigner,
     /// The grant has not expired.
     GrantNotExpired,
     /// A right is a bit.
     Right(RightBit),
-    /// The rights that have no meaning.
+    /// The bits of the rights mask that are not assigned.
     RightsRest,
-    /// The mask is its bits.
+    /// The rights mask consists of these bits.
     RightsSpelled,
     /// A record is written with the right to write.
     MayWrite,
@@ -159,102 +161,102 @@ pub enum Demand {
     WhichClass(Covered),
     /// A bit of the class.
     ClassBit(Covered, u32),
-    /// The class is its bits.
+    /// The class consists of these bits.
     ClassSpelled(Covered),
-    /// Whether the class is in scope is a bit.
+    /// The scope's bit for the class is a bit.
     ScopeBit(Covered),
-    /// The scope below the class.
+    /// The scope's bits below that bit are in range.
     ScopeBelow(Covered),
-    /// The scope below the class is below its bit.
+    /// The scope's bits below that bit are less than its weight.
     ScopeBelowBit(Covered),
-    /// The scope above the class.
+    /// The scope's bits above that bit are in range.
     ScopeAbove(Covered),
-    /// The scope is these three.
+    /// The scope consists of these three parts.
     ScopeSpelled(Covered),
-    /// The class is in scope.
+    /// The class is in the scope.
     InScope(Covered),
 
     // The target before.
     /// Whether a slot is empty.
     SlotIsEmpty(Leaf),
-    /// An empty slot holds nothing.
+    /// In an empty slot, this part of the leaf is 0.
     EmptyHolds(Leaf, Content),
     /// The leaf is a grant or a record, as the kind says.
     LeafOfKind,
-    /// A counter is the one expected.
+    /// The counter is the expected one.
     Expected(Counter),
-    /// A record that is written is not deleted.
+    /// The record that is written was not deleted.
     NotDeleted,
-    /// A record that is deleted is live.
+    /// The record that is deleted was live.
     StillLive,
-    /// The directory signed as the one before is in force.
+    /// The signed old directory is the one in the medical leaf.
     DirectoryInForce,
-    /// The slot signed is the target's position.
+    /// The signed slot is the position of the target.
     TargetSlot,
-    /// The slot of a grant is in the grants tree.
+    /// The slot of a grant is within the grants tree.
     SlotBeyondTree,
     /// The path's turns are bits.
     TargetTurns(Moment),
-    /// The target is under its root.
+    /// The target is under the root of this tree.
     TargetRoot(Tree),
 
     // The target after.
-    /// What is written is what is signed.
+    /// What is written was signed.
     Signed(Content),
-    /// A kind without directories signs none.
+    /// A kind without directories has zeros in their place.
     NoDirectory(Moment),
-    /// A kind without purpose signs none.
+    /// A kind without a purpose has 0 in its place.
     NoPurpose,
-    /// A record's revision is one more.
+    /// The record's revision grows by one.
     NextRevision,
-    /// A record's version is one more, or stays.
+    /// The record's version grows by one, or stays.
     NextVersion,
-    /// The record's status is the kind's.
+    /// The record's new status is the one that the kind writes.
     NextStatus,
-    /// The signer is the author.
+    /// The new author is the signer.
     AuthorIsSigner,
-    /// The custodian stays.
+    /// An existing record keeps its custodian.
     CustodianStays,
-    /// A tombstone changes nothing but status and revision.
+    /// A Tombstone changes only status and revision.
     TombstoneKeeps(Content),
-    /// A grant's uses are carried over, or one more.
+    /// The grant's uses stay, or grow by one.
     NextUses,
-    /// A grant's version is one more than the expected one.
+    /// The grant's new version is one more than the expected one.
     NextGrantVersion,
-    /// A request changes nothing but the use count.
+    /// A RequestAccess changes only the uses.
     RequestKeeps(Content),
-    /// A revoked slot is cleared.
+    /// A Revoke clears the grant.
     RevokedIsCleared,
-    /// Whether the new grant is nobody's.
+    /// Whether the new grantee is 0.
     NewGranteeIsNobody,
-    /// The new grant is somebody's.
+    /// The new grantee is not 0.
     NewGranteeIsSomebody,
-    /// The new grant has no rights above the ordinary ones.
+    /// The new grant has no rights above MANAGE.
     OrdinaryRights,
-    /// The new grant is not in a slot of break-glass.
+    /// The new grant is not in a slot reserved for BreakGlass.
     OrdinarySlot,
 
-    // What is left.
-    /// The subtree's roots after.
+    // The state after the operation.
+    /// The roots of the patient's two trees after.
     SubtreeRoots,
     /// The audit entry and the head after it.
     AuditEntry,
-    /// Whether the directory signed as the one before is in force.
+    /// Whether the signed old directory is the one in the medical leaf.
     DirectoryIsCurrent,
     /// The key directory after.
     DirectoryAfter,
-    /// The medical leaf's path: its turns are bits.
+    /// The turns of the medical leaf's path are bits.
     MedicalTurns(Moment),
     /// The medical leaf is under the medical root.
     MedicalRoot,
     /// The medical root after.
     MedicalRootAfter,
-    /// The data of a padding slot are 0.
-    PaddingData,
+    /// The data of an unused L2 slot are 0.
+    UnusedData,
 }
 
 impl Demand {
-    /// The clause that it enforces.
+    /// The clause that the demand belongs to.
     pub const fn clause(self) -> Clause {
         match self {
             Self::Account(Party::Signer) | Self::IdentityTurns(Party::Signer) | Self::IdentityRoot(Party::Signer) => {
@@ -275,7 +277,7 @@ impl Demand {
             | Self::SignaturePoint(_)
             | Self::Canonical(..)
             | Self::CanonicalTight(_) => Clause::SignatureValid,
-            Self::Epoch(_) | Self::NotExpired | Self::NotTooLong => Clause::MessageCurrent,
+            Self::AccountEpoch(_) | Self::NotExpired | Self::NotTooLong => Clause::MessageCurrent,
             Self::Account(Party::Patient)
             | Self::IdentityTurns(Party::Patient)
             | Self::IdentityRoot(Party::Patient)
@@ -332,11 +334,11 @@ impl Demand {
             Self::TargetTurns(Moment::After) | Self::SubtreeRoots => Clause::SubtreeRoot,
             Self::AuditEntry => Clause::AuditHead,
             Self::DirectoryIsCurrent | Self::DirectoryAfter | Self::MedicalTurns(Moment::After) => Clause::MedicalLeaf,
-            Self::PublicInput(Instance::Pre | Instance::Post)
+            Self::PublicInput(PublicInput::Pre | PublicInput::Post)
             | Self::RootBefore
             | Self::RootAfter
             | Self::MedicalRootAfter => Clause::RootsChain,
-            Self::PublicInput(Instance::N1)
+            Self::PublicInput(PublicInput::N1)
             | Self::L1InOrder(_)
             | Self::L1Count
             | Self::EntryKindFlag(_)
@@ -349,11 +351,13 @@ impl Demand {
             | Self::RegisteredLeaves
             | Self::EntryTurns(..)
             | Self::EntryRoot(_) => Clause::L1AsQueued,
-            Self::PublicInput(Instance::Commitment) | Self::DataCommitment => Clause::DataCommitment,
-            Self::PublicInput(Instance::Time) | Self::TimeInRange => Clause::OneTime,
-            Self::PaddingData => Clause::PaddingEmpty,
+            Self::PublicInput(PublicInput::Commitment) | Self::DataCommitment => Clause::DataCommitment,
+            Self::PublicInput(PublicInput::Time) | Self::TimeInRange => Clause::OneTime,
+            Self::UnusedData => Clause::UnusedEmpty,
             Self::Constant
-            | Self::PublicInput(Instance::Domain | Instance::N | Instance::Z | Instance::Y1 | Instance::Y2)
+            | Self::PublicInput(
+                PublicInput::Domain | PublicInput::N | PublicInput::Z | PublicInput::Y1 | PublicInput::Y2,
+            )
             | Self::L2InOrder(_)
             | Self::L2Count
             | Self::D1Evaluation

@@ -1,11 +1,11 @@
-//! What demands are about.
+//! The leaves, fields and other things that demands name.
 
 use emr_core::Rights;
 
 /// A public input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[expect(missing_docs, reason = "the fields of PublicInputs")]
-pub enum Instance {
+pub enum PublicInput {
     Domain,
     Pre,
     Post,
@@ -18,8 +18,8 @@ pub enum Instance {
     Y2,
 }
 
-impl Instance {
-    /// In the order of the instance column.
+impl PublicInput {
+    /// All of them, in the order of the instance column.
     pub const ALL: [Self; 10] = [
         Self::Domain,
         Self::Pre,
@@ -34,7 +34,7 @@ impl Instance {
     ];
 }
 
-/// Whose identity.
+/// One of the two accounts that an operation names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[expect(missing_docs, reason = "the name says it")]
 pub enum Party {
@@ -62,7 +62,7 @@ pub enum Field {
     Role,
     Status,
     Org,
-    Epoch,
+    AccountEpoch,
     Grantee,
     Rights,
     Scope,
@@ -80,12 +80,12 @@ pub enum Field {
     ReplaceDirectory,
 }
 
-/// A part of a leaf or of a message's body: the packed fields, or an opaque value beside them.
+/// A part of a leaf or of a message's body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Content {
     /// The packed fields.
     Packed,
-    /// A grant's salt, a record's `authored`.
+    /// A grant's salt, or a record's `authored`.
     First,
     /// A record's `stored`.
     Second,
@@ -118,13 +118,13 @@ pub enum Axis {
 /// A scalar of the signature's equation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Scalar {
-    /// Below the group's order.
+    /// S, which must be below the group's order.
     S,
-    /// Below p.
+    /// The challenge, which must be below p.
     Challenge,
 }
 
-/// Bits of a scalar.
+/// The upper or the lower bits of a scalar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[expect(missing_docs, reason = "the name says it")]
 pub enum Half {
@@ -135,9 +135,9 @@ pub enum Half {
 /// The class that a grant has to cover.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Covered {
-    /// The class written, or asked for.
+    /// The class that is written or requested.
     New,
-    /// The class of the record before.
+    /// The class that the record had before.
     Old,
 }
 

@@ -1,4 +1,4 @@
-//! Arithmetic on wires, whatever they hold: what the generic gate gives.
+//! Arithmetic with the generic gate, on wires of any value.
 
 use halo2curves::ff::Field as _;
 
@@ -22,7 +22,7 @@ impl Scope<'_> {
 
     /// Lays out all rows of a sum but the last.
     fn linear_gate(&mut self, terms: &[(Fr, Wire)], constant: Fr) -> Generic {
-        // A term with factor 1 rides along as the first addend.
+        // A term with factor 1 becomes the addend of the first row.
         let mut terms = terms.to_vec();
         let free = (terms.len() % 2 == 1).then(|| terms.iter().position(|(factor, _)| *factor == Fr::ONE)).flatten();
         let mut addend = free.map(|i| terms.swap_remove(i).1);

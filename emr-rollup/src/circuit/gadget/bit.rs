@@ -1,4 +1,4 @@
-//! Bits: what makes them, and what relies on them.
+//! Gadgets that make bits, and gadgets that need them.
 
 use halo2curves::ff::Field as _;
 
@@ -18,7 +18,7 @@ impl Scope<'_> {
     /// Whether a wire is 0. `inverse` names the hint.
     pub(in crate::circuit) fn is_zero(&mut self, inverse: &'static str, wire: impl Into<Wire>) -> Bit {
         let wire = wire.into();
-        // bit = 1 - wire·inverse and wire·bit = 0: if the wire is not 0 the bit is, and if it is the bit is 1.
+        // bit = 1 - wire·inverse and wire·bit = 0. If the wire is not 0, the bit is 0. If the wire is 0, the bit is 1.
         let inverse = self.hint(inverse, self.value(wire).invert().unwrap_or(Fr::ZERO));
         let bit = self.generic(Generic {
             l: Some(wire),
@@ -68,7 +68,7 @@ impl Scope<'_> {
         self.generic(Generic { addend: Some(y), ..difference(bit.into(), x.into(), y) })
     }
 
-    /// [`select`](Self::select) of two in one range.
+    /// The same as [`select`](Self::select) for two wires of one range, so the result is in that range.
     pub(in crate::circuit) fn select_in_range<const BITS: u32>(
         &mut self,
         bit: impl Into<Bit>,
@@ -114,10 +114,10 @@ impl Scope<'_> {
         self.assert_generic(gate, self.zero());
     }
 
-    /// The integer of bits, least significant first. Two a row.
+    /// The integer that consists of bits, least significant first. Each row takes two bits.
     ///
     /// # Panics
-    /// If there are more than `BITS`.
+    /// Panics for more than `BITS` bits.
     pub(in crate::circuit) fn recompose<const BITS: u32>(&mut self, bits: &[Bit]) -> Ranged<BITS> {
         assert!(bits.len() <= BITS as usize, "{} bits in a range of {BITS}", bits.len());
         let mut sum = self.zero();

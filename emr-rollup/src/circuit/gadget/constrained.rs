@@ -1,16 +1,17 @@
 //! Wires that are constrained to be a bit, or below a power of two.
 //!
-//! Only gadgets make them, each next to the constraint that makes it true: [`Bit::constrained`] and [`Ranged::constrained`] are visible in
-//! this folder alone. A gadget that relies on bitness or on a range takes these types, so that an unconstrained wire there is a type error.
+//! Only gadgets make them, each next to the constraint that makes it true: [`Bit::constrained`] and
+//! [`Ranged::constrained`] are visible in this folder alone. A gadget that needs a bit or a range takes these types, so
+//! an unconstrained wire is a type error there.
 //!
-//! | from | made by |
+//! | type | made by |
 //! |---|---|
 //! | [`Bit`] | `assert_bit`, `is_zero`, `and`, `and_not`; the turns of a path (`path.rs`); sums of flags of which one is set (`one_hot.rs`) |
-//! | [`Ranged`] | `range`, `spell`, `recompose`, `assert_at_least_if`; an equal of one (`equal_in_range`); a promise (below) |
+//! | [`Ranged`] | `range`, `spell`, `recompose`, `assert_at_least_if`; equality with one (`equal_in_range`); a promise (below) |
 //! | [`Packed`] | `pack` |
 //!
-//! A [`Promise`] is for a field that is packed before the rows that show its range are laid out. `Builder::finish` refuses to end while one
-//! is open.
+//! A [`Promise`] is for a field that is packed before the rows that show its range are laid out. `Builder::finish`
+//! panics if one is open.
 
 use crate::{
     circuit::{
@@ -25,7 +26,7 @@ use crate::{
 pub(in crate::circuit) struct Bit(Wire);
 
 impl Bit {
-    /// The caller has constrained the wire, or it follows from bits.
+    /// The caller must have constrained the wire, or must know that it follows from bits.
     pub(super) fn constrained(wire: Wire) -> Self {
         Self(wire)
     }
@@ -36,7 +37,7 @@ impl Bit {
 pub(in crate::circuit) struct Ranged<const BITS: u32>(Wire);
 
 impl<const BITS: u32> Ranged<BITS> {
-    /// The caller has constrained the wire, or it follows from other ranges.
+    /// The caller must have constrained the wire, or must know that it follows from other ranges.
     pub(super) fn constrained(wire: Wire) -> Self {
         const { assert!(BITS <= MAX_BITS) };
         Self(wire)
@@ -46,12 +47,12 @@ impl<const BITS: u32> Ranged<BITS> {
 /// The widest range. Differences of two of these do not wrap around modulo p, which has 254 bits.
 const MAX_BITS: u32 = 128;
 
-/// Fields in range that share one element. Two equal ones are equal field by field.
+/// Fields in range, packed into one element. If two packings of one layout are equal, all their fields are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::circuit) struct Packed(Wire);
 
 impl Packed {
-    /// The caller has packed fields in range.
+    /// The caller must have packed fields that are in range.
     pub(super) fn constrained(wire: Wire) -> Self {
         Self(wire)
     }
@@ -94,13 +95,13 @@ impl<const BITS: u32> From<Ranged<BITS>> for Field {
     }
 }
 
-/// A range that is relied on and not constrained yet.
+/// A range that is used before it is constrained.
 #[must_use]
 #[derive(Debug)]
 pub(in crate::circuit) struct Promise<const BITS: u32>(Wire);
 
 impl Builder {
-    /// Takes a wire for one in range. [`keep`](Self::keep) has to follow.
+    /// Uses a wire as one in range. [`keep`](Scope::keep) must follow.
     pub(in crate::circuit) fn promise<const BITS: u32>(&mut self, wire: Wire) -> (Ranged<BITS>, Promise<BITS>) {
         self.promises += 1;
         (Ranged(wire), Promise(wire))
@@ -113,7 +114,7 @@ impl Builder {
 }
 
 impl Scope<'_> {
-    /// Keeps a promise: what was promised is this wire, or is constrained to be equal to it.
+    /// Keeps a promise: constrains the promised wire to be equal to this one, unless it is the same.
     pub(in crate::circuit) fn keep<const BITS: u32>(&mut self, promise: Promise<BITS>, shown: Ranged<BITS>) {
         self.builder.promises -= 1;
         if shown.0 != promise.0 {
@@ -134,7 +135,7 @@ impl Scope<'_> {
     /// A constant in range.
     ///
     /// # Panics
-    /// If it is not.
+    /// Panics if the value is not in range.
     pub(in crate::circuit) fn constant_in_range<const BITS: u32>(&mut self, value: u64) -> Ranged<BITS> {
         assert!(BITS >= u64::BITS || value >> BITS == 0, "{value} has more than {BITS} bits");
         Ranged::constrained(self.constant(Fr::from(value)))

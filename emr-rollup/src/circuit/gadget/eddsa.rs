@@ -1,4 +1,4 @@
-//! A signature.
+//! EdDSA signatures on Baby Jubjub.
 
 use halo2curves::ff::{Field, PrimeField};
 
@@ -15,9 +15,10 @@ use crate::{
     primitive::{field::Fr, jubjub::ORDER, poseidon::Tag},
 };
 
-/// Bits of the two halves that integers are compared in.
+/// Bits of each half when integers are compared by halves.
 const HALF_BITS: u32 = 128;
-/// Bits below those that a ladder hands out. Both bounds have a low half of as many, which is not 0.
+/// The bits below the leading ones that a ladder returns. The low halves of both bounds have this number of bits and
+/// are not 0.
 const LOW_BITS: u32 = (BITS - HIGH_BITS) as u32;
 
 /// A signature's wires: coordinates of R, and S.
@@ -28,9 +29,9 @@ pub(in crate::circuit) struct SignatureWires {
 }
 
 impl Section<'_> {
-    /// Constrains `S·B = R + H_8(R, A, message)·A` with S below the order, wherever `active` is 1.
+    /// If `active` is 1, constrains `S·B = R + H_8(R, A, message)·A` with S below the order.
     ///
-    /// Where `active` is 0 it holds for the key (0, 1), that is for S = 0 and R = (0, 1) at least.
+    /// If `active` is 0, the key (0, 1) takes the place of A, and S = 0 with R = (0, 1) satisfies the equation.
     pub(in crate::circuit) fn assert_signature(
         &mut self,
         active: impl Into<Bit>,
@@ -50,7 +51,7 @@ impl Section<'_> {
         self.assert_equation(&ladder, r, [s, challenge]);
     }
 
-    /// Constrains a ladder to give R, and its integers to be canonical.
+    /// Constrains the result of a ladder to be R, and its integers to be canonical.
     fn assert_equation(&mut self, ladder: &Ladder, r: [Wire; 2], [s, challenge]: [Wire; 2]) {
         for (axis, (computed, claimed)) in [Axis::X, Axis::Y].into_iter().zip(ladder.sum.into_iter().zip(r)) {
             self.under(Demand::SignaturePoint(axis)).assert_equal(computed, claimed);
@@ -78,7 +79,7 @@ impl Section<'_> {
         bound: Bound,
     ) {
         let mut scope = self.under(Demand::Canonical(name, Half::High));
-        // low = scalar - 2^127·high is the integer of the last 127 bits: both are below p.
+        // Modulo p, low = scalar - 2^127·high is the integer of the last 127 bits, which is below p.
         let low = scope.linear(&[(Fr::ONE, scalar), (-power_of_two(BITS - HIGH_BITS), high.into())], Fr::ZERO);
         let low = Ranged::<{ LOW_BITS }>::constrained(low);
         let room = scope.linear(&[(-Fr::ONE, high.into())], bound.high);
@@ -91,7 +92,7 @@ impl Section<'_> {
     }
 }
 
-/// A constant as its bits from 127 on, and its last 127 bits.
+/// A constant, split into its bits from 127 on and its last 127 bits.
 struct Bound {
     high: Fr,
     low: Fr,
@@ -109,7 +110,7 @@ impl Bound {
         Self { high: Fr::from_u128(high << 1 | low >> 127), low: Fr::from_u128(low & (u128::MAX >> 1)) }
     }
 
-    /// p, as one more than its last element.
+    /// p, computed as the largest element plus 1.
     fn modulus() -> Self {
         let last = (-Fr::ONE).to_repr();
         let mut limbs = [0; 4];
@@ -140,14 +141,14 @@ mod tests {
         },
     };
 
-    /// What is violated where the ladder spells other integers than s and c.
+    /// The demands that are violated if the ladder spells other integers than s and c.
     fn spelled(s: Fr, c: Fr, spelled: [U256; 2]) -> BTreeSet<Demand> {
         let bytes = |integer: &U256| {
             let mut bytes = [0; 32];
             bytes.copy_from_slice(integer.to_be_bytes().as_ref());
             bytes
         };
-        // R as an honest signer has it, reduced or not: the group does not tell them apart.
+        // The R of an honest signer. The group does not distinguish reduced scalars from others.
         let scalar =
             |integer: &U256| JubjubScalar::from_element(&reduce(&bytes(&integer.rem(&ORDER.to_nz().expect("not 0")))));
         let key = Point::BASE * &JubjubScalar::from_element(&Fr::from(77));
@@ -182,7 +183,7 @@ mod tests {
         for (s, accepted) in [(s - Fr::ONE, true), (s, false), (s + Fr::ONE, false), (-Fr::ONE, false)] {
             assert_eq!(spelled(s, c, [integer(&s), integer(&c)]).is_empty(), accepted);
         }
-        // The greatest challenge, p - 1.
+        // The largest challenge, p - 1.
         assert_eq!(spelled(Fr::ONE, -Fr::ONE, [U256::ONE, integer(&-Fr::ONE)]), BTreeSet::new());
         assert_eq!(
             spelled(Fr::ONE, Fr::ZERO, [U256::ONE, modulus]),
@@ -190,7 +191,7 @@ mod tests {
         );
     }
 
-    /// Whatever the challenge: here R is not in it.
+    /// This must not depend on the challenge, so here the challenge does not contain R.
     #[test]
     fn each_coordinate_of_r_is_compared() {
         for (lie, refused) in [([0, 0], 0), ([1, 0], 1), ([0, 1], 1), ([1, 1], 2)] {
@@ -199,7 +200,7 @@ mod tests {
             let q = builder.test_hints([Fr::ZERO, Fr::ONE]);
             let scalars = builder.test_hints([Fr::from(7), Fr::from(5)]);
             let r = builder.test_hints([r.x() + Fr::from(lie[0]), r.y() + Fr::from(lie[1])]);
-            // In a cell, as the challenge's inputs are.
+            // Puts R in a cell, like the inputs of a challenge.
             builder.test_scope().mul(r[0], r[1]);
             let ladder = builder.test_scope().ladder(q, scalars[0], scalars[1]);
             builder.section(Part::Frame).assert_equation(&ladder, r, scalars);
@@ -207,7 +208,7 @@ mod tests {
         }
     }
 
-    /// Off the curve the addition law proves nothing.
+    /// The addition law proves nothing for points off the curve.
     #[test]
     fn a_key_off_the_curve_is_refused() {
         let mut builder = Builder::new();

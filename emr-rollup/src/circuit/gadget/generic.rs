@@ -1,4 +1,4 @@
-//! The generic gate: one row, one equation.
+//! The generic gate: one equation per row.
 
 use halo2curves::ff::Field as _;
 
@@ -27,7 +27,7 @@ const U: usize = 8;
 const V: usize = 9;
 
 impl Scope<'_> {
-    /// The constant 0: `out = addend - u·v` with all four the same wire, so its square is 0.
+    /// Defines the constant 0: `out = addend - u·v`, where all four are the same wire, so its square is 0.
     pub(in crate::circuit) fn define_zero(&mut self, zero: Wire) {
         let row = self.generic_row([Fr::ZERO; 4]);
         for column in [OUT, ADDEND, U, V] {
@@ -59,7 +59,7 @@ impl Scope<'_> {
                 self.place(u, row, U);
                 self.place(v, row, V);
             }
-            // u = 0, whatever v is.
+            // With u = 0, v may be anything.
             None => self.place(self.zero(), row, U),
         }
         row
@@ -92,7 +92,7 @@ impl Scope<'_> {
         self.place(out, row, OUT);
     }
 
-    /// `before + a·b + c·d`: a generic row solved for its addend.
+    /// `before + a·b + c·d`. The row's addend is the result.
     pub(in crate::circuit) fn add_products(
         &mut self,
         before: Wire,

@@ -1,4 +1,4 @@
-//! Sponges and Merkle paths: queued, paired by shape, laid out in two lanes.
+//! Sponges and Merkle paths. They are queued, paired by shape, and laid out in two lanes.
 
 use halo2curves::ff::Field;
 
@@ -25,14 +25,14 @@ type Trace = [[Fr; WIDTH]; ROWS];
 /// A chain of permutations in one lane.
 #[derive(Debug)]
 struct Chain {
-    /// Of a path: the leaf.
+    /// The leaf of a path. `None` for a sponge.
     start: Option<Wire>,
-    /// The two inputs of each permutation, its rows, and its output.
+    /// Each permutation: its two inputs, its rows, and its output.
     blocks: Vec<([Wire; 2], Trace, Wire)>,
     origin: Origin,
 }
 
-/// What two chains that share rows have in common.
+/// The shape of a chain. Two chains of one shape can share rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Shape {
     /// A path of this many levels.
@@ -41,7 +41,7 @@ enum Shape {
     Sponge(usize, u8),
 }
 
-/// Chains that wait for their rows.
+/// Chains that are not laid out yet.
 #[derive(Debug, Default)]
 pub(in crate::circuit) struct HashQueue {
     chains: Queue<Shape, Chain>,
@@ -67,7 +67,7 @@ impl Scope<'_> {
         output
     }
 
-    /// The nodes above a leaf, lowest first; the last is the root. The gate constrains `bits` to be bits.
+    /// The nodes above a leaf, lowest first. The last is the root. The gate constrains `bits` to be bits.
     ///
     /// Two paths over the same siblings and bits are the same path.
     pub(super) fn queue_climb(&mut self, leaf: Wire, siblings: &[Wire], bits: &[Wire]) -> Vec<Wire> {
@@ -90,7 +90,7 @@ impl Scope<'_> {
 impl HashQueue {
     /// Lays out every chain, two of one shape side by side.
     pub(in crate::circuit) fn lay_out(builder: &mut Builder) {
-        // Open: the last output row, whose message cells are free.
+        // The last output row. Its message cells are still free.
         let mut open = None;
         for (shape, chains) in std::mem::take(&mut builder.hashes.chains) {
             for pair in chains.chunks(2) {

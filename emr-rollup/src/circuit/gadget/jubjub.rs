@@ -1,4 +1,4 @@
-//! `s·B + c·Q` on Baby Jubjub by Shamir's trick, one bit of both scalars a row, most significant first.
+//! `s·B + c·Q` on Baby Jubjub by Shamir's trick. Each row takes one bit of both scalars, most significant first.
 //!
 //! ```text
 //! row       a0     a1    a2    a3     a4      a5      a6      a7      a8   a9
@@ -6,10 +6,10 @@
 //! 254       sum.x  T.x   T.y   sum.y                  s       c       Q.x  Q.y    Table
 //! ```
 //!
-//! Row 0 starts with acc = (0, 1) and both scalars 0 (copies of constants). `T = B + Q`, checked on the last row, whose values
-//! the ladder carries; there Q is also checked to be on the curve. The addition law is complete on this curve (a is a square, d
-//! is not), so for points on the curve no denominator is 0 and each row determines the next. Every bit is constrained; that
-//! the 254-bit integers are below the group order or below p is up to the caller.
+//! Row 0 starts with acc = (0, 1) and with 0 for both scalars (copies of constants). The ladder carries T and Q down to
+//! the last row. There `T = B + Q` is checked, and that Q is on the curve. The addition law is complete on this curve
+//! (a is a square, d is not). So for points on the curve no denominator is 0, and each row determines the next. Every
+//! bit is constrained. The caller must check that the 254-bit integers are below the group order or below p.
 
 use crypto_bigint::U256;
 use halo2_proofs::plonk::Expression;
@@ -59,7 +59,7 @@ pub(in crate::circuit) fn constraints(cells: &Cells) -> Vec<(&'static str, Expre
     let both = s.clone() * c.clone();
     let (only_s, only_c) = (s.clone() - both.clone(), c.clone() - both.clone());
     let neither = one.clone() - s.clone() - only_c.clone();
-    // The point added: (0, 1), B, Q or T, and the product of its coordinates.
+    // The point that is added, which is (0, 1), B, Q or T, and the product of its coordinates.
     let x = only_s.clone() * b_x + only_c.clone() * q_x.clone() + both.clone() * table_x.clone();
     let y = neither + only_s.clone() * b_y + only_c.clone() * q_y.clone() + both.clone() * table_y.clone();
     let xy = only_s * (b_x * b_y) + only_c * (q_x.clone() * q_y.clone()) + both * (table_x.clone() * table_y.clone());
@@ -98,7 +98,7 @@ pub(in crate::circuit) fn constraints(cells: &Cells) -> Vec<(&'static str, Expre
     steps.chain(checks).collect()
 }
 
-/// What a ladder leaves.
+/// The result of a ladder.
 pub(in crate::circuit) struct Ladder {
     /// `s·B + c·Q`.
     pub(in crate::circuit) sum: [Wire; 2],
@@ -106,14 +106,14 @@ pub(in crate::circuit) struct Ladder {
     pub(in crate::circuit) high: [Ranged<{ HIGH_BITS as u32 }>; 2],
 }
 
-/// Leading bits that a ladder hands out.
+/// The number of leading bits that a ladder returns.
 pub(in crate::circuit) const HIGH_BITS: usize = 127;
 
 impl Scope<'_> {
-    /// `s·B + c·Q`, and that Q is on the curve.
+    /// Computes `s·B + c·Q`, and constrains Q to be on the curve.
     ///
-    /// The 254-bit integers that the rows spell are congruent to s and c modulo p; they *are* s and c only if the caller checks
-    /// that they are below p.
+    /// The rows spell 254-bit integers that are congruent to s and c modulo p. They *are* s and c only if the caller
+    /// checks that they are below p.
     pub(in crate::circuit) fn ladder(&mut self, q: [Wire; 2], s: Wire, c: Wire) -> Ladder {
         let part = self.origin().part;
         let spelled = [("S spelled", s), ("challenge spelled", c)].map(|(name, wire)| {
@@ -123,7 +123,7 @@ impl Scope<'_> {
         self.ladder_of(q, [s, c], spelled)
     }
 
-    /// [`ladder`](Self::ladder) with the integers that its rows spell: a prover may choose them.
+    /// The same as [`ladder`](Self::ladder), with given integers that the rows spell. A prover may choose them.
     pub(in crate::circuit) fn ladder_of(&mut self, q: [Wire; 2], [s, c]: [Wire; 2], scalars: [[u8; 32]; 2]) -> Ladder {
         let (zero, one) = (self.zero(), self.constant(Fr::ONE));
         let first = self.builder.table.append(BITS + 1);
@@ -156,7 +156,7 @@ impl Scope<'_> {
         let high = [0, 1].map(|axis| {
             let wire = self.builder.witness(leading(&scalars[axis], HIGH_BITS));
             self.place(wire, first + HIGH_BITS as u32, SCALARS[axis]);
-            // So many rows of the ladder spell it, each by one bit.
+            // HIGH_BITS rows of the ladder spell it, one bit each.
             Ranged::constrained(wire)
         });
         let sum = [0, 1].map(|axis| {
@@ -168,7 +168,7 @@ impl Scope<'_> {
     }
 }
 
-/// An element as one of the integers that are congruent to it: itself, or p more.
+/// An integer that is congruent to an element: the element itself, or the element plus p if `multiple` is not 0.
 fn spell(element: &Fr, multiple: Fr) -> [u8; 32] {
     let integer = U256::from_be_slice(&to_bytes(element));
     let modulus = U256::from_be_slice(&to_bytes(&-Fr::ONE)).wrapping_add(&U256::ONE);
@@ -182,7 +182,7 @@ fn bit(scalar: &[u8; 32], place: usize) -> bool {
     scalar[31 - place / 8] >> (place % 8) & 1 == 1
 }
 
-/// The leading `bits` of [`BITS`], as an element.
+/// The leading `bits` bits of a scalar, as an element.
 fn leading(scalar: &[u8; 32], bits: usize) -> Fr {
     let mut shifted = [0u8; 32];
     for place in BITS - bits..BITS {
@@ -192,7 +192,7 @@ fn leading(scalar: &[u8; 32], bits: usize) -> Fr {
     crate::primitive::field::reduce(&shifted)
 }
 
-/// Affine coordinates, whether or not on the curve: a witness may lie.
+/// Affine coordinates. The point need not be on the curve, because a witness may be false.
 type Coordinates = [Fr; 2];
 
 struct Points {

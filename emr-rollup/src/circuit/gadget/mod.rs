@@ -1,6 +1,6 @@
-//! What circuits are made of, without any meaning for medical records: arithmetic, bits, ranges, packings, paths, and the three large
-//! ones, Poseidon (with its round schedule and queued hashes), Baby Jubjub and EdDSA. `constrained` has the types of wires that are
-//! constrained to be bits or in range; only gadgets make them.
+//! The building blocks of the circuit, without any meaning for medical records: arithmetic, bits, ranges, packings,
+//! paths, and three large gadgets: Poseidon (with its round schedule and queued hashes), Baby Jubjub and EdDSA.
+//! `constrained` has the types of wires that are constrained to be bits or in range. Only gadgets make them.
 
 pub(in crate::circuit) mod arithmetic;
 pub(in crate::circuit) mod bit;

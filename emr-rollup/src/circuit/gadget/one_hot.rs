@@ -1,4 +1,4 @@
-//! Flags of which at most one is set, such as those of an operation's kind, and sums of them, which are bits for that reason.
+//! Flags of which at most one is set, such as the flags of an operation's kind. So sums of different flags are bits.
 
 use std::collections::BTreeMap;
 
@@ -10,10 +10,10 @@ use crate::{
     primitive::field::Fr,
 };
 
-/// Some of the flags, as a mask: bit i is flag i.
+/// A set of flags, as a mask. Bit i stands for flag i.
 pub(in crate::circuit) type Set = u32;
 
-/// A bit that is 0 unless a flag of a set is 1. Two of disjoint sets are not both 1.
+/// A bit that is 0 unless a flag of its set is 1. Two bits with disjoint sets are not both 1.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::circuit) struct Within {
     bit: Bit,
@@ -32,7 +32,7 @@ impl From<Within> for Wire {
     }
 }
 
-/// At most one of N flags is set.
+/// N flags of which at most one is set.
 #[derive(Clone, Debug)]
 pub(in crate::circuit) struct OneHot<const N: usize> {
     /// Flags and sums of flags, by set.
@@ -57,10 +57,11 @@ impl<const N: usize> OneHot<N> {
 impl Scope<'_> {
     /// Constrains at most one of N bits to be 1.
     ///
-    /// Each line of `plan` is a sum to lay out first, as its disjoint parts; the last is the sum of all. With one flag there is none.
+    /// Each line of `plan` is a sum to lay out first, given as disjoint parts. The last line is the sum of all flags.
+    /// With one flag the plan is empty.
     ///
     /// # Panics
-    /// If the last line is not the sum of all, or parts are not disjoint.
+    /// Panics if the last line is not the sum of all flags, or if parts are not disjoint.
     pub(in crate::circuit) fn at_most_one<const N: usize>(&mut self, flags: [Bit; N], plan: &[&[Set]]) -> OneHot<N> {
         let mut sums = BTreeMap::new();
         for (i, flag) in flags.into_iter().enumerate() {
@@ -77,7 +78,7 @@ impl Scope<'_> {
                 sums.insert(whole, sum);
             }
         }
-        // Bits whose sum is a bit: at most one is set, and every sum of some of them is a bit too.
+        // If the sum of all bits is a bit, at most one of them is set. Then every sum of some of them is a bit too.
         if N > 1 {
             self.assert_bit(sums[&OneHot::<N>::ALL]);
         }
@@ -114,19 +115,19 @@ impl Scope<'_> {
         Within { bit: self.and_not(a, b), set: a.set }
     }
 
-    /// `a` or `b`, of disjoint sets.
+    /// `a` or `b`. Their sets are disjoint.
     pub(in crate::circuit) fn either(&mut self, a: Within, b: Within) -> Bit {
         assert_disjoint(a, b);
         Bit::constrained(self.linear(&[(Fr::ONE, a.into()), (Fr::ONE, b.into())], Fr::ZERO))
     }
 
-    /// `a` and `bit`, or `b`, of disjoint sets.
+    /// (`a` and `bit`) or `b`. The sets of `a` and `b` are disjoint.
     pub(in crate::circuit) fn and_or(&mut self, (a, bit): (Within, Bit), b: Within) -> Bit {
         assert_disjoint(a, b);
         Bit::constrained(self.mul_add(a, bit, b))
     }
 
-    /// `x` where `a` is 1, `y` where `b` is 1, else 0. Their sets are disjoint.
+    /// `x` if `a` is 1, `y` if `b` is 1, else 0. The sets of `a` and `b` are disjoint.
     pub(in crate::circuit) fn either_of(
         &mut self,
         (a, x): (Within, impl Into<Wire>),
@@ -137,7 +138,7 @@ impl Scope<'_> {
         self.add_products(zero, (a.into(), x.into()), (b.into(), y.into()))
     }
 
-    /// Constrains a wire to be the number whose bit is 1, or 0. Their sets are disjoint.
+    /// Constrains a wire to be the number whose bit is 1, or 0 if no bit is 1. The sets of the bits are disjoint.
     pub(in crate::circuit) fn chosen<const BITS: u32>(&mut self, choices: &[(u8, Within)], wire: Wire) -> Ranged<BITS> {
         let mut seen = 0;
         for (number, within) in choices {

@@ -13,7 +13,7 @@ impl Scope<'_> {
     /// The packing of fields.
     ///
     /// # Panics
-    /// If a field's range is wider than its place.
+    /// Panics if the range of a field is wider than its place.
     pub(in crate::circuit) fn pack<const N: usize>(&mut self, layout: &Packing<N>, fields: [Field; N]) -> Packed {
         for (field, width) in fields.iter().zip(layout.widths()) {
             assert!(field.bits <= *width, "a field of {} bits in a place of {width}", field.bits);
@@ -22,17 +22,17 @@ impl Scope<'_> {
         Packed::constrained(self.linear(&terms, Fr::ZERO))
     }
 
-    /// Constrains the packing after to be so much more than the one before, if the bit is 1. The fields are in range, so each that `step`
-    /// does not touch is as before.
+    /// If the bit is 1, constrains `after` to be `before + step`. The fields are in range, so each field that `step`
+    /// does not touch stays the same.
     pub(in crate::circuit) fn assert_steps_if(&mut self, bit: impl Into<Bit>, [before, after]: [Packed; 2], step: Fr) {
         let change = self.linear(&[(Fr::ONE, after.into()), (-Fr::ONE, before.into())], Fr::ZERO);
         self.assert_constant_if(bit, change, step);
     }
 
-    /// Constrains a wire to be spelled by digits, lowest first, each in its range.
+    /// Constrains a wire to consist of digits, lowest first, each in its range.
     ///
     /// # Panics
-    /// If they have more than `BITS` together.
+    /// Panics if the digits have more than `BITS` bits together.
     pub(in crate::circuit) fn spell<const BITS: u32>(
         &mut self,
         digits: &[Field],
@@ -46,7 +46,7 @@ impl Scope<'_> {
     }
 }
 
-/// The weight of each field above those before it.
+/// The weight of each field, lowest first: the fields before it take the lower bits.
 fn weighted(fields: impl Iterator<Item = (Wire, u32)>) -> Vec<(Fr, Wire)> {
     let mut weight = Fr::ONE;
     fields

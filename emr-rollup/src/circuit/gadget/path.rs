@@ -1,9 +1,9 @@
-//! Merkle paths. Climbing constrains the turns to be bits, so a path is made by its first climb.
+//! Merkle paths. A climb constrains the turns to be bits, so the first climb makes the path.
 
 use super::constrained::Bit;
 use crate::circuit::{builder::Wire, scope::Scope};
 
-/// A path: siblings and turns, lowest first. Every climb along it goes the same way.
+/// A path: siblings and turns, lowest first. All climbs along one path have the same siblings and turns.
 #[derive(Clone, Debug)]
 pub(in crate::circuit) struct MerklePath {
     siblings: Vec<Wire>,
@@ -16,14 +16,14 @@ impl MerklePath {
         &self.turns
     }
 
-    /// A path of other siblings that turns as this one.
+    /// A path with other siblings and the same turns.
     pub(in crate::circuit) fn with_siblings(&self, siblings: Vec<Wire>) -> Self {
         assert_eq!(siblings.len(), self.turns.len(), "one sibling a turn");
         Self { siblings, turns: self.turns.clone() }
     }
 }
 
-/// The nodes above a leaf, lowest first, and at the end the root.
+/// The nodes above a leaf, lowest first. The last is the root.
 #[derive(Clone, Debug)]
 pub(in crate::circuit) struct Nodes {
     leaf: Wire,
@@ -31,7 +31,7 @@ pub(in crate::circuit) struct Nodes {
 }
 
 impl Nodes {
-    /// The root of a tree of this depth; 0 is the leaf.
+    /// The node at this height, which is the root of a tree of this depth. Height 0 is the leaf.
     pub(in crate::circuit) fn at(&self, depth: usize) -> Wire {
         depth.checked_sub(1).map_or(self.leaf, |i| self.above[i])
     }

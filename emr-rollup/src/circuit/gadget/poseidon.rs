@@ -10,8 +10,8 @@
 //! 28     output     output     (row 0 of the next permutation)
 //! ```
 //!
-//! Both lanes have one tag and continue or start afresh together. A direction is constrained to be a bit; siblings and
-//! messages are field elements that no constraint here limits.
+//! Both lanes have the same tag, and both continue their sponges or both start new ones. A direction is constrained to
+//! be a bit. Siblings and messages can be any field element.
 
 use halo2_proofs::plonk::Expression;
 
@@ -24,9 +24,9 @@ use crate::{
     },
 };
 
-/// First column of each lane's words.
+/// The first column of each lane.
 pub(in crate::circuit) const LANES: [usize; 2] = [0, 3];
-/// Columns of each lane's two messages, or of sibling and direction.
+/// Columns of each lane's two messages, or of its sibling and direction.
 pub(in crate::circuit) const INPUTS: [[usize; 2]; 2] = [[6, 7], [8, 9]];
 
 const NAMES: [[&str; WIDTH]; 2] =

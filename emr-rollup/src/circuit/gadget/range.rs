@@ -28,7 +28,7 @@ struct Word {
     origin: Origin,
 }
 
-/// Words that wait for their rows, and permutations that offer theirs.
+/// Words that are not laid out yet, and permutations whose rows are free for them.
 #[derive(Debug, Default)]
 pub(in crate::circuit) struct RangeQueue {
     words: Vec<Word>,
@@ -36,7 +36,7 @@ pub(in crate::circuit) struct RangeQueue {
 }
 
 impl RangeQueue {
-    /// Notes that the S-box rows from here on have their range columns free.
+    /// Offers the S-box rows of a permutation, which start here. Their range columns are free.
     pub(in crate::circuit) fn offer(&mut self, first: u32) {
         self.hosts.push(first);
     }
@@ -91,7 +91,8 @@ impl Scope<'_> {
         Ranged::constrained(wire)
     }
 
-    /// Constrains `x` to be at least `y`, and less than `2^BITS` above it, if the bit is 1. Gives the difference, 0 if the bit is 0.
+    /// If the bit is 1, constrains `x - y` to be at least 0 and below `2^BITS`. Returns this difference, or 0 if the
+    /// bit is 0.
     ///
     /// Both are in range, so the difference does not wrap around modulo p.
     pub(in crate::circuit) fn assert_at_least_if<const BITS: u32, const X: u32, const Y: u32>(
@@ -104,10 +105,10 @@ impl Scope<'_> {
         self.range(difference)
     }
 
-    /// Constrains `x` to be at most a bound, or to be 0 if the bit is 0.
+    /// Constrains `x` to be at most a bound if the bit is 1, and 0 if it is 0.
     ///
     /// # Panics
-    /// If the bound is not in range.
+    /// Panics if the bound is not in range.
     pub(in crate::circuit) fn assert_at_most_if<const BITS: u32>(
         &mut self,
         bit: impl Into<Bit>,
@@ -120,7 +121,7 @@ impl Scope<'_> {
     }
 }
 
-/// The low `bits` of an element in words of at most [`WORD_BITS`], lowest first, with their widths.
+/// The low `bits` bits of an element as words of at most [`WORD_BITS`] bits, lowest first, with their widths.
 fn split(element: &Fr, bits: u32) -> Vec<(Fr, u32)> {
     let bytes = crate::primitive::field::to_bytes(element);
     let bit = |i: u32| u64::from(bytes[31 - i as usize / 8] >> (i % 8) & 1);

@@ -1,9 +1,9 @@
 //! Poseidon's partial rounds, three to a row.
 //!
-//! With the S-box inputs of the partial rounds as cells `x_r`, the two linear words of state can be eliminated over three
-//! rounds, so that `x_{r+3}` is a combination of `x_{r+1}`, `x_{r+2}`, `x_r^5`, `x_{r+1}^5`, `x_{r+2}^5` whose
-//! coefficients do not depend on r, plus a round constant. A permutation is then 28 rows of 3 cells: 4 full rounds, 19 rows of
-//! partial rounds, 4 full rounds and the output.
+//! Let the cells `x_r` be the S-box inputs of the partial rounds. The two linear words of the state can be eliminated
+//! over three rounds. Then `x_{r+3}` is a linear combination of `x_{r+1}`, `x_{r+2}`, `x_r^5`, `x_{r+1}^5`,
+//! `x_{r+2}^5`, plus a round constant. The coefficients do not depend on r. A permutation is then 28 rows of 3 cells: 4
+//! full rounds, 19 rows of partial rounds, 4 full rounds and the output.
 
 use std::sync::LazyLock;
 
@@ -25,11 +25,11 @@ const ROUNDS: usize = FULL_ROUNDS + PARTIAL_ROUNDS;
 pub(in crate::circuit) enum Step {
     /// One full round.
     Full,
-    /// The last full round before, and the first three rounds of, the partial ones.
+    /// The last full round before the partial rounds, and the first three partial rounds.
     Entry,
     /// Three partial rounds.
     Partial,
-    /// From the last three partial rounds to a full round.
+    /// The last three partial rounds, up to the next full round.
     Exit,
 }
 
@@ -91,20 +91,20 @@ pub(in crate::circuit) struct Schedule {
 pub(in crate::circuit) static SCHEDULE: LazyLock<Schedule> = LazyLock::new(Schedule::derive);
 
 impl Schedule {
-    /// The state after rounds r, r + 1 and r + 2, in the symbols 0: x_{r+1}, 1: x_{r+2}, 2..=4: the fifth powers.
+    /// The state after rounds r, r + 1 and r + 2. The symbols are 0: x_{r+1}, 1: x_{r+2}, 2..=4: the fifth powers.
     fn three_rounds(r: usize) -> [Affine; WIDTH] {
         let constants = &PARAMETERS.round_constants;
         let round = |s_box: usize, w1: Affine, w2: Affine, r: usize| {
             let constant = |i: usize| Affine::constant(constants[r][i]);
             Affine::mixed([Affine::symbol(s_box), w1.plus(constant(1)), w2.plus(constant(2))])
         };
-        // Symbols 5 and 6 are the unknown linear words; x_{r+1} and x_{r+2} give two equations for them.
+        // Symbols 5 and 6 are the unknown linear words. x_{r+1} and x_{r+2} give two equations for them.
         let first = round(2, Affine::symbol(5), Affine::symbol(6), r);
         let minus = |i: usize| Affine::symbol(i).times(-Fr::ONE);
         let e = first[0].plus(Affine::constant(constants[r + 1][0])).plus(minus(0));
         let second = round(3, first[1], first[2], r + 1);
         let f = second[0].plus(Affine::constant(constants[r + 2][0])).plus(minus(1));
-        // The determinant is not 0 for this matrix: the tests compare every row with the permutation.
+        // The determinant of this matrix is not 0. The tests compare every row with the permutation.
         let inverse = (e.0[5] * f.0[6] - f.0[5] * e.0[6]).invert().unwrap_or(Fr::ZERO);
         let (rest_e, rest_f) = (e.without([5, 6]), f.without([5, 6]));
         let word_1 = rest_f.times(e.0[6]).plus(rest_e.times(-f.0[6])).times(inverse);

@@ -1,5 +1,5 @@
-//! Checks that each assertion is needed: for each one there is a lie, in a world that fits the lie, that only this assertion refuses.
-//! The assertions without such a lie follow from the others, and are listed with the reason.
+//! Checks that each assertion is needed: for each one there is a lie, in a world that fits the lie, that only this
+//! assertion refuses. The assertions without such a lie follow from the others, and are listed with the reason.
 
 use halo2curves::ff::Field as _;
 
@@ -60,7 +60,8 @@ const NOT_ALONE: [(&[Demand], &str); 10] = [
     ),
 ];
 
-/// Lies about single hints and about pairs that make up for each other, of which some are refused by one assertion alone.
+/// Tries lies about single hints and about pairs that compensate for each other. Returns the assertions that refuse one
+/// of them alone.
 fn alone(number: usize, story: &Story, used: Part) -> BTreeSet<Assertion> {
     let hints = story.record.hints.iter().map(|(hint, _)| *hint).filter(|hint| hint.name != "digits");
     let hints = hints.filter(|hint| [used, Part::Frame].contains(&hint.part));
@@ -83,12 +84,12 @@ fn every_assertion_stands_alone_against_something() {
     for (_, case, _) in forgeries() {
         found.extend(one(refusals(&case)));
     }
-    // A public input that is not the one published.
+    // A public input that differs from the published one.
     let story = &stories[0];
     for row in 0..PublicInputs::COUNT {
-        let mut instances = story.case.1.elements().to_vec();
-        instances[row] += Fr::ONE;
-        let failures = Diagnosis::of(&story.honest, instances).failures();
+        let mut public_inputs = story.case.1.elements().to_vec();
+        public_inputs[row] += Fr::ONE;
+        let failures = Diagnosis::of(&story.honest, public_inputs).failures();
         let names = story.record.names();
         assert_eq!(failures.len(), 1);
         found.extend(failures[0].origin.and_then(|origin| origin.assertion).map(|number| names[number as usize]));

@@ -1,11 +1,13 @@
-//! Changes every hint of a used slot and of the frame. Any other value is refused, unless the operation does not read the hint.
+//! Changes every hint of a used L1 or L2 slot and of the frame. Any other value is refused, unless the operation does
+//! not read the hint.
 
 use halo2curves::ff::Field;
 
 use super::*;
 use crate::statement::{EntryFields, GrantFields, IdentityFields, RecordFields};
 
-/// The weights of hints that one sum binds, most significant first: a change of one can be made up for by another.
+/// Hints that one sum binds, with their weights, most significant first. Another hint of the sum can compensate for a
+/// change of one.
 pub(super) fn sums(story: &Story) -> Vec<Vec<(Hint, Fr)>> {
     let place = |widths: &[u32], i: usize| Fr::from(2).pow_vartime([u64::from(widths[i + 1..].iter().sum::<u32>())]);
     let weighted = |of: fn(&'static str, u32) -> Hint, name, first: u32, weights: Vec<Fr>| {
@@ -55,7 +57,7 @@ pub(super) fn sums(story: &Story) -> Vec<Vec<(Hint, Fr)>> {
     sums
 }
 
-/// Pairs of changes of neighbours that leave a sum as it is.
+/// Pairs of changes of neighbours that do not change the sum.
 pub(super) fn compensated(story: &Story) -> Vec<[(Hint, Lie); 2]> {
     let mut lies = Vec::new();
     for sum in sums(story) {
@@ -74,7 +76,7 @@ pub(super) fn compensated(story: &Story) -> Vec<[(Hint, Lie); 2]> {
     lies
 }
 
-/// Why a hint of a story may hold anything.
+/// Why a hint of a story may hold anything; `None` if it may not.
 fn free(story: &Story, hint: Hint) -> Option<&'static str> {
     if hint.name.starts_with("inverse") && story.record.honest(hint) == Fr::ZERO {
         return Some("0 has no inverse: nothing is multiplied by this");
@@ -96,7 +98,7 @@ fn free(story: &Story, hint: Hint) -> Option<&'static str> {
     }
 }
 
-/// Tries every lie about a story, and gives those that nothing refuses.
+/// Tries every lie about a story. Returns the number of lies, and those that nothing refuses.
 fn unnoticed(story: &Story, used: Part) -> (usize, Vec<String>) {
     let mut lies = Vec::new();
     for (hint, honest) in &story.record.hints {
@@ -138,7 +140,8 @@ fn every_hint_is_bound() {
     assert!(free.is_empty(), "{free:#?}");
 }
 
-/// Every field of every leaf, and its neighbour: the packing and the hash stay, so only the ranges can refuse it.
+/// Changes each field of each leaf together with its neighbour. Packing and hash stay the same, so only the range
+/// checks can refuse it.
 #[test]
 fn no_packed_field_overflows_into_its_neighbour() {
     let leaves = ["signer", "patient", "authority", "old grant", "new grant", "old record", "new record"];
@@ -155,7 +158,7 @@ fn no_packed_field_overflows_into_its_neighbour() {
     assert_eq!(tried, 4 * (fields - leaves.len()));
 }
 
-/// If a digit is changed, it is out of range, and so is the digit before it.
+/// If a running sum of a range check is changed by 1, the digit before it is out of range.
 #[test]
 fn every_digit_is_bound() {
     const APART: u32 = 13;

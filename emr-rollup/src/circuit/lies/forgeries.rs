@@ -1,4 +1,4 @@
-//! Batches that break a rule openly: no hint is false, and one assertion refuses the batch.
+//! Batches that break a rule openly. No hint is false, and one assertion refuses the batch.
 
 use emr_core::{Class, ClassMask, RecordSlot, RecordStatus, Revision, Rights, Role};
 use halo2curves::ff::Field as _;
@@ -35,7 +35,7 @@ pub(super) fn forgeries() -> Vec<(&'static str, Case, Demand)> {
             let witness = forger.operation(operation);
             forger.push(witness);
         }
-        forger.settle();
+        forger.begin_batch();
         forger
     };
     let then = |mut forger: Forger, operation: &SignedOperation, change: fn(&mut OperationWitness)| {
@@ -109,7 +109,7 @@ pub(super) fn forgeries() -> Vec<(&'static str, Case, Demand)> {
                 (w.patient.org, w.patient.epoch) = (Fr::ZERO, Fr::from((1 << 32) + 1));
                 w.message.header.patient_epoch = w.patient.epoch;
             }),
-            Demand::LeafField(Leaf::Patient, Field::Epoch),
+            Demand::LeafField(Leaf::Patient, Field::AccountEpoch),
         ),
     ]
 }
@@ -122,7 +122,7 @@ fn each_forgery_is_refused_by_the_assertion_against_it() {
     }
 }
 
-/// An unused slot before a used one, wherever it is.
+/// An unused L1 or L2 slot before a used one is refused at every position.
 #[test]
 fn every_hole_is_refused() {
     let version = CircuitVersion { max_l1: 4, max_l2: 4, k: 14, ..SINGLE };

@@ -1,6 +1,6 @@
-//! Provers who lie about single hints. Everything after the lie follows from it, so only the constraint that exists for this case can
-//! refuse it. Honest batches cannot show that a constraint is missing. False witness fields cannot show it either, because an honest
-//! builder computes the rest from them.
+//! Provers who lie about single hints. Everything after a lie follows from it, so only the constraint that exists for
+//! this case can refuse it. These tests find missing constraints. Honest batches cannot show that a constraint is
+//! missing. False witness fields cannot show it either, because an honest builder computes all other hints from them.
 
 use std::{
     cell::RefCell,
@@ -27,17 +27,17 @@ mod deletion;
 mod every_hint;
 mod forgeries;
 
-/// One slot of each sort, so that a batch is one operation.
+/// One L1 slot and one L2 slot, so that a batch is one operation.
 const SINGLE: CircuitVersion =
     CircuitVersion { number: 1, account_depth: 3, grant_depth: 2, record_depth: 3, max_l1: 1, max_l2: 1, k: 12 };
 
-/// Witness and public inputs.
+/// A witness and its public inputs.
 type Case = (BatchWitness, PublicInputs);
 
-/// The facts of a world that can be changed to fit a lie, one after the other.
+/// How many changes, one after the other, make the world fit a lie.
 const ROUNDS: u32 = 6;
 
-/// A hint: part, name, and which of that name in the part.
+/// A hint: its part, its name, and its number among the hints of that name in the part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 struct Hint {
     part: Part,
@@ -63,11 +63,11 @@ enum Lie {
     More(Fr),
 }
 
-/// An assertion, whatever its slot.
+/// An assertion, without its L1 or L2 slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Assertion {
     demand: Demand,
-    /// Which of those for the demand: a range of more than a word has several.
+    /// The assertion's number among those of its demand. A range check of several words has several assertions.
     index: u32,
 }
 
@@ -101,7 +101,7 @@ impl Record {
     }
 }
 
-/// Gives false hints and keeps a record.
+/// Replaces hints by lies, and keeps a record.
 #[derive(Debug)]
 struct Impostor {
     lies: Vec<(Hint, Lie)>,
@@ -127,7 +127,7 @@ impl Hints for Impostor {
     }
 }
 
-/// Paths over the bits of another one, and that one: both constrain the bits to be bits.
+/// Pairs of paths over the same bits. Both constrain these to be bits.
 const SAME_TURNS: [[Demand; 2]; 6] = [
     [
         Demand::EntryTurns(AccountTree::Identity, Moment::After),
@@ -146,7 +146,7 @@ const SAME_TURNS: [[Demand; 2]; 6] = [
     [Demand::TargetTurns(Moment::After), Demand::TargetTurns(Moment::Before)],
 ];
 
-/// What is violated, and what the builder did.
+/// The table with the lies, what it violates, and what the builder did.
 struct Trial {
     table: Table,
     failures: Vec<Failure>,
@@ -154,10 +154,10 @@ struct Trial {
 }
 
 impl Trial {
-    /// The violated assertions' numbers.
+    /// The numbers of the violated assertions.
     ///
     /// # Panics
-    /// If a row that only computes is violated: the builder is not consistent.
+    /// Panics if a row that only computes is violated, because the builder is then not consistent.
     fn numbers(&self) -> BTreeSet<u32> {
         let number = |failure: &Failure| {
             failure.origin.and_then(|origin| origin.assertion).unwrap_or_else(|| panic!("not an assertion: {failure}"))
@@ -165,7 +165,7 @@ impl Trial {
         self.failures.iter().map(number).collect()
     }
 
-    /// The assertions that are violated; of paths that turn alike, the first.
+    /// The violated assertions. Of paths over the same bits, only the first counts.
     fn assertions(&self) -> BTreeSet<Assertion> {
         let names = self.record.names();
         let mut found: BTreeSet<_> = self.numbers().into_iter().map(|number| names[number as usize]).collect();
@@ -177,7 +177,8 @@ impl Trial {
         found
     }
 
-    /// What a violated assertion wanted on its left: `x` of `flag · (x - y)`, or the second of two equal wires.
+    /// The value that the circuit computed for a violated assertion: `x` of `flag · (x - y)`, or the second of two
+    /// wires that must be equal.
     fn computed(&self, number: u32) -> Fr {
         let of = |origin: Origin| origin.assertion == Some(number);
         let copy = self.table.copies.iter().find(|copy| of(copy.origin) && self.copy_fails(copy));
@@ -195,7 +196,7 @@ impl Trial {
         matches!(copy.right, End::Advice(cell) if self.table.value(cell) != self.table.value(copy.left))
     }
 
-    /// The output of the last permutation with this reason.
+    /// The output of the last permutation for this demand.
     fn hash(&self, demand: Demand) -> Fr {
         let of = |span: &&Span| span.origin.demand == demand && span.end - span.first > 1;
         let span = self.table.spans.iter().filter(of).max_by_key(|span| span.end).expect("a hash for this reason");
@@ -217,25 +218,25 @@ impl Story {
         Self { case, honest: circuit.table, record }
     }
 
-    /// Lays the batch out with lies, under the public inputs that were published or those that follow.
+    /// Lays the batch out with lies, under the published public inputs, or under those that follow from the lies.
     fn tell(&self, lies: &[(Hint, Lie)], public_follows: bool) -> Trial {
         let (circuit, record) = lay_out(&self.case, lies);
         let public = &self.case.1;
-        let instances = if public_follows { published(&circuit.table, public) } else { public.elements().to_vec() };
-        let failures = Diagnosis::of(&circuit.table, instances).failures_unlike(&self.honest);
+        let public_inputs = if public_follows { published(&circuit.table, public) } else { public.elements().to_vec() };
+        let failures = Diagnosis::of(&circuit.table, public_inputs).failures_unlike(&self.honest);
         Trial { table: circuit.table, failures, record }
     }
 
-    /// Tells a lie to a world that fits it: the state before holds what the lie says it holds, the signer signs it, and the
-    /// public inputs follow. What still fails is what the lie itself is about.
+    /// Tells a lie in a world that fits it: the state before holds what the lie says, the signer signs it, and the
+    /// public inputs follow. So only the assertions that exist for this lie still fail.
     fn tell_in_its_world(&self, lies: &[(Hint, Lie)]) -> Trial {
         let mut world = BTreeMap::new();
-        // What two facts want differently stays violated.
+        // If two assertions want different values for one hint, one of them stays violated.
         for round in 0.. {
             let told: Vec<_> = lies.iter().copied().chain(world.iter().map(|(hint, lie)| (*hint, *lie))).collect();
             let trial = self.tell(&told, true);
             let names = trial.record.names();
-            // One at a time: each changes what follows. A hint that is lied about stays as it is.
+            // One change at a time, because each changes what follows. A hint with a lie keeps the lie.
             let fit = trial.numbers().into_iter().find_map(|number| {
                 let mut fits = self.fit(&trial, names[number as usize], number);
                 fits.retain(|(hint, lie)| !lies.iter().any(|(other, _)| other == hint) && world.get(hint) != Some(lie));
@@ -249,7 +250,7 @@ impl Story {
         unreachable!("the last round returns")
     }
 
-    /// What makes the world fit a violated assertion about it.
+    /// The changes to the world that satisfy a violated assertion, if it is about the world.
     fn fit(&self, trial: &Trial, assertion: Assertion, number: u32) -> Vec<(Hint, Lie)> {
         let frame = |index| Hint { part: Part::Frame, name: "root before", index };
         let hint = match assertion.demand {
@@ -281,26 +282,26 @@ fn lay_out((witness, public): &Case, lies: &[(Hint, Lie)]) -> (BatchCircuit, Rec
     (circuit, Rc::into_inner(record).expect("the builder is gone").into_inner())
 }
 
-/// What refuses a batch as it is, with public inputs that follow from it.
+/// The assertions that refuse an honest layout of a batch, with the public inputs that follow from it.
 fn refusals((witness, public): &Case) -> BTreeSet<Assertion> {
     let (circuit, record) = lay_out(&(witness.clone(), *public), &[]);
-    let instances = published(&circuit.table, public);
-    let failures = Diagnosis::of(&circuit.table, instances).failures();
+    let public_inputs = published(&circuit.table, public);
+    let failures = Diagnosis::of(&circuit.table, public_inputs).failures();
     Trial { table: circuit.table, failures, record }.assertions()
 }
 
-/// The public inputs that a table has, whatever they were to be.
+/// The public inputs that follow from a table.
 fn published(table: &Table, public: &PublicInputs) -> Vec<Fr> {
-    let mut instances = public.elements().to_vec();
+    let mut public_inputs = public.elements().to_vec();
     for copy in &table.copies {
-        if let End::Instance(row) = copy.right {
-            instances[row as usize] = table.value(copy.left);
+        if let End::PublicInput(row) = copy.right {
+            public_inputs[row as usize] = table.value(copy.left);
         }
     }
-    instances
+    public_inputs
 }
 
-/// The honest history, a story per operation.
+/// The honest history, one story per operation.
 fn stories() -> Vec<Story> {
     scenario::one_by_one(SINGLE).into_iter().map(Story::new).collect()
 }

@@ -15,15 +15,14 @@ impl Scene {
         codec: Codec,
         bytes: &[u8],
         size: u64,
-    ) -> Result<Cid, Refusal> {
+    ) -> Result<Cid, RequestError> {
         let cid = cid_of(codec, bytes);
-        let _in_use = self.sequencer.in_use.take(&[cid]).await;
+        let _in_use = self.engine.in_use.take(&[cid]).await;
         let limit = self.quotas.staged_with(codec, bytes);
         let noted =
-            Notes::note(&self.sequencer, Upload { cid, uploader: self.principal(who), size, at: self.now, limit })
-                .await?;
+            Notes::note(&self.engine, Upload { cid, uploader: self.principal(who), size, at: self.now, limit }).await?;
         assert_eq!(noted, crate::mempool::Noted::Yes);
-        Ok(self.sequencer.blockstore.put(codec, bytes).await?)
+        Ok(self.engine.blockstore.put(codec, bytes).await?)
     }
 
     /// Uploads new blocks.
@@ -42,25 +41,25 @@ impl Scene {
         action: Action,
         stored: Option<StoredAt>,
         directory: Option<Cid>,
-    ) -> Result<Receipt, Refusal> {
+    ) -> Result<Receipt, RequestError> {
         let operation = Operation {
             signer: account(who),
             signer_epoch: AccountEpoch::FIRST,
             patient: account(PATIENT),
             patient_epoch: AccountEpoch::FIRST,
-            valid_until: self.sequencer.clock.now().saturating_add(CLIENT_VALIDITY),
+            valid_until: self.engine.clock.now().saturating_add(CLIENT_VALIDITY),
             salt: field::from_opaque(&rand::random()),
             action,
         };
         let authority = (who != PATIENT).then(|| GrantSlot::new(62 + who).expect("a slot"));
         let signed = operation.sign(domain(), &key(if who == PATIENT { self.patient_key } else { who }), authority);
-        let epoch = stored.is_some().then_some(Epoch::FIRST);
+        let epoch = stored.is_some().then_some(KeyEpoch::FIRST);
         let submission = Submission { signed, stored, epoch, directory: directory.map(|cid| cid.to_string()) };
-        self.sequencer.submit(self.principal(who), submission).await
+        self.engine.submit(self.principal(who), submission).await
     }
 
     /// A doctor requests access under their grant.
-    pub(in crate::storage::tests) async fn request(&self, who: u64) -> Result<Receipt, Refusal> {
+    pub(in crate::storage::tests) async fn request(&self, who: u64) -> Result<Receipt, RequestError> {
         let slot = GrantSlot::new(62 + who).expect("a slot");
         let expected = Uses::ZERO;
         let purpose = Purpose { reason: Reason::Treatment, class: Class::Summary };
@@ -73,7 +72,7 @@ impl Scene {
         who: u64,
         number: u64,
         parts: &[Cid],
-    ) -> Result<(Receipt, Vec<Cid>), Refusal> {
+    ) -> Result<(Receipt, Vec<Cid>), RequestError> {
         let bytes = manifest(parts);
         let manifest = self.upload_as(who, Codec::DagCbor, &bytes, bytes.len() as u64).await?;
         let old = self.record(number);
@@ -118,11 +117,7 @@ impl Scene {
     }
 
     fn directory_in_force(&self) -> DirectoryCommitment {
-        self.sequencer
-            .state()
-            .soft
-            .medical(account(PATIENT))
-            .map_or(DirectoryCommitment::NONE, |leaf| leaf.key_directory)
+        self.engine.state().soft.medical(account(PATIENT)).map_or(DirectoryCommitment::NONE, |leaf| leaf.key_directory)
     }
 
     /// Grants a doctor the right to write for a year, with a new directory.
@@ -157,7 +152,7 @@ impl Scene {
     }
 
     fn grant_version(&self, slot: GrantSlot) -> Version {
-        let state = self.sequencer.state();
+        let state = self.engine.state();
         let grant = state.soft.patient(account(PATIENT)).and_then(|leaves| leaves.grants.get(&slot));
         grant.map_or(Version::ZERO, |grant| grant.version)
     }

@@ -1,4 +1,4 @@
-//! L1 operations.
+//! Attacks on L1 operations.
 
 use super::*;
 
@@ -29,7 +29,7 @@ pub(super) fn attacks(stories: &[Story]) -> Vec<Attack> {
         public(4, used),
     ];
     attack(
-        "a slot that is used so many times that its data are 0",
+        "an L1 slot that is used so many times that its data are 0",
         REGISTER,
         lies,
         Demand::EntryKindFlag(Kind::Register),

@@ -1,4 +1,4 @@
-//! The grant: rights, class, scope, grantee.
+//! Attacks on the grant: rights, class, scope, grantee.
 
 use super::*;
 
@@ -27,7 +27,7 @@ pub(super) fn attacks() -> Vec<Attack> {
     attack("MANAGE becomes READ by a right that is no bit", REQUEST, lies, Demand::Right(RightBit::Write));
     let lies = vec![is("old grant", 1, 4), is("new grant", 1, 4)];
     attack("a request without READ", REQUEST, lies, Demand::MayRead);
-    // An encounter where a summary stands: each class asked for alone.
+    // The record's class changes from summary to encounter. Both classes must be in scope.
     let lies = vec![is("authority", 2, 1)];
     attack("the new class out of scope", SECOND_PUT, lies, Demand::InScope(Covered::New));
     let lies = vec![is("authority", 2, 2)];
@@ -48,7 +48,7 @@ pub(super) fn attacks() -> Vec<Attack> {
     attack("a class in scope by a high solved in the field", SECOND_PUT, lies, Demand::ScopeAbove(Covered::New));
     let lies = vec![is("authority", 2, 2), is("scope", 3, 1), is("scope", 4, 1), is("scope", 5, 0)];
     attack("a class in scope by low = scope", SECOND_PUT, lies, Demand::ScopeBelowBit(Covered::Old));
-    // 279 = 2^8 + 2^4 + 7 = 31·9 = 263 + 16: powers that only bits which are none give.
+    // 279 = 2^8 + 2^4 + 7 = 31·9 = 263 + 16. Only values that are not bits give such powers.
     for (cover, covered) in [(0, Covered::New), (1, Covered::Old)] {
         let eighth = Fr::from(8).invert().expect("8 is not 0");
         let classed = |class| vec![is("authority", 2, 279), is("new record", 1, class)];

@@ -1,4 +1,4 @@
-//! What is written: the rules of each kind, counters that turn over, several kinds at once.
+//! Attacks on the written leaf: the rules of each kind, counters that overflow, several kinds at once.
 
 use super::*;
 
@@ -8,7 +8,7 @@ pub(super) fn attacks() -> Vec<Attack> {
         attacks.push(Attack { name, story, lies, refused_by });
     };
     let more = |name, index, change| (operation(name, index), Lie::More(change));
-    // What a tombstone keeps, and what SetGrant may do.
+    // The fields that a Tombstone keeps, and the limits of SetGrant.
     for (field, content) in [(1, Content::Packed), (6, Content::First), (7, Content::Second)] {
         let lies = vec![more("new record", field, Fr::ONE)];
         attack("a tombstone of something else", TOMBSTONE, lies, Demand::TombstoneKeeps(content));
@@ -17,7 +17,7 @@ pub(super) fn attacks() -> Vec<Attack> {
     let lies = vec![is("header", 4, 0), is("target bit", 1, 0)];
     attack("a slot of break-glass", SET, lies, Demand::OrdinarySlot);
 
-    // Counters that turn over, and fields that borrow.
+    // Counters that overflow, and fields that borrow from their neighbours.
     let above = Fr::from(1 << 32);
     let lies = vec![more("signer", 0, Fr::ONE), more("signer", 2, -above)];
     attack("a role borrowed from the organisation", SET, lies, Demand::LeafField(Leaf::Signer, Field::Org));
@@ -33,13 +33,18 @@ pub(super) fn attacks() -> Vec<Attack> {
     let lies = vec![is("old record", 5, end), is("new record", 5, end + 1), is("header", 5, end)];
     attack("the last revision", SECOND_PUT, lies, Demand::LeafField(Leaf::NewRecord, Field::Revision));
     let lies = vec![is("signer", 2, 0), is("signer", 3, end + 2), is("header", 1, end + 2), is("authority", 0, DOCTOR)];
-    attack("an organisation hidden in the epoch", DOCTOR_PUT, lies, Demand::LeafField(Leaf::Signer, Field::Epoch));
+    attack(
+        "an organisation hidden in the epoch",
+        DOCTOR_PUT,
+        lies,
+        Demand::LeafField(Leaf::Signer, Field::AccountEpoch),
+    );
     let last = (1u64 << 40) - 1;
     let lies = vec![public(3, Fr::from(last)), is("header", 7, last + 5)];
     attack("a validity beyond the last second", SET, lies, Demand::HeaderField(Field::ValidUntil));
     attack("a time beyond the last second", 0, vec![public(3, Fr::from(last + 1))], Demand::TimeInRange);
 
-    // Several kinds at once. In an unused slot a kind of -1 makes the sum 0.
+    // Several kinds at once. In an unused L2 slot, a flag of -1 makes the sum 0.
     let flags = |with: u32| {
         vec![
             is("kind flag", 0, 1),

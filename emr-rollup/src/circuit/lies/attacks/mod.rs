@@ -1,4 +1,4 @@
-//! Designed attacks. From each of them a prover would gain something, and exactly one assertion refuses it.
+//! Designed attacks. A prover would gain something by each of them, and exactly one assertion refuses it.
 
 use halo2curves::ff::Field as _;
 
@@ -25,7 +25,7 @@ const TOMBSTONE: usize = 9;
 pub(super) const REQUEST: usize = 10;
 const REVOKE: usize = 11;
 
-/// An attack: what it is, the operation it starts from, its lies, and the demand that refuses it.
+/// An attack: its name, the operation it starts from, its lies, and the demand that refuses it.
 pub(super) struct Attack {
     pub(super) name: &'static str,
     pub(super) story: usize,
@@ -41,7 +41,7 @@ fn is(name: &'static str, index: u32, value: u64) -> (Hint, Lie) {
     (operation(name, index), number(value))
 }
 
-/// `value` or, for a negative one, `p - |value|`.
+/// `value`, or `p - |value|` if it is negative.
 fn signed(value: i64) -> Lie {
     let size = Fr::from(value.unsigned_abs());
     Lie::Is(if value < 0 { -size } else { size })
@@ -51,7 +51,8 @@ fn public(index: u32, value: Fr) -> (Hint, Lie) {
     (Hint { part: Part::Frame, name: "public", index }, Lie::Is(value))
 }
 
-/// Siblings and direction that give the children of an honest node for a leaf that is neither of them.
+/// A sibling and a direction that lead from a forged leaf to the parent of two honest nodes. The direction is not a
+/// bit.
 fn bent_step(node: Fr, sibling: Fr, bit: bool, forged: Fr) -> (Fr, Fr) {
     let (left, right) = if bit { (sibling, node) } else { (node, sibling) };
     let other = left + right - forged;

@@ -1,4 +1,4 @@
-//! Who signs, when, and where the accounts are: signature, validity, places in the trees.
+//! Attacks on signature, validity, and the positions of the accounts.
 
 use super::*;
 
@@ -7,13 +7,13 @@ pub(super) fn attacks(stories: &[Story]) -> Vec<Attack> {
     let mut attack = |name, story, lies: Vec<(Hint, Lie)>, refused_by| {
         attacks.push(Attack { name, story, lies, refused_by });
     };
-    // A high half that is the bound's, and is said not to be.
+    // The high half equals that of the bound, and the prover claims that it does not.
     let lies = vec![is("inverse for the order's high half", 0, 0)];
     attack("S not tight", SET, lies, Demand::CanonicalTight(Scalar::S));
     let lies = vec![is("inverse for p's high half", 0, 0)];
     attack("the challenge not tight", REVOKE, lies, Demand::CanonicalTight(Scalar::Challenge));
 
-    // Who acts, and when.
+    // The signer and the time.
     let lies = vec![is("authority", 1, 0), is("inverse for own", 0, 0)];
     attack("somebody else's operation taken for the patient's own", DOCTOR_PUT, lies, Demand::OwnOperation);
     let lies = vec![is("header", 7, TIME - 1)];
@@ -21,7 +21,7 @@ pub(super) fn attacks(stories: &[Story]) -> Vec<Attack> {
     let lies = vec![is("header", 7, TIME + MAX_VALIDITY + 1)];
     attack("an operation valid for too long", SET, lies, Demand::NotTooLong);
 
-    // Places in the trees.
+    // Positions in the trees.
     let lies = vec![is("header", 0, STRANGER), is("new record", 2, STRANGER)];
     attack("another account's identity", DOCTOR_PUT, lies, Demand::Account(Party::Signer));
     let lies = vec![is("header", 2, HOSPITAL)];

@@ -1,4 +1,4 @@
-//! Refusals of requests.
+//! Why a request fails. Every part of the node that works for a request answers with it.
 
 use std::time::Duration;
 
@@ -8,9 +8,9 @@ use emr_rollup::statement::{Clause, Violation};
 
 use crate::mempool::MempoolError;
 
-/// The kinds of refusal. Their names are part of the interface (`emr_api::Problem`).
+/// The kinds of failure. Their names are part of the interface (`emr_api::Problem`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum RefusalKind {
+pub(crate) enum RequestErrorKind {
     /// There is no valid login.
     Unauthorized,
     /// The account is logged in, but may not do this.
@@ -35,7 +35,7 @@ pub(crate) enum RefusalKind {
     Malformed,
 }
 
-impl RefusalKind {
+impl RequestErrorKind {
     /// The name in the JSON body.
     pub(crate) const fn code(self) -> &'static str {
         match self {
@@ -69,46 +69,46 @@ impl RefusalKind {
     }
 }
 
-/// A refusal: its kind, and a message that says what to do next.
+/// Why a request fails: the kind, and a message that says what to do next.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
-pub(crate) struct Refusal {
+pub(crate) struct RequestError {
     /// The kind.
-    pub(crate) kind: RefusalKind,
+    pub(crate) kind: RequestErrorKind,
     /// For people.
     pub(crate) message: String,
     /// After how long the same request may succeed, if that is known.
     pub(crate) retry_after: Option<Duration>,
 }
 
-impl Refusal {
-    pub(crate) fn new(kind: RefusalKind, message: impl Into<String>) -> Self {
+impl RequestError {
+    pub(crate) fn new(kind: RequestErrorKind, message: impl Into<String>) -> Self {
         Self { kind, message: message.into(), retry_after: None }
     }
 
     pub(crate) fn malformed(message: impl Into<String>) -> Self {
-        Self::new(RefusalKind::Malformed, message)
+        Self::new(RequestErrorKind::Malformed, message)
     }
 
     pub(crate) fn forbidden(message: impl Into<String>) -> Self {
-        Self::new(RefusalKind::Forbidden, message)
+        Self::new(RequestErrorKind::Forbidden, message)
     }
 
     pub(crate) fn not_found(message: impl Into<String>) -> Self {
-        Self::new(RefusalKind::NotFound, message)
+        Self::new(RequestErrorKind::NotFound, message)
     }
 
     pub(crate) fn refused(message: impl Into<String>) -> Self {
-        Self::new(RefusalKind::Refused, message)
+        Self::new(RequestErrorKind::Refused, message)
     }
 
     pub(crate) fn unavailable(message: impl Into<String>) -> Self {
-        Self::new(RefusalKind::Unavailable, message)
+        Self::new(RequestErrorKind::Unavailable, message)
     }
 
     /// Makes `too-many`: the client or the account exceeds its limit.
     pub(crate) fn too_many(message: impl Into<String>, retry_after: Duration) -> Self {
-        Self { retry_after: Some(retry_after), ..Self::new(RefusalKind::TooMany, message) }
+        Self { retry_after: Some(retry_after), ..Self::new(RequestErrorKind::TooMany, message) }
     }
 
     /// Makes `unavailable`, with a time after which the request may succeed.
@@ -128,18 +128,18 @@ impl Refusal {
 }
 
 /// An operation that breaks C4 or C8 was made for another state or time, and must be signed again. Any other violation breaks the rules.
-impl From<Violation> for Refusal {
+impl From<Violation> for RequestError {
     fn from(violation: Violation) -> Self {
         match violation.clause {
             Clause::MessageCurrent | Clause::TargetExpected => {
-                Self::new(RefusalKind::Stale, format!("{violation}: read the current state and sign again"))
+                Self::new(RequestErrorKind::Stale, format!("{violation}: read the current state and sign again"))
             }
             _ => Self::refused(violation.to_string()),
         }
     }
 }
 
-impl From<MempoolError> for Refusal {
+impl From<MempoolError> for RequestError {
     fn from(error: MempoolError) -> Self {
         tracing::error!(%error, "the mempool failed");
         Self::unavailable(
@@ -148,11 +148,11 @@ impl From<MempoolError> for Refusal {
     }
 }
 
-impl From<StoreError> for Refusal {
+impl From<StoreError> for RequestError {
     fn from(error: StoreError) -> Self {
         match &error {
             StoreError::NotFound(cid) => Self::refused(format!("block {cid} is not on this node: upload it first")),
-            StoreError::TooLarge { .. } => Self::new(RefusalKind::TooLarge, error.to_string()),
+            StoreError::TooLarge { .. } => Self::new(RequestErrorKind::TooLarge, error.to_string()),
             StoreError::NotDagCbor { .. } | StoreError::DagLimit { .. } => Self::refused(error.to_string()),
             StoreError::Mismatch(_) if !error.is_corrupt() => Self::refused(error.to_string()),
             StoreError::Mismatch(_) => {

@@ -14,7 +14,7 @@ use crate::trie::{Trie, TrieValue};
 
 /// All accounts after one block. Copies share their equal parts.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct State {
+pub(crate) struct WorldState {
     accounts: Trie<Account>,
 }
 
@@ -65,7 +65,7 @@ impl AccountHead {
     }
 }
 
-impl State {
+impl WorldState {
     /// The state root (Yellow Paper 4.1).
     pub(crate) fn root(&self) -> B256 {
         self.accounts.root()

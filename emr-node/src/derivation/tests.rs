@@ -5,7 +5,7 @@ use emr_core::{
 };
 use emr_rollup::{
     batch::Batch,
-    l1_operation::Registration,
+    l1_operation::Register,
     operation::{Action, DirectoryCommitment, PutRecord, SetGrant, SignedOperation},
     primitive::{eddsa::SigningKey, field::Fr},
     state::leaf::{GrantLeaf, RecordLeaf},
@@ -50,7 +50,7 @@ fn case() -> Result<Case, Box<dyn std::error::Error>> {
     for (number, role) in [(1, Role::Patient), (2, Role::Doctor)] {
         let account = AccountIndex::new(number)?;
         let key = key(number as u8).public();
-        batch.push_l1(&Registration { account, role, org: None, key, encryption: Fr::from(number) }.into())?;
+        batch.push_l1(&Register { account, role, org: None, key, encryption: Fr::from(number) }.into())?;
     }
     let grant = GrantLeaf {
         grantee: Some(AccountIndex::new(2)?),
@@ -154,8 +154,8 @@ fn what_l1_shows_is_taken_over_only_if_it_hangs_together() -> Result<(), Box<dyn
         execute(ledger, &settled, None, known, |_, _| {}).map(drop)
     };
     let none = BTreeMap::new();
-    assert!(matches!(run(&after, &|_| {}, &known), Err(DeriveError::Fork(1))));
-    assert!(matches!(run(&before, &|_| {}, &none), Err(DeriveError::UnknownOperations(1))));
+    assert!(matches!(run(&after, &|_| {}, &known), Err(DerivationError::Fork(1))));
+    assert!(matches!(run(&before, &|_| {}, &none), Err(DerivationError::UnknownOperations(1))));
     let changes: [&dyn Fn(&mut BatchContent); 6] = [
         &|content| content.post = StateRoot::from_bytes([1; 32]).expect("small"),
         &|content| content.d2[1][1][31] ^= 1,
@@ -167,7 +167,7 @@ fn what_l1_shows_is_taken_over_only_if_it_hangs_together() -> Result<(), Box<dyn
     for (number, change) in changes.iter().enumerate() {
         for known in [&known, &none] {
             let shown = run(&before, *change, known);
-            assert!(matches!(shown, Err(DeriveError::Inconsistent(1))), "{number}: {shown:?}");
+            assert!(matches!(shown, Err(DerivationError::Inconsistent(1))), "{number}: {shown:?}");
         }
     }
     Ok(())
@@ -184,14 +184,14 @@ fn the_hospital_is_a_hospital_and_stays_the_same() -> Result<(), Box<dyn std::er
     let mut queue = Vec::new();
     for (number, role) in [(1, Role::Patient), (2, Role::Hospital), (3, Role::Hospital)] {
         let (account, key) = (AccountIndex::new(number)?, key(number as u8).public());
-        queue.push(Registration { account, role, org: None, key, encryption: Fr::from(number) }.into());
+        queue.push(Register { account, role, org: None, key, encryption: Fr::from(number) }.into());
     }
     let told = |hospital: Option<u64>| {
         let hospital = hospital.map(AccountIndex::new).transpose()?;
-        let view = L1View { batches: Vec::new(), queue_head: 0, queue: queue.clone(), hospital };
+        let view = L1Data { batches: Vec::new(), queue_head: 0, queue: queue.clone(), hospital };
         Ok::<_, Box<dyn std::error::Error>>(derive(&mempool, domain, CircuitVersion::V1, view))
     };
-    assert!(matches!(told(Some(1))?, Err(DeriveError::NotHospital(account)) if account.get() == 1));
+    assert!(matches!(told(Some(1))?, Err(DerivationError::NotHospital(account)) if account.get() == 1));
     assert_eq!(told(None)?.map(|state| state.hospital)?, None);
     // The account is not registered yet.
     assert_eq!(told(Some(4))?.map(|state| state.hospital)?, None);
@@ -205,7 +205,7 @@ fn the_hospital_is_a_hospital_and_stays_the_same() -> Result<(), Box<dyn std::er
     assert_eq!(hospital(&mempool, &state, Some(AccountIndex::new(2)?))?, state.hospital);
     for other in [None, Some(1), Some(3), Some(4)] {
         let told = told(other)?;
-        assert!(matches!(told, Err(DeriveError::OtherHospital { settled }) if settled.get() == 2), "{other:?}");
+        assert!(matches!(told, Err(DerivationError::OtherHospital { settled }) if settled.get() == 2), "{other:?}");
     }
     assert_eq!(told(Some(2))??.hospital, state.hospital);
     Ok(())

@@ -1,49 +1,49 @@
-//! Login challenges: they prove to a node that the caller holds an account's RSA key.
+//! The message that an account signs to log in. It proves to a node that the caller holds an account's RSA key.
 
 use emr_core::{AccountIndex, UnixTime};
 
 use crate::random;
 use crate::rsa_key::{BadSignature, RsaPublic, RsaSecret, SigningContext};
 
-/// Why a node refuses a challenge or its answer.
+/// Why bytes are not a login message, or a node refuses its signature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum ChallengeError {
-    /// The answer came too late.
+pub enum LoginMessageError {
+    /// The signature came too late.
     #[error("the login challenge has expired; log in again, and check both clocks if this repeats")]
     Expired,
     /// The signature is not that of the account's key.
     #[error(transparent)]
     Signature(#[from] BadSignature),
-    /// The bytes are not the 80 bytes of a challenge.
-    #[error("not a login challenge")]
+    /// The bytes are not the 80 bytes of a login message.
+    #[error("not a login message")]
     Malformed,
 }
 
-/// The message that a node asks an account to sign. The node remembers each challenge that it sent, and accepts each once.
+/// The message that an account signs to log in. Nonce and expiry come from the node's challenge; a node accepts each nonce once.
 ///
 /// Bytes: domain 32 | verifier 4 | account 4 | nonce 32 | expires 8, integers big-endian; 80 in all. Signed with
 /// RSA-PSS in the context [`SigningContext::LOGIN`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Challenge {
-    /// The settlement domain, 32 bytes big-endian.
+pub struct LoginMessage {
+    /// The rollup's domain, 32 bytes big-endian.
     pub domain: [u8; 32],
     /// The account of the hospital that asks. The signer checks that it is the hospital that they want to talk to. Without
     /// this check, a node could pass on another node's challenge and log in there in the signer's name.
     pub verifier: AccountIndex,
     /// The account that must prove itself.
     pub account: AccountIndex,
-    /// Random, so that no answer can be used twice.
+    /// Random, so that no signature can be used twice.
     pub nonce: [u8; 32],
-    /// The last second in which the answer is accepted.
+    /// The last second in which the signature is accepted.
     pub expires: UnixTime,
 }
 
-impl Challenge {
-    /// Bytes of a challenge.
+impl LoginMessage {
+    /// Size in bytes.
     pub const BYTES: usize = 80;
 
-    /// Makes a challenge with a new random nonce.
+    /// Makes a message with a new random nonce.
     pub fn new(domain: [u8; 32], verifier: AccountIndex, account: AccountIndex, expires: UnixTime) -> Self {
         Self { domain, verifier, account, nonce: random::bytes(), expires }
     }
@@ -62,35 +62,35 @@ impl Challenge {
     /// Decodes the 80 bytes.
     ///
     /// # Errors
-    /// Returns [`ChallengeError::Malformed`] for another length or a number out of range.
-    pub fn from_bytes(bytes: &[u8]) -> Result<Self, ChallengeError> {
-        let bytes: &[u8; Self::BYTES] = bytes.try_into().map_err(|_| ChallengeError::Malformed)?;
+    /// Returns [`LoginMessageError::Malformed`] for another length or a number out of range.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, LoginMessageError> {
+        let bytes: &[u8; Self::BYTES] = bytes.try_into().map_err(|_| LoginMessageError::Malformed)?;
         let number = |from: usize, to: usize| bytes[from..to].iter().fold(0_u64, |n, byte| n << 8 | u64::from(*byte));
-        let account = |from| AccountIndex::new(number(from, from + 4)).map_err(|_| ChallengeError::Malformed);
+        let account = |from| AccountIndex::new(number(from, from + 4)).map_err(|_| LoginMessageError::Malformed);
         let array = |from: usize| std::array::from_fn(|i| bytes[from + i]);
         Ok(Self {
             domain: array(0),
             verifier: account(32)?,
             account: account(36)?,
             nonce: array(40),
-            expires: UnixTime::new(number(72, 80)).map_err(|_| ChallengeError::Malformed)?,
+            expires: UnixTime::new(number(72, 80)).map_err(|_| LoginMessageError::Malformed)?,
         })
     }
 
-    /// Signs the challenge: the signature is the answer.
+    /// Signs the message.
     pub fn sign(&self, key: &RsaSecret) -> Vec<u8> {
         key.sign_pss(SigningContext::LOGIN, &self.to_bytes())
     }
 
-    /// Checks an answer. The caller must look up the key of [`Self::account`], and check that it sent this challenge and that
-    /// nobody has answered it yet.
+    /// Checks a signature. The caller must look up the key of [`Self::account`], and check that it issued the nonce and that
+    /// nobody has used it yet.
     ///
     /// # Errors
-    /// Returns [`ChallengeError::Expired`] after [`Self::expires`], and [`ChallengeError::Signature`] for a signature by another
+    /// Returns [`LoginMessageError::Expired`] after [`Self::expires`], and [`LoginMessageError::Signature`] for a signature by another
     /// key or of another message.
-    pub fn verify(&self, key: &RsaPublic, signature: &[u8], now: UnixTime) -> Result<(), ChallengeError> {
+    pub fn verify(&self, key: &RsaPublic, signature: &[u8], now: UnixTime) -> Result<(), LoginMessageError> {
         if now > self.expires {
-            return Err(ChallengeError::Expired);
+            return Err(LoginMessageError::Expired);
         }
         Ok(key.verify_pss(SigningContext::LOGIN, &self.to_bytes(), signature)?)
     }

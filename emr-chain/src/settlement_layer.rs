@@ -70,7 +70,7 @@ pub struct BatchContent {
     pub d1: Vec<Words>,
     /// The entries that its L2 operations wrote.
     pub d2: Vec<Words>,
-    /// The proof, which the verifier reads after the instances.
+    /// The proof, which the verifier reads after the public inputs.
     pub proof: Vec<u8>,
 }
 
@@ -88,7 +88,7 @@ pub struct SettledBatch {
 }
 
 /// The part of L1 that a node needs to settle batches, and to follow batches that others settle.
-pub trait Settlement: Send + Sync {
+pub trait SettlementLayer: Send + Sync {
     /// The contract's progress.
     ///
     /// # Errors
@@ -120,7 +120,7 @@ pub trait Settlement: Send + Sync {
     fn batches(&self, from_block: u64) -> impl Future<Output = Result<Vec<SettledBatch>, RollupError>> + Send;
 }
 
-impl<P: Provider> Settlement for Rollup<P> {
+impl<P: Provider> SettlementLayer for Rollup<P> {
     async fn head(&self) -> Result<Head, RollupError> {
         let block_number = self.provider().get_block_number().await?;
         let at = block_number.into();

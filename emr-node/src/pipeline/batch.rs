@@ -8,12 +8,12 @@ use super::{
     prove::{Activity, ProvingError},
 };
 use crate::{
-    http::refusal::Refusal,
     l1::{
         follow::FollowError,
         settle::{self as l1, Outcome},
     },
     mempool::{BatchRecord, BatchStage, KeptProof, MempoolError},
+    request_error::RequestError,
 };
 
 /// After this many rejected proofs of a batch, the node makes no more.
@@ -24,7 +24,7 @@ const MAX_REJECTIONS: u32 = 3;
 pub(super) enum StepError {
     /// The node is stopping.
     #[error(transparent)]
-    Stopping(#[from] Refusal),
+    Stopping(#[from] RequestError),
     #[error(transparent)]
     Mempool(#[from] MempoolError),
     #[error(transparent)]
@@ -67,18 +67,18 @@ impl Rejections {
 
 impl Pipeline {
     /// Does the next step of the outstanding batch.
-    pub(super) async fn carry(
+    pub(super) async fn step(
         &self,
         record: BatchRecord,
         proofs: &mut Proofs,
         rejections: &mut Rejections,
     ) -> Result<(), StepError> {
         let number = record.number;
-        let reopened = {
+        let resealed = {
             let record = record.clone();
-            self.sequencer.write(move |sequencer| sequencer.reproduce(&record)).await?
+            self.engine.write(move |engine| engine.reseal(&record)).await?
         };
-        let sealed = match reopened {
+        let sealed = match resealed {
             Ok(sealed) => sealed,
             Err(error) => {
                 // L1 no longer has its queue entries or its base state, so L1 cannot accept it.
@@ -169,7 +169,7 @@ impl Pipeline {
         };
         // L1 decides what is settled, no matter what the Ethereum node answered.
         let followed = self.follow_once().await;
-        if self.sequencer.state().batches >= number {
+        if self.engine.state().batches >= number {
             tracing::info!(batch = number, "settled");
             return Ok(());
         }
@@ -184,7 +184,11 @@ impl Pipeline {
         followed?;
         match outcome {
             Outcome::Dead(reason) => {
-                tracing::warn!(batch = number, reason, "sealing anew");
+                tracing::warn!(
+                    batch = number,
+                    reason,
+                    "L1 can never accept this batch; its operations are sealed again"
+                );
                 self.give_up(number).await
             }
             Outcome::Rejected(reason) => {
@@ -198,12 +202,12 @@ impl Pipeline {
     }
 
     async fn note(&self, record: BatchRecord) -> Result<(), StepError> {
-        let noted = self.sequencer.write(move |sequencer| sequencer.advance(record)).await;
+        let noted = self.engine.write(move |engine| engine.advance(record)).await;
         Ok(noted??)
     }
 
     async fn give_up(&self, number: u64) -> Result<(), StepError> {
-        let done = self.sequencer.write(move |sequencer| sequencer.unseal(number)).await;
+        let done = self.engine.write(move |engine| engine.unseal(number)).await;
         Ok(done??)
     }
 }

@@ -1,4 +1,4 @@
-//! Takes settled batches from L1 over into the node's state.
+//! Derives the node's state from what L1 settled, and from the node's own tables.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,18 +18,20 @@ use emr_rollup::{
     version::CircuitVersion,
 };
 
-use super::{Sequencer, order};
 use crate::{
+    engine::Engine,
     mempool::{Acknowledged, BatchRecord, BatchStage, Mempool, MempoolError, OnChain, Sequence, Settled},
-    state::{Queued, State, history::History, open::OpenOperations},
+    state::{NodeState, Queued, history::History, open::OpenOperations},
 };
 
-/// Why a batch that L1 settled cannot be taken over.
+/// Why a batch that L1 settled cannot be applied.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum DeriveError {
+pub enum DerivationError {
     /// The batch continues another state than this node's. L1 was reorganised, or shows another history.
-    #[error("batch {0} on L1 does not continue this node's state: L1 was reorganised; the node derives its state anew")]
+    #[error(
+        "batch {0} on L1 does not continue this node's state: L1 was reorganised; the node derives its state again"
+    )]
     Fork(u64),
     /// The contract accepted the batch. So this L1 node shows other data than the contract saw.
     #[error("the data of batch {0} on L1 do not lead to its state root: use another Ethereum node")]
@@ -62,15 +64,15 @@ pub enum DeriveError {
 
 /// A settled batch, and the gas of its transaction if the node asked for it.
 #[derive(Clone, Debug)]
-pub(crate) struct OnL1 {
+pub(crate) struct BatchOnL1 {
     pub(crate) batch: SettledBatch,
     pub(crate) gas_used: Option<u64>,
 }
 
 /// Everything that L1 has about a rollup.
 #[derive(Clone, Debug)]
-pub(crate) struct L1View {
-    pub(crate) batches: Vec<OnL1>,
+pub(crate) struct L1Data {
+    pub(crate) batches: Vec<BatchOnL1>,
     pub(crate) queue_head: u64,
     pub(crate) queue: Vec<L1Operation>,
     pub(crate) hospital: Option<AccountIndex>,
@@ -125,28 +127,28 @@ fn execute(
     recorded: Option<&BatchRecord>,
     known: &impl Operations,
     mut executed: impl FnMut(Sequence, &Ledger),
-) -> Result<(Ledger, Vec<Sequence>, PublicInputs), DeriveError> {
+) -> Result<(Ledger, Vec<Sequence>, PublicInputs), DerivationError> {
     let (number, content) = (settled.number, &settled.content);
-    let commitment = field::from_bytes(&content.commitment).map_err(|_| DeriveError::Inconsistent(number))?;
+    let commitment = field::from_bytes(&content.commitment).map_err(|_| DerivationError::Inconsistent(number))?;
     let (pre, post) = (content.pre, content.post);
     if ledger.trees().root() != pre {
-        return Err(DeriveError::Fork(number));
+        return Err(DerivationError::Fork(number));
     }
     let read = || {
         let d1 = content.d1.iter().map(D1Entry::from_bytes).collect::<Result<_, _>>()?;
         let d2 = content.d2.iter().map(D2Entry::from_bytes).collect::<Result<_, _>>()?;
         Ok::<_, NotCanonical>(BatchData { d1, d2 })
     };
-    let data = read().map_err(|_| DeriveError::Inconsistent(number))?;
+    let data = read().map_err(|_| DerivationError::Inconsistent(number))?;
     let unknown = || match derive_trees(ledger.trees().clone(), &data) {
-        Some(trees) if trees.root() == post => DeriveError::UnknownOperations(number),
-        _ => DeriveError::Inconsistent(number),
+        Some(trees) if trees.root() == post => DerivationError::UnknownOperations(number),
+        _ => DerivationError::Inconsistent(number),
     };
 
     let mut next = ledger.clone();
     for entry in &data.d1 {
-        let operation = L1Operation::from_entry(entry).map_err(|_| DeriveError::Inconsistent(number))?;
-        next.consume(&operation).map_err(|_| DeriveError::Inconsistent(number))?;
+        let operation = L1Operation::from_entry(entry).map_err(|_| DerivationError::Inconsistent(number))?;
+        next.consume(&operation).map_err(|_| DerivationError::Inconsistent(number))?;
     }
     let recorded = recorded.filter(|record| record.public.commitment == commitment && record.time == content.time);
     let mut taken = Vec::new();
@@ -183,7 +185,7 @@ fn derive_trees(mut trees: StateTrees, data: &BatchData) -> Option<StateTrees> {
 
 /// The record of a batch that is on L1.
 fn record_of(
-    on_l1: &OnL1,
+    on_l1: &BatchOnL1,
     operations: Vec<Sequence>,
     public: PublicInputs,
     known: Option<&BatchRecord>,
@@ -206,17 +208,21 @@ fn record_of(
 /// The hospital's account, which has rights that no other account has. The account that L1 names counts only if the state confirms that it is a
 /// hospital's. Once its registration is settled, the hospital is fixed for ever by its keys, not by its number: a reorganisation of L1 may
 /// change the number. `None` while the registration waits for the registrar.
-fn hospital(mempool: &Mempool, state: &State, told: Option<AccountIndex>) -> Result<Option<AccountIndex>, DeriveError> {
+fn hospital(
+    mempool: &Mempool,
+    state: &NodeState,
+    told: Option<AccountIndex>,
+) -> Result<Option<AccountIndex>, DerivationError> {
     let known = told.and_then(|account| Some((state.principal(account)?, state.soft.identity(account)?.role)));
     let pinned = mempool.hospital()?;
     if let Some(pinned) = pinned
         && known.is_none_or(|(told, _)| told.identity != pinned.identity)
     {
-        return Err(DeriveError::OtherHospital { settled: pinned.account });
+        return Err(DerivationError::OtherHospital { settled: pinned.account });
     }
     let Some((hospital, role)) = known else { return Ok(None) };
     if role != Role::Hospital {
-        return Err(DeriveError::NotHospital(hospital.account));
+        return Err(DerivationError::NotHospital(hospital.account));
     }
     if pinned != Some(hospital) && state.settled.identity(hospital.account).is_some() {
         mempool.pin_hospital(&hospital)?;
@@ -229,8 +235,8 @@ pub(crate) fn derive(
     mempool: &Mempool,
     domain: Domain,
     version: CircuitVersion,
-    l1: L1View,
-) -> Result<State, DeriveError> {
+    l1: L1Data,
+) -> Result<NodeState, DerivationError> {
     let mut operations = mempool.operations()?;
     let mut history = History::default();
     let mut ledger = Ledger::genesis(domain, version);
@@ -249,12 +255,12 @@ pub(crate) fn derive(
         settled.extend(taken.iter().copied());
         let record = record_of(on_l1, taken, public, known.as_ref());
         if known.as_ref().is_none_or(|known| *known != record) {
-            let released = known.map(|known| known.operations).unwrap_or_default();
-            news.push(Settled { record, released });
+            let requeued = known.map(|known| known.operations).unwrap_or_default();
+            news.push(Settled { record, requeued });
         }
     }
     for news in &mut news {
-        news.released.retain(|sequence| !settled.contains(sequence));
+        news.requeued.retain(|sequence| !settled.contains(sequence));
     }
     if !news.is_empty() {
         mempool.settle(&news)?;
@@ -263,7 +269,7 @@ pub(crate) fn derive(
     let outstanding = mempool.outstanding()?.filter(|record| record.number == batches + 1 && record.public.pre == root);
     // Some operations were settled or sealed in an earlier view of L1, but not in this one. They wait again.
     let sealed = outstanding.as_ref().map_or(&[][..], |record| &record.operations);
-    let released: Vec<Sequence> = mempool
+    let requeued: Vec<Sequence> = mempool
         .operations()?
         .iter()
         .filter(|(sequence, known)| match known.status {
@@ -273,18 +279,18 @@ pub(crate) fn derive(
         })
         .map(|(sequence, _)| *sequence)
         .collect();
-    mempool.rewind(batches + u64::from(outstanding.is_some()), &released)?;
+    mempool.rewind(batches + u64::from(outstanding.is_some()), &requeued)?;
     operations = mempool.operations()?;
     let seen = Instant::now();
     let ledger = Arc::new(ledger);
-    let mut state = State {
+    let mut state = NodeState {
         soft: Arc::clone(&ledger),
         settled: ledger,
         batches,
         last_time,
         queue_head: l1.queue_head,
         queue: l1.queue.into_iter().map(|operation| Queued { operation, seen }).collect(),
-        open: OpenOperations::new(order::share(&version)),
+        open: OpenOperations::new(&version),
         outstanding,
         history: Arc::default(),
         pointers: mempool.pointers()?.into_iter().collect(),
@@ -309,26 +315,25 @@ pub(crate) fn derive(
     Ok(state)
 }
 
-impl Sequencer {
+impl Engine {
     /// Takes over batches that follow the settled state. Must run as the only writer.
-    pub(crate) fn take_over(&self, batches: &[OnL1]) -> Result<(), DeriveError> {
+    pub(crate) fn apply_settled(&self, batches: &[BatchOnL1]) -> Result<(), DerivationError> {
         for on_l1 in batches {
             let (settled, number) = (&on_l1.batch, on_l1.batch.number);
             let mut next = self.state().clone();
             if number != next.batches + 1 {
-                return Err(DeriveError::Fork(number));
+                return Err(DerivationError::Fork(number));
             }
             let known = next.outstanding.take();
             let (ledger, taken, public) = execute(&next.settled, settled, known.as_ref(), &next.open, |_, _| {})?;
-            let sealed = known.as_ref().map(|known| known.operations.clone()).unwrap_or_default();
             let record = record_of(on_l1, taken.clone(), public, known.as_ref());
-            let released = known.map(|known| known.operations).unwrap_or_default();
-            self.mempool.settle(&[Settled { record, released }])?;
+            let requeued = known.map(|known| known.operations).unwrap_or_default();
+            self.mempool.settle(&[Settled { record, requeued: requeued.clone() }])?;
             next.settled = Arc::new(ledger);
             next.batches = number;
             next.last_time = settled.content.time;
             let taken: Vec<_> = taken.iter().filter_map(|sequence| next.open.remove(*sequence)).collect();
-            for sequence in sealed {
+            for sequence in requeued {
                 next.open.set_status(sequence, OperationStatus::Pending);
             }
             let entries = settled.content.d1.len();
@@ -356,18 +361,12 @@ impl Sequencer {
         &self,
         entries: Vec<L1Operation>,
         told: Option<AccountIndex>,
-    ) -> Result<(), DeriveError> {
+    ) -> Result<(), DerivationError> {
         let mut next = self.state().clone();
         next.enqueue(entries);
         next.hospital = hospital(&self.mempool, &next, told)?;
         self.replace(next);
         Ok(())
-    }
-
-    /// Replaces the whole state. Must run as the only writer.
-    pub(crate) fn replace(&self, state: State) {
-        // Dropped after the lock is released: dropping two ledgers takes long.
-        let _old = std::mem::replace(&mut *self.state_mut(), state);
     }
 }
 

@@ -27,8 +27,8 @@ use crate::{
     ChainConfig,
     evm::{self, View},
     failure::RpcFailure,
-    state::{AccountHead, Changes, State},
     store::{KEPT_STATES, Store, StoreError, StoredBlock},
+    world_state::{AccountHead, Changes, WorldState},
 };
 
 /// Gas limit of every block.
@@ -42,12 +42,12 @@ const MAX_TRANSACTION_SIZE: usize = 128 << 10;
 #[derive(Debug)]
 pub(crate) struct Tip {
     pub(crate) header: Sealed<Header>,
-    pub(crate) state: State,
+    pub(crate) state: WorldState,
 }
 
 /// The whole chain. Reads run in parallel. Blocks are made one at a time.
 #[derive(Debug)]
-pub(crate) struct Ledger {
+pub(crate) struct Chain {
     pub(crate) chain_id: u64,
     pub(crate) store: Store,
     /// The newest blocks with their states, newest last. Never empty.
@@ -75,7 +75,7 @@ pub enum OpenError {
     },
 }
 
-impl Ledger {
+impl Chain {
     pub(crate) fn open(store: Store, config: &ChainConfig) -> Result<Self, OpenError> {
         let (recent, clock_offset) = match store.load()? {
             Some(loaded) if loaded.chain_id != config.chain_id => {
@@ -152,7 +152,7 @@ impl Ledger {
     }
 
     /// The EVM's view of a block's state.
-    pub(crate) fn view<'a>(&'a self, state: &'a State) -> View<'a> {
+    pub(crate) fn view<'a>(&'a self, state: &'a WorldState) -> View<'a> {
         View { chain_id: self.chain_id, state, store: &self.store }
     }
 
@@ -283,7 +283,7 @@ fn genesis(store: &Store, config: &ChainConfig) -> Result<Tip, StoreError> {
             .collect(),
         ..Changes::default()
     };
-    let mut state = State::default();
+    let mut state = WorldState::default();
     state.apply(&changes, |hash| store.code(hash))?;
     let header = Header {
         state_root: state.root(),

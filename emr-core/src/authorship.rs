@@ -1,4 +1,4 @@
-//! The authored statement: what a doctor signs of a record.
+//! The authorship of a record version: what its author signs.
 
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteArray;
@@ -10,25 +10,25 @@ use crate::commitment::CommitmentRoot;
 use crate::opaque::Opaque;
 use crate::quantity::{AccountIndex, RecordSlot, Version};
 
-/// The largest encoding in bytes, far more than any statement needs.
+/// The largest encoding in bytes, far more than any authorship needs.
 const MAX_BYTES: usize = 1024;
 const TYPE: &str = "emr/authored/v1";
 
-/// Why something is not an authored statement.
+/// Why something is not an authorship.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum StatementError {
+pub enum AuthorshipError {
     /// It has version 0, or it is a first version with a predecessor, or a later version without one.
     #[error("version {version} of a record {}: its author has to sign it again", match version.get() {
         0 => "does not exist",
-        1 => "cannot replace a statement",
-        _ => "must name the statement that it replaces",
+        1 => "cannot replace another version",
+        _ => "must name the version that it replaces",
     })]
     Chain {
         /// The version stated.
         version: Version,
     },
-    /// The bytes are not the canonical bytes of a statement.
+    /// The bytes are not the canonical bytes of an authorship.
     #[error(transparent)]
     Codec(#[from] CodecError),
 }
@@ -41,7 +41,7 @@ pub enum StatementError {
 /// DAG-CBOR: a map of `type` (`"emr/authored/v1"`), `domain` (32 bytes), `patient`, `slot`, `version` (integers), `class` (its
 /// code), `commitment` (32 bytes) and `previous` (31 bytes, or null).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AuthoredStatement {
+pub struct Authorship {
     /// The rollup: the field element `keccak256(chain id, contract) >> 8`, 32 bytes big-endian.
     pub domain: [u8; 32],
     /// Whose record.
@@ -58,7 +58,7 @@ pub struct AuthoredStatement {
     pub previous: Option<Opaque>,
 }
 
-impl AuthoredStatement {
+impl Authorship {
     /// The canonical bytes: what the author signs.
     pub fn to_dag_cbor(&self) -> Vec<u8> {
         encode(&Wire {
@@ -76,9 +76,9 @@ impl AuthoredStatement {
     /// Reads canonical bytes.
     ///
     /// # Errors
-    /// Returns [`StatementError`] if the bytes are not canonical, or if version and predecessor do not match: only version 1
+    /// Returns [`AuthorshipError`] if the bytes are not canonical, or if version and predecessor do not match: only version 1
     /// has no predecessor.
-    pub fn from_dag_cbor(bytes: &[u8]) -> Result<Self, StatementError> {
+    pub fn from_dag_cbor(bytes: &[u8]) -> Result<Self, AuthorshipError> {
         let malformed = |detail: &str| CodecError::Malformed { what: WHAT, detail: detail.to_owned() };
         let wire: Wire = decode(WHAT, MAX_BYTES, bytes)?;
         if wire.r#type != TYPE {
@@ -87,7 +87,7 @@ impl AuthoredStatement {
         let class = Class::from_code(wire.class).ok_or_else(|| malformed("of no class"))?;
         let Wire { domain, patient, slot, version, commitment, previous, .. } = wire;
         if version.get() == 0 || (version.get() == 1) != previous.is_none() {
-            return Err(StatementError::Chain { version });
+            return Err(AuthorshipError::Chain { version });
         }
         Ok(Self { domain: domain.into_array(), patient, slot, version, class, commitment, previous })
     }
@@ -103,7 +103,7 @@ impl AuthoredStatement {
     }
 }
 
-const WHAT: &str = "an authored statement";
+const WHAT: &str = "an authorship";
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -123,8 +123,8 @@ mod tests {
     use super::*;
     use crate::quantity::OutOfRange;
 
-    fn statement() -> Result<AuthoredStatement, OutOfRange> {
-        Ok(AuthoredStatement {
+    fn authorship() -> Result<Authorship, OutOfRange> {
+        Ok(Authorship {
             domain: Opaque::of(b"domain").to_be_bytes32(),
             patient: AccountIndex::new(7)?,
             slot: RecordSlot::new(300)?,
@@ -138,44 +138,47 @@ mod tests {
     /// Put together by hand after RFC 8949; `docs/record.md` shows it.
     #[test]
     fn vector() -> Result<(), Box<dyn std::error::Error>> {
-        let statement = statement()?;
+        let authorship = authorship()?;
         let text = |text: &str| format!("{:02x}{}", 0x60 + text.len(), hex::encode(text));
         let cbor = [
             "a8".to_owned(),
             text("slot") + "19012c",
             text("type") + &text("emr/authored/v1"),
             text("class") + "02",
-            text("domain") + "5820" + &hex::encode(statement.domain),
+            text("domain") + "5820" + &hex::encode(authorship.domain),
             text("patient") + "07",
             text("version") + "02",
             text("previous") + "581f" + &hex::encode(Opaque::of(b"previous").as_bytes()),
             text("commitment") + "5820" + &"c0".repeat(32),
         ];
-        assert_eq!(hex::encode(statement.to_dag_cbor()), cbor.concat());
-        assert_eq!(hex::encode(statement.digest()), "cfbd497218b9b6b6337c6a0688478caa7ef9cc67f625ed3275c11ec9bdf73e04");
+        assert_eq!(hex::encode(authorship.to_dag_cbor()), cbor.concat());
         assert_eq!(
-            statement.authored().to_string(),
+            hex::encode(authorship.digest()),
+            "cfbd497218b9b6b6337c6a0688478caa7ef9cc67f625ed3275c11ec9bdf73e04"
+        );
+        assert_eq!(
+            authorship.authored().to_string(),
             "0x00cfbd497218b9b6b6337c6a0688478caa7ef9cc67f625ed3275c11ec9bdf73e"
         );
-        assert_eq!(AuthoredStatement::from_dag_cbor(&statement.to_dag_cbor())?, statement);
+        assert_eq!(Authorship::from_dag_cbor(&authorship.to_dag_cbor())?, authorship);
         Ok(())
     }
 
     #[test]
     fn every_part_is_in_the_digest() -> Result<(), Box<dyn std::error::Error>> {
-        let statement = statement()?;
-        let of = || statement.clone();
+        let authorship = authorship()?;
+        let of = || authorship.clone();
         for other in [
-            AuthoredStatement { domain: [0; 32], ..of() },
-            AuthoredStatement { patient: AccountIndex::new(8)?, ..of() },
-            AuthoredStatement { slot: RecordSlot::new(301)?, ..of() },
-            AuthoredStatement { version: Version::new(3)?, ..of() },
-            AuthoredStatement { class: Class::Imaging, ..of() },
-            AuthoredStatement { commitment: CommitmentRoot::new([0xc1; 32]), ..of() },
-            AuthoredStatement { previous: Some(Opaque::of(b"another")), ..of() },
+            Authorship { domain: [0; 32], ..of() },
+            Authorship { patient: AccountIndex::new(8)?, ..of() },
+            Authorship { slot: RecordSlot::new(301)?, ..of() },
+            Authorship { version: Version::new(3)?, ..of() },
+            Authorship { class: Class::Imaging, ..of() },
+            Authorship { commitment: CommitmentRoot::new([0xc1; 32]), ..of() },
+            Authorship { previous: Some(Opaque::of(b"another")), ..of() },
         ] {
-            assert_ne!(other.digest(), statement.digest());
-            assert_ne!(other.authored(), statement.authored());
+            assert_ne!(other.digest(), authorship.digest());
+            assert_ne!(other.authored(), authorship.authored());
         }
         Ok(())
     }
@@ -189,15 +192,15 @@ mod tests {
             (2, None, false),
             (2, Some(Opaque::ZERO), true),
         ] {
-            let statement = AuthoredStatement { version: Version::new(version)?, previous, ..statement()? };
-            assert_eq!(AuthoredStatement::from_dag_cbor(&statement.to_dag_cbor()).is_ok(), fits, "{version}");
+            let authorship = Authorship { version: Version::new(version)?, previous, ..authorship()? };
+            assert_eq!(Authorship::from_dag_cbor(&authorship.to_dag_cbor()).is_ok(), fits, "{version}");
         }
         Ok(())
     }
 
     #[test]
-    fn what_is_not_a_statement_is_refused() -> Result<(), Box<dyn std::error::Error>> {
-        let bytes = statement()?.to_dag_cbor();
+    fn what_is_not_an_authorship_is_refused() -> Result<(), Box<dyn std::error::Error>> {
+        let bytes = authorship()?.to_dag_cbor();
         let with = |from: &str, to: &str| hex::decode(hex::encode(&bytes).replacen(from, to, 1));
         let class = hex::encode("class");
         let patient = hex::encode("patient");
@@ -213,7 +216,7 @@ mod tests {
             with(&hex::encode("slot"), &hex::encode("slow"))?,
             vec![0xff; MAX_BYTES + 1],
         ] {
-            assert!(AuthoredStatement::from_dag_cbor(&other).is_err(), "{}", hex::encode(other));
+            assert!(Authorship::from_dag_cbor(&other).is_err(), "{}", hex::encode(other));
         }
         Ok(())
     }

@@ -17,7 +17,7 @@ const LIMIT: Duration = Duration::from_secs(1200);
 const FIRST_ESTIMATE: u64 = 40_000;
 
 /// Seals what is pending and waits until it is settled.
-pub(super) async fn settle(hospital: &Client, node: &RunningNode) -> Result<Batch, Failure> {
+pub(super) async fn next_batch(hospital: &Client, node: &RunningNode) -> Result<Batch, Failure> {
     let started = Instant::now();
     let mut number = None;
     let bar = ProgressBar::with_draw_target(Some(FIRST_ESTIMATE), ProgressDrawTarget::stderr());

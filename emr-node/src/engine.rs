@@ -1,0 +1,225 @@
+//! The shared parts of a running node, and the one writer of its state.
+
+use std::sync::{
+    Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+    atomic::{AtomicBool, Ordering},
+};
+
+use alloy::signers::local::PrivateKeySigner;
+use emr_api::OperationStatus;
+use emr_chain::RollupInstance;
+use emr_core::UnixTime;
+use emr_ipfs::Blockstore;
+use emr_rollup::{operation::Domain, version::CircuitVersion};
+use tokio::sync::{Mutex, Notify, OwnedMutexGuard};
+
+use crate::{
+    l1::clock::Clock,
+    l1::follow::FollowError,
+    mempool::Mempool,
+    request_error::RequestError,
+    sequencer::{Replacements, Walks},
+    state::NodeState,
+    storage::{InUse, Notes, quota::Quotas},
+};
+
+/// The message after a writer panicked.
+const PANICKED: &str = "the node met a bug and takes nothing until it has derived its state again: try again in a minute; if it stays so, \
+                        start the node again and report what is in its log";
+
+/// What the HTTP interface and the pipeline share: the state, the durable tables, the block store, and the hospital's key.
+#[derive(Debug)]
+pub(crate) struct Engine {
+    pub(crate) mempool: Mempool,
+    pub(crate) blockstore: Arc<dyn Blockstore>,
+    pub(crate) clock: Clock,
+    pub(crate) instance: RollupInstance,
+    pub(crate) domain: Domain,
+    pub(crate) version: CircuitVersion,
+    pub(crate) signer: PrivateKeySigner,
+    state: RwLock<NodeState>,
+    /// Held by the writer that changes the state. Readers do not wait for the writer's disk.
+    pub(crate) writer: Arc<Mutex<()>>,
+    pub(crate) walks: Walks,
+    pub(crate) replacements: Replacements,
+    /// The blocks that requests use.
+    pub(crate) in_use: Arc<InUse>,
+    /// Uploads that wait for their notes.
+    pub(crate) notes: Notes,
+    pub(crate) quotas: Quotas,
+    /// Why only Revokes are accepted: L1 shows something that this node cannot follow.
+    halted: RwLock<Option<String>>,
+    /// A writer panicked: the state may differ from the file.
+    panicked: AtomicBool,
+    /// Notified whenever there may be something to do.
+    pub(crate) wake: Notify,
+}
+
+/// When dropped, it records that a writer panicked, even if no caller waits for that writer any more.
+struct Watched<'a>(&'a Engine);
+
+impl Drop for Watched<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.panicked.store(true, Ordering::SeqCst);
+            tracing::error!(
+                "changing the state met a bug; nothing is taken until the state is derived from the file and L1 again"
+            );
+        }
+    }
+}
+
+/// What a new engine starts from.
+pub(crate) struct EngineParts {
+    pub(crate) mempool: Mempool,
+    pub(crate) blockstore: Arc<dyn Blockstore>,
+    pub(crate) clock: Clock,
+    pub(crate) instance: RollupInstance,
+    pub(crate) version: CircuitVersion,
+    pub(crate) signer: PrivateKeySigner,
+    pub(crate) state: NodeState,
+    pub(crate) quotas: Quotas,
+}
+
+impl Engine {
+    pub(crate) fn new(parts: EngineParts) -> Self {
+        let EngineParts { mempool, blockstore, clock, instance, version, signer, state, quotas } = parts;
+        Self {
+            mempool,
+            blockstore,
+            clock,
+            instance,
+            domain: state.settled.domain(),
+            version,
+            signer,
+            state: RwLock::new(state),
+            writer: Arc::new(Mutex::new(())),
+            walks: Walks::new(),
+            replacements: Replacements::new(),
+            in_use: Arc::default(),
+            notes: Notes::default(),
+            quotas,
+            halted: RwLock::new(None),
+            panicked: AtomicBool::new(false),
+            wake: Notify::new(),
+        }
+    }
+
+    /// Reads the state. Hold the guard only briefly, and never across an await.
+    pub(crate) fn state(&self) -> RwLockReadGuard<'_, NodeState> {
+        // A poisoned lock means that a writer panicked between two complete values. Each of them is consistent.
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the state in place. Must run as the only writer, and take no longer than a moment: readers wait.
+    pub(crate) fn state_mut(&self) -> RwLockWriteGuard<'_, NodeState> {
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Replaces the whole state. Must run as the only writer.
+    pub(crate) fn replace(&self, state: NodeState) {
+        // Dropped after the lock is released: dropping two ledgers takes long.
+        let _old = std::mem::replace(&mut *self.state_mut(), state);
+    }
+
+    /// Runs blocking work as the only writer. The work runs to its end, even if the caller goes away.
+    ///
+    /// # Errors
+    /// `unavailable` if this writer or an earlier one panicked, or if the node is stopping.
+    pub(crate) async fn write<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Self) -> T + Send + 'static,
+    ) -> Result<T, RequestError> {
+        let turn = Arc::clone(&self.writer).lock_owned().await;
+        self.expect_whole()?;
+        self.run(turn, work).await
+    }
+
+    /// Like [`Self::write`], for work that derives the whole state from the file and L1. It also runs after a panic, and clears the panic if the
+    /// work succeeds.
+    pub(crate) async fn recover<T, E>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Self) -> Result<T, E> + Send + 'static,
+    ) -> Result<Result<T, E>, RequestError>
+    where
+        T: Send + 'static,
+        E: Send + 'static,
+    {
+        let turn = Arc::clone(&self.writer).lock_owned().await;
+        let whole = move |engine: &Self| {
+            let done = work(engine)?;
+            engine.panicked.store(false, Ordering::SeqCst);
+            Ok(done)
+        };
+        self.run(turn, whole).await
+    }
+
+    async fn run<T: Send + 'static>(
+        self: &Arc<Self>,
+        turn: OwnedMutexGuard<()>,
+        work: impl FnOnce(&Self) -> T + Send + 'static,
+    ) -> Result<T, RequestError> {
+        let engine = Arc::clone(self);
+        let done = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            // Dropped before the turn: the next writer sees what it recorded.
+            let _watched = Watched(&engine);
+            work(&engine)
+        });
+        done.await.map_err(|error| {
+            RequestError::unavailable(if error.is_panic() { PANICKED } else { "the node is stopping" })
+        })
+    }
+
+    /// Whether a writer panicked and the state has not been derived again since.
+    pub(crate) fn has_panicked(&self) -> bool {
+        self.panicked.load(Ordering::SeqCst)
+    }
+
+    /// Refuses if the state may differ from the file: nothing is accepted or promised then. This includes Revokes. The receipt of a Revoke says
+    /// that it counts at this node from now on, and that would not be certain. The patient's outbox submits the Revoke again.
+    pub(crate) fn expect_whole(&self) -> Result<(), RequestError> {
+        if self.has_panicked() { Err(RequestError::unavailable(PANICKED)) } else { Ok(()) }
+    }
+
+    /// Why the node accepts no operations, or only Revokes. `None` if it accepts all.
+    pub(crate) fn halted(&self) -> Option<String> {
+        if self.has_panicked() {
+            return Some(PANICKED.to_owned());
+        }
+        self.halt_reason().map(|reason| format!("it takes only Revokes: {reason}"))
+    }
+
+    /// Why the node accepts only Revokes, or `None` if L1 can be followed.
+    pub(crate) fn halt_reason(&self) -> Option<String> {
+        self.halted.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Accepts only Revokes while L1 shows something that this node cannot follow. If L1 is only out of reach, nothing changes.
+    pub(crate) fn halt_on(&self, error: &FollowError) {
+        if !matches!(
+            error,
+            FollowError::Rollup(_) | FollowError::Block(_) | FollowError::Incomplete { .. } | FollowError::Stopping
+        ) {
+            *self.halted.write().unwrap_or_else(PoisonError::into_inner) = Some(error.to_string());
+        }
+    }
+
+    /// L1 can be followed again.
+    pub(crate) fn resume(&self) {
+        *self.halted.write().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Resolves when the mempool file is closed: then the last user of this engine is gone.
+    pub(crate) fn closed(&self) -> impl Future<Output = ()> + Send + use<> {
+        self.mempool.closed()
+    }
+
+    /// The number of waiting operations, and when the oldest of them was acknowledged.
+    pub(crate) fn waiting(&self) -> (usize, Option<UnixTime>) {
+        let state = self.state();
+        let sealed = state.outstanding.as_ref().map_or(0, |record| record.operations.len());
+        let mut waiting = state.open.iter().filter(|(_, open)| open.status == OperationStatus::Pending);
+        (state.open.len().saturating_sub(sealed), waiting.next().map(|(_, open)| open.acknowledged))
+    }
+}

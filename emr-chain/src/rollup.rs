@@ -18,7 +18,7 @@ use crate::{
     registration::{CurvePoint, Registration, RollupInstance, SignedRegistration},
     revert::RollupError,
     settlement_layer::state_root,
-    transaction::{MINED_WITHIN, Receipt, estimate},
+    transaction::{L1Receipt, MINED_WITHIN, estimate},
 };
 
 /// Storage slot of the state root, which `eth_getProof` proves (EIP-1186).
@@ -223,11 +223,11 @@ impl<P: Provider> Rollup<P> {
     ///
     /// # Errors
     /// Returns [`RollupError`] if the node does not answer, or answers with an error.
-    pub async fn registration_of(&self, account: AccountIndex) -> Result<Option<Receipt>, RollupError> {
+    pub async fn registration_of(&self, account: AccountIndex) -> Result<Option<L1Receipt>, RollupError> {
         let filter = self.events(EmrRollup::Registered::SIGNATURE_HASH).topic1(U256::from(account.get()));
         let logs = self.logs(filter, self.deployed_at()).await?;
         let Some(hash) = logs.first().and_then(|log| log.transaction_hash) else { return Ok(None) };
-        Ok(self.provider().get_transaction_receipt(hash).await?.as_ref().map(Receipt::of))
+        Ok(self.provider().get_transaction_receipt(hash).await?.as_ref().map(L1Receipt::of))
     }
 
     /// Whether a hospital currently endorses a doctor's Ethereum address.
@@ -242,7 +242,7 @@ impl<P: Provider> Rollup<P> {
     ///
     /// # Errors
     /// Returns [`RollupError::Reverted`] if the contract refuses.
-    pub async fn register(&self, registration: &Registration) -> Result<(AccountIndex, Receipt), RollupError> {
+    pub async fn register(&self, registration: &Registration) -> Result<(AccountIndex, L1Receipt), RollupError> {
         let fee = self.contract.registrationFee().call().await?;
         let mined = self.send(self.contract.register(registration.to_abi()).value(fee)).await?;
         registered(&mined)
@@ -253,7 +253,7 @@ impl<P: Provider> Rollup<P> {
     /// # Errors
     /// Returns [`RollupError::Reverted`] if the contract refuses, and [`RollupError::TooMuchGas`] if the call needs
     /// more than half a million gas. That can happen if the owner is a contract.
-    pub async fn register_for(&self, signed: &SignedRegistration) -> Result<(AccountIndex, Receipt), RollupError> {
+    pub async fn register_for(&self, signed: &SignedRegistration) -> Result<(AccountIndex, L1Receipt), RollupError> {
         registered(&self.send_within(self.relay(signed).await?, RELAY_GAS_CAP).await?)
     }
 
@@ -283,16 +283,16 @@ impl<P: Provider> Rollup<P> {
     ///
     /// # Errors
     /// Returns [`RollupError::Reverted`] if the contract refuses.
-    pub async fn endorse(&self, doctor: Address) -> Result<Receipt, RollupError> {
-        Ok(Receipt::of(&self.send(self.contract.endorse(doctor)).await?))
+    pub async fn endorse(&self, doctor: Address) -> Result<L1Receipt, RollupError> {
+        Ok(L1Receipt::of(&self.send(self.contract.endorse(doctor)).await?))
     }
 
     /// Withdraws the sender's endorsement. This has no effect on a doctor who is admitted already.
     ///
     /// # Errors
     /// Returns [`RollupError::Reverted`] if the contract refuses.
-    pub async fn withdraw_endorsement(&self, doctor: Address) -> Result<Receipt, RollupError> {
-        Ok(Receipt::of(&self.send(self.contract.withdrawEndorsement(doctor)).await?))
+    pub async fn withdraw_endorsement(&self, doctor: Address) -> Result<L1Receipt, RollupError> {
+        Ok(L1Receipt::of(&self.send(self.contract.withdrawEndorsement(doctor)).await?))
     }
 
     /// The registration that waits for admission under an account index; `None` if no registration waits.
@@ -315,45 +315,45 @@ impl<P: Provider> Rollup<P> {
     /// # Errors
     /// Returns [`RollupError::Reverted`] if the contract refuses, or if the account index belongs to another
     /// registration by now.
-    pub async fn admit(&self, registration: &PendingRegistration) -> Result<Receipt, RollupError> {
+    pub async fn admit(&self, registration: &PendingRegistration) -> Result<L1Receipt, RollupError> {
         let call = self.contract.admit(number(registration.account), registration.hash());
-        Ok(Receipt::of(&self.send(call).await?))
+        Ok(L1Receipt::of(&self.send(call).await?))
     }
 
     /// As registrar, suspends a pending registration.
     ///
     /// # Errors
     /// Returns [`RollupError::Reverted`] if the contract refuses.
-    pub async fn suspend(&self, account: AccountIndex) -> Result<Receipt, RollupError> {
-        Ok(Receipt::of(&self.send(self.contract.suspend(number(account))).await?))
+    pub async fn suspend(&self, account: AccountIndex) -> Result<L1Receipt, RollupError> {
+        Ok(L1Receipt::of(&self.send(self.contract.suspend(number(account))).await?))
     }
 
     /// As registrar, makes a suspended registration pending again.
     ///
     /// # Errors
     /// Returns [`RollupError::Reverted`] if the contract refuses.
-    pub async fn reinstate(&self, account: AccountIndex) -> Result<Receipt, RollupError> {
-        Ok(Receipt::of(&self.send(self.contract.reinstate(number(account))).await?))
+    pub async fn reinstate(&self, account: AccountIndex) -> Result<L1Receipt, RollupError> {
+        Ok(L1Receipt::of(&self.send(self.contract.reinstate(number(account))).await?))
     }
 
     /// As sequencer, sends the registration fees to an address. Returns how many wei.
     ///
     /// # Errors
     /// Returns [`RollupError::Reverted`] if the contract refuses.
-    pub async fn collect_fees(&self, to: Address) -> Result<(U256, Receipt), RollupError> {
+    pub async fn collect_fees(&self, to: Address) -> Result<(U256, L1Receipt), RollupError> {
         let mined = self.send(self.contract.collectFees(to)).await?;
         let event = mined.decoded_log::<EmrRollup::FeesCollected>();
         let event = event.ok_or_else(|| RollupError::Malformed("a collection of fees without its event".to_owned()))?;
-        Ok((event.data.amount, Receipt::of(&mined)))
+        Ok((event.data.amount, L1Receipt::of(&mined)))
     }
 }
 
 /// The account index that a mined registration assigned.
-fn registered(mined: &TransactionReceipt) -> Result<(AccountIndex, Receipt), RollupError> {
+fn registered(mined: &TransactionReceipt) -> Result<(AccountIndex, L1Receipt), RollupError> {
     let event = mined.decoded_log::<EmrRollup::Registered>();
     let account = event.map(|event| index(event.data.account)).transpose()?.flatten();
     let account = account.ok_or_else(|| RollupError::Malformed("a registration without its event".to_owned()))?;
-    Ok((account, Receipt::of(mined)))
+    Ok((account, L1Receipt::of(mined)))
 }
 
 fn number(account: AccountIndex) -> U24 {

@@ -154,19 +154,18 @@ fn execute(
     let mut taken = Vec::new();
     for (position, entry) in data.d2.iter().enumerate() {
         let wrote = |sequence: Sequence, operation: &Acknowledged| {
-            !taken.contains(&sequence)
-                && may_have_written(&operation.signed.operation, entry, content.time)
-                && next.check(&operation.signed, content.time).is_ok_and(|(_, wrote, _)| wrote == *entry)
+            if taken.contains(&sequence) || !may_have_written(&operation.signed.operation, entry, content.time) {
+                return None;
+            }
+            let checked = next.check(&operation.signed, content.time).ok()?;
+            (checked.d2() == entry).then_some((sequence, checked))
         };
         let found = match recorded.and_then(|record| record.operations.get(position)) {
-            Some(sequence) => {
-                let named = known.operation(*sequence).map(|operation| (*sequence, operation));
-                named.filter(|(sequence, operation)| wrote(*sequence, operation))
-            }
-            None => known.all().find(|(sequence, operation)| wrote(*sequence, operation)),
+            Some(sequence) => known.operation(*sequence).and_then(|operation| wrote(*sequence, operation)),
+            None => known.all().find_map(|(sequence, operation)| wrote(sequence, operation)),
         };
-        let (sequence, operation) = found.ok_or_else(unknown)?;
-        next.execute(&operation.signed, content.time).map_err(|_| unknown())?;
+        let (sequence, checked) = found.ok_or_else(unknown)?;
+        next.apply(checked).map_err(|_| unknown())?;
         executed(sequence, &next);
         taken.push(sequence);
     }

@@ -22,7 +22,7 @@ pub use self::{
     put_record::PutRecord,
     request_access::RequestAccess,
     revoke::{Revoke, revoked_leaf},
-    rule::{Authority, Counter, DirectoryRule, Rule, Signer},
+    rule::{Authority, Counter, DirectoryRule, Rule, SignerRule},
     set_grant::SetGrant,
     signed::{CLIENT_VALIDITY, Domain, MAX_VALIDITY, Operation, SignatureBytes, SignedOperation},
     tombstone::Tombstone,

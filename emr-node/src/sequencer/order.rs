@@ -1,12 +1,9 @@
 //! The order in which open operations go into batches.
 //!
-//! Urgent and ordinary operations each have half of each batch. If one kind leaves places free, the other kind takes them. Two operations on the
-//! same patient keep their order if the order changes their effect.
+//! Urgent and ordinary operations each have half of each batch. If one kind leaves places free, the other kind takes
+//! them. Two operations on the same patient keep their order if the order changes their effect.
 
-use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
-    iter::Peekable,
-};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use emr_core::AccountIndex;
 
@@ -15,14 +12,15 @@ use crate::{
     state::open::{OpenOperations, RankedIter},
 };
 
-/// The open operations in the order in which they go into batches. It is found out round by round, as far as it is read: a round is one
-/// batch's share of each kind.
+/// The open operations in the order in which they go into batches. It is found out round by round, as far as it is
+/// read: a round is one batch's share of each kind.
 ///
-/// An operation that a Revoke needs first keeps its ordinary place too. It goes when the first of the two comes: so a Revoke never delays it.
+/// An operation that a Revoke needs first keeps its ordinary place too. It goes when the first of the two comes: so a
+/// Revoke never delays it.
 #[derive(Clone, Debug)]
 pub(crate) struct BatchOrder<'a> {
     open: &'a OpenOperations,
-    urgent: Peekable<RankedIter<'a>>,
+    urgent: RankedIter<'a>,
     /// The operations with an ordinary place that did not go yet.
     ordinary: Vec<(Sequence, &'a Acknowledged)>,
     gone: Gone,
@@ -48,7 +46,7 @@ impl<'a> BatchOrder<'a> {
     pub(crate) fn of(open: &'a OpenOperations) -> Self {
         Self {
             open,
-            urgent: open.urgent().iter().peekable(),
+            urgent: open.urgent().iter(),
             ordinary: open.ordinary().collect(),
             gone: Gone::default(),
             round: VecDeque::new(),

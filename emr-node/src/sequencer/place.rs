@@ -1,4 +1,5 @@
-//! The place that an operation gets. A patient's Revoke of a grant always has one. For all other operations the number of places is limited.
+//! The place that an operation gets. A patient's Revoke of a grant always has one. For all other operations the number
+//! of places is limited.
 
 use emr_api::{OperationStatus, receipt::SETTLE_WITHIN};
 use emr_core::{AccountIndex, GrantSlot};
@@ -67,8 +68,8 @@ pub(crate) fn find(state: &NodeState, operation: &Operation) -> Result<Place, Re
 
 /// The place of a patient's Revoke on their own account, other than an ordinary one.
 ///
-/// One place is reserved for each slot that holds a grant, settled or pending. A slot without a grant has no reserved place: otherwise any account
-/// could take a thousand places.
+/// One place is reserved for each slot that holds a grant, settled or pending. A slot without a grant has no reserved
+/// place: otherwise any account could take a thousand places.
 fn of_revoke(state: &NodeState, operation: &Operation, revoke: &Revoke) -> Option<Place> {
     let open_revoke = state.open.on_patient(operation.patient).rev().find(|(_, open)| {
         open.reserved.is_some()
@@ -105,7 +106,8 @@ fn may_replace(
     is_enough && !is_built_on && is_cheap && waits
 }
 
-/// Whether an operation depends on the key directory in force: its record is sealed under it, or it changes the directory.
+/// Whether an operation depends on the key directory in force: its record is sealed under it, or it changes the
+/// directory.
 fn builds_on_directory(signed: &SignedOperation) -> bool {
     let action = &signed.operation.action;
     action.directories().is_some() || !matches!(action.blocks(), Blocks::None)

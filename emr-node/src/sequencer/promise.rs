@@ -1,7 +1,8 @@
 //! When an operation goes into a batch, and what its receipt promises.
 //!
-//! A promise counts the outstanding batch, the registrations that the operation waits for, and the operations that go first. Urgent and ordinary
-//! operations each have half of every batch, so later operations of the other kind do not matter.
+//! A promise counts the outstanding batch, the registrations that the operation waits for, and the operations that go
+//! first. Urgent and ordinary operations each have half of every batch, so later operations of the other kind do not
+//! matter.
 
 use emr_api::receipt::SETTLE_WITHIN;
 use emr_core::{AccountIndex, UnixTime};
@@ -94,8 +95,8 @@ fn ordinary(
 
 /// The turn of a Revoke with a reserved place, and when it is settled at the latest.
 ///
-/// No later Revoke goes before a patient's first Revoke. A later Revoke may go before a patient's further Revokes, as far as their promises
-/// allow: so a further Revoke gets twice the time.
+/// No later Revoke goes before a patient's first Revoke. A later Revoke may go before a patient's further Revokes, as
+/// far as their promises allow: so a further Revoke gets twice the time.
 fn reserved(state: &NodeState, revoke: &SignedOperation, batches: Batches, now: UnixTime) -> Reserved {
     let newly_urgent = state.open.newly_urgent(revoke);
     let turn = turn(state, revoke.operation.patient, newly_urgent, now);
@@ -105,9 +106,10 @@ fn reserved(state: &NodeState, revoke: &SignedOperation, batches: Batches, now: 
     Reserved { turn, latest: now.saturating_add(MARGIN + if is_first { seconds } else { 2 * seconds }) }
 }
 
-/// The turn of a new Revoke: the number of settled batches, plus one for each earlier urgent operation that the patient signed. So no patient gets
-/// many operations into one turn, and no Revoke overtakes an earlier one of the same patient. If this would break the promise of an operation
-/// with a later turn, the Revoke goes into the turn of the last such operation instead.
+/// The turn of a new Revoke: the number of settled batches, plus one for each earlier urgent operation that the patient
+/// signed. So no patient gets many operations into one turn, and no Revoke overtakes an earlier one of the same
+/// patient. If this would break the promise of an operation with a later turn, the Revoke goes into the turn of the
+/// last such operation instead.
 fn turn(state: &NodeState, patient: AccountIndex, newly_urgent: NewlyUrgent, now: UnixTime) -> Turn {
     let (mut own, mut last_own) = (newly_urgent.own - 1, 0);
     for (sequence, position) in state.open.urgent_on(patient) {
@@ -115,8 +117,8 @@ fn turn(state: &NodeState, patient: AccountIndex, newly_urgent: NewlyUrgent, now
         last_own = position.turn;
     }
     let fair = (state.batches + own as u64).max(last_own);
-    // An operation with rank r is settled after r / share + 1 batches, and the outstanding one. With the new Revoke and what it needs first before
-    // it, that must still be half the reserve before the time in its promise.
+    // An operation with rank r is settled after r / share + 1 batches, and the outstanding one. With the new Revoke and
+    // what it needs first before it, that must still be half the reserve before the time in its promise.
     let before = usize::from(state.outstanding.is_some()) + 1;
     let earliest = i128::from(now.get()) + i128::from(MARGIN / 2) + i128::from(BATCH_SECONDS) * before as i128;
     let needed = earliest * state.open.share() as i128 + i128::from(BATCH_SECONDS) * newly_urgent.all as i128;
@@ -124,8 +126,8 @@ fn turn(state: &NodeState, patient: AccountIndex, newly_urgent: NewlyUrgent, now
     broken.filter(|turn| *turn > fair).unwrap_or(fair)
 }
 
-/// How many batches with registrations must come before the operation can go into a batch. It counts the registrations of the operation's
-/// accounts, and those that earlier operations on the same patient wait for.
+/// How many batches with registrations must come before the operation can go into a batch. It counts the registrations
+/// of the operation's accounts, and those that earlier operations on the same patient wait for.
 fn registration_batches(state: &NodeState, operation: &Operation) -> usize {
     let signers = state.open.on_patient(operation.patient).map(|(_, open)| open.signed.operation.signer);
     let accounts = signers.chain([operation.signer, operation.patient]);

@@ -32,8 +32,8 @@ pub(crate) struct Queued {
     pub(crate) seen: Instant,
 }
 
-/// The node's view. A clone shares the large parts. A writer makes large changes on a clone and then swaps it in. So readers wait only for
-/// the swap.
+/// The node's view. A clone shares the large parts. A writer makes large changes on a clone and then swaps it in. So
+/// readers wait only for the swap.
 #[derive(Clone, Debug)]
 pub(crate) struct NodeState {
     /// The state that is settled on L1.
@@ -72,8 +72,8 @@ impl NodeState {
         }
     }
 
-    /// Builds the soft state of some patients again: their settled state, then the open operations on them. This is enough after operations
-    /// were settled or returned: nothing else changes.
+    /// Builds the soft state of some patients again: their settled state, then the open operations on them. This is
+    /// enough after operations were settled or returned: nothing else changes.
     pub(crate) fn rebuild_patients(&mut self, patients: &BTreeSet<AccountIndex>) {
         if patients.iter().any(|patient| self.settled.patient(*patient).is_none()) {
             return self.rebuild_soft();
@@ -105,8 +105,9 @@ impl NodeState {
         }
     }
 
-    /// The owner of an account in the soft state. No operation changes an identity leaf yet. If a future operation does, this must still return
-    /// the principal from the registration. Otherwise the owner loses what the tables hold for them.
+    /// The owner of an account in the soft state. No operation changes an identity leaf yet. If a future operation
+    /// does, this must still return the principal from the registration. Otherwise the owner loses what the tables hold
+    /// for them.
     pub(crate) fn principal(&self, account: AccountIndex) -> Option<Principal> {
         self.soft.identity(account)?;
         Some(Principal { account, identity: field::to_bytes(&self.soft.trees().identity(account).element()) })
@@ -117,7 +118,8 @@ impl NodeState {
         self.principal(principal.account).as_ref() == Some(principal)
     }
 
-    /// Whether the accounts of an operation's signer and patient still belong to the same principals as at its acknowledgement.
+    /// Whether the accounts of an operation's signer and patient still belong to the same principals as at its
+    /// acknowledgement.
     pub(crate) fn is_of_its_principals(&self, acknowledged: &Acknowledged) -> bool {
         self.is_current(&acknowledged.signer) && self.is_current(&acknowledged.patient)
     }
@@ -136,8 +138,9 @@ impl NodeState {
     }
 }
 
-/// Executes an open operation on the soft state, and adds it to the history. It is executed with the time of its acknowledgement, so expiry alone
-/// does not remove its effect. An operation that no longer executes has no effect; it is returned at the next sealing.
+/// Executes an open operation on the soft state, and adds it to the history. It is executed with the time of its
+/// acknowledgement, so expiry alone does not remove its effect. An operation that no longer executes has no effect; it
+/// is returned at the next sealing.
 fn execute(soft: &mut Ledger, history: &mut History, sequence: Sequence, open: &Acknowledged) {
     if soft.execute(&open.signed, open.acknowledged).is_ok() {
         history.record(sequence, open, soft);

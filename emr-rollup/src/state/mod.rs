@@ -87,7 +87,8 @@ impl Subtree {
     }
 }
 
-/// Both trees and every subtree. A clone costs nothing: it shares all nodes with the original. A change copies the nodes on its paths.
+/// Both trees and every subtree. A clone costs nothing: it shares all nodes with the original. A change copies the
+/// nodes on its paths.
 #[derive(Clone, Debug)]
 pub struct StateTrees {
     version: CircuitVersion,

@@ -32,8 +32,8 @@ pub fn empty_root(depth: usize) -> Fr {
     EMPTY[depth]
 }
 
-/// A tree that stores only the nodes that are not empty. A clone costs nothing: it shares all nodes with the original. A change then copies the
-/// nodes from the changed leaf to the root, and no others.
+/// A tree that stores only the nodes that are not empty. A clone costs nothing: it shares all nodes with the original.
+/// A change then copies the nodes from the changed leaf to the root, and no others.
 #[derive(Clone, Debug)]
 pub struct SparseMerkleTree {
     depth: usize,

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::*;
 
-/// The accounts come one after the other, and each does its worst. The honest Revoke would be taken after every single submission.
+/// The accounts come one after the other, and each does its worst. The honest Revoke would be taken after every single
+/// submission.
 #[test]
 fn a_revoke_has_a_place_at_every_moment_whatever_thousands_do() -> Test {
     let hostile = hostile_accounts();
@@ -15,7 +16,8 @@ fn a_revoke_has_a_place_at_every_moment_whatever_thousands_do() -> Test {
     let mut pace = Pace::new(hostile);
     let (mut ordinary, mut reserved) = (0_u64, 0_u64);
     for account in DOCTOR + 1..=DOCTOR + hostile {
-        // Each account submits as many records as are accepted. Then it revokes empty slots, its grant, and its grant again.
+        // Each account submits as many records as are accepted. Then it revokes empty slots, its grant, and its grant
+        // again.
         let records = (0..40).map(|number| Test::Ok((100 + number, put(account, number)?)));
         let empty = (FIRST + 1..FIRST + 20).map(|slot| Test::Ok((200 + slot, revoke(slot, 0)?)));
         for kind in [&mut records.into_iter() as &mut dyn Iterator<Item = _>, &mut empty.into_iter()] {

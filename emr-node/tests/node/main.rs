@@ -21,4 +21,5 @@ mod sealing;
 mod settlement;
 mod stage;
 mod start;
+mod tasks;
 mod unmined;

@@ -1,4 +1,5 @@
-//! Executes a batch of governed operations and checks it against the statement. Uses only `emr-rollup`, without a prover.
+//! Executes a batch of governed operations and checks it against the statement. Uses only `emr-rollup`, without a
+//! prover.
 //!
 //! `cargo run --release --example governed_batch`
 

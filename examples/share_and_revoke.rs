@@ -1,4 +1,5 @@
-//! Shares a FHIR record with a reader, and then revokes the access. Uses only `emr-core` and `emr-crypto`, without node or chain.
+//! Shares a FHIR record with a reader, and then revokes the access. Uses only `emr-core` and `emr-crypto`, without node
+//! or chain.
 //!
 //! `cargo run --release --example share_and_revoke`
 
@@ -24,7 +25,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut directory = PatientDirectory::create(patient.rsa());
     directory.grant(reader_account, reader.rsa().public(), Class::Summary.into(), Past::Included)?;
 
-    // The author writes for a class. They need only its public key: no list of readers, and the patient need not be online.
+    // The author writes for a class. They need only its public key: no list of readers, and the patient need not be
+    // online.
     let seal = |version: u64, previous: Option<Opaque>, directory: &PatientDirectory| -> Result<_, Box<dyn Error>> {
         let context = RecordContext {
             domain: [1; 32],

@@ -1,5 +1,5 @@
-//! Measures sealing and opening a record of 1 MB, with hashing, padding, signature check and key wraps. For comparison, the same
-//! run encrypts the same bytes with AES-256-GCM of the `aes-gcm` crate.
+//! Measures sealing and opening a record of 1 MB, with hashing, padding, signature check and key wraps. For comparison,
+//! the same run encrypts the same bytes with AES-256-GCM of the `aes-gcm` crate.
 
 #![allow(missing_docs, reason = "criterion's macros write undocumented items")]
 

@@ -1,5 +1,5 @@
-//! Measures Poseidon and the sparse Merkle tree. For comparison, the same run hashes the same inputs with `light-poseidon`
-//! (arkworks).
+//! Measures Poseidon and the sparse Merkle tree. For comparison, the same run hashes the same inputs with
+//! `light-poseidon` (arkworks).
 
 #![allow(missing_docs, reason = "criterion's macros write undocumented items")]
 

@@ -1,5 +1,5 @@
-//! Proves one batch of real operations on distinct patients and prints time and memory. For comparison, the same run checks the
-//! same statement in plain Rust. The ratio is the price of the proof.
+//! Proves one batch of real operations on distinct patients and prints time and memory. For comparison, the same run
+//! checks the same statement in plain Rust. The ratio is the price of the proof.
 //!
 //! `cargo run --release --package benches --bin prove -- --json`
 

@@ -21,10 +21,10 @@ library BabyJubjub {
         return left == right;
     }
 
-    /// @notice Eight times a point of the curve, in canonical affine coordinates; `(0, 1)` for a point of low order.
+    /// @notice Eight times a point of the curve, in canonical affine coordinates. The result is `(0, 1)` for a point of low order.
     /// @dev Three projective doublings and one inversion. Source: Bernstein, Birkner, Joye, Lange, Peters, "Twisted Edwards
-    /// curves" (2008), dbl-2008-bbjlp. No denominator vanishes on the curve: `a x^2 + y^2` or its complement to 2 could be 0
-    /// only if `d` were a square.
+    /// curves" (2008), dbl-2008-bbjlp. No denominator is 0 on the curve: `a x^2 + y^2` and `2 - a x^2 - y^2` could be 0 only if
+    /// `d` were a square.
     function timesEight(uint256 x, uint256 y) internal view returns (uint256, uint256) {
         uint256 p = FIELD_MODULUS;
         uint256 z = 1;

@@ -7,10 +7,10 @@ uint256 constant FIELD_MODULUS = 21888242871839275222246405745257275088548364400
 /// @title Polynomials over BN254's scalar field
 library Field {
     /// @notice Evaluates `sum words[i] * point^i` by Horner's rule and looks for words that are not canonical.
-    /// @dev Written in assembly because it processes every word of a batch: 56 gas per word, and 190 in checked Solidity.
+    /// @dev In assembly, because it processes every word of a batch. It takes 56 gas per word, and would take 190 in checked Solidity.
     /// @param words Coefficients, the constant first.
-    /// @param point The point; below the modulus.
-    /// @return value The value; without meaning if a word is not canonical.
+    /// @param point The point, below the modulus.
+    /// @return value The value. It has no meaning if a word is not canonical.
     /// @return offender 0 if every word is below the modulus, otherwise the first word that is not.
     function evaluate(uint256[] calldata words, uint256 point)
         internal

@@ -9,8 +9,8 @@ import {AccountIndex, Role, Standing} from "./Types.sol";
 interface IRegistry {
     /// @notice The data that an owner registers.
     /// @param role Patient, doctor or hospital.
-    /// @param org A doctor's organisation: the account of an admitted hospital that endorsed the owner. 0 for none, and for
-    /// patients and hospitals.
+    /// @param org A doctor's organisation: the account of an admitted hospital that endorsed the owner. 0 for a doctor without
+    /// organisation, and for patients and hospitals.
     /// @param qx Abscissa of Q, the rollup key divided by 8.
     /// @param qy Ordinate of Q. The contract computes the key `A = 8Q`, so a registered key has prime order.
     /// @param encryptionCommitment A patient's commitment to their encryption key, not 0 and below 2^248. 0 for doctors and hospitals:
@@ -31,7 +31,7 @@ interface IRegistry {
     /// @notice An account.
     /// @param owner The Ethereum account that owns it.
     /// @param role Its role.
-    /// @param standing How far it has come on its way into the rollup.
+    /// @param standing Whether it waits for admission, is suspended, or is admitted.
     /// @param org A doctor's organisation, or 0.
     struct Account {
         address owner;
@@ -89,7 +89,7 @@ interface IRegistry {
     error InvalidRsaSignature();
     /// @notice The account is not an admitted hospital.
     error NotAdmittedHospital(AccountIndex account);
-    /// @notice The hospital has not endorsed the doctor, or withdrew the endorsement.
+    /// @notice The hospital has not endorsed the doctor, or has withdrawn the endorsement.
     error NotEndorsed(AccountIndex hospital, address doctor);
     /// @notice The signed registration is past its deadline.
     error RegistrationExpired(uint256 deadline);
@@ -147,16 +147,16 @@ interface IRegistry {
     /// @notice The number of assigned account indices, which is also the last index.
     function accountCount() external view returns (uint24);
 
-    /// @notice The owner's account; 0 if there is none.
+    /// @notice The owner's account, or 0 if the owner has no account.
     function accountOf(address owner) external view returns (AccountIndex);
 
-    /// @notice The account's owner; the zero address if the index is not assigned.
+    /// @notice The account's owner, or the zero address if the index is not assigned.
     function ownerOf(AccountIndex account) external view returns (address);
 
-    /// @notice The account; all zeros if the index is not assigned.
+    /// @notice The account, or zeros if the index is not assigned.
     function accountAt(AccountIndex account) external view returns (Account memory);
 
-    /// @notice The keys of an account that waits for admission; zeros for any other account.
+    /// @notice The keys of an account that waits for admission, or zeros for any other account.
     function pendingKeys(AccountIndex account) external view returns (Keys memory);
 
     /// @notice Whether `hospital` currently endorses `doctor`.

@@ -76,7 +76,7 @@ interface ISettlement {
     /// @param batch What it claims.
     /// @param d1 The words of the queue entries taken, four each.
     /// @param d2 The words of its L2 operations, four each: `pack(account 24, tree 2, slot 16)`, new leaf, audit entry, key directory.
-    /// @param proof The proof, which the verifier reads after the instances.
+    /// @param proof The proof, which the verifier reads after the public inputs.
     function settle(Batch calldata batch, uint256[] calldata d1, uint256[] calldata d2, bytes calldata proof) external;
 
     /// @notice Sends the registration fees to `to`. Sequencer only.
@@ -100,7 +100,7 @@ interface ISettlement {
     /// @notice When the last batch was settled, by L1's clock; 0 before the first.
     function lastSettlementTime() external view returns (UnixTime);
 
-    /// @notice The contract that verifies proofs. Its raw calldata are the instances and the proof. It reverts if the proof is wrong.
+    /// @notice The contract that verifies proofs. Its raw calldata are the public inputs and the proof. It reverts if the proof is wrong.
     function verifier() external view returns (address);
 
     /// @notice The account that settles batches.

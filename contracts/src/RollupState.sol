@@ -12,7 +12,7 @@ abstract contract RollupState {
         UnixTime time;
         BatchNumber batches;
         QueueIndex queueHead;
-        // Time of the block, by L1's clock; `time` is what the batch claims, up to an hour earlier.
+        // The time of the block, by L1's clock. `time` is the batch's own claim, up to an hour earlier.
         UnixTime settledAt;
     }
 

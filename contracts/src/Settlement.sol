@@ -27,7 +27,7 @@ abstract contract Settlement is ISettlement, Queue {
     uint256 public immutable maxL2;
 
     /// The circuit's public inputs, in its order: ten words.
-    struct Instances {
+    struct PublicInputs {
         uint256 domain;
         uint256 pre;
         uint256 post;
@@ -70,25 +70,25 @@ abstract contract Settlement is ISettlement, Queue {
             if (required == 0 || _isSequencersTurn()) revert NotSequencer(msg.sender);
             if (d2.length != 0) revert OperationsBySequencerOnly(msg.sender);
         }
-        // With EIP-7702, an account with code can be the origin of a transaction that has other calldata.
+        // With EIP-7702, an account with code can be the origin of a transaction with other calldata than this call.
         if (msg.sender != tx.origin || msg.sender.code.length != 0) revert NotDirectCall(msg.sender);
         _requireStandardCalldata(d1, d2, proof);
 
-        Instances memory instances = _claims(batch, d1.length, d2.length);
+        PublicInputs memory inputs = _claims(batch, d1.length, d2.length);
         BatchNumber number = BatchNumber.wrap(BatchNumber.unwrap(_progress.batches) + 1);
         bytes32 queueHash = _take(d1, required);
         bytes32 dataHash = keccak256(abi.encodePacked(d2));
-        instances.z = _challenge(instances, number, queueHash, dataHash);
-        instances.y1 = _evaluate(d1, instances.z);
-        instances.y2 = _evaluate(d2, instances.z);
-        _verify(instances, proof);
+        inputs.z = _evaluationPoint(inputs, number, queueHash, dataHash);
+        inputs.y1 = _evaluate(d1, inputs.z);
+        inputs.y2 = _evaluate(d2, inputs.z);
+        _verify(inputs, proof);
 
         _stateRoot = batch.post;
         _progress.time = batch.time;
         _progress.batches = number;
         _progress.settledAt = UnixTime.wrap(uint40(block.timestamp));
         emit BatchSettled(
-            number, batch.pre, batch.post, batch.time, instances.n1, instances.n, batch.commitment, dataHash
+            number, batch.pre, batch.post, batch.time, inputs.n1, inputs.n, batch.commitment, dataHash
         );
     }
 
@@ -131,7 +131,7 @@ abstract contract Settlement is ISettlement, Queue {
         return _overdue(maxL1);
     }
 
-    /// @dev Each settlement starts a new turn, also one by a stranger. Otherwise a stranger with several ready proofs could make every batch
+    /// @dev Each settlement starts a new turn, a stranger's too. Otherwise a stranger with several ready proofs could make every batch
     /// of the sequencer stale while entries are overdue, and no operation would be settled. The sequencer cannot use this to leave entries
     /// out: each batch, and so each batch that starts a turn, must take the overdue ones.
     function _isSequencersTurn() private view returns (bool) {
@@ -150,18 +150,19 @@ abstract contract Settlement is ISettlement, Queue {
         assembly ("memory-safe") {
             standard := and(eq(d1.offset, expectedD1), eq(d2.offset, expectedD2))
             standard := and(standard, and(eq(proof.offset, expectedProof), eq(calldatasize(), end)))
-            // The padding is in the lowest bytes of the last word. If there is none, the shift is by 256 and gives 0.
+            // The last word ends with `padding` bytes, which must be 0. The shift drops all other bytes of the word. If
+            // `padding` is 0, it shifts by 256 bits, which drops everything.
             let padding := sub(end, add(expectedProof, proof.length))
             standard := and(standard, iszero(shl(sub(256, shl(3, padding)), calldataload(sub(end, 32)))))
         }
         if (!standard) revert NonStandardCalldata();
     }
 
-    /// @dev Checks the claims, and returns the instances that follow from them alone; `z`, `y1` and `y2` are still 0.
+    /// @dev Checks the claims, and returns the public inputs that follow from them alone; `z`, `y1` and `y2` are still 0.
     function _claims(Batch calldata batch, uint256 d1Words, uint256 d2Words)
         private
         view
-        returns (Instances memory instances)
+        returns (PublicInputs memory inputs)
     {
         if (!(batch.pre == _stateRoot)) revert StaleBatch(_stateRoot);
         uint256 post = StateRoot.unwrap(batch.post);
@@ -178,32 +179,32 @@ abstract contract Settlement is ISettlement, Queue {
         if (d1Words / 4 > maxL1) revert TooManyEntries(d1Words / 4, maxL1);
         if (d2Words / 4 > maxL2) revert TooManyOperations(d2Words / 4, maxL2);
 
-        instances.domain = _domain();
-        instances.pre = StateRoot.unwrap(batch.pre);
-        instances.post = post;
-        instances.time = time;
-        instances.n1 = d1Words / 4;
-        instances.n = d2Words / 4;
-        instances.commitment = batch.commitment;
+        inputs.domain = _domain();
+        inputs.pre = StateRoot.unwrap(batch.pre);
+        inputs.post = post;
+        inputs.time = time;
+        inputs.n1 = d1Words / 4;
+        inputs.n = d2Words / 4;
+        inputs.commitment = batch.commitment;
     }
 
     /// @dev The point at which D1 and D2 are evaluated. It is a hash of everything that the prover could choose.
-    function _challenge(Instances memory instances, BatchNumber number, bytes32 queueHash, bytes32 dataHash)
+    function _evaluationPoint(PublicInputs memory inputs, BatchNumber number, bytes32 queueHash, bytes32 dataHash)
         private
         view
         returns (uint256)
     {
         bytes32 digest = keccak256(
             abi.encode(
-                instances.domain,
+                inputs.domain,
                 circuitVersion,
                 number,
-                instances.pre,
-                instances.post,
-                instances.time,
-                instances.commitment,
-                instances.n1,
-                instances.n,
+                inputs.pre,
+                inputs.post,
+                inputs.time,
+                inputs.commitment,
+                inputs.n1,
+                inputs.n,
                 queueHash,
                 dataHash
             )
@@ -217,10 +218,10 @@ abstract contract Settlement is ISettlement, Queue {
         return value;
     }
 
-    /// @dev The verifier takes instances and proof as raw calldata, and reverts if the proof is wrong. The constructor checked that it
+    /// @dev The verifier takes public inputs and proof as raw calldata, and reverts if the proof is wrong. The constructor checked that it
     /// has code.
-    function _verify(Instances memory instances, bytes calldata proof) private view {
-        (bool accepted,) = verifier.staticcall(bytes.concat(abi.encode(instances), proof));
+    function _verify(PublicInputs memory inputs, bytes calldata proof) private view {
+        (bool accepted,) = verifier.staticcall(bytes.concat(abi.encode(inputs), proof));
         if (!accepted) revert ProofRejected();
     }
 }

@@ -24,7 +24,7 @@ enum Role {
     Hospital
 }
 
-/// How far an account has come on its way into the rollup.
+/// Whether an account waits for admission, is suspended, or is admitted.
 enum Standing {
     // Not registered.
     None,

@@ -3,7 +3,7 @@ pragma solidity 0.8.37;
 
 /// @title Stand-in for the verifier in unit tests of the settlement contract
 /// @notice It checks no proof. It accepts only the calldata whose hash the test announced. So a test fixes beforehand, byte for byte,
-/// which instances and proof the contract must pass to its verifier. Never deployed outside these tests.
+/// which public inputs and proof the contract must pass to its verifier. Never deployed outside these tests.
 contract ExpectingVerifier {
     bytes32 private _expected;
 
@@ -13,6 +13,6 @@ contract ExpectingVerifier {
     }
 
     fallback() external {
-        require(keccak256(msg.data) == _expected, "other instances or proof");
+        require(keccak256(msg.data) == _expected, "other public inputs or proof");
     }
 }

@@ -1,5 +1,5 @@
-//! Bindings of the contracts, generated from the committed artefacts (`cargo xtask contracts`). The natspec in `contracts/src`
-//! and `docs/contracts.md` explain them.
+//! Bindings of the contracts, generated from the committed artefacts (`cargo xtask contracts`). The natspec in
+//! `contracts/src` and `docs/contracts.md` explain them.
 #![expect(clippy::too_many_arguments, reason = "generated: events have a parameter per field")]
 
 alloy::sol!(
@@ -9,8 +9,8 @@ alloy::sol!(
 );
 
 alloy::sol!(
-    /// The verifier of the current circuit. It has no functions: its calldata are the public inputs and the proof, and it reverts if the
-    /// proof is wrong.
+    /// The verifier of the current circuit. It has no functions: its calldata are the public inputs and the proof, and
+    /// it reverts if the proof is wrong.
     Verifier,
     "../contracts/artifacts/Verifier.json"
 );

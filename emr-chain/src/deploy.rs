@@ -1,7 +1,7 @@
 //! Deployment on development chains.
 //!
-//! The proving keys come from a locally generated setup, and anyone who generated it can forge proofs. So deployment refuses
-//! every chain that is not a development chain.
+//! The proving keys come from a locally generated setup, and anyone who generated it can forge proofs. So deployment
+//! refuses every chain that is not a development chain.
 
 use alloy::{
     network::TransactionBuilder,
@@ -16,7 +16,7 @@ use crate::{
     bindings::{EmrRollup, IEmrRollup},
     revert::RollupError,
     rollup::Rollup,
-    transaction::{MINED_WITHIN, Receipt, TRANSACTION_GAS_CAP, mined},
+    transaction::{L1Receipt, MINED_WITHIN, TRANSACTION_GAS_CAP, mined},
 };
 
 /// Chains where deployment is allowed: anvil's and Hardhat's 31337, geth's `--dev` 1337.
@@ -80,15 +80,16 @@ pub struct Deployed<P> {
     /// The verifier's address.
     pub verifier: Address,
     /// The receipt of the verifier's creation.
-    pub verifier_receipt: Receipt,
+    pub verifier_receipt: L1Receipt,
     /// The receipt of the rollup's creation.
-    pub rollup_receipt: Receipt,
+    pub rollup_receipt: L1Receipt,
 }
 
 /// Deploys verifier and rollup on a development chain. The provider's default signer pays.
 ///
 /// # Errors
-/// Returns [`DeployError::NotADevelopmentChain`] before it sends anything, and another [`DeployError`] if a creation fails.
+/// Returns [`DeployError::NotADevelopmentChain`] before it sends anything, and another [`DeployError`] if a creation
+/// fails.
 pub async fn deploy<P: Provider>(provider: P, deployment: &Deployment) -> Result<Deployed<P>, DeployError> {
     let chain_id = provider.get_chain_id().await.map_err(RollupError::from)?;
     if !DEVELOPMENT_CHAINS.contains(&chain_id) {
@@ -117,14 +118,14 @@ async fn create<P: Provider>(
     provider: &P,
     contract: &'static str,
     code: Bytes,
-) -> Result<(Address, Receipt), DeployError> {
+) -> Result<(Address, L1Receipt), DeployError> {
     let request = TransactionRequest::default().with_deploy_code(code);
     let receipt = mine(provider, request).await?;
     let address = receipt.contract_address.filter(|_| receipt.status()).ok_or(DeployError::NotCreated(contract))?;
     let size = provider.get_code_at(address).await.map_err(RollupError::from)?.len();
     match size {
         0 => Err(DeployError::NotCreated(contract)),
-        1..=CODE_SIZE_LIMIT => Ok((address, Receipt::of(&receipt))),
+        1..=CODE_SIZE_LIMIT => Ok((address, L1Receipt::of(&receipt))),
         _ => Err(DeployError::CodeTooLarge { contract, size }),
     }
 }

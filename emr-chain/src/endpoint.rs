@@ -1,4 +1,5 @@
-//! The address of an Ethereum chain, and a provider for it. The same code works with a chain in this process and with any node.
+//! The address of an Ethereum chain, and a provider for it. The same code works with a chain in this process and with
+//! any node.
 
 use std::{fmt, str::FromStr, time::Duration};
 
@@ -13,7 +14,8 @@ use emr_core::{AddressError, HttpAddress, PlainHttp};
 
 use crate::http::HttpTransport;
 
-/// How often a provider asks whether a transaction is mined: on this machine, and elsewhere (mainnet makes a block every 12 s).
+/// How often a provider asks whether a transaction is mined: on this machine, and elsewhere (mainnet makes a block
+/// every 12 s).
 const POLL_HERE: Duration = Duration::from_millis(50);
 const POLL_ELSEWHERE: Duration = Duration::from_secs(2);
 
@@ -100,8 +102,9 @@ impl Endpoint {
 
     /// Makes a provider for this endpoint. With a signer, it fills in gas, fees, nonce and chain id, and signs.
     ///
-    /// This sends nothing yet. [`Self::expect_chain_id`] or the first call shows whether the endpoint can be reached. The provider
-    /// asks the node for the nonce of each transaction, so send only one transaction at a time from an account.
+    /// This sends nothing yet. [`Self::expect_chain_id`] or the first call shows whether the endpoint can be reached.
+    /// The provider asks the node for the nonce of each transaction, so send only one transaction at a time from an
+    /// account.
     ///
     /// # Errors
     ///

@@ -1,5 +1,5 @@
-//! Sends one HTTP request and reads its answer, with limits of time and size. The client of a hospital's node and the transport to an Ethereum
-//! node both use it, so the same limits hold for every request.
+//! Sends one HTTP request and reads its answer, with limits of time and size. The client of a hospital's node and the
+//! transport to an Ethereum node both use it, so the same limits hold for every request.
 //!
 //! | what | limit |
 //! |---|---|
@@ -106,7 +106,8 @@ pub struct Exchange {
 }
 
 impl Exchange {
-    /// Makes a client for the server at an address. A server on this machine is reached directly, never through a proxy.
+    /// Makes a client for the server at an address. A server on this machine is reached directly, never through a
+    /// proxy.
     ///
     /// # Errors
     /// Returns [`ExchangeError::Failed`] if no HTTP client can be set up.

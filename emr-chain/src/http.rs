@@ -25,7 +25,8 @@ const NOT_YET: Duration = Duration::from_secs(60);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// The longest pause between two requests.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
-/// geth's answer to a request for a receipt during the first seconds after its start, until it has indexed its transactions.
+/// geth's answer to a request for a receipt during the first seconds after its start, until it has indexed its
+/// transactions.
 const INDEXING: &str = "transaction indexing is in progress";
 /// How many characters of an error page are shown.
 const SHOWN_ERROR: usize = 200;
@@ -49,7 +50,8 @@ impl HttpTransport {
         Ok(Self { exchange: Exchange::with(address)?, url: address.url().clone() })
     }
 
-    /// Sends a request, and repeats it while the node answers "not yet". Such an answer means that the node did nothing.
+    /// Sends a request, and repeats it while the node answers "not yet". Such an answer means that the node did
+    /// nothing.
     async fn send(self, packet: RequestPacket) -> Result<ResponsePacket, TransportError> {
         let until = Instant::now() + NOT_YET;
         let mut pause = FIRST_PAUSE;
@@ -78,8 +80,8 @@ impl HttpTransport {
     }
 }
 
-/// Whether the node did nothing, and the same request may succeed soon. The code for "limit exceeded" (-32005) does not count: nodes
-/// answer it to queries that are too large, and such queries are sent again in parts.
+/// Whether the node did nothing, and the same request may succeed soon. The code for "limit exceeded" (-32005) does not
+/// count: nodes answer it to queries that are too large, and such queries are sent again in parts.
 fn is_not_yet(answer: &Result<ResponsePacket, TransportError>) -> bool {
     match answer {
         Ok(packet) => packet.iter_errors().any(|error| error.message.to_ascii_lowercase().contains(INDEXING)),
@@ -120,7 +122,8 @@ mod tests {
 
     type Test = Result<(), Box<dyn std::error::Error>>;
 
-    /// Starts a node that gives its answers in order, and then repeats the last one. Also returns a counter of its requests.
+    /// Starts a node that gives its answers in order, and then repeats the last one. Also returns a counter of its
+    /// requests.
     async fn node(
         answers: &'static [(u16, &'static str)],
     ) -> Result<(HttpAddress, Arc<AtomicUsize>), Box<dyn std::error::Error>> {

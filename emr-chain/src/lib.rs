@@ -18,4 +18,4 @@ pub use registration::{CurvePoint, Registration, RollupInstance, RsaPossession, 
 pub use revert::{Revert, RollupError};
 pub use rollup::{Account, Parameters, PendingRegistration, Rollup, STATE_ROOT_SLOT, Standing};
 pub use settlement_layer::{BatchContent, Head, QueueEntry, SettledBatch, SettlementLayer, Word, Words};
-pub use transaction::{Receipt, TRANSACTION_GAS_CAP};
+pub use transaction::{L1Receipt, TRANSACTION_GAS_CAP};

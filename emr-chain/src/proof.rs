@@ -1,8 +1,8 @@
 //! Reads contract storage from a node that is not trusted: headers by their hash, storage by EIP-1186 proofs.
 //!
-//! All functions here except [`verified_storage`] and [`fetch_header`] are pure. They guarantee this: if `expected_hash` is
-//! the hash of a block of the right chain, the returned value is the one in that block's state. They cannot guarantee that
-//! the block is recent. Compare [`VerifiedHeader::timestamp`] with a clock.
+//! All functions here except [`verified_storage`] and [`fetch_header`] are pure. They guarantee this: if
+//! `expected_hash` is the hash of a block of the right chain, the returned value is the one in that block's state. They
+//! cannot guarantee that the block is recent. Compare [`VerifiedHeader::timestamp`] with a clock.
 
 use alloy::{
     consensus::{Header, TrieAccount},
@@ -144,7 +144,8 @@ pub fn verify_header_rlp(bytes: &[u8], expected_hash: B256) -> Result<VerifiedHe
     verify_header(&header, expected_hash)
 }
 
-/// The same as [`verify_header`], for a header in JSON from `eth_getBlockByHash`. Ignores the hash that the JSON claims.
+/// The same as [`verify_header`], for a header in JSON from `eth_getBlockByHash`. Ignores the hash that the JSON
+/// claims.
 ///
 /// # Errors
 ///
@@ -185,8 +186,8 @@ pub fn verify_account(
     Ok(if absent { TrieAccount::default() } else { account })
 }
 
-/// Checks the value of one storage slot of one account against a state root (EIP-1186) and returns it. Returns zero for a
-/// slot that is provably not set.
+/// Checks the value of one storage slot of one account against a state root (EIP-1186) and returns it. Returns zero for
+/// a slot that is provably not set.
 ///
 /// # Errors
 ///
@@ -231,8 +232,8 @@ pub async fn verified_storage(
 
 /// Asks the node for a block and checks that its header has the block hash.
 ///
-/// If `at` is a block hash, this trusts nobody. If `at` is a number or a tag, the node decides which block it is. Then use a node
-/// that you run yourself, or compare the hash with the answers of other nodes.
+/// If `at` is a block hash, this trusts nobody. If `at` is a number or a tag, the node decides which block it is. Then
+/// use a node that you run yourself, or compare the hash with the answers of other nodes.
 ///
 /// # Errors
 ///

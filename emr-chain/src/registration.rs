@@ -55,8 +55,8 @@ impl RollupInstance {
         }
     }
 
-    /// The message that an RSA key signs (RSASSA-PKCS1-v1_5, SHA-256) to prove that the owner of the rollup key `A` holds it. Six
-    /// words, 192 bytes: `keccak256("emr/rsa/possession/v1"), domain, owner, A.x, A.y, role`.
+    /// The message that an RSA key signs (RSASSA-PKCS1-v1_5, SHA-256) to prove that the owner of the rollup key `A`
+    /// holds it. Six words, 192 bytes: `keccak256("emr/rsa/possession/v1"), domain, owner, A.x, A.y, role`.
     ///
     /// `key` is the rollup key `A` itself, not the `Q` that is submitted.
     pub fn possession_message(&self, owner: Address, key: CurvePoint, role: Role) -> Vec<u8> {
@@ -111,7 +111,8 @@ pub struct Registration {
 }
 
 impl Registration {
-    /// A patient. `q` is the patient's rollup key divided by 8. Only a `commitment` to their encryption key goes on chain.
+    /// A patient. `q` is the patient's rollup key divided by 8. Only a `commitment` to their encryption key goes on
+    /// chain.
     pub fn patient(q: CurvePoint, commitment: Opaque) -> Self {
         Self {
             role: Role::Patient,
@@ -218,8 +219,8 @@ pub struct SignedRegistration {
 }
 
 impl SignedRegistration {
-    /// Whether the owner's key made the signature, in the form that the contract accepts from an owner without code: 65 bytes, `v`
-    /// 27 or 28, low `s`. Only the chain can tell whether an ERC-1271 wallet accepts a signature.
+    /// Whether the owner's key made the signature, in the form that the contract accepts from an owner without code: 65
+    /// bytes, `v` 27 or 28, low `s`. Only the chain can tell whether an ERC-1271 wallet accepts a signature.
     pub fn is_signed_by_owner(&self, instance: &RollupInstance) -> bool {
         let hash = self.registration.signing_hash(instance, self.owner, self.deadline);
         let signature = match self.signature[..] {

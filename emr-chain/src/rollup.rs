@@ -18,14 +18,14 @@ use crate::{
     registration::{CurvePoint, Registration, RollupInstance, SignedRegistration},
     revert::RollupError,
     settlement_layer::state_root,
-    transaction::{MINED_WITHIN, Receipt, estimate},
+    transaction::{L1Receipt, MINED_WITHIN, estimate},
 };
 
 /// Storage slot of the state root, which `eth_getProof` proves (EIP-1186).
 pub const STATE_ROOT_SLOT: U256 = U256::ZERO;
 
-/// The gas limit for relaying another owner's registration. With an RSA-4096 key it takes about 370,000. Without a limit, an
-/// owner that is a contract could burn any amount while it checks its signature.
+/// The gas limit for relaying another owner's registration. With an RSA-4096 key it takes about 370,000. Without a
+/// limit, an owner that is a contract could burn any amount while it checks its signature.
 const RELAY_GAS_CAP: u64 = 500_000;
 
 /// A client of one deployed rollup. The provider's default signer sends the transactions.
@@ -37,7 +37,7 @@ pub struct Rollup<P> {
     mined_within: Duration,
 }
 
-/// How far an account has come on its way into the rollup.
+/// Whether an account waits for admission, is suspended, or is admitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Standing {
@@ -56,14 +56,14 @@ pub struct Account {
     pub owner: Address,
     /// Its role.
     pub role: Role,
-    /// How far it has come.
+    /// Whether it waits for admission, is suspended, or is admitted.
     pub standing: Standing,
     /// A doctor's organisation.
     pub org: Option<AccountIndex>,
 }
 
-/// A doctor's or hospital's registration that waits for a registrar. The registrar compares it with the data that its owner
-/// shows in person.
+/// A doctor's or hospital's registration that waits for a registrar. The registrar compares it with the data that its
+/// owner shows in person.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PendingRegistration {
     /// The account index that it has, and keeps if it is admitted.
@@ -117,8 +117,8 @@ pub struct Parameters {
 }
 
 impl<P: Provider> Rollup<P> {
-    /// Uses the rollup at an address. `deployed_at` is the block of its deployment, from which events are read. An earlier block
-    /// also works, but takes longer.
+    /// Uses the rollup at an address. `deployed_at` is the block of its deployment, from which events are read. An
+    /// earlier block also works, but takes longer.
     ///
     /// # Errors
     /// Returns [`RollupError::NoContract`] if there is no code at the address.
@@ -223,11 +223,11 @@ impl<P: Provider> Rollup<P> {
     ///
     /// # Errors
     /// Returns [`RollupError`] if the node does not answer, or answers with an error.
-    pub async fn registration_of(&self, account: AccountIndex) -> Result<Option<Receipt>, RollupError> {
+    pub async fn registration_of(&self, account: AccountIndex) -> Result<Option<L1Receipt>, RollupError> {
         let filter = self.events(EmrRollup::Registered::SIGNATURE_HASH).topic1(U256::from(account.get()));
         let logs = self.logs(filter, self.deployed_at()).await?;
         let Some(hash) = logs.first().and_then(|log| log.transaction_hash) else { return Ok(None) };
-        Ok(self.provider().get_transaction_receipt(hash).await?.as_ref().map(Receipt::of))
+        Ok(self.provider().get_transaction_receipt(hash).await?.as_ref().map(L1Receipt::of))
     }
 
     /// Whether a hospital currently endorses a doctor's Ethereum address.
@@ -242,7 +242,7 @@ impl<P: Provider> Rollup<P> {
     ///
     /// # Errors
     /// Returns [`RollupError::Reverted`] if the contract refuses.
-    pub async fn register(&self, registration: &Registration) -> Result<(AccountIndex, Receipt), RollupError> {
+    pub async fn register(&self, registration: &Registration) -> Result<(AccountIndex, L1Receipt), RollupError> {
         let fee = self.contract.registrationFee().call().await?;
         let mined = self.send(self.contract.register(registration.to_abi()).value(fee)).await?;
         registered(&mined)
@@ -251,9 +251,9 @@ impl<P: Provider> Rollup<P> {
     /// Relays an owner's signed registration and pays the fee. Returns the account index.
     ///
     /// # Errors
-    /// Returns [`RollupError::Reverted`] if the contract refuses, and [`RollupError::TooMuchGas`] if the call needs more than half a
-    /// million gas. That can happen if the owner is a contract.
-    pub async fn register_for(&self, signed: &SignedRegistration) -> Result<(AccountIndex, Receipt), RollupError> {
+    /// Returns [`RollupError::Reverted`] if the contract refuses, and [`RollupError::TooMuchGas`] if the call needs
+    /// more than half a million gas. That can happen if the owner is a contract.
+    pub async fn register_for(&self, signed: &SignedRegistration) -> Result<(AccountIndex, L1Receipt), RollupError> {
         registered(&self.send_within(self.relay(signed).await?, RELAY_GAS_CAP).await?)
     }
 
@@ -283,16 +283,16 @@ impl<P: Provider> Rollup<P> {
     ///
     /// # Errors
     /// Returns [`RollupError::Reverted`] if the contract refuses.
-    pub async fn endorse(&self, doctor: Address) -> Result<Receipt, RollupError> {
-        Ok(Receipt::of(&self.send(self.contract.endorse(doctor)).await?))
+    pub async fn endorse(&self, doctor: Address) -> Result<L1Receipt, RollupError> {
+        Ok(L1Receipt::of(&self.send(self.contract.endorse(doctor)).await?))
     }
 
     /// Withdraws the sender's endorsement. This has no effect on a doctor who is admitted already.
     ///
     /// # Errors
     /// Returns [`RollupError::Reverted`] if the contract refuses.
-    pub async fn withdraw_endorsement(&self, doctor: Address) -> Result<Receipt, RollupError> {
-        Ok(Receipt::of(&self.send(self.contract.withdrawEndorsement(doctor)).await?))
+    pub async fn withdraw_endorsement(&self, doctor: Address) -> Result<L1Receipt, RollupError> {
+        Ok(L1Receipt::of(&self.send(self.contract.withdrawEndorsement(doctor)).await?))
     }
 
     /// The registration that waits for admission under an account index; `None` if no registration waits.
@@ -313,46 +313,47 @@ impl<P: Provider> Rollup<P> {
     /// As registrar, admits exactly this registration, and so queues its Register entry.
     ///
     /// # Errors
-    /// Returns [`RollupError::Reverted`] if the contract refuses, or if the account index belongs to another registration by now.
-    pub async fn admit(&self, registration: &PendingRegistration) -> Result<Receipt, RollupError> {
+    /// Returns [`RollupError::Reverted`] if the contract refuses, or if the account index belongs to another
+    /// registration by now.
+    pub async fn admit(&self, registration: &PendingRegistration) -> Result<L1Receipt, RollupError> {
         let call = self.contract.admit(number(registration.account), registration.hash());
-        Ok(Receipt::of(&self.send(call).await?))
+        Ok(L1Receipt::of(&self.send(call).await?))
     }
 
     /// As registrar, suspends a pending registration.
     ///
     /// # Errors
     /// Returns [`RollupError::Reverted`] if the contract refuses.
-    pub async fn suspend(&self, account: AccountIndex) -> Result<Receipt, RollupError> {
-        Ok(Receipt::of(&self.send(self.contract.suspend(number(account))).await?))
+    pub async fn suspend(&self, account: AccountIndex) -> Result<L1Receipt, RollupError> {
+        Ok(L1Receipt::of(&self.send(self.contract.suspend(number(account))).await?))
     }
 
     /// As registrar, makes a suspended registration pending again.
     ///
     /// # Errors
     /// Returns [`RollupError::Reverted`] if the contract refuses.
-    pub async fn reinstate(&self, account: AccountIndex) -> Result<Receipt, RollupError> {
-        Ok(Receipt::of(&self.send(self.contract.reinstate(number(account))).await?))
+    pub async fn reinstate(&self, account: AccountIndex) -> Result<L1Receipt, RollupError> {
+        Ok(L1Receipt::of(&self.send(self.contract.reinstate(number(account))).await?))
     }
 
     /// As sequencer, sends the registration fees to an address. Returns how many wei.
     ///
     /// # Errors
     /// Returns [`RollupError::Reverted`] if the contract refuses.
-    pub async fn collect_fees(&self, to: Address) -> Result<(U256, Receipt), RollupError> {
+    pub async fn collect_fees(&self, to: Address) -> Result<(U256, L1Receipt), RollupError> {
         let mined = self.send(self.contract.collectFees(to)).await?;
         let event = mined.decoded_log::<EmrRollup::FeesCollected>();
         let event = event.ok_or_else(|| RollupError::Malformed("a collection of fees without its event".to_owned()))?;
-        Ok((event.data.amount, Receipt::of(&mined)))
+        Ok((event.data.amount, L1Receipt::of(&mined)))
     }
 }
 
 /// The account index that a mined registration assigned.
-fn registered(mined: &TransactionReceipt) -> Result<(AccountIndex, Receipt), RollupError> {
+fn registered(mined: &TransactionReceipt) -> Result<(AccountIndex, L1Receipt), RollupError> {
     let event = mined.decoded_log::<EmrRollup::Registered>();
     let account = event.map(|event| index(event.data.account)).transpose()?.flatten();
     let account = account.ok_or_else(|| RollupError::Malformed("a registration without its event".to_owned()))?;
-    Ok((account, Receipt::of(mined)))
+    Ok((account, L1Receipt::of(mined)))
 }
 
 fn number(account: AccountIndex) -> U24 {

@@ -15,7 +15,7 @@ use crate::{
     bindings::{EmrRollup, ISettlement},
     revert::RollupError,
     rollup::Rollup,
-    transaction::Receipt,
+    transaction::L1Receipt,
 };
 
 /// A field element: 32 bytes, big-endian, canonical.
@@ -39,8 +39,8 @@ pub struct Head {
     pub queue_head: u64,
     /// How many entries were queued in all.
     pub queue_length: u64,
-    /// How many queue entries are overdue: the next batch must take at least these. While this is not 0, anyone may settle an hour after
-    /// the last settlement.
+    /// How many queue entries are overdue: the next batch must take at least these. While this is not 0, anyone may
+    /// settle an hour after the last settlement.
     pub overdue: u64,
 }
 
@@ -95,8 +95,9 @@ pub trait SettlementLayer: Send + Sync {
     /// Returns [`RollupError`] if the node does not answer, or answers with an error.
     fn head(&self) -> impl Future<Output = Result<Head, RollupError>> + Send;
 
-    /// All queue entries at these positions, in order. They must have been queued in `from_block` or later. A follower passes the
-    /// block of the last entry that it knows, so that only newer blocks are read. With 0, all blocks since the deployment are read.
+    /// All queue entries at these positions, in order. They must have been queued in `from_block` or later. A follower
+    /// passes the block of the last entry that it knows, so that only newer blocks are read. With 0, all blocks since
+    /// the deployment are read.
     ///
     /// # Errors
     /// Returns [`RollupError::QueueEntryMissing`] if no event since `from_block` names a position.
@@ -110,10 +111,10 @@ pub trait SettlementLayer: Send + Sync {
     ///
     /// # Errors
     /// Returns [`RollupError::Reverted`] if the contract refuses.
-    fn settle(&self, batch: &BatchContent) -> impl Future<Output = Result<Receipt, RollupError>> + Send;
+    fn settle(&self, batch: &BatchContent) -> impl Future<Output = Result<L1Receipt, RollupError>> + Send;
 
-    /// The batches that were settled in `from_block` or later, in order. They are decoded from the calldata of their transactions,
-    /// and compared with the contract's events.
+    /// The batches that were settled in `from_block` or later, in order. They are decoded from the calldata of their
+    /// transactions, and compared with the contract's events.
     ///
     /// # Errors
     /// Returns [`RollupError::BatchData`] if a transaction is missing or differs from its event.
@@ -163,10 +164,10 @@ impl<P: Provider> SettlementLayer for Rollup<P> {
         Ok(entries)
     }
 
-    async fn settle(&self, batch: &BatchContent) -> Result<Receipt, RollupError> {
+    async fn settle(&self, batch: &BatchContent) -> Result<L1Receipt, RollupError> {
         let call = batch.to_call();
         let mined = self.send(self.contract().settle(call.batch, call.d1, call.d2, call.proof)).await?;
-        Ok(Receipt::of(&mined))
+        Ok(L1Receipt::of(&mined))
     }
 
     async fn batches(&self, from_block: u64) -> Result<Vec<SettledBatch>, RollupError> {
@@ -252,10 +253,11 @@ fn position(log: &Log) -> Result<(B256, u64), RollupError> {
         .ok_or_else(|| RollupError::Malformed("a log in a block names no transaction".to_owned()))
 }
 
-/// The number of blocks in the first `eth_getLogs` requests. Many public nodes refuse more, and some refuse even this many.
+/// The number of blocks in the first `eth_getLogs` requests. Many public nodes refuse more, and some refuse even this
+/// many.
 const LOG_WINDOW: u64 = 10_000;
-/// How many queue entries one request can name. Nodes limit the number of values of a topic. A request for more entries names
-/// none of them, and gets the logs of all entries.
+/// How many queue entries one request can name. Nodes limit the number of values of a topic. A request for more entries
+/// names none of them, and gets the logs of all entries.
 const NAMED_ENTRIES: u64 = 64;
 
 impl<P: Provider> Rollup<P> {
@@ -263,8 +265,8 @@ impl<P: Provider> Rollup<P> {
         Filter::new().address(self.instance().contract).event_signature(signature)
     }
 
-    /// The logs that match a filter, from a block to the newest one, in order. If a node refuses a request for its range or for the
-    /// size of the answer, the request is repeated in halves, down to single blocks.
+    /// The logs that match a filter, from a block to the newest one, in order. If a node refuses a request for its
+    /// range or for the size of the answer, the request is repeated in halves, down to single blocks.
     pub(crate) async fn logs(&self, filter: Filter, from_block: u64) -> Result<Vec<Log>, RollupError> {
         let last = self.provider().get_block_number().await?;
         let mut logs = Vec::new();

@@ -1,4 +1,5 @@
-//! Sends transactions: estimates gas for the next block, waits a bounded time, and decodes the contract's reason for a failure.
+//! Sends transactions: estimates gas for the next block, waits a bounded time, and decodes the contract's reason for a
+//! failure.
 
 use std::{marker::PhantomData, time::Duration};
 
@@ -23,7 +24,7 @@ pub(crate) const MINED_WITHIN: Duration = Duration::from_secs(180);
 
 /// A transaction that was mined and did not fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Receipt {
+pub struct L1Receipt {
     /// Its hash.
     pub tx_hash: B256,
     /// The block that holds it.
@@ -32,7 +33,7 @@ pub struct Receipt {
     pub gas_used: u64,
 }
 
-impl Receipt {
+impl L1Receipt {
     pub(crate) fn of(receipt: &TransactionReceipt) -> Self {
         Self {
             tx_hash: receipt.transaction_hash,
@@ -43,8 +44,8 @@ impl Receipt {
 }
 
 impl<P: Provider> Rollup<P> {
-    /// Sends a call and waits a bounded time until it is mined. A failure gives the contract's own error, if possible before it
-    /// costs gas.
+    /// Sends a call and waits a bounded time until it is mined. A failure gives the contract's own error, if possible
+    /// before it costs gas.
     pub(crate) async fn send<C: SolCall>(
         &self,
         call: CallBuilder<&P, PhantomData<C>, Ethereum>,
@@ -66,7 +67,8 @@ impl<P: Provider> Rollup<P> {
         if receipt.status() {
             return Ok(receipt);
         }
-        // Repeats the call on the state after the failed block. This gives the reason, unless the block changed the state again.
+        // Repeats the call on the state after the failed block. This gives the reason, unless the block changed the
+        // state again.
         let at = receipt.block_number.unwrap_or_default();
         match call.from(receipt.from).block(at.into()).call_raw().await {
             Err(reason) => Err(reason.into()),
@@ -87,9 +89,9 @@ pub(crate) async fn mined(
 
 /// The gas that a call needs, at most `limit`.
 ///
-/// The estimate is for the next block, not the newest one. On a chain that makes blocks on demand, the newest block may be hours
-/// old, and the contract would refuse a batch with the current time. Also, the next block includes waiting transactions. If a node
-/// has no next block, the estimate is for the newest one.
+/// The estimate is for the next block, not the newest one. On a chain that makes blocks on demand, the newest block may
+/// be hours old, and the contract would refuse a batch with the current time. Also, the next block includes waiting
+/// transactions. If a node has no next block, the estimate is for the newest one.
 pub(crate) async fn estimate<P: Provider, C: SolCall>(
     call: &CallBuilder<&P, PhantomData<C>, Ethereum>,
     limit: u64,

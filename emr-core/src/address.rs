@@ -1,4 +1,5 @@
-//! Addresses of HTTP servers, and the one rule about plain http: only on this machine, unless the user passes `--insecure`.
+//! Addresses of HTTP servers, and the one rule about plain http: only on this machine, unless the user passes
+//! `--insecure`.
 
 use std::{fmt, net::SocketAddr, str::FromStr};
 
@@ -51,8 +52,8 @@ impl PlainHttp {
     }
 }
 
-/// The address of an HTTP server that this process may talk to. [`fmt::Display`] and [`fmt::Debug`] show scheme, host and port:
-/// user name, path and query can hold secrets.
+/// The address of an HTTP server that this process may talk to. [`fmt::Display`] and [`fmt::Debug`] show scheme, host
+/// and port: user name, path and query can hold secrets.
 #[derive(Clone, PartialEq, Eq)]
 pub struct HttpAddress(Url);
 
@@ -60,8 +61,8 @@ impl HttpAddress {
     /// Checks a URL against the rule.
     ///
     /// # Errors
-    /// Returns [`AddressError::NotHttp`] for another scheme or no host, and [`AddressError::PlainHttp`] if the rule forbids
-    /// plain http to this host.
+    /// Returns [`AddressError::NotHttp`] for another scheme or no host, and [`AddressError::PlainHttp`] if the rule
+    /// forbids plain http to this host.
     pub fn new(url: Url, plain: PlainHttp) -> Result<Self, AddressError> {
         if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
             return Err(AddressError::NotHttp);
@@ -76,8 +77,8 @@ impl HttpAddress {
     /// Parses a URL and checks it against the rule.
     ///
     /// # Errors
-    /// Returns [`AddressError::NotHttp`] if the text is not the URL of an HTTP server, and [`AddressError::PlainHttp`] if the
-    /// rule forbids plain http to this host.
+    /// Returns [`AddressError::NotHttp`] if the text is not the URL of an HTTP server, and [`AddressError::PlainHttp`]
+    /// if the rule forbids plain http to this host.
     pub fn parse(text: &str, plain: PlainHttp) -> Result<Self, AddressError> {
         Self::new(Url::parse(text).map_err(|_| AddressError::NotHttp)?, plain)
     }

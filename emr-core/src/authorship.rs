@@ -35,11 +35,11 @@ pub enum AuthorshipError {
 
 /// States that an author wrote this content as this version of this record. The author signs it with RSA-PSS.
 ///
-/// It does not mention storage, so encrypting the record again keeps it valid. It names the contract and the patient, so
-/// nobody can move it to another chain, patient, slot or version.
+/// It does not mention storage, so encrypting the record again keeps it valid. It names the contract and the patient,
+/// so nobody can move it to another chain, patient, slot or version.
 ///
-/// DAG-CBOR: a map of `type` (`"emr/authored/v1"`), `domain` (32 bytes), `patient`, `slot`, `version` (integers), `class` (its
-/// code), `commitment` (32 bytes) and `previous` (31 bytes, or null).
+/// DAG-CBOR: a map of `type` (`"emr/authored/v1"`), `domain` (32 bytes), `patient`, `slot`, `version` (integers),
+/// `class` (its code), `commitment` (32 bytes) and `previous` (31 bytes, or null).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Authorship {
     /// The rollup: the field element `keccak256(chain id, contract) >> 8`, 32 bytes big-endian.
@@ -76,8 +76,8 @@ impl Authorship {
     /// Reads canonical bytes.
     ///
     /// # Errors
-    /// Returns [`AuthorshipError`] if the bytes are not canonical, or if version and predecessor do not match: only version 1
-    /// has no predecessor.
+    /// Returns [`AuthorshipError`] if the bytes are not canonical, or if version and predecessor do not match: only
+    /// version 1 has no predecessor.
     pub fn from_dag_cbor(bytes: &[u8]) -> Result<Self, AuthorshipError> {
         let malformed = |detail: &str| CodecError::Malformed { what: WHAT, detail: detail.to_owned() };
         let wire: Wire = decode(WHAT, MAX_BYTES, bytes)?;

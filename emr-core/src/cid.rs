@@ -8,8 +8,8 @@ use sha2::{Digest, Sha256};
 /// The multicodec of sha2-256.
 const SHA2_256: u64 = 0x12;
 
-/// The largest block that is stored or accepted: 1 MiB. Every IPFS implementation passes on blocks of this size (Bitswap
-/// refuses blocks above 2 MiB).
+/// The largest block that is stored or accepted: 1 MiB. Every IPFS implementation passes on blocks of this size
+/// (Bitswap refuses blocks above 2 MiB).
 pub const MAX_BLOCK_BYTES: usize = 1 << 20;
 
 /// The format of a block's bytes.

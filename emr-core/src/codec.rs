@@ -49,7 +49,8 @@ pub(crate) fn decode<T: Serialize + DeserializeOwned>(
     }
     let value = serde_ipld_dagcbor::from_slice(bytes)
         .map_err(|error| CodecError::Malformed { what, detail: error.to_string().chars().take(200).collect() })?;
-    // The decoder is strict already. Encoding again proves, without relying on it, that this value has no other byte form.
+    // The decoder is strict already. Encoding again proves, without relying on it, that this value has no other byte
+    // form.
     if encode(&value) != bytes {
         return Err(CodecError::NotCanonical { what });
     }

@@ -8,8 +8,8 @@ use sha2::{Digest, Sha256};
 #[error("not an opaque value: it must be 0x and 64 hexadecimal digits, of which the first two are 0")]
 pub struct NotOpaque;
 
-/// SHA-256 without its last byte, read as a 248-bit big-endian integer. It is always below the field's modulus, so it is
-/// one field element.
+/// SHA-256 without its last byte, read as a 248-bit big-endian integer. It is always below the field's modulus, so it
+/// is one field element.
 ///
 /// 31 bytes in DAG-CBOR; `0x` and 64 hex digits (the 32-byte element) in JSON and for people.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -24,8 +24,8 @@ impl Opaque {
         Self::truncate(Sha256::digest(bytes).into())
     }
 
-    /// The `stored` field of a record leaf: `of(manifest CID bytes || salt)`. Because of the salt, an outsider cannot tell
-    /// which manifest in the IPFS swarm the leaf stands for.
+    /// The `stored` field of a record leaf: `of(manifest CID bytes || salt)`. Because of the salt, an outsider cannot
+    /// tell which manifest in the IPFS swarm the leaf stands for.
     pub fn stored(manifest: &Cid, salt: &[u8; 32]) -> Self {
         let mut hasher = Sha256::new();
         hasher.update(manifest.to_bytes());

@@ -40,8 +40,8 @@ pub enum RecordError {
 
 /// A medical record.
 ///
-/// Fields are ordered by the bytes of their keys. The record carries the document that it was imported from, so that export
-/// returns the same bytes. Changing a field drops the document, because the two would contradict each other.
+/// Fields are ordered by the bytes of their keys. The record carries the document that it was imported from, so that
+/// export returns the same bytes. Changing a field drops the document, because the two would contradict each other.
 ///
 /// DAG-CBOR: a map of `type` (`"emr/record/v1"`), `fields` (a list of `[key, value]`, keys strictly ascending) and, if
 /// there is one, `original` (a map of `media-type` and `bytes`). At most [`Record::MAX_BYTES`] bytes.
@@ -62,8 +62,8 @@ impl Record {
         Self::default()
     }
 
-    /// Makes a record of these fields, imported from `original` if given. The importer must make sure that the fields agree
-    /// with the document. Exporters check it again.
+    /// Makes a record of these fields, imported from `original` if given. The importer must make sure that the fields
+    /// agree with the document. Exporters check it again.
     ///
     /// # Errors
     /// Returns [`RecordError::TooManyFields`] beyond [`Record::MAX_FIELDS`].

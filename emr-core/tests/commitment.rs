@@ -164,8 +164,9 @@ fn forgeries_are_refused() -> Result<(), Anything> {
     Ok(())
 }
 
-/// If inner nodes could pass as leaves, two trees of different size could have the same root: four leaves, seen as two. Also,
-/// a leaf that moves up unchanged has the same hash on every level. So the commitment must contain the number of leaves.
+/// If inner nodes could pass as leaves, two trees of different size could have the same root: four leaves, seen as two.
+/// Also, a leaf that moves up unchanged has the same hash on every level. So the commitment must contain the number of
+/// leaves.
 #[test]
 fn a_tree_of_another_size_is_refused() -> Result<(), Anything> {
     let record = record(5, false)?;

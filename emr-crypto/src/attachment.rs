@@ -14,8 +14,8 @@ pub const MAX_ATTACHMENT_BYTES: u64 = 7 << 29;
 
 const _: () = assert!(MAX_ATTACHMENT_BYTES / 8 * 9 < (MAX_LINKS * CHUNK_BYTES) as u64);
 
-/// Where a sealed attachment is, and the key that opens it. This is a secret, so it is stored in the record's sealed part.
-/// The record itself names the manifest ([`emr_core::Attachment`]).
+/// Where a sealed attachment is, and the key that opens it. This is a secret, so it is stored in the record's sealed
+/// part. The record itself names the manifest ([`emr_core::Attachment`]).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AttachmentKey {
     /// The attachment's manifest.
@@ -34,7 +34,8 @@ impl AttachmentKey {
     /// Seals all of `content` with a new key. `put` receives the blocks, the manifest last.
     ///
     /// # Errors
-    /// Returns [`SealError`] if the content cannot be read, if it is longer than [`MAX_ATTACHMENT_BYTES`], or if `put` fails.
+    /// Returns [`SealError`] if the content cannot be read, if it is longer than [`MAX_ATTACHMENT_BYTES`], or if `put`
+    /// fails.
     pub fn seal<E: std::error::Error + 'static>(
         content: impl Read,
         mut put: impl FnMut(Cid, Vec<u8>) -> Result<(), E>,

@@ -3,8 +3,8 @@
 //! Content of any length is sealed in chunks with STREAM (Hoang, Reyhanitabar, Rogaway, Vizár, "Online
 //! Authenticated-Encryption and its Nonce-Reuse Misuse-Resistance", CRYPTO 2015) over AES-256-GCM: the nonce is 7 zero
 //! bytes, a 32-bit big-endian chunk counter, and a byte that is 1 in the last chunk and 0 in all others. Content with a
-//! missing, doubled, moved or truncated chunk does not open. Each key is used for one stream only, so the nonce prefix may
-//! be zero.
+//! missing, doubled, moved or truncated chunk does not open. Each key is used for one stream only, so the nonce prefix
+//! may be zero.
 
 use aead_stream::{DecryptorBE32, EncryptorBE32};
 use aes_gcm::Aes256Gcm;
@@ -39,7 +39,8 @@ impl ContentKey {
         Self(secret)
     }
 
-    /// Wraps this key to a recipient, for one context. Writers wrap it to themselves and keep it until the record is settled.
+    /// Wraps this key to a recipient, for one context. Writers wrap it to themselves and keep it until the record is
+    /// settled.
     pub fn wrap(&self, to: &dyn KeyWrap, context: &RecordContext) -> WrappedKey {
         to.wrap_key(self.as_bytes(), &kept_key_context(context))
     }

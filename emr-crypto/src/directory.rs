@@ -115,9 +115,9 @@ impl Segment {
 
 /// A patient's key directory as it is published.
 ///
-/// It shows the current epoch of each class, the number of readers, the number of different epochs from which they read,
-/// and the sizes of their RSA keys. It does not show who they are or what they may read. The patient's account commits to
-/// the SHA-256 of the directory's CID. Anyone who fetches a directory must compare it.
+/// It shows the current epoch of each class, the number of readers, the number of different epochs from which they
+/// read, and the sizes of their RSA keys. It does not show who they are or what they may read. The patient's account
+/// commits to the SHA-256 of the directory's CID. Anyone who fetches a directory must compare it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyDirectory {
     node: Node,
@@ -176,8 +176,8 @@ impl KeyDirectory {
         self.node.readers.len()
     }
 
-    /// Opens the section of this reader and returns the keys that they may read with. Sections do not name their readers, so
-    /// this tries each. That takes one private key operation for every reader whose key has the same size.
+    /// Opens the section of this reader and returns the keys that they may read with. Sections do not name their
+    /// readers, so this tries each. That takes one private key operation for every reader whose key has the same size.
     ///
     /// # Errors
     /// Returns [`DecryptionFailed`] if no section is for this key, or if the directory was altered.
@@ -258,7 +258,8 @@ mod tests {
     use super::*;
     use crate::key_wrap::HpkeSecret;
 
-    /// A dishonest owner can put anything into segments. A reader accepts only consecutive epochs that end with the current key.
+    /// A dishonest owner can put anything into segments. A reader accepts only consecutive epochs that end with the
+    /// current key.
     #[test]
     fn contrived_segments_are_refused() -> Result<(), Box<dyn std::error::Error>> {
         let epoch = |number| KeyEpoch::new(number).ok_or("0");

@@ -155,12 +155,12 @@ pub struct SealedRecord {
 impl SealedRecord {
     /// Encrypts `authored` with a new content key, and wraps this key to the class's epoch key.
     ///
-    /// To rekey a record, open it and seal it to the new epoch's key in the same context. Attachments keep their keys and
-    /// blocks, because the author signed their addresses with the record.
+    /// To rekey a record, open it and seal it to the new epoch's key in the same context. Attachments keep their keys
+    /// and blocks, because the author signed their addresses with the record.
     ///
     /// # Errors
-    /// Returns [`SealError::EpochKey`] if the epoch key is for another class or not usable, [`SealError::Authorship`] if the
-    /// signature is wrong, and [`SealError::TooLarge`] or [`SealError::TooManyAttachments`] beyond the limits.
+    /// Returns [`SealError::EpochKey`] if the epoch key is for another class or not usable, [`SealError::Authorship`]
+    /// if the signature is wrong, and [`SealError::TooLarge`] or [`SealError::TooManyAttachments`] beyond the limits.
     pub fn seal(
         authored: &AuthoredRecord,
         context: &RecordContext,
@@ -248,16 +248,17 @@ pub struct OpenedRecord {
 }
 
 impl OpenedRecord {
-    /// Opens the record with this manifest, if the reader holds a key of its epoch and it was sealed for exactly this context.
-    /// `fetch` may get blocks from any node, because this function hashes them again. It follows only links that the sealed
-    /// part accounts for, and assembles at most [`MAX_RECORD_BYTES`].
+    /// Opens the record with this manifest, if the reader holds a key of its epoch and it was sealed for exactly this
+    /// context. `fetch` may get blocks from any node, because this function hashes them again. It follows only links
+    /// that the sealed part accounts for, and assembles at most [`MAX_RECORD_BYTES`].
     ///
-    /// Afterwards the caller must check the record leaf (`stored` from `manifest` and `storage_salt`, `authored` from the
-    /// authorship), the authorship against the record's commitment, and the author's key against the author's account.
+    /// Afterwards the caller must check the record leaf (`stored` from `manifest` and `storage_salt`, `authored` from
+    /// the authorship), the authorship against the record's commitment, and the author's key against the author's
+    /// account.
     ///
     /// # Errors
-    /// Returns [`OpenError`] if a block cannot be fetched, is another block or does not open, or if the author's signature is
-    /// wrong. Any fault in the blocks' content gives [`DecryptionFailed`].
+    /// Returns [`OpenError`] if a block cannot be fetched, is another block or does not open, or if the author's
+    /// signature is wrong. Any fault in the blocks' content gives [`DecryptionFailed`].
     pub fn open<E: std::error::Error + 'static>(
         manifest: &Cid,
         mut fetch: impl FnMut(&Cid) -> Result<Vec<u8>, E>,
@@ -274,8 +275,8 @@ impl OpenedRecord {
 }
 
 impl AuthoredRecord {
-    /// Opens the record with this manifest by its content key, which only its writer keeps ([`SealedRecord::key`]). Otherwise
-    /// the same as [`OpenedRecord::open`].
+    /// Opens the record with this manifest by its content key, which only its writer keeps ([`SealedRecord::key`]).
+    /// Otherwise the same as [`OpenedRecord::open`].
     ///
     /// # Errors
     /// The same as [`OpenedRecord::open`].

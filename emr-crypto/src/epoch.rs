@@ -156,7 +156,8 @@ impl ClassKeys {
     }
 }
 
-/// The epoch private keys that a reader was granted. Per class, they are a range of epochs that ends with the current one.
+/// The epoch private keys that a reader was granted. Per class, they are a range of epochs that ends with the current
+/// one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EpochKeyring(BTreeMap<Class, ClassKeys>);
 

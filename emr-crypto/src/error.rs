@@ -5,8 +5,8 @@ use emr_core::cid::BlockMismatch;
 
 /// A ciphertext did not open: wrong key, wrong context, or altered bytes.
 ///
-/// All causes give this one value, so that an attacker cannot learn which step failed (Manger's attack on RSA-OAEP, RFC 8017
-/// section 7.1.2 note).
+/// All causes give this one value, so that an attacker cannot learn which step failed (Manger's attack on RSA-OAEP, RFC
+/// 8017 section 7.1.2 note).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("cannot be decrypted with these keys: it was sealed for someone else or for another record, or it was altered")]
 pub struct DecryptionFailed;

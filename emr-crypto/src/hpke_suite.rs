@@ -7,7 +7,8 @@ use zeroize::Zeroizing;
 
 use crate::{DecryptionFailed, random};
 
-/// Encrypts one message. Returns the encapsulated key followed by the ciphertext, or `None` if `public` is not a usable key.
+/// Encrypts one message. Returns the encapsulated key followed by the ciphertext, or `None` if `public` is not a usable
+/// key.
 pub(crate) fn seal<K: Kem>(public: &[u8], info: &[u8], aad: &[u8], plaintext: &[u8]) -> Option<Vec<u8>> {
     let public = K::PublicKey::from_bytes(public).ok()?;
     let (encapsulated, ciphertext) = hpke::single_shot_seal_with_rng::<ChaCha20Poly1305, HkdfSha256, K>(

@@ -38,8 +38,8 @@ pub struct Identity {
     ethereum: Zeroizing<[u8; 32]>,
 }
 
-/// The encoding: a DAG-CBOR list of role, PKCS#8 DER of the RSA key, rollup seed and Ethereum key. (It is not a map, because
-/// the encoder sorts the fields of maps in buffers that nobody erases.)
+/// The encoding: a DAG-CBOR list of role, PKCS#8 DER of the RSA key, rollup seed and Ethereum key. (It is not a map,
+/// because the encoder sorts the fields of maps in buffers that nobody erases.)
 #[derive(Serialize, Deserialize)]
 struct Encoded(u8, ByteBuf, ByteArray<32>, ByteArray<32>);
 
@@ -111,8 +111,9 @@ impl Identity {
         &self.ethereum
     }
 
-    /// The salt of the commitment to the encryption key, 32 bytes. A patient's account commits to their RSA key with this salt, so
-    /// that the commitment does not identify them. It is HKDF-SHA256 of the rollup seed, so it never changes for an identity.
+    /// The salt of the commitment to the encryption key, 32 bytes. A patient's account commits to their RSA key with
+    /// this salt, so that the commitment does not identify them. It is HKDF-SHA256 of the rollup seed, so it never
+    /// changes for an identity.
     pub fn commitment_salt(&self) -> [u8; 32] {
         *aead::derive(&self.rollup_seed, "emr/identity/commitment-salt/v1", b"")
     }

@@ -4,9 +4,9 @@
 //! magic 12 "emr-identity" | version 1 | log2 N 1 | salt 32 | nonce 12 | sealed length 4 | sealed
 //! ```
 //!
-//! Integers are big-endian. The key is scrypt (RFC 7914) of the passphrase's UTF-8 bytes and the salt, with r = 8, p = 1 and
-//! 32 bytes of output. `sealed` is the AES-256-GCM encryption of the identity's DAG-CBOR, with everything before it as
-//! additional data.
+//! Integers are big-endian. The key is scrypt (RFC 7914) of the passphrase's UTF-8 bytes and the salt, with r = 8, p =
+//! 1 and 32 bytes of output. `sealed` is the AES-256-GCM encryption of the identity's DAG-CBOR, with everything before
+//! it as additional data.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -175,7 +175,8 @@ impl IdentityFile {
         Ok(Identity::from_bytes(&plaintext)?)
     }
 
-    /// Writes an identity file with mode 0600. It appears completely or not at all. Once this returns, it survives a crash.
+    /// Writes an identity file with mode 0600. It appears completely or not at all. Once this returns, it survives a
+    /// crash.
     ///
     /// # Errors
     /// Returns [`IdentityFileError::Exists`] if the file exists and `overwrite` is [`Overwrite::Never`],
@@ -221,8 +222,8 @@ impl IdentityFile {
     /// Reads and decrypts an identity file.
     ///
     /// # Errors
-    /// Returns [`IdentityFileError`] if the file is missing, readable by others or not a complete identity file, or if the
-    /// passphrase is wrong.
+    /// Returns [`IdentityFileError`] if the file is missing, readable by others or not a complete identity file, or if
+    /// the passphrase is wrong.
     pub fn open(path: &Path, passphrase: &SecretString) -> Result<Identity, IdentityFileError> {
         let failed = |source: io::Error| match source.kind() {
             io::ErrorKind::NotFound => IdentityFileError::NotFound(path.to_owned()),

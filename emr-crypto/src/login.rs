@@ -20,7 +20,8 @@ pub enum LoginMessageError {
     Malformed,
 }
 
-/// The message that an account signs to log in. Nonce and expiry come from the node's challenge; a node accepts each nonce once.
+/// The message that an account signs to log in. Nonce and expiry come from the node's challenge; a node accepts each
+/// nonce once.
 ///
 /// Bytes: domain 32 | verifier 4 | account 4 | nonce 32 | expires 8, integers big-endian; 80 in all. Signed with
 /// RSA-PSS in the context [`SigningContext::LOGIN`].
@@ -28,8 +29,8 @@ pub enum LoginMessageError {
 pub struct LoginMessage {
     /// The rollup's domain, 32 bytes big-endian.
     pub domain: [u8; 32],
-    /// The account of the hospital that asks. The signer checks that it is the hospital that they want to talk to. Without
-    /// this check, a node could pass on another node's challenge and log in there in the signer's name.
+    /// The account of the hospital that asks. The signer checks that it is the hospital that they want to talk to.
+    /// Without this check, a node could pass on another node's challenge and log in there in the signer's name.
     pub verifier: AccountIndex,
     /// The account that must prove itself.
     pub account: AccountIndex,
@@ -82,12 +83,12 @@ impl LoginMessage {
         key.sign_pss(SigningContext::LOGIN, &self.to_bytes())
     }
 
-    /// Checks a signature. The caller must look up the key of [`Self::account`], and check that it issued the nonce and that
-    /// nobody has used it yet.
+    /// Checks a signature. The caller must look up the key of [`Self::account`], and check that it issued the nonce and
+    /// that nobody has used it yet.
     ///
     /// # Errors
-    /// Returns [`LoginMessageError::Expired`] after [`Self::expires`], and [`LoginMessageError::Signature`] for a signature by another
-    /// key or of another message.
+    /// Returns [`LoginMessageError::Expired`] after [`Self::expires`], and [`LoginMessageError::Signature`] for a
+    /// signature by another key or of another message.
     pub fn verify(&self, key: &RsaPublic, signature: &[u8], now: UnixTime) -> Result<(), LoginMessageError> {
         if now > self.expires {
             return Err(LoginMessageError::Expired);

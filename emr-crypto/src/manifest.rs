@@ -43,8 +43,8 @@ impl Manifest {
         serde_ipld_dagcbor::to_vec(&self.0).expect("a list of links has a DAG-CBOR form")
     }
 
-    /// The links, in order. To keep a record, a node must keep every block that they name and, if such a block is a manifest,
-    /// every block that it links.
+    /// The links, in order. To keep a record, a node must keep every block that they name and, if such a block is a
+    /// manifest, every block that it links.
     pub fn links(&self) -> &[Cid] {
         &self.0
     }

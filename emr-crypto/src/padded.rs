@@ -21,9 +21,9 @@ impl Write for Counter {
     }
 }
 
-/// Encodes a value and pads it to a Padmé length, at least `least` bytes. The buffer has its final size from the start, because a
-/// growing buffer leaves copies of secrets in freed memory. A value with secrets must encode as lists, because the encoder
-/// sorts the fields of maps in buffers that nobody erases.
+/// Encodes a value and pads it to a Padmé length, at least `least` bytes. The buffer has its final size from the start,
+/// because a growing buffer leaves copies of secrets in freed memory. A value with secrets must encode as lists,
+/// because the encoder sorts the fields of maps in buffers that nobody erases.
 pub(crate) fn encode(value: &impl Serialize, least: usize) -> Zeroizing<Vec<u8>> {
     let mut counter = Counter(4);
     serde_ipld_dagcbor::to_writer(&mut counter, value).expect("plain data has a DAG-CBOR form");

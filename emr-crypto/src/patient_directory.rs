@@ -76,7 +76,8 @@ struct DirectoryContent {
     readers: BTreeMap<AccountIndex, Reader>,
 }
 
-/// A patient's key directory with all its secrets. It can be loaded again from the published directory and the patient's key.
+/// A patient's key directory with all its secrets. It can be loaded again from the published directory and the
+/// patient's key.
 #[derive(Clone, Debug)]
 pub struct PatientDirectory {
     content: DirectoryContent,
@@ -120,8 +121,8 @@ impl DirectoryContent {
         self.classes[usize::from(class.code())].secrets.push(EpochSecret::generate());
     }
 
-    /// Cuts each class's epochs where a reader's access begins, and encrypts the segments. Each segment links to the next, so
-    /// their total size does not depend on the number of readers.
+    /// Cuts each class's epochs where a reader's access begins, and encrypts the segments. Each segment links to the
+    /// next, so their total size does not depend on the number of readers.
     fn seal_segments(&self, aad: &[u8; 32]) -> (Vec<ByteBuf>, BTreeMap<(Class, KeyEpoch), SegmentLink>) {
         let mut firsts: BTreeSet<_> = Class::ALL.map(|class| (class, KeyEpoch::FIRST)).into();
         for reader in self.readers.values() {
@@ -142,8 +143,8 @@ impl DirectoryContent {
         (segments, links)
     }
 
-    /// Makes all sections again, with new keys and in random order. So comparing two published directories does not show
-    /// whose access changed.
+    /// Makes all sections again, with new keys and in random order. So comparing two published directories does not
+    /// show whose access changed.
     fn publish(&self) -> KeyDirectory {
         let current = Class::ALL.map(|class| self.current(class));
         let aad = classes_digest(&current);
@@ -210,12 +211,12 @@ impl PatientDirectory {
         Self { content, published }
     }
 
-    /// Opens the published directory of this owner. The caller must first check that the owner's account commits to it, because
-    /// anyone can make a directory that this owner can open.
+    /// Opens the published directory of this owner. The caller must first check that the owner's account commits to it,
+    /// because anyone can make a directory that this owner can open.
     ///
     /// # Errors
-    /// Returns [`OwnDirectoryError`] if the directory belongs to another owner, was altered, or has a reader with an unknown
-    /// kind of key.
+    /// Returns [`OwnDirectoryError`] if the directory belongs to another owner, was altered, or has a reader with an
+    /// unknown kind of key.
     pub fn open(published: KeyDirectory, owner: &dyn KeyUnwrap) -> Result<Self, OwnDirectoryError> {
         Ok(Self { content: DirectoryContent::open(&published, owner)?, published })
     }
@@ -241,9 +242,10 @@ impl PatientDirectory {
 
     /// Lets an account read classes. A second grant adds to the first, and replaces the account's key.
     ///
-    /// With [`Past::Included`] the account gets all epochs from the first on. With [`Past::Closed`] each class begins a new epoch,
-    /// whose key goes to all readers; the account gets this epoch and later ones. Existing records are sealed under older epochs,
-    /// so the account cannot read them even if it has their blocks. An account that could read a class before keeps that access.
+    /// With [`Past::Included`] the account gets all epochs from the first on. With [`Past::Closed`] each class begins a
+    /// new epoch, whose key goes to all readers; the account gets this epoch and later ones. Existing records are
+    /// sealed under older epochs, so the account cannot read them even if it has their blocks. An account that could
+    /// read a class before keeps that access.
     ///
     /// # Errors
     /// Returns [`GrantError::Full`] if the directory would become too large. Then nothing changed.
@@ -275,12 +277,13 @@ impl PatientDirectory {
         self.replace(content, MAX_GRANT_BYTES).ok_or(GrantError::Full)
     }
 
-    /// Ends an account's access to classes. Each class that the account could read begins a new epoch, whose key goes to the
-    /// remaining readers. Returns these classes. Keys of older epochs that the account holds cannot be taken back.
+    /// Ends an account's access to classes. Each class that the account could read begins a new epoch, whose key goes
+    /// to the remaining readers. Returns these classes. Keys of older epochs that the account holds cannot be taken
+    /// back.
     ///
     /// # Errors
-    /// Returns [`RevokeError`] if the account reads none of the classes, or the directory would exceed one block. Then nothing
-    /// changed.
+    /// Returns [`RevokeError`] if the account reads none of the classes, or the directory would exceed one block. Then
+    /// nothing changed.
     pub fn revoke(&mut self, account: AccountIndex, classes: ClassMask) -> Result<ClassMask, RevokeError> {
         let mut content = self.content.clone();
         let reader = content.readers.get_mut(&account).ok_or(RevokeError::NotAReader(account))?;
@@ -298,8 +301,8 @@ impl PatientDirectory {
         Ok(revoked)
     }
 
-    /// Begins a new epoch of every class, under a new key of the owner. Use it when the owner replaced their key, or when others
-    /// may know it. All readers keep their access.
+    /// Begins a new epoch of every class, under a new key of the owner. Use it when the owner replaced their key, or
+    /// when others may know it. All readers keep their access.
     ///
     /// # Errors
     /// Returns [`RevokeError::Full`] if the directory would exceed one block. Then nothing changed.

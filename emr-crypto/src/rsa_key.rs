@@ -92,8 +92,8 @@ pub struct RsaPublic(RsaPublicKey);
 
 /// The only public exponent, as big-endian bytes.
 const EXPONENT: [u8; 3] = [1, 0, 1];
-/// How often encryption tries to get a ciphertext with a clear top bit. All tries fail with probability 2^-128, unless the
-/// key was made for that purpose.
+/// How often encryption tries to get a ciphertext with a clear top bit. All tries fail with probability 2^-128, unless
+/// the key was made for that purpose.
 const MAX_OAEP_TRIES: usize = 128;
 /// The longest SPKI DER in bytes. 4096 bits take 550.
 const MAX_DER_BYTES: usize = 600;
@@ -109,8 +109,8 @@ impl RsaPublic {
         Ok(Self(key))
     }
 
-    /// Reads a DER SubjectPublicKeyInfo (RFC 5280 4.1.2.7), as `openssl rsa -pubout -outform DER` writes it. Accepts only the
-    /// canonical form.
+    /// Reads a DER SubjectPublicKeyInfo (RFC 5280 4.1.2.7), as `openssl rsa -pubout -outform DER` writes it. Accepts
+    /// only the canonical form.
     ///
     /// # Errors
     /// Returns [`RsaKeyError`] if the bytes are not such a key.
@@ -165,9 +165,9 @@ impl RsaPublic {
 
     /// Encrypts a 32-byte key with RSA-OAEP, SHA-256 and MGF1-SHA-256 (RFC 8017 7.1.1); `label` is OAEP's label.
     ///
-    /// Encryption repeats until the ciphertext's top bit is clear, two tries on average. Such a ciphertext is below the modulus
-    /// of every key of this size, so it does not show whose key made it (RSA-RAEP: Bellare, Boldyreva, Desai, Pointcheval,
-    /// "Key-Privacy in Public-Key Encryption", ASIACRYPT 2001).
+    /// Encryption repeats until the ciphertext's top bit is clear, two tries on average. Such a ciphertext is below the
+    /// modulus of every key of this size, so it does not show whose key made it (RSA-RAEP: Bellare, Boldyreva, Desai,
+    /// Pointcheval, "Key-Privacy in Public-Key Encryption", ASIACRYPT 2001).
     pub fn encrypt_oaep(&self, label: &[u8], key: &[u8; 32]) -> Vec<u8> {
         let encrypt = || {
             let padding = Oaep::<Sha256>::new_with_label(label);
@@ -251,13 +251,14 @@ impl RsaSecret {
         self.0.sign_with_rng(&mut random::system(), Pss::<Sha256>::new_blinded(), &context.digest(message)).ok()
     }
 
-    /// Signs with RSA-PSS: SHA-256, MGF1-SHA-256, 32 bytes of salt (RFC 8017 8.1.1). The signature is as long as the modulus.
+    /// Signs with RSA-PSS: SHA-256, MGF1-SHA-256, 32 bytes of salt (RFC 8017 8.1.1). The signature is as long as the
+    /// modulus.
     pub fn sign_pss(&self, context: SigningContext, message: &[u8]) -> Vec<u8> {
         self.sign_checked(context, message).expect("the key worked when it was read")
     }
 
-    /// Signs with RSASSA-PKCS1-v1_5 and SHA-256 (RFC 8017 8.2.1): the proof of possession that the contract verifies. There is no
-    /// [`SigningContext`], so the message itself must state its purpose.
+    /// Signs with RSASSA-PKCS1-v1_5 and SHA-256 (RFC 8017 8.2.1): the proof of possession that the contract verifies.
+    /// There is no [`SigningContext`], so the message itself must state its purpose.
     pub fn sign_pkcs1v15(&self, message: &[u8]) -> Vec<u8> {
         self.0
             .sign_with_rng(&mut random::system(), Pkcs1v15Sign::new::<Sha256>(), &Sha256::digest(message))

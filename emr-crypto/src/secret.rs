@@ -6,8 +6,8 @@ use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zeroize::Zeroizing;
 
-/// 32 secret bytes on the heap, erased when dropped. Moving the value moves only a pointer, so neither a growing list nor a
-/// returned value leaves a copy of the bytes. Encoded as a byte string.
+/// 32 secret bytes on the heap, erased when dropped. Moving the value moves only a pointer, so neither a growing list
+/// nor a returned value leaves a copy of the bytes. Encoded as a byte string.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct SecretBytes(Box<Zeroizing<[u8; 32]>>);
 

@@ -121,8 +121,8 @@ impl Chain {
         })
     }
 
-    /// The block number of `id`; `None` for a hash that is not on the chain. `pending`, `safe` and `finalized` mean the newest
-    /// block, because this chain is never reorganised.
+    /// The block number of `id`; `None` for a hash that is not on the chain. `pending`, `safe` and `finalized` mean the
+    /// newest block, because this chain is never reorganised.
     pub(crate) fn number_of(&self, id: BlockId) -> Result<Option<u64>, RpcFailure> {
         Ok(match id {
             BlockId::Hash(hash) => self.store.number_of_block(&hash.block_hash)?,
@@ -140,8 +140,8 @@ impl Chain {
         }
     }
 
-    /// The header for a call at `id`. For the newest block it is the header of the next block, so that a simulation has the
-    /// same time as a transaction that is sent now.
+    /// The header for a call at `id`. For the newest block it is the header of the next block, so that a simulation has
+    /// the same time as a transaction that is sent now.
     pub(crate) fn call_header(&self, id: BlockId, tip: &Tip) -> Header {
         match id {
             BlockId::Number(BlockNumberOrTag::Number(_) | BlockNumberOrTag::Earliest) | BlockId::Hash(_) => {
@@ -235,7 +235,8 @@ impl Chain {
             number: parent.number + 1,
             timestamp: clock.max(parent.timestamp + 1),
             base_fee_per_gas: Some(next_base_fee(parent)),
-            // There is no beacon chain, so this is not random: everyone knows the value in advance, but it differs per block.
+            // There is no beacon chain, so this is not random: everyone knows the value in advance, but it differs per
+            // block.
             mix_hash: keccak256(parent.hash()),
             ..blank_header()
         }

@@ -23,8 +23,8 @@ use crate::{
     world_state::WorldState,
 };
 
-/// Mainnet's latest rules. They include EIP-170 and EIP-3860 (size of code and initcode), EIP-7825 (the cap below), EIP-7623
-/// (calldata floor) and EIP-7883 (price of modexp).
+/// Mainnet's latest rules. They include EIP-170 and EIP-3860 (size of code and initcode), EIP-7825 (the cap below),
+/// EIP-7623 (calldata floor) and EIP-7883 (price of modexp).
 const SPEC: SpecId = SpecId::OSAKA;
 /// The highest gas limit of a transaction (EIP-7825).
 const TRANSACTION_GAS_CAP: u64 = revm::primitives::eip7825::TX_GAS_LIMIT_CAP;
@@ -128,7 +128,8 @@ pub(crate) fn estimate_gas(view: View<'_>, header: &Header, request: &Transactio
     let gas = *result.gas();
     output(result)?;
     let mut too_little = gas.tx_gas_used().max(TRANSFER_GAS) - 1;
-    // This guess is nearly always right: the gas used before refunds, plus the 64th that each call keeps back (EIP-150).
+    // This guess is nearly always right: the gas used before refunds, plus the 64th that each call keeps back
+    // (EIP-150).
     let likely = gas.total_gas_spent().max(gas.floor_gas()).saturating_add(CALL_STIPEND).saturating_mul(64) / 63;
     if too_little < likely && likely < enough {
         if suffices(with(likely)) { enough = likely } else { too_little = likely }

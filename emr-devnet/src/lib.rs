@@ -64,7 +64,8 @@ impl EmbeddedChain {
     ///
     /// # Errors
     ///
-    /// Fails if the folder holds a chain with another id, if another process has it open, or if it cannot be read or written.
+    /// Fails if the folder holds a chain with another id, if another process has it open, or if it cannot be read or
+    /// written.
     pub fn open(folder: &Path, config: &ChainConfig) -> Result<Self, OpenError> {
         Self::open_on(&Disk::default(), folder, config)
     }
@@ -105,8 +106,8 @@ impl EmbeddedChain {
         rpc::answer(&self.chain, method, params)
     }
 
-    /// Moves the chain's clock `seconds` further ahead of the machine's clock, permanently. Returns the total difference. The next
-    /// block has the new time.
+    /// Moves the chain's clock `seconds` further ahead of the machine's clock, permanently. Returns the total
+    /// difference. The next block has the new time.
     ///
     /// # Errors
     ///

@@ -121,8 +121,8 @@ async fn handle(State(served): State<Served>, headers: HeaderMap, body: Bytes) -
     }
 }
 
-/// Whether the request's `Host` names this machine. This refuses a web page whose domain was made to resolve to this machine
-/// (DNS rebinding).
+/// Whether the request's `Host` names this machine. This refuses a web page whose domain was made to resolve to this
+/// machine (DNS rebinding).
 fn names_this_machine(headers: &HeaderMap) -> bool {
     let Some(host) = headers.get(HOST).and_then(|value| value.to_str().ok()) else { return false };
     Url::parse(&format!("http://{host}")).is_ok_and(|url| match url.host() {
@@ -133,8 +133,8 @@ fn names_this_machine(headers: &HeaderMap) -> bool {
     })
 }
 
-/// Whether the request declares a JSON body. A browser sends this to another origin only after a preflight request (CORS),
-/// which this server never allows.
+/// Whether the request declares a JSON body. A browser sends this to another origin only after a preflight request
+/// (CORS), which this server never allows.
 fn says_json(headers: &HeaderMap) -> bool {
     let Some(kind) = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()) else { return false };
     kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))

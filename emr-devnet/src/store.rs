@@ -286,7 +286,8 @@ fn append(
     for ((address, slot), value) in &undo.slots {
         undo_slots.insert((number, &address.into_array(), &slot.to_be_bytes()), &value.to_be_bytes())?;
     }
-    // The oldest readable state is that of block `number - KEPT_STATES + 1`. This block's undo rows lead to an older state.
+    // The oldest readable state is that of block `number - KEPT_STATES + 1`. This block's undo rows lead to an older
+    // state.
     let oldest = (number + 2).saturating_sub(KEPT_STATES);
     undo_accounts.retain_in(..(oldest, &[0; 20]), |_, _| false)?;
     undo_slots.retain_in(..(oldest, &[0; 20], &[0; 32]), |_, _| false)?;

@@ -1,8 +1,8 @@
 //! A Merkle Patricia trie in memory. Copies share their nodes.
 //!
-//! Keys are 32 bytes, already hashed. Each node caches its reference (the RLP or its Keccak-256). So after a change, the root
-//! needs only the changed paths, and keeping the trie of an earlier block costs only those paths. The node encodings come
-//! from `alloy-trie`, and the shape from the Yellow Paper's appendix D.
+//! Keys are 32 bytes, already hashed. Each node caches its reference (the RLP or its Keccak-256). So after a change,
+//! the root needs only the changed paths, and keeping the trie of an earlier block costs only those paths. The node
+//! encodings come from `alloy-trie`, and the shape from the Yellow Paper's appendix D.
 
 use std::sync::{Arc, OnceLock};
 
@@ -288,8 +288,8 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
-        /// After any sequence of writes and deletions, the root is the one that `alloy-trie` computes from scratch, and the
-        /// proofs verify. A copy that was made in between keeps its root.
+        /// After any sequence of writes and deletions, the root is the one that `alloy-trie` computes from scratch, and
+        /// the proofs verify. A copy that was made in between keeps its root.
         #[test]
         fn agrees_with_a_rebuild(steps in prop::collection::vec((0u16..1024, 0u8..4), 1..80)) {
             let (mut trie, mut model) = (Trie::default(), BTreeMap::new());

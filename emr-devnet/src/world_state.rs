@@ -170,8 +170,8 @@ impl Account {
 }
 
 impl Changes {
-    /// The changes that an executed transaction made. Deletes accounts that end up empty (EIP-161), and a contract that was
-    /// created and destroyed in the same transaction (EIP-6780).
+    /// The changes that an executed transaction made. Deletes accounts that end up empty (EIP-161), and a contract that
+    /// was created and destroyed in the same transaction (EIP-6780).
     pub(crate) fn of(touched: EvmState) -> Self {
         let mut changes = Self::default();
         for (address, account) in touched {

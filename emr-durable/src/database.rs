@@ -11,15 +11,15 @@ use redb::{Builder, Database, DatabaseError, StorageBackend, backends::FileBacke
 
 use crate::{Disk, Step, Watch, disk::parent};
 
-/// Opens a redb file, or creates it. When this returns, the file's name is durable: redb syncs the file, and this function
-/// syncs the folder that holds it.
+/// Opens a redb file, or creates it. When this returns, the file's name is durable: redb syncs the file, and this
+/// function syncs the folder that holds it.
 ///
-/// A new file gets its name only after redb has initialised it. Otherwise a crash could leave a file that redb refuses as
-/// damaged.
+/// A new file gets its name only after redb has initialised it. Otherwise a crash could leave a file that redb refuses
+/// as damaged.
 ///
 /// # Errors
-/// Returns [`DatabaseError::DatabaseAlreadyOpen`] if another process has the file open, and otherwise the error of redb or the
-/// file system.
+/// Returns [`DatabaseError::DatabaseAlreadyOpen`] if another process has the file open, and otherwise the error of redb
+/// or the file system.
 pub fn open_database(disk: &Disk, path: &Path, cache_bytes: usize) -> Result<Database, DatabaseError> {
     let mut builder = Builder::new();
     builder.set_cache_size(cache_bytes);

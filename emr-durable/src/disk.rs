@@ -39,8 +39,8 @@ impl Disk {
         }
     }
 
-    /// Makes a folder and the folders above it, durably. Always syncs the name of the lowest folder that exists already: a process
-    /// may have made it and been killed before it synced the folder above.
+    /// Makes a folder and the folders above it, durably. Always syncs the name of the lowest folder that exists
+    /// already: a process may have made it and been killed before it synced the folder above.
     ///
     /// # Errors
     /// Returns the file system's error. Folders that were made before the error stay.
@@ -58,7 +58,8 @@ impl Disk {
         self.sync_folder(above)
     }
 
-    /// Syncs a folder in which this process made nothing. Ignores a missing permission: the folder may belong to another user.
+    /// Syncs a folder in which this process made nothing. Ignores a missing permission: the folder may belong to
+    /// another user.
     fn sync_existing(&self, folder: &Path) -> io::Result<()> {
         match self.sync_folder(folder) {
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
@@ -118,7 +119,8 @@ impl Disk {
         self.place(path, bytes, parent(path))
     }
 
-    /// The same as [`Self::replace`], but the unfinished file is in the folder `staging`, which must be on the same file system.
+    /// The same as [`Self::replace`], but the unfinished file is in the folder `staging`, which must be on the same
+    /// file system.
     ///
     /// # Errors
     /// The same as [`Self::replace`].

@@ -40,8 +40,8 @@ pub struct Dag {
 /// The links of a DAG-CBOR block, in the order of the bytes, with repetitions.
 ///
 /// # Errors
-/// Returns [`StoreError::NotDagCbor`] if the bytes are malformed, not in the strict form, nested deeper than 256, or followed
-/// by other bytes.
+/// Returns [`StoreError::NotDagCbor`] if the bytes are malformed, not in the strict form, nested deeper than 256, or
+/// followed by other bytes.
 pub fn links(cid: &Cid, bytes: &[u8]) -> Result<Vec<Cid>, StoreError> {
     let extracted: Result<ExtractLinks<64>, DecodeError<Infallible>> = serde_ipld_dagcbor::from_slice(bytes);
     extracted
@@ -49,12 +49,12 @@ pub fn links(cid: &Cid, bytes: &[u8]) -> Result<Vec<Cid>, StoreError> {
         .map_err(|reason| StoreError::NotDagCbor { cid: *cid, reason: reason.to_string() })
 }
 
-/// Reads and verifies every block under `root` from `store`, level by level. Holds one block and the list of addresses in
-/// memory.
+/// Reads and verifies every block under `root` from `store`, level by level. Holds one block and the list of addresses
+/// in memory.
 ///
 /// # Errors
-/// Returns [`StoreError::DagLimit`] as soon as a limit is certain to be exceeded, [`StoreError::NotFound`] for a missing
-/// block, and [`StoreError::Mismatch`] for a wrong block or for a link whose kind of CID is not allowed.
+/// Returns [`StoreError::DagLimit`] as soon as a limit is certain to be exceeded, [`StoreError::NotFound`] for a
+/// missing block, and [`StoreError::Mismatch`] for a wrong block or for a link whose kind of CID is not allowed.
 pub async fn walk(store: &dyn Blockstore, root: &Cid, limits: &DagLimits) -> Result<Dag, StoreError> {
     let exceeded = |limit: String| StoreError::DagLimit { root: *root, limit };
     let mut seen = BTreeSet::from([*root]);

@@ -13,7 +13,8 @@ pub enum StoreError {
     /// The store does not hold the block.
     #[error("block {0} is not in this store: ask another node for it")]
     NotFound(Cid),
-    /// The bytes are not the block that the CID names (a damaged disk or a lying node), or the kind of CID is not allowed.
+    /// The bytes are not the block that the CID names (a damaged disk or a lying node), or the kind of CID is not
+    /// allowed.
     #[error(transparent)]
     Mismatch(#[from] BlockMismatch),
     /// The block is larger than [`emr_core::cid::MAX_BLOCK_BYTES`].

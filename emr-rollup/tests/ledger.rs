@@ -5,11 +5,12 @@ use emr_core::{Class, ClassMask, RecordStatus, Rights};
 use emr_rollup::testing::scenario::*;
 use emr_rollup::{
     batch::{D2Entry, PushError},
-    operation::{DirectoryCommitment, Operation, SignedOperation},
+    operation::{DirectoryCommitment, Domain, Operation, SignedOperation},
     primitive::{eddsa::SigningKey, field::Fr},
     state::{
         StateTrees,
         leaf::{AuditEntry, RecordLeaf, extend_head},
+        ledger::{ApplyError, CheckedOperation, Executed, Ledger},
     },
     statement::{Clause, check_batch},
     version::CircuitVersion,
@@ -259,6 +260,78 @@ fn access_is_requested_within_a_live_grant_only() {
     batch.push(&sign(STRANGER, request(slot + 1, 0, Class::Summary), None, 3)).unwrap();
     // The doctor reads under their hospital's grant.
     batch.push(&sign(DOCTOR, request(slot, 0, Class::Genetics), None, 4)).unwrap();
+}
+
+/// Everything of the patient that an operation can change.
+fn content(ledger: &Ledger) -> (emr_core::StateRoot, String) {
+    let patient = ledger.patient(account(PATIENT)).unwrap();
+    (ledger.trees().root(), format!("{:?} {:?} {:?}", patient.grants, patient.records, patient.audit))
+}
+
+fn checked(ledger: &Ledger, signed: &SignedOperation) -> CheckedOperation {
+    ledger.check(signed, time(TIME)).unwrap()
+}
+
+#[test]
+fn a_checked_operation_is_applied_to_the_state_of_its_check_only() {
+    let (_, mut ledger) = open(SMALL).seal();
+    let first = operations(&SMALL)[0];
+    let second = re_sign(first, |operation| operation.salt = Fr::from(99));
+    let [one, other, again] = [first, second, first].map(|signed| checked(&ledger, &signed));
+    let (mut apart, before) = (ledger.clone(), content(&ledger));
+
+    // An apply is the same as an execution.
+    let expected = apart.execute(&first, time(TIME)).unwrap();
+    let Executed { d2, entry, .. } = ledger.apply(one).unwrap();
+    assert_eq!((d2, entry), (expected.d2, expected.entry));
+    let after = content(&ledger);
+    assert_eq!(after, content(&apart));
+    assert_ne!(after, before);
+
+    // The state has moved: neither another operation nor the same one is applied, and nothing changes.
+    for stale in [other, again] {
+        assert!(!stale.is_current(&ledger, time(TIME)));
+        let moved = ApplyError::StateMoved { checked: before.0, ledger: after.0 };
+        assert_eq!(ledger.apply(stale).err(), Some(moved));
+        assert_eq!(content(&ledger), after);
+    }
+}
+
+/// An operation can follow every rule on both states and still be refused: the check was about the other state.
+#[test]
+fn an_operation_that_was_checked_on_another_ledger_is_refused() {
+    let (_, mut ledger) = open(SMALL).seal();
+    let (mut elsewhere, before) = (ledger.clone(), content(&ledger));
+    let slot = first_slot(&SMALL);
+    let other = sign(PATIENT, set_grant(slot + 1, grant(DOCTOR, Rights::READ, ClassMask::ALL, 1), 0, 0), None, 7);
+    elsewhere.execute(&other, time(TIME)).unwrap();
+    let request = sign(DOCTOR, request(slot + 1, 0, Class::Summary), None, 8);
+    assert!(ledger.check(&request, time(TIME)).is_err(), "there is no grant here");
+    let checked = checked(&elsewhere, &request);
+    assert!(checked.is_current(&elsewhere, time(TIME)));
+    assert!(!checked.is_current(&elsewhere, time(TIME + 1)), "a check holds for one time");
+    let moved = ApplyError::StateMoved { checked: elsewhere.trees().root(), ledger: before.0 };
+    assert_eq!(ledger.apply(checked).err(), Some(moved));
+    assert_eq!(content(&ledger), before);
+}
+
+/// Two rollups can have the same state. A signature is for one of them only.
+#[test]
+fn an_operation_that_was_checked_for_another_rollup_is_refused() {
+    let register = |domain| {
+        let mut ledger = Ledger::genesis(domain, SMALL);
+        for registration in registrations() {
+            ledger.consume(&registration.into()).unwrap();
+        }
+        ledger
+    };
+    let (here, mut elsewhere) = (register(domain()), register(Domain::new(1, [0x11; 20])));
+    let checked = checked(&here, &operations(&SMALL)[0]);
+    let before = content(&elsewhere);
+    assert_eq!(before.0, here.trees().root(), "the states are equal");
+    assert!(!checked.is_current(&elsewhere, time(TIME)));
+    assert_eq!(elsewhere.apply(checked).err(), Some(ApplyError::OtherRollup));
+    assert_eq!(content(&elsewhere), before);
 }
 
 #[test]

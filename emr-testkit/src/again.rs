@@ -1,7 +1,7 @@
 //! Runs this test program again as a child process, to kill it while it writes or to give it a full disk.
 //!
-//! The child runs one test, which begins with [`job`]. The child leaves only its files and its lines on stdout. In an ordinary
-//! run, [`job`] returns `None`, and that test returns at once.
+//! The child runs one test, which begins with [`job`]. The child leaves only its files and its lines on stdout. In an
+//! ordinary run, [`job`] returns `None`, and that test returns at once.
 
 use std::{
     env,

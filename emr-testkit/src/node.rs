@@ -225,8 +225,8 @@ pub async fn admit(registrar: &Rollup<DynProvider>, account: AccountIndex) -> Ou
     Ok(())
 }
 
-/// The configuration of the test hospital's node on any chain, with its data and blocks in a folder. It proves nothing and seals only
-/// on demand.
+/// The configuration of the test hospital's node on any chain, with its data and blocks in a folder. It proves nothing
+/// and seals only on demand.
 ///
 /// # Errors
 /// The same as [`World::config`].

@@ -26,7 +26,8 @@ pub struct Person {
 }
 
 impl Person {
-    /// One of the fixed people. The RSA key comes from a file, because generating one takes long. The other keys repeat `number`.
+    /// One of the fixed people. The RSA key comes from a file, because generating one takes long. The other keys repeat
+    /// `number`.
     fn cast(name: &'static str, role: Role, pem: &str, number: u8) -> Self {
         let rsa = RsaSecret::from_pem(pem).expect("a key of this crate");
         let identity = Identity::with_rsa(role, rsa).with_rollup_seed(&[number; 32]);

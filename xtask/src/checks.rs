@@ -8,7 +8,8 @@ use std::time::Instant;
 
 use xtask::parts::Parts;
 
-/// Arguments for all checks: one profile, so that every crate is built once; the committed lock file; all crates and features.
+/// Arguments for all checks: one profile, so that every crate is built once; the committed lock file; all crates and
+/// features.
 const WHOLE: [&str; 4] = ["--release", "--workspace", "--locked", "--all-features"];
 
 /// A check failed.
@@ -38,8 +39,8 @@ pub(crate) fn test_embedded(root: &Path) -> Result<(), CheckError> {
     run(cargo(root, "test").args(WHOLE).env("EMR_REQUIRE_REAL", "0"))
 }
 
-/// Runs some tests, named by arguments of `cargo test`, with environment variables. Selects the whole workspace, so that no
-/// dependency is built again with fewer features.
+/// Runs some tests, named by arguments of `cargo test`, with environment variables. Selects the whole workspace, so
+/// that no dependency is built again with fewer features.
 pub(crate) fn some_tests(root: &Path, which: &[&str], variables: &[(&str, &str)]) -> Result<(), CheckError> {
     run(cargo(root, "test").args(WHOLE).args(which).envs(variables.iter().copied()))
 }

@@ -1,10 +1,11 @@
-//! Builds the contract artefacts that the Rust crates contain, with the pinned compiler. Checks that the committed artefacts
-//! match the sources.
+//! Builds the contract artefacts that the Rust crates contain, with the pinned compiler. Checks that the committed
+//! artefacts match the sources.
 //!
-//! `contracts/src` becomes `contracts/artifacts/EmrRollup.json`. Each `contracts/generated/NAME.sol` (a verifier that was
-//! generated from a verifying key) becomes `contracts/artifacts/NAME.json`. Each contract in `contracts/test` becomes
-//! `contracts/test/artifacts/NAME.json`, which only the contracts' tests use. An artefact holds the ABI, the creation code and
-//! the size of the deployed code. It has no metadata hash, so equal sources give equal bytes on every machine.
+//! `contracts/src` becomes `contracts/artifacts/EmrRollup.json`. Each `contracts/generated/NAME.sol` (a verifier that
+//! was generated from a verifying key) becomes `contracts/artifacts/NAME.json`. Each contract in `contracts/test`
+//! becomes `contracts/test/artifacts/NAME.json`, which only the contracts' tests use. An artefact holds the ABI, the
+//! creation code and the size of the deployed code. It has no metadata hash, so equal sources give equal bytes on every
+//! machine.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -44,8 +45,8 @@ pub(crate) enum ContractsError {
 /// Builds every artefact under `root`, the workspace folder. With `check`, writes nothing and compares instead.
 ///
 /// # Errors
-/// Returns [`ContractsError`] if the compiler cannot be installed, if the sources do not compile, or (with `check`) if an artefact
-/// differs.
+/// Returns [`ContractsError`] if the compiler cannot be installed, if the sources do not compile, or (with `check`) if
+/// an artefact differs.
 pub(crate) fn run(root: &Path, check: bool) -> Result<(), ContractsError> {
     let parts = Parts::open()?;
     parts.install_solc()?;
@@ -103,8 +104,8 @@ fn own_settings() -> Value {
     json!({ "optimizer": { "enabled": true, "runs": 1000 }, "viaIR": true })
 }
 
-/// Compiler settings for snark-verifier's Solidity. The default optimizer fails on it ("stack too deep"), and the IR pipeline makes
-/// a contract that always reverts.
+/// Compiler settings for snark-verifier's Solidity. The default optimizer fails on it ("stack too deep"), and the IR
+/// pipeline makes a contract that always reverts.
 fn generated_settings() -> Value {
     json!({
         "optimizer": {
@@ -192,7 +193,8 @@ impl Compiler<'_> {
     /// Runs the compiler on standard JSON input.
     fn run(&self, input: &Value) -> Result<Value, ContractsError> {
         let temporary = |source| ContractsError::File { path: std::env::temp_dir(), source };
-        // Uses files, because the compiler's wrapper waits neither for data in an empty pipe nor for space in a full one.
+        // Uses files, because the compiler's wrapper waits neither for data in an empty pipe nor for space in a full
+        // one.
         let mut question = tempfile::tempfile().map_err(temporary)?;
         let mut answer = tempfile::tempfile().map_err(temporary)?;
         let input = serde_json::to_vec(input)?;
@@ -233,8 +235,8 @@ fn artifact(name: &str, contract: &Value) -> Result<Option<Artifact>, ContractsE
     Ok(Some(Artifact { name: name.to_owned(), abi, bytecode, deployed_size }))
 }
 
-/// Removes the names of user-defined value types and enums (`AccountIndex`, `enum Role`) from an ABI, because binding generators
-/// would have to resolve them across files. Keeps the names of structs.
+/// Removes the names of user-defined value types and enums (`AccountIndex`, `enum Role`) from an ABI, because binding
+/// generators would have to resolve them across files. Keeps the names of structs.
 fn forget_internal_types(abi: &mut Value) {
     match abi {
         Value::Array(items) => items.iter_mut().for_each(forget_internal_types),

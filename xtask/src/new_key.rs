@@ -14,9 +14,9 @@ pub(crate) enum NewKeyError {
     Contracts(#[from] ContractsError),
 }
 
-/// Writes the key's digest, the generated verifier, the contract artefacts and the gas figures, each after the one that it needs. Then
-/// runs the tests that compare them. The test that writes digest and verifier fails while the old artefact is there. This is expected:
-/// the comparison at the end decides.
+/// Writes the key's digest, the generated verifier, the contract artefacts and the gas figures, each after the one that
+/// it needs. Then runs the tests that compare them. The test that writes digest and verifier fails while the old
+/// artefact is there. This is expected: the comparison at the end decides.
 pub(crate) fn run(root: &Path) -> Result<(), NewKeyError> {
     let proofs = ["--test", "circuit_proof"];
     match checks::some_tests(root, &proofs, &[("EMR_REGENERATE", "1")]) {

@@ -105,8 +105,8 @@ impl Parts {
     /// Installs all missing parts.
     ///
     /// # Errors
-    /// Returns [`PartError::ToolMissing`] if npm or Go is missing, [`PartError::Install`] if an installer fails, and [`PartError::Io`]
-    /// if a file cannot be written.
+    /// Returns [`PartError::ToolMissing`] if npm or Go is missing, [`PartError::Install`] if an installer fails, and
+    /// [`PartError::Io`] if a file cannot be written.
     pub fn install(&self) -> Result<(), PartError> {
         // Names all missing programs together, before the first download.
         let mut missing = Vec::new();
@@ -155,7 +155,8 @@ impl Parts {
             if folder.join("node_modules").join(&package).is_dir() {
                 return Ok(());
             }
-            // The lock has the checksum of the package for Linux on x86-64. On other hosts, the exact version is installed.
+            // The lock has the checksum of the package for Linux on x86-64. On other hosts, the exact version is
+            // installed.
             let wanted = format!("{package}@{}", anvil_version());
             let mut command = Command::new(&npm);
             command.args(["install", "--no-save", "--no-package-lock"]).args(NPM_OPTIONS).arg(wanted);

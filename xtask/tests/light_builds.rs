@@ -1,4 +1,5 @@
-//! Checks that a hospital system that embeds `emr-client`, and a build of only `emr-patient`, compile no EVM and no prover.
+//! Checks that a hospital system that embeds `emr-client`, and a build of only `emr-patient`, compile no EVM and no
+//! prover.
 
 use std::{env, path::Path, process::Command};
 

@@ -1,5 +1,5 @@
-//! A node that lies. Every change of an honest answer is refused, for proofs of the embedded chain, of anvil and of Ethereum
-//! mainnet.
+//! A node that lies. Every change of an honest answer is refused, for proofs of the embedded chain, of anvil and of
+//! Ethereum mainnet.
 
 use alloy::{
     consensus::Header,
@@ -90,7 +90,8 @@ async fn refuses_lies_of(node: &Node) -> Outcome {
 
 type Lie = Box<dyn Fn(&mut EIP1186AccountProofResponse)>;
 
-/// Checks changes of an honest answer. It proves the slot `set` (entry 0), which is not zero, and the slot `unset` (entry 1).
+/// Checks changes of an honest answer. It proves the slot `set` (entry 0), which is not zero, and the slot `unset`
+/// (entry 1).
 fn refuses_lies(
     root: B256,
     contract: Address,
@@ -231,7 +232,8 @@ fn survives_made_up_tries() {
     mask.set_bit(path.get_unchecked(0));
     let branch = rlp::encode(BranchNode::new(vec![RlpNode::from_rlp(&leaf)], mask));
     let extension = rlp::encode(ExtensionNode::new(path, RlpNode::from_rlp(&leaf)));
-    // Nobody can compute the hash of an extension that links to itself, but an extension embedded in another is possible.
+    // Nobody can compute the hash of an extension that links to itself, but an extension embedded in another is
+    // possible.
     let inner = rlp::encode(ExtensionNode::new(path.slice(..2), RlpNode::default()));
     let nested = rlp::encode(ExtensionNode::new(path.slice(..63), RlpNode::from_rlp(&inner)));
     for nodes in

@@ -66,8 +66,8 @@ async fn sequencer_only(world: World) -> Outcome {
     Ok(())
 }
 
-/// If another contract called `settle`, the batch data would not be in the transaction. Only the caller could then compute the next
-/// state.
+/// If another contract called `settle`, the batch data would not be in the transaction. Only the caller could then
+/// compute the next state.
 async fn not_through_a_contract(world: World) -> Outcome {
     world.register_patients(1).await?;
     world.wait(6 * crate::world::HOUR + 60).await?;
@@ -169,7 +169,8 @@ async fn deployment_refuses_bad_parameters() -> Outcome {
     Ok(())
 }
 
-/// The contract refuses a verifier without code, because a call to it would always succeed, and a root that is not a field element.
+/// The contract refuses a verifier without code, because a call to it would always succeed, and a root that is not a
+/// field element.
 #[tokio::test]
 async fn the_contract_refuses_invalid_deployments() -> Outcome {
     let provider = Node::embedded()?.endpoint()?.connect(Some(account(SEQUENCER)?))?;

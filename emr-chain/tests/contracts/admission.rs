@@ -93,8 +93,8 @@ async fn an_endorsement_can_be_withdrawn(world: World) -> Outcome {
     Ok(())
 }
 
-/// After a reorganisation, the account index may belong to another registration. So the registrar admits a registration, not a
-/// number.
+/// After a reorganisation, the account index may belong to another registration. So the registrar admits a
+/// registration, not a number.
 async fn only_what_was_looked_at(world: World) -> Outcome {
     let registrar = world.as_account(REGISTRAR).await?;
     let (doctor, _) = world.as_account(DOCTOR).await?.register(&world.doctor(5, None)?).await?;

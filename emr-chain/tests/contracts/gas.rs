@@ -12,8 +12,8 @@ use emr_testkit::{
 
 use crate::world::{DOCTOR, HOSPITAL, PATIENT, REGISTRAR, SEQUENCER, World, operations, patient, submitted};
 
-/// Addresses, keys and signatures are the same in every run, so the figures are exact. The figures of settlement do not include the
-/// verifier; its stand-in adds a little calldata hashing.
+/// Addresses, keys and signatures are the same in every run, so the figures are exact. The figures of settlement do not
+/// include the verifier; its stand-in adds a little calldata hashing.
 #[tokio::test]
 async fn gas_is_as_committed() -> Outcome {
     let world = World::new(Node::embedded()?).await?;

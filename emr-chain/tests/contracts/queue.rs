@@ -117,7 +117,8 @@ async fn overdue_entries_open_settlement(world: World) -> Outcome {
     Ok(())
 }
 
-/// The contract's reason for refusing a batch of this settler; `None` if it is settled. The verifier would accept the batch.
+/// The contract's reason for refusing a batch of this settler; `None` if it is settled. The verifier would accept the
+/// batch.
 async fn refusal(world: &World, settler: &Rollup<DynProvider>, batch: &BatchContent) -> Outcome<Option<Revert>> {
     world.expect(batch).await?;
     match settler.settle(batch).await {
@@ -126,8 +127,8 @@ async fn refusal(world: &World, settler: &Rollup<DynProvider>, batch: &BatchCont
     }
 }
 
-/// After a flood of registrations, entries are overdue whatever the sequencer does. A stranger with ready proofs cannot settle between
-/// the sequencer's batches, so operations are settled.
+/// After a flood of registrations, entries are overdue whatever the sequencer does. A stranger with ready proofs cannot
+/// settle between the sequencer's batches, so operations are settled.
 async fn a_stranger_does_not_stay_ahead_of_the_sequencer(world: World) -> Outcome {
     let entries = world.register_patients(36).await?;
     let (stranger, other) = (world.as_account(DOCTOR).await?, world.as_account(HOSPITAL).await?);
@@ -149,12 +150,14 @@ async fn a_stranger_does_not_stay_ahead_of_the_sequencer(world: World) -> Outcom
         assert_eq!(refusal(&world, &stranger, &batch).await?, not(DOCTOR)?, "{left} seconds left");
     }
     world.wait(120).await?;
-    // The batch has the earliest allowed time. The turn that it starts counts from the block, not from the batch's time.
+    // The batch has the earliest allowed time. The turn that it starts counts from the block, not from the batch's
+    // time.
     let early = UnixTime::new(world.now().await? - HOUR + 60)?;
     let batch = BatchContent { time: early, ..world.batch(entries[8..16].to_vec(), Vec::new()).await? };
     assert_eq!(refusal(&world, &stranger, &batch).await?, None);
 
-    // Proofs for the batches after that one are ready too. Neither the stranger nor an accomplice gets in before the sequencer.
+    // Proofs for the batches after that one are ready too. Neither the stranger nor an accomplice gets in before the
+    // sequencer.
     for seconds in [0, HOUR / 2] {
         world.wait(seconds).await?;
         let batch = world.batch(entries[16..24].to_vec(), Vec::new()).await?;
@@ -170,8 +173,8 @@ async fn a_stranger_does_not_stay_ahead_of_the_sequencer(world: World) -> Outcom
     Ok(())
 }
 
-/// A sequencer that settles just often enough to keep strangers out still settles 8 overdue entries per hour. An entry with `k` entries
-/// before it waits 6 hours and `(k + 1) / 8` hours, rounded up.
+/// A sequencer that settles just often enough to keep strangers out still settles 8 overdue entries per hour. An entry
+/// with `k` entries before it waits 6 hours and `(k + 1) / 8` hours, rounded up.
 async fn a_sequencer_that_does_the_least_delays_by_the_bound(world: World) -> Outcome {
     let entries = world.register_patients(20).await?;
     let stranger = world.as_account(DOCTOR).await?;
@@ -194,7 +197,8 @@ async fn a_sequencer_that_does_the_least_delays_by_the_bound(world: World) -> Ou
         assert_eq!(refusal(&world, &world.rollup, &batch).await?, None);
         world.wait(HOUR - 60).await?;
     }
-    // From now on, the sequencer sends only batches that leave entries out. They are refused, so they start no turn and keep nobody out.
+    // From now on, the sequencer sends only batches that leave entries out. They are refused, so they start no turn and
+    // keep nobody out.
     for count in [0, 3] {
         let batch = world.batch(entries[16..16 + count].to_vec(), operations(1)).await?;
         assert_eq!(refusal(&world, &world.rollup, &batch).await?, omitted(count, 4));

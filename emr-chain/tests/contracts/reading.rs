@@ -96,7 +96,8 @@ async fn a_refused_query_is_repeated_in_parts() -> Outcome {
     Ok(())
 }
 
-/// Reading a long queue takes one request per window of blocks. A follower that knows a part of it reads only newer blocks.
+/// Reading a long queue takes one request per window of blocks. A follower that knows a part of it reads only newer
+/// blocks.
 #[tokio::test]
 async fn a_follower_reads_only_new_entries() -> Outcome {
     let world = World::new(Node::embedded()?).await?;

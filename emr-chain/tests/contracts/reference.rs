@@ -1,5 +1,5 @@
-//! A second implementation of what the contracts compute. It follows the definitions with big integers: Baby Jubjub by affine
-//! addition, RSA by modular exponentiation, the settlement's values by sums of powers.
+//! A second implementation of what the contracts compute. It follows the definitions with big integers: Baby Jubjub by
+//! affine addition, RSA by modular exponentiation, the settlement's values by sums of powers.
 
 use std::sync::LazyLock;
 
@@ -62,7 +62,8 @@ impl Point {
         number("2736030358979909402780800718157159386076813972158567259200215660948447373041")
     }
 
-    /// `a x^2 + y^2 = 1 + d x^2 y^2`, a = 168700, d = 168696; the addition law of twisted Edwards curves, complete here.
+    /// `a x^2 + y^2 = 1 + d x^2 y^2`, a = 168700, d = 168696; the addition law of twisted Edwards curves, complete
+    /// here.
     pub fn add(&self, other: &Self) -> Self {
         let p = modulus();
         let (a, d) = (BigUint::from(168_700_u32), BigUint::from(168_696_u32));

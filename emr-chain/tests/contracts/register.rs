@@ -213,7 +213,8 @@ async fn rsa_refusals(world: &World) -> Outcome {
         assert_eq!(refused(raw).await?, Revert::InvalidRsaModulus);
     }
 
-    // Proofs for another owner, rollup key, role or contract. Proofs that are too short, too long, or the same number plus n.
+    // Proofs for another owner, rollup key, role or contract. Proofs that are too short, too long, or the same number
+    // plus n.
     let doctor = account(DOCTOR)?.address();
     let mut elsewhere = *world.rollup.instance();
     elsewhere.contract = account(HOSPITAL)?.address();

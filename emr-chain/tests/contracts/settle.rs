@@ -108,8 +108,8 @@ async fn the_verifier_sees_every_value(world: World) -> Outcome {
     Ok(())
 }
 
-/// Solidity reads arguments from any position that the offsets name. Without this check, a batch could be settled in a layout that
-/// other decoders refuse, and nobody else could follow the state.
+/// Solidity reads arguments from any position that the offsets name. Without this check, a batch could be settled in a
+/// layout that other decoders refuse, and nobody else could follow the state.
 async fn only_standard_calldata(world: World) -> Outcome {
     let batch = world.batch(Vec::new(), operations(1)).await?;
     world.expect(&batch).await?;

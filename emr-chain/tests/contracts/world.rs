@@ -12,7 +12,7 @@ use alloy::{
     sol_types::SolCall,
 };
 use emr_chain::{
-    BatchContent, Deployment, Receipt, Registration, Revert, Rollup, RollupError, RsaPossession, SettlementLayer,
+    BatchContent, Deployment, L1Receipt, Registration, Revert, Rollup, RollupError, RsaPossession, SettlementLayer,
     SignedRegistration, Words, deploy,
 };
 use emr_core::{AccountIndex, Opaque, Role, StateRoot, UnixTime};
@@ -151,7 +151,7 @@ impl World {
     }
 
     /// As the registrar, admits the registration that waits under an account index.
-    pub async fn admit(&self, account: AccountIndex) -> Outcome<Receipt> {
+    pub async fn admit(&self, account: AccountIndex) -> Outcome<L1Receipt> {
         let registrar = self.as_account(REGISTRAR).await?;
         let waiting = registrar.pending(account).await?.ok_or("nothing waits")?;
         Ok(registrar.admit(&waiting).await?)

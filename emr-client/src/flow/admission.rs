@@ -3,7 +3,7 @@
 
 use alloy::primitives::Address;
 use emr_api::encryption::CommittedKey;
-use emr_chain::{PendingRegistration, Receipt, RollupInstance};
+use emr_chain::{L1Receipt, PendingRegistration, RollupInstance};
 use emr_core::AccountIndex;
 use emr_rollup::primitive::field;
 
@@ -58,7 +58,7 @@ impl Client {
     /// # Errors
     /// [`AdmissionError`] if nothing of this card's owner waits. [`CardError`] if the card and the registration differ. Other variants if L1
     /// cannot be asked or refuses.
-    pub async fn admit(&self, card: &Card) -> Result<(PendingRegistration, Receipt), ClientError> {
+    pub async fn admit(&self, card: &Card) -> Result<(PendingRegistration, L1Receipt), ClientError> {
         let account = self.registered_account(card).await?;
         let waiting = self.rollup.pending(account).await?.ok_or(AdmissionError::NotWaiting(account))?;
         card.check_pending(&self.instance(), &waiting)?;
@@ -70,7 +70,7 @@ impl Client {
     ///
     /// # Errors
     /// [`AdmissionError`] if the card's owner never registered. Other variants if L1 cannot be asked or refuses.
-    pub async fn suspend(&self, card: &Card) -> Result<(AccountIndex, Receipt), ClientError> {
+    pub async fn suspend(&self, card: &Card) -> Result<(AccountIndex, L1Receipt), ClientError> {
         card.check_instance(&self.instance())?;
         let account = self.registered_account(card).await?;
         Ok((account, self.rollup.suspend(account).await?))

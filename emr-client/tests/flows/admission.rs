@@ -9,7 +9,7 @@ use emr_core::Role;
 
 use crate::scene::*;
 
-/// Changes a card, with another one at hand.
+/// Changes a card. The second card can be a source of false data.
 type Lie = fn(&mut Card, &Card);
 
 #[tokio::test(flavor = "multi_thread")]
@@ -23,7 +23,7 @@ async fn only_the_keys_on_the_card_are_admitted() -> TestResult {
     let early = registrar.admit(&card).await;
     assert!(matches!(early, Err(ClientError::Admission(AdmissionError::NotRegistered(_)))), "{early:?}");
     let hospital = scene.client(HOSPITAL).await?;
-    // An attempt that fails leaves the client as it was: the same value registers afterwards.
+    // A failed attempt does not change the client. The same value can register afterwards.
     let uninvited = stranger.register(None, None).await;
     assert!(matches!(uninvited, Err(ClientError::Register(RegisterError::NotInvited))), "{uninvited:?}");
     let account = stranger.register(None, Some(&invitation(&hospital)?)).await?;

@@ -1,4 +1,4 @@
-//! A patient's audit chain in many pages, from nodes that send them as they are and from nodes that don't.
+//! A patient's audit chain in many pages, from honest and dishonest nodes.
 
 use emr_api::{AuditPage, SubtreeView};
 use emr_client::{Client, ClientError, verify::light::LightError};
@@ -22,7 +22,7 @@ fn one(whole: &AuditPage, end: u64) -> AuditPage {
     AuditPage { first: first as u64, before, entries: vec![whole.entries[first]] }
 }
 
-/// A node that answers each request for a page with what `page` makes of its end.
+/// A node that answers each request for a page with the result of `page` for its end.
 fn pages(page: impl Fn(u64) -> AuditPage + Send + 'static) -> impl FnMut(&str, &str) -> Option<Fault> + Send + 'static {
     move |request, answer| {
         let end = end_of(request).filter(|_| !answer.is_empty())?;
@@ -57,7 +57,7 @@ pub(crate) async fn an_audit_chain_in_pages(patient: &Client, proxy: &Proxy) -> 
     let (_, entries) = patient.recent_audit(2).await?;
     assert_eq!(entries, whole.entries[2..]);
 
-    // A page is left out, comes twice, changes its place, or has an entry too few.
+    // A page is missing, is repeated, is in another place, or has too few entries.
     let lies: [fn(&AuditPage, u64) -> AuditPage; 7] = [
         |whole, end| one(whole, if end == 3 { 2 } else { end }),
         |whole, end| AuditPage { first: end - 1, ..one(whole, if end < 4 { end - 1 } else { end }) },

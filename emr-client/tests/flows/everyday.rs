@@ -50,12 +50,12 @@ async fn write_edit_delete_grant_request_read_revoke() -> TestResult {
         assert!(requested.is_none() && read.verified().is_none());
         assert_eq!(text(&read), &record(content));
     }
-    // Others wait until their grant is settled: service opens late.
+    // Other people must wait until their grant is settled.
     let early = doctor.retrieve(&card, written.slot, Some(Reason::Treatment)).await;
     let Err(ClientError::Node(error)) = early else { return Err("served early".into()) };
     assert!(error.is_temporary(), "{error}");
 
-    // A stranger has no grant, then a grant, then none again. Service ends before the revocation is settled.
+    // A stranger has no grant, then gets one, and then loses it. Service ends before the revocation is settled.
     let none = stranger.retrieve(&card, written.slot, Some(Reason::Treatment)).await;
     assert!(none.is_err(), "{none:?}");
     let lab = ClassMask::from(Class::Laboratory);
@@ -95,7 +95,7 @@ async fn write_edit_delete_grant_request_read_revoke() -> TestResult {
     Ok(())
 }
 
-/// The patient's directory as anybody may fetch it.
+/// The patient's directory, as anybody can fetch it.
 async fn directory(patient: &Client) -> TestResult<KeyDirectory> {
     let view = patient.node().patient(patient.account()?).await?;
     let cid = view.directory.ok_or("published")?.parse()?;
@@ -129,14 +129,14 @@ async fn a_hospital_writes_through_its_doctors_and_a_partial_revocation_narrows(
     let gone = doctor.upload(&card, Class::Laboratory, &record("x")).await;
     assert!(matches!(gone, Err(ClientError::Write(WriteError::NotGranted { .. }))), "{gone:?}");
     doctor.upload(&card, Class::Imaging, &record("chest")).await?;
-    // A record does not leave its class for one that is not granted, nor the other way round.
+    // A record can neither move to a class that is not granted, nor come from one.
     let moved = doctor.edit(&card, emr_core::RecordSlot::new(1)?, Some(Class::Laboratory), &record("x")).await;
     assert!(matches!(moved, Err(ClientError::Write(WriteError::NotGranted { .. }))), "{moved:?}");
 
     patient.revoke(hospital.account()?, ClassMask::ALL).await?;
     let nothing = patient.revoke(hospital.account()?, ClassMask::ALL).await;
     assert!(matches!(nothing, Err(ClientError::Grant(GrantError::NoSuchGrant(_)))), "{nothing:?}");
-    // The slot is used again, on top of everything that was ever signed for it.
+    // The slot is used again, with a higher version than any that was signed for it.
     let again = patient.grant(&handed_over(&hospital), &terms(Rights::WRITE, classes)).await?;
     assert_eq!((again.slot, again.grant.version.get()), (granted.slot, 4));
     Ok(())
@@ -194,7 +194,7 @@ async fn a_patient_writes_before_the_first_grant() -> TestResult {
     Ok(())
 }
 
-/// Two writers for the same next free slot: each finds one.
+/// Two writers want the same free slot. Each of them gets a slot.
 #[tokio::test(flavor = "multi_thread")]
 async fn writers_at_the_same_time_get_different_slots() -> TestResult {
     let scene = Scene::new().await?;
@@ -286,7 +286,7 @@ async fn the_settled_state_is_read_from_l1_by_proof() -> TestResult {
     assert_eq!(state.root(), emr_rollup::state::state_root(empty, empty));
     assert_eq!((state.batches(), state.time()), (0, UnixTime::ZERO));
     assert!(state.block_number() > 0);
-    // A contract's address without a rollup.
+    // An address without a rollup contract.
     let instance = emr_chain::RollupInstance { contract: HOSPITAL.address(), ..patient.instance() };
     let none = emr_client::verify::settled_state::SettledState::read(patient.rollup().provider(), &instance).await;
     assert!(none.is_err_and(|error| error.to_string().contains("holds no state root")));

@@ -35,7 +35,7 @@ async fn a_lost_request_or_answer_loses_and_doubles_nothing() -> TestResult {
             assert!(unreachable, "{failed:?}");
             drop(doctor);
 
-            // A new process; the node is well again.
+            // A new process, and a node without faults.
             proxy.clear();
             let doctor = scene.client_at(DOCTOR, &proxy.address).await?;
             if number % 2 == 0 {
@@ -76,7 +76,7 @@ async fn a_receipt_that_the_hospital_did_not_sign_is_refused() -> TestResult {
     Ok(())
 }
 
-/// A node that shows writers an older directory, or its own, or none.
+/// A node that shows writers an older directory, its own directory, or no directory.
 #[tokio::test(flavor = "multi_thread")]
 async fn writers_do_not_seal_to_a_directory_that_the_node_chose() -> TestResult {
     let scene = Scene::new().await?;
@@ -192,7 +192,8 @@ async fn another_deployment_or_hospital_is_noticed() -> TestResult {
     Ok(())
 }
 
-/// Somebody at the patient's own address asks as much as the address may without a login. The patient starts a new process and ends a grant.
+/// Somebody at the patient's own address uses all requests that the address may send without a login. The patient
+/// starts a new process and ends a grant.
 #[tokio::test(flavor = "multi_thread")]
 async fn somebody_at_the_same_address_does_not_keep_a_patient_from_revoking() -> TestResult {
     let scene = Scene::limited(Limits { address_rate: 20.try_into()?, ..Limits::default() }).await?;

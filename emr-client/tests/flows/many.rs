@@ -35,7 +35,7 @@ async fn a_day(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hundred_participants_work_in_one_process() -> TestResult {
-    // Making an RSA key takes long, so all have the same RSA key. Their other keys differ.
+    // An RSA key takes long to make, so all have the same one. Their other keys differ.
     let identity = |_| Identity::with_rsa(Role::Patient, OTHER_PATIENT.identity.rsa().clone());
     let identities: Vec<Identity> = (0..PARTICIPANTS).map(identity).collect();
     let scene = Scene::where_these_have_ether(identities.iter().map(Signer::ethereum_address)).await?;

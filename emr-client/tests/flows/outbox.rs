@@ -1,4 +1,4 @@
-//! Undelivered records stay, with the reason, until they are handed in again or discarded.
+//! Records that the node did not take stay, with the reason, until they are submitted again or discarded.
 
 use std::path::PathBuf;
 
@@ -29,7 +29,7 @@ fn fates(resumed: Vec<emr_client::flow::submit::Resumed>) -> Vec<Fate> {
     resumed.into_iter().map(|resumed| resumed.fate).collect()
 }
 
-/// A doctor signed a record and could not hand it in; the patient took its slot meanwhile.
+/// A doctor signed a record and could not submit it. Then the patient took its slot.
 async fn a_taken_slot(
     scene: &Scene,
     proxy: &Proxy,
@@ -60,14 +60,14 @@ async fn a_record_whose_slot_is_taken_is_kept_and_goes_to_another_slot() -> Test
     assert!(matches!(&resumed[..], [Fate::Refused { .. }]), "{resumed:?}");
     drop(doctor);
 
-    // The next two processes still have it, with its blocks. Nothing is sent again without a command.
+    // The next two processes still have the record, with its blocks. They do not send it without a command.
     let doctor = scene.client_at(DOCTOR, &proxy.address).await?;
     assert_eq!(fates(doctor.resume().await?), []);
     let [kept] = &doctor.profile().outbox().refused()[..] else { return Err("one record is kept".into()) };
     assert_eq!(kept.draft().operation, operation);
     assert!(kept.blocks().collect::<Result<Vec<_>, _>>()?.len() > 2);
     assert!(kept.refusal().is_some_and(|refusal| !refusal.reason.is_empty()));
-    // The card identifies the patient; another card is another patient.
+    // The card identifies the patient. Another patient's card is refused.
     let other = scene.registered(OTHER_PATIENT).await?;
     let wrong = doctor.retry(&handed_over(&other), operation).await;
     assert!(matches!(wrong, Err(ClientError::Write(WriteError::OtherPatient { .. }))), "{wrong:?}");
@@ -88,7 +88,7 @@ async fn a_record_whose_slot_is_taken_is_kept_and_goes_to_another_slot() -> Test
     Ok(())
 }
 
-/// Each attempt may be lost or refused; the record is kept until one is taken.
+/// Each attempt can be lost or refused. The record is kept until the node takes it.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_attempt_that_fails_keeps_the_record() -> TestResult {
     let scene = Scene::new().await?;

@@ -40,7 +40,7 @@ async fn history() -> TestResult<Sent> {
     let sent = Arc::new(Mutex::new(Vec::new()));
     let (seen, watched) = (Arc::clone(&sent), Arc::clone(&journal));
     proxy.set(move |request, answer| {
-        // Before it is forwarded. Revokes have another route.
+        // Records the operation before it is forwarded. Revokes have another route.
         let request = request.to_lowercase();
         let submits = ["post /v1/operations ", "post /v1/revokes "].iter().any(|route| request.starts_with(route));
         if answer.is_empty() && submits {
@@ -58,7 +58,7 @@ async fn history() -> TestResult<Sent> {
     journal.begin("revoke");
     patient.revoke(stranger.account()?, ClassMask::ALL).await?;
 
-    // Nothing is settled here, so all of it still waits.
+    // Nothing is settled here, so everything still waits.
     let operations = patient.profile().outbox().entries().into_iter().map(|entry| entry.draft().submission.signed);
     let steps = sent.lock().expect("no panic").clone();
     let operations: Vec<_> = steps.into_iter().zip(operations).collect();
@@ -90,7 +90,7 @@ async fn what_left_the_machine_is_kept() -> TestResult {
     assert!(sent.operations.len() >= 4);
     tokio::task::spawn_blocking(move || -> TestResult {
         sent.journal.check(&ALL, no_sync, |steps, image| sent.check(steps, image))?;
-        // The versions and the outbox, each by itself.
+        // The syncs of the versions and of the outbox, each by itself.
         let places = [
             "data/patient/*",
             "data/patient",

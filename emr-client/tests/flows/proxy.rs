@@ -1,4 +1,4 @@
-//! A node that loses, changes or repeats: something between client and node that does what a test tells it.
+//! A proxy between client and node that loses, changes or repeats messages, as a test tells it.
 
 use std::{
     io::{self, Read, Write},
@@ -12,11 +12,11 @@ use url::Url;
 /// What happens to a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// It never arrives.
+    /// The request is lost.
     LoseRequest,
-    /// It arrives, and its answer never does.
+    /// The answer is lost.
     LoseAnswer,
-    /// Its answer's body is another one.
+    /// The answer gets another body.
     Answer(String),
 }
 
@@ -28,7 +28,7 @@ pub(crate) struct Proxy {
     rule: Arc<Mutex<Rule>>,
 }
 
-/// Head and body of a message.
+/// The head and the body of a message.
 fn read_message(stream: &mut TcpStream, to_end: bool) -> io::Result<(String, Vec<u8>)> {
     let mut bytes = Vec::new();
     let mut buffer = [0; 16 * 1024];
@@ -81,7 +81,7 @@ fn handle(mut client: TcpStream, node: &str, rule: &Mutex<Rule>) -> io::Result<(
 }
 
 impl Proxy {
-    /// In front of a node.
+    /// Starts a proxy in front of a node.
     pub(crate) fn new(node: &Url) -> io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let address = format!("http://{}", listener.local_addr()?);
@@ -91,26 +91,26 @@ impl Proxy {
             for client in listener.incoming() {
                 let Ok(client) = client else { return };
                 let (rule, node) = (Arc::clone(&shared), node.clone());
-                // A client that hangs up is no failure.
+                // A client may close the connection.
                 thread::spawn(move || _ = handle(client, &node, &rule));
             }
         });
         Ok(Self { address, rule })
     }
 
-    /// From now on. The rule is asked with the request line before a request is forwarded, the answer being empty, and once
-    /// more with the answer.
+    /// Sets the rule from now on. It is called with the request line and an empty answer before a request is forwarded,
+    /// and again with the answer.
     pub(crate) fn set(&self, rule: impl FnMut(&str, &str) -> Option<Fault> + Send + 'static) {
         *self.rule.lock().expect("no panic") = Box::new(rule);
     }
 
-    /// Forwards everything again.
+    /// From now on, forwards everything unchanged.
     pub(crate) fn clear(&self) {
         self.set(|_, _| None);
     }
 }
 
-/// A rule that changes the answers to one path on their way.
+/// A rule that changes the answers to one path.
 pub(crate) fn lie<T: serde::Serialize + serde::de::DeserializeOwned>(
     path: String,
     change: impl Fn(&mut T) + Send + 'static,

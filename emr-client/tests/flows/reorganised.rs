@@ -1,5 +1,6 @@
-//! After a reorganisation of L1, account indices belong to other people. A second world stands for the chain that won: the same contract at
-//! the same address, with the registrations in another order. The data folders come from the first world.
+//! After a reorganisation of L1, account indices belong to other people. A second world is the chain that won. It has
+//! the same contract at the same address, and the registrations in another order. The data folders come from the first
+//! world.
 
 use std::path::{Path, PathBuf};
 
@@ -71,17 +72,17 @@ async fn a_record_does_not_go_to_the_successor_of_its_patient() -> TestResult {
         writes(patient, &doctor).await?;
     }
 
-    // The same document for the successor is another request than the one that waits.
+    // The same document for the new owner of the index is another request than the waiting one.
     let written = doctor.upload(&handed_over(&successor), Class::Laboratory, &record("for one person")).await?;
     assert_eq!((written.patient, written.slot.get()), (successor.account()?, 0));
-    // It was refused before that was signed, and it is kept.
+    // The waiting record was refused before the other one was signed, and is kept.
     assert_eq!(fates(doctor.resume().await?), [(Kind::PutRecord, Fate::Waiting)]);
     assert_eq!(successor.records(&successor.card()).await?.len(), 1);
     let [kept] = &doctor.profile().outbox().refused()[..] else { return Err("one record is kept".into()) };
     assert!(kept.refusal().is_some_and(|refusal| refusal.reason.contains("another owner")));
     let operation = kept.draft().operation;
 
-    // It is handed in again for the same person, whatever index they have, and for nobody else.
+    // It can be submitted again only for the same person, whose index is another one now.
     let wrong = doctor.retry(&handed_over(&successor), operation).await;
     assert!(matches!(wrong, Err(ClientError::Write(WriteError::OtherPatient { .. }))), "{wrong:?}");
     let written = doctor.retry(&handed_over(&patient), operation).await?;
@@ -96,7 +97,7 @@ async fn what_was_signed_under_an_index_that_is_lost_is_not_lost() -> TestResult
     let before = a_record_on_its_way().await?;
     let scene = Scene::new().await?;
     move_folder(DOCTOR, &before, &scene)?;
-    // Before anybody registers again, nothing is decided: the same index may come back.
+    // Before anybody registers again, the client does not decide, because the person may get the same index again.
     let early = scene.client(DOCTOR).await?;
     assert_eq!(fates(early.resume().await?), [(Kind::PutRecord, Fate::Waiting)]);
     drop(early);
@@ -113,7 +114,7 @@ async fn what_was_signed_under_an_index_that_is_lost_is_not_lost() -> TestResult
     Ok(())
 }
 
-/// Grants that a patient signed under another index are told, and their versions are not used under the new one.
+/// Grants that a patient signed under another index are reported, and their versions are not used under the new index.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_patients_grants_begin_again_under_another_index() -> TestResult {
     let before = Scene::new().await?;

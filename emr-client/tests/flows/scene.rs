@@ -32,7 +32,7 @@ pub(crate) const PATIENT: Member = Member::Patient;
 pub(crate) const OTHER_PATIENT: Member = Member::Other;
 pub(crate) const REGISTRAR: Member = Member::Registrar;
 
-/// Everything that runs.
+/// A chain, a node, and the folders of all participants.
 pub(crate) struct Scene {
     pub(crate) folder: Arc<TempDir>,
     pub(crate) chain: EmbeddedChain,
@@ -41,22 +41,22 @@ pub(crate) struct Scene {
 }
 
 impl Scene {
-    /// A node of a registered hospital; nobody else is there, and nothing is proved.
+    /// A node of a registered hospital, without other participants. It proves nothing.
     pub(crate) async fn new() -> TestResult<Self> {
         Self::with(World::where_the_hospital_pays().await?, false, Limits::default()).await
     }
 
-    /// The same, and these can pay for themselves.
+    /// The same, but these people have ether and can pay for themselves.
     pub(crate) async fn where_these_have_ether(rich: impl IntoIterator<Item = Address>) -> TestResult<Self> {
         Self::with(World::where_these_have_ether(rich).await?, false, Limits::default()).await
     }
 
-    /// The same, with a node that proves what it seals.
+    /// The same, with a node that proves its batches.
     pub(crate) async fn proving() -> TestResult<Self> {
         Self::with(World::where_the_hospital_pays().await?, true, Limits::default()).await
     }
 
-    /// As [`Self::new`], with a node that serves so much.
+    /// The same as [`Self::new`], with a node that has these limits.
     pub(crate) async fn limited(limits: Limits) -> TestResult<Self> {
         Self::with(World::where_the_hospital_pays().await?, false, limits).await
     }
@@ -94,7 +94,7 @@ impl Scene {
         Ok((profile, identity))
     }
 
-    /// Somebody with a fresh data folder, or the one of before.
+    /// A participant with a new data folder, or with the one that they had before.
     pub(crate) async fn client(&self, person: Member) -> TestResult<Client> {
         self.client_at(person, self.node.url().as_str()).await
     }
@@ -115,7 +115,7 @@ impl Scene {
         Ok(())
     }
 
-    /// Registers somebody through the node; a doctor is admitted.
+    /// Registers somebody through the node, and admits a doctor.
     pub(crate) async fn registered(&self, person: Member) -> TestResult<Client> {
         let hospital = self.client(HOSPITAL).await?;
         let invitation = invitation(&hospital)?;
@@ -132,13 +132,13 @@ impl Scene {
             self.admit(&client).await?;
         }
         client.wait_registered(false, Duration::from_millis(20), Duration::from_secs(30)).await?;
-        // A registration is repeatable, and then needs no invitation.
+        // A registration can be repeated, and then needs no invitation.
         let account = client.account()?;
         assert_eq!(client.register(org, None).await?, account);
         Ok(client)
     }
 
-    /// Has the hospital seal what waits, and waits until it is proved and settled, five minutes at most.
+    /// Makes the hospital seal what waits. Waits at most five minutes until the batch is settled.
     pub(crate) async fn next_batch(&self) -> TestResult<BatchView> {
         let hospital = self.client(HOSPITAL).await?;
         let sealed = hospital.node().seal().await?;
@@ -152,7 +152,7 @@ impl Scene {
         Err("the batch is not settled in time".into())
     }
 
-    /// A patient who let the doctor read and write everything.
+    /// A patient who has granted the doctor to read and write everything.
     pub(crate) async fn with_a_doctor(&self) -> TestResult<(Client, Client)> {
         let doctor = self.registered(DOCTOR).await?;
         let patient = self.registered(PATIENT).await?;
@@ -161,12 +161,12 @@ impl Scene {
     }
 }
 
-/// An invitation for ten minutes.
+/// An invitation that is valid for ten minutes.
 pub(crate) fn invitation(inviter: &Client) -> TestResult<Invitation> {
     Ok(inviter.profile().invite(inviter.keys(), UnixTime::now().saturating_add(600))?)
 }
 
-/// An hour's grant with history.
+/// A grant for an hour, with history.
 pub(crate) fn terms(rights: Rights, classes: ClassMask) -> Terms {
     Terms { rights, classes, until: UnixTime::now().saturating_add(3600), history: History::Included }
 }
@@ -179,7 +179,7 @@ pub(crate) fn record(text: &str) -> Record {
     record
 }
 
-/// A card as it reaches somebody else: through JSON.
+/// The card as another person gets it, through JSON.
 pub(crate) fn handed_over(client: &Client) -> Card {
     Card::from_json(client.card().to_json().as_bytes()).expect("a card")
 }

@@ -56,12 +56,12 @@ async fn what_is_settled_is_read_with_its_proof() -> TestResult {
     assert_eq!((leaves.records().len(), check.audit_length(), leaves.pending().len()), (2, 4, 1));
     assert_eq!((leaves.state().batches(), leaves.state().root()), (1, batch.public.post));
 
-    // A revocation closes at once, though the settled state still holds the grant.
+    // A revocation ends access at once, although the settled state still holds the grant.
     patient.revoke(stranger.account()?, ClassMask::ALL).await?;
     let revoked = stranger.retrieve(&card, written.slot, Some(Reason::Treatment)).await;
     assert!(matches!(revoked, Err(ClientError::Read(ReadError::Revoked { .. }))), "{revoked:?}");
 
-    // An edit waits for its batch: read, and said to be unproven.
+    // An edit waits for its batch. It can be read, and is marked as unsettled.
     doctor.edit(&card, other.slot, None, &record("sodium 141")).await?;
     let (unsettled, _) = patient.retrieve(&card, other.slot, None).await?;
     assert!(matches!(unsettled, Retrieved::Unsettled(_)));
@@ -71,12 +71,12 @@ async fn what_is_settled_is_read_with_its_proof() -> TestResult {
     a_lying_node_is_not_believed(&scene, &card, written.slot, account, colleague).await
 }
 
-/// Between two batches node and L1 differ for a moment: every flow that compares them waits it out.
+/// Between two batches, node and L1 differ for a moment. Every flow that compares them waits until they agree.
 async fn a_moment_between_two_batches_is_waited_out(scene: &Scene, card: &Card, slot: RecordSlot) -> TestResult {
     let proxy = Proxy::new(scene.node.url())?;
     let patient = scene.client_at(PATIENT, &proxy.address).await?;
     for path in ["GET /v1/accounts/", "GET /v1/patients/"] {
-        // As the node would have answered before the batch: the same leaves under other roots, for a second.
+        // The node's answer before the batch, for a second: the same leaves under other roots.
         let until = std::time::Instant::now() + Duration::from_secs(1);
         proxy.set(move |request, answer| {
             let early = std::time::Instant::now() < until && request.starts_with(path);
@@ -140,7 +140,7 @@ async fn a_lying_node_is_not_believed(
         let unverified = matches!(refused, Err(ClientError::RecordProof(_) | ClientError::Membership(_)));
         assert!(unverified, "{number}: {refused:?}");
     }
-    // Without its proof a record is never taken for a proven one.
+    // A record without a proof never counts as a proven one.
     proxy.set(lie(record_path, |view: &mut RecordView| view.proof = None));
     let (bare, _) = patient.retrieve(card, slot, None).await?;
     assert!(bare.verified().is_none());
@@ -176,7 +176,7 @@ async fn a_lying_node_is_not_believed(
     proxy.clear();
     patient.light_check().await?;
 
-    // An Ethereum node that shows a state older than one that was seen.
+    // An Ethereum node that shows an older state than before.
     let state = patient.settled_state().await?;
     patient.profile().seen().note(state.batches() + 1, state.root())?;
     let refused = patient.light_check().await;

@@ -1,4 +1,5 @@
-//! The audit chain in pages: an honest one passes at any page size, and nothing can be left out, moved, repeated or made up.
+//! The audit chain in pages. An honest chain passes at any page size. Nothing can be left out, moved, repeated or
+//! invented.
 
 use std::sync::LazyLock;
 
@@ -106,7 +107,7 @@ fn no_page_can_be_dropped_reordered_repeated_or_emptied() {
     let page = |end| BUSY.audit_page(end, size);
     for end in (10..=LENGTH).rev().step_by(size) {
         let lie = |other: &AuditPage| with_page(&BUSY, end, size, |page| *page = other.clone());
-        // The one after it, the one before it, and each of them at this page's position.
+        // The page after it, the page before it, and each of them at this page's position.
         for other in [end + 10, end - 10].into_iter().filter(|other| (10..=LENGTH).contains(other)) {
             let other = page(other);
             assert_eq!(lie(&other), Err(CHAIN), "page {end}");
@@ -148,8 +149,9 @@ fn the_number_of_entries_is_proved_by_the_walk() -> TestResult {
         let view = SubtreeView { audit_length: length, ..BUSY.subtree_view() };
         verify_subtree(&BUSY.expectation(), &view, &BUSY.state())
     };
-    // What a node may answer that claims fewer or more entries: the chain as it is, or moved to the claimed positions.
-    // 10 and 50 end at a page's border: only the head before the oldest page tells that something is older.
+    // The possible answers of a node that claims fewer or more entries: the chain as it is, or moved to the claimed
+    // positions. 10 and 50 end at the border of a page. There, only the head before the oldest page shows that there
+    // are older entries.
     for length in [0, 1, 10, 50, LENGTH - 1, LENGTH + 1, u64::MAX] {
         let as_it_is = |end: u64| BUSY.audit_page(end.min(LENGTH), 10);
         assert_eq!(walk(with_length(length)?, as_it_is).map(|_| ()), Err(CHAIN), "{length} entries");
@@ -159,7 +161,7 @@ fn the_number_of_entries_is_proved_by_the_walk() -> TestResult {
         };
         assert_eq!(walk(with_length(length)?, moved).map(|_| ()), Err(CHAIN), "{length} entries, moved");
     }
-    // A walk that was broken off proves nothing of the whole.
+    // An unfinished walk does not prove the whole chain.
     let walk = AuditWalk::begin(leaves(&BUSY))?.page(&BUSY.audit_page(LENGTH, 10))?;
     assert_eq!(walk.finish().map(|_| ()), Err(CHAIN));
     Ok(())
@@ -188,7 +190,7 @@ fn a_state_that_moves_between_pages_changes_none_of_them() -> TestResult {
     Ok(())
 }
 
-/// The check of a state that no honest circuit admits: each write changes a leaf, and its entry may say something else.
+/// Checks states that the circuit does not allow: a write changes a leaf, and its entry says something else.
 fn check_written(
     writes: &[(Target, LeafHash, AuditEntry)],
     grants: &[GrantView],
@@ -233,16 +235,16 @@ fn a_chain_that_does_not_account_for_every_leaf_is_not_believed() {
     let unaccounted = |name: &str| Err(LightError::Unaccounted(name.to_owned()));
 
     assert_eq!(check_written(&[(record, leaf, honest)], &[], records), Ok(()));
-    // An older entry may say anything; the newest must say what the leaf holds.
+    // Only the newest entry of a leaf must say what the leaf holds.
     assert_eq!(check_written(&[(record, leaf, other), (record, leaf, honest)], &[], records), Ok(()));
     let newest = [(record, leaf, honest), (record, leaf, other)];
     assert_eq!(check_written(&newest, &[], records), unaccounted("record 0"));
-    // An entry for a leaf that is not there.
+    // An entry for a leaf that does not exist.
     let empty = LeafHash::EMPTY;
     assert_eq!(check_written(&[(record, empty, honest)], &[], &[]), unaccounted("record 0"));
     let stray = [(record, leaf, honest), (grant, empty, entry(grant, grant_leaf))];
     assert_eq!(check_written(&stray, &[], records), unaccounted("grant 64"));
-    // A record that was written while the chain spoke of a grant.
+    // A record was written, but its entry names a grant.
     let silent = [(record, leaf, entry(grant, empty)), (grant, grant_leaf, entry(grant, grant_leaf))];
     assert_eq!(check_written(&silent, grants, records), unaccounted("record 0"));
     let spoken = [(record, leaf, honest), (grant, grant_leaf, entry(grant, grant_leaf))];

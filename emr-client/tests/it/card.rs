@@ -1,4 +1,4 @@
-//! Cards: a forged one is refused, also when the node backs it.
+//! Cards. A forged card is refused, even if the node supports it.
 
 use alloy::primitives::Address;
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
@@ -56,7 +56,7 @@ fn a_patients_card_does_not_show_an_rsa_key() {
     assert!(!json.contains(&BASE64.encode(LIVED.identities[PATIENT].rsa().public().modulus())));
 }
 
-/// The attack that cards are for: an account that the victim knows, with the attacker's keys.
+/// The attack that cards prevent: an account that the victim knows, with the attacker's keys.
 #[test]
 fn nobody_elses_keys_pass() {
     let other = LIVED.card(OTHER);
@@ -71,7 +71,7 @@ fn nobody_elses_keys_pass() {
     assert!(matches!(forged(|c| c.key_x += Fr::one()), CardError::Malformed(_)));
 }
 
-/// A node that answers what the forger wants: it can prove nothing of it.
+/// A node answers what the forger wants, but cannot prove it.
 #[test]
 fn a_node_cannot_back_a_forged_card() {
     let mut card = LIVED.card(OTHER);
@@ -93,7 +93,7 @@ fn a_node_cannot_back_a_forged_card() {
         LIVED.card(DOCTOR).check(&instance(), &view, Evidence::Settled(&state)),
         Err(CardError::Unknown(account(DOCTOR)))
     );
-    // A leaf whose summary in the answer says otherwise is read from the leaf.
+    // If the summary in the answer differs from the leaf, the leaf counts.
     let mut view = LIVED.account_view(DOCTOR);
     view.role = Role::Patient;
     assert!(LIVED.card(DOCTOR).check(&instance(), &view, Evidence::Settled(&state)).is_ok());
@@ -121,7 +121,7 @@ fn an_account_in_the_queue_is_compared_with_its_entry() -> TestResult {
 #[test]
 fn a_suspended_account_is_refused() {
     let mut world = LIVED.clone();
-    // Circuit version 1 has no SetStatus: a tree in which it was done.
+    // A tree after a SetStatus, which circuit version 1 does not have.
     let mut view = world.account_view(DOCTOR);
     view.identity.status = Fr::from(u64::from(AccountStatus::Suspended.code()));
     let mut tree = emr_rollup::state::tree::SparseMerkleTree::new(24);

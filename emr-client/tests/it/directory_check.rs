@@ -20,7 +20,8 @@ fn check(world: &World, view: &PatientView, state: &SettledState) -> Result<Publ
     verify(view, account(PATIENT), &world.signing(PATIENT).public(), domain(), state, time(NOW))
 }
 
-/// A patient with a settled directory, and two of the patient's operations on top that wait: a grant and a revocation.
+/// A patient with a settled directory, and two waiting operations of the patient that change it: a grant and a
+/// revocation.
 struct Waiting {
     world: World,
     state: SettledState,
@@ -111,13 +112,13 @@ fn a_node_cannot_bring_its_own_directory() {
 #[test]
 fn only_the_patients_signed_chain_is_followed() {
     let chain = |why| DirectoryCheckError::Chain(why);
-    // Left out, in another order, twice.
+    // An operation is missing, in another order, or repeated.
     let gap = chain("an operation is on top of another directory");
     assert_eq!(after(|v| _ = v.directory_operations.remove(0)), gap);
     assert_eq!(after(|v| v.directory_operations.swap(0, 1)), gap);
     assert_eq!(after(|v| v.directory_operations.push(v.directory_operations[0])), gap);
     assert_eq!(after(|v| _ = v.directory_operations.pop()), DirectoryCheckError::NotCommitted);
-    // Changed, signed by somebody else, for somebody else, of another epoch, lapsed, of another kind.
+    // An operation is changed, signed by or for somebody else, of another epoch, expired, or of another kind.
     let forged = chain("a signature is not the patient's");
     assert_eq!(after(|v| v.directory_operations[0].operation.salt += Fr::one()), forged);
     assert_eq!(after(|v| v.directory_operations[0].operation.valid_until = time(NOW + 9)), forged);

@@ -63,7 +63,7 @@ fn no_grant_can_be_hidden_added_or_moved() {
     let copy = VIEW.grants[0];
     assert_eq!(after(|v| v.grants.push(GrantView { slot: grant_slot(70), ..copy })), grants);
     assert_eq!(after(|v| v.grants[0].slot = grant_slot(71)), grants);
-    // A harmless one in front of the real one, in the same slot, in either order.
+    // A harmless grant and the real grant, both in the same slot, in either order.
     let harmless = GrantView { grant: GrantLeaf { rights: Rights::NONE, ..copy.grant }, ..copy };
     let twice = LightError::Twice("grant 64".to_owned());
     assert_eq!(after(|v| v.grants.insert(0, harmless)), twice);
@@ -120,7 +120,7 @@ fn the_medical_leaf_is_the_one_on_l1() {
     assert_eq!(after(|v| v.medical.records_root += Fr::one()), not_there);
     assert_eq!(after(|v| v.medical.audit_head += Fr::one()), not_there);
     assert_eq!(after(|v| v.medical.key_directory = Fr::from(99).into()), not_there);
-    // A whole older subtree, consistent in itself.
+    // A whole older subtree that is consistent in itself.
     let mut older = World::new();
     older.identities = LIVED.identities.clone();
     let (identity_path, medical_path) = (VIEW.identity_path.clone(), VIEW.medical_path.clone());

@@ -36,7 +36,7 @@ fn problem(status: &str, code: &str) -> Vec<u8> {
     answer(status, &serde_json::to_string(&problem).expect("JSON"))
 }
 
-/// Serves raw bytes on loopback, one request for each connection, and remembers what was asked.
+/// Serves raw bytes on loopback, one request for each connection, and records the requests.
 fn serve(respond: impl Fn(&Got) -> Vec<u8> + Send + 'static) -> std::io::Result<(String, Arc<Mutex<Vec<Got>>>)> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let address = format!("http://{}", listener.local_addr()?);
@@ -66,7 +66,7 @@ fn serve(respond: impl Fn(&Got) -> Vec<u8> + Send + 'static) -> std::io::Result<
             };
             let Some(got) = got else { continue };
             seen.lock().expect("no panic").push(got.clone());
-            // The client may hang up early: that is what is tested.
+            // The client may close the connection early. That is tested here.
             let _ = stream.write_all(&respond(&got));
         }
     });
@@ -86,7 +86,7 @@ fn now_and(seconds: u64) -> UnixTime {
     UnixTime::now().saturating_add(seconds)
 }
 
-/// An honest login, then whatever `respond` says.
+/// An honest login, and then the answers of `respond`.
 fn logging_in(respond: impl Fn(&Got) -> Vec<u8> + Send + 'static) -> impl Fn(&Got) -> Vec<u8> + Send + 'static {
     move |got| match got.line.as_str() {
         line if line.starts_with("POST /v1/login/challenge") => {
@@ -101,7 +101,7 @@ fn logging_in(respond: impl Fn(&Got) -> Vec<u8> + Send + 'static) -> impl Fn(&Go
     }
 }
 
-/// A node with too much to do says when to come back. It is asked again then, and not for longer than 30 s in all.
+/// A busy node says when to ask again. The client asks again then, for at most 30 s in all.
 #[tokio::test]
 async fn a_busy_node_is_asked_again_when_it_says() -> TestResult {
     let busy = |seconds: u64| {
@@ -123,7 +123,7 @@ async fn a_busy_node_is_asked_again_when_it_says() -> TestResult {
     assert!((2..5).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
     assert_eq!(log.lock().expect("no panic").len(), 2 + 3);
 
-    // A node that says 0 is not asked in a tight loop; one that names an hour is not waited for.
+    // If the node says 0, the client does not ask in a tight loop. If it says an hour, the client does not wait.
     let (address, log) = serve(move |_| busy(3600))?;
     let refused = NodeClient::new(&address)?.status().await;
     assert!(matches!(&refused, Err(error) if error.is_temporary()), "{refused:?}");
@@ -144,7 +144,7 @@ async fn a_block_is_what_its_name_says() -> TestResult {
     let wrong = node.block(&cid_of(Codec::Raw, b"another")).await;
     assert!(matches!(wrong, Err(NodeError::WrongBlock(_))), "{wrong:?}");
 
-    // What is longer than any block is not read to its end.
+    // An answer that is longer than any block is not read to its end.
     let endless = |_: &Got| {
         let mut head = b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n".to_vec();
         head.resize(8 << 20, b'x');
@@ -186,7 +186,7 @@ async fn one_login_serves_many_requests_and_is_renewed_once() -> TestResult {
     Ok(())
 }
 
-/// What is signed names the hospital that the client means, so that a node cannot log in elsewhere with it.
+/// The signed message names the hospital that the client expects, so a node cannot use it to log in elsewhere.
 #[tokio::test]
 async fn the_login_signature_is_for_this_hospital_account_and_rollup() -> TestResult {
     let (address, log) = serve(logging_in(|_| ok("block")))?;
@@ -256,7 +256,7 @@ async fn refusals_are_typed() -> TestResult {
     Ok(())
 }
 
-/// What a node says ends up on terminals.
+/// A node's messages are printed on terminals, so control characters are removed.
 #[tokio::test]
 async fn refusals_are_cut_and_hold_no_control_characters() -> TestResult {
     let message = format!("\u{1b}]0;title\u{7}{}", "x".repeat(10_000));
@@ -309,7 +309,7 @@ async fn nobody_there_and_no_address() -> TestResult {
     for address in ["", "127.0.0.1:7070", "ftp://127.0.0.1/", "http://", "mailto:a@b"] {
         assert!(matches!(NodeClient::new(address), Err(NodeError::Address(_))), "{address}");
     }
-    // Beyond this machine nothing goes in the clear.
+    // Nothing is sent unencrypted beyond this machine.
     for address in ["http://node.example:8550", "http://10.0.0.1", "http://127.0.0.1.example/"] {
         assert!(
             matches!(NodeClient::new(address), Err(NodeError::Address(AddressError::PlainHttp { .. }))),

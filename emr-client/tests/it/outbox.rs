@@ -64,7 +64,7 @@ fn an_entry_lives_until_it_is_removed() -> TestResult {
     let promised: serde_json::Value = serde_json::from_slice(&fs::read(receipts)?)?;
     assert_eq!(promised["receipt"]["operation"], serde_json::Value::from(operation.to_string()));
     assert_eq!(profile.outbox().entries().len(), 2);
-    // Numbers are not used again while a later entry lives, so the order stays.
+    // Numbers are not used again while a later entry exists, so the order stays.
     let profile = kept.reopen(profile)?;
     profile.outbox().add(entry(9)?)?;
     let order: Vec<_> = profile.outbox().entries().iter().map(|entry| entry.draft().operation).collect();
@@ -86,7 +86,7 @@ fn an_undelivered_operation_stays_until_it_is_replaced_or_discarded() -> TestRes
     assert_eq!(refused[0].refusal(), Some(&refusal));
     assert_eq!(refused[0].blocks().collect::<Result<Vec<_>, _>>()?, blocks(0));
 
-    // A crash after the successor was kept and before the old one was removed: the old folder is still there.
+    // After a crash between keeping the successor and removing the old entry, the old folder is still there.
     let (old, copy) = (kept.outbox("0000000000"), kept.0.path().join("copy"));
     fs::create_dir(&copy)?;
     for file in fs::read_dir(&old)? {

@@ -83,7 +83,8 @@ fn honest_records_of_doctor_and_patient_verify() -> TestResult {
 
 #[test]
 fn no_field_of_the_leaf_can_be_changed() {
-    // The field is changed only in the view. If the authorship repeats the field, it contradicts the view; otherwise the path fails.
+    // The field is changed only in the view. If the authorship repeats the field, it contradicts the view; otherwise
+    // the path fails.
     let mismatch = RecordProofError::Mismatch;
     assert_eq!(after(|c| c.view.leaf.class = Class::Imaging), mismatch("class"));
     assert_eq!(after(|c| c.view.leaf.author = account(OTHER)), mismatch("author"));
@@ -102,7 +103,7 @@ fn no_field_of_the_leaf_can_be_changed() {
 fn a_deleted_record_is_not_live() {
     let view = LIVED.record_view(2);
     assert_eq!(view.leaf.status, RecordStatus::Tombstone);
-    // The node claims that the record is live: that leaf is not in the state.
+    // The node claims that the record is live, but that leaf is not in the state.
     let mut case = Case { view, id: LIVED.id(2), ..CASE.clone() };
     assert!(matches!(case.verify(), Err(RecordProofError::NotLive { .. })));
     case.view.leaf.status = RecordStatus::Live;

@@ -27,8 +27,9 @@ pub struct DisclosedField {
 
 /// Some fields of a record, with the proof that the commitment covers them.
 ///
-/// DAG-CBOR: a map of `type` (`"emr/disclosure/v1"`), `count`, `fields` (a list of `[index, salt, key, value]`) and `proof`
-/// (the nodes, 32 bytes each, in one byte string: levels from the leaves upwards, each level from left to right).
+/// DAG-CBOR: a map of `type` (`"emr/disclosure/v1"`), `count`, `fields` (a list of `[index, salt, key, value]`) and
+/// `proof` (the nodes, 32 bytes each, in one byte string: levels from the leaves upwards, each level from left to
+/// right).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Disclosure {
     /// The number of leaves: one per field, and one more if there is an original document.
@@ -46,8 +47,8 @@ pub enum DisclosureError {
     /// The author did not commit to these fields, or the disclosure belongs to another commitment.
     #[error("the disclosed fields do not belong to this commitment: do not rely on them, ask for the disclosure again")]
     NotCommitted,
-    /// Positions or keys do not ascend strictly, a position is beyond the count, there are no fields or too many, or the count
-    /// is larger than that of any record.
+    /// Positions or keys do not ascend strictly, a position is beyond the count, there are no fields or too many, or
+    /// the count is larger than that of any record.
     #[error("the disclosure is malformed: ask for it again")]
     Malformed,
     /// The bytes are not a disclosure.
@@ -56,8 +57,8 @@ pub enum DisclosureError {
 }
 
 impl Disclosure {
-    /// The largest number of fields. rs_merkle's time to make or check a proof grows with the square of this number; 4096
-    /// fields take some tens of milliseconds.
+    /// The largest number of fields. rs_merkle's time to make or check a proof grows with the square of this number;
+    /// 4096 fields take some tens of milliseconds.
     pub const MAX_FIELDS: usize = 4096;
 
     /// Checks the disclosure against a commitment root, which the caller took from a signed authorship, and gives back
@@ -98,8 +99,8 @@ impl Disclosure {
     /// Decodes canonical bytes. [`Disclosure::verify`] then checks their content.
     ///
     /// # Errors
-    /// Returns [`DisclosureError::Codec`] if the bytes are more than [`Record::MAX_BYTES`] or not a disclosure's canonical
-    /// bytes, and [`DisclosureError::Malformed`] if the proof is not a whole number of nodes.
+    /// Returns [`DisclosureError::Codec`] if the bytes are more than [`Record::MAX_BYTES`] or not a disclosure's
+    /// canonical bytes, and [`DisclosureError::Malformed`] if the proof is not a whole number of nodes.
     pub fn from_dag_cbor(bytes: &[u8]) -> Result<Self, DisclosureError> {
         let wire: Wire = decode("a disclosure", Record::MAX_BYTES, bytes)?;
         let (nodes, rest) = wire.proof.as_chunks::<32>();

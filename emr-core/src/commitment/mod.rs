@@ -7,9 +7,9 @@
 //! root   = SHA-256("emr/commitment/v1" || leaves as u32 big-endian || tree root)
 //! ```
 //!
-//! Leaves are in the order of the fields' names. A field's name is its key. The original document is one more field, named
-//! `$original`, which cannot be a key. The tree is the one of RFC 6962, section 2.1. The number of leaves, which is hashed
-//! into the root, fixes its shape. The tree root of no leaves is 32 zero bytes.
+//! Leaves are in the order of the fields' names. A field's name is its key. The original document is one more field,
+//! named `$original`, which cannot be a key. The tree is the one of RFC 6962, section 2.1. The number of leaves, which
+//! is hashed into the root, fixes its shape. The tree root of no leaves is 32 zero bytes.
 
 mod disclosure;
 mod tree;
@@ -36,9 +36,9 @@ const SALT_TAG: &[u8] = b"emr/field-salt/v1";
 
 /// The seed of the salts of one version of one record: 32 random bytes. Every version needs a new seed.
 ///
-/// Anyone who has the seed can test guesses of every field against the commitment. So it is as secret as the record, and is
-/// encrypted together with it. Without the seed, a leaf reveals nothing about its field. The same seed for two versions
-/// would reveal which fields they share.
+/// Anyone who has the seed can test guesses of every field against the commitment. So it is as secret as the record,
+/// and is encrypted together with it. Without the seed, a leaf reveals nothing about its field. The same seed for two
+/// versions would reveal which fields they share.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SaltSeed([u8; 32]);
 

@@ -11,8 +11,8 @@ pub(super) type Node = [u8; 32];
 /// The largest number of leaves: all fields of the largest record, and its original document.
 pub(super) const MAX_LEAVES: u32 = Record::MAX_FIELDS as u32 + 1;
 
-/// rs_merkle's own hashers compute `H(data)` for leaves and `H(left || right)` for inner nodes. With them, an inner node
-/// could pass as a leaf whose data are its children. Here the first hashed byte tells leaves from inner nodes.
+/// rs_merkle's own hashers compute `H(data)` for leaves and `H(left || right)` for inner nodes. With them, an inner
+/// node could pass as a leaf whose data are its children. Here the first hashed byte tells leaves from inner nodes.
 #[derive(Clone)]
 struct FieldHasher;
 
@@ -59,8 +59,8 @@ impl FieldTree {
         self.0.root().unwrap_or_default()
     }
 
-    /// The nodes that are needed to compute the root from the leaves at these ascending positions: levels from the leaves
-    /// upwards, each level from left to right.
+    /// The nodes that are needed to compute the root from the leaves at these ascending positions: levels from the
+    /// leaves upwards, each level from left to right.
     pub(super) fn proof(&self, indices: &[u32]) -> Vec<Node> {
         let indices: Vec<usize> = indices.iter().map(|index| *index as usize).collect();
         self.0.proof(&indices).proof_hashes().to_vec()
@@ -137,8 +137,8 @@ mod tests {
         (0..count).map(|i| FieldHasher::hash(&i.to_be_bytes())).collect()
     }
 
-    /// With rs_merkle's own hasher, the two children of an inner node could be the data of a leaf, and a tree of half the size
-    /// would have the same root.
+    /// With rs_merkle's own hasher, the two children of an inner node could be the data of a leaf, and a tree of half
+    /// the size would have the same root.
     #[test]
     fn an_inner_node_cannot_pass_as_a_leaf() {
         use rs_merkle::algorithms::Sha256 as Stock;

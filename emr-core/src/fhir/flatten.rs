@@ -65,7 +65,8 @@ impl Flattener<'_> {
         self.push(value)
     }
 
-    /// A whole number that fits 64 bits and is in its shortest form becomes an integer. Any other number becomes a decimal.
+    /// A whole number that fits 64 bits and is in its shortest form becomes an integer. Any other number becomes a
+    /// decimal.
     fn number(&self, number: &str) -> Result<Value, FhirError> {
         match number.parse::<i64>() {
             Ok(integer) if integer.to_string() == number => Ok(Value::Integer(integer)),
@@ -173,7 +174,8 @@ impl Flattener<'_> {
         self.scanner.require("]", "a comma or a closing bracket")
     }
 
-    /// Folds an object into one code or quantity if its members say nothing else. The members are the fields from `first` on.
+    /// Folds an object into one code or quantity if its members say nothing else. The members are the fields from
+    /// `first` on.
     fn fold(&mut self, first: usize, members: usize) {
         let fields = &self.fields[first..];
         if fields.len() != members || members > 4 {
@@ -201,7 +203,8 @@ fn code(parts: &BTreeMap<&str, &Value>) -> Option<Value> {
     texts.none_left().then_some(Value::Code(Code { system, code, display }))
 }
 
-/// A quantity, if the members are a number `value` and texts among `unit`, `system` and `code`, at least `unit` or `code`.
+/// A quantity, if the members are a number `value` and texts among `unit`, `system` and `code`, at least `unit` or
+/// `code`.
 fn quantity(parts: &BTreeMap<&str, &Value>) -> Option<Value> {
     let value: Decimal = match parts.get("value")? {
         Value::Integer(value) => value.to_string().parse().ok()?,

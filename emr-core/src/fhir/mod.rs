@@ -16,13 +16,14 @@
 //! | object of the texts `system` and `code`, perhaps `display` | | code |
 //! | object of the number `value` and the texts `unit` or `code`, perhaps `system` | | quantity |
 //!
-//! `resourceType` is a field too, also in nested resources: `Bundle.resourceType`, `Bundle.entry.0.resource.resourceType`,
-//! `Bundle.entry.0.resource.name.0.family`. Element names of FHIR never start with a digit, and FHIR has neither empty
-//! objects nor empty arrays. So each key has one meaning, and no value is lost.
+//! `resourceType` is a field too, also in nested resources: `Bundle.resourceType`,
+//! `Bundle.entry.0.resource.resourceType`, `Bundle.entry.0.resource.name.0.family`. Element names of FHIR never start
+//! with a digit, and FHIR has neither empty objects nor empty arrays. So each key has one meaning, and no value is
+//! lost.
 //!
 //! [`import`] requires JSON, the shape above and a resource type of R4. [`validate`] lists what else violates R4's
-//! definitions; it uses the crate fhirkit. fhirkit drops unknown elements when it writes, so the fields are read from the
-//! document itself.
+//! definitions; it uses the crate fhirkit. fhirkit drops unknown elements when it writes, so the fields are read from
+//! the document itself.
 
 mod error;
 mod flatten;
@@ -60,13 +61,13 @@ pub fn import(document: &[u8]) -> Result<Record, FhirError> {
     Ok(Record::from_fields(fields, Some(original))?)
 }
 
-/// Writes a record as FHIR R4 JSON. If the record carries its original document, checks that the fields agree with it and
-/// returns it byte for byte. Otherwise builds a resource from the fields.
+/// Writes a record as FHIR R4 JSON. If the record carries its original document, checks that the fields agree with it
+/// and returns it byte for byte. Otherwise builds a resource from the fields.
 ///
 /// # Errors
-/// Returns [`FhirError::Contradicts`] if the document and the fields differ, [`FhirError::NotMappable`] if FHIR JSON has
-/// no place for a field or its value (bytes, attachments, gaps in arrays), [`FhirError::Empty`] if there are no fields,
-/// [`FhirError::OtherFormat`] if the document is not FHIR JSON, and otherwise the errors of [`import`].
+/// Returns [`FhirError::Contradicts`] if the document and the fields differ, [`FhirError::NotMappable`] if FHIR JSON
+/// has no place for a field or its value (bytes, attachments, gaps in arrays), [`FhirError::Empty`] if there are no
+/// fields, [`FhirError::OtherFormat`] if the document is not FHIR JSON, and otherwise the errors of [`import`].
 pub fn export(record: &Record) -> Result<Vec<u8>, FhirError> {
     if record.fields().is_empty() {
         return Err(FhirError::Empty);

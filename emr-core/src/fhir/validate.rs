@@ -8,8 +8,9 @@ use super::flatten::flatten;
 
 /// How many problems are kept in full.
 const KEPT: usize = 20;
-/// Larger resources are not checked. fhirkit's types take up to 17 kB for an element of a few bytes, so this limit bounds
-/// memory to some hundred MB for the worst document. A large real resource has a twentieth of this number of values.
+/// Larger resources are not checked. fhirkit's types take up to 17 kB for an element of a few bytes, so this limit
+/// bounds memory to some hundred MB for the worst document. A large real resource has a twentieth of this number of
+/// values.
 const MAX_VALUES: usize = 10_000;
 
 /// A violation of R4's definitions.

@@ -21,8 +21,9 @@ pub struct Decimal(Box<str>);
 
 /// A date, or a date with a time and a zone, kept as it was written.
 ///
-/// `YYYY-MM-DD`, or `YYYY-MM-DDThh:mm:ss` with an optional fraction and then `Z` or `+hh:mm` or `-hh:mm`: FHIR's dateTime
-/// from the full date on. The day exists in the calendar; second 60 is allowed. At most [`DateTime::MAX_BYTES`] long.
+/// `YYYY-MM-DD`, or `YYYY-MM-DDThh:mm:ss` with an optional fraction and then `Z` or `+hh:mm` or `-hh:mm`: FHIR's
+/// dateTime from the full date on. The day exists in the calendar; second 60 is allowed. At most
+/// [`DateTime::MAX_BYTES`] long.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct DateTime(Box<str>);

@@ -1,5 +1,5 @@
-//! Tests that no keys stay in a process's memory after it opened a directory. A child process opens a directory and drops the keys.
-//! This process knows the keys, and searches for them in all of the child's writable memory.
+//! Tests that no keys stay in a process's memory after it opened a directory. A child process opens a directory and
+//! drops the keys. This process knows the keys, and searches for them in all of the child's writable memory.
 
 use std::fs::{self, File};
 use std::hint::black_box;
@@ -39,8 +39,8 @@ fn open(folder: &Path) -> Outcome<EpochKeyring> {
     Ok(KeyDirectory::from_bytes(&fs::read(folder.join("directory"))?)?.open_for(&doctor)?)
 }
 
-/// Overwrites the stack. A program cannot reliably erase registers and the stack, but other values soon overwrite them. The test
-/// does it at once.
+/// Overwrites the stack. A program cannot reliably erase registers and the stack, but other values soon overwrite them.
+/// The test does it at once.
 #[inline(never)]
 fn overwrite_stack() {
     black_box(&mut [0_u8; 1 << 19]);
@@ -63,8 +63,8 @@ impl Opener {
         if ready { Ok(child) } else { Err("the child ended early".into()) }
     }
 
-    /// How many of the secrets are somewhere in the child's memory. Searches for bytes 16 to 30 of each secret: the allocator
-    /// overwrites the first 16 bytes of freed memory, and X25519 changes bits of the last byte.
+    /// How many of the secrets are somewhere in the child's memory. Searches for bytes 16 to 30 of each secret: the
+    /// allocator overwrites the first 16 bytes of freed memory, and X25519 changes bits of the last byte.
     fn remembers(&self, secrets: &[[u8; 32]]) -> Outcome<usize> {
         let process = Path::new("/proc").join(self.0.id().to_string());
         let mut memory = File::open(process.join("mem"))?;

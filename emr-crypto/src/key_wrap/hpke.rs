@@ -63,7 +63,8 @@ pub struct HpkePublic {
 
 impl HpkePublic {
     pub(super) fn new(kem: Kem, public: &[u8]) -> Result<Self, RecipientError> {
-        // Refuses keys to which nothing can be encrypted (wrong length, small order), so that wrapping cannot fail later.
+        // Refuses keys to which nothing can be encrypted (wrong length, small order), so that wrapping cannot fail
+        // later.
         kem.seal(public, b"", b"").ok_or(RecipientError::Hpke(kem.algorithm()))?;
         Ok(Self { kem, bytes: public.to_vec() })
     }

@@ -75,7 +75,8 @@ impl FromStr for Algorithm {
     }
 }
 
-/// A wrapped key and the algorithm that wrapped it. It does not name the recipient: a possible recipient tries to unwrap it.
+/// A wrapped key and the algorithm that wrapped it. It does not name the recipient: a possible recipient tries to
+/// unwrap it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WrappedKey {
     /// The algorithm that wrapped the key.
@@ -104,7 +105,8 @@ pub trait KeyUnwrap {
     /// Unwraps a key.
     ///
     /// # Errors
-    /// Returns [`DecryptionFailed`] if it was wrapped to someone else, with another algorithm or context, or was altered.
+    /// Returns [`DecryptionFailed`] if it was wrapped to someone else, with another algorithm or context, or was
+    /// altered.
     fn unwrap_key(&self, wrapped: &WrappedKey, context: &[u8]) -> Result<Zeroizing<[u8; 32]>, DecryptionFailed>;
 }
 

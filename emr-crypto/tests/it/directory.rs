@@ -68,7 +68,8 @@ fn readers_get_the_classes_they_were_granted() {
     }
 }
 
-/// A revoked reader with every key they ever had cannot open records that are sealed later. The other readers can open all.
+/// A revoked reader with every key they ever had cannot open records that are sealed later. The other readers can open
+/// all.
 #[test]
 fn a_revoked_reader_cannot_open_later_records() {
     let class = Class::Laboratory;
@@ -134,8 +135,8 @@ fn old_epochs_are_shared_or_not() {
     assert!(opens_old(&*DOCTOR, &directory));
 }
 
-/// A grant from now on closes the past by keys. A record that was written just before stays closed to the new reader, with every
-/// key that they ever get, also when the class had no other reader. Existing readers keep their access.
+/// A grant from now on closes the past by keys. A record that was written just before stays closed to the new reader,
+/// with every key that they ever get, also when the class had no other reader. Existing readers keep their access.
 #[test]
 fn a_grant_from_now_on_closes_the_past() {
     let classes = mask(&[Class::Laboratory, Class::Imaging]);
@@ -176,9 +177,9 @@ fn a_grant_from_now_on_closes_the_past() {
     assert!(old.iter().all(|(class, sealed)| opens(&directory.keyring(), *class, sealed)));
 }
 
-/// A change that never took effect gives nobody access to the change that did. The patient revokes one reader, and their machine
-/// dies before that is settled. Then the patient revokes the other reader from the old directory. This reader had seen the first
-/// attempt.
+/// A change that never took effect gives nobody access to the change that did. The patient revokes one reader, and
+/// their machine dies before that is settled. Then the patient revokes the other reader from the old directory. This
+/// reader had seen the first attempt.
 #[test]
 fn an_abandoned_change_gives_no_access() {
     let class = Class::Laboratory;
@@ -197,7 +198,8 @@ fn an_abandoned_change_gives_no_access() {
     assert!(can_read(&fetched(&again).open_for(&*DOCTOR).unwrap(), again.published(), class));
 }
 
-/// Readers who were granted access at different times share the directory's segments, and each gets exactly their epochs.
+/// Readers who were granted access at different times share the directory's segments, and each gets exactly their
+/// epochs.
 #[test]
 fn readers_from_every_epoch() {
     let class = Class::Immunization;
@@ -242,7 +244,8 @@ fn the_owner_reloads_and_continues() {
     assert!(can_read(&keys, reloaded.published(), class));
 }
 
-/// The owner's key was stolen, and the owner renews the directory. The thief has all of the old directory, but reads nothing new.
+/// The owner's key was stolen, and the owner renews the directory. The thief has all of the old directory, but reads
+/// nothing new.
 #[test]
 fn renewing_shuts_out_a_thief_of_the_old_key() {
     let class = Class::Summary;
@@ -303,7 +306,8 @@ fn altered_directories_do_not_open() {
     assert!(KeyDirectory::from_bytes(&vec![0; MAX_DIRECTORY_BYTES + 1]).is_err());
 }
 
-/// A published directory contains no part of a reader's key or fingerprint, and all readers' sections have the same size.
+/// A published directory contains no part of a reader's key or fingerprint, and all readers' sections have the same
+/// size.
 #[test]
 fn readers_are_not_recognisable() {
     let mut directory = PatientDirectory::create(&*PATIENT);
@@ -332,8 +336,8 @@ fn other_algorithms() {
     }
 }
 
-/// A full directory refuses grants and stays unchanged, but revoking still works. An epoch of a class takes less than 40 bytes,
-/// for any number of readers.
+/// A full directory refuses grants and stays unchanged, but revoking still works. An epoch of a class takes less than
+/// 40 bytes, for any number of readers.
 #[test]
 fn size_is_bounded_and_revocation_keeps_working() {
     let reader = HpkeSecret::generate_x25519();

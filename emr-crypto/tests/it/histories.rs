@@ -1,5 +1,5 @@
-//! Random histories of grants, grants from now on, revocations and records. With every key they ever held and every block, each reader
-//! opens exactly the records that the history allows.
+//! Random histories of grants, grants from now on, revocations and records. With every key they ever held and every
+//! block, each reader opens exactly the records that the history allows.
 
 use emr_core::Class;
 use emr_crypto::{
@@ -40,7 +40,8 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// The records of one class that one reader may open: half-open periods of the time of writing. The model knows no epochs.
+/// The records of one class that one reader may open: half-open periods of the time of writing. The model knows no
+/// epochs.
 #[derive(Clone, Debug, Default)]
 struct Allowed {
     closed: Vec<(usize, usize)>,

@@ -21,8 +21,8 @@ fn open(folder: &Path) -> Outcome<(EmbeddedChain, DynProvider)> {
     Ok((chain, provider))
 }
 
-/// The program of the child processes: sends transactions without end, and prints each acknowledgement. In an ordinary run
-/// of the tests it does nothing.
+/// The program of the child processes: sends transactions without end, and prints each acknowledgement. In an ordinary
+/// run of the tests it does nothing.
 #[tokio::test]
 async fn writer() -> Outcome {
     let Some(folder) = job() else { return Ok(()) };
@@ -46,8 +46,8 @@ async fn writer() -> Outcome {
     Ok(())
 }
 
-/// Checks that all acknowledged transactions are in blocks, that the state is consistent, and that the chain accepts new
-/// transactions.
+/// Checks that all acknowledged transactions are in blocks, that the state is consistent, and that the chain accepts
+/// new transactions.
 async fn check(folder: &Path, acknowledged: &[B256]) -> Outcome {
     let (_chain, provider) = open(folder)?;
     let mut newest = 0;
@@ -87,8 +87,8 @@ async fn survives_kill_at_any_time() -> Outcome {
     Ok(())
 }
 
-/// The disk is full (here, files may not grow past 3 MiB). The transaction is refused with a reason, nothing is lost, and the
-/// chain continues when there is space again.
+/// The disk is full (here, files may not grow past 3 MiB). The transaction is refused with a reason, nothing is lost,
+/// and the chain continues when there is space again.
 #[tokio::test]
 async fn survives_a_full_disk() -> Outcome {
     let folder = tempfile::tempdir()?;

@@ -94,7 +94,8 @@ fn acknowledged_transactions_survive_any_crash() -> Outcome {
     Ok(scene.journal.check(&ALL, no_sync, |steps, image| scene.check(steps, image))?)
 }
 
-/// redb syncs bytes: if all syncs of a call are left out, some crash does harm. This crate syncs names: each of these is needed.
+/// redb syncs bytes: if all syncs of a call are left out, some crash does harm. This crate syncs names: each of these
+/// is needed.
 #[test]
 fn every_call_needs_its_syncs() -> Outcome {
     let scene = history()?;

@@ -1,5 +1,5 @@
-//! Runs the same signed transactions on the embedded chain and on anvil, from the same first block. Receipts and state must be
-//! equal.
+//! Runs the same signed transactions on the embedded chain and on anvil, from the same first block. Receipts and state
+//! must be equal.
 
 use std::collections::BTreeMap;
 

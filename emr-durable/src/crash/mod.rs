@@ -1,8 +1,8 @@
 //! Simulates power cuts after every step of a store.
 //!
-//! A test gives a store the [`Disk`] of a [`Journal`], runs a history, and calls [`Journal::check`]. The journal replays the
-//! steps. So the history runs only once for any number of crashes, and the test can leave a sync out without changing the
-//! store.
+//! A test gives a store the [`Disk`] of a [`Journal`], runs a history, and calls [`Journal::check`]. The journal
+//! replays the steps. So the history runs only once for any number of crashes, and the test can leave a sync out
+//! without changing the store.
 
 mod model;
 mod promises;
@@ -165,8 +165,8 @@ impl Journal {
         Ok(Arc::new(Self { root, steps: Mutex::new(steps), _folder: folder }))
     }
 
-    /// Simulates `kill -9` after `steps` steps. Returns the journal for the next process, with the files as they were then. A later
-    /// power cut can still destroy what the killed process did not sync.
+    /// Simulates `kill -9` after `steps` steps. Returns the journal for the next process, with the files as they were
+    /// then. A later power cut can still destroy what the killed process did not sync.
     ///
     /// # Errors
     /// Returns I/O errors of making the files.
@@ -215,8 +215,9 @@ impl Journal {
         self.lock().entries.iter().filter_map(|entry| entry.sync.clone()).collect()
     }
 
-    /// Simulates a crash after every step, in each of the ways. Calls `check` with the number of steps and a folder with the files
-    /// that survived. Leaves out the syncs for which `without` is true; then it tries only crashes after the first of them.
+    /// Simulates a crash after every step, in each of the ways. Calls `check` with the number of steps and a folder
+    /// with the files that survived. Leaves out the syncs for which `without` is true; then it tries only crashes after
+    /// the first of them.
     ///
     /// # Errors
     /// Returns [`Harm`] for the first crash after which `check` failed.
@@ -258,7 +259,8 @@ impl Journal {
         Ok(())
     }
 
-    /// Leaves out each sync in turn. Returns the syncs that are not needed: without them, the check succeeds after every crash.
+    /// Leaves out each sync in turn. Returns the syncs that are not needed: without them, the check succeeds after
+    /// every crash.
     pub fn unneeded_syncs<E: fmt::Display>(
         &self,
         ways: &[Survivors],

@@ -53,7 +53,8 @@ impl<K: Ord + Clone, V: Ord + Clone> Promises<K, V> {
         self.said.iter().map(|promise| promise.key.clone()).collect()
     }
 
-    /// The values that a key may have after a crash after `steps` steps: the last acknowledged one, and all that were begun since.
+    /// The values that a key may have after a crash after `steps` steps: the last acknowledged one, and all that were
+    /// begun since.
     pub fn allowed(&self, key: &K, steps: usize, before: V) -> BTreeSet<V> {
         let mut allowed = BTreeSet::from([before]);
         for promise in self.said.iter().filter(|promise| promise.key == *key && promise.begun < steps) {

@@ -6,7 +6,8 @@ use super::*;
 
 type TestResult = Result<(), Box<dyn std::error::Error>>;
 
-/// The file's possible contents after a crash at the end of the journal, over many seeds. `None` means that it is missing.
+/// The file's possible contents after a crash at the end of the journal, over many seeds. `None` means that it is
+/// missing.
 fn outcomes(journal: &Journal, file: &str) -> BTreeSet<Option<Vec<u8>>> {
     let ways: Vec<_> = ALL.into_iter().chain((10..500).map(Survivors::Some)).collect();
     let end = journal.steps();

@@ -8,8 +8,8 @@
 //! pins/            one empty file per pinned root, named by its CID
 //! ```
 //!
-//! A file gets its name only when it is complete: it is written and fsynced in `incoming`, then renamed, then the folder is
-//! fsynced. [`Disk`] does this. `tests/blockstore/power_cut.rs` shows that each sync is needed.
+//! A file gets its name only when it is complete: it is written and fsynced in `incoming`, then renamed, then the
+//! folder is fsynced. [`Disk`] does this. `tests/blockstore/power_cut.rs` shows that each sync is needed.
 
 use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -37,8 +37,8 @@ impl DiskStore {
     /// Opens the store in `folder`, or creates it there. Removes unfinished files of a crash.
     ///
     /// # Errors
-    /// Returns [`StoreError::NotAStore`] if the folder holds something else, [`StoreError::DiskFull`] if there is no space, and
-    /// [`StoreError::Io`] for other errors of the file system.
+    /// Returns [`StoreError::NotAStore`] if the folder holds something else, [`StoreError::DiskFull`] if there is no
+    /// space, and [`StoreError::Io`] for other errors of the file system.
     pub fn open(folder: impl AsRef<Path>) -> Result<Self, StoreError> {
         Self::open_on(Disk::default(), folder)
     }
@@ -124,7 +124,8 @@ struct Files {
     incoming: PathBuf,
     blocks: PathBuf,
     pins: PathBuf,
-    /// The blocks under each pinned root, sorted. A delete fills this cache. It stays right, because a DAG never changes.
+    /// The blocks under each pinned root, sorted. A delete fills this cache. It stays right, because a DAG never
+    /// changes.
     under_pins: Mutex<BTreeMap<Cid, Vec<Cid>>>,
     /// Keeps the shared lock.
     _lock: File,

@@ -1,8 +1,8 @@
 //! Blocks on a Kubo node, over its HTTP RPC (<https://docs.ipfs.tech/reference/kubo/rpc/>).
 //!
-//! Every call has `offline=true`: the node answers only for its own blocks, and does not search the network for a CID that an
-//! attacker made up. The node is not trusted: its blocks are hashed again, a stored block must get the address that was
-//! computed here, and every answer is bounded in size and time.
+//! Every call has `offline=true`: the node answers only for its own blocks, and does not search the network for a CID
+//! that an attacker made up. The node is not trusted: its blocks are hashed again, a stored block must get the address
+//! that was computed here, and every answer is bounded in size and time.
 
 use std::collections::BTreeSet;
 use std::error::Error;
@@ -85,13 +85,14 @@ impl KuboStore {
     /// [`version`](Self::version) to see whether the node answers.
     ///
     /// # Errors
-    /// Returns [`StoreError::Url`] for anything but `http://HOST[:PORT]`, and [`StoreError::Address`] for another machine.
+    /// Returns [`StoreError::Url`] for anything but `http://HOST[:PORT]`, and [`StoreError::Address`] for another
+    /// machine.
     pub fn new(url: &str) -> Result<Self, StoreError> {
         Self::with_rule(url, PlainHttp::ThisMachine)
     }
 
-    /// The same as [`Self::new`], but the caller decides where plain http is allowed. The RPC has no authentication, so a Kubo node
-    /// on another machine must be reachable only inside the hospital's network.
+    /// The same as [`Self::new`], but the caller decides where plain http is allowed. The RPC has no authentication, so
+    /// a Kubo node on another machine must be reachable only inside the hospital's network.
     ///
     /// # Errors
     /// The same as [`Self::new`], by the caller's rule.
@@ -120,15 +121,15 @@ impl KuboStore {
     /// The node's Kubo version, such as `0.41.0`.
     ///
     /// # Errors
-    /// Returns [`StoreError::Unreachable`] if there is no answer, and [`StoreError::Refused`] or [`StoreError::BadAnswer`] if it is
-    /// not Kubo.
+    /// Returns [`StoreError::Unreachable`] if there is no answer, and [`StoreError::Refused`] or
+    /// [`StoreError::BadAnswer`] if it is not Kubo.
     pub async fn version(&self) -> Result<String, StoreError> {
         let answer: NodeVersion = self.ask("version", &[], None).await?;
         Ok(printable(&answer.version))
     }
 
-    /// Whether the node fsyncs each block before it answers. By default, Kubo does not, so it can lose accepted blocks in a power
-    /// cut. To change this, set `sync` of the `flatfs` mount in `Datastore.Spec` to `true` and restart Kubo.
+    /// Whether the node fsyncs each block before it answers. By default, Kubo does not, so it can lose accepted blocks
+    /// in a power cut. To change this, set `sync` of the `flatfs` mount in `Datastore.Spec` to `true` and restart Kubo.
     ///
     /// # Errors
     /// The same as [`version`](Self::version).
@@ -311,8 +312,8 @@ impl Blockstore for KuboStore {
         .boxed()
     }
 
-    /// Calls `block/rm`, not `repo/gc`: garbage collection would also remove uploaded blocks that are not pinned yet. Before it
-    /// removes a block, Kubo searches every pinned DAG, and its puts and pins wait meanwhile.
+    /// Calls `block/rm`, not `repo/gc`: garbage collection would also remove uploaded blocks that are not pinned yet.
+    /// Before it removes a block, Kubo searches every pinned DAG, and its puts and pins wait meanwhile.
     fn delete<'a>(&'a self, cid: &'a Cid) -> StoreFuture<'a, ()> {
         async move {
             codec_of(cid)?;

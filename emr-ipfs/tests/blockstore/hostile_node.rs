@@ -11,7 +11,8 @@ use emr_ipfs::{Blockstore, Codec, DagLimits, KuboStore, StoreError, walk};
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
-/// Starts a server that answers every connection with `answer`, which gets the request's first line, and then closes it.
+/// Starts a server that answers every connection with `answer`, which gets the request's first line, and then closes
+/// it.
 fn serve(answer: impl Fn(&str, &mut TcpStream) + Send + 'static) -> KuboStore {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());

@@ -97,11 +97,11 @@ fn may_have_written(operation: &Operation, entry: &D2Entry, time: UnixTime) -> b
 
 /// Executes a settled batch. If `recorded` is that batch, its operations are those that the record names. Otherwise they are found among the
 /// candidates by what they wrote. `executed` is called after each operation, with the ledger at that point.
-pub(super) fn execute(
+pub(super) fn execute<'a>(
     ledger: &Ledger,
     settled: &SettledBatch,
     recorded: Option<&BatchRecord>,
-    candidates: &mut Candidates<'_>,
+    candidates: &mut Candidates<'a>,
     mut executed: impl FnMut(Sequence, &Acknowledged, &Ledger),
 ) -> Result<Executed, DerivationError> {
     let (number, content) = (settled.number, &settled.content);
@@ -129,16 +129,19 @@ pub(super) fn execute(
     let recorded = recorded.filter(|record| record.public.commitment == commitment && record.time == content.time);
     let mut operations = Vec::new();
     for (position, entry) in data.d2.iter().enumerate() {
-        let wrote = |operation: &&Acknowledged| {
-            may_have_written(&operation.signed.operation, entry, content.time)
-                && next.check(&operation.signed, content.time).is_ok_and(|(_, wrote, _)| wrote == *entry)
+        let wrote = |(sequence, operation): (Sequence, &'a Acknowledged)| {
+            if !may_have_written(&operation.signed.operation, entry, content.time) {
+                return None;
+            }
+            let checked = next.check(&operation.signed, content.time).ok()?;
+            (checked.d2() == entry).then_some((sequence, operation, checked))
         };
         let found = match recorded.and_then(|record| record.operations.get(position)) {
-            Some(sequence) => candidates.recorded(*sequence).filter(wrote).map(|operation| (*sequence, operation)),
-            None => candidates.on_leaf_of(entry).find(|(_, operation)| wrote(operation)),
+            Some(sequence) => candidates.recorded(*sequence).and_then(|operation| wrote((*sequence, operation))),
+            None => candidates.on_leaf_of(entry).find_map(wrote),
         };
-        let (sequence, operation) = found.ok_or_else(unknown)?;
-        next.execute(&operation.signed, content.time).map_err(|_| unknown())?;
+        let (sequence, operation, checked) = found.ok_or_else(unknown)?;
+        next.apply(checked).map_err(|_| unknown())?;
         executed(sequence, operation, &next);
         candidates.settle(sequence, &operation.signed.operation);
         operations.push(sequence);
@@ -155,3 +158,6 @@ pub(super) fn execute(
 fn derive_trees(mut trees: StateTrees, data: &BatchData) -> Option<StateTrees> {
     trees.apply(data).ok().map(|()| trees)
 }
+
+#[cfg(test)]
+mod tests;

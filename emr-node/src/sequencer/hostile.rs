@@ -30,6 +30,7 @@ use super::{
     SealError,
     capacity::{self, Place},
     order,
+    take::Admission,
 };
 use crate::{
     derivation::BatchOnL1,
@@ -40,6 +41,7 @@ use crate::{
     state::{NodeState, pointers::CheckedPointer},
 };
 
+mod admission;
 mod panicked;
 mod places;
 mod promises;
@@ -165,17 +167,24 @@ fn put(account: u64, slot: u64) -> Test<Action> {
     Ok(Action::PutRecord(PutRecord { slot: RecordSlot::new(slot)?, expected: Revision::ZERO, leaf }))
 }
 
+fn submission(signed: SignedOperation) -> Submission {
+    Submission { signed, stored: None, epoch: None, directory: None }
+}
+
 impl World {
     /// Submits an operation, from the step after its blocks were read. Returns the receipt, or the kind of the refusal.
     fn submit(&self, signed: SignedOperation) -> Test<Result<Receipt, RequestErrorKind>> {
-        let submission = Submission { signed, stored: None, epoch: None, directory: None };
-        let directory = match self.engine.admit(&submission) {
-            Ok((directory, _)) => directory,
-            Err(error) => return Ok(Err(error.kind)),
-        };
+        match self.engine.admit(&submission(signed), None) {
+            Ok(admission) => self.keep(signed, admission),
+            Err(error) => Ok(Err(error.kind)),
+        }
+    }
+
+    /// The last step of a submission, which the writer does.
+    fn keep(&self, signed: SignedOperation, admission: Admission) -> Test<Result<Receipt, RequestErrorKind>> {
         let principal = self.engine.state().principal(signed.operation.signer).ok_or("an account")?;
-        let kept =
-            self.engine.keep(signed.id(self.domain), principal, &submission, &CheckedPointer::default(), directory);
+        let (id, pointer) = (signed.id(self.domain), CheckedPointer::default());
+        let kept = self.engine.keep(id, principal, &submission(signed), &pointer, admission);
         Ok(kept.map_err(|error| error.kind).and_then(|receipt| receipt.ok_or(RequestErrorKind::Stale)))
     }
 

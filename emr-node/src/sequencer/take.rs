@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use emr_api::{OperationStatus, Receipt, Submission, receipt};
-use emr_rollup::operation::{DirectoryCommitment, OperationId, SignedOperation};
+use emr_rollup::{
+    operation::{DirectoryCommitment, OperationId, SignedOperation},
+    state::ledger::CheckedOperation,
+};
 
 use super::capacity::{self, Place, Promise};
 use crate::{
@@ -16,6 +19,15 @@ use crate::{
 
 /// How many times a submission is tried if the key directory changes during the checks.
 const DIRECTORY_READS: usize = 4;
+
+/// An operation that the soft state accepts.
+pub(super) struct Admission {
+    /// The patient's key directory in force.
+    pub(super) directory: DirectoryCommitment,
+    place: Place,
+    /// The operation, checked on the soft state. `None` if it replaces an older one: then it is checked on the state without the older one.
+    checked: Option<CheckedOperation>,
+}
 
 impl Engine {
     /// Accepts an operation from the account of `principal`. Checks it on the soft state, checks what it points to, stores it durably, and gives
@@ -50,7 +62,7 @@ impl Engine {
         submission: Submission,
     ) -> Result<Receipt, RequestError> {
         // Cheap checks first: no block is read for an operation that breaks a rule.
-        let (directory_in_force, place) = self.admit(&submission)?;
+        let Admission { directory: directory_in_force, place, .. } = self.admit(&submission, None)?;
         if let Place::InsteadOf(older) = place {
             self.try_replacement(older, submission.signed).await?;
         }
@@ -60,10 +72,10 @@ impl Engine {
         for _ in 0..DIRECTORY_READS {
             // The walk may have taken minutes. So the epoch is checked once more, and a record is stored only if the directory is still the same.
             let (submission, _) = &*whole;
-            let (directory, _) = self.admit(submission)?;
-            pointers::check_epoch(submission, directory, self).await?;
+            let admission = self.admit(submission, None)?;
+            pointers::check_epoch(submission, admission.directory, self).await?;
             let handed = Arc::clone(&whole);
-            let kept = self.write(move |engine| engine.keep(id, principal, &handed.0, &handed.1, directory)).await?;
+            let kept = self.write(move |engine| engine.keep(id, principal, &handed.0, &handed.1, admission)).await?;
             if let Some(receipt) = kept? {
                 self.wake.notify_one();
                 return Ok(receipt);
@@ -72,8 +84,12 @@ impl Engine {
         Err(RequestError::unavailable("the patient's key directory keeps changing: try again in a moment"))
     }
 
-    /// Whether the soft state accepts an operation now. Returns the key directory in force and the operation's place.
-    pub(super) fn admit(&self, submission: &Submission) -> Result<(DirectoryCommitment, Place), RequestError> {
+    /// Whether the soft state accepts an operation now. Does not repeat an `earlier` check that is still current.
+    pub(super) fn admit(
+        &self,
+        submission: &Submission,
+        earlier: Option<CheckedOperation>,
+    ) -> Result<Admission, RequestError> {
         let state = self.state();
         let operation = &submission.signed.operation;
         let place = capacity::place(&state, operation)?;
@@ -86,9 +102,12 @@ impl Engine {
         if place == Place::Ordinary {
             self.quotas.check_space(&self.mempool)?;
         }
-        match place {
+        let checked = match place {
             Place::Ordinary | Place::Reserved => {
-                state.soft.check(&submission.signed, self.clock.now())?;
+                let now = self.clock.now();
+                let earlier = earlier
+                    .filter(|earlier| *earlier.signed() == submission.signed && earlier.is_current(&state.soft, now));
+                Some(earlier.map_or_else(|| state.soft.check(&submission.signed, now), Ok)?)
             }
             // The rest is checked on the state without the older Revoke. It takes time to build that state, so a forgery is refused first.
             Place::InsteadOf(_) => {
@@ -97,11 +116,13 @@ impl Engine {
                 if !signed {
                     return Err(RequestError::refused("the signature is not the signer's"));
                 }
+                None
             }
-        }
+        };
         self.quotas.check_slots(state.soft.patient(operation.patient), operation)?;
         let medical = state.soft.medical(operation.patient);
-        Ok((medical.map_or(DirectoryCommitment::NONE, |medical| medical.key_directory), place))
+        let directory = medical.map_or(DirectoryCommitment::NONE, |medical| medical.key_directory);
+        Ok(Admission { directory, place, checked })
     }
 
     /// Whether an operation executes on the state without the older one. This does not run as the writer: it takes long, and a signer can repeat
@@ -114,21 +135,22 @@ impl Engine {
         tried.await.map_err(|_| RequestError::unavailable("the node is stopping"))?.map_err(RequestError::from)
     }
 
-    /// Checks the operation once more, stores it, and then executes it. Must run as the only writer. `None` if a record was checked against another
+    /// Admits the operation once more, stores it, and then applies it. Must run as the only writer. `None` if a record was checked against another
     /// key directory than the one in force; then nothing is stored.
     pub(super) fn keep(
         &self,
         id: OperationId,
         signer: Principal,
         submission: &Submission,
-        checked: &CheckedPointer,
-        directory: DirectoryCommitment,
+        pointer: &CheckedPointer,
+        admission: Admission,
     ) -> Result<Option<Receipt>, RequestError> {
         if let Some(known) = self.mempool.operation(id)? {
             return self.promise(id, &known).map(Some);
         }
-        let (in_force, place) = self.admit(submission)?;
-        if in_force != directory && submission.epoch.is_some() {
+        let before = admission.directory;
+        let Admission { directory, place, checked } = self.admit(submission, admission.checked)?;
+        if directory != before && submission.epoch.is_some() {
             return Ok(None);
         }
         let operation = &submission.signed.operation;
@@ -136,21 +158,21 @@ impl Engine {
             let state = self.state();
             let patient = state
                 .principal(operation.patient)
-                .filter(|patient| state.is_current(&signer) && checked.is_on(patient));
+                .filter(|patient| state.is_current(&signer) && pointer.is_on(patient));
             patient
                 .ok_or_else(|| RequestError::unavailable("L1 was reorganised just now: hand the operation in again"))?
         };
-        pointers::check_blocks(&signer, &checked.blocks, self)?;
-        let acknowledged = self.clock.now();
+        pointers::check_blocks(&signer, &pointer.blocks, self)?;
         let (without, replaces) = match place {
             Place::Ordinary | Place::Reserved => (None, None),
-            Place::InsteadOf(older) => {
-                let without = self.without(older);
-                without.soft.check(&submission.signed, acknowledged)?;
-                (Some(without), Some(older))
-            }
+            Place::InsteadOf(older) => (Some(self.without(older)), Some(older)),
         };
-        let signed = submission.signed;
+        let checked = match (checked, &without) {
+            (Some(checked), _) => checked,
+            (None, Some(without)) => without.soft.check(&submission.signed, self.clock.now())?,
+            (None, None) => self.state().soft.check(&submission.signed, self.clock.now())?,
+        };
+        let (signed, acknowledged) = (submission.signed, checked.time());
         let Promise { turn, settle_by } = match &without {
             Some(without) => capacity::promise(without, &signed, place, acknowledged)?,
             None => capacity::promise(&self.state(), &signed, place, acknowledged)?,
@@ -160,20 +182,19 @@ impl Engine {
         let status = OperationStatus::Pending;
         let kept = Acknowledged { signed, signer, patient, acknowledged, settle_by, turn, replaced, status };
         let receipt = self.promise(id, &kept)?;
-        let (pointer, blocks) = (checked.pointer.as_ref(), &checked.blocks);
-        let sequence = self.mempool.acknowledge(id, &kept, pointer, blocks, replaces)?;
+        let sequence = self.mempool.acknowledge(id, &kept, pointer.pointer.as_ref(), &pointer.blocks, replaces)?;
         let mut state = self.state_mut();
         let state = &mut *state;
         if let Some(without) = without {
             *state = without;
         }
-        if let Some((commitment, pointer)) = &checked.pointer {
+        if let Some((commitment, pointer)) = &pointer.pointer {
             Arc::make_mut(&mut state.pointers).insert(*commitment, pointer.clone());
         }
-        // The operation was checked on this same state a moment ago, and only this writer changes the state. If the operation expired in that
-        // moment, it is returned at the next sealing.
-        if Arc::make_mut(&mut state.soft).execute(&kept.signed, acknowledged).is_ok() {
-            Arc::make_mut(&mut state.history).record(sequence, &kept, &state.soft);
+        match Arc::make_mut(&mut state.soft).apply(checked) {
+            Ok(_) => Arc::make_mut(&mut state.history).record(sequence, &kept, &state.soft),
+            // The operation is acknowledged, so it stays open. The next sealing executes it, or returns it.
+            Err(error) => tracing::error!(sequence, %error, "the soft state changed outside its writer"),
         }
         state.open.insert(sequence, kept);
         Ok(Some(receipt))

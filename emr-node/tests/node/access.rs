@@ -1,4 +1,5 @@
-//! Who is served what. Nothing can be settled here, so no grant opens anything: what opens is in `settlement`.
+//! Which data the node serves to whom. Nothing is settled in these tests, so no grant opens anything. `settlement.rs`
+//! tests what grants open.
 
 use emr_api::{
     AuditPage, BatchView, OperationStatus, OwnGrantsView, PatientView, RecordSummary, RecordView, StorageView,
@@ -24,17 +25,17 @@ async fn blocks_belong_to_their_uploader_then_to_their_patient() -> Outcome {
     }
     assert_eq!(code(stranger.block(&emr_core::cid::cid_of(Codec::Raw, b"nothing")).await), "not-found");
 
-    // Only WRITE: once it is part of the record, having uploaded it gives nothing.
+    // The doctor may only write. Once the block is part of the record, its uploader cannot read it.
     patient.grant(FIRST, accounts.doctor, Rights::WRITE, &[Class::Summary], next_year()).await?;
     let record = doctor.upload(&[b"ciphertext"]).await?;
     doctor.submit(&doctor.put_record(accounts.patient, 0, Class::Summary, &record)).await?;
     assert_eq!(patient.block(&block).await?, b"ciphertext");
     assert_eq!(patient.block(&record).await?, manifest(&[block]));
     assert_eq!(code(doctor.block(&block).await), "forbidden");
-    assert_eq!(code(stranger.block(&block).await), "not-found", "who has no part in it does not learn that it is here");
+    assert_eq!(code(stranger.block(&block).await), "not-found", "a stranger does not learn that the block is here");
     assert_eq!(code(scene.other.block(&block).await), "not-found");
 
-    // Uploading a stranger's bytes again gives them back, not the record's other blocks.
+    // A stranger who uploads the same bytes may read those, but not the record's other blocks.
     stranger.put_block(Codec::Raw, b"ciphertext").await?;
     assert_eq!(code(stranger.block(&record).await), "not-found");
     scene.node.shutdown().await;
@@ -70,7 +71,7 @@ async fn late_to_allow_and_early_to_deny() -> Outcome {
     assert_eq!((refused.status, refused.code.as_str()), (503, "unavailable"));
     assert_eq!(code(stranger.block(&record).await), "unavailable");
 
-    // Revoked: everything at once.
+    // A revocation ends all access at once.
     patient.revoke(FIRST).await?;
     assert_eq!(code(stranger.get::<RecordView>(&first).await), "revoked");
     assert_eq!(code(stranger.block(&record).await), "revoked");
@@ -118,7 +119,8 @@ async fn a_subtree_is_its_patients_alone() -> Outcome {
         assert_eq!(code(caller.get::<AuditPage>(&audit).await), "forbidden");
     }
     assert_eq!(code(scene.patient.get::<AuditPage>(&audit).await), "unavailable", "not settled yet");
-    // What the patient signed is there before anything is settled; what others did on the subtree is not part of it.
+    // The answer holds what the patient signed before anything is settled. It does not hold what others did on the
+    // subtree.
     scene.patient.grant(FIRST, accounts.doctor, Rights::WRITE, &[Class::Summary], next_year()).await?;
     let record = scene.doctor.upload(&[b"content"]).await?;
     scene.doctor.submit(&scene.doctor.put_record(accounts.patient, 0, Class::Summary, &record)).await?;
@@ -148,7 +150,7 @@ async fn an_organisations_grant_extends_to_its_doctors_alone() -> Outcome {
     Ok(())
 }
 
-/// A narrower grant that is signed and never settled does not bring the wider one back.
+/// If a narrower grant is signed but never settled, the wider one does not come back.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_patient_signed_away_stays_away() -> Outcome {
     let scene = World::populated().await?;
@@ -174,7 +176,7 @@ async fn what_a_patient_signed_away_stays_away() -> Outcome {
     let narrow = Submission { signed, stored: None, epoch: None, directory: Some(cid.to_string()) };
     patient.submit(&narrow).await?;
 
-    // It lapses before it is sealed.
+    // The operation expires before it is sealed.
     advance(&scene.world, 7000).await?;
     let scene = scene.log_in_again().await?;
     scene.hospital.post::<BatchView>("v1/batches/seal", &()).await?;
@@ -186,9 +188,9 @@ async fn what_a_patient_signed_away_stays_away() -> Outcome {
     let seen: Vec<RecordSummary> = scene.stranger.get(&records).await?;
     assert_eq!(seen.iter().map(|record| record.leaf.class).collect::<Vec<_>>(), [first]);
     let read = async |slot: u64| code(scene.stranger.get::<RecordView>(&format!("{records}/{slot}")).await);
-    // Not settled here; what matters is that the other class is over.
+    // The first class is not settled here. The second must be revoked.
     assert_eq!((read(0).await, read(1).await), ("unavailable".to_owned(), "revoked".to_owned()));
-    // The doctor is shown the grant as the state holds it, and the patient can grant the class again.
+    // The doctor sees the grant of the state, and the patient can grant the class again.
     assert_eq!(scene.stranger.view(accounts.patient).await?.grants[0].grant, leaf);
     scene.patient.grant(FIRST, accounts.stranger, Rights::READ, &[first, second], next_year()).await?;
     assert_eq!(read(1).await, "unavailable");
@@ -196,7 +198,7 @@ async fn what_a_patient_signed_away_stays_away() -> Outcome {
     Ok(())
 }
 
-/// The patient sees who uses how much, and nobody else does.
+/// The patient sees who uses how much space, and nobody else does.
 #[tokio::test(flavor = "multi_thread")]
 async fn who_uses_a_patients_space_is_shown_to_the_patient() -> Outcome {
     let scene = World::populated().await?;

@@ -1,4 +1,4 @@
-//! kill -9 at any point: whatever was acknowledged is there afterwards.
+//! kill -9 at any point. Everything that was acknowledged is there afterwards.
 
 use std::{io::Write, path::Path};
 
@@ -12,7 +12,8 @@ use emr_testkit::again::{Again, job};
 
 use crate::stage::*;
 
-/// Not a separate test: it runs in a child process. A node with its chain, and a patient who writes record after record until the process is killed.
+/// Not a separate test: it runs in a child process. A node with its chain, and a patient who writes record after record
+/// until the process is killed.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_until_it_is_killed() -> Outcome {
     let Some(folder) = job() else { return Ok(()) };
@@ -63,7 +64,7 @@ async fn nothing_acknowledged_is_lost() -> Outcome {
         let lines = tokio::task::spawn_blocking(move || -> Outcome<Vec<String>> {
             let mut child = Again::new("crash::a_node_until_it_is_killed", &path).start()?;
             let mut seen = Vec::new();
-            // Killed after some acknowledgements, in the middle of whatever comes next.
+            // Kills it after some acknowledgements, while it does something else.
             while seen.len() < 3 + 2 * round {
                 seen.push(child.next("acknowledged")?);
             }
@@ -77,7 +78,7 @@ async fn nothing_acknowledged_is_lost() -> Outcome {
                 acknowledged.push((slot.parse()?, id.to_owned(), cid.to_owned()));
             }
         }
-        // The next start has all of it: operations, state, blocks, who may read them.
+        // The next start finds everything: operations, state, blocks, and who may read them.
         let (node, patient) = resume(folder.path()).await?;
         let records: Vec<RecordSummary> = patient.get(&format!("v1/patients/{}/records", patient.account)).await?;
         assert!(records.len() >= acknowledged.len());

@@ -1,4 +1,4 @@
-//! What an Ethereum node that lies cannot do to a running node.
+//! A lying Ethereum node does not harm a running node.
 
 use alloy::{primitives::U64, sol_types::SolCall};
 use emr_api::{AccountView, BatchView, NodeStatus, OperationStatus, ProofJob};
@@ -11,7 +11,7 @@ use crate::{settlement::prove, stage::*};
 
 const TEN_YEARS: u64 = 10 * 365 * 24 * 3600;
 
-/// Every block is ten years younger than it is.
+/// Dates every block ten years ahead.
 fn dated_ahead(_: &Value, answer: &mut Value) {
     if let Some(time) = answer.get_mut("result").and_then(|block| block.get_mut("timestamp")) {
         let told: U64 = serde_json::from_value(time.clone()).expect("a time");
@@ -19,7 +19,7 @@ fn dated_ahead(_: &Value, answer: &mut Value) {
     }
 }
 
-/// Everybody's account is the patient's.
+/// Gives every owner the patient's account.
 fn mistakes_the_hospital(request: &Value, answer: &mut Value) {
     let selector = EmrRollup::accountOfCall::SELECTOR;
     let call = &request["params"][0];
@@ -49,7 +49,7 @@ async fn it_cannot_make_a_patient_the_hospital() -> Outcome {
     let hers = Caller::log_in(node.url().clone(), testnet.domain(), &people().patient, patient).await?;
     let operator = testnet.operator(&node).await?;
     liar.tell(Some(mistakes_the_hospital));
-    // Whatever moves the queue makes the node ask again.
+    // A change of the queue makes the node ask again.
     testnet.register(&people().other).await?;
     let refused = operator.post::<BatchView>("v1/batches/seal", &()).await.expect_err("must be refused");
     assert!(refused.message.contains("no hospital's"), "{refused}");
@@ -63,7 +63,8 @@ async fn it_cannot_make_a_patient_the_hospital() -> Outcome {
     Ok(())
 }
 
-/// A time that cannot be makes nothing lapse: the node takes nothing and seals nothing until it is told another one.
+/// An impossible time makes nothing expire. The node takes only Revokes and seals nothing until L1 shows a possible
+/// time.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_time_that_cannot_be_returns_no_operation() -> Outcome {
     let Some(testnet) = Testnet::new().await? else { return Ok(()) };
@@ -85,15 +86,15 @@ async fn a_time_that_cannot_be_returns_no_operation() -> Outcome {
     assert_eq!(code(hers.submit(&second).await), "unavailable");
     let halted = hers.get::<NodeStatus>("v1/status").await?.health.halted.ok_or("not halted")?;
     assert!(halted.starts_with("it takes only Revokes: L1 is ") && halted.contains("clock"), "{halted}");
-    // Neither the patient's login nor the patient's operation has lapsed.
+    // Neither the patient's login nor the patient's operation has expired.
     let id = format!("v1/operations/{}", first.signed.id(testnet.domain()));
     assert_eq!(hers.get::<OperationStatus>(&id).await?, OperationStatus::Pending);
     node.shutdown().await;
-    // Nor does it start on such a chain.
+    // A node does not start on such a chain.
     let error = Node::start(config()?).await.map(drop).expect_err("must be refused");
     assert!(matches!(error, StartError::Follow(FollowError::Time(_))), "{error}");
 
-    // Another Ethereum node, or the same one put right.
+    // The Ethereum node tells the truth again.
     liar.tell(None);
     let node = Node::start(config()?).await?;
     let hers = Caller::log_in(node.url().clone(), testnet.domain(), &people().patient, patient).await?;
@@ -112,7 +113,7 @@ async fn a_time_that_cannot_be_returns_no_operation() -> Outcome {
     Ok(())
 }
 
-/// Every answer is an error, as of a node that is down behind its proxy.
+/// Makes every answer an error, like a proxy in front of a node that is down.
 fn down(_: &Value, answer: &mut Value) {
     if let Some(answer) = answer.as_object_mut() {
         answer.remove("result");
@@ -140,7 +141,7 @@ async fn an_outage_while_settling_shows_in_the_status() -> Outcome {
     let status = || hers.get::<NodeStatus>("v1/status");
     let stuck = |status: &NodeStatus| status.activity.starts_with("stuck at 1: ") && status.activity.contains("repair");
     until(|| async { status().await.is_ok_and(|status| stuck(&status)) }).await?;
-    // It says so as long as it lasts, also while it tries again.
+    // The status shows the fault as long as it lasts, also while the node tries again.
     for _ in 0..70 {
         let now = status().await?;
         assert!(stuck(&now), "{}", now.activity);

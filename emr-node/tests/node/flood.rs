@@ -1,4 +1,5 @@
-//! Strangers who ask for as much as they can, while a patient ends a grant. Each flood comes from 127.0.0.1, the patient from 127.0.0.2.
+//! Strangers send as many requests as they can, while a patient ends a grant. Each flood comes from 127.0.0.1. The
+//! patient comes from 127.0.0.2.
 
 use std::{
     collections::BTreeMap,
@@ -24,7 +25,7 @@ use crate::{registration::relay, stage::*};
 /// Within this time a patient must log in, read their view, upload a key directory, and get the receipt for a Revoke.
 const IN_TIME: Duration = Duration::from_secs(20);
 
-/// One round; with `EMR_SOAK_MINUTES` (`cargo xtask soak http`) as many as fit into that time.
+/// Runs one round. With `EMR_SOAK_MINUTES` (`cargo xtask soak http`) it runs rounds for that time.
 async fn rounds<F: Future<Output = Outcome>>(round: impl Fn() -> F) -> Outcome {
     let minutes = std::env::var("EMR_SOAK_MINUTES").ok().and_then(|minutes| minutes.parse::<u64>().ok()).unwrap_or(0);
     let until = Instant::now() + Duration::from_secs(60 * minutes);
@@ -43,7 +44,7 @@ async fn grants(scene: &Scene, numbers: std::ops::Range<u64>) -> Outcome {
     Ok(())
 }
 
-/// A patient who was not there before logs in and ends a grant.
+/// A patient without a connection logs in and ends a grant.
 async fn revokes_in_time(scene: &Scene, number: u64) -> Outcome<Duration> {
     let began = Instant::now();
     let patient = scene.patient.at([127, 0, 0, 2]);
@@ -65,7 +66,7 @@ fn port(scene: &Scene) -> Outcome<u16> {
     Ok(scene.node.url().port().ok_or("a port")?)
 }
 
-/// One address opens connections as fast as it can and never asks anything, or asks a byte at a time.
+/// One address opens connections as fast as it can. It sends nothing on them, or one byte at a time.
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_of_one_address_keep_nobody_out() -> Outcome {
     rounds(connections).await
@@ -77,7 +78,7 @@ async fn connections() -> Outcome {
     let port = port(&scene)?;
     let stop = Arc::new(AtomicBool::new(false));
     let mut flood = JoinSet::new();
-    // Twice as many as the node serves at all; each comes back as soon as it is closed.
+    // Twice as many as the node serves. Each is opened again as soon as it is closed.
     for number in 0..1024 {
         let stop = Arc::clone(&stop);
         flood.spawn(async move {
@@ -137,8 +138,8 @@ async fn slow_bodies() -> Outcome {
     Ok(())
 }
 
-/// One account hands in the same operation thousands of times, and thousands of others. What is above its share is told when to come
-/// back.
+/// One account submits the same operation again and again, and many others. Requests above its share are told when to
+/// try again.
 #[tokio::test(flavor = "multi_thread")]
 async fn repeated_submissions_of_one_account_keep_nobody_out() -> Outcome {
     rounds(submissions).await
@@ -171,7 +172,7 @@ async fn submissions() -> Outcome {
     Ok(())
 }
 
-/// Strangers at many addresses hand in registrations for the hospital to pay, all at once, again and again.
+/// Strangers at many addresses ask the hospital to pay for registrations, all at once, again and again.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_queue_of_registrations_keeps_nobody_out() -> Outcome {
     rounds(registrations).await
@@ -206,7 +207,7 @@ async fn registrations() -> Outcome {
         of_one?.into_iter().for_each(|(code, count)| *refused.entry(code).or_default() += count);
     }
     eprintln!("{refused:?}");
-    // By address, or all together: which is met first is a matter of timing.
+    // Either the limit of an address refuses, or the limit for all. The timing decides.
     let turned_away = ["too-many", "unavailable"].iter().filter_map(|code| refused.get(*code)).sum::<usize>();
     assert!(turned_away > 20, "{refused:?}");
     assert!(refused.keys().all(|code| ["too-many", "unavailable", "refused"].contains(&code.as_str())), "{refused:?}");
@@ -214,7 +215,8 @@ async fn registrations() -> Outcome {
     Ok(())
 }
 
-/// An address that asks without a login as fast as it can is told when to come back, and that is no longer than it takes.
+/// An address that sends requests without a login as fast as it can is told when to try again. Then its request is
+/// served.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_address_has_a_rate_and_is_told_when_to_come_back() -> Outcome {
     let world = World::new().await?;
@@ -239,12 +241,12 @@ async fn an_address_has_a_rate_and_is_told_when_to_come_back() -> Outcome {
     let (answered, wait) = flood().await?;
     assert!((20..30).contains(&answered), "{answered}");
     assert_eq!(wait, 1);
-    // Another address is not concerned, and this one again after a while.
+    // Another address is not limited. This one is served again after a while.
     anonymous.at([127, 0, 0, 2]).get::<NodeStatus>("v1/status").await?;
     tokio::time::sleep(Duration::from_secs(wait)).await;
     anonymous.get::<NodeStatus>("v1/status").await?;
 
-    // What the client says of hops before it does not make it another, as no proxy is in front of this node.
+    // No proxy is in front of this node, so a client cannot claim another address by a header.
     let spoofed = |number: u8| {
         let request = anonymous.http.get(anonymous.url.join("v1/status").expect("a path"));
         request.header("x-forwarded-for", format!("192.0.2.{number}")).send()
@@ -256,7 +258,7 @@ async fn an_address_has_a_rate_and_is_told_when_to_come_back() -> Outcome {
     assert!(refused > 10, "{refused}");
     node.shutdown().await;
 
-    // With one in front, its last hop counts, and nothing before that.
+    // Behind a proxy, only the last hop counts.
     let limits = Limits { behind_proxy: true, ..limits };
     let node = Node::start(NodeConfig { limits, ..world.config()? }).await?;
     let anonymous = Caller { url: node.url().clone(), ..anonymous.clone() };
@@ -274,7 +276,8 @@ async fn an_address_has_a_rate_and_is_told_when_to_come_back() -> Outcome {
     Ok(())
 }
 
-/// Somebody at the patient's own address asks all that the address may, and keeps as many requests at work. The patient logs in and ends a grant.
+/// Somebody at the patient's own address uses all that the address may use, requests at work included. The patient
+/// still logs in and ends a grant.
 #[tokio::test(flavor = "multi_thread")]
 async fn somebody_at_the_same_address_does_not_keep_a_patient_from_revoking() -> Outcome {
     let world = World::new().await?;
@@ -313,7 +316,7 @@ async fn somebody_at_the_same_address_does_not_keep_a_patient_from_revoking() ->
     Ok(())
 }
 
-/// The path for Revokes takes nothing else.
+/// The route for Revokes takes nothing else.
 #[tokio::test(flavor = "multi_thread")]
 async fn only_revokes_use_the_room_for_revokes() -> Outcome {
     let scene = World::populated().await?;

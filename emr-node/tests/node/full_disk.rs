@@ -1,4 +1,4 @@
-//! A disk that is full for a while under a running node.
+//! The disk of a running node is full for a while.
 
 use emr_api::{BatchView, NodeStatus, OperationStatus};
 use std::process::Command;
@@ -34,7 +34,7 @@ async fn a_node_with_limited_files() -> Outcome {
         assert_eq!((refused.status, refused.code.as_str()), (503, "unavailable"));
     }
     assert_eq!(code(scene.hospital.post::<BatchView>("v1/batches/seal", &()).await), "unavailable");
-    // What it serves from memory it goes on serving.
+    // The node still serves what it has in memory.
     assert_eq!(patient.get::<NodeStatus>("v1/status").await?.pending, 1);
 
     limit_files("unlimited")?;

@@ -1,4 +1,4 @@
-//! An Ethereum node that is behind, or that leaves out what happened: nothing of the node's own is undone for it.
+//! An Ethereum node is behind, or leaves out what happened. The node does not undo anything for that.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::{settlement::prove, stage::*};
 
-/// The logs hold no batch.
+/// Removes the batches from logs.
 fn leaves_batches_out(request: &Value, answer: &mut Value) {
     let topic = format!("{:?}", EmrRollup::BatchSettled::SIGNATURE_HASH);
     if request["method"] == "eth_getLogs" && request["params"][0]["topics"].to_string().contains(&topic) {
@@ -22,7 +22,7 @@ fn leaves_batches_out(request: &Value, answer: &mut Value) {
     }
 }
 
-/// Two of four answers in a row come from a node that is a block behind.
+/// Two of four successive answers come from a node that is one block behind.
 fn behind_now_and_then(request: &Value, answer: &mut Value) {
     static ASKED: AtomicU64 = AtomicU64::new(0);
     if request["method"] == "eth_blockNumber" && ASKED.fetch_add(1, Ordering::SeqCst) % 4 < 2 {
@@ -51,18 +51,18 @@ async fn nothing_is_undone_for_a_node_that_does_not_show_everything() -> Outcome
     let settled = OperationStatus::Settled { batch: 1 };
     until(|| async { hers.get::<OperationStatus>(&id).await.is_ok_and(|status| status == settled) }).await?;
 
-    // A block behind is before the batch. It is no reorganisation.
+    // One block behind is before the batch. This is not a reorganisation.
     liar.tell(Some(behind_now_and_then));
     let began = Instant::now();
     while began.elapsed() < Duration::from_secs(5) {
-        // Nothing waits to be sealed, but the node looks at L1 first.
+        // Nothing waits to be sealed, but this makes the node look at L1.
         let _ = operator.post::<BatchView>("v1/batches/seal", &()).await;
         assert_eq!(hers.get::<OperationStatus>(&id).await?, settled);
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     node.shutdown().await;
 
-    // A start that is not shown the batch fails before it writes anything.
+    // If L1 does not show the batch, the start fails before the node writes anything.
     liar.tell(Some(leaves_batches_out));
     let error = Node::start(config()?).await.map(drop).expect_err("must be refused");
     assert!(matches!(error, StartError::Follow(FollowError::Incomplete { shown: 0, settled: 1 })), "{error}");

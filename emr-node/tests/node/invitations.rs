@@ -1,4 +1,4 @@
-//! The hospital pays for whom it or one of its doctors invited, once for each invitation.
+//! The hospital pays for people whom it or one of its doctors invited, once for each invitation.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -31,14 +31,14 @@ fn soon() -> UnixTime {
     UnixTime::now().saturating_add(600)
 }
 
-/// Somebody without ether, one for each number.
+/// Makes a person without ether, a different one for each number.
 fn owner(number: u32) -> Outcome<Person> {
     let mut key = [0x77; 32];
     key[..4].copy_from_slice(&number.to_be_bytes());
     Ok(Person { ethereum: PrivateKeySigner::from_bytes(&B256::from(key))?, ..people().patient.clone() })
 }
 
-/// A registration of somebody with this invitation.
+/// A request to relay the registration of person `number` with this invitation.
 fn asked(world: &World, number: u32, invitation: Option<Invitation>) -> Outcome<RelayRegistration> {
     Ok(RelayRegistration { invitation, ..relay(world, &owner(number)?, soon())? })
 }
@@ -51,7 +51,7 @@ async fn post(caller: &Caller, relay: &RelayRegistration) -> Answer<Registered> 
     caller.post("v1/accounts", relay).await
 }
 
-/// What the hospital spent: transactions and wei.
+/// What the hospital has spent: its number of transactions, and its balance in wei.
 async fn spent(world: &World) -> Outcome<(u64, alloy::primitives::U256)> {
     let (provider, hospital) = (world.rollup.provider(), people().hospital.address());
     Ok((provider.get_transaction_count(hospital).await?, provider.get_balance(hospital).await?))
@@ -71,7 +71,7 @@ async fn only_the_hospital_and_its_own_active_doctors_invite() -> Outcome {
     let hospital = world.register(&people.hospital, None).await?;
     let stranger = world.register(&people.stranger, None).await?;
     let patient = world.register(&people.patient, None).await?;
-    // Of this hospital, and not admitted.
+    // A doctor of this hospital who is not admitted yet.
     world.rollup.endorse(people.doctor.address()).await?;
     let own = world.rollup_as(people.doctor.ethereum.clone()).await?;
     let (doctor, _) = own.register(&people.doctor.registration(&instance, Some(hospital))).await?;
@@ -102,7 +102,7 @@ async fn only_the_hospital_and_its_own_active_doctors_invite() -> Outcome {
     ] {
         said(post(&anyone, &asked(&world, 1, invitation)?).await, "refused", words)?;
     }
-    // The registrar holds the doctor back, and then lets them in.
+    // The registrar suspends the doctor, and later admits them.
     let registrar = world.rollup_as(registrar()).await?;
     registrar.suspend(doctor).await?;
     let of_doctor = sign(&people.doctor, doctor)?;
@@ -110,7 +110,7 @@ async fn only_the_hospital_and_its_own_active_doctors_invite() -> Outcome {
     registrar.reinstate(doctor).await?;
     world.admit(doctor).await?;
     let by_doctor = asked(&world, 1, Some(of_doctor))?;
-    // Mistyped, and no code at all.
+    // A mistyped code, and a text that is no code.
     for wrong in [of_doctor.to_string().replace("emr1", "emr1a"), "please".to_owned()] {
         let mut body = serde_json::to_value(&by_doctor)?;
         body["invitation"] = wrong.into();
@@ -118,7 +118,7 @@ async fn only_the_hospital_and_its_own_active_doctors_invite() -> Outcome {
     }
     assert_eq!(spent(&world).await?, before, "nothing of this cost the hospital anything");
     until(|| async { post(&anyone, &by_doctor).await.is_ok() }).await?;
-    // Who owns the number on L1 signs, not who is named.
+    // The owner of the inviter's account must sign. Here the hospital signs for the doctor's account.
     said(
         post(&anyone, &asked(&world, 2, Some(sign(&people.hospital, doctor)?))?).await,
         "refused",
@@ -138,7 +138,7 @@ async fn an_invitation_is_used_once() -> Outcome {
     let first = asked(&world, 1, Some(invitation))?;
     let registered = post(&caller, &first).await?;
     let before = spent(&world).await?;
-    // The owner finds the account again, and nobody else gets one.
+    // The same owner gets the same account again. Nobody else gets one.
     assert_eq!(post(&caller, &first).await?, registered);
     assert_eq!(post(&caller, &asked(&world, 1, Some(invitation))?).await?, registered, "signed again");
     let other = asked(&world, 2, Some(invitation))?;
@@ -150,11 +150,11 @@ async fn an_invitation_is_used_once() -> Outcome {
     assert_eq!(post(&caller, &first).await?, registered);
     assert_eq!(spent(&world).await?, before);
 
-    // Many at once: one of them.
+    // Of many at once, one is registered.
     let invitation = world.invitation(&people().hospital, hospital)?;
     let mut all = JoinSet::new();
     for number in 10..22_u32 {
-        // At different addresses, so that no limit but this one is met.
+        // At different addresses, so that no other limit refuses first.
         let (caller, relay) = (caller.at([127, 0, 0, number as u8]), asked(&world, number, Some(invitation))?);
         all.spawn(async move { post(&caller, &relay).await });
     }
@@ -166,7 +166,7 @@ async fn an_invitation_is_used_once() -> Outcome {
     );
     assert_eq!(spent(&world).await?.0, before.0 + 1);
 
-    // What L1 refuses leaves the invitation as it was.
+    // If L1 refuses the registration, the invitation is not used.
     let invitation = world.invitation(&people().hospital, hospital)?;
     for _ in 0..6 {
         said(post(&caller, &asked(&world, 1, Some(invitation))?).await, "refused", "")?;
@@ -176,7 +176,7 @@ async fn an_invitation_is_used_once() -> Outcome {
     Ok(())
 }
 
-/// The node dies after the use is on disk and before the transaction leaves.
+/// The node dies after the use is on disk, and before the transaction is sent.
 #[tokio::test(flavor = "multi_thread")]
 async fn after_a_crash_an_invitation_is_its_owners() -> Outcome {
     let world = World::new().await?;
@@ -226,7 +226,7 @@ async fn a_doctor_invites_so_many_a_day_and_the_hospital_ends_it() -> Outcome {
     let caller = anyone(&world, &node)?;
     let by_doctor = || world.invitation(&people().doctor, accounts.doctor);
     let by_hospital = || world.invitation(&people().hospital, accounts.hospital);
-    // What L1 refuses is not counted.
+    // A registration that L1 refuses does not count.
     let registered = RelayRegistration { invitation: Some(by_doctor()?), ..relay(&world, &people().patient, soon())? };
     said(post(&caller, &registered).await, "refused", "")?;
     let last = asked(&world, 2, Some(by_doctor()?))?;
@@ -253,7 +253,7 @@ async fn a_doctor_invites_so_many_a_day_and_the_hospital_ends_it() -> Outcome {
     let listed: Vec<InviterView> = hospital.get("v1/inviters").await?;
     let expected = BTreeMap::from([(doctor.clone(), 2), (people().hospital.address().to_string(), 4)]);
     assert_eq!(today(&listed), expected);
-    // Only the hospital says who invites.
+    // Only the hospital decides who may invite.
     for caller in [
         &caller,
         &log_in(&people().doctor, accounts.doctor).await?,
@@ -284,7 +284,7 @@ async fn a_doctor_invites_so_many_a_day_and_the_hospital_ends_it() -> Outcome {
     Ok(())
 }
 
-/// Free accounts are not to be had: what fills the mempool has to be invited, or paid for.
+/// There are no free accounts. Each account that fills the mempool was invited or paid for.
 #[tokio::test(flavor = "multi_thread")]
 async fn five_hundred_registrations_without_an_invitation_cost_the_hospital_nothing() -> Outcome {
     let world = World::new().await?;
@@ -294,9 +294,9 @@ async fn five_hundred_registrations_without_an_invitation_cost_the_hospital_noth
     let before = spent(&world).await?;
     let mut refused: BTreeMap<String, usize> = BTreeMap::new();
     for number in 0..500 {
-        // Half of them sign their own.
+        // Half of them sign their own invitations.
         let own = world.invitation(&owner(number)?, hospital)?;
-        // At four addresses, for each has a limit too.
+        // At four addresses, because each address has a limit too.
         let caller = if number % 125 == 0 { caller.at([127, 0, 0, 30 + (number / 125) as u8]) } else { caller.clone() };
         let relay = asked(&world, number, (number % 2 == 0).then_some(own))?;
         *refused.entry(code(post(&caller, &relay).await)).or_default() += 1;
@@ -319,7 +319,7 @@ fn use_of(inviter: u8, nonce: u32, owner: u8, expires: u64) -> Outcome<Invitatio
     Ok(InvitationUse { inviter, nonce: bytes, expires: UnixTime::new(expires)?, owner, quota: None })
 }
 
-/// Not a separate test: it runs in a child process, and uses one invitation after the other until it is killed.
+/// Not a separate test: it runs in a child process, and uses invitations one by one until it is killed.
 #[test]
 fn until_it_is_killed() -> Outcome {
     let Some(folder) = job() else { return Ok(()) };
@@ -358,7 +358,7 @@ fn nonces_are_an_inviters_own_and_are_forgotten_when_they_lapsed() -> Outcome {
     let now = UnixTime::new(1_000_000)?;
     let first = use_of(1, 7, 1, 1_000_100)?;
     assert_eq!(mempool.use_invitation(&first, now)?, Invited::First);
-    // Who knows a nonce cannot use it up by signing it themselves.
+    // Somebody who knows a nonce cannot use it up by signing another invitation with it.
     assert_eq!(mempool.use_invitation(&use_of(2, 7, 2, 1_000_100)?, now)?, Invited::First);
     // The hospital pays five times at most.
     for _ in 0..4 {
@@ -367,7 +367,7 @@ fn nonces_are_an_inviters_own_and_are_forgotten_when_they_lapsed() -> Outcome {
     assert_eq!(mempool.use_invitation(&first, now)?, Invited::Exhausted);
     assert_eq!(mempool.invited(&first, now)?, Invited::Exhausted);
 
-    // Kept for a week after it lapsed, whatever the clock does.
+    // A use is kept for a week after the invitation expired, even if the clock jumps.
     let other = InvitationUse { owner: Address::repeat_byte(3), ..first };
     let tick = |nonce, now: u64| -> Outcome<Invited> {
         mempool.use_invitation(&use_of(5, nonce, 5, now)?, UnixTime::new(now)?)?;
@@ -376,7 +376,7 @@ fn nonces_are_an_inviters_own_and_are_forgotten_when_they_lapsed() -> Outcome {
     assert_eq!(tick(1, 1_000_100 + 7 * 86_400)?, Invited::Used);
     assert_eq!(tick(2, 1_000_101 + 7 * 86_400)?, Invited::First);
 
-    // A day's count is over with the day.
+    // The count starts again each day.
     let of_doctor = |nonce| use_of(9, nonce, 9, 9_000_000).map(|used| InvitationUse { quota: Some(1), ..used });
     let day = |number: u64| UnixTime::new(number * 86_400);
     assert_eq!(mempool.use_invitation(&of_doctor(1)?, day(30)?)?, Invited::First);

@@ -20,7 +20,7 @@ async fn garbage_is_told_what_is_wrong_with_it() -> Outcome {
         assert_eq!(code(caller.send(json("v1/operations", body)?).await), "malformed", "{body}");
         assert_eq!(code(caller.send(json("v1/accounts", body)?).await), "malformed", "{body}");
     }
-    // What a web page could send to this address without asking.
+    // Requests that a web page could send to this address without a preflight.
     let form = caller.http.post(url("v1/login/challenge")?).body("{\"account\":1}");
     assert_eq!(code(caller.send(form).await), "malformed");
     // Deep nesting does not exhaust the stack.
@@ -57,7 +57,7 @@ async fn bodies_are_bounded() -> Outcome {
     let proof = scene.hospital.post_bytes("v1/prover/jobs/1", vec![0; 100_000]).await;
     assert_eq!(code(proof), "too-large");
 
-    // Blocks are taken from accounts only, and the body of a stranger is not even read.
+    // Only accounts may upload blocks. The body of a stranger's request is not read.
     let nobody = Caller { token: None, ..caller.clone() };
     assert_eq!(code(nobody.post_bytes("v1/blocks?codec=raw", vec![1]).await), "unauthorized");
     scene.node.shutdown().await;
@@ -81,7 +81,7 @@ async fn only_the_hospital_seals_and_proves() -> Outcome {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_is_slow_does_not_stop_the_others() -> Outcome {
+async fn a_slow_caller_does_not_stop_the_others() -> Outcome {
     let scene = World::populated().await?;
     let address = (scene.node.url().host_str().ok_or("host")?.to_owned(), scene.node.url().port().ok_or("port")?);
     let mut slow = Vec::new();
@@ -98,7 +98,7 @@ async fn whoever_is_slow_does_not_stop_the_others() -> Outcome {
     let mut answer = Vec::new();
     noise.read_to_end(&mut answer).await?;
     assert!(answer.starts_with(b"HTTP/1.1 400"), "{}", String::from_utf8_lossy(&answer));
-    // Stopping does not wait for them for ever.
+    // The node does not wait for them for ever when it stops.
     let began = std::time::Instant::now();
     scene.node.shutdown().await;
     assert!(began.elapsed().as_secs() < 10);

@@ -1,4 +1,4 @@
-//! Who gets a token.
+//! Who can log in.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use emr_api::encryption::CommittedKey;
@@ -20,7 +20,8 @@ async fn only_the_holder_of_the_committed_key_logs_in_and_once_per_challenge() -
     assert_eq!(hex::decode(&login_token.token)?.len(), 32);
     assert_eq!(refused(patient, &good).await, "unauthorized", "a challenge counts once");
 
-    // Somebody else's key, signature, salt, or account; a nonce nobody handed out; one that was handed to another.
+    // Another person's key, signature, salt or account; a nonce that the node did not give out; one that it gave to
+    // another account.
     let good = patient.sign_in().await?;
     let other = CommittedKey::of(&people().other.identity);
     let key = LoginRequest { public_key: BASE64.encode(other.key.to_der()), ..good.clone() };
@@ -40,7 +41,7 @@ async fn only_the_holder_of_the_committed_key_logs_in_and_once_per_challenge() -
     let for_doctor: LoginChallenge =
         patient.post("v1/login/challenge", &LoginChallengeRequest { account: accounts.doctor }).await?;
     assert_eq!(refused(patient, &patient.answer(&for_doctor, accounts.hospital)?).await, "unauthorized");
-    // Signed for another hospital: a node that passes challenges on gets nothing.
+    // Signed for another hospital. So a node that forwards another node's challenge cannot log in.
     let challenge: LoginChallenge =
         patient.post("v1/login/challenge", &LoginChallengeRequest { account: accounts.patient }).await?;
     assert_eq!(refused(patient, &patient.answer(&challenge, accounts.doctor)?).await, "unauthorized");
@@ -59,7 +60,7 @@ async fn only_the_holder_of_the_committed_key_logs_in_and_once_per_challenge() -
     }
     let unknown = LoginRequest { account: 999.try_into()?, ..good.clone() };
     assert_eq!(refused(patient, &unknown).await, "not-found");
-    // After all of that the untouched challenge is still good.
+    // The unused challenge is still valid after all of that.
     patient.post::<LoginToken>("v1/login", &good).await?;
     scene.node.shutdown().await;
     Ok(())
@@ -80,22 +81,22 @@ async fn tokens_are_for_one_account_and_end() -> Outcome {
     let answer =
         nobody.get::<PatientView>(&format!("v1/patients/{}", accounts.patient)).await.expect_err("must be refused");
     assert_eq!(answer.status, 401);
-    // Another account's token opens nothing of hers.
+    // Another account's token does not open the patient's data.
     assert_eq!(code(scene.other.view(accounts.patient).await), "forbidden");
 
-    // The oldest of many goes.
+    // Of many challenges, the oldest is forgotten.
     for _ in 0..16 {
         Caller::log_in(patient.url.clone(), patient.domain, patient.person, patient.account).await?;
     }
     assert_eq!(code(patient.view(accounts.patient).await), "unauthorized");
 
-    // Time ends it: L1's time, which is ahead of this machine's.
+    // The token expires by L1's time, which is ahead of this machine's.
     let fresh = Caller::log_in(patient.url.clone(), patient.domain, patient.person, patient.account).await?;
     let unused = fresh.sign_in().await?;
     advance(&scene.world, 4000).await?;
     until(|| async { fresh.view(accounts.patient).await.is_err() }).await?;
     assert_eq!(code(fresh.view(accounts.patient).await), "unauthorized");
-    assert_eq!(refused(&fresh, &unused).await, "unauthorized", "the challenge has lapsed");
+    assert_eq!(refused(&fresh, &unused).await, "unauthorized", "the challenge has expired");
     scene.node.shutdown().await;
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The mempool file by itself: a disk that is full, a file that is damaged.
+//! The mempool file: a full disk, and damaged files.
 
 use emr_api::OperationStatus;
 use std::path::Path;
@@ -64,7 +64,8 @@ fn acknowledge(mempool: &Mempool, number: u64) -> Outcome<Result<u64, MempoolErr
     Ok(mempool.acknowledge(signed.id(domain()), &kept, None, &Referenced::default(), None))
 }
 
-/// Not a separate test: it runs in a child process, acknowledges operations until the disk is full, and prints their number.
+/// Not a separate test: it runs in a child process, acknowledges operations until the disk is full, and prints their
+/// number.
 #[test]
 fn until_the_disk_is_full() -> Outcome {
     let Some(folder) = job() else { return Ok(()) };
@@ -94,7 +95,7 @@ fn a_full_disk_loses_nothing() -> Outcome {
     for number in 0..acknowledged {
         assert_eq!(kept.get(&number).map(|kept| kept.signed), Some(operation(number)?));
     }
-    // With space again it goes on.
+    // With free space it continues.
     acknowledge(&mempool, acknowledged + 1)??;
     Ok(())
 }
@@ -126,7 +127,7 @@ fn a_damaged_file_is_told_not_guessed() -> Outcome {
 
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 
-/// A new file, in which a table has keys and values of other types if that is asked for, and META is changed.
+/// A new file with a changed META. If `retyped`, a table has keys and values of other types.
 fn changed(folder: &Path, retyped: bool, change: impl FnOnce(&str) -> String) -> Outcome {
     drop(Mempool::open(folder, &anchor())?);
     let database = redb::Database::open(folder.join("mempool.redb"))?;
@@ -145,7 +146,7 @@ fn changed(folder: &Path, retyped: bool, change: impl FnOnce(&str) -> String) ->
 
 #[test]
 fn the_file_of_another_version_is_told_and_left_as_it_is() -> Outcome {
-    // The number alone; a table with other types; an anchor of another shape.
+    // Another format number; a table with other types; an anchor of another shape.
     let older = |written: &str| written.replacen(|digit: char| digit.is_ascii_digit(), "3", 1);
     for retyped in [false, true] {
         let folder = tempfile::tempdir()?;
@@ -162,7 +163,7 @@ fn the_file_of_another_version_is_told_and_left_as_it_is() -> Outcome {
     Ok(())
 }
 
-/// Space on the disk does not mend it.
+/// A damaged file is not taken for a full disk.
 #[test]
 fn a_table_of_another_type_is_damage() -> Outcome {
     let folder = tempfile::tempdir()?;

@@ -1,4 +1,4 @@
-//! What is acknowledged and what is not.
+//! Which operations the node acknowledges, and which it refuses.
 
 use emr_api::receipt;
 use emr_api::{NodeStatus, OperationStatus, StoredAt, Submission};
@@ -45,7 +45,7 @@ async fn what_is_acknowledged_is_promised_and_counts_at_once() -> Outcome {
     )?;
     assert!(promised.settle_by > promised.acknowledged);
 
-    // The same again is the same promise, and nothing is done twice.
+    // The same operation again gives the same promise, and nothing is done twice.
     assert_eq!(doctor.submit(&submission).await?, promised);
     let status: NodeStatus = doctor.get("v1/status").await?;
     assert_eq!(status.pending, 2);
@@ -65,7 +65,7 @@ async fn what_is_acknowledged_is_promised_and_counts_at_once() -> Outcome {
     let again = doctor.put_record(accounts.patient, 0, Class::Laboratory, &doctor.upload(&[b"other"]).await?);
     assert_eq!(code(doctor.submit(&again).await), "stale");
 
-    // Latency over many.
+    // The latency of many.
     let mut times = Vec::new();
     for slot in 1..=20 {
         let record = doctor.upload(&[&rand::random::<[u8; 64]>()]).await?;
@@ -93,7 +93,7 @@ async fn what_breaks_a_rule_is_refused() -> Outcome {
     let record = doctor.upload(&[b"content"]).await?;
     let good = doctor.put_record(accounts.patient, 0, Class::Laboratory, &record);
 
-    // Somebody else's signature, or a good one over something else.
+    // Another person's signature, or a valid one over another message.
     let mut forged = good.clone();
     forged.signed.signature = stranger.put_record(accounts.patient, 0, Class::Laboratory, &record).signed.signature;
     assert_eq!(code(doctor.submit(&forged).await), "refused");
@@ -104,9 +104,9 @@ async fn what_breaks_a_rule_is_refused() -> Outcome {
     let elsewhere = Caller { domain: emr_rollup::operation::Domain::new(1, [1; 20]), ..doctor.clone() };
     let foreign = elsewhere.put_record(accounts.patient, 0, Class::Laboratory, &record);
     assert_eq!(code(doctor.submit(&foreign).await), "refused");
-    // Submitted by somebody else.
+    // Submitted by another account.
     assert_eq!(code(stranger.submit(&good).await), "forbidden");
-    // Out of scope, without a grant, on a doctor instead of a patient, as somebody who is not there.
+    // Out of scope; without a grant; on a doctor instead of a patient; signed by an account that does not exist.
     let imaging = doctor.put_record(accounts.patient, 0, Class::Imaging, &record);
     assert_eq!(code(doctor.submit(&imaging).await), "refused");
     let theirs = stranger.upload(&[b"content"]).await?;
@@ -120,12 +120,12 @@ async fn what_breaks_a_rule_is_refused() -> Outcome {
     assert_eq!(code(doctor.submit(&Submission { signed: expired, ..good.clone() }).await), "stale");
     let endless = doctor.sign_until(accounts.patient, action, UnixTime::now().saturating_add(8 * 24 * 3600));
     assert_eq!(code(doctor.submit(&Submission { signed: endless, ..good.clone() }).await), "stale");
-    // A signature that cannot be one.
+    // A signature that is not canonical.
     let mut json = serde_json::to_value(&good)?;
     json["signed"]["signature"] = serde_json::Value::String("ff".repeat(96));
     assert_eq!(code(doctor.post::<serde_json::Value>("v1/operations", &json).await), "malformed");
 
-    // None of that is in the way of the good one.
+    // After all of that the valid operation is still taken.
     doctor.submit(&good).await?;
     scene.node.shutdown().await;
     Ok(())
@@ -141,7 +141,7 @@ async fn a_record_must_be_here_whole_and_its_writers_own() -> Outcome {
     let good = doctor.put_record(accounts.patient, 0, Class::Laboratory, &record);
     let at = good.stored.clone().ok_or("stored")?;
 
-    // Pointers that are not what was signed, are none, or are missing.
+    // Pointers that differ from the signed ones, that are not pointers, or that are missing.
     let elsewhere = doctor.upload(&[b"elsewhere"]).await?;
     for (stored, directory, expected) in [
         (Some(StoredAt { manifest: elsewhere.to_string(), ..at.clone() }), None, "refused"),
@@ -156,7 +156,7 @@ async fn a_record_must_be_here_whole_and_its_writers_own() -> Outcome {
         assert_eq!(code(doctor.submit(&wrong).await), expected, "{wrong:?}");
     }
 
-    // A block that is not here.
+    // A block that was never uploaded.
     let missing = emr_core::cid::cid_of(Codec::Raw, b"never uploaded");
     let holed = doctor.put_block(Codec::DagCbor, &manifest(&[missing])).await?;
     let submission = doctor.put_record(accounts.patient, 0, Class::Laboratory, &holed);
@@ -169,20 +169,21 @@ async fn a_record_must_be_here_whole_and_its_writers_own() -> Outcome {
     let submission = doctor.put_record(accounts.patient, 0, Class::Laboratory, &raw);
     assert_eq!(code(doctor.submit(&submission).await), "refused");
 
-    // The signer names somebody else's blocks by their address, which is refused. Otherwise the signer could make these blocks part of a record that they may read.
+    // The signer names somebody else's blocks by their address, which is refused. Otherwise the signer could make these
+    // blocks part of a record that they may read.
     let hers = other.upload(&[b"her secret"]).await?;
     let theft = doctor.put_record(accounts.patient, 0, Class::Laboratory, &hers);
     let refused = doctor.submit(&theft).await.expect_err("must be refused");
     assert!(refused.message.contains("not uploaded by you"), "{refused}");
     other.submit(&other.put_record(accounts.other, 0, Class::Laboratory, &hers)).await?;
-    assert_eq!(code(doctor.submit(&theft).await), "refused", "nor once it is a record of hers");
-    // Nor of another class of the same patient.
+    assert_eq!(code(doctor.submit(&theft).await), "refused", "nor after they are part of a record");
+    // The same with blocks of another class of the same patient.
     let imaging = patient.upload(&[b"an image"]).await?;
     patient.submit(&patient.put_record(accounts.patient, 7, Class::Imaging, &imaging)).await?;
     let across = doctor.put_record(accounts.patient, 0, Class::Laboratory, &imaging);
     assert_eq!(code(doctor.submit(&across).await), "refused");
 
-    // The good one; its next version may keep blocks.
+    // The valid operation. The next version may keep blocks.
     doctor.submit(&good).await?;
     let next = next_version(doctor, &good)?;
     doctor.submit(&next).await?;
@@ -199,7 +200,7 @@ fn next_version(doctor: &Caller, first: &Submission) -> Outcome<Submission> {
     Ok(Submission { signed: doctor.sign(first.signed.operation.patient, action), ..first.clone() })
 }
 
-/// The epoch that a record is sealed under is named, and must be the one in force.
+/// A submission names the epoch that its record is sealed under. It must be the current one.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_record_under_an_epoch_that_is_over_is_stale() -> Outcome {
     let scene = World::populated().await?;
@@ -221,7 +222,7 @@ async fn a_record_under_an_epoch_that_is_over_is_stale() -> Outcome {
         assert_eq!(code(doctor.submit(&Submission { epoch, ..lab.clone() }).await), expected);
     }
     doctor.submit(&Submission { epoch: KeyEpoch::new(2), ..lab }).await?;
-    // The other class began no epoch.
+    // The other class has no new epoch.
     let imaging = doctor.put_record(accounts.patient, 1, Class::Imaging, &doctor.upload(&[b"imaging"]).await?);
     doctor.submit(&imaging).await?;
     let request = scene.doctor.request_access(accounts.patient, FIRST, Uses::ZERO, Class::Laboratory);
@@ -235,7 +236,7 @@ async fn a_record_under_an_epoch_that_is_over_is_stale() -> Outcome {
 async fn a_hostile_dag_costs_little() -> Outcome {
     let scene = World::populated().await?;
     let (patient, accounts) = (&scene.patient, scene.accounts);
-    // Deeper than any record.
+    // A DAG that is deeper than any record.
     let mut top = patient.put_block(Codec::Raw, b"bottom").await?;
     for _ in 0..20 {
         top = patient.put_block(Codec::DagCbor, &manifest(&[top])).await?;
@@ -244,7 +245,7 @@ async fn a_hostile_dag_costs_little() -> Outcome {
     let refused = patient.submit(&deep).await.expect_err("must be refused");
     assert_eq!(refused.code, "refused");
     assert!(refused.message.contains("depth"), "{refused}");
-    // Every level links the next one many times: each block counts once.
+    // Every level links the next one many times. Each block counts once.
     let mut top = patient.put_block(Codec::Raw, b"bottom").await?;
     for _ in 0..10 {
         top = patient.put_block(Codec::DagCbor, &manifest(&[top; 20])).await?;
@@ -252,7 +253,7 @@ async fn a_hostile_dag_costs_little() -> Outcome {
     let began = Instant::now();
     patient.submit(&patient.put_record(accounts.patient, 0, Class::Summary, &top)).await?;
     assert!(began.elapsed().as_secs() < 10);
-    // What calls itself DAG-CBOR and is not.
+    // A block that is named DAG-CBOR and is not.
     assert_eq!(code(patient.put_block(Codec::DagCbor, b"\xff\xff").await), "refused");
     scene.node.shutdown().await;
     Ok(())
@@ -280,7 +281,7 @@ async fn directories_are_checked() -> Outcome {
         let signed = patient.sign(accounts.patient, next(after));
         patient.submit(&Submission { signed, stored: None, epoch: None, directory }).await
     };
-    // Not what was signed; missing; not uploaded; somebody else's; not a directory.
+    // Not the signed one; missing; not uploaded; of another patient; not a directory.
     assert_eq!(code(submit(random_element().into(), Some(cid.to_string())).await), "refused");
     assert_eq!(code(submit(after, None).await), "malformed");
     let (theirs, of_other) = other.publish_directory().await?;
@@ -319,13 +320,13 @@ async fn deleting_is_final() -> Outcome {
     let action = Action::PutRecord(PutRecord { slot, expected: tombstone.revision, leaf: again });
     let submission = Submission { signed: doctor.sign(accounts.patient, action), ..put };
     assert_eq!(code(doctor.submit(&submission).await), "stale");
-    // To its patient it is still there.
+    // The patient can still read it.
     assert!(patient.block(&record).await.is_ok());
     scene.node.shutdown().await;
     Ok(())
 }
 
-/// Of many that want the same slot one is acknowledged; the same operation many times is one promise.
+/// Of many operations on the same slot one is acknowledged. The same operation many times gives one promise.
 #[tokio::test(flavor = "multi_thread")]
 async fn races_have_one_winner() -> Outcome {
     let scene = World::populated().await?;
@@ -334,7 +335,7 @@ async fn races_have_one_winner() -> Outcome {
     for number in 0..8_u8 {
         let record = patient.upload(&[&[number]]).await?;
         let submission = patient.put_record(accounts.patient, 0, Class::Summary, &record);
-        // Each twice, at once.
+        // Each is submitted twice, at once.
         for _ in 0..2 {
             let (patient, submission) = (patient.clone(), submission.clone());
             rivals.push(tokio::spawn(async move { patient.submit(&submission).await }));
@@ -368,7 +369,7 @@ async fn one_signer_cannot_fill_the_mempool() -> Outcome {
         }
     }
     assert_eq!(last, Err((256, "unavailable".to_owned())));
-    // Others go on.
+    // Others are still served.
     patient.revoke(FIRST).await?;
     scene.node.shutdown().await;
     Ok(())

@@ -1,4 +1,4 @@
-//! The mempool file on a disk that forgets what was not synced.
+//! The mempool file on a disk that loses what was not synced.
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
@@ -18,7 +18,7 @@ use crate::{
     stage::Outcome,
 };
 
-/// Two folders deep, so that the folder above the node's is part of the test.
+/// Two folders deep, so that the test includes the folder above the node's.
 const FOLDER: &str = "data/node";
 
 fn time() -> Outcome<UnixTime> {
@@ -62,7 +62,7 @@ fn settled(record: BatchRecord) -> DerivedChanges {
     DerivedChanges { records: vec![record], statuses, ..DerivedChanges::default() }
 }
 
-/// Everything that a node reads from the file, as text.
+/// The text of everything that a node reads from the file.
 fn contents(mempool: &Mempool) -> Outcome<String> {
     let batches: BTreeMap<u64, _> =
         (1..9).filter_map(|number| Some((number, mempool.batch(number).transpose()?))).collect();
@@ -74,11 +74,11 @@ fn contents(mempool: &Mempool) -> Outcome<String> {
     Ok(format!("{operations:?} {pointers:?} {hospital:?} {batches:?} {references:?} {invitations:?} {provers:?}"))
 }
 
-/// A mempool, and what it held after each call.
+/// A mempool, and its contents after each call.
 struct Scene {
     journal: Arc<Journal>,
     mempool: Option<Mempool>,
-    /// The step at which a call returned, and what the file held then.
+    /// The steps at which calls returned, and the contents of the file then.
     held: Vec<(usize, String)>,
 }
 
@@ -102,7 +102,7 @@ impl Scene {
         Ok(())
     }
 
-    /// kill -9 that many steps ago. Redb does not get to close its file.
+    /// Kills the process this number of steps ago. redb cannot close its file.
     fn killed(&mut self, ago: usize) -> Outcome {
         let steps = self.journal.steps() - ago;
         let killed = self.journal.killed_after(steps)?;
@@ -148,7 +148,8 @@ impl Scene {
         })
     }
 
-    /// The file opens, and holds what it held when the last call returned, or what it holds after the one that was under way.
+    /// Checks that the file opens, and that its contents are those after the last call that returned, or after the call
+    /// that was interrupted.
     fn check(&self, steps: usize, image: &Path) -> Outcome {
         let mempool = Mempool::open(&image.join(FOLDER), &anchor())?;
         let found = contents(&mempool)?;
@@ -165,7 +166,7 @@ impl Scene {
         Ok(self.journal.check(&ALL, no_sync, |steps, image| self.check(steps, image))?)
     }
 
-    /// The same, with every sync of bytes in one kind of call left out.
+    /// The same check, without any sync of bytes in one kind of call.
     fn survives_without(&self, operation: &str) -> Result<(), Harm> {
         let ways = [Survivors::Nothing, Survivors::Some(1)];
         let left_out = |sync: &emr_durable::crash::Sync| sync.operation() == operation && !sync.is_of_folder();
@@ -173,7 +174,7 @@ impl Scene {
     }
 }
 
-/// Every call of a batch's life.
+/// Every call in the life of a batch.
 fn life() -> Outcome<Scene> {
     let mut scene = Scene::new()?;
     for number in 0..3 {
@@ -214,7 +215,8 @@ fn what_was_acknowledged_is_there_after_any_crash() -> Outcome {
     life()?.survives()
 }
 
-/// Every call promises that what it changed is durable. The syncs are redb's: with all of a call left out, some crash does harm.
+/// When a call returns, its change is durable. redb does the syncs. If all syncs of one kind of call are left out, some
+/// crash loses data.
 #[test]
 fn no_call_goes_without_its_syncs() -> Outcome {
     let scene = life()?;
@@ -227,7 +229,8 @@ fn no_call_goes_without_its_syncs() -> Outcome {
     Ok(())
 }
 
-/// redb does not sync the folders that hold the file's name. This is not the same test as above: without these, all is lost.
+/// redb does not sync the folders above its file, so `emr-durable` does. Without these syncs a crash can lose the whole
+/// file.
 #[test]
 fn the_file_has_a_durable_name() -> Outcome {
     let mut scene = Scene::new()?;
@@ -242,7 +245,7 @@ fn the_file_has_a_durable_name() -> Outcome {
     Ok(())
 }
 
-/// One step of a random history, by what the file holds now.
+/// Does one step of a random history that fits the contents of the file.
 fn do_something(scene: &mut Scene, choice: u8, next: &mut u64) -> Outcome {
     let mempool = scene.mempool.as_ref().ok_or("closed")?;
     let operations = mempool.operations()?;
@@ -290,7 +293,7 @@ fn do_something(scene: &mut Scene, choice: u8, next: &mut u64) -> Outcome {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 4, max_shrink_iters: 20, ..ProptestConfig::default() })]
 
-    /// A kill of the process now and then, and a power cut after each step of it all.
+    /// The process is killed now and then, and the power is cut after each step.
     #[test]
     fn random_histories_lose_nothing(choices in proptest::collection::vec((0_u8..10, 0_usize..20), 12)) {
         let history = || -> Outcome {
@@ -308,7 +311,7 @@ proptest! {
     }
 }
 
-/// The process dies at any step of any call, and the next one goes on; then the power is cut.
+/// The process dies at any step of any call, the next process continues, and then the power is cut.
 #[test]
 fn kill_and_power_cut_together_lose_nothing() -> Outcome {
     for ago in [1, 2, 5, 9, 14] {

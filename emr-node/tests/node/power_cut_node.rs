@@ -1,4 +1,4 @@
-//! A whole node - its file, its blocks, and the chain that it settles on - on one disk that forgets what was not synced.
+//! A whole node on one disk that loses what was not synced: its file, its blocks, and the chain that it settles on.
 
 use std::{path::Path, sync::Arc};
 
@@ -19,12 +19,12 @@ use crate::{settlement::prove, stage::*};
 
 const WAYS: [Survivors; 4] = [Survivors::Nothing, Survivors::Everything, Survivors::Some(1), Survivors::Some(2)];
 
-/// What was said to whom.
+/// What the node and its chain acknowledged, and when.
 struct Said {
     journal: Arc<Journal>,
     world: World,
     anchor: Anchor,
-    /// After so many steps, the patient had a receipt for this operation, over this record.
+    /// The step after which the patient had a receipt, its operation, and its record.
     receipts: Vec<(usize, emr_rollup::operation::OperationId, Cid)>,
 }
 
@@ -38,7 +38,7 @@ async fn anchor(rollup: &Rollup<DynProvider>) -> Outcome<Anchor> {
     })
 }
 
-/// A patient gets two receipts; the batch is sealed, proved and settled.
+/// A patient gets two receipts. Then the batch is sealed, proved and settled.
 async fn history() -> Outcome<Said> {
     let journal = Journal::new()?;
     let (disk, root) = (journal.disk(), journal.root().to_owned());
@@ -87,7 +87,7 @@ impl Said {
                 return Err("a record with a receipt is not pinned".into());
             }
         }
-        // Nothing is sent to L1 before it is noted, durably, that it may have been sent.
+        // The node notes durably that a batch may have been sent before it sends the batch to L1.
         let chain = EmbeddedChain::open(&image.join("chain"), &prefunded())?;
         let provider = Endpoint::in_process(chain.transport()).connect(None)?;
         let (contract, deployed_at) = (self.world.rollup.instance().contract, self.world.rollup.deployed_at());
@@ -105,7 +105,8 @@ impl Said {
     }
 }
 
-/// What a receipt promises is on disk before it is given, blocks included; and the node knows that it sent a batch before L1 can have it.
+/// What a receipt promises is on disk before the receipt is given, blocks included. Before L1 can have a batch, the
+/// node's file says that it was sent.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_node_said_survives_a_power_cut() -> Outcome {
     let said = history().await?;
@@ -114,7 +115,8 @@ async fn what_a_node_said_survives_a_power_cut() -> Outcome {
         let lost = [Survivors::Nothing];
         let needed = |sync: &Sync| said.crashes(&lost, |it| it == sync).is_err();
         let syncs = said.journal.syncs();
-        // Of the blocks: each by itself. Of the node's file: all that an acknowledgement takes, since some are redb's own affair.
+        // Each sync of blocks is left out by itself. Of the node's file, all syncs of an acknowledgement are left out
+        // together, because redb decides how many it needs.
         let of_blocks =
             |sync: &&Sync| matches!(sync.operation(), "upload" | "submit") && sync.place().starts_with("blocks/");
         let unneeded: Vec<_> =
@@ -124,7 +126,7 @@ async fn what_a_node_said_survives_a_power_cut() -> Outcome {
         assert!(said.crashes(&lost, |sync| sync.operation() == "submit" && of_file(sync)).is_err());
         let sent: Vec<_> =
             syncs.iter().filter(|sync| sync.operation() == "settle" && needed(sync)).map(ToString::to_string).collect();
-        // The one of `BatchStage::Sent`.
+        // The sync that belongs to `BatchStage::Sent`.
         assert!(matches!(&sent[..], [one] if one.starts_with("settle: file node/mempool.redb")), "{sent:?}");
         Ok(())
     })

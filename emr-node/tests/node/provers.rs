@@ -1,4 +1,4 @@
-//! Credentials of provers elsewhere: what they are good for, and for how long.
+//! Credentials of provers on other machines: what they allow, and for how long.
 
 use alloy::providers::Provider;
 use emr_api::{NewProver, ProofJob, ProverView, prover::ProverCredential};
@@ -6,7 +6,7 @@ use emr_core::{Class, Rights};
 
 use crate::stage::*;
 
-/// Adds a prover as the hospital; the prover as a caller.
+/// Adds a prover as the hospital. Returns the prover as a caller.
 async fn add(hospital: &Caller, name: &str) -> Answer<Caller> {
     let credential = ProverCredential::generate();
     let new = NewProver { name: name.to_owned(), digest: hex::encode(credential.digest()) };
@@ -29,7 +29,7 @@ async fn a_credential_is_good_for_jobs_and_proofs_and_nothing_else() -> Outcome 
     assert_eq!(prover.get::<Option<ProofJob>>("v1/prover/job").await?, None);
     assert_eq!(code(prover.post_bytes("v1/prover/jobs/1", vec![1]).await), "not-found");
 
-    // All other routes that ask who it is; the hospital itself is not refused at any of them for who it is.
+    // All other routes that need a login refuse the prover.
     for path in [
         format!("v1/blocks/{block}"),
         format!("v1/operations/{}", "0".repeat(64)),
@@ -47,14 +47,14 @@ async fn a_credential_is_good_for_jobs_and_proofs_and_nothing_else() -> Outcome 
     }
     assert_eq!(code(prover.delete("v1/provers/rack-7").await), "forbidden");
 
-    // A credential that is nearly right, and one that nobody made.
+    // A credential with a small change, and one that nobody made.
     let token = prover.token.clone().unwrap_or_default();
     let last = if token.ends_with('0') { "1" } else { "0" };
     for wrong in [format!("{}{last}", &token[..token.len() - 1]), ProverCredential::generate().expose().to_owned()] {
         let wrong = Caller { token: Some(wrong), ..prover.clone() };
         assert_eq!(code(wrong.get::<Option<ProofJob>>("v1/prover/job").await), "forbidden");
     }
-    // Nobody else fetches jobs, nor says who does.
+    // Nobody else can fetch jobs, or decide who may.
     for caller in [&scene.doctor, patient] {
         assert_eq!(code(caller.get::<Option<ProofJob>>("v1/prover/job").await), "forbidden");
         assert_eq!(code(add(caller, "mine").await.map(|_| ())), "forbidden");
@@ -89,7 +89,7 @@ async fn a_removed_prover_is_refused_at_once_and_after_a_restart() -> Outcome {
     let now = |caller: &Caller| Caller { url: scene.node.url().clone(), ..caller.clone() };
     assert_eq!(now(&kept).get::<Option<ProofJob>>("v1/prover/job").await?, None);
     assert_eq!(code(now(&removed).get::<Option<ProofJob>>("v1/prover/job").await), "forbidden");
-    // The name is free again; the old credential does not come back with it.
+    // The name is free again. The old credential stays invalid.
     let again = add(&scene.hospital, "removed").await?;
     assert_eq!(again.get::<Option<ProofJob>>("v1/prover/job").await?, None);
     assert_eq!(code(now(&removed).get::<Option<ProofJob>>("v1/prover/job").await), "forbidden");
@@ -102,8 +102,8 @@ async fn a_removed_prover_is_refused_at_once_and_after_a_restart() -> Outcome {
     Ok(())
 }
 
-/// A hostile prover hands in junk as fast as it can: most of it is not even verified, nothing of it reaches L1, and another prover is
-/// heard all the same.
+/// A hostile prover submits junk as fast as it can. Most of it is not even verified, and none of it reaches L1. Another
+/// prover is still served.
 #[tokio::test(flavor = "multi_thread")]
 async fn junk_proofs_are_bounded_and_cost_no_gas() -> Outcome {
     let scene = World::populated().await?;

@@ -1,4 +1,4 @@
-//! Registration through the node, and what it then says of accounts.
+//! Registration through the node, and the node's answers about accounts.
 
 use alloy::providers::Provider;
 use emr_api::{AccountView, NodeStatus, Registered, RelayRegistration};
@@ -20,7 +20,7 @@ pub(crate) fn relay(world: &World, person: &Person, deadline: UnixTime) -> Outco
     let key = person.key.public();
     let a = emr_chain::CurvePoint { x: field::to_bytes(&key.x()), y: field::to_bytes(&key.y()) };
     let possession = instance.possession_message(person.address(), a, role);
-    // PKCS#1 v1.5 signatures are deterministic: this is the one inside `signed`.
+    // PKCS#1 v1.5 signatures are deterministic, so this is the one inside `signed`.
     let rsa = person.identity.rsa();
     Ok(RelayRegistration {
         owner: person.address().to_string(),
@@ -54,7 +54,7 @@ async fn the_node_relays_and_knows_at_once() -> Outcome {
     let status: NodeStatus = anyone.get("v1/status").await?;
     assert_eq!(status.queued, 2);
 
-    // Twice, forged, late, nonsense.
+    // A registration twice, a forged one, a late one, and junk.
     let twice = relay(&world, &people().patient, later)?;
     assert_eq!(code(anyone.post::<Registered>("v1/accounts", &twice).await), "refused");
     let good = relay(&world, &people().other, later)?;
@@ -90,7 +90,7 @@ async fn the_node_relays_and_knows_at_once() -> Outcome {
     Ok(())
 }
 
-/// Garbage costs the hospital nothing, and uses no invitation up.
+/// Junk costs the hospital nothing, and uses up no invitation.
 #[tokio::test(flavor = "multi_thread")]
 async fn only_what_is_sent_to_l1_counts() -> Outcome {
     let world = World::new().await?;
@@ -126,7 +126,7 @@ async fn only_what_is_sent_to_l1_counts() -> Outcome {
             assert_eq!(code(anyone.post::<Registered>("v1/accounts", &garbage).await), "refused");
         }
     }
-    // An owner that is a contract says itself how much gas its signature takes.
+    // If the owner is a contract, it decides how much gas the check of its signature takes.
     let contract = RelayRegistration { owner: world.rollup.instance().contract.to_string(), ..next.clone() };
     let refused = anyone.post::<Registered>("v1/accounts", &contract).await.expect_err("must be refused");
     assert!(refused.message.contains("registers on L1 itself"), "{refused}");

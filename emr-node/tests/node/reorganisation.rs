@@ -1,4 +1,4 @@
-//! L1 takes blocks back while the node runs: on a real anvil, whose state can be set back.
+//! L1 takes blocks back while the node runs. The tests use a real anvil, because its state can be set back.
 
 use emr_api::{AccountView, NodeStatus, OperationStatus, StorageView};
 use emr_core::{Class, Role};
@@ -15,7 +15,8 @@ async fn what_l1_takes_back_the_node_takes_back() -> Outcome {
     let domain = testnet.domain();
     let caller = Caller::anonymous(node.url().clone(), domain, &people().hospital, hospital);
 
-    // A patient registers and writes. Then a reorganisation of L1 undoes the registration and gives the number to somebody else.
+    // A patient registers and writes. Then a reorganisation of L1 undoes the registration and gives the number to
+    // somebody else.
     let before = testnet.anvil::<String>("evm_snapshot", ()).await?;
     let patient = testnet.register(&people().patient).await?;
     let path = format!("v1/accounts/{patient}");
@@ -39,7 +40,7 @@ async fn what_l1_takes_back_the_node_takes_back() -> Outcome {
     assert_eq!(
         (status.queued, status.pending),
         (2, 0),
-        "an operation on an account that is somebody else's does not wait for a batch"
+        "an operation on an account that now belongs to somebody else does not wait for a batch"
     );
     // The patient's login was for a key that the account no longer has.
     assert_eq!(code(hers.view(patient).await), "unauthorized");
@@ -53,7 +54,7 @@ async fn what_l1_takes_back_the_node_takes_back() -> Outcome {
     let storage: StorageView = theirs.get(&format!("v1/patients/{patient}/storage")).await?;
     assert!(storage.writers.iter().all(|writer| writer.used.blocks == 0), "{storage:?}");
 
-    // L1 gives the number back: the patient finds everything again, including the promised operation.
+    // L1 gives the number back. The patient finds everything again, the promised operation included.
     assert!(testnet.anvil::<bool>("evm_revert", [again]).await?);
     assert_eq!(testnet.register(&people().patient).await?, patient);
     until(|| async { caller.get::<AccountView>(path).await.is_ok_and(|now| now.identity == view.identity) }).await?;

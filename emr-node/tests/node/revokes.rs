@@ -1,4 +1,4 @@
-//! Nobody delays a patient who ends a grant.
+//! Nobody can delay a patient who ends a grant.
 
 use emr_api::{BatchView, NodeStatus, OperationStatus};
 use std::{
@@ -21,7 +21,7 @@ use tokio::sync::Semaphore;
 
 use crate::stage::*;
 
-/// A store that takes its time over some blocks.
+/// A store that is slow to return some blocks.
 #[derive(Debug)]
 struct SlowStore {
     disk: DiskStore,
@@ -39,7 +39,7 @@ impl Blockstore for SlowStore {
         Box::pin(async move {
             if self.slow.lock().unwrap_or_else(PoisonError::into_inner).contains(cid) {
                 self.asked.fetch_add(1, Ordering::SeqCst);
-                // Closed when the test lets it go on.
+                // The test closes it to let the store continue.
                 let _ = self.ready.acquire().await;
             }
             self.disk.get(cid).await
@@ -67,7 +67,7 @@ impl Blockstore for SlowStore {
     }
 }
 
-/// Records that take ages to read hold up records, of one signer one at a time, and no Revoke.
+/// Records that are slow to read delay only records, one at a time for each signer, and no Revoke.
 #[tokio::test(flavor = "multi_thread")]
 async fn slow_records_do_not_delay_a_revoke() -> Outcome {
     let world = World::new().await?;
@@ -118,7 +118,7 @@ async fn slow_records_do_not_delay_a_revoke() -> Outcome {
     Ok(())
 }
 
-/// More waits than a batch holds, and then a grant is ended: that is settled first.
+/// More operations wait than a batch holds. A Revoke that comes later is settled first.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_revoke_is_in_the_next_batch_whatever_waits() -> Outcome {
     let scene = World::populated().await?;
@@ -143,7 +143,7 @@ async fn a_revoke_is_in_the_next_batch_whatever_waits() -> Outcome {
     let id = revoked.signed.id(scene.world.domain());
     let status: OperationStatus = patient.get(&format!("v1/operations/{id}")).await?;
     assert_eq!(status, OperationStatus::Sealed { batch: 1 });
-    // What is left still holds together.
+    // After a restart the remaining operations still wait.
     let scene = scene.restart().await?;
     let status: NodeStatus = scene.patient.get("v1/status").await?;
     assert_eq!(status.pending, CircuitVersion::V1.max_l2 as u64 + 6 + 6 + 2);

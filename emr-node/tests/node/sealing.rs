@@ -1,4 +1,4 @@
-//! What goes into a batch, looked at through the prover's job. Nothing is proved or settled here.
+//! Which operations go into a batch. The tests read it from the prover's job. Nothing is proved or settled.
 
 use alloy::primitives::B256;
 use emr_api::{BatchView, OperationStatus, ProofJob, RecordSummary, Submission};
@@ -39,7 +39,7 @@ async fn a_batch_satisfies_the_statement_and_is_the_same_after_a_restart() -> Ou
     assert_eq!(status(&scene, doctor, &put).await?, OperationStatus::Sealed { batch: 1 });
     assert_eq!(code(seal(&scene).await), "unavailable", "one at a time");
 
-    // What comes now is for the next batch; a restart does not change this one.
+    // A later operation goes into the next batch. A restart does not change this one.
     let record = doctor.upload(&[b"more"]).await?;
     let later = doctor.put_record(accounts.patient, 1, Class::Summary, &record);
     doctor.submit(&later).await?;
@@ -68,7 +68,7 @@ async fn nothing_is_sealed_out_of_nothing() -> Outcome {
     Ok(())
 }
 
-/// More accounts wait than a batch admits. Only the operations of accounts that are not admitted yet wait too.
+/// More accounts wait than a batch can register. Only the operations of accounts that are not registered yet wait too.
 #[tokio::test(flavor = "multi_thread")]
 async fn operations_wait_for_their_registrations() -> Outcome {
     let world = World::new().await?;
@@ -120,7 +120,8 @@ async fn a_batch_holds_its_slots_and_the_rest_waits() -> Outcome {
     Ok(())
 }
 
-/// A batch time no later than what was acknowledged, as far as L1 allows; beyond that the operation is returned.
+/// A batch gets a time at which its operations are still valid, as far as L1 allows. An operation that is not valid
+/// then is returned.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_lapses_while_it_waits_is_still_sealed_or_returned() -> Outcome {
     for (waited, kept) in [(1200, true), (7000, false)] {
@@ -145,7 +146,7 @@ async fn what_lapses_while_it_waits_is_still_sealed_or_returned() -> Outcome {
             let returned = status(&scene, &scene.stranger, &request).await?;
             let OperationStatus::Returned { reason } = &returned else { return Err("must be returned".into()) };
             assert!(reason.contains("grant expired"), "{reason}");
-            // Its author is told on each try, and may sign again.
+            // Its author gets the reason on each try, and may sign another operation.
             assert_eq!(code(scene.stranger.submit(&request).await), "refused");
             // A restart does not bring it back.
             let scene = scene.restart().await?;
@@ -158,7 +159,7 @@ async fn what_lapses_while_it_waits_is_still_sealed_or_returned() -> Outcome {
     Ok(())
 }
 
-/// Order within a patient is kept: what was granted, used and ended in one batch.
+/// A patient's operations keep their order: a grant is given, used and ended in one batch.
 #[tokio::test(flavor = "multi_thread")]
 async fn grant_use_and_revoke_fit_into_one_batch() -> Outcome {
     let scene = World::populated().await?;

@@ -1,4 +1,4 @@
-//! The whole way: sealed, proved, settled on the embedded chain by the real verifier, read back.
+//! The whole way of a batch: it is sealed, proved, settled on the embedded chain by the real verifier, and read back.
 
 use std::sync::{Arc, LazyLock};
 
@@ -60,7 +60,8 @@ async fn status(scene: &Scene, submission: &Submission) -> Outcome<OperationStat
     Ok(scene.patient.get(&format!("v1/operations/{id}")).await?)
 }
 
-/// Sealed, proved elsewhere, settled; what opens then, and what a Revoke closes; restarts in between.
+/// A batch is sealed, proved elsewhere and settled. Then its grants open records, and a Revoke closes them. The node
+/// restarts in between.
 #[tokio::test(flavor = "multi_thread")]
 async fn from_submission_to_settlement_and_service() -> Outcome {
     let world = World::new().await?;
@@ -81,7 +82,7 @@ async fn from_submission_to_settlement_and_service() -> Outcome {
     let wanted = job(&scene).await?;
     let proof = prove(wanted.clone()).await?;
 
-    // A prover that lies, or mistakes the batch, costs no gas.
+    // A false proof, or a proof of another batch, costs no gas.
     let sender = people().hospital.address();
     let provider = scene.world.rollup.provider();
     let nonce = provider.get_transaction_count(sender).await?;
@@ -107,7 +108,7 @@ async fn from_submission_to_settlement_and_service() -> Outcome {
     assert_eq!(status(&scene, &put).await?, OperationStatus::Settled { batch: 1 });
     assert_eq!(code(offer(&scene, 1, proof).await), "not-found");
 
-    // What is settled is served with what proves it.
+    // A settled record is served with its proof.
     let view: RecordView = stranger.get(&first).await?;
     let record_proof = view.proof.ok_or("a proof")?;
     assert_eq!(record_proof.record_path.root(0, view.leaf.hash()), record_proof.medical.records_root);
@@ -121,7 +122,7 @@ async fn from_submission_to_settlement_and_service() -> Outcome {
     let identity = account.proof.ok_or("a proof")?;
     assert_eq!(identity.path.root(author, account.identity.hash()), identity.identity_root);
     assert!(account.settled && identity.batch == 1);
-    // The doctor has the right but has not asked.
+    // The doctor has the right, but has not requested access.
     assert_eq!(code(doctor.get::<RecordView>(&first).await), "no-session");
     assert_eq!(code(doctor.block(&record).await), "no-session");
     doctor.submit(&doctor.request_access(accounts.patient, FIRST, Uses::ZERO, Class::Summary)).await?;
@@ -131,14 +132,14 @@ async fn from_submission_to_settlement_and_service() -> Outcome {
     let newest = audit_page(&scene, 4, 3).await?;
     assert_eq!((newest.first, &newest.entries[..]), (1, &audit[1..]));
 
-    // Ended: at once, for the session that is open too; a new grant needs a new request.
+    // A Revoke ends access at once, also for an open session. A new grant needs a new request.
     let revoke = patient.revoke(second).await?;
     assert_eq!(code(stranger.get::<RecordView>(&first).await), "revoked");
     assert_eq!(code(stranger.block(&record).await), "revoked");
     patient.grant(second, accounts.stranger, Rights::READ, &[Class::Summary], next_year()).await?;
     assert_eq!(code(stranger.get::<RecordView>(&first).await), "unavailable");
 
-    // The next batch, over a restart, to the end.
+    // The next batch is settled after a restart.
     let sealed = seal(&scene).await?;
     assert_eq!((sealed.number, sealed.public.n1, sealed.public.n), (2, 0, 3));
     assert_eq!(sealed.public.pre, wanted.public.post);
@@ -151,7 +152,7 @@ async fn from_submission_to_settlement_and_service() -> Outcome {
     settled(&scene, 2).await?;
     let now = light_check(&scene, 2).await?;
     assert_eq!((now.len(), &now[..4]), (7, &audit[..]));
-    // The page before one that was read before the batch: the same chain goes on.
+    // An older page, after a page that was read before the batch. Both are of the same chain.
     let oldest = audit_page(&scene, newest.first, 3).await?;
     assert_eq!((oldest.first, &oldest.entries[..]), (0, &audit[..1]));
     assert_eq!(oldest.entries[0].extend(oldest.before), newest.before);
@@ -167,7 +168,7 @@ async fn from_submission_to_settlement_and_service() -> Outcome {
         "no-session",
         "the old session was for the old grant"
     );
-    // The session of the doctor outlives the restart, and ends after a day.
+    // The doctor's session is still open after the restart, and ends after a day.
     scene.doctor.get::<RecordView>(&first).await?;
     let root = wanted.public.post;
     let scene = scene.restart().await?;
@@ -177,12 +178,12 @@ async fn from_submission_to_settlement_and_service() -> Outcome {
     let scene = scene.log_in_again().await?;
     assert_eq!(code(scene.doctor.get::<RecordView>(&first).await), "no-session");
 
-    // Without the mempool that sealed them, batches with operations cannot be applied: said, not guessed.
+    // Without the mempool that sealed them, batches with operations cannot be applied. The error says so.
     let empty = NodeConfig { data_dir: scene.world.folder.path().join("another"), ..scene.world.config()? };
     let error = Node::start(empty).await.map(drop).expect_err("the operations are unknown");
     assert!(matches!(error, StartError::Follow(FollowError::Derive(DerivationError::UnknownOperations(1)))), "{error}");
 
-    // L1 forgets the second batch: its operations wait again, in their order, and are sealed again.
+    // L1 loses the second batch. Its operations wait again, in their order, and are sealed again.
     let Scene { world, node, .. } = scene;
     node.shutdown().await;
     let World { chain, rollup, folder } = world;
@@ -230,7 +231,7 @@ async fn audit_chain(scene: &Scene, length: u64) -> Outcome<Vec<AuditEntry>> {
     Ok(chain)
 }
 
-/// What a patient checks from their own subtree; the entries of their audit chain.
+/// Does a patient's check of their own subtree. Returns the entries of their audit chain.
 async fn light_check(scene: &Scene, batch: u64) -> Outcome<Vec<AuditEntry>> {
     let patient = scene.accounts.patient;
     let view: SubtreeView = scene.patient.get(&format!("v1/patients/{patient}/subtree")).await?;
@@ -263,7 +264,7 @@ async fn light_check(scene: &Scene, batch: u64) -> Outcome<Vec<AuditEntry>> {
     Ok(audit)
 }
 
-/// When queue entries are overdue, somebody else settles them; the sequencer goes on from there with what it holds.
+/// A stranger settles overdue queue entries. Then the sequencer continues with its own operations.
 #[tokio::test(flavor = "multi_thread")]
 async fn overdue_registrations_that_a_stranger_settles_are_followed() -> Outcome {
     let world = World::new().await?;
@@ -309,10 +310,10 @@ async fn overdue_registrations_that_a_stranger_settles_are_followed() -> Outcome
     Ok(())
 }
 
-/// Keys that do not belong to the deployment, or an Ethereum node that lies: the proof is made again, but only a few times.
+/// The keys do not belong to the deployment, or the Ethereum node lies. The proof is made again, but only a few times.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_proof_that_l1_refuses_is_made_anew_three_times() -> Outcome {
-    // Creation code of five bytes that always revert.
+async fn a_proof_that_l1_refuses_is_made_again_three_times() -> Outcome {
+    // Creation code of a contract of five bytes that always reverts.
     let verifier_code = hex::decode("6460006000fd6000526005601bf3")?.into();
     let world = World::with(&Deployment { verifier_code, ..deployment() }).await?;
     let scene = Scene::set(world).await?;
@@ -333,16 +334,16 @@ async fn a_proof_that_l1_refuses_is_made_anew_three_times() -> Outcome {
     assert_eq!(code(offer(&scene, 1, proof.clone()).await), "not-found");
     let kept: BatchView = scene.hospital.get("v1/batches/1").await?;
     assert_eq!((kept.state.as_str(), kept.public, kept.proof_bytes), ("sealed", wanted.public, None));
-    // With the right keys, say.
+    // With the right keys the batch is settled.
     let scene = scene.restart().await?;
     assert_eq!(job(&scene).await?, wanted);
     scene.node.shutdown().await;
     Ok(())
 }
 
-/// A batch whose time L1 no longer accepts can never be settled: its operations go into another.
+/// A batch whose time L1 no longer accepts can never be settled. Its operations go into another batch.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_batch_that_comes_too_late_is_sealed_anew() -> Outcome {
+async fn a_batch_that_comes_too_late_is_sealed_again() -> Outcome {
     let world = World::new().await?;
     let scene = Scene::set(world).await?;
     let record = scene.patient.upload(&[b"content"]).await?;

@@ -1,4 +1,4 @@
-//! When a node starts and when it does not.
+//! When a node starts, and when it refuses to start.
 
 use std::time::Duration;
 
@@ -72,7 +72,7 @@ async fn a_stopped_node_frees_its_folder() -> Outcome {
                 let patient = patient.clone();
                 tokio::spawn(async move {
                     let record = patient.upload(&[&(8 * round + number).to_be_bytes()]).await?;
-                    // Some arrive, some meet a node that is stopping.
+                    // Some arrive. Others reach a node that is stopping.
                     let put = patient.put_record(account, 8 * round + number, Class::Summary, &record);
                     Ok::<_, Box<dyn std::error::Error + Send + Sync>>(patient.submit(&put).await?)
                 })
@@ -92,16 +92,16 @@ async fn a_stopped_node_frees_its_folder() -> Outcome {
     Ok(())
 }
 
-/// The same address on a restarted chain is another rollup: the operations must not be mixed.
+/// On a restarted chain, the same address is another rollup. Their operations must not be mixed.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_chain_started_anew_is_told_from_the_old_one() -> Outcome {
+async fn a_restarted_chain_is_told_from_the_old_one() -> Outcome {
     let world = World::new().await?;
     world.start().await?.shutdown().await;
-    // Blocks carry their time; in another second the same transactions make other blocks.
+    // Blocks contain their time. In another second the same transactions make other blocks.
     tokio::time::sleep(Duration::from_millis(1100)).await;
-    let anew = World::new().await?;
-    assert_eq!(anew.rollup.instance(), world.rollup.instance());
-    let mixed = NodeConfig { data_dir: world.node_folder(), ..anew.config()? };
+    let restarted = World::new().await?;
+    assert_eq!(restarted.rollup.instance(), world.rollup.instance());
+    let mixed = NodeConfig { data_dir: world.node_folder(), ..restarted.config()? };
     let error = Node::start(mixed).await.map(|_| ()).expect_err("must be refused");
     assert!(matches!(error, StartError::Mempool(MempoolError::OtherChain { .. })), "{error}");
     assert!(error.to_string().contains("choose another folder"), "{error}");

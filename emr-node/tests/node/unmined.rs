@@ -1,4 +1,4 @@
-//! Batches and the blocks they wait for: the node dies before L1 has mined one, or L1 makes blocks on demand.
+//! Batches that wait for a block: the node dies before L1 has mined it, or L1 makes blocks only on demand.
 
 use emr_api::{BatchView, NodeStatus, OperationStatus, ProofJob};
 use emr_core::{Class, UnixTime};
@@ -6,7 +6,8 @@ use serde_json::Value;
 
 use crate::{settlement::prove, stage::*};
 
-/// Mined while the node was away, or lost: either way the next start ends with the batch settled, once.
+/// The transaction was mined while the node was down, or it was lost. In both cases the batch is settled once after the
+/// next start.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_sent_before_a_crash_is_settled_once() -> Outcome {
     let Some(testnet) = Testnet::new().await? else { return Ok(()) };
@@ -37,7 +38,7 @@ async fn what_was_sent_before_a_crash_is_settled_once() -> Outcome {
 
         node = testnet.start().await?;
         if fate == "waiting" {
-            // The one that waits is not paid for twice.
+            // The node does not pay for the waiting batch a second time.
             tokio::time::sleep(std::time::Duration::from_secs(3)).await;
             until(waiting).await?;
             testnet.anvil::<Value>("evm_mine", ()).await?;
@@ -60,7 +61,8 @@ async fn what_was_sent_before_a_crash_is_settled_once() -> Outcome {
     Ok(())
 }
 
-/// A development chain makes blocks only on demand. The newest may be hours old, so a batch with the current time does not fit.
+/// A development chain makes blocks only on demand. The newest may be hours old, so a batch with the current time does
+/// not fit.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_chain_that_made_no_block_for_hours_takes_a_batch() -> Outcome {
     let idle = 2 * 3600;
@@ -75,7 +77,7 @@ async fn a_chain_that_made_no_block_for_hours_takes_a_batch() -> Outcome {
     let operator = testnet.operator(&node).await?;
     let sealed: BatchView = operator.post("v1/batches/seal", &()).await?;
     assert_eq!((sealed.public.n1, sealed.public.n), (2, 1));
-    assert!(sealed.public.time + 600 > UnixTime::now().get(), "it is of now");
+    assert!(sealed.public.time + 600 > UnixTime::now().get(), "it has the current time");
     until(|| async { matches!(operator.get::<Option<ProofJob>>("v1/prover/job").await, Ok(Some(_))) }).await?;
     let job = operator.get::<Option<ProofJob>>("v1/prover/job").await?.ok_or("no job")?;
     operator.post_bytes("v1/prover/jobs/1", prove(job).await?).await?;

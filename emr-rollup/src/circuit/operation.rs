@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     layout,
-    operation::{Authority, DirectoryRule, MAX_VALIDITY, Signer},
+    operation::{Authority, DirectoryRule, MAX_VALIDITY, SignerRule},
     primitive::{field::Fr, poseidon::Tag},
     statement::OperationWitness,
     version::CircuitVersion,
@@ -103,13 +103,13 @@ impl Section<'_> {
         // A doctor always acts under a grant, so one wire stands for both. A test of the table of rules checks this.
         let by_others = self.kind_where(&mut kind, |rule| rule.signer.admits_doctors());
         let delegated = self.under(Demand::SignedByDoctor).within_and_not(by_others, own);
-        let by_author = self.kind_where(&mut kind, |rule| rule.signer == Signer::PatientOrAuthor);
+        let by_author = self.kind_where(&mut kind, |rule| rule.signer == SignerRule::PatientOrAuthor);
         let mut scope = self.under(Demand::SignedByAuthor);
         let foreign = scope.and_not(by_author, own);
         scope.assert_equal_if(foreign, target.old_record.author, header.signer);
         let doctor = code(Role::Doctor.code());
         self.under(Demand::SignedByDoctor).assert_constant_if(delegated, signer.role, doctor);
-        let by_patient = self.kind_where(&mut kind, |rule| rule.signer == Signer::Patient);
+        let by_patient = self.kind_where(&mut kind, |rule| rule.signer == SignerRule::Patient);
         self.under(Demand::SignedByPatient).assert_zero_unless(own, by_patient);
 
         let authority = self.grant(Leaf::Authority, &witness.authority);

@@ -33,11 +33,11 @@ pub enum EntryError {
 
 /// Makes [`L1Operation`] and its dispatch from the list of kinds.
 macro_rules! l1_operations {
-    ($($(#[$meta:meta])* $kind:ident($operation:ty),)+) => {
+    ($($(#[$meta:meta])* $kind:ident,)+) => {
         /// An entry of the L1 queue.
         #[derive(Clone, Debug, PartialEq, Eq)]
         pub enum L1Operation {
-            $($(#[$meta])* $kind($operation),)+
+            $($(#[$meta])* $kind($kind),)+
         }
 
         impl L1Operation {
@@ -51,7 +51,7 @@ macro_rules! l1_operations {
             /// The rules of this kind.
             pub const fn rule(&self) -> &'static L1Rule {
                 match self {
-                    $(Self::$kind(_) => &<$operation>::RULE,)+
+                    $(Self::$kind(_) => &$kind::RULE,)+
                 }
             }
 
@@ -64,14 +64,14 @@ macro_rules! l1_operations {
             fn decode(entry: &D1Entry) -> Result<Self, EntryError> {
                 let fields = layout::L1_ENTRY.unpack(&entry.packed).ok_or(EntryError::Kind(u64::MAX))?;
                 match fields[0] {
-                    $(code if code == Kind::$kind.code() as u64 => <$operation>::decode(fields, entry).map(Self::$kind),)+
+                    $(code if code == Kind::$kind.code() as u64 => $kind::decode(fields, entry).map(Self::$kind),)+
                     code => Err(EntryError::Kind(code)),
                 }
             }
         }
 
-        $(impl From<$operation> for L1Operation {
-            fn from(operation: $operation) -> Self {
+        $(impl From<$kind> for L1Operation {
+            fn from(operation: $kind) -> Self {
                 Self::$kind(operation)
             }
         })+
@@ -80,7 +80,7 @@ macro_rules! l1_operations {
 
 l1_operations! {
     /// Admits an account.
-    Register(Register),
+    Register,
 }
 
 /// What every kind of L1 operation provides.

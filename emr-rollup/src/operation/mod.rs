@@ -15,19 +15,20 @@ mod tombstone;
 use emr_core::{GrantSlot, OutOfRange, Purpose, RecordSlot, Version};
 use serde::{Deserialize, Serialize};
 
+use self::kind::kinds;
 pub use self::{
     directory::DirectoryCommitment,
     id::{NotOperationId, OperationId},
-    kind::Kind,
     put_record::PutRecord,
     request_access::RequestAccess,
     revoke::{Revoke, revoked_leaf},
-    rule::{Authority, Counter, DirectoryRule, Rule, Signer},
+    rule::{Authority, Counter, DirectoryRule, Rule, SignerRule},
     set_grant::SetGrant,
     signed::{CLIENT_VALIDITY, Domain, MAX_VALIDITY, Operation, SignatureBytes, SignedOperation},
     tombstone::Tombstone,
 };
 use crate::{
+    l1_operation::{self, L1Rule},
     primitive::field::Fr,
     state::{
         leaf::{GrantLeaf, RecordLeaf, Target},
@@ -35,57 +36,24 @@ use crate::{
     },
 };
 
-/// Makes [`Action`] and its dispatch from the list of kinds.
-macro_rules! actions {
-    ($($(#[$meta:meta])* $kind:ident,)+) => {
-        /// What an operation does: its own fields, as signed.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-        #[serde(tag = "kind", rename_all = "kebab-case")]
-        pub enum Action {
-            $($(#[$meta])* $kind($kind),)+
-        }
-
-        impl Action {
-            /// The operation's kind.
-            pub const fn kind(&self) -> Kind {
-                match self {
-                    $(Self::$kind(_) => Kind::$kind,)+
-                }
-            }
-
-            /// The rules of this kind.
-            pub const fn rule(&self) -> &'static Rule {
-                match self {
-                    $(Self::$kind(_) => &$kind::RULE,)+
-                }
-            }
-
-            fn signed(&self) -> &dyn Signed {
-                match self {
-                    $(Self::$kind(action) => action,)+
-                }
-            }
-        }
-
-        $(impl From<$kind> for Action {
-            fn from(action: $kind) -> Self {
-                Self::$kind(action)
-            }
-        })+
-    };
-}
-
-actions! {
-    /// Writes a record's next version.
-    PutRecord,
-    /// Deletes a record.
-    Tombstone,
-    /// Writes a grant.
-    SetGrant,
-    /// Ends a grant.
-    Revoke,
-    /// Records the use of a grant.
-    RequestAccess,
+// The table of kinds: code in packed fields, and name in text and JSON. `Kind` and `Action` are made from it.
+kinds! {
+    L2 {
+        /// Writes a record's next version.
+        PutRecord = 1, "put-record";
+        /// Deletes a record.
+        Tombstone = 2, "tombstone";
+        /// Writes a grant.
+        SetGrant = 4, "set-grant";
+        /// Ends a grant.
+        Revoke = 5, "revoke";
+        /// Records the use of a grant.
+        RequestAccess = 6, "request-access";
+    }
+    L1 {
+        /// Admits an account; comes through the L1 queue.
+        Register = 16, "register";
+    }
 }
 
 impl Action {

@@ -4,7 +4,7 @@ use emr_core::{RecordSlot, RecordStatus, Revision, Rights};
 use halo2curves::ff::Field;
 use serde::{Deserialize, Serialize};
 
-use super::{Authority, Blocks, Body, Counter, DirectoryRule, Rule, Signed, Signer, Written};
+use super::{Authority, Blocks, Body, Counter, DirectoryRule, Rule, Signed, SignerRule, Written};
 use crate::{
     primitive::field::Fr,
     state::{
@@ -29,7 +29,7 @@ impl PutRecord {
     /// The rules of this kind.
     pub const RULE: Rule = Rule {
         tree: Tree::Records,
-        signer: Signer::PatientOrDoctor,
+        signer: SignerRule::PatientOrDoctor,
         counter: Counter::Revision,
         directory: DirectoryRule::Stays,
         authority: Authority::UnlessOwn(Rights::WRITE),

@@ -4,7 +4,7 @@ use emr_core::{GrantSlot, Purpose, Rights, Uses};
 use halo2curves::ff::Field;
 use serde::{Deserialize, Serialize};
 
-use super::{Authority, Body, Counter, DirectoryRule, Rule, Signed, Signer, Written};
+use super::{Authority, Body, Counter, DirectoryRule, Rule, Signed, SignerRule, Written};
 use crate::{
     primitive::field::Fr,
     state::{
@@ -29,7 +29,7 @@ impl RequestAccess {
     /// The rules of this kind.
     pub const RULE: Rule = Rule {
         tree: Tree::Grants,
-        signer: Signer::Grantee,
+        signer: SignerRule::Grantee,
         counter: Counter::Uses,
         directory: DirectoryRule::Stays,
         authority: Authority::Target(Rights::READ.union(Rights::EMERGENCY)),

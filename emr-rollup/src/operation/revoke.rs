@@ -4,7 +4,7 @@ use emr_core::{ClassMask, GrantSlot, OutOfRange, Rights, UnixTime, Uses, Version
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Authority, Blocks, Body, Counter, DirectoryCommitment, DirectoryRule, Rule, Signed, Signer, TakenAway, Written,
+    Authority, Blocks, Body, Counter, DirectoryCommitment, DirectoryRule, Rule, Signed, SignerRule, TakenAway, Written,
 };
 use crate::{
     primitive::field::{Fr, hex_element},
@@ -35,7 +35,7 @@ impl Revoke {
     /// The rules of this kind.
     pub const RULE: Rule = Rule {
         tree: Tree::Grants,
-        signer: Signer::Patient,
+        signer: SignerRule::Patient,
         counter: Counter::VersionAtMost,
         directory: DirectoryRule::ReplacedIfCurrent,
         authority: Authority::None,

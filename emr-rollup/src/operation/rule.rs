@@ -13,7 +13,7 @@ pub struct Rule {
     /// The tree of the leaf that it writes.
     pub tree: Tree,
     /// Who may sign it.
-    pub signer: Signer,
+    pub signer: SignerRule,
     /// The counter that `expected` is compared with.
     pub counter: Counter,
     /// Whether it replaces the key directory.
@@ -30,7 +30,7 @@ pub struct Rule {
 
 /// Who may sign an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Signer {
+pub enum SignerRule {
     /// Only the patient.
     Patient,
     /// The patient, or a doctor.
@@ -41,7 +41,7 @@ pub enum Signer {
     Grantee,
 }
 
-impl Signer {
+impl SignerRule {
     /// Whether doctors may sign for a patient.
     pub const fn admits_doctors(self) -> bool {
         match self {

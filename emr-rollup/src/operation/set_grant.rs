@@ -5,7 +5,7 @@ use halo2curves::ff::Field;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Authority, Blocks, Body, Counter, DirectoryCommitment, DirectoryRule, Rule, Signed, Signer, TakenAway, Written,
+    Authority, Blocks, Body, Counter, DirectoryCommitment, DirectoryRule, Rule, Signed, SignerRule, TakenAway, Written,
 };
 use crate::{
     primitive::field::Fr,
@@ -35,7 +35,7 @@ impl SetGrant {
     /// The rules of this kind.
     pub const RULE: Rule = Rule {
         tree: Tree::Grants,
-        signer: Signer::Patient,
+        signer: SignerRule::Patient,
         counter: Counter::Version,
         directory: DirectoryRule::Replaced,
         authority: Authority::None,

@@ -3,7 +3,7 @@
 use emr_core::{RecordSlot, RecordStatus, Revision, Rights};
 use serde::{Deserialize, Serialize};
 
-use super::{Authority, Body, Counter, DirectoryRule, Rule, Signed, Signer, Written};
+use super::{Authority, Body, Counter, DirectoryRule, Rule, Signed, SignerRule, Written};
 use crate::{
     state::{
         leaf::{RecordLeaf, Target, Tree},
@@ -27,7 +27,7 @@ impl Tombstone {
     /// The rules of this kind.
     pub const RULE: Rule = Rule {
         tree: Tree::Records,
-        signer: Signer::PatientOrAuthor,
+        signer: SignerRule::PatientOrAuthor,
         counter: Counter::Revision,
         directory: DirectoryRule::Stays,
         authority: Authority::UnlessOwn(Rights::WRITE),

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use emr_core::{AccountIndex, GrantSlot, RecordSlot, UnixTime, Uses};
+use emr_core::{AccountIndex, GrantSlot, RecordSlot, StateRoot, UnixTime, Uses};
 use halo2curves::ff::Field;
 
 use crate::{
@@ -41,7 +41,100 @@ impl PatientLeaves {
     }
 }
 
-/// The result of an executed operation.
+/// An operation that follows every rule on one state at one batch time. Its signature was verified.
+///
+/// Only [`Ledger::check`] makes one. [`Ledger::apply`] takes nothing else, and takes it only while the ledger is at the state of the check. It
+/// cannot be cloned, so an operation that was checked once is applied at most once.
+///
+/// ```
+/// use emr_core::UnixTime;
+/// use emr_rollup::{operation::SignedOperation, state::ledger::Ledger};
+///
+/// fn run(ledger: &mut Ledger, signed: &SignedOperation, time: UnixTime) -> Result<(), Box<dyn std::error::Error>> {
+///     let checked = ledger.check(signed, time)?;
+///     ledger.apply(checked)?;
+///     Ok(())
+/// }
+/// ```
+///
+/// An operation that nobody checked is a type error:
+///
+/// ```compile_fail,E0308
+/// use emr_rollup::{operation::SignedOperation, state::ledger::Ledger};
+///
+/// fn run(ledger: &mut Ledger, signed: SignedOperation) -> Result<(), Box<dyn std::error::Error>> {
+///     ledger.apply(signed)?;
+///     Ok(())
+/// }
+/// ```
+///
+/// So is a checked operation with another content:
+///
+/// ```compile_fail,E0451
+/// use emr_rollup::{operation::SignedOperation, state::ledger::CheckedOperation};
+///
+/// fn replace(checked: CheckedOperation, signed: SignedOperation) -> CheckedOperation {
+///     CheckedOperation { signed, ..checked }
+/// }
+/// ```
+#[derive(Debug)]
+pub struct CheckedOperation {
+    signed: SignedOperation,
+    domain: Domain,
+    state: StateRoot,
+    witness: OperationWitness,
+    d2: D2Entry,
+    entry: AuditEntry,
+}
+
+impl CheckedOperation {
+    /// The operation.
+    pub const fn signed(&self) -> &SignedOperation {
+        &self.signed
+    }
+
+    /// The batch time of the check.
+    pub const fn time(&self) -> UnixTime {
+        self.entry.time
+    }
+
+    /// The operation's entry of D2.
+    pub const fn d2(&self) -> &D2Entry {
+        &self.d2
+    }
+
+    /// Whether a new check of this operation on this ledger at this time must have the same result.
+    pub fn is_current(&self, ledger: &Ledger, time: UnixTime) -> bool {
+        self.time() == time && self.fits(ledger).is_ok()
+    }
+
+    fn fits(&self, ledger: &Ledger) -> Result<(), ApplyError> {
+        if self.domain != ledger.domain {
+            return Err(ApplyError::OtherRollup);
+        }
+        let (checked, ledger) = (self.state, ledger.trees.root());
+        if checked == ledger { Ok(()) } else { Err(ApplyError::StateMoved { checked, ledger }) }
+    }
+}
+
+/// Why a ledger does not apply a checked operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ApplyError {
+    /// The ledger is not at the state of the check.
+    #[error("the operation was checked on state {checked}, but the ledger is at state {ledger}: check it again")]
+    StateMoved {
+        /// The state of the check.
+        checked: StateRoot,
+        /// The ledger's state.
+        ledger: StateRoot,
+    },
+    /// The signature is for another rollup than the ledger's.
+    #[error("the operation was checked on a ledger of another rollup: sign it for this rollup")]
+    OtherRollup,
+}
+
+/// The result of an applied operation.
 #[derive(Clone, Debug)]
 pub struct Executed {
     /// The witness, from which a prover makes the proof.
@@ -125,12 +218,27 @@ impl Ledger {
         }
     }
 
-    /// Executes an operation at a batch time. If it is refused, nothing changes.
+    /// Checks an operation at a batch time, and applies it. If it is refused, nothing changes.
     ///
     /// # Errors
     /// [`Violation`] with the clause that the operation breaks.
     pub fn execute(&mut self, signed: &SignedOperation, time: UnixTime) -> Result<Executed, Violation> {
-        let (witness, d2, entry) = self.check(signed, time)?;
+        let checked = self.check(signed, time)?;
+        Ok(self.write(checked))
+    }
+
+    /// Applies an operation that was checked on this state.
+    ///
+    /// # Errors
+    /// [`ApplyError`] if the operation was checked on another state or for another rollup. Then nothing changes.
+    pub fn apply(&mut self, checked: CheckedOperation) -> Result<Executed, ApplyError> {
+        checked.fits(self)?;
+        Ok(self.write(checked))
+    }
+
+    /// Writes an operation that was checked on this state.
+    fn write(&mut self, checked: CheckedOperation) -> Executed {
+        let CheckedOperation { signed, witness, d2, entry, .. } = checked;
         let operation = &signed.operation;
         self.trees.write(&d2);
         let leaves = Arc::make_mut(self.patients.entry(operation.patient).or_default());
@@ -145,18 +253,14 @@ impl Ledger {
             None => {}
         }
         leaves.audit.push(entry);
-        Ok(Executed { witness, d2, entry })
+        Executed { witness, d2, entry }
     }
 
-    /// Checks whether an operation could be executed. Changes nothing.
+    /// Checks an operation's signature and every rule at a batch time. Changes nothing.
     ///
     /// # Errors
     /// [`Violation`] with the clause that the operation breaks.
-    pub fn check(
-        &self,
-        signed: &SignedOperation,
-        time: UnixTime,
-    ) -> Result<(OperationWitness, D2Entry, AuditEntry), Violation> {
+    pub fn check(&self, signed: &SignedOperation, time: UnixTime) -> Result<CheckedOperation, Violation> {
         let witness = self.witness(signed)?;
         let context = Context {
             version: *self.trees.version(),
@@ -175,7 +279,8 @@ impl Ledger {
             new_leaf: effect.d2.leaf,
             salt: operation.salt,
         };
-        Ok((witness, effect.d2, entry))
+        let (domain, state, d2) = (self.domain, self.trees.root(), effect.d2);
+        Ok(CheckedOperation { signed: *signed, domain, state, witness, d2, entry })
     }
 
     fn witness(&self, signed: &SignedOperation) -> Result<OperationWitness, Violation> {

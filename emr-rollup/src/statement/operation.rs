@@ -7,7 +7,7 @@ use super::{Clause, GrantFields, OperationWitness, RecordFields, Violation, requ
 use crate::{
     batch::D2Entry,
     layout,
-    operation::{Authority, Counter, DirectoryRule, Kind, MAX_VALIDITY, Rule, Signer},
+    operation::{Authority, Counter, DirectoryRule, Kind, MAX_VALIDITY, Rule, SignerRule},
     primitive::{
         eddsa::{PublicKey, Signature},
         field::{self, Fr, to_u64},
@@ -214,12 +214,12 @@ fn check_parties(
     )?;
     require(is_code(&signer.status, AccountStatus::Active.code()), Clause::SignerAllowed, "signer active")?;
     match numbers.rule.signer {
-        Signer::Patient => require(numbers.own(), Clause::SignerAllowed, "the patient")?,
-        Signer::PatientOrDoctor | Signer::PatientOrAuthor => {
+        SignerRule::Patient => require(numbers.own(), Clause::SignerAllowed, "the patient")?,
+        SignerRule::PatientOrDoctor | SignerRule::PatientOrAuthor => {
             let doctor = is_code(&signer.role, Role::Doctor.code());
             require(numbers.own() || doctor, Clause::SignerAllowed, "a doctor or the patient")?;
         }
-        Signer::Grantee => {}
+        SignerRule::Grantee => {}
     }
     require(header.signer_epoch == signer.epoch, Clause::MessageCurrent, "signer's epoch")?;
     require(header.patient_epoch == patient.epoch, Clause::MessageCurrent, "patient's epoch")?;
@@ -321,11 +321,11 @@ fn check_leaf(context: &Context, witness: &OperationWitness, numbers: &Numbers) 
     }
     (rule.check)(&LeafChange { version: &context.version, witness })?;
     match rule.signer {
-        Signer::PatientOrAuthor => {
+        SignerRule::PatientOrAuthor => {
             let author = old_record.author == witness.message.header.signer;
             require(numbers.own() || author, Clause::SignerAllowed, "the patient or the author")
         }
-        Signer::Patient | Signer::PatientOrDoctor | Signer::Grantee => Ok(()),
+        SignerRule::Patient | SignerRule::PatientOrDoctor | SignerRule::Grantee => Ok(()),
     }
 }
 

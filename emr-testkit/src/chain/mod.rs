@@ -105,7 +105,8 @@ fn start_anvil() -> Outcome<Option<Anvil>> {
     });
     fs::write(&genesis, json.to_string())?;
     let genesis = genesis.to_str().ok_or("the temporary folder is not UTF-8")?;
-    // By EIP-1559, the base fee of the first block after genesis is an eighth less than in genesis. anvil does not reduce it.
+    // By EIP-1559, the base fee of the first block after genesis is an eighth less than in genesis. anvil does not
+    // reduce it.
     Ok(Anvil::start_or_skip(&[
         "--accounts",
         "0",

@@ -16,11 +16,12 @@ pub struct Anvil {
 }
 
 impl Anvil {
-    /// Starts anvil with further `arguments` (such as `["--chain-id", "31337"]`). Returns `None`, after a line on stderr, if the test
-    /// must be skipped.
+    /// Starts anvil with further `arguments` (such as `["--chain-id", "31337"]`). Returns `None`, after a line on
+    /// stderr, if the test must be skipped.
     ///
     /// # Errors
-    /// Returns [`PartError::NotInstalled`] if anvil is required but not installed, and [`PartError::Start`] if it does not start.
+    /// Returns [`PartError::NotInstalled`] if anvil is required but not installed, and [`PartError::Start`] if it does
+    /// not start.
     pub fn start_or_skip(arguments: &[&str]) -> Result<Option<Self>, PartError> {
         let Some(program) = find_or_skip("anvil", Parts::open()?.anvil())? else { return Ok(None) };
         let mut command = Command::new(program);

@@ -13,7 +13,8 @@ use xtask::parts::Parts;
 
 use super::PartError;
 
-/// A running Kubo node with a new repository. It listens only on free ports of 127.0.0.1, and knows and searches no other nodes.
+/// A running Kubo node with a new repository. It listens only on free ports of 127.0.0.1, and knows and searches no
+/// other nodes.
 #[derive(Debug)]
 pub struct Kubo {
     running: Running,
@@ -26,8 +27,8 @@ impl Kubo {
     /// Starts a node. Returns `None`, after a line on stderr, if the test must be skipped.
     ///
     /// # Errors
-    /// Returns [`PartError::NotInstalled`] if Kubo is required but not installed, [`PartError::Start`] if it does not start, and
-    /// [`PartError::Io`] if its files cannot be written.
+    /// Returns [`PartError::NotInstalled`] if Kubo is required but not installed, [`PartError::Start`] if it does not
+    /// start, and [`PartError::Io`] if its files cannot be written.
     pub fn start_or_skip() -> Result<Option<Self>, PartError> {
         let Some(program) = find_or_skip("Kubo", Parts::open()?.kubo())? else { return Ok(None) };
         let repository = tempfile::Builder::new()

@@ -1,8 +1,9 @@
 //! The real programs that tests use. They are started on 127.0.0.1, and ended when dropped.
 //!
-//! A test calls `start_or_skip`. If the program is not installed, this prints a line `skipped: ..` to stderr and returns `None`. With
-//! `CI=true` or `EMR_REQUIRE_REAL=1` it is an error instead, so that no test is skipped unnoticed. With `EMR_REQUIRE_REAL=0`, which
-//! `cargo xtask test --embedded` sets, tests are skipped even if the program is installed.
+//! A test calls `start_or_skip`. If the program is not installed, this prints a line `skipped: ..` to stderr and
+//! returns `None`. With `CI=true` or `EMR_REQUIRE_REAL=1` it is an error instead, so that no test is skipped unnoticed.
+//! With `EMR_REQUIRE_REAL=0`, which `cargo xtask test --embedded` sets, tests are skipped even if the program is
+//! installed.
 
 mod anvil;
 mod kubo;

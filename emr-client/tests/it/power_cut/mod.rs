@@ -1,4 +1,4 @@
-//! A profile on a disk that forgets what was not synced.
+//! A profile on a disk that loses what was not synced.
 
 mod scene;
 
@@ -59,13 +59,14 @@ fn each_sync_is_needed() -> Outcome {
         "version: folder data/profile",
     ];
     assert_eq!(scene.syncs(), syncs);
-    // `IdentityFile::create` promises by itself that the file is durable; here the folder is synced again before `create` returns. The
-    // successor of a refused record and the record leave one folder, in this order: the second sync is for both.
+    // `IdentityFile::create` already makes the file durable, and the folder is synced again before `create` returns.
+    // The successor of a refused record and the record itself are removed from one folder, in this order. The second
+    // sync is for both.
     assert_eq!(scene.unneeded_syncs(), ["create: folder data/profile", "replace: folder data/profile/outbox"]);
     Ok(())
 }
 
-/// A process dies before it syncs; the next one relies on what it finds.
+/// A process dies before it syncs, and the next one relies on the files that it finds.
 #[test]
 fn what_a_killed_process_left_is_synced_by_the_next_one() -> Outcome {
     let mut needed = BTreeSet::new();

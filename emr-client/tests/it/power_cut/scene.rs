@@ -1,4 +1,4 @@
-//! A profile, what is done to it, and what each call promises.
+//! A profile, calls that change it, and what each call promises.
 
 use std::{
     collections::BTreeSet,
@@ -23,14 +23,14 @@ use crate::operation::{blocks, entry, id};
 
 pub(super) type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 
-/// Two folders deep, so that the folder above the profile is part of the test.
+/// Two folders deep, so that the test includes the folder above the profile.
 const FOLDER: &str = "data/profile";
 const PASSPHRASE: &str = "correct horse";
 
 static IDENTITY: LazyLock<Identity> =
     LazyLock::new(|| Identity::with_rsa(Role::Patient, RsaSecret::generate(RsaBits::MIN)));
 
-/// What a promise is about. Values are numbers; 0 is what there is before anything was promised.
+/// The subject of a promise. Values are numbers. 0 is the value before anything was promised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Thing {
     /// 1 if the identity file opens.
@@ -92,7 +92,8 @@ impl Scene {
         Ok(())
     }
 
-    /// kill -9 that many steps ago, and the next process: it opens the profile, or creates it if it is not there yet.
+    /// Kills the process this number of steps ago, and starts the next one. It opens the profile, or creates it if it
+    /// does not exist.
     pub(super) fn killed(&mut self, ago: usize) -> Outcome {
         let steps = self.journal.steps().saturating_sub(ago);
         self.profile = None;
@@ -111,7 +112,7 @@ impl Scene {
         Ok(())
     }
 
-    /// One call, and what it promises.
+    /// Does one call, and records what it promises.
     fn call<T, E: Error + 'static>(
         &mut self,
         operation: &'static str,
@@ -246,7 +247,7 @@ fn kept(entries: &[Entry], salt: u64) -> Outcome<u64> {
 fn value(profile: &Profile, folder: &Path, thing: Thing) -> Outcome<u64> {
     Ok(match thing {
         Thing::Identity => {
-            // Opening one takes long, and there are few.
+            // An identity file takes long to open, and there are few.
             static GOOD: Mutex<BTreeSet<Vec<u8>>> = Mutex::new(BTreeSet::new());
             let bytes = std::fs::read(folder.join("identity"))?;
             let mut good = GOOD.lock().unwrap_or_else(PoisonError::into_inner);
@@ -280,7 +281,7 @@ fn value(profile: &Profile, folder: &Path, thing: Thing) -> Outcome<u64> {
             let mut entries = profile.outbox().entries().into_iter().chain(profile.outbox().refused());
             let waits = entries.any(|entry| entry.draft().operation == id && entry.receipt().is_some());
             let kept = std::fs::read(folder.join(format!("receipts/{id}.json"))).ok();
-            // Damaged is as bad as missing.
+            // A damaged entry counts as missing.
             let kept = kept.is_some_and(|bytes| serde_json::from_slice::<serde_json::Value>(&bytes).is_ok());
             u64::from(waits || kept)
         }

@@ -1,4 +1,4 @@
-//! Requests over HTTP, as participants make them.
+//! HTTP requests like those of participants.
 
 use std::{error, time::Duration};
 
@@ -22,10 +22,10 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use emr_testkit::{Outcome, people::Person};
 
-/// What a request that was not refused gave, or the refusal.
+/// The answer to a request, or the refusal.
 pub(crate) type Answer<T> = Result<T, Refused>;
 
-/// A refusal as it came over the wire.
+/// A refusal, as the node sent it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Refused {
     pub(crate) status: u16,
@@ -49,7 +49,7 @@ pub(crate) fn code<T: std::fmt::Debug>(answer: Answer<T>) -> String {
     }
 }
 
-/// Somebody who talks to the node.
+/// A participant, or a stranger, who sends requests to the node.
 #[derive(Clone, Debug)]
 pub(crate) struct Caller {
     pub(crate) url: Url,
@@ -66,7 +66,7 @@ impl Caller {
         Self { url, http, token: None, domain, person, account }
     }
 
-    /// The same caller at another address of this machine, with connections that nobody else has.
+    /// The same caller at another address of this machine, with its own connections.
     pub(crate) fn at(&self, address: [u8; 4]) -> Self {
         let http = Client::builder().no_proxy().local_address(Some(address.into())).timeout(Duration::from_secs(60));
         Self { http: http.build().expect("a client"), ..self.clone() }
@@ -85,7 +85,7 @@ impl Caller {
         Ok(caller)
     }
 
-    /// A signed challenge.
+    /// Gets a challenge and signs it.
     pub(crate) async fn sign_in(&self) -> Outcome<LoginRequest> {
         let status: NodeStatus = self.get("v1/status").await?;
         let verifier = status.hospital.ok_or("no hospital")?;
@@ -185,7 +185,7 @@ impl Caller {
     }
 }
 
-/// 204 is an empty body: read as null.
+/// Reads JSON. An empty body (status 204) is read as null.
 fn read<T: DeserializeOwned>(bytes: &[u8]) -> T {
     let bytes = if bytes.is_empty() { b"null" } else { bytes };
     serde_json::from_slice(bytes).unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(bytes)))

@@ -1,4 +1,4 @@
-//! An Ethereum node that tells the truth, until it is told to lie.
+//! An Ethereum node that answers truthfully until a test makes it lie.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -13,7 +13,7 @@ use super::Outcome;
 /// Changes the answer to a request.
 pub(crate) type Lie = fn(request: &Value, answer: &mut Value);
 
-/// Passes JSON-RPC on to a real node.
+/// Forwards JSON-RPC to a real node.
 #[derive(Clone, Debug)]
 pub(crate) struct Liar {
     url: HttpAddress,
@@ -21,7 +21,7 @@ pub(crate) struct Liar {
 }
 
 impl Liar {
-    /// A proxy of the node at an address. It serves until the test ends.
+    /// Starts a proxy in front of a node. It serves until the test ends.
     pub(crate) async fn before(endpoint: &Endpoint) -> Outcome<Self> {
         let Endpoint::Http(behind) = endpoint else { return Err("a node with an address".into()) };
         let lie = Arc::new(RwLock::new(None));

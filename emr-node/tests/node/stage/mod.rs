@@ -1,4 +1,5 @@
-//! What the tests stand on: people with keys, a chain with the contracts, a node, and requests as participants make them.
+//! Shared parts of the tests: people with keys, a chain with the contracts, a node, and requests like those of
+//! participants.
 
 mod caller;
 mod liar;
@@ -16,7 +17,7 @@ pub(crate) use scene::*;
 pub(crate) use signing::*;
 pub(crate) use testnet::*;
 
-/// Waits until something holds, 20 s at most.
+/// Waits at most 20 s until a condition holds.
 pub(crate) async fn until<F: Future<Output = bool>>(holds: impl Fn() -> F) -> Outcome {
     for _ in 0..400 {
         if holds().await {
@@ -24,5 +25,5 @@ pub(crate) async fn until<F: Future<Output = bool>>(holds: impl Fn() -> F) -> Ou
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    Err("it does not come to hold".into())
+    Err("the condition did not hold within 20 s".into())
 }

@@ -1,4 +1,4 @@
-//! A running node with everybody logged in.
+//! A running node, with everybody logged in.
 
 use alloy::{eips::BlockNumberOrTag, providers::Provider};
 use emr_api::{LoginChallenge, LoginChallengeRequest};
@@ -30,7 +30,7 @@ pub(crate) struct Scene {
 
 /// A [`World`] with everybody in it.
 pub(crate) trait Populated {
-    /// Everybody registered, a node that knows them, and all of them logged in.
+    /// Registers everybody, starts a node, and logs everybody in.
     async fn populated() -> Outcome<Scene>;
 }
 
@@ -62,7 +62,7 @@ impl Scene {
         })
     }
 
-    /// New tokens for everybody, once the node has seen L1's time.
+    /// Logs everybody in again after the node has seen L1's time.
     pub(crate) async fn log_in_again(self) -> Outcome<Self> {
         let Self { world, node, accounts, patient, .. } = self;
         let provider = world.rollup.provider();
@@ -70,7 +70,7 @@ impl Scene {
         let request = LoginChallengeRequest { account: accounts.patient };
         until(|| async {
             let challenge: Answer<LoginChallenge> = patient.post("v1/login/challenge", &request).await;
-            // Challenges lapse after two minutes of the node's time.
+            // Challenges expire after two minutes of the node's time.
             challenge.is_ok_and(|challenge| challenge.expires.get() >= newest + 120)
         })
         .await?;

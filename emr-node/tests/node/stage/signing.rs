@@ -1,4 +1,4 @@
-//! What participants sign.
+//! The operations that participants sign and submit.
 
 use emr_api::{StoredAt, Submission};
 use emr_core::{
@@ -37,14 +37,14 @@ impl Caller {
         operation.sign(self.domain, &self.person.key, authority)
     }
 
-    /// The patient's key directory, made and uploaded; its CID and commitment.
+    /// Makes and uploads a key directory of the patient. Returns its CID and commitment.
     pub(crate) async fn publish_directory(&self) -> Outcome<(Cid, DirectoryCommitment)> {
         let directory = PatientDirectory::create(self.person.identity.rsa());
         let cid = self.put_block(Codec::DagCbor, directory.published().to_bytes()).await?;
         Ok((cid, DirectoryCommitment::of(&cid)))
     }
 
-    /// As a patient: grants, publishing a new key directory with it.
+    /// Grants as the patient, and publishes a new key directory with it.
     pub(crate) async fn grant(
         &self,
         slot: GrantSlot,
@@ -94,7 +94,7 @@ impl Caller {
         Ok(submission)
     }
 
-    /// As a patient: ends a grant, publishing a new key directory with it.
+    /// Ends a grant as the patient, and publishes a new key directory with it.
     pub(crate) async fn revoke(&self, slot: GrantSlot) -> Outcome<Submission> {
         let view = self.view(self.account).await?;
         let (cid, after) = self.publish_directory().await?;
@@ -112,7 +112,7 @@ impl Caller {
         Ok(submission)
     }
 
-    /// Uploads the blocks of a record; its manifest.
+    /// Uploads the blocks of a record. Returns its manifest.
     pub(crate) async fn upload(&self, parts: &[&[u8]]) -> Outcome<Cid> {
         let mut links = Vec::new();
         for part in parts {

@@ -28,12 +28,12 @@ pub(crate) struct Testnet {
 }
 
 impl Testnet {
-    /// `None` where real parts may be skipped.
+    /// Starts anvil and deploys. Returns `None` if anvil is missing and may be skipped.
     pub(crate) async fn new() -> Outcome<Option<Self>> {
         Self::since(UnixTime::now()).await
     }
 
-    /// The same with a first block of this time.
+    /// The same, with this time in the first block.
     pub(crate) async fn since(genesis: UnixTime) -> Outcome<Option<Self>> {
         let genesis = genesis.get().to_string();
         let arguments = ["--chain-id", "31337", "--timestamp", genesis.as_str()];
@@ -75,7 +75,7 @@ impl Testnet {
         Caller::log_in(node.url().clone(), self.domain(), &people().hospital, self.hospital).await
     }
 
-    /// One of anvil's own methods.
+    /// Calls one of anvil's own methods.
     pub(crate) async fn anvil<T: alloy::rpc::json_rpc::RpcRecv>(
         &self,
         method: &'static str,

@@ -5,7 +5,8 @@
 //! | doctor, hospital | `sha256(uint16 length of e ‖ e ‖ uint16 length of n ‖ n) >> 8`, as the contract computes it |
 //! | patient | `sha256(fingerprint ‖ salt) >> 8`; fingerprint: SHA-256 of the key's SubjectPublicKeyInfo; both 32 bytes |
 //!
-//! A patient's key must not identify them elsewhere. So the commitment has a salt, which only people learn who may know the key.
+//! A patient's key must not identify them elsewhere. So the commitment has a salt, which only people learn who may know
+//! the key.
 
 use emr_chain::rsa_commitment;
 use emr_core::{Opaque, Role};
@@ -41,8 +42,8 @@ impl CommittedKey {
         field::from_opaque(self.commitment().as_bytes())
     }
 
-    /// Whether an account of this role commits to this key. Each role has one formula: a patient's needs a salt, and the others must not
-    /// have one.
+    /// Whether an account of this role commits to this key. Each role has one formula: a patient's needs a salt, and
+    /// the others must not have one.
     pub fn matches(&self, role: Role, encryption: &Fr) -> bool {
         (role == Role::Patient) == self.salt.is_some() && self.element() == *encryption
     }

@@ -1,11 +1,12 @@
-//! The invitation that a registration needs so that the hospital pays for it. It can be used once, expires, and is signed by the hospital or
-//! one of its doctors. It is not bound to a person: anyone who has the code can use it.
+//! The invitation that a registration needs so that the hospital pays for it. It can be used once, expires, and is
+//! signed by the hospital or one of its doctors. It is not bound to a person: anyone who has the code can use it.
 //!
-//! The signature is EIP-712, domain ("EMR Rollup", "1", chain, contract), `Invitation(uint64 inviter,bytes16 nonce,uint64 expires)`, by the
-//! Ethereum key that owns the inviter's account.
+//! The signature is EIP-712, domain ("EMR Rollup", "1", chain, contract), `Invitation(uint64 inviter,bytes16
+//! nonce,uint64 expires)`, by the Ethereum key that owns the inviter's account.
 //!
-//! As text it is one word: `emr1`, then base32 (RFC 4648, lower case, no padding) of 93 bytes: inviter (3), nonce (16), expiry (5), signature
-//! (65), and the first 4 bytes of Keccak-256 over `emr1` and the preceding bytes. Numbers are big-endian. Upper case is accepted too.
+//! As text it is one word: `emr1`, then base32 (RFC 4648, lower case, no padding) of 93 bytes: inviter (3), nonce (16),
+//! expiry (5), signature (65), and the first 4 bytes of Keccak-256 over `emr1` and the preceding bytes. Numbers are
+//! big-endian. Upper case is accepted too.
 
 use std::{fmt, str::FromStr};
 
@@ -116,7 +117,8 @@ impl Invitation {
     /// Checks only the time, which needs no knowledge of the inviter.
     ///
     /// # Errors
-    /// Returns [`InvitationError::Expired`] after its end, and [`InvitationError::TooLong`] if the end is more than [`MAX_VALIDITY`] away.
+    /// Returns [`InvitationError::Expired`] after its end, and [`InvitationError::TooLong`] if the end is more than
+    /// [`MAX_VALIDITY`] away.
     pub fn check_time(&self, now: UnixTime) -> Result<(), InvitationError> {
         if self.expires < now {
             return Err(InvitationError::Expired);
@@ -127,8 +129,9 @@ impl Invitation {
         Ok(())
     }
 
-    /// Checks the time, and that `owner` signed the invitation for this chain and contract. `owner` must be the owner of the inviter's account
-    /// on L1. Only the node knows whether the inviter may invite, and whether the invitation was used.
+    /// Checks the time, and that `owner` signed the invitation for this chain and contract. `owner` must be the owner
+    /// of the inviter's account on L1. Only the node knows whether the inviter may invite, and whether the invitation
+    /// was used.
     ///
     /// # Errors
     /// Returns [`InvitationError`] if the time or the signature is wrong.

@@ -1,7 +1,8 @@
-//! The credential of a prover on another machine. It allows fetching jobs and submitting proofs; the node refuses it on all other routes.
+//! The credential of a prover on another machine. It allows fetching jobs and submitting proofs; the node refuses it on
+//! all other routes.
 //!
-//! Its text is `emr-prover-` and 64 hex digits, 32 random bytes. It is sent as `Authorization: Bearer`. The node keeps only
-//! [`ProverCredential::digest`], so nobody can act as a prover with data from the node's disk.
+//! Its text is `emr-prover-` and 64 hex digits, 32 random bytes. It is sent as `Authorization: Bearer`. The node keeps
+//! only [`ProverCredential::digest`], so nobody can act as a prover with data from the node's disk.
 
 use std::fmt;
 
@@ -18,7 +19,8 @@ const TEXT_BYTES: usize = PREFIX.len() + 64;
 #[error("this is not a prover's credential: give the file that `emr-hospital prover add` wrote")]
 pub struct NotACredential;
 
-/// A prover's credential. It is secret, and erased from memory when dropped. The buffer cannot grow, so no copy stays in memory.
+/// A prover's credential. It is secret, and erased from memory when dropped. The buffer cannot grow, so no copy stays
+/// in memory.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ProverCredential(Zeroizing<[u8; TEXT_BYTES]>);
 
@@ -59,7 +61,8 @@ impl ProverCredential {
         std::str::from_utf8(&*self.0).expect("ASCII")
     }
 
-    /// The digest that the node keeps: Keccak-256 of the text, 32 bytes. The text has 256 random bits, so no slow hash is needed.
+    /// The digest that the node keeps: Keccak-256 of the text, 32 bytes. The text has 256 random bits, so no slow hash
+    /// is needed.
     pub fn digest(&self) -> [u8; 32] {
         keccak256(&*self.0)
     }
@@ -74,8 +77,8 @@ impl fmt::Debug for ProverCredential {
 /// The longest name of a prover in bytes.
 const MAX_NAME: usize = 40;
 
-/// Whether a prover can have this name: 1 to 40 characters of `a-z`, `A-Z`, `0-9`, `-`, `_` and `.`, the first a letter or digit. Such a
-/// name is safe in a path and on a terminal.
+/// Whether a prover can have this name: 1 to 40 characters of `a-z`, `A-Z`, `0-9`, `-`, `_` and `.`, the first a letter
+/// or digit. Such a name is safe in a path and on a terminal.
 pub fn is_name(name: &str) -> bool {
     let plain = |c: u8| c.is_ascii_alphanumeric() || b"-_.".contains(&c);
     name.len() <= MAX_NAME

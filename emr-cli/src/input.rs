@@ -35,7 +35,8 @@ pub fn read_text(what: &str, file: &Path) -> Result<String, Failure> {
     })
 }
 
-/// Reads a small text file that holds a secret. The buffer does not grow, so no copy stays in memory. It is erased when dropped.
+/// Reads a small text file that holds a secret. The buffer does not grow, so no copy stays in memory. It is erased when
+/// dropped.
 ///
 /// # Errors
 /// The same as [`read_text`].

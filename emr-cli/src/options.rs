@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use clap::{Args, builder::FalseyValueParser};
-use emr_core::{AccountIndex, PlainHttp, Reason, RecordSlot, Rights, Role};
+use emr_client::verify::settled_state::Finality;
+use emr_core::{AccountIndex, Origin, PlainHttp, Reason, RecordSlot, Rights, Role};
 use url::Url;
 
 use crate::failure::{Exit, Failure};
@@ -31,6 +32,10 @@ pub struct Options {
     /// Allow plain http to and from other machines, where it can be read and changed on the way
     #[arg(long, global = true, env = "EMR_INSECURE", hide_env_values = true, value_parser = FalseyValueParser::new())]
     pub insecure: bool,
+    /// Which L1 states to remember, so that no older one is believed: finalized, latest, or BLOCKS back [default:
+    /// finalized; on a development chain: latest]
+    #[arg(long, global = true, env = "EMR_FINALITY", hide_env_values = true, value_name = "BLOCKS")]
+    pub finality: Option<Finality>,
     /// Print one JSON object on stdout
     #[arg(long, global = true)]
     pub json: bool,
@@ -43,6 +48,14 @@ pub struct Options {
 pub fn parse_address(text: &str) -> Result<Url, String> {
     let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
     url.ok_or_else(|| format!("write an address like http://{DEFAULT_NODE}"))
+}
+
+/// Parses an address at which clients reach a node.
+///
+/// # Errors
+/// Fails if the text is not the address of an HTTP server.
+pub fn parse_origin(text: &str) -> Result<Origin, String> {
+    text.parse().map_err(|_| "write an address like https://node.example".to_owned())
 }
 
 impl Options {

@@ -126,8 +126,9 @@ pub async fn open(options: &Options, role: Role) -> Result<Client, Failure> {
     Ok(client)
 }
 
-/// Reports the outcome of operations of earlier runs, one line for each kind and outcome. Omits settled grants and revocations, because
-/// that is the expected outcome. Does report settled records: people who repeat an interrupted upload must learn that it succeeded.
+/// Reports the outcome of operations of earlier runs, one line for each kind and outcome. Omits settled grants and
+/// revocations, because that is the expected outcome. Does report settled records: people who repeat an interrupted
+/// upload must learn that it succeeded.
 fn summary(resumed: &[Resumed]) -> Vec<String> {
     let mut lines: BTreeMap<(String, &str, String), Vec<String>> = BTreeMap::new();
     for resumed in resumed {
@@ -171,7 +172,11 @@ pub async fn connect(options: &Options, profile: Profile, identity: Identity) ->
         let rpc = address(&options.rpc, joined.map(|known| known.rpc), DEFAULT_RPC);
         Client::join_with(profile, identity, &node, &rpc, options.plain_http()).await
     };
-    Ok(client?)
+    let client = client?;
+    Ok(match options.finality {
+        Some(finality) => client.with_finality(finality),
+        None => client,
+    })
 }
 
 fn profile_failure(error: ProfileError, role: Role) -> Failure {

@@ -11,8 +11,8 @@ use tracing_subscriber::filter::{EnvFilter, LevelFilter};
 
 use crate::failure::{Exit, Failure, OrExit};
 
-/// Parses the command line. `--help` and `--version` print and end the process with 0. A wrong command line is explained on one
-/// line of stderr, and ends the process with [`Exit::Usage`].
+/// Parses the command line. `--help` and `--version` print and end the process with 0. A wrong command line is
+/// explained on one line of stderr, and ends the process with [`Exit::Usage`].
 pub fn parse<A: Parser>() -> A {
     A::try_parse().unwrap_or_else(|error| match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
@@ -41,7 +41,8 @@ fn one_paragraph(text: &str) -> String {
     lines.chain(["try --help".to_owned()]).collect::<Vec<_>>().join("; ")
 }
 
-/// Runs a command on an async runtime. Prints a failure on stderr, on one line or as a JSON object, and returns its exit code.
+/// Runs a command on an async runtime. Prints a failure on stderr, on one line or as a JSON object, and returns its
+/// exit code.
 pub fn run<F: Future<Output = Result<(), Failure>>>(json: bool, command: F) -> ExitCode {
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
@@ -53,8 +54,8 @@ pub fn run<F: Future<Output = Result<(), Failure>>>(json: bool, command: F) -> E
                 survive_full_disk()?;
                 command.await
             });
-            // A proof or a derivation that nobody waits for any more must not keep the process alive. The data on disk survive this, as they
-            // survive kill -9.
+            // A proof or a derivation that nobody waits for any more must not keep the process alive. The data on disk
+            // survive this, as they survive kill -9.
             runtime.shutdown_background();
             done
         });
@@ -73,8 +74,8 @@ fn log_filter(directives: Option<String>) -> EnvFilter {
     builder.parse_lossy(directives.unwrap_or_default())
 }
 
-/// Handles SIGXFSZ. A write beyond RLIMIT_FSIZE raises this signal, which would end the process. With a handler, the write fails
-/// instead, with an error that says that the disk is full.
+/// Handles SIGXFSZ. A write beyond RLIMIT_FSIZE raises this signal, which would end the process. With a handler, the
+/// write fails instead, with an error that says that the disk is full.
 #[cfg(target_os = "linux")]
 fn survive_full_disk() -> Result<(), Failure> {
     const SIGXFSZ: i32 = 25;

@@ -21,7 +21,7 @@ use crate::{
     profile::{Hospital, Profile, Settings},
     verify::card::{Card, CardError, CheckedCard, Evidence},
     verify::directory::{self, DirectoryCheckError, PublishedDirectory},
-    verify::settled_state::{SettledState, SettledStateError},
+    verify::settled_state::{Finality, SettledState, SettledStateError},
 };
 
 /// How often the client looks again for an account that is neither settled nor queued.
@@ -34,9 +34,10 @@ pub(crate) fn random_element() -> Fr {
 
 /// The client of a participant. Clones are cheap and stand for the same participant: give one to each task.
 ///
-/// Every flow of this crate is a method: see the modules `register`, `upload`, `grant`, `revoke`, `request`, `retrieve`. Flows of one
-/// participant that sign run one after the other, because each builds on what the previous one signed. Different participants do not wait for
-/// each other. The data folder is free again when the last clone is dropped.
+/// Every flow of this crate is a method: see the modules `register`, `upload`, `grant`, `revoke`, `request`,
+/// `retrieve`. Flows of one participant that sign run one after the other, because each builds on what the previous one
+/// signed. Different participants do not wait for each other. The data folder is free again when the last clone is
+/// dropped.
 #[derive(Clone, Debug)]
 pub struct Client {
     pub(crate) profile: Arc<Profile>,
@@ -44,12 +45,13 @@ pub struct Client {
     pub(crate) node: NodeClient,
     pub(crate) rollup: Rollup<DynProvider>,
     hospital: Option<Hospital>,
+    finality: Finality,
     account: Arc<RwLock<Option<AccountIndex>>>,
     turn: Arc<tokio::sync::Mutex<()>>,
 }
 
-/// The hospital that a profile stays with. The hospital is identified by its owner, not by its index: when L1 reorganises, the index can
-/// get another owner.
+/// The hospital that a profile stays with. The hospital is identified by its owner, not by its index: when L1
+/// reorganises, the index can get another owner.
 fn pinned(before: Option<Hospital>, now: Hospital, joining: bool) -> Result<Hospital, ClientError> {
     match before {
         Some(before) if before.owner != now.owner && !joining => Err(ClientError::OtherHospital { before, now }),
@@ -66,7 +68,8 @@ impl Client {
         Self::open_with(profile, keys, PlainHttp::ThisMachine).await
     }
 
-    /// The same as [`Self::open`], but the caller decides where plain http is allowed. The profile does not remember this.
+    /// The same as [`Self::open`], but the caller decides where plain http is allowed. The profile does not remember
+    /// this.
     ///
     /// # Errors
     /// The same as [`Self::open`].
@@ -83,7 +86,8 @@ impl Client {
         Self::join_with(profile, keys, node, rpc, PlainHttp::ThisMachine).await
     }
 
-    /// The same as [`Self::join`], but the caller decides where plain http is allowed. The profile does not remember this.
+    /// The same as [`Self::join`], but the caller decides where plain http is allowed. The profile does not remember
+    /// this.
     ///
     /// # Errors
     /// The same as [`Self::join`].
@@ -97,7 +101,8 @@ impl Client {
         Self::join_through(profile, keys, &Connections::new(node, rpc, plain)?).await
     }
 
-    /// The same as [`Self::join`] with any endpoint, such as a chain in this process. The profile remembers only the endpoint's name.
+    /// The same as [`Self::join`] with any endpoint, such as a chain in this process. The profile remembers only the
+    /// endpoint's name.
     ///
     /// # Errors
     /// The same as [`Self::join`].
@@ -141,7 +146,8 @@ impl Client {
             hospital: before.as_ref().and_then(|settings| settings.hospital),
             account: before.as_ref().and_then(|settings| settings.account),
         };
-        // Anyone who knows the development setup can forge proofs, so the client relies on no state where forging could pay.
+        // Anyone who knows the development setup can forge proofs, so the client relies on no state where forging could
+        // pay.
         if !DEVELOPMENT_CHAINS.contains(&status.chain_id) {
             return Err(ClientError::NotADevelopmentChain(status.chain_id));
         }
@@ -160,9 +166,10 @@ impl Client {
             hospital = Some(pinned(settings.hospital, Hospital { account: now, owner }, joining)?);
             settings.hospital = hospital;
         }
-        // A registration may have succeeded after this process was killed, and a reorganisation of L1 may have removed one.
+        // A registration may have succeeded after this process was killed, and a reorganisation of L1 may have removed
+        // one.
         settings.account = rollup.account_of(keys.ethereum_address()).await?;
-        let account = settings.account;
+        let (account, finality) = (settings.account, Finality::of_chain(settings.chain_id));
         profile.join(settings)?;
         let client = Self {
             profile: Arc::new(profile),
@@ -170,6 +177,7 @@ impl Client {
             node,
             rollup,
             hospital,
+            finality,
             account: Arc::new(RwLock::new(account)),
             turn: Arc::default(),
         };
@@ -272,18 +280,31 @@ impl Client {
         Card::of(&*self.keys, &self.instance(), self.account().ok())
     }
 
-    /// Reads the current state on L1 with its proof. It is never older than the newest state that this profile has seen.
+    /// Sets which states this client remembers. Without this, it remembers finalized states, and on a development chain
+    /// every state.
+    #[must_use]
+    pub fn with_finality(self, finality: Finality) -> Self {
+        Self { finality, ..self }
+    }
+
+    /// Reads the current state on L1 with its proof. It is never older than the newest final state that this profile
+    /// has seen.
     ///
     /// # Errors
     /// Returns [`SettledStateError`] if the Ethereum node does not answer, if its proof is wrong, or if it shows an older state.
     pub async fn settled_state(&self) -> Result<SettledState, SettledStateError> {
-        let state = SettledState::read(self.rollup.provider(), &self.instance()).await?;
-        self.profile.seen().note(state.batches(), state.root())?;
-        Ok(state)
+        let (provider, instance, seen) = (self.rollup.provider(), self.instance(), self.profile.seen());
+        let newest = SettledState::read(provider, &instance).await?;
+        let deployed_at = self.rollup.deployed_at();
+        if let Some(last) = SettledState::read_final(provider, &instance, self.finality, &newest, deployed_at).await? {
+            seen.note(last.batches(), last.root())?;
+        }
+        seen.check(newest.batches(), newest.root())?;
+        Ok(newest)
     }
 
-    /// Compares a card with the state, or with the L1 queue if its account is not in the state yet. Compares its Ethereum address with
-    /// the contract.
+    /// Compares a card with the state, or with the L1 queue if its account is not in the state yet. Compares its
+    /// Ethereum address with the contract.
     ///
     /// # Errors
     /// Returns [`CardError`] if the card does not agree, and other errors if node or L1 cannot be read.
@@ -348,8 +369,9 @@ impl Client {
         }
     }
 
-    /// Makes an operation of this participant on a patient's subtree. The patient and both epochs come from checked cards, never from a
-    /// node's answer. Otherwise a node could name another patient, and get a signature for that one.
+    /// Makes an operation of this participant on a patient's subtree. The patient and both epochs come from checked
+    /// cards, never from a node's answer. Otherwise a node could name another patient, and get a signature for that
+    /// one.
     pub(crate) async fn operation(&self, patient: &CheckedCard, action: Action) -> Result<Operation, ClientError> {
         let signer = self.account()?;
         let signer_epoch = if signer == patient.account() { patient.epoch() } else { self.own_card().await?.epoch() };

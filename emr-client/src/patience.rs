@@ -1,7 +1,7 @@
 //! How long a flow asks again while two honest answers differ.
 //!
-//! The node and the Ethereum node are asked one after the other. Their answers differ if a batch is settled in between, or if the node has not
-//! followed L1 yet (it looks every 4 seconds). That is not an error: both are asked again.
+//! The node and the Ethereum node are asked one after the other. Their answers differ if a batch is settled in between,
+//! or if the node has not followed L1 yet (it looks every 4 seconds). That is not an error: both are asked again.
 
 use std::time::Duration;
 

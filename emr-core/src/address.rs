@@ -3,6 +3,7 @@
 
 use std::{fmt, net::SocketAddr, str::FromStr};
 
+use sha2::{Digest, Sha256};
 use url::{Host, Url};
 
 /// Where plain http is allowed.
@@ -88,6 +89,11 @@ impl HttpAddress {
         &self.0
     }
 
+    /// Scheme, host and port.
+    pub fn origin(&self) -> Origin {
+        Origin(self.0.origin().ascii_serialization())
+    }
+
     /// Whether the server is on this machine.
     pub fn is_this_machine(&self) -> bool {
         match self.0.host() {
@@ -117,6 +123,38 @@ impl fmt::Display for HttpAddress {
 impl fmt::Debug for HttpAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "HttpAddress({self})")
+    }
+}
+
+/// Scheme, host and port of an HTTP server as its clients address it, for example `https://node.example`. The port is
+/// left out if it is the scheme's own. A login is signed for an origin.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Origin(String);
+
+impl Origin {
+    /// SHA-256 of the text.
+    pub fn digest(&self) -> [u8; 32] {
+        Sha256::digest(self.0.as_bytes()).into()
+    }
+
+    /// Whether a client at this address talks to its own machine.
+    pub fn is_this_machine(&self) -> bool {
+        HttpAddress::parse(&self.0, PlainHttp::Everywhere).is_ok_and(|address| address.is_this_machine())
+    }
+}
+
+/// Takes the origin of any URL of an HTTP server.
+impl FromStr for Origin {
+    type Err = AddressError;
+
+    fn from_str(text: &str) -> Result<Self, AddressError> {
+        HttpAddress::parse(text, PlainHttp::Everywhere).map(|address| address.origin())
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
     }
 }
 
@@ -161,6 +199,27 @@ mod tests {
             assert_eq!(PlainHttp::ThisMachine.allows_listening(address), Err(AddressError::Listen(address)));
             assert_eq!(PlainHttp::Everywhere.allows_listening(address), Ok(()));
         }
+        Ok(())
+    }
+
+    #[test]
+    fn an_origin_is_scheme_host_and_port() -> Result<(), AddressError> {
+        for (text, origin) in [
+            ("https://Node.Example:443/emr?x#y", "https://node.example"),
+            ("http://name:secret@node.example:80/", "http://node.example"),
+            ("http://127.0.0.1:8550", "http://127.0.0.1:8550"),
+            ("http://[::1]:8550/v1", "http://[::1]:8550"),
+        ] {
+            let parsed: Origin = text.parse()?;
+            assert_eq!(parsed.to_string(), origin);
+            assert_eq!(parsed.to_string().parse::<Origin>()?, parsed);
+            assert_eq!(parsed.is_this_machine(), origin.contains(":8550"), "{origin}");
+        }
+        let [plain, tls, port] =
+            ["http://a.example", "https://a.example", "https://a.example:8443"].map(str::parse::<Origin>);
+        let digests = [plain?.digest(), tls?.digest(), port?.digest()];
+        assert!(digests[0] != digests[1] && digests[1] != digests[2] && digests[0] != digests[2]);
+        assert!("node.example".parse::<Origin>().is_err());
         Ok(())
     }
 

@@ -15,7 +15,7 @@ mod standing;
 mod state_root;
 mod value;
 
-pub use address::{AddressError, HttpAddress, PlainHttp};
+pub use address::{AddressError, HttpAddress, Origin, PlainHttp};
 pub use authorship::{Authorship, AuthorshipError};
 pub use cid::{Cid, Codec};
 pub use class::{Class, ClassMask, UnknownName};

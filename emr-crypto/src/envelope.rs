@@ -36,8 +36,7 @@ pub fn verify_authorship(authorship: &[u8], signature: &[u8], author_key: &RsaPu
     author_key.verify_pss(SigningContext::AUTHORSHIP, authorship, signature)
 }
 
-/// A record with its authorship: the content of an envelope. Nothing in it depends on where or for which readers it is
-/// stored.
+/// A record with its authorship: the content of an envelope. It does not depend on storage and readers.
 #[derive(Clone, PartialEq, Eq)]
 pub struct AuthoredRecord {
     /// The record's bytes.
@@ -155,8 +154,7 @@ pub struct SealedRecord {
 impl SealedRecord {
     /// Encrypts `authored` with a new content key, and wraps this key to the class's epoch key.
     ///
-    /// To rekey a record, open it and seal it to the new epoch's key in the same context. Attachments keep their keys
-    /// and blocks, because the author signed their addresses with the record.
+    /// To rekey a record, open it and seal it to the new epoch's key in the same context. Attachments stay the same.
     ///
     /// # Errors
     /// Returns [`SealError::EpochKey`] if the epoch key is for another class or not usable, [`SealError::Authorship`]
@@ -252,13 +250,11 @@ impl OpenedRecord {
     /// context. `fetch` may get blocks from any node, because this function hashes them again. It follows only links
     /// that the sealed part accounts for, and assembles at most [`MAX_RECORD_BYTES`].
     ///
-    /// Afterwards the caller must check the record leaf (`stored` from `manifest` and `storage_salt`, `authored` from
-    /// the authorship), the authorship against the record's commitment, and the author's key against the author's
-    /// account.
+    /// Afterwards the caller must check the record leaf (`stored`, `authored`), the authorship against the record's
+    /// commitment, and the author's key against the author's account (`docs/envelope.md`).
     ///
     /// # Errors
-    /// Returns [`OpenError`] if a block cannot be fetched, is another block or does not open, or if the author's
-    /// signature is wrong. Any fault in the blocks' content gives [`DecryptionFailed`].
+    /// Returns [`OpenError`]. Any fault in the blocks' content gives [`DecryptionFailed`].
     pub fn open<E: std::error::Error + 'static>(
         manifest: &Cid,
         mut fetch: impl FnMut(&Cid) -> Result<Vec<u8>, E>,

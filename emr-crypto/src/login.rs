@@ -1,6 +1,6 @@
 //! The message that an account signs to log in. It proves to a node that the caller holds an account's RSA key.
 
-use emr_core::{AccountIndex, UnixTime};
+use emr_core::{AccountIndex, Origin, UnixTime};
 
 use crate::random;
 use crate::rsa_key::{BadSignature, RsaPublic, RsaSecret, SigningContext};
@@ -15,7 +15,7 @@ pub enum LoginMessageError {
     /// The signature is not that of the account's key.
     #[error(transparent)]
     Signature(#[from] BadSignature),
-    /// The bytes are not the 80 bytes of a login message.
+    /// The bytes are not the 112 bytes of a login message.
     #[error("not a login message")]
     Malformed,
 }
@@ -23,14 +23,13 @@ pub enum LoginMessageError {
 /// The message that an account signs to log in. Nonce and expiry come from the node's challenge; a node accepts each
 /// nonce once.
 ///
-/// Bytes: domain 32 | verifier 4 | account 4 | nonce 32 | expires 8, integers big-endian; 80 in all. Signed with
-/// RSA-PSS in the context [`SigningContext::LOGIN`].
+/// Bytes: domain 32 | verifier 4 | account 4 | nonce 32 | expires 8 | origin 32, integers big-endian; 112 in all.
+/// Signed with RSA-PSS in the context [`SigningContext::LOGIN`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoginMessage {
     /// The rollup's domain, 32 bytes big-endian.
     pub domain: [u8; 32],
-    /// The account of the hospital that asks. The signer checks that it is the hospital that they want to talk to.
-    /// Without this check, a node could pass on another node's challenge and log in there in the signer's name.
+    /// The account of the hospital that asks. A signer who knows the hospital checks it.
     pub verifier: AccountIndex,
     /// The account that must prove itself.
     pub account: AccountIndex,
@@ -38,29 +37,40 @@ pub struct LoginMessage {
     pub nonce: [u8; 32],
     /// The last second in which the signature is accepted.
     pub expires: UnixTime,
+    /// Digest of the address to which the signer sends the answer ([`emr_core::Origin::digest`]). It comes from the
+    /// signer's user, not from the node. A node accepts only addresses that lead to it. Without this, a node could pass
+    /// on another node's challenge and log in there in the signer's name.
+    pub origin: [u8; 32],
 }
 
 impl LoginMessage {
     /// Size in bytes.
-    pub const BYTES: usize = 80;
+    pub const BYTES: usize = 112;
 
     /// Makes a message with a new random nonce.
-    pub fn new(domain: [u8; 32], verifier: AccountIndex, account: AccountIndex, expires: UnixTime) -> Self {
-        Self { domain, verifier, account, nonce: random::bytes(), expires }
+    pub fn new(
+        domain: [u8; 32],
+        verifier: AccountIndex,
+        account: AccountIndex,
+        expires: UnixTime,
+        origin: &Origin,
+    ) -> Self {
+        Self { domain, verifier, account, nonce: random::bytes(), expires, origin: origin.digest() }
     }
 
-    /// The 80 bytes.
+    /// The 112 bytes.
     pub fn to_bytes(&self) -> [u8; Self::BYTES] {
         let mut bytes = [0; Self::BYTES];
         bytes[..32].copy_from_slice(&self.domain);
         bytes[32..36].copy_from_slice(&(self.verifier.get() as u32).to_be_bytes());
         bytes[36..40].copy_from_slice(&(self.account.get() as u32).to_be_bytes());
         bytes[40..72].copy_from_slice(&self.nonce);
-        bytes[72..].copy_from_slice(&self.expires.get().to_be_bytes());
+        bytes[72..80].copy_from_slice(&self.expires.get().to_be_bytes());
+        bytes[80..].copy_from_slice(&self.origin);
         bytes
     }
 
-    /// Decodes the 80 bytes.
+    /// Decodes the 112 bytes.
     ///
     /// # Errors
     /// Returns [`LoginMessageError::Malformed`] for another length or a number out of range.
@@ -75,6 +85,7 @@ impl LoginMessage {
             account: account(36)?,
             nonce: array(40),
             expires: UnixTime::new(number(72, 80)).map_err(|_| LoginMessageError::Malformed)?,
+            origin: array(80),
         })
     }
 

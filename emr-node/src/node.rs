@@ -7,6 +7,7 @@ use emr_chain::{
     Parameters, Rollup, RollupError,
     endpoint::{Endpoint, EndpointError},
 };
+use emr_core::Origin;
 use emr_durable::Disk;
 use emr_ipfs::Blockstore;
 use emr_rollup::{operation::Domain, version::CircuitVersion};
@@ -19,6 +20,7 @@ use crate::{
     http::{
         FairListener, Peer,
         limits::Limits,
+        origins::Origins,
         routes::{App, router},
         server::GRACE,
     },
@@ -61,6 +63,10 @@ pub struct NodeConfig {
     pub seal: SealPolicy,
     /// The limits of the HTTP service.
     pub limits: Limits,
+    /// The addresses at which clients reach the node, if they differ from `listen`: behind a reverse proxy, or if
+    /// `listen` is all addresses of this machine. A login counts only if the client signed one of them, so that a
+    /// hostile node cannot pass it on.
+    pub origins: Vec<Origin>,
 }
 
 /// Why a node does not start.
@@ -131,7 +137,8 @@ pub struct RunningNode {
 }
 
 impl Node {
-    /// Starts a node: checks chain and contract, computes the state from L1 and compares it with L1's root, then serves.
+    /// Starts a node: checks chain and contract, computes the state from L1 and compares it with L1's root, then
+    /// serves.
     ///
     /// # Errors
     /// Returns [`StartError`] if any of this fails. A later start then finds everything that it needs.
@@ -219,7 +226,8 @@ async fn serve(
     let url = format!("http://{address}/").parse();
     let url = url.map_err(|_| failed(std::io::Error::other("not a usable address")))?;
     let (stop, mut stopped) = watch::channel(false);
-    let app = router(Arc::new(App::new(Arc::clone(&pipeline), &config.limits)), stopped.clone());
+    let origins = Origins::new(config.origins, address);
+    let app = router(Arc::new(App::new(Arc::clone(&pipeline), &config.limits, origins)), stopped.clone());
     let app = app.into_make_service_with_connect_info::<Peer>();
     let connections = config.limits.connections;
     let tasks = Arc::clone(&pipeline.engine.tasks);
@@ -260,10 +268,12 @@ impl RunningNode {
         Arc::clone(&self.pipeline.engine.tasks).failed()
     }
 
-    /// Stops the node. It accepts no new requests, and gives running ones a moment. The next start continues unfinished work.
+    /// Stops the node. It accepts no new requests, and gives running ones a moment. The next start continues unfinished
+    /// work.
     ///
-    /// This returns after a few seconds at most. By then another node can use the folder, unless the disk or a derivation of the state
-    /// takes longer: a warning says so. Then the folder is free when that work ends, or when the process ends, which loses nothing.
+    /// This returns after a few seconds at most. By then another node can use the folder, unless the disk or a
+    /// derivation of the state takes longer: a warning says so. Then the folder is free when that work ends, or when
+    /// the process ends, which loses nothing.
     pub async fn shutdown(mut self) {
         self.stop.send_replace(true);
         if tokio::time::timeout(GRACE * 2, &mut self.server).await.is_err() {

@@ -127,7 +127,8 @@ impl RequestError {
     }
 }
 
-/// An operation that breaks C4 or C8 was made for another state or time, and must be signed again. Any other violation breaks the rules.
+/// An operation that breaks C4 or C8 was made for another state or time, and must be signed again. Any other violation
+/// breaks the rules.
 impl From<Violation> for RequestError {
     fn from(violation: Violation) -> Self {
         match violation.clause {

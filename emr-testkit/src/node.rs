@@ -243,6 +243,7 @@ pub fn config(endpoint: Endpoint, rollup: &Rollup<DynProvider>, folder: &Path) -
         prover: ProverConfig { cache: default_cache().ok_or("a home folder")?, local: false },
         seal: SealPolicy::Manual,
         limits: Limits::default(),
+        origins: Vec::new(),
     })
 }
 

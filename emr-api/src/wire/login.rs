@@ -30,6 +30,8 @@ pub struct LoginRequest {
     pub nonce: String,
     /// When the challenge expires, unchanged from the challenge.
     pub expires: UnixTime,
+    /// The address to which the client sends this: scheme, host and port, as in [`emr_core::Origin`].
+    pub origin: String,
     /// The RSA public key to which the account commits: SPKI DER, base64.
     pub public_key: String,
     /// The commitment's salt ([`crate::encryption`]), hex; empty for doctors and hospitals.

@@ -30,8 +30,8 @@
 //! | `GET /v1/prover/job` | a prover ([`crate::prover`]), or the hospital | → [`ProofJob`], or 204 |
 //! | `POST /v1/prover/jobs/{number}` | a prover, or the hospital | proof bytes → 202 |
 //!
-//! Every refusal has a [`Problem`] as body. With `too-many` (429) and with some `unavailable` (503), the header `Retry-After` says
-//! after how many seconds the same request may succeed.
+//! Every refusal has a [`Problem`] as body. With `too-many` (429) and with some `unavailable` (503), the header
+//! `Retry-After` says after how many seconds the same request may succeed.
 //!
 //! One file for each topic.
 
@@ -62,8 +62,8 @@ pub use self::{
 /// Why a request was refused. The HTTP status gives the kind. `code` is stable, and `message` says what to do next.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
-    /// For programs: `unauthorized`, `forbidden`, `revoked`, `no-session`, `not-found`, `refused`, `stale`, `too-large`,
-    /// `too-many`, `unavailable`, `malformed`.
+    /// For programs: `unauthorized`, `forbidden`, `revoked`, `no-session`, `not-found`, `refused`, `stale`,
+    /// `too-large`, `too-many`, `unavailable`, `malformed`.
     pub code: String,
     /// For people.
     pub message: String,

@@ -42,7 +42,8 @@ pub struct Demo {
     ipfs: Option<Url>,
 }
 
-/// Runs the demo. With `--data-dir`, everything is kept and the next run continues from there. Otherwise it is deleted afterwards.
+/// Runs the demo. With `--data-dir`, everything is kept and the next run continues from there. Otherwise it is deleted
+/// afterwards.
 ///
 /// # Errors
 /// Returns the failure of a step. No acknowledged operation is lost: the next run with the same folder continues.

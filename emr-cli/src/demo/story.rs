@@ -211,6 +211,7 @@ impl Stage {
             plain: self.plain,
             seal: emr_node::SealPolicy::Manual,
             limits: emr_node::Limits::default(),
+            origins: Vec::new(),
             prove: true,
             deploy: true,
         }
@@ -254,7 +255,8 @@ impl Stage {
         let folder = doctor.profile().folder().to_owned();
         let patient = self.folder.join("patient-card.json");
         std::fs::write(&patient, patient_card.to_json()).or_exit(Exit::Storage)?;
-        // Forgets operations that were settled meanwhile, so that the other process does not report them. Then frees the folder for it.
+        // Forgets operations that were settled meanwhile, so that the other process does not report them. Then frees
+        // the folder for it.
         doctor.resume().await?;
         drop(doctor);
         let output = folder.join("retrieved.json");

@@ -19,7 +19,7 @@ use alloy::{
     signers::local::PrivateKeySigner,
 };
 use emr_chain::endpoint::Endpoint;
-use emr_core::Role;
+use emr_core::{Origin, Role};
 use emr_crypto::{Identity, RsaBits};
 use emr_node::{Activity, Limits};
 use secrecy::SecretString;
@@ -30,7 +30,7 @@ use url::Url;
 
 use crate::{
     failure::{Exit, Failure, OrExit},
-    options::{DEFAULT_NODE, Options, parse_address},
+    options::{DEFAULT_NODE, Options, parse_address, parse_origin},
     participant, passphrase,
     report::{Answer, Progress, print},
 };
@@ -57,9 +57,14 @@ pub struct Serving {
     /// Seal a batch when an operation has waited this long
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
     pub seal_after: u64,
-    /// Trust the last hop of X-Forwarded-For, because a reverse proxy is in front of the node; nobody else may reach --listen
+    /// Trust the last hop of X-Forwarded-For, because a reverse proxy is in front of the node; nobody else may reach
+    /// --listen
     #[arg(long)]
     pub behind_proxy: bool,
+    /// An address at which clients reach the node, if it is not the one of --listen; repeat it for more. Logins count
+    /// for these addresses only
+    #[arg(long, value_name = "URL", value_parser = parse_origin)]
+    pub public_url: Vec<Origin>,
     /// How many invitations of each doctor this hospital pays for per day
     #[arg(long, value_name = "N", default_value_t = 20)]
     pub doctor_invites: u32,
@@ -131,6 +136,7 @@ fn plan(options: &Options, folder: std::path::PathBuf, serving: &Serving) -> Sit
             doctor_invites: serving.doctor_invites,
             ..Limits::default()
         },
+        origins: serving.public_url.clone(),
         prove: !serving.no_prove,
         deploy: false,
     }

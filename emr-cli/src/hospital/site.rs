@@ -13,7 +13,7 @@ use alloy::{
     signers::local::PrivateKeySigner,
 };
 use emr_chain::endpoint::{Endpoint, EndpointError};
-use emr_core::{HttpAddress, PlainHttp};
+use emr_core::{HttpAddress, Origin, PlainHttp};
 use emr_devnet::{ChainConfig, EmbeddedChain, OpenError, RpcServer, StoreError, serve_rpc};
 use emr_ipfs::{Blockstore, DiskStore, KuboStore};
 use emr_node::{Limits, Node, NodeConfig, ProverConfig, RunningNode, SealPolicy};
@@ -44,6 +44,8 @@ pub struct SitePlan {
     pub seal: SealPolicy,
     /// The limits of the node's HTTP service.
     pub limits: Limits,
+    /// The addresses at which clients reach the node, if they differ from `listen`.
+    pub origins: Vec<Origin>,
     /// Whether this process proves.
     pub prove: bool,
     /// Whether to deploy if nothing is deployed yet.
@@ -81,6 +83,11 @@ impl SitePlan {
     /// Returns the part that does not start, and what to do.
     pub async fn start(&self, hospital: &PrivateKeySigner) -> Result<Site, Failure> {
         self.plain.allows_listening(self.listen).or_exit(Exit::Usage)?;
+        if self.origins.is_empty() && (self.limits.behind_proxy || self.listen.ip().is_unspecified()) {
+            let message =
+                "say at which address clients reach the node: --public-url URL; logins count for that address only";
+            return Err(Failure::new(Exit::Usage, message));
+        }
         let (endpoint, rpc, server) = self.chain(hospital.address()).await?;
         let deployment = match DeploymentFile::read(&self.folder)? {
             Some(deployment) => deployment,
@@ -100,6 +107,7 @@ impl SitePlan {
             prover: ProverConfig { cache: key_cache()?, local: self.prove },
             seal: self.seal,
             limits: self.limits,
+            origins: self.origins.clone(),
         })
         .await
         .map_err(start_failure::failure)?;

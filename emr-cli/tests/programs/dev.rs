@@ -1,5 +1,5 @@
-//! The everyday case: `emr-hospital dev` runs in one process, and each command of doctor, patient and hospital in another. `dev` is
-//! killed twice. The proofs are real.
+//! The everyday case: `emr-hospital dev` runs in one process, and each command of doctor, patient and hospital in
+//! another. `dev` is killed twice. The proofs are real.
 
 use std::{
     fs,

@@ -65,7 +65,8 @@ impl Resumed {
     }
 }
 
-/// An error if a revocation was returned or refused or has lapsed. It is an error and not a value, so that no caller can overlook it.
+/// An error if a revocation was returned or refused or has lapsed. It is an error and not a value, so that no caller
+/// can overlook it.
 pub(crate) fn lost_revocation(resumed: &[Resumed]) -> Result<(), ClientError> {
     let lost = resumed.iter().filter(|resumed| resumed.kind.ends_rights()).find_map(|resumed| match &resumed.fate {
         Fate::Returned { reason } | Fate::Refused { reason } => Some(reason.clone()),

@@ -57,8 +57,8 @@ pub enum GrantError {
 pub enum History {
     /// The reader gets all records of these classes.
     Included,
-    /// The reader gets only records that are written after the grant. Each class begins a new epoch, so the reader cannot open older records
-    /// even with their blocks.
+    /// The reader gets only records that are written after the grant. Each class begins a new epoch, so the reader
+    /// cannot open older records even with their blocks.
     FromNow,
 }
 
@@ -106,8 +106,8 @@ impl Terms {
     }
 }
 
-/// The slot for a grant: the one that holds a grant of this account for these very classes, or the lowest that holds none.
-/// Slots of ended grants are used again before new ones are opened.
+/// The slot for a grant: the one that holds a grant of this account for these very classes, or the lowest that holds
+/// none. Slots of ended grants are used again before new ones are opened.
 fn choose_slot(view: &PatientView, grantee: AccountIndex, classes: ClassMask) -> Option<(GrantSlot, Version)> {
     let ordinary = || view.grants.iter().filter(|view| view.slot >= GrantSlot::FIRST_ORDINARY);
     let of = |view: &GrantView| (view.slot, view.grant.version);
@@ -123,12 +123,12 @@ fn choose_slot(view: &PatientView, grantee: AccountIndex, classes: ClassMask) ->
 }
 
 impl Client {
-    /// Grants access. A reader gets the epoch keys of the classes, wrapped to the RSA key of their checked card. A writer needs no keys. The
-    /// first grant publishes the key directory.
+    /// Grants access. A reader gets the epoch keys of the classes, wrapped to the RSA key of their checked card. A
+    /// writer needs no keys. The first grant publishes the key directory.
     ///
     /// # Errors
-    /// [`GrantError`] if these terms cannot be granted to this account. [`ClientError`] if the card does not hold, or the node or L1 does not do
-    /// its part.
+    /// [`GrantError`] if these terms cannot be granted to this account. [`ClientError`] if the card does not hold, or
+    /// the node or L1 does not do its part.
     pub async fn grant(&self, to: &Card, terms: &Terms) -> Result<Granted, ClientError> {
         if self.keys.role() != Role::Patient {
             return Err(GrantError::NotAPatient.into());
@@ -183,8 +183,8 @@ impl Client {
         Ok(Granted { slot, grant, acknowledged, may_take_effect_until })
     }
 
-    /// The patient's grants as they will be once everything that they signed is settled: the settled grants, proved, with the signed changes on
-    /// top. For what is settled now, see [`Client::light_check`].
+    /// The patient's grants as they will be once everything that they signed is settled: the settled grants, proved,
+    /// with the signed changes on top. For what is settled now, see [`Client::light_check`].
     ///
     /// # Errors
     /// [`ClientError`] if the node or L1 cannot be asked, or the node's answer does not hold.

@@ -1,4 +1,5 @@
-//! Inviting: a hospital or a doctor signs an invitation, so that the hospital pays for somebody's registration. This needs no node.
+//! Inviting: a hospital or a doctor signs an invitation, so that the hospital pays for somebody's registration. This
+//! needs no node.
 
 use emr_api::invitation::{Invitation, MAX_VALIDITY};
 use emr_core::{Role, UnixTime};
@@ -28,7 +29,8 @@ impl Profile {
     /// Signs an invitation as this profile's account, valid until `expires`.
     ///
     /// # Errors
-    /// [`InviteError`] if this account may not invite, or not until `expires`. [`ClientError::Keys`] if the keys cannot sign.
+    /// [`InviteError`] if this account may not invite, or not until `expires`. [`ClientError::Keys`] if the keys cannot
+    /// sign.
     pub fn invite(&self, keys: &dyn Signer, expires: UnixTime) -> Result<Invitation, ClientError> {
         if keys.role() == Role::Patient {
             return Err(InviteError::Role.into());

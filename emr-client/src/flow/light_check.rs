@@ -23,11 +23,12 @@ enum Depth {
 }
 
 impl Client {
-    /// Recomputes every grant and every record of this patient and compares them with L1. This does not check the audit chain;
-    /// [`Self::light_check`] does.
+    /// Recomputes every grant and every record of this patient and compares them with L1. This does not check the audit
+    /// chain; [`Self::light_check`] does.
     ///
     /// # Errors
-    /// [`ClientError::Light`] if the node's data do not agree with L1. Other variants if the node or L1 cannot be asked.
+    /// [`ClientError::Light`] if the node's data do not agree with L1. Other variants if the node or L1 cannot be
+    /// asked.
     pub async fn own_leaves(&self) -> Result<VerifiedLeaves, ClientError> {
         let account = self.account()?;
         let expected = Expectation {
@@ -47,8 +48,8 @@ impl Client {
         }
     }
 
-    /// The patient's whole light check: every grant, every record and the audit chain from its newest entry to its first. It holds
-    /// one page of the chain in memory at a time.
+    /// The patient's whole light check: every grant, every record and the audit chain from its newest entry to its
+    /// first. It holds one page of the chain in memory at a time.
     ///
     /// # Errors
     /// As for [`Self::own_leaves`].
@@ -65,7 +66,8 @@ impl Client {
         Ok((walk.finish()?, kept))
     }
 
-    /// The newest `keep` entries of the audit chain, oldest first, proved without the older ones. A shorter chain gives fewer.
+    /// The newest `keep` entries of the audit chain, oldest first, proved without the older ones. A shorter chain gives
+    /// fewer.
     ///
     /// # Errors
     /// As for [`Self::own_leaves`].

@@ -1,8 +1,8 @@
-//! The patient's grants, by evidence that a node cannot forge: all settled grants, proved, and the operations that the patient signed
-//! since.
+//! The patient's grants, by evidence that a node cannot forge: all settled grants, proved, and the operations that the
+//! patient signed since.
 //!
-//! New grants and revocations are signed on top of these. If the patient relied on the node's claim instead, the node could make them sign a
-//! grant that they never gave, end the wrong grant, or miss one.
+//! New grants and revocations are signed on top of these. If the patient relied on the node's claim instead, the node
+//! could make them sign a grant that they never gave, end the wrong grant, or miss one.
 
 use std::collections::BTreeMap;
 
@@ -37,8 +37,8 @@ fn replay<'a>(
 }
 
 impl Client {
-    /// All settled grants of the patient, and the operations that wait according to the node. The grants are compared with the
-    /// grants root that a checked view proves. The cost does not grow with the audit chain.
+    /// All settled grants of the patient, and the operations that wait according to the node. The grants are compared
+    /// with the grants root that a checked view proves. The cost does not grow with the audit chain.
     async fn settled_grants(&self, view: &PatientView) -> Result<OwnGrantsView, ClientError> {
         let grants = self.node.grants(view.patient).await?;
         // Before the registration is settled the leaf is proved to be empty, and there are no grants.
@@ -49,7 +49,8 @@ impl Client {
         Ok(grants)
     }
 
-    /// The patient's grants as they will be once everything that the patient signed is settled. `view` is the patient's own view, checked.
+    /// The patient's grants as they will be once everything that the patient signed is settled. `view` is the patient's
+    /// own view, checked.
     pub(crate) async fn own_grants(&self, view: &PatientView) -> Result<Vec<GrantView>, ClientError> {
         let OwnGrantsView { grants: settled, pending, .. } = self.settled_grants(view).await?;
         let (account, domain, key, now) = (view.patient, self.domain(), self.keys.rollup_key(), UnixTime::now());

@@ -1,7 +1,7 @@
 //! Whether the accounts of an operation still have the owners that they had when it was signed.
 //!
-//! L1 gives out account indices in order. A reorganisation can undo registrations, and an index can then get another owner. A record, a grant or a
-//! request that was signed for the earlier owner must not reach the later one.
+//! L1 gives out account indices in order. A reorganisation can undo registrations, and an index can then get another
+//! owner. A record, a grant or a request that was signed for the earlier owner must not reach the later one.
 
 use std::collections::BTreeMap;
 

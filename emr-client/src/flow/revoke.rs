@@ -1,7 +1,7 @@
 //! Revoking: rights end, and the classes concerned get a new epoch whose keys only the remaining readers receive.
 //!
-//! After a revocation the reader cannot open anything new, and honest nodes serve nothing more to them. A reader who kept plaintext, or
-//! ciphertext with its keys, still has what they kept.
+//! After a revocation the reader cannot open anything new, and honest nodes serve nothing more to them. A reader who
+//! kept plaintext, or ciphertext with its keys, still has what they kept.
 
 use emr_api::GrantView;
 use emr_core::{AccountIndex, ClassMask, GrantSlot, Role, Uses};
@@ -40,13 +40,15 @@ fn narrowed(view: &GrantView, classes: ClassMask) -> Option<GrantLeaf> {
 }
 
 impl Client {
-    /// Takes an account's rights on these classes. A grant that also covers other classes is narrowed to those; every other grant ends.
+    /// Takes an account's rights on these classes. A grant that also covers other classes is narrowed to those; every
+    /// other grant ends.
     ///
-    /// Each Revoke names the highest version that the patient ever signed for its slot. So no grant that the patient signed earlier and that is
-    /// still on its way can take effect after it.
+    /// Each Revoke names the highest version that the patient ever signed for its slot. So no grant that the patient
+    /// signed earlier and that is still on its way can take effect after it.
     ///
     /// # Errors
-    /// [`GrantError::NoSuchGrant`] if the account holds no grant of these classes. [`ClientError`] if the node or L1 does not do its part.
+    /// [`GrantError::NoSuchGrant`] if the account holds no grant of these classes. [`ClientError`] if the node or L1
+    /// does not do its part.
     pub async fn revoke(&self, grantee: AccountIndex, classes: ClassMask) -> Result<Revoked, ClientError> {
         if self.keys.role() != Role::Patient {
             return Err(GrantError::NotAPatient.into());
@@ -57,7 +59,8 @@ impl Client {
         for _ in 0..ATTEMPTS {
             match self.try_revoke(classes, &mut done).await {
                 Ok(()) => return Ok(done),
-                // Some grants ended before the state changed. What was signed for the rest is handed in or refused first.
+                // Some grants ended before the state changed. What was signed for the rest is handed in or refused
+                // first.
                 Err(error) if error.is_stale() => drop(self.redeliver(Others::MayWait).await?),
                 Err(ClientError::Grant(GrantError::NoSuchGrant(_))) if !done.changed.is_empty() => return Ok(done),
                 Err(error) => return Err(error),
@@ -100,7 +103,8 @@ impl Client {
         Ok(())
     }
 
-    /// The operation for one grant. The first operation carries the new directory. For the others that directory is in force already.
+    /// The operation for one grant. The first operation carries the new directory. For the others that directory is in
+    /// force already.
     async fn revocation(
         &self,
         own: &Own,

@@ -1,11 +1,12 @@
 //! What a participant's secret keys do. The keys may be in memory, in a security module, or on a smart card.
 //!
-//! Flows use secret keys through [`Signer`] and [`Decryptor`] only. [`Identity`](emr_crypto::Identity) holds its keys in memory and implements
-//! both. A device implements them too and never gives out the bytes of its keys: it signs, and it unwraps the one-time keys that others
-//! wrapped to it. What those keys open (a record, the secrets of a key directory) is then in this process's memory.
+//! Flows use secret keys through [`Signer`] and [`Decryptor`] only. [`Identity`](emr_crypto::Identity) holds its keys
+//! in memory and implements both. A device implements them too and never gives out the bytes of its keys: it signs, and
+//! it unwraps the one-time keys that others wrapped to it. What those keys open (a record, the secrets of a key
+//! directory) is then in this process's memory.
 //!
-//! The methods are not async and may take long, because a device may ask for a PIN or a fingerprint. Flows call them on threads that may
-//! block.
+//! The methods are not async and may take long, because a device may ask for a PIN or a fingerprint. Flows call them on
+//! threads that may block.
 
 mod ethereum;
 mod software;
@@ -61,7 +62,8 @@ pub trait Signer: Debug + Send + Sync {
     /// The address of the Ethereum key.
     fn ethereum_address(&self) -> Address;
 
-    /// Signs an operation of the rollup: EdDSA over [`Operation::message`]. It gets the whole operation, so a device can show what it signs.
+    /// Signs an operation of the rollup: EdDSA over [`Operation::message`]. It gets the whole operation, so a device
+    /// can show what it signs.
     ///
     /// # Errors
     /// [`KeyError`] if the keys cannot be used or refuse. The same holds for the methods below.
@@ -74,7 +76,8 @@ pub trait Signer: Debug + Send + Sync {
     /// [`KeyError`] if the keys cannot be used or refuse.
     fn sign_authorship(&self, authorship: &[u8]) -> Result<Vec<u8>, KeyError>;
 
-    /// Signs the message that answers a node's login challenge: RSA-PSS in the context [`SigningContext::LOGIN`](emr_crypto::SigningContext::LOGIN).
+    /// Signs the message that answers a node's login challenge: RSA-PSS in the context
+    /// [`SigningContext::LOGIN`](emr_crypto::SigningContext::LOGIN).
     ///
     /// # Errors
     /// [`KeyError`] if the keys cannot be used or refuse.
@@ -95,7 +98,8 @@ pub trait Signer: Debug + Send + Sync {
 
 /// Unwraps, as a participant, keys of directories and of records that the participant wrote.
 pub trait Decryptor: Debug + Send + Sync {
-    /// Unwraps a key. Returns `None` if the key was wrapped to somebody else, with another algorithm or in another context, or was altered.
+    /// Unwraps a key. Returns `None` if the key was wrapped to somebody else, with another algorithm or in another
+    /// context, or was altered.
     ///
     /// # Errors
     /// [`KeyError`] if the keys cannot be used or refuse.
@@ -122,7 +126,8 @@ pub(crate) async fn with<T: Send + 'static>(
     }
 }
 
-/// Runs a function that opens what was sealed to these keys. If the keys themselves fail, the error says so, and not "not for these keys".
+/// Runs a function that opens what was sealed to these keys. If the keys themselves fail, the error says so, and not
+/// "not for these keys".
 pub(crate) async fn opening<T: Send + 'static>(
     keys: &Arc<dyn Keys>,
     work: impl FnOnce(&dyn KeyUnwrap) -> T + Send + 'static,
@@ -135,8 +140,8 @@ pub(crate) async fn opening<T: Send + 'static>(
     .await
 }
 
-/// A participant's keys in the form that directories and envelopes take. It remembers a failure of the keys, because their error type cannot
-/// hold it.
+/// A participant's keys in the form that directories and envelopes take. It remembers a failure of the keys, because
+/// their error type cannot hold it.
 struct Unwrapping<'a> {
     keys: &'a dyn Keys,
     failure: RefCell<Option<KeyError>>,

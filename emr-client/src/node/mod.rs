@@ -11,7 +11,7 @@ use std::{
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use emr_api::{prover::ProverCredential, route};
 use emr_chain::exchange::{Answer, Body, Exchange, ExchangeError};
-use emr_core::{AccountIndex, AddressError, Cid, HttpAddress, PlainHttp, UnixTime, cid::BlockMismatch};
+use emr_core::{AccountIndex, AddressError, Cid, HttpAddress, Origin, PlainHttp, UnixTime, cid::BlockMismatch};
 use emr_crypto::LoginMessage;
 use reqwest::{Method, StatusCode, header::RETRY_AFTER};
 use serde::{Serialize, de::DeserializeOwned};
@@ -135,7 +135,8 @@ impl NodeError {
 pub struct Login {
     /// The rollup's domain, 32 bytes big-endian.
     pub domain: [u8; 32],
-    /// The hospital that runs the node. The signature is valid for this hospital only.
+    /// The hospital that runs the node. The signature is valid for this hospital only, and only at the address of the
+    /// client.
     pub hospital: AccountIndex,
     /// The account that logs in.
     pub account: AccountIndex,
@@ -152,8 +153,8 @@ impl fmt::Debug for Login {
     }
 }
 
-/// A client of a node's HTTP interface. It logs in by itself where an endpoint needs a login, and keeps the token. Clones share connections
-/// and login.
+/// A client of a node's HTTP interface. It logs in by itself where an endpoint needs a login, and keeps the token.
+/// Clones share connections and login.
 #[derive(Clone, Debug)]
 pub struct NodeClient {
     http: Exchange,
@@ -167,7 +168,8 @@ pub(crate) fn json<T: Serialize>(value: &T) -> Body {
     Body::Json(serde_json::to_vec(value).expect("wire types have a JSON form"))
 }
 
-/// A node's text in a form that is safe to show: without control characters, which a terminal would obey, and cut to a few lines.
+/// A node's text in a form that is safe to show: without control characters, which a terminal would obey, and cut to a
+/// few lines.
 pub(crate) fn printable(text: &str) -> String {
     text.chars().take(MAX_SHOWN).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
@@ -220,8 +222,8 @@ impl NodeClient {
         &self.address
     }
 
-    /// Makes a request. A busy node says when to try again, and then the request is repeated as long as all waiting together stays within
-    /// [`BUSY`]. Every request of this interface may be repeated.
+    /// Makes a request. A busy node says when to try again, and then the request is repeated as long as all waiting
+    /// together stays within [`BUSY`]. Every request of this interface may be repeated.
     async fn exchange(
         &self,
         method: Method,
@@ -332,7 +334,7 @@ impl NodeClient {
             self.login.read().unwrap_or_else(PoisonError::into_inner).clone().ok_or(NodeError::NotRegistered)?;
         let request = json(&emr_api::LoginChallengeRequest { account: login.account });
         let asked: emr_api::LoginChallenge = self.open(Method::POST, route::CHALLENGE, request).await?;
-        let answer = answer(&login, &asked, now).await?;
+        let answer = answer(&login, &asked, self.address.origin(), now).await?;
         let fresh: emr_api::LoginToken = self.open(Method::POST, route::LOGIN, json(&answer)).await?;
         let token = fresh.token.clone();
         *kept = Some(fresh);
@@ -340,10 +342,11 @@ impl NodeClient {
     }
 }
 
-/// Signs a challenge for this account at this hospital's node, if it is valid for a day at most.
+/// Signs a challenge for this account at this hospital's node and this address, if it is valid for a day at most.
 async fn answer(
     login: &Login,
     asked: &emr_api::LoginChallenge,
+    origin: Origin,
     now: UnixTime,
 ) -> Result<emr_api::LoginRequest, NodeError> {
     let mut nonce = [0; 32];
@@ -358,6 +361,7 @@ async fn answer(
         account: login.account,
         nonce,
         expires: asked.expires,
+        origin: origin.digest(),
     };
     let key = login.keys.committed_key();
     let signature = keys::with(&login.keys, move |keys| keys.sign_login(&message)).await?;
@@ -365,6 +369,7 @@ async fn answer(
         account: login.account,
         nonce: hex::encode(nonce),
         expires: asked.expires,
+        origin: origin.to_string(),
         public_key: BASE64.encode(key.key.to_der()),
         commitment_salt: key.salt.map(hex::encode).unwrap_or_default(),
         signature: BASE64.encode(signature),

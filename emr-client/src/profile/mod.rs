@@ -8,12 +8,12 @@
 //! | `versions.json` | the highest version ever signed for each grant slot, by the patient's account index at that time |
 //! | `outbox/` | operations that were signed and are not settled yet, and undelivered records |
 //! | `receipts/` | the hospital's receipts of operations that left the outbox |
-//! | `seen.json` | the newest settled state that was seen on L1 |
+//! | `seen.json` | the newest final state that was seen on L1 |
 //! | `lock` | locked by the process that uses the folder |
 //!
-//! Only the identity file has to be backed up. Everything else that a patient needs, including the secrets of the key directory, is
-//! read from blocks and the state. Without `versions.json` a Revoke still ends every settled grant, but a grant that the patient signed and
-//! that is neither settled nor lapsed could take effect after the Revoke.
+//! Only the identity file has to be backed up. Everything else that a patient needs, including the secrets of the key
+//! directory, is read from blocks and the state. Without `versions.json` a Revoke still ends every settled grant, but a
+//! grant that the patient signed and that is neither settled nor lapsed could take effect after the Revoke.
 
 pub(crate) mod durable;
 pub mod outbox;
@@ -77,7 +77,8 @@ pub enum ProfileError {
     File(#[from] FileError),
 }
 
-/// An open data folder. Until this is dropped, neither another process nor this one can open the folder again. Tasks of one process share it.
+/// An open data folder. Until this is dropped, neither another process nor this one can open the folder again. Tasks of
+/// one process share it.
 ///
 /// Each part has its own lock. It is held only while that part is read or written, never across an await.
 #[derive(Debug)]
@@ -200,7 +201,8 @@ impl Profile {
         settings.clone().ok_or_else(|| ProfileError::NotJoined(self.folder.clone()))
     }
 
-    /// Checks that a node's deployment is the one that this profile belongs to. A profile without settings accepts every deployment.
+    /// Checks that a node's deployment is the one that this profile belongs to. A profile without settings accepts
+    /// every deployment.
     ///
     /// # Errors
     /// [`ProfileError::OtherInstance`] if it is another deployment.
@@ -230,7 +232,7 @@ impl Profile {
         Ok(())
     }
 
-    /// The newest settled state that was seen on L1.
+    /// The newest final state that was seen on L1.
     pub const fn seen(&self) -> &SeenState {
         &self.seen
     }

@@ -1,11 +1,12 @@
-//! The outbox: operations that were signed and are not settled yet. An operation is kept here, with its blocks, before it is sent. So it can
-//! be handed in again after a crash, or if the node loses it. It is removed when it is settled. A record that was refused, returned or lapsed
-//! ("undelivered") stays, with the reason, until its writer hands it in again or discards it, because it may exist nowhere else.
+//! The outbox: operations that were signed and are not settled yet. An operation is kept here, with its blocks, before
+//! it is sent. So it can be handed in again after a crash, or if the node loses it. It is removed when it is settled. A
+//! record that was refused, returned or lapsed ("undelivered") stays, with the reason, until its writer hands it in
+//! again or discards it, because it may exist nowhere else.
 //!
-//! Each operation has a folder with `entry.json`, one file for each block, `receipt.json` once the node has acknowledged it, and
-//! `refused.json` once it is undelivered. The folder is made under a temporary name and renamed when everything in it is durable. When an
-//! operation is removed, its receipt stays, with the operation, in the folder `receipts` beside the outbox: it proves what the hospital
-//! promised. The program does not read it again.
+//! Each operation has a folder with `entry.json`, one file for each block, `receipt.json` once the node has
+//! acknowledged it, and `refused.json` once it is undelivered. The folder is made under a temporary name and renamed
+//! when everything in it is durable. When an operation is removed, its receipt stays, with the operation, in the folder
+//! `receipts` beside the outbox: it proves what the hospital promised. The program does not read it again.
 
 use std::{
     fs,
@@ -48,19 +49,20 @@ pub struct Draft {
     pub parties: Parties,
     /// What is sent to the node.
     pub submission: Submission,
-    /// The digest of the request, in hex. If the same request is made again after a crash, this operation is used, not a new one.
+    /// The digest of the request, in hex. If the same request is made again after a crash, this operation is used, not
+    /// a new one.
     pub intent: Option<String>,
     /// The CIDs of its blocks, in order.
     pub blocks: Vec<String>,
-    /// A record's content key, wrapped to its writer, in base64. An undelivered record has to be sealed again, and its writer may have no epoch
-    /// keys to open it.
+    /// A record's content key, wrapped to its writer, in base64. An undelivered record has to be sealed again, and its
+    /// writer may have no epoch keys to open it.
     pub key: Option<String>,
     /// The undelivered operation that this one replaces.
     pub replaces: Option<OperationId>,
 }
 
-/// The owners of an operation's accounts when it was signed. The account index alone is not enough: when L1 reorganises, it can get another
-/// owner.
+/// The owners of an operation's accounts when it was signed. The account index alone is not enough: when L1
+/// reorganises, it can get another owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Parties {
@@ -186,8 +188,8 @@ impl Outbox {
         let unfinished =
             |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(TEMPORARY));
         if folders.iter().any(unfinished) {
-            // A process that was killed while it removed an entry may have renamed the folder without a sync. After a power cut the old name
-            // could come back, without the files that are removed now.
+            // A process that was killed while it removed an entry may have renamed the folder without a sync. After a
+            // power cut the old name could come back, without the files that are removed now.
             disk.sync_folder(folder).map_err(failed)?;
         }
         for path in folders {
@@ -343,8 +345,9 @@ impl Outbox {
             durable::replace_json(&self.disk, &kept.join(format!("{operation}.json")), &Kept { receipt, signed })?;
         }
         let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        // The folder is first renamed, durably. After a crash the next start removes what is left of it. Without the sync, a power cut could
-        // bring back the old name when files in the folder are gone already, and the entry would be damaged.
+        // The folder is first renamed, durably. After a crash the next start removes what is left of it. Without the
+        // sync, a power cut could bring back the old name when files in the folder are gone already, and the entry
+        // would be damaged.
         let doomed = self.folder.join(format!("{TEMPORARY}{name}"));
         self.disk.rename(folder, &doomed).map_err(|error| FileError::io(folder, error))?;
         content.entries.retain(|entry| !is_it(entry));

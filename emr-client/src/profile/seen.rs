@@ -1,4 +1,5 @@
-//! The newest settled state that a participant has seen on L1. It is kept so that nobody can later show an older one.
+//! The newest final state that a participant has seen on L1. It is kept so that nobody can later show an older one.
+//! What counts as final is [`Finality`](crate::verify::settled_state::Finality).
 
 use std::{
     path::{Path, PathBuf},
@@ -28,7 +29,8 @@ struct Seen {
 pub enum SeenError {
     /// The state is older than one that was seen before, or is another one after the same batch.
     #[error(
-        "the Ethereum node shows the state after batch {now}, but another or a later state, after batch {before}, was seen before: it is behind, lies, or its chain was started anew; use another node, or for another chain another --data-dir"
+        "the Ethereum node shows the state after batch {now}, but this profile has seen a later or another state, after batch {before}: the \
+         node is behind, or it lies, or its chain was reset; use another Ethereum node, or for a chain that was reset another --data-dir"
     )]
     RolledBack {
         /// The last batch that was seen before.
@@ -58,25 +60,38 @@ impl SeenState {
         })
     }
 
-    /// Notes a state durably. It refuses a state that is older than the newest one: an Ethereum node that is behind, or lies, must not make
-    /// revoked grants valid again.
+    /// Notes a final state durably. It refuses a state that is older than the newest one: an Ethereum node that is
+    /// behind, or lies, must not make revoked grants valid again.
     ///
     /// # Errors
     /// [`SeenError`] if the state is older or another one after the same batch, or the file cannot be written.
     pub fn note(&self, batches: u64, root: StateRoot) -> Result<(), SeenError> {
         let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(seen) = &*newest {
-            if batches < seen.batches || batches == seen.batches && root != seen.root {
-                return Err(SeenError::RolledBack { before: seen.batches, now: batches });
-            }
-            if batches == seen.batches {
-                return Ok(());
-            }
+        follows(newest.as_ref(), batches, root)?;
+        if newest.as_ref().is_some_and(|seen| seen.batches == batches) {
+            return Ok(());
         }
         let now = Seen { batches, root };
         durable::replace_json(&self.disk, &self.path, &now)?;
         *newest = Some(now);
         Ok(())
+    }
+
+    /// Checks a state that is not final yet, without noting it.
+    ///
+    /// # Errors
+    /// [`SeenError::RolledBack`] if the state is older than the newest one that was noted, or another one after the same batch.
+    pub fn check(&self, batches: u64, root: StateRoot) -> Result<(), SeenError> {
+        follows(self.newest.lock().unwrap_or_else(PoisonError::into_inner).as_ref(), batches, root)
+    }
+}
+
+fn follows(seen: Option<&Seen>, batches: u64, root: StateRoot) -> Result<(), SeenError> {
+    match seen {
+        Some(seen) if batches < seen.batches || batches == seen.batches && root != seen.root => {
+            Err(SeenError::RolledBack { before: seen.batches, now: batches })
+        }
+        _ => Ok(()),
     }
 }
 
@@ -95,9 +110,13 @@ mod tests {
         seen.note(3, other)?;
         let seen = SeenState::open(&Disk::default(), &path)?;
         for (batches, root) in [(2, one), (0, one), (3, one)] {
-            let refused = seen.note(batches, root);
-            assert!(matches!(refused, Err(SeenError::RolledBack { before: 3, .. })), "{refused:?}");
+            for refused in [seen.note(batches, root), seen.check(batches, root)] {
+                assert!(matches!(refused, Err(SeenError::RolledBack { before: 3, .. })), "{refused:?}");
+            }
         }
+        // A state that is checked only may be replaced by another one.
+        seen.check(5, one)?;
+        seen.check(5, other)?;
         seen.note(4, one)?;
         Ok(())
     }

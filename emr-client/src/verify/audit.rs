@@ -1,9 +1,9 @@
 //! Proves the audit chain page by page, from its newest entry to its first. Pure.
 //!
-//! A head is a hash over the head before it and one entry. A reader who knows a head can therefore check a page at once: the
-//! entries of the page, folded over the head before them, must give the known head. The head before the page is then the known
-//! one. The walk begins at the head in the proved medical leaf and ends at 0, which is the head of an empty chain. So no entry
-//! can be missing, repeated, moved or forged, and no page has to be kept.
+//! A head is a hash over the head before it and one entry. A reader who knows a head can therefore check a page at
+//! once: the entries of the page, folded over the head before them, must give the known head. The head before the page
+//! is then the known one. The walk begins at the head in the proved medical leaf and ends at 0, which is the head of an
+//! empty chain. So no entry can be missing, repeated, moved or forged, and no page has to be kept.
 
 use std::collections::BTreeMap;
 
@@ -36,8 +36,8 @@ pub struct AuditWalk {
     position: u64,
 }
 
-/// Everything that the settled state holds about a patient, verified, including the audit chain. Only [`AuditWalk::finish`] makes
-/// it.
+/// Everything that the settled state holds about a patient, verified, including the audit chain. Only
+/// [`AuditWalk::finish`] makes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verified {
     leaves: VerifiedLeaves,
@@ -85,7 +85,8 @@ impl AuditWalk {
     /// Takes the page that ends at [`Self::next_end`]. It may have any length except 0.
     ///
     /// # Errors
-    /// [`LightError::NotAll`] if the page is not that part of the chain. [`LightError::Unaccounted`] if an entry does not agree with the leaves.
+    /// [`LightError::NotAll`] if the page is not that part of the chain. [`LightError::Unaccounted`] if an entry does
+    /// not agree with the leaves.
     pub fn page(mut self, page: &AuditPage) -> Result<Self, LightError> {
         let end = page.first.checked_add(page.entries.len() as u64);
         let head = page.entries.iter().fold(page.before, |head, entry| entry.extend(head));
@@ -97,9 +98,11 @@ impl AuditWalk {
         self.checked()
     }
 
-    /// Checks that the newest entry for a leaf has the leaf's value, and that no entry names a leaf that does not exist.
+    /// Checks that the newest entry for a leaf has the leaf's value, and that no entry names a leaf that does not
+    /// exist.
     ///
-    /// A proof that the contract accepted implies this. If the circuit has a flaw, the patient's own check still finds the difference.
+    /// A proof that the contract accepted implies this. If the circuit has a flaw, the patient's own check still finds
+    /// the difference.
     fn account(&mut self, entry: &AuditEntry) -> Result<(), LightError> {
         match self.accounts.get_mut(&key(entry.target)) {
             Some(Accounted { seen: true, .. }) => Ok(()),
@@ -119,7 +122,8 @@ impl AuditWalk {
     /// Ends the walk.
     ///
     /// # Errors
-    /// [`LightError::NotAll`] if entries are still missing. [`LightError::Unaccounted`] if no entry names one of the leaves.
+    /// [`LightError::NotAll`] if entries are still missing. [`LightError::Unaccounted`] if no entry names one of the
+    /// leaves.
     pub fn finish(self) -> Result<Verified, LightError> {
         if self.position != 0 {
             return Err(CHAIN);

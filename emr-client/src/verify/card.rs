@@ -78,8 +78,8 @@ pub enum CardError {
     Unknown(AccountIndex),
 }
 
-/// What a participant shows others. Its content is public, except that it links a person to an account: a patient's card tells the
-/// patient's account.
+/// What a participant shows others. Its content is public, except that it links a person to an account: a patient's
+/// card tells the patient's account.
 ///
 /// It is JSON of at most 4096 bytes. A card proves nothing: it is compared with the state before it is used.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -97,8 +97,8 @@ pub struct Card {
     /// The rollup key's y coordinate.
     #[serde(with = "hex_element")]
     pub key_y: Fr,
-    /// The RSA public key of a doctor or hospital: SubjectPublicKeyInfo in base64. A patient's card has none, because the key would identify the
-    /// patient elsewhere.
+    /// The RSA public key of a doctor or hospital: SubjectPublicKeyInfo in base64. A patient's card has none, because
+    /// the key would identify the patient elsewhere.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub rsa: Option<String>,
     /// The chain id.
@@ -196,11 +196,13 @@ impl Card {
         })
     }
 
-    /// Compares the card with the state: role, rollup key and RSA key must be those of the account. So a forged card cannot redirect a grant,
-    /// and neither can a node that supports the forgery: the identity is proved, or is in the L1 queue.
+    /// Compares the card with the state: role, rollup key and RSA key must be those of the account. So a forged card
+    /// cannot redirect a grant, and neither can a node that supports the forgery: the identity is proved, or is in the
+    /// L1 queue.
     ///
     /// # Errors
-    /// [`CardError`] if the card differs from the evidence or belongs to another deployment, or the account is not active.
+    /// [`CardError`] if the card differs from the evidence or belongs to another deployment, or the account is not
+    /// active.
     pub fn check(
         &self,
         instance: &RollupInstance,

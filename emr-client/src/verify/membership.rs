@@ -55,7 +55,8 @@ pub enum MembershipError {
     },
 }
 
-/// Reads an identity leaf's fields. Each must be in range, because other fields could have the same hash if one were out of range.
+/// Reads an identity leaf's fields. Each must be in range, because other fields could have the same hash if one were
+/// out of range.
 ///
 /// # Errors
 /// [`MembershipError::Identity`] if a field is out of range.
@@ -76,8 +77,8 @@ pub fn identity_leaf(fields: &IdentityFields) -> Result<IdentityLeaf, Membership
 /// Checks that a leaf value is at a position under a root.
 ///
 /// # Errors
-/// [`MembershipError::PathLength`] if the path has another length than the tree's depth. [`MembershipError::NotThere`] if it does not lead to
-/// the root.
+/// [`MembershipError::PathLength`] if the path has another length than the tree's depth. [`MembershipError::NotThere`]
+/// if it does not lead to the root.
 pub fn check_path(
     leaf: &'static str,
     root: Fr,
@@ -106,8 +107,8 @@ pub struct StateRoots {
 }
 
 impl StateRoots {
-    /// Accepts two roots from a node if they hash to the settled state root. `batch` is the last batch of that state according to the node; only
-    /// the error uses it.
+    /// Accepts two roots from a node if they hash to the settled state root. `batch` is the last batch of that state
+    /// according to the node; only the error uses it.
     ///
     /// # Errors
     /// [`MembershipError::OtherState`] if they do not.

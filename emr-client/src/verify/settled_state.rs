@@ -1,20 +1,23 @@
 //! The rollup's state on L1, proved against a block header.
 
+use std::{fmt, str::FromStr};
+
 use alloy::{
     primitives::{Address, B256, U256},
     providers::Provider,
     rpc::types::{BlockId, EIP1186AccountProofResponse},
 };
 use emr_chain::{
-    RollupInstance, STATE_ROOT_SLOT,
+    DEVELOPMENT_CHAINS, RollupInstance, STATE_ROOT_SLOT,
     proof::{ProofError, VerifiedHeader, fetch_header, verify_storage},
 };
 use emr_core::{StateRoot, UnixTime};
 
 use crate::profile::seen::SeenError;
 
-/// The storage slot after the state root's. It holds, from the least significant bit, the time of the last batch (40 bits), the
-/// number of settled batches (64) and the position of the queue's head (64). `RollupState.sol` defines this layout.
+/// The storage slot after the state root's. It holds, from the least significant bit, the time of the last batch (40
+/// bits), the number of settled batches (64) and the position of the queue's head (64). `RollupState.sol` defines this
+/// layout.
 const PROGRESS_SLOT: U256 = U256::from_limbs([1, 0, 0, 0]);
 
 /// Why the settled state is not known.
@@ -32,6 +35,50 @@ pub enum SettledStateError {
     NotARollup(Address),
 }
 
+/// Which states a client remembers, so that nobody can show it an older one. It remembers no state that a
+/// reorganisation of L1 can still take back. Otherwise it could not go on after that reorganisation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Finality {
+    /// The state of the newest block that the chain's consensus has finalized.
+    Finalized,
+    /// The newest state. For development chains: they finalize nothing.
+    Latest,
+    /// The state this many blocks before the newest one.
+    Depth(u64),
+}
+
+impl Finality {
+    /// The choice for a chain, if the user makes none.
+    pub fn of_chain(chain_id: u64) -> Self {
+        if DEVELOPMENT_CHAINS.contains(&chain_id) { Self::Latest } else { Self::Finalized }
+    }
+}
+
+impl fmt::Display for Finality {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Finalized => f.write_str("finalized"),
+            Self::Latest => f.write_str("latest"),
+            Self::Depth(blocks) => write!(f, "{blocks}"),
+        }
+    }
+}
+
+impl FromStr for Finality {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "finalized" => Ok(Self::Finalized),
+            "latest" => Ok(Self::Latest),
+            blocks => blocks
+                .parse()
+                .map(Self::Depth)
+                .map_err(|_| "write finalized, latest, or a number of blocks, for example 64".to_owned()),
+        }
+    }
+}
+
 /// The rollup's state in the contract's storage at one block. Every verification ends with a comparison with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SettledState {
@@ -45,13 +92,48 @@ pub struct SettledState {
 impl SettledState {
     /// Asks an Ethereum node for the newest block and proves the contract's storage against that block's header.
     ///
-    /// The Ethereum node is trusted for one thing: that the block is the chain's newest. To check that too, compare [`Self::block_time`] with a
-    /// clock, or read the same block from several nodes.
+    /// The Ethereum node is trusted for one thing: that the block is the chain's newest. To check that too, compare
+    /// [`Self::block_time`] with a clock, or read the same block from several nodes.
     ///
     /// # Errors
     /// [`SettledStateError`] if the node does not answer, its proof does not hold, or the contract is not a rollup's.
     pub async fn read(provider: &impl Provider, instance: &RollupInstance) -> Result<Self, SettledStateError> {
-        let header = fetch_header(provider, BlockId::latest()).await?;
+        Self::read_at(provider, instance, BlockId::latest()).await
+    }
+
+    /// The newest state that is final. `newest` is the newest state, and `deployed_at` the block of the rollup's
+    /// deployment. Returns `None` if no block with the rollup is final yet.
+    ///
+    /// # Errors
+    /// The same as [`Self::read`].
+    pub async fn read_final(
+        provider: &impl Provider,
+        instance: &RollupInstance,
+        finality: Finality,
+        newest: &Self,
+        deployed_at: u64,
+    ) -> Result<Option<Self>, SettledStateError> {
+        let block = match finality {
+            Finality::Latest => return Ok(Some(*newest)),
+            Finality::Depth(blocks) => newest.block_number.checked_sub(blocks),
+            Finality::Finalized => match fetch_header(provider, BlockId::finalized()).await {
+                Ok(header) => Some(header.number()),
+                Err(ProofError::UnknownBlock(_)) => None,
+                Err(error) => return Err(error.into()),
+            },
+        };
+        match block.filter(|block| *block >= deployed_at) {
+            Some(block) => Self::read_at(provider, instance, BlockId::number(block)).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    async fn read_at(
+        provider: &impl Provider,
+        instance: &RollupInstance,
+        at: BlockId,
+    ) -> Result<Self, SettledStateError> {
+        let header = fetch_header(provider, at).await?;
         let slots = [STATE_ROOT_SLOT, PROGRESS_SLOT].map(B256::from).to_vec();
         let proof = provider.get_proof(instance.contract, slots).block_id(BlockId::number(header.number())).await;
         Self::verify(instance, &header, &proof.map_err(ProofError::from)?)
@@ -117,7 +199,19 @@ fn progress(word: U256) -> (UnixTime, u64) {
 mod tests {
     use super::*;
 
-    /// The word is packed like `RollupState.Progress`: from the least significant bit, time 40 bits, batches 64, queue head 64.
+    #[test]
+    fn finality_is_written_as_it_is_parsed() {
+        for finality in [Finality::Finalized, Finality::Latest, Finality::Depth(0), Finality::Depth(64)] {
+            assert_eq!(finality.to_string().parse(), Ok(finality));
+        }
+        for wrong in ["", "-1", "safe", "64 blocks"] {
+            assert!(wrong.parse::<Finality>().is_err_and(|error| error.contains("latest")), "{wrong}");
+        }
+        assert_eq!((Finality::of_chain(31337), Finality::of_chain(1)), (Finality::Latest, Finality::Finalized));
+    }
+
+    /// The word is packed like `RollupState.Progress`: from the least significant bit, time 40 bits, batches 64, queue
+    /// head 64.
     #[test]
     fn progress_is_unpacked_as_solidity_packs_it() -> Result<(), Box<dyn std::error::Error>> {
         for (time, batches, queue) in

@@ -9,7 +9,8 @@ use emr_testkit::again::{Again, job};
 
 use crate::scene::*;
 
-/// Not a separate test: the next test runs it in a child process. A doctor writes record after record until the process is killed.
+/// Not a separate test: the next test runs it in a child process. A doctor writes record after record until the process
+/// is killed.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_doctor_writes_until_killed() -> TestResult {
     let Some(job) = job() else { return Ok(()) };

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use emr_client::{
     Client, ClientError,
     flow::{submit::Fate, upload::WriteError},
+    profile::seen::SeenError,
+    verify::settled_state::{Finality, SettledStateError},
 };
 use emr_core::{Class, ClassMask, GrantSlot, RecordSlot, Rights, Version};
 use emr_rollup::operation::{Action, Kind};
@@ -140,5 +142,29 @@ async fn a_patients_grants_begin_again_under_another_index() -> TestResult {
     let Action::Revoke(revoke) = revoked.changed[0].1.signed.operation.action else { return Err("a Revoke".into()) };
     assert_eq!(revoke.expected, Version::new(1)?);
     assert_eq!(patient.profile().highest_signed(lost, slot), Version::new(2)?, "should that chain come back");
+    Ok(())
+}
+
+/// L1 takes back a batch that clients have seen. A client that remembers only final states goes on. One that remembers
+/// every state does not, and says why.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_that_is_taken_back_locks_no_client_out() -> TestResult {
+    let before = Scene::proving().await?;
+    let (patient, doctor) = before.with_a_doctor().await?;
+    let deep = patient.clone().with_finality(Finality::Depth(1000));
+    before.next_batch().await?;
+    assert_eq!((deep.settled_state().await?.batches(), doctor.settled_state().await?.batches()), (1, 1));
+    drop((patient, deep, doctor));
+
+    let scene = Scene::new().await?;
+    for person in [PATIENT, DOCTOR] {
+        move_folder(person, &before, &scene)?;
+    }
+    assert_eq!(scene.client(PATIENT).await?.settled_state().await?.batches(), 0);
+    let refused = scene.client(DOCTOR).await?.settled_state().await;
+    let rolled_back = |error: &SettledStateError| {
+        matches!(error, SettledStateError::Seen(SeenError::RolledBack { before: 1, now: 0 }))
+    };
+    assert!(refused.as_ref().is_err_and(rolled_back), "{refused:?}");
     Ok(())
 }

@@ -1,4 +1,5 @@
-//! Verification without a node: states made by a ledger, and every way in which a node, a doctor or a forged card could lie.
+//! Verification without a node: states made by a ledger, and every way in which a node, a doctor or a forged card could
+//! lie.
 
 mod audit;
 mod card;

@@ -10,7 +10,7 @@ use std::{
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use emr_api::{LoginChallenge, LoginRequest, LoginToken, Problem};
 use emr_client::node::{Login, NodeClient, NodeError};
-use emr_core::{AddressError, Codec, UnixTime, cid::cid_of};
+use emr_core::{AddressError, Codec, Origin, UnixTime, cid::cid_of};
 use emr_crypto::RsaPublic;
 
 use crate::fixtures::*;
@@ -186,9 +186,10 @@ async fn one_login_serves_many_requests_and_is_renewed_once() -> TestResult {
     Ok(())
 }
 
-/// The signed message names the hospital that the client expects, so a node cannot use it to log in elsewhere.
+/// What is signed names the address that the user gave, and the hospital that the client means, so that a node cannot
+/// log in elsewhere with it.
 #[tokio::test]
-async fn the_login_signature_is_for_this_hospital_account_and_rollup() -> TestResult {
+async fn the_login_signature_is_for_this_address_hospital_account_and_rollup() -> TestResult {
     let (address, log) = serve(logging_in(|_| ok("block")))?;
     let node = NodeClient::new(&address)?.with_login(login());
     node.block(&cid_of(Codec::Raw, b"block")).await?;
@@ -206,12 +207,15 @@ async fn the_login_signature_is_for_this_hospital_account_and_rollup() -> TestRe
         account: account(DOCTOR),
         nonce: [7; 32],
         expires: request.expires,
+        origin: address.parse::<Origin>()?.digest(),
     };
+    assert_eq!(request.origin, address.parse::<Origin>()?.to_string());
     assert_eq!(message.verify(&key, &signature, UnixTime::now()), Ok(()));
     for other in [
         emr_crypto::LoginMessage { verifier: account(OTHER), ..message.clone() },
         emr_crypto::LoginMessage { account: account(OTHER), ..message.clone() },
-        emr_crypto::LoginMessage { domain: [0; 32], ..message },
+        emr_crypto::LoginMessage { domain: [0; 32], ..message.clone() },
+        emr_crypto::LoginMessage { origin: "https://hospital.example".parse::<Origin>()?.digest(), ..message },
     ] {
         assert!(other.verify(&key, &signature, UnixTime::now()).is_err());
     }

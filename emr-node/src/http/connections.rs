@@ -1,9 +1,10 @@
 //! Accepts a bounded number of connections, and shares them fairly among client addresses.
 //!
-//! Every connection is accepted. If there is a free place, it gets it. If all are taken, it replaces a connection of the address that
-//! holds the most. If that is its own address, it replaces only a connection on which no request is being answered. So one address can
-//! hold all places while nobody else needs them, but cannot keep others out. Keeping out a new address takes as many hostile addresses
-//! as there are places.
+//! Every connection is accepted. If there is a free place, it gets it. If all are taken, it replaces a connection of
+//! the address that holds the most. If that is its own address, it replaces only a connection on which no request is
+//! being answered. So one address can hold all places while nobody else needs them, but cannot keep others out. The
+//! addresses of a site (an IPv6 /48) count as one, and then share among themselves in the same way. Keeping out a new
+//! address takes as many hostile sites as there are places.
 
 use std::{
     collections::BTreeMap,
@@ -110,15 +111,27 @@ impl Held {
         Some(number)
     }
 
-    /// The connection that a new connection of `address` replaces. It belongs to the address that holds the most, if that holds more than
-    /// `address` would have afterwards. Otherwise only an idle connection is replaced: one of `address`, or of anyone if `address` has none.
-    /// A connection with a Revoke is never replaced.
+    /// The connection that a new connection of `address` replaces. It belongs to the site that holds the most, if that
+    /// holds more than the site of `address` would have afterwards, and there to the address that holds the most.
+    /// Otherwise the same goes for the addresses of its own site. Among equals, only an idle connection is replaced:
+    /// one of `address`, or of anyone if `address` has none. A connection with a Revoke is never replaced.
     fn victim(&self, address: ClientAddress) -> Option<(ClientAddress, u64)> {
+        let mut sites = BTreeMap::<ClientAddress, usize>::new();
+        for (other, held) in &self.by_address {
+            *sites.entry(other.site()).or_default() += held.len();
+        }
+        let (site, most_of_site) = (address.site(), sites.values().copied().max()?);
+        let own_site = sites.get(&site).copied().unwrap_or(0);
         let own = self.by_address.get(&address).map_or(0, BTreeMap::len);
-        let most = self.by_address.values().map(BTreeMap::len).max()?;
-        let among_equals = most <= own + 1;
-        self.by_address
-            .iter()
+        let from_largest_site = own_site == 0 || most_of_site > own_site + 1;
+        let in_question = |other: &ClientAddress| match from_largest_site {
+            true => sites.get(&other.site()) == Some(&most_of_site),
+            false => other.site() == site,
+        };
+        let candidates = || self.by_address.iter().filter(|(other, _)| in_question(other));
+        let most = candidates().map(|(_, held)| held.len()).max()?;
+        let among_equals = most_of_site <= own_site + 1 && most <= own + 1;
+        candidates()
             .filter(|(other, held)| if among_equals && own > 0 { **other == address } else { held.len() == most })
             .flat_map(|(address, held)| held.iter().map(move |(number, pace)| (*address, *number, pace)))
             .filter(|(_, _, pace)| !(pace.is_protected() || among_equals && pace.is_answering()))
@@ -166,6 +179,16 @@ impl Peer {
         Answering::begin(&self.pace)
     }
 
+    /// Closes the connection, also while it sends an answer.
+    pub(crate) fn hang_up(&self) {
+        self.pace.evict();
+    }
+
+    /// Whether the connection must not be closed now.
+    pub(crate) fn is_protected(&self) -> bool {
+        self.pace.is_protected()
+    }
+
     /// Protects the connection from being replaced, until the result is dropped.
     pub(crate) fn protect(&self) -> Protected {
         Protected::begin(&self.pace)
@@ -202,7 +225,8 @@ mod tests {
     const LARGE: usize = 64 << 20;
     const BRIEF: Patience = Patience { first_head: Duration::from_secs(1), idle: Duration::from_secs(3) };
 
-    /// Serves a few connections. `/` answers at once, `/slow` after more time than a connection may be idle, `/large` with many bytes.
+    /// Serves a few connections. `/` answers at once, `/slow` after more time than a connection may be idle, `/large`
+    /// with many bytes.
     async fn serve(connections: usize) -> io::Result<SocketAddr> {
         let slow = || async {
             tokio::time::sleep(BRIEF.idle + Duration::from_secs(1)).await;
@@ -282,8 +306,8 @@ mod tests {
         Ok(stream)
     }
 
-    /// One address holds every place, each with a request that is being answered. Other addresses get in, one after the other, until all
-    /// have the same share. The first keeps its share.
+    /// One address holds every place, each with a request that is being answered. Other addresses get in, one after the
+    /// other, until all have the same share. The first keeps its share.
     #[tokio::test]
     async fn an_address_that_holds_everything_gives_way_to_others() -> Test {
         const SLOW: &[u8] = b"GET /slow HTTP/1.1\r\nhost: x\r\n\r\n";
@@ -329,6 +353,37 @@ mod tests {
         assert_eq!((held.count, held.by_address.len()), (1, 1));
         assert!(taken.is_some_and(|number| held.give_back(address(2), number).is_some()));
         assert_eq!((held.count, held.by_address.len()), (0, 0));
+    }
+
+    /// A site takes every place, each from another of its networks. Others still get in, and keep what they get.
+    #[test]
+    fn a_site_with_many_networks_is_one_among_others() {
+        let address = |text: String| ClientAddress::of(text.parse().expect("an address"));
+        let pace = || Arc::new(Pace::new(BRIEF));
+        let mut held = Held::new(8);
+        let hostile = |network: u32| address(format!("2001:db8:1:{network:x}::1"));
+        // Every connection has a request that is being answered.
+        let mut answering = Vec::new();
+        let mut busy = || {
+            let pace = pace();
+            answering.push(Answering::begin(&pace));
+            pace
+        };
+        for network in 0..8 {
+            assert!(held.take(hostile(network), &busy()).is_some());
+        }
+        assert_eq!(held.take(hostile(9), &busy()), None, "its own requests are not ended for it");
+        for other in 1..=4 {
+            assert!(held.take(address(format!("2001:db8:2:{other:x}::1")), &busy()).is_some(), "{other}");
+        }
+        let of = |held: &Held, site: ClientAddress| {
+            held.by_address.iter().filter(|(other, _)| other.site() == site).map(|(_, held)| held.len()).sum::<usize>()
+        };
+        assert_eq!((of(&held, hostile(0).site()), held.count), (4, 8), "two sites, half each");
+        for network in 10..500 {
+            assert_eq!(held.take(hostile(network), &busy()), None);
+        }
+        assert!(held.take(address("192.0.2.1".to_owned()), &busy()).is_some(), "a third");
     }
 
     /// A protected connection is not replaced.

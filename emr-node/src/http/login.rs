@@ -1,7 +1,8 @@
-//! Logins: a client signs a challenge with the RSA key to which the account's identity leaf commits, and gets a bearer token.
+//! Logins: a client signs a challenge with the RSA key to which the account's identity leaf commits, and gets a bearer
+//! token.
 //!
-//! Challenges use no memory. The nonce contains a tag under a key of this process, so that the node accepts only nonces that it sent.
-//! The node remembers only used nonces, until they expire. It keeps tokens as digests.
+//! Challenges use no memory. The nonce contains a tag under a key of this process, so that the node accepts only nonces
+//! that it sent. The node remembers only used nonces, until they expire. It keeps tokens as digests.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -12,7 +13,7 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use emr_api::encryption::CommittedKey;
 use emr_api::{LoginChallenge, LoginRequest, LoginToken};
-use emr_core::{AccountIndex, AccountStatus, UnixTime};
+use emr_core::{AccountIndex, AccountStatus, Origin, UnixTime};
 use emr_crypto::{LoginMessage, RsaPublic};
 use emr_rollup::{
     operation::Domain,
@@ -143,7 +144,8 @@ impl Logins {
         LoginChallenge { nonce: hex::encode(nonce), expires }
     }
 
-    /// Checks a login and issues a token. `principal` and `identity` are those of the account, and `verifier` is this hospital's account.
+    /// Checks a login and issues a token. `principal` and `identity` are those of the account, and `verifier` is this
+    /// hospital's account. The caller has checked that `origin`, the request's, leads to this node.
     ///
     /// # Errors
     /// Returns `unauthorized` for a wrong key, signature or nonce, always with the same message; `malformed` for fields that cannot be
@@ -153,6 +155,7 @@ impl Logins {
         request: &LoginRequest,
         (principal, identity): (Principal, &IdentityLeaf),
         verifier: AccountIndex,
+        origin: &Origin,
         now: UnixTime,
     ) -> Result<LoginToken, RequestError> {
         let failed =
@@ -185,9 +188,15 @@ impl Logins {
         if !committed.matches(identity.role, &identity.encryption) || identity.status != AccountStatus::Active {
             return Err(failed());
         }
-        let message =
-            LoginMessage { domain: self.domain, verifier, account: request.account, nonce, expires: request.expires };
-        message.verify(&committed.key, &signature, now).map_err(|_| failed())?;
+        let challenge = LoginMessage {
+            domain: self.domain,
+            verifier,
+            account: request.account,
+            nonce,
+            expires: request.expires,
+            origin: origin.digest(),
+        };
+        challenge.verify(&committed.key, &signature, now).map_err(|_| failed())?;
 
         let mut remembered = self.remembered();
         remembered.sweep(now);
@@ -211,8 +220,8 @@ impl Logins {
         Ok(LoginToken { token: hex::encode(token), expires })
     }
 
-    /// The principal of a bearer token. `now_of` returns the current principal of an account. A token is valid only as long as that is the
-    /// one who logged in.
+    /// The principal of a bearer token. `now_of` returns the current principal of an account. A token is valid only as
+    /// long as that is the one who logged in.
     ///
     /// # Errors
     /// Returns `unauthorized` for an unknown or expired token.

@@ -3,6 +3,7 @@
 mod connections;
 pub(crate) mod limits;
 pub(crate) mod login;
+pub(crate) mod origins;
 mod pace;
 pub(crate) mod routes;
 pub(crate) mod server;

@@ -76,7 +76,8 @@ impl Pace {
     /// Closes the connection, and ends the request on it.
     pub(crate) fn evict(&self) {
         self.evicted.store(true, Ordering::SeqCst);
-        // The notification is kept for the request that is being answered, if there is one. A connection has one at a time.
+        // The notification is kept for the request that is being answered, if there is one. A connection has one at a
+        // time.
         self.gone.notify_one();
         if let Some(waker) = self.waker.lock().unwrap_or_else(PoisonError::into_inner).take() {
             waker.wake();
@@ -156,7 +157,8 @@ impl<P> Connection<P> {
         &self.place
     }
 
-    /// Fails if the deadline has passed or the place was taken away. Otherwise the polling task is woken when that happens.
+    /// Fails if the deadline has passed or the place was taken away. Otherwise the polling task is woken when that
+    /// happens.
     fn in_time(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         if self.pace.note_waker(cx.waker()) {
             return Err(io::Error::new(

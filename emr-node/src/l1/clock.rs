@@ -7,8 +7,8 @@ use std::sync::{
 
 use emr_core::UnixTime;
 
-/// How far L1 may be ahead of this machine, in seconds. Blocks are at most some seconds ahead of the true time. The rest allows for a
-/// slow clock of this machine.
+/// How far L1 may be ahead of this machine, in seconds. Blocks are at most some seconds ahead of the true time. The
+/// rest allows for a slow clock of this machine.
 const MAX_AHEAD: u64 = 900;
 /// How many seconds the time of a batch may be after L1's newest block. The batch is settled in a later block.
 const BATCH_AHEAD: u64 = 60;
@@ -23,10 +23,12 @@ pub struct L1Ahead {
     pub seconds: u64,
 }
 
-/// The node's clock, in Unix seconds. It is never behind the newest block of L1, so everything that has expired on L1 has expired here.
-/// A machine with a slow clock then serves nothing on an expired grant, and seals no batch that L1 would refuse as too old.
+/// The node's clock, in Unix seconds. It is never behind the newest block of L1, so everything that has expired on L1
+/// has expired here. A machine with a slow clock then serves nothing on an expired grant, and seals no batch that L1
+/// would refuse as too old.
 ///
-/// An Ethereum node that lies about the time must not make operations expire. So the clock does not follow it beyond [`MAX_AHEAD`].
+/// An Ethereum node that lies about the time must not make operations expire. So the clock does not follow it beyond
+/// [`MAX_AHEAD`].
 #[derive(Debug)]
 pub(crate) struct Clock {
     /// How many seconds L1 is ahead of this machine.
@@ -92,8 +94,8 @@ impl Clock {
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The latest time that a batch may have: now, but at most [`BATCH_AHEAD`] after L1's newest block. Without this bound, if this
-    /// machine's clock were far ahead, waiting operations would expire in a batch that L1 never accepts.
+    /// The latest time that a batch may have: now, but at most [`BATCH_AHEAD`] after L1's newest block. Without this
+    /// bound, if this machine's clock were far ahead, waiting operations would expire in a batch that L1 never accepts.
     pub(crate) fn batch_time(&self) -> UnixTime {
         let now = self.now();
         if self.embedded {

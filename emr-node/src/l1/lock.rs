@@ -2,8 +2,8 @@
 
 use tokio::sync::{Mutex, MutexGuard};
 
-/// Turns to send from the hospital's account. Settlement waits for at most one relayed registration, because registrations first wait
-/// for each other.
+/// Turns to send from the hospital's account. Settlement waits for at most one relayed registration, because
+/// registrations first wait for each other.
 #[derive(Debug, Default)]
 pub(crate) struct L1Turn {
     sending: Mutex<()>,

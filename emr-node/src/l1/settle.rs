@@ -50,10 +50,10 @@ const WAITS: u64 = 3600;
 
 /// Decides what a refusal means for the batch.
 ///
-/// If the batch's time is before the earliest that L1 accepts, it stays too early for ever. If it is more than an hour ahead of L1, a
-/// wrong clock made it, and waiting is useless. Sealing again is safe, even if the Ethereum node lied and an earlier transaction is
-/// still mined. A proof is for one batch number and one previous state (`z` covers both), so at most one of the two batches is settled.
-/// The node finds its operations by what they wrote.
+/// If the batch's time is before the earliest that L1 accepts, it stays too early for ever. If it is more than an hour
+/// ahead of L1, a wrong clock made it, and waiting is useless. Sealing again is safe, even if the Ethereum node lied
+/// and an earlier transaction is still mined. A proof is for one batch number and one previous state (`z` covers both),
+/// so at most one of the two batches is settled. The node finds its operations by what they wrote.
 fn outcome(error: &RollupError, time: UnixTime) -> Outcome {
     match error.revert() {
         Some(Revert::BatchTimeOutOfRange { earliest, .. }) if *earliest > time.get() => {

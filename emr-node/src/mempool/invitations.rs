@@ -1,5 +1,5 @@
-//! Which invitations were used, and by whom, and how many of each inviter on each day. The key is the inviter's Ethereum address: after a
-//! reorganisation, an account number may belong to somebody else.
+//! Which invitations were used, and by whom, and how many of each inviter on each day. The key is the inviter's
+//! Ethereum address: after a reorganisation, an account number may belong to somebody else.
 
 use std::collections::BTreeMap;
 
@@ -23,7 +23,8 @@ const BY_DAY: TableDefinition<'_, ([u8; 20], u64), u32> = TableDefinition::new("
 const ENDED: TableDefinition<'_, [u8; 20], u64> = TableDefinition::new("inviters-ended");
 
 const DAY: u64 = 86_400;
-/// How long a used nonce is kept after its expiry. So an invitation does not become usable again if the clock is set back. Seconds.
+/// How long a used nonce is kept after its expiry. So an invitation does not become usable again if the clock is set
+/// back. Seconds.
 const KEPT: u64 = 7 * DAY;
 /// How many times the hospital pays for one invitation: the first transaction may be lost, or may fail.
 const ATTEMPTS: u32 = 5;
@@ -122,8 +123,8 @@ impl Mempool {
         Ok(asked.judge(used.as_ref(), today, ended))
     }
 
-    /// Uses an invitation, durably, if it may be used. After [`Invited::First`] and [`Invited::Again`], a transaction may be sent for this
-    /// owner, and never for another. Also removes entries that lapsed long ago.
+    /// Uses an invitation, durably, if it may be used. After [`Invited::First`] and [`Invited::Again`], a transaction
+    /// may be sent for this owner, and never for another. Also removes entries that lapsed long ago.
     ///
     /// # Errors
     /// [`MempoolError`]; after that the invitation may be used or not.
@@ -161,7 +162,8 @@ impl Mempool {
         Ok(judged)
     }
 
-    /// Ends an inviter, durably: its unused invitations no longer count. Returns `false` if the inviter was already ended.
+    /// Ends an inviter, durably: its unused invitations no longer count. Returns `false` if the inviter was already
+    /// ended.
     ///
     /// # Errors
     /// [`MempoolError`]; after that the inviter may be ended or not.

@@ -1,7 +1,8 @@
 //! What must survive a crash: acknowledged operations, the batches made of them, and where records and directories are.
 //!
-//! All of it is in one redb file. Every change is fsynced before the call returns. A process may be killed at any instruction. When it
-//! opens the file again, the file has every call that returned. It may also have the call that was running.
+//! All of it is in one redb file. Every change is fsynced before the call returns. A process may be killed at any
+//! instruction. When it opens the file again, the file has every call that returned. It may also have the call that was
+//! running.
 
 mod batches;
 mod blocks;
@@ -25,7 +26,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::sync::watch;
 
 pub use batches::{BatchRecord, BatchStage, DerivedChanges, KeptProof, OnChain};
-pub use blocks::{BlockReference, Holding, Noted, Referenced, Released, Upload, Usage};
+pub use blocks::{BlockReference, Holding, Noted, Referenced, Released, Staging, Upload, Usage};
 pub use invitations::{InvitationUse, Invited, Inviter};
 pub use operations::{Acknowledged, Pointer, Sequence, Turn};
 pub use principal::Principal;
@@ -34,7 +35,7 @@ pub use provers::{KnownProver, MAX_PROVERS, ProverAdded};
 /// File name inside the node's folder.
 const FILE: &str = "mempool.redb";
 /// Version of the tables.
-const FORMAT: u32 = 6;
+const FORMAT: u32 = 7;
 /// How much free space the disk must have before the file is opened again after a failure. Bytes.
 const SPACE: usize = 4 << 20;
 /// Page cache, bytes.
@@ -104,8 +105,8 @@ fn damaged(what: impl fmt::Display) -> MempoolError {
     MempoolError::Damaged(what.to_string())
 }
 
-/// Which rollup a node's folder belongs to. It includes the block of the deployment: the same address on a chain that was restarted from
-/// its beginning is another rollup.
+/// Which rollup a node's folder belongs to. It includes the block of the deployment: the same address on a chain that
+/// was restarted from its beginning is another rollup.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Anchor {
     /// Chain id.
@@ -213,8 +214,8 @@ impl Mempool {
         database.as_ref().is_none_or(|database| matches!(database.try_begin_write(), Err(TransactionError::Storage(_))))
     }
 
-    /// Opens the file again after the disk failed, if there is enough space. Nobody knows whether the failed write is in the file. A caller
-    /// that holds a state derived from the file must derive it again.
+    /// Opens the file again after the disk failed, if there is enough space. Nobody knows whether the failed write is
+    /// in the file. A caller that holds a state derived from the file must derive it again.
     ///
     /// # Errors
     /// [`MempoolError`]; the call may be repeated.
@@ -252,8 +253,8 @@ fn pin_hospital(transaction: &WriteTransaction, hospital: &Principal) -> Result<
     Ok(())
 }
 
-/// Which rollup the file was made for, or `None` if the file is new. The format is checked before any other table is opened: another
-/// format may have tables of other types. Nothing is written to the file of another version.
+/// Which rollup the file was made for, or `None` if the file is new. The format is checked before any other table is
+/// opened: another format may have tables of other types. Nothing is written to the file of another version.
 fn stored(database: &Database) -> Result<Option<Anchor>, MempoolError> {
     let meta = match database.begin_read()?.open_table(META) {
         Err(TableError::TableDoesNotExist(_)) => return Ok(None),

@@ -66,8 +66,8 @@ impl Pipeline {
         *self.job.lock().unwrap_or_else(PoisonError::into_inner) = job.map(Arc::new);
     }
 
-    /// Withdraws the job of a batch that was proved, so that nobody proves it again while it is being settled. Keeps the job if it is
-    /// another batch's by now.
+    /// Withdraws the job of a batch that was proved, so that nobody proves it again while it is being settled. Keeps
+    /// the job if it is another batch's by now.
     fn withdraw_job(&self, proved: &Arc<ProofJob>) {
         let mut job = self.job.lock().unwrap_or_else(PoisonError::into_inner);
         if job.as_ref().is_some_and(|job| Arc::ptr_eq(job, proved)) {
@@ -94,7 +94,8 @@ impl Pipeline {
 
     /// Follows L1, and then seals the waiting operations. Returns `None` if nothing waits.
     pub(crate) async fn seal(&self) -> Result<Option<BatchRecord>, RequestError> {
-        // Without this, operations could expire at a time that L1 has not reached, or be sealed on a state that L1 does not have.
+        // Without this, operations could expire at a time that L1 has not reached, or be sealed on a state that L1 does
+        // not have.
         if let Err(error) = self.follow_once().await {
             return Err(RequestError::unavailable(format!("nothing is sealed without L1: {error}")));
         }
@@ -128,7 +129,8 @@ impl Pipeline {
         }
     }
 
-    /// Brings the node up to L1's head. If L1 shows data that the node cannot follow, the node accepts no operations but Revokes.
+    /// Brings the node up to L1's head. If L1 shows data that the node cannot follow, the node accepts no operations
+    /// but Revokes.
     async fn follow_once(&self) -> Result<(), FollowError> {
         let followed = self.follower.sync(&self.engine).await;
         match &followed {

@@ -1,4 +1,5 @@
-//! Turns for tries: a Revoke that would replace another one is executed as a try first. Each try executes up to 64 operations again.
+//! Turns for tries: a Revoke that would replace another one is executed as a try first. Each try executes up to 64
+//! operations again.
 
 use std::time::Duration;
 
@@ -6,13 +7,15 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::request_error::RequestError;
 
-/// How many Revokes wait for a try or are tried. Each of them holds one of the request places for Revokes, so the limit is low.
+/// How many Revokes wait for a try or are tried. Each of them holds one of the request places for Revokes, so the limit
+/// is low.
 const IN_LINE: usize = 8;
 /// When to try again if the line is full.
 const LATER: Duration = Duration::from_secs(2);
 
-/// Only one try runs at a time, and only a few wait in line. If the line is full, nothing is lost: the patient already has a waiting Revoke of
-/// that grant. Any account can sign hundreds of tries that fail. They take nothing from Revokes that have a reserved place.
+/// Only one try runs at a time, and only a few wait in line. If the line is full, nothing is lost: the patient already
+/// has a waiting Revoke of that grant. Any account can sign hundreds of tries that fail. They take nothing from Revokes
+/// that have a reserved place.
 #[derive(Debug)]
 pub(crate) struct Replacements {
     in_line: Semaphore,

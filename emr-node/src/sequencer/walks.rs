@@ -19,8 +19,8 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// When to try again after that time, or if too many requests are in line.
 const LATER: Duration = Duration::from_secs(5);
 
-/// Decides which requests may walk. Only one walk of a signer runs at a time, so that no signer takes all the places. The number of waiting
-/// requests of a signer and their waiting time are limited.
+/// Decides which requests may walk. Only one walk of a signer runs at a time, so that no signer takes all the places.
+/// The number of waiting requests of a signer and their waiting time are limited.
 #[derive(Debug)]
 pub(crate) struct Walks {
     places: Semaphore,
@@ -50,7 +50,8 @@ impl Walks {
     /// Waits for a turn.
     ///
     /// # Errors
-    /// `too-many` if the signer has too many requests in line. `unavailable` if the turn does not come in time, or the node is stopping.
+    /// `too-many` if the signer has too many requests in line. `unavailable` if the turn does not come in time, or the
+    /// node is stopping.
     pub(crate) async fn turn(&self, signer: AccountIndex) -> Result<Walk<'_>, RequestError> {
         let in_line = self.in_line.take(signer).ok_or_else(|| {
             RequestError::too_many(
@@ -76,7 +77,8 @@ mod tests {
     use super::*;
     use crate::request_error::RequestErrorKind;
 
-    /// One account submits records that take long. It fills only its own line. A record of another account is read at once.
+    /// One account submits records that take long. It fills only its own line. A record of another account is read at
+    /// once.
     #[tokio::test]
     async fn a_line_is_bounded_and_the_signers_own() -> Result<(), Box<dyn std::error::Error>> {
         let walks = Arc::new(Walks { patience: Duration::from_millis(500), ..Walks::new() });

@@ -1,9 +1,9 @@
 //! Who may read what: deny early, allow late.
 //!
-//! A patient can always read their own records. Another reader needs a grant with READ or EMERGENCY that covers the record's class. The
-//! grant names the reader or the reader's organisation. It must be live in the settled state *and* in the soft state. The reader also needs
-//! an open session for the class. So a Revoke ends access at the moment of its acknowledgement, and a grant gives access only once it is
-//! in force on L1.
+//! A patient can always read their own records. Another reader needs a grant with READ or EMERGENCY that covers the
+//! record's class. The grant names the reader or the reader's organisation. It must be live in the settled state *and*
+//! in the soft state. The reader also needs an open session for the class. So a Revoke ends access at the moment of its
+//! acknowledgement, and a grant gives access only once it is in force on L1.
 
 use emr_core::{AccountIndex, AccountStatus, Class, GrantSlot, RecordStatus, Rights, UnixTime};
 use emr_rollup::state::{leaf::GrantLeaf, ledger::Ledger};
@@ -15,7 +15,8 @@ use crate::{
 };
 
 impl NodeState {
-    /// The grants of a patient that are live for an account in the soft state, by slot, without what signed operations have taken away.
+    /// The grants of a patient that are live for an account in the soft state, by slot, without what signed operations
+    /// have taken away.
     pub(crate) fn live_grants(
         &self,
         patient: AccountIndex,
@@ -111,8 +112,8 @@ impl NodeState {
     /// Whether an account may get the blocks of a record or directory.
     ///
     /// # Errors
-    /// [`RequestError`]. It is `not-found` for an account that never had a grant of the patient: such an account does not even learn that the
-    /// block is here.
+    /// [`RequestError`]. It is `not-found` for an account that never had a grant of the patient: such an account does
+    /// not even learn that the block is here.
     pub(crate) fn may_have(
         &self,
         account: AccountIndex,
@@ -137,8 +138,8 @@ impl NodeState {
         }
     }
 
-    /// Whether an account may see a patient's directory and the list of the patient's records. The patient may, and so may every account with
-    /// a live grant.
+    /// Whether an account may see a patient's directory and the list of the patient's records. The patient may, and so
+    /// may every account with a live grant.
     ///
     /// # Errors
     /// [`RequestError`].

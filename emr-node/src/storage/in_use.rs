@@ -35,8 +35,9 @@ pub(crate) struct InUse {
     removed: Notify,
 }
 
-/// Its blocks are in use until it is dropped. A request that uploads a block, or that submits an operation which refers to a block, holds a
-/// `Use`. The request takes the `Use` before it checks that the block may be used, and drops it after its change is durable.
+/// Its blocks are in use until it is dropped. A request that uploads a block, or that submits an operation which refers
+/// to a block, holds a `Use`. The request takes the `Use` before it checks that the block may be used, and drops it
+/// after its change is durable.
 #[derive(Debug)]
 pub(crate) struct Use {
     in_use: Arc<InUse>,

@@ -3,7 +3,9 @@
 mod in_use;
 mod notes;
 pub(crate) mod quota;
+pub(crate) mod staging;
 mod sweep;
+mod sweep_time;
 #[cfg(test)]
 mod tests;
 

@@ -1,4 +1,5 @@
-//! Writes the notes of many uploads in one write. Each upload waits until its note is durable. So uploads share an fsync.
+//! Writes the notes of many uploads in one write. Each upload waits until its note is durable. So uploads share an
+//! fsync.
 
 use std::sync::{Arc, Mutex, PoisonError};
 

@@ -1,5 +1,5 @@
-//! How much each account may store. No writer's share fills a patient's space. No quota limits the key directories that operations hold. So
-//! no quota stops a Revoke.
+//! How much each account may store. No writer's share fills a patient's space. No quota limits the key directories that
+//! operations hold. So no quota stops a Revoke.
 
 use emr_core::{AccountIndex, Codec};
 use emr_crypto::KeyDirectory;
@@ -10,7 +10,7 @@ use emr_rollup::{
 };
 
 use crate::{
-    mempool::{Mempool, Principal, Usage},
+    mempool::{Mempool, Principal, Staging, Usage},
     request_error::{RequestError, RequestErrorKind},
 };
 
@@ -21,9 +21,13 @@ const GIB: u64 = 1 << 30;
 pub(crate) struct Quotas {
     /// What an account may have in staging: as many blocks as the largest record that can be walked.
     pub(crate) staged: Usage,
-    /// What an account may have in staging in addition, only while it uploads a key directory.
+    /// What all accounts together may have in staging.
+    pub(crate) staged_by_all: Usage,
+    /// What a patient's key directories may take in staging, beside these limits, so that a Revoke finds room for its
+    /// directory.
     pub(crate) staged_directories: Usage,
-    /// What one writer may use in the records of one patient. It is a quarter of the patient's space, so only four writers together can fill it.
+    /// What one writer may use in the records of one patient. It is a quarter of the patient's space, so only four
+    /// writers together can fill it.
     pub(crate) writer: Usage,
     /// What a patient may use in their own records. It is half of the space, so that there is room for the doctors.
     pub(crate) own: Usage,
@@ -33,7 +37,8 @@ pub(crate) struct Quotas {
     pub(crate) writer_slots: usize,
     /// How many of their own 65,536 record slots a patient may hold.
     pub(crate) own_slots: usize,
-    /// Free space on the disk that only Revokes and key directories may use: many accounts can fill the disk, each within its quota. Bytes.
+    /// Free space on the disk that only Revokes and key directories may use: many accounts can fill the disk, each
+    /// within its quota. Bytes.
     pub(crate) kept_free: u64,
 }
 
@@ -41,7 +46,8 @@ impl Quotas {
     /// The limits for records allow one block for each 64 KiB. Clients cut attachments into blocks of 256 KiB.
     pub(crate) const DEFAULT: Self = Self {
         staged: Usage { bytes: 2 * GIB, blocks: 16_384 },
-        staged_directories: Usage { bytes: 16 << 20, blocks: 16 },
+        staged_by_all: Usage { bytes: 16 * GIB, blocks: 131_072 },
+        staged_directories: Usage { bytes: 4 << 20, blocks: 16 },
         writer: Usage { bytes: 2 * GIB, blocks: 32_768 },
         own: Usage { bytes: 4 * GIB, blocks: 65_536 },
         patient: Usage { bytes: 8 * GIB, blocks: 131_072 },
@@ -63,16 +69,17 @@ impl Quotas {
         ))
     }
 
-    /// What an account may have in staging when it uploads this block.
-    pub(crate) fn staged_with(&self, codec: Codec, bytes: &[u8]) -> Usage {
-        let Self { staged, staged_directories, .. } = *self;
-        if is_directory(codec, bytes) {
-            return Usage {
-                bytes: staged.bytes + staged_directories.bytes,
-                blocks: staged.blocks + staged_directories.blocks,
-            };
-        }
-        staged
+    /// How much may be in staging now.
+    ///
+    /// # Errors
+    /// `unavailable` if the disk cannot be asked.
+    pub(crate) fn staging(&self, mempool: &Mempool) -> Result<Staging, RequestError> {
+        Ok(Staging {
+            each: self.staged,
+            all: self.staged_by_all,
+            directories: self.staged_directories,
+            free: mempool.free_space()?.saturating_sub(self.kept_free),
+        })
     }
 
     /// What a writer may use in a patient's records.
@@ -165,6 +172,6 @@ pub(crate) fn is_directory(codec: Codec, bytes: &[u8]) -> bool {
     codec == Codec::DagCbor && KeyDirectory::from_bytes(bytes).is_ok()
 }
 
-fn written(usage: &Usage) -> String {
+pub(super) fn written(usage: &Usage) -> String {
     format!("{} MiB or {} blocks", usage.bytes >> 20, usage.blocks)
 }

@@ -1,19 +1,28 @@
-//! Removes what nothing needs any more: a little at a time, from the beginning after every start, and never what is in use.
+//! Removes what nothing needs any more: a little at a time, from the beginning after every start, and never what is in
+//! use.
 //!
-//! A turn has three steps, each bounded. First, notes of uploads lapse. Then, operations let go of blocks that nothing needs. Last, doomed
-//! blocks are unpinned and removed. The first two steps run as the only writer, so the state cannot change during a step. The third step
-//! runs at the same time as requests. [`InUse`](super::InUse) prevents it from removing a block that a request uses.
+//! A turn has three steps, each bounded. First, notes of uploads lapse. Then, operations let go of blocks that nothing
+//! needs. Last, doomed blocks are unpinned and removed. The first two steps run as the only writer, so the state cannot
+//! change during a step. The third step runs at the same time as requests. [`InUse`](super::InUse) prevents it from
+//! removing a block that a request uses.
 //!
-//! After a reorganisation of L1, something unneeded may be needed again. It stays. If it becomes unneeded once more, the wait begins from
-//! zero.
+//! What is dated in the future, by a clock that was wrong, is dated again. Otherwise it would stay until then.
+//!
+//! After a reorganisation of L1, something unneeded may be needed again. It stays. If it becomes unneeded once more,
+//! the wait begins from zero.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use emr_api::OperationStatus;
 use emr_core::{RecordStatus, UnixTime};
 use emr_ipfs::{Cid, StoreError};
 use emr_rollup::operation::DirectoryCommitment;
 
+use super::sweep_time::{AHEAD, SweepTime};
 use crate::{
     engine::Engine,
     mempool::{BlockReference, Holding, MempoolError, Released, Sequence},
@@ -21,8 +30,8 @@ use crate::{
     state::NodeState,
 };
 
-/// How long an upload, a deleted record or a superseded key directory stays when nothing refers to it. Longer than the age of any state of
-/// L1 that can come back. Seconds.
+/// How long an upload, a deleted record or a superseded key directory stays when nothing refers to it. Longer than the
+/// age of any state of L1 that can come back. Seconds.
 pub(crate) const GRACE: u64 = 24 * 3600;
 /// How long the blocks of a returned operation stay: its author may sign it again. Seconds.
 pub(crate) const RETURNED: u64 = 30 * GRACE;
@@ -67,8 +76,9 @@ enum Need {
 /// Sweeps until the node stops.
 pub(crate) async fn run(engine: Arc<Engine>) {
     let mut sweep = Sweep::default();
+    let mut time = SweepTime::new(engine.clock.now(), Instant::now());
     loop {
-        let now = engine.clock.now();
+        let now = time.at(engine.clock.now(), Instant::now());
         let pause = match sweep.turn(&engine, now).await {
             Ok(true) => BUSY,
             Ok(false) => IDLE,
@@ -88,6 +98,8 @@ impl Sweep {
     /// [`RequestError`] if a disk or the block store fails. The next turn continues.
     pub(crate) async fn turn(&mut self, engine: &Arc<Engine>, now: UnixTime) -> Result<bool, RequestError> {
         let before = UnixTime::new(now.get().saturating_sub(GRACE)).unwrap_or(UnixTime::ZERO);
+        let ahead = now.saturating_add(AHEAD);
+        let redated = engine.write(move |it| it.mempool.redate(ahead, now, NOTES)).await??;
         let lapsed = engine.write(move |it| it.mempool.lapse(before, NOTES, |cid| it.in_use.is_used(cid))).await??;
         let from = self.holding;
         let next = engine.write(move |it| it.release_unneeded(from, now)).await??;
@@ -95,7 +107,7 @@ impl Sweep {
         let doomed = engine.mempool.doomed(self.doomed.as_ref(), REMOVALS)?;
         self.doomed = doomed.last().copied().filter(|_| doomed.len() == REMOVALS);
         let removed = remove(engine, &doomed).await?;
-        Ok(lapsed == NOTES || next.is_some() || self.doomed.is_some() || removed > 0)
+        Ok(redated == NOTES || lapsed == NOTES || next.is_some() || self.doomed.is_some() || removed > 0)
     }
 }
 
@@ -132,8 +144,9 @@ async fn remove(engine: &Arc<Engine>, doomed: &[Cid]) -> Result<usize, RequestEr
 }
 
 impl Engine {
-    /// Checks holdings, beginning with `from`. Marks the holdings that nothing needs, and releases those that nothing has needed for long
-    /// enough. Returns where to continue, or `None` after the last holding. Must run as the only writer.
+    /// Checks holdings, beginning with `from`. Marks the holdings that nothing needs, and releases those that nothing
+    /// has needed for long enough. Returns where to continue, or `None` after the last holding. Must run as the only
+    /// writer.
     fn release_unneeded(&self, from: Sequence, now: UnixTime) -> Result<Option<Sequence>, MempoolError> {
         let holdings = self.mempool.holdings(from, HOLDINGS)?;
         let state = self.state().clone();
@@ -152,7 +165,7 @@ impl Engine {
             let too_many = is_directory && holding.later_directories >= DIRECTORIES;
             let over = holding.unneeded_since.is_some_and(|since| now >= since.saturating_add(seconds));
             if !over && !too_many {
-                if holding.unneeded_since.is_none() {
+                if holding.unneeded_since.is_none_or(|since| since > now.saturating_add(AHEAD)) {
                     marks.push((sequence, Some(now)));
                 }
                 continue;

@@ -1,8 +1,11 @@
-//! Tests with a node's engine, mempool file and block store. L1 is a list of the batches that the sequencer sealed. No proof is made.
+//! Tests with a node's engine, mempool file and block store. L1 is a list of the batches that the sequencer sealed. No
+//! proof is made.
 
+mod clock;
 mod fuse;
 mod histories;
 mod reorganised;
 mod scene;
 mod shares;
+mod staging;
 mod sweeps;

@@ -23,11 +23,11 @@ use tokio::task::JoinSet;
 
 use crate::{mempool::anchor, registration::relay, stage::*};
 
-fn account(number: u64) -> Outcome<AccountIndex> {
+pub(crate) fn account(number: u64) -> Outcome<AccountIndex> {
     Ok(AccountIndex::new(number)?)
 }
 
-fn soon() -> UnixTime {
+pub(crate) fn soon() -> UnixTime {
     UnixTime::now().saturating_add(600)
 }
 
@@ -39,15 +39,15 @@ fn owner(number: u32) -> Outcome<Person> {
 }
 
 /// A request to relay the registration of person `number` with this invitation.
-fn asked(world: &World, number: u32, invitation: Option<Invitation>) -> Outcome<RelayRegistration> {
+pub(crate) fn asked(world: &World, number: u32, invitation: Option<Invitation>) -> Outcome<RelayRegistration> {
     Ok(RelayRegistration { invitation, ..relay(world, &owner(number)?, soon())? })
 }
 
-fn anyone(world: &World, node: &RunningNode) -> Outcome<Caller> {
+pub(crate) fn anyone(world: &World, node: &RunningNode) -> Outcome<Caller> {
     Ok(Caller::anonymous(node.url().clone(), world.domain(), &people().patient, account(1)?))
 }
 
-async fn post(caller: &Caller, relay: &RelayRegistration) -> Answer<Registered> {
+pub(crate) async fn post(caller: &Caller, relay: &RelayRegistration) -> Answer<Registered> {
     caller.post("v1/accounts", relay).await
 }
 
@@ -57,7 +57,7 @@ async fn spent(world: &World) -> Outcome<(u64, alloy::primitives::U256)> {
     Ok((provider.get_transaction_count(hospital).await?, provider.get_balance(hospital).await?))
 }
 
-fn said(answer: Answer<Registered>, code: &str, words: &str) -> Outcome {
+pub(crate) fn said(answer: Answer<Registered>, code: &str, words: &str) -> Outcome {
     match answer {
         Err(refused) if refused.code == code && refused.message.contains(words) => Ok(()),
         other => Err(format!("not {code} with {words:?}: {other:?}").into()),

@@ -45,6 +45,11 @@ async fn only_the_holder_of_the_committed_key_logs_in_and_once_per_challenge() -
     let challenge: LoginChallenge =
         patient.post("v1/login/challenge", &LoginChallengeRequest { account: accounts.patient }).await?;
     assert_eq!(refused(patient, &patient.answer(&challenge, accounts.doctor)?).await, "unauthorized");
+    // Signed for another address: so does a client that was lured to a node which passes everything on.
+    let lured = patient.answer_at(&challenge, accounts.hospital, "https://hostile.example")?;
+    assert_eq!(refused(patient, &lured).await, "forbidden");
+    let renamed = LoginRequest { origin: good.origin.clone(), ..lured };
+    assert_eq!(refused(patient, &renamed).await, "unauthorized", "the signature covers the address");
     // A doctor's commitment has no salt.
     let doctors = LoginRequest { commitment_salt: hex::encode([0; 32]), ..doctor.sign_in().await? };
     assert_eq!(refused(doctor, &doctors).await, "unauthorized");
@@ -55,6 +60,7 @@ async fn only_the_holder_of_the_committed_key_logs_in_and_once_per_challenge() -
         LoginRequest { public_key: "A".repeat(5000), ..good.clone() },
         LoginRequest { signature: "!".into(), ..good.clone() },
         LoginRequest { commitment_salt: "1".into(), ..good.clone() },
+        LoginRequest { origin: "127.0.0.1".into(), ..good.clone() },
     ] {
         assert_eq!(refused(patient, &broken).await, "malformed");
     }

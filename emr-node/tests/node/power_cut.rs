@@ -8,7 +8,7 @@ use emr_core::{Cid, Class, Codec, RecordSlot, UnixTime, cid::cid_of};
 use emr_durable::crash::{ALL, Harm, Journal, Survivors, no_sync};
 use emr_node::mempool::{
     Acknowledged, BatchRecord, BatchStage, BlockReference, DerivedChanges, InvitationUse, KeptProof, KnownProver,
-    Mempool, MempoolError, OnChain, Pointer, Principal, Referenced, Upload, Usage,
+    Mempool, MempoolError, OnChain, Pointer, Principal, Referenced, Staging, Upload, Usage,
 };
 use emr_rollup::{batch::PublicInputs, primitive::field::Fr};
 use proptest::prelude::*;
@@ -140,8 +140,10 @@ impl Scene {
         let part_of = BlockReference::Record { patient, slot: RecordSlot::new(0)?, class: Class::Summary };
         let blocks = Referenced { part_of: Some(part_of), cids: vec![block(number)] };
         let pointer = ([number as u8; 32], Pointer::Directory(block(number).to_string()));
-        let limit = Usage { bytes: 1 << 20, blocks: 100 };
-        let upload = Upload { cid: block(number), uploader: patient, size: 8, at: acknowledged, limit };
+        let room = Usage { bytes: 1 << 20, blocks: 100 };
+        let staging = Staging { each: room, all: room, directories: room, free: 1 << 30 };
+        let is_directory = number.is_multiple_of(2);
+        let upload = Upload { cid: block(number), uploader: patient, size: 8, at: acknowledged, is_directory, staging };
         self.call("upload", |mempool| mempool.note_uploads(&[upload]).map(drop))?;
         self.call("acknowledge", |mempool| {
             mempool.acknowledge(signed.id(domain()), &kept, Some(&pointer), &blocks, None).map(drop)

@@ -1,4 +1,5 @@
-//! The stages of a batch: `Batch<Open>` takes operations, `Batch<Sealed>` has its public inputs, `Batch<Proven>` has its proof.
+//! The stages of a batch: `Batch<Open>` takes operations, `Batch<Sealed>` has its public inputs, `Batch<Proven>` has
+//! its proof.
 
 use emr_core::UnixTime;
 

@@ -39,8 +39,8 @@ mod tests {
     use super::*;
     use crate::operation::Kind;
 
-    /// The circuit reads when an entry takes effect. What it then writes is the same for every kind so far: a kind with another rule needs
-    /// its constraints in `circuit/entry.rs`, and then its place here.
+    /// The circuit reads when an entry takes effect. What it then writes is the same for every kind so far: a kind with
+    /// another rule needs its constraints in `circuit/entry.rs`, and then its place here.
     #[test]
     fn the_circuit_has_the_rules_of_every_kind() {
         for kind in Kind::L1 {

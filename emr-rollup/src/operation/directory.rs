@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::primitive::field::{self, Fr, hex_element};
 
-/// The commitment to a key directory: its CID hashed to 248 bits. An operation names the commitments before and after it.
+/// The commitment to a key directory: its CID hashed to 248 bits. An operation names the commitments before and after
+/// it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct DirectoryCommitment(#[serde(with = "hex_element")] Fr);

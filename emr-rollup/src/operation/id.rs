@@ -11,7 +11,8 @@ pub struct NotOperationId;
 
 /// The name of an operation in receipts, routes and tables: the element that is signed, as 32 big-endian bytes.
 ///
-/// Two operations with the same id are the same operation under the same domain. As text and in JSON an id is 64 hex digits.
+/// Two operations with the same id are the same operation under the same domain. As text and in JSON an id is 64 hex
+/// digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct OperationId([u8; 32]);
 

@@ -101,7 +101,8 @@ impl PublicKey {
     /// Reads coordinates.
     ///
     /// # Errors
-    /// [`SignatureError::NotOnCurve`] if they are not coordinates of a point. [`SignatureError::SmallOrder`] outside the subgroup of prime order.
+    /// [`SignatureError::NotOnCurve`] if they are not coordinates of a point. [`SignatureError::SmallOrder`] outside
+    /// the subgroup of prime order.
     pub fn from_coordinates(x: Fr, y: Fr) -> Result<Self, SignatureError> {
         Self::new(Point::new(x, y).ok_or(SignatureError::NotOnCurve)?)
     }

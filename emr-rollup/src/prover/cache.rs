@@ -1,8 +1,8 @@
-//! Cache files that are either whole or absent. A SHA-256 trailer shows damage before anything is parsed, because halo2's readers and
-//! writers panic on short files and full disks.
+//! Cache files that are either whole or absent. A SHA-256 trailer shows damage before anything is parsed, because
+//! halo2's readers and writers panic on short files and full disks.
 //!
-//! Nothing is synced. If a power cut damages or removes a file, [`read`] treats it as absent, and it is made again. The cache promises nothing
-//! else.
+//! Nothing is synced. If a power cut damages or removes a file, [`read`] treats it as absent, and it is made again. The
+//! cache promises nothing else.
 
 use std::{
     fs::File,

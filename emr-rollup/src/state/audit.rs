@@ -6,8 +6,8 @@ use crate::{primitive::field::Fr, state::leaf::AuditEntry};
 
 /// A patient's audit chain, oldest entry first.
 ///
-/// The heads make any part of the chain provable: an entry and the head before it give the head after it. So the entries of a part that
-/// ends at a known head are certain.
+/// The heads make any part of the chain provable: an entry and the head before it give the head after it. So the
+/// entries of a part that ends at a known head are certain.
 #[derive(Clone, Debug, Default)]
 pub struct AuditChain {
     entries: Vec<AuditEntry>,
@@ -42,8 +42,8 @@ impl AuditChain {
         &self.entries
     }
 
-    /// The last `limit` entries before position `end`, or fewer at the chain's beginning. `None` if the chain is shorter than
-    /// `end`.
+    /// The last `limit` entries before position `end`, or fewer at the chain's beginning. `None` if the chain is
+    /// shorter than `end`.
     pub fn part(&self, end: usize, limit: usize) -> Option<AuditPart<'_>> {
         let first = end.saturating_sub(limit);
         let entries = self.entries.get(first..end)?;

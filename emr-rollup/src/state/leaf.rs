@@ -18,7 +18,8 @@ use crate::{
     state::tree::empty_root,
 };
 
-/// The value of a leaf in a tree: the hash of its content, or 0 if it is empty. It is neither a root nor the hash of an audit entry.
+/// The value of a leaf in a tree: the hash of its content, or 0 if it is empty. It is neither a root nor the hash of an
+/// audit entry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct LeafHash(#[serde(with = "hex_element")] Fr);

@@ -1,4 +1,5 @@
-//! The statement for a whole batch: L1 operations, then L2 operations. Each is checked under the roots that the one before gave.
+//! The statement for a whole batch: L1 operations, then L2 operations. Each is checked under the roots that the one
+//! before gave.
 
 use serde::{Deserialize, Serialize};
 

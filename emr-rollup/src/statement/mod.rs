@@ -88,7 +88,7 @@ impl std::fmt::Display for Clause {
             Self::RootsChain => "the roots do not chain",
             Self::L1AsQueued => "the L1 operations are not as queued",
             Self::DataCommitment => "the data commitment is not over these operations",
-            Self::OneTime => "the batch has not one time",
+            Self::OneTime => "the operations of the batch have different times",
             Self::UnusedEmpty => "an unused slot is not empty",
             Self::PublicInputs => "the public inputs do not match",
             Self::InRange => "a field is out of range",

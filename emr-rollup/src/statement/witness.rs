@@ -42,7 +42,8 @@ pub struct OperationWitness {
     pub old_record: RecordFields,
     /// The target after the operation if it is a record, else zeros.
     pub new_record: RecordFields,
-    /// The target's path. It has the depth of the records tree; for a grant it is filled with zeros above the root of the grants tree.
+    /// The target's path. It has the depth of the records tree; for a grant it is filled with zeros above the root of
+    /// the grants tree.
     pub target_path: Path,
 }
 

@@ -1,5 +1,6 @@
 use std::time::Instant;
 
+use emr_api::OperationStatus;
 use emr_chain::BatchContent;
 use emr_core::{
     AccountEpoch, Class, GrantSlot, OutOfRange, RecordSlot, RecordStatus, Revision, Rights, Role, StateRoot, Uses,
@@ -8,9 +9,10 @@ use emr_core::{
 use emr_rollup::{
     batch::Batch,
     l1_operation::Register,
-    operation::{Action, DirectoryCommitment, PutRecord, SetGrant, SignedOperation},
+    operation::{Action, DirectoryCommitment, Domain, PutRecord, SetGrant, SignedOperation},
     primitive::{eddsa::SigningKey, field::Fr},
     state::leaf::{GrantLeaf, RecordLeaf},
+    version::CircuitVersion,
 };
 
 use super::*;

@@ -1,11 +1,14 @@
 //! The client address of a request.
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use axum::http::HeaderMap;
 
-/// The number of bits of an IPv6 address that identify the network. A client that has one address of a /64 has all of them.
+/// The number of bits of an IPv6 address that identify the network. A client that has one address of a /64 has all of
+/// them.
 const NETWORK: u32 = 64;
+/// The number of bits that identify a site. A provider gives a site up to 65,536 networks.
+const SITE: u32 = 48;
 
 /// A client's address: an IPv4 address, or an IPv6 address without its lower 64 bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -17,13 +20,28 @@ impl ClientAddress {
 
     pub(crate) fn of(address: IpAddr) -> Self {
         Self(match address.to_canonical() {
-            IpAddr::V6(long) => IpAddr::V6(Ipv6Addr::from_bits(long.to_bits() & (u128::MAX << NETWORK))),
+            IpAddr::V6(long) if long.is_loopback() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+            IpAddr::V6(long) => IpAddr::V6(Ipv6Addr::from_bits(long.to_bits() & (u128::MAX << (128 - NETWORK)))),
             short @ IpAddr::V4(_) => short,
         })
     }
+
+    /// The site that the address belongs to: for IPv6 the /48, for IPv4 the address itself.
+    pub(crate) fn site(&self) -> Self {
+        Self(match self.0 {
+            IpAddr::V6(long) => IpAddr::V6(Ipv6Addr::from_bits(long.to_bits() & (u128::MAX << (128 - SITE)))),
+            short @ IpAddr::V4(_) => short,
+        })
+    }
+
+    /// Whether the client is on this machine.
+    pub(crate) const fn is_this_machine(&self) -> bool {
+        self.0.is_loopback()
+    }
 }
 
-/// The last hop in `X-Forwarded-For`, which the proxy in front of this node added. The client could have written the others.
+/// The last hop in `X-Forwarded-For`, which the proxy in front of this node added. The client could have written the
+/// others.
 pub(super) fn forwarded(headers: &HeaderMap) -> Option<ClientAddress> {
     let last = headers.get_all("x-forwarded-for").iter().next_back()?.to_str().ok()?.rsplit(',').next()?.trim();
     let bare = last.trim_start_matches('[').trim_end_matches(']');
@@ -46,6 +64,16 @@ mod tests {
         assert_eq!(of("2001:db8:1:2::1"), of("2001:db8:1:2:ffff:ffff:ffff:ffff"));
         assert_ne!(of("2001:db8:1:2::1"), of("2001:db8:1:3::1"));
         assert_eq!(of("::ffff:192.0.2.1"), of("192.0.2.1"));
+        assert_eq!(of("2001:db8:1:2::1").site(), of("2001:db8:1:ffff::9").site());
+        assert_ne!(of("2001:db8:1:2::1").site(), of("2001:db8:2:2::1").site());
+        assert_eq!(of("192.0.2.1").site(), of("192.0.2.1"));
+        assert!(
+            of("::1").is_this_machine()
+                && of("127.0.0.2").is_this_machine()
+                && of("::ffff:127.0.0.1").is_this_machine()
+        );
+        assert!(!of("::2").is_this_machine() && !of("192.0.2.1").is_this_machine());
+        assert!(!ClientAddress::UNKNOWN.is_this_machine());
         assert_ne!(of("192.0.2.1"), of("192.0.2.2"));
     }
 

@@ -1,6 +1,7 @@
 //! Limits of requests: by client address before a login, by account after it, and capacity that only Revokes can use.
 
 mod address;
+mod answers;
 mod place;
 mod rate;
 mod revokes;
@@ -24,8 +25,9 @@ use crate::{
     request_error::RequestError,
 };
 pub(crate) use address::ClientAddress;
+use answers::Answers;
 pub(crate) use place::{Place, Places};
-use rate::Rate;
+use rate::{ADDRESSES_OF_A_SITE, AddressRate, Rate};
 use revokes::Revokes;
 pub(crate) use turns::{Turn, Turns};
 
@@ -42,8 +44,8 @@ pub struct Limits {
     pub relay_rate: NonZeroU32,
     /// Invitations per doctor and day (UTC) that the hospital pays for. The hospital's own invitations are not counted.
     pub doctor_invites: u32,
-    /// Whether a reverse proxy is in front of this node, so that the last hop of `X-Forwarded-For` is the client. Then nobody else may
-    /// reach the node's port, because they could claim any address.
+    /// Whether a reverse proxy is in front of this node, so that the last hop of `X-Forwarded-For` is the client. Then
+    /// nobody else may reach the node's port, because they could claim any address.
     pub behind_proxy: bool,
 }
 
@@ -61,7 +63,8 @@ impl Default for Limits {
     }
 }
 
-/// Requests of one account, or of one address without a login, that can be answered at the same time. Revokes are not counted.
+/// Requests of one account, or of one address without a login, whose answers are made or sent at the same time. Revokes
+/// are not counted.
 const IN_FLIGHT: usize = 64;
 /// Operations that can be processed at the same time, without Revokes.
 const LONG: usize = 96;
@@ -71,6 +74,8 @@ const LONG_PER_ACCOUNT: usize = 8;
 const RELAYS: usize = 16;
 /// Registrations of one address that can wait to be relayed.
 const RELAYS_PER_ADDRESS: usize = 4;
+/// Registrations of one site that can wait to be relayed.
+const RELAYS_PER_SITE: usize = 8;
 /// When to try again if the queue of registrations is full.
 const RELAY_LATER: Duration = Duration::from_secs(10);
 /// Proofs of other machines that can be verified at the same time.
@@ -86,41 +91,55 @@ const PROOFS_PER_MINUTE: u32 = 12;
 #[derive(Debug)]
 pub(crate) struct Limiter {
     behind_proxy: bool,
-    by_address: Rate<ClientAddress>,
+    by_address: AddressRate,
     by_account: Rate<AccountIndex>,
-    doors: Rate<(ClientAddress, &'static str)>,
-    relays: Rate<ClientAddress>,
+    doors: AddressRate<&'static str>,
+    relays: AddressRate,
     jobs: Rate<String>,
     proofs: Rate<String>,
     in_flight: Places<Asker>,
+    /// The same for a whole site, for requests without a login.
+    in_flight_of_site: Places<Asker>,
     long: Arc<Semaphore>,
     long_of_account: Places<AccountIndex>,
     relay_queue: Arc<Semaphore>,
     relays_of_address: Places<ClientAddress>,
+    relays_of_site: Places<ClientAddress>,
     verifying: Semaphore,
     revokes: Revokes,
+    answers: Answers,
 }
 
 /// One of a key's places, and one of the places that all share.
 pub(crate) type Held<K> = (Place<K>, OwnedSemaphorePermit);
 
+/// The places that a request holds until its answer is sent: its account's or address's, and its site's.
+type Taken = (Place<Asker>, Option<Place<Asker>>);
+
+fn times(rate: NonZeroU32, many: u32) -> NonZeroU32 {
+    rate.saturating_mul(NonZeroU32::new(many).unwrap_or(NonZeroU32::MIN))
+}
+
 impl Limiter {
     pub(crate) fn new(limits: &Limits) -> Self {
         Self {
             behind_proxy: limits.behind_proxy,
-            by_address: Rate::per_second(limits.address_rate, 10),
+            by_address: AddressRate::new(|many| Rate::per_second(times(limits.address_rate, many), 10)),
             by_account: Rate::per_second(limits.account_rate, 5),
-            doors: Rate::per_second(limits.address_rate, 10),
-            relays: Rate::per_minute(limits.relay_rate.get(), 2),
+            doors: AddressRate::new(|many| Rate::per_second(times(limits.address_rate, many), 10)),
+            relays: AddressRate::new(|many| Rate::per_minute(times(limits.relay_rate, many).get(), 2)),
             jobs: Rate::per_minute(JOBS_PER_MINUTE, 2),
             proofs: Rate::per_minute(PROOFS_PER_MINUTE, 2),
             in_flight: Places::new(IN_FLIGHT),
+            in_flight_of_site: Places::new(IN_FLIGHT * ADDRESSES_OF_A_SITE as usize),
             long: Arc::new(Semaphore::new(LONG)),
             long_of_account: Places::new(LONG_PER_ACCOUNT),
             relay_queue: Arc::new(Semaphore::new(RELAYS)),
             relays_of_address: Places::new(RELAYS_PER_ADDRESS),
+            relays_of_site: Places::new(RELAYS_PER_SITE),
             verifying: Semaphore::new(VERIFYING),
             revokes: Revokes::new(),
+            answers: Answers::new(),
         }
     }
 
@@ -147,7 +166,7 @@ impl Limiter {
     /// # Errors
     /// Returns `too-many` above the rate.
     pub(crate) fn may_relay(&self, address: ClientAddress) -> Result<(), RequestError> {
-        self.relays.check(&address).map_err(|wait| {
+        self.relays.check(address, ()).map_err(|wait| {
             RequestError::too_many("too many registrations from your address: wait, or register on L1 yourself", wait)
         })
     }
@@ -163,11 +182,25 @@ impl Limiter {
     ///
     /// # Errors
     /// Returns `too-many` if the address has used its share, and `unavailable` if the queue is full.
-    pub(crate) fn relay_place(&self, address: ClientAddress) -> Result<Held<ClientAddress>, RequestError> {
-        let own = self.relays_of_address.take(address);
-        let own = own.ok_or_else(|| RequestError::too_many("your address has registrations at work: wait", SOON))?;
+    pub(crate) fn relay_place(
+        &self,
+        address: ClientAddress,
+    ) -> Result<(Place<ClientAddress>, Held<ClientAddress>), RequestError> {
+        let own = self.relays_of_address.take(address).zip(self.relays_of_site.take(address.site()));
+        let (own, site) =
+            own.ok_or_else(|| RequestError::too_many("your address has registrations at work: wait", SOON))?;
         let global = Arc::clone(&self.relay_queue).try_acquire_owned();
-        Ok((own, global.map_err(|_| RequestError::busy("many registrations wait: try again later", RELAY_LATER))?))
+        let global = global.map_err(|_| RequestError::busy("many registrations wait: try again later", RELAY_LATER))?;
+        Ok((own, (site, global)))
+    }
+
+    /// Takes the places for a request that is answered; `None` if all of the asker's are taken.
+    fn answer_place(&self, asker: &Asker) -> Option<Taken> {
+        let own = self.in_flight.take(asker.clone())?;
+        match asker {
+            Asker::Address(_) => Some((own, Some(self.in_flight_of_site.take(asker.site())?))),
+            Asker::Account(_) | Asker::Prover(_) => Some((own, None)),
+        }
     }
 
     /// Waits for a turn to verify a proof. [`Self::may_hand_in_proof`] bounds the number of waiting requests.
@@ -177,26 +210,28 @@ impl Limiter {
     }
 }
 
-/// Charges each request to its account, or without a valid login to its client's address. Holds one of the places of that account or
-/// address while the request is answered.
+/// Charges each request to its account, or without a valid login to its client's address. Holds one of the places of
+/// that account or address until the answer is sent.
 pub(crate) async fn admit(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
     let limits = &app.limits;
     let asker = match charge(&app, &mut request) {
         Ok(asker) => asker,
         Err(error) => return error.into_response(),
     };
-    let Some(_place) = limits.in_flight.take(asker) else {
+    let Some(place) = limits.answer_place(&asker) else {
         return RequestError::too_many("many of your requests are at work: wait", SOON).into_response();
     };
-    next.run(request).await
+    let connection = request.extensions().get::<ConnectInfo<Peer>>().map(|peer| peer.0.clone());
+    let response = next.run(request).await;
+    limits.answers.hold(response, asker.site(), place, connection).await
 }
 
-/// The same as [`admit`], for requests before a client has a token. Each is answered in about a millisecond. Each such route has a
-/// separate rate, against which other requests of the address do not count. So a patient who shares an address with many others can log
-/// in to revoke.
+/// The same as [`admit`], for requests before a client has a token. Each is answered in about a millisecond. Each such
+/// route has a separate rate, against which other requests of the address do not count. So a patient who shares an
+/// address with many others can log in to revoke.
 pub(crate) async fn admit_at(door: &'static str, app: Arc<App>, mut request: Request, next: Next) -> Response {
     let address = note_address(&app, &mut request);
-    match app.limits.doors.check(&(address, door)) {
+    match app.limits.doors.check(address, door) {
         Ok(()) => next.run(request).await,
         Err(wait) => RequestError::too_many("too many requests from your address: wait", wait).into_response(),
     }
@@ -210,13 +245,23 @@ pub(crate) async fn admit_revoke(State(app): State<Arc<App>>, mut request: Reque
     }
 }
 
-/// Whom a limit counts: the account after a login, else the address. So a client that shares an address with a hostile client shares no limit
-/// with it after the login.
+/// Whom a limit counts: the account after a login, else the address. So a client that shares an address with a hostile
+/// client shares no limit with it after the login.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Asker {
     Account(AccountIndex),
     Prover(String),
     Address(ClientAddress),
+}
+
+impl Asker {
+    /// The same, with the site in place of an address.
+    fn site(&self) -> Self {
+        match self {
+            Self::Address(address) => Self::Address(address.site()),
+            other => other.clone(),
+        }
+    }
 }
 
 /// Finds the client's address and stores it in the request.
@@ -237,7 +282,7 @@ fn charge(app: &App, request: &mut Request) -> Result<Asker, RequestError> {
     };
     let waited = match &asker {
         Asker::Account(account) => app.limits.by_account.check(account),
-        Asker::Address(address) => app.limits.by_address.check(address),
+        Asker::Address(address) => app.limits.by_address.check(*address, ()),
         // Jobs and proofs have their own rates.
         Asker::Prover(_) => Ok(()),
     };

@@ -13,6 +13,8 @@ use governor::{
     clock::{Clock, DefaultClock},
 };
 
+use super::ClientAddress;
+
 /// After this many checks, keys that were not used lately are forgotten.
 const SWEEP: usize = 4096;
 
@@ -60,6 +62,32 @@ impl<K: Hash + Eq + Clone> Rate<K> {
     }
 }
 
+/// How many addresses a site counts as: an IPv6 /48 has 65,536 networks.
+pub(crate) const ADDRESSES_OF_A_SITE: u32 = 8;
+
+/// A rate for each client address, and a higher one for each site. `K` is what else tells requests apart.
+#[derive(Debug)]
+pub(crate) struct AddressRate<K: Hash + Eq + Clone = ()> {
+    of_address: Rate<(ClientAddress, K)>,
+    of_site: Rate<(ClientAddress, K)>,
+}
+
+impl<K: Hash + Eq + Clone> AddressRate<K> {
+    /// `rate` makes the rate for a number of addresses.
+    pub(crate) fn new(rate: impl Fn(u32) -> Rate<(ClientAddress, K)>) -> Self {
+        Self { of_address: rate(1), of_site: rate(ADDRESSES_OF_A_SITE) }
+    }
+
+    /// Counts one request.
+    ///
+    /// # Errors
+    /// Returns how long to wait, if the address or its site exceeds its rate.
+    pub(crate) fn check(&self, address: ClientAddress, key: K) -> Result<(), Duration> {
+        self.of_address.check(&(address, key.clone()))?;
+        self.of_site.check(&(address.site(), key))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -79,5 +107,18 @@ mod tests {
             let _ = rate.check(&0);
         }
         assert!(rate.limiter.len() < 10, "{rate:?}");
+    }
+
+    /// Somebody sends each request from another network of their /48.
+    #[test]
+    fn a_site_with_many_networks_has_a_rate() {
+        let rate = AddressRate::new(|addresses| Rate::per_second(positive(addresses), 10));
+        let address = |text: String| ClientAddress::of(text.parse().expect("an address"));
+        let from = |site: u32, network: u32| rate.check(address(format!("2001:db8:{site:x}:{network:x}::1")), ());
+        let allowed = (0..5000).filter(|network| from(1, *network).is_ok()).count();
+        assert!((80..200).contains(&allowed), "{allowed}");
+        assert!(from(2, 1).is_ok(), "another site");
+        let short = (0..5000).filter(|_| rate.check(address("192.0.2.1".to_owned()), ()).is_ok()).count();
+        assert!((10..40).contains(&short), "{short}");
     }
 }

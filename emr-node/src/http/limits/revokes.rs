@@ -40,7 +40,8 @@ impl Revokes {
         Self { places: Arc::new(Semaphore::new(AT_ONCE)), in_line: Places::new(IN_LINE), turns: Turns::default() }
     }
 
-    /// Waits for a place. A connection that only waits is not protected. Otherwise waiting clients could hold all connections.
+    /// Waits for a place. A connection that only waits is not protected. Otherwise waiting clients could hold all
+    /// connections.
     ///
     /// # Errors
     /// Returns `too-many` if the account has several in line, and `unavailable` if no place becomes free in time.
@@ -67,7 +68,8 @@ mod tests {
     use super::*;
     use crate::request_error::RequestErrorKind;
 
-    /// Two hundred accounts submit four Revokes each, again and again. An honest account waits for one of each of them, not for all.
+    /// Two hundred accounts submit four Revokes each, again and again. An honest account waits for one of each of them,
+    /// not for all.
     #[tokio::test]
     async fn a_revoke_waits_for_one_of_each_other_account() -> Result<(), Box<dyn std::error::Error>> {
         const HOSTILE: u64 = 200;

@@ -67,8 +67,9 @@ pub(super) fn l1_failed(error: RollupError) -> RequestError {
     }
 }
 
-/// Refuses registrations for which the hospital would not pay. Does not take a turn from others: detects forgeries on this machine, and
-/// asks the Ethereum node about the rest. Refuses contracts, because a contract decides how much gas its signature costs.
+/// Refuses registrations for which the hospital would not pay. Does not take a turn from others: detects forgeries on
+/// this machine, and asks the Ethereum node about the rest. Refuses contracts, because a contract decides how much gas
+/// its signature costs.
 async fn worth_relaying(app: &App, signed: &SignedRegistration) -> Result<(), RequestError> {
     let rollup = &app.pipeline.follower.rollup;
     if !signed.is_signed_by_owner(rollup.instance()) {
@@ -99,13 +100,16 @@ pub(super) async fn register(
         return Ok(registered);
     }
     invitations::allow(invited)?;
+    if let Some(invitation) = &relay.invitation {
+        invitations::check_standing(&app, invitation.inviter(), &asked).await?;
+    }
     let _place = app.limits.relay_place(address)?;
     worth_relaying(&app, &signed).await?;
     relay_invited(&app, &signed, asked).await
 }
 
-/// Uses the invitation and sends the transaction. If L1 would refuse, the invitation stays unused. Once the use is on disk, the
-/// invitation belongs to this owner. They can repeat the request, whatever happens next.
+/// Uses the invitation and sends the transaction. If L1 would refuse, the invitation stays unused. Once the use is on
+/// disk, the invitation belongs to this owner. They can repeat the request, whatever happens next.
 async fn relay_invited(
     app: &App,
     signed: &SignedRegistration,
@@ -127,7 +131,8 @@ async fn relay_invited(
     invitations::allow(used.await??)?;
     let (account, receipt) = rollup.register_for(signed).await.map_err(l1_failed)?;
     drop(turn);
-    // Follows L1, so that the node knows the new account at once. If L1 cannot be read now, the follower will read it later.
+    // Follows L1, so that the node knows the new account at once. If L1 cannot be read now, the follower will read it
+    // later.
     let _ = pipeline.follower.sync(app.engine()).await;
     Ok(axum::Json(Registered { account, tx_hash: receipt.tx_hash.to_string() }))
 }

@@ -15,9 +15,8 @@ use super::{
     extract::{Account, Body, Path},
 };
 use crate::{
-    mempool::{Noted, Upload},
     request_error::{RequestError, RequestErrorKind},
-    storage::{Notes, quota::is_directory},
+    storage::staging::{self, NewBlock},
 };
 
 #[derive(Deserialize)]
@@ -37,27 +36,11 @@ pub(super) async fn put(
         _ => return Err(RequestError::malformed("say what the block is: ?codec=raw or ?codec=dag-cbor")),
     };
     let engine = app.engine();
-    if !is_directory(codec, &bytes) {
-        engine.quotas.check_space(&engine.mempool)?;
-    }
     let cid = cid_of(codec, &bytes);
     // Protects the block from removal until it is stored.
     let _in_use = engine.in_use.take(&[cid]).await;
-    let limit = engine.quotas.staged_with(codec, &bytes);
-    let at = engine.clock.now();
-    let upload = Upload { cid, uploader: account.0, size: bytes.len() as u64, at, limit };
-    if Notes::note(engine, upload).await? == Noted::TooMuch {
-        return Err(RequestError::new(
-            RequestErrorKind::TooLarge,
-            format!(
-                "account {} has {} MiB or {} blocks here that no record refers to: submit the records that they are for; \
-                 what is not referred to is removed after 24 hours",
-                account.index(),
-                limit.bytes >> 20,
-                limit.blocks
-            ),
-        ));
-    }
+    let (size, at) = (bytes.len() as u64, engine.clock.now());
+    staging::note(engine, NewBlock { uploader: account.0, cid, codec, bytes: &bytes, size, at }).await?;
     let cid = engine.blockstore.put(codec, &bytes).await?;
     Ok(axum::Json(BlockPut { cid: cid.to_string() }))
 }

@@ -1,10 +1,17 @@
-//! Checks invitations. The hospital pays for registrations that it or one of its own doctors invited. The registrar also admits doctors of
-//! other hospitals or of none, but this hospital did not agree to pay for the people whom they invite.
+//! Checks invitations. The hospital pays for registrations that it or one of its own doctors invited. The registrar
+//! also admits doctors of other hospitals or of none, but this hospital did not agree to pay for the people whom they
+//! invite.
 
-use alloy::primitives::Address;
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use alloy::{primitives::Address, providers::DynProvider};
 use axum::{Json, extract::State, http::StatusCode};
 use emr_api::{InviterView, invitation::Invitation};
-use emr_chain::Standing;
+use emr_chain::{Rollup, Standing};
 use emr_core::{AccountIndex, AccountStatus, Role};
 
 use super::{
@@ -12,14 +19,15 @@ use super::{
     extract::{Account, Path},
 };
 use crate::{
-    mempool::{InvitationUse, Invited},
+    mempool::{InvitationUse, Invited, Principal},
     request_error::RequestError,
 };
 
 /// Advice for people without an invitation.
 const OTHER_WAY: &str = "or pay the fee on L1 yourself (register --own-ether)";
 
-/// Checks an invitation, except whether it was used. Writes nothing. `owner` is the person who wants to register with it.
+/// Checks an invitation, except whether it was used. Writes nothing. `owner` is the person who wants to register with
+/// it. Forged invitations cost the Ethereum node no requests: it names the owner of a doctor's account once for many.
 pub(super) async fn check(
     app: &App,
     invitation: Option<&Invitation>,
@@ -31,30 +39,84 @@ pub(super) async fn check(
     })?;
     let now = app.engine().clock.now();
     let refused = |error: &dyn std::fmt::Display| RequestError::refused(format!("{error}, {OTHER_WAY}"));
-    // Checks time and account first. The node knows both, so it need not ask L1 about every request.
     invitation.check_time(now).map_err(|error| refused(&error))?;
     let (inviter, hospital) = (invitation.inviter(), app.hospital()?);
-    let may_not = || {
-        refused(&format!("account {inviter} is neither this hospital nor an active doctor of it, and cannot invite"))
-    };
-    if inviter != hospital && !is_own_doctor(app, inviter, hospital) {
-        return Err(may_not());
-    }
     let rollup = &app.pipeline.follower.rollup;
-    let account = rollup.account(inviter).await.map_err(super::accounts::l1_failed)?;
-    // The state may be behind L1, where a reorganisation gave the number to another owner.
-    let account = account.filter(|account| account.standing == Standing::Admitted).ok_or_else(may_not)?;
-    invitation.verify(rollup.instance(), account.owner, now).map_err(|error| refused(&error))?;
+    let signer = if inviter == hospital {
+        app.engine().signer.address()
+    } else {
+        let doctor = own_doctor(app, inviter, hospital).ok_or_else(|| may_not(inviter))?;
+        app.inviters.owner(rollup, doctor).await?.ok_or_else(|| may_not(inviter))?
+    };
+    invitation.verify(rollup.instance(), signer, now).map_err(|error| refused(&error))?;
     let quota = (inviter != hospital).then_some(app.doctor_invites);
     let (nonce, expires) = (invitation.nonce(), invitation.expires());
-    Ok(InvitationUse { inviter: account.owner, nonce, expires, owner, quota })
+    Ok(InvitationUse { inviter: signer, nonce, expires, owner, quota })
 }
 
-fn is_own_doctor(app: &App, account: AccountIndex, hospital: AccountIndex) -> bool {
+/// Checks on L1 that the inviter of a genuine invitation is admitted now, and is still the one who signed it. The
+/// node's state may be behind L1, where a reorganisation gave the number to another owner.
+pub(super) async fn check_standing(
+    app: &App,
+    inviter: AccountIndex,
+    asked: &InvitationUse,
+) -> Result<(), RequestError> {
+    let account = app.pipeline.follower.rollup.account(inviter).await.map_err(super::accounts::l1_failed)?;
+    match account {
+        Some(account) if account.standing == Standing::Admitted && account.owner == asked.inviter => Ok(()),
+        _ => Err(may_not(inviter)),
+    }
+}
+
+fn may_not(inviter: AccountIndex) -> RequestError {
+    RequestError::refused(format!(
+        "account {inviter} is neither this hospital nor an active doctor of it, and cannot invite, {OTHER_WAY}"
+    ))
+}
+
+/// The doctor of this hospital with this account, if they are active.
+fn own_doctor(app: &App, account: AccountIndex, hospital: AccountIndex) -> Option<Principal> {
     let state = app.engine().state();
-    state.soft.identity(account).is_some_and(|identity| {
-        identity.role == Role::Doctor && identity.org == Some(hospital) && identity.status == AccountStatus::Active
-    })
+    let identity = state.soft.identity(account)?;
+    let active =
+        identity.role == Role::Doctor && identity.org == Some(hospital) && identity.status == AccountStatus::Active;
+    if active { state.principal(account) } else { None }
+}
+
+/// How long the node relies on what L1 said about the owner of an account: if it has one, and if not. After a
+/// reorganisation an account can have another owner.
+const KNOWN: Duration = Duration::from_secs(600);
+const UNKNOWN: Duration = Duration::from_secs(10);
+
+/// The owners of the accounts of doctors who invite.
+#[derive(Debug, Default)]
+pub(crate) struct Inviters {
+    known: Mutex<BTreeMap<Principal, (Option<Address>, Instant)>>,
+    /// Only one request at a time asks L1.
+    turn: tokio::sync::Mutex<()>,
+}
+
+impl Inviters {
+    fn known(&self, doctor: &Principal) -> Option<Option<Address>> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get(doctor).filter(|(_, until)| Instant::now() < *until).map(|(owner, _)| *owner)
+    }
+
+    async fn owner(&self, rollup: &Rollup<DynProvider>, doctor: Principal) -> Result<Option<Address>, RequestError> {
+        if let Some(known) = self.known(&doctor) {
+            return Ok(known);
+        }
+        let _turn = self.turn.lock().await;
+        if let Some(known) = self.known(&doctor) {
+            return Ok(known);
+        }
+        let account = rollup.account(doctor.account).await.map_err(super::accounts::l1_failed)?;
+        let (owner, now) = (account.map(|account| account.owner), Instant::now());
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|_, (_, until)| now < *until);
+        known.insert(doctor, (owner, now + if owner.is_some() { KNOWN } else { UNKNOWN }));
+        Ok(owner)
+    }
 }
 
 /// Refuses invitations that cannot be used. This includes [`Invited::Exhausted`], so the caller must look on L1 first.

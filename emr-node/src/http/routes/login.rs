@@ -1,10 +1,11 @@
 //! `POST /v1/login/challenge` and `POST /v1/login`.
 
-use axum::extract::State;
+use axum::{Extension, extract::State};
 use emr_api::{LoginChallenge, LoginChallengeRequest, LoginRequest, LoginToken};
+use emr_core::Origin;
 
 use super::{Shared, extract::Json};
-use crate::request_error::RequestError;
+use crate::{http::limits::ClientAddress, request_error::RequestError};
 
 pub(super) async fn challenge(
     State(app): Shared,
@@ -17,9 +18,16 @@ pub(super) async fn challenge(
 
 pub(super) async fn login(
     State(app): Shared,
+    Extension(client): Extension<ClientAddress>,
     Json(request): Json<LoginRequest>,
 ) -> Result<axum::Json<LoginToken>, RequestError> {
     let hospital = app.hospital()?;
+    let origin: Origin = request.origin.parse().map_err(|_| {
+        RequestError::malformed(
+            "the origin is the address of this node: scheme, host and port, like https://node.example",
+        )
+    })?;
+    app.origins.check(&origin, client)?;
     let engine = app.engine();
     let known = {
         let state = engine.state();
@@ -28,5 +36,5 @@ pub(super) async fn login(
     let (principal, identity) = known.ok_or_else(|| {
         RequestError::not_found(format!("account {} is not registered, or waits for the registrar", request.account))
     })?;
-    app.logins.login(&request, (principal, &identity), hospital, engine.clock.now()).map(axum::Json)
+    app.logins.login(&request, (principal, &identity), hospital, &origin, engine.clock.now()).map(axum::Json)
 }

@@ -31,12 +31,14 @@ use crate::{
     http::{
         limits::{Limiter, Limits, admit, admit_at, admit_revoke, take_long, take_revoke},
         login::Logins,
+        origins::Origins,
         server::{TimeLimit, finish, limit_time, read_body},
     },
     pipeline::Pipeline,
     request_error::RequestError,
 };
 pub(crate) use extract::{Account, Prover};
+use invitations::Inviters;
 
 /// The largest JSON body.
 const MAX_JSON: usize = 64 << 10;
@@ -49,6 +51,9 @@ pub(crate) struct App {
     pub(crate) pipeline: Arc<Pipeline>,
     pub(crate) logins: Logins,
     pub(crate) limits: Limiter,
+    /// For which addresses of this node logins count.
+    origins: Origins,
+    inviters: Inviters,
     /// Invitations per doctor and day that the hospital pays for.
     doctor_invites: u32,
 }
@@ -56,9 +61,16 @@ pub(crate) struct App {
 type Shared = axum::extract::State<Arc<App>>;
 
 impl App {
-    pub(crate) fn new(pipeline: Arc<Pipeline>, limits: &Limits) -> Self {
+    pub(crate) fn new(pipeline: Arc<Pipeline>, limits: &Limits, origins: Origins) -> Self {
         let logins = Logins::new(pipeline.engine.domain);
-        Self { pipeline, logins, limits: Limiter::new(limits), doctor_invites: limits.doctor_invites }
+        Self {
+            pipeline,
+            logins,
+            limits: Limiter::new(limits),
+            origins,
+            inviters: Inviters::default(),
+            doctor_invites: limits.doctor_invites,
+        }
     }
 
     fn engine(&self) -> &Arc<Engine> {

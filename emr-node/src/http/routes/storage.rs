@@ -31,7 +31,8 @@ pub(super) async fn get(
         RequestError::not_found(format!("account {patient} is not a patient known here: check the number"))
     })?;
     let authors = leaves.records.values().map(|leaf| leaf.author);
-    // Records that an earlier owner of a number wrote before a reorganisation count for the patient, but not for the later owner.
+    // Records that an earlier owner of a number wrote before a reorganisation count for the patient, but not for the
+    // later owner.
     let used: BTreeMap<_, _> = used
         .into_iter()
         .filter(|(writer, _)| state.is_current(writer))

@@ -34,8 +34,8 @@ pub enum Released {
     Partly,
 }
 
-/// Makes an operation hold blocks, and takes them out of the signer's staging area. Records are charged to the signer. Key directories are
-/// charged to nobody.
+/// Makes an operation hold blocks, and takes them out of the signer's staging area. Records are charged to the signer.
+/// Key directories are charged to nobody.
 pub(in crate::mempool) fn refer(
     transaction: &WriteTransaction,
     sequence: Sequence,

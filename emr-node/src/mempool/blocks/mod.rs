@@ -6,8 +6,8 @@
 //! ```
 //!
 //! No note and no operation names a doomed block. If an upload or an operation names it again, it is no longer doomed.
-//! Every change here is durable when the call returns. A block is written only after its note. So each block in the store
-//! is in one of these tables, also after a crash.
+//! Every change here is durable when the call returns. A block is written only after its note. So each block in the
+//! store is in one of these tables, also after a crash.
 
 mod doomed;
 mod held;
@@ -24,24 +24,27 @@ use super::{
 
 pub(super) use held::refer;
 pub use held::{Holding, Released};
-pub use staged::{Noted, Upload};
+pub use staged::{Noted, Staging, Upload};
 
-/// CID and uploader to size in bytes and the time of the upload.
-const UPLOADS: TableDefinition<'_, (&[u8], PrincipalRow), (u64, u64)> = TableDefinition::new("uploads");
+/// CID and uploader to size in bytes, the time of the upload and the purse that it counts in.
+const UPLOADS: TableDefinition<'_, (&[u8], PrincipalRow), (u64, u64, u8)> = TableDefinition::new("uploads");
 /// Time, CID and uploader of each upload, so that the oldest comes first.
 const LAPSING: TableDefinition<'_, (u64, &[u8], PrincipalRow), ()> = TableDefinition::new("lapsing");
-/// Uploader to the bytes and the number of the blocks that nothing refers to.
-const STAGED: TableDefinition<'_, PrincipalRow, (u64, u64)> = TableDefinition::new("staged");
+/// Uploader and purse to the bytes and the number of the blocks that nothing refers to.
+const STAGED: TableDefinition<'_, (PrincipalRow, u8), (u64, u64)> = TableDefinition::new("staged");
+/// Purse to the sum over all uploaders.
+const STAGED_BY_ALL: TableDefinition<'_, u8, (u64, u64)> = TableDefinition::new("staged-by-all");
 /// CID, patient, class code (directories: [`DIRECTORY`]) and slot to the number of operations that hold the block.
 const REFERENCES: TableDefinition<'_, (&[u8], PrincipalRow, u8, u16), u32> = TableDefinition::new("references");
-/// Operation to patient, class code (directories: [`DIRECTORY`]), slot, the account that is charged, and since when nothing needs it
-/// (0: needed).
+/// Operation to patient, class code (directories: [`DIRECTORY`]), slot, the account that is charged, and since when
+/// nothing needs it (0: needed).
 const HOLDINGS: TableDefinition<'_, u64, (PrincipalRow, u8, u16, PrincipalRow, u64)> = TableDefinition::new("holdings");
 /// Operation, and CID of each block that it holds.
 const HELD: TableDefinition<'_, (u64, &[u8]), ()> = TableDefinition::new("held");
 /// Patient and operation of each held key directory.
 const DIRECTORIES: TableDefinition<'_, (PrincipalRow, u64), ()> = TableDefinition::new("directories");
-/// CID, patient and the account that is charged, to the size in bytes and the number of operations that hold the block on that account.
+/// CID, patient and the account that is charged, to the size in bytes and the number of operations that hold the block
+/// on that account.
 const CHARGES: TableDefinition<'_, (&[u8], PrincipalRow, PrincipalRow), (u64, u32)> = TableDefinition::new("charges");
 /// Patient and the account that is charged, to the bytes and the number of blocks.
 const USED: TableDefinition<'_, (PrincipalRow, PrincipalRow), (u64, u64)> = TableDefinition::new("used");
@@ -143,6 +146,7 @@ pub(super) fn create(transaction: &WriteTransaction) -> Result<(), MempoolError>
     transaction.open_table(UPLOADS)?;
     transaction.open_table(LAPSING)?;
     transaction.open_table(STAGED)?;
+    transaction.open_table(STAGED_BY_ALL)?;
     transaction.open_table(REFERENCES)?;
     transaction.open_table(HOLDINGS)?;
     transaction.open_table(HELD)?;
@@ -157,7 +161,8 @@ fn cid(bytes: &[u8]) -> Result<Cid, MempoolError> {
     Cid::try_from(bytes).map_err(damaged)
 }
 
-/// The two addresses of the same bytes, one for each codec. A store may keep blocks by their digest. Then removing one removes both.
+/// The two addresses of the same bytes, one for each codec. A store may keep blocks by their digest. Then removing one
+/// removes both.
 fn twins(cid: &Cid) -> [Vec<u8>; 2] {
     [Codec::Raw, Codec::DagCbor].map(|codec| Cid::new_v1(codec.code(), *cid.hash()).to_bytes())
 }
@@ -171,9 +176,10 @@ fn is_held(
     Ok(range.next().transpose()?.is_some())
 }
 
-/// Whether the block has a note: an account uploaded it, and none of that account's operations has referred to it since.
+/// Whether the block has a note: an account uploaded it, and none of that account's operations has referred to it
+/// since.
 fn is_noted(
-    uploads: &impl ReadableTable<(&'static [u8], PrincipalRow), (u64, u64)>,
+    uploads: &impl ReadableTable<(&'static [u8], PrincipalRow), (u64, u64, u8)>,
     cid: &[u8],
 ) -> Result<bool, MempoolError> {
     let mut range = uploads.range((cid, NOBODY)..=(cid, LAST))?;
@@ -181,7 +187,8 @@ fn is_noted(
 }
 
 impl Mempool {
-    /// Whether an account has a note for a block: it uploaded the block, and none of its operations has referred to it since.
+    /// Whether an account has a note for a block: it uploaded the block, and none of its operations has referred to it
+    /// since.
     ///
     /// # Errors
     /// [`MempoolError`].

@@ -2,11 +2,11 @@
 
 use emr_core::UnixTime;
 use emr_ipfs::Cid;
-use redb::{ReadableTable, WriteTransaction};
+use redb::{ReadOnlyTable, ReadableTable, WriteTransaction};
 
 use super::{
-    DOOMED, LAPSING, Mempool, MempoolError, NOBODY, Principal, PrincipalRow, REFERENCES, STAGED, UPLOADS, Usage, cid,
-    is_held, is_noted, twins,
+    DOOMED, LAPSING, Mempool, MempoolError, NOBODY, Principal, PrincipalRow, REFERENCES, STAGED, STAGED_BY_ALL,
+    UPLOADS, Usage, cid, is_held, is_noted, twins,
 };
 
 /// How old a note must be before another upload of the same block renews it. Seconds.
@@ -23,8 +23,59 @@ pub struct Upload {
     pub size: u64,
     /// The time of the upload.
     pub at: UnixTime,
-    /// How much the uploader may have in staging.
-    pub limit: Usage,
+    /// Whether it is a patient's key directory, which has room of its own.
+    pub is_directory: bool,
+    /// How much may be in staging.
+    pub staging: Staging,
+}
+
+/// How much may be in staging.
+#[derive(Clone, Copy, Debug)]
+pub struct Staging {
+    /// The blocks of one account, without the directories below, while at least half of the room for all is free.
+    pub each: Usage,
+    /// The blocks of all accounts together, without the directories below.
+    pub all: Usage,
+    /// The key directories of one patient. They count in no other limit.
+    pub directories: Usage,
+    /// Free space on the disk, in bytes, without what is kept free. The blocks in staging take at most as much as they
+    /// leave free.
+    pub free: u64,
+}
+
+impl Staging {
+    /// What all accounts together may have, if they have `used`.
+    fn of_all(&self, used: Usage) -> Usage {
+        Usage { bytes: self.all.bytes.min(self.free.saturating_add(used.bytes) / 2), ..self.all }
+    }
+
+    /// What one account may have, if all together have `used`. The less room there is, the less.
+    fn of_each(&self, used: Usage) -> Usage {
+        let all = self.of_all(used);
+        let within = |quarters| used.bytes < all.bytes / 4 * quarters && used.blocks < all.blocks / 4 * quarters;
+        let part = match (within(2), within(3)) {
+            (true, _) => 1,
+            (false, true) => 8,
+            (false, false) => 32,
+        };
+        Usage { bytes: self.each.bytes / part, blocks: self.each.blocks / part }
+    }
+}
+
+/// What a block in staging counts as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Purse {
+    Blocks,
+    Directories,
+}
+
+impl Purse {
+    const fn code(self) -> u8 {
+        match self {
+            Self::Blocks => 0,
+            Self::Directories => 1,
+        }
+    }
 }
 
 /// Whether an upload may continue.
@@ -32,40 +83,72 @@ pub struct Upload {
 pub enum Noted {
     /// The upload is noted, durably.
     Yes,
-    /// The upload would exceed the limit. It is not noted.
+    /// Its uploader would have too much in staging. It is not noted.
     TooMuch,
+    /// All accounts together have much in staging, and so the uploader may have less than at other times. It is not
+    /// noted.
+    Full,
 }
 
-/// Removes a note, and returns the size in it. Notes of other uploaders of the same block stay: they may refer to it too.
+/// Removes a note, and returns the size in it. Notes of other uploaders of the same block stay: they may refer to it
+/// too.
 pub(super) fn take(
     transaction: &WriteTransaction,
     key: &[u8],
     uploader: PrincipalRow,
 ) -> Result<Option<u64>, MempoolError> {
     let taken = transaction.open_table(UPLOADS)?.remove((key, uploader))?.map(|row| row.value());
-    if let Some((size, at)) = taken {
-        forget(transaction, key, uploader, size, at)?;
+    if let Some((size, at, purse)) = taken {
+        transaction.open_table(LAPSING)?.remove((at, key, uploader))?;
+        give_back(transaction, uploader, purse, size)?;
     }
-    Ok(taken.map(|(size, _)| size))
+    Ok(taken.map(|(size, ..)| size))
 }
 
-/// Updates the other tables after a note was removed from [`UPLOADS`].
-fn forget(
-    transaction: &WriteTransaction,
-    key: &[u8],
-    uploader: PrincipalRow,
-    size: u64,
-    at: u64,
-) -> Result<(), MempoolError> {
-    transaction.open_table(LAPSING)?.remove((at, key, uploader))?;
+/// Subtracts a block from what its uploader and all have in staging.
+fn give_back(transaction: &WriteTransaction, uploader: PrincipalRow, purse: u8, size: u64) -> Result<(), MempoolError> {
     let mut staged = transaction.open_table(STAGED)?;
-    let rest = staged.get(uploader)?.map(|row| Usage::from(row.value())).unwrap_or_default().minus(size, 1);
+    let rest = staged.get((uploader, purse))?.map(|row| Usage::from(row.value())).unwrap_or_default().minus(size, 1);
     if rest == Usage::default() {
-        staged.remove(uploader)?;
+        staged.remove((uploader, purse))?;
     } else {
-        staged.insert(uploader, rest.row())?;
+        staged.insert((uploader, purse), rest.row())?;
     }
+    let mut by_all = transaction.open_table(STAGED_BY_ALL)?;
+    let rest = by_all.get(purse)?.map(|row| Usage::from(row.value())).unwrap_or_default().minus(size, 1);
+    by_all.insert(purse, rest.row())?;
     Ok(())
+}
+
+/// Adds a block to what its uploader and all have in staging, if there is room.
+fn take_room(transaction: &WriteTransaction, upload: &Upload) -> Result<Result<Purse, Noted>, MempoolError> {
+    let mut staged = transaction.open_table(STAGED)?;
+    let mut by_all = transaction.open_table(STAGED_BY_ALL)?;
+    let (uploader, staging) = (upload.uploader.row(), &upload.staging);
+    let of = |purse: Purse| -> Result<Usage, MempoolError> {
+        let row = staged.get((uploader, purse.code()))?;
+        Ok(row.map(|row| Usage::from(row.value())).unwrap_or_default().plus(upload.size, 1))
+    };
+    let used = |purse: Purse| -> Result<Usage, MempoolError> {
+        Ok(by_all.get(purse.code())?.map(|row| Usage::from(row.value())).unwrap_or_default())
+    };
+    let directories = of(Purse::Directories)?;
+    let (purse, own) = if upload.is_directory && directories.is_within(&staging.directories) {
+        (Purse::Directories, directories)
+    } else {
+        let (own, used) = (of(Purse::Blocks)?, used(Purse::Blocks)?);
+        if !own.is_within(&staging.each) {
+            return Ok(Err(Noted::TooMuch));
+        }
+        if !own.is_within(&staging.of_each(used)) || !used.plus(upload.size, 1).is_within(&staging.of_all(used)) {
+            return Ok(Err(Noted::Full));
+        }
+        (Purse::Blocks, own)
+    };
+    let all = used(purse)?.plus(upload.size, 1);
+    staged.insert((uploader, purse.code()), own.row())?;
+    by_all.insert(purse.code(), all.row())?;
+    Ok(Ok(purse))
 }
 
 fn note(transaction: &WriteTransaction, upload: &Upload) -> Result<(Noted, bool), MempoolError> {
@@ -74,22 +157,20 @@ fn note(transaction: &WriteTransaction, upload: &Upload) -> Result<(Noted, bool)
     let mut uploads = transaction.open_table(UPLOADS)?;
     let mut lapsing = transaction.open_table(LAPSING)?;
     let known = uploads.get((key, uploader))?.map(|row| row.value());
-    if let Some((size, since)) = known {
+    if let Some((size, since, purse)) = known {
         if at < since.saturating_add(RENEW_AFTER) {
             return Ok((Noted::Yes, false));
         }
         lapsing.remove((since, key, uploader))?;
         lapsing.insert((at, key, uploader), ())?;
-        uploads.insert((key, uploader), (size, at))?;
+        uploads.insert((key, uploader), (size, at, purse))?;
         return Ok((Noted::Yes, true));
     }
-    let mut staged = transaction.open_table(STAGED)?;
-    let total = staged.get(uploader)?.map(|row| Usage::from(row.value())).unwrap_or_default().plus(upload.size, 1);
-    if !total.is_within(&upload.limit) {
-        return Ok((Noted::TooMuch, false));
-    }
-    staged.insert(uploader, total.row())?;
-    uploads.insert((key, uploader), (upload.size, at))?;
+    let purse = match take_room(transaction, upload)? {
+        Ok(purse) => purse,
+        Err(refused) => return Ok((refused, false)),
+    };
+    uploads.insert((key, uploader), (upload.size, at, purse.code()))?;
     lapsing.insert((at, key, uploader), ())?;
     let mut doomed = transaction.open_table(DOOMED)?;
     for twin in twins(&upload.cid) {
@@ -122,17 +203,65 @@ impl Mempool {
         Ok(noted)
     }
 
-    /// How much an account has in staging.
+    /// How much an account has in staging, without the directories that have room of their own.
     ///
     /// # Errors
     /// [`MempoolError`].
     pub fn staged(&self, uploader: &Principal) -> Result<Usage, MempoolError> {
         let table = self.read()?.open_table(STAGED)?;
-        Ok(table.get(uploader.row())?.map(|row| Usage::from(row.value())).unwrap_or_default())
+        let row = table.get((uploader.row(), Purse::Blocks.code()))?;
+        Ok(row.map(|row| Usage::from(row.value())).unwrap_or_default())
     }
 
-    /// Removes up to `limit` notes of uploads from before `before`, oldest first. Notes of blocks in use stay. Blocks that nothing names
-    /// after that are doomed. Returns how many notes were removed.
+    /// How much all accounts together have in staging, without the directories that have room of their own.
+    ///
+    /// # Errors
+    /// [`MempoolError`].
+    pub fn staged_by_all(&self) -> Result<Usage, MempoolError> {
+        let table = self.read()?.open_table(STAGED_BY_ALL)?;
+        Ok(table.get(Purse::Blocks.code())?.map(|row| Usage::from(row.value())).unwrap_or_default())
+    }
+
+    /// Dates up to `limit` notes that are dated after `after` to `to`. Returns how many.
+    ///
+    /// # Errors
+    /// [`MempoolError`].
+    pub fn redate(&self, after: UnixTime, to: UnixTime, limit: usize) -> Result<usize, MempoolError> {
+        let from = (after.saturating_add(1).get(), [].as_slice(), NOBODY);
+        let rows = |table: &ReadOnlyTable<(u64, &[u8], PrincipalRow), ()>| -> Result<Vec<_>, MempoolError> {
+            let rows = table.range(from..)?.take(limit);
+            rows.map(|row| {
+                let (row, _) = row?;
+                let (at, key, uploader) = row.value();
+                Ok((at, key.to_vec(), uploader))
+            })
+            .collect()
+        };
+        let ahead = rows(&self.read()?.open_table(LAPSING)?)?;
+        if ahead.is_empty() {
+            return Ok(0);
+        }
+        let transaction = self.write()?;
+        {
+            let mut lapsing = transaction.open_table(LAPSING)?;
+            let mut uploads = transaction.open_table(UPLOADS)?;
+            for (at, key, uploader) in &ahead {
+                let key = key.as_slice();
+                let noted = uploads.get((key, *uploader))?.map(|row| row.value());
+                // It may have been taken since it was read.
+                if let Some((size, noted_at, purse)) = noted.filter(|(_, noted_at, _)| noted_at == at) {
+                    lapsing.remove((noted_at, key, *uploader))?;
+                    lapsing.insert((to.get(), key, *uploader), ())?;
+                    uploads.insert((key, *uploader), (size, to.get(), purse))?;
+                }
+            }
+        }
+        transaction.commit()?;
+        Ok(ahead.len())
+    }
+
+    /// Removes up to `limit` notes of uploads from before `before`, oldest first. Notes of blocks in use stay. Blocks
+    /// that nothing names after that are doomed. Returns how many notes were removed.
     ///
     /// # Errors
     /// [`MempoolError`].
@@ -163,9 +292,11 @@ impl Mempool {
             return Ok(0);
         }
         for (at, key, uploader) in &lapsed {
+            transaction.open_table(LAPSING)?.remove((*at, key.as_slice(), *uploader))?;
             let removed = transaction.open_table(UPLOADS)?.remove((key.as_slice(), *uploader))?.map(|row| row.value());
-            let size = removed.map_or(0, |(size, _)| size);
-            forget(&transaction, key, *uploader, size, *at)?;
+            if let Some((size, _, purse)) = removed {
+                give_back(&transaction, *uploader, purse, size)?;
+            }
             let (uploads, references) = (transaction.open_table(UPLOADS)?, transaction.open_table(REFERENCES)?);
             if !is_noted(&uploads, key)? && !is_held(&references, key)? {
                 transaction.open_table(DOOMED)?.insert(key.as_slice(), ())?;

@@ -1,4 +1,5 @@
-//! A block store that stops at a chosen call. A test can then end the process, or do something else before the call continues.
+//! A block store that stops at a chosen call. A test can then end the process, or do something else before the call
+//! continues.
 
 use std::{
     collections::BTreeSet,

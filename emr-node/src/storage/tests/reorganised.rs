@@ -1,5 +1,5 @@
-//! After a reorganisation of L1, an account's number belongs to somebody else. Nothing of the earlier owner is shown to the later owner,
-//! charged to them or counted for them. All of it is there again if L1 gives the number back.
+//! After a reorganisation of L1, an account's number belongs to somebody else. Nothing of the earlier owner is shown to
+//! the later owner, charged to them or counted for them. All of it is there again if L1 gives the number back.
 
 use emr_core::{Class, UnixTime};
 use emr_ipfs::Blockstore;
@@ -92,7 +92,8 @@ async fn a_later_owner_of_a_number_gets_nothing_of_the_earlier() -> Outcome {
     Ok(())
 }
 
-/// Nobody can settle these operations any more. Their blocks are removed after the same time as the blocks of a returned operation.
+/// Nobody can settle these operations any more. Their blocks are removed after the same time as the blocks of a
+/// returned operation.
 #[tokio::test]
 async fn the_blocks_of_a_lost_account_go_after_a_month() -> Outcome {
     let mut scene = Scene::new(Quotas::DEFAULT).await?;

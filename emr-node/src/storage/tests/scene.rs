@@ -34,11 +34,11 @@ use crate::{
     derivation::{BatchOnL1, L1Data, SettledState, derive},
     engine::{Engine, EngineParts},
     l1::clock::Clock,
-    mempool::{Anchor, Mempool, Principal, Upload},
+    mempool::{Anchor, Mempool, Principal},
     request_error::RequestError,
     storage::{
-        Notes,
         quota::Quotas,
+        staging::{self, NewBlock},
         sweep::{GRACE, Sweep},
     },
 };
@@ -246,8 +246,12 @@ impl Scene {
 
     /// From now on, the disk has less free space than the node requires.
     pub(super) fn fill_disk(&mut self) {
-        let engine = Arc::get_mut(&mut self.engine).expect("the only handle");
-        engine.quotas.kept_free = u64::MAX;
+        self.quotas().kept_free = u64::MAX;
+    }
+
+    /// The limits of the running node, until it restarts.
+    pub(super) fn quotas(&mut self) -> &mut Quotas {
+        &mut Arc::get_mut(&mut self.engine).expect("the only handle").quotas
     }
 
     /// The current owner of an account.

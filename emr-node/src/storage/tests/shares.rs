@@ -114,7 +114,8 @@ async fn all_writers_together_are_bounded() -> Outcome {
     Ok(())
 }
 
-/// Blocks are swept, uploaded again and referred to at the same time. The blocks of an acknowledged operation are always there.
+/// Blocks are swept, uploaded again and referred to at the same time. The blocks of an acknowledged operation are
+/// always there.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_block_that_is_being_referred_to_is_never_removed() -> Outcome {
     let scene = Scene::new(Quotas::DEFAULT).await?;

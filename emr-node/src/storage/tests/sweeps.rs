@@ -13,7 +13,8 @@ use crate::storage::{quota::Quotas, sweep::DIRECTORIES};
 
 const DOCTOR: u64 = DOCTORS[0];
 
-/// A patient changes their key directory often. The node keeps the newest directories for a day, and removes older ones at once.
+/// A patient changes their key directory often. The node keeps the newest directories for a day, and removes older ones
+/// at once.
 #[tokio::test]
 async fn of_superseded_directories_the_newest_stay() -> Outcome {
     let mut scene = Scene::new(Quotas::DEFAULT).await?;
@@ -74,7 +75,8 @@ async fn a_sweep_that_was_killed_is_finished_by_the_next() -> Outcome {
     Ok(())
 }
 
-/// A submission pins its blocks while a sweep tries to unpin and remove them. The blocks of the acknowledged operation are stored and pinned.
+/// A submission pins its blocks while a sweep tries to unpin and remove them. The blocks of the acknowledged operation
+/// are stored and pinned.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_submission_keeps_the_sweep_off_its_blocks() -> Outcome {
     let mut scene = Scene::new(Quotas::DEFAULT).await?;

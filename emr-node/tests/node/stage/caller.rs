@@ -9,7 +9,7 @@ use emr_api::{
     Receipt, Submission,
 };
 use emr_core::{
-    AccountIndex,
+    AccountIndex, Origin,
     cid::{Cid, Codec, cid_of},
 };
 use emr_crypto::LoginMessage;
@@ -95,6 +95,17 @@ impl Caller {
     }
 
     pub(crate) fn answer(&self, challenge: &LoginChallenge, verifier: AccountIndex) -> Outcome<LoginRequest> {
+        self.answer_at(challenge, verifier, self.url.as_str())
+    }
+
+    /// The answer of a client whose user gave this address of a node.
+    pub(crate) fn answer_at(
+        &self,
+        challenge: &LoginChallenge,
+        verifier: AccountIndex,
+        url: &str,
+    ) -> Outcome<LoginRequest> {
+        let origin: Origin = url.parse()?;
         let mut nonce = [0; 32];
         hex::decode_to_slice(&challenge.nonce, &mut nonce)?;
         let signed = LoginMessage {
@@ -103,12 +114,14 @@ impl Caller {
             account: self.account,
             nonce,
             expires: challenge.expires,
+            origin: origin.digest(),
         };
         let key = CommittedKey::of(&self.person.identity);
         Ok(LoginRequest {
             account: self.account,
             nonce: challenge.nonce.clone(),
             expires: challenge.expires,
+            origin: origin.to_string(),
             public_key: BASE64.encode(key.key.to_der()),
             commitment_salt: key.salt.map(hex::encode).unwrap_or_default(),
             signature: BASE64.encode(signed.sign(self.person.identity.rsa())),

@@ -18,10 +18,8 @@ impl Scene {
     ) -> Result<Cid, RequestError> {
         let cid = cid_of(codec, bytes);
         let _in_use = self.engine.in_use.take(&[cid]).await;
-        let limit = self.quotas.staged_with(codec, bytes);
-        let noted =
-            Notes::note(&self.engine, Upload { cid, uploader: self.principal(who), size, at: self.now, limit }).await?;
-        assert_eq!(noted, crate::mempool::Noted::Yes);
+        let block = NewBlock { uploader: self.principal(who), cid, codec, bytes, size, at: self.now };
+        staging::note(&self.engine, block).await?;
         Ok(self.engine.blockstore.put(codec, bytes).await?)
     }
 

@@ -1,0 +1,63 @@
+//! Takes note of an upload before its block is stored, if there is room for it.
+
+use std::{sync::Arc, time::Duration};
+
+use emr_core::{Codec, Role, UnixTime};
+use emr_ipfs::Cid;
+
+use super::{
+    notes::Notes,
+    quota::{is_directory, written},
+};
+use crate::{
+    engine::Engine,
+    mempool::{Noted, Principal, Upload},
+    request_error::{RequestError, RequestErrorKind},
+};
+
+/// When to try again if all accounts together have much in staging.
+const LATER: Duration = Duration::from_secs(60);
+
+/// A block that somebody uploads.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NewBlock<'a> {
+    pub(crate) uploader: Principal,
+    pub(crate) cid: Cid,
+    pub(crate) codec: Codec,
+    pub(crate) bytes: &'a [u8],
+    /// What it counts as, in bytes.
+    pub(crate) size: u64,
+    pub(crate) at: UnixTime,
+}
+
+/// Notes an upload durably.
+///
+/// # Errors
+/// [`RequestError`] if there is no room, or the disk fails.
+pub(crate) async fn note(engine: &Arc<Engine>, block: NewBlock<'_>) -> Result<(), RequestError> {
+    let NewBlock { uploader, cid, codec, bytes, size, at } = block;
+    let quotas = &engine.quotas;
+    // Only patients publish directories. From anyone else it is a block like others.
+    let role = engine.state().soft.identity(uploader.account).map(|identity| identity.role);
+    let is_directory = role == Some(Role::Patient) && is_directory(codec, bytes);
+    if !is_directory {
+        quotas.check_space(&engine.mempool)?;
+    }
+    let staging = quotas.staging(&engine.mempool)?;
+    match Notes::note(engine, Upload { cid, uploader, size, at, is_directory, staging }).await? {
+        Noted::Yes => Ok(()),
+        Noted::TooMuch => Err(RequestError::new(
+            RequestErrorKind::TooLarge,
+            format!(
+                "account {} has {} here that no record refers to: submit the records that they are for; what is not referred \
+                 to is removed after 24 hours",
+                uploader.account,
+                written(&staging.each)
+            ),
+        )),
+        Noted::Full => Err(RequestError::busy(
+            "this node has many blocks that no record refers to yet: submit the records that yours are for, or try again later",
+            LATER,
+        )),
+    }
+}

@@ -1,0 +1,103 @@
+//! Blocks that no operation refers to cannot fill the node, and there is always room for a patient's key directory.
+
+use emr_core::Codec;
+use emr_crypto::PatientDirectory;
+use emr_testkit::people::people;
+
+use super::scene::*;
+use crate::{
+    mempool::Usage,
+    request_error::{RequestError, RequestErrorKind},
+    storage::quota::Quotas,
+};
+
+/// Room for 64 blocks of all accounts, and for 40 of one.
+fn small() -> Quotas {
+    Quotas {
+        staged: Usage { bytes: 1 << 30, blocks: 40 },
+        staged_by_all: Usage { bytes: 1 << 30, blocks: 64 },
+        staged_directories: Usage { bytes: 4 << 20, blocks: 3 },
+        ..Quotas::DEFAULT
+    }
+}
+
+/// Uploads until the node refuses. Returns how many blocks it took, and the refusal.
+async fn fill(scene: &mut Scene, who: u64) -> Outcome<(u64, RequestError)> {
+    for taken in 0..1000 {
+        if let Err(refused) = scene.upload(who, 1, 10).await {
+            return Ok((taken, *refused.downcast::<RequestError>()?));
+        }
+    }
+    Err("the node takes everything".into())
+}
+
+/// A new key directory.
+async fn directory(scene: &Scene, who: u64) -> Result<(), RequestError> {
+    let directory = PatientDirectory::create(people().patient.identity.rsa());
+    let bytes = directory.published().to_bytes();
+    scene.upload_as(who, Codec::DagCbor, bytes, bytes.len() as u64).await.map(drop)
+}
+
+#[tokio::test]
+async fn accounts_together_cannot_fill_the_node_with_blocks_of_no_record() -> Outcome {
+    let mut scene = Scene::new(small()).await?;
+    let [hostile, other] = DOCTORS;
+    // Half of the room is free to anyone. After that, each may have an eighth of their share, and then a thirty-second
+    // part.
+    let (taken, refused) = fill(&mut scene, hostile).await?;
+    assert_eq!((taken, refused.kind), (32, RequestErrorKind::Unavailable), "{refused}");
+    assert!(refused.retry_after.is_some() && refused.message.contains("submit the records"), "{refused}");
+    assert_eq!(fill(&mut scene, other).await?.0, 5);
+
+    // The second doctor submits what they uploaded, and has room again.
+    let parts = scene.upload(PATIENT, 2, 10).await?;
+    scene.write(PATIENT, 0, &parts).await?;
+    assert_eq!(scene.engine.mempool.staged_by_all()?.blocks, 37);
+    // The patient's directory counts in no limit of blocks.
+    scene.revoke(64).await?;
+    assert_eq!(scene.engine.mempool.staged_by_all()?.blocks, 37);
+
+    // After a day the blocks lapse, and the room is free again.
+    scene.settle()?;
+    scene.sweep().await?;
+    scene.pass(25);
+    scene.sweep().await?;
+    assert_eq!(scene.engine.mempool.staged_by_all()?, Usage::default());
+    assert_eq!(fill(&mut scene, hostile).await?.0, 32);
+    // The counts survive a restart.
+    scene.restart().await?;
+    assert_eq!(scene.engine.mempool.staged_by_all()?.blocks, 32);
+    assert_eq!(fill(&mut scene, hostile).await?.0, 0);
+    Ok(())
+}
+
+/// Blocks of no record take at most as much of the disk as they leave free.
+#[tokio::test]
+async fn half_of_the_free_disk_stays_free() -> Outcome {
+    let mut scene = Scene::new(Quotas::DEFAULT).await?;
+    let free = scene.engine.mempool.free_space()?;
+    let quotas = scene.quotas();
+    quotas.staged_by_all.bytes = u64::MAX;
+    quotas.staged.bytes = u64::MAX;
+    // 8 MiB of the disk are not kept free.
+    quotas.kept_free = free.saturating_sub(8 << 20);
+    let refused = scene.upload(DOCTORS[0], 1, 9 << 20).await.expect_err("must be refused");
+    let refused = refused.downcast::<RequestError>()?;
+    assert_eq!(refused.kind, RequestErrorKind::Unavailable, "{refused}");
+    Ok(())
+}
+
+/// A disk that is nearly full takes key directories of patients, a few of each, and nothing else. Other blocks that a
+/// patient has uploaded before take no room away from these.
+#[tokio::test]
+async fn there_is_room_for_a_few_directories_of_each_patient() -> Outcome {
+    let mut scene = Scene::new(small()).await?;
+    assert_eq!(fill(&mut scene, PATIENT).await?.0, 32);
+    scene.fill_disk();
+    assert_eq!(directory(&scene, DOCTORS[0]).await.expect_err("not a patient").kind, RequestErrorKind::Unavailable);
+    for _ in 0..3 {
+        directory(&scene, PATIENT).await?;
+    }
+    assert_eq!(directory(&scene, PATIENT).await.expect_err("more than a few").kind, RequestErrorKind::Unavailable);
+    Ok(())
+}

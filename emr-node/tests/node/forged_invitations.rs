@@ -1,0 +1,50 @@
+//! Forged invitations cost the hospital's Ethereum node nothing.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use alloy::sol_types::SolCall;
+use emr_api::invitation::Invitation;
+use emr_chain::bindings::EmrRollup::accountAtCall;
+use emr_devnet::serve_rpc;
+use emr_node::{Node, NodeConfig};
+use serde_json::Value;
+
+use crate::{invitations::*, stage::*};
+
+static ASKED: AtomicUsize = AtomicUsize::new(0);
+
+/// Counts how often the node asks who owns an account. Changes nothing.
+fn count(request: &Value, _: &mut Value) {
+    if request.to_string().contains(&hex::encode(accountAtCall::SELECTOR)) {
+        ASKED.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn forged_invitations_do_not_reach_the_ethereum_node() -> Outcome {
+    let world = World::new().await?;
+    let accounts = world.register_all().await?;
+    let server = serve_rpc(world.chain.clone(), ([127, 0, 0, 1], 0).into()).await?;
+    let liar = Liar::before(&server.url().to_string().parse()?).await?;
+    let node = Node::start(NodeConfig { endpoint: liar.endpoint(), ..world.config()? }).await?;
+    let anyone = anyone(&world, &node)?;
+    liar.tell(Some(count));
+    let forge = |inviter| Invitation::issue(world.rollup.instance(), &people().stranger.ethereum, inviter, soon());
+    for number in 0..50 {
+        let (of_doctor, of_hospital) = (forge(accounts.doctor)?, forge(accounts.hospital)?);
+        let refused = post(&anyone, &asked(&world, number, Some(of_doctor))?).await;
+        said(refused, "refused", &format!("not signed by account {}", accounts.doctor))?;
+        let refused = post(&anyone, &asked(&world, number, Some(of_hospital))?).await;
+        said(refused, "refused", &format!("not signed by account {}", accounts.hospital))?;
+    }
+    assert!(ASKED.load(Ordering::SeqCst) <= 1, "{} requests for forged invitations", ASKED.load(Ordering::SeqCst));
+    // A genuine one is checked on L1.
+    let genuine = Invitation::issue(world.rollup.instance(), &people().doctor.ethereum, accounts.doctor, soon())?;
+    let genuine = asked(&world, 60, Some(genuine))?;
+    // The burst of an address is used up: registrations are limited too.
+    until(|| async { post(&anyone, &genuine).await.is_ok() }).await?;
+    assert!(ASKED.load(Ordering::SeqCst) >= 2);
+    node.shutdown().await;
+    server.shutdown().await;
+    Ok(())
+}

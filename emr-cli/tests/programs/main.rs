@@ -1,6 +1,7 @@
 //! Tests of the programs. Each command is a separate process.
 
 mod dev;
+mod ending;
 #[cfg(target_os = "linux")]
 mod memory;
 mod serve;

@@ -186,8 +186,8 @@ async fn one_login_serves_many_requests_and_is_renewed_once() -> TestResult {
     Ok(())
 }
 
-/// What is signed names the address that the user gave, and the hospital that the client means, so that a node cannot
-/// log in elsewhere with it.
+/// The signed message names the address that the user gave and the hospital that the client expects, so a node cannot
+/// use it to log in elsewhere.
 #[tokio::test]
 async fn the_login_signature_is_for_this_address_hospital_account_and_rollup() -> TestResult {
     let (address, log) = serve(logging_in(|_| ok("block")))?;

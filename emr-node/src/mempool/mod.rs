@@ -1,6 +1,6 @@
 //! What must survive a crash: acknowledged operations, the batches made of them, and where records and directories are.
 //!
-//! All of it is in one redb file. Every change is fsynced before the call returns. A process may be killed at any
+//! Everything is in one redb file. Every change is fsynced before the call returns. A process may be killed at any
 //! instruction. When it opens the file again, the file has every call that returned. It may also have the call that was
 //! running.
 

@@ -45,7 +45,7 @@ async fn only_the_holder_of_the_committed_key_logs_in_and_once_per_challenge() -
     let challenge: LoginChallenge =
         patient.post("v1/login/challenge", &LoginChallengeRequest { account: accounts.patient }).await?;
     assert_eq!(refused(patient, &patient.answer(&challenge, accounts.doctor)?).await, "unauthorized");
-    // Signed for another address: so does a client that was lured to a node which passes everything on.
+    // Signed for another address, as by a client that was lured to a node that forwards everything.
     let lured = patient.answer_at(&challenge, accounts.hospital, "https://hostile.example")?;
     assert_eq!(refused(patient, &lured).await, "forbidden");
     let renamed = LoginRequest { origin: good.origin.clone(), ..lured };

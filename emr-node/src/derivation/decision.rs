@@ -114,7 +114,7 @@ pub(super) fn record_of(
         public,
         operations,
         stage: BatchStage::Settled(OnChain {
-            tx_hash: on_l1.batch.tx_hash.to_string(),
+            tx_hash: on_l1.batch.tx_hash,
             gas_used: on_l1.gas_used.or(before.and_then(|known| known.gas_used)),
             proof_bytes: on_l1.batch.content.proof.len() as u64,
             prove_seconds: known.filter(|known| known.public == public).and_then(|known| known.stage.prove_seconds()),

@@ -2,7 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use emr_api::OperationStatus;
+use alloy::primitives::B256;
+use emr_api::{
+    OperationStatus,
+    form::{As, Prefixed},
+};
 use emr_core::UnixTime;
 use emr_rollup::batch::PublicInputs;
 use redb::{ReadableTable, TableDefinition, WriteTransaction};
@@ -43,7 +47,8 @@ pub enum BatchStage {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct OnChain {
     /// The settlement transaction.
-    pub tx_hash: String,
+    #[serde(with = "As::<Prefixed<32>>")]
+    pub tx_hash: B256,
     /// Its gas, if the node asked for it.
     pub gas_used: Option<u64>,
     /// Size of the proof in bytes.

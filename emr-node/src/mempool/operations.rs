@@ -1,9 +1,12 @@
 //! Acknowledged operations, in the order of their acknowledgement.
 
-use emr_api::{OperationStatus, StoredAt};
 use std::collections::BTreeMap;
 
-use emr_core::UnixTime;
+use emr_api::{
+    OperationStatus, StoredAt,
+    form::{As, CidText},
+};
+use emr_core::{Cid, UnixTime};
 use emr_rollup::operation::{OperationId, SignedOperation};
 use redb::{ReadableTable, TableDefinition, WriteTransaction};
 use serde::{Deserialize, Serialize};
@@ -61,7 +64,7 @@ pub enum Pointer {
     /// `stored` of a record leaf.
     Record(StoredAt),
     /// `key_directory` of a medical leaf: the CID.
-    Directory(String),
+    Directory(#[serde(with = "As::<CidText>")] Cid),
 }
 
 pub(super) fn create(transaction: &WriteTransaction) -> Result<(), MempoolError> {

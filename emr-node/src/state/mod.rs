@@ -10,7 +10,7 @@ use std::{
     time::Instant,
 };
 
-use emr_core::{AccountIndex, UnixTime};
+use emr_core::{AccountIndex, Cid, UnixTime};
 use emr_rollup::{
     l1_operation::L1Operation,
     operation::DirectoryCommitment,
@@ -151,9 +151,9 @@ impl NodeState {
     }
 
     /// CID of the key directory that a commitment commits to.
-    pub(crate) fn directory(&self, commitment: DirectoryCommitment) -> Option<&str> {
+    pub(crate) fn directory(&self, commitment: DirectoryCommitment) -> Option<Cid> {
         match self.pointer(&commitment.element())? {
-            Pointer::Directory(cid) => Some(cid),
+            Pointer::Directory(cid) => Some(*cid),
             Pointer::Record(_) => None,
         }
     }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
-use alloy::primitives::Address;
+use alloy::primitives::{Address, B256};
 use emr_api::OperationStatus;
 use emr_core::{Cid, Class, Codec, RecordSlot, UnixTime, cid::cid_of};
 use emr_durable::crash::{ALL, Harm, Journal, Survivors, no_sync};
@@ -139,7 +139,7 @@ impl Scene {
         };
         let part_of = BlockReference::Record { patient, slot: RecordSlot::new(0)?, class: Class::Summary };
         let blocks = Referenced { part_of: Some(part_of), cids: vec![block(number)] };
-        let pointer = ([number as u8; 32], Pointer::Directory(block(number).to_string()));
+        let pointer = ([number as u8; 32], Pointer::Directory(block(number)));
         let room = Usage { bytes: 1 << 20, blocks: 100 };
         let staging = Staging { each: room, all: room, directories: room, free: 1 << 30 };
         let is_directory = number.is_multiple_of(2);
@@ -194,7 +194,7 @@ fn life() -> Outcome<Scene> {
     scene.call("proven", |mempool| mempool.advance(&proven))?;
     let sent = batch(1, &[0, 1], BatchStage::Sent(proof))?;
     scene.call("sent", |mempool| mempool.advance(&sent))?;
-    let on_chain = OnChain { tx_hash: "0x00".to_owned(), gas_used: None, proof_bytes: 3000, prove_seconds: None };
+    let on_chain = OnChain { tx_hash: B256::ZERO, gas_used: None, proof_bytes: 3000, prove_seconds: None };
     let record = batch(1, &[0, 1], BatchStage::Settled(on_chain))?;
     let changes = settled(record);
     scene.call("settle", |mempool| mempool.apply_derived(&changes))?;
@@ -276,7 +276,7 @@ fn do_something(scene: &mut Scene, choice: u8, next: &mut u64) -> Outcome {
                 BatchStage::Sealed => BatchStage::Proven(proof),
                 BatchStage::Proven(proof) => BatchStage::Sent(proof.clone()),
                 BatchStage::Sent(_) | BatchStage::Settled(_) => {
-                    let tx_hash = "0x00".to_owned();
+                    let tx_hash = B256::ZERO;
                     BatchStage::Settled(OnChain { tx_hash, gas_used: None, proof_bytes: 1, prove_seconds: None })
                 }
             };

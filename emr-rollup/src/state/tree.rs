@@ -1,9 +1,12 @@
 //! Sparse binary Merkle trees over Poseidon. An empty leaf is 0.
 
-use std::{collections::HashMap, sync::LazyLock};
+use std::{collections::HashMap, fmt, sync::LazyLock};
 
 use halo2curves::ff::Field;
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{Error, SeqAccess, Visitor},
+};
 
 use crate::{
     primitive::{
@@ -109,7 +112,34 @@ impl SparseMerkleTree {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Path {
+    #[serde(deserialize_with = "at_most_max_depth")]
     siblings: Vec<Sibling>,
+}
+
+/// Reads no more siblings than the deepest tree has, however many another party sends.
+fn at_most_max_depth<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Sibling>, D::Error> {
+    struct Siblings;
+
+    impl<'de> Visitor<'de> for Siblings {
+        type Value = Vec<Sibling>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "a path of at most {MAX_DEPTH} siblings")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Vec<Sibling>, A::Error> {
+            let mut siblings = Vec::new();
+            while let Some(sibling) = items.next_element()? {
+                if siblings.len() == MAX_DEPTH {
+                    return Err(A::Error::invalid_length(siblings.len() + 1, &self));
+                }
+                siblings.push(sibling);
+            }
+            Ok(siblings)
+        }
+    }
+
+    deserializer.deserialize_seq(Siblings)
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

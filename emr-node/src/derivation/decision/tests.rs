@@ -66,7 +66,7 @@ fn batch(number: u64, operations: &[Sequence], stage: BatchStage) -> Test<BatchR
 }
 
 fn on_chain() -> BatchStage {
-    let tx_hash = String::new();
+    let tx_hash = Default::default();
     BatchStage::Settled(OnChain { tx_hash, gas_used: None, proof_bytes: 1, prove_seconds: None })
 }
 

@@ -30,7 +30,7 @@ fn summary(state: &NodeState, patient: AccountIndex, slot: RecordSlot, leaf: &Re
 
 fn stored_at(state: &NodeState, leaf: &RecordLeaf) -> Option<StoredAt> {
     match state.pointer(&leaf.stored)? {
-        Pointer::Record(at) => Some(at.clone()),
+        Pointer::Record(at) => Some(*at),
         Pointer::Directory(_) => None,
     }
 }
@@ -84,7 +84,7 @@ pub(super) async fn get(
     Ok(Json(PatientView {
         patient,
         epoch: identity.epoch,
-        directory: state.directory(medical.key_directory).map(str::to_owned),
+        directory: state.directory(medical.key_directory),
         directory_commitment: medical.key_directory,
         grants,
         next_record_slot: next_slot(&leaves.records)?,
@@ -145,7 +145,7 @@ pub(super) async fn record(
         slot,
         leaf: *leaf,
         stored: stored_at(&state, leaf).ok_or_else(missing)?,
-        directory: directory.to_owned(),
+        directory,
         author: IdentityFields::from(author),
         proof,
     }))
@@ -225,7 +225,7 @@ pub(super) async fn subtree(
             .filter_map(|(slot, leaf)| Some(RecordSummary { settled: true, ..summary(&state, patient, *slot, leaf)? }))
             .collect(),
         audit_length: leaves.audit.entries().len() as u64,
-        directory: state.directory(medical.key_directory).map(str::to_owned),
+        directory: state.directory(medical.key_directory),
         pending: on_her.map(|open| open.signed).collect(),
     }))
 }

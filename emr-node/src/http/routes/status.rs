@@ -30,7 +30,7 @@ pub(super) async fn get(State(app): Shared) -> Json<NodeStatus> {
     };
     Json(NodeStatus {
         chain_id: engine.instance.chain_id,
-        contract: engine.instance.contract.to_string(),
+        contract: engine.instance.contract,
         deployed_at: app.pipeline.follower.rollup.deployed_at(),
         circuit_version: engine.version.number,
         hospital: state.hospital,

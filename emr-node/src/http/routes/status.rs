@@ -25,6 +25,7 @@ pub(super) async fn get(State(app): Shared) -> Json<NodeStatus> {
         l1_block_time: seen.block_time,
         l1_reached: seen.reached,
         oldest: state.open.iter().next().map(|(_, open)| open.acknowledged),
+        ended_tasks: engine.tasks.ended().iter().map(ToString::to_string).collect(),
         overdue: state.open.overdue(now).count() as u64,
     };
     Json(NodeStatus {

@@ -42,6 +42,7 @@ use crate::{
 };
 
 mod admission;
+mod lost_directories;
 mod panicked;
 mod places;
 mod promises;

@@ -3,6 +3,7 @@
 mod capacity;
 #[cfg(test)]
 mod hostile;
+mod lost_directories;
 mod order;
 mod replacements;
 mod seal;

@@ -1,8 +1,8 @@
 //! The text forms of fields in JSON: hex, base64, CIDs, addresses.
 //!
-//! A field has the type of its value, and names its form: `#[serde(with = "As::<Hex<32>>")]`. A text that is longer than the form allows is refused before
-//! anything is decoded. The error says what was expected and never repeats the text: who sends garbage must not choose what the other side prints.
-//! [`crate::json`] adds the name of the field.
+//! A field has the type of its value, and names its form: `#[serde(with = "As::<Hex<32>>")]`. A text that is longer than
+//! the form allows is refused before anything is decoded. The error says what was expected and never repeats the text:
+//! a sender of garbage must not choose what the other side prints. [`crate::json`] adds the name of the field.
 
 use std::{
     fmt::{self, Formatter},

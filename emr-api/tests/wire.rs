@@ -208,8 +208,8 @@ fn the_json_of_typed_fields_is_stable() -> TestResult {
     Ok(())
 }
 
-/// An error is shown to people and sent to the other party. It carries no text that the other party chose at length, and nothing that
-/// controls a terminal.
+/// An error is shown to people and sent to the other party. It carries no text that the other party chose at length,
+/// and nothing that controls a terminal.
 #[test]
 fn an_error_does_not_repeat_what_was_sent() -> TestResult {
     let evil = r"EVIL\u001b[31m".repeat(10_000);

@@ -25,7 +25,7 @@ use redb::{
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::sync::watch;
 
-pub use batches::{BatchRecord, BatchStage, KeptProof, OnChain, Settled};
+pub use batches::{BatchRecord, BatchStage, DerivedChanges, KeptProof, OnChain};
 pub use blocks::{BlockReference, Holding, Noted, Referenced, Released, Staging, Upload, Usage};
 pub use invitations::{InvitationUse, Invited, Inviter};
 pub use operations::{Acknowledged, Pointer, Sequence, Turn};
@@ -239,22 +239,18 @@ impl Mempool {
         meta.get(HOSPITAL)?.map(|value| decode(value.value())).transpose()
     }
 
-    /// Stores who the hospital is.
-    ///
-    /// # Errors
-    /// [`MempoolError`].
-    pub fn pin_hospital(&self, hospital: &Principal) -> Result<(), MempoolError> {
-        let transaction = self.write()?;
-        transaction.open_table(META)?.insert(HOSPITAL, encode(hospital)?.as_slice())?;
-        Ok(transaction.commit()?)
-    }
-
     /// Resolves when the file is closed and another process can open it.
     pub fn closed(&self) -> impl Future<Output = ()> + Send + use<> {
         let mut open = self.open.subscribe();
         // Nothing is ever sent. The wait ends when the sender is dropped.
         async move { while open.changed().await.is_ok() {} }
     }
+}
+
+/// Stores who the hospital is, inside a transaction.
+fn pin_hospital(transaction: &WriteTransaction, hospital: &Principal) -> Result<(), MempoolError> {
+    transaction.open_table(META)?.insert(HOSPITAL, encode(hospital)?.as_slice())?;
+    Ok(())
 }
 
 /// Which rollup the file was made for, or `None` if the file is new. The format is checked before any other table is

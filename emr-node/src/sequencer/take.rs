@@ -25,7 +25,8 @@ pub(super) struct Admission {
     /// The patient's key directory in force.
     pub(super) directory: DirectoryCommitment,
     place: Place,
-    /// The operation, checked on the soft state. `None` if it replaces an older one: then it is checked on the state without the older one.
+    /// The operation, checked on the soft state. `None` if it replaces an older one: then it is checked on the state
+    /// without the older one.
     checked: Option<CheckedOperation>,
 }
 
@@ -135,8 +136,8 @@ impl Engine {
         tried.await.map_err(|_| RequestError::unavailable("the node is stopping"))?.map_err(RequestError::from)
     }
 
-    /// Admits the operation once more, stores it, and then applies it. Must run as the only writer. `None` if a record was checked against another
-    /// key directory than the one in force; then nothing is stored.
+    /// Admits the operation once more, stores it, and then applies it. Must run as the only writer. `None` if a record was
+    /// checked against another key directory than the one in force; then nothing is stored.
     pub(super) fn keep(
         &self,
         id: OperationId,

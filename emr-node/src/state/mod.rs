@@ -56,6 +56,23 @@ pub(crate) struct NodeState {
 }
 
 impl NodeState {
+    /// Adds every operation that was ever acknowledged to a state that has none yet, and builds the soft state. `history` is that of the
+    /// settled operations.
+    pub(crate) fn add_known(&mut self, mut operations: BTreeMap<Sequence, Acknowledged>, mut history: History) {
+        // Only the registrations: they say who owns the accounts.
+        self.rebuild_soft();
+        // An account may belong to somebody else now. Operations from before that have no effect for the new owner: they are not executed, and
+        // what they took away is not taken away. They stay in the file, in case a reorganisation gives the account back.
+        operations.retain(|_, operation| self.is_of_its_principals(operation));
+        for operation in operations.values() {
+            history.deny(operation);
+        }
+        operations.retain(|_, operation| operation.is_open());
+        self.open = operations;
+        self.history = Arc::new(history);
+        self.rebuild_soft();
+    }
+
     /// Builds the whole soft state again, and adds the open operations to the history.
     pub(crate) fn rebuild_soft(&mut self) {
         self.soft = Arc::clone(&self.settled);

@@ -43,8 +43,8 @@ impl PatientLeaves {
 
 /// An operation that follows every rule on one state at one batch time. Its signature was verified.
 ///
-/// Only [`Ledger::check`] makes one. [`Ledger::apply`] takes nothing else, and takes it only while the ledger is at the state of the check. It
-/// cannot be cloned, so an operation that was checked once is applied at most once.
+/// Only [`Ledger::check`] makes one. [`Ledger::apply`] takes nothing else, and takes it only while the ledger is at the
+/// state of the check. It cannot be cloned, so one check leads to one application at most.
 ///
 /// ```
 /// use emr_core::UnixTime;

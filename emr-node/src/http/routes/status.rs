@@ -25,6 +25,7 @@ pub(super) async fn get(State(app): Shared) -> Json<NodeStatus> {
         l1_block_time: seen.block_time,
         l1_reached: seen.reached,
         oldest: state.open.values().map(|open| open.acknowledged).min(),
+        ended_tasks: engine.tasks.ended().iter().map(ToString::to_string).collect(),
         overdue: state.open.values().filter(|open| open.settle_by < now).count() as u64,
     };
     Json(NodeStatus {

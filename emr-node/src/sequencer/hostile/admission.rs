@@ -9,8 +9,8 @@ impl World {
     }
 }
 
-/// Both operations were admitted on one state. The writer applies the first. It does not trust the second one's check, which was on a state that
-/// is over, and stores nothing.
+/// Both operations were admitted on one state. The writer applies the first. It does not trust the second one's check,
+/// which was on a state that is over, and stores nothing.
 #[test]
 fn an_admission_on_an_earlier_state_is_not_trusted() -> Test {
     let world = world(1)?;

@@ -47,6 +47,7 @@ use crate::{
 };
 
 mod admission;
+mod lost_directories;
 mod panicked;
 mod places;
 mod promises;

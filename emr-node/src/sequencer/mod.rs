@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 mod hostile;
+mod lost_directories;
 mod order;
 mod place;
 mod promise;

@@ -10,7 +10,7 @@ use emr_rollup::{
     state::ledger::Ledger,
 };
 
-use super::order::BatchOrder;
+use super::{lost_directories::LostDirectories, order::BatchOrder};
 use crate::{
     engine::Engine,
     mempool::{BatchRecord, BatchStage, MempoolError, Sequence},
@@ -130,7 +130,8 @@ impl Engine {
 
 /// Takes entries from the head of the L1 queue, and then open operations in their order ([`BatchOrder`]). An operation stays open if it needs a
 /// registration that is not in this batch, or if its time has not come. Then all later operations on the same patient stay open too. Any
-/// other operation that does not execute is returned.
+/// other operation that does not execute is returned. If it changed the key directory, the records after it are returned too
+/// ([`LostDirectories`]).
 fn plan(state: &NodeState, now: UnixTime) -> Plan {
     let version = *state.settled.trees().version();
     let admitted = state.queue.len().min(version.max_l1);
@@ -147,10 +148,11 @@ fn plan(state: &NodeState, now: UnixTime) -> Plan {
     let known = |account: AccountIndex| state.settled.identity(account).is_some() || arriving.contains(&account);
     let mut deferred = BTreeSet::new();
     let (mut taken, mut returned) = (Vec::new(), Vec::new());
+    let mut lost = LostDirectories::default();
     for (sequence, open) in waiting {
         let operation = &open.signed.operation;
         let early = operation.valid_until > time.saturating_add(MAX_VALIDITY);
-        if deferred.contains(&operation.patient) {
+        if deferred.contains(&operation.patient) || lost.has_keys_of(sequence, &open.signed) {
             continue;
         }
         if early || !known(operation.signer) || !known(operation.patient) {
@@ -159,10 +161,14 @@ fn plan(state: &NodeState, now: UnixTime) -> Plan {
         }
         match batch.push(&open.signed) {
             Ok(()) => taken.push(sequence),
-            Err(PushError::Refused(violation)) => returned.push((sequence, violation.to_string())),
+            Err(PushError::Refused(violation)) => {
+                lost.note(sequence, &open.signed);
+                returned.push((sequence, violation.to_string()));
+            }
             Err(_) => break,
         }
     }
+    returned.extend(lost.records(&state.open));
     Plan { batch, taken, returned }
 }
 

@@ -1,7 +1,9 @@
 #![doc = include_str!("../README.md")]
 
 pub mod encryption;
+pub mod form;
 pub mod invitation;
+pub mod json;
 pub mod prover;
 pub mod receipt;
 pub mod route;

@@ -2,6 +2,7 @@
 //!
 //! A name in braces (`{account}`) is a parameter. The function with the same name as the constant fills it in.
 
+use alloy::primitives::Address;
 use emr_core::{AccountIndex, Cid, Codec, RecordSlot};
 use emr_rollup::operation::OperationId;
 
@@ -129,8 +130,8 @@ pub fn prover(name: &str) -> String {
     fill(PROVER, "{name}", name)
 }
 
-/// [`INVITER`]. The address is hex, with `0x`.
-pub fn inviter(address: &str) -> String {
+/// [`INVITER`].
+pub fn inviter(address: Address) -> String {
     fill(INVITER, "{address}", address)
 }
 

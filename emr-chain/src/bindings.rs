@@ -9,8 +9,14 @@ alloy::sol!(
 );
 
 alloy::sol!(
-    /// The verifier of the current circuit. It has no functions: its calldata are the public inputs and the proof, and
-    /// it reverts if the proof is wrong.
+    /// The verifier of all circuits. Its raw calldata are the public inputs and the proof, and it reverts if the proof
+    /// is wrong.
     Verifier,
     "../contracts/artifacts/Verifier.json"
+);
+
+alloy::sol!(
+    /// The verifying key of the current circuit: a contract whose code is data.
+    VerifyingKey,
+    "../contracts/generated/VerifyingKey.json"
 );

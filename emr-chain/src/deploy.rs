@@ -8,12 +8,12 @@ use alloy::{
     primitives::{Address, Bytes, U256},
     providers::Provider,
     rpc::types::{TransactionReceipt, TransactionRequest},
-    sol_types::SolConstructor,
+    sol_types::{SolConstructor, SolValue},
 };
 use emr_core::StateRoot;
 
 use crate::{
-    bindings::{EmrRollup, IEmrRollup},
+    bindings::{EmrRollup, IEmrRollup, Verifier, VerifyingKey},
     revert::RollupError,
     rollup::Rollup,
     transaction::{L1Receipt, MINED_WITHIN, TRANSACTION_GAS_CAP, mined},
@@ -51,11 +51,27 @@ pub enum DeployError {
     Rollup(#[from] RollupError),
 }
 
+/// The contracts that check proofs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VerifierCode {
+    /// Creation code of the verifying key's contract.
+    pub key: Bytes,
+    /// Creation code of the verifier. Its argument is the address of the key's contract.
+    pub verifier: Bytes,
+}
+
+impl VerifierCode {
+    /// The verifier with the key of the current circuit.
+    pub fn current() -> Self {
+        Self { key: VerifyingKey::BYTECODE.clone(), verifier: Verifier::BYTECODE.clone() }
+    }
+}
+
 /// The parameters of a deployment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Deployment {
-    /// Creation code of the verifier contract.
-    pub verifier_code: Bytes,
+    /// The contracts that check proofs.
+    pub verifier_code: VerifierCode,
     /// The circuit version that the verifier belongs to.
     pub circuit_version: u64,
     /// Queue entries per batch.
@@ -79,13 +95,22 @@ pub struct Deployed<P> {
     pub rollup: Rollup<P>,
     /// The verifier's address.
     pub verifier: Address,
+    /// The receipt of the creation of the verifier's key.
+    pub key_receipt: L1Receipt,
     /// The receipt of the verifier's creation.
     pub verifier_receipt: L1Receipt,
     /// The receipt of the rollup's creation.
     pub rollup_receipt: L1Receipt,
 }
 
-/// Deploys verifier and rollup on a development chain. The provider's default signer pays.
+impl<P> Deployed<P> {
+    /// The gas of the whole deployment.
+    pub fn gas_used(&self) -> u64 {
+        self.key_receipt.gas_used + self.verifier_receipt.gas_used + self.rollup_receipt.gas_used
+    }
+}
+
+/// Deploys the verifier with its key, and the rollup, on a development chain. The provider's default signer pays.
 ///
 /// # Errors
 /// Returns [`DeployError::NotADevelopmentChain`] before it sends anything, and another [`DeployError`] if a creation
@@ -95,7 +120,10 @@ pub async fn deploy<P: Provider>(provider: P, deployment: &Deployment) -> Result
     if !DEVELOPMENT_CHAINS.contains(&chain_id) {
         return Err(DeployError::NotADevelopmentChain(chain_id));
     }
-    let (verifier, verifier_receipt) = create(&provider, "the verifier", deployment.verifier_code.clone()).await?;
+    let VerifierCode { key, verifier } = &deployment.verifier_code;
+    let (key, key_receipt) = create(&provider, "the verifying key", key.clone()).await?;
+    let verifier: Bytes = [verifier, &key.abi_encode()[..]].concat().into();
+    let (verifier, verifier_receipt) = create(&provider, "the verifier", verifier).await?;
     let parameters = IEmrRollup::Parameters {
         verifier,
         circuitVersion: U256::from(deployment.circuit_version),
@@ -110,7 +138,7 @@ pub async fn deploy<P: Provider>(provider: P, deployment: &Deployment) -> Result
     let code: Bytes = [&EmrRollup::BYTECODE[..], &arguments].concat().into();
     let (address, rollup_receipt) = create(&provider, "the rollup", code).await?;
     let rollup = Rollup::attach(provider, address, rollup_receipt.block_number).await?;
-    Ok(Deployed { rollup, verifier, verifier_receipt, rollup_receipt })
+    Ok(Deployed { rollup, verifier, key_receipt, verifier_receipt, rollup_receipt })
 }
 
 /// Creates a contract, and checks that its code exists and is not larger than Ethereum allows.

@@ -135,8 +135,7 @@ impl Client {
     ) -> Result<Self, ClientError> {
         let (node, endpoint) = (connections.node(), connections.endpoint());
         let status = node.status().await?;
-        let contract: Address =
-            status.contract.parse().map_err(|_| ClientError::Contract(status.contract.chars().take(80).collect()))?;
+        let contract = status.contract;
         let before = profile.settings().ok();
         let mut settings = Settings {
             node: node.address().url().to_string(),

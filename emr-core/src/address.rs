@@ -126,8 +126,8 @@ impl fmt::Debug for HttpAddress {
     }
 }
 
-/// Scheme, host and port of an HTTP server as its clients address it, for example `https://node.example`. The port is
-/// left out if it is the scheme's own. A login is signed for an origin.
+/// Scheme, host and port of an HTTP server, as its clients address it, for example `https://node.example`. The port is
+/// left out if it is the default of the scheme. A login is signed for an origin.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Origin(String);
 

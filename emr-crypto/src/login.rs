@@ -38,8 +38,8 @@ pub struct LoginMessage {
     /// The last second in which the signature is accepted.
     pub expires: UnixTime,
     /// Digest of the address to which the signer sends the answer ([`emr_core::Origin::digest`]). It comes from the
-    /// signer's user, not from the node. A node accepts only addresses that lead to it. Without this, a node could pass
-    /// on another node's challenge and log in there in the signer's name.
+    /// signer's user, not from the node. A node accepts only addresses that lead to it. Without this, a node could
+    /// forward another node's challenge and log in there in the signer's name.
     pub origin: [u8; 32],
 }
 

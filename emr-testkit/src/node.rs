@@ -11,7 +11,7 @@ use alloy::{
     signers::local::PrivateKeySigner,
 };
 use emr_api::invitation::Invitation;
-use emr_chain::{Deployment, Rollup, bindings::Verifier, deploy, endpoint::Endpoint};
+use emr_chain::{Deployment, Rollup, VerifierCode, deploy, endpoint::Endpoint};
 use emr_core::{AccountIndex, Role, UnixTime};
 use emr_devnet::{ChainConfig, EmbeddedChain};
 use emr_ipfs::DiskStore;
@@ -56,7 +56,7 @@ fn funding(rich: impl IntoIterator<Item = Address>) -> ChainConfig {
 pub fn deployment() -> Deployment {
     let version = CircuitVersion::V1;
     Deployment {
-        verifier_code: Verifier::BYTECODE.clone(),
+        verifier_code: VerifierCode::current(),
         circuit_version: version.number.into(),
         max_l1: version.max_l1 as u64,
         max_l2: version.max_l2 as u64,

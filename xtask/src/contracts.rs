@@ -1,11 +1,10 @@
 //! Builds the contract artefacts that the Rust crates contain, with the pinned compiler. Checks that the committed
 //! artefacts match the sources.
 //!
-//! `contracts/src` becomes `contracts/artifacts/EmrRollup.json`. Each `contracts/generated/NAME.sol` (a verifier that
-//! was generated from a verifying key) becomes `contracts/artifacts/NAME.json`. Each contract in `contracts/test`
-//! becomes `contracts/test/artifacts/NAME.json`, which only the contracts' tests use. An artefact holds the ABI, the
-//! creation code and the size of the deployed code. It has no metadata hash, so equal sources give equal bytes on every
-//! machine.
+//! The contracts of `contracts/src` become `contracts/artifacts/NAME.json`. Each contract in `contracts/test`, and each
+//! `contracts/test/generated/NAME.sol` (a verifier that snark-verifier generated from a verifying key), becomes
+//! `contracts/test/artifacts/NAME.json`, which only tests use. An artefact holds the ABI, the creation code and the
+//! size of the deployed code. It has no metadata hash, so equal sources give equal bytes on every machine.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -53,13 +52,13 @@ pub(crate) fn run(root: &Path, check: bool) -> Result<(), ContractsError> {
     let contracts = root.join("contracts");
     let compiler = Compiler { contracts: &contracts, modules: parts.solc_modules() };
 
-    let mut shipped = compiler.compile(&["src/EmrRollup.sol"], own_settings())?;
-    for source in solidity_files(&contracts, "generated")? {
-        shipped.append(&mut compiler.compile_generated(&source)?);
-    }
+    let shipped = compiler.compile(&["src/EmrRollup.sol", "src/Verifier.sol"], own_settings())?;
     let tests = solidity_files(&contracts, "test")?;
     let tests: Vec<&str> = tests.iter().map(String::as_str).collect();
-    let test = compiler.compile(&tests, own_settings())?;
+    let mut test = compiler.compile(&tests, own_settings())?;
+    for source in solidity_files(&contracts, "test/generated")? {
+        test.append(&mut compiler.compile_generated(&source)?);
+    }
 
     let mut files = BTreeMap::new();
     let mut sizes = serde_json::Map::new();

@@ -47,7 +47,7 @@ enum Task {
         #[arg(long, value_name = "N", default_value = "10")]
         minutes: NonZeroU32,
     },
-    /// After a change of the circuit: write the key's digest, the verifier, the artefacts and the gas figures
+    /// After a change of the circuit: write the key's digest, the verifier's key, the artefacts and the gas figures
     NewKey,
     /// Run everything that must pass before a change lands: format, lints, docs, artefacts, tests
     Ci,

@@ -1,5 +1,6 @@
 //! Registering an account through the node, and what the state says of it.
 
+use alloy::primitives::{Address, B256};
 use emr_core::{AccountEpoch, AccountIndex, AccountStatus, Role, UnixTime};
 use emr_rollup::{
     primitive::field::{Fr, hex_element},
@@ -8,13 +9,20 @@ use emr_rollup::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::invitation::Invitation;
+use crate::{
+    form::{AddressText, As, Hex, HexUpTo, Prefixed},
+    invitation::Invitation,
+};
+
+/// The longest RSA modulus and signature in bytes: 4096 bits.
+const MAX_RSA: usize = 512;
 
 /// A registration that its owner signed (EIP-712), and for which the node pays.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RelayRegistration {
     /// The owner's Ethereum address.
-    pub owner: String,
+    #[serde(with = "As::<AddressText>")]
+    pub owner: Address,
     /// The role.
     pub role: Role,
     /// The hospital that the doctor belongs to.
@@ -28,14 +36,17 @@ pub struct RelayRegistration {
     /// A patient's encryption key commitment; 0 for others, whose commitment the contract computes.
     #[serde(with = "hex_element")]
     pub encryption: Fr,
-    /// RSA modulus, big-endian hex; empty for patients.
-    pub rsa_modulus: String,
-    /// RSA signature proving possession, hex; empty for patients.
-    pub rsa_signature: String,
+    /// RSA modulus, big-endian; empty for patients.
+    #[serde(with = "As::<HexUpTo<MAX_RSA>>")]
+    pub rsa_modulus: Vec<u8>,
+    /// RSA signature proving possession; empty for patients.
+    #[serde(with = "As::<HexUpTo<MAX_RSA>>")]
+    pub rsa_signature: Vec<u8>,
     /// When the signature expires.
     pub deadline: UnixTime,
-    /// EIP-712 signature, hex.
-    pub signature: String,
+    /// The owner's EIP-712 signature. An owner that is a contract has no such signature, and registers on L1 itself.
+    #[serde(with = "As::<Hex<65>>")]
+    pub signature: [u8; 65],
     /// The invitation that makes the hospital pay. The owner's signature does not cover it, because it concerns only the hospital.
     #[serde(default)]
     pub invitation: Option<Invitation>,
@@ -47,7 +58,8 @@ pub struct Registered {
     /// The account that the contract assigned.
     pub account: AccountIndex,
     /// The transaction.
-    pub tx_hash: String,
+    #[serde(with = "As::<Prefixed<32>>")]
+    pub tx_hash: B256,
 }
 
 /// An account in the state.

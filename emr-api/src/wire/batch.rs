@@ -1,16 +1,20 @@
 //! What a node is and does, its batches, and the jobs of its provers.
 
+use alloy::primitives::{Address, B256};
 use emr_core::{AccountIndex, StateRoot, UnixTime};
 use emr_rollup::{batch::PublicInputs, statement::BatchWitness};
 use serde::{Deserialize, Serialize};
+
+use crate::form::{AddressText, As, Maybe, Prefixed};
 
 /// A node's status.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeStatus {
     /// Chain id of the L1.
     pub chain_id: u64,
-    /// Address of the rollup contract, `0x` and 40 hex digits.
-    pub contract: String,
+    /// Address of the rollup contract.
+    #[serde(with = "As::<AddressText>")]
+    pub contract: Address,
     /// The block of its deployment, from which its events are read.
     pub deployed_at: u64,
     /// Number of the circuit version.
@@ -54,6 +58,8 @@ pub struct NodeHealth {
     pub oldest: Option<UnixTime>,
     /// How many operations are not settled yet although their receipt's time is over.
     pub overdue: u64,
+    /// What the node does not do any more, because a bug ended the task: for people.
+    pub ended_tasks: Vec<String>,
 }
 
 /// The progress of a proof.
@@ -85,7 +91,8 @@ pub struct BatchView {
     /// Gas of the settlement transaction.
     pub gas_used: Option<u64>,
     /// The settlement transaction.
-    pub tx_hash: Option<String>,
+    #[serde(default, with = "Maybe::<Prefixed<32>>")]
+    pub tx_hash: Option<B256>,
 }
 
 /// A sealed batch for a prover. It is secret, because it shows who did what to whom.

@@ -1,15 +1,19 @@
 //! What a hospital sees of its provers and inviters.
 
+use alloy::primitives::Address;
 use emr_core::UnixTime;
 use serde::{Deserialize, Serialize};
+
+use crate::form::{AddressText, As, Hex};
 
 /// A new prover. The node gets only the digest of its credential.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NewProver {
     /// Its name ([`crate::prover::is_name`]).
     pub name: String,
-    /// The credential's digest ([`crate::prover::ProverCredential::digest`]), hex.
-    pub digest: String,
+    /// The credential's digest ([`crate::prover::ProverCredential::digest`]).
+    #[serde(with = "As::<Hex<32>>")]
+    pub digest: [u8; 32],
 }
 
 /// A prover that has a credential.
@@ -25,7 +29,8 @@ pub struct ProverView {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InviterView {
     /// Their Ethereum address.
-    pub address: String,
+    #[serde(with = "As::<AddressText>")]
+    pub address: Address,
     /// How many of their invitations were used today (UTC).
     pub today: u32,
     /// When their invitations were ended.

@@ -2,8 +2,11 @@
 
 use std::fmt;
 
-use emr_core::{AccountIndex, UnixTime};
+use emr_core::{AccountIndex, Origin, UnixTime};
+use emr_crypto::RsaPublic;
 use serde::{Deserialize, Serialize};
+
+use crate::form::{As, Base64UpTo, Hex, Maybe, OriginText, RsaKeyText};
 
 /// Asks for a login challenge.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,8 +18,9 @@ pub struct LoginChallengeRequest {
 /// What a node contributes to the message that the account signs (`emr_crypto::LoginMessage`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LoginChallenge {
-    /// 32 random bytes, hex.
-    pub nonce: String,
+    /// 32 random bytes.
+    #[serde(with = "As::<Hex<32>>")]
+    pub nonce: [u8; 32],
     /// When it expires.
     pub expires: UnixTime,
 }
@@ -26,18 +30,23 @@ pub struct LoginChallenge {
 pub struct LoginRequest {
     /// The account that logs in.
     pub account: AccountIndex,
-    /// The nonce, hex.
-    pub nonce: String,
+    /// The nonce.
+    #[serde(with = "As::<Hex<32>>")]
+    pub nonce: [u8; 32],
     /// When the challenge expires, unchanged from the challenge.
     pub expires: UnixTime,
-    /// The address to which the client sends this: scheme, host and port, as in [`emr_core::Origin`].
-    pub origin: String,
-    /// The RSA public key to which the account commits: SPKI DER, base64.
-    pub public_key: String,
-    /// The commitment's salt ([`crate::encryption`]), hex; empty for doctors and hospitals.
-    pub commitment_salt: String,
-    /// RSA-PSS signature, base64.
-    pub signature: String,
+    /// The address to which the client sends this.
+    #[serde(with = "As::<OriginText>")]
+    pub origin: Origin,
+    /// The RSA public key to which the account commits.
+    #[serde(with = "As::<RsaKeyText>")]
+    pub public_key: RsaPublic,
+    /// The commitment's salt ([`crate::encryption`]); `None` for doctors and hospitals.
+    #[serde(default, with = "Maybe::<Hex<32>>")]
+    pub commitment_salt: Option<[u8; 32]>,
+    /// RSA-PSS signature, at most 4096 bits.
+    #[serde(with = "As::<Base64UpTo<512>>")]
+    pub signature: Vec<u8>,
 }
 
 /// Omits the data that allow a login, and the data that identify a patient's key.
@@ -50,8 +59,9 @@ impl fmt::Debug for LoginRequest {
 /// What a login gives.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LoginToken {
-    /// The bearer token. Secret.
-    pub token: String,
+    /// The bearer token: 64 hex digits in `Authorization`. Secret.
+    #[serde(with = "As::<Hex<32>>")]
+    pub token: [u8; 32],
     /// When it expires.
     pub expires: UnixTime,
 }

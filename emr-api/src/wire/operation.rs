@@ -1,17 +1,21 @@
 //! Handing in an operation, the promise for it, and what became of it.
 
-use emr_core::UnixTime;
+use emr_core::{Cid, UnixTime};
 use emr_crypto::KeyEpoch;
 use emr_rollup::operation::{OperationId, SignedOperation};
 use serde::{Deserialize, Serialize};
 
+use crate::form::{As, CidText, Hex, Maybe};
+
 /// The address of a record's manifest. `stored` in the record leaf commits to it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredAt {
     /// The manifest's CID.
-    pub manifest: String,
-    /// 32 bytes of salt, hex.
-    pub salt: String,
+    #[serde(with = "As::<CidText>")]
+    pub manifest: Cid,
+    /// 32 bytes of salt.
+    #[serde(with = "As::<Hex<32>>")]
+    pub salt: [u8; 32],
 }
 
 /// An operation with the addresses to which it commits.
@@ -25,7 +29,8 @@ pub struct Submission {
     /// seals again to the current epoch. A node cannot see whether the epoch is true. A writer who lies gives their record to old readers.
     pub epoch: Option<KeyEpoch>,
     /// SetGrant and Revoke: CID of the new key directory.
-    pub directory: Option<String>,
+    #[serde(default, with = "Maybe::<CidText>")]
+    pub directory: Option<Cid>,
 }
 
 /// The node's promise, signed by the hospital's Ethereum key: the operation is durable and will be settled or returned.
@@ -37,8 +42,9 @@ pub struct Receipt {
     pub acknowledged: UnixTime,
     /// The time by which it will be settled or returned.
     pub settle_by: UnixTime,
-    /// EIP-712 signature over these three fields ([`crate::receipt`]), hex.
-    pub signature: String,
+    /// EIP-712 signature over these three fields ([`crate::receipt`]).
+    #[serde(with = "As::<Hex<65>>")]
+    pub signature: [u8; 65],
 }
 
 /// The status of an operation.

@@ -1,6 +1,6 @@
 //! A patient as a grantee sees them.
 
-use emr_core::{AccountEpoch, AccountIndex, GrantSlot, RecordSlot};
+use emr_core::{AccountEpoch, AccountIndex, Cid, GrantSlot, RecordSlot};
 use emr_rollup::{
     operation::{DirectoryCommitment, SignedOperation},
     primitive::field::{Fr, hex_element},
@@ -8,6 +8,8 @@ use emr_rollup::{
     state::tree::Path,
 };
 use serde::{Deserialize, Serialize};
+
+use crate::form::{CidText, Maybe};
 
 /// The data about a patient that a grantee needs to act. They come from the soft state, in which every acknowledged operation counts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,7 +19,8 @@ pub struct PatientView {
     /// The patient's account epoch.
     pub epoch: AccountEpoch,
     /// CID of the patient's key directory, if there is one already.
-    pub directory: Option<String>,
+    #[serde(default, with = "Maybe::<CidText>")]
+    pub directory: Option<Cid>,
     /// The commitment to the key directory, as the patient's medical leaf holds it.
     pub directory_commitment: DirectoryCommitment,
     /// The grants that are live for the caller. For the patient, all grants.

@@ -1,6 +1,6 @@
 //! Records: the list of a patient's records, and one record with its proof.
 
-use emr_core::RecordSlot;
+use emr_core::{Cid, RecordSlot};
 use emr_rollup::{
     primitive::field::{Fr, hex_element},
     state::leaf::{MedicalLeaf, RecordLeaf},
@@ -10,6 +10,7 @@ use emr_rollup::{
 use serde::{Deserialize, Serialize};
 
 use super::operation::StoredAt;
+use crate::form::{As, CidText};
 
 /// A record in a list.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,7 +35,8 @@ pub struct RecordView {
     /// The address of its manifest.
     pub stored: StoredAt,
     /// CID of the patient's key directory.
-    pub directory: String,
+    #[serde(with = "As::<CidText>")]
+    pub directory: Cid,
     /// The author's identity leaf.
     pub author: IdentityFields,
     /// The proof that the leaf is in the settled state; absent while this version waits for a batch.

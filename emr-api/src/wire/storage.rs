@@ -1,13 +1,16 @@
 //! Blocks, and how much storage each account uses.
 
-use emr_core::AccountIndex;
+use emr_core::{AccountIndex, Cid};
 use serde::{Deserialize, Serialize};
+
+use crate::form::{As, CidText};
 
 /// A stored block.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BlockPut {
     /// Its CID.
-    pub cid: String,
+    #[serde(with = "As::<CidText>")]
+    pub cid: Cid,
 }
 
 /// An amount of storage.

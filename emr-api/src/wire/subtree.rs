@@ -1,6 +1,6 @@
 //! A patient's subtree in the settled state: all leaves, all grants, pages of the audit chain. Only the patient may see it.
 
-use emr_core::AccountIndex;
+use emr_core::{AccountIndex, Cid};
 use emr_rollup::{
     operation::SignedOperation,
     primitive::field::{Fr, hex_element},
@@ -12,7 +12,10 @@ use emr_rollup::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{GrantView, RecordSummary};
+use crate::{
+    GrantView, RecordSummary,
+    form::{CidText, Maybe},
+};
 
 /// The largest number of entries in an [`AuditPage`]. A node may send fewer than requested, but at least one.
 pub const AUDIT_PAGE: usize = 1_000;
@@ -46,7 +49,8 @@ pub struct SubtreeView {
     /// The number of entries in the audit chain. The medical leaf holds its head.
     pub audit_length: u64,
     /// CID of the key directory.
-    pub directory: Option<String>,
+    #[serde(default, with = "Maybe::<CidText>")]
+    pub directory: Option<Cid>,
     /// Acknowledged operations on the subtree that wait for a batch.
     pub pending: Vec<SignedOperation>,
 }

@@ -1,12 +1,12 @@
 //! The rights of the roles, and deployments that are refused.
 
 use alloy::{
-    primitives::{Address, B256, U256},
+    primitives::{Address, B256, Bytes, U256},
     providers::Provider,
     sol_types::SolCall,
 };
 use emr_chain::{
-    DeployError, Deployment, Revert, Rollup, RollupError, SettlementLayer,
+    DeployError, Deployment, Revert, Rollup, RollupError, SettlementLayer, VerifierCode,
     bindings::{EmrRollup::settleCall, IEmrRollup},
     deploy,
     endpoint::Endpoint,
@@ -19,7 +19,10 @@ use emr_testkit::{
 
 use crate::{
     on_each_chain, reference,
-    world::{DOCTOR, HOSPITAL, Newborn, PATIENT, REGISTRAR, SEQUENCER, World, deployment, operations, stranger},
+    world::{
+        DOCTOR, ExpectingVerifier, HOSPITAL, Newborn, PATIENT, REGISTRAR, SEQUENCER, World, deployment, operations,
+        stranger,
+    },
 };
 
 on_each_chain!(registrar_only, handed_over_in_two_steps, sequencer_only, not_through_a_contract, fees);
@@ -140,7 +143,7 @@ async fn deployment_refuses_other_chains() -> Outcome {
         }
         // If it refused, it sent nothing.
         let sent = provider.get_transaction_count(account(SEQUENCER)?.address()).await?;
-        assert_eq!(sent, if allowed { 2 } else { 0 });
+        assert_eq!(sent, if allowed { 3 } else { 0 });
     }
     Ok(())
 }
@@ -163,9 +166,19 @@ async fn deployment_refuses_bad_parameters() -> Outcome {
             other => return Err(format!("{name}: {other:?}").into()),
         }
     }
-    // Creation code that returns nothing creates no verifier.
-    let empty = Deployment { verifier_code: vec![0x00].into(), ..good };
-    assert!(matches!(deploy(provider, &empty).await, Err(DeployError::NotCreated(_))));
+    // Creation code that returns nothing creates no verifier and no key. The verifier refuses what is no key.
+    let VerifierCode { key, verifier } = VerifierCode::current();
+    let empty = Bytes::from(vec![0x00]);
+    let not_created = [
+        ("the verifier", VerifierCode { key: key.clone(), verifier: empty.clone() }),
+        ("the verifying key", VerifierCode { key: empty, verifier: verifier.clone() }),
+    ];
+    for (name, verifier_code) in not_created {
+        let refused = deploy(provider.clone(), &Deployment { verifier_code, ..good.clone() }).await;
+        assert!(matches!(refused, Err(DeployError::NotCreated(contract)) if contract == name), "{name}");
+    }
+    let no_key = VerifierCode { key: ExpectingVerifier::BYTECODE.clone(), verifier };
+    assert!(deploy(provider, &Deployment { verifier_code: no_key, ..good }).await.is_err());
     Ok(())
 }
 

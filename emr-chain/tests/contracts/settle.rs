@@ -9,8 +9,8 @@ use alloy::{
     sol_types::SolCall,
 };
 use emr_chain::{
-    BatchContent, Deployment, Revert, RollupError, STATE_ROOT_SLOT, SettlementLayer, Word,
-    bindings::{EmrRollup::settleCall, ISettlement::Batch, Verifier},
+    BatchContent, Deployment, Revert, RollupError, STATE_ROOT_SLOT, SettlementLayer, VerifierCode, Word,
+    bindings::{EmrRollup::settleCall, ISettlement::Batch},
     deploy,
     proof::{fetch_header, verified_storage},
 };
@@ -238,7 +238,7 @@ async fn refusals(world: World) -> Outcome {
 #[tokio::test]
 async fn the_real_verifier_refuses_invalid_proofs() -> Outcome {
     let world = World::new(Node::embedded()?).await?;
-    let deployment = Deployment { verifier_code: Verifier::BYTECODE.clone(), ..deployment(0)? };
+    let deployment = Deployment { verifier_code: VerifierCode::current(), ..deployment(0)? };
     let rollup = deploy(world.provider().clone(), &deployment).await?.rollup;
     let batch = world.batch(Vec::new(), operations(2)).await?;
     for proof in [Vec::new(), vec![0; 32], vec![0; 4096], vec![0xff; 4096]] {

@@ -13,7 +13,7 @@ use alloy::{
 };
 use emr_chain::{
     BatchContent, Deployment, L1Receipt, Registration, Revert, Rollup, RollupError, RsaPossession, SettlementLayer,
-    SignedRegistration, Words, deploy,
+    SignedRegistration, VerifierCode, Words, deploy,
 };
 use emr_core::{AccountIndex, Opaque, Role, StateRoot, UnixTime};
 use emr_testkit::{
@@ -203,7 +203,7 @@ impl World {
 
 pub fn deployment(fee: u64) -> Outcome<Deployment> {
     Ok(Deployment {
-        verifier_code: ExpectingVerifier::BYTECODE.clone(),
+        verifier_code: VerifierCode { verifier: ExpectingVerifier::BYTECODE.clone(), ..VerifierCode::current() },
         circuit_version: 1,
         max_l1: MAX_L1,
         max_l2: MAX_L2,

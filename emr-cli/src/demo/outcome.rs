@@ -38,7 +38,7 @@ impl Batch {
             proof_bytes: view.proof_bytes?,
             gas_used,
             gas_per_operation: gas_used / view.operations.max(1),
-            tx_hash: view.tx_hash.clone()?,
+            tx_hash: view.tx_hash?.to_string(),
         })
     }
 

@@ -319,8 +319,8 @@ fn scribble(draft: &Record) -> Result<Record, Failure> {
 
 async fn fetch_directory(reader: &Client, patient: AccountIndex) -> Result<KeyDirectory, Failure> {
     let view = reader.node().patient(patient).await?;
-    let cid = view.directory.unwrap_or_default();
-    let cid = Cid::try_from(cid.as_str()).or_exit(Exit::Unverified)?;
+    let missing = || Failure::new(Exit::Unverified, "the patient has published no key directory");
+    let cid = view.directory.ok_or_else(missing)?;
     let bytes = reader.node().block(&cid).await?;
     KeyDirectory::from_bytes(&bytes).or_exit(Exit::Unverified)
 }

@@ -10,7 +10,7 @@ use alloy::{
     rpc::types::TransactionRequest,
     signers::local::PrivateKeySigner,
 };
-use emr_chain::{DeployError, Deployment, deploy, endpoint::Endpoint};
+use emr_chain::{DeployError, Deployment, VerifierCode, deploy, endpoint::Endpoint};
 use emr_client::ClientError;
 use emr_durable::Disk;
 use emr_rollup::{state::StateTrees, version::CircuitVersion};
@@ -80,7 +80,7 @@ impl DeploymentFile {
         fund(&provider, hospital.address()).await?;
         let version = CircuitVersion::V1;
         let deployment = Deployment {
-            verifier_code: emr_chain::bindings::Verifier::BYTECODE.clone(),
+            verifier_code: VerifierCode::current(),
             circuit_version: version.number.into(),
             max_l1: version.max_l1 as u64,
             max_l2: version.max_l2 as u64,
@@ -95,7 +95,7 @@ impl DeploymentFile {
             contract: deployed.rollup.instance().contract,
             verifier: deployed.verifier,
             deployed_at: deployed.rollup_receipt.block_number,
-            gas_used: deployed.verifier_receipt.gas_used + deployed.rollup_receipt.gas_used,
+            gas_used: deployed.gas_used(),
         };
         file.write(folder)?;
         Ok(file)

@@ -2,7 +2,11 @@
 
 use std::{io::Write, path::Path};
 
-use emr_api::InviterView;
+use alloy::primitives::Address;
+use emr_api::{
+    InviterView,
+    form::{AddressText, As},
+};
 use emr_client::client::Client;
 use emr_core::{AccountIndex, Role};
 use serde::Serialize;
@@ -43,7 +47,8 @@ pub async fn list(options: &Options) -> Result<(), Failure> {
 
 #[derive(Debug, Serialize)]
 struct Set {
-    address: String,
+    #[serde(with = "As::<AddressText>")]
+    address: Address,
     counts: bool,
 }
 
@@ -66,16 +71,16 @@ pub async fn set(options: &Options, who: &str, counts: bool) -> Result<(), Failu
     let card = if who.parse::<u64>().is_ok() { None } else { Some(read_card(Path::new(who))?) };
     let client = participant::open(options, Role::Hospital).await?;
     let address = match card {
-        Some(card) => card.ethereum.to_string(),
+        Some(card) => card.ethereum,
         None => owner(&client, who.parse().or_exit(Exit::Input)?).await?,
     };
-    client.node().set_inviter(&address, counts).await?;
+    client.node().set_inviter(address, counts).await?;
     print(&Set { address, counts }, options.json)
 }
 
-async fn owner(client: &Client, account: AccountIndex) -> Result<String, Failure> {
+async fn owner(client: &Client, account: AccountIndex) -> Result<Address, Failure> {
     let found = client.rollup().account(account).await.or_exit(Exit::Unavailable)?;
     let found =
         found.ok_or_else(|| Failure::new(Exit::Input, format!("there is no account {account}: check the number")));
-    found.map(|account| account.owner.to_string())
+    found.map(|account| account.owner)
 }

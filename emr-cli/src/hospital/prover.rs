@@ -78,7 +78,7 @@ pub async fn add(options: &Options, name: &str, output: Option<&Path>) -> Result
 }
 
 async fn tell(client: &Client, name: &str, credential: &ProverCredential) -> Result<ProverView, Failure> {
-    let new = NewProver { name: name.to_owned(), digest: hex::encode(credential.digest()) };
+    let new = NewProver { name: name.to_owned(), digest: credential.digest() };
     client.node().add_prover(&new).await.map_err(Failure::from)
 }
 

@@ -43,7 +43,7 @@ fn a_second_ctrl_c_ends_the_node_at_once() -> TestResult {
     Ok(())
 }
 
-/// A server that answers every request with a JSON text that is no answer of a node.
+/// A server that answers every request with JSON that no node would send.
 fn a_node_that_makes_no_sense() -> TestResult<String> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let address = format!("http://{}", listener.local_addr()?);
@@ -60,7 +60,7 @@ fn a_node_that_makes_no_sense() -> TestResult<String> {
     Ok(address)
 }
 
-/// Each row of the table of kinds in docs/errors.md, but `refused`, which needs a node: dev.rs has it.
+/// Each row of the table of kinds in docs/errors.md, except `refused`, which needs a node and is tested in dev.rs.
 #[test]
 fn exit_codes_are_those_of_the_table() -> TestResult {
     let world = World::new()?;

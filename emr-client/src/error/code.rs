@@ -164,7 +164,7 @@ impl ClientError {
             Self::RecordProof(RecordProofError::NotLive { .. }) => Code::NoSuchRecord,
             Self::RecordProof(_) => Code::RecordUnproved,
             Self::Receipt(_) => Code::ReceiptUnproved,
-            Self::Contract(_) | Self::Malformed(_) => Code::NodeAnswer,
+            Self::Malformed(_) => Code::NodeAnswer,
             Self::NotADevelopmentChain(_) => Code::UnsafeChain,
             Self::OtherHospital { .. } => Code::OtherHospital,
             Self::NotAHospital(_) => Code::NotAHospital,

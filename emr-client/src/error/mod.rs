@@ -107,9 +107,6 @@ pub enum ClientError {
     /// A counter is at its end.
     #[error(transparent)]
     Exhausted(#[from] OutOfRange),
-    /// The node's address of the contract is malformed.
-    #[error("the node names {0:?} as its contract, which is no address: use another node")]
-    Contract(String),
     /// The node is for a chain on which this version's proofs are not safe.
     #[error(
         "the node is for chain {0}, which is not a development chain: the proving setup of this version is for development, and anybody can forge its proofs"

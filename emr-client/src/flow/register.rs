@@ -78,23 +78,25 @@ fn sign_for_relay(
     let Prepared { registration, possession } = prepare(keys, instance, org)?;
     let signed = registration.sign(instance, keys.ethereum_address(), &HashSigner(keys), deadline);
     let SignedRegistration { owner, signature, .. } = signed.map_err(|error| KeyError::Refused(error.to_string()))?;
+    let signature = signature[..].try_into();
+    let signature = signature.map_err(|_| KeyError::Refused("an Ethereum signature has 65 bytes".to_owned()))?;
     let q = keys.registration_point();
     let encryption = match possession {
         None => keys.committed_key().element(),
         Some(_) => Fr::default(),
     };
-    let (modulus, rsa_signature) = possession.map(|key| (key.modulus, key.signature)).unwrap_or_default();
+    let (rsa_modulus, rsa_signature) = possession.map(|key| (key.modulus, key.signature)).unwrap_or_default();
     Ok(RelayRegistration {
-        owner: owner.to_string(),
+        owner,
         role: keys.role(),
         org,
         q_x: q.x(),
         q_y: q.y(),
         encryption,
-        rsa_modulus: hex::encode(modulus),
-        rsa_signature: hex::encode(rsa_signature),
+        rsa_modulus,
+        rsa_signature,
         deadline,
-        signature: hex::encode(signature),
+        signature,
         invitation,
     })
 }

@@ -17,9 +17,7 @@ use crate::{
     node::NodeError,
     patience::Patience,
     verify::card::{Card, CheckedCard},
-    verify::record::{
-        AuthenticRecord, RecordId, RecordProofError, VerifiedRecord, check_unsettled, stored_at, verify_record,
-    },
+    verify::record::{AuthenticRecord, RecordId, RecordProofError, VerifiedRecord, check_unsettled, verify_record},
 };
 
 /// The most bytes that are fetched for one record: the longest record, padded by an eighth at most, the tags of its chunks, and
@@ -189,7 +187,7 @@ impl Client {
         view: &RecordView,
     ) -> Result<OpenedRecord, ClientError> {
         let refused = |error| refused(error, id.patient, id.slot);
-        let (manifest, _) = stored_at(view.slot, &view.stored)?;
+        let manifest = view.stored.manifest;
         let blocks = self.fetch(view.slot, &manifest).await?;
         let context = id.context(&view.leaf);
         // The newest directory comes first: the grant may be newer than the record and than the settled state.
@@ -251,10 +249,8 @@ impl Client {
 /// The directories that may hold a reader's keys, newest first, without duplicates.
 fn directories(newest: &PatientView, view: &RecordView) -> Vec<Cid> {
     let mut cids = Vec::new();
-    for text in newest.directory.iter().chain([&view.directory]) {
-        if let Ok(cid) = Cid::try_from(text.as_str())
-            && !cids.contains(&cid)
-        {
+    for cid in newest.directory.into_iter().chain([view.directory]) {
+        if !cids.contains(&cid) {
             cids.push(cid);
         }
     }

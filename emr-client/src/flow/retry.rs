@@ -26,7 +26,7 @@ use crate::{
 fn kept_content(entry: &Entry) -> Option<(WrappedKey, Cid, HashMap<Cid, Vec<u8>>)> {
     let draft = entry.draft();
     let ciphertext = BASE64.decode(draft.key.as_ref()?).ok()?;
-    let manifest = Cid::try_from(draft.submission.stored.as_ref()?.manifest.as_str()).ok()?;
+    let manifest = draft.submission.stored?.manifest;
     let blocks = entry.blocks().collect::<Result<_, _>>().ok()?;
     Some((WrappedKey { algorithm: Algorithm::RsaOaep256, ciphertext }, manifest, blocks))
 }

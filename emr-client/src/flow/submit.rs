@@ -105,7 +105,6 @@ impl Client {
         let domain = self.domain();
         let sign = move |keys: &dyn Keys| keys::sign(keys, domain, operation, authority);
         let signed = keys::with(&self.keys, sign).await?;
-        let directory = directory.map(|cid| cid.to_string());
         let submission = Submission { signed, stored, epoch, directory };
         let operation = signed.id(domain);
         Ok(self.profile.outbox().add(NewEntry { operation, parties, submission, intent, blocks, key, replaces })?)

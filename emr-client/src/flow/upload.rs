@@ -304,10 +304,7 @@ impl Client {
             .hand_in(Outgoing {
                 operation,
                 authority,
-                stored: Some(StoredAt {
-                    manifest: sealed.manifest.to_string(),
-                    salt: hex::encode(sealed.storage_salt),
-                }),
+                stored: Some(StoredAt { manifest: sealed.manifest, salt: sealed.storage_salt }),
                 epoch: Some(current.epoch()),
                 directory: None,
                 intent: Some(intent.to_owned()),
@@ -333,7 +330,7 @@ impl Client {
             slot,
             version: leaf.version,
             class: leaf.class,
-            record_cid: Cid::try_from(stored.manifest.as_str()).ok()?,
+            record_cid: stored.manifest,
             acknowledged,
         })
     }

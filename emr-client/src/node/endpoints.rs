@@ -1,5 +1,6 @@
 //! The node's endpoints, one method each.
 
+use alloy::primitives::Address;
 use emr_api::{AUDIT_PAGE, route};
 use emr_core::{
     AccountIndex, Cid, Codec, RecordSlot,
@@ -10,7 +11,7 @@ use reqwest::{Method, StatusCode};
 
 use emr_chain::exchange::Body;
 
-use crate::node::{MAX_ANSWER, NodeClient, NodeError, SHOWN, json, printable};
+use crate::node::{MAX_ANSWER, NodeClient, NodeError, json, printable};
 
 /// The largest page of an audit chain, in bytes. An entry has fewer than 512 bytes as JSON.
 const MAX_AUDIT_PAGE: usize = AUDIT_PAGE * 512 + 1024;
@@ -63,10 +64,10 @@ impl NodeClient {
         let (_, answer) = self.authorized(Method::POST, &path, body, MAX_ANSWER).await?;
         let put: emr_api::BlockPut = Self::read(&path, &answer)?;
         let expected = cid_of(codec, bytes);
-        if put.cid == expected.to_string() {
+        if put.cid == expected {
             Ok(expected)
         } else {
-            Err(NodeError::StoredElsewhere { expected, actual: put.cid.chars().take(SHOWN).collect() })
+            Err(NodeError::StoredElsewhere { expected, actual: put.cid.to_string() })
         }
     }
 
@@ -210,7 +211,7 @@ impl NodeClient {
     ///
     /// # Errors
     /// [`NodeError`] if the node does not answer, refuses, or answers what makes no sense.
-    pub async fn set_inviter(&self, address: &str, counts: bool) -> Result<(), NodeError> {
+    pub async fn set_inviter(&self, address: Address, counts: bool) -> Result<(), NodeError> {
         let method = || if counts { Method::PUT } else { Method::DELETE };
         self.authorized(method(), &route::inviter(address), || Body::None, MAX_ANSWER).await.map(drop)
     }
@@ -343,7 +344,7 @@ mod tests {
                 authored: element,
                 stored: element,
             },
-            stored: StoredAt { manifest: cid_of(Codec::Raw, b"").to_string(), salt: "ff".repeat(32) },
+            stored: StoredAt { manifest: cid_of(Codec::Raw, b""), salt: [0xff; 32] },
             settled: false,
         };
         let records = (size(&record) + 1) * (RecordSlot::MAX as usize + 1);

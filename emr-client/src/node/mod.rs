@@ -8,7 +8,6 @@ use std::{
     time::Duration,
 };
 
-use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use emr_api::{prover::ProverCredential, route};
 use emr_chain::exchange::{Answer, Body, Exchange, ExchangeError};
 use emr_core::{AccountIndex, AddressError, Cid, HttpAddress, Origin, PlainHttp, UnixTime, cid::BlockMismatch};
@@ -23,8 +22,6 @@ use crate::keys::{self, KeyError, Keys};
 const BUSY: Duration = Duration::from_secs(30);
 /// The largest answer, in bytes: a patient's subtree with every record slot used. Also the largest proof job.
 pub(crate) const MAX_ANSWER: usize = 64 << 20;
-/// How many characters are shown of an answer that cannot be decoded.
-pub(crate) const SHOWN: usize = 200;
 /// How many characters are shown of a refusal.
 const MAX_SHOWN: usize = 500;
 /// How many seconds before its end a login is renewed.
@@ -279,7 +276,7 @@ impl NodeClient {
     }
 
     pub(crate) fn read<T: DeserializeOwned>(request: &str, answer: &[u8]) -> Result<T, NodeError> {
-        serde_json::from_slice(answer)
+        emr_api::json::read(answer)
             .map_err(|error| NodeError::Malformed { request: request.to_owned(), reason: error.to_string() })
     }
 
@@ -326,9 +323,9 @@ impl NodeClient {
         let now = UnixTime::now();
         if let Some(known) = kept.as_ref()
             && now.saturating_add(RENEW_BEFORE) < known.expires
-            && refused != Some(known.token.as_str())
+            && refused != Some(hex::encode(known.token).as_str())
         {
-            return Ok(known.token.clone());
+            return Ok(hex::encode(known.token));
         }
         let login =
             self.login.read().unwrap_or_else(PoisonError::into_inner).clone().ok_or(NodeError::NotRegistered)?;
@@ -336,7 +333,7 @@ impl NodeClient {
         let asked: emr_api::LoginChallenge = self.open(Method::POST, route::CHALLENGE, request).await?;
         let answer = answer(&login, &asked, self.address.origin(), now).await?;
         let fresh: emr_api::LoginToken = self.open(Method::POST, route::LOGIN, json(&answer)).await?;
-        let token = fresh.token.clone();
+        let token = hex::encode(fresh.token);
         *kept = Some(fresh);
         Ok(token)
     }
@@ -349,9 +346,6 @@ async fn answer(
     origin: Origin,
     now: UnixTime,
 ) -> Result<emr_api::LoginRequest, NodeError> {
-    let mut nonce = [0; 32];
-    hex::decode_to_slice(&asked.nonce, &mut nonce)
-        .map_err(|_| NodeError::LoginChallenge("its nonce is not 32 bytes"))?;
     if asked.expires > now.saturating_add(LONGEST_CHALLENGE) {
         return Err(NodeError::LoginChallenge("it would be valid for more than a day"));
     }
@@ -359,7 +353,7 @@ async fn answer(
         domain: login.domain,
         verifier: login.hospital,
         account: login.account,
-        nonce,
+        nonce: asked.nonce,
         expires: asked.expires,
         origin: origin.digest(),
     };
@@ -367,11 +361,11 @@ async fn answer(
     let signature = keys::with(&login.keys, move |keys| keys.sign_login(&message)).await?;
     Ok(emr_api::LoginRequest {
         account: login.account,
-        nonce: hex::encode(nonce),
+        nonce: asked.nonce,
         expires: asked.expires,
-        origin: origin.to_string(),
-        public_key: BASE64.encode(key.key.to_der()),
-        commitment_salt: key.salt.map(hex::encode).unwrap_or_default(),
-        signature: BASE64.encode(signature),
+        origin,
+        public_key: key.key,
+        commitment_salt: key.salt,
+        signature,
     })
 }

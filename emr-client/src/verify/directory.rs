@@ -107,8 +107,7 @@ pub fn verify(
         current = after;
     }
 
-    let cid = view.directory.as_ref().map(|text| Cid::try_from(text.as_str())).transpose();
-    let cid = cid.map_err(|_| DirectoryCheckError::NotCommitted)?;
+    let cid = view.directory;
     if cid.as_ref().map_or(DirectoryCommitment::NONE, DirectoryCommitment::of) != current
         || view.directory_commitment != current
     {

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use emr_api::{GrantView, RecordSummary, SubtreeView};
+use emr_api::{GrantView, RecordSummary, StoredAt, SubtreeView};
 use emr_core::{AccountIndex, Cid, Opaque, RecordSlot, Role, UnixTime};
 use emr_rollup::{
     layout::{GRANT_DEPTH, RECORD_DEPTH},
@@ -22,7 +22,6 @@ use emr_rollup::{
 
 use crate::{
     verify::membership::{MembershipError, StateRoots, identity_leaf},
-    verify::record::stored_at,
     verify::settled_state::SettledState,
 };
 
@@ -197,16 +196,14 @@ pub fn verify_subtree(
         return Err(LightError::NotAll("records"));
     }
 
-    let directory = view.directory.as_ref().map(|text| Cid::try_from(text.as_str())).transpose();
-    let directory = directory.map_err(|_| LightError::Directory)?;
+    let directory = view.directory;
     if directory.as_ref().map_or(DirectoryCommitment::NONE, DirectoryCommitment::of) != view.medical.key_directory {
         return Err(LightError::Directory);
     }
     for record in &view.records {
-        let wrong = LightError::Stored(record.slot);
-        let (manifest, salt) = stored_at(record.slot, &record.stored).map_err(|_| wrong.clone())?;
+        let StoredAt { manifest, salt } = record.stored;
         if field::from_opaque(Opaque::stored(&manifest, &salt).as_bytes()) != record.leaf.stored {
-            return Err(wrong);
+            return Err(LightError::Stored(record.slot));
         }
     }
     let made_up = |signed: &SignedOperation| {

@@ -38,9 +38,6 @@ pub enum RecordProofError {
         /// What the slot holds.
         status: RecordStatus,
     },
-    /// The record's address is malformed.
-    #[error("the node's address of record {0} is malformed: use another node")]
-    StoredAt(RecordSlot),
     /// The authorship cannot be decoded.
     #[error("the record's authorship is malformed: its author has to write the record again")]
     Authorship,
@@ -168,17 +165,6 @@ impl VerifiedRecord {
     }
 }
 
-/// Decodes the manifest's CID and salt.
-///
-/// # Errors
-/// [`RecordProofError::StoredAt`] if one of them is malformed.
-pub fn stored_at(slot: RecordSlot, stored: &StoredAt) -> Result<(Cid, [u8; 32]), RecordProofError> {
-    let malformed = RecordProofError::StoredAt(slot);
-    let mut salt = [0; 32];
-    hex::decode_to_slice(&stored.salt, &mut salt).map_err(|_| malformed.clone())?;
-    Ok((Cid::try_from(stored.manifest.as_str()).map_err(|_| malformed)?, salt))
-}
-
 fn same<T: PartialEq>(what: &'static str, a: T, b: T) -> Result<(), RecordProofError> {
     if a == b { Ok(()) } else { Err(RecordProofError::Mismatch(what)) }
 }
@@ -200,7 +186,7 @@ fn check_content(
     if leaf.status != RecordStatus::Live {
         return Err(RecordProofError::NotLive { slot: id.slot, status: leaf.status });
     }
-    let (manifest, salt) = stored_at(id.slot, &view.stored)?;
+    let StoredAt { manifest, salt } = view.stored;
     same("storage", element(Opaque::stored(&manifest, &salt)), leaf.stored)?;
     same("storage salt", opened.storage_salt, salt)?;
 

@@ -36,7 +36,7 @@ pub enum SettledStateError {
 }
 
 /// Which states a client remembers, so that nobody can show it an older one. It remembers no state that a
-/// reorganisation of L1 can still take back. Otherwise it could not go on after that reorganisation.
+/// reorganisation of L1 can still take back. Otherwise it could not continue after that reorganisation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Finality {
     /// The state of the newest block that the chain's consensus has finalized.
@@ -48,7 +48,7 @@ pub enum Finality {
 }
 
 impl Finality {
-    /// The choice for a chain, if the user makes none.
+    /// The default for a chain.
     pub fn of_chain(chain_id: u64) -> Self {
         if DEVELOPMENT_CHAINS.contains(&chain_id) { Self::Latest } else { Self::Finalized }
     }

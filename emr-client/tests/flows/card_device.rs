@@ -173,7 +173,7 @@ async fn cards_register_grant_write_and_read() -> TestResult {
     let (read, _) = patient.retrieve(&card, written.slot, None).await?;
     assert_eq!(read.unproven().record(), &record("by card"));
     let (before, directory) = (doctors.asked.load(Ordering::SeqCst), patient.node().patient(patient.account()?).await?);
-    let cid: emr_core::Cid = directory.directory.ok_or("published")?.parse()?;
+    let cid = directory.directory.ok_or("published")?;
     let bytes = doctor.node().block(&cid).await?;
     let keys = doctor.keyring(patient.account()?, emr_crypto::KeyDirectory::from_bytes(&bytes)?).await?;
     assert!(keys.is_some() && doctors.asked.load(Ordering::SeqCst) > before);

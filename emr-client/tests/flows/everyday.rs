@@ -99,7 +99,7 @@ async fn write_edit_delete_grant_request_read_revoke() -> TestResult {
 /// The patient's directory, as anybody can fetch it.
 async fn directory(patient: &Client) -> TestResult<KeyDirectory> {
     let view = patient.node().patient(patient.account()?).await?;
-    let cid = view.directory.ok_or("published")?.parse()?;
+    let cid = view.directory.ok_or("published")?;
     Ok(KeyDirectory::from_bytes(&patient.node().block(&cid).await?)?)
 }
 

@@ -99,10 +99,10 @@ async fn writers_do_not_seal_to_a_directory_that_the_node_chose() -> TestResult 
         lied
     };
     let lies = [
-        lie(&|view| view.directory = Some(own.to_string())),
-        lie(&|view| view.directory = old.directory.clone()),
+        lie(&|view| view.directory = Some(own)),
+        lie(&|view| view.directory = old.directory),
         lie(&|view| {
-            view.directory = Some(own.to_string());
+            view.directory = Some(own);
             view.directory_commitment = emr_rollup::operation::DirectoryCommitment::of(&own);
         }),
         lie(&|view| view.directory_operations.swap(0, 1)),

@@ -21,7 +21,7 @@ fn from_now(class: Class) -> Terms {
 /// The keys that the directory in force gives a reader.
 async fn keys(patient: &Client, reader: &Client) -> TestResult<EpochKeyring> {
     let view = patient.node().patient(patient.account()?).await?;
-    let cid: Cid = view.directory.ok_or("published")?.parse()?;
+    let cid = view.directory.ok_or("published")?;
     let directory = KeyDirectory::from_bytes(&patient.node().block(&cid).await?)?;
     Ok(reader.keyring(patient.account()?, directory).await?.ok_or("no keys")?)
 }

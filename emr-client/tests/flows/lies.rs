@@ -220,7 +220,7 @@ async fn a_reader_without_a_grant_does_not_stay_in_the_directory() -> TestResult
     let signed = operation.sign(patient.domain(), &key, None);
     patient.node().submit(&Submission { signed, stored: None, epoch: None, directory: None }).await?;
     let reads = async |patient: &Client| -> TestResult<bool> {
-        let cid = patient.node().patient(account).await?.directory.ok_or("published")?.parse()?;
+        let cid = patient.node().patient(account).await?.directory.ok_or("published")?;
         let directory = KeyDirectory::from_bytes(&patient.node().block(&cid).await?)?;
         Ok(directory.open_for(STRANGER.identity.rsa()).is_ok())
     };

@@ -145,8 +145,8 @@ async fn a_patients_grants_begin_again_under_another_index() -> TestResult {
     Ok(())
 }
 
-/// L1 takes back a batch that clients have seen. A client that remembers only final states goes on. One that remembers
-/// every state does not, and says why.
+/// L1 takes back a batch that clients have seen. A client that remembers only final states continues. A client that
+/// remembers every state does not, and says why.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_batch_that_is_taken_back_locks_no_client_out() -> TestResult {
     let before = Scene::proving().await?;

@@ -146,7 +146,7 @@ async fn a_lying_node_is_not_believed(
         |view| view.leaf.author = view.leaf.author.next().expect("room"),
         |view| view.leaf.revision = Revision::ZERO,
         |view| view.leaf.status = RecordStatus::Tombstone,
-        |view| view.stored.salt = "00".repeat(32),
+        |view| view.stored.salt = [0; 32],
         |view| {
             if let Some(proof) = &mut view.proof {
                 proof.medical.audit_head = proof.medical.records_root;

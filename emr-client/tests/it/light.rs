@@ -109,7 +109,7 @@ fn no_record_can_be_hidden_added_or_changed() {
     for change in changes {
         assert_eq!(after(|v| change(&mut v.records[0].leaf)), records);
     }
-    let other = VIEW.records[1].stored.clone();
+    let other = VIEW.records[1].stored;
     assert_eq!(after(|v| v.records[0].stored = other), LightError::Stored(slot(0)));
 }
 
@@ -170,9 +170,9 @@ fn the_account_is_the_patients() {
 #[test]
 fn the_directory_is_the_patients() {
     let older = World::new();
-    let foreign = older.directory.published().cid().to_string();
-    for directory in [None, Some(foreign), Some(String::new()), Some("not a CID".to_owned())] {
-        assert_eq!(after(|v| v.directory = directory.clone()), LightError::Directory);
+    let foreign = older.directory.published().cid();
+    for directory in [None, Some(foreign)] {
+        assert_eq!(after(|v| v.directory = directory), LightError::Directory);
     }
 }
 

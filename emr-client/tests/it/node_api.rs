@@ -7,11 +7,9 @@ use std::{
     thread,
 };
 
-use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use emr_api::{LoginChallenge, LoginRequest, LoginToken, Problem};
 use emr_client::node::{Login, NodeClient, NodeError};
 use emr_core::{AddressError, Codec, Origin, UnixTime, cid::cid_of};
-use emr_crypto::RsaPublic;
 
 use crate::fixtures::*;
 
@@ -82,6 +80,8 @@ fn login() -> Login {
     }
 }
 
+const TOKEN: [u8; 32] = [0xab; 32];
+
 fn now_and(seconds: u64) -> UnixTime {
     UnixTime::now().saturating_add(seconds)
 }
@@ -90,11 +90,11 @@ fn now_and(seconds: u64) -> UnixTime {
 fn logging_in(respond: impl Fn(&Got) -> Vec<u8> + Send + 'static) -> impl Fn(&Got) -> Vec<u8> + Send + 'static {
     move |got| match got.line.as_str() {
         line if line.starts_with("POST /v1/login/challenge") => {
-            let challenge = LoginChallenge { nonce: "07".repeat(32), expires: now_and(60) };
+            let challenge = LoginChallenge { nonce: [7; 32], expires: now_and(60) };
             ok(&serde_json::to_string(&challenge).expect("JSON"))
         }
         line if line.starts_with("POST /v1/login") => {
-            let login_token = LoginToken { token: "secret".to_owned(), expires: now_and(3600) };
+            let login_token = LoginToken { token: TOKEN, expires: now_and(3600) };
             ok(&serde_json::to_string(&login_token).expect("JSON"))
         }
         _ => respond(got),
@@ -155,10 +155,19 @@ async fn a_block_is_what_its_name_says() -> TestResult {
     let large = node.block(&cid_of(Codec::Raw, b"block")).await;
     assert!(matches!(large, Err(NodeError::TooLarge { limit: 1_048_576, .. })), "{large:?}");
 
-    let (address, _) = serve(logging_in(|_| ok(r#"{"cid":"bafkqaaa"}"#)))?;
-    let node = NodeClient::new(&address)?.with_login(login());
-    let put = node.put_block(Codec::Raw, b"block").await;
-    assert!(matches!(put, Err(NodeError::StoredElsewhere { .. })), "{put:?}");
+    let put = async |cid: String| {
+        let (address, _) = serve(logging_in(move |_| ok(&format!(r#"{{"cid":"{cid}"}}"#))))?;
+        Ok::<_, Box<dyn std::error::Error>>(
+            NodeClient::new(&address)?.with_login(login()).put_block(Codec::Raw, b"block").await,
+        )
+    };
+    let elsewhere = put(cid_of(Codec::Raw, b"other").to_string()).await?;
+    assert!(matches!(elsewhere, Err(NodeError::StoredElsewhere { .. })), "{elsewhere:?}");
+    // An address with another hash function, and a text without end.
+    for cid in ["bafkqaaa".to_owned(), "b".repeat(1 << 20)] {
+        let refused = put(cid).await?.expect_err("no CID").to_string();
+        assert!(refused.contains("field `cid`") && refused.len() < 500, "{refused}");
+    }
     Ok(())
 }
 
@@ -176,7 +185,8 @@ async fn one_login_serves_many_requests_and_is_renewed_once() -> TestResult {
     {
         let log = log.lock().expect("no panic");
         assert_eq!(logins(&log), 1);
-        assert!(log.iter().filter(|got| got.line.contains("blocks")).all(|got| got.head.contains("Bearer secret")));
+        let bearer = format!("Bearer {}", hex::encode(TOKEN));
+        assert!(log.iter().filter(|got| got.line.contains("blocks")).all(|got| got.head.contains(&bearer)));
     }
     let refused = node.records(account(PATIENT)).await;
     assert!(matches!(refused, Err(NodeError::Refused { status: 401, .. })), "{refused:?}");
@@ -186,8 +196,8 @@ async fn one_login_serves_many_requests_and_is_renewed_once() -> TestResult {
     Ok(())
 }
 
-/// What is signed names the address that the user gave, and the hospital that the client means, so that a node cannot
-/// log in elsewhere with it.
+/// The signed message names the address that the user gave and the hospital that the client expects, so a node cannot
+/// use it to log in elsewhere.
 #[tokio::test]
 async fn the_login_signature_is_for_this_address_hospital_account_and_rollup() -> TestResult {
     let (address, log) = serve(logging_in(|_| ok("block")))?;
@@ -198,9 +208,9 @@ async fn the_login_signature_is_for_this_address_hospital_account_and_rollup() -
         let got = log.iter().find(|got| got.line.starts_with("POST /v1/login ")).ok_or("no login")?;
         serde_json::from_slice::<LoginRequest>(&got.body)?
     };
-    let key = RsaPublic::from_der(&BASE64.decode(&request.public_key)?)?;
+    let key = request.public_key;
     assert_eq!(key, LIVED.identities[DOCTOR].rsa().public());
-    let signature = BASE64.decode(&request.signature)?;
+    let signature = request.signature;
     let message = emr_crypto::LoginMessage {
         domain: instance().domain(),
         verifier: account(HOSPITAL),
@@ -209,7 +219,7 @@ async fn the_login_signature_is_for_this_address_hospital_account_and_rollup() -
         expires: request.expires,
         origin: address.parse::<Origin>()?.digest(),
     };
-    assert_eq!(request.origin, address.parse::<Origin>()?.to_string());
+    assert_eq!(request.origin, address.parse::<Origin>()?);
     assert_eq!(message.verify(&key, &signature, UnixTime::now()), Ok(()));
     for other in [
         emr_crypto::LoginMessage { verifier: account(OTHER), ..message.clone() },
@@ -224,17 +234,18 @@ async fn the_login_signature_is_for_this_address_hospital_account_and_rollup() -
 
 #[tokio::test]
 async fn odd_challenges_are_not_signed() -> TestResult {
-    for (nonce, expires) in [
-        ("07".repeat(31), now_and(60)),
-        (String::new(), now_and(60)),
-        ("zz".repeat(32), now_and(60)),
-        ("07".repeat(32), now_and(90_000)),
+    for (nonce, seconds, reason) in [
+        ("07".repeat(31), 60, "field `nonce`"),
+        (String::new(), 60, "field `nonce`"),
+        ("zz".repeat(32), 60, "field `nonce`"),
+        ("07".repeat(32), 90_000, "more than a day"),
     ] {
-        let challenge = serde_json::to_string(&LoginChallenge { nonce, expires })?;
+        let challenge = format!(r#"{{"nonce":"{nonce}","expires":{}}}"#, now_and(seconds));
         let (address, log) = serve(move |_| ok(&challenge))?;
         let node = NodeClient::new(&address)?.with_login(login());
         let refused = node.records(account(PATIENT)).await;
-        assert!(matches!(refused, Err(NodeError::LoginChallenge(_))), "{refused:?}");
+        let refused = refused.expect_err("must not be signed").to_string();
+        assert!(refused.contains(reason), "{refused}");
         assert_eq!(log.lock().expect("no panic").len(), 1);
     }
     Ok(())
@@ -273,8 +284,8 @@ async fn refusals_are_cut_and_hold_no_control_characters() -> TestResult {
 
 #[test]
 fn secrets_are_not_shown_by_debug() -> TestResult {
-    let login_token = LoginToken { token: "secret token".into(), expires: UnixTime::new(1)? };
-    assert!(!format!("{login_token:?}").contains("secret"));
+    let shown = format!("{:?}", LoginToken { token: TOKEN, expires: UnixTime::new(1)? });
+    assert!(!shown.contains("171") && !shown.to_lowercase().contains("abab"), "{shown}");
     let identity = LIVED.identities[DOCTOR].clone().with_rollup_seed(&[0xab; 32]);
     let login = Login { keys: Arc::new(identity), ..login() };
     assert!(!format!("{login:?}").contains("171"), "{login:?}");

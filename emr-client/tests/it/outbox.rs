@@ -53,7 +53,7 @@ fn an_entry_lives_until_it_is_removed() -> TestResult {
 
     let operation = id(1)?;
     let (acknowledged, settle_by) = (UnixTime::new(1)?, UnixTime::new(2)?);
-    let receipt = Receipt { operation, acknowledged, settle_by, signature: String::new() };
+    let receipt = Receipt { operation, acknowledged, settle_by, signature: [0; 65] };
     profile.outbox().acknowledge(operation, &receipt)?;
     let profile = kept.reopen(profile)?;
     let entry_of = |salt: usize| profile.outbox().entries()[salt].clone();

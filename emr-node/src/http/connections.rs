@@ -3,8 +3,7 @@
 //! Every connection is accepted. If there is a free place, it gets it. If all are taken, it replaces a connection of
 //! the address that holds the most. If that is its own address, it replaces only a connection on which no request is
 //! being answered. So one address can hold all places while nobody else needs them, but cannot keep others out. The
-//! addresses of a site (an IPv6 /48) count as one, and then share among themselves in the same way. Keeping out a new
-//! address takes as many hostile sites as there are places.
+//! addresses of a site (an IPv6 /48) count as one, and share their places in the same way.
 
 use std::{
     collections::BTreeMap,
@@ -179,7 +178,7 @@ impl Peer {
         Answering::begin(&self.pace)
     }
 
-    /// Closes the connection, also while it sends an answer.
+    /// Closes the connection, even while it sends an answer.
     pub(crate) fn hang_up(&self) {
         self.pace.evict();
     }

@@ -10,11 +10,10 @@ use std::{
     time::Duration,
 };
 
-use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use emr_api::encryption::CommittedKey;
 use emr_api::{LoginChallenge, LoginRequest, LoginToken};
-use emr_core::{AccountIndex, AccountStatus, Origin, UnixTime};
-use emr_crypto::{LoginMessage, RsaPublic};
+use emr_core::{AccountIndex, AccountStatus, UnixTime};
+use emr_crypto::LoginMessage;
 use emr_rollup::{
     operation::Domain,
     primitive::{field, keccak::keccak256},
@@ -36,8 +35,6 @@ const TOKENS_PER_ACCOUNT: usize = 16;
 const LOGINS_PER_ACCOUNT: usize = 64;
 /// How often expired logins of all accounts are removed, in seconds.
 const SWEEP: u64 = 60;
-/// The longest public key in base64: SPKI DER of 4096 bits.
-const MAX_KEY_TEXT: usize = 1024;
 
 /// Issues challenges and tokens.
 #[derive(Debug)]
@@ -140,51 +137,35 @@ impl Logins {
     pub(crate) fn challenge(&self, account: AccountIndex, now: UnixTime) -> LoginChallenge {
         let expires = now.saturating_add(CHALLENGE_SECONDS);
         let random: [u8; 16] = rand::random();
-        let nonce = [random, self.tag(account, expires, &random)].concat();
-        LoginChallenge { nonce: hex::encode(nonce), expires }
+        let mut nonce = [0; 32];
+        let (first, second) = nonce.split_at_mut(16);
+        first.copy_from_slice(&random);
+        second.copy_from_slice(&self.tag(account, expires, &random));
+        LoginChallenge { nonce, expires }
     }
 
     /// Checks a login and issues a token. `principal` and `identity` are those of the account, and `verifier` is this
-    /// hospital's account. The caller has checked that `origin`, the request's, leads to this node.
+    /// hospital's account. The caller has checked that the request's `origin` leads to this node.
     ///
     /// # Errors
-    /// Returns `unauthorized` for a wrong key, signature or nonce, always with the same message; `malformed` for fields that cannot be
-    /// decoded; and `too-many` if the account logged in many times just now.
+    /// Returns `unauthorized` for a wrong key, signature or nonce, always with the same message; and
+    /// `too-many` if the account logged in many times just now.
     pub(crate) fn login(
         &self,
         request: &LoginRequest,
         (principal, identity): (Principal, &IdentityLeaf),
         verifier: AccountIndex,
-        origin: &Origin,
         now: UnixTime,
     ) -> Result<LoginToken, RequestError> {
         let failed =
             || unauthorized("the login is not valid: ask for a new challenge and sign it with the account's key");
-        let mut nonce = [0; 32];
-        hex::decode_to_slice(&request.nonce, &mut nonce)
-            .map_err(|_| RequestError::malformed("the nonce is 64 hex digits"))?;
-        if request.public_key.len() > MAX_KEY_TEXT || request.signature.len() > MAX_KEY_TEXT {
-            return Err(RequestError::malformed("key and signature are those of an RSA key of at most 4096 bits"));
-        }
-        let key = BASE64.decode(&request.public_key).ok().and_then(|der| RsaPublic::from_der(&der).ok());
-        let key = key.ok_or_else(|| RequestError::malformed("the public key is SPKI DER in base64"))?;
-        let signature =
-            BASE64.decode(&request.signature).map_err(|_| RequestError::malformed("the signature is base64"))?;
-        let salt = match request.commitment_salt.as_str() {
-            "" => None,
-            text => {
-                let mut salt = [0; 32];
-                hex::decode_to_slice(text, &mut salt)
-                    .map_err(|_| RequestError::malformed("the salt is 64 hex digits"))?;
-                Some(salt)
-            }
-        };
+        let nonce = request.nonce;
         // Compares digests, so that the time does not show how much of a guess is right.
         let tag = self.tag(request.account, request.expires, &nonce[..16]);
         if keccak256(&tag) != keccak256(&nonce[16..]) {
             return Err(failed());
         }
-        let committed = CommittedKey { key, salt };
+        let committed = CommittedKey { key: request.public_key.clone(), salt: request.commitment_salt };
         if !committed.matches(identity.role, &identity.encryption) || identity.status != AccountStatus::Active {
             return Err(failed());
         }
@@ -194,9 +175,9 @@ impl Logins {
             account: request.account,
             nonce,
             expires: request.expires,
-            origin: origin.digest(),
+            origin: request.origin.digest(),
         };
-        challenge.verify(&committed.key, &signature, now).map_err(|_| failed())?;
+        challenge.verify(&committed.key, &request.signature, now).map_err(|_| failed())?;
 
         let mut remembered = self.remembered();
         remembered.sweep(now);
@@ -217,7 +198,7 @@ impl Logins {
         if let Some(oldest) = oldest {
             remembered.tokens.remove(&oldest);
         }
-        Ok(LoginToken { token: hex::encode(token), expires })
+        Ok(LoginToken { token, expires })
     }
 
     /// The principal of a bearer token. `now_of` returns the current principal of an account. A token is valid only as

@@ -1,7 +1,7 @@
 //! The addresses under which clients reach this node. A login is signed for one of them.
 //!
-//! A client signs the address that its user gave. If that is a hostile node, this node refuses the login when the
-//! hostile node passes it on.
+//! A client signs the address that its user gave. If that is a hostile node's address, this node refuses the login when
+//! the hostile node forwards it.
 
 use std::net::SocketAddr;
 
@@ -25,8 +25,8 @@ impl Origins {
         Self(format!("http://{listen}").parse().into_iter().collect())
     }
 
-    /// Checks the address of a login. An address of this machine, with any port, counts from this machine only: on
-    /// another machine it is another node's.
+    /// Checks the address of a login. An address of this machine, with any port, is valid only in requests from this
+    /// machine, because on another machine it is another node's address.
     ///
     /// # Errors
     /// Returns `forbidden` for an address that does not lead here.

@@ -36,16 +36,8 @@ impl CheckedPointer {
 /// What a submission points to, before any block is read.
 enum Claim {
     Nothing,
-    Record { slot: RecordSlot, leaf: RecordLeaf, manifest: Cid, at: StoredAt },
+    Record { slot: RecordSlot, leaf: RecordLeaf, at: StoredAt },
     Directory(Cid),
-}
-
-fn parse_cid(text: &str) -> Result<Cid, RequestError> {
-    // The CIDs that this system writes have 59 characters.
-    if text.len() > 128 {
-        return Err(RequestError::malformed("not a CID: too long"));
-    }
-    text.parse().map_err(|_| RequestError::malformed("not a CID: give a CIDv1 in base32"))
 }
 
 fn element(opaque: Opaque) -> Fr {
@@ -56,26 +48,19 @@ fn claim(submission: &Submission, directory_in_force: DirectoryCommitment) -> Re
     let Submission { signed, stored, epoch: _, directory } = submission;
     match (signed.operation.action.blocks(), stored, directory) {
         (Blocks::Record { slot, leaf }, Some(at), None) => {
-            let manifest = parse_cid(&at.manifest)?;
-            let mut salt = [0; 32];
-            hex::decode_to_slice(&at.salt, &mut salt)
-                .map_err(|_| RequestError::malformed("the salt of `stored` must be 64 hex digits"))?;
-            if element(Opaque::stored(&manifest, &salt)) != leaf.stored {
+            if element(Opaque::stored(&at.manifest, &at.salt)) != leaf.stored {
                 return Err(RequestError::refused("`stored` is not what the signed leaf commits to"));
             }
-            // Stored in one spelling, whatever spelling the submission uses.
-            let at = StoredAt { manifest: manifest.to_string(), salt: hex::encode(salt) };
-            Ok(Claim::Record { slot, leaf, manifest, at })
+            Ok(Claim::Record { slot, leaf, at: *at })
         }
         (Blocks::Record { .. }, ..) => {
             Err(RequestError::malformed("a PutRecord comes with `stored`, and nothing else"))
         }
         (Blocks::Directory { after, .. }, None, Some(cid)) => {
-            let cid = parse_cid(cid)?;
-            if DirectoryCommitment::of(&cid) != after {
+            if DirectoryCommitment::of(cid) != after {
                 return Err(RequestError::refused("`directory` is not what the signed operation commits to"));
             }
-            Ok(Claim::Directory(cid))
+            Ok(Claim::Directory(*cid))
         }
         (Blocks::Directory { after, .. }, None, None) if after == directory_in_force => Ok(Claim::Nothing),
         (Blocks::Directory { .. }, None, None) => {
@@ -110,7 +95,7 @@ pub(crate) async fn check_epoch(
     if directory_in_force.is_none() {
         return Ok(());
     }
-    let cid = engine.state().directory(directory_in_force).map(parse_cid).transpose()?;
+    let cid = engine.state().directory(directory_in_force);
     let cid =
         cid.ok_or_else(|| RequestError::unavailable("this node does not know where the patient's key directory is"))?;
     let directory = KeyDirectory::from_bytes(&engine.blockstore.get(&cid).await?);
@@ -140,7 +125,8 @@ pub(crate) async fn check(
     let patient = patient.ok_or_else(|| RequestError::refused("the patient has no account"))?;
     match claim(submission, directory_in_force)? {
         Claim::Nothing => Ok(CheckedPointer::default()),
-        Claim::Record { slot, leaf, manifest, at } => {
+        Claim::Record { slot, leaf, at } => {
+            let manifest = at.manifest;
             if emr_core::cid::codec_of(&manifest).is_ok_and(|codec| codec != Codec::DagCbor) {
                 return Err(RequestError::refused("a record's manifest is a DAG-CBOR block"));
             }
@@ -166,11 +152,7 @@ pub(crate) async fn check(
             check_blocks(signer, &blocks, engine)?;
             blockstore.pin(&cid).await?;
             let commitment = DirectoryCommitment::of(&cid).to_bytes();
-            Ok(CheckedPointer {
-                pointer: Some((commitment, Pointer::Directory(cid.to_string()))),
-                blocks,
-                _in_use: Some(used),
-            })
+            Ok(CheckedPointer { pointer: Some((commitment, Pointer::Directory(cid))), blocks, _in_use: Some(used) })
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Takes note of an upload before its block is stored, if there is room for it.
+//! Records an upload before its block is stored, if there is space for it.
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,24 +1,23 @@
-//! Removes what nothing needs any more: a little at a time, from the beginning after every start, and never what is in
-//! use.
+//! Removes blocks that nothing needs any more. It works in small steps, begins again after every start, and never
+//! removes a block that is in use.
 //!
 //! A turn has three steps, each bounded. First, notes of uploads lapse. Then, operations let go of blocks that nothing
 //! needs. Last, doomed blocks are unpinned and removed. The first two steps run as the only writer, so the state cannot
 //! change during a step. The third step runs at the same time as requests. [`InUse`](super::InUse) prevents it from
 //! removing a block that a request uses.
 //!
-//! What is dated in the future, by a clock that was wrong, is dated again. Otherwise it would stay until then.
+//! Times in the future, which a wrong clock set, are set again. Otherwise these blocks would stay until then.
 //!
 //! After a reorganisation of L1, something unneeded may be needed again. It stays. If it becomes unneeded once more,
 //! the wait begins from zero.
 
 use std::{
-    collections::BTreeSet,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use emr_api::OperationStatus;
-use emr_core::{RecordStatus, UnixTime};
+use emr_core::{AccountIndex, RecordStatus, UnixTime};
 use emr_ipfs::{Cid, StoreError};
 use emr_rollup::operation::DirectoryCommitment;
 
@@ -33,6 +32,9 @@ use crate::{
 /// How long an upload, a deleted record or a superseded key directory stays when nothing refers to it. Longer than the
 /// age of any state of L1 that can come back. Seconds.
 pub(crate) const GRACE: u64 = 24 * 3600;
+/// How long an upload that nothing refers to stays while the disk is nearly full. Longer than a client needs from the
+/// first block of a record to its submission. Seconds.
+const GRACE_IF_FULL: u64 = 3600;
 /// How long the blocks of a returned operation stay: its author may sign it again. Seconds.
 pub(crate) const RETURNED: u64 = 30 * GRACE;
 /// A key directory that nothing needs is removed at once if operations hold this many later directories of the patient.
@@ -97,7 +99,9 @@ impl Sweep {
     /// # Errors
     /// [`RequestError`] if a disk or the block store fails. The next turn continues.
     pub(crate) async fn turn(&mut self, engine: &Arc<Engine>, now: UnixTime) -> Result<bool, RequestError> {
-        let before = UnixTime::new(now.get().saturating_sub(GRACE)).unwrap_or(UnixTime::ZERO);
+        let is_full = engine.quotas.check_space(&engine.mempool).is_err();
+        let grace = if is_full { GRACE_IF_FULL } else { GRACE };
+        let before = UnixTime::new(now.get().saturating_sub(grace)).unwrap_or(UnixTime::ZERO);
         let ahead = now.saturating_add(AHEAD);
         let redated = engine.write(move |it| it.mempool.redate(ahead, now, NOTES)).await??;
         let lapsed = engine.write(move |it| it.mempool.lapse(before, NOTES, |cid| it.in_use.is_used(cid))).await??;
@@ -150,12 +154,11 @@ impl Engine {
     fn release_unneeded(&self, from: Sequence, now: UnixTime) -> Result<Option<Sequence>, MempoolError> {
         let holdings = self.mempool.holdings(from, HOLDINGS)?;
         let state = self.state().clone();
-        let named = named_directories(&state);
         let (mut marks, mut releases) = (Vec::new(), 0);
         let mut next = (holdings.len() == HOLDINGS).then(|| holdings.last().map_or(0, |last| last.sequence + 1));
         for holding in &holdings {
             let sequence = holding.sequence;
-            let Need::Unneeded { seconds } = self.need(&state, &named, holding)? else {
+            let Need::Unneeded { seconds } = self.need(&state, holding)? else {
                 if holding.unneeded_since.is_some() {
                     marks.push((sequence, None));
                 }
@@ -184,13 +187,8 @@ impl Engine {
         Ok(next)
     }
 
-    fn need(
-        &self,
-        state: &NodeState,
-        named: &BTreeSet<DirectoryCommitment>,
-        holding: &Holding,
-    ) -> Result<Need, MempoolError> {
-        if state.open.contains_key(&holding.sequence) {
+    fn need(&self, state: &NodeState, holding: &Holding) -> Result<Need, MempoolError> {
+        if state.open.contains(holding.sequence) {
             return Ok(Need::Needed);
         }
         let is_settled = match self.mempool.status(holding.sequence)? {
@@ -217,7 +215,7 @@ impl Engine {
                         let leaves = ledgers.iter().filter_map(|ledger| ledger.medical(patient));
                         leaves.into_iter().any(|leaf| leaf.key_directory == *commitment)
                     };
-                    in_force(&commitment) || named.contains(&commitment)
+                    in_force(&commitment) || is_named(state, patient, &commitment)
                 }
                 None => false,
             },
@@ -230,13 +228,9 @@ impl Engine {
     }
 }
 
-/// The key directories that open operations name, before or after their change.
-fn named_directories(state: &NodeState) -> BTreeSet<DirectoryCommitment> {
-    let mut named = BTreeSet::new();
-    for open in state.open.values() {
-        if let Some((before, after)) = open.signed.operation.action.directories() {
-            named.extend([before, after]);
-        }
-    }
-    named
+/// Whether an open operation on the patient names a key directory, before or after its change.
+fn is_named(state: &NodeState, patient: AccountIndex, directory: &DirectoryCommitment) -> bool {
+    let mut directories =
+        state.open.on_patient(patient).filter_map(|(_, open)| open.signed.operation.action.directories());
+    directories.any(|(before, after)| before == *directory || after == *directory)
 }

@@ -1,10 +1,10 @@
-//! The time by which the sweep counts. A clock that jumps makes nothing go too early, and nothing stay for ever.
+//! The time that the sweep uses. If the clock jumps, no block goes too early, and no block stays for ever.
 
 use std::time::Instant;
 
 use emr_core::UnixTime;
 
-/// What is dated further ahead than this was dated by a clock that was wrong. Seconds.
+/// Times further ahead than this were set by a wrong clock. Seconds.
 pub(super) const AHEAD: u64 = 3600;
 
 /// Follows the node's clock. If the clock jumps ahead, this time runs at most twice as fast as a stopwatch until it has
@@ -42,7 +42,7 @@ mod tests {
         let began = Instant::now();
         let after = |seconds: u64| began + Duration::from_secs(seconds);
         let mut time = SweepTime::new(at(0)?, began);
-        // A clock that is right.
+        // The clock is right.
         for minute in 1..=60 {
             assert_eq!(time.at(at(minute * 60)?, after(minute * 60)), at(minute * 60)?);
         }
@@ -54,7 +54,7 @@ mod tests {
         }
         let now = time.at(at(13 * 3600 + 400 * DAY)?, after(13 * 3600));
         assert!(now >= upload.saturating_add(DAY), "it does not stand still: {now}");
-        // It is set back, and forward again.
+        // The clock is set back, and forward again.
         assert_eq!(time.at(at(14 * 3600)?, after(14 * 3600)), at(14 * 3600)?);
         assert_eq!(time.at(at(14 * 3600 + 60)?, after(14 * 3600 + 60)), at(14 * 3600 + 60)?);
         Ok(())

@@ -58,7 +58,7 @@ async fn late_to_allow_and_early_to_deny() -> Outcome {
     }
     let (directory, _) = {
         let granted = patient.grant(FIRST, accounts.stranger, Rights::READ, &[Class::Summary], next_year()).await?;
-        let cid: emr_core::Cid = granted.directory.ok_or("a directory")?.parse()?;
+        let cid = granted.directory.ok_or("a directory")?;
         (cid, ())
     };
     // The grant is acknowledged but not settled: the doctor sees what they need to act, and no record.
@@ -173,7 +173,7 @@ async fn what_a_patient_signed_away_stays_away() -> Outcome {
         directory_after: after,
     });
     let signed = patient.sign_until(accounts.patient, narrow, UnixTime::now().saturating_add(500));
-    let narrow = Submission { signed, stored: None, epoch: None, directory: Some(cid.to_string()) };
+    let narrow = Submission { signed, stored: None, epoch: None, directory: Some(cid) };
     patient.submit(&narrow).await?;
 
     // The operation expires before it is sealed.

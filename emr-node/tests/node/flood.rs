@@ -51,7 +51,7 @@ async fn revokes_in_time(scene: &Scene, number: u64) -> Outcome<Duration> {
     let revoked = tokio::time::timeout(IN_TIME, async {
         let login = patient.sign_in().await?;
         let login_token: emr_api::LoginToken = patient.post("v1/login", &login).await?;
-        let patient = Caller { token: Some(login_token.token), ..patient.clone() };
+        let patient = Caller { token: Some(hex::encode(login_token.token)), ..patient.clone() };
         patient.revoke(slot(number)).await
     });
     let revoked = revoked.await.map_err(|_| "no receipt in time")??;
@@ -309,7 +309,7 @@ async fn somebody_at_the_same_address_does_not_keep_a_patient_from_revoking() ->
     });
     let login = anonymous.sign_in().await?;
     let login_token: emr_api::LoginToken = anonymous.post("v1/login", &login).await?;
-    let patient = Caller { token: Some(login_token.token), ..anonymous.clone() };
+    let patient = Caller { token: Some(hex::encode(login_token.token)), ..anonymous.clone() };
     patient.revoke(slot(64)).await?;
     flood.abort();
     node.shutdown().await;

@@ -1,4 +1,4 @@
-//! Forged invitations cost the hospital's Ethereum node nothing.
+//! Forged invitations cause no requests to the hospital's Ethereum node.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 

@@ -246,12 +246,11 @@ async fn a_doctor_invites_so_many_a_day_and_the_hospital_ends_it() -> Outcome {
     said(post(&caller, &third).await, "refused", "today")?;
     let log_in = |person, account| Caller::log_in(node.url().clone(), world.domain(), person, account);
     let hospital = log_in(&people().hospital, accounts.hospital).await?;
-    let doctor = people().doctor.address().to_string();
+    let doctor = people().doctor.address();
     let path = format!("v1/inviters/{doctor}");
-    let today =
-        |list: &[InviterView]| list.iter().map(|one| (one.address.clone(), one.today)).collect::<BTreeMap<_, _>>();
+    let today = |list: &[InviterView]| list.iter().map(|one| (one.address, one.today)).collect::<BTreeMap<_, _>>();
     let listed: Vec<InviterView> = hospital.get("v1/inviters").await?;
-    let expected = BTreeMap::from([(doctor.clone(), 2), (people().hospital.address().to_string(), 4)]);
+    let expected = BTreeMap::from([(doctor, 2), (people().hospital.address(), 4)]);
     assert_eq!(today(&listed), expected);
     // Only the hospital decides who may invite.
     for caller in [

@@ -22,5 +22,6 @@ mod sealing;
 mod settlement;
 mod stage;
 mod start;
+mod tasks;
 mod unmined;
 mod unread;

@@ -1,7 +1,7 @@
 //! Which operations the node acknowledges, and which it refuses.
 
 use emr_api::receipt;
-use emr_api::{NodeStatus, OperationStatus, StoredAt, Submission};
+use emr_api::{NodeStatus, OperationStatus, Receipt, StoredAt, Submission};
 use std::time::Instant;
 
 use emr_core::{Class, RecordStatus, Rights, UnixTime, Uses, Version, cid::Codec};
@@ -139,21 +139,30 @@ async fn a_record_must_be_here_whole_and_its_writers_own() -> Outcome {
     patient.grant(FIRST, accounts.doctor, Rights::READ | Rights::WRITE, &classes, next_year()).await?;
     let record = doctor.upload(&[b"content"]).await?;
     let good = doctor.put_record(accounts.patient, 0, Class::Laboratory, &record);
-    let at = good.stored.clone().ok_or("stored")?;
+    let at = good.stored.ok_or("stored")?;
 
     // Pointers that differ from the signed ones, that are not pointers, or that are missing.
     let elsewhere = doctor.upload(&[b"elsewhere"]).await?;
     for (stored, directory, expected) in [
-        (Some(StoredAt { manifest: elsewhere.to_string(), ..at.clone() }), None, "refused"),
-        (Some(StoredAt { salt: hex::encode([0; 32]), ..at.clone() }), None, "refused"),
-        (Some(StoredAt { salt: "00".into(), ..at.clone() }), None, "malformed"),
-        (Some(StoredAt { manifest: "no cid".into(), ..at.clone() }), None, "malformed"),
-        (Some(StoredAt { manifest: "b".repeat(5000), ..at.clone() }), None, "malformed"),
+        (Some(StoredAt { manifest: elsewhere, ..at }), None, "refused"),
+        (Some(StoredAt { salt: [0; 32], ..at }), None, "refused"),
         (None, None, "malformed"),
-        (Some(at.clone()), Some(record.to_string()), "malformed"),
+        (Some(at), Some(record), "malformed"),
     ] {
         let wrong = Submission { stored, directory, ..good.clone() };
         assert_eq!(code(doctor.submit(&wrong).await), expected, "{wrong:?}");
+    }
+    for (field, text) in [
+        ("stored.salt", "00".to_owned()),
+        ("stored.manifest", "no cid".to_owned()),
+        ("stored.manifest", "b".repeat(5000)),
+        ("directory", record.to_string().to_uppercase()),
+        ("signed.signature", "0".repeat(190)),
+        ("signed.operation.salt", format!("0x{}", "f".repeat(64))),
+    ] {
+        let wrong = with_field(&good, field, text)?;
+        let refused = doctor.post::<Receipt>("v1/operations", &wrong).await.expect_err("must be refused");
+        assert!(refused.code == "malformed" && refused.message.contains(&format!("field `{field}`")), "{refused}");
     }
 
     // A block that was never uploaded.
@@ -277,21 +286,21 @@ async fn directories_are_checked() -> Outcome {
         })
     };
     let (cid, after) = patient.publish_directory().await?;
-    let submit = async |after, directory: Option<String>| {
+    let submit = async |after, directory: Option<emr_core::Cid>| {
         let signed = patient.sign(accounts.patient, next(after));
         patient.submit(&Submission { signed, stored: None, epoch: None, directory }).await
     };
     // Not the signed one; missing; not uploaded; of another patient; not a directory.
-    assert_eq!(code(submit(random_element().into(), Some(cid.to_string())).await), "refused");
+    assert_eq!(code(submit(random_element().into(), Some(cid)).await), "refused");
     assert_eq!(code(submit(after, None).await), "malformed");
     let (theirs, of_other) = other.publish_directory().await?;
-    assert_eq!(code(submit(of_other, Some(theirs.to_string())).await), "refused");
+    assert_eq!(code(submit(of_other, Some(theirs)).await), "refused");
     let unpublished = PatientDirectory::create(people().patient.identity.rsa()).published().cid();
     let commitment = DirectoryCommitment::of(&unpublished);
-    assert_eq!(code(submit(commitment, Some(unpublished.to_string())).await), "refused");
+    assert_eq!(code(submit(commitment, Some(unpublished)).await), "refused");
     let junk = patient.put_block(Codec::DagCbor, &manifest(&[cid])).await?;
     let commitment = DirectoryCommitment::of(&junk);
-    assert_eq!(code(submit(commitment, Some(junk.to_string())).await), "refused");
+    assert_eq!(code(submit(commitment, Some(junk)).await), "refused");
     // A directory that is not changed needs no CID.
     submit(directory_after, None).await?;
     scene.node.shutdown().await;

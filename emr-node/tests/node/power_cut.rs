@@ -2,13 +2,13 @@
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
-use alloy::primitives::Address;
+use alloy::primitives::{Address, B256};
 use emr_api::OperationStatus;
 use emr_core::{Cid, Class, Codec, RecordSlot, UnixTime, cid::cid_of};
 use emr_durable::crash::{ALL, Harm, Journal, Survivors, no_sync};
 use emr_node::mempool::{
-    Acknowledged, BatchRecord, BatchStage, BlockReference, InvitationUse, KeptProof, KnownProver, Mempool,
-    MempoolError, OnChain, Pointer, Principal, Referenced, Settled, Staging, Upload, Usage,
+    Acknowledged, BatchRecord, BatchStage, BlockReference, DerivedChanges, InvitationUse, KeptProof, KnownProver,
+    Mempool, MempoolError, OnChain, Pointer, Principal, Referenced, Staging, Upload, Usage,
 };
 use emr_rollup::{batch::PublicInputs, primitive::field::Fr};
 use proptest::prelude::*;
@@ -53,6 +53,13 @@ fn batch(number: u64, operations: &[u64], stage: BatchStage) -> Outcome<BatchRec
         y2: zero,
     };
     Ok(BatchRecord { number, time: time()?, public, operations: operations.to_vec(), stage })
+}
+
+/// What the settlement of a batch changes.
+fn settled(record: BatchRecord) -> DerivedChanges {
+    let status = OperationStatus::Settled { batch: record.number };
+    let statuses = record.operations.iter().map(|sequence| (*sequence, status.clone())).collect();
+    DerivedChanges { records: vec![record], statuses, ..DerivedChanges::default() }
 }
 
 /// The text of everything that a node reads from the file.
@@ -126,13 +133,13 @@ impl Scene {
             patient,
             acknowledged,
             settle_by,
-            turn: None,
+            reserved: None,
             replaced: 0,
             status: OperationStatus::Pending,
         };
         let part_of = BlockReference::Record { patient, slot: RecordSlot::new(0)?, class: Class::Summary };
         let blocks = Referenced { part_of: Some(part_of), cids: vec![block(number)] };
-        let pointer = ([number as u8; 32], Pointer::Directory(block(number).to_string()));
+        let pointer = ([number as u8; 32], Pointer::Directory(block(number)));
         let room = Usage { bytes: 1 << 20, blocks: 100 };
         let staging = Staging { each: room, all: room, directories: room, free: 1 << 30 };
         let is_directory = number.is_multiple_of(2);
@@ -176,7 +183,8 @@ fn life() -> Outcome<Scene> {
         scene.acknowledge(number)?;
     }
     let hospital = principal()?;
-    scene.call("hospital", |mempool| mempool.pin_hospital(&hospital))?;
+    let changes = DerivedChanges { hospital: Some(hospital), ..DerivedChanges::default() };
+    scene.call("hospital", |mempool| mempool.apply_derived(&changes))?;
     let sealed = batch(1, &[0, 1], BatchStage::Sealed)?;
     scene.call("seal", |mempool| mempool.seal(Some(&sealed), &[(2, "it does not execute".to_owned())]))?;
     scene.call("unseal", |mempool| mempool.unseal(1))?;
@@ -186,10 +194,13 @@ fn life() -> Outcome<Scene> {
     scene.call("proven", |mempool| mempool.advance(&proven))?;
     let sent = batch(1, &[0, 1], BatchStage::Sent(proof))?;
     scene.call("sent", |mempool| mempool.advance(&sent))?;
-    let on_chain = OnChain { tx_hash: "0x00".to_owned(), gas_used: None, proof_bytes: 3000, prove_seconds: None };
+    let on_chain = OnChain { tx_hash: B256::ZERO, gas_used: None, proof_bytes: 3000, prove_seconds: None };
     let record = batch(1, &[0, 1], BatchStage::Settled(on_chain))?;
-    scene.call("settle", |mempool| mempool.settle(&[Settled { record, requeued: vec![] }]))?;
-    scene.call("rewind", |mempool| mempool.rewind(0, &[0, 1]))?;
+    let changes = settled(record);
+    scene.call("settle", |mempool| mempool.apply_derived(&changes))?;
+    let statuses = [0, 1].map(|sequence| (sequence, OperationStatus::Pending)).into();
+    let changes = DerivedChanges { remove_after: Some(0), statuses, ..DerivedChanges::default() };
+    scene.call("rewind", |mempool| mempool.apply_derived(&changes))?;
     let asked = invitation();
     let now = time()?;
     scene.call("invitation", |mempool| mempool.use_invitation(&asked, now).map(drop))?;
@@ -242,9 +253,9 @@ fn do_something(scene: &mut Scene, choice: u8, next: &mut u64) -> Outcome {
     let operations = mempool.operations()?;
     let is_pending = |(_, kept): &(&u64, &Acknowledged)| kept.status == OperationStatus::Pending;
     let pending: Vec<u64> = operations.iter().filter(is_pending).map(|(sequence, _)| *sequence).collect();
-    let settled = (1..9)
+    let on_l1 = (1..9)
         .take_while(|number| matches!(mempool.batch(*number), Ok(Some(record)) if record.stage.on_chain().is_some()));
-    let number = settled.count() as u64 + 1;
+    let number = on_l1.count() as u64 + 1;
     let proof = KeptProof { bytes: vec![choice; 2000], seconds: None };
     match (choice, mempool.outstanding()?) {
         (0..4, _) | (_, None) if pending.is_empty() || choice < 4 => {
@@ -265,14 +276,15 @@ fn do_something(scene: &mut Scene, choice: u8, next: &mut u64) -> Outcome {
                 BatchStage::Sealed => BatchStage::Proven(proof),
                 BatchStage::Proven(proof) => BatchStage::Sent(proof.clone()),
                 BatchStage::Sent(_) | BatchStage::Settled(_) => {
-                    let tx_hash = "0x00".to_owned();
+                    let tx_hash = B256::ZERO;
                     BatchStage::Settled(OnChain { tx_hash, gas_used: None, proof_bytes: 1, prove_seconds: None })
                 }
             };
             let record = BatchRecord { stage, ..record };
             match record.stage {
                 BatchStage::Settled(_) => {
-                    scene.call("settle", |mempool| mempool.settle(&[Settled { record, requeued: vec![] }]))
+                    let changes = settled(record);
+                    scene.call("settle", |mempool| mempool.apply_derived(&changes))
                 }
                 _ => scene.call("advance", |mempool| mempool.advance(&record)),
             }

@@ -9,7 +9,7 @@ use crate::stage::*;
 /// Adds a prover as the hospital. Returns the prover as a caller.
 async fn add(hospital: &Caller, name: &str) -> Answer<Caller> {
     let credential = ProverCredential::generate();
-    let new = NewProver { name: name.to_owned(), digest: hex::encode(credential.digest()) };
+    let new = NewProver { name: name.to_owned(), digest: credential.digest() };
     let view: ProverView = hospital.post("v1/provers", &new).await?;
     assert_eq!(view.name, name);
     Ok(Caller { token: Some(credential.expose().to_owned()), ..hospital.clone() })

@@ -23,16 +23,16 @@ pub(crate) fn relay(world: &World, person: &Person, deadline: UnixTime) -> Outco
     // PKCS#1 v1.5 signatures are deterministic, so this is the one inside `signed`.
     let rsa = person.identity.rsa();
     Ok(RelayRegistration {
-        owner: person.address().to_string(),
+        owner: person.address(),
         role,
         org: None,
         q_x: point.x(),
         q_y: point.y(),
         encryption: if patient { commitment } else { field::Fr::zero() },
-        rsa_modulus: if patient { String::new() } else { hex::encode(rsa.public().modulus()) },
-        rsa_signature: if patient { String::new() } else { hex::encode(rsa.sign_pkcs1v15(&possession)) },
+        rsa_modulus: if patient { Vec::new() } else { rsa.public().modulus() },
+        rsa_signature: if patient { Vec::new() } else { rsa.sign_pkcs1v15(&possession) },
         deadline,
-        signature: hex::encode(&signed.signature),
+        signature: signed.signature[..].try_into()?,
         invitation: Some(world.invitation(&people().hospital, 1.try_into()?)?),
     })
 }
@@ -64,8 +64,21 @@ async fn the_node_relays_and_knows_at_once() -> Outcome {
     assert!(refused.message.contains("not signed by"), "{refused}");
     let late = relay(&world, &people().other, UnixTime::new(1)?)?;
     assert_eq!(code(anyone.post::<Registered>("v1/accounts", &late).await), "refused");
-    let nonsense = RelayRegistration { owner: "me".into(), ..good.clone() };
-    assert_eq!(code(anyone.post::<Registered>("v1/accounts", &nonsense).await), "malformed");
+    let above = format!("0x{}", "f".repeat(64));
+    for (field, value) in [
+        ("owner", "me".to_owned()),
+        ("owner", format!("{}00", good.owner)),
+        ("q_x", above.clone()),
+        ("encryption", above),
+        ("rsa_modulus", "0".repeat(1026)),
+        ("signature", "00".repeat(64)),
+        ("signature", "00".repeat(66)),
+        ("invitation", "emr1a".to_owned()),
+    ] {
+        let nonsense = with_field(&good, field, value)?;
+        let refused = anyone.post::<Registered>("v1/accounts", &nonsense).await.expect_err("must be refused");
+        assert!(refused.code == "malformed" && refused.message.contains(&format!("field `{field}`")), "{refused}");
+    }
 
     // A doctor waits for the registrar.
     let doctor = relay(&world, &people().stranger, later)?;
@@ -103,7 +116,8 @@ async fn only_what_is_sent_to_l1_counts() -> Outcome {
     let provider = world.rollup.provider();
     let sent = provider.get_transaction_count(people().hospital.address()).await?;
     let next = relay(&world, &people().other, later)?;
-    let cut = next.signature[..next.signature.len() - 2].to_owned();
+    let mut other_parity = next.signature;
+    other_parity[64] ^= 1;
     // A doctor does not have the key that they claim. The request is signed correctly, but the contract refuses it.
     let doctor = relay(&world, &people().doctor, later)?;
     let owner = &people().doctor.ethereum;
@@ -113,12 +127,11 @@ async fn only_what_is_sent_to_l1_counts() -> Outcome {
     let nothing = vec![1; modulus.len()];
     let keyless = Registration::doctor(q, None, RsaPossession { modulus, signature: nothing.clone() });
     let keyless = keyless.sign(world.rollup.instance(), owner.address(), owner, later)?;
-    let claimed =
-        RelayRegistration { rsa_signature: hex::encode(nothing), signature: hex::encode(&keyless.signature), ..doctor };
+    let claimed = RelayRegistration { rsa_signature: nothing, signature: keyless.signature[..].try_into()?, ..doctor };
     for garbage in [
         relay(&world, &people().patient, later)?,
-        RelayRegistration { signature: cut, ..next.clone() },
-        RelayRegistration { signature: String::new(), ..next.clone() },
+        RelayRegistration { signature: other_parity, ..next.clone() },
+        RelayRegistration { signature: [0; 65], ..next.clone() },
         relay(&world, &people().other, UnixTime::new(1)?)?,
         claimed,
     ] {
@@ -127,7 +140,7 @@ async fn only_what_is_sent_to_l1_counts() -> Outcome {
         }
     }
     // If the owner is a contract, it decides how much gas the check of its signature takes.
-    let contract = RelayRegistration { owner: world.rollup.instance().contract.to_string(), ..next.clone() };
+    let contract = RelayRegistration { owner: world.rollup.instance().contract, ..next.clone() };
     let refused = anyone.post::<Registered>("v1/accounts", &contract).await.expect_err("must be refused");
     assert!(refused.message.contains("registers on L1 itself"), "{refused}");
     assert_eq!(provider.get_transaction_count(people().hospital.address()).await?, sent);

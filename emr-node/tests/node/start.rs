@@ -21,7 +21,7 @@ async fn an_empty_rollup_is_served() -> Outcome {
     let anyone = Caller::anonymous(node.url().clone(), world.domain(), &people().patient, 1.try_into()?);
     let status: NodeStatus = anyone.get("v1/status").await?;
     assert_eq!(status.chain_id, 31337);
-    assert_eq!(status.contract, world.rollup.instance().contract.to_string());
+    assert_eq!(status.contract, world.rollup.instance().contract);
     assert_eq!((status.batches, status.queued, status.pending), (0, 0, 0));
     assert_eq!(status.hospital, None);
     assert_eq!(status.activity, "idle");

@@ -10,7 +10,7 @@ use tokio::{
 
 use crate::stage::*;
 
-/// More connections than an account may have requests at work.
+/// More connections than an account may have requests in progress.
 const CONNECTIONS: usize = 100;
 /// More answers of a megabyte than the buffers of a connection hold.
 const ON_EACH: usize = 8;
@@ -44,7 +44,7 @@ async fn answers_that_are_not_read_use_up_an_accounts_places() -> Outcome {
         unread.push(ask(port, &request).await?);
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    // It stays like that: nothing but reading, or the end of the connections, makes the places free.
+    // The places stay taken until the answers are read or the connections end.
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert!(used_up(doctor.block(&cid).await));
     scene.patient.view(scene.accounts.patient).await?;

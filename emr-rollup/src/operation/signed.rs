@@ -113,7 +113,8 @@ impl<'de> Deserialize<'de> for SignatureBytes {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         use serde::de::Error;
         let mut bytes = [0; 96];
-        hex::decode_to_slice(String::deserialize(deserializer)?, &mut bytes).map_err(Error::custom)?;
+        let digits = String::deserialize(deserializer)?;
+        hex::decode_to_slice(digits, &mut bytes).map_err(|_| Error::custom("it must be 192 hex digits"))?;
         Signature::from_bytes(&bytes).map(Self).map_err(Error::custom)
     }
 }

@@ -81,9 +81,34 @@ pub fn to_u64(element: &Fr) -> Option<u64> {
 
 /// Serde form of an element: `"0x"` and 64 hex digits, big-endian, canonical.
 pub mod hex_element {
-    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+    use std::fmt;
+
+    use serde::{
+        Deserializer, Serializer,
+        de::{Error, Visitor},
+    };
 
     use super::Fr;
+
+    const EXPECTED: &str = "0x and 64 hex digits of a number below the field's modulus";
+
+    struct Text;
+
+    impl Visitor<'_> for Text {
+        type Value = Fr;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(EXPECTED)
+        }
+
+        /// Checks the length before it decodes. The error does not repeat the text.
+        fn visit_str<E: Error>(self, text: &str) -> Result<Fr, E> {
+            let mut bytes = [0; 32];
+            let decoded = hex::decode_to_slice(text.strip_prefix("0x").unwrap_or(text), &mut bytes);
+            let element = decoded.ok().and_then(|()| super::from_bytes(&bytes).ok());
+            element.ok_or_else(|| E::custom(format_args!("it must be {EXPECTED}")))
+        }
+    }
 
     /// Writes the element.
     ///
@@ -98,10 +123,7 @@ pub mod hex_element {
     /// # Errors
     /// Anything but 64 hex digits of a canonical element.
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Fr, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let mut bytes = [0; 32];
-        hex::decode_to_slice(text.strip_prefix("0x").unwrap_or(&text), &mut bytes).map_err(Error::custom)?;
-        super::from_bytes(&bytes).map_err(Error::custom)
+        deserializer.deserialize_str(Text)
     }
 }
 

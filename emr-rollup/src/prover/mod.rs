@@ -2,6 +2,7 @@
 //! verify.
 
 mod cache;
+mod evm;
 mod keys;
 mod prove;
 mod setup;

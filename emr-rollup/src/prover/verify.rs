@@ -12,7 +12,7 @@ use halo2_proofs::{
 use halo2curves::bn256::{Bn256, G1Affine};
 use snark_verifier::system::halo2::transcript::evm::EvmTranscript;
 
-use super::{keys::KeyDigest, setup::Setup, solidity};
+use super::{evm::image, keys::KeyDigest, setup::Setup, solidity};
 use crate::batch::PublicInputs;
 
 /// Why a proof was refused.
@@ -76,7 +76,12 @@ impl Verifier {
         }
     }
 
-    /// The Solidity source of the contract that verifies these proofs on chain.
+    /// The creation code of the contract that holds the verifying key for `contracts/src/Verifier.sol`.
+    pub fn key_contract(&self) -> Vec<u8> {
+        image::key_contract(&self.params, &self.key)
+    }
+
+    /// The Solidity source of snark-verifier's contract for this key. Tests compare the verifier contract with it.
     pub fn solidity(&self) -> String {
         solidity::generate(&self.params, &self.key)
     }

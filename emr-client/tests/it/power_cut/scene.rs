@@ -155,7 +155,7 @@ impl Scene {
     pub(super) fn acknowledge(&mut self, salt: u64) -> Outcome {
         let id = id(salt)?;
         let (acknowledged, settle_by) = (UnixTime::new(1)?, UnixTime::new(2)?);
-        let receipt = Receipt { operation: id, acknowledged, settle_by, signature: String::new() };
+        let receipt = Receipt { operation: id, acknowledged, settle_by, signature: [0; 65] };
         self.call("acknowledge", &[(Thing::Receipt(salt), 1)], |profile| profile.outbox().acknowledge(id, &receipt))
     }
 

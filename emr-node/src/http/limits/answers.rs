@@ -1,7 +1,7 @@
 //! Bounds the memory of answers that clients have not read yet.
 //!
-//! The bytes of an answer stay in memory until the connection has sent them, and so long the answer keeps its request's
-//! place: a client that reads slowly uses up its own places. Large answers also share a limited number of bytes. If
+//! The bytes of an answer stay in memory until the connection has sent them. Until then the answer keeps its request's
+//! place, so a client that reads slowly uses up its own places. Large answers also share a limited number of bytes. If
 //! these are used up, a new answer takes the bytes of another one, whose connection is closed: first of an answer that
 //! its client reads too slowly, then of the account or address that holds the most.
 
@@ -24,8 +24,7 @@ const LIMIT: usize = 256 << 20;
 /// Answers up to this size are not counted. Each connection holds one answer, so these are bounded by the number of
 /// connections.
 const SMALL: usize = 64 << 10;
-/// Each answer may take this long, and a second more for each [`SLOWEST`] bytes, before another answer may take its
-/// bytes.
+/// The time after which another answer may take an answer's bytes, and one second more for each [`SLOWEST`] bytes.
 const GRACE: Duration = Duration::from_secs(10);
 /// Bytes per second.
 const SLOWEST: usize = 256 << 10;
@@ -101,7 +100,7 @@ struct Share {
 
 impl Drop for Share {
     fn drop(&mut self) {
-        // They may have been taken away already.
+        // Another answer may have taken them already.
         let _ = self.answers.0.lock().unwrap_or_else(PoisonError::into_inner).give_back(self.number);
     }
 }
@@ -110,7 +109,7 @@ impl Drop for Share {
 struct Answer {
     asker: Asker,
     size: usize,
-    /// Until when it is in time.
+    /// When it becomes overdue.
     due: Instant,
     connection: Option<Peer>,
 }

@@ -245,8 +245,8 @@ pub(crate) async fn admit_revoke(State(app): State<Arc<App>>, mut request: Reque
     }
 }
 
-/// Whom a limit counts: the account after a login, else the address. So a client that shares an address with a hostile
-/// client shares no limit with it after the login.
+/// The account or address that a limit counts: the account after a login, else the address. So a client that shares an
+/// address with a hostile client shares no limit with it after the login.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Asker {
     Account(AccountIndex),

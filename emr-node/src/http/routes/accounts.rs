@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use alloy::{
-    primitives::{Address, Bytes, U256},
+    primitives::{Bytes, U256},
     providers::Provider,
 };
 use axum::{Extension, extract::State};
@@ -28,30 +28,19 @@ const RELAY_WAIT: Duration = Duration::from_secs(60);
 /// When to try again after that.
 const RELAY_LATER: Duration = Duration::from_secs(10);
 
-fn bytes(what: &str, text: &str) -> Result<Vec<u8>, RequestError> {
-    hex::decode(text.strip_prefix("0x").unwrap_or(text))
-        .map_err(|_| RequestError::malformed(format!("{what} must be hex")))
-}
-
-fn signed(relay: &RelayRegistration) -> Result<SignedRegistration, RequestError> {
-    let owner: Address = relay.owner.parse().map_err(|_| RequestError::malformed("the owner must be an address"))?;
+fn signed(relay: RelayRegistration) -> Result<SignedRegistration, RequestError> {
     let q = CurvePoint { x: field::to_bytes(&relay.q_x), y: field::to_bytes(&relay.q_y) };
-    let key = || -> Result<RsaPossession, RequestError> {
-        Ok(RsaPossession {
-            modulus: bytes("the RSA modulus", &relay.rsa_modulus)?,
-            signature: bytes("the RSA signature", &relay.rsa_signature)?,
-        })
-    };
+    let key = RsaPossession { modulus: relay.rsa_modulus, signature: relay.rsa_signature };
     let registration = match relay.role {
         Role::Patient => {
             let commitment = Opaque::from_be_bytes32(field::to_bytes(&relay.encryption));
             Registration::patient(q, commitment.map_err(|error| RequestError::malformed(error.to_string()))?)
         }
-        Role::Doctor => Registration::doctor(q, relay.org, key()?),
-        Role::Hospital => Registration::hospital(q, key()?),
+        Role::Doctor => Registration::doctor(q, relay.org, key),
+        Role::Hospital => Registration::hospital(q, key),
     };
-    let signature: Bytes = bytes("the signature", &relay.signature)?.into();
-    Ok(SignedRegistration { registration, owner, deadline: relay.deadline, signature })
+    let signature = Bytes::copy_from_slice(&relay.signature);
+    Ok(SignedRegistration { registration, owner: relay.owner, deadline: relay.deadline, signature })
 }
 
 /// Converts L1's reason for refusing a registration. A gas estimate gives it, before the transaction costs gas.
@@ -91,16 +80,17 @@ pub(super) async fn register(
     Extension(address): Extension<ClientAddress>,
     Json(relay): Json<RelayRegistration>,
 ) -> Result<axum::Json<Registered>, RequestError> {
-    let signed = signed(&relay)?;
+    let invitation = relay.invitation;
+    let signed = signed(relay)?;
     app.limits.may_relay(address)?;
     // Checked before taking a place, so that strangers without an invitation make nobody wait.
-    let asked = invitations::check(&app, relay.invitation.as_ref(), signed.owner).await?;
+    let asked = invitations::check(&app, invitation.as_ref(), signed.owner).await?;
     let invited = app.engine().mempool.invited(&asked, app.engine().clock.now())?;
     if let Some(registered) = registered_before(&app, invited, &asked).await? {
         return Ok(registered);
     }
     invitations::allow(invited)?;
-    if let Some(invitation) = &relay.invitation {
+    if let Some(invitation) = &invitation {
         invitations::check_standing(&app, invitation.inviter(), &asked).await?;
     }
     let _place = app.limits.relay_place(address)?;
@@ -134,7 +124,7 @@ async fn relay_invited(
     // Follows L1, so that the node knows the new account at once. If L1 cannot be read now, the follower will read it
     // later.
     let _ = pipeline.follower.sync(app.engine()).await;
-    Ok(axum::Json(Registered { account, tx_hash: receipt.tx_hash.to_string() }))
+    Ok(axum::Json(Registered { account, tx_hash: receipt.tx_hash }))
 }
 
 /// The account that the owner got with this invitation, if the request is a repetition.
@@ -149,7 +139,7 @@ async fn registered_before(
     let rollup = &app.pipeline.follower.rollup;
     let Some(account) = rollup.account_of(asked.owner).await.map_err(l1_failed)? else { return Ok(None) };
     let Some(receipt) = rollup.registration_of(account).await.map_err(l1_failed)? else { return Ok(None) };
-    Ok(Some(axum::Json(Registered { account, tx_hash: receipt.tx_hash.to_string() })))
+    Ok(Some(axum::Json(Registered { account, tx_hash: receipt.tx_hash })))
 }
 
 pub(super) async fn get(

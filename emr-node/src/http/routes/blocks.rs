@@ -5,7 +5,10 @@ use axum::{
     http::header,
     response::{IntoResponse, Response},
 };
-use emr_api::BlockPut;
+use emr_api::{
+    BlockPut,
+    form::{As, CidText},
+};
 use emr_core::cid::{Codec, cid_of, codec_of};
 use emr_ipfs::Cid;
 use serde::Deserialize;
@@ -23,6 +26,10 @@ use crate::{
 pub(super) struct CodecQuery {
     codec: String,
 }
+
+/// A CID in a path.
+#[derive(Deserialize)]
+pub(super) struct CidParameter(#[serde(with = "As::<CidText>")] Cid);
 
 pub(super) async fn put(
     State(app): Shared,
@@ -42,16 +49,15 @@ pub(super) async fn put(
     let (size, at) = (bytes.len() as u64, engine.clock.now());
     staging::note(engine, NewBlock { uploader: account.0, cid, codec, bytes: &bytes, size, at }).await?;
     let cid = engine.blockstore.put(codec, &bytes).await?;
-    Ok(axum::Json(BlockPut { cid: cid.to_string() }))
+    Ok(axum::Json(BlockPut { cid }))
 }
 
 pub(super) async fn get(
     State(app): Shared,
     account: Account,
-    Path(cid): Path<String>,
+    Path(CidParameter(cid)): Path<CidParameter>,
 ) -> Result<Response, RequestError> {
     let not_here = || RequestError::not_found("there is no such block here");
-    let cid: Cid = cid.parse().map_err(|_| RequestError::malformed("not a CID"))?;
     let codec = codec_of(&cid).map_err(|error| RequestError::malformed(error.to_string()))?;
     let engine = app.engine();
     let references = engine.mempool.references(&cid)?;

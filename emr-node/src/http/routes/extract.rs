@@ -128,7 +128,7 @@ impl<T: DeserializeOwned> FromRequest<Arc<App>> for Json<T> {
             return Err(RequestError::malformed("the body must be application/json"));
         }
         let Body(bytes) = Body::from_request(request, app).await?;
-        serde_json::from_slice(&bytes)
+        emr_api::json::read(&bytes)
             .map(Self)
             .map_err(|error| RequestError::malformed(format!("the body is not what this path takes: {error}")))
     }

@@ -10,9 +10,14 @@ use std::{
 
 use alloy::{primitives::Address, providers::DynProvider};
 use axum::{Json, extract::State, http::StatusCode};
-use emr_api::{InviterView, invitation::Invitation};
+use emr_api::{
+    InviterView,
+    form::{AddressText, As},
+    invitation::Invitation,
+};
 use emr_chain::{Rollup, Standing};
 use emr_core::{AccountIndex, AccountStatus, Role};
+use serde::Deserialize;
 
 use super::{
     App, Shared,
@@ -137,24 +142,23 @@ pub(super) async fn list(State(app): Shared, account: Account) -> Result<Json<Ve
     app.require_hospital(&account)?;
     let inviters = app.engine().mempool.inviters(app.engine().clock.now())?;
     let view = |(address, inviter): (Address, crate::mempool::Inviter)| InviterView {
-        address: address.to_string(),
+        address,
         today: inviter.today,
         ended: inviter.ended,
     };
     Ok(Json(inviters.into_iter().map(view).collect()))
 }
 
-fn address(text: &str) -> Result<Address, RequestError> {
-    text.parse().map_err(|_| RequestError::malformed("an inviter is named by an Ethereum address"))
-}
+/// An inviter's address in a path.
+#[derive(Deserialize)]
+pub(super) struct InviterParameter(#[serde(with = "As::<AddressText>")] Address);
 
 pub(super) async fn end(
     State(app): Shared,
     account: Account,
-    Path(inviter): Path<String>,
+    Path(InviterParameter(inviter)): Path<InviterParameter>,
 ) -> Result<StatusCode, RequestError> {
     app.require_hospital(&account)?;
-    let inviter = address(&inviter)?;
     if inviter == app.engine().signer.address() {
         return Err(RequestError::refused("this is the hospital itself: its own invitations always count"));
     }
@@ -166,10 +170,9 @@ pub(super) async fn end(
 pub(super) async fn resume(
     State(app): Shared,
     account: Account,
-    Path(inviter): Path<String>,
+    Path(InviterParameter(inviter)): Path<InviterParameter>,
 ) -> Result<StatusCode, RequestError> {
     app.require_hospital(&account)?;
-    let inviter = address(&inviter)?;
     if app.engine().write(move |engine| engine.mempool.allow_inviter(inviter)).await?? {
         Ok(StatusCode::NO_CONTENT)
     } else {

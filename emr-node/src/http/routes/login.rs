@@ -2,7 +2,6 @@
 
 use axum::{Extension, extract::State};
 use emr_api::{LoginChallenge, LoginChallengeRequest, LoginRequest, LoginToken};
-use emr_core::Origin;
 
 use super::{Shared, extract::Json};
 use crate::{http::limits::ClientAddress, request_error::RequestError};
@@ -22,12 +21,7 @@ pub(super) async fn login(
     Json(request): Json<LoginRequest>,
 ) -> Result<axum::Json<LoginToken>, RequestError> {
     let hospital = app.hospital()?;
-    let origin: Origin = request.origin.parse().map_err(|_| {
-        RequestError::malformed(
-            "the origin is the address of this node: scheme, host and port, like https://node.example",
-        )
-    })?;
-    app.origins.check(&origin, client)?;
+    app.origins.check(&request.origin, client)?;
     let engine = app.engine();
     let known = {
         let state = engine.state();
@@ -36,5 +30,5 @@ pub(super) async fn login(
     let (principal, identity) = known.ok_or_else(|| {
         RequestError::not_found(format!("account {} is not registered, or waits for the registrar", request.account))
     })?;
-    app.logins.login(&request, (principal, &identity), hospital, &origin, engine.clock.now()).map(axum::Json)
+    app.logins.login(&request, (principal, &identity), hospital, engine.clock.now()).map(axum::Json)
 }

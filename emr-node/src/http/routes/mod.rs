@@ -51,7 +51,7 @@ pub(crate) struct App {
     pub(crate) pipeline: Arc<Pipeline>,
     pub(crate) logins: Logins,
     pub(crate) limits: Limiter,
-    /// For which addresses of this node logins count.
+    /// The addresses of this node for which logins are valid.
     origins: Origins,
     inviters: Inviters,
     /// Invitations per doctor and day that the hospital pays for.

@@ -2,7 +2,7 @@
 
 use axum::extract::State;
 use emr_api::{OperationStatus, Receipt, Submission};
-use emr_rollup::operation::{NotOperationId, OperationId};
+use emr_rollup::operation::OperationId;
 
 use super::{
     Shared,
@@ -33,9 +33,8 @@ pub(super) async fn revoke(
 pub(super) async fn get(
     State(app): Shared,
     account: Account,
-    Path(id): Path<String>,
+    Path(id): Path<OperationId>,
 ) -> Result<axum::Json<OperationStatus>, RequestError> {
-    let id: OperationId = id.parse().map_err(|error: NotOperationId| RequestError::malformed(error.to_string()))?;
     let known = app.engine().mempool.operation(id)?.filter(|known| [known.signer, known.patient].contains(&account.0));
     let known = known.ok_or_else(|| RequestError::not_found("there is no such operation of yours here"))?;
     Ok(axum::Json(known.status))

@@ -52,9 +52,7 @@ pub(super) async fn add(
     if !is_name(&name) {
         return Err(RequestError::malformed("a prover's name is 1 to 40 letters, digits, '-', '_' or '.'"));
     }
-    let mut known = KnownProver { digest: [0; 32], added: app.engine().clock.now() };
-    hex::decode_to_slice(&digest, &mut known.digest)
-        .map_err(|_| RequestError::malformed("the digest of a credential is 64 hex digits"))?;
+    let known = KnownProver { digest, added: app.engine().clock.now() };
     let kept = name.clone();
     match app.engine().write(move |engine| engine.mempool.add_prover(&kept, &known)).await?? {
         ProverAdded::Yes => Ok(Json(ProverView { name, added: known.added })),

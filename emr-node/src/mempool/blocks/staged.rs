@@ -23,7 +23,7 @@ pub struct Upload {
     pub size: u64,
     /// The time of the upload.
     pub at: UnixTime,
-    /// Whether it is a patient's key directory, which has room of its own.
+    /// Whether it is a patient's key directory, which has its own space.
     pub is_directory: bool,
     /// How much may be in staging.
     pub staging: Staging,
@@ -49,7 +49,7 @@ impl Staging {
         Usage { bytes: self.all.bytes.min(self.free.saturating_add(used.bytes) / 2), ..self.all }
     }
 
-    /// What one account may have, if all together have `used`. The less room there is, the less.
+    /// What one account may have, if all together have `used`. It is less if there is less space.
     fn of_each(&self, used: Usage) -> Usage {
         let all = self.of_all(used);
         let within = |quarters| used.bytes < all.bytes / 4 * quarters && used.blocks < all.blocks / 4 * quarters;
@@ -203,7 +203,7 @@ impl Mempool {
         Ok(noted)
     }
 
-    /// How much an account has in staging, without the directories that have room of their own.
+    /// How much an account has in staging, without the directories, which have their own space.
     ///
     /// # Errors
     /// [`MempoolError`].
@@ -213,7 +213,7 @@ impl Mempool {
         Ok(row.map(|row| Usage::from(row.value())).unwrap_or_default())
     }
 
-    /// How much all accounts together have in staging, without the directories that have room of their own.
+    /// How much all accounts together have in staging, without the directories, which have their own space.
     ///
     /// # Errors
     /// [`MempoolError`].

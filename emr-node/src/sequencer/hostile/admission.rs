@@ -9,8 +9,8 @@ impl World {
     }
 }
 
-/// Both operations were admitted on one state. The writer applies the first. It does not trust the second one's check, which was on a state that
-/// is over, and stores nothing.
+/// Both operations were admitted on one state. The writer applies the first. It does not trust the second one's check,
+/// which was on a state that is over, and stores nothing.
 #[test]
 fn an_admission_on_an_earlier_state_is_not_trusted() -> Test {
     let world = world(1)?;
@@ -35,6 +35,6 @@ fn an_admission_is_for_its_operation() -> Test {
     let forged = Operation { salt: Fr::from(2), ..good.operation }.sign(world.domain, &key(DOCTOR), None);
     let admission = world.admit(good)?;
     assert_eq!(world.keep(forged, admission)?, Err(RequestErrorKind::Refused));
-    assert!(world.engine.state().open.is_empty());
+    assert_eq!(world.engine.state().open.len(), 0);
     Ok(())
 }

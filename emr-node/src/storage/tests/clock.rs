@@ -3,8 +3,8 @@
 use super::scene::*;
 use crate::{mempool::Usage, storage::quota::Quotas};
 
-/// While the clock was years ahead, blocks were uploaded and a record was deleted. After it is set right, all of that
-/// goes in its time, and not years later. What is needed stays.
+/// While the clock was years ahead, blocks were uploaded and a record was deleted. After the clock is corrected, all of
+/// these blocks go after their time, and not years later. Needed blocks stay.
 #[tokio::test]
 async fn what_a_wrong_clock_dated_goes_in_its_time() -> Outcome {
     let mut scene = Scene::new(Quotas::DEFAULT).await?;
@@ -34,7 +34,7 @@ async fn what_a_wrong_clock_dated_goes_in_its_time() -> Outcome {
     Ok(())
 }
 
-/// The clock is set back by years, and stays so. Uploads go in their time, and not years later.
+/// The clock is set back by years, and stays there. Uploads go after their time, and not years later.
 #[tokio::test]
 async fn a_clock_that_is_set_back_removes_nothing_early() -> Outcome {
     let mut scene = Scene::new(Quotas::DEFAULT).await?;

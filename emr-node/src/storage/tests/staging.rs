@@ -99,5 +99,15 @@ async fn there_is_room_for_a_few_directories_of_each_patient() -> Outcome {
         directory(&scene, PATIENT).await?;
     }
     assert_eq!(directory(&scene, PATIENT).await.expect_err("more than a few").kind, RequestErrorKind::Unavailable);
+
+    // Uploads that nothing refers to go after an hour now, and make room.
+    scene.sweep().await?;
+    assert!(directory(&scene, PATIENT).await.is_err(), "an hour has not passed");
+    let before = scene.stored()?.len();
+    scene.pass(2);
+    scene.sweep().await?;
+    assert_eq!(before - scene.stored()?.len(), 32 + 3);
+    directory(&scene, PATIENT).await?;
+    scene.revoke(64).await?;
     Ok(())
 }

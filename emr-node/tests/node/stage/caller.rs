@@ -2,7 +2,6 @@
 
 use std::{error, time::Duration};
 
-use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use emr_api::encryption::CommittedKey;
 use emr_api::{
     BlockPut, LoginChallenge, LoginChallengeRequest, LoginRequest, LoginToken, NodeStatus, PatientView, Problem,
@@ -49,6 +48,14 @@ pub(crate) fn code<T: std::fmt::Debug>(answer: Answer<T>) -> String {
     }
 }
 
+/// A request body with another text in one field, named by its path (`stored.salt`).
+pub(crate) fn with_field(body: &impl Serialize, field: &str, text: String) -> Outcome<serde_json::Value> {
+    let mut body = serde_json::to_value(body)?;
+    let old = body.pointer_mut(&format!("/{}", field.replace('.', "/"))).ok_or("no such field")?;
+    *old = text.into();
+    Ok(body)
+}
+
 /// A participant, or a stranger, who sends requests to the node.
 #[derive(Clone, Debug)]
 pub(crate) struct Caller {
@@ -81,7 +88,7 @@ impl Caller {
         let mut caller = Self::anonymous(url, domain, person, account);
         let login = caller.sign_in().await?;
         let login_token: LoginToken = caller.post("v1/login", &login).await?;
-        caller.token = Some(login_token.token);
+        caller.token = Some(hex::encode(login_token.token));
         Ok(caller)
     }
 
@@ -106,25 +113,23 @@ impl Caller {
         url: &str,
     ) -> Outcome<LoginRequest> {
         let origin: Origin = url.parse()?;
-        let mut nonce = [0; 32];
-        hex::decode_to_slice(&challenge.nonce, &mut nonce)?;
         let signed = LoginMessage {
             domain: field::to_bytes(&self.domain.element()),
             verifier,
             account: self.account,
-            nonce,
+            nonce: challenge.nonce,
             expires: challenge.expires,
             origin: origin.digest(),
         };
         let key = CommittedKey::of(&self.person.identity);
         Ok(LoginRequest {
             account: self.account,
-            nonce: challenge.nonce.clone(),
+            nonce: challenge.nonce,
             expires: challenge.expires,
-            origin: origin.to_string(),
-            public_key: BASE64.encode(key.key.to_der()),
-            commitment_salt: key.salt.map(hex::encode).unwrap_or_default(),
-            signature: BASE64.encode(signed.sign(self.person.identity.rsa())),
+            origin,
+            public_key: key.key,
+            commitment_salt: key.salt,
+            signature: signed.sign(self.person.identity.rsa()),
         })
     }
 
@@ -180,7 +185,7 @@ impl Caller {
             Codec::DagCbor => "dag-cbor",
         };
         let put: BlockPut = read(&self.post_bytes(&format!("v1/blocks?codec={name}"), bytes.to_vec()).await?);
-        assert_eq!(put.cid, cid_of(codec, bytes).to_string());
+        assert_eq!(put.cid, cid_of(codec, bytes));
         Ok(cid_of(codec, bytes))
     }
 

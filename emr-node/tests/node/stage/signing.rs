@@ -89,7 +89,7 @@ impl Caller {
             directory_after: after,
         });
         let signed = self.sign(self.account, action);
-        let submission = Submission { signed, stored: None, epoch: None, directory: Some(cid.to_string()) };
+        let submission = Submission { signed, stored: None, epoch: None, directory: Some(cid) };
         self.submit(&submission).await?;
         Ok(submission)
     }
@@ -107,7 +107,7 @@ impl Caller {
             directory_after: after,
         });
         let signed = self.sign(self.account, action);
-        let submission = Submission { signed, stored: None, epoch: None, directory: Some(cid.to_string()) };
+        let submission = Submission { signed, stored: None, epoch: None, directory: Some(cid) };
         self.submit(&submission).await?;
         Ok(submission)
     }
@@ -138,7 +138,7 @@ impl Caller {
         let action = Action::PutRecord(PutRecord { slot, expected: Revision::ZERO, leaf });
         Submission {
             signed: self.sign(patient, action),
-            stored: Some(StoredAt { manifest: manifest.to_string(), salt: hex::encode(salt) }),
+            stored: Some(StoredAt { manifest: *manifest, salt }),
             epoch: Some(KeyEpoch::FIRST),
             directory: None,
         }

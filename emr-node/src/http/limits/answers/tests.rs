@@ -105,7 +105,7 @@ async fn an_unread_answer_keeps_its_place() -> Test {
     Ok(())
 }
 
-/// One address leaves its answers unread. The memory stays bounded, and others get their answers at its expense.
+/// One address does not read its answers. The memory stays bounded, and others get the bytes that it holds.
 #[tokio::test]
 async fn the_one_that_holds_most_gives_way() -> Test {
     let (address, limited) = serve().await?;
@@ -138,7 +138,7 @@ fn asker(last: u8) -> Asker {
     Asker::Address(crate::http::limits::ClientAddress::of([127, 0, 0, last].into()))
 }
 
-/// Among equals only answers that are read too slowly give way.
+/// If all hold the same number of bytes, only answers that are read too slowly lose theirs.
 #[test]
 fn a_slow_reader_gives_way_to_equals() {
     let mut unread = Unread { limit: 4 * LARGE, ..Unread::default() };
@@ -150,7 +150,7 @@ fn a_slow_reader_gives_way_to_equals() {
     let late = in_time + Duration::from_secs(1);
     assert_eq!(unread.take(asker(5), LARGE, None, late), Some(4));
     assert!(!unread.answers.contains_key(&0) && unread.bytes == 4 * LARGE);
-    // What was taken away is not given back a second time.
+    // Bytes that were taken away are not given back a second time.
     assert!(unread.give_back(0).is_none());
     assert_eq!(unread.bytes, 4 * LARGE);
     assert_eq!(unread.take(asker(6), 5 * LARGE, None, late), None, "larger than all of the memory");

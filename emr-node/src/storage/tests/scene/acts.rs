@@ -52,7 +52,7 @@ impl Scene {
         let authority = (who != PATIENT).then(|| GrantSlot::new(62 + who).expect("a slot"));
         let signed = operation.sign(domain(), &key(if who == PATIENT { self.patient_key } else { who }), authority);
         let epoch = stored.is_some().then_some(KeyEpoch::FIRST);
-        let submission = Submission { signed, stored, epoch, directory: directory.map(|cid| cid.to_string()) };
+        let submission = Submission { signed, stored, epoch, directory };
         self.engine.submit(self.principal(who), submission).await
     }
 
@@ -86,7 +86,7 @@ impl Scene {
             stored: element(Opaque::stored(&manifest, &salt)),
         };
         let expected = old.map_or(Revision::ZERO, |old| old.revision);
-        let at = StoredAt { manifest: manifest.to_string(), salt: hex::encode(salt) };
+        let at = StoredAt { manifest, salt };
         let receipt = self
             .submit(who, Action::PutRecord(PutRecord { slot: slot(number), expected, leaf }), Some(at), None)
             .await?;

@@ -1,0 +1,296 @@
+//! Real proofs. MockProver checks neither degrees nor verifiers.
+#![cfg(feature = "prover")]
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod changes;
+mod contract;
+
+use std::{path::PathBuf, sync::OnceLock, time::Instant};
+
+use changes::{Changes, Proven};
+use contract::{Contract, creation_code};
+
+use emr_rollup::testing::scenario::*;
+use emr_rollup::{
+    batch::{Prover as _, PublicInputs},
+    circuit::BatchCircuit,
+    primitive::field::Fr,
+    prover::{Prover, ProverError, Verifier, VerifyError, calldata, default_cache},
+    version::CircuitVersion,
+};
+use rand_chacha_03::{ChaCha20Rng, rand_core::SeedableRng};
+use revm::{
+    database::CacheDB,
+    primitives::{U256, hex},
+};
+
+/// If this variable is set, the tests write the generated files instead of comparing them.
+const REGENERATE: &str = "EMR_REGENERATE";
+
+/// The bytes of a key's creation code before the code that it creates.
+const KEY_PREFIX: usize = 10;
+
+fn prover(version: CircuitVersion) -> Prover {
+    let cache = default_cache().unwrap();
+    Prover::load_or_generate(&cache, version, |stage| eprintln!("{stage}")).unwrap()
+}
+
+fn inputs_with(public: &PublicInputs, i: usize) -> PublicInputs {
+    let mut other = *public;
+    let one = Fr::from(1);
+    match i {
+        0 => other.domain = emr_rollup::operation::Domain::new(1, [7; 20]),
+        1 => other.pre = another_root(other.pre),
+        2 => other.post = another_root(other.post),
+        3 => other.time += 1,
+        4 => other.n1 += 1,
+        5 => other.n += 1,
+        6 => other.commitment += one,
+        7 => other.z += one,
+        8 => other.y1 += one,
+        _ => other.y2 += one,
+    }
+    other
+}
+
+#[test]
+fn proofs_hold_for_their_public_inputs_only() {
+    let prover = prover(SMALL);
+    let (witness, public) = honest(SMALL);
+    let proof = prover.prove(&witness, &public).unwrap();
+    let verifier = prover.verifier();
+    assert_eq!(verifier.verify(&public, &proof), Ok(()));
+    for i in 0..PublicInputs::COUNT {
+        assert_eq!(verifier.verify(&inputs_with(&public, i), &proof), Err(VerifyError::Invalid), "input {i}");
+    }
+    for word in 0..proof.len() / 32 {
+        let mut other = proof.clone();
+        other[32 * word + 31] ^= 1;
+        assert_eq!(verifier.verify(&public, &other), Err(VerifyError::Invalid), "word {word}");
+    }
+    let short = &proof[..proof.len() - 32];
+    assert!(matches!(verifier.verify(&public, short), Err(VerifyError::Length { .. })));
+    let longer = [&proof[..], &[0; 32]].concat();
+    assert!(matches!(verifier.verify(&public, &longer), Err(VerifyError::Length { .. })));
+}
+
+/// A prover that does not check its witness gets bytes that nobody accepts.
+#[test]
+fn a_false_witness_gives_no_proof() {
+    let prover = prover(SMALL);
+    let (witness, public) = honest(SMALL);
+    let verifier = prover.verifier();
+    let one = Fr::from(1);
+    // Violates a gate (the new leaf's class), a copy (the path's sibling), a public input.
+    let mut class = witness.clone();
+    class.operations[2].new_record.class += one;
+    let mut salt = witness.clone();
+    salt.operations[0].message.salt += one;
+    let mut other = public;
+    other.post = another_root(other.post);
+    for (witness, public) in [(&class, &public), (&salt, &public), (&witness, &other)] {
+        assert!(matches!(prover.prove(witness, public), Err(ProverError::Violation(_))));
+        let circuit = BatchCircuit::new(witness, public);
+        let bytes = prover.prove_circuit(&circuit, public).unwrap();
+        assert_eq!(verifier.verify(public, &bytes), Err(VerifyError::Invalid));
+    }
+}
+
+fn compare_or_write(path: &str, content: &str) {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(path);
+    if std::env::var_os(REGENERATE).is_some() {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, content).unwrap();
+    }
+    let committed = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(committed == content, "{} is out of date: run the test with {REGENERATE}=1 and commit", path.display());
+}
+
+fn peak_memory_mib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find(|line| line.starts_with("VmHWM")).unwrap_or_default().to_owned();
+    line.split_whitespace().nth(1).and_then(|word| word.parse::<u64>().ok()).unwrap_or(0) / 1024
+}
+
+/// Tells in seconds whether the key changed. The test below takes minutes. Keys depend only on this layout.
+#[test]
+fn the_layout_is_the_one_of_the_key() {
+    let layout = BatchCircuit::blank(CircuitVersion::V1).layout_digest();
+    compare_or_write("tests/circuit_layout.digest", &format!("0x{}\n", hex::encode(layout)));
+}
+
+/// A proof of a batch with every kind of operation at full depth. All tests share it, because it takes long.
+fn full_depth() -> &'static (Verifier, Proven) {
+    static PROVEN: OnceLock<(Verifier, Proven)> = OnceLock::new();
+    PROVEN.get_or_init(|| {
+        let prover = prover(CircuitVersion::V1);
+        let start = Instant::now();
+        let proven = proven(&prover, CircuitVersion::V1);
+        let seconds = start.elapsed().as_secs_f64();
+        eprintln!("proved in {seconds:.1} s, {} bytes, peak {} MiB", proven.proof.len(), peak_memory_mib());
+        (prover.verifier(), proven)
+    })
+}
+
+fn proven(prover: &Prover, version: CircuitVersion) -> Proven {
+    let (witness, public) = honest(version);
+    Proven { public, proof: prover.prove(&witness, &public).unwrap() }
+}
+
+/// The artefact of the key's contract, in the form of the compiled contracts' artefacts.
+fn key_artifact(verifier: &Verifier) -> String {
+    let creation = verifier.key_contract();
+    let artifact = serde_json::json!({
+        "contractName": "VerifyingKey",
+        "keyDigest": verifier.key_digest().to_string(),
+        "setup": "INSECURE DEVELOPMENT SETUP: for development chains only",
+        "deployedSize": creation.len() - KEY_PREFIX,
+        "abi": [],
+        "bytecode": format!("0x{}", hex::encode(&creation)),
+    });
+    serde_json::to_string_pretty(&artifact).unwrap() + "\n"
+}
+
+/// A batch with every kind of operation at full depth is proved, and is verified natively and by the contract.
+#[test]
+fn a_full_depth_batch_is_proved_and_verified_on_an_evm() {
+    let (verifier, Proven { public, proof }) = full_depth();
+    compare_or_write("tests/circuit_key.digest", &format!("{}\n", verifier.key_digest()));
+    compare_or_write("../contracts/generated/VerifyingKey.json", &key_artifact(verifier));
+    compare_or_write("../contracts/test/generated/SnarkVerifier.sol", &verifier.solidity());
+    assert_eq!(verifier.verify(public, proof), Ok(()));
+
+    let contract = Contract::with_key(&creation_code("../contracts/generated/VerifyingKey.json"));
+    let oracle = Contract::oracle();
+    let honest = calldata(public, proof);
+    let [gas, oracles_gas] = [&contract, &oracle].map(|contract| contract.call(&honest).unwrap());
+    eprintln!(
+        "verifier {} bytes, {gas} gas; snark-verifier's {} bytes, {oracles_gas} gas",
+        contract.code.len(),
+        oracle.code.len()
+    );
+    assert!(contract.code.len() < 10_000);
+    assert!(gas < oracles_gas);
+    for i in 0..PublicInputs::COUNT {
+        assert_eq!(contract.call(&calldata(&inputs_with(public, i), proof)), None, "input {i}");
+    }
+    for word in PublicInputs::COUNT..honest.len() / 32 {
+        let mut other = honest.clone();
+        other[32 * word + 31] ^= 1;
+        assert_eq!(contract.call(&other), None, "word {word}");
+    }
+    assert_eq!(contract.call(&[]), None);
+    for (case, other) in other_encodings(&honest) {
+        assert_eq!(contract.call(&other), None, "{case}");
+    }
+}
+
+/// An operator puts another circuit's key on the chain without a compiler. The same verifier code takes its proofs.
+#[test]
+fn one_verifier_serves_every_key() {
+    let prover = prover(SMALL);
+    let Proven { public, proof } = proven(&prover, SMALL);
+    let contract = Contract::with_key(&prover.verifier().key_contract());
+    assert!(contract.call(&calldata(&public, &proof)).is_some());
+    let current = Contract::with_key(&creation_code("../contracts/generated/VerifyingKey.json"));
+    assert_eq!(current.call(&calldata(&public, &proof)), None);
+    assert!(current.code.len() == contract.code.len());
+}
+
+/// The verifier's constructor takes nothing but a contract with a key.
+#[test]
+fn the_verifier_needs_a_key() {
+    let verifier = creation_code("../contracts/artifacts/Verifier.json");
+    let key = creation_code("../contracts/generated/VerifyingKey.json");
+    let code = KEY_PREFIX;
+    let changed = |place: usize, value: u8| {
+        let mut other = key.clone();
+        other[place] = value;
+        other
+    };
+    // The code's first byte, and the format's number.
+    for (case, creation) in [("first byte", changed(code, 1)), ("format", changed(code + 1 + 32, 0))] {
+        let not_a_key = Contract::create(CacheDB::default(), &creation).unwrap();
+        let creation = [&verifier[..], &[0; 12], &not_a_key.address[..]].concat();
+        assert!(Contract::create(not_a_key.state(), &creation).is_none(), "{case}");
+    }
+    let nobody = [&verifier[..], &[0; 12], &[7; 20]].concat();
+    assert!(Contract::create(CacheDB::default(), &nobody).is_none());
+}
+
+/// Thousands of changed proofs: the native verifier, the contract and snark-verifier's contract refuse all of them.
+/// `cargo xtask soak verifier` runs this for longer.
+#[test]
+fn changed_proofs_are_refused_by_all_verifiers() {
+    const CHANGES: u64 = 3_000;
+    const WORKERS: u64 = 2;
+    let (verifier, proven_here) = full_depth();
+    let foreign = proven(&prover(SMALL), SMALL);
+    let contract = Contract::with_key(&creation_code("../contracts/generated/VerifyingKey.json"));
+    let oracle = Contract::oracle();
+    let minutes = std::env::var("EMR_SOAK_MINUTES").ok().map(|minutes| 60 * minutes.parse::<u64>().unwrap());
+    let start = Instant::now();
+    let seed = if minutes.is_some() { std::process::id().into() } else { 0 };
+    let work = |worker: u64| {
+        let rng = ChaCha20Rng::seed_from_u64(WORKERS * seed + worker);
+        let mut changes = Changes { rng, honest: proven_here, foreign: &foreign };
+        let mut count = 0;
+        while minutes.map_or(count < CHANGES / WORKERS, |seconds| start.elapsed().as_secs() < seconds) {
+            let Proven { public, proof } = changes.next();
+            let data = calldata(&public, &proof);
+            let accepted = [
+                verifier.verify(&public, &proof).is_ok(),
+                contract.call(&data).is_some(),
+                oracle.call(&data).is_some(),
+            ];
+            assert_eq!(accepted, [false; 3], "seed {seed}, worker {worker}, change {count}: {}", hex::encode(data));
+            count += 1;
+        }
+        count
+    };
+    let count: u64 = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..WORKERS).map(|worker| scope.spawn(move || work(worker))).collect();
+        workers.into_iter().map(|worker| worker.join().unwrap()).sum()
+    });
+    eprintln!("{count} changes in {:.0} s, 0 accepted", start.elapsed().as_secs_f64());
+    assert!(count >= CHANGES);
+}
+
+/// snark-verifier's contract reduces public inputs. Ours refuses one that is not below the modulus, like every other
+/// scalar.
+#[test]
+fn public_inputs_are_canonical() {
+    let (_, Proven { public, proof }) = full_depth();
+    let contract = Contract::with_key(&creation_code("../contracts/generated/VerifyingKey.json"));
+    let oracle = Contract::oracle();
+    let honest = calldata(public, proof);
+    for input in 0..PublicInputs::COUNT {
+        let mut other = honest.clone();
+        let word = changes::sum(&honest[32 * input..32 * (input + 1)], &changes::modulus());
+        other[32 * input..32 * (input + 1)].copy_from_slice(&word);
+        assert_eq!((contract.call(&other), oracle.call(&other).is_some()), (None, true), "input {input}");
+    }
+}
+
+/// Calldata that an inexact reader would read as the same proof.
+fn other_encodings(honest: &[u8]) -> Vec<(String, Vec<u8>)> {
+    let mut cases = Vec::new();
+    for extra in [&[0][..], &[1], &[0; 31], &[0; 32], &[0xff; 64], &[0; 4096]] {
+        cases.push((format!("{} bytes after the proof", extra.len()), [honest, extra].concat()));
+    }
+    for missing in [1, 31, 32, 64] {
+        cases.push((format!("{missing} bytes missing"), honest[..honest.len() - missing].to_vec()));
+    }
+    // A scalar and the scalar plus the modulus are equal modulo the modulus. Twice the modulus fits in a word, so most
+    // words have such a twin.
+    let modulus =
+        U256::from_be_slice(&hex::decode("30644e72e131a029b85045b68181585d2833e84879b9709143e1f593f0000001").unwrap());
+    for word in PublicInputs::COUNT..honest.len() / 32 {
+        let place = 32 * word..32 * (word + 1);
+        let value = U256::from_be_slice(&honest[place.clone()]);
+        let mut other = honest.to_vec();
+        other[place].copy_from_slice(&(value + modulus).to_be_bytes::<32>());
+        cases.push((format!("word {word} plus the modulus"), other));
+    }
+    cases
+}

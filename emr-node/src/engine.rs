@@ -224,9 +224,8 @@ impl Engine {
     /// The number of waiting operations, and when the oldest of them was acknowledged.
     pub(crate) fn waiting(&self) -> (usize, Option<UnixTime>) {
         let state = self.state();
-        let waiting = state.open.values().filter(|open| open.status == OperationStatus::Pending);
-        waiting.fold((0, None), |(count, oldest), open| {
-            (count + 1, Some(oldest.map_or(open.acknowledged, |oldest: UnixTime| oldest.min(open.acknowledged))))
-        })
+        let sealed = state.outstanding.as_ref().map_or(0, |record| record.operations.len());
+        let mut waiting = state.open.iter().filter(|(_, open)| open.status == OperationStatus::Pending);
+        (state.open.len().saturating_sub(sealed), waiting.next().map(|(_, open)| open.acknowledged))
     }
 }

@@ -17,14 +17,44 @@ use emr_rollup::{
 };
 
 use super::DerivationError;
-use crate::mempool::{Acknowledged, BatchRecord, Sequence};
+use crate::{
+    mempool::{Acknowledged, BatchRecord, Sequence},
+    state::open::OpenOperations,
+};
+
+/// A collection of operations: all that were ever acknowledged, or the open ones.
+pub(super) trait KnownOperations {
+    fn operation(&self, sequence: Sequence) -> Option<&Acknowledged>;
+    /// In the order of acknowledgement.
+    fn all(&self) -> Box<dyn Iterator<Item = (Sequence, &Acknowledged)> + '_>;
+}
+
+impl KnownOperations for BTreeMap<Sequence, Acknowledged> {
+    fn operation(&self, sequence: Sequence) -> Option<&Acknowledged> {
+        self.get(&sequence)
+    }
+
+    fn all(&self) -> Box<dyn Iterator<Item = (Sequence, &Acknowledged)> + '_> {
+        Box::new(self.iter().map(|(sequence, operation)| (*sequence, operation)))
+    }
+}
+
+impl KnownOperations for OpenOperations {
+    fn operation(&self, sequence: Sequence) -> Option<&Acknowledged> {
+        self.get(sequence)
+    }
+
+    fn all(&self) -> Box<dyn Iterator<Item = (Sequence, &Acknowledged)> + '_> {
+        Box::new(self.iter())
+    }
+}
 
 /// The operations among which those of a settled batch are found.
 ///
 /// L1 has hashes of what an operation wrote, but not its id. It names the leaf in the clear. So the operations are found by their leaf:
 /// then a batch costs as much as it holds, however many operations the node knows.
 pub(super) struct Candidates<'a> {
-    known: &'a BTreeMap<Sequence, Acknowledged>,
+    known: &'a dyn KnownOperations,
     settled: BTreeSet<Sequence>,
     /// Built when a batch first comes without a record of its operations.
     by_leaf: Option<BTreeMap<(AccountIndex, u8, u64), BTreeSet<Sequence>>>,
@@ -36,13 +66,13 @@ fn leaf(patient: AccountIndex, target: Target) -> (AccountIndex, u8, u64) {
 }
 
 impl<'a> Candidates<'a> {
-    pub(super) fn new(known: &'a BTreeMap<Sequence, Acknowledged>) -> Self {
+    pub(super) fn new(known: &'a dyn KnownOperations) -> Self {
         Self { known, settled: BTreeSet::new(), by_leaf: None }
     }
 
     /// The operation with this sequence, if no batch settled it so far.
     fn recorded(&self, sequence: Sequence) -> Option<&'a Acknowledged> {
-        self.known.get(&sequence).filter(|_| !self.settled.contains(&sequence))
+        self.known.operation(sequence).filter(|_| !self.settled.contains(&sequence))
     }
 
     /// The operations on the leaf of an entry of D2 that no batch settled so far, in the order of their acknowledgement.
@@ -50,14 +80,14 @@ impl<'a> Candidates<'a> {
         let (known, settled) = (self.known, &self.settled);
         let by_leaf = self.by_leaf.get_or_insert_with(|| {
             let mut by_leaf = BTreeMap::<_, BTreeSet<Sequence>>::new();
-            for (sequence, acknowledged) in known.iter().filter(|(sequence, _)| !settled.contains(sequence)) {
+            for (sequence, acknowledged) in known.all().filter(|(sequence, _)| !settled.contains(sequence)) {
                 let operation = &acknowledged.signed.operation;
-                by_leaf.entry(leaf(operation.patient, operation.action.target())).or_default().insert(*sequence);
+                by_leaf.entry(leaf(operation.patient, operation.action.target())).or_default().insert(sequence);
             }
             by_leaf
         });
         let found = entry.target().and_then(|(patient, target)| by_leaf.get(&leaf(patient, target)));
-        found.into_iter().flatten().filter_map(|sequence| Some((*sequence, known.get(sequence)?)))
+        found.into_iter().flatten().filter_map(|sequence| Some((*sequence, known.operation(*sequence)?)))
     }
 
     /// The operation was settled: it settles nothing more.

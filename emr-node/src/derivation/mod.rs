@@ -7,7 +7,7 @@
 mod decision;
 mod execute;
 
-use std::{collections::BTreeMap, sync::Arc, time::Instant};
+use std::{sync::Arc, time::Instant};
 
 use emr_api::OperationStatus;
 use emr_chain::SettledBatch;
@@ -17,7 +17,7 @@ use emr_rollup::{l1_operation::L1Operation, operation::Domain, state::ledger::Le
 use crate::{
     engine::Engine,
     mempool::{Acknowledged, BatchRecord, DerivedChanges, Mempool, MempoolError},
-    state::{NodeState, Queued, history::History},
+    state::{NodeState, Queued, history::History, open::OpenOperations},
 };
 use decision::{Decision, Shown, Tables, decide, following, hospital, record_of};
 use execute::{Candidates, Executed, execute};
@@ -135,6 +135,7 @@ pub(crate) fn derive(mempool: &Mempool, base: SettledState, l1: L1Data) -> Resul
     }
     let SettledState { batches, last_time, ledger, history } = settled;
     let seen = Instant::now();
+    let version = *ledger.trees().version();
     let ledger = Arc::new(ledger);
     let mut state = NodeState {
         soft: Arc::clone(&ledger),
@@ -143,10 +144,10 @@ pub(crate) fn derive(mempool: &Mempool, base: SettledState, l1: L1Data) -> Resul
         last_time,
         queue_head: l1.queue_head,
         queue: l1.queue.into_iter().map(|operation| Queued { operation, seen }).collect(),
-        open: BTreeMap::new(),
+        open: OpenOperations::new(&version),
         outstanding,
         history: Arc::default(),
-        pointers: Arc::new(pointers),
+        pointers: pointers.into_iter().collect(),
         hospital: None,
     };
     state.add_known(tables.operations, history);
@@ -174,9 +175,9 @@ impl Engine {
             next.settled = Arc::new(ledger);
             next.batches = number;
             next.last_time = settled.content.time;
-            let taken: Vec<_> = taken.iter().filter_map(|sequence| next.open.remove(sequence)).collect();
-            for open in next.open.values_mut() {
-                open.status = OperationStatus::Pending;
+            let taken: Vec<_> = taken.iter().filter_map(|sequence| next.open.remove(*sequence)).collect();
+            for sequence in known.into_iter().flat_map(|record| record.operations) {
+                next.open.set_status(sequence, OperationStatus::Pending);
             }
             let entries = settled.content.d1.len();
             let known = entries.min(next.queue.len());

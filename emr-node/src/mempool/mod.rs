@@ -28,14 +28,14 @@ use tokio::sync::watch;
 pub use batches::{BatchRecord, BatchStage, DerivedChanges, KeptProof, OnChain};
 pub use blocks::{BlockReference, Holding, Noted, Referenced, Released, Staging, Upload, Usage};
 pub use invitations::{InvitationUse, Invited, Inviter};
-pub use operations::{Acknowledged, Pointer, Sequence, Turn};
+pub use operations::{Acknowledged, Pointer, Reserved, Sequence, Turn};
 pub use principal::Principal;
 pub use provers::{KnownProver, MAX_PROVERS, ProverAdded};
 
 /// File name inside the node's folder.
 const FILE: &str = "mempool.redb";
 /// Version of the tables.
-const FORMAT: u32 = 7;
+const FORMAT: u32 = 8;
 /// How much free space the disk must have before the file is opened again after a failure. Bytes.
 const SPACE: usize = 4 << 20;
 /// Page cache, bytes.

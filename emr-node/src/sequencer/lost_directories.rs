@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use emr_core::AccountIndex;
 use emr_rollup::operation::{Blocks, SignedOperation};
 
-use crate::mempool::{Acknowledged, Sequence};
+use crate::{mempool::Sequence, state::open::OpenOperations};
 
 /// Why such a record is returned.
 const REASON: &str =
@@ -38,8 +38,9 @@ impl LostDirectories {
 
     /// All open records that may be sealed under a lost directory, with the reason of their return. Those that this batch does not reach are
     /// among them: the next sealing no longer knows of the change.
-    pub(super) fn records(&self, open: &BTreeMap<Sequence, Acknowledged>) -> Vec<(Sequence, String)> {
-        let lost = open.iter().filter(|(sequence, open)| self.has_keys_of(**sequence, &open.signed));
-        lost.map(|(sequence, _)| (*sequence, REASON.to_owned())).collect()
+    pub(super) fn records(&self, open: &OpenOperations) -> Vec<(Sequence, String)> {
+        let on_patients = self.0.keys().flat_map(|patient| open.on_patient(*patient));
+        let lost = on_patients.filter(|(sequence, open)| self.has_keys_of(*sequence, &open.signed));
+        lost.map(|(sequence, _)| (sequence, REASON.to_owned())).collect()
     }
 }

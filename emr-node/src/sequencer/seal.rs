@@ -10,13 +10,10 @@ use emr_rollup::{
     state::ledger::Ledger,
 };
 
-use super::{
-    lost_directories::LostDirectories,
-    order::{self, Queue},
-};
+use super::{lost_directories::LostDirectories, order::BatchOrder};
 use crate::{
     engine::Engine,
-    mempool::{Acknowledged, BatchRecord, BatchStage, MempoolError, Sequence},
+    mempool::{BatchRecord, BatchStage, MempoolError, Sequence},
     state::NodeState,
 };
 
@@ -69,15 +66,13 @@ impl Engine {
         let mut next = self.state().clone();
         if let Some(record) = &record {
             for sequence in &record.operations {
-                if let Some(open) = next.open.get_mut(sequence) {
-                    open.status = OperationStatus::Sealed { batch: record.number };
-                }
+                next.open.set_status(*sequence, OperationStatus::Sealed { batch: record.number });
             }
         }
         let mut concerned = BTreeSet::new();
         for (sequence, reason) in &returned {
             tracing::info!(sequence, reason, "an operation is returned");
-            if let Some(open) = next.open.remove(sequence) {
+            if let Some(open) = next.open.remove(*sequence) {
                 let patient = open.signed.operation.patient;
                 Arc::make_mut(&mut next.history).forget(patient, *sequence);
                 concerned.insert(patient);
@@ -98,7 +93,7 @@ impl Engine {
             batch.push_l1(&queued.operation).map_err(|_| failed())?;
         }
         for sequence in &record.operations {
-            let open = state.open.get(sequence).ok_or_else(failed)?;
+            let open = state.open.get(*sequence).ok_or_else(failed)?;
             batch.push(&open.signed).map_err(|_| failed())?;
         }
         let sealed = batch.seal().0;
@@ -113,10 +108,9 @@ impl Engine {
         }
         self.mempool.unseal(number)?;
         let mut state = self.state_mut();
-        for open in state.open.values_mut() {
-            open.status = OperationStatus::Pending;
+        for sequence in state.outstanding.take().iter().flat_map(|record| &record.operations) {
+            state.open.set_status(*sequence, OperationStatus::Pending);
         }
-        state.outstanding = None;
         Ok(())
     }
 
@@ -134,15 +128,15 @@ impl Engine {
     }
 }
 
-/// Takes entries from the head of the L1 queue, and then open operations in their order ([`order`]). An operation stays open if it needs a
+/// Takes entries from the head of the L1 queue, and then open operations in their order ([`BatchOrder`]). An operation stays open if it needs a
 /// registration that is not in this batch, or if its time has not come. Then all later operations on the same patient stay open too. Any
 /// other operation that does not execute is returned. If it changed the key directory, the records after it are returned too
 /// ([`LostDirectories`]).
 fn plan(state: &NodeState, now: UnixTime) -> Plan {
     let version = *state.settled.trees().version();
     let admitted = state.queue.len().min(version.max_l1);
-    let waiting = Queue::of(&state.open).in_order(order::share(&version));
-    let time = batch_time(state, &waiting, now);
+    let waiting = BatchOrder::of(&state.open);
+    let time = batch_time(state, waiting.clone(), now);
     let mut batch = Batch::open(Ledger::clone(&state.settled), state.batches + 1, time);
     let mut arriving = BTreeSet::new();
     for queued in state.queue.iter().take(admitted) {
@@ -180,11 +174,10 @@ fn plan(state: &NodeState, now: UnixTime) -> Plan {
 
 /// The batch's time. It is now, or earlier if a waiting operation has expired since its acknowledgement. It is never before the time of the
 /// last batch, and never so early that L1 would refuse the proved batch.
-fn batch_time(state: &NodeState, waiting: &[(Sequence, &Acknowledged)], now: UnixTime) -> UnixTime {
+fn batch_time(state: &NodeState, waiting: BatchOrder<'_>, now: UnixTime) -> UnixTime {
     let earliest = UnixTime::new(now.get().saturating_sub(MAX_BATCH_AGE - PROVING_MARGIN)).unwrap_or(UnixTime::ZERO);
     let earliest = earliest.max(state.last_time);
     let latest = waiting
-        .iter()
         .take(state.settled.trees().version().max_l2)
         .filter_map(|(_, open)| lapses(&state.soft, &open.signed))
         .filter(|lapse| *lapse >= earliest)

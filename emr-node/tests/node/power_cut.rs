@@ -133,7 +133,7 @@ impl Scene {
             patient,
             acknowledged,
             settle_by,
-            turn: None,
+            reserved: None,
             replaced: 0,
             status: OperationStatus::Pending,
         };

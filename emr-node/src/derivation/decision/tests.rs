@@ -35,7 +35,7 @@ fn acknowledged(status: OperationStatus) -> Test<Acknowledged> {
         patient: principal,
         acknowledged: UnixTime::ZERO,
         settle_by: UnixTime::ZERO,
-        turn: None,
+        reserved: None,
         replaced: 0,
         status,
     })

@@ -95,7 +95,7 @@ fn case() -> Result<Case, Box<dyn std::error::Error>> {
                 patient: principal(signed.operation.patient),
                 acknowledged: time,
                 settle_by: time,
-                turn: None,
+                reserved: None,
                 replaced: 0,
                 status,
             },

@@ -67,7 +67,7 @@ fn a_record_that_the_batch_does_not_reach_is_returned_too() -> Test {
     seal_late(&world)?.ok_or("sealed")?;
     assert!(is_returned(&world, &change)?);
     assert!(is_returned(&world, &on_top)?);
-    assert!(!world.engine.state().open.values().any(|open| open.signed == on_top));
+    assert!(!world.engine.state().open.iter().any(|(_, open)| open.signed == on_top));
     Ok(())
 }
 

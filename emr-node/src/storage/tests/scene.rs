@@ -212,7 +212,7 @@ impl Scene {
 
     /// Returns the newest open operation, like an operation that no longer executes, and starts the node again.
     pub(super) async fn give_back_newest(&mut self) -> Outcome<Option<u64>> {
-        let newest = self.engine.state().open.last_key_value().map(|(sequence, _)| *sequence);
+        let newest = self.engine.state().open.iter().next_back().map(|(sequence, _)| sequence);
         if let Some(sequence) = newest {
             self.engine.mempool.seal(None, &[(sequence, "it does not execute".to_owned())])?;
             self.restart().await?;
@@ -222,7 +222,7 @@ impl Scene {
 
     /// The newest open operation lets go of its blocks, like an operation that was returned long ago.
     pub(super) fn give_up_newest(&self) -> Outcome<Option<u64>> {
-        let newest = self.engine.state().open.last_key_value().map(|(sequence, _)| *sequence);
+        let newest = self.engine.state().open.iter().next_back().map(|(sequence, _)| sequence);
         if let Some(sequence) = newest {
             self.engine.mempool.release(sequence, usize::MAX)?;
         }

@@ -3,9 +3,8 @@
 
 use alloy::primitives::Address;
 use emr_api::receipt;
-use emr_api::{OperationStatus, Receipt, StoredAt, Submission};
+use emr_api::{NamedEpoch, OperationStatus, Receipt, StoredAt, Submission};
 use emr_core::{Cid, GrantSlot, UnixTime, cid::codec_of};
-use emr_crypto::KeyEpoch;
 use emr_rollup::operation::{Action, Kind, Operation, OperationId, SignedOperation};
 
 pub use crate::flow::fate::{Fate, Resumed};
@@ -41,7 +40,7 @@ pub(crate) struct Outgoing {
     pub(crate) operation: Operation,
     pub(crate) authority: Option<GrantSlot>,
     pub(crate) stored: Option<StoredAt>,
-    pub(crate) epoch: Option<KeyEpoch>,
+    pub(crate) epoch: Option<NamedEpoch>,
     pub(crate) directory: Option<Cid>,
     pub(crate) intent: Option<String>,
     pub(crate) blocks: Vec<(Cid, Vec<u8>)>,

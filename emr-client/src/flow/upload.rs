@@ -305,7 +305,7 @@ impl Client {
                 operation,
                 authority,
                 stored: Some(StoredAt { manifest: sealed.manifest, salt: sealed.storage_salt }),
-                epoch: Some(current.epoch()),
+                epoch: Some(current.into()),
                 directory: None,
                 intent: Some(intent.to_owned()),
                 key: Some(BASE64.encode(sealed.key.wrap(&self.keys.committed_key().key, &context).ciphertext)),

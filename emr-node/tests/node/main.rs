@@ -3,6 +3,7 @@
 mod access;
 mod crash;
 mod dishonest_l1;
+mod epochs;
 mod flood;
 mod forged_invitations;
 mod full_disk;

@@ -9,7 +9,6 @@ use emr_core::{
     AccountEpoch, AccountIndex, Class, Codec, GrantSlot, Opaque, Purpose, Reason, RecordSlot, RecordStatus, Revision,
     Rights, Role, UnixTime, Uses, Version, cid::cid_of,
 };
-use emr_crypto::{KeyEpoch, PatientDirectory};
 use emr_ipfs::{Blockstore, Cid, DiskStore};
 use emr_rollup::{
     batch::{D1Entry, D2Entry},
@@ -25,7 +24,7 @@ use emr_rollup::{
     state::leaf::{GrantLeaf, RecordLeaf},
     version::CircuitVersion,
 };
-use emr_testkit::people::people;
+use emr_testkit::directories::{first_directory, first_epoch};
 
 mod acts;
 

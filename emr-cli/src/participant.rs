@@ -117,7 +117,7 @@ pub async fn open(options: &Options, role: Role) -> Result<Client, Failure> {
     if role == Role::Patient && resumed.iter().any(|resumed| resumed.kind != Kind::PutRecord && settled(resumed)) {
         let repaired = client.repair_directory().await;
         if repaired?.is_some() {
-            eprintln!("somebody whose access was revoked still had keys for new records: new keys are on their way");
+            eprintln!("somebody whose access has ended still had keys for new records: new keys are on their way");
         }
     }
     if let Some(line) = outbox::notice(client.profile().outbox(), role) {

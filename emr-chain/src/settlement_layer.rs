@@ -119,6 +119,12 @@ pub trait SettlementLayer: Send + Sync {
     /// # Errors
     /// Returns [`RollupError::BatchData`] if a transaction is missing or differs from its event.
     fn batches(&self, from_block: u64) -> impl Future<Output = Result<Vec<SettledBatch>, RollupError>> + Send;
+
+    /// The batch with this number, or `None` if it is not settled. The newest blocks are searched first. Checked like [`Self::batches`].
+    ///
+    /// # Errors
+    /// Returns [`RollupError::BatchData`] if its transaction is missing or differs from its event.
+    fn batch(&self, number: u64) -> impl Future<Output = Result<Option<SettledBatch>, RollupError>> + Send;
 }
 
 impl<P: Provider> SettlementLayer for Rollup<P> {
@@ -174,16 +180,26 @@ impl<P: Provider> SettlementLayer for Rollup<P> {
         let filter = self.events(EmrRollup::BatchSettled::SIGNATURE_HASH);
         let mut batches = Vec::new();
         for log in self.logs(filter, from_block.max(self.deployed_at())).await? {
-            let event = decode::<EmrRollup::BatchSettled>(&log)?;
-            let (tx_hash, block_number) = position(&log)?;
-            let transaction = self.provider().get_transaction_by_hash(tx_hash).await?;
-            let input = transaction.as_ref().map(|transaction| transaction.input());
-            let input =
-                input.ok_or(RollupError::BatchData { number: event.number, why: "its transaction is missing" })?;
-            let content = BatchContent::from_calldata(input, &event)?;
-            batches.push(SettledBatch { number: event.number, tx_hash, block_number, content });
+            batches.push(self.settled_batch(&log).await?);
         }
         Ok(batches)
+    }
+
+    async fn batch(&self, number: u64) -> Result<Option<SettledBatch>, RollupError> {
+        let filter = self.events(EmrRollup::BatchSettled::SIGNATURE_HASH).topic1(B256::from(U256::from(number)));
+        let mut end = self.provider().get_block_number().await?;
+        while end >= self.deployed_at() {
+            let first = end.saturating_sub(LOG_WINDOW - 1).max(self.deployed_at());
+            for log in self.logs_between(filter.clone(), first, end).await? {
+                let batch = self.settled_batch(&log).await?;
+                if batch.number == number {
+                    return Ok(Some(batch));
+                }
+            }
+            let Some(before) = first.checked_sub(1) else { break };
+            end = before;
+        }
+        Ok(None)
     }
 }
 
@@ -261,6 +277,17 @@ const LOG_WINDOW: u64 = 10_000;
 const NAMED_ENTRIES: u64 = 64;
 
 impl<P: Provider> Rollup<P> {
+    /// Decodes the batch of an event from the calldata of its transaction.
+    async fn settled_batch(&self, log: &Log) -> Result<SettledBatch, RollupError> {
+        let event = decode::<EmrRollup::BatchSettled>(log)?;
+        let (tx_hash, block_number) = position(log)?;
+        let transaction = self.provider().get_transaction_by_hash(tx_hash).await?;
+        let input = transaction.as_ref().map(|transaction| transaction.input());
+        let input = input.ok_or(RollupError::BatchData { number: event.number, why: "its transaction is missing" })?;
+        let content = BatchContent::from_calldata(input, &event)?;
+        Ok(SettledBatch { number: event.number, tx_hash, block_number, content })
+    }
+
     pub(crate) fn events(&self, signature: B256) -> Filter {
         Filter::new().address(self.instance().contract).event_signature(signature)
     }
@@ -269,6 +296,10 @@ impl<P: Provider> Rollup<P> {
     /// range or for the size of the answer, the request is repeated in halves, down to single blocks.
     pub(crate) async fn logs(&self, filter: Filter, from_block: u64) -> Result<Vec<Log>, RollupError> {
         let last = self.provider().get_block_number().await?;
+        self.logs_between(filter, from_block, last).await
+    }
+
+    async fn logs_between(&self, filter: Filter, from_block: u64, last: u64) -> Result<Vec<Log>, RollupError> {
         let mut logs = Vec::new();
         let mut first = from_block;
         let mut window = LOG_WINDOW;

@@ -4,8 +4,8 @@ use std::{io::Write, path::PathBuf};
 
 use clap::{Parser, Subcommand};
 use emr_chain::SettlementLayer;
-use emr_client::client::Client;
-use emr_core::{Class, Reason, Role, StateRoot};
+use emr_client::{client::Client, flow::replaced::EditClass};
+use emr_core::{Class, Purpose, Reason, Role, StateRoot};
 use emr_rollup::{
     batch::{BatchData, D1Entry, D2Entry},
     state::StateTrees,
@@ -77,9 +77,12 @@ enum Command {
         record: RecordName,
         /// The FHIR file
         file: PathBuf,
-        /// Move the record to another class
-        #[arg(long)]
+        /// The record's class. Needed if the record is not settled, or if you may not read it
+        #[arg(long, conflicts_with = "move_to")]
         class: Option<Class>,
+        /// Move the record to another class
+        #[arg(long, value_name = "CLASS")]
+        move_to: Option<Class>,
         #[command(flatten)]
         target: Target,
     },
@@ -100,6 +103,9 @@ enum Command {
     Request {
         /// The record: PATIENT/SLOT
         record: RecordName,
+        /// The record's class: you sign for it
+        #[arg(long)]
+        class: Class,
         /// The reason: treatment, emergency, payment, operations, research, patient-request, public-health
         #[arg(long, value_parser = parse_purpose)]
         purpose: Reason,
@@ -166,7 +172,12 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
             let written = written?;
             records::written(&client, &written, wait, json).await
         }
-        Command::Edit { record: name, file, class, target } => {
+        Command::Edit { record: name, file, class, move_to, target } => {
+            let class = match (class, move_to) {
+                (_, Some(to)) => EditClass::MoveTo(to),
+                (Some(class), None) => EditClass::Stated(class),
+                (None, None) => EditClass::Proved,
+            };
             let record = records::read_fhir(&file)?;
             let client = participant::open(&options, DOCTOR).await?;
             let card = cards::patient(&client, Some(name.patient), target.patient.as_deref()).await?;
@@ -185,9 +196,9 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
             let list = client.records(&card).await?;
             records::list(card.registered().or_exit(Exit::Input)?, &list, json)
         }
-        Command::Request { record: name, purpose, target } => {
+        Command::Request { record: name, class, purpose, target } => {
             let client = participant::open(&options, DOCTOR).await?;
-            request(&client, name, purpose, &target, json).await
+            request(&client, name, Purpose { reason: purpose, class }, &target, json).await
         }
         Command::Get { record: name, output, purpose, patient } => {
             let client = participant::open(&options, DOCTOR).await?;
@@ -225,19 +236,22 @@ impl Answer for Requested {
 async fn request(
     client: &Client,
     name: RecordName,
-    reason: Reason,
+    purpose: Purpose,
     target: &Target,
     json: bool,
 ) -> Result<(), Failure> {
     let card = cards::patient(client, Some(name.patient), target.patient.as_deref()).await?;
+    let Purpose { reason, class } = purpose;
     let list = client.records(&card).await?;
-    let record = list.iter().find(|record| record.slot == name.slot);
-    let class = record
-        .ok_or_else(|| {
-            Failure::new(Exit::Refused, format!("there is no record {name} that you may know of; `list` shows them"))
-        })?
-        .leaf
-        .class;
+    let record = list.iter().find(|record| record.slot == name.slot).ok_or_else(|| {
+        Failure::new(Exit::Refused, format!("there is no record {name} that you may know of; `list` shows them"))
+    })?;
+    // The request stays in the patient's audit chain, so the node does not choose its class.
+    if record.leaf.class != class {
+        let listed = record.leaf.class;
+        let message = format!("record {name} is in class {class}, you say, but the node lists it in {listed}");
+        return Err(Failure::new(Exit::Input, message));
+    }
     let requested = client.request(&card, class, reason).await?;
     let promise = records::promise(client, &requested.acknowledged, target.wait).await?;
     print(&Requested { patient: name.patient.get(), class, reason, promise }, json)

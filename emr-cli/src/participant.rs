@@ -117,7 +117,7 @@ pub async fn open(options: &Options, role: Role) -> Result<Client, Failure> {
     if role == Role::Patient && resumed.iter().any(|resumed| resumed.kind != Kind::PutRecord && settled(resumed)) {
         let repaired = client.repair_directory().await;
         if repaired?.is_some() {
-            eprintln!("somebody whose access was revoked still had keys for new records: new keys are on their way");
+            eprintln!("somebody whose access has ended still had keys for new records: new keys are on their way");
         }
     }
     if let Some(line) = outbox::notice(client.profile().outbox(), role) {
@@ -126,32 +126,37 @@ pub async fn open(options: &Options, role: Role) -> Result<Client, Failure> {
     Ok(client)
 }
 
-/// Reports the outcome of operations of earlier runs, one line for each kind and outcome. Omits settled grants and
-/// revocations, because that is the expected outcome. Does report settled records: people who repeat an interrupted
-/// upload must learn that it succeeded.
+/// Reports the outcome of operations of earlier runs, one line for each kind and outcome, with the newest reason: the node writes the reasons,
+/// so they must not decide how many lines there are. Omits settled grants and revocations, because that is the expected outcome. Does report
+/// settled records: people who repeat an interrupted upload must learn that it succeeded.
 fn summary(resumed: &[Resumed]) -> Vec<String> {
-    let mut lines: BTreeMap<(String, &str, String), Vec<String>> = BTreeMap::new();
+    let mut lines: BTreeMap<(String, &str), (Vec<String>, &str)> = BTreeMap::new();
     for resumed in resumed {
-        let (outcome, detail) = match &resumed.fate {
-            Fate::Settled { .. } if resumed.kind == Kind::PutRecord => ("in force", String::new()),
-            Fate::Acknowledged => ("handed in now", String::new()),
-            Fate::Returned { reason } => ("returned", format!(": {reason}")),
-            Fate::Refused { reason } => ("refused", format!(": {reason}")),
-            Fate::Replaced { .. } => ("a newer one took its place", String::new()),
-            Fate::Lapsed => ("lapsed before a batch took it", String::new()),
+        let (outcome, reason) = match &resumed.fate {
+            Fate::Settled { .. } if resumed.kind == Kind::PutRecord => ("in force", ""),
+            Fate::Acknowledged => ("handed in now", ""),
+            Fate::Returned { reason } => ("returned", reason.as_str()),
+            Fate::Refused { reason } => ("refused", reason.as_str()),
+            Fate::Replaced { .. } => ("a newer one took its place", ""),
+            Fate::Lapsed => ("lapsed before a batch took it", ""),
             _ => continue,
         };
-        let line = (resumed.kind.to_string(), outcome, detail);
-        lines.entry(line).or_default().push(resumed.operation.to_string()[..8].to_owned());
+        let (operations, newest) = lines.entry((resumed.kind.to_string(), outcome)).or_default();
+        operations.push(resumed.operation.to_string()[..8].to_owned());
+        *newest = reason;
     }
     lines
         .into_iter()
-        .map(|((kind, outcome, detail), operations)| match &operations[..] {
-            [one] => format!("{kind} {one} of an earlier run: {outcome}{detail}"),
-            [first, .., last] => {
-                format!("{} {kind} of earlier runs ({first} to {last}): {outcome}{detail}", operations.len())
+        .map(|((kind, outcome), (operations, reason))| {
+            let separator = if reason.is_empty() { "" } else { ": " };
+            match &operations[..] {
+                [one] => format!("{kind} {one} of an earlier run: {outcome}{separator}{reason}"),
+                [first, .., last] => {
+                    let count = operations.len();
+                    format!("{count} {kind} of earlier runs ({first} to {last}): {outcome}{separator}{reason}")
+                }
+                [] => String::new(),
             }
-            [] => String::new(),
         })
         .collect()
 }
@@ -241,6 +246,12 @@ mod tests {
         assert_eq!(lines.len(), 2, "{lines:?}");
         assert!(lines[0].starts_with("118 ") && lines[0].ends_with("in force"), "{lines:?}");
         assert!(lines[1].ends_with(&reason), "{lines:?}");
+
+        // The node writes another reason for each record. The newest one is shown.
+        let refused = |number: u32| of(number, Kind::PutRecord, Fate::Refused { reason: format!("reason {number}") });
+        let lines = summary(&(1..=500).map(refused).collect::<Vec<_>>());
+        assert_eq!(lines.len(), 1, "{} lines", lines.len());
+        assert!(lines[0].starts_with("500 ") && lines[0].ends_with(": refused: reason 500"), "{lines:?}");
         Ok(())
     }
 }

@@ -179,6 +179,7 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
             let answer = GrantAnswer {
                 grant: Access::of(granted.slot.get(), &granted.grant),
                 promise,
+                stays_open: granted.stays_open.classes().collect(),
                 may_take_effect_until: until,
             };
             print(&answer, json)
@@ -302,6 +303,7 @@ async fn revoke(
 #[derive(Debug, Serialize)]
 struct GrantAnswer {
     grant: Access,
+    stays_open: Vec<Class>,
     may_take_effect_until: String,
     #[serde(flatten)]
     promise: records::Promise,
@@ -310,6 +312,11 @@ struct GrantAnswer {
 impl Answer for GrantAnswer {
     fn write(&self, out: &mut dyn Write) -> std::io::Result<()> {
         self.grant.write(out)?;
+        if !self.stays_open.is_empty() {
+            let classes: Vec<_> = self.stays_open.iter().map(Class::to_string).collect();
+            let classes = classes.join(", ");
+            writeln!(out, "  they could already read {classes}: what they could open until now stays open to them")?;
+        }
         self.promise.write(out)
     }
 }

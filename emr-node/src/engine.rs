@@ -21,6 +21,7 @@ use crate::{
     sequencer::{Replacements, Walks},
     state::NodeState,
     storage::{InUse, Notes, quota::Quotas},
+    tasks::Tasks,
 };
 
 /// The message after a writer panicked.
@@ -51,6 +52,7 @@ pub(crate) struct Engine {
     halted: RwLock<Option<String>>,
     /// A writer panicked: the state may differ from the file.
     panicked: AtomicBool,
+    pub(crate) tasks: Arc<Tasks>,
     /// Notified whenever there may be something to do.
     pub(crate) wake: Notify,
 }
@@ -101,6 +103,7 @@ impl Engine {
             quotas,
             halted: RwLock::new(None),
             panicked: AtomicBool::new(false),
+            tasks: Arc::default(),
             wake: Notify::new(),
         }
     }
@@ -190,8 +193,11 @@ impl Engine {
         self.halt_reason().map(|reason| format!("it takes only Revokes: {reason}"))
     }
 
-    /// Why the node accepts only Revokes, or `None` if L1 can be followed.
+    /// Why the node accepts only Revokes. `None` if L1 can be followed and all vital tasks run.
     pub(crate) fn halt_reason(&self) -> Option<String> {
+        if let Some(ended) = self.tasks.vital_ended() {
+            return Some(ended.to_string());
+        }
         self.halted.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -218,9 +224,8 @@ impl Engine {
     /// The number of waiting operations, and when the oldest of them was acknowledged.
     pub(crate) fn waiting(&self) -> (usize, Option<UnixTime>) {
         let state = self.state();
-        let waiting = state.open.values().filter(|open| open.status == OperationStatus::Pending);
-        waiting.fold((0, None), |(count, oldest), open| {
-            (count + 1, Some(oldest.map_or(open.acknowledged, |oldest: UnixTime| oldest.min(open.acknowledged))))
-        })
+        let sealed = state.outstanding.as_ref().map_or(0, |record| record.operations.len());
+        let mut waiting = state.open.iter().filter(|(_, open)| open.status == OperationStatus::Pending);
+        (state.open.len().saturating_sub(sealed), waiting.next().map(|(_, open)| open.acknowledged))
     }
 }

@@ -11,6 +11,7 @@ mod request_error;
 mod sequencer;
 mod state;
 mod storage;
+mod tasks;
 
 pub use derivation::DerivationError;
 pub use http::limits::Limits;
@@ -20,3 +21,4 @@ pub use node::{Node, NodeConfig, RunningNode, StartError};
 pub use pipeline::policy::SealPolicy;
 pub use pipeline::prove::{Activity, ProverConfig, ProvingError};
 pub use state::history::SESSION_SECONDS;
+pub use tasks::{NodeTask, TaskEnded};

@@ -15,7 +15,7 @@ use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 use url::Url;
 
 use crate::{
-    derivation::{self, DerivationError},
+    derivation::{DerivationError, SettledState, derive},
     engine::{Engine, EngineParts},
     http::{
         FairListener, Peer,
@@ -31,6 +31,7 @@ use crate::{
     pipeline::policy::SealPolicy,
     pipeline::prove::{Activity, ProverConfig, Proving},
     storage::{self, quota::Quotas},
+    tasks::{NodeTask, TaskEnded},
 };
 
 /// How often the node reads L1: if L1 is on this machine, and otherwise.
@@ -176,7 +177,7 @@ impl Node {
         let instance = *rollup.instance();
         let domain = Domain::new(instance.chain_id, instance.contract.into_array());
         let derived = tokio::task::spawn_blocking(move || {
-            let state = derivation::derive(&mempool, domain, version, view)?;
+            let state = derive(&mempool, SettledState::genesis(domain, version), view)?;
             Ok::<_, DerivationError>((mempool, state))
         });
         let (mempool, state) = derived.await.map_err(|_| StartError::Stopped)?.map_err(FollowError::from)?;
@@ -229,20 +230,22 @@ async fn serve(
     let app = router(Arc::new(App::new(Arc::clone(&pipeline), &config.limits, origins)), stopped.clone());
     let app = app.into_make_service_with_connect_info::<Peer>();
     let connections = config.limits.connections;
-    let server = tokio::spawn(async move {
+    let tasks = Arc::clone(&pipeline.engine.tasks);
+    let serving = async move {
         let ended = async move {
             // An error means that the handle was dropped.
             let _ = stopped.wait_for(|stopped| *stopped).await;
         };
         // Serving ends only through `ended`.
         let _ = axum::serve(FairListener::new(listener, connections), app).with_graceful_shutdown(ended).await;
-    });
+    };
+    let server = tasks.spawn(NodeTask::Serve, stop.subscribe(), serving);
     let every = if config.endpoint.is_this_machine() { FOLLOW_HERE } else { FOLLOW_ELSEWHERE };
     let (following, running) = (Arc::clone(&pipeline), Arc::clone(&pipeline));
     let workers = vec![
-        tokio::spawn(async move { following.follow(every).await }),
-        tokio::spawn(async move { running.run(proofs).await }),
-        tokio::spawn(storage::run(Arc::clone(&pipeline.engine))),
+        tasks.spawn(NodeTask::Follow, stop.subscribe(), async move { following.follow(every).await }),
+        tasks.spawn(NodeTask::Settle, stop.subscribe(), async move { running.run(proofs).await }),
+        tasks.spawn(NodeTask::Sweep, stop.subscribe(), storage::run(Arc::clone(&pipeline.engine))),
     ];
     tracing::info!(%url, "serving");
     Ok(RunningNode { url, pipeline, stop, server, workers })
@@ -257,6 +260,12 @@ impl RunningNode {
     /// The node's activity, as it changes.
     pub fn activity(&self) -> watch::Receiver<Activity> {
         self.pipeline.activity()
+    }
+
+    /// Resolves if a bug has ended a task without which the node keeps no promise. Until it is stopped, the node then serves what it has
+    /// and accepts only Revokes. Stop it and start it again.
+    pub fn failed(&self) -> impl Future<Output = TaskEnded> + Send + use<> {
+        Arc::clone(&self.pipeline.engine.tasks).failed()
     }
 
     /// Stops the node. It accepts no new requests, and gives running ones a moment. The next start continues unfinished

@@ -3,6 +3,8 @@
 pub mod again;
 #[cfg(feature = "chain")]
 pub mod chain;
+#[cfg(feature = "people")]
+pub mod directories;
 #[cfg(feature = "node")]
 pub mod node;
 pub mod part;

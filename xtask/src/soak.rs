@@ -11,7 +11,7 @@ use crate::checks::{self, CheckError};
 pub(crate) enum Soak {
     /// Floods of connections, slow bodies, submissions and registrations, while a patient revokes grants
     Http,
-    /// Ten thousand accounts that fill the mempool, while a patient revokes a grant; runs once, without a time limit
+    /// Ten thousand accounts that fill all places for operations, while a patient revokes a grant; runs once, without a time limit
     Mempool,
     /// Random histories of uploads, records, deletions, reorganisations and crashes, while the block store is swept
     Storage,

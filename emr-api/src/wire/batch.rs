@@ -58,6 +58,8 @@ pub struct NodeHealth {
     pub oldest: Option<UnixTime>,
     /// How many operations are not settled yet although their receipt's time is over.
     pub overdue: u64,
+    /// What the node does not do any more, because a bug ended the task: for people.
+    pub ended_tasks: Vec<String>,
 }
 
 /// The progress of a proof.

@@ -52,7 +52,7 @@ pub use self::{
     batch::{BatchView, NodeHealth, NodeStatus, ProofJob, ProofProgress},
     hospital::{InviterView, NewProver, ProverView},
     login::{LoginChallenge, LoginChallengeRequest, LoginRequest, LoginToken},
-    operation::{OperationStatus, Receipt, StoredAt, Submission},
+    operation::{NamedEpoch, OperationStatus, Receipt, StoredAt, Submission},
     patient::{GrantView, MedicalProof, PatientView},
     record::{RecordProof, RecordSummary, RecordView},
     storage::{BlockPut, StorageAmount, StorageView, WriterStorage},

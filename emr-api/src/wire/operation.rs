@@ -1,7 +1,7 @@
 //! Handing in an operation, the promise for it, and what became of it.
 
 use emr_core::{Cid, UnixTime};
-use emr_crypto::KeyEpoch;
+use emr_crypto::{EpochPublicKey, KeyEpoch};
 use emr_rollup::operation::{OperationId, SignedOperation};
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +18,23 @@ pub struct StoredAt {
     pub salt: [u8; 32],
 }
 
+/// The epoch of a class, as a submission names it. Two key directories that were made from the same one have equal epoch numbers and different
+/// keys, so the number alone does not tell which key a record is sealed to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NamedEpoch {
+    /// The epoch's number.
+    pub number: KeyEpoch,
+    /// The epoch's public key (X25519), as the key directory shows it.
+    #[serde(with = "As::<Hex<32>>")]
+    pub key: [u8; 32],
+}
+
+impl From<EpochPublicKey> for NamedEpoch {
+    fn from(public: EpochPublicKey) -> Self {
+        Self { number: public.epoch(), key: *public.as_bytes() }
+    }
+}
+
 /// An operation with the addresses to which it commits.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Submission {
@@ -25,9 +42,10 @@ pub struct Submission {
     pub signed: SignedOperation,
     /// PutRecord: the address of the record.
     pub stored: Option<StoredAt>,
-    /// PutRecord: the epoch of its class under which the record is sealed. If that epoch is over, the node answers `stale`, and the writer
-    /// seals again to the current epoch. A node cannot see whether the epoch is true. A writer who lies gives their record to old readers.
-    pub epoch: Option<KeyEpoch>,
+    /// PutRecord: the epoch of its class under which the record is sealed. If the key directory in force has another epoch or another key, the
+    /// node answers `stale`, and the writer seals again to the current epoch. A node cannot see whether the epoch is true. A writer who lies
+    /// gives their record to old readers.
+    pub epoch: Option<NamedEpoch>,
     /// SetGrant and Revoke: CID of the new key directory.
     #[serde(default, with = "Maybe::<CidText>")]
     pub directory: Option<Cid>,

@@ -89,6 +89,7 @@ async fn a_refused_query_is_repeated_in_parts() -> Outcome {
         let (rollup, _) = limited(&world, Limits { blocks, values: 64 }).await?;
         assert_eq!(rollup.queue_entries(0..70, 0).await?, told, "{blocks} blocks");
         assert_eq!(rollup.batches(0).await?, settled, "{blocks} blocks");
+        assert_eq!(rollup.batch(1).await?.as_ref(), settled.first(), "{blocks} blocks");
     }
     // If a node refuses even a single block, its error is returned.
     let (rollup, _) = limited(&world, Limits { blocks: 0, values: 64 }).await?;

@@ -51,6 +51,10 @@ async fn settles_and_is_read_back(world: World) -> Outcome {
     assert_eq!((settled[0].tx_hash, settled[0].block_number), (receipt.tx_hash, receipt.block_number));
     assert_eq!((&settled[0].content, &settled[1].content), (&full, &empty));
     assert_eq!(world.rollup.batches(receipt.block_number + 1).await?, settled[1..]);
+    for number in 0..4 {
+        let expected = settled.iter().find(|batch| batch.number == number);
+        assert_eq!(world.rollup.batch(number).await?.as_ref(), expected, "{number}");
+    }
 
     // The state root is in the slot where a light client reads it.
     let header = fetch_header(world.provider(), BlockId::latest()).await?;

@@ -6,6 +6,7 @@ use emr_client::{
     ClientError,
     client::Client,
     flow::grant::{History, Terms},
+    flow::replaced::EditClass,
     flow::retrieve::{ReadError, Retrieved},
     verify::card::Card,
 };
@@ -95,7 +96,7 @@ impl Stage {
         let written = written?;
         let name = RecordName { patient: written.patient, slot: written.slot };
         tell.say(format!("record {name} version {} ({CLASS}): {}", written.version, written.record_cid));
-        let edited = timed(&mut submits, cast.doctor_a.edit(&card, name.slot, None, bundle)).await;
+        let edited = timed(&mut submits, cast.doctor_a.edit(&card, name.slot, EditClass::Proved, bundle)).await;
         let edited = edited?;
         let record_cid = edited.record_cid.to_string();
         tell.say(format!("record {name} version {}: the Bundle unchanged, {record_cid}", edited.version));
@@ -131,7 +132,7 @@ impl Stage {
             revoked.grantee,
             revoked.new_epochs.classes().count()
         ));
-        let next = timed(&mut submits, cast.doctor_a.edit(&card, name.slot, None, &draft)).await;
+        let next = timed(&mut submits, cast.doctor_a.edit(&card, name.slot, EditClass::Stated(CLASS), &draft)).await;
         let next = next?;
         tell.say(format!("doctor A wrote version {}: {}", next.version, next.record_cid));
         let second = next_batch(&cast.hospital, &site.node).await?;

@@ -102,8 +102,8 @@ async fn start(plan: &SitePlan, folder: &Path, passphrase: &SecretString) -> Res
     let site = plan.start(&key).await?;
     let (profile, identity) = open()?;
     drop(admission::enroll(profile, identity, &site).await?);
-    if !plan.listen.ip().is_loopback() {
-        eprintln!("warning: other machines reach {} over plain http, as --insecure allows", plan.listen);
+    for address in plan.listeners().filter(|address| !address.ip().is_loopback()) {
+        eprintln!("warning: other machines reach {address} over plain http, as --insecure allows");
     }
     run(site).await
 }
@@ -152,19 +152,22 @@ async fn run(site: Site) -> Result<(), Failure> {
     let mut activity = site.node.activity();
     let mut signals = Signals::listen()?;
     let mut last = Activity::Idle.to_string();
-    loop {
+    let failed = site.node.failed();
+    tokio::pin!(failed);
+    let ended = loop {
         tokio::select! {
             changed = activity.changed() => {
                 let now = activity.borrow_and_update().to_string();
-                if changed.is_err() { break; }
+                if changed.is_err() { break Ok(()); }
                 if now != last {
                     eprintln!("{now}");
                     last = now;
                 }
             }
-            () = signals.next() => break,
+            () = signals.next() => break Ok(()),
+            failed = &mut failed => break Err(Failure::new(Exit::Internal, failed.to_string())),
         }
-    }
+    };
     eprintln!(
         "stopping: waiting for requests and for what is being written, for some seconds; Ctrl-C again ends at once"
     );
@@ -173,7 +176,7 @@ async fn run(site: Site) -> Result<(), Failure> {
         () = signals.next() => eprintln!("ended at once"),
     }
     eprintln!("acknowledged operations continue at the next start");
-    Ok(())
+    ended
 }
 
 /// `deploy`: verifier and rollup on a development chain.

@@ -77,12 +77,20 @@ pub fn key_cache() -> Result<PathBuf, Failure> {
 }
 
 impl SitePlan {
+    /// The addresses where this site listens: the node's, and that of its own chain.
+    pub fn listeners(&self) -> impl Iterator<Item = SocketAddr> {
+        let own_chain = self.rpc.is_none().then_some(self.rpc_listen);
+        [self.listen].into_iter().chain(own_chain)
+    }
+
     /// Starts all parts.
     ///
     /// # Errors
     /// Returns the part that does not start, and what to do.
     pub async fn start(&self, hospital: &PrivateKeySigner) -> Result<Site, Failure> {
-        self.plain.allows_listening(self.listen).or_exit(Exit::Usage)?;
+        for address in self.listeners() {
+            self.plain.allows_listening(address).or_exit(Exit::Usage)?;
+        }
         if self.origins.is_empty() && (self.limits.behind_proxy || self.listen.ip().is_unspecified()) {
             let message =
                 "say at which address clients reach the node: --public-url URL; logins count for that address only";

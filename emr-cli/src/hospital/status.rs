@@ -46,6 +46,9 @@ fn health(health: &NodeHealth, out: &mut dyn Write) -> io::Result<()> {
     if let Some(reason) = &health.halted {
         writeln!(out, "halted: {reason}")?;
     }
+    for task in &health.ended_tasks {
+        writeln!(out, "a bug ended the task that {task}: start the node again, and report its log")?;
+    }
     if health.overdue > 0 {
         let overdue = health.overdue;
         writeln!(
@@ -89,6 +92,7 @@ mod tests {
             l1_reached: now,
             oldest: None,
             overdue: 0,
+            ended_tasks: Vec::new(),
         };
         assert_eq!(said(well.clone())?, "L1 block 7 of 9 s ago\n");
         let down = NodeHealth {
@@ -97,12 +101,14 @@ mod tests {
             oldest: Some(UnixTime::new(now.get() - 8000)?),
             halted: Some("it takes only Revokes: use another Ethereum node".to_owned()),
             overdue: 2,
+            ended_tasks: vec!["removes blocks that nothing needs".to_owned()],
             ..well
         };
         let expected = "L1 block 7 of 3 days ago\n\
                         L1 cannot be followed for 61 min: look whether the Ethereum node at --rpc runs, and into the log\n\
                         the oldest operation waits for 2 h (since 2027-01-15T05:46:40Z)\n\
                         halted: it takes only Revokes: use another Ethereum node\n\
+                        a bug ended the task that removes blocks that nothing needs: start the node again, and report its log\n\
                         2 overdue: their receipts promise an earlier settlement. Mend what is said above; nothing is lost\n";
         assert_eq!(said(down)?, expected);
         Ok(())

@@ -80,6 +80,8 @@ codes! {
     Record "record" Input "the record is too large or cannot be sealed"
     GrantTerms "grant-terms" Input "these rights, classes, times or grantee cannot be granted"
     OrgForRole "org-for-role" Input "only doctors belong to a hospital"
+    ClassNotProved "class-not-proved" Input "the record's class is neither stated nor proved"
+    OtherClass "other-class" Input "the node lists the record in another class than the one stated"
     OtherPatient "other-patient" Input "the card is another patient's"
     NotKept "not-kept" Input "no refused record with that name is kept"
     NotReadable "not-readable" Input "a kept record cannot be opened again"
@@ -256,6 +258,8 @@ const fn write(error: &WriteError) -> Code {
         WriteError::NotRefused(_) => Code::NotKept,
         WriteError::NotReadable(_) => Code::NotReadable,
         WriteError::OtherPatient { .. } => Code::OtherPatient,
+        WriteError::ClassNotProved(_) => Code::ClassNotProved,
+        WriteError::OtherClass { .. } => Code::OtherClass,
         WriteError::Record(_) | WriteError::Seal(_) => Code::Record,
     }
 }

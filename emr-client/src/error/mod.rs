@@ -138,7 +138,7 @@ pub enum ClientError {
         reason: String,
     },
     /// The node says that an operation is settled, but the state on L1 does not hold it.
-    #[error("the node says that batch {batch} settled this, but the state on L1 does not hold it: use another node")]
+    #[error("the node says that batch {batch} settled this, but L1 does not hold it: use another node")]
     NotInForce {
         /// The batch that the node names.
         batch: u64,

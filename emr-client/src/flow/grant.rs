@@ -84,6 +84,8 @@ pub struct Granted {
     pub grant: GrantLeaf,
     /// The node's promise.
     pub acknowledged: Acknowledged,
+    /// For a grant "from now on": the classes whose older records stay open, because the account could read them before.
+    pub stays_open: ClassMask,
     /// Until when the signed grant may take effect if it is not settled earlier. A Revoke prevents that.
     pub may_take_effect_until: UnixTime,
 }
@@ -148,6 +150,12 @@ impl Client {
 
     async fn try_grant(&self, to: &CheckedCard, terms: &Terms) -> Result<Granted, ClientError> {
         let mut own = self.own_directory().await?;
+        let stays_open = match terms.history {
+            History::FromNow if terms.rights.contains(Rights::READ) => {
+                ClassMask::from_bits(own.could_read(to.account()).bits() & terms.classes.bits())
+            }
+            _ => ClassMask::default(),
+        };
         if terms.rights.contains(Rights::READ) {
             let key = to.rsa().ok_or(GrantError::Grantee(to.account()))?.clone();
             let past = match terms.history {
@@ -180,7 +188,7 @@ impl Client {
         let outgoing = Outgoing { directory, blocks, ..Outgoing::plain(&own.card, operation, None) };
         let acknowledged = self.hand_in(outgoing).await?;
         let may_take_effect_until = UnixTime::now().saturating_add(CLIENT_VALIDITY);
-        Ok(Granted { slot, grant, acknowledged, may_take_effect_until })
+        Ok(Granted { slot, grant, acknowledged, stays_open, may_take_effect_until })
     }
 
     /// The patient's grants as they will be once everything that they signed is settled: the settled grants, proved,

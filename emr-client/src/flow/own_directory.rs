@@ -1,5 +1,7 @@
 //! The patient's own key directory with its secrets, read from its block with the patient's keys.
 
+use std::collections::BTreeMap;
+
 use emr_api::{GrantView, PatientView};
 use emr_core::{AccountIndex, Cid, ClassMask, GrantSlot, Rights, UnixTime, Version};
 use emr_crypto::{KeyDirectory, PatientDirectory, RevokeError};
@@ -28,6 +30,10 @@ pub(crate) struct Own {
     /// The commitment in force.
     pub(crate) before: DirectoryCommitment,
     pub(crate) directory: PatientDirectory,
+    /// The readers whom the directory in force gives keys.
+    readers: BTreeMap<AccountIndex, ClassMask>,
+    /// A grant that ended before this time counts no more.
+    ended: UnixTime,
 }
 
 /// The directory after a change: the commitment to sign, and the blocks to upload if the directory changed.
@@ -37,14 +43,19 @@ pub(crate) struct Next {
     pub(crate) blocks: Vec<(Cid, Vec<u8>)>,
 }
 
-/// What the directory gives readers beyond the grants: for each account, the classes that no grant lets it read. A grant that has expired
-/// still counts, because expiry is not a revocation.
+/// How far the patient's clock may be wrong. L1 takes batches that are at most this old, so a grant can be used that long after its end.
+const CLOCK_MARGIN: u64 = 3600;
+
+/// What the directory gives readers beyond the grants: for each account, the classes that no grant lets it read. A grant that ended before
+/// `ended` lets nobody read.
 fn beyond(
     readers: impl Iterator<Item = (AccountIndex, ClassMask)>,
     grants: &[GrantView],
+    ended: UnixTime,
 ) -> Vec<(AccountIndex, ClassMask)> {
     let granted = |account| {
-        let of = grants.iter().map(|view| &view.grant).filter(|grant| grant.grantee == Some(account));
+        let lasting = grants.iter().map(|view| &view.grant).filter(|grant| grant.not_after >= ended);
+        let of = lasting.filter(|grant| grant.grantee == Some(account));
         of.filter(|grant| grant.rights.contains(Rights::READ)).fold(0, |mask, grant| mask | grant.scope.bits())
     };
     readers
@@ -61,10 +72,23 @@ impl Own {
     /// # Errors
     /// [`RevokeError`] if a new epoch cannot be made.
     pub(crate) fn keep_readers_of(&mut self, grants: &[GrantView]) -> Result<(), RevokeError> {
-        for (account, classes) in beyond(self.directory.readers(), grants) {
+        for (account, classes) in beyond(self.directory.readers(), grants, self.ended) {
             self.directory.revoke(account, classes)?;
         }
         Ok(())
+    }
+
+    /// The classes for which the directory in force gives this account keys, or an expired grant did.
+    pub(crate) fn could_read(&self, account: AccountIndex) -> ClassMask {
+        let of = self.view.grants.iter().map(|view| &view.grant).filter(|grant| grant.grantee == Some(account));
+        let granted =
+            of.filter(|grant| grant.rights.contains(Rights::READ)).fold(0, |mask, grant| mask | grant.scope.bits());
+        ClassMask::from_bits(granted | self.has_keys(account).bits())
+    }
+
+    /// The classes for which the directory in force gives this account keys.
+    pub(crate) fn has_keys(&self, account: AccountIndex) -> ClassMask {
+        self.readers.get(&account).copied().unwrap_or_default()
     }
 
     /// The directory as it is published next.
@@ -170,7 +194,12 @@ impl Client {
             None => keys::opening(&self.keys, PatientDirectory::create).await?,
         };
         view.grants = self.own_grants(&view).await?;
-        let mut own = Own { card, view, before: published.commitment(), directory };
+        let readers = directory.readers().collect();
+        // Both clocks must say that a grant ended: neither alone takes a reader's keys.
+        let clock = UnixTime::now().get().min(self.settled_state().await?.block_time());
+        let ended = UnixTime::new(clock.saturating_sub(CLOCK_MARGIN));
+        let ended = ended.map_err(|error| ClientError::Malformed(error.to_string()))?;
+        let mut own = Own { card, view, before: published.commitment(), directory, readers, ended };
         let grants = own.view.grants.clone();
         own.keep_readers_of(&grants)?;
         Ok(own)
@@ -194,5 +223,39 @@ impl Client {
             .any(|(_, after)| after == last);
         let settled = view.proof.leaf.is_some_and(|leaf| leaf.key_directory == last);
         !later && !settled && published.commitment() != last
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use emr_core::{Class, OutOfRange, Uses};
+    use emr_rollup::{primitive::field::Fr, state::leaf::GrantLeaf};
+
+    use super::*;
+
+    #[test]
+    fn a_grant_that_ended_gives_nobody_keys() -> Result<(), OutOfRange> {
+        let (expired, renewed) = (AccountIndex::new(7)?, AccountIndex::new(8)?);
+        let lab = ClassMask::from(Class::Laboratory);
+        let grant = |slot, grantee, not_after| -> Result<_, OutOfRange> {
+            let grant = GrantLeaf {
+                grantee: Some(grantee),
+                rights: Rights::READ,
+                scope: lab,
+                not_after: UnixTime::new(not_after)?,
+                uses: Uses::ZERO,
+                version: Version::new(1)?,
+                salt: Fr::default(),
+            };
+            Ok(GrantView { slot: GrantSlot::new(slot)?, grant })
+        };
+        let grants = [grant(64, expired, 1000)?, grant(65, renewed, 1000)?, grant(66, renewed, 3000)?];
+        let beyond = |ended| -> Result<_, OutOfRange> {
+            Ok(beyond([(expired, lab), (renewed, lab)].into_iter(), &grants, UnixTime::new(ended)?))
+        };
+        assert_eq!(beyond(1000)?, []);
+        assert_eq!(beyond(1001)?, [(expired, lab)]);
+        assert_eq!(beyond(3001)?, [(expired, lab), (renewed, lab)]);
+        Ok(())
     }
 }

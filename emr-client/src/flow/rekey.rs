@@ -143,7 +143,7 @@ impl Client {
         let operation = self.operation(&own.card, action).await?;
         let outgoing = Outgoing {
             stored: Some(StoredAt { manifest: sealed.manifest, salt: sealed.storage_salt }),
-            epoch: Some(newest.epoch()),
+            epoch: Some(newest.into()),
             blocks: sealed.blocks,
             ..Outgoing::plain(&own.card, operation, None)
         };

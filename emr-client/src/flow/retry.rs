@@ -13,6 +13,7 @@ use emr_rollup::operation::{Action, OperationId, PutRecord};
 use crate::{
     client::Client,
     error::ClientError,
+    flow::replaced::EditClass,
     flow::retrieve::Missing,
     flow::upload::{Place, WriteError, Written},
     keys,
@@ -64,9 +65,13 @@ impl Client {
         let bytes = self.reopen(&entry, context).await?.ok_or_else(not_readable)?;
         let record = Record::from_dag_cbor(&bytes).map_err(|_| not_readable())?;
         let same_account = patient.account() == signed.patient;
-        let place = if expected == Revision::ZERO || !same_account { Place::New } else { Place::Over(slot) };
+        let place = if expected == Revision::ZERO || !same_account {
+            Place::New(leaf.class)
+        } else {
+            Place::Over(slot, EditClass::MoveTo(leaf.class))
+        };
         let intent = entry.draft().intent.clone().ok_or_else(not_readable)?;
-        self.write_as(&patient, place, Some(leaf.class), &record, &bytes, &intent).await
+        self.write_as(&patient, place, &record, &bytes, &intent).await
     }
 
     /// The bytes of a record that this participant sealed, from its kept blocks.

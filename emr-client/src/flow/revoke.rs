@@ -84,11 +84,12 @@ impl Client {
             return Err(GrantError::NoSuchGrant(grantee).into());
         }
         match own.directory.revoke(grantee, classes) {
-            Ok(revoked) => done.new_epochs = ClassMask::from_bits(done.new_epochs.bits() | revoked.bits()),
-            // A grantee who only writes has no keys.
-            Err(RevokeError::NotAReader(_)) => {}
+            // A grantee who only writes has no keys. The keys of one whose grants ended are taken already.
+            Ok(_) | Err(RevokeError::NotAReader(_)) => {}
             Err(error) => return Err(error.into()),
         }
+        let revoked = own.has_keys(grantee).bits() & classes.bits();
+        done.new_epochs = ClassMask::from_bits(done.new_epochs.bits() | revoked);
 
         // Everything is signed and kept before anything is sent, so the next run can send the rest after a crash.
         let mut entries = Vec::new();

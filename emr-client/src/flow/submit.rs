@@ -3,9 +3,8 @@
 
 use alloy::primitives::Address;
 use emr_api::receipt;
-use emr_api::{OperationStatus, Receipt, StoredAt, Submission};
+use emr_api::{NamedEpoch, OperationStatus, Receipt, StoredAt, Submission};
 use emr_core::{Cid, GrantSlot, UnixTime, cid::codec_of};
-use emr_crypto::KeyEpoch;
 use emr_rollup::operation::{Action, Kind, Operation, OperationId, SignedOperation};
 
 pub use crate::flow::fate::{Fate, Resumed};
@@ -13,6 +12,7 @@ use crate::{
     client::Client,
     error::ClientError,
     flow::fate::{lost_revocation, other_owner},
+    flow::on_l1::OnL1,
     flow::owners::{Owners, Owning},
     keys::{self, Keys},
     node::NodeError,
@@ -40,7 +40,7 @@ pub(crate) struct Outgoing {
     pub(crate) operation: Operation,
     pub(crate) authority: Option<GrantSlot>,
     pub(crate) stored: Option<StoredAt>,
-    pub(crate) epoch: Option<KeyEpoch>,
+    pub(crate) epoch: Option<NamedEpoch>,
     pub(crate) directory: Option<Cid>,
     pub(crate) intent: Option<String>,
     pub(crate) blocks: Vec<(Cid, Vec<u8>)>,
@@ -178,7 +178,7 @@ impl Client {
     /// The operation that was signed before for the same request and is not settled yet. It is handed in if it was not yet.
     pub(crate) async fn continue_intent(&self, intent: &str) -> Result<Option<Acknowledged>, ClientError> {
         let Some(entry) = self.profile.outbox().find(intent, UnixTime::now()) else { return Ok(None) };
-        let fate = self.fate(&entry, &mut Owners::default()).await?;
+        let fate = self.fate(&entry, &mut Owners::default(), &mut OnL1::default()).await?;
         self.conclude(&entry, &fate)?;
         if fate.is_final() {
             return Ok(None);
@@ -233,16 +233,16 @@ impl Client {
     /// Does [`Self::resume`] within the caller's turn.
     pub(crate) async fn see_to_all(&self) -> Result<Vec<Resumed>, ClientError> {
         self.refresh_account().await?;
-        let (mut resumed, mut owners) = (Vec::new(), Owners::default());
+        let (mut resumed, mut owners, mut on_l1) = (Vec::new(), Owners::default(), OnL1::default());
         for entry in revocations_first(self.profile.outbox().entries()) {
-            let fate = Others::MayWait.or_waits(&entry, self.fate(&entry, &mut owners).await)?;
+            let fate = Others::MayWait.or_waits(&entry, self.fate(&entry, &mut owners, &mut on_l1).await)?;
             self.conclude(&entry, &fate)?;
             resumed.push(Resumed::of(&entry, fate));
         }
         Ok(resumed)
     }
 
-    async fn fate(&self, entry: &Entry, owners: &mut Owners) -> Result<Fate, ClientError> {
+    async fn fate(&self, entry: &Entry, owners: &mut Owners, on_l1: &mut OnL1) -> Result<Fate, ClientError> {
         let lapsed = entry.has_lapsed(UnixTime::now());
         match owners.of(self, entry).await? {
             Owning::Same => {}
@@ -254,9 +254,8 @@ impl Client {
             let id = entry.draft().submission.signed.id(self.domain());
             match self.node.operation(id).await {
                 Ok(OperationStatus::Settled { batch }) => {
-                    // For the patient's own grants and revocations the proved state decides: a node's claim is no reason to remove a revocation.
-                    let settled =
-                        !self.is_own_subtree(entry) || self.is_in_force(&entry.draft().submission.signed).await?;
+                    // L1 decides: a node's claim is no reason to remove a revocation, or a record with its blocks.
+                    let settled = self.is_settled(&entry.draft().submission.signed, batch, on_l1).await?;
                     return Ok(if settled { Fate::Settled { batch } } else { Fate::Waiting });
                 }
                 Ok(OperationStatus::Returned { reason }) => return Ok(Fate::Returned { reason }),
@@ -297,12 +296,6 @@ impl Client {
         }
     }
 
-    /// Whether this participant is the patient whose subtree the operation changes.
-    fn is_own_subtree(&self, entry: &Entry) -> bool {
-        let operation = &entry.draft().submission.signed.operation;
-        operation.signer == operation.patient
-    }
-
     /// Whether `newer` is an operation that this participant signed after `older` and that ends the same grant, at least as far and as long. The
     /// entries are in the order of signing, so an operation cannot take its own place, and two cannot take each other's.
     fn takes_place_of(&self, newer: OperationId, older: &Entry) -> bool {
@@ -323,7 +316,7 @@ impl Client {
     /// Waits until an operation is settled or returned, asking every `interval`.
     ///
     /// # Errors
-    /// [`ClientError::NotInForce`] if the node says that a grant or revocation is settled and the state on L1 does not hold it.
+    /// [`ClientError::NotInForce`] if the node says that it is settled and L1 does not hold it.
     /// Other variants if the operation was returned or the node cannot be asked.
     pub async fn wait_for(
         &self,
@@ -348,22 +341,25 @@ impl Client {
                 continue;
             }
             let known = self.profile.outbox().entries().into_iter().find(|entry| entry.draft().operation == id);
-            let own =
-                known.as_ref().filter(|entry| self.is_own_subtree(entry)).map(|entry| entry.draft().submission.signed);
-            match (&status, own) {
-                (OperationStatus::Settled { batch }, Some(signed)) if !self.is_in_force(&signed).await? => {
+            match &status {
+                OperationStatus::Settled { batch } => {
+                    let signed = known.as_ref().map(|entry| entry.draft().submission.signed);
+                    let settled = match &signed {
+                        Some(signed) => self.is_settled(signed, *batch, &mut OnL1::default()).await?,
+                        None => true,
+                    };
+                    if settled {
+                        if let Some(entry) = &known {
+                            self.conclude(entry, &Fate::Settled { batch: *batch })?;
+                        }
+                        return Ok(status);
+                    }
                     unproven += 1;
                     if unproven == UNPROVEN {
                         return Err(ClientError::NotInForce { batch: *batch });
                     }
                 }
-                (OperationStatus::Settled { batch }, _) => {
-                    if let Some(entry) = &known {
-                        self.conclude(entry, &Fate::Settled { batch: *batch })?;
-                    }
-                    return Ok(status);
-                }
-                (OperationStatus::Returned { reason }, _) => {
+                OperationStatus::Returned { reason } => {
                     if let Some(entry) = &known {
                         self.conclude(entry, &Fate::Returned { reason: reason.clone() })?;
                     }

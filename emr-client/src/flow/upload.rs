@@ -18,6 +18,7 @@ use emr_rollup::{
 use crate::{
     client::Client,
     error::ClientError,
+    flow::replaced::EditClass,
     flow::submit::{Acknowledged, Outgoing},
     keys,
     verify::card::{Card, CheckedCard},
@@ -73,6 +74,23 @@ pub enum WriteError {
          or discard it"
     )]
     NotReadable(OperationId),
+    /// The class of the record is neither stated nor proved.
+    #[error(
+        "the class of record {0} is not proved, and the new version is sealed to its class: state it with --class, or read the record first with `get`"
+    )]
+    ClassNotProved(RecordSlot),
+    /// The node lists the record in another class than the caller stated.
+    #[error(
+        "record {slot} is in class {stated}, you say, but the node lists it in {listed}: prove its class with `verify`; to move the record, use --move-to"
+    )]
+    OtherClass {
+        /// The record's slot.
+        slot: RecordSlot,
+        /// The class that the caller stated.
+        stated: Class,
+        /// The class that the node lists.
+        listed: Class,
+    },
     /// The card is another account's.
     #[error("the record is for patient {needed}, the card is that of account {given}: give the patient's card")]
     OtherPatient {
@@ -106,13 +124,13 @@ pub struct Written {
     pub acknowledged: Acknowledged,
 }
 
-/// Where a version is written.
+/// Where a version is written, and in which class.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Place {
     /// The next free slot.
-    New,
+    New(Class),
     /// A slot that holds a record already.
-    Over(RecordSlot),
+    Over(RecordSlot, EditClass),
 }
 
 impl Client {
@@ -121,21 +139,21 @@ impl Client {
     /// # Errors
     /// [`WriteError`] if the record cannot be written. [`ClientError`] if the card does not hold, or the node or L1 does not do its part.
     pub async fn upload(&self, patient: &Card, class: Class, record: &Record) -> Result<Written, ClientError> {
-        self.write(patient, Place::New, Some(class), record).await
+        self.write(patient, Place::New(class), record).await
     }
 
     /// Writes a record's next version, in the same class or in another one.
     ///
     /// # Errors
-    /// As for [`Self::upload`].
+    /// [`WriteError::ClassNotProved`] or [`WriteError::OtherClass`] if the record's class is not certain. Other variants as for [`Self::upload`].
     pub async fn edit(
         &self,
         patient: &Card,
         slot: RecordSlot,
-        class: Option<Class>,
+        class: EditClass,
         record: &Record,
     ) -> Result<Written, ClientError> {
-        self.write(patient, Place::Over(slot), class, record).await
+        self.write(patient, Place::Over(slot, class), record).await
     }
 
     /// Deletes a record permanently. Honest nodes then serve it to its patient only, and remove its blocks a day after the deletion is
@@ -175,18 +193,12 @@ impl Client {
         Ok(self.node.records(patient.account()).await?)
     }
 
-    async fn write(
-        &self,
-        patient: &Card,
-        place: Place,
-        class: Option<Class>,
-        record: &Record,
-    ) -> Result<Written, ClientError> {
+    async fn write(&self, patient: &Card, place: Place, record: &Record) -> Result<Written, ClientError> {
         let patient = self.check_card(patient).await?;
         let bytes = record.to_dag_cbor()?;
-        let intent = intent(&patient, place, class, &bytes);
+        let intent = intent(&patient, place, &bytes);
         let _turn = self.turn().await;
-        self.write_as(&patient, place, class, record, &bytes, &intent).await
+        self.write_as(&patient, place, record, &bytes, &intent).await
     }
 
     /// Writes for a request, within the caller's turn. If an undelivered record of the same request is kept, the new operation replaces it.
@@ -194,7 +206,6 @@ impl Client {
         &self,
         patient: &CheckedCard,
         place: Place,
-        class: Option<Class>,
         record: &Record,
         bytes: &[u8],
         intent: &str,
@@ -209,7 +220,7 @@ impl Client {
         }
         self.deliver_waiting().await?;
         for _ in 0..ATTEMPTS {
-            match self.try_write(patient, place, class, record, bytes, intent).await {
+            match self.try_write(patient, place, record, bytes, intent).await {
                 // Somebody wrote this record or took the slot meanwhile. Everything is bound to slot and version, so everything is made again.
                 Err(error) if error.is_stale() => {}
                 Err(ClientError::Write(WriteError::NoDirectory(of))) if of == self.account()? => {
@@ -225,19 +236,18 @@ impl Client {
         &self,
         patient: &CheckedCard,
         place: Place,
-        class: Option<Class>,
         record: &Record,
         bytes: &[u8],
         intent: &str,
     ) -> Result<Written, ClientError> {
         let (view, published) = self.patient_view(patient).await?;
-        let old = match place {
-            Place::New => None,
-            Place::Over(slot) => Some(self.existing(patient, slot).await?),
+        let (slot, old, class) = match place {
+            Place::New(class) => (view.next_record_slot, None, class),
+            Place::Over(slot, class) => {
+                let (old, class) = self.replaced(patient, slot, class).await?;
+                (slot, Some(old), class)
+            }
         };
-        let slot = old.as_ref().map_or(view.next_record_slot, |old| old.slot);
-        let old = old.map(|old| old.leaf);
-        let class = class.or(old.map(|old| old.class)).unwrap_or(Class::Document);
         let scope: ClassMask = old.map(|old| old.class).into_iter().chain([class]).collect();
         let authority = self.authority(&view, scope, class).await?;
         let directory = self.writers_directory(patient, &published).await?;
@@ -295,7 +305,7 @@ impl Client {
                 operation,
                 authority,
                 stored: Some(StoredAt { manifest: sealed.manifest, salt: sealed.storage_salt }),
-                epoch: Some(current.epoch()),
+                epoch: Some(current.into()),
                 directory: None,
                 intent: Some(intent.to_owned()),
                 key: Some(BASE64.encode(sealed.key.wrap(&self.keys.committed_key().key, &context).ciphertext)),
@@ -323,19 +333,6 @@ impl Client {
             record_cid: stored.manifest,
             acknowledged,
         })
-    }
-
-    /// A record that exists and is not deleted.
-    async fn existing(&self, patient: &CheckedCard, slot: RecordSlot) -> Result<RecordSummary, ClientError> {
-        let patient = patient.account();
-        let records = self.node.records(patient).await?;
-        let record = records.into_iter().find(|record| record.slot == slot);
-        let record = record.ok_or(WriteError::NoSuchRecord { patient, slot })?;
-        match record.leaf.status {
-            RecordStatus::Live => Ok(record),
-            RecordStatus::Tombstone => Err(WriteError::Deleted(slot).into()),
-            RecordStatus::Empty => Err(WriteError::NoSuchRecord { patient, slot }.into()),
-        }
     }
 
     /// The grant under which this account writes these classes, or `None` for the patient's own account.
@@ -375,12 +372,13 @@ impl Client {
 }
 
 /// The digest that tells whether two requests are the same.
-fn intent(patient: &CheckedCard, place: Place, class: Option<Class>, record: &[u8]) -> String {
+fn intent(patient: &CheckedCard, place: Place, record: &[u8]) -> String {
     let place = match place {
-        Place::New => "new".to_owned(),
-        Place::Over(slot) => slot.to_string(),
+        Place::New(class) => format!("new {class}"),
+        Place::Over(slot, EditClass::Proved) => format!("{slot} same"),
+        Place::Over(slot, EditClass::Stated(class)) => format!("{slot} in {class}"),
+        Place::Over(slot, EditClass::MoveTo(class)) => format!("{slot} to {class}"),
     };
-    let class = class.map_or("same", Class::name);
-    let head = format!("emr/put-record/v1 {} {} {place} {class}\n", patient.account(), patient.ethereum());
+    let head = format!("emr/put-record/v1 {} {} {place}\n", patient.account(), patient.ethereum());
     hex::encode(cid_of(Codec::Raw, &[head.as_bytes(), record].concat()).hash().digest())
 }

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use emr_client::{
     Client, ClientError,
     flow::grant::{GrantError, Terms},
+    flow::replaced::EditClass,
     flow::retrieve::{ReadError, Retrieved},
     flow::upload::WriteError,
     node::NodeError,
@@ -32,7 +33,7 @@ async fn write_edit_delete_grant_request_read_revoke() -> TestResult {
     // Nothing is settled yet: only the patient's signature proved the directory to the doctor.
     let written = doctor.upload(&card, Class::Laboratory, &record("potassium 4.1")).await?;
     assert_eq!((written.slot.get(), written.version.get()), (0, 1));
-    let edited = doctor.edit(&card, written.slot, None, &record("potassium 4.2")).await?;
+    let edited = doctor.edit(&card, written.slot, EditClass::Proved, &record("potassium 4.2")).await?;
     assert_eq!((edited.slot, edited.version.get(), edited.class), (written.slot, 2, Class::Laboratory));
     let wrong = doctor.upload(&card, Class::Imaging, &record("wrong patient")).await?;
     doctor.delete(&card, wrong.slot).await?;
@@ -70,7 +71,7 @@ async fn write_edit_delete_grant_request_read_revoke() -> TestResult {
 
     // The revoked reader cannot open later records with the keys that they kept, even with the blocks. The keys of a
     // remaining reader open them.
-    let newer = doctor.edit(&card, written.slot, None, &record("potassium 4.3")).await?;
+    let newer = doctor.edit(&card, written.slot, EditClass::Proved, &record("potassium 4.3")).await?;
     let leaf = doctor.records(&card).await?[0].leaf;
     let id = RecordId { domain: doctor.domain(), patient: patient.account()?, slot: newer.slot };
     let manifest = patient.node().block(&newer.record_cid).await?;
@@ -130,7 +131,8 @@ async fn a_hospital_writes_through_its_doctors_and_a_partial_revocation_narrows(
     assert!(matches!(gone, Err(ClientError::Write(WriteError::NotGranted { .. }))), "{gone:?}");
     doctor.upload(&card, Class::Imaging, &record("chest")).await?;
     // A record can neither move to a class that is not granted, nor come from one.
-    let moved = doctor.edit(&card, emr_core::RecordSlot::new(1)?, Some(Class::Laboratory), &record("x")).await;
+    let moved =
+        doctor.edit(&card, emr_core::RecordSlot::new(1)?, EditClass::MoveTo(Class::Laboratory), &record("x")).await;
     assert!(matches!(moved, Err(ClientError::Write(WriteError::NotGranted { .. }))), "{moved:?}");
 
     patient.revoke(hospital.account()?, ClassMask::ALL).await?;

@@ -62,9 +62,14 @@ async fn the_past_stays_closed_to_a_reader_who_holds_the_blocks() -> TestResult 
     let before = doctor.upload(&card, Class::Laboratory, &record("before")).await?;
 
     let mut held = Vec::new();
-    patient.grant(&handed_over(&stranger), &from_now(Class::Laboratory)).await?;
+    let granted = patient.grant(&handed_over(&stranger), &from_now(Class::Laboratory)).await?;
+    assert_eq!(granted.stays_open, emr_core::ClassMask::default());
     held.push(keys(&patient, &stranger).await?);
     let after = doctor.upload(&card, Class::Laboratory, &record("after")).await?;
+    // Somebody who reads a class already keeps what they could open, and the patient learns it.
+    let lab_and_imaging = [Class::Laboratory, Class::Imaging].into_iter().collect();
+    let again = Terms { classes: lab_and_imaging, ..from_now(Class::Laboratory) };
+    assert_eq!(patient.grant(&handed_over(&stranger), &again).await?.stays_open, Class::Laboratory.into());
     // The same grant again, a grant of another class with history, and the revocation of another reader.
     patient.grant(&handed_over(&stranger), &from_now(Class::Laboratory)).await?;
     held.push(keys(&patient, &stranger).await?);

@@ -1,10 +1,12 @@
 //! A lying node cannot make a patient sign what they did not intend.
 
-use emr_api::{OperationStatus, PatientView, Submission};
+use emr_api::{OperationStatus, PatientView, RecordSummary, RecordView, Submission};
 use emr_client::{
     Client, ClientError,
     flow::grant::{GrantError, Terms},
+    flow::replaced::EditClass,
     flow::submit::Fate,
+    flow::upload::WriteError,
 };
 use emr_core::{Class, ClassMask, Reason, Rights, UnixTime, Version};
 use emr_crypto::KeyDirectory;
@@ -277,5 +279,52 @@ async fn a_revocation_is_not_forgotten_on_a_nodes_word() -> TestResult {
         matches!(again, Err(ClientError::Grant(GrantError::NoSuchGrant(_)))),
         "an honest node still has it: {again:?}"
     );
+    Ok(())
+}
+
+/// The node lists a mental-health record as a summary, so that the next version would be sealed to the summary key. Only the author's own
+/// signature, a proof or the caller's statement gives the class.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_seals_a_version_to_a_class_that_the_node_made_up() -> TestResult {
+    let scene = Scene::new().await?;
+    let (patient, doctor) = scene.with_a_doctor().await?;
+    let card = handed_over(&patient);
+    let own = doctor.upload(&card, Class::MentalHealth, &record("by the doctor")).await?.slot;
+    let other = patient.upload(&card, Class::MentalHealth, &record("by the patient")).await?.slot;
+    drop(doctor);
+    let proxy = Proxy::new(scene.node.url())?;
+    let doctor = scene.client_at(DOCTOR, &proxy.address).await?;
+    let account = patient.account()?;
+
+    let list = format!("GET /v1/patients/{account}/records ");
+    let mut lists = lie(list, |list: &mut Vec<RecordSummary>| {
+        list.iter_mut().for_each(|record| record.leaf.class = Class::Summary);
+    });
+    let mut shows = lie(format!("GET /v1/patients/{account}/records/"), |view: &mut RecordView| {
+        view.leaf.class = Class::Summary;
+    });
+    proxy.set(move |request, answer| lists(request, answer).or_else(|| shows(request, answer)));
+    for slot in [own, other] {
+        for class in [EditClass::Proved, EditClass::Stated(Class::MentalHealth)] {
+            let edited = doctor.edit(&card, slot, class, &record("for summary readers?")).await;
+            let stated = matches!(class, EditClass::Stated(_));
+            assert!(
+                matches!(edited, Err(ClientError::Write(WriteError::OtherClass { .. }))) == stated
+                    && matches!(edited, Err(ClientError::Write(WriteError::ClassNotProved(_)))) != stated,
+                "{edited:?}"
+            );
+        }
+    }
+    assert_eq!(doctor.profile().outbox().entries().len(), 1, "nothing was signed");
+
+    // An honest node: the author's own signature proves the class. That of a record which is not settled is stated.
+    proxy.clear();
+    let edited = doctor.edit(&card, own, EditClass::Proved, &record("newer")).await?;
+    assert_eq!((edited.version.get(), edited.class), (2, Class::MentalHealth));
+    let unproved = doctor.edit(&card, other, EditClass::Proved, &record("newer")).await;
+    assert!(matches!(unproved, Err(ClientError::Write(WriteError::ClassNotProved(_)))), "{unproved:?}");
+    let stated = doctor.edit(&card, other, EditClass::Stated(Class::MentalHealth), &record("newer")).await?;
+    let moved = doctor.edit(&card, other, EditClass::MoveTo(Class::Summary), &record("newest")).await?;
+    assert_eq!((stated.class, moved.class), (Class::MentalHealth, Class::Summary));
     Ok(())
 }

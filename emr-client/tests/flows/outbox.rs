@@ -171,3 +171,34 @@ async fn a_returned_record_is_kept_until_it_is_discarded() -> TestResult {
     assert!(scene.data_dir(DOCTOR).join(format!("receipts/{operation}.json")).exists());
     Ok(())
 }
+
+/// The node's word that a record or its deletion is settled is not enough to remove it: the state on L1 must hold it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_is_not_forgotten_on_a_nodes_word() -> TestResult {
+    let scene = Scene::new().await?;
+    let (patient, doctor) = scene.with_a_doctor().await?;
+    let card = handed_over(&patient);
+    drop((patient, doctor));
+    let proxy = Proxy::new(scene.node.url())?;
+    for person in [PATIENT, DOCTOR] {
+        let client = scene.client_at(person, &proxy.address).await?;
+        let kept = client.profile().outbox().entries().len();
+        let written = client.upload(&card, Class::Laboratory, &record(person.name)).await?;
+        let deleted = client.delete(&card, written.slot).await?;
+        proxy.set(lie("GET /v1/operations/".to_owned(), |status: &mut OperationStatus| {
+            *status = OperationStatus::Settled { batch: 1 };
+        }));
+        let resumed = fates(client.resume().await?);
+        assert!(resumed.iter().all(|fate| *fate == Fate::Waiting), "{}: {resumed:?}", person.name);
+        for operation in [written.acknowledged.operation, deleted.operation] {
+            let waited = client.wait_for(operation, std::time::Duration::from_millis(10)).await;
+            assert!(matches!(waited, Err(ClientError::NotInForce { batch: 1 })), "{}: {waited:?}", person.name);
+        }
+        let entries = client.profile().outbox().entries();
+        assert_eq!(entries.len(), kept + 2);
+        let record = entries.iter().find(|entry| entry.draft().operation == written.acknowledged.operation);
+        assert!(record.ok_or("kept")?.blocks().collect::<Result<Vec<_>, _>>()?.len() > 2);
+        proxy.clear();
+    }
+    Ok(())
+}

@@ -2,14 +2,18 @@
 
 use std::time::Duration;
 
-use emr_api::{OwnGrantsView, RecordView, SubtreeView};
+use emr_api::{OperationStatus, OwnGrantsView, RecordView, SubtreeView};
 use emr_client::{
     ClientError,
+    flow::replaced::EditClass,
     flow::retrieve::{ReadError, Retrieved},
+    flow::submit::Fate,
+    flow::upload::WriteError,
     verify::card::Card,
     verify::light::LightError,
 };
 use emr_core::{AccountIndex, Class, ClassMask, Reason, RecordSlot, RecordStatus, Revision, Rights, UnixTime};
+use emr_rollup::operation::Kind;
 
 use crate::{
     audit_pages::an_audit_chain_in_pages,
@@ -29,12 +33,22 @@ async fn what_is_settled_is_read_with_its_proof() -> TestResult {
         "nothing of this patient is settled: {early:?}"
     );
     let written = doctor.upload(&card, Class::Laboratory, &record("potassium 4.1")).await?;
-    let other = doctor.upload(&card, Class::Laboratory, &record("sodium 140")).await?;
+    let other = patient.upload(&card, Class::Laboratory, &record("sodium 140")).await?;
     patient.grant(&handed_over(&stranger), &terms(Rights::READ, Class::Laboratory.into())).await?;
 
     let batch = scene.next_batch().await?;
     assert_eq!((batch.public.n1, batch.public.n, batch.operations), (4, 4, 8));
     assert!(batch.proof_bytes.is_some() && batch.gas_used.is_some_and(|gas| gas < 900_000), "{batch:?}");
+
+    // The proved state and the data of the batch hold what was signed.
+    for (client, signed) in [(&patient, 3), (&doctor, 1)] {
+        let resumed = client.resume().await?;
+        assert!(
+            resumed.len() == signed && resumed.iter().all(|one| one.fate == Fate::Settled { batch: 1 }),
+            "{resumed:?}"
+        );
+        assert_eq!(client.profile().outbox().entries(), []);
+    }
 
     // A reader with a settled grant requests access first, and reads with a proof up to the root that L1 holds.
     let unasked = stranger.retrieve(&card, written.slot, None).await;
@@ -61,8 +75,12 @@ async fn what_is_settled_is_read_with_its_proof() -> TestResult {
     let revoked = stranger.retrieve(&card, written.slot, Some(Reason::Treatment)).await;
     assert!(matches!(revoked, Err(ClientError::Read(ReadError::Revoked { .. }))), "{revoked:?}");
 
-    // An edit waits for its batch. It can be read, and is marked as unsettled.
-    doctor.edit(&card, other.slot, None, &record("sodium 141")).await?;
+    // An edit needs a proved class, and so access. It waits for its batch. It can be read, and is marked as unsettled.
+    let unproved = doctor.edit(&card, other.slot, EditClass::Proved, &record("sodium 141")).await;
+    assert!(matches!(unproved, Err(ClientError::Write(WriteError::ClassNotProved(_)))), "{unproved:?}");
+    doctor.request(&card, Class::Laboratory, Reason::Treatment).await?;
+    let edited = doctor.edit(&card, other.slot, EditClass::Proved, &record("sodium 141")).await?;
+    assert_eq!(edited.class, Class::Laboratory);
     let (unsettled, _) = patient.retrieve(&card, other.slot, None).await?;
     assert!(matches!(unsettled, Retrieved::Unsettled(_)));
     let (account, colleague) = (doctor.account()?, handed_over(&stranger));
@@ -140,6 +158,19 @@ async fn a_lying_node_is_not_believed(
         let unverified = matches!(refused, Err(ClientError::RecordProof(_) | ClientError::Membership(_)));
         assert!(unverified, "{number}: {refused:?}");
     }
+    // Nobody seals the next version to a class that is not proved. The list of records does not count.
+    proxy.set(lie(record_path.clone(), |view: &mut RecordView| view.leaf.class = Class::Summary));
+    let refused = patient.edit(card, slot, EditClass::Proved, &record("for summary readers?")).await;
+    assert!(matches!(refused, Err(ClientError::Membership(_))), "{refused:?}");
+    // Batch 1 exists, and does not hold the doctor's edit.
+    let writer = scene.client_at(DOCTOR, &proxy.address).await?;
+    proxy.set(lie("GET /v1/operations/".to_owned(), |status: &mut OperationStatus| {
+        *status = OperationStatus::Settled { batch: 1 };
+    }));
+    let resumed = writer.resume().await?;
+    let records: Vec<_> = resumed.iter().filter(|resumed| resumed.kind == Kind::PutRecord).collect();
+    assert!(records.len() == 1 && records[0].fate == Fate::Waiting, "{resumed:?}");
+    drop(writer);
     // A record without a proof never counts as a proven one.
     proxy.set(lie(record_path, |view: &mut RecordView| view.proof = None));
     let (bare, _) = patient.retrieve(card, slot, None).await?;
@@ -180,6 +211,6 @@ async fn a_lying_node_is_not_believed(
     let state = patient.settled_state().await?;
     patient.profile().seen().note(state.batches() + 1, state.root())?;
     let refused = patient.light_check().await;
-    assert!(refused.is_err_and(|error| error.to_string().contains("was seen before")));
+    assert!(matches!(refused, Err(ClientError::Seen(_))), "{refused:?}");
     Ok(())
 }

@@ -1,29 +1,26 @@
 //! Derives the node's state from what L1 settled, and from the node's own tables.
+//!
+//! - [`execute`]: a settled batch, executed on the state before it;
+//! - [`decision`]: what the batches on L1 mean for the tables, without reading or writing anything;
+//! - [`derive`]: reads, executes, decides, and writes once.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-    time::Instant,
-};
+mod decision;
+mod execute;
+
+use std::{sync::Arc, time::Instant};
 
 use emr_api::OperationStatus;
 use emr_chain::SettledBatch;
-use emr_core::{AccountIndex, Role, UnixTime};
-use emr_rollup::{
-    batch::{BatchData, D1Entry, D2Entry, PublicInputs},
-    l1_operation::L1Operation,
-    operation::{Domain, Operation},
-    primitive::field::{self, NotCanonical},
-    state::{StateTrees, leaf::AuditEntry, ledger::Ledger},
-    version::CircuitVersion,
-};
+use emr_core::{AccountIndex, UnixTime};
+use emr_rollup::{l1_operation::L1Operation, operation::Domain, state::ledger::Ledger, version::CircuitVersion};
 
 use crate::{
     engine::Engine,
-    mempool::{Acknowledged, BatchRecord, BatchStage, Mempool, MempoolError, OnChain, Sequence, Settled},
-    state::history::History,
-    state::{NodeState, Queued},
+    mempool::{Acknowledged, BatchRecord, DerivedChanges, Mempool, MempoolError},
+    state::{NodeState, Queued, history::History, open::OpenOperations},
 };
+use decision::{Decision, Shown, Tables, decide, following, hospital, record_of};
+use execute::{Candidates, Executed, execute};
 
 /// Why a batch that L1 settled cannot be applied.
 #[derive(Debug, thiserror::Error)]
@@ -79,183 +76,66 @@ pub(crate) struct L1Data {
     pub(crate) hospital: Option<AccountIndex>,
 }
 
-/// Whether an operation can have written an entry of D2. Does not check the signature: that takes a hundred times longer.
-fn may_have_written(operation: &Operation, entry: &D2Entry, time: UnixTime) -> bool {
-    let action = &operation.action;
-    let line = || AuditEntry {
-        kind: action.kind(),
-        signer: operation.signer,
-        target: action.target(),
-        purpose: action.purpose(),
-        time,
-        new_leaf: entry.leaf,
-        salt: operation.salt,
-    };
-    entry.target() == Some((operation.patient, action.target())) && line().hash() == entry.audit_entry
+/// The state that the first `batches` batches lead to.
+#[derive(Clone, Debug)]
+pub(crate) struct SettledState {
+    pub(crate) batches: u64,
+    /// Time of the last of them.
+    pub(crate) last_time: UnixTime,
+    pub(crate) ledger: Ledger,
+    /// What the settled operations alone mean for access.
+    pub(crate) history: History,
 }
 
-/// Executes a settled batch. Its operations are found by what they wrote. If `recorded` is that batch, they are the operations that it names;
-/// otherwise they are searched in `known`. `executed` is called after each operation, with the ledger at that point.
-fn execute(
-    ledger: &Ledger,
-    settled: &SettledBatch,
-    recorded: Option<&BatchRecord>,
-    known: &BTreeMap<Sequence, Acknowledged>,
-    mut executed: impl FnMut(Sequence, &Ledger),
-) -> Result<(Ledger, Vec<Sequence>, PublicInputs), DerivationError> {
-    let (number, content) = (settled.number, &settled.content);
-    let commitment = field::from_bytes(&content.commitment).map_err(|_| DerivationError::Inconsistent(number))?;
-    let (pre, post) = (content.pre, content.post);
-    if ledger.trees().root() != pre {
-        return Err(DerivationError::Fork(number));
+impl SettledState {
+    /// The state before the first batch.
+    pub(crate) fn genesis(domain: Domain, version: CircuitVersion) -> Self {
+        let ledger = Ledger::genesis(domain, version);
+        Self { batches: 0, last_time: UnixTime::ZERO, ledger, history: History::default() }
     }
-    let read = || {
-        let d1 = content.d1.iter().map(D1Entry::from_bytes).collect::<Result<_, _>>()?;
-        let d2 = content.d2.iter().map(D2Entry::from_bytes).collect::<Result<_, _>>()?;
-        Ok::<_, NotCanonical>(BatchData { d1, d2 })
-    };
-    let data = read().map_err(|_| DerivationError::Inconsistent(number))?;
-    let unknown = || match derive_trees(ledger.trees().clone(), &data) {
-        Some(trees) if trees.root() == post => DerivationError::UnknownOperations(number),
-        _ => DerivationError::Inconsistent(number),
-    };
 
-    let mut next = ledger.clone();
-    for entry in &data.d1 {
-        let operation = L1Operation::from_entry(entry).map_err(|_| DerivationError::Inconsistent(number))?;
-        next.consume(&operation).map_err(|_| DerivationError::Inconsistent(number))?;
-    }
-    let recorded = recorded.filter(|record| record.public.commitment == commitment && record.time == content.time);
-    let mut taken = Vec::new();
-    for (position, entry) in data.d2.iter().enumerate() {
-        let wrote = |sequence: &Sequence, operation: &Acknowledged| {
-            if taken.contains(sequence) || !may_have_written(&operation.signed.operation, entry, content.time) {
-                return None;
-            }
-            let checked = next.check(&operation.signed, content.time).ok()?;
-            (checked.d2() == entry).then_some((*sequence, checked))
-        };
-        let found = match recorded.and_then(|record| record.operations.get(position)) {
-            Some(sequence) => known.get(sequence).and_then(|operation| wrote(sequence, operation)),
-            None => known.iter().find_map(|(sequence, operation)| wrote(sequence, operation)),
-        };
-        let (sequence, checked) = found.ok_or_else(unknown)?;
-        next.apply(checked).map_err(|_| unknown())?;
-        executed(sequence, &next);
-        taken.push(sequence);
-    }
-    if next.trees().root() != post {
-        return Err(unknown());
-    }
-    let version = ledger.trees().version();
-    let public = PublicInputs::derive(version, ledger.domain(), number, (pre, post), content.time.get(), &data);
-    Ok((next, taken, public))
-}
-
-/// The state after a batch, derived from its data alone.
-fn derive_trees(mut trees: StateTrees, data: &BatchData) -> Option<StateTrees> {
-    trees.apply(data).ok().map(|()| trees)
-}
-
-/// The record of a batch that is on L1.
-fn record_of(
-    on_l1: &BatchOnL1,
-    operations: Vec<Sequence>,
-    public: PublicInputs,
-    known: Option<&BatchRecord>,
-) -> BatchRecord {
-    let before = known.and_then(|known| known.stage.on_chain());
-    BatchRecord {
-        number: on_l1.batch.number,
-        time: on_l1.batch.content.time,
-        public,
-        operations,
-        stage: BatchStage::Settled(OnChain {
-            tx_hash: on_l1.batch.tx_hash,
-            gas_used: on_l1.gas_used.or(before.and_then(|known| known.gas_used)),
-            proof_bytes: on_l1.batch.content.proof.len() as u64,
-            prove_seconds: known.filter(|known| known.public == public).and_then(|known| known.stage.prove_seconds()),
-        }),
-    }
-}
-
-/// The hospital's account, which has rights that no other account has. The account that L1 names counts only if the state confirms that it is a
-/// hospital's. Once its registration is settled, the hospital is fixed for ever by its keys, not by its number: a reorganisation of L1 may
-/// change the number. `None` while the registration waits for the registrar.
-fn hospital(
-    mempool: &Mempool,
-    state: &NodeState,
-    told: Option<AccountIndex>,
-) -> Result<Option<AccountIndex>, DerivationError> {
-    let known = told.and_then(|account| Some((state.principal(account)?, state.soft.identity(account)?.role)));
-    let pinned = mempool.hospital()?;
-    if let Some(pinned) = pinned
-        && known.is_none_or(|(told, _)| told.identity != pinned.identity)
-    {
-        return Err(DerivationError::OtherHospital { settled: pinned.account });
-    }
-    let Some((hospital, role)) = known else { return Ok(None) };
-    if role != Role::Hospital {
-        return Err(DerivationError::NotHospital(hospital.account));
-    }
-    if pinned != Some(hospital) && state.settled.identity(hospital.account).is_some() {
-        mempool.pin_hospital(&hospital)?;
-    }
-    Ok(Some(hospital.account))
-}
-
-/// Derives a node's whole state from L1 and its own tables: at every start, and after a reorganisation of L1.
-pub(crate) fn derive(
-    mempool: &Mempool,
-    domain: Domain,
-    version: CircuitVersion,
-    l1: L1Data,
-) -> Result<NodeState, DerivationError> {
-    let mut operations = mempool.operations()?;
-    let mut history = History::default();
-    let mut ledger = Ledger::genesis(domain, version);
-    let (mut settled, mut news) = (BTreeSet::new(), Vec::new());
-    let mut last_time = UnixTime::ZERO;
-    let batches = l1.batches.len() as u64;
-    for on_l1 in &l1.batches {
-        let known = mempool.batch(on_l1.batch.number)?;
-        let (next, taken, public) = execute(&ledger, &on_l1.batch, known.as_ref(), &operations, |sequence, ledger| {
-            if let Some(operation) = operations.get(&sequence) {
+    /// Executes the batches that follow. Returns their records.
+    fn replay(&mut self, batches: &[BatchOnL1], tables: &Tables) -> Result<Vec<BatchRecord>, DerivationError> {
+        let mut candidates = Candidates::new(&tables.operations);
+        let mut records = Vec::new();
+        for on_l1 in batches {
+            let settled = &on_l1.batch;
+            let known = tables.batches.get(&settled.number);
+            let history = &mut self.history;
+            let record = |sequence, operation: &Acknowledged, ledger: &Ledger| {
                 history.record(sequence, operation, ledger);
-            }
-        })?;
-        ledger = next;
-        last_time = on_l1.batch.content.time;
-        settled.extend(taken.iter().copied());
-        let record = record_of(on_l1, taken, public, known.as_ref());
-        if known.as_ref().is_none_or(|known| *known != record) {
-            let requeued = known.map(|known| known.operations).unwrap_or_default();
-            news.push(Settled { record, requeued });
+            };
+            let Executed { ledger, operations, public } =
+                execute(&self.ledger, settled, known, &mut candidates, record)?;
+            (self.ledger, self.batches, self.last_time) = (ledger, settled.number, settled.content.time);
+            records.push(record_of(on_l1, operations, public, known));
+        }
+        Ok(records)
+    }
+}
+
+/// Derives a node's whole state from L1 and its own tables: at every start, and after a reorganisation of L1. The data on L1 are those after
+/// `base`.
+///
+/// It reads the tables, executes the batches, decides, and then writes what changes in one transaction. If it fails, nothing is written.
+pub(crate) fn derive(mempool: &Mempool, base: SettledState, l1: L1Data) -> Result<NodeState, DerivationError> {
+    let before = base.batches;
+    let mut tables = Tables { operations: mempool.operations()?, batches: mempool.batches_after(before)? };
+    let (pointers, pinned) = (mempool.pointers()?, mempool.hospital()?);
+
+    let mut settled = base;
+    let records = settled.replay(&l1.batches, &tables)?;
+    let shown = Shown { before, records, root: settled.ledger.trees().root() };
+    let Decision { mut changes, outstanding } = decide(&tables, shown);
+
+    for (sequence, status) in &changes.statuses {
+        if let Some(operation) = tables.operations.get_mut(sequence) {
+            operation.status = status.clone();
         }
     }
-    for news in &mut news {
-        news.requeued.retain(|sequence| !settled.contains(sequence));
-    }
-    if !news.is_empty() {
-        mempool.settle(&news)?;
-    }
-    let root = ledger.trees().root();
-    let outstanding = mempool.outstanding()?.filter(|record| record.number == batches + 1 && record.public.pre == root);
-    // Some operations were settled or sealed in an earlier view of L1, but not in this one. They wait again.
-    let sealed = outstanding.as_ref().map_or(&[][..], |record| &record.operations);
-    let requeued: Vec<Sequence> = mempool
-        .operations()?
-        .iter()
-        .filter(|(sequence, known)| match known.status {
-            OperationStatus::Settled { .. } => !settled.contains(sequence),
-            OperationStatus::Sealed { .. } => !sealed.contains(sequence),
-            _ => false,
-        })
-        .map(|(sequence, _)| *sequence)
-        .collect();
-    mempool.rewind(batches + u64::from(outstanding.is_some()), &requeued)?;
-    operations = mempool.operations()?;
+    let SettledState { batches, last_time, ledger, history } = settled;
     let seen = Instant::now();
+    let version = *ledger.trees().version();
     let ledger = Arc::new(ledger);
     let mut state = NodeState {
         soft: Arc::clone(&ledger),
@@ -264,30 +144,21 @@ pub(crate) fn derive(
         last_time,
         queue_head: l1.queue_head,
         queue: l1.queue.into_iter().map(|operation| Queued { operation, seen }).collect(),
-        open: BTreeMap::new(),
+        open: OpenOperations::new(&version),
         outstanding,
         history: Arc::default(),
-        pointers: Arc::new(mempool.pointers()?),
+        pointers: pointers.into_iter().collect(),
         hospital: None,
     };
-    // Only the registrations: they say who owns the accounts.
-    state.rebuild_soft();
-    // An account may belong to somebody else now. Operations from before that have no effect for the new owner: they are not executed, and what
-    // they took away is not taken away. They stay in the file, in case a reorganisation gives the account back.
-    operations.retain(|_, operation| state.is_of_its_principals(operation));
-    for operation in operations.values() {
-        history.deny(operation);
-    }
-    operations.retain(|_, operation| operation.is_open());
-    state.open = operations;
-    state.history = Arc::new(history);
-    state.rebuild_soft();
-    state.hospital = hospital(mempool, &state, l1.hospital)?;
+    state.add_known(tables.operations, history);
+    let hospital = hospital(pinned, &state, l1.hospital)?;
+    (state.hospital, changes.hospital) = (hospital.account, hospital.pin);
+    mempool.apply_derived(&changes)?;
     Ok(state)
 }
 
 impl Engine {
-    /// Takes over batches that follow the settled state. Must run as the only writer.
+    /// Applies batches that follow the settled state. Must run as the only writer.
     pub(crate) fn apply_settled(&self, batches: &[BatchOnL1]) -> Result<(), DerivationError> {
         for on_l1 in batches {
             let (settled, number) = (&on_l1.batch, on_l1.batch.number);
@@ -296,16 +167,17 @@ impl Engine {
                 return Err(DerivationError::Fork(number));
             }
             let known = next.outstanding.take();
-            let (ledger, taken, public) = execute(&next.settled, settled, known.as_ref(), &next.open, |_, _| {})?;
+            let mut candidates = Candidates::new(&next.open);
+            let executed = execute(&next.settled, settled, known.as_ref(), &mut candidates, |_, _, _| {})?;
+            let Executed { ledger, operations: taken, public } = executed;
             let record = record_of(on_l1, taken.clone(), public, known.as_ref());
-            let requeued = known.map(|known| known.operations).unwrap_or_default();
-            self.mempool.settle(&[Settled { record, requeued }])?;
+            self.mempool.apply_derived(&following(record, known.as_ref()))?;
             next.settled = Arc::new(ledger);
             next.batches = number;
             next.last_time = settled.content.time;
-            let taken: Vec<_> = taken.iter().filter_map(|sequence| next.open.remove(sequence)).collect();
-            for open in next.open.values_mut() {
-                open.status = OperationStatus::Pending;
+            let taken: Vec<_> = taken.iter().filter_map(|sequence| next.open.remove(*sequence)).collect();
+            for sequence in known.into_iter().flat_map(|record| record.operations) {
+                next.open.set_status(sequence, OperationStatus::Pending);
             }
             let entries = settled.content.d1.len();
             let known = entries.min(next.queue.len());
@@ -327,7 +199,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Takes over new entries at the end of the L1 queue. Must run as the only writer.
+    /// Adds new entries at the end of the L1 queue. Must run as the only writer.
     pub(crate) fn extend_queue(
         &self,
         entries: Vec<L1Operation>,
@@ -335,7 +207,9 @@ impl Engine {
     ) -> Result<(), DerivationError> {
         let mut next = self.state().clone();
         next.enqueue(entries);
-        next.hospital = hospital(&self.mempool, &next, told)?;
+        let hospital = hospital(self.mempool.hospital()?, &next, told)?;
+        next.hospital = hospital.account;
+        self.mempool.apply_derived(&DerivedChanges { hospital: hospital.pin, ..DerivedChanges::default() })?;
         self.replace(next);
         Ok(())
     }

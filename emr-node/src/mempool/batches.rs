@@ -1,5 +1,7 @@
 //! Batches: what was sealed, how far each batch got, and which operations it holds.
 
+use std::collections::BTreeMap;
+
 use alloy::primitives::B256;
 use emr_api::{
     OperationStatus,
@@ -10,7 +12,9 @@ use emr_rollup::batch::PublicInputs;
 use redb::{ReadableTable, TableDefinition, WriteTransaction};
 use serde::{Deserialize, Serialize};
 
-use super::{Mempool, MempoolError, Sequence, damaged, decode, encode, operations::set_status};
+use super::{
+    Mempool, MempoolError, Principal, Sequence, damaged, decode, encode, operations::set_status, pin_hospital,
+};
 
 /// Number to batch.
 const BATCHES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("batches");
@@ -95,13 +99,17 @@ pub struct BatchRecord {
     pub stage: BatchStage,
 }
 
-/// What the settlement of a batch changes in the tables.
-#[derive(Clone, Debug)]
-pub struct Settled {
-    /// The batch, with its new stage.
-    pub record: BatchRecord,
-    /// Operations of a superseded batch: it was sealed here with the same number. They wait again.
-    pub requeued: Vec<Sequence>,
+/// What a derivation of the state from L1 changes in the tables. All of it is written in one transaction.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DerivedChanges {
+    /// Batches whose record is new, or other than before.
+    pub records: Vec<BatchRecord>,
+    /// All batches after this one are removed.
+    pub remove_after: Option<u64>,
+    /// The operations whose status changes, with the new status.
+    pub statuses: BTreeMap<Sequence, OperationStatus>,
+    /// The hospital, if its registration is settled now.
+    pub hospital: Option<Principal>,
 }
 
 pub(super) fn create(transaction: &WriteTransaction) -> Result<(), MempoolError> {
@@ -122,6 +130,18 @@ impl Mempool {
     pub fn batch(&self, number: u64) -> Result<Option<BatchRecord>, MempoolError> {
         let table = self.read()?.open_table(BATCHES)?;
         table.get(number)?.map(|row| decode(row.value())).transpose()
+    }
+
+    /// The batches after this one, by their number.
+    ///
+    /// # Errors
+    /// [`MempoolError`].
+    pub fn batches_after(&self, number: u64) -> Result<BTreeMap<u64, BatchRecord>, MempoolError> {
+        let table = self.read()?.open_table(BATCHES)?;
+        table
+            .range(number + 1..)?
+            .map(|row| row.map_err(MempoolError::from).and_then(|(k, v)| Ok((k.value(), decode(v.value())?))))
+            .collect()
     }
 
     /// The batch that is sealed but not settled.
@@ -176,29 +196,27 @@ impl Mempool {
         Ok(transaction.commit()?)
     }
 
-    /// Stores that batches are on L1.
+    /// Stores what follows from L1. Without changes, nothing is written.
     ///
     /// # Errors
-    /// [`MempoolError`].
-    pub fn settle(&self, settled: &[Settled]) -> Result<(), MempoolError> {
-        let transaction = self.write()?;
-        for Settled { record, requeued } in settled {
-            put(&transaction, record)?;
-            set_status(&transaction, requeued.iter().copied(), &OperationStatus::Pending)?;
-            let status = OperationStatus::Settled { batch: record.number };
-            set_status(&transaction, record.operations.iter().copied(), &status)?;
+    /// [`MempoolError`]. Then all changes are stored, or none.
+    pub fn apply_derived(&self, changes: &DerivedChanges) -> Result<(), MempoolError> {
+        if *changes == DerivedChanges::default() {
+            return Ok(());
         }
-        Ok(transaction.commit()?)
-    }
-
-    /// Removes all batches after `last`. The operations in `pending` wait again.
-    ///
-    /// # Errors
-    /// [`MempoolError`].
-    pub fn rewind(&self, last: u64, pending: &[Sequence]) -> Result<(), MempoolError> {
         let transaction = self.write()?;
-        transaction.open_table(BATCHES)?.retain_in(last + 1.., |_, _| false)?;
-        set_status(&transaction, pending.iter().copied(), &OperationStatus::Pending)?;
+        if let Some(last) = changes.remove_after {
+            transaction.open_table(BATCHES)?.retain_in(last + 1.., |_, _| false)?;
+        }
+        for record in &changes.records {
+            put(&transaction, record)?;
+        }
+        for (sequence, status) in &changes.statuses {
+            set_status(&transaction, [*sequence], status)?;
+        }
+        if let Some(hospital) = &changes.hospital {
+            pin_hospital(&transaction, hospital)?;
+        }
         Ok(transaction.commit()?)
     }
 }

@@ -25,17 +25,17 @@ use redb::{
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::sync::watch;
 
-pub use batches::{BatchRecord, BatchStage, KeptProof, OnChain, Settled};
+pub use batches::{BatchRecord, BatchStage, DerivedChanges, KeptProof, OnChain};
 pub use blocks::{BlockReference, Holding, Noted, Referenced, Released, Staging, Upload, Usage};
 pub use invitations::{InvitationUse, Invited, Inviter};
-pub use operations::{Acknowledged, Pointer, Sequence, Turn};
+pub use operations::{Acknowledged, Pointer, Reserved, Sequence, Turn};
 pub use principal::Principal;
 pub use provers::{KnownProver, MAX_PROVERS, ProverAdded};
 
 /// File name inside the node's folder.
 const FILE: &str = "mempool.redb";
 /// Version of the tables.
-const FORMAT: u32 = 7;
+const FORMAT: u32 = 8;
 /// How much free space the disk must have before the file is opened again after a failure. Bytes.
 const SPACE: usize = 4 << 20;
 /// Page cache, bytes.
@@ -239,22 +239,18 @@ impl Mempool {
         meta.get(HOSPITAL)?.map(|value| decode(value.value())).transpose()
     }
 
-    /// Stores who the hospital is.
-    ///
-    /// # Errors
-    /// [`MempoolError`].
-    pub fn pin_hospital(&self, hospital: &Principal) -> Result<(), MempoolError> {
-        let transaction = self.write()?;
-        transaction.open_table(META)?.insert(HOSPITAL, encode(hospital)?.as_slice())?;
-        Ok(transaction.commit()?)
-    }
-
     /// Resolves when the file is closed and another process can open it.
     pub fn closed(&self) -> impl Future<Output = ()> + Send + use<> {
         let mut open = self.open.subscribe();
         // Nothing is ever sent. The wait ends when the sender is dropped.
         async move { while open.changed().await.is_ok() {} }
     }
+}
+
+/// Stores who the hospital is, inside a transaction.
+fn pin_hospital(transaction: &WriteTransaction, hospital: &Principal) -> Result<(), MempoolError> {
+    transaction.open_table(META)?.insert(HOSPITAL, encode(hospital)?.as_slice())?;
+    Ok(())
 }
 
 /// Which rollup the file was made for, or `None` if the file is new. The format is checked before any other table is

@@ -23,11 +23,21 @@ const POINTERS: TableDefinition<'_, &[u8; 32], &[u8]> = TableDefinition::new("po
 /// An operation's place in the order of acknowledgement.
 pub type Sequence = u64;
 
-/// The position of a Revoke among all waiting Revokes. The lower turn goes first; within one turn, the earlier acknowledgement goes first.
-/// Normally, a turn is the number of settled batches, plus one for each of the patient's own waiting operations that go before the Revoke.
-/// So the many operations of one patient do not delay the first Revoke of another patient. A Revoke that is acknowledged after a batch
-/// was settled goes after the first Revokes from before that.
+/// Orders the Revokes with a reserved place. The lower turn goes first; within one turn, the earlier acknowledgement
+/// goes first. Normally, a turn is the number of settled batches, plus one for each of the patient's own waiting
+/// operations that go before the Revoke. So the many operations of one patient do not delay the first Revoke of another
+/// patient. A Revoke that is acknowledged after a batch was settled goes after the first Revokes from before that.
 pub type Turn = u64;
+
+/// What a patient's Revoke with a reserved place is promised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reserved {
+    /// Its turn.
+    pub turn: Turn,
+    /// When it is settled at the latest, unless it expires earlier. Later Revokes go first only as far as this allows.
+    /// The expiry does not count here: otherwise a Revoke that expires soon would keep others from going first.
+    pub latest: UnixTime,
+}
 
 /// An operation that this node promised to settle or to return.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,8 +52,9 @@ pub struct Acknowledged {
     pub acknowledged: UnixTime,
     /// The latest time at which it is settled or returned.
     pub settle_by: UnixTime,
-    /// Its turn, if it has the place that is reserved for a patient's Revoke of a grant. `None` for all other operations.
-    pub turn: Option<Turn>,
+    /// Set if it has the place that is reserved for a patient's Revoke of a grant. All other operations have an
+    /// ordinary place.
+    pub reserved: Option<Reserved>,
     /// How many Revokes were replaced, one after the other, up to this one.
     pub replaced: u8,
     /// Its status.
@@ -75,8 +86,8 @@ pub(super) fn create(transaction: &WriteTransaction) -> Result<(), MempoolError>
 }
 
 impl Mempool {
-    /// Stores an operation, durably, with what its commitment commits to, and with the blocks that it refers to. The same transaction ends
-    /// the operation that it replaces.
+    /// Stores an operation, durably, with what its commitment commits to, and with the blocks that it refers to. The
+    /// same transaction ends the operation that it replaces.
     ///
     /// # Errors
     /// [`MempoolError`]; the operation must then not be acknowledged.

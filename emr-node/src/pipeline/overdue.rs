@@ -1,10 +1,10 @@
 //! Finds promises whose time is over.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use emr_core::UnixTime;
 
-use crate::mempool::{Acknowledged, Sequence};
+use crate::{mempool::Sequence, state::open::OpenOperations};
 
 /// The overdue promises that were reported already.
 #[derive(Debug, Default)]
@@ -12,16 +12,9 @@ pub(super) struct Overdue(BTreeSet<Sequence>);
 
 impl Overdue {
     /// The open operations whose time passed since the last call, with that time.
-    pub(super) fn new_ones(
-        &mut self,
-        open: &BTreeMap<Sequence, Acknowledged>,
-        now: UnixTime,
-    ) -> Vec<(Sequence, UnixTime)> {
-        self.0.retain(|sequence| open.contains_key(sequence));
-        let late = open.iter().filter(|(_, open)| open.settle_by < now);
-        late.filter(|(sequence, _)| self.0.insert(**sequence))
-            .map(|(sequence, open)| (*sequence, open.settle_by))
-            .collect()
+    pub(super) fn new_ones(&mut self, open: &OpenOperations, now: UnixTime) -> Vec<(Sequence, UnixTime)> {
+        self.0.retain(|sequence| open.contains(*sequence));
+        open.overdue(now).filter(|(sequence, _)| self.0.insert(*sequence)).collect()
     }
 }
 
@@ -32,10 +25,11 @@ mod tests {
     use emr_rollup::{
         operation::{Action, DirectoryCommitment, Domain, Operation, Revoke},
         primitive::{eddsa::SigningKey, field::Fr},
+        version::CircuitVersion,
     };
 
     use super::*;
-    use crate::mempool::Principal;
+    use crate::mempool::{Acknowledged, Principal};
 
     fn promised(settle_by: UnixTime) -> Result<Acknowledged, emr_core::OutOfRange> {
         let account = AccountIndex::new(1)?;
@@ -63,7 +57,7 @@ mod tests {
             patient: principal,
             acknowledged: UnixTime::ZERO,
             settle_by,
-            turn: None,
+            reserved: None,
             replaced: 0,
             status: OperationStatus::Pending,
         })
@@ -72,16 +66,18 @@ mod tests {
     #[test]
     fn each_is_told_once() -> Result<(), emr_core::OutOfRange> {
         let at = UnixTime::new;
-        let mut open = BTreeMap::from([(3, promised(at(100)?)?), (4, promised(at(200)?)?)]);
+        let mut open = OpenOperations::new(&CircuitVersion::V1);
+        open.insert(3, promised(at(100)?)?);
+        open.insert(4, promised(at(200)?)?);
         let mut overdue = Overdue::default();
         assert_eq!(overdue.new_ones(&open, at(100)?), []);
         assert_eq!(overdue.new_ones(&open, at(101)?), [(3, at(100)?)]);
         assert_eq!(overdue.new_ones(&open, at(150)?), []);
         assert_eq!(overdue.new_ones(&open, at(300)?), [(4, at(200)?)]);
         // The operation was settled, and is open again after a reorganisation.
-        let late = open.remove(&3);
+        open.remove(3);
         assert_eq!(overdue.new_ones(&open, at(301)?), []);
-        open.extend(late.map(|late| (3, late)));
+        open.insert(3, promised(at(100)?)?);
         assert_eq!(overdue.new_ones(&open, at(302)?), [(3, at(100)?)]);
         Ok(())
     }

@@ -28,8 +28,9 @@ use emr_rollup::{
 
 use super::{
     SealError,
-    capacity::{self, Place},
-    order,
+    order::BatchOrder,
+    place::{self, Place},
+    promise,
     take::Admission,
 };
 use crate::{
@@ -38,10 +39,15 @@ use crate::{
     l1::{self, clock::Clock},
     mempool::{Anchor, BatchRecord, Mempool},
     request_error::RequestErrorKind,
-    state::{NodeState, pointers::CheckedPointer},
+    state::{
+        NodeState,
+        open::{BATCH_SECONDS, OpenOperations},
+        pointers::CheckedPointer,
+    },
 };
 
 mod admission;
+mod lost_directories;
 mod panicked;
 mod places;
 mod promises;
@@ -101,10 +107,10 @@ fn world(hostile: u64) -> Test<World> {
         last_time: time,
         queue_head: 0,
         queue: Default::default(),
-        open: Default::default(),
+        open: OpenOperations::new(&version),
         outstanding: None,
         history: Arc::default(),
-        pointers: Arc::default(),
+        pointers: Default::default(),
         hospital: None,
     };
     let blockstore = Arc::new(DiskStore::open(folder.path().join("blocks"))?);
@@ -196,13 +202,11 @@ impl World {
         sign(self.domain, self.time, account, account, salt, action)
     }
 
-    /// Whether the honest patient's Revoke would be accepted now, with a reserved place.
-    fn has_a_place(&self) -> Test<bool> {
-        let revoke = self.sign(HONEST, 1, revoke(FIRST, 1)?)?;
+    /// Whether a Revoke would get a reserved place and a promise now.
+    fn has_a_place(&self, revoke: &SignedOperation) -> bool {
         let state = self.engine.state();
-        let place = capacity::place(&state, &revoke.operation);
-        let Ok(place) = place else { return Ok(false) };
-        Ok(place == Place::Reserved && capacity::promise(&state, &revoke, place, self.time).is_ok())
+        let place = place::find(&state, &revoke.operation);
+        place.is_ok_and(|place| place == Place::Reserved && promise::promise(&state, revoke, place, self.time).is_ok())
     }
 
     /// A sealed batch as L1 shows it.
@@ -223,8 +227,8 @@ impl World {
     /// The number of batches before the operation's batch, if no other operation comes.
     fn batch_of(&self, signed: &SignedOperation) -> Option<usize> {
         let state = self.engine.state();
-        let order = order::Queue::of(&state.open).in_order(order::share(&CircuitVersion::V1));
-        let position = order.iter().position(|(_, open)| open.signed == *signed)?;
+        let mut order = BatchOrder::of(&state.open);
+        let position = order.position(|(_, open)| open.signed == *signed)?;
         Some(position / CircuitVersion::V1.max_l2)
     }
 }

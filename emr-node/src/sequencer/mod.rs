@@ -1,9 +1,11 @@
 //! What a sequencer does: it accepts operations, puts them in order, and seals them into batches.
 
-mod capacity;
 #[cfg(test)]
 mod hostile;
+mod lost_directories;
 mod order;
+mod place;
+mod promise;
 mod replacements;
 mod seal;
 mod take;

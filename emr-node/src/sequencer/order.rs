@@ -1,177 +1,115 @@
-//! The order in which waiting operations go into batches.
+//! The order in which open operations go into batches.
 //!
-//! A Revoke that has a [`Turn`] is urgent, together with the operations that must come before it on the same patient. All other operations are
-//! ordinary. Each kind has half of each batch. If one kind leaves places free, the other kind takes them. Two operations on the same patient
-//! keep their order if the order changes their effect.
+//! Urgent and ordinary operations each have half of each batch. If one kind leaves places free, the other kind takes
+//! them. Two operations on the same patient keep their order if the order changes their effect.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use emr_core::{AccountIndex, GrantSlot};
-use emr_rollup::{
-    operation::{Action, Authority, SignedOperation},
-    state::leaf::Target,
-    version::CircuitVersion,
+use emr_core::AccountIndex;
+
+use crate::{
+    mempool::{Acknowledged, Sequence},
+    state::open::{OpenOperations, RankedIter},
 };
 
-use crate::mempool::{Acknowledged, Sequence, Turn};
-
-/// How many places of a batch each kind has.
-pub(super) const fn share(version: &CircuitVersion) -> usize {
-    version.max_l2 / 2
+/// The open operations in the order in which they go into batches. It is found out round by round, as far as it is
+/// read: a round is one batch's share of each kind.
+///
+/// An operation that a Revoke needs first keeps its ordinary place too. It goes when the first of the two comes: so a
+/// Revoke never delays it.
+#[derive(Clone, Debug)]
+pub(crate) struct BatchOrder<'a> {
+    open: &'a OpenOperations,
+    urgent: RankedIter<'a>,
+    /// The operations with an ordinary place that did not go yet.
+    ordinary: Vec<(Sequence, &'a Acknowledged)>,
+    gone: Gone,
+    /// The rest of this round.
+    round: VecDeque<(Sequence, &'a Acknowledged)>,
 }
 
-type Waiting<'a> = (Sequence, &'a Acknowledged);
+/// The urgent operations that went already, by patient.
+#[derive(Clone, Debug, Default)]
+struct Gone(BTreeMap<AccountIndex, BTreeSet<Sequence>>);
 
-/// The open operations, sorted into urgent and ordinary ones.
-#[derive(Debug)]
-pub(super) struct Queue<'a> {
-    /// In the order of their turns.
-    urgent: Vec<(Turn, Waiting<'a>)>,
-    /// In the order of acknowledgement.
-    ordinary: Vec<Waiting<'a>>,
+impl Gone {
+    fn add(&mut self, sequence: Sequence, open: &Acknowledged) {
+        self.0.entry(open.signed.operation.patient).or_default().insert(sequence);
+    }
+
+    fn contains(&self, patient: AccountIndex, sequence: Sequence) -> bool {
+        self.0.get(&patient).is_some_and(|gone| gone.contains(&sequence))
+    }
 }
 
-impl<'a> Queue<'a> {
-    pub(super) fn of(open: &'a BTreeMap<Sequence, Acknowledged>) -> Self {
-        let turns = urgent(open);
-        let mut urgent = Vec::new();
-        let mut ordinary = Vec::new();
-        for (sequence, open) in open {
-            match turns.get(sequence) {
-                Some(turn) => urgent.push((*turn, (*sequence, open))),
-                None => ordinary.push((*sequence, open)),
+impl<'a> BatchOrder<'a> {
+    pub(crate) fn of(open: &'a OpenOperations) -> Self {
+        Self {
+            open,
+            urgent: open.urgent().iter(),
+            ordinary: open.ordinary().collect(),
+            gone: Gone::default(),
+            round: VecDeque::new(),
+        }
+    }
+
+    fn next_round(&mut self) {
+        let urgent_wait = self.take_urgent();
+        let mut taken = 0;
+        let mut blocked = BTreeSet::new();
+        let mut ordinary = std::mem::take(&mut self.ordinary);
+        ordinary.retain(|(sequence, open)| {
+            let patient = open.signed.operation.patient;
+            if self.gone.contains(patient, *sequence) {
+                return false;
             }
-        }
-        // An operation that must come before a Revoke has the Revoke's turn, and was acknowledged earlier.
-        urgent.sort_by_key(|(turn, (sequence, _))| (*turn, *sequence));
-        Self { urgent, ordinary }
-    }
-
-    /// The urgent operations, with their turns.
-    pub(super) fn urgent(&self) -> &[(Turn, Waiting<'a>)] {
-        &self.urgent
-    }
-
-    /// All operations in order, with half of each batch for each kind. An ordinary operation waits for the urgent operations on its patient
-    /// that were acknowledged before it.
-    pub(super) fn in_order(self, share: usize) -> Vec<Waiting<'a>> {
-        let mut first: BTreeMap<AccountIndex, BTreeSet<Sequence>> = BTreeMap::new();
-        for (_, (sequence, open)) in &self.urgent {
-            first.entry(open.signed.operation.patient).or_default().insert(*sequence);
-        }
-        let (mut urgent, mut ordinary) = (self.urgent.into_iter().peekable(), self.ordinary);
-        let mut order = Vec::new();
-        while urgent.peek().is_some() {
-            for (_, (sequence, open)) in urgent.by_ref().take(share) {
-                if let Some(waits) = first.get_mut(&open.signed.operation.patient) {
-                    waits.remove(&sequence);
-                }
-                order.push((sequence, open));
+            // If an operation waits, the later ordinary operations on the same patient wait too.
+            let goes = (taken < self.open.share() || !urgent_wait)
+                && !blocked.contains(&patient)
+                && !self.waits_for_urgent(patient, *sequence);
+            if goes {
+                taken += 1;
+                self.gone.add(*sequence, open);
+                self.round.push_back((*sequence, *open));
+            } else {
+                blocked.insert(patient);
             }
-            let mut held = BTreeSet::new();
-            let mut taken = 0;
-            ordinary.retain(|(sequence, open)| {
-                let patient = open.signed.operation.patient;
-                let early = first.get(&patient).and_then(|waits| waits.first()).is_none_or(|waits| waits > sequence);
-                // If an operation is held, the later ordinary operations on the same patient are held too.
-                let goes = taken < share && early && !held.contains(&patient);
-                if goes {
-                    taken += 1;
-                    order.push((*sequence, *open));
-                } else {
-                    held.insert(patient);
-                }
-                !goes
-            });
-        }
-        order.extend(ordinary);
-        order
+            !goes
+        });
+        self.ordinary = ordinary;
     }
-}
 
-/// The Revokes that have a turn, and the operations that must come before them on the same patient. Such an operation gets the turn of the
-/// Revoke.
-fn urgent(open: &BTreeMap<Sequence, Acknowledged>) -> BTreeMap<Sequence, Turn> {
-    let mut patients: BTreeMap<AccountIndex, Vec<(Sequence, &Acknowledged)>> = BTreeMap::new();
-    for (sequence, open) in open {
-        patients.entry(open.signed.operation.patient).or_default().push((*sequence, open));
-    }
-    let mut urgent = BTreeMap::new();
-    for operations in patients.values() {
-        let mut ahead = Ahead::default();
-        for (sequence, open) in operations.iter().rev() {
-            if let Some(turn) = ahead.take(&open.signed, open.turn) {
-                urgent.insert(*sequence, turn);
-            }
-        }
-    }
-    urgent
-}
-
-/// How many operations become urgent with a new Revoke.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Along {
-    /// The number of operations, including the Revoke.
-    pub(super) all: usize,
-    /// How many of them the patient signed.
-    pub(super) own: usize,
-}
-
-/// How many operations would become urgent with a new Revoke.
-pub(super) fn taken_along(open: &BTreeMap<Sequence, Acknowledged>, new: &SignedOperation) -> Along {
-    let urgent = urgent(open);
-    let mut ahead = Ahead::default();
-    ahead.take(new, Some(0));
-    let mut along = Along { all: 1, own: 1 };
-    for (sequence, open) in open.iter().rev() {
-        let operation = &open.signed.operation;
-        if operation.patient == new.operation.patient
-            && ahead.take(&open.signed, open.turn).is_some()
-            && !urgent.contains_key(sequence)
+    /// Takes the urgent operations of a round. Returns whether there were any.
+    fn take_urgent(&mut self) -> bool {
+        let mut taken = 0;
+        while taken < self.open.share()
+            && let Some(position) = self.urgent.next()
         {
-            along.all += 1;
-            along.own += usize::from(operation.signer == operation.patient);
+            let Some(open) = self.open.get(position.sequence) else { continue };
+            if !self.gone.contains(open.signed.operation.patient, position.sequence) {
+                taken += 1;
+                self.gone.add(position.sequence, open);
+                self.round.push_back((position.sequence, open));
+            }
         }
+        taken > 0
     }
-    along
+
+    /// Whether an urgent operation on the patient that was acknowledged before this one did not go yet.
+    fn waits_for_urgent(&self, patient: AccountIndex, sequence: Sequence) -> bool {
+        let first = self.open.urgent_on(patient).find(|(urgent, _)| !self.gone.contains(patient, *urgent));
+        first.is_some_and(|(urgent, _)| urgent < sequence)
+    }
 }
 
-/// The urgent operations on one patient, from the last one to the first.
-#[derive(Default)]
-struct Ahead<'a> {
-    operations: Vec<&'a SignedOperation>,
-    turn: Turn,
-}
+impl<'a> Iterator for BatchOrder<'a> {
+    type Item = (Sequence, &'a Acknowledged);
 
-impl<'a> Ahead<'a> {
-    /// Takes the operation before those already seen. Returns its turn if it is urgent.
-    fn take(&mut self, signed: &'a SignedOperation, turn: Option<Turn>) -> Option<Turn> {
-        if turn.is_none() && self.operations.iter().all(|later| commute(signed, later)) {
-            return None;
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.round.is_empty() {
+            self.next_round();
         }
-        self.turn = turn.unwrap_or(self.turn);
-        self.operations.push(signed);
-        Some(self.turn)
-    }
-}
-
-/// Whether two operations on one patient have the same effect in either order.
-fn commute(one: &SignedOperation, other: &SignedOperation) -> bool {
-    let (a, b) = (&one.operation.action, &other.operation.action);
-    match (changed_grant(a), changed_grant(b)) {
-        // Both may change the key directory.
-        (Some(_), Some(_)) => false,
-        (Some(slot), None) => other.used_grant() != Some(slot),
-        (None, Some(slot)) => one.used_grant() != Some(slot),
-        (None, None) => a.target() != b.target(),
-    }
-}
-
-/// The grant that an operation changes, other than by using it.
-fn changed_grant(action: &Action) -> Option<GrantSlot> {
-    match (action.rule().authority, action.target()) {
-        (Authority::Target(_), _) | (_, Target::Record(_)) => None,
-        (Authority::None | Authority::UnlessOwn(_), Target::Grant(slot)) => Some(slot),
+        self.round.pop_front()
     }
 }
 

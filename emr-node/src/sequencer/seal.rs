@@ -10,10 +10,10 @@ use emr_rollup::{
     state::ledger::Ledger,
 };
 
-use super::order::{self, Queue};
+use super::{lost_directories::LostDirectories, order::BatchOrder};
 use crate::{
     engine::Engine,
-    mempool::{Acknowledged, BatchRecord, BatchStage, MempoolError, Sequence},
+    mempool::{BatchRecord, BatchStage, MempoolError, Sequence},
     state::NodeState,
 };
 
@@ -66,15 +66,13 @@ impl Engine {
         let mut next = self.state().clone();
         if let Some(record) = &record {
             for sequence in &record.operations {
-                if let Some(open) = next.open.get_mut(sequence) {
-                    open.status = OperationStatus::Sealed { batch: record.number };
-                }
+                next.open.set_status(*sequence, OperationStatus::Sealed { batch: record.number });
             }
         }
         let mut concerned = BTreeSet::new();
         for (sequence, reason) in &returned {
             tracing::info!(sequence, reason, "an operation is returned");
-            if let Some(open) = next.open.remove(sequence) {
+            if let Some(open) = next.open.remove(*sequence) {
                 let patient = open.signed.operation.patient;
                 Arc::make_mut(&mut next.history).forget(patient, *sequence);
                 concerned.insert(patient);
@@ -95,7 +93,7 @@ impl Engine {
             batch.push_l1(&queued.operation).map_err(|_| failed())?;
         }
         for sequence in &record.operations {
-            let open = state.open.get(sequence).ok_or_else(failed)?;
+            let open = state.open.get(*sequence).ok_or_else(failed)?;
             batch.push(&open.signed).map_err(|_| failed())?;
         }
         let sealed = batch.seal().0;
@@ -110,10 +108,9 @@ impl Engine {
         }
         self.mempool.unseal(number)?;
         let mut state = self.state_mut();
-        for open in state.open.values_mut() {
-            open.status = OperationStatus::Pending;
+        for sequence in state.outstanding.take().iter().flat_map(|record| &record.operations) {
+            state.open.set_status(*sequence, OperationStatus::Pending);
         }
-        state.outstanding = None;
         Ok(())
     }
 
@@ -131,14 +128,15 @@ impl Engine {
     }
 }
 
-/// Takes entries from the head of the L1 queue, and then open operations in their order ([`order`]). An operation stays open if it needs a
+/// Takes entries from the head of the L1 queue, and then open operations in their order ([`BatchOrder`]). An operation stays open if it needs a
 /// registration that is not in this batch, or if its time has not come. Then all later operations on the same patient stay open too. Any
-/// other operation that does not execute is returned.
+/// other operation that does not execute is returned. If it changed the key directory, the records after it are returned too
+/// ([`LostDirectories`]).
 fn plan(state: &NodeState, now: UnixTime) -> Plan {
     let version = *state.settled.trees().version();
     let admitted = state.queue.len().min(version.max_l1);
-    let waiting = Queue::of(&state.open).in_order(order::share(&version));
-    let time = batch_time(state, &waiting, now);
+    let waiting = BatchOrder::of(&state.open);
+    let time = batch_time(state, waiting.clone(), now);
     let mut batch = Batch::open(Ledger::clone(&state.settled), state.batches + 1, time);
     let mut arriving = BTreeSet::new();
     for queued in state.queue.iter().take(admitted) {
@@ -150,10 +148,11 @@ fn plan(state: &NodeState, now: UnixTime) -> Plan {
     let known = |account: AccountIndex| state.settled.identity(account).is_some() || arriving.contains(&account);
     let mut deferred = BTreeSet::new();
     let (mut taken, mut returned) = (Vec::new(), Vec::new());
+    let mut lost = LostDirectories::default();
     for (sequence, open) in waiting {
         let operation = &open.signed.operation;
         let early = operation.valid_until > time.saturating_add(MAX_VALIDITY);
-        if deferred.contains(&operation.patient) {
+        if deferred.contains(&operation.patient) || lost.has_keys_of(sequence, &open.signed) {
             continue;
         }
         if early || !known(operation.signer) || !known(operation.patient) {
@@ -162,20 +161,23 @@ fn plan(state: &NodeState, now: UnixTime) -> Plan {
         }
         match batch.push(&open.signed) {
             Ok(()) => taken.push(sequence),
-            Err(PushError::Refused(violation)) => returned.push((sequence, violation.to_string())),
+            Err(PushError::Refused(violation)) => {
+                lost.note(sequence, &open.signed);
+                returned.push((sequence, violation.to_string()));
+            }
             Err(_) => break,
         }
     }
+    returned.extend(lost.records(&state.open));
     Plan { batch, taken, returned }
 }
 
 /// The batch's time. It is now, or earlier if a waiting operation has expired since its acknowledgement. It is never before the time of the
 /// last batch, and never so early that L1 would refuse the proved batch.
-fn batch_time(state: &NodeState, waiting: &[(Sequence, &Acknowledged)], now: UnixTime) -> UnixTime {
+fn batch_time(state: &NodeState, waiting: BatchOrder<'_>, now: UnixTime) -> UnixTime {
     let earliest = UnixTime::new(now.get().saturating_sub(MAX_BATCH_AGE - PROVING_MARGIN)).unwrap_or(UnixTime::ZERO);
     let earliest = earliest.max(state.last_time);
     let latest = waiting
-        .iter()
         .take(state.settled.trees().version().max_l2)
         .filter_map(|(_, open)| lapses(&state.soft, &open.signed))
         .filter(|lapse| *lapse >= earliest)

@@ -8,7 +8,10 @@ use emr_rollup::{
     state::ledger::CheckedOperation,
 };
 
-use super::capacity::{self, Place, Promise};
+use super::{
+    place::{self, Place},
+    promise::{self, Promise},
+};
 use crate::{
     engine::Engine,
     mempool::{Acknowledged, Principal, Sequence},
@@ -93,7 +96,7 @@ impl Engine {
     ) -> Result<Admission, RequestError> {
         let state = self.state();
         let operation = &submission.signed.operation;
-        let place = capacity::place(&state, operation)?;
+        let place = place::find(&state, operation)?;
         // A patient's Revoke of a grant is still accepted: the node still serves readers, and the Revoke ends their access at once.
         if place == Place::Ordinary
             && let Some(reason) = self.halt_reason()
@@ -174,14 +177,14 @@ impl Engine {
             (None, None) => self.state().soft.check(&submission.signed, self.clock.now())?,
         };
         let (signed, acknowledged) = (submission.signed, checked.time());
-        let Promise { turn, settle_by } = match &without {
-            Some(without) => capacity::promise(without, &signed, place, acknowledged)?,
-            None => capacity::promise(&self.state(), &signed, place, acknowledged)?,
+        let Promise { reserved, settle_by } = match &without {
+            Some(without) => promise::promise(without, &signed, place, acknowledged)?,
+            None => promise::promise(&self.state(), &signed, place, acknowledged)?,
         };
-        let older = replaces.and_then(|older| self.state().open.get(&older).map(|open| open.replaced));
+        let older = replaces.and_then(|older| self.state().open.get(older).map(|open| open.replaced));
         let replaced = older.map_or(0, |replaced| replaced + 1);
         let status = OperationStatus::Pending;
-        let kept = Acknowledged { signed, signer, patient, acknowledged, settle_by, turn, replaced, status };
+        let kept = Acknowledged { signed, signer, patient, acknowledged, settle_by, reserved, replaced, status };
         let receipt = self.promise(id, &kept)?;
         let sequence = self.mempool.acknowledge(id, &kept, pointer.pointer.as_ref(), &pointer.blocks, replaces)?;
         let mut state = self.state_mut();
@@ -190,7 +193,7 @@ impl Engine {
             *state = without;
         }
         if let Some((commitment, pointer)) = &pointer.pointer {
-            Arc::make_mut(&mut state.pointers).insert(*commitment, pointer.clone());
+            state.pointers.insert_mut(*commitment, pointer.clone());
         }
         match Arc::make_mut(&mut state.soft).apply(checked) {
             Ok(_) => Arc::make_mut(&mut state.history).record(sequence, &kept, &state.soft),
@@ -204,11 +207,11 @@ impl Engine {
     /// The state as if an open operation had never come. The grants that it ended stay ended. Only the operations on its patient are executed again.
     fn without(&self, sequence: Sequence) -> NodeState {
         let mut state = self.state().clone();
-        let Some(removed) = state.open.remove(&sequence) else { return state };
+        let Some(removed) = state.open.remove(sequence) else { return state };
         let patient = removed.signed.operation.patient;
         let soft = Arc::make_mut(&mut state.soft);
         soft.restore(patient, &state.settled);
-        for open in state.open.values().filter(|open| open.signed.operation.patient == patient) {
+        for (_, open) in state.open.on_patient(patient) {
             // As in `NodeState::rebuild_soft`, an operation that no longer executes has no effect.
             let _ = soft.execute(&open.signed, open.acknowledged);
         }

@@ -10,6 +10,7 @@ use emr_rollup::{
         ledger::Ledger,
     },
 };
+use rpds::RedBlackTreeMapSync;
 
 use crate::mempool::{Acknowledged, Sequence};
 
@@ -32,7 +33,7 @@ pub(crate) struct AccessSession {
 /// Derived from every acknowledged operation, and built again at each start. A clone shares every patient's part with the original.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct History {
-    patients: BTreeMap<AccountIndex, Arc<PatientHistory>>,
+    patients: RedBlackTreeMapSync<AccountIndex, Arc<PatientHistory>>,
 }
 
 /// What the operations on one patient mean for access.
@@ -50,8 +51,8 @@ struct PatientHistory {
 }
 
 impl History {
-    fn patient_mut(&mut self, patient: AccountIndex) -> &mut PatientHistory {
-        Arc::make_mut(self.patients.entry(patient).or_default())
+    fn change(&mut self, patient: AccountIndex, change: impl FnOnce(&mut PatientHistory)) {
+        super::change(&mut self.patients, patient, change);
     }
 
     /// Adds an operation that was executed on `ledger`.
@@ -62,24 +63,28 @@ impl History {
         if let Ok(Some((_, leaf))) = action.signed_grant()
             && let Some(grantee) = leaf.grantee
         {
-            let classes = self.patient_mut(operation.patient).granted.entry(grantee).or_default();
-            if leaf.rights.contains(Rights::READ) {
-                *classes = ClassMask::from_bits(classes.bits() | leaf.scope.bits());
-            }
+            self.change(operation.patient, |history| {
+                let classes = history.granted.entry(grantee).or_default();
+                if leaf.rights.contains(Rights::READ) {
+                    *classes = ClassMask::from_bits(classes.bits() | leaf.scope.bits());
+                }
+            });
         }
         let used = (action.rule().authority, action.target(), action.purpose());
         if let (Authority::Target(_), Target::Grant(slot), Some(purpose)) = used {
             let grant = ledger.patient(operation.patient).and_then(|leaves| leaves.grants.get(&slot));
             let Some(version) = grant.map(|grant| grant.version) else { return };
             let until = acknowledged.acknowledged.saturating_add(SESSION_SECONDS);
-            let sessions = &mut self.patient_mut(operation.patient).sessions;
-            // Each new session for a patient's records removes the lapsed sessions for that patient.
-            sessions.retain(|_, sessions| {
-                sessions.retain(|session| session.until >= acknowledged.acknowledged && session.sequence != sequence);
-                !sessions.is_empty()
+            self.change(operation.patient, |history| {
+                // Each new session for a patient's records removes the lapsed sessions for that patient.
+                history.sessions.retain(|_, sessions| {
+                    sessions
+                        .retain(|session| session.until >= acknowledged.acknowledged && session.sequence != sequence);
+                    !sessions.is_empty()
+                });
+                let sessions = history.sessions.entry((operation.signer, purpose.class)).or_default();
+                sessions.push(AccessSession { sequence, until, slot, version });
             });
-            let sessions = sessions.entry((operation.signer, purpose.class)).or_default();
-            sessions.push(AccessSession { sequence, until, slot, version });
         }
     }
 
@@ -88,16 +93,20 @@ impl History {
         let operation = &acknowledged.signed.operation;
         match operation.action.takes_away() {
             Some(TakenAway::Grant { slot, version }) => {
-                let ended = self.patient_mut(operation.patient).ended.entry(slot).or_insert(Version::ZERO);
-                *ended = version.max(*ended);
+                self.change(operation.patient, |history| {
+                    let ended = history.ended.entry(slot).or_insert(Version::ZERO);
+                    *ended = version.max(*ended);
+                });
             }
             Some(TakenAway::Beyond { slot, version, leaf })
                 if operation.signer == operation.patient && version > Version::ZERO =>
             {
-                let replaced = self.patient_mut(operation.patient).replaced.entry(slot).or_default();
-                if !replaced.contains(&(version, leaf)) {
-                    replaced.push((version, leaf));
-                }
+                self.change(operation.patient, |history| {
+                    let replaced = history.replaced.entry(slot).or_default();
+                    if !replaced.contains(&(version, leaf)) {
+                        replaced.push((version, leaf));
+                    }
+                });
             }
             Some(TakenAway::Beyond { .. }) | None => {}
         }
@@ -106,9 +115,11 @@ impl History {
     /// Call this when an operation on a patient is returned. The session that it opened is closed. The grants that it ended stay ended.
     pub(crate) fn forget(&mut self, patient: AccountIndex, sequence: Sequence) {
         if self.patients.contains_key(&patient) {
-            for sessions in self.patient_mut(patient).sessions.values_mut() {
-                sessions.retain(|session| session.sequence != sequence);
-            }
+            self.change(patient, |history| {
+                for sessions in history.sessions.values_mut() {
+                    sessions.retain(|session| session.sequence != sequence);
+                }
+            });
         }
     }
 

@@ -2,6 +2,7 @@
 
 pub(crate) mod access;
 pub(crate) mod history;
+pub(crate) mod open;
 pub(crate) mod pointers;
 
 use std::{
@@ -17,10 +18,11 @@ use emr_rollup::{
     primitive::field::{self, Fr},
     state::ledger::Ledger,
 };
+use rpds::RedBlackTreeMapSync;
 
 use crate::{
     mempool::{Acknowledged, BatchRecord, Pointer, Principal, Sequence},
-    state::history::History,
+    state::{history::History, open::OpenOperations},
 };
 
 /// An entry of the L1 queue that no settled batch includes yet.
@@ -30,8 +32,8 @@ pub(crate) struct Queued {
     pub(crate) seen: Instant,
 }
 
-/// The node's view. A clone shares the large parts. A writer makes large changes on a clone and then swaps it in. So readers wait only for
-/// the swap.
+/// The node's view. A clone shares the large parts. A writer makes large changes on a clone and then swaps it in. So
+/// readers wait only for the swap.
 #[derive(Clone, Debug)]
 pub(crate) struct NodeState {
     /// The state that is settled on L1.
@@ -45,17 +47,37 @@ pub(crate) struct NodeState {
     /// Position on L1 of the first entry of `queue`.
     pub(crate) queue_head: u64,
     pub(crate) queue: VecDeque<Queued>,
-    /// Operations that are neither settled nor returned.
-    pub(crate) open: BTreeMap<Sequence, Acknowledged>,
+    /// Operations that are neither settled nor returned nor replaced.
+    pub(crate) open: OpenOperations,
     /// The sealed batch that is not settled yet.
     pub(crate) outstanding: Option<BatchRecord>,
     pub(crate) history: Arc<History>,
-    pub(crate) pointers: Arc<BTreeMap<[u8; 32], Pointer>>,
+    pub(crate) pointers: RedBlackTreeMapSync<[u8; 32], Pointer>,
     /// The hospital's account, once it is registered.
     pub(crate) hospital: Option<AccountIndex>,
 }
 
 impl NodeState {
+    /// Adds every operation that was ever acknowledged to a state that has none yet, and builds the soft state. `history` is that of the
+    /// settled operations.
+    pub(crate) fn add_known(&mut self, mut operations: BTreeMap<Sequence, Acknowledged>, mut history: History) {
+        // Only the registrations: they say who owns the accounts.
+        self.rebuild_soft();
+        // An account may belong to somebody else now. Operations from before that have no effect for the new owner: they are not executed, and
+        // what they took away is not taken away. They stay in the file, in case a reorganisation gives the account back.
+        operations.retain(|_, operation| self.is_of_its_principals(operation));
+        for operation in operations.values() {
+            history.deny(operation);
+        }
+        for (sequence, operation) in operations {
+            if operation.is_open() {
+                self.open.insert(sequence, operation);
+            }
+        }
+        self.history = Arc::new(history);
+        self.rebuild_soft();
+    }
+
     /// Builds the whole soft state again, and adds the open operations to the history.
     pub(crate) fn rebuild_soft(&mut self) {
         self.soft = Arc::clone(&self.settled);
@@ -64,11 +86,14 @@ impl NodeState {
             // The contract queues nothing that the statement refuses. If it did, the entry would have no effect here.
             let _ = soft.consume(&queued.operation);
         }
-        self.execute_open(|_| true);
+        let history = Arc::make_mut(&mut self.history);
+        for (sequence, open) in self.open.iter() {
+            execute(soft, history, sequence, open);
+        }
     }
 
-    /// Builds the soft state of some patients again: their settled state, then the open operations on them. This is enough after operations
-    /// were settled or returned: nothing else changes.
+    /// Builds the soft state of some patients again: their settled state, then the open operations on them. This is
+    /// enough after operations were settled or returned: nothing else changes.
     pub(crate) fn rebuild_patients(&mut self, patients: &BTreeSet<AccountIndex>) {
         if patients.iter().any(|patient| self.settled.patient(*patient).is_none()) {
             return self.rebuild_soft();
@@ -76,22 +101,11 @@ impl NodeState {
         if patients.is_empty() {
             return;
         }
-        let soft = Arc::make_mut(&mut self.soft);
+        let (soft, history) = (Arc::make_mut(&mut self.soft), Arc::make_mut(&mut self.history));
         for patient in patients {
             soft.restore(*patient, &self.settled);
-        }
-        self.execute_open(|patient| patients.contains(&patient));
-    }
-
-    fn execute_open(&mut self, concerns: impl Fn(AccountIndex) -> bool) {
-        let (soft, history) = (Arc::make_mut(&mut self.soft), Arc::make_mut(&mut self.history));
-        for (sequence, acknowledged) in &self.open {
-            // An operation that no longer executes is returned at the next sealing. Each operation is executed with the time of its
-            // acknowledgement, so expiry alone does not remove it.
-            if concerns(acknowledged.signed.operation.patient)
-                && soft.execute(&acknowledged.signed, acknowledged.acknowledged).is_ok()
-            {
-                history.record(*sequence, acknowledged, soft);
+            for (sequence, open) in self.open.on_patient(*patient) {
+                execute(soft, history, sequence, open);
             }
         }
     }
@@ -111,8 +125,9 @@ impl NodeState {
         }
     }
 
-    /// The owner of an account in the soft state. No operation changes an identity leaf yet. If a future operation does, this must still return
-    /// the principal from the registration. Otherwise the owner loses what the tables hold for them.
+    /// The owner of an account in the soft state. No operation changes an identity leaf yet. If a future operation
+    /// does, this must still return the principal from the registration. Otherwise the owner loses what the tables hold
+    /// for them.
     pub(crate) fn principal(&self, account: AccountIndex) -> Option<Principal> {
         self.soft.identity(account)?;
         Some(Principal { account, identity: field::to_bytes(&self.soft.trees().identity(account).element()) })
@@ -123,7 +138,8 @@ impl NodeState {
         self.principal(principal.account).as_ref() == Some(principal)
     }
 
-    /// Whether the accounts of an operation's signer and patient still belong to the same principals as at its acknowledgement.
+    /// Whether the accounts of an operation's signer and patient still belong to the same principals as at its
+    /// acknowledgement.
     pub(crate) fn is_of_its_principals(&self, acknowledged: &Acknowledged) -> bool {
         self.is_current(&acknowledged.signer) && self.is_current(&acknowledged.patient)
     }
@@ -140,4 +156,26 @@ impl NodeState {
             Pointer::Record(_) => None,
         }
     }
+}
+
+/// Executes an open operation on the soft state, and adds it to the history. It is executed with the time of its
+/// acknowledgement, so expiry alone does not remove its effect. An operation that no longer executes has no effect; it
+/// is returned at the next sealing.
+fn execute(soft: &mut Ledger, history: &mut History, sequence: Sequence, open: &Acknowledged) {
+    if soft.execute(&open.signed, open.acknowledged).is_ok() {
+        history.record(sequence, open, soft);
+    }
+}
+
+/// Changes an entry of a map whose clones share their entries. A missing entry is the default first.
+fn change<K: Ord + Clone, V: Clone + Default>(
+    map: &mut RedBlackTreeMapSync<K, Arc<V>>,
+    key: K,
+    change: impl FnOnce(&mut V),
+) {
+    let mut entry = map.get(&key).cloned().unwrap_or_default();
+    // Otherwise the map still shares the entry, and it would be copied.
+    map.remove_mut(&key);
+    change(Arc::make_mut(&mut entry));
+    map.insert_mut(key, entry);
 }

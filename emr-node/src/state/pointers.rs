@@ -1,6 +1,6 @@
 //! Checks what an operation's commitments commit to: the blocks must be here and complete, and the signer may refer to them.
 
-use emr_api::{StoredAt, Submission};
+use emr_api::{NamedEpoch, StoredAt, Submission};
 use emr_core::{Opaque, RecordSlot};
 use emr_crypto::KeyDirectory;
 use emr_ipfs::{Cid, Codec, DagLimits, walk};
@@ -74,8 +74,10 @@ fn claim(submission: &Submission, directory_in_force: DirectoryCommitment) -> Re
     }
 }
 
-/// Checks that a record is sealed under its class's epoch in force. Then a reader with a grant "from now on" can read it, and a revoked
-/// reader cannot. Only the name of the epoch can be checked: the wrap does not show the epoch.
+/// Checks that a record is sealed under its class's epoch in force: its number and its key. Then a reader with a grant "from now on" can read
+/// it, and a revoked reader cannot. The number alone is not enough. Two directories that were made from the same one have equal numbers, and
+/// only one of them can take force: nobody can read what is sealed under the other. Only the name of the epoch can be checked: the wrap does
+/// not show the epoch.
 pub(crate) async fn check_epoch(
     submission: &Submission,
     directory_in_force: DirectoryCommitment,
@@ -101,13 +103,14 @@ pub(crate) async fn check_epoch(
     let directory = KeyDirectory::from_bytes(&engine.blockstore.get(&cid).await?);
     let directory =
         directory.map_err(|_| RequestError::unavailable("the patient's key directory is damaged on this node"))?;
-    let current = directory.current_public(leaf.class).epoch();
+    let current = NamedEpoch::from(directory.current_public(leaf.class));
     if epoch == current {
         return Ok(());
     }
-    let class = leaf.class;
+    let (class, number) = (leaf.class, epoch.number);
+    let in_force = if number == current.number { "another key of this epoch" } else { "another epoch" };
     let over =
-        format!("the record is sealed under epoch {epoch} of {class}, and epoch {current} is in force: seal it again");
+        format!("the record is sealed under epoch {number} of {class}, and {in_force} is in force: seal it again");
     Err(RequestError::new(RequestErrorKind::Stale, over))
 }
 

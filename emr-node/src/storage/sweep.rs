@@ -12,13 +12,12 @@
 //! the wait begins from zero.
 
 use std::{
-    collections::BTreeSet,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use emr_api::OperationStatus;
-use emr_core::{RecordStatus, UnixTime};
+use emr_core::{AccountIndex, RecordStatus, UnixTime};
 use emr_ipfs::{Cid, StoreError};
 use emr_rollup::operation::DirectoryCommitment;
 
@@ -155,12 +154,11 @@ impl Engine {
     fn release_unneeded(&self, from: Sequence, now: UnixTime) -> Result<Option<Sequence>, MempoolError> {
         let holdings = self.mempool.holdings(from, HOLDINGS)?;
         let state = self.state().clone();
-        let named = named_directories(&state);
         let (mut marks, mut releases) = (Vec::new(), 0);
         let mut next = (holdings.len() == HOLDINGS).then(|| holdings.last().map_or(0, |last| last.sequence + 1));
         for holding in &holdings {
             let sequence = holding.sequence;
-            let Need::Unneeded { seconds } = self.need(&state, &named, holding)? else {
+            let Need::Unneeded { seconds } = self.need(&state, holding)? else {
                 if holding.unneeded_since.is_some() {
                     marks.push((sequence, None));
                 }
@@ -189,13 +187,8 @@ impl Engine {
         Ok(next)
     }
 
-    fn need(
-        &self,
-        state: &NodeState,
-        named: &BTreeSet<DirectoryCommitment>,
-        holding: &Holding,
-    ) -> Result<Need, MempoolError> {
-        if state.open.contains_key(&holding.sequence) {
+    fn need(&self, state: &NodeState, holding: &Holding) -> Result<Need, MempoolError> {
+        if state.open.contains(holding.sequence) {
             return Ok(Need::Needed);
         }
         let is_settled = match self.mempool.status(holding.sequence)? {
@@ -222,7 +215,7 @@ impl Engine {
                         let leaves = ledgers.iter().filter_map(|ledger| ledger.medical(patient));
                         leaves.into_iter().any(|leaf| leaf.key_directory == *commitment)
                     };
-                    in_force(&commitment) || named.contains(&commitment)
+                    in_force(&commitment) || is_named(state, patient, &commitment)
                 }
                 None => false,
             },
@@ -235,13 +228,9 @@ impl Engine {
     }
 }
 
-/// The key directories that open operations name, before or after their change.
-fn named_directories(state: &NodeState) -> BTreeSet<DirectoryCommitment> {
-    let mut named = BTreeSet::new();
-    for open in state.open.values() {
-        if let Some((before, after)) = open.signed.operation.action.directories() {
-            named.extend([before, after]);
-        }
-    }
-    named
+/// Whether an open operation on the patient names a key directory, before or after its change.
+fn is_named(state: &NodeState, patient: AccountIndex, directory: &DirectoryCommitment) -> bool {
+    let mut directories =
+        state.open.on_patient(patient).filter_map(|(_, open)| open.signed.operation.action.directories());
+    directories.any(|(before, after)| before == *directory || after == *directory)
 }

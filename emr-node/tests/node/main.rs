@@ -3,6 +3,7 @@
 mod access;
 mod crash;
 mod dishonest_l1;
+mod epochs;
 mod flood;
 mod forged_invitations;
 mod full_disk;
@@ -22,5 +23,6 @@ mod sealing;
 mod settlement;
 mod stage;
 mod start;
+mod tasks;
 mod unmined;
 mod unread;

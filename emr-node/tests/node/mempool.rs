@@ -57,7 +57,7 @@ fn acknowledge(mempool: &Mempool, number: u64) -> Outcome<Result<u64, MempoolErr
         patient: principal,
         acknowledged: time,
         settle_by: time,
-        turn: None,
+        reserved: None,
         replaced: 0,
         status: OperationStatus::Pending,
     };

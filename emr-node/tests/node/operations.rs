@@ -5,7 +5,7 @@ use emr_api::{NodeStatus, OperationStatus, Receipt, StoredAt, Submission};
 use std::time::Instant;
 
 use emr_core::{Class, RecordStatus, Rights, UnixTime, Uses, Version, cid::Codec};
-use emr_crypto::{KeyEpoch, Past, PatientDirectory};
+use emr_crypto::PatientDirectory;
 use emr_rollup::{
     operation::{Action, DirectoryCommitment, OperationId, PutRecord, SetGrant, Tombstone},
     state::leaf::RecordLeaf,
@@ -207,38 +207,6 @@ fn next_version(doctor: &Caller, first: &Submission) -> Outcome<Submission> {
     let next = RecordLeaf { version: leaf.version.next()?, revision: leaf.revision.next()?, ..leaf };
     let action = Action::PutRecord(PutRecord { slot, expected: leaf.revision, leaf: next });
     Ok(Submission { signed: doctor.sign(first.signed.operation.patient, action), ..first.clone() })
-}
-
-/// A submission names the epoch that its record is sealed under. It must be the current one.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_record_under_an_epoch_that_is_over_is_stale() -> Outcome {
-    let scene = World::populated().await?;
-    let (patient, doctor, accounts) = (&scene.patient, &scene.doctor, scene.accounts);
-    let granted = Rights::READ | Rights::WRITE;
-    patient.grant(FIRST, accounts.doctor, granted, &[Class::Laboratory, Class::Imaging], next_year()).await?;
-    let mut directory = PatientDirectory::create(patient.person.identity.rsa());
-    directory.grant(
-        accounts.other,
-        scene.other.person.identity.rsa().public(),
-        Class::Laboratory.into(),
-        Past::Closed,
-    )?;
-    patient.grant_with(slot(65), accounts.other, Rights::READ, &[Class::Laboratory], next_year(), &directory).await?;
-
-    let lab = doctor.put_record(accounts.patient, 0, Class::Laboratory, &doctor.upload(&[b"lab"]).await?);
-    assert_eq!(code(doctor.submit(&lab).await), "stale");
-    for (epoch, expected) in [(None, "malformed"), (KeyEpoch::new(3), "stale")] {
-        assert_eq!(code(doctor.submit(&Submission { epoch, ..lab.clone() }).await), expected);
-    }
-    doctor.submit(&Submission { epoch: KeyEpoch::new(2), ..lab }).await?;
-    // The other class has no new epoch.
-    let imaging = doctor.put_record(accounts.patient, 1, Class::Imaging, &doctor.upload(&[b"imaging"]).await?);
-    doctor.submit(&imaging).await?;
-    let request = scene.doctor.request_access(accounts.patient, FIRST, Uses::ZERO, Class::Laboratory);
-    let odd = Submission { epoch: Some(KeyEpoch::FIRST), ..request };
-    assert_eq!(code(doctor.submit(&odd).await), "malformed");
-    scene.node.shutdown().await;
-    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,8 +7,8 @@ use emr_api::OperationStatus;
 use emr_core::{Cid, Class, Codec, RecordSlot, UnixTime, cid::cid_of};
 use emr_durable::crash::{ALL, Harm, Journal, Survivors, no_sync};
 use emr_node::mempool::{
-    Acknowledged, BatchRecord, BatchStage, BlockReference, InvitationUse, KeptProof, KnownProver, Mempool,
-    MempoolError, OnChain, Pointer, Principal, Referenced, Settled, Staging, Upload, Usage,
+    Acknowledged, BatchRecord, BatchStage, BlockReference, DerivedChanges, InvitationUse, KeptProof, KnownProver,
+    Mempool, MempoolError, OnChain, Pointer, Principal, Referenced, Staging, Upload, Usage,
 };
 use emr_rollup::{batch::PublicInputs, primitive::field::Fr};
 use proptest::prelude::*;
@@ -53,6 +53,13 @@ fn batch(number: u64, operations: &[u64], stage: BatchStage) -> Outcome<BatchRec
         y2: zero,
     };
     Ok(BatchRecord { number, time: time()?, public, operations: operations.to_vec(), stage })
+}
+
+/// What the settlement of a batch changes.
+fn settled(record: BatchRecord) -> DerivedChanges {
+    let status = OperationStatus::Settled { batch: record.number };
+    let statuses = record.operations.iter().map(|sequence| (*sequence, status.clone())).collect();
+    DerivedChanges { records: vec![record], statuses, ..DerivedChanges::default() }
 }
 
 /// The text of everything that a node reads from the file.
@@ -126,7 +133,7 @@ impl Scene {
             patient,
             acknowledged,
             settle_by,
-            turn: None,
+            reserved: None,
             replaced: 0,
             status: OperationStatus::Pending,
         };
@@ -176,7 +183,8 @@ fn life() -> Outcome<Scene> {
         scene.acknowledge(number)?;
     }
     let hospital = principal()?;
-    scene.call("hospital", |mempool| mempool.pin_hospital(&hospital))?;
+    let changes = DerivedChanges { hospital: Some(hospital), ..DerivedChanges::default() };
+    scene.call("hospital", |mempool| mempool.apply_derived(&changes))?;
     let sealed = batch(1, &[0, 1], BatchStage::Sealed)?;
     scene.call("seal", |mempool| mempool.seal(Some(&sealed), &[(2, "it does not execute".to_owned())]))?;
     scene.call("unseal", |mempool| mempool.unseal(1))?;
@@ -188,8 +196,11 @@ fn life() -> Outcome<Scene> {
     scene.call("sent", |mempool| mempool.advance(&sent))?;
     let on_chain = OnChain { tx_hash: B256::ZERO, gas_used: None, proof_bytes: 3000, prove_seconds: None };
     let record = batch(1, &[0, 1], BatchStage::Settled(on_chain))?;
-    scene.call("settle", |mempool| mempool.settle(&[Settled { record, requeued: vec![] }]))?;
-    scene.call("rewind", |mempool| mempool.rewind(0, &[0, 1]))?;
+    let changes = settled(record);
+    scene.call("settle", |mempool| mempool.apply_derived(&changes))?;
+    let statuses = [0, 1].map(|sequence| (sequence, OperationStatus::Pending)).into();
+    let changes = DerivedChanges { remove_after: Some(0), statuses, ..DerivedChanges::default() };
+    scene.call("rewind", |mempool| mempool.apply_derived(&changes))?;
     let asked = invitation();
     let now = time()?;
     scene.call("invitation", |mempool| mempool.use_invitation(&asked, now).map(drop))?;
@@ -242,9 +253,9 @@ fn do_something(scene: &mut Scene, choice: u8, next: &mut u64) -> Outcome {
     let operations = mempool.operations()?;
     let is_pending = |(_, kept): &(&u64, &Acknowledged)| kept.status == OperationStatus::Pending;
     let pending: Vec<u64> = operations.iter().filter(is_pending).map(|(sequence, _)| *sequence).collect();
-    let settled = (1..9)
+    let on_l1 = (1..9)
         .take_while(|number| matches!(mempool.batch(*number), Ok(Some(record)) if record.stage.on_chain().is_some()));
-    let number = settled.count() as u64 + 1;
+    let number = on_l1.count() as u64 + 1;
     let proof = KeptProof { bytes: vec![choice; 2000], seconds: None };
     match (choice, mempool.outstanding()?) {
         (0..4, _) | (_, None) if pending.is_empty() || choice < 4 => {
@@ -272,7 +283,8 @@ fn do_something(scene: &mut Scene, choice: u8, next: &mut u64) -> Outcome {
             let record = BatchRecord { stage, ..record };
             match record.stage {
                 BatchStage::Settled(_) => {
-                    scene.call("settle", |mempool| mempool.settle(&[Settled { record, requeued: vec![] }]))
+                    let changes = settled(record);
+                    scene.call("settle", |mempool| mempool.apply_derived(&changes))
                 }
                 _ => scene.call("advance", |mempool| mempool.advance(&record)),
             }

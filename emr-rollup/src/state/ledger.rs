@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use emr_core::{AccountIndex, GrantSlot, RecordSlot, StateRoot, UnixTime, Uses};
 use halo2curves::ff::Field;
+use rpds::RedBlackTreeMapSync;
 
 use crate::{
     batch::D2Entry,
@@ -145,19 +146,25 @@ pub struct Executed {
     pub entry: AuditEntry,
 }
 
-/// The state and its preimages. A clone shares the leaves of all patients with the original. The first change of a patient's leaves copies them.
+/// The state and its preimages. A clone costs nothing: it shares everything with the original. A change of a patient then
+/// copies that patient's leaves, and nothing of others.
 #[derive(Clone, Debug)]
 pub struct Ledger {
     domain: Domain,
     trees: StateTrees,
-    identities: BTreeMap<AccountIndex, IdentityLeaf>,
-    patients: BTreeMap<AccountIndex, Arc<PatientLeaves>>,
+    identities: RedBlackTreeMapSync<AccountIndex, IdentityLeaf>,
+    patients: RedBlackTreeMapSync<AccountIndex, Arc<PatientLeaves>>,
 }
 
 impl Ledger {
     /// The state before the first batch.
     pub fn genesis(domain: Domain, version: CircuitVersion) -> Self {
-        Self { domain, trees: StateTrees::genesis(version), identities: BTreeMap::new(), patients: BTreeMap::new() }
+        Self {
+            domain,
+            trees: StateTrees::genesis(version),
+            identities: RedBlackTreeMapSync::default(),
+            patients: RedBlackTreeMapSync::default(),
+        }
     }
 
     /// The rollup's domain.
@@ -201,9 +208,9 @@ impl Ledger {
         let roots = (self.trees.identity_root(), self.trees.medical_root());
         check_entry(self.trees.version(), roots, &witness)?;
         if self.trees.consume(operation) {
-            self.identities.insert(account, operation.identity());
+            self.identities.insert_mut(account, operation.identity());
             if self.trees.subtree(account).is_some() {
-                self.patients.entry(account).or_default();
+                self.patients.insert_mut(account, Arc::default());
             }
         }
         Ok(witness)
@@ -213,7 +220,7 @@ impl Ledger {
     /// changes only one patient's subtree, so no other patient is affected.
     pub fn restore(&mut self, patient: AccountIndex, from: &Self) {
         if let (true, Some(leaves)) = (self.patients.contains_key(&patient), from.patients.get(&patient)) {
-            self.patients.insert(patient, Arc::clone(leaves));
+            self.patients.insert_mut(patient, Arc::clone(leaves));
             self.trees.restore(patient, &from.trees);
         }
     }
@@ -241,18 +248,20 @@ impl Ledger {
         let CheckedOperation { signed, witness, d2, entry, .. } = checked;
         let operation = &signed.operation;
         self.trees.write(&d2);
-        let leaves = Arc::make_mut(self.patients.entry(operation.patient).or_default());
-        match operation.action.effect(leaves) {
-            Some(Written::Record(slot, leaf)) => {
-                leaves.records.insert(slot, leaf);
+        // The check found the patient.
+        if let Some(leaves) = self.patients.get_mut(&operation.patient).map(Arc::make_mut) {
+            match operation.action.effect(leaves) {
+                Some(Written::Record(slot, leaf)) => {
+                    leaves.records.insert(slot, leaf);
+                }
+                Some(Written::Grant(slot, leaf)) => {
+                    leaves.grants.insert(slot, leaf);
+                }
+                // This happens only for an operation that the statement refuses.
+                None => {}
             }
-            Some(Written::Grant(slot, leaf)) => {
-                leaves.grants.insert(slot, leaf);
-            }
-            // This happens only for an operation that the statement refuses.
-            None => {}
+            leaves.audit.push(entry);
         }
-        leaves.audit.push(entry);
         Executed { witness, d2, entry }
     }
 

@@ -1,9 +1,10 @@
 //! The state's trees as hashes only. Anybody can rebuild them from batch data alone.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use emr_core::{AccountIndex, Role, StateRoot};
 use halo2curves::ff::Field;
+use rpds::RedBlackTreeMapSync;
 
 use crate::{
     batch::{BatchData, D2Entry},
@@ -86,13 +87,14 @@ impl Subtree {
     }
 }
 
-/// Both trees and every subtree. A clone shares the subtrees with the original. The first change of a subtree copies it.
+/// Both trees and every subtree. A clone costs nothing: it shares all nodes with the original. A change copies the
+/// nodes on its paths.
 #[derive(Clone, Debug)]
 pub struct StateTrees {
     version: CircuitVersion,
     identities: SparseMerkleTree,
     medical: SparseMerkleTree,
-    subtrees: BTreeMap<AccountIndex, Arc<Subtree>>,
+    subtrees: RedBlackTreeMapSync<AccountIndex, Arc<Subtree>>,
 }
 
 impl StateTrees {
@@ -102,7 +104,7 @@ impl StateTrees {
             version,
             identities: SparseMerkleTree::new(version.account_depth),
             medical: SparseMerkleTree::new(version.account_depth),
-            subtrees: BTreeMap::new(),
+            subtrees: RedBlackTreeMapSync::default(),
         }
     }
 
@@ -173,7 +175,7 @@ impl StateTrees {
             MedicalRule::EmptyForPatient if identity.role == Role::Patient => {
                 let subtree = Subtree::new(&self.version);
                 self.medical.set(position(account), subtree.medical_leaf().hash());
-                self.subtrees.insert(account, Arc::new(subtree));
+                self.subtrees.insert_mut(account, Arc::new(subtree));
             }
             MedicalRule::EmptyForPatient => {}
         }

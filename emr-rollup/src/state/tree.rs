@@ -1,6 +1,9 @@
 //! Sparse binary Merkle trees over Poseidon. An empty leaf is 0.
 
-use std::{collections::HashMap, fmt, sync::LazyLock};
+use std::{
+    fmt,
+    sync::{Arc, LazyLock},
+};
 
 use halo2curves::ff::Field;
 use serde::{
@@ -35,11 +38,46 @@ pub fn empty_root(depth: usize) -> Fr {
     EMPTY[depth]
 }
 
-/// A tree that stores only the nodes that are not empty.
+/// A tree that stores only the nodes that are not empty. A clone costs nothing: it shares all nodes with the original.
+/// A change then copies the nodes from the changed leaf to the root, and no others.
 #[derive(Clone, Debug)]
 pub struct SparseMerkleTree {
     depth: usize,
-    nodes: HashMap<(u8, u32), Fr>,
+    root: Child,
+}
+
+/// A node, or `None` if everything below is empty.
+type Child = Option<Arc<Node>>;
+
+#[derive(Clone, Debug)]
+struct Node {
+    hash: Fr,
+    /// Left and right. A leaf has none.
+    children: [Child; 2],
+}
+
+/// The hash of a subtree of this height.
+fn hash(child: &Child, height: usize) -> Fr {
+    child.as_ref().map_or(EMPTY[height], |node| node.hash)
+}
+
+/// Which child of a node of this height leads to a leaf: 0 is left, 1 is right.
+fn side(position: u32, height: usize) -> usize {
+    (position >> (height - 1) & 1) as usize
+}
+
+/// Replaces a leaf below a subtree of this height.
+fn set(child: &mut Child, height: usize, position: u32, leaf: Fr) {
+    let mut node = child.take().unwrap_or_else(|| Arc::new(Node { hash: EMPTY[height], children: [None, None] }));
+    let inner = Arc::make_mut(&mut node);
+    inner.hash = if height == 0 {
+        leaf
+    } else {
+        set(&mut inner.children[side(position, height)], height - 1, position, leaf);
+        let [left, right] = &inner.children;
+        poseidon::node(hash(left, height - 1), hash(right, height - 1))
+    };
+    *child = (inner.hash != EMPTY[height]).then_some(node);
 }
 
 impl SparseMerkleTree {
@@ -49,7 +87,7 @@ impl SparseMerkleTree {
     /// If `depth` is more than [`MAX_DEPTH`].
     pub fn new(depth: usize) -> Self {
         assert!(depth <= MAX_DEPTH, "trees are at most {MAX_DEPTH} deep");
-        Self { depth, nodes: HashMap::new() }
+        Self { depth, root: None }
     }
 
     /// The depth.
@@ -57,18 +95,19 @@ impl SparseMerkleTree {
         self.depth
     }
 
-    fn node(&self, height: usize, index: u32) -> Fr {
-        self.nodes.get(&(height as u8, index)).copied().unwrap_or(EMPTY[height])
-    }
-
     /// The root.
     pub fn root(&self) -> Fr {
-        self.node(self.depth, 0)
+        hash(&self.root, self.depth)
     }
 
     /// The leaf at a position.
     pub fn get(&self, position: u32) -> LeafHash {
-        self.node(0, position).into()
+        let mut child = &self.root;
+        for height in (1..=self.depth).rev() {
+            let Some(node) = child else { return LeafHash::EMPTY };
+            child = &node.children[side(position, height)];
+        }
+        hash(child, 0).into()
     }
 
     /// Replaces a leaf. Costs one hash per level.
@@ -81,30 +120,35 @@ impl SparseMerkleTree {
             "position {position} is outside a tree of depth {}",
             self.depth
         );
-        let (mut index, mut value) = (position, leaf.element());
-        for height in 0..=self.depth {
-            if value == EMPTY[height] {
-                self.nodes.remove(&(height as u8, index));
-            } else {
-                self.nodes.insert((height as u8, index), value);
-            }
-            if height < self.depth {
-                let sibling = self.node(height, index ^ 1);
-                value = if index & 1 == 0 { poseidon::node(value, sibling) } else { poseidon::node(sibling, value) };
-                index >>= 1;
-            }
-        }
+        set(&mut self.root, self.depth, position, leaf.element());
     }
 
     /// The path of a position.
     pub fn path(&self, position: u32) -> Path {
-        let siblings = (0..self.depth).map(|height| self.node(height, position >> height ^ 1));
+        let mut siblings = vec![Fr::ZERO; self.depth];
+        let mut child = &self.root;
+        for height in (1..=self.depth).rev() {
+            let side = side(position, height);
+            let sibling = child.as_ref().and_then(|node| node.children[1 - side].as_ref());
+            siblings[height - 1] = sibling.map_or(EMPTY[height - 1], |node| node.hash);
+            child = child.as_ref().map_or(&None, |node| &node.children[side]);
+        }
         Path::new(siblings)
     }
 
-    /// The leaves that are not empty, in no particular order.
+    /// The leaves that are not empty, from left to right.
     pub fn leaves(&self) -> impl Iterator<Item = (u32, LeafHash)> {
-        self.nodes.iter().filter(|((height, _), _)| *height == 0).map(|((_, index), leaf)| (*index, (*leaf).into()))
+        let mut waiting: Vec<_> = self.root.iter().map(|node| (self.depth, 0, node)).collect();
+        std::iter::from_fn(move || {
+            loop {
+                let (height, index, node) = waiting.pop()?;
+                if height == 0 {
+                    return Some((index, node.hash.into()));
+                }
+                let children = node.children.iter().zip([index << 1, index << 1 | 1]).rev();
+                waiting.extend(children.filter_map(|(child, index)| Some((height - 1, index, child.as_ref()?))));
+            }
+        })
     }
 }
 
@@ -217,7 +261,31 @@ mod tests {
         let mut tree = SparseMerkleTree::new(24);
         tree.set(0xff_ffff, leaf(1));
         assert_ne!(tree.root(), empty_root(24));
+        assert_eq!(tree.leaves().collect::<Vec<_>>(), [(0xff_ffff, leaf(1))]);
         tree.set(0xff_ffff, LeafHash::EMPTY);
-        assert_eq!((tree.root(), tree.nodes.len()), (empty_root(24), 0));
+        assert!(tree.root() == empty_root(24) && tree.root.is_none());
+    }
+
+    /// A clone stays as it is when the original changes, and shares what did not change.
+    #[test]
+    fn a_clone_shares_what_does_not_change() {
+        let mut tree = SparseMerkleTree::new(24);
+        for position in 0..100 {
+            tree.set(position << 16, leaf(7));
+        }
+        let (before, root) = (tree.clone(), tree.root());
+        tree.set(5 << 16, leaf(8));
+        assert_eq!((before.root(), before.get(5 << 16)), (root, leaf(7)));
+        assert_eq!((tree.get(5 << 16), tree.get(6 << 16)), (leaf(8), leaf(7)));
+        let nodes = |tree: &SparseMerkleTree| {
+            let mut seen = std::collections::BTreeSet::new();
+            let mut waiting: Vec<_> = tree.root.iter().cloned().collect();
+            while let Some(node) = waiting.pop() {
+                waiting.extend(node.children.iter().flatten().cloned());
+                seen.insert(Arc::as_ptr(&node));
+            }
+            seen
+        };
+        assert_eq!(nodes(&tree).difference(&nodes(&before)).count(), 25);
     }
 }

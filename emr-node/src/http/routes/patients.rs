@@ -51,7 +51,7 @@ fn medical_proof(state: &NodeState, patient: AccountIndex) -> MedicalProof {
 fn directory_operations(state: &NodeState, patient: AccountIndex) -> Vec<SignedOperation> {
     let mut current = state.settled.medical(patient).map_or(DirectoryCommitment::NONE, |medical| medical.key_directory);
     let mut chain = Vec::new();
-    for open in state.open.values().filter(|open| open.signed.operation.patient == patient) {
+    for (_, open) in state.open.on_patient(patient) {
         if let Some((before, after)) = open.signed.operation.action.directories()
             && before == current
             && after != current
@@ -182,10 +182,9 @@ pub(super) async fn grants(
     let state = app.engine().state();
     state.soft.patient(patient).ok_or_else(|| no_patient(patient))?;
     let settled = state.settled.patient(patient).into_iter().flat_map(|leaves| &leaves.grants);
-    let pending = state.open.values().map(|open| open.signed).filter(|signed| {
-        let operation = &signed.operation;
-        let on_grants = matches!(operation.action, Action::SetGrant(_) | Action::Revoke(_));
-        on_grants && (operation.patient, operation.signer) == (patient, patient)
+    let pending = state.open.on_patient(patient).map(|(_, open)| open.signed).filter(|signed| {
+        let on_grants = matches!(signed.operation.action, Action::SetGrant(_) | Action::Revoke(_));
+        on_grants && signed.operation.signer == patient
     });
     Ok(Json(OwnGrantsView {
         batch: state.batches,
@@ -208,7 +207,6 @@ pub(super) async fn subtree(
     let leaves = settled.patient(patient).ok_or_else(waits)?;
     let (identity, medical) = settled.identity(patient).zip(settled.medical(patient)).ok_or_else(waits)?;
     let trees = settled.trees();
-    let on_her = state.open.values().filter(|open| open.signed.operation.patient == patient);
     Ok(Json(SubtreeView {
         patient,
         batch: state.batches,
@@ -226,6 +224,6 @@ pub(super) async fn subtree(
             .collect(),
         audit_length: leaves.audit.entries().len() as u64,
         directory: state.directory(medical.key_directory),
-        pending: on_her.map(|open| open.signed).collect(),
+        pending: state.open.on_patient(patient).map(|(_, open)| open.signed).collect(),
     }))
 }

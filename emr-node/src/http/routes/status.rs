@@ -24,8 +24,9 @@ pub(super) async fn get(State(app): Shared) -> Json<NodeStatus> {
         l1_block: seen.block,
         l1_block_time: seen.block_time,
         l1_reached: seen.reached,
-        oldest: state.open.values().map(|open| open.acknowledged).min(),
-        overdue: state.open.values().filter(|open| open.settle_by < now).count() as u64,
+        oldest: state.open.iter().next().map(|(_, open)| open.acknowledged),
+        ended_tasks: engine.tasks.ended().iter().map(ToString::to_string).collect(),
+        overdue: state.open.overdue(now).count() as u64,
     };
     Json(NodeStatus {
         chain_id: engine.instance.chain_id,

@@ -35,6 +35,6 @@ fn an_admission_is_for_its_operation() -> Test {
     let forged = Operation { salt: Fr::from(2), ..good.operation }.sign(world.domain, &key(DOCTOR), None);
     let admission = world.admit(good)?;
     assert_eq!(world.keep(forged, admission)?, Err(RequestErrorKind::Refused));
-    assert!(world.engine.state().open.is_empty());
+    assert_eq!(world.engine.state().open.len(), 0);
     Ok(())
 }

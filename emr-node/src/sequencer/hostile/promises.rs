@@ -2,8 +2,9 @@
 
 use super::*;
 
-/// In every round, hostile accounts revoke empty slots, set new grants and revoke them. Whenever the honest Revoke comes, it is settled within
-/// the time that its receipt promises. The same holds for the Revokes of the hostile accounts.
+/// In every round, hostile accounts revoke empty slots, set new grants and revoke them. Whenever the honest Revoke
+/// comes, it is settled within the time that its receipt promises. The same holds for the Revokes of the hostile
+/// accounts.
 #[test]
 fn every_promise_of_a_revoke_is_kept_whatever_comes_after() -> Test {
     const HOSTILE: u64 = 20;
@@ -45,7 +46,7 @@ fn every_promise_of_a_revoke_is_kept_whatever_comes_after() -> Test {
         world.settle()?;
     }
     let mut late = ROUNDS;
-    while world.engine.state().open.values().any(|open| open.turn.is_some()) && late < 200 {
+    while world.engine.state().open.iter().any(|(_, open)| open.reserved.is_some()) && late < 200 {
         world.settle()?;
         late += 1;
     }
@@ -59,9 +60,9 @@ fn every_promise_of_a_revoke_is_kept_whatever_comes_after() -> Test {
             other => return Err(format!("{other:?}").into()),
         };
         // The first batch of the world has number 2. A batch takes at most two minutes.
-        let took = (batch - 1 - at) * capacity::BATCH_SECONDS;
+        let took = (batch - 1 - at) * BATCH_SECONDS;
         assert!(
-            took + capacity::MARGIN / 2 <= seconds,
+            took + promise::MARGIN / 2 <= seconds,
             "account {}: {took} s, promised {seconds}",
             signed.operation.signer
         );
@@ -72,7 +73,8 @@ fn every_promise_of_a_revoke_is_kept_whatever_comes_after() -> Test {
     Ok(())
 }
 
-/// An operation that waits for its registration gets a promise that counts all registrations before it, or it gets no promise.
+/// An operation that waits for its registration gets a promise that counts all registrations before it, or it gets no
+/// promise.
 #[test]
 fn a_promise_counts_the_registrations_that_go_first() -> Test {
     let world = world(1)?;
@@ -90,7 +92,7 @@ fn a_promise_counts_the_registrations_that_go_first() -> Test {
         state.queue.push_back(crate::state::Queued { operation: registration.into(), seen: Instant::now() });
     }
     let within = |signed: &SignedOperation| {
-        let promise = capacity::promise(&state, signed, Place::Ordinary, world.time);
+        let promise = promise::promise(&state, signed, Place::Ordinary, world.time);
         promise.map(|promise| promise.settle_by.get() - world.time.get())
     };
     // Registrations do not delay operations of settled accounts: registrations have separate places in a batch.
@@ -99,5 +101,25 @@ fn a_promise_counts_the_registrations_that_go_first() -> Test {
     assert_eq!(within(&of_new(108)?)?, soon + 2 * 120);
     let refused = within(&of_new(2099)?).map_err(|error| error.kind);
     assert_eq!(refused, Err(RequestErrorKind::Unavailable), "250 batches are more than five hours");
+    Ok(())
+}
+
+/// Revokes that expire soon cannot be settled before others with a later expiry. So they keep nobody from going first.
+#[test]
+fn revokes_that_expire_soon_keep_nobody_back() -> Test {
+    const SLOTS: u64 = 40;
+    let world = world(1)?;
+    let busy = DOCTOR + 1;
+    for slot in FIRST + 1..FIRST + SLOTS {
+        world.taken(world.sign(busy, slot, grant(slot, Version::ZERO)?)?)?;
+    }
+    for slot in FIRST + 1..FIRST + SLOTS {
+        let operation = world.sign(busy, 1000 + slot, revoke(slot, 1)?)?.operation;
+        let operation = Operation { valid_until: world.time.saturating_add(900), ..operation };
+        world.taken(operation.sign(world.domain, &key(busy), None))?;
+    }
+    let honest = world.sign(HONEST, 1, revoke(FIRST, 1)?)?;
+    world.taken(honest)?;
+    assert_eq!(world.batch_of(&honest), Some(0));
     Ok(())
 }

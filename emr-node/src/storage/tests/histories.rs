@@ -44,7 +44,7 @@ impl Model {
     }
 
     fn newest(&self) -> Option<u64> {
-        self.scene.engine.state().open.last_key_value().map(|(sequence, _)| *sequence)
+        self.scene.engine.state().open.iter().next_back().map(|(sequence, _)| sequence)
     }
 
     fn holds(&mut self, record: Option<u64>, cids: Vec<Cid>) {
@@ -127,7 +127,7 @@ impl Model {
         for ledger in [&state.settled, &state.soft] {
             directories.extend(ledger.medical(account(PATIENT)).map(|leaf| leaf.key_directory));
         }
-        for open in state.open.values() {
+        for (_, open) in state.open.iter() {
             if let Some((before, after)) = open.signed.operation.action.directories() {
                 directories.extend([before, after]);
             }
@@ -141,7 +141,7 @@ impl Model {
                 (Some(slot), None) => {
                     let leaves = state.settled.patient(account(PATIENT));
                     let settled = leaves.and_then(|leaves| leaves.records.get(&super::scene::slot(slot)));
-                    state.open.contains_key(sequence) || settled.is_some_and(|leaf| leaf.status == RecordStatus::Live)
+                    state.open.contains(*sequence) || settled.is_some_and(|leaf| leaf.status == RecordStatus::Live)
                 }
                 (None, _) => holds.cids.iter().any(|cid| directories.contains(&DirectoryCommitment::of(cid))),
             };

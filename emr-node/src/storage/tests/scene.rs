@@ -9,7 +9,6 @@ use emr_core::{
     AccountEpoch, AccountIndex, Class, Codec, GrantSlot, Opaque, Purpose, Reason, RecordSlot, RecordStatus, Revision,
     Rights, Role, UnixTime, Uses, Version, cid::cid_of,
 };
-use emr_crypto::{KeyEpoch, PatientDirectory};
 use emr_ipfs::{Blockstore, Cid, DiskStore};
 use emr_rollup::{
     batch::{D1Entry, D2Entry},
@@ -25,13 +24,13 @@ use emr_rollup::{
     state::leaf::{GrantLeaf, RecordLeaf},
     version::CircuitVersion,
 };
-use emr_testkit::people::people;
+use emr_testkit::directories::{first_directory, first_epoch};
 
 mod acts;
 
 use super::fuse::FusedStore;
 use crate::{
-    derivation::{BatchOnL1, L1Data, derive},
+    derivation::{BatchOnL1, L1Data, SettledState, derive},
     engine::{Engine, EngineParts},
     l1::clock::Clock,
     mempool::{Anchor, Mempool, Principal},
@@ -213,7 +212,7 @@ impl Scene {
 
     /// Returns the newest open operation, like an operation that no longer executes, and starts the node again.
     pub(super) async fn give_back_newest(&mut self) -> Outcome<Option<u64>> {
-        let newest = self.engine.state().open.last_key_value().map(|(sequence, _)| *sequence);
+        let newest = self.engine.state().open.iter().next_back().map(|(sequence, _)| sequence);
         if let Some(sequence) = newest {
             self.engine.mempool.seal(None, &[(sequence, "it does not execute".to_owned())])?;
             self.restart().await?;
@@ -223,7 +222,7 @@ impl Scene {
 
     /// The newest open operation lets go of its blocks, like an operation that was returned long ago.
     pub(super) fn give_up_newest(&self) -> Outcome<Option<u64>> {
-        let newest = self.engine.state().open.last_key_value().map(|(sequence, _)| *sequence);
+        let newest = self.engine.state().open.iter().next_back().map(|(sequence, _)| sequence);
         if let Some(sequence) = newest {
             self.engine.mempool.release(sequence, usize::MAX)?;
         }
@@ -308,7 +307,7 @@ fn start(
         queue: queue.get(taken..).unwrap_or_default().iter().cloned().map(L1Operation::from).collect(),
         hospital: None,
     };
-    let state = derive(&mempool, domain(), CircuitVersion::V1, view)?;
+    let state = derive(&mempool, SettledState::genesis(domain(), CircuitVersion::V1), view)?;
     Ok(Arc::new(Engine::new(EngineParts {
         mempool,
         blockstore: Arc::new(store.clone()),

@@ -6,7 +6,7 @@ use emr_core::{
     UnixTime, Uses, Version,
     cid::{Cid, Codec},
 };
-use emr_crypto::{KeyEpoch, PatientDirectory};
+use emr_crypto::PatientDirectory;
 use emr_rollup::{
     operation::{
         Action, CLIENT_VALIDITY, DirectoryCommitment, Operation, PutRecord, RequestAccess, Revoke, SetGrant,
@@ -15,6 +15,8 @@ use emr_rollup::{
     primitive::field::{self, Fr},
     state::leaf::{GrantLeaf, RecordLeaf},
 };
+
+use emr_testkit::directories::{first_directory, first_epoch};
 
 use super::{Outcome, caller::Caller};
 
@@ -39,7 +41,7 @@ impl Caller {
 
     /// Makes and uploads a key directory of the patient. Returns its CID and commitment.
     pub(crate) async fn publish_directory(&self) -> Outcome<(Cid, DirectoryCommitment)> {
-        let directory = PatientDirectory::create(self.person.identity.rsa());
+        let directory = first_directory();
         let cid = self.put_block(Codec::DagCbor, directory.published().to_bytes()).await?;
         Ok((cid, DirectoryCommitment::of(&cid)))
     }
@@ -53,7 +55,7 @@ impl Caller {
         classes: &[Class],
         until: UnixTime,
     ) -> Outcome<Submission> {
-        let directory = PatientDirectory::create(self.person.identity.rsa());
+        let directory = first_directory();
         self.grant_with(slot, grantee, rights, classes, until, &directory).await
     }
 
@@ -139,7 +141,7 @@ impl Caller {
         Submission {
             signed: self.sign(patient, action),
             stored: Some(StoredAt { manifest: *manifest, salt }),
-            epoch: Some(KeyEpoch::FIRST),
+            epoch: Some(first_epoch(class)),
             directory: None,
         }
     }

@@ -51,7 +51,7 @@ impl Scene {
         };
         let authority = (who != PATIENT).then(|| GrantSlot::new(62 + who).expect("a slot"));
         let signed = operation.sign(domain(), &key(if who == PATIENT { self.patient_key } else { who }), authority);
-        let epoch = stored.is_some().then_some(KeyEpoch::FIRST);
+        let epoch = stored.is_some().then(|| first_epoch(Class::Summary));
         let submission = Submission { signed, stored, epoch, directory };
         self.engine.submit(self.principal(who), submission).await
     }
@@ -108,7 +108,7 @@ impl Scene {
 
     /// Publishes a new key directory.
     async fn directory(&self) -> Outcome<(Cid, DirectoryCommitment)> {
-        let directory = PatientDirectory::create(people().patient.identity.rsa());
+        let directory = first_directory();
         let bytes = directory.published().to_bytes();
         let cid = self.upload_as(PATIENT, Codec::DagCbor, bytes, bytes.len() as u64).await?;
         Ok((cid, DirectoryCommitment::of(&cid)))

@@ -158,3 +158,17 @@ proptest! {
         history().map_err(|error| TestCaseError::fail(error.to_string()))?;
     }
 }
+
+/// An operation that replaced another one is replaced itself, and then discarded.
+#[test]
+fn a_replacement_goes_with_what_it_stands_for() -> Outcome {
+    let mut scene = Scene::new()?;
+    scene.add(0)?;
+    scene.refuse(0)?;
+    scene.replace(0, 1)?;
+    scene.refuse(1)?;
+    scene.replace(1, 2)?;
+    scene.refuse(2)?;
+    scene.discard(2)?;
+    scene.survives()
+}

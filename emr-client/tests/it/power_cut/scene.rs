@@ -1,7 +1,7 @@
 //! A profile, calls that change it, and what each call promises.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     error::Error,
     path::Path,
     sync::{Arc, LazyLock, Mutex, PoisonError},
@@ -45,7 +45,7 @@ enum Thing {
     Waits(u64),
     /// 1 if an undelivered operation is kept.
     Refused(u64),
-    /// 1 if the blocks of an undelivered operation are kept, with it or with its successor.
+    /// 1 if an undelivered operation is kept, or the operation that replaced it.
     Kept(u64),
     /// 1 if the receipt of an operation is kept, with the operation or without it.
     Receipt(u64),
@@ -70,11 +70,14 @@ pub(super) struct Scene {
     journal: Arc<Journal>,
     profile: Option<Profile>,
     promises: Promises<Thing, u64>,
+    /// The operation that each replaced.
+    replaced: BTreeMap<u64, u64>,
 }
 
 impl Scene {
     pub(super) fn new() -> Outcome<Self> {
-        let mut scene = Self { journal: Journal::new()?, profile: None, promises: Promises::new() };
+        let mut scene =
+            Self { journal: Journal::new()?, profile: None, promises: Promises::new(), replaced: BTreeMap::new() };
         scene.create("create")?;
         Ok(scene)
     }
@@ -161,7 +164,13 @@ impl Scene {
 
     pub(super) fn remove(&mut self, salt: u64) -> Outcome {
         let id = id(salt)?;
-        self.call("remove", &[(Thing::Waits(salt), 0)], |profile| profile.outbox().remove(id))
+        let promised: Vec<_> = [(Thing::Waits(salt), 0)].into_iter().chain(self.goes_with(salt)).collect();
+        self.call("remove", &promised, |profile| profile.outbox().remove(id))
+    }
+
+    /// If an operation goes, nothing stands for the one that it replaced any more.
+    fn goes_with(&self, salt: u64) -> Option<(Thing, u64)> {
+        self.replaced.get(&salt).map(|old| (Thing::Kept(*old), 0))
     }
 
     pub(super) fn refuse(&mut self, salt: u64) -> Outcome {
@@ -176,12 +185,15 @@ impl Scene {
     pub(super) fn replace(&mut self, old: u64, salt: u64) -> Outcome {
         let new = NewEntry { replaces: Some(id(old)?), ..entry(salt)? };
         let promised = [(Thing::Refused(old), 0), (Thing::Kept(old), 1), (Thing::Waits(salt), 1)];
+        let promised: Vec<_> = promised.into_iter().chain(self.goes_with(old)).collect();
+        self.replaced.insert(salt, old);
         self.call("replace", &promised, |profile| profile.outbox().add(new).map(drop))
     }
 
     pub(super) fn discard(&mut self, salt: u64) -> Outcome {
         let id = id(salt)?;
         let promised = [(Thing::Refused(salt), 0), (Thing::Kept(salt), 0)];
+        let promised: Vec<_> = promised.into_iter().chain(self.goes_with(salt)).collect();
         self.call("discard", &promised, |profile| profile.outbox().discard(id).map(drop))
     }
 

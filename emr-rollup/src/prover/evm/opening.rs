@@ -1,4 +1,4 @@
-//! The equation of SHPLONK (https://eprint.iacr.org/2020/081, as halo2 uses it): many openings become one pairing.
+//! The equation of SHPLONK (<https://eprint.iacr.org/2020/081>, as halo2 uses it): many openings become one pairing.
 //!
 //! `sum_s nu^s · Z_0/Z_s · sum_i mu^i (C_i - r_i·G) - Z_0·W + z·W'` pairs with `[1]_2` as `W'` does with `[s]_2`. A set
 //! s holds the polynomials that are opened at the same points; `Z_s` is the product of `z - point`, and `r_i` the value

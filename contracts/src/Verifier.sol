@@ -7,8 +7,8 @@ import {FIELD_MODULUS} from "./Field.sol";
 /// @notice One code for every circuit. What belongs to one circuit is its key, the data of another contract
 /// (`docs/contracts.md`, "The verifier"). The raw calldata are the public inputs and the proof, and nothing else. The
 /// call returns nothing if the proof is valid, and reverts otherwise.
-/// @dev A key in a contract of its own is an idea of halo2-solidity-verifier (privacy-scaling-explorations, MIT OR
-/// Apache-2.0).
+/// @dev The idea to store the key in a separate contract comes from halo2-solidity-verifier
+/// (privacy-scaling-explorations, licence MIT OR Apache-2.0).
 ///
 /// Memory, in bytes. The header of the key names the places after the key.
 ///

@@ -22,7 +22,7 @@ import {FIELD_MODULUS} from "./Field.sol";
 /// ```
 contract Verifier {
     /// @notice The contract whose code is a zero byte and the key.
-    /// @dev No calldata of a proof begin with this function's selector: it is greater than the first four bytes of the
+    /// @dev The calldata of a proof never begin with this function's selector: it is greater than the first four bytes of the
     /// modulus, and the first word of a proof's calldata is a public input.
     address public immutable key;
 
@@ -114,7 +114,9 @@ contract Verifier {
                 }
             }
 
-            // The program: runs of words, each with instructions of one kind. Results go to `to`, one after the other
+            // The program: runs of words, each with instructions of one kind. Results go to `to`, one after the other.
+            // The steps are written out, because a loop costs gas for each step. The places in a word are those of
+            // `Kind` in program.rs
             {
                 let word := field(header, 12)
                 let to := field(header, 7)

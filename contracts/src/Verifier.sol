@@ -26,9 +26,6 @@ contract Verifier {
     /// modulus, and the first word of a proof's calldata is a public input.
     address public immutable key;
 
-    /// The size of the key in bytes.
-    uint256 private immutable _size;
-
     /// The modulus r of the scalar field. It is no constant, because the compiler would copy a constant from the code
     /// at every use, for 30 gas.
     uint256 private immutable _modulus = FIELD_MODULUS;
@@ -49,12 +46,10 @@ contract Verifier {
         }
         if (size < 0x200 || size % 32 != 1 || start[0] != 0 || bytes2(header) != 0xe101) revert NotAKey(key_);
         key = key_;
-        _size = size - 1;
     }
 
     fallback() external {
         address key_ = key;
-        uint256 size = _size;
         uint256 r = _modulus;
         assembly {
             /// A number of the header
@@ -76,7 +71,9 @@ contract Verifier {
                 for {} lt(from, end) { from := add(from, 0x20) } { valid := and(valid, lt(mload(from), modulus)) }
             }
 
-            extcodecopy(key_, 0x200, 1, size)
+            // The size is that of the code as it is now. A size that was stored at deployment would hide that the code
+            // was another one then. Without code, the copy runs out of gas
+            extcodecopy(key_, 0x200, 1, sub(extcodesize(key_), 1))
             let header := mload(0x220)
             let data := field(header, 5)
             if iszero(eq(calldatasize(), field(header, 1))) { revert(0, 0) }

@@ -7,8 +7,8 @@ import {FIELD_MODULUS} from "./Field.sol";
 /// @notice One code for every circuit. What belongs to one circuit is its key, the data of another contract
 /// (`docs/contracts.md`, "The verifier"). The raw calldata are the public inputs and the proof, and nothing else. The
 /// call returns nothing if the proof is valid, and reverts otherwise.
-/// @dev A key in a contract of its own is an idea of halo2-solidity-verifier (privacy-scaling-explorations, MIT OR
-/// Apache-2.0).
+/// @dev The idea to store the key in a separate contract comes from halo2-solidity-verifier
+/// (privacy-scaling-explorations, licence MIT OR Apache-2.0).
 ///
 /// Memory, in bytes. The header of the key names the places after the key.
 ///
@@ -22,12 +22,9 @@ import {FIELD_MODULUS} from "./Field.sol";
 /// ```
 contract Verifier {
     /// @notice The contract whose code is a zero byte and the key.
-    /// @dev No calldata of a proof begin with this function's selector: it is greater than the first four bytes of the
+    /// @dev The calldata of a proof never begin with this function's selector: it is greater than the first four bytes of the
     /// modulus, and the first word of a proof's calldata is a public input.
     address public immutable key;
-
-    /// The size of the key in bytes.
-    uint256 private immutable _size;
 
     /// The modulus r of the scalar field. It is no constant, because the compiler would copy a constant from the code
     /// at every use, for 30 gas.
@@ -49,12 +46,10 @@ contract Verifier {
         }
         if (size < 0x200 || size % 32 != 1 || start[0] != 0 || bytes2(header) != 0xe101) revert NotAKey(key_);
         key = key_;
-        _size = size - 1;
     }
 
     fallback() external {
         address key_ = key;
-        uint256 size = _size;
         uint256 r = _modulus;
         assembly {
             /// A number of the header
@@ -76,7 +71,9 @@ contract Verifier {
                 for {} lt(from, end) { from := add(from, 0x20) } { valid := and(valid, lt(mload(from), modulus)) }
             }
 
-            extcodecopy(key_, 0x200, 1, size)
+            // The size is that of the code as it is now. A size that was stored at deployment would hide that the code
+            // was another one then. Without code, the copy runs out of gas
+            extcodecopy(key_, 0x200, 1, sub(extcodesize(key_), 1))
             let header := mload(0x220)
             let data := field(header, 5)
             if iszero(eq(calldatasize(), field(header, 1))) { revert(0, 0) }
@@ -114,7 +111,9 @@ contract Verifier {
                 }
             }
 
-            // The program: runs of words, each with instructions of one kind. Results go to `to`, one after the other
+            // The program: runs of words, each with instructions of one kind. Results go to `to`, one after the other.
+            // The steps are written out, because a loop costs gas for each step. The places in a word are those of
+            // `Kind` in program.rs
             {
                 let word := field(header, 12)
                 let to := field(header, 7)

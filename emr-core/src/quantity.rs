@@ -36,9 +36,9 @@ macro_rules! quantity {
             ///
             /// # Errors
             /// Returns [`OutOfRange`] outside `MIN..=MAX`.
-            #[allow(clippy::absurd_extreme_comparisons, unused_comparisons, reason = "MIN is 0 for most quantities")]
             pub const fn new(value: u64) -> Result<Self, OutOfRange> {
-                if value < Self::MIN || value > Self::MAX {
+                // A value below MIN wraps around to one that is too large.
+                if value.wrapping_sub(Self::MIN) > Self::MAX - Self::MIN {
                     return Err(OutOfRange { what: $what, value, min: Self::MIN, max: Self::MAX });
                 }
                 Ok(Self(value as $repr))

@@ -206,7 +206,7 @@ async fn refusals(world: World) -> Outcome {
     let stale = Batch { pre: U256::ZERO, ..claim().await? };
     let current = integer(GENESIS).into();
     assert_eq!(world.refusal(SEQUENCER, settle(stale, 0, Vec::new())).await?, Revert::StaleBatch(current));
-    // snark-verifier would reduce these values, so two state roots would share a proof.
+    // With a verifier that reduces these values, two state roots would share a proof.
     for value in [p, p + U256::ONE, U256::MAX] {
         let post = Batch { post: value, ..claim().await? };
         assert_eq!(world.refusal(SEQUENCER, settle(post, 0, Vec::new())).await?, Revert::NotCanonical(value));

@@ -77,7 +77,7 @@ pub fn key_cache() -> Result<PathBuf, Failure> {
 }
 
 impl SitePlan {
-    /// The addresses where this site listens: the node's, and that of its own chain.
+    /// The addresses on which the site listens: the node's address, and the chain's address if the site runs the chain.
     pub fn listeners(&self) -> impl Iterator<Item = SocketAddr> {
         let own_chain = self.rpc.is_none().then_some(self.rpc_listen);
         [self.listen].into_iter().chain(own_chain)

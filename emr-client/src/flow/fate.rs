@@ -1,6 +1,6 @@
 //! What became of operations that earlier runs signed.
 
-use emr_core::AccountIndex;
+use emr_core::{AccountIndex, UnixTime};
 use emr_rollup::operation::{Kind, OperationId};
 
 use crate::{error::ClientError, profile::outbox::Entry};
@@ -37,7 +37,17 @@ pub enum Fate {
     Lapsed,
 }
 
+/// An operation that has no effect this long after its validity ended never has one, in seconds. L1 takes a batch up to an hour after its time,
+/// and finalizes it within minutes.
+const LATEST_EFFECT: u64 = 3 * 3600;
+
 impl Fate {
+    /// The fate of an acknowledged operation that has no effect on L1 yet. The node may say that it waits as long as it likes; a revocation that
+    /// the patient relies on must not wait for ever.
+    pub(crate) fn without_effect(valid_until: UnixTime, now: UnixTime) -> Self {
+        if valid_until.saturating_add(LATEST_EFFECT) < now { Self::Lapsed } else { Self::Waiting }
+    }
+
     /// Whether nothing more will happen to the operation.
     pub const fn is_final(&self) -> bool {
         !matches!(self, Self::Acknowledged | Self::Waiting)
@@ -82,5 +92,25 @@ pub(crate) fn other_owner(account: AccountIndex) -> Fate {
         reason: format!(
             "account {account} has another owner since L1 was reorganised, for whom this was not signed: do it again for the account that it was meant for"
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use emr_core::OutOfRange;
+
+    use super::*;
+
+    /// A node that acknowledged a revocation, and never settles it, cannot call it waiting for ever: the patient learns that it is lost.
+    #[test]
+    fn a_revocation_without_effect_is_lost_when_its_time_is_over() -> Result<(), OutOfRange> {
+        let valid_until = UnixTime::new(1_000_000)?;
+        for (now, lost) in [(999_999, false), (1_000_001, false), (1_010_800, false), (1_010_801, true)] {
+            let fate = Fate::without_effect(valid_until, UnixTime::new(now)?);
+            let (operation, patient) = (OperationId::from_bytes([1; 32]), AccountIndex::new(4)?);
+            let resumed = Resumed { operation, kind: Kind::Revoke, patient, fate };
+            assert_eq!(lost_revocation(&[resumed]).is_err(), lost, "{now}");
+        }
+        Ok(())
     }
 }

@@ -4,7 +4,7 @@
 //! to which readers the writer seals.
 
 use emr_api::RecordSummary;
-use emr_core::{AccountIndex, Class, RecordSlot, RecordStatus};
+use emr_core::{AccountIndex, Class, RecordSlot, RecordStatus, UnixTime};
 use emr_rollup::{
     operation::{Action, PutRecord},
     state::leaf::RecordLeaf,
@@ -50,8 +50,11 @@ impl Client {
             EditClass::Stated(stated) if stated == listed.class => Ok((listed, stated)),
             EditClass::Stated(stated) => Err(WriteError::OtherClass { slot, stated, listed: listed.class }.into()),
             EditClass::Proved => {
-                let leaf =
-                    if self.signed(patient, slot, &listed) { listed } else { self.proved_leaf(patient, slot).await? };
+                let proved = match self.proved_leaf(patient, slot).await {
+                    Err(ClientError::Write(WriteError::ClassNotProved(_))) => None,
+                    proved => Some(proved?),
+                };
+                let leaf = self.newest(patient, slot, proved, listed).ok_or(WriteError::ClassNotProved(slot))?;
                 Ok((leaf, leaf.class))
             }
         }
@@ -67,18 +70,32 @@ impl Client {
         Ok(record)
     }
 
-    /// Whether this participant signed this version, and the outbox still has the operation.
-    fn signed(&self, patient: &CheckedCard, slot: RecordSlot, leaf: &RecordLeaf) -> bool {
-        self.profile.outbox().entries().iter().any(|entry| {
+    /// The newest leaf of a record that is proved or signed: the settled one, or the one that this participant signed on top of it, if the
+    /// node lists that one. An earlier signature proves nothing: the record may have moved to another class since.
+    fn newest(
+        &self,
+        patient: &CheckedCard,
+        slot: RecordSlot,
+        proved: Option<RecordLeaf>,
+        listed: RecordLeaf,
+    ) -> Option<RecordLeaf> {
+        let entries = self.profile.outbox().entries();
+        let signed = entries.iter().filter_map(|entry| {
             let operation = &entry.draft().submission.signed.operation;
-            let written = match operation.action {
-                Action::PutRecord(PutRecord { slot, leaf, .. }) => Some((slot, leaf)),
+            let of_patient =
+                operation.patient == patient.account() && entry.draft().parties.patient == patient.ethereum();
+            match operation.action {
+                Action::PutRecord(PutRecord { slot: of, leaf, .. }) if of_patient && of == slot => Some((leaf, entry)),
                 _ => None,
-            };
-            operation.patient == patient.account()
-                && entry.draft().parties.patient == patient.ethereum()
-                && written == Some((slot, *leaf))
-        })
+            }
+        });
+        let signed = signed.max_by_key(|(leaf, _)| leaf.revision);
+        match (proved, signed) {
+            (Some(proved), None) => Some(proved),
+            (Some(proved), Some((leaf, _))) if leaf.revision <= proved.revision => Some(proved),
+            (_, Some((leaf, entry))) if leaf == listed && !entry.has_lapsed(UnixTime::now()) => Some(leaf),
+            _ => None,
+        }
     }
 
     /// The record's leaf in the settled state, if no newer version waits.

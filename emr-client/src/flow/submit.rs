@@ -250,19 +250,21 @@ impl Client {
             // Registrations that a reorganisation undid are mined again, often with the same index.
             Owning::Nobody => return Ok(if lapsed { Fate::Lapsed } else { Fate::Waiting }),
         }
+        let valid_until = entry.draft().submission.signed.operation.valid_until;
+        let waiting = || Fate::without_effect(valid_until, UnixTime::now());
         if entry.receipt().is_some() {
             let id = entry.draft().submission.signed.id(self.domain());
             match self.node.operation(id).await {
                 Ok(OperationStatus::Settled { batch }) => {
                     // L1 decides: a node's claim is no reason to remove a revocation, or a record with its blocks.
                     let settled = self.is_settled(&entry.draft().submission.signed, batch, on_l1).await?;
-                    return Ok(if settled { Fate::Settled { batch } } else { Fate::Waiting });
+                    return Ok(if settled { Fate::Settled { batch } } else { waiting() });
                 }
                 Ok(OperationStatus::Returned { reason }) => return Ok(Fate::Returned { reason }),
                 // The entry stays until the state holds its effect or more, because the newer Revoke may still fail.
                 Ok(OperationStatus::Replaced { by }) if self.takes_place_of(by, entry) => {
                     let settled = self.is_in_force(&entry.draft().submission.signed).await?;
-                    return Ok(if settled { Fate::Replaced { by } } else { Fate::Waiting });
+                    return Ok(if settled { Fate::Replaced { by } } else { waiting() });
                 }
                 // Only this participant can sign an operation that takes its place.
                 Ok(OperationStatus::Replaced { by }) => {
@@ -270,7 +272,7 @@ impl Client {
                         format!("the node says that operation {by} took its place, which you did not sign after it");
                     return Ok(Fate::Returned { reason });
                 }
-                Ok(OperationStatus::Pending | OperationStatus::Sealed { .. }) => return Ok(Fate::Waiting),
+                Ok(OperationStatus::Pending | OperationStatus::Sealed { .. }) => return Ok(waiting()),
                 // The node lost an operation that it had promised to keep. Hand it in again.
                 Err(error) if error.is_not_found() => {}
                 Err(error) => return Err(error.into()),

@@ -282,6 +282,31 @@ async fn a_revocation_is_not_forgotten_on_a_nodes_word() -> TestResult {
     Ok(())
 }
 
+/// The doctor moved a record from summary to mental health. The node hides the move and lists the version before it, which the doctor signed
+/// too. The next version must not be sealed to the summary key.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_earlier_signature_does_not_prove_the_class() -> TestResult {
+    let scene = Scene::new().await?;
+    let (patient, doctor) = scene.with_a_doctor().await?;
+    let card = handed_over(&patient);
+    let slot = doctor.upload(&card, Class::Summary, &record("first")).await?.slot;
+    let before = doctor.records(&card).await?;
+    doctor.edit(&card, slot, EditClass::MoveTo(Class::MentalHealth), &record("moved")).await?;
+    drop(doctor);
+    let proxy = Proxy::new(scene.node.url())?;
+    let doctor = scene.client_at(DOCTOR, &proxy.address).await?;
+    let list = format!("GET /v1/patients/{}/records ", patient.account()?);
+    let old = before.clone();
+    let mut lists = lie(list, move |list: &mut Vec<RecordSummary>| list.clone_from(&old));
+    proxy.set(move |request, answer| lists(request, answer));
+    let edited = doctor.edit(&card, slot, EditClass::Proved, &record("for summary readers?")).await;
+    assert!(matches!(edited, Err(ClientError::Write(WriteError::ClassNotProved(_)))), "{edited:?}");
+    proxy.clear();
+    let edited = doctor.edit(&card, slot, EditClass::Proved, &record("newer")).await?;
+    assert_eq!((edited.version.get(), edited.class), (3, Class::MentalHealth));
+    Ok(())
+}
+
 /// The node lists a mental-health record as a summary, so that the next version would be sealed to the summary key. Only the author's own
 /// signature, a proof or the caller's statement gives the class.
 #[tokio::test(flavor = "multi_thread")]

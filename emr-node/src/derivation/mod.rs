@@ -42,13 +42,13 @@ pub enum DerivationError {
     UnknownOperations(u64),
     /// The account that L1 names as the hospital's does not have the role of a hospital.
     #[error(
-        "L1 says that account {0} is this hospital's, but it is no hospital's: use another Ethereum node, or the hospital's \
+        "L1 says that account {0} is this hospital's, but that account is not a hospital: use another Ethereum node, or the hospital's \
          key"
     )]
     NotHospital(AccountIndex),
     /// Another account was settled as the hospital's before.
     #[error(
-        "this hospital is account {settled}, and L1 says otherwise now: use another Ethereum node, or the key that this \
+        "this hospital is account {settled}, but L1 now names another account: use another Ethereum node, or the key that this \
          folder was made with"
     )]
     OtherHospital {

@@ -110,10 +110,10 @@ impl Held {
         Some(number)
     }
 
-    /// The connection that a new connection of `address` replaces. It belongs to the site that holds the most, if that
-    /// holds more than the site of `address` would have afterwards, and there to the address that holds the most.
-    /// Otherwise the same goes for the addresses of its own site. Among equals, only an idle connection is replaced:
-    /// one of `address`, or of anyone if `address` has none. A connection with a Revoke is never replaced.
+    /// The connection that a new connection of `address` replaces. If another site holds more connections than the site
+    /// of `address` would then hold, the site that holds most gives one up; within it, the address that holds most.
+    /// Otherwise the addresses within the site of `address` are compared in the same way. Among equals, only an idle
+    /// connection is replaced: one of `address`, or of anyone if it has none. One with a Revoke is never replaced.
     fn victim(&self, address: ClientAddress) -> Option<(ClientAddress, u64)> {
         let mut sites = BTreeMap::<ClientAddress, usize>::new();
         for (other, held) in &self.by_address {

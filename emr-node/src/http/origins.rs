@@ -42,8 +42,8 @@ impl Origins {
         Err(RequestError::new(
             RequestErrorKind::Forbidden,
             format!(
-                "the login is signed for {origin}, which is not an address of this node: {advice}if it does lead to this node, its \
-                 operator names it with serve --public-url"
+                "the login is signed for {origin}, which is not an address of this node: {advice}if this address is right, the \
+                 hospital must add it with serve --public-url"
             ),
         ))
     }

@@ -9,12 +9,12 @@ use crate::{mempool::Sequence, state::open::OpenOperations};
 
 /// Why such a record is returned.
 const REASON: &str =
-    "the key directory that this record may be sealed under was returned: seal the record again and hand it in";
+    "the key directory that this record may be sealed under was returned: seal the record again and submit it again";
 
 /// Changes of key directories that a sealing returns.
 ///
 /// A record that was acknowledged after such a change may be sealed under an epoch of the new directory. The secret of this epoch is in that
-/// directory only. If the directory never takes force, nobody can open the record. So the record is returned too, and its author seals it
+/// directory only. If the directory never comes into force, nobody can open the record. So the record is returned too, and its author seals it
 /// again. All later records on the patient are returned, also those of classes without a new epoch: the node cannot see which key a wrap uses.
 #[derive(Debug, Default)]
 pub(super) struct LostDirectories(BTreeMap<AccountIndex, Sequence>);

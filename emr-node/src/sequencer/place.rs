@@ -22,7 +22,8 @@ const MAX_REPEATED: usize = 64;
 /// How many times an open Revoke may be replaced. Each time costs a row of the file, and may cost a directory.
 const MAX_REPLACED: u8 = 4;
 
-/// How many ordinary places one signer may have, if `taken` of all `places` are taken. The fewer are free, the fewer.
+/// How many ordinary places one signer may have, if `taken` of all `places` are taken. The fewer places are free, the
+/// fewer one signer may have.
 const fn places_of_one_signer(taken: usize, places: usize) -> usize {
     if taken < places / 2 {
         256

@@ -118,7 +118,7 @@ fn turn(state: &NodeState, patient: AccountIndex, newly_urgent: NewlyUrgent, now
     }
     let fair = (state.batches + own as u64).max(last_own);
     // An operation with rank r is settled after r / share + 1 batches, and the outstanding one. With the new Revoke and
-    // what it needs first before it, that must still be half the reserve before the time in its promise.
+    // what it needs first before it, this must be at least half the reserve (`MARGIN`) earlier than the promised time.
     let before = usize::from(state.outstanding.is_some()) + 1;
     let earliest = i128::from(now.get()) + i128::from(MARGIN / 2) + i128::from(BATCH_SECONDS) * before as i128;
     let needed = earliest * state.open.share() as i128 + i128::from(BATCH_SECONDS) * newly_urgent.all as i128;

@@ -76,7 +76,7 @@ fn claim(submission: &Submission, directory_in_force: DirectoryCommitment) -> Re
 
 /// Checks that a record is sealed under its class's epoch in force: its number and its key. Then a reader with a grant "from now on" can read
 /// it, and a revoked reader cannot. The number alone is not enough. Two directories that were made from the same one have equal numbers, and
-/// only one of them can take force: nobody can read what is sealed under the other. Only the name of the epoch can be checked: the wrap does
+/// only one of them can come into force: nobody can read what is sealed under the other. Only the name of the epoch can be checked: the wrap does
 /// not show the epoch.
 pub(crate) async fn check_epoch(
     submission: &Submission,

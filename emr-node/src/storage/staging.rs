@@ -49,8 +49,8 @@ pub(crate) async fn note(engine: &Arc<Engine>, block: NewBlock<'_>) -> Result<()
         Noted::TooMuch => Err(RequestError::new(
             RequestErrorKind::TooLarge,
             format!(
-                "account {} has {} here that no record refers to: submit the records that they are for; what is not referred \
-                 to is removed after 24 hours",
+                "account {} has {} here that no record refers to: submit their records; a block without a record is \
+                 removed after 24 hours",
                 uploader.account,
                 written(&staging.each)
             ),

@@ -1,4 +1,4 @@
-//! The time that the sweep uses. If the clock jumps, no block goes too early, and no block stays for ever.
+//! The time that the sweep uses. If the clock jumps, no block is removed too early, and none stays for ever.
 
 use std::time::Instant;
 
@@ -8,7 +8,7 @@ use emr_core::UnixTime;
 pub(super) const AHEAD: u64 = 3600;
 
 /// Follows the node's clock. If the clock jumps ahead, this time runs at most twice as fast as a stopwatch until it has
-/// caught up. So nothing goes before half of its time has passed, unless the node was restarted with a wrong clock.
+/// caught up. So nothing is removed before half of its time has passed, unless the node was restarted with a wrong clock.
 #[derive(Debug)]
 pub(super) struct SweepTime {
     time: UnixTime,

@@ -52,7 +52,7 @@ async fn it_cannot_make_a_patient_the_hospital() -> Outcome {
     // A change of the queue makes the node ask again.
     testnet.register(&people().other).await?;
     let refused = operator.post::<BatchView>("v1/batches/seal", &()).await.expect_err("must be refused");
-    assert!(refused.message.contains("no hospital's"), "{refused}");
+    assert!(refused.message.contains("is not a hospital"), "{refused}");
     let record = hers.upload(&[b"content"]).await?;
     let put = hers.put_record(patient, 0, Class::Summary, &record);
     assert_eq!(code(hers.submit(&put).await), "unavailable");

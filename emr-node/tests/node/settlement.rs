@@ -231,7 +231,7 @@ async fn audit_chain(scene: &Scene, length: u64) -> Outcome<Vec<AuditEntry>> {
     Ok(chain)
 }
 
-/// Does a patient's check of their own subtree. Returns the entries of their audit chain.
+/// Checks a patient's subtree, as the patient's client does. Returns the entries of the patient's audit chain.
 async fn light_check(scene: &Scene, batch: u64) -> Outcome<Vec<AuditEntry>> {
     let patient = scene.accounts.patient;
     let view: SubtreeView = scene.patient.get(&format!("v1/patients/{patient}/subtree")).await?;

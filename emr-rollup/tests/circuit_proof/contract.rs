@@ -7,7 +7,8 @@ use revm::{
     context::TxEnv,
     context_interface::result::{ExecutionResult, Output},
     database::{CacheDB, EmptyDB},
-    primitives::{Address, Bytes, TxKind, hex},
+    primitives::{Address, Bytes, TxKind, hex, keccak256},
+    state::Bytecode,
 };
 
 /// A deployed verifier.
@@ -21,7 +22,11 @@ pub(crate) struct Contract {
 impl Contract {
     /// The verifier contract with a key.
     pub(crate) fn with_key(key_contract: &[u8]) -> Self {
-        let key = Self::create(CacheDB::default(), key_contract).unwrap();
+        Self::of_key(Self::create(CacheDB::default(), key_contract).unwrap())
+    }
+
+    /// The verifier contract with a key that is deployed.
+    pub(crate) fn of_key(key: Self) -> Self {
         let argument = [&[0; 12], &key.address[..]].concat();
         let creation = [creation_code("../contracts/artifacts/Verifier.json"), argument].concat();
         Self::create(key.state, &creation).unwrap()
@@ -45,6 +50,13 @@ impl Contract {
             }
             _ => None,
         }
+    }
+
+    /// Replaces the code at an address, as a contract can that destroys itself and is created again.
+    pub(crate) fn replace_code(&mut self, address: Address, code: Bytes) {
+        let account = self.state.load_account(address).unwrap();
+        account.info.code = Some(Bytecode::new_raw(code.clone()));
+        account.info.code_hash = keccak256(&code);
     }
 
     /// The gas of an accepted call; `None` for a reverted one.

@@ -218,6 +218,24 @@ fn the_verifier_needs_a_key() {
     assert!(Contract::create(CacheDB::default(), &nobody).is_none());
 }
 
+/// The verifier was deployed with a short key. Then the key destroyed itself, and the genuine key was created at its
+/// address. Everything that can be read is genuine, so what counts must be genuine too: the verifier reads the whole key
+/// that is there. If it remembered the size of the short one, zeros would prove everything.
+#[test]
+fn the_verifier_reads_the_key_that_is_there() {
+    let (_, Proven { public, proof }) = full_depth();
+    // The same creation code as a key's, for 0x201 bytes: a zero byte, the first word, the format's number, zeros.
+    let creation = [&hex!("610201" "80600a5f395ff3")[..], &[0; 33], &hex!("e101"), &[0; 0x201 - 35]].concat();
+    let short = Contract::create(CacheDB::default(), &creation).unwrap();
+    let address = short.address;
+    let mut contract = Contract::of_key(short);
+    let genuine = creation_code("../contracts/generated/VerifyingKey.json").split_off(KEY_PREFIX);
+    contract.replace_code(address, genuine.into());
+    let honest = calldata(public, proof);
+    assert_eq!(contract.call(&vec![0; honest.len()]), None);
+    assert!(contract.call(&honest).is_some());
+}
+
 /// Thousands of changed proofs: the native verifier, the contract and snark-verifier's contract refuse all of them.
 /// `cargo xtask soak verifier` runs this for longer.
 #[test]
@@ -275,7 +293,10 @@ fn public_inputs_are_canonical() {
 /// Calldata that an inexact reader would read as the same proof.
 fn other_encodings(honest: &[u8]) -> Vec<(String, Vec<u8>)> {
     let mut cases = Vec::new();
-    for extra in [&[0][..], &[1], &[0; 31], &[0; 32], &[0xff; 64], &[0; 4096]] {
+    // The last case: the pairing's point once more, at the end and beyond all memory that the verifier writes. A verifier
+    // that looks for it there, and does not check the size, pairs another point than the one in its sum.
+    let last_point = [&[0; 0x8000], &honest[honest.len() - 64..]].concat();
+    for extra in [&[0][..], &[1], &[0; 31], &[0; 32], &[0xff; 64], &[0; 4096], &last_point] {
         cases.push((format!("{} bytes after the proof", extra.len()), [honest, extra].concat()));
     }
     for missing in [1, 31, 32, 64] {

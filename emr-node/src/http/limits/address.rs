@@ -41,9 +41,15 @@ impl ClientAddress {
 }
 
 /// The last hop in `X-Forwarded-For`, which the proxy in front of this node added. The client could have written the
-/// others.
+/// others. `None` if the request has no such header: then no proxy forwarded it. A hop that is not an address is
+/// [`ClientAddress::UNKNOWN`], so that nobody passes for the proxy by what they write into the header.
 pub(super) fn forwarded(headers: &HeaderMap) -> Option<ClientAddress> {
-    let last = headers.get_all("x-forwarded-for").iter().next_back()?.to_str().ok()?.rsplit(',').next()?.trim();
+    let header = headers.get_all("x-forwarded-for").iter().next_back()?;
+    let last = header.as_bytes().rsplit(|byte| *byte == b',').next().unwrap_or_default();
+    Some(std::str::from_utf8(last).ok().and_then(|hop| address_of(hop.trim())).unwrap_or(ClientAddress::UNKNOWN))
+}
+
+fn address_of(last: &str) -> Option<ClientAddress> {
     let bare = last.trim_start_matches('[').trim_end_matches(']');
     let address = bare.parse::<IpAddr>().ok().or_else(|| last.parse::<SocketAddr>().ok().map(|address| address.ip()));
     address.map(ClientAddress::of)
@@ -90,8 +96,16 @@ mod tests {
         assert_eq!(said(&["203.0.113.9, 192.0.2.1"]), Some(of("192.0.2.1")));
         assert_eq!(said(&["203.0.113.9", "192.0.2.1:4711"]), Some(of("192.0.2.1")));
         assert_eq!(said(&["[2001:db8::1]:80"]), said(&["2001:db8::2"]));
-        for none in [&[][..], &["unknown"], &["192.0.2.1, "], &["192.0.2.1", "_hidden"]] {
-            assert_eq!(said(none), None, "{none:?}");
+        assert_eq!(said(&[]), None);
+        for unknown in [&["unknown"][..], &["192.0.2.1, "], &["192.0.2.1", "_hidden"]] {
+            assert_eq!(said(unknown), Some(ClientAddress::UNKNOWN), "{unknown:?}");
         }
+        // What the client wrote before the last hop need not be text.
+        let mut headers = HeaderMap::new();
+        let bytes = HeaderValue::from_bytes(b"\xff, 203.0.113.9").expect("a header");
+        headers.append("x-forwarded-for", bytes);
+        assert_eq!(forwarded(&headers), Some(of("203.0.113.9")));
+        headers.append("x-forwarded-for", HeaderValue::from_bytes(b"127.0.0.1, \xff").expect("a header"));
+        assert_eq!(forwarded(&headers), Some(ClientAddress::UNKNOWN));
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! The bytes of an answer stay in memory until the connection has sent them. Until then the answer keeps its request's
 //! place, so a client that reads slowly uses up its own places. Large answers also share a limited number of bytes. If
-//! these are used up, a new answer takes the bytes of another one, whose connection is closed: first of an answer that
-//! its client reads too slowly, then of the account or address that holds the most.
+//! these are used up, the node closes the connection of another answer and takes its bytes: first an answer that its
+//! client reads too slowly, then the oldest answer of the account or address that holds the most.
 
 use std::{
     collections::BTreeMap,

@@ -1,6 +1,6 @@
-//! Checks invitations. The hospital pays for registrations that it or one of its own doctors invited. The registrar
-//! also admits doctors of other hospitals or of none, but this hospital did not agree to pay for the people whom they
-//! invite.
+//! Checks invitations. The hospital pays for a registration if the hospital itself, or one of its doctors, signed the
+//! invitation. The registrar also admits doctors of other hospitals, and doctors without a hospital. This hospital does
+//! not pay for the people whom those invite.
 
 use std::{
     collections::BTreeMap,

@@ -249,15 +249,35 @@ fn a_revoke_does_not_delay_what_it_needs_first() -> Test {
     Ok(())
 }
 
+/// A reorganisation of L1 opens Revokes again that were settled. The patient has signed another one since, with a lower
+/// turn. Each builds on the key directory of the one before, so they stay in the order of their acknowledgement.
+#[test]
+fn revokes_that_are_open_again_go_before_later_ones() -> Test {
+    let turns = [100, 101, 102, 101];
+    let revokes = turns.into_iter().zip(0..).map(|(turn, number)| {
+        let revoke = revoke(1, 64 + number, number)?;
+        let latest = revoke.settle_by;
+        Ok::<_, Box<dyn std::error::Error>>(Acknowledged { reserved: Some(Reserved { turn, latest }), ..revoke })
+    });
+    let open = numbered(revokes.collect::<Result<Vec<_>, _>>()?);
+    assert_eq!(sequences(&open), [0, 1, 2, 3]);
+    Ok(())
+}
+
 /// The urgent operations as the definition says: from the last operation on a patient to the first, one is urgent if it
-/// is a Revoke with a turn, or if it and a later urgent one have another effect in the other order.
+/// is a Revoke with a turn, or if it and a later urgent one have another effect in the other order. No Revoke goes after
+/// a later one on the same patient.
 fn urgent_by_definition(open: &OpenOperations) -> Vec<Position> {
     let mut urgent: Vec<(Position, &SignedOperation)> = Vec::new();
     for (sequence, open) in open.iter().collect::<Vec<_>>().into_iter().rev() {
         let signed = &open.signed;
         let on_patient = || urgent.iter().filter(|(_, later)| later.operation.patient == signed.operation.patient);
         let position = match open.reserved {
-            Some(reserved) => Some(Position { turn: reserved.turn, revoke: sequence, sequence }),
+            Some(reserved) => {
+                let later = on_patient().map(|(position, _)| position.turn).min();
+                let turn = later.map_or(reserved.turn, |later| later.min(reserved.turn));
+                Some(Position { turn, revoke: sequence, sequence })
+            }
             None if on_patient().any(|(_, later)| !commute(signed, later)) => {
                 on_patient().next_back().map(|(position, _)| Position { sequence, ..*position })
             }

@@ -2,8 +2,8 @@
 //! are in the outstanding one.
 //!
 //! An *urgent* operation is a Revoke with a reserved place, or an operation that such a Revoke needs first. The index
-//! answers every question about what waits without looking at all of it: a new operation costs the logarithm of their
-//! number, and a walk through the operations on its own patient.
+//! answers every question about what waits without looking at all of it. The time for a new operation grows with the
+//! logarithm of their number, and with the number of operations on the same patient.
 
 mod needed;
 mod ranked;

@@ -34,8 +34,10 @@ impl UrgentOnPatient {
         }
     }
 
-    /// Takes a Revoke with a turn.
+    /// Takes a Revoke with a turn. It goes before the Revokes on its patient that follow it: after a reorganisation of L1, its turn may be higher
+    /// than theirs.
     pub(super) fn take_revoke(&mut self, sequence: Sequence, turn: Turn, signed: &SignedOperation) -> Position {
+        let turn = self.position.map_or(turn, |later| turn.min(later.turn));
         let position = Position { turn, revoke: sequence, sequence };
         self.position = Some(position);
         self.add(signed);

@@ -124,7 +124,7 @@ impl Graph {
         &self.operations[node.index()]
     }
 
-    /// The node with this operation. It is added if there is none.
+    /// Returns the node with this operation, and adds it to the graph if it is new.
     pub(super) fn add(&mut self, operation: Operation) -> Node {
         if let Some(node) = self.known.get(&operation) {
             return *node;

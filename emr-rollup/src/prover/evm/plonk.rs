@@ -54,8 +54,8 @@ impl Shape {
     /// The shape of a key's proofs.
     ///
     /// # Panics
-    /// If the circuit has lookups, challenges of its own, or other than one instance column. No circuit of this crate
-    /// has.
+    /// Panics if the circuit has lookups, asks for challenges itself, or does not have exactly one instance column. No
+    /// circuit of this crate does that.
     pub(super) fn of(key: &VerifyingKey<G1Affine>, instances: usize) -> Self {
         let cs = key.cs();
         assert!(

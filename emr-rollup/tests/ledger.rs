@@ -385,7 +385,7 @@ fn an_operation_that_was_checked_on_another_ledger_is_refused() {
     let slot = first_slot(&SMALL);
     let other = sign(PATIENT, set_grant(slot + 1, grant(DOCTOR, Rights::READ, ClassMask::ALL, 1), 0, 0), None, 7);
     elsewhere.execute(&other, time(TIME)).unwrap();
-    let request = sign(DOCTOR, request(slot + 1, 0, Class::Summary), None, 8);
+    let request = sign(DOCTOR, request(slot + 1, 1, 0, Class::Summary), None, 8);
     assert!(ledger.check(&request, time(TIME)).is_err(), "there is no grant here");
     let checked = checked(&elsewhere, &request);
     assert!(checked.is_current(&elsewhere, time(TIME)));

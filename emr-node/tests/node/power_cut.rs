@@ -7,8 +7,8 @@ use emr_api::OperationStatus;
 use emr_core::{Cid, Class, Codec, RecordSlot, UnixTime, cid::cid_of};
 use emr_durable::crash::{ALL, Harm, Journal, Survivors, no_sync};
 use emr_node::mempool::{
-    Acknowledged, BatchRecord, BatchStage, BlockReference, DerivedChanges, InvitationUse, KeptProof, KnownProver,
-    Mempool, MempoolError, OnChain, Pointer, Principal, Referenced, Staging, Upload, Usage,
+    Acknowledged, BatchRecord, BatchStage, BlockReference, Charge, DerivedChanges, InvitationUse, KeptProof,
+    KnownProver, Mempool, MempoolError, OnChain, Pointer, Principal, Referenced, Staging, Upload, Usage,
 };
 use emr_rollup::{batch::PublicInputs, primitive::field::Fr};
 use proptest::prelude::*;
@@ -138,7 +138,7 @@ impl Scene {
             status: OperationStatus::Pending,
         };
         let part_of = BlockReference::Record { patient, slot: RecordSlot::new(0)?, class: Class::Summary };
-        let blocks = Referenced { part_of: Some(part_of), cids: vec![block(number)] };
+        let blocks = Referenced { part_of: Some(part_of), charge: Charge::Author(patient), cids: vec![block(number)] };
         let pointer = ([number as u8; 32], Pointer::Directory(block(number)));
         let room = Usage { bytes: 1 << 20, blocks: 100 };
         let staging = Staging { each: room, all: room, directories: room, free: 1 << 30 };

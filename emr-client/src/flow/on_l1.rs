@@ -27,7 +27,7 @@ pub(crate) struct OnL1 {
 }
 
 /// The record leaf that an operation writes.
-const fn written(action: &Action) -> Option<(RecordSlot, RecordLeaf)> {
+pub(crate) const fn written(action: &Action) -> Option<(RecordSlot, RecordLeaf)> {
     match action {
         Action::PutRecord(PutRecord { slot, leaf, .. })
         | Action::Tombstone(Tombstone { slot, leaf, .. })

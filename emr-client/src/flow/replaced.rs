@@ -5,14 +5,12 @@
 
 use emr_api::RecordSummary;
 use emr_core::{AccountIndex, Class, RecordSlot, RecordStatus, UnixTime};
-use emr_rollup::{
-    operation::{Action, PutRecord},
-    state::leaf::RecordLeaf,
-};
+use emr_rollup::state::leaf::RecordLeaf;
 
 use crate::{
     client::Client,
     error::ClientError,
+    flow::on_l1::written,
     flow::upload::WriteError,
     node::NodeError,
     patience::Patience,
@@ -84,10 +82,8 @@ impl Client {
             let operation = &entry.draft().submission.signed.operation;
             let of_patient =
                 operation.patient == patient.account() && entry.draft().parties.patient == patient.ethereum();
-            match operation.action {
-                Action::PutRecord(PutRecord { slot: of, leaf, .. }) if of_patient && of == slot => Some((leaf, entry)),
-                _ => None,
-            }
+            let (_, leaf) = written(&operation.action).filter(|(of, _)| of_patient && *of == slot)?;
+            (leaf.status == RecordStatus::Live).then_some((leaf, entry))
         });
         let signed = signed.max_by_key(|(leaf, _)| leaf.revision);
         match (proved, signed) {

@@ -21,6 +21,10 @@ pub(super) fn add(
     author: PrincipalRow,
     added: Usage,
 ) -> Result<(), MempoolError> {
+    // It may hold the same blocks as before.
+    if added == Usage::default() {
+        return Ok(());
+    }
     let key = (patient, slot, revision.get(), sequence);
     transaction.open_table(TWICE)?.insert(key, (author, added.bytes, added.blocks))?;
     Ok(())

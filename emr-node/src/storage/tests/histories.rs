@@ -78,6 +78,12 @@ impl Model {
         }
     }
 
+    /// A block of what was stored last in a slot.
+    fn earlier_block(&self, slot: u64) -> Option<Cid> {
+        let mut earlier = self.operations.values().filter(|holds| holds.is_of(slot) && holds.returned.is_none());
+        earlier.next_back().and_then(|holds| holds.cids.last()).copied()
+    }
+
     /// Notes what became of the operations: sealing and reorganisations return some, and Rekeys replace some.
     fn note_statuses(&mut self) -> Outcome {
         let mut rekeyed = BTreeMap::new();
@@ -112,9 +118,7 @@ impl Model {
             2..=5 => {
                 let mut parts = self.scene.upload(who, 2, 100).await?;
                 // A later version uses a block of an earlier version again.
-                let mut earlier =
-                    self.operations.values().filter(|holds| holds.is_of(slot) && holds.returned.is_none());
-                parts.extend(earlier.next_back().and_then(|holds| holds.cids.last()).copied());
+                parts.extend(self.earlier_block(slot));
                 let now = self.scene.now;
                 self.uploads.extend(parts[..2].iter().map(|cid| (*cid, now)));
                 match self.scene.write(who, slot, &parts).await {
@@ -147,7 +151,8 @@ impl Model {
             12 => self.scene.restart().await?,
             13..=15 => {
                 if self.scene.record(slot).is_some_and(|leaf| leaf.status == RecordStatus::Live) {
-                    let parts = self.scene.upload(PATIENT, 2, 100).await?;
+                    let mut parts = self.scene.upload(PATIENT, 2, 100).await?;
+                    parts.extend(self.earlier_block(slot));
                     let cids = self.scene.rekey(slot, &parts).await?;
                     self.holds(Some((slot, true)), cids);
                 }

@@ -44,7 +44,7 @@ pub enum RekeyOutcome {
         /// The hospital that is named as the record's custodian.
         custodian: Option<AccountIndex>,
         /// The node's promise.
-        acknowledged: Acknowledged,
+        acknowledged: Box<Acknowledged>,
     },
     /// It was under the newest epoch already, and had the wanted custodian.
     Current,
@@ -185,7 +185,7 @@ impl Client {
             blocks,
             ..Outgoing::plain(&own.card, operation, None)
         };
-        let acknowledged = self.hand_in(outgoing).await?;
+        let acknowledged = Box::new(self.hand_in(outgoing).await?);
         Ok(RekeyOutcome::Rekeyed { epoch: newest.epoch(), custodian, acknowledged })
     }
 

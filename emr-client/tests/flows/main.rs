@@ -3,6 +3,7 @@
 mod admission;
 mod audit_pages;
 mod card_device;
+mod chains;
 mod crash;
 mod everyday;
 mod faults;

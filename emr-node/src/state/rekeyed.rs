@@ -13,14 +13,17 @@ use rpds::RedBlackTreeMapSync;
 /// each batch. So a Rekey that L1 takes back replaces nothing. It stays right if the record gets a later version.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Rekeyed {
-    patients: RedBlackTreeMapSync<AccountIndex, Arc<BTreeMap<(RecordSlot, Version), Revision>>>,
+    patients: RedBlackTreeMapSync<AccountIndex, Arc<Versions>>,
 }
+
+/// The revision of the newest ciphertext of each version.
+type Versions = BTreeMap<(RecordSlot, Version), Revision>;
 
 impl Rekeyed {
     /// Adds an operation that was settled.
     pub(crate) fn settle(&mut self, operation: &Operation) {
         if let Action::Rekey(rekey) = &operation.action {
-            super::change(&mut self.patients, operation.patient, |versions| {
+            super::change(&mut self.patients, operation.patient, |versions: &mut Versions| {
                 versions.insert((rekey.slot, rekey.leaf.version), rekey.leaf.revision);
             });
         }

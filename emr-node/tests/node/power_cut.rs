@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use alloy::primitives::{Address, B256};
 use emr_api::OperationStatus;
-use emr_core::{Cid, Class, Codec, RecordSlot, UnixTime, cid::cid_of};
+use emr_core::{Cid, Class, Codec, RecordSlot, Revision, UnixTime, cid::cid_of};
 use emr_durable::crash::{ALL, Harm, Journal, Survivors, no_sync};
 use emr_node::mempool::{
     Acknowledged, BatchRecord, BatchStage, BlockReference, Charge, DerivedChanges, InvitationUse, KeptProof,
@@ -71,7 +71,10 @@ fn contents(mempool: &Mempool) -> Outcome<String> {
     let (operations, pointers, hospital) = (mempool.operations()?, mempool.pointers()?, mempool.hospital()?);
     let invitations = (mempool.inviters(time()?)?, mempool.invited(&invitation(), time()?)?);
     let provers = mempool.provers()?;
-    Ok(format!("{operations:?} {pointers:?} {hospital:?} {batches:?} {references:?} {invitations:?} {provers:?}"))
+    let space = (mempool.used(&principal()?)?, mempool.stored_twice(&principal()?)?);
+    Ok(format!(
+        "{operations:?} {pointers:?} {hospital:?} {batches:?} {references:?} {invitations:?} {provers:?} {space:?}"
+    ))
 }
 
 /// A mempool, and its contents after each call.
@@ -138,7 +141,13 @@ impl Scene {
             status: OperationStatus::Pending,
         };
         let part_of = BlockReference::Record { patient, slot: RecordSlot::new(0)?, class: Class::Summary };
-        let blocks = Referenced { part_of: Some(part_of), charge: Charge::Author(patient), cids: vec![block(number)] };
+        // Each third one counts as a Rekey of the record that the others wrote.
+        let revision = Revision::new(2)?;
+        let charge = match number % 3 {
+            2 => Charge::Rekeyed { author: patient, revision },
+            _ => Charge::Author(patient),
+        };
+        let blocks = Referenced { part_of: Some(part_of), charge, cids: vec![block(number)] };
         let pointer = ([number as u8; 32], Pointer::Directory(block(number)));
         let room = Usage { bytes: 1 << 20, blocks: 100 };
         let staging = Staging { each: room, all: room, directories: room, free: 1 << 30 };
@@ -198,6 +207,13 @@ fn life() -> Outcome<Scene> {
     let record = batch(1, &[0, 1], BatchStage::Settled(on_chain))?;
     let changes = settled(record);
     scene.call("settle", |mempool| mempool.apply_derived(&changes))?;
+    // The Rekey does not store anything twice any more.
+    let twice = |scene: &Scene| {
+        Ok::<_, Box<dyn std::error::Error>>(scene.mempool.as_ref().ok_or("closed")?.stored_twice(&hospital)?)
+    };
+    assert_eq!(twice(&scene)?.len(), 1);
+    scene.call("release", |mempool| mempool.release(0, 100).map(drop))?;
+    assert!(twice(&scene)?.is_empty());
     let statuses = [0, 1].map(|sequence| (sequence, OperationStatus::Pending)).into();
     let changes = DerivedChanges { remove_after: Some(0), statuses, ..DerivedChanges::default() };
     scene.call("rewind", |mempool| mempool.apply_derived(&changes))?;
@@ -222,8 +238,19 @@ fn what_was_acknowledged_is_there_after_any_crash() -> Outcome {
 #[test]
 fn no_call_goes_without_its_syncs() -> Outcome {
     let scene = life()?;
-    let of_batches =
-        ["open", "upload", "acknowledge", "hospital", "seal", "unseal", "proven", "sent", "settle", "rewind"];
+    let of_batches = [
+        "open",
+        "upload",
+        "acknowledge",
+        "hospital",
+        "seal",
+        "unseal",
+        "proven",
+        "sent",
+        "settle",
+        "release",
+        "rewind",
+    ];
     let of_people = ["invitation", "end-inviter", "allow-inviter", "add-prover", "remove-prover"];
     for call in of_batches.into_iter().chain(of_people) {
         assert!(scene.survives_without(call).is_err(), "{call}");

@@ -51,10 +51,12 @@ const CHARGES: TableDefinition<'_, (&[u8], PrincipalRow, PrincipalRow), (u64, u3
 const USED: TableDefinition<'_, (PrincipalRow, PrincipalRow), (u64, u64)> = TableDefinition::new("used");
 /// Patient, slot, revision and operation of each Rekey whose predecessor is still held, to the account that is charged, and to the bytes and the
 /// number of the blocks that the Rekey added to its charge. The record is stored twice for so long.
-const TWICE: TableDefinition<'_, (PrincipalRow, u16, u64, u64), (PrincipalRow, u64, u64)> =
-    TableDefinition::new("stored-twice");
+const TWICE: TableDefinition<'_, TwiceRow, (PrincipalRow, u64, u64)> = TableDefinition::new("stored-twice");
 /// Blocks to be removed from the store.
 const DOOMED: TableDefinition<'_, &[u8], ()> = TableDefinition::new("doomed");
+
+/// Patient, slot, revision and operation.
+type TwiceRow = (PrincipalRow, u16, u64, u64);
 
 /// Used in place of a class, for key directories.
 const DIRECTORY: u8 = u8::MAX;

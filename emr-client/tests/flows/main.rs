@@ -13,6 +13,7 @@ mod many;
 mod outbox;
 mod power_cut;
 mod proxy;
+mod rekey;
 mod reorganised;
 mod scene;
 mod settled;

@@ -180,7 +180,7 @@ impl Scene {
     /// Notes an upload, this many seconds late.
     fn upload(&mut self, operation: &'static str, number: u64, late: u64) -> Outcome {
         let room = Usage { bytes: 1 << 20, blocks: 100 };
-        let staging = Staging { each: room, all: room, directories: room, free: 1 << 30 };
+        let staging = Staging { each: room, all: room, directories: room, all_directories: room, free: 1 << 30 };
         let (uploader, at, is_directory) = (principal()?, time()?.saturating_add(late), number.is_multiple_of(2));
         let upload = Upload { cid: block(number), uploader, size: 8, at, is_directory, staging };
         self.call(operation, |mempool| mempool.note_uploads(&[upload]).map(drop))

@@ -242,8 +242,8 @@ fn life() -> Outcome<Scene> {
     let changes = settled(record);
     scene.call("settle", |mempool| mempool.apply_derived(&changes))?;
     // The Rekey does not store anything twice any more.
-    let twice = |scene: &Scene| {
-        Ok::<_, Box<dyn std::error::Error>>(scene.mempool.as_ref().ok_or("closed")?.stored_twice(&hospital)?)
+    let twice = |scene: &Scene| -> Outcome<BTreeMap<Principal, Usage>> {
+        Ok(scene.mempool.as_ref().ok_or("closed")?.stored_twice(&hospital)?)
     };
     assert_eq!(twice(&scene)?.len(), 1);
     scene.call("release", |mempool| mempool.release(0, 100).map(drop))?;

@@ -20,9 +20,9 @@ use serde_json::Value;
 use url::Url;
 
 use crate::dag::{DagLimits, walk};
-use crate::{Blockstore, StoreError, StoreFuture};
+use crate::{Blockstore, FreeSpace, StoreError, StoreFuture};
 
-/// The time limit for connecting, and for the `version` call.
+/// The time limit for connecting, and for calls about the node itself.
 const PRESENCE: Duration = Duration::from_secs(5);
 /// The time limit for a call about one block, and for the list of pins.
 const CALL: Duration = Duration::from_secs(60);
@@ -72,6 +72,25 @@ struct PinList {
 #[serde(rename_all = "PascalCase")]
 struct NodeVersion {
     version: String,
+}
+
+/// The answer of `repo/stat`, in bytes.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct RepositorySize {
+    repo_size: u64,
+    storage_max: u64,
+}
+
+/// The part of the answer of `diag/sys` that is about the disk of the repository.
+#[derive(Deserialize)]
+struct System {
+    diskinfo: DiskInfo,
+}
+
+#[derive(Deserialize)]
+struct DiskInfo {
+    free_space: u64,
 }
 
 #[derive(Deserialize)]
@@ -161,7 +180,7 @@ impl KuboStore {
         url.set_path(&format!("/api/v0/{call}"));
         url.query_pairs_mut().extend_pairs(arguments).append_pair("offline", "true");
         let patience = match call {
-            "version" => PRESENCE,
+            "version" | "diag/sys" | "repo/stat" => PRESENCE,
             "pin/add" => PIN,
             _ => CALL,
         };
@@ -344,6 +363,18 @@ impl Blockstore for KuboStore {
                 }
             }
             Ok(pins)
+        }
+        .boxed()
+    }
+
+    /// The free space of the disk that holds the repository, and not more than `Datastore.StorageMax` leaves. Kubo
+    /// itself does not refuse blocks beyond `StorageMax`. It does not say how many files the disk takes.
+    fn free_space(&self) -> StoreFuture<'_, FreeSpace> {
+        async move {
+            let system: System = self.ask("diag/sys", &[], None).await?;
+            let size: RepositorySize = self.ask("repo/stat", &[("size-only", "true")], None).await?;
+            let allowed = size.storage_max.saturating_sub(size.repo_size);
+            Ok(FreeSpace { bytes: system.diskinfo.free_space.min(allowed), blocks: u64::MAX })
         }
         .boxed()
     }

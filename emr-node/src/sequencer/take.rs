@@ -18,6 +18,7 @@ use crate::{
     request_error::RequestError,
     state::NodeState,
     state::pointers::{self, CheckedPointer},
+    storage::Space,
 };
 
 /// How many times a submission is tried if the key directory changes during the checks.
@@ -65,6 +66,7 @@ impl Engine {
         principal: Principal,
         submission: Submission,
     ) -> Result<Receipt, RequestError> {
+        Space::ask(self).await;
         // Cheap checks first: no block is read for an operation that breaks a rule.
         let Admission { directory: directory_in_force, place, .. } = self.admit(&submission, None)?;
         if let Place::InsteadOf(older) = place {
@@ -104,7 +106,7 @@ impl Engine {
             return Err(RequestError::unavailable(format!("this node takes only Revokes at present: {reason}")));
         }
         if place == Place::Ordinary {
-            self.quotas.check_space(&self.mempool)?;
+            self.quotas.check_space(&self.space.free(), state.soft.patient_count())?;
         }
         let checked = match place {
             Place::Ordinary | Place::Reserved => {

@@ -21,7 +21,10 @@ use emr_core::{AccountIndex, RecordStatus, UnixTime};
 use emr_ipfs::{Cid, StoreError};
 use emr_rollup::operation::DirectoryCommitment;
 
-use super::sweep_time::{AHEAD, SweepTime};
+use super::{
+    space::Space,
+    sweep_time::{AHEAD, SweepTime},
+};
 use crate::{
     engine::Engine,
     mempool::{BlockReference, Holding, MempoolError, Released, Sequence},
@@ -99,7 +102,9 @@ impl Sweep {
     /// # Errors
     /// [`RequestError`] if a disk or the block store fails. The next turn continues.
     pub(crate) async fn turn(&mut self, engine: &Arc<Engine>, now: UnixTime) -> Result<bool, RequestError> {
-        let is_full = engine.quotas.check_space(&engine.mempool).is_err();
+        Space::ask(engine).await;
+        let patients = engine.state().soft.patient_count();
+        let is_full = engine.quotas.check_space(&engine.space.free(), patients).is_err();
         let grace = if is_full { GRACE_IF_FULL } else { GRACE };
         let before = UnixTime::new(now.get().saturating_sub(grace)).unwrap_or(UnixTime::ZERO);
         let ahead = now.saturating_add(AHEAD);

@@ -141,7 +141,8 @@ impl Scene {
         let blocks = Referenced { part_of: Some(part_of), cids: vec![block(number)] };
         let pointer = ([number as u8; 32], Pointer::Directory(block(number)));
         let room = Usage { bytes: 1 << 20, blocks: 100 };
-        let staging = Staging { each: room, all: room, directories: room, free: 1 << 30 };
+        let free = Usage { bytes: 1 << 30, blocks: 1000 };
+        let staging = Staging { each: room, all: room, directories: room, free };
         let is_directory = number.is_multiple_of(2);
         let upload = Upload { cid: block(number), uploader: patient, size: 8, at: acknowledged, is_directory, staging };
         self.call("upload", |mempool| mempool.note_uploads(&[upload]).map(drop))?;

@@ -123,6 +123,16 @@ impl Usage {
         self.bytes <= limit.bytes && self.blocks <= limit.blocks
     }
 
+    /// Both amounts together.
+    pub const fn and(self, other: Self) -> Self {
+        self.plus(other.bytes, other.blocks)
+    }
+
+    /// This amount without another one. Not less than nothing.
+    pub const fn without(self, other: Self) -> Self {
+        self.minus(other.bytes, other.blocks)
+    }
+
     const fn plus(self, bytes: u64, blocks: u64) -> Self {
         Self { bytes: self.bytes.saturating_add(bytes), blocks: self.blocks.saturating_add(blocks) }
     }

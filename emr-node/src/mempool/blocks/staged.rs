@@ -5,8 +5,8 @@ use emr_ipfs::Cid;
 use redb::{ReadOnlyTable, ReadableTable, WriteTransaction};
 
 use super::{
-    DOOMED, LAPSING, Mempool, MempoolError, NOBODY, Principal, PrincipalRow, REFERENCES, STAGED, STAGED_BY_ALL,
-    UPLOADS, Usage, cid, is_held, is_noted, twins,
+    CHARGES, DOOMED, LAPSING, Mempool, MempoolError, NOBODY, Principal, PrincipalRow, REFERENCES, STAGED,
+    STAGED_BY_ALL, UPLOADS, USED, Usage, cid, is_held, is_noted, twins,
 };
 
 /// How old a note must be before another upload of the same block renews it. Seconds.
@@ -36,17 +36,20 @@ pub struct Staging {
     pub each: Usage,
     /// The blocks of all accounts together, without the directories below.
     pub all: Usage,
-    /// The key directories of one patient. They count in no other limit.
+    /// The key directories of one patient, together with those that operations hold. They count in no other limit.
     pub directories: Usage,
-    /// Free space on the disk, in bytes, without what is kept free. The blocks in staging take at most as much as they
-    /// leave free.
-    pub free: u64,
+    /// Free space without what is kept free. The blocks in staging take at most as much as they leave free.
+    pub free: Usage,
 }
 
 impl Staging {
     /// What all accounts together may have, if they have `used`.
     fn of_all(&self, used: Usage) -> Usage {
-        Usage { bytes: self.all.bytes.min(self.free.saturating_add(used.bytes) / 2), ..self.all }
+        let half = |free: u64, used: u64| free.saturating_add(used) / 2;
+        Usage {
+            bytes: self.all.bytes.min(half(self.free.bytes, used.bytes)),
+            blocks: self.all.blocks.min(half(self.free.blocks, used.blocks)),
+        }
     }
 
     /// What one account may have, if all together have `used`. It is less if there is less space.
@@ -88,6 +91,8 @@ pub enum Noted {
     /// All accounts together have much in staging, and so the uploader may have less than at other times. It is not
     /// noted.
     Full,
+    /// It is a key directory, and the patient would have too many. It is not noted.
+    NoDirectoryRoom,
 }
 
 /// Removes a note, and returns the size in it. Notes of other uploaders of the same block stay: they may refer to it
@@ -132,8 +137,12 @@ fn take_room(transaction: &WriteTransaction, upload: &Upload) -> Result<Result<P
     let used = |purse: Purse| -> Result<Usage, MempoolError> {
         Ok(by_all.get(purse.code())?.map(|row| Usage::from(row.value())).unwrap_or_default())
     };
-    let directories = of(Purse::Directories)?;
-    let (purse, own) = if upload.is_directory && directories.is_within(&staging.directories) {
+    let (purse, own) = if upload.is_directory {
+        let directories = of(Purse::Directories)?;
+        let held = transaction.open_table(USED)?.get((uploader, NOBODY))?.map(|row| Usage::from(row.value()));
+        if !directories.and(held.unwrap_or_default()).is_within(&staging.directories) {
+            return Ok(Err(Noted::NoDirectoryRoom));
+        }
         (Purse::Directories, directories)
     } else {
         let (own, used) = (of(Purse::Blocks)?, used(Purse::Blocks)?);
@@ -211,6 +220,35 @@ impl Mempool {
         let table = self.read()?.open_table(STAGED)?;
         let row = table.get((uploader.row(), Purse::Blocks.code()))?;
         Ok(row.map(|row| Usage::from(row.value())).unwrap_or_default())
+    }
+
+    /// How much room the key directories of a patient would take, in staging and held together, if an operation of the signer held this one.
+    /// `None` if they would take no more than now.
+    ///
+    /// # Errors
+    /// [`MempoolError`].
+    pub fn directories_with(
+        &self,
+        patient: &Principal,
+        signer: &Principal,
+        directory: &Cid,
+    ) -> Result<Option<Usage>, MempoolError> {
+        let transaction = self.read()?;
+        let key = directory.to_bytes();
+        let (patient, signer) = (patient.row(), signer.row());
+        if transaction.open_table(CHARGES)?.get((key.as_slice(), patient, NOBODY))?.is_some() {
+            return Ok(None);
+        }
+        let noted = transaction.open_table(UPLOADS)?.get((key.as_slice(), signer))?.map(|row| row.value());
+        let size = match noted {
+            Some((_, _, purse)) if purse == Purse::Directories.code() && signer == patient => return Ok(None),
+            Some((size, ..)) => size,
+            None => return Ok(None),
+        };
+        let staged = transaction.open_table(STAGED)?.get((patient, Purse::Directories.code()))?.map(|row| row.value());
+        let held = transaction.open_table(USED)?.get((patient, NOBODY))?.map(|row| row.value());
+        let [staged, held] = [staged, held].map(|row| row.map(Usage::from).unwrap_or_default());
+        Ok(Some(staged.and(held).plus(size, 1)))
     }
 
     /// How much all accounts together have in staging, without the directories, which have their own space.

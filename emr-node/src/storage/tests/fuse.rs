@@ -1,12 +1,13 @@
 //! A block store that stops at a chosen call. A test can then end the process, or do something else before the call
-//! continues.
+//! continues. The store can also have a limited size.
 
 use std::{
-    collections::BTreeSet,
-    sync::{Arc, Mutex, PoisonError},
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use emr_ipfs::{Blockstore, Cid, Codec, StoreFuture};
+use emr_core::cid::cid_of;
+use emr_ipfs::{Blockstore, Cid, Codec, FreeSpace, StoreError, StoreFuture};
 use tokio::sync::Notify;
 
 /// A call that changes the store.
@@ -34,16 +35,47 @@ struct Fuse {
     go: Notify,
 }
 
+/// A store of limited size: what is left, and the sizes of the blocks since it was limited.
+#[derive(Debug)]
+struct Limited {
+    left: FreeSpace,
+    sizes: BTreeMap<Cid, u64>,
+}
+
 /// Forwards every call to another store.
 #[derive(Clone, Debug)]
 pub(super) struct FusedStore {
     inner: Arc<dyn Blockstore>,
     fuse: Arc<Fuse>,
+    limited: Arc<Mutex<Option<Limited>>>,
 }
 
 impl FusedStore {
     pub(super) fn new(inner: Arc<dyn Blockstore>) -> Self {
-        Self { inner, fuse: Arc::default() }
+        Self { inner, fuse: Arc::default(), limited: Arc::default() }
+    }
+
+    /// From now on, the store takes only so much more.
+    pub(super) fn limit(&self, left: FreeSpace) {
+        *self.limited() = Some(Limited { left, sizes: BTreeMap::new() });
+    }
+
+    fn limited(&self) -> MutexGuard<'_, Option<Limited>> {
+        self.limited.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes room for a block.
+    fn take_room(&self, cid: Cid, size: u64) -> Result<(), StoreError> {
+        let mut limited = self.limited();
+        let Some(Limited { left, sizes }) = &mut *limited else { return Ok(()) };
+        if !sizes.contains_key(&cid) {
+            let full = || StoreError::DiskFull { path: "the limited store".into() };
+            let rest = (left.bytes.checked_sub(size), left.blocks.checked_sub(1));
+            let (bytes, blocks) = rest.0.zip(rest.1).ok_or_else(full)?;
+            *left = FreeSpace { bytes, blocks };
+            sizes.insert(cid, size);
+        }
+        Ok(())
     }
 
     /// Stops the next such call after `passed` calls.
@@ -96,7 +128,10 @@ impl FusedStore {
 
 impl Blockstore for FusedStore {
     fn put<'a>(&'a self, codec: Codec, bytes: &'a [u8]) -> StoreFuture<'a, Cid> {
-        self.inner.put(codec, bytes)
+        match self.take_room(cid_of(codec, bytes), bytes.len() as u64) {
+            Ok(()) => self.inner.put(codec, bytes),
+            Err(full) => Box::pin(async { Err(full) }),
+        }
     }
 
     fn get<'a>(&'a self, cid: &'a Cid) -> StoreFuture<'a, Vec<u8>> {
@@ -116,10 +151,25 @@ impl Blockstore for FusedStore {
     }
 
     fn delete<'a>(&'a self, cid: &'a Cid) -> StoreFuture<'a, ()> {
+        if let Some(Limited { left, sizes }) = &mut *self.limited()
+            && let Some(size) = sizes.remove(cid)
+        {
+            *left = FreeSpace { bytes: left.bytes + size, blocks: left.blocks + 1 };
+        }
         self.fused(Call::Delete, self.inner.delete(cid))
     }
 
     fn pins(&self) -> StoreFuture<'_, BTreeSet<Cid>> {
         self.inner.pins()
+    }
+
+    fn free_space(&self) -> StoreFuture<'_, FreeSpace> {
+        match &*self.limited() {
+            Some(limited) => {
+                let left = limited.left;
+                Box::pin(async move { Ok(left) })
+            }
+            None => self.inner.free_space(),
+        }
     }
 }

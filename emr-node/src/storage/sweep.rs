@@ -38,10 +38,8 @@ pub(crate) const GRACE: u64 = 24 * 3600;
 /// How long an upload that nothing refers to stays while the disk is nearly full. Longer than a client needs from the
 /// first block of a record to its submission. Seconds.
 const GRACE_IF_FULL: u64 = 3600;
-/// How long the blocks of a returned operation stay: its author may sign it again. Seconds.
+/// How long the blocks of a returned record stay: its author may sign it again. Seconds.
 pub(crate) const RETURNED: u64 = 30 * GRACE;
-/// A key directory that nothing needs is removed at once if operations hold this many later directories of the patient.
-pub(crate) const DIRECTORIES: u8 = 5;
 
 /// At most this many notes lapse in a turn.
 const NOTES: usize = 256;
@@ -169,10 +167,8 @@ impl Engine {
                 }
                 continue;
             };
-            let is_directory = matches!(holding.part_of, BlockReference::Directory { .. });
-            let too_many = is_directory && holding.later_directories >= DIRECTORIES;
             let over = holding.unneeded_since.is_some_and(|since| now >= since.saturating_add(seconds));
-            if !over && !too_many {
+            if !over {
                 if holding.unneeded_since.is_none_or(|since| since > now.saturating_add(AHEAD)) {
                     marks.push((sequence, Some(now)));
                 }
@@ -225,7 +221,9 @@ impl Engine {
                 None => false,
             },
         };
-        Ok(match (is_needed, is_settled) {
+        // Only a record is signed again after it was returned. A key directory is always made again, from the one in force.
+        let is_directory = matches!(holding.part_of, BlockReference::Directory { .. });
+        Ok(match (is_needed, is_settled || is_directory) {
             (true, _) => Need::Needed,
             (false, true) => Need::Unneeded { seconds: GRACE },
             (false, false) => Need::Unneeded { seconds: RETURNED },

@@ -39,6 +39,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let request = Action::RequestAccess(RequestAccess {
         slot,
+        version: Version::ZERO.next()?,
         expected: Uses::ZERO,
         purpose: Purpose { reason: Reason::Treatment, class: Class::Laboratory },
     });

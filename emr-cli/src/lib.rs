@@ -17,6 +17,7 @@ pub mod participant;
 pub mod passphrase;
 pub mod patient;
 pub mod records;
+pub mod rekey;
 pub mod report;
 pub mod start;
 pub mod storage;

@@ -18,7 +18,7 @@ use crate::{
     failure::{EXIT_CODES, Exit, Failure, OrExit},
     light::{Access, Audit, Grants, LightAnswer},
     options::{Options, RecordName, parse_rights},
-    outbox, participant, records,
+    outbox, participant, records, rekey,
     report::{Answer, Progress, print, written},
     storage,
 };
@@ -78,6 +78,15 @@ enum Command {
         #[arg(long, value_name = "CLASSES", default_value = "all")]
         class: String,
         /// Wait until a batch has settled it
+        #[arg(long)]
+        wait: bool,
+    },
+    /// Encrypt records under the newest keys, so that readers whose access was revoked cannot open them from the hospital
+    Rekey {
+        /// Only these classes, separated by commas
+        #[arg(long, value_name = "CLASSES", default_value = "all")]
+        class: String,
+        /// Wait until batches have settled it
         #[arg(long)]
         wait: bool,
     },
@@ -180,6 +189,10 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
             let card = account::read_card(&card)?;
             let client = participant::open(&options, PATIENT).await?;
             revoke(&client, card.registered().or_exit(Exit::Input)?, classes, wait, json).await
+        }
+        Command::Rekey { class, wait } => {
+            let classes = classes(&class)?;
+            rekey::run(&participant::open(&options, PATIENT).await?, classes, wait, json).await
         }
         Command::Grants => {
             let leaves = leaves(&participant::open(&options, PATIENT).await?).await?;

@@ -52,6 +52,8 @@ pub const GRANT_USES: usize = 4;
 pub const RECORD: Packing<6> = Packing::new([STATUS, CLASS, ACCOUNT, ACCOUNT, COUNTER, COUNTER]);
 /// Place of `status` in [`RECORD`].
 pub const RECORD_STATUS: usize = 0;
+/// Place of `custodian` in [`RECORD`].
+pub const RECORD_CUSTODIAN: usize = 3;
 /// Place of `revision` in [`RECORD`].
 pub const RECORD_REVISION: usize = 5;
 /// `kind, signer, tree, slot, purpose, time` of an audit entry.

@@ -47,7 +47,7 @@ fn field_bytes(value: &Value, bytes: &mut [u8; 32]) {
 /// Whether an operation of this kind does not read a field, so that its witness may hold anything there.
 fn unused(kind: u64, delegated: bool, path: &str) -> bool {
     let field = path.trim_start_matches("/operations/0/");
-    let is_record = kind == 1 || kind == 2;
+    let is_record = matches!(kind, 1..=3);
     let starts = |prefixes: &[&str]| prefixes.iter().any(|prefix| field.starts_with(prefix));
     // No grant is needed.
     let authority = !delegated && starts(&["authority"]);

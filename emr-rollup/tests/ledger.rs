@@ -50,19 +50,19 @@ fn state_is_derived_from_batch_data_alone() {
     assert_eq!(trees.root(), sealed.public().post);
     let audit = &ledger.patient(account(PATIENT)).unwrap().audit;
     let fold = |entries: &[AuditEntry], head| entries.iter().fold(head, |head, entry| extend_head(head, entry.hash()));
-    assert_eq!(audit.entries().len(), 8);
+    assert_eq!(audit.entries().len(), 10);
     let head = fold(audit.entries(), Fr::from(0));
     assert_eq!(head, ledger.medical(account(PATIENT)).unwrap().audit_head);
     assert_eq!(audit.head(), head);
-    // Each part of the chain leads from the head before it to the head after it.
-    for end in 0..=8 {
+    // Each part leads from the head before it to the head after it.
+    for end in 0..=10 {
         for limit in [1, 3, 8, 100] {
             let part = audit.part(end, limit).unwrap();
             assert_eq!((part.first, part.entries.len()), (end.saturating_sub(limit), end.min(limit)));
             assert_eq!(fold(part.entries, part.before), fold(&audit.entries()[..end], Fr::from(0)));
         }
     }
-    assert_eq!(audit.part(9, 3), None);
+    assert_eq!(audit.part(11, 3), None);
     assert_eq!(ledger.medical(account(PATIENT)).unwrap().key_directory, Fr::from(93).into());
 }
 
@@ -202,6 +202,8 @@ fn a_deleted_record_stays_deleted() {
     }
     let back = record(Class::Laboratory, PATIENT, 2, 3);
     assert_eq!(refusal(&mut batch, &sign(PATIENT, put(1, 2, back), None, 9)), Clause::TargetExpected);
+    let stored = RecordLeaf { authored: Fr::from(501), ..record(Class::Laboratory, PATIENT, 1, 3) };
+    assert_eq!(refusal(&mut batch, &sign(PATIENT, rekey(1, 2, stored), None, 10)), Clause::TargetExpected);
     let tombstone = |signer: u64, revision: u64, authority| {
         let leaf = RecordLeaf { status: RecordStatus::Tombstone, ..record(Class::Encounter, DOCTOR, 2, revision) };
         let leaf = RecordLeaf { authored: Fr::from(502), stored: Fr::from(602), ..leaf };
@@ -244,22 +246,100 @@ fn access_is_requested_within_a_live_grant_only() {
     for operation in &operations(&SMALL)[..2] {
         batch.push(operation).unwrap();
     }
-    assert_eq!(refusal(&mut batch, &sign(STRANGER, request(slot, 0, Class::Summary), None, 3)), Clause::GrantAllows);
+    assert_eq!(refusal(&mut batch, &sign(STRANGER, request(slot, 1, 0, Class::Summary), None, 3)), Clause::GrantAllows);
     assert_eq!(
-        refusal(&mut batch, &sign(STRANGER, request(slot + 1, 0, Class::Imaging), None, 3)),
+        refusal(&mut batch, &sign(STRANGER, request(slot + 1, 1, 0, Class::Imaging), None, 3)),
         Clause::GrantAllows
     );
     assert_eq!(
-        refusal(&mut batch, &sign(STRANGER, request(slot + 1, 1, Class::Summary), None, 3)),
+        refusal(&mut batch, &sign(STRANGER, request(slot + 1, 1, 1, Class::Summary), None, 3)),
         Clause::TargetExpected
     );
     assert_eq!(
-        refusal(&mut batch, &sign(STRANGER, request(slot + 2, 0, Class::Summary), None, 3)),
+        refusal(&mut batch, &sign(STRANGER, request(slot + 2, 1, 0, Class::Summary), None, 3)),
         Clause::GrantAllows
     );
-    batch.push(&sign(STRANGER, request(slot + 1, 0, Class::Summary), None, 3)).unwrap();
+    batch.push(&sign(STRANGER, request(slot + 1, 1, 0, Class::Summary), None, 3)).unwrap();
     // The doctor reads under their hospital's grant.
-    batch.push(&sign(DOCTOR, request(slot, 0, Class::Genetics), None, 4)).unwrap();
+    batch.push(&sign(DOCTOR, request(slot, 1, 0, Class::Genetics), None, 4)).unwrap();
+}
+
+/// A node that withholds a request cannot count it under a later grant to the same reader.
+#[test]
+fn a_request_counts_under_the_grant_that_it_names() {
+    let slot = first_slot(&SMALL);
+    let mut batch = open(SMALL);
+    let summary = ClassMask::from(Class::Summary);
+    batch.push(&sign(PATIENT, set_grant(slot, grant(STRANGER, Rights::READ, summary, 1), 0, 1), None, 1)).unwrap();
+    let withheld = sign(STRANGER, request(slot, 1, 0, Class::Summary), None, 2);
+    batch.push(&sign(PATIENT, revoke(slot, 1, 1, 2), None, 3)).unwrap();
+    assert_eq!(refusal(&mut batch, &withheld), Clause::GrantAllows);
+    batch.push(&sign(PATIENT, set_grant(slot, grant(STRANGER, Rights::READ, summary, 3), 2, 3), None, 4)).unwrap();
+    assert_eq!(refusal(&mut batch, &withheld), Clause::NewLeafAllowed);
+    batch.push(&sign(STRANGER, request(slot, 3, 0, Class::Summary), None, 5)).unwrap();
+}
+
+#[test]
+fn a_rekey_moves_ciphertext_and_nothing_else() {
+    let mut batch = open(SMALL);
+    for operation in &operations(&SMALL)[..5] {
+        batch.push(operation).unwrap();
+    }
+    let stored = |revision, stored, custodian: Option<u64>| RecordLeaf {
+        authored: Fr::from(502),
+        stored: Fr::from(stored),
+        custodian: custodian.map(account),
+        ..record(Class::Encounter, DOCTOR, 2, revision)
+    };
+    let first = sign(PATIENT, rekey(0, 2, stored(3, 7, Some(HOSPITAL))), None, 20);
+    batch.push(&first).unwrap();
+    // The author does not rekey, and neither the first Rekey nor one signed for the same revision comes back.
+    assert_eq!(refusal(&mut batch, &sign(DOCTOR, rekey(0, 3, stored(4, 8, None)), None, 21)), Clause::SignerAllowed);
+    batch.push(&sign(PATIENT, rekey(0, 3, stored(4, 8, None)), None, 22)).unwrap();
+    assert_eq!(refusal(&mut batch, &first), Clause::TargetExpected);
+    assert_eq!(refusal(&mut batch, &sign(PATIENT, rekey(0, 3, stored(4, 7, None)), None, 23)), Clause::TargetExpected);
+    let other_text = RecordLeaf { authored: Fr::from(1), ..stored(5, 9, None) };
+    assert_eq!(refusal(&mut batch, &sign(PATIENT, rekey(0, 4, other_text), None, 24)), Clause::NewLeafAllowed);
+    // An empty slot holds nothing to store again.
+    let nothing = RecordLeaf { revision: emr_core::Revision::new(1).unwrap(), ..stored(1, 9, None) };
+    assert_eq!(refusal(&mut batch, &sign(PATIENT, rekey(5, 0, nothing), None, 25)), Clause::TargetExpected);
+    let (_, ledger) = batch.seal();
+    let slot = emr_core::RecordSlot::new(0).unwrap();
+    assert_eq!(ledger.patient(account(PATIENT)).unwrap().records[&slot], stored(4, 8, None));
+}
+
+#[test]
+fn an_emergency_grant_is_taken_by_a_doctor_for_a_day_in_a_slot_that_is_over() {
+    let day = 24 * 3600;
+    let mut batch = open(SMALL);
+    let until = |grantee, version, end| emr_rollup::state::leaf::GrantLeaf {
+        not_after: time(end),
+        ..emergency(grantee, version)
+    };
+    let take = |signer, slot, leaf, salt| sign(signer, break_glass(slot, leaf), None, salt);
+    let refused = |batch: &mut _, signer, slot, leaf| refusal(batch, &take(signer, slot, leaf, 30));
+    assert_eq!(refused(&mut batch, HOSPITAL, 0, emergency(HOSPITAL, 1)), Clause::SignerAllowed);
+    assert_eq!(refused(&mut batch, STRANGER, 0, emergency(DOCTOR, 1)), Clause::NewLeafAllowed);
+    assert_eq!(refused(&mut batch, STRANGER, 0, until(STRANGER, 1, TIME + day + 1)), Clause::NewLeafAllowed);
+    assert_eq!(refused(&mut batch, STRANGER, first_slot(&SMALL), emergency(STRANGER, 1)), Clause::NewLeafAllowed);
+    batch.push(&take(STRANGER, 0, until(STRANGER, 1, TIME + day), 1)).unwrap();
+    // Its doctor requests access under it, within its classes.
+    batch.push(&sign(STRANGER, request(0, 1, 0, Class::Summary), None, 2)).unwrap();
+    let beyond = sign(STRANGER, request(0, 1, 1, Class::Genetics), None, 3);
+    assert_eq!(refusal(&mut batch, &beyond), Clause::GrantAllows);
+    // Nobody takes the slot while it holds, its doctor neither. The patient ends it, and then it is free.
+    assert_eq!(refused(&mut batch, DOCTOR, 0, emergency(DOCTOR, 2)), Clause::TargetExpected);
+    assert_eq!(refused(&mut batch, STRANGER, 0, emergency(STRANGER, 2)), Clause::TargetExpected);
+    batch.push(&sign(PATIENT, revoke(0, 1, 0, 0), None, 4)).unwrap();
+    assert_eq!(refused(&mut batch, DOCTOR, 0, emergency(DOCTOR, 2)), Clause::TargetExpected);
+    batch.push(&take(DOCTOR, 0, emergency(DOCTOR, 3), 5)).unwrap();
+    let (_, ledger) = batch.seal();
+    // It holds in its last second, and is over in the next.
+    let later = |seconds| emr_rollup::batch::Batch::open(ledger.clone(), 2, time(TIME + seconds));
+    let valid = |end| re_sign(take(STRANGER, 0, until(STRANGER, 4, end), 6), |o| o.valid_until = time(TIME + day));
+    assert_eq!(refusal(&mut later(3600), &valid(TIME + 4000)), Clause::TargetExpected);
+    assert_eq!(later(3601).push(&valid(TIME + 4000)), Ok(()));
+    assert_eq!(refusal(&mut later(3601), &valid(TIME + 3600)), Clause::NewLeafAllowed);
 }
 
 /// Everything of the patient that an operation can change.
@@ -305,7 +385,7 @@ fn an_operation_that_was_checked_on_another_ledger_is_refused() {
     let slot = first_slot(&SMALL);
     let other = sign(PATIENT, set_grant(slot + 1, grant(DOCTOR, Rights::READ, ClassMask::ALL, 1), 0, 0), None, 7);
     elsewhere.execute(&other, time(TIME)).unwrap();
-    let request = sign(DOCTOR, request(slot + 1, 0, Class::Summary), None, 8);
+    let request = sign(DOCTOR, request(slot + 1, 1, 0, Class::Summary), None, 8);
     assert!(ledger.check(&request, time(TIME)).is_err(), "there is no grant here");
     let checked = checked(&elsewhere, &request);
     assert!(checked.is_current(&elsewhere, time(TIME)));

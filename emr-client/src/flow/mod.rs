@@ -10,6 +10,7 @@ pub mod own_directory;
 mod own_grants;
 mod owners;
 pub mod register;
+pub mod rekey;
 pub mod replaced;
 pub mod request;
 pub mod retrieve;

@@ -13,7 +13,7 @@ use emr_chain::{SettlementLayer, Words};
 use emr_core::{AccountIndex, RecordSlot};
 use emr_rollup::{
     batch::D2Entry,
-    operation::{Action, PutRecord, SignedOperation, Tombstone},
+    operation::{Action, PutRecord, Rekey, SignedOperation, Tombstone},
     state::leaf::{RecordLeaf, Target},
 };
 
@@ -29,9 +29,9 @@ pub(crate) struct OnL1 {
 /// The record leaf that an operation writes.
 const fn written(action: &Action) -> Option<(RecordSlot, RecordLeaf)> {
     match action {
-        Action::PutRecord(PutRecord { slot, leaf, .. }) | Action::Tombstone(Tombstone { slot, leaf, .. }) => {
-            Some((*slot, *leaf))
-        }
+        Action::PutRecord(PutRecord { slot, leaf, .. })
+        | Action::Tombstone(Tombstone { slot, leaf, .. })
+        | Action::Rekey(Rekey { slot, leaf, .. }) => Some((*slot, *leaf)),
         _ => None,
     }
 }

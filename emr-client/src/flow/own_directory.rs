@@ -148,6 +148,11 @@ impl Client {
     /// [`ClientError`] if the directory cannot be read or the new one cannot be handed in.
     pub async fn repair_directory(&self) -> Result<Option<Acknowledged>, ClientError> {
         let _turn = self.turn().await;
+        self.repair().await
+    }
+
+    /// Does [`Self::repair_directory`] within the caller's turn.
+    pub(crate) async fn repair(&self) -> Result<Option<Acknowledged>, ClientError> {
         let own = self.own_directory().await?;
         if own.before.is_none() || own.next().cid.is_none() {
             self.profile.forget_keys_wait()?;

@@ -71,7 +71,12 @@ impl Client {
         let grant = grants.max_by_key(|view| (view.grant.grantee == Some(account), view.grant.not_after));
         let grant = grant.ok_or(ReadError::NotGranted { patient: patient.account(), class: purpose.class })?;
         let slot = grant.slot;
-        let action = Action::RequestAccess(RequestAccess { slot, expected: grant.grant.uses, purpose });
+        let action = Action::RequestAccess(RequestAccess {
+            slot,
+            version: grant.grant.version,
+            expected: grant.grant.uses,
+            purpose,
+        });
         let operation = self.operation(patient, action).await?;
         let acknowledged = self.hand_in(Outgoing::plain(patient, operation, None)).await?;
         Ok(Requested { patient: patient.account(), slot, purpose, acknowledged })

@@ -225,7 +225,7 @@ impl Client {
     }
 
     /// Fetches a record's blocks: the manifest and every block that it links, within the limits.
-    async fn fetch(&self, slot: RecordSlot, manifest: &Cid) -> Result<HashMap<Cid, Vec<u8>>, ClientError> {
+    pub(crate) async fn fetch(&self, slot: RecordSlot, manifest: &Cid) -> Result<HashMap<Cid, Vec<u8>>, ClientError> {
         let bytes = self.node.block(manifest).await?;
         let invalid = |_| ReadError::Open { slot, source: DecryptionFailed.into() };
         let links: BTreeSet<Cid> = Manifest::from_bytes(&bytes).map_err(invalid)?.links().iter().copied().collect();

@@ -19,7 +19,7 @@ fn from_now(class: Class) -> Terms {
 }
 
 /// The keys that the directory in force gives a reader.
-async fn keys(patient: &Client, reader: &Client) -> TestResult<EpochKeyring> {
+pub(crate) async fn keys(patient: &Client, reader: &Client) -> TestResult<EpochKeyring> {
     let view = patient.node().patient(patient.account()?).await?;
     let cid = view.directory.ok_or("published")?;
     let directory = KeyDirectory::from_bytes(&patient.node().block(&cid).await?)?;
@@ -38,7 +38,8 @@ async fn raw_blocks(scene: &Scene, written: &Written) -> TestResult<HashMap<Cid,
     Ok(blocks)
 }
 
-async fn opens(scene: &Scene, patient: &Client, written: &Written, keys: &EpochKeyring) -> TestResult<bool> {
+/// Whether keys open a version from its raw blocks.
+pub(crate) async fn opens(scene: &Scene, patient: &Client, written: &Written, keys: &EpochKeyring) -> TestResult<bool> {
     let records = patient.node().records(written.patient).await?;
     let leaf = records.iter().find(|record| record.slot == written.slot).ok_or("listed")?.leaf;
     let id = RecordId { domain: patient.domain(), patient: written.patient, slot: written.slot };

@@ -14,6 +14,7 @@ mod no_room;
 mod outbox;
 mod power_cut;
 mod proxy;
+mod rekey;
 mod reorganised;
 mod scene;
 mod settled;

@@ -6,7 +6,8 @@ use alloy::primitives::Address;
 use emr_api::Submission;
 use emr_client::profile::outbox::{NewEntry, Parties};
 use emr_core::{
-    AccountEpoch, AccountIndex, Cid, Class, Codec, GrantSlot, OutOfRange, Purpose, Reason, UnixTime, Uses, cid::cid_of,
+    AccountEpoch, AccountIndex, Cid, Class, Codec, GrantSlot, OutOfRange, Purpose, Reason, UnixTime, Uses, Version,
+    cid::cid_of,
 };
 use emr_rollup::{
     operation::{Action, Domain, Operation, OperationId, RequestAccess},
@@ -27,6 +28,7 @@ fn submission(salt: u64) -> Result<(OperationId, Submission), OutOfRange> {
         salt: Fr::from(salt),
         action: Action::RequestAccess(RequestAccess {
             slot: GrantSlot::FIRST_ORDINARY,
+            version: Version::ZERO,
             expected: Uses::ZERO,
             purpose: Purpose { reason: Reason::Treatment, class: Class::Summary },
         }),

@@ -54,7 +54,7 @@ fn claim(submission: &Submission, directory_in_force: DirectoryCommitment) -> Re
             Ok(Claim::Record { slot, leaf, at: *at })
         }
         (Blocks::Record { .. }, ..) => {
-            Err(RequestError::malformed("a PutRecord comes with `stored`, and nothing else"))
+            Err(RequestError::malformed("an operation that stores a record comes with `stored`, and nothing else"))
         }
         (Blocks::Directory { after, .. }, None, Some(cid)) => {
             if DirectoryCommitment::of(cid) != after {
@@ -86,11 +86,13 @@ pub(crate) async fn check_epoch(
     let (leaf, epoch) = match (submission.signed.operation.action.blocks(), submission.epoch) {
         (Blocks::Record { leaf, .. }, Some(epoch)) => (leaf, epoch),
         (Blocks::Record { .. }, None) => {
-            return Err(RequestError::malformed("a PutRecord names the `epoch` that its record is sealed under"));
+            return Err(RequestError::malformed(
+                "an operation that stores a record names the `epoch` that the record is sealed under",
+            ));
         }
         (Blocks::None | Blocks::Directory { .. }, None) => return Ok(()),
         (Blocks::None | Blocks::Directory { .. }, Some(_)) => {
-            return Err(RequestError::malformed("only a PutRecord has an `epoch`"));
+            return Err(RequestError::malformed("only an operation that stores a record has an `epoch`"));
         }
     };
     // Before the first directory there is no reader who must be kept out of an epoch.

@@ -30,6 +30,8 @@ pub(super) struct KindWires {
     pub(super) grant: Within,
     /// Whether the message has key directories.
     pub(super) directory: Within,
+    /// Whether the message has a grant's next version.
+    pub(super) writes_grant: Within,
 }
 
 impl KindWires {
@@ -98,17 +100,20 @@ impl Section<'_> {
         let records = kinds_where(|rule| rule.tree == Tree::Records);
         let directories = kinds_where(|rule| rule.directory.is_signed());
         let grants = kinds_where(|rule| rule.tree == Tree::Grants);
-        let plan: [&[Set]; 3] = [&[records], &[directories, grants & !directories], &[records, grants]];
+        let written = kinds_where(|rule| rule.counter.writes_grant());
+        let plan: [&[Set]; 4] =
+            [&[records], &[directories, written & !directories], &[written, grants & !written], &[records, grants]];
         let mut scope = self.under(Demand::OneKind);
         let mut flags = scope.at_most_one(flags, &plan);
-        let [record, grant, directory] = [records, grants, directories].map(|set| scope.any_of(&mut flags, set));
+        let [record, grant, directory, writes_grant] =
+            [records, grants, directories, written].map(|set| scope.any_of(&mut flags, set));
 
         let [kind, tree] = self.hints("kind, tree", [header.kind, header.tree]);
         let codes: Vec<_> = kinds.into_iter().enumerate().map(|(i, kind)| (kind.code(), flags.flag(i))).collect();
         let kind = self.under(Demand::HeaderKind).chosen(&codes, kind);
         let trees = [(Tree::Grants as u8, grant), (Tree::Records as u8, record)];
         let tree = self.under(Demand::HeaderTree).chosen(&trees, tree);
-        (KindWires { active: flags.any(), flags, record, grant, directory }, kind, tree)
+        (KindWires { active: flags.any(), flags, record, grant, directory, writes_grant }, kind, tree)
     }
 
     /// Whether the kind's rule satisfies a condition. Conditions that hold for the same kinds share a wire.
@@ -116,7 +121,13 @@ impl Section<'_> {
         self.under(Demand::OneKind).any_of(&mut kinds.flags, kinds_where(says))
     }
 
-    /// The message's fields except kind and tree.
+    /// Whether the kind is one of these. Kinds of one set share a wire.
+    pub(super) fn kind_among(&mut self, kinds: &mut KindWires, among: &[Kind]) -> Within {
+        let set = Kind::L2.into_iter().enumerate().map(|(i, kind)| Set::from(among.contains(&kind)) << i).sum();
+        self.under(Demand::OneKind).any_of(&mut kinds.flags, set)
+    }
+
+    /// The message's fields, but for kind and tree.
     pub(super) fn message(&mut self, message: &Message) -> (HeaderHints, BodyWires) {
         let header = &message.header;
         let [signer, signer_epoch, patient, patient_epoch] =

@@ -97,8 +97,8 @@ impl Section<'_> {
         let medical = self.medical(&witness.medical);
         let grants = [&witness.old_grant, &witness.new_grant];
         let target = self.target(&kind, grants, [&witness.old_record, &witness.new_record]);
-        self.assert_expected(&mut kind, (&header, &body), &target, medical.key_directory);
-        self.assert_new_fields(version, &mut kind, (&header, &body), &target);
+        self.assert_expected(&mut kind, (&header, &body), &target, medical.key_directory, common.time);
+        self.assert_new_fields((version, common.time), &mut kind, (&header, &body), &target);
 
         // A doctor always acts under a grant, so one wire stands for both. A test of the table of rules checks this.
         let by_others = self.kind_where(&mut kind, |rule| rule.signer.admits_doctors());
@@ -109,6 +109,8 @@ impl Section<'_> {
         scope.assert_equal_if(foreign, target.old_record.author, header.signer);
         let doctor = code(Role::Doctor.code());
         self.under(Demand::SignedByDoctor).assert_constant_if(delegated, signer.role, doctor);
+        let by_doctor = self.kind_where(&mut kind, |rule| rule.signer == SignerRule::Doctor);
+        self.under(Demand::EmergencyByDoctor).assert_constant_if(by_doctor, signer.role, doctor);
         let by_patient = self.kind_where(&mut kind, |rule| rule.signer == SignerRule::Patient);
         self.under(Demand::SignedByPatient).assert_zero_unless(own, by_patient);
 

@@ -8,7 +8,7 @@ use super::{
     builder::Wire,
     demand::{Content, Demand, Leaf, Moment},
     gadget::{
-        constrained::Bit,
+        constrained::{Bit, Ranged},
         path::{MerklePath, Nodes},
     },
     leaf::{GrantWires, MedicalWires, RecordWires},
@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     layout,
-    operation::{Counter, DirectoryRule, Kind},
+    operation::{Counter, DirectoryRule, Kind, MAX_EMERGENCY},
     primitive::field::Fr,
     state::leaf::Tree,
     statement::{GrantFields, RecordFields},
@@ -43,6 +43,10 @@ pub(super) struct Roots {
     pub(super) grants: Wire,
     pub(super) records: Wire,
 }
+
+/// Bits of the longest emergency grant: `2^18 > 1 day`.
+const EMERGENCY_BITS: u32 = 18;
+const _: () = assert!(MAX_EMERGENCY < 1 << EMERGENCY_BITS);
 
 fn record_status(status: RecordStatus) -> Fr {
     Fr::from(u64::from(status.code()))
@@ -83,6 +87,7 @@ impl Section<'_> {
         (header, body): (&HeaderWires, &BodyWires),
         target: &TargetWires,
         directory: Wire,
+        time: Ranged<{ layout::TIME }>,
     ) {
         let TargetWires { old_grant, old_record, .. } = target;
         let equal = [
@@ -102,7 +107,12 @@ impl Section<'_> {
         let deleted = scope.mul_complement(status, status);
         scope.assert_zero_if(kind.is(Kind::PutRecord), deleted);
         let live = record_status(RecordStatus::Live);
-        self.under(Demand::StillLive).assert_constant_if(kind.is(Kind::Tombstone), status, live);
+        let stays = self.kind_among(kind, &[Kind::Tombstone, Kind::Rekey]);
+        self.under(Demand::StillLive).assert_constant_if(stays, status, live);
+        let void = self.under(Demand::GrantIsVoid).is_zero("inverse for a grant without rights", old_grant.rights);
+        let mut scope = self.under(Demand::GrantIsOver);
+        let held = scope.and_not(kind.is(Kind::BreakGlass), void);
+        scope.assert_more_if::<{ layout::TIME }, _, _>(held, time, old_grant.not_after);
         let replaced = self.kind_where(kind, |rule| rule.directory == DirectoryRule::Replaced);
         self.under(Demand::DirectoryInForce).assert_equal_if(replaced, body.directory_before, directory);
     }
@@ -110,7 +120,7 @@ impl Section<'_> {
     /// Constrains the signed values to be written, and everything else to stay.
     pub(super) fn assert_new_fields(
         &mut self,
-        version: &CircuitVersion,
+        (version, time): (&CircuitVersion, Ranged<{ layout::TIME }>),
         kind: &mut KindWires,
         (header, body): (&HeaderWires, &BodyWires),
         target: &TargetWires,
@@ -127,7 +137,11 @@ impl Section<'_> {
             (Content::Second, body.opaque_2, new_record.stored, zero),
         ] {
             let mut scope = self.under(Demand::Signed(content));
-            let written = scope.either_of((kind.record, record), (kind.directory, grant));
+            let written = scope.either_of((kind.record, record), (kind.writes_grant, grant));
+            let written = match content {
+                Content::Packed => scope.mul_add(kind.is(Kind::RequestAccess), new_grant.version, written),
+                Content::First | Content::Second => written,
+            };
             scope.assert_equal(signed, written);
         }
         for (moment, directory) in [(Moment::Before, body.directory_before), (Moment::After, body.directory_after)] {
@@ -137,16 +151,19 @@ impl Section<'_> {
         self.under(Demand::NoPurpose).assert_zero_unless(has_purpose, header.purpose);
         self.assert_new_record(kind, header, target);
         self.assert_new_grant(version, kind, header, target, signed_grant);
+        self.assert_emergency(version, time, kind, header, target);
     }
 
-    fn assert_new_record(&mut self, kind: &KindWires, header: &HeaderWires, target: &TargetWires) {
+    fn assert_new_record(&mut self, kind: &mut KindWires, header: &HeaderWires, target: &TargetWires) {
         let (old, new) = (&target.old_record, &target.new_record);
-        let [put, tombstone] = [Kind::PutRecord, Kind::Tombstone].map(|one| kind.is(one));
+        let [put, tombstone, rekey] = [Kind::PutRecord, Kind::Tombstone, Kind::Rekey].map(|one| kind.is(one));
+        let live = self.kind_among(kind, &[Kind::PutRecord, Kind::Rekey]);
+        let stays = self.kind_among(kind, &[Kind::Tombstone, Kind::Rekey]);
         let next = [(Fr::ONE, old.revision.into()), (Fr::ONE, kind.record.into())];
         self.under(Demand::NextRevision).assert_linear(&next, Fr::ZERO, new.revision);
         let next = [(Fr::ONE, old.version.into()), (Fr::ONE, put.into())];
         self.under(Demand::NextVersion).assert_linear(&next, Fr::ZERO, new.version);
-        let statuses = [(RecordStatus::Live, put), (RecordStatus::Tombstone, tombstone)]
+        let statuses = [(RecordStatus::Live, live), (RecordStatus::Tombstone, tombstone)]
             .map(|(status, flag)| (record_status(status), flag.into()));
         self.under(Demand::NextStatus).assert_linear(&statuses, Fr::ZERO, new.status);
         self.under(Demand::AuthorIsSigner).assert_equal_if(put, new.author, header.signer);
@@ -157,8 +174,16 @@ impl Section<'_> {
         let step = layout::RECORD.unit(layout::RECORD_STATUS) + layout::RECORD.unit(layout::RECORD_REVISION);
         let mut scope = self.under(Demand::TombstoneKeeps(Content::Packed));
         scope.assert_steps_if(tombstone, [old.packed, new.packed], step);
-        self.under(Demand::TombstoneKeeps(Content::First)).assert_equal_if(tombstone, new.authored, old.authored);
+        self.under(Demand::StatementStays).assert_equal_if(stays, new.authored, old.authored);
         self.under(Demand::TombstoneKeeps(Content::Second)).assert_equal_if(tombstone, new.stored, old.stored);
+        // The packings without the custodian: fields in range, so they are equal field by field.
+        let mut scope = self.under(Demand::RekeyKeeps);
+        let custodian = layout::RECORD.unit(layout::RECORD_CUSTODIAN);
+        let [before, after] =
+            [(old, layout::RECORD.unit(layout::RECORD_REVISION)), (new, Fr::ZERO)].map(|(leaf, step)| {
+                scope.linear(&[(Fr::ONE, leaf.packed.into()), (-custodian, leaf.custodian.into())], step)
+            });
+        scope.assert_equal_if(rekey, after, before);
     }
 
     /// `signed` is the packing of the new grant, with 0 uses.
@@ -176,7 +201,7 @@ impl Section<'_> {
         self.under(Demand::NextUses).assert_linear(&next, Fr::ZERO, new.uses);
         let mut scope = self.under(Demand::NextGrantVersion);
         let next = scope.linear(&[(Fr::ONE, header.expected.into())], Fr::ONE);
-        scope.assert_equal_if(kind.directory, new.version, next);
+        scope.assert_equal_if(kind.writes_grant, new.version, next);
         let one_use = layout::GRANT.unit(layout::GRANT_USES);
         let mut scope = self.under(Demand::RequestKeeps(Content::Packed));
         scope.assert_steps_if(request, [old.packed, new.packed], one_use);
@@ -193,7 +218,28 @@ impl Section<'_> {
         scope.assert_at_least_if::<{ layout::SLOT }, _, _>(set, header.slot, first);
     }
 
-    /// Constrains the old leaf to be under its root, and computes the new root by the same path.
+    /// An emergency grant is its signer's, in a slot for it, and holds for a day at most.
+    fn assert_emergency(
+        &mut self,
+        version: &CircuitVersion,
+        time: Ranged<{ layout::TIME }>,
+        kind: &KindWires,
+        header: &HeaderWires,
+        target: &TargetWires,
+    ) {
+        let (emergency, new) = (kind.is(Kind::BreakGlass), &target.new_grant);
+        let mut scope = self.under(Demand::EmergencySlot);
+        let last = scope.constant_in_range::<{ layout::SLOT }>(version.first_ordinary_grant() - 1);
+        scope.assert_at_least_if::<{ layout::SLOT }, _, _>(emergency, last, header.slot);
+        self.under(Demand::EmergencyGrantee).assert_equal_if(emergency, new.grantee, header.signer);
+        let right = Fr::from(u64::from(Rights::EMERGENCY.bits()));
+        self.under(Demand::EmergencyRight).assert_constant_if(emergency, new.rights, right);
+        let mut scope = self.under(Demand::EmergencyHolds);
+        let left = scope.assert_at_least_if::<EMERGENCY_BITS, _, _>(emergency, new.not_after, time);
+        self.under(Demand::EmergencyEnds).assert_at_most_if(emergency, left, MAX_EMERGENCY);
+    }
+
+    /// The leaf before lies under its root, and the root after follows by the same path.
     ///
     /// The path has the depth of the records tree. The root of the grants tree is the node at the depth of that tree.
     pub(super) fn replace_target(

@@ -1,10 +1,12 @@
 //! Operations: what accounts sign, and the rules for it. Each kind has one file with its data, its row in the table of rules, its packing,
 //! its effect on the leaf, and what the statement demands of the leaf.
 
+mod break_glass;
 mod directory;
 mod id;
 mod kind;
 mod put_record;
+mod rekey;
 mod request_access;
 mod revoke;
 mod rule;
@@ -17,9 +19,11 @@ use serde::{Deserialize, Serialize};
 
 use self::kind::kinds;
 pub use self::{
+    break_glass::{BreakGlass, MAX_EMERGENCY},
     directory::DirectoryCommitment,
     id::{NotOperationId, OperationId},
     put_record::PutRecord,
+    rekey::Rekey,
     request_access::RequestAccess,
     revoke::{Revoke, revoked_leaf},
     rule::{Authority, Counter, DirectoryRule, Rule, SignerRule},
@@ -43,12 +47,16 @@ kinds! {
         PutRecord = 1, "put-record";
         /// Deletes a record.
         Tombstone = 2, "tombstone";
+        /// Stores a record under new keys, or with another hospital.
+        Rekey = 3, "rekey";
         /// Writes a grant.
         SetGrant = 4, "set-grant";
         /// Ends a grant.
         Revoke = 5, "revoke";
         /// Records the use of a grant.
         RequestAccess = 6, "request-access";
+        /// Gives a doctor an emergency grant.
+        BreakGlass = 7, "break-glass";
     }
     L1 {
         /// Admits an account; comes through the L1 queue.

@@ -1,6 +1,6 @@
 //! RequestAccess: records that the signer uses a grant to read.
 
-use emr_core::{GrantSlot, Purpose, Rights, Uses};
+use emr_core::{GrantSlot, Purpose, Rights, Uses, Version};
 use halo2curves::ff::Field;
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +19,8 @@ use crate::{
 pub struct RequestAccess {
     /// The grant's slot.
     pub slot: GrantSlot,
+    /// The grant's version. A request that is withheld does not count under a later grant to the same reader.
+    pub version: Version,
     /// The use count that it replaces.
     pub expected: Uses,
     /// The reason and the class.
@@ -53,7 +55,7 @@ impl Signed for RequestAccess {
     }
 
     fn body(&self) -> Body {
-        Body::default()
+        Body { new_packed: Fr::from(self.version.get()), ..Body::default() }
     }
 
     fn effect(&self, before: &PatientLeaves) -> Option<Written> {
@@ -71,7 +73,8 @@ fn check(change: &LeafChange<'_>) -> Result<(), Violation> {
         directory_before: message.directory_before,
         directory_after: message.directory_after,
     };
-    require(body == Body::default(), Clause::NewLeafAllowed, "nothing but the use count is signed")?;
+    let signed = Body { new_packed: new.version, ..Body::default() };
+    require(body == signed, Clause::NewLeafAllowed, "the grant's version, and nothing else, is signed")?;
     let used = GrantFields { uses: old.uses + Fr::ONE, ..*old };
     require(*new == used, Clause::NewLeafAllowed, "a request changes the use count only")
 }

@@ -39,14 +39,16 @@ pub enum SignerRule {
     PatientOrAuthor,
     /// The account that the grant names, or a doctor of the hospital that it names.
     Grantee,
+    /// Any doctor.
+    Doctor,
 }
 
 impl SignerRule {
-    /// Whether doctors may sign for a patient.
+    /// Whether a doctor may sign in the patient's place, under a grant.
     pub const fn admits_doctors(self) -> bool {
         match self {
             Self::PatientOrDoctor | Self::PatientOrAuthor => true,
-            Self::Patient | Self::Grantee => false,
+            Self::Patient | Self::Grantee | Self::Doctor => false,
         }
     }
 }
@@ -73,6 +75,16 @@ pub enum DirectoryRule {
     Replaced,
     /// It is replaced only if `directory_before` is in force. The rest of the operation takes effect in any case.
     ReplacedIfCurrent,
+}
+
+impl Counter {
+    /// Whether the operation writes a grant's next version. It then signs the whole grant.
+    pub const fn writes_grant(self) -> bool {
+        match self {
+            Self::Version | Self::VersionAtMost => true,
+            Self::Revision | Self::Uses => false,
+        }
+    }
 }
 
 impl DirectoryRule {

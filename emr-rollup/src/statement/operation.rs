@@ -64,6 +64,8 @@ impl Numbers {
 pub(crate) struct LeafChange<'a> {
     /// The depths.
     pub(crate) version: &'a CircuitVersion,
+    /// The batch's time.
+    pub(crate) time: u64,
     /// The whole witness. Ranges and empty slots are checked already.
     pub(crate) witness: &'a OperationWitness,
 }
@@ -219,6 +221,9 @@ fn check_parties(
             let doctor = is_code(&signer.role, Role::Doctor.code());
             require(numbers.own() || doctor, Clause::SignerAllowed, "a doctor or the patient")?;
         }
+        SignerRule::Doctor => {
+            require(is_code(&signer.role, Role::Doctor.code()), Clause::SignerAllowed, "a doctor")?;
+        }
         SignerRule::Grantee => {}
     }
     require(header.signer_epoch == signer.epoch, Clause::MessageCurrent, "signer's epoch")?;
@@ -319,13 +324,13 @@ fn check_leaf(context: &Context, witness: &OperationWitness, numbers: &Numbers) 
         }
         DirectoryRule::Stays | DirectoryRule::ReplacedIfCurrent => {}
     }
-    (rule.check)(&LeafChange { version: &context.version, witness })?;
+    (rule.check)(&LeafChange { version: &context.version, time: context.time, witness })?;
     match rule.signer {
         SignerRule::PatientOrAuthor => {
             let author = old_record.author == witness.message.header.signer;
             require(numbers.own() || author, Clause::SignerAllowed, "the patient or the author")
         }
-        SignerRule::Patient | SignerRule::PatientOrDoctor | SignerRule::Grantee => Ok(()),
+        SignerRule::Patient | SignerRule::PatientOrDoctor | SignerRule::Grantee | SignerRule::Doctor => Ok(()),
     }
 }
 

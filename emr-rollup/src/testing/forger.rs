@@ -5,13 +5,16 @@ use std::collections::BTreeMap;
 
 use crate::{
     batch::{BatchData, D2Entry, PublicInputs},
-    operation::{Action, DirectoryCommitment, Kind, PutRecord, Revoke, SetGrant, SignedOperation, Tombstone},
+    operation::{
+        Action, BreakGlass, DirectoryCommitment, DirectoryRule, Kind, PutRecord, Rekey, Revoke, Rule, SetGrant,
+        SignedOperation, Tombstone,
+    },
     primitive::{
         field::{Fr, pack, to_u64},
         poseidon::{self, Tag},
     },
     state::{
-        leaf::extend_head,
+        leaf::{Tree, extend_head},
         state_root,
         tree::{Path, SparseMerkleTree, empty_root},
     },
@@ -57,8 +60,14 @@ fn number(element: &Fr) -> u64 {
     to_u64(element).expect("a small number")
 }
 
-fn code(kind: Kind) -> Fr {
-    Fr::from(u64::from(kind.code()))
+/// The rules of a header's kind, if there is such a kind.
+fn rule(kind: &Fr) -> Option<&'static Rule> {
+    let code = |kind: Kind| Fr::from(u64::from(kind.code()));
+    Kind::L2.into_iter().find(|other| *kind == code(*other)).and_then(Kind::rule)
+}
+
+fn writes_record(kind: &Fr) -> bool {
+    rule(kind).is_some_and(|rule| rule.tree == Tree::Records)
 }
 
 impl Forger {
@@ -135,22 +144,25 @@ impl Forger {
         let (signer, patient) = (number(&message.header.signer), number(&message.header.patient));
         let slot = number(&message.header.slot);
         let subtree = &self.subtrees[&patient];
-        let is = |kind: Kind| message.header.kind == code(kind);
         let mut old_grant = GrantFields::default();
         let mut new_grant = GrantFields::default();
         let mut old_record = RecordFields::default();
         let mut new_record = RecordFields::default();
-        let target_path = if is(Kind::PutRecord) || is(Kind::Tombstone) {
+        let target_path = if writes_record(&message.header.kind) {
             old_record = subtree.record_leaves.get(&slot).copied().unwrap_or_default();
             new_record = match signed.operation.action {
-                Action::PutRecord(PutRecord { leaf, .. }) | Action::Tombstone(Tombstone { leaf, .. }) => (&leaf).into(),
-                Action::SetGrant(_) | Action::Revoke(_) | Action::RequestAccess(_) => old_record,
+                Action::PutRecord(PutRecord { leaf, .. })
+                | Action::Tombstone(Tombstone { leaf, .. })
+                | Action::Rekey(Rekey { leaf, .. }) => (&leaf).into(),
+                Action::SetGrant(_) | Action::Revoke(_) | Action::RequestAccess(_) | Action::BreakGlass(_) => {
+                    old_record
+                }
             };
             subtree.records.path(slot as u32)
         } else {
             old_grant = subtree.grant_leaves.get(&slot).copied().unwrap_or_default();
             new_grant = match signed.operation.action {
-                Action::SetGrant(SetGrant { leaf, .. }) => {
+                Action::SetGrant(SetGrant { leaf, .. }) | Action::BreakGlass(BreakGlass { leaf, .. }) => {
                     GrantFields { uses: old_grant.uses, ..GrantFields::from(&leaf) }
                 }
                 Action::Revoke(Revoke { leaf_salt, expected, .. }) => GrantFields {
@@ -160,7 +172,7 @@ impl Forger {
                     ..GrantFields::default()
                 },
                 Action::RequestAccess(_) => GrantFields { uses: old_grant.uses + Fr::from(1), ..old_grant },
-                Action::PutRecord(_) | Action::Tombstone(_) => old_grant,
+                Action::PutRecord(_) | Action::Tombstone(_) | Action::Rekey(_) => old_grant,
             };
             let padding = vec![Fr::from(0); self.version.record_depth - self.version.grant_depth];
             Path::new(subtree.grants.path(slot as u32).siblings().chain(padding))
@@ -208,8 +220,7 @@ impl Forger {
         let header = witness.message.header;
         let patient = number(&header.patient);
         let slot = number(&header.slot);
-        let is = |kind: Kind| header.kind == code(kind);
-        let is_record = is(Kind::PutRecord) || is(Kind::Tombstone);
+        let is_record = writes_record(&header.kind);
         let new_leaf = if is_record { witness.new_record.hash() } else { witness.new_grant.hash() };
         let depth = if is_record { self.version.record_depth } else { self.version.grant_depth };
         let new_root = Path::new(witness.target_path.siblings().take(depth)).root(slot as u32, new_leaf);
@@ -228,7 +239,12 @@ impl Forger {
         }
         next.audit_head = extend_head(next.audit_head, entry);
         let current = witness.message.directory_before == witness.medical.key_directory.element();
-        if is(Kind::SetGrant) || is(Kind::Revoke) && current {
+        let replaced = match rule(&header.kind).map(|rule| rule.directory) {
+            Some(DirectoryRule::Replaced) => true,
+            Some(DirectoryRule::ReplacedIfCurrent) => current,
+            Some(DirectoryRule::Stays) | None => false,
+        };
+        if replaced {
             next.key_directory = witness.message.directory_after.into();
         }
         lie(&mut entry, &mut next);

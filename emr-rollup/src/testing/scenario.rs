@@ -4,8 +4,8 @@ use crate::{
     batch::{Batch, Open, PublicInputs},
     l1_operation::Register,
     operation::{
-        Action, CLIENT_VALIDITY, Domain, Operation, PutRecord, RequestAccess, Revoke, SetGrant, SignedOperation,
-        Tombstone,
+        Action, BreakGlass, CLIENT_VALIDITY, Domain, Operation, PutRecord, Rekey, RequestAccess, Revoke, SetGrant,
+        SignedOperation, Tombstone,
     },
     primitive::{
         eddsa::SigningKey,
@@ -28,7 +28,7 @@ pub const TIME: u64 = 1_767_225_600;
 
 /// A version with small trees and few slots, for tests of the constraint system.
 pub const SMALL: CircuitVersion =
-    CircuitVersion { number: 1, account_depth: 4, grant_depth: 3, record_depth: 4, max_l1: 5, max_l2: 8, k: 14 };
+    CircuitVersion { number: 1, account_depth: 4, grant_depth: 3, record_depth: 4, max_l1: 5, max_l2: 10, k: 15 };
 
 /// Account of the hospital.
 pub const HOSPITAL: u64 = 1;
@@ -169,13 +169,50 @@ pub fn set_grant(slot: u64, leaf: GrantLeaf, before: u64, after: u64) -> Action 
     })
 }
 
-/// Requests access to a class for treatment.
+/// Stores a record again.
 ///
 /// # Panics
-/// Panics if a number is out of range.
-pub fn request(slot: u64, uses: u64, class: Class) -> Action {
+/// If a number is out of range.
+pub fn rekey(slot: u64, expected: u64, leaf: RecordLeaf) -> Action {
+    Action::Rekey(Rekey {
+        slot: RecordSlot::new(slot).expect("a slot"),
+        expected: Revision::new(expected).expect("a revision"),
+        leaf,
+    })
+}
+
+/// An emergency grant of a doctor for summaries, for an hour.
+///
+/// # Panics
+/// If a number is out of range.
+pub fn emergency(grantee: u64, version: u64) -> GrantLeaf {
+    GrantLeaf {
+        not_after: time(TIME + 3600),
+        ..grant(grantee, Rights::EMERGENCY, ClassMask::from(Class::Summary), version)
+    }
+}
+
+/// Takes an emergency grant.
+///
+/// # Panics
+/// If a number is out of range.
+pub fn break_glass(slot: u64, leaf: GrantLeaf) -> Action {
+    Action::BreakGlass(BreakGlass {
+        slot: GrantSlot::new(slot).expect("a slot"),
+        expected: Version::new(leaf.version.get() - 1).expect("a version"),
+        purpose: Purpose { reason: Reason::Emergency, class: Class::Summary },
+        leaf,
+    })
+}
+
+/// Asks for access to a class for treatment, under a version of a grant.
+///
+/// # Panics
+/// If a number is out of range.
+pub fn request(slot: u64, version: u64, uses: u64, class: Class) -> Action {
     Action::RequestAccess(RequestAccess {
         slot: GrantSlot::new(slot).expect("a slot"),
+        version: Version::new(version).expect("a version"),
         expected: Uses::new(uses).expect("a count"),
         purpose: Purpose { reason: Reason::Treatment, class },
     })
@@ -197,13 +234,20 @@ pub fn revoke(slot: u64, expected: u64, before: u64, after: u64) -> Action {
 
 /// One operation of every kind, with a doctor who acts under their hospital's grant and one who acts under their own:
 /// 0 SetGrant to the hospital, 1 SetGrant to the stranger, 2 PutRecord by the doctor, 3 PutRecord by the patient,
-/// 4 PutRecord of a second version, 5 Tombstone, 6 RequestAccess, 7 Revoke.
+/// 4 PutRecord of a second version, 5 Tombstone, 6 RequestAccess, 7 Revoke, 8 Rekey by the patient to no custodian,
+/// 9 BreakGlass by the stranger.
 pub fn operations(version: &CircuitVersion) -> Vec<SignedOperation> {
     let slot = first_slot(version);
     let all = ClassMask::ALL;
     let summary = ClassMask::from(Class::Summary);
     let deleted = RecordLeaf { status: RecordStatus::Tombstone, ..record(Class::Laboratory, PATIENT, 1, 2) };
     let deleted = RecordLeaf { authored: Fr::from(501), stored: Fr::from(601), ..deleted };
+    let rekeyed = RecordLeaf {
+        custodian: None,
+        authored: Fr::from(502),
+        stored: Fr::from(603),
+        ..record(Class::Encounter, DOCTOR, 2, 3)
+    };
     vec![
         sign(PATIENT, set_grant(slot, grant(HOSPITAL, Rights::READ | Rights::WRITE, all, 1), 0, 91), None, 1),
         sign(PATIENT, set_grant(slot + 1, grant(STRANGER, Rights::READ, summary, 1), 91, 92), None, 2),
@@ -220,8 +264,10 @@ pub fn operations(version: &CircuitVersion) -> Vec<SignedOperation> {
             None,
             6,
         ),
-        sign(STRANGER, request(slot + 1, 0, Class::Summary), None, 7),
+        sign(STRANGER, request(slot + 1, 1, 0, Class::Summary), None, 7),
         sign(PATIENT, revoke(slot + 1, 1, 92, 93), None, 8),
+        sign(PATIENT, rekey(0, 2, rekeyed), None, 9),
+        sign(STRANGER, break_glass(0, emergency(STRANGER, 1)), None, 10),
     ]
 }
 

@@ -13,7 +13,7 @@ use crate::harness::*;
 
 #[test]
 fn the_forger_is_honest_unless_told_otherwise() {
-    let (witness, public) = forger(8).finish();
+    let (witness, public) = forger(operations(&VERSION).len()).finish();
     assert_eq!(failures(&witness, &public), []);
     assert_eq!(check_batch(&witness, &public), Ok(()));
     assert_eq!(public, honest(VERSION).1);

@@ -14,7 +14,7 @@ use emr_rollup::{
 };
 
 pub(crate) const VERSION: CircuitVersion =
-    CircuitVersion { number: 1, account_depth: 3, grant_depth: 2, record_depth: 3, max_l1: 5, max_l2: 8, k: 14 };
+    CircuitVersion { number: 1, account_depth: 3, grant_depth: 2, record_depth: 3, max_l1: 5, max_l2: 10, k: 15 };
 
 pub(crate) fn failures(witness: &BatchWitness, public: &PublicInputs) -> Vec<Failure> {
     let circuit = BatchCircuit::new(witness, public);
@@ -116,3 +116,5 @@ pub(crate) const SECOND_PUT: usize = 4;
 pub(crate) const TOMBSTONE: usize = 5;
 pub(crate) const REQUEST: usize = 6;
 pub(crate) const REVOKE: usize = 7;
+pub(crate) const REKEY: usize = 8;
+pub(crate) const BREAK_GLASS: usize = 9;

@@ -37,7 +37,13 @@ fn c2_the_signer_may_do_this() {
         "somebody else revokes",
         added(2, &sign(STRANGER, revoke(slot, 1, 92, 5), None, 3)),
     );
-    // The stranger has a WRITE grant, and deletes a record of the doctor.
+    let by_hospital = sign(HOSPITAL, break_glass(0, emergency(HOSPITAL, 1)), None, 3);
+    refused_for(Clause::SignerAllowed, "a hospital breaks glass", added(2, &by_hospital));
+    let by_patient = sign(PATIENT, break_glass(0, emergency(PATIENT, 1)), None, 3);
+    refused_for(Clause::SignerAllowed, "a patient breaks glass", added(2, &by_patient));
+    let rekeyed = operations(&VERSION)[REKEY].operation.action;
+    refused_for(Clause::SignerAllowed, "a doctor rekeys", added(REKEY, &sign(DOCTOR, rekeyed, Some(slot), 3)));
+    // The stranger, under a WRITE grant, deletes what the doctor wrote.
     let mut forger = forger(5);
     let write = grant(STRANGER, Rights::WRITE, ClassMask::ALL, 2);
     push_all(&mut forger, &[sign(PATIENT, set_grant(slot + 1, write, 92, 93), None, 20)]);
@@ -107,8 +113,8 @@ fn c5_the_patient_is_in_order() {
         change(&mut entries[3]);
         forger_with(&entries)
     };
-    // If a suspended patient signed, they would break C2. So a doctor requests access instead.
-    let request = sign(DOCTOR, request(first_slot(&VERSION), 0, Class::Summary), None, 3);
+    // A suspended patient breaks C2 as the signer, so a doctor requests access.
+    let request = sign(DOCTOR, request(first_slot(&VERSION), 1, 0, Class::Summary), None, 3);
     let mut closed = with(|entry| entry.status = Fr::from(3));
     closed.write_grant(PATIENT, first_slot(&VERSION), &grant(DOCTOR, Rights::READ, ClassMask::ALL, 1));
     push_all(&mut closed, std::slice::from_ref(&request));
@@ -154,13 +160,13 @@ fn c7_the_grant_allows_this() {
     push_all(&mut narrowed, &[sign(PATIENT, set_grant(slot, leaf, 92, 93), None, 20)]);
     push_all(&mut narrowed, &[sign(DOCTOR, put(0, 2, record(Class::Imaging, DOCTOR, 3, 3)), Some(slot), 21)]);
     refused_for(Clause::GrantAllows, "old class", narrowed.finish());
-    let other_class = sign(STRANGER, request(slot + 1, 0, Class::Imaging), None, 7);
+    let other_class = sign(STRANGER, request(slot + 1, 1, 0, Class::Imaging), None, 7);
     refused_for(Clause::GrantAllows, "request out of scope", added(REQUEST, &other_class));
-    let other_grant = sign(STRANGER, request(slot, 0, Class::Summary), None, 7);
+    let other_grant = sign(STRANGER, request(slot, 1, 0, Class::Summary), None, 7);
     refused_for(Clause::GrantAllows, "request of another's grant", added(REQUEST, &other_grant));
     let manage = grant(STRANGER, Rights::MANAGE, ClassMask::ALL, 2);
     let mut manager = forger(REQUEST);
     push_all(&mut manager, &[sign(PATIENT, set_grant(slot + 1, manage, 92, 93), None, 20)]);
-    push_all(&mut manager, &operations(&VERSION)[REQUEST..=REQUEST]);
+    push_all(&mut manager, &[sign(STRANGER, request(slot + 1, 2, 0, Class::Summary), None, 7)]);
     refused_for(Clause::GrantAllows, "request without READ", manager.finish());
 }

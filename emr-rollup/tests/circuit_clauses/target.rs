@@ -3,6 +3,7 @@
 use emr_core::{Class, ClassMask, Rights};
 use emr_rollup::{
     primitive::field::Fr,
+    state::leaf::GrantLeaf,
     statement::{Clause, OperationWitness},
     testing::scenario::*,
 };
@@ -22,6 +23,15 @@ fn c8_the_target_is_as_expected() {
     refused_for(Clause::TargetExpected, "version", added(2, &stale));
     let ahead = sign(PATIENT, revoke(slot, 0, 92, 93), None, 9);
     refused_for(Clause::TargetExpected, "revoked below", added(2, &ahead));
+    refused_for(Clause::TargetExpected, "rekey revision", altered(REKEY, up));
+    let mut over = forger(0);
+    over.write_grant(PATIENT, 0, &GrantLeaf { not_after: time(TIME - 1), ..emergency(DOCTOR, 1) });
+    push_all(&mut over, &[sign(STRANGER, break_glass(0, emergency(STRANGER, 1)), None, 9)]);
+    refused_for(Clause::TargetExpected, "emergency version", over.finish());
+    let mut held = forger(0);
+    held.write_grant(PATIENT, 0, &emergency(DOCTOR, 1));
+    push_all(&mut held, &[sign(STRANGER, break_glass(0, emergency(STRANGER, 2)), None, 9)]);
+    refused_for(Clause::TargetExpected, "an emergency grant that holds", held.finish());
     let again = record(Class::Laboratory, PATIENT, 2, 3);
     refused_for(Clause::TargetExpected, "deleted", added(6, &sign(PATIENT, put(1, 2, again), None, 9)));
 }
@@ -33,8 +43,8 @@ fn c9_only_the_allowed_fields_change() {
     refused_for(Clause::NewLeafAllowed, "class", tampered(PATIENT_PUT, |w| w.new_record.class += one()));
     refused_for(Clause::NewLeafAllowed, "grant salt", tampered(SET, |w| w.new_grant.salt += one()));
     refused_for(Clause::NewLeafAllowed, "rights", tampered(SET, |w| w.new_grant.rights += Fr::from(4)));
-    // The signed leaf is not allowed.
-    let resigned: [Case; 21] = [
+    // What is signed is not allowed.
+    let resigned: [Case; 33] = [
         ("version", SECOND_PUT, |w| w.new_record.version += Fr::from(1)),
         ("revision", SECOND_PUT, |w| w.new_record.revision += Fr::from(1)),
         ("status", SECOND_PUT, |w| w.new_record.status = Fr::from(2)),
@@ -54,6 +64,18 @@ fn c9_only_the_allowed_fields_change() {
         ("request keeps salt", REQUEST, |w| w.new_grant.salt += Fr::from(1)),
         ("request counts once", REQUEST, |w| w.new_grant.uses += Fr::from(1)),
         ("request signs nothing else", REQUEST, |w| w.message.directory_after = Fr::from(5)),
+        ("request names the version", REQUEST, |w| w.message.new_packed += Fr::from(1)),
+        ("request names nothing but the version", REQUEST, |w| w.message.new_packed += Fr::from(1 << 32)),
+        ("rekey keeps author", REKEY, |w| w.new_record.author = Fr::from(STRANGER)),
+        ("rekey keeps class", REKEY, |w| w.new_record.class += Fr::from(1)),
+        ("rekey keeps version", REKEY, |w| w.new_record.version += Fr::from(1)),
+        ("rekey keeps status", REKEY, |w| w.new_record.status = Fr::from(2)),
+        ("rekey keeps authored", REKEY, |w| w.new_record.authored += Fr::from(1)),
+        ("rekey counts once", REKEY, |w| w.new_record.revision += Fr::from(1)),
+        ("emergency for somebody else", BREAK_GLASS, |w| w.new_grant.grantee = Fr::from(DOCTOR)),
+        ("emergency with READ", BREAK_GLASS, |w| w.new_grant.rights += Fr::from(1)),
+        ("emergency over at once", BREAK_GLASS, |w| w.new_grant.not_after = Fr::from(TIME - 1)),
+        ("emergency for too long", BREAK_GLASS, |w| w.new_grant.not_after = Fr::from(TIME + 24 * 3600 + 1)),
         ("revoke clears rights", REVOKE, |w| w.new_grant.rights = Fr::from(1)),
         ("revoke keeps uses", REVOKE, |w| w.new_grant.uses = Fr::from(0)),
     ];
@@ -66,13 +88,17 @@ fn c9_only_the_allowed_fields_change() {
     }
     let reserved = set_grant(first_slot(&VERSION) - 1, grant(STRANGER, Rights::READ, ClassMask::ALL, 1), 0, 1);
     refused_for(Clause::NewLeafAllowed, "break-glass slot", added(0, &sign(PATIENT, reserved, None, 2)));
+    let ordinary = break_glass(first_slot(&VERSION) + 1, emergency(STRANGER, 3));
+    let ordinary = sign(STRANGER, ordinary, None, 11);
+    refused_for(Clause::NewLeafAllowed, "emergency in an ordinary slot", added(REVOKE + 1, &ordinary));
     let directory = |w: &mut OperationWitness| w.message.directory_after = one();
+    refused_for(Clause::NewLeafAllowed, "directory in an emergency grant", altered(BREAK_GLASS, directory));
     refused_for(Clause::NewLeafAllowed, "directory in a record operation", altered(PATIENT_PUT, directory));
 }
 
 /// Signs the fields that the witness writes.
 fn resign_body(w: &mut OperationWitness) {
-    let is_record = w.message.header.kind == Fr::from(1) || w.message.header.kind == Fr::from(2);
+    let is_record = [1, 2, 3].map(Fr::from).contains(&w.message.header.kind);
     let is_request = w.message.header.kind == Fr::from(6);
     if is_record {
         w.message.new_packed = w.new_record.packed();

@@ -146,7 +146,7 @@ impl Caller {
         }
     }
 
-    /// A RequestAccess.
+    /// A RequestAccess under the first version of a grant.
     pub(crate) fn request_access(
         &self,
         patient: AccountIndex,
@@ -155,7 +155,8 @@ impl Caller {
         class: Class,
     ) -> Submission {
         let purpose = Purpose { reason: Reason::Treatment, class };
-        let signed = self.sign(patient, Action::RequestAccess(RequestAccess { slot, expected, purpose }));
+        let version = Version::ZERO.next().expect("a version");
+        let signed = self.sign(patient, Action::RequestAccess(RequestAccess { slot, version, expected, purpose }));
         Submission { signed, stored: None, epoch: None, directory: None }
     }
 }

@@ -131,6 +131,8 @@ pub enum Demand {
     SignedByDoctor,
     /// The patient or the author signs this kind.
     SignedByAuthor,
+    /// Only a doctor signs this kind.
+    EmergencyByDoctor,
 
     // The grant.
     /// The path's turns are bits.
@@ -187,8 +189,12 @@ pub enum Demand {
     Expected(Counter),
     /// The record that is written was not deleted.
     NotDeleted,
-    /// The record that is deleted was live.
+    /// The record that is deleted, or stored again, was live.
     StillLive,
+    /// Whether a grant has no rights.
+    GrantIsVoid,
+    /// An emergency grant takes a slot whose grant does not hold any more.
+    GrantIsOver,
     /// The signed old directory is the one in the medical leaf.
     DirectoryInForce,
     /// The signed slot is the position of the target.
@@ -217,8 +223,12 @@ pub enum Demand {
     AuthorIsSigner,
     /// An existing record keeps its custodian.
     CustodianStays,
+    /// A record that is deleted, or stored again, keeps its author's statement.
+    StatementStays,
     /// A Tombstone changes only status and revision.
     TombstoneKeeps(Content),
+    /// A Rekey changes only storage, custodian and revision.
+    RekeyKeeps,
     /// The grant's uses stay, or grow by one.
     NextUses,
     /// The grant's new version is one more than the expected one.
@@ -235,6 +245,16 @@ pub enum Demand {
     OrdinaryRights,
     /// The new grant is not in a slot reserved for BreakGlass.
     OrdinarySlot,
+    /// An emergency grant is in a slot of break-glass.
+    EmergencySlot,
+    /// An emergency grant is the signer's.
+    EmergencyGrantee,
+    /// An emergency grant has the emergency right alone.
+    EmergencyRight,
+    /// An emergency grant is not over at once.
+    EmergencyHolds,
+    /// An emergency grant holds for a day at most.
+    EmergencyEnds,
 
     // The state after the operation.
     /// The roots of the patient's two trees after.
@@ -269,7 +289,8 @@ impl Demand {
             | Self::OwnOperation
             | Self::SignedByPatient
             | Self::SignedByDoctor
-            | Self::SignedByAuthor => Clause::SignerAllowed,
+            | Self::SignedByAuthor
+            | Self::EmergencyByDoctor => Clause::SignerAllowed,
             Self::MessageHash
             | Self::ChallengeHash
             | Self::NegatedKey
@@ -309,6 +330,8 @@ impl Demand {
             | Self::Expected(_)
             | Self::NotDeleted
             | Self::StillLive
+            | Self::GrantIsVoid
+            | Self::GrantIsOver
             | Self::DirectoryInForce
             | Self::TargetSlot
             | Self::TargetTurns(Moment::Before)
@@ -322,7 +345,9 @@ impl Demand {
             | Self::NextStatus
             | Self::AuthorIsSigner
             | Self::CustodianStays
+            | Self::StatementStays
             | Self::TombstoneKeeps(_)
+            | Self::RekeyKeeps
             | Self::NextUses
             | Self::NextGrantVersion
             | Self::RequestKeeps(_)
@@ -330,7 +355,12 @@ impl Demand {
             | Self::NewGranteeIsNobody
             | Self::NewGranteeIsSomebody
             | Self::OrdinaryRights
-            | Self::OrdinarySlot => Clause::NewLeafAllowed,
+            | Self::OrdinarySlot
+            | Self::EmergencySlot
+            | Self::EmergencyGrantee
+            | Self::EmergencyRight
+            | Self::EmergencyHolds
+            | Self::EmergencyEnds => Clause::NewLeafAllowed,
             Self::TargetTurns(Moment::After) | Self::SubtreeRoots => Clause::SubtreeRoot,
             Self::AuditEntry => Clause::AuditHead,
             Self::DirectoryIsCurrent | Self::DirectoryAfter | Self::MedicalTurns(Moment::After) => Clause::MedicalLeaf,

@@ -105,7 +105,22 @@ impl Scope<'_> {
         self.range(difference)
     }
 
-    /// Constrains `x` to be at most a bound if the bit is 1, and 0 if it is 0.
+    /// Constrains `x` to be more than `y`, and at most `2^BITS` above it, if the bit is 1.
+    ///
+    /// Both are in range, so the difference does not wrap around modulo p.
+    pub(in crate::circuit) fn assert_more_if<const BITS: u32, const X: u32, const Y: u32>(
+        &mut self,
+        bit: impl Into<Bit>,
+        x: Ranged<X>,
+        y: Ranged<Y>,
+    ) {
+        let bit = bit.into();
+        let difference = self.difference_if(bit, x, y);
+        let above = self.linear(&[(Fr::ONE, difference), (-Fr::ONE, bit.into())], Fr::ZERO);
+        self.range::<BITS>(above);
+    }
+
+    /// Constrains `x` to be at most a bound, or to be 0 if the bit is 0.
     ///
     /// # Panics
     /// Panics if the bound is not in range.

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Assertions that no lie here violates alone, and why.
-const NOT_ALONE: [(&[Demand], &str); 10] = [
+const NOT_ALONE: [(&[Demand], &str); 12] = [
     (
         &[Demand::RootBefore, Demand::RootAfter, Demand::DataCommitment, Demand::D1Evaluation, Demand::D2Evaluation],
         "in no cell: the copy to the public input stands for it",
@@ -35,6 +35,8 @@ const NOT_ALONE: [(&[Demand], &str); 10] = [
         &[Demand::KindFlag(Kind::PutRecord), Demand::KindFlag(Kind::Tombstone), Demand::KindFlag(Kind::RequestAccess)],
         "the status, the counters and their ranges admit 0 and 1 only",
     ),
+    (&[Demand::KindFlag(Kind::Rekey)], "`RekeyKeeps` and `NextRevision` together admit 0 and 1 only"),
+    (&[Demand::KindFlag(Kind::BreakGlass)], "`EmergencyEnds` admits nothing below 0"),
     (
         &[
             Demand::LeafField(Leaf::Signer, Field::Status),
@@ -53,7 +55,7 @@ const NOT_ALONE: [(&[Demand], &str); 10] = [
         &[Demand::SlotIsEmpty(Leaf::OldGrant), Demand::SlotIsEmpty(Leaf::OldRecord)],
         "the packing holds the counter, so it is not 0 either",
     ),
-    (&[Demand::StillLive], "a tombstone's status is 2, and one more than before"),
+    (&[Demand::StillLive], "a tombstone's status is 2, and one more than before; a rekey's is 1, and as before"),
     (
         &[Demand::Ladder, Demand::SignaturePoint(Axis::X), Demand::SignaturePoint(Axis::Y)],
         "`a_key_off_the_curve_is_refused` and `each_coordinate_of_r_is_compared` show it",
@@ -102,7 +104,7 @@ fn every_assertion_stands_alone_against_something() {
                 for (i, case) in scenario::one_by_one(SINGLE)
                     .into_iter()
                     .enumerate()
-                    .filter(|(i, _)| [[0, 4, 7, 11], [3, 6, 8, 10]][half].contains(i))
+                    .filter(|(i, _)| [[0, 4, 7, 11, 12], [3, 6, 8, 10, 13]][half].contains(i))
                 {
                     let used = if i < 4 { Part::Entry(0) } else { Part::Operation(0) };
                     found.extend(alone(i, &Story::new(case), used));

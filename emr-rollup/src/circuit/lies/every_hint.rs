@@ -4,7 +4,10 @@
 use halo2curves::ff::Field;
 
 use super::*;
-use crate::statement::{EntryFields, GrantFields, IdentityFields, RecordFields};
+use crate::{
+    operation::Kind,
+    statement::{EntryFields, GrantFields, IdentityFields, RecordFields},
+};
 
 /// Hints that one sum binds, with their weights, most significant first. Another hint of the sum can compensate for a
 /// change of one.
@@ -27,8 +30,8 @@ pub(super) fn sums(story: &Story) -> Vec<Vec<(Hint, Fr)>> {
         packing(operation, "patient", IdentityFields::WIDTHS),
         weighted(operation, "right", 0, [1, 2, 4, 8, 16].map(Fr::from).to_vec()),
         weighted(operation, "purpose", 0, [64, 16, 1].map(Fr::from).to_vec()),
-        weighted(operation, "kind flag", 0, [1, 2, 4, 5, 6].map(Fr::from).to_vec()),
-        weighted(operation, "kind flag", 0, [1, 1, 1, 1, 1].map(Fr::from).to_vec()),
+        weighted(operation, "kind flag", 0, Kind::L2.map(|kind| Fr::from(u64::from(kind.code()))).to_vec()),
+        weighted(operation, "kind flag", 0, Kind::L2.map(|_| Fr::ONE).to_vec()),
     ];
     for name in ["authority", "old grant", "new grant"] {
         sums.push(packing(operation, name, GrantFields::WIDTHS));
@@ -85,7 +88,7 @@ fn free(story: &Story, hint: Hint) -> Option<&'static str> {
         return Some("in no cell: the public input is compared with what is computed");
     }
     let header = &story.case.0.operations.first()?.message.header;
-    let is_record = [1, 2].map(Fr::from).contains(&header.kind);
+    let is_record = [1, 2, 3].map(Fr::from).contains(&header.kind);
     let delegated = is_record && header.signer != header.patient;
     match hint.name {
         "authority" | "authority bit" | "authority sibling" if !delegated => Some("no grant is asked for"),

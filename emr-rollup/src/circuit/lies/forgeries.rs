@@ -12,7 +12,10 @@ use crate::{
     statement::{EntryFields, OperationWitness},
     testing::{
         forger::Forger,
-        scenario::{DOCTOR, HOSPITAL, PATIENT, STRANGER, first_slot, grant, operations, put, record, request, sign},
+        scenario::{
+            DOCTOR, HOSPITAL, PATIENT, STRANGER, break_glass, emergency, first_slot, grant, operations, put, record,
+            request, sign,
+        },
     },
 };
 
@@ -60,7 +63,7 @@ pub(super) fn forgeries() -> Vec<(&'static str, Case, Demand)> {
         Some(slot + 1),
         21,
     );
-    let request = sign(DOCTOR, request(slot, 0, Class::Summary), None, 3);
+    let request = sign(DOCTOR, request(slot, 1, 0, Class::Summary), None, 3);
     let readable = |change| {
         let mut forger = world(change, &[]);
         forger.write_grant(PATIENT, slot, &grant(DOCTOR, Rights::READ, ClassMask::ALL, 1));
@@ -79,6 +82,11 @@ pub(super) fn forgeries() -> Vec<(&'static str, Case, Demand)> {
             "a suspended doctor writes",
             then(world(|entries| entries[1].status = Fr::from(2), &history[..1]), &history[2], nothing),
             Demand::SignerActive,
+        ),
+        (
+            "a hospital takes an emergency grant",
+            then(world(|_| (), &[]), &sign(HOSPITAL, break_glass(0, emergency(HOSPITAL, 1)), None, 3), nothing),
+            Demand::EmergencyByDoctor,
         ),
         ("somebody else grants", then(world(|_| (), &[]), &foreign, nothing), Demand::SignedByPatient),
         (

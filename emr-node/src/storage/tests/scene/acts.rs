@@ -59,9 +59,9 @@ impl Scene {
     /// A doctor requests access under their grant.
     pub(in crate::storage::tests) async fn request(&self, who: u64) -> Result<Receipt, RequestError> {
         let slot = GrantSlot::new(62 + who).expect("a slot");
-        let expected = Uses::ZERO;
+        let (version, expected) = (self.grant_version(slot), Uses::ZERO);
         let purpose = Purpose { reason: Reason::Treatment, class: Class::Summary };
-        self.submit(who, Action::RequestAccess(RequestAccess { slot, expected, purpose }), None, None).await
+        self.submit(who, Action::RequestAccess(RequestAccess { slot, version, expected, purpose }), None, None).await
     }
 
     /// Writes a version of a record with these blocks. Its manifest is one more upload.

@@ -8,11 +8,37 @@ pub(super) fn attacks() -> Vec<Attack> {
         attacks.push(Attack { name, story, lies, refused_by });
     };
     let more = |name, index, change| (operation(name, index), Lie::More(change));
-    // The fields that a Tombstone keeps, and the limits of SetGrant.
-    for (field, content) in [(1, Content::Packed), (6, Content::First), (7, Content::Second)] {
+    // What a tombstone keeps, and what SetGrant may do.
+    for (field, content) in [(1, Content::Packed), (7, Content::Second)] {
         let lies = vec![more("new record", field, Fr::ONE)];
         attack("a tombstone of something else", TOMBSTONE, lies, Demand::TombstoneKeeps(content));
     }
+    for story in [TOMBSTONE, REKEY] {
+        let lies = vec![more("new record", 6, Fr::ONE)];
+        attack("another statement under an old record", story, lies, Demand::StatementStays);
+    }
+    attack("a rekey of something else", REKEY, vec![more("new record", 1, Fr::ONE)], Demand::RekeyKeeps);
+
+    // Emergency grants.
+    attack("an emergency grant for somebody else", BREAK_GLASS, vec![is("new grant", 0, 5)], Demand::EmergencyGrantee);
+    attack("an emergency grant with READ", BREAK_GLASS, vec![is("new grant", 1, 9)], Demand::EmergencyRight);
+    let lies = vec![is("new grant", 3, TIME - 1)];
+    attack("an emergency grant that is over at once", BREAK_GLASS, lies, Demand::EmergencyHolds);
+    let lies = vec![is("new grant", 3, TIME + MAX_EMERGENCY + 1)];
+    attack("an emergency grant for more than a day", BREAK_GLASS, lies, Demand::EmergencyEnds);
+    let lies = vec![is("header", 4, 2), is("target bit", 1, 1)];
+    attack("an emergency grant in an ordinary slot", BREAK_GLASS, lies, Demand::EmergencySlot);
+    let held = [
+        is("old grant", 1, 8),
+        is("old grant", 3, TIME),
+        is("old grant", 5, 1),
+        is("new grant", 5, 2),
+        is("header", 5, 1),
+    ];
+    attack("an emergency grant that another holds", BREAK_GLASS, held.to_vec(), Demand::GrantIsOver);
+    let lies = [&held[..], &[is("inverse for a grant without rights", 0, 0)]].concat();
+    attack("a grant that is said to be void", BREAK_GLASS, lies, Demand::GrantIsVoid);
+
     attack("an emergency grant", SET, vec![is("new grant", 1, 9)], Demand::OrdinaryRights);
     let lies = vec![is("header", 4, 0), is("target bit", 1, 0)];
     attack("a slot of break-glass", SET, lies, Demand::OrdinarySlot);
@@ -62,10 +88,10 @@ pub(super) fn attacks() -> Vec<Attack> {
     attack(
         "PutRecord less SetGrant",
         REGISTER,
-        code([&flags(2)[..], &set].concat(), 1 - 4),
+        code([&flags(3)[..], &set].concat(), 1 - 4),
         Demand::KindFlag(Kind::SetGrant),
     );
-    attack("PutRecord less Revoke", REGISTER, code(flags(3), 1 - 5), Demand::KindFlag(Kind::Revoke));
+    attack("PutRecord less Revoke", REGISTER, code(flags(4), 1 - 5), Demand::KindFlag(Kind::Revoke));
     let neutral = [
         ("signer", 4, 0),
         ("signer", 5, 1),

@@ -5,7 +5,7 @@ use halo2curves::ff::Field as _;
 use super::*;
 use crate::{
     circuit::demand::{Covered, Field, Leaf, RightBit, Scalar},
-    operation::{Kind, MAX_VALIDITY},
+    operation::{Kind, MAX_EMERGENCY, MAX_VALIDITY},
     statement::EntryFields,
     testing::scenario::{DOCTOR, HOSPITAL, PATIENT, STRANGER, TIME},
 };
@@ -24,6 +24,8 @@ const PATIENT_PUT: usize = 7;
 const TOMBSTONE: usize = 9;
 pub(super) const REQUEST: usize = 10;
 const REVOKE: usize = 11;
+const REKEY: usize = 12;
+const BREAK_GLASS: usize = 13;
 
 /// An attack: its name, the operation it starts from, its lies, and the demand that refuses it.
 pub(super) struct Attack {

@@ -73,12 +73,12 @@ impl Space {
         if is_fresh() {
             return;
         }
-        let asked = Instant::now();
         let store = engine.blockstore.free_space().await.map(|free| Usage { bytes: free.bytes, blocks: free.blocks });
         let node = engine.mempool.free_space().map(|free| Usage { bytes: free.bytes, blocks: free.files });
         let store = store.inspect_err(|error| tracing::warn!(%error, "the block store does not say how much is free"));
         let node = node.inspect_err(|error| tracing::warn!(%error, "the disk does not say how much is free"));
         let free = Free { node: node.unwrap_or_default(), store: store.unwrap_or_default() };
-        *space.known.lock().unwrap_or_else(PoisonError::into_inner) = Some((asked, free));
+        // Now, and not before the question: if a disk takes long to answer, those who wait do not all ask it again.
+        *space.known.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), free));
     }
 }

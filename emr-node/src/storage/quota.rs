@@ -5,7 +5,7 @@ use emr_core::{AccountIndex, Codec};
 use emr_crypto::KeyDirectory;
 use emr_ipfs::Cid;
 use emr_rollup::{
-    operation::{Action, Operation, PutRecord},
+    operation::{Blocks, Operation},
     state::ledger::PatientLeaves,
 };
 
@@ -185,7 +185,7 @@ impl Quotas {
         Ok(())
     }
 
-    /// Whether the signer of a PutRecord holds its slot already, or may hold one more.
+    /// Whether the author of a record that an operation stores holds its slot already, or may hold one more.
     ///
     /// # Errors
     /// [`RequestError`] that names the quota that is used up.
@@ -194,8 +194,8 @@ impl Quotas {
         leaves: Option<&PatientLeaves>,
         operation: &Operation,
     ) -> Result<(), RequestError> {
-        let Action::PutRecord(PutRecord { slot, .. }) = operation.action else { return Ok(()) };
-        let (writer, patient) = (operation.signer, operation.patient);
+        let Blocks::Record { slot, leaf } = operation.action.blocks() else { return Ok(()) };
+        let (writer, patient) = (leaf.author, operation.patient);
         let Some(leaves) = leaves else { return Ok(()) };
         if leaves.records.get(&slot).is_some_and(|leaf| leaf.author == writer) {
             return Ok(());

@@ -31,7 +31,7 @@ mod patients;
 
 use super::fuse::FusedStore;
 use crate::{
-    derivation::{BatchOnL1, L1Data, SettledState, derive},
+    derivation::{BatchOnL1, L1Data, SettledLedger, derive},
     engine::{Engine, EngineParts},
     l1::clock::Clock,
     mempool::{Anchor, Mempool, Principal},
@@ -327,7 +327,7 @@ fn start(
         queue: queue.get(taken..).unwrap_or_default().iter().cloned().map(L1Operation::from).collect(),
         hospital: None,
     };
-    let state = derive(&mempool, SettledState::genesis(domain(), CircuitVersion::V1), view)?;
+    let state = derive(&mempool, SettledLedger::genesis(domain(), CircuitVersion::V1), view)?;
     Ok(Arc::new(Engine::new(EngineParts {
         mempool,
         blockstore: Arc::new(store.clone()),

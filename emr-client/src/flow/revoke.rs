@@ -17,6 +17,7 @@ use crate::{
     error::ClientError,
     flow::grant::GrantError,
     flow::own_directory::{Next, Own},
+    flow::owners::owned,
     flow::submit::{Acknowledged, Others, Outgoing},
 };
 
@@ -100,7 +101,6 @@ impl Client {
         }
         let next = if done.keys_wait { own.unchanged() } else { own.next() };
         let revoked = if done.keys_wait { 0 } else { own.has_keys(grantee).bits() & classes.bits() };
-        done.new_epochs = ClassMask::from_bits(done.new_epochs.bits() | revoked);
 
         // Everything is signed and kept before anything is sent, so the next run can send the rest after a crash.
         let mut entries = Vec::new();
@@ -110,6 +110,8 @@ impl Client {
         }
         for (slot, entry) in entries {
             let acknowledged = self.deliver(&entry).await?;
+            // The first operation carries the new directory.
+            done.new_epochs = ClassMask::from_bits(done.new_epochs.bits() | revoked);
             done.changed.push((slot, acknowledged));
         }
         Ok(())
@@ -136,7 +138,7 @@ impl Client {
                 (Action::SetGrant(SetGrant { slot, expected, leaf, directory_before, directory_after }), version)
             }
             None => {
-                let expected = self.profile.highest_signed(own.card.account(), slot).max(view.grant.version);
+                let expected = self.profile.highest_signed(owned(&own.card), slot).max(view.grant.version);
                 let leaf_salt = random_element();
                 (
                     Action::Revoke(Revoke { slot, expected, leaf_salt, directory_before, directory_after }),
@@ -144,7 +146,7 @@ impl Client {
                 )
             }
         };
-        self.profile.note_version(own.card.account(), slot, version)?;
+        self.profile.note_version(owned(&own.card), slot, version)?;
         let operation = self.operation(&own.card, action).await?;
         let plain = Outgoing::plain(&own.card, operation, None);
         Ok(if first { Outgoing { directory: next.cid, blocks: next.blocks.clone(), ..plain } } else { plain })

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::error::Error;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use cid::Cid;
@@ -17,6 +18,7 @@ use reqwest::{Client, Response, redirect};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use tokio::task::spawn_blocking;
 use url::Url;
 
 use crate::dag::{DagLimits, walk};
@@ -40,6 +42,8 @@ const MAX_SHOWN: usize = 300;
 pub struct KuboStore {
     client: Client,
     base: Url,
+    /// Whether the node is on this machine.
+    is_here: bool,
 }
 
 #[derive(Deserialize)]
@@ -86,12 +90,25 @@ struct RepositorySize {
 #[derive(Deserialize)]
 struct System {
     diskinfo: DiskInfo,
+    environment: Environment,
 }
 
 #[derive(Deserialize)]
 struct DiskInfo {
     free_space: u64,
+    total_space: u64,
 }
+
+/// The environment of the node's process.
+#[derive(Deserialize)]
+struct Environment {
+    /// The folder of the repository. Empty if it is the default.
+    #[serde(rename = "IPFS_PATH", default)]
+    repository: PathBuf,
+}
+
+/// File systems keep this part of a disk for root. Kubo counts it as free.
+const KEPT_FOR_ROOT: u64 = 20;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -127,14 +144,14 @@ impl KuboStore {
         if !matches!(base.path(), "" | "/") || base.query().is_some() || base.fragment().is_some() {
             return Err(refuse("it must have no path, query or fragment"));
         }
-        let base = HttpAddress::new(base, plain)?.url().clone();
+        let address = HttpAddress::new(base, plain)?;
         let client = Client::builder()
             .connect_timeout(PRESENCE)
             .redirect(redirect::Policy::none())
             .no_proxy()
             .build()
             .map_err(|_| refuse("no HTTP client could be made"))?;
-        Ok(Self { client, base })
+        Ok(Self { client, base: address.url().clone(), is_here: address.is_this_machine() })
     }
 
     /// The node's Kubo version, such as `0.41.0`.
@@ -368,13 +385,24 @@ impl Blockstore for KuboStore {
     }
 
     /// The free space of the disk that holds the repository, and not more than `Datastore.StorageMax` leaves. Kubo
-    /// itself does not refuse blocks beyond `StorageMax`. It does not say how many files the disk takes.
+    /// itself does not refuse blocks beyond `StorageMax`. It does not say how many files the disk takes, and counts the
+    /// space for root. So if the node is on this machine and names its repository, the system is asked too.
     fn free_space(&self) -> StoreFuture<'_, FreeSpace> {
         async move {
-            let system: System = self.ask("diag/sys", &[], None).await?;
+            let System { diskinfo, environment } = self.ask("diag/sys", &[], None).await?;
             let size: RepositorySize = self.ask("repo/stat", &[("size-only", "true")], None).await?;
             let allowed = size.storage_max.saturating_sub(size.repo_size);
-            Ok(FreeSpace { bytes: system.diskinfo.free_space.min(allowed), blocks: u64::MAX })
+            let free = diskinfo.free_space.saturating_sub(diskinfo.total_space / KEPT_FOR_ROOT).min(allowed);
+            let here = if self.is_here && environment.repository.is_absolute() {
+                let asked = spawn_blocking(move || emr_durable::FreeSpace::of(&environment.repository));
+                asked.await.ok().and_then(Result::ok)
+            } else {
+                None
+            };
+            Ok(match here {
+                Some(here) => FreeSpace { bytes: here.bytes.min(allowed), blocks: here.files },
+                None => FreeSpace { bytes: free, blocks: u64::MAX },
+            })
         }
         .boxed()
     }

@@ -83,8 +83,9 @@ async fn a_node_says_how_much_it_takes() -> Outcome {
     limit_to(&mut kubo, "100PB")?;
     let (disk, free) =
         (emr_durable::FreeSpace::of(kubo.repository())?, KuboStore::new(kubo.url())?.free_space().await?);
-    // Others write to the disk meanwhile, and Kubo counts what is kept for root.
-    assert!(free.bytes > disk.bytes / 2 && free.bytes / 2 < disk.bytes, "{free:?} {disk:?}");
+    // Others use the disk meanwhile.
+    assert!(free.bytes.abs_diff(disk.bytes) < disk.bytes / 4, "{free:?} {disk:?}");
+    assert!(free.blocks.abs_diff(disk.files) < disk.files / 4, "{free:?} {disk:?}");
     limit_to(&mut kubo, "8MB")?;
     let store = KuboStore::new(kubo.url())?;
     let before = store.free_space().await?.bytes;

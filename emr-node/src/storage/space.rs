@@ -43,6 +43,12 @@ impl Space {
         Self { known: Mutex::new(Some((Instant::now(), Free { node: much, store: much }))), ..Self::default() }
     }
 
+    /// Asks again next time.
+    #[cfg(test)]
+    pub(crate) fn forget(&self) {
+        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
     /// What is free. Before the first [`Self::ask`], nothing.
     pub(crate) fn free(&self) -> Free {
         let known = *self.known.lock().unwrap_or_else(PoisonError::into_inner);

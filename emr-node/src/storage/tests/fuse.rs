@@ -2,7 +2,7 @@
 //! continues. The store can also have a limited size.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -64,18 +64,16 @@ impl FusedStore {
         self.limited.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes room for a block.
-    fn take_room(&self, cid: Cid, size: u64) -> Result<(), StoreError> {
+    /// Takes room for a block. Returns whether there is room.
+    fn takes(&self, cid: Cid, size: u64) -> bool {
         let mut limited = self.limited();
-        let Some(Limited { left, sizes }) = &mut *limited else { return Ok(()) };
-        if !sizes.contains_key(&cid) {
-            let full = || StoreError::DiskFull { path: "the limited store".into() };
-            let rest = (left.bytes.checked_sub(size), left.blocks.checked_sub(1));
-            let (bytes, blocks) = rest.0.zip(rest.1).ok_or_else(full)?;
-            *left = FreeSpace { bytes, blocks };
-            sizes.insert(cid, size);
-        }
-        Ok(())
+        let Some(Limited { left, sizes }) = &mut *limited else { return true };
+        let Entry::Vacant(new) = sizes.entry(cid) else { return true };
+        let rest = (left.bytes.checked_sub(size), left.blocks.checked_sub(1));
+        let Some((bytes, blocks)) = rest.0.zip(rest.1) else { return false };
+        *left = FreeSpace { bytes, blocks };
+        new.insert(size);
+        true
     }
 
     /// Stops the next such call after `passed` calls.
@@ -128,9 +126,10 @@ impl FusedStore {
 
 impl Blockstore for FusedStore {
     fn put<'a>(&'a self, codec: Codec, bytes: &'a [u8]) -> StoreFuture<'a, Cid> {
-        match self.take_room(cid_of(codec, bytes), bytes.len() as u64) {
-            Ok(()) => self.inner.put(codec, bytes),
-            Err(full) => Box::pin(async { Err(full) }),
+        if self.takes(cid_of(codec, bytes), bytes.len() as u64) {
+            self.inner.put(codec, bytes)
+        } else {
+            Box::pin(async { Err(StoreError::DiskFull { path: "the limited store".into() }) })
         }
     }
 

@@ -46,7 +46,12 @@ fn large_directory(readers: u64, epochs: usize) -> PatientDirectory {
 impl Scene {
     /// From now on, the block store has so much room left.
     fn leave(&self, bytes: u64) {
-        self.store.limit(FreeSpace { bytes, blocks: u64::MAX });
+        self.limit(FreeSpace { bytes, blocks: u64::MAX });
+    }
+
+    fn limit(&self, left: FreeSpace) {
+        self.store.limit(left);
+        self.engine.space.forget();
     }
 
     async fn left(&self) -> Outcome<u64> {
@@ -133,7 +138,7 @@ async fn the_directories_of_one_patient_are_bounded() -> Outcome {
 async fn the_least_room_of_every_patient_is_kept_free() -> Outcome {
     let quotas = Quotas {
         directories: Usage { bytes: 4 * MIB, blocks: 1024 },
-        least_directories: Usage { bytes: 16 << 10, blocks: 16 },
+        least_directories: Usage { bytes: 32 << 10, blocks: 16 },
         least_patients: 10,
         kept_free: Usage { bytes: MIB, blocks: 0 },
         ..Quotas::DEFAULT
@@ -142,7 +147,7 @@ async fn the_least_room_of_every_patient_is_kept_free() -> Outcome {
     let mut scene = Scene::with_patients(others, quotas).await?;
     scene.leave(3 * MIB);
     for who in OTHERS..OTHERS + others {
-        while scene.upload_as(who, Codec::DagCbor, &junk_directory(12 << 10), 12 << 10).await.is_ok() {}
+        while scene.upload_as(who, Codec::DagCbor, &junk_directory(20 << 10), 20 << 10).await.is_ok() {}
     }
     assert!(scene.left().await? >= MIB, "{} bytes are left", scene.left().await?);
     let blocks = scene.upload(DOCTORS[0], 1, 100).await.expect_err("the disk is nearly full");
@@ -156,7 +161,7 @@ async fn the_least_room_of_every_patient_is_kept_free() -> Outcome {
 async fn the_number_of_directories_is_bounded_too() -> Outcome {
     let quotas = Quotas { least_directories: Usage { bytes: 512 << 10, blocks: 4 }, ..Quotas::DEFAULT };
     let scene = Scene::with_patients(1, quotas).await?;
-    scene.store.limit(FreeSpace { bytes: 100 << 30, blocks: 9000 });
+    scene.limit(FreeSpace { bytes: 100 << 30, blocks: 9000 });
     let mut taken = 0;
     while scene.upload_as(OTHERS, Codec::DagCbor, &junk_directory(10 << 10), 10 << 10).await.is_ok() {
         taken += 1;

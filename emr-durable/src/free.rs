@@ -16,11 +16,21 @@ impl FreeSpace {
     ///
     /// # Errors
     /// [`io::Error`] if the folder does not exist or the system does not say.
+    #[cfg(unix)]
     pub fn of(folder: &Path) -> io::Result<Self> {
         let space = rustix::fs::statvfs(folder)?;
         // File systems that make inodes as they need them report none at all.
         let files = if space.f_files == 0 { u64::MAX } else { space.f_favail };
         Ok(Self { bytes: space.f_bavail.saturating_mul(space.f_frsize), files })
+    }
+
+    /// Asks the system. Only on Unix does it say.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::Unsupported`].
+    #[cfg(not(unix))]
+    pub fn of(_folder: &Path) -> io::Result<Self> {
+        Err(io::ErrorKind::Unsupported.into())
     }
 }
 

@@ -242,10 +242,11 @@ fn life() -> Outcome<Scene> {
 fn sweep(scene: &mut Scene) -> Outcome {
     let now = time()?;
     scene.call("mark", |mempool| mempool.mark_unneeded(&[(1, Some(now))]))?;
+    // Another call comes between, because the two marks together change nothing.
+    scene.upload("upload-again", 15, 0)?;
     scene.call("mark-needed", |mempool| mempool.mark_unneeded(&[(1, None)]))?;
     scene.call("release", |mempool| mempool.release(1, 10).map(drop))?;
     scene.call("removed", |mempool| mempool.removed(&[block(1)]))?;
-    scene.upload("upload-again", 15, 0)?;
     scene.upload("renew", 15, RENEWED)?;
     scene.upload("upload-ahead", 16, AHEAD)?;
     scene.call("redate", |mempool| mempool.redate(now.saturating_add(RENEWED), now, 10).map(drop))?;

@@ -19,7 +19,6 @@ use crate::{
     error::ClientError,
     flow::{
         grant::GrantError,
-        on_l1::written,
         own_directory::Own,
         retrieve::{Missing, ReadError},
         submit::{Acknowledged, Outgoing},
@@ -195,7 +194,7 @@ impl Client {
             let submission = &entry.draft().submission;
             let operation = &submission.signed.operation;
             operation.patient == id.patient
-                && written(&operation.action) == Some((id.slot, *leaf))
+                && operation.action.record() == Some((id.slot, *leaf))
                 && submission.epoch == Some((*newest).into())
         })
     }
@@ -203,7 +202,7 @@ impl Client {
 
 /// The live records of these classes, with their class: those that the settled state holds, and those that wait for a batch.
 fn live_records(leaves: &VerifiedLeaves, classes: ClassMask) -> BTreeMap<RecordSlot, Class> {
-    let waiting = leaves.pending().iter().filter_map(|signed| written(&signed.operation.action));
+    let waiting = leaves.pending().iter().filter_map(|signed| signed.operation.action.record());
     let settled = leaves.records().iter().map(|record| (record.slot, record.leaf));
     let live = |(_, leaf): &(RecordSlot, RecordLeaf)| leaf.status == RecordStatus::Live && classes.contains(leaf.class);
     // The settled class counts, because the node proves it.

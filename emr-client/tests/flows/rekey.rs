@@ -4,8 +4,8 @@ use emr_api::{RecordView, StoredAt};
 use emr_client::{
     Client, ClientError,
     flow::grant::GrantError,
+    flow::next_version::EditClass,
     flow::rekey::{RekeyOutcome, Rekeyed},
-    flow::replaced::EditClass,
     flow::submit::{Fate, Resumed},
     flow::upload::Written,
     verify::record::RecordId,

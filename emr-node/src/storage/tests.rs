@@ -6,6 +6,7 @@ mod fuse;
 mod histories;
 mod rekeyed;
 mod reorganised;
+mod room;
 mod scene;
 mod shares;
 mod staging;

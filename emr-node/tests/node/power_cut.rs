@@ -18,7 +18,7 @@ use emr_rollup::{batch::PublicInputs, primitive::field::Fr};
 use proptest::prelude::*;
 
 use crate::{
-    mempool::{anchor, domain, operation},
+    mempool::{acknowledged, anchor, domain},
     stage::Outcome,
 };
 
@@ -156,19 +156,7 @@ impl Scene {
     }
 
     fn acknowledge(&mut self, number: u64) -> Outcome {
-        let signed = operation(number)?;
-        let (acknowledged, settle_by) = (time()?, time()?);
-        let patient = principal()?;
-        let kept = Acknowledged {
-            signed,
-            signer: patient,
-            patient,
-            acknowledged,
-            settle_by,
-            reserved: None,
-            replaced: 0,
-            status: OperationStatus::Pending,
-        };
+        let (kept, patient) = (acknowledged(number)?, principal()?);
         let part_of = BlockReference::Record { patient, slot: RecordSlot::new(0)?, class: Class::Summary };
         // Each third one counts as a Rekey of the record that the others wrote.
         let revision = Revision::new(2)?;
@@ -180,14 +168,15 @@ impl Scene {
         let pointer = ([number as u8; 32], Pointer::Directory(block(number)));
         self.upload("upload", number, 0)?;
         self.call("acknowledge", |mempool| {
-            mempool.acknowledge(signed.id(domain()), &kept, Some(&pointer), &blocks, None).map(drop)
+            mempool.acknowledge(kept.signed.id(domain()), &kept, Some(&pointer), &blocks, None).map(drop)
         })
     }
 
     /// Notes an upload, this many seconds late.
     fn upload(&mut self, operation: &'static str, number: u64, late: u64) -> Outcome {
         let room = Usage { bytes: 1 << 20, blocks: 100 };
-        let staging = Staging { each: room, all: room, directories: room, all_directories: room, free: 1 << 30 };
+        let free = Usage { bytes: 1 << 30, blocks: 1000 };
+        let staging = Staging { each: room, all: room, directories: room, free };
         let (uploader, at, is_directory) = (principal()?, time()?.saturating_add(late), number.is_multiple_of(2));
         let upload = Upload { cid: block(number), uploader, size: 8, at, is_directory, staging };
         self.call(operation, |mempool| mempool.note_uploads(&[upload]).map(drop))
@@ -267,10 +256,11 @@ fn life() -> Outcome<Scene> {
 fn sweep(scene: &mut Scene) -> Outcome {
     let now = time()?;
     scene.call("mark", |mempool| mempool.mark_unneeded(&[(1, Some(now))]))?;
+    // Another call comes between, because the two marks together change nothing.
+    scene.upload("upload-again", 15, 0)?;
     scene.call("mark-needed", |mempool| mempool.mark_unneeded(&[(1, None)]))?;
     scene.call("release", |mempool| mempool.release(1, 10).map(drop))?;
     scene.call("removed", |mempool| mempool.removed(&[block(1)]))?;
-    scene.upload("upload-again", 15, 0)?;
     scene.upload("renew", 15, RENEWED)?;
     scene.upload("upload-ahead", 16, AHEAD)?;
     scene.call("redate", |mempool| mempool.redate(now.saturating_add(RENEWED), now, 10).map(drop))?;

@@ -367,4 +367,20 @@ mod tests {
         assert_eq!(classes("summary, laboratory").ok().map(ClassMask::bits), Some(5));
         assert!(classes("summary,everything").is_err());
     }
+    #[test]
+    fn keys_that_wait_are_said() -> Result<(), Box<dyn std::error::Error>> {
+        for keys_wait in [false, true] {
+            let answer = RevokeAnswer {
+                grantee: AccountIndex::new(2)?,
+                new_epochs: Vec::new(),
+                keys_wait,
+                operations: Vec::new(),
+            };
+            let mut out = Vec::new();
+            answer.write(&mut out)?;
+            assert_eq!(String::from_utf8(out)?.contains("no room for new keys"), keys_wait);
+            assert_eq!(serde_json::to_value(&answer)?.get("keys_wait").is_some(), keys_wait);
+        }
+        Ok(())
+    }
 }

@@ -19,6 +19,7 @@ use super::{
 use crate::{
     batch::PublicInputs,
     circuit::BatchCircuit,
+    processor::{UnsupportedProcessor, check_processor},
     statement::{BatchWitness, Violation, check_batch},
     version::CircuitVersion,
 };
@@ -48,6 +49,9 @@ impl std::fmt::Display for Stage {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProverError {
+    /// The processor cannot run this build.
+    #[error(transparent)]
+    Processor(#[from] UnsupportedProcessor),
     /// The cache folder cannot be used.
     #[error("cannot use the key cache {folder}: {source}")]
     Cache {
@@ -95,13 +99,14 @@ impl Prover {
     /// Reads the development setup and the keys from a folder, or generates them there.
     ///
     /// # Errors
-    /// [`ProverError::Cache`] if the folder cannot be used. [`ProverError::DoesNotFit`] if the version needs more rows. [`ProverError::ProofSystem`]
-    /// if halo2 fails.
+    /// [`ProverError::Processor`] if the processor cannot run this build. [`ProverError::Cache`] if the folder cannot be used.
+    /// [`ProverError::DoesNotFit`] if the version needs more rows. [`ProverError::ProofSystem`] if halo2 fails.
     pub fn load_or_generate(
         cache: &Path,
         version: CircuitVersion,
         mut on_progress: impl FnMut(Stage),
     ) -> Result<Self, ProverError> {
+        check_processor()?;
         let unusable = |source| ProverError::Cache { folder: cache.to_owned(), source };
         let circuit = BatchCircuit::blank(version);
         if !circuit.fits() {

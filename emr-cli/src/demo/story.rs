@@ -214,6 +214,7 @@ impl Stage {
             limits: emr_node::Limits::default(),
             origins: Vec::new(),
             prove: true,
+            memory: emr_rollup::prover::Prover::MEMORY,
             deploy: true,
         }
     }

@@ -15,7 +15,7 @@ use emr_rollup::{
     batch::{Prover as _, PublicInputs},
     circuit::BatchCircuit,
     primitive::field::Fr,
-    prover::{Prover, ProverError, Verifier, VerifyError, calldata, default_cache},
+    prover::{Halo2Axiom, Prover, ProverError, Verifier, VerifyError, calldata, default_cache},
     version::CircuitVersion,
 };
 use rand_chacha_03::{ChaCha20Rng, rand_core::SeedableRng};
@@ -72,6 +72,20 @@ fn proofs_hold_for_their_public_inputs_only() {
     assert!(matches!(verifier.verify(&public, short), Err(VerifyError::Length { .. })));
     let longer = [&proof[..], &[0; 32]].concat();
     assert!(matches!(verifier.verify(&public, &longer), Err(VerifyError::Length { .. })));
+}
+
+/// The oracle: halo2-axiom's own prover makes proofs with the same key.
+#[test]
+fn both_provers_prove_with_one_key() {
+    let prover = prover(SMALL);
+    let (witness, public) = honest(SMALL);
+    let circuit = BatchCircuit::new(&witness, &public);
+    let halo2_axiom = Halo2Axiom::load(&default_cache().unwrap(), SMALL).unwrap();
+    let (ours, theirs) = (prover.prove_circuit(&circuit, &public), halo2_axiom.prove_circuit(&circuit, &public));
+    let verifier = prover.verifier();
+    for proof in [ours.unwrap(), theirs.unwrap()] {
+        assert_eq!(verifier.verify(&public, &proof), Ok(()));
+    }
 }
 
 /// A prover that does not check its witness gets bytes that nobody accepts.

@@ -2,7 +2,8 @@
 //!
 //! An operation that is settled leaves the outbox, with the blocks of its record. So a lying node must not decide that it is settled. The patient's
 //! own grants, records and deletions are compared with the proved state. The records and deletions of others are compared with the data of the
-//! batch that the node names. A request for access has neither keys nor blocks that could be lost: there the node's word counts.
+//! batch that the node names, and so are a doctor's emergency grants. A request for access has neither keys nor blocks that could be lost:
+//! there the node's word counts.
 
 use std::{
     cmp::Ordering,
@@ -10,11 +11,11 @@ use std::{
 };
 
 use emr_chain::{SettlementLayer, Words};
-use emr_core::{AccountIndex, RecordSlot};
+use emr_core::{AccountIndex, RecordSlot, Uses};
 use emr_rollup::{
     batch::D2Entry,
-    operation::{Action, PutRecord, Rekey, SignedOperation, Tombstone},
-    state::leaf::{RecordLeaf, Target},
+    operation::{Action, BreakGlass, PutRecord, Rekey, SignedOperation, Tombstone},
+    state::leaf::{GrantLeaf, LeafHash, RecordLeaf, Target},
 };
 
 use crate::{client::Client, error::ClientError};
@@ -49,6 +50,11 @@ impl Client {
     ) -> Result<bool, ClientError> {
         let operation = &signed.operation;
         let own = operation.signer == operation.patient;
+        if let Action::BreakGlass(BreakGlass { slot, leaf, .. }) = operation.action {
+            // Nodes take no use of an emergency grant, so its slot counts none.
+            let leaf = GrantLeaf { uses: Uses::ZERO, ..leaf };
+            return self.is_in_batch(operation.patient, Target::Grant(slot), leaf.hash(), batch, on_l1).await;
+        }
         let Some((slot, leaf)) = written(&operation.action) else {
             return if own { self.is_in_force(signed).await } else { Ok(true) };
         };
@@ -64,6 +70,18 @@ impl Client {
                 Some(Ordering::Greater) => {}
             }
         }
+        self.is_in_batch(operation.patient, Target::Record(slot), leaf.hash(), batch, on_l1).await
+    }
+
+    /// Whether a batch on L1 wrote this leaf.
+    async fn is_in_batch(
+        &self,
+        patient: AccountIndex,
+        target: Target,
+        leaf: LeafHash,
+        batch: u64,
+        on_l1: &mut OnL1,
+    ) -> Result<bool, ClientError> {
         let entries = match on_l1.batches.entry(batch) {
             btree_map::Entry::Occupied(known) => known.into_mut(),
             btree_map::Entry::Vacant(free) => {
@@ -71,7 +89,7 @@ impl Client {
                 free.insert(settled.map(|settled| settled.content.d2).unwrap_or_default())
             }
         };
-        Ok(entries.iter().any(|words| wrote(words, operation.patient, slot, &leaf)))
+        Ok(entries.iter().any(|words| wrote(words, patient, target, leaf)))
     }
 
     /// The patient's records in the proved state. None if nothing of the patient is settled, or the node's list does not agree with L1.
@@ -90,7 +108,7 @@ impl Client {
 }
 
 /// Whether an entry of a batch says that this leaf was written.
-fn wrote(words: &Words, patient: AccountIndex, slot: RecordSlot, leaf: &RecordLeaf) -> bool {
+fn wrote(words: &Words, patient: AccountIndex, target: Target, leaf: LeafHash) -> bool {
     D2Entry::from_bytes(words)
-        .is_ok_and(|entry| entry.place == D2Entry::place_of(patient, Target::Record(slot)) && entry.leaf == leaf.hash())
+        .is_ok_and(|entry| entry.place == D2Entry::place_of(patient, target) && entry.leaf == leaf)
 }

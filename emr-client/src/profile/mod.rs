@@ -6,6 +6,7 @@
 //! | `device` | in place of `identity`, if the keys are in a device |
 //! | `profile.json` | node, Ethereum node, contract, account |
 //! | `versions.json` | the highest version ever signed for each grant slot, by the patient's account index at that time |
+//! | `emergencies.json` | the emergency grants of which the patient was told |
 //! | `outbox/` | operations that were signed and are not settled yet, and undelivered records |
 //! | `receipts/` | the hospital's receipts of operations that left the outbox |
 //! | `seen.json` | the newest final state that was seen on L1 |
@@ -19,9 +20,9 @@ pub(crate) mod durable;
 pub mod outbox;
 pub mod seen;
 mod settings;
+mod slot_versions;
 
 use std::{
-    collections::BTreeMap,
     fs::{self, File, TryLockError},
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
@@ -38,6 +39,7 @@ pub use durable::FileError;
 use outbox::Outbox;
 use seen::SeenState;
 pub use settings::{Hospital, Settings};
+use slot_versions::SlotVersions;
 
 /// The largest profile file that is read, in bytes.
 const MAX_FILE_BYTES: u64 = 64 * 1024;
@@ -86,7 +88,8 @@ pub struct Profile {
     disk: Disk,
     folder: PathBuf,
     settings: Mutex<Option<Settings>>,
-    versions: Mutex<BTreeMap<(AccountIndex, GrantSlot), Version>>,
+    versions: SlotVersions,
+    emergencies: SlotVersions,
     outbox: Outbox,
     seen: SeenState,
     _lock: File,
@@ -164,13 +167,10 @@ impl Profile {
             Err(TryLockError::WouldBlock) => return Err(ProfileError::InUse(folder.to_owned())),
             Err(TryLockError::Error(error)) => return Err(FileError::io(&path, error).into()),
         }
-        let versions: Vec<(AccountIndex, GrantSlot, Version)> =
-            durable::read_json(&versions_path(folder), MAX_FILE_BYTES)?.unwrap_or_default();
         Ok(Self {
             settings: Mutex::new(durable::read_json(&settings_path(folder), MAX_FILE_BYTES)?),
-            versions: Mutex::new(
-                versions.into_iter().map(|(account, slot, version)| ((account, slot), version)).collect(),
-            ),
+            versions: SlotVersions::open(&disk, folder.join("versions.json"))?,
+            emergencies: SlotVersions::open(&disk, folder.join("emergencies.json"))?,
             outbox: Outbox::open(&disk, &folder.join("outbox"))?,
             seen: SeenState::open(&disk, &folder.join("seen.json"))?,
             disk,
@@ -239,8 +239,7 @@ impl Profile {
 
     /// The highest version that was ever signed for a grant slot under this account index, or 0.
     pub fn highest_signed(&self, account: AccountIndex, slot: GrantSlot) -> Version {
-        let versions = self.versions.lock().unwrap_or_else(PoisonError::into_inner);
-        versions.get(&(account, slot)).copied().unwrap_or(Version::ZERO)
+        self.versions.get(account, slot)
     }
 
     /// Notes durably that a version is about to be signed for a grant slot of this account.
@@ -248,16 +247,19 @@ impl Profile {
     /// # Errors
     /// [`FileError`] if the file cannot be written.
     pub fn note_version(&self, account: AccountIndex, slot: GrantSlot, version: Version) -> Result<(), FileError> {
-        let mut known = self.versions.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.get(&(account, slot)).is_some_and(|known| version <= *known) {
-            return Ok(());
-        }
-        let mut versions = known.clone();
-        versions.insert((account, slot), version);
-        let list: Vec<_> = versions.iter().map(|((account, slot), version)| (account, slot, version)).collect();
-        durable::replace_json(&self.disk, &versions_path(&self.folder), &list)?;
-        *known = versions;
-        Ok(())
+        self.versions.raise(account, [(slot, version)]).map(drop)
+    }
+
+    /// Notes durably which emergency grants of this account were seen. Returns how many of them are new.
+    ///
+    /// # Errors
+    /// [`FileError`] if the file cannot be written.
+    pub fn note_emergencies(
+        &self,
+        account: AccountIndex,
+        slots: impl IntoIterator<Item = (GrantSlot, Version)>,
+    ) -> Result<usize, FileError> {
+        self.emergencies.raise(account, slots)
     }
 
     /// The outbox.
@@ -276,10 +278,6 @@ fn device_path(folder: &Path) -> PathBuf {
 
 fn settings_path(folder: &Path) -> PathBuf {
     folder.join("profile.json")
-}
-
-fn versions_path(folder: &Path) -> PathBuf {
-    folder.join("versions.json")
 }
 
 #[cfg(unix)]
@@ -328,12 +326,15 @@ mod tests {
         let (account, slot) = (AccountIndex::new(4)?, GrantSlot::new(64)?);
         profile.note_version(account, slot, Version::new(3)?)?;
         profile.note_version(account, slot, Version::new(2)?)?;
+        assert_eq!(profile.note_emergencies(account, [(slot, Version::new(1)?)])?, 1);
         drop(profile);
 
         let profile = Profile::open(folder.path())?;
         assert_eq!(profile.settings()?, settings("http://127.0.0.1:2"));
         assert_eq!(profile.highest_signed(account, slot), Version::new(3)?);
         assert_eq!(profile.highest_signed(account, GrantSlot::new(65)?), Version::ZERO);
+        assert_eq!(profile.note_emergencies(account, [(slot, Version::new(1)?)])?, 0);
+        assert_eq!(profile.note_emergencies(account, [(slot, Version::new(2)?)])?, 1);
         // Nothing was signed under another account index: the earlier versions do not count for it.
         assert_eq!(profile.highest_signed(AccountIndex::new(5)?, slot), Version::ZERO);
         assert!(profile.identity(&"wrong".into()).is_err());

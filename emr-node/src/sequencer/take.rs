@@ -105,6 +105,7 @@ impl Engine {
         }
         if place == Place::Ordinary {
             self.quotas.check_space(&self.mempool)?;
+            state.check_emergency(operation, self.clock.now())?;
         }
         let checked = match place {
             Place::Ordinary | Place::Reserved => {

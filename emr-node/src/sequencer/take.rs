@@ -17,6 +17,7 @@ use crate::{
     mempool::{Acknowledged, Principal, Sequence},
     request_error::RequestError,
     state::NodeState,
+    state::emergency::refusal,
     state::pointers::{self, CheckedPointer},
 };
 
@@ -105,14 +106,17 @@ impl Engine {
         }
         if place == Place::Ordinary {
             self.quotas.check_space(&self.mempool)?;
-            state.check_emergency(operation, self.clock.now())?;
         }
         let checked = match place {
             Place::Ordinary | Place::Reserved => {
                 let now = self.clock.now();
                 let earlier = earlier
                     .filter(|earlier| *earlier.signed() == submission.signed && earlier.is_current(&state.soft, now));
-                Some(earlier.map_or_else(|| state.soft.check(&submission.signed, now), Ok)?)
+                let check = || state.soft.check(&submission.signed, now).map_err(|why| refusal(operation, why.into()));
+                let checked = earlier.map_or_else(check, Ok)?;
+                // Only now is the signature checked: others must not learn which slots hold emergency grants.
+                state.check_emergency(operation, now)?;
+                Some(checked)
             }
             // The rest is checked on the state without the older Revoke. It takes time to build that state, so a forgery is refused first.
             Place::InsteadOf(_) => {

@@ -45,6 +45,19 @@ fn free(leaf: Option<&GrantLeaf>, now: UnixTime) -> Option<Version> {
     (over && leaf.version.next().is_ok()).then_some(leaf.version)
 }
 
+fn not_free() -> RequestError {
+    RequestError::new(RequestErrorKind::Stale, "the slot is not free, or has another version: ask for a slot again")
+}
+
+/// The refusal of an operation that the statement does not allow. A doctor does not learn whether a slot holds an emergency grant or has another
+/// version: so nobody can count the emergency grants of a patient by trying every slot.
+pub(crate) fn refusal(operation: &Operation, error: RequestError) -> RequestError {
+    match operation.action {
+        Action::BreakGlass(_) if error.kind == RequestErrorKind::Stale => not_free(),
+        _ => error,
+    }
+}
+
 fn slots() -> impl Iterator<Item = Result<GrantSlot, OutOfRange>> {
     (0..GrantSlot::FIRST_ORDINARY.get()).map(GrantSlot::new)
 }
@@ -79,7 +92,7 @@ impl NodeState {
         })
     }
 
-    /// Checks what the node demands of an emergency grant, and of the use of one, beyond the statement.
+    /// Checks what the node demands of an emergency grant, and of the use of one, beyond the statement. The statement allows the operation.
     ///
     /// # Errors
     /// [`RequestError`] that says what is wrong.
@@ -115,10 +128,7 @@ impl NodeState {
                     ));
                 }
                 if free(held(&slot), now).is_none() {
-                    return Err(RequestError::new(
-                        RequestErrorKind::Stale,
-                        format!("slot {slot} is not free: ask for another one"),
-                    ));
+                    return Err(not_free());
                 }
                 Ok(())
             }
@@ -161,5 +171,36 @@ impl NodeState {
             .filter(|(_, grant)| class.is_none_or(|class| grant.scope.contains(class)))
             .find(|(slot, grant)| self.history.left_of(patient, **slot, grant).is_some())
             .map(|(_, grant)| grant)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use emr_core::Uses;
+    use emr_rollup::{operation::revoked_leaf, primitive::field::Fr};
+
+    use super::*;
+
+    /// A batch takes the new grant at a time that may be half an hour before now. The old one must have ended by then.
+    #[test]
+    fn a_slot_is_free_when_its_grant_ended_before_every_time_of_the_next_batch() -> Result<(), OutOfRange> {
+        let (now, doctor) = (UnixTime::new(1_000_000)?, AccountIndex::new(7)?);
+        let held = |version, not_after| -> Result<_, OutOfRange> {
+            Ok(GrantLeaf {
+                grantee: Some(doctor),
+                rights: Rights::EMERGENCY,
+                scope: Class::Summary.into(),
+                not_after: UnixTime::new(not_after)?,
+                ..revoked_leaf(Uses::ZERO, Version::new(version)?, Fr::default())
+            })
+        };
+        let revoked = revoked_leaf(Uses::ZERO, Version::new(5)?, Fr::default());
+        assert_eq!(free(None, now), Some(Version::ZERO));
+        assert_eq!(free(Some(&revoked), now), Some(Version::new(5)?));
+        for (not_after, is_free) in [(1_000_000, false), (998_200, false), (998_199, true)] {
+            assert_eq!(free(Some(&held(3, not_after)?), now).is_some(), is_free, "{not_after}");
+        }
+        assert_eq!(free(Some(&held(Version::MAX, 1)?), now), None, "it has no next version");
+        Ok(())
     }
 }

@@ -113,8 +113,8 @@ pub async fn open(options: &Options, role: Role) -> Result<Client, Failure> {
     for line in summary(&resumed) {
         eprintln!("{line}");
     }
-    let settled = |resumed: &Resumed| matches!(resumed.fate, Fate::Settled { .. });
-    if role == Role::Patient && resumed.iter().any(|resumed| resumed.kind != Kind::PutRecord && settled(resumed)) {
+    let in_force = |resumed: &Resumed| matches!(resumed.fate, Fate::Settled { .. } | Fate::InForce);
+    if role == Role::Patient && resumed.iter().any(|resumed| resumed.kind != Kind::PutRecord && in_force(resumed)) {
         let repaired = client.repair_directory().await;
         if repaired?.is_some() {
             eprintln!("somebody whose access has ended still had keys for new records: new keys are on their way");

@@ -1,10 +1,14 @@
 //! Writes and reads records: the code that doctors and patients share.
 
-use emr_api::{OperationStatus, RecordSummary};
+use emr_api::RecordSummary;
 use std::{io::Write, path::Path, time::Duration};
 
 use emr_client::{
-    client::Client, flow::retrieve::Retrieved, flow::submit::Acknowledged, flow::upload::Written, verify::card::Card,
+    client::Client,
+    flow::retrieve::Retrieved,
+    flow::submit::{Acknowledged, Fate},
+    flow::upload::Written,
+    verify::card::Card,
 };
 use emr_core::{AccountIndex, Class, Reason, Record, RecordStatus, UnixTime, fhir};
 use emr_durable::Disk;
@@ -46,6 +50,9 @@ pub struct Promise {
     settle_by: UnixTime,
     #[serde(skip_serializing_if = "Option::is_none")]
     batch: Option<u64>,
+    /// L1 holds its effect, and the node names no batch.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    in_force: bool,
 }
 
 impl Promise {
@@ -57,6 +64,7 @@ impl Promise {
         let operation = &self.operation;
         match self.batch {
             Some(batch) => writeln!(out, "  settled in batch {batch} (operation {operation})"),
+            None if self.in_force => writeln!(out, "  in force on L1 (operation {operation})"),
             None => writeln!(out, "  acknowledged; in force when a batch settles it (operation {operation})"),
         }
     }
@@ -67,21 +75,21 @@ impl Promise {
 /// # Errors
 /// Fails if the node returns the operation, or does not answer.
 pub async fn promise(client: &Client, acknowledged: &Acknowledged, wait: bool) -> Result<Promise, Failure> {
-    let mut batch = None;
+    let (mut batch, mut in_force) = (None, false);
     if wait {
         let progress = Progress::start("waiting for a batch");
-        let status = client.wait_for(acknowledged.operation, POLL).await;
+        let fate = client.wait_for(acknowledged.operation, POLL).await;
         drop(progress);
-        match status? {
-            OperationStatus::Settled { batch: settled } => batch = Some(settled),
-            OperationStatus::Returned { reason } => {
+        match fate? {
+            Fate::Settled { batch: settled } => batch = Some(settled),
+            Fate::Returned { reason } => {
                 let kept = match acknowledged.signed.operation.action.kind() {
                     Kind::PutRecord => "; the record is kept here: see `outbox list`",
                     _ => "",
                 };
                 return Err(Failure::new(Exit::Refused, format!("the operation was returned: {reason}{kept}")));
             }
-            OperationStatus::Pending | OperationStatus::Sealed { .. } | OperationStatus::Replaced { .. } => {}
+            other => in_force = other == Fate::InForce,
         }
     }
     let receipt = &acknowledged.receipt;
@@ -90,6 +98,7 @@ pub async fn promise(client: &Client, acknowledged: &Acknowledged, wait: bool) -
         acknowledged: receipt.acknowledged,
         settle_by: receipt.settle_by,
         batch,
+        in_force,
     })
 }
 

@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// How often the patient's view is read while batches are settled between two reads.
-const READS: usize = 4;
+pub(crate) const READS: usize = 4;
 
 /// The patient's own view, with the directory opened. Its grants are those that the patient's own evidence shows, not those that the node
 /// claims.

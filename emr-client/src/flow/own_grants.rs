@@ -17,6 +17,7 @@ use emr_rollup::{
 use crate::{
     client::Client,
     error::ClientError,
+    flow::own_directory::READS,
     verify::light::{self, LightError},
 };
 
@@ -70,15 +71,21 @@ impl Client {
     pub(crate) async fn is_in_force(&self, signed: &SignedOperation) -> Result<bool, ClientError> {
         let Ok(Some((slot, leaf))) = signed.operation.action.signed_grant() else { return Ok(true) };
         let card = self.own_card().await?;
-        let (view, _) = self.patient_view(&card).await?;
-        match self.settled_grants(&view).await {
-            Ok(settled) => {
-                Ok(settled.grants.iter().any(|view| view.slot == slot && view.grant.version >= leaf.version))
+        for _ in 0..READS {
+            let (view, _) = self.patient_view(&card).await?;
+            match self.settled_grants(&view).await {
+                Ok(settled) => {
+                    return Ok(settled
+                        .grants
+                        .iter()
+                        .any(|view| view.slot == slot && view.grant.version >= leaf.version));
+                }
+                // A batch was settled between the two reads, or the node lies.
+                Err(ClientError::Light(_)) => {}
+                Err(error) => return Err(error),
             }
-            // A batch was settled between the two reads, or the node lies. It is asked again.
-            Err(ClientError::Light(_)) => Ok(false),
-            Err(error) => Err(error),
         }
+        Ok(false)
     }
 }
 

@@ -37,7 +37,7 @@ pub enum RekeyOutcome {
         /// The newest epoch.
         epoch: KeyEpoch,
         /// The node's promise.
-        acknowledged: Acknowledged,
+        acknowledged: Box<Acknowledged>,
     },
     /// It was under the newest epoch already.
     Current,
@@ -147,7 +147,7 @@ impl Client {
             blocks: sealed.blocks,
             ..Outgoing::plain(&own.card, operation, None)
         };
-        let acknowledged = self.hand_in(outgoing).await?;
+        let acknowledged = Box::new(self.hand_in(outgoing).await?);
         Ok(RekeyOutcome::Rekeyed { epoch: newest.epoch(), acknowledged })
     }
 }

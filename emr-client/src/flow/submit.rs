@@ -3,25 +3,22 @@
 
 use alloy::primitives::Address;
 use emr_api::receipt;
-use emr_api::{NamedEpoch, OperationStatus, Receipt, StoredAt, Submission};
+use emr_api::{NamedEpoch, Receipt, StoredAt, Submission};
 use emr_core::{Cid, GrantSlot, UnixTime, cid::codec_of};
-use emr_rollup::operation::{Action, Kind, Operation, OperationId, SignedOperation};
+use emr_rollup::operation::{Kind, Operation, OperationId, SignedOperation};
 
 pub use crate::flow::fate::{Fate, Resumed};
 use crate::{
     client::Client,
     error::ClientError,
-    flow::fate::{lost_revocation, other_owner},
+    flow::fate::lost_revocation,
     flow::on_l1::OnL1,
-    flow::owners::{Owners, Owning},
+    flow::owners::Owners,
     keys::{self, Keys},
     node::NodeError,
     profile::outbox::{Entry, NewEntry, Parties, Refusal},
     verify::card::CheckedCard,
 };
-
-/// How often the node may say that an operation is settled while the state on L1 does not hold it: the node may be ahead for a moment.
-const UNPROVEN: usize = 10;
 
 /// An operation that the node acknowledged: it promises to settle or return it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -142,10 +139,10 @@ impl Client {
     }
 
     /// Updates the outbox with what became of an operation.
-    fn conclude(&self, entry: &Entry, fate: &Fate) -> Result<(), ClientError> {
+    pub(crate) fn conclude(&self, entry: &Entry, fate: &Fate) -> Result<(), ClientError> {
         match fate {
             Fate::Acknowledged | Fate::Waiting => Ok(()),
-            Fate::Settled { .. } | Fate::Replaced { .. } => {
+            Fate::Settled { .. } | Fate::Replaced { .. } | Fate::InForce => {
                 Ok(self.profile.outbox().remove(entry.draft().operation)?)
             }
             Fate::Returned { reason } => self.give_up(entry, format!("it was returned: {reason}")),
@@ -154,7 +151,7 @@ impl Client {
         }
     }
 
-    async fn try_deliver(&self, entry: &Entry) -> Result<Acknowledged, ClientError> {
+    pub(crate) async fn try_deliver(&self, entry: &Entry) -> Result<Acknowledged, ClientError> {
         let submission = &entry.draft().submission;
         for block in entry.blocks() {
             let (cid, bytes) = block?;
@@ -240,136 +237,5 @@ impl Client {
             resumed.push(Resumed::of(&entry, fate));
         }
         Ok(resumed)
-    }
-
-    async fn fate(&self, entry: &Entry, owners: &mut Owners, on_l1: &mut OnL1) -> Result<Fate, ClientError> {
-        let lapsed = entry.has_lapsed(UnixTime::now());
-        match owners.of(self, entry).await? {
-            Owning::Same => {}
-            Owning::Other(account) => return Ok(other_owner(account)),
-            // Registrations that a reorganisation undid are mined again, often with the same index.
-            Owning::Nobody => return Ok(if lapsed { Fate::Lapsed } else { Fate::Waiting }),
-        }
-        let valid_until = entry.draft().submission.signed.operation.valid_until;
-        let waiting = || Fate::without_effect(valid_until, UnixTime::now());
-        if entry.receipt().is_some() {
-            let id = entry.draft().submission.signed.id(self.domain());
-            match self.node.operation(id).await {
-                Ok(OperationStatus::Settled { batch }) => {
-                    // L1 decides: a node's claim is no reason to remove a revocation, or a record with its blocks.
-                    let settled = self.is_settled(&entry.draft().submission.signed, batch, on_l1).await?;
-                    return Ok(if settled { Fate::Settled { batch } } else { waiting() });
-                }
-                Ok(OperationStatus::Returned { reason }) => return Ok(Fate::Returned { reason }),
-                // The entry stays until the state holds its effect or more, because the newer Revoke may still fail.
-                Ok(OperationStatus::Replaced { by }) if self.takes_place_of(by, entry) => {
-                    let settled = self.is_in_force(&entry.draft().submission.signed).await?;
-                    return Ok(if settled { Fate::Replaced { by } } else { waiting() });
-                }
-                // Only this participant can sign an operation that takes its place.
-                Ok(OperationStatus::Replaced { by }) => {
-                    let reason =
-                        format!("the node says that operation {by} took its place, which you did not sign after it");
-                    return Ok(Fate::Returned { reason });
-                }
-                Ok(OperationStatus::Pending | OperationStatus::Sealed { .. }) => return Ok(waiting()),
-                // The node lost an operation that it had promised to keep. Hand it in again.
-                Err(error) if error.is_not_found() => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        if lapsed {
-            return Ok(Fate::Lapsed);
-        }
-        self.delivery(entry, owners).await
-    }
-
-    /// Hands in an operation of an earlier run and tells what became of it.
-    async fn delivery(&self, entry: &Entry, owners: &mut Owners) -> Result<Fate, ClientError> {
-        match owners.of(self, entry).await? {
-            Owning::Same => {}
-            Owning::Other(account) => return Ok(other_owner(account)),
-            Owning::Nobody => return Ok(Fate::Waiting),
-        }
-        match self.try_deliver(entry).await {
-            Ok(_) => Ok(Fate::Acknowledged),
-            Err(error) if error.is_refusal() => Ok(Fate::Refused { reason: error.to_string() }),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Whether `newer` is an operation that this participant signed after `older` and that ends the same grant, at least as far and as long. The
-    /// entries are in the order of signing, so an operation cannot take its own place, and two cannot take each other's.
-    fn takes_place_of(&self, newer: OperationId, older: &Entry) -> bool {
-        let later =
-            self.profile.outbox().entries().into_iter().skip_while(|entry| entry.draft() != older.draft()).skip(1);
-        let Some(newer) = later.into_iter().find(|entry| entry.draft().operation == newer) else { return false };
-        let [newer, older] = [&newer, older].map(|entry| entry.draft().submission.signed.operation);
-        match (newer.action, older.action) {
-            (Action::Revoke(newest), Action::Revoke(oldest)) => {
-                (newer.patient, newest.slot) == (older.patient, oldest.slot)
-                    && newest.expected >= oldest.expected
-                    && newer.valid_until >= older.valid_until
-            }
-            _ => false,
-        }
-    }
-
-    /// Waits until an operation is settled or returned, asking every `interval`.
-    ///
-    /// # Errors
-    /// [`ClientError::NotInForce`] if the node says that it is settled and L1 does not hold it.
-    /// Other variants if the operation was returned or the node cannot be asked.
-    pub async fn wait_for(
-        &self,
-        operation: OperationId,
-        interval: std::time::Duration,
-    ) -> Result<OperationStatus, ClientError> {
-        let mut id = operation;
-        let mut unproven = 0;
-        loop {
-            let status = self.node.operation(id).await?;
-            if let OperationStatus::Replaced { by } = &status {
-                let entries = self.profile.outbox().entries();
-                let older = entries.iter().find(|entry| entry.draft().operation == id).cloned();
-                let follows = older.as_ref().is_some_and(|older| self.takes_place_of(*by, older));
-                if !follows {
-                    return Ok(OperationStatus::Returned {
-                        reason: "an operation that you did not sign after it took its place".to_owned(),
-                    });
-                }
-                id = *by;
-                tokio::time::sleep(interval).await;
-                continue;
-            }
-            let known = self.profile.outbox().entries().into_iter().find(|entry| entry.draft().operation == id);
-            match &status {
-                OperationStatus::Settled { batch } => {
-                    let signed = known.as_ref().map(|entry| entry.draft().submission.signed);
-                    let settled = match &signed {
-                        Some(signed) => self.is_settled(signed, *batch, &mut OnL1::default()).await?,
-                        None => true,
-                    };
-                    if settled {
-                        if let Some(entry) = &known {
-                            self.conclude(entry, &Fate::Settled { batch: *batch })?;
-                        }
-                        return Ok(status);
-                    }
-                    unproven += 1;
-                    if unproven == UNPROVEN {
-                        return Err(ClientError::NotInForce { batch: *batch });
-                    }
-                }
-                OperationStatus::Returned { reason } => {
-                    if let Some(entry) = &known {
-                        self.conclude(entry, &Fate::Returned { reason: reason.clone() })?;
-                    }
-                    return Ok(status);
-                }
-                _ => {}
-            }
-            tokio::time::sleep(interval).await;
-        }
     }
 }

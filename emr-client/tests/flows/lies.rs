@@ -182,7 +182,7 @@ async fn a_revocation_is_not_forgotten_for_one_that_took_its_place() -> TestResu
         proxy.set(move |request, answer| if request.starts_with(&path) { lie(request, answer) } else { None });
         let waited = patient.wait_for(operation, std::time::Duration::from_millis(10));
         let waited = tokio::time::timeout(std::time::Duration::from_secs(20), waited).await??;
-        assert!(matches!(waited, OperationStatus::Returned { .. }), "{waited:?}");
+        assert!(matches!(waited, Fate::Returned { .. }), "{waited:?}");
         assert!(kept(&patient, operation), "told, not forgotten");
     }
     Ok(())

@@ -4,6 +4,7 @@ mod admission;
 mod audit_pages;
 mod break_glass;
 mod card_device;
+mod chains;
 mod crash;
 mod everyday;
 mod faults;

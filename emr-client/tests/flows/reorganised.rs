@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// Takes somebody's data folder from one world to another.
-fn move_folder(person: Member, from: &Scene, to: &Scene) -> TestResult {
+pub(crate) fn move_folder(person: Member, from: &Scene, to: &Scene) -> TestResult {
     let (from, to) = (from.data_dir(person), to.data_dir(person));
     copy(&from, &to)
 }

@@ -26,6 +26,9 @@ pub(crate) struct Quotas {
     /// What a patient's key directories may take in staging, beside these limits, so that a Revoke finds room for its
     /// directory.
     pub(crate) staged_directories: Usage,
+    /// What the key directories of all patients together may take in staging while the disk is nearly full. The more of
+    /// it is used, the less a patient may have.
+    pub(crate) staged_directories_by_all: Usage,
     /// What one writer may use in the records of one patient. It is a quarter of the patient's space, so only four
     /// writers together can fill it.
     pub(crate) writer: Usage,
@@ -48,6 +51,7 @@ impl Quotas {
         staged: Usage { bytes: 2 * GIB, blocks: 16_384 },
         staged_by_all: Usage { bytes: 16 * GIB, blocks: 131_072 },
         staged_directories: Usage { bytes: 4 << 20, blocks: 16 },
+        staged_directories_by_all: Usage { bytes: 256 << 20, blocks: 4096 },
         writer: Usage { bytes: 2 * GIB, blocks: 32_768 },
         own: Usage { bytes: 4 * GIB, blocks: 65_536 },
         patient: Usage { bytes: 8 * GIB, blocks: 131_072 },
@@ -78,6 +82,7 @@ impl Quotas {
             each: self.staged,
             all: self.staged_by_all,
             directories: self.staged_directories,
+            all_directories: self.staged_directories_by_all,
             free: mempool.free_space()?.saturating_sub(self.kept_free),
         })
     }

@@ -131,6 +131,15 @@ impl Usage {
         Self { bytes: self.bytes.saturating_sub(bytes), blocks: self.blocks.saturating_sub(blocks) }
     }
 
+    /// One of `parts` equal parts.
+    const fn over(self, parts: u64) -> Self {
+        Self { bytes: self.bytes / parts, blocks: self.blocks / parts }
+    }
+
+    const fn times(self, times: u64) -> Self {
+        Self { bytes: self.bytes.saturating_mul(times), blocks: self.blocks.saturating_mul(times) }
+    }
+
     const fn row(self) -> (u64, u64) {
         (self.bytes, self.blocks)
     }

@@ -6,10 +6,10 @@ use redb::{ReadOnlyTable, ReadableTable, WriteTransaction};
 
 use super::{
     DOOMED, LAPSING, Mempool, MempoolError, NOBODY, Principal, PrincipalRow, REFERENCES, STAGED, STAGED_BY_ALL,
-    UPLOADS, Usage, cid, is_held, is_noted, twins,
+    UPLOADS, Usage, cid, damaged, is_held, is_noted, twins,
 };
 
-/// How old a note must be before another upload of the same block renews it. Seconds.
+/// How old a note must be before another upload of the same block renews it, if there is much space. Seconds.
 const RENEW_AFTER: u64 = 3600;
 
 /// A block that is about to be stored.
@@ -38,6 +38,9 @@ pub struct Staging {
     pub all: Usage,
     /// The key directories of one patient. They count in no other limit.
     pub directories: Usage,
+    /// While the disk is nearly full: the key directories of all patients together, from which follows how much one may
+    /// have.
+    pub all_directories: Usage,
     /// Free space on the disk, in bytes, without what is kept free. The blocks in staging take at most as much as they
     /// leave free.
     pub free: u64,
@@ -51,14 +54,40 @@ impl Staging {
 
     /// What one account may have, if all together have `used`. It is less if there is less space.
     fn of_each(&self, used: Usage) -> Usage {
-        let all = self.of_all(used);
-        let within = |quarters| used.bytes < all.bytes / 4 * quarters && used.blocks < all.blocks / 4 * quarters;
-        let part = match (within(2), within(3)) {
-            (true, _) => 1,
-            (false, true) => 8,
-            (false, false) => 32,
-        };
-        Usage { bytes: self.each.bytes / part, blocks: self.each.blocks / part }
+        self.each.over(part(used, self.of_all(used)))
+    }
+
+    /// What one patient's directories may take, if those of all patients take `used`. While the disk is nearly full, it
+    /// is less if there is less space, but one small directory at least.
+    fn of_directories(&self, used: Usage) -> Usage {
+        let part = if self.is_nearly_full() { part(used, self.all_directories) } else { 1 };
+        let each = self.directories.over(part);
+        Usage { blocks: each.blocks.max(1), ..each }
+    }
+
+    const fn is_nearly_full(&self) -> bool {
+        self.free == 0
+    }
+
+    /// Whether another upload of a block in staging renews its note, if all blocks of the purse together have `used`.
+    /// It does not if there is little space: nobody can keep space for ever that others need.
+    fn renews(&self, purse: Purse, used: Usage) -> bool {
+        match purse {
+            Purse::Blocks => part(used, self.of_all(used)) == 1,
+            Purse::Directories => !self.is_nearly_full() || part(used, self.all_directories) == 1,
+        }
+    }
+}
+
+/// By which number the share of one account is divided, if all together have `used` of `all`.
+const fn part(used: Usage, all: Usage) -> u64 {
+    let (half, more) = (all.over(4).times(2), all.over(4).times(3));
+    if used.bytes < half.bytes && used.blocks < half.blocks {
+        1
+    } else if used.bytes < more.bytes && used.blocks < more.blocks {
+        8
+    } else {
+        32
     }
 }
 
@@ -75,6 +104,13 @@ impl Purse {
             Self::Blocks => 0,
             Self::Directories => 1,
         }
+    }
+
+    fn from_code(code: u8) -> Result<Self, MempoolError> {
+        [Self::Blocks, Self::Directories]
+            .into_iter()
+            .find(|purse| purse.code() == code)
+            .ok_or_else(|| damaged("a block in no purse"))
     }
 }
 
@@ -120,6 +156,11 @@ fn give_back(transaction: &WriteTransaction, uploader: PrincipalRow, purse: u8, 
     Ok(())
 }
 
+/// How much all accounts together have in a purse.
+fn used_by_all(table: &impl ReadableTable<u8, (u64, u64)>, purse: Purse) -> Result<Usage, MempoolError> {
+    Ok(table.get(purse.code())?.map(|row| Usage::from(row.value())).unwrap_or_default())
+}
+
 /// Adds a block to what its uploader and all have in staging, if there is room.
 fn take_room(transaction: &WriteTransaction, upload: &Upload) -> Result<Result<Purse, Noted>, MempoolError> {
     let mut staged = transaction.open_table(STAGED)?;
@@ -129,14 +170,12 @@ fn take_room(transaction: &WriteTransaction, upload: &Upload) -> Result<Result<P
         let row = staged.get((uploader, purse.code()))?;
         Ok(row.map(|row| Usage::from(row.value())).unwrap_or_default().plus(upload.size, 1))
     };
-    let used = |purse: Purse| -> Result<Usage, MempoolError> {
-        Ok(by_all.get(purse.code())?.map(|row| Usage::from(row.value())).unwrap_or_default())
-    };
     let directories = of(Purse::Directories)?;
-    let (purse, own) = if upload.is_directory && directories.is_within(&staging.directories) {
+    let room = staging.of_directories(used_by_all(&by_all, Purse::Directories)?);
+    let (purse, own) = if upload.is_directory && directories.is_within(&room) {
         (Purse::Directories, directories)
     } else {
-        let (own, used) = (of(Purse::Blocks)?, used(Purse::Blocks)?);
+        let (own, used) = (of(Purse::Blocks)?, used_by_all(&by_all, Purse::Blocks)?);
         if !own.is_within(&staging.each) {
             return Ok(Err(Noted::TooMuch));
         }
@@ -145,7 +184,7 @@ fn take_room(transaction: &WriteTransaction, upload: &Upload) -> Result<Result<P
         }
         (Purse::Blocks, own)
     };
-    let all = used(purse)?.plus(upload.size, 1);
+    let all = used_by_all(&by_all, purse)?.plus(upload.size, 1);
     staged.insert((uploader, purse.code()), own.row())?;
     by_all.insert(purse.code(), all.row())?;
     Ok(Ok(purse))
@@ -158,7 +197,8 @@ fn note(transaction: &WriteTransaction, upload: &Upload) -> Result<(Noted, bool)
     let mut lapsing = transaction.open_table(LAPSING)?;
     let known = uploads.get((key, uploader))?.map(|row| row.value());
     if let Some((size, since, purse)) = known {
-        if at < since.saturating_add(RENEW_AFTER) {
+        let used = used_by_all(&transaction.open_table(STAGED_BY_ALL)?, Purse::from_code(purse)?)?;
+        if at < since.saturating_add(RENEW_AFTER) || !upload.staging.renews(Purse::from_code(purse)?, used) {
             return Ok((Noted::Yes, false));
         }
         lapsing.remove((since, key, uploader))?;
@@ -218,8 +258,7 @@ impl Mempool {
     /// # Errors
     /// [`MempoolError`].
     pub fn staged_by_all(&self) -> Result<Usage, MempoolError> {
-        let table = self.read()?.open_table(STAGED_BY_ALL)?;
-        Ok(table.get(Purse::Blocks.code())?.map(|row| Usage::from(row.value())).unwrap_or_default())
+        used_by_all(&self.read()?.open_table(STAGED_BY_ALL)?, Purse::Blocks)
     }
 
     /// Dates up to `limit` notes that are dated after `after` to `to`. Returns how many.
@@ -304,5 +343,36 @@ impl Mempool {
         }
         transaction.commit()?;
         Ok(lapsed.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+
+    fn staging(free: u64) -> Staging {
+        let (each, all) = (Usage { bytes: 2048 * MIB, blocks: 16_384 }, Usage { bytes: 16_384 * MIB, blocks: 131_072 });
+        let (directories, all_directories) =
+            (Usage { bytes: 4 * MIB, blocks: 16 }, Usage { bytes: 256 * MIB, blocks: 4096 });
+        Staging { each, all, directories, all_directories, free }
+    }
+
+    /// How many patients are needed to use up the space for directories, if each takes all that they may.
+    fn patients_who_fill(staging: &Staging) -> usize {
+        let mut used = Usage::default();
+        let takes = || {
+            let each = staging.of_directories(used);
+            used = used.plus(each.bytes, each.blocks);
+            used.is_within(&staging.all_directories).then_some(())
+        };
+        std::iter::from_fn(takes).take(10_000).count()
+    }
+
+    #[test]
+    fn few_patients_cannot_use_up_the_space_for_directories() {
+        assert_eq!(patients_who_fill(&staging(0)), 32 + 128 + 512);
+        assert_eq!(patients_who_fill(&staging(1)), 64, "with space on the disk, nobody has less");
     }
 }

@@ -111,3 +111,53 @@ async fn there_is_room_for_a_few_directories_of_each_patient() -> Outcome {
     scene.revoke(64).await?;
     Ok(())
 }
+
+/// Uploads these blocks, or uploads them again.
+async fn upload_again(scene: &Scene, who: u64, blocks: u8) -> Outcome {
+    for number in 0..blocks {
+        scene.upload_as(who, Codec::Raw, &[number], 10).await?;
+    }
+    Ok(())
+}
+
+/// Somebody uploads the same blocks again, so that they do not lapse. This works only while there is much space.
+#[tokio::test]
+async fn space_that_others_need_is_not_kept_by_uploading_again() -> Outcome {
+    for (blocks, kept) in [(31, true), (32, false)] {
+        let mut scene = Scene::new(small()).await?;
+        upload_again(&scene, DOCTORS[0], blocks).await?;
+        scene.pass(12);
+        upload_again(&scene, DOCTORS[0], blocks).await?;
+        // A day after the first upload, and half a day after the second.
+        scene.pass(13);
+        scene.sweep().await?;
+        let left = scene.engine.mempool.staged_by_all()?.blocks;
+        assert_eq!(left, if kept { u64::from(blocks) } else { 0 });
+    }
+    Ok(())
+}
+
+/// While the disk is nearly full, a patient does not keep the space for directories by uploading theirs again every hour.
+#[tokio::test]
+async fn space_for_directories_is_not_kept_on_a_full_disk() -> Outcome {
+    for (together, kept) in [(8, true), (4, false)] {
+        let together = Usage { bytes: 1 << 30, blocks: together };
+        let mut scene = Scene::new(Quotas { staged_directories_by_all: together, ..small() }).await?;
+        scene.fill_disk();
+        let directories = [0; 2].map(|_| PatientDirectory::create(people().patient.identity.rsa()));
+        let mut cids = Vec::new();
+        for _ in 0..2 {
+            for directory in &directories {
+                let bytes = directory.published().to_bytes();
+                cids.push(scene.upload_as(PATIENT, Codec::DagCbor, bytes, bytes.len() as u64).await?);
+            }
+            scene.pass(1);
+        }
+        // Two hours after the first upload, and an hour after the second.
+        scene.sweep().await?;
+        for cid in cids {
+            assert_eq!(scene.engine.mempool.uploaded(&cid, &scene.principal(PATIENT))?, kept);
+        }
+    }
+    Ok(())
+}

@@ -6,7 +6,7 @@ use emr_rollup::operation::MAX_EMERGENCY;
 use crate::{
     client::Client,
     error::ClientError,
-    flow::light_check::Depth,
+    flow::{light_check::Depth, owners::owned},
     verify::{emergency::OpenEmergency, light::VerifiedLeaves},
 };
 
@@ -36,10 +36,11 @@ impl Client {
     /// # Errors
     /// [`ClientError`] if the node or L1 cannot be asked, the node's answer does not hold, or the profile cannot be written.
     pub async fn new_emergencies(&self) -> Result<usize, ClientError> {
-        let (view, _) = self.patient_view(&self.own_card().await?).await?;
+        let card = self.own_card().await?;
+        let (view, _) = self.patient_view(&card).await?;
         let settled = self.settled_grants(&view).await?;
         let emergencies = settled.grants.iter().filter(|view| view.grant.rights == Rights::EMERGENCY);
         let slots = emergencies.map(|view| (view.slot, view.grant.version));
-        Ok(self.profile.note_emergencies(view.patient, slots)?)
+        Ok(self.profile.note_emergencies(owned(&card), slots)?)
     }
 }

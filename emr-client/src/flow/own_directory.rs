@@ -14,6 +14,7 @@ use crate::{
     client::{Client, random_element},
     error::ClientError,
     flow::fate::lost_revocation,
+    flow::owners::owned,
     flow::submit::{Acknowledged, Outgoing},
     keys,
     verify::card::CheckedCard,
@@ -172,9 +173,9 @@ impl Client {
         let Next { commitment: directory_after, cid: directory, blocks } = own.next();
         let known =
             own.view.grants.iter().find(|view| view.slot == slot).map_or(Version::ZERO, |view| view.grant.version);
-        let expected = self.profile.highest_signed(own.card.account(), slot).max(known);
+        let expected = self.profile.highest_signed(owned(&own.card), slot).max(known);
         let version = expected.next().map_err(|error| ClientError::Malformed(error.to_string()))?;
-        self.profile.note_version(own.card.account(), slot, version)?;
+        self.profile.note_version(owned(&own.card), slot, version)?;
         let leaf_salt = random_element();
         let action =
             Action::Revoke(Revoke { slot, expected, leaf_salt, directory_before: own.before, directory_after });

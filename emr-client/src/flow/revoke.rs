@@ -16,6 +16,7 @@ use crate::{
     error::ClientError,
     flow::grant::GrantError,
     flow::own_directory::{Next, Own},
+    flow::owners::owned,
     flow::submit::{Acknowledged, Others, Outgoing},
 };
 
@@ -128,7 +129,7 @@ impl Client {
                 (Action::SetGrant(SetGrant { slot, expected, leaf, directory_before, directory_after }), version)
             }
             None => {
-                let expected = self.profile.highest_signed(own.card.account(), slot).max(view.grant.version);
+                let expected = self.profile.highest_signed(owned(&own.card), slot).max(view.grant.version);
                 let leaf_salt = random_element();
                 (
                     Action::Revoke(Revoke { slot, expected, leaf_salt, directory_before, directory_after }),
@@ -136,7 +137,7 @@ impl Client {
                 )
             }
         };
-        self.profile.note_version(own.card.account(), slot, version)?;
+        self.profile.note_version(owned(&own.card), slot, version)?;
         let operation = self.operation(&own.card, action).await?;
         let plain = Outgoing::plain(&own.card, operation, None);
         Ok(if first { Outgoing { directory, blocks, ..plain } } else { plain })

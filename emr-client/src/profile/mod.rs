@@ -5,7 +5,7 @@
 //! | `identity` | the encrypted identity file |
 //! | `device` | in place of `identity`, if the keys are in a device |
 //! | `profile.json` | node, Ethereum node, contract, account |
-//! | `versions.json` | the highest version ever signed for each grant slot, by the patient's account index at that time |
+//! | `versions.json` | the highest version ever signed for each grant slot of a patient: account index, owner, slot, version |
 //! | `emergencies.json` | the emergency grants of which the patient was told |
 //! | `outbox/` | operations that were signed and are not settled yet, and undelivered records |
 //! | `receipts/` | the hospital's receipts of operations that left the outbox |
@@ -17,12 +17,13 @@
 //! grant that the patient signed and that is neither settled nor lapsed could take effect after the Revoke.
 
 pub(crate) mod durable;
+mod emergencies;
 pub mod outbox;
 pub mod seen;
 mod settings;
-mod slot_versions;
 
 use std::{
+    collections::BTreeMap,
     fs::{self, File, TryLockError},
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
@@ -34,15 +35,18 @@ use emr_core::{AccountIndex, GrantSlot, Version};
 use emr_crypto::{Identity, IdentityFile, IdentityFileError, Overwrite, ScryptCost};
 use emr_durable::Disk;
 use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
 
 pub use durable::FileError;
+use emergencies::KnownEmergencies;
 use outbox::Outbox;
 use seen::SeenState;
 pub use settings::{Hospital, Settings};
-use slot_versions::SlotVersions;
 
 /// The largest profile file that is read, in bytes.
 const MAX_FILE_BYTES: u64 = 64 * 1024;
+/// The largest `versions.json` that is read, in bytes. A patient's 960 slots take about 150,000.
+const MAX_VERSIONS_BYTES: u64 = 16 << 20;
 
 /// Why a profile cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -79,6 +83,15 @@ pub enum ProfileError {
     File(#[from] FileError),
 }
 
+/// A patient's account under its owner. The account index alone is not enough: when L1 reorganises, it can get another owner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct OwnedAccount {
+    /// The index.
+    pub account: AccountIndex,
+    /// The owner's Ethereum address.
+    pub owner: Address,
+}
+
 /// An open data folder. Until this is dropped, neither another process nor this one can open the folder again. Tasks of
 /// one process share it.
 ///
@@ -88,8 +101,8 @@ pub struct Profile {
     disk: Disk,
     folder: PathBuf,
     settings: Mutex<Option<Settings>>,
-    versions: SlotVersions,
-    emergencies: SlotVersions,
+    versions: Mutex<BTreeMap<(OwnedAccount, GrantSlot), Version>>,
+    emergencies: KnownEmergencies,
     outbox: Outbox,
     seen: SeenState,
     _lock: File,
@@ -167,10 +180,11 @@ impl Profile {
             Err(TryLockError::WouldBlock) => return Err(ProfileError::InUse(folder.to_owned())),
             Err(TryLockError::Error(error)) => return Err(FileError::io(&path, error).into()),
         }
+        let versions: Vec<Signed> = durable::read_json(&versions_path(folder), MAX_VERSIONS_BYTES)?.unwrap_or_default();
         Ok(Self {
             settings: Mutex::new(durable::read_json(&settings_path(folder), MAX_FILE_BYTES)?),
-            versions: SlotVersions::open(&disk, folder.join("versions.json"))?,
-            emergencies: SlotVersions::open(&disk, folder.join("emergencies.json"))?,
+            versions: Mutex::new(versions.into_iter().map(Signed::entry).collect()),
+            emergencies: KnownEmergencies::open(&disk, folder.join("emergencies.json"))?,
             outbox: Outbox::open(&disk, &folder.join("outbox"))?,
             seen: SeenState::open(&disk, &folder.join("seen.json"))?,
             disk,
@@ -237,34 +251,64 @@ impl Profile {
         &self.seen
     }
 
-    /// The highest version that was ever signed for a grant slot under this account index, or 0.
-    pub fn highest_signed(&self, account: AccountIndex, slot: GrantSlot) -> Version {
-        self.versions.get(account, slot)
+    /// The highest version that was ever signed for a grant slot of this patient, or 0.
+    pub fn highest_signed(&self, patient: OwnedAccount, slot: GrantSlot) -> Version {
+        let versions = self.versions.lock().unwrap_or_else(PoisonError::into_inner);
+        versions.get(&(patient, slot)).copied().unwrap_or(Version::ZERO)
     }
 
-    /// Notes durably that a version is about to be signed for a grant slot of this account.
+    /// Notes durably that a version is about to be signed for a grant slot of this patient.
     ///
     /// # Errors
     /// [`FileError`] if the file cannot be written.
-    pub fn note_version(&self, account: AccountIndex, slot: GrantSlot, version: Version) -> Result<(), FileError> {
-        self.versions.raise(account, [(slot, version)]).map(drop)
+    pub fn note_version(&self, patient: OwnedAccount, slot: GrantSlot, version: Version) -> Result<(), FileError> {
+        let mut known = self.versions.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.get(&(patient, slot)).is_some_and(|known| version <= *known) {
+            return Ok(());
+        }
+        let mut versions = known.clone();
+        versions.insert((patient, slot), version);
+        let list: Vec<_> = versions.iter().map(|(of, version)| Signed::of(*of, *version)).collect();
+        durable::replace_json(&self.disk, &versions_path(&self.folder), &list)?;
+        *known = versions;
+        Ok(())
     }
 
-    /// Notes durably which emergency grants of this account were seen. Returns how many of them are new.
+    /// Notes durably which emergency grants of this patient were seen. Returns how many of them are new.
     ///
     /// # Errors
     /// [`FileError`] if the file cannot be written.
     pub fn note_emergencies(
         &self,
-        account: AccountIndex,
-        slots: impl IntoIterator<Item = (GrantSlot, Version)>,
+        patient: OwnedAccount,
+        grants: impl IntoIterator<Item = (GrantSlot, Version)>,
     ) -> Result<usize, FileError> {
-        self.emergencies.raise(account, slots)
+        self.emergencies.note(patient, grants)
     }
 
     /// The outbox.
     pub const fn outbox(&self) -> &Outbox {
         &self.outbox
+    }
+}
+
+/// An entry of `versions.json`. JSON.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Signed {
+    account: AccountIndex,
+    owner: Address,
+    slot: GrantSlot,
+    version: Version,
+}
+
+impl Signed {
+    const fn of((patient, slot): (OwnedAccount, GrantSlot), version: Version) -> Self {
+        Self { account: patient.account, owner: patient.owner, slot, version }
+    }
+
+    const fn entry(self) -> ((OwnedAccount, GrantSlot), Version) {
+        ((OwnedAccount { account: self.account, owner: self.owner }, self.slot), self.version)
     }
 }
 
@@ -278,6 +322,10 @@ fn device_path(folder: &Path) -> PathBuf {
 
 fn settings_path(folder: &Path) -> PathBuf {
     folder.join("profile.json")
+}
+
+fn versions_path(folder: &Path) -> PathBuf {
+    folder.join("versions.json")
 }
 
 #[cfg(unix)]
@@ -323,20 +371,28 @@ mod tests {
         assert!(matches!(profile.settings(), Err(ProfileError::NotJoined(_))));
         profile.join(settings("http://127.0.0.1:1"))?;
         profile.join(settings("http://127.0.0.1:2"))?;
-        let (account, slot) = (AccountIndex::new(4)?, GrantSlot::new(64)?);
-        profile.note_version(account, slot, Version::new(3)?)?;
-        profile.note_version(account, slot, Version::new(2)?)?;
-        assert_eq!(profile.note_emergencies(account, [(slot, Version::new(1)?)])?, 1);
+        let owned = |account, owner| -> Result<_, emr_core::OutOfRange> {
+            Ok(OwnedAccount { account: AccountIndex::new(account)?, owner: Address::repeat_byte(owner) })
+        };
+        let (patient, slot) = (owned(4, 1)?, GrantSlot::new(64)?);
+        profile.note_version(patient, slot, Version::new(3)?)?;
+        profile.note_version(patient, slot, Version::new(2)?)?;
+        let emergency =
+            |slot, version| -> Result<_, emr_core::OutOfRange> { Ok((GrantSlot::new(slot)?, Version::new(version)?)) };
+        assert_eq!(profile.note_emergencies(patient, [emergency(0, 1)?, emergency(9, 1)?])?, 2);
         drop(profile);
 
         let profile = Profile::open(folder.path())?;
         assert_eq!(profile.settings()?, settings("http://127.0.0.1:2"));
-        assert_eq!(profile.highest_signed(account, slot), Version::new(3)?);
-        assert_eq!(profile.highest_signed(account, GrantSlot::new(65)?), Version::ZERO);
-        assert_eq!(profile.note_emergencies(account, [(slot, Version::new(1)?)])?, 0);
-        assert_eq!(profile.note_emergencies(account, [(slot, Version::new(2)?)])?, 1);
-        // Nothing was signed under another account index: the earlier versions do not count for it.
-        assert_eq!(profile.highest_signed(AccountIndex::new(5)?, slot), Version::ZERO);
+        assert_eq!(profile.highest_signed(patient, slot), Version::new(3)?);
+        assert_eq!(profile.highest_signed(patient, GrantSlot::new(65)?), Version::ZERO);
+        assert_eq!(profile.note_emergencies(patient, [emergency(0, 1)?, emergency(9, 1)?])?, 0);
+        assert_eq!(profile.note_emergencies(patient, [emergency(0, 1)?, emergency(9, 2)?])?, 1);
+        assert_eq!(profile.note_emergencies(owned(4, 2)?, [emergency(0, 1)?])?, 1, "another patient's");
+        // Nothing was signed under another account index, or for another owner of this one: the earlier versions do not count there.
+        for other in [owned(5, 1)?, owned(4, 2)?] {
+            assert_eq!(profile.highest_signed(other, slot), Version::ZERO);
+        }
         assert!(profile.identity(&"wrong".into()).is_err());
         assert_eq!(profile.identity(&"correct horse".into())?.role(), Role::Patient);
 

@@ -11,7 +11,7 @@ use emr_client::{
     profile::Profile,
     verify::card::Card,
 };
-use emr_core::{ClassMask, Key, Record, Rights, Role, UnixTime, Value};
+use emr_core::{AccountIndex, ClassMask, Key, Record, Rights, Role, UnixTime, Value};
 use emr_crypto::{Identity, ScryptCost};
 use emr_devnet::EmbeddedChain;
 use emr_node::{Limits, Node, NodeConfig, ProverConfig, RunningNode};
@@ -177,6 +177,11 @@ pub(crate) fn record(text: &str) -> Record {
     let key: Key = "Observation.note.0.text".parse().expect("a key");
     record.insert(key, Value::Text(text.to_owned())).expect("room");
     record
+}
+
+/// What the patient's `versions.json` holds when they have signed this version of their first grant.
+pub(crate) fn signed_versions(patient: AccountIndex, version: u64) -> serde_json::Value {
+    serde_json::json!([{ "account": patient, "owner": PATIENT.address(), "slot": 64, "version": version }])
 }
 
 /// The card as another person gets it, through JSON.

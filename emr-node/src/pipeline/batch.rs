@@ -164,7 +164,7 @@ impl Pipeline {
         }
         self.note(BatchRecord { stage: BatchStage::Sent(proof), ..record.clone() }).await?;
         let outcome = {
-            let _turn = self.l1_turn.to_settle().await;
+            let _sending = self.l1_lock.to_settle().await;
             l1::settle(&self.follower.rollup, proven).await
         };
         // L1 decides what is settled, no matter what the Ethereum node answered.

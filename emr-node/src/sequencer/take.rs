@@ -137,7 +137,7 @@ impl Engine {
     /// Whether an operation executes on the state without the older one. This does not run as the writer: it takes long, and a signer can repeat
     /// a failing try at no cost.
     async fn try_replacement(self: &Arc<Self>, older: Sequence, signed: SignedOperation) -> Result<(), RequestError> {
-        let _turn = self.replacements.turn().await?;
+        let _permit = self.replacements.permit().await?;
         let engine = Arc::clone(self);
         let now = self.clock.now();
         let tried = tokio::task::spawn_blocking(move || engine.without(older).soft.check(&signed, now).map(drop));

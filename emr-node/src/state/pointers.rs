@@ -117,7 +117,7 @@ pub(crate) async fn check_epoch(
 }
 
 /// Checks what a submission points to, and pins it. Every block is read and hashed. The walk over a record's blocks has limits, and waits
-/// for a turn. An operation without a walk, above all a Revoke, does not wait for walks.
+/// for a permit. An operation without a walk, above all a Revoke, does not wait for walks.
 pub(crate) async fn check(
     submission: &Submission,
     signer: &Principal,
@@ -135,7 +135,7 @@ pub(crate) async fn check(
             if emr_core::cid::codec_of(&manifest).is_ok_and(|codec| codec != Codec::DagCbor) {
                 return Err(RequestError::refused("a record's manifest is a DAG-CBOR block"));
             }
-            let _turn = walks.turn(operation.signer).await?;
+            let _permit = walks.permit(operation.signer).await?;
             let dag = walk(blockstore.as_ref(), &manifest, &DagLimits::default()).await?;
             let part_of = BlockReference::Record { patient, slot, class: leaf.class };
             let used = in_use.take(&dag.cids).await;

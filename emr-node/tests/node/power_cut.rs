@@ -18,7 +18,7 @@ use emr_rollup::{batch::PublicInputs, primitive::field::Fr};
 use proptest::prelude::*;
 
 use crate::{
-    mempool::{anchor, domain, operation},
+    mempool::{acknowledged, anchor, domain},
     stage::Outcome,
 };
 
@@ -155,25 +155,13 @@ impl Scene {
     }
 
     fn acknowledge(&mut self, number: u64) -> Outcome {
-        let signed = operation(number)?;
-        let (acknowledged, settle_by) = (time()?, time()?);
-        let patient = principal()?;
-        let kept = Acknowledged {
-            signed,
-            signer: patient,
-            patient,
-            acknowledged,
-            settle_by,
-            reserved: None,
-            replaced: 0,
-            status: OperationStatus::Pending,
-        };
+        let (kept, patient) = (acknowledged(number)?, principal()?);
         let part_of = BlockReference::Record { patient, slot: RecordSlot::new(0)?, class: Class::Summary };
         let blocks = Referenced { part_of: Some(part_of), cids: vec![block(number)] };
         let pointer = ([number as u8; 32], Pointer::Directory(block(number)));
         self.upload("upload", number, 0)?;
         self.call("acknowledge", |mempool| {
-            mempool.acknowledge(signed.id(domain()), &kept, Some(&pointer), &blocks, None).map(drop)
+            mempool.acknowledge(kept.signed.id(domain()), &kept, Some(&pointer), &blocks, None).map(drop)
         })
     }
 

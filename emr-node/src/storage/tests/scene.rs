@@ -232,7 +232,7 @@ impl Scene {
     /// Sweeps until there is nothing more to do at once.
     pub(super) async fn sweep(&mut self) -> Outcome {
         for _ in 0..1000 {
-            if !self.sweep.turn(&self.engine, self.now).await? {
+            if !self.sweep.round(&self.engine, self.now).await? {
                 return Ok(());
             }
         }

@@ -89,7 +89,7 @@ async fn a_submission_keeps_the_sweep_off_its_blocks() -> Outcome {
     let (engine, now) = (Arc::clone(&scene.engine), scene.now);
     let (written, swept) = tokio::join!(scene.write(DOCTOR, 0, &blocks), async {
         store.reached().await;
-        let swept = sweep.turn(&engine, now.saturating_add(25 * 3600)).await;
+        let swept = sweep.round(&engine, now.saturating_add(25 * 3600)).await;
         store.go();
         swept
     });

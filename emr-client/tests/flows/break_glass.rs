@@ -48,7 +48,7 @@ async fn a_patient_with_a_live_emergency_grant_goes_on() -> TestResult {
 
     scene.next_batch().await?;
     let status = stranger.wait_for(opened.acknowledged.operation, Duration::from_millis(50)).await?;
-    assert_eq!(status, OperationStatus::Settled { batch: 1 });
+    assert_eq!(status, Fate::Settled { batch: 1 });
     assert_eq!(stranger.profile().outbox().entries(), []);
     let again = stranger.break_glass(&card, &TERMS).await;
     assert!(again.as_ref().is_err_and(|error| error.to_string().contains("you hold an emergency grant")), "{again:?}");

@@ -104,7 +104,7 @@ async fn a_doctor_learns_one_free_slot_and_nobody_else_does() -> Outcome {
 
     // Above the rate, the node waits.
     let mut refused = None;
-    for _ in 0..12 {
+    for _ in 0..30 {
         if let Err(error) = doctor.emergency_slot(patient).await {
             refused = Some(error.code);
             break;
@@ -209,21 +209,20 @@ async fn a_doctor_has_few_of_them_and_the_patient_ends_each_at_once() -> Outcome
 
     // The patient ends it before any batch. The doctor may open another one: it is on record again.
     patient.end(slot_of(&first)).await??;
-    assert_ne!(slot_of(&doctor.opened(account, Class::Laboratory).await?), slot_of(&first), "it waits for its Revoke");
     doctor.opened(account, Class::Summary).await?;
+    doctor.opened(account, Class::Laboratory).await?;
     let last = doctor.opened(account, Class::Imaging).await?;
     let none_left = "within 24 hours";
     let refused = doctor.emergency_slot(account).await.expect_err("four in a day");
     assert!(refused.code == "refused" && refused.message.contains(none_left), "{refused}");
     // The same at the hand-in, and for another patient it does not count yet.
-    let version = Version::new(2)?;
-    let ended = EmergencySlot { slot: slot_of(&first), version };
+    patient.end(slot_of(&last)).await??;
+    let ended = EmergencySlot { slot: slot_of(&last), version: Version::new(2)? };
     let fifth = doctor.break_glass(account, &doctor.terms(ended, Class::Medication))?;
     assert_eq!(code(doctor.submit(&fifth).await), "refused");
     doctor.opened(scene.accounts.other, Class::Summary).await?;
 
     // What was ended counts, also after a restart: a doctor does not fill an audit chain.
-    patient.end(slot_of(&last)).await??;
     let scene = scene.restart().await?;
     let refused = scene.doctor.emergency_slot(account).await.expect_err("four in a day");
     assert!(refused.message.contains(none_left), "{refused}");

@@ -88,7 +88,7 @@ const JOBS_PER_MINUTE: u32 = 60;
 const PROOFS_PER_MINUTE: u32 = 12;
 
 /// Requests for the slot of an emergency grant per minute and account. The burst is half as many.
-const EMERGENCIES_PER_MINUTE: u32 = 12;
+const EMERGENCIES_PER_MINUTE: u32 = 30;
 
 /// Counts requests and enforces the limits.
 #[derive(Debug)]

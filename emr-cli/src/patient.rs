@@ -316,7 +316,7 @@ async fn revoke(
         operations.push(records::promise(client, acknowledged, wait).await?);
     }
     let new_epochs = revoked.new_epochs.classes().collect();
-    print(&RevokeAnswer { grantee: revoked.grantee, new_epochs, operations }, json)
+    print(&RevokeAnswer { grantee: revoked.grantee, new_epochs, keys_wait: revoked.keys_wait, operations }, json)
 }
 
 #[derive(Debug, Serialize)]
@@ -344,12 +344,18 @@ impl Answer for GrantAnswer {
 struct RevokeAnswer {
     grantee: AccountIndex,
     new_epochs: Vec<Class>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    keys_wait: bool,
     operations: Vec<records::Promise>,
 }
 
 impl Answer for RevokeAnswer {
     fn write(&self, out: &mut dyn Write) -> std::io::Result<()> {
         writeln!(out, "access of account {} revoked; classes with new keys: {}", self.grantee, self.new_epochs.len())?;
+        if self.keys_wait {
+            let wait = "the node has no room for new keys now: until a later command has published them, do not let anyone write new records";
+            writeln!(out, "{wait}")?;
+        }
         writeln!(out, "what was read, or kept as ciphertext with its keys, cannot be taken back")?;
         self.operations.iter().try_for_each(|promise| promise.write(out))
     }

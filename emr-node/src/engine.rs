@@ -20,7 +20,7 @@ use crate::{
     request_error::RequestError,
     sequencer::{Replacements, Walks},
     state::NodeState,
-    storage::{InUse, Notes, quota::Quotas},
+    storage::{InUse, Notes, Space, quota::Quotas},
     tasks::Tasks,
 };
 
@@ -48,6 +48,8 @@ pub(crate) struct Engine {
     /// Uploads that wait for their notes.
     pub(crate) notes: Notes,
     pub(crate) quotas: Quotas,
+    /// What is free on the disks.
+    pub(crate) space: Space,
     /// Why only Revokes are accepted: L1 shows something that this node cannot follow.
     halted: RwLock<Option<String>>,
     /// A writer panicked: the state may differ from the file.
@@ -101,6 +103,7 @@ impl Engine {
             in_use: Arc::default(),
             notes: Notes::default(),
             quotas,
+            space: Space::default(),
             halted: RwLock::new(None),
             panicked: AtomicBool::new(false),
             tasks: Arc::default(),

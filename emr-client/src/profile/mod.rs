@@ -10,6 +10,7 @@
 //! | `outbox/` | operations that were signed and are not settled yet, and undelivered records |
 //! | `receipts/` | the hospital's receipts of operations that left the outbox |
 //! | `seen.json` | the newest final state that was seen on L1 |
+//! | `keys-wait` | empty; it exists if rights ended and the node had no room for the new keys |
 //! | `lock` | locked by the process that uses the folder |
 //!
 //! Only the identity file has to be backed up. Everything else that a patient needs, including the secrets of the key
@@ -25,6 +26,7 @@ mod settings;
 use std::{
     collections::BTreeMap,
     fs::{self, File, TryLockError},
+    io,
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
 };
@@ -286,6 +288,33 @@ impl Profile {
         self.emergencies.note(patient, grants)
     }
 
+    /// Whether rights ended while the node had no room for a new key directory, so that the directory in force gives keys to readers without
+    /// rights.
+    pub fn keys_wait(&self) -> bool {
+        keys_wait_path(&self.folder).exists()
+    }
+
+    /// Notes durably that the key directory must be published again.
+    ///
+    /// # Errors
+    /// [`FileError`] if the file cannot be written.
+    pub(crate) fn note_keys_wait(&self) -> Result<(), FileError> {
+        let path = keys_wait_path(&self.folder);
+        self.disk.mark(&path).map_err(|error| FileError::io(&path, error))
+    }
+
+    /// Notes that the key directory was published again. It is not important that this survives a crash.
+    ///
+    /// # Errors
+    /// [`FileError`] if the file cannot be removed.
+    pub(crate) fn forget_keys_wait(&self) -> Result<(), FileError> {
+        let path = keys_wait_path(&self.folder);
+        match self.disk.remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(FileError::io(&path, error)),
+            _ => Ok(()),
+        }
+    }
+
     /// The outbox.
     pub const fn outbox(&self) -> &Outbox {
         &self.outbox
@@ -322,6 +351,10 @@ fn device_path(folder: &Path) -> PathBuf {
 
 fn settings_path(folder: &Path) -> PathBuf {
     folder.join("profile.json")
+}
+
+fn keys_wait_path(folder: &Path) -> PathBuf {
+    folder.join("keys-wait")
 }
 
 fn versions_path(folder: &Path) -> PathBuf {

@@ -11,6 +11,7 @@ mod faults;
 mod from_now;
 mod lies;
 mod many;
+mod no_room;
 mod outbox;
 mod power_cut;
 mod proxy;

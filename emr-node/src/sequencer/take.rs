@@ -19,6 +19,7 @@ use crate::{
     state::NodeState,
     state::emergency::refusal,
     state::pointers::{self, CheckedPointer},
+    storage::Space,
 };
 
 /// How many times a submission is tried if the key directory changes during the checks.
@@ -66,6 +67,10 @@ impl Engine {
         principal: Principal,
         submission: Submission,
     ) -> Result<Receipt, RequestError> {
+        // A Revoke without a new directory needs no room, so it does not wait for the disks.
+        if submission.directory.is_some() || !submission.signed.operation.action.rule().ends_rights {
+            Space::ask(self).await;
+        }
         // Cheap checks first: no block is read for an operation that breaks a rule.
         let Admission { directory: directory_in_force, place, .. } = self.admit(&submission, None)?;
         if let Place::InsteadOf(older) = place {
@@ -105,7 +110,7 @@ impl Engine {
             return Err(RequestError::unavailable(format!("this node takes only Revokes at present: {reason}")));
         }
         if place == Place::Ordinary {
-            self.quotas.check_space(&self.mempool)?;
+            self.quotas.check_space(&self.space.free(), state.soft.patient_count())?;
         }
         let checked = match place {
             Place::Ordinary | Place::Reserved => {

@@ -21,7 +21,10 @@ use emr_core::{AccountIndex, RecordStatus, UnixTime};
 use emr_ipfs::{Cid, StoreError};
 use emr_rollup::operation::DirectoryCommitment;
 
-use super::sweep_time::{AHEAD, SweepTime};
+use super::{
+    space::Space,
+    sweep_time::{AHEAD, SweepTime},
+};
 use crate::{
     engine::Engine,
     mempool::{BlockReference, Holding, MempoolError, Released, Sequence},
@@ -35,10 +38,8 @@ pub(crate) const GRACE: u64 = 24 * 3600;
 /// How long an upload that nothing refers to stays while the disk is nearly full. Longer than a client needs from the
 /// first block of a record to its submission. Seconds.
 const GRACE_IF_FULL: u64 = 3600;
-/// How long the blocks of a returned operation stay: its author may sign it again. Seconds.
+/// How long the blocks of a returned record stay: its author may sign it again. Seconds.
 pub(crate) const RETURNED: u64 = 30 * GRACE;
-/// A key directory that nothing needs is removed at once if operations hold this many later directories of the patient.
-pub(crate) const DIRECTORIES: u8 = 5;
 
 /// At most this many notes lapse in a round.
 const NOTES: usize = 256;
@@ -99,7 +100,9 @@ impl Sweep {
     /// # Errors
     /// [`RequestError`] if a disk or the block store fails. The next round continues.
     pub(crate) async fn round(&mut self, engine: &Arc<Engine>, now: UnixTime) -> Result<bool, RequestError> {
-        let is_full = engine.quotas.check_space(&engine.mempool).is_err();
+        Space::ask(engine).await;
+        let patients = engine.state().soft.patient_count();
+        let is_full = engine.quotas.check_space(&engine.space.free(), patients).is_err();
         let grace = if is_full { GRACE_IF_FULL } else { GRACE };
         let before = UnixTime::new(now.get().saturating_sub(grace)).unwrap_or(UnixTime::ZERO);
         let ahead = now.saturating_add(AHEAD);
@@ -164,10 +167,8 @@ impl Engine {
                 }
                 continue;
             };
-            let is_directory = matches!(holding.part_of, BlockReference::Directory { .. });
-            let too_many = is_directory && holding.later_directories >= DIRECTORIES;
             let over = holding.unneeded_since.is_some_and(|since| now >= since.saturating_add(seconds));
-            if !over && !too_many {
+            if !over {
                 if holding.unneeded_since.is_none_or(|since| since > now.saturating_add(AHEAD)) {
                     marks.push((sequence, Some(now)));
                 }
@@ -220,7 +221,9 @@ impl Engine {
                 None => false,
             },
         };
-        Ok(match (is_needed, is_settled) {
+        // Only a record is signed again after it was returned. A key directory is always made again, from the one in force.
+        let is_directory = matches!(holding.part_of, BlockReference::Directory { .. });
+        Ok(match (is_needed, is_settled || is_directory) {
             (true, _) => Need::Needed,
             (false, true) => Need::Unneeded { seconds: GRACE },
             (false, false) => Need::Unneeded { seconds: RETURNED },

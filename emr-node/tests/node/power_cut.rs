@@ -168,7 +168,8 @@ impl Scene {
     /// Notes an upload, this many seconds late.
     fn upload(&mut self, operation: &'static str, number: u64, late: u64) -> Outcome {
         let room = Usage { bytes: 1 << 20, blocks: 100 };
-        let staging = Staging { each: room, all: room, directories: room, all_directories: room, free: 1 << 30 };
+        let free = Usage { bytes: 1 << 30, blocks: 1000 };
+        let staging = Staging { each: room, all: room, directories: room, free };
         let (uploader, at, is_directory) = (principal()?, time()?.saturating_add(late), number.is_multiple_of(2));
         let upload = Upload { cid: block(number), uploader, size: 8, at, is_directory, staging };
         self.call(operation, |mempool| mempool.note_uploads(&[upload]).map(drop))
@@ -241,10 +242,11 @@ fn life() -> Outcome<Scene> {
 fn sweep(scene: &mut Scene) -> Outcome {
     let now = time()?;
     scene.call("mark", |mempool| mempool.mark_unneeded(&[(1, Some(now))]))?;
+    // Another call comes between, because the two marks together change nothing.
+    scene.upload("upload-again", 15, 0)?;
     scene.call("mark-needed", |mempool| mempool.mark_unneeded(&[(1, None)]))?;
     scene.call("release", |mempool| mempool.release(1, 10).map(drop))?;
     scene.call("removed", |mempool| mempool.removed(&[block(1)]))?;
-    scene.upload("upload-again", 15, 0)?;
     scene.upload("renew", 15, RENEWED)?;
     scene.upload("upload-ahead", 16, AHEAD)?;
     scene.call("redate", |mempool| mempool.redate(now.saturating_add(RENEWED), now, 10).map(drop))?;

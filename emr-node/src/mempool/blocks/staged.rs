@@ -5,8 +5,8 @@ use emr_ipfs::Cid;
 use redb::{ReadOnlyTable, ReadableTable, WriteTransaction};
 
 use super::{
-    DOOMED, LAPSING, Mempool, MempoolError, NOBODY, Principal, PrincipalRow, REFERENCES, STAGED, STAGED_BY_ALL,
-    UPLOADS, Usage, cid, damaged, is_held, is_noted, twins,
+    CHARGES, DOOMED, LAPSING, Mempool, MempoolError, NOBODY, Principal, PrincipalRow, REFERENCES, STAGED,
+    STAGED_BY_ALL, UPLOADS, USED, Usage, cid, damaged, is_held, is_noted, twins,
 };
 
 /// How old a note must be before another upload of the same block renews it, if there is much space. Seconds.
@@ -36,20 +36,20 @@ pub struct Staging {
     pub each: Usage,
     /// The blocks of all accounts together, without the directories below.
     pub all: Usage,
-    /// The key directories of one patient. They count in no other limit.
+    /// The key directories of one patient, together with those that operations hold. They count in no other limit.
     pub directories: Usage,
-    /// While the disk is nearly full: the key directories of all patients together, from which follows how much one may
-    /// have.
-    pub all_directories: Usage,
-    /// Free space on the disk, in bytes, without what is kept free. The blocks in staging take at most as much as they
-    /// leave free.
-    pub free: u64,
+    /// Free space without what is kept free. The blocks in staging take at most as much as they leave free.
+    pub free: Usage,
 }
 
 impl Staging {
     /// What all accounts together may have, if they have `used`.
     fn of_all(&self, used: Usage) -> Usage {
-        Usage { bytes: self.all.bytes.min(self.free.saturating_add(used.bytes) / 2), ..self.all }
+        let half = |free: u64, used: u64| free.saturating_add(used) / 2;
+        Usage {
+            bytes: self.all.bytes.min(half(self.free.bytes, used.bytes)),
+            blocks: self.all.blocks.min(half(self.free.blocks, used.blocks)),
+        }
     }
 
     /// What one account may have, if all together have `used`. It is less if there is less space.
@@ -57,16 +57,8 @@ impl Staging {
         self.each.over(part(used, self.of_all(used)))
     }
 
-    /// What one patient's directories may take, if those of all patients take `used`. While the disk is nearly full, it
-    /// is less if there is less space, but one small directory at least.
-    fn of_directories(&self, used: Usage) -> Usage {
-        let part = if self.is_nearly_full() { part(used, self.all_directories) } else { 1 };
-        let each = self.directories.over(part);
-        Usage { blocks: each.blocks.max(1), ..each }
-    }
-
     const fn is_nearly_full(&self) -> bool {
-        self.free == 0
+        self.free.bytes == 0 || self.free.blocks == 0
     }
 
     /// Whether another upload of a block in staging renews its note, if all blocks of the purse together have `used`.
@@ -74,7 +66,7 @@ impl Staging {
     fn renews(&self, purse: Purse, used: Usage) -> bool {
         match purse {
             Purse::Blocks => part(used, self.of_all(used)) == 1,
-            Purse::Directories => !self.is_nearly_full() || part(used, self.all_directories) == 1,
+            Purse::Directories => !self.is_nearly_full(),
         }
     }
 }
@@ -124,6 +116,8 @@ pub enum Noted {
     /// All accounts together have much in staging, and so the uploader may have less than at other times. It is not
     /// noted.
     Full,
+    /// It is a key directory, and the patient would have too many. It is not noted.
+    NoDirectoryRoom,
 }
 
 /// Removes a note, and returns the size in it. Notes of other uploaders of the same block stay: they may refer to it
@@ -170,9 +164,12 @@ fn take_room(transaction: &WriteTransaction, upload: &Upload) -> Result<Result<P
         let row = staged.get((uploader, purse.code()))?;
         Ok(row.map(|row| Usage::from(row.value())).unwrap_or_default().plus(upload.size, 1))
     };
-    let directories = of(Purse::Directories)?;
-    let room = staging.of_directories(used_by_all(&by_all, Purse::Directories)?);
-    let (purse, own) = if upload.is_directory && directories.is_within(&room) {
+    let (purse, own) = if upload.is_directory {
+        let directories = of(Purse::Directories)?;
+        let held = transaction.open_table(USED)?.get((uploader, NOBODY))?.map(|row| Usage::from(row.value()));
+        if !directories.and(held.unwrap_or_default()).is_within(&staging.directories) {
+            return Ok(Err(Noted::NoDirectoryRoom));
+        }
         (Purse::Directories, directories)
     } else {
         let (own, used) = (of(Purse::Blocks)?, used_by_all(&by_all, Purse::Blocks)?);
@@ -251,6 +248,35 @@ impl Mempool {
         let table = self.read()?.open_table(STAGED)?;
         let row = table.get((uploader.row(), Purse::Blocks.code()))?;
         Ok(row.map(|row| Usage::from(row.value())).unwrap_or_default())
+    }
+
+    /// How much room the key directories of a patient would take, in staging and held together, if an operation of the signer held this one.
+    /// `None` if they would take no more than now.
+    ///
+    /// # Errors
+    /// [`MempoolError`].
+    pub fn directories_with(
+        &self,
+        patient: &Principal,
+        signer: &Principal,
+        directory: &Cid,
+    ) -> Result<Option<Usage>, MempoolError> {
+        let transaction = self.read()?;
+        let key = directory.to_bytes();
+        let (patient, signer) = (patient.row(), signer.row());
+        if transaction.open_table(CHARGES)?.get((key.as_slice(), patient, NOBODY))?.is_some() {
+            return Ok(None);
+        }
+        let noted = transaction.open_table(UPLOADS)?.get((key.as_slice(), signer))?.map(|row| row.value());
+        let size = match noted {
+            Some((_, _, purse)) if purse == Purse::Directories.code() && signer == patient => return Ok(None),
+            Some((size, ..)) => size,
+            None => return Ok(None),
+        };
+        let staged = transaction.open_table(STAGED)?.get((patient, Purse::Directories.code()))?.map(|row| row.value());
+        let held = transaction.open_table(USED)?.get((patient, NOBODY))?.map(|row| row.value());
+        let [staged, held] = [staged, held].map(|row| row.map(Usage::from).unwrap_or_default());
+        Ok(Some(staged.and(held).plus(size, 1)))
     }
 
     /// How much all accounts together have in staging, without the directories, which have their own space.
@@ -343,36 +369,5 @@ impl Mempool {
         }
         transaction.commit()?;
         Ok(lapsed.len())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const MIB: u64 = 1 << 20;
-
-    fn staging(free: u64) -> Staging {
-        let (each, all) = (Usage { bytes: 2048 * MIB, blocks: 16_384 }, Usage { bytes: 16_384 * MIB, blocks: 131_072 });
-        let (directories, all_directories) =
-            (Usage { bytes: 4 * MIB, blocks: 16 }, Usage { bytes: 256 * MIB, blocks: 4096 });
-        Staging { each, all, directories, all_directories, free }
-    }
-
-    /// How many patients are needed to use up the space for directories, if each takes all that they may.
-    fn patients_who_fill(staging: &Staging) -> usize {
-        let mut used = Usage::default();
-        let takes = || {
-            let each = staging.of_directories(used);
-            used = used.plus(each.bytes, each.blocks);
-            used.is_within(&staging.all_directories).then_some(())
-        };
-        std::iter::from_fn(takes).take(10_000).count()
-    }
-
-    #[test]
-    fn few_patients_cannot_use_up_the_space_for_directories() {
-        assert_eq!(patients_who_fill(&staging(0)), 32 + 128 + 512);
-        assert_eq!(patients_who_fill(&staging(1)), 64, "with space on the disk, nobody has less");
     }
 }

@@ -86,6 +86,9 @@ enum Command {
         /// Only these classes, separated by commas
         #[arg(long, value_name = "CLASSES", default_value = "all")]
         class: String,
+        /// Card of the hospital to name as the records' custodian; no ciphertext is moved there
+        #[arg(long, value_name = "CARD")]
+        custodian: Option<PathBuf>,
         /// Wait until batches have settled it
         #[arg(long)]
         wait: bool,
@@ -191,9 +194,11 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
             let client = participant::open(&options, PATIENT).await?;
             revoke(&client, card.registered().or_exit(Exit::Input)?, classes, wait, json).await
         }
-        Command::Rekey { class, wait } => {
+        Command::Rekey { class, custodian, wait } => {
             let classes = classes(&class)?;
-            rekey::run(&open(&options).await?, classes, wait, json).await
+            let custodian = custodian.map(|card| account::read_card(&card)).transpose()?;
+            let client = open(&options).await?;
+            rekey::run(&client, classes, custodian.as_ref(), wait, json).await
         }
         Command::Grants => {
             let client = open(&options).await?;
@@ -380,5 +385,21 @@ mod tests {
         assert_eq!(classes("all").ok(), Some(ClassMask::ALL));
         assert_eq!(classes("summary, laboratory").ok().map(ClassMask::bits), Some(5));
         assert!(classes("summary,everything").is_err());
+    }
+    #[test]
+    fn keys_that_wait_are_said() -> Result<(), Box<dyn std::error::Error>> {
+        for keys_wait in [false, true] {
+            let answer = RevokeAnswer {
+                grantee: AccountIndex::new(2)?,
+                new_epochs: Vec::new(),
+                keys_wait,
+                operations: Vec::new(),
+            };
+            let mut out = Vec::new();
+            answer.write(&mut out)?;
+            assert_eq!(String::from_utf8(out)?.contains("no room for new keys"), keys_wait);
+            assert_eq!(serde_json::to_value(&answer)?.get("keys_wait").is_some(), keys_wait);
+        }
+        Ok(())
     }
 }

@@ -71,7 +71,7 @@ async fn a_patient_with_a_live_emergency_grant_goes_on() -> TestResult {
     let revoked = patient.revoke(doctor.account()?, Class::Laboratory.into()).await?;
     assert!(revoked.changed.iter().all(|(slot, _)| *slot >= GrantSlot::FIRST_ORDINARY), "{revoked:?}");
     patient.revoke(doctor.account()?, Class::Summary.into()).await?;
-    let rekeyed = patient.rekey(Class::Summary.into(), |_, _| ()).await?;
+    let rekeyed = patient.rekey(Class::Summary.into(), None, |_, _| ()).await?;
     assert!(matches!(rekeyed[..], [ref one] if matches!(one.outcome, RekeyOutcome::Rekeyed { .. })), "{rekeyed:?}");
     assert!(!has_keys(&patient, &stranger).await);
     scene.next_batch().await?;

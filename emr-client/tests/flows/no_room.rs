@@ -89,6 +89,7 @@ async fn a_revocation_needs_no_room() -> TestResult {
     let refused = stranger.node().patient(account).await.expect_err("the rights ended");
     assert!(refused.is_revoked() || refused.is_not_found(), "{refused}");
     assert!(patient.profile().keys_wait());
+    assert!(patient.node().status().await?.health.nearly_full);
     // The new keys cannot be published yet. What was tried keeps nothing back.
     for _ in 0..2 {
         let refused = patient.repair_directory().await.expect_err("there is no room");

@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod batch;
+mod delegates;
 mod harness;
 mod parties;
 mod target;

@@ -57,6 +57,12 @@ pub const PROOF_JOB: &str = "/v1/prover/job";
 /// `POST`: submits a proof.
 pub const PROOF: &str = "/v1/prover/jobs/{number}";
 
+/// Every path.
+pub const ALL: [&str; 25] = [
+    STATUS, ACCOUNTS, ACCOUNT, CHALLENGE, LOGIN, BLOCKS, BLOCK, OPERATIONS, REVOKES, OPERATION, PATIENT, SUBTREE,
+    GRANTS, AUDIT, STORAGE, RECORDS, RECORD, SEAL, BATCH, PROVERS, PROVER, INVITERS, INVITER, PROOF_JOB, PROOF,
+];
+
 fn fill(path: &str, name: &str, value: impl ToString) -> String {
     path.replace(name, &value.to_string())
 }
@@ -138,4 +144,17 @@ pub fn inviter(address: Address) -> String {
 /// [`PROOF`].
 pub fn proof(number: u64) -> String {
     fill(PROOF, "{number}", number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_paths_are_listed() {
+        let source = include_str!("route.rs");
+        let defined = source.lines().filter(|line| line.starts_with("pub const ") && line.contains(": &str = "));
+        assert_eq!(defined.count(), ALL.len());
+        assert_eq!(ALL.iter().collect::<std::collections::BTreeSet<_>>().len(), ALL.len());
+    }
 }

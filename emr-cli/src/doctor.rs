@@ -4,7 +4,7 @@ use std::{io::Write, path::PathBuf};
 
 use clap::{Parser, Subcommand};
 use emr_chain::SettlementLayer;
-use emr_client::{client::Client, flow::replaced::EditClass};
+use emr_client::{client::Client, flow::next_version::EditClass};
 use emr_core::{Class, Purpose, Reason, Role, StateRoot};
 use emr_rollup::{
     batch::{BatchData, D1Entry, D2Entry},

@@ -114,10 +114,19 @@ pub async fn open(options: &Options, role: Role) -> Result<Client, Failure> {
         eprintln!("{line}");
     }
     let in_force = |resumed: &Resumed| matches!(resumed.fate, Fate::Settled { .. } | Fate::InForce);
-    if role == Role::Patient && resumed.iter().any(|resumed| resumed.kind != Kind::PutRecord && in_force(resumed)) {
-        let repaired = client.repair_directory().await;
-        if repaired?.is_some() {
-            eprintln!("somebody whose access has ended still had keys for new records: new keys are on their way");
+    let may_need_repair = client.profile().keys_wait()
+        || resumed.iter().any(|resumed| resumed.kind != Kind::PutRecord && in_force(resumed));
+    if role == Role::Patient && may_need_repair {
+        match client.repair_directory().await {
+            Ok(None) => {}
+            Ok(Some(_)) => {
+                eprintln!("somebody whose access has ended still had keys for new records: new keys are on their way");
+            }
+            // The command does not need it. The next one tries again.
+            Err(error) if error.is_temporary() => {
+                eprintln!("somebody whose access has ended still has keys for new records: {error}");
+            }
+            Err(error) => return Err(error.into()),
         }
     }
     if let Some(line) = outbox::notice(client.profile().outbox(), role) {

@@ -297,7 +297,7 @@ async fn revoke(
         operations.push(records::promise(client, acknowledged, wait).await?);
     }
     let new_epochs = revoked.new_epochs.classes().collect();
-    print(&RevokeAnswer { grantee: revoked.grantee, new_epochs, operations }, json)
+    print(&RevokeAnswer { grantee: revoked.grantee, new_epochs, keys_wait: revoked.keys_wait, operations }, json)
 }
 
 #[derive(Debug, Serialize)]
@@ -325,12 +325,18 @@ impl Answer for GrantAnswer {
 struct RevokeAnswer {
     grantee: AccountIndex,
     new_epochs: Vec<Class>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    keys_wait: bool,
     operations: Vec<records::Promise>,
 }
 
 impl Answer for RevokeAnswer {
     fn write(&self, out: &mut dyn Write) -> std::io::Result<()> {
         writeln!(out, "access of account {} revoked; classes with new keys: {}", self.grantee, self.new_epochs.len())?;
+        if self.keys_wait {
+            let wait = "the node has no room for new keys now: until a later command has published them, do not let anyone write new records";
+            writeln!(out, "{wait}")?;
+        }
         writeln!(out, "what was read, or kept as ciphertext with its keys, cannot be taken back")?;
         self.operations.iter().try_for_each(|promise| promise.write(out))
     }
@@ -355,5 +361,21 @@ mod tests {
         assert_eq!(classes("all").ok(), Some(ClassMask::ALL));
         assert_eq!(classes("summary, laboratory").ok().map(ClassMask::bits), Some(5));
         assert!(classes("summary,everything").is_err());
+    }
+    #[test]
+    fn keys_that_wait_are_said() -> Result<(), Box<dyn std::error::Error>> {
+        for keys_wait in [false, true] {
+            let answer = RevokeAnswer {
+                grantee: AccountIndex::new(2)?,
+                new_epochs: Vec::new(),
+                keys_wait,
+                operations: Vec::new(),
+            };
+            let mut out = Vec::new();
+            answer.write(&mut out)?;
+            assert_eq!(String::from_utf8(out)?.contains("no room for new keys"), keys_wait);
+            assert_eq!(serde_json::to_value(&answer)?.get("keys_wait").is_some(), keys_wait);
+        }
+        Ok(())
     }
 }

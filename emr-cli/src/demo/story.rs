@@ -6,7 +6,7 @@ use emr_client::{
     ClientError,
     client::Client,
     flow::grant::{History, Terms},
-    flow::replaced::EditClass,
+    flow::next_version::EditClass,
     flow::retrieve::{ReadError, Retrieved},
     verify::card::Card,
 };

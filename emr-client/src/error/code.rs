@@ -109,6 +109,7 @@ codes! {
     NodeUnreachable "node-unreachable" Unavailable "the node does not answer"
     NodeBusy "node-busy" Unavailable "the node cannot do it now"
     Stale "stale" Unavailable "the state has changed"
+    NoDirectoryRoom "no-directory-room" Unavailable "the node has no room for a new key directory of the patient"
     OtherState "other-state" Unavailable "node and L1 show different batches"
     Contended "contended" Unavailable "others keep changing the same part of the state"
     NoHospital "no-hospital" Unavailable "the node's hospital is not registered yet"
@@ -213,6 +214,7 @@ fn node(error: &NodeError) -> Code {
         NodeError::Refused { .. } if error.is_temporary() => Code::NodeBusy,
         NodeError::Refused { problem: Problem { code, .. }, .. } => match code.as_str() {
             "stale" => Code::Stale,
+            "no-directory-room" => Code::NoDirectoryRoom,
             "revoked" => Code::Revoked,
             "no-session" => Code::AccessNotRequested,
             "not-found" => Code::NotFound,

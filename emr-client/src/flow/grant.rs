@@ -12,6 +12,7 @@ use crate::{
     client::{Client, random_element},
     error::ClientError,
     flow::own_directory::Next,
+    flow::owners::owned,
     flow::submit::{Acknowledged, Outgoing},
     verify::card::{Card, CheckedCard},
 };
@@ -184,7 +185,7 @@ impl Client {
         let action =
             Action::SetGrant(SetGrant { slot, expected, leaf: grant, directory_before: own.before, directory_after });
         let operation = self.operation(&own.card, action).await?;
-        self.profile.note_version(own.card.account(), slot, version)?;
+        self.profile.note_version(owned(&own.card), slot, version)?;
         let outgoing = Outgoing { directory, blocks, ..Outgoing::plain(&own.card, operation, None) };
         let acknowledged = self.hand_in(outgoing).await?;
         let may_take_effect_until = UnixTime::now().saturating_add(CLIENT_VALIDITY);

@@ -10,6 +10,7 @@ mod faults;
 mod from_now;
 mod lies;
 mod many;
+mod no_room;
 mod outbox;
 mod power_cut;
 mod proxy;

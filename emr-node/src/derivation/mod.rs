@@ -78,7 +78,7 @@ pub(crate) struct L1Data {
 
 /// The state that the first `batches` batches lead to.
 #[derive(Clone, Debug)]
-pub(crate) struct SettledState {
+pub(crate) struct SettledLedger {
     pub(crate) batches: u64,
     /// Time of the last of them.
     pub(crate) last_time: UnixTime,
@@ -87,7 +87,7 @@ pub(crate) struct SettledState {
     pub(crate) history: History,
 }
 
-impl SettledState {
+impl SettledLedger {
     /// The state before the first batch.
     pub(crate) fn genesis(domain: Domain, version: CircuitVersion) -> Self {
         let ledger = Ledger::genesis(domain, version);
@@ -118,7 +118,7 @@ impl SettledState {
 /// `base`.
 ///
 /// It reads the tables, executes the batches, decides, and then writes what changes in one transaction. If it fails, nothing is written.
-pub(crate) fn derive(mempool: &Mempool, base: SettledState, l1: L1Data) -> Result<NodeState, DerivationError> {
+pub(crate) fn derive(mempool: &Mempool, base: SettledLedger, l1: L1Data) -> Result<NodeState, DerivationError> {
     let before = base.batches;
     let mut tables = Tables { operations: mempool.operations()?, batches: mempool.batches_after(before)? };
     let (pointers, pinned) = (mempool.pointers()?, mempool.hospital()?);
@@ -133,7 +133,7 @@ pub(crate) fn derive(mempool: &Mempool, base: SettledState, l1: L1Data) -> Resul
             operation.status = status.clone();
         }
     }
-    let SettledState { batches, last_time, ledger, history } = settled;
+    let SettledLedger { batches, last_time, ledger, history } = settled;
     let seen = Instant::now();
     let version = *ledger.trees().version();
     let ledger = Arc::new(ledger);
@@ -181,9 +181,7 @@ impl Engine {
             }
             let entries = settled.content.d1.len();
             let known = entries.min(next.queue.len());
-            let mut arrived = next.queue.drain(..known).map(|queued| match queued.operation {
-                L1Operation::Register(registration) => registration.account,
-            });
+            let mut arrived = next.queue.drain(..known).map(|queued| queued.operation.account());
             let (settled, soft) = (next.settled.trees(), next.soft.trees());
             let as_queued = arrived.all(|account| settled.identity(account) == soft.identity(account));
             drop(arrived);

@@ -66,6 +66,22 @@ impl Acknowledged {
     pub fn is_open(&self) -> bool {
         matches!(self.status, OperationStatus::Pending | OperationStatus::Sealed { .. })
     }
+
+    /// An operation that waits in an ordinary place, acknowledged and due at this time. For tests that need no real accounts.
+    #[cfg(test)]
+    pub(crate) fn sample(signed: SignedOperation, time: UnixTime) -> Self {
+        let principal = |account| Principal { account, identity: [0; 32] };
+        Self {
+            signed,
+            signer: principal(signed.operation.signer),
+            patient: principal(signed.operation.patient),
+            acknowledged: time,
+            settle_by: time,
+            reserved: None,
+            replaced: 0,
+            status: OperationStatus::Pending,
+        }
+    }
 }
 
 /// What a commitment in the state commits to.

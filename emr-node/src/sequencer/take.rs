@@ -18,6 +18,7 @@ use crate::{
     request_error::RequestError,
     state::NodeState,
     state::pointers::{self, CheckedPointer},
+    storage::Space,
 };
 
 /// How many times a submission is tried if the key directory changes during the checks.
@@ -65,6 +66,10 @@ impl Engine {
         principal: Principal,
         submission: Submission,
     ) -> Result<Receipt, RequestError> {
+        // A Revoke without a new directory needs no room, so it does not wait for the disks.
+        if submission.directory.is_some() || !submission.signed.operation.action.rule().ends_rights {
+            Space::ask(self).await;
+        }
         // Cheap checks first: no block is read for an operation that breaks a rule.
         let Admission { directory: directory_in_force, place, .. } = self.admit(&submission, None)?;
         if let Place::InsteadOf(older) = place {
@@ -109,7 +114,7 @@ impl Engine {
             return Err(RequestError::unavailable(format!("this node takes only Revokes at present: {reason}")));
         }
         if place == Place::Ordinary {
-            self.quotas.check_space(&self.mempool)?;
+            self.quotas.check_space(&self.space.free(), state.soft.patient_count())?;
         }
         let checked = match place {
             Place::Ordinary | Place::Reserved => {
@@ -137,7 +142,7 @@ impl Engine {
     /// Whether an operation executes on the state without the older one. This does not run as the writer: it takes long, and a signer can repeat
     /// a failing try at no cost.
     async fn try_replacement(self: &Arc<Self>, older: Sequence, signed: SignedOperation) -> Result<(), RequestError> {
-        let _turn = self.replacements.turn().await?;
+        let _permit = self.replacements.permit().await?;
         let engine = Arc::clone(self);
         let now = self.clock.now();
         let tried = tokio::task::spawn_blocking(move || engine.without(older).soft.check(&signed, now).map(drop));

@@ -117,7 +117,7 @@ pub(crate) async fn check_epoch(
 }
 
 /// Checks what a submission points to, and pins it. Every block is read and hashed. The walk over a record's blocks has limits, and waits
-/// for a turn. An operation without a walk, above all a Revoke, does not wait for walks.
+/// for a permit. An operation without a walk, above all a Revoke, does not wait for walks.
 pub(crate) async fn check(
     submission: &Submission,
     signer: &Principal,
@@ -135,7 +135,7 @@ pub(crate) async fn check(
             if emr_core::cid::codec_of(&manifest).is_ok_and(|codec| codec != Codec::DagCbor) {
                 return Err(RequestError::refused("a record's manifest is a DAG-CBOR block"));
             }
-            let _turn = walks.turn(operation.signer).await?;
+            let _permit = walks.permit(operation.signer).await?;
             let dag = walk(blockstore.as_ref(), &manifest, &DagLimits::default()).await?;
             let part_of = BlockReference::Record { patient, slot, class: leaf.class };
             let used = in_use.take(&dag.cids).await;
@@ -162,7 +162,7 @@ pub(crate) async fn check(
     }
 }
 
-/// Checks that an operation of this signer may hold these blocks, and that there is room for them. Key directories always have room.
+/// Checks that an operation of this signer may hold these blocks, and that there is room for them.
 ///
 /// For each block, one of two things must be true. Either the signer uploaded it, or it already belongs there: for a record, to a record of
 /// this patient, of the same class unless the patient signs; for a directory, to this patient's directories. Otherwise somebody who knows
@@ -185,6 +185,10 @@ pub(crate) fn check_blocks(signer: &Principal, blocks: &Referenced, engine: &Eng
     }
     match part_of {
         BlockReference::Record { .. } => engine.quotas.check_room(mempool, signer, &part_of.patient(), &blocks.cids),
-        BlockReference::Directory { .. } => Ok(()),
+        BlockReference::Directory { patient } => {
+            let room = engine.quotas.directory_room(&engine.space.free(), engine.state().soft.patient_count());
+            let mut each = blocks.cids.iter();
+            each.try_for_each(|cid| engine.quotas.check_directory(mempool, signer, &patient, cid, &room))
+        }
     }
 }

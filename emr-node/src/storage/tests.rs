@@ -5,6 +5,7 @@ mod clock;
 mod fuse;
 mod histories;
 mod reorganised;
+mod room;
 mod scene;
 mod shares;
 mod staging;

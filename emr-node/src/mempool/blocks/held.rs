@@ -7,8 +7,8 @@ use emr_ipfs::Cid;
 use redb::{ReadableTable, WriteTransaction};
 
 use super::{
-    BlockReference, CHARGES, DIRECTORIES, DOOMED, HELD, HOLDINGS, LAST, Mempool, MempoolError, NOBODY, Principal,
-    PrincipalRow, REFERENCES, Referenced, UPLOADS, USED, Usage, cid, damaged, is_held, is_noted, staged, twins,
+    BlockReference, CHARGES, DOOMED, HELD, HOLDINGS, LAST, Mempool, MempoolError, NOBODY, Principal, PrincipalRow,
+    REFERENCES, Referenced, UPLOADS, USED, Usage, cid, damaged, is_held, is_noted, staged, twins,
 };
 use crate::mempool::Sequence;
 
@@ -21,8 +21,6 @@ pub struct Holding {
     pub part_of: BlockReference,
     /// Since when nothing needs it, as far as the sweep has noticed.
     pub unneeded_since: Option<UnixTime>,
-    /// For a directory: how many later operations hold a key directory of the same patient. At most 255.
-    pub later_directories: u8,
 }
 
 /// How much of a holding was released.
@@ -49,9 +47,6 @@ pub(in crate::mempool) fn refer(
         BlockReference::Directory { .. } => NOBODY,
     };
     transaction.open_table(HOLDINGS)?.insert(sequence, (patient, class, slot, payer, 0))?;
-    if payer == NOBODY {
-        transaction.open_table(DIRECTORIES)?.insert((patient, sequence), ())?;
-    }
     let mut references = transaction.open_table(REFERENCES)?;
     let mut charges = transaction.open_table(CHARGES)?;
     let mut held = transaction.open_table(HELD)?;
@@ -143,23 +138,17 @@ impl Mempool {
     /// [`MempoolError`].
     pub fn holdings(&self, from: Sequence, limit: usize) -> Result<Vec<Holding>, MempoolError> {
         let transaction = self.read()?;
-        let directories = transaction.open_table(DIRECTORIES)?;
         let table = transaction.open_table(HOLDINGS)?;
         table
             .range(from..)?
             .take(limit)
             .map(|row| {
                 let (sequence, row) = row?;
-                let (sequence, (patient, class, slot, payer, since)) = (sequence.value(), row.value());
-                let later = match payer {
-                    NOBODY => directories.range((patient, sequence + 1)..=(patient, u64::MAX))?.take(255).count(),
-                    _ => 0,
-                };
+                let (sequence, (patient, class, slot, _, since)) = (sequence.value(), row.value());
                 Ok(Holding {
                     sequence,
                     part_of: BlockReference::from_row(patient, class, slot)?,
                     unneeded_since: (since > 0).then(|| UnixTime::new(since)).transpose().map_err(damaged)?,
-                    later_directories: later as u8,
                 })
             })
             .collect()
@@ -220,7 +209,6 @@ impl Mempool {
         let released = if keys.len() < limit { Released::Wholly } else { Released::Partly };
         if released == Released::Wholly {
             transaction.open_table(HOLDINGS)?.remove(sequence)?;
-            transaction.open_table(DIRECTORIES)?.remove((patient, sequence))?;
         }
         transaction.commit()?;
         Ok(released)

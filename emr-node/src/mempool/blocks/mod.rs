@@ -41,8 +41,6 @@ const REFERENCES: TableDefinition<'_, (&[u8], PrincipalRow, u8, u16), u32> = Tab
 const HOLDINGS: TableDefinition<'_, u64, (PrincipalRow, u8, u16, PrincipalRow, u64)> = TableDefinition::new("holdings");
 /// Operation, and CID of each block that it holds.
 const HELD: TableDefinition<'_, (u64, &[u8]), ()> = TableDefinition::new("held");
-/// Patient and operation of each held key directory.
-const DIRECTORIES: TableDefinition<'_, (PrincipalRow, u64), ()> = TableDefinition::new("directories");
 /// CID, patient and the account that is charged, to the size in bytes and the number of operations that hold the block
 /// on that account.
 const CHARGES: TableDefinition<'_, (&[u8], PrincipalRow, PrincipalRow), (u64, u32)> = TableDefinition::new("charges");
@@ -123,12 +121,31 @@ impl Usage {
         self.bytes <= limit.bytes && self.blocks <= limit.blocks
     }
 
+    /// Both amounts together.
+    pub const fn and(self, other: Self) -> Self {
+        self.plus(other.bytes, other.blocks)
+    }
+
+    /// This amount without another one. Not less than nothing.
+    pub const fn without(self, other: Self) -> Self {
+        self.minus(other.bytes, other.blocks)
+    }
+
     const fn plus(self, bytes: u64, blocks: u64) -> Self {
         Self { bytes: self.bytes.saturating_add(bytes), blocks: self.blocks.saturating_add(blocks) }
     }
 
     const fn minus(self, bytes: u64, blocks: u64) -> Self {
         Self { bytes: self.bytes.saturating_sub(bytes), blocks: self.blocks.saturating_sub(blocks) }
+    }
+
+    /// One of `parts` equal parts.
+    const fn over(self, parts: u64) -> Self {
+        Self { bytes: self.bytes / parts, blocks: self.blocks / parts }
+    }
+
+    const fn times(self, times: u64) -> Self {
+        Self { bytes: self.bytes.saturating_mul(times), blocks: self.blocks.saturating_mul(times) }
     }
 
     const fn row(self) -> (u64, u64) {
@@ -150,7 +167,6 @@ pub(super) fn create(transaction: &WriteTransaction) -> Result<(), MempoolError>
     transaction.open_table(REFERENCES)?;
     transaction.open_table(HOLDINGS)?;
     transaction.open_table(HELD)?;
-    transaction.open_table(DIRECTORIES)?;
     transaction.open_table(CHARGES)?;
     transaction.open_table(USED)?;
     transaction.open_table(DOOMED)?;

@@ -56,10 +56,20 @@ impl Model {
         }
     }
 
+    /// Ends the first doctor's grant, or gives it back.
+    async fn change_directory(&mut self) -> Outcome {
+        let changed = match self.scene.revoke(64).await {
+            Ok(directory) => Ok(directory),
+            Err(_) => self.scene.grant(64, DOCTORS[0]).await,
+        };
+        self.holds(None, vec![changed?]);
+        Ok(())
+    }
+
     async fn step(&mut self) -> Outcome {
         let slot = self.random.random_range(0..3);
         let who = [PATIENT, DOCTORS[0], DOCTORS[1]][self.random.random_range(0..3)];
-        match self.random.random_range(0..15) {
+        match self.random.random_range(0..16) {
             0..=1 => {
                 let now = self.scene.now;
                 self.uploads.extend(self.scene.upload(who, 2, 100).await?.into_iter().map(|cid| (cid, now)));
@@ -100,6 +110,16 @@ impl Model {
             }
             11 => self.scene.reorganise(1 + slot as usize).await?,
             12 => self.scene.restart().await?,
+            // Six changes of the directory, and L1 takes some of them back.
+            13 => {
+                for _ in 0..3 {
+                    self.change_directory().await?;
+                    self.change_directory().await?;
+                    self.scene.settle()?;
+                }
+                self.scene.sweep().await?;
+                self.scene.reorganise(1 + slot as usize).await?;
+            }
             _ => {
                 let hours = self.random.random_range(0..40);
                 self.scene.pass(hours);

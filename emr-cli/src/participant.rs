@@ -158,16 +158,23 @@ fn summary(resumed: &[Resumed]) -> Vec<String> {
         .into_iter()
         .map(|((kind, outcome), (operations, reason))| {
             let separator = if reason.is_empty() { "" } else { ": " };
+            let advice = advice(&kind, outcome);
             match &operations[..] {
-                [one] => format!("{kind} {one} of an earlier run: {outcome}{separator}{reason}"),
+                [one] => format!("{kind} {one} of an earlier run: {outcome}{separator}{reason}{advice}"),
                 [first, .., last] => {
                     let count = operations.len();
-                    format!("{count} {kind} of earlier runs ({first} to {last}): {outcome}{separator}{reason}")
+                    format!("{count} {kind} of earlier runs ({first} to {last}): {outcome}{separator}{reason}{advice}")
                 }
                 [] => String::new(),
             }
         })
         .collect()
+}
+
+/// What to do about operations of earlier runs. A record that was not rekeyed is as before, and `outbox` keeps nothing of it.
+fn advice(kind: &str, outcome: &str) -> &'static str {
+    let is_lost = matches!(outcome, "returned" | "refused" | "lapsed before a batch took it");
+    if is_lost && kind == Kind::Rekey.to_string() { "; the record is as before: run `rekey` again" } else { "" }
 }
 
 /// Connects without submitting anything.
@@ -255,6 +262,13 @@ mod tests {
         assert_eq!(lines.len(), 2, "{lines:?}");
         assert!(lines[0].starts_with("118 ") && lines[0].ends_with("in force"), "{lines:?}");
         assert!(lines[1].ends_with(&reason), "{lines:?}");
+
+        // Nothing of a Rekey is kept. The line says what to do.
+        let lines = summary(&[of(8, Kind::Rekey, Fate::Refused { reason })]);
+        assert!(
+            lines[0].ends_with(": refused: slot 7 is taken; the record is as before: run `rekey` again"),
+            "{lines:?}"
+        );
 
         // The node writes another reason for each record. The newest one is shown.
         let refused = |number: u32| of(number, Kind::PutRecord, Fate::Refused { reason: format!("reason {number}") });

@@ -86,6 +86,9 @@ enum Command {
         /// Only these classes, separated by commas
         #[arg(long, value_name = "CLASSES", default_value = "all")]
         class: String,
+        /// Card of the hospital to name as the records' custodian; no ciphertext is moved there
+        #[arg(long, value_name = "CARD")]
+        custodian: Option<PathBuf>,
         /// Wait until batches have settled it
         #[arg(long)]
         wait: bool,
@@ -190,9 +193,11 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
             let client = participant::open(&options, PATIENT).await?;
             revoke(&client, card.registered().or_exit(Exit::Input)?, classes, wait, json).await
         }
-        Command::Rekey { class, wait } => {
+        Command::Rekey { class, custodian, wait } => {
             let classes = classes(&class)?;
-            rekey::run(&participant::open(&options, PATIENT).await?, classes, wait, json).await
+            let custodian = custodian.map(|card| account::read_card(&card)).transpose()?;
+            let client = participant::open(&options, PATIENT).await?;
+            rekey::run(&client, classes, custodian.as_ref(), wait, json).await
         }
         Command::Grants => {
             let leaves = leaves(&participant::open(&options, PATIENT).await?).await?;

@@ -281,6 +281,7 @@ const fn grant(error: &GrantError) -> Code {
     match error {
         GrantError::NotAPatient => Code::NotAPatient,
         GrantError::Rights(_) | GrantError::NoClass | GrantError::Past | GrantError::Grantee(_) => Code::GrantTerms,
+        GrantError::Custodian(_) => Code::Card,
         GrantError::NoSlot | GrantError::Keys(_) => Code::Full,
         GrantError::Epoch(RevokeError::NotAReader(_)) | GrantError::NoSuchGrant(_) => Code::NoSuchGrant,
         GrantError::Epoch(_) => Code::Full,

@@ -82,7 +82,7 @@ impl Client {
             let of_patient =
                 operation.patient == patient.account() && entry.draft().parties.patient == patient.ethereum();
             let (of, leaf) = operation.action.record().filter(|_| of_patient)?;
-            (of == slot).then_some((leaf, entry))
+            (of == slot && leaf.status == RecordStatus::Live).then_some((leaf, entry))
         });
         let signed = signed.max_by_key(|(leaf, _)| leaf.revision);
         match (proved, signed) {

@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::sync::watch;
 
 pub use batches::{BatchRecord, BatchStage, DerivedChanges, KeptProof, OnChain};
-pub use blocks::{BlockReference, Holding, Noted, Referenced, Released, Staging, Upload, Usage};
+pub use blocks::{BlockReference, Charge, Holding, Noted, Referenced, Released, Staging, Upload, Usage};
 pub use invitations::{InvitationUse, Invited, Inviter};
 pub use operations::{Acknowledged, Pointer, Reserved, Sequence, Turn};
 pub use principal::Principal;

@@ -111,6 +111,7 @@ fn world(hostile: u64) -> Test<World> {
         open: OpenOperations::new(&version),
         outstanding: None,
         history: Arc::default(),
+        rekeyed: Default::default(),
         pointers: Default::default(),
         hospital: None,
     };

@@ -172,7 +172,7 @@ impl Engine {
             let state = self.state();
             let patient = state
                 .principal(operation.patient)
-                .filter(|patient| state.is_current(&signer) && pointer.is_on(patient));
+                .filter(|patient| state.is_current(&signer) && pointer.is_on(patient, &state));
             patient
                 .ok_or_else(|| RequestError::unavailable("L1 was reorganised just now: hand the operation in again"))?
         };

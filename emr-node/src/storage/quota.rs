@@ -1,6 +1,8 @@
 //! How much each account may store. No writer's share fills a patient's space, and no patient uses up the room for the
 //! key directories of others. A Revoke that leaves the directory as it is needs no room. So no quota stops a Revoke.
 
+use std::collections::BTreeMap;
+
 use emr_core::{AccountIndex, Codec};
 use emr_crypto::KeyDirectory;
 use emr_ipfs::Cid;
@@ -11,7 +13,7 @@ use emr_rollup::{
 
 use super::space::Free;
 use crate::{
-    mempool::{Mempool, Principal, Staging, Usage},
+    mempool::{Charge, Mempool, Principal, Referenced, Staging, Usage},
     request_error::{RequestError, RequestErrorKind},
 };
 
@@ -142,38 +144,53 @@ impl Quotas {
         if writer == patient { self.own_slots } else { self.writer_slots }
     }
 
-    /// Whether a record with these blocks stays within its writer's share and the patient's space.
+    /// Whether a record with these blocks stays within its author's share and the patient's space.
+    ///
+    /// A Rekey stores a record a second time until its first copy is removed, a day after the Rekey is settled. The second copies together may be
+    /// as large as the whole space, so that a patient can rekey all records at once, whoever's share is full. They do not count in the shares.
     ///
     /// # Errors
     /// [`RequestError`] that names the quota that is used up.
     pub(crate) fn check_room(
         &self,
         mempool: &Mempool,
-        writer: &Principal,
+        signer: &Principal,
         patient: &Principal,
-        cids: &[Cid],
+        blocks: &Referenced,
     ) -> Result<(), RequestError> {
-        let growth = mempool.growth(patient, writer, cids)?;
+        let Some(author) = blocks.charge.author() else { return Ok(()) };
+        let growth = mempool.growth(patient, &author, signer, &blocks.cids)?;
         if growth == Usage::default() {
             return Ok(());
         }
         let (used, _) = mempool.used(patient)?;
-        let sum = |usage: Usage, other: &Usage| Usage {
-            bytes: usage.bytes.saturating_add(other.bytes),
-            blocks: usage.blocks.saturating_add(other.blocks),
-        };
-        let share = self.share(writer.account, patient.account);
-        if !sum(growth, used.get(writer).unwrap_or(&Usage::default())).is_within(&share) {
+        let all = used.values().copied().fold(growth, Usage::and);
+        if !all.is_within(&self.patient.and(self.patient)) {
+            let full = format!(
+                "the records of patient {} would have more than twice {}: old ciphertext counts until it is removed, a day \
+                 after the rekey that replaced it is settled; try again then",
+                patient.account,
+                written(&self.patient)
+            );
+            return Err(RequestError::new(RequestErrorKind::TooLarge, full));
+        }
+        if matches!(blocks.charge, Charge::Rekeyed { .. }) {
+            return Ok(());
+        }
+        let twice = mempool.stored_twice(patient)?;
+        let of_author = |of: &BTreeMap<Principal, Usage>| of.get(&author).copied().unwrap_or_default();
+        let share = self.share(author.account, patient.account);
+        if !growth.and(of_author(&used)).without(of_author(&twice)).is_within(&share) {
             let full = format!(
                 "account {} would have more than its share of patient {}'s space, {}: delete records of yours; \
                  a deleted record gives its space back a day after it is settled",
-                writer.account,
+                author.account,
                 patient.account,
                 written(&share)
             );
             return Err(RequestError::new(RequestErrorKind::TooLarge, full));
         }
-        if !used.values().fold(growth, sum).is_within(&self.patient) {
+        if !twice.values().copied().fold(all, Usage::without).is_within(&self.patient) {
             let full = format!(
                 "the records of patient {} would have more than {}, all writers together: the patient can see who \
                  uses it (`emr-patient storage`) and delete records",

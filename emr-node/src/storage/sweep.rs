@@ -19,7 +19,7 @@ use std::{
 use emr_api::OperationStatus;
 use emr_core::{AccountIndex, RecordStatus, UnixTime};
 use emr_ipfs::{Cid, StoreError};
-use emr_rollup::operation::DirectoryCommitment;
+use emr_rollup::operation::{Action, Blocks, DirectoryCommitment};
 
 use super::{
     space::Space,
@@ -32,8 +32,8 @@ use crate::{
     state::NodeState,
 };
 
-/// How long an upload, a deleted record or a superseded key directory stays when nothing refers to it. Longer than the
-/// age of any state of L1 that can come back. Seconds.
+/// How long an upload, a deleted record, ciphertext that a Rekey replaced, or a superseded key directory stays when nothing
+/// refers to it. Longer than the age of any state of L1 that can come back. Seconds.
 pub(crate) const GRACE: u64 = 24 * 3600;
 /// How long an upload that nothing refers to stays while the disk is nearly full. Longer than a client needs from the
 /// first block of a record to its submission. Seconds.
@@ -192,21 +192,27 @@ impl Engine {
         if state.open.contains(holding.sequence) {
             return Ok(Need::Needed);
         }
-        let is_settled = match self.mempool.status(holding.sequence)? {
-            Some(OperationStatus::Settled { .. }) => true,
-            Some(OperationStatus::Returned { .. } | OperationStatus::Replaced { .. }) => false,
+        let Some(known) = self.mempool.acknowledged(holding.sequence)? else { return Ok(Need::Needed) };
+        let action = &known.signed.operation.action;
+        let is_settled = match known.status {
+            OperationStatus::Settled { .. } => true,
+            OperationStatus::Returned { .. } | OperationStatus::Replaced { .. } => false,
             // Its patient's account no longer belongs to the same principal.
-            Some(OperationStatus::Pending) if !state.is_current(&holding.part_of.patient()) => {
+            OperationStatus::Pending if !state.is_current(&holding.part_of.patient()) => {
                 return Ok(Need::Unneeded { seconds: RETURNED });
             }
             // The node does not know what becomes of it: in doubt, nothing is removed.
-            Some(OperationStatus::Pending | OperationStatus::Sealed { .. }) | None => return Ok(Need::Needed),
+            OperationStatus::Pending | OperationStatus::Sealed { .. } => return Ok(Need::Needed),
         };
         let patient = holding.part_of.patient().account;
         let is_needed = match holding.part_of {
             BlockReference::Record { slot, .. } => {
                 let leaf = state.settled.patient(patient).and_then(|leaves| leaves.records.get(&slot));
-                is_settled && leaf.is_none_or(|leaf| leaf.status != RecordStatus::Tombstone)
+                let is_replaced = match action.blocks() {
+                    Blocks::Record { slot, leaf } => state.rekeyed.has_replaced(patient, slot, &leaf),
+                    Blocks::None | Blocks::Directory { .. } => false,
+                };
+                is_settled && !is_replaced && leaf.is_none_or(|leaf| leaf.status != RecordStatus::Tombstone)
             }
             BlockReference::Directory { .. } => match self.mempool.first_held(holding.sequence)? {
                 Some(cid) => {
@@ -226,6 +232,8 @@ impl Engine {
         Ok(match (is_needed, is_settled || is_directory) {
             (true, _) => Need::Needed,
             (false, true) => Need::Unneeded { seconds: GRACE },
+            // The patient's client makes another one from the record. It does not sign this one again.
+            (false, false) if matches!(action, Action::Rekey(_)) => Need::Unneeded { seconds: GRACE },
             (false, false) => Need::Unneeded { seconds: RETURNED },
         })
     }

@@ -4,6 +4,7 @@
 mod clock;
 mod fuse;
 mod histories;
+mod rekeyed;
 mod reorganised;
 mod room;
 mod scene;

@@ -8,11 +8,11 @@ use std::{
 
 use alloy::primitives::{Address, B256};
 use emr_api::OperationStatus;
-use emr_core::{Cid, Class, Codec, RecordSlot, UnixTime, cid::cid_of};
+use emr_core::{Cid, Class, Codec, RecordSlot, Revision, UnixTime, cid::cid_of};
 use emr_durable::crash::{ALL, Harm, Journal, Survivors, no_sync};
 use emr_node::mempool::{
-    Acknowledged, BatchRecord, BatchStage, BlockReference, DerivedChanges, InvitationUse, KeptProof, KnownProver,
-    Mempool, MempoolError, OnChain, Pointer, Principal, Referenced, Staging, Upload, Usage,
+    Acknowledged, BatchRecord, BatchStage, BlockReference, Charge, DerivedChanges, InvitationUse, KeptProof,
+    KnownProver, Mempool, MempoolError, OnChain, Pointer, Principal, Referenced, Staging, Upload, Usage,
 };
 use emr_rollup::{batch::PublicInputs, primitive::field::Fr};
 use proptest::prelude::*;
@@ -91,7 +91,8 @@ fn block_tables(mempool: &Mempool) -> Outcome<String> {
     let (holdings, doomed) = (mempool.holdings(0, 100)?, mempool.doomed(None, 100)?);
     let held: Vec<_> = holdings.iter().map(|held| mempool.first_held(held.sequence)).collect::<Result<_, _>>()?;
     let noted: Vec<_> = (0..20).map(|number| mempool.uploaded(&block(number), &of)).collect::<Result<_, _>>()?;
-    let (used, staged, by_all) = (mempool.used(&of)?, mempool.staged(&of)?, mempool.staged_by_all()?);
+    let (used, twice) = (mempool.used(&of)?, mempool.stored_twice(&of)?);
+    let (staged, by_all) = (mempool.staged(&of)?, mempool.staged_by_all()?);
     // The dates of the notes: those that are older than a time. Each is in use, so none lapses.
     let mut dated = Vec::new();
     for after in [1, RENEWED + 1, AHEAD + 1] {
@@ -102,7 +103,7 @@ fn block_tables(mempool: &Mempool) -> Outcome<String> {
         })?;
         dated.push(older.into_inner()?);
     }
-    Ok(format!("{holdings:?} {held:?} {doomed:?} {noted:?} {used:?} {staged:?} {by_all:?} {dated:?}"))
+    Ok(format!("{holdings:?} {held:?} {doomed:?} {noted:?} {used:?} {twice:?} {staged:?} {by_all:?} {dated:?}"))
 }
 
 /// A mempool, and its contents after each call.
@@ -157,7 +158,13 @@ impl Scene {
     fn acknowledge(&mut self, number: u64) -> Outcome {
         let (kept, patient) = (acknowledged(number)?, principal()?);
         let part_of = BlockReference::Record { patient, slot: RecordSlot::new(0)?, class: Class::Summary };
-        let blocks = Referenced { part_of: Some(part_of), cids: vec![block(number)] };
+        // Each third one counts as a Rekey of the record that the others wrote.
+        let revision = Revision::new(2)?;
+        let charge = match number % 3 {
+            2 => Charge::Rekeyed { author: patient, revision },
+            _ => Charge::Author(patient),
+        };
+        let blocks = Referenced { part_of: Some(part_of), charge, cids: vec![block(number)] };
         let pointer = ([number as u8; 32], Pointer::Directory(block(number)));
         self.upload("upload", number, 0)?;
         self.call("acknowledge", |mempool| {
@@ -223,6 +230,13 @@ fn life() -> Outcome<Scene> {
     let record = batch(1, &[0, 1], BatchStage::Settled(on_chain))?;
     let changes = settled(record);
     scene.call("settle", |mempool| mempool.apply_derived(&changes))?;
+    // The Rekey does not store anything twice any more.
+    let twice = |scene: &Scene| -> Outcome<BTreeMap<Principal, Usage>> {
+        Ok(scene.mempool.as_ref().ok_or("closed")?.stored_twice(&hospital)?)
+    };
+    assert_eq!(twice(&scene)?.len(), 1);
+    scene.call("release", |mempool| mempool.release(0, 100).map(drop))?;
+    assert!(twice(&scene)?.is_empty());
     let statuses = [0, 1].map(|sequence| (sequence, OperationStatus::Pending)).into();
     let changes = DerivedChanges { remove_after: Some(0), statuses, ..DerivedChanges::default() };
     scene.call("rewind", |mempool| mempool.apply_derived(&changes))?;

@@ -14,8 +14,8 @@ use emr_rollup::{
     batch::{D1Entry, D2Entry},
     l1_operation::{L1Operation, Register},
     operation::{
-        Action, CLIENT_VALIDITY, DirectoryCommitment, Domain, Operation, PutRecord, RequestAccess, Revoke, SetGrant,
-        Tombstone,
+        Action, CLIENT_VALIDITY, DirectoryCommitment, Domain, Operation, PutRecord, Rekey, RequestAccess, Revoke,
+        SetGrant, Tombstone,
     },
     primitive::{
         eddsa::SigningKey,

@@ -45,20 +45,27 @@ async fn every_superseded_directory_stays_for_a_day() -> Outcome {
     Ok(())
 }
 
-/// The process ends at each step of a sweep in turn. The next process finishes the sweep, and removes nothing else.
+/// The process ends at each step of a sweep in turn. The next process finishes the sweep, and removes nothing else. The
+/// sweep removes a deleted record, or the ciphertext that a Rekey replaced.
 #[tokio::test]
 async fn a_sweep_that_was_killed_is_finished_by_the_next() -> Outcome {
     for (call, moment) in
         [Call::Unpin, Call::Delete].into_iter().flat_map(|call| [(call, Moment::Before), (call, Moment::After)])
     {
-        for passed in 0..2 {
+        for (passed, is_rekey) in [(0, false), (0, true), (1, false), (1, true)] {
             let mut scene = Scene::new(Quotas::DEFAULT).await?;
             let shared = scene.upload(DOCTOR, 1, 100).await?;
             let (_, kept) = scene.write(DOCTOR, 0, &shared).await?;
             let blocks = scene.upload(DOCTOR, 2, 100).await?;
             let (_, deleted) = scene.write(DOCTOR, 1, &blocks).await?;
             scene.settle()?;
-            scene.tombstone(1).await?;
+            let mut rekeyed = Vec::new();
+            if is_rekey {
+                let parts = scene.upload(PATIENT, 2, 100).await?;
+                rekeyed = scene.rekey(1, &parts).await?;
+            } else {
+                scene.tombstone(1).await?;
+            }
             scene.settle()?;
             scene.sweep().await?;
             scene.pass(25);
@@ -71,10 +78,13 @@ async fn a_sweep_that_was_killed_is_finished_by_the_next() -> Outcome {
             scene.restart().await?;
             scene.sweep().await?;
             for cid in &deleted {
-                assert!(!scene.stored()?.contains(cid), "{call:?} {moment:?} {passed}: {cid} is left");
+                assert!(!scene.stored()?.contains(cid), "{call:?} {moment:?} {passed} {is_rekey}: {cid} is left");
             }
-            walk(&scene.store, &kept[0], &DagLimits::default()).await?;
-            assert!(scene.pins().await?.contains(&kept[0]) && !scene.pins().await?.contains(&deleted[0]));
+            for root in [kept.first(), rekeyed.first()].into_iter().flatten() {
+                walk(&scene.store, root, &DagLimits::default()).await?;
+                assert!(scene.pins().await?.contains(root));
+            }
+            assert!(!scene.pins().await?.contains(&deleted[0]));
             // The same blocks may be uploaded and used again.
             let again = scene.upload(DOCTOR, 1, 100).await?;
             scene.write(DOCTOR, 2, &again).await?;
@@ -110,7 +120,8 @@ async fn a_submission_keeps_the_sweep_off_its_blocks() -> Outcome {
     Ok(())
 }
 
-/// The same rules hold on Kubo: a deleted record is unpinned and removed, and a needed record is pinned.
+/// The same rules hold on Kubo: a deleted record, and ciphertext that a Rekey replaced, are unpinned and removed, and a
+/// needed record is pinned.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sweep_on_kubo_takes_what_nothing_needs() -> Outcome {
     let Some(kubo) = Kubo::start_or_skip()? else { return Ok(()) };
@@ -122,17 +133,24 @@ async fn a_sweep_on_kubo_takes_what_nothing_needs() -> Outcome {
     let own = scene.upload(PATIENT, 1, 100).await?;
     let (_, deleted) = scene.write(DOCTOR, 1, &blocks[..1]).await?;
     let unused = scene.upload(DOCTOR, 1, 100).await?;
+    let old = scene.upload(DOCTOR, 2, 100).await?;
+    let (_, old) = scene.write(DOCTOR, 2, &old).await?;
     scene.settle()?;
     scene.tombstone(1).await?;
+    let again = scene.upload(PATIENT, 2, 100).await?;
+    let again = scene.rekey(2, &again).await?;
     scene.settle()?;
     scene.sweep().await?;
     scene.pass(25);
     scene.sweep().await?;
-    walk(&scene.store, &kept[0], &DagLimits::default()).await?;
-    for cid in [&deleted[0], &unused[0], &own[0]] {
+    for root in [&kept[0], &again[0]] {
+        walk(&scene.store, root, &DagLimits::default()).await?;
+    }
+    for cid in [&deleted[0], &unused[0], &own[0]].into_iter().chain(&old) {
         assert!(!scene.has(cid).await?, "{cid}");
     }
     let pins = scene.pins().await?;
-    assert!(pins.contains(&kept[0]) && !pins.contains(&deleted[0]));
+    assert!(pins.contains(&kept[0]) && pins.contains(&again[0]));
+    assert!(!pins.contains(&deleted[0]) && !pins.contains(&old[0]));
     Ok(())
 }

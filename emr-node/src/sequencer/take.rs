@@ -102,6 +102,11 @@ impl Engine {
     ) -> Result<Admission, RequestError> {
         let state = self.state();
         let operation = &submission.signed.operation;
+        if operation.is_by_delegate() {
+            return Err(RequestError::refused(
+                "this node takes no operations of delegates: the patient signs grants and revocations",
+            ));
+        }
         let place = place::find(&state, operation)?;
         // A patient's Revoke of a grant is still accepted: the node still serves readers, and the Revoke ends their access at once.
         if place == Place::Ordinary

@@ -82,6 +82,6 @@ impl UrgentOnPatient {
 fn changed_grant(action: &Action) -> Option<GrantSlot> {
     match (action.rule().authority, action.target()) {
         (Authority::Target(_), _) | (_, Target::Record(_)) => None,
-        (Authority::None | Authority::UnlessOwn(_), Target::Grant(slot)) => Some(slot),
+        (Authority::None | Authority::UnlessOwn(_) | Authority::ManageUnlessOwn, Target::Grant(slot)) => Some(slot),
     }
 }

@@ -32,6 +32,8 @@ pub const PATIENT: &str = "/v1/patients/{patient}";
 pub const SUBTREE: &str = "/v1/patients/{patient}/subtree";
 /// `GET`: all of the patient's grants.
 pub const GRANTS: &str = "/v1/patients/{patient}/grants";
+/// `GET`: a free slot for an emergency grant of the caller, who must be a doctor.
+pub const EMERGENCY_SLOT: &str = "/v1/patients/{patient}/emergency-slot";
 /// `GET`: a page of the patient's audit chain; the query is `end` (the position after the page's last entry) and `limit`.
 pub const AUDIT: &str = "/v1/patients/{patient}/audit";
 /// `GET`: who uses how much of a patient's space.
@@ -109,6 +111,11 @@ pub fn storage(patient: AccountIndex) -> String {
 /// [`GRANTS`].
 pub fn grants(patient: AccountIndex) -> String {
     fill(GRANTS, "{patient}", patient)
+}
+
+/// [`EMERGENCY_SLOT`].
+pub fn emergency_slot(patient: AccountIndex) -> String {
+    fill(EMERGENCY_SLOT, "{patient}", patient)
 }
 
 /// [`AUDIT`] with its query.

@@ -70,7 +70,7 @@ enum Command {
         #[arg(long)]
         wait: bool,
     },
-    /// Revoke access; the classes get new keys
+    /// Revoke access, emergency access too; the classes get new keys
     Revoke {
         /// Card of the doctor or hospital
         card: PathBuf,
@@ -175,7 +175,7 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
             let history = if from_now { History::FromNow } else { History::Included };
             let terms = Terms { rights, classes: classes(&class)?, until, history };
             let card = account::read_card(&card)?;
-            let client = participant::open(&options, PATIENT).await?;
+            let client = open(&options).await?;
             let granted = client.grant(&card, &terms).await?;
             let promise = records::promise(&client, &granted.acknowledged, wait).await?;
             let until = written(granted.may_take_effect_until);
@@ -190,39 +190,44 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Revoke { card, class, wait } => {
             let classes = classes(&class)?;
             let card = account::read_card(&card)?;
+            // Ending access waits for nothing else.
             let client = participant::open(&options, PATIENT).await?;
             revoke(&client, card.registered().or_exit(Exit::Input)?, classes, wait, json).await
         }
         Command::Rekey { class, custodian, wait } => {
             let classes = classes(&class)?;
             let custodian = custodian.map(|card| account::read_card(&card)).transpose()?;
-            let client = participant::open(&options, PATIENT).await?;
+            let client = open(&options).await?;
             rekey::run(&client, classes, custodian.as_ref(), wait, json).await
         }
         Command::Grants => {
-            let leaves = leaves(&participant::open(&options, PATIENT).await?).await?;
-            print(&Grants::of(&leaves), json)
+            let client = open(&options).await?;
+            let progress = Progress::start("recomputing and comparing with L1");
+            let (leaves, emergencies) = client.own_leaves_with_emergencies().await?;
+            drop(progress);
+            say_what_waits(&leaves);
+            print(&Grants::of(&leaves, &emergencies), json)
         }
         Command::Records => {
-            let client = participant::open(&options, PATIENT).await?;
+            let client = open(&options).await?;
             let leaves = leaves(&client).await?;
             let patient = client.account().or_exit(Exit::Usage)?;
             records::list(patient, leaves.records(), json)
         }
         Command::Audit { last } => {
-            let client = participant::open(&options, PATIENT).await?;
+            let client = open(&options).await?;
             print(&audit(&client, last).await?, json)
         }
         Command::Put { file, class, wait } => {
             let record = records::read_fhir(&file)?;
-            let client = participant::open(&options, PATIENT).await?;
+            let client = open(&options).await?;
             let card = client.card();
             let written = client.upload(&card, class, &record).await;
             let written = written?;
             records::written(&client, &written, wait, json).await
         }
         Command::Get { record: name, output } => {
-            let client = participant::open(&options, PATIENT).await?;
+            let client = open(&options).await?;
             let card = client.card();
             if card.account != Some(name.patient) {
                 return Err(Failure::new(Exit::Refused, format!("record {name} is not yours; `records` lists yours")));
@@ -231,21 +236,35 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
             records::output(name, &retrieved, output.as_deref(), json)
         }
         Command::Delete { record: name, wait } => {
-            let client = participant::open(&options, PATIENT).await?;
+            let client = open(&options).await?;
             let card = client.card();
             if card.account != Some(name.patient) {
                 return Err(Failure::new(Exit::Refused, format!("record {name} is not yours; `records` lists yours")));
             }
             records::delete(&client, &card, name, wait, json).await
         }
-        Command::Storage => storage::show(&participant::open(&options, PATIENT).await?, json).await,
+        Command::Storage => storage::show(&open(&options).await?, json).await,
         Command::Verify => {
-            let client = participant::open(&options, PATIENT).await?;
+            let client = open(&options).await?;
             let (verified, entries) = check(&client, usize::MAX).await?;
-            let grants = Grants::of(verified.leaves());
+            let emergencies =
+                verified.leaves().emergencies(&entries, UnixTime::now()).map_err(emr_client::ClientError::from)?;
+            let grants = Grants::of(verified.leaves(), &emergencies);
             print(&LightAnswer { light_verified: true, grants, audit: Audit::whole(&verified, &entries) }, json)
         }
     }
+}
+
+/// Opens the identity and connects, and reports emergency grants that are new since the last command.
+async fn open(options: &Options) -> Result<Client, Failure> {
+    let client = participant::open(options, PATIENT).await?;
+    // The command does not depend on it: if the node cannot answer now, the next command asks again.
+    if let Ok(new @ 1..) = client.new_emergencies().await {
+        eprintln!(
+            "EMERGENCY: doctors opened emergency access to your records, new grants: {new}; `grants` and `audit` show them"
+        );
+    }
+    Ok(client)
 }
 
 /// Fetches and checks grants and records, but not the audit chain.

@@ -35,7 +35,7 @@ fn the_layout_does_not_depend_on_the_witness() {
 
 /// A version so small that a test can change every cell.
 const TINY: CircuitVersion =
-    CircuitVersion { number: 1, account_depth: 3, grant_depth: 2, record_depth: 2, max_l1: 4, max_l2: 10, k: 15 };
+    CircuitVersion { number: 1, account_depth: 3, grant_depth: 2, record_depth: 2, max_l1: 4, max_l2: 13, k: 15 };
 
 /// The only cells that may hold anything: the inverse of x in a test for 0, where x is 0.
 fn is_inverse_of_zero(diagnosis: &Diagnosis<'_>, cell: CellId) -> bool {

@@ -50,20 +50,20 @@ fn state_is_derived_from_batch_data_alone() {
     assert_eq!(trees.root(), sealed.public().post);
     let audit = &ledger.patient(account(PATIENT)).unwrap().audit;
     let fold = |entries: &[AuditEntry], head| entries.iter().fold(head, |head, entry| extend_head(head, entry.hash()));
-    assert_eq!(audit.entries().len(), 10);
+    assert_eq!(audit.entries().len(), operations(&CircuitVersion::V1).len());
     let head = fold(audit.entries(), Fr::from(0));
     assert_eq!(head, ledger.medical(account(PATIENT)).unwrap().audit_head);
     assert_eq!(audit.head(), head);
     // Each part leads from the head before it to the head after it.
-    for end in 0..=10 {
+    for end in 0..=audit.entries().len() {
         for limit in [1, 3, 8, 100] {
             let part = audit.part(end, limit).unwrap();
             assert_eq!((part.first, part.entries.len()), (end.saturating_sub(limit), end.min(limit)));
             assert_eq!(fold(part.entries, part.before), fold(&audit.entries()[..end], Fr::from(0)));
         }
     }
-    assert_eq!(audit.part(11, 3), None);
-    assert_eq!(ledger.medical(account(PATIENT)).unwrap().key_directory, Fr::from(93).into());
+    assert_eq!(audit.part(audit.entries().len() + 1, 3), None);
+    assert_eq!(ledger.medical(account(PATIENT)).unwrap().key_directory, Fr::from(94).into());
 }
 
 #[test]
@@ -94,17 +94,47 @@ fn operations_cannot_be_replayed_or_moved_to_another_rollup() {
 }
 
 #[test]
-fn nobody_but_the_patient_grants_or_revokes() {
+fn without_a_grant_nobody_but_the_patient_grants_or_revokes() {
     let slot = first_slot(&SMALL);
     let mut batch = open(SMALL);
     let operation = sign(DOCTOR, set_grant(slot, grant(DOCTOR, Rights::READ, ClassMask::ALL, 1), 0, 1), None, 1);
-    assert_eq!(refusal(&mut batch, &operation), Clause::SignerAllowed);
+    assert_eq!(refusal(&mut batch, &operation), Clause::GrantKnown);
     batch.push(&operations(&SMALL)[0]).unwrap();
-    assert_eq!(refusal(&mut batch, &sign(DOCTOR, revoke(slot, 1, 91, 2), None, 2)), Clause::SignerAllowed);
+    assert_eq!(refusal(&mut batch, &sign(DOCTOR, revoke(slot, 1, 91, 91), None, 2)), Clause::GrantKnown);
+    // The hospital's grant has READ and WRITE. Its doctor does not manage grants under it.
+    let under = sign(DOCTOR, revoke(slot, 1, 91, 91), Some(slot), 2);
+    assert_eq!(refusal(&mut batch, &under), Clause::GrantAllows);
     let forged = sign(PATIENT, set_grant(slot + 1, grant(DOCTOR, Rights::READ, ClassMask::ALL, 1), 91, 1), None, 1)
         .operation
         .sign(domain(), &key(DOCTOR), None);
     assert_eq!(refusal(&mut batch, &forged), Clause::SignatureValid);
+}
+
+/// A delegate acts only while their own grant is live, and the patient ends everything that they gave.
+#[test]
+fn a_delegate_acts_as_long_as_the_patient_lets_them() {
+    let slot = first_slot(&SMALL);
+    let mut batch = open(SMALL);
+    let summary = ClassMask::from(Class::Summary);
+    let given = |version| grant(DOCTOR, Rights::READ, summary, version);
+    let manage = |version| grant(STRANGER, Rights::MANAGE, summary, version);
+    let by_delegate = |action, salt| sign(STRANGER, action, Some(slot + 1), salt);
+    let early = by_delegate(set_grant(slot, given(1), 1, 1), 1);
+    assert!(batch.push(&early).is_err(), "before the patient made them a delegate");
+    batch.push(&sign(PATIENT, set_grant(slot + 1, manage(1), 0, 1), None, 2)).unwrap();
+    batch.push(&early).unwrap();
+    batch.push(&sign(DOCTOR, request(slot, 1, 0, Class::Summary), None, 3)).unwrap();
+    // A delegate without READ gives READ. The keys are another matter: they have none to give.
+    let withheld = by_delegate(set_grant(slot, given(3), 1, 1), 4);
+    batch.push(&sign(PATIENT, revoke(slot, 1, 1, 2), None, 5)).unwrap();
+    assert_eq!(refusal(&mut batch, &withheld), Clause::TargetExpected);
+    batch.push(&sign(PATIENT, revoke(slot + 1, 1, 2, 3), None, 6)).unwrap();
+    let late = by_delegate(set_grant(slot, given(3), 3, 3), 7);
+    assert_eq!(refusal(&mut batch, &late), Clause::GrantAllows);
+    // A new delegation does not bring back what was signed for another directory.
+    batch.push(&sign(PATIENT, set_grant(slot + 1, manage(3), 3, 4), None, 8)).unwrap();
+    assert_eq!(refusal(&mut batch, &late), Clause::TargetExpected);
+    batch.push(&by_delegate(set_grant(slot, given(3), 4, 4), 9)).unwrap();
 }
 
 #[test]

@@ -7,8 +7,8 @@ use emr_crypto::RevokeError;
 use crate::{
     error::ClientError,
     flow::{
-        admission::AdmissionError, grant::GrantError, invite::InviteError, register::RegisterError,
-        retrieve::ReadError, upload::WriteError,
+        admission::AdmissionError, break_glass::EmergencyError, grant::GrantError, invite::InviteError,
+        register::RegisterError, retrieve::ReadError, upload::WriteError,
     },
     node::NodeError,
     profile::{FileError, ProfileError, seen::SeenError},
@@ -75,6 +75,7 @@ codes! {
     OtherHospital "other-hospital" Usage "the node belongs to another hospital than before"
     NotRegistered "not-registered" Usage "this identity has no account yet"
     NotAPatient "not-a-patient" Usage "only a patient can do this"
+    NotADoctor "not-a-doctor" Usage "only a doctor can do this"
     InvitationExpiry "invitation-expiry" Usage "an invitation cannot expire at that time"
     Card "card" Input "this is not a usable card"
     Record "record" Input "the record is too large or cannot be sealed"
@@ -178,6 +179,8 @@ impl ClientError {
             Self::Write(error) => write(error),
             Self::Read(error) => read(error),
             Self::Grant(error) => grant(error),
+            Self::Emergency(EmergencyError::NotADoctor) => Code::NotADoctor,
+            Self::Emergency(_) => Code::GrantTerms,
             Self::Register(error) => register(error),
             Self::Admission(AdmissionError::NotRegistered(_)) => Code::OwnerNotRegistered,
             Self::Admission(AdmissionError::NotWaiting(_)) => Code::NotWaiting,

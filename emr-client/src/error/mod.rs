@@ -14,8 +14,8 @@ use emr_crypto::{DirectoryError, IdentityFileError, OwnDirectoryError, RevokeErr
 
 use crate::{
     flow::{
-        admission::AdmissionError, grant::GrantError, invite::InviteError, register::RegisterError,
-        retrieve::ReadError, upload::WriteError,
+        admission::AdmissionError, break_glass::EmergencyError, grant::GrantError, invite::InviteError,
+        register::RegisterError, retrieve::ReadError, upload::WriteError,
     },
     keys::KeyError,
     node::NodeError,
@@ -95,6 +95,9 @@ pub enum ClientError {
     /// Nothing was granted or revoked.
     #[error(transparent)]
     Grant(#[from] GrantError),
+    /// No emergency grant was opened.
+    #[error(transparent)]
+    Emergency(#[from] EmergencyError),
     /// The registration failed.
     #[error(transparent)]
     Register(#[from] RegisterError),

@@ -1,6 +1,8 @@
 //! What participants do, one flow a file. Each is a method of [`crate::Client`].
 
 pub mod admission;
+pub mod break_glass;
+mod emergencies;
 mod fate;
 pub mod grant;
 pub mod invite;

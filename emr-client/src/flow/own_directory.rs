@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use emr_api::{GrantView, PatientView};
 use emr_core::{AccountIndex, Cid, ClassMask, GrantSlot, Rights, UnixTime, Version};
 use emr_crypto::{KeyDirectory, PatientDirectory, RevokeError};
-use emr_rollup::operation::{Action, DirectoryCommitment, Revoke};
+use emr_rollup::{
+    operation::{Action, DirectoryCommitment, Revoke},
+    state::leaf::GrantLeaf,
+};
 
 use crate::{
     client::{Client, random_element},
@@ -86,6 +89,11 @@ impl Own {
         let granted =
             of.filter(|grant| grant.rights.contains(Rights::READ)).fold(0, |mask, grant| mask | grant.scope.bits());
         ClassMask::from_bits(granted | self.has_keys(account).bits())
+    }
+
+    /// Whether a grant may still hold, by this machine's clock or by L1's.
+    pub(crate) fn lasts(&self, grant: &GrantLeaf) -> bool {
+        grant.not_after >= self.ended
     }
 
     /// The classes for which the directory in force gives this account keys.
@@ -249,7 +257,7 @@ impl Client {
 #[cfg(test)]
 mod tests {
     use emr_core::{Class, OutOfRange, Uses};
-    use emr_rollup::{primitive::field::Fr, state::leaf::GrantLeaf};
+    use emr_rollup::primitive::field::Fr;
 
     use super::*;
 

@@ -38,15 +38,19 @@ pub struct Revoked {
     pub changed: Vec<(GrantSlot, Acknowledged)>,
 }
 
-/// The rest of a grant without these classes, or `None` if nothing is left.
+/// The rest of a grant without these classes, or `None` if the whole grant ends. An emergency grant always ends: nobody can write another
+/// grant into its slot.
 fn narrowed(view: &GrantView, classes: ClassMask) -> Option<GrantLeaf> {
+    if view.slot < GrantSlot::FIRST_ORDINARY {
+        return None;
+    }
     let rest = ClassMask::from_bits(view.grant.scope.bits() & !classes.bits());
     (rest != ClassMask::default()).then_some(GrantLeaf { scope: rest, ..view.grant })
 }
 
 impl Client {
     /// Takes an account's rights on these classes. A grant that also covers other classes is narrowed to those; every
-    /// other grant ends.
+    /// other grant ends. Emergency grants for any of these classes end too, as soon as they are settled.
     ///
     /// Each Revoke names the highest version that the patient ever signed for its slot. So no grant that the patient
     /// signed earlier and that is still on its way can take effect after it.
@@ -84,9 +88,9 @@ impl Client {
         let grantee = done.grantee;
         let mut own = self.own_directory().await?;
         let held = own.view.grants.iter().filter(|view| {
-            view.slot >= GrantSlot::FIRST_ORDINARY
-                && view.grant.grantee == Some(grantee)
-                && view.grant.scope.bits() & classes.bits() != 0
+            // An emergency grant that is over gave nobody anything.
+            let holds = view.slot >= GrantSlot::FIRST_ORDINARY || own.lasts(&view.grant);
+            holds && view.grant.grantee == Some(grantee) && view.grant.scope.bits() & classes.bits() != 0
         });
         // Grants that end come first: nothing that was signed earlier can take effect after their Revoke.
         let mut held: Vec<GrantView> = held.copied().collect();

@@ -6,6 +6,7 @@
 //! | `device` | in place of `identity`, if the keys are in a device |
 //! | `profile.json` | node, Ethereum node, contract, account |
 //! | `versions.json` | the highest version ever signed for each grant slot of a patient: account index, owner, slot, version |
+//! | `emergencies.json` | the emergency grants of which the patient was told |
 //! | `outbox/` | operations that were signed and are not settled yet, and undelivered records |
 //! | `receipts/` | the hospital's receipts of operations that left the outbox |
 //! | `seen.json` | the newest final state that was seen on L1 |
@@ -17,6 +18,7 @@
 //! grant that the patient signed and that is neither settled nor lapsed could take effect after the Revoke.
 
 pub(crate) mod durable;
+mod emergencies;
 pub mod outbox;
 pub mod seen;
 mod settings;
@@ -38,6 +40,7 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
 pub use durable::FileError;
+use emergencies::KnownEmergencies;
 use outbox::Outbox;
 use seen::SeenState;
 pub use settings::{Hospital, Settings};
@@ -101,6 +104,7 @@ pub struct Profile {
     folder: PathBuf,
     settings: Mutex<Option<Settings>>,
     versions: Mutex<BTreeMap<(OwnedAccount, GrantSlot), Version>>,
+    emergencies: KnownEmergencies,
     outbox: Outbox,
     seen: SeenState,
     _lock: File,
@@ -182,6 +186,7 @@ impl Profile {
         Ok(Self {
             settings: Mutex::new(durable::read_json(&settings_path(folder), MAX_FILE_BYTES)?),
             versions: Mutex::new(versions.into_iter().map(Signed::entry).collect()),
+            emergencies: KnownEmergencies::open(&disk, folder.join("emergencies.json"))?,
             outbox: Outbox::open(&disk, &folder.join("outbox"))?,
             seen: SeenState::open(&disk, &folder.join("seen.json"))?,
             disk,
@@ -269,6 +274,18 @@ impl Profile {
         durable::replace_json(&self.disk, &versions_path(&self.folder), &list)?;
         *known = versions;
         Ok(())
+    }
+
+    /// Notes durably which emergency grants of this patient were seen. Returns how many of them are new.
+    ///
+    /// # Errors
+    /// [`FileError`] if the file cannot be written.
+    pub fn note_emergencies(
+        &self,
+        patient: OwnedAccount,
+        grants: impl IntoIterator<Item = (GrantSlot, Version)>,
+    ) -> Result<usize, FileError> {
+        self.emergencies.note(patient, grants)
     }
 
     /// Whether rights ended while the node had no room for a new key directory, so that the directory in force gives keys to readers without
@@ -393,12 +410,18 @@ mod tests {
         let (patient, slot) = (owned(4, 1)?, GrantSlot::new(64)?);
         profile.note_version(patient, slot, Version::new(3)?)?;
         profile.note_version(patient, slot, Version::new(2)?)?;
+        let emergency =
+            |slot, version| -> Result<_, emr_core::OutOfRange> { Ok((GrantSlot::new(slot)?, Version::new(version)?)) };
+        assert_eq!(profile.note_emergencies(patient, [emergency(0, 1)?, emergency(9, 1)?])?, 2);
         drop(profile);
 
         let profile = Profile::open(folder.path())?;
         assert_eq!(profile.settings()?, settings("http://127.0.0.1:2"));
         assert_eq!(profile.highest_signed(patient, slot), Version::new(3)?);
         assert_eq!(profile.highest_signed(patient, GrantSlot::new(65)?), Version::ZERO);
+        assert_eq!(profile.note_emergencies(patient, [emergency(0, 1)?, emergency(9, 1)?])?, 0);
+        assert_eq!(profile.note_emergencies(patient, [emergency(0, 1)?, emergency(9, 2)?])?, 1);
+        assert_eq!(profile.note_emergencies(owned(4, 2)?, [emergency(0, 1)?])?, 1, "another patient's");
         // Nothing was signed under another account index, or for another owner of this one: the earlier versions do not count there.
         for other in [owned(5, 1)?, owned(4, 2)?] {
             assert_eq!(profile.highest_signed(other, slot), Version::ZERO);

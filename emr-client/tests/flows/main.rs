@@ -2,6 +2,7 @@
 
 mod admission;
 mod audit_pages;
+mod break_glass;
 mod card_device;
 mod chains;
 mod crash;

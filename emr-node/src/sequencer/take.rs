@@ -17,6 +17,7 @@ use crate::{
     mempool::{Acknowledged, Principal, Sequence},
     request_error::RequestError,
     state::NodeState,
+    state::emergency::refusal,
     state::pointers::{self, CheckedPointer},
     storage::Space,
 };
@@ -101,6 +102,11 @@ impl Engine {
     ) -> Result<Admission, RequestError> {
         let state = self.state();
         let operation = &submission.signed.operation;
+        if operation.is_by_delegate() {
+            return Err(RequestError::refused(
+                "this node takes no operations of delegates: the patient signs grants and revocations",
+            ));
+        }
         let place = place::find(&state, operation)?;
         // A patient's Revoke of a grant is still accepted: the node still serves readers, and the Revoke ends their access at once.
         if place == Place::Ordinary
@@ -116,7 +122,11 @@ impl Engine {
                 let now = self.clock.now();
                 let earlier = earlier
                     .filter(|earlier| *earlier.signed() == submission.signed && earlier.is_current(&state.soft, now));
-                Some(earlier.map_or_else(|| state.soft.check(&submission.signed, now), Ok)?)
+                let check = || state.soft.check(&submission.signed, now).map_err(|why| refusal(operation, why.into()));
+                let checked = earlier.map_or_else(check, Ok)?;
+                // Only now is the signature checked: others must not learn which slots hold emergency grants.
+                state.check_emergency(operation, now)?;
+                Some(checked)
             }
             // The rest is checked on the state without the older Revoke. It takes time to build that state, so a forgery is refused first.
             Place::InsteadOf(_) => {

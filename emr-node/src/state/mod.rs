@@ -1,6 +1,7 @@
 //! What the node holds in memory: the settled state, and the soft state, which includes every acknowledged operation.
 
 pub(crate) mod access;
+pub(crate) mod emergency;
 pub(crate) mod history;
 pub(crate) mod open;
 pub(crate) mod pointers;

@@ -25,11 +25,13 @@ pub(super) struct Claim<'a> {
     /// The promise that the header's purpose is in range. [`Section::assert_authority`] keeps it.
     pub(super) purpose: Promise<{ layout::PURPOSE }>,
     pub(super) signer: &'a IdentityWires,
-    /// Whether a record is written by somebody other than the patient.
-    pub(super) delegated: Within,
+    /// Whether a doctor writes a record for the patient.
+    pub(super) writes: Within,
+    /// Whether a delegate manages grants for the patient.
+    pub(super) manages: Within,
     pub(super) grants_root: Wire,
     pub(super) time: Ranged<{ layout::TIME }>,
-    /// The grant that allows a doctor to write.
+    /// The grant that allows a doctor to write, or a delegate to manage grants.
     pub(super) authority: &'a GrantWires,
     /// The root that its path leads to.
     pub(super) authority_root: Wire,
@@ -44,13 +46,15 @@ pub(super) struct Claim<'a> {
 const _: () = assert!(Reason::ALL.len() == 8 && Class::ALL.len() == 16);
 
 impl Section<'_> {
-    /// Constrains that a delegated write, and a RequestAccess, are covered by a live grant.
+    /// Constrains that a write for the patient, a delegate's operation, and a RequestAccess are covered by a live grant.
     pub(super) fn assert_authority(&mut self, claim: Claim<'_>) {
-        let Claim { request, header, delegated, authority, target, .. } = claim;
-        self.under(Demand::AuthorityRoot).assert_equal_if(delegated, claim.authority_root, claim.grants_root);
+        let Claim { request, header, writes, manages, authority, target, .. } = claim;
+        let mut scope = self.under(Demand::AuthorityRoot);
+        let by_others = scope.either(writes, manages);
+        scope.assert_equal_if(by_others, claim.authority_root, claim.grants_root);
 
         let mut scope = self.under(Demand::WhichGrant);
-        let needed = scope.either(delegated, request);
+        let needed = scope.either(by_others, request);
         let grantee = scope.select_in_range(request, target.grantee, authority.grantee);
         let rights = scope.select_in_range(request, target.rights, authority.rights);
         let classes = scope.select_in_range(request, target.scope, authority.scope);
@@ -67,8 +71,9 @@ impl Section<'_> {
         let mut scope = self.under(Demand::GrantNotExpired);
         scope.assert_at_least_if::<{ layout::TIME }, _, _>(needed, not_after, claim.time);
 
-        let [read, write, emergency] = self.rights(rights);
-        self.under(Demand::MayWrite).assert_zero_unless(write, delegated);
+        let [read, write, manage, emergency] = self.rights(rights);
+        self.under(Demand::MayWrite).assert_zero_unless(write, writes);
+        self.under(Demand::MayManage).assert_zero_unless(manage, manages);
         let mut scope = self.under(Demand::MayRead);
         let asked = scope.and_not(request, read);
         scope.assert_zero_unless(emergency, asked);
@@ -84,28 +89,31 @@ impl Section<'_> {
         let purpose = scope.spell(&[asked_class.into(), reason_low.into(), reason_high.into()], header.purpose);
         scope.keep(claim.purpose, purpose);
 
+        // `assert_delegate` compares a delegate's classes.
+        let classed = self.under(Demand::WhichGrant).either(writes, request);
         let new_class = claim.new_record.class;
         let mut scope = self.under(Demand::WhichClass(Covered::Old));
         let old_class = scope.select_in_range(claim.old_record_empty, new_class, claim.old_record.class);
         for (which, class) in [(Covered::New, new_class), (Covered::Old, old_class)] {
             let class = self.under(Demand::WhichClass(which)).select_in_range(request, asked_class, class);
             let covered = self.covers(which, classes, class);
-            self.under(Demand::InScope(which)).assert_zero_unless(covered, needed);
+            self.under(Demand::InScope(which)).assert_zero_unless(covered, classed);
         }
     }
 
-    /// The bits READ, WRITE and EMERGENCY of eight bits of rights.
-    fn rights(&mut self, rights: Ranged<{ layout::RIGHTS }>) -> [Bit; 3] {
+    /// The bits READ, WRITE, MANAGE and EMERGENCY of eight bits of rights.
+    fn rights(&mut self, rights: Ranged<{ layout::RIGHTS }>) -> [Bit; 4] {
         let value = self.integer(rights);
         let bits = RightBit::ALL.map(|right| Fr::from(u64::from(value & u64::from(right.rights().bits()) != 0)));
         let bits = self.hints("right", bits);
-        let [read, write, manage, emergency] =
+        let assigned: [_; layout::ASSIGNED_RIGHTS as usize] =
             std::array::from_fn(|i| self.under(Demand::Right(RightBit::ALL[i])).assert_bit(bits[i]));
         let rest = self.hint("right", Fr::from(value >> 4 & 15));
         let rest = self.under(Demand::RightsRest).range::<{ layout::RIGHTS - layout::ASSIGNED_RIGHTS }>(rest);
-        let digits = [read.into(), write.into(), manage.into(), emergency.into(), rest.into()];
+        let [read, write, manage, emergency] = assigned.map(Into::into);
+        let digits = [read, write, manage, emergency, rest.into()];
         self.under(Demand::RightsSpelled).spell::<{ layout::RIGHTS }>(&digits, rights);
-        [read, write, emergency]
+        assigned
     }
 
     /// Bit `class` of a 16-bit mask.

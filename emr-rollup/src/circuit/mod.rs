@@ -5,13 +5,14 @@
 //! - `scope`: the purpose of rows. Gadgets are methods of a scope. A scope is opened for one `demand`, and a demand
 //!   belongs to a clause.
 //! - `gadget`: arithmetic without meaning. Gadgets place wires in rows. Everything below works on wires only.
-//! - `leaf`, `message`, `authority`, `target`: the parts of an operation.
+//! - `leaf`, `message`, `authority`, `delegate`, `target`: the parts of an operation.
 //! - `entry`: one L1 slot. `operation`: one L2 slot. `batch`: all slots, the data and the public inputs.
 
 mod authority;
 mod batch;
 mod builder;
 mod config;
+mod delegate;
 mod demand;
 mod diagnosis;
 mod entry;

@@ -3,6 +3,7 @@
 use super::{
     authority::Claim,
     builder::Wire,
+    delegate::DelegateWires,
     demand::{Demand, Leaf, Moment, Party},
     gadget::{
         constrained::{Bit, Ranged},
@@ -16,7 +17,7 @@ use super::{
 };
 use crate::{
     layout,
-    operation::{Authority, DirectoryRule, MAX_VALIDITY, SignerRule},
+    operation::{Authority, DirectoryRule, Kind, MAX_VALIDITY, SignerRule},
     primitive::{field::Fr, poseidon::Tag},
     statement::OperationWitness,
     version::CircuitVersion,
@@ -102,17 +103,21 @@ impl Section<'_> {
 
         // A doctor always acts under a grant, so one wire stands for both. A test of the table of rules checks this.
         let by_others = self.kind_where(&mut kind, |rule| rule.signer.admits_doctors());
-        let delegated = self.under(Demand::SignedByDoctor).within_and_not(by_others, own);
+        let writes = self.under(Demand::SignedByDoctor).within_and_not(by_others, own);
         let by_author = self.kind_where(&mut kind, |rule| rule.signer == SignerRule::PatientOrAuthor);
         let mut scope = self.under(Demand::SignedByAuthor);
         let foreign = scope.and_not(by_author, own);
         scope.assert_equal_if(foreign, target.old_record.author, header.signer);
         let doctor = code(Role::Doctor.code());
-        self.under(Demand::SignedByDoctor).assert_constant_if(delegated, signer.role, doctor);
+        self.under(Demand::SignedByDoctor).assert_constant_if(writes, signer.role, doctor);
         let by_doctor = self.kind_where(&mut kind, |rule| rule.signer == SignerRule::Doctor);
         self.under(Demand::EmergencyByDoctor).assert_constant_if(by_doctor, signer.role, doctor);
         let by_patient = self.kind_where(&mut kind, |rule| rule.signer == SignerRule::Patient);
         self.under(Demand::SignedByPatient).assert_zero_unless(own, by_patient);
+
+        let mut scope = self.under(Demand::SignedByDelegate);
+        let [sets, revokes] = [Kind::SetGrant, Kind::Revoke].map(|one| scope.within_and_not(kind.is(one), own));
+        let delegate = DelegateWires { sets, revokes, manages: scope.either(sets, revokes) };
 
         let authority = self.grant(Leaf::Authority, &witness.authority);
         let place = (&witness.authority_slot, authority.hash);
@@ -124,7 +129,8 @@ impl Section<'_> {
             header: &header,
             purpose: purpose_shown,
             signer: &signer,
-            delegated,
+            writes,
+            manages: delegate.manages,
             grants_root: medical.grants_root,
             time: common.time,
             authority: &authority,
@@ -134,6 +140,7 @@ impl Section<'_> {
             old_record_empty: target.old_record_empty,
             new_record: &target.new_record,
         });
+        self.assert_delegate(version, delegate, (&header, &body), (&signer, &authority), &target);
 
         let place = (&witness.message.header.slot, target.old_leaf);
         let mut scope = self.under(Demand::TargetTurns(Moment::Before));

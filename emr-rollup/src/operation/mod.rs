@@ -128,7 +128,9 @@ impl SignedOperation {
         let operation = &self.operation;
         match (operation.action.rule().authority, operation.action.target()) {
             (Authority::None, _) | (Authority::Target(_), Target::Record(_)) => None,
-            (Authority::UnlessOwn(_), _) => self.authority.filter(|_| operation.signer != operation.patient),
+            (Authority::UnlessOwn(_) | Authority::ManageUnlessOwn, _) => {
+                self.authority.filter(|_| operation.signer != operation.patient)
+            }
             (Authority::Target(_), Target::Grant(slot)) => Some(slot),
         }
     }

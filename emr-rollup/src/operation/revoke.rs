@@ -35,10 +35,10 @@ impl Revoke {
     /// The rules of this kind.
     pub const RULE: Rule = Rule {
         tree: Tree::Grants,
-        signer: SignerRule::Patient,
+        signer: SignerRule::PatientOrDelegate,
         counter: Counter::VersionAtMost,
         directory: DirectoryRule::ReplacedIfCurrent,
-        authority: Authority::None,
+        authority: Authority::ManageUnlessOwn,
         has_purpose: false,
         ends_rights: true,
         check,

@@ -37,6 +37,8 @@ pub enum SignerRule {
     PatientOrDoctor,
     /// The patient, or the doctor who wrote the record.
     PatientOrAuthor,
+    /// The patient, or a delegate: an account that holds a grant with MANAGE.
+    PatientOrDelegate,
     /// The account that the grant names, or a doctor of the hospital that it names.
     Grantee,
     /// Any doctor.
@@ -48,7 +50,7 @@ impl SignerRule {
     pub const fn admits_doctors(self) -> bool {
         match self {
             Self::PatientOrDoctor | Self::PatientOrAuthor => true,
-            Self::Patient | Self::Grantee | Self::Doctor => false,
+            Self::Patient | Self::PatientOrDelegate | Self::Grantee | Self::Doctor => false,
         }
     }
 }
@@ -104,6 +106,9 @@ pub enum Authority {
     None,
     /// If the signer is not the patient: a live grant with one of these rights for the classes before and after.
     UnlessOwn(Rights),
+    /// If the signer is not the patient: a live grant to the signer themself with MANAGE. It bounds the grant that is written or ended
+    /// (`statement/manage.rs`).
+    ManageUnlessOwn,
     /// The grant that it writes. It must be live and have one of these rights for the class of the purpose.
     Target(Rights),
 }
@@ -120,6 +125,18 @@ mod tests {
             let rule = kind.rule().expect("a row");
             let needs_grant = matches!(rule.authority, Authority::UnlessOwn(_));
             assert_eq!(rule.signer.admits_doctors(), needs_grant, "{kind}");
+        }
+    }
+
+    /// The circuit has one wire for both properties here too, and names the two kinds.
+    #[test]
+    fn delegates_manage_grants() {
+        for kind in Kind::L2 {
+            let rule = kind.rule().expect("a row");
+            let delegates = [Kind::SetGrant, Kind::Revoke].contains(&kind);
+            assert_eq!(delegates, rule.signer == SignerRule::PatientOrDelegate, "{kind}");
+            assert_eq!(delegates, rule.authority == Authority::ManageUnlessOwn, "{kind}");
+            assert!(!delegates || rule.tree == Tree::Grants && rule.counter.writes_grant(), "{kind}");
         }
     }
 

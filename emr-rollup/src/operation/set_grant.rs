@@ -35,10 +35,10 @@ impl SetGrant {
     /// The rules of this kind.
     pub const RULE: Rule = Rule {
         tree: Tree::Grants,
-        signer: SignerRule::Patient,
+        signer: SignerRule::PatientOrDelegate,
         counter: Counter::Version,
         directory: DirectoryRule::Replaced,
-        authority: Authority::None,
+        authority: Authority::ManageUnlessOwn,
         has_purpose: false,
         ends_rights: false,
         check,

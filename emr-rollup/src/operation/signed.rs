@@ -4,7 +4,7 @@
 use emr_core::{AccountEpoch, AccountIndex, GrantSlot, UnixTime};
 use serde::{Deserialize, Serialize};
 
-use super::{Action, OperationId};
+use super::{Action, Authority, OperationId};
 use crate::{
     primitive::{
         eddsa::{PublicKey, Signature, SignatureError, SigningKey},
@@ -62,6 +62,11 @@ pub struct Operation {
 }
 
 impl Operation {
+    /// Whether somebody manages a grant for the patient, under a grant with MANAGE.
+    pub fn is_by_delegate(&self) -> bool {
+        self.signer != self.patient && self.action.rule().authority == Authority::ManageUnlessOwn
+    }
+
     /// The element that is signed.
     pub fn message(&self, domain: Domain) -> Fr {
         Message::from(self).hash(domain.element())

@@ -6,6 +6,7 @@
 mod batch;
 mod entry;
 mod fields;
+mod manage;
 mod message;
 mod operation;
 mod witness;
@@ -14,6 +15,7 @@ pub use batch::{BatchWitness, check_batch};
 pub(crate) use entry::empty_medical;
 pub use entry::{EntryEffect, check_entry};
 pub use fields::{EntryFields, GrantFields, Header, IdentityFields, MedicalFields, RecordFields};
+pub(crate) use manage::MANAGED;
 pub use message::{Message, SignatureFields};
 pub use operation::{Context, OperationEffect, check_operation};
 pub(crate) use operation::{LeafChange, is_code, number};

@@ -3,7 +3,7 @@
 use emr_core::{AccountStatus, Purpose, Rights, Role};
 use halo2curves::ff::Field;
 
-use super::{Clause, GrantFields, OperationWitness, RecordFields, Violation, require};
+use super::{Clause, GrantFields, OperationWitness, RecordFields, Violation, manage, require};
 use crate::{
     batch::D2Entry,
     layout,
@@ -224,7 +224,7 @@ fn check_parties(
         SignerRule::Doctor => {
             require(is_code(&signer.role, Role::Doctor.code()), Clause::SignerAllowed, "a doctor")?;
         }
-        SignerRule::Grantee => {}
+        SignerRule::Grantee | SignerRule::PatientOrDelegate => {}
     }
     require(header.signer_epoch == signer.epoch, Clause::MessageCurrent, "signer's epoch")?;
     require(header.patient_epoch == patient.epoch, Clause::MessageCurrent, "patient's epoch")?;
@@ -264,7 +264,7 @@ fn check_message(context: &Context, witness: &OperationWitness, numbers: &Number
     )
 }
 
-/// Checks C6 and C7: a doctor writes under a grant, and an access request uses one.
+/// Checks C6 and C7: a doctor writes under a grant, a delegate manages grants under one, and an access request uses one.
 fn check_authority(context: &Context, witness: &OperationWitness, numbers: &Numbers) -> Result<(), Violation> {
     let live = |grant: &GrantFields| {
         let for_signer = grant.grantee == witness.message.header.signer || grant.grantee == witness.signer.org;
@@ -273,17 +273,22 @@ fn check_authority(context: &Context, witness: &OperationWitness, numbers: &Numb
     };
     let in_scope = |grant: &GrantFields, class: u64| class < 16 && number(&grant.scope) >> class & 1 == 1;
     let right = |grant: &GrantFields, rights: Rights| number(&grant.rights) & u64::from(rights.bits()) != 0;
+    let grant = &witness.authority;
+    let known = || {
+        let root = witness.authority_path.root(number(&witness.authority_slot) as u32, grant.hash());
+        require(root == witness.medical.grants_root, Clause::GrantKnown, "grant under the grants root")
+    };
     match numbers.rule.authority {
         Authority::None => Ok(()),
-        Authority::UnlessOwn(_) if numbers.own() => Ok(()),
+        Authority::UnlessOwn(_) | Authority::ManageUnlessOwn if numbers.own() => Ok(()),
+        Authority::ManageUnlessOwn => {
+            known()?;
+            live(grant)?;
+            require(right(grant, Rights::MANAGE), Clause::GrantAllows, "no such right")?;
+            manage::check(&context.version, witness)
+        }
         Authority::UnlessOwn(rights) => {
-            let grant = &witness.authority;
-            require(
-                witness.authority_path.root(number(&witness.authority_slot) as u32, grant.hash())
-                    == witness.medical.grants_root,
-                Clause::GrantKnown,
-                "grant under the grants root",
-            )?;
+            known()?;
             live(grant)?;
             require(right(grant, rights), Clause::GrantAllows, "no such right")?;
             require(in_scope(grant, number(&witness.new_record.class)), Clause::GrantAllows, "class out of scope")?;
@@ -330,7 +335,11 @@ fn check_leaf(context: &Context, witness: &OperationWitness, numbers: &Numbers) 
             let author = old_record.author == witness.message.header.signer;
             require(numbers.own() || author, Clause::SignerAllowed, "the patient or the author")
         }
-        SignerRule::Patient | SignerRule::PatientOrDoctor | SignerRule::Grantee | SignerRule::Doctor => Ok(()),
+        SignerRule::Patient
+        | SignerRule::PatientOrDoctor
+        | SignerRule::PatientOrDelegate
+        | SignerRule::Grantee
+        | SignerRule::Doctor => Ok(()),
     }
 }
 

@@ -28,7 +28,7 @@ pub const TIME: u64 = 1_767_225_600;
 
 /// A version with small trees and few slots, for tests of the constraint system.
 pub const SMALL: CircuitVersion =
-    CircuitVersion { number: 1, account_depth: 4, grant_depth: 3, record_depth: 4, max_l1: 5, max_l2: 10, k: 15 };
+    CircuitVersion { number: 1, account_depth: 4, grant_depth: 3, record_depth: 4, max_l1: 5, max_l2: 13, k: 15 };
 
 /// Account of the hospital.
 pub const HOSPITAL: u64 = 1;
@@ -235,7 +235,8 @@ pub fn revoke(slot: u64, expected: u64, before: u64, after: u64) -> Action {
 /// One operation of every kind, with a doctor who acts under their hospital's grant and one who acts under their own:
 /// 0 SetGrant to the hospital, 1 SetGrant to the stranger, 2 PutRecord by the doctor, 3 PutRecord by the patient,
 /// 4 PutRecord of a second version, 5 Tombstone, 6 RequestAccess, 7 Revoke, 8 Rekey by the patient to no custodian,
-/// 9 BreakGlass by the stranger.
+/// 9 BreakGlass by the stranger, 10 SetGrant that makes the stranger a delegate, 11 SetGrant by the delegate, who gives the
+/// hospital's slot to the doctor, 12 Revoke of this grant by the delegate.
 pub fn operations(version: &CircuitVersion) -> Vec<SignedOperation> {
     let slot = first_slot(version);
     let all = ClassMask::ALL;
@@ -268,6 +269,9 @@ pub fn operations(version: &CircuitVersion) -> Vec<SignedOperation> {
         sign(PATIENT, revoke(slot + 1, 1, 92, 93), None, 8),
         sign(PATIENT, rekey(0, 2, rekeyed), None, 9),
         sign(STRANGER, break_glass(0, emergency(STRANGER, 1)), None, 10),
+        sign(PATIENT, set_grant(slot + 1, grant(STRANGER, Rights::READ | Rights::MANAGE, all, 3), 93, 94), None, 11),
+        sign(STRANGER, set_grant(slot, grant(DOCTOR, Rights::READ, summary, 2), 94, 94), Some(slot + 1), 12),
+        sign(STRANGER, revoke(slot, 2, 94, 94), Some(slot + 1), 13),
     ]
 }
 

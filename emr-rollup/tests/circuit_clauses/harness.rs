@@ -14,7 +14,7 @@ use emr_rollup::{
 };
 
 pub(crate) const VERSION: CircuitVersion =
-    CircuitVersion { number: 1, account_depth: 3, grant_depth: 2, record_depth: 3, max_l1: 5, max_l2: 10, k: 15 };
+    CircuitVersion { number: 1, account_depth: 3, grant_depth: 2, record_depth: 3, max_l1: 5, max_l2: 13, k: 15 };
 
 pub(crate) fn failures(witness: &BatchWitness, public: &PublicInputs) -> Vec<Failure> {
     let circuit = BatchCircuit::new(witness, public);

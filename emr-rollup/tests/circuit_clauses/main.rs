@@ -4,7 +4,9 @@
 #![cfg(feature = "prover")]
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod across;
 mod batch;
+mod delegates;
 mod harness;
 mod parties;
 mod target;

@@ -30,13 +30,6 @@ fn c2_the_signer_may_do_this() {
     let slot = first_slot(&VERSION);
     let by_hospital = sign(HOSPITAL, put(0, 0, record(Class::Summary, HOSPITAL, 1, 1)), Some(slot), 3);
     refused_for(Clause::SignerAllowed, "a hospital writes", added(2, &by_hospital));
-    let foreign = sign(STRANGER, set_grant(slot, grant(STRANGER, Rights::READ, ClassMask::ALL, 1), 0, 5), None, 3);
-    refused_for(Clause::SignerAllowed, "somebody else grants", added(0, &foreign));
-    refused_for(
-        Clause::SignerAllowed,
-        "somebody else revokes",
-        added(2, &sign(STRANGER, revoke(slot, 1, 92, 5), None, 3)),
-    );
     let by_hospital = sign(HOSPITAL, break_glass(0, emergency(HOSPITAL, 1)), None, 3);
     refused_for(Clause::SignerAllowed, "a hospital breaks glass", added(2, &by_hospital));
     let by_patient = sign(PATIENT, break_glass(0, emergency(PATIENT, 1)), None, 3);

@@ -110,6 +110,29 @@ fn a_false_witness_gives_no_proof() {
     }
 }
 
+/// The same for every kind of operation: what is written is not what was signed, or queued.
+#[test]
+fn a_false_witness_of_any_kind_gives_no_proof() {
+    let version =
+        CircuitVersion { account_depth: 3, grant_depth: 2, record_depth: 3, max_l1: 1, max_l2: 1, k: 12, ..SMALL };
+    let prover = prover(version);
+    let verifier = prover.verifier();
+    let one = Fr::from(1);
+    for (i, (honest, public)) in one_by_one(version).into_iter().enumerate() {
+        let proof = prover.prove(&honest, &public).unwrap();
+        assert_eq!(verifier.verify(&public, &proof), Ok(()), "batch {i}");
+        let mut witness = honest.clone();
+        match witness.operations.first_mut() {
+            Some(operation) if operation.new_record.is_empty() => operation.new_grant.salt += one,
+            Some(operation) => operation.new_record.stored += one,
+            None => witness.entries[0].entry.opaque += one,
+        }
+        assert!(matches!(prover.prove(&witness, &public), Err(ProverError::Violation(_))), "batch {i}");
+        let bytes = prover.prove_circuit(&BatchCircuit::new(&witness, &public), &public).unwrap();
+        assert_eq!(verifier.verify(&public, &bytes), Err(VerifyError::Invalid), "batch {i}");
+    }
+}
+
 fn compare_or_write(path: &str, content: &str) {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(path);
     if std::env::var_os(REGENERATE).is_some() {

@@ -87,6 +87,9 @@ const JOBS_PER_MINUTE: u32 = 60;
 /// Proofs per minute and prover. Making a proof takes many seconds, and verifying it takes milliseconds.
 const PROOFS_PER_MINUTE: u32 = 12;
 
+/// Requests for the slot of an emergency grant per minute and account. The burst is half as many.
+const EMERGENCIES_PER_MINUTE: u32 = 30;
+
 /// Counts requests and enforces the limits.
 #[derive(Debug)]
 pub(crate) struct Limiter {
@@ -97,6 +100,7 @@ pub(crate) struct Limiter {
     relays: AddressRate,
     jobs: Rate<String>,
     proofs: Rate<String>,
+    emergencies: Rate<AccountIndex>,
     in_flight: Permits<Asker>,
     /// The same for a whole site, for requests without a login.
     in_flight_of_site: Permits<Asker>,
@@ -130,6 +134,7 @@ impl Limiter {
             relays: AddressRate::new(|many| Rate::per_minute(times(limits.relay_rate, many).get(), 2)),
             jobs: Rate::per_minute(JOBS_PER_MINUTE, 2),
             proofs: Rate::per_minute(PROOFS_PER_MINUTE, 2),
+            emergencies: Rate::per_minute(EMERGENCIES_PER_MINUTE, 2),
             in_flight: Permits::new(IN_FLIGHT),
             in_flight_of_site: Permits::new(IN_FLIGHT * ADDRESSES_OF_A_SITE as usize),
             long: Arc::new(Semaphore::new(LONG)),
@@ -159,6 +164,15 @@ impl Limiter {
         self.proofs
             .check(prover)
             .map_err(|wait| RequestError::too_many("this prover hands in too many proofs: wait", wait))
+    }
+
+    /// Counts an account's request for the slot of an emergency grant.
+    ///
+    /// # Errors
+    /// Returns `too-many` above the rate.
+    pub(crate) fn may_ask_for_emergency(&self, account: AccountIndex) -> Result<(), RequestError> {
+        let waited = self.emergencies.check(&account);
+        waited.map_err(|wait| RequestError::too_many("too many requests for emergency grants: wait", wait))
     }
 
     /// Counts an address's request for a registration.

@@ -133,6 +133,8 @@ pub enum Demand {
     SignedByAuthor,
     /// Only a doctor signs this kind.
     EmergencyByDoctor,
+    /// The patient or a delegate signs this kind.
+    SignedByDelegate,
 
     // The grant.
     /// The path's turns are bits.
@@ -159,6 +161,8 @@ pub enum Demand {
     MayWrite,
     /// Access is requested with the right to read.
     MayRead,
+    /// A delegate has the right to manage grants.
+    MayManage,
     /// The class that has to be covered.
     WhichClass(Covered),
     /// A bit of the class.
@@ -177,6 +181,32 @@ pub enum Demand {
     ScopeSpelled(Covered),
     /// The class is in the scope.
     InScope(Covered),
+
+    // A delegate, and the grant before and after.
+    /// A delegate's grant is to themselves, not to their hospital.
+    DelegateIsGrantee,
+    /// A delegate neither gives nor takes rights above WRITE.
+    ManagedRights(Moment),
+    /// A delegate's grants end with their own.
+    ManagedUntil,
+    /// Whether the delegate's grant has the class is a bit.
+    DelegateClass(u32),
+    /// The delegate's scope consists of these bits.
+    DelegateClasses,
+    /// A class that the delegate's grant does not have is not managed.
+    ManagedClass(Moment, u32),
+    /// All classes of the grant are managed ones.
+    ManagedClasses(Moment),
+    /// Whether the new grant is to the signer or their hospital.
+    GrantsToSelf,
+    /// A delegate does not grant to themselves or their hospital.
+    NotToSelf,
+    /// A delegate revokes no emergency grant.
+    ManagedSlot,
+    /// A delegate revokes the version that the slot holds.
+    ManagedVersion,
+    /// A delegate keeps the key directory.
+    ManagedDirectory,
 
     // The target before.
     /// Whether a slot is empty.
@@ -290,7 +320,8 @@ impl Demand {
             | Self::SignedByPatient
             | Self::SignedByDoctor
             | Self::SignedByAuthor
-            | Self::EmergencyByDoctor => Clause::SignerAllowed,
+            | Self::EmergencyByDoctor
+            | Self::SignedByDelegate => Clause::SignerAllowed,
             Self::MessageHash
             | Self::ChallengeHash
             | Self::NegatedKey
@@ -317,6 +348,16 @@ impl Demand {
             | Self::RightsSpelled
             | Self::MayWrite
             | Self::MayRead
+            | Self::MayManage
+            | Self::DelegateIsGrantee
+            | Self::ManagedRights(_)
+            | Self::ManagedUntil
+            | Self::DelegateClass(_)
+            | Self::DelegateClasses
+            | Self::ManagedClass(..)
+            | Self::ManagedClasses(_)
+            | Self::GrantsToSelf
+            | Self::NotToSelf
             | Self::WhichClass(_)
             | Self::ClassBit(..)
             | Self::ClassSpelled(_)
@@ -333,6 +374,7 @@ impl Demand {
             | Self::GrantIsVoid
             | Self::GrantIsOver
             | Self::DirectoryInForce
+            | Self::ManagedVersion
             | Self::TargetSlot
             | Self::TargetTurns(Moment::Before)
             | Self::TargetRoot(_) => Clause::TargetExpected,
@@ -356,6 +398,8 @@ impl Demand {
             | Self::NewGranteeIsSomebody
             | Self::OrdinaryRights
             | Self::OrdinarySlot
+            | Self::ManagedSlot
+            | Self::ManagedDirectory
             | Self::EmergencySlot
             | Self::EmergencyGrantee
             | Self::EmergencyRight

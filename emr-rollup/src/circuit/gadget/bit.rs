@@ -15,6 +15,19 @@ impl Scope<'_> {
         Bit::constrained(wire)
     }
 
+    /// Constrains a wire to be 0, or to be 0 or 1 if the bit is 1.
+    pub(in crate::circuit) fn assert_bit_below(&mut self, wire: Wire, bit: Bit) -> Bit {
+        let square = Generic {
+            l: Some(wire),
+            r: Some(wire),
+            factors: [Fr::ZERO, Fr::ZERO, Fr::ONE],
+            uv: Some((wire, bit.into())),
+            ..Generic::default()
+        };
+        self.assert_generic(square, self.zero());
+        Bit::constrained(wire)
+    }
+
     /// Whether a wire is 0. `inverse` names the hint.
     pub(in crate::circuit) fn is_zero(&mut self, inverse: &'static str, wire: impl Into<Wire>) -> Bit {
         let wire = wire.into();

@@ -116,9 +116,10 @@ impl Scope<'_> {
     }
 
     /// `a` or `b`. Their sets are disjoint.
-    pub(in crate::circuit) fn either(&mut self, a: Within, b: Within) -> Bit {
+    pub(in crate::circuit) fn either(&mut self, a: Within, b: Within) -> Within {
         assert_disjoint(a, b);
-        Bit::constrained(self.linear(&[(Fr::ONE, a.into()), (Fr::ONE, b.into())], Fr::ZERO))
+        let bit = Bit::constrained(self.linear(&[(Fr::ONE, a.into()), (Fr::ONE, b.into())], Fr::ZERO));
+        Within { bit, set: a.set | b.set }
     }
 
     /// (`a` and `bit`) or `b`. The sets of `a` and `b` are disjoint.

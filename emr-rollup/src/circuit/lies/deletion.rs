@@ -4,7 +4,7 @@
 use halo2curves::ff::Field as _;
 
 use super::{
-    attacks::{Attack, DOCTOR_PUT, REQUEST, SET, attacks},
+    attacks::{Attack, DOCTOR_PUT, MANAGED_SET, REQUEST, SET, attacks},
     every_hint::compensated,
     forgeries::forgeries,
     *,
@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Assertions that no lie here violates alone, and why.
-const NOT_ALONE: [(&[Demand], &str); 12] = [
+const NOT_ALONE: [(&[Demand], &str); 13] = [
     (
         &[Demand::RootBefore, Demand::RootAfter, Demand::DataCommitment, Demand::D1Evaluation, Demand::D2Evaluation],
         "in no cell: the copy to the public input stands for it",
@@ -49,6 +49,7 @@ const NOT_ALONE: [(&[Demand], &str); 12] = [
         &[Demand::LeafField(Leaf::OldGrant, Field::Uses), Demand::LeafField(Leaf::OldRecord, Field::Revision)],
         "a counter of the leaf before: the expected one, or the one after, is in range",
     ),
+    (&[Demand::LeafField(Leaf::Authority, Field::Scope)], "the delegate's classes spell it"),
     (&[Demand::HeaderField(Field::Expected)], "compared with a counter of a leaf, which is in range"),
     (&[Demand::LeafField(Leaf::NewRecord, Field::Status)], "computed from the kind"),
     (
@@ -69,7 +70,8 @@ fn alone(number: usize, story: &Story, used: Part) -> BTreeSet<Assertion> {
     let hints = hints.filter(|hint| [used, Part::Frame].contains(&hint.part));
     let singles = hints.flat_map(|hint| [Fr::ONE, -Fr::ONE].map(|change| vec![(hint, Lie::More(change))]));
     let pairs = compensated(story).into_iter().map(|pair| pair.to_vec());
-    let pairs = pairs.filter(|_| [SET, DOCTOR_PUT, REQUEST].contains(&number) || used != Part::Operation(0));
+    let pairs =
+        pairs.filter(|_| [SET, DOCTOR_PUT, REQUEST, MANAGED_SET].contains(&number) || used != Part::Operation(0));
     let trials = singles.chain(pairs).map(|lies| story.tell_in_its_world(&lies).assertions());
     trials.filter(|assertions| assertions.len() == 1).flatten().collect()
 }
@@ -104,7 +106,7 @@ fn every_assertion_stands_alone_against_something() {
                 for (i, case) in scenario::one_by_one(SINGLE)
                     .into_iter()
                     .enumerate()
-                    .filter(|(i, _)| [[0, 4, 7, 11, 12], [3, 6, 8, 10, 13]][half].contains(i))
+                    .filter(|(i, _)| [[0, 4, 7, 11, 12, 15], [3, 6, 8, 10, 13, 16]][half].contains(i))
                 {
                     let used = if i < 4 { Part::Entry(0) } else { Part::Operation(0) };
                     found.extend(alone(i, &Story::new(case), used));

@@ -5,6 +5,7 @@ use halo2curves::ff::Field;
 
 use super::*;
 use crate::{
+    layout::SCOPE,
     operation::Kind,
     statement::{EntryFields, GrantFields, IdentityFields, RecordFields},
 };
@@ -47,12 +48,13 @@ pub(super) fn sums(story: &Story) -> Vec<Vec<(Hint, Fr)>> {
     ] {
         sums.push(weighted(operation, name, 0, powers(depth as u32, 2)));
     }
+    sums.push(weighted(operation, "delegate class", 0, powers(SCOPE, 2)));
     for word in 0..4 {
         sums.push(weighted(operation, "word", 3 * word, powers(3, 1 << 52)));
     }
     for cover in 0..2 {
         sums.push(weighted(operation, "class bit", 4 * cover, powers(4, 2)));
-        let bits = (0..4).map(|i| (i, story.record.honest(operation("class bit", 4 * cover + i))));
+        let bits = (0..4).map(|i| (i, story.record.value(operation("class bit", 4 * cover + i))));
         let power =
             bits.fold(Fr::ONE, |power, (i, bit)| if bit == Fr::ONE { power * Fr::from(1 << (1 << i)) } else { power });
         sums.push(weighted(operation, "scope", 3 * cover, vec![Fr::ONE, power, power.double()]));
@@ -81,7 +83,7 @@ pub(super) fn compensated(story: &Story) -> Vec<[(Hint, Lie); 2]> {
 
 /// Why a hint of a story may hold anything; `None` if it may not.
 fn free(story: &Story, hint: Hint) -> Option<&'static str> {
-    if hint.name.starts_with("inverse") && story.record.honest(hint) == Fr::ZERO {
+    if hint.name.starts_with("inverse") && story.record.value(hint) == Fr::ZERO {
         return Some("0 has no inverse: nothing is multiplied by this");
     }
     if hint.name == "public" && [1, 2, 6, 8, 9].contains(&hint.index) {
@@ -89,9 +91,11 @@ fn free(story: &Story, hint: Hint) -> Option<&'static str> {
     }
     let header = &story.case.0.operations.first()?.message.header;
     let is_record = [1, 2, 3].map(Fr::from).contains(&header.kind);
-    let delegated = is_record && header.signer != header.patient;
+    let is = |kinds: [u64; 2]| kinds.map(Fr::from).contains(&header.kind) && header.signer != header.patient;
+    let (written, managed) = (is([1, 2]), is([4, 5]));
     match hint.name {
-        "authority" | "authority bit" | "authority sibling" if !delegated => Some("no grant is asked for"),
+        "authority" | "authority bit" | "authority sibling" if !written && !managed => Some("no grant is asked for"),
+        "managed class" if !managed => Some("no delegate manages a grant"),
         "old grant" | "new grant" if is_record => Some("the target is a record"),
         "old record" | "new record" if !is_record => Some("the target is a grant"),
         "target sibling" if !is_record && hint.index >= SINGLE.grant_depth as u32 => {

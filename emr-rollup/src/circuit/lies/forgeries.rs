@@ -69,9 +69,15 @@ pub(super) fn forgeries() -> Vec<(&'static str, Case, Demand)> {
         forger.write_grant(PATIENT, slot, &grant(DOCTOR, Rights::READ, ClassMask::ALL, 1));
         forger
     };
+    let by = Some(slot + 1);
+    let managed = |delegate| {
+        let mut forger = world(|_| (), &[]);
+        forger.write_grant(PATIENT, slot + 1, &grant(delegate, Rights::MANAGE, ClassMask::ALL, 1));
+        forger
+    };
+    let summary = |grantee| grant(grantee, Rights::READ, Class::Summary.into(), 1);
     let nothing = |_: &mut OperationWitness| ();
-    let foreign =
-        sign(STRANGER, scenario::set_grant(slot, grant(STRANGER, Rights::READ, ClassMask::ALL, 1), 0, 5), None, 3);
+    let foreign = sign(DOCTOR, history[8].operation.action, Some(slot), 3);
     vec![
         (
             "a hospital writes",
@@ -88,7 +94,17 @@ pub(super) fn forgeries() -> Vec<(&'static str, Case, Demand)> {
             then(world(|_| (), &[]), &sign(HOSPITAL, break_glass(0, emergency(HOSPITAL, 1)), None, 3), nothing),
             Demand::EmergencyByDoctor,
         ),
-        ("somebody else grants", then(world(|_| (), &[]), &foreign, nothing), Demand::SignedByPatient),
+        (
+            "a delegate under their hospital's grant",
+            then(managed(HOSPITAL), &sign(DOCTOR, scenario::set_grant(slot, summary(STRANGER), 0, 0), by, 3), nothing),
+            Demand::DelegateIsGrantee,
+        ),
+        (
+            "a delegate's grant to their hospital",
+            then(managed(DOCTOR), &sign(DOCTOR, scenario::set_grant(slot, summary(HOSPITAL), 0, 0), by, 3), nothing),
+            Demand::NotToSelf,
+        ),
+        ("a doctor rekeys", then(world(|_| (), &history[..5]), &foreign, nothing), Demand::SignedByPatient),
         (
             "not the author deletes",
             then(world(|_| (), &[&history[..5], &[to_stranger]].concat()), &tombstone, nothing),

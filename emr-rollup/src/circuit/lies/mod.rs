@@ -8,17 +8,26 @@ use std::{
     rc::Rc,
 };
 
+use halo2curves::ff::Field as _;
+
 use super::{
     batch::BatchCircuit,
     builder::Builder,
-    demand::{AccountTree, Content, Demand, Moment, Party},
+    demand::{AccountTree, Content, Demand, Leaf, Moment, Party},
     diagnosis::{Diagnosis, Failure},
     hints::Hints,
     origin::{Origin, Part},
     table::{CellId, Copy, End, Span, Table},
 };
 use crate::{
-    batch::PublicInputs, primitive::field::Fr, state::leaf::Tree, statement::BatchWitness, testing::scenario,
+    batch::PublicInputs,
+    primitive::{
+        field::Fr,
+        poseidon::{self, Tag},
+    },
+    state::leaf::Tree,
+    statement::BatchWitness,
+    testing::scenario,
     version::CircuitVersion,
 };
 
@@ -26,6 +35,8 @@ mod attacks;
 mod deletion;
 mod every_hint;
 mod forgeries;
+mod oracle;
+mod unused;
 
 /// One L1 slot and one L2 slot, so that a batch is one operation.
 const SINGLE: CircuitVersion =
@@ -35,7 +46,7 @@ const SINGLE: CircuitVersion =
 type Case = (BatchWitness, PublicInputs);
 
 /// How many changes, one after the other, make the world fit a lie.
-const ROUNDS: u32 = 6;
+const ROUNDS: u32 = 8;
 
 /// A hint: its part, its name, and its number among the hints of that name in the part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -96,7 +107,7 @@ impl Record {
         self.assertions.iter().map(name).collect()
     }
 
-    fn honest(&self, hint: Hint) -> Fr {
+    fn value(&self, hint: Hint) -> Fr {
         self.hints.iter().find(|(other, _)| *other == hint).map(|(_, value)| *value).expect("a hint of this name")
     }
 }
@@ -114,12 +125,13 @@ impl Hints for Impostor {
         let count = self.counts.entry((part, name)).or_insert(0);
         let hint = Hint { part, name, index: *count };
         *count += 1;
-        self.record.borrow_mut().hints.push((hint, honest));
-        match self.lies.iter().find(|(other, _)| *other == hint) {
+        let value = match self.lies.iter().find(|(other, _)| *other == hint) {
             Some((_, Lie::Is(value))) => *value,
             Some((_, Lie::More(value))) => honest + value,
             None => honest,
-        }
+        };
+        self.record.borrow_mut().hints.push((hint, value));
+        value
     }
 
     fn assertion(&mut self, origin: Origin) {
@@ -250,13 +262,42 @@ impl Story {
         unreachable!("the last round returns")
     }
 
+    /// If a delegate acts, their grant and the target lie in one tree. So each is beside the path of the other.
+    fn one_tree(&self, trial: &Trial) -> Vec<(Hint, Lie)> {
+        let headers = self.case.0.operations.iter().map(|operation| &operation.message.header);
+        let grants = Fr::from(Tree::Grants as u64);
+        if !headers.into_iter().any(|header| header.signer != header.patient && header.tree == grants) {
+            return Vec::new();
+        }
+        let depth = SINGLE.grant_depth as u32;
+        let turns = |name| (0..depth).map(move |i| trial.record.value(operation(name, i)) == Fr::ONE);
+        let Some(meet) = turns("authority bit").zip(turns("target bit")).rposition(|(one, other)| one != other) else {
+            return Vec::new();
+        };
+        let node = |bits, siblings, leaf| {
+            turns(bits).zip(0..meet as u32).fold(trial.hash(Demand::LeafHash(leaf)), |node, (right, i)| {
+                let sibling = trial.record.value(operation(siblings, i));
+                let [left, right] = if right { [sibling, node] } else { [node, sibling] };
+                poseidon::hash(Tag::Node, &[left, right])
+            })
+        };
+        let beside = |siblings, node| (operation(siblings, meet as u32), Lie::Is(node));
+        vec![
+            beside("target sibling", node("authority bit", "authority sibling", Leaf::Authority)),
+            beside("authority sibling", node("target bit", "target sibling", Leaf::OldGrant)),
+        ]
+    }
+
     /// The changes to the world that satisfy a violated assertion, if it is about the world.
     fn fit(&self, trial: &Trial, assertion: Assertion, number: u32) -> Vec<(Hint, Lie)> {
         let frame = |index| Hint { part: Part::Frame, name: "root before", index };
         let hint = match assertion.demand {
             Demand::EntryRoot(AccountTree::Identity) | Demand::IdentityRoot(_) => frame(0),
             Demand::EntryRoot(AccountTree::Medical) | Demand::MedicalRoot => frame(1),
-            Demand::AuthorityRoot | Demand::TargetRoot(Tree::Grants) => operation("medical", 0),
+            Demand::AuthorityRoot | Demand::TargetRoot(Tree::Grants) => {
+                let root = (operation("medical", 0), Lie::Is(trial.computed(number)));
+                return self.one_tree(trial).into_iter().chain([root]).collect();
+            }
             Demand::TargetRoot(Tree::Records) => operation("medical", 1),
             Demand::Signed(Content::Packed) => operation("body", 0),
             Demand::Signed(Content::First) => operation("body", 1),

@@ -10,6 +10,7 @@ use crate::{
     testing::scenario::{DOCTOR, HOSPITAL, PATIENT, STRANGER, TIME},
 };
 
+mod delegates;
 mod entries;
 mod grant;
 mod leaves;
@@ -26,6 +27,8 @@ pub(super) const REQUEST: usize = 10;
 const REVOKE: usize = 11;
 const REKEY: usize = 12;
 const BREAK_GLASS: usize = 13;
+pub(super) const MANAGED_SET: usize = 15;
+const MANAGED_REVOKE: usize = 16;
 
 /// An attack: its name, the operation it starts from, its lies, and the demand that refuses it.
 pub(super) struct Attack {
@@ -64,7 +67,7 @@ fn bent_step(node: Fr, sibling: Fr, bit: bool, forged: Fr) -> (Fr, Fr) {
 
 /// The attacks on single operations of the honest history.
 pub(super) fn attacks(stories: &[Story]) -> Vec<Attack> {
-    [grant::attacks(), parties::attacks(stories), leaves::attacks(), entries::attacks(stories)]
+    [grant::attacks(), parties::attacks(stories), leaves::attacks(), delegates::attacks(), entries::attacks(stories)]
         .into_iter()
         .flatten()
         .collect()

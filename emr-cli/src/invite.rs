@@ -61,6 +61,7 @@ impl Answer for Invitations {
 /// Fails if this identity has no account, or if the time is not allowed.
 pub fn invite(options: &Options, role: Role, arguments: &Invite) -> Result<(), Failure> {
     let (profile, identity) = participant::identity(options, role)?;
+    participant::report_refused(&profile, role);
     let one = |_| Ok::<_, Failure>(profile.invite(&identity, arguments.expires)?);
     let invitations: Vec<_> = (0..arguments.count).map(one).collect::<Result<_, _>>()?;
     let Some(first) = invitations.first() else { return Err(Failure::new(Exit::Usage, "no invitation was requested")) };

@@ -153,12 +153,12 @@ fn client_org(card: &Card) -> Result<AccountIndex, Failure> {
 /// Fails if the node cannot be reached, because a card names chain and contract.
 pub async fn whoami(options: &Options, role: Role) -> Result<(), Failure> {
     let (profile, identity) = participant::identity(options, role)?;
-    participant::report_refused(&profile, role);
     let client = participant::connect(options, profile, identity).await?;
     let card = client.card();
     if card.account.is_none() {
         eprintln!("not registered yet: others can use this card only to endorse or admit you");
     }
+    participant::report_refused(client.profile(), role);
     text(&card.to_json())
 }
 

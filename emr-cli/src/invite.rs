@@ -61,7 +61,6 @@ impl Answer for Invitations {
 /// Fails if this identity has no account, or if the time is not allowed.
 pub fn invite(options: &Options, role: Role, arguments: &Invite) -> Result<(), Failure> {
     let (profile, identity) = participant::identity(options, role)?;
-    participant::report_refused(&profile, role);
     let one = |_| Ok::<_, Failure>(profile.invite(&identity, arguments.expires)?);
     let invitations: Vec<_> = (0..arguments.count).map(one).collect::<Result<_, _>>()?;
     let Some(first) = invitations.first() else { return Err(Failure::new(Exit::Usage, "no invitation was requested")) };
@@ -69,6 +68,7 @@ pub fn invite(options: &Options, role: Role, arguments: &Invite) -> Result<(), F
     eprintln!(
         "an invitation registers one person, until {expires}, and the hospital pays: anyone who has the code can use it, once"
     );
+    participant::report_refused(&profile, role);
     print(&Invitations { inviter, expires, invitations }, options.json)
 }
 

@@ -21,6 +21,8 @@ struct Terms {
     reason: Reason,
     hours: u64,
     signed_for: u64,
+    /// How far the signed version is ahead of the next one.
+    ahead: u64,
 }
 
 impl Caller {
@@ -30,18 +32,19 @@ impl Caller {
 
     fn terms(&self, slot: EmergencySlot, class: Class) -> Terms {
         let reason = Reason::Emergency;
-        Terms { slot, grantee: self.account, class, scope: class.into(), reason, hours: 4, signed_for: 4 }
+        Terms { slot, grantee: self.account, class, scope: class.into(), reason, hours: 4, signed_for: 4, ahead: 0 }
     }
 
     fn break_glass(&self, patient: AccountIndex, terms: &Terms) -> Outcome<Submission> {
-        let Terms { slot: EmergencySlot { slot, version }, grantee, class, scope, reason, hours, signed_for } = *terms;
+        let Terms { slot: EmergencySlot { slot, version }, grantee, class, scope, reason, hours, signed_for, ahead } =
+            *terms;
         let leaf = GrantLeaf {
             grantee: Some(grantee),
             rights: Rights::EMERGENCY,
             scope,
             not_after: UnixTime::now().saturating_add(hours * 3600),
             uses: Uses::ZERO,
-            version: version.next()?,
+            version: Version::new(version.get() + 1 + ahead)?,
             salt: random_element(),
         };
         let purpose = Purpose { reason, class };
@@ -190,6 +193,25 @@ async fn the_node_demands_more_than_the_statement() -> Outcome {
         refusals.push(scene.stranger.submit(&scene.stranger.break_glass(patient, &terms)?).await.expect_err("held"));
     }
     assert_eq!(refusals[0], refusals[1]);
+    // No fault of the operation makes the answers differ, so nobody counts the emergency grants by trying every slot.
+    let free = scene.stranger.emergency_slot(patient).await?;
+    let sound = scene.stranger.terms(slot, Class::Summary);
+    for faulty in [
+        Terms { ahead: 1, ..sound },
+        Terms { reason: Reason::None, ..sound },
+        Terms { scope: ClassMask::ALL, ..sound },
+        Terms { hours: 0, ..sound },
+        Terms { hours: too_long, signed_for: too_long, ..sound },
+        Terms { signed_for: 5, ..sound },
+        Terms { grantee: accounts.doctor, ..sound },
+    ] {
+        let mut refusals = Vec::new();
+        for slot in [free, held, later, EmergencySlot { version: Version::new(1)?, ..free }] {
+            let operation = scene.stranger.break_glass(patient, &Terms { slot, ..faulty })?;
+            refusals.push(scene.stranger.submit(&operation).await.expect_err("faulty"));
+        }
+        assert!(refusals.iter().all(|refusal| *refusal == refusals[0]), "{refusals:#?}");
+    }
     // Nobody else can hand it in.
     assert_eq!(code(scene.stranger.submit(&submission).await), "forbidden");
     scene.node.shutdown().await;

@@ -1,5 +1,7 @@
 //! Emergency grants: any doctor may open one, so the node limits them, and they open nothing.
 
+use std::collections::HashSet;
+
 use emr_api::{EmergencySlot, NodeStatus, OperationStatus, OwnGrantsView, RecordSummary, RecordView, Submission};
 use emr_core::{
     AccountIndex, Class, ClassMask, GrantSlot, Purpose, Reason, Rights, UnixTime, Uses, Version, cid::Codec,
@@ -93,17 +95,25 @@ async fn a_doctor_learns_one_free_slot_and_nobody_else_does() -> Outcome {
         assert_eq!(code(caller.emergency_slot(patient).await), "forbidden");
     }
     assert_eq!(code(doctor.emergency_slot(scene.accounts.hospital).await), "not-found");
-    let free = doctor.emergency_slot(patient).await?;
+    let mut free = doctor.emergency_slot(patient).await?;
     assert!(free.slot < GrantSlot::FIRST_ORDINARY && free.version == Version::ZERO, "{free:?}");
     let raw: serde_json::Value = doctor.get(&format!("v1/patients/{patient}/emergency-slot")).await?;
     let names: Vec<_> = raw.as_object().ok_or("an object")?.keys().cloned().collect();
     assert_eq!(names, ["slot", "version"], "and nothing else");
 
-    // Another doctor's grant changes the answer only if it takes this very slot. So the answer does not tell how many there are.
+    // Another doctor's grant changes the answer only if it takes this very slot (one time in 64: each doctor has an order of its own, and the
+    // node draws it). So the answer does not tell how many grants there are.
+    let mut taken = HashSet::new();
     for class in [Class::Summary, Class::Laboratory, Class::Imaging] {
-        assert_ne!(slot_of(&stranger.opened(patient, class).await?), free.slot);
+        taken.insert(slot_of(&stranger.opened(patient, class).await?));
+        let answer = doctor.emergency_slot(patient).await?;
+        if taken.contains(&free.slot) {
+            assert!(!taken.contains(&answer.slot), "{answer:?} is taken: {taken:?}");
+            free = answer;
+        }
+        assert_eq!(answer, free);
     }
-    assert_eq!(doctor.emergency_slot(patient).await?, free);
+    assert_eq!(taken.len(), 3);
 
     // Above the rate, the node waits.
     let mut refused = None;

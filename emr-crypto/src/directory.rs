@@ -9,6 +9,7 @@ use serde_bytes::{ByteArray, ByteBuf};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
+use crate::delegated_keys::ReaderLinks;
 use crate::epoch::{ClassKeys, EpochKeyring, EpochPublicKey, EpochSecret, KeyEpoch};
 use crate::key_wrap::{KeyUnwrap, KeyWrap, WrappedKey};
 use crate::secret::SecretBytes;
@@ -53,6 +54,8 @@ pub(crate) struct Section {
 pub(crate) enum SectionKind {
     Owner,
     Reader,
+    /// A reader's section that a delegate made; it lies beside the directory.
+    Delegated,
 }
 
 impl SectionKind {
@@ -60,6 +63,7 @@ impl SectionKind {
         match self {
             Self::Owner => b"emr/directory/owner/v1",
             Self::Reader => b"emr/directory/reader/v1",
+            Self::Delegated => b"emr/directory/delegated/v1",
         }
     }
 }
@@ -187,19 +191,32 @@ impl KeyDirectory {
     /// # Errors
     /// Returns [`DecryptionFailed`] if no section is for this key, or if the directory was altered.
     pub fn open_for(&self, reader: &dyn KeyUnwrap) -> Result<EpochKeyring, DecryptionFailed> {
-        let aad = classes_digest(&self.current);
-        let part: ReaderPart = self
-            .node
-            .readers
-            .iter()
-            .find_map(|section| section.open(SectionKind::Reader, reader, &aad).ok())
-            .ok_or(DecryptionFailed)?;
         let mut ring = EpochKeyring::default();
-        for (code, link) in part {
+        for (code, link) in self.part_of(reader)? {
             let class = Class::from_code(code).ok_or(DecryptionFailed)?;
             ring.insert(class, self.class_keys(class, link)?);
         }
         Ok(ring)
+    }
+
+    /// The links of this reader, which a delegate hands on.
+    ///
+    /// # Errors
+    /// As for [`Self::open_for`].
+    pub fn links_of(&self, reader: &dyn KeyUnwrap) -> Result<ReaderLinks, DecryptionFailed> {
+        self.part_of(reader).map(ReaderLinks::new)
+    }
+
+    fn part_of(&self, reader: &dyn KeyUnwrap) -> Result<ReaderPart, DecryptionFailed> {
+        let aad = self.classes_digest();
+        let sections = self.node.readers.iter();
+        let mut opened = sections.filter_map(|section| section.open(SectionKind::Reader, reader, &aad).ok());
+        opened.next().ok_or(DecryptionFailed)
+    }
+
+    /// The additional data of readers' sections.
+    pub(crate) fn classes_digest(&self) -> [u8; 32] {
+        classes_digest(&self.current)
     }
 
     /// Collects the secrets of a class from one segment on. The last one must belong to the current public key.

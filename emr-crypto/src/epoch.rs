@@ -172,6 +172,11 @@ impl EpochKeyring {
         Some((keys.first, keys.iter().next_back()?.0))
     }
 
+    /// The secrets of a class, newest first.
+    pub(crate) fn newest_first(&self, class: Class) -> impl Iterator<Item = &EpochSecret> {
+        self.0.get(&class).into_iter().flat_map(|keys| keys.secrets.iter().rev())
+    }
+
     /// Finds the epoch that a content key was wrapped to, newest first, and unwraps it.
     ///
     /// # Errors

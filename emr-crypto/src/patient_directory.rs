@@ -121,6 +121,16 @@ impl DirectoryContent {
         self.classes[usize::from(class.code())].secrets.push(EpochSecret::generate());
     }
 
+    /// Adds a reader with the first epoch of each class, or adds to what they read. Their key is replaced.
+    fn add(&mut self, account: AccountIndex, key: Arc<dyn KeyWrap>, firsts: Vec<(Class, KeyEpoch)>) {
+        let new = || Reader { key: Arc::clone(&key), classes: BTreeMap::new() };
+        let reader = self.readers.entry(account).or_insert_with(new);
+        reader.key = key;
+        for (class, first) in firsts {
+            reader.classes.entry(class).and_modify(|known| *known = first.min(*known)).or_insert(first);
+        }
+    }
+
     /// Cuts each class's epochs where a reader's access begins, and encrypts the segments. Each segment links to the
     /// next, so their total size does not depend on the number of readers.
     fn seal_segments(&self, aad: &[u8; 32]) -> (Vec<ByteBuf>, BTreeMap<(Class, KeyEpoch), SegmentLink>) {
@@ -257,7 +267,6 @@ impl PatientDirectory {
         past: Past,
     ) -> Result<(), GrantError> {
         let mut content = self.content.clone();
-        let key: Arc<dyn KeyWrap> = Arc::new(key);
         if past == Past::Closed {
             for class in classes.classes() {
                 content.advance(class);
@@ -268,12 +277,29 @@ impl PatientDirectory {
             Past::Closed => content.current(class).epoch(),
         };
         let firsts: Vec<_> = classes.classes().map(|class| (class, first(class))).collect();
-        let reader =
-            content.readers.entry(account).or_insert_with(|| Reader { key: key.clone(), classes: BTreeMap::new() });
-        reader.key = key;
-        for (class, first) in firsts {
-            reader.classes.entry(class).and_modify(|known| *known = first.min(*known)).or_insert(first);
-        }
+        content.add(account, Arc::new(key), firsts);
+        self.replace(content, MAX_GRANT_BYTES).ok_or(GrantError::Full)
+    }
+
+    /// Lets an account read classes that a delegate granted, from the epochs on from which the delegate reads them. The epochs stay. If the
+    /// delegate reads a class no more, the account reads it from the current epoch on: only the delegate's own links said from when.
+    ///
+    /// # Errors
+    /// [`GrantError::Full`] if the directory would become too large. Then nothing changed.
+    pub fn grant_as(
+        &mut self,
+        delegate: AccountIndex,
+        account: AccountIndex,
+        key: impl KeyWrap + 'static,
+        classes: ClassMask,
+    ) -> Result<(), GrantError> {
+        let mut content = self.content.clone();
+        let of_delegate = content.readers.get(&delegate).map(|reader| reader.classes.clone()).unwrap_or_default();
+        let firsts: Vec<_> = classes
+            .classes()
+            .map(|class| (class, of_delegate.get(&class).copied().unwrap_or_else(|| content.current(class).epoch())))
+            .collect();
+        content.add(account, Arc::new(key), firsts);
         self.replace(content, MAX_GRANT_BYTES).ok_or(GrantError::Full)
     }
 

@@ -32,6 +32,10 @@ pub const PATIENT: &str = "/v1/patients/{patient}";
 pub const SUBTREE: &str = "/v1/patients/{patient}/subtree";
 /// `GET`: all of the patient's grants.
 pub const GRANTS: &str = "/v1/patients/{patient}/grants";
+/// `GET`: the grants that delegates gave: for the patient all, for a grantee their own.
+pub const DELEGATED_GRANTS: &str = "/v1/patients/{patient}/delegated-grants";
+/// `GET`: what a delegate needs to change the patient's grants.
+pub const MANAGED_GRANTS: &str = "/v1/patients/{patient}/managed-grants";
 /// `GET`: a free slot for an emergency grant of the caller, who must be a doctor.
 pub const EMERGENCY_SLOT: &str = "/v1/patients/{patient}/emergency-slot";
 /// `GET`: a page of the patient's audit chain; the query is `end` (the position after the page's last entry) and `limit`.
@@ -60,7 +64,7 @@ pub const PROOF_JOB: &str = "/v1/prover/job";
 pub const PROOF: &str = "/v1/prover/jobs/{number}";
 
 /// Every path.
-pub const ALL: [&str; 26] = [
+pub const ALL: [&str; 28] = [
     STATUS,
     ACCOUNTS,
     ACCOUNT,
@@ -74,6 +78,8 @@ pub const ALL: [&str; 26] = [
     PATIENT,
     SUBTREE,
     GRANTS,
+    DELEGATED_GRANTS,
+    MANAGED_GRANTS,
     EMERGENCY_SLOT,
     AUDIT,
     STORAGE,
@@ -135,6 +141,16 @@ pub fn storage(patient: AccountIndex) -> String {
 /// [`GRANTS`].
 pub fn grants(patient: AccountIndex) -> String {
     fill(GRANTS, "{patient}", patient)
+}
+
+/// [`DELEGATED_GRANTS`].
+pub fn delegated_grants(patient: AccountIndex) -> String {
+    fill(DELEGATED_GRANTS, "{patient}", patient)
+}
+
+/// [`MANAGED_GRANTS`].
+pub fn managed_grants(patient: AccountIndex) -> String {
+    fill(MANAGED_GRANTS, "{patient}", patient)
 }
 
 /// [`EMERGENCY_SLOT`].

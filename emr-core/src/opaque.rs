@@ -33,6 +33,16 @@ impl Opaque {
         Self::truncate(hasher.finalize().into())
     }
 
+    /// The salt of a delegate's SetGrant that hands on keys: `of("emr/delegated-keys/v1" || CID bytes || salt)`. So the delegate's signature
+    /// covers the keys. The label keeps it apart from every [`Self::stored`].
+    pub fn handed_on(keys: &Cid, salt: &[u8; 32]) -> Self {
+        let mut hasher = Sha256::new();
+        hasher.update(b"emr/delegated-keys/v1");
+        hasher.update(keys.to_bytes());
+        hasher.update(salt);
+        Self::truncate(hasher.finalize().into())
+    }
+
     /// The `key_directory` field of a medical leaf: `of(CID bytes)`.
     pub fn directory(directory: &Cid) -> Self {
         Self::of(&directory.to_bytes())

@@ -15,6 +15,8 @@
 //! | `GET /v1/patients/{patient}` | the patient, or a live grantee | → [`PatientView`] |
 //! | `GET /v1/patients/{patient}/subtree` | the patient | → [`SubtreeView`](crate::SubtreeView) |
 //! | `GET /v1/patients/{patient}/grants` | the patient | → [`OwnGrantsView`](crate::OwnGrantsView) |
+//! | `GET /v1/patients/{patient}/delegated-grants` | the patient, or a live grantee | → `Vec<`[`DelegatedGrant`]`>`: all, or the caller's own |
+//! | `GET /v1/patients/{patient}/managed-grants` | a delegate of the patient | → [`ManagedGrants`] |
 //! | `GET /v1/patients/{patient}/emergency-slot` | a doctor | → [`EmergencySlot`] |
 //! | `GET /v1/patients/{patient}/audit?end=N&limit=N` | the patient | → [`AuditPage`](crate::AuditPage) |
 //! | `GET /v1/patients/{patient}/records` | the patient, or a live grantee | → `Vec<`[`RecordSummary`]`>`, of the classes that the caller may read |
@@ -54,7 +56,7 @@ pub use self::{
     hospital::{InviterView, NewProver, ProverView},
     login::{LoginChallenge, LoginChallengeRequest, LoginRequest, LoginToken},
     operation::{NamedEpoch, OperationStatus, Receipt, StoredAt, Submission},
-    patient::{EmergencySlot, GrantView, MedicalProof, PatientView},
+    patient::{DelegatedGrant, EmergencySlot, GrantView, ManagedGrants, ManagedSlot, MedicalProof, PatientView},
     record::{RecordProof, RecordSummary, RecordView},
     storage::{BlockPut, StorageAmount, StorageView, WriterStorage},
     subtree::{AUDIT_PAGE, AuditPage, OwnGrantsView, SubtreeView},

@@ -7,10 +7,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::form::{As, CidText, Hex, Maybe};
 
-/// The address of a record's manifest. `stored` in the record leaf commits to it.
+/// The address of a record's manifest, or of the keys that a delegate hands on. A record leaf commits to the first with `stored`, a delegate's
+/// SetGrant to the second with its salt ([`Opaque::handed_on`](emr_core::Opaque::handed_on)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredAt {
-    /// The manifest's CID.
+    /// The CID of the manifest, or of the keys.
     #[serde(with = "As::<CidText>")]
     pub manifest: Cid,
     /// 32 bytes of salt.
@@ -40,13 +41,13 @@ impl From<EpochPublicKey> for NamedEpoch {
 pub struct Submission {
     /// The operation.
     pub signed: SignedOperation,
-    /// PutRecord and Rekey: the address of the record.
+    /// PutRecord and Rekey: the address of the record. A delegate's SetGrant with READ: the address of the keys that it hands on.
     pub stored: Option<StoredAt>,
     /// PutRecord and Rekey: the epoch of its class under which the record is sealed. If the key directory in force has another epoch or another key, the
     /// node answers `stale`, and the writer seals again to the current epoch. A node cannot see whether the epoch is true. A writer who lies
     /// gives their record to old readers.
     pub epoch: Option<NamedEpoch>,
-    /// SetGrant and Revoke: CID of the new key directory.
+    /// SetGrant and Revoke of the patient: CID of the new key directory.
     #[serde(default, with = "Maybe::<CidText>")]
     pub directory: Option<Cid>,
 }
@@ -81,7 +82,8 @@ pub enum OperationStatus {
         /// The batch.
         batch: u64,
     },
-    /// A Revoke whose place a newer one for the same slot took. The newer one revokes at least as much.
+    /// A Revoke whose place a newer one for the same slot took; the newer one revokes at least as much. Or a delegate's operation that gave way
+    /// to one of the patient.
     Replaced {
         /// The newer operation.
         by: OperationId,

@@ -9,7 +9,10 @@ use emr_rollup::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::form::{CidText, Maybe};
+use crate::{
+    StoredAt,
+    form::{CidText, Maybe},
+};
 
 /// The data about a patient that a grantee needs to act. They come from the soft state, in which every acknowledged operation counts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,4 +71,39 @@ pub struct GrantView {
     pub slot: GrantSlot,
     /// The grant.
     pub grant: GrantLeaf,
+}
+
+/// A grant that a delegate gave, with the delegate's signature.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DelegatedGrant {
+    /// The delegate's SetGrant.
+    pub signed: SignedOperation,
+    /// The address of the keys that it hands on, if it lets the grantee read.
+    pub keys: Option<StoredAt>,
+    /// The batch that settled it; absent while it waits.
+    pub batch: Option<u64>,
+}
+
+/// What a delegate needs to change grants: the settled grants that are within the delegate's own, and a slot that holds no grant.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ManagedGrants {
+    /// The proof of the patient's medical leaf in the settled state.
+    pub proof: MedicalProof,
+    /// Grants that the delegate may change.
+    pub grants: Vec<ManagedSlot>,
+    /// A slot for a new grant; absent if the delegate may open no other slot.
+    pub free: Option<ManagedSlot>,
+}
+
+/// A grant slot in the settled state, with its proof.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ManagedSlot {
+    /// The slot.
+    pub slot: GrantSlot,
+    /// Its leaf; absent if it was never written.
+    pub leaf: Option<GrantLeaf>,
+    /// The path at the slot under the grants root.
+    pub path: Path,
+    /// Whether an operation on this slot waits for a batch.
+    pub waits: bool,
 }

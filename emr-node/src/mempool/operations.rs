@@ -93,6 +93,8 @@ impl Acknowledged {
 pub enum Pointer {
     /// `stored` of a record leaf.
     Record(StoredAt),
+    /// The salt of a delegate's SetGrant that hands on keys.
+    HandedOn(StoredAt),
     /// `key_directory` of a medical leaf: the CID.
     Directory(#[serde(with = "As::<CidText>")] Cid),
 }
@@ -106,7 +108,7 @@ pub(super) fn create(transaction: &WriteTransaction) -> Result<(), MempoolError>
 
 impl Mempool {
     /// Stores an operation, durably, with what its commitment commits to, and with the blocks that it refers to. The
-    /// same transaction ends the operation that it replaces.
+    /// same transaction ends the operations that it replaces.
     ///
     /// # Errors
     /// [`MempoolError`]; the operation must then not be acknowledged.
@@ -116,7 +118,7 @@ impl Mempool {
         operation: &Acknowledged,
         pointer: Option<&([u8; 32], Pointer)>,
         blocks: &Referenced,
-        replaces: Option<Sequence>,
+        replaces: &[Sequence],
     ) -> Result<Sequence, MempoolError> {
         let transaction = self.write()?;
         let sequence = {
@@ -132,7 +134,7 @@ impl Mempool {
             blocks::refer(&transaction, sequence, &operation.signer, blocks)?;
             sequence
         };
-        set_status(&transaction, replaces, &OperationStatus::Replaced { by: id })?;
+        set_status(&transaction, replaces.iter().copied(), &OperationStatus::Replaced { by: id })?;
         transaction.commit()?;
         Ok(sequence)
     }

@@ -209,7 +209,7 @@ impl World {
     /// Whether a Revoke would get a reserved place and a promise now.
     fn has_a_place(&self, revoke: &SignedOperation) -> bool {
         let state = self.engine.state();
-        let place = place::find(&state, &revoke.operation);
+        let place = place::find(&state, &revoke.operation, &[]);
         place.is_ok_and(|place| place == Place::Reserved && promise::promise(&state, revoke, place, self.time).is_ok())
     }
 

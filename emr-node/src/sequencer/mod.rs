@@ -1,5 +1,6 @@
 //! What a sequencer does: it accepts operations, puts them in order, and seals them into batches.
 
+mod give_way;
 #[cfg(test)]
 mod hostile;
 mod lost_directories;

@@ -8,7 +8,7 @@ use emr_rollup::{
     state::{leaf::Target, ledger::Ledger},
 };
 
-use super::promise::MARGIN;
+use super::{give_way, promise::MARGIN};
 use crate::{
     mempool::{Acknowledged, Sequence},
     request_error::RequestError,
@@ -45,13 +45,13 @@ pub(crate) enum Place {
     InsteadOf(Sequence),
 }
 
-/// Finds the place for an operation.
+/// Finds the place for an operation. `give_way` are the operations of delegates that are dropped if it is taken.
 ///
 /// # Errors
 /// [`RequestError`]; the caller may try again when batches are settled.
-pub(crate) fn find(state: &NodeState, operation: &Operation) -> Result<Place, RequestError> {
+pub(crate) fn find(state: &NodeState, operation: &Operation, give_way: &[Sequence]) -> Result<Place, RequestError> {
     if let Some(ended) = ended(operation)
-        && let Some(place) = of_revoke(state, operation, ended)
+        && let Some(place) = of_revoke(state, operation, ended, give_way)
     {
         return Ok(place);
     }
@@ -90,12 +90,14 @@ fn ended(operation: &Operation) -> Option<Ended> {
 ///
 /// One place is reserved for each slot that holds a grant, settled or pending. A slot without a grant has no reserved
 /// place: otherwise any account could take a thousand places.
-fn of_revoke(state: &NodeState, operation: &Operation, revoke: Ended) -> Option<Place> {
+fn of_revoke(state: &NodeState, operation: &Operation, revoke: Ended, give_way: &[Sequence]) -> Option<Place> {
     let open_revoke = state.open.on_patient(operation.patient).rev().find(|(_, open)| {
         open.reserved.is_some() && ended(&open.signed.operation).is_some_and(|same| same.slot == revoke.slot)
     });
     // A grant that came after the open Revoke has a reserved place for its own Revoke.
-    if holds_grant(&state.soft, operation.patient, revoke.slot)
+    // A delegate's grant that is dropped has none: else a delegate could make any number of places for a patient.
+    let is_dropped = give_way::writes(state, give_way, revoke.slot);
+    if holds_grant(&state.soft, operation.patient, revoke.slot) && !is_dropped
         || open_revoke.is_none() && holds_grant(&state.settled, operation.patient, revoke.slot)
     {
         return Some(Place::Reserved);

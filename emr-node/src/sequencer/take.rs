@@ -9,6 +9,7 @@ use emr_rollup::{
 };
 
 use super::{
+    give_way,
     place::{self, Place},
     promise::{self, Promise},
 };
@@ -30,8 +31,9 @@ pub(super) struct Admission {
     /// The patient's key directory in force.
     pub(super) directory: DirectoryCommitment,
     place: Place,
-    /// The operation, checked on the soft state. `None` if it replaces an older one: then it is checked on the state
-    /// without the older one.
+    /// The open operations that end if this one is taken: the Revoke whose place it takes, and operations of delegates that give way.
+    ended: Vec<Sequence>,
+    /// The operation, checked on the soft state. `None` if it ends others: then it is checked on the state without them.
     checked: Option<CheckedOperation>,
 }
 
@@ -72,9 +74,9 @@ impl Engine {
             Space::ask(self).await;
         }
         // Cheap checks first: no block is read for an operation that breaks a rule.
-        let Admission { directory: directory_in_force, place, .. } = self.admit(&submission, None)?;
-        if let Place::InsteadOf(older) = place {
-            self.try_replacement(older, submission.signed).await?;
+        let Admission { directory: directory_in_force, ended, .. } = self.admit(&submission, None)?;
+        if !ended.is_empty() {
+            self.try_replacement(ended, submission.signed).await?;
         }
         pointers::check_epoch(&submission, directory_in_force, self).await?;
         let checked = pointers::check(&submission, &principal, directory_in_force, self).await?;
@@ -102,12 +104,11 @@ impl Engine {
     ) -> Result<Admission, RequestError> {
         let state = self.state();
         let operation = &submission.signed.operation;
-        if operation.is_by_delegate() {
-            return Err(RequestError::refused(
-                "this node takes no operations of delegates: the patient signs grants and revocations",
-            ));
+        let mut ended = give_way::find(&state, operation);
+        let place = place::find(&state, operation, &ended)?;
+        if let Place::InsteadOf(older) = place {
+            ended.push(older);
         }
-        let place = place::find(&state, operation)?;
         // A patient's Revoke of a grant is still accepted: the node still serves readers, and the Revoke ends their access at once.
         if place == Place::Ordinary
             && let Some(reason) = self.halt_reason()
@@ -117,21 +118,23 @@ impl Engine {
         if place == Place::Ordinary {
             self.quotas.check_space(&self.space.free(), state.soft.patient_count())?;
         }
-        let checked = match place {
-            Place::Ordinary | Place::Reserved => {
+        let checked = match &ended[..] {
+            [] => {
                 let now = self.clock.now();
                 let earlier = earlier
                     .filter(|earlier| *earlier.signed() == submission.signed && earlier.is_current(&state.soft, now));
                 state.check_emergency_terms(operation, now)?;
+                state.check_delegate(&submission.signed, now)?;
                 let check =
                     || state.soft.check(&submission.signed, now).map_err(|violation| refusal(operation, violation));
                 let checked = earlier.map_or_else(check, Ok)?;
                 // Only now is the signature checked: others must not learn which slots hold emergency grants.
                 state.check_emergency_slot(operation, now)?;
+                state.check_delegate_slot(&submission.signed, now)?;
                 Some(checked)
             }
-            // The rest is checked on the state without the older Revoke. It takes time to build that state, so a forgery is refused first.
-            Place::InsteadOf(_) => {
+            // The rest is checked on the state without the operations that end. It takes time to build that state, so a forgery is refused first.
+            _ => {
                 let key = state.soft.identity(operation.signer).map(|identity| identity.key);
                 let signed = key.is_some_and(|key| submission.signed.verify(self.domain, &key).is_ok());
                 if !signed {
@@ -143,16 +146,20 @@ impl Engine {
         self.quotas.check_slots(state.soft.patient(operation.patient), operation)?;
         let medical = state.soft.medical(operation.patient);
         let directory = medical.map_or(DirectoryCommitment::NONE, |medical| medical.key_directory);
-        Ok(Admission { directory, place, checked })
+        Ok(Admission { directory, place, ended, checked })
     }
 
-    /// Whether an operation executes on the state without the older one. This does not run as the writer: it takes long, and a signer can repeat
+    /// Whether an operation executes on the state without others. This does not run as the writer: it takes long, and a signer can repeat
     /// a failing try at no cost.
-    async fn try_replacement(self: &Arc<Self>, older: Sequence, signed: SignedOperation) -> Result<(), RequestError> {
+    async fn try_replacement(
+        self: &Arc<Self>,
+        ended: Vec<Sequence>,
+        signed: SignedOperation,
+    ) -> Result<(), RequestError> {
         let _permit = self.replacements.permit().await?;
         let engine = Arc::clone(self);
         let now = self.clock.now();
-        let tried = tokio::task::spawn_blocking(move || engine.without(older).soft.check(&signed, now).map(drop));
+        let tried = tokio::task::spawn_blocking(move || engine.without(&ended).soft.check(&signed, now).map(drop));
         tried.await.map_err(|_| RequestError::unavailable("the node is stopping"))?.map_err(RequestError::from)
     }
 
@@ -170,7 +177,7 @@ impl Engine {
             return self.promise(id, &known).map(Some);
         }
         let before = admission.directory;
-        let Admission { directory, place, checked } = self.admit(submission, admission.checked)?;
+        let Admission { directory, place, ended, checked } = self.admit(submission, admission.checked)?;
         if directory != before && submission.epoch.is_some() {
             return Ok(None);
         }
@@ -184,10 +191,7 @@ impl Engine {
                 .ok_or_else(|| RequestError::unavailable("L1 was reorganised just now: hand the operation in again"))?
         };
         pointers::check_blocks(&signer, &pointer.blocks, self)?;
-        let (without, replaces) = match place {
-            Place::Ordinary | Place::Reserved => (None, None),
-            Place::InsteadOf(older) => (Some(self.without(older)), Some(older)),
-        };
+        let without = (!ended.is_empty()).then(|| self.without(&ended));
         let checked = match (checked, &without) {
             (Some(checked), _) => checked,
             (None, Some(without)) => without.soft.check(&submission.signed, self.clock.now())?,
@@ -198,12 +202,14 @@ impl Engine {
             Some(without) => promise::promise(without, &signed, place, acknowledged)?,
             None => promise::promise(&self.state(), &signed, place, acknowledged)?,
         };
-        let older = replaces.and_then(|older| self.state().open.get(older).map(|open| open.replaced));
-        let replaced = older.map_or(0, |replaced| replaced + 1);
+        let replaced = match place {
+            Place::InsteadOf(older) => self.state().open.get(older).map_or(0, |older| older.replaced + 1),
+            Place::Ordinary | Place::Reserved => 0,
+        };
         let status = OperationStatus::Pending;
         let kept = Acknowledged { signed, signer, patient, acknowledged, settle_by, reserved, replaced, status };
         let receipt = self.promise(id, &kept)?;
-        let sequence = self.mempool.acknowledge(id, &kept, pointer.pointer.as_ref(), &pointer.blocks, replaces)?;
+        let sequence = self.mempool.acknowledge(id, &kept, pointer.pointer.as_ref(), &pointer.blocks, &ended)?;
         let mut state = self.state_mut();
         let state = &mut *state;
         if let Some(without) = without {
@@ -221,11 +227,20 @@ impl Engine {
         Ok(Some(receipt))
     }
 
-    /// The state as if an open operation had never come. The grants that it ended stay ended. Only the operations on its patient are executed again.
-    fn without(&self, sequence: Sequence) -> NodeState {
+    /// The state as if some open operations on one patient had never come. The grants that a Revoke of the patient ended stay ended. Only the
+    /// operations on this patient are executed again.
+    fn without(&self, sequences: &[Sequence]) -> NodeState {
         let mut state = self.state().clone();
-        let Some(removed) = state.open.remove(sequence) else { return state };
-        let patient = removed.signed.operation.patient;
+        let mut of = None;
+        for sequence in sequences {
+            let Some(removed) = state.open.remove(*sequence) else { continue };
+            let operation = &removed.signed.operation;
+            of = Some(operation.patient);
+            if operation.is_by_delegate() {
+                Arc::make_mut(&mut state.history).give_way(operation.patient, *sequence);
+            }
+        }
+        let Some(patient) = of else { return state };
         let soft = Arc::make_mut(&mut state.soft);
         soft.restore(patient, &state.settled);
         for (_, open) in state.open.on_patient(patient) {
@@ -247,7 +262,11 @@ impl Engine {
                 return Err(RequestError::refused(format!("this operation was returned: {reason}; sign a new one")));
             }
             OperationStatus::Replaced { by } => {
-                return Err(RequestError::refused(format!("operation {by} took the place of this one")));
+                let why = match kept.signed.operation.is_by_delegate() {
+                    true => "of the patient goes before this one",
+                    false => "took the place of this one",
+                };
+                return Err(RequestError::refused(format!("operation {by} {why}")));
             }
             OperationStatus::Pending | OperationStatus::Sealed { .. } | OperationStatus::Settled { .. } => {}
         }

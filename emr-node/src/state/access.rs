@@ -129,6 +129,13 @@ impl NodeState {
         }
         match *part_of {
             BlockReference::Directory { .. } => self.may_see(account, patient, now),
+            BlockReference::DelegatedKeys { slot, .. } => {
+                let holds = |(held, grant): (GrantSlot, GrantLeaf)| held == slot && grant.grantee == Some(account);
+                if account == patient || self.live_grants(patient, account, now).any(holds) {
+                    return Ok(());
+                }
+                Err(RequestError::not_found("there is no such block here"))
+            }
             BlockReference::Record { slot, class, .. } => {
                 self.may_read(account, patient, class, now)?;
                 let leaf = self.soft.patient(patient).and_then(|leaves| leaves.records.get(&slot));

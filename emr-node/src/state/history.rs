@@ -1,7 +1,11 @@
 //! What acknowledged operations mean for access, beyond the state that they lead to: which grants ended, and which sessions are open.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
+use emr_api::OperationStatus;
 use emr_core::{AccountIndex, Class, ClassMask, GrantSlot, Rights, UnixTime, Version};
 use emr_rollup::{
     operation::{Action, Authority, TakenAway},
@@ -59,6 +63,12 @@ impl Emergency {
 struct PatientHistory {
     /// The highest version that a signed Revoke ends, by slot. Holds even if the Revoke is never settled.
     ended: BTreeMap<GrantSlot, Version>,
+    /// The same for the Revokes of delegates. They do not count any more once they gave way to an operation of the patient.
+    ended_by_delegates: BTreeMap<GrantSlot, BTreeMap<Sequence, Version>>,
+    /// The newest grants that delegates gave, by slot, at most [`PatientHistory::KEPT`] in each.
+    delegated: BTreeMap<GrantSlot, BTreeSet<Sequence>>,
+    /// The grants that delegates gave within the last day, with the delegate and the time of the acknowledgement.
+    given: BTreeMap<Sequence, (AccountIndex, UnixTime)>,
     /// What signed SetGrants left of the versions that they replace, by slot, with the replaced version. Holds even if the SetGrant is never
     /// settled: what a patient took away does not come back.
     replaced: BTreeMap<GrantSlot, Vec<(Version, GrantLeaf)>>,
@@ -66,6 +76,22 @@ struct PatientHistory {
     granted: BTreeMap<AccountIndex, ClassMask>,
     /// By reader and class.
     sessions: BTreeMap<(AccountIndex, Class), Vec<AccessSession>>,
+}
+
+impl PatientHistory {
+    /// The one in the settled state, the one in the soft state, and some that may come back after a reorganisation of L1.
+    const KEPT: usize = 4;
+
+    /// Adds a grant that a delegate gave.
+    fn add_delegated(&mut self, slot: GrantSlot, sequence: Sequence, delegate: AccountIndex, at: UnixTime) {
+        let newest = self.delegated.entry(slot).or_default();
+        newest.insert(sequence);
+        while newest.len() > Self::KEPT {
+            newest.pop_first();
+        }
+        self.given.retain(|_, (_, given)| at <= given.saturating_add(Emergency::COUNTS));
+        self.given.insert(sequence, (delegate, at));
+    }
 }
 
 impl History {
@@ -77,7 +103,7 @@ impl History {
     pub(crate) fn record(&mut self, sequence: Sequence, acknowledged: &Acknowledged, ledger: &Ledger) {
         let operation = &acknowledged.signed.operation;
         let action = &operation.action;
-        self.deny(acknowledged);
+        self.deny(sequence, acknowledged);
         if matches!(action, Action::BreakGlass(_)) {
             let emergency = Emergency { patient: operation.patient, acknowledged: acknowledged.acknowledged };
             super::change(&mut self.emergencies, operation.signer, |emergencies| {
@@ -97,6 +123,12 @@ impl History {
                 }
             });
         }
+        if let Action::SetGrant(set) = action
+            && operation.is_by_delegate()
+        {
+            let (delegate, at) = (operation.signer, acknowledged.acknowledged);
+            self.change(operation.patient, |history| history.add_delegated(set.slot, sequence, delegate, at));
+        }
         let used = (action.rule().authority, action.target(), action.purpose());
         if let (Authority::Target(_), Target::Grant(slot), Some(purpose)) = used {
             let grant = ledger.patient(operation.patient).and_then(|leaves| leaves.grants.get(&slot));
@@ -115,10 +147,18 @@ impl History {
         }
     }
 
-    /// Adds what a signed operation ends or narrows. It holds whatever the operation's later status is.
-    pub(crate) fn deny(&mut self, acknowledged: &Acknowledged) {
+    /// Adds what a signed operation ends or narrows. It holds whatever the operation's later status is. Only what a delegate ended does not
+    /// hold any more if the operation gave way to one of the patient.
+    pub(crate) fn deny(&mut self, sequence: Sequence, acknowledged: &Acknowledged) {
         let operation = &acknowledged.signed.operation;
         match operation.action.takes_away() {
+            Some(TakenAway::Grant { slot, version }) if operation.is_by_delegate() => {
+                if !matches!(acknowledged.status, OperationStatus::Replaced { .. }) {
+                    self.change(operation.patient, |history| {
+                        history.ended_by_delegates.entry(slot).or_default().insert(sequence, version);
+                    });
+                }
+            }
             Some(TakenAway::Grant { slot, version }) => {
                 self.change(operation.patient, |history| {
                     let ended = history.ended.entry(slot).or_insert(Version::ZERO);
@@ -150,11 +190,28 @@ impl History {
         }
     }
 
+    /// Call this when an operation of a delegate gives way to one of the patient. It ends nothing any more.
+    pub(crate) fn give_way(&mut self, patient: AccountIndex, sequence: Sequence) {
+        self.forget(patient, sequence);
+        if self.patients.contains_key(&patient) {
+            self.change(patient, |history| {
+                history.ended_by_delegates.retain(|_, ended| {
+                    ended.remove(&sequence);
+                    !ended.is_empty()
+                });
+            });
+        }
+    }
+
     /// The part of a grant that no signed operation has taken away. `None` if a signed Revoke ended the grant, or if a signed SetGrant gave its
     /// slot to somebody else.
     pub(crate) fn left_of(&self, patient: AccountIndex, slot: GrantSlot, grant: &GrantLeaf) -> Option<GrantLeaf> {
         let Some(history) = self.patients.get(&patient) else { return Some(*grant) };
         if history.ended.get(&slot).is_some_and(|ended| grant.version <= *ended) {
+            return None;
+        }
+        let by_delegates = history.ended_by_delegates.get(&slot).into_iter().flat_map(|ended| ended.values());
+        if by_delegates.into_iter().any(|ended| grant.version <= *ended) {
             return None;
         }
         let mut left = *grant;
@@ -170,6 +227,18 @@ impl History {
             left.not_after = left.not_after.min(limit.not_after);
         }
         Some(left)
+    }
+
+    /// The newest grants that delegates gave for a patient, by slot.
+    pub(crate) fn delegated(&self, patient: AccountIndex) -> impl Iterator<Item = (GrantSlot, Sequence)> {
+        let delegated = self.patients.get(&patient).into_iter().flat_map(|history| &history.delegated);
+        delegated.flat_map(|(slot, newest)| newest.iter().map(|sequence| (*slot, *sequence)))
+    }
+
+    /// How many grants a delegate gave for a patient within the last day.
+    pub(crate) fn given_by(&self, patient: AccountIndex, delegate: AccountIndex, now: UnixTime) -> usize {
+        let given = self.patients.get(&patient).into_iter().flat_map(|history| history.given.values());
+        given.filter(|(by, at)| *by == delegate && now <= at.saturating_add(Emergency::COUNTS)).count()
     }
 
     /// The patients of the emergency grants that a doctor opened within the last day.

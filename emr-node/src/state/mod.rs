@@ -1,6 +1,7 @@
 //! What the node holds in memory: the settled state, and the soft state, which includes every acknowledged operation.
 
 pub(crate) mod access;
+pub(crate) mod delegate;
 pub(crate) mod emergency;
 pub(crate) mod history;
 pub(crate) mod open;
@@ -70,8 +71,8 @@ impl NodeState {
         // An account may belong to somebody else now. Operations from before that have no effect for the new owner: they are not executed, and
         // what they took away is not taken away. They stay in the file, in case a reorganisation gives the account back.
         operations.retain(|_, operation| self.is_of_its_principals(operation));
-        for operation in operations.values() {
-            history.deny(operation);
+        for (sequence, operation) in &operations {
+            history.deny(*sequence, operation);
         }
         for (sequence, operation) in operations {
             if operation.is_open() {
@@ -157,7 +158,7 @@ impl NodeState {
     pub(crate) fn directory(&self, commitment: DirectoryCommitment) -> Option<Cid> {
         match self.pointer(&commitment.element())? {
             Pointer::Directory(cid) => Some(*cid),
-            Pointer::Record(_) => None,
+            Pointer::Record(_) | Pointer::HandedOn(_) => None,
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Checks what an operation's commitments commit to: the blocks must be here and complete, and the signer may refer to them.
 
 use emr_api::{NamedEpoch, StoredAt, Submission};
-use emr_core::{Opaque, RecordSlot};
-use emr_crypto::KeyDirectory;
+use emr_core::{GrantSlot, Opaque, RecordSlot};
+use emr_crypto::{DelegatedKeys, KeyDirectory};
 use emr_ipfs::{Cid, Codec, DagLimits, walk};
 use emr_rollup::{
     operation::{Action, Blocks, DirectoryCommitment},
@@ -14,7 +14,7 @@ use crate::{
     engine::Engine,
     mempool::{BlockReference, Charge, Pointer, Principal, Referenced},
     request_error::{RequestError, RequestErrorKind},
-    state::NodeState,
+    state::{NodeState, delegate::handed_on},
     storage::Use,
 };
 
@@ -41,6 +41,7 @@ enum Claim {
     Nothing,
     Record { slot: RecordSlot, leaf: RecordLeaf, at: StoredAt },
     Directory(Cid),
+    DelegatedKeys { slot: GrantSlot, at: StoredAt },
 }
 
 fn element(opaque: Opaque) -> Fr {
@@ -49,6 +50,9 @@ fn element(opaque: Opaque) -> Fr {
 
 fn claim(submission: &Submission, directory_in_force: DirectoryCommitment) -> Result<Claim, RequestError> {
     let Submission { signed, stored, epoch: _, directory } = submission;
+    if signed.operation.is_by_delegate() {
+        return claim_of_delegate(submission, directory_in_force);
+    }
     match (signed.operation.action.blocks(), stored, directory) {
         (Blocks::Record { slot, leaf }, Some(at), None) => {
             if element(Opaque::stored(&at.manifest, &at.salt)) != leaf.stored {
@@ -74,6 +78,32 @@ fn claim(submission: &Submission, directory_in_force: DirectoryCommitment) -> Re
         (Blocks::None, ..) => {
             Err(RequestError::malformed("this kind of operation comes with neither `stored` nor `directory`"))
         }
+    }
+}
+
+/// A delegate leaves the key directory as it is. A grant to read comes with the keys that the delegate hands on.
+fn claim_of_delegate(submission: &Submission, directory_in_force: DirectoryCommitment) -> Result<Claim, RequestError> {
+    let Submission { signed, stored, epoch: _, directory } = submission;
+    let keeps = signed.operation.action.directories() == Some((directory_in_force, directory_in_force));
+    // The statement demands the same of a SetGrant. A Revoke of a delegate may name an older directory.
+    if directory.is_some() || !keeps && handed_on(signed).is_some() {
+        return Err(RequestError::new(
+            RequestErrorKind::Stale,
+            "a delegate's grant names the patient's key directory in force, and does not replace it: read it again",
+        ));
+    }
+    match (handed_on(signed), stored) {
+        (None, None) => Ok(Claim::Nothing),
+        (Some(slot), Some(at)) => {
+            if element(Opaque::handed_on(&at.manifest, &at.salt)) != signed.operation.salt {
+                return Err(RequestError::refused("`stored` is not what the signed grant commits to"));
+            }
+            Ok(Claim::DelegatedKeys { slot, at: *at })
+        }
+        (Some(_), None) => {
+            Err(RequestError::malformed("a delegate's grant to read comes with `stored`: the keys that it hands on"))
+        }
+        (None, Some(_)) => Err(RequestError::malformed("this operation of a delegate hands on no keys")),
     }
 }
 
@@ -168,6 +198,21 @@ pub(crate) async fn check(
             let commitment = DirectoryCommitment::of(&cid).to_bytes();
             Ok(CheckedPointer { pointer: Some((commitment, Pointer::Directory(cid))), blocks, _in_use: Some(used) })
         }
+        Claim::DelegatedKeys { slot, at } => {
+            let cid = at.manifest;
+            let used = in_use.take(&[cid]).await;
+            if DelegatedKeys::from_bytes(&blockstore.get(&cid).await?).is_err() {
+                return Err(RequestError::refused(
+                    "the block that `stored` names holds no keys that a delegate hands on",
+                ));
+            }
+            let part_of = BlockReference::DelegatedKeys { patient, slot };
+            let blocks = Referenced { part_of: Some(part_of), charge: Charge::Author(*signer), cids: vec![cid] };
+            check_blocks(signer, &blocks, engine)?;
+            blockstore.pin(&cid).await?;
+            let commitment = field::to_bytes(&operation.salt);
+            Ok(CheckedPointer { pointer: Some((commitment, Pointer::HandedOn(at))), blocks, _in_use: Some(used) })
+        }
     }
 }
 
@@ -193,7 +238,9 @@ pub(crate) fn check_blocks(signer: &Principal, blocks: &Referenced, engine: &Eng
         }
     }
     match part_of {
-        BlockReference::Record { .. } => engine.quotas.check_room(mempool, signer, &part_of.patient(), blocks),
+        BlockReference::Record { .. } | BlockReference::DelegatedKeys { .. } => {
+            engine.quotas.check_room(mempool, signer, &part_of.patient(), blocks)
+        }
         BlockReference::Directory { patient } => {
             let room = engine.quotas.directory_room(&engine.space.free(), engine.state().soft.patient_count());
             let mut each = blocks.cids.iter();

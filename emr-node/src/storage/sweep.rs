@@ -214,6 +214,10 @@ impl Engine {
                 };
                 is_settled && !is_replaced && leaf.is_none_or(|leaf| leaf.status != RecordStatus::Tombstone)
             }
+            BlockReference::DelegatedKeys { slot, .. } => match action {
+                Action::SetGrant(set) => is_settled && state.needs_delegated_keys(patient, slot, &set.leaf),
+                _ => false,
+            },
             BlockReference::Directory { .. } => match self.mempool.first_held(holding.sequence)? {
                 Some(cid) => {
                     let commitment = DirectoryCommitment::of(&cid);
@@ -227,9 +231,10 @@ impl Engine {
                 None => false,
             },
         };
-        // Only a record is signed again after it was returned. A key directory is always made again, from the one in force.
-        let is_directory = matches!(holding.part_of, BlockReference::Directory { .. });
-        Ok(match (is_needed, is_settled || is_directory) {
+        // Only a record is signed again after it was returned. A key directory, and keys that a delegate hands on, are always made again, from
+        // the directory in force.
+        let is_record = matches!(holding.part_of, BlockReference::Record { .. });
+        Ok(match (is_needed, is_settled || !is_record) {
             (true, _) => Need::Needed,
             (false, true) => Need::Unneeded { seconds: GRACE },
             // The patient's client makes another one from the record. It does not sign this one again.

@@ -65,7 +65,7 @@ pub(crate) fn acknowledged(number: u64) -> Outcome<Acknowledged> {
 
 fn acknowledge(mempool: &Mempool, number: u64) -> Outcome<Result<u64, MempoolError>> {
     let kept = acknowledged(number)?;
-    Ok(mempool.acknowledge(kept.signed.id(domain()), &kept, None, &Referenced::default(), None))
+    Ok(mempool.acknowledge(kept.signed.id(domain()), &kept, None, &Referenced::default(), &[]))
 }
 
 /// Not a separate test: it runs in a child process, acknowledges operations until the disk is full, and prints their

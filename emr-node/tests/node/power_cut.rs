@@ -168,7 +168,7 @@ impl Scene {
         let pointer = ([number as u8; 32], Pointer::Directory(block(number)));
         self.upload("upload", number, 0)?;
         self.call("acknowledge", |mempool| {
-            mempool.acknowledge(kept.signed.id(domain()), &kept, Some(&pointer), &blocks, None).map(drop)
+            mempool.acknowledge(kept.signed.id(domain()), &kept, Some(&pointer), &blocks, &[]).map(drop)
         })
     }
 

@@ -4,6 +4,7 @@ mod accounts;
 mod audit;
 mod batches;
 mod blocks;
+mod delegates;
 mod emergency;
 mod extract;
 mod invitations;
@@ -105,6 +106,8 @@ pub(crate) fn router(app: Arc<App>, stopped: watch::Receiver<bool>) -> Router {
         .route(route::PATIENT, get(patients::get))
         .route(route::SUBTREE, get(patients::subtree))
         .route(route::GRANTS, get(patients::grants))
+        .route(route::DELEGATED_GRANTS, get(delegates::given))
+        .route(route::MANAGED_GRANTS, get(delegates::managed))
         .route(route::EMERGENCY_SLOT, get(emergency::slot))
         .route(route::AUDIT, get(audit::page))
         .route(route::STORAGE, get(storage::get))

@@ -27,6 +27,11 @@ pub(super) async fn revoke(
     if !submission.signed.operation.action.rule().ends_rights {
         return Err(RequestError::refused("this path takes Revokes only: hand in other operations at /v1/operations"));
     }
+    if submission.signed.operation.is_by_delegate() {
+        return Err(RequestError::refused(
+            "this path takes patients' own Revokes: hand in a delegate's at /v1/operations",
+        ));
+    }
     app.engine().submit(account.0, submission).await.map(axum::Json)
 }
 

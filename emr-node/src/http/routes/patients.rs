@@ -31,12 +31,12 @@ fn summary(state: &NodeState, patient: AccountIndex, slot: RecordSlot, leaf: &Re
 fn stored_at(state: &NodeState, leaf: &RecordLeaf) -> Option<StoredAt> {
     match state.pointer(&leaf.stored)? {
         Pointer::Record(at) => Some(*at),
-        Pointer::Directory(_) => None,
+        Pointer::Directory(_) | Pointer::HandedOn(_) => None,
     }
 }
 
 /// The settled medical leaf at a patient's index, with its proof.
-fn medical_proof(state: &NodeState, patient: AccountIndex) -> MedicalProof {
+pub(super) fn medical_proof(state: &NodeState, patient: AccountIndex) -> MedicalProof {
     let trees = state.settled.trees();
     MedicalProof {
         batch: state.batches,

@@ -43,8 +43,10 @@ pub(in crate::mempool) fn refer(
     let Some(part_of) = referenced.part_of else { return Ok(()) };
     let (patient, class, slot) = part_of.row();
     let payer = match (part_of, referenced.charge.author()) {
-        (BlockReference::Record { .. }, Some(author)) => author.row(),
-        (BlockReference::Record { .. }, None) => return Err(damaged("a record without an author")),
+        (BlockReference::Record { .. } | BlockReference::DelegatedKeys { .. }, Some(author)) => author.row(),
+        (BlockReference::Record { .. } | BlockReference::DelegatedKeys { .. }, None) => {
+            return Err(damaged("a record or keys without an author"));
+        }
         (BlockReference::Directory { .. }, _) => NOBODY,
     };
     transaction.open_table(HOLDINGS)?.insert(sequence, (patient, class, slot, payer, 0))?;

@@ -14,7 +14,7 @@ mod held;
 mod staged;
 mod twice;
 
-use emr_core::{Class, Codec, RecordSlot, Revision};
+use emr_core::{Class, Codec, GrantSlot, RecordSlot, Revision};
 use emr_ipfs::Cid;
 use redb::{ReadableTable, TableDefinition, WriteTransaction};
 
@@ -35,9 +35,9 @@ const LAPSING: TableDefinition<'_, (u64, &[u8], PrincipalRow), ()> = TableDefini
 const STAGED: TableDefinition<'_, (PrincipalRow, u8), (u64, u64)> = TableDefinition::new("staged");
 /// Purse to the sum over all uploaders.
 const STAGED_BY_ALL: TableDefinition<'_, u8, (u64, u64)> = TableDefinition::new("staged-by-all");
-/// CID, patient, class code (directories: [`DIRECTORY`]) and slot to the number of operations that hold the block.
+/// CID, patient, class code (or [`DIRECTORY`] or [`DELEGATED`]) and slot to the number of operations that hold the block.
 const REFERENCES: TableDefinition<'_, (&[u8], PrincipalRow, u8, u16), u32> = TableDefinition::new("references");
-/// Operation to patient, class code (directories: [`DIRECTORY`]), slot, the account that is charged, and since when
+/// Operation to patient, class code (or [`DIRECTORY`] or [`DELEGATED`]), slot, the account that is charged, and since when
 /// nothing needs it (0: needed).
 const HOLDINGS: TableDefinition<'_, u64, (PrincipalRow, u8, u16, PrincipalRow, u64)> = TableDefinition::new("holdings");
 /// Operation, and CID of each block that it holds.
@@ -58,6 +58,8 @@ type TwiceRow = (PrincipalRow, u16, u64, u64);
 
 /// Used in place of a class, for key directories.
 const DIRECTORY: u8 = u8::MAX;
+/// Used in place of a class, for keys that a delegate hands on.
+const DELEGATED: u8 = u8::MAX - 1;
 
 /// A record or directory that a block is part of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -76,13 +78,22 @@ pub enum BlockReference {
         /// The patient.
         patient: Principal,
     },
+    /// Keys that a delegate hands on with a grant.
+    DelegatedKeys {
+        /// The patient.
+        patient: Principal,
+        /// The grant's slot.
+        slot: GrantSlot,
+    },
 }
 
 impl BlockReference {
     /// The patient whose record or directory it is.
     pub const fn patient(&self) -> Principal {
         match self {
-            Self::Record { patient, .. } | Self::Directory { patient } => *patient,
+            Self::Record { patient, .. } | Self::Directory { patient } | Self::DelegatedKeys { patient, .. } => {
+                *patient
+            }
         }
     }
 
@@ -91,6 +102,7 @@ impl BlockReference {
         match *self {
             Self::Record { patient, slot, class } => (patient.row(), class.code(), slot.get() as u16),
             Self::Directory { patient } => (patient.row(), DIRECTORY, 0),
+            Self::DelegatedKeys { patient, slot } => (patient.row(), DELEGATED, slot.get() as u16),
         }
     }
 
@@ -98,6 +110,9 @@ impl BlockReference {
         let patient = Principal::from_row(patient)?;
         if class == DIRECTORY {
             return Ok(Self::Directory { patient });
+        }
+        if class == DELEGATED {
+            return Ok(Self::DelegatedKeys { patient, slot: GrantSlot::new(slot.into()).map_err(damaged)? });
         }
         let class = Class::from_code(class).ok_or_else(|| damaged("a block of no class"))?;
         Ok(Self::Record { patient, class, slot: RecordSlot::new(slot.into()).map_err(damaged)? })
@@ -110,7 +125,7 @@ pub enum Charge {
     /// Nobody: the blocks of a key directory.
     #[default]
     Nobody,
-    /// The author of the record.
+    /// The author of the record, or the delegate who hands on keys.
     Author(Principal),
     /// The author of the record that a Rekey stores again. So a Rekey neither needs room in the patient's share nor frees the author's.
     Rekeyed {

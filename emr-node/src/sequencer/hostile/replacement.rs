@@ -72,7 +72,7 @@ fn a_grant_that_waits_behind_a_revoke_can_be_ended() -> Test {
     world.taken(world.sign(HONEST, 1, revoke(FIRST, 1)?)?)?;
     world.taken(world.sign(HONEST, 2, grant(FIRST, Version::new(2)?)?)?)?;
     let again = world.sign(HONEST, 3, revoke(FIRST, 3)?)?;
-    assert_eq!(place::find(&world.engine.state(), &again.operation).ok(), Some(Place::Reserved));
+    assert_eq!(place::find(&world.engine.state(), &again.operation, &[]).ok(), Some(Place::Reserved));
     world.taken(again)?;
     Ok(())
 }

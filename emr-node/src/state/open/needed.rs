@@ -18,6 +18,8 @@ pub(super) struct UrgentOnPatient {
     position: Option<Position>,
     /// The grants that they set or end.
     changed: BTreeSet<GrantSlot>,
+    /// The grants that they set. Each names the exact version that it replaces.
+    set: BTreeSet<GrantSlot>,
     /// The grants that they use.
     used: BTreeSet<GrantSlot>,
     /// The leaves that they write without setting or ending a grant.
@@ -57,15 +59,24 @@ impl UrgentOnPatient {
         let action = &signed.operation.action;
         self.used.extend(signed.used_grant());
         match changed_grant(action) {
-            Some(slot) => drop(self.changed.insert(slot)),
+            Some(slot) => {
+                self.changed.insert(slot);
+                if !action.rule().ends_rights {
+                    self.set.insert(slot);
+                }
+            }
             None => drop(self.written.insert(action.target())),
         }
     }
 
     /// Whether an operation has the same effect before and after all of these.
+    ///
+    /// A delegate's operation does not go before a patient's Revoke, neither of the same grant nor of the delegate's own: after it, it has no
+    /// effect, and so the patient wants it. It goes first only where a SetGrant names the version that it writes, or a use of its grant follows.
     fn commutes(&self, signed: &SignedOperation) -> bool {
         let action = &signed.operation.action;
         match changed_grant(action) {
+            Some(slot) if signed.operation.is_by_delegate() => !self.set.contains(&slot) && !self.used.contains(&slot),
             // An emergency grant leaves the key directory as it is.
             Some(slot) if action.directories().is_none() => !self.changed.contains(&slot) && !self.used.contains(&slot),
             // Two other operations that change grants may both change the key directory.

@@ -7,8 +7,8 @@ use emr_crypto::RevokeError;
 use crate::{
     error::ClientError,
     flow::{
-        admission::AdmissionError, break_glass::EmergencyError, grant::GrantError, invite::InviteError,
-        register::RegisterError, retrieve::ReadError, upload::WriteError,
+        admission::AdmissionError, break_glass::EmergencyError, delegate::DelegateError, grant::GrantError,
+        invite::InviteError, register::RegisterError, retrieve::ReadError, upload::WriteError,
     },
     node::NodeError,
     profile::{FileError, ProfileError, seen::SeenError},
@@ -97,6 +97,7 @@ codes! {
     NotAuthor "not-author" Refused "only the author and the patient can delete a record"
     NoDirectory "no-directory" Refused "the patient has published no key directory"
     NoKeys "no-keys" Refused "the key directory holds no keys for this reader"
+    NotADelegate "not-a-delegate" Refused "the patient has not named this account as a delegate for this"
     NoSuchGrant "no-such-grant" Refused "the account holds no such grant"
     Full "full" Refused "grant slots, key directory or a counter are used up"
     AccountInactive "account-inactive" Refused "the account is suspended or closed"
@@ -125,6 +126,7 @@ codes! {
     NotInState "not-in-state" Unverified "a leaf is not in the state that L1 holds"
     DirectoryUnproved "directory-unproved" Unverified "the key directory is not the one that the patient published"
     DirectoryDamaged "directory-damaged" Unverified "the key directory cannot be read"
+    DelegationUnproved "delegation-unproved" Unverified "the node shows a delegate's grant that does not hold"
     LightCheck "light-check" Unverified "the patient's data from the node do not match L1"
     RecordUnproved "record-unproved" Unverified "the record does not open or does not verify"
     ReceiptUnproved "receipt-unproved" Unverified "the receipt is not valid"
@@ -161,7 +163,8 @@ impl ClientError {
             Self::Membership(MembershipError::OtherState { .. }) => Code::OtherState,
             Self::Membership(_) => Code::NotInState,
             Self::Directory(_) => Code::DirectoryUnproved,
-            Self::KeyDirectory(_) | Self::OwnDirectory(_) => Code::DirectoryDamaged,
+            Self::Delegation(_) => Code::DelegationUnproved,
+            Self::KeyDirectory(_) | Self::OwnDirectory(_) | Self::DelegatedKeys(_) => Code::DirectoryDamaged,
             Self::Light(_) => Code::LightCheck,
             Self::RecordProof(RecordProofError::NotLive { .. }) => Code::NoSuchRecord,
             Self::RecordProof(_) => Code::RecordUnproved,
@@ -179,6 +182,7 @@ impl ClientError {
             Self::Write(error) => write(error),
             Self::Read(error) => read(error),
             Self::Grant(error) => grant(error),
+            Self::Delegate(error) => delegate(error),
             Self::Emergency(EmergencyError::NotADoctor) => Code::NotADoctor,
             Self::Emergency(_) => Code::GrantTerms,
             Self::Register(error) => register(error),
@@ -288,6 +292,17 @@ const fn grant(error: &GrantError) -> Code {
         GrantError::NoSlot | GrantError::Keys(_) => Code::Full,
         GrantError::Epoch(RevokeError::NotAReader(_)) | GrantError::NoSuchGrant(_) => Code::NoSuchGrant,
         GrantError::Epoch(_) => Code::Full,
+    }
+}
+
+const fn delegate(error: &DelegateError) -> Code {
+    match error {
+        DelegateError::NotADelegate(_) | DelegateError::Beyond { .. } => Code::NotADelegate,
+        DelegateError::Delegate(_) | DelegateError::Yourself | DelegateError::Part(_) => Code::GrantTerms,
+        DelegateError::NotAPatient(_) => Code::Card,
+        DelegateError::Patient => Code::NotADoctor,
+        DelegateError::NoKeys | DelegateError::HandOn(_) => Code::NoKeys,
+        DelegateError::NoSlot => Code::Full,
     }
 }
 

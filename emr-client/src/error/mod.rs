@@ -10,19 +10,19 @@ use std::convert::Infallible;
 use emr_api::receipt::ReceiptError;
 use emr_chain::{RollupError, endpoint::EndpointError, proof::ProofError};
 use emr_core::{AccountIndex, OutOfRange, RecordError};
-use emr_crypto::{DirectoryError, IdentityFileError, OwnDirectoryError, RevokeError, SealError};
+use emr_crypto::{DelegatedKeysError, DirectoryError, IdentityFileError, OwnDirectoryError, RevokeError, SealError};
 
 use crate::{
     flow::{
-        admission::AdmissionError, break_glass::EmergencyError, grant::GrantError, invite::InviteError,
-        register::RegisterError, retrieve::ReadError, upload::WriteError,
+        admission::AdmissionError, break_glass::EmergencyError, delegate::DelegateError, grant::GrantError,
+        invite::InviteError, register::RegisterError, retrieve::ReadError, upload::WriteError,
     },
     keys::KeyError,
     node::NodeError,
     profile::{FileError, Hospital, ProfileError, seen::SeenError},
     verify::{
-        card::CardError, directory::DirectoryCheckError, light::LightError, membership::MembershipError,
-        record::RecordProofError, settled_state::SettledStateError,
+        card::CardError, delegated::DelegationError, directory::DirectoryCheckError, light::LightError,
+        membership::MembershipError, record::RecordProofError, settled_state::SettledStateError,
     },
 };
 
@@ -74,6 +74,15 @@ pub enum ClientError {
     /// The key directory's bytes cannot be used.
     #[error(transparent)]
     KeyDirectory(#[from] DirectoryError),
+    /// What the node shows of a delegate's grants does not hold.
+    #[error(transparent)]
+    Delegation(DelegationError),
+    /// The keys that a delegate handed on cannot be used.
+    #[error(transparent)]
+    DelegatedKeys(#[from] DelegatedKeysError),
+    /// No delegate was named, or a delegate changed no grant.
+    #[error(transparent)]
+    Delegate(#[from] DelegateError),
     /// The patient's own key directory does not open.
     #[error(transparent)]
     OwnDirectory(#[from] OwnDirectoryError),
@@ -178,6 +187,7 @@ lift! {
     CardError => Card, Membership;
     DirectoryCheckError => Directory, Membership;
     LightError => Light, Membership;
+    DelegationError => Delegation, Membership;
     RecordProofError => RecordProof, Membership;
 }
 

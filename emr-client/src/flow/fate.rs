@@ -126,7 +126,7 @@ impl Client {
                         return Ok(Fate::Replaced { by });
                     }
                     true => waiting(),
-                    false => not_signed_after(by),
+                    false => gave_way(by, Some(entry)),
                 },
                 Ok(OperationStatus::Pending | OperationStatus::Sealed { .. }) => waiting(),
                 // The node lost an operation that it had promised to keep. Hand it in again.
@@ -222,7 +222,7 @@ impl Client {
                         id = by;
                         None
                     }
-                    None => Some(not_signed_after(by)),
+                    None => Some(gave_way(by, known.as_ref())),
                 },
                 OperationStatus::Returned { reason } => Some(Fate::Returned { reason }),
                 OperationStatus::Pending | OperationStatus::Sealed { .. } => None,
@@ -247,9 +247,14 @@ impl Client {
     }
 }
 
-/// The fate of an operation whose place another one took, as the node says. Only this participant can sign an operation that takes its place.
-fn not_signed_after(by: OperationId) -> Fate {
-    let reason = format!("the node says that operation {by} took its place, which you did not sign after it");
+/// The fate of an operation in whose place another one went, as the node says. A delegate's operation gives way to the patient's. Any other one
+/// gives way only to what this participant signed after it.
+fn gave_way(by: OperationId, entry: Option<&Entry>) -> Fate {
+    let by_delegate = entry.is_some_and(|entry| entry.draft().submission.signed.operation.is_by_delegate());
+    let reason = match by_delegate {
+        true => format!("the node says that the patient's own operation {by} went before it"),
+        false => format!("the node says that operation {by} took its place, which you did not sign after it"),
+    };
     Fate::Returned { reason }
 }
 

@@ -95,10 +95,15 @@ pub struct Granted {
 }
 
 impl Terms {
-    fn check(&self, to: &CheckedCard) -> Result<(), ClientError> {
+    pub(crate) fn check(&self, to: &CheckedCard) -> Result<(), ClientError> {
         if self.rights == Rights::NONE || !(Rights::READ | Rights::WRITE).contains(self.rights) {
             return Err(GrantError::Rights(self.rights).into());
         }
+        self.check_bounds(to)
+    }
+
+    /// Checks classes, time and grantee.
+    fn check_bounds(&self, to: &CheckedCard) -> Result<(), ClientError> {
         if self.classes == ClassMask::default() {
             return Err(GrantError::NoClass.into());
         }
@@ -113,16 +118,28 @@ impl Terms {
 }
 
 /// The slot for a grant: the one that holds a grant of this account for these very classes, or the lowest that holds
-/// none. Slots of ended grants are used again before new ones are opened.
-fn choose_slot(view: &PatientView, grantee: AccountIndex, classes: ClassMask) -> Option<(GrantSlot, Version)> {
-    let ordinary = || view.grants.iter().filter(|view| view.slot >= GrantSlot::FIRST_ORDINARY);
+/// none. Slots of ended grants are used again before new ones are opened. A delegate's grant and their other grants have
+/// different slots. Slots that were `tried` before are left out: a delegate may be writing them.
+fn choose_slot(
+    view: &PatientView,
+    grantee: AccountIndex,
+    terms: &Terms,
+    tried: &[GrantSlot],
+) -> Option<(GrantSlot, Version)> {
+    let is_new = |slot: &GrantSlot| *slot >= GrantSlot::FIRST_ORDINARY && !tried.contains(slot);
+    let ordinary = || view.grants.iter().filter(|view| is_new(&view.slot));
+    let manages = |rights: Rights| rights.contains(Rights::MANAGE);
     let of = |view: &GrantView| (view.slot, view.grant.version);
-    let same = ordinary().find(|view| view.grant.grantee == Some(grantee) && view.grant.scope == classes);
+    let same = ordinary().find(|view| {
+        view.grant.grantee == Some(grantee)
+            && view.grant.scope == terms.classes
+            && manages(view.grant.rights) == manages(terms.rights)
+    });
     let ended = || ordinary().filter(|view| view.grant.grantee.is_none()).min_by_key(|view| view.slot);
     let fresh = || {
         (GrantSlot::FIRST_ORDINARY.get()..=GrantSlot::MAX)
             .filter_map(|slot| GrantSlot::new(slot).ok())
-            .find(|slot| ordinary().all(|view| view.slot != *slot))
+            .find(|slot| is_new(slot) && ordinary().all(|view| view.slot != *slot))
             .map(|slot| (slot, Version::ZERO))
     };
     same.or_else(ended).map(of).or_else(fresh)
@@ -141,10 +158,17 @@ impl Client {
         }
         let to = self.check_card(to).await?;
         terms.check(&to)?;
+        self.give(&to, terms).await
+    }
+
+    /// Gives a grant of checked rights.
+    pub(crate) async fn give(&self, to: &CheckedCard, terms: &Terms) -> Result<Granted, ClientError> {
+        terms.check_bounds(to)?;
         let _turn = self.turn().await;
         self.deliver_waiting().await?;
+        let mut tried = Vec::new();
         for _ in 0..ATTEMPTS {
-            match self.try_grant(&to, terms).await {
+            match self.try_grant(to, terms, &mut tried).await {
                 Err(error) if error.is_stale() => {}
                 other => return other,
             }
@@ -152,7 +176,12 @@ impl Client {
         Err(ClientError::Contended)
     }
 
-    async fn try_grant(&self, to: &CheckedCard, terms: &Terms) -> Result<Granted, ClientError> {
+    async fn try_grant(
+        &self,
+        to: &CheckedCard,
+        terms: &Terms,
+        tried: &mut Vec<GrantSlot>,
+    ) -> Result<Granted, ClientError> {
         let mut own = self.own_directory().await?;
         let stays_open = match terms.history {
             History::FromNow if terms.rights.contains(Rights::READ) => {
@@ -168,7 +197,10 @@ impl Client {
             };
             own.directory.grant(to.account(), key, terms.classes, past)?;
         }
-        let (slot, expected) = choose_slot(&own.view, to.account(), terms.classes).ok_or(GrantError::NoSlot)?;
+        let (slot, expected) = choose_slot(&own.view, to.account(), terms, tried).ok_or(GrantError::NoSlot)?;
+        if own.has_delegates() {
+            tried.push(slot);
+        }
         let version = expected.next()?;
         let grant = GrantLeaf {
             grantee: Some(to.account()),
@@ -248,7 +280,8 @@ mod tests {
         let (lab, imaging) = (ClassMask::from(Class::Laboratory), ClassMask::from(Class::Imaging));
         let doctor = AccountIndex::new(7)?;
         let slot = |grants: &[(u64, Option<u64>, ClassMask)]| -> Result<_, OutOfRange> {
-            Ok(choose_slot(&view(grants)?, doctor, lab).map(|(slot, version)| (slot.get(), version.get())))
+            let terms = Terms { rights: Rights::READ, classes: lab, until: UnixTime::ZERO, history: History::Included };
+            Ok(choose_slot(&view(grants)?, doctor, &terms, &[]).map(|(slot, version)| (slot.get(), version.get())))
         };
         assert_eq!(slot(&[])?, Some((64, 0)));
         assert_eq!(slot(&[(3, None, lab), (3, Some(7), lab)])?, Some((64, 0)));

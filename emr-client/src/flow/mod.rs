@@ -2,9 +2,11 @@
 
 pub mod admission;
 pub mod break_glass;
+pub mod delegate;
 mod emergencies;
 mod fate;
 pub mod grant;
+pub mod handed_on;
 pub mod invite;
 mod light_check;
 pub mod next_version;

@@ -87,7 +87,7 @@ impl Client {
 
 /// Whether a batch holds this very operation: one of its entries is of the leaf that the operation writes, and has the hash that the operation gives
 /// in the patient's audit chain.
-fn holds(content: &BatchContent, operation: &Operation) -> bool {
+pub(crate) fn holds(content: &BatchContent, operation: &Operation) -> bool {
     let target = operation.action.target();
     let place = D2Entry::place_of(operation.patient, target);
     let is_it = |entry: D2Entry| {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use emr_api::{GrantView, PatientView};
-use emr_core::{AccountIndex, Cid, ClassMask, GrantSlot, Rights, UnixTime, Version};
+use emr_core::{AccountIndex, Cid, Class, ClassMask, GrantSlot, Rights, UnixTime, Version};
 use emr_crypto::{KeyDirectory, PatientDirectory, RevokeError};
 use emr_rollup::{
     operation::{Action, DirectoryCommitment, Revoke},
@@ -14,6 +14,7 @@ use crate::{
     client::{Client, random_element},
     error::ClientError,
     flow::fate::lost_revocation,
+    flow::handed_on::AddedReader,
     flow::owners::owned,
     flow::submit::{Acknowledged, Outgoing},
     keys,
@@ -35,11 +36,32 @@ pub(crate) struct Own {
     /// The commitment in force.
     pub(crate) before: DirectoryCommitment,
     pub(crate) directory: PatientDirectory,
-    /// The readers whom the directory in force gives keys.
+    /// The directory in force.
+    in_force: KeyDirectory,
+    /// The readers whom the directory in force gives keys, and those to whom a delegate handed on keys.
     readers: BTreeMap<AccountIndex, ClassMask>,
     /// A grant that ended before this time counts no more.
     ended: UnixTime,
+    /// The readers of delegates who got keys in `directory`.
+    added: Vec<AddedReader>,
+    /// Whether the patient has, or had, a delegate.
+    delegates: bool,
 }
+
+/// A key directory that was published again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Repaired {
+    /// The node's promise.
+    pub acknowledged: Acknowledged,
+    /// The classes with a new epoch: somebody without rights had keys.
+    pub new_epochs: ClassMask,
+    /// The readers of delegates who have keys of their own in it now.
+    pub added: Vec<AddedReader>,
+}
+
+/// By how much a Revoke goes beyond the newest known version of a slot if there are delegates. A node takes fewer operations of a delegate at
+/// once, so what a delegate signed before and is on its way has no effect after the Revoke.
+const DELEGATES_AHEAD: u64 = 16;
 
 /// The directory after a change: the commitment to sign, and the blocks to upload if the directory changed.
 pub(crate) struct Next {
@@ -91,14 +113,34 @@ impl Own {
         ClassMask::from_bits(granted | self.has_keys(account).bits())
     }
 
+    /// Whether the patient has, or had, a delegate.
+    pub(crate) const fn has_delegates(&self) -> bool {
+        self.delegates
+    }
+
+    /// The version that a Revoke names, if the patient knows of `known`: it also ends what a delegate may write meanwhile.
+    pub(crate) fn beyond_delegates(&self, known: Version) -> Version {
+        let ahead = if self.delegates { DELEGATES_AHEAD } else { 0 };
+        // The last version has no next one, so a Revoke must not name it.
+        Version::new(known.get() + ahead).ok().filter(|version| version.next().is_ok()).unwrap_or(known)
+    }
+
     /// Whether a grant may still hold, by this machine's clock or by L1's.
     pub(crate) fn lasts(&self, grant: &GrantLeaf) -> bool {
         grant.not_after >= self.ended
     }
 
-    /// The classes for which the directory in force gives this account keys.
+    /// The classes for which the directory in force, or a delegate, gives this account keys.
     pub(crate) fn has_keys(&self, account: AccountIndex) -> ClassMask {
         self.readers.get(&account).copied().unwrap_or_default()
+    }
+
+    /// The classes that have a newer epoch than the directory in force.
+    fn new_epochs(&self) -> ClassMask {
+        let published = self.directory.published();
+        let is_new =
+            |class: &Class| published.current_public(*class).epoch() != self.in_force.current_public(*class).epoch();
+        Class::ALL.into_iter().filter(is_new).collect()
     }
 
     /// The directory in force, for a change of grants that leaves it as it is.
@@ -151,19 +193,24 @@ impl Client {
     }
 
     /// Publishes the directory again if it gives readers more than the grants do. They then cannot open records that are written from now on.
-    /// Returns `None` if there is nothing to repair. Every grant and every revocation does the same repair.
+    /// Also adds the readers to whom delegates gave access, and ends the keys of those whose rights a delegate ended. Returns `None` if there is
+    /// nothing to repair. Every grant and every revocation does the same repair.
     ///
     /// # Errors
     /// [`ClientError`] if the directory cannot be read or the new one cannot be handed in.
-    pub async fn repair_directory(&self) -> Result<Option<Acknowledged>, ClientError> {
+    pub async fn repair_directory(&self) -> Result<Option<Repaired>, ClientError> {
         let _turn = self.turn().await;
         self.repair().await
     }
 
     /// Does [`Self::repair_directory`] within the caller's turn.
-    pub(crate) async fn repair(&self) -> Result<Option<Acknowledged>, ClientError> {
+    pub(crate) async fn repair(&self) -> Result<Option<Repaired>, ClientError> {
         let own = self.own_directory().await?;
-        if own.before.is_none() || own.next().cid.is_none() {
+        let new_epochs = own.new_epochs();
+        // Readers of delegates alone are no reason: what the delegates handed on is good as long as this directory is in force. Another one
+        // would make what the delegates are signing now stale.
+        let is_due = new_epochs != ClassMask::default() || own.added.iter().any(|reader| reader.has_none);
+        if own.before.is_none() || !is_due {
             self.profile.forget_keys_wait()?;
             return Ok(None);
         }
@@ -176,7 +223,7 @@ impl Client {
         if published.as_ref().is_err_and(ClientError::is_no_directory_room) {
             self.profile.note_keys_wait()?;
         }
-        published.map(Some)
+        published.map(|acknowledged| Some(Repaired { acknowledged, new_epochs, added: own.added }))
     }
 
     /// Publishes a directory by a Revoke of a slot that holds no grant.
@@ -184,7 +231,7 @@ impl Client {
         let Next { commitment: directory_after, cid: directory, blocks } = own.next();
         let known =
             own.view.grants.iter().find(|view| view.slot == slot).map_or(Version::ZERO, |view| view.grant.version);
-        let expected = self.profile.highest_signed(owned(&own.card), slot).max(known);
+        let expected = own.beyond_delegates(self.profile.highest_signed(owned(&own.card), slot).max(known));
         let version = expected.next().map_err(|error| ClientError::Malformed(error.to_string()))?;
         self.profile.note_version(owned(&own.card), slot, version)?;
         let leaf_salt = random_element();
@@ -213,7 +260,7 @@ impl Client {
                 return Err(ClientError::Withheld);
             }
         }
-        let directory = match published.cid() {
+        let mut directory = match published.cid() {
             Some(cid) => {
                 let bytes = self.node.block(&cid).await?;
                 let directory = KeyDirectory::from_bytes(&bytes)?;
@@ -222,12 +269,25 @@ impl Client {
             None => keys::opening(&self.keys, PatientDirectory::create).await?,
         };
         view.grants = self.own_grants(&view).await?;
-        let readers = directory.readers().collect();
+        let in_force = directory.published().clone();
         // Both clocks must say that a grant ended: neither alone takes a reader's keys.
         let clock = UnixTime::now().get().min(self.settled_state().await?.block_time());
         let ended = UnixTime::new(clock.saturating_sub(CLOCK_MARGIN));
         let ended = ended.map_err(|error| ClientError::Malformed(error.to_string()))?;
-        let mut own = Own { card, view, before: published.commitment(), directory, readers, ended };
+        let before = published.commitment();
+        let manages = |view: &GrantView| view.grant.rights.contains(Rights::MANAGE);
+        if view.grants.iter().any(manages) {
+            self.profile.note_delegates()?;
+        }
+        let delegates = self.profile.has_delegates();
+        let mut added = Vec::new();
+        if delegates && !before.is_none() {
+            let lasting: Vec<_> = view.grants.iter().filter(|view| view.grant.not_after >= ended).copied().collect();
+            // Before anybody is taken out: the readers of a delegate read from the same epochs on as the delegate.
+            added = self.add_readers_of_delegates(view.patient, before, &mut directory, &lasting).await?;
+        }
+        let readers = directory.readers().collect();
+        let mut own = Own { card, view, before, directory, in_force, readers, ended, added, delegates };
         let grants = own.view.grants.clone();
         own.keep_readers_of(&grants)?;
         Ok(own)
@@ -256,7 +316,7 @@ impl Client {
 
 #[cfg(test)]
 mod tests {
-    use emr_core::{Class, OutOfRange, Uses};
+    use emr_core::{OutOfRange, Uses};
     use emr_rollup::primitive::field::Fr;
 
     use super::*;

@@ -76,7 +76,11 @@ impl Client {
             match self.settled_grants(&view).await {
                 Ok(settled) => {
                     let now = settled.grants.iter().find(|view| view.slot == slot).map(|view| &view.grant);
-                    return Ok(effect(now, &leaf, self.profile.highest_signed(owned(&card), slot)));
+                    let highest = match self.profile.has_delegates() {
+                        false => Some(self.profile.highest_signed(owned(&card), slot)),
+                        true => None,
+                    };
+                    return Ok(effect(now, &leaf, highest));
                 }
                 // A batch was settled between the two reads, or the node lies.
                 Err(ClientError::Light(_)) => {}
@@ -104,9 +108,10 @@ pub(crate) enum Effect {
     Unknown,
 }
 
-/// Compares the leaf that a slot holds `now` with the one that an operation signs. A version alone proves nothing: a delegate with MANAGE can have
-/// written it, while a sequencer held the patient's own operation back.
-fn effect(now: Option<&GrantLeaf>, signed: &GrantLeaf, highest: Version) -> Effect {
+/// Compares the leaf that a slot holds `now` with the one that an operation signs. `highest` is the highest version that this participant ever
+/// signed for the slot. It is `None` if the patient has had a delegate: then a version proves nothing, because a delegate can have written it
+/// while a sequencer held the patient's own operation back. What the batches on L1 hold decides.
+fn effect(now: Option<&GrantLeaf>, signed: &GrantLeaf, highest: Option<Version>) -> Effect {
     let Some(now) = now else { return Effect::None };
     match now.version.cmp(&signed.version) {
         Ordering::Less => Effect::None,
@@ -114,7 +119,11 @@ fn effect(now: Option<&GrantLeaf>, signed: &GrantLeaf, highest: Version) -> Effe
         // One Revoke is as good as another.
         Ordering::Equal if now.rights == Rights::NONE && signed.rights == Rights::NONE => Effect::InForce,
         Ordering::Equal => Effect::None,
-        Ordering::Greater if now.rights == Rights::NONE || now.version <= highest => Effect::InForce,
+        // A grant that ended, whoever ended it, is what a Revoke is for.
+        Ordering::Greater if now.rights == Rights::NONE && (highest.is_some() || signed.rights == Rights::NONE) => {
+            Effect::InForce
+        }
+        Ordering::Greater if highest.is_some_and(|highest| now.version <= highest) => Effect::InForce,
         Ordering::Greater => Effect::Unknown,
     }
 }
@@ -163,18 +172,28 @@ mod tests {
         let version = Version::new;
         let ended = |number| Ok(revoked_leaf(Uses::ZERO, version(number)?, Fr::default()));
         let revoke = ended(2)?;
-        assert_eq!(effect(None, &revoke, version(2)?), Effect::None);
-        assert_eq!(effect(Some(&grant(1, 7)?), &revoke, version(2)?), Effect::None);
-        assert_eq!(effect(Some(&revoke), &revoke, version(2)?), Effect::InForce);
+        assert_eq!(effect(None, &revoke, Some(version(2)?)), Effect::None);
+        assert_eq!(effect(Some(&grant(1, 7)?), &revoke, Some(version(2)?)), Effect::None);
+        assert_eq!(effect(Some(&revoke), &revoke, Some(version(2)?)), Effect::InForce);
         // The state keeps its own count of uses.
         let used = GrantLeaf { uses: Uses::new(5)?, ..revoke };
-        assert_eq!(effect(Some(&used), &revoke, version(2)?), Effect::InForce);
+        assert_eq!(effect(Some(&used), &revoke, Some(version(2)?)), Effect::InForce);
         let salted = GrantLeaf { salt: Fr::from(1), ..revoke };
-        assert_eq!(effect(Some(&salted), &revoke, version(2)?), Effect::InForce, "another Revoke in its place");
-        assert_eq!(effect(Some(&grant(2, 7)?), &revoke, version(2)?), Effect::None, "a delegate's grant");
-        assert_eq!(effect(Some(&grant(3, 7)?), &revoke, version(2)?), Effect::Unknown, "a delegate's next grant");
-        assert_eq!(effect(Some(&grant(3, 7)?), &revoke, version(3)?), Effect::InForce, "the patient's next grant");
-        assert_eq!(effect(Some(&ended(4)?), &revoke, version(2)?), Effect::InForce, "it has ended");
+        assert_eq!(effect(Some(&salted), &revoke, Some(version(2)?)), Effect::InForce, "another Revoke in its place");
+        assert_eq!(effect(Some(&grant(2, 7)?), &revoke, Some(version(2)?)), Effect::None, "a delegate's grant");
+        assert_eq!(effect(Some(&grant(3, 7)?), &revoke, Some(version(2)?)), Effect::Unknown, "a delegate's next grant");
+        assert_eq!(
+            effect(Some(&grant(3, 7)?), &revoke, Some(version(3)?)),
+            Effect::InForce,
+            "the patient's next grant"
+        );
+        assert_eq!(effect(Some(&ended(4)?), &revoke, Some(version(2)?)), Effect::InForce, "it has ended");
+        // With a delegate, no version is evidence: the delegate may have written it while the patient's operation was held back.
+        assert_eq!(effect(Some(&grant(3, 7)?), &revoke, None), Effect::Unknown);
+        assert_eq!(effect(Some(&ended(4)?), &revoke, None), Effect::InForce, "the grant has ended all the same");
+        let set = grant(2, 7)?;
+        assert_eq!(effect(Some(&ended(4)?), &set, Some(version(4)?)), Effect::InForce);
+        assert_eq!(effect(Some(&ended(4)?), &set, None), Effect::Unknown, "a delegate may have ended another grant");
         Ok(())
     }
 

@@ -63,7 +63,7 @@ pub enum ReadError {
     },
     /// The patient's key directory holds no keys for this reader.
     #[error(
-        "the patient's key directory holds no keys for you: ask the patient to grant you read access directly (a grant to your hospital carries no keys for you)"
+        "the patient's key directory holds no keys for you: ask the patient to grant you read access directly (a grant to your hospital carries no keys for you). If a delegate gave you access, the patient's program gives you keys when it next runs"
     )]
     NoKeys,
     /// The envelope does not open.
@@ -195,11 +195,24 @@ impl Client {
         let mut last = ReadError::NoKeys;
         for cid in directories(&newest, view) {
             let directory = KeyDirectory::from_bytes(&self.node.block(&cid).await.map_err(refused)?)?;
-            let Some(keys) = self.keyring(patient.account(), directory).await? else { continue };
             let fetch = |cid: &Cid| blocks.get(cid).cloned().ok_or(Missing);
-            match OpenedRecord::open(&manifest, fetch, &keys, &context) {
-                Ok(opened) => return Ok(opened),
-                Err(source) => last = ReadError::Open { slot: id.slot, source },
+            let mut open = |keys: &EpochKeyring| match OpenedRecord::open(&manifest, fetch, keys, &context) {
+                Ok(opened) => Some(opened),
+                Err(source) => {
+                    last = ReadError::Open { slot: id.slot, source };
+                    None
+                }
+            };
+            let own = self.keyring(patient.account(), directory.clone()).await?;
+            if let Some(opened) = own.as_ref().and_then(&mut open) {
+                return Ok(opened);
+            }
+            // Then the keys that a delegate handed on, beside this directory.
+            if self.account()? != patient.account() {
+                let handed_on = self.handed_on(id.patient, view.leaf.class, &directory).await?;
+                if let Some(opened) = handed_on.iter().find_map(&mut open) {
+                    return Ok(opened);
+                }
             }
         }
         Err(last.into())

@@ -142,7 +142,8 @@ impl Client {
                 (Action::SetGrant(SetGrant { slot, expected, leaf, directory_before, directory_after }), version)
             }
             None => {
-                let expected = self.profile.highest_signed(owned(&own.card), slot).max(view.grant.version);
+                let expected =
+                    own.beyond_delegates(self.profile.highest_signed(owned(&own.card), slot).max(view.grant.version));
                 let leaf_salt = random_element();
                 (
                     Action::Revoke(Revoke { slot, expected, leaf_salt, directory_before, directory_after }),

@@ -83,13 +83,14 @@ impl NodeClient {
         Ok(bytes)
     }
 
-    /// Hands in an operation. A Revoke goes to the route that takes Revokes only. If the same operation is handed in again, the node gives the
+    /// Hands in an operation. A patient's Revoke goes to the route that takes these only. If the same operation is handed in again, the node gives the
     /// same receipt.
     ///
     /// # Errors
     /// [`NodeError`] if the node does not answer, refuses, or answers what makes no sense.
     pub async fn submit(&self, submission: &emr_api::Submission) -> Result<emr_api::Receipt, NodeError> {
-        let revokes = submission.signed.operation.action.rule().ends_rights;
+        let operation = &submission.signed.operation;
+        let revokes = operation.action.rule().ends_rights && !operation.is_by_delegate();
         let path = if revokes { route::REVOKES } else { route::OPERATIONS };
         let (_, answer) = self.authorized(Method::POST, path, || json(submission), MAX_ANSWER).await?;
         Self::read(path, &answer)
@@ -143,6 +144,22 @@ impl NodeClient {
     /// [`NodeError`] if the node does not answer, refuses, or answers what makes no sense.
     pub async fn grants(&self, patient: AccountIndex) -> Result<emr_api::OwnGrantsView, NodeError> {
         self.get(&route::grants(patient)).await
+    }
+
+    /// The grants that delegates gave: all of a patient's own, or those for this account.
+    ///
+    /// # Errors
+    /// [`NodeError`] if the node does not answer, refuses, or answers what makes no sense.
+    pub async fn delegated_grants(&self, patient: AccountIndex) -> Result<Vec<emr_api::DelegatedGrant>, NodeError> {
+        self.get(&route::delegated_grants(patient)).await
+    }
+
+    /// What this account needs to change grants of a patient whose delegate it is.
+    ///
+    /// # Errors
+    /// [`NodeError`] if the node does not answer, refuses, or answers what makes no sense.
+    pub async fn managed_grants(&self, patient: AccountIndex) -> Result<emr_api::ManagedGrants, NodeError> {
+        self.get(&route::managed_grants(patient)).await
     }
 
     /// A free slot for an emergency grant of this account. A slot that is not for emergency grants is refused.

@@ -288,6 +288,23 @@ impl Profile {
         self.emergencies.note(patient, grants)
     }
 
+    /// Whether this patient ever named a delegate, as far as this folder knows.
+    pub fn has_delegates(&self) -> bool {
+        delegates_path(&self.folder).exists()
+    }
+
+    /// Notes durably that this patient has a delegate, who may write grants too.
+    ///
+    /// # Errors
+    /// [`FileError`] if the file cannot be written.
+    pub(crate) fn note_delegates(&self) -> Result<(), FileError> {
+        let path = delegates_path(&self.folder);
+        if path.exists() {
+            return Ok(());
+        }
+        self.disk.mark(&path).map_err(|error| FileError::io(&path, error))
+    }
+
     /// Whether rights ended while the node had no room for a new key directory, so that the directory in force gives keys to readers without
     /// rights.
     pub fn keys_wait(&self) -> bool {
@@ -355,6 +372,10 @@ fn settings_path(folder: &Path) -> PathBuf {
 
 fn keys_wait_path(folder: &Path) -> PathBuf {
     folder.join("keys-wait")
+}
+
+fn delegates_path(folder: &Path) -> PathBuf {
+    folder.join("delegates")
 }
 
 fn versions_path(folder: &Path) -> PathBuf {

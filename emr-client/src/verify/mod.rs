@@ -3,6 +3,7 @@
 
 pub mod audit;
 pub mod card;
+pub mod delegated;
 pub mod directory;
 pub mod emergency;
 pub mod light;

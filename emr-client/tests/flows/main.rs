@@ -6,6 +6,7 @@ mod break_glass;
 mod card_device;
 mod chains;
 mod crash;
+mod delegate;
 mod everyday;
 mod faults;
 mod from_now;

@@ -1,0 +1,153 @@
+//! Keys that delegates hand on: the reader opens them, and the patient adds their readers to the key directory.
+
+use emr_api::DelegatedGrant;
+use emr_chain::SettlementLayer;
+use emr_core::{AccountIndex, Class, ClassMask, Rights};
+use emr_crypto::{DelegatedKeys, EpochKeyring, KeyDirectory, PatientDirectory, RsaPublic};
+use emr_rollup::{
+    operation::{Action, DirectoryCommitment},
+    state::leaf::{GrantLeaf, IdentityLeaf},
+};
+
+use crate::{
+    client::Client,
+    error::ClientError,
+    flow::on_l1::holds,
+    keys,
+    patience::Patience,
+    verify::card::CardError,
+    verify::delegated::{self, DelegationError, SignedByDelegate},
+    verify::membership::{StateRoots, identity_leaf},
+};
+use emr_api::{GrantView, encryption::CommittedKey};
+
+/// A reader to whom a delegate gave access, and who gets keys in the patient's directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AddedReader {
+    /// The reader.
+    pub reader: AccountIndex,
+    /// The delegate.
+    pub delegate: AccountIndex,
+    /// The classes.
+    pub classes: ClassMask,
+    /// Whether the keys that the delegate handed on no longer fit the directory, so that the reader has none until it is published again.
+    pub(crate) has_none: bool,
+}
+
+impl Client {
+    /// An account's identity in the settled state, proved.
+    pub(crate) async fn settled_identity(&self, account: AccountIndex) -> Result<IdentityLeaf, ClientError> {
+        let mut patience = Patience::new();
+        loop {
+            let view = self.node.account(account).await?;
+            let proof = view.proof.as_ref().ok_or(CardError::Unknown(account))?;
+            let (leaf, state) = (identity_leaf(&view.identity)?, self.settled_state().await?);
+            let roots = StateRoots::of(&state, proof.identity_root, proof.medical_root, proof.batch);
+            match roots.and_then(|roots| roots.check_identity(account, &leaf, &proof.path)).map_err(ClientError::from) {
+                Ok(()) => return Ok(leaf),
+                Err(error) if error.is_other_state() && patience.again().await => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    async fn signed_by_delegate(
+        &self,
+        grant: &DelegatedGrant,
+        patient: AccountIndex,
+    ) -> Result<SignedByDelegate, ClientError> {
+        let delegate = self.settled_identity(grant.signed.operation.signer).await?;
+        Ok(delegated::verify(grant, patient, &delegate.key, self.domain())?)
+    }
+
+    /// The keys of a class that delegates handed on to this participant, under a key directory of the patient.
+    ///
+    /// A grant counts only if L1 holds it: then its signer was a delegate within their limits, because the statement demands it. The keys come
+    /// out of the patient's directory, so nobody can hand on false ones.
+    ///
+    /// # Errors
+    /// [`DelegationError`] if the node shows a grant that no delegate signed, or that L1 does not hold. [`ClientError`] if node or L1 cannot be
+    /// asked.
+    pub(crate) async fn handed_on(
+        &self,
+        patient: AccountIndex,
+        class: Class,
+        directory: &KeyDirectory,
+    ) -> Result<Vec<EpochKeyring>, ClientError> {
+        let (account, commitment) = (self.account()?, DirectoryCommitment::of(&directory.cid()));
+        let mut rings = Vec::new();
+        for grant in self.node.delegated_grants(patient).await? {
+            let Action::SetGrant(set) = grant.signed.operation.action else { continue };
+            let leaf = set.leaf;
+            let opens =
+                leaf.grantee == Some(account) && leaf.rights.contains(Rights::READ) && leaf.scope.contains(class);
+            let Some(batch) = grant.batch.filter(|_| opens && set.directory_after == commitment) else { continue };
+            let signed = self.signed_by_delegate(&grant, patient).await?;
+            let content = self.rollup.batch(batch).await?.map(|settled| settled.content);
+            if !content.is_some_and(|content| holds(&content, signed.operation())) {
+                return Err(DelegationError::NotOnL1(batch).into());
+            }
+            let Some(cid) = signed.keys() else { continue };
+            let handed_on = DelegatedKeys::from_bytes(&self.node.block(&cid).await?)?;
+            let (directory, classes) = (directory.clone(), signed.leaf().scope);
+            let open = keys::opening(&self.keys, move |reader| handed_on.open(reader, &directory, classes).ok());
+            rings.extend(open.await?);
+        }
+        Ok(rings)
+    }
+
+    /// The readers to whom delegates gave access and whom the patient's directory does not give all of these keys. Adds them to the directory.
+    /// `grants` are the patient's grants, settled and proved, with what the patient signed on top. Each reader gets keys from where the delegate
+    /// had them on.
+    pub(crate) async fn add_readers_of_delegates(
+        &self,
+        patient: AccountIndex,
+        before: DirectoryCommitment,
+        directory: &mut PatientDirectory,
+        grants: &[GrantView],
+    ) -> Result<Vec<AddedReader>, ClientError> {
+        let mut added = Vec::new();
+        if grants.iter().all(|view| missing(directory, &view.grant) == ClassMask::default()) {
+            return Ok(added);
+        }
+        for grant in self.node.delegated_grants(patient).await? {
+            let Action::SetGrant(set) = grant.signed.operation.action else { continue };
+            // The state holds the very leaf that the delegate signed, so it accepted the delegate's operation.
+            let held = grants.iter().find(|view| view.slot == set.slot).map(|view| view.grant);
+            let Some(held) = held.filter(|held| *held == GrantLeaf { uses: held.uses, ..set.leaf }) else { continue };
+            let classes = missing(directory, &held);
+            let Some(reader) = held.grantee.filter(|_| classes != ClassMask::default()) else { continue };
+            let signed = self.signed_by_delegate(&grant, patient).await?;
+            let Some(key) = self.key_of_reader(&signed, reader, directory).await? else { continue };
+            directory.grant_as(signed.delegate(), reader, key, classes)?;
+            let has_none = signed.directory() != before;
+            added.push(AddedReader { reader, delegate: signed.delegate(), classes, has_none });
+        }
+        Ok(added)
+    }
+
+    /// The reader's public key that the delegate sealed for the patient. `None` if it is not the reader's, or cannot be read: then the reader
+    /// keeps what the delegate handed on.
+    async fn key_of_reader(
+        &self,
+        signed: &SignedByDelegate,
+        reader: AccountIndex,
+        directory: &PatientDirectory,
+    ) -> Result<Option<RsaPublic>, ClientError> {
+        let Some(cid) = signed.keys() else { return Ok(None) };
+        let Ok(handed_on) = DelegatedKeys::from_bytes(&self.node.block(&cid).await?) else { return Ok(None) };
+        let Ok(key) = handed_on.reader_key(&directory.keyring(), signed.leaf().scope) else { return Ok(None) };
+        let identity = self.settled_identity(reader).await?;
+        let is_theirs = CommittedKey { key: key.clone(), salt: None }.matches(identity.role, &identity.encryption);
+        Ok(is_theirs.then_some(key))
+    }
+}
+
+/// The classes that a grant lets its grantee read and for which the directory gives them no keys.
+fn missing(directory: &PatientDirectory, grant: &GrantLeaf) -> ClassMask {
+    let Some(grantee) = grant.grantee.filter(|_| grant.rights.contains(Rights::READ)) else {
+        return ClassMask::default();
+    };
+    let has = directory.readers().find(|(account, _)| *account == grantee).map_or(0, |(_, classes)| classes.bits());
+    ClassMask::from_bits(grant.scope.bits() & !has)
+}

@@ -303,6 +303,7 @@ const fn delegate(error: &DelegateError) -> Code {
         DelegateError::Patient => Code::NotADoctor,
         DelegateError::NoKeys | DelegateError::HandOn(_) => Code::NoKeys,
         DelegateError::NoSlot => Code::Full,
+        DelegateError::Waits(_) => Code::Contended,
     }
 }
 

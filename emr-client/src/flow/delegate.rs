@@ -67,6 +67,9 @@ pub enum DelegateError {
     /// The delegate has no keys of a class.
     #[error(transparent)]
     HandOn(#[from] HandOnError),
+    /// A change of the grant waits for a batch.
+    #[error("the grant in slot {0} changes with the next batch: try again when it is settled")]
+    Waits(GrantSlot),
     /// There is no slot for another grant.
     #[error("no slot is left for a delegate's grants: revoke a grant that is no longer needed, or ask the patient")]
     NoSlot,
@@ -218,6 +221,10 @@ impl Client {
         if held.is_empty() {
             // It also says if the account is no delegate.
             ward.authority(self.account()?, ClassMask::default())?;
+            let waits = ward.slots.grants().find(|(_, leaf, waits)| *waits && leaf.grantee == Some(from.account()));
+            if let Some((slot, ..)) = waits.filter(|_| done.changed.is_empty()) {
+                return Err(DelegateError::Waits(slot).into());
+            }
             return Err(GrantError::NoSuchGrant(from.account()).into());
         }
         for (slot, leaf) in held {

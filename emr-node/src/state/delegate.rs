@@ -7,7 +7,7 @@
 use emr_api::{DelegatedGrant, ManagedGrants, ManagedSlot, MedicalProof, OperationStatus};
 use emr_core::{AccountIndex, GrantSlot, Rights, UnixTime};
 use emr_rollup::{
-    operation::{Action, SignedOperation},
+    operation::{Action, Authority, SignedOperation},
     state::{
         leaf::{GrantLeaf, Target},
         ledger::Ledger,
@@ -159,9 +159,12 @@ impl NodeState {
         let waits = || RequestError::unavailable("the patient is not settled yet: ask again when the next batch is");
         let leaves = self.settled.patient(patient).ok_or_else(waits)?;
         let subtree = self.settled.trees().subtree(patient).ok_or_else(waits)?;
-        let is_changing = |slot: GrantSlot| {
-            self.open.on_patient(patient).any(|(_, open)| open.signed.operation.action.target() == Target::Grant(slot))
+        // A request for access uses a grant, and leaves it as it is.
+        let changes = |open: &Acknowledged, slot: GrantSlot| {
+            let action = &open.signed.operation.action;
+            action.target() == Target::Grant(slot) && !matches!(action.rule().authority, Authority::Target(_))
         };
+        let is_changing = |slot: GrantSlot| self.open.on_patient(patient).any(|(_, open)| changes(open, slot));
         let view = |slot: GrantSlot| ManagedSlot {
             slot,
             leaf: leaves.grants.get(&slot).copied(),

@@ -6,6 +6,7 @@
 
 mod batch;
 mod delegates;
+mod entries;
 mod harness;
 mod parties;
 mod target;

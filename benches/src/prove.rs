@@ -114,6 +114,7 @@ fn batch(version: CircuitVersion, operations: usize) -> Result<Batch<emr_rollup:
                 encryption: Fr::from(index),
             }
             .into(),
+            now,
         )?;
     }
     let mut batch = Batch::open(ledger, 1, now);

@@ -284,6 +284,12 @@ fn malformed_entries_are_refused() {
     assert!(StateTrees::genesis(WIDE).apply(&data, time(TIME)).is_err());
 }
 
+#[test]
+fn audit_targets_have_these_forms_in_json() {
+    let grant = AuditTarget::Grant(GrantSlot::new(64).unwrap());
+    assert_eq!(serde_json::to_string(&[grant, AuditTarget::AllGrants]).unwrap(), r#"[{"grant":64},"all-grants"]"#);
+}
+
 const ENCODING: &str = include_str!("../../docs/encoding.md");
 
 /// The page has one line for each L1 operation of account 5, and one for the audit entries.

@@ -246,7 +246,8 @@ mod tests {
             change(&mut fields);
             L1Operation::from_entry(&fields.entry())
         };
-        let refused: [(&L1Operation, fn(&mut EntryFields)); 14] = [
+        type Change = fn(&mut EntryFields);
+        let refused: [(&L1Operation, Change); 14] = [
             (&status, |fields| fields.status = Fr::ZERO),
             (&status, |fields| fields.status = Fr::from(4)),
             (&status, |fields| fields.role = Fr::ONE),

@@ -307,11 +307,19 @@ fn c4_an_entry_ends_every_older_message() {
     };
     accepted("without an entry", given(&[], &by_doctor((1, 1))));
     for entry in [active(DOCTOR), same_keys(DOCTOR)] {
-        refused_for(Clause::MessageCurrent, "the signer's epoch", given(&[entry.clone()], &by_doctor((1, 1))));
+        refused_for(
+            Clause::MessageCurrent,
+            "the signer's epoch",
+            given(std::slice::from_ref(&entry), &by_doctor((1, 1))),
+        );
         accepted("the signer's next epoch", given(&[entry], &by_doctor((2, 1))));
     }
     for entry in [active(PATIENT), revoked(empty)] {
-        refused_for(Clause::MessageCurrent, "the patient's epoch", given(&[entry.clone()], &by_doctor((1, 1))));
+        refused_for(
+            Clause::MessageCurrent,
+            "the patient's epoch",
+            given(std::slice::from_ref(&entry), &by_doctor((1, 1))),
+        );
         accepted("the patient's next epoch", given(&[entry], &by_doctor((1, 2))));
     }
     let suspended = SetStatus { account: account(DOCTOR), status: AccountStatus::Suspended }.into();

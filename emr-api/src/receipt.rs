@@ -9,7 +9,7 @@ use alloy::{
 };
 use emr_chain::RollupInstance;
 use emr_core::UnixTime;
-use emr_rollup::operation::{Kind, Operation, OperationId};
+use emr_rollup::operation::{Operation, OperationId};
 
 use crate::Receipt;
 
@@ -74,9 +74,10 @@ impl Longest {
     /// The limit for an operation.
     pub fn of(operation: &Operation) -> Self {
         let own = operation.signer == operation.patient;
-        match operation.action.kind() {
-            Kind::Revoke if own => Self::WhileValid(operation.valid_until),
-            _ => Self::Ordinary,
+        if own && operation.action.rule().ends_rights {
+            Self::WhileValid(operation.valid_until)
+        } else {
+            Self::Ordinary
         }
     }
 

@@ -32,6 +32,8 @@ pub const PATIENT: &str = "/v1/patients/{patient}";
 pub const SUBTREE: &str = "/v1/patients/{patient}/subtree";
 /// `GET`: all of the patient's grants.
 pub const GRANTS: &str = "/v1/patients/{patient}/grants";
+/// `GET`: a free slot for an emergency grant of the caller, who must be a doctor.
+pub const EMERGENCY_SLOT: &str = "/v1/patients/{patient}/emergency-slot";
 /// `GET`: a page of the patient's audit chain; the query is `end` (the position after the page's last entry) and `limit`.
 pub const AUDIT: &str = "/v1/patients/{patient}/audit";
 /// `GET`: who uses how much of a patient's space.
@@ -56,6 +58,12 @@ pub const INVITER: &str = "/v1/inviters/{address}";
 pub const PROOF_JOB: &str = "/v1/prover/job";
 /// `POST`: submits a proof.
 pub const PROOF: &str = "/v1/prover/jobs/{number}";
+
+/// Every path.
+pub const ALL: [&str; 25] = [
+    STATUS, ACCOUNTS, ACCOUNT, CHALLENGE, LOGIN, BLOCKS, BLOCK, OPERATIONS, REVOKES, OPERATION, PATIENT, SUBTREE,
+    GRANTS, AUDIT, STORAGE, RECORDS, RECORD, SEAL, BATCH, PROVERS, PROVER, INVITERS, INVITER, PROOF_JOB, PROOF,
+];
 
 fn fill(path: &str, name: &str, value: impl ToString) -> String {
     path.replace(name, &value.to_string())
@@ -105,6 +113,11 @@ pub fn grants(patient: AccountIndex) -> String {
     fill(GRANTS, "{patient}", patient)
 }
 
+/// [`EMERGENCY_SLOT`].
+pub fn emergency_slot(patient: AccountIndex) -> String {
+    fill(EMERGENCY_SLOT, "{patient}", patient)
+}
+
 /// [`AUDIT`] with its query.
 pub fn audit(patient: AccountIndex, end: u64, limit: usize) -> String {
     format!("{}?end={end}&limit={limit}", fill(AUDIT, "{patient}", patient))
@@ -138,4 +151,17 @@ pub fn inviter(address: Address) -> String {
 /// [`PROOF`].
 pub fn proof(number: u64) -> String {
     fill(PROOF, "{number}", number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_paths_are_listed() {
+        let source = include_str!("route.rs");
+        let defined = source.lines().filter(|line| line.starts_with("pub const ") && line.contains(": &str = "));
+        assert_eq!(defined.count(), ALL.len());
+        assert_eq!(ALL.iter().collect::<std::collections::BTreeSet<_>>().len(), ALL.len());
+    }
 }

@@ -4,7 +4,7 @@ use std::{io::Write, path::PathBuf};
 
 use clap::{Parser, Subcommand};
 use emr_chain::SettlementLayer;
-use emr_client::{client::Client, flow::replaced::EditClass};
+use emr_client::{client::Client, flow::next_version::EditClass};
 use emr_core::{Class, Purpose, Reason, Role, StateRoot};
 use emr_rollup::{
     batch::{BatchData, D1Entry, D2Entry},
@@ -14,7 +14,7 @@ use emr_rollup::{
 use serde::Serialize;
 
 use crate::{
-    account, cards,
+    account, break_glass, cards,
     failure::{EXIT_CODES, Exit, Failure, OrExit, one_line},
     invite,
     options::{Options, RecordName, parse_purpose},
@@ -112,6 +112,8 @@ enum Command {
         #[command(flatten)]
         target: Target,
     },
+    /// Open emergency access without the patient. The patient sees it, and nobody can delete it. No keys are released in this version
+    BreakGlass(break_glass::Arguments),
     /// Read a record, check everything, and write its document
     Get {
         /// The record: PATIENT/SLOT
@@ -199,6 +201,11 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Request { record: name, class, purpose, target } => {
             let client = participant::open(&options, DOCTOR).await?;
             request(&client, name, Purpose { reason: purpose, class }, &target, json).await
+        }
+        Command::BreakGlass(arguments) => {
+            let client = participant::open(&options, DOCTOR).await?;
+            let card = cards::patient(&client, None, Some(&arguments.patient)).await?;
+            break_glass::run(&client, &card, &arguments, json).await
         }
         Command::Get { record: name, output, purpose, patient } => {
             let client = participant::open(&options, DOCTOR).await?;

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod account;
+pub mod break_glass;
 pub mod cards;
 #[cfg(feature = "hospital")]
 pub mod demo;

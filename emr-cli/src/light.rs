@@ -2,8 +2,8 @@
 
 use std::io::Write;
 
-use emr_client::verify::{audit::Verified, light::VerifiedLeaves};
-use emr_core::{AccountIndex, Class, Purpose, UnixTime};
+use emr_client::verify::{audit::Verified, emergency::OpenEmergency, light::VerifiedLeaves};
+use emr_core::{AccountIndex, Class, Purpose, Reason, Rights, UnixTime};
 use emr_rollup::state::leaf::{AuditEntry, GrantLeaf, Target};
 use serde::Serialize;
 
@@ -18,6 +18,16 @@ pub struct Access {
     classes: Vec<Class>,
     until: String,
     uses: u64,
+    /// Set if a doctor opened it by break-glass.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    emergency: Option<EmergencyUse>,
+}
+
+/// Why and when a doctor opened an emergency grant.
+#[derive(Debug, Serialize)]
+struct EmergencyUse {
+    reason: Reason,
+    opened: String,
 }
 
 impl Access {
@@ -30,17 +40,30 @@ impl Access {
             classes: grant.scope.classes().collect(),
             until: written(grant.not_after),
             uses: grant.uses.get(),
+            emergency: None,
         }
+    }
+
+    /// An emergency grant.
+    fn of_emergency(open: &OpenEmergency) -> Self {
+        let emergency = EmergencyUse { reason: open.purpose.reason, opened: written(open.opened) };
+        Self { emergency: Some(emergency), ..Self::of(open.slot.get(), &open.grant) }
     }
 
     /// Writes one line.
     pub fn write(&self, out: &mut dyn Write) -> std::io::Result<()> {
-        let Self { slot, grantee, rights, classes, until, uses } = self;
+        let Self { slot, grantee, rights, classes, until, uses, emergency } = self;
         let who = grantee.map_or_else(|| "nobody".to_owned(), |account| format!("account {account}"));
         let classes = match classes.len() {
             16 => "all classes".to_owned(),
             _ => classes.iter().map(Class::to_string).collect::<Vec<_>>().join(", "),
         };
+        if let Some(EmergencyUse { reason, opened }) = emergency {
+            return writeln!(
+                out,
+                "slot {slot}: EMERGENCY: {who} opened access to {classes} at {opened} ({reason}), without you, until {until}; no keys were released"
+            );
+        }
         let rights = rights.replace(',', " and ");
         writeln!(out, "slot {slot}: {who} may {rights} {classes} until {until}; accesses: {uses}")
     }
@@ -54,9 +77,11 @@ pub struct Grants {
 }
 
 impl Grants {
-    /// Selects the grants that are valid now.
-    pub fn of(leaves: &VerifiedLeaves) -> Self {
-        let access = leaves.access(UnixTime::now()).map(|view| Access::of(view.slot.get(), &view.grant)).collect();
+    /// Selects the grants that are valid now, and adds the emergency grants.
+    pub fn of(leaves: &VerifiedLeaves, emergencies: &[OpenEmergency]) -> Self {
+        let given = leaves.access(UnixTime::now()).filter(|view| view.grant.rights != Rights::EMERGENCY);
+        let given = given.map(|view| Access::of(view.slot.get(), &view.grant));
+        let access = emergencies.iter().map(Access::of_emergency).chain(given).collect();
         Self { batch: leaves.state().batches(), access }
     }
 }

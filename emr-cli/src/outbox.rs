@@ -8,7 +8,7 @@ use emr_client::profile::{
     outbox::{Entry, Outbox},
 };
 use emr_core::{AccountIndex, Class, Role, UnixTime};
-use emr_rollup::operation::{Action, Kind, OperationId, PutRecord};
+use emr_rollup::operation::{Kind, OperationId};
 use serde::Serialize;
 
 use crate::{
@@ -112,12 +112,11 @@ impl Listed {
     fn of(entry: &Entry) -> Self {
         let draft = entry.draft();
         let operation = &draft.submission.signed.operation;
-        let (record, class) = match operation.action {
-            Action::PutRecord(PutRecord { slot, leaf, .. }) => {
-                (Some(RecordName { patient: operation.patient, slot }.to_string()), Some(leaf.class))
-            }
-            _ => (None, None),
-        };
+        let (record, class) = operation
+            .action
+            .record()
+            .map(|(slot, leaf)| (RecordName { patient: operation.patient, slot }.to_string(), leaf.class))
+            .unzip();
         Self {
             operation: draft.operation,
             kind: entry.kind(),

@@ -114,10 +114,19 @@ pub async fn open(options: &Options, role: Role) -> Result<Client, Failure> {
         eprintln!("{line}");
     }
     let in_force = |resumed: &Resumed| matches!(resumed.fate, Fate::Settled { .. } | Fate::InForce);
-    if role == Role::Patient && resumed.iter().any(|resumed| resumed.kind != Kind::PutRecord && in_force(resumed)) {
-        let repaired = client.repair_directory().await;
-        if repaired?.is_some() {
-            eprintln!("somebody whose access has ended still had keys for new records: new keys are on their way");
+    let may_need_repair = client.profile().keys_wait()
+        || resumed.iter().any(|resumed| resumed.kind != Kind::PutRecord && in_force(resumed));
+    if role == Role::Patient && may_need_repair {
+        match client.repair_directory().await {
+            Ok(None) => {}
+            Ok(Some(_)) => {
+                eprintln!("somebody whose access has ended still had keys for new records: new keys are on their way");
+            }
+            // The command does not need it. The next one tries again.
+            Err(error) if error.is_temporary() => {
+                eprintln!("somebody whose access has ended still has keys for new records: {error}");
+            }
+            Err(error) => return Err(error.into()),
         }
     }
     if let Some(line) = outbox::notice(client.profile().outbox(), role) {
@@ -149,16 +158,23 @@ fn summary(resumed: &[Resumed]) -> Vec<String> {
         .into_iter()
         .map(|((kind, outcome), (operations, reason))| {
             let separator = if reason.is_empty() { "" } else { ": " };
+            let advice = advice(&kind, outcome);
             match &operations[..] {
-                [one] => format!("{kind} {one} of an earlier run: {outcome}{separator}{reason}"),
+                [one] => format!("{kind} {one} of an earlier run: {outcome}{separator}{reason}{advice}"),
                 [first, .., last] => {
                     let count = operations.len();
-                    format!("{count} {kind} of earlier runs ({first} to {last}): {outcome}{separator}{reason}")
+                    format!("{count} {kind} of earlier runs ({first} to {last}): {outcome}{separator}{reason}{advice}")
                 }
                 [] => String::new(),
             }
         })
         .collect()
+}
+
+/// What to do about operations of earlier runs. A record that was not rekeyed is as before, and `outbox` keeps nothing of it.
+fn advice(kind: &str, outcome: &str) -> &'static str {
+    let is_lost = matches!(outcome, "returned" | "refused" | "lapsed before a batch took it");
+    if is_lost && kind == Kind::Rekey.to_string() { "; the record is as before: run `rekey` again" } else { "" }
 }
 
 /// Connects without submitting anything.
@@ -246,6 +262,13 @@ mod tests {
         assert_eq!(lines.len(), 2, "{lines:?}");
         assert!(lines[0].starts_with("118 ") && lines[0].ends_with("in force"), "{lines:?}");
         assert!(lines[1].ends_with(&reason), "{lines:?}");
+
+        // Nothing of a Rekey is kept. The line says what to do.
+        let lines = summary(&[of(8, Kind::Rekey, Fate::Refused { reason })]);
+        assert!(
+            lines[0].ends_with(": refused: slot 7 is taken; the record is as before: run `rekey` again"),
+            "{lines:?}"
+        );
 
         // The node writes another reason for each record. The newest one is shown.
         let refused = |number: u32| of(number, Kind::PutRecord, Fate::Refused { reason: format!("reason {number}") });

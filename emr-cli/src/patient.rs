@@ -70,7 +70,7 @@ enum Command {
         #[arg(long)]
         wait: bool,
     },
-    /// Revoke access; the classes get new keys
+    /// Revoke access, emergency access too; the classes get new keys
     Revoke {
         /// Card of the doctor or hospital
         card: PathBuf,
@@ -86,6 +86,9 @@ enum Command {
         /// Only these classes, separated by commas
         #[arg(long, value_name = "CLASSES", default_value = "all")]
         class: String,
+        /// Card of the hospital to name as the records' custodian; no ciphertext is moved there
+        #[arg(long, value_name = "CARD")]
+        custodian: Option<PathBuf>,
         /// Wait until batches have settled it
         #[arg(long)]
         wait: bool,
@@ -172,7 +175,7 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
             let history = if from_now { History::FromNow } else { History::Included };
             let terms = Terms { rights, classes: classes(&class)?, until, history };
             let card = account::read_card(&card)?;
-            let client = participant::open(&options, PATIENT).await?;
+            let client = open(&options).await?;
             let granted = client.grant(&card, &terms).await?;
             let promise = records::promise(&client, &granted.acknowledged, wait).await?;
             let until = written(granted.may_take_effect_until);
@@ -187,37 +190,44 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Revoke { card, class, wait } => {
             let classes = classes(&class)?;
             let card = account::read_card(&card)?;
+            // Ending access waits for nothing else.
             let client = participant::open(&options, PATIENT).await?;
             revoke(&client, card.registered().or_exit(Exit::Input)?, classes, wait, json).await
         }
-        Command::Rekey { class, wait } => {
+        Command::Rekey { class, custodian, wait } => {
             let classes = classes(&class)?;
-            rekey::run(&participant::open(&options, PATIENT).await?, classes, wait, json).await
+            let custodian = custodian.map(|card| account::read_card(&card)).transpose()?;
+            let client = open(&options).await?;
+            rekey::run(&client, classes, custodian.as_ref(), wait, json).await
         }
         Command::Grants => {
-            let leaves = leaves(&participant::open(&options, PATIENT).await?).await?;
-            print(&Grants::of(&leaves), json)
+            let client = open(&options).await?;
+            let progress = Progress::start("recomputing and comparing with L1");
+            let (leaves, emergencies) = client.own_leaves_with_emergencies().await?;
+            drop(progress);
+            say_what_waits(&leaves);
+            print(&Grants::of(&leaves, &emergencies), json)
         }
         Command::Records => {
-            let client = participant::open(&options, PATIENT).await?;
+            let client = open(&options).await?;
             let leaves = leaves(&client).await?;
             let patient = client.account().or_exit(Exit::Usage)?;
             records::list(patient, leaves.records(), json)
         }
         Command::Audit { last } => {
-            let client = participant::open(&options, PATIENT).await?;
+            let client = open(&options).await?;
             print(&audit(&client, last).await?, json)
         }
         Command::Put { file, class, wait } => {
             let record = records::read_fhir(&file)?;
-            let client = participant::open(&options, PATIENT).await?;
+            let client = open(&options).await?;
             let card = client.card();
             let written = client.upload(&card, class, &record).await;
             let written = written?;
             records::written(&client, &written, wait, json).await
         }
         Command::Get { record: name, output } => {
-            let client = participant::open(&options, PATIENT).await?;
+            let client = open(&options).await?;
             let card = client.card();
             if card.account != Some(name.patient) {
                 return Err(Failure::new(Exit::Refused, format!("record {name} is not yours; `records` lists yours")));
@@ -226,21 +236,35 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
             records::output(name, &retrieved, output.as_deref(), json)
         }
         Command::Delete { record: name, wait } => {
-            let client = participant::open(&options, PATIENT).await?;
+            let client = open(&options).await?;
             let card = client.card();
             if card.account != Some(name.patient) {
                 return Err(Failure::new(Exit::Refused, format!("record {name} is not yours; `records` lists yours")));
             }
             records::delete(&client, &card, name, wait, json).await
         }
-        Command::Storage => storage::show(&participant::open(&options, PATIENT).await?, json).await,
+        Command::Storage => storage::show(&open(&options).await?, json).await,
         Command::Verify => {
-            let client = participant::open(&options, PATIENT).await?;
+            let client = open(&options).await?;
             let (verified, entries) = check(&client, usize::MAX).await?;
-            let grants = Grants::of(verified.leaves());
+            let emergencies =
+                verified.leaves().emergencies(&entries, UnixTime::now()).map_err(emr_client::ClientError::from)?;
+            let grants = Grants::of(verified.leaves(), &emergencies);
             print(&LightAnswer { light_verified: true, grants, audit: Audit::whole(&verified, &entries) }, json)
         }
     }
+}
+
+/// Opens the identity and connects, and reports emergency grants that are new since the last command.
+async fn open(options: &Options) -> Result<Client, Failure> {
+    let client = participant::open(options, PATIENT).await?;
+    // The command does not depend on it: if the node cannot answer now, the next command asks again.
+    if let Ok(new @ 1..) = client.new_emergencies().await {
+        eprintln!(
+            "EMERGENCY: doctors opened emergency access to your records, new grants: {new}; `grants` and `audit` show them"
+        );
+    }
+    Ok(client)
 }
 
 /// Fetches and checks grants and records, but not the audit chain.
@@ -297,7 +321,7 @@ async fn revoke(
         operations.push(records::promise(client, acknowledged, wait).await?);
     }
     let new_epochs = revoked.new_epochs.classes().collect();
-    print(&RevokeAnswer { grantee: revoked.grantee, new_epochs, operations }, json)
+    print(&RevokeAnswer { grantee: revoked.grantee, new_epochs, keys_wait: revoked.keys_wait, operations }, json)
 }
 
 #[derive(Debug, Serialize)]
@@ -325,12 +349,18 @@ impl Answer for GrantAnswer {
 struct RevokeAnswer {
     grantee: AccountIndex,
     new_epochs: Vec<Class>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    keys_wait: bool,
     operations: Vec<records::Promise>,
 }
 
 impl Answer for RevokeAnswer {
     fn write(&self, out: &mut dyn Write) -> std::io::Result<()> {
         writeln!(out, "access of account {} revoked; classes with new keys: {}", self.grantee, self.new_epochs.len())?;
+        if self.keys_wait {
+            let wait = "the node has no room for new keys now: until a later command has published them, do not let anyone write new records";
+            writeln!(out, "{wait}")?;
+        }
         writeln!(out, "what was read, or kept as ciphertext with its keys, cannot be taken back")?;
         self.operations.iter().try_for_each(|promise| promise.write(out))
     }
@@ -355,5 +385,21 @@ mod tests {
         assert_eq!(classes("all").ok(), Some(ClassMask::ALL));
         assert_eq!(classes("summary, laboratory").ok().map(ClassMask::bits), Some(5));
         assert!(classes("summary,everything").is_err());
+    }
+    #[test]
+    fn keys_that_wait_are_said() -> Result<(), Box<dyn std::error::Error>> {
+        for keys_wait in [false, true] {
+            let answer = RevokeAnswer {
+                grantee: AccountIndex::new(2)?,
+                new_epochs: Vec::new(),
+                keys_wait,
+                operations: Vec::new(),
+            };
+            let mut out = Vec::new();
+            answer.write(&mut out)?;
+            assert_eq!(String::from_utf8(out)?.contains("no room for new keys"), keys_wait);
+            assert_eq!(serde_json::to_value(&answer)?.get("keys_wait").is_some(), keys_wait);
+        }
+        Ok(())
     }
 }

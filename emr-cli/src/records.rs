@@ -85,6 +85,7 @@ pub async fn promise(client: &Client, acknowledged: &Acknowledged, wait: bool) -
             Fate::Returned { reason } => {
                 let kept = match acknowledged.signed.operation.action.kind() {
                     Kind::PutRecord => "; the record is kept here: see `outbox list`",
+                    Kind::Rekey => "; the record is as before: run `rekey` again",
                     _ => "",
                 };
                 return Err(Failure::new(Exit::Refused, format!("the operation was returned: {reason}{kept}")));
@@ -173,6 +174,8 @@ struct Listed {
     status: RecordStatus,
     version: u64,
     author: AccountIndex,
+    /// The hospital that the patient or the author named to keep the record.
+    custodian: Option<AccountIndex>,
     settled: bool,
 }
 
@@ -186,10 +189,13 @@ impl Answer for List {
         if self.records.is_empty() {
             return writeln!(out, "no records that you may know of");
         }
-        writeln!(out, "{:<10} {:<20} {:<10} {:>7} {:>7}  state", "record", "class", "status", "version", "author")?;
-        for Listed { record, class, status, version, author, settled } in &self.records {
+        let head = ["record", "class", "status", "version", "author", "custodian"];
+        let [record, class, status, version, author, custodian] = head;
+        writeln!(out, "{record:<10} {class:<20} {status:<10} {version:>7} {author:>7} {custodian:>9}  state")?;
+        for Listed { record, class, status, version, author, custodian, settled } in &self.records {
             let state = if *settled { "settled" } else { "waits for a batch" };
-            writeln!(out, "{record:<10} {class:<20} {status:<10} {version:>7} {author:>7}  {state}")?;
+            let custodian = custodian.map_or_else(|| "-".to_owned(), |custodian| custodian.to_string());
+            writeln!(out, "{record:<10} {class:<20} {status:<10} {version:>7} {author:>7} {custodian:>9}  {state}")?;
         }
         Ok(())
     }
@@ -208,6 +214,7 @@ pub fn list(patient: AccountIndex, records: &[RecordSummary], json: bool) -> Res
             status: summary.leaf.status,
             version: summary.leaf.version.get(),
             author: summary.leaf.author,
+            custodian: summary.leaf.custodian,
             settled: summary.settled,
         })
         .collect();

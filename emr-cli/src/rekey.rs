@@ -5,8 +5,9 @@ use std::io::Write;
 use emr_client::{
     client::Client,
     flow::rekey::{RekeyOutcome, Rekeyed},
+    verify::card::Card,
 };
-use emr_core::{Class, ClassMask};
+use emr_core::{AccountIndex, Class, ClassMask};
 use serde::Serialize;
 
 use crate::{
@@ -28,6 +29,7 @@ struct RekeyedRecord {
     slot: u64,
     class: Class,
     epoch: u32,
+    custodian: Option<AccountIndex>,
     #[serde(flatten)]
     promise: records::Promise,
 }
@@ -35,15 +37,14 @@ struct RekeyedRecord {
 impl Answer for RekeyAnswer {
     fn write(&self, out: &mut dyn Write) -> std::io::Result<()> {
         for record in &self.rekeyed {
-            writeln!(out, "record {} ({}) is encrypted under epoch {}", record.slot, record.class, record.epoch)?;
+            write!(out, "record {} ({}) is encrypted under epoch {}", record.slot, record.class, record.epoch)?;
+            match record.custodian {
+                Some(custodian) => writeln!(out, ", custodian: account {custodian}")?,
+                None => writeln!(out)?,
+            }
             record.promise.write(out)?;
         }
-        writeln!(
-            out,
-            "{} records encrypted again, {} were under the newest keys already",
-            self.rekeyed.len(),
-            self.already_newest
-        )?;
+        writeln!(out, "{} records rekeyed, {} needed no change", self.rekeyed.len(), self.already_newest)?;
         if !self.not_settled.is_empty() {
             let slots: Vec<_> = self.not_settled.iter().map(u64::to_string).collect();
             writeln!(out, "not settled yet, rekey again later: {}", slots.join(", "))?;
@@ -62,19 +63,26 @@ impl Answer for RekeyAnswer {
 ///
 /// # Errors
 /// Fails if a record does not verify, or the node or L1 does not do its part. The next run continues.
-pub async fn run(client: &Client, classes: ClassMask, wait: bool, json: bool) -> Result<(), Failure> {
+pub async fn run(
+    client: &Client,
+    classes: ClassMask,
+    custodian: Option<&Card>,
+    wait: bool,
+    json: bool,
+) -> Result<(), Failure> {
     let progress = Progress::start("encrypting records under the newest keys");
     let told = |record: &Rekeyed, left: usize| progress.say(format!("record {}; {left} left", record.slot));
-    let records = client.rekey(classes, told).await;
+    let records = client.rekey(classes, custodian, told).await;
     drop(progress);
     let mut answer = RekeyAnswer { rekeyed: Vec::new(), already_newest: 0, not_settled: Vec::new() };
     for Rekeyed { slot, class, outcome } in records? {
         match outcome {
             RekeyOutcome::Current => answer.already_newest += 1,
             RekeyOutcome::Unsettled => answer.not_settled.push(slot.get()),
-            RekeyOutcome::Rekeyed { epoch, acknowledged } => {
+            RekeyOutcome::Rekeyed { epoch, custodian, acknowledged } => {
                 let promise = records::promise(client, &acknowledged, wait).await?;
-                answer.rekeyed.push(RekeyedRecord { slot: slot.get(), class, epoch: epoch.get(), promise });
+                let (slot, epoch) = (slot.get(), epoch.get());
+                answer.rekeyed.push(RekeyedRecord { slot, class, epoch, custodian, promise });
             }
         }
     }

@@ -7,13 +7,21 @@ use clap::{
     error::{ContextKind, ContextValue, ErrorKind},
 };
 
+use emr_rollup::processor::check_processor;
 use tracing_subscriber::filter::{EnvFilter, LevelFilter};
 
 use crate::failure::{Exit, Failure, OrExit};
 
-/// Parses the command line. `--help` and `--version` print and end the process with 0. A wrong command line is
+/// Checks the processor, then parses the command line. `--help` and `--version` print and end the process with 0. A wrong command line is
 /// explained on one line of stderr, and ends the process with [`Exit::Usage`].
+///
+/// A processor that cannot run this build is explained on one line, because the first operation on a field element would
+/// end the process without a word.
 pub fn parse<A: Parser>() -> A {
+    if let Err(unsupported) = check_processor() {
+        eprintln!("{unsupported}");
+        std::process::exit(Exit::Internal as i32);
+    }
     A::try_parse().unwrap_or_else(|error| match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
             error.exit()

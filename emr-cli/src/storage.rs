@@ -38,7 +38,7 @@ fn written(amount: StorageAmount) -> String {
 
 impl Answer for Storage {
     fn write(&self, out: &mut dyn Write) -> std::io::Result<()> {
-        let StorageView { patient, writers, limit, directories } = &self.0;
+        let StorageView { patient, writers, limit, rekeyed, directories } = &self.0;
         for writer in writers {
             let who = if writer.account == *patient { "you".to_owned() } else { format!("account {}", writer.account) };
             writeln!(
@@ -51,6 +51,13 @@ impl Answer for Storage {
             )?;
         }
         writeln!(out, "all together at most {}", written(*limit))?;
+        if *rekeyed != StorageAmount::default() {
+            let copies = written(*rekeyed);
+            writeln!(
+                out,
+                "old ciphertext of rekeyed records, removed a day after a batch settled the rekey: {copies}"
+            )?;
+        }
         writeln!(out, "your key directories, which are outside these limits: {}", written(*directories))
     }
 }

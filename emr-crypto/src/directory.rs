@@ -7,6 +7,7 @@ use emr_core::{Class, Codec};
 use serde::{Deserialize, Serialize};
 use serde_bytes::{ByteArray, ByteBuf};
 use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
 
 use crate::epoch::{ClassKeys, EpochKeyring, EpochPublicKey, EpochSecret, KeyEpoch};
 use crate::key_wrap::{KeyUnwrap, KeyWrap, WrappedKey};
@@ -78,11 +79,15 @@ impl Section {
         reader: &dyn KeyUnwrap,
         aad: &[u8; 32],
     ) -> Result<T, DecryptionFailed> {
+        let key = self.unwrap_key(kind, reader)?;
+        padded::decode(&aead::open_once(&key, aad, &self.sealed)?)
+    }
+
+    fn unwrap_key(&self, kind: SectionKind, reader: &dyn KeyUnwrap) -> Result<Zeroizing<[u8; 32]>, DecryptionFailed> {
         // A section with an algorithm that this version does not know cannot be for this reader.
         let algorithm = self.algorithm.parse().map_err(|_| DecryptionFailed)?;
         let wrapped = WrappedKey { algorithm, ciphertext: self.wrap.to_vec() };
-        let key = reader.unwrap_key(&wrapped, kind.label())?;
-        padded::decode(&aead::open_once(&key, aad, &self.sealed)?)
+        reader.unwrap_key(&wrapped, kind.label())
     }
 }
 

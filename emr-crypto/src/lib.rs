@@ -15,6 +15,8 @@ mod identity_file;
 pub mod key_wrap;
 mod login;
 mod manifest;
+#[cfg(all(test, target_os = "linux"))]
+mod memory_search;
 mod padded;
 mod padme;
 mod patient_directory;

@@ -67,4 +67,19 @@ pub trait Blockstore: fmt::Debug + Send + Sync {
 
     /// The pinned roots.
     fn pins(&self) -> StoreFuture<'_, BTreeSet<Cid>>;
+
+    /// How much more the store takes. Others may use the same disk, so this is no promise.
+    ///
+    /// # Errors
+    /// Returns [`StoreError::Io`] or [`StoreError::Unreachable`] if nobody says.
+    fn free_space(&self) -> StoreFuture<'_, FreeSpace>;
+}
+
+/// How much more a block store takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FreeSpace {
+    /// Bytes of blocks.
+    pub bytes: u64,
+    /// Blocks, each with a pin. `u64::MAX` if there is no limit, or nobody says.
+    pub blocks: u64,
 }

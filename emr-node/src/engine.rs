@@ -20,7 +20,7 @@ use crate::{
     request_error::RequestError,
     sequencer::{Replacements, Walks},
     state::NodeState,
-    storage::{InUse, Notes, quota::Quotas},
+    storage::{InUse, Notes, Space, quota::Quotas},
     tasks::Tasks,
 };
 
@@ -40,7 +40,7 @@ pub(crate) struct Engine {
     pub(crate) signer: PrivateKeySigner,
     state: RwLock<NodeState>,
     /// Held by the writer that changes the state. Readers do not wait for the writer's disk.
-    pub(crate) writer: Arc<Mutex<()>>,
+    writer: Arc<Mutex<()>>,
     pub(crate) walks: Walks,
     pub(crate) replacements: Replacements,
     /// The blocks that requests use.
@@ -48,6 +48,8 @@ pub(crate) struct Engine {
     /// Uploads that wait for their notes.
     pub(crate) notes: Notes,
     pub(crate) quotas: Quotas,
+    /// What is free on the disks.
+    pub(crate) space: Space,
     /// Why only Revokes are accepted: L1 shows something that this node cannot follow.
     halted: RwLock<Option<String>>,
     /// A writer panicked: the state may differ from the file.
@@ -101,6 +103,7 @@ impl Engine {
             in_use: Arc::default(),
             notes: Notes::default(),
             quotas,
+            space: Space::default(),
             halted: RwLock::new(None),
             panicked: AtomicBool::new(false),
             tasks: Arc::default(),
@@ -133,9 +136,9 @@ impl Engine {
         self: &Arc<Self>,
         work: impl FnOnce(&Self) -> T + Send + 'static,
     ) -> Result<T, RequestError> {
-        let turn = Arc::clone(&self.writer).lock_owned().await;
+        let writing = Arc::clone(&self.writer).lock_owned().await;
         self.expect_whole()?;
-        self.run(turn, work).await
+        self.run(writing, work).await
     }
 
     /// Like [`Self::write`], for work that derives the whole state from the file and L1. It also runs after a panic, and clears the panic if the
@@ -148,24 +151,24 @@ impl Engine {
         T: Send + 'static,
         E: Send + 'static,
     {
-        let turn = Arc::clone(&self.writer).lock_owned().await;
+        let writing = Arc::clone(&self.writer).lock_owned().await;
         let whole = move |engine: &Self| {
             let done = work(engine)?;
             engine.panicked.store(false, Ordering::SeqCst);
             Ok(done)
         };
-        self.run(turn, whole).await
+        self.run(writing, whole).await
     }
 
     async fn run<T: Send + 'static>(
         self: &Arc<Self>,
-        turn: OwnedMutexGuard<()>,
+        writing: OwnedMutexGuard<()>,
         work: impl FnOnce(&Self) -> T + Send + 'static,
     ) -> Result<T, RequestError> {
         let engine = Arc::clone(self);
         let done = tokio::task::spawn_blocking(move || {
-            let _turn = turn;
-            // Dropped before the turn: the next writer sees what it recorded.
+            let _writing = writing;
+            // Dropped before the lock: the next writer sees what it recorded.
             let _watched = Watched(&engine);
             work(&engine)
         });

@@ -15,7 +15,7 @@ use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 use url::Url;
 
 use crate::{
-    derivation::{DerivationError, SettledState, derive},
+    derivation::{DerivationError, SettledLedger, derive},
     engine::{Engine, EngineParts},
     http::{
         FairListener, Peer,
@@ -30,7 +30,7 @@ use crate::{
     pipeline::Pipeline,
     pipeline::policy::SealPolicy,
     pipeline::prove::{Activity, ProverConfig, Proving},
-    storage::{self, quota::Quotas},
+    storage::{self, Space, quota::Quotas},
     tasks::{NodeTask, TaskEnded},
 };
 
@@ -177,7 +177,7 @@ impl Node {
         let instance = *rollup.instance();
         let domain = Domain::new(instance.chain_id, instance.contract.into_array());
         let derived = tokio::task::spawn_blocking(move || {
-            let state = derive(&mempool, SettledState::genesis(domain, version), view)?;
+            let state = derive(&mempool, SettledLedger::genesis(domain, version), view)?;
             Ok::<_, DerivationError>((mempool, state))
         });
         let (mempool, state) = derived.await.map_err(|_| StartError::Stopped)?.map_err(FollowError::from)?;
@@ -196,6 +196,7 @@ impl Node {
             state,
             quotas: Quotas::DEFAULT,
         }));
+        Space::ask(&engine).await;
         let follower = Follower::new(rollup, hospital.address(), position);
         let proving = Proving::new(config.prover.clone(), version);
         let (pipeline, proofs) = Pipeline::new(engine, follower, proving, config.seal);

@@ -27,6 +27,9 @@ pub(crate) enum RequestErrorKind {
     Stale,
     /// The request is too large.
     TooLarge,
+    /// The patient's key directories take all of the room that they may take now. A Revoke without a new directory needs
+    /// none.
+    NoDirectoryRoom,
     /// The client or the account exceeds its limit.
     TooMany,
     /// The node cannot do it now. The same request may succeed later.
@@ -47,6 +50,7 @@ impl RequestErrorKind {
             Self::Refused => "refused",
             Self::Stale => "stale",
             Self::TooLarge => "too-large",
+            Self::NoDirectoryRoom => "no-directory-room",
             Self::TooMany => "too-many",
             Self::Unavailable => "unavailable",
             Self::Malformed => "malformed",
@@ -61,7 +65,7 @@ impl RequestErrorKind {
             Self::Forbidden | Self::Revoked | Self::NoSession => 403,
             Self::NotFound => 404,
             Self::Stale => 409,
-            Self::TooLarge => 413,
+            Self::TooLarge | Self::NoDirectoryRoom => 413,
             Self::Refused => 422,
             Self::TooMany => 429,
             Self::Unavailable => 503,

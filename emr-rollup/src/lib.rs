@@ -7,6 +7,7 @@ pub mod l1_operation;
 pub mod layout;
 pub mod operation;
 pub mod primitive;
+pub mod processor;
 #[cfg(feature = "prover")]
 pub mod prover;
 pub mod state;

@@ -60,6 +60,8 @@ pub struct NodeHealth {
     pub overdue: u64,
     /// What the node does not do any more, because a bug ended the task: for people.
     pub ended_tasks: Vec<String>,
+    /// Whether the disk of the node's folder or the block store is nearly full: then the node takes only Revokes.
+    pub nearly_full: bool,
 }
 
 /// The progress of a proof.

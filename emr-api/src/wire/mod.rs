@@ -15,6 +15,7 @@
 //! | `GET /v1/patients/{patient}` | the patient, or a live grantee | → [`PatientView`] |
 //! | `GET /v1/patients/{patient}/subtree` | the patient | → [`SubtreeView`](crate::SubtreeView) |
 //! | `GET /v1/patients/{patient}/grants` | the patient | → [`OwnGrantsView`](crate::OwnGrantsView) |
+//! | `GET /v1/patients/{patient}/emergency-slot` | a doctor | → [`EmergencySlot`] |
 //! | `GET /v1/patients/{patient}/audit?end=N&limit=N` | the patient | → [`AuditPage`](crate::AuditPage) |
 //! | `GET /v1/patients/{patient}/records` | the patient, or a live grantee | → `Vec<`[`RecordSummary`]`>`, of the classes that the caller may read |
 //! | `GET /v1/patients/{patient}/records/{slot}` | the patient, or a live grantee with a session | → [`RecordView`] |
@@ -53,7 +54,7 @@ pub use self::{
     hospital::{InviterView, NewProver, ProverView},
     login::{LoginChallenge, LoginChallengeRequest, LoginRequest, LoginToken},
     operation::{NamedEpoch, OperationStatus, Receipt, StoredAt, Submission},
-    patient::{GrantView, MedicalProof, PatientView},
+    patient::{EmergencySlot, GrantView, MedicalProof, PatientView},
     record::{RecordProof, RecordSummary, RecordView},
     storage::{BlockPut, StorageAmount, StorageView, WriterStorage},
     subtree::{AUDIT_PAGE, AuditPage, OwnGrantsView, SubtreeView},

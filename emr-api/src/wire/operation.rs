@@ -40,9 +40,9 @@ impl From<EpochPublicKey> for NamedEpoch {
 pub struct Submission {
     /// The operation.
     pub signed: SignedOperation,
-    /// PutRecord: the address of the record.
+    /// PutRecord and Rekey: the address of the record.
     pub stored: Option<StoredAt>,
-    /// PutRecord: the epoch of its class under which the record is sealed. If the key directory in force has another epoch or another key, the
+    /// PutRecord and Rekey: the epoch of its class under which the record is sealed. If the key directory in force has another epoch or another key, the
     /// node answers `stale`, and the writer seals again to the current epoch. A node cannot see whether the epoch is true. A writer who lies
     /// gives their record to old readers.
     pub epoch: Option<NamedEpoch>,

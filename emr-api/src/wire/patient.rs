@@ -1,6 +1,6 @@
 //! A patient as a grantee sees them.
 
-use emr_core::{AccountEpoch, AccountIndex, Cid, GrantSlot, RecordSlot};
+use emr_core::{AccountEpoch, AccountIndex, Cid, GrantSlot, RecordSlot, Version};
 use emr_rollup::{
     operation::{DirectoryCommitment, SignedOperation},
     primitive::field::{Fr, hex_element},
@@ -50,6 +50,15 @@ pub struct MedicalProof {
     /// The medical root.
     #[serde(with = "hex_element")]
     pub medical_root: Fr,
+}
+
+/// A slot in which a doctor can open an emergency grant. It is all that the node tells a doctor without a grant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EmergencySlot {
+    /// The slot. It holds no grant that is in force.
+    pub slot: GrantSlot,
+    /// The version of the slot's leaf, which the emergency grant replaces. 0 if the slot was never written.
+    pub version: Version,
 }
 
 /// A grant with its slot.

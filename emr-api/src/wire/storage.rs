@@ -27,7 +27,7 @@ pub struct StorageAmount {
 pub struct WriterStorage {
     /// The writer.
     pub account: AccountIndex,
-    /// Their use: all versions of records that are not deleted, and records that were returned in the last 30 days.
+    /// Their use: all versions of records that are not deleted, and records that were returned in the last 30 days, without second copies.
     pub used: StorageAmount,
     /// Their limit.
     pub limit: StorageAmount,
@@ -46,6 +46,8 @@ pub struct StorageView {
     pub writers: Vec<WriterStorage>,
     /// The limit of all writers together.
     pub limit: StorageAmount,
+    /// Second copies of rekeyed records, which are outside the writers' shares. A day after a rekey is settled, the old ciphertext is removed.
+    pub rekeyed: StorageAmount,
     /// The use by the patient's key directories, which are outside the limits.
     pub directories: StorageAmount,
 }

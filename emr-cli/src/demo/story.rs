@@ -6,7 +6,7 @@ use emr_client::{
     ClientError,
     client::Client,
     flow::grant::{History, Terms},
-    flow::replaced::EditClass,
+    flow::next_version::EditClass,
     flow::retrieve::{ReadError, Retrieved},
     verify::card::Card,
 };
@@ -214,6 +214,7 @@ impl Stage {
             limits: emr_node::Limits::default(),
             origins: Vec::new(),
             prove: true,
+            memory: emr_rollup::prover::Prover::MEMORY,
             deploy: true,
         }
     }

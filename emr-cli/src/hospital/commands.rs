@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 use emr_core::Role;
 
 use super::{
-    Serving,
+    Memory, Serving,
     admission::{self, Verdict},
     fees, inviter, prover, proving,
 };
@@ -82,6 +82,8 @@ enum Command {
         /// The file that `emr-hospital prover add` wrote
         #[arg(long, value_name = "FILE")]
         credential: PathBuf,
+        #[command(flatten)]
+        memory: Memory,
     },
     /// Manage the credentials of machines that prove for this hospital
     #[command(subcommand)]
@@ -165,7 +167,7 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Deploy { registration_fee } => super::deploy(&options, registration_fee).await,
         Command::CollectFees { to } => fees::collect(&options, to).await,
         Command::Serve(serving) => super::serve(&options, &serving).await,
-        Command::Prove { credential } => proving::prove(&options, &credential).await,
+        Command::Prove { credential, memory } => proving::prove(&options, &credential, memory).await,
         Command::Prover(Prover::Add { name, output }) => prover::add(&options, &name, output.as_deref()).await,
         Command::Prover(Prover::Remove { name }) => prover::remove(&options, &name).await,
         Command::Prover(Prover::List) => prover::list(&options).await,

@@ -22,6 +22,7 @@ use emr_chain::endpoint::Endpoint;
 use emr_core::{Origin, Role};
 use emr_crypto::{Identity, RsaBits};
 use emr_node::{Activity, Limits};
+use emr_rollup::prover::Prover;
 use secrecy::SecretString;
 use signals::Signals;
 use site::{Site, SitePlan};
@@ -71,6 +72,25 @@ pub struct Serving {
     /// Leave proving to `emr-hospital prove` on another machine
     #[arg(long)]
     pub no_prove: bool,
+    /// The memory for proving.
+    #[command(flatten)]
+    pub memory: Memory,
+}
+
+/// The memory for proving.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub struct Memory {
+    /// Memory that proving may keep between proofs to make the next one faster, in MiB; at most 500 are of use at
+    /// present
+    #[arg(long, value_name = "MIB", default_value_t = Prover::MEMORY >> 20)]
+    memory: u64,
+}
+
+impl Memory {
+    /// In bytes.
+    pub fn bytes(self) -> u64 {
+        self.memory.saturating_mul(1 << 20)
+    }
 }
 
 /// `dev`: everything in one process, for development.
@@ -138,6 +158,7 @@ fn plan(options: &Options, folder: std::path::PathBuf, serving: &Serving) -> Sit
         },
         origins: serving.public_url.clone(),
         prove: !serving.no_prove,
+        memory: serving.memory.bytes(),
         deploy: false,
     }
 }

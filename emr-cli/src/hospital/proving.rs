@@ -8,7 +8,7 @@ use std::{
 
 use emr_rollup::{batch::Prover as _, prover::Prover, version::CircuitVersion};
 
-use super::{prover, signals::Signals, site::key_cache};
+use super::{Memory, prover, signals::Signals, site::key_cache};
 use crate::{
     failure::{Exit, Failure, OrExit, one_line},
     options::{DEFAULT_NODE, Options},
@@ -24,10 +24,10 @@ const POLL: Duration = Duration::from_secs(2);
 ///
 /// # Errors
 /// Fails if the node refuses, or if the keys cannot be made. An interrupted batch is fetched again.
-pub async fn prove(options: &Options, credential: &Path) -> Result<(), Failure> {
+pub async fn prove(options: &Options, credential: &Path, memory: Memory) -> Result<(), Failure> {
     let mut signals = Signals::listen()?;
     tokio::select! {
-        failed = work(options, credential) => failed,
+        failed = work(options, credential, memory) => failed,
         () = signals.next() => {
             eprintln!("stopped; a batch that was being proved waits at the node for the next prover");
             Ok(())
@@ -36,7 +36,7 @@ pub async fn prove(options: &Options, credential: &Path) -> Result<(), Failure> 
 }
 
 /// Returns only with an error.
-async fn work(options: &Options, credential: &Path) -> Result<(), Failure> {
+async fn work(options: &Options, credential: &Path, memory: Memory) -> Result<(), Failure> {
     let address = options.node.as_ref().map_or_else(|| format!("http://{DEFAULT_NODE}"), url::Url::to_string);
     let node = participant::node(options, &address)?.with_credential(prover::read(credential)?);
     let version = node.status().await?.circuit_version;
@@ -57,7 +57,7 @@ async fn work(options: &Options, credential: &Path) -> Result<(), Failure> {
     .await
     .or_exit(Exit::Internal)?
     .or_exit(Exit::Storage)?;
-    let prover = Arc::new(prover);
+    let prover = Arc::new(prover.with_memory(memory.bytes()));
     eprintln!("ready; waiting for batches. Stop with Ctrl-C.");
     let mut away = false;
     loop {

@@ -48,6 +48,8 @@ pub struct SitePlan {
     pub origins: Vec<Origin>,
     /// Whether this process proves.
     pub prove: bool,
+    /// Bytes that the prover may keep between proofs.
+    pub memory: u64,
     /// Whether to deploy if nothing is deployed yet.
     pub deploy: bool,
 }
@@ -112,7 +114,7 @@ impl SitePlan {
             deployed_at: deployment.deployed_at,
             blockstore: self.blockstore().await?,
             hospital: hospital.clone(),
-            prover: ProverConfig { cache: key_cache()?, local: self.prove },
+            prover: ProverConfig { cache: key_cache()?, local: self.prove, memory: self.memory },
             seal: self.seal,
             limits: self.limits,
             origins: self.origins.clone(),

@@ -46,6 +46,12 @@ fn health(health: &NodeHealth, out: &mut dyn Write) -> io::Result<()> {
     if let Some(reason) = &health.halted {
         writeln!(out, "halted: {reason}")?;
     }
+    if health.nearly_full {
+        writeln!(
+            out,
+            "a disk is nearly full (the node's folder, or the block store): only Revokes are taken; make space"
+        )?;
+    }
     for task in &health.ended_tasks {
         writeln!(out, "a bug ended the task that {task}: start the node again, and report its log")?;
     }
@@ -93,6 +99,7 @@ mod tests {
             oldest: None,
             overdue: 0,
             ended_tasks: Vec::new(),
+            nearly_full: false,
         };
         assert_eq!(said(well.clone())?, "L1 block 7 of 9 s ago\n");
         let down = NodeHealth {
@@ -102,12 +109,14 @@ mod tests {
             halted: Some("it takes only Revokes: use another Ethereum node".to_owned()),
             overdue: 2,
             ended_tasks: vec!["removes blocks that nothing needs".to_owned()],
+            nearly_full: true,
             ..well
         };
         let expected = "L1 block 7 of 3 days ago\n\
                         L1 cannot be followed for 61 min: look whether the Ethereum node at --rpc runs, and into the log\n\
                         the oldest operation waits for 2 h (since 2027-01-15T05:46:40Z)\n\
                         halted: it takes only Revokes: use another Ethereum node\n\
+                        a disk is nearly full (the node's folder, or the block store): only Revokes are taken; make space\n\
                         a bug ended the task that removes blocks that nothing needs: start the node again, and report its log\n\
                         2 overdue: their receipts promise an earlier settlement. Mend what is said above; nothing is lost\n";
         assert_eq!(said(down)?, expected);

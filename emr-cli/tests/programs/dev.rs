@@ -171,6 +171,27 @@ fn read(world: &World) -> TestResult {
     Ok(())
 }
 
+/// After the revocation, the patient encrypts the doctor's record under the newest keys.
+fn rekey(world: &World) -> TestResult {
+    let list = world.patient(&["records"])?.done()?;
+    assert!(list.contains("custodian") && list.contains("3/0"), "{list}");
+    let rekeyed = world.patient(&["rekey", "--class", "encounter", "--wait"])?.done()?;
+    assert!(
+        rekeyed.starts_with("record 0 (encounter) is encrypted under epoch 2, custodian: account 1\n"),
+        "{rekeyed}"
+    );
+    assert!(
+        rekeyed.contains("settled in batch ") && rekeyed.contains("\n1 records rekeyed, 0 needed no change\n"),
+        "{rekeyed}"
+    );
+    let again = world.patient(&["rekey"])?.done()?;
+    assert_eq!(again, "0 records rekeyed, 1 needed no change\n");
+    let refused = world.patient(&["rekey", "--custodian", "doctor.json"])?.failed(3)?;
+    assert!(refused.contains("account 2 is not a hospital"), "{refused}");
+    assert_eq!(world.patient(&["get", "3/0"])?.done()?, fs::read_to_string(BUNDLE)?);
+    Ok(())
+}
+
 /// Stops a program with SIGTERM.
 fn stop(mut running: Running) -> TestResult {
     let process = running.0.id().to_string();
@@ -218,8 +239,9 @@ fn the_everyday_case_survives_kills() -> TestResult {
     world.doctor(&upload)?.failed(4)?;
     world.patient(&["revoke", "doctor.json"])?.failed(4)?;
     assert!(world.patient(&["grants"])?.done()?.contains("grants: 0"));
+    rekey(&world)?;
     let audit = world.patient(&["audit"])?.done()?;
-    assert!(audit.contains("request-access") && audit.contains("revoke"), "{audit}");
+    assert!(audit.contains("request-access") && audit.contains("revoke") && audit.contains("rekey"), "{audit}");
     world.doctor(&["sync"])?.done()?;
     stop(running)
 }

@@ -7,8 +7,8 @@ use emr_crypto::RevokeError;
 use crate::{
     error::ClientError,
     flow::{
-        admission::AdmissionError, grant::GrantError, invite::InviteError, register::RegisterError,
-        retrieve::ReadError, upload::WriteError,
+        admission::AdmissionError, break_glass::EmergencyError, grant::GrantError, invite::InviteError,
+        register::RegisterError, retrieve::ReadError, upload::WriteError,
     },
     node::NodeError,
     profile::{FileError, ProfileError, seen::SeenError},
@@ -75,6 +75,7 @@ codes! {
     OtherHospital "other-hospital" Usage "the node belongs to another hospital than before"
     NotRegistered "not-registered" Usage "this identity has no account yet"
     NotAPatient "not-a-patient" Usage "only a patient can do this"
+    NotADoctor "not-a-doctor" Usage "only a doctor can do this"
     InvitationExpiry "invitation-expiry" Usage "an invitation cannot expire at that time"
     Card "card" Input "this is not a usable card"
     Record "record" Input "the record is too large or cannot be sealed"
@@ -109,6 +110,7 @@ codes! {
     NodeUnreachable "node-unreachable" Unavailable "the node does not answer"
     NodeBusy "node-busy" Unavailable "the node cannot do it now"
     Stale "stale" Unavailable "the state has changed"
+    NoDirectoryRoom "no-directory-room" Unavailable "the node has no room for a new key directory of the patient"
     OtherState "other-state" Unavailable "node and L1 show different batches"
     Contended "contended" Unavailable "others keep changing the same part of the state"
     NoHospital "no-hospital" Unavailable "the node's hospital is not registered yet"
@@ -177,6 +179,8 @@ impl ClientError {
             Self::Write(error) => write(error),
             Self::Read(error) => read(error),
             Self::Grant(error) => grant(error),
+            Self::Emergency(EmergencyError::NotADoctor) => Code::NotADoctor,
+            Self::Emergency(_) => Code::GrantTerms,
             Self::Register(error) => register(error),
             Self::Admission(AdmissionError::NotRegistered(_)) => Code::OwnerNotRegistered,
             Self::Admission(AdmissionError::NotWaiting(_)) => Code::NotWaiting,
@@ -213,6 +217,7 @@ fn node(error: &NodeError) -> Code {
         NodeError::Refused { .. } if error.is_temporary() => Code::NodeBusy,
         NodeError::Refused { problem: Problem { code, .. }, .. } => match code.as_str() {
             "stale" => Code::Stale,
+            "no-directory-room" => Code::NoDirectoryRoom,
             "revoked" => Code::Revoked,
             "no-session" => Code::AccessNotRequested,
             "not-found" => Code::NotFound,
@@ -279,6 +284,7 @@ const fn grant(error: &GrantError) -> Code {
     match error {
         GrantError::NotAPatient => Code::NotAPatient,
         GrantError::Rights(_) | GrantError::NoClass | GrantError::Past | GrantError::Grantee(_) => Code::GrantTerms,
+        GrantError::Custodian(_) => Code::Card,
         GrantError::NoSlot | GrantError::Keys(_) => Code::Full,
         GrantError::Epoch(RevokeError::NotAReader(_)) | GrantError::NoSuchGrant(_) => Code::NoSuchGrant,
         GrantError::Epoch(_) => Code::Full,

@@ -14,8 +14,8 @@ use emr_crypto::{DirectoryError, IdentityFileError, OwnDirectoryError, RevokeErr
 
 use crate::{
     flow::{
-        admission::AdmissionError, grant::GrantError, invite::InviteError, register::RegisterError,
-        retrieve::ReadError, upload::WriteError,
+        admission::AdmissionError, break_glass::EmergencyError, grant::GrantError, invite::InviteError,
+        register::RegisterError, retrieve::ReadError, upload::WriteError,
     },
     keys::KeyError,
     node::NodeError,
@@ -95,6 +95,9 @@ pub enum ClientError {
     /// Nothing was granted or revoked.
     #[error(transparent)]
     Grant(#[from] GrantError),
+    /// No emergency grant was opened.
+    #[error(transparent)]
+    Emergency(#[from] EmergencyError),
     /// The registration failed.
     #[error(transparent)]
     Register(#[from] RegisterError),
@@ -217,6 +220,11 @@ impl ClientError {
         matches!(self, Self::Node(error) if error.is_stale())
     }
 
+    /// Whether the node has no room for a new key directory of the patient now. A change that leaves the directory as it is needs none.
+    pub fn is_no_directory_room(&self) -> bool {
+        matches!(self, Self::Node(error) if error.is_no_directory_room())
+    }
+
     /// Whether the node refuses for good: the same request gets the same answer later.
     pub(crate) fn is_refusal(&self) -> bool {
         matches!(self, Self::Node(error @ NodeError::Refused { .. }) if !error.is_temporary())
@@ -242,7 +250,7 @@ mod tests {
     #[test]
     fn kind_and_code_follow_from_the_cause_however_deep_it_was() {
         let other = || MembershipError::OtherState { node: 1, settled: 2 };
-        let cases: [(ClientError, &str, ErrorKind); 8] = [
+        let cases: [(ClientError, &str, ErrorKind); 9] = [
             (CardError::from(other()).into(), "other-state", ErrorKind::Unavailable),
             (RecordProofError::from(other()).into(), "other-state", ErrorKind::Unavailable),
             (LightError::from(MembershipError::NotThere { leaf: "x" }).into(), "not-in-state", ErrorKind::Unverified),
@@ -250,6 +258,7 @@ mod tests {
             (refused(503, "busy"), "node-busy", ErrorKind::Unavailable),
             (refused(403, "revoked"), "revoked", ErrorKind::Refused),
             (refused(409, "stale"), "stale", ErrorKind::Unavailable),
+            (refused(413, "no-directory-room"), "no-directory-room", ErrorKind::Unavailable),
             (refused(400, "a-new-code"), "node-refused", ErrorKind::Refused),
         ];
         for (error, code, kind) in cases {

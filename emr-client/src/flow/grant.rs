@@ -12,6 +12,7 @@ use crate::{
     client::{Client, random_element},
     error::ClientError,
     flow::own_directory::Next,
+    flow::owners::owned,
     flow::submit::{Acknowledged, Outgoing},
     verify::card::{Card, CheckedCard},
 };
@@ -24,7 +25,7 @@ const ATTEMPTS: usize = 5;
 #[non_exhaustive]
 pub enum GrantError {
     /// The participant is not a patient.
-    #[error("only a patient grants and revokes: use the patient's data folder")]
+    #[error("only a patient grants, revokes and rekeys: use the patient's data folder")]
     NotAPatient,
     /// These rights cannot be granted.
     #[error("{0} cannot be granted: grant read, write, or both")]
@@ -38,6 +39,9 @@ pub enum GrantError {
     /// The grantee is a patient.
     #[error("account {0} is a patient: grants go to doctors and hospitals")]
     Grantee(AccountIndex),
+    /// The card of a custodian is not a hospital's.
+    #[error("account {0} is not a hospital: only a hospital can be a record's custodian")]
+    Custodian(AccountIndex),
     /// No grant slot is free.
     #[error("all grant slots are in use: revoke a grant that is no longer needed")]
     NoSlot,
@@ -184,7 +188,7 @@ impl Client {
         let action =
             Action::SetGrant(SetGrant { slot, expected, leaf: grant, directory_before: own.before, directory_after });
         let operation = self.operation(&own.card, action).await?;
-        self.profile.note_version(own.card.account(), slot, version)?;
+        self.profile.note_version(owned(&own.card), slot, version)?;
         let outgoing = Outgoing { directory, blocks, ..Outgoing::plain(&own.card, operation, None) };
         let acknowledged = self.hand_in(outgoing).await?;
         let may_take_effect_until = UnixTime::now().saturating_add(CLIENT_VALIDITY);

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use emr_core::UnixTime;
 use emr_rollup::state::leaf::AuditEntry;
 
 use crate::{
@@ -15,11 +16,13 @@ use crate::{
 
 /// How far back a walk through the audit chain goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Depth {
+pub(super) enum Depth {
     /// To the chain's first entry.
     First,
     /// Only as far as the entries that the caller wants.
     Kept,
+    /// Until the entries are older than this.
+    Since(UnixTime),
 }
 
 impl Client {
@@ -76,7 +79,7 @@ impl Client {
         Ok((walk.into_leaves(), kept))
     }
 
-    async fn audited(&self, keep: usize, depth: Depth) -> Result<(AuditWalk, Vec<AuditEntry>), ClientError> {
+    pub(super) async fn audited(&self, keep: usize, depth: Depth) -> Result<(AuditWalk, Vec<AuditEntry>), ClientError> {
         let mut patience = Patience::new();
         loop {
             let leaves = self.own_leaves().await?;
@@ -104,7 +107,12 @@ impl Client {
         let mut walk = AuditWalk::begin(leaves)?;
         let mut kept = VecDeque::new();
         while let Some(end) = walk.next_end() {
-            if depth == Depth::Kept && kept.len() == keep {
+            let is_enough = match depth {
+                Depth::First => false,
+                Depth::Kept => kept.len() == keep,
+                Depth::Since(time) => kept.front().is_some_and(|oldest: &AuditEntry| oldest.time < time),
+            };
+            if is_enough {
                 break;
             }
             let page = self.node.audit(account, end).await?;

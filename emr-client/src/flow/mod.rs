@@ -1,17 +1,19 @@
 //! What participants do, one flow a file. Each is a method of [`crate::Client`].
 
 pub mod admission;
+pub mod break_glass;
+mod emergencies;
 mod fate;
 pub mod grant;
 pub mod invite;
 mod light_check;
+pub mod next_version;
 mod on_l1;
 pub mod own_directory;
 mod own_grants;
 mod owners;
 pub mod register;
 pub mod rekey;
-pub mod replaced;
 pub mod request;
 pub mod retrieve;
 mod retry;

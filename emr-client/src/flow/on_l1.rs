@@ -1,20 +1,20 @@
 //! Whether L1 holds the effect of an operation, as far as a node's word is not enough.
 //!
 //! An operation that is settled leaves the outbox, with the blocks of its record. So a lying node must not decide that it is settled. The patient's
-//! own grants, records and deletions are compared with the proved state. The records and deletions of others are compared with the data of the
-//! batch that the node names. A request for access has neither keys nor blocks that could be lost: there the node's word counts.
+//! own grants, records and deletions are compared with the proved state. Everything else is compared with the data of the batch that the node
+//! names. The batch holds a hash for each operation, which nobody can make without the operation's salt.
 
 use std::{
     cmp::Ordering,
     collections::{BTreeMap, btree_map},
 };
 
-use emr_chain::{SettlementLayer, Words};
-use emr_core::{AccountIndex, RecordSlot};
+use emr_chain::{BatchContent, SettlementLayer};
+use emr_core::RecordSlot;
 use emr_rollup::{
     batch::D2Entry,
-    operation::{Action, PutRecord, Rekey, SignedOperation, Tombstone},
-    state::leaf::{RecordLeaf, Target},
+    operation::{Operation, SignedOperation},
+    state::leaf::{AuditEntry, RecordLeaf},
 };
 
 use crate::{client::Client, error::ClientError};
@@ -23,17 +23,8 @@ use crate::{client::Client, error::ClientError};
 #[derive(Debug, Default)]
 pub(crate) struct OnL1 {
     own_records: Option<BTreeMap<RecordSlot, RecordLeaf>>,
-    batches: BTreeMap<u64, Vec<Words>>,
-}
-
-/// The record leaf that an operation writes.
-const fn written(action: &Action) -> Option<(RecordSlot, RecordLeaf)> {
-    match action {
-        Action::PutRecord(PutRecord { slot, leaf, .. })
-        | Action::Tombstone(Tombstone { slot, leaf, .. })
-        | Action::Rekey(Rekey { slot, leaf, .. }) => Some((*slot, *leaf)),
-        _ => None,
-    }
+    /// `None` if L1 has no such batch.
+    batches: BTreeMap<u64, Option<BatchContent>>,
 }
 
 impl Client {
@@ -49,29 +40,29 @@ impl Client {
     ) -> Result<bool, ClientError> {
         let operation = &signed.operation;
         let own = operation.signer == operation.patient;
-        let Some((slot, leaf)) = written(&operation.action) else {
-            return if own { self.is_in_force(signed).await } else { Ok(true) };
-        };
-        if own {
-            if on_l1.own_records.is_none() {
-                on_l1.own_records = Some(self.own_records().await?);
+        match operation.action.record() {
+            None if own => return self.is_in_force(signed).await,
+            Some((slot, leaf)) if own => {
+                if on_l1.own_records.is_none() {
+                    on_l1.own_records = Some(self.own_records().await?);
+                }
+                let now = on_l1.own_records.as_ref().and_then(|records| records.get(&slot));
+                match now.map(|now| now.revision.cmp(&leaf.revision)) {
+                    None | Some(Ordering::Less) => return Ok(false),
+                    Some(Ordering::Equal) => return Ok(now == Some(&leaf)),
+                    // A later version replaced it, or another one took its place. The batch tells.
+                    Some(Ordering::Greater) => {}
+                }
             }
-            let now = on_l1.own_records.as_ref().and_then(|records| records.get(&slot));
-            match now.map(|now| now.revision.cmp(&leaf.revision)) {
-                None | Some(Ordering::Less) => return Ok(false),
-                Some(Ordering::Equal) => return Ok(now == Some(&leaf)),
-                // A later version replaced it, or another one took its place. The batch tells.
-                Some(Ordering::Greater) => {}
-            }
+            _ => {}
         }
-        let entries = match on_l1.batches.entry(batch) {
+        let content = match on_l1.batches.entry(batch) {
             btree_map::Entry::Occupied(known) => known.into_mut(),
             btree_map::Entry::Vacant(free) => {
-                let settled = self.rollup.batch(batch).await?;
-                free.insert(settled.map(|settled| settled.content.d2).unwrap_or_default())
+                free.insert(self.rollup.batch(batch).await?.map(|settled| settled.content))
             }
         };
-        Ok(entries.iter().any(|words| wrote(words, operation.patient, slot, &leaf)))
+        Ok(content.as_ref().is_some_and(|content| holds(content, operation)))
     }
 
     /// The patient's records in the proved state. None if nothing of the patient is settled, or the node's list does not agree with L1.
@@ -89,8 +80,22 @@ impl Client {
     }
 }
 
-/// Whether an entry of a batch says that this leaf was written.
-fn wrote(words: &Words, patient: AccountIndex, slot: RecordSlot, leaf: &RecordLeaf) -> bool {
-    D2Entry::from_bytes(words)
-        .is_ok_and(|entry| entry.place == D2Entry::place_of(patient, Target::Record(slot)) && entry.leaf == leaf.hash())
+/// Whether a batch holds this very operation: one of its entries is of the leaf that the operation writes, and has the hash that the operation gives
+/// in the patient's audit chain.
+fn holds(content: &BatchContent, operation: &Operation) -> bool {
+    let target = operation.action.target();
+    let place = D2Entry::place_of(operation.patient, target);
+    let is_it = |entry: D2Entry| {
+        let audited = AuditEntry {
+            kind: operation.action.kind(),
+            signer: operation.signer,
+            target: target.into(),
+            purpose: operation.action.purpose(),
+            time: content.time,
+            new_leaf: entry.leaf,
+            salt: operation.salt,
+        };
+        entry.place == place && entry.audit_entry == audited.hash()
+    };
+    content.d2.iter().any(|words| D2Entry::from_bytes(words).is_ok_and(is_it))
 }

@@ -5,14 +5,19 @@ use std::collections::BTreeMap;
 use emr_api::{GrantView, PatientView};
 use emr_core::{AccountIndex, Cid, ClassMask, GrantSlot, Rights, UnixTime, Version};
 use emr_crypto::{KeyDirectory, PatientDirectory, RevokeError};
-use emr_rollup::operation::{Action, DirectoryCommitment, Revoke};
+use emr_rollup::{
+    operation::{Action, DirectoryCommitment, Revoke},
+    state::leaf::GrantLeaf,
+};
 
 use crate::{
     client::{Client, random_element},
     error::ClientError,
     flow::fate::lost_revocation,
+    flow::owners::owned,
     flow::submit::{Acknowledged, Outgoing},
     keys,
+    node::NodeError,
     verify::card::CheckedCard,
     verify::directory::PublishedDirectory,
     verify::light::LightError,
@@ -86,9 +91,19 @@ impl Own {
         ClassMask::from_bits(granted | self.has_keys(account).bits())
     }
 
+    /// Whether a grant may still hold, by this machine's clock or by L1's.
+    pub(crate) fn lasts(&self, grant: &GrantLeaf) -> bool {
+        grant.not_after >= self.ended
+    }
+
     /// The classes for which the directory in force gives this account keys.
     pub(crate) fn has_keys(&self, account: AccountIndex) -> ClassMask {
         self.readers.get(&account).copied().unwrap_or_default()
+    }
+
+    /// The directory in force, for a change of grants that leaves it as it is.
+    pub(crate) const fn unchanged(&self) -> Next {
+        Next { commitment: self.before, cid: None, blocks: Vec::new() }
     }
 
     /// The directory as it is published next.
@@ -149,6 +164,7 @@ impl Client {
     pub(crate) async fn repair(&self) -> Result<Option<Acknowledged>, ClientError> {
         let own = self.own_directory().await?;
         if own.before.is_none() || own.next().cid.is_none() {
+            self.profile.forget_keys_wait()?;
             return Ok(None);
         }
         let holds_none =
@@ -156,7 +172,11 @@ impl Client {
         let slots = GrantSlot::FIRST_ORDINARY.get()..=GrantSlot::MAX;
         // If each of the 960 slots holds a grant, the next grant or revocation does the repair.
         let Some(slot) = slots.filter_map(|slot| GrantSlot::new(slot).ok()).find(holds_none) else { return Ok(None) };
-        self.publish(&own, slot).await.map(Some)
+        let published = self.publish(&own, slot).await;
+        if published.as_ref().is_err_and(ClientError::is_no_directory_room) {
+            self.profile.note_keys_wait()?;
+        }
+        published.map(Some)
     }
 
     /// Publishes a directory by a Revoke of a slot that holds no grant.
@@ -164,14 +184,22 @@ impl Client {
         let Next { commitment: directory_after, cid: directory, blocks } = own.next();
         let known =
             own.view.grants.iter().find(|view| view.slot == slot).map_or(Version::ZERO, |view| view.grant.version);
-        let expected = self.profile.highest_signed(own.card.account(), slot).max(known);
+        let expected = self.profile.highest_signed(owned(&own.card), slot).max(known);
         let version = expected.next().map_err(|error| ClientError::Malformed(error.to_string()))?;
-        self.profile.note_version(own.card.account(), slot, version)?;
+        self.profile.note_version(owned(&own.card), slot, version)?;
         let leaf_salt = random_element();
         let action =
             Action::Revoke(Revoke { slot, expected, leaf_salt, directory_before: own.before, directory_after });
         let operation = self.operation(&own.card, action).await?;
-        self.hand_in(Outgoing { directory, blocks, ..Outgoing::plain(&own.card, operation, None) }).await
+        let outgoing = Outgoing { directory, blocks, ..Outgoing::plain(&own.card, operation, None) };
+        let entry = self.keep(outgoing).await?;
+        let delivered = self.deliver(&entry).await;
+        // It ends nobody's rights, and the next run can sign it again. In the outbox it would keep back later revocations, because the node
+        // can take those when it does not take this one.
+        if let Err(ClientError::Node(NodeError::Refused { .. })) = &delivered {
+            self.profile.outbox().remove(entry.draft().operation)?;
+        }
+        delivered
     }
 
     async fn read_own_directory(&self) -> Result<Own, ClientError> {
@@ -229,7 +257,7 @@ impl Client {
 #[cfg(test)]
 mod tests {
     use emr_core::{Class, OutOfRange, Uses};
-    use emr_rollup::{primitive::field::Fr, state::leaf::GrantLeaf};
+    use emr_rollup::primitive::field::Fr;
 
     use super::*;
 

@@ -40,7 +40,7 @@ fn replay<'a>(
 impl Client {
     /// All settled grants of the patient, and the operations that wait according to the node. The grants are compared
     /// with the grants root that a checked view proves. The cost does not grow with the audit chain.
-    async fn settled_grants(&self, view: &PatientView) -> Result<OwnGrantsView, ClientError> {
+    pub(super) async fn settled_grants(&self, view: &PatientView) -> Result<OwnGrantsView, ClientError> {
         let grants = self.node.grants(view.patient).await?;
         // Before the registration is settled the leaf is proved to be empty, and there are no grants.
         let expected = view.proof.leaf.map_or_else(|| empty_root(GRANT_DEPTH), |leaf| leaf.grants_root);

@@ -8,7 +8,17 @@ use std::collections::BTreeMap;
 use alloy::primitives::Address;
 use emr_core::AccountIndex;
 
-use crate::{client::Client, error::ClientError, profile::outbox::Entry};
+use crate::{
+    client::Client,
+    error::ClientError,
+    profile::{OwnedAccount, outbox::Entry},
+    verify::card::CheckedCard,
+};
+
+/// A card's account under its owner.
+pub(crate) const fn owned(card: &CheckedCard) -> OwnedAccount {
+    OwnedAccount { account: card.account(), owner: card.ethereum() }
+}
 
 /// Who owns the accounts of an operation now, compared with the time of signing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

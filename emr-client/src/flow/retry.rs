@@ -13,7 +13,7 @@ use emr_rollup::operation::{Action, OperationId, PutRecord};
 use crate::{
     client::Client,
     error::ClientError,
-    flow::replaced::EditClass,
+    flow::next_version::EditClass,
     flow::retrieve::Missing,
     flow::upload::{Place, WriteError, Written},
     keys,

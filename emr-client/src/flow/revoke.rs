@@ -1,4 +1,5 @@
-//! Revoking: rights end, and the classes concerned get a new epoch whose keys only the remaining readers receive.
+//! Revoking: rights end, and the classes concerned get a new epoch whose keys only the remaining readers receive. If the node has no room for
+//! the new keys, the rights end without them.
 //!
 //! After a revocation the reader cannot open anything new, and honest nodes serve nothing more to them. A reader who
 //! kept plaintext, or ciphertext with its keys, still has what they kept.
@@ -16,6 +17,7 @@ use crate::{
     error::ClientError,
     flow::grant::GrantError,
     flow::own_directory::{Next, Own},
+    flow::owners::owned,
     flow::submit::{Acknowledged, Others, Outgoing},
 };
 
@@ -29,19 +31,26 @@ pub struct Revoked {
     pub grantee: AccountIndex,
     /// The classes that the account could read and that have a new epoch now.
     pub new_epochs: ClassMask,
+    /// Whether the node had no room for a new key directory. The rights ended, and no class has a new epoch yet. A record that is written
+    /// until [`Client::repair_directory`] succeeds can be read with the old keys by anyone who gets its blocks.
+    pub keys_wait: bool,
     /// The grants that ended or were narrowed to their other classes.
     pub changed: Vec<(GrantSlot, Acknowledged)>,
 }
 
-/// The rest of a grant without these classes, or `None` if nothing is left.
+/// The rest of a grant without these classes, or `None` if the whole grant ends. An emergency grant always ends: nobody can write another
+/// grant into its slot.
 fn narrowed(view: &GrantView, classes: ClassMask) -> Option<GrantLeaf> {
+    if view.slot < GrantSlot::FIRST_ORDINARY {
+        return None;
+    }
     let rest = ClassMask::from_bits(view.grant.scope.bits() & !classes.bits());
     (rest != ClassMask::default()).then_some(GrantLeaf { scope: rest, ..view.grant })
 }
 
 impl Client {
     /// Takes an account's rights on these classes. A grant that also covers other classes is narrowed to those; every
-    /// other grant ends.
+    /// other grant ends. Emergency grants for any of these classes end too, as soon as they are settled.
     ///
     /// Each Revoke names the highest version that the patient ever signed for its slot. So no grant that the patient
     /// signed earlier and that is still on its way can take effect after it.
@@ -55,13 +64,19 @@ impl Client {
         }
         let _turn = self.turn().await;
         self.deliver_revocations().await?;
-        let mut done = Revoked { grantee, new_epochs: ClassMask::default(), changed: Vec::new() };
+        let mut done = Revoked { grantee, new_epochs: ClassMask::default(), keys_wait: false, changed: Vec::new() };
         for _ in 0..ATTEMPTS {
             match self.try_revoke(classes, &mut done).await {
                 Ok(()) => return Ok(done),
                 // Some grants ended before the state changed. What was signed for the rest is handed in or refused
                 // first.
                 Err(error) if error.is_stale() => drop(self.redeliver(Others::MayWait).await?),
+                // The rights end without new keys. What was signed on top of the new directory is refused and removed.
+                Err(error) if error.is_no_directory_room() && !done.keys_wait => {
+                    done.keys_wait = true;
+                    self.profile.note_keys_wait()?;
+                    drop(self.redeliver(Others::MayWait).await?);
+                }
                 Err(ClientError::Grant(GrantError::NoSuchGrant(_))) if !done.changed.is_empty() => return Ok(done),
                 Err(error) => return Err(error),
             }
@@ -73,9 +88,9 @@ impl Client {
         let grantee = done.grantee;
         let mut own = self.own_directory().await?;
         let held = own.view.grants.iter().filter(|view| {
-            view.slot >= GrantSlot::FIRST_ORDINARY
-                && view.grant.grantee == Some(grantee)
-                && view.grant.scope.bits() & classes.bits() != 0
+            // An emergency grant that is over gave nobody anything.
+            let holds = view.slot >= GrantSlot::FIRST_ORDINARY || own.lasts(&view.grant);
+            holds && view.grant.grantee == Some(grantee) && view.grant.scope.bits() & classes.bits() != 0
         });
         // Grants that end come first: nothing that was signed earlier can take effect after their Revoke.
         let mut held: Vec<GrantView> = held.copied().collect();
@@ -88,17 +103,19 @@ impl Client {
             Ok(_) | Err(RevokeError::NotAReader(_)) => {}
             Err(error) => return Err(error.into()),
         }
-        let revoked = own.has_keys(grantee).bits() & classes.bits();
-        done.new_epochs = ClassMask::from_bits(done.new_epochs.bits() | revoked);
+        let next = if done.keys_wait { own.unchanged() } else { own.next() };
+        let revoked = if done.keys_wait { 0 } else { own.has_keys(grantee).bits() & classes.bits() };
 
         // Everything is signed and kept before anything is sent, so the next run can send the rest after a crash.
         let mut entries = Vec::new();
         for (number, view) in held.iter().enumerate() {
-            let outgoing = self.revocation(&own, view, classes, number == 0).await?;
+            let outgoing = self.revocation(&own, &next, view, classes, number == 0).await?;
             entries.push((view.slot, self.keep(outgoing).await?));
         }
         for (slot, entry) in entries {
             let acknowledged = self.deliver(&entry).await?;
+            // The first operation carries the new directory.
+            done.new_epochs = ClassMask::from_bits(done.new_epochs.bits() | revoked);
             done.changed.push((slot, acknowledged));
         }
         Ok(())
@@ -109,11 +126,12 @@ impl Client {
     async fn revocation(
         &self,
         own: &Own,
+        next: &Next,
         view: &GrantView,
         classes: ClassMask,
         first: bool,
     ) -> Result<Outgoing, ClientError> {
-        let Next { commitment: directory_after, cid: directory, blocks } = own.next();
+        let directory_after = next.commitment;
         let directory_before = if first { own.before } else { directory_after };
         let slot = view.slot;
         let (action, version) = match narrowed(view, classes) {
@@ -124,7 +142,7 @@ impl Client {
                 (Action::SetGrant(SetGrant { slot, expected, leaf, directory_before, directory_after }), version)
             }
             None => {
-                let expected = self.profile.highest_signed(own.card.account(), slot).max(view.grant.version);
+                let expected = self.profile.highest_signed(owned(&own.card), slot).max(view.grant.version);
                 let leaf_salt = random_element();
                 (
                     Action::Revoke(Revoke { slot, expected, leaf_salt, directory_before, directory_after }),
@@ -132,9 +150,9 @@ impl Client {
                 )
             }
         };
-        self.profile.note_version(own.card.account(), slot, version)?;
+        self.profile.note_version(owned(&own.card), slot, version)?;
         let operation = self.operation(&own.card, action).await?;
         let plain = Outgoing::plain(&own.card, operation, None);
-        Ok(if first { Outgoing { directory, blocks, ..plain } } else { plain })
+        Ok(if first { Outgoing { directory: next.cid, blocks: next.blocks.clone(), ..plain } } else { plain })
     }
 }

@@ -18,7 +18,7 @@ use emr_rollup::{
 use crate::{
     client::Client,
     error::ClientError,
-    flow::replaced::EditClass,
+    flow::next_version::EditClass,
     flow::submit::{Acknowledged, Outgoing},
     keys,
     verify::card::{Card, CheckedCard},
@@ -244,7 +244,7 @@ impl Client {
         let (slot, old, class) = match place {
             Place::New(class) => (view.next_record_slot, None, class),
             Place::Over(slot, class) => {
-                let (old, class) = self.replaced(patient, slot, class).await?;
+                let (old, class) = self.next_version(patient, slot, class).await?;
                 (slot, Some(old), class)
             }
         };
@@ -321,7 +321,7 @@ impl Client {
     /// The record that an earlier run wrote.
     fn written_before(&self, acknowledged: Acknowledged) -> Option<Written> {
         let operation = acknowledged.signed.operation;
-        let Action::PutRecord(PutRecord { slot, leaf, .. }) = operation.action else { return None };
+        let (slot, leaf) = operation.action.record()?;
         let entries = self.profile.outbox().entries();
         let entry = entries.iter().find(|entry| entry.draft().operation == acknowledged.operation)?;
         let stored = entry.draft().submission.stored.as_ref()?;

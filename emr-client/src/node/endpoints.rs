@@ -3,7 +3,7 @@
 use alloy::primitives::Address;
 use emr_api::{AUDIT_PAGE, route};
 use emr_core::{
-    AccountIndex, Cid, Codec, RecordSlot,
+    AccountIndex, Cid, Codec, GrantSlot, RecordSlot,
     cid::{MAX_BLOCK_BYTES, cid_of, codec_of, verify_block},
 };
 use emr_rollup::operation::OperationId;
@@ -143,6 +143,16 @@ impl NodeClient {
     /// [`NodeError`] if the node does not answer, refuses, or answers what makes no sense.
     pub async fn grants(&self, patient: AccountIndex) -> Result<emr_api::OwnGrantsView, NodeError> {
         self.get(&route::grants(patient)).await
+    }
+
+    /// A free slot for an emergency grant of this account. A slot that is not for emergency grants is refused.
+    ///
+    /// # Errors
+    /// [`NodeError`] if the node does not answer, refuses, or answers what makes no sense.
+    pub async fn emergency_slot(&self, patient: AccountIndex) -> Result<emr_api::EmergencySlot, NodeError> {
+        let path = route::emergency_slot(patient);
+        let view: emr_api::EmergencySlot = self.get(&path).await?;
+        about(&path, view.slot < GrantSlot::FIRST_ORDINARY).map(|()| view)
     }
 
     /// A page of the patient's audit chain: the entries before position `end`.

@@ -102,6 +102,11 @@ impl NodeError {
         self.has_code("stale")
     }
 
+    /// Whether the node has no room for a new key directory of the patient now.
+    pub fn is_no_directory_room(&self) -> bool {
+        self.has_code("no-directory-room")
+    }
+
     /// Whether the patient revoked the access.
     pub fn is_revoked(&self) -> bool {
         self.has_code("revoked")

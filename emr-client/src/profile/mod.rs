@@ -5,10 +5,12 @@
 //! | `identity` | the encrypted identity file |
 //! | `device` | in place of `identity`, if the keys are in a device |
 //! | `profile.json` | node, Ethereum node, contract, account |
-//! | `versions.json` | the highest version ever signed for each grant slot, by the patient's account index at that time |
+//! | `versions.json` | the highest version ever signed for each grant slot of a patient: account index, owner, slot, version |
+//! | `emergencies.json` | the emergency grants of which the patient was told |
 //! | `outbox/` | operations that were signed and are not settled yet, and undelivered records |
 //! | `receipts/` | the hospital's receipts of operations that left the outbox |
 //! | `seen.json` | the newest final state that was seen on L1 |
+//! | `keys-wait` | empty; it exists if rights ended and the node had no room for the new keys |
 //! | `lock` | locked by the process that uses the folder |
 //!
 //! Only the identity file has to be backed up. Everything else that a patient needs, including the secrets of the key
@@ -16,6 +18,7 @@
 //! grant that the patient signed and that is neither settled nor lapsed could take effect after the Revoke.
 
 pub(crate) mod durable;
+mod emergencies;
 pub mod outbox;
 pub mod seen;
 mod settings;
@@ -23,6 +26,7 @@ mod settings;
 use std::{
     collections::BTreeMap,
     fs::{self, File, TryLockError},
+    io,
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
 };
@@ -33,14 +37,18 @@ use emr_core::{AccountIndex, GrantSlot, Version};
 use emr_crypto::{Identity, IdentityFile, IdentityFileError, Overwrite, ScryptCost};
 use emr_durable::Disk;
 use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
 
 pub use durable::FileError;
+use emergencies::KnownEmergencies;
 use outbox::Outbox;
 use seen::SeenState;
 pub use settings::{Hospital, Settings};
 
 /// The largest profile file that is read, in bytes.
 const MAX_FILE_BYTES: u64 = 64 * 1024;
+/// The largest `versions.json` that is read, in bytes. A patient's 960 slots take about 150,000.
+const MAX_VERSIONS_BYTES: u64 = 16 << 20;
 
 /// Why a profile cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -77,6 +85,15 @@ pub enum ProfileError {
     File(#[from] FileError),
 }
 
+/// A patient's account under its owner. The account index alone is not enough: when L1 reorganises, it can get another owner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct OwnedAccount {
+    /// The index.
+    pub account: AccountIndex,
+    /// The owner's Ethereum address.
+    pub owner: Address,
+}
+
 /// An open data folder. Until this is dropped, neither another process nor this one can open the folder again. Tasks of
 /// one process share it.
 ///
@@ -86,7 +103,8 @@ pub struct Profile {
     disk: Disk,
     folder: PathBuf,
     settings: Mutex<Option<Settings>>,
-    versions: Mutex<BTreeMap<(AccountIndex, GrantSlot), Version>>,
+    versions: Mutex<BTreeMap<(OwnedAccount, GrantSlot), Version>>,
+    emergencies: KnownEmergencies,
     outbox: Outbox,
     seen: SeenState,
     _lock: File,
@@ -164,13 +182,11 @@ impl Profile {
             Err(TryLockError::WouldBlock) => return Err(ProfileError::InUse(folder.to_owned())),
             Err(TryLockError::Error(error)) => return Err(FileError::io(&path, error).into()),
         }
-        let versions: Vec<(AccountIndex, GrantSlot, Version)> =
-            durable::read_json(&versions_path(folder), MAX_FILE_BYTES)?.unwrap_or_default();
+        let versions: Vec<Signed> = durable::read_json(&versions_path(folder), MAX_VERSIONS_BYTES)?.unwrap_or_default();
         Ok(Self {
             settings: Mutex::new(durable::read_json(&settings_path(folder), MAX_FILE_BYTES)?),
-            versions: Mutex::new(
-                versions.into_iter().map(|(account, slot, version)| ((account, slot), version)).collect(),
-            ),
+            versions: Mutex::new(versions.into_iter().map(Signed::entry).collect()),
+            emergencies: KnownEmergencies::open(&disk, folder.join("emergencies.json"))?,
             outbox: Outbox::open(&disk, &folder.join("outbox"))?,
             seen: SeenState::open(&disk, &folder.join("seen.json"))?,
             disk,
@@ -237,32 +253,91 @@ impl Profile {
         &self.seen
     }
 
-    /// The highest version that was ever signed for a grant slot under this account index, or 0.
-    pub fn highest_signed(&self, account: AccountIndex, slot: GrantSlot) -> Version {
+    /// The highest version that was ever signed for a grant slot of this patient, or 0.
+    pub fn highest_signed(&self, patient: OwnedAccount, slot: GrantSlot) -> Version {
         let versions = self.versions.lock().unwrap_or_else(PoisonError::into_inner);
-        versions.get(&(account, slot)).copied().unwrap_or(Version::ZERO)
+        versions.get(&(patient, slot)).copied().unwrap_or(Version::ZERO)
     }
 
-    /// Notes durably that a version is about to be signed for a grant slot of this account.
+    /// Notes durably that a version is about to be signed for a grant slot of this patient.
     ///
     /// # Errors
     /// [`FileError`] if the file cannot be written.
-    pub fn note_version(&self, account: AccountIndex, slot: GrantSlot, version: Version) -> Result<(), FileError> {
+    pub fn note_version(&self, patient: OwnedAccount, slot: GrantSlot, version: Version) -> Result<(), FileError> {
         let mut known = self.versions.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.get(&(account, slot)).is_some_and(|known| version <= *known) {
+        if known.get(&(patient, slot)).is_some_and(|known| version <= *known) {
             return Ok(());
         }
         let mut versions = known.clone();
-        versions.insert((account, slot), version);
-        let list: Vec<_> = versions.iter().map(|((account, slot), version)| (account, slot, version)).collect();
+        versions.insert((patient, slot), version);
+        let list: Vec<_> = versions.iter().map(|(of, version)| Signed::of(*of, *version)).collect();
         durable::replace_json(&self.disk, &versions_path(&self.folder), &list)?;
         *known = versions;
         Ok(())
     }
 
+    /// Notes durably which emergency grants of this patient were seen. Returns how many of them are new.
+    ///
+    /// # Errors
+    /// [`FileError`] if the file cannot be written.
+    pub fn note_emergencies(
+        &self,
+        patient: OwnedAccount,
+        grants: impl IntoIterator<Item = (GrantSlot, Version)>,
+    ) -> Result<usize, FileError> {
+        self.emergencies.note(patient, grants)
+    }
+
+    /// Whether rights ended while the node had no room for a new key directory, so that the directory in force gives keys to readers without
+    /// rights.
+    pub fn keys_wait(&self) -> bool {
+        keys_wait_path(&self.folder).exists()
+    }
+
+    /// Notes durably that the key directory must be published again.
+    ///
+    /// # Errors
+    /// [`FileError`] if the file cannot be written.
+    pub(crate) fn note_keys_wait(&self) -> Result<(), FileError> {
+        let path = keys_wait_path(&self.folder);
+        self.disk.mark(&path).map_err(|error| FileError::io(&path, error))
+    }
+
+    /// Notes that the key directory was published again. It is not important that this survives a crash.
+    ///
+    /// # Errors
+    /// [`FileError`] if the file cannot be removed.
+    pub(crate) fn forget_keys_wait(&self) -> Result<(), FileError> {
+        let path = keys_wait_path(&self.folder);
+        match self.disk.remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(FileError::io(&path, error)),
+            _ => Ok(()),
+        }
+    }
+
     /// The outbox.
     pub const fn outbox(&self) -> &Outbox {
         &self.outbox
+    }
+}
+
+/// An entry of `versions.json`. JSON.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Signed {
+    account: AccountIndex,
+    owner: Address,
+    slot: GrantSlot,
+    version: Version,
+}
+
+impl Signed {
+    const fn of((patient, slot): (OwnedAccount, GrantSlot), version: Version) -> Self {
+        Self { account: patient.account, owner: patient.owner, slot, version }
+    }
+
+    const fn entry(self) -> ((OwnedAccount, GrantSlot), Version) {
+        ((OwnedAccount { account: self.account, owner: self.owner }, self.slot), self.version)
     }
 }
 
@@ -276,6 +351,10 @@ fn device_path(folder: &Path) -> PathBuf {
 
 fn settings_path(folder: &Path) -> PathBuf {
     folder.join("profile.json")
+}
+
+fn keys_wait_path(folder: &Path) -> PathBuf {
+    folder.join("keys-wait")
 }
 
 fn versions_path(folder: &Path) -> PathBuf {
@@ -325,17 +404,28 @@ mod tests {
         assert!(matches!(profile.settings(), Err(ProfileError::NotJoined(_))));
         profile.join(settings("http://127.0.0.1:1"))?;
         profile.join(settings("http://127.0.0.1:2"))?;
-        let (account, slot) = (AccountIndex::new(4)?, GrantSlot::new(64)?);
-        profile.note_version(account, slot, Version::new(3)?)?;
-        profile.note_version(account, slot, Version::new(2)?)?;
+        let owned = |account, owner| -> Result<_, emr_core::OutOfRange> {
+            Ok(OwnedAccount { account: AccountIndex::new(account)?, owner: Address::repeat_byte(owner) })
+        };
+        let (patient, slot) = (owned(4, 1)?, GrantSlot::new(64)?);
+        profile.note_version(patient, slot, Version::new(3)?)?;
+        profile.note_version(patient, slot, Version::new(2)?)?;
+        let emergency =
+            |slot, version| -> Result<_, emr_core::OutOfRange> { Ok((GrantSlot::new(slot)?, Version::new(version)?)) };
+        assert_eq!(profile.note_emergencies(patient, [emergency(0, 1)?, emergency(9, 1)?])?, 2);
         drop(profile);
 
         let profile = Profile::open(folder.path())?;
         assert_eq!(profile.settings()?, settings("http://127.0.0.1:2"));
-        assert_eq!(profile.highest_signed(account, slot), Version::new(3)?);
-        assert_eq!(profile.highest_signed(account, GrantSlot::new(65)?), Version::ZERO);
-        // Nothing was signed under another account index: the earlier versions do not count for it.
-        assert_eq!(profile.highest_signed(AccountIndex::new(5)?, slot), Version::ZERO);
+        assert_eq!(profile.highest_signed(patient, slot), Version::new(3)?);
+        assert_eq!(profile.highest_signed(patient, GrantSlot::new(65)?), Version::ZERO);
+        assert_eq!(profile.note_emergencies(patient, [emergency(0, 1)?, emergency(9, 1)?])?, 0);
+        assert_eq!(profile.note_emergencies(patient, [emergency(0, 1)?, emergency(9, 2)?])?, 1);
+        assert_eq!(profile.note_emergencies(owned(4, 2)?, [emergency(0, 1)?])?, 1, "another patient's");
+        // Nothing was signed under another account index, or for another owner of this one: the earlier versions do not count there.
+        for other in [owned(5, 1)?, owned(4, 2)?] {
+            assert_eq!(profile.highest_signed(other, slot), Version::ZERO);
+        }
         assert!(profile.identity(&"wrong".into()).is_err());
         assert_eq!(profile.identity(&"correct horse".into())?.role(), Role::Patient);
 

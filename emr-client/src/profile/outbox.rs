@@ -185,11 +185,9 @@ impl Outbox {
             .and_then(|names| names.map(|name| name.map(|name| name.path())).collect())
             .map_err(failed)?;
         folders.sort();
-        let unfinished =
-            |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(TEMPORARY));
-        if folders.iter().any(unfinished) {
-            // A process that was killed while it removed an entry may have renamed the folder without a sync. After a
-            // power cut the old name could come back, without the files that are removed now.
+        if !folders.is_empty() {
+            // A process that was killed may have renamed a folder without a sync. After a power cut an entry that it added, and that is used from
+            // now on, could be gone. An entry that it removed could come back, without the files that are removed now.
             disk.sync_folder(folder).map_err(failed)?;
         }
         for path in folders {

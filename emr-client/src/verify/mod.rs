@@ -4,6 +4,7 @@
 pub mod audit;
 pub mod card;
 pub mod directory;
+pub mod emergency;
 pub mod light;
 pub mod membership;
 pub mod record;

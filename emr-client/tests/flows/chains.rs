@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use emr_api::OperationStatus;
 use emr_client::{Client, flow::submit::Fate};
-use emr_core::{AccountIndex, Class, ClassMask, Rights};
+use emr_core::{AccountIndex, Class, ClassMask, Reason, Rights};
 use emr_rollup::operation::{Kind, OperationId};
 
 use crate::{
@@ -49,7 +49,12 @@ async fn a_revocation_that_is_in_force_is_not_called_lost() -> TestResult {
     let [first, second] = two_revokes(&patient, &doctor).await?;
     let [older, newer] = two_revokes(&patient, &doctor).await?;
     let [last_but_one, last] = two_revokes(&patient, &doctor).await?;
+    // Somebody else requests access in the same batch.
+    let stranger = scene.registered(STRANGER).await?;
+    patient.grant(&handed_over(&stranger), &terms(Rights::READ, Class::Imaging.into())).await?;
+    stranger.request(&handed_over(&patient), Class::Imaging, Reason::Treatment).await?;
     scene.next_batch().await?;
+    assert_eq!(stranger.resume().await?.iter().map(|one| &one.fate).collect::<Vec<_>>(), [&Fate::Settled { batch: 1 }]);
     let waits =
         |patient: &Client, id| patient.profile().outbox().entries().iter().any(|entry| entry.draft().operation == id);
 

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use emr_client::{
     Client, ClientError,
     flow::grant::{GrantError, Terms},
-    flow::replaced::EditClass,
+    flow::next_version::EditClass,
     flow::retrieve::{ReadError, Retrieved},
     flow::upload::WriteError,
     node::NodeError,
@@ -248,21 +248,16 @@ async fn a_revoke_beats_every_grant_that_was_ever_signed() -> TestResult {
     drop(patient);
     // A grant of version 7 was signed once and never arrived.
     let versions = scene.data_dir(PATIENT).join("versions.json");
-    assert_eq!(
-        std::fs::read_to_string(&versions)?.split_whitespace().collect::<String>(),
-        format!("[[{account},64,1]]")
-    );
-    std::fs::write(&versions, format!("[[{account}, 64, 7]]"))?;
+    let noted = || -> TestResult<serde_json::Value> { Ok(serde_json::from_slice(&std::fs::read(&versions)?)?) };
+    assert_eq!(noted()?, signed_versions(account, 1));
+    std::fs::write(&versions, signed_versions(account, 7).to_string())?;
     let patient = scene.client(PATIENT).await?;
     let revoked = patient.revoke(doctor.account()?, ClassMask::ALL).await?;
     let Action::Revoke(Revoke { expected, .. }) = revoked.changed[0].1.signed.operation.action else {
         return Err("not a Revoke".into());
     };
     assert_eq!(expected.get(), 7);
-    assert_eq!(
-        std::fs::read_to_string(&versions)?.split_whitespace().collect::<String>(),
-        format!("[[{account},64,8]]")
-    );
+    assert_eq!(noted()?, signed_versions(account, 8));
     Ok(())
 }
 

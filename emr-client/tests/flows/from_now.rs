@@ -40,14 +40,24 @@ async fn raw_blocks(scene: &Scene, written: &Written) -> TestResult<HashMap<Cid,
 
 /// Whether keys open a version from its raw blocks.
 pub(crate) async fn opens(scene: &Scene, patient: &Client, written: &Written, keys: &EpochKeyring) -> TestResult<bool> {
+    Ok(opened(scene, patient, written, keys).await?.is_some())
+}
+
+/// A version, opened from its raw blocks. `None` if the keys do not open it.
+pub(crate) async fn opened(
+    scene: &Scene,
+    patient: &Client,
+    written: &Written,
+    keys: &EpochKeyring,
+) -> TestResult<Option<OpenedRecord>> {
     let records = patient.node().records(written.patient).await?;
     let leaf = records.iter().find(|record| record.slot == written.slot).ok_or("listed")?.leaf;
     let id = RecordId { domain: patient.domain(), patient: written.patient, slot: written.slot };
     let blocks = raw_blocks(scene, written).await?;
     let fetch = |cid: &Cid| blocks.get(cid).cloned().ok_or(std::io::Error::other("no such block"));
     match OpenedRecord::open(&written.record_cid, fetch, keys, &id.context(&leaf)) {
-        Ok(_) => Ok(true),
-        Err(OpenError::Decryption(_)) => Ok(false),
+        Ok(opened) => Ok(Some(opened)),
+        Err(OpenError::Decryption(_)) => Ok(None),
         Err(error) => Err(error.into()),
     }
 }

@@ -2,6 +2,7 @@
 
 mod admission;
 mod audit_pages;
+mod break_glass;
 mod card_device;
 mod chains;
 mod crash;
@@ -10,6 +11,7 @@ mod faults;
 mod from_now;
 mod lies;
 mod many;
+mod no_room;
 mod outbox;
 mod power_cut;
 mod proxy;

@@ -2,17 +2,24 @@
 
 use std::path::PathBuf;
 
-use emr_api::OperationStatus;
+use alloy::providers::Provider;
+use emr_api::{OperationStatus, Submission};
 use emr_client::{
     Client, ClientError,
     flow::{submit::Fate, upload::WriteError},
     node::NodeError,
 };
-use emr_core::{Class, ClassMask, RecordSlot};
-use emr_rollup::operation::OperationId;
+use emr_core::{Class, ClassMask, Codec, RecordSlot, Rights, UnixTime, Uses, Version};
+use emr_crypto::{KeyDirectory, Past, PatientDirectory};
+use emr_rollup::{
+    operation::{Action, DirectoryCommitment, Operation, OperationId, SetGrant},
+    primitive::{eddsa::SigningKey, field::Fr},
+    state::leaf::GrantLeaf,
+};
 
 use crate::{
     proxy::{Fault, Proxy, lie},
+    reorganised::move_folder,
     scene::*,
 };
 
@@ -200,5 +207,75 @@ async fn a_record_is_not_forgotten_on_a_nodes_word() -> TestResult {
         assert!(record.ok_or("kept")?.blocks().collect::<Result<Vec<_>, _>>()?.len() > 2);
         proxy.clear();
     }
+    Ok(())
+}
+
+/// The patient's grant to the stranger begins a new epoch of the laboratory records, and is valid for this many seconds only.
+async fn a_change_of_keys(patient: &Client, stranger: &Client, seconds: u64) -> TestResult<OperationId> {
+    let account = patient.account()?;
+    let view = patient.node().patient(account).await?;
+    let block = patient.node().block(&view.directory.ok_or("published")?).await?;
+    let mut directory = PatientDirectory::open(KeyDirectory::from_bytes(&block)?, PATIENT.identity.rsa())?;
+    let reader = STRANGER.identity.rsa().public();
+    directory.grant(stranger.account()?, reader, Class::Laboratory.into(), Past::Closed)?;
+    let cid = patient.node().put_block(Codec::DagCbor, directory.published().to_bytes()).await?;
+    let leaf = GrantLeaf {
+        grantee: Some(stranger.account()?),
+        rights: Rights::READ,
+        scope: Class::Laboratory.into(),
+        not_after: UnixTime::now().saturating_add(3600),
+        uses: Uses::ZERO,
+        version: Version::new(1)?,
+        salt: Fr::from(3),
+    };
+    let slot = emr_core::GrantSlot::new(65)?;
+    let (directory_before, directory_after) = (view.directory_commitment, DirectoryCommitment::of(&cid));
+    let action = Action::SetGrant(SetGrant { slot, expected: Version::ZERO, leaf, directory_before, directory_after });
+    let operation = Operation {
+        signer: account,
+        signer_epoch: view.epoch,
+        patient: account,
+        patient_epoch: view.epoch,
+        valid_until: UnixTime::now().saturating_add(seconds),
+        salt: Fr::from(4),
+        action,
+    };
+    let signed = operation.sign(patient.domain(), &SigningKey::from_seed(PATIENT.identity.rollup_seed()), None);
+    patient.node().submit(&Submission { signed, stored: None, epoch: None, directory: Some(cid) }).await?;
+    Ok(signed.id(patient.domain()))
+}
+
+/// A record is sealed under keys that never come into force, because no batch took the patient's change in time. Nobody could open it. The node
+/// returns it, and its writer hands it in again, sealed under the keys in force.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_under_keys_that_are_returned_is_sealed_again() -> TestResult {
+    let late = Scene::new().await?;
+    let (patient, doctor) = late.with_a_doctor().await?;
+    let stranger = late.registered(STRANGER).await?;
+    let change = a_change_of_keys(&patient, &stranger, 300).await?;
+    let lost = doctor.upload(&handed_over(&patient), Class::Laboratory, &record("potassium 4.1")).await?;
+    let operation = lost.acknowledged.operation;
+    // A batch may be dated half an hour back, so that what waited for it is still valid.
+    late.chain.advance_clock(2400)?;
+    let _: serde_json::Value = doctor.rollup().provider().raw_request("evm_mine".into(), ()).await?;
+    late.client(HOSPITAL).await?.node().seal().await?;
+    let returned = patient.node().operation(change).await?;
+    assert!(matches!(returned, OperationStatus::Returned { .. }), "{returned:?}");
+    let [Fate::Returned { reason }] = &fates(doctor.resume().await?)[..] else { return Err("one is returned".into()) };
+    assert!(reason.contains("seal the record again"), "{reason}");
+    drop((patient, doctor));
+
+    // The clock of that chain is ahead now, and the client takes no receipt from there. Another chain with the same people and a right clock.
+    let scene = Scene::new().await?;
+    move_folder(DOCTOR, &late, &scene)?;
+    let (patient, doctor) = scene.with_a_doctor().await?;
+    let card = handed_over(&patient);
+    let again = doctor.retry(&card, operation).await?;
+    assert_eq!(again.slot, lost.slot);
+    assert_ne!(again.record_cid, lost.record_cid);
+    let (read, _) = patient.retrieve(&card, again.slot, None).await?;
+    assert_eq!(read.unproven().record(), &record("potassium 4.1"));
+    assert_eq!(read.unproven().author(), doctor.account()?);
+    assert!(doctor.profile().outbox().refused().is_empty());
     Ok(())
 }

@@ -6,7 +6,10 @@ use std::{
     time::Duration,
 };
 
-use emr_client::{Client, profile::Profile};
+use emr_client::{
+    Client,
+    profile::{OwnedAccount, Profile},
+};
 use emr_core::{Class, ClassMask, Rights};
 use emr_crypto::ScryptCost;
 use emr_durable::crash::{ALL, Journal, Survivors, no_sync};
@@ -75,7 +78,9 @@ impl Sent {
             let entry = waits.ok_or("an operation left the machine and is not in the outbox")?;
             entry.blocks().collect::<Result<Vec<_>, _>>()?;
             if let Action::SetGrant(SetGrant { slot, leaf, .. }) = &signed.operation.action
-                && profile.highest_signed(signed.operation.patient, *slot) < leaf.version
+                && profile
+                    .highest_signed(OwnedAccount { account: signed.operation.patient, owner: PATIENT.address() }, *slot)
+                    < leaf.version
             {
                 return Err("a version left the machine and is not noted".into());
             }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use emr_client::{
     Client, ClientError,
     flow::{submit::Fate, upload::WriteError},
-    profile::seen::SeenError,
+    profile::{OwnedAccount, seen::SeenError},
     verify::settled_state::{Finality, SettledStateError},
 };
 use emr_core::{Class, ClassMask, GrantSlot, RecordSlot, Rights, Version};
@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// Takes somebody's data folder from one world to another.
-fn move_folder(person: Member, from: &Scene, to: &Scene) -> TestResult {
+pub(crate) fn move_folder(person: Member, from: &Scene, to: &Scene) -> TestResult {
     let (from, to) = (from.data_dir(person), to.data_dir(person));
     copy(&from, &to)
 }
@@ -123,7 +123,7 @@ async fn a_patients_grants_begin_again_under_another_index() -> TestResult {
     let (patient, doctor) = before.with_a_doctor().await?;
     patient.revoke(doctor.account()?, ClassMask::ALL).await?;
     let slot = GrantSlot::FIRST_ORDINARY;
-    let lost = patient.account()?;
+    let lost = OwnedAccount { account: patient.account()?, owner: PATIENT.address() };
     assert_eq!(patient.profile().highest_signed(lost, slot), Version::new(2)?);
     drop((patient, doctor));
 
@@ -132,7 +132,7 @@ async fn a_patients_grants_begin_again_under_another_index() -> TestResult {
     let doctor = scene.registered(DOCTOR).await?;
     drop(scene.registered(OTHER_PATIENT).await?);
     let patient = scene.registered(PATIENT).await?;
-    assert_eq!((lost.get(), patient.account()?.get()), (3, 4));
+    assert_eq!((lost.account.get(), patient.account()?.get()), (3, 4));
     let resumed = fates(patient.resume().await?);
     let told = |kind| resumed.iter().any(|(of, fate)| *of == kind && matches!(fate, Fate::Refused { .. }));
     assert!(told(Kind::SetGrant) && told(Kind::Revoke) && resumed.len() == 2, "{resumed:?}");

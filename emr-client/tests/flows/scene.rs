@@ -11,9 +11,10 @@ use emr_client::{
     profile::Profile,
     verify::card::Card,
 };
-use emr_core::{ClassMask, Key, Record, Rights, Role, UnixTime, Value};
+use emr_core::{AccountIndex, ClassMask, Key, Record, Rights, Role, UnixTime, Value};
 use emr_crypto::{Identity, ScryptCost};
 use emr_devnet::EmbeddedChain;
+use emr_ipfs::Blockstore;
 use emr_node::{Limits, Node, NodeConfig, ProverConfig, RunningNode};
 use emr_testkit::{
     node::World,
@@ -61,10 +62,22 @@ impl Scene {
         Self::with(World::where_the_hospital_pays().await?, false, limits).await
     }
 
+    /// The same as [`Self::new`], with a node that keeps its blocks in this store.
+    pub(crate) async fn on(blockstore: Arc<dyn Blockstore>) -> TestResult<Self> {
+        let world = World::where_the_hospital_pays().await?;
+        let config = world.config()?;
+        let prover = ProverConfig { local: false, ..config.prover };
+        Self::start(world, NodeConfig { prover, blockstore, ..config }).await
+    }
+
     async fn with(world: World, local: bool, limits: Limits) -> TestResult<Self> {
         let config = world.config()?;
-        let node =
-            Node::start(NodeConfig { prover: ProverConfig { local, ..config.prover }, limits, ..config }).await?;
+        let prover = ProverConfig { local, ..config.prover };
+        Self::start(world, NodeConfig { prover, limits, ..config }).await
+    }
+
+    async fn start(world: World, config: NodeConfig) -> TestResult<Self> {
+        let node = Node::start(config).await?;
         let World { chain, rollup, folder } = world;
         let contract = rollup.instance().contract;
         let scene = Self { folder, chain, node, contract };
@@ -177,6 +190,11 @@ pub(crate) fn record(text: &str) -> Record {
     let key: Key = "Observation.note.0.text".parse().expect("a key");
     record.insert(key, Value::Text(text.to_owned())).expect("room");
     record
+}
+
+/// What the patient's `versions.json` holds when they have signed this version of their first grant.
+pub(crate) fn signed_versions(patient: AccountIndex, version: u64) -> serde_json::Value {
+    serde_json::json!([{ "account": patient, "owner": PATIENT.address(), "slot": 64, "version": version }])
 }
 
 /// The card as another person gets it, through JSON.

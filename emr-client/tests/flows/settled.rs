@@ -5,7 +5,7 @@ use std::time::Duration;
 use emr_api::{OperationStatus, OwnGrantsView, RecordView, SubtreeView};
 use emr_client::{
     ClientError,
-    flow::replaced::EditClass,
+    flow::next_version::EditClass,
     flow::retrieve::{ReadError, Retrieved},
     flow::submit::Fate,
     flow::upload::WriteError,
@@ -162,14 +162,15 @@ async fn a_lying_node_is_not_believed(
     proxy.set(lie(record_path.clone(), |view: &mut RecordView| view.leaf.class = Class::Summary));
     let refused = patient.edit(card, slot, EditClass::Proved, &record("for summary readers?")).await;
     assert!(matches!(refused, Err(ClientError::Membership(_))), "{refused:?}");
-    // Batch 1 exists, and does not hold the doctor's edit.
+    // Batch 1 exists, and holds neither the doctor's edit nor their request for access.
     let writer = scene.client_at(DOCTOR, &proxy.address).await?;
     proxy.set(lie("GET /v1/operations/".to_owned(), |status: &mut OperationStatus| {
         *status = OperationStatus::Settled { batch: 1 };
     }));
     let resumed = writer.resume().await?;
-    let records: Vec<_> = resumed.iter().filter(|resumed| resumed.kind == Kind::PutRecord).collect();
-    assert!(records.len() == 1 && records[0].fate == Fate::Waiting, "{resumed:?}");
+    let kinds: Vec<_> = resumed.iter().map(|resumed| resumed.kind).collect();
+    assert_eq!(kinds, [Kind::RequestAccess, Kind::PutRecord]);
+    assert!(resumed.iter().all(|resumed| resumed.fate == Fate::Waiting), "{resumed:?}");
     drop(writer);
     // A record without a proof never counts as a proven one.
     proxy.set(lie(record_path, |view: &mut RecordView| view.proof = None));

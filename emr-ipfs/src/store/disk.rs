@@ -23,9 +23,11 @@ use emr_durable::Disk;
 use futures::FutureExt;
 
 use crate::dag::{DagLimits, links, walk};
-use crate::{Blockstore, StoreError, StoreFuture};
+use crate::{Blockstore, FreeSpace, StoreError, StoreFuture};
 
 const VERSION: &str = "emr-blockstore 1\n";
+/// A block is one file, and its pin is another.
+const FILES_OF_A_BLOCK: u64 = 2;
 
 /// A block store in a folder. Clones share it. Other processes can have it open at the same time.
 #[derive(Clone, Debug)]
@@ -114,6 +116,14 @@ impl Blockstore for DiskStore {
 
     fn pins(&self) -> StoreFuture<'_, BTreeSet<Cid>> {
         self.run(|files| files.pinned())
+    }
+
+    fn free_space(&self) -> StoreFuture<'_, FreeSpace> {
+        self.run(|files| {
+            let free =
+                emr_durable::FreeSpace::of(&files.blocks).map_err(|error| StoreError::io(&files.blocks, error))?;
+            Ok(FreeSpace { bytes: free.bytes, blocks: free.files / FILES_OF_A_BLOCK })
+        })
     }
 }
 

@@ -4,6 +4,8 @@
 //! that an attacker made up. The node is not trusted: its blocks are hashed again, a stored block must get the address
 //! that was computed here, and every answer is bounded in size and time.
 
+mod space;
+
 use std::collections::BTreeSet;
 use std::error::Error;
 use std::time::Duration;
@@ -20,9 +22,9 @@ use serde_json::Value;
 use url::Url;
 
 use crate::dag::{DagLimits, walk};
-use crate::{Blockstore, StoreError, StoreFuture};
+use crate::{Blockstore, FreeSpace, StoreError, StoreFuture};
 
-/// The time limit for connecting, and for the `version` call.
+/// The time limit for connecting, and for calls about the node itself.
 const PRESENCE: Duration = Duration::from_secs(5);
 /// The time limit for a call about one block, and for the list of pins.
 const CALL: Duration = Duration::from_secs(60);
@@ -40,6 +42,8 @@ const MAX_SHOWN: usize = 300;
 pub struct KuboStore {
     client: Client,
     base: Url,
+    /// Whether the node is on this machine.
+    is_here: bool,
 }
 
 #[derive(Deserialize)]
@@ -108,14 +112,14 @@ impl KuboStore {
         if !matches!(base.path(), "" | "/") || base.query().is_some() || base.fragment().is_some() {
             return Err(refuse("it must have no path, query or fragment"));
         }
-        let base = HttpAddress::new(base, plain)?.url().clone();
+        let address = HttpAddress::new(base, plain)?;
         let client = Client::builder()
             .connect_timeout(PRESENCE)
             .redirect(redirect::Policy::none())
             .no_proxy()
             .build()
             .map_err(|_| refuse("no HTTP client could be made"))?;
-        Ok(Self { client, base })
+        Ok(Self { client, base: address.url().clone(), is_here: address.is_this_machine() })
     }
 
     /// The node's Kubo version, such as `0.41.0`.
@@ -161,7 +165,7 @@ impl KuboStore {
         url.set_path(&format!("/api/v0/{call}"));
         url.query_pairs_mut().extend_pairs(arguments).append_pair("offline", "true");
         let patience = match call {
-            "version" => PRESENCE,
+            "version" | "diag/sys" | "repo/stat" => PRESENCE,
             "pin/add" => PIN,
             _ => CALL,
         };
@@ -346,6 +350,10 @@ impl Blockstore for KuboStore {
             Ok(pins)
         }
         .boxed()
+    }
+
+    fn free_space(&self) -> StoreFuture<'_, FreeSpace> {
+        space::free(self).boxed()
     }
 }
 

@@ -23,6 +23,14 @@ pub(crate) async fn holds(store: &dyn Blockstore) -> Result<(), Box<dyn Error>> 
     calls_run_at_once(store).await?;
     deleted_blocks_are_gone(store).await?;
     pinned_blocks_stay(store).await?;
+    free_space_is_known(store).await?;
+    Ok(())
+}
+
+/// A store says how much more it takes, and this is not more than any disk has.
+async fn free_space_is_known(store: &dyn Blockstore) -> Result<(), Box<dyn Error>> {
+    let free = store.free_space().await?;
+    assert!(free.bytes >= MAX_BLOCK_BYTES as u64 && free.bytes < 1 << 60 && free.blocks > 0, "{free:?}");
     Ok(())
 }
 

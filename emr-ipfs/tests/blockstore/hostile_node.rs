@@ -209,3 +209,25 @@ async fn an_unusable_kubo_url_is_refused() {
     let nobody = KuboStore::new("http://127.0.0.1:1").unwrap();
     assert!(nobody.version().await.is_err_and(|error| error.is_unreachable()));
 }
+
+/// A node that is not on this machine, or does not name its repository, is asked itself. It counts the space for root.
+#[tokio::test]
+async fn the_space_for_root_is_not_free() -> Outcome {
+    let free = async |disk: &str, allowed: u64| {
+        let disk = format!(r#"{{"diskinfo":{disk},"environment":{{"IPFS_PATH":""}}}}"#);
+        let size = format!(r#"{{"RepoSize":100,"StorageMax":{}}}"#, allowed + 100);
+        let store = serve(move |request, stream| {
+            let answer = if request.contains("repo/stat") { &size } else { &disk };
+            reply(stream, "200 OK", answer.as_bytes());
+        });
+        store.free_space().await.map(|free| free.bytes)
+    };
+    assert_eq!(free(r#"{"free_space":300,"total_space":4000}"#, 1000).await?, 100);
+    assert_eq!(free(r#"{"free_space":300,"total_space":4000}"#, 50).await?, 50);
+    assert_eq!(free(r#"{"free_space":100,"total_space":4000}"#, 1000).await?, 0);
+    for lie in [r#"{"free_space":-1,"total_space":1}"#, r#"{"free_space":1e99,"total_space":1}"#, "{}", "[]"] {
+        let answer = free(lie, 1000).await;
+        assert!(matches!(answer, Err(StoreError::BadAnswer { .. })), "{lie}: {answer:?}");
+    }
+    Ok(())
+}

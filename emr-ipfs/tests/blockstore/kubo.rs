@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::contract::node;
 use emr_ipfs::{Blockstore, Codec, KuboStore, StoreError};
 use emr_testkit::part::Kubo;
+use serde_json::Value;
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
@@ -64,5 +65,33 @@ async fn the_contract_holds_on_a_real_node() -> Outcome {
     fs::write(&damaged, node("lost", &[]))?;
     let read = store.get(&cid).await;
     assert!(read.as_ref().is_err_and(StoreError::is_corrupt), "{read:?}");
+    Ok(())
+}
+
+/// Kubo says how much its disk takes. `Datastore.StorageMax` counts too, although Kubo takes more.
+#[tokio::test]
+async fn a_node_says_how_much_it_takes() -> Outcome {
+    let Some(mut kubo) = Kubo::start_or_skip()? else { return Ok(()) };
+    let limit_to = |kubo: &mut Kubo, size: &str| -> Outcome {
+        let config = kubo.repository().join("config");
+        kubo.kill();
+        let mut changed: Value = serde_json::from_str(&fs::read_to_string(&config)?)?;
+        changed["Datastore"]["StorageMax"] = size.into();
+        fs::write(&config, changed.to_string())?;
+        Ok(kubo.restart()?)
+    };
+    limit_to(&mut kubo, "100PB")?;
+    let (disk, free) =
+        (emr_durable::FreeSpace::of(kubo.repository())?, KuboStore::new(kubo.url())?.free_space().await?);
+    // Others use the disk meanwhile.
+    assert!(free.bytes.abs_diff(disk.bytes) < disk.bytes / 4, "{free:?} {disk:?}");
+    assert!(free.blocks.abs_diff(disk.files) < disk.files / 4, "{free:?} {disk:?}");
+    limit_to(&mut kubo, "8MB")?;
+    let store = KuboStore::new(kubo.url())?;
+    let before = store.free_space().await?.bytes;
+    assert!((4_000_000..=8_000_000).contains(&before), "{before}");
+    store.put(Codec::Raw, &[7; 1 << 20]).await?;
+    let after = store.free_space().await?.bytes;
+    assert!(after <= before - (1 << 20), "{before} {after}");
     Ok(())
 }

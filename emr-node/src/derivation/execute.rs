@@ -90,8 +90,8 @@ impl<'a> Candidates<'a> {
         found.into_iter().flatten().filter_map(|sequence| Some((*sequence, known.operation(*sequence)?)))
     }
 
-    /// The operation was settled: it settles nothing more.
-    fn settle(&mut self, sequence: Sequence, operation: &Operation) {
+    /// The operation was settled: it is no candidate any more.
+    fn rule_out(&mut self, sequence: Sequence, operation: &Operation) {
         self.settled.insert(sequence);
         let by_leaf = self.by_leaf.as_mut();
         let on_leaf = by_leaf.and_then(|by_leaf| by_leaf.get_mut(&leaf(operation.patient, operation.action.target())));
@@ -173,7 +173,7 @@ pub(super) fn execute<'a>(
         let (sequence, operation, checked) = found.ok_or_else(unknown)?;
         next.apply(checked).map_err(|_| unknown())?;
         executed(sequence, operation, &next);
-        candidates.settle(sequence, &operation.signed.operation);
+        candidates.rule_out(sequence, &operation.signed.operation);
         operations.push(sequence);
     }
     if next.trees().root() != post {

@@ -17,7 +17,7 @@ use emr_rollup::{l1_operation::L1Operation, operation::Domain, state::ledger::Le
 use crate::{
     engine::Engine,
     mempool::{Acknowledged, BatchRecord, DerivedChanges, Mempool, MempoolError},
-    state::{NodeState, Queued, history::History, open::OpenOperations},
+    state::{NodeState, Queued, history::History, open::OpenOperations, rekeyed::Rekeyed},
 };
 use decision::{Decision, Shown, Tables, decide, following, hospital, record_of};
 use execute::{Candidates, Executed, execute};
@@ -78,20 +78,23 @@ pub(crate) struct L1Data {
 
 /// The state that the first `batches` batches lead to.
 #[derive(Clone, Debug)]
-pub(crate) struct SettledState {
+pub(crate) struct SettledLedger {
     pub(crate) batches: u64,
     /// Time of the last of them.
     pub(crate) last_time: UnixTime,
     pub(crate) ledger: Ledger,
     /// What the settled operations alone mean for access.
     pub(crate) history: History,
+    /// What settled Rekeys replaced.
+    pub(crate) rekeyed: Rekeyed,
 }
 
-impl SettledState {
+impl SettledLedger {
     /// The state before the first batch.
     pub(crate) fn genesis(domain: Domain, version: CircuitVersion) -> Self {
         let ledger = Ledger::genesis(domain, version);
-        Self { batches: 0, last_time: UnixTime::ZERO, ledger, history: History::default() }
+        let (history, rekeyed) = (History::default(), Rekeyed::default());
+        Self { batches: 0, last_time: UnixTime::ZERO, ledger, history, rekeyed }
     }
 
     /// Executes the batches that follow. Returns their records.
@@ -101,9 +104,10 @@ impl SettledState {
         for on_l1 in batches {
             let settled = &on_l1.batch;
             let known = tables.batches.get(&settled.number);
-            let history = &mut self.history;
+            let (history, rekeyed) = (&mut self.history, &mut self.rekeyed);
             let record = |sequence, operation: &Acknowledged, ledger: &Ledger| {
                 history.record(sequence, operation, ledger);
+                rekeyed.settle(&operation.signed.operation);
             };
             let Executed { ledger, operations, public } =
                 execute(&self.ledger, settled, known, &mut candidates, record)?;
@@ -118,7 +122,7 @@ impl SettledState {
 /// `base`.
 ///
 /// It reads the tables, executes the batches, decides, and then writes what changes in one transaction. If it fails, nothing is written.
-pub(crate) fn derive(mempool: &Mempool, base: SettledState, l1: L1Data) -> Result<NodeState, DerivationError> {
+pub(crate) fn derive(mempool: &Mempool, base: SettledLedger, l1: L1Data) -> Result<NodeState, DerivationError> {
     let before = base.batches;
     let mut tables = Tables { operations: mempool.operations()?, batches: mempool.batches_after(before)? };
     let (pointers, pinned) = (mempool.pointers()?, mempool.hospital()?);
@@ -133,7 +137,7 @@ pub(crate) fn derive(mempool: &Mempool, base: SettledState, l1: L1Data) -> Resul
             operation.status = status.clone();
         }
     }
-    let SettledState { batches, last_time, ledger, history } = settled;
+    let SettledLedger { batches, last_time, ledger, history, rekeyed } = settled;
     let seen = Instant::now();
     let version = *ledger.trees().version();
     let ledger = Arc::new(ledger);
@@ -147,6 +151,7 @@ pub(crate) fn derive(mempool: &Mempool, base: SettledState, l1: L1Data) -> Resul
         open: OpenOperations::new(&version),
         outstanding,
         history: Arc::default(),
+        rekeyed,
         pointers: pointers.into_iter().collect(),
         hospital: None,
     };
@@ -168,7 +173,9 @@ impl Engine {
             }
             let known = next.outstanding.take();
             let mut candidates = Candidates::new(&next.open);
-            let executed = execute(&next.settled, settled, known.as_ref(), &mut candidates, |_, _, _| {})?;
+            let rekeyed = &mut next.rekeyed;
+            let settle = |_, operation: &Acknowledged, _: &Ledger| rekeyed.settle(&operation.signed.operation);
+            let executed = execute(&next.settled, settled, known.as_ref(), &mut candidates, settle)?;
             let Executed { ledger, operations: taken, public } = executed;
             let record = record_of(on_l1, taken.clone(), public, known.as_ref());
             self.mempool.apply_derived(&following(record, known.as_ref()))?;

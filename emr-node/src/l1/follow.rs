@@ -12,7 +12,7 @@ use emr_rollup::{batch::D1Entry, l1_operation::L1Operation};
 use tokio::sync::Mutex;
 
 use crate::{
-    derivation::{BatchOnL1, DerivationError, L1Data, SettledState, derive},
+    derivation::{BatchOnL1, DerivationError, L1Data, SettledLedger, derive},
     engine::Engine,
     l1::clock::{Clock, L1Ahead},
     mempool::MempoolError,
@@ -297,7 +297,7 @@ impl Follower {
             if engine.mempool.has_failed() {
                 engine.mempool.reopen()?;
             }
-            let state = derive(&engine.mempool, SettledState::genesis(engine.domain, engine.version), view)?;
+            let state = derive(&engine.mempool, SettledLedger::genesis(engine.domain, engine.version), view)?;
             engine.replace(state);
             Ok::<_, DerivationError>(())
         });

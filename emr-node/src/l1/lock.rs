@@ -2,32 +2,32 @@
 
 use tokio::sync::{Mutex, MutexGuard};
 
-/// Turns to send from the hospital's account. Settlement waits for at most one relayed registration, because
+/// The lock of the hospital's account. Settlement waits for at most one relayed registration, because
 /// registrations first wait for each other.
 #[derive(Debug, Default)]
-pub(crate) struct L1Turn {
+pub(crate) struct L1Lock {
     sending: Mutex<()>,
     relaying: Mutex<()>,
 }
 
-/// A turn. Dropping this ends it.
+/// The right to send a transaction. Dropping this gives it back.
 #[derive(Debug)]
-pub(crate) struct Turn<'a> {
+pub(crate) struct Sending<'a> {
     _sending: MutexGuard<'a, ()>,
     _relaying: Option<MutexGuard<'a, ()>>,
 }
 
-impl L1Turn {
-    /// Waits for a turn to settle.
-    pub(crate) async fn to_settle(&self) -> Turn<'_> {
-        Turn { _sending: self.sending.lock().await, _relaying: None }
+impl L1Lock {
+    /// Waits until it may settle.
+    pub(crate) async fn to_settle(&self) -> Sending<'_> {
+        Sending { _sending: self.sending.lock().await, _relaying: None }
     }
 
-    /// Waits for a turn to relay a registration.
-    pub(crate) async fn to_relay(&self) -> Turn<'_> {
+    /// Waits until it may relay a registration.
+    pub(crate) async fn to_relay(&self) -> Sending<'_> {
         let relaying = self.relaying.lock().await;
         // The lock is fair, and only one relayed registration is ever in this line.
-        Turn { _sending: self.sending.lock().await, _relaying: Some(relaying) }
+        Sending { _sending: self.sending.lock().await, _relaying: Some(relaying) }
     }
 }
 
@@ -39,23 +39,23 @@ mod tests {
 
     #[tokio::test]
     async fn settlement_waits_for_one_registration_at_most() {
-        let turn = Arc::new(L1Turn::default());
+        let lock = Arc::new(L1Lock::default());
         let order = Arc::new(Mutex::new(Vec::new()));
-        let first = turn.to_relay().await;
+        let first = lock.to_relay().await;
         let relays: Vec<_> = (0..20)
             .map(|_| {
-                let (turn, order) = (Arc::clone(&turn), Arc::clone(&order));
+                let (lock, order) = (Arc::clone(&lock), Arc::clone(&order));
                 tokio::spawn(async move {
-                    let _turn = turn.to_relay().await;
+                    let _sending = lock.to_relay().await;
                     order.lock().await.push("relay");
                 })
             })
             .collect();
         tokio::time::sleep(Duration::from_millis(20)).await;
         let settling = {
-            let (turn, order) = (Arc::clone(&turn), Arc::clone(&order));
+            let (lock, order) = (Arc::clone(&lock), Arc::clone(&order));
             tokio::spawn(async move {
-                let _turn = turn.to_settle().await;
+                let _sending = lock.to_settle().await;
                 order.lock().await.push("settle");
             })
         };

@@ -38,7 +38,7 @@ pub(crate) fn content(batch: &Batch<Proven>) -> BatchContent {
 }
 
 /// Sends the batch and waits until it is mined.
-pub(crate) async fn settle(rollup: &Rollup<DynProvider>, batch: &Batch<Proven>) -> Outcome {
+pub(crate) async fn send(rollup: &Rollup<DynProvider>, batch: &Batch<Proven>) -> Outcome {
     match rollup.settle(&content(batch)).await {
         Ok(_) => Outcome::Mined,
         Err(error) => outcome(&error, batch.time()),

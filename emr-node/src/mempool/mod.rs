@@ -18,7 +18,7 @@ use std::{
     sync::{PoisonError, RwLock},
 };
 
-use emr_durable::Disk;
+use emr_durable::{Disk, FreeSpace};
 use redb::{
     Database, ReadTransaction, ReadableDatabase, TableDefinition, TableError, TransactionError, WriteTransaction,
 };
@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::sync::watch;
 
 pub use batches::{BatchRecord, BatchStage, DerivedChanges, KeptProof, OnChain};
-pub use blocks::{BlockReference, Holding, Noted, Referenced, Released, Staging, Upload, Usage};
+pub use blocks::{BlockReference, Charge, Holding, Noted, Referenced, Released, Staging, Upload, Usage};
 pub use invitations::{InvitationUse, Invited, Inviter};
 pub use operations::{Acknowledged, Pointer, Reserved, Sequence, Turn};
 pub use principal::Principal;
@@ -35,7 +35,7 @@ pub use provers::{KnownProver, MAX_PROVERS, ProverAdded};
 /// File name inside the node's folder.
 const FILE: &str = "mempool.redb";
 /// Version of the tables.
-const FORMAT: u32 = 8;
+const FORMAT: u32 = 9;
 /// How much free space the disk must have before the file is opened again after a failure. Bytes.
 const SPACE: usize = 4 << 20;
 /// Page cache, bytes.
@@ -198,14 +198,13 @@ impl Mempool {
         self.with(Database::begin_write)
     }
 
-    /// How much free space the disk has that holds the file. Bytes.
+    /// How much free space the disk has that holds the file.
     ///
     /// # Errors
     /// [`MempoolError::Disk`] if the system does not say.
-    pub fn free_space(&self) -> Result<u64, MempoolError> {
-        let space = rustix::fs::statvfs(self.path.parent().unwrap_or(&self.path));
-        let space = space.map_err(|error| MempoolError::Disk(format!("{}: {error}", self.path.display())))?;
-        Ok(space.f_bavail.saturating_mul(space.f_frsize))
+    pub fn free_space(&self) -> Result<FreeSpace, MempoolError> {
+        let free = FreeSpace::of(self.path.parent().unwrap_or(&self.path));
+        free.map_err(|error| MempoolError::Disk(format!("{}: {error}", self.path.display())))
     }
 
     /// Whether the disk failed. If so, nothing is written until [`Self::reopen`].

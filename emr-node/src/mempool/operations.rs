@@ -7,7 +7,10 @@ use emr_api::{
     form::{As, CidText},
 };
 use emr_core::{Cid, UnixTime};
-use emr_rollup::operation::{OperationId, SignedOperation};
+use emr_rollup::{
+    operation::{Blocks, OperationId, SignedOperation},
+    state::leaf::RecordLeaf,
+};
 use redb::{ReadableTable, TableDefinition, WriteTransaction};
 use serde::{Deserialize, Serialize};
 
@@ -65,6 +68,22 @@ impl Acknowledged {
     /// Whether it is neither settled nor returned nor replaced yet.
     pub fn is_open(&self) -> bool {
         matches!(self.status, OperationStatus::Pending | OperationStatus::Sealed { .. })
+    }
+
+    /// An operation that waits in an ordinary place, acknowledged and due at this time. For tests that need no real accounts.
+    #[cfg(test)]
+    pub(crate) fn sample(signed: SignedOperation, time: UnixTime) -> Self {
+        let principal = |account| Principal { account, identity: [0; 32] };
+        Self {
+            signed,
+            signer: principal(signed.operation.signer),
+            patient: principal(signed.operation.patient),
+            acknowledged: time,
+            settle_by: time,
+            reserved: None,
+            replaced: 0,
+            status: OperationStatus::Pending,
+        }
     }
 }
 
@@ -143,13 +162,13 @@ impl Mempool {
         row.map(|row| decode(row.value())).transpose()
     }
 
-    /// The status of an operation.
+    /// An operation by its place in the order of acknowledgement.
     ///
     /// # Errors
     /// [`MempoolError`].
-    pub fn status(&self, sequence: Sequence) -> Result<Option<OperationStatus>, MempoolError> {
+    pub fn acknowledged(&self, sequence: Sequence) -> Result<Option<Acknowledged>, MempoolError> {
         let row = self.read()?.open_table(OPERATIONS)?.get(sequence)?;
-        row.map(|row| decode::<Acknowledged>(row.value())).transpose().map(|known| known.map(|known| known.status))
+        row.map(|row| decode(row.value())).transpose()
     }
 
     /// What every known commitment commits to.
@@ -163,6 +182,19 @@ impl Mempool {
             .map(|row| row.map_err(MempoolError::from).and_then(|(k, v)| Ok((*k.value(), decode(v.value())?))))
             .collect()
     }
+}
+
+/// The record leaf that an operation stored, and whether it is settled, inside a transaction. `None` if it stored no record.
+pub(super) fn stored_leaf(
+    transaction: &WriteTransaction,
+    sequence: Sequence,
+) -> Result<Option<(RecordLeaf, bool)>, MempoolError> {
+    let table = transaction.open_table(OPERATIONS)?;
+    let row = table.get(sequence)?.map(|row| decode::<Acknowledged>(row.value())).transpose()?;
+    Ok(row.and_then(|row| match row.signed.operation.action.blocks() {
+        Blocks::Record { leaf, .. } => Some((leaf, matches!(row.status, OperationStatus::Settled { .. }))),
+        Blocks::None | Blocks::Directory { .. } => None,
+    }))
 }
 
 /// Changes the status of operations, inside a transaction.

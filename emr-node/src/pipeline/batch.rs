@@ -95,7 +95,7 @@ impl Pipeline {
             None => self.prove(record, sealed, proofs).await?,
         };
         self.set_job(None);
-        self.settle(record, proof, &proven, rejections).await
+        self.send_and_follow(record, proof, &proven, rejections).await
     }
 
     /// Stops proving and sending a batch, because this node and L1 disagree about its proofs.
@@ -150,7 +150,8 @@ impl Pipeline {
         Ok((record, kept, sealed.with_proof(proof.bytes)))
     }
 
-    async fn settle(
+    /// Sends a proven batch, and reads from L1 what became of it.
+    async fn send_and_follow(
         &self,
         record: BatchRecord,
         proof: KeptProof,
@@ -164,8 +165,8 @@ impl Pipeline {
         }
         self.note(BatchRecord { stage: BatchStage::Sent(proof), ..record.clone() }).await?;
         let outcome = {
-            let _turn = self.l1_turn.to_settle().await;
-            l1::settle(&self.follower.rollup, proven).await
+            let _sending = self.l1_lock.to_settle().await;
+            l1::send(&self.follower.rollup, proven).await
         };
         // L1 decides what is settled, no matter what the Ethereum node answered.
         let followed = self.follow_once().await;

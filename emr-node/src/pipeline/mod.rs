@@ -18,7 +18,7 @@ use crate::{
     engine::Engine,
     l1::{
         follow::{FollowError, Follower},
-        lock::L1Turn,
+        lock::L1Lock,
     },
     mempool::BatchRecord,
     request_error::RequestError,
@@ -44,7 +44,7 @@ pub(crate) struct Pipeline {
     /// The batch that needs a proof.
     job: Mutex<Option<Arc<ProofJob>>>,
     proofs: mpsc::Sender<(PublicInputs, VerifiedProof)>,
-    pub(crate) l1_turn: L1Turn,
+    pub(crate) l1_lock: L1Lock,
 }
 
 /// The channel for verified proofs from outside.
@@ -53,8 +53,8 @@ pub(crate) type Proofs = mpsc::Receiver<(PublicInputs, VerifiedProof)>;
 impl Pipeline {
     pub(crate) fn new(engine: Arc<Engine>, follower: Follower, proving: Proving, policy: SealPolicy) -> (Self, Proofs) {
         let (proofs, arriving) = mpsc::channel(4);
-        let l1_turn = L1Turn::default();
-        (Self { engine, follower, proving, policy, job: Mutex::new(None), proofs, l1_turn }, arriving)
+        let l1_lock = L1Lock::default();
+        (Self { engine, follower, proving, policy, job: Mutex::new(None), proofs, l1_lock }, arriving)
     }
 
     /// The batch that needs a proof.

@@ -20,7 +20,6 @@ impl Overdue {
 
 #[cfg(test)]
 mod tests {
-    use emr_api::OperationStatus;
     use emr_core::{AccountEpoch, AccountIndex, GrantSlot, Version};
     use emr_rollup::{
         operation::{Action, DirectoryCommitment, Domain, Operation, Revoke},
@@ -29,7 +28,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::mempool::{Acknowledged, Principal};
+    use crate::mempool::Acknowledged;
 
     fn promised(settle_by: UnixTime) -> Result<Acknowledged, emr_core::OutOfRange> {
         let account = AccountIndex::new(1)?;
@@ -50,17 +49,7 @@ mod tests {
             action: Action::Revoke(revoke),
         };
         let signed = operation.sign(Domain::new(1, [0; 20]), &SigningKey::from_seed(&[1; 32]), None);
-        let principal = Principal { account, identity: [1; 32] };
-        Ok(Acknowledged {
-            signed,
-            signer: principal,
-            patient: principal,
-            acknowledged: UnixTime::ZERO,
-            settle_by,
-            reserved: None,
-            replaced: 0,
-            status: OperationStatus::Pending,
-        })
+        Ok(Acknowledged::sample(signed, settle_by))
     }
 
     #[test]

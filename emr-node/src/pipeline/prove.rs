@@ -21,6 +21,8 @@ pub struct ProverConfig {
     pub cache: PathBuf,
     /// Whether this node proves its batches. If not, it waits for a prover to fetch them. It verifies every proof in both cases.
     pub local: bool,
+    /// Bytes that the prover may keep between proofs: see [`Prover::with_memory`].
+    pub memory: u64,
 }
 
 /// What the node is doing.
@@ -132,12 +134,14 @@ impl Proving {
 
     async fn keys(&self) -> Result<Keys, ProvingError> {
         let load = || async {
-            let (cache, version, local) = (self.config.cache.clone(), self.version, self.config.local);
+            let ProverConfig { cache, local, memory } = self.config.clone();
+            let version = self.version;
             let activity = self.activity.clone();
             let loaded = tokio::task::spawn_blocking(move || {
                 let prover = Prover::load_or_generate(&cache, version, |stage| {
                     activity.send_replace(Activity::Keys { stage: stage.to_string() });
                 })?;
+                let prover = prover.with_memory(memory);
                 let verifier = Arc::new(prover.verifier());
                 Ok::<_, ProverError>(Keys { prover: local.then(|| Arc::new(prover)), verifier })
             });

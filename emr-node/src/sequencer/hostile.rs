@@ -44,9 +44,11 @@ use crate::{
         open::{BATCH_SECONDS, OpenOperations},
         pointers::CheckedPointer,
     },
+    storage::Space,
 };
 
 mod admission;
+mod emergencies;
 mod lost_directories;
 mod panicked;
 mod places;
@@ -111,6 +113,7 @@ fn world(hostile: u64) -> Test<World> {
         open: OpenOperations::new(&version),
         outstanding: None,
         history: Arc::default(),
+        rekeyed: Default::default(),
         pointers: Default::default(),
         hospital: None,
     };
@@ -119,8 +122,9 @@ fn world(hostile: u64) -> Test<World> {
     let clock = Clock::new(true);
     let quotas = crate::storage::quota::Quotas::DEFAULT;
     let parts = EngineParts { mempool, blockstore, clock, instance, version, signer, state, quotas };
-    let engine = Arc::new(Engine::new(parts));
-    Ok(World { engine, domain, time, _folder: folder })
+    let mut engine = Engine::new(parts);
+    engine.space = Space::plenty();
+    Ok(World { engine: Arc::new(engine), domain, time, _folder: folder })
 }
 
 fn sign(domain: Domain, time: UnixTime, signer: u64, patient: u64, salt: u64, action: Action) -> Test<SignedOperation> {

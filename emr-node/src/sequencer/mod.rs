@@ -12,5 +12,5 @@ mod take;
 mod walks;
 
 pub(crate) use replacements::Replacements;
-pub(crate) use seal::SealError;
+pub(crate) use seal::{BEFORE_NOW, SealError};
 pub(crate) use walks::Walks;

@@ -4,8 +4,8 @@
 use emr_api::{OperationStatus, receipt::SETTLE_WITHIN};
 use emr_core::{AccountIndex, GrantSlot};
 use emr_rollup::{
-    operation::{Action, Blocks, Operation, Revoke, SignedOperation},
-    state::ledger::Ledger,
+    operation::{Blocks, Operation, SignedOperation},
+    state::{leaf::Target, ledger::Ledger},
 };
 
 use super::promise::MARGIN;
@@ -50,9 +50,8 @@ pub(crate) enum Place {
 /// # Errors
 /// [`RequestError`]; the caller may try again when batches are settled.
 pub(crate) fn find(state: &NodeState, operation: &Operation) -> Result<Place, RequestError> {
-    if let Action::Revoke(revoke) = operation.action
-        && operation.signer == operation.patient
-        && let Some(place) = of_revoke(state, operation, &revoke)
+    if let Some(ended) = ended(operation)
+        && let Some(place) = of_revoke(state, operation, ended)
     {
         return Ok(place);
     }
@@ -67,14 +66,33 @@ pub(crate) fn find(state: &NodeState, operation: &Operation) -> Result<Place, Re
     }
 }
 
+/// A grant that an operation ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Ended {
+    slot: GrantSlot,
+    /// The highest version that ends.
+    version: u64,
+}
+
+/// The grant that a patient ends on their own account. `None` for operations of others: what they sign takes no reserved place and replaces no
+/// operation of the patient.
+fn ended(operation: &Operation) -> Option<Ended> {
+    let own = operation.signer == operation.patient;
+    match operation.action.target() {
+        Target::Grant(slot) if own && operation.action.rule().ends_rights => {
+            Some(Ended { slot, version: operation.action.expected() })
+        }
+        Target::Grant(_) | Target::Record(_) => None,
+    }
+}
+
 /// The place of a patient's Revoke on their own account, other than an ordinary one.
 ///
 /// One place is reserved for each slot that holds a grant, settled or pending. A slot without a grant has no reserved
 /// place: otherwise any account could take a thousand places.
-fn of_revoke(state: &NodeState, operation: &Operation, revoke: &Revoke) -> Option<Place> {
+fn of_revoke(state: &NodeState, operation: &Operation, revoke: Ended) -> Option<Place> {
     let open_revoke = state.open.on_patient(operation.patient).rev().find(|(_, open)| {
-        open.reserved.is_some()
-            && matches!(open.signed.operation.action, Action::Revoke(same) if same.slot == revoke.slot)
+        open.reserved.is_some() && ended(&open.signed.operation).is_some_and(|same| same.slot == revoke.slot)
     });
     // A grant that came after the open Revoke has a reserved place for its own Revoke.
     if holds_grant(&state.soft, operation.patient, revoke.slot)
@@ -96,11 +114,11 @@ fn may_replace(
     sequence: Sequence,
     older: &Acknowledged,
     operation: &Operation,
-    revoke: &Revoke,
+    revoke: Ended,
 ) -> bool {
-    let Action::Revoke(least) = older.signed.operation.action else { return false };
+    let Some(least) = ended(&older.signed.operation) else { return false };
     let on_patient = || state.open.on_patient(operation.patient);
-    let is_enough = revoke.expected >= least.expected && operation.valid_until >= older.signed.operation.valid_until;
+    let is_enough = revoke.version >= least.version && operation.valid_until >= older.signed.operation.valid_until;
     let is_built_on = on_patient().any(|(later, open)| later > sequence && builds_on_directory(&open.signed));
     let is_cheap = on_patient().take(MAX_REPEATED + 1).count() <= MAX_REPEATED && older.replaced < MAX_REPLACED;
     let waits = older.status == OperationStatus::Pending && state.settled.patient(operation.patient).is_some();

@@ -21,6 +21,8 @@ use crate::{
 const MAX_BATCH_AGE: u64 = 3600;
 /// How much of this age is reserved for proving and settling. Seconds.
 const PROVING_MARGIN: u64 = 1800;
+/// How far a batch's time may lie before the moment of its sealing. Seconds.
+pub(crate) const BEFORE_NOW: u64 = MAX_BATCH_AGE - PROVING_MARGIN;
 
 /// Why a batch could not be sealed, or not be made again.
 #[derive(Debug, thiserror::Error)]
@@ -175,7 +177,7 @@ fn plan(state: &NodeState, now: UnixTime) -> Plan {
 /// The batch's time. It is now, or earlier if a waiting operation has expired since its acknowledgement. It is never before the time of the
 /// last batch, and never so early that L1 would refuse the proved batch.
 fn batch_time(state: &NodeState, waiting: BatchOrder<'_>, now: UnixTime) -> UnixTime {
-    let earliest = UnixTime::new(now.get().saturating_sub(MAX_BATCH_AGE - PROVING_MARGIN)).unwrap_or(UnixTime::ZERO);
+    let earliest = UnixTime::new(now.get().saturating_sub(BEFORE_NOW)).unwrap_or(UnixTime::ZERO);
     let earliest = earliest.max(state.last_time);
     let latest = waiting
         .take(state.settled.trees().version().max_l2)

@@ -17,7 +17,9 @@ use crate::{
     mempool::{Acknowledged, Principal, Sequence},
     request_error::RequestError,
     state::NodeState,
+    state::emergency::refusal,
     state::pointers::{self, CheckedPointer},
+    storage::Space,
 };
 
 /// How many times a submission is tried if the key directory changes during the checks.
@@ -65,6 +67,10 @@ impl Engine {
         principal: Principal,
         submission: Submission,
     ) -> Result<Receipt, RequestError> {
+        // A Revoke without a new directory needs no room, so it does not wait for the disks.
+        if submission.directory.is_some() || !submission.signed.operation.action.rule().ends_rights {
+            Space::ask(self).await;
+        }
         // Cheap checks first: no block is read for an operation that breaks a rule.
         let Admission { directory: directory_in_force, place, .. } = self.admit(&submission, None)?;
         if let Place::InsteadOf(older) = place {
@@ -109,14 +115,18 @@ impl Engine {
             return Err(RequestError::unavailable(format!("this node takes only Revokes at present: {reason}")));
         }
         if place == Place::Ordinary {
-            self.quotas.check_space(&self.mempool)?;
+            self.quotas.check_space(&self.space.free(), state.soft.patient_count())?;
         }
         let checked = match place {
             Place::Ordinary | Place::Reserved => {
                 let now = self.clock.now();
                 let earlier = earlier
                     .filter(|earlier| *earlier.signed() == submission.signed && earlier.is_current(&state.soft, now));
-                Some(earlier.map_or_else(|| state.soft.check(&submission.signed, now), Ok)?)
+                let check = || state.soft.check(&submission.signed, now).map_err(|why| refusal(operation, why.into()));
+                let checked = earlier.map_or_else(check, Ok)?;
+                // Only now is the signature checked: others must not learn which slots hold emergency grants.
+                state.check_emergency(operation, now)?;
+                Some(checked)
             }
             // The rest is checked on the state without the older Revoke. It takes time to build that state, so a forgery is refused first.
             Place::InsteadOf(_) => {
@@ -137,7 +147,7 @@ impl Engine {
     /// Whether an operation executes on the state without the older one. This does not run as the writer: it takes long, and a signer can repeat
     /// a failing try at no cost.
     async fn try_replacement(self: &Arc<Self>, older: Sequence, signed: SignedOperation) -> Result<(), RequestError> {
-        let _turn = self.replacements.turn().await?;
+        let _permit = self.replacements.permit().await?;
         let engine = Arc::clone(self);
         let now = self.clock.now();
         let tried = tokio::task::spawn_blocking(move || engine.without(older).soft.check(&signed, now).map(drop));
@@ -167,7 +177,7 @@ impl Engine {
             let state = self.state();
             let patient = state
                 .principal(operation.patient)
-                .filter(|patient| state.is_current(&signer) && pointer.is_on(patient));
+                .filter(|patient| state.is_current(&signer) && pointer.is_on(patient, &state));
             patient
                 .ok_or_else(|| RequestError::unavailable("L1 was reorganised just now: hand the operation in again"))?
         };

@@ -1,4 +1,4 @@
-//! Turns for walks: a walk reads all blocks of a record, which may be gigabytes.
+//! Permits for walks: a walk reads all blocks of a record, which may be gigabytes.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use emr_core::AccountIndex;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::{
-    http::limits::{Place, Places, Turn, Turns},
+    http::limits::{KeyLock, KeyLocks, Permit, Permits},
     request_error::RequestError,
 };
 
@@ -14,59 +14,59 @@ use crate::{
 const AT_ONCE: usize = 4;
 /// How many walks of one signer wait or run.
 const IN_LINE: usize = 8;
-/// How long a request waits for its turn.
+/// How long a request waits for its permit.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// When to try again after that time, or if too many requests are in line.
 const LATER: Duration = Duration::from_secs(5);
 
-/// Decides which requests may walk. Only one walk of a signer runs at a time, so that no signer takes all the places.
+/// Decides which requests may walk. Only one walk of a signer runs at a time, so that no signer takes all permits.
 /// The number of waiting requests of a signer and their waiting time are limited.
 #[derive(Debug)]
 pub(crate) struct Walks {
-    places: Semaphore,
-    in_line: Places<AccountIndex>,
-    signers: Turns<AccountIndex>,
+    at_once: Semaphore,
+    in_line: Permits<AccountIndex>,
+    signers: KeyLocks<AccountIndex>,
     patience: Duration,
 }
 
-/// A turn, until it is dropped.
+/// The permit for a walk, until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Walk<'a> {
-    _signer: Turn,
-    _place: SemaphorePermit<'a>,
-    _in_line: Place<AccountIndex>,
+    _signer: KeyLock,
+    _permit: SemaphorePermit<'a>,
+    _in_line: Permit<AccountIndex>,
 }
 
 impl Walks {
     pub(crate) fn new() -> Self {
         Self {
-            places: Semaphore::new(AT_ONCE),
-            in_line: Places::new(IN_LINE),
-            signers: Turns::default(),
+            at_once: Semaphore::new(AT_ONCE),
+            in_line: Permits::new(IN_LINE),
+            signers: KeyLocks::default(),
             patience: PATIENCE,
         }
     }
 
-    /// Waits for a turn.
+    /// Waits for a permit.
     ///
     /// # Errors
-    /// `too-many` if the signer has too many requests in line. `unavailable` if the turn does not come in time, or the
+    /// `too-many` if the signer has too many requests in line. `unavailable` if the permit does not come in time, or the
     /// node is stopping.
-    pub(crate) async fn turn(&self, signer: AccountIndex) -> Result<Walk<'_>, RequestError> {
+    pub(crate) async fn permit(&self, signer: AccountIndex) -> Result<Walk<'_>, RequestError> {
         let in_line = self.in_line.take(signer).ok_or_else(|| {
             RequestError::too_many(
                 "this account has many records in line to be checked: hand in the next one later",
                 LATER,
             )
         })?;
-        let turn = async {
-            let signer = self.signers.take(signer).await;
-            let place = self.places.acquire().await.map_err(|_| RequestError::unavailable("the node is stopping"))?;
-            Ok(Walk { _signer: signer, _place: place, _in_line: in_line })
+        let permit = async {
+            let signer = self.signers.lock(signer).await;
+            let permit = self.at_once.acquire().await.map_err(|_| RequestError::unavailable("the node is stopping"))?;
+            Ok(Walk { _signer: signer, _permit: permit, _in_line: in_line })
         };
         let late =
             |_| RequestError::busy("many records are in line to be checked: hand this one in again later", LATER);
-        tokio::time::timeout(self.patience, turn).await.map_err(late)?
+        tokio::time::timeout(self.patience, permit).await.map_err(late)?
     }
 }
 
@@ -83,14 +83,15 @@ mod tests {
     async fn a_line_is_bounded_and_the_signers_own() -> Result<(), Box<dyn std::error::Error>> {
         let walks = Arc::new(Walks { patience: Duration::from_millis(500), ..Walks::new() });
         let (hostile, honest) = (AccountIndex::new(1)?, AccountIndex::new(2)?);
-        let reading = walks.turn(hostile).await?;
+        let reading = walks.permit(hostile).await?;
         let mut waiting = Vec::new();
         for _ in 0..5000 {
             let walks = Arc::clone(&walks);
-            waiting.push(tokio::spawn(async move { walks.turn(hostile).await.map(drop).map_err(|error| error.kind) }));
+            waiting
+                .push(tokio::spawn(async move { walks.permit(hostile).await.map(drop).map_err(|error| error.kind) }));
         }
         tokio::task::yield_now().await;
-        drop(walks.turn(honest).await?);
+        drop(walks.permit(honest).await?);
         let mut kinds = [0, 0];
         for task in waiting {
             match task.await? {
@@ -102,7 +103,7 @@ mod tests {
         }
         assert_eq!(kinds, [5000 - (IN_LINE - 1), IN_LINE - 1]);
         drop(reading);
-        assert!(walks.turn(hostile).await.is_ok());
+        assert!(walks.permit(hostile).await.is_ok());
         Ok(())
     }
 }

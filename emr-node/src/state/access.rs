@@ -1,13 +1,14 @@
 //! Who may read what: deny early, allow late.
 //!
-//! A patient can always read their own records. Another reader needs a grant with READ or EMERGENCY that covers the
-//! record's class. The grant names the reader or the reader's organisation. It must be live in the settled state *and*
+//! A patient can always read their own records. Another reader needs a grant with READ that covers the record's class.
+//! An emergency grant opens nothing (see [`super::emergency`]). The grant names the reader or the reader's organisation. It must be live in the settled state *and*
 //! in the soft state. The reader also needs an open session for the class. So a Revoke ends access at the moment of its
 //! acknowledgement, and a grant gives access only once it is in force on L1.
 
 use emr_core::{AccountIndex, AccountStatus, Class, GrantSlot, RecordStatus, Rights, UnixTime};
 use emr_rollup::state::{leaf::GrantLeaf, ledger::Ledger};
 
+use super::emergency::{OPENS_NOTHING, is_emergency};
 use crate::{
     mempool::BlockReference,
     request_error::{RequestError, RequestErrorKind},
@@ -16,7 +17,7 @@ use crate::{
 
 impl NodeState {
     /// The grants of a patient that are live for an account in the soft state, by slot, without what signed operations
-    /// have taken away.
+    /// have taken away. Emergency grants are not among them.
     pub(crate) fn live_grants(
         &self,
         patient: AccountIndex,
@@ -28,6 +29,7 @@ impl NodeState {
         let grants = self.soft.patient(patient).filter(|_| identity.is_some()).into_iter();
         grants
             .flat_map(|leaves| &leaves.grants)
+            .filter(|(_, grant)| !is_emergency(grant))
             .filter_map(move |(slot, grant)| Some((*slot, self.history.left_of(patient, *slot, grant)?)))
             .filter(move |(_, grant)| grant.is_live_for(account, org, now))
     }
@@ -152,6 +154,9 @@ impl NodeState {
         if account == patient || self.live_grants(patient, account, now).next().is_some() {
             return Ok(());
         }
+        if self.emergency_of(account, patient, None, now).is_some() {
+            return Err(RequestError::forbidden(OPENS_NOTHING));
+        }
         if self.is_acquainted(account, patient) {
             return Err(RequestError::new(
                 RequestErrorKind::Revoked,
@@ -164,5 +169,5 @@ impl NodeState {
 
 /// Whether a grant allows reading a class.
 fn opens(grant: &GrantLeaf, class: Class) -> bool {
-    grant.scope.contains(class) && (grant.rights.contains(Rights::READ) || grant.rights.contains(Rights::EMERGENCY))
+    grant.scope.contains(class) && grant.rights.contains(Rights::READ)
 }

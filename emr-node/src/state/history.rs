@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use emr_core::{AccountIndex, Class, ClassMask, GrantSlot, Rights, UnixTime, Version};
 use emr_rollup::{
-    operation::{Authority, TakenAway},
+    operation::{Action, Authority, TakenAway},
     state::{
         leaf::{GrantLeaf, Target},
         ledger::Ledger,
@@ -34,6 +34,24 @@ pub(crate) struct AccessSession {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct History {
     patients: RedBlackTreeMapSync<AccountIndex, Arc<PatientHistory>>,
+    /// By doctor: their emergency grants of the last day.
+    emergencies: RedBlackTreeMapSync<AccountIndex, Arc<BTreeMap<Sequence, Emergency>>>,
+}
+
+/// An acknowledged BreakGlass. It counts for a day, whatever becomes of it.
+#[derive(Clone, Copy, Debug)]
+struct Emergency {
+    patient: AccountIndex,
+    acknowledged: UnixTime,
+}
+
+impl Emergency {
+    /// How long it counts. Seconds.
+    const COUNTS: u64 = 24 * 3600;
+
+    fn counts(&self, now: UnixTime) -> bool {
+        now <= self.acknowledged.saturating_add(Self::COUNTS)
+    }
 }
 
 /// What the operations on one patient mean for access.
@@ -60,6 +78,15 @@ impl History {
         let operation = &acknowledged.signed.operation;
         let action = &operation.action;
         self.deny(acknowledged);
+        if matches!(action, Action::BreakGlass(_)) {
+            let emergency = Emergency { patient: operation.patient, acknowledged: acknowledged.acknowledged };
+            super::change(&mut self.emergencies, operation.signer, |emergencies| {
+                emergencies.retain(|_, known| known.counts(emergency.acknowledged));
+                emergencies.insert(sequence, emergency);
+            });
+            // The patient granted nothing.
+            return;
+        }
         if let Ok(Some((_, leaf))) = action.signed_grant()
             && let Some(grantee) = leaf.grantee
         {
@@ -143,6 +170,12 @@ impl History {
             left.not_after = left.not_after.min(limit.not_after);
         }
         Some(left)
+    }
+
+    /// The patients of the emergency grants that a doctor opened within the last day.
+    pub(crate) fn emergencies_of(&self, doctor: AccountIndex, now: UnixTime) -> impl Iterator<Item = AccountIndex> {
+        let emergencies = self.emergencies.get(&doctor).into_iter().flat_map(|emergencies| emergencies.values());
+        emergencies.filter(move |emergency| emergency.counts(now)).map(|emergency| emergency.patient)
     }
 
     /// Whether a patient ever granted an account the right to read a class.

@@ -1,9 +1,11 @@
 //! What the node holds in memory: the settled state, and the soft state, which includes every acknowledged operation.
 
 pub(crate) mod access;
+pub(crate) mod emergency;
 pub(crate) mod history;
 pub(crate) mod open;
 pub(crate) mod pointers;
+pub(crate) mod rekeyed;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -22,7 +24,7 @@ use rpds::RedBlackTreeMapSync;
 
 use crate::{
     mempool::{Acknowledged, BatchRecord, Pointer, Principal, Sequence},
-    state::{history::History, open::OpenOperations},
+    state::{history::History, open::OpenOperations, rekeyed::Rekeyed},
 };
 
 /// An entry of the L1 queue that no settled batch includes yet.
@@ -52,6 +54,8 @@ pub(crate) struct NodeState {
     /// The sealed batch that is not settled yet.
     pub(crate) outstanding: Option<BatchRecord>,
     pub(crate) history: Arc<History>,
+    /// What settled Rekeys replaced.
+    pub(crate) rekeyed: Rekeyed,
     pub(crate) pointers: RedBlackTreeMapSync<[u8; 32], Pointer>,
     /// The hospital's account, once it is registered.
     pub(crate) hospital: Option<AccountIndex>,

@@ -5,15 +5,16 @@ use emr_core::{Opaque, RecordSlot};
 use emr_crypto::KeyDirectory;
 use emr_ipfs::{Cid, Codec, DagLimits, walk};
 use emr_rollup::{
-    operation::{Blocks, DirectoryCommitment},
+    operation::{Action, Blocks, DirectoryCommitment},
     primitive::field::{self, Fr},
     state::leaf::RecordLeaf,
 };
 
 use crate::{
     engine::Engine,
-    mempool::{BlockReference, Pointer, Principal, Referenced},
+    mempool::{BlockReference, Charge, Pointer, Principal, Referenced},
     request_error::{RequestError, RequestErrorKind},
+    state::NodeState,
     storage::Use,
 };
 
@@ -27,9 +28,11 @@ pub(crate) struct CheckedPointer {
 }
 
 impl CheckedPointer {
-    /// Whether what was checked is part of this patient's records, or their directory, or nothing.
-    pub(crate) fn is_on(&self, patient: &Principal) -> bool {
-        self.blocks.part_of.is_none_or(|part_of| part_of.patient() == *patient)
+    /// Whether what was checked is part of this patient's records, or their directory, or nothing, and its author still owns the account.
+    pub(crate) fn is_on(&self, patient: &Principal, state: &NodeState) -> bool {
+        let Referenced { part_of, charge, .. } = &self.blocks;
+        part_of.is_none_or(|part_of| part_of.patient() == *patient)
+            && charge.author().is_none_or(|author| state.is_current(&author))
     }
 }
 
@@ -117,7 +120,7 @@ pub(crate) async fn check_epoch(
 }
 
 /// Checks what a submission points to, and pins it. Every block is read and hashed. The walk over a record's blocks has limits, and waits
-/// for a turn. An operation without a walk, above all a Revoke, does not wait for walks.
+/// for a permit. An operation without a walk, above all a Revoke, does not wait for walks.
 pub(crate) async fn check(
     submission: &Submission,
     signer: &Principal,
@@ -135,11 +138,17 @@ pub(crate) async fn check(
             if emr_core::cid::codec_of(&manifest).is_ok_and(|codec| codec != Codec::DagCbor) {
                 return Err(RequestError::refused("a record's manifest is a DAG-CBOR block"));
             }
-            let _turn = walks.turn(operation.signer).await?;
+            let _permit = walks.permit(operation.signer).await?;
             let dag = walk(blockstore.as_ref(), &manifest, &DagLimits::default()).await?;
             let part_of = BlockReference::Record { patient, slot, class: leaf.class };
             let used = in_use.take(&dag.cids).await;
-            let blocks = Referenced { part_of: Some(part_of), cids: dag.cids };
+            let author = engine.state().principal(leaf.author);
+            let author = author.ok_or_else(|| RequestError::refused("the record's author has no account"))?;
+            let charge = match operation.action {
+                Action::Rekey(_) => Charge::Rekeyed { author, revision: leaf.revision },
+                _ => Charge::Author(author),
+            };
+            let blocks = Referenced { part_of: Some(part_of), charge, cids: dag.cids };
             check_blocks(signer, &blocks, engine)?;
             // Reads every block again. It fails if a block was removed after the walk.
             blockstore.pin(&manifest).await?;
@@ -153,7 +162,7 @@ pub(crate) async fn check(
                 return Err(RequestError::refused("the block that `directory` names is not a key directory"));
             }
             let part_of = BlockReference::Directory { patient };
-            let blocks = Referenced { part_of: Some(part_of), cids: vec![cid] };
+            let blocks = Referenced { part_of: Some(part_of), charge: Charge::Nobody, cids: vec![cid] };
             check_blocks(signer, &blocks, engine)?;
             blockstore.pin(&cid).await?;
             let commitment = DirectoryCommitment::of(&cid).to_bytes();
@@ -162,7 +171,7 @@ pub(crate) async fn check(
     }
 }
 
-/// Checks that an operation of this signer may hold these blocks, and that there is room for them. Key directories always have room.
+/// Checks that an operation of this signer may hold these blocks, and that there is room for them.
 ///
 /// For each block, one of two things must be true. Either the signer uploaded it, or it already belongs there: for a record, to a record of
 /// this patient, of the same class unless the patient signs; for a directory, to this patient's directories. Otherwise somebody who knows
@@ -184,7 +193,11 @@ pub(crate) fn check_blocks(signer: &Principal, blocks: &Referenced, engine: &Eng
         }
     }
     match part_of {
-        BlockReference::Record { .. } => engine.quotas.check_room(mempool, signer, &part_of.patient(), &blocks.cids),
-        BlockReference::Directory { .. } => Ok(()),
+        BlockReference::Record { .. } => engine.quotas.check_room(mempool, signer, &part_of.patient(), blocks),
+        BlockReference::Directory { patient } => {
+            let room = engine.quotas.directory_room(&engine.space.free(), engine.state().soft.patient_count());
+            let mut each = blocks.cids.iter();
+            each.try_for_each(|cid| engine.quotas.check_directory(mempool, signer, &patient, cid, &room))
+        }
     }
 }

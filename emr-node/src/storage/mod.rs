@@ -3,6 +3,7 @@
 mod in_use;
 mod notes;
 pub(crate) mod quota;
+mod space;
 pub(crate) mod staging;
 mod sweep;
 mod sweep_time;
@@ -11,4 +12,5 @@ mod tests;
 
 pub(crate) use in_use::{InUse, Use};
 pub(crate) use notes::Notes;
+pub(crate) use space::Space;
 pub(crate) use sweep::run;

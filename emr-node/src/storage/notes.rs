@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::{Mutex as Turns, oneshot};
+use tokio::sync::{Mutex as WriteLock, oneshot};
 
 use crate::{
     engine::Engine,
@@ -17,7 +17,7 @@ type Answer = Result<Noted, RequestError>;
 #[derive(Debug, Default)]
 pub(crate) struct Notes {
     waiting: Mutex<Vec<(Upload, oneshot::Sender<Answer>)>>,
-    turn: Arc<Turns<()>>,
+    writing: Arc<WriteLock<()>>,
 }
 
 impl Notes {
@@ -34,14 +34,14 @@ impl Notes {
         let notes = &engine.notes;
         let (answer, mut answered) = oneshot::channel();
         notes.waiting.lock().unwrap_or_else(PoisonError::into_inner).push((upload, answer));
-        let turn = Arc::clone(&notes.turn).lock_owned().await;
+        let writing = Arc::clone(&notes.writing).lock_owned().await;
         if let Ok(done) = answered.try_recv() {
             // Another request wrote this note together with its own.
             return done;
         }
         let handed = Arc::clone(engine);
         let written = tokio::task::spawn_blocking(move || {
-            let _turn = turn;
+            let _writing = writing;
             let (uploads, answers): (Vec<_>, Vec<_>) = handed.notes.waiting().into_iter().unzip();
             let noted = handed.mempool.note_uploads(&uploads).map_err(RequestError::from);
             for (position, answer) in answers.into_iter().enumerate() {

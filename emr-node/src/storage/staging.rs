@@ -7,7 +7,8 @@ use emr_ipfs::Cid;
 
 use super::{
     notes::Notes,
-    quota::{is_directory, written},
+    quota::{is_directory, no_directory_room, written},
+    space::Space,
 };
 use crate::{
     engine::Engine,
@@ -40,12 +41,18 @@ pub(crate) async fn note(engine: &Arc<Engine>, block: NewBlock<'_>) -> Result<()
     // Only patients publish directories. From anyone else it is a block like others.
     let role = engine.state().soft.identity(uploader.account).map(|identity| identity.role);
     let is_directory = role == Some(Role::Patient) && is_directory(codec, bytes);
+    Space::ask(engine).await;
+    let (free, patients) = (engine.space.free(), engine.state().soft.patient_count());
     if !is_directory {
-        quotas.check_space(&engine.mempool)?;
+        quotas.check_space(&free, patients)?;
     }
-    let staging = quotas.staging(&engine.mempool)?;
+    let staging = quotas.staging(&free, patients);
     match Notes::note(engine, Upload { cid, uploader, size, at, is_directory, staging }).await? {
-        Noted::Yes => Ok(()),
+        Noted::Yes => {
+            engine.space.take(size);
+            Ok(())
+        }
+        Noted::NoDirectoryRoom => Err(no_directory_room(uploader.account)),
         Noted::TooMuch => Err(RequestError::new(
             RequestErrorKind::TooLarge,
             format!(

@@ -1,7 +1,7 @@
 //! Removes blocks that nothing needs any more. It works in small steps, begins again after every start, and never
 //! removes a block that is in use.
 //!
-//! A turn has three steps, each bounded. First, notes of uploads lapse. Then, operations let go of blocks that nothing
+//! A round has three steps, each bounded. First, notes of uploads lapse. Then, operations let go of blocks that nothing
 //! needs. Last, doomed blocks are unpinned and removed. The first two steps run as the only writer, so the state cannot
 //! change during a step. The third step runs at the same time as requests. [`InUse`](super::InUse) prevents it from
 //! removing a block that a request uses.
@@ -19,9 +19,12 @@ use std::{
 use emr_api::OperationStatus;
 use emr_core::{AccountIndex, RecordStatus, UnixTime};
 use emr_ipfs::{Cid, StoreError};
-use emr_rollup::operation::DirectoryCommitment;
+use emr_rollup::operation::{Action, Blocks, DirectoryCommitment};
 
-use super::sweep_time::{AHEAD, SweepTime};
+use super::{
+    space::Space,
+    sweep_time::{AHEAD, SweepTime},
+};
 use crate::{
     engine::Engine,
     mempool::{BlockReference, Holding, MempoolError, Released, Sequence},
@@ -29,31 +32,29 @@ use crate::{
     state::NodeState,
 };
 
-/// How long an upload, a deleted record or a superseded key directory stays when nothing refers to it. Longer than the
-/// age of any state of L1 that can come back. Seconds.
+/// How long an upload, a deleted record, ciphertext that a Rekey replaced, or a superseded key directory stays when nothing
+/// refers to it. Longer than the age of any state of L1 that can come back. Seconds.
 pub(crate) const GRACE: u64 = 24 * 3600;
 /// How long an upload that nothing refers to stays while the disk is nearly full. Longer than a client needs from the
 /// first block of a record to its submission. Seconds.
 const GRACE_IF_FULL: u64 = 3600;
-/// How long the blocks of a returned operation stay: its author may sign it again. Seconds.
+/// How long the blocks of a returned record stay: its author may sign it again. Seconds.
 pub(crate) const RETURNED: u64 = 30 * GRACE;
-/// A key directory that nothing needs is removed at once if operations hold this many later directories of the patient.
-pub(crate) const DIRECTORIES: u8 = 5;
 
-/// At most this many notes lapse in a turn.
+/// At most this many notes lapse in a round.
 const NOTES: usize = 256;
-/// At most this many holdings are checked in a turn.
+/// At most this many holdings are checked in a round.
 const HOLDINGS: usize = 256;
-/// At most this many holdings are released in a turn. Each release is a write with an fsync.
+/// At most this many holdings are released in a round. Each release is a write with an fsync.
 const RELEASES: usize = 8;
-/// At most this many blocks of a holding are released in a turn.
+/// At most this many blocks of a holding are released in a round.
 const RELEASED_BLOCKS: usize = 1024;
-/// At most this many blocks are removed in a turn.
+/// At most this many blocks are removed in a round.
 const REMOVALS: usize = 64;
 
-/// Pause between two turns while there is more to do.
+/// Pause between two rounds while there is more to do.
 const BUSY: Duration = Duration::from_secs(1);
-/// Pause between two turns otherwise.
+/// Pause between two rounds otherwise.
 const IDLE: Duration = Duration::from_secs(60);
 
 /// How far the sweep got. A new process starts from the beginning.
@@ -81,7 +82,7 @@ pub(crate) async fn run(engine: Arc<Engine>) {
     let mut time = SweepTime::new(engine.clock.now(), Instant::now());
     loop {
         let now = time.at(engine.clock.now(), Instant::now());
-        let pause = match sweep.turn(&engine, now).await {
+        let pause = match sweep.round(&engine, now).await {
             Ok(true) => BUSY,
             Ok(false) => IDLE,
             Err(error) => {
@@ -94,12 +95,14 @@ pub(crate) async fn run(engine: Arc<Engine>) {
 }
 
 impl Sweep {
-    /// Runs one turn. Returns whether there is more to do at once.
+    /// Runs one round. Returns whether there is more to do at once.
     ///
     /// # Errors
-    /// [`RequestError`] if a disk or the block store fails. The next turn continues.
-    pub(crate) async fn turn(&mut self, engine: &Arc<Engine>, now: UnixTime) -> Result<bool, RequestError> {
-        let is_full = engine.quotas.check_space(&engine.mempool).is_err();
+    /// [`RequestError`] if a disk or the block store fails. The next round continues.
+    pub(crate) async fn round(&mut self, engine: &Arc<Engine>, now: UnixTime) -> Result<bool, RequestError> {
+        Space::ask(engine).await;
+        let patients = engine.state().soft.patient_count();
+        let is_full = engine.quotas.check_space(&engine.space.free(), patients).is_err();
         let grace = if is_full { GRACE_IF_FULL } else { GRACE };
         let before = UnixTime::new(now.get().saturating_sub(grace)).unwrap_or(UnixTime::ZERO);
         let ahead = now.saturating_add(AHEAD);
@@ -164,10 +167,8 @@ impl Engine {
                 }
                 continue;
             };
-            let is_directory = matches!(holding.part_of, BlockReference::Directory { .. });
-            let too_many = is_directory && holding.later_directories >= DIRECTORIES;
             let over = holding.unneeded_since.is_some_and(|since| now >= since.saturating_add(seconds));
-            if !over && !too_many {
+            if !over {
                 if holding.unneeded_since.is_none_or(|since| since > now.saturating_add(AHEAD)) {
                     marks.push((sequence, Some(now)));
                 }
@@ -191,21 +192,27 @@ impl Engine {
         if state.open.contains(holding.sequence) {
             return Ok(Need::Needed);
         }
-        let is_settled = match self.mempool.status(holding.sequence)? {
-            Some(OperationStatus::Settled { .. }) => true,
-            Some(OperationStatus::Returned { .. } | OperationStatus::Replaced { .. }) => false,
+        let Some(known) = self.mempool.acknowledged(holding.sequence)? else { return Ok(Need::Needed) };
+        let action = &known.signed.operation.action;
+        let is_settled = match known.status {
+            OperationStatus::Settled { .. } => true,
+            OperationStatus::Returned { .. } | OperationStatus::Replaced { .. } => false,
             // Its patient's account no longer belongs to the same principal.
-            Some(OperationStatus::Pending) if !state.is_current(&holding.part_of.patient()) => {
+            OperationStatus::Pending if !state.is_current(&holding.part_of.patient()) => {
                 return Ok(Need::Unneeded { seconds: RETURNED });
             }
             // The node does not know what becomes of it: in doubt, nothing is removed.
-            Some(OperationStatus::Pending | OperationStatus::Sealed { .. }) | None => return Ok(Need::Needed),
+            OperationStatus::Pending | OperationStatus::Sealed { .. } => return Ok(Need::Needed),
         };
         let patient = holding.part_of.patient().account;
         let is_needed = match holding.part_of {
             BlockReference::Record { slot, .. } => {
                 let leaf = state.settled.patient(patient).and_then(|leaves| leaves.records.get(&slot));
-                is_settled && leaf.is_none_or(|leaf| leaf.status != RecordStatus::Tombstone)
+                let is_replaced = match action.blocks() {
+                    Blocks::Record { slot, leaf } => state.rekeyed.has_replaced(patient, slot, &leaf),
+                    Blocks::None | Blocks::Directory { .. } => false,
+                };
+                is_settled && !is_replaced && leaf.is_none_or(|leaf| leaf.status != RecordStatus::Tombstone)
             }
             BlockReference::Directory { .. } => match self.mempool.first_held(holding.sequence)? {
                 Some(cid) => {
@@ -220,9 +227,13 @@ impl Engine {
                 None => false,
             },
         };
-        Ok(match (is_needed, is_settled) {
+        // Only a record is signed again after it was returned. A key directory is always made again, from the one in force.
+        let is_directory = matches!(holding.part_of, BlockReference::Directory { .. });
+        Ok(match (is_needed, is_settled || is_directory) {
             (true, _) => Need::Needed,
             (false, true) => Need::Unneeded { seconds: GRACE },
+            // The patient's client makes another one from the record. It does not sign this one again.
+            (false, false) if matches!(action, Action::Rekey(_)) => Need::Unneeded { seconds: GRACE },
             (false, false) => Need::Unneeded { seconds: RETURNED },
         })
     }

@@ -4,7 +4,9 @@
 mod clock;
 mod fuse;
 mod histories;
+mod rekeyed;
 mod reorganised;
+mod room;
 mod scene;
 mod shares;
 mod staging;

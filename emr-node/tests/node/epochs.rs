@@ -36,7 +36,16 @@ async fn a_record_under_an_epoch_that_is_over_is_stale() -> Outcome {
     for (epoch, expected) in [(None, "malformed"), (later, "stale")] {
         assert_eq!(code(doctor.submit(&Submission { epoch, ..lab.clone() }).await), expected);
     }
-    doctor.submit(&Submission { epoch: Some(current), ..lab }).await?;
+    let lab = Submission { epoch: Some(current), ..lab };
+    doctor.submit(&lab).await?;
+    // So must a Rekey's, which only the patient signs, with blocks that they uploaded.
+    let again = patient.upload(&[b"lab again"]).await?;
+    let old = patient.rekey(&lab, &again, first_epoch(Class::Laboratory))?;
+    assert_eq!(code(patient.submit(&old).await), "stale");
+    for (signer, manifest) in [(doctor, &again), (patient, &doctor.upload(&[b"not the patient's"]).await?)] {
+        assert_eq!(code(signer.submit(&signer.rekey(&lab, manifest, current)?).await), "refused");
+    }
+    patient.submit(&patient.rekey(&lab, &again, current)?).await?;
     // The other class has no new epoch.
     let imaging = doctor.put_record(accounts.patient, 1, Class::Imaging, &doctor.upload(&[b"imaging"]).await?);
     doctor.submit(&imaging).await?;

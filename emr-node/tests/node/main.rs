@@ -3,6 +3,7 @@
 mod access;
 mod crash;
 mod dishonest_l1;
+mod emergency;
 mod epochs;
 mod flood;
 mod forged_invitations;

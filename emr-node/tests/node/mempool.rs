@@ -47,12 +47,12 @@ pub(crate) fn operation(number: u64) -> Outcome<SignedOperation> {
     Ok(operation.sign(domain(), &SigningKey::from_seed(&[1; 32]), None))
 }
 
-fn acknowledge(mempool: &Mempool, number: u64) -> Outcome<Result<u64, MempoolError>> {
-    let signed = operation(number)?;
+/// The same operation as the file keeps it.
+pub(crate) fn acknowledged(number: u64) -> Outcome<Acknowledged> {
     let time = UnixTime::new(1_800_000_000)?;
     let principal = Principal { account: 1.try_into()?, identity: [1; 32] };
-    let kept = Acknowledged {
-        signed,
+    Ok(Acknowledged {
+        signed: operation(number)?,
         signer: principal,
         patient: principal,
         acknowledged: time,
@@ -60,8 +60,12 @@ fn acknowledge(mempool: &Mempool, number: u64) -> Outcome<Result<u64, MempoolErr
         reserved: None,
         replaced: 0,
         status: OperationStatus::Pending,
-    };
-    Ok(mempool.acknowledge(signed.id(domain()), &kept, None, &Referenced::default(), None))
+    })
+}
+
+fn acknowledge(mempool: &Mempool, number: u64) -> Outcome<Result<u64, MempoolError>> {
+    let kept = acknowledged(number)?;
+    Ok(mempool.acknowledge(kept.signed.id(domain()), &kept, None, &Referenced::default(), None))
 }
 
 /// Not a separate test: it runs in a child process, acknowledges operations until the disk is full, and prints their

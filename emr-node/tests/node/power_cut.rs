@@ -1,22 +1,30 @@
 //! The mempool file on a disk that loses what was not synced.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    sync::{Arc, Mutex},
+};
 
 use alloy::primitives::{Address, B256};
 use emr_api::OperationStatus;
-use emr_core::{Cid, Class, Codec, RecordSlot, UnixTime, cid::cid_of};
+use emr_core::{Cid, Class, Codec, RecordSlot, Revision, UnixTime, cid::cid_of};
 use emr_durable::crash::{ALL, Harm, Journal, Survivors, no_sync};
 use emr_node::mempool::{
-    Acknowledged, BatchRecord, BatchStage, BlockReference, DerivedChanges, InvitationUse, KeptProof, KnownProver,
-    Mempool, MempoolError, OnChain, Pointer, Principal, Referenced, Staging, Upload, Usage,
+    Acknowledged, BatchRecord, BatchStage, BlockReference, Charge, DerivedChanges, InvitationUse, KeptProof,
+    KnownProver, Mempool, MempoolError, OnChain, Pointer, Principal, Referenced, Staging, Upload, Usage,
 };
 use emr_rollup::{batch::PublicInputs, primitive::field::Fr};
 use proptest::prelude::*;
 
 use crate::{
-    mempool::{anchor, domain, operation},
+    mempool::{acknowledged, anchor, domain},
     stage::Outcome,
 };
+
+/// When an upload is repeated, and how far a wrong clock is ahead, in seconds.
+const RENEWED: u64 = 7200;
+const AHEAD: u64 = 1_000_000;
 
 /// Two folders deep, so that the test includes the folder above the node's.
 const FOLDER: &str = "data/node";
@@ -71,7 +79,31 @@ fn contents(mempool: &Mempool) -> Outcome<String> {
     let (operations, pointers, hospital) = (mempool.operations()?, mempool.pointers()?, mempool.hospital()?);
     let invitations = (mempool.inviters(time()?)?, mempool.invited(&invitation(), time()?)?);
     let provers = mempool.provers()?;
-    Ok(format!("{operations:?} {pointers:?} {hospital:?} {batches:?} {references:?} {invitations:?} {provers:?}"))
+    let blocks = block_tables(mempool)?;
+    Ok(format!(
+        "{operations:?} {pointers:?} {hospital:?} {batches:?} {references:?} {invitations:?} {provers:?} {blocks}"
+    ))
+}
+
+/// The text of what the file holds about blocks.
+fn block_tables(mempool: &Mempool) -> Outcome<String> {
+    let of = principal()?;
+    let (holdings, doomed) = (mempool.holdings(0, 100)?, mempool.doomed(None, 100)?);
+    let held: Vec<_> = holdings.iter().map(|held| mempool.first_held(held.sequence)).collect::<Result<_, _>>()?;
+    let noted: Vec<_> = (0..20).map(|number| mempool.uploaded(&block(number), &of)).collect::<Result<_, _>>()?;
+    let (used, twice) = (mempool.used(&of)?, mempool.stored_twice(&of)?);
+    let (staged, by_all) = (mempool.staged(&of)?, mempool.staged_by_all()?);
+    // The dates of the notes: those that are older than a time. Each is in use, so none lapses.
+    let mut dated = Vec::new();
+    for after in [1, RENEWED + 1, AHEAD + 1] {
+        let older = Mutex::new(Vec::new());
+        mempool.lapse(time()?.saturating_add(after), 100, |cid| {
+            older.lock().expect("no panic").push(*cid);
+            true
+        })?;
+        dated.push(older.into_inner()?);
+    }
+    Ok(format!("{holdings:?} {held:?} {doomed:?} {noted:?} {used:?} {twice:?} {staged:?} {by_all:?} {dated:?}"))
 }
 
 /// A mempool, and its contents after each call.
@@ -124,30 +156,30 @@ impl Scene {
     }
 
     fn acknowledge(&mut self, number: u64) -> Outcome {
-        let signed = operation(number)?;
-        let (acknowledged, settle_by) = (time()?, time()?);
-        let patient = principal()?;
-        let kept = Acknowledged {
-            signed,
-            signer: patient,
-            patient,
-            acknowledged,
-            settle_by,
-            reserved: None,
-            replaced: 0,
-            status: OperationStatus::Pending,
-        };
+        let (kept, patient) = (acknowledged(number)?, principal()?);
         let part_of = BlockReference::Record { patient, slot: RecordSlot::new(0)?, class: Class::Summary };
-        let blocks = Referenced { part_of: Some(part_of), cids: vec![block(number)] };
+        // Each third one counts as a Rekey of the record that the others wrote.
+        let revision = Revision::new(2)?;
+        let charge = match number % 3 {
+            2 => Charge::Rekeyed { author: patient, revision },
+            _ => Charge::Author(patient),
+        };
+        let blocks = Referenced { part_of: Some(part_of), charge, cids: vec![block(number)] };
         let pointer = ([number as u8; 32], Pointer::Directory(block(number)));
-        let room = Usage { bytes: 1 << 20, blocks: 100 };
-        let staging = Staging { each: room, all: room, directories: room, free: 1 << 30 };
-        let is_directory = number.is_multiple_of(2);
-        let upload = Upload { cid: block(number), uploader: patient, size: 8, at: acknowledged, is_directory, staging };
-        self.call("upload", |mempool| mempool.note_uploads(&[upload]).map(drop))?;
+        self.upload("upload", number, 0)?;
         self.call("acknowledge", |mempool| {
-            mempool.acknowledge(signed.id(domain()), &kept, Some(&pointer), &blocks, None).map(drop)
+            mempool.acknowledge(kept.signed.id(domain()), &kept, Some(&pointer), &blocks, None).map(drop)
         })
+    }
+
+    /// Notes an upload, this many seconds late.
+    fn upload(&mut self, operation: &'static str, number: u64, late: u64) -> Outcome {
+        let room = Usage { bytes: 1 << 20, blocks: 100 };
+        let free = Usage { bytes: 1 << 30, blocks: 1000 };
+        let staging = Staging { each: room, all: room, directories: room, free };
+        let (uploader, at, is_directory) = (principal()?, time()?.saturating_add(late), number.is_multiple_of(2));
+        let upload = Upload { cid: block(number), uploader, size: 8, at, is_directory, staging };
+        self.call(operation, |mempool| mempool.note_uploads(&[upload]).map(drop))
     }
 
     /// Checks that the file opens, and that its contents are those after the last call that returned, or after the call
@@ -198,6 +230,13 @@ fn life() -> Outcome<Scene> {
     let record = batch(1, &[0, 1], BatchStage::Settled(on_chain))?;
     let changes = settled(record);
     scene.call("settle", |mempool| mempool.apply_derived(&changes))?;
+    // The Rekey does not store anything twice any more.
+    let twice = |scene: &Scene| -> Outcome<BTreeMap<Principal, Usage>> {
+        Ok(scene.mempool.as_ref().ok_or("closed")?.stored_twice(&hospital)?)
+    };
+    assert_eq!(twice(&scene)?.len(), 1);
+    scene.call("release", |mempool| mempool.release(0, 100).map(drop))?;
+    assert!(twice(&scene)?.is_empty());
     let statuses = [0, 1].map(|sequence| (sequence, OperationStatus::Pending)).into();
     let changes = DerivedChanges { remove_after: Some(0), statuses, ..DerivedChanges::default() };
     scene.call("rewind", |mempool| mempool.apply_derived(&changes))?;
@@ -209,7 +248,23 @@ fn life() -> Outcome<Scene> {
     let prover = KnownProver { digest: [4; 32], added: now };
     scene.call("add-prover", |mempool| mempool.add_prover("a", &prover).map(drop))?;
     scene.call("remove-prover", |mempool| mempool.remove_prover("a").map(drop))?;
+    sweep(&mut scene)?;
     Ok(scene)
+}
+
+/// Every call of the sweep.
+fn sweep(scene: &mut Scene) -> Outcome {
+    let now = time()?;
+    scene.call("mark", |mempool| mempool.mark_unneeded(&[(1, Some(now))]))?;
+    // Another call comes between, because the two marks together change nothing.
+    scene.upload("upload-again", 15, 0)?;
+    scene.call("mark-needed", |mempool| mempool.mark_unneeded(&[(1, None)]))?;
+    scene.call("release", |mempool| mempool.release(1, 10).map(drop))?;
+    scene.call("removed", |mempool| mempool.removed(&[block(1)]))?;
+    scene.upload("renew", 15, RENEWED)?;
+    scene.upload("upload-ahead", 16, AHEAD)?;
+    scene.call("redate", |mempool| mempool.redate(now.saturating_add(RENEWED), now, 10).map(drop))?;
+    scene.call("lapse", |mempool| mempool.lapse(now.saturating_add(1), 10, |_| false).map(drop))
 }
 
 #[test]
@@ -225,7 +280,8 @@ fn no_call_goes_without_its_syncs() -> Outcome {
     let of_batches =
         ["open", "upload", "acknowledge", "hospital", "seal", "unseal", "proven", "sent", "settle", "rewind"];
     let of_people = ["invitation", "end-inviter", "allow-inviter", "add-prover", "remove-prover"];
-    for call in of_batches.into_iter().chain(of_people) {
+    let of_blocks = ["mark", "mark-needed", "release", "removed", "renew", "redate", "lapse"];
+    for call in of_batches.into_iter().chain(of_people).chain(of_blocks) {
         assert!(scene.survives_without(call).is_err(), "{call}");
     }
     Ok(())
@@ -257,7 +313,16 @@ fn do_something(scene: &mut Scene, choice: u8, next: &mut u64) -> Outcome {
         .take_while(|number| matches!(mempool.batch(*number), Ok(Some(record)) if record.stage.on_chain().is_some()));
     let number = on_l1.count() as u64 + 1;
     let proof = KeptProof { bytes: vec![choice; 2000], seconds: None };
+    let (now, held) = (time()?, mempool.holdings(0, 1)?.first().map_or(0, |first| first.sequence));
     match (choice, mempool.outstanding()?) {
+        (10, _) => scene.call("mark", |mempool| mempool.mark_unneeded(&[(held, Some(now))])),
+        (11, _) => scene.call("release", |mempool| mempool.release(held, 10).map(drop)),
+        (12, _) => {
+            *next += 1;
+            scene.upload("upload", *next, AHEAD)?;
+            scene.call("redate", |mempool| mempool.redate(now.saturating_add(RENEWED), now, 10).map(drop))
+        }
+        (13, _) => scene.call("lapse", |mempool| mempool.lapse(now.saturating_add(1), 10, |_| false).map(drop)),
         (0..4, _) | (_, None) if pending.is_empty() || choice < 4 => {
             *next += 1;
             scene.acknowledge(*next)
@@ -297,7 +362,7 @@ proptest! {
 
     /// The process is killed now and then, and the power is cut after each step.
     #[test]
-    fn random_histories_lose_nothing(choices in proptest::collection::vec((0_u8..10, 0_usize..20), 12)) {
+    fn random_histories_lose_nothing(choices in proptest::collection::vec((0_u8..14, 0_usize..20), 14)) {
         let history = || -> Outcome {
             let mut scene = Scene::new()?;
             let mut next = 0;

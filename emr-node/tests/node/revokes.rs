@@ -14,7 +14,7 @@ use emr_core::{
     Class, Rights,
     cid::{Cid, Codec},
 };
-use emr_ipfs::{Blockstore, DiskStore, StoreFuture};
+use emr_ipfs::{Blockstore, DiskStore, FreeSpace, StoreFuture};
 use emr_node::{Node, NodeConfig};
 use emr_rollup::version::CircuitVersion;
 use tokio::sync::Semaphore;
@@ -64,6 +64,10 @@ impl Blockstore for SlowStore {
 
     fn pins(&self) -> StoreFuture<'_, BTreeSet<Cid>> {
         self.disk.pins()
+    }
+
+    fn free_space(&self) -> StoreFuture<'_, FreeSpace> {
+        self.disk.free_space()
     }
 }
 

@@ -107,6 +107,11 @@ impl Action {
         self.signed().grant()
     }
 
+    /// The leaf of the record that it writes. `None` if it writes a grant.
+    pub fn record(&self) -> Option<(RecordSlot, RecordLeaf)> {
+        self.signed().record()
+    }
+
     /// What readers lose as soon as the operation is signed, even if it is never settled.
     pub fn takes_away(&self) -> Option<TakenAway> {
         self.signed().takes_away()
@@ -150,6 +155,9 @@ trait Signed {
     }
     fn grant(&self) -> Result<Option<(GrantSlot, GrantLeaf)>, OutOfRange> {
         Ok(None)
+    }
+    fn record(&self) -> Option<(RecordSlot, RecordLeaf)> {
+        None
     }
     fn takes_away(&self) -> Option<TakenAway> {
         None

@@ -56,6 +56,10 @@ impl Signed for PutRecord {
         Blocks::Record { slot: self.slot, leaf: self.leaf }
     }
 
+    fn record(&self) -> Option<(RecordSlot, RecordLeaf)> {
+        Some((self.slot, self.leaf))
+    }
+
     fn effect(&self, _: &PatientLeaves) -> Option<Written> {
         Some(Written::Record(self.slot, self.leaf))
     }

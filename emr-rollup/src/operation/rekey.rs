@@ -54,6 +54,10 @@ impl Signed for Rekey {
         Blocks::Record { slot: self.slot, leaf: self.leaf }
     }
 
+    fn record(&self) -> Option<(RecordSlot, RecordLeaf)> {
+        Some((self.slot, self.leaf))
+    }
+
     fn effect(&self, _: &PatientLeaves) -> Option<Written> {
         Some(Written::Record(self.slot, self.leaf))
     }

@@ -50,6 +50,10 @@ impl Signed for Tombstone {
         Body::record(&self.leaf)
     }
 
+    fn record(&self) -> Option<(RecordSlot, RecordLeaf)> {
+        Some((self.slot, self.leaf))
+    }
+
     fn effect(&self, _: &PatientLeaves) -> Option<Written> {
         Some(Written::Record(self.slot, self.leaf))
     }

@@ -4,12 +4,18 @@
 mod cache;
 mod evm;
 mod keys;
+#[cfg(feature = "testing")]
+mod peer;
+mod plonk;
 mod prove;
 mod setup;
 mod solidity;
 mod verify;
 
 pub use keys::{KeyDigest, default_cache};
+#[cfg(feature = "testing")]
+pub use peer::Halo2Axiom;
+pub use plonk::KeyError;
 pub use prove::{Prover, ProverError, Stage};
 pub use setup::{Provenance, Setup};
 pub use solidity::calldata;

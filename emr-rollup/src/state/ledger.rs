@@ -189,6 +189,11 @@ impl Ledger {
         self.patients.get(&account).map(Arc::as_ref)
     }
 
+    /// How many accounts of patients there are.
+    pub fn patient_count(&self) -> usize {
+        self.patients.size()
+    }
+
     /// A patient's medical leaf.
     pub fn medical(&self, account: AccountIndex) -> Option<MedicalLeaf> {
         self.trees.subtree(account).map(|subtree| subtree.medical_leaf())

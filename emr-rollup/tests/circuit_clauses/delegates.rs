@@ -78,7 +78,8 @@ fn first_grant(slot: u64) -> Action {
 
 #[test]
 fn c7_a_delegate_stays_within_their_grant() {
-    let cases: [(&str, fn(&mut Case)); 16] = [
+    type Change = fn(&mut Case);
+    let cases: [(&str, Change); 16] = [
         ("nobody's delegate", |case| case.delegate.grantee = Some(account(DOCTOR))),
         ("without MANAGE", |case| case.delegate.rights = Rights::READ | Rights::WRITE),
         ("expired", |case| case.delegate.not_after = time(TIME - 1)),

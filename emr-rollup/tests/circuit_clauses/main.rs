@@ -4,6 +4,7 @@
 #![cfg(feature = "prover")]
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod across;
 mod batch;
 mod delegates;
 mod entries;

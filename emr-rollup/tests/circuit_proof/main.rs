@@ -15,7 +15,7 @@ use emr_rollup::{
     batch::{Prover as _, PublicInputs},
     circuit::BatchCircuit,
     primitive::field::Fr,
-    prover::{Prover, ProverError, Verifier, VerifyError, calldata, default_cache},
+    prover::{Halo2Axiom, Prover, ProverError, Verifier, VerifyError, calldata, default_cache},
     version::CircuitVersion,
 };
 use rand_chacha_03::{ChaCha20Rng, rand_core::SeedableRng};
@@ -74,6 +74,20 @@ fn proofs_hold_for_their_public_inputs_only() {
     assert!(matches!(verifier.verify(&public, &longer), Err(VerifyError::Length { .. })));
 }
 
+/// The oracle: halo2-axiom's own prover makes proofs with the same key.
+#[test]
+fn both_provers_prove_with_one_key() {
+    let prover = prover(SMALL);
+    let (witness, public) = honest(SMALL);
+    let circuit = BatchCircuit::new(&witness, &public);
+    let halo2_axiom = Halo2Axiom::load(&default_cache().unwrap(), SMALL).unwrap();
+    let (ours, theirs) = (prover.prove_circuit(&circuit, &public), halo2_axiom.prove_circuit(&circuit, &public));
+    let verifier = prover.verifier();
+    for proof in [ours.unwrap(), theirs.unwrap()] {
+        assert_eq!(verifier.verify(&public, &proof), Ok(()));
+    }
+}
+
 /// A prover that does not check its witness gets bytes that nobody accepts.
 #[test]
 fn a_false_witness_gives_no_proof() {
@@ -93,6 +107,29 @@ fn a_false_witness_gives_no_proof() {
         let circuit = BatchCircuit::new(witness, public);
         let bytes = prover.prove_circuit(&circuit, public).unwrap();
         assert_eq!(verifier.verify(public, &bytes), Err(VerifyError::Invalid));
+    }
+}
+
+/// The same for every kind of operation: what is written is not what was signed, or queued.
+#[test]
+fn a_false_witness_of_any_kind_gives_no_proof() {
+    let version =
+        CircuitVersion { account_depth: 3, grant_depth: 2, record_depth: 3, max_l1: 1, max_l2: 1, k: 12, ..SMALL };
+    let prover = prover(version);
+    let verifier = prover.verifier();
+    let one = Fr::from(1);
+    for (i, (honest, public)) in one_by_one(version).into_iter().enumerate() {
+        let proof = prover.prove(&honest, &public).unwrap();
+        assert_eq!(verifier.verify(&public, &proof), Ok(()), "batch {i}");
+        let mut witness = honest.clone();
+        match witness.operations.first_mut() {
+            Some(operation) if operation.new_record.is_empty() => operation.new_grant.salt += one,
+            Some(operation) => operation.new_record.stored += one,
+            None => witness.entries[0].entry.opaque += one,
+        }
+        assert!(matches!(prover.prove(&witness, &public), Err(ProverError::Violation(_))), "batch {i}");
+        let bytes = prover.prove_circuit(&BatchCircuit::new(&witness, &public), &public).unwrap();
+        assert_eq!(verifier.verify(&public, &bytes), Err(VerifyError::Invalid), "batch {i}");
     }
 }
 

@@ -172,3 +172,21 @@ fn a_replacement_goes_with_what_it_stands_for() -> Outcome {
     scene.discard(2)?;
     scene.survives()
 }
+
+/// A process is killed while it adds an operation. The next process finds the operation, and changes it.
+#[test]
+fn an_entry_of_a_killed_process_is_kept() -> Outcome {
+    let mut found = 0;
+    for ago in 0..9 {
+        let mut scene = Scene::new()?;
+        scene.add(0)?;
+        scene.killed(ago)?;
+        if scene.waits(0)? {
+            found += 1;
+            scene.refuse(0)?;
+        }
+        scene.survives()?;
+    }
+    assert!(found > 1, "the entry is there before the last sync");
+    Ok(())
+}

@@ -10,7 +10,7 @@ use std::{
 use alloy::primitives::Address;
 use emr_api::Receipt;
 use emr_client::profile::{
-    Profile, ProfileError, Settings,
+    OwnedAccount, Profile, ProfileError, Settings,
     outbox::{Entry, NewEntry, Refusal},
     seen::SeenError,
 };
@@ -51,8 +51,8 @@ enum Thing {
     Receipt(u64),
 }
 
-fn account() -> AccountIndex {
-    AccountIndex::new(4).expect("in range")
+fn patient() -> OwnedAccount {
+    OwnedAccount { account: AccountIndex::new(4).expect("in range"), owner: Address::repeat_byte(7) }
 }
 
 fn settings(port: u64) -> Settings {
@@ -137,10 +137,10 @@ impl Scene {
 
     pub(super) fn note_version(&mut self, slot: u64) -> Outcome {
         let slot_name = GrantSlot::new(64 + slot)?;
-        let next = self.profile.as_ref().ok_or("closed")?.highest_signed(account(), slot_name).get() + 1;
+        let next = self.profile.as_ref().ok_or("closed")?.highest_signed(patient(), slot_name).get() + 1;
         let version = Version::new(next)?;
         self.call("version", &[(Thing::Version(slot), next)], |profile| {
-            profile.note_version(account(), slot_name, version)
+            profile.note_version(patient(), slot_name, version)
         })
     }
 
@@ -273,7 +273,7 @@ fn value(profile: &Profile, folder: &Path, thing: Thing) -> Outcome<u64> {
             Ok(settings) => settings.node.rsplit(':').next().unwrap_or_default().parse()?,
             Err(_) => 0,
         },
-        Thing::Version(slot) => profile.highest_signed(account(), GrantSlot::new(64 + slot)?).get(),
+        Thing::Version(slot) => profile.highest_signed(patient(), GrantSlot::new(64 + slot)?).get(),
         // A state before the first one is refused with the newest.
         Thing::Seen => match profile.seen().note(0, field::to_root(&Fr::from(u64::MAX))) {
             Err(SeenError::RolledBack { before, .. }) => before,

@@ -28,17 +28,7 @@ fn acknowledged(status: OperationStatus) -> Test<Acknowledged> {
         action: Action::Revoke(revoke),
     };
     let signed = operation.sign(Domain::new(1, [0; 20]), &SigningKey::from_seed(&[1; 32]), None);
-    let principal = Principal { account, identity: [1; 32] };
-    Ok(Acknowledged {
-        signed,
-        signer: principal,
-        patient: principal,
-        acknowledged: UnixTime::ZERO,
-        settle_by: UnixTime::ZERO,
-        reserved: None,
-        replaced: 0,
-        status,
-    })
+    Ok(Acknowledged { status, ..Acknowledged::sample(signed, UnixTime::ZERO) })
 }
 
 fn root(number: u8) -> Test<StateRoot> {

@@ -1,6 +1,5 @@
 use std::time::Instant;
 
-use emr_api::OperationStatus;
 use emr_chain::BatchContent;
 use emr_core::{
     AccountEpoch, Class, GrantSlot, OutOfRange, RecordSlot, RecordStatus, Revision, Rights, Role, StateRoot, Uses,
@@ -16,7 +15,6 @@ use emr_rollup::{
 };
 
 use super::*;
-use crate::mempool::Principal;
 
 const TIME: u64 = 1_800_000_000;
 
@@ -81,25 +79,11 @@ fn case() -> Result<Case, Box<dyn std::error::Error>> {
         (1, Action::SetGrant(SetGrant { slot, expected, leaf: grant, directory_before, directory_after })),
         (2, Action::PutRecord(PutRecord { slot: RecordSlot::new(0)?, expected: Revision::ZERO, leaf: record })),
     ];
-    let principal = |account| Principal { account, identity: [0; 32] };
     let mut known = BTreeMap::new();
     for (number, (signer, action)) in (0..).zip(actions) {
         let signed = sign(domain, signer, number, action)?;
         batch.push(&signed)?;
-        let status = OperationStatus::Pending;
-        known.insert(
-            u64::from(number) + 10,
-            Acknowledged {
-                signed,
-                signer: principal(signed.operation.signer),
-                patient: principal(signed.operation.patient),
-                acknowledged: time,
-                settle_by: time,
-                reserved: None,
-                replaced: 0,
-                status,
-            },
-        );
+        known.insert(u64::from(number) + 10, Acknowledged::sample(signed, time));
     }
     let (sealed, after) = batch.seal();
     let public = sealed.public();

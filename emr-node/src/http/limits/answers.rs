@@ -1,7 +1,7 @@
 //! Bounds the memory of answers that clients have not read yet.
 //!
 //! The bytes of an answer stay in memory until the connection has sent them. Until then the answer keeps its request's
-//! place, so a client that reads slowly uses up its own places. Large answers also share a limited number of bytes. If
+//! permit, so a client that reads slowly uses up its own permits. Large answers also share a limited number of bytes. If
 //! these are used up, the node closes the connection of another answer and takes its bytes: first an answer that its
 //! client reads too slowly, then the oldest answer of the account or address that holds the most.
 
@@ -37,7 +37,7 @@ pub(super) struct Answers(Arc<Mutex<Unread>>);
 /// connection ends.
 struct Held {
     bytes: Box<[u8]>,
-    _places: Taken,
+    _permits: Taken,
     _share: Option<Share>,
 }
 
@@ -56,12 +56,12 @@ impl Answers {
         Self(Arc::new(Mutex::new(Unread { limit, ..Unread::default() })))
     }
 
-    /// Ties the places of a request to its answer. Refuses instead if no bytes are free for a large answer.
+    /// Ties the permits of a request to its answer. Refuses instead if no bytes are free for a large answer.
     pub(super) async fn hold(
         &self,
         response: Response,
         asker: Asker,
-        places: Taken,
+        permits: Taken,
         connection: Option<Peer>,
     ) -> Response {
         let (parts, body) = response.into_parts();
@@ -80,7 +80,7 @@ impl Answers {
                 }
             },
         };
-        let held = Held { bytes: Vec::from(bytes).into_boxed_slice(), _places: places, _share: share };
+        let held = Held { bytes: Vec::from(bytes).into_boxed_slice(), _permits: permits, _share: share };
         Response::from_parts(parts, Body::from(Bytes::from_owner(held)))
     }
 

@@ -2,10 +2,10 @@
 
 mod address;
 mod answers;
-mod place;
+mod key_locks;
+mod permit;
 mod rate;
 mod revokes;
-mod turns;
 
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
@@ -26,10 +26,10 @@ use crate::{
 };
 pub(crate) use address::ClientAddress;
 use answers::Answers;
-pub(crate) use place::{Place, Places};
+pub(crate) use key_locks::{KeyLock, KeyLocks};
+pub(crate) use permit::{Permit, Permits};
 use rate::{ADDRESSES_OF_A_SITE, AddressRate, Rate};
 use revokes::Revokes;
-pub(crate) use turns::{Turn, Turns};
 
 /// The limits of a node's HTTP service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,12 +80,15 @@ const RELAYS_PER_SITE: usize = 8;
 const RELAY_LATER: Duration = Duration::from_secs(10);
 /// Proofs of other machines that can be verified at the same time.
 const VERIFYING: usize = 2;
-/// When to try again if no place was free.
+/// When to try again if no permit was free.
 const SOON: Duration = Duration::from_secs(2);
 /// Job requests per minute and prover. A prover asks every two seconds.
 const JOBS_PER_MINUTE: u32 = 60;
 /// Proofs per minute and prover. Making a proof takes many seconds, and verifying it takes milliseconds.
 const PROOFS_PER_MINUTE: u32 = 12;
+
+/// Requests for the slot of an emergency grant per minute and account. The burst is half as many.
+const EMERGENCIES_PER_MINUTE: u32 = 30;
 
 /// Counts requests and enforces the limits.
 #[derive(Debug)]
@@ -97,24 +100,25 @@ pub(crate) struct Limiter {
     relays: AddressRate,
     jobs: Rate<String>,
     proofs: Rate<String>,
-    in_flight: Places<Asker>,
+    emergencies: Rate<AccountIndex>,
+    in_flight: Permits<Asker>,
     /// The same for a whole site, for requests without a login.
-    in_flight_of_site: Places<Asker>,
+    in_flight_of_site: Permits<Asker>,
     long: Arc<Semaphore>,
-    long_of_account: Places<AccountIndex>,
+    long_of_account: Permits<AccountIndex>,
     relay_queue: Arc<Semaphore>,
-    relays_of_address: Places<ClientAddress>,
-    relays_of_site: Places<ClientAddress>,
+    relays_of_address: Permits<ClientAddress>,
+    relays_of_site: Permits<ClientAddress>,
     verifying: Semaphore,
     revokes: Revokes,
     answers: Answers,
 }
 
-/// One of a key's places, and one of the places that all share.
-pub(crate) type Held<K> = (Place<K>, OwnedSemaphorePermit);
+/// One of a key's permits, and one of the permits that all share.
+pub(crate) type Held<K> = (Permit<K>, OwnedSemaphorePermit);
 
-/// The places that a request holds until its answer is sent: its account's or address's, and its site's.
-type Taken = (Place<Asker>, Option<Place<Asker>>);
+/// The permits that a request holds until its answer is sent: its account's or address's, and its site's.
+type Taken = (Permit<Asker>, Option<Permit<Asker>>);
 
 fn times(rate: NonZeroU32, many: u32) -> NonZeroU32 {
     rate.saturating_mul(NonZeroU32::new(many).unwrap_or(NonZeroU32::MIN))
@@ -130,13 +134,14 @@ impl Limiter {
             relays: AddressRate::new(|many| Rate::per_minute(times(limits.relay_rate, many).get(), 2)),
             jobs: Rate::per_minute(JOBS_PER_MINUTE, 2),
             proofs: Rate::per_minute(PROOFS_PER_MINUTE, 2),
-            in_flight: Places::new(IN_FLIGHT),
-            in_flight_of_site: Places::new(IN_FLIGHT * ADDRESSES_OF_A_SITE as usize),
+            emergencies: Rate::per_minute(EMERGENCIES_PER_MINUTE, 2),
+            in_flight: Permits::new(IN_FLIGHT),
+            in_flight_of_site: Permits::new(IN_FLIGHT * ADDRESSES_OF_A_SITE as usize),
             long: Arc::new(Semaphore::new(LONG)),
-            long_of_account: Places::new(LONG_PER_ACCOUNT),
+            long_of_account: Permits::new(LONG_PER_ACCOUNT),
             relay_queue: Arc::new(Semaphore::new(RELAYS)),
-            relays_of_address: Places::new(RELAYS_PER_ADDRESS),
-            relays_of_site: Places::new(RELAYS_PER_SITE),
+            relays_of_address: Permits::new(RELAYS_PER_ADDRESS),
+            relays_of_site: Permits::new(RELAYS_PER_SITE),
             verifying: Semaphore::new(VERIFYING),
             revokes: Revokes::new(),
             answers: Answers::new(),
@@ -161,6 +166,15 @@ impl Limiter {
             .map_err(|wait| RequestError::too_many("this prover hands in too many proofs: wait", wait))
     }
 
+    /// Counts an account's request for the slot of an emergency grant.
+    ///
+    /// # Errors
+    /// Returns `too-many` above the rate.
+    pub(crate) fn may_ask_for_emergency(&self, account: AccountIndex) -> Result<(), RequestError> {
+        let waited = self.emergencies.check(&account);
+        waited.map_err(|wait| RequestError::too_many("too many requests for emergency grants: wait", wait))
+    }
+
     /// Counts an address's request for a registration.
     ///
     /// # Errors
@@ -171,21 +185,21 @@ impl Limiter {
         })
     }
 
-    fn long_place(&self, account: AccountIndex) -> Result<Held<AccountIndex>, RequestError> {
+    fn long_permit(&self, account: AccountIndex) -> Result<Held<AccountIndex>, RequestError> {
         let own = self.long_of_account.take(account);
         let own = own.ok_or_else(|| RequestError::too_many("this account has many requests at work: wait", SOON))?;
         let global = Arc::clone(&self.long).try_acquire_owned();
         Ok((own, global.map_err(|_| RequestError::busy("this node has much to do: try again in a moment", SOON))?))
     }
 
-    /// Takes a place in the queue of registrations that the hospital relays.
+    /// Takes a permit in the queue of registrations that the hospital relays.
     ///
     /// # Errors
     /// Returns `too-many` if the address has used its share, and `unavailable` if the queue is full.
-    pub(crate) fn relay_place(
+    pub(crate) fn relay_permit(
         &self,
         address: ClientAddress,
-    ) -> Result<(Place<ClientAddress>, Held<ClientAddress>), RequestError> {
+    ) -> Result<(Permit<ClientAddress>, Held<ClientAddress>), RequestError> {
         let own = self.relays_of_address.take(address).zip(self.relays_of_site.take(address.site()));
         let (own, site) =
             own.ok_or_else(|| RequestError::too_many("your address has registrations at work: wait", SOON))?;
@@ -194,8 +208,8 @@ impl Limiter {
         Ok((own, (site, global)))
     }
 
-    /// Takes the places for a request that is answered; `None` if all of the asker's are taken.
-    fn answer_place(&self, asker: &Asker) -> Option<Taken> {
+    /// Takes the permits for a request that is answered; `None` if all of the asker's are taken.
+    fn answer_permit(&self, asker: &Asker) -> Option<Taken> {
         let own = self.in_flight.take(asker.clone())?;
         match asker {
             Asker::Address(_) => Some((own, Some(self.in_flight_of_site.take(asker.site())?))),
@@ -203,14 +217,14 @@ impl Limiter {
         }
     }
 
-    /// Waits for a turn to verify a proof. [`Self::may_hand_in_proof`] bounds the number of waiting requests.
-    pub(crate) async fn verify_turn(&self) -> Option<SemaphorePermit<'_>> {
+    /// Waits for the permit to verify a proof. [`Self::may_hand_in_proof`] bounds the number of waiting requests.
+    pub(crate) async fn verify_permit(&self) -> Option<SemaphorePermit<'_>> {
         // The semaphore is never closed.
         self.verifying.acquire().await.ok()
     }
 }
 
-/// Charges each request to its account, or without a valid login to its client's address. Holds one of the places of
+/// Charges each request to its account, or without a valid login to its client's address. Holds one of the permits of
 /// that account or address until the answer is sent.
 pub(crate) async fn admit(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
     let limits = &app.limits;
@@ -218,12 +232,12 @@ pub(crate) async fn admit(State(app): State<Arc<App>>, mut request: Request, nex
         Ok(asker) => asker,
         Err(error) => return error.into_response(),
     };
-    let Some(place) = limits.answer_place(&asker) else {
+    let Some(permit) = limits.answer_permit(&asker) else {
         return RequestError::too_many("many of your requests are at work: wait", SOON).into_response();
     };
     let connection = request.extensions().get::<ConnectInfo<Peer>>().map(|peer| peer.0.clone());
     let response = next.run(request).await;
-    limits.answers.hold(response, asker.site(), place, connection).await
+    limits.answers.hold(response, asker.site(), permit, connection).await
 }
 
 /// The same as [`admit`], for requests before a client has a token. Each is answered in about a millisecond. Each such
@@ -290,24 +304,24 @@ fn charge(app: &App, request: &mut Request) -> Result<Asker, RequestError> {
     Ok(asker)
 }
 
-/// Takes a place for an account's long request after its body was read.
+/// Takes a permit for an account's long request after its body was read.
 pub(crate) async fn take_long(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    let place = Account::of(request.headers(), &app).and_then(|account| app.limits.long_place(account.index()));
-    match place {
-        Ok(_place) => next.run(request).await,
+    let permit = Account::of(request.headers(), &app).and_then(|account| app.limits.long_permit(account.index()));
+    match permit {
+        Ok(_permit) => next.run(request).await,
         Err(error) => error.into_response(),
     }
 }
 
-/// Takes one of the places that only Revokes can use, after the body was read.
+/// Takes one of the permits that only Revokes can use, after the body was read.
 pub(crate) async fn take_revoke(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let account = match Account::of(request.headers(), &app) {
         Ok(account) => account.index(),
         Err(error) => return error.into_response(),
     };
     let peer = request.extensions().get::<ConnectInfo<Peer>>().map(|peer| &peer.0);
-    match app.limits.revokes.place(account, peer).await {
-        Ok(_place) => next.run(request).await,
+    match app.limits.revokes.permit(account, peer).await {
+        Ok(_permit) => next.run(request).await,
         Err(error) => error.into_response(),
     }
 }

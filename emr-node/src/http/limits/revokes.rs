@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use emr_core::AccountIndex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::{Place, Places, SOON, Turn, Turns};
+use super::{KeyLock, KeyLocks, Permit, Permits, SOON};
 use crate::{
     http::{connections::Peer, pace::Protected},
     request_error::RequestError,
@@ -15,46 +15,55 @@ use crate::{
 const AT_ONCE: usize = 64;
 /// Revokes of one account that are processed, one after the other, or wait.
 const IN_LINE: usize = 4;
-/// How long a Revoke waits for its place.
+/// How long a Revoke waits for its permit.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Places for Revokes. An account uses one at a time, so a Revoke waits for at most one of each other account.
+/// Permits for Revokes. An account uses one at a time, so a Revoke waits for at most one of each other account.
 #[derive(Debug)]
 pub(super) struct Revokes {
-    places: Arc<Semaphore>,
-    in_line: Places<AccountIndex>,
-    turns: Turns<AccountIndex>,
+    at_once: Arc<Semaphore>,
+    in_line: Permits<AccountIndex>,
+    accounts: KeyLocks<AccountIndex>,
 }
 
-/// A taken place. Dropping this gives it back. Meanwhile its connection is not replaced.
+/// A taken permit. Dropping this gives it back. Meanwhile its connection is not replaced.
 #[derive(Debug)]
-pub(super) struct RevokePlace {
-    _in_line: Place<AccountIndex>,
-    _turn: Turn,
-    _place: OwnedSemaphorePermit,
+pub(super) struct RevokePermit {
+    _in_line: Permit<AccountIndex>,
+    _account: KeyLock,
+    _permit: OwnedSemaphorePermit,
     _protected: Option<Protected>,
 }
 
 impl Revokes {
     pub(super) fn new() -> Self {
-        Self { places: Arc::new(Semaphore::new(AT_ONCE)), in_line: Places::new(IN_LINE), turns: Turns::default() }
+        Self {
+            at_once: Arc::new(Semaphore::new(AT_ONCE)),
+            in_line: Permits::new(IN_LINE),
+            accounts: KeyLocks::default(),
+        }
     }
 
-    /// Waits for a place. A connection that only waits is not protected. Otherwise waiting clients could hold all
+    /// Waits for a permit. A connection that only waits is not protected. Otherwise waiting clients could hold all
     /// connections.
     ///
     /// # Errors
-    /// Returns `too-many` if the account has several in line, and `unavailable` if no place becomes free in time.
-    pub(super) async fn place(&self, account: AccountIndex, peer: Option<&Peer>) -> Result<RevokePlace, RequestError> {
+    /// Returns `too-many` if the account has several in line, and `unavailable` if no permit becomes free in time.
+    pub(super) async fn permit(
+        &self,
+        account: AccountIndex,
+        peer: Option<&Peer>,
+    ) -> Result<RevokePermit, RequestError> {
         let in_line = self.in_line.take(account);
         let in_line = in_line.ok_or_else(|| RequestError::too_many("this account has Revokes at work: wait", SOON))?;
-        let place = async {
-            let turn = self.turns.take(account).await;
-            Arc::clone(&self.places).acquire_owned().await.ok().map(|place| (turn, place))
+        let permit = async {
+            let account = self.accounts.lock(account).await;
+            Arc::clone(&self.at_once).acquire_owned().await.ok().map(|permit| (account, permit))
         };
-        let place = tokio::time::timeout(PATIENCE, place).await.ok().flatten();
-        let (turn, place) = place.ok_or_else(|| RequestError::busy("many Revokes are at work: try again", SOON))?;
-        Ok(RevokePlace { _in_line: in_line, _turn: turn, _place: place, _protected: peer.map(Peer::protect) })
+        let permit = tokio::time::timeout(PATIENCE, permit).await.ok().flatten();
+        let (account, permit) =
+            permit.ok_or_else(|| RequestError::busy("many Revokes are at work: try again", SOON))?;
+        Ok(RevokePermit { _in_line: in_line, _account: account, _permit: permit, _protected: peer.map(Peer::protect) })
     }
 }
 
@@ -81,11 +90,11 @@ mod tests {
             let (revokes, served, order) = (Arc::clone(&revokes), Arc::clone(&served), Arc::clone(&order));
             async move {
                 for _ in 0..times {
-                    if let Ok(place) = revokes.place(account, None).await {
+                    if let Ok(permit) = revokes.permit(account, None).await {
                         let before = served.fetch_add(1, Ordering::SeqCst);
                         order.lock().expect("no panic").push((account, before));
                         tokio::time::sleep(Duration::from_millis(2)).await;
-                        drop(place);
+                        drop(permit);
                     }
                 }
             }
@@ -97,13 +106,13 @@ mod tests {
         }
         tokio::task::yield_now().await;
         let honest = AccountIndex::new(1)?;
-        let refused = revokes.place(AccountIndex::new(2)?, None).await.map(drop);
+        let refused = revokes.permit(AccountIndex::new(2)?, None).await.map(drop);
         assert!(refused.is_err_and(|error| error.kind == RequestErrorKind::TooMany), "the fifth of an account");
         let before = served.load(Ordering::SeqCst);
         hand_in(honest, 1).await;
         let own =
             order.lock().expect("no panic").iter().find(|(account, _)| *account == honest).map(|(_, before)| *before);
-        let waited = own.ok_or("it got no place")? - before;
+        let waited = own.ok_or("it got no permit")? - before;
         assert!(waited <= HOSTILE as usize, "{waited} went first");
         tasks.abort_all();
         Ok(())

@@ -56,7 +56,7 @@ pub(super) fn l1_failed(error: RollupError) -> RequestError {
     }
 }
 
-/// Refuses registrations for which the hospital would not pay. Does not take a turn from others: detects forgeries on
+/// Refuses registrations for which the hospital would not pay. Makes nobody else wait: detects forgeries on
 /// this machine, and asks the Ethereum node about the rest. Refuses contracts, because a contract decides how much gas
 /// its signature costs.
 async fn worth_relaying(app: &App, signed: &SignedRegistration) -> Result<(), RequestError> {
@@ -83,7 +83,7 @@ pub(super) async fn register(
     let invitation = relay.invitation;
     let signed = signed(relay)?;
     app.limits.may_relay(address)?;
-    // Checked before taking a place, so that strangers without an invitation make nobody wait.
+    // Checked before taking a permit, so that strangers without an invitation make nobody wait.
     let asked = invitations::check(&app, invitation.as_ref(), signed.owner).await?;
     let invited = app.engine().mempool.invited(&asked, app.engine().clock.now())?;
     if let Some(registered) = registered_before(&app, invited, &asked).await? {
@@ -93,7 +93,7 @@ pub(super) async fn register(
     if let Some(invitation) = &invitation {
         invitations::check_standing(&app, invitation.inviter(), &asked).await?;
     }
-    let _place = app.limits.relay_place(address)?;
+    let _permit = app.limits.relay_permit(address)?;
     worth_relaying(&app, &signed).await?;
     relay_invited(&app, &signed, asked).await
 }
@@ -106,8 +106,8 @@ async fn relay_invited(
     asked: InvitationUse,
 ) -> Result<axum::Json<Registered>, RequestError> {
     let pipeline = &app.pipeline;
-    let turn = tokio::time::timeout(RELAY_WAIT, pipeline.l1_turn.to_relay());
-    let turn = turn
+    let sending = tokio::time::timeout(RELAY_WAIT, pipeline.l1_lock.to_relay());
+    let sending = sending
         .await
         .map_err(|_| RequestError::busy("L1 takes registrations slowly at present: try again later", RELAY_LATER))?;
     // Another request may have registered the same owner while this one waited.
@@ -120,7 +120,7 @@ async fn relay_invited(
     let used = app.engine().write(move |engine| engine.mempool.use_invitation(&asked, engine.clock.now()));
     invitations::allow(used.await??)?;
     let (account, receipt) = rollup.register_for(signed).await.map_err(l1_failed)?;
-    drop(turn);
+    drop(sending);
     // Follows L1, so that the node knows the new account at once. If L1 cannot be read now, the follower will read it
     // later.
     let _ = pipeline.follower.sync(app.engine()).await;

@@ -4,6 +4,7 @@ mod accounts;
 mod audit;
 mod batches;
 mod blocks;
+mod emergency;
 mod extract;
 mod invitations;
 mod login;
@@ -13,7 +14,7 @@ mod prover;
 mod status;
 mod storage;
 
-use std::sync::Arc;
+use std::{hash::RandomState, sync::Arc};
 
 use axum::{
     Router,
@@ -54,6 +55,8 @@ pub(crate) struct App {
     /// The addresses of this node for which logins are valid.
     origins: Origins,
     inviters: Inviters,
+    /// The order in which each doctor gets the slots for emergency grants.
+    emergency_order: RandomState,
     /// Invitations per doctor and day that the hospital pays for.
     doctor_invites: u32,
 }
@@ -69,6 +72,7 @@ impl App {
             limits: Limiter::new(limits),
             origins,
             inviters: Inviters::default(),
+            emergency_order: RandomState::new(),
             doctor_invites: limits.doctor_invites,
         }
     }
@@ -101,6 +105,7 @@ pub(crate) fn router(app: Arc<App>, stopped: watch::Receiver<bool>) -> Router {
         .route(route::PATIENT, get(patients::get))
         .route(route::SUBTREE, get(patients::subtree))
         .route(route::GRANTS, get(patients::grants))
+        .route(route::EMERGENCY_SLOT, get(emergency::slot))
         .route(route::AUDIT, get(audit::page))
         .route(route::STORAGE, get(storage::get))
         .route(route::RECORDS, get(patients::records))

@@ -8,7 +8,7 @@ use emr_api::{
 };
 use emr_core::{AccountIndex, ClassMask, RecordSlot};
 use emr_rollup::{
-    operation::{Action, DirectoryCommitment, SignedOperation},
+    operation::{DirectoryCommitment, SignedOperation},
     state::leaf::{MedicalLeaf, RecordLeaf},
     statement::IdentityFields,
 };
@@ -182,10 +182,10 @@ pub(super) async fn grants(
     let state = app.engine().state();
     state.soft.patient(patient).ok_or_else(|| no_patient(patient))?;
     let settled = state.settled.patient(patient).into_iter().flat_map(|leaves| &leaves.grants);
-    let pending = state.open.on_patient(patient).map(|(_, open)| open.signed).filter(|signed| {
-        let on_grants = matches!(signed.operation.action, Action::SetGrant(_) | Action::Revoke(_));
-        on_grants && signed.operation.signer == patient
-    });
+    let pending =
+        state.open.on_patient(patient).map(|(_, open)| open.signed).filter(|signed| {
+            signed.operation.action.rule().counter.writes_grant() && signed.operation.signer == patient
+        });
     Ok(Json(OwnGrantsView {
         batch: state.batches,
         grants: settled.map(|(slot, grant)| GrantView { slot: *slot, grant: *grant }).collect(),

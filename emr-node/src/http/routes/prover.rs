@@ -32,7 +32,7 @@ pub(super) async fn proof(
     Body(proof): Body,
 ) -> Result<StatusCode, RequestError> {
     prover.0.map_or(Ok(()), |name| app.limits.may_hand_in_proof(&name))?;
-    let _turn = app.limits.verify_turn().await;
+    let _permit = app.limits.verify_permit().await;
     app.pipeline.offer(number, proof.to_vec()).await?;
     Ok(StatusCode::ACCEPTED)
 }

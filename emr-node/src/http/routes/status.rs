@@ -26,6 +26,8 @@ pub(super) async fn get(State(app): Shared) -> Json<NodeStatus> {
         l1_reached: seen.reached,
         oldest: state.open.iter().next().map(|(_, open)| open.acknowledged),
         ended_tasks: engine.tasks.ended().iter().map(ToString::to_string).collect(),
+        // As the disks said last: the sweep asks them every minute, so a stranger's request need not.
+        nearly_full: engine.quotas.check_space(&engine.space.free(), state.soft.patient_count()).is_err(),
         overdue: state.open.overdue(now).count() as u64,
     };
     Json(NodeStatus {

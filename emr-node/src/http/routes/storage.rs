@@ -26,6 +26,7 @@ pub(super) async fn get(
     }
     let engine = app.engine();
     let (used, directories) = engine.mempool.used(&account.0)?;
+    let twice = engine.mempool.stored_twice(&account.0)?;
     let state = engine.state();
     let leaves = state.soft.patient(patient).ok_or_else(|| {
         RequestError::not_found(format!("account {patient} is not a patient known here: check the number"))
@@ -36,7 +37,7 @@ pub(super) async fn get(
     let used: BTreeMap<_, _> = used
         .into_iter()
         .filter(|(writer, _)| state.is_current(writer))
-        .map(|(writer, usage)| (writer.account, usage))
+        .map(|(writer, usage)| (writer.account, usage.without(twice.get(&writer).copied().unwrap_or_default())))
         .collect();
     let writers: BTreeSet<AccountIndex> = used.keys().copied().chain(authors).collect();
     let quotas = &engine.quotas;
@@ -51,6 +52,7 @@ pub(super) async fn get(
         patient,
         writers: writers.collect(),
         limit: amount(quotas.patient),
+        rekeyed: amount(twice.values().copied().fold(Usage::default(), Usage::and)),
         directories: amount(directories),
     }))
 }

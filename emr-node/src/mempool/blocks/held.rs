@@ -7,10 +7,10 @@ use emr_ipfs::Cid;
 use redb::{ReadableTable, WriteTransaction};
 
 use super::{
-    BlockReference, CHARGES, DIRECTORIES, DOOMED, HELD, HOLDINGS, LAST, Mempool, MempoolError, NOBODY, Principal,
-    PrincipalRow, REFERENCES, Referenced, UPLOADS, USED, Usage, cid, damaged, is_held, is_noted, staged, twins,
+    BlockReference, CHARGES, Charge, DOOMED, HELD, HOLDINGS, LAST, Mempool, MempoolError, NOBODY, Principal,
+    PrincipalRow, REFERENCES, Referenced, UPLOADS, USED, Usage, cid, damaged, is_held, is_noted, staged, twice, twins,
 };
-use crate::mempool::Sequence;
+use crate::mempool::{Sequence, operations};
 
 /// What an operation holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,8 +21,6 @@ pub struct Holding {
     pub part_of: BlockReference,
     /// Since when nothing needs it, as far as the sweep has noticed.
     pub unneeded_since: Option<UnixTime>,
-    /// For a directory: how many later operations hold a key directory of the same patient. At most 255.
-    pub later_directories: u8,
 }
 
 /// How much of a holding was released.
@@ -34,7 +32,7 @@ pub enum Released {
     Partly,
 }
 
-/// Makes an operation hold blocks, and takes them out of the signer's staging area. Records are charged to the signer.
+/// Makes an operation hold blocks, and takes them out of the signer's staging area. Records are charged to their author.
 /// Key directories are charged to nobody.
 pub(in crate::mempool) fn refer(
     transaction: &WriteTransaction,
@@ -44,14 +42,12 @@ pub(in crate::mempool) fn refer(
 ) -> Result<(), MempoolError> {
     let Some(part_of) = referenced.part_of else { return Ok(()) };
     let (patient, class, slot) = part_of.row();
-    let payer = match part_of {
-        BlockReference::Record { .. } => signer.row(),
-        BlockReference::Directory { .. } => NOBODY,
+    let payer = match (part_of, referenced.charge.author()) {
+        (BlockReference::Record { .. }, Some(author)) => author.row(),
+        (BlockReference::Record { .. }, None) => return Err(damaged("a record without an author")),
+        (BlockReference::Directory { .. }, _) => NOBODY,
     };
     transaction.open_table(HOLDINGS)?.insert(sequence, (patient, class, slot, payer, 0))?;
-    if payer == NOBODY {
-        transaction.open_table(DIRECTORIES)?.insert((patient, sequence), ())?;
-    }
     let mut references = transaction.open_table(REFERENCES)?;
     let mut charges = transaction.open_table(CHARGES)?;
     let mut held = transaction.open_table(HELD)?;
@@ -84,7 +80,10 @@ pub(in crate::mempool) fn refer(
     let mut table = transaction.open_table(USED)?;
     let before = table.get((patient, payer))?.map(|row| Usage::from(row.value())).unwrap_or_default();
     table.insert((patient, payer), before.plus(used.bytes, used.blocks).row())?;
-    Ok(())
+    match referenced.charge {
+        Charge::Rekeyed { revision, .. } => twice::add(transaction, (patient, slot, revision, sequence), payer, used),
+        Charge::Nobody | Charge::Author(_) => Ok(()),
+    }
 }
 
 /// The size of a block that is already part of a record or directory of the patient.
@@ -143,23 +142,17 @@ impl Mempool {
     /// [`MempoolError`].
     pub fn holdings(&self, from: Sequence, limit: usize) -> Result<Vec<Holding>, MempoolError> {
         let transaction = self.read()?;
-        let directories = transaction.open_table(DIRECTORIES)?;
         let table = transaction.open_table(HOLDINGS)?;
         table
             .range(from..)?
             .take(limit)
             .map(|row| {
                 let (sequence, row) = row?;
-                let (sequence, (patient, class, slot, payer, since)) = (sequence.value(), row.value());
-                let later = match payer {
-                    NOBODY => directories.range((patient, sequence + 1)..=(patient, u64::MAX))?.take(255).count(),
-                    _ => 0,
-                };
+                let (sequence, (patient, class, slot, _, since)) = (sequence.value(), row.value());
                 Ok(Holding {
                     sequence,
                     part_of: BlockReference::from_row(patient, class, slot)?,
                     unneeded_since: (since > 0).then(|| UnixTime::new(since)).transpose().map_err(damaged)?,
-                    later_directories: later as u8,
                 })
             })
             .collect()
@@ -220,7 +213,9 @@ impl Mempool {
         let released = if keys.len() < limit { Released::Wholly } else { Released::Partly };
         if released == Released::Wholly {
             transaction.open_table(HOLDINGS)?.remove(sequence)?;
-            transaction.open_table(DIRECTORIES)?.remove((patient, sequence))?;
+            if let Some((leaf, is_settled)) = operations::stored_leaf(&transaction, sequence)? {
+                twice::remove(&transaction, (patient, slot, leaf.revision, sequence), is_settled)?;
+            }
         }
         transaction.commit()?;
         Ok(released)
@@ -244,20 +239,26 @@ impl Mempool {
         Ok((writers, directories))
     }
 
-    /// How much more a writer would use if an operation of theirs held these blocks.
+    /// How much more an author would use if an operation on a record of theirs held these blocks, which `signer` uploaded.
     ///
     /// # Errors
     /// [`MempoolError`].
-    pub fn growth(&self, patient: &Principal, writer: &Principal, cids: &[Cid]) -> Result<Usage, MempoolError> {
-        let (patient, writer) = (patient.row(), writer.row());
+    pub fn growth(
+        &self,
+        patient: &Principal,
+        author: &Principal,
+        signer: &Principal,
+        cids: &[Cid],
+    ) -> Result<Usage, MempoolError> {
+        let (patient, author, signer) = (patient.row(), author.row(), signer.row());
         let transaction = self.read()?;
         let (charges, uploads) = (transaction.open_table(CHARGES)?, transaction.open_table(UPLOADS)?);
         let mut growth = Usage::default();
         for block in cids {
             let key = block.to_bytes();
             let key = key.as_slice();
-            if charges.get((key, patient, writer))?.is_none() {
-                let noted = uploads.get((key, writer))?.map(|row| row.value().0);
+            if charges.get((key, patient, author))?.is_none() {
+                let noted = uploads.get((key, signer))?.map(|row| row.value().0);
                 let size = match noted {
                     Some(size) => size,
                     None => charged_to_anybody(&charges, key, patient)?.unwrap_or_default(),

@@ -12,8 +12,9 @@
 mod doomed;
 mod held;
 mod staged;
+mod twice;
 
-use emr_core::{Class, Codec, RecordSlot};
+use emr_core::{Class, Codec, RecordSlot, Revision};
 use emr_ipfs::Cid;
 use redb::{ReadableTable, TableDefinition, WriteTransaction};
 
@@ -41,15 +42,19 @@ const REFERENCES: TableDefinition<'_, (&[u8], PrincipalRow, u8, u16), u32> = Tab
 const HOLDINGS: TableDefinition<'_, u64, (PrincipalRow, u8, u16, PrincipalRow, u64)> = TableDefinition::new("holdings");
 /// Operation, and CID of each block that it holds.
 const HELD: TableDefinition<'_, (u64, &[u8]), ()> = TableDefinition::new("held");
-/// Patient and operation of each held key directory.
-const DIRECTORIES: TableDefinition<'_, (PrincipalRow, u64), ()> = TableDefinition::new("directories");
 /// CID, patient and the account that is charged, to the size in bytes and the number of operations that hold the block
 /// on that account.
 const CHARGES: TableDefinition<'_, (&[u8], PrincipalRow, PrincipalRow), (u64, u32)> = TableDefinition::new("charges");
 /// Patient and the account that is charged, to the bytes and the number of blocks.
 const USED: TableDefinition<'_, (PrincipalRow, PrincipalRow), (u64, u64)> = TableDefinition::new("used");
+/// Patient, slot, revision and operation of each Rekey whose predecessor is still held, to the account that is charged, and to the bytes and the
+/// number of the blocks that the Rekey added to its charge. The record is stored twice for so long.
+const TWICE: TableDefinition<'_, TwiceRow, (PrincipalRow, u64, u64)> = TableDefinition::new("stored-twice");
 /// Blocks to be removed from the store.
 const DOOMED: TableDefinition<'_, &[u8], ()> = TableDefinition::new("doomed");
+
+/// Patient, slot, revision and operation.
+type TwiceRow = (PrincipalRow, u16, u64, u64);
 
 /// Used in place of a class, for key directories.
 const DIRECTORY: u8 = u8::MAX;
@@ -99,11 +104,40 @@ impl BlockReference {
     }
 }
 
+/// Who is charged for the blocks of an operation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Charge {
+    /// Nobody: the blocks of a key directory.
+    #[default]
+    Nobody,
+    /// The author of the record.
+    Author(Principal),
+    /// The author of the record that a Rekey stores again. So a Rekey neither needs room in the patient's share nor frees the author's.
+    Rekeyed {
+        /// The author.
+        author: Principal,
+        /// The record's revision after the Rekey.
+        revision: Revision,
+    },
+}
+
+impl Charge {
+    /// The account that is charged.
+    pub const fn author(&self) -> Option<Principal> {
+        match *self {
+            Self::Nobody => None,
+            Self::Author(author) | Self::Rekeyed { author, .. } => Some(author),
+        }
+    }
+}
+
 /// The blocks that an operation refers to.
 #[derive(Clone, Debug, Default)]
 pub struct Referenced {
     /// The record or directory that they become part of.
     pub part_of: Option<BlockReference>,
+    /// Who is charged for them.
+    pub charge: Charge,
     /// The blocks.
     pub cids: Vec<Cid>,
 }
@@ -123,12 +157,31 @@ impl Usage {
         self.bytes <= limit.bytes && self.blocks <= limit.blocks
     }
 
+    /// Both amounts together.
+    pub const fn and(self, other: Self) -> Self {
+        self.plus(other.bytes, other.blocks)
+    }
+
+    /// This amount without another one. Not less than nothing.
+    pub const fn without(self, other: Self) -> Self {
+        self.minus(other.bytes, other.blocks)
+    }
+
     const fn plus(self, bytes: u64, blocks: u64) -> Self {
         Self { bytes: self.bytes.saturating_add(bytes), blocks: self.blocks.saturating_add(blocks) }
     }
 
     const fn minus(self, bytes: u64, blocks: u64) -> Self {
         Self { bytes: self.bytes.saturating_sub(bytes), blocks: self.blocks.saturating_sub(blocks) }
+    }
+
+    /// One of `parts` equal parts.
+    const fn over(self, parts: u64) -> Self {
+        Self { bytes: self.bytes / parts, blocks: self.blocks / parts }
+    }
+
+    const fn times(self, times: u64) -> Self {
+        Self { bytes: self.bytes.saturating_mul(times), blocks: self.blocks.saturating_mul(times) }
     }
 
     const fn row(self) -> (u64, u64) {
@@ -150,9 +203,9 @@ pub(super) fn create(transaction: &WriteTransaction) -> Result<(), MempoolError>
     transaction.open_table(REFERENCES)?;
     transaction.open_table(HOLDINGS)?;
     transaction.open_table(HELD)?;
-    transaction.open_table(DIRECTORIES)?;
     transaction.open_table(CHARGES)?;
     transaction.open_table(USED)?;
+    transaction.open_table(TWICE)?;
     transaction.open_table(DOOMED)?;
     Ok(())
 }

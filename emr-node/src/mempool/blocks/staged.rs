@@ -5,11 +5,11 @@ use emr_ipfs::Cid;
 use redb::{ReadOnlyTable, ReadableTable, WriteTransaction};
 
 use super::{
-    DOOMED, LAPSING, Mempool, MempoolError, NOBODY, Principal, PrincipalRow, REFERENCES, STAGED, STAGED_BY_ALL,
-    UPLOADS, Usage, cid, is_held, is_noted, twins,
+    CHARGES, DOOMED, LAPSING, Mempool, MempoolError, NOBODY, Principal, PrincipalRow, REFERENCES, STAGED,
+    STAGED_BY_ALL, UPLOADS, USED, Usage, cid, damaged, is_held, is_noted, twins,
 };
 
-/// How old a note must be before another upload of the same block renews it. Seconds.
+/// How old a note must be before another upload of the same block renews it, if there is much space. Seconds.
 const RENEW_AFTER: u64 = 3600;
 
 /// A block that is about to be stored.
@@ -36,29 +36,50 @@ pub struct Staging {
     pub each: Usage,
     /// The blocks of all accounts together, without the directories below.
     pub all: Usage,
-    /// The key directories of one patient. They count in no other limit.
+    /// The key directories of one patient, together with those that operations hold. They count in no other limit.
     pub directories: Usage,
-    /// Free space on the disk, in bytes, without what is kept free. The blocks in staging take at most as much as they
-    /// leave free.
-    pub free: u64,
+    /// Free space without what is kept free. The blocks in staging take at most as much as they leave free.
+    pub free: Usage,
 }
 
 impl Staging {
     /// What all accounts together may have, if they have `used`.
     fn of_all(&self, used: Usage) -> Usage {
-        Usage { bytes: self.all.bytes.min(self.free.saturating_add(used.bytes) / 2), ..self.all }
+        let half = |free: u64, used: u64| free.saturating_add(used) / 2;
+        Usage {
+            bytes: self.all.bytes.min(half(self.free.bytes, used.bytes)),
+            blocks: self.all.blocks.min(half(self.free.blocks, used.blocks)),
+        }
     }
 
     /// What one account may have, if all together have `used`. It is less if there is less space.
     fn of_each(&self, used: Usage) -> Usage {
-        let all = self.of_all(used);
-        let within = |quarters| used.bytes < all.bytes / 4 * quarters && used.blocks < all.blocks / 4 * quarters;
-        let part = match (within(2), within(3)) {
-            (true, _) => 1,
-            (false, true) => 8,
-            (false, false) => 32,
-        };
-        Usage { bytes: self.each.bytes / part, blocks: self.each.blocks / part }
+        self.each.over(part(used, self.of_all(used)))
+    }
+
+    const fn is_nearly_full(&self) -> bool {
+        self.free.bytes == 0 || self.free.blocks == 0
+    }
+
+    /// Whether another upload of a block in staging renews its note, if all blocks of the purse together have `used`.
+    /// It does not if there is little space: nobody can keep space for ever that others need.
+    fn renews(&self, purse: Purse, used: Usage) -> bool {
+        match purse {
+            Purse::Blocks => part(used, self.of_all(used)) == 1,
+            Purse::Directories => !self.is_nearly_full(),
+        }
+    }
+}
+
+/// By which number the share of one account is divided, if all together have `used` of `all`.
+const fn part(used: Usage, all: Usage) -> u64 {
+    let (half, more) = (all.over(4).times(2), all.over(4).times(3));
+    if used.bytes < half.bytes && used.blocks < half.blocks {
+        1
+    } else if used.bytes < more.bytes && used.blocks < more.blocks {
+        8
+    } else {
+        32
     }
 }
 
@@ -76,6 +97,13 @@ impl Purse {
             Self::Directories => 1,
         }
     }
+
+    fn from_code(code: u8) -> Result<Self, MempoolError> {
+        [Self::Blocks, Self::Directories]
+            .into_iter()
+            .find(|purse| purse.code() == code)
+            .ok_or_else(|| damaged("a block in no purse"))
+    }
 }
 
 /// Whether an upload may continue.
@@ -88,6 +116,8 @@ pub enum Noted {
     /// All accounts together have much in staging, and so the uploader may have less than at other times. It is not
     /// noted.
     Full,
+    /// It is a key directory, and the patient would have too many. It is not noted.
+    NoDirectoryRoom,
 }
 
 /// Removes a note, and returns the size in it. Notes of other uploaders of the same block stay: they may refer to it
@@ -120,6 +150,11 @@ fn give_back(transaction: &WriteTransaction, uploader: PrincipalRow, purse: u8, 
     Ok(())
 }
 
+/// How much all accounts together have in a purse.
+fn used_by_all(table: &impl ReadableTable<u8, (u64, u64)>, purse: Purse) -> Result<Usage, MempoolError> {
+    Ok(table.get(purse.code())?.map(|row| Usage::from(row.value())).unwrap_or_default())
+}
+
 /// Adds a block to what its uploader and all have in staging, if there is room.
 fn take_room(transaction: &WriteTransaction, upload: &Upload) -> Result<Result<Purse, Noted>, MempoolError> {
     let mut staged = transaction.open_table(STAGED)?;
@@ -129,14 +164,15 @@ fn take_room(transaction: &WriteTransaction, upload: &Upload) -> Result<Result<P
         let row = staged.get((uploader, purse.code()))?;
         Ok(row.map(|row| Usage::from(row.value())).unwrap_or_default().plus(upload.size, 1))
     };
-    let used = |purse: Purse| -> Result<Usage, MempoolError> {
-        Ok(by_all.get(purse.code())?.map(|row| Usage::from(row.value())).unwrap_or_default())
-    };
-    let directories = of(Purse::Directories)?;
-    let (purse, own) = if upload.is_directory && directories.is_within(&staging.directories) {
+    let (purse, own) = if upload.is_directory {
+        let directories = of(Purse::Directories)?;
+        let held = transaction.open_table(USED)?.get((uploader, NOBODY))?.map(|row| Usage::from(row.value()));
+        if !directories.and(held.unwrap_or_default()).is_within(&staging.directories) {
+            return Ok(Err(Noted::NoDirectoryRoom));
+        }
         (Purse::Directories, directories)
     } else {
-        let (own, used) = (of(Purse::Blocks)?, used(Purse::Blocks)?);
+        let (own, used) = (of(Purse::Blocks)?, used_by_all(&by_all, Purse::Blocks)?);
         if !own.is_within(&staging.each) {
             return Ok(Err(Noted::TooMuch));
         }
@@ -145,7 +181,7 @@ fn take_room(transaction: &WriteTransaction, upload: &Upload) -> Result<Result<P
         }
         (Purse::Blocks, own)
     };
-    let all = used(purse)?.plus(upload.size, 1);
+    let all = used_by_all(&by_all, purse)?.plus(upload.size, 1);
     staged.insert((uploader, purse.code()), own.row())?;
     by_all.insert(purse.code(), all.row())?;
     Ok(Ok(purse))
@@ -158,7 +194,8 @@ fn note(transaction: &WriteTransaction, upload: &Upload) -> Result<(Noted, bool)
     let mut lapsing = transaction.open_table(LAPSING)?;
     let known = uploads.get((key, uploader))?.map(|row| row.value());
     if let Some((size, since, purse)) = known {
-        if at < since.saturating_add(RENEW_AFTER) {
+        let used = used_by_all(&transaction.open_table(STAGED_BY_ALL)?, Purse::from_code(purse)?)?;
+        if at < since.saturating_add(RENEW_AFTER) || !upload.staging.renews(Purse::from_code(purse)?, used) {
             return Ok((Noted::Yes, false));
         }
         lapsing.remove((since, key, uploader))?;
@@ -213,13 +250,41 @@ impl Mempool {
         Ok(row.map(|row| Usage::from(row.value())).unwrap_or_default())
     }
 
+    /// How much room the key directories of a patient would take, in staging and held together, if an operation of the signer held this one.
+    /// `None` if they would take no more than now.
+    ///
+    /// # Errors
+    /// [`MempoolError`].
+    pub fn directories_with(
+        &self,
+        patient: &Principal,
+        signer: &Principal,
+        directory: &Cid,
+    ) -> Result<Option<Usage>, MempoolError> {
+        let transaction = self.read()?;
+        let key = directory.to_bytes();
+        let (patient, signer) = (patient.row(), signer.row());
+        if transaction.open_table(CHARGES)?.get((key.as_slice(), patient, NOBODY))?.is_some() {
+            return Ok(None);
+        }
+        let noted = transaction.open_table(UPLOADS)?.get((key.as_slice(), signer))?.map(|row| row.value());
+        let size = match noted {
+            Some((_, _, purse)) if purse == Purse::Directories.code() && signer == patient => return Ok(None),
+            Some((size, ..)) => size,
+            None => return Ok(None),
+        };
+        let staged = transaction.open_table(STAGED)?.get((patient, Purse::Directories.code()))?.map(|row| row.value());
+        let held = transaction.open_table(USED)?.get((patient, NOBODY))?.map(|row| row.value());
+        let [staged, held] = [staged, held].map(|row| row.map(Usage::from).unwrap_or_default());
+        Ok(Some(staged.and(held).plus(size, 1)))
+    }
+
     /// How much all accounts together have in staging, without the directories, which have their own space.
     ///
     /// # Errors
     /// [`MempoolError`].
     pub fn staged_by_all(&self) -> Result<Usage, MempoolError> {
-        let table = self.read()?.open_table(STAGED_BY_ALL)?;
-        Ok(table.get(Purse::Blocks.code())?.map(|row| Usage::from(row.value())).unwrap_or_default())
+        used_by_all(&self.read()?.open_table(STAGED_BY_ALL)?, Purse::Blocks)
     }
 
     /// Dates up to `limit` notes that are dated after `after` to `to`. Returns how many.

@@ -98,3 +98,20 @@ impl Pace {
         println!("a submission took, over each tenth of the accounts: {}", means.join(", "));
     }
 }
+
+/// A delegate's Revoke neither takes the place that is reserved for the patient's, nor replaces the patient's.
+#[test]
+fn a_revoke_by_somebody_else_gets_an_ordinary_place() -> Test {
+    let world = world(1)?;
+    let by_doctor = sign(world.domain, world.time, DOCTOR, HONEST, 7, revoke(FIRST, 1)?)?;
+    let place = || place::find(&world.engine.state(), &by_doctor.operation).map_err(|error| error.kind);
+    assert_eq!(place(), Ok(Place::Ordinary));
+    let own = world.sign(HONEST, 1, revoke(FIRST, 1)?)?;
+    assert!(world.has_a_place(&own));
+    world.taken(own)?;
+    assert_eq!(place(), Ok(Place::Ordinary));
+    let again = world.sign(HONEST, 2, revoke(FIRST, 2)?)?;
+    let place = place::find(&world.engine.state(), &again.operation).map_err(|error| error.kind);
+    assert!(matches!(place, Ok(Place::InsteadOf(_))), "{place:?}");
+    Ok(())
+}

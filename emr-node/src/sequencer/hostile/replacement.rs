@@ -94,7 +94,13 @@ async fn a_replacement_that_fails_takes_nothing_from_the_writer() -> Test {
         let engine = Arc::clone(&world.engine);
         Ok(tokio::spawn(async move { engine.submit(honest, submission).await.map_err(|error| error.kind) }))
     };
-    let writing = Arc::clone(&world.engine.writer).lock_owned().await;
+    // Another writer is at work all the while.
+    let (begun, begins) = tokio::sync::oneshot::channel();
+    let (end, ended) = std::sync::mpsc::channel::<()>();
+    let engine = Arc::clone(&world.engine);
+    let work = move |_: &Engine| (begun.send(()).is_ok(), ended.recv().is_ok());
+    let writing = tokio::spawn(async move { engine.write(work).await });
+    begins.await?;
     let mut tried = Vec::new();
     for salt in 10..30 {
         tried.push(hand_in(salt)?);
@@ -108,7 +114,8 @@ async fn a_replacement_that_fails_takes_nothing_from_the_writer() -> Test {
         }
     }
     assert!((1..20).contains(&busy), "{busy}");
-    drop(writing);
+    end.send(())?;
+    assert_eq!(writing.await??, (true, true));
     Ok(())
 }
 

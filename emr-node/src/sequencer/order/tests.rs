@@ -1,6 +1,5 @@
 use std::time::Instant;
 
-use emr_api::OperationStatus;
 use emr_core::{
     AccountEpoch, Class, GrantSlot, OutOfRange, RecordSlot, RecordStatus, Revision, Rights, Role, UnixTime, Uses,
     Version,
@@ -20,7 +19,7 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 use super::*;
 use crate::{
-    mempool::{Principal, Reserved, Turn},
+    mempool::{Reserved, Turn},
     state::open::{BATCH_SECONDS, Position},
 };
 
@@ -42,17 +41,7 @@ fn sign(signer: u64, patient: u64, salt: u64, action: Action) -> Result<Acknowle
     };
     let authority = (signer != patient).then_some(GrantSlot::FIRST_ORDINARY);
     let signed = operation.sign(Domain::new(1, [0; 20]), &SigningKey::from_seed(&[signer as u8; 32]), authority);
-    let principal = |account| Principal { account, identity: [0; 32] };
-    Ok(Acknowledged {
-        signed,
-        signer: principal(operation.signer),
-        patient: principal(operation.patient),
-        acknowledged: time,
-        settle_by: time,
-        reserved: None,
-        replaced: 0,
-        status: OperationStatus::Pending,
-    })
+    Ok(Acknowledged::sample(signed, time))
 }
 
 fn put(signer: u64, patient: u64, slot: u64) -> Result<Acknowledged, OutOfRange> {

@@ -66,7 +66,9 @@ impl UrgentOnPatient {
     fn commutes(&self, signed: &SignedOperation) -> bool {
         let action = &signed.operation.action;
         match changed_grant(action) {
-            // Two operations that change grants may both change the key directory.
+            // An emergency grant leaves the key directory as it is.
+            Some(slot) if action.directories().is_none() => !self.changed.contains(&slot) && !self.used.contains(&slot),
+            // Two other operations that change grants may both change the key directory.
             Some(slot) => self.changed.is_empty() && !self.used.contains(&slot),
             None => {
                 signed.used_grant().is_none_or(|slot| !self.changed.contains(&slot))

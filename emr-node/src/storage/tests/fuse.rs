@@ -1,12 +1,13 @@
 //! A block store that stops at a chosen call. A test can then end the process, or do something else before the call
-//! continues.
+//! continues. The store can also have a limited size.
 
 use std::{
-    collections::BTreeSet,
-    sync::{Arc, Mutex, PoisonError},
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use emr_ipfs::{Blockstore, Cid, Codec, StoreFuture};
+use emr_core::cid::cid_of;
+use emr_ipfs::{Blockstore, Cid, Codec, FreeSpace, StoreError, StoreFuture};
 use tokio::sync::Notify;
 
 /// A call that changes the store.
@@ -34,16 +35,45 @@ struct Fuse {
     go: Notify,
 }
 
+/// A store of limited size: what is left, and the sizes of the blocks since it was limited.
+#[derive(Debug)]
+struct Limited {
+    left: FreeSpace,
+    sizes: BTreeMap<Cid, u64>,
+}
+
 /// Forwards every call to another store.
 #[derive(Clone, Debug)]
 pub(super) struct FusedStore {
     inner: Arc<dyn Blockstore>,
     fuse: Arc<Fuse>,
+    limited: Arc<Mutex<Option<Limited>>>,
 }
 
 impl FusedStore {
     pub(super) fn new(inner: Arc<dyn Blockstore>) -> Self {
-        Self { inner, fuse: Arc::default() }
+        Self { inner, fuse: Arc::default(), limited: Arc::default() }
+    }
+
+    /// From now on, the store takes only so much more.
+    pub(super) fn limit(&self, left: FreeSpace) {
+        *self.limited() = Some(Limited { left, sizes: BTreeMap::new() });
+    }
+
+    fn limited(&self) -> MutexGuard<'_, Option<Limited>> {
+        self.limited.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes room for a block. Returns whether there is room.
+    fn takes(&self, cid: Cid, size: u64) -> bool {
+        let mut limited = self.limited();
+        let Some(Limited { left, sizes }) = &mut *limited else { return true };
+        let Entry::Vacant(new) = sizes.entry(cid) else { return true };
+        let rest = (left.bytes.checked_sub(size), left.blocks.checked_sub(1));
+        let Some((bytes, blocks)) = rest.0.zip(rest.1) else { return false };
+        *left = FreeSpace { bytes, blocks };
+        new.insert(size);
+        true
     }
 
     /// Stops the next such call after `passed` calls.
@@ -96,7 +126,11 @@ impl FusedStore {
 
 impl Blockstore for FusedStore {
     fn put<'a>(&'a self, codec: Codec, bytes: &'a [u8]) -> StoreFuture<'a, Cid> {
-        self.inner.put(codec, bytes)
+        if self.takes(cid_of(codec, bytes), bytes.len() as u64) {
+            self.inner.put(codec, bytes)
+        } else {
+            Box::pin(async { Err(StoreError::DiskFull { path: "the limited store".into() }) })
+        }
     }
 
     fn get<'a>(&'a self, cid: &'a Cid) -> StoreFuture<'a, Vec<u8>> {
@@ -116,10 +150,25 @@ impl Blockstore for FusedStore {
     }
 
     fn delete<'a>(&'a self, cid: &'a Cid) -> StoreFuture<'a, ()> {
+        if let Some(Limited { left, sizes }) = &mut *self.limited()
+            && let Some(size) = sizes.remove(cid)
+        {
+            *left = FreeSpace { bytes: left.bytes + size, blocks: left.blocks + 1 };
+        }
         self.fused(Call::Delete, self.inner.delete(cid))
     }
 
     fn pins(&self) -> StoreFuture<'_, BTreeSet<Cid>> {
         self.inner.pins()
+    }
+
+    fn free_space(&self) -> StoreFuture<'_, FreeSpace> {
+        match &*self.limited() {
+            Some(limited) => {
+                let left = limited.left;
+                Box::pin(async move { Ok(left) })
+            }
+            None => self.inner.free_space(),
+        }
     }
 }

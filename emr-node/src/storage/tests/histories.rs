@@ -21,12 +21,29 @@ use crate::{
     },
 };
 
+/// What an operation stored: slot, version and revision of the record, and whether it is a Rekey.
+#[derive(Clone, Copy)]
+struct Stored {
+    slot: u64,
+    version: u64,
+    revision: u64,
+    is_rekey: bool,
+}
+
 /// What the model knows about an acknowledged operation.
 struct Holds {
-    /// The slot of its record. `None` for a key directory.
-    record: Option<u64>,
+    /// `None` for a key directory.
+    record: Option<Stored>,
     cids: Vec<Cid>,
     returned: Option<UnixTime>,
+    /// Since when a settled Rekey of the same version has replaced it.
+    replaced: Option<UnixTime>,
+}
+
+impl Holds {
+    fn is_of(&self, slot: u64) -> bool {
+        self.record.is_some_and(|stored| stored.slot == slot)
+    }
 }
 
 struct Model {
@@ -47,19 +64,63 @@ impl Model {
         self.scene.engine.state().open.iter().next_back().map(|(sequence, _)| sequence)
     }
 
-    fn holds(&mut self, record: Option<u64>, cids: Vec<Cid>) {
+    fn holds(&mut self, record: Option<(u64, bool)>, cids: Vec<Cid>) {
         for cid in &cids {
             self.uploads.remove(cid);
         }
+        let stored = |(slot, is_rekey)| {
+            let leaf = self.scene.record(slot).expect("it was just written");
+            Stored { slot, version: leaf.version.get(), revision: leaf.revision.get(), is_rekey }
+        };
+        let record = record.map(stored);
         if let Some(sequence) = self.newest() {
-            self.operations.insert(sequence, Holds { record, cids, returned: None });
+            self.operations.insert(sequence, Holds { record, cids, returned: None, replaced: None });
         }
+    }
+
+    /// A block of what was stored last in a slot.
+    fn earlier_block(&self, slot: u64) -> Option<Cid> {
+        let mut earlier = self.operations.values().filter(|holds| holds.is_of(slot) && holds.returned.is_none());
+        earlier.next_back().and_then(|holds| holds.cids.last()).copied()
+    }
+
+    /// Notes what became of the operations: sealing and reorganisations return some, and Rekeys replace some.
+    fn note_statuses(&mut self) -> Outcome {
+        let mut rekeyed = BTreeMap::new();
+        for (sequence, holds) in &mut self.operations {
+            let kept = self.scene.engine.mempool.acknowledged(*sequence)?.ok_or("it was acknowledged")?;
+            match (kept.status, holds.record) {
+                (OperationStatus::Returned { .. }, _) => drop(holds.returned.get_or_insert(self.scene.now)),
+                (OperationStatus::Settled { .. }, Some(Stored { slot, version, revision, is_rekey: true })) => {
+                    let newest = rekeyed.entry((slot, version)).or_insert(revision);
+                    *newest = revision.max(*newest);
+                }
+                _ => {}
+            }
+        }
+        for holds in self.operations.values_mut() {
+            let is_replaced = holds.record.is_some_and(|stored| {
+                rekeyed.get(&(stored.slot, stored.version)).is_some_and(|newest| stored.revision < *newest)
+            });
+            holds.replaced = is_replaced.then(|| holds.replaced.unwrap_or(self.scene.now));
+        }
+        Ok(())
+    }
+
+    /// Ends the first doctor's grant, or gives it back.
+    async fn change_directory(&mut self) -> Outcome {
+        let changed = match self.scene.revoke(64).await {
+            Ok(directory) => Ok(directory),
+            Err(_) => self.scene.grant(64, DOCTORS[0]).await,
+        };
+        self.holds(None, vec![changed?]);
+        Ok(())
     }
 
     async fn step(&mut self) -> Outcome {
         let slot = self.random.random_range(0..3);
         let who = [PATIENT, DOCTORS[0], DOCTORS[1]][self.random.random_range(0..3)];
-        match self.random.random_range(0..15) {
+        match self.random.random_range(0..19) {
             0..=1 => {
                 let now = self.scene.now;
                 self.uploads.extend(self.scene.upload(who, 2, 100).await?.into_iter().map(|cid| (cid, now)));
@@ -67,13 +128,11 @@ impl Model {
             2..=5 => {
                 let mut parts = self.scene.upload(who, 2, 100).await?;
                 // A later version uses a block of an earlier version again.
-                let mut earlier =
-                    self.operations.values().filter(|holds| holds.record == Some(slot) && holds.returned.is_none());
-                parts.extend(earlier.next_back().and_then(|holds| holds.cids.last()).copied());
+                parts.extend(self.earlier_block(slot));
                 let now = self.scene.now;
                 self.uploads.extend(parts[..2].iter().map(|cid| (*cid, now)));
                 match self.scene.write(who, slot, &parts).await {
-                    Ok((_, cids)) => self.holds(Some(slot), cids),
+                    Ok((_, cids)) => self.holds(Some((slot, false)), cids),
                     // The record is deleted, the grant has ended, or a block of an earlier version is gone.
                     Err(why) => assert_ne!(why.kind, RequestErrorKind::Unavailable, "{why}"),
                 }
@@ -100,17 +159,30 @@ impl Model {
             }
             11 => self.scene.reorganise(1 + slot as usize).await?,
             12 => self.scene.restart().await?,
+            13..=15 => {
+                if self.scene.record(slot).is_some_and(|leaf| leaf.status == RecordStatus::Live) {
+                    let mut parts = self.scene.upload(PATIENT, 2, 100).await?;
+                    parts.extend(self.earlier_block(slot));
+                    let cids = self.scene.rekey(slot, &parts).await?;
+                    self.holds(Some((slot, true)), cids);
+                }
+            }
+            // Six changes of the directory, and L1 takes some of them back.
+            16 => {
+                for _ in 0..3 {
+                    self.change_directory().await?;
+                    self.change_directory().await?;
+                    self.scene.settle()?;
+                }
+                self.scene.sweep().await?;
+                self.scene.reorganise(1 + slot as usize).await?;
+            }
             _ => {
                 let hours = self.random.random_range(0..40);
                 self.scene.pass(hours);
             }
         }
-        // Sealing and reorganisations return operations too.
-        for (sequence, holds) in &mut self.operations {
-            if let Some(OperationStatus::Returned { .. }) = self.scene.engine.mempool.status(*sequence)? {
-                holds.returned.get_or_insert(self.scene.now);
-            }
-        }
+        self.note_statuses()?;
         // The node updates the soft state patient by patient. A complete rebuild gives the same state.
         let state = self.scene.engine.state().clone();
         let mut again = state.clone();
@@ -137,11 +209,14 @@ impl Model {
         let mut needed = BTreeSet::new();
         for (sequence, holds) in &self.operations {
             let is_needed = match (holds.record, holds.returned) {
+                (Some(Stored { is_rekey: true, .. }), Some(returned)) => recent(returned, GRACE),
                 (Some(_), Some(returned)) => recent(returned, RETURNED),
-                (Some(slot), None) => {
+                (Some(stored), None) => {
                     let leaves = state.settled.patient(account(PATIENT));
-                    let settled = leaves.and_then(|leaves| leaves.records.get(&super::scene::slot(slot)));
-                    state.open.contains(*sequence) || settled.is_some_and(|leaf| leaf.status == RecordStatus::Live)
+                    let settled = leaves.and_then(|leaves| leaves.records.get(&slot(stored.slot)));
+                    let is_live = settled.is_some_and(|leaf| leaf.status == RecordStatus::Live);
+                    let is_current = holds.replaced.is_none_or(|since| recent(since, GRACE));
+                    state.open.contains(*sequence) || is_live && is_current
                 }
                 (None, _) => holds.cids.iter().any(|cid| directories.contains(&DirectoryCommitment::of(cid))),
             };
@@ -159,9 +234,20 @@ impl Model {
         if missing.is_empty() { Ok(()) } else { Err(format!("needed, and not there: {missing:?}").into()) }
     }
 
-    /// Deletes every record, lets time pass, and checks what is left.
+    /// Of the blocks that a Rekey replaced, those that nothing else needs are gone a day later. Then every record is deleted. Only the directory in
+    /// force is left.
     async fn end(mut self) -> Outcome {
         self.scene.settle()?;
+        self.note_statuses()?;
+        self.scene.sweep().await?;
+        self.scene.pass(31 * 24);
+        self.scene.sweep().await?;
+        self.check()?;
+        let extra: Vec<_> = self.scene.stored()?.difference(&self.needed()).copied().collect();
+        let twice = self.scene.engine.mempool.stored_twice(&self.scene.principal(PATIENT))?;
+        if !extra.is_empty() || !twice.is_empty() {
+            return Err(format!("not needed, and still there: {extra:?}; stored twice: {twice:?}").into());
+        }
         for slot in 0..3 {
             if self.scene.record(slot).is_some_and(|leaf| leaf.status == RecordStatus::Live) {
                 self.scene.tombstone(slot).await?;

@@ -14,8 +14,8 @@ use emr_rollup::{
     batch::{D1Entry, D2Entry},
     l1_operation::{L1Operation, Register},
     operation::{
-        Action, CLIENT_VALIDITY, DirectoryCommitment, Domain, Operation, PutRecord, RequestAccess, Revoke, SetGrant,
-        Tombstone,
+        Action, CLIENT_VALIDITY, DirectoryCommitment, Domain, Operation, PutRecord, Rekey, RequestAccess, Revoke,
+        SetGrant, Tombstone,
     },
     primitive::{
         eddsa::SigningKey,
@@ -27,10 +27,11 @@ use emr_rollup::{
 use emr_testkit::directories::{first_directory, first_epoch};
 
 mod acts;
+mod patients;
 
 use super::fuse::FusedStore;
 use crate::{
-    derivation::{BatchOnL1, L1Data, SettledState, derive},
+    derivation::{BatchOnL1, L1Data, SettledLedger, derive},
     engine::{Engine, EngineParts},
     l1::clock::Clock,
     mempool::{Anchor, Mempool, Principal},
@@ -49,12 +50,17 @@ pub(super) const PATIENT: u64 = 1;
 /// The accounts of two doctors who may write.
 pub(super) const DOCTORS: [u64; 2] = [2, 3];
 
+/// The first account of other patients.
+pub(super) const OTHERS: u64 = 4;
+
 fn domain() -> Domain {
     Domain::new(31337, [7; 20])
 }
 
 fn key(number: u64) -> SigningKey {
-    SigningKey::from_seed(&[number as u8; 32])
+    let mut seed = [number as u8; 32];
+    seed[..8].copy_from_slice(&number.to_be_bytes());
+    SigningKey::from_seed(&seed)
 }
 
 fn element(opaque: Opaque) -> Fr {
@@ -101,23 +107,37 @@ impl Scene {
     pub(super) async fn new(quotas: Quotas) -> Outcome<Self> {
         let folder = Arc::new(tempfile::tempdir()?);
         let store = DiskStore::open(folder.path().join("blocks"))?;
-        Self::in_folder(folder, Arc::new(store), quotas).await
+        Self::in_folder(folder, Arc::new(store), quotas, 0).await
+    }
+
+    /// The same, with `others` more patients. Their accounts are those after the doctors' accounts.
+    pub(super) async fn with_patients(others: u64, quotas: Quotas) -> Outcome<Self> {
+        let folder = Arc::new(tempfile::tempdir()?);
+        let store = DiskStore::open(folder.path().join("blocks"))?;
+        Self::in_folder(folder, Arc::new(store), quotas, others).await
     }
 
     /// The same, with another block store.
     pub(super) async fn on(store: Arc<dyn Blockstore>, quotas: Quotas) -> Outcome<Self> {
-        Self::in_folder(Arc::new(tempfile::tempdir()?), store, quotas).await
+        Self::in_folder(Arc::new(tempfile::tempdir()?), store, quotas, 0).await
     }
 
-    async fn in_folder(folder: Arc<tempfile::TempDir>, store: Arc<dyn Blockstore>, quotas: Quotas) -> Outcome<Self> {
-        let roles = [(PATIENT, Role::Patient), (DOCTORS[0], Role::Doctor), (DOCTORS[1], Role::Doctor)];
-        let queue = roles.map(|(number, role)| Register {
+    async fn in_folder(
+        folder: Arc<tempfile::TempDir>,
+        store: Arc<dyn Blockstore>,
+        quotas: Quotas,
+        others: u64,
+    ) -> Outcome<Self> {
+        let people = [(PATIENT, Role::Patient), (DOCTORS[0], Role::Doctor), (DOCTORS[1], Role::Doctor)];
+        let others = (OTHERS..OTHERS + others).map(|number| (number, Role::Patient));
+        let register = |(number, role)| Register {
             account: account(number),
             role,
             org: None,
             key: key(number).public(),
             encryption: Fr::from(number),
-        });
+        };
+        let queue: Vec<Register> = people.into_iter().chain(others).map(register).collect();
         let store = FusedStore::new(store);
         let engine = start(folder.path(), &store, &queue, &[], quotas)?;
         let now = UnixTime::now();
@@ -128,7 +148,7 @@ impl Scene {
             quotas,
             now,
             folder,
-            queue: queue.to_vec(),
+            queue,
             l1,
             settled: Vec::new(),
             sweep,
@@ -232,7 +252,7 @@ impl Scene {
     /// Sweeps until there is nothing more to do at once.
     pub(super) async fn sweep(&mut self) -> Outcome {
         for _ in 0..1000 {
-            if !self.sweep.turn(&self.engine, self.now).await? {
+            if !self.sweep.round(&self.engine, self.now).await? {
                 return Ok(());
             }
         }
@@ -245,7 +265,7 @@ impl Scene {
 
     /// From now on, the disk has less free space than the node requires.
     pub(super) fn fill_disk(&mut self) {
-        self.quotas().kept_free = u64::MAX;
+        self.quotas().least_patients = u64::MAX;
     }
 
     /// The limits of the running node, until it restarts.
@@ -307,7 +327,7 @@ fn start(
         queue: queue.get(taken..).unwrap_or_default().iter().cloned().map(L1Operation::from).collect(),
         hospital: None,
     };
-    let state = derive(&mempool, SettledState::genesis(domain(), CircuitVersion::V1), view)?;
+    let state = derive(&mempool, SettledLedger::genesis(domain(), CircuitVersion::V1), view)?;
     Ok(Arc::new(Engine::new(EngineParts {
         mempool,
         blockstore: Arc::new(store.clone()),

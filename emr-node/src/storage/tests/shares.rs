@@ -126,7 +126,7 @@ async fn a_block_that_is_being_referred_to_is_never_removed() -> Outcome {
     let sweeping = tokio::spawn(async move {
         let mut sweep = crate::storage::sweep::Sweep::default();
         loop {
-            sweep.turn(&engine, ahead).await.expect("a sweep");
+            sweep.round(&engine, ahead).await.expect("a sweep");
             // A random pause, so that turns fall before, between and after the uploads of a round.
             tokio::time::sleep(std::time::Duration::from_millis(rand::random_range(0..60))).await;
         }

@@ -2,6 +2,7 @@
 
 use emr_core::Codec;
 use emr_crypto::PatientDirectory;
+use emr_ipfs::Blockstore;
 use emr_testkit::people::people;
 
 use super::scene::*;
@@ -16,7 +17,8 @@ fn small() -> Quotas {
     Quotas {
         staged: Usage { bytes: 1 << 30, blocks: 40 },
         staged_by_all: Usage { bytes: 1 << 30, blocks: 64 },
-        staged_directories: Usage { bytes: 4 << 20, blocks: 3 },
+        directories: Usage { bytes: 4 << 20, blocks: 7 },
+        least_directories: Usage { bytes: 64 << 10, blocks: 5 },
         ..Quotas::DEFAULT
     }
 }
@@ -75,12 +77,13 @@ async fn accounts_together_cannot_fill_the_node_with_blocks_of_no_record() -> Ou
 #[tokio::test]
 async fn half_of_the_free_disk_stays_free() -> Outcome {
     let mut scene = Scene::new(Quotas::DEFAULT).await?;
-    let free = scene.engine.mempool.free_space()?;
+    let free = scene.store.free_space().await?;
     let quotas = scene.quotas();
     quotas.staged_by_all.bytes = u64::MAX;
     quotas.staged.bytes = u64::MAX;
     // 8 MiB of the disk are not kept free.
-    quotas.kept_free = free.saturating_sub(8 << 20);
+    quotas.kept_free = Usage { bytes: free.bytes.saturating_sub(8 << 20), blocks: 0 };
+    quotas.least_patients = 0;
     let refused = scene.upload(DOCTORS[0], 1, 9 << 20).await.expect_err("must be refused");
     let refused = refused.downcast::<RequestError>()?;
     assert_eq!(refused.kind, RequestErrorKind::Unavailable, "{refused}");
@@ -95,10 +98,12 @@ async fn there_is_room_for_a_few_directories_of_each_patient() -> Outcome {
     assert_eq!(fill(&mut scene, PATIENT).await?.0, 32);
     scene.fill_disk();
     assert_eq!(directory(&scene, DOCTORS[0]).await.expect_err("not a patient").kind, RequestErrorKind::Unavailable);
+    // Operations hold two directories.
     for _ in 0..3 {
         directory(&scene, PATIENT).await?;
     }
-    assert_eq!(directory(&scene, PATIENT).await.expect_err("more than a few").kind, RequestErrorKind::Unavailable);
+    let refused = directory(&scene, PATIENT).await.expect_err("more than a few");
+    assert_eq!(refused.kind, RequestErrorKind::NoDirectoryRoom, "{refused}");
 
     // Uploads that nothing refers to go after an hour now, and make room.
     scene.sweep().await?;
@@ -109,5 +114,52 @@ async fn there_is_room_for_a_few_directories_of_each_patient() -> Outcome {
     assert_eq!(before - scene.stored()?.len(), 32 + 3);
     directory(&scene, PATIENT).await?;
     scene.revoke(64).await?;
+    Ok(())
+}
+
+/// Uploads these blocks, or uploads them again.
+async fn upload_again(scene: &Scene, who: u64, blocks: u8) -> Outcome {
+    for number in 0..blocks {
+        scene.upload_as(who, Codec::Raw, &[number], 10).await?;
+    }
+    Ok(())
+}
+
+/// Somebody uploads the same blocks again, so that they do not lapse. This works only while there is much space.
+#[tokio::test]
+async fn space_that_others_need_is_not_kept_by_uploading_again() -> Outcome {
+    for (blocks, kept) in [(31, true), (32, false)] {
+        let mut scene = Scene::new(small()).await?;
+        upload_again(&scene, DOCTORS[0], blocks).await?;
+        scene.pass(12);
+        upload_again(&scene, DOCTORS[0], blocks).await?;
+        // A day after the first upload, and half a day after the second.
+        scene.pass(13);
+        scene.sweep().await?;
+        let left = scene.engine.mempool.staged_by_all()?.blocks;
+        assert_eq!(left, if kept { u64::from(blocks) } else { 0 });
+    }
+    Ok(())
+}
+
+/// While the disk is nearly full, a patient does not keep the space for directories by uploading theirs again every hour.
+#[tokio::test]
+async fn space_for_directories_is_not_kept_on_a_full_disk() -> Outcome {
+    let mut scene = Scene::new(small()).await?;
+    scene.fill_disk();
+    let directories = [0; 2].map(|_| PatientDirectory::create(people().patient.identity.rsa()));
+    let mut cids = Vec::new();
+    for _ in 0..2 {
+        for directory in &directories {
+            let bytes = directory.published().to_bytes();
+            cids.push(scene.upload_as(PATIENT, Codec::DagCbor, bytes, bytes.len() as u64).await?);
+        }
+        scene.pass(1);
+    }
+    // Two hours after the first upload, and an hour after the second.
+    scene.sweep().await?;
+    for cid in cids {
+        assert!(!scene.engine.mempool.uploaded(&cid, &scene.principal(PATIENT))?);
+    }
     Ok(())
 }

@@ -9,14 +9,14 @@ use super::{
     fuse::{Call, Moment},
     scene::*,
 };
-use crate::storage::{quota::Quotas, sweep::DIRECTORIES};
+use crate::storage::quota::Quotas;
 
 const DOCTOR: u64 = DOCTORS[0];
 
-/// A patient changes their key directory often. The node keeps the newest directories for a day, and removes older ones
-/// at once.
+/// A patient changes their key directory often. The node keeps every directory for a day after another one took its
+/// place: within this time, L1 may go back to it.
 #[tokio::test]
-async fn of_superseded_directories_the_newest_stay() -> Outcome {
+async fn every_superseded_directory_stays_for_a_day() -> Outcome {
     let mut scene = Scene::new(Quotas::DEFAULT).await?;
     let mut directories = Vec::new();
     for _ in 0..6 {
@@ -25,32 +25,47 @@ async fn of_superseded_directories_the_newest_stay() -> Outcome {
         scene.settle()?;
     }
     scene.sweep().await?;
-    let stored = scene.stored()?;
-    let kept = directories.len() - usize::from(DIRECTORIES);
-    for (number, directory) in directories.iter().enumerate() {
-        assert_eq!(stored.contains(directory), number >= kept, "directory {number} of {}", directories.len());
-    }
+    let all_are_there = |scene: &Scene| -> Outcome {
+        let stored = scene.stored()?;
+        for (number, directory) in directories.iter().enumerate() {
+            assert!(stored.contains(directory), "directory {number} of {}", directories.len());
+        }
+        Ok(())
+    };
+    all_are_there(&scene)?;
+    scene.reorganise(5).await?;
+    scene.sweep().await?;
+    all_are_there(&scene)?;
+    scene.settle()?;
     // A day later, only the directory in force is needed.
+    scene.sweep().await?;
     scene.pass(25);
     scene.sweep().await?;
     assert_eq!(scene.stored()?.into_iter().collect::<Vec<_>>(), [*directories.last().ok_or("none")?]);
     Ok(())
 }
 
-/// The process ends at each step of a sweep in turn. The next process finishes the sweep, and removes nothing else.
+/// The process ends at each step of a sweep in turn. The next process finishes the sweep, and removes nothing else. The
+/// sweep removes a deleted record, or the ciphertext that a Rekey replaced.
 #[tokio::test]
 async fn a_sweep_that_was_killed_is_finished_by_the_next() -> Outcome {
     for (call, moment) in
         [Call::Unpin, Call::Delete].into_iter().flat_map(|call| [(call, Moment::Before), (call, Moment::After)])
     {
-        for passed in 0..2 {
+        for (passed, is_rekey) in [(0, false), (0, true), (1, false), (1, true)] {
             let mut scene = Scene::new(Quotas::DEFAULT).await?;
             let shared = scene.upload(DOCTOR, 1, 100).await?;
             let (_, kept) = scene.write(DOCTOR, 0, &shared).await?;
             let blocks = scene.upload(DOCTOR, 2, 100).await?;
             let (_, deleted) = scene.write(DOCTOR, 1, &blocks).await?;
             scene.settle()?;
-            scene.tombstone(1).await?;
+            let mut rekeyed = Vec::new();
+            if is_rekey {
+                let parts = scene.upload(PATIENT, 2, 100).await?;
+                rekeyed = scene.rekey(1, &parts).await?;
+            } else {
+                scene.tombstone(1).await?;
+            }
             scene.settle()?;
             scene.sweep().await?;
             scene.pass(25);
@@ -63,10 +78,13 @@ async fn a_sweep_that_was_killed_is_finished_by_the_next() -> Outcome {
             scene.restart().await?;
             scene.sweep().await?;
             for cid in &deleted {
-                assert!(!scene.stored()?.contains(cid), "{call:?} {moment:?} {passed}: {cid} is left");
+                assert!(!scene.stored()?.contains(cid), "{call:?} {moment:?} {passed} {is_rekey}: {cid} is left");
             }
-            walk(&scene.store, &kept[0], &DagLimits::default()).await?;
-            assert!(scene.pins().await?.contains(&kept[0]) && !scene.pins().await?.contains(&deleted[0]));
+            for root in [kept.first(), rekeyed.first()].into_iter().flatten() {
+                walk(&scene.store, root, &DagLimits::default()).await?;
+                assert!(scene.pins().await?.contains(root));
+            }
+            assert!(!scene.pins().await?.contains(&deleted[0]));
             // The same blocks may be uploaded and used again.
             let again = scene.upload(DOCTOR, 1, 100).await?;
             scene.write(DOCTOR, 2, &again).await?;
@@ -89,7 +107,7 @@ async fn a_submission_keeps_the_sweep_off_its_blocks() -> Outcome {
     let (engine, now) = (Arc::clone(&scene.engine), scene.now);
     let (written, swept) = tokio::join!(scene.write(DOCTOR, 0, &blocks), async {
         store.reached().await;
-        let swept = sweep.turn(&engine, now.saturating_add(25 * 3600)).await;
+        let swept = sweep.round(&engine, now.saturating_add(25 * 3600)).await;
         store.go();
         swept
     });
@@ -102,7 +120,8 @@ async fn a_submission_keeps_the_sweep_off_its_blocks() -> Outcome {
     Ok(())
 }
 
-/// The same rules hold on Kubo: a deleted record is unpinned and removed, and a needed record is pinned.
+/// The same rules hold on Kubo: a deleted record, and ciphertext that a Rekey replaced, are unpinned and removed, and a
+/// needed record is pinned.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sweep_on_kubo_takes_what_nothing_needs() -> Outcome {
     let Some(kubo) = Kubo::start_or_skip()? else { return Ok(()) };
@@ -114,17 +133,24 @@ async fn a_sweep_on_kubo_takes_what_nothing_needs() -> Outcome {
     let own = scene.upload(PATIENT, 1, 100).await?;
     let (_, deleted) = scene.write(DOCTOR, 1, &blocks[..1]).await?;
     let unused = scene.upload(DOCTOR, 1, 100).await?;
+    let old = scene.upload(DOCTOR, 2, 100).await?;
+    let (_, old) = scene.write(DOCTOR, 2, &old).await?;
     scene.settle()?;
     scene.tombstone(1).await?;
+    let again = scene.upload(PATIENT, 2, 100).await?;
+    let again = scene.rekey(2, &again).await?;
     scene.settle()?;
     scene.sweep().await?;
     scene.pass(25);
     scene.sweep().await?;
-    walk(&scene.store, &kept[0], &DagLimits::default()).await?;
-    for cid in [&deleted[0], &unused[0], &own[0]] {
+    for root in [&kept[0], &again[0]] {
+        walk(&scene.store, root, &DagLimits::default()).await?;
+    }
+    for cid in [&deleted[0], &unused[0], &own[0]].into_iter().chain(&old) {
         assert!(!scene.has(cid).await?, "{cid}");
     }
     let pins = scene.pins().await?;
-    assert!(pins.contains(&kept[0]) && !pins.contains(&deleted[0]));
+    assert!(pins.contains(&kept[0]) && pins.contains(&again[0]));
+    assert!(!pins.contains(&deleted[0]) && !pins.contains(&old[0]));
     Ok(())
 }

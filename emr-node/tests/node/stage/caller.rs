@@ -157,7 +157,7 @@ impl Caller {
         Err(Refused { status: status.as_u16(), code: problem.code, message: problem.message })
     }
 
-    fn join(&self, path: &str) -> Url {
+    pub(crate) fn join(&self, path: &str) -> Url {
         self.url.join(path).expect("a path")
     }
 

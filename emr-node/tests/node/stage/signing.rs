@@ -1,6 +1,6 @@
 //! The operations that participants sign and submit.
 
-use emr_api::{StoredAt, Submission};
+use emr_api::{NamedEpoch, StoredAt, Submission};
 use emr_core::{
     AccountEpoch, AccountIndex, Class, GrantSlot, Opaque, Purpose, Reason, RecordSlot, RecordStatus, Revision, Rights,
     UnixTime, Uses, Version,
@@ -9,8 +9,8 @@ use emr_core::{
 use emr_crypto::PatientDirectory;
 use emr_rollup::{
     operation::{
-        Action, CLIENT_VALIDITY, DirectoryCommitment, Operation, PutRecord, RequestAccess, Revoke, SetGrant,
-        SignedOperation,
+        Action, Blocks, CLIENT_VALIDITY, DirectoryCommitment, Operation, PutRecord, Rekey, RequestAccess, Revoke,
+        SetGrant, SignedOperation,
     },
     primitive::field::{self, Fr},
     state::leaf::{GrantLeaf, RecordLeaf},
@@ -144,6 +144,21 @@ impl Caller {
             epoch: Some(first_epoch(class)),
             directory: None,
         }
+    }
+
+    /// A Rekey of a record that was just written, with that manifest.
+    pub(crate) fn rekey(&self, written: &Submission, manifest: &Cid, epoch: NamedEpoch) -> Outcome<Submission> {
+        let operation = &written.signed.operation;
+        let Blocks::Record { slot, leaf } = operation.action.blocks() else { return Err("no record".into()) };
+        let salt: [u8; 32] = rand::random();
+        let stored = element(Opaque::stored(manifest, &salt));
+        let next = RecordLeaf { revision: leaf.revision.next()?, stored, ..leaf };
+        Ok(Submission {
+            signed: self.sign(operation.patient, Action::Rekey(Rekey { slot, expected: leaf.revision, leaf: next })),
+            stored: Some(StoredAt { manifest: *manifest, salt }),
+            epoch: Some(epoch),
+            directory: None,
+        })
     }
 
     /// A RequestAccess under the first version of a grant.

@@ -35,6 +35,8 @@ mod attacks;
 mod deletion;
 mod every_hint;
 mod forgeries;
+mod oracle;
+mod unused;
 
 /// One L1 slot and one L2 slot, so that a batch is one operation.
 const SINGLE: CircuitVersion =

@@ -12,7 +12,7 @@ use tokio::{
 };
 
 use super::*;
-use crate::http::{FairListener, limits::Places};
+use crate::http::{FairListener, limits::Permits};
 
 type Test = Result<(), Box<dyn std::error::Error>>;
 
@@ -23,23 +23,23 @@ const ASK: &[u8] = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n";
 #[derive(Clone, Debug)]
 struct Limited {
     answers: Answers,
-    places: Arc<Places<Asker>>,
+    permits: Arc<Permits<Asker>>,
 }
 
 async fn admit(State(limited): State<Limited>, request: Request, next: Next) -> Response {
     let peer = request.extensions().get::<ConnectInfo<Peer>>().map(|peer| peer.0.clone());
     let Some(address) = peer.as_ref().map(|peer| peer.address) else { return next.run(request).await };
     let asker = Asker::Address(address);
-    let Some(place) = limited.places.take(asker.clone()) else {
+    let Some(permit) = limited.permits.take(asker.clone()) else {
         return RequestError::too_many("many", SOON).into_response();
     };
     let response = next.run(request).await;
-    limited.answers.hold(response, asker, (place, None), peer).await
+    limited.answers.hold(response, asker, (permit, None), peer).await
 }
 
-/// Serves large answers. There is memory for four of them, and each address has three places.
+/// Serves large answers. There is memory for four of them, and each address has three permits.
 async fn serve() -> io::Result<(SocketAddr, Limited)> {
-    let limited = Limited { answers: Answers::of(4 * LARGE), places: Arc::new(Places::new(3)) };
+    let limited = Limited { answers: Answers::of(4 * LARGE), permits: Arc::new(Permits::new(3)) };
     let app = Router::new().route("/", get(|| async { vec![7_u8; LARGE] }));
     let app = app.layer(from_fn_with_state(limited.clone(), admit)).into_make_service_with_connect_info::<Peer>();
     let listener = FairListener::new(TcpListener::bind("127.0.0.1:0").await?, 64);
@@ -84,7 +84,7 @@ fn held(limited: &Limited) -> usize {
     limited.answers.0.lock().expect("no panic").bytes
 }
 
-/// An answer that is not read keeps its place. One that is read gives it back.
+/// An answer that is not read keeps its permit. One that is read gives it back.
 #[tokio::test]
 async fn an_unread_answer_keeps_its_place() -> Test {
     let (address, limited) = serve().await?;
@@ -95,11 +95,11 @@ async fn an_unread_answer_keeps_its_place() -> Test {
         unread.push(stream);
     }
     assert_eq!(held(&limited), 3 * LARGE);
-    assert_eq!(ask(1, address).await?.1, "HTTP/1.1 429", "three places, three answers");
+    assert_eq!(ask(1, address).await?.1, "HTTP/1.1 429", "three permits, three answers");
     let mut first = unread.remove(0);
     assert!(read_all(&mut first).await? >= LARGE);
     assert!(until(|| held(&limited) == 2 * LARGE).await, "{} bytes", held(&limited));
-    // The connection is still open. The place is free, not only the connection.
+    // The connection is still open. The permit is free, not only the connection.
     assert_eq!(ask(1, address).await?.1, "HTTP/1.1 200");
     drop(unread);
     Ok(())

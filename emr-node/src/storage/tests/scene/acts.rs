@@ -93,6 +93,22 @@ impl Scene {
         Ok((receipt, [&[manifest], parts].concat()))
     }
 
+    /// The patient stores a record again, with these blocks. Its manifest is one more upload.
+    pub(in crate::storage::tests) async fn rekey(&self, number: u64, parts: &[Cid]) -> Result<Vec<Cid>, RequestError> {
+        let old = self.record(number).expect("a record");
+        let bytes = manifest(parts);
+        let manifest = self.upload_as(PATIENT, Codec::DagCbor, &bytes, bytes.len() as u64).await?;
+        let salt: [u8; 32] = rand::random();
+        let leaf = RecordLeaf {
+            revision: old.revision.next().expect("a revision"),
+            stored: element(Opaque::stored(&manifest, &salt)),
+            ..old
+        };
+        let action = Action::Rekey(Rekey { slot: slot(number), expected: old.revision, leaf });
+        self.submit(PATIENT, action, Some(StoredAt { manifest, salt }), None).await?;
+        Ok([&[manifest], parts].concat())
+    }
+
     pub(in crate::storage::tests) async fn tombstone(&self, number: u64) -> Outcome {
         let old = self.record(number).ok_or("no record")?;
         let leaf = RecordLeaf { status: RecordStatus::Tombstone, revision: old.revision.next()?, ..old };

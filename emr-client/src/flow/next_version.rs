@@ -1,14 +1,11 @@
-//! The version that a write replaces, and how its class is known.
+//! A record's next version: the version that it replaces, and how its class is known.
 //!
 //! A new version is sealed to the key of its class. If the client took the class from the node's list of records, a lying node could choose
 //! to which readers the writer seals.
 
 use emr_api::RecordSummary;
 use emr_core::{AccountIndex, Class, RecordSlot, RecordStatus, UnixTime};
-use emr_rollup::{
-    operation::{Action, PutRecord},
-    state::leaf::RecordLeaf,
-};
+use emr_rollup::state::leaf::RecordLeaf;
 
 use crate::{
     client::Client,
@@ -38,7 +35,7 @@ impl Client {
     /// # Errors
     /// [`WriteError::ClassNotProved`] if the class is neither stated nor proved. [`WriteError::OtherClass`] if the node lists another class than
     /// the stated one.
-    pub(crate) async fn replaced(
+    pub(crate) async fn next_version(
         &self,
         patient: &CheckedCard,
         slot: RecordSlot,
@@ -84,10 +81,8 @@ impl Client {
             let operation = &entry.draft().submission.signed.operation;
             let of_patient =
                 operation.patient == patient.account() && entry.draft().parties.patient == patient.ethereum();
-            match operation.action {
-                Action::PutRecord(PutRecord { slot: of, leaf, .. }) if of_patient && of == slot => Some((leaf, entry)),
-                _ => None,
-            }
+            let (of, leaf) = operation.action.record().filter(|_| of_patient)?;
+            (of == slot && leaf.status == RecordStatus::Live).then_some((leaf, entry))
         });
         let signed = signed.max_by_key(|(leaf, _)| leaf.revision);
         match (proved, signed) {

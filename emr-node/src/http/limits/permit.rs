@@ -5,39 +5,39 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-/// A limited number of places for each key.
+/// A limited number of permits for each key.
 #[derive(Debug)]
-pub(crate) struct Places<K: Ord + Clone> {
+pub(crate) struct Permits<K: Ord + Clone> {
     each: usize,
     taken: Arc<Mutex<BTreeMap<K, usize>>>,
 }
 
-/// A taken place. Dropping this gives it back.
+/// A taken permit. Dropping this gives it back.
 #[derive(Debug)]
-pub(crate) struct Place<K: Ord + Clone> {
+pub(crate) struct Permit<K: Ord + Clone> {
     key: K,
     taken: Arc<Mutex<BTreeMap<K, usize>>>,
 }
 
-impl<K: Ord + Clone> Places<K> {
-    /// Makes `each` places for each key.
+impl<K: Ord + Clone> Permits<K> {
+    /// Makes `each` permits for each key.
     pub(crate) fn new(each: usize) -> Self {
         Self { each, taken: Arc::default() }
     }
 
-    /// Takes a place; `None` if the key has taken all of its places.
-    pub(crate) fn take(&self, key: K) -> Option<Place<K>> {
+    /// Takes a permit; `None` if the key has taken all of its permits.
+    pub(crate) fn take(&self, key: K) -> Option<Permit<K>> {
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         let count = taken.entry(key.clone()).or_default();
         if *count >= self.each {
             return None;
         }
         *count += 1;
-        Some(Place { key, taken: Arc::clone(&self.taken) })
+        Some(Permit { key, taken: Arc::clone(&self.taken) })
     }
 }
 
-impl<K: Ord + Clone> Drop for Place<K> {
+impl<K: Ord + Clone> Drop for Permit<K> {
     fn drop(&mut self) {
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(count) = taken.get_mut(&self.key) {
@@ -54,13 +54,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn places_are_given_back_and_not_shared() {
-        let places = Places::new(2);
-        let (first, second) = (places.take(1), places.take(1));
-        assert!(first.is_some() && second.is_some() && places.take(1).is_none() && places.take(2).is_some());
+    fn permits_are_given_back_and_not_shared() {
+        let permits = Permits::new(2);
+        let (first, second) = (permits.take(1), permits.take(1));
+        assert!(first.is_some() && second.is_some() && permits.take(1).is_none() && permits.take(2).is_some());
         drop(first);
-        assert!(places.take(1).is_some());
+        assert!(permits.take(1).is_some());
         drop(second);
-        assert!(places.taken.lock().is_ok_and(|taken| taken.is_empty()));
+        assert!(permits.taken.lock().is_ok_and(|taken| taken.is_empty()));
     }
 }

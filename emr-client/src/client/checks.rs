@@ -1,0 +1,123 @@
+//! What the client checks against L1 before it relies on it: the state, cards, and a patient's view.
+
+use emr_chain::SettlementLayer;
+use emr_core::{AccountIndex, UnixTime};
+use emr_rollup::{
+    batch::D1Entry,
+    l1_operation::{L1Operation, Register},
+    operation::{Action, CLIENT_VALIDITY, Operation},
+};
+
+use super::{Client, random_element};
+use crate::{
+    error::ClientError,
+    patience::Patience,
+    verify::card::{Card, CardError, CheckedCard, Evidence},
+    verify::directory::{self, DirectoryCheckError, PublishedDirectory},
+    verify::settled_state::{SettledState, SettledStateError},
+};
+
+/// How often the client looks again for an account that is neither settled nor queued.
+const READS: usize = 4;
+
+impl Client {
+    /// Reads the current state on L1 with its proof. It is never older than the newest final state that this profile
+    /// has seen.
+    ///
+    /// # Errors
+    /// Returns [`SettledStateError`] if the Ethereum node does not answer, if its proof is wrong, or if it shows an older state.
+    pub async fn settled_state(&self) -> Result<SettledState, SettledStateError> {
+        let (provider, instance, seen) = (self.rollup.provider(), self.instance(), self.profile.seen());
+        let newest = SettledState::read(provider, &instance).await?;
+        let deployed_at = self.rollup.deployed_at();
+        if let Some(last) = SettledState::read_final(provider, &instance, self.finality, &newest, deployed_at).await? {
+            seen.note(last.batches(), last.root())?;
+        }
+        seen.check(newest.batches(), newest.root())?;
+        Ok(newest)
+    }
+
+    /// Compares a card with the state, or with the L1 queue if its account is not in the state yet. Compares its
+    /// Ethereum address with the contract.
+    ///
+    /// # Errors
+    /// Returns [`CardError`] if the card does not agree, and other errors if node or L1 cannot be read.
+    pub async fn check_card(&self, card: &Card) -> Result<CheckedCard, ClientError> {
+        let account = card.registered()?;
+        let instance = self.instance();
+        let owner = self.rollup.account(account).await?.map(|account| account.owner);
+        if owner != Some(card.ethereum) {
+            return Err(CardError::Forged { account, field: "Ethereum address" }.into());
+        }
+        let mut patience = Patience::new();
+        let mut unknown = 0;
+        loop {
+            let view = self.node.account(account).await?;
+            let checked = if view.proof.is_some() {
+                card.check(&instance, &view, Evidence::Settled(&self.settled_state().await?))
+            } else {
+                match self.queued(account).await? {
+                    Some(registration) => card.check(&instance, &view, Evidence::Queued(&registration)),
+                    None => Err(CardError::Unknown(account)),
+                }
+            };
+            match checked.map_err(ClientError::from) {
+                Err(error) if error.is_other_state() && patience.again().await => {}
+                // A batch took the account from the queue between the two reads.
+                Err(ClientError::Card(CardError::Unknown(_))) if unknown < READS => unknown += 1,
+                other => return other,
+            }
+        }
+    }
+
+    /// An account's entry in the L1 queue, if no batch has taken it yet. The Ethereum node does not prove this.
+    async fn queued(&self, account: AccountIndex) -> Result<Option<Register>, ClientError> {
+        let head = self.rollup.head().await?;
+        let entries = self.rollup.queue_entries(head.queue_head..head.queue_length, 0).await?;
+        let registration = entries.iter().filter_map(|entry| {
+            match L1Operation::from_entry(&D1Entry::from_bytes(&entry.words).ok()?).ok()? {
+                L1Operation::Register(registration) => Some(registration),
+                L1Operation::SetStatus(_) | L1Operation::RotateKey(_) | L1Operation::ForcedRevoke(_) => None,
+            }
+        });
+        Ok(registration.into_iter().find(|registration| registration.account == account))
+    }
+
+    /// The view that a patient or their grantee needs to act. Checks that the key directory is the patient's.
+    pub(crate) async fn patient_view(
+        &self,
+        patient: &CheckedCard,
+    ) -> Result<(emr_api::PatientView, PublishedDirectory), ClientError> {
+        let mut patience = Patience::new();
+        loop {
+            let view = self.node.patient(patient.account()).await?;
+            if view.epoch != patient.epoch() {
+                return Err(DirectoryCheckError::Chain("the epoch is not the patient's").into());
+            }
+            let (state, now) = (self.settled_state().await?, UnixTime::now());
+            let checked = directory::verify(&view, patient.account(), patient.key(), self.domain(), &state, now);
+            match checked.map_err(ClientError::from) {
+                Ok(directory) => return Ok((view, directory)),
+                Err(error) if error.is_other_state() && patience.again().await => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Makes an operation of this participant on a patient's subtree. The patient and both epochs come from checked
+    /// cards, never from a node's answer. Otherwise a node could name another patient, and get a signature for that
+    /// one.
+    pub(crate) async fn operation(&self, patient: &CheckedCard, action: Action) -> Result<Operation, ClientError> {
+        let signer = self.account()?;
+        let signer_epoch = if signer == patient.account() { patient.epoch() } else { self.own_card().await?.epoch() };
+        Ok(Operation {
+            signer,
+            signer_epoch,
+            patient: patient.account(),
+            patient_epoch: patient.epoch(),
+            valid_until: UnixTime::now().saturating_add(CLIENT_VALIDITY),
+            salt: random_element(),
+            action,
+        })
+    }
+}

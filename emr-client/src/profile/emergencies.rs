@@ -1,0 +1,62 @@
+//! The emergency grants of which the patient was told: the newest version in each slot. Kept durably.
+
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::{Mutex, PoisonError},
+};
+
+use alloy::primitives::Address;
+use emr_core::{AccountIndex, GrantSlot, Version};
+use emr_durable::Disk;
+
+use crate::profile::{
+    OwnedAccount,
+    durable::{self, FileError},
+};
+
+/// The largest file that is read, in bytes. The 64 slots of a patient take about 8,000.
+const MAX_FILE_BYTES: u64 = 64 << 10;
+
+/// The file.
+#[derive(Debug)]
+pub(super) struct KnownEmergencies {
+    disk: Disk,
+    path: PathBuf,
+    newest: Mutex<BTreeMap<(OwnedAccount, GrantSlot), Version>>,
+}
+
+impl KnownEmergencies {
+    pub(super) fn open(disk: &Disk, path: PathBuf) -> Result<Self, FileError> {
+        let list: Vec<(AccountIndex, Address, GrantSlot, Version)> =
+            durable::read_json(&path, MAX_FILE_BYTES)?.unwrap_or_default();
+        let entry = |(account, owner, slot, version)| ((OwnedAccount { account, owner }, slot), version);
+        let newest = Mutex::new(list.into_iter().map(entry).collect());
+        Ok(Self { disk: disk.clone(), path, newest })
+    }
+
+    /// Notes grants. Returns how many of them are new.
+    pub(super) fn note(
+        &self,
+        patient: OwnedAccount,
+        grants: impl IntoIterator<Item = (GrantSlot, Version)>,
+    ) -> Result<usize, FileError> {
+        let mut known = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut newest = known.clone();
+        let mut new = 0;
+        for (slot, version) in grants {
+            let before = newest.entry((patient, slot)).or_insert(Version::ZERO);
+            if version > *before {
+                *before = version;
+                new += 1;
+            }
+        }
+        if new > 0 {
+            let list: Vec<_> =
+                newest.iter().map(|((of, slot), version)| (of.account, of.owner, slot, version)).collect();
+            durable::replace_json(&self.disk, &self.path, &list)?;
+            *known = newest;
+        }
+        Ok(new)
+    }
+}

@@ -41,7 +41,7 @@ pub fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, JsonError> {
     serde_json::from_slice(bytes).map_err(|error| explain::<T>(bytes, &error))
 }
 
-/// Reads again, and follows the path. Good JSON does not pay for that.
+/// Reads again, and follows the path. Valid JSON is read only once.
 fn explain<T: DeserializeOwned>(bytes: &[u8], error: &serde_json::Error) -> JsonError {
     let mut json = serde_json::Deserializer::from_slice(bytes);
     match serde_path_to_error::deserialize::<_, T>(&mut json) {

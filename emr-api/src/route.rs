@@ -60,9 +60,33 @@ pub const PROOF_JOB: &str = "/v1/prover/job";
 pub const PROOF: &str = "/v1/prover/jobs/{number}";
 
 /// Every path.
-pub const ALL: [&str; 25] = [
-    STATUS, ACCOUNTS, ACCOUNT, CHALLENGE, LOGIN, BLOCKS, BLOCK, OPERATIONS, REVOKES, OPERATION, PATIENT, SUBTREE,
-    GRANTS, AUDIT, STORAGE, RECORDS, RECORD, SEAL, BATCH, PROVERS, PROVER, INVITERS, INVITER, PROOF_JOB, PROOF,
+pub const ALL: [&str; 26] = [
+    STATUS,
+    ACCOUNTS,
+    ACCOUNT,
+    CHALLENGE,
+    LOGIN,
+    BLOCKS,
+    BLOCK,
+    OPERATIONS,
+    REVOKES,
+    OPERATION,
+    PATIENT,
+    SUBTREE,
+    GRANTS,
+    EMERGENCY_SLOT,
+    AUDIT,
+    STORAGE,
+    RECORDS,
+    RECORD,
+    SEAL,
+    BATCH,
+    PROVERS,
+    PROVER,
+    INVITERS,
+    INVITER,
+    PROOF_JOB,
+    PROOF,
 ];
 
 fn fill(path: &str, name: &str, value: impl ToString) -> String {

@@ -275,7 +275,7 @@ pub enum Revert {
     /// A parameter of a deployment is out of range.
     #[error("deployment parameter {0} is out of range")]
     InvalidParameter(String),
-    /// The revert data are none of the contract's errors.
+    /// The revert data match no error of the contract.
     #[error("the contract reverted with {0}, which this version does not know: update the program")]
     Unknown(Bytes),
 }

@@ -158,6 +158,7 @@ pub async fn whoami(options: &Options, role: Role) -> Result<(), Failure> {
     if card.account.is_none() {
         eprintln!("not registered yet: others can use this card only to endorse or admit you");
     }
+    participant::report_refused(client.profile(), role);
     text(&card.to_json())
 }
 

@@ -68,6 +68,7 @@ pub fn invite(options: &Options, role: Role, arguments: &Invite) -> Result<(), F
     eprintln!(
         "an invitation registers one person, until {expires}, and the hospital pays: anyone who has the code can use it, once"
     );
+    participant::report_refused(&profile, role);
     print(&Invitations { inviter, expires, invitations }, options.json)
 }
 

@@ -129,10 +129,15 @@ pub async fn open(options: &Options, role: Role) -> Result<Client, Failure> {
             Err(error) => return Err(error.into()),
         }
     }
-    if let Some(line) = outbox::notice(client.profile().outbox(), role) {
+    report_refused(client.profile(), role);
+    Ok(client)
+}
+
+/// Says in one line that refused records are kept, if there are any.
+pub fn report_refused(profile: &Profile, role: Role) {
+    if let Some(line) = outbox::notice(profile.outbox(), role) {
         eprintln!("{line}");
     }
-    Ok(client)
 }
 
 /// Reports the outcome of operations of earlier runs, one line for each kind and outcome, with the newest reason: the node writes the reasons,

@@ -1,4 +1,4 @@
-//! Handing in an operation, the promise for it, and what became of it.
+//! Submissions, receipts, and the status of operations.
 
 use emr_core::{Cid, UnixTime};
 use emr_crypto::{EpochPublicKey, KeyEpoch};

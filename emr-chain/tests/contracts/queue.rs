@@ -183,7 +183,7 @@ async fn a_sequencer_that_does_the_least_delays_by_the_bound(world: World) -> Ou
     };
     let queued = world.now().await?;
     world.wait(6 * HOUR - 120).await?;
-    // The last moment at which a batch can take no entry, just before they are overdue.
+    // Two minutes later the entries are overdue. Until then, a batch may take none.
     let batch = world.batch(Vec::new(), operations(1)).await?;
     assert_eq!(refusal(&world, &world.rollup, &batch).await?, None);
     world.wait(HOUR - 120).await?;

@@ -17,7 +17,7 @@ use emr_rollup::{
     state::leaf::{AuditEntry, RecordLeaf},
 };
 
-use crate::{client::Client, error::ClientError};
+use crate::{client::Client, error::ClientError, flow::own_grants::Effect};
 
 /// What was read of L1 in one run, so that many operations need one read.
 #[derive(Debug, Default)]
@@ -41,7 +41,12 @@ impl Client {
         let operation = &signed.operation;
         let own = operation.signer == operation.patient;
         match operation.action.record() {
-            None if own => return self.is_in_force(signed).await,
+            None if own => match self.effect_of(signed).await? {
+                Effect::InForce => return Ok(true),
+                Effect::None => return Ok(false),
+                // Somebody else wrote the slot later. The batch tells.
+                Effect::Unknown => {}
+            },
             Some((slot, leaf)) if own => {
                 if on_l1.own_records.is_none() {
                     on_l1.own_records = Some(self.own_records().await?);

@@ -4,10 +4,10 @@
 //! New grants and revocations are signed on top of these. If the patient relied on the node's claim instead, the node
 //! could make them sign a grant that they never gave, end the wrong grant, or miss one.
 
-use std::collections::BTreeMap;
+use std::{cmp::Ordering, collections::BTreeMap};
 
 use emr_api::{GrantView, OwnGrantsView, PatientView};
-use emr_core::{GrantSlot, OutOfRange, UnixTime};
+use emr_core::{GrantSlot, OutOfRange, Rights, UnixTime, Version};
 use emr_rollup::{
     layout::GRANT_DEPTH,
     operation::SignedOperation,
@@ -17,7 +17,7 @@ use emr_rollup::{
 use crate::{
     client::Client,
     error::ClientError,
-    flow::own_directory::READS,
+    flow::{own_directory::READS, owners::owned},
     verify::light::{self, LightError},
 };
 
@@ -67,33 +67,63 @@ impl Client {
         replay(&settled, own).map_err(|error| ClientError::Malformed(error.to_string()))
     }
 
-    /// Whether the settled state holds the effect of this operation of the patient, or of a later one.
-    pub(crate) async fn is_in_force(&self, signed: &SignedOperation) -> Result<bool, ClientError> {
-        let Ok(Some((slot, leaf))) = signed.operation.action.signed_grant() else { return Ok(true) };
+    /// What the settled state holds of this operation of the patient.
+    pub(crate) async fn effect_of(&self, signed: &SignedOperation) -> Result<Effect, ClientError> {
+        let Ok(Some((slot, leaf))) = signed.operation.action.signed_grant() else { return Ok(Effect::InForce) };
         let card = self.own_card().await?;
         for _ in 0..READS {
             let (view, _) = self.patient_view(&card).await?;
             match self.settled_grants(&view).await {
                 Ok(settled) => {
-                    return Ok(settled
-                        .grants
-                        .iter()
-                        .any(|view| view.slot == slot && view.grant.version >= leaf.version));
+                    let now = settled.grants.iter().find(|view| view.slot == slot).map(|view| &view.grant);
+                    return Ok(effect(now, &leaf, self.profile.highest_signed(owned(&card), slot)));
                 }
                 // A batch was settled between the two reads, or the node lies.
                 Err(ClientError::Light(_)) => {}
                 Err(error) => return Err(error),
             }
         }
-        Ok(false)
+        Ok(Effect::None)
+    }
+
+    /// Whether the settled state holds the effect of this operation of the patient, or of a later one that ends the grant or that this participant
+    /// signed.
+    pub(crate) async fn is_in_force(&self, signed: &SignedOperation) -> Result<bool, ClientError> {
+        Ok(self.effect_of(signed).await? == Effect::InForce)
+    }
+}
+
+/// What the settled state holds of an operation that sets or ends a grant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Effect {
+    /// Nothing: the slot holds an earlier version, or another grant in its place.
+    None,
+    /// The grant that it signs, or what followed from it.
+    InForce,
+    /// A later grant that this participant did not sign. The operation may have been settled before, or never.
+    Unknown,
+}
+
+/// Compares the leaf that a slot holds `now` with the one that an operation signs. A version alone proves nothing: a delegate with MANAGE can have
+/// written it, while a sequencer held the patient's own operation back.
+fn effect(now: Option<&GrantLeaf>, signed: &GrantLeaf, highest: Version) -> Effect {
+    let Some(now) = now else { return Effect::None };
+    match now.version.cmp(&signed.version) {
+        Ordering::Less => Effect::None,
+        Ordering::Equal if *now == (GrantLeaf { uses: now.uses, ..*signed }) => Effect::InForce,
+        // One Revoke is as good as another.
+        Ordering::Equal if now.rights == Rights::NONE && signed.rights == Rights::NONE => Effect::InForce,
+        Ordering::Equal => Effect::None,
+        Ordering::Greater if now.rights == Rights::NONE || now.version <= highest => Effect::InForce,
+        Ordering::Greater => Effect::Unknown,
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use emr_core::{AccountEpoch, AccountIndex, Class, Rights, Uses, Version};
+    use emr_core::{AccountEpoch, AccountIndex, Class, Uses};
     use emr_rollup::{
-        operation::{Action, DirectoryCommitment, Domain, Operation, Revoke, SetGrant},
+        operation::{Action, DirectoryCommitment, Domain, Operation, Revoke, SetGrant, revoked_leaf},
         primitive::{eddsa::SigningKey, field::Fr},
     };
 
@@ -125,6 +155,27 @@ mod tests {
             action,
         };
         Ok(operation.sign(Domain::new(31337, [1; 20]), &SigningKey::from_seed(&[1; 32]), None))
+    }
+
+    /// A delegate's grant does not pass for the patient's Revoke that it made void, whatever its version is.
+    #[test]
+    fn a_version_that_somebody_else_wrote_is_not_the_patients_revoke() -> TestResult {
+        let version = Version::new;
+        let ended = |number| Ok(revoked_leaf(Uses::ZERO, version(number)?, Fr::default()));
+        let revoke = ended(2)?;
+        assert_eq!(effect(None, &revoke, version(2)?), Effect::None);
+        assert_eq!(effect(Some(&grant(1, 7)?), &revoke, version(2)?), Effect::None);
+        assert_eq!(effect(Some(&revoke), &revoke, version(2)?), Effect::InForce);
+        // The state keeps its own count of uses.
+        let used = GrantLeaf { uses: Uses::new(5)?, ..revoke };
+        assert_eq!(effect(Some(&used), &revoke, version(2)?), Effect::InForce);
+        let salted = GrantLeaf { salt: Fr::from(1), ..revoke };
+        assert_eq!(effect(Some(&salted), &revoke, version(2)?), Effect::InForce, "another Revoke in its place");
+        assert_eq!(effect(Some(&grant(2, 7)?), &revoke, version(2)?), Effect::None, "a delegate's grant");
+        assert_eq!(effect(Some(&grant(3, 7)?), &revoke, version(2)?), Effect::Unknown, "a delegate's next grant");
+        assert_eq!(effect(Some(&grant(3, 7)?), &revoke, version(3)?), Effect::InForce, "the patient's next grant");
+        assert_eq!(effect(Some(&ended(4)?), &revoke, version(2)?), Effect::InForce, "it has ended");
+        Ok(())
     }
 
     #[test]

@@ -164,7 +164,7 @@ impl Client {
         let fetch = |cid: &Cid| blocks.get(cid).cloned().ok_or(Missing);
         let opened = OpenedRecord::open(&manifest, fetch, &keys, &context);
         let opened = opened.map_err(|source| ReadError::Open { slot, source })?;
-        // Nothing that the node shows counts before this. Whoever knows a class's public key can seal something to its newest epoch.
+        // What the node shows counts only after this. Anyone who knows a class's public key can seal something to its newest epoch.
         verify_record(id, view, proof, &opened, &self.settled_state().await?)?;
         let (at, blocks) = match (opened.epoch == newest.epoch(), leaf.custodian == custodian) {
             (true, true) => return Ok(RekeyOutcome::Current),

@@ -19,6 +19,8 @@ pub(crate) enum Outcome {
     Dead(String),
     /// L1's verifier rejects the proof.
     Rejected(String),
+    /// L1's newest block is a little older than the batch. The next one will do.
+    Early,
     /// It does not work at the moment.
     Stuck(String),
 }
@@ -47,6 +49,9 @@ pub(crate) async fn send(rollup: &Rollup<DynProvider>, batch: &Batch<Proven>) ->
 
 /// How many seconds a batch may be ahead of L1's clock. Beyond that, the node does not wait for L1.
 const WAITS: u64 = 3600;
+/// How many seconds a batch may be ahead of L1's newest block as a matter of course: some blocks of 12 s. A small batch is proved before the next
+/// block comes.
+const NEXT_BLOCKS: u64 = 60;
 
 /// Decides what a refusal means for the batch.
 ///
@@ -61,6 +66,9 @@ fn outcome(error: &RollupError, time: UnixTime) -> Outcome {
         }
         Some(Revert::BatchTimeOutOfRange { latest, .. }) if latest.saturating_add(WAITS) < time.get() => {
             Outcome::Dead(error.to_string())
+        }
+        Some(Revert::BatchTimeOutOfRange { latest, .. }) if latest.saturating_add(NEXT_BLOCKS) >= time.get() => {
+            Outcome::Early
         }
         Some(
             Revert::StaleBatch(_)
@@ -88,8 +96,11 @@ mod tests {
         let ahead = UnixTime::new(100_000)?;
         assert!(matches!(outcome(&range(0, 10_000), ahead), Outcome::Dead(_)));
         assert!(matches!(outcome(&range(0, 97_000), ahead), Outcome::Stuck(_)));
-        // L1's clock is late, and will reach this time.
-        assert!(matches!(outcome(&range(0, 999), time), Outcome::Stuck(_)));
+        // L1's clock is late, and will reach this time. With the next block, it is no fault.
+        assert!(matches!(outcome(&range(0, 939), time), Outcome::Stuck(_)));
+        for latest in [940, 999] {
+            assert!(matches!(outcome(&range(0, latest), time), Outcome::Early));
+        }
         assert!(matches!(outcome(&Revert::ProofRejected.into(), time), Outcome::Rejected(_)));
         assert!(matches!(outcome(&Revert::StaleBatch(Default::default()).into(), time), Outcome::Look));
         let not_mined = RollupError::NotMined { tx_hash: Default::default(), seconds: 180 };

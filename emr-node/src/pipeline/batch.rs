@@ -1,5 +1,7 @@
 //! The steps of one batch: it is proved, sent, settled, or given up.
 
+use std::time::Duration;
+
 use emr_api::ProofJob;
 use emr_rollup::batch::{Batch, Proven, PublicInputs, Sealed};
 
@@ -41,6 +43,9 @@ pub(super) enum StepError {
     #[error("{0}")]
     Stuck(String),
 }
+
+/// The wait for L1's next block, if the newest one is older than the batch.
+const NEXT_BLOCK: Duration = Duration::from_secs(1);
 
 /// How often L1's verifier rejected a proof of the outstanding batch.
 #[derive(Debug, Default)]
@@ -196,6 +201,10 @@ impl Pipeline {
                 rejections.note(record.public);
                 self.note(BatchRecord { stage: BatchStage::Sealed, ..record }).await?;
                 Err(StepError::Rejected(reason))
+            }
+            Outcome::Early => {
+                tokio::time::sleep(NEXT_BLOCK).await;
+                Ok(())
             }
             Outcome::Mined | Outcome::Look => Err(StepError::NotShown),
             Outcome::Stuck(reason) => Err(StepError::Stuck(reason)),

@@ -122,10 +122,12 @@ impl Engine {
                 let now = self.clock.now();
                 let earlier = earlier
                     .filter(|earlier| *earlier.signed() == submission.signed && earlier.is_current(&state.soft, now));
-                let check = || state.soft.check(&submission.signed, now).map_err(|why| refusal(operation, why.into()));
+                state.check_emergency_terms(operation, now)?;
+                let check =
+                    || state.soft.check(&submission.signed, now).map_err(|violation| refusal(operation, violation));
                 let checked = earlier.map_or_else(check, Ok)?;
                 // Only now is the signature checked: others must not learn which slots hold emergency grants.
-                state.check_emergency(operation, now)?;
+                state.check_emergency_slot(operation, now)?;
                 Some(checked)
             }
             // The rest is checked on the state without the older Revoke. It takes time to build that state, so a forgery is refused first.

@@ -10,11 +10,12 @@ use std::hash::BuildHasher;
 
 use emr_api::EmergencySlot;
 use emr_core::{
-    AccountIndex, AccountStatus, Class, ClassMask, GrantSlot, OutOfRange, Reason, Rights, Role, UnixTime, Version,
+    AccountIndex, AccountStatus, Class, ClassMask, GrantSlot, OutOfRange, Reason, Rights, Role, UnixTime, Uses, Version,
 };
 use emr_rollup::{
     operation::{Action, BreakGlass, MAX_EMERGENCY, Operation, RequestAccess},
     state::leaf::GrantLeaf,
+    statement::{Clause, Violation},
 };
 
 use crate::{
@@ -49,12 +50,13 @@ fn not_free() -> RequestError {
     RequestError::new(RequestErrorKind::Stale, "the slot is not free, or has another version: ask for a slot again")
 }
 
-/// The refusal of an operation that the statement does not allow. A doctor does not learn whether a slot holds an emergency grant or has another
-/// version: so nobody can count the emergency grants of a patient by trying every slot.
-pub(crate) fn refusal(operation: &Operation, error: RequestError) -> RequestError {
-    match operation.action {
-        Action::BreakGlass(_) if error.kind == RequestErrorKind::Stale => not_free(),
-        _ => error,
+/// The refusal of an operation that the statement does not allow. What else it demands of the leaf is checked before
+/// ([`NodeState::check_emergency_terms`]), so what is left depends on the slot. A doctor does not learn whether the slot holds an emergency grant or
+/// has another version: so nobody can count the emergency grants of a patient by trying every slot.
+pub(crate) fn refusal(operation: &Operation, violation: Violation) -> RequestError {
+    match (operation.action, violation.clause) {
+        (Action::BreakGlass(_), Clause::TargetExpected | Clause::NewLeafAllowed) => not_free(),
+        _ => violation.into(),
     }
 }
 
@@ -92,46 +94,62 @@ impl NodeState {
         })
     }
 
-    /// Checks what the node demands of an emergency grant, and of the use of one, beyond the statement. The statement allows the operation.
+    /// Checks what the statement and the node demand of an emergency grant, whatever its slot holds. So the answer does not tell what it holds.
     ///
     /// # Errors
     /// [`RequestError`] that says what is wrong.
-    pub(crate) fn check_emergency(&self, operation: &Operation, now: UnixTime) -> Result<(), RequestError> {
+    pub(crate) fn check_emergency_terms(&self, operation: &Operation, now: UnixTime) -> Result<(), RequestError> {
+        let Action::BreakGlass(BreakGlass { slot, expected, purpose, leaf }) = operation.action else { return Ok(()) };
+        // The statement refuses everybody else, before it looks at the slot.
+        if !self.is_active_doctor(operation.signer) {
+            return Ok(());
+        }
+        self.may_break_glass(operation.signer, operation.patient, now)?;
+        let signed_grant = leaf.grantee == Some(operation.signer)
+            && is_emergency(&leaf)
+            && leaf.uses == Uses::ZERO
+            && expected.next() == Ok(leaf.version)
+            && slot < GrantSlot::FIRST_ORDINARY;
+        if !signed_grant {
+            return Err(RequestError::refused(
+                "an emergency grant is its signer's, with EMERGENCY alone, in a slot below 64, and has the version after the one that it names",
+            ));
+        }
+        if purpose.reason == Reason::None {
+            return Err(RequestError::refused("an emergency grant must state a reason"));
+        }
+        // The audit entry names one class, and it must tell everything.
+        if leaf.scope != ClassMask::from(purpose.class) {
+            return Err(RequestError::refused("an emergency grant must cover exactly the class that it names"));
+        }
+        if let Some(grant) = self.emergency_of(operation.signer, operation.patient, Some(purpose.class), now) {
+            return Err(RequestError::refused(format!(
+                "you hold an emergency grant for {} records of patient {} until {} (Unix time): it is on record",
+                purpose.class, operation.patient, grant.not_after
+            )));
+        }
+        // The rules keep the grant valid at the time of every batch that can take it.
+        if leaf.not_after < now || leaf.not_after > now.saturating_add(MAX_EMERGENCY - BEFORE_NOW) {
+            return Err(RequestError::refused(format!(
+                "an emergency grant must not be over yet, and may hold for {} hours at most: sign another one, and check this machine's clock",
+                (MAX_EMERGENCY - BEFORE_NOW) / 3600
+            )));
+        }
+        if operation.valid_until > leaf.not_after {
+            return Err(RequestError::refused("an emergency grant must be signed to be valid no longer than it holds"));
+        }
+        Ok(())
+    }
+
+    /// Checks that the slot of an emergency grant is free, and that no emergency grant is used. The statement allows the operation.
+    ///
+    /// # Errors
+    /// [`RequestError`] that says what is wrong.
+    pub(crate) fn check_emergency_slot(&self, operation: &Operation, now: UnixTime) -> Result<(), RequestError> {
         let leaves = self.soft.patient(operation.patient);
         let held = |slot: &GrantSlot| leaves.and_then(|leaves| leaves.grants.get(slot));
         match operation.action {
-            Action::BreakGlass(BreakGlass { slot, purpose, leaf, .. }) => {
-                self.may_break_glass(operation.signer, operation.patient, now)?;
-                if purpose.reason == Reason::None {
-                    return Err(RequestError::refused("an emergency grant must state a reason"));
-                }
-                // The audit entry names one class, and it must tell everything.
-                if leaf.scope != ClassMask::from(purpose.class) {
-                    return Err(RequestError::refused("an emergency grant must cover exactly the class that it names"));
-                }
-                if let Some(grant) = self.emergency_of(operation.signer, operation.patient, Some(purpose.class), now) {
-                    return Err(RequestError::refused(format!(
-                        "you hold an emergency grant for {} records of patient {} until {} (Unix time): it is on record",
-                        purpose.class, operation.patient, grant.not_after
-                    )));
-                }
-                // Both rules keep the grant valid at the time of every batch that can take it.
-                if leaf.not_after > now.saturating_add(MAX_EMERGENCY - BEFORE_NOW) {
-                    return Err(RequestError::refused(format!(
-                        "an emergency grant may hold for {} hours at most: sign a shorter one, and check this machine's clock",
-                        (MAX_EMERGENCY - BEFORE_NOW) / 3600
-                    )));
-                }
-                if operation.valid_until > leaf.not_after {
-                    return Err(RequestError::refused(
-                        "an emergency grant must be signed to be valid no longer than it holds",
-                    ));
-                }
-                if free(held(&slot), now).is_none() {
-                    return Err(not_free());
-                }
-                Ok(())
-            }
+            Action::BreakGlass(BreakGlass { slot, .. }) if free(held(&slot), now).is_none() => Err(not_free()),
             Action::RequestAccess(RequestAccess { slot, .. }) if held(&slot).is_some_and(is_emergency) => {
                 Err(RequestError::refused(OPENS_NOTHING))
             }
@@ -139,10 +157,14 @@ impl NodeState {
         }
     }
 
+    fn is_active_doctor(&self, account: AccountIndex) -> bool {
+        let identity = self.soft.identity(account);
+        identity.is_some_and(|identity| identity.role == Role::Doctor && identity.status == AccountStatus::Active)
+    }
+
     /// Whether an account may open an emergency grant for a patient now: an active doctor, within the limits of a day.
     fn may_break_glass(&self, doctor: AccountIndex, patient: AccountIndex, now: UnixTime) -> Result<(), RequestError> {
-        let identity = self.soft.identity(doctor);
-        if !identity.is_some_and(|identity| identity.role == Role::Doctor && identity.status == AccountStatus::Active) {
+        if !self.is_active_doctor(doctor) {
             return Err(RequestError::forbidden("only an active doctor may break the glass"));
         }
         let today = self.history.emergencies_of(doctor, now);
@@ -176,7 +198,6 @@ impl NodeState {
 
 #[cfg(test)]
 mod tests {
-    use emr_core::Uses;
     use emr_rollup::{operation::revoked_leaf, primitive::field::Fr};
 
     use super::*;

@@ -147,7 +147,7 @@ impl Quotas {
     /// Whether a record with these blocks stays within its author's share and the patient's space.
     ///
     /// A Rekey stores a record a second time until its first copy is removed, a day after the Rekey is settled. The second copies together may be
-    /// as large as the whole space, so that a patient can rekey all records at once, whoever's share is full. They do not count in the shares.
+    /// as large as the whole space, so that a patient can rekey all records at once, even if a writer's share is full. They do not count in the shares.
     ///
     /// # Errors
     /// [`RequestError`] that names the quota that is used up.

@@ -13,8 +13,8 @@ use crate::{
     statement::{EntryFields, GrantFields, IdentityFields, RecordFields},
 };
 
-/// Hints that one sum binds, with their weights, most significant first. Another hint of the sum can compensate for a
-/// change of one.
+/// Hints that one sum binds, with their weights, most significant first. If one hint
+/// changes, another hint of the same sum can compensate.
 pub(super) fn sums(story: &Story) -> Vec<Vec<(Hint, Fr)>> {
     let place = |widths: &[u32], i: usize| Fr::from(2).pow_vartime([u64::from(widths[i + 1..].iter().sum::<u32>())]);
     let weighted = |of: fn(&'static str, u32) -> Hint, name, first: u32, weights: Vec<Fr>| {

@@ -111,7 +111,7 @@ impl Engine {
         let products = permutation::products(key, columns, challenges, &mut rng);
         write_points(transcript, key.committer.values(&products))?;
 
-        let random: [Vec<Fr>; 1] = [(0..size).map(|_| Fr::random(&mut rng)).collect()];
+        let random = [blinding_polynomial(size, &mut rng)];
         write_points(transcript, key.committer.coefficients(&random))?;
         let [random] = random;
 
@@ -164,6 +164,11 @@ impl Engine {
             .collect();
         opening::prove(&key.committer, &openings, transcript)
     }
+}
+
+/// The polynomial that hides the quotient's value: random in every coefficient.
+fn blinding_polynomial(size: usize, rng: &mut impl RngCore) -> Vec<Fr> {
+    (0..size).map(|_| Fr::random(&mut *rng)).collect()
 }
 
 /// An instance column with zeros after its values.

@@ -3,7 +3,7 @@
 use super::*;
 
 impl Scene {
-    /// A patient signs a change of their own grants, and uploads the new directory before that.
+    /// A patient uploads a new directory, and then signs the change of their grants that names it.
     async fn own(
         &self,
         who: u64,

@@ -201,6 +201,31 @@ fn two_proofs_of_one_witness_share_no_commitment() {
     }
 }
 
+/// What hides the witness in the grand products and in the quotient. Commitments do not show it: they differ anyway.
+#[test]
+fn what_blinds_is_random_in_each_proof_and_in_each_place() {
+    let params = params();
+    let sample = Sample::new(4, 11);
+    let engine = Engine::new(&params, &sample.key(&params), 0).unwrap();
+    let Engine(key) = &engine;
+    let instance = [super::padded(&sample.instance, 1 << K, key.blinding)];
+    let columns = Columns { fixed: &key.fixed_values, advice: &sample.advice, instance: &instance };
+    let challenges = Challenges { beta: Fr::from(3), gamma: Fr::from(5) };
+    let products = |seed| permutation::products(key, columns, challenges, &mut rng(seed));
+    let (one, two) = (products(12), products(13));
+    assert!(one.len() > 1 && key.blinding >= 5, "several products, and as many random rows as halo2-axiom");
+    let usable = (1 << K) - key.blinding;
+    let mut seen = std::collections::BTreeSet::new();
+    for (one, two) in one.iter().zip(&two) {
+        assert_eq!(one[..usable], two[..usable]);
+        seen.extend(one[usable..].iter().chain(&two[usable..]).copied());
+    }
+    assert_eq!(seen.len(), 2 * one.len() * key.blinding, "no value stands twice");
+    let polynomials = [14, 15].map(|seed| super::blinding_polynomial(1 << K, &mut rng(seed)));
+    let seen: std::collections::BTreeSet<_> = polynomials.iter().flatten().copied().collect();
+    assert_eq!(seen.len(), 2 << K, "every coefficient is random");
+}
+
 #[test]
 fn kept_cosets_change_nothing() {
     let params = params();

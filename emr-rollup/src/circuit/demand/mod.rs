@@ -293,6 +293,10 @@ pub enum Demand {
     EmergencyHolds,
     /// An emergency grant holds for a day at most.
     EmergencyEnds,
+    /// An emergency grant covers exactly the class that its purpose names.
+    EmergencyClass,
+    /// An emergency grant has a reason.
+    EmergencyReason,
 
     // The state after the operation.
     /// The roots of the patient's two trees after.
@@ -412,7 +416,9 @@ impl Demand {
             | Self::EmergencyGrantee
             | Self::EmergencyRight
             | Self::EmergencyHolds
-            | Self::EmergencyEnds => Clause::NewLeafAllowed,
+            | Self::EmergencyEnds
+            | Self::EmergencyClass
+            | Self::EmergencyReason => Clause::NewLeafAllowed,
             Self::TargetTurns(Moment::After) | Self::SubtreeRoots => Clause::SubtreeRoot,
             Self::AuditEntry => Clause::AuditHead,
             Self::DirectoryIsCurrent | Self::DirectoryAfter | Self::MedicalTurns(Moment::After) => Clause::MedicalLeaf,

@@ -5,7 +5,6 @@ mod contracts;
 mod new_key;
 mod soak;
 
-use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -43,9 +42,8 @@ enum Task {
     Soak {
         /// The kind of load
         name: soak::Soak,
-        /// How many minutes to run, approximately
-        #[arg(long, value_name = "N", default_value = "10")]
-        minutes: NonZeroU32,
+        #[command(flatten)]
+        length: soak::Length,
     },
     /// After a change of the circuit: write the key's digest, the verifier's key, the artefacts and the gas figures
     NewKey,
@@ -91,7 +89,7 @@ fn run(task: &Task) -> Result<(), TaskError> {
             parts.install()?;
             checks::test(&root, &parts)?;
         }
-        Task::Soak { name, minutes } => soak::run(&root, *name, *minutes)?,
+        Task::Soak { name, length } => soak::run(&root, *name, length)?,
         Task::NewKey => new_key::run(&root)?,
         Task::Contracts { check } => contracts::run(&root, *check)?,
         Task::Ci => {

@@ -1,12 +1,15 @@
 //! Runs tests of faults that show only under load, for longer than `cargo xtask test`.
 
-use std::{num::NonZeroU32, path::Path};
+use std::{
+    num::{NonZeroU32, NonZeroU64},
+    path::Path,
+};
 
-use clap::ValueEnum;
+use clap::{Args, ValueEnum};
 
 use crate::checks::{self, CheckError};
 
-/// The kind of load. The tests repeat their rounds for as many minutes as the variable `EMR_SOAK_MINUTES` says.
+/// The kind of load. The tests read how long to run from the variables `EMR_SOAK_*`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Soak {
     /// Floods of connections, slow bodies, submissions and registrations, while a patient revokes grants
@@ -31,13 +34,39 @@ impl Soak {
     }
 }
 
+/// How long to run, and from where.
+#[derive(Debug, Args)]
+pub(crate) struct Length {
+    /// How many minutes to run, approximately [default: 10; for verifier, until all changes are made]
+    #[arg(long, value_name = "N")]
+    minutes: Option<NonZeroU32>,
+    /// For verifier: how many changed proofs, together with those of earlier runs with the same seed
+    #[arg(long, value_name = "N", default_value = "1000000")]
+    changes: NonZeroU64,
+    /// For verifier: decides how the proofs are changed. With the seed of an earlier run, this run continues it
+    #[arg(long, value_name = "N", default_value = "1")]
+    seed: u64,
+}
+
 /// Runs the tests.
 ///
 /// # Errors
 /// Returns [`CheckError`] if a test fails.
-pub(crate) fn run(root: &Path, soak: Soak, minutes: NonZeroU32) -> Result<(), CheckError> {
+pub(crate) fn run(root: &Path, soak: Soak, length: &Length) -> Result<(), CheckError> {
+    const MINUTES: NonZeroU32 = NonZeroU32::new(10).unwrap();
     let (package, target, tests) = soak.tests();
     let mut command = checks::cargo(root, "test");
     command.args(["--release", "--package", package]).args(target).args(["--", "--nocapture", tests]);
-    checks::run(command.env("EMR_SOAK_MINUTES", minutes.to_string()).env("EMR_SOAK_ACCOUNTS", "10000"))
+    command.env("EMR_SOAK_ACCOUNTS", "10000");
+    let minutes = match soak {
+        Soak::Verifier => {
+            command.env("EMR_SOAK_CHANGES", length.changes.to_string()).env("EMR_SOAK_SEED", length.seed.to_string());
+            length.minutes
+        }
+        Soak::Http | Soak::Mempool | Soak::Storage => Some(length.minutes.unwrap_or(MINUTES)),
+    };
+    if let Some(minutes) = minutes {
+        command.env("EMR_SOAK_MINUTES", minutes.to_string());
+    }
+    checks::run(&mut command)
 }

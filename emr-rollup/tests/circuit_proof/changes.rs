@@ -1,19 +1,50 @@
 //! Changes of a valid proof. None of the results may be accepted.
 
-use emr_rollup::{batch::PublicInputs, primitive::field::Fr};
+use emr_rollup::{
+    batch::PublicInputs,
+    operation::Domain,
+    primitive::field::{Fr, to_root},
+};
 use halo2curves::{
     bn256::Fq,
     ff::{Field, PrimeField},
 };
-use rand_chacha_03::{ChaCha20Rng, rand_core::RngCore};
+use rand_chacha_03::{
+    ChaCha20Rng,
+    rand_core::{RngCore, SeedableRng},
+};
 
 use crate::inputs_with;
+use Alter::{Both, Own};
 
 /// A proof and the values that it is for.
 #[derive(Clone, PartialEq)]
 pub(crate) struct Proven {
     pub(crate) public: PublicInputs,
     pub(crate) proof: Vec<u8>,
+}
+
+/// Valid proofs, which the changes start from.
+#[derive(Clone, Copy)]
+pub(crate) struct Originals<'a> {
+    /// A proof of the current circuit.
+    pub(crate) current: &'a Proven,
+    /// Two proofs of a circuit of another size. They are for the same batch.
+    pub(crate) small: &'a [Proven; 2],
+}
+
+/// The key that a proof is presented to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Key {
+    Current,
+    /// The key of the other size.
+    Small,
+}
+
+/// A proof that must be refused.
+pub(crate) struct Change {
+    pub(crate) key: Key,
+    pub(crate) proven: Proven,
 }
 
 const POINT: usize = 64;
@@ -24,50 +55,100 @@ const POINTS: usize = 20;
 /// It ends with two points. The evaluations come before them.
 const OPENING: usize = 2 * POINT;
 
-/// Makes changes of a proof.
-pub(crate) struct Changes<'a> {
-    pub(crate) rng: ChaCha20Rng,
-    pub(crate) honest: &'a Proven,
-    /// A proof of another circuit.
-    pub(crate) foreign: &'a Proven,
+/// How a change is made.
+enum Alter {
+    /// A change of the proof of the current circuit.
+    Own(fn(&mut Chance, &mut Proven)),
+    /// A combination of proofs, and the key that it is presented to.
+    Both(fn(&mut Chance, Originals<'_>) -> (Key, Proven)),
 }
 
-impl Changes<'_> {
-    fn below(&mut self, bound: usize) -> usize {
-        (self.rng.next_u64() % bound as u64) as usize
-    }
+/// All kinds of changes. Change `n` is of kind `n % KINDS.len()`.
+const KINDS: [(&str, Alter); 17] = [
+    ("one bit", Own(|chance, proven| chance.flip(&mut proven.proof, 1))),
+    (
+        "some bits",
+        Own(|chance, proven| {
+            let bits = 2 + chance.below(7);
+            chance.flip(&mut proven.proof, bits);
+        }),
+    ),
+    ("another word", Own(|chance, proven| chance.replace_word(&mut proven.proof))),
+    ("another point", Own(|chance, proven| chance.replace_point(&mut proven.proof))),
+    ("words exchanged", Own(|chance, proven| chance.swap(&mut proven.proof, WORD))),
+    ("points exchanged", Own(|chance, proven| chance.swap(&mut proven.proof, POINT))),
+    (
+        "words rotated",
+        Own(|chance, proven| {
+            let words = chance.below(proven.proof.len() / WORD);
+            proven.proof.rotate_left(WORD * words);
+        }),
+    ),
+    ("words shuffled", Own(|chance, proven| chance.shuffle(&mut proven.proof))),
+    ("truncated", Own(|chance, proven| proven.proof.truncate(chance.below(proven.proof.len())))),
+    (
+        "extended",
+        Own(|chance, proven| {
+            let extra = 1 + chance.below(100);
+            proven.proof.resize(proven.proof.len() + extra, chance.0.next_u32() as u8);
+        }),
+    ),
+    ("a word left out", Own(|chance, proven| chance.leave_out(&mut proven.proof))),
+    (
+        "public input plus one",
+        Own(|chance, proven| proven.public = inputs_with(&proven.public, chance.below(PublicInputs::COUNT))),
+    ),
+    ("another public input", Own(|chance, proven| chance.replace_input(&mut proven.public))),
+    ("public inputs exchanged", Own(|chance, proven| chance.swap_inputs(&mut proven.public))),
+    (
+        "proof of another key",
+        Both(|chance, originals| (Key::Current, chance.foreign(originals.current, &originals.small[0]))),
+    ),
+    (
+        "proof under another key",
+        Both(|chance, originals| (Key::Small, chance.foreign(&originals.small[0], originals.current))),
+    ),
+    ("two proofs mixed", Both(|chance, originals| (Key::Small, chance.mixed(originals.small)))),
+];
 
-    /// The next change. It differs from the honest proof.
-    pub(crate) fn next(&mut self) -> Proven {
+/// The name of a change's kind.
+pub(crate) fn kind(number: u64) -> &'static str {
+    KINDS[(number % KINDS.len() as u64) as usize].0
+}
+
+impl Change {
+    /// A change of these proofs. It depends on nothing but them, the seed and its number.
+    pub(crate) fn new(originals: Originals<'_>, seed: u64, number: u64) -> Self {
+        let mut rng = ChaCha20Rng::seed_from_u64(seed);
+        rng.set_stream(number);
+        let mut chance = Chance(rng);
+        let (_, alter) = &KINDS[(number % KINDS.len() as u64) as usize];
         loop {
-            let mut changed = self.honest.clone();
-            match self.below(12) {
-                0 => self.flip(&mut changed.proof, 1),
-                1 => {
-                    let bits = 2 + self.below(7);
-                    self.flip(&mut changed.proof, bits);
+            let (key, proven) = match alter {
+                Own(alter) => {
+                    let mut proven = originals.current.clone();
+                    alter(&mut chance, &mut proven);
+                    (Key::Current, proven)
                 }
-                2 => self.replace_word(&mut changed.proof),
-                3 => self.swap(&mut changed.proof, WORD),
-                4 => self.swap(&mut changed.proof, POINT),
-                5 => changed.proof.truncate(self.below(self.honest.proof.len())),
-                6 => {
-                    let extra = 1 + self.below(100);
-                    changed.proof.resize(self.honest.proof.len() + extra, self.rng.next_u32() as u8);
-                }
-                7 => changed.public = inputs_with(&changed.public, self.below(PublicInputs::COUNT)),
-                8 => changed.public.z = self.random_scalar(),
-                9 => self.replace_point(&mut changed.proof),
-                10 => {
-                    let words = self.below(changed.proof.len() / WORD);
-                    changed.proof.rotate_left(WORD * words);
-                }
-                _ => changed = self.foreign_proof(),
-            }
-            if changed != *self.honest {
-                return changed;
+                Both(alter) => alter(&mut chance, originals),
+            };
+            let unchanged = match key {
+                Key::Current => proven == *originals.current,
+                Key::Small => originals.small.contains(&proven),
+            };
+            if !unchanged {
+                return Self { key, proven };
             }
         }
+    }
+}
+
+/// The random choices of one change.
+struct Chance(ChaCha20Rng);
+
+impl Chance {
+    fn below(&mut self, bound: usize) -> usize {
+        (self.0.next_u64() % bound as u64) as usize
     }
 
     fn flip(&mut self, proof: &mut [u8], bits: usize) {
@@ -77,8 +158,8 @@ impl Changes<'_> {
         }
     }
 
-    fn random_scalar(&mut self) -> Fr {
-        Fr::random(&mut self.rng)
+    fn scalar(&mut self) -> Fr {
+        Fr::random(&mut self.0)
     }
 
     /// Puts another value in a word: a random scalar, a number at the edge of a field, or the same value plus a
@@ -87,13 +168,13 @@ impl Changes<'_> {
         let place = WORD * self.below(proof.len() / WORD);
         let word = &mut proof[place..place + WORD];
         let value = match self.below(7) {
-            0 => scalar(&self.random_scalar()),
+            0 => big_endian(self.scalar().to_repr()),
             1 => [0; WORD],
             2 => [0xff; WORD],
-            3 => scalar(&-Fr::ONE),
-            4 => coordinate(&-Fq::ONE),
+            3 => big_endian((-Fr::ONE).to_repr()),
+            4 => big_endian((-Fq::ONE).to_repr()),
             5 => sum(word, &modulus()),
-            _ => sum(word, &sum(&coordinate(&-Fq::ONE), &scalar(&Fr::ONE))),
+            _ => sum(word, &sum(&big_endian((-Fq::ONE).to_repr()), &big_endian(Fr::ONE.to_repr()))),
         };
         word.copy_from_slice(&value);
     }
@@ -103,6 +184,27 @@ impl Changes<'_> {
         let [a, b] = [(); 2].map(|()| size * self.below(proof.len() / size));
         for i in 0..size {
             proof.swap(a + i, b + i);
+        }
+    }
+
+    /// Puts the words of a part of the proof in another order.
+    fn shuffle(&mut self, proof: &mut [u8]) {
+        let words = proof.len() / WORD;
+        let first = self.below(words - 1);
+        for last in (first + 1..words).rev() {
+            let other = first + self.below(last - first + 1);
+            for i in 0..WORD {
+                proof.swap(WORD * last + i, WORD * other + i);
+            }
+        }
+    }
+
+    /// Leaves a word out. Half of the results have the right length, with zeros at the end.
+    fn leave_out(&mut self, proof: &mut Vec<u8>) {
+        let place = WORD * self.below(proof.len() / WORD);
+        proof.drain(place..place + WORD);
+        if self.below(2) == 0 {
+            proof.extend([0; WORD]);
         }
     }
 
@@ -117,35 +219,79 @@ impl Changes<'_> {
             0 => {
                 let mut y: [u8; WORD] = proof[place + WORD..place + POINT].try_into().unwrap();
                 y.reverse();
-                let negated = coordinate(&-Fq::from_repr(y).unwrap());
+                let negated = big_endian((-Fq::from_repr(y).unwrap()).to_repr());
                 [&proof[place..place + WORD], &negated].concat().try_into().unwrap()
             }
             1 => proof[other..other + POINT].try_into().unwrap(),
-            2 => [coordinate(&Fq::ONE), coordinate(&Fq::from(2))].concat().try_into().unwrap(),
+            2 => [big_endian(Fq::ONE.to_repr()), big_endian(Fq::from(2).to_repr())].concat().try_into().unwrap(),
             _ => [0; POINT],
         };
         proof[place..place + POINT].copy_from_slice(&point);
     }
 
-    /// A proof that is valid for another key, with its own values or with the honest ones.
-    fn foreign_proof(&mut self) -> Proven {
-        let public = if self.below(2) == 0 { self.foreign.public } else { self.honest.public };
-        let mut changed = Proven { public, proof: self.foreign.proof.clone() };
+    /// Puts a random value in the place of a public input.
+    fn replace_input(&mut self, public: &mut PublicInputs) {
+        let value = self.scalar();
+        let number = self.0.next_u64();
+        match self.below(PublicInputs::COUNT) {
+            0 => {
+                let mut contract = [0; 20];
+                self.0.fill_bytes(&mut contract);
+                public.domain = Domain::new(number >> 1, contract);
+            }
+            1 => public.pre = to_root(&value),
+            2 => public.post = to_root(&value),
+            3 => public.time = number,
+            4 => public.n1 = number % 64,
+            5 => public.n = number % 64,
+            6 => public.commitment = value,
+            7 => public.z = value,
+            8 => public.y1 = value,
+            _ => public.y2 = value,
+        }
+    }
+
+    /// Exchanges two public inputs of the same type.
+    fn swap_inputs(&mut self, public: &mut PublicInputs) {
+        let PublicInputs { pre, post, time, n1, n, commitment, z, y1, y2, .. } = public;
+        match self.below(6) {
+            0 => std::mem::swap(pre, post),
+            1 => std::mem::swap(n1, n),
+            2 => std::mem::swap(time, n),
+            3 => std::mem::swap(commitment, z),
+            4 => std::mem::swap(y1, y2),
+            _ => std::mem::swap(z, y2),
+        }
+    }
+
+    /// A proof that is valid for another key: with its own values or with those of a proof of this key, and unchanged or
+    /// with another bit.
+    fn foreign(&mut self, own: &Proven, foreign: &Proven) -> Proven {
+        let public = if self.below(2) == 0 { foreign.public } else { own.public };
+        let mut changed = Proven { public, proof: foreign.proof.clone() };
         if self.below(2) == 0 {
             self.flip(&mut changed.proof, 1);
         }
         changed
     }
+
+    /// Two valid proofs of one batch, mixed: the first words of one and the last of the other, or each word by chance.
+    fn mixed(&mut self, [one, other]: &[Proven; 2]) -> Proven {
+        let mut mixed = one.clone();
+        let words = mixed.proof.len() / WORD;
+        let border = self.below(words);
+        let by_chance = self.below(2) == 0;
+        for word in 0..words {
+            if if by_chance { self.below(2) == 0 } else { word < border } {
+                let place = WORD * word..WORD * (word + 1);
+                mixed.proof[place.clone()].copy_from_slice(&other.proof[place]);
+            }
+        }
+        mixed
+    }
 }
 
-fn scalar(value: &Fr) -> [u8; WORD] {
-    let mut bytes = value.to_repr();
-    bytes.reverse();
-    bytes
-}
-
-fn coordinate(value: &Fq) -> [u8; WORD] {
-    let mut bytes = value.to_repr();
+fn big_endian(mut bytes: [u8; WORD]) -> [u8; WORD] {
     bytes.reverse();
     bytes
 }
@@ -164,5 +310,5 @@ pub(crate) fn sum(a: &[u8], b: &[u8]) -> [u8; WORD] {
 
 /// The scalar field's modulus.
 pub(crate) fn modulus() -> [u8; WORD] {
-    sum(&scalar(&-Fr::ONE), &scalar(&Fr::ONE))
+    sum(&big_endian((-Fr::ONE).to_repr()), &big_endian(Fr::ONE.to_repr()))
 }

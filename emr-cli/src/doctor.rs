@@ -14,7 +14,7 @@ use emr_rollup::{
 use serde::Serialize;
 
 use crate::{
-    account, break_glass, cards,
+    account, break_glass, cards, delegate,
     failure::{EXIT_CODES, Exit, Failure, OrExit, one_line},
     invite,
     options::{Options, RecordName, parse_purpose},
@@ -112,6 +112,10 @@ enum Command {
         #[command(flatten)]
         target: Target,
     },
+    /// Let a doctor read or write, or a hospital's doctors write, for a patient who named you as a delegate
+    Grant(delegate::GrantFor),
+    /// Revoke access for a patient who named you as a delegate
+    Revoke(delegate::RevokeFor),
     /// Open emergency access without the patient. The patient sees it, and nobody can delete it. No keys are released in this version
     BreakGlass(break_glass::Arguments),
     /// Read a record, check everything, and write its document
@@ -201,6 +205,14 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Request { record: name, class, purpose, target } => {
             let client = participant::open(&options, DOCTOR).await?;
             request(&client, name, Purpose { reason: purpose, class }, &target, json).await
+        }
+        Command::Grant(arguments) => {
+            let arguments = arguments.read()?;
+            arguments.run(&participant::open(&options, DOCTOR).await?, json).await
+        }
+        Command::Revoke(arguments) => {
+            let arguments = arguments.read()?;
+            arguments.run(&participant::open(&options, DOCTOR).await?, json).await
         }
         Command::BreakGlass(arguments) => {
             let client = participant::open(&options, DOCTOR).await?;

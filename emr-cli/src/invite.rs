@@ -9,9 +9,8 @@ use serde::Serialize;
 
 use crate::{
     failure::{Exit, Failure, one_line},
-    options::Options,
+    options::{Options, parse_until},
     participant,
-    patient::parse_until,
     report::{Answer, print, written},
 };
 

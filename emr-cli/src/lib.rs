@@ -3,6 +3,7 @@
 pub mod account;
 pub mod break_glass;
 pub mod cards;
+pub mod delegate;
 #[cfg(feature = "hospital")]
 pub mod demo;
 pub mod doctor;

@@ -1,9 +1,9 @@
 //! The output of a patient's checks: who has access, and which operations there were.
 
-use std::io::Write;
+use std::{collections::BTreeMap, io::Write};
 
-use emr_client::verify::{audit::Verified, emergency::OpenEmergency, light::VerifiedLeaves};
-use emr_core::{AccountIndex, Class, Purpose, Reason, Rights, UnixTime};
+use emr_client::verify::{audit::Verified, delegated::is_by_delegate, emergency::OpenEmergency, light::VerifiedLeaves};
+use emr_core::{AccountIndex, Class, GrantSlot, Purpose, Reason, Rights, UnixTime};
 use emr_rollup::state::leaf::{AuditEntry, GrantLeaf, Target};
 use serde::Serialize;
 
@@ -21,6 +21,9 @@ pub struct Access {
     /// Set if a doctor opened it by break-glass.
     #[serde(skip_serializing_if = "Option::is_none")]
     emergency: Option<EmergencyUse>,
+    /// The delegate who gave it, if it was not the patient.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    given_by: Option<AccountIndex>,
 }
 
 /// Why and when a doctor opened an emergency grant.
@@ -41,6 +44,7 @@ impl Access {
             until: written(grant.not_after),
             uses: grant.uses.get(),
             emergency: None,
+            given_by: None,
         }
     }
 
@@ -52,7 +56,7 @@ impl Access {
 
     /// Writes one line.
     pub fn write(&self, out: &mut dyn Write) -> std::io::Result<()> {
-        let Self { slot, grantee, rights, classes, until, uses, emergency } = self;
+        let Self { slot, grantee, rights, classes, until, uses, emergency, given_by } = self;
         let who = grantee.map_or_else(|| "nobody".to_owned(), |account| format!("account {account}"));
         let classes = match classes.len() {
             16 => "all classes".to_owned(),
@@ -65,7 +69,8 @@ impl Access {
             );
         }
         let rights = rights.replace(',', " and ");
-        writeln!(out, "slot {slot}: {who} may {rights} {classes} until {until}; accesses: {uses}")
+        let by = given_by.map_or_else(String::new, |delegate| format!("; given by your delegate, account {delegate}"));
+        writeln!(out, "slot {slot}: {who} may {rights} {classes} until {until}; accesses: {uses}{by}")
     }
 }
 
@@ -77,10 +82,17 @@ pub struct Grants {
 }
 
 impl Grants {
-    /// Selects the grants that are valid now, and adds the emergency grants.
-    pub fn of(leaves: &VerifiedLeaves, emergencies: &[OpenEmergency]) -> Self {
+    /// Selects the grants that are valid now, and adds the emergency grants. `givers` are the delegates who gave grants, by slot.
+    pub fn of(
+        leaves: &VerifiedLeaves,
+        emergencies: &[OpenEmergency],
+        givers: &BTreeMap<GrantSlot, AccountIndex>,
+    ) -> Self {
         let given = leaves.access(UnixTime::now()).filter(|view| view.grant.rights != Rights::EMERGENCY);
-        let given = given.map(|view| Access::of(view.slot.get(), &view.grant));
+        let given = given.map(|view| Access {
+            given_by: givers.get(&view.slot).copied(),
+            ..Access::of(view.slot.get(), &view.grant)
+        });
         let access = emergencies.iter().map(Access::of_emergency).chain(given).collect();
         Self { batch: leaves.state().batches(), access }
     }
@@ -98,6 +110,9 @@ struct Line {
     time: String,
     kind: String,
     signer: AccountIndex,
+    /// Whether a delegate changed a grant for the patient.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    by_delegate: bool,
     /// `None` if the entry is about every grant.
     slot: Option<u64>,
     purpose: Option<Purpose>,
@@ -115,20 +130,21 @@ pub struct Audit {
 
 impl Audit {
     /// All entries, oldest first.
-    pub fn whole(verified: &Verified, entries: &[AuditEntry]) -> Self {
-        Self::of(verified.leaves(), entries, true)
+    pub fn whole(verified: &Verified, entries: &[AuditEntry], patient: AccountIndex) -> Self {
+        Self::of(verified.leaves(), entries, patient, true)
     }
 
     /// The newest entries, oldest first.
-    pub fn newest(leaves: &VerifiedLeaves, entries: &[AuditEntry]) -> Self {
-        Self::of(leaves, entries, false)
+    pub fn newest(leaves: &VerifiedLeaves, entries: &[AuditEntry], patient: AccountIndex) -> Self {
+        Self::of(leaves, entries, patient, false)
     }
 
-    fn of(leaves: &VerifiedLeaves, entries: &[AuditEntry], whole: bool) -> Self {
+    fn of(leaves: &VerifiedLeaves, entries: &[AuditEntry], patient: AccountIndex, whole: bool) -> Self {
         let entries = entries.iter().map(|entry| Line {
             time: written(entry.time),
             kind: entry.kind.to_string(),
             signer: entry.signer,
+            by_delegate: is_by_delegate(entry, patient),
             slot: entry.target.leaf().map(Target::slot),
             purpose: entry.purpose,
         });
@@ -144,10 +160,11 @@ impl Answer for Audit {
         } else {
             writeln!(out, "after batch {batch}, newest audit entries: {count}; none is missing between or after them")?;
         }
-        for Line { time, kind, signer, slot, purpose } in &self.entries {
+        for Line { time, kind, signer, by_delegate, slot, purpose } in &self.entries {
             let why = purpose.map_or_else(String::new, |purpose| format!(", {} for {}", purpose.class, purpose.reason));
             let place = slot.map_or_else(|| "all grants".to_owned(), |slot| format!("slot {slot}"));
-            writeln!(out, "{time}  {kind:<14} by account {signer}, {place}{why}")?;
+            let delegate = if *by_delegate { " (your delegate)" } else { "" };
+            writeln!(out, "{time}  {kind:<14} by account {signer}{delegate}, {place}{why}")?;
         }
         Ok(())
     }

@@ -4,10 +4,11 @@ use std::path::PathBuf;
 
 use clap::{Args, builder::FalseyValueParser};
 use emr_client::verify::settled_state::Finality;
-use emr_core::{AccountIndex, Origin, PlainHttp, Reason, RecordSlot, Rights, Role};
+use emr_core::{AccountIndex, Class, ClassMask, Origin, PlainHttp, Reason, RecordSlot, Rights, Role, UnixTime};
+use time::{OffsetDateTime, format_description::well_known::Rfc3339, macros::format_description};
 use url::Url;
 
-use crate::failure::{Exit, Failure};
+use crate::failure::{Exit, Failure, OrExit};
 
 /// The default address where `emr-hospital dev` and `serve` listen.
 pub const DEFAULT_NODE: &str = "127.0.0.1:8550";
@@ -128,6 +129,33 @@ pub fn parse_rights(text: &str) -> Result<Rights, String> {
     rights.ok_or_else(|| format!("'{text}' cannot be granted; choose one of: read, write, or read,write"))
 }
 
+/// Parses a date (its last second, UTC) or an RFC 3339 time.
+///
+/// # Errors
+/// Fails for another text.
+pub fn parse_until(text: &str) -> Result<UnixTime, String> {
+    let advice = "write a date like 2027-01-31 or a time like 2027-01-31T12:00:00Z";
+    let seconds = match OffsetDateTime::parse(text, &Rfc3339) {
+        Ok(time) => time.unix_timestamp(),
+        Err(_) => {
+            let date = time::Date::parse(text, format_description!("[year]-[month]-[day]")).map_err(|_| advice)?;
+            date.midnight().assume_utc().unix_timestamp() + 86_399
+        }
+    };
+    u64::try_from(seconds).ok().and_then(|seconds| UnixTime::new(seconds).ok()).ok_or_else(|| advice.to_owned())
+}
+
+/// Parses classes separated by commas, or `all`.
+///
+/// # Errors
+/// Fails for a class that does not exist.
+pub fn parse_classes(text: &str) -> Result<ClassMask, Failure> {
+    if text == "all" {
+        return Ok(ClassMask::ALL);
+    }
+    text.split(',').map(|name| name.trim().parse::<Class>().or_exit(Exit::Usage)).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -161,5 +189,22 @@ mod tests {
         for nonsense in ["", "4", "0/1", "4/65536", "4/0/1", "-1/0", "four/0"] {
             assert!(nonsense.parse::<RecordName>().is_err(), "{nonsense}");
         }
+    }
+
+    #[test]
+    fn a_date_means_its_last_second() {
+        assert_eq!(parse_until("2027-01-31").map(UnixTime::get), Ok(1_801_439_999));
+        assert_eq!(parse_until("2027-01-31T23:59:59Z").map(UnixTime::get), Ok(1_801_439_999));
+        assert_eq!(parse_until("2027-01-31T23:59:59+01:00").map(UnixTime::get), Ok(1_801_436_399));
+        for nonsense in ["", "31.01.2027", "2027-02-30", "1969-12-31", "tomorrow"] {
+            assert!(parse_until(nonsense).is_err(), "{nonsense}");
+        }
+    }
+
+    #[test]
+    fn classes_are_names_or_all() {
+        assert_eq!(parse_classes("all").ok(), Some(ClassMask::ALL));
+        assert_eq!(parse_classes("summary, laboratory").ok().map(ClassMask::bits), Some(5));
+        assert!(parse_classes("summary,everything").is_err());
     }
 }

@@ -5,11 +5,12 @@ use std::{collections::BTreeMap, io::ErrorKind, path::Path};
 use emr_client::{
     FileError,
     client::Client,
+    flow::own_directory::Repaired,
     flow::submit::{Fate, Resumed},
     node::{NodeClient, NodeError},
     profile::{Profile, ProfileError},
 };
-use emr_core::{HttpAddress, Role};
+use emr_core::{ClassMask, HttpAddress, Role};
 use emr_crypto::{Identity, IdentityFileError, ScryptCost};
 use emr_rollup::operation::Kind;
 use secrecy::SecretString;
@@ -114,13 +115,17 @@ pub async fn open(options: &Options, role: Role) -> Result<Client, Failure> {
         eprintln!("{line}");
     }
     let in_force = |resumed: &Resumed| matches!(resumed.fate, Fate::Settled { .. } | Fate::InForce);
+    // A delegate's revocation leaves the keys to this program.
     let may_need_repair = client.profile().keys_wait()
+        || client.profile().has_delegates()
         || resumed.iter().any(|resumed| resumed.kind != Kind::PutRecord && in_force(resumed));
     if role == Role::Patient && may_need_repair {
         match client.repair_directory().await {
             Ok(None) => {}
-            Ok(Some(_)) => {
-                eprintln!("somebody whose access has ended still had keys for new records: new keys are on their way");
+            Ok(Some(repaired)) => {
+                for line in said_of(&repaired) {
+                    eprintln!("{line}");
+                }
             }
             // The command does not need it. The next one tries again.
             Err(error) if error.is_temporary() => {
@@ -131,6 +136,23 @@ pub async fn open(options: &Options, role: Role) -> Result<Client, Failure> {
     }
     report_refused(client.profile(), role);
     Ok(client)
+}
+
+/// What became of the key directory, one line for each kind of change.
+fn said_of(repaired: &Repaired) -> Vec<String> {
+    let mut lines = Vec::new();
+    if repaired.new_epochs != ClassMask::default() {
+        lines.push(
+            "somebody whose access has ended still had keys for new records: new keys are on their way".to_owned(),
+        );
+    }
+    if !repaired.added.is_empty() {
+        let count = repaired.added.len();
+        lines.push(format!(
+            "readers to whom your delegates gave access get keys from you now: {count}; `grants` shows them"
+        ));
+    }
+    lines
 }
 
 /// Says in one line that refused records are kept, if there are any.

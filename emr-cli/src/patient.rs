@@ -6,18 +6,17 @@ use clap::{Parser, Subcommand};
 use emr_client::{
     client::Client,
     flow::grant::{History, Terms},
-    verify::{audit::Verified, light::VerifiedLeaves},
+    verify::{audit::Verified, delegated::givers, light::VerifiedLeaves},
 };
 use emr_core::{AccountIndex, Class, ClassMask, Rights, Role, UnixTime};
 use emr_rollup::state::leaf::AuditEntry;
 use serde::Serialize;
-use time::{OffsetDateTime, format_description::well_known::Rfc3339, macros::format_description};
 
 use crate::{
-    account,
+    account, delegate,
     failure::{EXIT_CODES, Exit, Failure, OrExit},
     light::{Access, Audit, Grants, LightAnswer},
-    options::{Options, RecordName, parse_rights},
+    options::{Options, RecordName, parse_classes, parse_rights, parse_until},
     outbox, participant, records, rekey,
     report::{Answer, Progress, print, written},
     storage,
@@ -70,6 +69,8 @@ enum Command {
         #[arg(long)]
         wait: bool,
     },
+    /// Name a doctor as your delegate, who grants and revokes for you within limits (see `delegate --help`)
+    Delegate(delegate::Delegate),
     /// Revoke access, emergency access too; the classes get new keys
     Revoke {
         /// Card of the doctor or hospital
@@ -139,26 +140,6 @@ enum Command {
     Verify,
 }
 
-/// Parses a date (its last second, UTC) or an RFC 3339 time.
-pub(crate) fn parse_until(text: &str) -> Result<UnixTime, String> {
-    let advice = "write a date like 2027-01-31 or a time like 2027-01-31T12:00:00Z";
-    let seconds = match OffsetDateTime::parse(text, &Rfc3339) {
-        Ok(time) => time.unix_timestamp(),
-        Err(_) => {
-            let date = time::Date::parse(text, format_description!("[year]-[month]-[day]")).map_err(|_| advice)?;
-            date.midnight().assume_utc().unix_timestamp() + 86_399
-        }
-    };
-    u64::try_from(seconds).ok().and_then(|seconds| UnixTime::new(seconds).ok()).ok_or_else(|| advice.to_owned())
-}
-
-fn classes(text: &str) -> Result<ClassMask, Failure> {
-    if text == "all" {
-        return Ok(ClassMask::ALL);
-    }
-    text.split(',').map(|name| name.trim().parse::<Class>().or_exit(Exit::Usage)).collect()
-}
-
 /// Runs the command line.
 ///
 /// # Errors
@@ -173,7 +154,7 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Whoami => account::whoami(&options, PATIENT).await,
         Command::Grant { card, class, rights, until, from_now, wait } => {
             let history = if from_now { History::FromNow } else { History::Included };
-            let terms = Terms { rights, classes: classes(&class)?, until, history };
+            let terms = Terms { rights, classes: parse_classes(&class)?, until, history };
             let card = account::read_card(&card)?;
             let client = open(&options).await?;
             let granted = client.grant(&card, &terms).await?;
@@ -187,15 +168,19 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
             };
             print(&answer, json)
         }
+        Command::Delegate(arguments) => {
+            let arguments = arguments.read()?;
+            arguments.run(&open(&options).await?, json).await
+        }
         Command::Revoke { card, class, wait } => {
-            let classes = classes(&class)?;
+            let classes = parse_classes(&class)?;
             let card = account::read_card(&card)?;
             // Ending access waits for nothing else.
             let client = participant::open(&options, PATIENT).await?;
             revoke(&client, card.registered().or_exit(Exit::Input)?, classes, wait, json).await
         }
         Command::Rekey { class, custodian, wait } => {
-            let classes = classes(&class)?;
+            let classes = parse_classes(&class)?;
             let custodian = custodian.map(|card| account::read_card(&card)).transpose()?;
             let client = open(&options).await?;
             rekey::run(&client, classes, custodian.as_ref(), wait, json).await
@@ -203,10 +188,10 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Grants => {
             let client = open(&options).await?;
             let progress = Progress::start("recomputing and comparing with L1");
-            let (leaves, emergencies) = client.own_leaves_with_emergencies().await?;
+            let (leaves, emergencies, givers) = client.own_leaves_with_givers().await?;
             drop(progress);
             say_what_waits(&leaves);
-            print(&Grants::of(&leaves, &emergencies), json)
+            print(&Grants::of(&leaves, &emergencies, &givers), json)
         }
         Command::Records => {
             let client = open(&options).await?;
@@ -249,8 +234,12 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
             let (verified, entries) = check(&client, usize::MAX).await?;
             let emergencies =
                 verified.leaves().emergencies(&entries, UnixTime::now()).map_err(emr_client::ClientError::from)?;
-            let grants = Grants::of(verified.leaves(), &emergencies);
-            print(&LightAnswer { light_verified: true, grants, audit: Audit::whole(&verified, &entries) }, json)
+            let patient = client.account().or_exit(Exit::Usage)?;
+            let grants = Grants::of(verified.leaves(), &emergencies, &givers(&entries, patient));
+            print(
+                &LightAnswer { light_verified: true, grants, audit: Audit::whole(&verified, &entries, patient) },
+                json,
+            )
         }
     }
 }
@@ -290,15 +279,16 @@ pub async fn check(client: &Client, keep: usize) -> Result<(Verified, Vec<AuditE
 
 /// Fetches and checks the whole audit chain, or its newest entries.
 async fn audit(client: &Client, last: Option<usize>) -> Result<Audit, Failure> {
+    let patient = client.account().or_exit(Exit::Usage)?;
     let Some(last) = last else {
         let (verified, entries) = check(client, usize::MAX).await?;
-        return Ok(Audit::whole(&verified, &entries));
+        return Ok(Audit::whole(&verified, &entries, patient));
     };
     let progress = Progress::start("recomputing and comparing with L1");
     let (leaves, entries) = client.recent_audit(last).await?;
     drop(progress);
     say_what_waits(&leaves);
-    Ok(Audit::newest(&leaves, &entries))
+    Ok(Audit::newest(&leaves, &entries, patient))
 }
 
 fn say_what_waits(leaves: &VerifiedLeaves) {
@@ -370,22 +360,6 @@ impl Answer for RevokeAnswer {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_date_means_its_last_second() {
-        assert_eq!(parse_until("2027-01-31").map(UnixTime::get), Ok(1_801_439_999));
-        assert_eq!(parse_until("2027-01-31T23:59:59Z").map(UnixTime::get), Ok(1_801_439_999));
-        assert_eq!(parse_until("2027-01-31T23:59:59+01:00").map(UnixTime::get), Ok(1_801_436_399));
-        for nonsense in ["", "31.01.2027", "2027-02-30", "1969-12-31", "tomorrow"] {
-            assert!(parse_until(nonsense).is_err(), "{nonsense}");
-        }
-    }
-
-    #[test]
-    fn classes_are_names_or_all() {
-        assert_eq!(classes("all").ok(), Some(ClassMask::ALL));
-        assert_eq!(classes("summary, laboratory").ok().map(ClassMask::bits), Some(5));
-        assert!(classes("summary,everything").is_err());
-    }
     #[test]
     fn keys_that_wait_are_said() -> Result<(), Box<dyn std::error::Error>> {
         for keys_wait in [false, true] {

@@ -1,13 +1,15 @@
 //! The emergency grants that doctors opened, as the patient sees them.
 
-use emr_core::{GrantSlot, Rights, UnixTime};
+use std::collections::BTreeMap;
+
+use emr_core::{AccountIndex, GrantSlot, Rights, UnixTime};
 use emr_rollup::operation::MAX_EMERGENCY;
 
 use crate::{
     client::Client,
     error::ClientError,
     flow::{light_check::Depth, owners::owned},
-    verify::{emergency::OpenEmergency, light::VerifiedLeaves},
+    verify::{delegated::givers, emergency::OpenEmergency, light::VerifiedLeaves},
 };
 
 /// How far the patient's clock may be ahead of the time of batches, in seconds.
@@ -29,6 +31,29 @@ impl Client {
         let leaves = walk.into_leaves();
         let emergencies = leaves.emergencies(&entries, now)?;
         Ok((leaves, emergencies))
+    }
+
+    /// The same, and the delegates who gave the grants that hold, by slot. If the patient has, or had, a delegate, the whole audit chain is read:
+    /// it proves who signed each grant.
+    ///
+    /// # Errors
+    /// As for [`Self::own_leaves`].
+    pub async fn own_leaves_with_givers(
+        &self,
+    ) -> Result<(VerifiedLeaves, Vec<OpenEmergency>, BTreeMap<GrantSlot, AccountIndex>), ClientError> {
+        if !self.profile.has_delegates() {
+            let (leaves, emergencies) = self.own_leaves_with_emergencies().await?;
+            let manages = |view: &emr_api::GrantView| view.grant.rights.contains(Rights::MANAGE);
+            if !leaves.grants().iter().any(manages) {
+                return Ok((leaves, emergencies, BTreeMap::new()));
+            }
+            self.profile.note_delegates()?;
+        }
+        let (walk, entries) = self.audited(usize::MAX, Depth::First).await?;
+        let leaves = walk.finish()?.leaves().clone();
+        let emergencies = leaves.emergencies(&entries, UnixTime::now())?;
+        let givers = givers(&entries, self.account()?);
+        Ok((leaves, emergencies, givers))
     }
 
     /// How many slots hold an emergency grant that was settled since the last call, ended or not. The next call does not count them again.

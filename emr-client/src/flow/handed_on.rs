@@ -117,9 +117,16 @@ impl Client {
             let Some(held) = held.filter(|held| *held == GrantLeaf { uses: held.uses, ..set.leaf }) else { continue };
             let classes = missing(directory, &held);
             let Some(reader) = held.grantee.filter(|_| classes != ClassMask::default()) else { continue };
-            let signed = self.signed_by_delegate(&grant, patient).await?;
+            // No lie about a delegate's grant stops the patient from revoking: the reader is left out.
+            let signed = match self.signed_by_delegate(&grant, patient).await {
+                Err(ClientError::Delegation(_)) => continue,
+                signed => signed?,
+            };
             let Some(key) = self.key_of_reader(&signed, reader, directory).await? else { continue };
-            directory.grant_as(signed.delegate(), reader, key, classes)?;
+            // A full directory takes no more readers. The reader keeps what the delegate handed on.
+            if directory.grant_as(signed.delegate(), reader, key, classes).is_err() {
+                continue;
+            }
             let has_none = signed.directory() != before;
             added.push(AddedReader { reader, delegate: signed.delegate(), classes, has_none });
         }

@@ -1,12 +1,14 @@
 //! Grants that a delegate gave, and the slots that a delegate may change. Pure.
 
+use std::collections::BTreeMap;
+
 use emr_api::{DelegatedGrant, ManagedGrants, ManagedSlot};
 use emr_core::{AccountIndex, Cid, GrantSlot, Opaque, Rights};
 use emr_rollup::{
     layout::GRANT_DEPTH,
-    operation::{Action, DirectoryCommitment, Domain, Operation},
+    operation::{Action, DirectoryCommitment, Domain, Kind, Operation},
     primitive::{eddsa::PublicKey, field},
-    state::leaf::{GrantLeaf, LeafHash},
+    state::leaf::{AuditEntry, GrantLeaf, LeafHash, Target},
 };
 
 use crate::verify::{
@@ -148,4 +150,24 @@ pub fn verify_managed(
         return Err(DelegationError::Forged("a free slot that is not free"));
     }
     Ok(ProvedSlots { grants: view.grants.clone(), free })
+}
+
+/// Whether an audit entry tells that a delegate changed a grant of this patient.
+pub fn is_by_delegate(entry: &AuditEntry, patient: AccountIndex) -> bool {
+    matches!(entry.kind, Kind::SetGrant | Kind::Revoke) && entry.signer != patient
+}
+
+/// The delegates who wrote the newest grant of a slot, by slot. `entries` is the proved audit chain of the patient, oldest first.
+pub fn givers(entries: &[AuditEntry], patient: AccountIndex) -> BTreeMap<GrantSlot, AccountIndex> {
+    let mut givers = BTreeMap::new();
+    let written = entries.iter().filter(|entry| matches!(entry.kind, Kind::SetGrant | Kind::Revoke | Kind::BreakGlass));
+    for entry in written {
+        if let Some(Target::Grant(slot)) = entry.target.leaf() {
+            match is_by_delegate(entry, patient) {
+                true => drop(givers.insert(slot, entry.signer)),
+                false => drop(givers.remove(&slot)),
+            }
+        }
+    }
+    givers
 }

@@ -48,6 +48,7 @@ use crate::{
 };
 
 mod admission;
+mod delegates;
 mod emergencies;
 mod lost_directories;
 mod panicked;

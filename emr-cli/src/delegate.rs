@@ -99,7 +99,8 @@ pub struct RevokeFor {
     wait: bool,
 }
 
-/// Whom the checked arguments concern.
+/// Arguments with the card that they name.
+#[derive(Debug)]
 pub struct Named<A> {
     arguments: A,
     card: Card,

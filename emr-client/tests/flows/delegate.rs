@@ -1,17 +1,24 @@
 //! A delegate grants and revokes for a patient, within the patient's limits, and the patient keeps the last word.
 
+use emr_api::DelegatedGrant;
 use emr_client::{
     Client, ClientError,
-    flow::grant::{Granted, History},
+    flow::delegate::DelegateError,
+    flow::grant::{GrantError, Granted, History},
     flow::retrieve::{ReadError, Retrieved},
     flow::submit::Fate,
     flow::upload::Written,
     verify::card::Card,
+    verify::delegated::DelegationError,
 };
 use emr_core::{Class, ClassMask, Reason, Rights, UnixTime};
 use emr_rollup::operation::{Action, Kind};
 
-use crate::{from_now::keys, scene::*};
+use crate::{
+    from_now::keys,
+    proxy::{Proxy, lie},
+    scene::*,
+};
 
 fn lab() -> ClassMask {
     Class::Laboratory.into()
@@ -96,5 +103,143 @@ async fn a_delegate_grants_and_revokes_and_the_patient_follows() -> TestResult {
     let late = delegate.revoke_for(&card, &handed_over(&reader), ClassMask::ALL).await;
     assert!(late.is_err(), "{late:?}");
     patient.light_check().await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delegate_stays_within_the_grant() -> TestResult {
+    let scene = Scene::proving().await?;
+    let (patient, delegate, reader, written) = family(&scene).await?;
+    let card = handed_over(&patient);
+    let hospital = scene.client(HOSPITAL).await?;
+    let refused = patient.delegate(&handed_over(&hospital), lab(), soon(), History::Included).await;
+    assert!(matches!(refused, Err(ClientError::Delegate(DelegateError::Delegate(_)))), "{refused:?}");
+    let hospital = handed_over(&hospital);
+
+    let to = handed_over(&reader);
+    let beyond = [
+        delegate.grant_for(&card, &to, Rights::READ, Class::Genetics.into(), soon()).await,
+        delegate.grant_for(&card, &to, Rights::READ, ClassMask::ALL, soon()).await,
+        delegate.grant_for(&card, &to, Rights::READ, lab(), UnixTime::now().saturating_add(9000)).await,
+    ];
+    for refused in beyond {
+        assert!(matches!(refused, Err(ClientError::Delegate(DelegateError::Beyond { .. }))), "{refused:?}");
+    }
+    for to in [handed_over(&delegate), hospital.clone()] {
+        let refused = delegate.grant_for(&card, &to, Rights::READ, lab(), soon()).await;
+        assert!(matches!(refused, Err(ClientError::Delegate(DelegateError::Yourself))), "{refused:?}");
+    }
+    let manage = delegate.grant_for(&card, &to, Rights::READ | Rights::MANAGE, lab(), soon()).await;
+    assert!(matches!(manage, Err(ClientError::Grant(GrantError::Rights(_)))), "{manage:?}");
+    let none = delegate.revoke_for(&card, &to, ClassMask::ALL).await;
+    assert!(matches!(none, Err(ClientError::Grant(GrantError::NoSuchGrant(_)))), "{none:?}");
+    let for_doctor = delegate.grant_for(&to, &hospital, Rights::READ, lab(), soon()).await;
+    assert!(matches!(for_doctor, Err(ClientError::Delegate(DelegateError::NotAPatient(_)))), "{for_doctor:?}");
+    let by_patient = patient.grant_for(&card, &to, Rights::READ, lab(), soon()).await;
+    assert!(matches!(by_patient, Err(ClientError::Delegate(DelegateError::Patient))), "{by_patient:?}");
+    assert!(grants_lab(&reader, &card, &delegate).await.is_err(), "a stranger");
+    assert_eq!(delegate.profile().outbox().entries(), [], "nothing was signed");
+
+    // What a delegate granted is taken back before it is settled, by the delegate's own signature. Part of a grant is taken too.
+    let both = [Class::Laboratory, Class::Imaging].into_iter().collect();
+    let granted = delegate.grant_for(&card, &to, Rights::READ | Rights::WRITE, both, soon()).await?;
+    let narrowed = delegate.revoke_for(&card, &to, Class::Imaging.into()).await?;
+    assert_eq!(narrowed.changed[0].0, granted.slot);
+    scene.next_batch().await?;
+    delegate.resume().await?;
+    let (_, _, givers) = patient.own_leaves_with_givers().await?;
+    assert_eq!(givers.get(&granted.slot).copied(), Some(delegate.account()?));
+    let (read, _) = reader.retrieve(&card, written.slot, Some(Reason::Treatment)).await?;
+    assert!(is_text(&read, "potassium 4.1"));
+    reader.upload(&card, Class::Laboratory, &record("by the reader")).await?;
+    let imaging = reader.upload(&card, Class::Imaging, &record("x")).await;
+    assert!(imaging.is_err(), "{imaging:?}");
+
+    // While another grant of the delegate waits, the patient ends the delegate. The grant is dropped, and the delegate learns why.
+    let waiting = delegate.grant_for(&card, &to, Rights::WRITE, Class::Imaging.into(), soon()).await?;
+    patient.revoke(delegate.account()?, ClassMask::ALL).await?;
+    let resumed = delegate.resume().await?;
+    let dropped = resumed.iter().find(|one| one.operation == waiting.acknowledged.operation).ok_or("known")?;
+    assert!(
+        matches!(&dropped.fate, Fate::Returned { reason } if reason.contains("the patient's own operation")),
+        "{dropped:?}"
+    );
+    // The reader of the former delegate keeps the grant, with keys from the patient now, until the patient ends it.
+    let ring = keys(&patient, &reader).await?;
+    assert!(ring.epochs(Class::Laboratory).is_some() && ring.epochs(Class::Imaging).is_none());
+    assert!(keys(&patient, &delegate).await.is_err());
+    let ended = patient.revoke(reader.account()?, ClassMask::ALL).await?;
+    assert_eq!((ended.changed.len(), ended.new_epochs), (1, lab()));
+    let refused = reader.retrieve(&card, written.slot, Some(Reason::Treatment)).await;
+    assert!(matches!(refused, Err(ClientError::Read(ReadError::Revoked { .. }))), "{refused:?}");
+    scene.next_batch().await?;
+    let resumed = patient.resume().await?;
+    assert!(resumed.iter().all(|one| matches!(one.fate, Fate::Settled { .. })), "{resumed:?}");
+    assert_eq!(patient.repair_directory().await?, None);
+    patient.light_check().await?;
+    Ok(())
+}
+
+/// Nobody can make a reader use keys that no delegate handed on, and no node can make a patient forget the readers of a delegate for good.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_cannot_hand_on_keys_in_a_delegates_name() -> TestResult {
+    let scene = Scene::proving().await?;
+    let (patient, delegate, reader, written) = family(&scene).await?;
+    let card = handed_over(&patient);
+    let account = patient.account()?;
+    grants_lab(&delegate, &card, &reader).await?;
+    scene.next_batch().await?;
+    drop(reader);
+    let proxy = Proxy::new(scene.node.url())?;
+    let reader = scene.client_at(STRANGER, &proxy.address).await?;
+    let list = format!("GET /v1/patients/{account}/delegated-grants");
+    let other = patient.node().patient(account).await?.directory.ok_or("published")?;
+
+    type Lie = Box<dyn Fn(&mut DelegatedGrant) + Send>;
+    let lies: [Lie; 4] = [
+        Box::new(|grant| grant.keys.iter_mut().for_each(|keys| keys.salt = [9; 32])),
+        Box::new(move |grant| grant.keys.iter_mut().for_each(|keys| keys.manifest = other)),
+        Box::new(|grant| {
+            // The grant of a stranger, or with other terms: the signature is not the delegate's.
+            if let Action::SetGrant(set) = &mut grant.signed.operation.action {
+                set.leaf.scope = ClassMask::ALL;
+            }
+        }),
+        // It never came into force: so nobody has checked that its signer was a delegate.
+        Box::new(|grant| grant.batch = Some(1)),
+    ];
+    for change in lies {
+        proxy.set(lie(list.clone(), move |grants: &mut Vec<DelegatedGrant>| grants.iter_mut().for_each(&change)));
+        let read = reader.retrieve(&card, written.slot, Some(Reason::Treatment)).await;
+        assert!(
+            matches!(read, Err(ClientError::Delegation(DelegationError::Forged(_) | DelegationError::NotOnL1(1)))),
+            "{read:?}"
+        );
+    }
+    // Without the list, the reader has no keys, and learns what helps.
+    proxy.set(lie(list.clone(), |grants: &mut Vec<DelegatedGrant>| grants.clear()));
+    let read = reader.retrieve(&card, written.slot, None).await;
+    assert!(matches!(read, Err(ClientError::Read(ReadError::NoKeys))), "{read:?}");
+    proxy.clear();
+    let (read, _) = reader.retrieve(&card, written.slot, None).await?;
+    assert!(is_text(&read, "potassium 4.1"));
+
+    // The node hides the delegate's grant from the patient, who publishes a directory without the reader. Later it shows it: the patient's client
+    // adds the reader then, and begins no new epoch for it. A forged list does not stop the patient.
+    drop(patient);
+    let patient = scene.client_at(PATIENT, &proxy.address).await?;
+    proxy.set(lie(list.clone(), |grants: &mut Vec<DelegatedGrant>| {
+        grants.iter_mut().for_each(|grant| grant.signed.operation.valid_until = UnixTime::ZERO);
+    }));
+    let hospital = scene.client(HOSPITAL).await?;
+    patient.grant(&handed_over(&hospital), &terms(Rights::READ, Class::Imaging.into())).await?;
+    drop(hospital);
+    assert!(keys(&patient, &reader).await.is_err());
+    proxy.clear();
+    let repaired = patient.repair_directory().await?.ok_or("published")?;
+    assert_eq!((repaired.new_epochs, repaired.added.len()), (ClassMask::default(), 1));
+    assert_eq!(repaired.added[0].reader, reader.account()?);
+    assert!(keys(&patient, &reader).await?.epochs(Class::Laboratory).is_some());
+    assert_eq!(patient.repair_directory().await?, None);
     Ok(())
 }

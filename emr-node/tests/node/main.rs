@@ -2,6 +2,7 @@
 
 mod access;
 mod crash;
+mod delegates;
 mod dishonest_l1;
 mod emergency;
 mod epochs;

@@ -351,27 +351,3 @@ async fn one_signer_cannot_fill_the_mempool() -> Outcome {
     scene.node.shutdown().await;
     Ok(())
 }
-
-/// The circuit knows delegates. This node does not keep the promises of a patient's own Revoke for them, so it takes nothing of theirs.
-#[tokio::test(flavor = "multi_thread")]
-async fn operations_of_delegates_are_refused() -> Outcome {
-    let scene = World::populated().await?;
-    let (patient, doctor, accounts) = (&scene.patient, &scene.doctor, scene.accounts);
-    patient.grant(FIRST, accounts.doctor, Rights::READ | Rights::MANAGE, &[Class::Laboratory], next_year()).await?;
-    let given = patient.grant(slot(65), accounts.other, Rights::READ, &[Class::Laboratory], next_year()).await?;
-    let Action::SetGrant(SetGrant { leaf, directory_after, .. }) = given.signed.operation.action else {
-        return Err("a SetGrant".into());
-    };
-    let expected = leaf.version;
-    let (directory_before, leaf) = (directory_after, GrantLeaf { version: expected.next()?, ..leaf });
-    let set = SetGrant { slot: slot(65), expected, leaf, directory_before, directory_after };
-    let end = Revoke { slot: slot(65), expected, leaf_salt: random_element(), directory_before, directory_after };
-    for action in [Action::SetGrant(set), Action::Revoke(end)] {
-        // Signed under the slot of the doctor's grant.
-        let signed = doctor.sign(accounts.patient, action);
-        let refused = doctor.submit(&Submission { signed, stored: None, epoch: None, directory: None }).await;
-        let Err(refused) = refused else { return Err("a delegate's operation was taken".into()) };
-        assert!(refused.code == "refused" && refused.message.contains("delegate"), "{refused:?}");
-    }
-    Ok(())
-}

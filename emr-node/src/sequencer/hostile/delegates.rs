@@ -132,7 +132,7 @@ fn the_end_of_a_delegate_goes_before_all_that_they_signed() -> Test {
     world.taken(end)?;
     for signed in &waiting {
         assert!(world.gave_way(signed, &end)?);
-        assert_eq!(world.submit(*signed)?, Err(RequestErrorKind::Refused), "it does not come back");
+        assert_eq!(world.submit(*signed)?, Err(RequestErrorKind::Revoked), "it does not come back");
     }
     assert!(world.counts(FIRST)?, "what the delegate ended counts again: the patient decides");
     assert_eq!(world.batch_of(&end), Some(0));

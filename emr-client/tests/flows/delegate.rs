@@ -114,7 +114,11 @@ async fn a_delegate_stays_within_the_grant() -> TestResult {
     let hospital = scene.client(HOSPITAL).await?;
     let refused = patient.delegate(&handed_over(&hospital), lab(), soon(), History::Included).await;
     assert!(matches!(refused, Err(ClientError::Delegate(DelegateError::Delegate(_)))), "{refused:?}");
-    let hospital = handed_over(&hospital);
+    let hospital = {
+        let card = handed_over(&hospital);
+        drop(hospital);
+        card
+    };
 
     let to = handed_over(&reader);
     let beyond = [

@@ -4,10 +4,10 @@ use emr_api::{DelegatedGrant, ManagedGrants, StoredAt, Submission};
 use emr_core::{Class, Opaque, Rights, Uses, Version, cid::Codec};
 use emr_crypto::{DelegatedKeys, Past, PatientDirectory};
 use emr_rollup::{
-    operation::{Action, Operation, Revoke, SetGrant, SignedOperation},
+    operation::{Action, DirectoryCommitment, Operation, Revoke, SetGrant, SignedOperation},
     state::leaf::GrantLeaf,
 };
-use emr_testkit::{directories::first_directory, people::people};
+use emr_testkit::people::people;
 
 use crate::stage::*;
 
@@ -15,7 +15,7 @@ const LAB: Class = Class::Laboratory;
 
 /// A directory in which the doctor reads laboratory records.
 fn directory(scene: &Scene) -> Outcome<PatientDirectory> {
-    let mut directory = first_directory();
+    let mut directory = PatientDirectory::create(people().patient.identity.rsa());
     directory.grant(scene.accounts.doctor, people().doctor.identity.rsa().public(), LAB.into(), Past::Included)?;
     Ok(directory)
 }
@@ -28,11 +28,7 @@ fn handed_on(directory: &PatientDirectory) -> Outcome<DelegatedKeys> {
 }
 
 /// The doctor's grant to the stranger, which commits to these keys.
-fn grant(
-    scene: &Scene,
-    before: emr_rollup::operation::DirectoryCommitment,
-    keys: StoredAt,
-) -> Outcome<SignedOperation> {
+fn grant(scene: &Scene, before: DirectoryCommitment, keys: StoredAt) -> Outcome<SignedOperation> {
     let leaf = GrantLeaf {
         grantee: Some(scene.accounts.stranger),
         rights: Rights::READ,

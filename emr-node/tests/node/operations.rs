@@ -7,8 +7,8 @@ use std::time::Instant;
 use emr_core::{Class, RecordStatus, Rights, UnixTime, Uses, Version, cid::Codec};
 use emr_crypto::PatientDirectory;
 use emr_rollup::{
-    operation::{Action, DirectoryCommitment, OperationId, PutRecord, Revoke, SetGrant, Tombstone},
-    state::leaf::{GrantLeaf, RecordLeaf},
+    operation::{Action, DirectoryCommitment, OperationId, PutRecord, SetGrant, Tombstone},
+    state::leaf::RecordLeaf,
 };
 
 use crate::stage::*;

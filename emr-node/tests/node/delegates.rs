@@ -115,7 +115,7 @@ async fn a_delegates_grant_comes_with_the_keys_that_it_commits_to() -> Outcome {
     // All of this is on disk. After the delegate's Revoke, the reader gets nothing.
     let scene = scene.restart().await?;
     assert!(scene.stranger.block(&keys.cid()).await.is_ok());
-    scene.doctor.submit(&end).await?;
+    scene.doctor.post::<serde_json::Value>("v1/operations", &end).await?;
     assert_eq!(code(scene.stranger.block(&keys.cid()).await), "not-found");
     assert!(scene.patient.block(&keys.cid()).await.is_ok());
     scene.node.shutdown().await;

@@ -70,7 +70,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     // Anyone can compute the same state from the batch's data alone.
     let mut trees = StateTrees::genesis(CircuitVersion::V1);
-    trees.apply(sealed.data())?;
+    trees.apply(sealed.data(), sealed.time())?;
     assert_eq!(trees.root(), ledger.trees().root());
     println!("state root, also from the data alone: {}", trees.root());
     Ok(())

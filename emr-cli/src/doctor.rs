@@ -299,7 +299,7 @@ async fn sync(client: &Client, json: bool) -> Result<(), Failure> {
             batch.content.d2.iter().map(D2Entry::from_bytes).collect::<Result<_, _>>().or_exit(Exit::Unverified)?;
         let data = BatchData { d1, d2 };
         operations += (data.d1.len() + data.d2.len()) as u64;
-        trees.apply(&data).map_err(|error| Failure::new(Exit::Unverified, one_line(&error)))?;
+        trees.apply(&data, batch.content.time).map_err(|error| Failure::new(Exit::Unverified, one_line(&error)))?;
     }
     drop(progress);
     let (derived_root, l1_root) = (trees.root(), settled.root());

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use emr_client::verify::{audit::Verified, emergency::OpenEmergency, light::VerifiedLeaves};
 use emr_core::{AccountIndex, Class, Purpose, Reason, Rights, UnixTime};
-use emr_rollup::state::leaf::{AuditEntry, GrantLeaf};
+use emr_rollup::state::leaf::{AuditEntry, GrantLeaf, Target};
 use serde::Serialize;
 
 use crate::report::{Answer, written};
@@ -98,7 +98,8 @@ struct Line {
     time: String,
     kind: String,
     signer: AccountIndex,
-    slot: u64,
+    /// `None` if the entry is about every grant.
+    slot: Option<u64>,
     purpose: Option<Purpose>,
 }
 
@@ -128,7 +129,7 @@ impl Audit {
             time: written(entry.time),
             kind: entry.kind.to_string(),
             signer: entry.signer,
-            slot: entry.target.slot(),
+            slot: entry.target.leaf().map(Target::slot),
             purpose: entry.purpose,
         });
         Self { batch: leaves.state().batches(), whole, entries: entries.collect() }
@@ -145,7 +146,8 @@ impl Answer for Audit {
         }
         for Line { time, kind, signer, slot, purpose } in &self.entries {
             let why = purpose.map_or_else(String::new, |purpose| format!(", {} for {}", purpose.class, purpose.reason));
-            writeln!(out, "{time}  {kind:<14} by account {signer}, slot {slot}{why}")?;
+            let place = slot.map_or_else(|| "all grants".to_owned(), |slot| format!("slot {slot}"));
+            writeln!(out, "{time}  {kind:<14} by account {signer}, {place}{why}")?;
         }
         Ok(())
     }

@@ -4,8 +4,10 @@
 
 use emr_rollup::testing::scenario::*;
 use emr_rollup::{
+    batch::PublicInputs,
     circuit::{BatchCircuit, CellId, Diagnosis},
     primitive::field::Fr,
+    statement::BatchWitness,
     version::CircuitVersion,
 };
 use halo2_proofs::dev::MockProver;
@@ -23,11 +25,21 @@ fn an_honest_batch_satisfies_every_constraint() {
 }
 
 #[test]
+fn a_batch_with_every_l1_operation_satisfies_every_constraint() {
+    let (witness, public) = honest_changes(SMALL);
+    let circuit = BatchCircuit::new(&witness, &public);
+    assert_eq!(Diagnosis::new(&circuit, &public).failures(), []);
+    let prover = MockProver::run(SMALL.k, &circuit, vec![public.elements().to_vec()]).unwrap();
+    assert_eq!(prover.verify(), Ok(()));
+}
+
+#[test]
 fn the_layout_does_not_depend_on_the_witness() {
     for version in [SMALL, CircuitVersion::V1] {
-        let (witness, public) = honest(version);
-        let circuit = BatchCircuit::new(&witness, &public);
-        assert_eq!(circuit.layout_digest(), BatchCircuit::blank(version).layout_digest());
+        let [circuit, changes] =
+            [honest(version), honest_changes(version)].map(|(witness, public)| BatchCircuit::new(&witness, &public));
+        let blank = BatchCircuit::blank(version).layout_digest();
+        assert_eq!([circuit.layout_digest(), changes.layout_digest()], [blank; 2]);
         println!("{} rows", circuit.rows());
         assert!(circuit.fits());
     }
@@ -46,9 +58,14 @@ fn is_inverse_of_zero(diagnosis: &Diagnosis<'_>, cell: CellId) -> bool {
 /// Changes single cells of an honest table: each must break a constraint.
 #[test]
 fn no_cell_is_free() {
-    let (witness, public) = honest(TINY);
-    let circuit = BatchCircuit::new(&witness, &public);
-    let diagnosis = Diagnosis::new(&circuit, &public);
+    for (witness, public) in [honest(TINY), honest_changes(TINY)] {
+        no_cell_is_free_in(&witness, &public);
+    }
+}
+
+fn no_cell_is_free_in(witness: &BatchWitness, public: &PublicInputs) {
+    let circuit = BatchCircuit::new(witness, public);
+    let diagnosis = Diagnosis::new(&circuit, public);
     let mut tried = 0;
     for (i, cell) in diagnosis.cells().enumerate() {
         // Every third cell, with one of two false values.

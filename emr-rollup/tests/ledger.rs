@@ -46,7 +46,7 @@ fn state_is_derived_from_batch_data_alone() {
     let (sealed, ledger) = batch.seal();
     let mut trees = StateTrees::genesis(CircuitVersion::V1);
     assert_eq!(trees.root(), sealed.public().pre);
-    trees.apply(sealed.data()).unwrap();
+    trees.apply(sealed.data(), sealed.time()).unwrap();
     assert_eq!(trees.root(), sealed.public().post);
     let audit = &ledger.patient(account(PATIENT)).unwrap().audit;
     let fold = |entries: &[AuditEntry], head| entries.iter().fold(head, |head, entry| extend_head(head, entry.hash()));
@@ -72,9 +72,9 @@ fn batch_data_with_an_unknown_leaf_is_refused() {
     let mut data = batch.data().clone();
     let (leaf, audit_entry, key_directory) = (Fr::from(1).into(), Fr::from(1), DirectoryCommitment::NONE);
     data.d2.push(D2Entry { place: Fr::from(9 << 18 | 1 << 16), leaf, audit_entry, key_directory });
-    assert!(StateTrees::genesis(SMALL).apply(&data).is_err());
+    assert!(StateTrees::genesis(SMALL).apply(&data, time(TIME)).is_err());
     data.d2[0].place = Fr::from(PATIENT << 18);
-    assert!(StateTrees::genesis(SMALL).apply(&data).is_err());
+    assert!(StateTrees::genesis(SMALL).apply(&data, time(TIME)).is_err());
 }
 
 #[test]
@@ -431,7 +431,7 @@ fn an_operation_that_was_checked_for_another_rollup_is_refused() {
     let register = |domain| {
         let mut ledger = Ledger::genesis(domain, SMALL);
         for registration in registrations() {
-            ledger.consume(&registration.into()).unwrap();
+            ledger.consume(&registration.into(), time(TIME)).unwrap();
         }
         ledger
     };

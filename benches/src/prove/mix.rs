@@ -57,7 +57,7 @@ impl World {
             key: Self::key(index).public(),
             encryption: Fr::from(index),
         };
-        ledger.consume(&operation.into())?;
+        ledger.consume(&operation.into(), self.now)?;
         Ok(())
     }
 

@@ -77,6 +77,7 @@ impl Client {
         let registration = entries.iter().filter_map(|entry| {
             match L1Operation::from_entry(&D1Entry::from_bytes(&entry.words).ok()?).ok()? {
                 L1Operation::Register(registration) => Some(registration),
+                L1Operation::SetStatus(_) | L1Operation::RotateKey(_) | L1Operation::ForcedRevoke(_) => None,
             }
         });
         Ok(registration.into_iter().find(|registration| registration.account == account))

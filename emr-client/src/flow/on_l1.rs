@@ -94,7 +94,7 @@ fn holds(content: &BatchContent, operation: &Operation) -> bool {
         let audited = AuditEntry {
             kind: operation.action.kind(),
             signer: operation.signer,
-            target,
+            target: target.into(),
             purpose: operation.action.purpose(),
             time: content.time,
             new_leaf: entry.leaf,

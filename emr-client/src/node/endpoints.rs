@@ -275,7 +275,7 @@ mod tests {
     use emr_rollup::{
         operation::{Action, Domain, Kind, Operation, SetGrant},
         primitive::{eddsa::SigningKey, field::Fr},
-        state::leaf::{AuditEntry, GrantLeaf, RecordLeaf, Target},
+        state::leaf::{AuditEntry, AuditTarget, GrantLeaf, RecordLeaf},
     };
     use serde::Serialize;
 
@@ -300,7 +300,7 @@ mod tests {
         let entry = AuditEntry {
             kind: Kind::RequestAccess,
             signer: account,
-            target: Target::Record(slot),
+            target: AuditTarget::Record(slot),
             purpose: Some(purpose),
             time: UnixTime::new(UnixTime::MAX)?,
             new_leaf: element.into(),

@@ -5,12 +5,14 @@
 //! is then the known one. The walk begins at the head in the proved medical leaf and ends at 0, which is the head of an
 //! empty chain. So no entry can be missing, repeated, moved or forged, and no page has to be kept.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use emr_api::AuditPage;
+use emr_core::GrantSlot;
 use emr_rollup::{
+    operation::Kind,
     primitive::field::Fr,
-    state::leaf::{AuditEntry, LeafHash, Target},
+    state::leaf::{AuditEntry, AuditTarget, LeafHash, Target},
 };
 
 use crate::verify::light::{LightError, VerifiedLeaves, name};
@@ -25,11 +27,20 @@ struct Accounted {
     seen: bool,
 }
 
+/// The slots of the grants tree that are empty in the settled state because an L1 operation emptied them.
+#[derive(Clone, Debug, Default)]
+struct Removed {
+    slots: BTreeSet<GrantSlot>,
+    all: bool,
+}
+
 /// A walk through a patient's audit chain, newest page first. It needs memory for each leaf, not for each entry.
 #[derive(Clone, Debug)]
 pub struct AuditWalk {
     leaves: VerifiedLeaves,
     accounts: BTreeMap<(u8, u64), Accounted>,
+    /// Grants that an L1 operation removed and that are not set again since.
+    removed: Removed,
     /// The head after the newest entry that is still to come.
     head: Fr,
     /// Number of entries that are still to come.
@@ -69,7 +80,7 @@ impl AuditWalk {
         let (head, position) = (leaves.audit_head(), leaves.audit_length());
         let accounts = leaves.targets().map(|(target, leaf)| (key(target), Accounted { target, leaf, seen: false }));
         let accounts = accounts.collect();
-        Self { leaves, accounts, head, position }.checked()
+        Self { leaves, accounts, removed: Removed::default(), head, position }.checked()
     }
 
     /// Checks that the chain ends exactly where its head is 0.
@@ -99,19 +110,43 @@ impl AuditWalk {
     }
 
     /// Checks that the newest entry for a leaf has the leaf's value, and that no entry names a leaf that does not
-    /// exist.
+    /// exist. A grant that an L1 operation removed does not exist any more, but older entries name it.
     ///
     /// A proof that the contract accepted implies this. If the circuit has a flaw, the patient's own check still finds
     /// the difference.
     fn account(&mut self, entry: &AuditEntry) -> Result<(), LightError> {
-        match self.accounts.get_mut(&key(entry.target)) {
-            Some(Accounted { seen: true, .. }) => Ok(()),
-            Some(account) if account.leaf == entry.new_leaf => {
+        let target = match entry.target {
+            AuditTarget::AllGrants => return self.all_grants_end(entry),
+            AuditTarget::Grant(slot) => Target::Grant(slot),
+            AuditTarget::Record(slot) => Target::Record(slot),
+        };
+        let ends = entry.kind == Kind::ForcedRevoke && entry.new_leaf == LeafHash::EMPTY;
+        match (self.accounts.get_mut(&key(target)), target) {
+            (Some(Accounted { seen: true, .. }), _) => Ok(()),
+            (Some(account), _) if account.leaf == entry.new_leaf => {
                 account.seen = true;
                 Ok(())
             }
-            _ => Err(LightError::Unaccounted(name(entry.target))),
+            (None, Target::Grant(slot)) if self.removed.all || self.removed.slots.contains(&slot) => Ok(()),
+            (None, Target::Grant(slot)) if ends => {
+                self.removed.slots.insert(slot);
+                Ok(())
+            }
+            (Some(_) | None, _) => Err(LightError::Unaccounted(name(target))),
         }
+    }
+
+    /// Every grant of the settled state must be newer than the entry that ended all grants.
+    fn all_grants_end(&mut self, entry: &AuditEntry) -> Result<(), LightError> {
+        if entry.kind != Kind::ForcedRevoke || entry.new_leaf != LeafHash::EMPTY {
+            return Err(LightError::Unaccounted("all grants".to_owned()));
+        }
+        let older = self.accounts.values().find(|account| !account.seen && matches!(account.target, Target::Grant(_)));
+        if let Some(account) = older {
+            return Err(LightError::Unaccounted(name(account.target)));
+        }
+        self.removed.all = true;
+        Ok(())
     }
 
     /// Ends the walk early. The pages that were taken are proved; older entries are not.

@@ -31,7 +31,8 @@ impl VerifiedLeaves {
         let open = self.access(now).filter(|view| view.slot < GrantSlot::FIRST_ORDINARY);
         let found = open.map(|view| {
             let target = Target::Grant(view.slot);
-            let entry = entries.iter().rev().find(|entry| entry.kind == Kind::BreakGlass && entry.target == target);
+            let entry =
+                entries.iter().rev().find(|entry| entry.kind == Kind::BreakGlass && entry.target == target.into());
             let (entry, purpose) = entry
                 .and_then(|entry| Some((entry, entry.purpose?)))
                 .ok_or_else(|| LightError::Unaccounted(name(target)))?;

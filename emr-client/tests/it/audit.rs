@@ -9,12 +9,13 @@ use emr_client::verify::{
     light::{LightError, VerifiedLeaves, verify_subtree},
     settled_state::SettledState,
 };
-use emr_core::{Class, Purpose, Reason, Rights};
+use emr_core::{Class, GrantSlot, Purpose, Reason, Rights};
 use emr_rollup::{
     batch::D2Entry,
+    l1_operation::{ForcedRevoke, L1Operation, RevokedGrants},
     operation::{DirectoryCommitment, Kind},
     primitive::field::Fr,
-    state::leaf::{AuditEntry, LeafHash, Target},
+    state::leaf::{AuditEntry, AuditTarget, LeafHash, Target},
 };
 
 use crate::fixtures::*;
@@ -89,7 +90,7 @@ fn no_audit_entry_can_be_dropped_reordered_added_or_changed() {
             assert_eq!(after(|entries, at| entries.swap(at, (at + 1) % 3)), Err(CHAIN));
             assert_eq!(after(|entries, at| entries[at].kind = Kind::Noop), Err(CHAIN));
             assert_eq!(after(|entries, at| entries[at].signer = account(HOSPITAL)), Err(CHAIN));
-            assert_eq!(after(|entries, at| entries[at].target = Target::Record(slot(44))), Err(CHAIN));
+            assert_eq!(after(|entries, at| entries[at].target = AuditTarget::Record(slot(44))), Err(CHAIN));
             let purpose = |entries: &mut Vec<AuditEntry>, at: usize| {
                 entries[at].purpose = Some(Purpose { reason: Reason::Research, class: Class::Genetics });
             };
@@ -230,7 +231,8 @@ fn a_chain_that_does_not_account_for_every_leaf_is_not_believed() {
     let (grants, records) = (&view.grants[..1], &view.records[..1]);
     let (grant, grant_leaf) = (Target::Grant(grants[0].slot), grants[0].grant.hash());
     let (record, leaf) = (Target::Record(records[0].slot), records[0].leaf.hash());
-    let entry = |target, new_leaf| AuditEntry { target, new_leaf, ..LIVED.audit_page(9, 9).entries[2] };
+    let line = LIVED.audit_page(9, 9).entries[2];
+    let entry = |target: Target, new_leaf| AuditEntry { target: target.into(), new_leaf, ..line };
     let (honest, other) = (entry(record, leaf), entry(record, (leaf.element() + Fr::one()).into()));
     let unaccounted = |name: &str| Err(LightError::Unaccounted(name.to_owned()));
 
@@ -249,4 +251,67 @@ fn a_chain_that_does_not_account_for_every_leaf_is_not_believed() {
     assert_eq!(check_written(&silent, grants, records), unaccounted("record 0"));
     let spoken = [(record, leaf, honest), (grant, grant_leaf, entry(grant, grant_leaf))];
     assert_eq!(check_written(&spoken, grants, records), Ok(()));
+}
+
+/// A forced revocation removes a leaf from the grants tree. Older entries of the chain still name that leaf.
+#[test]
+fn a_chain_with_forced_revocations_passes() -> TestResult {
+    let mut world = World::new();
+    world.grant(64, DOCTOR, Rights::READ | Rights::WRITE, Class::Laboratory.into());
+    world.grant(65, OTHER, Rights::READ, Class::Laboratory.into());
+    world.put(DOCTOR, 0, Class::Laboratory, "potassium 4.1 mmol/l");
+    world.request(DOCTOR, 64, Class::Laboratory);
+    let revoke = |world: &mut World, grants| {
+        let revoke = ForcedRevoke { account: account(PATIENT), grants, directory: None };
+        let revoke = L1Operation::from(revoke);
+        world.ledger.consume(&revoke, time(NOW)).map(drop)
+    };
+    let kinds = |world: &World, size| {
+        let (verified, entries) = walk(leaves(world), |end| world.audit_page(end, size))?;
+        let grants = verified.leaves().grants().len();
+        Ok::<_, LightError>((entries.iter().map(|entry| entry.kind).collect::<Vec<_>>(), grants))
+    };
+    let mut expected = vec![Kind::SetGrant, Kind::SetGrant, Kind::PutRecord, Kind::RequestAccess];
+    assert_eq!(kinds(&world, 10)?, (expected.clone(), 2));
+    let steps = [
+        (RevokedGrants::Slot(GrantSlot::new(64)?), 1),
+        (RevokedGrants::Slot(GrantSlot::new(64)?), 1),
+        (RevokedGrants::Slot(GrantSlot::new(70)?), 1),
+        (RevokedGrants::All, 0),
+        (RevokedGrants::All, 0),
+    ];
+    for (grants, left) in steps {
+        revoke(&mut world, grants)?;
+        expected.push(Kind::ForcedRevoke);
+        for size in [1, 3, 1_000] {
+            assert_eq!(kinds(&world, size)?, (expected.clone(), left), "{grants:?}");
+        }
+    }
+    Ok(())
+}
+
+/// A grant in the state must be newer than the last entry that ended it.
+#[test]
+fn a_grant_that_outlives_its_forced_end_is_not_believed() {
+    let view = LIVED.subtree_view();
+    let grants = &view.grants[..1];
+    let (grant, leaf) = (Target::Grant(grants[0].slot), grants[0].grant.hash());
+    let line = LIVED.audit_page(9, 9).entries[0];
+    let set = AuditEntry { target: grant.into(), new_leaf: leaf, ..line };
+    let end = |grants| ForcedRevoke { account: account(PATIENT), grants, directory: None }.audit_entry(time(NOW));
+    let [one, all] = [RevokedGrants::Slot(grants[0].slot), RevokedGrants::All].map(end);
+    let empty = LeafHash::EMPTY;
+    for revoked in [one, all] {
+        assert_eq!(check_written(&[(grant, leaf, set), (grant, empty, revoked)], &[], &[]), Ok(()));
+        assert_eq!(check_written(&[(grant, empty, revoked), (grant, leaf, set)], grants, &[]), Ok(()));
+        let kept = check_written(&[(grant, leaf, set), (grant, leaf, revoked)], grants, &[]);
+        assert_eq!(kept, Err(LightError::Unaccounted("grant 64".to_owned())));
+    }
+    // Only a forced revocation empties a slot.
+    let other = AuditEntry { kind: Kind::Revoke, ..one };
+    let silent = check_written(&[(grant, leaf, set), (grant, empty, other)], &[], &[]);
+    assert_eq!(silent, Err(LightError::Unaccounted("grant 64".to_owned())));
+    let other = AuditEntry { kind: Kind::Revoke, ..all };
+    let silent = check_written(&[(grant, leaf, set), (grant, empty, other)], &[], &[]);
+    assert_eq!(silent, Err(LightError::Unaccounted("all grants".to_owned())));
 }

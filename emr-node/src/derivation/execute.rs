@@ -116,7 +116,7 @@ fn may_have_written(operation: &Operation, entry: &D2Entry, time: UnixTime) -> b
     let line = || AuditEntry {
         kind: action.kind(),
         signer: operation.signer,
-        target: action.target(),
+        target: action.target().into(),
         purpose: action.purpose(),
         time,
         new_leaf: entry.leaf,
@@ -146,7 +146,7 @@ pub(super) fn execute<'a>(
         Ok::<_, NotCanonical>(BatchData { d1, d2 })
     };
     let data = read().map_err(|_| DerivationError::Inconsistent(number))?;
-    let unknown = || match derive_trees(ledger.trees().clone(), &data) {
+    let unknown = || match derive_trees(ledger.trees().clone(), &data, content.time) {
         Some(trees) if trees.root() == post => DerivationError::UnknownOperations(number),
         _ => DerivationError::Inconsistent(number),
     };
@@ -154,7 +154,7 @@ pub(super) fn execute<'a>(
     let mut next = ledger.clone();
     for entry in &data.d1 {
         let operation = L1Operation::from_entry(entry).map_err(|_| DerivationError::Inconsistent(number))?;
-        next.consume(&operation).map_err(|_| DerivationError::Inconsistent(number))?;
+        next.consume(&operation, content.time).map_err(|_| DerivationError::Inconsistent(number))?;
     }
     let recorded = recorded.filter(|record| record.public.commitment == commitment && record.time == content.time);
     let mut operations = Vec::new();
@@ -185,8 +185,8 @@ pub(super) fn execute<'a>(
 }
 
 /// The state after a batch, derived from its data alone.
-fn derive_trees(mut trees: StateTrees, data: &BatchData) -> Option<StateTrees> {
-    trees.apply(data).ok().map(|()| trees)
+fn derive_trees(mut trees: StateTrees, data: &BatchData, time: UnixTime) -> Option<StateTrees> {
+    trees.apply(data, time).ok().map(|()| trees)
 }
 
 #[cfg(test)]

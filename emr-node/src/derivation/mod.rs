@@ -7,7 +7,7 @@
 mod decision;
 mod execute;
 
-use std::{sync::Arc, time::Instant};
+use std::{collections::BTreeSet, sync::Arc, time::Instant};
 
 use emr_api::OperationStatus;
 use emr_chain::SettledBatch;
@@ -188,13 +188,15 @@ impl Engine {
             }
             let entries = settled.content.d1.len();
             let known = entries.min(next.queue.len());
-            let mut arrived = next.queue.drain(..known).map(|queued| queued.operation.account());
+            let arrived: BTreeSet<_> = next.queue.drain(..known).map(|queued| queued.operation.account()).collect();
             let (settled, soft) = (next.settled.trees(), next.soft.trees());
-            let as_queued = arrived.all(|account| settled.identity(account) == soft.identity(account));
-            drop(arrived);
+            let as_queued = arrived.iter().all(|account| settled.identity(*account) == soft.identity(*account));
             next.queue_head += entries as u64;
             if known == entries && as_queued {
-                next.rebuild_patients(&taken.iter().map(|open| open.signed.operation.patient).collect());
+                // An entry can change a patient's subtree, as an operation does.
+                let patients = arrived.into_iter().filter(|account| next.settled.patient(*account).is_some());
+                let patients = patients.chain(taken.iter().map(|open| open.signed.operation.patient)).collect();
+                next.rebuild_patients(&patients);
             } else {
                 // The batch has other entries than this node saw in the queue.
                 next.rebuild_soft();

@@ -96,7 +96,8 @@ fn world(hostile: u64) -> Test<World> {
         let role = if account == DOCTOR { Role::Doctor } else { Role::Patient };
         let key = key(account).public();
         let account = AccountIndex::new(account)?;
-        ledger.consume(&Register { account, role, org: None, key, encryption: Fr::from(account.get()) }.into())?;
+        ledger
+            .consume(&Register { account, role, org: None, key, encryption: Fr::from(account.get()) }.into(), time)?;
     }
     for account in patients() {
         ledger.execute(&sign(domain, time, account, account, 0, grant(FIRST, Version::ZERO)?)?, time)?;

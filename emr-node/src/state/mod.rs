@@ -15,7 +15,7 @@ use std::{
 
 use emr_core::{AccountIndex, Cid, UnixTime};
 use emr_rollup::{
-    l1_operation::L1Operation,
+    l1_operation::{AccountRule, L1Operation},
     operation::DirectoryCommitment,
     primitive::field::{self, Fr},
     state::ledger::Ledger,
@@ -87,8 +87,9 @@ impl NodeState {
         self.soft = Arc::clone(&self.settled);
         let soft = Arc::make_mut(&mut self.soft);
         for queued in &self.queue {
-            // The contract queues nothing that the statement refuses. If it did, the entry would have no effect here.
-            let _ = soft.consume(&queued.operation);
+            // The contract queues nothing that the statement refuses. If it did, the entry would have no effect here. The batch that will
+            // take the entry has a later time. Only an audit entry has it, and nobody reads the audit chain of the soft state.
+            let _ = soft.consume(&queued.operation, self.last_time);
         }
         let history = Arc::make_mut(&mut self.history);
         for (sequence, open) in self.open.iter() {
@@ -99,7 +100,8 @@ impl NodeState {
     /// Builds the soft state of some patients again: their settled state, then the open operations on them. This is
     /// enough after operations were settled or returned: nothing else changes.
     pub(crate) fn rebuild_patients(&mut self, patients: &BTreeSet<AccountIndex>) {
-        if patients.iter().any(|patient| self.settled.patient(*patient).is_none()) {
+        let queued = self.queue.iter().any(|queued| patients.contains(&queued.operation.account()));
+        if queued || patients.iter().any(|patient| self.settled.patient(*patient).is_none()) {
             return self.rebuild_soft();
         }
         if patients.is_empty() {
@@ -120,12 +122,17 @@ impl NodeState {
             return;
         }
         let (soft, seen) = (Arc::make_mut(&mut self.soft), Instant::now());
+        let mut concerned = false;
         for operation in entries {
-            match operation {
+            match operation.rule().account {
                 // No open operation can concern a new account yet. So the registration may be executed after them.
-                L1Operation::Register(_) => drop(soft.consume(&operation)),
+                AccountRule::Fresh => drop(soft.consume(&operation, self.last_time)),
+                AccountRule::Registered | AccountRule::Patient => concerned = true,
             }
             self.queue.push_back(Queued { operation, seen });
+        }
+        if concerned {
+            self.rebuild_soft();
         }
     }
 

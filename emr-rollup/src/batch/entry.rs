@@ -30,7 +30,7 @@ pub struct D1Entry {
     pub key_x: Fr,
     /// The key's y coordinate.
     pub key_y: Fr,
-    /// The commitment to the encryption key.
+    /// The commitment to the encryption key, or to a key directory.
     pub opaque: Fr,
 }
 

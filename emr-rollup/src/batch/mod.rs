@@ -110,11 +110,12 @@ impl Batch<Open> {
     /// # Errors
     /// [`PushError::Full`] if no L1 slot is free or the batch has an L2 operation already.
     pub fn push_l1(&mut self, operation: &L1Operation) -> Result<(), PushError> {
+        let time = self.time;
         let Open { ledger, witness } = &mut self.stage;
         if witness.entries.len() == witness.version.max_l1 || !witness.operations.is_empty() {
             return Err(PushError::Full);
         }
-        witness.entries.push(ledger.consume(operation)?);
+        witness.entries.push(ledger.consume(operation, time)?);
         self.data.d1.push(operation.entry());
         Ok(())
     }

@@ -21,6 +21,10 @@ use crate::{layout, primitive::field::Fr};
 pub(super) struct Claim<'a> {
     /// Whether the operation uses the grant that it writes.
     pub(super) request: Within,
+    /// Whether the operation is a BreakGlass.
+    pub(super) emergency: Within,
+    /// Whether the operation names a class in its purpose: it is one of these two.
+    pub(super) has_purpose: Within,
     pub(super) header: &'a HeaderWires,
     /// The promise that the header's purpose is in range. [`Section::assert_authority`] keeps it.
     pub(super) purpose: Promise<{ layout::PURPOSE }>,
@@ -37,6 +41,8 @@ pub(super) struct Claim<'a> {
     pub(super) authority_root: Wire,
     /// The grant that RequestAccess uses.
     pub(super) target: &'a GrantWires,
+    /// The grant that BreakGlass writes.
+    pub(super) new_grant: &'a GrantWires,
     pub(super) old_record: &'a RecordWires,
     pub(super) old_record_empty: Bit,
     pub(super) new_record: &'a RecordWires,
@@ -44,9 +50,12 @@ pub(super) struct Claim<'a> {
 
 // All reasons of three bits and all classes of four bits are assigned, so the circuit does not check which ones exist.
 const _: () = assert!(Reason::ALL.len() == 8 && Class::ALL.len() == 16);
+// A purpose without a reason is a class alone.
+const _: () = assert!(Reason::None.code() == 0);
 
 impl Section<'_> {
-    /// Constrains that a write for the patient, a delegate's operation, and a RequestAccess are covered by a live grant.
+    /// Constrains that a write for the patient, a delegate's operation, and a RequestAccess are covered by a live grant, and that a
+    /// BreakGlass has a reason and covers the class that it names.
     pub(super) fn assert_authority(&mut self, claim: Claim<'_>) {
         let Claim { request, header, writes, manages, authority, target, .. } = claim;
         let mut scope = self.under(Demand::AuthorityRoot);
@@ -88,17 +97,22 @@ impl Section<'_> {
         let mut scope = self.under(Demand::PurposeSpelled);
         let purpose = scope.spell(&[asked_class.into(), reason_low.into(), reason_high.into()], header.purpose);
         scope.keep(claim.purpose, purpose);
+        let mut scope = self.under(Demand::EmergencyReason);
+        let first = scope.constant_in_range::<{ layout::PURPOSE }>(1 << layout::CLASS);
+        scope.assert_at_least_if::<{ layout::PURPOSE }, _, _>(claim.emergency, header.purpose, first);
 
         // `assert_delegate` compares a delegate's classes.
         let classed = self.under(Demand::WhichGrant).either(writes, request);
         let new_class = claim.new_record.class;
         let mut scope = self.under(Demand::WhichClass(Covered::Old));
         let old_class = scope.select_in_range(claim.old_record_empty, new_class, claim.old_record.class);
-        for (which, class) in [(Covered::New, new_class), (Covered::Old, old_class)] {
-            let class = self.under(Demand::WhichClass(which)).select_in_range(request, asked_class, class);
-            let covered = self.covers(which, classes, class);
+        let [named, _] = [(Covered::New, new_class), (Covered::Old, old_class)].map(|(which, class)| {
+            let class = self.under(Demand::WhichClass(which)).select_in_range(claim.has_purpose, asked_class, class);
+            let (covered, mask) = self.covers(which, classes, class);
             self.under(Demand::InScope(which)).assert_zero_unless(covered, classed);
-        }
+            mask
+        });
+        self.under(Demand::EmergencyClass).assert_equal_if(claim.emergency, claim.new_grant.scope, named);
     }
 
     /// The bits READ, WRITE, MANAGE and EMERGENCY of eight bits of rights.
@@ -116,8 +130,13 @@ impl Section<'_> {
         assigned
     }
 
-    /// Bit `class` of a 16-bit mask.
-    fn covers(&mut self, which: Covered, classes: Ranged<{ layout::SCOPE }>, class: Ranged<{ layout::CLASS }>) -> Bit {
+    /// Bit `class` of a 16-bit mask, and the mask with this bit alone.
+    fn covers(
+        &mut self,
+        which: Covered,
+        classes: Ranged<{ layout::SCOPE }>,
+        class: Ranged<{ layout::CLASS }>,
+    ) -> (Bit, Wire) {
         let (mask, place) = (self.integer(classes), self.integer(class) & 15);
         // power = 2^class
         let bits = self.hints("class bit", [0, 1, 2, 3].map(|i| Fr::from(place >> i & 1)));
@@ -153,6 +172,6 @@ impl Section<'_> {
             ..Generic::default()
         };
         scope.assert_generic(product, classes.into());
-        bit
+        (bit, power)
     }
 }

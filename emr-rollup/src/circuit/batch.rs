@@ -21,11 +21,8 @@ use crate::{
     batch::PublicInputs,
     layout,
     primitive::{field::Fr, poseidon::Tag},
-    state::{
-        leaf::{LeafHash, MedicalLeaf},
-        tree::Path,
-    },
-    statement::{BatchWitness, EntryFields, EntryWitness, OperationWitness, SignatureFields},
+    state::{leaf::LeafHash, tree::Path},
+    statement::{BatchWitness, EntryWitness, OperationWitness, SignatureFields},
     version::CircuitVersion,
 };
 
@@ -75,12 +72,7 @@ pub(super) fn unused_operation() -> OperationWitness {
         signer_path: path.clone(),
         patient: Default::default(),
         patient_path: path.clone(),
-        medical: MedicalLeaf {
-            grants_root: Fr::ZERO,
-            records_root: Fr::ZERO,
-            audit_head: Fr::ZERO,
-            key_directory: crate::operation::DirectoryCommitment::NONE,
-        },
+        medical: Default::default(),
         medical_path: path.clone(),
         authority_slot: Fr::ZERO,
         authority: Default::default(),
@@ -94,12 +86,15 @@ pub(super) fn unused_operation() -> OperationWitness {
 }
 
 pub(super) fn unused_entry() -> EntryWitness {
+    let path = Path::new([]);
     EntryWitness {
-        entry: EntryFields::default(),
-        old_identity: LeafHash::EMPTY,
-        identity_path: Path::new([]),
-        old_medical: LeafHash::EMPTY,
-        medical_path: Path::new([]),
+        entry: Default::default(),
+        identity: Default::default(),
+        identity_path: path.clone(),
+        medical: Default::default(),
+        medical_path: path.clone(),
+        grant: LeafHash::EMPTY,
+        grant_path: path,
     }
 }
 
@@ -129,7 +124,7 @@ impl BatchCircuit {
         for slot in 0..version.max_l1 {
             let mut section = builder.section(Part::Entry(slot as u32));
             let witness = witness.entries.get(slot).unwrap_or(&unused);
-            let outcome = section.entry(&version, roots, witness);
+            let outcome = section.entry((&version, time), roots, witness);
             roots = outcome.roots;
             d1.extend(outcome.d1);
             used.push(outcome.active);

@@ -16,7 +16,7 @@ use crate::{
     statement::{GrantFields, IdentityFields, RecordFields},
 };
 
-/// An identity leaf.
+/// An identity leaf. `hash` is `H_1` of the fields, even if the account is not registered.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct IdentityWires {
     pub(super) role: Ranged<{ layout::ROLE }>,
@@ -24,6 +24,8 @@ pub(super) struct IdentityWires {
     pub(super) org: Ranged<{ layout::ACCOUNT }>,
     pub(super) epoch: Ranged<{ layout::EPOCH }>,
     pub(super) key: [Wire; 2],
+    pub(super) encryption: Wire,
+    pub(super) packed: Packed,
     pub(super) hash: Wire,
 }
 
@@ -70,7 +72,7 @@ impl Section<'_> {
         self.under(Demand::LeafField(leaf, field)).range(wire)
     }
 
-    /// The signer's or the patient's leaf.
+    /// An identity leaf.
     pub(super) fn identity(&mut self, leaf: Leaf, fields: &IdentityFields) -> IdentityWires {
         let [role, status, org, epoch] = self.hints(leaf.hint(), fields.packed_fields());
         let (role, status) = (self.leaf_field(leaf, Field::Role, role), self.leaf_field(leaf, Field::Status, status));
@@ -80,7 +82,7 @@ impl Section<'_> {
         let mut scope = self.under(Demand::LeafHash(leaf));
         let packed = scope.pack(&layout::IDENTITY, [role.into(), status.into(), org.into(), epoch.into()]);
         let hash = scope.hash(Tag::Identity, &[packed.into(), key[0], key[1], encryption]);
-        IdentityWires { role, status, org, epoch, key, hash }
+        IdentityWires { role, status, org, epoch, key, encryption, packed, hash }
     }
 
     /// A grant leaf.
@@ -124,9 +126,10 @@ impl Section<'_> {
         MedicalWires { grants_root, records_root, audit_head, key_directory }
     }
 
-    /// Constrains an empty slot to hold nothing: if `counter` is 0, the packing and the opaque values are 0.
+    /// Constrains an empty leaf to hold nothing: if `counter` is 0, the packing and the opaque values are 0. An account's
+    /// counter is its epoch.
     ///
-    /// Returns the leaf value, which is 0 for an empty slot, and whether the slot is empty.
+    /// Returns the leaf value, which is 0 for an empty leaf, and whether it is empty.
     pub(super) fn slot_value(
         &mut self,
         leaf: Leaf,
@@ -136,7 +139,8 @@ impl Section<'_> {
     ) -> (Wire, Bit) {
         let inverse = match leaf {
             Leaf::OldRecord | Leaf::NewRecord => "inverse for an empty record",
-            _ => "inverse for an empty grant",
+            Leaf::OldGrant | Leaf::NewGrant | Leaf::Authority => "inverse for an empty grant",
+            Leaf::Account | Leaf::Signer | Leaf::Patient => "inverse for a fresh account",
         };
         let empty = self.under(Demand::SlotIsEmpty(leaf)).is_zero(inverse, counter);
         for (content, wire) in contents {
@@ -150,6 +154,7 @@ impl Leaf {
     /// The name of the hints of this leaf's fields.
     const fn hint(self) -> &'static str {
         match self {
+            Self::Account => "account",
             Self::Signer => "signer",
             Self::Patient => "patient",
             Self::Authority => "authority",

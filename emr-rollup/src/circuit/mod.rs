@@ -31,7 +31,7 @@ mod target;
 pub use batch::BatchCircuit;
 pub use config::Config;
 pub use demand::{
-    AccountTree, Axis, Content, Covered, Demand, Field, Half, Leaf, Moment, Party, PublicInput, RightBit, Scalar,
+    Axis, Content, Covered, Demand, EntryTree, Field, Half, Leaf, Moment, Party, PublicInput, RightBit, Scalar,
 };
 pub use diagnosis::{Diagnosis, Failure};
 pub use origin::{Origin, Part};

@@ -124,8 +124,11 @@ impl Section<'_> {
         let mut scope = self.under(Demand::AuthorityTurns);
         let (_, authority_nodes) = scope.path(AUTHORITY, &witness.authority_path, place, version.grant_depth);
         let request = self.kind_where(&mut kind, |rule| matches!(rule.authority, Authority::Target(_)));
+        let has_purpose = self.kind_where(&mut kind, |rule| rule.has_purpose);
         self.assert_authority(Claim {
             request,
+            emergency: kind.is(Kind::BreakGlass),
+            has_purpose,
             header: &header,
             purpose: purpose_shown,
             signer: &signer,
@@ -136,6 +139,7 @@ impl Section<'_> {
             authority: &authority,
             authority_root: authority_nodes.root(),
             target: &target.old_grant,
+            new_grant: &target.new_grant,
             old_record: &target.old_record,
             old_record_empty: target.old_record_empty,
             new_record: &target.new_record,

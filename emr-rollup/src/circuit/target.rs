@@ -140,7 +140,7 @@ impl Section<'_> {
             let written = scope.either_of((kind.record, record), (kind.writes_grant, grant));
             let written = match content {
                 Content::Packed => scope.mul_add(kind.is(Kind::RequestAccess), new_grant.version, written),
-                Content::First | Content::Second => written,
+                Content::First | Content::Second | Content::Third => written,
             };
             scope.assert_equal(signed, written);
         }

@@ -1,9 +1,8 @@
 //! Admission of an account through the L1 queue.
 
 use emr_core::{AccountEpoch, AccountIndex, AccountStatus, Role};
-use halo2curves::ff::Field;
 
-use super::{AccountRule, EntryError, IdentityRule, L1Rule, MedicalRule, Queued};
+use super::{AccountRule, EntryError, L1Rule, MedicalChange, MedicalRule, Part, Queued, account_of, fields_of};
 use crate::{
     batch::D1Entry,
     operation::Kind,
@@ -29,8 +28,13 @@ pub struct Register {
 
 impl Register {
     /// The rules of this kind.
-    pub const RULE: L1Rule =
-        L1Rule { account: AccountRule::Fresh, identity: IdentityRule::AsQueued, medical: MedicalRule::EmptyForPatient };
+    pub const RULE: L1Rule = L1Rule {
+        account: AccountRule::Fresh,
+        profile: Part::Queued,
+        status: Part::Queued,
+        keys: Part::Queued,
+        medical: MedicalRule::EmptyForPatient,
+    };
 
     /// The identity leaf that the registration creates.
     pub fn identity(&self) -> IdentityLeaf {
@@ -47,7 +51,7 @@ impl Register {
     /// Reads an entry of this kind. The caller checks that the result encodes to the same entry.
     pub(super) fn decode([_, account, role, _, org, ..]: [u64; 8], entry: &D1Entry) -> Result<Self, EntryError> {
         let malformed = EntryError::Fields(Kind::Register);
-        let account = AccountIndex::new(account).map_err(|_| malformed)?;
+        let account = account_of(Kind::Register, account)?;
         let role = u8::try_from(role).ok().and_then(Role::from_code).ok_or(malformed)?;
         let org = AccountIndex::new(org).ok();
         let key = PublicKey::from_coordinates(entry.key_x, entry.key_y)?;
@@ -62,57 +66,24 @@ impl Queued for Register {
 
     fn fields(&self) -> EntryFields {
         EntryFields {
-            kind: u64::from(Kind::Register.code()).into(),
-            account: self.account.get().into(),
             role: u64::from(self.role.code()).into(),
             status: u64::from(AccountStatus::Active.code()).into(),
             org: index_or_zero(self.org).into(),
-            tree: Fr::ZERO,
-            slot: Fr::ZERO,
-            replace_directory: Fr::ZERO,
             key_x: self.key.x(),
             key_y: self.key.y(),
             opaque: self.encryption,
+            ..fields_of(Kind::Register, self.account)
         }
     }
 
-    fn identity(&self) -> IdentityLeaf {
-        Self::identity(self)
+    fn identity(&self, before: Option<&IdentityLeaf>) -> Option<IdentityLeaf> {
+        before.is_none().then(|| Self::identity(self))
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use halo2curves::ff::PrimeField;
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::{
-        l1_operation::L1Operation,
-        primitive::{eddsa::SigningKey, field::to_u64},
-    };
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(16))]
-        #[test]
-        fn entries_round_trip(account in 1u64..1 << 24, org in 0u64..1 << 24, role in 1u8..4, seed: [u8; 32]) {
-            let registration = Register {
-                account: AccountIndex::new(account)?,
-                role: Role::from_code(role).unwrap_or(Role::Patient),
-                org: AccountIndex::new(org).ok(),
-                key: SigningKey::from_seed(&seed).public(),
-                encryption: Fr::from(7),
-            };
-            let operation = L1Operation::from(registration);
-            let entry = operation.entry();
-            prop_assert_eq!(L1Operation::from_entry(&entry), Ok(operation));
-            // A lower bit, a slot, a status, another kind.
-            for bit in [0, 18, 43, 87] {
-                let mut other = entry;
-                other.packed += Fr::from_u128(1 << bit);
-                prop_assert!(L1Operation::from_entry(&other).is_err());
-            }
-            prop_assert!(to_u64(&entry.packed).is_none());
+    fn medical(&self) -> MedicalChange {
+        match self.role {
+            Role::Patient => MedicalChange::Begins,
+            Role::Doctor | Role::Hospital => MedicalChange::Stays,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! BreakGlass: a doctor gives themselves an emergency grant, which the patient sees in their audit chain.
 
-use emr_core::{GrantSlot, OutOfRange, Purpose, Rights, Uses, Version};
+use emr_core::{GrantSlot, OutOfRange, Purpose, Reason, Rights, Uses, Version};
 use halo2curves::ff::Field;
 use serde::{Deserialize, Serialize};
 
@@ -24,10 +24,10 @@ pub struct BreakGlass {
     pub slot: GrantSlot,
     /// The version that it replaces, or 0 for an empty slot.
     pub expected: Version,
-    /// The reason, and the class that the doctor needs most.
+    /// The reason, which is not [`Reason::None`](emr_core::Reason::None), and the class that the grant covers.
     pub purpose: Purpose,
-    /// The leaf after the operation, with `uses` 0: the signer's, with EMERGENCY only, for at most [`MAX_EMERGENCY`]. The state keeps
-    /// its own count of uses.
+    /// The leaf after the operation, with `uses` 0: the signer's, with EMERGENCY only, for the named class only, for at most
+    /// [`MAX_EMERGENCY`]. The state keeps its own count of uses.
     pub leaf: GrantLeaf,
 }
 
@@ -84,5 +84,9 @@ fn check(change: &LeafChange<'_>) -> Result<(), Violation> {
     refuse(new.grantee == message.header.signer, "an emergency grant is for its signer")?;
     refuse(new.rights == Fr::from(u64::from(Rights::EMERGENCY.bits())), "the emergency right alone")?;
     refuse(change.time <= number(&new.not_after), "an emergency grant that is over at once")?;
-    refuse(number(&new.not_after) <= change.time + MAX_EMERGENCY, "an emergency grant for at most a day")
+    refuse(number(&new.not_after) <= change.time + MAX_EMERGENCY, "an emergency grant for at most a day")?;
+    // The audit entry names one class, and it must tell everything.
+    let purpose = number(&message.header.purpose);
+    refuse(number(&new.scope) == 1 << (purpose & 15), "exactly the class that an emergency grant names")?;
+    refuse(purpose >> 4 != u64::from(Reason::None.code()), "a reason for an emergency grant")
 }

@@ -61,6 +61,12 @@ kinds! {
     L1 {
         /// Admits an account; comes through the L1 queue.
         Register = 16, "register";
+        /// Sets an account's status; comes through the L1 queue.
+        SetStatus = 17, "set-status";
+        /// Gives an account new keys; comes through the L1 queue.
+        RotateKey = 18, "rotate-key";
+        /// Ends a patient's grants; comes through the L1 queue.
+        ForcedRevoke = 19, "forced-revoke";
     }
 }
 

@@ -84,14 +84,20 @@ impl IdentityLeaf {
         ])
     }
 
+    /// The same leaf in the next epoch. `None` in the last epoch.
+    pub(crate) fn next_epoch(&self) -> Option<Self> {
+        let epoch = self.epoch.next().ok()?;
+        Some(Self { epoch, ..self.clone() })
+    }
+
     /// The leaf value.
     pub fn hash(&self) -> LeafHash {
         LeafHash(poseidon::hash(Tag::Identity, &[self.packed(), self.key.x(), self.key.y(), self.encryption]))
     }
 }
 
-/// The root of a patient's subtree.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// The root of a patient's subtree. The default has zeros only, and no patient has it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MedicalLeaf {
     /// The root of the patient's grants tree.
     #[serde(with = "hex_element")]
@@ -215,10 +221,10 @@ impl RecordLeaf {
 pub struct AuditEntry {
     /// The kind of the operation.
     pub kind: Kind,
-    /// The account that signed it.
+    /// The account that signed it, or whose owner queued it on L1.
     pub signer: AccountIndex,
-    /// The leaf that it wrote.
-    pub target: Target,
+    /// What it wrote.
+    pub target: AuditTarget,
     /// The purpose, if the operation has one.
     pub purpose: Option<Purpose>,
     /// The batch's time.
@@ -233,11 +239,12 @@ pub struct AuditEntry {
 impl AuditEntry {
     /// `pack(kind 8, signer 24, tree 2, slot 16, purpose 8, time 40)`.
     pub fn packed(&self) -> Fr {
+        let (tree, slot) = self.target.leaf().map_or((0, 0), |leaf| (leaf.tree() as u64, leaf.slot()));
         layout::AUDIT_ENTRY.pack([
             u64::from(self.kind.code()),
             self.signer.get(),
-            self.target.tree() as u64,
-            self.target.slot(),
+            tree,
+            slot,
             self.purpose.map_or(0, |purpose| u64::from(purpose.code())),
             self.time.get(),
         ])
@@ -283,6 +290,38 @@ impl Target {
         match self {
             Self::Grant(slot) => slot.get(),
             Self::Record(slot) => slot.get(),
+        }
+    }
+}
+
+/// What an audit entry says was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AuditTarget {
+    /// A grant.
+    Grant(GrantSlot),
+    /// A record.
+    Record(RecordSlot),
+    /// Every grant: all slots of the grants tree are empty after it.
+    AllGrants,
+}
+
+impl AuditTarget {
+    /// The leaf, if it is a single one.
+    pub const fn leaf(self) -> Option<Target> {
+        match self {
+            Self::Grant(slot) => Some(Target::Grant(slot)),
+            Self::Record(slot) => Some(Target::Record(slot)),
+            Self::AllGrants => None,
+        }
+    }
+}
+
+impl From<Target> for AuditTarget {
+    fn from(target: Target) -> Self {
+        match target {
+            Target::Grant(slot) => Self::Grant(slot),
+            Target::Record(slot) => Self::Record(slot),
         }
     }
 }

@@ -8,18 +8,18 @@ use rpds::RedBlackTreeMapSync;
 
 use crate::{
     batch::D2Entry,
-    l1_operation::L1Operation,
+    l1_operation::{ForcedRevoke, L1Operation, MedicalChange, RevokedGrants},
     operation::{Domain, SignedOperation, Written},
     primitive::field::Fr,
     state::{
-        StateTrees,
+        StateTrees, Subtree,
         audit::AuditChain,
-        leaf::{AuditEntry, GrantLeaf, IdentityLeaf, MedicalLeaf, RecordLeaf, Target},
+        leaf::{AuditEntry, GrantLeaf, IdentityLeaf, LeafHash, MedicalLeaf, RecordLeaf, Target},
         tree::Path,
     },
     statement::{
-        Clause, Context, EntryWitness, GrantFields, OperationWitness, RecordFields, Violation, check_entry,
-        check_operation,
+        Clause, Context, EntryWitness, GrantFields, IdentityFields, OperationWitness, RecordFields, Violation,
+        check_entry, check_operation, number,
     },
     version::CircuitVersion,
 };
@@ -27,7 +27,7 @@ use crate::{
 /// One patient's leaves.
 #[derive(Clone, Debug, Default)]
 pub struct PatientLeaves {
-    /// Every grant that was ever written.
+    /// Every grant that was ever written, but for those that an L1 operation removed.
     pub grants: BTreeMap<GrantSlot, GrantLeaf>,
     /// Every record that was ever written.
     pub records: BTreeMap<RecordSlot, RecordLeaf>,
@@ -39,6 +39,14 @@ impl PatientLeaves {
     /// How often the grant in a slot was used; 0 for an empty slot.
     pub(crate) fn uses(&self, slot: GrantSlot) -> Uses {
         self.grants.get(&slot).map_or(Uses::ZERO, |leaf| leaf.uses)
+    }
+
+    fn revoke(&mut self, revoke: &ForcedRevoke, time: UnixTime) {
+        match revoke.grants {
+            RevokedGrants::Slot(slot) => drop(self.grants.remove(&slot)),
+            RevokedGrants::All => self.grants.clear(),
+        }
+        self.audit.push(revoke.audit_entry(time));
     }
 }
 
@@ -152,19 +160,13 @@ pub struct Executed {
 pub struct Ledger {
     domain: Domain,
     trees: StateTrees,
-    identities: RedBlackTreeMapSync<AccountIndex, IdentityLeaf>,
     patients: RedBlackTreeMapSync<AccountIndex, Arc<PatientLeaves>>,
 }
 
 impl Ledger {
     /// The state before the first batch.
     pub fn genesis(domain: Domain, version: CircuitVersion) -> Self {
-        Self {
-            domain,
-            trees: StateTrees::genesis(version),
-            identities: RedBlackTreeMapSync::default(),
-            patients: RedBlackTreeMapSync::default(),
-        }
+        Self { domain, trees: StateTrees::genesis(version), patients: RedBlackTreeMapSync::default() }
     }
 
     /// The rollup's domain.
@@ -179,7 +181,7 @@ impl Ledger {
 
     /// An account's identity.
     pub fn identity(&self, account: AccountIndex) -> Option<&IdentityLeaf> {
-        self.identities.get(&account)
+        self.trees.account(account)
     }
 
     /// A patient's leaves.
@@ -197,28 +199,52 @@ impl Ledger {
         self.trees.subtree(account).map(|subtree| subtree.medical_leaf())
     }
 
-    /// Takes an entry of the L1 queue and returns its witness. An entry that cannot take effect changes nothing.
+    /// Takes an entry of the L1 queue, in a batch with this time, and returns its witness. An entry that cannot take effect
+    /// changes nothing.
     ///
     /// # Errors
     /// [`Violation`] if the contract never queues such an entry.
-    pub fn consume(&mut self, operation: &L1Operation) -> Result<EntryWitness, Violation> {
+    pub fn consume(&mut self, operation: &L1Operation, time: UnixTime) -> Result<EntryWitness, Violation> {
         let account = operation.account();
-        let witness = EntryWitness {
-            entry: operation.fields(),
-            old_identity: self.trees.identity(account),
-            identity_path: self.trees.identity_path(account),
-            old_medical: self.trees.medical(account),
-            medical_path: self.trees.medical_path(account),
-        };
+        let witness = self.entry_witness(operation);
         let roots = (self.trees.identity_root(), self.trees.medical_root());
-        check_entry(self.trees.version(), roots, &witness)?;
-        if self.trees.consume(operation) {
-            self.identities.insert_mut(account, operation.identity());
-            if self.trees.subtree(account).is_some() {
-                self.patients.insert_mut(account, Arc::default());
+        check_entry(self.trees.version(), time.get(), roots, &witness)?;
+        if self.trees.consume(operation, time) {
+            match operation.medical() {
+                MedicalChange::Stays => {}
+                MedicalChange::Begins => self.patients.insert_mut(account, Arc::default()),
+                MedicalChange::GrantsEnd(revoke) => {
+                    // The account is a patient's, or the entry had no effect.
+                    if let Some(leaves) = self.patients.get_mut(&account).map(Arc::make_mut) {
+                        leaves.revoke(&revoke, time);
+                    }
+                }
             }
         }
         Ok(witness)
+    }
+
+    fn entry_witness(&self, operation: &L1Operation) -> EntryWitness {
+        let (account, entry) = (operation.account(), operation.fields());
+        let subtree = self.trees.subtree(account);
+        let (grant, grant_path) = match (operation.medical(), subtree) {
+            (MedicalChange::GrantsEnd(_), Some(subtree)) => {
+                let slot = number(&entry.slot) as u32;
+                (subtree.grants.get(slot), subtree.grants.path(slot))
+            }
+            (MedicalChange::GrantsEnd(_), None) | (MedicalChange::Stays | MedicalChange::Begins, _) => {
+                (LeafHash::EMPTY, Path::new(vec![Fr::ZERO; self.trees.version().grant_depth]))
+            }
+        };
+        EntryWitness {
+            entry,
+            identity: self.identity(account).map(IdentityFields::from).unwrap_or_default(),
+            identity_path: self.trees.identity_path(account),
+            medical: subtree.map(Subtree::medical_leaf).unwrap_or_default(),
+            medical_path: self.trees.medical_path(account),
+            grant,
+            grant_path,
+        }
     }
 
     /// Copies one patient's leaves from another ledger of the same rollup, for example to undo operations on this patient only. An operation
@@ -287,7 +313,7 @@ impl Ledger {
         let entry = AuditEntry {
             kind: operation.action.kind(),
             signer: operation.signer,
-            target: operation.action.target(),
+            target: operation.action.target().into(),
             purpose: operation.action.purpose(),
             time,
             new_leaf: effect.d2.leaf,
@@ -300,9 +326,8 @@ impl Ledger {
     fn witness(&self, signed: &SignedOperation) -> Result<OperationWitness, Violation> {
         let operation = &signed.operation;
         let unknown = |clause, detail| Violation { clause, detail };
-        let signer = self.identities.get(&operation.signer).ok_or(unknown(Clause::SignerKnown, "no such signer"))?;
-        let patient =
-            self.identities.get(&operation.patient).ok_or(unknown(Clause::PatientInOrder, "no such patient"))?;
+        let signer = self.identity(operation.signer).ok_or(unknown(Clause::SignerKnown, "no such signer"))?;
+        let patient = self.identity(operation.patient).ok_or(unknown(Clause::PatientInOrder, "no such patient"))?;
         let no_patient = unknown(Clause::PatientInOrder, "not a patient");
         let leaves = self.patients.get(&operation.patient).ok_or(no_patient)?;
         let subtree = self.trees.subtree(operation.patient).ok_or(no_patient)?;

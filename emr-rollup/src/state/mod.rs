@@ -1,21 +1,21 @@
-//! The state's trees as hashes only. Anybody can rebuild them from batch data alone.
+//! The state's trees: hashes, and the identities, which are public. Anybody can rebuild them from batch data alone.
 
 use std::sync::Arc;
 
-use emr_core::{AccountIndex, Role, StateRoot};
+use emr_core::{AccountIndex, StateRoot, UnixTime};
 use halo2curves::ff::Field;
 use rpds::RedBlackTreeMapSync;
 
 use crate::{
     batch::{BatchData, D2Entry},
-    l1_operation::{AccountRule, IdentityRule, L1Operation, MedicalRule},
+    l1_operation::{ForcedRevoke, L1Operation, MedicalChange, RevokedGrants},
     operation::DirectoryCommitment,
     primitive::{
         field::{self, Fr},
         poseidon,
     },
     state::{
-        leaf::{LeafHash, MedicalLeaf, Target, extend_head},
+        leaf::{IdentityLeaf, LeafHash, MedicalLeaf, Target, extend_head},
         tree::{Path, SparseMerkleTree},
     },
     version::CircuitVersion,
@@ -85,6 +85,15 @@ impl Subtree {
             Target::Record(slot) => self.records.set(slot.get() as u32, leaf),
         }
     }
+
+    fn revoke(&mut self, revoke: &ForcedRevoke, time: UnixTime) {
+        match revoke.grants {
+            RevokedGrants::Slot(slot) => self.grants.set(slot.get() as u32, LeafHash::EMPTY),
+            RevokedGrants::All => self.grants = SparseMerkleTree::new(self.grants.depth()),
+        }
+        self.audit_head = revoke.audit_entry(time).extend(self.audit_head);
+        self.key_directory = revoke.directory.unwrap_or(self.key_directory);
+    }
 }
 
 /// Both trees and every subtree. A clone costs nothing: it shares all nodes with the original. A change copies the
@@ -92,6 +101,7 @@ impl Subtree {
 #[derive(Clone, Debug)]
 pub struct StateTrees {
     version: CircuitVersion,
+    accounts: RedBlackTreeMapSync<AccountIndex, IdentityLeaf>,
     identities: SparseMerkleTree,
     medical: SparseMerkleTree,
     subtrees: RedBlackTreeMapSync<AccountIndex, Arc<Subtree>>,
@@ -102,6 +112,7 @@ impl StateTrees {
     pub fn genesis(version: CircuitVersion) -> Self {
         Self {
             version,
+            accounts: RedBlackTreeMapSync::default(),
             identities: SparseMerkleTree::new(version.account_depth),
             medical: SparseMerkleTree::new(version.account_depth),
             subtrees: RedBlackTreeMapSync::default(),
@@ -126,6 +137,11 @@ impl StateTrees {
     /// The state root over both.
     pub fn root(&self) -> StateRoot {
         state_root(self.identity_root(), self.medical_root())
+    }
+
+    /// An account's identity.
+    pub fn account(&self, account: AccountIndex) -> Option<&IdentityLeaf> {
+        self.accounts.get(&account)
     }
 
     /// The identity leaf value at an account.
@@ -153,33 +169,44 @@ impl StateTrees {
         self.subtrees.get(&patient).map(Arc::as_ref)
     }
 
-    /// Whether an account fits the trees and is not taken.
-    pub fn has_room_for(&self, account: AccountIndex) -> bool {
-        account.get() >> self.version.account_depth == 0 && self.identity(account) == LeafHash::EMPTY
+    /// Whether the account and the slot of an entry have a place in trees of this version's depths.
+    fn fits(&self, operation: &L1Operation) -> bool {
+        let slot = match operation.medical() {
+            MedicalChange::GrantsEnd(ForcedRevoke { grants: RevokedGrants::Slot(slot), .. }) => slot.get(),
+            MedicalChange::GrantsEnd(_) | MedicalChange::Begins | MedicalChange::Stays => 0,
+        };
+        operation.account().get() >> self.version.account_depth == 0 && slot >> self.version.grant_depth == 0
     }
 
-    /// Takes an entry of the L1 queue. Returns whether it took effect; if not, nothing changes.
-    pub fn consume(&mut self, operation: &L1Operation) -> bool {
-        let (account, rule) = (operation.account(), operation.rule());
-        let takes_effect = match rule.account {
-            AccountRule::Fresh => self.has_room_for(account),
-        };
-        if !takes_effect {
-            return false;
-        }
-        let identity = match rule.identity {
-            IdentityRule::AsQueued => operation.identity(),
-        };
+    /// Takes an entry of the L1 queue, in a batch with this time. Returns whether it took effect; if not, nothing changes.
+    pub fn consume(&mut self, operation: &L1Operation, time: UnixTime) -> bool {
+        let account = operation.account();
+        let after = operation.identity(self.account(account)).filter(|_| self.fits(operation));
+        let Some(identity) = after else { return false };
         self.identities.set(position(account), identity.hash());
-        match rule.medical {
-            MedicalRule::EmptyForPatient if identity.role == Role::Patient => {
-                let subtree = Subtree::new(&self.version);
-                self.medical.set(position(account), subtree.medical_leaf().hash());
-                self.subtrees.insert_mut(account, Arc::new(subtree));
+        self.accounts.insert_mut(account, identity);
+        match operation.medical() {
+            MedicalChange::Stays => {}
+            MedicalChange::Begins => {
+                self.subtrees.insert_mut(account, Arc::new(Subtree::new(&self.version)));
+                self.write_medical(account);
             }
-            MedicalRule::EmptyForPatient => {}
+            MedicalChange::GrantsEnd(revoke) => {
+                // The account is a patient's, or the entry had no effect.
+                if let Some(subtree) = self.subtrees.get_mut(&account).map(Arc::make_mut) {
+                    subtree.revoke(&revoke, time);
+                }
+                self.write_medical(account);
+            }
         }
         true
+    }
+
+    /// Writes the medical leaf of a patient's present subtree.
+    fn write_medical(&mut self, patient: AccountIndex) {
+        if let Some(subtree) = self.subtrees.get(&patient) {
+            self.medical.set(position(patient), subtree.medical_leaf().hash());
+        }
     }
 
     /// Writes a leaf, extends the audit chain and sets the key directory.
@@ -191,7 +218,7 @@ impl StateTrees {
         subtree.set(target, entry.leaf);
         subtree.audit_head = extend_head(subtree.audit_head, entry.audit_entry);
         subtree.key_directory = entry.key_directory;
-        self.medical.set(position(patient), subtree.medical_leaf().hash());
+        self.write_medical(patient);
         true
     }
 
@@ -199,19 +226,19 @@ impl StateTrees {
     pub(crate) fn restore(&mut self, patient: AccountIndex, from: &Self) {
         if let (Some(subtree), Some(earlier)) = (self.subtrees.get_mut(&patient), from.subtrees.get(&patient)) {
             *subtree = Arc::clone(earlier);
-            self.medical.set(position(patient), subtree.medical_leaf().hash());
+            self.write_medical(patient);
         }
     }
 
-    /// Applies a settled batch's data. The state is derived from L1 by applying every batch, beginning at genesis.
+    /// Applies the data of a settled batch with this time. The state is derived from L1 by applying every batch, beginning at genesis.
     ///
     /// # Errors
     /// [`DataError`] if an entry is malformed. The batch may then be applied in part, so the caller has to start again.
-    pub fn apply(&mut self, data: &BatchData) -> Result<(), DataError> {
+    pub fn apply(&mut self, data: &BatchData, time: UnixTime) -> Result<(), DataError> {
         for (entry, queued) in data.d1.iter().enumerate() {
             let operation = L1Operation::from_entry(queued)
                 .map_err(|error| DataError::MalformedEntry { entry, reason: error.to_string() })?;
-            self.consume(&operation);
+            self.consume(&operation, time);
         }
         for (entry, written) in data.d2.iter().enumerate() {
             if !self.write(written) {

@@ -47,7 +47,7 @@ pub fn check_batch(witness: &BatchWitness, public: &PublicInputs) -> Result<(), 
     require(state_root(identity_root, medical_root) == public.pre, Clause::RootsChain, "pre root")?;
     let mut data = BatchData::default();
     for entry in &witness.entries {
-        let effect = check_entry(version, (identity_root, medical_root), entry)?;
+        let effect = check_entry(version, public.time, (identity_root, medical_root), entry)?;
         (identity_root, medical_root) = (effect.identity_root, effect.medical_root);
         data.d1.push(effect.d1);
     }

@@ -168,13 +168,18 @@ fields!(
         key_x,
         /// The key's y coordinate.
         key_y,
-        /// Encryption key commitment, or a key directory.
+        /// Encryption key commitment, or the commitment to a key directory.
         opaque,
     }
 );
 
 impl IdentityFields {
-    /// The leaf value.
+    /// Whether the account was never registered. Only the statement for L1 operations reads such accounts.
+    pub fn is_empty(&self) -> bool {
+        self.epoch == Fr::ZERO
+    }
+
+    /// The leaf value of a registered account.
     pub fn hash(&self) -> LeafHash {
         poseidon::hash(Tag::Identity, &[self.packed(), self.key_x, self.key_y, self.encryption]).into()
     }

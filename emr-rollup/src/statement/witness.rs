@@ -52,12 +52,16 @@ pub struct OperationWitness {
 pub struct EntryWitness {
     /// The entry, as queued.
     pub entry: EntryFields,
-    /// The value of the identity leaf before the operation.
-    pub old_identity: LeafHash,
+    /// The account's identity before the operation, or zeros if the account is not registered.
+    pub identity: IdentityFields,
     /// The path of this leaf.
     pub identity_path: Path,
-    /// The value of the medical leaf before the operation.
-    pub old_medical: LeafHash,
+    /// The medical leaf before the operation, or zeros if the account is not a patient's.
+    pub medical: MedicalFields,
     /// The path of this leaf.
     pub medical_path: Path,
+    /// The value of the grant in the queued slot before the operation, or 0 if no grant ends.
+    pub grant: LeafHash,
+    /// The path of this leaf in the grants tree, or zeros if no grant ends.
+    pub grant_path: Path,
 }

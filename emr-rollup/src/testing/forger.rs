@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     batch::{BatchData, D2Entry, PublicInputs},
+    l1_operation::{L1Rule, MedicalRule},
     operation::{
         Action, BreakGlass, DirectoryCommitment, DirectoryRule, Kind, PutRecord, Rekey, Revoke, Rule, SetGrant,
         SignedOperation, Tombstone,
@@ -14,7 +15,7 @@ use crate::{
         poseidon::{self, Tag},
     },
     state::{
-        leaf::{Tree, extend_head},
+        leaf::{LeafHash, Tree, extend_head},
         state_root,
         tree::{Path, SparseMerkleTree, empty_root},
     },
@@ -66,6 +67,22 @@ fn rule(kind: &Fr) -> Option<&'static Rule> {
     Kind::L2.into_iter().find(|other| *kind == code(*other)).and_then(Kind::rule)
 }
 
+/// The rules of an entry's kind, if there is such a kind.
+fn l1_rule(kind: &Fr) -> Option<&'static L1Rule> {
+    let code = |kind: Kind| Fr::from(u64::from(kind.code()));
+    Kind::L1.into_iter().find(|other| *kind == code(*other)).and_then(Kind::l1_rule)
+}
+
+fn is_patient(identity: &IdentityFields) -> bool {
+    identity.role == Fr::from(1)
+}
+
+/// The packing of an audit entry: kind, account, tree, slot and purpose, then the time.
+fn audit_packed(fields: [Fr; 5], time: u64) -> Fr {
+    let fields = fields.into_iter().zip([0, 24, 2, 16, 8]).chain([(Fr::from(time), 40)]);
+    fields.fold(Fr::from(0), |packed, (field, width)| packed * Fr::from(1 << width) + field)
+}
+
 fn writes_record(kind: &Fr) -> bool {
     rule(kind).is_some_and(|rule| rule.tree == Tree::Records)
 }
@@ -96,46 +113,106 @@ impl Forger {
 
     /// The witness of an entry on the current state.
     pub fn entry(&self, entry: EntryFields) -> EntryWitness {
-        let position = number(&entry.account) as u32;
+        let account = number(&entry.account);
+        let (position, slot) = (account as u32, number(&entry.slot) as u32);
+        let identity = self.leaves.get(&account).copied().unwrap_or_default();
+        let subtree = self.subtrees.get(&account).filter(|_| is_patient(&identity));
+        let ends = l1_rule(&entry.kind).is_some_and(|rule| rule.medical == MedicalRule::GrantsEnd);
+        let (grant, grant_path) = match subtree.filter(|_| ends) {
+            Some(subtree) => (subtree.grants.get(slot), subtree.grants.path(slot)),
+            None => (LeafHash::EMPTY, Path::new(vec![Fr::from(0); self.version.grant_depth])),
+        };
         EntryWitness {
             entry,
-            old_identity: self.identities.get(position),
+            identity,
             identity_path: self.identities.path(position),
-            old_medical: self.medical.get(position),
+            medical: subtree.map(|subtree| subtree.medical).unwrap_or_default(),
             medical_path: self.medical.path(position),
+            grant,
+            grant_path,
         }
     }
 
-    /// Takes an entry without a check, and writes its leaves even if the account exists already.
+    /// Takes an entry without a check, and writes its leaves even if it must have no effect.
     pub fn push_entry(&mut self, witness: EntryWitness) {
-        let entry = witness.entry;
+        self.push_entry_lying(witness, |_, _| ());
+    }
+
+    /// Takes an entry without a check, and changes the identity leaf or the medical leaf after it.
+    pub fn push_entry_lying(
+        &mut self,
+        witness: EntryWitness,
+        lie: impl FnOnce(&mut IdentityFields, &mut MedicalFields),
+    ) {
+        let (entry, old) = (witness.entry, witness.identity);
         let account = number(&entry.account);
-        let leaf = IdentityFields {
-            role: entry.role,
-            status: entry.status,
-            org: entry.org,
-            epoch: Fr::from(1),
-            key_x: entry.key_x,
-            key_y: entry.key_y,
-            encryption: entry.opaque,
+        let Some(rule) = l1_rule(&entry.kind) else { return self.take_entry(witness) };
+        let mut leaf = IdentityFields {
+            role: rule.profile.of(entry.role, old.role),
+            status: rule.status.of(entry.status, old.status),
+            org: rule.profile.of(entry.org, old.org),
+            epoch: old.epoch + Fr::from(1),
+            key_x: rule.keys.of(entry.key_x, old.key_x),
+            key_y: rule.keys.of(entry.key_y, old.key_y),
+            encryption: rule.keys.of(entry.opaque, old.encryption),
         };
+        let mut subtree = match rule.medical {
+            MedicalRule::EmptyForPatient => self.empty_subtree(),
+            MedicalRule::Stays => self.subtrees.get(&account).cloned().unwrap_or_else(|| self.empty_subtree()),
+            MedicalRule::GrantsEnd => self.without_grants(&witness),
+        };
+        lie(&mut leaf, &mut subtree.medical);
+        if is_patient(&leaf) {
+            self.medical.set(account as u32, subtree.medical.hash());
+        }
         self.identities.set(account as u32, leaf.hash());
         self.leaves.insert(account, leaf);
-        let grants = SparseMerkleTree::new(self.version.grant_depth);
-        let records = SparseMerkleTree::new(self.version.record_depth);
-        let medical = MedicalFields {
-            grants_root: empty_root(self.version.grant_depth),
-            records_root: empty_root(self.version.record_depth),
-            audit_head: Fr::from(0),
-            key_directory: DirectoryCommitment::NONE,
-        };
-        if entry.role == Fr::from(1) {
-            self.medical.set(account as u32, medical.hash());
-        }
-        let (grant_leaves, record_leaves) = Default::default();
-        self.subtrees.insert(account, Subtree { grants, records, medical, grant_leaves, record_leaves });
-        self.data.d1.push(entry.entry());
+        self.subtrees.insert(account, subtree);
+        self.take_entry(witness);
+    }
+
+    /// Takes an entry that changes nothing, whether or not it should.
+    pub fn take_entry(&mut self, witness: EntryWitness) {
+        self.data.d1.push(witness.entry.entry());
         self.witness.entries.push(witness);
+    }
+
+    fn empty_subtree(&self) -> Subtree {
+        let (grant_leaves, record_leaves) = Default::default();
+        Subtree {
+            grants: SparseMerkleTree::new(self.version.grant_depth),
+            records: SparseMerkleTree::new(self.version.record_depth),
+            medical: MedicalFields {
+                grants_root: empty_root(self.version.grant_depth),
+                records_root: empty_root(self.version.record_depth),
+                audit_head: Fr::from(0),
+                key_directory: DirectoryCommitment::NONE,
+            },
+            grant_leaves,
+            record_leaves,
+        }
+    }
+
+    /// The account's subtree after a forced revocation.
+    fn without_grants(&self, witness: &EntryWitness) -> Subtree {
+        let entry = &witness.entry;
+        let mut subtree = self.subtrees.get(&number(&entry.account)).cloned().unwrap_or_else(|| self.empty_subtree());
+        if entry.tree == Fr::from(1) {
+            let slot = number(&entry.slot) % (1 << self.version.grant_depth);
+            subtree.grants.set(slot as u32, LeafHash::EMPTY);
+            subtree.grant_leaves.remove(&slot);
+        } else {
+            subtree.grants = SparseMerkleTree::new(self.version.grant_depth);
+            subtree.grant_leaves.clear();
+        }
+        let packed = audit_packed([entry.kind, entry.account, entry.tree, entry.slot, Fr::from(0)], self.time);
+        let audit_entry = poseidon::hash(Tag::AuditEntry, &[packed, Fr::from(0), Fr::from(0)]);
+        subtree.medical.grants_root = subtree.grants.root();
+        subtree.medical.audit_head = extend_head(subtree.medical.audit_head, audit_entry);
+        if entry.replace_directory == Fr::from(1) {
+            subtree.medical.key_directory = entry.opaque.into();
+        }
+        subtree
     }
 
     /// The witness of an operation on the current state, if its signature is valid.
@@ -224,12 +301,8 @@ impl Forger {
         let new_leaf = if is_record { witness.new_record.hash() } else { witness.new_grant.hash() };
         let depth = if is_record { self.version.record_depth } else { self.version.grant_depth };
         let new_root = Path::new(witness.target_path.siblings().take(depth)).root(slot as u32, new_leaf);
-        let time = self.time;
-        let packed = [(header.kind, 0), (header.signer, 24), (header.tree, 2), (header.slot, 16), (header.purpose, 8)];
-        let packed = packed
-            .into_iter()
-            .chain([(Fr::from(time), 40)])
-            .fold(Fr::from(0), |packed, (field, width)| packed * Fr::from(1 << width) + field);
+        let fields = [header.kind, header.signer, header.tree, header.slot, header.purpose];
+        let packed = audit_packed(fields, self.time);
         let mut entry = poseidon::hash(Tag::AuditEntry, &[packed, new_leaf.element(), witness.message.salt]);
         let mut next = witness.medical;
         if is_record {
@@ -266,6 +339,14 @@ impl Forger {
         self.witness.operations.push(witness);
     }
 
+    /// Changes an account's identity in the state before the batch.
+    pub fn write_identity(&mut self, account: u64, change: impl FnOnce(&mut IdentityFields)) {
+        let leaf = self.leaves.get_mut(&account).expect("an account");
+        change(leaf);
+        self.identities.set(account as u32, leaf.hash());
+        self.begin_batch();
+    }
+
     /// Puts a grant in the state before the batch.
     pub fn write_grant(&mut self, patient: u64, slot: u64, leaf: &crate::state::leaf::GrantLeaf) {
         let leaf = GrantFields::from(leaf);
@@ -284,6 +365,7 @@ impl Forger {
         self.witness.entries.clear();
         self.witness.operations.clear();
         self.data = BatchData::default();
+        self.forced_root = None;
         (self.witness.identity_root, self.witness.medical_root) = (self.identities.root(), self.medical.root());
     }
 

@@ -2,7 +2,7 @@
 
 use crate::{
     batch::{Batch, Open, PublicInputs},
-    l1_operation::Register,
+    l1_operation::{ForcedRevoke, L1Operation, Register, RevokedGrants, RotateKey, SetStatus},
     operation::{
         Action, BreakGlass, CLIENT_VALIDITY, Domain, Operation, PutRecord, Rekey, RequestAccess, Revoke, SetGrant,
         SignedOperation, Tombstone,
@@ -19,8 +19,8 @@ use crate::{
     version::CircuitVersion,
 };
 use emr_core::{
-    AccountEpoch, AccountIndex, Class, ClassMask, GrantSlot, Purpose, Reason, RecordSlot, RecordStatus, Revision,
-    Rights, Role, StateRoot, UnixTime, Uses, Version,
+    AccountEpoch, AccountIndex, AccountStatus, Class, ClassMask, GrantSlot, Purpose, Reason, RecordSlot, RecordStatus,
+    Revision, Rights, Role, StateRoot, UnixTime, Uses, Version,
 };
 
 /// Batch time of the histories here: 2026-01-01.
@@ -38,6 +38,10 @@ pub const DOCTOR: u64 = 2;
 pub const STRANGER: u64 = 3;
 /// Account of the patient.
 pub const PATIENT: u64 = 4;
+/// An account that is not registered.
+pub const NOBODY: u64 = 5;
+/// The number of a key that no account has at first.
+pub const NEW_KEY: u64 = 99;
 
 /// The account with this index.
 ///
@@ -98,11 +102,26 @@ pub fn first_slot(version: &CircuitVersion) -> u64 {
 /// # Panics
 /// Panics if the slot is out of range.
 pub fn sign(signer: u64, action: Action, authority: Option<u64>, salt: u64) -> SignedOperation {
+    sign_in_epochs((signer, 1), 1, action, authority, salt)
+}
+
+/// The same as [`sign`], with the signer's epoch and the patient's.
+///
+/// # Panics
+/// If the slot or an epoch is out of range.
+pub fn sign_in_epochs(
+    (signer, signer_epoch): (u64, u64),
+    patient_epoch: u64,
+    action: Action,
+    authority: Option<u64>,
+    salt: u64,
+) -> SignedOperation {
+    let epoch = |epoch| AccountEpoch::new(epoch).expect("an epoch");
     let operation = Operation {
         signer: account(signer),
-        signer_epoch: AccountEpoch::FIRST,
+        signer_epoch: epoch(signer_epoch),
         patient: account(PATIENT),
-        patient_epoch: AccountEpoch::FIRST,
+        patient_epoch: epoch(patient_epoch),
         valid_until: time(TIME + CLIENT_VALIDITY),
         salt: Fr::from(salt),
         action,
@@ -275,6 +294,39 @@ pub fn operations(version: &CircuitVersion) -> Vec<SignedOperation> {
     ]
 }
 
+/// The end of grants of an account, without a new key directory.
+pub fn forced_revoke(index: u64, grants: RevokedGrants) -> ForcedRevoke {
+    ForcedRevoke { account: account(index), grants, directory: None }
+}
+
+/// One L1 operation of every kind but Register, for the state after [`operations`]: 0 SetStatus suspends the stranger,
+/// 1 RotateKey of the doctor, 2 ForcedRevoke of the stranger's grant, with a new key directory, 3 ForcedRevoke of every
+/// grant.
+///
+/// # Panics
+/// If a slot is out of range.
+pub fn changes(version: &CircuitVersion) -> Vec<L1Operation> {
+    let slot = GrantSlot::new(first_slot(version) + 1).expect("a slot");
+    vec![
+        SetStatus { account: account(STRANGER), status: AccountStatus::Suspended }.into(),
+        RotateKey { account: account(DOCTOR), key: key(NEW_KEY).public(), encryption: Fr::from(2000) }.into(),
+        ForcedRevoke { directory: Some(Fr::from(95).into()), ..forced_revoke(PATIENT, RevokedGrants::Slot(slot)) }
+            .into(),
+        forced_revoke(PATIENT, RevokedGrants::All).into(),
+    ]
+}
+
+/// L1 operations without effect: 0 a second registration of the patient, 1 SetStatus of an account that is not
+/// registered, 2 ForcedRevoke of a doctor.
+pub fn without_effect() -> Vec<L1Operation> {
+    let thief = Register { key: key(NEW_KEY).public(), ..registrations().remove(3) };
+    vec![
+        thief.into(),
+        SetStatus { account: account(NOBODY), status: AccountStatus::Suspended }.into(),
+        forced_revoke(DOCTOR, RevokedGrants::All).into(),
+    ]
+}
+
 /// A batch with every account in its state and no operation yet.
 pub fn open(version: CircuitVersion) -> Batch<Open> {
     let mut batch = Batch::open(Ledger::genesis(domain(), version), 1, time(TIME));
@@ -284,24 +336,30 @@ pub fn open(version: CircuitVersion) -> Batch<Open> {
     batch
 }
 
-/// The honest history, one batch per operation.
+/// The honest history, one batch per operation: 4 registrations, then [`operations`], [`changes`] and [`without_effect`].
 pub fn one_by_one(version: CircuitVersion) -> Vec<(BatchWitness, PublicInputs)> {
-    let mut ledger = Ledger::genesis(domain(), version);
     let mut batches = Vec::new();
     let mut seal = |batch: Batch<Open>| {
         let (sealed, next) = batch.seal();
         batches.push((sealed.witness().clone(), *sealed.public()));
         next
     };
-    for registration in registrations() {
+    let one = |ledger, entry: L1Operation| {
         let mut batch = Batch::open(ledger, 1, time(TIME));
-        batch.push_l1(&registration.into()).expect("a free L1 slot");
-        ledger = seal(batch);
+        batch.push_l1(&entry).expect("a free L1 slot");
+        batch
+    };
+    let mut ledger = Ledger::genesis(domain(), version);
+    for registration in registrations() {
+        ledger = seal(one(ledger, registration.into()));
     }
     for operation in operations(&version) {
         let mut batch = Batch::open(ledger, 1, time(TIME));
         batch.push(&operation).expect("an honest operation");
         ledger = seal(batch);
+    }
+    for entry in changes(&version).into_iter().chain(without_effect()) {
+        ledger = seal(one(ledger, entry));
     }
     batches
 }
@@ -312,6 +370,23 @@ pub fn honest(version: CircuitVersion) -> (BatchWitness, PublicInputs) {
     for operation in operations(&version) {
         batch.push(&operation).expect("an honest operation");
     }
+    let (sealed, _) = batch.seal();
+    (sealed.witness().clone(), *sealed.public())
+}
+
+/// The honest batch after that of [`honest`]: [`changes`], and then the patient grants again in the slot that was emptied.
+pub fn honest_changes(version: CircuitVersion) -> (BatchWitness, PublicInputs) {
+    let mut batch = open(version);
+    for operation in operations(&version) {
+        batch.push(&operation).expect("an honest operation");
+    }
+    let (_, ledger) = batch.seal();
+    let mut batch = Batch::open(ledger, 2, time(TIME + 60));
+    for change in changes(&version) {
+        batch.push_l1(&change).expect("a free L1 slot");
+    }
+    let again = set_grant(first_slot(&version) + 1, grant(DOCTOR, Rights::READ, ClassMask::ALL, 1), 95, 96);
+    batch.push(&sign_in_epochs((PATIENT, 3), 3, again, None, 14)).expect("an honest operation");
     let (sealed, _) = batch.seal();
     (sealed.witness().clone(), *sealed.public())
 }

@@ -4,7 +4,7 @@ use emr_rollup::{
     batch::PublicInputs,
     circuit::{BatchCircuit, CellId, Demand, Diagnosis},
     primitive::field::Fr,
-    statement::{BatchWitness, Clause, EntryFields, check_batch},
+    statement::{Clause, check_batch},
     testing::scenario::*,
 };
 use halo2_proofs::dev::MockProver;
@@ -119,52 +119,6 @@ fn c13_c15_c16_c18_public_inputs_are_these() {
     let found = clauses(&failures(&witness, &public));
     assert_eq!(found, only([Clause::DataCommitment, Clause::PublicInputs]));
     assert_eq!(check_batch(&witness, &public).map_err(|violation| violation.clause), Err(Clause::DataCommitment));
-}
-
-#[test]
-fn c14_l1_operations_are_total_and_take_effect_as_queued() {
-    let entries = entries();
-    // A second registration of an account must be taken without effect. The forger overwrites the account.
-    let mut twice = forger_with(&entries);
-    let thief = EntryFields { key_x: entries[1].key_x, key_y: entries[1].key_y, ..entries[3] };
-    let witness = twice.entry(thief);
-    twice.push_entry(witness);
-    let (witness, public) = twice.finish();
-    assert_eq!(clauses(&failures(&witness, &public)), only([Clause::RootsChain]));
-    assert!(check_batch(&witness, &public).is_err());
-    // False paths, and an existing leaf that the witness denies.
-    let altered = |change: fn(&mut emr_rollup::statement::EntryWitness)| {
-        let mut forger = forger_with(&entries[..3]);
-        let mut witness = forger.entry(entries[3]);
-        change(&mut witness);
-        forger.push_entry(witness);
-        forger.finish()
-    };
-    let only_c14 = |what: &str, (witness, public): (BatchWitness, PublicInputs)| {
-        let found = clauses(&failures(&witness, &public));
-        assert!(found.contains(&Some(Clause::L1AsQueued)), "{what}: {found:?}");
-        assert_eq!(
-            check_batch(&witness, &public).map_err(|violation| violation.clause),
-            Err(Clause::L1AsQueued),
-            "{what}"
-        );
-    };
-    only_c14("identity path", altered(|w| w.identity_path = bent(&w.identity_path)));
-    only_c14("medical path", altered(|w| w.medical_path = bent(&w.medical_path)));
-    only_c14("old identity", altered(|w| w.old_identity = Fr::from(5).into()));
-    only_c14("old medical", altered(|w| w.old_medical = Fr::from(5).into()));
-    only_c14("kind", altered(|w| w.entry.kind = Fr::from(17)));
-    // An unused L1 or L2 slot before a used one, and data in an unused one.
-    let (mut witness, public) = honest(VERSION);
-    let mut hole = witness.entries[0].clone();
-    hole.entry = EntryFields::default();
-    witness.entries.insert(0, hole);
-    assert!(clauses(&failures(&witness, &public)).contains(&Some(Clause::L1AsQueued)));
-    let (mut witness, public) = honest(VERSION);
-    let mut late = witness.entries[0].clone();
-    late.entry.kind = Fr::from(0);
-    witness.entries.push(late);
-    assert!(clauses(&failures(&witness, &public)).contains(&Some(Clause::L1AsQueued)));
 }
 
 #[test]

@@ -68,6 +68,21 @@ pub(crate) fn push_all(forger: &mut Forger, operations: &[SignedOperation]) {
     }
 }
 
+/// The honest history, and then a batch with these entries.
+pub(crate) fn forger_after(history: usize, entries: &[L1Operation]) -> Forger {
+    let mut forger = forger(history);
+    forger.begin_batch();
+    push_entries(&mut forger, entries);
+    forger
+}
+
+pub(crate) fn push_entries(forger: &mut Forger, entries: &[L1Operation]) {
+    for entry in entries {
+        let witness = forger.entry(entry.fields());
+        forger.push_entry(witness);
+    }
+}
+
 /// Operation `i` of the honest history, changed and signed again.
 pub(crate) fn altered(i: usize, change: impl FnOnce(&mut OperationWitness)) -> (BatchWitness, PublicInputs) {
     let mut forger = forger(i);

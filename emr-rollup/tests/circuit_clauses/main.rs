@@ -7,6 +7,7 @@
 mod across;
 mod batch;
 mod delegates;
+mod entries;
 mod harness;
 mod parties;
 mod target;

@@ -44,7 +44,7 @@ fn c9_only_the_allowed_fields_change() {
     refused_for(Clause::NewLeafAllowed, "grant salt", tampered(SET, |w| w.new_grant.salt += one()));
     refused_for(Clause::NewLeafAllowed, "rights", tampered(SET, |w| w.new_grant.rights += Fr::from(4)));
     // What is signed is not allowed.
-    let resigned: [Case; 33] = [
+    let resigned: [Case; 38] = [
         ("version", SECOND_PUT, |w| w.new_record.version += Fr::from(1)),
         ("revision", SECOND_PUT, |w| w.new_record.revision += Fr::from(1)),
         ("status", SECOND_PUT, |w| w.new_record.status = Fr::from(2)),
@@ -76,6 +76,11 @@ fn c9_only_the_allowed_fields_change() {
         ("emergency with READ", BREAK_GLASS, |w| w.new_grant.rights += Fr::from(1)),
         ("emergency over at once", BREAK_GLASS, |w| w.new_grant.not_after = Fr::from(TIME - 1)),
         ("emergency for too long", BREAK_GLASS, |w| w.new_grant.not_after = Fr::from(TIME + 24 * 3600 + 1)),
+        ("emergency for no class", BREAK_GLASS, |w| w.new_grant.scope = Fr::from(0)),
+        ("emergency for another class", BREAK_GLASS, |w| w.new_grant.scope = Fr::from(2)),
+        ("emergency for all classes", BREAK_GLASS, |w| w.new_grant.scope = Fr::from(0xffff)),
+        ("emergency that names another class", BREAK_GLASS, |w| w.message.header.purpose += one()),
+        ("emergency without a reason", BREAK_GLASS, |w| w.message.header.purpose = Fr::from(0)),
         ("revoke clears rights", REVOKE, |w| w.new_grant.rights = Fr::from(1)),
         ("revoke keeps uses", REVOKE, |w| w.new_grant.uses = Fr::from(0)),
     ];

@@ -17,11 +17,12 @@ fn world_of_doctors(patients: u64) -> Test<(World, Vec<u64>)> {
     let first = DOCTOR + patients + 1;
     let doctors: Vec<u64> = (first..=first + DOCTORS).collect();
     let mut state = world.engine.state_mut();
+    let time = state.last_time;
     let ledger = Arc::make_mut(&mut state.settled);
     for doctor in &doctors {
         let (account, key) = (AccountIndex::new(*doctor)?, key(*doctor).public());
         let encryption = Fr::from(*doctor);
-        ledger.consume(&Register { account, role: Role::Doctor, org: None, key, encryption }.into())?;
+        ledger.consume(&Register { account, role: Role::Doctor, org: None, key, encryption }.into(), time)?;
     }
     state.soft = Arc::clone(&state.settled);
     drop(state);

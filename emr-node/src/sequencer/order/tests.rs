@@ -141,7 +141,7 @@ fn the_order_changes_no_effect() -> Test {
     for (number, role) in [(1, Role::Patient), (2, Role::Doctor), (3, Role::Patient)] {
         let account = AccountIndex::new(number)?;
         let key = SigningKey::from_seed(&[number as u8; 32]).public();
-        ledger.consume(&Register { account, role, org: None, key, encryption: Fr::from(number) }.into())?;
+        ledger.consume(&Register { account, role, org: None, key, encryption: Fr::from(number) }.into(), time)?;
     }
     let open = numbered([
         put(1, 1, 0)?,

@@ -3,9 +3,7 @@
 
 mod subject;
 
-pub use subject::{
-    AccountTree, Axis, Content, Covered, Field, Half, Leaf, Moment, Party, PublicInput, RightBit, Scalar,
-};
+pub use subject::{Axis, Content, Covered, EntryTree, Field, Half, Leaf, Moment, Party, PublicInput, RightBit, Scalar};
 
 use crate::{
     operation::{Counter, Kind},
@@ -45,6 +43,8 @@ pub enum Demand {
     // An L1 slot.
     /// The L1 slot's flag of this kind is a bit.
     EntryKindFlag(Kind),
+    /// At most one flag of the L1 slot is set.
+    EntryOneKind,
     /// The entry's kind is the one whose flag is set.
     EntryKind,
     /// A field of the entry is in range.
@@ -53,18 +53,26 @@ pub enum Demand {
     UnusedEntry(u32),
     /// The entry's account is the position of the leaf.
     EntryAccount,
-    /// Whether the account is not registered yet.
-    AccountIsFresh,
-    /// An account that is not registered has no medical leaf.
-    NoMedicalLeaf,
-    /// Whether the account is a patient's.
+    /// The entry's slot is the position of the grant.
+    EntrySlot,
+    /// Whether the account was a patient's before.
+    AccountIsPatient,
+    /// Whether the entry takes effect, but for the last epoch.
+    TakesEffect,
+    /// Whether the account is in its last epoch.
+    LastEpoch,
+    /// Whether a new account is a patient's.
     EntryIsPatient,
-    /// The leaves that a registration writes.
-    RegisteredLeaves,
+    /// The identity leaf after.
+    EntryIdentity,
+    /// The medical leaf after.
+    EntryMedical,
+    /// The audit entry of a forced revocation, and the head after it.
+    EntryAudit,
     /// The path's turns are bits.
-    EntryTurns(AccountTree, Moment),
+    EntryTurns(EntryTree, Moment),
     /// The leaf before is under the root before, and the root after follows.
-    EntryRoot(AccountTree),
+    EntryRoot(EntryTree),
 
     // The message of an L2 slot.
     /// The flag of this kind is a bit.
@@ -285,6 +293,10 @@ pub enum Demand {
     EmergencyHolds,
     /// An emergency grant holds for a day at most.
     EmergencyEnds,
+    /// An emergency grant covers exactly the class that its purpose names.
+    EmergencyClass,
+    /// An emergency grant has a reason.
+    EmergencyReason,
 
     // The state after the operation.
     /// The roots of the patient's two trees after.
@@ -404,7 +416,9 @@ impl Demand {
             | Self::EmergencyGrantee
             | Self::EmergencyRight
             | Self::EmergencyHolds
-            | Self::EmergencyEnds => Clause::NewLeafAllowed,
+            | Self::EmergencyEnds
+            | Self::EmergencyClass
+            | Self::EmergencyReason => Clause::NewLeafAllowed,
             Self::TargetTurns(Moment::After) | Self::SubtreeRoots => Clause::SubtreeRoot,
             Self::AuditEntry => Clause::AuditHead,
             Self::DirectoryIsCurrent | Self::DirectoryAfter | Self::MedicalTurns(Moment::After) => Clause::MedicalLeaf,
@@ -416,13 +430,18 @@ impl Demand {
             | Self::L1InOrder(_)
             | Self::L1Count
             | Self::EntryKindFlag(_)
+            | Self::EntryOneKind
             | Self::EntryKind
             | Self::UnusedEntry(_)
             | Self::EntryAccount
-            | Self::AccountIsFresh
-            | Self::NoMedicalLeaf
+            | Self::EntrySlot
+            | Self::AccountIsPatient
+            | Self::TakesEffect
+            | Self::LastEpoch
             | Self::EntryIsPatient
-            | Self::RegisteredLeaves
+            | Self::EntryIdentity
+            | Self::EntryMedical
+            | Self::EntryAudit
             | Self::EntryTurns(..)
             | Self::EntryRoot(_) => Clause::L1AsQueued,
             Self::PublicInput(PublicInput::Commitment) | Self::DataCommitment => Clause::DataCommitment,

@@ -42,10 +42,11 @@ pub enum Party {
     Patient,
 }
 
-/// A leaf that an L2 slot reads or writes.
+/// A leaf that an L1 or L2 slot reads or writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[expect(missing_docs, reason = "the fields of OperationWitness")]
+#[expect(missing_docs, reason = "the identity of EntryWitness, and the fields of OperationWitness")]
 pub enum Leaf {
+    Account,
     Signer,
     Patient,
     Authority,
@@ -85,18 +86,21 @@ pub enum Field {
 pub enum Content {
     /// The packed fields.
     Packed,
-    /// A grant's salt, or a record's `authored`.
+    /// A grant's salt, a record's `authored`, or the x coordinate of an account's key.
     First,
-    /// A record's `stored`.
+    /// A record's `stored`, or the y coordinate of an account's key.
     Second,
+    /// An account's encryption commitment.
+    Third,
 }
 
-/// A tree over accounts.
+/// A tree that an L1 slot reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[expect(missing_docs, reason = "the name says it")]
-pub enum AccountTree {
+pub enum EntryTree {
     Identity,
     Medical,
+    Grants,
 }
 
 /// Before or after the operation.

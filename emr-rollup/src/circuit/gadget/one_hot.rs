@@ -110,6 +110,11 @@ impl Scope<'_> {
         Within { bit, set }
     }
 
+    /// `a` and `b`, within the set of `a`.
+    pub(in crate::circuit) fn within_and(&mut self, a: Within, b: Bit) -> Within {
+        Within { bit: self.and(a, b), set: a.set }
+    }
+
     /// `a` and not `b`, within the set of `a`.
     pub(in crate::circuit) fn within_and_not(&mut self, a: Within, b: Bit) -> Within {
         Within { bit: self.and_not(a, b), set: a.set }

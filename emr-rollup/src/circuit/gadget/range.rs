@@ -91,6 +91,21 @@ impl Scope<'_> {
         Ranged::constrained(wire)
     }
 
+    /// Counts up if the bit is 1, unless `x` is the last number of its range. Returns whether it counted, and the result.
+    pub(in crate::circuit) fn count_if<const BITS: u32>(
+        &mut self,
+        inverse: &'static str,
+        bit: impl Into<Bit>,
+        x: Ranged<BITS>,
+    ) -> (Bit, Ranged<BITS>) {
+        const { assert!(BITS < u64::BITS) };
+        let below = self.linear(&[(Fr::ONE, x.into())], -Fr::from((1 << BITS) - 1));
+        let last = self.is_zero(inverse, below);
+        let counts = self.and_not(bit, last);
+        let next = self.linear(&[(Fr::ONE, x.into()), (Fr::ONE, counts.into())], Fr::ZERO);
+        (counts, Ranged::constrained(next))
+    }
+
     /// If the bit is 1, constrains `x - y` to be at least 0 and below `2^BITS`. Returns this difference, or 0 if the
     /// bit is 0.
     ///

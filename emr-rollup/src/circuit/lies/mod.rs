@@ -13,7 +13,7 @@ use halo2curves::ff::Field as _;
 use super::{
     batch::BatchCircuit,
     builder::Builder,
-    demand::{AccountTree, Content, Demand, Leaf, Moment, Party},
+    demand::{Content, Demand, EntryTree, Leaf, Moment, Party},
     diagnosis::{Diagnosis, Failure},
     hints::Hints,
     origin::{Origin, Part},
@@ -62,7 +62,7 @@ fn operation(name: &'static str, index: u32) -> Hint {
 }
 
 /// A hint of the first L1 slot.
-fn registration(name: &'static str, index: u32) -> Hint {
+fn entry(name: &'static str, index: u32) -> Hint {
     Hint { part: Part::Entry(0), name, index }
 }
 
@@ -140,23 +140,19 @@ impl Hints for Impostor {
 }
 
 /// Pairs of paths over the same bits. Both constrain these to be bits.
-const SAME_TURNS: [[Demand; 2]; 6] = [
-    [
-        Demand::EntryTurns(AccountTree::Identity, Moment::After),
-        Demand::EntryTurns(AccountTree::Identity, Moment::Before),
-    ],
-    [
-        Demand::EntryTurns(AccountTree::Medical, Moment::Before),
-        Demand::EntryTurns(AccountTree::Identity, Moment::Before),
-    ],
-    [
-        Demand::EntryTurns(AccountTree::Medical, Moment::After),
-        Demand::EntryTurns(AccountTree::Identity, Moment::Before),
-    ],
+const SAME_TURNS: [[Demand; 2]; 7] = [
+    [entry_turns(EntryTree::Identity, Moment::After), entry_turns(EntryTree::Identity, Moment::Before)],
+    [entry_turns(EntryTree::Medical, Moment::Before), entry_turns(EntryTree::Identity, Moment::Before)],
+    [entry_turns(EntryTree::Medical, Moment::After), entry_turns(EntryTree::Identity, Moment::Before)],
+    [entry_turns(EntryTree::Grants, Moment::After), entry_turns(EntryTree::Grants, Moment::Before)],
     [Demand::MedicalTurns(Moment::Before), Demand::IdentityTurns(Party::Patient)],
     [Demand::MedicalTurns(Moment::After), Demand::IdentityTurns(Party::Patient)],
     [Demand::TargetTurns(Moment::After), Demand::TargetTurns(Moment::Before)],
 ];
+
+const fn entry_turns(tree: EntryTree, moment: Moment) -> Demand {
+    Demand::EntryTurns(tree, moment)
+}
 
 /// The table with the lies, what it violates, and what the builder did.
 struct Trial {
@@ -230,6 +226,11 @@ impl Story {
         Self { case, honest: circuit.table, record }
     }
 
+    /// The slot that the batch uses.
+    fn used(&self) -> Part {
+        if self.case.0.entries.is_empty() { Part::Operation(0) } else { Part::Entry(0) }
+    }
+
     /// Lays the batch out with lies, under the published public inputs, or under those that follow from the lies.
     fn tell(&self, lies: &[(Hint, Lie)], public_follows: bool) -> Trial {
         let (circuit, record) = lay_out(&self.case, lies);
@@ -292,8 +293,9 @@ impl Story {
     fn fit(&self, trial: &Trial, assertion: Assertion, number: u32) -> Vec<(Hint, Lie)> {
         let frame = |index| Hint { part: Part::Frame, name: "root before", index };
         let hint = match assertion.demand {
-            Demand::EntryRoot(AccountTree::Identity) | Demand::IdentityRoot(_) => frame(0),
-            Demand::EntryRoot(AccountTree::Medical) | Demand::MedicalRoot => frame(1),
+            Demand::EntryRoot(EntryTree::Identity) | Demand::IdentityRoot(_) => frame(0),
+            Demand::EntryRoot(EntryTree::Medical) | Demand::MedicalRoot => frame(1),
+            Demand::EntryRoot(EntryTree::Grants) => entry("medical", 0),
             Demand::AuthorityRoot | Demand::TargetRoot(Tree::Grants) => {
                 let root = (operation("medical", 0), Lie::Is(trial.computed(number)));
                 return self.one_tree(trial).into_iter().chain([root]).collect();

@@ -121,7 +121,7 @@ fn mock_prover_finds_the_same_violations() {
     const LIES: usize = 6;
     let mut found = (0, 0);
     for (number, story) in stories().iter().enumerate() {
-        let used = if number < 4 { Part::Entry(0) } else { Part::Operation(0) };
+        let used = story.used();
         let hints: Vec<_> = story.record.hints.iter().map(|(hint, _)| *hint).filter(|hint| hint.part == used).collect();
         let lies = hints.iter().step_by(hints.len() / LIES).map(|hint| vec![(*hint, Lie::More(Fr::ONE))]);
         for lies in std::iter::once(Vec::new()).chain(lies) {

@@ -26,6 +26,22 @@ pub(super) fn attacks() -> Vec<Attack> {
     attack("an emergency grant that is over at once", BREAK_GLASS, lies, Demand::EmergencyHolds);
     let lies = vec![is("new grant", 3, TIME + MAX_EMERGENCY + 1)];
     attack("an emergency grant for more than a day", BREAK_GLASS, lies, Demand::EmergencyEnds);
+    for classes in [0, 2, 3, 0xffff] {
+        let lies = vec![is("new grant", 2, classes)];
+        attack(
+            "an emergency grant for other classes than the one that it names",
+            BREAK_GLASS,
+            lies,
+            Demand::EmergencyClass,
+        );
+    }
+    attack(
+        "an emergency grant that names another class",
+        BREAK_GLASS,
+        vec![is("header", 6, 0x2f)],
+        Demand::EmergencyClass,
+    );
+    attack("an emergency grant without a reason", BREAK_GLASS, vec![is("header", 6, 0)], Demand::EmergencyReason);
     let lies = vec![is("header", 4, 2), is("target bit", 1, 1)];
     attack("an emergency grant in an ordinary slot", BREAK_GLASS, lies, Demand::EmergencySlot);
     let held = [

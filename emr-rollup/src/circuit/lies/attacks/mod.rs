@@ -6,7 +6,6 @@ use super::*;
 use crate::{
     circuit::demand::{Covered, Field, Leaf, RightBit, Scalar},
     operation::{Kind, MAX_EMERGENCY, MAX_VALIDITY},
-    statement::EntryFields,
     testing::scenario::{DOCTOR, HOSPITAL, PATIENT, STRANGER, TIME},
 };
 
@@ -29,6 +28,11 @@ const REKEY: usize = 12;
 const BREAK_GLASS: usize = 13;
 pub(super) const MANAGED_SET: usize = 15;
 const MANAGED_REVOKE: usize = 16;
+pub(super) const SET_STATUS: usize = 17;
+const ROTATE_KEY: usize = 18;
+const FORCED_REVOKE: usize = 19;
+const FORCED_REVOKE_ALL: usize = 20;
+const NOT_A_PATIENT: usize = 23;
 
 /// An attack: its name, the operation it starts from, its lies, and the demand that refuses it.
 pub(super) struct Attack {

@@ -1,10 +1,11 @@
 //! Proves one batch of real operations and prints time and memory. In the same run it makes the same proof with
 //! halo2-axiom's prover, does only the transforms and the sums of points that a proof needs, and checks the same
-//! statement in plain Rust.
+//! statement in plain Rust. Other programs can make proofs in the same run, see `peer`.
 //!
 //! `cargo run --release --package benches --bin prove -- --mix hospital --size 17 --json`
 
 mod mix;
+mod peer;
 mod usage;
 
 use std::{error::Error, path::PathBuf};
@@ -18,6 +19,7 @@ use emr_rollup::{
     version::CircuitVersion,
 };
 use mix::Mix;
+use peer::{Peer, PeerFigures};
 use serde::Serialize;
 use usage::{Time, peak_gibibytes};
 
@@ -39,6 +41,9 @@ struct Arguments {
     /// Memory that is kept between proofs, in MiB
     #[arg(long, value_name = "MIB", default_value_t = Prover::MEMORY >> 20)]
     memory: u64,
+    /// A program that makes other proofs, in turns with these ones. Can be repeated
+    #[arg(long = "peer", value_name = "PROGRAM")]
+    peers: Vec<String>,
     /// Folder of the proving key
     #[arg(long, value_name = "DIR")]
     cache: Option<PathBuf>,
@@ -69,6 +74,7 @@ struct Figures {
     bare: Time,
     /// CPU time, divided by that of the bare work.
     ratio_to_bare: f64,
+    peers: Vec<PeerFigures>,
     /// The time to check the statement in plain Rust.
     plain_milliseconds: f64,
     ratio_to_plain: f64,
@@ -96,27 +102,29 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut proof = proof?;
     let circuit = BatchCircuit::new(witness, public);
     let (mut ours, mut halo2_axiom, mut bare) = (Time::default(), Time::default(), Time::default());
+    let mut peers = arguments.peers.iter().map(|program| Peer::start(program)).collect::<Result<Vec<_>, _>>()?;
     let mut peak = None;
-    let mut peer = None;
+    let mut same_key = None;
     for _ in 0..arguments.rounds {
         let (made, time) = Time::of(|| prover.prove(witness, public));
         (proof, ours) = (made?, ours + time);
         if peak.is_none() {
             // Before the other prover needs memory.
             peak = peak_gibibytes();
-            peer = Halo2Axiom::load(&cache, version);
+            same_key = Halo2Axiom::load(&cache, version);
         }
-        let peer = peer.as_ref().ok_or("the key is not in the cache")?;
+        let same_key = same_key.as_ref().ok_or("the key is not in the cache")?;
         // The other prover also builds the table and verifies here, as `prove` does.
         let (made, time) = Time::of(|| {
             check_batch(witness, public)?;
-            let proof = peer.prove_circuit(&BatchCircuit::new(witness, public), public)?;
+            let proof = same_key.prove_circuit(&BatchCircuit::new(witness, public), public)?;
             prover.verifier().verify(public, &proof)?;
             Ok::<_, Box<dyn Error>>(())
         });
         made?;
         halo2_axiom = halo2_axiom + time;
         bare = bare + Time::of(|| prover.bare(&circuit)).1;
+        peers.iter_mut().try_for_each(Peer::prove)?;
     }
     let [ours, halo2_axiom, bare] = [ours, halo2_axiom, bare].map(|time| time / f64::from(arguments.rounds));
     let verifier = prover.verifier();
@@ -139,13 +147,15 @@ fn main() -> Result<(), Box<dyn Error>> {
         times_as_fast_as_halo2_axiom: halo2_axiom.cpu_seconds / ours.cpu_seconds,
         bare,
         ratio_to_bare: ours.cpu_seconds / bare.cpu_seconds,
+        peers: peers.iter().map(|peer| peer.figures(ours / arguments.operations as f64)).collect(),
         plain_milliseconds: plain.seconds * 1e3,
         ratio_to_plain: ours.seconds / plain.seconds,
     };
     if arguments.json {
         println!("{}", serde_json::to_string_pretty(&figures)?);
     } else {
-        let Figures { operations, prove_seconds, operations_per_second, peak_gibibytes, ratio_to_plain, .. } = figures;
+        let &Figures { operations, prove_seconds, operations_per_second, peak_gibibytes, ratio_to_plain, .. } =
+            &figures;
         println!(
             "{operations} operations in {prove_seconds:.1} s: {operations_per_second:.2}/s, {peak_gibibytes:.2} GiB"
         );
@@ -153,6 +163,9 @@ fn main() -> Result<(), Box<dyn Error>> {
             "{:.2} times as fast as halo2-axiom's prover, and {:.2} times the bare transforms and sums of points",
             figures.times_as_fast_as_halo2_axiom, figures.ratio_to_bare
         );
+        for PeerFigures { program, times_as_fast, .. } in &figures.peers {
+            println!("{times_as_fast:.2} times as fast for each operation as `{program}`, by user CPU time");
+        }
         println!("{ratio_to_plain:.0} times as long as checking the same statement in plain Rust");
     }
     Ok(())

@@ -26,6 +26,8 @@ use serde::Serialize;
 pub(crate) enum Mix {
     /// Every operation is a grant of another patient
     Grants,
+    /// Every operation is a record of another doctor for another patient: no account is used twice
+    Distinct,
     /// 20 doctors, 200 patients: 70% records, 10% grants, 20% requests
     Hospital,
 }
@@ -99,12 +101,28 @@ impl World {
     }
 }
 
+/// A doctor's new record, in the custody of a hospital or of nobody.
+fn record(slot: u64, author: u64, custodian: Option<u64>) -> Result<Action, Box<dyn Error>> {
+    let leaf = RecordLeaf {
+        status: RecordStatus::Live,
+        class: Class::Laboratory,
+        author: AccountIndex::new(author)?,
+        custodian: custodian.map(AccountIndex::new).transpose()?,
+        version: Version::new(1)?,
+        revision: Revision::new(1)?,
+        authored: Fr::from(1000 + slot),
+        stored: Fr::from(2000 + slot),
+    };
+    Ok(Action::PutRecord(PutRecord { slot: RecordSlot::new(slot)?, expected: Revision::new(0)?, leaf }))
+}
+
 /// A sealed batch of so many operations.
 pub(crate) fn batch(mix: Mix, version: CircuitVersion, operations: usize) -> Result<Batch<Sealed>, Box<dyn Error>> {
     let world = World { domain: Domain::new(31337, [0x11; 20]), now: UnixTime::now() };
     let ledger = Ledger::genesis(world.domain, version);
     match mix {
         Mix::Grants => grants(&world, ledger, operations as u64),
+        Mix::Distinct => distinct(&world, ledger, operations as u64),
         Mix::Hospital => hospital(&world, ledger, version, operations as u64),
     }
 }
@@ -117,6 +135,26 @@ fn grants(world: &World, mut ledger: Ledger, operations: u64) -> Result<Batch<Se
     for index in 1..=operations {
         let action = world.grant(GrantSlot::FIRST_ORDINARY, 1 + index % operations, [0, index])?;
         world.push(&mut batch, [index, index], action, None, index)?;
+    }
+    Ok(batch.seal().0)
+}
+
+fn distinct(world: &World, mut ledger: Ledger, operations: u64) -> Result<Batch<Sealed>, Box<dyn Error>> {
+    let doctor_of = |patient| operations + patient;
+    for patient in 1..=operations {
+        world.register(&mut ledger, patient, Role::Patient, None)?;
+        world.register(&mut ledger, doctor_of(patient), Role::Doctor, None)?;
+    }
+    let granted = GrantSlot::FIRST_ORDINARY;
+    let mut batch = Batch::open(ledger, 1, world.now);
+    for patient in 1..=operations {
+        let action = world.grant(granted, doctor_of(patient), [0, 1])?;
+        world.push(&mut batch, [patient, patient], action, None, patient)?;
+    }
+    let mut batch = Batch::open(batch.seal().1, 2, world.now);
+    for patient in 1..=operations {
+        let doctor = doctor_of(patient);
+        world.push(&mut batch, [doctor, patient], record(patient, doctor, None)?, Some(granted), patient)?;
     }
     Ok(batch.seal().0)
 }
@@ -153,18 +191,8 @@ fn hospital(
         let patient = patients[(i * 37 % PATIENTS) as usize];
         match i % 10 {
             0..7 => {
-                let leaf = RecordLeaf {
-                    status: RecordStatus::Live,
-                    class: Class::Laboratory,
-                    author: AccountIndex::new(doctor)?,
-                    custodian: Some(AccountIndex::new(HOSPITAL)?),
-                    version: Version::new(1)?,
-                    revision: Revision::new(1)?,
-                    authored: Fr::from(1000 + i),
-                    stored: Fr::from(2000 + i),
-                };
-                let put = PutRecord { slot: RecordSlot::new(i)?, expected: Revision::new(0)?, leaf };
-                world.push(&mut batch, [doctor, patient], Action::PutRecord(put), Some(granted), i)?;
+                let put = record(i, doctor, Some(HOSPITAL))?;
+                world.push(&mut batch, [doctor, patient], put, Some(granted), i)?;
             }
             7 => {
                 let slot = GrantSlot::new(granted.get() + 1)?;

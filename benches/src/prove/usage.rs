@@ -5,10 +5,10 @@ use std::{
     time::Instant,
 };
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Wall-clock time, and user CPU time of all threads.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Time {
     pub(crate) seconds: f64,
     pub(crate) cpu_seconds: f64,

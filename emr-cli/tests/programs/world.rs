@@ -42,6 +42,13 @@ impl Running {
         if sent.success() { self.wait(limit) } else { Err(format!("no SIG{signal} was sent").into()) }
     }
 
+    /// The greatest resident memory so far, in MiB.
+    pub(crate) fn peak_mebibytes(&self) -> TestResult<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.0.id()))?;
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).ok_or("no peak")?;
+        Ok(peak.trim().trim_end_matches(" kB").parse::<u64>()? / 1024)
+    }
+
     /// SIGKILL.
     pub(crate) fn kill(mut self) -> TestResult {
         self.0.kill()?;

@@ -241,8 +241,9 @@ impl Engine {
             }
         }
         let Some(patient) = of else { return state };
+        let settled_and_queued = state.settled_and_queued(patient);
         let soft = Arc::make_mut(&mut state.soft);
-        soft.restore(patient, &state.settled);
+        soft.restore(patient, &settled_and_queued);
         for (_, open) in state.open.on_patient(patient) {
             // As in `NodeState::rebuild_soft`, an operation that no longer executes has no effect.
             let _ = soft.execute(&open.signed, open.acknowledged);

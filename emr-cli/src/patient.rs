@@ -253,6 +253,13 @@ async fn open(options: &Options) -> Result<Client, Failure> {
             "EMERGENCY: doctors opened emergency access to your records, new grants: {new}; `grants` and `audit` show them"
         );
     }
+    if let Ok(new) = client.new_grants_of_delegates().await {
+        for given in new {
+            let grantee =
+                given.leaf().grantee.map_or_else(|| "nobody".to_owned(), |account| format!("account {account}"));
+            eprintln!("your delegate, account {}, gave {grantee} access; `grants` shows it", given.delegate());
+        }
+    }
     Ok(client)
 }
 

@@ -327,6 +327,18 @@ impl PatientDirectory {
         Ok(revoked)
     }
 
+    /// Begins a new epoch of these classes. All readers keep their access. Use it when somebody who is no reader here has keys.
+    ///
+    /// # Errors
+    /// Returns [`RevokeError::Full`] if the directory would exceed one block. Then nothing changed.
+    pub fn begin_epochs(&mut self, classes: ClassMask) -> Result<(), RevokeError> {
+        let mut content = self.content.clone();
+        for class in classes.classes() {
+            content.advance(class);
+        }
+        self.replace(content, MAX_DIRECTORY_BYTES).ok_or(RevokeError::Full)
+    }
+
     /// Begins a new epoch of every class, under a new key of the owner. Use it when the owner replaced their key, or
     /// when others may know it. All readers keep their access.
     ///

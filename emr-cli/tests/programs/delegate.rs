@@ -57,8 +57,10 @@ fn a_delegate_acts_for_a_patient() -> TestResult {
 
     let read = specialist(&["get", "4/0", "--patient", "patient.json", "--output", "out.json"])?.done()?;
     assert!(read.contains("verified: "), "{read}");
-    let grants = world.patient(&["grants"])?.done()?;
-    assert!(grants.contains("accesses: 0; given by your delegate, account 2"), "{grants}");
+    let told = world.patient(&["grants"])?;
+    assert!(told.stderr.contains("your delegate, account 2, gave account 3 access"), "{told:?}");
+    let grants = told.done()?;
+    assert!(grants.contains("; given by your delegate, account 2"), "{grants}");
     let audit = world.patient(&["audit"])?.done()?;
     assert!(audit.contains("set-grant      by account 2 (your delegate), slot 1023"), "{audit}");
 

@@ -13,6 +13,7 @@ use crate::{
     client::Client,
     error::ClientError,
     flow::on_l1::holds,
+    flow::owners::owned,
     keys,
     patience::Patience,
     verify::card::CardError,
@@ -60,6 +61,33 @@ impl Client {
         Ok(delegated::verify(grant, patient, &delegate.key, self.domain())?)
     }
 
+    /// The grants of delegates that were settled since the last call, each with the delegate's signature on the very grant that the state holds.
+    /// The next call does not name them again. A node that hides one can only delay the news: `own_leaves_with_givers` proves who gave each grant.
+    ///
+    /// # Errors
+    /// [`ClientError`] if the node or L1 cannot be asked, the node's answer does not hold, or the profile cannot be written.
+    pub async fn new_grants_of_delegates(&self) -> Result<Vec<SignedByDelegate>, ClientError> {
+        if !self.profile.has_delegates() {
+            return Ok(Vec::new());
+        }
+        let card = self.own_card().await?;
+        let (view, _) = self.patient_view(&card).await?;
+        let settled = self.settled_grants(&view).await?;
+        let mut new = Vec::new();
+        for grant in self.node.delegated_grants(view.patient).await? {
+            let Action::SetGrant(set) = grant.signed.operation.action else { continue };
+            let held = settled.grants.iter().find(|view| view.slot == set.slot).map(|view| view.grant);
+            if held.is_none_or(|held| held != GrantLeaf { uses: held.uses, ..set.leaf }) {
+                continue;
+            }
+            let signed = self.signed_by_delegate(&grant, view.patient).await?;
+            if self.profile.note_delegated(owned(&card), [(set.slot, set.leaf.version)])? > 0 {
+                new.push(signed);
+            }
+        }
+        Ok(new)
+    }
+
     /// The keys of a class that delegates handed on to this participant, under a key directory of the patient.
     ///
     /// A grant counts only if L1 holds it: then its signer was a delegate within their limits, because the statement demands it. The keys come
@@ -97,8 +125,8 @@ impl Client {
     }
 
     /// The readers to whom delegates gave access and whom the patient's directory does not give all of these keys. Adds them to the directory.
-    /// `grants` are the patient's grants, settled and proved, with what the patient signed on top. Each reader gets keys from where the delegate
-    /// had them on.
+    /// `grants` are the patient's grants that last, settled and proved, with what the patient signed on top. Each reader gets keys from where the
+    /// delegate had them on. If a grant has ended that handed on keys of the directory in force, its classes begin a new epoch.
     pub(crate) async fn add_readers_of_delegates(
         &self,
         patient: AccountIndex,
@@ -106,21 +134,27 @@ impl Client {
         directory: &mut PatientDirectory,
         grants: &[GrantView],
     ) -> Result<Vec<AddedReader>, ClientError> {
-        let mut added = Vec::new();
-        if grants.iter().all(|view| missing(directory, &view.grant) == ClassMask::default()) {
-            return Ok(added);
-        }
+        let (mut added, mut closed) = (Vec::new(), 0);
         for grant in self.node.delegated_grants(patient).await? {
             let Action::SetGrant(set) = grant.signed.operation.action else { continue };
             // The state holds the very leaf that the delegate signed, so it accepted the delegate's operation.
             let held = grants.iter().find(|view| view.slot == set.slot).map(|view| view.grant);
-            let Some(held) = held.filter(|held| *held == GrantLeaf { uses: held.uses, ..set.leaf }) else { continue };
-            let classes = missing(directory, &held);
-            let Some(reader) = held.grantee.filter(|_| classes != ClassMask::default()) else { continue };
+            let held = held.filter(|held| *held == GrantLeaf { uses: held.uses, ..set.leaf });
+            let classes = held.map_or(ClassMask::default(), |held| missing(directory, &held));
+            let reader = held.and_then(|held| held.grantee).filter(|_| classes != ClassMask::default());
+            // It was settled, so the reader may have the keys.
+            let is_over = held.is_none() && grant.batch.is_some() && set.directory_after == before;
+            if reader.is_none() && !(is_over && set.leaf.rights.contains(Rights::READ)) {
+                continue;
+            }
             // No lie about a delegate's grant stops the patient from revoking: the reader is left out.
             let signed = match self.signed_by_delegate(&grant, patient).await {
                 Err(ClientError::Delegation(_)) => continue,
                 signed => signed?,
+            };
+            let Some(reader) = reader else {
+                closed |= signed.leaf().scope.bits();
+                continue;
             };
             let Some(key) = self.key_of_reader(&signed, reader, directory).await? else { continue };
             // A full directory takes no more readers. The reader keeps what the delegate handed on.
@@ -129,6 +163,9 @@ impl Client {
             }
             let has_none = signed.directory() != before;
             added.push(AddedReader { reader, delegate: signed.delegate(), classes, has_none });
+        }
+        if closed != 0 {
+            directory.begin_epochs(ClassMask::from_bits(closed))?;
         }
         Ok(added)
     }

@@ -18,7 +18,7 @@
 //! grant that the patient signed and that is neither settled nor lapsed could take effect after the Revoke.
 
 pub(crate) mod durable;
-mod emergencies;
+mod known_grants;
 pub mod outbox;
 pub mod seen;
 mod settings;
@@ -40,7 +40,7 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
 pub use durable::FileError;
-use emergencies::KnownEmergencies;
+use known_grants::KnownGrants;
 use outbox::Outbox;
 use seen::SeenState;
 pub use settings::{Hospital, Settings};
@@ -104,7 +104,8 @@ pub struct Profile {
     folder: PathBuf,
     settings: Mutex<Option<Settings>>,
     versions: Mutex<BTreeMap<(OwnedAccount, GrantSlot), Version>>,
-    emergencies: KnownEmergencies,
+    emergencies: KnownGrants,
+    delegated: KnownGrants,
     outbox: Outbox,
     seen: SeenState,
     _lock: File,
@@ -186,7 +187,8 @@ impl Profile {
         Ok(Self {
             settings: Mutex::new(durable::read_json(&settings_path(folder), MAX_FILE_BYTES)?),
             versions: Mutex::new(versions.into_iter().map(Signed::entry).collect()),
-            emergencies: KnownEmergencies::open(&disk, folder.join("emergencies.json"))?,
+            emergencies: KnownGrants::open(&disk, folder.join("emergencies.json"))?,
+            delegated: KnownGrants::open(&disk, folder.join("delegated.json"))?,
             outbox: Outbox::open(&disk, &folder.join("outbox"))?,
             seen: SeenState::open(&disk, &folder.join("seen.json"))?,
             disk,
@@ -286,6 +288,18 @@ impl Profile {
         grants: impl IntoIterator<Item = (GrantSlot, Version)>,
     ) -> Result<usize, FileError> {
         self.emergencies.note(patient, grants)
+    }
+
+    /// Notes durably which grants of delegates of this patient were seen. Returns how many of them are new.
+    ///
+    /// # Errors
+    /// [`FileError`] if the file cannot be written.
+    pub fn note_delegated(
+        &self,
+        patient: OwnedAccount,
+        grants: impl IntoIterator<Item = (GrantSlot, Version)>,
+    ) -> Result<usize, FileError> {
+        self.delegated.note(patient, grants)
     }
 
     /// Whether this patient ever named a delegate, as far as this folder knows.

@@ -69,7 +69,13 @@ async fn a_delegate_grants_and_revokes_and_the_patient_follows() -> TestResult {
     assert!(keys(&patient, &reader).await.is_err());
     let (read, _) = reader.retrieve(&card, written.slot, Some(Reason::Treatment)).await?;
     assert!(is_text(&read, "potassium 4.1"), "{read:?}");
-    // The patient's checks hold, and nothing has to be published for this alone.
+    // The patient is told once, by the delegate's own signature. The checks hold, and nothing has to be published for this alone.
+    let told = patient.new_grants_of_delegates().await?;
+    assert_eq!(
+        (told.len(), told[0].delegate(), told[0].leaf().grantee),
+        (1, delegate.account()?, Some(reader.account()?))
+    );
+    assert!(patient.new_grants_of_delegates().await?.is_empty());
     let (_, audit) = patient.light_check_with_audit(usize::MAX).await?;
     let by = delegate.account()?;
     assert!(audit.iter().any(|entry| entry.kind == Kind::SetGrant && entry.signer == by));

@@ -7,7 +7,7 @@
 use emr_api::{DelegatedGrant, ManagedGrants, ManagedSlot, MedicalProof, OperationStatus};
 use emr_core::{AccountIndex, GrantSlot, Rights, UnixTime};
 use emr_rollup::{
-    operation::{Action, Authority, SignedOperation},
+    operation::{Action, Authority, DirectoryCommitment, SignedOperation},
     state::{
         leaf::{GrantLeaf, Target},
         ledger::Ledger,
@@ -188,7 +188,8 @@ impl NodeState {
         Ok(ManagedGrants { proof, grants, free })
     }
 
-    /// The grants in force or waiting that delegates gave: for the patient all, for others their own.
+    /// The grants in force or waiting that delegates gave: for the patient all, for others their own. For the patient also those that ended, if they
+    /// handed on keys that lead into the key directory in force: the patient begins new keys.
     ///
     /// # Errors
     /// [`RequestError`] if the account may not see the patient, or the disk fails.
@@ -202,17 +203,24 @@ impl NodeState {
         self.may_see(account, patient, now)?;
         let live: Vec<GrantSlot> = self.live_grants(patient, account, now).map(|(slot, _)| slot).collect();
         let shown = |slot: GrantSlot| account == patient || live.contains(&slot);
-        let delegated = self.history.delegated(patient).filter(|(slot, _)| shown(*slot));
-        let grants = delegated.map(|(slot, sequence)| self.delegated_grant(patient, slot, sequence, mempool));
+        let directory = |ledger: &Ledger| {
+            ledger.medical(patient).map_or(DirectoryCommitment::NONE, |medical| medical.key_directory)
+        };
+        let in_force = [directory(&self.settled), directory(&self.soft)];
+        let delegated = self.history.delegated(patient, in_force).filter(|(slot, _)| shown(*slot));
+        let ended = if account == patient { &in_force[..] } else { &[] };
+        let grants = delegated.map(|(slot, sequence)| self.delegated_grant(patient, slot, sequence, ended, mempool));
         grants.filter_map(Result::transpose).collect()
     }
 
-    /// A grant that a delegate gave, if the slot still holds it in one of the two states.
+    /// A grant that a delegate gave, if the slot still holds it in one of the two states, or if it was settled and its keys lead into one of the
+    /// directories `ended`.
     fn delegated_grant(
         &self,
         patient: AccountIndex,
         slot: GrantSlot,
         sequence: Sequence,
+        ended: &[DirectoryCommitment],
         mempool: &Mempool,
     ) -> Result<Option<DelegatedGrant>, RequestError> {
         let Some(known) = mempool.acknowledged(sequence)?.filter(|known| self.is_of_its_principals(known)) else {
@@ -223,9 +231,6 @@ impl NodeState {
             let leaf = ledger.patient(patient).and_then(|leaves| leaves.grants.get(&slot));
             leaf.is_some_and(|leaf| *leaf == GrantLeaf { uses: leaf.uses, ..set.leaf })
         };
-        if !is_held(&self.settled) && !is_held(&self.soft) {
-            return Ok(None);
-        }
         let keys = match self.pointer(&known.signed.operation.salt) {
             Some(Pointer::HandedOn(at)) => Some(*at),
             _ => None,
@@ -234,6 +239,10 @@ impl NodeState {
             OperationStatus::Settled { batch } => Some(batch),
             _ => None,
         };
+        let has_ended = batch.is_some() && ended.contains(&set.directory_after);
+        if !has_ended && !is_held(&self.settled) && !is_held(&self.soft) {
+            return Ok(None);
+        }
         Ok(Some(DelegatedGrant { signed: known.signed, keys, batch }))
     }
 

@@ -1,14 +1,11 @@
 //! What acknowledged operations mean for access, beyond the state that they lead to: which grants ended, and which sessions are open.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use emr_api::OperationStatus;
 use emr_core::{AccountEpoch, AccountIndex, Class, ClassMask, GrantSlot, Rights, UnixTime, Version};
 use emr_rollup::{
-    operation::{Action, Authority, TakenAway},
+    operation::{Action, Authority, DirectoryCommitment, SetGrant, TakenAway},
     primitive::field::{self, Fr},
     state::{
         leaf::{GrantLeaf, Target},
@@ -76,8 +73,8 @@ struct PatientHistory {
     /// The same for the Revokes of delegates, each with the patient's epoch. They do not count any more once they gave way to an operation of the
     /// patient.
     ended_by_delegates: BTreeMap<GrantSlot, BTreeMap<Sequence, (AccountEpoch, Version)>>,
-    /// The newest grants that delegates gave, by slot, at most [`PatientHistory::KEPT`] in each.
-    delegated: BTreeMap<GrantSlot, BTreeSet<Sequence>>,
+    /// The grants that delegates gave, by slot, with the key directory that their keys lead into.
+    delegated: BTreeMap<GrantSlot, BTreeMap<Sequence, DirectoryCommitment>>,
     /// The grants that delegates gave within the last day, with the delegate and the time of the acknowledgement.
     given: BTreeMap<Sequence, (AccountIndex, UnixTime)>,
     /// What signed SetGrants left of the versions that they replace, by slot, with the patient's epoch and the replaced version. Holds even if
@@ -93,16 +90,9 @@ struct PatientHistory {
 }
 
 impl PatientHistory {
-    /// The one in the settled state, the one in the soft state, and some that may come back after a reorganisation of L1.
-    const KEPT: usize = 4;
-
     /// Adds a grant that a delegate gave.
-    fn add_delegated(&mut self, slot: GrantSlot, sequence: Sequence, delegate: AccountIndex, at: UnixTime) {
-        let newest = self.delegated.entry(slot).or_default();
-        newest.insert(sequence);
-        while newest.len() > Self::KEPT {
-            newest.pop_first();
-        }
+    fn add_delegated(&mut self, set: &SetGrant, sequence: Sequence, delegate: AccountIndex, at: UnixTime) {
+        self.delegated.entry(set.slot).or_default().insert(sequence, set.directory_after);
         self.given.retain(|_, (_, given)| at <= given.saturating_add(Emergency::COUNTS));
         self.given.insert(sequence, (delegate, at));
     }
@@ -150,7 +140,7 @@ impl History {
             && operation.is_by_delegate()
         {
             let (delegate, at) = (operation.signer, acknowledged.acknowledged);
-            self.change(operation.patient, |history| history.add_delegated(set.slot, sequence, delegate, at));
+            self.change(operation.patient, |history| history.add_delegated(set, sequence, delegate, at));
         }
         let used = (action.rule().authority, action.target(), action.purpose());
         if let (Authority::Target(_), Target::Grant(slot), Some(purpose)) = used {
@@ -257,10 +247,21 @@ impl History {
         Some(left)
     }
 
-    /// The newest grants that delegates gave for a patient, by slot.
-    pub(crate) fn delegated(&self, patient: AccountIndex) -> impl Iterator<Item = (GrantSlot, Sequence)> {
+    /// The grants that delegates gave for a patient, by slot: the newest ones, which may be in a state, and those whose keys lead into one of these
+    /// directories.
+    pub(crate) fn delegated(
+        &self,
+        patient: AccountIndex,
+        directories: [DirectoryCommitment; 2],
+    ) -> impl Iterator<Item = (GrantSlot, Sequence)> {
+        /// The one in the settled state, the one in the soft state, and some that may come back after a reorganisation of L1.
+        const NEWEST: usize = 4;
         let delegated = self.patients.get(&patient).into_iter().flat_map(|history| &history.delegated);
-        delegated.flat_map(|(slot, newest)| newest.iter().map(|sequence| (*slot, *sequence)))
+        delegated.flat_map(move |(slot, given)| {
+            let newest = given.iter().rev().enumerate();
+            let shown = newest.filter(move |(at, (_, directory))| *at < NEWEST || directories.contains(directory));
+            shown.map(|(_, (sequence, _))| (*slot, *sequence))
+        })
     }
 
     /// How many grants a delegate gave for a patient within the last day.

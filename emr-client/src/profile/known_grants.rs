@@ -1,4 +1,4 @@
-//! The emergency grants of which the patient was told: the newest version in each slot. Kept durably.
+//! The grants of others of which the patient was told, emergency grants or those of delegates: the newest version in each slot. Kept durably.
 
 use std::{
     collections::BTreeMap,
@@ -15,18 +15,18 @@ use crate::profile::{
     durable::{self, FileError},
 };
 
-/// The largest file that is read, in bytes. The 64 slots of a patient take about 8,000.
-const MAX_FILE_BYTES: u64 = 64 << 10;
+/// The largest file that is read, in bytes. The 1,024 slots of a patient take about 130,000.
+const MAX_FILE_BYTES: u64 = 512 << 10;
 
 /// The file.
 #[derive(Debug)]
-pub(super) struct KnownEmergencies {
+pub(super) struct KnownGrants {
     disk: Disk,
     path: PathBuf,
     newest: Mutex<BTreeMap<(OwnedAccount, GrantSlot), Version>>,
 }
 
-impl KnownEmergencies {
+impl KnownGrants {
     pub(super) fn open(disk: &Disk, path: PathBuf) -> Result<Self, FileError> {
         let list: Vec<(AccountIndex, Address, GrantSlot, Version)> =
             durable::read_json(&path, MAX_FILE_BYTES)?.unwrap_or_default();

@@ -86,6 +86,7 @@ fn a_status_changes_alone_and_begins_an_epoch() {
         ledger = after(&ledger, &[status(PATIENT, to)]);
         let epoch = AccountEpoch::new(epoch).unwrap();
         assert_eq!(identity(&ledger, PATIENT), IdentityLeaf { status: to, epoch, ..identity(&before, PATIENT) });
+        assert_eq!(ledger.trees().registration(account(PATIENT)), Some(before.trees().identity(account(PATIENT))));
     }
     assert_eq!(medical(&ledger), medical(&before));
     assert_eq!(identity(&ledger, DOCTOR), identity(&before, DOCTOR));

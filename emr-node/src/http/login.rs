@@ -17,7 +17,7 @@ use emr_crypto::LoginMessage;
 use emr_rollup::{
     operation::Domain,
     primitive::{field, keccak::keccak256},
-    state::leaf::IdentityLeaf,
+    state::leaf::{IdentityLeaf, LeafHash},
 };
 
 use crate::{
@@ -64,8 +64,10 @@ struct OfAccount {
 
 #[derive(Clone, Copy, Debug)]
 struct Token {
-    /// The account's owner at the login. Another key, epoch or status ends the token.
+    /// The account's owner at the login.
     principal: Principal,
+    /// The account's identity leaf at the login. Another key, epoch or status ends the token.
+    identity: LeafHash,
     expires: UnixTime,
 }
 
@@ -191,7 +193,7 @@ impl Logins {
         }
         let token: [u8; 32] = rand::random();
         let (digest, expires) = (keccak256(&token), now.saturating_add(TOKEN_SECONDS));
-        remembered.tokens.insert(digest, Token { principal, expires });
+        remembered.tokens.insert(digest, Token { principal, identity: identity.hash(), expires });
         let digests = &mut remembered.accounts.entry(principal).or_default().tokens;
         digests.push_back(digest);
         let oldest = if digests.len() > TOKENS_PER_ACCOUNT { digests.pop_front() } else { None };
@@ -201,8 +203,8 @@ impl Logins {
         Ok(LoginToken { token, expires })
     }
 
-    /// The principal of a bearer token. `now_of` returns the current principal of an account. A token is valid only as
-    /// long as that is the one who logged in.
+    /// The principal of a bearer token. `now_of` returns the current principal and identity leaf of an account. A token is valid only as
+    /// long as both are those of the login.
     ///
     /// # Errors
     /// Returns `unauthorized` for an unknown or expired token.
@@ -210,13 +212,15 @@ impl Logins {
         &self,
         token: &str,
         now: UnixTime,
-        now_of: impl FnOnce(AccountIndex) -> Option<Principal>,
+        now_of: impl FnOnce(AccountIndex) -> Option<(Principal, LeafHash)>,
     ) -> Result<Principal, RequestError> {
         let mut bytes = [0; 32];
         let known = hex::decode_to_slice(token, &mut bytes)
             .ok()
             .and_then(|()| self.remembered().tokens.get(&keccak256(&bytes)).copied())
-            .filter(|token| token.expires >= now && now_of(token.principal.account) == Some(token.principal));
+            .filter(|token| {
+                token.expires >= now && now_of(token.principal.account) == Some((token.principal, token.identity))
+            });
         known
             .map(|token| token.principal)
             .ok_or_else(|| unauthorized("the login has lapsed or is unknown: log in again"))

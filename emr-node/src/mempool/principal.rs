@@ -13,14 +13,15 @@ pub(super) const NOBODY: PrincipalRow = [0; 36];
 /// Greater than or equal to the row of every principal.
 pub(super) const LAST: PrincipalRow = [u8::MAX; 36];
 
-/// An account together with its identity leaf. The node's tables use this as a key. A reorganisation of L1 may give the
+/// An account together with the identity leaf of its registration. The node's tables use this as a key. A new status, key or epoch does not
+/// change it. A reorganisation of L1 may give the
 /// account's number to somebody else: the new owner sees nothing of the earlier principal. If L1 gives the number back,
 /// everything is there again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Principal {
     /// The account.
     pub account: AccountIndex,
-    /// Hash of its identity leaf: 32 bytes, little-endian, like all field elements. It covers the signing key and the
+    /// Hash of the identity leaf that its registration wrote: 32 bytes, little-endian, like all field elements. It covers the signing key and the
     /// encryption key. One of the two keys is not enough: somebody else may have registered a copy of it.
     #[serde(with = "hex::serde")]
     pub identity: [u8; 32],

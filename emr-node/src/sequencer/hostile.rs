@@ -49,6 +49,7 @@ use crate::{
 
 mod admission;
 mod emergencies;
+mod forced;
 mod lost_directories;
 mod panicked;
 mod places;
@@ -205,6 +206,14 @@ impl World {
 
     fn sign(&self, account: u64, salt: u64, action: Action) -> Test<SignedOperation> {
         sign(self.domain, self.time, account, account, salt, action)
+    }
+
+    /// An operation of a patient in a later epoch than the first.
+    fn sign_in(&self, epoch: u64, account: u64, salt: u64, action: Action) -> Test<SignedOperation> {
+        let epoch = AccountEpoch::new(epoch)?;
+        let operation = self.sign(account, salt, action)?.operation;
+        let operation = Operation { signer_epoch: epoch, patient_epoch: epoch, ..operation };
+        Ok(operation.sign(self.domain, &key(account), None))
     }
 
     /// Whether a Revoke would get a reserved place and a promise now.

@@ -226,8 +226,9 @@ impl Engine {
         let mut state = self.state().clone();
         let Some(removed) = state.open.remove(sequence) else { return state };
         let patient = removed.signed.operation.patient;
+        let settled_and_queued = state.settled_and_queued(patient);
         let soft = Arc::make_mut(&mut state.soft);
-        soft.restore(patient, &state.settled);
+        soft.restore(patient, &settled_and_queued);
         for (_, open) in state.open.on_patient(patient) {
             // As in `NodeState::rebuild_soft`, an operation that no longer executes has no effect.
             let _ = soft.execute(&open.signed, open.acknowledged);

@@ -34,10 +34,10 @@ impl NodeState {
             .filter(move |(_, grant)| grant.is_live_for(account, org, now))
     }
 
-    /// Whether the settled state has the same version of this grant.
+    /// Whether the settled state has this grant. After a queued forced revocation, the settled grant may be another one with the same version.
     fn is_settled(&self, patient: AccountIndex, slot: GrantSlot, grant: &GrantLeaf) -> bool {
         let settled = self.settled.patient(patient).and_then(|leaves| leaves.grants.get(&slot));
-        settled.is_some_and(|settled| settled.version == grant.version)
+        settled.is_some_and(|settled| settled.version == grant.version && settled.salt == grant.salt)
     }
 
     /// Whether an account may read records of a class now.
@@ -65,11 +65,8 @@ impl NodeState {
             ));
         }
         let sessions = self.history.sessions(patient, reader, class);
-        let open = in_force.any(|(slot, grant)| {
-            sessions
-                .iter()
-                .any(|session| session.until >= now && session.slot == slot && session.version == grant.version)
-        });
+        let open = in_force
+            .any(|(slot, grant)| sessions.iter().any(|session| session.until >= now && session.is_under(slot, &grant)));
         if open {
             return Ok(());
         }

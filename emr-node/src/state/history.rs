@@ -2,9 +2,10 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use emr_core::{AccountIndex, Class, ClassMask, GrantSlot, Rights, UnixTime, Version};
+use emr_core::{AccountEpoch, AccountIndex, Class, ClassMask, GrantSlot, Rights, UnixTime, Version};
 use emr_rollup::{
     operation::{Action, Authority, TakenAway},
+    primitive::field::{self, Fr},
     state::{
         leaf::{GrantLeaf, Target},
         ledger::Ledger,
@@ -26,8 +27,16 @@ pub(crate) struct AccessSession {
     pub(crate) until: UnixTime,
     /// The grant that was used.
     pub(crate) slot: GrantSlot,
-    /// That grant's version: a new version needs a new session.
+    /// That grant's version and salt: another grant needs another session.
     pub(crate) version: Version,
+    pub(crate) salt: Fr,
+}
+
+impl AccessSession {
+    /// Whether it was opened under this grant.
+    pub(crate) fn is_under(&self, slot: GrantSlot, grant: &GrantLeaf) -> bool {
+        self.slot == slot && self.version == grant.version && self.salt == grant.salt
+    }
 }
 
 /// Derived from every acknowledged operation, and built again at each start. A clone shares every patient's part with the original.
@@ -57,11 +66,15 @@ impl Emergency {
 /// What the operations on one patient mean for access.
 #[derive(Clone, Debug, Default)]
 struct PatientHistory {
-    /// The highest version that a signed Revoke ends, by slot. Holds even if the Revoke is never settled.
-    ended: BTreeMap<GrantSlot, Version>,
-    /// What signed SetGrants left of the versions that they replace, by slot, with the replaced version. Holds even if the SetGrant is never
-    /// settled: what a patient took away does not come back.
-    replaced: BTreeMap<GrantSlot, Vec<(Version, GrantLeaf)>>,
+    /// The highest version that a signed Revoke ends, by slot and by the patient's epoch in the Revoke. Holds even if the Revoke is never
+    /// settled.
+    ended: BTreeMap<GrantSlot, BTreeMap<AccountEpoch, Version>>,
+    /// What signed SetGrants left of the versions that they replace, by slot, with the patient's epoch and the replaced version. Holds even if
+    /// the SetGrant is never settled: what a patient took away does not come back.
+    replaced: BTreeMap<GrantSlot, Vec<(AccountEpoch, Version, GrantLeaf)>>,
+    /// The patient's epoch in the operation that wrote a grant, by slot, version and salt. Versions of a slot begin again after a forced
+    /// revocation, which begins an epoch.
+    written: BTreeMap<(GrantSlot, Version, [u8; 32]), AccountEpoch>,
     /// Every account that was ever granted anything, with the classes that it could read.
     granted: BTreeMap<AccountIndex, ClassMask>,
     /// By reader and class.
@@ -78,6 +91,15 @@ impl History {
         let operation = &acknowledged.signed.operation;
         let action = &operation.action;
         self.deny(acknowledged);
+        let signed_grant = action.signed_grant().ok().flatten();
+        if let Some((slot, leaf)) = signed_grant
+            && leaf.grantee.is_some()
+        {
+            self.change(operation.patient, |history| {
+                let written = history.written.entry(grant_id(slot, &leaf)).or_insert(operation.patient_epoch);
+                *written = operation.patient_epoch.min(*written);
+            });
+        }
         if matches!(action, Action::BreakGlass(_)) {
             let emergency = Emergency { patient: operation.patient, acknowledged: acknowledged.acknowledged };
             super::change(&mut self.emergencies, operation.signer, |emergencies| {
@@ -87,7 +109,7 @@ impl History {
             // The patient granted nothing.
             return;
         }
-        if let Ok(Some((_, leaf))) = action.signed_grant()
+        if let Some((_, leaf)) = signed_grant
             && let Some(grantee) = leaf.grantee
         {
             self.change(operation.patient, |history| {
@@ -100,7 +122,7 @@ impl History {
         let used = (action.rule().authority, action.target(), action.purpose());
         if let (Authority::Target(_), Target::Grant(slot), Some(purpose)) = used {
             let grant = ledger.patient(operation.patient).and_then(|leaves| leaves.grants.get(&slot));
-            let Some(version) = grant.map(|grant| grant.version) else { return };
+            let Some((version, salt)) = grant.map(|grant| (grant.version, grant.salt)) else { return };
             let until = acknowledged.acknowledged.saturating_add(SESSION_SECONDS);
             self.change(operation.patient, |history| {
                 // Each new session for a patient's records removes the lapsed sessions for that patient.
@@ -110,7 +132,7 @@ impl History {
                     !sessions.is_empty()
                 });
                 let sessions = history.sessions.entry((operation.signer, purpose.class)).or_default();
-                sessions.push(AccessSession { sequence, until, slot, version });
+                sessions.push(AccessSession { sequence, until, slot, version, salt });
             });
         }
     }
@@ -118,10 +140,11 @@ impl History {
     /// Adds what a signed operation ends or narrows. It holds whatever the operation's later status is.
     pub(crate) fn deny(&mut self, acknowledged: &Acknowledged) {
         let operation = &acknowledged.signed.operation;
+        let epoch = operation.patient_epoch;
         match operation.action.takes_away() {
             Some(TakenAway::Grant { slot, version }) => {
                 self.change(operation.patient, |history| {
-                    let ended = history.ended.entry(slot).or_insert(Version::ZERO);
+                    let ended = history.ended.entry(slot).or_default().entry(epoch).or_insert(Version::ZERO);
                     *ended = version.max(*ended);
                 });
             }
@@ -130,8 +153,8 @@ impl History {
             {
                 self.change(operation.patient, |history| {
                     let replaced = history.replaced.entry(slot).or_default();
-                    if !replaced.contains(&(version, leaf)) {
-                        replaced.push((version, leaf));
+                    if !replaced.contains(&(epoch, version, leaf)) {
+                        replaced.push((epoch, version, leaf));
                     }
                 });
             }
@@ -151,15 +174,19 @@ impl History {
     }
 
     /// The part of a grant that no signed operation has taken away. `None` if a signed Revoke ended the grant, or if a signed SetGrant gave its
-    /// slot to somebody else.
+    /// slot to somebody else. An operation takes nothing from a grant of a later epoch of the patient.
     pub(crate) fn left_of(&self, patient: AccountIndex, slot: GrantSlot, grant: &GrantLeaf) -> Option<GrantLeaf> {
         let Some(history) = self.patients.get(&patient) else { return Some(*grant) };
-        if history.ended.get(&slot).is_some_and(|ended| grant.version <= *ended) {
+        // If the epoch is not known, every operation counts.
+        let written = history.written.get(&grant_id(slot, grant)).copied();
+        let counts = |epoch: &AccountEpoch| written.is_none_or(|written| written <= *epoch);
+        let mut ended = history.ended.get(&slot).into_iter().flatten();
+        if ended.any(|(epoch, version)| counts(epoch) && grant.version <= *version) {
             return None;
         }
         let mut left = *grant;
-        for (version, limit) in history.replaced.get(&slot).into_iter().flatten() {
-            if grant.version > *version {
+        for (epoch, version, limit) in history.replaced.get(&slot).into_iter().flatten() {
+            if !counts(epoch) || grant.version > *version {
                 continue;
             }
             if limit.grantee != grant.grantee {
@@ -194,4 +221,9 @@ impl History {
         let sessions = self.patients.get(&patient).and_then(|history| history.sessions.get(&(reader, class)));
         sessions.map_or(&[], Vec::as_slice)
     }
+}
+
+/// What tells a grant from all others of its patient, whatever its use count is.
+fn grant_id(slot: GrantSlot, grant: &GrantLeaf) -> (GrantSlot, Version, [u8; 32]) {
+    (slot, grant.version, field::to_bytes(&grant.salt))
 }

@@ -18,7 +18,7 @@ use emr_rollup::{
     l1_operation::{AccountRule, L1Operation},
     operation::DirectoryCommitment,
     primitive::field::{self, Fr},
-    state::ledger::Ledger,
+    state::{leaf::LeafHash, ledger::Ledger},
 };
 use rpds::RedBlackTreeMapSync;
 
@@ -136,12 +136,26 @@ impl NodeState {
         }
     }
 
-    /// The owner of an account in the soft state. No operation changes an identity leaf yet. If a future operation
-    /// does, this must still return the principal from the registration. Otherwise the owner loses what the tables hold
+    /// The owner of an account in the soft state. L1 operations change the identity leaf, but not its owner: they keep what the tables hold
     /// for them.
     pub(crate) fn principal(&self, account: AccountIndex) -> Option<Principal> {
-        self.soft.identity(account)?;
-        Some(Principal { account, identity: field::to_bytes(&self.soft.trees().identity(account).element()) })
+        let registration = self.soft.trees().registration(account)?;
+        Some(Principal { account, identity: field::to_bytes(&registration.element()) })
+    }
+
+    /// The owner of an account, and its identity leaf, which changes with each new status, key and epoch.
+    pub(crate) fn present(&self, account: AccountIndex) -> Option<(Principal, LeafHash)> {
+        Some((self.principal(account)?, self.soft.trees().identity(account)))
+    }
+
+    /// The settled state, then the queued L1 operations on one account.
+    pub(crate) fn settled_and_queued(&self, account: AccountIndex) -> Ledger {
+        let mut ledger = Ledger::clone(&self.settled);
+        for queued in self.queue.iter().filter(|queued| queued.operation.account() == account) {
+            // As in `rebuild_soft`.
+            let _ = ledger.consume(&queued.operation, self.last_time);
+        }
+        ledger
     }
 
     /// Whether the account still belongs to this principal.

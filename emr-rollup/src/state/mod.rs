@@ -102,6 +102,7 @@ impl Subtree {
 pub struct StateTrees {
     version: CircuitVersion,
     accounts: RedBlackTreeMapSync<AccountIndex, IdentityLeaf>,
+    registrations: RedBlackTreeMapSync<AccountIndex, LeafHash>,
     identities: SparseMerkleTree,
     medical: SparseMerkleTree,
     subtrees: RedBlackTreeMapSync<AccountIndex, Arc<Subtree>>,
@@ -113,6 +114,7 @@ impl StateTrees {
         Self {
             version,
             accounts: RedBlackTreeMapSync::default(),
+            registrations: RedBlackTreeMapSync::default(),
             identities: SparseMerkleTree::new(version.account_depth),
             medical: SparseMerkleTree::new(version.account_depth),
             subtrees: RedBlackTreeMapSync::default(),
@@ -142,6 +144,11 @@ impl StateTrees {
     /// An account's identity.
     pub fn account(&self, account: AccountIndex) -> Option<&IdentityLeaf> {
         self.accounts.get(&account)
+    }
+
+    /// The identity leaf value that an account had after its registration. It stays the same when status, keys or epoch change.
+    pub fn registration(&self, account: AccountIndex) -> Option<LeafHash> {
+        self.registrations.get(&account).copied()
     }
 
     /// The identity leaf value at an account.
@@ -183,7 +190,11 @@ impl StateTrees {
         let account = operation.account();
         let after = operation.identity(self.account(account)).filter(|_| self.fits(operation));
         let Some(identity) = after else { return false };
-        self.identities.set(position(account), identity.hash());
+        let leaf = identity.hash();
+        if !self.registrations.contains_key(&account) {
+            self.registrations.insert_mut(account, leaf);
+        }
+        self.identities.set(position(account), leaf);
         self.accounts.insert_mut(account, identity);
         match operation.medical() {
             MedicalChange::Stays => {}

@@ -50,7 +50,7 @@ impl Account {
         }
         let engine = app.engine();
         let state = engine.state();
-        app.logins.principal_of(token, engine.clock.now(), |account| state.principal(account)).map(Self)
+        app.logins.principal_of(token, engine.clock.now(), |account| state.present(account)).map(Self)
     }
 }
 

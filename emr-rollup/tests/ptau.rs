@@ -541,6 +541,17 @@ fn a_proof_under_an_imported_setup_verifies_and_setups_cannot_be_mixed_up() {
     assert!(text.contains("of a ceremony with 1 contributions") && !text.contains("INSECURE"));
     assert!(development.verifier().solidity().contains("INSECURE DEVELOPMENT SETUP"));
     assert_ne!(ceremony.verifier().key_contract(), development.verifier().key_contract());
+    // The key on L1 names its setup. The code is what follows the ten bytes that create it.
+    let code = |prover: &Prover| prover.verifier().key_contract().split_off(10);
+    assert_eq!(Setup::of_key(&code(&ceremony)), Some(id));
+    assert_eq!(Setup::of_key(&code(&development)), Some(development.setup().id()));
+    for place in [0, 1 + 32, 1 + 64 + 128, 1 + 64 + 2 * 128 - 1] {
+        let mut other = code(&ceremony);
+        other[place] ^= 1;
+        assert_eq!(Setup::of_key(&other), None, "byte {place}");
+    }
+    assert_eq!(Setup::of_key(&code(&ceremony)[..1 + 64 + 2 * 128 - 1]), None);
+    assert_eq!(Setup::of_key(&[]), None);
     // A setup that is not here is never replaced by another.
     let absent = load(&folder.0.join("empty"), SetupChoice::Imported(id)).unwrap_err();
     assert!(matches!(absent, ProverError::NoSetup { .. }) && absent.to_string().contains("emr-hospital setup --ptau"));

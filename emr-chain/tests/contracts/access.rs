@@ -155,10 +155,16 @@ async fn deployment_with_a_ceremonys_keys_is_for_the_chain_that_was_named() -> O
     for (chain_id, named) in [(11_155_111, 11_155_111), (11_155_111, 1), (1337, 11_155_111)] {
         let chain = EmbeddedChain::temporary(&ChainConfig { chain_id, ..config()? })?;
         let provider = Endpoint::in_process(chain.transport()).connect(Some(account(SEQUENCER)?))?;
-        let deployed = deploy_on_named_chain(provider.clone(), &deployment(0)?, named).await;
+        let deployment = Deployment { verifier_code: VerifierCode::current(), ..deployment(0)? };
+        let deployed = deploy_on_named_chain(provider.clone(), &deployment, named).await;
         match deployed {
             Err(DeployError::OtherChain { named: said, found }) => assert_eq!((said, found), (named, chain_id)),
-            other => assert!(other.is_ok() && chain_id == named, "{other:?}"),
+            deployed => {
+                assert_eq!(chain_id, named);
+                // The creation code of the key is ten bytes and the key.
+                let key = deployed?.rollup.verifying_key().await?;
+                assert_eq!(key[..], VerifierCode::current().key[10..]);
+            }
         }
         let sent = provider.get_transaction_count(account(SEQUENCER)?.address()).await?;
         assert_eq!(sent, if chain_id == named { 3 } else { 0 });

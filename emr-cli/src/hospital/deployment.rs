@@ -11,12 +11,17 @@ use alloy::{
     signers::local::PrivateKeySigner,
 };
 use emr_chain::{
-    DEVELOPMENT_CHAINS, DeployError, Deployment, VerifierCode, bindings, deploy, deploy_on_named_chain,
+    DEVELOPMENT_CHAINS, DeployError, Deployment, Rollup, VerifierCode, bindings, deploy, deploy_on_named_chain,
     endpoint::Endpoint,
 };
 use emr_client::ClientError;
 use emr_durable::Disk;
-use emr_rollup::{setup::SetupChoice, state::StateTrees, version::CircuitVersion};
+use emr_rollup::{
+    prover::{ProverError, Setup},
+    setup::SetupChoice,
+    state::StateTrees,
+    version::CircuitVersion,
+};
 use serde::{Deserialize, Serialize};
 
 use super::{setup, site::key_cache};
@@ -193,10 +198,10 @@ async fn fund(provider: &DynProvider, address: Address) -> Result<(), Failure> {
 }
 
 /// Checks that the setup is allowed on the deployment's chain, that this is the chain that the operator named, if they
-/// did, and that there is a contract at its address.
+/// did, that there is a contract at its address, and that its verifier has a key of this setup.
 ///
 /// # Errors
-/// Fails if the chain cannot be reached, is another one, or has no code there.
+/// Fails if the chain cannot be reached, is another one, has no code there, or has another key.
 pub async fn check(endpoint: &Endpoint, deployment: &DeploymentFile, named: Option<u64>) -> Result<(), Failure> {
     // `deploy` writes no file with the development setup and a real chain. Somebody changed it.
     let chain_id = named.or(Some(deployment.chain_id));
@@ -216,7 +221,46 @@ pub async fn check(endpoint: &Endpoint, deployment: &DeploymentFile, named: Opti
         );
         return Err(Failure::new(Exit::Usage, message));
     }
-    Ok(())
+    check_key(provider, deployment).await
+}
+
+/// Compares the verifying key on the chain with the deployment's setup, so that no proof is made in vain.
+async fn check_key(provider: DynProvider, deployment: &DeploymentFile) -> Result<(), Failure> {
+    let contract = deployment.contract;
+    let rollup = Rollup::attach(provider, contract, deployment.deployed_at).await.map_err(ClientError::from)?;
+    let code = rollup.verifying_key().await.map_err(ClientError::from)?;
+    let message = match deployment.setup {
+        // The creation code of this program's key ends with the key.
+        SetupChoice::InsecureDevelopment if code.is_empty() || !VerifierCode::current().key.ends_with(&code) => {
+            format!(
+                "the rollup at {contract} does not have the development key of this program: use the version of the program that deployed it, or deploy \
+             again from another --data-dir"
+            )
+        }
+        SetupChoice::Imported(id) if Setup::of_key(&code) != Some(id) => {
+            let found = Setup::of_key(&code)
+                .map_or_else(|| "another kind of key".to_owned(), |id| format!("a key of setup {id}"));
+            format!(
+                "the rollup at {contract} has {found}, and deployment.json names setup {id}: restore deployment.json from a backup"
+            )
+        }
+        _ => return Ok(()),
+    };
+    Err(Failure::new(Exit::Usage, message))
+}
+
+/// Checks that the setup of a ceremony is in the folder of the keys. Otherwise only the first batch would miss it.
+///
+/// # Errors
+/// Fails if it is absent or damaged.
+pub async fn check_setup(deployment: &DeploymentFile) -> Result<(), Failure> {
+    let SetupChoice::Imported(id) = deployment.setup else { return Ok(()) };
+    let (folder, k) = (key_cache()?, CircuitVersion::V1.k);
+    let keys = folder.clone();
+    match tokio::task::spawn_blocking(move || Setup::imported(&keys, k, id).is_some()).await.or_exit(Exit::Internal)? {
+        true => Ok(()),
+        false => Err(ProverError::NoSetup { id, k, folder }).or_exit(Exit::Storage),
+    }
 }
 
 #[cfg(test)]

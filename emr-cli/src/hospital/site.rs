@@ -109,6 +109,7 @@ impl SitePlan {
             None => return Err(Failure::new(Exit::Usage, "nothing is deployed yet; run `emr-hospital deploy` first")),
         };
         deployment::check(&endpoint, &deployment, self.chain_id).await?;
+        deployment::check_setup(&deployment).await?;
         let node = Node::start(NodeConfig {
             data_dir: self.folder.join("node"),
             listen: self.listen,

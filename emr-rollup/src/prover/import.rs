@@ -19,6 +19,9 @@ use halo2curves::{
     ff::Field,
 };
 
+#[cfg(feature = "testing")]
+use rand_chacha_03::{ChaCha20Rng, rand_core::SeedableRng};
+
 use super::{
     cache,
     ptau::{self, Ceremony, Hash512, ImportStep, PtauError},
@@ -86,10 +89,30 @@ impl Setup {
         on_progress(ImportStep::Lagrange { k });
         let params = blank().from_parts(k, powers.g1, None, G2Affine::generator(), powers.tau_g2);
         let setup = Self { params, provenance: Provenance::Ceremony(Box::new(ceremony)) };
-        let mut bytes = record(&ceremony).to_vec();
-        setup.params.write_custom(&mut bytes, SerdeFormat::RawBytesUnchecked).map_err(unusable)?;
-        cache::write(&path(folder, k, setup.id()), &bytes).map_err(unusable)?;
+        setup.keep(folder, &ceremony).map_err(unusable)?;
         Ok(Imported { setup, ceremony })
+    }
+
+    fn keep(&self, folder: &Path, ceremony: &Ceremony) -> io::Result<()> {
+        let mut bytes = record(ceremony).to_vec();
+        self.params.write_custom(&mut bytes, SerdeFormat::RawBytesUnchecked)?;
+        cache::write(&path(folder, self.k(), self.id()), &bytes)
+    }
+
+    /// Keeps a setup as an import does, without a file: **its secret is known**, so its Lagrange basis is computed in a
+    /// tenth of the time. For tests of what comes after an import.
+    ///
+    /// # Errors
+    /// [`io::Error`] if the setup cannot be written.
+    #[cfg(feature = "testing")]
+    pub fn keep_with_known_secret(folder: &Path, k: u32) -> io::Result<SetupId> {
+        let none = Hash512([0; 64]);
+        let ceremony =
+            Ceremony { file: none, response: None, challenge: none, contributions: 1, power: k, ceremony_power: k + 1 };
+        let params = ParamsKZG::setup(k, ChaCha20Rng::from_seed([0x5e; 32]));
+        let setup = Self { params, provenance: Provenance::Ceremony(Box::new(ceremony)) };
+        setup.keep(folder, &ceremony)?;
+        Ok(setup.id())
     }
 
     /// Reads a setup that was imported. `None` if it is absent or damaged, or has another name. This finds no points that

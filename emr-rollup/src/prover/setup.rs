@@ -6,10 +6,13 @@ use halo2_proofs::{
     SerdeFormat,
     poly::{commitment::Params, kzg::commitment::ParamsKZG},
 };
-use halo2curves::{bn256::Bn256, group::GroupEncoding};
+use halo2curves::{
+    bn256::{Bn256, G2Affine},
+    group::GroupEncoding,
+};
 use rand_chacha_03::{ChaCha20Rng, rand_core::SeedableRng};
 
-use super::ptau::Ceremony;
+use super::{evm::image, ptau::Ceremony};
 use crate::{primitive::keccak::keccak256, setup::SetupId};
 
 /// The origin of a setup's secret.
@@ -40,6 +43,10 @@ impl std::fmt::Display for Provenance {
 
 /// The seed of the development setup. It is public on purpose.
 const DEVELOPMENT_SEED: &[u8] = b"emr insecure development setup: anyone can forge proofs under this";
+
+fn name(tau_g2: G2Affine) -> SetupId {
+    SetupId(keccak256(tau_g2.to_bytes().as_ref()))
+}
 
 /// A setup for circuits of `2^k` rows.
 #[derive(Debug)]
@@ -82,7 +89,13 @@ impl Setup {
 
     /// The name of the setup's secret.
     pub fn id(&self) -> SetupId {
-        SetupId(keccak256(self.params.s_g2().to_bytes().as_ref()))
+        name(self.params.s_g2())
+    }
+
+    /// The name of the setup of a verifying key on L1, from the code of the key's contract. `None` if the code is no key
+    /// of this format.
+    pub fn of_key(code: &[u8]) -> Option<SetupId> {
+        image::tau_g2(code).map(name)
     }
 
     /// The binary logarithm of the number of its powers.

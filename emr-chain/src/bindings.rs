@@ -11,6 +11,7 @@ alloy::sol!(
 alloy::sol!(
     /// The verifier of all circuits. Its raw calldata are the public inputs and the proof, and it reverts if the proof
     /// is wrong.
+    #[sol(rpc)]
     Verifier,
     "../contracts/artifacts/Verifier.json"
 );

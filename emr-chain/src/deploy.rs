@@ -1,7 +1,8 @@
-//! Deployment on development chains.
+//! Deployment: on development chains, and with the keys of a ceremony on a chain that the operator names.
 //!
-//! The proving keys come from a locally generated setup, and anyone who generated it can forge proofs. So deployment
-//! refuses every chain that is not a development chain.
+//! Anyone can forge proofs under the development setup. So [`deploy`] refuses every chain that is not a development
+//! chain. The caller of [`deploy_on_named_chain`] says that the verifier belongs to a ceremony's keys; this crate
+//! cannot check it.
 
 use alloy::{
     network::TransactionBuilder,
@@ -31,10 +32,20 @@ const CODE_SIZE_LIMIT: usize = 24_576;
 pub enum DeployError {
     /// The chain is not a development chain.
     #[error(
-        "chain {0} is not a development chain ({DEVELOPMENT_CHAINS:?}): the proving setup is generated locally, and its \
-         maker can forge proofs, so deploy to a development chain"
+        "chain {0} is not a development chain ({DEVELOPMENT_CHAINS:?}), and anyone can forge proofs under the development \
+         setup: deploy to a development chain, or with the setup of a ceremony"
     )]
     NotADevelopmentChain(u64),
+    /// The chain is not the one that the operator named.
+    #[error(
+        "this is chain {found}, not chain {named}: give the Ethereum node of the chain that you named, or name this one"
+    )]
+    OtherChain {
+        /// The chain that the operator named.
+        named: u64,
+        /// The chain of the Ethereum node.
+        found: u64,
+    },
     /// The chain accepted code that is too large for a real chain.
     #[error("the code of {contract} has {size} bytes; Ethereum allows {CODE_SIZE_LIMIT} (EIP-170)")]
     CodeTooLarge {
@@ -120,6 +131,27 @@ pub async fn deploy<P: Provider>(provider: P, deployment: &Deployment) -> Result
     if !DEVELOPMENT_CHAINS.contains(&chain_id) {
         return Err(DeployError::NotADevelopmentChain(chain_id));
     }
+    create_both(provider, deployment).await
+}
+
+/// Deploys verifier and rollup on the chain that the operator named. Only for a verifier of a ceremony's keys. The
+/// provider's default signer pays.
+///
+/// # Errors
+/// Returns [`DeployError::OtherChain`] before it sends anything, and another [`DeployError`] if a creation fails.
+pub async fn deploy_on_named_chain<P: Provider>(
+    provider: P,
+    deployment: &Deployment,
+    named: u64,
+) -> Result<Deployed<P>, DeployError> {
+    let found = provider.get_chain_id().await.map_err(RollupError::from)?;
+    if found != named {
+        return Err(DeployError::OtherChain { named, found });
+    }
+    create_both(provider, deployment).await
+}
+
+async fn create_both<P: Provider>(provider: P, deployment: &Deployment) -> Result<Deployed<P>, DeployError> {
     let VerifierCode { key, verifier } = &deployment.verifier_code;
     let (key, key_receipt) = create(&provider, "the verifying key", key.clone()).await?;
     let verifier: Bytes = [verifier, &key.abi_encode()[..]].concat().into();

@@ -13,7 +13,7 @@ mod rollup;
 mod settlement_layer;
 mod transaction;
 
-pub use deploy::{DEVELOPMENT_CHAINS, DeployError, Deployed, Deployment, VerifierCode, deploy};
+pub use deploy::{DEVELOPMENT_CHAINS, DeployError, Deployed, Deployment, VerifierCode, deploy, deploy_on_named_chain};
 pub use registration::{CurvePoint, Registration, RollupInstance, RsaPossession, SignedRegistration, rsa_commitment};
 pub use revert::{Revert, RollupError};
 pub use rollup::{Account, Parameters, PendingRegistration, Rollup, STATE_ROOT_SLOT, Standing};

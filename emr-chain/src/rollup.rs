@@ -5,7 +5,7 @@ use std::{marker::PhantomData, time::Duration};
 use alloy::{
     contract::CallBuilder,
     network::Ethereum,
-    primitives::{Address, B256, U256, aliases::U24, keccak256},
+    primitives::{Address, B256, Bytes, U256, aliases::U24, keccak256},
     providers::Provider,
     rpc::types::TransactionReceipt,
     sol_types::{SolEvent, SolValue},
@@ -14,7 +14,7 @@ use emr_core::{AccountIndex, Opaque, Role, StateRoot};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    bindings::EmrRollup,
+    bindings::{EmrRollup, Verifier},
     registration::{CurvePoint, Registration, RollupInstance, SignedRegistration},
     revert::RollupError,
     settlement_layer::state_root,
@@ -190,6 +190,16 @@ impl<P: Provider> Rollup<P> {
             registrar: self.contract.owner().call().await?,
             registration_fee: self.contract.registrationFee().call().await?,
         })
+    }
+
+    /// The code of the contract that holds the verifying key: a zero byte and the key.
+    ///
+    /// # Errors
+    /// Returns [`RollupError`] if the node does not answer, or if the verifier is not one of this program.
+    pub async fn verifying_key(&self) -> Result<Bytes, RollupError> {
+        let verifier = self.contract.verifier().call().await?;
+        let key = Verifier::new(verifier, self.provider()).key().call().await?;
+        Ok(self.provider().get_code_at(key).await?)
     }
 
     /// The account of an owner.

@@ -30,6 +30,10 @@ pub struct Options {
     /// File whose first line is the passphrase [otherwise: EMR_PASSPHRASE, or a prompt]
     #[arg(long, global = true, env = "EMR_PASSPHRASE_FILE", hide_env_values = true, value_name = "FILE")]
     pub passphrase_file: Option<PathBuf>,
+    /// Use no other chain than this one. Needed for a chain that is not a development chain; your hospital must prove there
+    /// with the setup of a ceremony
+    #[arg(long, global = true, env = "EMR_CHAIN_ID", hide_env_values = true, value_name = "ID")]
+    pub chain_id: Option<u64>,
     /// Allow plain http to and from other machines, where it can be read and changed on the way
     #[arg(long, global = true, env = "EMR_INSECURE", hide_env_values = true, value_parser = FalseyValueParser::new())]
     pub insecure: bool,

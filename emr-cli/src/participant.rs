@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, io::ErrorKind, path::Path};
 
 use emr_client::{
-    FileError,
+    ClientError, Connections, FileError,
     client::Client,
     flow::own_directory::Repaired,
     flow::submit::{Fate, Resumed},
@@ -210,6 +210,11 @@ fn advice(kind: &str, outcome: &str) -> &'static str {
 /// Fails if the node or the chain cannot be used.
 pub async fn connect(options: &Options, profile: Profile, identity: Identity) -> Result<Client, Failure> {
     let joined = profile.settings().ok();
+    if let (Some(named), Some(found)) = (options.chain_id, joined.as_ref().map(|known| known.chain_id))
+        && named != found
+    {
+        return Err(ClientError::OtherChain { named, found }.into());
+    }
     let client = if let (Some(_), None, None) = (&joined, &options.node, &options.rpc) {
         Client::open_with(profile, identity, options.plain_http()).await
     } else {
@@ -218,7 +223,8 @@ pub async fn connect(options: &Options, profile: Profile, identity: Identity) ->
         };
         let node = address(&options.node, joined.as_ref().map(|known| known.node.clone()), DEFAULT_NODE);
         let rpc = address(&options.rpc, joined.map(|known| known.rpc), DEFAULT_RPC);
-        Client::join_with(profile, identity, &node, &rpc, options.plain_http()).await
+        let connections = Connections::new(&node, &rpc, options.plain_http())?.on_chain(options.chain_id);
+        Client::join_through(profile, identity, &connections).await
     };
     let client = client?;
     Ok(match options.finality {

@@ -36,8 +36,16 @@ type TestResult<T = ()> = Result<T, Box<dyn Error>>;
 const PASSPHRASE: &str = "correct horse";
 const TRANSCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cmd");
 /// Environment variables that a developer may have set.
-const VARIABLES: [&str; 7] =
-    ["EMR_DATA_DIR", "EMR_NODE", "EMR_RPC", "EMR_PASSPHRASE", "EMR_PASSPHRASE_FILE", "EMR_INSECURE", "EMR_LOG"];
+const VARIABLES: [&str; 8] = [
+    "EMR_DATA_DIR",
+    "EMR_NODE",
+    "EMR_RPC",
+    "EMR_PASSPHRASE",
+    "EMR_PASSPHRASE_FILE",
+    "EMR_CHAIN_ID",
+    "EMR_INSECURE",
+    "EMR_LOG",
+];
 
 /// The folder that the transcripts run in.
 fn stage() -> TestResult<tempfile::TempDir> {

@@ -1,4 +1,5 @@
-//! Connections that the participants of one process share. A hospital system can have hundreds of doctors in one process.
+//! Connections that the participants of one process share. A hospital system can have hundreds of doctors in one
+//! process.
 
 use emr_chain::endpoint::Endpoint;
 use emr_core::{HttpAddress, PlainHttp};
@@ -8,14 +9,16 @@ use crate::{
     node::{NodeClient, NodeError},
 };
 
-/// Connections to a hospital's node and to an Ethereum node. Participants that join with the same value, or with a clone of it, share these
-/// connections. Each participant has its own login.
+/// Connections to a hospital's node and to an Ethereum node. Participants that join with the same value, or with a
+/// clone of it, share these connections. Each participant has its own login.
 #[derive(Clone, Debug)]
 pub struct Connections {
     node: NodeClient,
     endpoint: Endpoint,
     /// The Ethereum node's address, as a profile remembers it.
     rpc: String,
+    /// The chain that the participant named.
+    chain: Option<u64>,
 }
 
 impl Connections {
@@ -26,15 +29,28 @@ impl Connections {
     pub fn new(node: &str, rpc: &str, plain: PlainHttp) -> Result<Self, ClientError> {
         let address = HttpAddress::parse(node, plain).map_err(NodeError::from)?;
         let endpoint = Endpoint::http(rpc, plain)?.pooled()?;
-        Ok(Self { node: NodeClient::at(address)?, endpoint, rpc: rpc.to_owned() })
+        Ok(Self { node: NodeClient::at(address)?, endpoint, rpc: rpc.to_owned(), chain: None })
     }
 
-    /// Connections to a node, and to Ethereum over any endpoint, for example a chain in this process. A profile remembers only the endpoint's name.
+    /// Connections to a node, and to Ethereum over any endpoint, for example a chain in this process. A profile
+    /// remembers only the endpoint's name.
     ///
     /// # Errors
     /// As for [`Self::new`].
     pub fn over(node: &str, endpoint: &Endpoint) -> Result<Self, ClientError> {
-        Ok(Self { node: NodeClient::new(node)?, endpoint: endpoint.pooled()?, rpc: endpoint.to_string() })
+        Ok(Self { node: NodeClient::new(node)?, endpoint: endpoint.pooled()?, rpc: endpoint.to_string(), chain: None })
+    }
+
+    /// Accepts only a node for this chain, which need not be a development chain. A participant names a real chain if
+    /// they trust that their hospital proves there with the setup of a ceremony: a client cannot check that. The profile
+    /// remembers the chain when it joins.
+    #[must_use]
+    pub fn on_chain(self, chain_id: Option<u64>) -> Self {
+        Self { chain: chain_id, ..self }
+    }
+
+    pub(crate) const fn chain(&self) -> Option<u64> {
+        self.chain
     }
 
     /// A client of the node for one more participant.

@@ -10,6 +10,7 @@ pub mod primitive;
 pub mod processor;
 #[cfg(feature = "prover")]
 pub mod prover;
+pub mod setup;
 pub mod state;
 pub mod statement;
 #[cfg(any(test, feature = "testing"))]

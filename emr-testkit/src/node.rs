@@ -19,6 +19,7 @@ use emr_node::{Limits, Node, NodeConfig, ProverConfig, RunningNode, SealPolicy};
 use emr_rollup::{
     operation::Domain,
     prover::{Prover, default_cache},
+    setup::SetupChoice,
     state::{state_root, tree::empty_root},
     version::CircuitVersion,
 };
@@ -240,7 +241,12 @@ pub fn config(endpoint: Endpoint, rollup: &Rollup<DynProvider>, folder: &Path) -
         deployed_at: rollup.deployed_at(),
         blockstore: Arc::new(DiskStore::open(folder.join("blocks"))?),
         hospital: people().hospital.ethereum.clone(),
-        prover: ProverConfig { cache: default_cache().ok_or("a home folder")?, local: false, memory: Prover::MEMORY },
+        prover: ProverConfig {
+            cache: default_cache().ok_or("a home folder")?,
+            setup: SetupChoice::InsecureDevelopment,
+            local: false,
+            memory: Prover::MEMORY,
+        },
         seal: SealPolicy::Manual,
         limits: Limits::default(),
         origins: Vec::new(),

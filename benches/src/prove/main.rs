@@ -15,6 +15,7 @@ use emr_rollup::{
     batch::Prover as _,
     circuit::BatchCircuit,
     prover::{Halo2Axiom, Prover, default_cache},
+    setup::SetupChoice,
     statement::check_batch,
     version::CircuitVersion,
 };
@@ -90,7 +91,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         return Err(format!("a batch holds 1 to {} operations, and there is at least one round", version.max_l2).into());
     }
     let cache = arguments.cache.or_else(default_cache).ok_or("no home folder; name a folder with --cache")?;
-    let (prover, key) = Time::of(|| Prover::load_or_generate(&cache, version, |stage| eprintln!("{stage}")));
+    let (prover, key) = Time::of(|| {
+        Prover::load_or_generate(&cache, version, SetupChoice::InsecureDevelopment, |stage| eprintln!("{stage}"))
+    });
     let prover = prover?.with_memory(arguments.memory << 20);
 
     let sealed = mix::batch(arguments.mix, version, arguments.operations)?;

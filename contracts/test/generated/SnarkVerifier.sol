@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Generated from the verifying key with digest 0x2377a0672c76d4518ddbe6009623a7e6fd8d03ceccc2869b0db39a9ef40e6444. Do not edit.
+// Generated from the verifying key with digest 0x0fa5c72162d59fb47d2b6ad19c8ecd3bbb0d7bf430e87a04d32ec327e3739c64. Do not edit.
 // Under the INSECURE DEVELOPMENT SETUP: for development chains only.
 
 pragma solidity ^0.8.19;

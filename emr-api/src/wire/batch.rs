@@ -2,7 +2,7 @@
 
 use alloy::primitives::{Address, B256};
 use emr_core::{AccountIndex, StateRoot, UnixTime};
-use emr_rollup::{batch::PublicInputs, statement::BatchWitness};
+use emr_rollup::{batch::PublicInputs, setup::SetupChoice, statement::BatchWitness};
 use serde::{Deserialize, Serialize};
 
 use crate::form::{AddressText, As, Maybe, Prefixed};
@@ -29,16 +29,16 @@ pub struct NodeStatus {
     pub queued: u64,
     /// Acknowledged operations that wait for a batch.
     pub pending: u64,
-    /// What the node is doing, for people: `idle`, `proving 3`, `waiting for a proof of 3`, `settling 3`, `stuck at 3: ..`, or a stage of
-    /// reading the keys.
+    /// What the node is doing, for people: `idle`, `proving 3`, `waiting for a proof of 3`, `settling 3`, `stuck at 3:
+    /// ..`, or a stage of reading the keys.
     pub activity: String,
     /// The progress of the proof that the node is making.
     #[serde(default)]
     pub progress: Option<ProofProgress>,
     /// The node's health.
     pub health: NodeHealth,
-    /// Whether the trusted setup is the development one.
-    pub development_setup: bool,
+    /// The trusted setup of the proofs. Anyone can forge proofs under the development setup.
+    pub setup: SetupChoice,
 }
 
 /// The values that an operator checks first.

@@ -8,7 +8,7 @@ use alloy::{
 use emr_chain::{
     DeployError, Deployment, Revert, Rollup, RollupError, SettlementLayer, VerifierCode,
     bindings::{EmrRollup::settleCall, IEmrRollup},
-    deploy,
+    deploy, deploy_on_named_chain,
     endpoint::Endpoint,
 };
 use emr_devnet::{ChainConfig, EmbeddedChain};
@@ -144,6 +144,30 @@ async fn deployment_refuses_other_chains() -> Outcome {
         // If it refused, it sent nothing.
         let sent = provider.get_transaction_count(account(SEQUENCER)?.address()).await?;
         assert_eq!(sent, if allowed { 3 } else { 0 });
+    }
+    Ok(())
+}
+
+/// With the keys of a ceremony, the operator names the chain. A node of another chain gets nothing, also if that is a
+/// development chain.
+#[tokio::test]
+async fn deployment_with_a_ceremonys_keys_is_for_the_chain_that_was_named() -> Outcome {
+    for (chain_id, named) in [(11_155_111, 11_155_111), (11_155_111, 1), (1337, 11_155_111)] {
+        let chain = EmbeddedChain::temporary(&ChainConfig { chain_id, ..config()? })?;
+        let provider = Endpoint::in_process(chain.transport()).connect(Some(account(SEQUENCER)?))?;
+        let deployment = Deployment { verifier_code: VerifierCode::current(), ..deployment(0)? };
+        let deployed = deploy_on_named_chain(provider.clone(), &deployment, named).await;
+        match deployed {
+            Err(DeployError::OtherChain { named: said, found }) => assert_eq!((said, found), (named, chain_id)),
+            deployed => {
+                assert_eq!(chain_id, named);
+                // The creation code of the key is ten bytes and the key.
+                let key = deployed?.rollup.verifying_key().await?;
+                assert_eq!(key[..], VerifierCode::current().key[10..]);
+            }
+        }
+        let sent = provider.get_transaction_count(account(SEQUENCER)?.address()).await?;
+        assert_eq!(sent, if chain_id == named { 3 } else { 0 });
     }
     Ok(())
 }

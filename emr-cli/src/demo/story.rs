@@ -216,6 +216,7 @@ impl Stage {
             prove: true,
             memory: emr_rollup::prover::Prover::MEMORY,
             deploy: true,
+            chain_id: None,
         }
     }
 

@@ -3,7 +3,9 @@
 use std::{io::Write, path::Path, time::Duration};
 
 use alloy::primitives::B256;
-use emr_client::{ClientError, client::Client, flow::admission::AdmissionError, profile::Profile, verify::card::Card};
+use emr_client::{
+    ClientError, Connections, client::Client, flow::admission::AdmissionError, profile::Profile, verify::card::Card,
+};
 use emr_core::Role;
 use emr_crypto::Identity;
 use serde::Serialize;
@@ -16,13 +18,16 @@ use crate::{
     report::{Answer, print},
 };
 
-/// Registers a site's hospital with its own ether, unless it is registered already. Admits it if it is also the registrar.
+/// Registers a site's hospital with its own ether, unless it is registered already. Admits it if it is also the
+/// registrar.
 ///
 /// # Errors
 /// Fails if the node or the contract refuses.
 pub async fn enroll(profile: Profile, identity: Identity, site: &Site) -> Result<Client, Failure> {
-    let client =
-        Client::join_with(profile, identity, site.node_here().as_str(), site.rpc.url().as_str(), site.plain).await?;
+    // The operator named the chain when they deployed.
+    let connections = Connections::new(site.node_here().as_str(), site.rpc.url().as_str(), site.plain)?
+        .on_chain(Some(site.deployment.chain_id));
+    let client = Client::join_through(profile, identity, &connections).await?;
     let account = client.register_on_l1(None).await?;
     let registrar = client.rollup().parameters().await.or_exit(Exit::Unavailable)?.registrar;
     if registrar == client.ethereum_address() {

@@ -2,14 +2,14 @@
 
 use std::{ffi::OsString, net::SocketAddr, path::PathBuf};
 
-use alloy::primitives::{Address, U256};
+use alloy::primitives::Address;
 use clap::{Parser, Subcommand};
 use emr_core::Role;
 
 use super::{
-    Memory, Serving,
+    Deploy, Memory, Serving,
     admission::{self, Verdict},
-    fees, inviter, prover, proving,
+    fees, inviter, prover, proving, setup,
 };
 use crate::{
     account,
@@ -62,13 +62,10 @@ enum Command {
     Inviter(Inviter),
     /// Print this hospital's card, to give to others
     Whoami,
-    /// Deploy verifier and rollup to the development chain at --rpc
-    Deploy {
-        /// The fee of a registration in ether, at most 1. It cannot be changed later. On a shared chain, 0 lets anyone fill the
-        /// queue for the price of gas
-        #[arg(long, value_name = "ETHER", default_value = "0", value_parser = fees::parse)]
-        registration_fee: U256,
-    },
+    /// Check the powers-of-tau file of a ceremony, and keep its setup for the keys
+    Setup(setup::Import),
+    /// Deploy verifier and rollup to the chain at --rpc: a development chain, or with the setup of a ceremony
+    Deploy(Deploy),
     /// Take the registration fees from the contract
     CollectFees {
         /// The recipient's address [default: this hospital's Ethereum account]
@@ -164,7 +161,8 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Inviter(Inviter::End { who }) => inviter::set(&options, &who, false).await,
         Command::Inviter(Inviter::Resume { who }) => inviter::set(&options, &who, true).await,
         Command::Whoami => account::whoami(&options, HOSPITAL).await,
-        Command::Deploy { registration_fee } => super::deploy(&options, registration_fee).await,
+        Command::Setup(arguments) => setup::import(&options, &arguments).await,
+        Command::Deploy(arguments) => super::deploy(&options, &arguments).await,
         Command::CollectFees { to } => fees::collect(&options, to).await,
         Command::Serve(serving) => super::serve(&options, &serving).await,
         Command::Prove { credential, memory } => proving::prove(&options, &credential, memory).await,

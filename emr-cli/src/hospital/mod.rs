@@ -7,6 +7,7 @@ pub mod fees;
 pub mod inviter;
 pub mod prover;
 pub mod proving;
+pub mod setup;
 mod signals;
 pub mod site;
 mod start_failure;
@@ -18,11 +19,15 @@ use alloy::{
     primitives::{B256, U256},
     signers::local::PrivateKeySigner,
 };
+use deployment::Target;
 use emr_chain::endpoint::Endpoint;
 use emr_core::{Origin, Role};
 use emr_crypto::{Identity, RsaBits};
 use emr_node::{Activity, Limits};
-use emr_rollup::prover::Prover;
+use emr_rollup::{
+    prover::Prover,
+    setup::{SetupChoice, SetupId},
+};
 use secrecy::SecretString;
 use signals::Signals;
 use site::{Site, SitePlan};
@@ -160,6 +165,7 @@ fn plan(options: &Options, folder: std::path::PathBuf, serving: &Serving) -> Sit
         prove: !serving.no_prove,
         memory: serving.memory.bytes(),
         deploy: false,
+        chain_id: options.chain_id,
     }
 }
 
@@ -168,7 +174,12 @@ async fn run(site: Site) -> Result<(), Failure> {
     eprintln!("node      {}", site.node.url());
     eprintln!("ethereum  {} (chain {})", site.rpc, site.deployment.chain_id);
     eprintln!("contract  {}", site.deployment.contract);
-    eprintln!("The proving setup is for development: anyone who knows its seed can forge proofs.");
+    match site.deployment.setup {
+        SetupChoice::InsecureDevelopment => {
+            eprintln!("The proving setup is for development: anyone who knows its seed can forge proofs.");
+        }
+        SetupChoice::Imported(id) => eprintln!("setup     {id}, of a ceremony"),
+    }
     eprintln!("Stop with Ctrl-C.");
     let mut activity = site.node.activity();
     let mut signals = Signals::listen()?;
@@ -200,11 +211,25 @@ async fn run(site: Site) -> Result<(), Failure> {
     ended
 }
 
-/// `deploy`: verifier and rollup on a development chain.
+/// Options of `deploy`.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Deploy {
+    /// The fee of a registration in ether, at most 1. It cannot be changed later. On a shared chain, 0 lets anyone fill
+    /// the queue for the price of gas
+    #[arg(long, value_name = "ETHER", default_value = "0", value_parser = fees::parse)]
+    registration_fee: U256,
+    /// Prove with the setup of a ceremony, which `emr-hospital setup` printed; then --chain-id names the chain
+    #[arg(long, value_name = "SETUP")]
+    setup: Option<SetupId>,
+}
+
+/// `deploy`: verifier and rollup, on a development chain or with the setup of a ceremony.
 ///
 /// # Errors
-/// Fails if the chain is not for development, if it refuses, or if a rollup is deployed already.
-pub async fn deploy(options: &Options, registration_fee: U256) -> Result<(), Failure> {
+/// Fails if the chain is not for development and there is no setup of a ceremony, if it refuses, or if a rollup is
+/// deployed already.
+pub async fn deploy(options: &Options, arguments: &Deploy) -> Result<(), Failure> {
+    let registration_fee = arguments.registration_fee;
     let folder = options.data_dir(HOSPITAL)?;
     let rpc = options.rpc.clone().ok_or_else(|| {
         Failure::new(Exit::Usage, "deploy needs the address of an Ethereum node: --rpc URL (`dev` deploys by itself)")
@@ -217,10 +242,15 @@ pub async fn deploy(options: &Options, registration_fee: U256) -> Result<(), Fai
         );
         return Err(Failure::new(Exit::Refused, message));
     }
+    let target = Target {
+        setup: arguments.setup.map_or(SetupChoice::InsecureDevelopment, SetupChoice::Imported),
+        chain_id: options.chain_id,
+    };
     let progress = Progress::start("deploying verifier and rollup");
     let endpoint = Endpoint::http(rpc.as_str(), options.plain_http()).or_exit(Exit::Usage)?;
     let deployed =
-        deployment::DeploymentFile::deploy(&folder, &endpoint, &ethereum_key(&identity)?, registration_fee).await?;
+        deployment::DeploymentFile::deploy(&folder, &endpoint, &ethereum_key(&identity)?, registration_fee, target)
+            .await?;
     drop(progress);
     eprintln!("a registration costs {} ether; this cannot be changed", fees::ether(registration_fee));
     drop(profile);

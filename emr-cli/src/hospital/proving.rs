@@ -6,7 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use emr_rollup::{batch::Prover as _, prover::Prover, version::CircuitVersion};
+use emr_client::ClientError;
+use emr_rollup::{batch::Prover as _, prover::Prover, setup::SetupChoice, version::CircuitVersion};
 
 use super::{Memory, prover, signals::Signals, site::key_cache};
 use crate::{
@@ -19,8 +20,9 @@ use crate::{
 /// How often a node without work is asked again.
 const POLL: Duration = Duration::from_secs(2);
 
-/// Fetches sealed batches from the node, proves them and submits the proofs, until Ctrl-C or SIGTERM. Both also end it during a proof. It needs only the node's address and
-/// a credential. It needs nothing from L1, because the keys belong to the circuit version and the node verifies every proof.
+/// Fetches sealed batches from the node, proves them and submits the proofs, until Ctrl-C or SIGTERM. Both also end it
+/// during a proof. It needs only the node's address and a credential. It needs nothing from L1, because the keys belong
+/// to the circuit version and the node verifies every proof.
 ///
 /// # Errors
 /// Fails if the node refuses, or if the keys cannot be made. An interrupted batch is fetched again.
@@ -39,7 +41,11 @@ pub async fn prove(options: &Options, credential: &Path, memory: Memory) -> Resu
 async fn work(options: &Options, credential: &Path, memory: Memory) -> Result<(), Failure> {
     let address = options.node.as_ref().map_or_else(|| format!("http://{DEFAULT_NODE}"), url::Url::to_string);
     let node = participant::node(options, &address)?.with_credential(prover::read(credential)?);
-    let version = node.status().await?.circuit_version;
+    let status = node.status().await?;
+    if let Some(named) = options.chain_id.filter(|named| *named != status.chain_id) {
+        return Err(ClientError::OtherChain { named, found: status.chain_id }.into());
+    }
+    let (version, setup) = (status.circuit_version, status.setup);
     if version != CircuitVersion::V1.number {
         let message = format!("the node is for circuit version {version}: use the program that belongs to it");
         return Err(Failure::new(Exit::Usage, message));
@@ -52,12 +58,15 @@ async fn work(options: &Options, credential: &Path, memory: Memory) -> Result<()
     let progress = Progress::start("reading the proving key");
     let cache = key_cache()?;
     let prover = tokio::task::spawn_blocking(move || {
-        Prover::load_or_generate(&cache, CircuitVersion::V1, |stage| progress.say(stage.to_string()))
+        Prover::load_or_generate(&cache, CircuitVersion::V1, setup, |stage| progress.say(stage.to_string()))
     })
     .await
     .or_exit(Exit::Internal)?
     .or_exit(Exit::Storage)?;
     let prover = Arc::new(prover.with_memory(memory.bytes()));
+    if setup == SetupChoice::InsecureDevelopment {
+        eprintln!("the proving setup is for development only");
+    }
     eprintln!("ready; waiting for batches. Stop with Ctrl-C.");
     let mut away = false;
     loop {
@@ -90,7 +99,8 @@ async fn work(options: &Options, credential: &Path, memory: Memory) -> Result<()
                 let seconds = started.elapsed().as_secs_f64();
                 eprintln!("batch {number}: {} bytes of proof in {seconds:.1} s", proof.len());
             }
-            // Meanwhile the batch was sealed again or proved elsewhere. Or the node is not reachable, and will give out the batch again.
+            // Meanwhile the batch was sealed again or proved elsewhere. Or the node is not reachable, and will give out
+            // the batch again.
             Err(error) if error.is_temporary() || error.is_not_found() => {
                 eprintln!("batch {number}: the proof was not accepted: {}", one_line(&error));
             }

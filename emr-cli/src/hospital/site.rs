@@ -20,7 +20,7 @@ use emr_node::{Limits, Node, NodeConfig, ProverConfig, RunningNode, SealPolicy};
 use url::{Host, Url};
 
 use super::{
-    deployment::{self, DeploymentFile},
+    deployment::{self, DeploymentFile, Target},
     start_failure,
 };
 use crate::failure::{Exit, Failure, OrExit, one_line};
@@ -52,6 +52,8 @@ pub struct SitePlan {
     pub memory: u64,
     /// Whether to deploy if nothing is deployed yet.
     pub deploy: bool,
+    /// The chain that the operator named.
+    pub chain_id: Option<u64>,
 }
 
 /// A running site.
@@ -101,10 +103,13 @@ impl SitePlan {
         let (endpoint, rpc, server) = self.chain(hospital.address()).await?;
         let deployment = match DeploymentFile::read(&self.folder)? {
             Some(deployment) => deployment,
-            None if self.deploy => DeploymentFile::deploy(&self.folder, &endpoint, hospital, U256::ZERO).await?,
+            None if self.deploy => {
+                DeploymentFile::deploy(&self.folder, &endpoint, hospital, U256::ZERO, Target::DEVELOPMENT).await?
+            }
             None => return Err(Failure::new(Exit::Usage, "nothing is deployed yet; run `emr-hospital deploy` first")),
         };
-        deployment::check(&endpoint, &deployment).await?;
+        deployment::check(&endpoint, &deployment, self.chain_id).await?;
+        deployment::check_setup(&deployment).await?;
         let node = Node::start(NodeConfig {
             data_dir: self.folder.join("node"),
             listen: self.listen,
@@ -114,7 +119,12 @@ impl SitePlan {
             deployed_at: deployment.deployed_at,
             blockstore: self.blockstore().await?,
             hospital: hospital.clone(),
-            prover: ProverConfig { cache: key_cache()?, local: self.prove, memory: self.memory },
+            prover: ProverConfig {
+                cache: key_cache()?,
+                setup: deployment.setup,
+                local: self.prove,
+                memory: self.memory,
+            },
             seal: self.seal,
             limits: self.limits,
             origins: self.origins.clone(),

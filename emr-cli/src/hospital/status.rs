@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use emr_api::{NodeHealth, NodeStatus};
+use emr_rollup::setup::SetupChoice;
 use serde::Serialize;
 
 use crate::report::{Answer, written};
@@ -22,8 +23,9 @@ impl Answer for Status {
         writeln!(out, "{} batches settled; {} queued, {} pending", status.batches, status.queued, status.pending)?;
         writeln!(out, "{}", status.activity)?;
         health(&status.health, out)?;
-        if status.development_setup {
-            writeln!(out, "the proving setup is for development only")?;
+        match status.setup {
+            SetupChoice::InsecureDevelopment => writeln!(out, "the proving setup is for development only")?,
+            SetupChoice::Imported(id) => writeln!(out, "setup {id}")?,
         }
         Ok(())
     }

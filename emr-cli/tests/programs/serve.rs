@@ -12,8 +12,7 @@ fn a_hospital_on_a_real_chain_leaves_proving_to_another_machine() -> TestResult 
     let Some(anvil) = Anvil::start_or_skip(&["--chain-id", "31337"])? else { return Ok(()) };
     let Some(kubo) = Kubo::start_or_skip()? else { return Ok(()) };
     let mut world = World::new()?;
-    world.rpc =
-        anvil.url().rsplit(':').next().and_then(|port| port.trim_end_matches('/').parse().ok()).ok_or("a port")?;
+    world.rpc = port(anvil.url())?;
     let (rpc, listen) = (anvil.url().to_owned(), format!("127.0.0.1:{}", world.node));
     let serve = ["serve", "--rpc", &rpc, "--ipfs", kubo.url(), "--listen", &listen, "--no-prove", "--seal-after", "1"];
 

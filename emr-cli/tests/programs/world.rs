@@ -90,11 +90,18 @@ impl Said {
     }
 }
 
+/// The port of a server's address.
+pub(crate) fn port(url: &str) -> TestResult<u16> {
+    Ok(url.rsplit(':').next().ok_or("a port")?.trim_end_matches('/').parse()?)
+}
+
 /// A folder with all participants' data folders, and the node's addresses.
 pub(crate) struct World {
     pub(crate) folder: tempfile::TempDir,
     pub(crate) node: u16,
     pub(crate) rpc: u16,
+    /// The programs' cache, if it is not the developer's.
+    pub(crate) cache: Option<PathBuf>,
 }
 
 impl World {
@@ -103,7 +110,7 @@ impl World {
         fs::write(folder.path().join("passphrase"), "correct horse\n")?;
         // Opens both ports at the same time, so that they differ.
         let (node, rpc) = (TcpListener::bind("127.0.0.1:0")?, TcpListener::bind("127.0.0.1:0")?);
-        Ok(Self { folder, node: node.local_addr()?.port(), rpc: rpc.local_addr()?.port() })
+        Ok(Self { folder, node: node.local_addr()?.port(), rpc: rpc.local_addr()?.port(), cache: None })
     }
 
     pub(crate) fn at(&self, name: &str) -> PathBuf {
@@ -132,8 +139,11 @@ impl World {
                 command
             }
         };
-        for variable in ["EMR_NODE", "EMR_RPC", "EMR_PASSPHRASE", "EMR_LOG"] {
+        for variable in ["EMR_NODE", "EMR_RPC", "EMR_PASSPHRASE", "EMR_LOG", "EMR_CHAIN_ID", "EMR_FINALITY"] {
             command.env_remove(variable);
+        }
+        if let Some(cache) = &self.cache {
+            command.env("EMR_CACHE", cache);
         }
         command.env("EMR_DATA_DIR", self.at(data)).env("EMR_PASSPHRASE_FILE", self.at("passphrase"));
         command.args(arguments).current_dir(self.folder.path()).stdin(Stdio::null());

@@ -5,6 +5,7 @@ use std::sync::{Arc, RwLock};
 use alloy::network::EthereumWallet;
 use emr_chain::{DEVELOPMENT_CHAINS, Rollup, endpoint::Endpoint};
 use emr_core::{PlainHttp, Role};
+use emr_rollup::setup::SetupChoice;
 
 use super::Client;
 use crate::{
@@ -110,10 +111,19 @@ impl Client {
             hospital: before.as_ref().and_then(|settings| settings.hospital),
             account: before.as_ref().and_then(|settings| settings.account),
         };
-        // Anyone who knows the development setup can forge proofs, so the client relies on no state where forging could
-        // pay.
+        if let Some(named) = connections.chain().filter(|named| *named != status.chain_id) {
+            return Err(ClientError::OtherChain { named, found: status.chain_id });
+        }
+        // Anyone can forge proofs under the development setup, so the client relies on no state where forging could
+        // pay. On other chains, the participant names the chain once: when they join.
         if !DEVELOPMENT_CHAINS.contains(&status.chain_id) {
-            return Err(ClientError::NotADevelopmentChain(status.chain_id));
+            let joined = before.as_ref().map(|settings| settings.chain_id);
+            if connections.chain().or(joined) != Some(status.chain_id) {
+                return Err(ClientError::NotADevelopmentChain(status.chain_id));
+            }
+            if status.setup == SetupChoice::InsecureDevelopment {
+                return Err(ClientError::UnsafeSetup(status.chain_id));
+            }
         }
         // Checked before any request to the node's chain. The settings are stored only after all checks.
         profile.expect_instance(&settings.instance())?;

@@ -103,7 +103,7 @@ codes! {
     AccountInactive "account-inactive" Refused "the account is suspended or closed"
     RevocationLost "revocation-lost" Refused "a revocation that was signed before is not in force"
     ContractRefused "contract-refused" Refused "the contract refuses"
-    UnsafeChain "unsafe-chain" Refused "on that chain anyone could forge proofs of this version"
+    UnsafeChain "unsafe-chain" Refused "on that chain anyone could forge proofs, or you did not name it"
     NotInvited "not-invited" Refused "the hospital pays only for people with an invitation"
     CannotInvite "cannot-invite" Refused "only hospitals and their doctors can invite"
     NotWaiting "not-waiting" Refused "no registration waits for a registrar"
@@ -170,7 +170,7 @@ impl ClientError {
             Self::RecordProof(_) => Code::RecordUnproved,
             Self::Receipt(_) => Code::ReceiptUnproved,
             Self::Malformed(_) => Code::NodeAnswer,
-            Self::NotADevelopmentChain(_) => Code::UnsafeChain,
+            Self::NotADevelopmentChain(_) | Self::OtherChain { .. } | Self::UnsafeSetup(_) => Code::UnsafeChain,
             Self::OtherHospital { .. } => Code::OtherHospital,
             Self::NotAHospital(_) => Code::NotAHospital,
             Self::NoHospital => Code::NoHospital,

@@ -119,11 +119,26 @@ pub enum ClientError {
     /// A counter is at its end.
     #[error(transparent)]
     Exhausted(#[from] OutOfRange),
-    /// The node is for a chain on which this version's proofs are not safe.
+    /// The node is for a chain that is not for development, and that the participant did not name.
     #[error(
-        "the node is for chain {0}, which is not a development chain: the proving setup of this version is for development, and anybody can forge its proofs"
+        "the node is for chain {0}, which is not a development chain: if you know that your hospital proves there with the setup of a ceremony, name the chain with --chain-id {0}"
     )]
     NotADevelopmentChain(u64),
+    /// The node is for another chain than the participant named.
+    #[error(
+        "your hospital's chain is {found}, not {named}, which you named: give the address of the right node (--node), or another --chain-id"
+    )]
+    OtherChain {
+        /// The chain that the participant named.
+        named: u64,
+        /// The chain that the node is for.
+        found: u64,
+    },
+    /// The node proves with the development setup, on a chain that is not for development.
+    #[error(
+        "the node is for chain {0} and proves with the development setup, under which anyone can forge proofs: use another node"
+    )]
+    UnsafeSetup(u64),
     /// The node belongs to another hospital than before.
     #[error(
         "the node at this address now says it is hospital {now}, not {before}: if that is right, give its address once more with --node"

@@ -1,7 +1,7 @@
 //! Lost requests, lost answers, and nodes that lie.
 
 use emr_api::{PatientView, Receipt};
-use emr_client::{ClientError, flow::submit::Fate, node::NodeError};
+use emr_client::{ClientError, Connections, client::Client, flow::submit::Fate, node::NodeError};
 use emr_core::{Class, ClassMask, Rights};
 use emr_node::Limits;
 
@@ -189,6 +189,44 @@ async fn another_deployment_or_hospital_is_noticed() -> TestResult {
     });
     let impostor = scene.client_at(PATIENT, &proxy.address).await.expect_err("no hospital");
     assert!(impostor.to_string().contains("is no hospital on L1"), "{impostor}");
+    Ok(())
+}
+
+/// A node of a chain that is not for development. The participant must name this chain, and the node must not prove
+/// with the development setup.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_real_chain_must_be_named_and_needs_a_ceremonys_setup() -> TestResult {
+    let scene = Scene::new().await?;
+    let proxy = Proxy::new(scene.node.url())?;
+    let ceremony = format!("0x{}", "5e".repeat(32));
+    for (setup, named, expected) in [
+        ("insecure-development", None, "name the chain with --chain-id 11155111"),
+        (&*ceremony, None, "name the chain with --chain-id 11155111"),
+        (&*ceremony, Some(1), "chain is 11155111, not 1,"),
+        ("insecure-development", Some(11_155_111), "proves with the development setup"),
+        // Now the client goes on, and sees that its own Ethereum node is on another chain.
+        (&*ceremony, Some(11_155_111), "11155111"),
+    ] {
+        let said = format!("\"setup\":\"{setup}\"");
+        proxy.set(move |request, answer| {
+            let lie = answer
+                .replace("\"chain_id\":31337", "\"chain_id\":11155111")
+                .replace("\"setup\":\"insecure-development\"", &said);
+            (request.starts_with("GET /v1/status") && !answer.is_empty()).then_some(Fault::Answer(lie))
+        });
+        let (profile, identity) = scene.profile(PATIENT)?;
+        let connections = Connections::over(&proxy.address, &scene.endpoint())?.on_chain(named);
+        let refused = Client::join_through(profile, identity, &connections).await.expect_err("another chain");
+        assert!(refused.to_string().contains(expected), "{setup}, {named:?}: {refused}");
+        let unsafe_chain = refused.code() == "unsafe-chain";
+        assert_eq!(unsafe_chain, expected != "11155111", "{refused}");
+    }
+    // A node that says that it is for a development chain, to someone who named a real one.
+    proxy.set(|_, _| None);
+    let (profile, identity) = scene.profile(PATIENT)?;
+    let connections = Connections::over(&proxy.address, &scene.endpoint())?.on_chain(Some(11_155_111));
+    let refused = Client::join_through(profile, identity, &connections).await.expect_err("a development chain");
+    assert!(matches!(refused, ClientError::OtherChain { named: 11_155_111, found: 31337 }), "{refused}");
     Ok(())
 }
 

@@ -96,7 +96,7 @@ impl Scene {
         self.folder.path().join(person.name)
     }
 
-    fn profile(&self, person: Member) -> TestResult<(Profile, Identity)> {
+    pub(crate) fn profile(&self, person: Member) -> TestResult<(Profile, Identity)> {
         let folder = self.data_dir(person);
         let profile = if folder.join("identity").exists() {
             Profile::open(&folder)?

@@ -9,6 +9,7 @@ use std::{
 use emr_rollup::{
     batch::{Prover as _, PublicInputs},
     prover::{Prover, ProverError, Verifier, VerifyError},
+    setup::SetupChoice,
     statement::BatchWitness,
     version::CircuitVersion,
 };
@@ -19,7 +20,10 @@ use tokio::sync::{OnceCell, watch};
 pub struct ProverConfig {
     /// Folder for setup and keys. They are made when they are first needed, which takes minutes.
     pub cache: PathBuf,
-    /// Whether this node proves its batches. If not, it waits for a prover to fetch them. It verifies every proof in both cases.
+    /// The setup of the keys: the one that the contract's verifier was made from.
+    pub setup: SetupChoice,
+    /// Whether this node proves its batches. If not, it waits for a prover to fetch them. It verifies every proof in
+    /// both cases.
     pub local: bool,
     /// Bytes that the prover may keep between proofs: see [`Prover::with_memory`].
     pub memory: u64,
@@ -127,18 +131,18 @@ impl Proving {
         self.config.local
     }
 
-    /// Whether proofs use the development setup. This version has no other setup.
-    pub(crate) fn is_development(&self) -> bool {
-        true
+    /// The setup of the keys.
+    pub(crate) fn setup(&self) -> SetupChoice {
+        self.config.setup
     }
 
     async fn keys(&self) -> Result<Keys, ProvingError> {
         let load = || async {
-            let ProverConfig { cache, local, memory } = self.config.clone();
+            let ProverConfig { cache, setup, local, memory } = self.config.clone();
             let version = self.version;
             let activity = self.activity.clone();
             let loaded = tokio::task::spawn_blocking(move || {
-                let prover = Prover::load_or_generate(&cache, version, |stage| {
+                let prover = Prover::load_or_generate(&cache, version, setup, |stage| {
                     activity.send_replace(Activity::Keys { stage: stage.to_string() });
                 })?;
                 let prover = prover.with_memory(memory);
@@ -160,7 +164,8 @@ impl Proving {
         Ok(verified.await.map_err(|_| ProvingError::Thread)??)
     }
 
-    /// Proves a batch on a separate thread, and verifies the proof. The thread does not prevent the process from ending.
+    /// Proves a batch on a separate thread, and verifies the proof. The thread does not prevent the process from
+    /// ending.
     pub(crate) async fn prove(
         &self,
         batch: u64,

@@ -16,6 +16,7 @@ use emr_rollup::{
     l1_operation::L1Operation,
     primitive::field,
     prover::{Prover, default_cache},
+    setup::SetupChoice,
     state::{
         leaf::{AuditEntry, MedicalLeaf, extend_head},
         ledger::Ledger,
@@ -28,7 +29,12 @@ use crate::stage::*;
 
 static PROVER: LazyLock<Arc<Prover>> = LazyLock::new(|| {
     let cache = default_cache().expect("a home folder");
-    Arc::new(Prover::load_or_generate(&cache, CircuitVersion::V1, |stage| eprintln!("{stage}")).expect("keys"))
+    Arc::new(
+        Prover::load_or_generate(&cache, CircuitVersion::V1, SetupChoice::InsecureDevelopment, |stage| {
+            eprintln!("{stage}")
+        })
+        .expect("keys"),
+    )
 });
 
 pub(crate) async fn prove(job: ProofJob) -> Outcome<Vec<u8>> {

@@ -1,4 +1,5 @@
-//! The proving and verifying key of a version. They are generated once and kept on disk, in a file named by the digest of their inputs.
+//! The proving and verifying key of a version. They are generated once and kept on disk, in a file named by the digest
+//! of their inputs.
 
 use std::{
     io,
@@ -8,13 +9,18 @@ use std::{
 use halo2_proofs::{
     SerdeFormat,
     plonk::{Error, ProvingKey, VerifyingKey, keygen_pk2},
+    poly::kzg::commitment::ParamsKZG,
 };
-use halo2curves::{bn256::G1Affine, group::GroupEncoding};
+use halo2curves::{
+    bn256::{Bn256, G1Affine},
+    group::GroupEncoding,
+};
 
 use super::setup::Setup;
 use crate::{circuit::BatchCircuit, primitive::keccak::keccak256};
 
-/// Keccak-256 of a verifying key's bytes: 32 bytes, in hex when displayed.
+/// Keccak-256 of a verifying key's bytes and of tau in G2, which the verifying key of halo2 does not hold: 32 bytes, in
+/// hex when displayed. So keys of different setups have different digests.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct KeyDigest(pub [u8; 32]);
 
@@ -31,13 +37,15 @@ impl std::fmt::Debug for KeyDigest {
 }
 
 impl KeyDigest {
-    /// The digest of a key.
-    pub(super) fn of(key: &VerifyingKey<G1Affine>) -> Self {
-        Self(keccak256(&key.to_bytes(SerdeFormat::Processed)))
+    /// The digest of a key under a setup.
+    pub(super) fn of(params: &ParamsKZG<Bn256>, key: &VerifyingKey<G1Affine>) -> Self {
+        let tau_g2 = params.s_g2().to_bytes();
+        Self(keccak256(&[&key.to_bytes(SerdeFormat::Processed)[..], tau_g2.as_ref()].concat()))
     }
 }
 
-/// The default folder for keys: `${EMR_CACHE:-~/.cache/emr}/keys`. `None` if neither `EMR_CACHE` nor a home folder is known.
+/// The default folder for keys: `${EMR_CACHE:-~/.cache/emr}/keys`. `None` if neither `EMR_CACHE` nor a home folder is
+/// known.
 pub fn default_cache() -> Option<PathBuf> {
     let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     set("EMR_CACHE").or_else(|| Some(set("HOME")?.join(".cache/emr"))).map(|cache| cache.join("keys"))

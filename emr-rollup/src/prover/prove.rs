@@ -18,6 +18,7 @@ use crate::{
     batch::PublicInputs,
     circuit::BatchCircuit,
     processor::{UnsupportedProcessor, check_processor},
+    setup::{SetupChoice, SetupId},
     statement::{BatchWitness, Violation, check_batch},
     version::CircuitVersion,
 };
@@ -25,8 +26,12 @@ use crate::{
 /// A step of the preparation that takes time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
-    /// Reading or generating the setup.
-    Setup,
+    /// Reading or generating the development setup.
+    DevelopmentSetup,
+    /// Reading an imported setup.
+    ImportedSetup,
+    /// Reading an imported setup, and checking every point.
+    CheckSetup,
     /// Reading the proving key.
     LoadKey,
     /// Generating the proving key: once per version and cache folder.
@@ -36,9 +41,11 @@ pub enum Stage {
 impl std::fmt::Display for Stage {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
-            Self::Setup => "preparing the development setup",
+            Self::DevelopmentSetup => "preparing the development setup",
+            Self::ImportedSetup => "reading the ceremony's setup",
+            Self::CheckSetup => "checking the ceremony's setup",
             Self::LoadKey => "reading the proving key",
-            Self::GenerateKey => "generating the proving key (once)",
+            Self::GenerateKey => "generating the proving key",
         })
     }
 }
@@ -57,6 +64,30 @@ pub enum ProverError {
         folder: std::path::PathBuf,
         /// The cause.
         source: std::io::Error,
+    },
+    /// The setup is not in the folder.
+    #[error(
+        "there is no setup {id} of 2^{k} in {}: run `emr-hospital setup --ptau FILE` on this machine, with the file of the ceremony that this \
+         rollup was deployed with", folder.display()
+    )]
+    NoSetup {
+        /// The setup.
+        id: SetupId,
+        /// The binary logarithm of the number of powers that are needed.
+        k: u32,
+        /// The folder.
+        folder: std::path::PathBuf,
+    },
+    /// The setup in the folder was changed after it was imported.
+    #[error(
+        "the points of setup {id} in {} do not follow from its tau: somebody changed the file; find out who can write there, then import the \
+         ceremony's file again", folder.display()
+    )]
+    AlteredSetup {
+        /// The setup.
+        id: SetupId,
+        /// The folder.
+        folder: std::path::PathBuf,
     },
     /// The version's slots do not fit its rows.
     #[error("the circuit needs {rows} rows and 2^{k} are given: choose fewer slots or a greater k")]
@@ -88,6 +119,17 @@ pub enum ProverError {
     SelfCheck(#[source] VerifyError),
 }
 
+/// The circuit without a witness, if it fits.
+fn blank(version: CircuitVersion) -> Result<BatchCircuit, ProverError> {
+    let circuit = BatchCircuit::blank(version);
+    if circuit.fits() { Ok(circuit) } else { Err(ProverError::DoesNotFit { rows: circuit.rows(), k: version.k }) }
+}
+
+fn imported(cache: &Path, version: CircuitVersion, id: SetupId) -> Result<Setup, ProverError> {
+    let absent = ProverError::NoSetup { id, k: version.k, folder: cache.to_owned() };
+    Setup::imported(cache, version.k, id).ok_or(absent)
+}
+
 /// Makes proofs for one version.
 #[derive(Debug)]
 pub struct Prover {
@@ -100,30 +142,68 @@ impl Prover {
     /// The default of [`with_memory`](Self::with_memory), in bytes: 1 GiB. This is enough for k = 17.
     pub const MEMORY: u64 = 1 << 30;
 
-    /// Reads the development setup and the keys from a folder, or generates them there.
+    /// Reads the setup and the keys from a folder. Generates the keys there if they are absent, and the development
+    /// setup.
     ///
     /// # Errors
-    /// [`ProverError::Processor`] if the processor cannot run this build. [`ProverError::Cache`] if the folder cannot be used.
-    /// [`ProverError::DoesNotFit`] if the version needs more rows. [`ProverError::ProofSystem`] if halo2 fails.
+    /// [`ProverError::Processor`] if the processor cannot run this build. [`ProverError::Cache`] if the folder cannot be used. [`ProverError::NoSetup`] if the chosen setup was not
+    /// imported. [`ProverError::DoesNotFit`] if the version needs more rows. [`ProverError::ProofSystem`] if halo2
+    /// fails.
     pub fn load_or_generate(
         cache: &Path,
         version: CircuitVersion,
+        choice: SetupChoice,
         mut on_progress: impl FnMut(Stage),
     ) -> Result<Self, ProverError> {
         check_processor()?;
         let unusable = |source| ProverError::Cache { folder: cache.to_owned(), source };
-        let circuit = BatchCircuit::blank(version);
-        if !circuit.fits() {
-            return Err(ProverError::DoesNotFit { rows: circuit.rows(), k: version.k });
-        }
-        on_progress(Stage::Setup);
-        let setup = Setup::insecure_development_cached(cache, version.k).map_err(unusable)?;
+        let circuit = blank(version)?;
+        let setup = match choice {
+            SetupChoice::InsecureDevelopment => {
+                on_progress(Stage::DevelopmentSetup);
+                Setup::insecure_development_cached(cache, version.k).map_err(unusable)?
+            }
+            SetupChoice::Imported(id) => {
+                on_progress(Stage::ImportedSetup);
+                imported(cache, version, id)?
+            }
+        };
         on_progress(Stage::LoadKey);
         if let Some(key) = keys::load(cache, &circuit, &setup) {
             return Self::new(version, setup, &key);
         }
         on_progress(Stage::GenerateKey);
+        Self::generate(cache, version, setup)
+    }
+
+    /// Makes the keys of an imported setup again, for a deployment. It does not trust the folder: it checks every point of
+    /// the setup, reads no key, and replaces the key in the folder. Anyone who could change these files could otherwise
+    /// put a key on the chain that accepts false proofs.
+    ///
+    /// # Errors
+    /// [`ProverError::AlteredSetup`] if the setup's points do not follow from its name, otherwise as for
+    /// [`Self::load_or_generate`].
+    pub fn generate_for_deployment(
+        cache: &Path,
+        version: CircuitVersion,
+        id: SetupId,
+        mut on_progress: impl FnMut(Stage),
+    ) -> Result<Self, ProverError> {
+        check_processor()?;
+        blank(version)?;
+        on_progress(Stage::CheckSetup);
+        let setup = imported(cache, version, id)?;
+        if !setup.is_intact() {
+            return Err(ProverError::AlteredSetup { id, folder: cache.to_owned() });
+        }
+        on_progress(Stage::GenerateKey);
+        Self::generate(cache, version, setup)
+    }
+
+    fn generate(cache: &Path, version: CircuitVersion, setup: Setup) -> Result<Self, ProverError> {
+        let circuit = blank(version)?;
         let key = keys::generate(&circuit, &setup).map_err(|error| ProverError::ProofSystem(error.to_string()))?;
+        let unusable = |source| ProverError::Cache { folder: cache.to_owned(), source };
         keys::store(cache, &circuit, &setup, &key).map_err(unusable)?;
         Self::new(version, setup, &key)
     }
@@ -156,7 +236,7 @@ impl Prover {
 
     /// The digest of the verifying key.
     pub fn key_digest(&self) -> KeyDigest {
-        KeyDigest::of(self.engine.verifying_key())
+        KeyDigest::of(&self.setup.params, self.engine.verifying_key())
     }
 
     /// The verifier of its proofs.

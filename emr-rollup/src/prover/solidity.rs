@@ -14,7 +14,7 @@ use snark_verifier::{
     verifier::{SnarkVerifier, plonk::PlonkProtocol, plonk::PlonkVerifier},
 };
 
-use super::keys::KeyDigest;
+use super::{keys::KeyDigest, setup::Provenance};
 use crate::batch::PublicInputs;
 
 type EvmVerifier = PlonkVerifier<KzgAs<Bn256, Bdfg21>>;
@@ -23,8 +23,8 @@ fn protocol(params: &ParamsKZG<Bn256>, key: &VerifyingKey<G1Affine>) -> PlonkPro
     compile(params, key, Config::kzg().with_num_instance(vec![PublicInputs::COUNT]))
 }
 
-/// The parts of a proof, in order: points of 64 bytes (advice, permutation product, blinding polynomial, quotient), evaluations of 32
-/// bytes, and the two points of the opening.
+/// The parts of a proof, in order: points of 64 bytes (advice, permutation product, blinding polynomial, quotient),
+/// evaluations of 32 bytes, and the two points of the opening.
 struct ProofLayout {
     commitments: usize,
     evaluations: usize,
@@ -46,8 +46,9 @@ impl ProofLayout {
         Self::POINT * self.commitments + Self::SCALAR * self.evaluations + Self::OPENING
     }
 
-    /// Yul code that refuses two things which the native verifier refuses and snark-verifier's code accepts: calldata that does not end with the
-    /// proof, and evaluations that are not below the scalar field's modulus. Without these checks one proof has many encodings that are accepted.
+    /// Yul code that refuses two things which the native verifier refuses and snark-verifier's code accepts: calldata
+    /// that does not end with the proof, and evaluations that are not below the scalar field's modulus. Without these
+    /// checks one proof has many encodings that are accepted.
     fn checks(&self) -> String {
         let instances = Self::SCALAR * PublicInputs::COUNT;
         let first = instances + Self::POINT * self.commitments;
@@ -69,15 +70,16 @@ pub(super) fn proof_size(params: &ParamsKZG<Bn256>, key: &VerifyingKey<G1Affine>
     ProofLayout::of(&protocol(params, key)).size()
 }
 
-/// The line of snark-verifier's code before which [`ProofLayout::checks`] is inserted: `success` and `f_q` are defined there.
+/// The line of snark-verifier's code before which [`ProofLayout::checks`] is inserted: `success` and `f_q` are defined
+/// there.
 const BEFORE_THE_PROOF: &str = "            function validate_ec_point(x, y) -> valid {\n";
 
 /// snark-verifier's contract for a key, with a check of the calldata's exact form.
 ///
 /// # Panics
-/// Never for a key of this crate. It would panic for a proof system that snark-verifier does not know, or with another version of
-/// snark-verifier that generates other code.
-pub(super) fn generate(params: &ParamsKZG<Bn256>, key: &VerifyingKey<G1Affine>) -> String {
+/// Never for a key of this crate. It would panic for a proof system that snark-verifier does not know, or with another
+/// version of snark-verifier that generates other code.
+pub(super) fn generate(params: &ParamsKZG<Bn256>, key: &VerifyingKey<G1Affine>, provenance: &Provenance) -> String {
     let deciding_key = (params.get_g()[0], params.g2(), params.s_g2()).into();
     let loader = EvmLoader::new::<Fq, Fr>();
     let protocol = protocol(params, key);
@@ -92,13 +94,19 @@ pub(super) fn generate(params: &ParamsKZG<Bn256>, key: &VerifyingKey<G1Affine>) 
     let source = loader.solidity_code().replace("pragma solidity 0.8.19;", "pragma solidity ^0.8.19;");
     assert_eq!(source.matches(BEFORE_THE_PROOF).count(), 1, "snark-verifier writes its code in another way");
     let source = source.replace(BEFORE_THE_PROOF, &format!("{checks}{BEFORE_THE_PROOF}"));
+    let origin = match provenance {
+        Provenance::InsecureDevelopmentSeed => {
+            "Under the INSECURE DEVELOPMENT SETUP: for development chains only.".to_owned()
+        }
+        Provenance::Ceremony(_) => format!("Under the {provenance}."),
+    };
     let (license, code) = source.trim_start().split_once('\n').unwrap_or(("", &source));
     format!(
         "{license}\n\
          // Generated from the verifying key with digest {}. Do not edit.\n\
-         // Under the INSECURE DEVELOPMENT SETUP: for development chains only.\n\
+         // {origin}\n\
          {}",
-        KeyDigest::of(key),
+        KeyDigest::of(params, key),
         code.trim_end().to_owned() + "\n"
     )
 }

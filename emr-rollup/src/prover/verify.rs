@@ -12,7 +12,12 @@ use halo2_proofs::{
 use halo2curves::bn256::{Bn256, G1Affine};
 use snark_verifier::system::halo2::transcript::evm::EvmTranscript;
 
-use super::{evm::image, keys::KeyDigest, setup::Setup, solidity};
+use super::{
+    evm::image,
+    keys::KeyDigest,
+    setup::{Provenance, Setup},
+    solidity,
+};
 use crate::batch::PublicInputs;
 
 /// Why a proof was refused.
@@ -37,6 +42,7 @@ pub enum VerifyError {
 pub struct Verifier {
     params: ParamsKZG<Bn256>,
     key: VerifyingKey<G1Affine>,
+    provenance: Provenance,
     proof_size: usize,
 }
 
@@ -44,12 +50,12 @@ impl Verifier {
     pub(super) fn new(setup: &Setup, key: VerifyingKey<G1Affine>) -> Self {
         let params = setup.params.verifier_params().clone();
         let proof_size = solidity::proof_size(&params, &key);
-        Self { params, key, proof_size }
+        Self { params, key, provenance: setup.provenance().clone(), proof_size }
     }
 
     /// The digest of the verifying key.
     pub fn key_digest(&self) -> KeyDigest {
-        KeyDigest::of(&self.key)
+        KeyDigest::of(&self.params, &self.key)
     }
 
     /// Verifies a proof.
@@ -83,6 +89,6 @@ impl Verifier {
 
     /// The Solidity source of snark-verifier's contract for this key. Tests compare the verifier contract with it.
     pub fn solidity(&self) -> String {
-        solidity::generate(&self.params, &self.key)
+        solidity::generate(&self.params, &self.key, &self.provenance)
     }
 }

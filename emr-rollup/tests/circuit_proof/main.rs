@@ -17,6 +17,7 @@ use emr_rollup::{
     circuit::BatchCircuit,
     primitive::field::Fr,
     prover::{Halo2Axiom, Prover, ProverError, Verifier, VerifyError, calldata, default_cache},
+    setup::SetupChoice,
     version::CircuitVersion,
 };
 use revm::{
@@ -32,7 +33,7 @@ const KEY_PREFIX: usize = 10;
 
 fn prover(version: CircuitVersion) -> Prover {
     let cache = default_cache().unwrap();
-    Prover::load_or_generate(&cache, version, |stage| eprintln!("{stage}")).unwrap()
+    Prover::load_or_generate(&cache, version, SetupChoice::InsecureDevelopment, |stage| eprintln!("{stage}")).unwrap()
 }
 
 fn inputs_with(public: &PublicInputs, i: usize) -> PublicInputs {

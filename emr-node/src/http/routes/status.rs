@@ -43,6 +43,6 @@ pub(super) async fn get(State(app): Shared) -> Json<NodeStatus> {
         activity: activity.to_string(),
         progress,
         health,
-        development_setup: app.pipeline.proving.is_development(),
+        setup: app.pipeline.proving.setup(),
     })
 }

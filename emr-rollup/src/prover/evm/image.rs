@@ -6,8 +6,9 @@ use halo2_proofs::{
     poly::{commitment::ParamsProver, kzg::commitment::ParamsKZG},
 };
 use halo2curves::{
-    bn256::{Bn256, Fq, G1Affine, G2Affine},
-    ff::PrimeField,
+    CurveAffine,
+    bn256::{Bn256, Fq, Fq2, G1Affine, G2Affine},
+    ff::{Field, PrimeField},
 };
 
 use super::{
@@ -23,6 +24,9 @@ use crate::{batch::PublicInputs, primitive::field};
 const KEY: usize = 0x200;
 /// The places of the parts that every key has, in words.
 const CONSTANTS: usize = 10;
+
+/// The bytes of a point of G2.
+const G2: usize = 4 * WORD;
 
 /// The first two bytes of the header: the format's number.
 const FORMAT: u16 = 0xe101;
@@ -56,6 +60,24 @@ fn creation(code: &[u8]) -> Vec<u8> {
 /// The creation code of the contract that holds a key. Its code begins with a zero byte, so nobody can call it.
 pub(in crate::prover) fn key_contract(params: &ParamsKZG<Bn256>, key: &VerifyingKey<G1Affine>) -> Vec<u8> {
     creation(&[&[0], &encode(params, key)[..]].concat())
+}
+
+/// tau in G2, from the code of a contract that [`key_contract`] creates. `None` if it is other code.
+pub(in crate::prover) fn tau_g2(code: &[u8]) -> Option<G2Affine> {
+    let [0, key @ ..] = code else { return None };
+    let header = key.get(WORD..2 * WORD)?;
+    let negated = key.get(2 * WORD + G2..2 * WORD + 2 * G2)?;
+    if header[..2] != FORMAT.to_be_bytes() {
+        return None;
+    }
+    let mut coordinates = [Fq::ZERO; 4];
+    for (coordinate, bytes) in coordinates.iter_mut().zip(negated.chunks_exact(WORD)) {
+        let mut repr = <Fq as PrimeField>::Repr::default();
+        repr.as_mut().iter_mut().zip(bytes.iter().rev()).for_each(|(to, from)| *to = *from);
+        *coordinate = Option::from(Fq::from_repr(repr))?;
+    }
+    let [x1, x0, y1, y0] = coordinates;
+    Option::<G2Affine>::from(G2Affine::from_xy(Fq2::new(x0, x1), Fq2::new(y0, y1))).map(|point| -point)
 }
 
 /// The data of a key.

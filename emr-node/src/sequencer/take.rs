@@ -74,9 +74,9 @@ impl Engine {
             Space::ask(self).await;
         }
         // Cheap checks first: no block is read for an operation that breaks a rule.
-        let Admission { directory: directory_in_force, ended, .. } = self.admit(&submission, None)?;
+        let Admission { directory: directory_in_force, place, ended, .. } = self.admit(&submission, None)?;
         if !ended.is_empty() {
-            self.try_replacement(ended, submission.signed).await?;
+            self.try_replacement(place, ended, submission.signed).await?;
         }
         pointers::check_epoch(&submission, directory_in_force, self).await?;
         let checked = pointers::check(&submission, &principal, directory_in_force, self).await?;
@@ -150,13 +150,18 @@ impl Engine {
     }
 
     /// Whether an operation executes on the state without others. This does not run as the writer: it takes long, and a signer can repeat
-    /// a failing try at no cost.
+    /// a failing try at no cost. Few signers may do so at once. But nobody can keep a patient waiting who takes something from a delegate: what a
+    /// delegate signed must not make a first Revoke wait for the Revokes that others replace.
     async fn try_replacement(
         self: &Arc<Self>,
+        place: Place,
         ended: Vec<Sequence>,
         signed: SignedOperation,
     ) -> Result<(), RequestError> {
-        let _permit = self.replacements.permit().await?;
+        let _permit = match place {
+            Place::InsteadOf(_) => Some(self.replacements.permit().await?),
+            Place::Ordinary | Place::Reserved => None,
+        };
         let engine = Arc::clone(self);
         let now = self.clock.now();
         let tried = tokio::task::spawn_blocking(move || engine.without(&ended).soft.check(&signed, now).map(drop));

@@ -289,3 +289,16 @@ fn a_delegates_grant_that_is_dropped_makes_no_place() -> Test {
     assert_eq!(reserved, 0, "the slot never held a grant that was settled");
     Ok(())
 }
+
+/// Others replace Revokes without end, and a delegate has written the slot. The patient's first Revoke does not stand in their line.
+#[tokio::test]
+async fn a_first_revoke_does_not_wait_for_those_that_replace_others() -> Test {
+    let world = family()?;
+    world.taken(world.as_delegate(DOCTOR, 2, set(FIRST, 1, leaf(READER, Rights::READ, 1)?)?)?)?;
+    let _busy = world.engine.replacements.permit().await?;
+    let patient = world.engine.state().principal(AccountIndex::new(HONEST)?).ok_or("an account")?;
+    let end = submission(world.sign(HONEST, 3, revoke(FIRST, 1)?)?);
+    let taken = tokio::time::timeout(std::time::Duration::from_secs(20), world.engine.submit(patient, end)).await?;
+    assert!(taken.is_ok(), "{taken:?}");
+    Ok(())
+}

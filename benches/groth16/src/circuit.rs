@@ -23,14 +23,14 @@ use crate::poseidon::Poseidon;
 /// A point of Baby Jubjub as constraints.
 type PointVar = AffineVar<EdwardsConfig, FpVar<Fr>>;
 
-/// The challenge hash of a signature absorbs five words, two with each permutation.
-const CHALLENGE: usize = 3;
+/// The permutations of the challenge of a signature: four words, and the fifth with their hash.
+const CHALLENGE: usize = 2;
 
 /// A chain of hashes and a signature of its end.
 #[derive(Clone, Debug)]
 struct Operation {
     /// What each permutation hashes with the value before.
-    siblings: Vec<Fr>,
+    siblings: Vec<[Fr; 3]>,
     key: EdwardsAffine,
     r: EdwardsAffine,
     s: Scalar,
@@ -52,8 +52,8 @@ impl Batch {
         let start = Fr::rand(rng);
         let mut end = start;
         let operations = (0..operations).map(|_| {
-            let siblings: Vec<_> = (CHALLENGE..permutations).map(|_| Fr::rand(rng)).collect();
-            end = siblings.iter().fold(end, |value, sibling| poseidon.hash([value, *sibling]));
+            let siblings: Vec<_> = (CHALLENGE..permutations).map(|_| [(); 3].map(|()| Fr::rand(rng))).collect();
+            end = siblings.iter().fold(end, |value, [a, b, c]| poseidon.hash([value, *a, *b, *c]));
             let (secret, nonce) = (Scalar::rand(rng), Scalar::rand(rng));
             let [key, r] = [secret, nonce].map(|scalar| (EdwardsProjective::generator() * scalar).into_affine());
             let challenge = poseidon.hash_five([r.x, r.y, key.x, key.y, end]);
@@ -70,9 +70,9 @@ impl ConstraintSynthesizer<Fr> for &Batch {
         let end = FpVar::new_input(ns!(system, "end"), || Ok(self.end))?;
         let mut value = FpVar::new_witness(ns!(system, "start"), || Ok(self.start))?;
         for operation in &self.operations {
-            for sibling in &operation.siblings {
-                let sibling = FpVar::new_witness(ns!(system, "sibling"), || Ok(*sibling))?;
-                value = self.poseidon.constrain_hash([value, sibling])?;
+            for siblings in &operation.siblings {
+                let sibling = |i: usize| FpVar::new_witness(ns!(system, "sibling"), || Ok(siblings[i]));
+                value = self.poseidon.constrain_hash([value, sibling(0)?, sibling(1)?, sibling(2)?])?;
             }
             operation.constrain_signature(&system, &self.poseidon, &value)?;
         }
@@ -137,7 +137,7 @@ mod tests {
         let mut signature = batch.clone();
         signature.operations[1].s += Scalar::ONE;
         let mut sibling = batch.clone();
-        sibling.operations[0].siblings[1] += Fr::ONE;
+        sibling.operations[0].siblings[1][2] += Fr::ONE;
         let mut end = batch.clone();
         end.end += Fr::ONE;
         for other in [signature, sibling, end] {

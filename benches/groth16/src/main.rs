@@ -30,10 +30,10 @@ use usage::{Time, peak_gibibytes};
 #[derive(Debug, Parser)]
 struct Arguments {
     /// Operations in the batch
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 8)]
     operations: usize,
     /// Poseidon permutations of an operation, those of its signature included
-    #[arg(long, default_value_t = 170)]
+    #[arg(long, default_value_t = 86)]
     permutations: usize,
 }
 

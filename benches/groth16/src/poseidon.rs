@@ -1,4 +1,4 @@
-//! Poseidon with circomlib's parameters, as this project uses it: t = 3, x^5, 8 full and 57 partial rounds.
+//! Poseidon with circomlib's parameters, as this project uses it: t = 5, x^5, 8 full and 60 partial rounds.
 
 use ark_bn254::Fr;
 use ark_ff::{AdditiveGroup, Field, PrimeField};
@@ -6,9 +6,9 @@ use ark_r1cs_std::fields::{FieldVar, fp::FpVar};
 use ark_relations::gr1cs::SynthesisError;
 use light_poseidon::{PoseidonError, parameters::bn254_x5::get_poseidon_parameters};
 
-pub(crate) const WIDTH: usize = 3;
+pub(crate) const WIDTH: usize = 5;
 const FULL_ROUNDS: usize = 8;
-const PARTIAL_ROUNDS: usize = 57;
+const PARTIAL_ROUNDS: usize = 60;
 
 /// The round constants and the matrix.
 #[derive(Clone, Debug)]
@@ -37,21 +37,14 @@ impl Poseidon {
         })
     }
 
-    /// The hash of two words: the first word of the permuted state.
-    pub(crate) fn hash(&self, [left, right]: [Fr; 2]) -> Fr {
-        self.permute([Fr::ZERO, left, right])[0]
+    /// The hash of four words: the first word of the permuted state.
+    pub(crate) fn hash(&self, [a, b, c, d]: [Fr; 4]) -> Fr {
+        self.permute([Fr::ZERO, a, b, c, d])[0]
     }
 
-    /// The sponge over five words.
-    pub(crate) fn hash_five(&self, words: [Fr; 5]) -> Fr {
-        let mut state = [Fr::ZERO; WIDTH];
-        for pair in words.chunks(2) {
-            for (word, input) in state[1..].iter_mut().zip(pair) {
-                *word += input;
-            }
-            state = self.permute(state);
-        }
-        state[0]
+    /// The hash of five words: the fifth with the hash of the others.
+    pub(crate) fn hash_five(&self, [a, b, c, d, e]: [Fr; 5]) -> Fr {
+        self.hash([self.hash([a, b, c, d]), e, Fr::ZERO, Fr::ZERO])
     }
 
     fn permute(&self, mut state: [Fr; WIDTH]) -> [Fr; WIDTH] {
@@ -71,8 +64,8 @@ impl Poseidon {
     ///
     /// # Errors
     /// If a value is missing.
-    pub(crate) fn constrain_hash(&self, [left, right]: [FpVar<Fr>; 2]) -> Result<FpVar<Fr>, SynthesisError> {
-        let [first, ..] = self.constrain([FpVar::zero(), left, right])?;
+    pub(crate) fn constrain_hash(&self, [a, b, c, d]: [FpVar<Fr>; 4]) -> Result<FpVar<Fr>, SynthesisError> {
+        let [first, ..] = self.constrain([FpVar::zero(), a, b, c, d])?;
         Ok(first)
     }
 
@@ -80,16 +73,9 @@ impl Poseidon {
     ///
     /// # Errors
     /// If a value is missing.
-    pub(crate) fn constrain_hash_five(&self, words: [FpVar<Fr>; 5]) -> Result<FpVar<Fr>, SynthesisError> {
-        let mut state = [(); WIDTH].map(|()| FpVar::zero());
-        for pair in words.chunks(2) {
-            for (word, input) in state[1..].iter_mut().zip(pair) {
-                *word += input;
-            }
-            state = self.constrain(state)?;
-        }
-        let [first, ..] = state;
-        Ok(first)
+    pub(crate) fn constrain_hash_five(&self, [a, b, c, d, e]: [FpVar<Fr>; 5]) -> Result<FpVar<Fr>, SynthesisError> {
+        let four = self.constrain_hash([a, b, c, d])?;
+        self.constrain_hash([four, e, FpVar::zero(), FpVar::zero()])
     }
 
     /// Three constraints for each S-box. Everything else is linear and takes none.
@@ -124,8 +110,8 @@ mod tests {
     #[test]
     fn it_is_circomlibs_poseidon() {
         use light_poseidon::PoseidonHasher as _;
-        let words = [3u64, 4].map(ark_bn254_05::Fr::from);
-        let expected = light_poseidon::Poseidon::<ark_bn254_05::Fr>::new_circom(2).unwrap().hash(&words).unwrap();
-        assert_eq!(Poseidon::circomlib().unwrap().hash([3u64, 4].map(Fr::from)), convert(&expected));
+        let words = [3u64, 4, 5, 6].map(ark_bn254_05::Fr::from);
+        let expected = light_poseidon::Poseidon::<ark_bn254_05::Fr>::new_circom(4).unwrap().hash(&words).unwrap();
+        assert_eq!(Poseidon::circomlib().unwrap().hash([3u64, 4, 5, 6].map(Fr::from)), convert(&expected));
     }
 }

@@ -13,15 +13,15 @@ use emr_rollup::{
 use light_poseidon::PoseidonHasher;
 
 fn hashing(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("poseidon(l, r)");
+    let mut group = criterion.benchmark_group("poseidon of four");
     group.bench_function("ours", |bencher| {
         let mut node = Fr::from(1);
-        bencher.iter(|| node = poseidon::node(black_box(node), Fr::from(2)));
+        bencher.iter(|| node = poseidon::node([black_box(node), Fr::from(2), Fr::from(3), Fr::from(4)]));
     });
     group.bench_function("peer: light-poseidon", |bencher| {
-        let mut hasher = light_poseidon::Poseidon::<ark_bn254::Fr>::new_circom(2).expect("two inputs are supported");
+        let mut hasher = light_poseidon::Poseidon::<ark_bn254::Fr>::new_circom(4).expect("four inputs are supported");
         let mut node = ark_bn254::Fr::from(1);
-        bencher.iter(|| node = hasher.hash(&[black_box(node), 2.into()]).expect("two inputs"));
+        bencher.iter(|| node = hasher.hash(&[black_box(node), 2.into(), 3.into(), 4.into()]).expect("four inputs"));
     });
     group.finish();
 
@@ -37,11 +37,12 @@ fn hashing(criterion: &mut Criterion) {
             tree.set(16_411, Fr::from(value).into());
         });
     });
-    group.bench_function("peer: 24 hashes of light-poseidon", |bencher| {
-        let mut hasher = light_poseidon::Poseidon::<ark_bn254::Fr>::new_circom(2).expect("two inputs are supported");
+    group.bench_function("peer: 12 hashes of light-poseidon", |bencher| {
+        let mut hasher = light_poseidon::Poseidon::<ark_bn254::Fr>::new_circom(4).expect("four inputs are supported");
         bencher.iter(|| {
-            (0..24)
-                .fold(ark_bn254::Fr::from(1), |node, _| hasher.hash(&[black_box(node), 2.into()]).expect("two inputs"))
+            (0..12).fold(ark_bn254::Fr::from(1), |node, _| {
+                hasher.hash(&[black_box(node), 2.into(), 3.into(), 4.into()]).expect("four inputs")
+            })
         });
     });
     group.finish();

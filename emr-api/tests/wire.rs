@@ -26,8 +26,8 @@ const MODULUS: &str = "0x30644e72e131a029b85045b68181585d2833e84879b9709143e1f59
 fn refuses<T: Serialize + DeserializeOwned + PartialEq>(good: &T, field: &str, wrong: &[Value]) -> TestResult {
     let whole = serde_json::to_value(good)?;
     assert!(json::read::<T>(whole.to_string().as_bytes())? == *good, "{field}: what was written is read");
-    // The error writes `path[1]` for the second item of a path.
-    let name = field.replace(".1", "[1]");
+    // The error writes `path[1][2]` for the third sibling of a path's second level.
+    let name = field.replace(".1.2", "[1][2]");
     let huge = json!("f".repeat(1 << 20));
     let not_a_text = [json!(5), json!([1, 2]), json!({"a": 1}), json!(true)];
     for value in wrong.iter().chain(&not_a_text).chain([&huge]) {
@@ -171,7 +171,8 @@ fn promises_proofs_and_people_are_typed() -> TestResult {
     let inviter = InviterView { address: Address::repeat_byte(1), today: 0, ended: None };
     refuses(&inviter, "address", &not_prefixed(20))?;
 
-    let path = |length: usize| Path::new(std::iter::repeat_n(Fr::from(9), length));
+    const LEVELS: usize = MAX_DEPTH / 2;
+    let path = |length: usize| Path::new(std::iter::repeat_n([Fr::from(9); 3], length));
     let proof = |length| MedicalProof {
         batch: 1,
         leaf: None,
@@ -180,10 +181,10 @@ fn promises_proofs_and_people_are_typed() -> TestResult {
         medical_root: Fr::from(2),
     };
     refuses(&proof(3), "identity_root", &not_elements())?;
-    refuses(&proof(3), "path.1", &not_elements())?;
+    refuses(&proof(3), "path.1.2", &not_elements())?;
     // No tree is deeper, however long the path that a node sends.
-    assert_eq!(json::read::<MedicalProof>(&serde_json::to_vec(&proof(MAX_DEPTH))?)?, proof(MAX_DEPTH));
-    for length in [MAX_DEPTH + 1, 100_000] {
+    assert_eq!(json::read::<MedicalProof>(&serde_json::to_vec(&proof(LEVELS))?)?, proof(LEVELS));
+    for length in [LEVELS + 1, 100_000] {
         let error = json::read::<MedicalProof>(&serde_json::to_vec(&proof(length))?).err().ok_or("too deep")?;
         assert!(error.field().is_some_and(|field| field.starts_with("path")), "{error}");
     }

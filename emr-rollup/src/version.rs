@@ -32,7 +32,7 @@ impl CircuitVersion {
         grant_depth: layout::GRANT_DEPTH,
         record_depth: layout::RECORD_DEPTH,
         max_l1: 8,
-        max_l2: 32,
+        max_l2: 90,
         k: 17,
     };
 

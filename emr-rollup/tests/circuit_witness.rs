@@ -10,6 +10,7 @@ use emr_rollup::{
     circuit::{BatchCircuit, Diagnosis},
     operation::Kind,
     primitive::field::{self, Fr},
+    state::tree::levels,
     statement::{BatchWitness, EntryWitness, check_batch},
     version::CircuitVersion,
 };
@@ -17,7 +18,7 @@ use serde_json::Value;
 
 /// One L1 slot and one L2 slot, so that a batch is one operation.
 const SINGLE: CircuitVersion =
-    CircuitVersion { number: 1, account_depth: 3, grant_depth: 2, record_depth: 3, max_l1: 1, max_l2: 1, k: 12 };
+    CircuitVersion { number: 1, account_depth: 4, grant_depth: 2, record_depth: 4, max_l1: 1, max_l2: 1, k: 12 };
 
 /// The paths of all elements of a JSON tree.
 fn elements(value: &Value, path: String, found: &mut Vec<String>) {
@@ -55,7 +56,9 @@ fn unused(kind: u64, delegated: bool, path: &str) -> bool {
     // The target is not read as the other kind of leaf.
     let other = if is_record { starts(&["old_grant/", "new_grant/"]) } else { starts(&["old_record/", "new_record/"]) };
     // A slot of the records tree has a longer path than one of the grants tree.
-    let above = !is_record && (SINGLE.grant_depth..SINGLE.record_depth).any(|i| field == format!("target_path/{i}"));
+    let above = !is_record
+        && (levels(SINGLE.grant_depth)..levels(SINGLE.record_depth))
+            .any(|level| field.starts_with(&format!("target_path/{level}/")));
     authority || other || above
 }
 

@@ -21,7 +21,7 @@ use proptest::prelude::*;
 
 /// Small trees, and room for many entries.
 const WIDE: CircuitVersion =
-    CircuitVersion { number: 1, account_depth: 3, grant_depth: 2, record_depth: 2, max_l1: 40, max_l2: 20, k: 17 };
+    CircuitVersion { number: 1, account_depth: 4, grant_depth: 2, record_depth: 2, max_l1: 40, max_l2: 20, k: 17 };
 
 /// The state after the honest history.
 fn settled(version: CircuitVersion) -> Ledger {

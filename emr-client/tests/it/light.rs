@@ -142,7 +142,9 @@ fn roots_and_paths_lead_to_l1() {
     let length = |error| matches!(error, LightError::Membership(MembershipError::PathLength { .. }));
     assert!(length(after(|v| v.medical_path = Path::new([]))));
     assert!(length(after(|v| v.identity_path = Path::new([]))));
-    let bent = |path: &Path| Path::new(path.siblings().map(|sibling| sibling + Fr::one()).collect::<Vec<_>>());
+    let bent = |path: &Path| {
+        Path::new(path.siblings().map(|siblings| siblings.map(|sibling| sibling + Fr::one())).collect::<Vec<_>>())
+    };
     let there = |leaf| LightError::Membership(MembershipError::NotThere { leaf });
     assert_eq!(after(|v| v.identity_path = bent(&v.identity_path)), there("identity"));
     assert_eq!(after(|v| v.medical_path = bent(&v.medical_path)), there("medical leaf"));

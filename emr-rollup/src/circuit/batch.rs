@@ -63,7 +63,7 @@ impl PublicInputWires {
 }
 
 pub(super) fn unused_operation() -> OperationWitness {
-    let path = Path::new([]);
+    let path = Path::zeros(0);
     OperationWitness {
         message: Default::default(),
         // Under the key (0, 1), S = 0 signs everything.
@@ -86,7 +86,7 @@ pub(super) fn unused_operation() -> OperationWitness {
 }
 
 pub(super) fn unused_entry() -> EntryWitness {
-    let path = Path::new([]);
+    let path = Path::zeros(0);
     EntryWitness {
         entry: Default::default(),
         identity: Default::default(),
@@ -116,7 +116,7 @@ impl BatchCircuit {
 
         let mut roots = frame.hints("root before", [witness.identity_root, witness.medical_root]);
         let mut scope = frame.under(Demand::RootBefore);
-        let pre = scope.hash(Tag::Node, &roots);
+        let pre = scope.hash(Tag::State, &roots);
         scope.assert_equal(pre, inputs.pre);
 
         let unused = unused_entry();
@@ -148,7 +148,7 @@ impl BatchCircuit {
         data.assert_count(&used, inputs.n, Demand::L2InOrder, Demand::L2Count);
 
         let mut scope = data.under(Demand::RootAfter);
-        let post = scope.hash(Tag::Node, &[identity_root, medical_root]);
+        let post = scope.hash(Tag::State, &[identity_root, medical_root]);
         scope.assert_equal(post, inputs.post);
         let mut scope = data.under(Demand::DataCommitment);
         let commitment = scope.hash(Tag::Data, &[&d1[..], &d2[..]].concat());

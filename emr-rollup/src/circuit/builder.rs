@@ -9,9 +9,12 @@ use std::collections::{BTreeMap, HashMap};
 use halo2curves::ff::{Field, PrimeField};
 
 use super::{
-    config::EQUALITY,
     demand::Demand,
-    gadget::{generic::Generic, hashing::HashQueue, range::RangeQueue},
+    gadget::{
+        generic::{Generic, OpenRows},
+        hashing::HashQueue,
+        range::RangeQueue,
+    },
     hints::Hints,
     origin::{Origin, Part},
     scope::Scope,
@@ -39,6 +42,7 @@ pub(super) struct Builder {
     constants: HashMap<[u8; 32], Wire>,
     pub(super) hashes: HashQueue,
     pub(super) ranges: RangeQueue,
+    pub(super) generic_rows: OpenRows,
     assertions: u32,
     /// How many promised ranges are not constrained yet.
     pub(super) promises: u32,
@@ -58,6 +62,7 @@ impl Builder {
             constants: HashMap::new(),
             hashes: HashQueue::default(),
             ranges: RangeQueue::default(),
+            generic_rows: OpenRows::default(),
             assertions: 0,
             promises: 0,
             zero: Wire(0),
@@ -120,12 +125,8 @@ impl Builder {
         wire
     }
 
-    /// Puts a wire in a cell of a column with equality.
-    ///
-    /// # Panics
-    /// Panics for any other column, because nothing would constrain the cell.
+    /// Puts a wire in a cell.
     pub(super) fn place(&mut self, wire: Wire, row: u32, column: usize, origin: Origin) {
-        assert!(EQUALITY.contains(&column), "column a{column} takes no part in the permutation argument");
         let state = &mut self.wires[wire.0 as usize];
         let cell = self.table.write(row, column, state.value);
         match state.home {

@@ -2,25 +2,25 @@
 //!
 //! Every gate reads the current and the next row only. `x` is a cell of the current row, `y` of the next one.
 //!
-//! | column | Poseidon | Baby Jubjub step | generic | range |
-//! |---|---|---|---|---|
-//! | a0 = | lane A, word 0 | acc.x | l | |
-//! | a1 | lane A, word 1 | T.x | | |
-//! | a2 | lane A, word 2 | T.y | | |
-//! | a3 = | lane B, word 0 | acc.y | r | |
-//! | a4 | lane B, word 1 | 2acc.x | | |
-//! | a5 | lane B, word 2 | 2acc.y | | |
-//! | a6 = | message or sibling, A | s so far | out | word |
-//! | a7 = | message or direction, A | c so far | addend | word |
-//! | a8 = | message or sibling, B | Q.x | u | |
-//! | a9 = | message or direction, B | Q.y | v | |
-//! | kc0..kc2 | round constants | | factors of l, r; constant | |
-//! | kc3 | 1: continue the sponge | | factor of l·r | |
+//! | column | Poseidon | Baby Jubjub step | generic |
+//! |---|---|---|---|
+//! | a0 | lane A, word 0 | acc.x | first: l |
+//! | a1 | lane A, word 1 | T.x | first: r |
+//! | a2 | lane A, word 2 | T.y | first: out |
+//! | a3 | lane A, word 3 | acc.y | first: addend |
+//! | a4 | lane A, word 4 | 2acc.x | first: u |
+//! | a5 | lane B, word 0 | 2acc.y | first: v |
+//! | a6 | lane B, word 1 | s so far | second: l |
+//! | a7 | lane B, word 2 | c so far | second: r |
+//! | a8 | lane B, word 3 | Q.x | second: out |
+//! | a9 | lane B, word 4 | Q.y | second: u |
+//! | a10 | word of a range check | P.x·P.y | second: v |
+//! | kc0..kc3 | round constants | | first: factors of l, r; constant; factor of l·r |
+//! | kc4 | round constant | | second: factor of l |
 //!
-//! The columns marked `=` and the instance column take part in the permutation argument. At degree 9, one grand product
-//! covers these seven columns. The selectors share three fixed columns. Each selector is one value of its column, so
-//! its degree is the number of selectors in that column. Range checks use Poseidon's S-box rows, where a6 and a7 are
-//! free.
+//! All advice columns and the instance column take part in the permutation argument. At degree 9, two grand products cover
+//! these twelve columns. The selectors share three fixed columns. Each selector is one value of its column, so its degree
+//! is the number of selectors in that column. Range checks use the rows of Poseidon, where a10 is free.
 
 use halo2_proofs::{
     plonk::{Advice, Column, ConstraintSystem, Expression, Fixed, Instance, VirtualCells},
@@ -32,49 +32,49 @@ use super::gadget::{jubjub, poseidon};
 use crate::primitive::field::Fr;
 
 /// Advice columns.
-pub(super) const ADVICE: usize = 10;
+pub(super) const ADVICE: usize = 11;
 /// Columns of constants.
-pub(super) const CONSTANTS: usize = 4;
+pub(super) const CONSTANTS: usize = 5;
 /// Columns of selectors.
 pub(super) const SELECTORS: usize = 3;
 /// The highest degree of a constraint. The extended domain of the quotient is the same for degrees 6 to 9, so 9 costs
 /// no more than 6.
 pub(super) const DEGREE: usize = 9;
-/// Advice columns of the permutation argument.
-pub(super) const EQUALITY: [usize; 6] = [0, 3, 6, 7, 8, 9];
-/// Columns of the words that are range checked.
-pub(super) const RANGE_COLUMNS: [usize; 2] = [6, 7];
+/// The column of the words that are range checked.
+pub(super) const RANGE_COLUMN: usize = 10;
 
 /// What constrains a row. A row can have several selectors if they are in different selector columns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Selector {
     /// The next row is one full round later.
     Full,
-    /// The next row holds the first three partial rounds.
+    /// The next row holds the first five partial rounds.
     Entry,
-    /// The next row is three partial rounds later.
+    /// The next row is five partial rounds later.
     Partial,
     /// The next row is the first full round after the partial ones.
     Exit,
+    /// Word 0 of the next row is the output.
+    Last,
     /// One bit of a double-base multiplication.
     Ladder,
     /// The table of a double-base multiplication.
     Table,
-    /// The next row starts a permutation over two messages.
+    /// The next row starts a permutation over four inputs.
     Absorb,
-    /// The next row starts a permutation over a node and its sibling.
+    /// The next row starts a permutation over a node and its siblings.
     Climb,
-    /// `out = kc0·l + kc1·r + kc2 + kc3·l·r + addend - u·v`.
+    /// Two equations: `out = kc0·l + kc1·r + kc2 + kc3·l·r + addend - u·v`, and `out = kc4·l + l·r - u·v`.
     Generic,
-    /// The words of the next row are a quarter of this row's, rounded down.
+    /// The word of the next row is a quarter of this row's, rounded down.
     Range,
 }
 
 impl Selector {
     const COLUMNS: [&'static [Self]; SELECTORS] = [
         &[Self::Full, Self::Entry, Self::Partial, Self::Exit],
-        &[Self::Ladder, Self::Table],
-        &[Self::Absorb, Self::Climb, Self::Generic, Self::Range],
+        &[Self::Ladder, Self::Table, Self::Range],
+        &[Self::Absorb, Self::Climb, Self::Generic, Self::Last],
     ];
 
     /// The selector column, and the selector's value in it.
@@ -144,8 +144,8 @@ impl Config {
         let selectors = [(); SELECTORS].map(|()| meta.fixed_column());
         let advice = [(); ADVICE].map(|()| meta.advice_column());
         meta.enable_equality(instance);
-        for column in EQUALITY {
-            meta.enable_equality(advice[column]);
+        for column in advice {
+            meta.enable_equality(column);
         }
         let config = Self { advice, constants, selectors, instance };
         meta.create_gate("Poseidon", |meta| poseidon::constraints(&Cells::query(&config, meta)));
@@ -158,26 +158,21 @@ impl Config {
 
 type Named = (&'static str, Expression<Fr>);
 
-/// `a6 = kc0·a0 + kc1·a3 + kc2 + kc3·a0·a3 + a7 - a8·a9`.
+/// `a2 = kc0·a0 + kc1·a1 + kc2 + kc3·a0·a1 + a3 - a4·a5` and `a8 = kc4·a6 + a6·a7 - a9·a10`.
 fn generic(cells: &Cells) -> Vec<Named> {
-    let [l, _, _, r, _, _, out, addend, u, v] = cells.x.clone();
-    let [factor_l, factor_r, constant, factor_lr] = cells.constants.clone();
+    let [l, r, out, addend, u, v, l_2, r_2, out_2, u_2, v_2] = cells.x.clone();
+    let [factor_l, factor_r, constant, factor_lr, factor_l_2] = cells.constants.clone();
     let value = factor_l * l.clone() + factor_r * r.clone() + constant + factor_lr * (l * r) + addend - u * v;
-    vec![("generic", cells.selector(Selector::Generic) * (value - out))]
+    let value_2 = factor_l_2 * l_2.clone() + l_2 * r_2 - u_2 * v_2;
+    let selector = cells.selector(Selector::Generic);
+    vec![("first", selector.clone() * (value - out)), ("second", selector * (value_2 - out_2))]
 }
 
 /// `x - 4y` is a digit below 4. A word is below `4^n` if the cell n rows further down is 0 and all n rows have the
 /// selector.
 fn range(cells: &Cells) -> Vec<Named> {
-    let names = ["range of a6", "range of a7"];
-    names
-        .into_iter()
-        .zip(RANGE_COLUMNS)
-        .map(|(name, column)| {
-            let digit = cells.x[column].clone() - cells.y[column].clone() * Fr::from(4);
-            // t(t-1)(t-2)(t-3) = u(u + 2) with u = t(t - 3)
-            let u = digit.clone() * (digit - constant(Fr::from(3)));
-            (name, cells.selector(Selector::Range) * (u.clone() * (u + constant(Fr::from(2)))))
-        })
-        .collect()
+    let digit = cells.x[RANGE_COLUMN].clone() - cells.y[RANGE_COLUMN].clone() * Fr::from(4);
+    // t(t-1)(t-2)(t-3) = u(u + 2) with u = t(t - 3)
+    let u = digit.clone() * (digit - constant(Fr::from(3)));
+    vec![("range", cells.selector(Selector::Range) * (u.clone() * (u + constant(Fr::from(2)))))]
 }

@@ -91,7 +91,7 @@ impl Section<'_> {
                 self.under(Demand::ManagedClass(moment, i as u32)).assert_bit_below(managed[i], classes[i])
             });
             let mut scope = self.under(Demand::ManagedClasses(moment));
-            let sum = scope.recompose::<SCOPE>(&managed);
+            let sum = scope.compose::<SCOPE>(&managed);
             scope.assert_equal_if(manages, part, sum);
         }
     }

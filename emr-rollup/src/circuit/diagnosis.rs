@@ -9,6 +9,7 @@ use halo2curves::ff::Field;
 use super::{
     batch::BatchCircuit,
     config::{ADVICE, CONSTANTS, Config, Selector},
+    gadget::generic::FIRST_R,
     origin::Origin,
     table::{CellId, Copy, End, Row, Span, Table},
 };
@@ -191,11 +192,12 @@ impl<'a> Diagnosis<'a> {
         self.find_origin(cell.row, 1 << cell.column)
     }
 
-    /// Whether a row computes `1 - l·r`, the first half of a test for 0. If l is 0, r may hold anything.
-    pub fn is_inverse_row(&self, row: u32) -> bool {
-        let row = &self.table.rows[row as usize];
-        row.selectors[2] == Selector::Generic.place().1 as u8
-            && row.constants == [Fr::ZERO, Fr::ZERO, Fr::ONE, -Fr::ONE]
+    /// Whether a cell is r where a row computes `1 - l·r`, the first half of a test for 0. If l is 0, it may hold anything.
+    pub fn is_inverse(&self, cell: CellId) -> bool {
+        let row = &self.table.rows[cell.row as usize];
+        usize::from(cell.column) == FIRST_R
+            && row.selectors[2] == Selector::Generic.place().1 as u8
+            && row.constants[..4] == [Fr::ZERO, Fr::ZERO, Fr::ONE, -Fr::ONE]
     }
 
     fn find_origin(&self, row: u32, columns: u16) -> Option<Origin> {

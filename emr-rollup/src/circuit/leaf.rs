@@ -12,7 +12,10 @@ use super::{
 use crate::{
     layout,
     primitive::{field::Fr, poseidon::Tag},
-    state::{leaf::MedicalLeaf, tree::Path},
+    state::{
+        leaf::MedicalLeaf,
+        tree::{ARITY, LEVEL_BITS, Path, levels},
+    },
     statement::{GrantFields, IdentityFields, RecordFields},
 };
 
@@ -169,7 +172,7 @@ impl Leaf {
 /// The names of a path's hints.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct PathName {
-    pub(super) bit: &'static str,
+    pub(super) turn: &'static str,
     pub(super) sibling: &'static str,
 }
 
@@ -187,21 +190,21 @@ impl Scope<'_> {
         (position, leaf): (&Fr, Wire),
         depth: usize,
     ) -> (MerklePath, Nodes) {
-        let bytes = crate::primitive::field::to_bytes(position);
-        let turn = |i: usize| Fr::from(u64::from(bytes[31 - i / 8] >> (i % 8) & 1));
-        let turns = (0..depth).map(|i| self.hint(name.bit, turn(i))).collect();
+        let position = crate::primitive::field::to_bytes(position);
+        let turn = |level: usize| Fr::from(u64::from(position[31 - level / 4] >> (2 * (level % 4)) & 3));
+        let turns = (0..levels(depth)).map(|level| self.hint(name.turn, turn(level))).collect();
         let siblings = self.siblings(name.sibling, path, depth);
         self.first_climb(leaf, siblings, turns)
     }
 
     /// A path with its own siblings, and with the turns of another path.
     pub(super) fn path_along(&mut self, sibling: &'static str, path: &Path, other: &MerklePath) -> MerklePath {
-        let siblings = self.siblings(sibling, path, other.turns().len());
+        let siblings = self.siblings(sibling, path, LEVEL_BITS * other.turns().len());
         other.with_siblings(siblings)
     }
 
-    fn siblings(&mut self, name: &'static str, path: &Path, depth: usize) -> Vec<Wire> {
-        let values = path.siblings().chain(std::iter::repeat(Fr::zero())).take(depth);
-        values.map(|value| self.hint(name, value)).collect()
+    fn siblings(&mut self, name: &'static str, path: &Path, depth: usize) -> Vec<[Wire; ARITY - 1]> {
+        let path = path.to_depth(depth);
+        path.siblings().map(|siblings| siblings.map(|value| self.hint(name, value))).collect()
     }
 }

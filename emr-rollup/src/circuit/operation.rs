@@ -53,10 +53,10 @@ struct Parties {
     own: Bit,
 }
 
-const SIGNER: PathName = PathName { bit: "signer bit", sibling: "signer sibling" };
-const PATIENT: PathName = PathName { bit: "patient bit", sibling: "patient sibling" };
-const AUTHORITY: PathName = PathName { bit: "authority bit", sibling: "authority sibling" };
-const TARGET: PathName = PathName { bit: "target bit", sibling: "target sibling" };
+const SIGNER: PathName = PathName { turn: "signer turn", sibling: "signer sibling" };
+const PATIENT: PathName = PathName { turn: "patient turn", sibling: "patient sibling" };
+const AUTHORITY: PathName = PathName { turn: "authority turn", sibling: "authority sibling" };
+const TARGET: PathName = PathName { turn: "target turn", sibling: "target sibling" };
 
 fn code(code: u8) -> Fr {
     Fr::from(u64::from(code))
@@ -150,7 +150,7 @@ impl Section<'_> {
         let mut scope = self.under(Demand::TargetTurns(Moment::Before));
         let (path, before) = scope.path(TARGET, &witness.target_path, place, version.record_depth);
         let mut scope = self.under(Demand::TargetSlot);
-        let position = scope.recompose(path.turns());
+        let position = scope.compose(path.turns());
         scope.keep(slot_shown, position);
         let roots = self.replace_target(version, &kind, &target, &medical, (&path, &before));
 
@@ -194,7 +194,7 @@ impl Section<'_> {
                 let (path, nodes) = scope.path(name, path, (position, leaf.hash), common.version.account_depth);
                 let (account, shown) = self.promise(hint);
                 let mut scope = self.under(Demand::Account(party));
-                let position = scope.recompose(path.turns());
+                let position = scope.compose(path.turns());
                 scope.keep(shown, position);
                 let mut scope = self.under(Demand::IdentityRoot(party));
                 scope.assert_equal_if(active, nodes.root(), common.identity_root);

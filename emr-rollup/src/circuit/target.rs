@@ -254,7 +254,7 @@ impl Section<'_> {
         self.under(Demand::TargetRoot(Tree::Grants)).assert_equal_if(kind.grant, grants, medical.grants_root);
         self.under(Demand::TargetRoot(Tree::Records)).assert_equal_if(kind.record, records, medical.records_root);
         let mut scope = self.under(Demand::SlotBeyondTree);
-        let beyond = scope.recompose::<{ layout::SLOT }>(&path.turns()[version.grant_depth..]);
+        let beyond = scope.compose::<{ layout::SLOT }>(path.turns_above(version.grant_depth));
         scope.assert_zero_if(kind.grant, beyond);
         let after = self.under(Demand::TargetTurns(Moment::After)).climb(path, target.new_leaf);
         let (grants, records) = (after.at(version.grant_depth), after.at(version.record_depth));

@@ -233,7 +233,7 @@ impl Ledger {
                 (subtree.grants.get(slot), subtree.grants.path(slot))
             }
             (MedicalChange::GrantsEnd(_), None) | (MedicalChange::Stays | MedicalChange::Begins, _) => {
-                (LeafHash::EMPTY, Path::new(vec![Fr::ZERO; self.trees.version().grant_depth]))
+                (LeafHash::EMPTY, Path::zeros(self.trees.version().grant_depth))
             }
         };
         EntryWitness {
@@ -339,7 +339,7 @@ impl Ledger {
                 let leaf = leaves.grants.get(&slot).map(GrantFields::from).unwrap_or_default();
                 (Fr::from(slot.get()), leaf, subtree.grants.path(slot.get() as u32))
             }
-            None => (Fr::ZERO, GrantFields::default(), Path::new(vec![Fr::ZERO; version.grant_depth])),
+            None => (Fr::ZERO, GrantFields::default(), Path::zeros(version.grant_depth)),
         };
 
         let mut witness = OperationWitness {
@@ -358,7 +358,7 @@ impl Ledger {
             new_grant: GrantFields::default(),
             old_record: RecordFields::default(),
             new_record: RecordFields::default(),
-            target_path: Path::new([]),
+            target_path: Path::zeros(0),
         };
         match operation.action.target() {
             Target::Record(slot) => {
@@ -367,9 +367,7 @@ impl Ledger {
             }
             Target::Grant(slot) => {
                 witness.old_grant = leaves.grants.get(&slot).map(GrantFields::from).unwrap_or_default();
-                let path = subtree.grants.path(slot.get() as u32);
-                let padding = std::iter::repeat_n(Fr::ZERO, version.record_depth - version.grant_depth);
-                witness.target_path = Path::new(path.siblings().chain(padding));
+                witness.target_path = subtree.grants.path(slot.get() as u32).to_depth(version.record_depth);
             }
         }
         match operation.action.effect(leaves) {

@@ -1,6 +1,9 @@
-//! Sparse binary Merkle trees over Poseidon. An empty leaf is 0.
+//! Sparse quaternary Merkle trees over Poseidon. An empty leaf is 0.
+//!
+//! A depth counts bits of a position, and each level takes two of them. So a tree of depth 24 has 12 levels.
 
 use std::{
+    cmp::Ordering,
     fmt,
     sync::{Arc, LazyLock},
 };
@@ -21,11 +24,26 @@ use crate::{
 
 /// The greatest depth: account indices have 24 bits.
 pub const MAX_DEPTH: usize = 24;
+/// Bits of a position that one level takes.
+pub const LEVEL_BITS: usize = 2;
+/// Children of a node.
+pub const ARITY: usize = 1 << LEVEL_BITS;
+/// The most levels.
+const MAX_LEVELS: usize = MAX_DEPTH / LEVEL_BITS;
 
-static EMPTY: LazyLock<[Fr; MAX_DEPTH + 1]> = LazyLock::new(|| {
-    let mut roots = [Fr::ZERO; MAX_DEPTH + 1];
-    for height in 0..MAX_DEPTH {
-        roots[height + 1] = poseidon::node(roots[height], roots[height]);
+/// The levels of a tree of this depth.
+///
+/// # Panics
+/// If `depth` is odd, or more than [`MAX_DEPTH`].
+pub const fn levels(depth: usize) -> usize {
+    assert!(depth <= MAX_DEPTH && depth.is_multiple_of(LEVEL_BITS), "a tree has at most 12 levels of two bits each");
+    depth / LEVEL_BITS
+}
+
+static EMPTY: LazyLock<[Fr; MAX_LEVELS + 1]> = LazyLock::new(|| {
+    let mut roots = [Fr::ZERO; MAX_LEVELS + 1];
+    for height in 0..MAX_LEVELS {
+        roots[height + 1] = poseidon::node([roots[height]; ARITY]);
     }
     roots
 });
@@ -33,16 +51,16 @@ static EMPTY: LazyLock<[Fr; MAX_DEPTH + 1]> = LazyLock::new(|| {
 /// `E_depth`, the root of an empty tree.
 ///
 /// # Panics
-/// If `depth` is more than [`MAX_DEPTH`].
+/// If `depth` is odd, or more than [`MAX_DEPTH`].
 pub fn empty_root(depth: usize) -> Fr {
-    EMPTY[depth]
+    EMPTY[levels(depth)]
 }
 
 /// A tree that stores only the nodes that are not empty. A clone costs nothing: it shares all nodes with the original.
 /// A change then copies the nodes from the changed leaf to the root, and no others.
 #[derive(Clone, Debug)]
 pub struct SparseMerkleTree {
-    depth: usize,
+    levels: usize,
     root: Child,
 }
 
@@ -52,8 +70,8 @@ type Child = Option<Arc<Node>>;
 #[derive(Clone, Debug)]
 struct Node {
     hash: Fr,
-    /// Left and right. A leaf has none.
-    children: [Child; 2],
+    /// From left to right. A leaf has none.
+    children: [Child; ARITY],
 }
 
 /// The hash of a subtree of this height.
@@ -61,21 +79,21 @@ fn hash(child: &Child, height: usize) -> Fr {
     child.as_ref().map_or(EMPTY[height], |node| node.hash)
 }
 
-/// Which child of a node of this height leads to a leaf: 0 is left, 1 is right.
-fn side(position: u32, height: usize) -> usize {
-    (position >> (height - 1) & 1) as usize
+/// Which child of a node of this height leads to a leaf.
+fn turn(position: u32, height: usize) -> usize {
+    position.checked_shr((LEVEL_BITS * (height - 1)) as u32).unwrap_or(0) as usize % ARITY
 }
 
 /// Replaces a leaf below a subtree of this height.
 fn set(child: &mut Child, height: usize, position: u32, leaf: Fr) {
-    let mut node = child.take().unwrap_or_else(|| Arc::new(Node { hash: EMPTY[height], children: [None, None] }));
+    let mut node =
+        child.take().unwrap_or_else(|| Arc::new(Node { hash: EMPTY[height], children: [const { None }; ARITY] }));
     let inner = Arc::make_mut(&mut node);
     inner.hash = if height == 0 {
         leaf
     } else {
-        set(&mut inner.children[side(position, height)], height - 1, position, leaf);
-        let [left, right] = &inner.children;
-        poseidon::node(hash(left, height - 1), hash(right, height - 1))
+        set(&mut inner.children[turn(position, height)], height - 1, position, leaf);
+        poseidon::node(inner.children.each_ref().map(|child| hash(child, height - 1)))
     };
     *child = (inner.hash != EMPTY[height]).then_some(node);
 }
@@ -84,28 +102,27 @@ impl SparseMerkleTree {
     /// An empty tree.
     ///
     /// # Panics
-    /// If `depth` is more than [`MAX_DEPTH`].
+    /// If `depth` is odd, or more than [`MAX_DEPTH`].
     pub fn new(depth: usize) -> Self {
-        assert!(depth <= MAX_DEPTH, "trees are at most {MAX_DEPTH} deep");
-        Self { depth, root: None }
+        Self { levels: levels(depth), root: None }
     }
 
     /// The depth.
     pub fn depth(&self) -> usize {
-        self.depth
+        LEVEL_BITS * self.levels
     }
 
     /// The root.
     pub fn root(&self) -> Fr {
-        hash(&self.root, self.depth)
+        hash(&self.root, self.levels)
     }
 
     /// The leaf at a position.
     pub fn get(&self, position: u32) -> LeafHash {
         let mut child = &self.root;
-        for height in (1..=self.depth).rev() {
+        for height in (1..=self.levels).rev() {
             let Some(node) = child else { return LeafHash::EMPTY };
-            child = &node.children[side(position, height)];
+            child = &node.children[turn(position, height)];
         }
         hash(child, 0).into()
     }
@@ -116,75 +133,80 @@ impl SparseMerkleTree {
     /// If the position is outside the tree.
     pub fn set(&mut self, position: u32, leaf: LeafHash) {
         assert!(
-            u64::from(position) >> self.depth == 0,
+            u64::from(position) >> self.depth() == 0,
             "position {position} is outside a tree of depth {}",
-            self.depth
+            self.depth()
         );
-        set(&mut self.root, self.depth, position, leaf.element());
+        set(&mut self.root, self.levels, position, leaf.element());
     }
 
     /// The path of a position.
     pub fn path(&self, position: u32) -> Path {
-        let mut siblings = vec![Fr::ZERO; self.depth];
+        let mut siblings = vec![[Fr::ZERO; ARITY - 1]; self.levels];
         let mut child = &self.root;
-        for height in (1..=self.depth).rev() {
-            let side = side(position, height);
-            let sibling = child.as_ref().and_then(|node| node.children[1 - side].as_ref());
-            siblings[height - 1] = sibling.map_or(EMPTY[height - 1], |node| node.hash);
-            child = child.as_ref().map_or(&None, |node| &node.children[side]);
+        for height in (1..=self.levels).rev() {
+            let turn = turn(position, height);
+            siblings[height - 1] = std::array::from_fn(|i| {
+                let sibling = child.as_ref().and_then(|node| node.children[i + usize::from(i >= turn)].as_ref());
+                sibling.map_or(EMPTY[height - 1], |node| node.hash)
+            });
+            child = child.as_ref().map_or(&None, |node| &node.children[turn]);
         }
         Path::new(siblings)
     }
 
     /// The leaves that are not empty, from left to right.
     pub fn leaves(&self) -> impl Iterator<Item = (u32, LeafHash)> {
-        let mut waiting: Vec<_> = self.root.iter().map(|node| (self.depth, 0, node)).collect();
+        let mut waiting: Vec<_> = self.root.iter().map(|node| (self.levels, 0, node)).collect();
         std::iter::from_fn(move || {
             loop {
                 let (height, index, node) = waiting.pop()?;
                 if height == 0 {
                     return Some((index, node.hash.into()));
                 }
-                let children = node.children.iter().zip([index << 1, index << 1 | 1]).rev();
-                waiting.extend(children.filter_map(|(child, index)| Some((height - 1, index, child.as_ref()?))));
+                let children = node.children.iter().enumerate().rev();
+                let below = |turn: usize| index << LEVEL_BITS | turn as u32;
+                waiting.extend(children.filter_map(|(turn, child)| Some((height - 1, below(turn), child.as_ref()?))));
             }
         })
     }
 }
 
-/// The siblings of a leaf's ancestors, from the leaf up.
+/// The siblings of a leaf and of its ancestors, from the leaf up. Each level has three, from left to right.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Path {
-    #[serde(deserialize_with = "at_most_max_depth")]
-    siblings: Vec<Sibling>,
+    #[serde(deserialize_with = "at_most_max_levels")]
+    levels: Vec<Siblings>,
 }
 
-/// Reads no more siblings than the deepest tree has, however many another party sends.
-fn at_most_max_depth<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Sibling>, D::Error> {
-    struct Siblings;
+/// Reads no more levels than the deepest tree has, however many another party sends.
+fn at_most_max_levels<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Siblings>, D::Error> {
+    struct Levels;
 
-    impl<'de> Visitor<'de> for Siblings {
-        type Value = Vec<Sibling>;
+    impl<'de> Visitor<'de> for Levels {
+        type Value = Vec<Siblings>;
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            write!(f, "a path of at most {MAX_DEPTH} siblings")
+            write!(f, "a path of at most {MAX_LEVELS} levels")
         }
 
-        fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Vec<Sibling>, A::Error> {
-            let mut siblings = Vec::new();
-            while let Some(sibling) = items.next_element()? {
-                if siblings.len() == MAX_DEPTH {
-                    return Err(A::Error::invalid_length(siblings.len() + 1, &self));
+        fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Vec<Siblings>, A::Error> {
+            let mut levels = Vec::new();
+            while let Some(siblings) = items.next_element()? {
+                if levels.len() == MAX_LEVELS {
+                    return Err(A::Error::invalid_length(levels.len() + 1, &self));
                 }
-                siblings.push(sibling);
+                levels.push(siblings);
             }
-            Ok(siblings)
+            Ok(levels)
         }
     }
 
-    deserializer.deserialize_seq(Siblings)
+    deserializer.deserialize_seq(Levels)
 }
+
+type Siblings = [Sibling; ARITY - 1];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -192,30 +214,48 @@ struct Sibling(#[serde(with = "hex_element")] Fr);
 
 impl Path {
     /// A path of these siblings, from the leaf up.
-    pub fn new(siblings: impl IntoIterator<Item = Fr>) -> Self {
-        Self { siblings: siblings.into_iter().map(Sibling).collect() }
+    pub fn new(levels: impl IntoIterator<Item = [Fr; ARITY - 1]>) -> Self {
+        Self { levels: levels.into_iter().map(|siblings| siblings.map(Sibling)).collect() }
+    }
+
+    /// A path of zeros, for a leaf that is not read.
+    ///
+    /// # Panics
+    /// If `depth` is odd, or more than [`MAX_DEPTH`].
+    pub fn zeros(depth: usize) -> Self {
+        Self::new(std::iter::repeat_n([Fr::ZERO; ARITY - 1], levels(depth)))
     }
 
     /// The siblings, from the leaf up.
-    pub fn siblings(&self) -> impl ExactSizeIterator<Item = Fr> {
-        self.siblings.iter().map(|sibling| sibling.0)
+    pub fn siblings(&self) -> impl ExactSizeIterator<Item = [Fr; ARITY - 1]> + Clone {
+        self.levels.iter().map(|siblings| siblings.map(|sibling| sibling.0))
     }
 
-    /// The number of levels.
+    /// The depth of the tree that it is a path of.
     pub fn depth(&self) -> usize {
-        self.siblings.len()
+        LEVEL_BITS * self.levels.len()
+    }
+
+    /// The lowest levels, or these and zeros above them: the path in a tree of another depth.
+    ///
+    /// # Panics
+    /// If `depth` is odd, or more than [`MAX_DEPTH`].
+    pub fn to_depth(&self, depth: usize) -> Self {
+        let zeros = std::iter::repeat([Fr::ZERO; ARITY - 1]);
+        Self::new(self.siblings().chain(zeros).take(levels(depth)))
     }
 
     /// The root that follows from a leaf at a position and this path.
     ///
     /// It proves something only if the path's [`depth`](Self::depth) is that of the tree. Callers have to check this.
     pub fn root(&self, position: u32, leaf: LeafHash) -> Fr {
-        self.siblings.iter().enumerate().fold(leaf.element(), |node, (height, sibling)| {
-            if height < 32 && position >> height & 1 == 1 {
-                poseidon::node(sibling.0, node)
-            } else {
-                poseidon::node(node, sibling.0)
-            }
+        (1..).zip(self.siblings()).fold(leaf.element(), |node, (height, siblings)| {
+            let turn = turn(position, height);
+            poseidon::node(std::array::from_fn(|i| match i.cmp(&turn) {
+                Ordering::Less => siblings[i],
+                Ordering::Equal => node,
+                Ordering::Greater => siblings[i - 1],
+            }))
         })
     }
 }
@@ -235,7 +275,7 @@ mod tests {
     fn dense_root(depth: usize, leaves: &BTreeMap<u32, Fr>) -> Fr {
         let mut level: Vec<Fr> = (0..1u32 << depth).map(|i| leaves.get(&i).copied().unwrap_or(Fr::ZERO)).collect();
         while level.len() > 1 {
-            level = level.chunks(2).map(|pair| poseidon::node(pair[0], pair[1])).collect();
+            level = level.chunks(4).map(|four| poseidon::node([four[0], four[1], four[2], four[3]])).collect();
         }
         level[0]
     }
@@ -243,15 +283,16 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(24))]
         #[test]
-        fn agrees_with_a_dense_tree(writes in prop::collection::vec((0u32..32, 0u64..4), 1..20)) {
-            let (mut tree, mut model) = (SparseMerkleTree::new(5), BTreeMap::new());
+        fn agrees_with_a_dense_tree(writes in prop::collection::vec((0u32..64, 0u64..4), 1..20)) {
+            let (mut tree, mut model) = (SparseMerkleTree::new(6), BTreeMap::new());
             for (position, value) in writes {
                 tree.set(position, leaf(value));
                 model.insert(position, Fr::from(value));
-                prop_assert_eq!(tree.root(), dense_root(5, &model));
+                prop_assert_eq!(tree.root(), dense_root(6, &model));
                 prop_assert_eq!(tree.path(position).root(position, leaf(value)), tree.root());
                 prop_assert_ne!(tree.path(position).root(position, leaf(value + 1)), tree.root());
                 prop_assert_ne!(tree.path(position).root(position ^ 1, leaf(9)), tree.root());
+                prop_assert_eq!(tree.path(position).to_depth(10).to_depth(6), tree.path(position));
             }
         }
     }
@@ -286,6 +327,6 @@ mod tests {
             }
             seen
         };
-        assert_eq!(nodes(&tree).difference(&nodes(&before)).count(), 25);
+        assert_eq!(nodes(&tree).difference(&nodes(&before)).count(), 13);
     }
 }

@@ -106,7 +106,7 @@ pub fn check_operation(
         let (old, new) = (witness.old_grant.hash(), witness.new_grant.hash());
         (old, new, medical.grants_root, context.version.grant_depth)
     };
-    let path = crate::state::tree::Path::new(witness.target_path.siblings().take(depth));
+    let path = witness.target_path.to_depth(depth);
     require(path.root(numbers.slot as u32, old_leaf) == old_root, Clause::TargetExpected, "target under its root")?;
     let new_root = path.root(numbers.slot as u32, new_leaf);
 

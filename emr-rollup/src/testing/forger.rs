@@ -120,7 +120,7 @@ impl Forger {
         let ends = l1_rule(&entry.kind).is_some_and(|rule| rule.medical == MedicalRule::GrantsEnd);
         let (grant, grant_path) = match subtree.filter(|_| ends) {
             Some(subtree) => (subtree.grants.get(slot), subtree.grants.path(slot)),
-            None => (LeafHash::EMPTY, Path::new(vec![Fr::from(0); self.version.grant_depth])),
+            None => (LeafHash::EMPTY, Path::zeros(self.version.grant_depth)),
         };
         EntryWitness {
             entry,
@@ -251,8 +251,7 @@ impl Forger {
                 Action::RequestAccess(_) => GrantFields { uses: old_grant.uses + Fr::from(1), ..old_grant },
                 Action::PutRecord(_) | Action::Tombstone(_) | Action::Rekey(_) => old_grant,
             };
-            let padding = vec![Fr::from(0); self.version.record_depth - self.version.grant_depth];
-            Path::new(subtree.grants.path(slot as u32).siblings().chain(padding))
+            subtree.grants.path(slot as u32).to_depth(self.version.record_depth)
         };
         let authority = signed.authority.map_or(0, |slot| slot.get());
         let has_authority = signed.authority.is_some();
@@ -300,7 +299,7 @@ impl Forger {
         let is_record = writes_record(&header.kind);
         let new_leaf = if is_record { witness.new_record.hash() } else { witness.new_grant.hash() };
         let depth = if is_record { self.version.record_depth } else { self.version.grant_depth };
-        let new_root = Path::new(witness.target_path.siblings().take(depth)).root(slot as u32, new_leaf);
+        let new_root = witness.target_path.to_depth(depth).root(slot as u32, new_leaf);
         let fields = [header.kind, header.signer, header.tree, header.slot, header.purpose];
         let packed = audit_packed(fields, self.time);
         let mut entry = poseidon::hash(Tag::AuditEntry, &[packed, new_leaf.element(), witness.message.salt]);

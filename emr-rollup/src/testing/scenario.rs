@@ -28,7 +28,7 @@ pub const TIME: u64 = 1_767_225_600;
 
 /// A version with small trees and few slots, for tests of the constraint system.
 pub const SMALL: CircuitVersion =
-    CircuitVersion { number: 1, account_depth: 4, grant_depth: 3, record_depth: 4, max_l1: 5, max_l2: 13, k: 15 };
+    CircuitVersion { number: 1, account_depth: 4, grant_depth: 4, record_depth: 6, max_l1: 5, max_l2: 13, k: 15 };
 
 /// Account of the hospital.
 pub const HOSPITAL: u64 = 1;

@@ -14,7 +14,7 @@ use emr_rollup::{
 };
 
 pub(crate) const VERSION: CircuitVersion =
-    CircuitVersion { number: 1, account_depth: 3, grant_depth: 2, record_depth: 3, max_l1: 5, max_l2: 13, k: 15 };
+    CircuitVersion { number: 1, account_depth: 4, grant_depth: 2, record_depth: 4, max_l1: 5, max_l2: 13, k: 15 };
 
 pub(crate) fn failures(witness: &BatchWitness, public: &PublicInputs) -> Vec<Failure> {
     let circuit = BatchCircuit::new(witness, public);
@@ -117,7 +117,7 @@ pub(crate) fn one() -> Fr {
 /// Replaces the first sibling of a path.
 pub(crate) fn bent(path: &emr_rollup::state::tree::Path) -> emr_rollup::state::tree::Path {
     let mut siblings: Vec<_> = path.siblings().collect();
-    siblings[0] += one();
+    siblings[0][0] += one();
     emr_rollup::state::tree::Path::new(siblings)
 }
 

@@ -11,6 +11,9 @@ use revm::{
     state::Bytecode,
 };
 
+/// The largest code of a contract on Ethereum (EIP-170).
+const MAX_CODE_SIZE: usize = 24_576;
+
 /// A deployed verifier.
 #[derive(Clone)]
 pub(crate) struct Contract {
@@ -32,9 +35,10 @@ impl Contract {
         Self::create(key.state, &creation).unwrap()
     }
 
-    /// snark-verifier's contract for the key of the current circuit.
+    /// snark-verifier's contract for the key of the current circuit. It is too large for Ethereum.
     pub(crate) fn oracle() -> Self {
-        Self::create(CacheDB::default(), &creation_code("../contracts/test/artifacts/SnarkVerifier.json")).unwrap()
+        let creation = creation_code("../contracts/test/artifacts/SnarkVerifier.json");
+        Self::create_up_to(Some(2 * MAX_CODE_SIZE), CacheDB::default(), &creation).unwrap()
     }
 
     /// The state after its creation.
@@ -43,8 +47,12 @@ impl Contract {
     }
 
     /// `None` if the creation fails.
-    pub(crate) fn create(mut state: CacheDB<EmptyDB>, creation: &[u8]) -> Option<Self> {
-        match transact(&mut state, TxKind::Create, creation.to_vec().into()) {
+    pub(crate) fn create(state: CacheDB<EmptyDB>, creation: &[u8]) -> Option<Self> {
+        Self::create_up_to(None, state, creation)
+    }
+
+    fn create_up_to(limit: Option<usize>, mut state: CacheDB<EmptyDB>, creation: &[u8]) -> Option<Self> {
+        match transact(limit, &mut state, TxKind::Create, creation.to_vec().into()) {
             ExecutionResult::Success { output: Output::Create(code, Some(address)), .. } => {
                 Some(Self { state, address, code })
             }
@@ -61,7 +69,7 @@ impl Contract {
 
     /// The gas of an accepted call; `None` for a reverted one.
     pub(crate) fn call(&self, data: &[u8]) -> Option<u64> {
-        let result = transact(&mut self.state.clone(), TxKind::Call(self.address), data.to_vec().into());
+        let result = transact(None, &mut self.state.clone(), TxKind::Call(self.address), data.to_vec().into());
         result.is_success().then(|| result.tx_gas_used())
     }
 }
@@ -73,9 +81,13 @@ pub(crate) fn creation_code(artifact: &str) -> Vec<u8> {
     hex::decode(artifact["bytecode"].as_str().unwrap()).unwrap()
 }
 
-fn transact(state: &mut CacheDB<EmptyDB>, kind: TxKind, data: Bytes) -> ExecutionResult {
-    let mut evm =
-        Context::mainnet().with_db(state).modify_cfg_chained(|cfg| cfg.disable_nonce_check = true).build_mainnet();
+/// `limit` is the size of the largest code. `None` stands for Ethereum's limit.
+fn transact(limit: Option<usize>, state: &mut CacheDB<EmptyDB>, kind: TxKind, data: Bytes) -> ExecutionResult {
+    let context = Context::mainnet().with_db(state).modify_cfg_chained(|cfg| {
+        cfg.disable_nonce_check = true;
+        cfg.limit_contract_code_size = limit;
+    });
+    let mut evm = context.build_mainnet();
     let transaction = TxEnv::builder().kind(kind).data(data).gas_limit(16_777_216).build().unwrap();
     evm.transact_commit(transaction).unwrap()
 }

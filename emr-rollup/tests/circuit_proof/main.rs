@@ -123,7 +123,7 @@ fn a_false_witness_gives_no_proof() {
 #[test]
 fn a_false_witness_of_any_kind_gives_no_proof() {
     let version =
-        CircuitVersion { account_depth: 3, grant_depth: 2, record_depth: 3, max_l1: 1, max_l2: 1, k: 12, ..SMALL };
+        CircuitVersion { account_depth: 4, grant_depth: 2, record_depth: 4, max_l1: 1, max_l2: 1, k: 12, ..SMALL };
     let prover = prover(version);
     let verifier = prover.verifier();
     let one = Fr::from(1);

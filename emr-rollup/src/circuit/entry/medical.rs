@@ -20,7 +20,7 @@ use crate::{
     version::CircuitVersion,
 };
 
-const GRANT: PathName = PathName { bit: "grant bit", sibling: "grant sibling" };
+const GRANT: PathName = PathName { turn: "grant turn", sibling: "grant sibling" };
 
 /// The roots of the grants tree with the queued slot as the prover says it is, and with an empty slot.
 pub(super) struct GrantsWires {
@@ -46,7 +46,7 @@ impl Section<'_> {
         let place = (&witness.entry.slot, leaf);
         let mut scope = self.under(Demand::EntryTurns(tree, Moment::Before));
         let (path, before) = scope.path(GRANT, &witness.grant_path, place, version.grant_depth);
-        let position = self.under(Demand::EntrySlot).recompose(path.turns());
+        let position = self.under(Demand::EntrySlot).compose(path.turns());
         let mut scope = self.under(Demand::EntryTurns(tree, Moment::After));
         let empty = scope.zero();
         let after = scope.climb(&path, empty).root();

@@ -25,7 +25,7 @@ use crate::{
     version::CircuitVersion,
 };
 
-const ACCOUNT: PathName = PathName { bit: "account bit", sibling: "identity sibling" };
+const ACCOUNT: PathName = PathName { turn: "account turn", sibling: "identity sibling" };
 
 /// The result of an L1 slot.
 pub(super) struct EntryOutcome {
@@ -63,7 +63,7 @@ impl Section<'_> {
         let (identity_path, identity_nodes) = scope.path(ACCOUNT, &witness.identity_path, place, version.account_depth);
         let medical_path = scope.path_along("medical sibling", &witness.medical_path, &identity_path);
         let mut scope = self.under(Demand::EntryAccount);
-        let position = scope.recompose(identity_path.turns());
+        let position = scope.compose(identity_path.turns());
         scope.keep(promises.account, position);
 
         let (takes_effect, epoch) = self.takes_effect(&mut queued.kinds, &account);

@@ -126,28 +126,6 @@ impl Scope<'_> {
         };
         self.assert_generic(gate, self.zero());
     }
-
-    /// The integer that consists of bits, least significant first. Each row takes two bits.
-    ///
-    /// # Panics
-    /// Panics for more than `BITS` bits.
-    pub(in crate::circuit) fn recompose<const BITS: u32>(&mut self, bits: &[Bit]) -> Ranged<BITS> {
-        assert!(bits.len() <= BITS as usize, "{} bits in a range of {BITS}", bits.len());
-        let mut sum = self.zero();
-        let mut factor = Fr::ONE;
-        for chunk in bits.chunks(2) {
-            let second = chunk.get(1).copied();
-            sum = self.generic(Generic {
-                l: Some(chunk[0].into()),
-                r: second.map(Wire::from),
-                factors: [factor, second.map_or(Fr::ZERO, |_| factor.double()), Fr::ZERO],
-                addend: Some(sum),
-                ..Generic::default()
-            });
-            factor = factor.double().double();
-        }
-        Ranged::constrained(sum)
-    }
 }
 
 /// `l·(r + factor)`.

@@ -1,10 +1,12 @@
 //! `s·B + c·Q` on Baby Jubjub by Shamir's trick. Each row takes one bit of both scalars, most significant first.
 //!
 //! ```text
-//! row       a0     a1    a2    a3     a4      a5      a6      a7      a8   a9
-//! 0..254    acc.x  T.x   T.y   acc.y  2acc.x  2acc.y  s >> j  c >> j  Q.x  Q.y    Ladder
-//! 254       sum.x  T.x   T.y   sum.y                  s       c       Q.x  Q.y    Table
+//! row       a0     a1    a2    a3     a4      a5      a6      a7      a8   a9   a10
+//! 0..254    acc.x  T.x   T.y   acc.y  2acc.x  2acc.y  s >> j  c >> j  Q.x  Q.y  P.x·P.y    Ladder
+//! 254       sum.x  T.x   T.y   sum.y                  s       c       Q.x  Q.y             Table
 //! ```
+//!
+//! P is the point that the row adds. The product of its coordinates has a cell, so that the degree of the addition is low.
 //!
 //! Row 0 starts with acc = (0, 1) and with 0 for both scalars (copies of constants). The ladder carries T and Q down to
 //! the last row. There `T = B + Q` is checked, and that Q is on the curve. The addition law is complete on this curve
@@ -19,7 +21,7 @@ use super::constrained::Ranged;
 use crate::{
     circuit::{
         builder::Wire,
-        config::{Cells, Selector, constant},
+        config::{ADVICE, Cells, Selector, constant},
         scope::Scope,
         table::ALL,
     },
@@ -42,10 +44,12 @@ pub(in crate::circuit) const DOUBLE: [usize; 2] = [4, 5];
 pub(in crate::circuit) const SCALARS: [usize; 2] = [6, 7];
 /// Columns of Q.
 pub(in crate::circuit) const BASE: [usize; 2] = [8, 9];
+/// The column of the product of the added point's coordinates.
+pub(in crate::circuit) const PRODUCT: usize = 10;
 
 /// The constraints of ladder and table.
 pub(in crate::circuit) fn constraints(cells: &Cells) -> Vec<(&'static str, Expression<Fr>)> {
-    let pick = |from: &[Expression<Fr>; 10], [x, y]: [usize; 2]| [from[x].clone(), from[y].clone()];
+    let pick = |from: &[Expression<Fr>; ADVICE], [x, y]: [usize; 2]| [from[x].clone(), from[y].clone()];
     let [acc_x, acc_y] = pick(&cells.x, ACC);
     let [next_x, next_y] = pick(&cells.y, ACC);
     let [table_x, table_y] = pick(&cells.x, TABLE);
@@ -67,11 +71,13 @@ pub(in crate::circuit) fn constraints(cells: &Cells) -> Vec<(&'static str, Expre
     let ladder = cells.selector(Selector::Ladder);
     let (ax2, y2) = (acc_x.clone() * acc_x.clone() * A, acc_y.clone() * acc_y.clone());
     let sum = ax2.clone() + y2.clone();
-    let w = double_x.clone() * double_y.clone() * xy * D;
+    let product = cells.x[PRODUCT].clone();
+    let w = double_x.clone() * double_y.clone() * product.clone() * D;
     let carried = |column: usize| cells.x[column].clone() - cells.y[column].clone();
     let steps = [
         ("bit of s", s.clone() * s.clone() - s),
         ("bit of c", c.clone() * c.clone() - c),
+        ("product of the added point's coordinates", xy - product),
         ("double, x", double_x.clone() * sum.clone() - acc_x * acc_y * Fr::from(2)),
         ("double, y", double_y.clone() * (two - sum) - y2 + ax2),
         ("add, x", next_x * (one.clone() + w.clone()) - double_x.clone() * y.clone() - double_y.clone() * x.clone()),
@@ -141,6 +147,7 @@ impl Scope<'_> {
                 table.write(row, ACC[axis], acc[axis]);
                 if offset < BITS {
                     table.write(row, DOUBLE[axis], double[axis]);
+                    table.write(row, PRODUCT, points.products[offset]);
                 }
                 table.write(row, TABLE[axis], points.table[axis]);
                 table.write(row, BASE[axis], base[axis]);
@@ -199,6 +206,8 @@ struct Points {
     table: Coordinates,
     /// The accumulator and its double, row by row.
     rows: Vec<(Coordinates, Coordinates)>,
+    /// The product of the coordinates of the point that is added in each row.
+    products: Vec<Fr>,
 }
 
 /// Projective coordinates; addition by "add-2008-bbjlp".
@@ -246,6 +255,14 @@ impl Points {
         points.extend([acc, acc, table]);
         let affine = Projective::normalize(&points);
         let rows = (0..=BITS).map(|i| (affine[2 * i], affine[2 * i + 1])).collect();
-        Self { table: affine[2 * BITS + 2], rows }
+        let table = affine[2 * BITS + 2];
+        let added = |place| match (bit(&s, place), bit(&c, place)) {
+            (false, false) => Fr::ZERO,
+            (true, false) => Point::BASE.x() * Point::BASE.y(),
+            (false, true) => base[0] * base[1],
+            (true, true) => table[0] * table[1],
+        };
+        let products = (0..BITS).rev().map(added).collect();
+        Self { table, rows, products }
     }
 }

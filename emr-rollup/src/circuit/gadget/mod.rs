@@ -1,5 +1,5 @@
 //! The building blocks of the circuit, without any meaning for medical records: arithmetic, bits, ranges, packings,
-//! paths, and three large gadgets: Poseidon (with its round schedule and queued hashes), Baby Jubjub and EdDSA.
+//! paths, and three large gadgets: Poseidon (with queued hashes), Baby Jubjub and EdDSA.
 //! `constrained` has the types of wires that are constrained to be bits or in range. Only gadgets make them.
 
 pub(in crate::circuit) mod arithmetic;
@@ -14,4 +14,3 @@ pub(in crate::circuit) mod packing;
 pub(in crate::circuit) mod path;
 pub(in crate::circuit) mod poseidon;
 pub(in crate::circuit) mod range;
-pub(in crate::circuit) mod schedule;

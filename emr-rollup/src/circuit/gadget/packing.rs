@@ -1,6 +1,6 @@
 //! Packed fields, each in range.
 
-use halo2curves::ff::Field as _;
+use halo2curves::ff::{Field as _, PrimeField as _};
 
 use super::constrained::{Bit, Field, Packed, Ranged};
 use crate::{
@@ -29,6 +29,16 @@ impl Scope<'_> {
         self.assert_constant_if(bit, change, step);
     }
 
+    /// The integer that consists of digits, lowest first, each in its range.
+    ///
+    /// # Panics
+    /// Panics if the digits have more than `BITS` bits together.
+    pub(in crate::circuit) fn compose<const BITS: u32>(&mut self, digits: &[impl Into<Field> + Copy]) -> Ranged<BITS> {
+        let digits: Vec<Field> = digits.iter().map(|digit| (*digit).into()).collect();
+        let terms = digits_of::<BITS>(&digits);
+        Ranged::constrained(self.linear(&terms, Fr::ZERO))
+    }
+
     /// Constrains a wire to consist of digits, lowest first, each in its range.
     ///
     /// # Panics
@@ -39,11 +49,15 @@ impl Scope<'_> {
         wire: impl Into<Wire>,
     ) -> Ranged<BITS> {
         let wire = wire.into();
-        assert!(digits.iter().map(|digit| digit.bits).sum::<u32>() <= BITS, "digits of more than {BITS} bits");
-        let terms = weighted(digits.iter().map(|digit| (digit.wire, digit.bits)));
+        let terms = digits_of::<BITS>(digits);
         self.assert_linear(&terms, Fr::ZERO, wire);
         Ranged::constrained(wire)
     }
+}
+
+fn digits_of<const BITS: u32>(digits: &[Field]) -> Vec<(Fr, Wire)> {
+    assert!(digits.iter().map(|digit| digit.bits).sum::<u32>() <= BITS, "digits of more than {BITS} bits");
+    weighted(digits.iter().map(|digit| (digit.wire, digit.bits)))
 }
 
 /// The weight of each field, lowest first: the fields before it take the lower bits.
@@ -52,7 +66,7 @@ fn weighted(fields: impl Iterator<Item = (Wire, u32)>) -> Vec<(Fr, Wire)> {
     fields
         .map(|(wire, bits)| {
             let term = (weight, wire);
-            weight *= Fr::from(1 << bits);
+            weight *= Fr::from_u128(1 << bits);
             term
         })
         .collect()

@@ -1,25 +1,40 @@
-//! Merkle paths. A climb constrains the turns to be bits, so the first climb makes the path.
+//! Merkle paths. A climb constrains the turns to be below 4, so the first climb makes the path.
 
-use super::constrained::Bit;
-use crate::circuit::{builder::Wire, scope::Scope};
+use super::{constrained::Ranged, hashing::Level};
+use crate::{
+    circuit::{builder::Wire, scope::Scope},
+    state::tree::{ARITY, LEVEL_BITS, levels},
+};
+
+/// Which child of its parent a node is: two bits of the leaf's position.
+pub(in crate::circuit) type Turn = Ranged<{ LEVEL_BITS as u32 }>;
 
 /// A path: siblings and turns, lowest first. All climbs along one path have the same siblings and turns.
 #[derive(Clone, Debug)]
 pub(in crate::circuit) struct MerklePath {
-    siblings: Vec<Wire>,
-    turns: Vec<Bit>,
+    siblings: Vec<[Wire; ARITY - 1]>,
+    turns: Vec<Turn>,
 }
 
 impl MerklePath {
-    /// The turns, lowest first: the bits of the leaf's position.
-    pub(in crate::circuit) fn turns(&self) -> &[Bit] {
+    /// The turns, lowest first: the digits of the leaf's position.
+    pub(in crate::circuit) fn turns(&self) -> &[Turn] {
         &self.turns
     }
 
+    /// The turns above a tree of this depth.
+    pub(in crate::circuit) fn turns_above(&self, depth: usize) -> &[Turn] {
+        &self.turns[levels(depth)..]
+    }
+
     /// A path with other siblings and the same turns.
-    pub(in crate::circuit) fn with_siblings(&self, siblings: Vec<Wire>) -> Self {
-        assert_eq!(siblings.len(), self.turns.len(), "one sibling a turn");
+    pub(in crate::circuit) fn with_siblings(&self, siblings: Vec<[Wire; ARITY - 1]>) -> Self {
+        assert_eq!(siblings.len(), self.turns.len(), "siblings for each turn");
         Self { siblings, turns: self.turns.clone() }
+    }
+
+    fn levels(&self) -> Vec<Level> {
+        self.siblings.iter().zip(&self.turns).map(|(siblings, turn)| (*siblings, Wire::from(*turn))).collect()
     }
 }
 
@@ -31,35 +46,34 @@ pub(in crate::circuit) struct Nodes {
 }
 
 impl Nodes {
-    /// The node at this height, which is the root of a tree of this depth. Height 0 is the leaf.
+    /// The root of a tree of this depth, which the leaf is in.
     pub(in crate::circuit) fn at(&self, depth: usize) -> Wire {
-        depth.checked_sub(1).map_or(self.leaf, |i| self.above[i])
+        levels(depth).checked_sub(1).map_or(self.leaf, |i| self.above[i])
     }
 
     /// The root.
     pub(in crate::circuit) fn root(&self) -> Wire {
-        self.at(self.above.len())
+        self.above.last().copied().unwrap_or(self.leaf)
     }
 }
 
 impl Scope<'_> {
-    /// Climbs from a leaf for the first time, which constrains the turns to be bits.
+    /// Climbs from a leaf for the first time, which constrains the turns to be below 4.
     pub(in crate::circuit) fn first_climb(
         &mut self,
         leaf: Wire,
-        siblings: Vec<Wire>,
+        siblings: Vec<[Wire; ARITY - 1]>,
         turns: Vec<Wire>,
     ) -> (MerklePath, Nodes) {
-        assert_eq!(siblings.len(), turns.len(), "one sibling a turn");
-        let above = self.queue_climb(leaf, &siblings, &turns);
-        let turns = turns.into_iter().map(Bit::constrained).collect();
-        (MerklePath { siblings, turns }, Nodes { leaf, above })
+        assert_eq!(siblings.len(), turns.len(), "siblings for each turn");
+        let path = MerklePath { siblings, turns: turns.into_iter().map(Ranged::constrained).collect() };
+        let nodes = self.climb(&path, leaf);
+        (path, nodes)
     }
 
     /// Climbs from a leaf.
     pub(in crate::circuit) fn climb(&mut self, path: &MerklePath, leaf: Wire) -> Nodes {
-        let turns: Vec<_> = path.turns.iter().map(|turn| Wire::from(*turn)).collect();
-        let above = self.queue_climb(leaf, &path.siblings, &turns);
+        let above = self.queue_climb(leaf, &path.levels());
         Nodes { leaf, above }
     }
 }

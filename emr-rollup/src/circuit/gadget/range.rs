@@ -1,25 +1,22 @@
-//! Range checks: words as running sums of two-bit digits, on the S-box rows of permutations.
+//! Range checks: words as running sums of two-bit digits, one below the other in the column that permutations leave free.
+
+use std::ops::Range;
 
 use halo2curves::ff::Field as _;
 
-use super::{
-    constrained::{Bit, Field, Ranged},
-    schedule::ROWS,
-};
+use super::constrained::{Bit, Field, Ranged};
 use crate::{
     circuit::{
         builder::{Builder, Wire},
-        config::{RANGE_COLUMNS, Selector},
+        config::{RANGE_COLUMN, Selector},
         origin::Origin,
         scope::Scope,
     },
     primitive::field::Fr,
 };
 
-/// Digits that the S-box rows of one permutation hold.
-const DIGITS: usize = ROWS - 2;
 /// The widest word that one check takes, in bits.
-pub(in crate::circuit) const WORD_BITS: u32 = 2 * DIGITS as u32;
+pub(in crate::circuit) const WORD_BITS: u32 = u64::BITS;
 
 #[derive(Clone, Copy, Debug)]
 struct Word {
@@ -28,45 +25,47 @@ struct Word {
     origin: Origin,
 }
 
-/// Words that are not laid out yet, and permutations whose rows are free for them.
+/// Words that are not laid out yet, and rows whose range column is free for them.
 #[derive(Debug, Default)]
 pub(in crate::circuit) struct RangeQueue {
     words: Vec<Word>,
-    hosts: Vec<u32>,
+    free: Range<u32>,
 }
 
 impl RangeQueue {
-    /// Offers the S-box rows of a permutation, which start here. Their range columns are free.
-    pub(in crate::circuit) fn offer(&mut self, first: u32) {
-        self.hosts.push(first);
+    /// Offers rows whose range column is free.
+    pub(in crate::circuit) fn offer(&mut self, rows: Range<u32>) {
+        self.free = rows;
     }
 
-    /// Lays out every word, two side by side.
+    /// Lays out every word, on new rows if the free ones are used up. The last cell of each is the constant 0, and is not
+    /// constrained by the rows below it.
     pub(in crate::circuit) fn lay_out(builder: &mut Builder) {
-        let Self { words, hosts } = std::mem::take(&mut builder.ranges);
-        let mut hosts = hosts.into_iter();
-        for pair in words.chunks(RANGE_COLUMNS.len()) {
-            let first = hosts.next().unwrap_or_else(|| builder.table.append(DIGITS + 1));
-            for digit in 0..DIGITS as u32 {
-                builder.table.select(first + digit, Selector::Range);
+        let Self { words, free } = std::mem::take(&mut builder.ranges);
+        let mut rest: u32 = words.iter().map(|word| word.bits / 2 + 1).sum();
+        let Range { start: mut row, mut end } = free;
+        for word in words {
+            let digits = word.bits / 2;
+            if end - row <= digits {
+                row = builder.table.append(rest as usize);
+                end = row + rest;
             }
-            for (word, column) in pair.iter().zip(RANGE_COLUMNS) {
-                builder.table.explain(first, first + DIGITS as u32, 1 << column, word.origin);
-                builder.place(word.wire, first, column, word.origin);
-                let digits = word.bits / 2;
-                let bytes = crate::primitive::field::to_bytes(&builder.value(word.wire));
-                let mut low = [0; 8];
-                low.copy_from_slice(&bytes[24..]);
-                let value = u64::from_be_bytes(low);
-                for digit in 1..digits {
+            rest -= digits + 1;
+            builder.table.explain(row, row + digits, 1 << RANGE_COLUMN, word.origin);
+            let bytes = crate::primitive::field::to_bytes(&builder.value(word.wire));
+            let mut low = [0; 8];
+            low.copy_from_slice(&bytes[24..]);
+            let value = u64::from_be_bytes(low);
+            builder.place(word.wire, row, RANGE_COLUMN, word.origin);
+            for digit in 0..digits {
+                builder.table.select(row + digit, Selector::Range);
+                if digit > 0 {
                     let rest = builder.propose(word.origin.part, "digits", Fr::from(value >> (2 * digit)));
-                    builder.table.write(first + digit, column, rest);
-                }
-                builder.place(builder.zero(), first + digits, column, word.origin);
-                for digit in digits + 1..=DIGITS as u32 {
-                    builder.table.write(first + digit, column, Fr::ZERO);
+                    builder.table.write(row + digit, RANGE_COLUMN, rest);
                 }
             }
+            builder.place(builder.zero(), row + digits, RANGE_COLUMN, word.origin);
+            row += digits + 1;
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Changes every hint of a used L1 or L2 slot and of the frame. Any other value is refused, unless the operation does
 //! not read the hint.
 
-use halo2curves::ff::Field;
+use halo2curves::ff::{Field, PrimeField as _};
 
 use super::{
     attacks::{DOCTOR_PUT, SET_STATUS},
@@ -10,6 +10,7 @@ use super::{
 use crate::{
     layout::SCOPE,
     operation::Kind,
+    state::tree::{ARITY, levels},
     statement::{EntryFields, GrantFields, IdentityFields, RecordFields},
 };
 
@@ -26,8 +27,8 @@ pub(super) fn sums(story: &Story) -> Vec<Vec<(Hint, Fr)>> {
         |count: u32, base: u64| (0..count).map(|i| Fr::from(base).pow_vartime([u64::from(i)])).collect::<Vec<_>>();
     if story.case.0.operations.is_empty() {
         return vec![
-            weighted(entry, "account bit", 0, powers(SINGLE.account_depth as u32, 2)),
-            weighted(entry, "grant bit", 0, powers(SINGLE.grant_depth as u32, 2)),
+            weighted(entry, "account turn", 0, powers(levels(SINGLE.account_depth) as u32, 4)),
+            weighted(entry, "grant turn", 0, powers(levels(SINGLE.grant_depth) as u32, 4)),
             weighted(entry, "used", 0, Kind::L1.map(|kind| Fr::from(u64::from(kind.code()))).to_vec()),
             weighted(entry, "used", 0, Kind::L1.map(|_| Fr::ONE).to_vec()),
             packing(entry, "entry", EntryFields::WIDTHS),
@@ -49,16 +50,16 @@ pub(super) fn sums(story: &Story) -> Vec<Vec<(Hint, Fr)>> {
         sums.push(packing(operation, name, RecordFields::WIDTHS));
     }
     for (name, depth) in [
-        ("signer bit", SINGLE.account_depth),
-        ("patient bit", SINGLE.account_depth),
-        ("authority bit", SINGLE.grant_depth),
-        ("target bit", SINGLE.record_depth),
+        ("signer turn", SINGLE.account_depth),
+        ("patient turn", SINGLE.account_depth),
+        ("authority turn", SINGLE.grant_depth),
+        ("target turn", SINGLE.record_depth),
     ] {
-        sums.push(weighted(operation, name, 0, powers(depth as u32, 2)));
+        sums.push(weighted(operation, name, 0, powers(levels(depth) as u32, 4)));
     }
     sums.push(weighted(operation, "delegate class", 0, powers(SCOPE, 2)));
     for word in 0..4 {
-        sums.push(weighted(operation, "word", 3 * word, powers(3, 1 << 52)));
+        sums.push(weighted(operation, "word", 2 * word, vec![Fr::ONE, Fr::from_u128(1 << 64)]));
     }
     for cover in 0..2 {
         sums.push(weighted(operation, "class bit", 4 * cover, powers(4, 2)));
@@ -111,11 +112,11 @@ fn free(story: &Story, hint: Hint) -> Option<&'static str> {
     let is = |kinds: [u64; 2]| kinds.map(Fr::from).contains(&header.kind) && header.signer != header.patient;
     let (written, managed) = (is([1, 2]), is([4, 5]));
     match hint.name {
-        "authority" | "authority bit" | "authority sibling" if !written && !managed => Some("no grant is asked for"),
+        "authority" | "authority turn" | "authority sibling" if !written && !managed => Some("no grant is asked for"),
         "managed class" if !managed => Some("no delegate manages a grant"),
         "old grant" | "new grant" if is_record => Some("the target is a record"),
         "old record" | "new record" if !is_record => Some("the target is a grant"),
-        "target sibling" if !is_record && hint.index >= SINGLE.grant_depth as u32 => {
+        "target sibling" if !is_record && hint.index as usize >= (ARITY - 1) * levels(SINGLE.grant_depth) => {
             Some("the grants tree is lower than the records tree")
         }
         _ => None,

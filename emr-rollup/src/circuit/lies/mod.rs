@@ -15,6 +15,7 @@ use super::{
     builder::Builder,
     demand::{Content, Demand, EntryTree, Leaf, Moment, Party},
     diagnosis::{Diagnosis, Failure},
+    gadget::generic::{FIRST_R, SECOND_R},
     hints::Hints,
     origin::{Origin, Part},
     table::{CellId, Copy, End, Span, Table},
@@ -22,10 +23,13 @@ use super::{
 use crate::{
     batch::PublicInputs,
     primitive::{
-        field::Fr,
+        field::{Fr, to_u64},
         poseidon::{self, Tag},
     },
-    state::leaf::Tree,
+    state::{
+        leaf::Tree,
+        tree::{ARITY, levels},
+    },
     statement::BatchWitness,
     testing::scenario,
     version::CircuitVersion,
@@ -40,7 +44,7 @@ mod unused;
 
 /// One L1 slot and one L2 slot, so that a batch is one operation.
 const SINGLE: CircuitVersion =
-    CircuitVersion { number: 1, account_depth: 3, grant_depth: 2, record_depth: 3, max_l1: 1, max_l2: 1, k: 12 };
+    CircuitVersion { number: 1, account_depth: 4, grant_depth: 2, record_depth: 4, max_l1: 1, max_l2: 1, k: 12 };
 
 /// A witness and its public inputs.
 type Case = (BatchWitness, PublicInputs);
@@ -194,8 +198,9 @@ impl Trial {
             Some(End::Advice(cell)) => self.table.value(cell),
             _ => {
                 let failure = self.failures.iter().find(|failure| failure.origin.is_some_and(of));
-                let row = failure.expect("it is violated").row;
-                self.table.value(CellId { row, column: 3 })
+                let failure = failure.expect("it is violated");
+                let column = if failure.constraint == "first" { FIRST_R } else { SECOND_R };
+                self.table.value(CellId { row: failure.row, column: column as u8 })
             }
         }
     }
@@ -270,23 +275,39 @@ impl Story {
         if !headers.into_iter().any(|header| header.signer != header.patient && header.tree == grants) {
             return Vec::new();
         }
-        let depth = SINGLE.grant_depth as u32;
-        let turns = |name| (0..depth).map(move |i| trial.record.value(operation(name, i)) == Fr::ONE);
-        let Some(meet) = turns("authority bit").zip(turns("target bit")).rposition(|(one, other)| one != other) else {
+        let turns = |name| -> Vec<usize> {
+            let turn = |i| to_u64(&trial.record.value(operation(name, i))).filter(|turn| *turn < ARITY as u64);
+            (0..levels(SINGLE.grant_depth) as u32).map(|i| turn(i).unwrap_or(0) as usize).collect()
+        };
+        let (authority, target) = (turns("authority turn"), turns("target turn"));
+        let Some(meet) = authority.iter().zip(&target).rposition(|(one, other)| one != other) else {
             return Vec::new();
         };
-        let node = |bits, siblings, leaf| {
-            turns(bits).zip(0..meet as u32).fold(trial.hash(Demand::LeafHash(leaf)), |node, (right, i)| {
-                let sibling = trial.record.value(operation(siblings, i));
-                let [left, right] = if right { [sibling, node] } else { [node, sibling] };
-                poseidon::hash(Tag::Node, &[left, right])
+        let node = |turns: &[usize], siblings, leaf| {
+            turns[..meet].iter().zip(0..).fold(trial.hash(Demand::LeafHash(leaf)), |node, (turn, level)| {
+                let mut children: Vec<_> =
+                    (0..3).map(|i| trial.record.value(operation(siblings, 3 * level + i))).collect();
+                children.insert(*turn, node);
+                poseidon::hash(Tag::Node, &children)
             })
         };
-        let beside = |siblings, node| (operation(siblings, meet as u32), Lie::Is(node));
-        vec![
-            beside("target sibling", node("authority bit", "authority sibling", Leaf::Authority)),
-            beside("authority sibling", node("target bit", "target sibling", Leaf::OldGrant)),
-        ]
+        // The hint of the sibling that is child `child` of the parent where the paths meet.
+        let sibling = |siblings, turn: usize, child: usize| {
+            operation(siblings, (3 * meet + child - usize::from(child > turn)) as u32)
+        };
+        let (by_authority, by_target) = (authority[meet], target[meet]);
+        let others = (0..ARITY).filter(|child| ![by_authority, by_target].contains(child)).map(|child| {
+            let value = trial.record.value(sibling("authority sibling", by_authority, child));
+            (sibling("target sibling", by_target, child), Lie::Is(value))
+        });
+        let node_of_authority = node(&authority, "authority sibling", Leaf::Authority);
+        let node_of_target = node(&target, "target sibling", Leaf::OldGrant);
+        others
+            .chain([
+                (sibling("target sibling", by_target, by_authority), Lie::Is(node_of_authority)),
+                (sibling("authority sibling", by_authority, by_target), Lie::Is(node_of_target)),
+            ])
+            .collect()
     }
 
     /// The changes to the world that satisfy a violated assertion, if it is about the world.
@@ -305,7 +326,7 @@ impl Story {
             Demand::Signed(Content::First) => operation("body", 1),
             Demand::Signed(Content::Second) => operation("body", 2),
             Demand::SignaturePoint(_) => {
-                let signer = crate::primitive::field::to_u64(&self.case.0.operations[0].message.header.signer);
+                let signer = to_u64(&self.case.0.operations[0].message.header.signer);
                 let message = trial.hash(Demand::MessageHash);
                 let signature = scenario::key(signer.expect("an account")).sign(message);
                 let s = crate::primitive::field::reduce(&signature.s.to_bytes());

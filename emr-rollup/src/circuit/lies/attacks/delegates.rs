@@ -19,7 +19,7 @@ pub(super) fn attacks() -> Vec<Attack> {
     attack("a grant to themselves", MANAGED_SET, vec![is("new grant", 0, STRANGER)], Demand::NotToSelf);
     let lies = vec![is("inverse for a grant to others", 0, 0)];
     attack("a grant that is said to be to themselves", SET, lies, Demand::GrantsToSelf);
-    let lies = vec![is("header", 4, 0), is("target bit", 1, 0)];
+    let lies = vec![is("header", 4, 0), is("target turn", 0, 0)];
     attack("the end of an emergency grant", MANAGED_REVOKE, lies, Demand::ManagedSlot);
     let end = (1 << 32) - 2;
     let lies = vec![is("header", 5, end), is("new grant", 5, end + 1)];

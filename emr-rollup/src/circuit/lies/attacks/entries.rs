@@ -12,8 +12,9 @@ pub(super) fn attacks(stories: &[Story]) -> Vec<Attack> {
     for (word, field) in [(0, 2), (1, 8), (2, 9), (3, 10)] {
         attack("data in an unused L1 slot", SET, vec![l1("entry", field, 1)], Demand::UnusedEntry(word));
     }
-    let lies = vec![l1("account bit", 0, 2), (entry("entry", 1), Lie::More(Fr::from(2)))];
-    attack("an L1 turn that is no bit", REGISTER, lies, Demand::EntryTurns(EntryTree::Identity, Moment::Before));
+    let lies =
+        [("account turn", 0), ("entry", 1)].map(|(name, index)| (entry(name, index), Lie::More(Fr::from(4)))).to_vec();
+    attack("an L1 turn that is no turn", REGISTER, lies, Demand::EntryTurns(EntryTree::Identity, Moment::Before));
 
     // Several kinds at once, and a flag that takes one of them back.
     let kinds = Kind::L1.map(|kind| i64::from(kind.code()));
@@ -66,9 +67,10 @@ pub(super) fn attacks(stories: &[Story]) -> Vec<Attack> {
     // Another slot than the queued one.
     let lies = vec![(entry("entry", 6), Lie::More(-Fr::ONE))];
     attack("the end of another slot's grant", FORCED_REVOKE, lies, Demand::EntrySlot);
-    let lies = vec![l1("grant bit", 0, 2), (entry("entry", 6), Lie::More(Fr::ONE))];
+    let lies =
+        [("grant turn", 0), ("entry", 6)].map(|(name, index)| (entry(name, index), Lie::More(Fr::from(4)))).to_vec();
     attack(
-        "a slot by a turn that is no bit",
+        "a slot by a turn that is no turn",
         FORCED_REVOKE,
         lies,
         Demand::EntryTurns(EntryTree::Grants, Moment::Before),

@@ -42,7 +42,7 @@ pub(super) fn attacks() -> Vec<Attack> {
         Demand::EmergencyClass,
     );
     attack("an emergency grant without a reason", BREAK_GLASS, vec![is("header", 6, 0)], Demand::EmergencyReason);
-    let lies = vec![is("header", 4, 2), is("target bit", 1, 1)];
+    let lies = vec![is("header", 4, 2), is("target turn", 0, 2)];
     attack("an emergency grant in an ordinary slot", BREAK_GLASS, lies, Demand::EmergencySlot);
     let held = [
         is("old grant", 1, 8),
@@ -56,7 +56,7 @@ pub(super) fn attacks() -> Vec<Attack> {
     attack("a grant that is said to be void", BREAK_GLASS, lies, Demand::GrantIsVoid);
 
     attack("an emergency grant", SET, vec![is("new grant", 1, 9)], Demand::OrdinaryRights);
-    let lies = vec![is("header", 4, 0), is("target bit", 1, 0)];
+    let lies = vec![is("header", 4, 0), is("target turn", 0, 0)];
     attack("a slot of break-glass", SET, lies, Demand::OrdinarySlot);
 
     // Counters that overflow, and fields that borrow from their neighbours.
@@ -97,7 +97,7 @@ pub(super) fn attacks() -> Vec<Attack> {
             is("new grant", 5, 1),
         ]
     };
-    let set = [is("new grant", 0, 5), is("new grant", 1, 7), is("header", 4, 2), is("target bit", 1, 1)];
+    let set = [is("new grant", 0, 5), is("new grant", 1, 7), is("header", 4, 2), is("target turn", 0, 2)];
     let code = |lies: Vec<(Hint, Lie)>, code| {
         [lies, vec![(operation("kind, tree", 0), signed(code)), is("kind, tree", 1, 1)]].concat()
     };

@@ -14,6 +14,7 @@ mod entries;
 mod grant;
 mod leaves;
 mod parties;
+mod turn;
 
 /// Positions of operations in the honest history.
 const REGISTER: usize = 3;
@@ -58,15 +59,6 @@ fn signed(value: i64) -> Lie {
 
 fn public(index: u32, value: Fr) -> (Hint, Lie) {
     (Hint { part: Part::Frame, name: "public", index }, Lie::Is(value))
-}
-
-/// A sibling and a direction that lead from a forged leaf to the parent of two honest nodes. The direction is not a
-/// bit.
-fn bent_step(node: Fr, sibling: Fr, bit: bool, forged: Fr) -> (Fr, Fr) {
-    let (left, right) = if bit { (sibling, node) } else { (node, sibling) };
-    let other = left + right - forged;
-    let direction = (left - forged) * (other - forged).invert().expect("another leaf");
-    (other, direction)
 }
 
 /// The attacks on single operations of the honest history.

@@ -1,17 +1,51 @@
 //! Attacks on signature, validity, and the positions of the accounts.
 
-use super::*;
+use super::{turn::bent_step, *};
+use crate::{state::tree::Path, statement::IdentityFields};
+
+fn more(name: &'static str, index: u32, change: Fr) -> (Hint, Lie) {
+    (operation(name, index), Lie::More(change))
+}
+
+/// An account of another hospital under the honest root, at a position that is no account's.
+fn made_up(
+    (leaf, turn, sibling): (&'static str, &'static str, &'static str),
+    header: u32,
+    honest: &IdentityFields,
+    (position, path): (&Fr, &Path),
+) -> Vec<(Hint, Lie)> {
+    let siblings = path.siblings().next().expect("a level");
+    let honest_turn = to_u64(position).expect("an account") % 4;
+    let mut children = siblings.to_vec();
+    children.insert(honest_turn as usize, honest.hash().element());
+    let children: [Fr; 4] = children.try_into().expect("three siblings and the leaf");
+    // Not every leaf has such a turn.
+    let (encryption, (siblings, bent)) = (0..)
+        .find_map(|i| {
+            let forged = IdentityFields { org: Fr::from(STRANGER), encryption: Fr::from(i), ..*honest };
+            Some((i, bent_step(children, forged.hash().element())?))
+        })
+        .expect("one in two leaves has a turn");
+    let mut lies = vec![
+        is(leaf, 2, STRANGER),
+        is(leaf, 6, encryption),
+        (operation(turn, 0), Lie::Is(bent)),
+        more("header", header, bent - Fr::from(honest_turn)),
+    ];
+    lies.extend(siblings.into_iter().zip(0..).map(|(node, i)| (operation(sibling, i), Lie::Is(node))));
+    lies
+}
 
 pub(super) fn attacks(stories: &[Story]) -> Vec<Attack> {
     let mut attacks = Vec::new();
     let mut attack = |name, story, lies: Vec<(Hint, Lie)>, refused_by| {
         attacks.push(Attack { name, story, lies, refused_by });
     };
-    // The high half equals that of the bound, and the prover claims that it does not.
+    // The prover claims that the high half equals that of the bound. In these two signatures, the low half is below the bound's.
     let lies = vec![is("inverse for the order's high half", 0, 0)];
-    attack("S not tight", SET, lies, Demand::CanonicalTight(Scalar::S));
+    attack("S not tight", REVOKE, lies, Demand::CanonicalTight(Scalar::S));
     let lies = vec![is("inverse for p's high half", 0, 0)];
-    attack("the challenge not tight", REVOKE, lies, Demand::CanonicalTight(Scalar::Challenge));
+    attack("the challenge not tight", SET, lies, Demand::CanonicalTight(Scalar::Challenge));
 
     // The signer and the time.
     let lies = vec![is("authority", 1, 0), is("inverse for own", 0, 0)];
@@ -27,30 +61,16 @@ pub(super) fn attacks(stories: &[Story]) -> Vec<Attack> {
     let lies = vec![is("header", 2, HOSPITAL)];
     attack("another patient's subtree", REQUEST, lies, Demand::Account(Party::Patient));
     let witness = &stories[REQUEST].case.0.operations[0];
-    let first = |path: &crate::state::tree::Path| path.siblings().next().expect("a sibling");
-    let forged = crate::statement::IdentityFields { org: Fr::from(STRANGER), ..witness.signer };
-    let (other, bit) =
-        bent_step(witness.signer.hash().element(), first(&witness.signer_path), true, forged.hash().element());
-    let lies = vec![
-        is("signer", 2, STRANGER),
-        (operation("signer sibling", 0), Lie::Is(other)),
-        (operation("signer bit", 0), Lie::Is(bit)),
-        (operation("header", 0), Lie::Is(bit + Fr::from(2))),
-    ];
-    attack("a signer made up, by a turn that is no bit", REQUEST, lies, Demand::IdentityTurns(Party::Signer));
-    let forged = crate::statement::IdentityFields { org: Fr::from(7), ..witness.patient };
-    let (other, bit) =
-        bent_step(witness.patient.hash().element(), first(&witness.patient_path), false, forged.hash().element());
-    let lies = vec![
-        is("patient", 2, 7),
-        (operation("patient sibling", 0), Lie::Is(other)),
-        (operation("patient bit", 0), Lie::Is(bit)),
-        (operation("header", 2), Lie::Is(bit + Fr::from(4))),
-    ];
-    attack("a patient made up, by a turn that is no bit", REQUEST, lies, Demand::IdentityTurns(Party::Patient));
-    let lies = vec![is("target bit", 0, 2), (operation("header", 4), Lie::More(Fr::ONE))];
-    attack("a target beside its slot, by a turn that is no bit", REQUEST, lies, Demand::TargetTurns(Moment::Before));
-    let lies = vec![is("target bit", 2, 1), (operation("header", 4), Lie::More(Fr::from(4)))];
+    let header = &witness.message.header;
+    let (signer, patient) = (&witness.signer, &witness.patient);
+    let lies = made_up(("signer", "signer turn", "signer sibling"), 0, signer, (&header.signer, &witness.signer_path));
+    attack("a signer made up, by a turn that is no turn", REQUEST, lies, Demand::IdentityTurns(Party::Signer));
+    let lies =
+        made_up(("patient", "patient turn", "patient sibling"), 2, patient, (&header.patient, &witness.patient_path));
+    attack("a patient made up, by a turn that is no turn", REQUEST, lies, Demand::IdentityTurns(Party::Patient));
+    let lies = vec![more("target turn", 0, Fr::from(4)), more("header", 4, Fr::from(4))];
+    attack("a target beside its slot, by a turn that is no turn", REQUEST, lies, Demand::TargetTurns(Moment::Before));
+    let lies = vec![more("target turn", 1, Fr::ONE), more("header", 4, Fr::from(4))];
     attack("a slot beyond the grants tree", REQUEST, lies, Demand::SlotBeyondTree);
     attacks
 }

@@ -1,7 +1,9 @@
-//! Poseidon over BN254 with circomlib's parameters: t = 3, x^5, 8 full and 57 partial rounds.
+//! Poseidon over BN254 with circomlib's parameters: t = 5, x^5, 8 full and 60 partial rounds.
 //!
 //! Source: Grassi et al., "Poseidon: A New Hash Function for Zero-Knowledge Proof Systems" (2019/458), whose Grain LFSR
 //! yields the constants. The capacity word starts as a domain [`Tag`].
+
+pub(crate) mod schedule;
 
 use std::sync::LazyLock;
 
@@ -12,15 +14,17 @@ use crate::primitive::field::Fr;
 /// Full rounds, half before and half after the partial ones.
 pub const FULL_ROUNDS: usize = 8;
 /// Partial rounds.
-pub const PARTIAL_ROUNDS: usize = 57;
-/// Words of state: one of capacity, two of rate.
-pub const WIDTH: usize = 3;
+pub const PARTIAL_ROUNDS: usize = 60;
+/// Words of state: one of capacity, four of rate.
+pub const WIDTH: usize = 5;
+/// The inputs of one permutation.
+pub const RATE: usize = WIDTH - 1;
 
 /// What a hash is for. The number is the initial capacity word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Tag {
-    /// Inner node of a tree, and the state root.
+    /// Inner node of a tree.
     Node = 0,
     /// Identity leaf.
     Identity = 1,
@@ -40,6 +44,8 @@ pub enum Tag {
     Challenge = 8,
     /// Audit entry.
     AuditEntry = 9,
+    /// State root.
+    State = 10,
 }
 
 impl Tag {
@@ -68,9 +74,9 @@ impl Parameters {
         for word in round_constants.iter_mut().flatten() {
             *word = grain.element();
         }
-        let [x0, x1, x2, y0, y1, y2] = [(); 2 * WIDTH].map(|()| grain.reduced_element());
-        // A Cauchy matrix; the sums are invertible for these constants, as the vectors below show.
-        let mds = [x0, x1, x2].map(|x| [y0, y1, y2].map(|y| (x + y).invert().unwrap_or(Fr::ZERO)));
+        let [x, y] = [(); 2].map(|()| [(); WIDTH].map(|()| grain.reduced_element()));
+        // A Cauchy matrix. The sums are invertible for these constants, as the vectors below show.
+        let mds = x.map(|x| y.map(|y| (x + y).invert().unwrap_or(Fr::ZERO)));
         Self { round_constants, mds }
     }
 }
@@ -85,7 +91,7 @@ impl Grain {
     fn new() -> Self {
         let mut state = [true; 80];
         let fields: [(u64, usize); 6] =
-            [(1, 2), (0, 4), (254, 12), (3, 12), (FULL_ROUNDS as u64, 10), (PARTIAL_ROUNDS as u64, 10)];
+            [(1, 2), (0, 4), (254, 12), (WIDTH as u64, 12), (FULL_ROUNDS as u64, 10), (PARTIAL_ROUNDS as u64, 10)];
         let bits = fields.iter().flat_map(|&(value, width)| (0..width).rev().map(move |i| value >> i & 1 == 1));
         for (slot, bit) in state.iter_mut().zip(bits) {
             *slot = bit;
@@ -144,42 +150,38 @@ pub fn pow5(x: Fr) -> Fr {
 /// `mds · words`.
 #[inline]
 pub fn mix(words: [Fr; WIDTH]) -> [Fr; WIDTH] {
-    PARAMETERS.mds.map(|row| row[0] * words[0] + row[1] * words[1] + row[2] * words[2])
+    PARAMETERS.mds.map(|row| row.iter().zip(&words).map(|(factor, word)| factor * word).sum())
 }
 
 /// The permutation.
-pub fn permute(mut state: [Fr; WIDTH]) -> [Fr; WIDTH] {
-    const HALF: usize = FULL_ROUNDS / 2;
-    for (round, constants) in PARAMETERS.round_constants.iter().enumerate() {
-        for (word, constant) in state.iter_mut().zip(constants) {
-            *word += constant;
-        }
-        state[0] = pow5(state[0]);
-        if !(HALF..HALF + PARTIAL_ROUNDS).contains(&round) {
-            state[1] = pow5(state[1]);
-            state[2] = pow5(state[2]);
-        }
-        state = mix(state);
-    }
-    state
+pub fn permute(state: [Fr; WIDTH]) -> [Fr; WIDTH] {
+    schedule::last(state)
 }
 
-/// `H_tag(inputs)`: a rate-2 sponge with the tag as capacity; output is state word 0.
+/// `H_tag(inputs)`. The first permutation takes up to four inputs, and its state starts with the tag. Each further one takes the output of
+/// the one before and up to three more inputs, under the same tag. The output is word 0 of the state.
 ///
-/// Arity is fixed per tag by the callers, so an odd last input is not padded.
+/// Each tag has a fixed number of inputs, so missing ones of the last permutation are 0.
 pub fn hash(tag: Tag, inputs: &[Fr]) -> Fr {
-    let mut state = [tag.capacity(), Fr::ZERO, Fr::ZERO];
-    for pair in inputs.chunks(2) {
-        state[1] += pair[0];
-        state[2] += pair.get(1).copied().unwrap_or(Fr::ZERO);
-        state = permute(state);
-    }
-    state[0]
+    let (first, rest) = inputs.split_at(inputs.len().min(RATE));
+    let mut state = [Fr::ZERO; WIDTH];
+    state[1..=first.len()].copy_from_slice(first);
+    rest.chunks(RATE - 1).fold(compress(tag, state), |output, more| {
+        let mut state = [Fr::ZERO; WIDTH];
+        state[1] = output;
+        state[2..2 + more.len()].copy_from_slice(more);
+        compress(tag, state)
+    })
 }
 
-/// `H_0(left, right)`: an inner node.
-pub fn node(left: Fr, right: Fr) -> Fr {
-    permute([Fr::ZERO, left, right])[0]
+fn compress(tag: Tag, mut state: [Fr; WIDTH]) -> Fr {
+    state[0] = tag.capacity();
+    permute(state)[0]
+}
+
+/// `H_0(children)`: an inner node of a tree.
+pub fn node(children: [Fr; RATE]) -> Fr {
+    hash(Tag::Node, &children)
 }
 
 #[cfg(test)]
@@ -200,22 +202,23 @@ mod tests {
         bytes
     }
 
+    /// `poseidon([1, 2, 3, 4])` of circomlibjs 0.1.7 (`test/poseidon.js`).
     #[test]
     fn circomlib_vector() {
         assert_eq!(
-            hex::encode(field::to_bytes(&node(Fr::from(1), Fr::from(2)))),
-            "115cc0f5e7d690413df64c6b9662e9cf2a3617f2743245519e19607a4417189a"
+            hex::encode(field::to_bytes(&node([1, 2, 3, 4].map(Fr::from)))),
+            "299c867db6c1fdd79dcefa40e4510b9837e60ebb1ce0663dbaa525df65250465"
         );
     }
 
     #[test]
     fn agrees_with_light_poseidon_for_every_tag() -> Result<(), light_poseidon::PoseidonError> {
         let mut x = Fr::from(11);
-        for tag in 0..10u64 {
-            let mut peer = light_poseidon::Poseidon::<ark_bn254::Fr>::with_domain_tag_circom(2, tag.into())?;
+        for tag in 0..=10u64 {
+            let mut peer = light_poseidon::Poseidon::<ark_bn254::Fr>::with_domain_tag_circom(RATE, tag.into())?;
             for i in 0..20 {
-                let expected = ours(peer.hash(&[ark(x), i.into()])?);
-                let output = permute([Fr::from(tag), x, Fr::from(i)])[0];
+                let expected = ours(peer.hash(&[ark(x), i.into(), (2 * i).into(), 7.into()])?);
+                let output = permute([Fr::from(tag), x, Fr::from(i), Fr::from(2 * i), Fr::from(7)])[0];
                 assert_eq!(field::to_bytes(&output), expected);
                 x = output;
             }
@@ -224,11 +227,15 @@ mod tests {
     }
 
     #[test]
-    fn the_sponge_chains_the_whole_state() {
-        let [a, b, c] = [3, 4, 5].map(Fr::from);
-        let first = permute([Tag::Record.capacity(), a, b]);
-        let second = permute([first[0], first[1] + c, first[2]]);
-        assert_eq!(hash(Tag::Record, &[a, b, c]), second[0]);
-        assert_ne!(hash(Tag::Record, &[a, b, c]), hash(Tag::Identity, &[a, b, c]));
+    fn more_than_four_inputs_are_a_chain() {
+        let inputs: Vec<Fr> = (3..12).map(Fr::from).collect();
+        let tag = Tag::Message.capacity();
+        let [a, b, c, d, e, f, g, h, i] = inputs[..] else { panic!("nine inputs") };
+        let first = permute([tag, a, b, c, d])[0];
+        let second = permute([tag, first, e, f, g])[0];
+        assert_eq!(hash(Tag::Message, &inputs[..6]), permute([tag, first, e, f, Fr::ZERO])[0]);
+        assert_eq!(hash(Tag::Message, &inputs), permute([tag, second, h, i, Fr::ZERO])[0]);
+        assert_eq!(hash(Tag::Grant, &inputs[..2]), permute([Tag::Grant.capacity(), a, b, Fr::ZERO, Fr::ZERO])[0]);
+        assert_ne!(hash(Tag::Record, &inputs), hash(Tag::Message, &inputs));
     }
 }

@@ -15,8 +15,10 @@ use crate::{
     state::{NodeState, open::BATCH_SECONDS},
 };
 
-/// How many batches are settled in five hours. Half of the operations in them is the number of ordinary places.
+/// How many batches are settled in five hours. Half of their operations are ordinary, if enough urgent ones wait.
 const BATCHES: usize = ((SETTLE_WITHIN - MARGIN) / BATCH_SECONDS) as usize;
+/// Ordinary places. The batches of five hours hold more, but each open operation takes memory, and time at a start.
+const PLACES: usize = 2_400;
 /// A Revoke may be replaced only if at most this many operations are open on its patient: they are executed again.
 const MAX_REPEATED: usize = 64;
 /// How many times an open Revoke may be replaced. Each time costs a row of the file, and may cost a directory.
@@ -55,7 +57,7 @@ pub(crate) fn find(state: &NodeState, operation: &Operation, give_way: &[Sequenc
     {
         return Ok(place);
     }
-    let places = BATCHES * state.open.share();
+    let places = PLACES.min(BATCHES * state.open.share());
     let taken = state.open.ordinary_places();
     let is_free =
         taken < places && state.open.ordinary_places_of(operation.signer) < places_of_one_signer(taken, places);

@@ -147,16 +147,13 @@ impl Client {
             if reader.is_none() && !(is_over && set.leaf.rights.contains(Rights::READ)) {
                 continue;
             }
-            // No lie about a delegate's grant stops the patient from revoking: the reader is left out.
-            let signed = match self.signed_by_delegate(&grant, patient).await {
-                Err(ClientError::Delegation(_)) => continue,
-                signed => signed?,
-            };
+            // Nothing about a delegate's grant stops the patient from revoking: the reader is left out, and the next call tries again.
+            let Ok(signed) = self.signed_by_delegate(&grant, patient).await else { continue };
             let Some(reader) = reader else {
                 closed |= signed.leaf().scope.bits();
                 continue;
             };
-            let Some(key) = self.key_of_reader(&signed, reader, directory).await? else { continue };
+            let Ok(Some(key)) = self.key_of_reader(&signed, reader, directory).await else { continue };
             // A full directory takes no more readers. The reader keeps what the delegate handed on.
             if directory.grant_as(signed.delegate(), reader, key, classes).is_err() {
                 continue;
@@ -171,7 +168,7 @@ impl Client {
     }
 
     /// The reader's public key that the delegate sealed for the patient. `None` if it is not the reader's, or cannot be read: then the reader
-    /// keeps what the delegate handed on.
+    /// keeps what the delegate handed on. A delegate can name a reader who does not exist, so an error must not stop the patient.
     async fn key_of_reader(
         &self,
         signed: &SignedByDelegate,

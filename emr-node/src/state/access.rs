@@ -127,7 +127,10 @@ impl NodeState {
         match *part_of {
             BlockReference::Directory { .. } => self.may_see(account, patient, now),
             BlockReference::DelegatedKeys { slot, .. } => {
-                let holds = |(held, grant): (GrantSlot, GrantLeaf)| held == slot && grant.grantee == Some(account);
+                // Late, like every allowance: a grant that waits may give way to the patient, and the keys would stay.
+                let holds = |(held, grant): (GrantSlot, GrantLeaf)| {
+                    held == slot && grant.grantee == Some(account) && self.is_settled(patient, slot, &grant)
+                };
                 if account == patient || self.live_grants(patient, account, now).any(holds) {
                     return Ok(());
                 }

@@ -86,6 +86,12 @@ impl NodeState {
                 "the grant goes beyond yours: in its classes, in its end, or with MANAGE",
             ));
         }
+        // The patient's program needs the reader's key.
+        if let Some(reader) = grant.and_then(|grant| grant.grantee)
+            && self.soft.identity(reader).is_none()
+        {
+            return Err(RequestError::refused(format!("account {reader} is not registered: check the number")));
+        }
         let waits =
             |open: &Acknowledged| open.signed.operation.signer == delegate && open.signed.operation.is_by_delegate();
         if self.open.on_patient(patient).filter(|(_, open)| waits(open)).count() >= WAITING {

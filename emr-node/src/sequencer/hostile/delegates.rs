@@ -103,6 +103,8 @@ fn a_delegate_grants_and_revokes_and_a_stranger_does_not() -> Test {
         revoke(MANAGE, 1)?,
         revoke(90, 0)?,
         revoke(5, 0)?,
+        // A reader who does not exist: the patient's program could not check their key.
+        set(71, 0, leaf(9_999_999, Rights::READ, 0)?)?,
     ];
     for (salt, action) in (30..).zip(beyond) {
         let refused = world.submit(world.as_delegate(DOCTOR, salt, action)?)?;

@@ -24,7 +24,7 @@ use crate::{
 };
 
 const TIME: u64 = 1_800_000_000;
-const SHARE: usize = 16;
+const SHARE: usize = CircuitVersion::V1.max_l2 / 2;
 
 type Test = Result<(), Box<dyn std::error::Error>>;
 
@@ -188,8 +188,7 @@ fn a_revoke_of_nothing_is_not_urgent() -> Test {
     Ok(())
 }
 
-/// Neither kind takes the other's half. While both kinds wait, 16 of a batch's 32 places are for Revokes and 16 for the
-/// others.
+/// Neither kind takes the other's half: while both kinds wait, half of a batch's places are for Revokes.
 #[test]
 fn either_sort_has_half_of_a_batch() -> Test {
     let revokes = (0..200).map(|patient| revoke(1000 + patient, 64, patient));
@@ -197,9 +196,9 @@ fn either_sort_has_half_of_a_batch() -> Test {
     let open = numbered(revokes.chain(puts).collect::<Result<Vec<_>, _>>()?);
     let order = ordered(&open);
     assert_eq!(order.len(), open.len());
-    for batch in order[..384].chunks(32) {
+    for batch in order[..8 * SHARE].chunks(2 * SHARE) {
         let urgent = batch.iter().filter(|(_, open)| open.signed.operation.action.rule().ends_rights).count();
-        assert_eq!((urgent, batch.len()), (16, 32));
+        assert_eq!((urgent, batch.len()), (SHARE, 2 * SHARE));
     }
     Ok(())
 }

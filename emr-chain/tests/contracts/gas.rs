@@ -12,7 +12,10 @@ use emr_testkit::{
 
 use crate::world::{DOCTOR, HOSPITAL, PATIENT, REGISTRAR, SEQUENCER, World, operations, patient, submitted};
 
-/// Addresses, keys and signatures are the same in every run, so the figures are exact. The figures of settlement do not
+/// A settlement holds the time, and what is computed from it. A zero byte in them costs 12 less than another one.
+const OF_THE_TIME: u64 = 64;
+
+/// Addresses, keys and signatures are the same in every run, so all figures but those of settlements are exact. The figures of settlement do not
 /// include the verifier; its stand-in adds a little calldata hashing.
 #[tokio::test]
 async fn gas_is_as_committed() -> Outcome {
@@ -64,10 +67,14 @@ async fn gas_is_as_committed() -> Outcome {
     if env::var_os("EMR_UPDATE_GAS").is_some_and(|value| value == "1") {
         fs::write(&path, &text)?;
     }
-    let committed = fs::read_to_string(&path)?;
-    assert_eq!(
-        text, committed,
-        "the gas has changed; if that is right, run this test with EMR_UPDATE_GAS=1 and commit"
+    let committed: BTreeMap<String, u64> = serde_json::from_str(&fs::read_to_string(&path)?)?;
+    let is_the_same = |(one, other): ((&String, &u64), (&String, &u64))| {
+        let tolerance = if one.0.starts_with("settle") { OF_THE_TIME } else { 0 };
+        one.0 == other.0 && one.1.abs_diff(*other.1) <= tolerance
+    };
+    assert!(
+        gas.len() == committed.len() && gas.iter().zip(&committed).all(is_the_same),
+        "the gas has changed; if that is right, run this test with EMR_UPDATE_GAS=1 and commit: {text}"
     );
     Ok(())
 }

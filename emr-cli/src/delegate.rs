@@ -12,7 +12,7 @@ use emr_client::{
     flow::grant::{Granted, History},
     verify::card::Card,
 };
-use emr_core::{AccountIndex, Rights, UnixTime};
+use emr_core::{AccountIndex, Class, Rights, UnixTime};
 use serde::Serialize;
 
 use crate::{
@@ -53,7 +53,7 @@ pub struct Delegate {
     /// The end: a date (2027-01-31, to its end in UTC) or a time (2027-01-31T12:00:00Z) [default: in a year]
     #[arg(long, value_name = "DATE", value_parser = parse_until)]
     until: Option<UnixTime>,
-    /// The delegate reads, and lets others read, only records that are written from now on
+    /// The delegate reads, and lets others read, only records that are written from now on. Older keys that they already have stay with them
     #[arg(long)]
     from_now: bool,
     /// Wait until a batch has settled it
@@ -177,11 +177,12 @@ impl Named<RevokeFor> {
         let patient = patient_named(client, &patient).await?;
         let revoked = client.revoke_for(&patient, &self.card, parse_classes(&class)?).await?;
         let RevokedFor { patient, grantee, changed } = revoked;
+        let slots = changed.iter().map(|(slot, _)| slot.get()).collect();
         let mut operations = Vec::new();
         for (_, acknowledged) in &changed {
             operations.push(records::promise(client, acknowledged, wait).await?);
         }
-        print(&RevokeForAnswer { patient, grantee, operations }, json)
+        print(&RevokeForAnswer { patient, grantee, slots, operations }, json)
     }
 }
 
@@ -196,6 +197,7 @@ async fn patient_named(client: &Client, name: &str) -> Result<Card, Failure> {
 #[derive(Debug, Serialize)]
 struct Given {
     grant: Access,
+    stays_open: Vec<Class>,
     may_take_effect_until: String,
     #[serde(flatten)]
     promise: records::Promise,
@@ -205,7 +207,8 @@ impl Given {
     async fn of(client: &Client, granted: Granted, wait: bool) -> Result<Self, Failure> {
         let promise = records::promise(client, &granted.acknowledged, wait).await?;
         let may_take_effect_until = written(granted.may_take_effect_until);
-        Ok(Self { grant: Access::of(granted.slot.get(), &granted.grant), may_take_effect_until, promise })
+        let stays_open = granted.stays_open.classes().collect();
+        Ok(Self { grant: Access::of(granted.slot.get(), &granted.grant), stays_open, may_take_effect_until, promise })
     }
 }
 
@@ -219,6 +222,14 @@ impl Answer for DelegateAnswer {
     fn write(&self, out: &mut dyn Write) -> std::io::Result<()> {
         self.given.grant.write(out)?;
         writeln!(out, "  they may grant and revoke for you within this, and `grants` and `audit` show what they did")?;
+        if !self.given.stays_open.is_empty() {
+            let classes: Vec<_> = self.given.stays_open.iter().map(Class::to_string).collect();
+            writeln!(
+                out,
+                "  they could already read {}: what they could open until now stays open to them, and they can hand it on",
+                classes.join(", ")
+            )?;
+        }
         self.given.promise.write(out)
     }
 }
@@ -242,15 +253,24 @@ impl Answer for GrantForAnswer {
 struct RevokeForAnswer {
     patient: AccountIndex,
     grantee: AccountIndex,
+    slots: Vec<u64>,
     operations: Vec<records::Promise>,
 }
 
 impl Answer for RevokeForAnswer {
     fn write(&self, out: &mut dyn Write) -> std::io::Result<()> {
-        writeln!(out, "access of account {} to records of patient {} revoked", self.grantee, self.patient)?;
+        let slots: Vec<_> = self.slots.iter().map(u64::to_string).collect();
         writeln!(
             out,
-            "the hospital serves them nothing more; new keys follow when the patient's own program next runs, so ask the patient to run it"
+            "access of account {} to records of patient {} under the grants in slots {} revoked, for the classes that you named",
+            self.grantee,
+            self.patient,
+            slots.join(", ")
+        )?;
+        writeln!(
+            out,
+            "they may have other grants, which you cannot end or that wait for a batch: the patient's `grants` shows them. New keys follow when \
+             the patient's own program next runs, so ask the patient to run it"
         )?;
         self.operations.iter().try_for_each(|promise| promise.write(out))
     }

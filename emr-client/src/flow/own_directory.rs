@@ -55,7 +55,7 @@ pub struct Repaired {
     pub acknowledged: Acknowledged,
     /// The classes with a new epoch: somebody without rights had keys.
     pub new_epochs: ClassMask,
-    /// The readers of delegates who have keys of their own in it now.
+    /// The readers of delegates whom it has now.
     pub added: Vec<AddedReader>,
 }
 

@@ -119,7 +119,7 @@ fn effect(now: Option<&GrantLeaf>, signed: &GrantLeaf, highest: Option<Version>)
         // One Revoke is as good as another.
         Ordering::Equal if now.rights == Rights::NONE && signed.rights == Rights::NONE => Effect::InForce,
         Ordering::Equal => Effect::None,
-        // A grant that ended, whoever ended it, is what a Revoke is for.
+        // A Revoke has its purpose if the grant has ended, by this Revoke or by another operation.
         Ordering::Greater if now.rights == Rights::NONE && (highest.is_some() || signed.rights == Rights::NONE) => {
             Effect::InForce
         }

@@ -5,7 +5,7 @@
 //! kept plaintext, or ciphertext with its keys, still has what they kept.
 
 use emr_api::GrantView;
-use emr_core::{AccountIndex, ClassMask, GrantSlot, Role, Uses};
+use emr_core::{AccountIndex, ClassMask, GrantSlot, Rights, Role, Uses};
 use emr_crypto::RevokeError;
 use emr_rollup::{
     operation::{Action, Revoke, SetGrant},
@@ -98,13 +98,20 @@ impl Client {
         if held.is_empty() {
             return Err(GrantError::NoSuchGrant(grantee).into());
         }
+        // A delegate may have handed on keys to a reader whom the directory does not have.
+        let reading = held.iter().map(|view| &view.grant);
+        let reading = reading.filter(|grant| grant.rights.contains(Rights::READ) && own.lasts(grant));
+        let reading = reading.fold(0, |mask, grant| mask | grant.scope.bits()) & classes.bits();
         match own.directory.revoke(grantee, classes) {
+            Ok(_) => {}
             // A grantee who only writes has no keys. The keys of one whose grants ended are taken already.
-            Ok(_) | Err(RevokeError::NotAReader(_)) => {}
+            Err(RevokeError::NotAReader(_)) if reading == 0 => {}
+            Err(RevokeError::NotAReader(_)) => own.directory.begin_epochs(ClassMask::from_bits(reading))?,
             Err(error) => return Err(error.into()),
         }
         let next = if done.keys_wait { own.unchanged() } else { own.next() };
-        let revoked = if done.keys_wait { 0 } else { own.has_keys(grantee).bits() & classes.bits() };
+        let had = own.has_keys(grantee).bits() & classes.bits() | reading;
+        let revoked = if done.keys_wait { 0 } else { had };
 
         // Everything is signed and kept before anything is sent, so the next run can send the rest after a crash.
         let mut entries = Vec::new();

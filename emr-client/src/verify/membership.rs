@@ -32,7 +32,7 @@ pub enum MembershipError {
         settled: u64,
     },
     /// The path does not have as many levels as its tree, so it proves nothing.
-    #[error("the node's path of the {leaf} has {actual} levels instead of {expected}: use another node")]
+    #[error("the node's path of the {leaf} is for a tree of depth {actual} instead of {expected}: use another node")]
     PathLength {
         /// The leaf.
         leaf: &'static str,

@@ -20,7 +20,7 @@ use crate::{
     state::NodeState,
 };
 
-/// How many operations of one delegate may wait on one patient.
+/// How many operations of delegates may wait on one patient. A patient's Revoke names a version that is further ahead.
 const WAITING: usize = 8;
 /// How many grants of one delegate for one patient the node takes within a day.
 const A_DAY: usize = 50;
@@ -92,11 +92,10 @@ impl NodeState {
         {
             return Err(RequestError::refused(format!("account {reader} is not registered: check the number")));
         }
-        let waits =
-            |open: &Acknowledged| open.signed.operation.signer == delegate && open.signed.operation.is_by_delegate();
+        let waits = |open: &Acknowledged| open.signed.operation.is_by_delegate();
         if self.open.on_patient(patient).filter(|(_, open)| waits(open)).count() >= WAITING {
             return Err(RequestError::unavailable(format!(
-                "{WAITING} operations that you signed for patient {patient} wait for a batch: try again when one of them is settled"
+                "{WAITING} operations of delegates of patient {patient} wait for a batch: try again when one of them is settled"
             )));
         }
         if grant.is_some() && self.history.given_by(patient, delegate, now) >= A_DAY {

@@ -101,8 +101,8 @@ async fn a_doctor_learns_one_free_slot_and_nobody_else_does() -> Outcome {
     let names: Vec<_> = raw.as_object().ok_or("an object")?.keys().cloned().collect();
     assert_eq!(names, ["slot", "version"], "and nothing else");
 
-    // Another doctor's grant changes the answer only if it takes this very slot (one time in 64: each doctor has an order of its own, and the
-    // node draws it). So the answer does not tell how many grants there are.
+    // Another doctor's grant changes the answer only if it takes this slot. This happens once in 64 times, because the node draws an order of
+    // the slots for each doctor. So the answer does not tell how many grants there are.
     let mut taken = HashSet::new();
     for class in [Class::Summary, Class::Laboratory, Class::Imaging] {
         taken.insert(slot_of(&stranger.opened(patient, class).await?));

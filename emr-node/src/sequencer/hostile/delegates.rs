@@ -269,6 +269,29 @@ fn a_delegate_uses_up_nothing_of_the_patient() -> Test {
     Ok(())
 }
 
+/// A patient's Revoke names a version that is ahead of what delegates can sign at once. So all delegates of a patient share their number.
+#[test]
+fn several_delegates_of_a_patient_share_what_may_wait() -> Test {
+    let world = family()?;
+    const SECOND: u64 = MANAGE + 1;
+    world.taken(world.sign(HONEST, 1, set(SECOND, 0, leaf(OTHER, Rights::READ | Rights::MANAGE, 0)?)?)?)?;
+    world.settle()?;
+    let of_second = |salt, slot| -> Test<SignedOperation> {
+        let action = set(slot, 0, leaf(READER, Rights::READ, 0)?)?;
+        let signed = sign(world.domain, world.time, OTHER, HONEST, salt, action)?;
+        Ok(signed.operation.sign(world.domain, &key(OTHER), Some(GrantSlot::new(SECOND)?)))
+    };
+    for slot in 70..74 {
+        world.taken(world.grants(slot, slot)?)?;
+        world.taken(of_second(slot, slot + 10)?)?;
+    }
+    assert_eq!(world.submit(world.grants(90, 90)?)?.err(), Some(RequestErrorKind::Unavailable));
+    assert_eq!(world.submit(of_second(91, 91)?)?.err(), Some(RequestErrorKind::Unavailable));
+    world.settle()?;
+    world.taken(of_second(92, 91)?)?;
+    Ok(())
+}
+
 /// A patient and a delegate cannot make any number of reserved places together.
 #[test]
 fn a_delegates_grant_that_is_dropped_makes_no_place() -> Test {

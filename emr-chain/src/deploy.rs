@@ -89,7 +89,7 @@ pub struct Deployment {
     pub max_l1: u64,
     /// L2 operations per batch.
     pub max_l2: u64,
-    /// State root of the empty state, `H_0(E_24, E_24)`.
+    /// State root of the empty state, `H_10(E_24, E_24)`.
     pub genesis: StateRoot,
     /// The account that settles batches.
     pub sequencer: Address,

@@ -107,7 +107,7 @@ trait Queued {
 /// What an operation that takes effect does to the account's medical leaf.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum MedicalChange {
-    /// There is none, or it stays as it is.
+    /// Nothing changes. An account without a medical leaf gets none.
     Stays,
     /// It begins, over an empty subtree.
     Begins,

@@ -260,7 +260,7 @@ impl StateTrees {
     }
 }
 
-/// `H_0(identity_root, medical_root)`.
+/// `H_10(identity_root, medical_root)`.
 pub fn state_root(identity_root: Fr, medical_root: Fr) -> StateRoot {
     field::to_root(&poseidon::hash(poseidon::Tag::State, &[identity_root, medical_root]))
 }

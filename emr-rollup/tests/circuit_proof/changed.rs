@@ -101,7 +101,7 @@ impl Progress {
 
     fn write(&self, done: u64) {
         let mut file = File::options().append(true).create(true).open(&self.0).unwrap();
-        // It begins a line of its own even if the last one was cut short.
+        // It begins a new line, also if the last line was cut short.
         write!(file, "\n{done}\n").unwrap();
     }
 }

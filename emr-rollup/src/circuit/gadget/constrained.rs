@@ -6,8 +6,8 @@
 //!
 //! | type | made by |
 //! |---|---|
-//! | [`Bit`] | `assert_bit`, `assert_bit_below`, `is_zero`, `and`, `and_not`; the turns of a path (`path.rs`); sums of flags of which one is set (`one_hot.rs`) |
-//! | [`Ranged`] | `range`, `spell`, `recompose`, `assert_at_least_if`, `count_if`; equality with one (`equal_in_range`); a promise (below) |
+//! | [`Bit`] | `assert_bit`, `assert_bit_below`, `is_zero`, `and`, `and_not`; sums of flags of which one is set (`one_hot.rs`) |
+//! | [`Ranged`] | `range`, `spell`, `compose`, `assert_at_least_if`, `count_if`; the turns of a path (`path.rs`); equality with one (`equal_in_range`); a promise (below) |
 //! | [`Packed`] | `pack` |
 //!
 //! A [`Promise`] is for a field that is packed before the rows that show its range are laid out. `Builder::finish`

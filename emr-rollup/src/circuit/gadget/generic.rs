@@ -82,6 +82,11 @@ impl Scope<'_> {
             row
         });
         let [factor_l, factor_r, factor_lr] = gate.factors;
+        let reads = |wire: Option<Wire>, factors: [Fr; 2]| wire.is_some() || factors == [Fr::ZERO; 2];
+        assert!(
+            reads(gate.l, [factor_l, factor_lr]) && reads(gate.r, [factor_r, factor_lr]),
+            "a factor of an absent input: nothing would constrain its cell"
+        );
         let [l, r, result, add, u, v] = FIRST;
         let inputs = [(gate.l, l), (gate.r, r)];
         let mut cells: Vec<_> = inputs.into_iter().filter_map(|(wire, column)| Some((wire?, column))).collect();

@@ -65,7 +65,7 @@ impl Scope<'_> {
         siblings: Vec<[Wire; ARITY - 1]>,
         turns: Vec<Wire>,
     ) -> (MerklePath, Nodes) {
-        assert_eq!(siblings.len(), turns.len(), "siblings for each turn");
+        assert!(!turns.is_empty() && siblings.len() == turns.len(), "siblings for each turn, and a turn at least");
         let path = MerklePath { siblings, turns: turns.into_iter().map(Ranged::constrained).collect() };
         let nodes = self.climb(&path, leaf);
         (path, nodes)

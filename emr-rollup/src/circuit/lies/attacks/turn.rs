@@ -64,7 +64,7 @@ impl Polynomial {
         })
     }
 
-    /// A root that is none of these values.
+    /// A root other than these values.
     fn root_besides(self, besides: &[Fr]) -> Option<Fr> {
         // p - 1, and half of it.
         let order = (-Fr::ONE).to_repr();
@@ -119,7 +119,7 @@ fn at_turn(turn: u64) -> Polynomial {
     })
 }
 
-/// Siblings and a turn at which a forged leaf has these four children as its parent's. The turn is none of 0 to 3.
+/// Siblings and a turn with which the gate computes these four children from a forged leaf. The turn is not 0, 1, 2 or 3.
 pub(super) fn bent_step(children: [Fr; 4], forged: Fr) -> Option<([Fr; 3], Fr)> {
     let [l0, l1, l2, l3] = [0, 1, 2, 3].map(at_turn);
     let one = Polynomial::constant(Fr::ONE);

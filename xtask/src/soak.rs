@@ -18,6 +18,8 @@ pub(crate) enum Soak {
     Mempool,
     /// Random histories of uploads, records, deletions, reorganisations and crashes, while the block store is swept
     Storage,
+    /// Changed hints of honest batches: what the circuit accepts, the plain statement must accept too
+    Hints,
     /// Changed proofs, which the native verifier, the verifier contract and snark-verifier's contract must all refuse
     Verifier,
 }
@@ -29,6 +31,7 @@ impl Soak {
             Self::Http => ("emr-node", &["--test", "node"], "flood::"),
             Self::Mempool => ("emr-node", &["--lib", "--all-features"], "sequencer::hostile::"),
             Self::Storage => ("emr-node", &["--lib", "--all-features"], "storage::"),
+            Self::Hints => ("emr-rollup", &["--lib", "--all-features"], "changed_hints"),
             Self::Verifier => ("emr-rollup", &["--test", "circuit_proof", "--all-features"], "changed_proofs"),
         }
     }
@@ -43,7 +46,7 @@ pub(crate) struct Length {
     /// For verifier: how many changed proofs, together with those of earlier runs with the same seed
     #[arg(long, value_name = "N", default_value = "1000000")]
     changes: NonZeroU64,
-    /// For verifier: decides how the proofs are changed. With the seed of an earlier run, this run continues it
+    /// For hints and verifier: decides what is changed. For verifier, the seed of an earlier run continues it
     #[arg(long, value_name = "N", default_value = "1")]
     seed: u64,
 }
@@ -62,6 +65,10 @@ pub(crate) fn run(root: &Path, soak: Soak, length: &Length) -> Result<(), CheckE
         Soak::Verifier => {
             command.env("EMR_SOAK_CHANGES", length.changes.to_string()).env("EMR_SOAK_SEED", length.seed.to_string());
             length.minutes
+        }
+        Soak::Hints => {
+            command.env("EMR_SOAK_SEED", length.seed.to_string());
+            Some(length.minutes.unwrap_or(MINUTES))
         }
         Soak::Http | Soak::Mempool | Soak::Storage => Some(length.minutes.unwrap_or(MINUTES)),
     };

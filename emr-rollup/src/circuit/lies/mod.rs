@@ -39,6 +39,7 @@ mod attacks;
 mod deletion;
 mod every_hint;
 mod forgeries;
+mod fuzz;
 mod oracle;
 mod unused;
 

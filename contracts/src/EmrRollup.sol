@@ -11,12 +11,7 @@ import {Settlement} from "./Settlement.sol";
 contract EmrRollup is IEmrRollup, RollupState, Settlement, Registry {
     constructor(Parameters memory parameters)
         Settlement(
-            parameters.verifier,
-            parameters.sequencer,
-            parameters.circuitVersion,
-            parameters.maxL1,
-            parameters.maxL2,
-            parameters.genesis
+            parameters.sizes, parameters.sequencer, parameters.circuitVersion, parameters.genesis
         )
         Registry(parameters.registrar, parameters.registrationFee)
     {}

@@ -5,12 +5,25 @@ import {BatchNumber, StateRoot, UnixTime} from "./Types.sol";
 
 /// @title Settlement of proven batches
 interface ISettlement {
+    /// @notice A size in which batches are proved. All sizes prove the same statement, each with its own key.
+    /// @param verifier The contract that verifies its proofs. Its raw calldata are the public inputs and the proof. It reverts if the proof
+    /// is wrong.
+    /// @param maxL1 How many queue entries a batch holds.
+    /// @param maxL2 How many L2 operations a batch holds; 0 for a size that only takes queue entries.
+    struct Size {
+        address verifier;
+        uint48 maxL1;
+        uint48 maxL2;
+    }
+
     /// @notice The claims of a batch, without its data.
+    /// @param size The position of its size in `sizes`.
     /// @param pre State root before the batch.
     /// @param post State root after the batch.
     /// @param time The time of all its operations.
     /// @param commitment Poseidon commitment `C` to its D1 and D2.
     struct Batch {
+        uint8 size;
         StateRoot pre;
         StateRoot post;
         UnixTime time;
@@ -19,6 +32,7 @@ interface ISettlement {
 
     /// @notice A batch was proved and settled.
     /// @param number Its number; the first is 1.
+    /// @param size The position of its size.
     /// @param pre State root before.
     /// @param post State root after.
     /// @param time Its time.
@@ -28,6 +42,7 @@ interface ISettlement {
     /// @param dataHash `keccak256` of the 4n words of D2.
     event BatchSettled(
         BatchNumber indexed number,
+        uint8 size,
         StateRoot pre,
         StateRoot post,
         UnixTime time,
@@ -58,9 +73,11 @@ interface ISettlement {
     error NotCanonical(uint256 word);
     /// @notice The length is not a multiple of four words.
     error IncompleteEntry(uint256 words);
-    /// @notice There are more queue entries than a batch can hold.
+    /// @notice There is no size at this position.
+    error UnknownSize(uint256 size, uint256 count);
+    /// @notice There are more queue entries than a batch of this size can hold.
     error TooManyEntries(uint256 supplied, uint256 capacity);
-    /// @notice There are more L2 operations than a batch can hold.
+    /// @notice There are more L2 operations than a batch of this size can hold.
     error TooManyOperations(uint256 supplied, uint256 capacity);
     /// @notice The verifier rejected the proof.
     error ProofRejected();
@@ -100,18 +117,12 @@ interface ISettlement {
     /// @notice When the last batch was settled, by L1's clock; 0 before the first.
     function lastSettlementTime() external view returns (UnixTime);
 
-    /// @notice The contract that verifies proofs. Its raw calldata are the public inputs and the proof. It reverts if the proof is wrong.
-    function verifier() external view returns (address);
+    /// @notice The sizes in which batches are proved. They never change.
+    function sizes() external view returns (Size[] memory);
 
     /// @notice The account that settles batches.
     function sequencer() external view returns (address);
 
-    /// @notice The circuit version that `verifier` belongs to.
+    /// @notice The circuit version that the sizes belong to.
     function circuitVersion() external view returns (uint256);
-
-    /// @notice How many queue entries a batch holds.
-    function maxL1() external view returns (uint256);
-
-    /// @notice How many L2 operations a batch holds.
-    function maxL2() external view returns (uint256);
 }

@@ -9,6 +9,8 @@ import {AccountIndex, QueueIndex, Role} from "./Types.sol";
 abstract contract Queue is IQueue, RollupState {
     /// @inheritdoc IQueue
     uint256 public constant QUEUE_DEADLINE = 6 hours;
+    /// @inheritdoc IQueue
+    uint256 public constant QUEUE_DUE = 5 hours;
 
     /// Code of the operation kind Register.
     uint256 private constant KIND_REGISTER = 16;
@@ -59,15 +61,11 @@ abstract contract Queue is IQueue, RollupState {
         emit Enqueued(QueueIndex.wrap(uint64(index)), words);
     }
 
-    /// @dev Counts the entries at the head that are older than the deadline, up to `limit`.
-    function _overdue(uint256 limit) internal view returns (uint256 count) {
+    /// @dev Counts the entries at the head that are older than `age` at a time, up to `limit`.
+    function _olderThan(uint256 age, uint256 time, uint256 limit) internal view returns (uint256 count) {
         uint256 head = QueueIndex.unwrap(_progress.queueHead);
         uint256 length = _enqueuedAt.length;
-        while (
-            count < limit && head + count < length && _enqueuedAt[head + count] + QUEUE_DEADLINE < block.timestamp
-        ) {
-            ++count;
-        }
+        while (count < limit && head + count < length && _enqueuedAt[head + count] + age < time) ++count;
     }
 
     /// @dev Checks the words of entries, which must be complete, and takes the entries from the head.

@@ -15,16 +15,19 @@ abstract contract Settlement is ISettlement, Queue {
     /// The longest time between the sealing of a batch and its settlement.
     uint256 private constant MAX_BATCH_AGE = 1 hours;
 
-    /// @inheritdoc ISettlement
-    address public immutable verifier;
+    /// The most sizes, so that reading all of them stays cheap.
+    uint256 private constant MAX_SIZES = 8;
+
     /// @inheritdoc ISettlement
     address public immutable sequencer;
     /// @inheritdoc ISettlement
     uint256 public immutable circuitVersion;
-    /// @inheritdoc ISettlement
-    uint256 public immutable maxL1;
-    /// @inheritdoc ISettlement
-    uint256 public immutable maxL2;
+    /// The most queue entries that a batch of any size holds.
+    uint256 private immutable _largestL1;
+    uint256 private immutable _sizeCount;
+
+    /// A mapping instead of an array: a settlement reads one storage slot, and not also a length.
+    mapping(uint256 position => Size) private _sizes;
 
     /// The circuit's public inputs, in its order: ten words.
     struct PublicInputs {
@@ -41,23 +44,29 @@ abstract contract Settlement is ISettlement, Queue {
     }
 
     constructor(
-        address verifier_,
+        Size[] memory sizes_,
         address sequencer_,
         uint256 circuitVersion_,
-        uint256 maxL1_,
-        uint256 maxL2_,
         StateRoot genesis
     ) {
-        if (verifier_.code.length == 0) revert InvalidParameter("verifier");
+        if (sizes_.length == 0 || sizes_.length > MAX_SIZES) revert InvalidParameter("sizes");
         if (sequencer_ == address(0)) revert InvalidParameter("sequencer");
-        if (maxL1_ == 0) revert InvalidParameter("maxL1");
-        if (maxL2_ == 0) revert InvalidParameter("maxL2");
         if (StateRoot.unwrap(genesis) >= FIELD_MODULUS) revert InvalidParameter("genesis");
-        verifier = verifier_;
+        uint256 largestL1;
+        uint256 largestL2;
+        for (uint256 i = 0; i < sizes_.length; ++i) {
+            Size memory size = sizes_[i];
+            if (size.verifier.code.length == 0) revert InvalidParameter("verifier");
+            if (size.maxL1 == 0) revert InvalidParameter("maxL1");
+            if (size.maxL1 > largestL1) largestL1 = size.maxL1;
+            if (size.maxL2 > largestL2) largestL2 = size.maxL2;
+            _sizes[i] = size;
+        }
+        if (largestL2 == 0) revert InvalidParameter("maxL2");
         sequencer = sequencer_;
         circuitVersion = circuitVersion_;
-        maxL1 = maxL1_;
-        maxL2 = maxL2_;
+        _largestL1 = largestL1;
+        _sizeCount = sizes_.length;
         _stateRoot = genesis;
     }
 
@@ -65,8 +74,11 @@ abstract contract Settlement is ISettlement, Queue {
     function settle(Batch calldata batch, uint256[] calldata d1, uint256[] calldata d2, bytes calldata proof)
         external
     {
-        uint256 required = _overdue(maxL1);
-        if (msg.sender != sequencer) {
+        uint256 required;
+        if (msg.sender == sequencer) {
+            required = _olderThan(QUEUE_DUE, UnixTime.unwrap(batch.time), _largestL1);
+        } else {
+            required = _olderThan(QUEUE_DEADLINE, block.timestamp, _largestL1);
             if (required == 0 || _isSequencersTurn()) revert NotSequencer(msg.sender);
             if (d2.length != 0) revert OperationsBySequencerOnly(msg.sender);
         }
@@ -74,21 +86,23 @@ abstract contract Settlement is ISettlement, Queue {
         if (msg.sender != tx.origin || msg.sender.code.length != 0) revert NotDirectCall(msg.sender);
         _requireStandardCalldata(d1, d2, proof);
 
-        PublicInputs memory inputs = _claims(batch, d1.length, d2.length);
+        if (batch.size >= _sizeCount) revert UnknownSize(batch.size, _sizeCount);
+        Size memory size = _sizes[batch.size];
+        PublicInputs memory inputs = _claims(batch, size, d1.length, d2.length);
         BatchNumber number = BatchNumber.wrap(BatchNumber.unwrap(_progress.batches) + 1);
         bytes32 queueHash = _take(d1, required);
         bytes32 dataHash = keccak256(abi.encodePacked(d2));
-        inputs.z = _evaluationPoint(inputs, number, queueHash, dataHash);
+        inputs.z = _evaluationPoint(inputs, size, number, queueHash, dataHash);
         inputs.y1 = _evaluate(d1, inputs.z);
         inputs.y2 = _evaluate(d2, inputs.z);
-        _verify(inputs, proof);
+        _verify(size.verifier, inputs, proof);
 
         _stateRoot = batch.post;
         _progress.time = batch.time;
         _progress.batches = number;
         _progress.settledAt = UnixTime.wrap(uint40(block.timestamp));
         emit BatchSettled(
-            number, batch.pre, batch.post, batch.time, inputs.n1, inputs.n, batch.commitment, dataHash
+            number, batch.size, batch.pre, batch.post, batch.time, inputs.n1, inputs.n, batch.commitment, dataHash
         );
     }
 
@@ -99,6 +113,12 @@ abstract contract Settlement is ISettlement, Queue {
         emit FeesCollected(to, amount);
         (bool sent,) = to.call{value: amount}("");
         if (!sent) revert FeeTransferFailed(to);
+    }
+
+    /// @inheritdoc ISettlement
+    function sizes() external view returns (Size[] memory all) {
+        all = new Size[](_sizeCount);
+        for (uint256 i = 0; i < all.length; ++i) all[i] = _sizes[i];
     }
 
     /// @inheritdoc ISettlement
@@ -128,7 +148,12 @@ abstract contract Settlement is ISettlement, Queue {
 
     /// @inheritdoc IQueue
     function overdueEntries() external view returns (uint256) {
-        return _overdue(maxL1);
+        return _olderThan(QUEUE_DEADLINE, block.timestamp, _largestL1);
+    }
+
+    /// @inheritdoc IQueue
+    function dueEntries(UnixTime time) external view returns (uint256) {
+        return _olderThan(QUEUE_DUE, UnixTime.unwrap(time), _largestL1);
     }
 
     /// @dev Each settlement starts a new turn, a stranger's too. Otherwise a stranger with several ready proofs could make every batch
@@ -141,8 +166,8 @@ abstract contract Settlement is ISettlement, Queue {
     /// @dev Requires that the arguments are in the calldata in order, without gaps, overlaps or extra bytes, and that the proof is padded
     /// with zeros. Solidity would also read other layouts, but the nodes that follow the rollup use other decoders.
     function _requireStandardCalldata(uint256[] calldata d1, uint256[] calldata d2, bytes calldata proof) private pure {
-        // The selector, four words of `Batch`, three offsets. Each argument's length comes before its data.
-        uint256 expectedD1 = 4 + 7 * 32 + 32;
+        // The selector, five words of `Batch`, three offsets. Each argument's length comes before its data.
+        uint256 expectedD1 = 4 + 8 * 32 + 32;
         uint256 expectedD2 = expectedD1 + 32 * d1.length + 32;
         uint256 expectedProof = expectedD2 + 32 * d2.length + 32;
         uint256 end = expectedProof + (proof.length + 31) / 32 * 32;
@@ -159,7 +184,7 @@ abstract contract Settlement is ISettlement, Queue {
     }
 
     /// @dev Checks the claims, and returns the public inputs that follow from them alone; `z`, `y1` and `y2` are still 0.
-    function _claims(Batch calldata batch, uint256 d1Words, uint256 d2Words)
+    function _claims(Batch calldata batch, Size memory size, uint256 d1Words, uint256 d2Words)
         private
         view
         returns (PublicInputs memory inputs)
@@ -176,8 +201,8 @@ abstract contract Settlement is ISettlement, Queue {
 
         if (d1Words % 4 != 0) revert IncompleteEntry(d1Words);
         if (d2Words % 4 != 0) revert IncompleteEntry(d2Words);
-        if (d1Words / 4 > maxL1) revert TooManyEntries(d1Words / 4, maxL1);
-        if (d2Words / 4 > maxL2) revert TooManyOperations(d2Words / 4, maxL2);
+        if (d1Words / 4 > size.maxL1) revert TooManyEntries(d1Words / 4, size.maxL1);
+        if (d2Words / 4 > size.maxL2) revert TooManyOperations(d2Words / 4, size.maxL2);
 
         inputs.domain = _domain();
         inputs.pre = StateRoot.unwrap(batch.pre);
@@ -189,15 +214,19 @@ abstract contract Settlement is ISettlement, Queue {
     }
 
     /// @dev The point at which D1 and D2 are evaluated. It is a hash of everything that the prover could choose.
-    function _evaluationPoint(PublicInputs memory inputs, BatchNumber number, bytes32 queueHash, bytes32 dataHash)
-        private
-        view
-        returns (uint256)
-    {
+    function _evaluationPoint(
+        PublicInputs memory inputs,
+        Size memory size,
+        BatchNumber number,
+        bytes32 queueHash,
+        bytes32 dataHash
+    ) private view returns (uint256) {
         bytes32 digest = keccak256(
             abi.encode(
                 inputs.domain,
                 circuitVersion,
+                size.maxL1,
+                size.maxL2,
                 number,
                 inputs.pre,
                 inputs.post,
@@ -220,7 +249,7 @@ abstract contract Settlement is ISettlement, Queue {
 
     /// @dev The verifier takes public inputs and proof as raw calldata, and reverts if the proof is wrong. The constructor checked that it
     /// has code.
-    function _verify(PublicInputs memory inputs, bytes calldata proof) private view {
+    function _verify(address verifier, PublicInputs memory inputs, bytes calldata proof) private view {
         (bool accepted,) = verifier.staticcall(bytes.concat(abi.encode(inputs), proof));
         if (!accepted) revert ProofRejected();
     }

@@ -17,7 +17,19 @@ alloy::sol!(
 );
 
 alloy::sol!(
-    /// The verifying key of the current circuit: a contract whose code is data.
-    VerifyingKey,
-    "../contracts/generated/VerifyingKey.json"
+    /// The verifying key of the small size under the development setup: a contract whose code is data.
+    VerifyingKeySmall,
+    "../contracts/generated/VerifyingKeySmall.json"
+);
+
+alloy::sol!(
+    /// The verifying key of the standard size under the development setup.
+    VerifyingKeyStandard,
+    "../contracts/generated/VerifyingKeyStandard.json"
+);
+
+alloy::sol!(
+    /// The verifying key of the size for the queue under the development setup.
+    VerifyingKeyQueue,
+    "../contracts/generated/VerifyingKeyQueue.json"
 );

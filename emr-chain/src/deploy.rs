@@ -6,7 +6,7 @@
 
 use alloy::{
     network::TransactionBuilder,
-    primitives::{Address, Bytes, U256},
+    primitives::{Address, B256, Bytes, U256, aliases::U48, keccak256},
     providers::Provider,
     rpc::types::{TransactionReceipt, TransactionRequest},
     sol_types::{SolConstructor, SolValue},
@@ -14,7 +14,9 @@ use alloy::{
 use emr_core::StateRoot;
 
 use crate::{
-    bindings::{EmrRollup, IEmrRollup, Verifier, VerifyingKey},
+    bindings::{
+        EmrRollup, IEmrRollup, ISettlement, Verifier, VerifyingKeyQueue, VerifyingKeySmall, VerifyingKeyStandard,
+    },
     revert::RollupError,
     rollup::Rollup,
     transaction::{L1Receipt, MINED_WITHIN, TRANSACTION_GAS_CAP, mined},
@@ -25,6 +27,9 @@ pub const DEVELOPMENT_CHAINS: [u64; 2] = [31337, 1337];
 
 /// The largest size of a contract's code in bytes (EIP-170).
 const CODE_SIZE_LIMIT: usize = 24_576;
+
+/// The bytes of a key's creation code before the code that it returns.
+const KEY_PREFIX: usize = 10;
 
 /// Deployment failed.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +51,14 @@ pub enum DeployError {
         /// The chain of the Ethereum node.
         found: u64,
     },
+    /// A size has more slots than the contract can hold.
+    #[error("a size of {max_l1} + {max_l2} slots is too large: give numbers below 2^48")]
+    SizeTooLarge {
+        /// Its L1 slots.
+        max_l1: u64,
+        /// Its L2 slots.
+        max_l2: u64,
+    },
     /// The chain accepted code that is too large for a real chain.
     #[error("the code of {contract} has {size} bytes; Ethereum allows {CODE_SIZE_LIMIT} (EIP-170)")]
     CodeTooLarge {
@@ -62,7 +75,7 @@ pub enum DeployError {
     Rollup(#[from] RollupError),
 }
 
-/// The contracts that check proofs.
+/// The contracts that check the proofs of one size.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VerifierCode {
     /// Creation code of the verifying key's contract.
@@ -72,23 +85,42 @@ pub struct VerifierCode {
 }
 
 impl VerifierCode {
-    /// The verifier with the key of the current circuit.
-    pub fn current() -> Self {
-        Self { key: VerifyingKey::BYTECODE.clone(), verifier: Verifier::BYTECODE.clone() }
+    /// The verifier with a key. `key` is the creation code of the key's contract.
+    pub fn with_key(key: Bytes) -> Self {
+        Self { key, verifier: Verifier::BYTECODE.clone() }
     }
+
+    /// Keccak-256 of the code that the key's contract has: what its creation code, of ten bytes and this code, returns.
+    pub fn key_hash(&self) -> B256 {
+        keccak256(self.key.get(KEY_PREFIX..).unwrap_or_default())
+    }
+
+    /// The verifiers with the development keys of the current circuit, in the order of `CircuitSizes::v1` of `emr-rollup`: small,
+    /// standard, for the queue.
+    pub fn development() -> [Self; 3] {
+        [&VerifyingKeySmall::BYTECODE, &VerifyingKeyStandard::BYTECODE, &VerifyingKeyQueue::BYTECODE]
+            .map(|key| Self::with_key(key.clone()))
+    }
+}
+
+/// A size in which batches are proved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SizeDeployment {
+    /// The contracts that check its proofs.
+    pub verifier_code: VerifierCode,
+    /// Queue entries per batch.
+    pub max_l1: u64,
+    /// L2 operations per batch.
+    pub max_l2: u64,
 }
 
 /// The parameters of a deployment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Deployment {
-    /// The contracts that check proofs.
-    pub verifier_code: VerifierCode,
-    /// The circuit version that the verifier belongs to.
+    /// The sizes in which batches are proved: 1 to 8.
+    pub sizes: Vec<SizeDeployment>,
+    /// The circuit version that the sizes belong to.
     pub circuit_version: u64,
-    /// Queue entries per batch.
-    pub max_l1: u64,
-    /// L2 operations per batch.
-    pub max_l2: u64,
     /// State root of the empty state, `H_10(E_24, E_24)`.
     pub genesis: StateRoot,
     /// The account that settles batches.
@@ -104,24 +136,32 @@ pub struct Deployment {
 pub struct Deployed<P> {
     /// The rollup.
     pub rollup: Rollup<P>,
-    /// The verifier's address.
-    pub verifier: Address,
-    /// The receipt of the creation of the verifier's key.
-    pub key_receipt: L1Receipt,
-    /// The receipt of the verifier's creation.
-    pub verifier_receipt: L1Receipt,
+    /// The verifiers, in the order of the sizes.
+    pub verifiers: Vec<DeployedVerifier>,
     /// The receipt of the rollup's creation.
     pub rollup_receipt: L1Receipt,
+}
+
+/// The verifier of a size.
+#[derive(Clone, Debug)]
+pub struct DeployedVerifier {
+    /// Its address.
+    pub address: Address,
+    /// The receipt of the creation of its key.
+    pub key_receipt: L1Receipt,
+    /// The receipt of its creation.
+    pub receipt: L1Receipt,
 }
 
 impl<P> Deployed<P> {
     /// The gas of the whole deployment.
     pub fn gas_used(&self) -> u64 {
-        self.key_receipt.gas_used + self.verifier_receipt.gas_used + self.rollup_receipt.gas_used
+        let verifiers = self.verifiers.iter().map(|verifier| verifier.key_receipt.gas_used + verifier.receipt.gas_used);
+        self.rollup_receipt.gas_used + verifiers.sum::<u64>()
     }
 }
 
-/// Deploys the verifier with its key, and the rollup, on a development chain. The provider's default signer pays.
+/// Deploys the verifiers with their keys, and the rollup, on a development chain. The provider's default signer pays.
 ///
 /// # Errors
 /// Returns [`DeployError::NotADevelopmentChain`] before it sends anything, and another [`DeployError`] if a creation
@@ -131,10 +171,10 @@ pub async fn deploy<P: Provider>(provider: P, deployment: &Deployment) -> Result
     if !DEVELOPMENT_CHAINS.contains(&chain_id) {
         return Err(DeployError::NotADevelopmentChain(chain_id));
     }
-    create_both(provider, deployment).await
+    create(provider, deployment).await
 }
 
-/// Deploys verifier and rollup on the chain that the operator named. Only for a verifier of a ceremony's keys. The
+/// Deploys verifiers and rollup on the chain that the operator named. Only for verifiers of a ceremony's keys. The
 /// provider's default signer pays.
 ///
 /// # Errors
@@ -148,19 +188,24 @@ pub async fn deploy_on_named_chain<P: Provider>(
     if found != named {
         return Err(DeployError::OtherChain { named, found });
     }
-    create_both(provider, deployment).await
+    create(provider, deployment).await
 }
 
-async fn create_both<P: Provider>(provider: P, deployment: &Deployment) -> Result<Deployed<P>, DeployError> {
-    let VerifierCode { key, verifier } = &deployment.verifier_code;
-    let (key, key_receipt) = create(&provider, "the verifying key", key.clone()).await?;
-    let verifier: Bytes = [verifier, &key.abi_encode()[..]].concat().into();
-    let (verifier, verifier_receipt) = create(&provider, "the verifier", verifier).await?;
+async fn create<P: Provider>(provider: P, deployment: &Deployment) -> Result<Deployed<P>, DeployError> {
+    // Before anything is paid for.
+    let slots = deployment.sizes.iter().map(slots).collect::<Result<Vec<_>, _>>()?;
+    let (mut verifiers, mut sizes) = (Vec::new(), Vec::new());
+    for (size, (max_l1, max_l2)) in deployment.sizes.iter().zip(slots) {
+        let VerifierCode { key, verifier } = &size.verifier_code;
+        let (key, key_receipt) = create_contract(&provider, "the verifying key", key.clone()).await?;
+        let code: Bytes = [&verifier[..], &key.abi_encode()].concat().into();
+        let (address, receipt) = create_contract(&provider, "the verifier", code).await?;
+        sizes.push(ISettlement::Size { verifier: address, maxL1: max_l1, maxL2: max_l2 });
+        verifiers.push(DeployedVerifier { address, key_receipt, receipt });
+    }
     let parameters = IEmrRollup::Parameters {
-        verifier,
+        sizes,
         circuitVersion: U256::from(deployment.circuit_version),
-        maxL1: U256::from(deployment.max_l1),
-        maxL2: U256::from(deployment.max_l2),
         genesis: U256::from_be_bytes(*deployment.genesis.as_bytes()),
         sequencer: deployment.sequencer,
         registrar: deployment.registrar,
@@ -168,13 +213,20 @@ async fn create_both<P: Provider>(provider: P, deployment: &Deployment) -> Resul
     };
     let arguments = EmrRollup::constructorCall { parameters }.abi_encode();
     let code: Bytes = [&EmrRollup::BYTECODE[..], &arguments].concat().into();
-    let (address, rollup_receipt) = create(&provider, "the rollup", code).await?;
+    let (address, rollup_receipt) = create_contract(&provider, "the rollup", code).await?;
     let rollup = Rollup::attach(provider, address, rollup_receipt.block_number).await?;
-    Ok(Deployed { rollup, verifier, key_receipt, verifier_receipt, rollup_receipt })
+    Ok(Deployed { rollup, verifiers, rollup_receipt })
+}
+
+/// The numbers of slots as the contract holds them.
+fn slots(size: &SizeDeployment) -> Result<(U48, U48), DeployError> {
+    let number = |slots: u64| U48::checked_from_limbs_slice(&[slots]);
+    let too_large = DeployError::SizeTooLarge { max_l1: size.max_l1, max_l2: size.max_l2 };
+    number(size.max_l1).zip(number(size.max_l2)).ok_or(too_large)
 }
 
 /// Creates a contract, and checks that its code exists and is not larger than Ethereum allows.
-async fn create<P: Provider>(
+async fn create_contract<P: Provider>(
     provider: &P,
     contract: &'static str,
     code: Bytes,

@@ -13,9 +13,12 @@ mod rollup;
 mod settlement_layer;
 mod transaction;
 
-pub use deploy::{DEVELOPMENT_CHAINS, DeployError, Deployed, Deployment, VerifierCode, deploy, deploy_on_named_chain};
+pub use deploy::{
+    DEVELOPMENT_CHAINS, DeployError, Deployed, DeployedVerifier, Deployment, SizeDeployment, VerifierCode, deploy,
+    deploy_on_named_chain,
+};
 pub use registration::{CurvePoint, Registration, RollupInstance, RsaPossession, SignedRegistration, rsa_commitment};
 pub use revert::{Revert, RollupError};
-pub use rollup::{Account, Parameters, PendingRegistration, Rollup, STATE_ROOT_SLOT, Standing};
+pub use rollup::{Account, Parameters, PendingRegistration, Rollup, STATE_ROOT_SLOT, Size, Standing};
 pub use settlement_layer::{BatchContent, Head, QueueEntry, SettledBatch, SettlementLayer, Word, Words};
 pub use transaction::{L1Receipt, TRANSACTION_GAS_CAP};

@@ -231,8 +231,16 @@ pub enum Revert {
     /// The number of words in D1 or D2 is not a multiple of four.
     #[error("{0} words are not a whole number of entries: an entry has four")]
     IncompleteEntry(U256),
+    /// The contract has no size at the position that the batch names.
+    #[error("the batch is of size {size}, and this rollup has {count} sizes: use the program that belongs to it")]
+    UnknownSize {
+        /// The position.
+        size: U256,
+        /// How many sizes there are.
+        count: U256,
+    },
     /// Too many queue entries.
-    #[error("{supplied} queue entries do not fit: a batch holds {capacity}")]
+    #[error("{supplied} queue entries do not fit: a batch of this size holds {capacity}")]
     TooManyEntries {
         /// How many were supplied.
         supplied: U256,
@@ -240,7 +248,7 @@ pub enum Revert {
         capacity: U256,
     },
     /// Too many operations.
-    #[error("{supplied} operations do not fit: a batch holds {capacity}")]
+    #[error("{supplied} operations do not fit: a batch of this size holds {capacity}")]
     TooManyOperations {
         /// How many were supplied.
         supplied: U256,
@@ -327,6 +335,7 @@ impl From<Abi> for Revert {
             }
             Abi::NotCanonical(e) => Self::NotCanonical(e.word),
             Abi::IncompleteEntry(e) => Self::IncompleteEntry(e.words),
+            Abi::UnknownSize(e) => Self::UnknownSize { size: e.size, count: e.count },
             Abi::TooManyEntries(e) => Self::TooManyEntries { supplied: e.supplied, capacity: e.capacity },
             Abi::TooManyOperations(e) => Self::TooManyOperations { supplied: e.supplied, capacity: e.capacity },
             Abi::EntryMismatch(e) => Self::EntryMismatch(e.index),

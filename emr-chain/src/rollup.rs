@@ -5,16 +5,20 @@ use std::{marker::PhantomData, time::Duration};
 use alloy::{
     contract::CallBuilder,
     network::Ethereum,
-    primitives::{Address, B256, Bytes, U256, aliases::U24, keccak256},
+    primitives::{
+        Address, B256, Bytes, U256,
+        aliases::{U24, U40},
+        keccak256,
+    },
     providers::Provider,
     rpc::types::TransactionReceipt,
     sol_types::{SolEvent, SolValue},
 };
-use emr_core::{AccountIndex, Opaque, Role, StateRoot};
+use emr_core::{AccountIndex, Opaque, Role, StateRoot, UnixTime};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    bindings::{EmrRollup, Verifier},
+    bindings::{EmrRollup, ISettlement, Verifier},
     registration::{CurvePoint, Registration, RollupInstance, SignedRegistration},
     revert::RollupError,
     settlement_layer::state_root,
@@ -97,17 +101,24 @@ impl PendingRegistration {
     }
 }
 
-/// The fixed parameters of a deployment, and the current holders of its roles.
+/// A size in which batches are proved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Parameters {
-    /// The contract that verifies proofs.
+pub struct Size {
+    /// The contract that verifies its proofs.
     pub verifier: Address,
-    /// The circuit version that it belongs to.
-    pub circuit_version: u64,
     /// Queue entries per batch.
     pub max_l1: u64,
     /// L2 operations per batch.
     pub max_l2: u64,
+}
+
+/// The fixed parameters of a deployment, and the current holders of its roles.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Parameters {
+    /// The sizes in which batches are proved.
+    pub sizes: Vec<Size>,
+    /// The circuit version that they belong to.
+    pub circuit_version: u64,
     /// The account that settles batches.
     pub sequencer: Address,
     /// The account that admits doctors and hospitals.
@@ -182,24 +193,47 @@ impl<P: Provider> Rollup<P> {
     /// Returns [`RollupError`] if the node does not answer, or answers with an error.
     pub async fn parameters(&self) -> Result<Parameters, RollupError> {
         Ok(Parameters {
-            verifier: self.contract.verifier().call().await?,
+            sizes: self.sizes().await?,
             circuit_version: self.contract.circuitVersion().call().await?.saturating_to(),
-            max_l1: self.contract.maxL1().call().await?.saturating_to(),
-            max_l2: self.contract.maxL2().call().await?.saturating_to(),
             sequencer: self.contract.sequencer().call().await?,
             registrar: self.contract.owner().call().await?,
             registration_fee: self.contract.registrationFee().call().await?,
         })
     }
 
-    /// The code of the contract that holds the verifying key: a zero byte and the key.
+    /// How many queue entries a batch of the sequencer with this time must take at least.
     ///
     /// # Errors
-    /// Returns [`RollupError`] if the node does not answer, or if the verifier is not one of this program.
-    pub async fn verifying_key(&self) -> Result<Bytes, RollupError> {
-        let verifier = self.contract.verifier().call().await?;
-        let key = Verifier::new(verifier, self.provider()).key().call().await?;
-        Ok(self.provider().get_code_at(key).await?)
+    /// Returns [`RollupError`] if the node does not answer, or answers with an error.
+    pub async fn due_entries(&self, time: UnixTime) -> Result<u64, RollupError> {
+        Ok(self.contract.dueEntries(U40::from(time.get())).call().await?.saturating_to())
+    }
+
+    /// The sizes in which batches are proved. A batch names the position of its size here.
+    ///
+    /// # Errors
+    /// Returns [`RollupError`] if the node does not answer, or answers with an error.
+    pub async fn sizes(&self) -> Result<Vec<Size>, RollupError> {
+        let sizes = self.contract.sizes().call().await?;
+        let size = |size: &ISettlement::Size| Size {
+            verifier: size.verifier,
+            max_l1: size.maxL1.to(),
+            max_l2: size.maxL2.to(),
+        };
+        Ok(sizes.iter().map(size).collect())
+    }
+
+    /// The code of the contract that holds the verifying key of each size: a zero byte and the key.
+    ///
+    /// # Errors
+    /// Returns [`RollupError`] if the node does not answer, or if a verifier is not one of this program.
+    pub async fn verifying_keys(&self) -> Result<Vec<Bytes>, RollupError> {
+        let mut keys = Vec::new();
+        for size in self.sizes().await? {
+            let key = Verifier::new(size.verifier, self.provider()).key().call().await?;
+            keys.push(self.provider().get_code_at(key).await?);
+        }
+        Ok(keys)
     }
 
     /// The account of an owner.

@@ -39,7 +39,7 @@ pub struct Head {
     pub queue_head: u64,
     /// How many entries were queued in all.
     pub queue_length: u64,
-    /// How many queue entries are overdue: the next batch must take at least these. While this is not 0, anyone may
+    /// How many queue entries are overdue: a stranger's batch must take at least these. While this is not 0, anyone may
     /// settle an hour after the last settlement.
     pub overdue: u64,
 }
@@ -58,6 +58,8 @@ pub struct QueueEntry {
 /// The content of a batch: everything that is needed to compute the state after it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BatchContent {
+    /// The position of its size in [`Parameters::sizes`](crate::Parameters::sizes).
+    pub size: u8,
     /// State root before.
     pub pre: StateRoot,
     /// State root after.
@@ -208,6 +210,7 @@ impl BatchContent {
         let flat = |entries: &[Words]| entries.iter().flatten().map(|word| U256::from_be_bytes(*word)).collect();
         EmrRollup::settleCall {
             batch: ISettlement::Batch {
+                size: self.size,
                 pre: word(&self.pre),
                 post: word(&self.post),
                 time: alloy::primitives::aliases::U40::from(self.time.get()),
@@ -230,13 +233,14 @@ impl BatchContent {
             if rest.is_empty() { Ok(entries) } else { Err(bad("it holds an incomplete entry")) }
         };
         let (d1, d2) = (entries(&call.d1)?, entries(&call.d2)?);
-        let ISettlement::Batch { pre, post, time, commitment } = call.batch;
-        let told = (event.pre, event.post, event.time, event.commitment, event.n1, event.n, event.dataHash);
+        let ISettlement::Batch { size, pre, post, time, commitment } = call.batch;
+        let told = (event.size, event.pre, event.post, event.time, event.commitment, event.n1, event.n, event.dataHash);
         let data_hash = keccak256(call.d2.abi_encode_packed());
-        if told != (pre, post, time, commitment, U256::from(d1.len()), U256::from(d2.len()), data_hash) {
+        if told != (size, pre, post, time, commitment, U256::from(d1.len()), U256::from(d2.len()), data_hash) {
             return Err(bad("its transaction differs from its event"));
         }
         Ok(Self {
+            size,
             pre: state_root(pre).map_err(|_| bad("the root before it is not a field element"))?,
             post: state_root(post).map_err(|_| bad("the root after it is not a field element"))?,
             time: UnixTime::new(time.to()).map_err(|_| bad("its time is out of range"))?,
@@ -328,6 +332,7 @@ mod tests {
 
     fn batch() -> Result<(BatchContent, EmrRollup::BatchSettled), Box<dyn std::error::Error>> {
         let content = BatchContent {
+            size: 2,
             pre: StateRoot::from_bytes([1; 32])?,
             post: StateRoot::from_bytes([2; 32])?,
             time: UnixTime::new(3)?,
@@ -338,6 +343,7 @@ mod tests {
         };
         let event = EmrRollup::BatchSettled {
             number: 9,
+            size: 2,
             pre: word(&content.pre),
             post: word(&content.post),
             time: U40::from(3),
@@ -365,6 +371,7 @@ mod tests {
             assert!(matches!(read, Err(RollupError::BatchData { .. })), "{read:?}");
         };
         let other = StateRoot::from_bytes([0; 32])?;
+        refused(&BatchContent { size: 1, ..content.clone() }, &event);
         refused(&BatchContent { pre: other, ..content.clone() }, &event);
         refused(&BatchContent { post: other, ..content.clone() }, &event);
         refused(&BatchContent { time: UnixTime::new(4)?, ..content.clone() }, &event);

@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
-    atomic::{AtomicBool, Ordering},
+    atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
 use alloy::signers::local::PrivateKeySigner;
@@ -10,7 +10,7 @@ use emr_api::OperationStatus;
 use emr_chain::RollupInstance;
 use emr_core::UnixTime;
 use emr_ipfs::Blockstore;
-use emr_rollup::{operation::Domain, version::CircuitVersion};
+use emr_rollup::{operation::Domain, version::CircuitSizes};
 use tokio::sync::{Mutex, Notify, OwnedMutexGuard};
 
 use crate::{
@@ -36,8 +36,10 @@ pub(crate) struct Engine {
     pub(crate) clock: Clock,
     pub(crate) instance: RollupInstance,
     pub(crate) domain: Domain,
-    pub(crate) version: CircuitVersion,
+    pub(crate) sizes: Arc<CircuitSizes>,
     pub(crate) signer: PrivateKeySigner,
+    /// How many entries of the L1 queue a batch must take, as L1 said last: those that are due at its time.
+    pub(crate) due_entries: AtomicU64,
     state: RwLock<NodeState>,
     /// Held by the writer that changes the state. Readers do not wait for the writer's disk.
     writer: Arc<Mutex<()>>,
@@ -79,7 +81,7 @@ pub(crate) struct EngineParts {
     pub(crate) blockstore: Arc<dyn Blockstore>,
     pub(crate) clock: Clock,
     pub(crate) instance: RollupInstance,
-    pub(crate) version: CircuitVersion,
+    pub(crate) sizes: Arc<CircuitSizes>,
     pub(crate) signer: PrivateKeySigner,
     pub(crate) state: NodeState,
     pub(crate) quotas: Quotas,
@@ -87,14 +89,15 @@ pub(crate) struct EngineParts {
 
 impl Engine {
     pub(crate) fn new(parts: EngineParts) -> Self {
-        let EngineParts { mempool, blockstore, clock, instance, version, signer, state, quotas } = parts;
+        let EngineParts { mempool, blockstore, clock, instance, sizes, signer, state, quotas } = parts;
         Self {
             mempool,
             blockstore,
             clock,
             instance,
             domain: state.settled.domain(),
-            version,
+            sizes,
+            due_entries: AtomicU64::new(0),
             signer,
             state: RwLock::new(state),
             writer: Arc::new(Mutex::new(())),

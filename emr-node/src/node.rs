@@ -10,7 +10,7 @@ use emr_chain::{
 use emr_core::Origin;
 use emr_durable::Disk;
 use emr_ipfs::Blockstore;
-use emr_rollup::{operation::Domain, version::CircuitVersion};
+use emr_rollup::{operation::Domain, version::CircuitSizes};
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 use url::Url;
 
@@ -81,19 +81,15 @@ pub enum StartError {
     Rollup(#[from] RollupError),
     /// The contract is for another circuit.
     #[error(
-        "the contract is for circuit version {version} with {max_l1} + {max_l2} slots, this program for version {} with \
-         {} + {}: use the program that belongs to the deployment",
-        CircuitVersion::V1.number,
-        CircuitVersion::V1.max_l1,
-        CircuitVersion::V1.max_l2
+        "the contract is for circuit version {version}{}, which this program does not know: use the program that belongs \
+         to the deployment",
+        size.map(|(max_l1, max_l2)| format!(" with {max_l1} + {max_l2} slots")).unwrap_or_default()
     )]
     OtherCircuit {
         /// The contract's version.
         version: u64,
-        /// Its L1 slots.
-        max_l1: u64,
-        /// Its L2 slots.
-        max_l2: u64,
+        /// The numbers of L1 and L2 slots of its first unknown size. `None` if the version itself is unknown.
+        size: Option<(u64, u64)>,
     },
     /// The contract's sequencer has another key.
     #[error("the contract's sequencer is {sequencer}, this hospital is {hospital}: use the sequencer's key")]
@@ -155,7 +151,7 @@ impl Node {
         let provider = endpoint.connect(Some(hospital.clone()))?;
         endpoint.expect_chain_id(&provider, config.chain_id).await?;
         let rollup = Rollup::attach(provider, config.contract, config.deployed_at).await?;
-        let version = check_parameters(&rollup.parameters().await?, hospital.address())?;
+        let sizes = check_parameters(&rollup.parameters().await?, hospital.address())?;
         let deployment = follow::block(rollup.provider(), config.deployed_at).await?;
         let (block_hash, _) = deployment.ok_or(FollowError::Block(config.deployed_at))?;
         let anchor = Anchor {
@@ -176,8 +172,9 @@ impl Node {
         let (position, head, view) = follow::read_all(&rollup, &clock, hospital.address(), known_gas).await?;
         let instance = *rollup.instance();
         let domain = Domain::new(instance.chain_id, instance.contract.into_array());
+        let genesis = SettledLedger::genesis(domain, Arc::clone(&sizes));
         let derived = tokio::task::spawn_blocking(move || {
-            let state = derive(&mempool, SettledLedger::genesis(domain, version), view)?;
+            let state = derive(&mempool, genesis, view)?;
             Ok::<_, DerivationError>((mempool, state))
         });
         let (mempool, state) = derived.await.map_err(|_| StartError::Stopped)?.map_err(FollowError::from)?;
@@ -191,29 +188,39 @@ impl Node {
             blockstore: Arc::clone(&config.blockstore),
             clock,
             instance,
-            version,
+            sizes,
             signer: hospital.clone(),
             state,
             quotas: Quotas::DEFAULT,
         }));
         Space::ask(&engine).await;
         let follower = Follower::new(rollup, hospital.address(), position);
-        let proving = Proving::new(config.prover.clone(), version);
+        let proving = Proving::new(config.prover.clone());
         let (pipeline, proofs) = Pipeline::new(engine, follower, proving, config.seal);
         serve(config, Arc::new(pipeline), proofs).await
     }
 }
 
-fn check_parameters(parameters: &Parameters, hospital: Address) -> Result<CircuitVersion, StartError> {
-    let version = CircuitVersion::V1;
-    let Parameters { circuit_version, max_l1, max_l2, sequencer, .. } = *parameters;
-    if (circuit_version, max_l1, max_l2) != (u64::from(version.number), version.max_l1 as u64, version.max_l2 as u64) {
-        return Err(StartError::OtherCircuit { version: circuit_version, max_l1, max_l2 });
+fn check_parameters(parameters: &Parameters, hospital: Address) -> Result<Arc<CircuitSizes>, StartError> {
+    let Parameters { circuit_version: version, sequencer, .. } = *parameters;
+    let other = |size| StartError::OtherCircuit { version, size };
+    let known = CircuitSizes::v1_all();
+    if version != u64::from(known.any().number) {
+        return Err(other(None));
+    }
+    let sizes = parameters.sizes.iter().map(|size| {
+        let slots = (size.max_l1, size.max_l2);
+        known.with_slots(slots.0, slots.1).copied().ok_or_else(|| other(Some(slots)))
+    });
+    let sizes = CircuitSizes::new(sizes.collect::<Result<_, _>>()?).map_err(|_| other(None))?;
+    if sizes.max_l2_beside(1) == 0 {
+        // No batch would take operations.
+        return Err(other(None));
     }
     if sequencer != hospital {
         return Err(StartError::NotSequencer { sequencer, hospital });
     }
-    Ok(version)
+    Ok(Arc::new(sizes))
 }
 
 async fn serve(

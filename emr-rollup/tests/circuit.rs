@@ -45,6 +45,41 @@ fn the_layout_does_not_depend_on_the_witness() {
     }
 }
 
+/// A size for L1 operations alone, and one for few operations: what the other tests need has no place in them.
+#[test]
+fn the_layout_of_every_size_does_not_depend_on_the_witness() {
+    let sizes = [
+        (CircuitVersion::V1_SMALL, honest_part(CircuitVersion::V1_SMALL)),
+        (CircuitVersion::V1_QUEUE, honest_queue(CircuitVersion::V1_QUEUE)),
+        (CircuitVersion::V1_LARGE, honest(CircuitVersion::V1_LARGE)),
+    ];
+    for (version, (witness, public)) in sizes {
+        assert!(witness.entries.len() + witness.operations.len() > 10);
+        let circuit = BatchCircuit::new(&witness, &public);
+        let blank = BatchCircuit::blank(version);
+        println!("{} + {}: {} rows of 2^{}", version.max_l1, version.max_l2, blank.rows(), version.k);
+        assert_eq!(circuit.layout_digest(), blank.layout_digest());
+        assert!(circuit.fits());
+    }
+}
+
+#[test]
+fn a_batch_of_the_queue_alone_satisfies_every_constraint() {
+    let version = CircuitVersion { max_l1: 12, max_l2: 0, ..SMALL };
+    let (witness, public) = honest_queue(version);
+    let circuit = BatchCircuit::new(&witness, &public);
+    assert_eq!(Diagnosis::new(&circuit, &public).failures(), []);
+    let prover = MockProver::run(version.k, &circuit, vec![public.elements().to_vec()]).unwrap();
+    assert_eq!(prover.verify(), Ok(()));
+    // Each public input is bound, also the domain, which nothing is signed for here, and the count of operations.
+    for (i, element) in public.elements().into_iter().enumerate() {
+        let mut elements = public.elements().to_vec();
+        elements[i] = element + Fr::from(1);
+        let prover = MockProver::run(version.k, &circuit, vec![elements]).unwrap();
+        assert!(prover.verify().is_err(), "public input {i}");
+    }
+}
+
 /// A version so small that a test can change every cell.
 const TINY: CircuitVersion =
     CircuitVersion { number: 1, account_depth: 4, grant_depth: 2, record_depth: 2, max_l1: 4, max_l2: 13, k: 15 };

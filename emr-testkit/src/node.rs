@@ -11,7 +11,7 @@ use alloy::{
     signers::local::PrivateKeySigner,
 };
 use emr_api::invitation::Invitation;
-use emr_chain::{Deployment, Rollup, VerifierCode, deploy, endpoint::Endpoint};
+use emr_chain::{Deployment, Rollup, SizeDeployment, VerifierCode, deploy, endpoint::Endpoint};
 use emr_core::{AccountIndex, Role, UnixTime};
 use emr_devnet::{ChainConfig, EmbeddedChain};
 use emr_ipfs::DiskStore;
@@ -21,7 +21,7 @@ use emr_rollup::{
     prover::{Prover, default_cache},
     setup::SetupChoice,
     state::{state_root, tree::empty_root},
-    version::CircuitVersion,
+    version::{CircuitSizes, CircuitVersion},
 };
 use tempfile::TempDir;
 
@@ -55,12 +55,15 @@ fn funding(rich: impl IntoIterator<Item = Address>) -> ChainConfig {
 
 /// The real parameters of a deployment. The test hospital settles, and the registrar admits.
 pub fn deployment() -> Deployment {
-    let version = CircuitVersion::V1;
+    let (sizes, version) = (CircuitSizes::v1(), CircuitVersion::V1);
+    let size = |(size, verifier_code): (&CircuitVersion, VerifierCode)| SizeDeployment {
+        verifier_code,
+        max_l1: size.max_l1 as u64,
+        max_l2: size.max_l2 as u64,
+    };
     Deployment {
-        verifier_code: VerifierCode::current(),
+        sizes: sizes.iter().zip(VerifierCode::development()).map(size).collect(),
         circuit_version: version.number.into(),
-        max_l1: version.max_l1 as u64,
-        max_l2: version.max_l2 as u64,
         genesis: state_root(empty_root(version.account_depth), empty_root(version.account_depth)),
         sequencer: people().hospital.address(),
         registrar: registrar().address(),

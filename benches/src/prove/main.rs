@@ -17,7 +17,7 @@ use emr_rollup::{
     prover::{Halo2Axiom, Prover, default_cache},
     setup::SetupChoice,
     statement::check_batch,
-    version::CircuitVersion,
+    version::{CircuitSizes, CircuitVersion},
 };
 use mix::Mix;
 use peer::{Peer, PeerFigures};
@@ -30,12 +30,15 @@ struct Arguments {
     /// What the operations are
     #[arg(long, value_enum, default_value = "grants")]
     mix: Mix,
-    /// The binary logarithm of the number of rows
+    /// The binary logarithm of the number of rows: 14, 17 or 19
     #[arg(long, value_name = "K", default_value_t = CircuitVersion::V1.k)]
     size: u32,
-    /// Operations in the batch
-    #[arg(long, default_value_t = CircuitVersion::V1.max_l2)]
-    operations: usize,
+    /// Operations in the batch [default: as many as the size holds]
+    #[arg(long)]
+    operations: Option<usize>,
+    /// Do not measure halo2-axiom's prover, which needs much more memory
+    #[arg(long)]
+    alone: bool,
     /// How often each measurement is repeated, in turns
     #[arg(long, default_value_t = 1)]
     rounds: u32,
@@ -68,9 +71,10 @@ struct Figures {
     peak_gibibytes: f64,
     proof_bytes: usize,
     verify_milliseconds: f64,
-    halo2_axiom: Time,
+    /// `null` with `--alone`.
+    halo2_axiom: Option<Time>,
     /// CPU time of halo2-axiom's prover, divided by ours.
-    times_as_fast_as_halo2_axiom: f64,
+    times_as_fast_as_halo2_axiom: Option<f64>,
     /// Transforms and sums of points only.
     bare: Time,
     /// CPU time, divided by that of the bare work.
@@ -83,11 +87,11 @@ struct Figures {
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments = Arguments::parse();
-    let version = CircuitVersion::V1;
-    if arguments.size != version.k {
-        return Err(format!("the only size so far is {}", version.k).into());
-    }
-    if !(1..=version.max_l2).contains(&arguments.operations) || arguments.rounds == 0 {
+    let sizes = CircuitSizes::v1_all();
+    let known = sizes.iter().find(|size| size.k == arguments.size && size.max_l2 > 0);
+    let version = *known.ok_or("the sizes are 14, 17 and 19")?;
+    let operations = arguments.operations.unwrap_or(version.max_l2);
+    if !(1..=version.max_l2).contains(&operations) || arguments.rounds == 0 {
         return Err(format!("a batch holds 1 to {} operations, and there is at least one round", version.max_l2).into());
     }
     let cache = arguments.cache.or_else(default_cache).ok_or("no home folder; name a folder with --cache")?;
@@ -96,7 +100,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     });
     let prover = prover?.with_memory(arguments.memory << 20);
 
-    let sealed = mix::batch(arguments.mix, version, arguments.operations)?;
+    let sealed = mix::batch(arguments.mix, version, operations)?;
     let (witness, public) = (sealed.witness(), sealed.public());
     let (checked, plain) = Time::of(|| check_batch(witness, public));
     checked?;
@@ -114,18 +118,21 @@ fn main() -> Result<(), Box<dyn Error>> {
         if peak.is_none() {
             // Before the other prover needs memory.
             peak = peak_gibibytes();
-            same_key = Halo2Axiom::load(&cache, version);
+            if !arguments.alone {
+                same_key = Some(Halo2Axiom::load(&cache, version).ok_or("the key is not in the cache")?);
+            }
         }
-        let same_key = same_key.as_ref().ok_or("the key is not in the cache")?;
-        // The other prover also builds the table and verifies here, as `prove` does.
-        let (made, time) = Time::of(|| {
-            check_batch(witness, public)?;
-            let proof = same_key.prove_circuit(&BatchCircuit::new(witness, public), public)?;
-            prover.verifier().verify(public, &proof)?;
-            Ok::<_, Box<dyn Error>>(())
-        });
-        made?;
-        halo2_axiom = halo2_axiom + time;
+        if let Some(same_key) = &same_key {
+            // The other prover also builds the table and verifies here, as `prove` does.
+            let (made, time) = Time::of(|| {
+                check_batch(witness, public)?;
+                let proof = same_key.prove_circuit(&BatchCircuit::new(witness, public), public)?;
+                prover.verifier().verify(public, &proof)?;
+                Ok::<_, Box<dyn Error>>(())
+            });
+            made?;
+            halo2_axiom = halo2_axiom + time;
+        }
         bare = bare + Time::of(|| prover.bare(&circuit)).1;
         peers.iter_mut().try_for_each(Peer::prove)?;
     }
@@ -136,21 +143,21 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let figures = Figures {
         mix: arguments.mix,
-        operations: arguments.operations,
+        operations,
         k: version.k,
         key_seconds: key.seconds,
         first,
         prove_seconds: ours.seconds,
         prove_cpu_seconds: ours.cpu_seconds,
-        operations_per_second: arguments.operations as f64 / ours.seconds,
+        operations_per_second: operations as f64 / ours.seconds,
         peak_gibibytes: peak.unwrap_or(f64::NAN),
         proof_bytes: proof.len(),
         verify_milliseconds: verify.seconds * 1e3,
-        halo2_axiom,
-        times_as_fast_as_halo2_axiom: halo2_axiom.cpu_seconds / ours.cpu_seconds,
+        halo2_axiom: same_key.is_some().then_some(halo2_axiom),
+        times_as_fast_as_halo2_axiom: same_key.is_some().then_some(halo2_axiom.cpu_seconds / ours.cpu_seconds),
         bare,
         ratio_to_bare: ours.cpu_seconds / bare.cpu_seconds,
-        peers: peers.iter().map(|peer| peer.figures(ours / arguments.operations as f64)).collect(),
+        peers: peers.iter().map(|peer| peer.figures(ours / operations as f64)).collect(),
         plain_milliseconds: plain.seconds * 1e3,
         ratio_to_plain: ours.seconds / plain.seconds,
     };
@@ -162,10 +169,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         println!(
             "{operations} operations in {prove_seconds:.1} s: {operations_per_second:.2}/s, {peak_gibibytes:.2} GiB"
         );
-        println!(
-            "{:.2} times as fast as halo2-axiom's prover, and {:.2} times the bare transforms and sums of points",
-            figures.times_as_fast_as_halo2_axiom, figures.ratio_to_bare
-        );
+        println!("{:.2} times the bare transforms and sums of points", figures.ratio_to_bare);
+        if let Some(times) = figures.times_as_fast_as_halo2_axiom {
+            println!("{times:.2} times as fast as halo2-axiom's prover");
+        }
         for PeerFigures { program, times_as_fast, .. } in &figures.peers {
             println!("{times_as_fast:.2} times as fast for each operation as `{program}`, by user CPU time");
         }

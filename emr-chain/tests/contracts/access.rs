@@ -1,13 +1,13 @@
 //! The rights of the roles, and deployments that are refused.
 
 use alloy::{
-    primitives::{Address, B256, Bytes, U256},
+    primitives::{Address, B256, Bytes, U256, aliases::U48},
     providers::Provider,
     sol_types::SolCall,
 };
 use emr_chain::{
-    DeployError, Deployment, Revert, Rollup, RollupError, SettlementLayer, VerifierCode,
-    bindings::{EmrRollup::settleCall, IEmrRollup},
+    DeployError, Deployment, Revert, Rollup, RollupError, SettlementLayer, SizeDeployment, VerifierCode,
+    bindings::{EmrRollup::settleCall, IEmrRollup, ISettlement::Size},
     deploy, deploy_on_named_chain,
     endpoint::Endpoint,
 };
@@ -21,7 +21,7 @@ use crate::{
     on_each_chain, reference,
     world::{
         DOCTOR, ExpectingVerifier, HOSPITAL, Newborn, PATIENT, REGISTRAR, SEQUENCER, World, deployment, operations,
-        stranger,
+        sizes, stranger,
     },
 };
 
@@ -82,6 +82,7 @@ async fn not_through_a_contract(world: World) -> Outcome {
     let word = |word: &[u8; 32]| U256::from_be_bytes(*word);
     let call = settleCall {
         batch: emr_chain::bindings::ISettlement::Batch {
+            size: 0,
             pre: word(batch.pre.as_bytes()),
             post: word(batch.post.as_bytes()),
             time: alloy::primitives::aliases::U40::from(batch.time.get()),
@@ -113,7 +114,7 @@ async fn not_through_a_contract(world: World) -> Outcome {
 async fn fees(world: World) -> Outcome {
     let fee = 1_000_000_u64;
     let deployed = deploy(world.provider().clone(), &deployment(fee)?).await?;
-    let world = World { rollup: deployed.rollup, verifier: deployed.verifier, ..world };
+    let world = World { rollup: deployed.rollup, ..world };
     assert_eq!(world.rollup.parameters().await?.registration_fee, U256::from(fee));
     world.register_patients(2).await?;
     let (to, contract) = (stranger()?.address(), world.rollup.instance().contract);
@@ -143,7 +144,7 @@ async fn deployment_refuses_other_chains() -> Outcome {
         }
         // If it refused, it sent nothing.
         let sent = provider.get_transaction_count(account(SEQUENCER)?.address()).await?;
-        assert_eq!(sent, if allowed { 3 } else { 0 });
+        assert_eq!(sent, if allowed { 7 } else { 0 });
     }
     Ok(())
 }
@@ -155,19 +156,25 @@ async fn deployment_with_a_ceremonys_keys_is_for_the_chain_that_was_named() -> O
     for (chain_id, named) in [(11_155_111, 11_155_111), (11_155_111, 1), (1337, 11_155_111)] {
         let chain = EmbeddedChain::temporary(&ChainConfig { chain_id, ..config()? })?;
         let provider = Endpoint::in_process(chain.transport()).connect(Some(account(SEQUENCER)?))?;
-        let deployment = Deployment { verifier_code: VerifierCode::current(), ..deployment(0)? };
+        let mut deployment = deployment(0)?;
+        for (size, verifier_code) in deployment.sizes.iter_mut().zip(VerifierCode::development()) {
+            size.verifier_code = verifier_code;
+        }
         let deployed = deploy_on_named_chain(provider.clone(), &deployment, named).await;
         match deployed {
             Err(DeployError::OtherChain { named: said, found }) => assert_eq!((said, found), (named, chain_id)),
             deployed => {
                 assert_eq!(chain_id, named);
                 // The creation code of the key is ten bytes and the key.
-                let key = deployed?.rollup.verifying_key().await?;
-                assert_eq!(key[..], VerifierCode::current().key[10..]);
+                let keys = deployed?.rollup.verifying_keys().await?;
+                assert_eq!(keys.len(), 3);
+                for (key, code) in keys.iter().zip(VerifierCode::development()) {
+                    assert_eq!(key[..], code.key[10..]);
+                }
             }
         }
         let sent = provider.get_transaction_count(account(SEQUENCER)?.address()).await?;
-        assert_eq!(sent, if chain_id == named { 3 } else { 0 });
+        assert_eq!(sent, if chain_id == named { 7 } else { 0 });
     }
     Ok(())
 }
@@ -176,9 +183,12 @@ async fn deployment_with_a_ceremonys_keys_is_for_the_chain_that_was_named() -> O
 async fn deployment_refuses_bad_parameters() -> Outcome {
     let provider = Node::embedded()?.endpoint()?.connect(Some(account(SEQUENCER)?))?;
     let good = deployment(0)?;
+    let with = |slots: &[(u64, u64)]| Deployment { sizes: sizes(slots), ..good.clone() };
     let bad = [
-        (Deployment { max_l1: 0, ..good.clone() }, "maxL1"),
-        (Deployment { max_l2: 0, ..good.clone() }, "maxL2"),
+        (with(&[]), "sizes"),
+        (with(&[(1, 1); 9]), "sizes"),
+        (with(&[(1, 1), (0, 1)]), "maxL1"),
+        (with(&[(1, 0), (9, 0)]), "maxL2"),
         (Deployment { sequencer: Address::ZERO, ..good.clone() }, "sequencer"),
         (Deployment { registrar: Address::ZERO, ..good.clone() }, "registrar"),
     ];
@@ -190,19 +200,26 @@ async fn deployment_refuses_bad_parameters() -> Outcome {
             other => return Err(format!("{name}: {other:?}").into()),
         }
     }
+    let too_many = deploy(provider.clone(), &with(&[(1, 1 << 48)])).await;
+    assert!(matches!(too_many, Err(DeployError::SizeTooLarge { max_l1: 1, max_l2 }) if max_l2 == 1 << 48));
+    assert!(deploy(provider.clone(), &with(&[(1, (1 << 48) - 1); 8])).await.is_ok());
     // Creation code that returns nothing creates no verifier and no key. The verifier refuses what is no key.
-    let VerifierCode { key, verifier } = VerifierCode::current();
+    let [_, VerifierCode { key, verifier }, _] = VerifierCode::development();
+    let with_code = |verifier_code: VerifierCode| Deployment {
+        sizes: vec![SizeDeployment { verifier_code, max_l1: 1, max_l2: 1 }],
+        ..good.clone()
+    };
     let empty = Bytes::from(vec![0x00]);
     let not_created = [
         ("the verifier", VerifierCode { key: key.clone(), verifier: empty.clone() }),
         ("the verifying key", VerifierCode { key: empty, verifier: verifier.clone() }),
     ];
     for (name, verifier_code) in not_created {
-        let refused = deploy(provider.clone(), &Deployment { verifier_code, ..good.clone() }).await;
+        let refused = deploy(provider.clone(), &with_code(verifier_code)).await;
         assert!(matches!(refused, Err(DeployError::NotCreated(contract)) if contract == name), "{name}");
     }
     let no_key = VerifierCode { key: ExpectingVerifier::BYTECODE.clone(), verifier };
-    assert!(deploy(provider, &Deployment { verifier_code: no_key, ..good }).await.is_err());
+    assert!(deploy(provider, &with_code(no_key)).await.is_err());
     Ok(())
 }
 
@@ -212,12 +229,12 @@ async fn deployment_refuses_bad_parameters() -> Outcome {
 async fn the_contract_refuses_invalid_deployments() -> Outcome {
     let provider = Node::embedded()?.endpoint()?.connect(Some(account(SEQUENCER)?))?;
     // Any contract can be named as verifier.
-    let beside = deploy(provider.clone(), &deployment(0)?).await?.verifier;
+    let beside = deploy(provider.clone(), &deployment(0)?).await?.verifiers[0].address;
+    let one = |verifier| Size { verifier, maxL1: U48::from(1), maxL2: U48::from(1) };
+    let sizes = vec![one(beside)];
     let parameters = IEmrRollup::Parameters {
-        verifier: stranger()?.address(),
+        sizes: vec![one(beside), one(stranger()?.address())],
         circuitVersion: U256::ONE,
-        maxL1: U256::ONE,
-        maxL2: U256::ONE,
         genesis: U256::ZERO,
         sequencer: account(SEQUENCER)?.address(),
         registrar: account(REGISTRAR)?.address(),
@@ -226,8 +243,8 @@ async fn the_contract_refuses_invalid_deployments() -> Outcome {
     let genesis = U256::from_be_bytes(reference::word(&reference::modulus()));
     for (parameters, name) in [
         (parameters.clone(), "verifier"),
-        (IEmrRollup::Parameters { verifier: beside, genesis, ..parameters.clone() }, "genesis"),
-        (IEmrRollup::Parameters { verifier: beside, genesis: U256::MAX, ..parameters }, "genesis"),
+        (IEmrRollup::Parameters { sizes: sizes.clone(), genesis, ..parameters.clone() }, "genesis"),
+        (IEmrRollup::Parameters { sizes, genesis: U256::MAX, ..parameters }, "genesis"),
     ] {
         let created = emr_chain::bindings::EmrRollup::deploy(provider.clone(), parameters).await;
         let refused = created.map_err(RollupError::from).err().and_then(|error| error.revert().cloned());

@@ -3,14 +3,16 @@
 use std::{collections::BTreeMap, env, fs, path::Path};
 
 use alloy::providers::Provider;
-use emr_chain::{Registration, SettlementLayer};
+use emr_chain::{BatchContent, Deployment, Registration, SettlementLayer, TRANSACTION_GAS_CAP};
 use emr_core::{AccountIndex, Role};
 use emr_testkit::{
     Outcome,
     chain::{Node, account},
 };
 
-use crate::world::{DOCTOR, HOSPITAL, PATIENT, REGISTRAR, SEQUENCER, World, operations, patient, submitted};
+use crate::world::{
+    DOCTOR, HOSPITAL, PATIENT, REGISTRAR, SEQUENCER, World, deployment, operations, patient, sizes, submitted,
+};
 
 /// A settlement holds the time, and what is computed from it. A zero byte in them costs 12 less than another one.
 const OF_THE_TIME: u64 = 64;
@@ -21,8 +23,8 @@ const OF_THE_TIME: u64 = 64;
 async fn gas_is_as_committed() -> Outcome {
     let world = World::new(Node::embedded()?).await?;
     let mut gas = BTreeMap::new();
-    // Block 2 has the verifier's stand-in.
-    for (name, block) in [("deploy, verifying key", 1), ("deploy", 3)] {
+    // The blocks between them have the other sizes' keys and the verifiers' stand-ins.
+    for (name, block) in [("deploy, verifying key", 1), ("deploy", 7)] {
         let created = world.provider().get_block_by_number(block.into()).await?.ok_or("no block of the deployment")?;
         gas.insert(name.to_owned(), created.header.gas_used);
     }
@@ -60,6 +62,21 @@ async fn gas_is_as_committed() -> Outcome {
         let batch = world.batch(d1, d2).await?;
         world.expect(&batch).await?;
         gas.insert(name.to_owned(), world.rollup.settle(&batch).await?.gas_used);
+    }
+
+    // The fullest batches. With a verifier's gas on top, they must fit a transaction.
+    let fullest = Deployment { sizes: sizes(&[(175, 0), (8, 370)]), ..deployment(0)? };
+    let world = World::deployed(Node::embedded()?, &fullest).await?;
+    let entries = world.register_patients(175).await?;
+    for (name, size, d1, d2) in [
+        ("settle, 175 queue entries", 0, entries, Vec::new()),
+        ("settle, 370 operations", 1, Vec::new(), operations(370)),
+    ] {
+        let batch = BatchContent { size, ..world.batch(d1, d2).await? };
+        world.expect(&batch).await?;
+        let used = world.rollup.settle(&batch).await?.gas_used;
+        assert!(used + 600_000 < TRANSACTION_GAS_CAP, "{name}: {used}");
+        gas.insert(name.to_owned(), used);
     }
 
     let text = serde_json::to_string_pretty(&gas)? + "\n";

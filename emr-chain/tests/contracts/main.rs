@@ -10,6 +10,7 @@ mod reference;
 mod register;
 mod relay;
 mod settle;
+mod sizes;
 mod world;
 
 /// Runs each test on the embedded chain and on anvil.

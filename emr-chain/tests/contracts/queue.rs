@@ -17,6 +17,7 @@ on_each_chain!(
     overdue_entries_open_settlement,
     a_stranger_does_not_stay_ahead_of_the_sequencer,
     a_sequencer_that_does_the_least_delays_by_the_bound,
+    due_by_the_time_of_the_batch,
 );
 
 async fn taken_in_order(world: World) -> Outcome {
@@ -173,6 +174,40 @@ async fn a_stranger_does_not_stay_ahead_of_the_sequencer(world: World) -> Outcom
     Ok(())
 }
 
+/// What a batch of the sequencer must take depends on its own time, so it does not change while the batch is proved.
+async fn due_by_the_time_of_the_batch(world: World) -> Outcome {
+    let entries = world.register_patients(2).await?;
+    let queued = world.rollup.contract().queueEntry(1).call().await?.enqueuedAt.saturating_to::<u64>();
+    assert_eq!(world.rollup.contract().QUEUE_DUE().call().await?, U256::from(5 * HOUR));
+    let due = queued + 5 * HOUR;
+    let times = [(due - HOUR, 0), (due, 1), (due + 1, 2)];
+    for (time, expected) in times {
+        let told = world.rollup.due_entries(UnixTime::new(time)?).await?;
+        assert!(told == expected || (time == due && told <= 1), "{told} at {time}");
+    }
+    // Sealed a second before they are due, and settled half an hour after.
+    let first = world.rollup.contract().queueEntry(0).call().await?.enqueuedAt.saturating_to::<u64>();
+    let sealed = UnixTime::new(first + 5 * HOUR)?;
+    world.wait((due + HOUR / 2).saturating_sub(world.now().await?)).await?;
+    let batch = BatchContent { time: sealed, ..world.batch(Vec::new(), operations(1)).await? };
+    assert_eq!(refusal(&world, &world.rollup, &batch).await?, None);
+    // The next one is later than that, and must take both, in any size.
+    let late = UnixTime::new(due + 1)?;
+    for size in [0, 1] {
+        let batch = BatchContent { size, time: late, ..world.batch(entries[..1].to_vec(), operations(1)).await? };
+        let omitted = Revert::OverdueEntriesOmitted { supplied: U256::ONE, required: U256::from(2) };
+        assert_eq!(refusal(&world, &world.rollup, &batch).await?, Some(omitted));
+    }
+    // They are not overdue yet, so nobody else may settle.
+    let batch = BatchContent { time: late, ..world.batch(entries.clone(), Vec::new()).await? };
+    let stranger = world.as_account(DOCTOR).await?;
+    let refused = Some(Revert::NotSequencer(account(DOCTOR)?.address()));
+    assert_eq!(refusal(&world, &stranger, &batch).await?, refused);
+    let batch = BatchContent { time: late, ..world.batch(entries, operations(1)).await? };
+    assert_eq!(refusal(&world, &world.rollup, &batch).await?, None);
+    Ok(())
+}
+
 /// A sequencer that settles just often enough to keep strangers out still settles 8 overdue entries per hour. An entry
 /// with `k` entries before it waits 6 hours and `(k + 1) / 8` hours, rounded up.
 async fn a_sequencer_that_does_the_least_delays_by_the_bound(world: World) -> Outcome {
@@ -183,8 +218,9 @@ async fn a_sequencer_that_does_the_least_delays_by_the_bound(world: World) -> Ou
     };
     let queued = world.now().await?;
     world.wait(6 * HOUR - 120).await?;
-    // Two minutes later the entries are overdue. Until then, a batch may take none.
-    let batch = world.batch(Vec::new(), operations(1)).await?;
+    // Two minutes later the entries are overdue. Until then, a batch of the earliest time may take none.
+    let early = UnixTime::new(world.now().await? - HOUR + 60)?;
+    let batch = BatchContent { time: early, ..world.batch(Vec::new(), operations(1)).await? };
     assert_eq!(refusal(&world, &world.rollup, &batch).await?, None);
     world.wait(HOUR - 120).await?;
 

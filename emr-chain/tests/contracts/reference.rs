@@ -142,14 +142,17 @@ pub fn queue_hash(d1: &[Words]) -> [u8; 32] {
     d1.iter().fold([0; 32], |hash, entry| keccak256([&[hash], &entry[..]].concat().concat()).0)
 }
 
-/// The ten public inputs that the contract must pass to its verifier.
-pub fn public_inputs(domain: Word, number: u64, batch: &BatchContent) -> [Word; 10] {
+/// The ten public inputs that the contract must pass to its verifier. A rollup's domain comes with the L1 and L2 slots of
+/// the batch's size.
+pub fn public_inputs((domain, slots): (Word, (u64, u64)), number: u64, batch: &BatchContent) -> [Word; 10] {
     let (n1, n) = (integer(batch.d1.len() as u64), integer(batch.d2.len() as u64));
     let time = integer(batch.time.get());
     let data_hash = keccak256(batch.d2.as_flattened().as_flattened()).0;
     let covered = [
         domain,
         integer(1),
+        integer(slots.0),
+        integer(slots.1),
         integer(number),
         *batch.pre.as_bytes(),
         *batch.post.as_bytes(),
@@ -171,8 +174,8 @@ pub fn public_inputs(domain: Word, number: u64, batch: &BatchContent) -> [Word; 
 }
 
 /// The hash of the calldata that the verifier must see.
-pub fn verifier_calldata_hash(domain: Word, number: u64, batch: &BatchContent) -> [u8; 32] {
-    keccak256([public_inputs(domain, number, batch).as_flattened(), &batch.proof].concat()).0
+pub fn verifier_calldata_hash(rollup: (Word, (u64, u64)), number: u64, batch: &BatchContent) -> [u8; 32] {
+    keccak256([public_inputs(rollup, number, batch).as_flattened(), &batch.proof].concat()).0
 }
 
 /// Checks equations that hold for circomlib's constants.

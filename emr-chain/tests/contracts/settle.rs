@@ -9,7 +9,7 @@ use alloy::{
     sol_types::SolCall,
 };
 use emr_chain::{
-    BatchContent, Deployment, Revert, RollupError, STATE_ROOT_SLOT, SettlementLayer, VerifierCode, Word,
+    BatchContent, Revert, RollupError, STATE_ROOT_SLOT, SettlementLayer, VerifierCode, Word,
     bindings::{EmrRollup::settleCall, ISettlement::Batch},
     deploy,
     proof::{fetch_header, verified_storage},
@@ -22,7 +22,7 @@ use emr_testkit::{
 
 use crate::{
     on_each_chain,
-    reference::{self, integer, modulus, word},
+    reference::{integer, modulus, word},
     world::{GENESIS, HOUR, MAX_L2, SEQUENCER, World, deployment, operations},
 };
 
@@ -103,8 +103,7 @@ async fn the_verifier_sees_every_value(world: World) -> Outcome {
 
     // The next batch has another number. So z differs, even if everything else is the same.
     let again = BatchContent { pre: batch.post, post: batch.post, d1: Vec::new(), ..batch };
-    let hash = reference::verifier_calldata_hash(world.rollup.domain(), 1, &again);
-    world.verifier().expect(hash.into()).send().await?.get_receipt().await?;
+    world.expect_numbered(0, 1, &again).await?;
     let refused = world.rollup.settle(&again).await.err().and_then(|error| error.revert().cloned());
     assert_eq!(refused, Some(Revert::ProofRejected));
     world.expect(&again).await?;
@@ -118,30 +117,31 @@ async fn only_standard_calldata(world: World) -> Outcome {
     let batch = world.batch(Vec::new(), operations(1)).await?;
     world.expect(&batch).await?;
     let pack = |words: &[Word]| words.concat();
-    let claims = [*batch.pre.as_bytes(), *batch.post.as_bytes(), integer(batch.time.get()), batch.commitment];
+    let claims =
+        [integer(0), *batch.pre.as_bytes(), *batch.post.as_bytes(), integer(batch.time.get()), batch.commitment];
     let d1 = [integer(0)];
     let d2 = [&[integer(4)][..], batch.d2.as_flattened()].concat();
     let mut proof = integer(batch.proof.len() as u64).to_vec();
     proof.extend_from_slice(&batch.proof);
     proof.resize(64, 0);
-    // The arguments' tails start after seven words of heads.
+    // The arguments' tails start after eight words of heads.
     let encode = |offsets: [u64; 3], tail: &[&[u8]]| {
         let heads = [&claims[..], &offsets.map(integer)].concat();
         [&settleCall::SELECTOR[..], &pack(&heads), &tail.concat()].concat()
     };
-    let standard = encode([224, 256, 416], &[&pack(&d1), &pack(&d2), &proof]);
+    let standard = encode([256, 288, 448], &[&pack(&d1), &pack(&d2), &proof]);
     let with_proof = |change: &dyn Fn(&mut [u8])| {
         let mut proof = proof.clone();
         change(&mut proof);
-        encode([224, 256, 416], &[&pack(&d1), &pack(&d2), &proof])
+        encode([256, 288, 448], &[&pack(&d1), &pack(&d2), &proof])
     };
     let others = [
         // Extra bytes at the end; truncated padding; another order; a gap; D1 read from the zero padding of the proof.
         [&standard[..], &[0; 32]].concat(),
         standard[..standard.len() - 1].to_vec(),
-        encode([384, 224, 416], &[&pack(&d2), &pack(&d1), &proof]),
-        encode([256, 288, 448], &[&[0; 32], &pack(&d1), &pack(&d2), &proof]),
-        encode([448, 224, 384], &[&pack(&d2), &proof, &[0; 32]]),
+        encode([416, 256, 448], &[&pack(&d2), &pack(&d1), &proof]),
+        encode([288, 320, 480], &[&[0; 32], &pack(&d1), &pack(&d2), &proof]),
+        encode([480, 256, 416], &[&pack(&d2), &proof, &[0; 32]]),
         // The proof's padding is not zero: in its first byte, in its last, in all.
         with_proof(&|proof| proof[32 + batch.proof.len()] = 1),
         with_proof(&|proof| proof[63] = 0x80),
@@ -196,7 +196,7 @@ async fn times(world: World) -> Outcome {
 async fn refusals(world: World) -> Outcome {
     let claim = async || {
         let time = U40::from(world.now().await?);
-        Outcome::Ok(Batch { pre: U256::from(GENESIS), post: U256::ONE, time, commitment: U256::ONE })
+        Outcome::Ok(Batch { size: 0, pre: U256::from(GENESIS), post: U256::ONE, time, commitment: U256::ONE })
     };
     let settle = |batch: Batch, d1: usize, d2: Vec<U256>| {
         world.rollup.contract().settle(batch, vec![U256::ZERO; d1], d2, Vec::new().into())
@@ -227,6 +227,11 @@ async fn refusals(world: World) -> Outcome {
         assert_eq!(world.refusal(SEQUENCER, settle(claim().await?, 0, d2)).await?, incomplete);
         assert_eq!(world.refusal(SEQUENCER, settle(claim().await?, words.into(), Vec::new())).await?, incomplete);
     }
+    for size in [3, 255] {
+        let unknown = Batch { size, ..claim().await? };
+        let refused = Revert::UnknownSize { size: U256::from(size), count: U256::from(3) };
+        assert_eq!(world.refusal(SEQUENCER, settle(unknown, 0, Vec::new())).await?, refused);
+    }
     let (supplied, capacity) = (U256::from(MAX_L2 + 1), U256::from(MAX_L2));
     let full = vec![U256::ZERO; 4 * usize::try_from(MAX_L2 + 1)?];
     let refused = world.refusal(SEQUENCER, settle(claim().await?, 0, full)).await?;
@@ -238,12 +243,19 @@ async fn refusals(world: World) -> Outcome {
 #[tokio::test]
 async fn the_real_verifier_refuses_invalid_proofs() -> Outcome {
     let world = World::new(Node::embedded()?).await?;
-    let deployment = Deployment { verifier_code: VerifierCode::current(), ..deployment(0)? };
+    let mut deployment = deployment(0)?;
+    for (size, verifier_code) in deployment.sizes.iter_mut().zip(VerifierCode::development()) {
+        size.verifier_code = verifier_code;
+    }
     let rollup = deploy(world.provider().clone(), &deployment).await?.rollup;
     let batch = world.batch(Vec::new(), operations(2)).await?;
+    let empty = world.batch(Vec::new(), Vec::new()).await?;
     for proof in [Vec::new(), vec![0; 32], vec![0; 4096], vec![0xff; 4096]] {
-        let refused = rollup.settle(&BatchContent { proof, ..batch.clone() }).await.err();
-        assert_eq!(refused.and_then(|error| error.revert().cloned()), Some(Revert::ProofRejected));
+        for size in [0, 1, 2] {
+            let batch = if size == 2 { &empty } else { &batch };
+            let refused = rollup.settle(&BatchContent { size, proof: proof.clone(), ..batch.clone() }).await.err();
+            assert_eq!(refused.and_then(|error| error.revert().cloned()), Some(Revert::ProofRejected));
+        }
     }
     Ok(())
 }

@@ -13,7 +13,7 @@ use alloy::{
 };
 use emr_chain::{
     BatchContent, Deployment, L1Receipt, Registration, Revert, Rollup, RollupError, RsaPossession, SettlementLayer,
-    SignedRegistration, VerifierCode, Words, deploy,
+    SignedRegistration, SizeDeployment, VerifierCode, Words, deploy,
 };
 use emr_core::{AccountIndex, Opaque, Role, StateRoot, UnixTime};
 use emr_testkit::{
@@ -54,6 +54,8 @@ pub const PATIENT: u8 = 4;
 pub const DEADLINE: u64 = 0xff_ffff_ffff;
 pub const MAX_L1: u64 = 8;
 pub const MAX_L2: u64 = 24;
+/// The sizes of these rollups: L1 and L2 slots.
+pub const SIZES: [(u64, u64); 3] = [(MAX_L1, MAX_L2), (2, 3), (MAX_L1, 0)];
 pub const GENESIS: u64 = 42;
 pub const HOUR: u64 = 3600;
 
@@ -61,7 +63,10 @@ pub struct World {
     pub node: Node,
     /// The rollup, used with the sequencer's key.
     pub rollup: Rollup<DynProvider>,
-    pub verifier: Address,
+    /// The verifier of each size.
+    pub verifiers: Vec<Address>,
+    /// L1 and L2 slots of each size.
+    pub slots: Vec<(u64, u64)>,
 }
 
 impl World {
@@ -70,9 +75,15 @@ impl World {
     }
 
     pub async fn with_fee(node: Node, fee: u64) -> Outcome<Self> {
+        Self::deployed(node, &deployment(fee)?).await
+    }
+
+    pub async fn deployed(node: Node, deployment: &Deployment) -> Outcome<Self> {
         let provider = node.endpoint()?.connect(Some(account(SEQUENCER)?))?;
-        let deployed = deploy(provider, &deployment(fee)?).await?;
-        let world = Self { node, rollup: deployed.rollup, verifier: deployed.verifier };
+        let deployed = deploy(provider, deployment).await?;
+        let verifiers = deployed.verifiers.iter().map(|verifier| verifier.address).collect();
+        let slots = deployment.sizes.iter().map(|size| (size.max_l1, size.max_l2)).collect();
+        let world = Self { node, rollup: deployed.rollup, verifiers, slots };
         // anvil's clock starts at 0 here, so "an hour ago" would be before the beginning.
         world.wait(3 * HOUR).await?;
         Ok(world)
@@ -157,15 +168,23 @@ impl World {
         Ok(registrar.admit(&waiting).await?)
     }
 
-    pub fn verifier(&self) -> ExpectingVerifier::ExpectingVerifierInstance<&DynProvider> {
-        ExpectingVerifier::new(self.verifier, self.provider())
+    /// Makes the verifier of the batch's size accept exactly this batch as the next one.
+    pub async fn expect(&self, batch: &BatchContent) -> Outcome {
+        self.expect_at(batch.size, batch).await
     }
 
-    /// Makes the verifier accept exactly this batch as the next one.
-    pub async fn expect(&self, batch: &BatchContent) -> Outcome {
+    /// Makes the verifier of any size accept exactly this batch as the next one.
+    pub async fn expect_at(&self, size: u8, batch: &BatchContent) -> Outcome {
         let number = self.rollup.head().await?.batch_count + 1;
-        let hash = reference::verifier_calldata_hash(self.rollup.domain(), number, batch);
-        self.verifier().expect(hash.into()).send().await?.get_receipt().await?;
+        self.expect_numbered(size, number, batch).await
+    }
+
+    /// Makes the verifier of a size accept exactly this batch under this number.
+    pub async fn expect_numbered(&self, size: u8, number: u64, batch: &BatchContent) -> Outcome {
+        let slots = self.slots[usize::from(batch.size)];
+        let hash = reference::verifier_calldata_hash((self.rollup.domain(), slots), number, batch);
+        let verifier = ExpectingVerifier::new(self.verifiers[usize::from(size)], self.provider());
+        verifier.expect(hash.into()).send().await?.get_receipt().await?;
         Ok(())
     }
 
@@ -173,6 +192,7 @@ impl World {
     pub async fn batch(&self, d1: Vec<Words>, d2: Vec<Words>) -> Outcome<BatchContent> {
         let head = self.rollup.head().await?;
         Ok(BatchContent {
+            size: 0,
             pre: head.state_root,
             post: StateRoot::from_bytes(integer(1_000 + head.batch_count))?,
             time: UnixTime::new(self.now().await?)?,
@@ -201,12 +221,22 @@ impl World {
     }
 }
 
+/// Sizes whose verifiers are stand-ins.
+pub fn sizes(slots: &[(u64, u64)]) -> Vec<SizeDeployment> {
+    let [_, standard, _] = VerifierCode::development();
+    let verifier_code = VerifierCode { verifier: ExpectingVerifier::BYTECODE.clone(), ..standard };
+    let size = |(max_l1, max_l2): &(u64, u64)| SizeDeployment {
+        verifier_code: verifier_code.clone(),
+        max_l1: *max_l1,
+        max_l2: *max_l2,
+    };
+    slots.iter().map(size).collect()
+}
+
 pub fn deployment(fee: u64) -> Outcome<Deployment> {
     Ok(Deployment {
-        verifier_code: VerifierCode { verifier: ExpectingVerifier::BYTECODE.clone(), ..VerifierCode::current() },
+        sizes: sizes(&SIZES),
         circuit_version: 1,
-        max_l1: MAX_L1,
-        max_l2: MAX_L2,
         genesis: StateRoot::from_bytes(integer(GENESIS))?,
         sequencer: account(SEQUENCER)?.address(),
         registrar: account(REGISTRAR)?.address(),

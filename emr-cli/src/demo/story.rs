@@ -71,8 +71,11 @@ impl Stage {
         let site = self.site(&hospital).await?;
         let deployment = &site.deployment;
         tell.say(format!(
-            "contract {} on chain {} (verifier {}), deployed with {} gas",
-            deployment.contract, deployment.chain_id, deployment.verifier, deployment.gas_used
+            "contract {} on chain {}, with {} verifiers, deployed with {} gas",
+            deployment.contract,
+            deployment.chain_id,
+            deployment.sizes.len(),
+            deployment.gas_used
         ));
         tell.say("DEVELOPMENT SETUP: the proving key comes from a public seed; anyone who knows it can forge proofs");
         let cast = Cast::enroll(actors, &self.passphrase_file, &site, &tell).await?;

@@ -3,24 +3,21 @@
 use std::{fs, path::Path};
 
 use alloy::{
-    eips::BlockNumberOrTag,
     network::TransactionBuilder,
-    primitives::{Address, Bytes, U256, utils::format_ether},
+    primitives::{Address, B256, U256, utils::format_ether},
     providers::{DynProvider, Provider},
     rpc::types::TransactionRequest,
     signers::local::PrivateKeySigner,
 };
 use emr_chain::{
-    DEVELOPMENT_CHAINS, DeployError, Deployment, Rollup, VerifierCode, bindings, deploy, deploy_on_named_chain,
-    endpoint::Endpoint,
+    DEVELOPMENT_CHAINS, DeployError, DeployedVerifier, Deployment, SizeDeployment, VerifierCode, deploy,
+    deploy_on_named_chain, endpoint::Endpoint,
 };
-use emr_client::ClientError;
 use emr_durable::Disk;
 use emr_rollup::{
-    prover::{ProverError, Setup},
     setup::SetupChoice,
     state::StateTrees,
-    version::CircuitVersion,
+    version::{CircuitSizes, CircuitVersion},
 };
 use serde::{Deserialize, Serialize};
 
@@ -38,14 +35,28 @@ pub struct DeploymentFile {
     pub chain_id: u64,
     /// The rollup contract.
     pub contract: Address,
-    /// The verifier contract.
-    pub verifier: Address,
-    /// The setup that the verifier was made from.
+    /// The sizes in which batches are proved, in the contract's order.
+    pub sizes: Vec<DeployedSize>,
+    /// The setup that the verifiers were made from.
     pub setup: SetupChoice,
     /// The block of its deployment.
     pub deployed_at: u64,
-    /// Gas that deploying both contracts used; 0 if it was not deployed from here.
+    /// Gas that deploying the contracts used; 0 if it was not deployed from here.
     pub gas_used: u64,
+}
+
+/// One of them. What the chain shows must agree with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeployedSize {
+    /// Queue entries per batch.
+    pub max_l1: u64,
+    /// L2 operations per batch.
+    pub max_l2: u64,
+    /// The verifier contract.
+    pub verifier: Address,
+    /// Keccak-256 of the code of the verifying key's contract.
+    pub key: B256,
 }
 
 /// The setup of a deployment, and its chain.
@@ -55,14 +66,16 @@ pub struct Target {
     pub setup: SetupChoice,
     /// The chain that the operator named. The setup of a ceremony needs it.
     pub chain_id: Option<u64>,
+    /// Whether the rollup also gets the large size.
+    pub large: bool,
 }
 
 impl Target {
     /// Any development chain, under the development setup.
-    pub const DEVELOPMENT: Self = Self { setup: SetupChoice::InsecureDevelopment, chain_id: None };
+    pub const DEVELOPMENT: Self = Self { setup: SetupChoice::InsecureDevelopment, chain_id: None, large: false };
 
     /// Whether this is the chain that the operator meant, and whether the setup may be used there.
-    fn allow(&self, chain_id: u64) -> Result<(), Failure> {
+    pub(super) fn allow(&self, chain_id: u64) -> Result<(), Failure> {
         let refused = match (self.setup, self.chain_id) {
             (SetupChoice::InsecureDevelopment, _) if !DEVELOPMENT_CHAINS.contains(&chain_id) => {
                 DeployError::NotADevelopmentChain(chain_id)
@@ -76,15 +89,36 @@ impl Target {
         Err(refused).or_exit(Exit::Refused)
     }
 
-    /// The verifier with its key. This program carries the key of the development setup, and makes the others.
-    async fn verifier_code(&self) -> Result<VerifierCode, Failure> {
-        match self.setup {
-            SetupChoice::InsecureDevelopment => Ok(VerifierCode::current()),
-            SetupChoice::Imported(id) => {
-                let key = setup::keys(&key_cache()?, id).await?.verifier().key_contract().into();
-                Ok(VerifierCode { key, verifier: bindings::Verifier::BYTECODE.clone() })
-            }
+    /// The sizes of the rollup.
+    fn sizes(&self) -> CircuitSizes {
+        if self.large { CircuitSizes::v1_all() } else { CircuitSizes::v1() }
+    }
+
+    /// The sizes with their verifiers.
+    async fn deployed_sizes(&self) -> Result<Vec<SizeDeployment>, Failure> {
+        let mut sizes = Vec::new();
+        for (position, size) in self.sizes().iter().enumerate() {
+            let verifier_code = self.verifier_code(position, *size).await?;
+            let (max_l1, max_l2) = (size.max_l1 as u64, size.max_l2 as u64);
+            sizes.push(SizeDeployment { verifier_code, max_l1, max_l2 });
         }
+        Ok(sizes)
+    }
+
+    /// The verifier of a size with its key. This program carries most keys of the development setup, and makes the others.
+    async fn verifier_code(&self, position: usize, size: CircuitVersion) -> Result<VerifierCode, Failure> {
+        let carried = VerifierCode::development();
+        match self.setup {
+            SetupChoice::InsecureDevelopment if position < carried.len() => Ok(carried[position].clone()),
+            setup => Ok(VerifierCode::with_key(setup::key(&key_cache()?, size, setup).await?.into())),
+        }
+    }
+}
+
+impl DeployedSize {
+    fn new((size, verifier): (&SizeDeployment, &DeployedVerifier)) -> Self {
+        let SizeDeployment { verifier_code, max_l1, max_l2 } = size;
+        Self { max_l1: *max_l1, max_l2: *max_l2, verifier: verifier.address, key: verifier_code.key_hash() }
     }
 }
 
@@ -130,10 +164,8 @@ impl DeploymentFile {
         fund(&provider, hospital.address()).await?;
         let version = CircuitVersion::V1;
         let deployment = Deployment {
-            verifier_code: target.verifier_code().await?,
+            sizes: target.deployed_sizes().await?,
             circuit_version: version.number.into(),
-            max_l1: version.max_l1 as u64,
-            max_l2: version.max_l2 as u64,
             genesis: StateTrees::genesis(version).root(),
             sequencer: hospital.address(),
             registrar: hospital.address(),
@@ -147,7 +179,7 @@ impl DeploymentFile {
         let file = Self {
             chain_id,
             contract: deployed.rollup.instance().contract,
-            verifier: deployed.verifier,
+            sizes: deployment.sizes.iter().zip(&deployed.verifiers).map(DeployedSize::new).collect(),
             setup: target.setup,
             deployed_at: deployed.rollup_receipt.block_number,
             gas_used: deployed.gas_used(),
@@ -197,72 +229,6 @@ async fn fund(provider: &DynProvider, address: Address) -> Result<(), Failure> {
     Err(poor())
 }
 
-/// Checks that the setup is allowed on the deployment's chain, that this is the chain that the operator named, if they
-/// did, that there is a contract at its address, and that its verifier has a key of this setup.
-///
-/// # Errors
-/// Fails if the chain cannot be reached, is another one, has no code there, or has another key.
-pub async fn check(endpoint: &Endpoint, deployment: &DeploymentFile, named: Option<u64>) -> Result<(), Failure> {
-    // `deploy` writes no file with the development setup and a real chain. Somebody changed it.
-    let chain_id = named.or(Some(deployment.chain_id));
-    Target { setup: deployment.setup, chain_id }.allow(deployment.chain_id)?;
-    let provider = endpoint.connect(None).map_err(ClientError::from)?;
-    endpoint.expect_chain_id(&provider, deployment.chain_id).await.map_err(ClientError::from)?;
-    let code: Bytes = provider
-        .get_code_at(deployment.contract)
-        .block_id(BlockNumberOrTag::Latest.into())
-        .await
-        .or_exit(Exit::Unavailable)?;
-    if code.is_empty() {
-        let (contract, chain) = (deployment.contract, deployment.chain_id);
-        let message = format!(
-            "there is no rollup at {contract} on chain {chain}: the Ethereum node was reset, or is another one; give --rpc the one of \
-             this deployment"
-        );
-        return Err(Failure::new(Exit::Usage, message));
-    }
-    check_key(provider, deployment).await
-}
-
-/// Compares the verifying key on the chain with the deployment's setup, so that no proof is made in vain.
-async fn check_key(provider: DynProvider, deployment: &DeploymentFile) -> Result<(), Failure> {
-    let contract = deployment.contract;
-    let rollup = Rollup::attach(provider, contract, deployment.deployed_at).await.map_err(ClientError::from)?;
-    let code = rollup.verifying_key().await.map_err(ClientError::from)?;
-    let message = match deployment.setup {
-        // The creation code of this program's key ends with the key.
-        SetupChoice::InsecureDevelopment if code.is_empty() || !VerifierCode::current().key.ends_with(&code) => {
-            format!(
-                "the rollup at {contract} does not have the development key of this program: use the version of the program that deployed it, or deploy \
-             again from another --data-dir"
-            )
-        }
-        SetupChoice::Imported(id) if Setup::of_key(&code) != Some(id) => {
-            let found = Setup::of_key(&code)
-                .map_or_else(|| "another kind of key".to_owned(), |id| format!("a key of setup {id}"));
-            format!(
-                "the rollup at {contract} has {found}, and deployment.json names setup {id}: restore deployment.json from a backup"
-            )
-        }
-        _ => return Ok(()),
-    };
-    Err(Failure::new(Exit::Usage, message))
-}
-
-/// Checks that the setup of a ceremony is in the folder of the keys. Otherwise only the first batch would miss it.
-///
-/// # Errors
-/// Fails if it is absent or damaged.
-pub async fn check_setup(deployment: &DeploymentFile) -> Result<(), Failure> {
-    let SetupChoice::Imported(id) = deployment.setup else { return Ok(()) };
-    let (folder, k) = (key_cache()?, CircuitVersion::V1.k);
-    let keys = folder.clone();
-    match tokio::task::spawn_blocking(move || Setup::imported(&keys, k, id).is_some()).await.or_exit(Exit::Internal)? {
-        true => Ok(()),
-        false => Err(ProverError::NoSetup { id, k, folder }).or_exit(Exit::Storage),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use emr_rollup::setup::SetupId;
@@ -273,7 +239,7 @@ mod tests {
     fn a_deployment_is_for_the_chain_that_was_named_and_that_its_setup_allows() {
         let (one, other) = (DEVELOPMENT_CHAINS[0], DEVELOPMENT_CHAINS[1]);
         let development = |chain_id| Target { chain_id, ..Target::DEVELOPMENT };
-        let ceremony = |chain_id| Target { setup: SetupChoice::Imported(SetupId([7; 32])), chain_id };
+        let ceremony = |chain_id| Target { setup: SetupChoice::Imported(SetupId([7; 32])), chain_id, large: false };
         let allowed = [
             (development(None), one),
             (development(None), other),
@@ -298,32 +264,5 @@ mod tests {
             let failure = target.allow(chain_id).expect_err("another chain").to_string();
             assert!(failure.contains(expected), "{target:?} on {chain_id}: {failure}");
         }
-    }
-
-    /// A file that `deploy` would not write: the development setup on a real chain. It is refused before anything is
-    /// sent.
-    #[tokio::test]
-    async fn the_development_setup_is_not_served_on_a_real_chain() -> Result<(), Box<dyn std::error::Error>> {
-        let mut file = DeploymentFile {
-            chain_id: 11_155_111,
-            contract: Address::ZERO,
-            verifier: Address::ZERO,
-            setup: SetupChoice::InsecureDevelopment,
-            deployed_at: 0,
-            gas_used: 0,
-        };
-        let nobody = Endpoint::http("http://127.0.0.1:1", emr_core::PlainHttp::ThisMachine)?;
-        let refused = check(&nobody, &file, None).await.expect_err("the development setup");
-        assert_eq!(refused.exit(), Exit::Refused);
-        file.setup = SetupChoice::Imported(SetupId([7; 32]));
-        let unreachable = check(&nobody, &file, None).await.expect_err("no node");
-        assert_eq!(unreachable.exit(), Exit::Unavailable);
-        let other = check(&nobody, &file, Some(1)).await.expect_err("the operator named another chain");
-        assert_eq!(other.exit(), Exit::Refused);
-        // The file keeps the setup.
-        let text = serde_json::to_string(&file)?;
-        assert_eq!(serde_json::from_str::<DeploymentFile>(&text)?, file);
-        assert!(serde_json::from_str::<DeploymentFile>(&text.replace("0x0707", "0x07")).is_err());
-        Ok(())
     }
 }

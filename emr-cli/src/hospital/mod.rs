@@ -3,6 +3,7 @@
 pub mod admission;
 pub mod commands;
 pub mod deployment;
+mod deployment_check;
 pub mod fees;
 pub mod inviter;
 pub mod prover;
@@ -221,9 +222,13 @@ pub struct Deploy {
     /// Prove with the setup of a ceremony, which `emr-hospital setup` printed; then --chain-id names the chain
     #[arg(long, value_name = "SETUP")]
     setup: Option<SetupId>,
+    /// Also take batches of up to 370 operations: less gas for each, but a proof takes four times the time and memory of
+    /// one of 90. Making the key takes minutes
+    #[arg(long)]
+    large: bool,
 }
 
-/// `deploy`: verifier and rollup, on a development chain or with the setup of a ceremony.
+/// `deploy`: verifiers and rollup, on a development chain or with the setup of a ceremony.
 ///
 /// # Errors
 /// Fails if the chain is not for development and there is no setup of a ceremony, if it refuses, or if a rollup is
@@ -245,8 +250,9 @@ pub async fn deploy(options: &Options, arguments: &Deploy) -> Result<(), Failure
     let target = Target {
         setup: arguments.setup.map_or(SetupChoice::InsecureDevelopment, SetupChoice::Imported),
         chain_id: options.chain_id,
+        large: arguments.large,
     };
-    let progress = Progress::start("deploying verifier and rollup");
+    let progress = Progress::start("deploying verifiers and rollup");
     let endpoint = Endpoint::http(rpc.as_str(), options.plain_http()).or_exit(Exit::Usage)?;
     let deployed =
         deployment::DeploymentFile::deploy(&folder, &endpoint, &ethereum_key(&identity)?, registration_fee, target)
@@ -259,7 +265,10 @@ pub async fn deploy(options: &Options, arguments: &Deploy) -> Result<(), Failure
 
 impl Answer for deployment::DeploymentFile {
     fn write(&self, out: &mut dyn Write) -> std::io::Result<()> {
-        writeln!(out, "contract {} on chain {}, verifier {}", self.contract, self.chain_id, self.verifier)?;
+        writeln!(out, "contract {} on chain {}", self.contract, self.chain_id)?;
+        for deployment::DeployedSize { max_l1, max_l2, verifier, .. } in &self.sizes {
+            writeln!(out, "verifier {verifier} for batches of {max_l1} + {max_l2} operations")?;
+        }
         writeln!(out, "{} gas", self.gas_used)
     }
 }

@@ -2,12 +2,17 @@
 
 use std::{
     path::Path,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
 use emr_client::ClientError;
-use emr_rollup::{batch::Prover as _, prover::Prover, setup::SetupChoice, version::CircuitVersion};
+use emr_rollup::{
+    batch::Prover as _,
+    prover::{Prover, Provers},
+    setup::SetupChoice,
+    version::{CircuitSizes, CircuitVersion},
+};
 
 use super::{Memory, prover, signals::Signals, site::key_cache};
 use crate::{
@@ -37,6 +42,23 @@ pub async fn prove(options: &Options, credential: &Path, memory: Memory) -> Resu
     }
 }
 
+/// The prover of a size. The node names it: nothing is made for a size that this program does not know.
+async fn prover_of(provers: &Arc<Mutex<Provers>>, size: CircuitVersion) -> Result<Arc<Prover>, Failure> {
+    if CircuitSizes::v1_all().position(&size).is_none() {
+        let slots = format!("{} + {} slots", size.max_l1, size.max_l2);
+        let message = format!("the node has a batch of {slots}: use the program that belongs to it");
+        return Err(Failure::new(Exit::Usage, message));
+    }
+    let (provers, progress) = (Arc::clone(provers), Progress::start("reading the proving key"));
+    tokio::task::spawn_blocking(move || {
+        let mut provers = provers.lock().unwrap_or_else(PoisonError::into_inner);
+        provers.of(size, |stage| progress.say(stage.to_string()))
+    })
+    .await
+    .or_exit(Exit::Internal)?
+    .or_exit(Exit::Storage)
+}
+
 /// Returns only with an error.
 async fn work(options: &Options, credential: &Path, memory: Memory) -> Result<(), Failure> {
     let address = options.node.as_ref().map_or_else(|| format!("http://{DEFAULT_NODE}"), url::Url::to_string);
@@ -55,15 +77,11 @@ async fn work(options: &Options, credential: &Path, memory: Memory) -> Result<()
         Err(error) if !error.is_temporary() => return Err(error.into()),
         _ => {}
     }
-    let progress = Progress::start("reading the proving key");
-    let cache = key_cache()?;
-    let prover = tokio::task::spawn_blocking(move || {
-        Prover::load_or_generate(&cache, CircuitVersion::V1, setup, |stage| progress.say(stage.to_string()))
-    })
-    .await
-    .or_exit(Exit::Internal)?
-    .or_exit(Exit::Storage)?;
-    let prover = Arc::new(prover.with_memory(memory.bytes()));
+    let provers = Arc::new(Mutex::new(Provers::new(key_cache()?, setup, memory.bytes())));
+    // Most batches are of these sizes. A key that is missing is made now, and not while a batch waits.
+    for size in [CircuitVersion::V1_SMALL, CircuitVersion::V1] {
+        prover_of(&provers, size).await?;
+    }
     if setup == SetupChoice::InsecureDevelopment {
         eprintln!("the proving setup is for development only");
     }
@@ -87,7 +105,8 @@ async fn work(options: &Options, credential: &Path, memory: Memory) -> Result<()
             tokio::time::sleep(POLL).await;
             continue;
         };
-        let (number, started, prover) = (job.number, Instant::now(), Arc::clone(&prover));
+        let prover = prover_of(&provers, job.witness.version).await?;
+        let (number, started) = (job.number, Instant::now());
         let progress = Progress::start(format!("proving batch {number}"));
         let proof = tokio::task::spawn_blocking(move || prover.prove(&job.witness, &job.public))
             .await

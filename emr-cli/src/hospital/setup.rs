@@ -1,14 +1,15 @@
 //! `setup`: takes the result of a ceremony into the folder of the keys.
 
 use std::{
+    collections::BTreeSet,
     io::Write,
     path::{Path, PathBuf},
 };
 
 use emr_rollup::{
-    prover::{Ceremony, Hash512, ImportError, Prover, Setup},
-    setup::{SetupChoice, SetupId},
-    version::CircuitVersion,
+    prover::{Ceremony, Hash512, ImportError, Prover, Setup, Stage},
+    setup::SetupChoice,
+    version::{CircuitSizes, CircuitVersion},
 };
 use serde::Serialize;
 
@@ -28,6 +29,9 @@ pub struct Import {
     /// Refuse a file that does not have this BLAKE2b hash; the publisher of the ceremony names it
     #[arg(long, value_name = "HASH")]
     blake2b: Option<Hash512>,
+    /// Also keep what the large size needs (`deploy --large`): the file must have 2^19 powers
+    #[arg(long)]
+    large: bool,
 }
 
 /// The answer of `setup`.
@@ -64,11 +68,13 @@ impl Answer for Answered {
 /// # Errors
 /// Fails if the file is refused, or if the folder of the keys cannot be used.
 pub async fn import(options: &Options, arguments: &Import) -> Result<(), Failure> {
-    let (folder, k) = (key_cache()?, CircuitVersion::V1.k);
+    let folder = key_cache()?;
     let progress = Progress::start("reading the file");
-    let (Import { ptau, blake2b }, keys) = (arguments.clone(), folder.clone());
+    let (Import { ptau, blake2b, large }, keys) = (arguments.clone(), folder.clone());
+    let sizes = if large { CircuitSizes::v1_all() } else { CircuitSizes::v1() };
+    let ks = powers(sizes.iter());
     let imported = tokio::task::spawn_blocking(move || {
-        Setup::import(&keys, &ptau, k, blake2b, |step| progress.say(step.to_string()))
+        Setup::import(&keys, &ptau, &ks, blake2b, |step| progress.say(step.to_string()))
     })
     .await
     .or_exit(Exit::Internal)?
@@ -80,7 +86,7 @@ pub async fn import(options: &Options, arguments: &Import) -> Result<(), Failure
     warn(&ceremony, arguments.blake2b.is_some());
     let answer = Answered {
         setup: SetupChoice::Imported(id),
-        k,
+        k: imported.setup.k(),
         power: ceremony.power,
         ceremony_power: ceremony.ceremony_power,
         blake2b: ceremony.file.to_string(),
@@ -110,14 +116,26 @@ fn warn(ceremony: &Ceremony, compared: bool) {
     }
 }
 
-/// Checks an imported setup again and makes its keys, for a deployment.
+/// The binary logarithms of the numbers of powers that these sizes need, each once.
+pub fn powers<'a>(sizes: impl Iterator<Item = &'a CircuitVersion>) -> Vec<u32> {
+    sizes.map(|size| size.k).collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+/// Makes the key of a size for a deployment. Checks an imported setup again before. Returns the creation code of the key's
+/// contract.
 ///
 /// # Errors
-/// Fails if the setup was not imported on this machine or was changed since, or if the keys cannot be made.
-pub async fn keys(folder: &Path, id: SetupId) -> Result<Prover, Failure> {
+/// Fails if the setup was not imported on this machine or was changed since, or if the key cannot be made.
+pub async fn key(folder: &Path, size: CircuitVersion, setup: SetupChoice) -> Result<Vec<u8>, Failure> {
     let (folder, progress) = (folder.to_owned(), Progress::start("reading the setup"));
+    let slots = format!("{} + {} slots", size.max_l1, size.max_l2);
     tokio::task::spawn_blocking(move || {
-        Prover::generate_for_deployment(&folder, CircuitVersion::V1, id, |stage| progress.say(stage.to_string()))
+        let say = |stage: Stage| progress.say(format!("{stage}, {slots}"));
+        let prover = match setup {
+            SetupChoice::InsecureDevelopment => Prover::load_or_generate(&folder, size, setup, say),
+            SetupChoice::Imported(id) => Prover::generate_for_deployment(&folder, size, id, say),
+        };
+        prover.map(|prover| prover.verifier().key_contract())
     })
     .await
     .or_exit(Exit::Internal)?

@@ -20,8 +20,8 @@ use emr_node::{Limits, Node, NodeConfig, ProverConfig, RunningNode, SealPolicy};
 use url::{Host, Url};
 
 use super::{
-    deployment::{self, DeploymentFile, Target},
-    start_failure,
+    deployment::{DeploymentFile, Target},
+    deployment_check, start_failure,
 };
 use crate::failure::{Exit, Failure, OrExit, one_line};
 
@@ -108,8 +108,8 @@ impl SitePlan {
             }
             None => return Err(Failure::new(Exit::Usage, "nothing is deployed yet; run `emr-hospital deploy` first")),
         };
-        deployment::check(&endpoint, &deployment, self.chain_id).await?;
-        deployment::check_setup(&deployment).await?;
+        deployment_check::check(&endpoint, &deployment, self.chain_id).await?;
+        deployment_check::check_setup(&deployment).await?;
         let node = Node::start(NodeConfig {
             data_dir: self.folder.join("node"),
             listen: self.listen,

@@ -14,6 +14,7 @@ use emr_rollup::{
         leaf::{AuditEntry, Target},
         ledger::Ledger,
     },
+    version::CircuitSizes,
 };
 
 use super::DerivationError;
@@ -128,7 +129,7 @@ fn may_have_written(operation: &Operation, entry: &D2Entry, time: UnixTime) -> b
 /// Executes a settled batch. If `recorded` is that batch, its operations are those that the record names. Otherwise they are found among the
 /// candidates by what they wrote. `executed` is called after each operation, with the ledger at that point.
 pub(super) fn execute<'a>(
-    ledger: &Ledger,
+    (ledger, sizes): (&Ledger, &CircuitSizes),
     settled: &SettledBatch,
     recorded: Option<&BatchRecord>,
     candidates: &mut Candidates<'a>,
@@ -146,6 +147,8 @@ pub(super) fn execute<'a>(
         Ok::<_, NotCanonical>(BatchData { d1, d2 })
     };
     let data = read().map_err(|_| DerivationError::Inconsistent(number))?;
+    let size = sizes.get(content.size).filter(|size| size.holds(data.d1.len(), data.d2.len()));
+    let size = size.ok_or(DerivationError::Inconsistent(number))?;
     let unknown = || match derive_trees(ledger.trees().clone(), &data, content.time) {
         Some(trees) if trees.root() == post => DerivationError::UnknownOperations(number),
         _ => DerivationError::Inconsistent(number),
@@ -179,8 +182,10 @@ pub(super) fn execute<'a>(
     if next.trees().root() != post {
         return Err(unknown());
     }
-    let version = ledger.trees().version();
-    let public = PublicInputs::derive(version, ledger.domain(), number, (pre, post), content.time.get(), &data);
+    let public = PublicInputs::derive(size, ledger.domain(), number, (pre, post), content.time.get(), &data);
+    if public.commitment != commitment {
+        return Err(DerivationError::Inconsistent(number));
+    }
     Ok(Executed { ledger: next, operations, public })
 }
 

@@ -12,7 +12,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Instant};
 use emr_api::OperationStatus;
 use emr_chain::SettledBatch;
 use emr_core::{AccountIndex, UnixTime};
-use emr_rollup::{l1_operation::L1Operation, operation::Domain, state::ledger::Ledger, version::CircuitVersion};
+use emr_rollup::{l1_operation::L1Operation, operation::Domain, state::ledger::Ledger, version::CircuitSizes};
 
 use crate::{
     engine::Engine,
@@ -87,14 +87,16 @@ pub(crate) struct SettledLedger {
     pub(crate) history: History,
     /// What settled Rekeys replaced.
     pub(crate) rekeyed: Rekeyed,
+    /// The sizes that L1 takes.
+    pub(crate) sizes: Arc<CircuitSizes>,
 }
 
 impl SettledLedger {
     /// The state before the first batch.
-    pub(crate) fn genesis(domain: Domain, version: CircuitVersion) -> Self {
-        let ledger = Ledger::genesis(domain, version);
+    pub(crate) fn genesis(domain: Domain, sizes: Arc<CircuitSizes>) -> Self {
+        let ledger = Ledger::genesis(domain, *sizes.any());
         let (history, rekeyed) = (History::default(), Rekeyed::default());
-        Self { batches: 0, last_time: UnixTime::ZERO, ledger, history, rekeyed }
+        Self { batches: 0, last_time: UnixTime::ZERO, ledger, history, rekeyed, sizes }
     }
 
     /// Executes the batches that follow. Returns their records.
@@ -110,7 +112,7 @@ impl SettledLedger {
                 rekeyed.settle(&operation.signed.operation);
             };
             let Executed { ledger, operations, public } =
-                execute(&self.ledger, settled, known, &mut candidates, record)?;
+                execute((&self.ledger, &self.sizes), settled, known, &mut candidates, record)?;
             (self.ledger, self.batches, self.last_time) = (ledger, settled.number, settled.content.time);
             records.push(record_of(on_l1, operations, public, known));
         }
@@ -137,9 +139,8 @@ pub(crate) fn derive(mempool: &Mempool, base: SettledLedger, l1: L1Data) -> Resu
             operation.status = status.clone();
         }
     }
-    let SettledLedger { batches, last_time, ledger, history, rekeyed } = settled;
+    let SettledLedger { batches, last_time, ledger, history, rekeyed, sizes } = settled;
     let seen = Instant::now();
-    let version = *ledger.trees().version();
     let ledger = Arc::new(ledger);
     let mut state = NodeState {
         soft: Arc::clone(&ledger),
@@ -148,7 +149,8 @@ pub(crate) fn derive(mempool: &Mempool, base: SettledLedger, l1: L1Data) -> Resu
         last_time,
         queue_head: l1.queue_head,
         queue: l1.queue.into_iter().map(|operation| Queued { operation, seen }).collect(),
-        open: OpenOperations::new(&version),
+        open: OpenOperations::new(&sizes),
+        sizes,
         outstanding,
         history: Arc::default(),
         rekeyed,
@@ -175,7 +177,7 @@ impl Engine {
             let mut candidates = Candidates::new(&next.open);
             let rekeyed = &mut next.rekeyed;
             let settle = |_, operation: &Acknowledged, _: &Ledger| rekeyed.settle(&operation.signed.operation);
-            let executed = execute(&next.settled, settled, known.as_ref(), &mut candidates, settle)?;
+            let executed = execute((&next.settled, &next.sizes), settled, known.as_ref(), &mut candidates, settle)?;
             let Executed { ledger, operations: taken, public } = executed;
             let record = record_of(on_l1, taken.clone(), public, known.as_ref());
             self.mempool.apply_derived(&following(record, known.as_ref()))?;

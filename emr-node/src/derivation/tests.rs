@@ -22,7 +22,7 @@ fn the_hospital_is_a_hospital_and_stays_the_same() -> Result<(), Box<dyn std::er
     let told = |hospital: Option<u64>| {
         let hospital = hospital.map(AccountIndex::new).transpose()?;
         let view = L1Data { batches: Vec::new(), queue_head: 0, queue: queue.clone(), hospital };
-        let base = SettledLedger::genesis(domain, CircuitVersion::V1);
+        let base = SettledLedger::genesis(domain, Arc::new(CircuitSizes::v1()));
         Ok::<_, Box<dyn std::error::Error>>(derive(&mempool, base, view))
     };
     assert!(matches!(told(Some(1))?, Err(DerivationError::NotHospital(account)) if account.get() == 1));

@@ -94,15 +94,17 @@ impl Clock {
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The latest time that a batch may have: now, but at most [`BATCH_AHEAD`] after L1's newest block. Without this
+    /// The latest time that a batch may have: now, but at most [`BATCH_AHEAD`] after L1's newest block, and on an embedded chain
+    /// at most the time of its next block. Without this
     /// bound, if this machine's clock were far ahead, waiting operations would expire in a batch that L1 never accepts.
     pub(crate) fn batch_time(&self) -> UnixTime {
-        let now = self.now();
+        let (now, newest) = (self.now(), self.newest.load(Ordering::Relaxed));
         if self.embedded {
-            return now;
+            // Many blocks in one second take the chain ahead of this machine, but it does not stay there: its next block has
+            // this machine's time, if that is later than the newest block.
+            return UnixTime::new(newest).map_or(now, |newest| newest.max(UnixTime::now()));
         }
-        let newest = self.newest.load(Ordering::Relaxed).saturating_add(BATCH_AHEAD);
-        UnixTime::new(newest).map_or(now, |newest| newest.min(now))
+        UnixTime::new(newest.saturating_add(BATCH_AHEAD)).map_or(now, |newest| newest.min(now))
     }
 }
 
@@ -118,9 +120,11 @@ mod tests {
         assert!(clock.now().get() - here < 5);
         assert_eq!(clock.observe(here + 5000), Ok(()));
         assert!(clock.now().get() >= here + 5000);
+        assert_eq!(clock.batch_time().get(), here + 5000);
         assert_eq!(clock.observe(here), Ok(()));
         assert!(clock.now().get() >= here + 5000);
-        assert_eq!(clock.batch_time(), clock.now());
+        // The next block has this machine's time. A batch must not be later than that.
+        assert!(clock.batch_time().get() - here < 5);
     }
 
     #[test]

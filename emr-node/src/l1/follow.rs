@@ -1,6 +1,9 @@
 //! Follows L1: its clock, settled batches, the queue, the hospital's registration, and reorganisations.
 
-use std::{ops::Range, sync::Arc};
+use std::{
+    ops::Range,
+    sync::{Arc, atomic::Ordering},
+};
 
 use alloy::{
     eips::BlockNumberOrTag,
@@ -195,6 +198,9 @@ impl Follower {
     pub(crate) async fn sync(&self, engine: &Arc<Engine>) -> Result<(), FollowError> {
         let mut followed = self.followed.lock().await;
         let (next, head) = look(&self.rollup, &engine.clock).await?;
+        let waits = head.queue_length > head.queue_head;
+        let due = if waits { self.rollup.due_entries(engine.clock.batch_time()).await? } else { 0 };
+        engine.due_entries.store(due, Ordering::Relaxed);
         if engine.mempool.has_failed() || engine.has_panicked() {
             // After a disk error this opens the file again once there is space. After a panic it replaces the state in memory.
             *followed = self.rederive(engine).await?;
@@ -297,7 +303,8 @@ impl Follower {
             if engine.mempool.has_failed() {
                 engine.mempool.reopen()?;
             }
-            let state = derive(&engine.mempool, SettledLedger::genesis(engine.domain, engine.version), view)?;
+            let state =
+                derive(&engine.mempool, SettledLedger::genesis(engine.domain, Arc::clone(&engine.sizes)), view)?;
             engine.replace(state);
             Ok::<_, DerivationError>(())
         });

@@ -6,6 +6,7 @@ use emr_core::UnixTime;
 use emr_rollup::{
     batch::{Batch, D1Entry, D2Entry, Proven},
     primitive::field,
+    version::CircuitSizes,
 };
 
 /// The outcome of an attempt to settle a batch.
@@ -25,10 +26,11 @@ pub(crate) enum Outcome {
     Stuck(String),
 }
 
-/// Converts a batch to the form for L1.
-pub(crate) fn content(batch: &Batch<Proven>) -> BatchContent {
+/// Converts a batch to the form for L1. `size` is the position of its size in L1's list.
+pub(crate) fn content(batch: &Batch<Proven>, size: u8) -> BatchContent {
     let public = batch.public();
     BatchContent {
+        size,
         pre: public.pre,
         post: public.post,
         time: batch.time(),
@@ -40,8 +42,11 @@ pub(crate) fn content(batch: &Batch<Proven>) -> BatchContent {
 }
 
 /// Sends the batch and waits until it is mined.
-pub(crate) async fn send(rollup: &Rollup<DynProvider>, batch: &Batch<Proven>) -> Outcome {
-    match rollup.settle(&content(batch)).await {
+pub(crate) async fn send(rollup: &Rollup<DynProvider>, sizes: &CircuitSizes, batch: &Batch<Proven>) -> Outcome {
+    let Some(size) = sizes.position(batch.size()) else {
+        return Outcome::Dead("L1 does not take batches of this size".to_owned());
+    };
+    match rollup.settle(&content(batch, size)).await {
         Ok(_) => Outcome::Mined,
         Err(error) => outcome(&error, batch.time()),
     }
@@ -70,12 +75,9 @@ fn outcome(error: &RollupError, time: UnixTime) -> Outcome {
         Some(Revert::BatchTimeOutOfRange { latest, .. }) if latest.saturating_add(NEXT_BLOCKS) >= time.get() => {
             Outcome::Early
         }
-        Some(
-            Revert::StaleBatch(_)
-            | Revert::EntryMismatch(_)
-            | Revert::EntriesNotQueued { .. }
-            | Revert::OverdueEntriesOmitted { .. },
-        ) => Outcome::Look,
+        Some(Revert::StaleBatch(_) | Revert::EntryMismatch(_) | Revert::EntriesNotQueued { .. }) => Outcome::Look,
+        // What it must take follows from its time and the queue, and only grows.
+        Some(Revert::OverdueEntriesOmitted { .. }) => Outcome::Dead(error.to_string()),
         Some(Revert::ProofRejected) => Outcome::Rejected(error.to_string()),
         // It may still be mined. If it is sent again, L1 accepts only one of the two.
         None if matches!(error, RollupError::NotMined { .. }) => Outcome::Look,
@@ -102,6 +104,8 @@ mod tests {
             assert!(matches!(outcome(&range(0, latest), time), Outcome::Early));
         }
         assert!(matches!(outcome(&Revert::ProofRejected.into(), time), Outcome::Rejected(_)));
+        let omitted = Revert::OverdueEntriesOmitted { supplied: Default::default(), required: Default::default() };
+        assert!(matches!(outcome(&omitted.into(), time), Outcome::Dead(_)));
         assert!(matches!(outcome(&Revert::StaleBatch(Default::default()).into(), time), Outcome::Look));
         let not_mined = RollupError::NotMined { tx_hash: Default::default(), seconds: 180 };
         assert!(matches!(outcome(&not_mined, time), Outcome::Look));

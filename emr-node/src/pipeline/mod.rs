@@ -83,7 +83,7 @@ impl Pipeline {
     pub(crate) async fn offer(&self, number: u64, proof: Vec<u8>) -> Result<(), RequestError> {
         let job = self.job().filter(|job| job.number == number);
         let job = job.ok_or_else(|| RequestError::not_found(format!("batch {number} does not wait for a proof")))?;
-        let verified = self.proving.verify(job.public, proof).await;
+        let verified = self.proving.verify(job.witness.version, job.public, proof).await;
         let verified = verified.map_err(|error| RequestError::refused(format!("the proof is refused: {error}")))?;
         // If the channel is full, there is a proof already.
         if self.proofs.try_send((job.public, verified)).is_ok() {

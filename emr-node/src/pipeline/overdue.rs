@@ -55,7 +55,7 @@ mod tests {
     #[test]
     fn each_is_told_once() -> Result<(), emr_core::OutOfRange> {
         let at = UnixTime::new;
-        let mut open = OpenOperations::new(&CircuitVersion::V1);
+        let mut open = OpenOperations::new(&CircuitVersion::V1.into());
         open.insert(3, promised(at(100)?)?);
         open.insert(4, promised(at(200)?)?);
         let mut overdue = Overdue::default();

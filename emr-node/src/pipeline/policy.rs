@@ -25,9 +25,9 @@ impl SealPolicy {
             return false;
         }
         let entries = state.queue.len();
-        let version = &engine.version;
+        let sizes = &engine.sizes;
         let oldest_entry = state.queue.front().map(|queued| queued.seen);
-        waiting >= version.max_l2 || entries >= version.max_l1 || {
+        waiting >= sizes.max_l2_beside(0) || entries >= sizes.max_l1_beside(1) || {
             let now = engine.clock.now();
             is_older(oldest, now, patience) || oldest_entry.is_some_and(|seen| seen_before(seen, patience))
         }

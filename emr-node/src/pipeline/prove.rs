@@ -2,18 +2,18 @@
 
 use std::{
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Instant,
 };
 
 use emr_rollup::{
     batch::{Prover as _, PublicInputs},
-    prover::{Prover, ProverError, Verifier, VerifyError},
+    prover::{Prover, ProverError, Provers, Stage, Verifier, VerifyError},
     setup::SetupChoice,
     statement::BatchWitness,
     version::CircuitVersion,
 };
-use tokio::sync::{OnceCell, watch};
+use tokio::sync::watch;
 
 /// Whether this node proves, and the folder of the keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,27 +103,28 @@ pub(crate) struct VerifiedProof {
     pub(crate) seconds: Option<f64>,
 }
 
-/// Proves and verifies. Loads the keys when they are first needed, and then keeps them.
+/// Proves and verifies. Loads the keys of a size when they are first needed.
 #[derive(Debug)]
 pub(crate) struct Proving {
     config: ProverConfig,
-    version: CircuitVersion,
-    keys: OnceCell<Keys>,
-    last: Mutex<Option<u64>>,
+    /// Empty on a node that does not prove.
+    provers: Arc<Mutex<Provers>>,
+    verifiers: Mutex<Vec<(CircuitVersion, Arc<Verifier>)>>,
+    /// The milliseconds of the last proof in each size.
+    last: Mutex<Vec<(CircuitVersion, u64)>>,
     pub(crate) activity: watch::Sender<Activity>,
 }
 
-#[derive(Clone, Debug)]
-struct Keys {
-    /// Only a node that proves keeps this, because it is large.
-    prover: Option<Arc<Prover>>,
-    verifier: Arc<Verifier>,
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Proving {
-    pub(crate) fn new(config: ProverConfig, version: CircuitVersion) -> Self {
+    pub(crate) fn new(config: ProverConfig) -> Self {
         let (activity, _) = watch::channel(Activity::Idle);
-        Self { config, version, keys: OnceCell::new(), last: Mutex::new(None), activity }
+        let provers = Provers::new(config.cache.clone(), config.setup, config.memory);
+        let (provers, verifiers) = (Arc::new(Mutex::new(provers)), Mutex::default());
+        Self { config, provers, verifiers, last: Mutex::default(), activity }
     }
 
     /// Whether this node proves.
@@ -136,27 +137,38 @@ impl Proving {
         self.config.setup
     }
 
-    async fn keys(&self) -> Result<Keys, ProvingError> {
-        let load = || async {
-            let ProverConfig { cache, setup, local, memory } = self.config.clone();
-            let version = self.version;
-            let activity = self.activity.clone();
-            let loaded = tokio::task::spawn_blocking(move || {
-                let prover = Prover::load_or_generate(&cache, version, setup, |stage| {
-                    activity.send_replace(Activity::Keys { stage: stage.to_string() });
-                })?;
-                let prover = prover.with_memory(memory);
-                let verifier = Arc::new(prover.verifier());
-                Ok::<_, ProverError>(Keys { prover: local.then(|| Arc::new(prover)), verifier })
-            });
-            Ok::<_, ProvingError>(loaded.await.map_err(|_| ProvingError::Thread)??)
-        };
-        self.keys.get_or_try_init(load).await.cloned()
+    /// The prover of a size. A node that does not prove keeps none, because they are large.
+    async fn prover(&self, size: CircuitVersion) -> Result<Arc<Prover>, ProvingError> {
+        let ProverConfig { cache, setup, local, .. } = self.config.clone();
+        let (activity, provers) = (self.activity.clone(), Arc::clone(&self.provers));
+        let loaded = tokio::task::spawn_blocking(move || {
+            let said = |stage: Stage| drop(activity.send_replace(Activity::Keys { stage: stage.to_string() }));
+            if local {
+                return lock(&provers).of(size, said);
+            }
+            Prover::load_or_generate(&cache, size, setup, said).map(Arc::new)
+        });
+        Ok(loaded.await.map_err(|_| ProvingError::Thread)??)
     }
 
-    /// Verifies a proof.
-    pub(crate) async fn verify(&self, public: PublicInputs, bytes: Vec<u8>) -> Result<VerifiedProof, ProvingError> {
-        let verifier = self.keys().await?.verifier;
+    async fn verifier(&self, size: CircuitVersion) -> Result<Arc<Verifier>, ProvingError> {
+        let known = lock(&self.verifiers).iter().find(|(of, _)| *of == size).map(|(_, verifier)| Arc::clone(verifier));
+        if let Some(verifier) = known {
+            return Ok(verifier);
+        }
+        let verifier = Arc::new(self.prover(size).await?.verifier());
+        lock(&self.verifiers).push((size, Arc::clone(&verifier)));
+        Ok(verifier)
+    }
+
+    /// Verifies a proof of a size.
+    pub(crate) async fn verify(
+        &self,
+        size: CircuitVersion,
+        public: PublicInputs,
+        bytes: Vec<u8>,
+    ) -> Result<VerifiedProof, ProvingError> {
+        let verifier = self.verifier(size).await?;
         let verified = tokio::task::spawn_blocking(move || {
             verifier.verify(&public, &bytes)?;
             Ok::<_, VerifyError>(VerifiedProof { bytes, seconds: None })
@@ -172,10 +184,10 @@ impl Proving {
         witness: BatchWitness,
         public: PublicInputs,
     ) -> Result<VerifiedProof, ProvingError> {
-        let keys = self.keys().await?;
-        let prover = keys.prover.ok_or(ProvingError::Thread)?;
+        let size = witness.version;
+        let prover = self.prover(size).await?;
         let since = Instant::now();
-        let estimate = *self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let estimate = self.last_in(size, None);
         self.activity.send_replace(Activity::Proving { batch, since, estimate });
         let (done, proved) = tokio::sync::oneshot::channel();
         let thread = std::thread::Builder::new().name("prover".to_owned());
@@ -186,9 +198,20 @@ impl Proving {
         });
         spawned.map_err(|_| ProvingError::Thread)?;
         let (bytes, took) = proved.await.map_err(|_| ProvingError::Thread)??;
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(took.as_millis() as u64);
+        self.last_in(size, Some(took.as_millis() as u64));
         // Verifies every proof before it is sent, no matter who made it.
-        let verified = self.verify(public, bytes).await?;
+        let verified = self.verify(size, public, bytes).await?;
         Ok(VerifiedProof { seconds: Some(took.as_secs_f64()), ..verified })
+    }
+
+    /// How long the last proof in a size took, in milliseconds. `new` replaces it.
+    fn last_in(&self, size: CircuitVersion, new: Option<u64>) -> Option<u64> {
+        let mut last = lock(&self.last);
+        let known = last.iter().find(|(of, _)| *of == size).map(|(_, took)| *took);
+        if let Some(new) = new {
+            last.retain(|(of, _)| *of != size);
+            last.push((size, new));
+        }
+        known
     }
 }

@@ -23,7 +23,7 @@ use emr_rollup::{
         leaf::{GrantLeaf, RecordLeaf},
         ledger::Ledger,
     },
-    version::CircuitVersion,
+    version::{CircuitSizes, CircuitVersion},
 };
 
 use super::{
@@ -50,6 +50,7 @@ use crate::{
 mod admission;
 mod delegates;
 mod emergencies;
+mod flood;
 mod forced;
 mod lost_directories;
 mod panicked;
@@ -91,8 +92,8 @@ fn world(hostile: u64) -> Test<World> {
     let mempool = Mempool::open(folder.path(), &anchor)?;
     let instance = RollupInstance { chain_id: 31337, contract: Address::repeat_byte(1) };
     let domain = Domain::new(instance.chain_id, instance.contract.into_array());
-    let (version, time) = (CircuitVersion::V1, UnixTime::now());
-    let mut ledger = Ledger::genesis(domain, version);
+    let (sizes, time) = (Arc::new(CircuitSizes::v1()), UnixTime::now());
+    let mut ledger = Ledger::genesis(domain, CircuitVersion::V1);
     let patients = || [HONEST].into_iter().chain(DOCTOR + 1..=DOCTOR + hostile);
     for account in [DOCTOR].into_iter().chain(patients()) {
         let role = if account == DOCTOR { Role::Doctor } else { Role::Patient };
@@ -112,7 +113,8 @@ fn world(hostile: u64) -> Test<World> {
         last_time: time,
         queue_head: 0,
         queue: Default::default(),
-        open: OpenOperations::new(&version),
+        open: OpenOperations::new(&sizes),
+        sizes: Arc::clone(&sizes),
         outstanding: None,
         history: Arc::default(),
         rekeyed: Default::default(),
@@ -123,7 +125,7 @@ fn world(hostile: u64) -> Test<World> {
     let signer = PrivateKeySigner::from_bytes(&B256::repeat_byte(7))?;
     let clock = Clock::new(true);
     let quotas = crate::storage::quota::Quotas::DEFAULT;
-    let parts = EngineParts { mempool, blockstore, clock, instance, version, signer, state, quotas };
+    let parts = EngineParts { mempool, blockstore, clock, instance, sizes, signer, state, quotas };
     let mut engine = Engine::new(parts);
     engine.space = Space::plenty();
     Ok(World { engine: Arc::new(engine), domain, time, _folder: folder })
@@ -227,7 +229,8 @@ impl World {
     /// A sealed batch as L1 shows it.
     fn on_l1(&self, record: &BatchRecord) -> Test<BatchOnL1> {
         let proven = self.engine.reseal(record)?.with_proof(vec![1; 100]);
-        let content = l1::settle::content(&proven);
+        let size = self.engine.sizes.position(proven.size()).ok_or("a size that L1 does not take")?;
+        let content = l1::settle::content(&proven, size);
         let batch = SettledBatch { number: record.number, tx_hash: Default::default(), block_number: 5, content };
         Ok(BatchOnL1 { batch, gas_used: None })
     }

@@ -41,7 +41,9 @@ pub(crate) fn promise(
     acknowledged: UnixTime,
 ) -> Result<Promise, RequestError> {
     let queue = Batches {
-        first: usize::from(state.outstanding.is_some()) + registration_batches(state, &signed.operation),
+        first: usize::from(state.outstanding.is_some())
+            + queue_batches(state)
+            + registration_batches(state, &signed.operation),
         share: state.open.share(),
     };
     let valid_until = signed.operation.valid_until;
@@ -126,6 +128,12 @@ fn turn(state: &NodeState, patient: AccountIndex, newly_urgent: NewlyUrgent, now
     broken.filter(|turn| *turn > fair).unwrap_or(fair)
 }
 
+/// How many batches for the queue alone may come first, because L1 demands them once their entries are due.
+fn queue_batches(state: &NodeState) -> usize {
+    let (waiting, sizes) = (state.queue.len(), &state.sizes);
+    if waiting > sizes.max_l1_beside(1) { waiting.div_ceil(sizes.max_l1_beside(0).max(1)) } else { 0 }
+}
+
 /// How many batches with registrations must come before the operation can go into a batch. It counts the registrations
 /// of the operation's accounts, and those that earlier operations on the same patient wait for.
 fn registration_batches(state: &NodeState, operation: &Operation) -> usize {
@@ -137,5 +145,5 @@ fn registration_batches(state: &NodeState, operation: &Operation) -> usize {
         return 0;
     }
     let last = state.queue.iter().rposition(|entry| queued.contains(&entry.operation.account()));
-    last.map_or(0, |position| position / state.settled.trees().version().max_l1 + 1)
+    last.map_or(0, |position| position / state.sizes.max_l1_beside(1).max(1) + 1)
 }

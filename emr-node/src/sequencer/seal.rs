@@ -1,13 +1,17 @@
 //! Seals waiting operations into a batch.
 
 use emr_api::OperationStatus;
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, atomic::Ordering},
+};
 
 use emr_core::{AccountIndex, UnixTime};
 use emr_rollup::{
     batch::{Batch, PushError, Sealed},
     operation::{MAX_VALIDITY, SignedOperation},
     state::ledger::Ledger,
+    version::CircuitSizes,
 };
 
 use super::{lost_directories::LostDirectories, order::BatchOrder};
@@ -50,7 +54,14 @@ impl Engine {
             if let Some(outstanding) = &state.outstanding {
                 return Err(SealError::Busy(outstanding.number));
             }
-            plan(&state, self.clock.batch_time())
+            let last = self.mempool.batch(state.batches)?.map_or(0, |last| last.public.n1 as usize);
+            let due = self.due_entries.load(Ordering::Relaxed) as usize;
+            let now = self.clock.batch_time();
+            let plan_with = |entries| plan(&state, now, entries);
+            let (entries, most) = entries(&state, due, last);
+            let first = plan_with(entries);
+            // No operation can go into it yet, so it needs no room for them.
+            if first.taken.is_empty() && most > entries { plan_with(most) } else { first }
         };
         let Plan { batch, taken, returned } = plan;
         let sealed = (!batch.is_empty()).then(|| batch.seal().0);
@@ -90,7 +101,8 @@ impl Engine {
     pub(crate) fn reseal(&self, record: &BatchRecord) -> Result<Batch<Sealed>, SealError> {
         let state = self.state();
         let failed = || SealError::NotReproducible(record.number);
-        let mut batch = Batch::open(Ledger::clone(&state.settled), record.number, record.time);
+        let batch = Batch::open(Ledger::clone(&state.settled), record.number, record.time);
+        let mut batch = batch.in_sizes(CircuitSizes::clone(&state.sizes));
         for queued in state.queue.iter().take(record.public.n1 as usize) {
             batch.push_l1(&queued.operation).map_err(|_| failed())?;
         }
@@ -130,16 +142,27 @@ impl Engine {
     }
 }
 
+/// How many entries of the L1 queue the next batch takes, and how many it could take without operations. If the queue is
+/// longer than what fits beside operations, every second batch is for the queue alone: so neither a flood of registrations
+/// nor one of operations stops the other. `due` is how many L1 demands; it refuses a batch with fewer. `last` is how many
+/// the last batch took.
+fn entries(state: &NodeState, due: usize, last: usize) -> (usize, usize) {
+    let sizes = &state.sizes;
+    let (alone, beside, waiting) = (sizes.max_l1_beside(0), sizes.max_l1_beside(1), state.queue.len());
+    let demanded = due.min(waiting) > beside;
+    let alone_next = demanded || state.open.len() == 0 || (waiting > beside && last <= beside);
+    (waiting.min(if alone_next { alone } else { beside }), waiting.min(alone))
+}
+
 /// Takes entries from the head of the L1 queue, and then open operations in their order ([`BatchOrder`]). An operation stays open if it needs a
 /// registration that is not in this batch, or if its time has not come. Then all later operations on the same patient stay open too. Any
 /// other operation that does not execute is returned. If it changed the key directory, the records after it are returned too
 /// ([`LostDirectories`]).
-fn plan(state: &NodeState, now: UnixTime) -> Plan {
-    let version = *state.settled.trees().version();
-    let admitted = state.queue.len().min(version.max_l1);
+fn plan(state: &NodeState, now: UnixTime, admitted: usize) -> Plan {
     let waiting = BatchOrder::of(&state.open);
     let time = batch_time(state, waiting.clone(), now);
-    let mut batch = Batch::open(Ledger::clone(&state.settled), state.batches + 1, time);
+    let batch = Batch::open(Ledger::clone(&state.settled), state.batches + 1, time);
+    let mut batch = batch.in_sizes(CircuitSizes::clone(&state.sizes));
     let mut arriving = BTreeSet::new();
     for queued in state.queue.iter().take(admitted) {
         if batch.push_l1(&queued.operation).is_err() {
@@ -180,7 +203,7 @@ fn batch_time(state: &NodeState, waiting: BatchOrder<'_>, now: UnixTime) -> Unix
     let earliest = UnixTime::new(now.get().saturating_sub(BEFORE_NOW)).unwrap_or(UnixTime::ZERO);
     let earliest = earliest.max(state.last_time);
     let latest = waiting
-        .take(state.settled.trees().version().max_l2)
+        .take(state.sizes.max_l2_beside(0))
         .filter_map(|(_, open)| lapses(&state.soft, &open.signed))
         .filter(|lapse| *lapse >= earliest)
         .fold(now, UnixTime::min);

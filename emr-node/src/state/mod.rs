@@ -20,6 +20,7 @@ use emr_rollup::{
     operation::DirectoryCommitment,
     primitive::field::{self, Fr},
     state::{leaf::LeafHash, ledger::Ledger},
+    version::CircuitSizes,
 };
 use rpds::RedBlackTreeMapSync;
 
@@ -57,6 +58,8 @@ pub(crate) struct NodeState {
     pub(crate) history: Arc<History>,
     /// What settled Rekeys replaced.
     pub(crate) rekeyed: Rekeyed,
+    /// The sizes that L1 takes.
+    pub(crate) sizes: Arc<CircuitSizes>,
     pub(crate) pointers: RedBlackTreeMapSync<[u8; 32], Pointer>,
     /// The hospital's account, once it is registered.
     pub(crate) hospital: Option<AccountIndex>,

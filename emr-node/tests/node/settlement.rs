@@ -1,14 +1,14 @@
 //! The whole way of a batch: it is sealed, proved, settled on the embedded chain by the real verifier, and read back.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, Mutex};
 
 use alloy::providers::Provider;
 use emr_api::{
     AccountView, AuditPage, BatchView, NodeStatus, OperationStatus, OwnGrantsView, ProofJob, RecordSummary, RecordView,
     Submission, SubtreeView,
 };
-use emr_chain::{BatchContent, Deployment, Rollup, SettlementLayer, VerifierCode, endpoint::Endpoint};
-use emr_core::{Class, Rights, UnixTime, Uses};
+use emr_chain::{BatchContent, Rollup, SettlementLayer, endpoint::Endpoint};
+use emr_core::{Class, Rights, Role, UnixTime, Uses};
 use emr_devnet::EmbeddedChain;
 use emr_node::{DerivationError, FollowError, Node, NodeConfig, StartError};
 use emr_rollup::{
@@ -22,23 +22,28 @@ use emr_rollup::{
         ledger::Ledger,
         state_root,
     },
-    version::CircuitVersion,
+    version::{CircuitSizes, CircuitVersion},
 };
 
 use crate::stage::*;
 
-static PROVER: LazyLock<Arc<Prover>> = LazyLock::new(|| {
-    let cache = default_cache().expect("a home folder");
-    Arc::new(
-        Prover::load_or_generate(&cache, CircuitVersion::V1, SetupChoice::InsecureDevelopment, |stage| {
-            eprintln!("{stage}")
-        })
-        .expect("keys"),
-    )
-});
+/// The prover of a size. Tests share it.
+fn prover(size: CircuitVersion) -> Outcome<Arc<Prover>> {
+    static PROVERS: Mutex<Vec<(CircuitVersion, Arc<Prover>)>> = Mutex::new(Vec::new());
+    let mut provers = PROVERS.lock().map_err(|_| "another test failed")?;
+    if let Some((_, prover)) = provers.iter().find(|(of, _)| *of == size) {
+        return Ok(Arc::clone(prover));
+    }
+    let cache = default_cache().ok_or("a home folder")?;
+    let said = |stage| eprintln!("{stage}");
+    let prover = Arc::new(Prover::load_or_generate(&cache, size, SetupChoice::InsecureDevelopment, said)?);
+    provers.push((size, Arc::clone(&prover)));
+    Ok(prover)
+}
 
 pub(crate) async fn prove(job: ProofJob) -> Outcome<Vec<u8>> {
-    Ok(tokio::task::spawn_blocking(move || PROVER.prove(&job.witness, &job.public)).await??)
+    let proof = tokio::task::spawn_blocking(move || Ok(prover(job.witness.version)?.prove(&job.witness, &job.public)?));
+    proof.await?
 }
 
 async fn job(scene: &Scene) -> Outcome<ProofJob> {
@@ -292,8 +297,10 @@ async fn overdue_registrations_that_a_stranger_settles_are_followed() -> Outcome
     }
     let (sealed, after) = batch.seal();
     let (witness, public) = (sealed.witness().clone(), *sealed.public());
-    let proof = tokio::task::spawn_blocking(move || PROVER.prove(&witness, &public)).await??;
+    let proof = prove(ProofJob { number: 1, witness, public }).await?;
+    let size = CircuitSizes::v1().position(&CircuitVersion::V1).ok_or("no size")?;
     let content = BatchContent {
+        size,
         pre: public.pre,
         post: public.post,
         time: sealed.time(),
@@ -316,13 +323,54 @@ async fn overdue_registrations_that_a_stranger_settles_are_followed() -> Outcome
     Ok(())
 }
 
+/// More registrations than fit beside operations are proved and settled at once, in the size for the queue.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_queue_is_settled_in_the_size_for_the_queue() -> Outcome {
+    let world = World::new().await?;
+    let scene = Scene::set(world).await?;
+    let rollup = &scene.world.rollup;
+    for number in 0..7 {
+        let person = Person::fresh(Role::Patient, [0x30 + number; 32].into());
+        let registration = person.registration(rollup.instance(), None);
+        let deadline = UnixTime::new(UnixTime::MAX)?;
+        let signed = registration.sign(rollup.instance(), person.address(), &person.ethereum, deadline)?;
+        rollup.register_for(&signed).await?;
+    }
+    until(|| async { scene.hospital.get::<NodeStatus>("v1/status").await.is_ok_and(|status| status.queued == 12) })
+        .await?;
+    let record = scene.patient.upload(&[b"content"]).await?;
+    let put = scene.patient.put_record(scene.accounts.patient, 0, Class::Summary, &record);
+    scene.patient.submit(&put).await?;
+    for (number, entries, operations, size) in
+        [(1, 12, 0, CircuitVersion::V1_QUEUE), (2, 0, 1, CircuitVersion::V1_SMALL)]
+    {
+        let sealed = seal(&scene).await?;
+        assert_eq!((sealed.public.n1, sealed.public.n), (entries, operations));
+        let job = job(&scene).await?;
+        assert_eq!(job.witness.version, size);
+        let started = std::time::Instant::now();
+        let proof = prove(job).await?;
+        println!("{entries} + {operations}: proved in {:.1} s", started.elapsed().as_secs_f64());
+        offer(&scene, number, proof).await?;
+        settled(&scene, number).await?;
+    }
+    let sizes: Vec<_> = rollup.batches(0).await?.iter().map(|batch| batch.content.size).collect();
+    assert_eq!(sizes, [2, 0]);
+    assert_eq!(status(&scene, &put).await?, OperationStatus::Settled { batch: 2 });
+    scene.node.shutdown().await;
+    Ok(())
+}
+
 /// The keys do not belong to the deployment, or the Ethereum node lies. The proof is made again, but only a few times.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_proof_that_l1_refuses_is_made_again_three_times() -> Outcome {
     // Creation code of a contract of five bytes that always reverts.
-    let verifier = hex::decode("6460006000fd6000526005601bf3")?.into();
-    let verifier_code = VerifierCode { verifier, ..VerifierCode::current() };
-    let world = World::with(&Deployment { verifier_code, ..deployment() }).await?;
+    let verifier = alloy::primitives::Bytes::from(hex::decode("6460006000fd6000526005601bf3")?);
+    let mut deployment = deployment();
+    for size in &mut deployment.sizes {
+        size.verifier_code.verifier = verifier.clone();
+    }
+    let world = World::with(&deployment).await?;
     let scene = Scene::set(world).await?;
     seal(&scene).await?;
     let wanted = job(&scene).await?;

@@ -11,6 +11,7 @@ use crate::{
         state_root,
     },
     statement::{BatchWitness, Violation},
+    version::{CircuitSizes, CircuitVersion},
 };
 
 mod data;
@@ -37,7 +38,7 @@ pub trait Prover {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PushError {
-    /// All L1 slots, or all L2 slots, are used.
+    /// No size has another slot for it.
     #[error("the batch is full")]
     Full,
     /// The operation breaks a clause.
@@ -49,6 +50,7 @@ pub enum PushError {
 #[derive(Debug)]
 pub struct Open {
     ledger: Ledger,
+    sizes: CircuitSizes,
     witness: BatchWitness,
 }
 
@@ -62,6 +64,7 @@ pub struct Sealed {
 /// The stage in which a batch can be settled.
 #[derive(Debug)]
 pub struct Proven {
+    size: CircuitVersion,
     public: PublicInputs,
     proof: Vec<u8>,
 }
@@ -93,7 +96,7 @@ impl<Stage> Batch<Stage> {
 }
 
 impl Batch<Open> {
-    /// Opens a batch on a state.
+    /// Opens a batch on a state. It is proved in the size of the ledger's version, if no others are given.
     pub fn open(ledger: Ledger, number: u64, time: UnixTime) -> Self {
         let witness = BatchWitness {
             version: *ledger.trees().version(),
@@ -102,7 +105,20 @@ impl Batch<Open> {
             entries: Vec::new(),
             operations: Vec::new(),
         };
-        Self { number, time, data: BatchData::default(), stage: Open { ledger, witness } }
+        let sizes = CircuitSizes::from(witness.version);
+        Self { number, time, data: BatchData::default(), stage: Open { ledger, sizes, witness } }
+    }
+
+    /// The sizes in which the batch can be proved, of which it takes the smallest. They must be of the ledger's version.
+    #[must_use]
+    pub fn in_sizes(mut self, sizes: CircuitSizes) -> Self {
+        self.stage.sizes = sizes;
+        self
+    }
+
+    /// Whether a size holds one more L1 or L2 operation, as this says.
+    fn has_room(&self, (l1, l2): (usize, usize)) -> bool {
+        self.stage.sizes.smallest_for(self.data.d1.len() + l1, self.data.d2.len() + l2).is_some()
     }
 
     /// Takes the next entry of the L1 queue. L1 operations come before all L2 operations.
@@ -110,11 +126,11 @@ impl Batch<Open> {
     /// # Errors
     /// [`PushError::Full`] if no L1 slot is free or the batch has an L2 operation already.
     pub fn push_l1(&mut self, operation: &L1Operation) -> Result<(), PushError> {
-        let time = self.time;
-        let Open { ledger, witness } = &mut self.stage;
-        if witness.entries.len() == witness.version.max_l1 || !witness.operations.is_empty() {
+        if !self.data.d2.is_empty() || !self.has_room((1, 0)) {
             return Err(PushError::Full);
         }
+        let time = self.time;
+        let Open { ledger, witness, .. } = &mut self.stage;
         witness.entries.push(ledger.consume(operation, time)?);
         self.data.d1.push(operation.entry());
         Ok(())
@@ -125,10 +141,10 @@ impl Batch<Open> {
     /// # Errors
     /// [`PushError`] if no L2 slot is free or the operation breaks a clause. The batch is then unchanged.
     pub fn push(&mut self, operation: &SignedOperation) -> Result<(), PushError> {
-        let Open { ledger, witness } = &mut self.stage;
-        if witness.operations.len() == witness.version.max_l2 {
+        if !self.has_room((0, 1)) {
             return Err(PushError::Full);
         }
+        let Open { ledger, witness, .. } = &mut self.stage;
         let Executed { witness: executed, d2, .. } = ledger.execute(operation, self.time)?;
         witness.operations.push(executed);
         self.data.d2.push(d2);
@@ -145,9 +161,12 @@ impl Batch<Open> {
         self.len() == 0
     }
 
-    /// Closes the batch. Returns it and the state after it.
+    /// Closes the batch. Returns it, in the smallest size that holds it, and the state after it.
     pub fn seal(self) -> (Batch<Sealed>, Ledger) {
-        let Self { number, time, data, stage: Open { ledger, witness } } = self;
+        let Self { number, time, data, stage: Open { ledger, sizes, mut witness } } = self;
+        if let Some(size) = sizes.smallest_for(data.d1.len(), data.d2.len()) {
+            witness.version = *size;
+        }
         let pre = state_root(witness.identity_root, witness.medical_root);
         let roots = (pre, ledger.trees().root());
         let public = PublicInputs::derive(&witness.version, ledger.domain(), number, roots, time.get(), &data);
@@ -168,8 +187,8 @@ impl Batch<Sealed> {
 
     /// Adds a proof that was made elsewhere. This does not verify the proof: the caller has to.
     pub fn with_proof(self, proof: Vec<u8>) -> Batch<Proven> {
-        let Self { number, time, data, stage: Sealed { public, .. } } = self;
-        Batch { number, time, data, stage: Proven { public, proof } }
+        let Self { number, time, data, stage: Sealed { public, witness } } = self;
+        Batch { number, time, data, stage: Proven { size: witness.version, public, proof } }
     }
 
     /// Proves the batch with this prover.
@@ -185,6 +204,11 @@ impl Batch<Sealed> {
 }
 
 impl Batch<Proven> {
+    /// The size that it was proved in.
+    pub fn size(&self) -> &CircuitVersion {
+        &self.stage.size
+    }
+
     /// The values that the proof is verified against.
     pub fn public(&self) -> &PublicInputs {
         &self.stage.public

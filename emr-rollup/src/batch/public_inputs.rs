@@ -64,6 +64,8 @@ impl PublicInputs {
         let words = [
             field::to_bytes(&domain.element()),
             integer(version.number.into()),
+            integer(version.max_l1 as u64),
+            integer(version.max_l2 as u64),
             integer(batch_number),
             *pre.as_bytes(),
             *post.as_bytes(),

@@ -146,6 +146,11 @@ impl BatchCircuit {
         }
         let mut data = builder.section(Part::Data);
         data.assert_count(&used, inputs.n, Demand::L2InOrder, Demand::L2Count);
+        if version.max_l2 == 0 {
+            // Nothing here is signed for a domain. The public input still needs a cell; `z` binds it on L1.
+            let mut scope = data.under(Demand::PublicInput(PublicInput::Domain));
+            scope.assert_linear(&[(Fr::ONE, inputs.domain)], Fr::ZERO, inputs.domain);
+        }
 
         let mut scope = data.under(Demand::RootAfter);
         let post = scope.hash(Tag::State, &[identity_root, medical_root]);

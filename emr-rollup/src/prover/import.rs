@@ -61,23 +61,27 @@ pub struct Imported {
 }
 
 impl Setup {
-    /// Checks a powers-of-tau file, and keeps `2^k` of its powers in the folder of the keys. If `expected` is given, the
-    /// file must have this BLAKE2b hash. A setup that was imported before is replaced: what is in the folder proves
+    /// Checks a powers-of-tau file, and keeps `2^k` of its powers in the folder of the keys, for each `k` that is given. The setup that
+    /// it returns is that of the largest. If `expected` is given, the file must have this BLAKE2b hash. A setup that was imported before is replaced: what is in the folder proves
     /// nothing about the file.
     ///
-    /// An import that is interrupted leaves nothing behind, and starts from the beginning the next time.
+    /// An import that is interrupted starts from the beginning the next time. What it leaves behind is whole.
     ///
     /// # Errors
-    /// [`ImportError::File`] if the file is refused. [`ImportError::Cache`] if the setup cannot be written.
+    /// [`ImportError::File`] if the file is refused. [`ImportError::Cache`] if a setup cannot be written.
+    ///
+    /// # Panics
+    /// If no `k` is given.
     pub fn import(
         folder: &Path,
         file: &Path,
-        k: u32,
+        ks: &[u32],
         expected: Option<Hash512>,
         mut on_progress: impl FnMut(ImportStep),
     ) -> Result<Imported, ImportError> {
         let refused = |source| ImportError::File { path: file.to_owned(), source };
         let unusable = |source| ImportError::Cache { folder: folder.to_owned(), source };
+        let k = *ks.iter().max().expect("at least one number of powers");
         let opened = File::open(file).map_err(|error| refused(error.into()))?;
         let powers = ptau::read(BufReader::new(opened), k, &mut on_progress).map_err(refused)?;
         let ceremony = powers.ceremony;
@@ -86,10 +90,16 @@ impl Setup {
             let found = Box::new(ceremony.file);
             return Err(refused(PtauError::OtherFile { expected: Box::new(expected), found }));
         }
-        on_progress(ImportStep::Lagrange { k });
-        let params = blank().from_parts(k, powers.g1, None, G2Affine::generator(), powers.tau_g2);
-        let setup = Self { params, provenance: Provenance::Ceremony(Box::new(ceremony)) };
-        setup.keep(folder, &ceremony).map_err(unusable)?;
+        let mut keep = |k: u32, g1: Vec<G1Affine>| {
+            on_progress(ImportStep::Lagrange { k });
+            let params = blank().from_parts(k, g1, None, G2Affine::generator(), powers.tau_g2);
+            let setup = Self { params, provenance: Provenance::Ceremony(Box::new(ceremony)) };
+            setup.keep(folder, &ceremony).map_err(unusable).map(|()| setup)
+        };
+        for smaller in ks.iter().filter(|smaller| **smaller < k) {
+            keep(*smaller, powers.g1[..1 << smaller].to_vec())?;
+        }
+        let setup = keep(k, powers.g1)?;
         Ok(Imported { setup, ceremony })
     }
 

@@ -374,6 +374,28 @@ pub fn honest(version: CircuitVersion) -> (BatchWitness, PublicInputs) {
     (sealed.witness().clone(), *sealed.public())
 }
 
+/// As much of the honest batch of [`honest`] as the version has slots for.
+pub fn honest_part(version: CircuitVersion) -> (BatchWitness, PublicInputs) {
+    let mut batch = open(version);
+    for operation in operations(&version) {
+        if batch.push(&operation).is_err() {
+            break;
+        }
+    }
+    let (sealed, _) = batch.seal();
+    (sealed.witness().clone(), *sealed.public())
+}
+
+/// A batch of L1 operations alone: 4 registrations, [`changes`] and [`without_effect`].
+pub fn honest_queue(version: CircuitVersion) -> (BatchWitness, PublicInputs) {
+    let mut batch = open(version);
+    for entry in changes(&version).into_iter().chain(without_effect()) {
+        batch.push_l1(&entry).expect("a free L1 slot");
+    }
+    let (sealed, _) = batch.seal();
+    (sealed.witness().clone(), *sealed.public())
+}
+
 /// The honest batch after that of [`honest`]: [`changes`], and then the patient grants again in the slot that was emptied.
 pub fn honest_changes(version: CircuitVersion) -> (BatchWitness, PublicInputs) {
     let mut batch = open(version);

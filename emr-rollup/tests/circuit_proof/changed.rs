@@ -16,8 +16,8 @@ use revm::primitives::hex;
 
 use crate::{
     changes::{Change, Key, Originals, Proven, kind},
-    contract::{Contract, creation_code},
-    full_depth, small,
+    contract::Contract,
+    full_depth, sizes, small,
 };
 
 /// The number of changes that every run of the tests makes.
@@ -116,7 +116,7 @@ fn changed_proofs_are_refused_by_all_verifiers() {
     let originals = Originals { current, small };
     let full = Verifiers {
         native: verifier.clone(),
-        contract: Contract::with_key(&creation_code("../contracts/generated/VerifyingKey.json")),
+        contract: Contract::with_key(&sizes::STANDARD.key_code()),
         oracle: Some(Contract::oracle()),
     };
     let native = prover.verifier();

@@ -5,6 +5,7 @@
 mod changed;
 mod changes;
 mod contract;
+mod sizes;
 
 use std::{path::PathBuf, sync::OnceLock, time::Instant};
 
@@ -29,7 +30,7 @@ use revm::{
 const REGENERATE: &str = "EMR_REGENERATE";
 
 /// The bytes of a key's creation code before the code that it creates.
-const KEY_PREFIX: usize = 10;
+pub(crate) const KEY_PREFIX: usize = 10;
 
 fn prover(version: CircuitVersion) -> Prover {
     let cache = default_cache().unwrap();
@@ -158,13 +159,6 @@ fn peak_memory_mib() -> u64 {
     line.split_whitespace().nth(1).and_then(|word| word.parse::<u64>().ok()).unwrap_or(0) / 1024
 }
 
-/// Tells in seconds whether the key changed. The test below takes minutes. Keys depend only on this layout.
-#[test]
-fn the_layout_is_the_one_of_the_key() {
-    let layout = BatchCircuit::blank(CircuitVersion::V1).layout_digest();
-    compare_or_write("tests/circuit_layout.digest", &format!("0x{}\n", hex::encode(layout)));
-}
-
 /// A proof of a batch with every kind of operation at full depth. All tests share it, because it takes long.
 fn full_depth() -> &'static (Verifier, Proven) {
     static PROVEN: OnceLock<(Verifier, Proven)> = OnceLock::new();
@@ -183,30 +177,15 @@ fn proven(prover: &Prover, version: CircuitVersion) -> Proven {
     Proven { public, proof: prover.prove(&witness, &public).unwrap() }
 }
 
-/// The artefact of the key's contract, in the form of the compiled contracts' artefacts.
-fn key_artifact(verifier: &Verifier) -> String {
-    let creation = verifier.key_contract();
-    let artifact = serde_json::json!({
-        "contractName": "VerifyingKey",
-        "keyDigest": verifier.key_digest().to_string(),
-        "setup": "INSECURE DEVELOPMENT SETUP: for development chains only",
-        "deployedSize": creation.len() - KEY_PREFIX,
-        "abi": [],
-        "bytecode": format!("0x{}", hex::encode(&creation)),
-    });
-    serde_json::to_string_pretty(&artifact).unwrap() + "\n"
-}
-
 /// A batch with every kind of operation at full depth is proved, and is verified natively and by the contract.
 #[test]
 fn a_full_depth_batch_is_proved_and_verified_on_an_evm() {
     let (verifier, Proven { public, proof }) = full_depth();
-    compare_or_write("tests/circuit_key.digest", &format!("{}\n", verifier.key_digest()));
-    compare_or_write("../contracts/generated/VerifyingKey.json", &key_artifact(verifier));
+    sizes::STANDARD.compare_key(verifier);
     compare_or_write("../contracts/test/generated/SnarkVerifier.sol", &verifier.solidity());
     assert_eq!(verifier.verify(public, proof), Ok(()));
 
-    let contract = Contract::with_key(&creation_code("../contracts/generated/VerifyingKey.json"));
+    let contract = Contract::with_key(&sizes::STANDARD.key_code());
     let oracle = Contract::oracle();
     let honest = calldata(public, proof);
     let [gas, oracles_gas] = [&contract, &oracle].map(|contract| contract.call(&honest).unwrap());
@@ -237,7 +216,7 @@ fn one_verifier_serves_every_key() {
     let (prover, [Proven { public, proof }, _]) = small();
     let contract = Contract::with_key(&prover.verifier().key_contract());
     assert!(contract.call(&calldata(public, proof)).is_some());
-    let current = Contract::with_key(&creation_code("../contracts/generated/VerifyingKey.json"));
+    let current = Contract::with_key(&sizes::STANDARD.key_code());
     assert_eq!(current.call(&calldata(public, proof)), None);
     assert!(current.code.len() == contract.code.len());
 }
@@ -246,7 +225,7 @@ fn one_verifier_serves_every_key() {
 #[test]
 fn the_verifier_needs_a_key() {
     let verifier = creation_code("../contracts/artifacts/Verifier.json");
-    let key = creation_code("../contracts/generated/VerifyingKey.json");
+    let key = sizes::STANDARD.key_code();
     let code = KEY_PREFIX;
     let changed = |place: usize, value: u8| {
         let mut other = key.clone();
@@ -274,7 +253,7 @@ fn the_verifier_reads_the_key_that_is_there() {
     let short = Contract::create(CacheDB::default(), &creation).unwrap();
     let address = short.address;
     let mut contract = Contract::of_key(short);
-    let genuine = creation_code("../contracts/generated/VerifyingKey.json").split_off(KEY_PREFIX);
+    let genuine = sizes::STANDARD.key_code().split_off(KEY_PREFIX);
     contract.replace_code(address, genuine.into());
     let honest = calldata(public, proof);
     assert_eq!(contract.call(&vec![0; honest.len()]), None);
@@ -286,7 +265,7 @@ fn the_verifier_reads_the_key_that_is_there() {
 #[test]
 fn public_inputs_are_canonical() {
     let (_, Proven { public, proof }) = full_depth();
-    let contract = Contract::with_key(&creation_code("../contracts/generated/VerifyingKey.json"));
+    let contract = Contract::with_key(&sizes::STANDARD.key_code());
     let oracle = Contract::oracle();
     let honest = calldata(public, proof);
     for input in 0..PublicInputs::COUNT {

@@ -11,7 +11,7 @@ use emr_rollup::{
     operation::{Action, DirectoryCommitment, Domain, PutRecord, SetGrant, SignedOperation},
     primitive::{eddsa::SigningKey, field::Fr},
     state::leaf::{GrantLeaf, RecordLeaf},
-    version::CircuitVersion,
+    version::{CircuitSizes, CircuitVersion},
 };
 
 use super::*;
@@ -41,6 +41,10 @@ fn sign(domain: Domain, signer: u64, number: u8, action: Action) -> Result<Signe
     };
     let authority = (signer != 1).then_some(GrantSlot::FIRST_ORDINARY);
     Ok(operation.sign(domain, &key(signer as u8), authority))
+}
+
+fn sizes() -> CircuitSizes {
+    CircuitVersion::V1.into()
 }
 
 /// A patient and a doctor are registered. The patient lets the doctor write, and the doctor writes.
@@ -88,6 +92,7 @@ fn case() -> Result<Case, Box<dyn std::error::Error>> {
     let (sealed, after) = batch.seal();
     let public = sealed.public();
     let content = BatchContent {
+        size: 0,
         pre: public.pre,
         post: public.post,
         time,
@@ -106,7 +111,7 @@ fn operations_are_found_by_what_they_wrote() -> Result<(), Box<dyn std::error::E
     let mut order = Vec::new();
     let mut candidates = Candidates::new(&known);
     let Executed { ledger, operations, public } =
-        execute(&before, &settled, None, &mut candidates, |sequence, _, _| order.push(sequence))?;
+        execute((&before, &sizes()), &settled, None, &mut candidates, |sequence, _, _| order.push(sequence))?;
     assert_eq!(ledger.trees().root(), after.trees().root());
     assert_eq!((operations, order), (vec![10, 11], vec![10, 11]));
     assert_eq!(field::to_bytes(&public.commitment), settled.content.commitment);
@@ -128,7 +133,7 @@ fn operations_are_found_among_thousands() -> Result<(), Box<dyn std::error::Erro
     }
     let began = Instant::now();
     let Executed { ledger, operations, .. } =
-        execute(&before, &settled, None, &mut Candidates::new(&crowd), |_, _, _| {})?;
+        execute((&before, &sizes()), &settled, None, &mut Candidates::new(&crowd), |_, _, _| {})?;
     let took = began.elapsed();
     assert_eq!((ledger.trees().root(), operations), (after.trees().root(), vec![109_999, 119_999]));
     assert!(took.as_millis() < 1500, "{took:?}: as if every signature were checked");
@@ -142,7 +147,7 @@ fn what_l1_shows_is_applied_only_if_it_is_consistent() -> Result<(), Box<dyn std
     let run = |ledger: &Ledger, change: &dyn Fn(&mut BatchContent), known: &BTreeMap<_, _>| {
         let mut settled = settled.clone();
         change(&mut settled.content);
-        execute(ledger, &settled, None, &mut Candidates::new(known), |_, _, _| {}).map(drop)
+        execute((ledger, &sizes()), &settled, None, &mut Candidates::new(known), |_, _, _| {}).map(drop)
     };
     let none = BTreeMap::new();
     assert!(matches!(run(&after, &|_| {}, &known), Err(DerivationError::Fork(1))));
@@ -183,7 +188,7 @@ fn an_entry_is_compared_with_what_is_open_on_its_leaf() -> Result<(), Box<dyn st
     };
     assert_eq!(compared(&mut candidates, &entries[0]), [10]);
     assert_eq!(compared(&mut candidates, &entries[1]), [11]);
-    execute(&before, &settled, None, &mut candidates, |_, _, _| {})?;
+    execute((&before, &sizes()), &settled, None, &mut candidates, |_, _, _| {})?;
     assert!(entries.iter().all(|entry| compared(&mut candidates, entry).is_empty()));
     Ok(())
 }

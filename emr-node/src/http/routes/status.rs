@@ -34,7 +34,7 @@ pub(super) async fn get(State(app): Shared) -> Json<NodeStatus> {
         chain_id: engine.instance.chain_id,
         contract: engine.instance.contract,
         deployed_at: app.pipeline.follower.rollup.deployed_at(),
-        circuit_version: engine.version.number,
+        circuit_version: engine.sizes.any().number,
         hospital: state.hospital,
         batches: state.batches,
         state_root: state.settled.trees().root(),

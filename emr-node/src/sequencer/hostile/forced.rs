@@ -106,7 +106,7 @@ fn the_owner_of_an_account_keeps_what_is_theirs() -> Test {
     }
     // After a restart, what the patient took away before is still taken away.
     let mut again = world.engine.state().clone();
-    again.open = OpenOperations::new(&CircuitVersion::V1);
+    again.open = OpenOperations::new(&CircuitVersion::V1.into());
     again.add_known(world.engine.mempool.operations()?, History::default());
     let settled = again.settled.patient(patient).and_then(|leaves| leaves.grants.values().next()).copied();
     assert_eq!(again.history.left_of(patient, GrantSlot::new(FIRST)?, &settled.ok_or("a grant")?), None);

@@ -104,7 +104,7 @@ fn sequences(open: &OpenOperations) -> Vec<Sequence> {
 }
 
 fn numbered(operations: impl IntoIterator<Item = Acknowledged>) -> OpenOperations {
-    let mut open = OpenOperations::new(&CircuitVersion::V1);
+    let mut open = OpenOperations::new(&CircuitVersion::V1.into());
     for (sequence, operation) in (0..).zip(operations) {
         open.insert(sequence, operation);
     }
@@ -299,7 +299,7 @@ fn the_index_agrees_with_the_definition_whatever_comes_and_goes() -> Test {
     let mut random = StdRng::seed_from_u64(5);
     let mut pick = move |count: u64| random.random_range(0..count);
     for _ in 0..20 {
-        let mut open = OpenOperations::new(&CircuitVersion::V1);
+        let mut open = OpenOperations::new(&CircuitVersion::V1.into());
         let mut earlier: Option<(OpenOperations, Vec<Position>)> = None;
         for sequence in 0..80 {
             let (patient, slot) = (1 + pick(3), pick(4));
@@ -357,7 +357,7 @@ fn a_revoke_costs_no_walk_through_what_waits() -> Test {
         of.signed.operation.signer = of.signed.operation.patient;
         Ok::<_, OutOfRange>(of)
     };
-    let mut open = OpenOperations::new(&CircuitVersion::V1);
+    let mut open = OpenOperations::new(&CircuitVersion::V1.into());
     for patient in 1..100_000 {
         open.insert(patient, of(patient)?);
     }

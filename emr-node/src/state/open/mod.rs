@@ -15,14 +15,18 @@ use std::{
 
 use emr_api::OperationStatus;
 use emr_core::{AccountIndex, UnixTime};
-use emr_rollup::{operation::SignedOperation, version::CircuitVersion};
+use emr_rollup::{
+    operation::SignedOperation,
+    version::{CircuitSizes, CircuitVersion},
+};
 use rpds::{RedBlackTreeMapSync, RedBlackTreeSetSync};
 
 use crate::mempool::{Acknowledged, Sequence};
 use needed::UrgentOnPatient;
 pub(crate) use ranked::{Iter as RankedIter, Position, Ranked};
 
-/// How long a batch takes from sealing to settlement, on a slow machine and a slow chain. Seconds.
+/// How long a batch takes from sealing to settlement, on a slow machine and a slow chain. In a flood of registrations, with the
+/// batch for the queue alone that comes before it. Seconds.
 pub(crate) const BATCH_SECONDS: u64 = 120;
 
 /// The open operations, and the indexes over them. A clone shares everything with the original.
@@ -60,9 +64,11 @@ pub(crate) struct NewlyUrgent {
 
 impl OpenOperations {
     /// No operations.
-    pub(crate) fn new(version: &CircuitVersion) -> Self {
+    pub(crate) fn new(sizes: &CircuitSizes) -> Self {
+        // A batch of a larger size holds more, and takes longer than `BATCH_SECONDS` by as much.
+        let standard = sizes.iter().filter(|size| size.k <= CircuitVersion::V1.k).map(|size| size.max_l2).max();
         Self {
-            share: version.max_l2 / 2,
+            share: (standard.unwrap_or(0) / 2).max(1),
             operations: RedBlackTreeMapSync::default(),
             patients: RedBlackTreeMapSync::default(),
             ordinary: RedBlackTreeSetSync::default(),

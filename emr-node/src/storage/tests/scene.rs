@@ -22,7 +22,7 @@ use emr_rollup::{
         field::{self, Fr},
     },
     state::leaf::{GrantLeaf, RecordLeaf},
-    version::CircuitVersion,
+    version::CircuitSizes,
 };
 use emr_testkit::directories::{first_directory, first_epoch};
 
@@ -212,7 +212,9 @@ impl Scene {
             self.engine.seal()?;
             let Some(record) = self.engine.state().outstanding.clone() else { return Ok(()) };
             let batch = self.engine.reseal(&record)?;
+            let size = self.engine.sizes.position(&batch.witness().version).ok_or("a size that L1 does not take")?;
             let content = BatchContent {
+                size,
                 pre: batch.public().pre,
                 post: batch.public().post,
                 time: record.time,
@@ -320,6 +322,7 @@ fn start(
 ) -> Outcome<Arc<Engine>> {
     let anchor = Anchor { chain_id: 31337, contract: String::new(), deployed_at: 0, block_hash: String::new() };
     let mempool = Mempool::open(folder, &anchor)?;
+    let sizes = Arc::new(CircuitSizes::v1());
     let taken: usize = l1.iter().map(|on_l1| on_l1.batch.content.d1.len()).sum();
     let view = L1Data {
         batches: l1.to_vec(),
@@ -327,13 +330,13 @@ fn start(
         queue: queue.get(taken..).unwrap_or_default().iter().cloned().map(L1Operation::from).collect(),
         hospital: None,
     };
-    let state = derive(&mempool, SettledLedger::genesis(domain(), CircuitVersion::V1), view)?;
+    let state = derive(&mempool, SettledLedger::genesis(domain(), Arc::clone(&sizes)), view)?;
     Ok(Arc::new(Engine::new(EngineParts {
         mempool,
         blockstore: Arc::new(store.clone()),
         clock: Clock::new(true),
         instance: RollupInstance { chain_id: 31337, contract: Address::repeat_byte(7) },
-        version: CircuitVersion::V1,
+        sizes,
         signer: PrivateKeySigner::from_slice(&[1; 32])?,
         state,
         quotas,

@@ -1,0 +1,123 @@
+//! Long queues: neither a flood of registrations nor overdue entries stop operations, and none stops the queue.
+
+use std::sync::atomic::Ordering;
+
+use super::*;
+
+/// The first account of those who flood the queue.
+const NEW: u64 = 1_000;
+
+impl World {
+    fn register_new(&self, accounts: std::ops::Range<u64>) -> Test {
+        let mut entries = Vec::new();
+        for number in accounts {
+            let (account, key) = (AccountIndex::new(NEW + number)?, key(NEW + number).public());
+            let register = Register { account, role: Role::Patient, org: None, key, encryption: Fr::from(number) };
+            entries.push(register.into());
+        }
+        Ok(self.engine.extend_queue(entries, None)?)
+    }
+
+    /// Seals and settles a batch. Returns its numbers of L1 and L2 operations, and its size.
+    fn next_batch(&self) -> Test<((u64, u64), CircuitVersion)> {
+        let record = self.engine.seal()?.ok_or("nothing to seal")?;
+        let size = self.engine.reseal(&record)?.witness().version;
+        let settled = self.on_l1(&record)?;
+        self.engine.apply_settled(std::slice::from_ref(&settled))?;
+        Ok(((record.public.n1, record.public.n), size))
+    }
+}
+
+#[test]
+fn a_flood_of_registrations_leaves_every_second_batch_to_operations() -> Test {
+    let world = world(20)?;
+    world.register_new(0..400)?;
+    // Revokes of the patient, which must not wait for the end of the flood.
+    for salt in 1..=3 {
+        world.taken(world.sign(HONEST, salt, grant(FIRST + salt, Version::ZERO)?)?)?;
+    }
+    world.taken(world.sign(HONEST, 9, revoke(FIRST, 1)?)?)?;
+    assert_eq!(world.next_batch()?, ((175, 0), CircuitVersion::V1_QUEUE));
+    assert_eq!(world.next_batch()?, ((8, 4), CircuitVersion::V1));
+    world.taken(world.sign(HONEST, 10, put(HONEST, 0)?)?)?;
+    assert_eq!(world.next_batch()?, ((175, 0), CircuitVersion::V1_QUEUE));
+    assert_eq!(world.next_batch()?, ((8, 1), CircuitVersion::V1));
+    // Nobody waits beside the queue, so what is left needs no mixed batch.
+    assert_eq!(world.next_batch()?, ((34, 0), CircuitVersion::V1_QUEUE));
+    assert_eq!(world.engine.seal()?, None);
+    Ok(())
+}
+
+/// L1 refuses a batch that leaves out entries that are due and that a larger size would hold. So these go first, also right after
+/// another batch of the queue.
+#[test]
+fn what_is_due_goes_first() -> Test {
+    let world = world(1)?;
+    world.register_new(0..200)?;
+    world.taken(world.sign(HONEST, 1, revoke(FIRST, 1)?)?)?;
+    assert_eq!(world.next_batch()?, ((175, 0), CircuitVersion::V1_QUEUE));
+    world.engine.due_entries.store(9, Ordering::Relaxed);
+    assert_eq!(world.next_batch()?, ((25, 0), CircuitVersion::V1_QUEUE));
+    // As many as fit beside operations do not push these away, however many an Ethereum node claims.
+    world.register_new(200..205)?;
+    world.engine.due_entries.store(1_000, Ordering::Relaxed);
+    assert_eq!(world.next_batch()?, ((5, 1), CircuitVersion::V1_SMALL));
+    Ok(())
+}
+
+/// Somebody registers behind a long queue and submits an operation, which waits for that registration. It must not make the
+/// batches leave room for it.
+#[test]
+fn an_operation_that_waits_for_its_registration_does_not_slow_the_queue() -> Test {
+    let world = world(1)?;
+    world.register_new(0..400)?;
+    let (account, salt) = (NEW + 399, 1);
+    world.taken(sign(world.domain, world.time, account, account, salt, put(account, 0)?)?)?;
+    for expected in [(175, 0), (175, 0), (50, 0), (0, 1)] {
+        assert_eq!(world.next_batch()?.0, expected);
+    }
+    Ok(())
+}
+
+/// The smallest size that holds a batch: it is proved soonest.
+#[test]
+fn a_batch_takes_the_smallest_size() -> Test {
+    let world = world(1)?;
+    for (count, size) in [(1, CircuitVersion::V1_SMALL), (9, CircuitVersion::V1_SMALL), (10, CircuitVersion::V1)] {
+        for slot in 0..count {
+            world.taken(world.sign(HONEST, 100 * count + slot, put(HONEST, 100 * count + slot)?)?)?;
+        }
+        assert_eq!(world.next_batch()?, ((0, count), size));
+    }
+    Ok(())
+}
+
+/// An Ethereum node shows a batch of a size that L1 does not have, or of more entries than its size holds. It is an
+/// error, and no panic.
+#[test]
+fn a_batch_beyond_its_size_is_refused() -> Test {
+    let world = world(1)?;
+    for slot in 0..12 {
+        world.taken(world.sign(HONEST, slot + 1, put(HONEST, slot)?)?)?;
+    }
+    let record = world.engine.seal()?.ok_or("nothing to seal")?;
+    let honest = world.on_l1(&record)?;
+    assert_eq!(honest.batch.content.size, 1);
+    for size in [0, 2, 3, 255] {
+        let mut other = honest.clone();
+        other.batch.content.size = size;
+        let refused = world.engine.apply_settled(std::slice::from_ref(&other));
+        assert!(matches!(refused, Err(crate::derivation::DerivationError::Inconsistent(2))), "{size}: {refused:?}");
+    }
+    world.engine.apply_settled(std::slice::from_ref(&honest))?;
+    // It would fit, but it was proved in another size: its commitment says so.
+    world.taken(world.sign(HONEST, 99, put(HONEST, 99)?)?)?;
+    let record = world.engine.seal()?.ok_or("nothing to seal")?;
+    let honest = world.on_l1(&record)?;
+    let mut other = honest.clone();
+    other.batch.content.size = 1;
+    let refused = world.engine.apply_settled(std::slice::from_ref(&other));
+    assert!(matches!(refused, Err(crate::derivation::DerivationError::Inconsistent(3))), "{refused:?}");
+    world.engine.apply_settled(std::slice::from_ref(&honest))?;
+    Ok(())
+}

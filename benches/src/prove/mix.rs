@@ -191,19 +191,22 @@ fn hospital(
     for i in 0..operations {
         let doctor = doctors.start + i * 7 % DOCTORS;
         let patient = patients[(i * 37 % PATIENTS) as usize];
+        // How often this patient had the same kind of operation before.
+        let before = i / PATIENTS;
         match i % 10 {
             0..7 => {
                 let put = record(i, doctor, Some(HOSPITAL))?;
                 world.push(&mut batch, [doctor, patient], put, Some(granted), i)?;
             }
             7 => {
-                let slot = GrantSlot::new(granted.get() + 1)?;
-                let action = world.grant(slot, doctor, [1, 2])?;
+                let slot = GrantSlot::new(granted.get() + 1 + before)?;
+                let action = world.grant(slot, doctor, [1 + before, 2 + before])?;
                 world.push(&mut batch, [patient, patient], action, None, i)?;
             }
             _ => {
                 let purpose = Purpose { reason: Reason::Treatment, class: Class::Laboratory };
-                let request = RequestAccess { slot: granted, version: Version::new(1)?, expected: Uses::ZERO, purpose };
+                let expected = Uses::new(before)?;
+                let request = RequestAccess { slot: granted, version: Version::new(1)?, expected, purpose };
                 world.push(&mut batch, [doctor, patient], Action::RequestAccess(request), None, i)?;
             }
         }

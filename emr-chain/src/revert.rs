@@ -266,12 +266,12 @@ pub enum Revert {
         /// How many are waiting.
         waiting: U256,
     },
-    /// The batch leaves out overdue entries.
-    #[error("the batch takes {supplied} queue entries but {required} are overdue: seal it again with them")]
+    /// The batch takes fewer queue entries than it must.
+    #[error("the batch takes {supplied} queue entries but must take {required}: seal it again with them")]
     OverdueEntriesOmitted {
         /// How many were supplied.
         supplied: U256,
-        /// How many are overdue.
+        /// How many it must take.
         required: U256,
     },
     /// The verifier rejected the proof.

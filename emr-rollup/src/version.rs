@@ -27,7 +27,7 @@ pub struct CircuitVersion {
 }
 
 impl CircuitVersion {
-    /// Version 1 in its standard size: 18 s of two cores for 90 operations.
+    /// Version 1 in its standard size: 90 operations in 9 s on two cores.
     pub const V1: Self = Self {
         number: 1,
         account_depth: layout::ACCOUNT_DEPTH,
@@ -41,12 +41,24 @@ impl CircuitVersion {
     pub const V1_SMALL: Self = Self { max_l1: 5, max_l2: 9, k: 14, ..Self::V1 };
     /// Version 1 for a long L1 queue, without L2 operations.
     pub const V1_QUEUE: Self = Self { max_l1: 175, max_l2: 0, ..Self::V1 };
-    /// Version 1 for many operations at less gas each. A proof takes four times as long as in the standard size, and four times its memory.
+    /// Version 1 for many operations at less gas each. A proof takes five times as long as in the standard size, and three
+    /// times its memory.
     pub const V1_LARGE: Self = Self { max_l1: 8, max_l2: 370, k: 19, ..Self::V1 };
 
     /// The first grant slot that is not reserved for break-glass.
     pub(crate) fn first_ordinary_grant(&self) -> u64 {
         GrantSlot::FIRST_ORDINARY.get().min(1 << (self.grant_depth - 1))
+    }
+
+    /// The numbers of L1 and L2 slots, for people: `8 + 90 slots`.
+    pub fn slots(&self) -> impl std::fmt::Display + use<> {
+        let Self { max_l1, max_l2, .. } = *self;
+        std::fmt::from_fn(move |f| write!(f, "{max_l1} + {max_l2} slots"))
+    }
+
+    /// Whether both are sizes of one circuit version.
+    pub(crate) fn proves_the_same_as(&self, other: &Self) -> bool {
+        *self == Self { max_l1: self.max_l1, max_l2: self.max_l2, k: self.k, ..*other }
     }
 
     /// Whether a batch of this size has slots for so many L1 and L2 operations.
@@ -66,7 +78,7 @@ pub struct CircuitSizes(Vec<CircuitVersion>);
 pub enum SizesError {
     /// The list is empty.
     #[error("there is no size")]
-    None,
+    Empty,
     /// Two sizes differ in the version's number or in the depth of a tree: they prove different statements.
     #[error("the sizes are of different circuit versions")]
     DifferentVersions,
@@ -78,11 +90,12 @@ impl CircuitSizes {
     /// # Errors
     /// [`SizesError`] if the list is empty, or if the sizes do not prove the same statement.
     pub fn new(sizes: Vec<CircuitVersion>) -> Result<Self, SizesError> {
-        let first = *sizes.first().ok_or(SizesError::None)?;
-        let same = |size: &CircuitVersion| {
-            *size == CircuitVersion { max_l1: size.max_l1, max_l2: size.max_l2, k: size.k, ..first }
-        };
-        if sizes.iter().all(same) { Ok(Self(sizes)) } else { Err(SizesError::DifferentVersions) }
+        let first = *sizes.first().ok_or(SizesError::Empty)?;
+        if sizes.iter().all(|size| size.proves_the_same_as(&first)) {
+            Ok(Self(sizes))
+        } else {
+            Err(SizesError::DifferentVersions)
+        }
     }
 
     /// Version 1 in the sizes that every rollup has: small, standard, and for the queue.
@@ -177,7 +190,7 @@ mod tests {
     fn sizes_prove_the_same_statement() {
         let deeper = CircuitVersion { grant_depth: 12, ..CircuitVersion::V1_SMALL };
         let newer = CircuitVersion { number: 2, ..CircuitVersion::V1_SMALL };
-        assert_eq!(CircuitSizes::new(Vec::new()), Err(SizesError::None));
+        assert_eq!(CircuitSizes::new(Vec::new()), Err(SizesError::Empty));
         for other in [deeper, newer] {
             assert_eq!(CircuitSizes::new(vec![CircuitVersion::V1, other]), Err(SizesError::DifferentVersions));
         }

@@ -45,7 +45,7 @@ enum Task {
         #[command(flatten)]
         length: soak::Length,
     },
-    /// After a change of the circuit: write the key's digest, the verifier's key, the artefacts and the gas figures
+    /// After a change of the circuit: write the digests of the layouts, the verifying keys, the artefacts and the gas figures
     NewKey,
     /// Run everything that must pass before a change lands: format, lints, docs, artefacts, tests
     Ci,

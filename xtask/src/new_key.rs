@@ -14,15 +14,15 @@ pub(crate) enum NewKeyError {
     Contracts(#[from] ContractsError),
 }
 
-/// Writes the key's digest, the key for the verifier contract, snark-verifier's contract for the tests, the artefacts
+/// Writes the digests of the layouts, the keys for the verifier contract, snark-verifier's contract for the tests, the artefacts
 /// and the gas figures, each after the one that it needs. Then runs the tests that compare them. The test that writes
 /// the first three fails while the old artefact of snark-verifier's contract is there. This is expected: the comparison
 /// at the end decides.
 pub(crate) fn run(root: &Path) -> Result<(), NewKeyError> {
     let proofs = ["--test", "circuit_proof"];
     match checks::some_tests(root, &proofs, &[("EMR_REGENERATE", "1")]) {
-        Ok(()) => eprintln!("xtask: the key is unchanged"),
-        Err(CheckError::Failed { .. }) => eprintln!("xtask: digest and key are written; the artefacts are next"),
+        Ok(()) => eprintln!("xtask: the keys are unchanged"),
+        Err(CheckError::Failed { .. }) => eprintln!("xtask: digests and keys are written; the artefacts are next"),
         Err(error) => return Err(error.into()),
     }
     contracts::run(root, false)?;

@@ -2,7 +2,7 @@
 
 use alloy::primitives::{Address, B256};
 use emr_core::{AccountIndex, StateRoot, UnixTime};
-use emr_rollup::{batch::PublicInputs, setup::SetupChoice, statement::BatchWitness};
+use emr_rollup::{batch::PublicInputs, setup::SetupChoice, statement::BatchWitness, version::CircuitVersion};
 use serde::{Deserialize, Serialize};
 
 use crate::form::{AddressText, As, Maybe, Prefixed};
@@ -19,6 +19,8 @@ pub struct NodeStatus {
     pub deployed_at: u64,
     /// Number of the circuit version.
     pub circuit_version: u32,
+    /// The sizes in which batches are proved, in L1's order.
+    pub sizes: Vec<CircuitVersion>,
     /// The hospital's account, if it has one already.
     pub hospital: Option<AccountIndex>,
     /// Number of settled batches.

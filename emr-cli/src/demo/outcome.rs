@@ -73,7 +73,7 @@ pub(super) struct Accounts {
 pub(super) struct Outcome {
     pub(super) chain_id: u64,
     pub(super) contract: String,
-    /// Gas of deploying verifier and rollup.
+    /// Gas of deploying verifiers and rollup.
     pub(super) deploy_gas: u64,
     pub(super) accounts: Accounts,
     /// Gas of each registration, in the order of `accounts`.

@@ -64,7 +64,7 @@ enum Command {
     Whoami,
     /// Check the powers-of-tau file of a ceremony, and keep its setup for the keys
     Setup(setup::Import),
-    /// Deploy verifier and rollup to the chain at --rpc: a development chain, or with the setup of a ceremony
+    /// Deploy verifiers and rollup to the chain at --rpc: a development chain, or with the setup of a ceremony
     Deploy(Deploy),
     /// Take the registration fees from the contract
     CollectFees {

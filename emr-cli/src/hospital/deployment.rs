@@ -137,7 +137,7 @@ impl DeploymentFile {
             Err(error) => return Err(Failure::new(Exit::Storage, format!("cannot read {}: {error}", path.display()))),
         };
         serde_json::from_str(&text).map(Some).map_err(|error| {
-            let advice = "restore it from a backup";
+            let advice = "restore it from a backup; if another version of this program wrote it, use that version, or deploy again from another --data-dir";
             Failure::new(Exit::Input, format!("{} is damaged ({error}): {advice}", path.display()))
         })
     }
@@ -147,7 +147,7 @@ impl DeploymentFile {
         Disk::default().replace(&folder.join(Self::NAME), &text).or_exit(Exit::Storage)
     }
 
-    /// Deploys verifier and rollup. The hospital pays, and becomes sequencer and registrar. The fee is in wei.
+    /// Deploys verifiers and rollup. The hospital pays, and becomes sequencer and registrar. The fee is in wei.
     ///
     /// # Errors
     /// Fails if this is another chain than the target's, if the keys cannot be made, or if the chain refuses.

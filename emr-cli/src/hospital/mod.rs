@@ -86,8 +86,8 @@ pub struct Serving {
 /// The memory for proving.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub struct Memory {
-    /// Memory that proving may keep between proofs to make the next one faster, in MiB; at most 500 are of use at
-    /// present
+    /// Memory that proving may keep between proofs to make the next one faster, in MiB; at most 500 are of use, and 2000
+    /// with the large size
     #[arg(long, value_name = "MIB", default_value_t = Prover::MEMORY >> 20)]
     memory: u64,
 }

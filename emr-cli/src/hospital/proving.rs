@@ -45,14 +45,14 @@ pub async fn prove(options: &Options, credential: &Path, memory: Memory) -> Resu
 /// The prover of a size. The node names it: nothing is made for a size that this program does not know.
 async fn prover_of(provers: &Arc<Mutex<Provers>>, size: CircuitVersion) -> Result<Arc<Prover>, Failure> {
     if CircuitSizes::v1_all().position(&size).is_none() {
-        let slots = format!("{} + {} slots", size.max_l1, size.max_l2);
-        let message = format!("the node has a batch of {slots}: use the program that belongs to it");
+        let slots = size.slots();
+        let message = format!("the node proves in a size of {slots}: use the program that belongs to it");
         return Err(Failure::new(Exit::Usage, message));
     }
     let (provers, progress) = (Arc::clone(provers), Progress::start("reading the proving key"));
     tokio::task::spawn_blocking(move || {
         let mut provers = provers.lock().unwrap_or_else(PoisonError::into_inner);
-        provers.of(size, |stage| progress.say(stage.to_string()))
+        provers.of(size, |stage| progress.say(format!("{stage}, {}", size.slots())))
     })
     .await
     .or_exit(Exit::Internal)?
@@ -78,9 +78,9 @@ async fn work(options: &Options, credential: &Path, memory: Memory) -> Result<()
         _ => {}
     }
     let provers = Arc::new(Mutex::new(Provers::new(key_cache()?, setup, memory.bytes())));
-    // Most batches are of these sizes. A key that is missing is made now, and not while a batch waits.
-    for size in [CircuitVersion::V1_SMALL, CircuitVersion::V1] {
-        prover_of(&provers, size).await?;
+    // A key that is missing is made now, and not while a batch waits. The last ones are needed most, and stay in memory.
+    for size in status.sizes.iter().rev() {
+        prover_of(&provers, *size).await?;
     }
     if setup == SetupChoice::InsecureDevelopment {
         eprintln!("the proving setup is for development only");

@@ -71,10 +71,10 @@ pub async fn import(options: &Options, arguments: &Import) -> Result<(), Failure
     let folder = key_cache()?;
     let progress = Progress::start("reading the file");
     let (Import { ptau, blake2b, large }, keys) = (arguments.clone(), folder.clone());
-    let sizes = if large { CircuitSizes::v1_all() } else { CircuitSizes::v1() };
-    let ks = powers(sizes.iter());
+    let largest = if large { CircuitVersion::V1_LARGE.k } else { CircuitVersion::V1.k };
+    let smaller = powers(CircuitSizes::v1().iter());
     let imported = tokio::task::spawn_blocking(move || {
-        Setup::import(&keys, &ptau, &ks, blake2b, |step| progress.say(step.to_string()))
+        Setup::import(&keys, &ptau, (largest, &smaller), blake2b, |step| progress.say(step.to_string()))
     })
     .await
     .or_exit(Exit::Internal)?
@@ -128,9 +128,8 @@ pub fn powers<'a>(sizes: impl Iterator<Item = &'a CircuitVersion>) -> Vec<u32> {
 /// Fails if the setup was not imported on this machine or was changed since, or if the key cannot be made.
 pub async fn key(folder: &Path, size: CircuitVersion, setup: SetupChoice) -> Result<Vec<u8>, Failure> {
     let (folder, progress) = (folder.to_owned(), Progress::start("reading the setup"));
-    let slots = format!("{} + {} slots", size.max_l1, size.max_l2);
     tokio::task::spawn_blocking(move || {
-        let say = |stage: Stage| progress.say(format!("{stage}, {slots}"));
+        let say = |stage: Stage| progress.say(format!("{stage}, {}", size.slots()));
         let prover = match setup {
             SetupChoice::InsecureDevelopment => Prover::load_or_generate(&folder, size, setup, say),
             SetupChoice::Imported(id) => Prover::generate_for_deployment(&folder, size, id, say),

@@ -20,6 +20,8 @@ impl Answer for Status {
     fn write(&self, out: &mut dyn Write) -> io::Result<()> {
         let Self(status) = self;
         writeln!(out, "chain {}, contract {}, circuit {}", status.chain_id, status.contract, status.circuit_version)?;
+        let sizes: Vec<_> = status.sizes.iter().map(|size| format!("{} + {}", size.max_l1, size.max_l2)).collect();
+        writeln!(out, "batches of up to {} registrations + operations", sizes.join(", "))?;
         writeln!(out, "{} batches settled; {} queued, {} pending", status.batches, status.queued, status.pending)?;
         writeln!(out, "{}", status.activity)?;
         health(&status.health, out)?;

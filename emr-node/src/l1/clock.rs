@@ -94,9 +94,9 @@ impl Clock {
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The latest time that a batch may have: now, but at most [`BATCH_AHEAD`] after L1's newest block, and on an embedded chain
-    /// at most the time of its next block. Without this
-    /// bound, if this machine's clock were far ahead, waiting operations would expire in a batch that L1 never accepts.
+    /// The latest time that a batch may have: now, but at most [`BATCH_AHEAD`] after L1's newest block, and on an embedded
+    /// chain at most the time of its next block. Without this bound, if this machine's clock were far ahead, waiting
+    /// operations would expire in a batch that L1 never accepts.
     pub(crate) fn batch_time(&self) -> UnixTime {
         let (now, newest) = (self.now(), self.newest.load(Ordering::Relaxed));
         if self.embedded {

@@ -20,7 +20,7 @@ use tokio::sync::watch;
 pub struct ProverConfig {
     /// Folder for setup and keys. They are made when they are first needed, which takes minutes.
     pub cache: PathBuf,
-    /// The setup of the keys: the one that the contract's verifier was made from.
+    /// The setup of the keys: the one that the contract's verifiers were made from.
     pub setup: SetupChoice,
     /// Whether this node proves its batches. If not, it waits for a prover to fetch them. It verifies every proof in
     /// both cases.
@@ -109,7 +109,7 @@ pub(crate) struct Proving {
     config: ProverConfig,
     /// Empty on a node that does not prove.
     provers: Arc<Mutex<Provers>>,
-    verifiers: Mutex<Vec<(CircuitVersion, Arc<Verifier>)>>,
+    verifiers: tokio::sync::Mutex<Vec<(CircuitVersion, Arc<Verifier>)>>,
     /// The milliseconds of the last proof in each size.
     last: Mutex<Vec<(CircuitVersion, u64)>>,
     pub(crate) activity: watch::Sender<Activity>,
@@ -123,7 +123,7 @@ impl Proving {
     pub(crate) fn new(config: ProverConfig) -> Self {
         let (activity, _) = watch::channel(Activity::Idle);
         let provers = Provers::new(config.cache.clone(), config.setup, config.memory);
-        let (provers, verifiers) = (Arc::new(Mutex::new(provers)), Mutex::default());
+        let (provers, verifiers) = (Arc::new(Mutex::new(provers)), tokio::sync::Mutex::default());
         Self { config, provers, verifiers, last: Mutex::default(), activity }
     }
 
@@ -142,7 +142,9 @@ impl Proving {
         let ProverConfig { cache, setup, local, .. } = self.config.clone();
         let (activity, provers) = (self.activity.clone(), Arc::clone(&self.provers));
         let loaded = tokio::task::spawn_blocking(move || {
-            let said = |stage: Stage| drop(activity.send_replace(Activity::Keys { stage: stage.to_string() }));
+            let said = |stage: Stage| {
+                drop(activity.send_replace(Activity::Keys { stage: format!("{stage}, {}", size.slots()) }))
+            };
             if local {
                 return lock(&provers).of(size, said);
             }
@@ -152,12 +154,13 @@ impl Proving {
     }
 
     async fn verifier(&self, size: CircuitVersion) -> Result<Arc<Verifier>, ProvingError> {
-        let known = lock(&self.verifiers).iter().find(|(of, _)| *of == size).map(|(_, verifier)| Arc::clone(verifier));
-        if let Some(verifier) = known {
-            return Ok(verifier);
+        // Held while the key is loaded, so that many proofs at once do not load it many times.
+        let mut verifiers = self.verifiers.lock().await;
+        if let Some((_, verifier)) = verifiers.iter().find(|(of, _)| *of == size) {
+            return Ok(Arc::clone(verifier));
         }
         let verifier = Arc::new(self.prover(size).await?.verifier());
-        lock(&self.verifiers).push((size, Arc::clone(&verifier)));
+        verifiers.push((size, Arc::clone(&verifier)));
         Ok(verifier)
     }
 

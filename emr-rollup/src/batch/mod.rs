@@ -109,9 +109,13 @@ impl Batch<Open> {
         Self { number, time, data: BatchData::default(), stage: Open { ledger, sizes, witness } }
     }
 
-    /// The sizes in which the batch can be proved, of which it takes the smallest. They must be of the ledger's version.
+    /// The sizes in which the batch can be proved, of which it takes the smallest.
+    ///
+    /// # Panics
+    /// If they are of another circuit version than the ledger.
     #[must_use]
     pub fn in_sizes(mut self, sizes: CircuitSizes) -> Self {
+        assert!(sizes.any().proves_the_same_as(&self.stage.witness.version), "sizes of another circuit version");
         self.stage.sizes = sizes;
         self
     }

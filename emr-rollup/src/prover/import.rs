@@ -61,27 +61,23 @@ pub struct Imported {
 }
 
 impl Setup {
-    /// Checks a powers-of-tau file, and keeps `2^k` of its powers in the folder of the keys, for each `k` that is given. The setup that
-    /// it returns is that of the largest. If `expected` is given, the file must have this BLAKE2b hash. A setup that was imported before is replaced: what is in the folder proves
-    /// nothing about the file.
+    /// Checks a powers-of-tau file, and keeps `2^k` of its powers in the folder of the keys. It also keeps the setups of the same
+    /// secret for each number in `smaller` that is below `k`. If `expected` is given, the file must have this BLAKE2b hash. A setup
+    /// that was imported before is replaced: what is in the folder proves nothing about the file.
     ///
     /// An import that is interrupted starts from the beginning the next time. What it leaves behind is whole.
     ///
     /// # Errors
     /// [`ImportError::File`] if the file is refused. [`ImportError::Cache`] if a setup cannot be written.
-    ///
-    /// # Panics
-    /// If no `k` is given.
     pub fn import(
         folder: &Path,
         file: &Path,
-        ks: &[u32],
+        (k, smaller): (u32, &[u32]),
         expected: Option<Hash512>,
         mut on_progress: impl FnMut(ImportStep),
     ) -> Result<Imported, ImportError> {
         let refused = |source| ImportError::File { path: file.to_owned(), source };
         let unusable = |source| ImportError::Cache { folder: folder.to_owned(), source };
-        let k = *ks.iter().max().expect("at least one number of powers");
         let opened = File::open(file).map_err(|error| refused(error.into()))?;
         let powers = ptau::read(BufReader::new(opened), k, &mut on_progress).map_err(refused)?;
         let ceremony = powers.ceremony;
@@ -96,7 +92,7 @@ impl Setup {
             let setup = Self { params, provenance: Provenance::Ceremony(Box::new(ceremony)) };
             setup.keep(folder, &ceremony).map_err(unusable).map(|()| setup)
         };
-        for smaller in ks.iter().filter(|smaller| **smaller < k) {
+        for smaller in smaller.iter().filter(|smaller| **smaller < k) {
             keep(*smaller, powers.g1[..1 << smaller].to_vec())?;
         }
         let setup = keep(k, powers.g1)?;

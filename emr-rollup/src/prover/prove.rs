@@ -67,8 +67,8 @@ pub enum ProverError {
     },
     /// The setup is not in the folder.
     #[error(
-        "there is no setup {id} of 2^{k} in {}: run `emr-hospital setup --ptau FILE` on this machine, with the file of the ceremony that this \
-         rollup was deployed with", folder.display()
+        "there is no setup {id} of 2^{k} in {}: run `emr-hospital setup --ptau FILE{}` on this machine, with the file of the ceremony that \
+         this rollup was deployed with", folder.display(), if *k > CircuitVersion::V1.k { " --large" } else { "" }
     )]
     NoSetup {
         /// The setup.
@@ -139,7 +139,7 @@ pub struct Prover {
 }
 
 impl Prover {
-    /// The default of [`with_memory`](Self::with_memory), in bytes: 1 GiB. This is enough for k = 17.
+    /// The default of [`with_memory`](Self::with_memory), in bytes: 1 GiB. This is enough for k = 17; k = 19 can use 2 GiB.
     pub const MEMORY: u64 = 1 << 30;
 
     /// Reads the setup and the keys from a folder. Generates the keys there if they are absent, and the development

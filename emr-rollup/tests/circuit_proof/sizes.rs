@@ -1,4 +1,4 @@
-//! The sizes of the circuit: their keys are the committed ones, and a proof of one is none of another.
+//! The sizes of the circuit: their keys are the committed ones, and the verifier of a size refuses proofs of other sizes.
 
 use std::time::Instant;
 

@@ -6,7 +6,7 @@ use super::*;
 fn an_unexpected_file_is_refused_before_anything_is_kept() {
     let folder = Folder::new("unexpected");
     let expected = Some(HERMEZ.parse().unwrap());
-    let refused = Setup::import(&folder.keys(), &fixture("snarkjs_06.ptau"), &[6], expected, |_| ()).unwrap_err();
+    let refused = Setup::import(&folder.keys(), &fixture("snarkjs_06.ptau"), (6, &[]), expected, |_| ()).unwrap_err();
     assert!(refused.to_string().contains(HERMEZ) && !folder.keys().exists(), "{refused}");
     let absent = folder.import(Path::new("/no/such.ptau"), 6).unwrap_err();
     assert!(absent.to_string().starts_with("/no/such.ptau: cannot read it"), "{absent}");

@@ -72,7 +72,7 @@ impl Folder {
     }
 
     fn import(&self, file: &Path, k: u32) -> Result<Imported, ImportError> {
-        Setup::import(&self.keys(), file, &[k], None, |_| ())
+        Setup::import(&self.keys(), file, (k, &[]), None, |_| ())
     }
 
     /// Imports bytes. A failure must leave nothing in the folder of the keys, and be said in one line.
@@ -109,7 +109,7 @@ fn the_file_of_a_real_ceremony_is_imported_and_its_hashes_are_the_published_ones
     let mut steps = Vec::new();
     let expected = Some(HERMEZ.parse().unwrap());
     let Imported { setup, ceremony } =
-        Setup::import(&folder.keys(), &file, &[8], expected, |step| steps.push(step.to_string())).unwrap();
+        Setup::import(&folder.keys(), &file, (8, &[]), expected, |step| steps.push(step.to_string())).unwrap();
     assert_eq!(ceremony.file.to_string(), HERMEZ);
     assert_eq!(ceremony.response, None, "the points of a part do not show who made them");
     assert_eq!(ceremony.challenge.to_string(), HERMEZ_CHALLENGE);
@@ -131,7 +131,7 @@ fn the_file_of_a_real_ceremony_is_imported_and_its_hashes_are_the_published_ones
 fn one_import_keeps_setups_of_several_sizes() {
     let folder = Folder::new("several");
     let file = fixture("hermez_08.ptau");
-    let imported = Setup::import(&folder.keys(), &file, &[5, 8, 6], None, |_| ()).unwrap();
+    let imported = Setup::import(&folder.keys(), &file, (8, &[5, 6, 9]), None, |_| ()).unwrap();
     assert_eq!(imported.setup.k(), 8);
     for k in [5, 6, 8] {
         let setup = Setup::imported(&folder.keys(), k, imported.setup.id()).unwrap();
@@ -139,7 +139,7 @@ fn one_import_keeps_setups_of_several_sizes() {
         assert!(setup.is_intact());
     }
     assert!(Setup::imported(&folder.keys(), 7, imported.setup.id()).is_none());
-    let too_many = Setup::import(&folder.keys(), &file, &[5, 9], None, |_| ()).unwrap_err();
+    let too_many = Setup::import(&folder.keys(), &file, (9, &[5]), None, |_| ()).unwrap_err();
     assert!(matches!(too_many, ImportError::File { source: PtauError::TooSmall { power: 8, k: 9 }, .. }), "{too_many}");
 }
 

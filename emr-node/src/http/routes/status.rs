@@ -35,6 +35,7 @@ pub(super) async fn get(State(app): Shared) -> Json<NodeStatus> {
         contract: engine.instance.contract,
         deployed_at: app.pipeline.follower.rollup.deployed_at(),
         circuit_version: engine.sizes.any().number,
+        sizes: engine.sizes.iter().copied().collect(),
         hospital: state.hospital,
         batches: state.batches,
         state_root: state.settled.trees().root(),

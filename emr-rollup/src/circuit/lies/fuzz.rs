@@ -308,7 +308,7 @@ fn search(stories: &[Story], seeds: impl Iterator<Item = u64>, goes_on: impl Fn(
     seen
 }
 
-/// In threads of their own, because a story cannot be shared.
+/// Searches in several threads. Each thread makes its own stories, because they cannot be shared.
 fn search_in_threads(seeds: std::ops::Range<u64>, goes_on: impl Fn() -> bool + Sync) -> Seen {
     let threads = std::thread::available_parallelism().map_or(1, |n| n.get() as u64);
     let goes_on = &goes_on;

@@ -216,6 +216,7 @@ impl Client {
         grants.retain(|view| view.slot != slot);
         grants.push(GrantView { slot, grant });
         own.keep_readers_of(&grants)?;
+        self.note_epochs(&own)?;
         let Next { commitment: directory_after, cid: directory, blocks } = own.next();
         let action =
             Action::SetGrant(SetGrant { slot, expected, leaf: grant, directory_before: own.before, directory_after });

@@ -1,7 +1,8 @@
 //! Keys that delegates hand on: the reader opens them, and the patient adds their readers to the key directory.
 
-use emr_api::DelegatedGrant;
-use emr_chain::SettlementLayer;
+use std::collections::{BTreeMap, btree_map};
+
+use emr_api::{DelegatedGrant, GrantView, encryption::CommittedKey};
 use emr_core::{AccountIndex, Class, ClassMask, Rights};
 use emr_crypto::{DelegatedKeys, EpochKeyring, KeyDirectory, PatientDirectory, RsaPublic};
 use emr_rollup::{
@@ -12,7 +13,7 @@ use emr_rollup::{
 use crate::{
     client::Client,
     error::ClientError,
-    flow::on_l1::holds,
+    flow::on_l1::OnL1,
     flow::owners::owned,
     keys,
     patience::Patience,
@@ -20,7 +21,13 @@ use crate::{
     verify::delegated::{self, DelegationError, SignedByDelegate},
     verify::membership::{StateRoots, identity_leaf},
 };
-use emr_api::{GrantView, encryption::CommittedKey};
+
+/// What one run proved about the accounts and batches that the grants of delegates name. Many grants name the same ones.
+#[derive(Debug, Default)]
+pub(crate) struct Proved {
+    identities: BTreeMap<AccountIndex, IdentityLeaf>,
+    on_l1: OnL1,
+}
 
 /// A reader to whom a delegate gave access, and who gets keys in the patient's directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,13 +59,37 @@ impl Client {
         }
     }
 
-    async fn signed_by_delegate(
+    /// Checks that the delegate signed a grant.
+    pub(super) async fn signed_by_delegate(
         &self,
         grant: &DelegatedGrant,
         patient: AccountIndex,
+        proved: &mut Proved,
     ) -> Result<SignedByDelegate, ClientError> {
-        let delegate = self.settled_identity(grant.signed.operation.signer).await?;
+        let delegate = match proved.identities.entry(grant.signed.operation.signer) {
+            btree_map::Entry::Occupied(known) => known.into_mut(),
+            btree_map::Entry::Vacant(free) => {
+                let identity = self.settled_identity(*free.key()).await?;
+                free.insert(identity)
+            }
+        };
         Ok(delegated::verify(grant, patient, &delegate.key, self.domain())?)
+    }
+
+    /// Checks that the delegate signed a grant, and that L1 holds it in this batch. Then the statement has checked that the signer was a delegate
+    /// within their limits.
+    pub(super) async fn settled_by_delegate(
+        &self,
+        grant: &DelegatedGrant,
+        batch: u64,
+        patient: AccountIndex,
+        proved: &mut Proved,
+    ) -> Result<SignedByDelegate, ClientError> {
+        let signed = self.signed_by_delegate(grant, patient, proved).await?;
+        match self.batch_holds(signed.operation(), batch, &mut proved.on_l1).await? {
+            true => Ok(signed),
+            false => Err(DelegationError::NotOnL1(batch).into()),
+        }
     }
 
     /// The grants of delegates that were settled since the last call, each with the delegate's signature on the very grant that the state holds.
@@ -73,14 +104,14 @@ impl Client {
         let card = self.own_card().await?;
         let (view, _) = self.patient_view(&card).await?;
         let settled = self.settled_grants(&view).await?;
-        let mut new = Vec::new();
+        let (mut new, mut proved) = (Vec::new(), Proved::default());
         for grant in self.node.delegated_grants(view.patient).await? {
             let Action::SetGrant(set) = grant.signed.operation.action else { continue };
             let held = settled.grants.iter().find(|view| view.slot == set.slot).map(|view| view.grant);
             if held.is_none_or(|held| held != GrantLeaf { uses: held.uses, ..set.leaf }) {
                 continue;
             }
-            let signed = self.signed_by_delegate(&grant, view.patient).await?;
+            let signed = self.signed_by_delegate(&grant, view.patient, &mut proved).await?;
             if self.profile.note_delegated(owned(&card), [(set.slot, set.leaf.version)])? > 0 {
                 new.push(signed);
             }
@@ -103,18 +134,14 @@ impl Client {
         directory: &KeyDirectory,
     ) -> Result<Vec<EpochKeyring>, ClientError> {
         let (account, commitment) = (self.account()?, DirectoryCommitment::of(&directory.cid()));
-        let mut rings = Vec::new();
+        let (mut rings, mut proved) = (Vec::new(), Proved::default());
         for grant in self.node.delegated_grants(patient).await? {
             let Action::SetGrant(set) = grant.signed.operation.action else { continue };
             let leaf = set.leaf;
             let opens =
                 leaf.grantee == Some(account) && leaf.rights.contains(Rights::READ) && leaf.scope.contains(class);
             let Some(batch) = grant.batch.filter(|_| opens && set.directory_after == commitment) else { continue };
-            let signed = self.signed_by_delegate(&grant, patient).await?;
-            let content = self.rollup.batch(batch).await?.map(|settled| settled.content);
-            if !content.is_some_and(|content| holds(&content, signed.operation())) {
-                return Err(DelegationError::NotOnL1(batch).into());
-            }
+            let signed = self.settled_by_delegate(&grant, batch, patient, &mut proved).await?;
             let Some(cid) = signed.keys() else { continue };
             let handed_on = DelegatedKeys::from_bytes(&self.node.block(&cid).await?)?;
             let (directory, classes) = (directory.clone(), signed.leaf().scope);
@@ -126,33 +153,23 @@ impl Client {
 
     /// The readers to whom delegates gave access and whom the patient's directory does not give all of these keys. Adds them to the directory.
     /// `grants` are the patient's grants that last, settled and proved, with what the patient signed on top. Each reader gets keys from where the
-    /// delegate had them on. If a grant has ended that handed on keys of the directory in force, its classes begin a new epoch.
+    /// delegate had them on.
     pub(crate) async fn add_readers_of_delegates(
         &self,
         patient: AccountIndex,
         before: DirectoryCommitment,
         directory: &mut PatientDirectory,
         grants: &[GrantView],
-    ) -> Result<Vec<AddedReader>, ClientError> {
-        let (mut added, mut closed) = (Vec::new(), 0);
-        for grant in self.node.delegated_grants(patient).await? {
-            let Action::SetGrant(set) = grant.signed.operation.action else { continue };
-            // The state holds the very leaf that the delegate signed, so it accepted the delegate's operation.
-            let held = grants.iter().find(|view| view.slot == set.slot).map(|view| view.grant);
-            let held = held.filter(|held| *held == GrantLeaf { uses: held.uses, ..set.leaf });
-            let classes = held.map_or(ClassMask::default(), |held| missing(directory, &held));
-            let reader = held.and_then(|held| held.grantee).filter(|_| classes != ClassMask::default());
-            // It was settled, so the reader may have the keys.
-            let is_over = held.is_none() && grant.batch.is_some() && set.directory_after == before;
-            if reader.is_none() && !(is_over && set.leaf.rights.contains(Rights::READ)) {
-                continue;
-            }
+        delegated: &[DelegatedGrant],
+        proved: &mut Proved,
+    ) -> Vec<AddedReader> {
+        let mut added = Vec::new();
+        for grant in delegated {
+            let Some(held) = held(grants, grant) else { continue };
+            let classes = missing(directory, &held);
+            let Some(reader) = held.grantee.filter(|_| classes != ClassMask::default()) else { continue };
             // Nothing about a delegate's grant stops the patient from revoking: the reader is left out, and the next call tries again.
-            let Ok(signed) = self.signed_by_delegate(&grant, patient).await else { continue };
-            let Some(reader) = reader else {
-                closed |= signed.leaf().scope.bits();
-                continue;
-            };
+            let Ok(signed) = self.signed_by_delegate(grant, patient, proved).await else { continue };
             let Ok(Some(key)) = self.key_of_reader(&signed, reader, directory).await else { continue };
             // A full directory takes no more readers. The reader keeps what the delegate handed on.
             if directory.grant_as(signed.delegate(), reader, key, classes).is_err() {
@@ -161,10 +178,7 @@ impl Client {
             let has_none = signed.directory() != before;
             added.push(AddedReader { reader, delegate: signed.delegate(), classes, has_none });
         }
-        if closed != 0 {
-            directory.begin_epochs(ClassMask::from_bits(closed))?;
-        }
-        Ok(added)
+        added
     }
 
     /// The reader's public key that the delegate sealed for the patient. `None` if it is not the reader's, or cannot be read: then the reader
@@ -182,6 +196,14 @@ impl Client {
         let is_theirs = CommittedKey { key: key.clone(), salt: None }.matches(identity.role, &identity.encryption);
         Ok(is_theirs.then_some(key))
     }
+}
+
+/// The grant that a delegate gave, as one of these grants. The state holds the very leaf that the delegate signed, so it accepted the delegate's
+/// operation.
+pub(super) fn held(grants: &[GrantView], given: &DelegatedGrant) -> Option<GrantLeaf> {
+    let Action::SetGrant(set) = given.signed.operation.action else { return None };
+    let held = grants.iter().find(|view| view.slot == set.slot).map(|view| view.grant)?;
+    (held == GrantLeaf { uses: held.uses, ..set.leaf }).then_some(held)
 }
 
 /// The classes that a grant lets its grantee read and for which the directory gives them no keys.

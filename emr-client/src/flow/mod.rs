@@ -4,6 +4,7 @@ pub mod admission;
 pub mod break_glass;
 pub mod delegate;
 mod emergencies;
+mod ended_grants;
 mod fate;
 pub mod grant;
 pub mod handed_on;

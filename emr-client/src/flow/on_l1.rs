@@ -61,6 +61,19 @@ impl Client {
             }
             _ => {}
         }
+        self.batch_holds(operation, batch, on_l1).await
+    }
+
+    /// Whether the batch with this number on L1 holds this very operation.
+    ///
+    /// # Errors
+    /// [`ClientError`] if L1 cannot be asked.
+    pub(crate) async fn batch_holds(
+        &self,
+        operation: &Operation,
+        batch: u64,
+        on_l1: &mut OnL1,
+    ) -> Result<bool, ClientError> {
         let content = match on_l1.batches.entry(batch) {
             btree_map::Entry::Occupied(known) => known.into_mut(),
             btree_map::Entry::Vacant(free) => {
@@ -87,7 +100,7 @@ impl Client {
 
 /// Whether a batch holds this very operation: one of its entries is of the leaf that the operation writes, and has the hash that the operation gives
 /// in the patient's audit chain.
-pub(crate) fn holds(content: &BatchContent, operation: &Operation) -> bool {
+fn holds(content: &BatchContent, operation: &Operation) -> bool {
     let target = operation.action.target();
     let place = D2Entry::place_of(operation.patient, target);
     let is_it = |entry: D2Entry| {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use emr_api::{GrantView, PatientView};
-use emr_core::{AccountIndex, Cid, Class, ClassMask, GrantSlot, Rights, UnixTime, Version};
+use emr_core::{AccountIndex, Cid, ClassMask, GrantSlot, Rights, UnixTime, Version};
 use emr_crypto::{KeyDirectory, PatientDirectory, RevokeError};
 use emr_rollup::{
     operation::{Action, DirectoryCommitment, Revoke},
@@ -14,11 +14,12 @@ use crate::{
     client::{Client, random_element},
     error::ClientError,
     flow::fate::lost_revocation,
-    flow::handed_on::AddedReader,
+    flow::handed_on::{AddedReader, Proved},
     flow::owners::owned,
     flow::submit::{Acknowledged, Outgoing},
     keys,
     node::NodeError,
+    profile::CurrentEpochs,
     verify::card::CheckedCard,
     verify::directory::PublishedDirectory,
     verify::light::LightError,
@@ -135,12 +136,14 @@ impl Own {
         self.readers.get(&account).copied().unwrap_or_default()
     }
 
+    /// The directory in force.
+    pub(super) const fn in_force(&self) -> &KeyDirectory {
+        &self.in_force
+    }
+
     /// The classes that have a newer epoch than the directory in force.
     fn new_epochs(&self) -> ClassMask {
-        let published = self.directory.published();
-        let is_new =
-            |class: &Class| published.current_public(*class).epoch() != self.in_force.current_public(*class).epoch();
-        Class::ALL.into_iter().filter(is_new).collect()
+        CurrentEpochs::of(self.directory.published()).later_than(&CurrentEpochs::of(&self.in_force))
     }
 
     /// The directory in force, for a change of grants that leaves it as it is.
@@ -228,6 +231,7 @@ impl Client {
 
     /// Publishes a directory by a Revoke of a slot that holds no grant.
     async fn publish(&self, own: &Own, slot: GrantSlot) -> Result<Acknowledged, ClientError> {
+        self.note_epochs(own)?;
         let Next { commitment: directory_after, cid: directory, blocks } = own.next();
         let known =
             own.view.grants.iter().find(|view| view.slot == slot).map_or(Version::ZERO, |view| view.grant.version);
@@ -280,16 +284,22 @@ impl Client {
             self.profile.note_delegates()?;
         }
         let delegates = self.profile.has_delegates();
-        let mut added = Vec::new();
+        let (mut added, mut delegated, mut proved) = (Vec::new(), Vec::new(), Proved::default());
+        let lasting: Vec<_> = view.grants.iter().filter(|view| view.grant.not_after >= ended).copied().collect();
         if delegates && !before.is_none() {
-            let lasting: Vec<_> = view.grants.iter().filter(|view| view.grant.not_after >= ended).copied().collect();
+            delegated = self.node.delegated_grants(view.patient).await?;
             // Before anybody is taken out: the readers of a delegate read from the same epochs on as the delegate.
-            added = self.add_readers_of_delegates(view.patient, before, &mut directory, &lasting).await?;
+            let (patient, directory) = (view.patient, &mut directory);
+            added = self.add_readers_of_delegates(patient, before, directory, &lasting, &delegated, &mut proved).await;
         }
         let readers = directory.readers().collect();
         let mut own = Own { card, view, before, directory, in_force, readers, ended, added, delegates };
         let grants = own.view.grants.clone();
         own.keep_readers_of(&grants)?;
+        let left_open = self.left_open(&own, &lasting, &delegated, &mut proved).await?;
+        if left_open != ClassMask::default() {
+            own.directory.begin_epochs(left_open)?;
+        }
         Ok(own)
     }
 
@@ -316,7 +326,7 @@ impl Client {
 
 #[cfg(test)]
 mod tests {
-    use emr_core::{OutOfRange, Uses};
+    use emr_core::{Class, OutOfRange, Uses};
     use emr_rollup::primitive::field::Fr;
 
     use super::*;

@@ -109,6 +109,7 @@ impl Client {
             Err(RevokeError::NotAReader(_)) => own.directory.begin_epochs(ClassMask::from_bits(reading))?,
             Err(error) => return Err(error.into()),
         }
+        self.note_epochs(&own)?;
         let next = if done.keys_wait { own.unchanged() } else { own.next() };
         let had = own.has_keys(grantee).bits() & classes.bits() | reading;
         let revoked = if done.keys_wait { 0 } else { had };

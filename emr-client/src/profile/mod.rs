@@ -7,6 +7,9 @@
 //! | `profile.json` | node, Ethereum node, contract, account |
 //! | `versions.json` | the highest version ever signed for each grant slot of a patient: account index, owner, slot, version |
 //! | `emergencies.json` | the emergency grants of which the patient was told |
+//! | `delegates` | empty; it exists if the patient named a delegate |
+//! | `delegated.json` | the grants of delegates of which the patient was told |
+//! | `directories.json` | the key epochs of the patient's own key directories, if there is or was a delegate |
 //! | `outbox/` | operations that were signed and are not settled yet, and undelivered records |
 //! | `receipts/` | the hospital's receipts of operations that left the outbox |
 //! | `seen.json` | the newest final state that was seen on L1 |
@@ -15,9 +18,11 @@
 //!
 //! Only the identity file has to be backed up. Everything else that a patient needs, including the secrets of the key
 //! directory, is read from blocks and the state. Without `versions.json` a Revoke still ends every settled grant, but a
-//! grant that the patient signed and that is neither settled nor lapsed could take effect after the Revoke.
+//! grant that the patient signed and that is neither settled nor lapsed could take effect after the Revoke. Without `directories.json`, classes
+//! begin an epoch that they may not need.
 
 pub(crate) mod durable;
+mod known_directories;
 mod known_grants;
 pub mod outbox;
 pub mod seen;
@@ -36,10 +41,13 @@ use emr_chain::RollupInstance;
 use emr_core::{AccountIndex, GrantSlot, Version};
 use emr_crypto::{Identity, IdentityFile, IdentityFileError, Overwrite, ScryptCost};
 use emr_durable::Disk;
+use emr_rollup::operation::DirectoryCommitment;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
 pub use durable::FileError;
+pub use known_directories::CurrentEpochs;
+use known_directories::KnownDirectories;
 use known_grants::KnownGrants;
 use outbox::Outbox;
 use seen::SeenState;
@@ -106,6 +114,7 @@ pub struct Profile {
     versions: Mutex<BTreeMap<(OwnedAccount, GrantSlot), Version>>,
     emergencies: KnownGrants,
     delegated: KnownGrants,
+    directories: KnownDirectories,
     outbox: Outbox,
     seen: SeenState,
     _lock: File,
@@ -189,6 +198,7 @@ impl Profile {
             versions: Mutex::new(versions.into_iter().map(Signed::entry).collect()),
             emergencies: KnownGrants::open(&disk, folder.join("emergencies.json"))?,
             delegated: KnownGrants::open(&disk, folder.join("delegated.json"))?,
+            directories: KnownDirectories::open(&disk, folder.join("directories.json"))?,
             outbox: Outbox::open(&disk, &folder.join("outbox"))?,
             seen: SeenState::open(&disk, &folder.join("seen.json"))?,
             disk,
@@ -300,6 +310,23 @@ impl Profile {
         grants: impl IntoIterator<Item = (GrantSlot, Version)>,
     ) -> Result<usize, FileError> {
         self.delegated.note(patient, grants)
+    }
+
+    /// The current epochs of a key directory of this patient. `None` if this folder does not know them.
+    pub fn epochs_of(&self, patient: OwnedAccount, directory: DirectoryCommitment) -> Option<CurrentEpochs> {
+        self.directories.epochs(patient, directory)
+    }
+
+    /// Notes durably the current epochs of key directories of this patient. What is known of a directory stays as it is.
+    ///
+    /// # Errors
+    /// [`FileError`] if the file cannot be written.
+    pub(crate) fn note_epochs(
+        &self,
+        patient: OwnedAccount,
+        directories: &BTreeMap<DirectoryCommitment, CurrentEpochs>,
+    ) -> Result<(), FileError> {
+        self.directories.note(patient, directories)
     }
 
     /// Whether this patient ever named a delegate, as far as this folder knows.

@@ -20,7 +20,7 @@ use crate::{
     scene::*,
 };
 
-fn lab() -> ClassMask {
+pub(crate) fn lab() -> ClassMask {
     Class::Laboratory.into()
 }
 
@@ -29,7 +29,7 @@ fn soon() -> UnixTime {
 }
 
 /// A patient with a laboratory record, whose family doctor is their delegate for laboratory and imaging, and another doctor. All of it is settled.
-async fn family(scene: &Scene) -> TestResult<(Client, Client, Client, Written)> {
+pub(crate) async fn family(scene: &Scene) -> TestResult<(Client, Client, Client, Written)> {
     let delegate = scene.registered(DOCTOR).await?;
     let reader = scene.registered(STRANGER).await?;
     let patient = scene.registered(PATIENT).await?;
@@ -43,7 +43,7 @@ async fn family(scene: &Scene) -> TestResult<(Client, Client, Client, Written)> 
     Ok((patient, delegate, reader, written))
 }
 
-async fn grants_lab(delegate: &Client, patient: &Card, to: &Client) -> Result<Granted, ClientError> {
+pub(crate) async fn grants_lab(delegate: &Client, patient: &Card, to: &Client) -> Result<Granted, ClientError> {
     delegate.grant_for(patient, &handed_over(to), Rights::READ, lab(), soon()).await
 }
 

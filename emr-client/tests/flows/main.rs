@@ -7,6 +7,7 @@ mod card_device;
 mod chains;
 mod crash;
 mod delegate;
+mod ended_grants;
 mod everyday;
 mod faults;
 mod from_now;

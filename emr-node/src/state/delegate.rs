@@ -4,8 +4,10 @@
 //! The statement keeps a delegate within their own grant. The node sees to it that a delegate neither fills the patient's slots nor the queue of
 //! operations on the patient, and that nothing counts under a grant that the patient has signed away.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use emr_api::{DelegatedGrant, ManagedGrants, ManagedSlot, MedicalProof, OperationStatus};
-use emr_core::{AccountIndex, GrantSlot, Rights, UnixTime};
+use emr_core::{AccountIndex, Class, GrantSlot, Rights, UnixTime};
 use emr_rollup::{
     operation::{Action, Authority, DirectoryCommitment, SignedOperation},
     state::{
@@ -17,7 +19,7 @@ use emr_rollup::{
 use crate::{
     mempool::{Acknowledged, Mempool, Pointer, Sequence},
     request_error::{RequestError, RequestErrorKind},
-    state::NodeState,
+    state::{NodeState, history::Delegated},
 };
 
 /// How many operations of delegates may wait on one patient. A patient's Revoke names a version that is further ahead.
@@ -26,6 +28,42 @@ const WAITING: usize = 8;
 const A_DAY: usize = 50;
 /// If this many slots of a patient hold a grant, delegates open no further one: the rest is for the patient.
 const HELD: usize = 480;
+
+/// How many of a slot's newest grants are looked at: the one in the settled state, the one in the soft state, and some that may come back after a
+/// reorganisation of L1.
+const NEWEST: usize = 4;
+/// Of how many key directories the ended grants are shown, for each class: with 16 classes, at most 64 ended grants.
+const DIRECTORIES: usize = 4;
+
+/// Which ended grants a patient is shown: for each class, one under each of the newest key directories of which delegates handed on keys.
+///
+/// These are enough. Epochs never go back, so a class whose epoch is later than in the newest of these directories is later than in all of them.
+/// The bound does not count grants, so a delegate cannot push one out with many others. One directory would do if operations were always settled in
+/// the order of their acknowledgement.
+#[derive(Debug, Default)]
+struct EndedKeys {
+    shown: BTreeMap<Class, BTreeSet<DirectoryCommitment>>,
+}
+
+impl EndedKeys {
+    fn lacks_class(&self, directory: DirectoryCommitment, class: Class) -> bool {
+        let shown = self.shown.get(&class);
+        shown.is_none_or(|shown| shown.len() < DIRECTORIES && !shown.contains(&directory))
+    }
+
+    /// Whether a grant tells something that those before, which are newer, do not.
+    fn lacks(&self, given: &Delegated) -> bool {
+        given.keys.classes().any(|class| self.lacks_class(given.directory, class))
+    }
+
+    fn add(&mut self, given: &Delegated) {
+        for class in given.keys.classes() {
+            if self.lacks_class(given.directory, class) {
+                self.shown.entry(class).or_default().insert(given.directory);
+            }
+        }
+    }
+}
 
 /// Whether the slot of a leaf holds a grant.
 fn holds(leaf: Option<&GrantLeaf>) -> bool {
@@ -193,8 +231,8 @@ impl NodeState {
         Ok(ManagedGrants { proof, grants, free })
     }
 
-    /// The grants in force or waiting that delegates gave: for the patient all, for others their own. For the patient also those that ended, if they
-    /// handed on keys that lead into the key directory in force: the patient begins new keys.
+    /// The grants in force or waiting that delegates gave: for the patient all, for others their own. For the patient also those that ended and that
+    /// [`EndedKeys`] chooses.
     ///
     /// # Errors
     /// [`RequestError`] if the account may not see the patient, or the disk fails.
@@ -207,33 +245,43 @@ impl NodeState {
     ) -> Result<Vec<DelegatedGrant>, RequestError> {
         self.may_see(account, patient, now)?;
         let live: Vec<GrantSlot> = self.live_grants(patient, account, now).map(|(slot, _)| slot).collect();
-        let shown = |slot: GrantSlot| account == patient || live.contains(&slot);
-        let directory = |ledger: &Ledger| {
-            ledger.medical(patient).map_or(DirectoryCommitment::NONE, |medical| medical.key_directory)
-        };
-        let in_force = [directory(&self.settled), directory(&self.soft)];
-        let delegated = self.history.delegated(patient, in_force).filter(|(slot, _)| shown(*slot));
-        let ended = if account == patient { &in_force[..] } else { &[] };
-        let grants = delegated.map(|(slot, sequence)| self.delegated_grant(patient, slot, sequence, ended, mempool));
-        grants.filter_map(Result::transpose).collect()
+        let (mut grants, mut ended) = (Vec::new(), EndedKeys::default());
+        let mut newest: BTreeMap<GrantSlot, usize> = BTreeMap::new();
+        for (sequence, given) in self.history.delegated(patient) {
+            if account != patient && !live.contains(&given.slot) {
+                continue;
+            }
+            let of_slot = newest.entry(given.slot).or_default();
+            *of_slot += 1;
+            let wanted = account == patient && ended.lacks(&given);
+            if *of_slot > NEWEST && !wanted {
+                continue;
+            }
+            match self.delegated_grant(patient, sequence, mempool)? {
+                Some((grant, true)) => grants.push(grant),
+                Some((grant, false)) if wanted && grant.batch.is_some() => {
+                    ended.add(&given);
+                    grants.push(grant);
+                }
+                Some((_, false)) | None => {}
+            }
+        }
+        Ok(grants)
     }
 
-    /// A grant that a delegate gave, if the slot still holds it in one of the two states, or if it was settled and its keys lead into one of the
-    /// directories `ended`.
+    /// A grant that a delegate gave, and whether the slot holds it in one of the two states.
     fn delegated_grant(
         &self,
         patient: AccountIndex,
-        slot: GrantSlot,
         sequence: Sequence,
-        ended: &[DirectoryCommitment],
         mempool: &Mempool,
-    ) -> Result<Option<DelegatedGrant>, RequestError> {
+    ) -> Result<Option<(DelegatedGrant, bool)>, RequestError> {
         let Some(known) = mempool.acknowledged(sequence)?.filter(|known| self.is_of_its_principals(known)) else {
             return Ok(None);
         };
         let Action::SetGrant(set) = known.signed.operation.action else { return Ok(None) };
         let is_held = |ledger: &Ledger| {
-            let leaf = ledger.patient(patient).and_then(|leaves| leaves.grants.get(&slot));
+            let leaf = ledger.patient(patient).and_then(|leaves| leaves.grants.get(&set.slot));
             leaf.is_some_and(|leaf| *leaf == GrantLeaf { uses: leaf.uses, ..set.leaf })
         };
         let keys = match self.pointer(&known.signed.operation.salt) {
@@ -244,11 +292,8 @@ impl NodeState {
             OperationStatus::Settled { batch } => Some(batch),
             _ => None,
         };
-        let has_ended = batch.is_some() && ended.contains(&set.directory_after);
-        if !has_ended && !is_held(&self.settled) && !is_held(&self.soft) {
-            return Ok(None);
-        }
-        Ok(Some(DelegatedGrant { signed: known.signed, keys, batch }))
+        let held = is_held(&self.settled) || is_held(&self.soft);
+        Ok(Some((DelegatedGrant { signed: known.signed, keys, batch }, held)))
     }
 
     /// Whether the grant that came with keys is still in its slot, settled or not.
@@ -265,4 +310,43 @@ pub(crate) fn handed_on(signed: &SignedOperation) -> Option<GrantSlot> {
     let Action::SetGrant(set) = signed.operation.action else { return None };
     let reads = signed.operation.is_by_delegate() && set.leaf.rights.contains(Rights::READ);
     reads.then_some(set.slot)
+}
+
+#[cfg(test)]
+mod tests {
+    use emr_core::{ClassMask, OutOfRange};
+    use emr_rollup::primitive::field::Fr;
+
+    use super::*;
+
+    fn given(directory: u64, keys: ClassMask) -> Result<Delegated, OutOfRange> {
+        Ok(Delegated { slot: GrantSlot::new(70)?, directory: Fr::from(directory).into(), keys })
+    }
+
+    /// A delegate who gives many grants hides none that ended.
+    #[test]
+    fn a_few_ended_grants_tell_what_all_of_them_tell() -> Result<(), OutOfRange> {
+        let (lab, imaging) = (ClassMask::from(Class::Laboratory), ClassMask::from(Class::Imaging));
+        let both = [Class::Laboratory, Class::Imaging].into_iter().collect();
+        let mut ended = EndedKeys::default();
+        let mut shown = |directory, keys| -> Result<bool, OutOfRange> {
+            let given = given(directory, keys)?;
+            let lacks = ended.lacks(&given);
+            if lacks {
+                ended.add(&given);
+            }
+            Ok(lacks)
+        };
+        assert!(!shown(9, ClassMask::default())?, "it handed on no keys");
+        assert!(shown(9, imaging)?);
+        for _ in 0..1000 {
+            assert!(!shown(9, imaging)?, "the same directory and class again");
+        }
+        assert!(shown(9, both)?, "another class");
+        assert!(shown(8, imaging)? && shown(7, imaging)? && shown(6, imaging)?);
+        assert!(!shown(5, imaging)?, "enough directories of this class");
+        assert!(shown(5, both)? && shown(4, lab)? && shown(3, lab)?, "but not of the other one");
+        assert!(!shown(2, both)?);
+        Ok(())
+    }
 }

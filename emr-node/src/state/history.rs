@@ -64,6 +64,23 @@ impl Emergency {
     }
 }
 
+/// A grant that a delegate gave.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Delegated {
+    pub(crate) slot: GrantSlot,
+    /// The key directory that its keys lead into.
+    pub(crate) directory: DirectoryCommitment,
+    /// The classes of the keys that came with it; none if it lets nobody read.
+    pub(crate) keys: ClassMask,
+}
+
+impl Delegated {
+    fn of(set: &SetGrant) -> Self {
+        let keys = if set.leaf.rights.contains(Rights::READ) { set.leaf.scope } else { ClassMask::default() };
+        Self { slot: set.slot, directory: set.directory_after, keys }
+    }
+}
+
 /// What the operations on one patient mean for access.
 #[derive(Clone, Debug, Default)]
 struct PatientHistory {
@@ -73,8 +90,8 @@ struct PatientHistory {
     /// The same for the Revokes of delegates, each with the patient's epoch. They do not count any more once they gave way to an operation of the
     /// patient.
     ended_by_delegates: BTreeMap<GrantSlot, BTreeMap<Sequence, (AccountEpoch, Version)>>,
-    /// The grants that delegates gave, by slot, with the key directory that their keys lead into.
-    delegated: BTreeMap<GrantSlot, BTreeMap<Sequence, DirectoryCommitment>>,
+    /// The grants that delegates gave.
+    delegated: BTreeMap<Sequence, Delegated>,
     /// The grants that delegates gave within the last day, with the delegate and the time of the acknowledgement.
     given: BTreeMap<Sequence, (AccountIndex, UnixTime)>,
     /// What signed SetGrants left of the versions that they replace, by slot, with the patient's epoch and the replaced version. Holds even if
@@ -92,7 +109,7 @@ struct PatientHistory {
 impl PatientHistory {
     /// Adds a grant that a delegate gave.
     fn add_delegated(&mut self, set: &SetGrant, sequence: Sequence, delegate: AccountIndex, at: UnixTime) {
-        self.delegated.entry(set.slot).or_default().insert(sequence, set.directory_after);
+        self.delegated.insert(sequence, Delegated::of(set));
         self.given.retain(|_, (_, given)| at <= given.saturating_add(Emergency::COUNTS));
         self.given.insert(sequence, (delegate, at));
     }
@@ -247,21 +264,10 @@ impl History {
         Some(left)
     }
 
-    /// The grants that delegates gave for a patient, by slot: the newest ones, which may be in a state, and those whose keys lead into one of these
-    /// directories.
-    pub(crate) fn delegated(
-        &self,
-        patient: AccountIndex,
-        directories: [DirectoryCommitment; 2],
-    ) -> impl Iterator<Item = (GrantSlot, Sequence)> {
-        /// The one in the settled state, the one in the soft state, and some that may come back after a reorganisation of L1.
-        const NEWEST: usize = 4;
-        let delegated = self.patients.get(&patient).into_iter().flat_map(|history| &history.delegated);
-        delegated.flat_map(move |(slot, given)| {
-            let newest = given.iter().rev().enumerate();
-            let shown = newest.filter(move |(at, (_, directory))| *at < NEWEST || directories.contains(directory));
-            shown.map(|(_, (sequence, _))| (*slot, *sequence))
-        })
+    /// All grants that delegates gave for a patient, the newest first.
+    pub(crate) fn delegated(&self, patient: AccountIndex) -> impl Iterator<Item = (Sequence, Delegated)> {
+        let delegated = self.patients.get(&patient).into_iter().flat_map(|history| history.delegated.iter().rev());
+        delegated.map(|(sequence, given)| (*sequence, *given))
     }
 
     /// How many grants a delegate gave for a patient within the last day.

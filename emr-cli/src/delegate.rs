@@ -48,7 +48,7 @@ pub struct Delegate {
     /// Card of the doctor
     card: PathBuf,
     /// Classes of records, separated by commas, or `all`
-    #[arg(long, value_name = "CLASSES", default_value = "all")]
+    #[arg(long, value_name = "CLASSES")]
     class: String,
     /// The end: a date (2027-01-31, to its end in UTC) or a time (2027-01-31T12:00:00Z) [default: in a year]
     #[arg(long, value_name = "DATE", value_parser = parse_until)]
@@ -197,6 +197,9 @@ async fn patient_named(client: &Client, name: &str) -> Result<Card, Failure> {
 #[derive(Debug, Serialize)]
 struct Given {
     grant: Access,
+    /// The grant whose place it takes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    replaces: Option<Access>,
     stays_open: Vec<Class>,
     may_take_effect_until: String,
     #[serde(flatten)]
@@ -208,7 +211,19 @@ impl Given {
         let promise = records::promise(client, &granted.acknowledged, wait).await?;
         let may_take_effect_until = written(granted.may_take_effect_until);
         let stays_open = granted.stays_open.classes().collect();
-        Ok(Self { grant: Access::of(granted.slot.get(), &granted.grant), stays_open, may_take_effect_until, promise })
+        let access = |leaf| Access::of(granted.slot.get(), leaf);
+        let (grant, replaces) = (access(&granted.grant), granted.replaces.as_ref().map(access));
+        Ok(Self { grant, replaces, stays_open, may_take_effect_until, promise })
+    }
+
+    /// Writes the grant, and the one whose place it takes.
+    fn write(&self, out: &mut dyn Write) -> std::io::Result<()> {
+        self.grant.write(out)?;
+        if let Some(replaces) = &self.replaces {
+            writeln!(out, "  it takes the place of this grant of the patient or of a delegate, which ends:")?;
+            replaces.write(out)?;
+        }
+        Ok(())
     }
 }
 
@@ -220,7 +235,7 @@ struct DelegateAnswer {
 
 impl Answer for DelegateAnswer {
     fn write(&self, out: &mut dyn Write) -> std::io::Result<()> {
-        self.given.grant.write(out)?;
+        self.given.write(out)?;
         writeln!(out, "  they may grant and revoke for you within this, and `grants` and `audit` show what they did")?;
         if !self.given.stays_open.is_empty() {
             let classes: Vec<_> = self.given.stays_open.iter().map(Class::to_string).collect();
@@ -244,7 +259,7 @@ struct GrantForAnswer {
 impl Answer for GrantForAnswer {
     fn write(&self, out: &mut dyn Write) -> std::io::Result<()> {
         writeln!(out, "granted for patient {}; the patient sees that you did it", self.patient)?;
-        self.given.grant.write(out)?;
+        self.given.write(out)?;
         self.given.promise.write(out)
     }
 }

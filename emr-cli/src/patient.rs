@@ -254,10 +254,16 @@ async fn open(options: &Options) -> Result<Client, Failure> {
         );
     }
     if let Ok(new) = client.new_grants_of_delegates().await {
-        for given in new {
+        for given in &new {
             let grantee =
                 given.leaf().grantee.map_or_else(|| "nobody".to_owned(), |account| format!("account {account}"));
             eprintln!("your delegate, account {}, gave {grantee} access; `grants` shows it", given.delegate());
+        }
+        // Only after they were shown. If this fails, the next command shows them again.
+        if !new.is_empty()
+            && let Err(error) = client.note_told(&new).await
+        {
+            eprintln!("the next command says this again: {error}");
         }
     }
     Ok(client)

@@ -36,7 +36,7 @@ fn a_delegate_acts_for_a_patient() -> TestResult {
     let specialist = |arguments: &[&str]| world.run_in(None, "emr-doctor", "specialist", arguments);
 
     world.patient(&["put", BUNDLE, "--class", "laboratory"])?.done()?;
-    let to_hospital = world.patient(&["delegate", "hospital.json"])?.failed(3)?;
+    let to_hospital = world.patient(&["delegate", "hospital.json", "--class", "laboratory"])?.failed(3)?;
     assert!(to_hospital.contains("only doctors can be delegates"), "{to_hospital}");
     let classes = ["--class", "laboratory,imaging"];
     let named = world.patient(&[&["delegate", "doctor.json", "--wait"][..], &classes, &UNTIL].concat())?.done()?;
@@ -74,6 +74,16 @@ fn a_delegate_acts_for_a_patient() -> TestResult {
     assert!(said.stderr.contains("new keys are on their way"), "{said:?}");
     assert!(said.done()?.contains("grants: 1"));
     assert!(!world.patient(&["records"])?.stderr.contains("new keys"));
+
+    // The patient gives the specialist the same classes. The delegate's grant takes that place, and says so.
+    let given = ["grant", "specialist.json", "--rights", "read", "--class", "laboratory", "--wait"];
+    world.patient(&[&given[..], &UNTIL].concat())?.done()?;
+    let granted = world.doctor(&grant("specialist.json"))?.done()?;
+    assert!(
+        granted.contains("it takes the place of this grant of the patient or of a delegate, which ends:"),
+        "{granted}"
+    );
+    assert_eq!(granted.matches("account 3 may read laboratory until").count(), 2, "{granted}");
 
     world.patient(&["revoke", "doctor.json"])?.done()?;
     world.doctor(&grant("specialist.json"))?.failed(4)?;

@@ -139,7 +139,7 @@ impl Client {
     }
 
     /// Grants access for a patient, as their delegate. A reader gets the keys that the delegate has, and they reach as far back as the
-    /// delegate's.
+    /// delegate's. A grant of the same account for the same classes, also one that the patient gave, is replaced: see [`Granted::replaces`].
     ///
     /// # Errors
     /// [`DelegateError`] if the patient did not allow this. [`GrantError`] if these terms cannot be granted. [`ClientError`] if a card does not
@@ -291,7 +291,9 @@ impl Client {
         let plain = Outgoing::plain(&ward.card, operation, Some(authority.slot));
         let acknowledged = self.hand_in(Outgoing { stored, blocks, ..plain }).await?;
         let may_take_effect_until = UnixTime::now().saturating_add(CLIENT_VALIDITY);
-        Ok(Granted { slot, grant, acknowledged, stays_open: ClassMask::default(), may_take_effect_until })
+        let replaces = ward.slots.grants().find(|(held, ..)| *held == slot).map(|(_, leaf, _)| leaf);
+        let stays_open = ClassMask::default();
+        Ok(Granted { slot, grant, replaces, acknowledged, stays_open, may_take_effect_until })
     }
 
     /// The delegate's own keys of these classes, handed on to a reader.

@@ -86,6 +86,8 @@ pub struct Granted {
     pub slot: GrantSlot,
     /// The grant.
     pub grant: GrantLeaf,
+    /// The grant that the slot held before and whose place this one takes, if it held one.
+    pub replaces: Option<GrantLeaf>,
     /// The node's promise.
     pub acknowledged: Acknowledged,
     /// For a grant "from now on": the classes whose older records stay open, because the account could read them before.
@@ -213,6 +215,8 @@ impl Client {
         };
         // If the new grant replaces one that allowed reading, the old keys are taken back too.
         let mut grants = own.view.grants.clone();
+        let replaces = grants.iter().find(|view| view.slot == slot).map(|view| view.grant);
+        let replaces = replaces.filter(|leaf| leaf.grantee.is_some());
         grants.retain(|view| view.slot != slot);
         grants.push(GrantView { slot, grant });
         own.keep_readers_of(&grants)?;
@@ -225,7 +229,7 @@ impl Client {
         let outgoing = Outgoing { directory, blocks, ..Outgoing::plain(&own.card, operation, None) };
         let acknowledged = self.hand_in(outgoing).await?;
         let may_take_effect_until = UnixTime::now().saturating_add(CLIENT_VALIDITY);
-        Ok(Granted { slot, grant, acknowledged, stays_open, may_take_effect_until })
+        Ok(Granted { slot, grant, replaces, acknowledged, stays_open, may_take_effect_until })
     }
 
     /// The patient's grants as they will be once everything that they signed is settled: the settled grants, proved,

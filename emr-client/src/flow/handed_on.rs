@@ -92,11 +92,14 @@ impl Client {
         }
     }
 
-    /// The grants of delegates that were settled since the last call, each with the delegate's signature on the very grant that the state holds.
-    /// The next call does not name them again. A node that hides one can only delay the news: `own_leaves_with_givers` proves who gave each grant.
+    /// The grants of delegates that were settled and of which this folder does not know yet that the patient was told. Each is the very grant that
+    /// the state holds, has the delegate's signature, and stands in a batch on L1: so the delegate wrote it, and nobody else who signed the same
+    /// leaf. A node that hides one can only delay the news: `own_leaves_with_givers` proves who gave each grant.
+    ///
+    /// Call [`Self::note_told`] when the patient was told. Until then, this names them again.
     ///
     /// # Errors
-    /// [`ClientError`] if the node or L1 cannot be asked, the node's answer does not hold, or the profile cannot be written.
+    /// [`ClientError`] if the node or L1 cannot be asked, or the node's answer does not hold.
     pub async fn new_grants_of_delegates(&self) -> Result<Vec<SignedByDelegate>, ClientError> {
         if !self.profile.has_delegates() {
             return Ok(Vec::new());
@@ -107,16 +110,24 @@ impl Client {
         let (mut new, mut proved) = (Vec::new(), Proved::default());
         for grant in self.node.delegated_grants(view.patient).await? {
             let Action::SetGrant(set) = grant.signed.operation.action else { continue };
-            let held = settled.grants.iter().find(|view| view.slot == set.slot).map(|view| view.grant);
-            if held.is_none_or(|held| held != GrantLeaf { uses: held.uses, ..set.leaf }) {
+            let Some(batch) = grant.batch.filter(|_| held(&settled.grants, &grant).is_some()) else { continue };
+            if self.profile.knows_delegated(owned(&card), set.slot, set.leaf.version) {
                 continue;
             }
-            let signed = self.signed_by_delegate(&grant, view.patient, &mut proved).await?;
-            if self.profile.note_delegated(owned(&card), [(set.slot, set.leaf.version)])? > 0 {
-                new.push(signed);
-            }
+            new.push(self.settled_by_delegate(&grant, batch, view.patient, &mut proved).await?);
         }
         Ok(new)
+    }
+
+    /// Notes durably that the patient was told of these grants.
+    ///
+    /// # Errors
+    /// [`ClientError`] if the node or L1 cannot be asked for the patient's card, or the profile cannot be written.
+    pub async fn note_told(&self, told: &[SignedByDelegate]) -> Result<(), ClientError> {
+        let card = self.own_card().await?;
+        let grants = told.iter().map(|given| (given.slot(), given.leaf().version));
+        self.profile.note_delegated(owned(&card), grants)?;
+        Ok(())
     }
 
     /// The keys of a class that delegates handed on to this participant, under a key directory of the patient.

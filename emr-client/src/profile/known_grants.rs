@@ -35,6 +35,12 @@ impl KnownGrants {
         Ok(Self { disk: disk.clone(), path, newest })
     }
 
+    /// Whether this grant, or a newer one of its slot, was noted.
+    pub(super) fn knows(&self, patient: OwnedAccount, slot: GrantSlot, version: Version) -> bool {
+        let newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        newest.get(&(patient, slot)).is_some_and(|newest| version <= *newest)
+    }
+
     /// Notes grants. Returns how many of them are new.
     pub(super) fn note(
         &self,

@@ -300,11 +300,16 @@ impl Profile {
         self.emergencies.note(patient, grants)
     }
 
-    /// Notes durably which grants of delegates of this patient were seen. Returns how many of them are new.
+    /// Whether the patient was told of this grant of a delegate, or of a newer one of its slot.
+    pub(crate) fn knows_delegated(&self, patient: OwnedAccount, slot: GrantSlot, version: Version) -> bool {
+        self.delegated.knows(patient, slot, version)
+    }
+
+    /// Notes durably of which grants of delegates the patient was told. Returns how many of them are new.
     ///
     /// # Errors
     /// [`FileError`] if the file cannot be written.
-    pub fn note_delegated(
+    pub(crate) fn note_delegated(
         &self,
         patient: OwnedAccount,
         grants: impl IntoIterator<Item = (GrantSlot, Version)>,

@@ -75,6 +75,8 @@ async fn a_delegate_grants_and_revokes_and_the_patient_follows() -> TestResult {
         (told.len(), told[0].delegate(), told[0].leaf().grantee),
         (1, delegate.account()?, Some(reader.account()?))
     );
+    assert_eq!(patient.new_grants_of_delegates().await?, told, "until it is noted that they were told");
+    patient.note_told(&told).await?;
     assert!(patient.new_grants_of_delegates().await?.is_empty());
     let (_, audit) = patient.light_check_with_audit(usize::MAX).await?;
     let by = delegate.account()?;
@@ -234,10 +236,23 @@ async fn a_node_cannot_hand_on_keys_in_a_delegates_name() -> TestResult {
     let (read, _) = reader.retrieve(&card, written.slot, None).await?;
     assert!(is_text(&read, "potassium 4.1"));
 
-    // The node hides the delegate's grant from the patient, who publishes a directory without the reader. Later it shows it: the patient's client
-    // adds the reader then, and begins no new epoch for it. A forged list does not stop the patient.
+    // The patient is told only what L1 holds.
     drop(patient);
     let patient = scene.client_at(PATIENT, &proxy.address).await?;
+    proxy.set(lie(list.clone(), |grants: &mut Vec<DelegatedGrant>| {
+        grants.iter_mut().for_each(|grant| grant.batch = Some(1))
+    }));
+    let news = patient.new_grants_of_delegates().await;
+    assert!(matches!(news, Err(ClientError::Delegation(DelegationError::NotOnL1(1)))), "{news:?}");
+    proxy.set(lie(list.clone(), |grants: &mut Vec<DelegatedGrant>| {
+        grants.iter_mut().for_each(|grant| grant.batch = None)
+    }));
+    assert!(patient.new_grants_of_delegates().await?.is_empty());
+    proxy.clear();
+    assert_eq!(patient.new_grants_of_delegates().await?.len(), 1);
+
+    // The node hides the delegate's grant from the patient, who publishes a directory without the reader. Later it shows it: the patient's client
+    // adds the reader then, and begins no new epoch for it. A forged list does not stop the patient.
     proxy.set(lie(list.clone(), |grants: &mut Vec<DelegatedGrant>| {
         grants.iter_mut().for_each(|grant| grant.signed.operation.valid_until = UnixTime::ZERO);
     }));

@@ -1,6 +1,6 @@
 //! Accepts an operation: checks it, stores it, and promises its settlement.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use emr_api::{OperationStatus, Receipt, Submission, receipt};
 use emr_rollup::{
@@ -75,7 +75,11 @@ impl Engine {
         }
         // Cheap checks first: no block is read for an operation that breaks a rule.
         let Admission { directory: directory_in_force, place, ended, .. } = self.admit(&submission, None)?;
-        if !ended.is_empty() {
+        let cost = match ended.is_empty() {
+            true => None,
+            false => Some(self.replacements.charge(principal.account, Instant::now())?),
+        };
+        if cost.is_some() {
             self.try_replacement(place, ended, submission.signed).await?;
         }
         pointers::check_epoch(&submission, directory_in_force, self).await?;
@@ -89,6 +93,9 @@ impl Engine {
             let handed = Arc::clone(&whole);
             let kept = self.write(move |engine| engine.keep(id, principal, &handed.0, &handed.1, admission)).await?;
             if let Some(receipt) = kept? {
+                if let Some(cost) = cost {
+                    cost.give_back();
+                }
                 self.wake.notify_one();
                 return Ok(receipt);
             }
@@ -149,9 +156,9 @@ impl Engine {
         Ok(Admission { directory, place, ended, checked })
     }
 
-    /// Whether an operation executes on the state without others. This does not run as the writer: it takes long, and a signer can repeat
-    /// a failing try at no cost. Few signers may do so at once. But nobody can keep a patient waiting who takes something from a delegate: what a
-    /// delegate signed must not make a first Revoke wait for the Revokes that others replace.
+    /// Whether an operation executes on the state without others. This does not run as the writer, because it takes long. Few signers may do so at
+    /// once. But nobody can keep a patient waiting who takes something from a delegate: what a delegate signed must not make a first Revoke wait
+    /// for the Revokes that others replace.
     async fn try_replacement(
         self: &Arc<Self>,
         place: Place,

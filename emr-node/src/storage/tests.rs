@@ -2,6 +2,7 @@
 //! proof is made.
 
 mod clock;
+mod delegated;
 mod fuse;
 mod histories;
 mod rekeyed;

@@ -327,3 +327,47 @@ async fn a_first_revoke_does_not_wait_for_those_that_replace_others() -> Test {
     assert!(taken.is_ok(), "{taken:?}");
     Ok(())
 }
+
+/// A patient and an accomplice keep an operation of a delegate waiting, and the patient hands in operations without end that would end it and fail:
+/// at once, or only when their blocks are read. After a few, the node does no more work for them. Nobody else notices.
+#[tokio::test]
+async fn replacements_that_fail_cost_their_signer_something() -> Test {
+    let world = family()?;
+    world.taken(world.grants(2, 70)?)?;
+    let other = DOCTOR + 1;
+    world.taken(world.sign(other, 1, revoke(FIRST, 1)?)?)?;
+    let hand_in = |account: u64, submission: Submission| {
+        let engine = Arc::clone(&world.engine);
+        async move {
+            let principal = engine.state().principal(AccountIndex::new(account)?).ok_or("an account")?;
+            Test::Ok(engine.submit(principal, submission).await.map(drop).map_err(|error| error.kind))
+        }
+    };
+    let good = |salt| Test::Ok(submission(world.sign(HONEST, salt, set(70, 0, leaf(READER, Rights::READ, 0)?)?)?));
+    for salt in 10..14 {
+        let operation = good(salt)?.signed.operation;
+        let operation = Operation { patient_epoch: AccountEpoch::FIRST.next()?, ..operation };
+        let taken = hand_in(HONEST, submission(operation.sign(world.domain, &key(HONEST), None))).await?;
+        assert!(matches!(taken, Err(RequestErrorKind::Stale | RequestErrorKind::Refused)), "{taken:?}");
+    }
+    // It executes, but the node has no such directory.
+    let nowhere = emr_core::cid::cid_of(emr_core::Codec::DagCbor, b"nowhere");
+    for salt in 14..18 {
+        let mut operation = good(salt)?.signed.operation;
+        if let Action::SetGrant(set) = &mut operation.action {
+            set.directory_after = DirectoryCommitment::of(&nowhere);
+        }
+        let signed = operation.sign(world.domain, &key(HONEST), None);
+        let taken = hand_in(HONEST, Submission { directory: Some(nowhere), ..submission(signed) }).await?;
+        assert!(taken.is_err_and(|kind| kind != RequestErrorKind::Unavailable));
+    }
+    assert_eq!(hand_in(HONEST, good(20)?).await?, Err(RequestErrorKind::Unavailable));
+    assert_eq!(world.status(&world.grants(2, 70)?)?, OperationStatus::Pending);
+    // What ends nothing that waits is free, and others are not concerned.
+    hand_in(HONEST, submission(world.sign(HONEST, 21, revoke(FIRST, 1)?)?))
+        .await?
+        .map_err(|kind| format!("{kind:?}"))?;
+    let again = submission(world.sign(other, 22, revoke(FIRST, 1)?)?);
+    hand_in(other, again).await?.map_err(|kind| format!("{kind:?}"))?;
+    Ok(())
+}

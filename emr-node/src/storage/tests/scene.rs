@@ -9,13 +9,14 @@ use emr_core::{
     AccountEpoch, AccountIndex, Class, Codec, GrantSlot, Opaque, Purpose, Reason, RecordSlot, RecordStatus, Revision,
     Rights, Role, UnixTime, Uses, Version, cid::cid_of,
 };
+use emr_crypto::DelegatedKeys;
 use emr_ipfs::{Blockstore, Cid, DiskStore};
 use emr_rollup::{
     batch::{D1Entry, D2Entry},
     l1_operation::{L1Operation, Register},
     operation::{
-        Action, CLIENT_VALIDITY, DirectoryCommitment, Domain, Operation, PutRecord, Rekey, RequestAccess, Revoke,
-        SetGrant, Tombstone,
+        Action, Blocks, CLIENT_VALIDITY, DirectoryCommitment, Domain, Operation, PutRecord, Rekey, RequestAccess,
+        Revoke, SetGrant, Tombstone,
     },
     primitive::{
         eddsa::SigningKey,
@@ -24,7 +25,10 @@ use emr_rollup::{
     state::leaf::{GrantLeaf, RecordLeaf},
     version::CircuitSizes,
 };
-use emr_testkit::directories::{first_directory, first_epoch};
+use emr_testkit::{
+    directories::{first_directory, first_epoch},
+    people::people,
+};
 
 mod acts;
 mod patients;

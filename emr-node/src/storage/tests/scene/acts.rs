@@ -40,18 +40,30 @@ impl Scene {
         stored: Option<StoredAt>,
         directory: Option<Cid>,
     ) -> Result<Receipt, RequestError> {
+        self.submit_salted(who, action, stored, directory, field::from_opaque(&rand::random())).await
+    }
+
+    async fn submit_salted(
+        &self,
+        who: u64,
+        action: Action,
+        stored: Option<StoredAt>,
+        directory: Option<Cid>,
+        salt: Fr,
+    ) -> Result<Receipt, RequestError> {
         let operation = Operation {
             signer: account(who),
             signer_epoch: AccountEpoch::FIRST,
             patient: account(PATIENT),
             patient_epoch: AccountEpoch::FIRST,
             valid_until: self.engine.clock.now().saturating_add(CLIENT_VALIDITY),
-            salt: field::from_opaque(&rand::random()),
+            salt,
             action,
         };
         let authority = (who != PATIENT).then(|| GrantSlot::new(62 + who).expect("a slot"));
         let signed = operation.sign(domain(), &key(if who == PATIENT { self.patient_key } else { who }), authority);
-        let epoch = stored.is_some().then(|| first_epoch(Class::Summary));
+        let is_record = matches!(action.blocks(), Blocks::Record { .. });
+        let epoch = is_record.then(|| first_epoch(Class::Summary));
         let submission = Submission { signed, stored, epoch, directory };
         self.engine.submit(self.principal(who), submission).await
     }
@@ -136,12 +148,22 @@ impl Scene {
 
     /// Grants a doctor the right to write for a year, with a new directory.
     pub(in crate::storage::tests) async fn grant(&mut self, number: u64, doctor: u64) -> Outcome<Cid> {
+        self.grant_rights(number, doctor, Rights::READ | Rights::WRITE).await
+    }
+
+    /// Names the first doctor as a delegate, in the slot of their grant.
+    pub(in crate::storage::tests) async fn name_delegate(&mut self) -> Outcome {
+        self.grant_rights(62 + DOCTORS[0], DOCTORS[0], Rights::READ | Rights::MANAGE).await?;
+        Ok(())
+    }
+
+    async fn grant_rights(&mut self, number: u64, doctor: u64, rights: Rights) -> Outcome<Cid> {
         let (cid, directory_after) = self.directory().await?;
         let slot = GrantSlot::new(number)?;
         let expected = self.grant_version(slot);
         let leaf = GrantLeaf {
             grantee: Some(account(doctor)),
-            rights: Rights::READ | Rights::WRITE,
+            rights,
             scope: Class::Summary.into(),
             not_after: UnixTime::now().saturating_add(365 * 24 * 3600),
             uses: Uses::ZERO,
@@ -163,6 +185,45 @@ impl Scene {
             Action::Revoke(Revoke { slot, expected, leaf_salt: Fr::from(3), directory_before, directory_after });
         self.submit(PATIENT, action, None, Some(cid)).await?;
         Ok(cid)
+    }
+
+    /// The delegate lets the second doctor read, and hands on keys. Returns the address of the keys.
+    pub(in crate::storage::tests) async fn hand_on(&self, number: u64) -> Outcome<Cid> {
+        let (directory, people) = (first_directory(), people());
+        let links = directory.published().links_of(people.doctor.identity.rsa())?;
+        let reader = people.stranger.identity.rsa().public();
+        let keys = DelegatedKeys::hand_on(&links, directory.published(), Class::Summary.into(), &reader)?;
+        let bytes = keys.to_bytes();
+        let manifest = self.upload_as(DOCTORS[0], Codec::DagCbor, bytes, bytes.len() as u64).await?;
+        let at = StoredAt { manifest, salt: rand::random() };
+        let slot = GrantSlot::new(number)?;
+        let expected = self.grant_version(slot);
+        let leaf = GrantLeaf {
+            grantee: Some(account(DOCTORS[1])),
+            rights: Rights::READ,
+            scope: Class::Summary.into(),
+            not_after: UnixTime::now().saturating_add(24 * 3600),
+            uses: Uses::ZERO,
+            version: expected.next()?,
+            salt: field::from_opaque(&rand::random()),
+        };
+        let directory = self.directory_in_force();
+        let (directory_before, directory_after) = (directory, directory);
+        let action = Action::SetGrant(SetGrant { slot, expected, leaf, directory_before, directory_after });
+        let salt = element(Opaque::handed_on(&at.manifest, &at.salt));
+        self.submit_salted(DOCTORS[0], action, Some(at), None, salt).await?;
+        Ok(manifest)
+    }
+
+    /// The delegate ends a grant.
+    pub(in crate::storage::tests) async fn end_for_patient(&self, number: u64) -> Outcome {
+        let slot = GrantSlot::new(number)?;
+        let (expected, directory) = (self.grant_version(slot), self.directory_in_force());
+        let (directory_before, directory_after) = (directory, directory);
+        let leaf_salt = field::from_opaque(&rand::random());
+        let action = Action::Revoke(Revoke { slot, expected, leaf_salt, directory_before, directory_after });
+        self.submit(DOCTORS[0], action, None, None).await?;
+        Ok(())
     }
 
     fn grant_version(&self, slot: GrantSlot) -> Version {

@@ -11,6 +11,7 @@ use alloy::{
     transports::{BoxTransport, IntoBoxTransport, TransportError},
 };
 use emr_core::{AddressError, HttpAddress, PlainHttp};
+use url::Url;
 
 use crate::http::HttpTransport;
 
@@ -119,18 +120,34 @@ impl Endpoint {
     ///
     /// The same as [`Self::connect`].
     pub fn connect_with(&self, wallet: Option<EthereumWallet>) -> Result<DynProvider, EndpointError> {
-        let (transport, here) = match self {
-            Self::Http(address) => (http(address)?, address.is_this_machine()),
-            Self::Pooled { address, transport } => (transport.clone(), address.is_this_machine()),
-            Self::InProcess(transport) => (transport.clone(), true),
-        };
+        Ok(Self::provider(self.transport()?, self.is_this_machine(), wallet))
+    }
+
+    /// The transport, with its own connections unless the endpoint is pooled.
+    pub(crate) fn transport(&self) -> Result<BoxTransport, EndpointError> {
+        match self {
+            Self::Http(address) => http(address),
+            Self::Pooled { transport, .. } | Self::InProcess(transport) => Ok(transport.clone()),
+        }
+    }
+
+    /// The address; `None` for a chain in this process.
+    pub(crate) fn url(&self) -> Option<&Url> {
+        match self {
+            Self::Http(address) | Self::Pooled { address, .. } => Some(address.url()),
+            Self::InProcess(_) => None,
+        }
+    }
+
+    /// Makes a provider over a transport. `here` says whether the chain is on this machine.
+    pub(crate) fn provider(transport: BoxTransport, here: bool, wallet: Option<EthereumWallet>) -> DynProvider {
         let poll = if here { POLL_HERE } else { POLL_ELSEWHERE };
         let client = RpcClient::new(transport, here).with_poll_interval(poll);
         let builder = ProviderBuilder::default().with_gas_estimation().with_simple_nonce_management().fetch_chain_id();
-        Ok(match wallet {
+        match wallet {
             Some(wallet) => builder.wallet(wallet).connect_client(client).erased(),
             None => builder.connect_client(client).erased(),
-        })
+        }
     }
 
     /// Checks that `provider`, which is connected to this endpoint, is on the chain `expected`.
@@ -139,14 +156,21 @@ impl Endpoint {
     ///
     /// Fails if the node cannot be reached, or if it is on another chain.
     pub async fn expect_chain_id(&self, provider: &DynProvider, expected: u64) -> Result<(), EndpointError> {
-        let actual = provider
-            .get_chain_id()
-            .await
-            .map_err(|error| EndpointError::Unreachable { endpoint: self.to_string(), reason: reason(&error) })?;
-        if actual == expected {
-            return Ok(());
-        }
-        Err(EndpointError::ChainId { endpoint: self.to_string(), expected, actual })
+        expect_chain_id(provider, &self.to_string(), expected).await
+    }
+}
+
+/// Checks the chain of a provider. `endpoint` names it in errors.
+pub(crate) async fn expect_chain_id(
+    provider: &DynProvider,
+    endpoint: &str,
+    expected: u64,
+) -> Result<(), EndpointError> {
+    let endpoint = endpoint.to_owned();
+    match provider.get_chain_id().await {
+        Err(error) => Err(EndpointError::Unreachable { endpoint, reason: reason(&error) }),
+        Ok(actual) if actual != expected => Err(EndpointError::ChainId { endpoint, expected, actual }),
+        Ok(_) => Ok(()),
     }
 }
 

@@ -2,7 +2,9 @@
 
 pub mod endpoint;
 pub mod exchange;
+pub mod header;
 mod http;
+pub mod nodes;
 pub mod proof;
 
 pub mod bindings;

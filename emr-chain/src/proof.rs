@@ -14,6 +14,8 @@ use alloy::{
 };
 use alloy_trie::{EMPTY_ROOT_HASH, KECCAK_EMPTY, Nibbles, nodes::TrieNode, proof::verify_proof};
 
+use crate::header::Answers;
+
 /// The number of nibbles in a trie key, which is a Keccak-256 hash. A path cannot have more nodes than that.
 const PATH_NIBBLES: usize = 64;
 /// The largest trie node in bytes. A branch of 16 hashes has 532, a leaf with an account less than 160.
@@ -69,6 +71,16 @@ pub enum ProofError {
     /// The node has no such block.
     #[error("the node does not know block {0}: wait until it has caught up, or use another node")]
     UnknownBlock(BlockId),
+    /// No one of several nodes proves what was asked.
+    #[error(
+        "no Ethereum node proves the contract's storage in block {number} ({answers}): try again, or name other nodes with --rpc"
+    )]
+    NoNode {
+        /// The block's number.
+        number: u64,
+        /// What is wrong with each node's answer.
+        answers: Answers,
+    },
 }
 
 /// A header whose hash was checked. Only this module can make one.

@@ -21,7 +21,7 @@ use crate::{
     light::Access,
     options::{parse_classes, parse_rights, parse_until},
     records,
-    report::{Answer, print, written},
+    report::{Answer, print, warn_of_age, written},
 };
 
 /// How long a delegate is named if the patient says no end: a year, in seconds.
@@ -174,9 +174,12 @@ impl Named<RevokeFor> {
     /// Fails if a card does not hold, or the node refuses or does not answer.
     pub async fn run(self, client: &Client, json: bool) -> Result<(), Failure> {
         let RevokeFor { patient, class, wait, .. } = self.arguments;
+        // Also the check of the patient's card must not stop at an old block.
+        let client = &client.for_revoking();
         let patient = patient_named(client, &patient).await?;
-        let revoked = client.revoke_for(&patient, &self.card, parse_classes(&class)?).await?;
-        let RevokedFor { patient, grantee, changed } = revoked;
+        let revoked = client.revoke_for(&patient, &self.card, parse_classes(&class)?).await;
+        warn_of_age(client);
+        let RevokedFor { patient, grantee, changed, .. } = revoked?;
         let slots = changed.iter().map(|(slot, _)| slot.get()).collect();
         let mut operations = Vec::new();
         for (_, acknowledged) in &changed {

@@ -24,9 +24,12 @@ pub struct Options {
     /// The hospital node to talk to; remembered [default at first: http://127.0.0.1:8550]
     #[arg(long, global = true, env = "EMR_NODE", hide_env_values = true, value_name = "URL", value_parser = parse_address)]
     pub node: Option<Url>,
-    /// The Ethereum node to check against; remembered [default at first: http://127.0.0.1:8545]
-    #[arg(long, global = true, env = "EMR_RPC", hide_env_values = true, value_name = "URL", value_parser = parse_address)]
-    pub rpc: Option<Url>,
+    /// The Ethereum node to check against; several, if the option is repeated; remembered [default at first: http://127.0.0.1:8545]
+    #[arg(long, global = true, env = "EMR_RPC", hide_env_values = true, value_name = "URL", value_parser = parse_address, value_delimiter = ' ')]
+    pub rpc: Vec<Url>,
+    /// How many of several Ethereum nodes must agree on the newest block; remembered with them [default: more than half]
+    #[arg(long, global = true, env = "EMR_AGREE", hide_env_values = true, value_name = "NUMBER")]
+    pub agree: Option<usize>,
     /// File whose first line is the passphrase [otherwise: EMR_PASSPHRASE, or a prompt]
     #[arg(long, global = true, env = "EMR_PASSPHRASE_FILE", hide_env_values = true, value_name = "FILE")]
     pub passphrase_file: Option<PathBuf>,
@@ -67,6 +70,21 @@ impl Options {
     /// Where plain http is allowed.
     pub const fn plain_http(&self) -> PlainHttp {
         if self.insecure { PlainHttp::Everywhere } else { PlainHttp::ThisMachine }
+    }
+
+    /// The Ethereum node of a command that uses one; `None` if none is given.
+    ///
+    /// # Errors
+    /// Fails if several are given.
+    pub fn one_rpc(&self) -> Result<Option<Url>, Failure> {
+        match (&*self.rpc, self.agree) {
+            ([], None) => Ok(None),
+            ([only], None) => Ok(Some(only.clone())),
+            _ => {
+                let message = "this command uses one Ethereum node, your own: give --rpc once, without --agree";
+                Err(Failure::new(Exit::Usage, message))
+            }
+        }
     }
 
     /// The data folder: the given one, or `~/.emr/ROLE`.

@@ -14,6 +14,7 @@ use emr_core::{ClassMask, HttpAddress, Role};
 use emr_crypto::{Identity, IdentityFileError, ScryptCost};
 use emr_rollup::operation::Kind;
 use secrecy::SecretString;
+use url::Url;
 
 use crate::{
     failure::{Exit, Failure, one_line},
@@ -212,15 +213,21 @@ pub async fn connect(options: &Options, profile: Profile, identity: Identity) ->
     {
         return Err(ClientError::OtherChain { named, found }.into());
     }
-    let client = if let (Some(_), None, None) = (&joined, &options.node, &options.rpc) {
+    let new_addresses = options.node.is_some() || !options.rpc.is_empty() || options.agree.is_some();
+    let client = if joined.is_some() && !new_addresses {
         Client::open_with(profile, identity, options.plain_http()).await
     } else {
-        let address = |given: &Option<url::Url>, known: Option<String>, default: &str| {
-            given.as_ref().map(url::Url::to_string).or(known).unwrap_or_else(|| format!("http://{default}"))
+        let (known_node, known_rpc, known_agree) = match joined {
+            Some(known) => (known.node, known.rpc, known.agree),
+            None => (format!("http://{DEFAULT_NODE}"), vec![format!("http://{DEFAULT_RPC}")], None),
         };
-        let node = address(&options.node, joined.as_ref().map(|known| known.node.clone()), DEFAULT_NODE);
-        let rpc = address(&options.rpc, joined.map(|known| known.rpc), DEFAULT_RPC);
-        let connections = Connections::new(&node, &rpc, options.plain_http())?.on_chain(options.chain_id);
+        let node = options.node.as_ref().map_or(known_node, Url::to_string);
+        // How many must agree is remembered with the addresses that it was said for.
+        let (rpc, agree) = match &*options.rpc {
+            [] => (known_rpc, options.agree.or(known_agree)),
+            given => (given.iter().map(Url::to_string).collect(), options.agree),
+        };
+        let connections = Connections::several(&node, &rpc, agree, options.plain_http())?.on_chain(options.chain_id);
         Client::join_through(profile, identity, &connections).await
     };
     let client = client?;

@@ -18,7 +18,7 @@ use crate::{
     light::{Access, Audit, Grants, LightAnswer},
     options::{Options, RecordName, parse_classes, parse_rights, parse_until},
     outbox, participant, records, rekey,
-    report::{Answer, Progress, print, written},
+    report::{Answer, Progress, print, warn_of_age, written},
     storage,
 };
 
@@ -318,7 +318,10 @@ async fn revoke(
     wait: bool,
     json: bool,
 ) -> Result<(), Failure> {
-    let revoked = client.revoke(grantee, classes).await?;
+    let client = &client.for_revoking();
+    let revoked = client.revoke(grantee, classes).await;
+    warn_of_age(client);
+    let revoked = revoked?;
     let mut operations = Vec::new();
     for (_, acknowledged) in &revoked.changed {
         operations.push(records::promise(client, acknowledged, wait).await?);

@@ -2,6 +2,7 @@
 
 use std::{io::Write, time::Duration};
 
+use emr_client::Client;
 use emr_core::UnixTime;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
@@ -25,6 +26,13 @@ pub fn written(time: UnixTime) -> String {
         .and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok())
         .and_then(|time| time.format(&Rfc3339).ok())
         .unwrap_or_else(|| time.to_string())
+}
+
+/// Warns on stderr if a revocation went on although the newest block is too old or from the future.
+pub fn warn_of_age(client: &Client) {
+    if let Some(error) = client.overlooked() {
+        eprintln!("warning: {error}. Revoking does not wait for that: look at the grants again when it is corrected");
+    }
 }
 
 /// Prints an answer on stdout.

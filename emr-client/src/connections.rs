@@ -1,7 +1,7 @@
 //! Connections that the participants of one process share. A hospital system can have hundreds of doctors in one
 //! process.
 
-use emr_chain::endpoint::Endpoint;
+use emr_chain::{endpoint::Endpoint, nodes::EthereumNodes};
 use emr_core::{HttpAddress, PlainHttp};
 
 use crate::{
@@ -9,14 +9,16 @@ use crate::{
     node::{NodeClient, NodeError},
 };
 
-/// Connections to a hospital's node and to an Ethereum node. Participants that join with the same value, or with a
+/// Connections to a hospital's node and to Ethereum nodes. Participants that join with the same value, or with a
 /// clone of it, share these connections. Each participant has its own login.
 #[derive(Clone, Debug)]
 pub struct Connections {
     node: NodeClient,
-    endpoint: Endpoint,
-    /// The Ethereum node's address, as a profile remembers it.
-    rpc: String,
+    nodes: EthereumNodes,
+    /// The Ethereum nodes' addresses, as a profile remembers them.
+    rpc: Vec<String>,
+    /// How many of them must agree, if the participant said it.
+    agree: Option<usize>,
     /// The chain that the participant named.
     chain: Option<u64>,
 }
@@ -27,9 +29,18 @@ impl Connections {
     /// # Errors
     /// [`ClientError`] if an address cannot be used.
     pub fn new(node: &str, rpc: &str, plain: PlainHttp) -> Result<Self, ClientError> {
+        Self::several(node, &[rpc.to_owned()], None, plain)
+    }
+
+    /// The same with several Ethereum nodes, of which `agree` must agree: see [`EthereumNodes::of`].
+    ///
+    /// # Errors
+    /// [`ClientError`] if an address cannot be used, or these nodes cannot be used together.
+    pub fn several(node: &str, rpc: &[String], agree: Option<usize>, plain: PlainHttp) -> Result<Self, ClientError> {
         let address = HttpAddress::parse(node, plain).map_err(NodeError::from)?;
-        let endpoint = Endpoint::http(rpc, plain)?.pooled()?;
-        Ok(Self { node: NodeClient::at(address)?, endpoint, rpc: rpc.to_owned(), chain: None })
+        let endpoints: Vec<_> = rpc.iter().map(|address| Endpoint::http(address, plain)).collect::<Result<_, _>>()?;
+        let nodes = EthereumNodes::of(&endpoints, agree)?;
+        Ok(Self { node: NodeClient::at(address)?, nodes, rpc: rpc.to_vec(), agree, chain: None })
     }
 
     /// Connections to a node, and to Ethereum over any endpoint, for example a chain in this process. A profile
@@ -38,7 +49,17 @@ impl Connections {
     /// # Errors
     /// As for [`Self::new`].
     pub fn over(node: &str, endpoint: &Endpoint) -> Result<Self, ClientError> {
-        Ok(Self { node: NodeClient::new(node)?, endpoint: endpoint.pooled()?, rpc: endpoint.to_string(), chain: None })
+        Self::over_several(node, std::slice::from_ref(endpoint), None)
+    }
+
+    /// The same with several endpoints, of which `agree` must agree.
+    ///
+    /// # Errors
+    /// As for [`Self::several`].
+    pub fn over_several(node: &str, endpoints: &[Endpoint], agree: Option<usize>) -> Result<Self, ClientError> {
+        let nodes = EthereumNodes::of(endpoints, agree)?;
+        let rpc = endpoints.iter().map(Endpoint::to_string).collect();
+        Ok(Self { node: NodeClient::new(node)?, nodes, rpc, agree, chain: None })
     }
 
     /// Accepts only a node for this chain, which need not be a development chain. A participant names a real chain if
@@ -58,11 +79,15 @@ impl Connections {
         self.node.for_another()
     }
 
-    pub(crate) const fn endpoint(&self) -> &Endpoint {
-        &self.endpoint
+    pub(crate) const fn nodes(&self) -> &EthereumNodes {
+        &self.nodes
     }
 
-    pub(crate) fn rpc(&self) -> &str {
+    pub(crate) fn rpc(&self) -> &[String] {
         &self.rpc
+    }
+
+    pub(crate) const fn agree(&self) -> Option<usize> {
+        self.agree
     }
 }

@@ -8,6 +8,9 @@ use crate::proof::VerifiedHeader;
 /// honest nodes, because the chain forks there; Ethereum's forks are rarely longer than two blocks.
 const BELOW_FORKS: u64 = 4;
 
+/// How many blocks apart nodes are that are not behind.
+const LEVEL: u64 = 8;
+
 /// The heights at which `agree` nodes can agree, in the order in which to compare them. `heads` are the heights of the nodes.
 ///
 /// The highest comes first. So a node that is behind, or claims it, holds nobody back, and a node that claims to be far
@@ -20,6 +23,13 @@ pub(super) fn heights(mut heads: Vec<u64>, agree: usize) -> Vec<u64> {
     }
     heights.dedup();
     heights
+}
+
+/// Whether `agree` nodes are at this height or a few blocks above it, so that no node that is behind decided it. `heads`
+/// are the heights of the nodes.
+pub(super) fn is_level(heads: impl Iterator<Item = u64>, height: u64, agree: usize) -> bool {
+    let level = heads.filter(|head| (height..=height.saturating_add(LEVEL)).contains(head));
+    level.count() >= agree
 }
 
 /// The header that at least `agree` nodes give, and these nodes.
@@ -51,6 +61,14 @@ mod tests {
         assert_eq!(heights(vec![1, 2], 2), [1, 0]);
         assert_eq!(heights(vec![100], 2), [] as [u64; 0]);
         assert_eq!(heights(vec![], 1), [] as [u64; 0]);
+    }
+
+    #[test]
+    fn a_node_that_is_behind_does_not_decide_alone_with_one_other() {
+        assert!(is_level([100, 101].into_iter(), 100, 2));
+        assert!(is_level([100, u64::MAX, 108].into_iter(), 100, 2));
+        assert!(!is_level([100, 109].into_iter(), 100, 2));
+        assert!(!is_level([99, 100].into_iter(), 100, 2));
     }
 
     #[test]

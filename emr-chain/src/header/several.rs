@@ -45,7 +45,17 @@ impl Agreement {
         let _ = timeout(GRACE, all).await;
         loop {
             let compared = self.compare(&heads).await;
-            if compared.is_ok() {
+            // A node that is behind must not decide together with one other node, only because the rest are slow.
+            let is_enough = match &compared {
+                Ok(Some(newest)) => {
+                    let reached = heads.values().filter_map(|head| (*head).as_ref().ok().copied().flatten());
+                    let reached = reached.map(|head| head.number());
+                    agreement::is_level(reached, newest.header.number(), self.nodes.agree())
+                }
+                Ok(None) => true,
+                Err(_) => false,
+            };
+            if is_enough {
                 return compared;
             }
             match next(&mut asked).await {

@@ -69,7 +69,7 @@ pub async fn run(options: &Options, arguments: &Demo) -> Result<(), Failure> {
     let stage = story::Stage {
         passphrase_file: passphrase_file(&folder, options)?,
         folder,
-        rpc: options.rpc.clone(),
+        rpc: options.one_rpc()?,
         plain: options.plain_http(),
         ipfs: arguments.ipfs.clone(),
         json: options.json,

@@ -104,7 +104,7 @@ impl Memory {
 /// # Errors
 /// Returns what does not start, and what to do.
 pub async fn dev(options: &Options, serving: &Serving, rpc_listen: SocketAddr) -> Result<(), Failure> {
-    if options.rpc.is_some() {
+    if options.one_rpc()?.is_some() {
         let message = "dev brings its own chain; to use another, run `emr-hospital deploy` and `emr-hospital serve`";
         return Err(Failure::new(Exit::Usage, message));
     }
@@ -140,7 +140,7 @@ async fn start(plan: &SitePlan, folder: &Path, passphrase: &SecretString) -> Res
 /// Returns what does not start, and what to do.
 pub async fn serve(options: &Options, serving: &Serving) -> Result<(), Failure> {
     let folder = options.data_dir(HOSPITAL)?;
-    let rpc = options.rpc.clone().ok_or_else(|| {
+    let rpc = options.one_rpc()?.ok_or_else(|| {
         Failure::new(Exit::Usage, "serve needs the address of an Ethereum node: --rpc URL (`dev` brings its own chain)")
     })?;
     let passphrase = participant::passphrase(options, HOSPITAL)?;
@@ -236,7 +236,7 @@ pub struct Deploy {
 pub async fn deploy(options: &Options, arguments: &Deploy) -> Result<(), Failure> {
     let registration_fee = arguments.registration_fee;
     let folder = options.data_dir(HOSPITAL)?;
-    let rpc = options.rpc.clone().ok_or_else(|| {
+    let rpc = options.one_rpc()?.ok_or_else(|| {
         Failure::new(Exit::Usage, "deploy needs the address of an Ethereum node: --rpc URL (`dev` deploys by itself)")
     })?;
     let (profile, identity) = participant::identity(options, HOSPITAL)?;

@@ -1,6 +1,6 @@
 //! What the client checks against L1 before it relies on it: the state, cards, and a patient's view.
 
-use emr_chain::SettlementLayer;
+use emr_chain::{SettlementLayer, header::Newest};
 use emr_core::{AccountIndex, UnixTime};
 use emr_rollup::{
     batch::D1Entry,
@@ -25,12 +25,16 @@ impl Client {
     /// has seen.
     ///
     /// # Errors
-    /// Returns [`SettledStateError`] if the Ethereum node does not answer, if its proof is wrong, or if it shows an older state.
+    /// Returns [`SettledStateError`] if the Ethereum nodes do not answer or do not agree, if their proof is wrong, if the
+    /// newest block is too old or from the future, or if the state is older than one that was seen.
     pub async fn settled_state(&self) -> Result<SettledState, SettledStateError> {
-        let (provider, instance, seen) = (self.rollup.provider(), self.instance(), self.profile.seen());
-        let newest = SettledState::read(provider, &instance).await?;
-        let deployed_at = self.rollup.deployed_at();
-        if let Some(last) = SettledState::read_final(provider, &instance, self.finality, &newest, deployed_at).await? {
+        let (headers, nodes, instance, seen) = (&*self.headers, &self.nodes, self.instance(), self.profile.seen());
+        let Newest { header, answers } = headers.newest().await?;
+        self.age.check(header.timestamp(), &answers, UnixTime::now())?;
+        let newest = SettledState::read(nodes, &instance, &header).await?;
+        let (finality, deployed_at) = (self.finality, self.rollup.deployed_at());
+        let last = SettledState::read_final(headers, nodes, &instance, finality, &newest, deployed_at).await?;
+        if let Some(last) = last {
             seen.note(last.batches(), last.root())?;
         }
         seen.check(newest.batches(), newest.root())?;

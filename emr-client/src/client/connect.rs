@@ -3,17 +3,17 @@
 use std::sync::{Arc, RwLock};
 
 use alloy::network::EthereumWallet;
-use emr_chain::{DEVELOPMENT_CHAINS, Rollup, endpoint::Endpoint};
+use emr_chain::{DEVELOPMENT_CHAINS, Rollup, endpoint::Endpoint, header::age::HeaderAge};
 use emr_core::{PlainHttp, Role};
 use emr_rollup::setup::SetupChoice;
 
-use super::Client;
+use super::{Client, recency::Recency};
 use crate::{
     connections::Connections,
     error::ClientError,
     keys::{EthereumKey, Keys},
     profile::{Hospital, Profile, Settings},
-    verify::settled_state::Finality,
+    verify::settled_state::{Finality, SettledStateError},
 };
 
 /// The hospital that a profile stays with. The hospital is identified by its owner, not by its index: when L1
@@ -40,8 +40,8 @@ impl Client {
     /// # Errors
     /// The same as [`Self::open`].
     pub async fn open_with(profile: Profile, keys: impl Keys + 'static, plain: PlainHttp) -> Result<Self, ClientError> {
-        let Settings { node, rpc, .. } = profile.settings()?;
-        Self::connect(profile, Arc::new(keys), &Connections::new(&node, &rpc, plain)?, false).await
+        let Settings { node, rpc, agree, .. } = profile.settings()?;
+        Self::connect(profile, Arc::new(keys), &Connections::several(&node, &rpc, agree, plain)?, false).await
     }
 
     /// Connects to a node and an Ethereum node at these addresses, and remembers them.
@@ -99,13 +99,15 @@ impl Client {
         connections: &Connections,
         joining: bool,
     ) -> Result<Self, ClientError> {
-        let (node, endpoint) = (connections.node(), connections.endpoint());
+        let (node, nodes) = (connections.node(), connections.nodes().clone());
+        let headers = nodes.headers();
         let status = node.status().await?;
         let contract = status.contract;
         let before = profile.settings().ok();
         let mut settings = Settings {
             node: node.address().url().to_string(),
             rpc: connections.rpc().to_owned(),
+            agree: connections.agree(),
             chain_id: status.chain_id,
             contract,
             hospital: before.as_ref().and_then(|settings| settings.hospital),
@@ -128,8 +130,10 @@ impl Client {
         // Checked before any request to the node's chain. The settings are stored only after all checks.
         profile.expect_instance(&settings.instance())?;
 
-        let provider = endpoint.connect_with(Some(EthereumWallet::from(EthereumKey(Arc::clone(&keys)))))?;
-        endpoint.expect_chain_id(&provider, settings.chain_id).await?;
+        let provider = nodes.connect(Some(EthereumWallet::from(EthereumKey(Arc::clone(&keys)))));
+        nodes.expect_chain_id(&provider, settings.chain_id).await?;
+        // Nodes that do not agree with the others are asked last from here on.
+        headers.newest().await.map_err(SettledStateError::from)?;
         // If the node lies about this block, skipped events show as gaps, or as another state root.
         let rollup = Rollup::attach(provider, contract, status.deployed_at).await?;
 
@@ -143,15 +147,18 @@ impl Client {
         // A registration may have succeeded after this process was killed, and a reorganisation of L1 may have removed
         // one.
         settings.account = rollup.account_of(keys.ethereum_address()).await?;
-        let (account, finality) = (settings.account, Finality::of_chain(settings.chain_id));
+        let (account, chain_id) = (settings.account, settings.chain_id);
         profile.join(settings)?;
         let client = Self {
             profile: Arc::new(profile),
             keys,
             node,
             rollup,
+            headers,
+            nodes,
             hospital,
-            finality,
+            finality: Finality::of_chain(chain_id),
+            age: Recency::refusing(HeaderAge::of_chain(chain_id)),
             account: Arc::new(RwLock::new(account)),
             turn: Arc::default(),
         };

@@ -2,11 +2,12 @@
 
 mod checks;
 mod connect;
+mod recency;
 
 use std::sync::{Arc, PoisonError, RwLock};
 
 use alloy::{primitives::Address, providers::DynProvider};
-use emr_chain::{Rollup, RollupInstance};
+use emr_chain::{Rollup, RollupInstance, header::HeaderSource, nodes::EthereumNodes};
 use emr_core::AccountIndex;
 use emr_rollup::{
     operation::Domain,
@@ -21,6 +22,7 @@ use crate::{
     verify::card::Card,
     verify::settled_state::Finality,
 };
+use recency::Recency;
 
 /// 248 random bits as a field element: a salt.
 pub(crate) fn random_element() -> Fr {
@@ -39,8 +41,11 @@ pub struct Client {
     pub(crate) keys: Arc<dyn Keys>,
     pub(crate) node: NodeClient,
     pub(crate) rollup: Rollup<DynProvider>,
+    headers: Arc<dyn HeaderSource>,
+    nodes: EthereumNodes,
     hospital: Option<Hospital>,
     finality: Finality,
+    age: Recency,
     account: Arc<RwLock<Option<AccountIndex>>>,
     turn: Arc<tokio::sync::Mutex<()>>,
 }

@@ -1,7 +1,11 @@
 //! The stable names of errors, and the kind of each.
 
 use emr_api::Problem;
-use emr_chain::{RollupError, endpoint::EndpointError};
+use emr_chain::{
+    RollupError,
+    endpoint::EndpointError,
+    header::{HeaderError, age::HeaderAgeError},
+};
 use emr_crypto::RevokeError;
 
 use crate::{
@@ -68,6 +72,7 @@ macro_rules! codes {
 
 codes! {
     Address "address" Usage "an address cannot be used"
+    EthereumNodes "ethereum-nodes" Usage "these Ethereum nodes cannot be used together"
     NotJoined "not-joined" Usage "the profile has not joined a node yet"
     OtherDeployment "other-deployment" Usage "the profile belongs to another chain or contract"
     OtherChain "other-chain" Usage "the Ethereum node is on another chain"
@@ -117,6 +122,7 @@ codes! {
     NoHospital "no-hospital" Unavailable "the node's hospital is not registered yet"
     NotSettledYet "not-settled-yet" Unavailable "the account is not in the state yet"
     L1Unreachable "l1-unreachable" Unavailable "the Ethereum node does not answer, or refuses"
+    L1Old "l1-old" Unavailable "the newest block of the Ethereum node is more than 30 minutes old"
     NotMined "not-mined" Unavailable "a transaction is not mined, or failed"
     L1Incomplete "l1-incomplete" Unavailable "the Ethereum node keeps too little history"
     NodeAnswer "node-answer" Unverified "the node's answer is not valid"
@@ -131,6 +137,8 @@ codes! {
     RecordUnproved "record-unproved" Unverified "the record does not open or does not verify"
     ReceiptUnproved "receipt-unproved" Unverified "the receipt is not valid"
     L1Unproved "l1-unproved" Unverified "the Ethereum node's proof or answer does not hold"
+    L1Disagrees "l1-disagrees" Unverified "the Ethereum nodes show different chains"
+    L1Ahead "l1-ahead" Unverified "the newest block is ahead of this machine's clock"
     RolledBack "rolled-back" Unverified "the Ethereum node shows an older state than before"
     NotAHospital "not-a-hospital" Unverified "the account that the node names is not a hospital"
     NotInForce "not-in-force" Unverified "the node claims that something is settled, but it is not"
@@ -155,6 +163,11 @@ impl ClientError {
             Self::Endpoint(EndpointError::ChainId { .. }) => Code::OtherChain,
             Self::Endpoint(EndpointError::Address(_)) => Code::Address,
             Self::Endpoint(_) => Code::L1Unreachable,
+            Self::Nodes(_) => Code::EthereumNodes,
+            Self::Header(HeaderError::TooFew { .. }) => Code::L1Unreachable,
+            Self::Header(_) => Code::L1Disagrees,
+            Self::HeaderAge(HeaderAgeError::Ahead { .. }) => Code::L1Ahead,
+            Self::HeaderAge(_) => Code::L1Old,
             Self::Rollup(error) => rollup(error),
             Self::Proof(_) | Self::SettledState(_) => Code::L1Unproved,
             Self::Seen(SeenError::RolledBack { .. }) => Code::RolledBack,

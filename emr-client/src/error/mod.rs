@@ -8,7 +8,13 @@ mod code;
 use std::convert::Infallible;
 
 use emr_api::receipt::ReceiptError;
-use emr_chain::{RollupError, endpoint::EndpointError, proof::ProofError};
+use emr_chain::{
+    RollupError,
+    endpoint::EndpointError,
+    header::{HeaderError, age::HeaderAgeError},
+    nodes::NodesError,
+    proof::ProofError,
+};
 use emr_core::{AccountIndex, OutOfRange, RecordError};
 use emr_crypto::{DelegatedKeysError, DirectoryError, IdentityFileError, OwnDirectoryError, RevokeError, SealError};
 
@@ -50,6 +56,15 @@ pub enum ClientError {
     /// The address of the Ethereum node cannot be used.
     #[error(transparent)]
     Endpoint(#[from] EndpointError),
+    /// These Ethereum nodes cannot be used together.
+    #[error(transparent)]
+    Nodes(NodesError),
+    /// The Ethereum nodes do not agree on a block.
+    #[error(transparent)]
+    Header(HeaderError),
+    /// The newest block is too old, or from the future.
+    #[error(transparent)]
+    HeaderAge(#[from] HeaderAgeError),
     /// A call of the contract failed.
     #[error(transparent)]
     Rollup(#[from] RollupError),
@@ -198,7 +213,9 @@ lift! {
     ProfileError => Profile, File, Identity;
     NodeError => Node, Keys;
     SeenError => Seen, File;
-    SettledStateError => SettledState, Proof, Seen;
+    NodesError => Nodes, Endpoint;
+    HeaderError => Header, Proof;
+    SettledStateError => SettledState, Proof, Header, Age, Seen;
     CardError => Card, Membership;
     DirectoryCheckError => Directory, Membership;
     LightError => Light, Membership;

@@ -4,6 +4,7 @@
 //! rights end at once; the patient's own client begins the new epochs when it next runs.
 
 use emr_api::{GrantView, PatientView, StoredAt};
+use emr_chain::header::age::HeaderAgeError;
 use emr_core::{AccountIndex, Cid, ClassMask, GrantSlot, Opaque, Rights, Role, UnixTime, Uses, Version};
 use emr_crypto::{DelegatedKeys, HandOnError, KeyDirectory};
 use emr_rollup::{
@@ -84,6 +85,9 @@ pub struct RevokedFor {
     pub grantee: AccountIndex,
     /// The grants that ended or were narrowed.
     pub changed: Vec<(GrantSlot, Acknowledged)>,
+    /// Set if the newest block is too old or from the future. The revocation does not wait for that, but a grant that the
+    /// Ethereum node does not show yet was not revoked.
+    pub overlooked: Option<HeaderAgeError>,
 }
 
 /// A patient as their delegate sees them.
@@ -182,13 +186,27 @@ impl Client {
     /// The rights end at once. New keys begin only when the patient's own client next runs: until then, records that are written can be opened
     /// with the old keys by somebody who gets their blocks.
     ///
+    /// A newest block that is too old is no reason not to revoke: see [`RevokedFor::overlooked`].
+    ///
     /// # Errors
     /// [`GrantError::NoSuchGrant`] if the delegate may end no grant of this account for these classes. Other errors as for [`Self::grant_for`].
     pub async fn revoke_for(&self, patient: &Card, from: &Card, classes: ClassMask) -> Result<RevokedFor, ClientError> {
+        let client = self.for_revoking();
+        let revoked = client.revoke_for_on_any_block(patient, from, classes).await?;
+        Ok(RevokedFor { overlooked: client.overlooked(), ..revoked })
+    }
+
+    async fn revoke_for_on_any_block(
+        &self,
+        patient: &Card,
+        from: &Card,
+        classes: ClassMask,
+    ) -> Result<RevokedFor, ClientError> {
         let (patient, from) = (self.ward(patient).await?, self.check_card(from).await?);
         let _turn = self.turn().await;
         self.deliver_revocations().await?;
-        let mut done = RevokedFor { patient: patient.account(), grantee: from.account(), changed: Vec::new() };
+        let (grantee, changed) = (from.account(), Vec::new());
+        let mut done = RevokedFor { patient: patient.account(), grantee, changed, overlooked: None };
         for _ in 0..ATTEMPTS {
             match self.try_revoke_for(&patient, &from, classes, &mut done).await {
                 Err(error) if error.is_stale() => {}

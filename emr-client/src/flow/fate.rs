@@ -187,12 +187,16 @@ impl Client {
     }
 
     /// Waits until nothing more will happen to an operation, asking every `interval`. If newer Revokes take its place one after the other, waits
-    /// for the last of them.
+    /// for the last of them. A newest block that is too old does not stop it.
     ///
     /// # Errors
     /// [`ClientError::NotInForce`] if the node says that it is settled and L1 does not hold it.
     /// Other variants if the node or L1 cannot be asked.
     pub async fn wait_for(&self, operation: OperationId, interval: Duration) -> Result<Fate, ClientError> {
+        self.for_revoking().wait_on_any_block(operation, interval).await
+    }
+
+    async fn wait_on_any_block(&self, operation: OperationId, interval: Duration) -> Result<Fate, ClientError> {
         let (mut id, mut unproven) = (operation, 0);
         // The operations whose place a newer one took, with the newer one.
         let mut replaced: Vec<(Entry, OperationId)> = Vec::new();

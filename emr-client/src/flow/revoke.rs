@@ -5,6 +5,7 @@
 //! kept plaintext, or ciphertext with its keys, still has what they kept.
 
 use emr_api::GrantView;
+use emr_chain::header::age::HeaderAgeError;
 use emr_core::{AccountIndex, ClassMask, GrantSlot, Rights, Role, Uses};
 use emr_crypto::RevokeError;
 use emr_rollup::{
@@ -36,6 +37,9 @@ pub struct Revoked {
     pub keys_wait: bool,
     /// The grants that ended or were narrowed to their other classes.
     pub changed: Vec<(GrantSlot, Acknowledged)>,
+    /// Set if the newest block is too old or from the future. The revocation does not wait for that, but a grant that the
+    /// Ethereum node does not show yet was not revoked.
+    pub overlooked: Option<HeaderAgeError>,
 }
 
 /// The rest of a grant without these classes, or `None` if the whole grant ends. An emergency grant always ends: nobody can write another
@@ -55,16 +59,25 @@ impl Client {
     /// Each Revoke names the highest version that the patient ever signed for its slot. So no grant that the patient
     /// signed earlier and that is still on its way can take effect after it.
     ///
+    /// A newest block that is too old is no reason not to revoke: see [`Revoked::overlooked`].
+    ///
     /// # Errors
     /// [`GrantError::NoSuchGrant`] if the account holds no grant of these classes. [`ClientError`] if the node or L1
     /// does not do its part.
     pub async fn revoke(&self, grantee: AccountIndex, classes: ClassMask) -> Result<Revoked, ClientError> {
+        let client = self.for_revoking();
+        let revoked = client.revoke_on_any_block(grantee, classes).await?;
+        Ok(Revoked { overlooked: client.overlooked(), ..revoked })
+    }
+
+    async fn revoke_on_any_block(&self, grantee: AccountIndex, classes: ClassMask) -> Result<Revoked, ClientError> {
         if self.keys.role() != Role::Patient {
             return Err(GrantError::NotAPatient.into());
         }
         let _turn = self.turn().await;
         self.deliver_revocations().await?;
-        let mut done = Revoked { grantee, new_epochs: ClassMask::default(), keys_wait: false, changed: Vec::new() };
+        let (new_epochs, changed) = (ClassMask::default(), Vec::new());
+        let mut done = Revoked { grantee, new_epochs, keys_wait: false, changed, overlooked: None };
         for _ in 0..ATTEMPTS {
             match self.try_revoke(classes, &mut done).await {
                 Ok(()) => return Ok(done),

@@ -218,13 +218,14 @@ impl Client {
 
     /// Continues everything that earlier runs signed: hands in what was not acknowledged, asks what became of the rest, and removes what
     /// is settled. Records that were refused, returned or lapsed are kept: see [`Outbox::refused`](crate::profile::outbox::Outbox::refused). Call
-    /// this at every start; a patient also calls [`Self::repair_directory`] after it.
+    /// this at every start; a patient also calls [`Self::repair_directory`] after it. A newest block that is too old does not stop it: what was
+    /// settled stays settled, and a revocation must not wait.
     ///
     /// # Errors
     /// [`ClientError`] if the node cannot be asked. Nothing is lost then.
     pub async fn resume(&self) -> Result<Vec<Resumed>, ClientError> {
         let _turn = self.turn().await;
-        self.see_to_all().await
+        self.for_revoking().see_to_all().await
     }
 
     /// Does [`Self::resume`] within the caller's turn.

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `identity` | the encrypted identity file |
 //! | `device` | in place of `identity`, if the keys are in a device |
-//! | `profile.json` | node, Ethereum node, contract, account |
+//! | `profile.json` | node, Ethereum nodes, contract, account |
 //! | `versions.json` | the highest version ever signed for each grant slot of a patient: account index, owner, slot, version |
 //! | `emergencies.json` | the emergency grants of which the patient was told |
 //! | `delegates` | empty; it exists if the patient named a delegate |
@@ -456,7 +456,8 @@ mod tests {
     fn settings(node: &str) -> Settings {
         Settings {
             node: node.to_owned(),
-            rpc: "http://127.0.0.1:8545".to_owned(),
+            rpc: vec!["http://127.0.0.1:8545".to_owned()],
+            agree: None,
             chain_id: 31337,
             contract: Address::repeat_byte(1),
             hospital: None,
@@ -498,6 +499,23 @@ mod tests {
 
         let elsewhere = Settings { chain_id: 1, ..settings("http://127.0.0.1:2") };
         assert!(matches!(profile.join(elsewhere), Err(ProfileError::OtherInstance { .. })));
+        Ok(())
+    }
+
+    #[test]
+    fn a_profile_of_an_earlier_version_names_one_ethereum_node() -> TestResult {
+        let folder = tempfile::tempdir()?;
+        let profile = new_profile(folder.path())?;
+        let several = Settings { rpc: vec!["https://a".into(), "https://b".into()], agree: Some(2), ..settings("x") };
+        profile.join(several.clone())?;
+        drop(profile);
+        assert_eq!(Profile::open(folder.path())?.settings()?, several);
+
+        let mut earlier = serde_json::to_value(settings("x"))?;
+        earlier["rpc"] = "http://127.0.0.1:8545".into();
+        assert!(earlier.get("agree").is_none(), "{earlier}");
+        fs::write(folder.path().join("profile.json"), earlier.to_string())?;
+        assert_eq!(Profile::open(folder.path())?.settings()?, settings("x"));
         Ok(())
     }
 

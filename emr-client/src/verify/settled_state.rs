@@ -3,13 +3,14 @@
 use std::{fmt, str::FromStr};
 
 use alloy::{
-    primitives::{Address, B256, U256},
-    providers::Provider,
-    rpc::types::{BlockId, EIP1186AccountProofResponse},
+    primitives::{Address, U256},
+    rpc::types::EIP1186AccountProofResponse,
 };
 use emr_chain::{
     DEVELOPMENT_CHAINS, RollupInstance, STATE_ROOT_SLOT,
-    proof::{ProofError, VerifiedHeader, fetch_header, verify_storage},
+    header::{HeaderError, HeaderSource, age::HeaderAgeError},
+    nodes::EthereumNodes,
+    proof::{ProofError, VerifiedHeader, verify_storage},
 };
 use emr_core::{StateRoot, UnixTime};
 
@@ -27,12 +28,27 @@ pub enum SettledStateError {
     /// The Ethereum node did not answer, or its proof does not hold.
     #[error(transparent)]
     Proof(#[from] ProofError),
+    /// Several Ethereum nodes do not agree on a block.
+    #[error(transparent)]
+    Header(HeaderError),
+    /// The newest block is too old, or from the future.
+    #[error(transparent)]
+    Age(#[from] HeaderAgeError),
     /// The state is older than one that was seen before.
     #[error(transparent)]
     Seen(#[from] SeenError),
     /// The contract's storage holds no state root.
     #[error("the contract at {0} holds no state root: check that the address is a rollup's")]
     NotARollup(Address),
+}
+
+impl From<HeaderError> for SettledStateError {
+    fn from(error: HeaderError) -> Self {
+        match error {
+            HeaderError::Proof(error) => Self::Proof(error),
+            error => Self::Header(error),
+        }
+    }
 }
 
 /// Which states a client remembers, so that nobody can show it an older one. It remembers no state that a
@@ -90,53 +106,46 @@ pub struct SettledState {
 }
 
 impl SettledState {
-    /// Asks an Ethereum node for the newest block and proves the contract's storage against that block's header.
+    /// Asks the Ethereum nodes for the contract's storage in this block, and proves it against the block's header.
     ///
-    /// The Ethereum node is trusted for one thing: that the block is the chain's newest. To check that too, compare
-    /// [`Self::block_time`] with a clock, or read the same block from several nodes.
+    /// This does not say that the block is the chain's newest: a [`HeaderSource`] does.
     ///
     /// # Errors
-    /// [`SettledStateError`] if the node does not answer, its proof does not hold, or the contract is not a rollup's.
-    pub async fn read(provider: &impl Provider, instance: &RollupInstance) -> Result<Self, SettledStateError> {
-        Self::read_at(provider, instance, BlockId::latest()).await
+    /// [`SettledStateError`] if no node proves it, or the contract is not a rollup's.
+    pub async fn read(
+        nodes: &EthereumNodes,
+        instance: &RollupInstance,
+        header: &VerifiedHeader,
+    ) -> Result<Self, SettledStateError> {
+        let proof = nodes.proof(instance.contract, &[STATE_ROOT_SLOT, PROGRESS_SLOT], header).await?;
+        Self::verify(instance, header, &proof)
     }
 
     /// The newest state that is final. `newest` is the newest state, and `deployed_at` the block of the rollup's
     /// deployment. Returns `None` if no block with the rollup is final yet.
     ///
     /// # Errors
-    /// The same as [`Self::read`].
+    /// [`SettledStateError`] if the source names no final block, and the same as [`Self::read`].
     pub async fn read_final(
-        provider: &impl Provider,
+        headers: &dyn HeaderSource,
+        nodes: &EthereumNodes,
         instance: &RollupInstance,
         finality: Finality,
         newest: &Self,
         deployed_at: u64,
     ) -> Result<Option<Self>, SettledStateError> {
-        let block = match finality {
+        let header = match finality {
             Finality::Latest => return Ok(Some(*newest)),
-            Finality::Depth(blocks) => newest.block_number.checked_sub(blocks),
-            Finality::Finalized => match fetch_header(provider, BlockId::finalized()).await {
-                Ok(header) => Some(header.number()),
-                Err(ProofError::UnknownBlock(_)) => None,
-                Err(error) => return Err(error.into()),
+            Finality::Depth(blocks) => match newest.block_number.checked_sub(blocks) {
+                Some(number) if number >= deployed_at => Some(headers.at(number).await?),
+                _ => None,
             },
+            Finality::Finalized => headers.finalized().await?,
         };
-        match block.filter(|block| *block >= deployed_at) {
-            Some(block) => Self::read_at(provider, instance, BlockId::number(block)).await.map(Some),
+        match header.filter(|header| header.number() >= deployed_at) {
+            Some(header) => Self::read(nodes, instance, &header).await.map(Some),
             None => Ok(None),
         }
-    }
-
-    async fn read_at(
-        provider: &impl Provider,
-        instance: &RollupInstance,
-        at: BlockId,
-    ) -> Result<Self, SettledStateError> {
-        let header = fetch_header(provider, at).await?;
-        let slots = [STATE_ROOT_SLOT, PROGRESS_SLOT].map(B256::from).to_vec();
-        let proof = provider.get_proof(instance.contract, slots).block_id(BlockId::number(header.number())).await;
-        Self::verify(instance, &header, &proof.map_err(ProofError::from)?)
     }
 
     /// Checks an `eth_getProof` answer for the contract's first two slots against a header. Pure.

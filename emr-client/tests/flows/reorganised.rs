@@ -4,15 +4,27 @@
 
 use std::path::{Path, PathBuf};
 
+use alloy::{
+    primitives::{B256, U256},
+    providers::Provider,
+};
+use emr_chain::{deploy, endpoint::Endpoint};
 use emr_client::{
     Client, ClientError,
     flow::{submit::Fate, upload::WriteError},
-    profile::{OwnedAccount, seen::SeenError},
+    profile::{OwnedAccount, Profile, seen::SeenError},
     verify::settled_state::{Finality, SettledStateError},
 };
 use emr_core::{Class, ClassMask, GrantSlot, RecordSlot, Rights, Version};
+use emr_crypto::ScryptCost;
+use emr_node::Node;
 use emr_rollup::operation::{Action, Kind};
-use emr_testkit::people::Member;
+use emr_testkit::{
+    node::{config, deployment},
+    part::Anvil,
+    people::{Member, people},
+};
+use serde_json::Value;
 
 use crate::{
     proxy::{Fault, Proxy},
@@ -162,6 +174,64 @@ async fn a_batch_that_is_taken_back_locks_no_client_out() -> TestResult {
     }
     assert_eq!(scene.client(PATIENT).await?.settled_state().await?.batches(), 0);
     let refused = scene.client(DOCTOR).await?.settled_state().await;
+    let rolled_back = |error: &SettledStateError| {
+        matches!(error, SettledStateError::Seen(SeenError::RolledBack { before: 1, now: 0 }))
+    };
+    assert!(refused.as_ref().is_err_and(rolled_back), "{refused:?}");
+    Ok(())
+}
+
+/// The same on anvil, which calls the block 64 blocks back final, as a chain with consensus does: a state is remembered when it is final and not
+/// before, and then no older one is believed.
+#[tokio::test(flavor = "multi_thread")]
+async fn only_a_final_state_is_remembered() -> TestResult {
+    let Some(anvil) = Anvil::start_or_skip(&["--chain-id", "31337"])? else { return Ok(()) };
+    let endpoint: Endpoint = anvil.url().parse()?;
+    let provider = endpoint.connect(Some(people().hospital.ethereum.clone()))?;
+    let _: Value =
+        provider.raw_request("anvil_setBalance".into(), (HOSPITAL.address(), "0x3635c9adc5dea00000")).await?;
+    let rollup = deploy(provider.clone(), &deployment()).await?.rollup;
+    let folder = tempfile::tempdir()?;
+    let node = Node::start(config(endpoint.clone(), &rollup, folder.path())?).await?;
+    let profile = Profile::create(
+        &folder.path().join("patient"),
+        &PATIENT.identity,
+        &PASSPHRASE.into(),
+        ScryptCost::Development,
+    )?;
+    let identity = profile.identity(&PASSPHRASE.into())?;
+    let patient = Client::join_over(profile, identity, node.url().as_str(), &endpoint).await?;
+    let patient = patient.with_finality(Finality::Finalized);
+
+    let contract = rollup.instance().contract;
+    // No proof is needed to write a batch into anvil's storage.
+    let mine = async |blocks: u64| -> TestResult {
+        let _: Value = provider.raw_request("anvil_mine".into(), [format!("{blocks:#x}")]).await?;
+        Ok(())
+    };
+    let settle = async |batches: u64, root: u64| -> TestResult {
+        for (slot, word) in [(0, U256::from(root)), (1, U256::from(batches) << 40)] {
+            let call = (contract, format!("{slot:#x}"), B256::from(word));
+            let _: Value = provider.raw_request("anvil_setStorageAt".into(), call).await?;
+        }
+        mine(1).await
+    };
+    mine(70).await?;
+    assert_eq!(patient.settled_state().await?.batches(), 0);
+    let before: String = provider.raw_request("evm_snapshot".into(), ()).await?;
+    settle(1, 5).await?;
+    assert_eq!(patient.settled_state().await?.batches(), 1);
+    assert!(provider.raw_request::<_, bool>("evm_revert".into(), [before]).await?);
+    mine(1).await?;
+    assert_eq!(patient.settled_state().await?.batches(), 0, "the batch was taken back, and nobody is locked out");
+
+    let before: String = provider.raw_request("evm_snapshot".into(), ()).await?;
+    settle(1, 6).await?;
+    mine(70).await?;
+    assert_eq!(patient.settled_state().await?.batches(), 1);
+    assert!(provider.raw_request::<_, bool>("evm_revert".into(), [before]).await?);
+    mine(1).await?;
+    let refused = patient.settled_state().await;
     let rolled_back = |error: &SettledStateError| {
         matches!(error, SettledStateError::Seen(SeenError::RolledBack { before: 1, now: 0 }))
     };

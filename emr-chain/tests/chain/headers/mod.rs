@@ -111,8 +111,10 @@ async fn a_silent_node_stops_nobody() -> Outcome {
 async fn a_slow_node_is_waited_for_if_it_is_needed() -> Outcome {
     let honest = chain(1, 90, 100, 5);
     let slow = Behaviour { pause: Duration::from_secs(3), ..Behaviour::showing(&honest) };
-    let all = [Behaviour::showing(&chain(2, 90, 100, 5)), Behaviour::showing(&honest), slow];
-    assert_eq!(newest(all).await??.header.hash(), honest[100].hash_slow());
+    for fast in [chain(2, 90, 100, 5), up_to(&honest, 80), up_to(&honest, 3)] {
+        let all = [Behaviour::showing(&fast), Behaviour::showing(&honest), slow.clone()];
+        assert_eq!(newest(all).await??.header.hash(), honest[100].hash_slow());
+    }
     Ok(())
 }
 

@@ -1,0 +1,101 @@
+//! Ethereum nodes that show another chain than they have: a transport between the client and the chain.
+
+use std::{
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use alloy::{
+    primitives::B256,
+    rpc::{
+        json_rpc::{RequestPacket, ResponsePacket, ResponsePayload},
+        types::{Block, Header as RpcHeader},
+    },
+    transports::{BoxTransport, TransportError, TransportFut},
+};
+use emr_chain::endpoint::Endpoint;
+use serde_json::Value;
+use tower::Service;
+
+use crate::scene::*;
+
+/// What a node does with its answers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Lie {
+    /// Nothing.
+    Honest,
+    /// It never answers.
+    Silent,
+    /// Its blocks have another state, and calls of contracts give these bytes.
+    Invents(u8),
+    /// All its blocks are this many seconds younger than they are. Negative for older.
+    Shifts(i64),
+}
+
+/// The scene's chain as a node shows it.
+pub(crate) fn shown(scene: &Scene, lie: Lie) -> Endpoint {
+    Endpoint::in_process(Liar { inner: BoxTransport::new(scene.chain.transport()), lie })
+}
+
+#[derive(Clone)]
+struct Liar {
+    inner: BoxTransport,
+    lie: Lie,
+}
+
+impl Service<RequestPacket> for Liar {
+    type Response = ResponsePacket;
+    type Error = TransportError;
+    type Future = TransportFut<'static>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), TransportError>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, packet: RequestPacket) -> Self::Future {
+        let method: Arc<str> = packet.as_single().map(|request| request.method()).unwrap_or_default().into();
+        let (lie, answer) = (self.lie, self.inner.call(packet));
+        Box::pin(async move {
+            if matches!(lie, Lie::Silent) {
+                std::future::pending::<()>().await;
+            }
+            let mut answer = answer.await?;
+            if let ResponsePacket::Single(response) = &mut answer
+                && let ResponsePayload::Success(raw) = &response.payload
+            {
+                let value = serde_json::from_str(raw.get()).map_err(TransportError::ser_err)?;
+                let changed = lie.changed(&method, value).map_err(TransportError::ser_err)?;
+                response.payload = ResponsePayload::Success(
+                    serde_json::value::to_raw_value(&changed).map_err(TransportError::ser_err)?,
+                );
+            }
+            Ok(answer)
+        })
+    }
+}
+
+impl Lie {
+    fn changed(self, method: &str, value: Value) -> Result<Value, serde_json::Error> {
+        match (self, method) {
+            (Self::Invents(byte), "eth_call") => Ok(format!("0x{}", format!("{byte:02x}").repeat(32)).into()),
+            (Self::Invents(byte), "eth_getBlockByNumber") => {
+                with_header(value, |header| header.inner.state_root = B256::repeat_byte(byte))
+            }
+            (Self::Shifts(seconds), "eth_getBlockByNumber") => with_header(value, |header| {
+                header.inner.timestamp = header.inner.timestamp.saturating_add_signed(seconds);
+            }),
+            _ => Ok(value),
+        }
+    }
+}
+
+/// Changes a block's header, and gives it the hash that the changed header has.
+fn with_header(block: Value, change: impl FnOnce(&mut RpcHeader)) -> Result<Value, serde_json::Error> {
+    if block.is_null() {
+        return Ok(block);
+    }
+    let mut block: Block = serde_json::from_value(block)?;
+    change(&mut block.header);
+    block.header = RpcHeader::new(block.header.inner);
+    serde_json::to_value(block)
+}

@@ -36,10 +36,11 @@ type TestResult<T = ()> = Result<T, Box<dyn Error>>;
 const PASSPHRASE: &str = "correct horse";
 const TRANSCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cmd");
 /// Environment variables that a developer may have set.
-const VARIABLES: [&str; 8] = [
+const VARIABLES: [&str; 9] = [
     "EMR_DATA_DIR",
     "EMR_NODE",
     "EMR_RPC",
+    "EMR_AGREE",
     "EMR_PASSPHRASE",
     "EMR_PASSPHRASE_FILE",
     "EMR_CHAIN_ID",

@@ -133,6 +133,29 @@ fn says_it_is_on_mainnet(stream: TcpStream) -> TestResult {
     Ok(())
 }
 
+/// A command asks several Ethereum nodes, one of which is not there, and remembers them.
+fn several_ethereum_nodes(world: &World) -> TestResult {
+    let [_, _, _, rpc] = world.addresses();
+    // Two names of the one Ethereum node of this world, and an address where nobody listens.
+    let (again, nobody) = (rpc.replace("127.0.0.1", "localhost"), "http://127.0.0.1:1/");
+    let named = ["--rpc", nobody, "--rpc", &rpc, "--rpc", &again, "whoami"];
+    world.doctor(&named)?.done()?;
+    let remembered =
+        || -> TestResult<Value> { Ok(serde_json::from_slice(&fs::read(world.at("doctor").join("profile.json"))?)?) };
+    let profile = remembered()?;
+    assert_eq!(profile["rpc"], serde_json::json!([nobody, format!("{rpc}/"), format!("{again}/")]));
+    world.doctor(&["list", "--patient", "patient.json"])?.done()?;
+    world.doctor(&["sync"])?.done()?;
+
+    // All three must agree, and one of them is not there. Nothing is remembered of that.
+    let refused = world.doctor(&["--agree", "3", "list", "--patient", "patient.json"])?.failed(5)?;
+    assert!(refused.contains(nobody.trim_end_matches('/')) && refused.contains("eth_chainId"), "{refused}");
+    assert_eq!(remembered()?, profile);
+    world.joining("emr-doctor", "doctor", &["whoami"])?.done()?;
+    assert_eq!(remembered()?["rpc"], serde_json::json!([format!("{rpc}/")]));
+    Ok(())
+}
+
 /// An upload is refused if the disk is full, and nothing changes.
 fn full_disk(world: &World) -> TestResult {
     let outbox = || -> TestResult<usize> { Ok(fs::read_dir(world.at("doctor/outbox"))?.count()) };
@@ -227,6 +250,7 @@ fn the_everyday_case_survives_kills() -> TestResult {
     let settled = world.wait_until("settled", |status| status["pending"] == 0 && status["queued"] == 0)?;
     assert_eq!(settled["contract"], before["contract"]);
     read(&world)?;
+    several_ethereum_nodes(&world)?;
 
     let revoked = world.patient(&["revoke", "doctor.json", "--wait"])?.done()?;
     assert!(revoked.starts_with("access of account 2 revoked; classes with new keys: 2\n"), "{revoked}");

@@ -10,8 +10,8 @@ use emr_core::UnixTime;
 use super::Answers;
 use crate::DEVELOPMENT_CHAINS;
 
-/// The greatest age of the newest block, in seconds. Ethereum makes a block every 12 s, and missed more than a few in a
-/// row only in faults of its consensus.
+/// The greatest age of the newest block, in seconds. Ethereum makes a block every 12 s, and has left out more than a few
+/// in a row only when its consensus failed.
 pub const OLDEST: u64 = 30 * 60;
 /// How far the newest block's time may be ahead of this machine's clock, in seconds.
 pub const AHEAD: u64 = 60;
@@ -25,11 +25,6 @@ impl Age {
     pub fn of(block_time: u64, now: UnixTime) -> Self {
         let now = i64::try_from(now.get()).unwrap_or(i64::MAX);
         Self(now.saturating_sub(i64::try_from(block_time).unwrap_or(i64::MAX)))
-    }
-
-    /// The seconds. Negative if the block is ahead of the clock.
-    pub const fn seconds(self) -> i64 {
-        self.0
     }
 }
 

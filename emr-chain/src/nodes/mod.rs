@@ -97,15 +97,8 @@ pub struct EthereumNodes {
 }
 
 impl EthereumNodes {
-    /// One node, which is believed when it says which block is the newest.
-    ///
-    /// # Errors
-    /// Returns [`NodesError::Endpoint`] if no HTTP client can be set up.
-    pub fn one(endpoint: &Endpoint) -> Result<Self, NodesError> {
-        Self::of(std::slice::from_ref(endpoint), None)
-    }
-
-    /// Several nodes, of which `agree` must agree. Without a number, more than half of them.
+    /// These nodes, of which `agree` must agree. Without a number, more than half of them. A single node is believed when it
+    /// says which block is the newest.
     ///
     /// # Errors
     /// Returns [`NodesError`] if no node is named, one is named twice, or half of the nodes or less would decide.

@@ -38,8 +38,8 @@ impl Recency {
 impl Client {
     /// The same participant, whom an old block does not stop. For what ends rights, and for what was signed before.
     ///
-    /// [`Self::revoke`], [`Self::revoke_for`](Self::revoke_for), [`Self::resume`] and [`Self::wait_for`] do this
-    /// themselves. A program needs it only for what it does before and after them.
+    /// [`Self::revoke`], [`Self::revoke_for`], [`Self::resume`] and [`Self::wait_for`] do this themselves. A program needs it
+    /// for what it does before them, for example to check a card, and to read [`Self::overlooked`] if they fail.
     #[must_use]
     pub fn for_revoking(&self) -> Self {
         match self.age.overlooked {

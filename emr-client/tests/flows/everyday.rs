@@ -285,7 +285,7 @@ async fn the_settled_state_is_read_from_l1_by_proof() -> TestResult {
     assert!(state.block_number() > 0);
     // An address without a rollup contract.
     let instance = emr_chain::RollupInstance { contract: HOSPITAL.address(), ..patient.instance() };
-    let nodes = emr_chain::nodes::EthereumNodes::one(&scene.endpoint())?;
+    let nodes = emr_chain::nodes::EthereumNodes::of(&[scene.endpoint()], None)?;
     let newest = nodes.headers().newest().await?.header;
     let none = emr_client::verify::settled_state::SettledState::read(&nodes, &instance, &newest).await;
     assert!(none.is_err_and(|error| error.to_string().contains("holds no state root")));

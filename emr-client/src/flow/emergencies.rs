@@ -8,7 +8,7 @@ use emr_rollup::operation::MAX_EMERGENCY;
 use crate::{
     client::Client,
     error::ClientError,
-    flow::{light_check::Depth, owners::owned},
+    flow::{light_check::Depth, owners::in_epoch},
     verify::{delegated::givers, emergency::OpenEmergency, light::VerifiedLeaves},
 };
 
@@ -66,6 +66,6 @@ impl Client {
         let settled = self.settled_grants(&view).await?;
         let emergencies = settled.grants.iter().filter(|view| view.grant.rights == Rights::EMERGENCY);
         let slots = emergencies.map(|view| (view.slot, view.grant.version));
-        Ok(self.profile.note_emergencies(owned(&card), slots)?)
+        Ok(self.profile.note_emergencies(in_epoch(&card), slots)?)
     }
 }

@@ -14,7 +14,7 @@ use crate::{
     client::Client,
     error::ClientError,
     flow::on_l1::OnL1,
-    flow::owners::owned,
+    flow::owners::in_epoch,
     keys,
     patience::Patience,
     verify::card::CardError,
@@ -111,7 +111,7 @@ impl Client {
         for grant in self.node.delegated_grants(view.patient).await? {
             let Action::SetGrant(set) = grant.signed.operation.action else { continue };
             let Some(batch) = grant.batch.filter(|_| held(&settled.grants, &grant).is_some()) else { continue };
-            if self.profile.knows_delegated(owned(&card), set.slot, set.leaf.version) {
+            if self.profile.knows_delegated(in_epoch(&card), set.slot, set.leaf.version) {
                 continue;
             }
             new.push(self.settled_by_delegate(&grant, batch, view.patient, &mut proved).await?);
@@ -126,7 +126,7 @@ impl Client {
     pub async fn note_told(&self, told: &[SignedByDelegate]) -> Result<(), ClientError> {
         let card = self.own_card().await?;
         let grants = told.iter().map(|given| (given.slot(), given.leaf().version));
-        self.profile.note_delegated(owned(&card), grants)?;
+        self.profile.note_delegated(in_epoch(&card), grants)?;
         Ok(())
     }
 

@@ -11,13 +11,18 @@ use emr_core::AccountIndex;
 use crate::{
     client::Client,
     error::ClientError,
-    profile::{OwnedAccount, outbox::Entry},
+    profile::{InEpoch, OwnedAccount, outbox::Entry},
     verify::card::CheckedCard,
 };
 
 /// A card's account under its owner.
 pub(crate) const fn owned(card: &CheckedCard) -> OwnedAccount {
     OwnedAccount { account: card.account(), owner: card.ethereum() }
+}
+
+/// A card's account under its owner, in its epoch.
+pub(crate) const fn in_epoch(card: &CheckedCard) -> InEpoch {
+    (owned(card), card.epoch())
 }
 
 /// Who owns the accounts of an operation now, compared with the time of signing.

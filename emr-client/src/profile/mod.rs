@@ -48,6 +48,7 @@ use serde::{Deserialize, Serialize};
 pub use durable::FileError;
 pub use known_directories::CurrentEpochs;
 use known_directories::KnownDirectories;
+pub(crate) use known_grants::InEpoch;
 use known_grants::KnownGrants;
 use outbox::Outbox;
 use seen::SeenState;
@@ -292,16 +293,16 @@ impl Profile {
     ///
     /// # Errors
     /// [`FileError`] if the file cannot be written.
-    pub fn note_emergencies(
+    pub(crate) fn note_emergencies(
         &self,
-        patient: OwnedAccount,
+        patient: InEpoch,
         grants: impl IntoIterator<Item = (GrantSlot, Version)>,
     ) -> Result<usize, FileError> {
         self.emergencies.note(patient, grants)
     }
 
     /// Whether the patient was told of this grant of a delegate, or of a newer one of its slot.
-    pub(crate) fn knows_delegated(&self, patient: OwnedAccount, slot: GrantSlot, version: Version) -> bool {
+    pub(crate) fn knows_delegated(&self, patient: InEpoch, slot: GrantSlot, version: Version) -> bool {
         self.delegated.knows(patient, slot, version)
     }
 
@@ -311,7 +312,7 @@ impl Profile {
     /// [`FileError`] if the file cannot be written.
     pub(crate) fn note_delegated(
         &self,
-        patient: OwnedAccount,
+        patient: InEpoch,
         grants: impl IntoIterator<Item = (GrantSlot, Version)>,
     ) -> Result<usize, FileError> {
         self.delegated.note(patient, grants)
@@ -441,7 +442,7 @@ fn private(_folder: &Path) -> Result<(), FileError> {
 
 #[cfg(test)]
 mod tests {
-    use emr_core::Role;
+    use emr_core::{AccountEpoch, Role};
     use emr_crypto::{RsaBits, RsaSecret};
 
     use super::*;
@@ -475,21 +476,23 @@ mod tests {
         let owned = |account, owner| -> Result<_, emr_core::OutOfRange> {
             Ok(OwnedAccount { account: AccountIndex::new(account)?, owner: Address::repeat_byte(owner) })
         };
-        let (patient, slot) = (owned(4, 1)?, GrantSlot::new(64)?);
+        let (patient, slot, first) = (owned(4, 1)?, GrantSlot::new(64)?, AccountEpoch::FIRST);
         profile.note_version(patient, slot, Version::new(3)?)?;
         profile.note_version(patient, slot, Version::new(2)?)?;
         let emergency =
             |slot, version| -> Result<_, emr_core::OutOfRange> { Ok((GrantSlot::new(slot)?, Version::new(version)?)) };
-        assert_eq!(profile.note_emergencies(patient, [emergency(0, 1)?, emergency(9, 1)?])?, 2);
+        assert_eq!(profile.note_emergencies((patient, first), [emergency(0, 1)?, emergency(9, 1)?])?, 2);
         drop(profile);
 
         let profile = Profile::open(folder.path())?;
         assert_eq!(profile.settings()?, settings("http://127.0.0.1:2"));
         assert_eq!(profile.highest_signed(patient, slot), Version::new(3)?);
         assert_eq!(profile.highest_signed(patient, GrantSlot::new(65)?), Version::ZERO);
-        assert_eq!(profile.note_emergencies(patient, [emergency(0, 1)?, emergency(9, 1)?])?, 0);
-        assert_eq!(profile.note_emergencies(patient, [emergency(0, 1)?, emergency(9, 2)?])?, 1);
-        assert_eq!(profile.note_emergencies(owned(4, 2)?, [emergency(0, 1)?])?, 1, "another patient's");
+        assert_eq!(profile.note_emergencies((patient, first), [emergency(0, 1)?, emergency(9, 1)?])?, 0);
+        assert_eq!(profile.note_emergencies((patient, first), [emergency(0, 1)?, emergency(9, 2)?])?, 1);
+        assert_eq!(profile.note_emergencies((owned(4, 2)?, first), [emergency(0, 1)?])?, 1, "another patient's");
+        let next = (patient, first.next()?);
+        assert_eq!(profile.note_emergencies(next, [emergency(0, 1)?])?, 1, "versions began again");
         // Nothing was signed under another account index, or for another owner of this one: the earlier versions do not count there.
         for other in [owned(5, 1)?, owned(4, 2)?] {
             assert_eq!(profile.highest_signed(other, slot), Version::ZERO);

@@ -169,10 +169,9 @@ impl HeaderSource for Agreement {
 /// The next answer; `None` if all have come.
 async fn next(asked: &mut JoinSet<(usize, Answer)>) -> Option<(usize, Answer)> {
     loop {
-        match asked.join_next().await? {
-            Ok(answer) => return Some(answer),
-            // The task of this node panicked: it gives no answer.
-            Err(_) => {}
+        // If the task of a node panicked, that node gives no answer.
+        if let Ok(answer) = asked.join_next().await? {
+            return Some(answer);
         }
     }
 }

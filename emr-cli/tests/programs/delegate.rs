@@ -78,7 +78,7 @@ fn a_delegate_acts_for_a_patient() -> TestResult {
     // The patient gives the specialist the same classes. The delegate's grant takes that place, and says so.
     let given = ["grant", "specialist.json", "--rights", "read", "--class", "laboratory", "--wait"];
     world.patient(&[&given[..], &UNTIL].concat())?.done()?;
-    let granted = world.doctor(&grant("specialist.json"))?.done()?;
+    let granted = world.doctor(&[&grant("specialist.json")[..], &["--wait"]].concat())?.done()?;
     assert!(
         granted.contains("it takes the place of this grant of the patient or of a delegate, which ends:"),
         "{granted}"

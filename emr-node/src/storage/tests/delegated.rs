@@ -63,7 +63,7 @@ async fn keys_that_were_handed_on_go_a_day_after_their_grant() -> Outcome {
     scene.restart().await?;
     scene.go_in_a_day(&[newer], &[stays]).await?;
 
-    // A grant that gives way to the patient is never in a state again. What is settled stays, also when its delegate is none any more.
+    // A grant that was dropped for the patient's own operation never gets into a state. A settled grant stays, also after its delegate lost that right.
     let waits = scene.hand_on(SLOTS[2]).await?;
     scene.keeps(&[newer, waits], &[]).await?;
     scene.revoke(62 + DOCTORS[0]).await?;

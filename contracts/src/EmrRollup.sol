@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
+import {AccountChanges} from "./AccountChanges.sol";
 import {IEmrRollup} from "./IEmrRollup.sol";
 import {Registry} from "./Registry.sol";
 import {RollupState} from "./RollupState.sol";
@@ -8,7 +9,7 @@ import {Settlement} from "./Settlement.sol";
 
 /// @title The EMR rollup on L1
 /// @notice `RollupState` comes before every other base with storage, so that the state root keeps slot 0.
-contract EmrRollup is IEmrRollup, RollupState, Settlement, Registry {
+contract EmrRollup is IEmrRollup, RollupState, Settlement, AccountChanges {
     constructor(Parameters memory parameters)
         Settlement(
             parameters.sizes, parameters.sequencer, parameters.circuitVersion, parameters.genesis

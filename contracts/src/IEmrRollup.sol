@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
+import {IAccountChanges} from "./IAccountChanges.sol";
 import {IQueue} from "./IQueue.sol";
 import {IRegistry} from "./IRegistry.sol";
 import {ISettlement} from "./ISettlement.sol";
 import {StateRoot} from "./Types.sol";
 
 /// @title The EMR rollup on L1
-/// @notice Keeps a state root, the queue of L1 operations and the registry of participants.
-interface IEmrRollup is ISettlement, IRegistry, IQueue {
+/// @notice Keeps a state root, the queues of L1 operations and the registry of participants.
+interface IEmrRollup is ISettlement, IAccountChanges, IRegistry, IQueue {
     /// @notice The parameters of a deployment.
     /// @param sizes The sizes in which batches are proved: 1 to 8. Each verifier must have code, each size must take queue entries, and one
     /// must take L2 operations.

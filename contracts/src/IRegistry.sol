@@ -3,8 +3,8 @@ pragma solidity 0.8.37;
 
 import {AccountIndex, Role, Standing} from "./Types.sol";
 
-/// @title Registration, endorsement and admission of participants
-/// @notice An owner has one account, permanently. A patient's Register entry is queued at once. That of a doctor or hospital is
+/// @title Registration, endorsement, admission and suspension of participants
+/// @notice An owner has one account. A patient's Register entry is queued at once. That of a doctor or hospital is
 /// queued when the registrar admits it.
 interface IRegistry {
     /// @notice The data that an owner registers.
@@ -31,16 +31,18 @@ interface IRegistry {
     /// @notice An account.
     /// @param owner The Ethereum account that owns it.
     /// @param role Its role.
-    /// @param standing Whether it waits for admission, is suspended, or is admitted.
+    /// @param standing How it stands.
     /// @param org A doctor's organisation, or 0.
+    /// @param entry The position of its Register entry in the ordinary queue, once it is admitted.
     struct Account {
         address owner;
         Role role;
         Standing standing;
         AccountIndex org;
+        uint48 entry;
     }
 
-    /// @notice The keys of an account that waits for admission.
+    /// @notice The keys of an account.
     /// @param ax Abscissa of the rollup key A.
     /// @param ay Ordinate of A.
     /// @param encryptionCommitment Commitment to the encryption key.
@@ -50,17 +52,31 @@ interface IRegistry {
         uint256 encryptionCommitment;
     }
 
+    /// @notice A doctor or hospital that waits for admission.
+    /// @param owner The owner.
+    /// @param role Doctor or hospital.
+    /// @param org A doctor's organisation, or 0.
+    /// @param keys The keys.
+    struct Candidate {
+        address owner;
+        Role role;
+        AccountIndex org;
+        Keys keys;
+    }
+
     /// @notice An account index was assigned.
     event Registered(AccountIndex indexed account, address indexed owner, Role role, AccountIndex org);
+    /// @notice A doctor or hospital waits for the registrar.
+    event Waiting(AccountIndex indexed account, Candidate candidate);
     /// @notice A hospital endorsed a doctor: the doctor may register as its member.
     event Endorsed(AccountIndex indexed hospital, address indexed doctor);
     /// @notice A hospital withdrew its endorsement.
     event EndorsementWithdrawn(AccountIndex indexed hospital, address indexed doctor);
     /// @notice The registrar admitted a doctor or hospital. Its Register entry is queued.
     event Admitted(AccountIndex indexed account);
-    /// @notice The registrar suspended a pending registration.
+    /// @notice The registrar suspended an account, or held a registration back.
     event Suspended(AccountIndex indexed account);
-    /// @notice The registrar made a suspended registration pending again.
+    /// @notice The registrar ended the suspension of an account, or no longer holds its registration back.
     event Reinstated(AccountIndex indexed account);
 
     /// @notice The owner has an account already.
@@ -91,18 +107,18 @@ interface IRegistry {
     error NotAdmittedHospital(AccountIndex account);
     /// @notice The hospital has not endorsed the doctor, or has withdrawn the endorsement.
     error NotEndorsed(AccountIndex hospital, address doctor);
-    /// @notice The signed registration is past its deadline.
+    /// @notice What the owner signed is past its deadline.
     error RegistrationExpired(uint256 deadline);
-    /// @notice The owner did not sign this registration for this chain and contract.
+    /// @notice The owner did not sign this for this chain and contract.
     error InvalidOwnerSignature(address owner);
-    /// @notice The account is not waiting for admission.
+    /// @notice The account neither waits for admission nor is admitted.
     error NotPending(AccountIndex account, Standing standing);
     /// @notice Another registration than the one that the registrar checked is waiting under this account.
     error RegistrationChanged(AccountIndex account);
     /// @notice The account is not suspended.
     error NotSuspended(AccountIndex account, Standing standing);
-    /// @notice Circuit version 1 cannot change the status of an account that is admitted.
-    error SuspensionAfterAdmission(AccountIndex account);
+    /// @notice The registrar has no say over patients.
+    error PatientsAreNotSuspended(AccountIndex account);
     /// @notice There must always be a registrar.
     error RegistrarRequired();
 
@@ -131,15 +147,16 @@ interface IRegistry {
 
     /// @notice Admits a pending doctor or hospital, and so queues its Register entry. Registrar only.
     /// @param account The account.
-    /// @param registrationHash `keccak256(abi.encode(account, owner, role, org, A.x, A.y, encryption commitment))` of the registration that
-    /// the registrar checked. After a reorganisation of the chain, the account index may belong to another registration.
-    function admit(AccountIndex account, bytes32 registrationHash) external;
+    /// @param candidate What the registrar checked. After a reorganisation of the chain, the account index may belong to another registration.
+    function admit(AccountIndex account, Candidate calldata candidate) external;
 
-    /// @notice Suspends a pending registration. Registrar only. An admitted account cannot be suspended in circuit version 1.
-    function suspend(AccountIndex account) external;
+    /// @notice Suspends a doctor or hospital, or holds a pending registration back. Registrar only. After admission this queues a SetStatus
+    /// entry, which costs `urgentFee()`.
+    function suspend(AccountIndex account) external payable;
 
-    /// @notice Makes a suspended registration pending again. Registrar only.
-    function reinstate(AccountIndex account) external;
+    /// @notice Ends the suspension of an account, or no longer holds its registration back. Registrar only. After admission this queues a
+    /// SetStatus entry, which costs `urgentFee()`.
+    function reinstate(AccountIndex account) external payable;
 
     /// @notice The fee of a registration, in wei.
     function registrationFee() external view returns (uint256);
@@ -156,8 +173,8 @@ interface IRegistry {
     /// @notice The account, or zeros if the index is not assigned.
     function accountAt(AccountIndex account) external view returns (Account memory);
 
-    /// @notice The keys of an account that waits for admission, or zeros for any other account.
-    function pendingKeys(AccountIndex account) external view returns (Keys memory);
+    /// @notice `keccak256(abi.encode(account, candidate))` of an account that waits for admission, or 0. The event `Waiting` has the candidate.
+    function registrationHash(AccountIndex account) external view returns (bytes32);
 
     /// @notice Whether `hospital` currently endorses `doctor`.
     function isEndorsed(AccountIndex hospital, address doctor) external view returns (bool);

@@ -18,12 +18,14 @@ interface ISettlement {
 
     /// @notice The claims of a batch, without its data.
     /// @param size The position of its size in `sizes`.
+    /// @param urgent How many of its queue entries are of the urgent queue. They come first.
     /// @param pre State root before the batch.
     /// @param post State root after the batch.
     /// @param time The time of all its operations.
     /// @param commitment Poseidon commitment `C` to its D1 and D2.
     struct Batch {
         uint8 size;
+        uint16 urgent;
         StateRoot pre;
         StateRoot post;
         UnixTime time;
@@ -32,30 +34,18 @@ interface ISettlement {
 
     /// @notice A batch was proved and settled.
     /// @param number Its number; the first is 1.
-    /// @param size The position of its size.
-    /// @param pre State root before.
-    /// @param post State root after.
-    /// @param time Its time.
+    /// @param batch Its claims.
     /// @param n1 How many queue entries it took.
     /// @param n How many L2 operations it holds.
-    /// @param commitment Its `C`.
     /// @param dataHash `keccak256` of the 4n words of D2.
     event BatchSettled(
-        BatchNumber indexed number,
-        uint8 size,
-        StateRoot pre,
-        StateRoot post,
-        UnixTime time,
-        uint256 n1,
-        uint256 n,
-        uint256 commitment,
-        bytes32 dataHash
+        BatchNumber indexed number, Batch batch, uint256 n1, uint256 n, bytes32 dataHash
     );
     /// @notice The sequencer took the registration fees.
     event FeesCollected(address indexed to, uint256 amount);
 
-    /// @notice Only the sequencer may do this. But anyone may settle if queue entries are overdue and `SEQUENCER_TURN` has passed since
-    /// the last settlement.
+    /// @notice Only the sequencer may do this. But anyone may settle urgent entries that are overdue, and from `strangersFrom` on also
+    /// ordinary ones.
     error NotSequencer(address caller);
     /// @notice A caller other than the sequencer may settle only overdue queue entries. D2 holds only hashes of what operations wrote,
     /// so the sequencer could not continue after operations that it does not know.
@@ -71,7 +61,7 @@ interface ISettlement {
     error BatchTimeOutOfRange(uint256 earliest, uint256 latest);
     /// @notice A word is not below the field's modulus.
     error NotCanonical(uint256 word);
-    /// @notice The length is not a multiple of four words.
+    /// @notice The length is not a multiple of four words, or there are fewer entries than the batch calls urgent.
     error IncompleteEntry(uint256 words);
     /// @notice There is no size at this position.
     error UnknownSize(uint256 size, uint256 count);
@@ -81,17 +71,15 @@ interface ISettlement {
     error TooManyOperations(uint256 supplied, uint256 capacity);
     /// @notice The verifier rejected the proof.
     error ProofRejected();
-    /// @notice The fees could not be sent.
-    error FeeTransferFailed(address to);
     /// @notice A parameter of the contract is out of range.
     error InvalidParameter(string name);
 
     /// @notice Settles a batch with its data in calldata.
-    /// @dev Sequencer only; or anyone if queue entries are overdue and nothing was settled for `SEQUENCER_TURN`, and then without L2
-    /// operations. A transaction must call this directly, in standard encoding: arguments in order, without gaps, overlaps or extra bytes,
+    /// @dev Sequencer only; or anyone without L2 operations: urgent entries that are overdue, and from `strangersFrom` on also ordinary
+    /// ones. A transaction must call this directly, in standard encoding: arguments in order, without gaps, overlaps or extra bytes,
     /// and the proof padded with zeros.
     /// @param batch What it claims.
-    /// @param d1 The words of the queue entries taken, four each.
+    /// @param d1 The words of the queue entries taken, four each: first those of the urgent queue, then those of the ordinary one.
     /// @param d2 The words of its L2 operations, four each: `pack(account 24, tree 2, slot 16)`, new leaf, audit entry, key directory.
     /// @param proof The proof, which the verifier reads after the public inputs.
     function settle(Batch calldata batch, uint256[] calldata d1, uint256[] calldata d2, bytes calldata proof) external;
@@ -111,11 +99,14 @@ interface ISettlement {
     /// @notice Time of the last settled batch, 0 before the first.
     function lastBatchTime() external view returns (UnixTime);
 
-    /// @notice Seconds after a settlement, by anyone, in which only the sequencer may settle.
+    /// @notice Seconds without a settlement of the sequencer after which strangers may settle the ordinary queue.
+    function SEQUENCER_ABSENCE() external view returns (uint256);
+
+    /// @notice Seconds after a stranger's settlement in which no stranger may settle the ordinary queue.
     function SEQUENCER_TURN() external view returns (uint256);
 
-    /// @notice When the last batch was settled, by L1's clock; 0 before the first.
-    function lastSettlementTime() external view returns (UnixTime);
+    /// @notice The time, by L1's clock, after which strangers may settle the ordinary queue.
+    function strangersFrom() external view returns (UnixTime);
 
     /// @notice The sizes in which batches are proved. They never change.
     function sizes() external view returns (Size[] memory);

@@ -3,86 +3,180 @@ pragma solidity 0.8.37;
 
 import {IQueue} from "./IQueue.sol";
 import {RollupState} from "./RollupState.sol";
-import {AccountIndex, QueueIndex, Role} from "./Types.sol";
+import {AccountIndex, QueueIndex, QueueName, UnixTime} from "./Types.sol";
 
-/// @title The L1 queue
+/// @title The two L1 queues
 abstract contract Queue is IQueue, RollupState {
     /// @inheritdoc IQueue
     uint256 public constant QUEUE_DEADLINE = 6 hours;
     /// @inheritdoc IQueue
     uint256 public constant QUEUE_DUE = 5 hours;
+    /// @inheritdoc IQueue
+    uint256 public constant FREE_URGENT_ENTRIES = 128;
+    /// @inheritdoc IQueue
+    uint256 public constant URGENT_FEE_STEP = 0.0001 ether;
 
-    /// Code of the operation kind Register.
-    uint256 private constant KIND_REGISTER = 16;
-    /// Code of the account status active.
-    uint256 private constant STATUS_ACTIVE = 1;
+    /// The entries of which an account can have only one waiting.
+    enum Once {
+        RevokeSlot,
+        RevokeAll,
+        Status,
+        Keys
+    }
 
-    mapping(uint256 index => bytes32 wordsHash) private _entries;
-    /// The time at which each entry was appended; six share a slot. The array's length is the number of entries.
-    uint40[] private _enqueuedAt;
+    /// One word for each entry: 216 bits of the hash of its words, and the time at which it was appended (40 bits).
+    struct Entries {
+        mapping(uint256 index => uint256 hashAndTime) word;
+        uint256 length;
+    }
+
+    Entries private _urgent;
+    Entries private _ordinary;
+    /// For each account, 64 bits for each member of `Once`: twice the position of the newest entry, plus 1 in the ordinary queue, plus 1. 0 if
+    /// there was none.
+    mapping(AccountIndex account => uint256 positions) private _newest;
+    mapping(address account => uint256 amount) private _credits;
+    uint256 private _creditsInAll;
 
     /// @inheritdoc IQueue
-    function queueHead() external view returns (QueueIndex) {
-        return _progress.queueHead;
+    function queueHead(QueueName queue) public view returns (QueueIndex) {
+        return queue == QueueName.Urgent ? _progress.urgentHead : _progress.ordinaryHead;
     }
 
     /// @inheritdoc IQueue
-    function queueLength() external view returns (QueueIndex) {
-        return QueueIndex.wrap(uint64(_enqueuedAt.length));
+    function queueLength(QueueName queue) external view returns (QueueIndex) {
+        return QueueIndex.wrap(uint56(_entries(queue).length));
     }
 
     /// @inheritdoc IQueue
-    function queueEntry(QueueIndex index) external view returns (bytes32 wordsHash, uint256 enqueuedAt) {
-        uint256 position = QueueIndex.unwrap(index);
-        return (_entries[position], _enqueuedAt[position]);
+    function queueEntry(QueueName queue, QueueIndex index)
+        external
+        view
+        returns (bytes27 wordsHash, uint256 enqueuedAt)
+    {
+        uint256 entry = _entries(queue).word[QueueIndex.unwrap(index)];
+        return (bytes27(bytes32(entry)), uint40(entry));
     }
 
-    /// @dev Appends the Register entry of an account. All its words are canonical: the packed word has 91 bits, the coordinates come
-    /// reduced from `BabyJubjub.timesEight`, and the registry checked that the commitment is below 2^248.
-    function _enqueueRegister(
-        AccountIndex account,
-        Role role,
-        AccountIndex org,
-        uint256 ax,
-        uint256 ay,
-        uint256 encryptionCommitment
-    ) internal {
-        // kind 8, account 24, role 8, status 8, org 24, tree 2, slot 16, replace_directory 1; the last three are 0.
-        uint256 packed = KIND_REGISTER << 83;
-        packed |= uint256(AccountIndex.unwrap(account)) << 59;
-        packed |= uint256(role) << 51;
-        packed |= STATUS_ACTIVE << 43;
-        packed |= uint256(AccountIndex.unwrap(org)) << 19;
-        uint256[4] memory words = [packed, ax, ay, encryptionCommitment];
-
-        uint256 index = _enqueuedAt.length;
-        _entries[index] = keccak256(abi.encode(words));
-        _enqueuedAt.push(uint40(block.timestamp));
-        emit Enqueued(QueueIndex.wrap(uint64(index)), words);
+    /// @inheritdoc IQueue
+    function urgentFee() public view returns (uint256) {
+        uint256 waiting = _urgent.length - QueueIndex.unwrap(_progress.urgentHead);
+        return waiting < FREE_URGENT_ENTRIES ? 0 : (waiting - FREE_URGENT_ENTRIES + 1) * URGENT_FEE_STEP;
     }
 
-    /// @dev Counts the entries at the head that are older than `age` at a time, up to `limit`.
-    function _olderThan(uint256 age, uint256 time, uint256 limit) internal view returns (uint256 count) {
-        uint256 head = QueueIndex.unwrap(_progress.queueHead);
-        uint256 length = _enqueuedAt.length;
-        while (count < limit && head + count < length && _enqueuedAt[head + count] + age < time) ++count;
+    /// @inheritdoc IQueue
+    function creditOf(address account) external view returns (uint256) {
+        return _credits[account];
     }
 
-    /// @dev Checks the words of entries, which must be complete, and takes the entries from the head.
+    /// @inheritdoc IQueue
+    function withdrawCredit(address payable to) external {
+        uint256 amount = _credits[msg.sender];
+        if (amount == 0) revert NoCredit(msg.sender);
+        _credits[msg.sender] = 0;
+        _creditsInAll -= amount;
+        _send(to, amount);
+    }
+
+    /// @dev Appends a registration. Returns its position.
+    function _enqueueRegistration(uint256[4] memory words) internal returns (uint256) {
+        return _append(QueueName.Ordinary, words);
+    }
+
+    /// @dev Appends an entry that changes an account. It goes into the urgent queue, and then costs its fee. If the registration of the account
+    /// is not settled, it waits behind that in the ordinary queue, where it would have no effect before it.
+    /// @param registration The position of the account's Register entry in the ordinary queue.
+    function _enqueueChange(AccountIndex account, Once once, uint256 registration, uint256[4] memory words) internal {
+        uint256 newest = _newest[account];
+        uint256 shift = 64 * uint256(once);
+        uint64 before = uint64(newest >> shift);
+        if (before != 0) _requireSettled(account, before - 1);
+
+        bool settled = QueueIndex.unwrap(_progress.ordinaryHead) > registration;
+        uint256 fee = settled ? urgentFee() : 0;
+        if (msg.value < fee) revert UrgentFeeMissing(fee, msg.value);
+        QueueName queue = settled ? QueueName.Urgent : QueueName.Ordinary;
+        uint256 index = _append(queue, words);
+        uint256 position = 2 * index + (settled ? 0 : 1) + 1;
+        _newest[account] = newest & ~(uint256(type(uint64).max) << shift) | position << shift;
+
+        if (msg.value > fee) _credit(msg.sender, msg.value - fee);
+        // Burnt, so that a sequencer which floods its own queue gets nothing back.
+        if (fee != 0) _send(payable(address(0)), fee);
+    }
+
+    /// @dev Ether of the contract that belongs to nobody else: the registration fees.
+    function _uncredited() internal view returns (uint256) {
+        return address(this).balance - _creditsInAll;
+    }
+
+    function _send(address payable to, uint256 amount) internal {
+        (bool sent,) = to.call{value: amount}("");
+        if (!sent) revert TransferFailed(to);
+    }
+
+    /// @dev Counts the entries at a queue's head that are older than `age` at a time, up to `limit`.
+    function _olderThan(QueueName queue, uint256 age, uint256 time, uint256 limit)
+        internal
+        view
+        returns (uint256 count)
+    {
+        Entries storage entries = _entries(queue);
+        uint256 head = QueueIndex.unwrap(queueHead(queue));
+        uint256 length = entries.length;
+        if (limit > length - head) limit = length - head;
+        while (count < limit && uint256(uint40(entries.word[head + count])) + age < time) ++count;
+    }
+
+    /// @dev Checks the words of entries, which must be complete, and takes the entries from the heads of the queues.
+    /// @param urgent How many entries are of the urgent queue. They come first.
     /// @return rolling The queue hash: `h_0 = 0`, `h_{i+1} = keccak256(h_i || the four words of entry i)`.
-    function _take(uint256[] calldata words, uint256 required) internal returns (bytes32 rolling) {
+    function _take(uint256[] calldata words, uint256 urgent) internal returns (bytes32 rolling) {
+        rolling = _check(QueueName.Urgent, words[:4 * urgent], 0);
+        rolling = _check(QueueName.Ordinary, words[4 * urgent:], rolling);
+        uint256 ordinary = words.length / 4 - urgent;
+        _progress.urgentHead = QueueIndex.wrap(uint56(QueueIndex.unwrap(_progress.urgentHead) + urgent));
+        _progress.ordinaryHead = QueueIndex.wrap(uint56(QueueIndex.unwrap(_progress.ordinaryHead) + ordinary));
+    }
+
+    function _check(QueueName queue, uint256[] calldata words, bytes32 rolling) private view returns (bytes32) {
+        Entries storage entries = _entries(queue);
         uint256 count = words.length / 4;
-        uint256 head = QueueIndex.unwrap(_progress.queueHead);
-        uint256 waiting = _enqueuedAt.length - head;
-        if (count > waiting) revert EntriesNotQueued(count, waiting);
-        if (count < required) revert OverdueEntriesOmitted(count, required);
+        uint256 head = QueueIndex.unwrap(queueHead(queue));
+        uint256 waiting = entries.length - head;
+        if (count > waiting) revert EntriesNotQueued(queue, count, waiting);
         for (uint256 i = 0; i < count; ++i) {
             uint256[] calldata entry = words[4 * i:4 * i + 4];
-            if (keccak256(abi.encodePacked(entry)) != _entries[head + i]) {
-                revert EntryMismatch(QueueIndex.wrap(uint64(head + i)));
+            if (bytes27(keccak256(abi.encodePacked(entry))) != bytes27(bytes32(entries.word[head + i]))) {
+                revert EntryMismatch(queue, QueueIndex.wrap(uint56(head + i)));
             }
             rolling = keccak256(abi.encodePacked(rolling, entry));
         }
-        _progress.queueHead = QueueIndex.wrap(uint64(head + count));
+        return rolling;
+    }
+
+    function _append(QueueName queue, uint256[4] memory words) private returns (uint256 index) {
+        Entries storage entries = _entries(queue);
+        index = entries.length;
+        entries.length = index + 1;
+        entries.word[index] = uint256(keccak256(abi.encode(words))) >> 40 << 40 | uint40(block.timestamp);
+        emit Enqueued(queue, QueueIndex.wrap(uint56(index)), words);
+    }
+
+    function _credit(address to, uint256 amount) private {
+        _credits[to] += amount;
+        _creditsInAll += amount;
+        emit Credited(to, amount);
+    }
+
+    /// @dev Requires that the entry at a position, as `_newest` holds it without the last 1, is settled.
+    function _requireSettled(AccountIndex account, uint64 position) private view {
+        QueueName queue = position % 2 == 0 ? QueueName.Urgent : QueueName.Ordinary;
+        uint56 index = uint56(position / 2);
+        if (index >= QueueIndex.unwrap(queueHead(queue))) revert EntryWaiting(account, queue, QueueIndex.wrap(index));
+    }
+
+    function _entries(QueueName queue) private view returns (Entries storage) {
+        return queue == QueueName.Urgent ? _urgent : _ordinary;
     }
 }

@@ -6,13 +6,14 @@ import {Ownable2Step} from "@openzeppelin/contracts/access/Ownable2Step.sol";
 import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
 import {SignatureChecker} from "@openzeppelin/contracts/utils/cryptography/SignatureChecker.sol";
 import {BabyJubjub} from "./BabyJubjub.sol";
+import {Entry} from "./Entry.sol";
 import {FIELD_MODULUS} from "./Field.sol";
 import {IRegistry} from "./IRegistry.sol";
 import {Queue} from "./Queue.sol";
 import {RsaKey} from "./RsaKey.sol";
-import {AccountIndex, Role, Standing} from "./Types.sol";
+import {AccountIndex, Role, STATUS_ACTIVE, STATUS_SUSPENDED, Standing} from "./Types.sol";
 
-/// @title Registration, endorsement and admission of participants
+/// @title Registration, endorsement, admission and suspension of participants
 /// @notice The registrar is the owner of `Ownable2Step`, so the role is handed over in two steps.
 abstract contract Registry is IRegistry, Queue, Ownable2Step, EIP712 {
     bytes32 private constant REGISTRATION_TYPEHASH = keccak256(
@@ -21,15 +22,15 @@ abstract contract Registry is IRegistry, Queue, Ownable2Step, EIP712 {
     );
     bytes32 private constant POSSESSION_TAG = keccak256("emr/rsa/possession/v1");
 
-    AccountIndex private constant NO_ACCOUNT = AccountIndex.wrap(0);
+    AccountIndex internal constant NO_ACCOUNT = AccountIndex.wrap(0);
 
     /// @inheritdoc IRegistry
     uint256 public immutable registrationFee;
 
     AccountIndex private _lastAccount;
-    mapping(AccountIndex account => Account) private _accounts;
-    mapping(address owner => AccountIndex) private _accountOf;
-    mapping(AccountIndex account => Keys) private _pendingKeys;
+    mapping(AccountIndex account => Account) internal _accounts;
+    mapping(address owner => AccountIndex) internal _accountOf;
+    mapping(AccountIndex account => bytes32) internal _registrationHashes;
     mapping(AccountIndex hospital => mapping(address doctor => bool)) private _endorsed;
 
     constructor(address registrar, uint256 fee) Ownable(registrar) EIP712("EMR Rollup", "1") {
@@ -48,11 +49,7 @@ abstract contract Registry is IRegistry, Queue, Ownable2Step, EIP712 {
         uint256 deadline,
         bytes calldata signature
     ) external payable returns (AccountIndex) {
-        if (block.timestamp > deadline) revert RegistrationExpired(deadline);
-        bytes32 digest = _hashTypedDataV4(_structHash(owner, registration, deadline));
-        if (!SignatureChecker.isValidSignatureNowCalldata(owner, digest, signature)) {
-            revert InvalidOwnerSignature(owner);
-        }
+        _requireSigned(owner, _structHash(owner, registration, deadline), deadline, signature);
         return _register(owner, registration);
     }
 
@@ -71,34 +68,44 @@ abstract contract Registry is IRegistry, Queue, Ownable2Step, EIP712 {
     }
 
     /// @inheritdoc IRegistry
-    function admit(AccountIndex account, bytes32 registrationHash) external onlyOwner {
-        Account memory stored = _accounts[account];
+    function admit(AccountIndex account, Candidate calldata candidate) external onlyOwner {
+        Account storage stored = _accounts[account];
         if (stored.standing != Standing.Pending) revert NotPending(account, stored.standing);
-        Keys memory keys = _pendingKeys[account];
-        // The fields of `keys` follow those of the account.
-        bytes32 actual = keccak256(abi.encode(account, stored.owner, stored.role, stored.org, keys));
-        if (actual != registrationHash) revert RegistrationChanged(account);
-        if (!(stored.org == NO_ACCOUNT)) _requireConsent(stored.org, stored.owner);
-        _accounts[account].standing = Standing.Admitted;
-        delete _pendingKeys[account];
-        _enqueueRegister(account, stored.role, stored.org, keys.ax, keys.ay, keys.encryptionCommitment);
+        if (keccak256(abi.encode(account, candidate)) != _registrationHashes[account]) {
+            revert RegistrationChanged(account);
+        }
+        if (!(candidate.org == NO_ACCOUNT)) _requireConsent(candidate.org, candidate.owner);
+        delete _registrationHashes[account];
+        _admit(account, candidate);
         emit Admitted(account);
     }
 
     /// @inheritdoc IRegistry
-    function suspend(AccountIndex account) external onlyOwner {
+    function suspend(AccountIndex account) external payable onlyOwner {
         Account storage stored = _accounts[account];
-        if (stored.standing == Standing.Admitted) revert SuspensionAfterAdmission(account);
-        if (stored.standing != Standing.Pending) revert NotPending(account, stored.standing);
-        stored.standing = Standing.Suspended;
+        if (stored.standing == Standing.Pending) {
+            if (msg.value != 0) revert WrongFee(0, msg.value);
+            stored.standing = Standing.Withheld;
+        } else {
+            if (stored.role == Role.Patient) revert PatientsAreNotSuspended(account);
+            if (stored.standing != Standing.Admitted) revert NotPending(account, stored.standing);
+            stored.standing = Standing.Suspended;
+            _enqueueChange(account, Once.Status, stored.entry, Entry.setStatus(account, STATUS_SUSPENDED));
+        }
         emit Suspended(account);
     }
 
     /// @inheritdoc IRegistry
-    function reinstate(AccountIndex account) external onlyOwner {
+    function reinstate(AccountIndex account) external payable onlyOwner {
         Account storage stored = _accounts[account];
-        if (stored.standing != Standing.Suspended) revert NotSuspended(account, stored.standing);
-        stored.standing = Standing.Pending;
+        if (stored.standing == Standing.Withheld) {
+            if (msg.value != 0) revert WrongFee(0, msg.value);
+            stored.standing = Standing.Pending;
+        } else {
+            if (stored.standing != Standing.Suspended) revert NotSuspended(account, stored.standing);
+            stored.standing = Standing.Admitted;
+            _enqueueChange(account, Once.Status, stored.entry, Entry.setStatus(account, STATUS_ACTIVE));
+        }
         emit Reinstated(account);
     }
 
@@ -128,8 +135,8 @@ abstract contract Registry is IRegistry, Queue, Ownable2Step, EIP712 {
     }
 
     /// @inheritdoc IRegistry
-    function pendingKeys(AccountIndex account) external view returns (Keys memory) {
-        return _pendingKeys[account];
+    function registrationHash(AccountIndex account) external view returns (bytes32) {
+        return _registrationHashes[account];
     }
 
     /// @inheritdoc IRegistry
@@ -155,22 +162,51 @@ abstract contract Registry is IRegistry, Queue, Ownable2Step, EIP712 {
             if (role != Role.Doctor) revert UnexpectedOrganisation(org);
             _requireConsent(org, owner);
         }
-        Keys memory keys;
-        (keys.ax, keys.ay) = _rollupKey(registration.qx, registration.qy);
-        keys.encryptionCommitment = role == Role.Patient
-            ? _patientCommitment(registration)
-            : _provenCommitment(owner, keys.ax, keys.ay, registration);
+        Candidate memory candidate =
+            Candidate({owner: owner, role: role, org: org, keys: _checkedKeys(owner, registration)});
 
         account = _lastAccount.nextAccount();
         _lastAccount = account;
         _accountOf[owner] = account;
-        Standing standing = role == Role.Patient ? Standing.Admitted : Standing.Pending;
-        _accounts[account] = Account({owner: owner, role: role, standing: standing, org: org});
+        Account storage stored = _accounts[account];
+        (stored.owner, stored.role, stored.org) = (owner, role, org);
         emit Registered(account, owner, role, org);
         if (role == Role.Patient) {
-            _enqueueRegister(account, role, org, keys.ax, keys.ay, keys.encryptionCommitment);
+            _admit(account, candidate);
         } else {
-            _pendingKeys[account] = keys;
+            stored.standing = Standing.Pending;
+            _registrationHashes[account] = keccak256(abi.encode(account, candidate));
+            emit Waiting(account, candidate);
+        }
+    }
+
+    /// @dev Queues the Register entry of an account.
+    function _admit(AccountIndex account, Candidate memory candidate) private {
+        Keys memory keys = candidate.keys;
+        uint256 entry = _enqueueRegistration(
+            Entry.register(account, candidate.role, candidate.org, keys.ax, keys.ay, keys.encryptionCommitment)
+        );
+        Account storage stored = _accounts[account];
+        stored.standing = Standing.Admitted;
+        stored.entry = uint48(entry);
+    }
+
+    /// @dev Checks the keys of a registration or of a rotation, and what proves that the owner holds them.
+    function _checkedKeys(address owner, Registration calldata registration) internal view returns (Keys memory keys) {
+        (keys.ax, keys.ay) = _rollupKey(registration.qx, registration.qy);
+        keys.encryptionCommitment = registration.role == Role.Patient
+            ? _patientCommitment(registration)
+            : _provenCommitment(owner, keys.ax, keys.ay, registration);
+    }
+
+    /// @dev Requires that the owner signed the typed data, and that the deadline has not passed.
+    function _requireSigned(address owner, bytes32 structHash, uint256 deadline, bytes calldata signature)
+        internal
+        view
+    {
+        if (block.timestamp > deadline) revert RegistrationExpired(deadline);
+        if (!SignatureChecker.isValidSignatureNowCalldata(owner, _hashTypedDataV4(structHash), signature)) {
+            revert InvalidOwnerSignature(owner);
         }
     }
 

@@ -6,14 +6,16 @@ import {BatchNumber, QueueIndex, StateRoot, UnixTime} from "./Types.sol";
 /// @title The state that light clients verify by EIP-1186 proofs
 /// @notice This must be the first base of every contract that uses it, so that the slots never change. Slot 0 holds the state root.
 /// Slot 1 holds, from the least significant bit, the time of the last batch (40 bits), the number of settled batches (64 bits), the
-/// position of the queue's head (64 bits) and the time at which the last batch was settled (40 bits).
+/// positions of the heads of the urgent and the ordinary queue (56 bits each), and the time from which strangers may settle the ordinary
+/// queue (40 bits).
 abstract contract RollupState {
     struct Progress {
         UnixTime time;
         BatchNumber batches;
-        QueueIndex queueHead;
-        // The time of the block, by L1's clock. `time` is the batch's own claim, up to an hour earlier.
-        UnixTime settledAt;
+        QueueIndex urgentHead;
+        QueueIndex ordinaryHead;
+        // By L1's clock. `time` is the batch's own claim, up to an hour earlier.
+        UnixTime strangersFrom;
     }
 
     StateRoot internal _stateRoot;

@@ -5,10 +5,12 @@ import {FIELD_MODULUS, Field} from "./Field.sol";
 import {IQueue} from "./IQueue.sol";
 import {ISettlement} from "./ISettlement.sol";
 import {Queue} from "./Queue.sol";
-import {BatchNumber, StateRoot, UnixTime} from "./Types.sol";
+import {BatchNumber, QueueName, StateRoot, UnixTime} from "./Types.sol";
 
 /// @title Settlement of proven batches with their data in calldata
 abstract contract Settlement is ISettlement, Queue {
+    /// @inheritdoc ISettlement
+    uint256 public constant SEQUENCER_ABSENCE = 24 hours;
     /// @inheritdoc ISettlement
     uint256 public constant SEQUENCER_TURN = 1 hours;
 
@@ -68,20 +70,13 @@ abstract contract Settlement is ISettlement, Queue {
         _largestL1 = largestL1;
         _sizeCount = sizes_.length;
         _stateRoot = genesis;
+        _progress.strangersFrom = _after(SEQUENCER_ABSENCE);
     }
 
     /// @inheritdoc ISettlement
     function settle(Batch calldata batch, uint256[] calldata d1, uint256[] calldata d2, bytes calldata proof)
         external
     {
-        uint256 required;
-        if (msg.sender == sequencer) {
-            required = _olderThan(QUEUE_DUE, UnixTime.unwrap(batch.time), _largestL1);
-        } else {
-            required = _olderThan(QUEUE_DEADLINE, block.timestamp, _largestL1);
-            if (required == 0 || _isSequencersTurn()) revert NotSequencer(msg.sender);
-            if (d2.length != 0) revert OperationsBySequencerOnly(msg.sender);
-        }
         // With EIP-7702, an account with code can be the origin of a transaction with other calldata than this call.
         if (msg.sender != tx.origin || msg.sender.code.length != 0) revert NotDirectCall(msg.sender);
         _requireStandardCalldata(d1, d2, proof);
@@ -89,8 +84,17 @@ abstract contract Settlement is ISettlement, Queue {
         if (batch.size >= _sizeCount) revert UnknownSize(batch.size, _sizeCount);
         Size memory size = _sizes[batch.size];
         PublicInputs memory inputs = _claims(batch, size, d1.length, d2.length);
+        if (msg.sender == sequencer) {
+            _requireDue(batch, size, inputs.n1 - batch.urgent);
+            _progress.strangersFrom = _after(SEQUENCER_ABSENCE);
+        } else {
+            _requireOverdue(batch, inputs.n1 - batch.urgent, inputs.n);
+            // Otherwise a stranger with a chain of ready proofs could keep a sequencer that comes back from settling anything.
+            UnixTime turn = _after(SEQUENCER_TURN);
+            if (UnixTime.unwrap(turn) > UnixTime.unwrap(_progress.strangersFrom)) _progress.strangersFrom = turn;
+        }
         BatchNumber number = BatchNumber.wrap(BatchNumber.unwrap(_progress.batches) + 1);
-        bytes32 queueHash = _take(d1, required);
+        bytes32 queueHash = _take(d1, batch.urgent);
         bytes32 dataHash = keccak256(abi.encodePacked(d2));
         inputs.z = _evaluationPoint(inputs, size, number, queueHash, dataHash);
         inputs.y1 = _evaluate(d1, inputs.z);
@@ -100,19 +104,15 @@ abstract contract Settlement is ISettlement, Queue {
         _stateRoot = batch.post;
         _progress.time = batch.time;
         _progress.batches = number;
-        _progress.settledAt = UnixTime.wrap(uint40(block.timestamp));
-        emit BatchSettled(
-            number, batch.size, batch.pre, batch.post, batch.time, inputs.n1, inputs.n, batch.commitment, dataHash
-        );
+        emit BatchSettled(number, batch, inputs.n1, inputs.n, dataHash);
     }
 
     /// @inheritdoc ISettlement
     function collectFees(address payable to) external {
         if (msg.sender != sequencer) revert NotSequencer(msg.sender);
-        uint256 amount = address(this).balance;
+        uint256 amount = _uncredited();
         emit FeesCollected(to, amount);
-        (bool sent,) = to.call{value: amount}("");
-        if (!sent) revert FeeTransferFailed(to);
+        _send(to, amount);
     }
 
     /// @inheritdoc ISettlement
@@ -142,32 +142,60 @@ abstract contract Settlement is ISettlement, Queue {
     }
 
     /// @inheritdoc ISettlement
-    function lastSettlementTime() external view returns (UnixTime) {
-        return _progress.settledAt;
+    function strangersFrom() external view returns (UnixTime) {
+        return _progress.strangersFrom;
     }
 
     /// @inheritdoc IQueue
-    function overdueEntries() external view returns (uint256) {
-        return _olderThan(QUEUE_DEADLINE, block.timestamp, _largestL1);
+    function overdueEntries() external view returns (uint256 urgent, uint256 ordinary) {
+        urgent = _olderThan(QueueName.Urgent, QUEUE_DEADLINE, block.timestamp, _largestL1);
+        ordinary = _olderThan(QueueName.Ordinary, QUEUE_DEADLINE, block.timestamp, _largestL1);
     }
 
     /// @inheritdoc IQueue
-    function dueEntries(UnixTime time) external view returns (uint256) {
-        return _olderThan(QUEUE_DUE, UnixTime.unwrap(time), _largestL1);
+    function dueEntries(UnixTime time) external view returns (uint256 urgent, uint256 ordinary) {
+        urgent = _olderThan(QueueName.Urgent, QUEUE_DUE, UnixTime.unwrap(time), _largestL1);
+        ordinary = _olderThan(QueueName.Ordinary, QUEUE_DUE, UnixTime.unwrap(time), _largestL1);
     }
 
-    /// @dev Each settlement starts a new turn, a stranger's too. Otherwise a stranger with several ready proofs could make every batch
-    /// of the sequencer stale while entries are overdue, and no operation would be settled. The sequencer cannot use this to leave entries
-    /// out: each batch, and so each batch that starts a turn, must take the overdue ones.
-    function _isSequencersTurn() private view returns (bool) {
-        return block.timestamp <= uint256(UnixTime.unwrap(_progress.settledAt)) + SEQUENCER_TURN;
+    /// @dev A batch of the sequencer takes the due urgent entries in whatever size holds them, so a smaller size is no excuse. It fills the slots
+    /// that its size has left with due ordinary entries. So a flood of registrations fills no batch of operations, and delays no urgent entry.
+    function _requireDue(Batch calldata batch, Size memory size, uint256 ordinary) private view {
+        uint256 time = UnixTime.unwrap(batch.time);
+        uint256 due = _olderThan(QueueName.Urgent, QUEUE_DUE, time, _largestL1);
+        if (batch.urgent < due) revert OverdueEntriesOmitted(QueueName.Urgent, batch.urgent, due);
+        due = _olderThan(QueueName.Ordinary, QUEUE_DUE, time, size.maxL1 - batch.urgent);
+        if (ordinary < due) revert OverdueEntriesOmitted(QueueName.Ordinary, ordinary, due);
+    }
+
+    /// @dev A stranger settles the overdue urgent entries, whatever the sequencer settled meanwhile. The ordinary queue is open to strangers only
+    /// while the sequencer is absent.
+    function _requireOverdue(Batch calldata batch, uint256 ordinary, uint256 operations) private view {
+        uint256 overdue = _olderThan(QueueName.Urgent, QUEUE_DEADLINE, block.timestamp, _largestL1);
+        uint256 overdueOrdinary;
+        if (block.timestamp > UnixTime.unwrap(_progress.strangersFrom)) {
+            overdueOrdinary =
+                _olderThan(QueueName.Ordinary, QUEUE_DEADLINE, block.timestamp, _largestL1 - overdue);
+        } else if (ordinary != 0) {
+            revert NotSequencer(msg.sender);
+        }
+        if (overdue + overdueOrdinary == 0) revert NotSequencer(msg.sender);
+        if (operations != 0) revert OperationsBySequencerOnly(msg.sender);
+        if (batch.urgent < overdue) revert OverdueEntriesOmitted(QueueName.Urgent, batch.urgent, overdue);
+        if (ordinary < overdueOrdinary) {
+            revert OverdueEntriesOmitted(QueueName.Ordinary, ordinary, overdueOrdinary);
+        }
+    }
+
+    function _after(uint256 seconds_) private view returns (UnixTime) {
+        return UnixTime.wrap(uint40(block.timestamp + seconds_));
     }
 
     /// @dev Requires that the arguments are in the calldata in order, without gaps, overlaps or extra bytes, and that the proof is padded
     /// with zeros. Solidity would also read other layouts, but the nodes that follow the rollup use other decoders.
     function _requireStandardCalldata(uint256[] calldata d1, uint256[] calldata d2, bytes calldata proof) private pure {
-        // The selector, five words of `Batch`, three offsets. Each argument's length comes before its data.
-        uint256 expectedD1 = 4 + 8 * 32 + 32;
+        // The selector, six words of `Batch`, three offsets. Each argument's length comes before its data.
+        uint256 expectedD1 = 4 + 9 * 32 + 32;
         uint256 expectedD2 = expectedD1 + 32 * d1.length + 32;
         uint256 expectedProof = expectedD2 + 32 * d2.length + 32;
         uint256 end = expectedProof + (proof.length + 31) / 32 * 32;
@@ -202,6 +230,7 @@ abstract contract Settlement is ISettlement, Queue {
         if (d1Words % 4 != 0) revert IncompleteEntry(d1Words);
         if (d2Words % 4 != 0) revert IncompleteEntry(d2Words);
         if (d1Words / 4 > size.maxL1) revert TooManyEntries(d1Words / 4, size.maxL1);
+        if (batch.urgent > d1Words / 4) revert IncompleteEntry(d1Words);
         if (d2Words / 4 > size.maxL2) revert TooManyOperations(d2Words / 4, size.maxL2);
 
         inputs.domain = _domain();

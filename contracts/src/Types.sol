@@ -10,8 +10,8 @@ type StateRoot is uint256;
 /// Number of a settled batch; the first has number 1.
 type BatchNumber is uint64;
 
-/// Position of an entry in the L1 queue, counted from 0 since the contract's deployment.
-type QueueIndex is uint64;
+/// Position of an entry in one of the two queues, counted from 0 since the contract's deployment. 56 bits.
+type QueueIndex is uint56;
 
 /// Seconds since 1970-01-01T00:00:00Z, 40 bits.
 type UnixTime is uint40;
@@ -24,17 +24,34 @@ enum Role {
     Hospital
 }
 
-/// Whether an account waits for admission, is suspended, or is admitted.
+/// The queues of L1 operations. A batch takes entries of the urgent queue first.
+enum QueueName {
+    // What ends or changes the rights of an account: ForcedRevoke, SetStatus, RotateKey.
+    Urgent,
+    // Registrations, and changes of accounts whose registration is not settled yet.
+    Ordinary
+}
+
+/// How an account stands. What the state says follows when the entries of the account are settled.
 enum Standing {
     // Not registered.
     None,
     // A doctor or hospital that waits for a registrar.
     Pending,
-    // Suspended by the registrar before its admission.
+    // Held back by the registrar before its admission.
+    Withheld,
+    // Its Register entry is queued or settled.
+    Admitted,
+    // Suspended by the registrar after its admission.
     Suspended,
-    // Its Register entry is in the queue or settled.
-    Admitted
+    // Closed by its owner, permanently.
+    Closed
 }
+
+// Codes of the account status in the state.
+uint256 constant STATUS_ACTIVE = 1;
+uint256 constant STATUS_SUSPENDED = 2;
+uint256 constant STATUS_CLOSED = 3;
 
 using {nextAccount, sameAccount as ==} for AccountIndex global;
 using {sameRoot as ==} for StateRoot global;

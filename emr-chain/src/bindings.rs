@@ -1,6 +1,5 @@
 //! Bindings of the contracts, generated from the committed artefacts (`cargo xtask contracts`). The natspec in
 //! `contracts/src` and `docs/contracts.md` explain them.
-#![expect(clippy::too_many_arguments, reason = "generated: events have a parameter per field")]
 
 alloy::sol!(
     #[sol(rpc, all_derives)]

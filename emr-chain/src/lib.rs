@@ -7,20 +7,24 @@ mod http;
 pub mod nodes;
 pub mod proof;
 
+mod account_changes;
 pub mod bindings;
 mod deploy;
+mod queue;
 mod registration;
 mod revert;
 mod rollup;
 mod settlement_layer;
 mod transaction;
 
+pub use account_changes::{QueuedChange, Revocation, SignedRevocation};
 pub use deploy::{
     DEVELOPMENT_CHAINS, DeployError, Deployed, DeployedVerifier, Deployment, SizeDeployment, VerifierCode, deploy,
     deploy_on_named_chain,
 };
+pub use queue::{PerQueue, QueueEntry, QueueName, QueueProgress};
 pub use registration::{CurvePoint, Registration, RollupInstance, RsaPossession, SignedRegistration, rsa_commitment};
 pub use revert::{Revert, RollupError};
 pub use rollup::{Account, Parameters, PendingRegistration, Rollup, STATE_ROOT_SLOT, Size, Standing};
-pub use settlement_layer::{BatchContent, Head, QueueEntry, SettledBatch, SettlementLayer, Word, Words};
+pub use settlement_layer::{BatchContent, Head, SettledBatch, SettlementLayer, Word, Words};
 pub use transaction::{L1Receipt, TRANSACTION_GAS_CAP};

@@ -46,7 +46,7 @@ impl RollupInstance {
     }
 
     /// The EIP-712 domain: name "EMR Rollup", version "1", chain id, contract.
-    fn eip712_domain(&self) -> Eip712Domain {
+    pub(crate) fn eip712_domain(&self) -> Eip712Domain {
         eip712_domain! {
             name: "EMR Rollup",
             version: "1",

@@ -8,7 +8,7 @@ use alloy::{
     transports::{RpcError, TransportError},
 };
 
-use crate::bindings::EmrRollup::EmrRollupErrors as Abi;
+use crate::{bindings::EmrRollup::EmrRollupErrors as Abi, queue::QueueName};
 
 /// Reading from or writing to the rollup contract failed.
 #[derive(Debug, thiserror::Error)]
@@ -61,8 +61,15 @@ pub enum RollupError {
         limit: u64,
     },
     /// The contract has an entry in its queue, but the node has no event for it.
-    #[error("the node has no event for queue entry {0}, because it prunes logs: use a node that keeps them")]
-    QueueEntryMissing(u64),
+    #[error(
+        "the node has no event for entry {index} of the {queue} queue, because it prunes logs: use a node that keeps them"
+    )]
+    QueueEntryMissing {
+        /// The queue.
+        queue: QueueName,
+        /// The position.
+        index: u64,
+    },
     /// The transaction of a settled batch cannot be read.
     #[error("the data of batch {number} cannot be read: {why}; use a node that keeps transactions")]
     BatchData {
@@ -177,13 +184,13 @@ pub enum Revert {
         doctor: Address,
     },
     /// A signed registration came too late.
-    #[error("the signed registration expired at {0}: sign it again with a later deadline")]
+    #[error("what the owner signed expired at {0}: sign it again with a later deadline")]
     RegistrationExpired(U256),
     /// The owner's signature does not verify.
-    #[error("the registration is not signed by {0} for this chain and contract: sign it again")]
+    #[error("this is not signed by {0} for this chain and contract: sign it again")]
     InvalidOwnerSignature(Address),
-    /// The account is not waiting for admission.
-    #[error("account {0} is not waiting for admission")]
+    /// The account neither waits for admission nor is admitted.
+    #[error("account {0} neither waits for admission nor is admitted")]
     NotPending(u64),
     /// Another registration is now waiting under the account index.
     #[error("another registration is now waiting for admission under account {0}: look at it again")]
@@ -191,18 +198,62 @@ pub enum Revert {
     /// The account is not suspended.
     #[error("account {0} is not suspended")]
     NotSuspended(u64),
-    /// The account is admitted already.
-    #[error("account {0} is admitted already; this circuit version cannot suspend it any more")]
-    SuspensionAfterAdmission(u64),
+    /// The registrar has no say over patients.
+    #[error("account {0} is a patient's: only they can close it")]
+    PatientsAreNotSuspended(u64),
+    /// The owner has no account.
+    #[error("{0} has no account here: register first, or use the key of the account")]
+    NotRegistered(Address),
+    /// The account is not a patient's.
+    #[error("account {0} is not a patient's: only patients have grants")]
+    NotPatient(u64),
+    /// The revocation is malformed.
+    #[error("the revocation names no slot from 0 to 1023, or a directory that is out of range")]
+    InvalidRevocation,
+    /// The account is closed, or waits for admission.
+    #[error("account {0} is closed, or waits for admission")]
+    NotOpen(u64),
+    /// The keys are for another role or organisation than the account's.
+    #[error("role and organisation of account {0} never change: register again with another Ethereum key")]
+    AnotherRole(u64),
+    /// The owner's signature names another nonce than the next one.
+    #[error("another signature of {owner} was used meanwhile: sign again")]
+    NonceUsed {
+        /// The owner.
+        owner: Address,
+    },
+    /// An entry of this kind waits.
+    #[error("entry {index} of the {queue} queue for account {account} still waits: try again when it is settled")]
+    EntryWaiting {
+        /// The account.
+        account: u64,
+        /// The queue.
+        queue: QueueName,
+        /// The position.
+        index: u64,
+    },
+    /// The fee is higher than the value sent.
+    #[error("the urgent queue is long, and an entry costs {fee} wei now, more than the {sent} sent: try again")]
+    UrgentFeeMissing {
+        /// The fee.
+        fee: U256,
+        /// The value that was sent.
+        sent: U256,
+    },
+    /// The caller has no credit.
+    #[error("{0} has no credit")]
+    NoCredit(Address),
     /// The registrar cannot resign without a successor.
     #[error("the registrar cannot resign without a successor: transfer the role instead")]
     RegistrarRequired,
     /// The caller is not the registrar (or not the one the role was offered to).
     #[error("{0} is not the registrar: use the registrar's key")]
     NotRegistrar(Address),
-    /// The caller may not settle now: no queue entry is overdue, or the last settlement was less than an hour ago.
+    /// The caller may not settle this: no urgent entry is overdue, or it takes ordinary entries while the sequencer is
+    /// there.
     #[error(
-        "{0} is not the sequencer: use its key, or settle overdue queue entries once nothing was settled for an hour"
+        "{0} is not the sequencer: use its key, or settle urgent entries once they are overdue, and ordinary ones a day after the \
+         sequencer's last batch"
     )]
     NotSequencer(Address),
     /// A caller other than the sequencer settles operations along with overdue entries.
@@ -229,7 +280,7 @@ pub enum Revert {
     #[error("{0:#x} is not a field element")]
     NotCanonical(U256),
     /// The number of words in D1 or D2 is not a multiple of four.
-    #[error("{0} words are not a whole number of entries: an entry has four")]
+    #[error("{0} words are not a whole number of entries with the urgent ones: an entry has four")]
     IncompleteEntry(U256),
     /// The contract has no size at the position that the batch names.
     #[error("the batch is of size {size}, and this rollup has {count} sizes: use the program that belongs to it")]
@@ -256,19 +307,30 @@ pub enum Revert {
         capacity: U256,
     },
     /// A queue entry's words are not those that were queued.
-    #[error("the words of queue entry {0} are not those that were queued: read the queue again")]
-    EntryMismatch(u64),
+    #[error("the words of entry {index} of the {queue} queue are not those that were queued: read the queue again")]
+    EntryMismatch {
+        /// The queue.
+        queue: QueueName,
+        /// The position.
+        index: u64,
+    },
     /// There are more entries in the batch than in the queue.
-    #[error("{supplied} queue entries were supplied but only {waiting} are waiting: read the queue again")]
+    #[error("{supplied} entries were supplied but only {waiting} wait in the {queue} queue: read the queue again")]
     EntriesNotQueued {
+        /// The queue.
+        queue: QueueName,
         /// How many were supplied.
         supplied: U256,
         /// How many are waiting.
         waiting: U256,
     },
     /// The batch takes fewer queue entries than it must.
-    #[error("the batch takes {supplied} queue entries but must take {required}: seal it again with them")]
+    #[error(
+        "the batch takes {supplied} entries of the {queue} queue but must take {required}: seal it again with them"
+    )]
     OverdueEntriesOmitted {
+        /// The queue.
+        queue: QueueName,
         /// How many were supplied.
         supplied: U256,
         /// How many it must take.
@@ -277,9 +339,9 @@ pub enum Revert {
     /// The verifier rejected the proof.
     #[error("the verifier rejected the proof: prove the batch again with the keys of this deployment")]
     ProofRejected,
-    /// The fees could not be sent.
-    #[error("{0} does not accept ether: name another recipient of the fees")]
-    FeeTransferFailed(Address),
+    /// Ether could not be sent.
+    #[error("{0} does not accept ether: name another recipient")]
+    TransferFailed(Address),
     /// A parameter of a deployment is out of range.
     #[error("deployment parameter {0} is out of range")]
     InvalidParameter(String),
@@ -301,6 +363,8 @@ impl Revert {
 impl From<Abi> for Revert {
     fn from(error: Abi) -> Self {
         let time = |time: U256| time.saturating_to::<u64>();
+        // The ABI decoder accepts the codes of the contract's enum only.
+        let queue = |code: u8| QueueName::from_code(code).unwrap_or(QueueName::Ordinary);
         match error {
             Abi::AlreadyRegistered(e) => Self::AlreadyRegistered { owner: e.owner, account: e.account.to() },
             Abi::AccountsExhausted(_) => Self::AccountsExhausted,
@@ -321,7 +385,18 @@ impl From<Abi> for Revert {
             Abi::NotPending(e) => Self::NotPending(e.account.to()),
             Abi::RegistrationChanged(e) => Self::RegistrationChanged(e.account.to()),
             Abi::NotSuspended(e) => Self::NotSuspended(e.account.to()),
-            Abi::SuspensionAfterAdmission(e) => Self::SuspensionAfterAdmission(e.account.to()),
+            Abi::PatientsAreNotSuspended(e) => Self::PatientsAreNotSuspended(e.account.to()),
+            Abi::NotRegistered(e) => Self::NotRegistered(e.owner),
+            Abi::NotPatient(e) => Self::NotPatient(e.account.to()),
+            Abi::InvalidRevocation(_) => Self::InvalidRevocation,
+            Abi::NotOpen(e) => Self::NotOpen(e.account.to()),
+            Abi::AnotherRole(e) => Self::AnotherRole(e.account.to()),
+            Abi::InvalidAccountNonce(e) => Self::NonceUsed { owner: e.account },
+            Abi::EntryWaiting(e) => {
+                Self::EntryWaiting { account: e.account.to(), queue: queue(e.queue), index: e.index.to() }
+            }
+            Abi::UrgentFeeMissing(e) => Self::UrgentFeeMissing { fee: e.fee, sent: e.sent },
+            Abi::NoCredit(e) => Self::NoCredit(e.caller),
             Abi::RegistrarRequired(_) => Self::RegistrarRequired,
             Abi::OwnableUnauthorizedAccount(e) => Self::NotRegistrar(e.account),
             Abi::OwnableInvalidOwner(_) => Self::InvalidParameter("registrar".to_owned()),
@@ -338,11 +413,15 @@ impl From<Abi> for Revert {
             Abi::UnknownSize(e) => Self::UnknownSize { size: e.size, count: e.count },
             Abi::TooManyEntries(e) => Self::TooManyEntries { supplied: e.supplied, capacity: e.capacity },
             Abi::TooManyOperations(e) => Self::TooManyOperations { supplied: e.supplied, capacity: e.capacity },
-            Abi::EntryMismatch(e) => Self::EntryMismatch(e.index),
-            Abi::EntriesNotQueued(e) => Self::EntriesNotQueued { supplied: e.supplied, waiting: e.waiting },
-            Abi::OverdueEntriesOmitted(e) => Self::OverdueEntriesOmitted { supplied: e.supplied, required: e.required },
+            Abi::EntryMismatch(e) => Self::EntryMismatch { queue: queue(e.queue), index: e.index.to() },
+            Abi::EntriesNotQueued(e) => {
+                Self::EntriesNotQueued { queue: queue(e.queue), supplied: e.supplied, waiting: e.waiting }
+            }
+            Abi::OverdueEntriesOmitted(e) => {
+                Self::OverdueEntriesOmitted { queue: queue(e.queue), supplied: e.supplied, required: e.required }
+            }
             Abi::ProofRejected(_) => Self::ProofRejected,
-            Abi::FeeTransferFailed(e) => Self::FeeTransferFailed(e.to),
+            Abi::TransferFailed(e) => Self::TransferFailed(e.to),
             Abi::InvalidParameter(e) => Self::InvalidParameter(e.name),
             // OpenZeppelin's EIP712 has these for long names. They cannot occur with this contract's name.
             Abi::InvalidShortString(_) | Abi::StringTooLong(_) => Self::Unknown(error.abi_encode().into()),

@@ -7,7 +7,7 @@ use alloy::{
     network::Ethereum,
     primitives::{
         Address, B256, Bytes, U256,
-        aliases::{U24, U40},
+        aliases::{U24, U40, U56},
         keccak256,
     },
     providers::Provider,
@@ -18,10 +18,11 @@ use emr_core::{AccountIndex, Opaque, Role, StateRoot, UnixTime};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    bindings::{EmrRollup, ISettlement, Verifier},
+    bindings::{EmrRollup, IRegistry, ISettlement, Verifier},
+    queue::{PerQueue, QueueName},
     registration::{CurvePoint, Registration, RollupInstance, SignedRegistration},
     revert::RollupError,
-    settlement_layer::state_root,
+    settlement_layer::{decode, state_root},
     transaction::{L1Receipt, MINED_WITHIN, estimate},
 };
 
@@ -41,16 +42,27 @@ pub struct Rollup<P> {
     mined_within: Duration,
 }
 
-/// Whether an account waits for admission, is suspended, or is admitted.
+/// How an account stands on L1. The state follows when the account's entries are settled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Standing {
     /// Waits for admission by a registrar.
     Pending,
-    /// Suspended by a registrar before its admission.
-    Suspended,
+    /// Held back by a registrar before its admission.
+    Withheld,
     /// Its Register entry is in the queue or settled.
     Admitted,
+    /// Suspended by a registrar after its admission.
+    Suspended,
+    /// Closed by its owner, permanently.
+    Closed,
+}
+
+impl Standing {
+    /// Whether its Register entry was queued.
+    pub const fn is_admitted(self) -> bool {
+        matches!(self, Self::Admitted | Self::Suspended | Self::Closed)
+    }
 }
 
 /// An account in the contract's registry.
@@ -60,7 +72,7 @@ pub struct Account {
     pub owner: Address,
     /// Its role.
     pub role: Role,
-    /// Whether it waits for admission, is suspended, or is admitted.
+    /// How it stands.
     pub standing: Standing,
     /// A doctor's organisation.
     pub org: Option<AccountIndex>,
@@ -85,19 +97,35 @@ pub struct PendingRegistration {
 }
 
 impl PendingRegistration {
-    /// The hash that the registrar admits: `keccak256` of the fields, one word each, in order.
+    /// The hash that the contract keeps: `keccak256` of the fields, one word each, in order.
     fn hash(&self) -> B256 {
-        let small = |number: u64| U256::from(number);
-        let words = (
-            small(self.account.get()),
-            self.owner,
-            small(self.role.code().into()),
-            small(self.org.map_or(0, AccountIndex::get)),
-            B256::from(self.key.x),
-            B256::from(self.key.y),
-            B256::from(self.commitment.to_be_bytes32()),
-        );
-        keccak256(words.abi_encode())
+        keccak256((number(self.account), self.to_abi()).abi_encode())
+    }
+
+    fn to_abi(self) -> IRegistry::Candidate {
+        IRegistry::Candidate {
+            owner: self.owner,
+            role: self.role.code(),
+            org: self.org.map_or(U24::ZERO, number),
+            keys: IRegistry::Keys {
+                ax: U256::from_be_bytes(self.key.x),
+                ay: U256::from_be_bytes(self.key.y),
+                encryptionCommitment: U256::from_be_bytes(self.commitment.to_be_bytes32()),
+            },
+        }
+    }
+
+    fn from_event(event: &EmrRollup::Waiting) -> Result<Self, RollupError> {
+        let IRegistry::Candidate { owner, role, org, keys } = &event.candidate;
+        Ok(Self {
+            account: index(event.account)?.ok_or_else(|| RollupError::Malformed("account 0".to_owned()))?,
+            owner: *owner,
+            role: role_of(*role)?,
+            org: index(*org)?,
+            key: CurvePoint { x: keys.ax.to_be_bytes(), y: keys.ay.to_be_bytes() },
+            commitment: Opaque::from_be_bytes32(keys.encryptionCommitment.to_be_bytes())
+                .map_err(|error| RollupError::Malformed(error.to_string()))?,
+        })
     }
 }
 
@@ -201,12 +229,35 @@ impl<P: Provider> Rollup<P> {
         })
     }
 
-    /// How many queue entries a batch of the sequencer with this time must take at least.
+    /// How many entries of each queue are due for a batch of the sequencer with this time, up to the most that a batch of
+    /// any size holds.
     ///
     /// # Errors
     /// Returns [`RollupError`] if the node does not answer, or answers with an error.
-    pub async fn due_entries(&self, time: UnixTime) -> Result<u64, RollupError> {
-        Ok(self.contract.dueEntries(U40::from(time.get())).call().await?.saturating_to())
+    pub async fn due_entries(&self, time: UnixTime) -> Result<PerQueue<u64>, RollupError> {
+        let due = self.contract.dueEntries(U40::from(time.get())).call().await?;
+        Ok(PerQueue { urgent: due.urgent.saturating_to(), ordinary: due.ordinary.saturating_to() })
+    }
+
+    /// From when on anyone can settle an entry of a queue.
+    ///
+    /// # Errors
+    /// Returns [`RollupError`] if the node does not answer, or answers with an error.
+    pub async fn overdue_from(&self, queue: QueueName, index: u64) -> Result<UnixTime, RollupError> {
+        let entry = self.contract.queueEntry(queue.code(), U56::from(index)).call().await?;
+        let deadline = self.contract.QUEUE_DEADLINE().call().await?;
+        let time = (entry.enqueuedAt + deadline).saturating_to();
+        UnixTime::new(time).map_err(|error| RollupError::Malformed(error.to_string()))
+    }
+
+    /// The time of a block.
+    ///
+    /// # Errors
+    /// Returns [`RollupError`] if the node does not answer, or has no such block.
+    pub async fn block_time(&self, number: u64) -> Result<UnixTime, RollupError> {
+        let block = self.provider().get_block_by_number(number.into()).await?;
+        let time = block.ok_or_else(|| RollupError::Malformed(format!("there is no block {number}")))?.header.timestamp;
+        UnixTime::new(time).map_err(|error| RollupError::Malformed(error.to_string()))
     }
 
     /// The sizes in which batches are proved. A batch names the position of its size here.
@@ -253,14 +304,15 @@ impl<P: Provider> Rollup<P> {
         if found.owner.is_zero() {
             return Ok(None);
         }
-        let role = Role::from_code(found.role).ok_or_else(|| RollupError::Malformed("unknown role".to_owned()))?;
         let standing = match found.standing {
             1 => Standing::Pending,
-            2 => Standing::Suspended,
+            2 => Standing::Withheld,
             3 => Standing::Admitted,
+            4 => Standing::Suspended,
+            5 => Standing::Closed,
             _ => return Err(RollupError::Malformed("unknown standing".to_owned())),
         };
-        Ok(Some(Account { owner: found.owner, role, standing, org: index(found.org)? }))
+        Ok(Some(Account { owner: found.owner, role: role_of(found.role)?, standing, org: index(found.org)? }))
     }
 
     /// The transaction that registered an account; `None` if the index is not assigned.
@@ -344,14 +396,19 @@ impl<P: Provider> Rollup<P> {
     /// # Errors
     /// Returns [`RollupError`] if the node does not answer, or answers with an error.
     pub async fn pending(&self, account: AccountIndex) -> Result<Option<PendingRegistration>, RollupError> {
-        let Some(Account { owner, role, org, standing: Standing::Pending }) = self.account(account).await? else {
+        let standing = self.account(account).await?.map(|account| account.standing);
+        if standing != Some(Standing::Pending) {
             return Ok(None);
-        };
-        let keys = self.contract.pendingKeys(number(account)).call().await?;
-        let key = CurvePoint { x: keys.ax.to_be_bytes(), y: keys.ay.to_be_bytes() };
-        let commitment = Opaque::from_be_bytes32(keys.encryptionCommitment.to_be_bytes())
-            .map_err(|error| RollupError::Malformed(error.to_string()))?;
-        Ok(Some(PendingRegistration { account, owner, role, org, key, commitment }))
+        }
+        let hash = self.contract.registrationHash(number(account)).call().await?;
+        let filter = self.events(EmrRollup::Waiting::SIGNATURE_HASH).topic1(U256::from(account.get()));
+        for log in self.logs(filter, self.deployed_at()).await? {
+            let waiting = PendingRegistration::from_event(&decode(&log)?)?;
+            if waiting.hash() == hash {
+                return Ok(Some(waiting));
+            }
+        }
+        Err(RollupError::Malformed(format!("the registration of account {account} is not among its events")))
     }
 
     /// As registrar, admits exactly this registration, and so queues its Register entry.
@@ -360,24 +417,34 @@ impl<P: Provider> Rollup<P> {
     /// Returns [`RollupError::Reverted`] if the contract refuses, or if the account index belongs to another
     /// registration by now.
     pub async fn admit(&self, registration: &PendingRegistration) -> Result<L1Receipt, RollupError> {
-        let call = self.contract.admit(number(registration.account), registration.hash());
+        let call = self.contract.admit(number(registration.account), registration.to_abi());
         Ok(L1Receipt::of(&self.send(call).await?))
     }
 
-    /// As registrar, suspends a pending registration.
+    /// As registrar, suspends a doctor or hospital, or holds a pending registration back. After admission this costs
+    /// [`Self::urgent_fee`], and has effect once its entry is settled.
     ///
     /// # Errors
     /// Returns [`RollupError::Reverted`] if the contract refuses.
     pub async fn suspend(&self, account: AccountIndex) -> Result<L1Receipt, RollupError> {
-        Ok(L1Receipt::of(&self.send(self.contract.suspend(number(account))).await?))
+        let fee = self.fee_of_standing(account, Standing::Pending).await?;
+        Ok(L1Receipt::of(&self.send(self.contract.suspend(number(account)).value(fee)).await?))
     }
 
-    /// As registrar, makes a suspended registration pending again.
+    /// As registrar, ends a suspension, or no longer holds a registration back. After admission this costs
+    /// [`Self::urgent_fee`], and has effect once its entry is settled.
     ///
     /// # Errors
     /// Returns [`RollupError::Reverted`] if the contract refuses.
     pub async fn reinstate(&self, account: AccountIndex) -> Result<L1Receipt, RollupError> {
-        Ok(L1Receipt::of(&self.send(self.contract.reinstate(number(account))).await?))
+        let fee = self.fee_of_standing(account, Standing::Withheld).await?;
+        Ok(L1Receipt::of(&self.send(self.contract.reinstate(number(account)).value(fee)).await?))
+    }
+
+    /// The fee of a change of status: none for an account that is not admitted yet and stands like this.
+    async fn fee_of_standing(&self, account: AccountIndex, free: Standing) -> Result<U256, RollupError> {
+        let standing = self.account(account).await?.map(|account| account.standing);
+        if standing == Some(free) { Ok(U256::ZERO) } else { self.urgent_fee().await }
     }
 
     /// As sequencer, sends the registration fees to an address. Returns how many wei.
@@ -400,8 +467,12 @@ fn registered(mined: &TransactionReceipt) -> Result<(AccountIndex, L1Receipt), R
     Ok((account, L1Receipt::of(mined)))
 }
 
-fn number(account: AccountIndex) -> U24 {
+pub(crate) fn number(account: AccountIndex) -> U24 {
     U24::from(account.get())
+}
+
+fn role_of(code: u8) -> Result<Role, RollupError> {
+    Role::from_code(code).ok_or_else(|| RollupError::Malformed("unknown role".to_owned()))
 }
 
 /// Converts the contract's number, where 0 means no account.

@@ -3,7 +3,7 @@
 use std::{future::Future, ops::Range};
 
 use alloy::{
-    primitives::{B256, Bytes, U256, keccak256},
+    primitives::{B256, Bytes, U256, aliases::U40, keccak256},
     providers::Provider,
     rpc::types::{Filter, Log, TransactionTrait},
     sol_types::{SolCall, SolEvent, SolValue},
@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     bindings::{EmrRollup, ISettlement},
+    queue::{PerQueue, QueueEntry, QueueName, QueueProgress},
     revert::RollupError,
     rollup::Rollup,
     transaction::L1Receipt,
@@ -35,24 +36,10 @@ pub struct Head {
     pub batch_count: u64,
     /// Time of the last settled batch, 0 before the first.
     pub last_time: UnixTime,
-    /// Position of the first queue entry that is not settled.
-    pub queue_head: u64,
-    /// How many entries were queued in all.
-    pub queue_length: u64,
-    /// How many queue entries are overdue: a stranger's batch must take at least these. While this is not 0, anyone may
-    /// settle an hour after the last settlement.
-    pub overdue: u64,
-}
-
-/// An entry of the L1 queue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct QueueEntry {
-    /// Its position, counted from 0 since the contract's deployment.
-    pub index: u64,
-    /// Its D1 words.
-    pub words: Words,
-    /// The block that holds it.
-    pub block_number: u64,
+    /// How far the queues are. Anyone may settle overdue urgent entries.
+    pub queues: PerQueue<QueueProgress>,
+    /// From when anyone may also settle overdue ordinary entries: a day after the sequencer's last batch.
+    pub strangers_from: UnixTime,
 }
 
 /// The content of a batch: everything that is needed to compute the state after it.
@@ -68,8 +55,10 @@ pub struct BatchContent {
     pub time: UnixTime,
     /// Its commitment `C`.
     pub commitment: Word,
-    /// The queue entries it takes.
+    /// The queue entries it takes: first those of the urgent queue.
     pub d1: Vec<Words>,
+    /// How many of them are of the urgent queue.
+    pub urgent: u16,
     /// The entries that its L2 operations wrote.
     pub d2: Vec<Words>,
     /// The proof, which the verifier reads after the public inputs.
@@ -97,7 +86,7 @@ pub trait SettlementLayer: Send + Sync {
     /// Returns [`RollupError`] if the node does not answer, or answers with an error.
     fn head(&self) -> impl Future<Output = Result<Head, RollupError>> + Send;
 
-    /// All queue entries at these positions, in order. They must have been queued in `from_block` or later. A follower
+    /// All entries of a queue at these positions, in order. They must have been queued in `from_block` or later. A follower
     /// passes the block of the last entry that it knows, so that only newer blocks are read. With 0, all blocks since
     /// the deployment are read.
     ///
@@ -105,6 +94,7 @@ pub trait SettlementLayer: Send + Sync {
     /// Returns [`RollupError::QueueEntryMissing`] if no event since `from_block` names a position.
     fn queue_entries(
         &self,
+        queue: QueueName,
         range: Range<u64>,
         from_block: u64,
     ) -> impl Future<Output = Result<Vec<QueueEntry>, RollupError>> + Send;
@@ -134,42 +124,35 @@ impl<P: Provider> SettlementLayer for Rollup<P> {
         let block_number = self.provider().get_block_number().await?;
         let at = block_number.into();
         let contract = self.contract();
-        let last_time = contract.lastBatchTime().block(at).call().await?;
+        let time = |time: U40| UnixTime::new(time.to()).map_err(|e| RollupError::Malformed(e.to_string()));
+        let overdue = contract.overdueEntries().block(at).call().await?;
+        let queue = async |queue: QueueName, overdue: U256| {
+            Ok::<_, RollupError>(QueueProgress {
+                head: contract.queueHead(queue.code()).block(at).call().await?.to(),
+                length: contract.queueLength(queue.code()).block(at).call().await?.to(),
+                overdue: overdue.saturating_to(),
+            })
+        };
         Ok(Head {
             block_number,
             state_root: state_root(contract.stateRoot().block(at).call().await?)?,
             batch_count: contract.batchCount().block(at).call().await?,
-            last_time: UnixTime::new(last_time.to()).map_err(|e| RollupError::Malformed(e.to_string()))?,
-            queue_head: contract.queueHead().block(at).call().await?,
-            queue_length: contract.queueLength().block(at).call().await?,
-            overdue: contract.overdueEntries().block(at).call().await?.saturating_to(),
+            last_time: time(contract.lastBatchTime().block(at).call().await?)?,
+            queues: PerQueue {
+                urgent: queue(QueueName::Urgent, overdue.urgent).await?,
+                ordinary: queue(QueueName::Ordinary, overdue.ordinary).await?,
+            },
+            strangers_from: time(contract.strangersFrom().block(at).call().await?)?,
         })
     }
 
-    async fn queue_entries(&self, range: Range<u64>, from_block: u64) -> Result<Vec<QueueEntry>, RollupError> {
-        if range.is_empty() {
-            return Ok(Vec::new());
-        }
-        let mut filter = self.events(EmrRollup::Enqueued::SIGNATURE_HASH);
-        if range.end - range.start <= NAMED_ENTRIES {
-            // The filter names the positions, so that the node does not send other entries.
-            filter = filter.topic1(range.clone().map(|index| B256::from(U256::from(index))).collect::<Vec<_>>());
-        }
-        let mut entries = Vec::new();
-        for log in self.logs(filter, from_block.max(self.deployed_at())).await? {
-            let event = decode::<EmrRollup::Enqueued>(&log)?;
-            if range.contains(&event.index) {
-                let (index, block_number) = (event.index, position(&log)?.1);
-                entries.push(QueueEntry { index, words: event.words.map(|word| word.to_be_bytes()), block_number });
-            }
-        }
-        entries.sort_by_key(|entry| entry.index);
-        for (index, position) in range.zip(0..) {
-            if entries.get(position).is_none_or(|entry: &QueueEntry| entry.index != index) {
-                return Err(RollupError::QueueEntryMissing(index));
-            }
-        }
-        Ok(entries)
+    async fn queue_entries(
+        &self,
+        queue: QueueName,
+        range: Range<u64>,
+        from_block: u64,
+    ) -> Result<Vec<QueueEntry>, RollupError> {
+        self.entries_of(queue, range, from_block).await
     }
 
     async fn settle(&self, batch: &BatchContent) -> Result<L1Receipt, RollupError> {
@@ -206,14 +189,21 @@ impl<P: Provider> SettlementLayer for Rollup<P> {
 }
 
 impl BatchContent {
+    /// How many entries of each queue it takes.
+    pub fn entries(&self) -> PerQueue<usize> {
+        let urgent = usize::from(self.urgent);
+        PerQueue { urgent, ordinary: self.d1.len().saturating_sub(urgent) }
+    }
+
     fn to_call(&self) -> EmrRollup::settleCall {
         let flat = |entries: &[Words]| entries.iter().flatten().map(|word| U256::from_be_bytes(*word)).collect();
         EmrRollup::settleCall {
             batch: ISettlement::Batch {
                 size: self.size,
+                urgent: self.urgent,
                 pre: word(&self.pre),
                 post: word(&self.post),
-                time: alloy::primitives::aliases::U40::from(self.time.get()),
+                time: U40::from(self.time.get()),
                 commitment: U256::from_be_bytes(self.commitment),
             },
             d1: flat(&self.d1),
@@ -233,11 +223,14 @@ impl BatchContent {
             if rest.is_empty() { Ok(entries) } else { Err(bad("it holds an incomplete entry")) }
         };
         let (d1, d2) = (entries(&call.d1)?, entries(&call.d2)?);
-        let ISettlement::Batch { size, pre, post, time, commitment } = call.batch;
-        let told = (event.size, event.pre, event.post, event.time, event.commitment, event.n1, event.n, event.dataHash);
         let data_hash = keccak256(call.d2.abi_encode_packed());
-        if told != (size, pre, post, time, commitment, U256::from(d1.len()), U256::from(d2.len()), data_hash) {
+        let sent = (&call.batch, U256::from(d1.len()), U256::from(d2.len()), data_hash);
+        if (&event.batch, event.n1, event.n, event.dataHash) != sent {
             return Err(bad("its transaction differs from its event"));
+        }
+        let ISettlement::Batch { size, urgent, pre, post, time, commitment } = call.batch;
+        if usize::from(urgent) > d1.len() {
+            return Err(bad("it calls more entries urgent than it holds"));
         }
         Ok(Self {
             size,
@@ -246,6 +239,7 @@ impl BatchContent {
             time: UnixTime::new(time.to()).map_err(|_| bad("its time is out of range"))?,
             commitment: commitment.to_be_bytes(),
             d1,
+            urgent,
             d2,
             proof: call.proof.into(),
         })
@@ -262,12 +256,12 @@ pub(crate) fn state_root(word: U256) -> Result<StateRoot, RollupError> {
     StateRoot::from_bytes(word.to_be_bytes()).map_err(|error| RollupError::Malformed(error.to_string()))
 }
 
-fn decode<E: SolEvent>(log: &Log) -> Result<E, RollupError> {
+pub(crate) fn decode<E: SolEvent>(log: &Log) -> Result<E, RollupError> {
     E::decode_log(&log.inner).map(|log| log.data).map_err(|error| RollupError::Malformed(error.to_string()))
 }
 
 /// The transaction and the block of a mined log.
-fn position(log: &Log) -> Result<(B256, u64), RollupError> {
+pub(crate) fn position(log: &Log) -> Result<(B256, u64), RollupError> {
     log.transaction_hash
         .zip(log.block_number)
         .ok_or_else(|| RollupError::Malformed("a log in a block names no transaction".to_owned()))
@@ -276,9 +270,6 @@ fn position(log: &Log) -> Result<(B256, u64), RollupError> {
 /// The number of blocks in the first `eth_getLogs` requests. Many public nodes refuse more, and some refuse even this
 /// many.
 const LOG_WINDOW: u64 = 10_000;
-/// How many queue entries one request can name. Nodes limit the number of values of a topic. A request for more entries
-/// names none of them, and gets the logs of all entries.
-const NAMED_ENTRIES: u64 = 64;
 
 impl<P: Provider> Rollup<P> {
     /// Decodes the batch of an event from the calldata of its transaction.
@@ -324,8 +315,6 @@ impl<P: Provider> Rollup<P> {
 
 #[cfg(test)]
 mod tests {
-    use alloy::primitives::aliases::U40;
-
     use super::*;
 
     type TestResult = Result<(), Box<dyn std::error::Error>>;
@@ -338,18 +327,15 @@ mod tests {
             time: UnixTime::new(3)?,
             commitment: [4; 32],
             d1: vec![[[5; 32]; 4]],
+            urgent: 1,
             d2: vec![[[6; 32]; 4], [[7; 32]; 4]],
             proof: vec![8; 33],
         };
         let event = EmrRollup::BatchSettled {
             number: 9,
-            size: 2,
-            pre: word(&content.pre),
-            post: word(&content.post),
-            time: U40::from(3),
+            batch: content.to_call().batch,
             n1: U256::ONE,
             n: U256::from(2),
-            commitment: U256::from_be_bytes(content.commitment),
             dataHash: keccak256(content.d2.as_flattened().as_flattened()),
         };
         Ok((content, event))
@@ -372,6 +358,7 @@ mod tests {
         };
         let other = StateRoot::from_bytes([0; 32])?;
         refused(&BatchContent { size: 1, ..content.clone() }, &event);
+        refused(&BatchContent { urgent: 0, ..content.clone() }, &event);
         refused(&BatchContent { pre: other, ..content.clone() }, &event);
         refused(&BatchContent { post: other, ..content.clone() }, &event);
         refused(&BatchContent { time: UnixTime::new(4)?, ..content.clone() }, &event);
@@ -381,13 +368,15 @@ mod tests {
         refused(&content, &EmrRollup::BatchSettled { n: U256::ONE, ..event.clone() });
         refused(&content, &EmrRollup::BatchSettled { dataHash: B256::ZERO, ..event.clone() });
 
+        // Transaction and event agree, but there are fewer entries than urgent ones.
+        let more = BatchContent { urgent: 2, ..content.clone() };
+        refused(&more, &EmrRollup::BatchSettled { batch: more.to_call().batch, ..event.clone() });
+
         // Transaction and event agree, but the value is not a state root.
         let mut beyond = content.to_call();
         beyond.batch.post = U256::MAX;
-        let read = BatchContent::from_calldata(
-            &beyond.abi_encode(),
-            &EmrRollup::BatchSettled { post: U256::MAX, ..event.clone() },
-        );
+        let told = EmrRollup::BatchSettled { batch: beyond.batch.clone(), ..event.clone() };
+        let read = BatchContent::from_calldata(&beyond.abi_encode(), &told);
         assert!(
             matches!(read, Err(RollupError::BatchData { why: "the root after it is not a field element", .. })),
             "{read:?}"

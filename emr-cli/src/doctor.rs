@@ -16,7 +16,7 @@ use serde::Serialize;
 use crate::{
     account, break_glass, cards, delegate,
     failure::{EXIT_CODES, Exit, Failure, OrExit, one_line},
-    invite,
+    force, invite,
     options::{Options, RecordName, parse_purpose},
     outbox, participant, records,
     report::{Answer, Progress, print},
@@ -145,6 +145,14 @@ enum Command {
     Outbox(outbox::Command),
     /// Derive the whole state from L1 and compare it with the contract's
     Sync,
+    /// Send a patient's signed revocation to L1, and pay for it (`emr-patient revoke --force --output FILE` makes one)
+    Relay {
+        /// The file
+        file: PathBuf,
+    },
+    /// Settle overdue entries of the queues on L1, as anyone may if the sequencer does not; needs ether, and no hospital
+    #[cfg(feature = "hospital")]
+    SettleQueue(crate::hospital::settle_queue::Arguments),
 }
 
 #[derive(Debug, clap::Args)]
@@ -232,6 +240,9 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
             records::checked(name, &retrieved, json)?;
             records::require_settled(name, &retrieved)
         }
+        Command::Relay { file } => force::relay(&options, DOCTOR, &file).await,
+        #[cfg(feature = "hospital")]
+        Command::SettleQueue(arguments) => crate::hospital::settle_queue::run(&options, DOCTOR, arguments).await,
         Command::Sync => sync(&participant::open(&options, DOCTOR).await?, json).await,
     }
 }

@@ -8,6 +8,7 @@ pub mod delegate;
 pub mod demo;
 pub mod doctor;
 pub mod failure;
+pub mod force;
 #[cfg(feature = "hospital")]
 pub mod hospital;
 pub mod input;

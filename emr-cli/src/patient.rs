@@ -15,6 +15,7 @@ use serde::Serialize;
 use crate::{
     account, delegate,
     failure::{EXIT_CODES, Exit, Failure, OrExit},
+    force::Force,
     light::{Access, Audit, Grants, LightAnswer},
     options::{Options, RecordName, parse_classes, parse_rights, parse_until},
     outbox, participant, records, rekey,
@@ -74,13 +75,16 @@ enum Command {
     /// Revoke access, emergency access too; the classes get new keys
     Revoke {
         /// Card of the doctor or hospital
-        card: PathBuf,
+        #[arg(required_unless_present = "force", conflicts_with = "force")]
+        card: Option<PathBuf>,
         /// Only these classes, separated by commas
-        #[arg(long, value_name = "CLASSES", default_value = "all")]
+        #[arg(long, value_name = "CLASSES", default_value = "all", conflicts_with = "force")]
         class: String,
         /// Wait until a batch has settled it
-        #[arg(long)]
+        #[arg(long, conflicts_with = "force")]
         wait: bool,
+        #[command(flatten)]
+        force: Force,
     },
     /// Encrypt records under the newest keys, so that readers whose access was revoked cannot open them from the hospital
     Rekey {
@@ -172,8 +176,10 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
             let arguments = arguments.read()?;
             arguments.run(&open(&options).await?, json).await
         }
-        Command::Revoke { card, class, wait } => {
+        Command::Revoke { force, .. } if force.force => force.run(&options).await,
+        Command::Revoke { card, class, wait, .. } => {
             let classes = parse_classes(&class)?;
+            let card = card.ok_or_else(|| Failure::new(Exit::Usage, "name the card of the doctor or hospital"))?;
             let card = account::read_card(&card)?;
             // Ending access waits for nothing else.
             let client = participant::open(&options, PATIENT).await?;

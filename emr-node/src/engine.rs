@@ -39,7 +39,7 @@ pub(crate) struct Engine {
     pub(crate) sizes: Arc<CircuitSizes>,
     pub(crate) signer: PrivateKeySigner,
     /// How many entries of the L1 queue a batch must take, as L1 said last: those that are due at its time.
-    pub(crate) due_entries: AtomicU64,
+    pub(crate) due_urgent: AtomicU64,
     state: RwLock<NodeState>,
     /// Held by the writer that changes the state. Readers do not wait for the writer's disk.
     writer: Arc<Mutex<()>>,
@@ -97,7 +97,7 @@ impl Engine {
             instance,
             domain: state.settled.domain(),
             sizes,
-            due_entries: AtomicU64::new(0),
+            due_urgent: AtomicU64::new(0),
             signer,
             state: RwLock::new(state),
             writer: Arc::new(Mutex::new(())),

@@ -20,8 +20,8 @@ use emr_testkit::{
 use crate::{
     on_each_chain, reference,
     world::{
-        DOCTOR, ExpectingVerifier, HOSPITAL, Newborn, PATIENT, REGISTRAR, SEQUENCER, World, deployment, operations,
-        sizes, stranger,
+        DOCTOR, ExpectingVerifier, HOSPITAL, Newborn, PATIENT, REGISTRAR, SEQUENCER, World, deployment, nobody,
+        operations, sizes, stranger,
     },
 };
 
@@ -31,9 +31,10 @@ async fn registrar_only(world: World) -> Outcome {
     let contract = world.rollup.contract();
     let (doctor, _) = world.as_account(DOCTOR).await?.register(&world.doctor(5, None)?).await?;
     let id = alloy::primitives::aliases::U24::from(doctor.get());
+    let candidate = nobody();
     for from in [SEQUENCER, DOCTOR] {
         let refused = Revert::NotRegistrar(account(from)?.address());
-        assert_eq!(world.refusal(from, contract.admit(id, B256::ZERO)).await?, refused);
+        assert_eq!(world.refusal(from, contract.admit(id, candidate.clone())).await?, refused);
         assert_eq!(world.refusal(from, contract.suspend(id)).await?, refused);
         assert_eq!(world.refusal(from, contract.reinstate(id)).await?, refused);
         assert_eq!(world.refusal(from, contract.transferOwnership(Address::ZERO)).await?, refused);
@@ -73,16 +74,16 @@ async fn sequencer_only(world: World) -> Outcome {
 /// compute the next state.
 async fn not_through_a_contract(world: World) -> Outcome {
     world.register_patients(1).await?;
-    world.wait(6 * crate::world::HOUR + 60).await?;
+    world.wait(24 * crate::world::HOUR + 60).await?;
     // Anyone may settle now. The identity of a wallet contract would not matter.
     let wallet = world.wallet(account(PATIENT)?.address()).await?;
-    let entries = world.rollup.queue_entries(0..1, 0).await?;
-    let batch = world.batch(entries.iter().map(|entry| entry.words).collect(), Vec::new()).await?;
+    let batch = world.batch(world.ordinary(0..1).await?, Vec::new()).await?;
     world.expect(&batch).await?;
     let word = |word: &[u8; 32]| U256::from_be_bytes(*word);
     let call = settleCall {
         batch: emr_chain::bindings::ISettlement::Batch {
             size: 0,
+            urgent: 0,
             pre: word(batch.pre.as_bytes()),
             post: word(batch.post.as_bytes()),
             time: alloy::primitives::aliases::U40::from(batch.time.get()),
@@ -127,7 +128,7 @@ async fn fees(world: World) -> Outcome {
     // A recipient that does not accept ether.
     let wallet = *world.wallet(to).await?.address();
     let refused = world.refusal(SEQUENCER, world.rollup.contract().collectFees(wallet)).await?;
-    assert_eq!(refused, Revert::FeeTransferFailed(wallet));
+    assert_eq!(refused, Revert::TransferFailed(wallet));
     assert_eq!(world.rollup.collect_fees(to).await?.0, U256::from(2 * fee));
     assert_eq!(world.provider().get_balance(to).await?, U256::from(2 * fee));
     Ok(())

@@ -1,7 +1,7 @@
 //! Endorsement by hospitals and admission by the registrar.
 
-use alloy::primitives::{Address, B256, aliases::U24};
-use emr_chain::{PendingRegistration, Revert, SettlementLayer, Standing};
+use alloy::primitives::{Address, aliases::U24};
+use emr_chain::{PendingRegistration, QueueName, Revert, SettlementLayer, Standing};
 use emr_core::{AccountIndex, Opaque, Role};
 use emr_testkit::{Outcome, chain::account};
 use num_bigint::BigUint;
@@ -9,7 +9,7 @@ use num_bigint::BigUint;
 use crate::{
     on_each_chain,
     reference::{register_entry, rsa},
-    world::{DOCTOR, HOSPITAL, PATIENT, REGISTRAR, World, patient, rollup_key},
+    world::{DOCTOR, HOSPITAL, PATIENT, REGISTRAR, World, nobody, patient, rollup_key},
 };
 
 on_each_chain!(
@@ -41,7 +41,7 @@ async fn a_doctor_joins_a_hospital(world: World) -> Outcome {
     assert_eq!(rollup.account(index).await?.map(|account| account.standing), Some(Standing::Admitted));
 
     // The hospital's entry comes before the doctor's, which names the hospital.
-    let entries = rollup.queue_entries(0..2, 0).await?;
+    let entries = rollup.queue_entries(QueueName::Ordinary, 0..2, 0).await?;
     let commitment = emr_chain::rsa_commitment(&rsa(2048).modulus(), &[1, 0, 1]).to_be_bytes32();
     let commitment = BigUint::from_bytes_be(&commitment);
     assert_eq!(entries[0].words, register_entry(hospital.get(), 3, 0, &rollup_key(77), &commitment));
@@ -87,7 +87,7 @@ async fn an_endorsement_can_be_withdrawn(world: World) -> Outcome {
     let refused = registrar.admit(&waiting).await.err();
     let not_endorsed = Revert::NotEndorsed { hospital: hospital.get(), doctor };
     assert_eq!(refused.and_then(|error| error.revert().cloned()), Some(not_endorsed));
-    assert_eq!(world.rollup.head().await?.queue_length, 1);
+    assert_eq!(world.registrations().await?.length, 1);
     consenting.endorse(doctor).await?;
     world.admit(index).await?;
     Ok(())
@@ -123,7 +123,7 @@ async fn only_what_was_looked_at(world: World) -> Outcome {
     }
     registrar.admit(&pending).await?;
     assert_eq!(registrar.pending(doctor).await?, None);
-    assert!(world.rollup.contract().pendingKeys(org(doctor)).call().await?.ax.is_zero());
+    assert!(world.rollup.contract().registrationHash(org(doctor)).call().await?.is_zero());
     Ok(())
 }
 
@@ -135,25 +135,24 @@ async fn suspension(world: World) -> Outcome {
 
     assert_eq!(world.refusal(REGISTRAR, contract.reinstate(id)).await?, Revert::NotSuspended(pending));
     registrar.suspend(doctor).await?;
-    assert_eq!(world.rollup.account(doctor).await?.map(|account| account.standing), Some(Standing::Suspended));
-    assert_eq!(world.refusal(REGISTRAR, contract.admit(id, B256::ZERO)).await?, Revert::NotPending(pending));
+    assert_eq!(world.rollup.account(doctor).await?.map(|account| account.standing), Some(Standing::Withheld));
+    assert_eq!(world.refusal(REGISTRAR, contract.admit(id, nobody())).await?, Revert::NotPending(pending));
     assert_eq!(world.refusal(REGISTRAR, contract.suspend(id)).await?, Revert::NotPending(pending));
     registrar.reinstate(doctor).await?;
     world.admit(doctor).await?;
-    assert_eq!(world.rollup.head().await?.queue_length, 1);
+    assert_eq!(world.registrations().await?.length, 1);
 
-    // An account is admitted only once. After that, only a later circuit version can suspend it.
-    assert_eq!(world.refusal(REGISTRAR, contract.admit(id, B256::ZERO)).await?, Revert::NotPending(pending));
-    assert_eq!(world.refusal(REGISTRAR, contract.suspend(id)).await?, Revert::SuspensionAfterAdmission(pending));
+    // An account is admitted only once.
+    assert_eq!(world.refusal(REGISTRAR, contract.admit(id, nobody())).await?, Revert::NotPending(pending));
     assert_eq!(world.refusal(REGISTRAR, contract.reinstate(id)).await?, Revert::NotSuspended(pending));
     // The registrar has no say over patients.
     let (patient, _) = world.rollup.register_for(&world.signed_patient(PATIENT, 1)?).await?;
     assert_eq!(world.rollup.account(patient).await?.map(|account| account.role), Some(Role::Patient));
     let (number, id) = (patient.get(), org(patient));
-    assert_eq!(world.refusal(REGISTRAR, contract.suspend(id)).await?, Revert::SuspensionAfterAdmission(number));
-    assert_eq!(world.refusal(REGISTRAR, contract.admit(id, B256::ZERO)).await?, Revert::NotPending(number));
+    assert_eq!(world.refusal(REGISTRAR, contract.suspend(id)).await?, Revert::PatientsAreNotSuspended(number));
+    assert_eq!(world.refusal(REGISTRAR, contract.admit(id, nobody())).await?, Revert::NotPending(number));
     // An account that does not exist is refused too.
-    assert_eq!(world.refusal(REGISTRAR, contract.admit(U24::from(50), B256::ZERO)).await?, Revert::NotPending(50));
+    assert_eq!(world.refusal(REGISTRAR, contract.admit(U24::from(50), nobody())).await?, Revert::NotPending(50));
     assert_eq!(world.refusal(REGISTRAR, contract.suspend(U24::from(50))).await?, Revert::NotPending(50));
     Ok(())
 }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, env, fs, path::Path};
 
 use alloy::providers::Provider;
-use emr_chain::{BatchContent, Deployment, Registration, SettlementLayer, TRANSACTION_GAS_CAP};
+use emr_chain::{BatchContent, Deployment, QueueName, Registration, SettlementLayer, TRANSACTION_GAS_CAP};
 use emr_core::{AccountIndex, Role};
 use emr_testkit::{
     Outcome,
@@ -50,7 +50,7 @@ async fn gas_is_as_committed() -> Outcome {
     world.register_patients_from(PATIENT + 1, 5).await?;
 
     let words = async |range| {
-        let entries = world.rollup.queue_entries(range, 0).await?;
+        let entries = world.rollup.queue_entries(QueueName::Ordinary, range, 0).await?;
         Outcome::Ok(entries.iter().map(|entry| entry.words).collect::<Vec<_>>())
     };
     for (name, d1, d2) in [

@@ -3,6 +3,7 @@
 
 mod access;
 mod admission;
+mod changes;
 mod gas;
 mod queue;
 mod reading;
@@ -11,6 +12,7 @@ mod register;
 mod relay;
 mod settle;
 mod sizes;
+mod urgent;
 mod world;
 
 /// Runs each test on the embedded chain and on anvil.

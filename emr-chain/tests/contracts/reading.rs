@@ -13,7 +13,7 @@ use alloy::{
     transports::http::reqwest::{Client, Url},
 };
 use axum::{Router, body::Bytes, extract::State, routing::post};
-use emr_chain::{Rollup, RollupError, SettlementLayer, endpoint::Endpoint};
+use emr_chain::{QueueName, Rollup, RollupError, SettlementLayer, endpoint::Endpoint};
 use emr_devnet::serve_rpc;
 use emr_testkit::{
     Outcome,
@@ -52,7 +52,7 @@ fn exceeds(filter: &Value, limits: Limits) -> bool {
         let text = filter[name].as_str().and_then(|text| text.strip_prefix("0x"));
         text.and_then(|digits| u64::from_str_radix(digits, 16).ok()).unwrap_or(u64::MAX)
     };
-    let named = filter["topics"][1].as_array().map_or(1, Vec::len);
+    let named = filter["topics"][2].as_array().map_or(1, Vec::len);
     block("toBlock") - block("fromBlock") >= limits.blocks || named > limits.values
 }
 
@@ -83,11 +83,12 @@ async fn a_refused_query_is_repeated_in_parts() -> Outcome {
     let batch = world.batch(entries[..8].to_vec(), operations(1)).await?;
     world.expect(&batch).await?;
     world.rollup.settle(&batch).await?;
-    let (told, settled) = (world.rollup.queue_entries(0..70, 0).await?, world.rollup.batches(0).await?);
+    let (told, settled) =
+        (world.rollup.queue_entries(QueueName::Ordinary, 0..70, 0).await?, world.rollup.batches(0).await?);
     assert_eq!((told.len(), settled.len()), (70, 1));
     for blocks in [1, 2, 7, 64] {
         let (rollup, _) = limited(&world, Limits { blocks, values: 64 }).await?;
-        assert_eq!(rollup.queue_entries(0..70, 0).await?, told, "{blocks} blocks");
+        assert_eq!(rollup.queue_entries(QueueName::Ordinary, 0..70, 0).await?, told, "{blocks} blocks");
         assert_eq!(rollup.batches(0).await?, settled, "{blocks} blocks");
         assert_eq!(rollup.batch(1).await?.as_ref(), settled.first(), "{blocks} blocks");
     }
@@ -104,24 +105,24 @@ async fn a_follower_reads_only_new_entries() -> Outcome {
     let world = World::new(Node::embedded()?).await?;
     world.register_patients(150).await?;
     let (rollup, asked) = limited(&world, Limits { blocks: 10_000, values: 64 }).await?;
-    let all = rollup.queue_entries(0..150, 0).await?;
+    let all = rollup.queue_entries(QueueName::Ordinary, 0..150, 0).await?;
     assert_eq!((all.len(), asked.swap(0, Ordering::Relaxed)), (150, 1));
 
     let from = all[119].block_number;
-    assert_eq!(rollup.queue_entries(120..150, from).await?, all[120..]);
+    assert_eq!(rollup.queue_entries(QueueName::Ordinary, 120..150, from).await?, all[120..]);
     assert_eq!(asked.swap(0, Ordering::Relaxed), 1);
     // More entries than a request can name. Reading from a later block, the entries before that block are missing.
-    assert_eq!(rollup.queue_entries(20..150, all[20].block_number).await?, all[20..]);
+    assert_eq!(rollup.queue_entries(QueueName::Ordinary, 20..150, all[20].block_number).await?, all[20..]);
     for range in [119..150, 20..150] {
         let first = range.start;
-        let read = rollup.queue_entries(range, from + 1).await;
-        assert!(matches!(read, Err(RollupError::QueueEntryMissing(missing)) if missing == first), "{read:?}");
+        let read = rollup.queue_entries(QueueName::Ordinary, range, from + 1).await;
+        assert!(matches!(read, Err(RollupError::QueueEntryMissing { index, .. }) if index == first), "{read:?}");
     }
     // If a node serves only few blocks at a time, the requests are only for the new blocks.
     let (rollup, asked) = limited(&world, Limits { blocks: 8, values: 64 }).await?;
-    assert_eq!(rollup.queue_entries(120..150, from).await?, all[120..]);
+    assert_eq!(rollup.queue_entries(QueueName::Ordinary, 120..150, from).await?, all[120..]);
     let new = asked.swap(0, Ordering::Relaxed);
-    assert_eq!(rollup.queue_entries(120..150, 0).await?, all[120..]);
+    assert_eq!(rollup.queue_entries(QueueName::Ordinary, 120..150, 0).await?, all[120..]);
     assert!(new * 3 < asked.load(Ordering::Relaxed), "{new} requests");
     Ok(())
 }
@@ -144,6 +145,6 @@ async fn waiting_for_a_transaction_ends() -> Outcome {
     let _: Value = world.provider().raw_request("evm_mine".into(), ()).await?;
     let _: Value = world.provider().raw_request("evm_setAutomine".into(), (true,)).await?;
     assert_eq!(world.rollup.batches(0).await?[0].tx_hash, tx_hash);
-    assert_eq!(world.rollup.head().await?.queue_length, 1);
+    assert_eq!(world.registrations().await?.length, 1);
     Ok(())
 }

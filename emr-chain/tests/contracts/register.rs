@@ -1,11 +1,16 @@
 //! Registration: the data that the contract stores for an owner, and the registrations that it refuses.
 
 use alloy::{
-    primitives::{B256, U256, aliases::U24, keccak256},
+    primitives::{
+        B256, U256,
+        aliases::{U24, U56},
+        keccak256,
+    },
     providers::Provider,
 };
 use emr_chain::{
-    Registration, Revert, SettlementLayer, Standing, bindings::IRegistry::Registration as Raw, rsa_commitment,
+    QueueName, Registration, Revert, SettlementLayer, Standing, bindings::IRegistry::Registration as Raw,
+    rsa_commitment,
 };
 use emr_core::{AccountIndex, Role};
 use emr_testkit::{
@@ -37,10 +42,10 @@ async fn patient_is_queued_at_once(world: World) -> Outcome {
     assert_eq!(rollup.account(AccountIndex::new(2)?).await?, None);
 
     let expected = register_entry(1, 1, 0, &rollup_key(5), &patient_commitment(5));
-    let entries = rollup.queue_entries(0..1, 0).await?;
+    let entries = rollup.queue_entries(QueueName::Ordinary, 0..1, 0).await?;
     assert_eq!(entries[0].words, expected);
-    let stored = rollup.contract().queueEntry(0).call().await?;
-    assert_eq!(stored.wordsHash, keccak256(expected.as_flattened()));
+    let stored = rollup.contract().queueEntry(1, U56::ZERO).call().await?;
+    assert_eq!(stored.wordsHash, keccak256(expected.as_flattened())[..27]);
     assert_eq!(stored.enqueuedAt, U256::from(world.now().await?));
 
     // An owner has one account. A second registration is refused, whatever it contains.
@@ -73,7 +78,7 @@ async fn key_is_eight_times_the_point(world: World) -> Outcome {
         let registration = Registration::patient(q.bytes(), emr_core::Opaque::of(b"key"));
         world.rollup.register_for(&world.sign(PATIENT + u8::try_from(n)?, registration)?).await?;
     }
-    let entries = world.rollup.queue_entries(0..points.len() as u64, 0).await?;
+    let entries = world.rollup.queue_entries(QueueName::Ordinary, 0..points.len() as u64, 0).await?;
     for (entry, q) in entries.iter().zip(&points) {
         let key = q.times(&8_u8.into());
         assert_eq!((entry.words[1], entry.words[2]), (word(&key.x), word(&key.y)));
@@ -99,16 +104,16 @@ async fn doctors_and_hospitals_wait(world: World) -> Outcome {
         assert_eq!((stored.role, stored.standing), (role, Standing::Pending));
     }
     assert_eq!(world.rollup.registration_of(AccountIndex::new(4)?).await?, None);
-    assert_eq!(world.rollup.head().await?.queue_length, 0);
+    assert_eq!(world.registrations().await?.length, 0);
     // Admission queues the registered data, with the commitment computed from the RSA key.
     let registrar = world.as_account(crate::world::REGISTRAR).await?;
     for (index, bits, role) in [(2, 3072, 3), (1, 2048, 2), (3, 4096, 2)] {
         world.admit(AccountIndex::new(index)?).await?;
-        let last = registrar.head().await?.queue_length - 1;
+        let last = world.registrations().await?.length - 1;
         let commitment = rsa_commitment(&rsa(bits).modulus(), &[1, 0, 1]).to_be_bytes32();
         let commitment = BigUint::from_bytes_be(&commitment);
         let expected = register_entry(index, role, 0, &rollup_key(bits as u64 + 1), &commitment);
-        assert_eq!(registrar.queue_entries(last..last + 1, 0).await?[0].words, expected);
+        assert_eq!(registrar.queue_entries(QueueName::Ordinary, last..last + 1, 0).await?[0].words, expected);
     }
     Ok(())
 }
@@ -248,7 +253,7 @@ async fn no_account_follows_the_last_index() -> Outcome {
     let Some(node) = Node::anvil()? else { return Ok(()) };
     let world = World::new(node).await?;
     let contract = world.rollup.instance().contract;
-    let slot = U256::from(9);
+    let slot = U256::from(14);
     world.rollup.register_for(&world.signed_patient(PATIENT, 1)?).await?;
     assert_eq!(world.provider().get_storage_at(contract, slot).await?, U256::ONE, "the slot of the account count");
     let count = B256::from(U256::from(0xff_fffe));

@@ -9,7 +9,7 @@ use alloy::{
     sol_types::SolCall,
 };
 use emr_chain::{
-    BatchContent, Revert, RollupError, STATE_ROOT_SLOT, SettlementLayer, VerifierCode, Word,
+    BatchContent, QueueProgress, Revert, RollupError, STATE_ROOT_SLOT, SettlementLayer, VerifierCode, Word,
     bindings::{EmrRollup::settleCall, ISettlement::Batch},
     deploy,
     proof::{fetch_header, verified_storage},
@@ -40,7 +40,8 @@ async fn settles_and_is_read_back(world: World) -> Outcome {
     let receipt = world.rollup.settle(&full).await?;
     let head = world.rollup.head().await?;
     assert_eq!((head.state_root, head.batch_count, head.last_time), (full.post, 1, full.time));
-    assert_eq!((head.queue_head, head.queue_length, head.overdue), (8, 8, 0));
+    assert_eq!(head.queues.ordinary, QueueProgress { head: 8, length: 8, overdue: 0 });
+    assert_eq!(head.queues.urgent, QueueProgress::default());
 
     let empty = world.batch(Vec::new(), Vec::new()).await?;
     world.expect(&empty).await?;
@@ -63,8 +64,8 @@ async fn settles_and_is_read_back(world: World) -> Outcome {
     assert_eq!(&proven.to_be_bytes(), empty.post.as_bytes());
     let progress = verified_storage(world.provider(), contract, U256::ONE, &header).await?;
     // The newest block settled the empty batch.
-    let settled_at = U256::from(world.now().await?);
-    let expected = U256::from(empty.time.get()) | U256::from(2) << 40 | U256::from(8) << 104 | settled_at << 168;
+    let strangers_from = U256::from(world.now().await? + 24 * HOUR);
+    let expected = U256::from(empty.time.get()) | U256::from(2) << 40 | U256::from(8) << 160 | strangers_from << 216;
     assert_eq!(progress, expected);
     Ok(())
 }
@@ -117,31 +118,37 @@ async fn only_standard_calldata(world: World) -> Outcome {
     let batch = world.batch(Vec::new(), operations(1)).await?;
     world.expect(&batch).await?;
     let pack = |words: &[Word]| words.concat();
-    let claims =
-        [integer(0), *batch.pre.as_bytes(), *batch.post.as_bytes(), integer(batch.time.get()), batch.commitment];
+    let claims = [
+        integer(0),
+        integer(0),
+        *batch.pre.as_bytes(),
+        *batch.post.as_bytes(),
+        integer(batch.time.get()),
+        batch.commitment,
+    ];
     let d1 = [integer(0)];
     let d2 = [&[integer(4)][..], batch.d2.as_flattened()].concat();
     let mut proof = integer(batch.proof.len() as u64).to_vec();
     proof.extend_from_slice(&batch.proof);
     proof.resize(64, 0);
-    // The arguments' tails start after eight words of heads.
+    // The arguments' tails start after nine words of heads.
     let encode = |offsets: [u64; 3], tail: &[&[u8]]| {
         let heads = [&claims[..], &offsets.map(integer)].concat();
         [&settleCall::SELECTOR[..], &pack(&heads), &tail.concat()].concat()
     };
-    let standard = encode([256, 288, 448], &[&pack(&d1), &pack(&d2), &proof]);
+    let standard = encode([288, 320, 480], &[&pack(&d1), &pack(&d2), &proof]);
     let with_proof = |change: &dyn Fn(&mut [u8])| {
         let mut proof = proof.clone();
         change(&mut proof);
-        encode([256, 288, 448], &[&pack(&d1), &pack(&d2), &proof])
+        encode([288, 320, 480], &[&pack(&d1), &pack(&d2), &proof])
     };
     let others = [
         // Extra bytes at the end; truncated padding; another order; a gap; D1 read from the zero padding of the proof.
         [&standard[..], &[0; 32]].concat(),
         standard[..standard.len() - 1].to_vec(),
-        encode([416, 256, 448], &[&pack(&d2), &pack(&d1), &proof]),
-        encode([288, 320, 480], &[&[0; 32], &pack(&d1), &pack(&d2), &proof]),
-        encode([480, 256, 416], &[&pack(&d2), &proof, &[0; 32]]),
+        encode([448, 288, 480], &[&pack(&d2), &pack(&d1), &proof]),
+        encode([320, 352, 512], &[&[0; 32], &pack(&d1), &pack(&d2), &proof]),
+        encode([512, 288, 448], &[&pack(&d2), &proof, &[0; 32]]),
         // The proof's padding is not zero: in its first byte, in its last, in all.
         with_proof(&|proof| proof[32 + batch.proof.len()] = 1),
         with_proof(&|proof| proof[63] = 0x80),
@@ -196,7 +203,14 @@ async fn times(world: World) -> Outcome {
 async fn refusals(world: World) -> Outcome {
     let claim = async || {
         let time = U40::from(world.now().await?);
-        Outcome::Ok(Batch { size: 0, pre: U256::from(GENESIS), post: U256::ONE, time, commitment: U256::ONE })
+        Outcome::Ok(Batch {
+            size: 0,
+            urgent: 0,
+            pre: U256::from(GENESIS),
+            post: U256::ONE,
+            time,
+            commitment: U256::ONE,
+        })
     };
     let settle = |batch: Batch, d1: usize, d2: Vec<U256>| {
         world.rollup.contract().settle(batch, vec![U256::ZERO; d1], d2, Vec::new().into())
@@ -227,6 +241,10 @@ async fn refusals(world: World) -> Outcome {
         assert_eq!(world.refusal(SEQUENCER, settle(claim().await?, 0, d2)).await?, incomplete);
         assert_eq!(world.refusal(SEQUENCER, settle(claim().await?, words.into(), Vec::new())).await?, incomplete);
     }
+    // More urgent entries than entries.
+    let more = Batch { urgent: 3, ..claim().await? };
+    let refused = world.refusal(SEQUENCER, settle(more, 8, Vec::new())).await?;
+    assert_eq!(refused, Revert::IncompleteEntry(U256::from(8)));
     for size in [3, 255] {
         let unknown = Batch { size, ..claim().await? };
         let refused = Revert::UnknownSize { size: U256::from(size), count: U256::from(3) };

@@ -4,7 +4,9 @@ use alloy::{
     network::TransactionBuilder, primitives::U256, providers::Provider, rpc::types::TransactionRequest,
     sol_types::SolCall,
 };
-use emr_chain::{BatchContent, Deployment, Revert, RollupError, SettlementLayer, bindings::EmrRollup::settleCall};
+use emr_chain::{
+    BatchContent, Deployment, QueueName, Revert, RollupError, SettlementLayer, bindings::EmrRollup::settleCall,
+};
 use emr_testkit::{
     Outcome,
     chain::{Node, account},
@@ -12,7 +14,7 @@ use emr_testkit::{
 
 use crate::{
     on_each_chain, reference,
-    world::{DOCTOR, HOUR, MAX_L1, MAX_L2, SEQUENCER, SIZES, World, deployment, operations, sizes},
+    world::{DOCTOR, HOUR, MAX_L1, MAX_L2, PATIENT, SEQUENCER, SIZES, World, deployment, operations, sizes},
 };
 
 on_each_chain!(each_size_has_its_bounds_and_its_verifier, a_size_is_one_byte, a_smaller_size_does_not_delay_the_queue,);
@@ -77,6 +79,7 @@ fn z_differs_between_sizes() -> Outcome {
         post: emr_core::StateRoot::from_bytes([2; 32])?,
         time: emr_core::UnixTime::new(3)?,
         commitment: [4; 32],
+        urgent: 0,
         d1: Vec::new(),
         d2: operations(1),
         proof: Vec::new(),
@@ -94,6 +97,7 @@ async fn a_size_is_one_byte(world: World) -> Outcome {
     let call = settleCall {
         batch: emr_chain::bindings::ISettlement::Batch {
             size: 0,
+            urgent: 0,
             pre: U256::from_be_bytes(*batch.pre.as_bytes()),
             post: U256::from_be_bytes(*batch.post.as_bytes()),
             time: alloy::primitives::aliases::U40::from(batch.time.get()),
@@ -118,21 +122,28 @@ async fn a_size_is_one_byte(world: World) -> Outcome {
     Ok(())
 }
 
-/// While more entries are overdue than a small size holds, the sequencer cannot settle in it, though the proof would be
-/// valid. Otherwise it could keep the queue at two entries an hour.
+/// While more urgent entries are due than a small size holds, the sequencer cannot settle in it, though the proof would be
+/// valid. Otherwise it could keep the queue at two entries a batch.
 async fn a_smaller_size_does_not_delay_the_queue(world: World) -> Outcome {
-    let entries = world.register_patients(10).await?;
+    world.settled_patients(10).await?;
+    for n in 0..10 {
+        world.revoke_all(PATIENT + n).await?;
+    }
+    let entries = world.urgent(0..10).await?;
     world.wait(6 * HOUR + 60).await?;
-    assert_eq!(world.rollup.head().await?.overdue, MAX_L1);
-    let required = U256::from(MAX_L1);
+    assert_eq!(world.rollup.head().await?.queues.urgent.overdue, MAX_L1);
+    let omitted = |supplied: usize, required: u64| Revert::OverdueEntriesOmitted {
+        queue: QueueName::Urgent,
+        supplied: U256::from(supplied),
+        required: U256::from(required),
+    };
     for (count, l2) in [(0, 1), (1, 0), (2, 3)] {
         let small = BatchContent { size: 1, ..world.batch(entries[..count].to_vec(), operations(l2)).await? };
         world.expect(&small).await?;
-        let omitted = Revert::OverdueEntriesOmitted { supplied: U256::from(count), required };
-        assert_eq!(refusal(&world, &small).await?, Some(omitted.clone()));
+        assert_eq!(refusal(&world, &small).await?, Some(omitted(count, MAX_L1)));
         if small.d2.is_empty() {
             let stranger = world.as_account(DOCTOR).await?.settle(&small).await.err();
-            assert_eq!(stranger.and_then(|error| error.revert().cloned()), Some(omitted));
+            assert_eq!(stranger.and_then(|error| error.revert().cloned()), Some(omitted(count, MAX_L1)));
         }
     }
     let batch = world.batch(entries[..8].to_vec(), operations(1)).await?;
@@ -145,17 +156,22 @@ async fn a_smaller_size_does_not_delay_the_queue(world: World) -> Outcome {
     Ok(())
 }
 
-/// A size for the queue alone takes more entries than the others, and L1 demands as many as it holds.
+/// A size for the queues alone takes more entries than the others, and L1 demands as many urgent ones as it holds.
 #[tokio::test]
 async fn a_size_for_the_queue_takes_what_the_others_cannot() -> Outcome {
     let deployment = Deployment { sizes: sizes(&[(8, 24), (20, 0)]), ..deployment(0)? };
     let world = World::deployed(Node::embedded()?, &deployment).await?;
-    let entries = world.register_patients(25).await?;
+    world.settled_patients(25).await?;
+    for n in 0..25 {
+        world.revoke_all(PATIENT + n).await?;
+    }
+    let entries = world.urgent(0..25).await?;
     world.wait(6 * HOUR + 60).await?;
-    assert_eq!(world.rollup.head().await?.overdue, 20);
+    assert_eq!(world.rollup.head().await?.queues.urgent.overdue, 20);
     let mixed = world.batch(entries[..8].to_vec(), operations(1)).await?;
     world.expect(&mixed).await?;
-    let omitted = Revert::OverdueEntriesOmitted { supplied: U256::from(8), required: U256::from(20) };
+    let (supplied, required) = (U256::from(8), U256::from(20));
+    let omitted = Revert::OverdueEntriesOmitted { queue: QueueName::Urgent, supplied, required };
     assert_eq!(refusal(&world, &mixed).await?, Some(omitted));
     let with_operation = BatchContent { size: 1, ..world.batch(entries[..20].to_vec(), operations(1)).await? };
     world.expect(&with_operation).await?;

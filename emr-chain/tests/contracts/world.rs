@@ -6,14 +6,16 @@ use alloy::{
     contract::CallBuilder,
     eips::BlockId,
     network::Ethereum,
-    primitives::{Address, B256, Bytes, U256},
+    primitives::{Address, B256, Bytes, U256, aliases::U24},
     providers::{DynProvider, Provider},
     signers::local::PrivateKeySigner,
     sol_types::SolCall,
 };
 use emr_chain::{
-    BatchContent, Deployment, L1Receipt, Registration, Revert, Rollup, RollupError, RsaPossession, SettlementLayer,
-    SignedRegistration, SizeDeployment, VerifierCode, Words, deploy,
+    BatchContent, Deployment, L1Receipt, QueueName, QueueProgress, Registration, Revert, Rollup, RollupError,
+    RsaPossession, SettlementLayer, SignedRegistration, SizeDeployment, VerifierCode, Words,
+    bindings::IRegistry::{Candidate, Keys},
+    deploy,
 };
 use emr_core::{AccountIndex, Opaque, Role, StateRoot, UnixTime};
 use emr_testkit::{
@@ -154,6 +156,17 @@ impl World {
         Ok(Registration::doctor(submitted(k).bytes(), org, key))
     }
 
+    /// Entries of the ordinary queue.
+    pub async fn ordinary(&self, range: std::ops::Range<u64>) -> Outcome<Vec<Words>> {
+        let entries = self.rollup.queue_entries(QueueName::Ordinary, range, 0).await?;
+        Ok(entries.iter().map(|entry| entry.words).collect())
+    }
+
+    /// How far the ordinary queue is.
+    pub async fn registrations(&self) -> Outcome<QueueProgress> {
+        Ok(self.rollup.head().await?.queues.ordinary)
+    }
+
     /// Registers the hospital and admits it.
     pub async fn admitted_hospital(&self) -> Outcome<AccountIndex> {
         let (hospital, _) = self.as_account(HOSPITAL).await?.register(&self.hospital(77)?).await?;
@@ -197,6 +210,7 @@ impl World {
             post: StateRoot::from_bytes(integer(1_000 + head.batch_count))?,
             time: UnixTime::new(self.now().await?)?,
             commitment: integer(7),
+            urgent: d1.iter().take_while(|words| !is_registration(words)).count() as u16,
             d1,
             d2,
             proof: b"the proof".to_vec(),
@@ -218,6 +232,16 @@ impl World {
 
     pub async fn wallet(&self, key: Address) -> Outcome<Wallet::WalletInstance<&DynProvider>> {
         Ok(Wallet::deploy(self.provider(), key).await?)
+    }
+}
+
+/// The contract's reason for refusing a batch of this settler; `None` if it is settled. The verifier would accept the
+/// batch.
+pub async fn refusal(world: &World, settler: &Rollup<DynProvider>, batch: &BatchContent) -> Outcome<Option<Revert>> {
+    world.expect_at(batch.size, batch).await?;
+    match settler.settle(batch).await {
+        Ok(_) => Ok(None),
+        Err(error) => Ok(Some(error.revert().cloned().ok_or(error)?)),
     }
 }
 
@@ -262,9 +286,21 @@ pub fn patient_commitment(k: u64) -> BigUint {
     BigUint::from_bytes_be(&Opaque::of(&k.to_be_bytes()).to_be_bytes32())
 }
 
+/// Whether an entry is a registration: its kind, the top 8 of 91 bits, is 16.
+fn is_registration(words: &Words) -> bool {
+    let packed = U256::from_be_bytes(words[0]);
+    packed >> 83_usize == U256::from(16)
+}
+
 /// D2 entries of some operations: arbitrary canonical words.
 pub fn operations(count: u64) -> Vec<Words> {
     (0..count).map(|i| [2, 3, 4, 5].map(|j| reference::word(&(reference::modulus() - (16 * i + j))))).collect()
+}
+
+/// A candidate for admission who is nobody.
+pub fn nobody() -> Candidate {
+    let keys = Keys { ax: U256::ZERO, ay: U256::ZERO, encryptionCommitment: U256::ZERO };
+    Candidate { owner: Address::ZERO, role: 2, org: U24::ZERO, keys }
 }
 
 /// An address that nobody holds a key of.

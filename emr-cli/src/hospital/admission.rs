@@ -73,8 +73,10 @@ impl Answer for Transaction {
 pub enum Verdict {
     /// Admit the account
     Admit,
-    /// Suspend the account, before it is admitted
+    /// Suspend the account, or hold its registration back
     Suspend,
+    /// End the suspension of the account, or no longer hold its registration back
+    Reinstate,
 }
 
 /// `endorse`: lets the doctor with this card register as a doctor of this hospital.
@@ -95,7 +97,7 @@ pub async fn endorse(options: &Options, card: &Path) -> Result<(), Failure> {
     print(&Transaction { done, tx_hash: receipt.tx_hash, gas_used: receipt.gas_used }, options.json)
 }
 
-/// `registrar`: admits or suspends an account.
+/// `registrar`: admits, suspends or reinstates an account.
 ///
 /// # Errors
 /// Fails if this identity is not the registrar, or if the contract refuses.
@@ -111,7 +113,17 @@ pub async fn registrar(options: &Options, verdict: Verdict, card: &Path) -> Resu
         }
         Verdict::Suspend => {
             let (account, receipt) = client.suspend(&card).await?;
-            (format!("account {account} is suspended"), receipt)
+            (
+                format!("account {account} is suspended; if it was admitted, from the batch on that takes the entry"),
+                receipt,
+            )
+        }
+        Verdict::Reinstate => {
+            let (account, receipt) = client.reinstate(&card).await?;
+            (
+                format!("account {account} is reinstated; if it was admitted, from the batch on that takes the entry"),
+                receipt,
+            )
         }
     };
     print(&Transaction { done, tx_hash: receipt.tx_hash, gas_used: receipt.gas_used }, options.json)

@@ -99,7 +99,7 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
-    /// As the registrar, admit or suspend an account
+    /// As the registrar, admit, suspend or reinstate an account
     Registrar {
         /// What to do with the account
         verdict: Verdict,

@@ -8,6 +8,7 @@ pub mod fees;
 pub mod inviter;
 pub mod prover;
 pub mod proving;
+pub mod settle_queue;
 pub mod setup;
 mod signals;
 pub mod site;

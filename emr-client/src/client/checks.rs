@@ -1,6 +1,6 @@
 //! What the client checks against L1 before it relies on it: the state, cards, and a patient's view.
 
-use emr_chain::{SettlementLayer, header::Newest};
+use emr_chain::{QueueName, SettlementLayer, header::Newest};
 use emr_core::{AccountIndex, UnixTime};
 use emr_rollup::{
     batch::D1Entry,
@@ -74,10 +74,11 @@ impl Client {
         }
     }
 
-    /// An account's entry in the L1 queue, if no batch has taken it yet. The Ethereum node does not prove this.
+    /// An account's registration in the ordinary queue, if no batch has taken it yet. The Ethereum node does not prove this.
     async fn queued(&self, account: AccountIndex) -> Result<Option<Register>, ClientError> {
         let head = self.rollup.head().await?;
-        let entries = self.rollup.queue_entries(head.queue_head..head.queue_length, 0).await?;
+        let (queue, waiting) = (QueueName::Ordinary, head.queues.ordinary.waiting());
+        let entries = self.rollup.queue_entries(queue, waiting, 0).await?;
         let registration = entries.iter().filter_map(|entry| {
             match L1Operation::from_entry(&D1Entry::from_bytes(&entry.words).ok()?).ok()? {
                 L1Operation::Register(registration) => Some(registration),

@@ -11,8 +11,9 @@ use emr_crypto::RevokeError;
 use crate::{
     error::ClientError,
     flow::{
-        admission::AdmissionError, break_glass::EmergencyError, delegate::DelegateError, grant::GrantError,
-        invite::InviteError, register::RegisterError, retrieve::ReadError, upload::WriteError,
+        admission::AdmissionError, break_glass::EmergencyError, delegate::DelegateError,
+        force_revoke::ForceRevokeError, grant::GrantError, invite::InviteError, register::RegisterError,
+        retrieve::ReadError, settle_queue::SettleQueueError, upload::WriteError,
     },
     node::NodeError,
     profile::{FileError, ProfileError, seen::SeenError},
@@ -111,6 +112,7 @@ codes! {
     UnsafeChain "unsafe-chain" Refused "on that chain anyone could forge proofs, or you did not name it"
     NotInvited "not-invited" Refused "the hospital pays only for people with an invitation"
     CannotInvite "cannot-invite" Refused "only hospitals and their doctors can invite"
+    NoEther "no-ether" Refused "the Ethereum key has no ether for a transaction"
     NotWaiting "not-waiting" Refused "no registration waits for a registrar"
     ProfileInUse "profile-in-use" Unavailable "the data folder is in use"
     NodeUnreachable "node-unreachable" Unavailable "the node does not answer"
@@ -201,6 +203,10 @@ impl ClientError {
             Self::Register(error) => register(error),
             Self::Admission(AdmissionError::NotRegistered(_)) => Code::OwnerNotRegistered,
             Self::Admission(AdmissionError::NotWaiting(_)) => Code::NotWaiting,
+            Self::ForceRevoke(ForceRevokeError::NotAPatient) => Code::NotAPatient,
+            Self::ForceRevoke(ForceRevokeError::NoEther(_)) => Code::NoEther,
+            Self::SettleQueue(SettleQueueError::Sizes) => Code::OtherDeployment,
+            Self::SettleQueue(_) => Code::L1Unproved,
             Self::Invite(InviteError::NotRegistered) => Code::NotRegistered,
             Self::Invite(InviteError::Role) => Code::CannotInvite,
             Self::Invite(InviteError::Expires) => Code::InvitationExpiry,
@@ -254,7 +260,7 @@ fn rollup(error: &RollupError) -> Code {
         RollupError::Malformed(_) => Code::L1Unproved,
         RollupError::NoContract { .. } => Code::NoContract,
         RollupError::Failed(_) | RollupError::NotMined { .. } => Code::NotMined,
-        RollupError::QueueEntryMissing(_) | RollupError::BatchData { .. } => Code::L1Incomplete,
+        RollupError::QueueEntryMissing { .. } | RollupError::BatchData { .. } => Code::L1Incomplete,
         _ => Code::L1Unreachable,
     }
 }

@@ -20,8 +20,9 @@ use emr_crypto::{DelegatedKeysError, DirectoryError, IdentityFileError, OwnDirec
 
 use crate::{
     flow::{
-        admission::AdmissionError, break_glass::EmergencyError, delegate::DelegateError, grant::GrantError,
-        invite::InviteError, register::RegisterError, retrieve::ReadError, upload::WriteError,
+        admission::AdmissionError, break_glass::EmergencyError, delegate::DelegateError,
+        force_revoke::ForceRevokeError, grant::GrantError, invite::InviteError, register::RegisterError,
+        retrieve::ReadError, settle_queue::SettleQueueError, upload::WriteError,
     },
     keys::KeyError,
     node::NodeError,
@@ -128,6 +129,12 @@ pub enum ClientError {
     /// An admission failed.
     #[error(transparent)]
     Admission(#[from] AdmissionError),
+    /// A revocation was not sent to L1.
+    #[error(transparent)]
+    ForceRevoke(#[from] ForceRevokeError),
+    /// Overdue entries were not settled.
+    #[error(transparent)]
+    SettleQueue(#[from] SettleQueueError),
     /// No invitation was signed.
     #[error(transparent)]
     Invite(#[from] InviteError),

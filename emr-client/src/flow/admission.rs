@@ -66,7 +66,7 @@ impl Client {
         Ok((waiting, receipt))
     }
 
-    /// As the registrar, suspends the registration of this card's owner.
+    /// As the registrar, suspends the account of this card's owner, or holds its registration back.
     ///
     /// # Errors
     /// [`AdmissionError`] if the card's owner never registered. Other variants if L1 cannot be asked or refuses.
@@ -74,6 +74,16 @@ impl Client {
         card.check_instance(&self.instance())?;
         let account = self.registered_account(card).await?;
         Ok((account, self.rollup.suspend(account).await?))
+    }
+
+    /// As the registrar, ends a suspension, or no longer holds a registration back.
+    ///
+    /// # Errors
+    /// [`AdmissionError`] if the card's owner never registered. Other variants if L1 cannot be asked or refuses.
+    pub async fn reinstate(&self, card: &Card) -> Result<(AccountIndex, L1Receipt), ClientError> {
+        card.check_instance(&self.instance())?;
+        let account = self.registered_account(card).await?;
+        Ok((account, self.rollup.reinstate(account).await?))
     }
 
     /// The account of a card's owner, from L1.

@@ -1,4 +1,4 @@
-//! What participants do, one flow a file. Each is a method of [`crate::Client`].
+//! What participants do, one flow a file. Each is a method of [`crate::Client`], or of [`crate::L1Client`] if it needs no node.
 
 pub mod admission;
 pub mod break_glass;
@@ -6,6 +6,7 @@ pub mod delegate;
 mod emergencies;
 mod ended_grants;
 mod fate;
+pub mod force_revoke;
 pub mod grant;
 pub mod handed_on;
 pub mod invite;
@@ -21,5 +22,6 @@ pub mod request;
 pub mod retrieve;
 mod retry;
 pub mod revoke;
+pub mod settle_queue;
 pub mod submit;
 pub mod upload;

@@ -24,7 +24,7 @@ pub(crate) fn lab() -> ClassMask {
     Class::Laboratory.into()
 }
 
-fn soon() -> UnixTime {
+pub(crate) fn soon() -> UnixTime {
     UnixTime::now().saturating_add(1800)
 }
 

@@ -6,7 +6,7 @@ use alloy::primitives::Address;
 use emr_api::{BatchView, invitation::Invitation};
 use emr_chain::{Rollup, endpoint::Endpoint};
 use emr_client::{
-    Client,
+    Client, L1Client,
     flow::grant::{History, Terms},
     profile::Profile,
     verify::card::Card,
@@ -55,6 +55,17 @@ impl Scene {
     /// The same, with a node that proves its batches.
     pub(crate) async fn proving() -> TestResult<Self> {
         Self::with(World::where_the_hospital_pays().await?, true, Limits::default()).await
+    }
+
+    /// The same, and these people have ether.
+    pub(crate) async fn proving_for(rich: impl IntoIterator<Item = Address>) -> TestResult<Self> {
+        Self::with(World::where_these_have_ether(rich).await?, true, Limits::default()).await
+    }
+
+    /// A participant who asks no hospital's node. Their data folder must not be in use.
+    pub(crate) async fn on_l1(&self, person: Member) -> TestResult<L1Client> {
+        let (profile, identity) = self.profile(person)?;
+        Ok(L1Client::over(profile, identity, &[self.endpoint()], None).await?)
     }
 
     /// The same as [`Self::new`], with a node that has these limits.

@@ -113,6 +113,7 @@ pub(super) fn record_of(
         time: on_l1.batch.content.time,
         public,
         operations,
+        urgent: on_l1.batch.content.urgent,
         stage: BatchStage::Settled(OnChain {
             tx_hash: on_l1.batch.tx_hash,
             gas_used: on_l1.gas_used.or(before.and_then(|known| known.gas_used)),

@@ -7,17 +7,17 @@
 mod decision;
 mod execute;
 
-use std::{collections::BTreeSet, sync::Arc, time::Instant};
+use std::{collections::BTreeSet, sync::Arc};
 
 use emr_api::OperationStatus;
-use emr_chain::SettledBatch;
+use emr_chain::{PerQueue, QueueName, SettledBatch};
 use emr_core::{AccountIndex, UnixTime};
 use emr_rollup::{l1_operation::L1Operation, operation::Domain, state::ledger::Ledger, version::CircuitSizes};
 
 use crate::{
     engine::Engine,
     mempool::{Acknowledged, BatchRecord, DerivedChanges, Mempool, MempoolError},
-    state::{NodeState, Queued, history::History, open::OpenOperations, rekeyed::Rekeyed},
+    state::{NodeState, history::History, open::OpenOperations, queues::L1Queues, rekeyed::Rekeyed},
 };
 use decision::{Decision, Shown, Tables, decide, following, hospital, record_of};
 use execute::{Candidates, Executed, execute};
@@ -71,8 +71,7 @@ pub(crate) struct BatchOnL1 {
 #[derive(Clone, Debug)]
 pub(crate) struct L1Data {
     pub(crate) batches: Vec<BatchOnL1>,
-    pub(crate) queue_head: u64,
-    pub(crate) queue: Vec<L1Operation>,
+    pub(crate) queues: L1Queues,
     pub(crate) hospital: Option<AccountIndex>,
 }
 
@@ -140,15 +139,13 @@ pub(crate) fn derive(mempool: &Mempool, base: SettledLedger, l1: L1Data) -> Resu
         }
     }
     let SettledLedger { batches, last_time, ledger, history, rekeyed, sizes } = settled;
-    let seen = Instant::now();
     let ledger = Arc::new(ledger);
     let mut state = NodeState {
         soft: Arc::clone(&ledger),
         settled: ledger,
         batches,
         last_time,
-        queue_head: l1.queue_head,
-        queue: l1.queue.into_iter().map(|operation| Queued { operation, seen }).collect(),
+        queues: l1.queues,
         open: OpenOperations::new(&sizes),
         sizes,
         outstanding,
@@ -188,19 +185,18 @@ impl Engine {
             for sequence in known.into_iter().flat_map(|record| record.operations) {
                 next.open.set_status(sequence, OperationStatus::Pending);
             }
-            let entries = settled.content.d1.len();
-            let known = entries.min(next.queue.len());
-            let arrived: BTreeSet<_> = next.queue.drain(..known).map(|queued| queued.operation.account()).collect();
+            let arrived = next.queues.take(settled.content.entries());
+            let all_known = arrived.len() == settled.content.d1.len();
+            let arrived: BTreeSet<_> = arrived.iter().map(|queued| queued.operation.account()).collect();
             let (settled, soft) = (next.settled.trees(), next.soft.trees());
             let as_queued = arrived.iter().all(|account| settled.identity(*account) == soft.identity(*account));
-            next.queue_head += entries as u64;
-            if known == entries && as_queued {
+            if all_known && as_queued {
                 // An entry can change a patient's subtree, as an operation does.
                 let patients = arrived.into_iter().filter(|account| next.settled.patient(*account).is_some());
                 let patients = patients.chain(taken.iter().map(|open| open.signed.operation.patient)).collect();
                 next.rebuild_patients(&patients);
             } else {
-                // The batch has other entries than this node saw in the queue.
+                // The batch has other entries than this node saw in the queues.
                 next.rebuild_soft();
             }
             self.replace(next);
@@ -208,14 +204,15 @@ impl Engine {
         Ok(())
     }
 
-    /// Adds new entries at the end of the L1 queue. Must run as the only writer.
-    pub(crate) fn extend_queue(
+    /// Adds new entries at the ends of the queues. Must run as the only writer.
+    pub(crate) fn extend_queues(
         &self,
-        entries: Vec<L1Operation>,
+        entries: PerQueue<Vec<L1Operation>>,
         told: Option<AccountIndex>,
     ) -> Result<(), DerivationError> {
         let mut next = self.state().clone();
-        next.enqueue(entries);
+        next.enqueue(QueueName::Urgent, entries.urgent);
+        next.enqueue(QueueName::Ordinary, entries.ordinary);
         let hospital = hospital(self.mempool.hospital()?, &next, told)?;
         next.hospital = hospital.account;
         self.mempool.apply_derived(&DerivedChanges { hospital: hospital.pin, ..DerivedChanges::default() })?;

@@ -21,7 +21,9 @@ fn the_hospital_is_a_hospital_and_stays_the_same() -> Result<(), Box<dyn std::er
     }
     let told = |hospital: Option<u64>| {
         let hospital = hospital.map(AccountIndex::new).transpose()?;
-        let view = L1Data { batches: Vec::new(), queue_head: 0, queue: queue.clone(), hospital };
+        let waiting = PerQueue { ordinary: queue.clone(), ..PerQueue::default() };
+        let queues = L1Queues::new(PerQueue::default(), waiting);
+        let view = L1Data { batches: Vec::new(), queues, hospital };
         let base = SettledLedger::genesis(domain, Arc::new(CircuitSizes::v1()));
         Ok::<_, Box<dyn std::error::Error>>(derive(&mempool, base, view))
     };

@@ -10,7 +10,7 @@ use alloy::{
     primitives::{Address, B256},
     providers::{DynProvider, Provider},
 };
-use emr_chain::{Head, Rollup, RollupError, SettlementLayer};
+use emr_chain::{Head, PerQueue, QueueName, Rollup, RollupError, SettlementLayer};
 use emr_rollup::{batch::D1Entry, l1_operation::L1Operation};
 use tokio::sync::Mutex;
 
@@ -19,6 +19,7 @@ use crate::{
     engine::Engine,
     l1::clock::{Clock, L1Ahead},
     mempool::MempoolError,
+    state::queues::L1Queues,
 };
 
 /// L1 could not be followed.
@@ -32,8 +33,13 @@ pub enum FollowError {
     #[error(transparent)]
     Derive(#[from] DerivationError),
     /// The contract never makes such a queue entry.
-    #[error("entry {0} of the L1 queue is malformed: use another Ethereum node")]
-    QueueEntry(u64),
+    #[error("entry {index} of the {queue} queue on L1 is malformed: use another Ethereum node")]
+    QueueEntry {
+        /// The queue.
+        queue: QueueName,
+        /// The position.
+        index: u64,
+    },
     /// The state root on L1 is not the one that its batches lead to.
     #[error("the state root on L1 is not the one that its {0} batches lead to: use another Ethereum node")]
     StateRoot(u64),
@@ -141,12 +147,7 @@ pub(crate) async fn read_all(
             batches.push(BatchOnL1 { batch, gas_used });
         }
     }
-    let view = L1Data {
-        batches,
-        queue_head: head.queue_head,
-        queue: queue(rollup, head.queue_head..head.queue_length, 0).await?,
-        hospital: rollup.account_of(hospital).await?,
-    };
+    let view = L1Data { batches, queues: queues(rollup, &head).await?, hospital: rollup.account_of(hospital).await? };
     // This is checked before anything is derived and written: an Ethereum node may be behind in its logs, or omit some.
     let numbers = view.batches.iter().map(|on_l1| on_l1.batch.number);
     let last = view.batches.last().map(|on_l1| on_l1.batch.content.post);
@@ -161,16 +162,25 @@ async fn gas_used(rollup: &Rollup<DynProvider>, tx_hash: B256) -> Result<Option<
     Ok(receipt.map(|receipt| receipt.gas_used))
 }
 
-async fn queue(
+/// All entries that wait in the queues.
+async fn queues(rollup: &Rollup<DynProvider>, head: &Head) -> Result<L1Queues, FollowError> {
+    let urgent = entries(rollup, QueueName::Urgent, head.queues.urgent.waiting(), 0).await?;
+    let ordinary = entries(rollup, QueueName::Ordinary, head.queues.ordinary.waiting(), 0).await?;
+    let heads = PerQueue { urgent: head.queues.urgent.head, ordinary: head.queues.ordinary.head };
+    Ok(L1Queues::new(heads, PerQueue { urgent, ordinary }))
+}
+
+async fn entries(
     rollup: &Rollup<DynProvider>,
+    queue: QueueName,
     range: Range<u64>,
     from_block: u64,
 ) -> Result<Vec<L1Operation>, FollowError> {
-    let entries = rollup.queue_entries(range, from_block).await?;
+    let entries = rollup.queue_entries(queue, range, from_block).await?;
     entries
         .iter()
         .map(|entry| {
-            let malformed = || FollowError::QueueEntry(entry.index);
+            let malformed = || FollowError::QueueEntry { queue, index: entry.index };
             let queued = D1Entry::from_bytes(&entry.words).map_err(|_| malformed())?;
             L1Operation::from_entry(&queued).map_err(|_| malformed())
         })
@@ -198,9 +208,9 @@ impl Follower {
     pub(crate) async fn sync(&self, engine: &Arc<Engine>) -> Result<(), FollowError> {
         let mut followed = self.followed.lock().await;
         let (next, head) = look(&self.rollup, &engine.clock).await?;
-        let waits = head.queue_length > head.queue_head;
-        let due = if waits { self.rollup.due_entries(engine.clock.batch_time()).await? } else { 0 };
-        engine.due_entries.store(due, Ordering::Relaxed);
+        let waits = !head.queues.urgent.waiting().is_empty();
+        let due = if waits { self.rollup.due_entries(engine.clock.batch_time()).await?.urgent } else { 0 };
+        engine.due_urgent.store(due, Ordering::Relaxed);
         if engine.mempool.has_failed() || engine.has_panicked() {
             // After a disk error this opens the file again once there is space. After a panic it replaces the state in memory.
             *followed = self.rederive(engine).await?;
@@ -253,7 +263,7 @@ impl Follower {
         if engine.state().settled.trees().root() != head.state_root {
             return Err(FollowError::StateRoot(head.batch_count));
         }
-        if !self.follow_queue(engine, &head, reorganised, followed.position.number).await? {
+        if !self.follow_queues(engine, &head, reorganised, followed.position.number).await? {
             // Accounts that wait for their settlement may have other owners now.
             *followed = self.rederive(engine).await?;
             return Ok(());
@@ -263,35 +273,39 @@ impl Follower {
         Ok(())
     }
 
-    /// Updates the copy of the queue. Returns `false` if entries that were in it are gone. Only new entries are read, unless L1 was reorganised.
-    async fn follow_queue(
+    /// Updates the copy of the queues. Returns `false` if entries that were in it are gone. Only new entries are read, unless L1 was
+    /// reorganised.
+    async fn follow_queues(
         &self,
         engine: &Arc<Engine>,
         head: &Head,
         reorganised: bool,
         from_block: u64,
     ) -> Result<bool, FollowError> {
-        let (queue_head, known, hospital) = {
+        let (known, hospital) = {
             let state = engine.state();
-            let known: Vec<L1Operation> = state.queue.iter().map(|queued| queued.operation.clone()).collect();
-            (state.queue_head, known, state.hospital)
+            (state.queues.clone(), state.hospital)
         };
-        let length = queue_head + known.len() as u64;
-        if head.queue_head != queue_head || head.queue_length < length {
-            return Ok(false);
-        }
-        let new = if reorganised {
-            let mut entries = queue(&self.rollup, queue_head..head.queue_length, 0).await?;
-            if !entries.starts_with(&known) {
+        let mut new = PerQueue::default();
+        for queue in QueueName::ALL {
+            let (first, there) = (known.head(queue), head.queues.of(queue));
+            let length = first + known.waiting(queue) as u64;
+            if there.head != first || there.length < length {
                 return Ok(false);
             }
-            entries.split_off(known.len())
-        } else {
-            queue(&self.rollup, length..head.queue_length, from_block).await?
-        };
-        if !new.is_empty() || hospital.is_none() || reorganised {
+            *new.of_mut(queue) = if reorganised {
+                let mut all = entries(&self.rollup, queue, there.waiting(), 0).await?;
+                if !known.of(queue).map(|queued| &queued.operation).eq(all.iter().take(known.waiting(queue))) {
+                    return Ok(false);
+                }
+                all.split_off(known.waiting(queue))
+            } else {
+                entries(&self.rollup, queue, length..there.length, from_block).await?
+            };
+        }
+        if new != PerQueue::default() || hospital.is_none() || reorganised {
             let told = self.rollup.account_of(self.hospital).await?;
-            let written = engine.write(move |engine| engine.extend_queue(new, told)).await;
+            let written = engine.write(move |engine| engine.extend_queues(new, told)).await;
             written.map_err(|_| FollowError::Stopping)??;
         }
         Ok(true)

@@ -26,8 +26,8 @@ pub(crate) enum Outcome {
     Stuck(String),
 }
 
-/// Converts a batch to the form for L1. `size` is the position of its size in L1's list.
-pub(crate) fn content(batch: &Batch<Proven>, size: u8) -> BatchContent {
+/// Converts a batch to the form for L1. `size` is the position of its size in L1's list, and `urgent` the number of its urgent entries.
+pub(crate) fn content(batch: &Batch<Proven>, size: u8, urgent: u16) -> BatchContent {
     let public = batch.public();
     BatchContent {
         size,
@@ -35,6 +35,7 @@ pub(crate) fn content(batch: &Batch<Proven>, size: u8) -> BatchContent {
         post: public.post,
         time: batch.time(),
         commitment: field::to_bytes(&public.commitment),
+        urgent,
         d1: batch.data().d1.iter().map(D1Entry::to_bytes).collect(),
         d2: batch.data().d2.iter().map(D2Entry::to_bytes).collect(),
         proof: batch.proof().to_vec(),
@@ -42,11 +43,16 @@ pub(crate) fn content(batch: &Batch<Proven>, size: u8) -> BatchContent {
 }
 
 /// Sends the batch and waits until it is mined.
-pub(crate) async fn send(rollup: &Rollup<DynProvider>, sizes: &CircuitSizes, batch: &Batch<Proven>) -> Outcome {
+pub(crate) async fn send(
+    rollup: &Rollup<DynProvider>,
+    sizes: &CircuitSizes,
+    batch: &Batch<Proven>,
+    urgent: u16,
+) -> Outcome {
     let Some(size) = sizes.position(batch.size()) else {
         return Outcome::Dead("L1 does not take batches of this size".to_owned());
     };
-    match rollup.settle(&content(batch, size)).await {
+    match rollup.settle(&content(batch, size, urgent)).await {
         Ok(_) => Outcome::Mined,
         Err(error) => outcome(&error, batch.time()),
     }
@@ -75,7 +81,7 @@ fn outcome(error: &RollupError, time: UnixTime) -> Outcome {
         Some(Revert::BatchTimeOutOfRange { latest, .. }) if latest.saturating_add(NEXT_BLOCKS) >= time.get() => {
             Outcome::Early
         }
-        Some(Revert::StaleBatch(_) | Revert::EntryMismatch(_) | Revert::EntriesNotQueued { .. }) => Outcome::Look,
+        Some(Revert::StaleBatch(_) | Revert::EntryMismatch { .. } | Revert::EntriesNotQueued { .. }) => Outcome::Look,
         // What it must take follows from its time and the queue, and only grows.
         Some(Revert::OverdueEntriesOmitted { .. }) => Outcome::Dead(error.to_string()),
         Some(Revert::ProofRejected) => Outcome::Rejected(error.to_string()),
@@ -87,6 +93,8 @@ fn outcome(error: &RollupError, time: UnixTime) -> Outcome {
 
 #[cfg(test)]
 mod tests {
+    use emr_chain::QueueName;
+
     use super::*;
 
     #[test]
@@ -104,7 +112,8 @@ mod tests {
             assert!(matches!(outcome(&range(0, latest), time), Outcome::Early));
         }
         assert!(matches!(outcome(&Revert::ProofRejected.into(), time), Outcome::Rejected(_)));
-        let omitted = Revert::OverdueEntriesOmitted { supplied: Default::default(), required: Default::default() };
+        let (supplied, required) = Default::default();
+        let omitted = Revert::OverdueEntriesOmitted { queue: QueueName::Urgent, supplied, required };
         assert!(matches!(outcome(&omitted.into(), time), Outcome::Dead(_)));
         assert!(matches!(outcome(&Revert::StaleBatch(Default::default()).into(), time), Outcome::Look));
         let not_mined = RollupError::NotMined { tx_hash: Default::default(), seconds: 180 };

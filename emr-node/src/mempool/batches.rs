@@ -7,6 +7,7 @@ use emr_api::{
     OperationStatus,
     form::{As, Prefixed},
 };
+use emr_chain::PerQueue;
 use emr_core::UnixTime;
 use emr_rollup::batch::PublicInputs;
 use redb::{ReadableTable, TableDefinition, WriteTransaction};
@@ -95,8 +96,18 @@ pub struct BatchRecord {
     pub public: PublicInputs,
     /// Its L2 operations, in order.
     pub operations: Vec<Sequence>,
+    /// How many of its queue entries are of the urgent queue. They come first.
+    pub urgent: u16,
     /// How far it got.
     pub stage: BatchStage,
+}
+
+impl BatchRecord {
+    /// How many entries of each queue it takes.
+    pub fn entries(&self) -> PerQueue<usize> {
+        let urgent = usize::from(self.urgent);
+        PerQueue { urgent, ordinary: (self.public.n1 as usize).saturating_sub(urgent) }
+    }
 }
 
 /// What a derivation of the state from L1 changes in the tables. All of it is written in one transaction.

@@ -171,7 +171,7 @@ impl Pipeline {
         self.note(BatchRecord { stage: BatchStage::Sent(proof), ..record.clone() }).await?;
         let outcome = {
             let _sending = self.l1_lock.to_settle().await;
-            l1::send(&self.follower.rollup, &self.engine.sizes, proven).await
+            l1::send(&self.follower.rollup, &self.engine.sizes, proven, record.urgent).await
         };
         // L1 decides what is settled, no matter what the Ethereum node answered.
         let followed = self.follow_once().await;

@@ -24,9 +24,9 @@ impl SealPolicy {
         if state.outstanding.is_some() {
             return false;
         }
-        let entries = state.queue.len();
+        let entries = state.queues.len();
         let sizes = &engine.sizes;
-        let oldest_entry = state.queue.front().map(|queued| queued.seen);
+        let oldest_entry = state.queues.oldest();
         waiting >= sizes.max_l2_beside(0) || entries >= sizes.max_l1_beside(1) || {
             let now = engine.clock.now();
             is_older(oldest, now, patience) || oldest_entry.is_some_and(|seen| seen_before(seen, patience))

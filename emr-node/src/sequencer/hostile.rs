@@ -111,8 +111,7 @@ fn world(hostile: u64) -> Test<World> {
         settled,
         batches: 1,
         last_time: time,
-        queue_head: 0,
-        queue: Default::default(),
+        queues: Default::default(),
         open: OpenOperations::new(&sizes),
         sizes: Arc::clone(&sizes),
         outstanding: None,
@@ -230,7 +229,7 @@ impl World {
     fn on_l1(&self, record: &BatchRecord) -> Test<BatchOnL1> {
         let proven = self.engine.reseal(record)?.with_proof(vec![1; 100]);
         let size = self.engine.sizes.position(proven.size()).ok_or("a size that L1 does not take")?;
-        let content = l1::settle::content(&proven, size);
+        let content = l1::settle::content(&proven, size, record.urgent);
         let batch = SettledBatch { number: record.number, tx_hash: Default::default(), block_number: 5, content };
         Ok(BatchOnL1 { batch, gas_used: None })
     }

@@ -128,9 +128,9 @@ fn turn(state: &NodeState, patient: AccountIndex, newly_urgent: NewlyUrgent, now
     broken.filter(|turn| *turn > fair).unwrap_or(fair)
 }
 
-/// How many batches for the queue alone may come first, because L1 demands them once their entries are due.
+/// How many batches for the queues alone may come first.
 fn queue_batches(state: &NodeState) -> usize {
-    let (waiting, sizes) = (state.queue.len(), &state.sizes);
+    let (waiting, sizes) = (state.queues.len(), &state.sizes);
     if waiting > sizes.max_l1_beside(1) { waiting.div_ceil(sizes.max_l1_beside(0).max(1)) } else { 0 }
 }
 
@@ -144,6 +144,7 @@ fn registration_batches(state: &NodeState, operation: &Operation) -> usize {
     if queued.is_empty() {
         return 0;
     }
-    let last = state.queue.iter().rposition(|entry| queued.contains(&entry.operation.account()));
-    last.map_or(0, |position| position / state.sizes.max_l1_beside(1).max(1) + 1)
+    let entries = state.queues.iter().zip(0..).filter(|(entry, _)| queued.contains(&entry.operation.account()));
+    let last = entries.map(|(_, position)| position).last();
+    last.map_or(0, |position: usize| position / state.sizes.max_l1_beside(1).max(1) + 1)
 }

@@ -6,6 +6,7 @@ use std::{
     sync::{Arc, atomic::Ordering},
 };
 
+use emr_chain::{PerQueue, QueueName};
 use emr_core::{AccountIndex, UnixTime};
 use emr_rollup::{
     batch::{Batch, PushError, Sealed},
@@ -44,6 +45,8 @@ struct Plan {
     batch: Batch<emr_rollup::batch::Open>,
     taken: Vec<Sequence>,
     returned: Vec<(Sequence, String)>,
+    /// How many entries of the urgent queue it takes.
+    urgent: u16,
 }
 
 impl Engine {
@@ -55,21 +58,22 @@ impl Engine {
                 return Err(SealError::Busy(outstanding.number));
             }
             let last = self.mempool.batch(state.batches)?.map_or(0, |last| last.public.n1 as usize);
-            let due = self.due_entries.load(Ordering::Relaxed) as usize;
+            let due = self.due_urgent.load(Ordering::Relaxed) as usize;
             let now = self.clock.batch_time();
             let plan_with = |entries| plan(&state, now, entries);
-            let (entries, most) = entries(&state, due, last);
-            let first = plan_with(entries);
+            let (limit, alone) = limits(&state, due, last);
+            let first = plan_with(entries(&state, limit));
             // No operation can go into it yet, so it needs no room for them.
-            if first.taken.is_empty() && most > entries { plan_with(most) } else { first }
+            if first.taken.is_empty() && alone > limit { plan_with(entries(&state, alone)) } else { first }
         };
-        let Plan { batch, taken, returned } = plan;
+        let Plan { batch, taken, returned, urgent } = plan;
         let sealed = (!batch.is_empty()).then(|| batch.seal().0);
         let record = sealed.map(|sealed| BatchRecord {
             number: sealed.number(),
             time: sealed.time(),
             public: *sealed.public(),
             operations: taken,
+            urgent,
             stage: BatchStage::Sealed,
         });
         if record.is_none() && returned.is_empty() {
@@ -103,7 +107,7 @@ impl Engine {
         let failed = || SealError::NotReproducible(record.number);
         let batch = Batch::open(Ledger::clone(&state.settled), record.number, record.time);
         let mut batch = batch.in_sizes(CircuitSizes::clone(&state.sizes));
-        for queued in state.queue.iter().take(record.public.n1 as usize) {
+        for queued in state.queues.first(record.entries()) {
             batch.push_l1(&queued.operation).map_err(|_| failed())?;
         }
         for sequence in &record.operations {
@@ -142,34 +146,43 @@ impl Engine {
     }
 }
 
-/// How many entries of the L1 queue the next batch takes, and how many it could take without operations. If the queue is
-/// longer than what fits beside operations, every second batch is for the queue alone: so neither a flood of registrations
-/// nor one of operations stops the other. `due` is how many L1 demands; it refuses a batch with fewer. `last` is how many
-/// the last batch took.
-fn entries(state: &NodeState, due: usize, last: usize) -> (usize, usize) {
+/// How many queue entries the next batch takes at most, and how many it could take without operations. If more wait than
+/// fit beside operations, every second batch is for the queues alone: so neither a flood of entries nor one of operations
+/// stops the other. `due` is how many urgent ones L1 demands; it refuses a batch with fewer. Due ordinary ones it demands
+/// only as far as the batch has slots for them. `last` is how many entries the last batch took.
+fn limits(state: &NodeState, due: usize, last: usize) -> (usize, usize) {
     let sizes = &state.sizes;
-    let (alone, beside, waiting) = (sizes.max_l1_beside(0), sizes.max_l1_beside(1), state.queue.len());
-    let demanded = due.min(waiting) > beside;
+    let (alone, beside, waiting) = (sizes.max_l1_beside(0), sizes.max_l1_beside(1), state.queues.len());
+    let demanded = due.min(state.queues.waiting(QueueName::Urgent)) > beside;
     let alone_next = demanded || state.open.len() == 0 || (waiting > beside && last <= beside);
     (waiting.min(if alone_next { alone } else { beside }), waiting.min(alone))
 }
 
-/// Takes entries from the head of the L1 queue, and then open operations in their order ([`BatchOrder`]). An operation stays open if it needs a
+/// How many entries of each queue make up a number of entries: the urgent ones first.
+fn entries(state: &NodeState, limit: usize) -> PerQueue<usize> {
+    let urgent = state.queues.waiting(QueueName::Urgent).min(limit);
+    PerQueue { urgent, ordinary: state.queues.waiting(QueueName::Ordinary).min(limit - urgent) }
+}
+
+/// Takes entries from the heads of the queues, and then open operations in their order ([`BatchOrder`]). An operation stays open if it needs a
 /// registration that is not in this batch, or if its time has not come. Then all later operations on the same patient stay open too. Any
 /// other operation that does not execute is returned. If it changed the key directory, the records after it are returned too
 /// ([`LostDirectories`]).
-fn plan(state: &NodeState, now: UnixTime, admitted: usize) -> Plan {
+fn plan(state: &NodeState, now: UnixTime, entries: PerQueue<usize>) -> Plan {
     let waiting = BatchOrder::of(&state.open);
     let time = batch_time(state, waiting.clone(), now);
     let batch = Batch::open(Ledger::clone(&state.settled), state.batches + 1, time);
     let mut batch = batch.in_sizes(CircuitSizes::clone(&state.sizes));
     let mut arriving = BTreeSet::new();
-    for queued in state.queue.iter().take(admitted) {
+    let mut pushed = 0;
+    for queued in state.queues.first(entries) {
         if batch.push_l1(&queued.operation).is_err() {
             break;
         }
         arriving.insert(queued.operation.account());
+        pushed += 1;
     }
+    let urgent = pushed.min(entries.urgent) as u16;
     let known = |account: AccountIndex| state.settled.identity(account).is_some() || arriving.contains(&account);
     let mut deferred = BTreeSet::new();
     let (mut taken, mut returned) = (Vec::new(), Vec::new());
@@ -194,7 +207,7 @@ fn plan(state: &NodeState, now: UnixTime, admitted: usize) -> Plan {
         }
     }
     returned.extend(lost.records(&state.open));
-    Plan { batch, taken, returned }
+    Plan { batch, taken, returned, urgent }
 }
 
 /// The batch's time. It is now, or earlier if a waiting operation has expired since its acknowledgement. It is never before the time of the

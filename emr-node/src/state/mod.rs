@@ -6,14 +6,15 @@ pub(crate) mod emergency;
 pub(crate) mod history;
 pub(crate) mod open;
 pub(crate) mod pointers;
+pub(crate) mod queues;
 pub(crate) mod rekeyed;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
-    time::Instant,
 };
 
+use emr_chain::QueueName;
 use emr_core::{AccountIndex, Cid, UnixTime};
 use emr_rollup::{
     l1_operation::{AccountRule, L1Operation},
@@ -26,15 +27,8 @@ use rpds::RedBlackTreeMapSync;
 
 use crate::{
     mempool::{Acknowledged, BatchRecord, Pointer, Principal, Sequence},
-    state::{history::History, open::OpenOperations, rekeyed::Rekeyed},
+    state::{history::History, open::OpenOperations, queues::L1Queues, rekeyed::Rekeyed},
 };
-
-/// An entry of the L1 queue that no settled batch includes yet.
-#[derive(Clone, Debug)]
-pub(crate) struct Queued {
-    pub(crate) operation: L1Operation,
-    pub(crate) seen: Instant,
-}
 
 /// The node's view. A clone shares the large parts. A writer makes large changes on a clone and then swaps it in. So
 /// readers wait only for the swap.
@@ -48,9 +42,8 @@ pub(crate) struct NodeState {
     pub(crate) batches: u64,
     /// Time of the last settled batch.
     pub(crate) last_time: UnixTime,
-    /// Position on L1 of the first entry of `queue`.
-    pub(crate) queue_head: u64,
-    pub(crate) queue: VecDeque<Queued>,
+    /// The entries on L1 that no settled batch includes yet.
+    pub(crate) queues: L1Queues,
     /// Operations that are neither settled nor returned nor replaced.
     pub(crate) open: OpenOperations,
     /// The sealed batch that is not settled yet.
@@ -90,7 +83,7 @@ impl NodeState {
     pub(crate) fn rebuild_soft(&mut self) {
         self.soft = Arc::clone(&self.settled);
         let soft = Arc::make_mut(&mut self.soft);
-        for queued in &self.queue {
+        for queued in self.queues.iter() {
             // The contract queues nothing that the statement refuses. If it did, the entry would have no effect here. The batch that will
             // take the entry has a later time. Only an audit entry has it, and nobody reads the audit chain of the soft state.
             let _ = soft.consume(&queued.operation, self.last_time);
@@ -104,7 +97,7 @@ impl NodeState {
     /// Builds the soft state of some patients again: their settled state, then the open operations on them. This is
     /// enough after operations were settled or returned: nothing else changes.
     pub(crate) fn rebuild_patients(&mut self, patients: &BTreeSet<AccountIndex>) {
-        let queued = self.queue.iter().any(|queued| patients.contains(&queued.operation.account()));
+        let queued = self.queues.iter().any(|queued| patients.contains(&queued.operation.account()));
         if queued || patients.iter().any(|patient| self.settled.patient(*patient).is_none()) {
             return self.rebuild_soft();
         }
@@ -120,21 +113,21 @@ impl NodeState {
         }
     }
 
-    /// Adds entries at the end of the queue.
-    pub(crate) fn enqueue(&mut self, entries: Vec<L1Operation>) {
+    /// Adds entries at the end of a queue.
+    pub(crate) fn enqueue(&mut self, queue: QueueName, entries: Vec<L1Operation>) {
         if entries.is_empty() {
             return;
         }
-        let (soft, seen) = (Arc::make_mut(&mut self.soft), Instant::now());
+        let soft = Arc::make_mut(&mut self.soft);
         let mut concerned = false;
-        for operation in entries {
+        for operation in &entries {
             match operation.rule().account {
                 // No open operation can concern a new account yet. So the registration may be executed after them.
-                AccountRule::Fresh => drop(soft.consume(&operation, self.last_time)),
+                AccountRule::Fresh => drop(soft.consume(operation, self.last_time)),
                 AccountRule::Registered | AccountRule::Patient => concerned = true,
             }
-            self.queue.push_back(Queued { operation, seen });
         }
+        self.queues.append(queue, entries);
         if concerned {
             self.rebuild_soft();
         }
@@ -155,7 +148,7 @@ impl NodeState {
     /// The settled state, then the queued L1 operations on one account.
     pub(crate) fn settled_and_queued(&self, account: AccountIndex) -> Ledger {
         let mut ledger = Ledger::clone(&self.settled);
-        for queued in self.queue.iter().filter(|queued| queued.operation.account() == account) {
+        for queued in self.queues.iter().filter(|queued| queued.operation.account() == account) {
             // As in `rebuild_soft`.
             let _ = ledger.consume(&queued.operation, self.last_time);
         }

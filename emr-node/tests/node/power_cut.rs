@@ -60,7 +60,7 @@ fn batch(number: u64, operations: &[u64], stage: BatchStage) -> Outcome<BatchRec
         y1: zero,
         y2: zero,
     };
-    Ok(BatchRecord { number, time: time()?, public, operations: operations.to_vec(), stage })
+    Ok(BatchRecord { number, time: time()?, public, operations: operations.to_vec(), urgent: 0, stage })
 }
 
 /// What the settlement of a batch changes.

@@ -280,19 +280,20 @@ async fn light_check(scene: &Scene, batch: u64) -> Outcome<Vec<AuditEntry>> {
 async fn overdue_registrations_that_a_stranger_settles_are_followed() -> Outcome {
     let world = World::new().await?;
     let scene = Scene::set(world).await?;
-    advance(&scene.world, 6 * 3600 + 60).await?;
+    // The sequencer has settled nothing for a day.
+    advance(&scene.world, 24 * 3600 + 60).await?;
     let scene = scene.log_in_again().await?;
     let record = scene.patient.upload(&[b"content"]).await?;
     let put = scene.patient.put_record(scene.accounts.patient, 0, Class::Summary, &record);
     scene.patient.submit(&put).await?;
 
     let head = scene.world.rollup.head().await?;
-    assert_eq!(head.overdue, 5);
+    assert_eq!(head.queues.ordinary.overdue, 5);
     let provider = scene.world.rollup.provider();
     let newest = provider.get_block_by_number(head.block_number.into()).await?.ok_or("no block")?.header.timestamp;
     let genesis = Ledger::genesis(scene.world.domain(), CircuitVersion::V1);
     let mut batch = Batch::open(genesis, 1, UnixTime::new(newest)?);
-    for entry in scene.world.rollup.queue_entries(0..5, 0).await? {
+    for entry in scene.world.rollup.queue_entries(QueueName::Ordinary, 0..5, 0).await? {
         batch.push_l1(&L1Operation::from_entry(&D1Entry::from_bytes(&entry.words)?)?)?;
     }
     let (sealed, after) = batch.seal();
@@ -305,6 +306,7 @@ async fn overdue_registrations_that_a_stranger_settles_are_followed() -> Outcome
         post: public.post,
         time: sealed.time(),
         commitment: field::to_bytes(&public.commitment),
+        urgent: 0,
         d1: sealed.data().d1.iter().map(D1Entry::to_bytes).collect(),
         d2: Vec::new(),
         proof,

@@ -169,6 +169,11 @@ impl Ledger {
         Self { domain, trees: StateTrees::genesis(version), patients: RedBlackTreeMapSync::default() }
     }
 
+    /// The state that the data on L1 lead to, without preimages. It takes entries of the L1 queues, and executes no operation.
+    pub fn of_trees(domain: Domain, trees: StateTrees) -> Self {
+        Self { domain, trees, patients: RedBlackTreeMapSync::default() }
+    }
+
     /// The rollup's domain.
     pub fn domain(&self) -> Domain {
         self.domain

@@ -52,7 +52,7 @@ fn batch(number: u64, operations: &[Sequence], stage: BatchStage) -> Test<BatchR
         y1: zero,
         y2: zero,
     };
-    Ok(BatchRecord { number, time: UnixTime::ZERO, public, operations: operations.to_vec(), stage })
+    Ok(BatchRecord { number, time: UnixTime::ZERO, public, operations: operations.to_vec(), urgent: 0, stage })
 }
 
 fn on_chain() -> BatchStage {

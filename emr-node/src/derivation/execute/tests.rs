@@ -97,6 +97,7 @@ fn case() -> Result<Case, Box<dyn std::error::Error>> {
         post: public.post,
         time,
         commitment: field::to_bytes(&public.commitment),
+        urgent: 0,
         d1: sealed.data().d1.iter().map(D1Entry::to_bytes).collect(),
         d2: sealed.data().d2.iter().map(D2Entry::to_bytes).collect(),
         proof: vec![1; 100],

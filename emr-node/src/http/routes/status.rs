@@ -39,7 +39,7 @@ pub(super) async fn get(State(app): Shared) -> Json<NodeStatus> {
         hospital: state.hospital,
         batches: state.batches,
         state_root: state.settled.trees().root(),
-        queued: state.queue.len() as u64,
+        queued: state.queues.len() as u64,
         pending: state.open.len() as u64,
         activity: activity.to_string(),
         progress,

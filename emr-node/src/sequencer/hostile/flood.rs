@@ -2,6 +2,10 @@
 
 use std::sync::atomic::Ordering;
 
+use emr_chain::{PerQueue, QueueName};
+use emr_core::AccountStatus;
+use emr_rollup::l1_operation::SetStatus;
+
 use super::*;
 
 /// The first account of those who flood the queue.
@@ -15,7 +19,17 @@ impl World {
             let register = Register { account, role: Role::Patient, org: None, key, encryption: Fr::from(number) };
             entries.push(register.into());
         }
-        Ok(self.engine.extend_queue(entries, None)?)
+        Ok(self.engine.extend_queues(PerQueue { ordinary: entries, ..PerQueue::default() }, None)?)
+    }
+
+    /// These patients close their accounts on L1.
+    fn close_accounts(&self, accounts: std::ops::RangeInclusive<u64>) -> Test {
+        let mut urgent = Vec::new();
+        for number in accounts {
+            let account = AccountIndex::new(number)?;
+            urgent.push(SetStatus { account, status: AccountStatus::Closed }.into());
+        }
+        Ok(self.engine.extend_queues(PerQueue { urgent, ..PerQueue::default() }, None)?)
     }
 
     /// Seals and settles a batch. Returns its numbers of L1 and L2 operations, and its size.
@@ -48,20 +62,55 @@ fn a_flood_of_registrations_leaves_every_second_batch_to_operations() -> Test {
     Ok(())
 }
 
-/// L1 refuses a batch that leaves out entries that are due and that a larger size would hold. So these go first, also right after
-/// another batch of the queue.
+/// L1 refuses a batch that leaves out urgent entries that are due and that a larger size would hold. So these go first, also right
+/// after another batch of the queues, and before registrations that were queued earlier.
 #[test]
-fn what_is_due_goes_first() -> Test {
-    let world = world(1)?;
+fn urgent_entries_go_first() -> Test {
+    let world = world(200)?;
     world.register_new(0..200)?;
+    world.close_accounts(DOCTOR + 1..=DOCTOR + 200)?;
     world.taken(world.sign(HONEST, 1, revoke(FIRST, 1)?)?)?;
     assert_eq!(world.next_batch()?, ((175, 0), CircuitVersion::V1_QUEUE));
-    world.engine.due_entries.store(9, Ordering::Relaxed);
-    assert_eq!(world.next_batch()?, ((25, 0), CircuitVersion::V1_QUEUE));
-    // As many as fit beside operations do not push these away, however many an Ethereum node claims.
-    world.register_new(200..205)?;
-    world.engine.due_entries.store(1_000, Ordering::Relaxed);
-    assert_eq!(world.next_batch()?, ((5, 1), CircuitVersion::V1_SMALL));
+    let urgent = |world: &World| world.engine.state().queues.waiting(QueueName::Urgent);
+    assert_eq!(urgent(&world), 25, "no registration went first");
+    world.engine.due_urgent.store(9, Ordering::Relaxed);
+    assert_eq!(world.next_batch()?, ((175, 0), CircuitVersion::V1_QUEUE));
+    assert_eq!((urgent(&world), world.engine.state().queues.waiting(QueueName::Ordinary)), (0, 50));
+    // What an Ethereum node claims beyond the entries that wait pushes no operation away.
+    world.engine.due_urgent.store(1_000, Ordering::Relaxed);
+    assert_eq!(world.next_batch()?, ((8, 1), CircuitVersion::V1));
+    Ok(())
+}
+
+/// Registrations that are due do not push operations away, however many there are.
+#[test]
+fn due_registrations_do_not_stop_operations() -> Test {
+    let world = world(1)?;
+    world.register_new(0..2_000)?;
+    for salt in 1..=3 {
+        world.taken(world.sign(HONEST, salt, put(HONEST, salt)?)?)?;
+        assert_eq!(world.next_batch()?, ((175, 0), CircuitVersion::V1_QUEUE));
+        assert_eq!(world.next_batch()?, ((8, 1), CircuitVersion::V1));
+    }
+    Ok(())
+}
+
+/// A batch that was sealed is made again with the same entries, although more urgent ones were queued since.
+#[test]
+fn a_sealed_batch_keeps_its_entries() -> Test {
+    let world = world(3)?;
+    world.register_new(0..3)?;
+    world.close_accounts(DOCTOR + 1..=DOCTOR + 1)?;
+    let record = world.engine.seal()?.ok_or("nothing to seal")?;
+    assert_eq!((record.urgent, record.public.n1), (1, 4));
+    world.close_accounts(DOCTOR + 2..=DOCTOR + 3)?;
+    assert_eq!(world.engine.reseal(&record)?.public(), &record.public);
+    let settled = world.on_l1(&record)?;
+    world.engine.apply_settled(std::slice::from_ref(&settled))?;
+    let queues = world.engine.state().queues.clone();
+    assert_eq!((queues.head(QueueName::Urgent), queues.head(QueueName::Ordinary)), (1, 3));
+    assert_eq!((queues.waiting(QueueName::Urgent), queues.waiting(QueueName::Ordinary)), (2, 0));
+    assert_eq!(world.next_batch()?.0, (2, 0));
     Ok(())
 }
 

@@ -1,6 +1,6 @@
-//! Entries of the L1 queue that change accounts with open operations. The contract queues only registrations in this version, so the tests
-//! put the entries into the node's queue.
+//! Entries of the urgent queue on L1 that change accounts with open operations. The tests put them into the node's queue.
 
+use emr_chain::PerQueue;
 use emr_core::{AccountStatus, Purpose, Reason};
 use emr_rollup::{
     l1_operation::{ForcedRevoke, L1Operation, RevokedGrants, RotateKey, SetStatus},
@@ -31,7 +31,7 @@ fn granted_again(slot: u64) -> Test<Action> {
 
 impl World {
     fn queue(&self, entry: L1Operation) -> Test {
-        Ok(self.engine.extend_queue(vec![entry], None)?)
+        Ok(self.engine.extend_queues(PerQueue { urgent: vec![entry], ..PerQueue::default() }, None)?)
     }
 
     /// The honest patient's grant in a slot of the soft state.

@@ -1,5 +1,7 @@
 //! Every promise in a receipt is kept, whatever comes later.
 
+use emr_chain::QueueName;
+
 use super::*;
 
 /// In every round, hostile accounts revoke empty slots, set new grants and revoke them. Whenever the honest Revoke
@@ -81,6 +83,7 @@ fn a_promise_counts_the_registrations_that_go_first() -> Test {
     let own = world.sign(HONEST, 1, put(HONEST, 0)?)?;
     let of_new = |account: u64| world.sign(account, 1, put(account, 0)?);
     let mut state = world.engine.state().clone();
+    let mut registrations = Vec::new();
     for account in 100..2100 {
         let registration = Register {
             account: AccountIndex::new(account)?,
@@ -89,8 +92,9 @@ fn a_promise_counts_the_registrations_that_go_first() -> Test {
             key: key(7).public(),
             encryption: Fr::from(account),
         };
-        state.queue.push_back(crate::state::Queued { operation: registration.into(), seen: Instant::now() });
+        registrations.push(registration.into());
     }
+    state.queues.append(QueueName::Ordinary, registrations);
     let within = |signed: &SignedOperation| {
         let promise = promise::promise(&state, signed, Place::Ordinary, world.time);
         promise.map(|promise| promise.settle_by.get() - world.time.get())

@@ -1,5 +1,7 @@
 //! Many Revokes of one patient: which one replaces which, and what they wait for.
 
+use emr_chain::QueueName;
+
 use super::*;
 use crate::{derivation::DerivationError, l1::follow::FollowError};
 
@@ -123,7 +125,7 @@ async fn a_replacement_that_fails_takes_nothing_from_the_writer() -> Test {
 #[test]
 fn a_halted_node_takes_revokes() -> Test {
     let world = world(1)?;
-    world.engine.halt_on(&FollowError::QueueEntry(7));
+    world.engine.halt_on(&FollowError::QueueEntry { queue: QueueName::Urgent, index: 7 });
     assert_eq!(world.submit(world.sign(HONEST, 1, put(HONEST, 0)?)?)?, Err(RequestErrorKind::Unavailable));
     world.taken(world.sign(HONEST, 2, revoke(FIRST, 1)?)?)?;
     Ok(())

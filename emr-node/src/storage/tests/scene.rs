@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, error::Error, path::Path, sync::Arc};
 
 use alloy::{primitives::Address, signers::local::PrivateKeySigner};
 use emr_api::{Receipt, StoredAt, Submission};
-use emr_chain::{BatchContent, RollupInstance, SettledBatch};
+use emr_chain::{BatchContent, PerQueue, RollupInstance, SettledBatch};
 use emr_core::{
     AccountEpoch, AccountIndex, Class, Codec, GrantSlot, Opaque, Purpose, Reason, RecordSlot, RecordStatus, Revision,
     Rights, Role, UnixTime, Uses, Version, cid::cid_of,
@@ -40,6 +40,7 @@ use crate::{
     l1::clock::Clock,
     mempool::{Anchor, Mempool, Principal},
     request_error::RequestError,
+    state::queues::L1Queues,
     storage::{
         quota::Quotas,
         staging::{self, NewBlock},
@@ -223,6 +224,7 @@ impl Scene {
                 post: batch.public().post,
                 time: record.time,
                 commitment: field::to_bytes(&batch.public().commitment),
+                urgent: record.urgent,
                 d1: batch.data().d1.iter().map(D1Entry::to_bytes).collect(),
                 d2: batch.data().d2.iter().map(D2Entry::to_bytes).collect(),
                 proof: vec![1; 100],
@@ -330,8 +332,13 @@ fn start(
     let taken: usize = l1.iter().map(|on_l1| on_l1.batch.content.d1.len()).sum();
     let view = L1Data {
         batches: l1.to_vec(),
-        queue_head: taken as u64,
-        queue: queue.get(taken..).unwrap_or_default().iter().cloned().map(L1Operation::from).collect(),
+        queues: L1Queues::new(
+            PerQueue { ordinary: taken as u64, ..PerQueue::default() },
+            PerQueue {
+                ordinary: queue.get(taken..).unwrap_or_default().iter().cloned().map(L1Operation::from).collect(),
+                ..PerQueue::default()
+            },
+        ),
         hospital: None,
     };
     let state = derive(&mempool, SettledLedger::genesis(domain(), Arc::clone(&sizes)), view)?;

@@ -1,0 +1,147 @@
+//! Settling overdue entries as a stranger: with nothing but L1's data and the public proving keys.
+//!
+//! D1 and D2 of the settled batches are enough to build the trees again. Urgent entries need no more than the trees. A
+//! stranger can settle no operations, because D2 holds only their hashes.
+
+use emr_chain::{BatchContent, Head, L1Receipt, QueueName, SettlementLayer};
+use emr_rollup::{
+    batch::{Batch, BatchData, D1Entry, D2Entry, Open, Proven, Sealed},
+    l1_operation::L1Operation,
+    operation::Domain,
+    primitive::field,
+    state::{StateTrees, ledger::Ledger},
+    version::CircuitSizes,
+};
+
+use crate::{error::ClientError, l1_client::L1Client};
+
+/// Why overdue entries cannot be settled.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SettleQueueError {
+    /// A size of the contract is not one of this program's.
+    #[error("the contract proves in sizes that this program does not know: use the program that belongs to it")]
+    Sizes,
+    /// The data on L1 do not lead to the state root.
+    #[error("the Ethereum node's data of batch {0} do not lead to the state root on L1: use another Ethereum node")]
+    Data(u64),
+    /// An entry of a queue is malformed.
+    #[error("entry {index} of the {queue} queue is malformed: use another Ethereum node")]
+    Entry {
+        /// The queue.
+        queue: QueueName,
+        /// The position.
+        index: u64,
+    },
+    /// A batch could not be made.
+    #[error("a batch of the overdue entries cannot be made: {0}")]
+    Batch(String),
+}
+
+/// A batch of overdue entries, ready to be proved.
+#[derive(Debug)]
+pub struct OverdueBatch {
+    /// The batch.
+    pub sealed: Batch<Sealed>,
+    /// How many of its entries are of the urgent queue.
+    urgent: u16,
+    sizes: CircuitSizes,
+}
+
+impl OverdueBatch {
+    /// How many entries it takes.
+    pub fn entries(&self) -> u64 {
+        self.sealed.public().n1
+    }
+}
+
+impl L1Client {
+    /// The batch of the entries that are overdue now, or `None` if strangers can settle nothing.
+    ///
+    /// # Errors
+    /// [`SettleQueueError`] if L1's data are not those of the contract. [`ClientError`] if L1 cannot be asked.
+    pub async fn overdue_batch(&self) -> Result<Option<OverdueBatch>, ClientError> {
+        let head = self.rollup.head().await?;
+        let sizes = self.sizes().await?;
+        // L1's newest block says the time: this machine's clock may be ahead of it.
+        let now = self.rollup.block_time(head.block_number).await?;
+        let most = sizes.max_l1_beside(0) as u64;
+        let urgent = head.queues.urgent.overdue.min(most);
+        let open = now > head.strangers_from;
+        let ordinary = if open { head.queues.ordinary.overdue.min(most - urgent) } else { 0 };
+        if urgent + ordinary == 0 {
+            return Ok(None);
+        }
+        let ledger = self.derive(&head, &sizes).await?;
+        let time = now.max(head.last_time);
+        let batch: Batch<Open> = Batch::open(ledger, head.batch_count + 1, time);
+        let mut batch = batch.in_sizes(sizes.clone());
+        for (queue, first, count) in [
+            (QueueName::Urgent, head.queues.urgent.head, urgent),
+            (QueueName::Ordinary, head.queues.ordinary.head, ordinary),
+        ] {
+            for entry in self.rollup.queue_entries(queue, first..first + count, 0).await? {
+                let malformed = || SettleQueueError::Entry { queue, index: entry.index };
+                let queued = D1Entry::from_bytes(&entry.words).map_err(|_| malformed())?;
+                let operation = L1Operation::from_entry(&queued).map_err(|_| malformed())?;
+                batch.push_l1(&operation).map_err(|error| SettleQueueError::Batch(error.to_string()))?;
+            }
+        }
+        Ok(Some(OverdueBatch { sealed: batch.seal().0, urgent: urgent as u16, sizes }))
+    }
+
+    /// Settles a proved batch of overdue entries.
+    ///
+    /// # Errors
+    /// [`ClientError`] if L1 cannot be asked or refuses: somebody else may have settled them.
+    pub async fn settle_overdue(&self, batch: OverdueBatch, proof: Vec<u8>) -> Result<L1Receipt, ClientError> {
+        let OverdueBatch { sealed, urgent, sizes } = batch;
+        let size = sizes.position(&sealed.witness().version).ok_or(SettleQueueError::Sizes)?;
+        let proven: Batch<Proven> = sealed.with_proof(proof);
+        let public = proven.public();
+        let content = BatchContent {
+            size,
+            pre: public.pre,
+            post: public.post,
+            time: proven.time(),
+            commitment: field::to_bytes(&public.commitment),
+            d1: proven.data().d1.iter().map(D1Entry::to_bytes).collect(),
+            urgent,
+            d2: Vec::new(),
+            proof: proven.proof().to_vec(),
+        };
+        Ok(self.rollup.settle(&content).await?)
+    }
+
+    /// The contract's sizes, which must be this program's.
+    async fn sizes(&self) -> Result<CircuitSizes, ClientError> {
+        let all = CircuitSizes::v1_all();
+        let sizes = self.rollup.sizes().await?;
+        let sizes = sizes.iter().map(|size| all.with_slots(size.max_l1, size.max_l2).copied()).collect::<Option<_>>();
+        let sizes = sizes.and_then(|sizes| CircuitSizes::new(sizes).ok());
+        Ok(sizes.ok_or(SettleQueueError::Sizes)?)
+    }
+
+    /// The state after all settled batches, from their data alone.
+    async fn derive(&self, head: &Head, sizes: &CircuitSizes) -> Result<Ledger, ClientError> {
+        let mut trees = StateTrees::genesis(*sizes.any());
+        for batch in self.rollup.batches(0).await? {
+            if batch.number > head.batch_count {
+                break;
+            }
+            let bad = || SettleQueueError::Data(batch.number);
+            let content = &batch.content;
+            let d1 = content.d1.iter().map(D1Entry::from_bytes).collect::<Result<_, _>>().map_err(|_| bad())?;
+            let d2 = content.d2.iter().map(D2Entry::from_bytes).collect::<Result<_, _>>().map_err(|_| bad())?;
+            trees.apply(&BatchData { d1, d2 }, content.time).map_err(|_| bad())?;
+            if trees.root() != content.post {
+                return Err(bad().into());
+            }
+        }
+        if trees.root() != head.state_root {
+            return Err(SettleQueueError::Data(head.batch_count).into());
+        }
+        let instance = self.rollup.instance();
+        Ok(Ledger::of_trees(Domain::new(instance.chain_id, instance.contract.into_array()), trees))
+    }
+}

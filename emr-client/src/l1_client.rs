@@ -1,0 +1,79 @@
+//! A participant on L1 alone: no hospital's node is asked, and none can refuse.
+
+use std::sync::Arc;
+
+use alloy::{network::EthereumWallet, primitives::Address, providers::DynProvider};
+use emr_chain::{Rollup, endpoint::Endpoint, nodes::EthereumNodes};
+use emr_core::{AccountIndex, PlainHttp};
+
+use crate::{
+    error::ClientError,
+    keys::{EthereumKey, Keys},
+    profile::Profile,
+};
+
+/// A participant's account, Ethereum key and contract. The profile must have joined a node before: it knows chain and
+/// contract from there.
+#[derive(Clone, Debug)]
+pub struct L1Client {
+    pub(crate) profile: Arc<Profile>,
+    pub(crate) keys: Arc<dyn Keys>,
+    pub(crate) rollup: Rollup<DynProvider>,
+    account: Option<AccountIndex>,
+}
+
+impl L1Client {
+    /// Connects to the Ethereum nodes at these addresses, or to those that the profile knows if there are none.
+    ///
+    /// # Errors
+    /// [`ProfileError::NotJoined`](crate::profile::ProfileError::NotJoined) if the profile knows no contract.
+    /// [`ClientError`] if the Ethereum nodes do not answer, or are on another chain.
+    pub async fn open(
+        profile: Profile,
+        keys: impl Keys + 'static,
+        rpc: &[String],
+        agree: Option<usize>,
+        plain: PlainHttp,
+    ) -> Result<Self, ClientError> {
+        let settings = profile.settings()?;
+        let (rpc, agree) = if rpc.is_empty() { (&settings.rpc[..], agree.or(settings.agree)) } else { (rpc, agree) };
+        let endpoints: Vec<_> = rpc.iter().map(|address| Endpoint::http(address, plain)).collect::<Result<_, _>>()?;
+        Self::over(profile, keys, &endpoints, agree).await
+    }
+
+    /// The same over any endpoints, for example a chain in this process.
+    ///
+    /// # Errors
+    /// The same as [`Self::open`].
+    pub async fn over(
+        profile: Profile,
+        keys: impl Keys + 'static,
+        endpoints: &[Endpoint],
+        agree: Option<usize>,
+    ) -> Result<Self, ClientError> {
+        let settings = profile.settings()?;
+        let nodes = EthereumNodes::of(endpoints, agree)?;
+        let keys: Arc<dyn Keys> = Arc::new(keys);
+        let provider = nodes.connect(Some(EthereumWallet::from(EthereumKey(Arc::clone(&keys)))));
+        nodes.expect_chain_id(&provider, settings.chain_id).await?;
+        // The block of the deployment is the node's knowledge. Events are read from the chain's first block.
+        let rollup = Rollup::attach(provider, settings.contract, 0).await?;
+        let account = rollup.account_of(keys.ethereum_address()).await?;
+        Ok(Self { profile: Arc::new(profile), keys, rollup, account })
+    }
+
+    /// The contract. This participant's Ethereum key sends and pays transactions.
+    pub const fn rollup(&self) -> &Rollup<DynProvider> {
+        &self.rollup
+    }
+
+    /// The account, if L1 knows one.
+    pub const fn account(&self) -> Option<AccountIndex> {
+        self.account
+    }
+
+    /// The Ethereum address.
+    pub fn ethereum_address(&self) -> Address {
+        self.keys.ethereum_address()
+    }
+}

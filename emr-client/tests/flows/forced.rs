@@ -1,0 +1,124 @@
+//! A patient revokes on L1: at once at the hospital's node, and without it if it does not answer or does not settle.
+
+use std::time::Duration;
+
+use alloy::providers::Provider;
+use emr_chain::{QueueName, Revocation, SettlementLayer, endpoint::Endpoint};
+use emr_client::{ClientError, L1Client, flow::force_revoke::ForceRevokeError, profile::Profile};
+use emr_core::{Class, ClassMask, GrantSlot, Rights, Version};
+use emr_devnet::EmbeddedChain;
+use emr_rollup::{
+    batch::Prover as _,
+    prover::{Prover, default_cache},
+    setup::SetupChoice,
+};
+
+use crate::scene::*;
+use emr_testkit::people::Member;
+
+const ALL: Revocation = Revocation { slot: None, directory: None };
+
+async fn pass(chain: &EmbeddedChain, seconds: u64) -> TestResult {
+    let provider = Endpoint::in_process(chain.transport()).connect(None)?;
+    let _: serde_json::Value = provider.raw_request("evm_increaseTime".into(), (seconds,)).await?;
+    let _: serde_json::Value = provider.raw_request("evm_mine".into(), ()).await?;
+    Ok(())
+}
+
+/// The node serves nothing more as soon as the entry is on L1. Once it is settled, the patient's next run closes the keys,
+/// and the patient can grant again in the same slot.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_node_stops_serving_at_once_and_the_patient_goes_on() -> TestResult {
+    let scene = Scene::proving_for([PATIENT.address()]).await?;
+    let (patient, doctor) = scene.with_a_doctor().await?;
+    let card = handed_over(&patient);
+    let written = doctor.upload(&card, Class::Summary, &record("before")).await?;
+    scene.next_batch().await?;
+    let slot = written.slot;
+    doctor.request(&card, Class::Summary, emr_core::Reason::Treatment).await?;
+    doctor.retrieve(&card, slot).await?;
+
+    drop(patient);
+    let forced = scene.on_l1(PATIENT).await?.force_revoke(&ALL).await?;
+    assert_eq!((forced.queued.queue, forced.queued.index), (QueueName::Urgent, 0));
+    assert!(forced.due.is_some());
+    let denied = async || {
+        for _ in 0..200 {
+            if doctor.retrieve(&card, slot).await.is_err() {
+                return true;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        false
+    };
+    assert!(denied().await, "the node still serves");
+    assert_eq!(doctor.node().status().await?.batches, 1, "nothing is settled yet");
+
+    scene.next_batch().await?;
+    let patient = scene.client(PATIENT).await?;
+    patient.resume().await?;
+    assert_eq!(patient.own_leaves().await?.grants().count(), 0);
+    let repaired = patient.repair_directory().await?.ok_or("the doctor still has the keys")?;
+    assert_eq!(repaired.new_epochs, ClassMask::ALL);
+    scene.next_batch().await?;
+    patient.resume().await?;
+
+    // The slot is as if it was never written.
+    let granted = patient.grant(&handed_over(&doctor), &terms(Rights::READ, ClassMask::ALL)).await?;
+    assert_eq!((granted.slot, granted.grant.version), (GrantSlot::FIRST_ORDINARY, Version::new(1)?));
+    scene.next_batch().await?;
+    patient.light_check().await?;
+    Ok(())
+}
+
+/// The hospital is silent. The patient has no ether, so a stranger relays what they signed, and settles it with nothing but
+/// L1's data.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_silent_hospital_cannot_keep_a_grant_alive() -> TestResult {
+    let scene = Scene::proving_for([DOCTOR.address()]).await?;
+    let (patient, doctor) = scene.with_a_doctor().await?;
+    let card = handed_over(&patient);
+    doctor.upload(&card, Class::Summary, &record("before")).await?;
+    scene.next_batch().await?;
+    drop((patient, doctor));
+    let Scene { folder, chain, node, contract } = scene;
+    node.shutdown().await;
+
+    let on_l1 = async |person: Member| {
+        let profile = Profile::open(&folder.path().join(person.name))?;
+        let identity = profile.identity(&PASSPHRASE.into())?;
+        let endpoint = Endpoint::in_process(chain.transport());
+        TestResult::Ok(L1Client::over(profile, identity, &[endpoint], None).await?)
+    };
+    let patient = on_l1(PATIENT).await?;
+    let broke = patient.force_revoke(&ALL).await;
+    assert!(matches!(broke, Err(ClientError::ForceRevoke(ForceRevokeError::NoEther(_)))), "{broke:?}");
+    let signed = patient.sign_revocation(ALL).await?;
+    let stranger = on_l1(DOCTOR).await?;
+    assert_eq!(stranger.rollup().instance().contract, contract);
+    let forced = stranger.relay_revocation(&signed).await?;
+    assert!(stranger.relay_revocation(&signed).await.is_err(), "it counts once");
+    assert!(stranger.overdue_batch().await?.is_none());
+
+    pass(&chain, 6 * 3600 + 60).await?;
+    assert!(forced.due.is_some());
+    settle(&stranger).await?;
+    let head = stranger.rollup().head().await?;
+    assert_eq!((head.queues.urgent.head, head.batch_count), (1, 2));
+    assert!(stranger.overdue_batch().await?.is_none());
+    Ok(())
+}
+
+async fn settle(stranger: &L1Client) -> TestResult {
+    let batch = stranger.overdue_batch().await?.ok_or("nothing is overdue")?;
+    assert_eq!(batch.entries(), 1);
+    let (witness, public) = (batch.sealed.witness().clone(), *batch.sealed.public());
+    let proof = tokio::task::spawn_blocking(move || -> TestResult<Vec<u8>> {
+        let cache = default_cache().ok_or("a home folder")?;
+        let prover = Prover::load_or_generate(&cache, witness.version, SetupChoice::InsecureDevelopment, |_| {})?;
+        Ok(prover.prove(&witness, &public)?)
+    });
+    let proof = proof.await??;
+    stranger.settle_overdue(batch, proof).await?;
+    Ok(())
+}

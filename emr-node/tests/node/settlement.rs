@@ -7,7 +7,7 @@ use emr_api::{
     AccountView, AuditPage, BatchView, NodeStatus, OperationStatus, OwnGrantsView, ProofJob, RecordSummary, RecordView,
     Submission, SubtreeView,
 };
-use emr_chain::{BatchContent, Rollup, SettlementLayer, endpoint::Endpoint};
+use emr_chain::{BatchContent, QueueName, Rollup, SettlementLayer, endpoint::Endpoint};
 use emr_core::{Class, Rights, Role, UnixTime, Uses};
 use emr_devnet::EmbeddedChain;
 use emr_node::{DerivationError, FollowError, Node, NodeConfig, StartError};

@@ -125,6 +125,15 @@ impl Force {
     }
 }
 
+/// What a patient can do if the hospital or its node takes no revocation.
+pub fn offer(failure: Failure) -> Failure {
+    if failure.exit() != Exit::Unavailable {
+        return failure;
+    }
+    let message = format!("{failure}; `emr-patient revoke --force` revokes on L1, without the hospital");
+    failure.saying(message)
+}
+
 /// `relay`: sends what a patient signed, and pays for it.
 ///
 /// # Errors

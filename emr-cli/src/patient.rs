@@ -15,7 +15,7 @@ use serde::Serialize;
 use crate::{
     account, delegate,
     failure::{EXIT_CODES, Exit, Failure, OrExit},
-    force::Force,
+    force::{self, Force},
     light::{Access, Audit, Grants, LightAnswer},
     options::{Options, RecordName, parse_classes, parse_rights, parse_until},
     outbox, participant, records, rekey,
@@ -182,8 +182,11 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
             let card = card.ok_or_else(|| Failure::new(Exit::Usage, "name the card of the doctor or hospital"))?;
             let card = account::read_card(&card)?;
             // Ending access waits for nothing else.
-            let client = participant::open(&options, PATIENT).await?;
-            revoke(&client, card.registered().or_exit(Exit::Input)?, classes, wait, json).await
+            let revoked = async {
+                let client = participant::open(&options, PATIENT).await?;
+                revoke(&client, card.registered().or_exit(Exit::Input)?, classes, wait, json).await
+            };
+            revoked.await.map_err(force::offer)
         }
         Command::Rekey { class, custodian, wait } => {
             let classes = parse_classes(&class)?;

@@ -6,29 +6,13 @@ use crate::world::*;
 
 const UNTIL: [&str; 2] = ["--until", "2100-01-31"];
 
-/// A doctor of this hospital or of none, registered and admitted.
-fn doctor(world: &World, name: &str, org: bool) -> TestResult {
-    world.run_in(None, "emr-doctor", name, &["init", "--rsa-bits", "2048"])?.done()?;
-    let (before, card) = (format!("{name}-0.json"), format!("{name}.json"));
-    world.keep_card("emr-doctor", name, &before)?;
-    let invitation = world.hospital(&["invite"])?.done()?;
-    let register = ["register", "--invite", invitation.trim()];
-    let joins: &[&str] = if org { &["--org", "hospital.json"] } else { &[] };
-    if org {
-        world.hospital(&["endorse", &before])?.done()?;
-    }
-    world.joining("emr-doctor", name, &[&register[..], joins].concat())?.done()?;
-    world.hospital(&["registrar", "admit", &before])?.done()?;
-    world.keep_card("emr-doctor", name, &card)
-}
-
 #[test]
 fn a_delegate_acts_for_a_patient() -> TestResult {
     let world = World::new()?;
     let running = world.dev("hospital", "1")?;
     world.keep_card("emr-hospital", "hospital", "hospital.json")?;
-    doctor(&world, "doctor", true)?;
-    doctor(&world, "specialist", false)?;
+    world.enrol_doctor("doctor", true)?;
+    world.enrol_doctor("specialist", false)?;
     world.patient(&["init", "--rsa-bits", "2048"])?.done()?;
     let invitation = world.hospital(&["invite"])?.done()?;
     world.joining("emr-patient", "patient", &["register", "--invite", invitation.trim()])?.done()?;

@@ -4,6 +4,7 @@ mod ceremony;
 mod delegate;
 mod dev;
 mod ending;
+mod force;
 #[cfg(target_os = "linux")]
 mod memory;
 mod serve;

@@ -9,6 +9,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use alloy::providers::{Provider, ProviderBuilder};
+use serde::Serialize;
 use serde_json::Value;
 
 pub(crate) type TestResult<T = ()> = Result<T, Box<dyn Error>>;
@@ -255,5 +257,29 @@ impl World {
     pub(crate) fn keep_card(&self, program: &str, data: &str, file: &str) -> TestResult {
         let card = self.joining(program, data, &["whoami"])?.done()?;
         Ok(fs::write(self.at(file), card)?)
+    }
+
+    /// Registers and admits a doctor of this hospital or of none. `hospital.json` is the hospital's card.
+    pub(crate) fn enrol_doctor(&self, name: &str, of_hospital: bool) -> TestResult {
+        self.run_in(None, "emr-doctor", name, &["init", "--rsa-bits", "2048"])?.done()?;
+        let (before, card) = (format!("{name}-0.json"), format!("{name}.json"));
+        self.keep_card("emr-doctor", name, &before)?;
+        let invitation = self.hospital(&["invite"])?.done()?;
+        let register = ["register", "--invite", invitation.trim()];
+        let joins: &[&str] = if of_hospital { &["--org", "hospital.json"] } else { &[] };
+        if of_hospital {
+            self.hospital(&["endorse", &before])?.done()?;
+        }
+        self.joining("emr-doctor", name, &[&register[..], joins].concat())?.done()?;
+        self.hospital(&["registrar", "admit", &before])?.done()?;
+        self.keep_card("emr-doctor", name, &card)
+    }
+
+    /// Asks the Ethereum node.
+    pub(crate) fn ask_chain(&self, method: &'static str, parameters: impl Serialize) -> TestResult<Value> {
+        let provider = ProviderBuilder::new().connect_http(format!("http://127.0.0.1:{}", self.rpc).parse()?);
+        let parameters = serde_json::value::to_raw_value(&parameters)?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        Ok(runtime.block_on(async { provider.raw_request(method.into(), parameters).await })?)
     }
 }

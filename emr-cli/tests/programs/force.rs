@@ -1,0 +1,58 @@
+//! The hospital is gone. A patient revokes on L1, and a doctor settles it, both without the hospital.
+
+use emr_testkit::part::{Anvil, Kubo};
+use serde_json::Value;
+
+use crate::world::*;
+
+const ETHER: &str = "0xde0b6b3a7640000";
+
+#[test]
+fn a_revocation_takes_effect_without_the_hospital() -> TestResult {
+    let Some(anvil) = Anvil::start_or_skip(&["--chain-id", "31337"])? else { return Ok(()) };
+    let Some(kubo) = Kubo::start_or_skip()? else { return Ok(()) };
+    let mut world = World::new()?;
+    world.rpc = port(anvil.url())?;
+    let (rpc, listen) = (anvil.url().to_owned(), format!("127.0.0.1:{}", world.node));
+    let serve = ["serve", "--rpc", &rpc, "--ipfs", kubo.url(), "--listen", &listen, "--seal-after", "1"];
+    world.hospital(&["init", "--rsa-bits", "2048"])?.done()?;
+    world.hospital(&["deploy", "--rpc", &rpc])?.done()?;
+    let node = world.serving("hospital", &serve)?;
+    world.keep_card("emr-hospital", "hospital", "hospital.json")?;
+    world.enrol_doctor("doctor", true)?;
+    world.patient(&["init", "--rsa-bits", "2048"])?.done()?;
+    let invitation = world.hospital(&["invite"])?.done()?;
+    world.joining("emr-patient", "patient", &["register", "--wait", "--invite", invitation.trim()])?.done()?;
+    world.keep_card("emr-patient", "patient", "patient.json")?;
+    let until = ["--until", "2100-01-31"];
+    let grant = ["grant", "doctor.json", "--class", "summary", "--rights", "read", "--wait"];
+    world.patient(&[&grant[..], &until].concat())?.done()?;
+    let fund = |program: &str, name: &str| -> TestResult {
+        let whoami: Value = serde_json::from_str(&world.run_in(None, program, name, &["--json", "whoami"])?.done()?)?;
+        let address = whoami["ethereum"].as_str().ok_or_else(|| format!("no address: {whoami}"))?.to_owned();
+        world.ask_chain("anvil_setBalance", (address, ETHER)).map(drop)
+    };
+    fund("emr-doctor", "doctor")?;
+    node.kill()?;
+
+    let refused = world.patient(&["revoke", "doctor.json"])?.failed(5)?;
+    assert!(refused.contains("`emr-patient revoke --force` revokes on L1"), "{refused}");
+    let broke = world.patient(&["revoke", "--force"])?.failed(4)?;
+    assert!(broke.contains("has no ether") && broke.contains("emr-doctor relay FILE"), "{broke}");
+    let written = world.patient(&["revoke", "--force", "--output", "revocation.json"])?.done()?;
+    assert!(written.starts_with("nothing is revoked yet: until "), "{written}");
+    world.patient(&["revoke", "--force", "--output", "revocation.json"])?.failed(7)?;
+    world.doctor(&["relay", "doctor.json"])?.failed(3)?;
+    let relayed: Value = serde_json::from_str(&world.doctor(&["--json", "relay", "revocation.json"])?.done()?)?;
+    assert_eq!((&relayed["queue"], &relayed["index"], &relayed["fee"]), (&"urgent".into(), &0.into(), &"0x0".into()));
+    world.doctor(&["relay", "revocation.json"])?.failed(4)?;
+
+    let early = world.doctor(&["settle-queue"])?.done()?;
+    assert_eq!(early, "nothing is overdue that anyone may settle\n");
+    world.ask_chain("evm_increaseTime", [6 * 3600 + 60])?;
+    world.ask_chain("evm_mine", ())?;
+    let settled = world.doctor(&["settle-queue"])?.done()?;
+    assert!(settled.starts_with("overdue entries settled: 1, proved in "), "{settled}");
+    assert_eq!(world.doctor(&["settle-queue"])?.done()?, early);
+    Ok(())
+}

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use alloy::providers::Provider;
-use emr_chain::{QueueName, Revocation, SettlementLayer, endpoint::Endpoint};
-use emr_client::{ClientError, L1Client, flow::force_revoke::ForceRevokeError, profile::Profile};
+use emr_chain::{QueueName, Revert, Revocation, RollupError, SettlementLayer, endpoint::Endpoint};
+use emr_client::{ClientError, L1Client, flow::{force_revoke::ForceRevokeError, settle_queue::OverdueBatch}, profile::Profile};
 use emr_core::{Class, ClassMask, GrantSlot, Rights, Version};
 use emr_devnet::EmbeddedChain;
 use emr_rollup::{
@@ -102,14 +102,38 @@ async fn a_silent_hospital_cannot_keep_a_grant_alive() -> TestResult {
 
     pass(&chain, 6 * 3600 + 60).await?;
     assert!(forced.due.is_some());
-    settle(&stranger).await?;
+    let (batch, proof) = proved(&stranger).await?;
+    stranger.settle_overdue(batch, proof).await?;
     let head = stranger.rollup().head().await?;
     assert_eq!((head.queues.urgent.head, head.batch_count), (1, 2));
     assert!(stranger.overdue_batch().await?.is_none());
     Ok(())
 }
 
-async fn settle(stranger: &L1Client) -> TestResult {
+/// The sequencer is slow: while a stranger proves, it settles the revocation after all. The stranger's proof is void, and
+/// nothing is left to settle.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_sequencer_and_a_stranger_settle_it_once() -> TestResult {
+    let scene = Scene::proving_for([PATIENT.address(), DOCTOR.address()]).await?;
+    let (patient, doctor) = scene.with_a_doctor().await?;
+    scene.next_batch().await?;
+    drop((patient, doctor));
+    scene.on_l1(PATIENT).await?.force_revoke(&ALL).await?;
+    pass(&scene.chain, 6 * 3600 + 60).await?;
+    let stranger = scene.on_l1(DOCTOR).await?;
+    let (batch, proof) = proved(&stranger).await?;
+
+    scene.next_batch().await?;
+    let late = stranger.settle_overdue(batch, proof).await;
+    let stale = matches!(late, Err(ClientError::Rollup(RollupError::Reverted(Revert::StaleBatch(_)))));
+    assert!(stale, "{late:?}");
+    assert!(stranger.overdue_batch().await?.is_none());
+    let head = stranger.rollup().head().await?;
+    assert_eq!((head.queues.urgent.head, head.batch_count), (1, 2));
+    Ok(())
+}
+
+async fn proved(stranger: &L1Client) -> TestResult<(OverdueBatch, Vec<u8>)> {
     let batch = stranger.overdue_batch().await?.ok_or("nothing is overdue")?;
     assert_eq!(batch.entries(), 1);
     let (witness, public) = (batch.sealed.witness().clone(), *batch.sealed.public());
@@ -118,7 +142,5 @@ async fn settle(stranger: &L1Client) -> TestResult {
         let prover = Prover::load_or_generate(&cache, witness.version, SetupChoice::InsecureDevelopment, |_| {})?;
         Ok(prover.prove(&witness, &public)?)
     });
-    let proof = proof.await??;
-    stranger.settle_overdue(batch, proof).await?;
-    Ok(())
+    Ok((batch, proof.await??))
 }

@@ -147,7 +147,7 @@ enum Command {
     Sync,
     /// Send a patient's signed revocation to L1, and pay for it (`emr-patient revoke --force --output FILE` makes one)
     Relay {
-        /// The file
+        /// The file that the patient wrote
         file: PathBuf,
     },
     /// Settle overdue entries of the queues on L1, as anyone may if the sequencer does not; needs ether, and no hospital

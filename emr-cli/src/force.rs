@@ -5,9 +5,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use alloy::primitives::{B256, U256, utils::format_ether};
+use alloy::primitives::{B256, U256};
 use emr_chain::{QueueName, Revocation, SignedRevocation};
-use emr_client::{L1Client, flow::force_revoke::ForcedRevocation};
+use emr_client::{ClientError, L1Client, flow::force_revoke::ForcedRevocation};
 use emr_core::{GrantSlot, Role};
 use emr_durable::Disk;
 use serde::Serialize;
@@ -17,7 +17,7 @@ use crate::{
     input,
     options::Options,
     participant,
-    report::{Answer, Progress, print, written},
+    report::{Answer, Progress, ether, print, written},
 };
 
 /// A patient's command line for a revocation on L1.
@@ -40,7 +40,8 @@ struct Forced {
     index: u64,
     tx_hash: B256,
     gas_used: u64,
-    /// In wei.
+    fee_wei: String,
+    #[serde(skip)]
     fee: U256,
     /// From then on anyone can settle it.
     anyone_settles_from: Option<String>,
@@ -54,6 +55,7 @@ impl Forced {
             index: queued.index,
             tx_hash: queued.receipt.tx_hash,
             gas_used: queued.receipt.gas_used,
+            fee_wei: fee.to_string(),
             fee,
             anyone_settles_from: due.map(written),
         }
@@ -63,7 +65,7 @@ impl Forced {
 impl Answer for Forced {
     fn write(&self, out: &mut dyn Write) -> std::io::Result<()> {
         writeln!(out, "the revocation is on L1: entry {} of the {} queue ({})", self.index, self.queue, self.tx_hash)?;
-        writeln!(out, "it cost {} gas, and a fee of {} ether", self.gas_used, format_ether(self.fee))?;
+        writeln!(out, "it cost {} gas, and a fee of {} ether", self.gas_used, ether(self.fee))?;
         writeln!(out, "hospitals that follow the rules serve nothing under these grants from now on")?;
         match &self.anyone_settles_from {
             Some(time) => writeln!(
@@ -114,12 +116,20 @@ impl Force {
             })?;
             return print(&Written { file, valid_until: written(signed.deadline) }, options.json);
         }
-        let fee = client.rollup().urgent_fee().await.map_err(emr_client::ClientError::from)?;
+        let fee = client.rollup().urgent_fee().await.map_err(ClientError::from)?;
         if !fee.is_zero() {
-            eprintln!("the urgent queue is long: an entry costs up to {} ether now", format_ether(fee));
+            eprintln!("the urgent queue is long: an entry costs up to {} ether now", ether(fee));
         }
         let progress = Progress::start("waiting for the transaction");
-        let forced = client.force_revoke(&revocation).await?;
+        let forced = client.force_revoke(&revocation).await.map_err(|error| match error {
+            ClientError::NoEther(_) => {
+                let message = format!(
+                    "{error}; or write the signed revocation to a file (--output FILE), which anyone with ether can send with `emr-doctor relay FILE`"
+                );
+                Failure::from(error).saying(message)
+            }
+            other => other.into(),
+        })?;
         drop(progress);
         print(&Forced::of(&forced, fee), options.json)
     }
@@ -148,7 +158,7 @@ pub async fn relay(options: &Options, role: Role, file: &Path) -> Result<(), Fai
         )
     })?;
     let client = open(options, role).await?;
-    let fee = client.rollup().urgent_fee().await.map_err(emr_client::ClientError::from)?;
+    let fee = client.rollup().urgent_fee().await.map_err(ClientError::from)?;
     let progress = Progress::start("waiting for the transaction");
     let forced = client.relay_revocation(&signed).await?;
     drop(progress);

@@ -2,6 +2,7 @@
 
 use std::{io::Write, time::Duration};
 
+use alloy::primitives::{U256, utils::format_ether};
 use emr_client::Client;
 use emr_core::UnixTime;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -26,6 +27,12 @@ pub fn written(time: UnixTime) -> String {
         .and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok())
         .and_then(|time| time.format(&Rfc3339).ok())
         .unwrap_or_else(|| time.to_string())
+}
+
+/// Writes a sum in ether, without trailing zeros.
+pub fn ether(wei: U256) -> String {
+    let text = format_ether(wei);
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 /// Warns on stderr if a revocation went on although the newest block is too old or from the future.
@@ -94,5 +101,23 @@ impl Progress {
 impl Drop for Progress {
     fn drop(&mut self) {
         self.0.finish_and_clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sums_are_printed_without_zeros() {
+        let ten = U256::from(10_000_000_000_000_000_000_u64);
+        for (wei, text) in [
+            (U256::ZERO, "0"),
+            (U256::from(1), "0.000000000000000001"),
+            (U256::from(1_000_000_000_000_000_u64), "0.001"),
+            (ten, "10"),
+        ] {
+            assert_eq!(ether(wei), text);
+        }
     }
 }

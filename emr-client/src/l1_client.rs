@@ -2,8 +2,12 @@
 
 use std::sync::Arc;
 
-use alloy::{network::EthereumWallet, primitives::Address, providers::DynProvider};
-use emr_chain::{Rollup, endpoint::Endpoint, nodes::EthereumNodes};
+use alloy::{
+    network::EthereumWallet,
+    primitives::Address,
+    providers::{DynProvider, Provider},
+};
+use emr_chain::{Rollup, RollupError, endpoint::Endpoint, nodes::EthereumNodes};
 use emr_core::{AccountIndex, PlainHttp};
 
 use crate::{
@@ -70,6 +74,16 @@ impl L1Client {
     /// The account, if L1 knows one.
     pub const fn account(&self) -> Option<AccountIndex> {
         self.account
+    }
+
+    /// Checks that the Ethereum key can pay for transactions.
+    ///
+    /// # Errors
+    /// [`ClientError::NoEther`]. [`ClientError`] if L1 cannot be asked.
+    pub async fn require_ether(&self) -> Result<(), ClientError> {
+        let address = self.ethereum_address();
+        let balance = self.rollup.provider().get_balance(address).await.map_err(RollupError::from)?;
+        if balance.is_zero() { Err(ClientError::NoEther(address)) } else { Ok(()) }
     }
 
     /// The Ethereum address.

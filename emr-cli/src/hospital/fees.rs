@@ -2,10 +2,7 @@
 
 use std::io::Write;
 
-use alloy::primitives::{
-    Address, B256, U256,
-    utils::{format_ether, parse_ether},
-};
+use alloy::primitives::{Address, B256, U256, utils::parse_ether};
 use serde::Serialize;
 
 use super::HOSPITAL;
@@ -13,7 +10,7 @@ use crate::{
     failure::{Exit, Failure, OrExit},
     options::Options,
     participant,
-    report::{Answer, print},
+    report::{Answer, ether, print},
 };
 
 /// The highest fee, 1 ether. A fee cannot be changed after the deployment, and somebody who types wei instead of ether would set a fee that
@@ -30,12 +27,6 @@ pub fn parse(text: &str) -> Result<U256, String> {
     let starts_with_digit = text.starts_with(|first: char| first.is_ascii_digit());
     let fee = if decimal && decimals <= 18 && starts_with_digit { parse_ether(text).ok() } else { None };
     fee.filter(|fee| *fee <= HIGHEST).ok_or_else(|| "write a sum in ether from 0 to 1, like 0.001".to_owned())
-}
-
-/// Writes a sum in ether, without trailing zeros.
-pub fn ether(wei: U256) -> String {
-    let text = format_ether(wei);
-    text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 #[derive(Debug, Serialize)]
@@ -93,13 +84,5 @@ mod tests {
         ] {
             assert!(parse(text).is_err(), "{text}");
         }
-    }
-
-    #[test]
-    fn sums_are_printed_without_zeros() {
-        for (text, wei) in [("0", 0), ("0.000000000000000001", 1), ("0.001", 1_000_000_000_000_000_u64)] {
-            assert_eq!(ether(U256::from(wei)), text);
-        }
-        assert_eq!(ether(HIGHEST * U256::from(10)), "10");
     }
 }

@@ -40,7 +40,7 @@ use crate::{
     failure::{Exit, Failure, OrExit},
     options::{DEFAULT_NODE, Options, parse_address, parse_origin},
     participant, passphrase,
-    report::{Answer, Progress, print},
+    report::{Answer, Progress, ether, print},
 };
 
 const HOSPITAL: Role = Role::Hospital;
@@ -259,7 +259,7 @@ pub async fn deploy(options: &Options, arguments: &Deploy) -> Result<(), Failure
         deployment::DeploymentFile::deploy(&folder, &endpoint, &ethereum_key(&identity)?, registration_fee, target)
             .await?;
     drop(progress);
-    eprintln!("a registration costs {} ether; this cannot be changed", fees::ether(registration_fee));
+    eprintln!("a registration costs {} ether; this cannot be changed", ether(registration_fee));
     drop(profile);
     print(&deployed, options.json)
 }

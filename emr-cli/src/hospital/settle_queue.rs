@@ -57,6 +57,7 @@ impl Answer for Settled {
 pub async fn run(options: &Options, role: Role, arguments: Arguments) -> Result<(), Failure> {
     let setup = arguments.setup.map_or(SetupChoice::InsecureDevelopment, SetupChoice::Imported);
     let client = force::open(options, role).await?;
+    client.require_ether().await?;
     let progress = Progress::start("deriving the state from L1");
     let Some(batch) = client.overdue_batch().await? else {
         drop(progress);

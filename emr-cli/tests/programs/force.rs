@@ -27,12 +27,8 @@ fn a_revocation_takes_effect_without_the_hospital() -> TestResult {
     let until = ["--until", "2100-01-31"];
     let grant = ["grant", "doctor.json", "--class", "summary", "--rights", "read", "--wait"];
     world.patient(&[&grant[..], &until].concat())?.done()?;
-    let fund = |program: &str, name: &str| -> TestResult {
-        let whoami: Value = serde_json::from_str(&world.run_in(None, program, name, &["--json", "whoami"])?.done()?)?;
-        let address = whoami["ethereum"].as_str().ok_or_else(|| format!("no address: {whoami}"))?.to_owned();
-        world.ask_chain("anvil_setBalance", (address, ETHER)).map(drop)
-    };
-    fund("emr-doctor", "doctor")?;
+    let whoami: Value = serde_json::from_str(&world.doctor(&["--json", "whoami"])?.done()?)?;
+    let doctor = whoami["ethereum"].as_str().ok_or_else(|| format!("no address: {whoami}"))?.to_owned();
     node.kill()?;
 
     let refused = world.patient(&["revoke", "doctor.json"])?.failed(5)?;
@@ -43,8 +39,10 @@ fn a_revocation_takes_effect_without_the_hospital() -> TestResult {
     assert!(written.starts_with("nothing is revoked yet: until "), "{written}");
     world.patient(&["revoke", "--force", "--output", "revocation.json"])?.failed(7)?;
     world.doctor(&["relay", "doctor.json"])?.failed(3)?;
+    assert!(world.doctor(&["relay", "revocation.json"])?.failed(4)?.contains("has no ether"));
+    world.ask_chain("anvil_setBalance", (doctor, ETHER))?;
     let relayed: Value = serde_json::from_str(&world.doctor(&["--json", "relay", "revocation.json"])?.done()?)?;
-    assert_eq!((&relayed["queue"], &relayed["index"], &relayed["fee"]), (&"urgent".into(), &0.into(), &"0x0".into()));
+    assert_eq!((&relayed["queue"], &relayed["index"], &relayed["fee_wei"]), (&"urgent".into(), &0.into(), &"0".into()));
     world.doctor(&["relay", "revocation.json"])?.failed(4)?;
 
     let early = world.doctor(&["settle-queue"])?.done()?;

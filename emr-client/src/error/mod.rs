@@ -7,6 +7,7 @@ mod code;
 
 use std::convert::Infallible;
 
+use alloy::primitives::Address;
 use emr_api::receipt::ReceiptError;
 use emr_chain::{
     RollupError,
@@ -135,6 +136,9 @@ pub enum ClientError {
     /// Overdue entries were not settled.
     #[error(transparent)]
     SettleQueue(#[from] SettleQueueError),
+    /// The Ethereum key cannot pay for a transaction.
+    #[error("{0} has no ether to pay for the transaction: send it some")]
+    NoEther(Address),
     /// No invitation was signed.
     #[error(transparent)]
     Invite(#[from] InviteError),

@@ -3,8 +3,8 @@
 //! The entry goes into the urgent queue. Honest nodes serve nothing more as soon as they see it there. The sequencer must
 //! settle it within six hours. After that, anyone can.
 
-use alloy::{primitives::U256, providers::Provider};
-use emr_chain::{QueueName, QueuedChange, Revocation, RollupError, SignedRevocation};
+use alloy::primitives::U256;
+use emr_chain::{QueueName, QueuedChange, Revocation, SignedRevocation};
 use emr_core::{Role, UnixTime};
 
 use crate::{
@@ -23,12 +23,6 @@ pub enum ForceRevokeError {
     /// Only patients have grants.
     #[error("only a patient can revoke access to their records")]
     NotAPatient,
-    /// The Ethereum key has no ether, so it can send no transaction.
-    #[error(
-        "{0} has no ether to pay for the transaction: send it some, or write the signed revocation to a file (--output FILE), which anyone with ether \
-         can send with `emr-doctor relay FILE`"
-    )]
-    NoEther(alloy::primitives::Address),
 }
 
 /// A revocation that waits in a queue on L1.
@@ -46,14 +40,10 @@ impl L1Client {
     /// publishes a new one if readers lost their rights.
     ///
     /// # Errors
-    /// [`ForceRevokeError`] if this is no patient, or has no ether. [`ClientError`] if L1 cannot be asked or refuses.
+    /// [`ForceRevokeError`] if this is no patient. [`ClientError::NoEther`]. [`ClientError`] if L1 cannot be asked or refuses.
     pub async fn force_revoke(&self, revocation: &Revocation) -> Result<ForcedRevocation, ClientError> {
         self.require_patient()?;
-        let address = self.ethereum_address();
-        let balance = self.rollup.provider().get_balance(address).await.map_err(RollupError::from)?;
-        if balance.is_zero() {
-            return Err(ForceRevokeError::NoEther(address).into());
-        }
+        self.require_ether().await?;
         let queued = self.rollup.force_revoke(revocation).await?;
         self.profile.note_keys_wait()?;
         self.forced(queued).await
@@ -81,13 +71,9 @@ impl L1Client {
     /// Sends what a patient signed to L1, and pays for it.
     ///
     /// # Errors
-    /// [`ForceRevokeError::NoEther`]. [`ClientError`] if L1 cannot be asked or refuses.
+    /// [`ClientError::NoEther`]. [`ClientError`] if L1 cannot be asked or refuses.
     pub async fn relay_revocation(&self, signed: &SignedRevocation) -> Result<ForcedRevocation, ClientError> {
-        let address = self.ethereum_address();
-        let balance = self.rollup.provider().get_balance(address).await.map_err(RollupError::from)?;
-        if balance.is_zero() {
-            return Err(ForceRevokeError::NoEther(address).into());
-        }
+        self.require_ether().await?;
         self.forced(self.rollup.force_revoke_for(signed).await?).await
     }
 

@@ -89,9 +89,9 @@ abstract contract Settlement is ISettlement, Queue {
             _progress.strangersFrom = _after(SEQUENCER_ABSENCE);
         } else {
             _requireOverdue(batch, inputs.n1 - batch.urgent, inputs.n);
-            // Otherwise a stranger with a chain of ready proofs could keep a sequencer that comes back from settling anything.
-            UnixTime turn = _after(SEQUENCER_TURN);
-            if (UnixTime.unwrap(turn) > UnixTime.unwrap(_progress.strangersFrom)) _progress.strangersFrom = turn;
+            // Otherwise a stranger with a chain of ready proofs could keep a sequencer that comes back from settling anything. Settling urgent
+            // entries alone gives no such turn: one an hour would then keep strangers from the ordinary queue for ever.
+            if (inputs.n1 != batch.urgent) _progress.strangersFrom = _after(SEQUENCER_TURN);
         }
         BatchNumber number = BatchNumber.wrap(BatchNumber.unwrap(_progress.batches) + 1);
         bytes32 queueHash = _take(d1, batch.urgent);
@@ -172,10 +172,11 @@ abstract contract Settlement is ISettlement, Queue {
     /// while the sequencer is absent.
     function _requireOverdue(Batch calldata batch, uint256 ordinary, uint256 operations) private view {
         uint256 overdue = _olderThan(QueueName.Urgent, QUEUE_DEADLINE, block.timestamp, _largestL1);
+        // Younger urgent entries may come along: those that become overdue while the batch is proved do not make it void.
         uint256 overdueOrdinary;
         if (block.timestamp > UnixTime.unwrap(_progress.strangersFrom)) {
             overdueOrdinary =
-                _olderThan(QueueName.Ordinary, QUEUE_DEADLINE, block.timestamp, _largestL1 - overdue);
+                _olderThan(QueueName.Ordinary, QUEUE_DEADLINE, block.timestamp, _largestL1 - batch.urgent);
         } else if (ordinary != 0) {
             revert NotSequencer(msg.sender);
         }

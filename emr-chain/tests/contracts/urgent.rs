@@ -18,6 +18,8 @@ on_each_chain!(
     urgent_entries_come_first,
     overdue_ones_open_settlement_whatever_the_sequencer_settles,
     a_silent_sequencer_delays_by_the_bound,
+    younger_entries_come_along,
+    settled_revocations_keep_nobody_from_registrations,
     a_long_queue_costs_a_fee_that_is_burnt,
 );
 
@@ -151,6 +153,51 @@ async fn a_silent_sequencer_delays_by_the_bound(world: World) -> Outcome {
     let waited = world.now().await? - queued;
     assert!(waited < 8 * HOUR, "{waited}");
     assert_eq!(world.rollup.head().await?.queues.urgent, QueueProgress { head: 12, length: 12, overdue: 0 });
+    Ok(())
+}
+
+/// A stranger's batch may hold urgent entries that are not overdue yet, so somebody who queues one every minute makes no proof
+/// void. What the registrations behind them need is counted in the slots that are left.
+async fn younger_entries_come_along(world: World) -> Outcome {
+    world.settled_patients(3).await?;
+    let registrations = world.register_patients_from(PATIENT + 3, 8).await?;
+    world.wait(20 * HOUR).await?;
+    world.revoke_all(PATIENT).await?;
+    world.wait(5 * HOUR).await?;
+    world.revoke_all(PATIENT + 1).await?;
+    world.revoke_all(PATIENT + 2).await?;
+    let urgent = world.urgent(0..3).await?;
+    let stranger = world.as_account(DOCTOR).await?;
+    world.wait(HOUR + 60).await?;
+    let queues = world.rollup.head().await?.queues;
+    assert_eq!((queues.urgent.overdue, queues.ordinary.overdue), (1, MAX_L1));
+
+    let batch = world.batch([&urgent[..], &registrations[..4]].concat(), Vec::new()).await?;
+    assert_eq!(refusal(&world, &stranger, &batch).await?, omitted(QueueName::Ordinary, 4, 5));
+    let batch = world.batch([&urgent[..], &registrations[..5]].concat(), Vec::new()).await?;
+    assert_eq!(refusal(&world, &stranger, &batch).await?, None);
+    let queues = world.rollup.head().await?.queues;
+    assert_eq!((queues.urgent.waiting(), queues.ordinary.head), (3..3, 8));
+    Ok(())
+}
+
+/// The sequencer is gone, and an accomplice queues a revocation every hour and settles it. That does not keep registrations
+/// from being settled.
+async fn settled_revocations_keep_nobody_from_registrations(world: World) -> Outcome {
+    world.settled_patients(1).await?;
+    let from = world.rollup.head().await?.strangers_from;
+    let registrations = world.register_patients_from(PATIENT + 1, 1).await?;
+    world.wait(18 * HOUR - 600).await?;
+    world.revoke_all(PATIENT).await?;
+    let stranger = world.as_account(DOCTOR).await?;
+    world.wait(6 * HOUR + 60).await?;
+    assert!(world.now().await? < from.get());
+    let batch = world.batch(world.urgent(0..1).await?, Vec::new()).await?;
+    assert_eq!(refusal(&world, &stranger, &batch).await?, None);
+    assert_eq!(world.rollup.head().await?.strangers_from, from);
+    world.wait(600).await?;
+    let batch = world.batch(registrations, Vec::new()).await?;
+    assert_eq!(refusal(&world, &stranger, &batch).await?, None);
     Ok(())
 }
 

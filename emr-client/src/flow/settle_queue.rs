@@ -3,7 +3,7 @@
 //! D1 and D2 of the settled batches are enough to build the trees again. Urgent entries need no more than the trees. A
 //! stranger can settle no operations, because D2 holds only their hashes.
 
-use emr_chain::{BatchContent, Head, L1Receipt, QueueName, SettlementLayer};
+use emr_chain::{BatchContent, Head, L1Receipt, QueueName, QueueProgress, SettlementLayer};
 use emr_rollup::{
     batch::{Batch, BatchData, D1Entry, D2Entry, Open, Proven, Sealed},
     l1_operation::L1Operation,
@@ -38,7 +38,7 @@ pub enum SettleQueueError {
     Batch(String),
 }
 
-/// A batch of overdue entries, ready to be proved.
+/// A batch of overdue entries and of younger ones behind them, ready to be proved.
 #[derive(Debug)]
 pub struct OverdueBatch {
     /// The batch.
@@ -66,12 +66,15 @@ impl L1Client {
         // L1's newest block says the time: this machine's clock may be ahead of it.
         let now = self.rollup.block_time(head.block_number).await?;
         let most = sizes.max_l1_beside(0) as u64;
-        let urgent = head.queues.urgent.overdue.min(most);
         let open = now > head.strangers_from;
-        let ordinary = if open { head.queues.ordinary.overdue.min(most - urgent) } else { 0 };
-        if urgent + ordinary == 0 {
+        let queues = &head.queues;
+        if queues.urgent.overdue == 0 && (!open || queues.ordinary.overdue == 0) {
             return Ok(None);
         }
+        // Entries that become overdue while the batch is proved would make it void, so it takes younger ones along.
+        let waiting = |queue: &QueueProgress, room: u64| queue.length.saturating_sub(queue.head).min(room);
+        let urgent = waiting(&queues.urgent, most);
+        let ordinary = if open { waiting(&queues.ordinary, most - urgent) } else { 0 };
         let ledger = self.derive(&head, &sizes).await?;
         let time = now.max(head.last_time);
         let batch: Batch<Open> = Batch::open(ledger, head.batch_count + 1, time);

@@ -102,10 +102,14 @@ async fn a_silent_hospital_cannot_keep_a_grant_alive() -> TestResult {
 
     pass(&chain, 6 * 3600 + 60).await?;
     assert!(forced.due.is_some());
+    // A younger one comes along: it could become overdue while the stranger proves.
+    let younger = Revocation { slot: Some(GrantSlot::FIRST_ORDINARY), directory: None };
+    stranger.relay_revocation(&patient.sign_revocation(younger).await?).await?;
     let (batch, proof) = proved(&stranger).await?;
+    assert_eq!(batch.entries(), 2);
     stranger.settle_overdue(batch, proof).await?;
     let head = stranger.rollup().head().await?;
-    assert_eq!((head.queues.urgent.head, head.batch_count), (1, 2));
+    assert_eq!((head.queues.urgent.head, head.batch_count), (2, 2));
     assert!(stranger.overdue_batch().await?.is_none());
     Ok(())
 }
@@ -122,6 +126,7 @@ async fn a_slow_sequencer_and_a_stranger_settle_it_once() -> TestResult {
     pass(&scene.chain, 6 * 3600 + 60).await?;
     let stranger = scene.on_l1(DOCTOR).await?;
     let (batch, proof) = proved(&stranger).await?;
+    assert_eq!(batch.entries(), 1);
 
     scene.next_batch().await?;
     let late = stranger.settle_overdue(batch, proof).await;
@@ -135,7 +140,6 @@ async fn a_slow_sequencer_and_a_stranger_settle_it_once() -> TestResult {
 
 async fn proved(stranger: &L1Client) -> TestResult<(OverdueBatch, Vec<u8>)> {
     let batch = stranger.overdue_batch().await?.ok_or("nothing is overdue")?;
-    assert_eq!(batch.entries(), 1);
     let (witness, public) = (batch.sealed.witness().clone(), *batch.sealed.public());
     let proof = tokio::task::spawn_blocking(move || -> TestResult<Vec<u8>> {
         let cache = default_cache().ok_or("a home folder")?;

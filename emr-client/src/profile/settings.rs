@@ -5,7 +5,7 @@ use std::fmt;
 use alloy::primitives::Address;
 use emr_chain::RollupInstance;
 use emr_core::AccountIndex;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
 /// A hospital. The owner identifies it, because the account index can get another owner when L1 reorganises.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,8 +29,7 @@ impl fmt::Display for Hospital {
 pub struct Settings {
     /// The node's address.
     pub node: String,
-    /// The Ethereum nodes' addresses. One address may be written without a list.
-    #[serde(deserialize_with = "one_or_several")]
+    /// The Ethereum nodes' addresses.
     pub rpc: Vec<String>,
     /// How many of these nodes must agree; `None` for more than half of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -43,20 +42,6 @@ pub struct Settings {
     pub hospital: Option<Hospital>,
     /// The participant's account, once registered.
     pub account: Option<AccountIndex>,
-}
-
-/// Profiles of earlier versions hold one address.
-fn one_or_several<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Addresses {
-        One(String),
-        Several(Vec<String>),
-    }
-    Ok(match Addresses::deserialize(deserializer)? {
-        Addresses::One(address) => vec![address],
-        Addresses::Several(addresses) => addresses,
-    })
 }
 
 impl Settings {

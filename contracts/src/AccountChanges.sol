@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
-import {Nonces} from "@openzeppelin/contracts/utils/Nonces.sol";
 import {Entry} from "./Entry.sol";
 import {IAccountChanges} from "./IAccountChanges.sol";
 import {Registry} from "./Registry.sol";
 import {AccountIndex, Role, STATUS_CLOSED, Standing} from "./Types.sol";
 
 /// @title What an owner can do with their account on L1, without the sequencer's help
-abstract contract AccountChanges is IAccountChanges, Registry, Nonces {
+abstract contract AccountChanges is IAccountChanges, Registry {
     bytes32 private constant FORCED_REVOKE_TYPEHASH = keccak256(
         "ForcedRevoke(address owner,bool all,uint16 slot,bool replaceDirectory,uint256 directory,uint256 nonce,"
         "uint256 deadline)"
@@ -80,6 +79,21 @@ abstract contract AccountChanges is IAccountChanges, Registry, Nonces {
         _close(owner);
     }
 
+    /// @inheritdoc IAccountChanges
+    function withdrawRegistration() external {
+        address owner = msg.sender;
+        (AccountIndex account, Account storage stored) = _accountOfOwner(owner);
+        if (stored.standing != Standing.Pending && stored.standing != Standing.Withheld) {
+            revert NotPending(account, stored.standing);
+        }
+        // Everybody knows the signature of a relayed registration. With a nonce that is used, it counts no more.
+        _useNonce(owner);
+        delete _accounts[account];
+        _accountOf[owner] = NO_ACCOUNT;
+        delete _registrationHashes[account];
+        emit RegistrationWithdrawn(account, owner);
+    }
+
     /// @dev A closed account can still revoke: its grants may be read until they end.
     function _forceRevoke(address owner, Revocation calldata revocation) private {
         (AccountIndex account, Account storage stored) = _accountOfOwner(owner);
@@ -113,18 +127,10 @@ abstract contract AccountChanges is IAccountChanges, Registry, Nonces {
 
     function _close(address owner) private {
         (AccountIndex account, Account storage stored) = _accountOfOwner(owner);
-        if (stored.standing == Standing.Pending || stored.standing == Standing.Withheld) {
-            if (msg.value != 0) revert WrongFee(0, msg.value);
-            delete _accounts[account];
-            _accountOf[owner] = NO_ACCOUNT;
-            delete _registrationHashes[account];
-            emit RegistrationCancelled(account, owner);
-        } else {
-            _requireOpen(account, stored);
-            stored.standing = Standing.Closed;
-            _enqueueChange(account, Once.Status, stored.entry, Entry.setStatus(account, STATUS_CLOSED));
-            emit Closed(account);
-        }
+        _requireOpen(account, stored);
+        stored.standing = Standing.Closed;
+        _enqueueChange(account, Once.Status, stored.entry, Entry.setStatus(account, STATUS_CLOSED));
+        emit Closed(account);
     }
 
     function _accountOfOwner(address owner) private view returns (AccountIndex account, Account storage stored) {

@@ -5,7 +5,7 @@ import {IRegistry} from "./IRegistry.sol";
 import {AccountIndex} from "./Types.sol";
 
 /// @title What an owner can do with their account on L1, without the sequencer's help
-/// @notice Each change is an entry of the urgent queue and costs `urgentFee()`. The sequencer must settle it, or anyone can. What is sent
+/// @notice Each change is an entry of the urgent queue and costs `urgentFee()`. The registration of the account must be settled. The sequencer must settle it, or anyone can. What is sent
 /// beyond the fee becomes the sender's credit. Everything can be relayed: the owner signs EIP-712 with their `nonces(owner)`, domain ("EMR
 /// Rollup", "1", chain, this), and pays nothing.
 interface IAccountChanges {
@@ -28,7 +28,7 @@ interface IAccountChanges {
     /// @notice An owner closed their account.
     event Closed(AccountIndex indexed account);
     /// @notice An owner withdrew a registration that was not admitted. They may register again.
-    event RegistrationCancelled(AccountIndex indexed account, address indexed owner);
+    event RegistrationWithdrawn(AccountIndex indexed account, address indexed owner);
 
     /// @notice The owner has no account.
     error NotRegistered(address owner);
@@ -62,7 +62,11 @@ interface IAccountChanges {
         bytes calldata signature
     ) external payable;
 
-    /// @notice Closes the caller's account, permanently. A registration that was not admitted is withdrawn instead, and costs nothing.
+    /// @notice Withdraws the caller's registration, which must not be admitted. The caller may register again, but not by `registerFor`, so
+    /// that nobody repeats what they signed before.
+    function withdrawRegistration() external;
+
+    /// @notice Closes the caller's account, permanently.
     function closeAccount() external payable;
 
     /// @notice Closes the account of `owner`, who signed `AccountClosing(address owner,uint256 nonce,uint256 deadline)`.

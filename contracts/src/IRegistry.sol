@@ -109,6 +109,8 @@ interface IRegistry {
     error NotEndorsed(AccountIndex hospital, address doctor);
     /// @notice What the owner signed is past its deadline.
     error RegistrationExpired(uint256 deadline);
+    /// @notice The owner withdrew a registration, so what they signed counts no more. They can still call `register`.
+    error RelayedRegistrationUsed(address owner);
     /// @notice The owner did not sign this for this chain and contract.
     error InvalidOwnerSignature(address owner);
     /// @notice The account neither waits for admission nor is admitted.

@@ -32,8 +32,7 @@ abstract contract Queue is IQueue, RollupState {
 
     Entries private _urgent;
     Entries private _ordinary;
-    /// For each account, 64 bits for each member of `Once`: twice the position of the newest entry, plus 1 in the ordinary queue, plus 1. 0 if
-    /// there was none.
+    /// For each account, 64 bits for each member of `Once`: the position of the newest entry, plus 1; 0 if there was none.
     mapping(AccountIndex account => uint256 positions) private _newest;
     mapping(address account => uint256 amount) private _credits;
     uint256 private _creditsInAll;
@@ -83,22 +82,24 @@ abstract contract Queue is IQueue, RollupState {
         return _append(QueueName.Ordinary, words);
     }
 
-    /// @dev Appends an entry that changes an account. It goes into the urgent queue, and then costs its fee. If the registration of the account
-    /// is not settled, it waits behind that in the ordinary queue, where it would have no effect before it.
+    /// @dev Appends an entry that changes an account to the urgent queue, for its fee. The registration of the account must be settled: before,
+    /// the change would have no effect, and behind it in the ordinary queue it would wait as long as registrations can.
     /// @param registration The position of the account's Register entry in the ordinary queue.
     function _enqueueChange(AccountIndex account, Once once, uint256 registration, uint256[4] memory words) internal {
+        if (registration >= QueueIndex.unwrap(_progress.ordinaryHead)) {
+            revert EntryWaiting(account, QueueName.Ordinary, QueueIndex.wrap(uint56(registration)));
+        }
         uint256 newest = _newest[account];
         uint256 shift = 64 * uint256(once);
         uint64 before = uint64(newest >> shift);
-        if (before != 0) _requireSettled(account, before - 1);
+        if (before > QueueIndex.unwrap(_progress.urgentHead)) {
+            revert EntryWaiting(account, QueueName.Urgent, QueueIndex.wrap(uint56(before - 1)));
+        }
 
-        bool settled = QueueIndex.unwrap(_progress.ordinaryHead) > registration;
-        uint256 fee = settled ? urgentFee() : 0;
+        uint256 fee = urgentFee();
         if (msg.value < fee) revert UrgentFeeMissing(fee, msg.value);
-        QueueName queue = settled ? QueueName.Urgent : QueueName.Ordinary;
-        uint256 index = _append(queue, words);
-        uint256 position = 2 * index + (settled ? 0 : 1) + 1;
-        _newest[account] = newest & ~(uint256(type(uint64).max) << shift) | position << shift;
+        uint256 index = _append(QueueName.Urgent, words);
+        _newest[account] = newest & ~(uint256(type(uint64).max) << shift) | (index + 1) << shift;
 
         if (msg.value > fee) _credit(msg.sender, msg.value - fee);
         // Burnt, so that a sequencer which floods its own queue gets nothing back.
@@ -167,13 +168,6 @@ abstract contract Queue is IQueue, RollupState {
         _credits[to] += amount;
         _creditsInAll += amount;
         emit Credited(to, amount);
-    }
-
-    /// @dev Requires that the entry at a position, as `_newest` holds it without the last 1, is settled.
-    function _requireSettled(AccountIndex account, uint64 position) private view {
-        QueueName queue = position % 2 == 0 ? QueueName.Urgent : QueueName.Ordinary;
-        uint56 index = uint56(position / 2);
-        if (index >= QueueIndex.unwrap(queueHead(queue))) revert EntryWaiting(account, queue, QueueIndex.wrap(index));
     }
 
     function _entries(QueueName queue) private view returns (Entries storage) {

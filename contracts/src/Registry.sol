@@ -4,6 +4,7 @@ pragma solidity 0.8.37;
 import {Ownable} from "@openzeppelin/contracts/access/Ownable.sol";
 import {Ownable2Step} from "@openzeppelin/contracts/access/Ownable2Step.sol";
 import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
+import {Nonces} from "@openzeppelin/contracts/utils/Nonces.sol";
 import {SignatureChecker} from "@openzeppelin/contracts/utils/cryptography/SignatureChecker.sol";
 import {BabyJubjub} from "./BabyJubjub.sol";
 import {Entry} from "./Entry.sol";
@@ -15,7 +16,7 @@ import {AccountIndex, Role, STATUS_ACTIVE, STATUS_SUSPENDED, Standing} from "./T
 
 /// @title Registration, endorsement, admission and suspension of participants
 /// @notice The registrar is the owner of `Ownable2Step`, so the role is handed over in two steps.
-abstract contract Registry is IRegistry, Queue, Ownable2Step, EIP712 {
+abstract contract Registry is IRegistry, Queue, Ownable2Step, EIP712, Nonces {
     bytes32 private constant REGISTRATION_TYPEHASH = keccak256(
         "Registration(address owner,uint8 role,uint24 org,uint256 qx,uint256 qy,uint256 encryptionCommitment,"
         "bytes rsaModulus,bytes rsaSignature,uint256 deadline)"
@@ -49,6 +50,7 @@ abstract contract Registry is IRegistry, Queue, Ownable2Step, EIP712 {
         uint256 deadline,
         bytes calldata signature
     ) external payable returns (AccountIndex) {
+        if (nonces(owner) != 0) revert RelayedRegistrationUsed(owner);
         _requireSigned(owner, _structHash(owner, registration, deadline), deadline, signature);
         return _register(owner, registration);
     }

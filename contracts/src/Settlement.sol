@@ -26,6 +26,8 @@ abstract contract Settlement is ISettlement, Queue {
     uint256 public immutable circuitVersion;
     /// The most queue entries that a batch of any size holds.
     uint256 private immutable _largestL1;
+    /// The queue entries that a batch of every size holds.
+    uint256 private immutable _smallestL1;
     uint256 private immutable _sizeCount;
 
     /// A mapping instead of an array: a settlement reads one storage slot, and not also a length.
@@ -55,12 +57,14 @@ abstract contract Settlement is ISettlement, Queue {
         if (sequencer_ == address(0)) revert InvalidParameter("sequencer");
         if (StateRoot.unwrap(genesis) >= FIELD_MODULUS) revert InvalidParameter("genesis");
         uint256 largestL1;
+        uint256 smallestL1 = type(uint256).max;
         uint256 largestL2;
         for (uint256 i = 0; i < sizes_.length; ++i) {
             Size memory size = sizes_[i];
             if (size.verifier.code.length == 0) revert InvalidParameter("verifier");
             if (size.maxL1 == 0) revert InvalidParameter("maxL1");
             if (size.maxL1 > largestL1) largestL1 = size.maxL1;
+            if (size.maxL1 < smallestL1) smallestL1 = size.maxL1;
             if (size.maxL2 > largestL2) largestL2 = size.maxL2;
             _sizes[i] = size;
         }
@@ -68,6 +72,7 @@ abstract contract Settlement is ISettlement, Queue {
         sequencer = sequencer_;
         circuitVersion = circuitVersion_;
         _largestL1 = largestL1;
+        _smallestL1 = smallestL1;
         _sizeCount = sizes_.length;
         _stateRoot = genesis;
         _progress.strangersFrom = _after(SEQUENCER_ABSENCE);
@@ -86,7 +91,9 @@ abstract contract Settlement is ISettlement, Queue {
         PublicInputs memory inputs = _claims(batch, size, d1.length, d2.length);
         if (msg.sender == sequencer) {
             _requireDue(batch, size, inputs.n1 - batch.urgent);
-            _progress.strangersFrom = _after(SEQUENCER_ABSENCE);
+            if (_servesOrdinary(batch.time, inputs.n1 - batch.urgent)) {
+                _progress.strangersFrom = _after(SEQUENCER_ABSENCE);
+            }
         } else {
             _requireOverdue(batch, inputs.n1 - batch.urgent, inputs.n);
             // Otherwise a stranger with a chain of ready proofs could keep a sequencer that comes back from settling anything. Settling urgent
@@ -168,6 +175,12 @@ abstract contract Settlement is ISettlement, Queue {
         if (ordinary < due) revert OverdueEntriesOmitted(QueueName.Ordinary, ordinary, due);
     }
 
+    /// @dev Whether a batch of the sequencer keeps the ordinary queue closed to strangers. One that fills its slots with urgent entries of its own
+    /// is allowed, but does not count as presence.
+    function _servesOrdinary(UnixTime time, uint256 ordinary) private view returns (bool) {
+        return ordinary >= _olderThan(QueueName.Ordinary, QUEUE_DUE, UnixTime.unwrap(time), _smallestL1);
+    }
+
     /// @dev A stranger settles the overdue urgent entries, whatever the sequencer settled meanwhile. The ordinary queue is open to strangers only
     /// while the sequencer is absent.
     function _requireOverdue(Batch calldata batch, uint256 ordinary, uint256 operations) private view {
@@ -183,7 +196,8 @@ abstract contract Settlement is ISettlement, Queue {
         if (overdue + overdueOrdinary == 0) revert NotSequencer(msg.sender);
         if (operations != 0) revert OperationsBySequencerOnly(msg.sender);
         if (batch.urgent < overdue) revert OverdueEntriesOmitted(QueueName.Urgent, batch.urgent, overdue);
-        if (ordinary < overdueOrdinary) {
+        // Urgent entries alone are welcome at any time. Whoever takes ordinary ones, and with them the turn, takes all that fit.
+        if ((ordinary != 0 || overdue == 0) && ordinary < overdueOrdinary) {
             revert OverdueEntriesOmitted(QueueName.Ordinary, ordinary, overdueOrdinary);
         }
     }

@@ -8,7 +8,7 @@ use alloy::{
     signers::SignerSync,
     sol_types::SolStruct,
 };
-use emr_core::{AccountIndex, GrantSlot, Opaque, UnixTime};
+use emr_core::{GrantSlot, Opaque, UnixTime};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -99,23 +99,33 @@ pub struct SignedRevocation {
 /// A change that waits in a queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QueuedChange {
-    /// The queue: the urgent one, unless the registration of the account is not settled yet.
-    pub queue: QueueName,
-    /// Its position there.
+    /// Its position in the urgent queue.
     pub index: u64,
     /// The transaction.
     pub receipt: L1Receipt,
 }
 
+/// How many entries of others may come before one that is being sent, and raise its fee.
+const FEE_MARGIN: U256 = U256::from_limbs([32, 0, 0, 0]);
+
 impl<P: Provider> Rollup<P> {
-    /// What an entry of the urgent queue costs now, in wei. It is 0 as long as few entries wait.
+    /// What an entry of the urgent queue costs at most now, in wei, if no more than 32 others come first. It is 0 as long as
+    /// few entries wait.
     ///
     /// # Errors
     /// Returns [`RollupError`] if the node does not answer, or answers with an error.
     pub async fn urgent_fee(&self) -> Result<U256, RollupError> {
         let fee = self.contract().urgentFee().call().await?;
         // Others may come first and raise it. What is too much becomes the sender's credit.
-        Ok(fee + fee / U256::from(4))
+        let urgent = QueueName::Urgent.code();
+        let length = U256::from(self.contract().queueLength(urgent).call().await?);
+        let head = U256::from(self.contract().queueHead(urgent).call().await?);
+        let free = self.contract().FREE_URGENT_ENTRIES().call().await?;
+        if length.saturating_sub(head) + FEE_MARGIN < free {
+            return Ok(fee);
+        }
+        let step = self.contract().URGENT_FEE_STEP().call().await?;
+        Ok(fee + (fee / U256::from(4)).max(step * FEE_MARGIN))
     }
 
     /// The nonce of the next message that an owner signs for the contract.
@@ -161,16 +171,22 @@ impl<P: Provider> Rollup<P> {
         queued(&self.send(self.contract().rotateKeys(registration.to_abi()).value(fee)).await?)
     }
 
-    /// Closes the sender's account, permanently. A registration that was not admitted is withdrawn instead; then the
-    /// result is `None`, and the sender may register again.
+    /// Closes the sender's account, permanently.
     ///
     /// # Errors
     /// Returns [`RollupError::Reverted`] if the contract refuses.
-    pub async fn close_account(&self, account: AccountIndex) -> Result<Option<QueuedChange>, RollupError> {
-        let standing = self.account(account).await?.map(|account| account.standing);
-        let fee = if standing.is_some_and(|it| it.is_admitted()) { self.urgent_fee().await? } else { U256::ZERO };
-        let mined = self.send(self.contract().closeAccount().value(fee)).await?;
-        if mined.decoded_log::<EmrRollup::Enqueued>().is_some() { queued(&mined).map(Some) } else { Ok(None) }
+    pub async fn close_account(&self) -> Result<QueuedChange, RollupError> {
+        let fee = self.urgent_fee().await?;
+        queued(&self.send(self.contract().closeAccount().value(fee)).await?)
+    }
+
+    /// Withdraws the sender's registration, which must not be admitted. The sender may register again, but nobody may relay
+    /// a registration of theirs.
+    ///
+    /// # Errors
+    /// Returns [`RollupError::Reverted`] if the contract refuses.
+    pub async fn withdraw_registration(&self) -> Result<L1Receipt, RollupError> {
+        Ok(L1Receipt::of(&self.send(self.contract().withdrawRegistration()).await?))
     }
 
     /// What an account sent beyond fees and has not withdrawn, in wei.
@@ -194,6 +210,5 @@ impl<P: Provider> Rollup<P> {
 fn queued(mined: &TransactionReceipt) -> Result<QueuedChange, RollupError> {
     let event = mined.decoded_log::<EmrRollup::Enqueued>();
     let event = event.ok_or_else(|| RollupError::Malformed("a change of an account without its event".to_owned()))?;
-    let (queue, index) = (QueueName::from_code(event.data.queue)?, event.data.index.to());
-    Ok(QueuedChange { queue, index, receipt: L1Receipt::of(mined) })
+    Ok(QueuedChange { index: event.data.index.to(), receipt: L1Receipt::of(mined) })
 }

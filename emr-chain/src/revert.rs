@@ -186,6 +186,9 @@ pub enum Revert {
     /// A signed registration came too late.
     #[error("what the owner signed expired at {0}: sign it again with a later deadline")]
     RegistrationExpired(U256),
+    /// The owner withdrew a registration.
+    #[error("{0} withdrew a registration, so no signed one counts any more: register from this address itself")]
+    RelayedRegistrationUsed(Address),
     /// The owner's signature does not verify.
     #[error("this is not signed by {0} for this chain and contract: sign it again")]
     InvalidOwnerSignature(Address),
@@ -381,6 +384,7 @@ impl From<Abi> for Revert {
             Abi::NotAdmittedHospital(e) => Self::NotAdmittedHospital(e.account.to()),
             Abi::NotEndorsed(e) => Self::NotEndorsed { hospital: e.hospital.to(), doctor: e.doctor },
             Abi::RegistrationExpired(e) => Self::RegistrationExpired(e.deadline),
+            Abi::RelayedRegistrationUsed(e) => Self::RelayedRegistrationUsed(e.owner),
             Abi::InvalidOwnerSignature(e) => Self::InvalidOwnerSignature(e.owner),
             Abi::NotPending(e) => Self::NotPending(e.account.to()),
             Abi::RegistrationChanged(e) => Self::RegistrationChanged(e.account.to()),

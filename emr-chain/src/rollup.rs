@@ -22,7 +22,7 @@ use crate::{
     queue::{PerQueue, QueueName},
     registration::{CurvePoint, Registration, RollupInstance, SignedRegistration},
     revert::RollupError,
-    settlement_layer::{decode, state_root},
+    settlement_layer::{Words, decode, state_root},
     transaction::{L1Receipt, MINED_WITHIN, estimate},
 };
 
@@ -239,15 +239,24 @@ impl<P: Provider> Rollup<P> {
         Ok(PerQueue { urgent: due.urgent.saturating_to(), ordinary: due.ordinary.saturating_to() })
     }
 
-    /// From when on anyone can settle an entry of a queue.
+    /// From when on anyone can settle an entry of a queue. `None` if the contract holds no entry of these words at this position.
     ///
     /// # Errors
     /// Returns [`RollupError`] if the node does not answer, or answers with an error.
-    pub async fn overdue_from(&self, queue: QueueName, index: u64) -> Result<UnixTime, RollupError> {
+    pub async fn overdue_from(
+        &self,
+        queue: QueueName,
+        index: u64,
+        words: &Words,
+    ) -> Result<Option<UnixTime>, RollupError> {
         let entry = self.contract.queueEntry(queue.code(), U56::from(index)).call().await?;
+        // The contract keeps 216 bits of the hash.
+        if entry.enqueuedAt.is_zero() || entry.wordsHash[..] != keccak256(words.concat())[..27] {
+            return Ok(None);
+        }
         let deadline = self.contract.QUEUE_DEADLINE().call().await?;
         let time = (entry.enqueuedAt + deadline).saturating_to();
-        UnixTime::new(time).map_err(|error| RollupError::Malformed(error.to_string()))
+        UnixTime::new(time).map(Some).map_err(|error| RollupError::Malformed(error.to_string()))
     }
 
     /// The time of a block.

@@ -6,7 +6,7 @@ use std::{
 };
 
 use alloy::primitives::{B256, U256};
-use emr_chain::{QueueName, Revocation, SignedRevocation};
+use emr_chain::{Revocation, SignedRevocation};
 use emr_client::{ClientError, L1Client, flow::force_revoke::ForcedRevocation};
 use emr_core::{GrantSlot, Role};
 use emr_durable::Disk;
@@ -36,46 +36,40 @@ pub struct Force {
 
 #[derive(Debug, Serialize)]
 struct Forced {
-    queue: QueueName,
     index: u64,
     tx_hash: B256,
     gas_used: u64,
-    fee_wei: String,
+    max_fee_wei: String,
     #[serde(skip)]
     fee: U256,
     /// From then on anyone can settle it.
-    anyone_settles_from: Option<String>,
+    anyone_settles_from: String,
 }
 
 impl Forced {
     fn of(forced: &ForcedRevocation, fee: U256) -> Self {
         let ForcedRevocation { queued, due } = forced;
         Self {
-            queue: queued.queue,
             index: queued.index,
             tx_hash: queued.receipt.tx_hash,
             gas_used: queued.receipt.gas_used,
-            fee_wei: fee.to_string(),
+            max_fee_wei: fee.to_string(),
             fee,
-            anyone_settles_from: due.map(written),
+            anyone_settles_from: written(*due),
         }
     }
 }
 
 impl Answer for Forced {
     fn write(&self, out: &mut dyn Write) -> std::io::Result<()> {
-        writeln!(out, "the revocation is on L1: entry {} of the {} queue ({})", self.index, self.queue, self.tx_hash)?;
-        writeln!(out, "it cost {} gas, and a fee of {} ether", self.gas_used, ether(self.fee))?;
+        writeln!(out, "the revocation is on L1: entry {} of the urgent queue ({})", self.index, self.tx_hash)?;
+        writeln!(out, "it cost {} gas, and a fee of at most {} ether", self.gas_used, ether(self.fee))?;
         writeln!(out, "hospitals that follow the rules serve nothing under these grants from now on")?;
-        match &self.anyone_settles_from {
-            Some(time) => writeln!(
-                out,
-                "the sequencer must settle it; if it does not, anyone can from {time} on: `emr-doctor settle-queue`"
-            )?,
-            None => {
-                writeln!(out, "it waits behind the registration of this account, which gives nobody rights before")?
-            }
-        }
+        let time = &self.anyone_settles_from;
+        writeln!(
+            out,
+            "the sequencer must settle it; if it does not, anyone can from {time} on: `emr-doctor settle-queue`"
+        )?;
         writeln!(
             out,
             "readers keep their keys for what is stored; the next command that reaches the hospital makes new ones for new records"

@@ -14,8 +14,8 @@ use crate::{
     on_each_chain,
     reference::{integer, word},
     world::{
-        DEADLINE, DOCTOR, HOSPITAL, PATIENT, REGISTRAR, SEQUENCER, World, nobody, patient, patient_commitment, refusal,
-        rollup_key, submitted,
+        DEADLINE, DOCTOR, HOSPITAL, HOUR, PATIENT, REGISTRAR, SEQUENCER, World, nobody, patient, patient_commitment,
+        refusal, rollup_key, submitted,
     },
 };
 
@@ -24,11 +24,11 @@ on_each_chain!(
     a_revocation_is_relayed_once,
     a_wallet_revokes,
     only_patients_and_only_one_at_a_time,
-    a_change_waits_behind_the_registration,
+    a_change_needs_a_settled_registration,
     keys_are_rotated,
     accounts_are_suspended_and_reinstated,
     owners_close_their_accounts,
-    a_registration_can_be_cancelled,
+    a_registration_can_be_withdrawn,
 );
 
 /// D1's packed word: kind 8, account 24, role 8, status 8, org 24, tree 2, slot 16, replace_directory 1.
@@ -98,8 +98,12 @@ async fn a_patient_revokes(world: World) -> Outcome {
         (with(None, None)?, [packed(19, 1, 0, 0, 0, 0), zero, zero, zero]),
     ] {
         let queued = patient_.force_revoke(&revocation).await?;
-        assert_eq!(queued.queue, QueueName::Urgent);
         assert_eq!(world.urgent(queued.index..queued.index + 1).await?, [expected], "{revocation:?}");
+        let overdue = async |index, words| world.rollup.overdue_from(QueueName::Urgent, index, words).await;
+        let due = overdue(queued.index, &expected).await?.ok_or("not held")?;
+        assert_eq!(due.get(), world.now().await? + 6 * HOUR);
+        assert_eq!(overdue(queued.index + 1, &expected).await?, None);
+        assert_eq!(overdue(queued.index, &[[7; 32]; 4]).await?, None);
         world.settle_queues().await?;
     }
     assert_eq!(index.get(), 1);
@@ -212,23 +216,30 @@ async fn only_patients_and_only_one_at_a_time(world: World) -> Outcome {
     Ok(())
 }
 
-/// Before the registration is settled, a change would have no effect. So it waits behind it, in the other queue.
-async fn a_change_waits_behind_the_registration(world: World) -> Outcome {
+/// Before the registration is settled, a change would have no effect. Behind it in the other queue it would wait as long as
+/// registrations can, also after the account has come to life. So it is refused until then.
+async fn a_change_needs_a_settled_registration(world: World) -> Outcome {
     world.register_patients(2).await?;
-    let change = world.revoke_all(PATIENT).await?;
-    assert_eq!((change.queue, change.index), (QueueName::Ordinary, 2));
-    assert_eq!(world.rollup.head().await?.queues.urgent.length, 0);
-    let again = world.signed_revocation(PATIENT, None).await?;
-    let refused = world.rollup.force_revoke_for(&again).await.err().and_then(|error| error.revert().cloned());
-    assert_eq!(refused, Some(Revert::EntryWaiting { account: 1, queue: QueueName::Ordinary, index: 2 }));
-    // The registration is settled, and the change is not: a second one would overtake it.
-    let batch = world.batch(world.ordinary(0..2).await?, Vec::new()).await?;
+    let owner = world.as_account(DOCTOR).await?;
+    let (doctor, _) = owner.register(&world.doctor(5, None)?).await?;
+    world.admit(doctor).await?;
+    let waiting = |account, index| Revert::EntryWaiting { account, queue: QueueName::Ordinary, index };
+    let early = world.signed_revocation(PATIENT, None).await?;
+    let refused = world.rollup.force_revoke_for(&early).await.err().and_then(|error| error.revert().cloned());
+    assert_eq!(refused, Some(waiting(1, 0)));
+    let contract = world.rollup.contract();
+    let behind = waiting(doctor.get(), 2);
+    assert_eq!(world.refusal(DOCTOR, contract.closeAccount()).await?, behind);
+    assert_eq!(world.refusal(REGISTRAR, contract.suspend(U24::from(doctor.get()))).await?, behind);
+    let rotated = owner.rotate_keys(&world.doctor(8, None)?).await.err().and_then(|error| error.revert().cloned());
+    assert_eq!(rotated, Some(behind));
+    // However many registrations come behind: a change waits for none of them.
+    world.register_patients_from(PATIENT + 2, 3).await?;
+    let batch = world.batch(world.ordinary(0..3).await?, Vec::new()).await?;
     assert_eq!(refusal(&world, &world.rollup, &batch).await?, None);
-    let refused = world.rollup.force_revoke_for(&again).await.err().and_then(|error| error.revert().cloned());
-    assert_eq!(refused, Some(Revert::EntryWaiting { account: 1, queue: QueueName::Ordinary, index: 2 }));
-    assert_eq!(world.revoke_slot(PATIENT, 64).await?.queue, QueueName::Urgent);
-    world.settle_queues().await?;
-    assert_eq!(world.revoke_all(PATIENT).await?.queue, QueueName::Urgent);
+    assert_eq!(world.rollup.force_revoke_for(&early).await?.index, 0);
+    world.as_account(REGISTRAR).await?.suspend(doctor).await?;
+    assert_eq!(world.newest().await?[0], packed(17, doctor.get(), 2, 0, 0, 0));
     Ok(())
 }
 
@@ -296,12 +307,13 @@ async fn owners_close_their_accounts(world: World) -> Outcome {
     let owner = world.as_account(DOCTOR).await?;
     let (index, _) = owner.register(&patient(5)).await?;
     world.settle_queues().await?;
-    let queued = owner.close_account(index).await?.ok_or("no entry")?;
-    assert_eq!(queued.queue, QueueName::Urgent);
+    let withdrawn = owner.withdraw_registration().await.err().and_then(|error| error.revert().cloned());
+    assert_eq!(withdrawn, Some(Revert::NotPending(index.get())));
+    owner.close_account().await?;
     assert_eq!(world.newest().await?[0], packed(17, index.get(), 3, 0, 0, 0));
     assert_eq!(world.rollup.account(index).await?.map(|account| account.standing), Some(Standing::Closed));
     world.settle_queues().await?;
-    let again = owner.close_account(index).await.err().and_then(|error| error.revert().cloned());
+    let again = owner.close_account().await.err().and_then(|error| error.revert().cloned());
     assert_eq!(again, Some(Revert::NotOpen(index.get())));
     let rotated = owner.rotate_keys(&patient(6)).await.err().and_then(|error| error.revert().cloned());
     assert_eq!(rotated, Some(Revert::NotOpen(index.get())));
@@ -314,23 +326,33 @@ async fn owners_close_their_accounts(world: World) -> Outcome {
     Ok(())
 }
 
-/// A hospital never admits a doctor, or withdraws its endorsement. The doctor's address is not lost.
-async fn a_registration_can_be_cancelled(world: World) -> Outcome {
+/// A hospital never admits a doctor, or withdraws its endorsement. The doctor's address is not lost, and nobody can bring
+/// back what the doctor withdrew.
+async fn a_registration_can_be_withdrawn(world: World) -> Outcome {
     let (doctor, owner) = (world.as_account(DOCTOR).await?, account(DOCTOR)?.address());
-    let (first, _) = doctor.register(&world.doctor(5, None)?).await?;
+    let registrar = world.as_account(REGISTRAR).await?;
+    let registration = world.doctor(5, None)?;
+    let signed = registration.sign(world.rollup.instance(), owner, &account(DOCTOR)?, UnixTime::new(DEADLINE)?)?;
+    let (first, _) = world.rollup.register_for(&signed).await?;
     let waiting = doctor.pending(first).await?.ok_or("nothing waits")?;
-    world.as_account(REGISTRAR).await?.suspend(first).await?;
-    assert_eq!(doctor.close_account(first).await?, None);
+    registrar.suspend(first).await?;
+    // Closing is another thing: what is signed for one never does the other.
+    assert_eq!(world.refusal(DOCTOR, world.rollup.contract().closeAccount()).await?, Revert::NotOpen(first.get()));
+    let other = world.as_account(HOSPITAL).await?.withdraw_registration().await.err();
+    let nobody_s = Revert::NotRegistered(account(HOSPITAL)?.address());
+    assert_eq!(other.and_then(|error| error.revert().cloned()), Some(nobody_s));
+    doctor.withdraw_registration().await?;
     assert_eq!((doctor.account_of(owner).await?, doctor.account(first).await?), (None, None));
     assert_eq!(doctor.pending(first).await?, None);
-    let admitted = world.as_account(REGISTRAR).await?.admit(&waiting).await.err();
+    let admitted = registrar.admit(&waiting).await.err();
     assert_eq!(admitted.and_then(|error| error.revert().cloned()), Some(Revert::NotPending(first.get())));
+    let replayed = world.rollup.register_for(&signed).await.err().and_then(|error| error.revert().cloned());
+    assert_eq!(replayed, Some(Revert::RelayedRegistrationUsed(owner)));
     let (second, _) = doctor.register(&world.doctor(6, None)?).await?;
     assert_eq!(second.get(), first.get() + 1);
     world.admit(second).await?;
-    // Nobody else can cancel it.
-    let other = world.rollup.contract().closeAccountFor(owner, U256::from(DEADLINE), vec![0; 65].into());
-    assert_eq!(world.refusal(HOSPITAL, other).await?, Revert::InvalidOwnerSignature(owner));
+    let late = doctor.withdraw_registration().await.err().and_then(|error| error.revert().cloned());
+    assert_eq!(late, Some(Revert::NotPending(second.get())));
     assert_eq!(
         world.refusal(REGISTRAR, world.rollup.contract().admit(U24::from(9), nobody())).await?,
         Revert::NotPending(9)

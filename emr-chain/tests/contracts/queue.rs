@@ -8,7 +8,7 @@ use emr_testkit::{Outcome, chain::account};
 use crate::{
     on_each_chain,
     reference::integer,
-    world::{DOCTOR, HOSPITAL, HOUR, MAX_L1, World, operations, refusal},
+    world::{DOCTOR, HOSPITAL, HOUR, MAX_L1, PATIENT, World, operations, refusal},
 };
 
 on_each_chain!(
@@ -17,6 +17,7 @@ on_each_chain!(
     registrations_are_the_sequencers_for_a_day,
     a_flood_of_registrations_lets_no_stranger_in,
     a_stranger_does_not_stay_ahead_of_a_sequencer_that_comes_back,
+    urgent_entries_of_its_own_keep_no_stranger_out,
     due_registrations_fill_the_slots_of_a_batch,
 );
 
@@ -163,6 +164,26 @@ async fn a_stranger_does_not_stay_ahead_of_a_sequencer_that_comes_back(world: Wo
     world.wait(20 * HOUR).await?;
     let batch = world.batch(entries[16..24].to_vec(), Vec::new()).await?;
     assert_eq!(refusal(&world, &stranger, &batch).await?, not(DOCTOR)?);
+    Ok(())
+}
+
+/// A hostile sequencer fills the slots of a batch a day with urgent entries of its own accounts, so that no registration fits.
+/// That is no presence: strangers settle the registrations.
+async fn urgent_entries_of_its_own_keep_no_stranger_out(world: World) -> Outcome {
+    world.settled_patients(8).await?;
+    let entries = world.register_patients_from(PATIENT + 8, 2).await?;
+    world.wait(20 * HOUR).await?;
+    for n in 0..8 {
+        world.revoke_all(PATIENT + n).await?;
+    }
+    let from = world.rollup.head().await?.strangers_from;
+    let batch = world.batch(world.urgent(0..8).await?, Vec::new()).await?;
+    assert_eq!(refusal(&world, &world.rollup, &batch).await?, None);
+    assert_eq!(world.rollup.head().await?.strangers_from, from);
+    world.wait(5 * HOUR).await?;
+    let stranger = world.as_account(DOCTOR).await?;
+    let batch = world.batch(entries, Vec::new()).await?;
+    assert_eq!(refusal(&world, &stranger, &batch).await?, None);
     Ok(())
 }
 

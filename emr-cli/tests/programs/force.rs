@@ -42,7 +42,7 @@ fn a_revocation_takes_effect_without_the_hospital() -> TestResult {
     assert!(world.doctor(&["relay", "revocation.json"])?.failed(4)?.contains("has no ether"));
     world.ask_chain("anvil_setBalance", (doctor, ETHER))?;
     let relayed: Value = serde_json::from_str(&world.doctor(&["--json", "relay", "revocation.json"])?.done()?)?;
-    assert_eq!((&relayed["queue"], &relayed["index"], &relayed["fee_wei"]), (&"urgent".into(), &0.into(), &"0".into()));
+    assert_eq!((&relayed["index"], &relayed["max_fee_wei"]), (&0.into(), &"0".into()));
     world.doctor(&["relay", "revocation.json"])?.failed(4)?;
 
     let early = world.doctor(&["settle-queue"])?.done()?;

@@ -204,6 +204,7 @@ impl ClientError {
             Self::Admission(AdmissionError::NotRegistered(_)) => Code::OwnerNotRegistered,
             Self::Admission(AdmissionError::NotWaiting(_)) => Code::NotWaiting,
             Self::ForceRevoke(ForceRevokeError::NotAPatient) => Code::NotAPatient,
+            Self::ForceRevoke(ForceRevokeError::NotQueued) => Code::L1Unproved,
             Self::NoEther(_) => Code::NoEther,
             Self::SettleQueue(SettleQueueError::Sizes) => Code::OtherDeployment,
             Self::SettleQueue(_) => Code::L1Unproved,

@@ -3,9 +3,14 @@
 //! The entry goes into the urgent queue. Honest nodes serve nothing more as soon as they see it there. The sequencer must
 //! settle it within six hours. After that, anyone can.
 
-use alloy::primitives::U256;
+use alloy::primitives::{Address, U256};
 use emr_chain::{QueueName, QueuedChange, Revocation, SignedRevocation};
 use emr_core::{Role, UnixTime};
+use emr_rollup::{
+    l1_operation::{ForcedRevoke, L1Operation, RevokedGrants},
+    operation::DirectoryCommitment,
+    primitive::field,
+};
 
 use crate::{
     error::ClientError,
@@ -23,6 +28,11 @@ pub enum ForceRevokeError {
     /// Only patients have grants.
     #[error("only a patient can revoke access to their records")]
     NotAPatient,
+    /// The contract does not hold the entry that a receipt names.
+    #[error(
+        "the contract does not hold the revocation that the Ethereum node says it took: use another Ethereum node, and revoke again"
+    )]
+    NotQueued,
 }
 
 /// A revocation that waits in a queue on L1.
@@ -30,9 +40,8 @@ pub enum ForceRevokeError {
 pub struct ForcedRevocation {
     /// The entry.
     pub queued: QueuedChange,
-    /// From then on anyone can settle it. `None` if it waits behind the registration of the account, which gives nobody
-    /// rights before.
-    pub due: Option<UnixTime>,
+    /// From then on anyone can settle it.
+    pub due: UnixTime,
 }
 
 impl L1Client {
@@ -44,9 +53,10 @@ impl L1Client {
     pub async fn force_revoke(&self, revocation: &Revocation) -> Result<ForcedRevocation, ClientError> {
         self.require_patient()?;
         self.require_ether().await?;
-        let queued = self.rollup.force_revoke(revocation).await?;
+        // Noted first: the transaction may be mined although its receipt does not come back.
         self.profile.note_keys_wait()?;
-        self.forced(queued).await
+        let queued = self.rollup.force_revoke(revocation).await?;
+        self.forced(queued, self.ethereum_address(), revocation).await
     }
 
     /// Signs a revocation that anyone can send to L1 within a day.
@@ -74,14 +84,23 @@ impl L1Client {
     /// [`ClientError::NoEther`]. [`ClientError`] if L1 cannot be asked or refuses.
     pub async fn relay_revocation(&self, signed: &SignedRevocation) -> Result<ForcedRevocation, ClientError> {
         self.require_ether().await?;
-        self.forced(self.rollup.force_revoke_for(signed).await?).await
+        let queued = self.rollup.force_revoke_for(signed).await?;
+        self.forced(queued, signed.owner, &signed.revocation).await
     }
 
-    async fn forced(&self, queued: QueuedChange) -> Result<ForcedRevocation, ClientError> {
-        let due = match queued.queue {
-            QueueName::Urgent => Some(self.rollup.overdue_from(queued.queue, queued.index).await?),
-            QueueName::Ordinary => None,
-        };
+    /// Receipts come from one Ethereum node. Only what the contract holds shows that the entry is there.
+    async fn forced(
+        &self,
+        queued: QueuedChange,
+        owner: Address,
+        revocation: &Revocation,
+    ) -> Result<ForcedRevocation, ClientError> {
+        let account = self.rollup.account_of(owner).await?.ok_or(ForceRevokeError::NotQueued)?;
+        let grants = revocation.slot.map_or(RevokedGrants::All, RevokedGrants::Slot);
+        let directory = revocation.directory.map(|it| DirectoryCommitment::from(field::from_opaque(it.as_bytes())));
+        let entry = L1Operation::from(ForcedRevoke { account, grants, directory }).entry();
+        let due = self.rollup.overdue_from(QueueName::Urgent, queued.index, &entry.to_bytes()).await?;
+        let due = due.ok_or(ForceRevokeError::NotQueued)?;
         Ok(ForcedRevocation { queued, due })
     }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use alloy::providers::Provider;
-use emr_chain::{QueueName, Revert, Revocation, RollupError, SettlementLayer, endpoint::Endpoint};
+use emr_chain::{Revert, Revocation, RollupError, SettlementLayer, endpoint::Endpoint};
 use emr_client::{ClientError, L1Client, flow::settle_queue::OverdueBatch, profile::Profile};
 use emr_core::{Class, ClassMask, GrantSlot, Rights, Version};
 use emr_devnet::EmbeddedChain;
@@ -40,8 +40,7 @@ async fn the_node_stops_serving_at_once_and_the_patient_goes_on() -> TestResult 
 
     drop(patient);
     let forced = scene.on_l1(PATIENT).await?.force_revoke(&ALL).await?;
-    assert_eq!((forced.queued.queue, forced.queued.index), (QueueName::Urgent, 0));
-    assert!(forced.due.is_some());
+    assert_eq!(forced.queued.index, 0);
     let denied = async || {
         for _ in 0..200 {
             if doctor.retrieve(&card, slot, None).await.is_err() {
@@ -101,7 +100,7 @@ async fn a_silent_hospital_cannot_keep_a_grant_alive() -> TestResult {
     assert!(stranger.overdue_batch().await?.is_none());
 
     pass(&chain, 6 * 3600 + 60).await?;
-    assert!(forced.due.is_some());
+    assert!(stranger.rollup().block_time(stranger.rollup().head().await?.block_number).await? > forced.due);
     // A younger one comes along: it could become overdue while the stranger proves.
     let younger = Revocation { slot: Some(GrantSlot::FIRST_ORDINARY), directory: None };
     stranger.relay_revocation(&patient.sign_revocation(younger).await?).await?;

@@ -164,8 +164,8 @@ fn entries(state: &NodeState, limit: usize) -> PerQueue<usize> {
     PerQueue { urgent, ordinary: state.queues.waiting(QueueName::Ordinary).min(limit - urgent) }
 }
 
-/// Takes entries from the heads of the queues, and then open operations in their order ([`BatchOrder`]). An operation stays open if it needs a
-/// registration that is not in this batch, or if its time has not come. Then all later operations on the same patient stay open too. Any
+/// Takes entries from the heads of the queues, and then open operations in their order ([`BatchOrder`]). An operation stays open if an
+/// entry of its signer or patient is not in this batch, because it was checked on the state after that entry, or if its time has not come. Then all later operations on the same patient stay open too. Any
 /// other operation that does not execute is returned. If it changed the key directory, the records after it are returned too
 /// ([`LostDirectories`]).
 fn plan(state: &NodeState, now: UnixTime, entries: PerQueue<usize>) -> Plan {
@@ -173,17 +173,16 @@ fn plan(state: &NodeState, now: UnixTime, entries: PerQueue<usize>) -> Plan {
     let time = batch_time(state, waiting.clone(), now);
     let batch = Batch::open(Ledger::clone(&state.settled), state.batches + 1, time);
     let mut batch = batch.in_sizes(CircuitSizes::clone(&state.sizes));
-    let mut arriving = BTreeSet::new();
     let mut pushed = 0;
     for queued in state.queues.first(entries) {
         if batch.push_l1(&queued.operation).is_err() {
             break;
         }
-        arriving.insert(queued.operation.account());
         pushed += 1;
     }
-    let urgent = pushed.min(entries.urgent) as u16;
-    let known = |account: AccountIndex| state.settled.identity(account).is_some() || arriving.contains(&account);
+    let urgent = pushed.min(entries.urgent);
+    let behind = state.queues.after(PerQueue { urgent, ordinary: pushed - urgent });
+    let behind: BTreeSet<AccountIndex> = behind.map(|queued| queued.operation.account()).collect();
     let mut deferred = BTreeSet::new();
     let (mut taken, mut returned) = (Vec::new(), Vec::new());
     let mut lost = LostDirectories::default();
@@ -193,7 +192,7 @@ fn plan(state: &NodeState, now: UnixTime, entries: PerQueue<usize>) -> Plan {
         if deferred.contains(&operation.patient) || lost.has_keys_of(sequence, &open.signed) {
             continue;
         }
-        if early || !known(operation.signer) || !known(operation.patient) {
+        if early || behind.contains(&operation.signer) || behind.contains(&operation.patient) {
             deferred.insert(operation.patient);
             continue;
         }
@@ -207,7 +206,7 @@ fn plan(state: &NodeState, now: UnixTime, entries: PerQueue<usize>) -> Plan {
         }
     }
     returned.extend(lost.records(&state.open));
-    Plan { batch, taken, returned, urgent }
+    Plan { batch, taken, returned, urgent: urgent as u16 }
 }
 
 /// The batch's time. It is now, or earlier if a waiting operation has expired since its acknowledgement. It is never before the time of the

@@ -66,6 +66,11 @@ impl L1Queues {
         self.of(QueueName::Urgent).take(count.urgent).chain(self.of(QueueName::Ordinary).take(count.ordinary))
     }
 
+    /// The entries that are left behind by a batch that takes so many of each queue.
+    pub(crate) fn after(&self, count: PerQueue<usize>) -> impl Iterator<Item = &Queued> {
+        self.of(QueueName::Urgent).skip(count.urgent).chain(self.of(QueueName::Ordinary).skip(count.ordinary))
+    }
+
     /// When the entry that waits longest was seen.
     pub(crate) fn oldest(&self) -> Option<Instant> {
         QueueName::ALL.into_iter().filter_map(|queue| self.of(queue).next()).map(|queued| queued.seen).min()

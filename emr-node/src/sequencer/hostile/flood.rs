@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use emr_chain::{PerQueue, QueueName};
 use emr_core::AccountStatus;
-use emr_rollup::l1_operation::SetStatus;
+use emr_rollup::l1_operation::{ForcedRevoke, RevokedGrants, SetStatus};
 
 use super::*;
 
@@ -92,6 +92,34 @@ fn due_registrations_do_not_stop_operations() -> Test {
         assert_eq!(world.next_batch()?, ((175, 0), CircuitVersion::V1_QUEUE));
         assert_eq!(world.next_batch()?, ((8, 1), CircuitVersion::V1));
     }
+    Ok(())
+}
+
+/// What the node acknowledged after an entry of the patient waits for that entry. On the settled state without it, it would not
+/// execute, and the node would return what it promised to settle.
+#[test]
+fn what_follows_an_entry_waits_for_it() -> Test {
+    let world = world(20)?;
+    // After a batch of the queues alone, eight entries of others come first, as many as a batch takes beside operations.
+    world.close_accounts(DOCTOR + 1..=DOCTOR + 9)?;
+    assert_eq!(world.next_batch()?.0, (9, 0));
+    world.close_accounts(DOCTOR + 10..=DOCTOR + 17)?;
+    let account = AccountIndex::new(HONEST)?;
+    let forced = ForcedRevoke { account, grants: RevokedGrants::All, directory: None };
+    world.engine.extend_queues(PerQueue { urgent: vec![forced.into()], ..PerQueue::default() }, None)?;
+    let granted = world.sign_in(2, HONEST, 1, grant(FIRST + 1, Version::ZERO)?)?;
+    world.taken(granted)?;
+    let mut entries = 0;
+    for _ in 0..3 {
+        let Some(record) = world.engine.seal()? else { break };
+        entries += record.public.n1;
+        let settled = world.on_l1(&record)?;
+        world.engine.apply_settled(std::slice::from_ref(&settled))?;
+    }
+    assert_eq!((entries, world.engine.state().open.len()), (9, 0));
+    let settled = Ledger::clone(&world.engine.state().settled);
+    let grants = &settled.patient(account).ok_or("a patient")?.grants;
+    assert!(grants.contains_key(&GrantSlot::new(FIRST + 1)?), "it was returned");
     Ok(())
 }
 

@@ -96,6 +96,11 @@ impl Client {
         let mut patience = Patience::new();
         loop {
             let view = self.node.patient(patient.account()).await?;
+            // The node counts an entry on L1 before it is settled. Nothing is signed for an epoch that is not proved: if the node lies, it could
+            // bring that out after the patient's next forced revocation.
+            if view.epoch > patient.epoch() {
+                return Err(ClientError::ChangeWaits(patient.account()));
+            }
             if view.epoch != patient.epoch() {
                 return Err(DirectoryCheckError::Chain("the epoch is not the patient's").into());
             }

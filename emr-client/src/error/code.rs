@@ -114,6 +114,7 @@ codes! {
     CannotInvite "cannot-invite" Refused "only hospitals and their doctors can invite"
     NoEther "no-ether" Refused "the Ethereum key has no ether for a transaction"
     NotWaiting "not-waiting" Refused "no registration waits for a registrar"
+    ChangeWaits "change-waits" Unavailable "a change of the account waits on L1"
     ProfileInUse "profile-in-use" Unavailable "the data folder is in use"
     NodeUnreachable "node-unreachable" Unavailable "the node does not answer"
     NodeBusy "node-busy" Unavailable "the node cannot do it now"
@@ -205,6 +206,7 @@ impl ClientError {
             Self::Admission(AdmissionError::NotWaiting(_)) => Code::NotWaiting,
             Self::ForceRevoke(ForceRevokeError::NotAPatient) => Code::NotAPatient,
             Self::ForceRevoke(ForceRevokeError::NotQueued) => Code::L1Unproved,
+            Self::ChangeWaits(_) => Code::ChangeWaits,
             Self::NoEther(_) => Code::NoEther,
             Self::SettleQueue(SettleQueueError::Sizes) => Code::OtherDeployment,
             Self::SettleQueue(_) => Code::L1Unproved,

@@ -136,6 +136,11 @@ pub enum ClientError {
     /// Overdue entries were not settled.
     #[error(transparent)]
     SettleQueue(#[from] SettleQueueError),
+    /// A change of the patient's account waits on L1.
+    #[error(
+        "a change of account {0} waits on L1, such as a forced revocation: try again when it is settled, within hours"
+    )]
+    ChangeWaits(AccountIndex),
     /// The Ethereum key cannot pay for a transaction.
     #[error("{0} has no ether to pay for the transaction: send it some")]
     NoEther(Address),

@@ -21,6 +21,10 @@ use crate::{
 /// How long what a patient signed for others to relay is valid, in seconds.
 const RELAY_VALIDITY: u64 = 24 * 3600;
 
+/// How long the patient's program looks for readers without rights after a revocation went to L1, in seconds: until it is relayed, and settled
+/// by strangers in a long queue.
+const KEYS_WAIT: u64 = 3 * 24 * 3600;
+
 /// Why a revocation cannot be sent to L1.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -54,7 +58,7 @@ impl L1Client {
         self.require_patient()?;
         self.require_ether().await?;
         // Noted first: the transaction may be mined although its receipt does not come back.
-        self.profile.note_keys_wait()?;
+        self.profile.note_keys_wait(UnixTime::now().saturating_add(KEYS_WAIT))?;
         let queued = self.rollup.force_revoke(revocation).await?;
         self.forced(queued, self.ethereum_address(), revocation).await
     }
@@ -74,7 +78,7 @@ impl L1Client {
         });
         let signed = signed.await?;
         // Whoever relays it need not tell: the next command looks.
-        self.profile.note_keys_wait()?;
+        self.profile.note_keys_wait(UnixTime::now().saturating_add(KEYS_WAIT))?;
         Ok(signed)
     }
 

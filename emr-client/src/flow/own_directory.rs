@@ -224,7 +224,7 @@ impl Client {
         let Some(slot) = slots.filter_map(|slot| GrantSlot::new(slot).ok()).find(holds_none) else { return Ok(None) };
         let published = self.publish(&own, slot).await;
         if published.as_ref().is_err_and(ClientError::is_no_directory_room) {
-            self.profile.note_keys_wait()?;
+            self.profile.note_keys_wait(UnixTime::ZERO)?;
         }
         published.map(|acknowledged| Some(Repaired { acknowledged, new_epochs, added: own.added }))
     }

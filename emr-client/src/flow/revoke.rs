@@ -6,7 +6,7 @@
 
 use emr_api::GrantView;
 use emr_chain::header::age::HeaderAgeError;
-use emr_core::{AccountIndex, ClassMask, GrantSlot, Rights, Role, Uses};
+use emr_core::{AccountIndex, ClassMask, GrantSlot, Rights, Role, UnixTime, Uses};
 use emr_crypto::RevokeError;
 use emr_rollup::{
     operation::{Action, Revoke, SetGrant},
@@ -87,7 +87,7 @@ impl Client {
                 // The rights end without new keys. What was signed on top of the new directory is refused and removed.
                 Err(error) if error.is_no_directory_room() && !done.keys_wait => {
                     done.keys_wait = true;
-                    self.profile.note_keys_wait()?;
+                    self.profile.note_keys_wait(UnixTime::ZERO)?;
                     drop(self.redeliver(Others::MayWait).await?);
                 }
                 Err(ClientError::Grant(GrantError::NoSuchGrant(_))) if !done.changed.is_empty() => return Ok(done),

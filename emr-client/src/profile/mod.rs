@@ -13,7 +13,7 @@
 //! | `outbox/` | operations that were signed and are not settled yet, and undelivered records |
 //! | `receipts/` | the hospital's receipts of operations that left the outbox |
 //! | `seen.json` | the newest final state that was seen on L1 |
-//! | `keys-wait` | empty; it exists if rights ended and the node had no room for the new keys |
+//! | `keys-wait` | until when it stays; it exists if rights ended, or may end on L1, and no new keys could be published |
 //! | `lock` | locked by the process that uses the folder |
 //!
 //! Only the identity file has to be backed up. Everything else that a patient needs, including the secrets of the key
@@ -22,6 +22,7 @@
 //! begin an epoch that they may not need.
 
 pub(crate) mod durable;
+mod keys_wait;
 mod known_directories;
 mod known_grants;
 pub mod outbox;
@@ -31,14 +32,13 @@ mod settings;
 use std::{
     collections::BTreeMap,
     fs::{self, File, TryLockError},
-    io,
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
 };
 
 use alloy::primitives::Address;
 use emr_chain::RollupInstance;
-use emr_core::{AccountIndex, GrantSlot, Version};
+use emr_core::{AccountIndex, GrantSlot, UnixTime, Version};
 use emr_crypto::{Identity, IdentityFile, IdentityFileError, Overwrite, ScryptCost};
 use emr_durable::Disk;
 use emr_rollup::operation::DirectoryCommitment;
@@ -46,6 +46,7 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
 pub use durable::FileError;
+use keys_wait::KeysWait;
 pub use known_directories::CurrentEpochs;
 use known_directories::KnownDirectories;
 pub(crate) use known_grants::InEpoch;
@@ -116,6 +117,7 @@ pub struct Profile {
     emergencies: KnownGrants,
     delegated: KnownGrants,
     directories: KnownDirectories,
+    keys_wait: KeysWait,
     outbox: Outbox,
     seen: SeenState,
     _lock: File,
@@ -200,6 +202,7 @@ impl Profile {
             emergencies: KnownGrants::open(&disk, folder.join("emergencies.json"))?,
             delegated: KnownGrants::open(&disk, folder.join("delegated.json"))?,
             directories: KnownDirectories::open(&disk, folder.join("directories.json"))?,
+            keys_wait: KeysWait::new(disk.clone(), folder.join("keys-wait")),
             outbox: Outbox::open(&disk, &folder.join("outbox"))?,
             seen: SeenState::open(&disk, &folder.join("seen.json"))?,
             disk,
@@ -352,31 +355,27 @@ impl Profile {
         self.disk.mark(&path).map_err(|error| FileError::io(&path, error))
     }
 
-    /// Whether rights ended while the node had no room for a new key directory, so that the directory in force gives keys to readers without
-    /// rights.
+    /// Whether rights ended, or may end soon, while no new key directory could be published. The directory in force may then give keys to
+    /// readers without rights.
     pub fn keys_wait(&self) -> bool {
-        keys_wait_path(&self.folder).exists()
+        self.keys_wait.is_noted()
     }
 
-    /// Notes durably that the key directory must be published again.
+    /// Notes durably that the key directory may have to be published again. A directory in which nothing is missing settles that only from a
+    /// time on: until then, what the patient sent to L1 may not be settled.
     ///
     /// # Errors
     /// [`FileError`] if the file cannot be written.
-    pub(crate) fn note_keys_wait(&self) -> Result<(), FileError> {
-        let path = keys_wait_path(&self.folder);
-        self.disk.mark(&path).map_err(|error| FileError::io(&path, error))
+    pub(crate) fn note_keys_wait(&self, until: UnixTime) -> Result<(), FileError> {
+        self.keys_wait.note(until)
     }
 
-    /// Notes that the key directory was published again. It is not important that this survives a crash.
+    /// Notes that nothing is missing in the key directory.
     ///
     /// # Errors
     /// [`FileError`] if the file cannot be removed.
     pub(crate) fn forget_keys_wait(&self) -> Result<(), FileError> {
-        let path = keys_wait_path(&self.folder);
-        match self.disk.remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(FileError::io(&path, error)),
-            _ => Ok(()),
-        }
+        self.keys_wait.forget(UnixTime::now())
     }
 
     /// The outbox.
@@ -415,10 +414,6 @@ fn device_path(folder: &Path) -> PathBuf {
 
 fn settings_path(folder: &Path) -> PathBuf {
     folder.join("profile.json")
-}
-
-fn keys_wait_path(folder: &Path) -> PathBuf {
-    folder.join("keys-wait")
 }
 
 fn delegates_path(folder: &Path) -> PathBuf {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use alloy::providers::Provider;
 use emr_chain::{Revert, Revocation, RollupError, SettlementLayer, endpoint::Endpoint};
-use emr_client::{ClientError, L1Client, flow::settle_queue::OverdueBatch, profile::Profile};
+use emr_client::{ClientError, L1Client, flow::settle_queue::OverdueBatch, node::NodeError, profile::Profile};
 use emr_core::{Class, ClassMask, GrantSlot, Rights, Version};
 use emr_devnet::EmbeddedChain;
 use emr_rollup::{
@@ -37,13 +37,16 @@ async fn the_node_stops_serving_at_once_and_the_patient_goes_on() -> TestResult 
     let slot = written.slot;
     doctor.request(&card, Class::Summary, emr_core::Reason::Treatment).await?;
     doctor.retrieve(&card, slot, None).await?;
+    let account = card.registered()?;
+    doctor.node().record(account, slot).await?;
 
     drop(patient);
     let forced = scene.on_l1(PATIENT).await?.force_revoke(&ALL).await?;
     assert_eq!(forced.queued.index, 0);
     let denied = async || {
         for _ in 0..200 {
-            if doctor.retrieve(&card, slot, None).await.is_err() {
+            // Asked without the client's own checks, which refuse too.
+            if matches!(doctor.node().record(account, slot).await, Err(NodeError::Refused { .. })) {
                 return true;
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -52,6 +55,15 @@ async fn the_node_stops_serving_at_once_and_the_patient_goes_on() -> TestResult 
     };
     assert!(denied().await, "the node still serves");
     assert_eq!(doctor.node().status().await?.batches, 1, "nothing is settled yet");
+
+    // A run before it is settled shows what is settled, signs nothing, and does not forget that new keys are due.
+    let early = scene.client(PATIENT).await?;
+    early.resume().await?;
+    assert_eq!(early.own_leaves().await?.grants().len(), 1);
+    let repaired = early.repair_directory().await;
+    assert!(matches!(repaired, Err(ClientError::ChangeWaits(_))), "{repaired:?}");
+    assert!(early.profile().keys_wait());
+    drop(early);
 
     scene.next_batch().await?;
     let patient = scene.client(PATIENT).await?;

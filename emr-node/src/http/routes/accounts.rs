@@ -147,12 +147,14 @@ pub(super) async fn get(
     Path(account): Path<AccountIndex>,
 ) -> Result<axum::Json<AccountView>, RequestError> {
     let state = app.engine().state();
-    let identity = state.soft.identity(account).ok_or_else(|| {
+    // What is settled can be proved. An entry that waits on L1 may change it.
+    let settled = state.settled.identity(account);
+    let identity = settled.or_else(|| state.soft.identity(account)).ok_or_else(|| {
         RequestError::not_found(format!(
             "account {account} is not registered, or waits for the registrar: check the number, or ask the registrar"
         ))
     })?;
-    let settled = state.settled.identity(account).is_some();
+    let settled = settled.is_some();
     Ok(axum::Json(AccountView {
         account,
         role: identity.role,

@@ -501,23 +501,6 @@ mod tests {
     }
 
     #[test]
-    fn a_profile_of_an_earlier_version_names_one_ethereum_node() -> TestResult {
-        let folder = tempfile::tempdir()?;
-        let profile = new_profile(folder.path())?;
-        let several = Settings { rpc: vec!["https://a".into(), "https://b".into()], agree: Some(2), ..settings("x") };
-        profile.join(several.clone())?;
-        drop(profile);
-        assert_eq!(Profile::open(folder.path())?.settings()?, several);
-
-        let mut earlier = serde_json::to_value(settings("x"))?;
-        earlier["rpc"] = "http://127.0.0.1:8545".into();
-        assert!(earlier.get("agree").is_none(), "{earlier}");
-        fs::write(folder.path().join("profile.json"), earlier.to_string())?;
-        assert_eq!(Profile::open(folder.path())?.settings()?, settings("x"));
-        Ok(())
-    }
-
-    #[test]
     fn one_process_at_a_time() -> TestResult {
         let folder = tempfile::tempdir()?;
         assert!(matches!(Profile::open(folder.path()), Err(ProfileError::NotFound(_))));

@@ -175,8 +175,8 @@ abstract contract Settlement is ISettlement, Queue {
         if (ordinary < due) revert OverdueEntriesOmitted(QueueName.Ordinary, ordinary, due);
     }
 
-    /// @dev Whether a batch of the sequencer keeps the ordinary queue closed to strangers. One that fills its slots with urgent entries of its own
-    /// is allowed, but does not count as presence.
+    /// @dev Whether a batch of the sequencer keeps strangers from the ordinary queue: only if it takes the due ordinary entries, or as many as the
+    /// smallest size holds. A batch full of urgent entries is valid, but does not.
     function _servesOrdinary(UnixTime time, uint256 ordinary) private view returns (bool) {
         return ordinary >= _olderThan(QueueName.Ordinary, QUEUE_DUE, UnixTime.unwrap(time), _smallestL1);
     }
@@ -196,7 +196,7 @@ abstract contract Settlement is ISettlement, Queue {
         if (overdue + overdueOrdinary == 0) revert NotSequencer(msg.sender);
         if (operations != 0) revert OperationsBySequencerOnly(msg.sender);
         if (batch.urgent < overdue) revert OverdueEntriesOmitted(QueueName.Urgent, batch.urgent, overdue);
-        // Urgent entries alone are welcome at any time. Whoever takes ordinary ones, and with them the turn, takes all that fit.
+        // A batch of urgent entries alone is always good. One with ordinary entries starts an hour without strangers, so it must take all that fit.
         if ((ordinary != 0 || overdue == 0) && ordinary < overdueOrdinary) {
             revert OverdueEntriesOmitted(QueueName.Ordinary, ordinary, overdueOrdinary);
         }

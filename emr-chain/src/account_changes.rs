@@ -96,11 +96,13 @@ pub struct SignedRevocation {
     pub signature: Bytes,
 }
 
-/// A change that waits in a queue.
+/// A change of an account that waits in the urgent queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QueuedChange {
-    /// Its position in the urgent queue.
+    /// Its position there.
     pub index: u64,
+    /// The ether that was sent for it, in wei. What was above the contract's fee is the sender's credit.
+    pub sent: U256,
     /// The transaction.
     pub receipt: L1Receipt,
 }
@@ -142,7 +144,7 @@ impl<P: Provider> Rollup<P> {
     /// Returns [`RollupError::Reverted`] if the contract refuses.
     pub async fn force_revoke(&self, revocation: &Revocation) -> Result<QueuedChange, RollupError> {
         let fee = self.urgent_fee().await?;
-        queued(&self.send(self.contract().forceRevoke(revocation.to_abi()).value(fee)).await?)
+        queued(&self.send(self.contract().forceRevoke(revocation.to_abi()).value(fee)).await?, fee)
     }
 
     /// Relays what a patient signed, and pays the fee.
@@ -159,7 +161,7 @@ impl<P: Provider> Rollup<P> {
             deadline,
             signed.signature.clone(),
         );
-        queued(&self.send_within(call.value(fee), RELAY_GAS_CAP).await?)
+        queued(&self.send_within(call.value(fee), RELAY_GAS_CAP).await?, fee)
     }
 
     /// Gives the sender's account the keys of a registration. Its role and organisation must be the account's.
@@ -168,7 +170,7 @@ impl<P: Provider> Rollup<P> {
     /// Returns [`RollupError::Reverted`] if the contract refuses.
     pub async fn rotate_keys(&self, registration: &Registration) -> Result<QueuedChange, RollupError> {
         let fee = self.urgent_fee().await?;
-        queued(&self.send(self.contract().rotateKeys(registration.to_abi()).value(fee)).await?)
+        queued(&self.send(self.contract().rotateKeys(registration.to_abi()).value(fee)).await?, fee)
     }
 
     /// Closes the sender's account, permanently.
@@ -177,7 +179,7 @@ impl<P: Provider> Rollup<P> {
     /// Returns [`RollupError::Reverted`] if the contract refuses.
     pub async fn close_account(&self) -> Result<QueuedChange, RollupError> {
         let fee = self.urgent_fee().await?;
-        queued(&self.send(self.contract().closeAccount().value(fee)).await?)
+        queued(&self.send(self.contract().closeAccount().value(fee)).await?, fee)
     }
 
     /// Withdraws the sender's registration, which must not be admitted. The sender may register again, but nobody may relay
@@ -207,8 +209,8 @@ impl<P: Provider> Rollup<P> {
 }
 
 /// The entry that a mined transaction appended.
-fn queued(mined: &TransactionReceipt) -> Result<QueuedChange, RollupError> {
+fn queued(mined: &TransactionReceipt, sent: U256) -> Result<QueuedChange, RollupError> {
     let event = mined.decoded_log::<EmrRollup::Enqueued>();
     let event = event.ok_or_else(|| RollupError::Malformed("a change of an account without its event".to_owned()))?;
-    Ok(QueuedChange { index: event.data.index.to(), receipt: L1Receipt::of(mined) })
+    Ok(QueuedChange { index: event.data.index.to(), sent, receipt: L1Receipt::of(mined) })
 }

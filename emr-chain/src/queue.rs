@@ -22,7 +22,7 @@ use crate::{
 pub enum QueueName {
     /// What ends or changes the rights of an account: ForcedRevoke, SetStatus, RotateKey.
     Urgent,
-    /// Registrations, and changes of accounts whose registration is not settled yet.
+    /// Registrations.
     Ordinary,
 }
 

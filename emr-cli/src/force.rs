@@ -41,20 +41,20 @@ struct Forced {
     gas_used: u64,
     max_fee_wei: String,
     #[serde(skip)]
-    fee: U256,
+    max_fee: U256,
     /// From then on anyone can settle it.
     anyone_settles_from: String,
 }
 
 impl Forced {
-    fn of(forced: &ForcedRevocation, fee: U256) -> Self {
+    fn of(forced: &ForcedRevocation) -> Self {
         let ForcedRevocation { queued, due } = forced;
         Self {
             index: queued.index,
             tx_hash: queued.receipt.tx_hash,
             gas_used: queued.receipt.gas_used,
-            max_fee_wei: fee.to_string(),
-            fee,
+            max_fee_wei: queued.sent.to_string(),
+            max_fee: queued.sent,
             anyone_settles_from: written(*due),
         }
     }
@@ -63,7 +63,7 @@ impl Forced {
 impl Answer for Forced {
     fn write(&self, out: &mut dyn Write) -> std::io::Result<()> {
         writeln!(out, "the revocation is on L1: entry {} of the urgent queue ({})", self.index, self.tx_hash)?;
-        writeln!(out, "it cost {} gas, and a fee of at most {} ether", self.gas_used, ether(self.fee))?;
+        writeln!(out, "it cost {} gas, and a fee of at most {} ether", self.gas_used, ether(self.max_fee))?;
         writeln!(out, "hospitals that follow the rules serve nothing under these grants from now on")?;
         let time = &self.anyone_settles_from;
         writeln!(
@@ -125,7 +125,7 @@ impl Force {
             other => other.into(),
         })?;
         drop(progress);
-        print(&Forced::of(&forced, fee), options.json)
+        print(&Forced::of(&forced), options.json)
     }
 }
 
@@ -152,11 +152,10 @@ pub async fn relay(options: &Options, role: Role, file: &Path) -> Result<(), Fai
         )
     })?;
     let client = open(options, role).await?;
-    let fee = client.rollup().urgent_fee().await.map_err(ClientError::from)?;
     let progress = Progress::start("waiting for the transaction");
     let forced = client.relay_revocation(&signed).await?;
     drop(progress);
-    print(&Forced::of(&forced, fee), options.json)
+    print(&Forced::of(&forced), options.json)
 }
 
 /// Opens the identity and connects to L1 only.

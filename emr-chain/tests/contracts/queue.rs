@@ -167,8 +167,8 @@ async fn a_stranger_does_not_stay_ahead_of_a_sequencer_that_comes_back(world: Wo
     Ok(())
 }
 
-/// A hostile sequencer fills the slots of a batch a day with urgent entries of its own accounts, so that no registration fits.
-/// That is no presence: strangers settle the registrations.
+/// Once a day, a hostile sequencer settles a batch full of urgent entries of its own accounts. Strangers may settle the
+/// registrations all the same.
 async fn urgent_entries_of_its_own_keep_no_stranger_out(world: World) -> Outcome {
     world.settled_patients(8).await?;
     let entries = world.register_patients_from(PATIENT + 8, 2).await?;

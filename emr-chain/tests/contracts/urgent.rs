@@ -172,7 +172,7 @@ async fn younger_entries_come_along(world: World) -> Outcome {
     let queues = world.rollup.head().await?.queues;
     assert_eq!((queues.urgent.overdue, queues.ordinary.overdue), (1, MAX_L1));
 
-    // Whoever takes registrations too, and with them the turn, takes all that fit.
+    // A batch with registrations starts an hour without strangers, so it must take all that fit.
     let batch = world.batch([&urgent[..], &registrations[..4]].concat(), Vec::new()).await?;
     assert_eq!(refusal(&world, &stranger, &batch).await?, omitted(QueueName::Ordinary, 4, 5));
     let batch = world.batch([&urgent[..], &registrations[..5]].concat(), Vec::new()).await?;

@@ -4,7 +4,7 @@
 //! settle it within six hours. After that, anyone can.
 
 use alloy::primitives::{Address, U256};
-use emr_chain::{QueueName, QueuedChange, Revocation, SignedRevocation};
+use emr_chain::{QueueName, QueuedChange, Revocation, SettlementLayer, SignedRevocation};
 use emr_core::{Role, UnixTime};
 use emr_rollup::{
     l1_operation::{ForcedRevoke, L1Operation, RevokedGrants},
@@ -59,8 +59,9 @@ impl L1Client {
         self.require_ether().await?;
         // Noted first: the transaction may be mined although its receipt does not come back.
         self.profile.note_keys_wait(UnixTime::now().saturating_add(KEYS_WAIT))?;
+        let first = self.next_position().await?;
         let queued = self.rollup.force_revoke(revocation).await?;
-        self.forced(queued, self.ethereum_address(), revocation).await
+        self.forced(queued, first, self.ethereum_address(), revocation).await
     }
 
     /// Signs a revocation that anyone can send to L1 within a day.
@@ -77,7 +78,7 @@ impl L1Client {
             signed.map_err(|error| KeyError::Refused(error.to_string()))
         });
         let signed = signed.await?;
-        // Whoever relays it need not tell: the next command looks.
+        // The patient may never hear that it was relayed, so later commands look.
         self.profile.note_keys_wait(UnixTime::now().saturating_add(KEYS_WAIT))?;
         Ok(signed)
     }
@@ -88,17 +89,28 @@ impl L1Client {
     /// [`ClientError::NoEther`]. [`ClientError`] if L1 cannot be asked or refuses.
     pub async fn relay_revocation(&self, signed: &SignedRevocation) -> Result<ForcedRevocation, ClientError> {
         self.require_ether().await?;
+        let first = self.next_position().await?;
         let queued = self.rollup.force_revoke_for(signed).await?;
-        self.forced(queued, signed.owner, &signed.revocation).await
+        self.forced(queued, first, signed.owner, &signed.revocation).await
     }
 
-    /// Receipts come from one Ethereum node. Only what the contract holds shows that the entry is there.
+    /// The position that the urgent queue's next entry gets.
+    async fn next_position(&self) -> Result<u64, ClientError> {
+        Ok(self.rollup.head().await?.queues.urgent.length)
+    }
+
+    /// Receipts come from one Ethereum node. Only what the contract holds shows that the entry is there. An equal entry before `first` is an
+    /// earlier revocation of this patient.
     async fn forced(
         &self,
         queued: QueuedChange,
+        first: u64,
         owner: Address,
         revocation: &Revocation,
     ) -> Result<ForcedRevocation, ClientError> {
+        if queued.index < first {
+            return Err(ForceRevokeError::NotQueued.into());
+        }
         let account = self.rollup.account_of(owner).await?.ok_or(ForceRevokeError::NotQueued)?;
         let grants = revocation.slot.map_or(RevokedGrants::All, RevokedGrants::Slot);
         let directory = revocation.directory.map(|it| DirectoryCommitment::from(field::from_opaque(it.as_bytes())));

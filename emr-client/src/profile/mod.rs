@@ -28,6 +28,7 @@ mod known_grants;
 pub mod outbox;
 pub mod seen;
 mod settings;
+mod signed_versions;
 
 use std::{
     collections::BTreeMap,
@@ -54,12 +55,10 @@ use known_grants::KnownGrants;
 use outbox::Outbox;
 use seen::SeenState;
 pub use settings::{Hospital, Settings};
+use signed_versions::SignedVersions;
 
 /// The largest profile file that is read, in bytes.
 const MAX_FILE_BYTES: u64 = 64 * 1024;
-/// The largest `versions.json` that is read, in bytes. A patient's 960 slots take about 150,000.
-const MAX_VERSIONS_BYTES: u64 = 16 << 20;
-
 /// Why a profile cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -113,7 +112,7 @@ pub struct Profile {
     disk: Disk,
     folder: PathBuf,
     settings: Mutex<Option<Settings>>,
-    versions: Mutex<BTreeMap<(OwnedAccount, GrantSlot), Version>>,
+    versions: SignedVersions,
     emergencies: KnownGrants,
     delegated: KnownGrants,
     directories: KnownDirectories,
@@ -195,10 +194,9 @@ impl Profile {
             Err(TryLockError::WouldBlock) => return Err(ProfileError::InUse(folder.to_owned())),
             Err(TryLockError::Error(error)) => return Err(FileError::io(&path, error).into()),
         }
-        let versions: Vec<Signed> = durable::read_json(&versions_path(folder), MAX_VERSIONS_BYTES)?.unwrap_or_default();
         Ok(Self {
             settings: Mutex::new(durable::read_json(&settings_path(folder), MAX_FILE_BYTES)?),
-            versions: Mutex::new(versions.into_iter().map(Signed::entry).collect()),
+            versions: SignedVersions::open(&disk, folder.join("versions.json"))?,
             emergencies: KnownGrants::open(&disk, folder.join("emergencies.json"))?,
             delegated: KnownGrants::open(&disk, folder.join("delegated.json"))?,
             directories: KnownDirectories::open(&disk, folder.join("directories.json"))?,
@@ -271,8 +269,7 @@ impl Profile {
 
     /// The highest version that was ever signed for a grant slot of this patient, or 0.
     pub fn highest_signed(&self, patient: OwnedAccount, slot: GrantSlot) -> Version {
-        let versions = self.versions.lock().unwrap_or_else(PoisonError::into_inner);
-        versions.get(&(patient, slot)).copied().unwrap_or(Version::ZERO)
+        self.versions.highest(patient, slot)
     }
 
     /// Notes durably that a version is about to be signed for a grant slot of this patient.
@@ -280,16 +277,7 @@ impl Profile {
     /// # Errors
     /// [`FileError`] if the file cannot be written.
     pub fn note_version(&self, patient: OwnedAccount, slot: GrantSlot, version: Version) -> Result<(), FileError> {
-        let mut known = self.versions.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.get(&(patient, slot)).is_some_and(|known| version <= *known) {
-            return Ok(());
-        }
-        let mut versions = known.clone();
-        versions.insert((patient, slot), version);
-        let list: Vec<_> = versions.iter().map(|(of, version)| Signed::of(*of, *version)).collect();
-        durable::replace_json(&self.disk, &versions_path(&self.folder), &list)?;
-        *known = versions;
-        Ok(())
+        self.versions.note(patient, slot, version)
     }
 
     /// Notes durably which emergency grants of this patient were seen. Returns how many of them are new.
@@ -384,26 +372,6 @@ impl Profile {
     }
 }
 
-/// An entry of `versions.json`. JSON.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Signed {
-    account: AccountIndex,
-    owner: Address,
-    slot: GrantSlot,
-    version: Version,
-}
-
-impl Signed {
-    const fn of((patient, slot): (OwnedAccount, GrantSlot), version: Version) -> Self {
-        Self { account: patient.account, owner: patient.owner, slot, version }
-    }
-
-    const fn entry(self) -> ((OwnedAccount, GrantSlot), Version) {
-        ((OwnedAccount { account: self.account, owner: self.owner }, self.slot), self.version)
-    }
-}
-
 fn identity_path(folder: &Path) -> PathBuf {
     folder.join("identity")
 }
@@ -418,10 +386,6 @@ fn settings_path(folder: &Path) -> PathBuf {
 
 fn delegates_path(folder: &Path) -> PathBuf {
     folder.join("delegates")
-}
-
-fn versions_path(folder: &Path) -> PathBuf {
-    folder.join("versions.json")
 }
 
 #[cfg(unix)]
@@ -467,7 +431,9 @@ mod tests {
         let profile = new_profile(folder.path())?;
         assert!(matches!(profile.settings(), Err(ProfileError::NotJoined(_))));
         profile.join(settings("http://127.0.0.1:1"))?;
-        profile.join(settings("http://127.0.0.1:2"))?;
+        let addresses = vec!["http://127.0.0.1:8545".to_owned(), "http://127.0.0.1:8546".to_owned()];
+        let several = Settings { rpc: addresses, agree: Some(2), ..settings("http://127.0.0.1:2") };
+        profile.join(several.clone())?;
         let owned = |account, owner| -> Result<_, emr_core::OutOfRange> {
             Ok(OwnedAccount { account: AccountIndex::new(account)?, owner: Address::repeat_byte(owner) })
         };
@@ -480,7 +446,7 @@ mod tests {
         drop(profile);
 
         let profile = Profile::open(folder.path())?;
-        assert_eq!(profile.settings()?, settings("http://127.0.0.1:2"));
+        assert_eq!(profile.settings()?, several);
         assert_eq!(profile.highest_signed(patient, slot), Version::new(3)?);
         assert_eq!(profile.highest_signed(patient, GrantSlot::new(65)?), Version::ZERO);
         assert_eq!(profile.note_emergencies((patient, first), [emergency(0, 1)?, emergency(9, 1)?])?, 0);

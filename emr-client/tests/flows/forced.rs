@@ -4,7 +4,12 @@ use std::time::Duration;
 
 use alloy::providers::Provider;
 use emr_chain::{Revert, Revocation, RollupError, SettlementLayer, endpoint::Endpoint};
-use emr_client::{ClientError, L1Client, flow::settle_queue::OverdueBatch, node::NodeError, profile::Profile};
+use emr_client::{
+    ClientError, L1Client,
+    flow::{force_revoke::ForceRevokeError, settle_queue::OverdueBatch},
+    node::NodeError,
+    profile::Profile,
+};
 use emr_core::{Class, ClassMask, GrantSlot, Rights, Version};
 use emr_devnet::EmbeddedChain;
 use emr_rollup::{
@@ -13,7 +18,10 @@ use emr_rollup::{
     setup::SetupChoice,
 };
 
-use crate::scene::*;
+use crate::{
+    lying_l1::{self, Lie},
+    scene::*,
+};
 use emr_testkit::people::Member;
 
 const ALL: Revocation = Revocation { slot: None, directory: None };
@@ -79,6 +87,27 @@ async fn the_node_stops_serving_at_once_and_the_patient_goes_on() -> TestResult 
     assert_eq!((granted.slot, granted.grant.version), (GrantSlot::FIRST_ORDINARY, Version::new(3)?));
     scene.next_batch().await?;
     patient.light_check().await?;
+    Ok(())
+}
+
+/// The patient revoked before. An Ethereum node that drops the second transaction cannot pass off the first entry, which has the
+/// same words, as the second.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_earlier_revocation_is_not_taken_for_this_one() -> TestResult {
+    let scene = Scene::proving_for([PATIENT.address()]).await?;
+    let (patient, doctor) = scene.with_a_doctor().await?;
+    scene.next_batch().await?;
+    drop((patient, doctor));
+    scene.on_l1(PATIENT).await?.force_revoke(&ALL).await?;
+    scene.next_batch().await?;
+    let lying = async |lie| {
+        let (profile, identity) = scene.profile(PATIENT)?;
+        TestResult::Ok(L1Client::over(profile, identity, &[lying_l1::shown(&scene, lie)], None).await?)
+    };
+    let refused = lying(Lie::FirstEntry).await?.force_revoke(&ALL).await;
+    assert!(matches!(refused, Err(ClientError::ForceRevoke(ForceRevokeError::NotQueued))), "{refused:?}");
+    scene.next_batch().await?;
+    assert_eq!(lying(Lie::Honest).await?.force_revoke(&ALL).await?.queued.index, 2);
     Ok(())
 }
 

@@ -28,6 +28,8 @@ pub(crate) enum Lie {
     Silent,
     /// Its blocks have another state, and calls of contracts give these bytes.
     Invents(u8),
+    /// Its receipts name the first entry of a queue instead of the one that was appended.
+    FirstEntry,
     /// All its blocks are this many seconds younger than they are. Negative for older.
     Shifts(i64),
 }
@@ -77,6 +79,7 @@ impl Service<RequestPacket> for Liar {
 impl Lie {
     fn changed(self, method: &str, value: Value) -> Result<Value, serde_json::Error> {
         match (self, method) {
+            (Self::FirstEntry, "eth_getTransactionReceipt") => Ok(first_entry(value)),
             (Self::Invents(byte), "eth_call") => Ok(format!("0x{}", format!("{byte:02x}").repeat(32)).into()),
             (Self::Invents(byte), "eth_getBlockByNumber") => {
                 with_header(value, |header| header.inner.state_root = B256::repeat_byte(byte))
@@ -98,4 +101,14 @@ fn with_header(block: Value, change: impl FnOnce(&mut RpcHeader)) -> Result<Valu
     change(&mut block.header);
     block.header = RpcHeader::new(block.header.inner);
     serde_json::to_value(block)
+}
+
+/// `Enqueued(queue, index, words)` has the index as its third topic.
+fn first_entry(mut receipt: Value) -> Value {
+    for log in receipt.get_mut("logs").and_then(Value::as_array_mut).into_iter().flatten() {
+        if let Some(index) = log.get_mut("topics").and_then(|topics| topics.get_mut(2)) {
+            *index = B256::ZERO.to_string().into();
+        }
+    }
+    receipt
 }

@@ -109,6 +109,9 @@ fn what_follows_an_entry_waits_for_it() -> Test {
     world.engine.extend_queues(PerQueue { urgent: vec![forced.into()], ..PerQueue::default() }, None)?;
     let granted = world.sign_in(2, HONEST, 1, grant(FIRST + 1, Version::ZERO)?)?;
     world.taken(granted)?;
+    // Something else can be settled, so the batch is not for the queues alone.
+    let other = DOCTOR + 18;
+    world.taken(sign(world.domain, world.time, other, other, 2, put(other, 0)?)?)?;
     let mut entries = 0;
     for _ in 0..3 {
         let Some(record) = world.engine.seal()? else { break };

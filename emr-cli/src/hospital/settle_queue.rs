@@ -43,7 +43,7 @@ impl Answer for Settled {
     fn write(&self, out: &mut dyn Write) -> std::io::Result<()> {
         match (self.tx_hash, self.prove_seconds) {
             (Some(tx_hash), Some(seconds)) => {
-                writeln!(out, "overdue entries settled: {}, proved in {seconds:.1} s ({tx_hash})", self.entries)
+                writeln!(out, "entries settled: {}, proved in {seconds:.1} s ({tx_hash})", self.entries)
             }
             _ => writeln!(out, "nothing is overdue that anyone may settle"),
         }

@@ -4,9 +4,12 @@
 //! The signature is EIP-712, domain ("EMR Rollup", "1", chain, contract), `Invitation(uint64 inviter,bytes16
 //! nonce,uint64 expires)`, by the Ethereum key that owns the inviter's account.
 //!
-//! As text it is one word: `emr1`, then base32 (RFC 4648, lower case, no padding) of 93 bytes: inviter (3), nonce (16),
-//! expiry (5), signature (65), and the first 4 bytes of Keccak-256 over `emr1` and the preceding bytes. Numbers are
-//! big-endian. Upper case is accepted too.
+//! As text it is one word: `emr1`, then base32 (RFC 4648, lower case, no padding) of 121 bytes: chain id (8), contract (20), inviter
+//! (3), nonce (16), expiry (5), signature (65), and the first 4 bytes of Keccak-256 over `emr1` and the preceding bytes.
+//! Numbers are big-endian. Upper case is accepted too.
+//!
+//! So whoever has an invitation knows the contract from the inviter, and not from the node that they register at. The
+//! contract's address commits to its code and to the keys of its proofs ([`DeploymentRecord`](emr_chain::DeploymentRecord)).
 
 use std::{fmt, str::FromStr};
 
@@ -42,7 +45,7 @@ const PREFIX: &str = "emr1";
 /// How much the clocks of inviter and node may differ at this limit, in seconds.
 const CLOCK_TOLERANCE: u64 = 900;
 const TAG_BYTES: usize = 4;
-const BYTES: usize = 3 + 16 + 5 + 65 + TAG_BYTES;
+const BYTES: usize = 8 + 20 + 3 + 16 + 5 + 65 + TAG_BYTES;
 
 /// Why a text is not an invitation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -68,6 +71,9 @@ pub enum InvitationError {
     /// It would be valid for too long.
     #[error("this invitation is valid for more than 90 days: ask for one that ends earlier")]
     TooLong,
+    /// It is for another contract.
+    #[error("this invitation is for contract {} on chain {}: register at the hospital that gave it to you", .0.contract, .0.chain_id)]
+    Elsewhere(RollupInstance),
     /// The inviter did not sign it.
     #[error("this invitation is not signed by account {0} for this chain and contract: ask for a new one")]
     Signature(AccountIndex),
@@ -77,6 +83,7 @@ pub enum InvitationError {
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Invitation {
+    instance: RollupInstance,
     inviter: AccountIndex,
     nonce: [u8; 16],
     expires: UnixTime,
@@ -96,7 +103,12 @@ impl Invitation {
     ) -> Result<Self, alloy::signers::Error> {
         let nonce = rand::random();
         let signature = key.sign_hash_sync(&signing_hash(instance, inviter, nonce, expires))?.as_bytes();
-        Ok(Self { inviter, nonce, expires, signature })
+        Ok(Self { instance: *instance, inviter, nonce, expires, signature })
+    }
+
+    /// The chain and contract that it is for.
+    pub const fn instance(&self) -> RollupInstance {
+        self.instance
     }
 
     /// The account that the invitation names as inviter.
@@ -137,6 +149,9 @@ impl Invitation {
     /// Returns [`InvitationError`] if the time or the signature is wrong.
     pub fn verify(&self, instance: &RollupInstance, owner: Address, now: UnixTime) -> Result<(), InvitationError> {
         self.check_time(now)?;
+        if self.instance != *instance {
+            return Err(InvitationError::Elsewhere(self.instance));
+        }
         let hash = signing_hash(instance, self.inviter, self.nonce, self.expires);
         let signer =
             Signature::from_raw(&self.signature).and_then(|signature| signature.recover_address_from_prehash(&hash));
@@ -157,6 +172,8 @@ fn tag(payload: &[u8]) -> [u8; TAG_BYTES] {
 impl fmt::Display for Invitation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut bytes = Vec::with_capacity(BYTES);
+        bytes.extend_from_slice(&self.instance.chain_id.to_be_bytes());
+        bytes.extend_from_slice(self.instance.contract.as_slice());
         bytes.extend_from_slice(&self.inviter.get().to_be_bytes()[5..]);
         bytes.extend_from_slice(&self.nonce);
         bytes.extend_from_slice(&self.expires.get().to_be_bytes()[3..]);
@@ -170,6 +187,7 @@ impl fmt::Display for Invitation {
 impl fmt::Debug for Invitation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Invitation")
+            .field("instance", &self.instance)
             .field("inviter", &self.inviter)
             .field("expires", &self.expires)
             .finish_non_exhaustive()
@@ -195,12 +213,15 @@ impl FromStr for Invitation {
             return Err(InvitationTextError::Mistyped);
         }
         let (mut nonce, mut signature) = ([0; 16], [0; 65]);
+        let (instance, payload) = payload.split_at_checked(28).ok_or(InvitationTextError::Mistyped)?;
         nonce.copy_from_slice(&payload[3..19]);
         signature.copy_from_slice(&payload[24..89]);
         let number = |bytes: &[u8]| bytes.iter().fold(0, |number: u64, byte| number << 8 | u64::from(*byte));
         let inviter = AccountIndex::new(number(&payload[..3])).map_err(|_| InvitationTextError::Mistyped)?;
         let expires = UnixTime::new(number(&payload[19..24])).map_err(|_| InvitationTextError::Mistyped)?;
-        Ok(Self { inviter, nonce, expires, signature })
+        let instance =
+            RollupInstance { chain_id: number(&instance[..8]), contract: Address::from_slice(&instance[8..]) };
+        Ok(Self { instance, inviter, nonce, expires, signature })
     }
 }
 
@@ -240,7 +261,7 @@ mod tests {
     fn a_code_is_one_word_and_can_be_parsed_again() -> TestResult {
         let (invitation, _) = issued(1_800_000_000)?;
         let code = invitation.to_string();
-        assert_eq!(code.len(), 4 + 149);
+        assert_eq!(code.len(), 4 + 194);
         assert!(
             code.starts_with("emr1") && code.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit()),
             "{code}"
@@ -285,9 +306,15 @@ mod tests {
         let now = UnixTime::new(999_999)?;
         let forged = Err(InvitationError::Signature(AccountIndex::new(77)?));
         assert_eq!(invitation.verify(&instance(), Address::repeat_byte(9), now), forged);
-        assert_eq!(invitation.verify(&RollupInstance { chain_id: 1, ..instance() }, owner, now), forged);
+        let other_chain = RollupInstance { chain_id: 1, ..instance() };
+        let elsewhere_said = Err(InvitationError::Elsewhere(instance()));
+        assert_eq!(invitation.verify(&other_chain, owner, now), elsewhere_said);
         let elsewhere = RollupInstance { contract: Address::repeat_byte(2), ..instance() };
-        assert_eq!(invitation.verify(&elsewhere, owner, now), forged);
+        assert_eq!(invitation.verify(&elsewhere, owner, now), elsewhere_said);
+        // The signature covers them: the code cannot be changed to be for another rollup.
+        for moved in [other_chain, elsewhere] {
+            assert_eq!(Invitation { instance: moved, ..invitation }.verify(&moved, owner, now), forged);
+        }
         for changed in [
             Invitation { nonce: [0; 16], ..invitation },
             Invitation { expires: UnixTime::new(1_000_001)?, ..invitation },

@@ -19,8 +19,8 @@ mod transaction;
 
 pub use account_changes::{QueuedChange, Revocation, SignedRevocation};
 pub use deploy::{
-    DEVELOPMENT_CHAINS, DeployError, Deployed, DeployedVerifier, Deployment, SizeDeployment, VerifierCode, deploy,
-    deploy_on_named_chain,
+    DEVELOPMENT_CHAINS, DeployError, Deployed, Deployment, DeploymentRecord, SizeDeployment, SizeRecord, VerifierCode,
+    deploy, deploy_on_named_chain, factory,
 };
 pub use queue::{PerQueue, QueueEntry, QueueName, QueueProgress};
 pub use registration::{CurvePoint, Registration, RollupInstance, RsaPossession, SignedRegistration, rsa_commitment};

@@ -115,6 +115,10 @@ impl Answer for Registered {
 /// Fails if the node or the contract refuses.
 pub async fn register(options: &Options, role: Role, org: Option<&Path>, arguments: &Register) -> Result<(), Failure> {
     let invitation = arguments.invite.as_deref().map(invite::read).transpose()?;
+    let options = &match &invitation {
+        Some(invitation) => options.invited_to(&invitation.instance())?,
+        None => options.clone(),
+    };
     let client = participant::open(options, role).await?;
     let org = org.map(read_card).transpose()?;
     let org = org.map(|card| client_org(&card)).transpose()?;

@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
+use alloy::primitives::Address;
 use clap::{Args, builder::FalseyValueParser};
+use emr_chain::RollupInstance;
 use emr_client::verify::settled_state::Finality;
 use emr_core::{AccountIndex, Class, ClassMask, Origin, PlainHttp, Reason, RecordSlot, Rights, Role, UnixTime};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339, macros::format_description};
@@ -37,6 +39,9 @@ pub struct Options {
     /// with the setup of a ceremony
     #[arg(long, global = true, env = "EMR_CHAIN_ID", hide_env_values = true, value_name = "ID")]
     pub chain_id: Option<u64>,
+    /// Use no other rollup contract than this one. An invitation names it too; remembered
+    #[arg(long, global = true, env = "EMR_CONTRACT", hide_env_values = true, value_name = "ADDRESS")]
+    pub contract: Option<Address>,
     /// Allow plain http to and from other machines, where it can be read and changed on the way
     #[arg(long, global = true, env = "EMR_INSECURE", hide_env_values = true, value_parser = FalseyValueParser::new())]
     pub insecure: bool,
@@ -70,6 +75,23 @@ impl Options {
     /// Where plain http is allowed.
     pub const fn plain_http(&self) -> PlainHttp {
         if self.insecure { PlainHttp::Everywhere } else { PlainHttp::ThisMachine }
+    }
+
+    /// The options of somebody who was invited to a rollup.
+    ///
+    /// # Errors
+    /// Fails if they named another chain or contract.
+    pub fn invited_to(&self, instance: &RollupInstance) -> Result<Self, Failure> {
+        let RollupInstance { chain_id, contract } = *instance;
+        if self.chain_id.is_some_and(|named| named != chain_id) || self.contract.is_some_and(|named| named != contract)
+        {
+            let message = format!(
+                "the invitation is for contract {contract} on chain {chain_id}, which is not what you named: check --chain-id and --contract, or \
+                 ask who invited you"
+            );
+            return Err(Failure::new(Exit::Usage, message));
+        }
+        Ok(Self { chain_id: Some(chain_id), contract: Some(contract), ..self.clone() })
     }
 
     /// The Ethereum node of a command that uses one; `None` if none is given.

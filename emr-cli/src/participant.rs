@@ -213,6 +213,11 @@ pub async fn connect(options: &Options, profile: Profile, identity: Identity) ->
     {
         return Err(ClientError::OtherChain { named, found }.into());
     }
+    if let (Some(named), Some(found)) = (options.contract, joined.as_ref().map(|known| known.contract))
+        && named != found
+    {
+        return Err(ClientError::OtherContract { named, found }.into());
+    }
     let new_addresses = options.node.is_some() || !options.rpc.is_empty() || options.agree.is_some();
     let client = if joined.is_some() && !new_addresses {
         Client::open_with(profile, identity, options.plain_http()).await
@@ -227,7 +232,9 @@ pub async fn connect(options: &Options, profile: Profile, identity: Identity) ->
             [] => (known_rpc, options.agree.or(known_agree)),
             given => (given.iter().map(Url::to_string).collect(), options.agree),
         };
-        let connections = Connections::several(&node, &rpc, agree, options.plain_http())?.on_chain(options.chain_id);
+        let connections = Connections::several(&node, &rpc, agree, options.plain_http())?
+            .on_chain(options.chain_id)
+            .at_contract(options.contract);
         Client::join_through(profile, identity, &connections).await
     };
     let client = client?;

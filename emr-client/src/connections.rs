@@ -1,6 +1,7 @@
 //! Connections that the participants of one process share. A hospital system can have hundreds of doctors in one
 //! process.
 
+use alloy::primitives::Address;
 use emr_chain::{endpoint::Endpoint, nodes::EthereumNodes};
 use emr_core::{HttpAddress, PlainHttp};
 
@@ -21,6 +22,8 @@ pub struct Connections {
     agree: Option<usize>,
     /// The chain that the participant named.
     chain: Option<u64>,
+    /// The contract that the participant named.
+    contract: Option<Address>,
 }
 
 impl Connections {
@@ -40,7 +43,7 @@ impl Connections {
         let address = HttpAddress::parse(node, plain).map_err(NodeError::from)?;
         let endpoints: Vec<_> = rpc.iter().map(|address| Endpoint::http(address, plain)).collect::<Result<_, _>>()?;
         let nodes = EthereumNodes::of(&endpoints, agree)?;
-        Ok(Self { node: NodeClient::at(address)?, nodes, rpc: rpc.to_vec(), agree, chain: None })
+        Ok(Self { node: NodeClient::at(address)?, nodes, rpc: rpc.to_vec(), agree, chain: None, contract: None })
     }
 
     /// Connections to a node, and to Ethereum over any endpoint, for example a chain in this process. A profile
@@ -59,7 +62,7 @@ impl Connections {
     pub fn over_several(node: &str, endpoints: &[Endpoint], agree: Option<usize>) -> Result<Self, ClientError> {
         let nodes = EthereumNodes::of(endpoints, agree)?;
         let rpc = endpoints.iter().map(Endpoint::to_string).collect();
-        Ok(Self { node: NodeClient::new(node)?, nodes, rpc, agree, chain: None })
+        Ok(Self { node: NodeClient::new(node)?, nodes, rpc, agree, chain: None, contract: None })
     }
 
     /// Accepts only a node for this chain, which need not be a development chain. A participant names a real chain if
@@ -70,8 +73,19 @@ impl Connections {
         Self { chain: chain_id, ..self }
     }
 
+    /// Accepts only a node for this contract. Its address commits to what it does and to the keys of its proofs
+    /// ([`DeploymentRecord`](emr_chain::DeploymentRecord)). The participant has it from their hospital: an invitation names it.
+    #[must_use]
+    pub fn at_contract(self, contract: Option<Address>) -> Self {
+        Self { contract, ..self }
+    }
+
     pub(crate) const fn chain(&self) -> Option<u64> {
         self.chain
+    }
+
+    pub(crate) const fn contract(&self) -> Option<Address> {
+        self.contract
     }
 
     /// A client of the node for one more participant.

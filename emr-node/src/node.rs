@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use alloy::{primitives::Address, signers::local::PrivateKeySigner};
 use emr_chain::{
-    Parameters, Rollup, RollupError,
+    DeploymentRecord, Parameters, Rollup, RollupError,
     endpoint::{Endpoint, EndpointError},
 };
 use emr_core::Origin;
@@ -49,8 +49,8 @@ pub struct NodeConfig {
     pub endpoint: Endpoint,
     /// Its chain id. The node does not start with another chain.
     pub chain_id: u64,
-    /// The rollup contract.
-    pub contract: Address,
+    /// What the rollup was made from, which also gives its address.
+    pub deployment: DeploymentRecord,
     /// The block of its deployment.
     pub deployed_at: u64,
     /// The block store.
@@ -79,6 +79,9 @@ pub enum StartError {
     /// The contract cannot be read, or is not there.
     #[error(transparent)]
     Rollup(#[from] RollupError),
+    /// The deployment's record is wrong.
+    #[error("the deployment's record fits no contract: restore it from a backup")]
+    NoContract,
     /// The contract is for another circuit.
     #[error(
         "the contract is for circuit version {version}{}, which this program does not know: use the program that belongs \
@@ -150,13 +153,14 @@ impl Node {
         let NodeConfig { endpoint, hospital, .. } = &config;
         let provider = endpoint.connect(Some(hospital.clone()))?;
         endpoint.expect_chain_id(&provider, config.chain_id).await?;
-        let rollup = Rollup::attach(provider, config.contract, config.deployed_at).await?;
+        let contract = config.deployment.contract().ok_or(StartError::NoContract)?;
+        let rollup = Rollup::attach(provider, contract, config.deployed_at).await?;
         let sizes = check_parameters(&rollup.parameters().await?, hospital.address())?;
         let deployment = follow::block(rollup.provider(), config.deployed_at).await?;
         let (block_hash, _) = deployment.ok_or(FollowError::Block(config.deployed_at))?;
         let anchor = Anchor {
             chain_id: config.chain_id,
-            contract: config.contract.to_string(),
+            contract: contract.to_string(),
             deployed_at: config.deployed_at,
             block_hash: block_hash.to_string(),
         };
@@ -194,7 +198,7 @@ impl Node {
             quotas: Quotas::DEFAULT,
         }));
         Space::ask(&engine).await;
-        let follower = Follower::new(rollup, hospital.address(), position);
+        let follower = Follower::new(rollup, config.deployment.clone(), hospital.address(), position);
         let proving = Proving::new(config.prover.clone());
         let (pipeline, proofs) = Pipeline::new(engine, follower, proving, config.seal);
         serve(config, Arc::new(pipeline), proofs).await

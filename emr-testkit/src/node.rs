@@ -6,12 +6,14 @@ use std::{
 };
 
 use alloy::{
-    primitives::{Address, U256},
+    primitives::{Address, B256, U256},
     providers::{DynProvider, Provider},
     signers::local::PrivateKeySigner,
 };
 use emr_api::invitation::Invitation;
-use emr_chain::{Deployment, Rollup, SizeDeployment, VerifierCode, deploy, endpoint::Endpoint};
+use emr_chain::{
+    Deployed, Deployment, DeploymentRecord, Rollup, SizeDeployment, VerifierCode, deploy, endpoint::Endpoint,
+};
 use emr_core::{AccountIndex, Role, UnixTime};
 use emr_devnet::{ChainConfig, EmbeddedChain};
 use emr_ipfs::DiskStore;
@@ -37,6 +39,8 @@ pub struct World {
     pub chain: EmbeddedChain,
     /// The contract, used with the hospital's key.
     pub rollup: Rollup<DynProvider>,
+    /// What it was made from.
+    pub record: DeploymentRecord,
     /// The folder of the node's data and blocks. It is removed with the last handle.
     pub folder: Arc<TempDir>,
 }
@@ -62,6 +66,8 @@ pub fn deployment() -> Deployment {
         max_l2: size.max_l2 as u64,
     };
     Deployment {
+        factory: None,
+        salt: B256::ZERO,
         sizes: sizes.iter().zip(VerifierCode::development()).map(size).collect(),
         circuit_version: version.number.into(),
         genesis: state_root(empty_root(version.account_depth), empty_root(version.account_depth)),
@@ -116,8 +122,8 @@ impl World {
     /// The same as [`Self::new`].
     pub async fn on_chain(chain: EmbeddedChain, deployment: &Deployment, folder: TempDir) -> Outcome<Self> {
         let provider = Endpoint::in_process(chain.transport()).connect(Some(people().hospital.ethereum.clone()))?;
-        let rollup = deploy(provider, deployment).await?.rollup;
-        Ok(Self { chain, rollup, folder: Arc::new(folder) })
+        let Deployed { rollup, record, .. } = deploy(provider, deployment).await?;
+        Ok(Self { chain, rollup, record, folder: Arc::new(folder) })
     }
 
     /// The endpoint for nodes and clients.
@@ -207,7 +213,7 @@ impl World {
     /// # Errors
     /// Fails if the block store cannot be opened, or if there is no home folder.
     pub fn config(&self) -> Outcome<NodeConfig> {
-        config(self.endpoint(), &self.rollup, self.folder.path())
+        config(self.endpoint(), &self.rollup, &self.record, self.folder.path())
     }
 
     /// Starts the node of [`Self::config`].
@@ -234,13 +240,18 @@ pub async fn admit(registrar: &Rollup<DynProvider>, account: AccountIndex) -> Ou
 ///
 /// # Errors
 /// The same as [`World::config`].
-pub fn config(endpoint: Endpoint, rollup: &Rollup<DynProvider>, folder: &Path) -> Outcome<NodeConfig> {
+pub fn config(
+    endpoint: Endpoint,
+    rollup: &Rollup<DynProvider>,
+    record: &DeploymentRecord,
+    folder: &Path,
+) -> Outcome<NodeConfig> {
     Ok(NodeConfig {
         data_dir: folder.join("node"),
         listen: "127.0.0.1:0".parse()?,
         endpoint,
         chain_id: rollup.instance().chain_id,
-        contract: rollup.instance().contract,
+        deployment: record.clone(),
         deployed_at: rollup.deployed_at(),
         blockstore: Arc::new(DiskStore::open(folder.join("blocks"))?),
         hospital: people().hospital.ethereum.clone(),

@@ -1,6 +1,7 @@
 //! What a node is and does, its batches, and the jobs of its provers.
 
 use alloy::primitives::{Address, B256};
+use emr_chain::DeploymentRecord;
 use emr_core::{AccountIndex, StateRoot, UnixTime};
 use emr_rollup::{batch::PublicInputs, setup::SetupChoice, statement::BatchWitness, version::CircuitVersion};
 use serde::{Deserialize, Serialize};
@@ -15,6 +16,8 @@ pub struct NodeStatus {
     /// Address of the rollup contract.
     #[serde(with = "As::<AddressText>")]
     pub contract: Address,
+    /// What the contract was made from. Its address commits to it, so a client need not believe the node.
+    pub deployment: DeploymentRecord,
     /// The block of its deployment, from which its events are read.
     pub deployed_at: u64,
     /// Number of the circuit version.

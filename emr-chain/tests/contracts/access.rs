@@ -145,7 +145,7 @@ async fn deployment_refuses_other_chains() -> Outcome {
         }
         // If it refused, it sent nothing.
         let sent = provider.get_transaction_count(account(SEQUENCER)?.address()).await?;
-        assert_eq!(sent, if allowed { 7 } else { 0 });
+        assert_eq!(sent, if allowed { 8 } else { 0 });
     }
     Ok(())
 }
@@ -175,7 +175,7 @@ async fn deployment_with_a_ceremonys_keys_is_for_the_chain_that_was_named() -> O
             }
         }
         let sent = provider.get_transaction_count(account(SEQUENCER)?.address()).await?;
-        assert_eq!(sent, if chain_id == named { 7 } else { 0 });
+        assert_eq!(sent, if chain_id == named { 8 } else { 0 });
     }
     Ok(())
 }
@@ -230,7 +230,7 @@ async fn deployment_refuses_bad_parameters() -> Outcome {
 async fn the_contract_refuses_invalid_deployments() -> Outcome {
     let provider = Node::embedded()?.endpoint()?.connect(Some(account(SEQUENCER)?))?;
     // Any contract can be named as verifier.
-    let beside = deploy(provider.clone(), &deployment(0)?).await?.verifiers[0].address;
+    let beside = deploy(provider.clone(), &deployment(0)?).await?.verifiers[0];
     let one = |verifier| Size { verifier, maxL1: U48::from(1), maxL2: U48::from(1) };
     let sizes = vec![one(beside)];
     let parameters = IEmrRollup::Parameters {

@@ -14,8 +14,8 @@ use crate::{
     on_each_chain,
     reference::{integer, word},
     world::{
-        DEADLINE, DOCTOR, HOSPITAL, HOUR, PATIENT, REGISTRAR, SEQUENCER, World, nobody, patient, patient_commitment,
-        refusal, rollup_key, submitted,
+        DEADLINE, DOCTOR, HOSPITAL, HOUR, PATIENT, REGISTRAR, SEQUENCER, World, another, nobody, patient,
+        patient_commitment, refusal, rollup_key, submitted,
     },
 };
 
@@ -136,7 +136,7 @@ async fn a_revocation_is_relayed_once(world: World) -> Outcome {
     let registration = world.signed_patient(PATIENT, 1)?;
     let forged = SignedRevocation { signature: registration.signature, ..signed.clone() };
     assert_eq!(relay(&forged).await?, Some(Revert::InvalidOwnerSignature(owner)));
-    let other = emr_chain::deploy(world.provider().clone(), &crate::world::deployment(0)?).await?.rollup;
+    let other = another(&world).await?;
     let elsewhere = other.force_revoke_for(&signed).await.err().and_then(|error| error.revert().cloned());
     assert_eq!(elsewhere, Some(Revert::InvalidOwnerSignature(owner)));
 

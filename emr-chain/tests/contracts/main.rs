@@ -4,6 +4,7 @@
 mod access;
 mod admission;
 mod changes;
+mod deployment;
 mod gas;
 mod queue;
 mod reading;

@@ -11,7 +11,7 @@ use emr_testkit::{Outcome, chain::account};
 use crate::{
     on_each_chain,
     reference::{Point, word},
-    world::{DEADLINE, DOCTOR, HOSPITAL, PATIENT, SEQUENCER, World, patient, stranger, submitted},
+    world::{DEADLINE, DOCTOR, HOSPITAL, PATIENT, SEQUENCER, World, another, patient, stranger, submitted},
 };
 
 on_each_chain!(anyone_relays, signature_covers_everything, not_replayed_elsewhere, expires, contract_wallets);
@@ -79,7 +79,7 @@ async fn not_replayed_elsewhere(world: World) -> Outcome {
     let owner = account(PATIENT)?.address();
     let here = *world.rollup.instance();
     // A second instance on the same chain, where the patient never registered.
-    let other = emr_chain::deploy(world.provider().clone(), &crate::world::deployment(0)?).await?.rollup;
+    let other = another(&world).await?;
     assert_ne!(other.instance().contract, here.contract);
     assert_ne!(other.domain(), world.rollup.domain());
     let signed = world.signed_patient(PATIENT, 1)?;

@@ -83,9 +83,8 @@ impl World {
     pub async fn deployed(node: Node, deployment: &Deployment) -> Outcome<Self> {
         let provider = node.endpoint()?.connect(Some(account(SEQUENCER)?))?;
         let deployed = deploy(provider, deployment).await?;
-        let verifiers = deployed.verifiers.iter().map(|verifier| verifier.address).collect();
         let slots = deployment.sizes.iter().map(|size| (size.max_l1, size.max_l2)).collect();
-        let world = Self { node, rollup: deployed.rollup, verifiers, slots };
+        let world = Self { node, rollup: deployed.rollup, verifiers: deployed.verifiers, slots };
         // anvil's clock starts at 0 here, so "an hour ago" would be before the beginning.
         world.wait(3 * HOUR).await?;
         Ok(world)
@@ -245,20 +244,26 @@ pub async fn refusal(world: &World, settler: &Rollup<DynProvider>, batch: &Batch
     }
 }
 
-/// Sizes whose verifiers are stand-ins.
+/// A second rollup on the same chain, with the same parameters.
+pub async fn another(world: &World) -> Outcome<Rollup<DynProvider>> {
+    let other = Deployment { salt: B256::repeat_byte(1), ..deployment(0)? };
+    Ok(deploy(world.provider().clone(), &other).await?.rollup)
+}
+
+/// Sizes whose verifiers are stand-ins. The keys, which these do not read, make them different contracts.
 pub fn sizes(slots: &[(u64, u64)]) -> Vec<SizeDeployment> {
-    let [_, standard, _] = VerifierCode::development();
-    let verifier_code = VerifierCode { verifier: ExpectingVerifier::BYTECODE.clone(), ..standard };
-    let size = |(max_l1, max_l2): &(u64, u64)| SizeDeployment {
-        verifier_code: verifier_code.clone(),
+    let size = |((max_l1, max_l2), code): (&(u64, u64), VerifierCode)| SizeDeployment {
+        verifier_code: VerifierCode { verifier: ExpectingVerifier::BYTECODE.clone(), ..code },
         max_l1: *max_l1,
         max_l2: *max_l2,
     };
-    slots.iter().map(size).collect()
+    slots.iter().zip(VerifierCode::development().into_iter().cycle()).map(size).collect()
 }
 
 pub fn deployment(fee: u64) -> Outcome<Deployment> {
     Ok(Deployment {
+        factory: None,
+        salt: B256::ZERO,
         sizes: sizes(&SIZES),
         circuit_version: 1,
         genesis: StateRoot::from_bytes(integer(GENESIS))?,

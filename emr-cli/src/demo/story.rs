@@ -74,7 +74,7 @@ impl Stage {
             "contract {} on chain {}, with {} verifiers, deployed with {} gas",
             deployment.contract,
             deployment.chain_id,
-            deployment.sizes.len(),
+            deployment.record.sizes.len(),
             deployment.gas_used
         ));
         tell.say("DEVELOPMENT SETUP: the proving key comes from a public seed; anyone who knows it can forge proofs");

@@ -4,14 +4,14 @@ use std::{fs, path::Path};
 
 use alloy::{
     network::TransactionBuilder,
-    primitives::{Address, B256, U256, utils::format_ether},
+    primitives::{Address, U256, utils::format_ether},
     providers::{DynProvider, Provider},
     rpc::types::TransactionRequest,
     signers::local::PrivateKeySigner,
 };
 use emr_chain::{
-    DEVELOPMENT_CHAINS, DeployError, DeployedVerifier, Deployment, SizeDeployment, VerifierCode, deploy,
-    deploy_on_named_chain, endpoint::Endpoint,
+    DEVELOPMENT_CHAINS, DeployError, Deployment, DeploymentRecord, SizeDeployment, VerifierCode, deploy,
+    deploy_on_named_chain, endpoint::Endpoint, factory,
 };
 use emr_durable::Disk;
 use emr_rollup::{
@@ -27,36 +27,23 @@ use crate::failure::{Exit, Failure, OrExit};
 /// More than a deployment and some batches cost: 1 ether, in wei.
 const ENOUGH: U256 = U256::from_limbs([1_000_000_000_000_000_000, 0, 0, 0]);
 
-/// The address of the rollup. Stored as `deployment.json` in the hospital's folder.
+/// The rollup of a hospital. Stored as `deployment.json` in the hospital's folder, before anything of it is on the chain:
+/// a deployment that was interrupted goes on with the same addresses.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DeploymentFile {
     /// The chain.
     pub chain_id: u64,
-    /// The rollup contract.
+    /// The rollup contract. It follows from the record.
     pub contract: Address,
-    /// The sizes in which batches are proved, in the contract's order.
-    pub sizes: Vec<DeployedSize>,
+    /// What it was made from.
+    pub record: DeploymentRecord,
     /// The setup that the verifiers were made from.
     pub setup: SetupChoice,
-    /// The block of its deployment.
-    pub deployed_at: u64,
-    /// Gas that deploying the contracts used; 0 if it was not deployed from here.
+    /// The block of its deployment; `None` while it is not deployed.
+    pub deployed_at: Option<u64>,
+    /// Gas that deploying the contracts used, without what was on the chain already.
     pub gas_used: u64,
-}
-
-/// One of them. What the chain shows must agree with it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct DeployedSize {
-    /// Queue entries per batch.
-    pub max_l1: u64,
-    /// L2 operations per batch.
-    pub max_l2: u64,
-    /// The verifier contract.
-    pub verifier: Address,
-    /// Keccak-256 of the code of the verifying key's contract.
-    pub key: B256,
 }
 
 /// The setup of a deployment, and its chain.
@@ -115,13 +102,6 @@ impl Target {
     }
 }
 
-impl DeployedSize {
-    fn new((size, verifier): (&SizeDeployment, &DeployedVerifier)) -> Self {
-        let SizeDeployment { verifier_code, max_l1, max_l2 } = size;
-        Self { max_l1: *max_l1, max_l2: *max_l2, verifier: verifier.address, key: verifier_code.key_hash() }
-    }
-}
-
 impl DeploymentFile {
     const NAME: &'static str = "deployment.json";
 
@@ -147,10 +127,12 @@ impl DeploymentFile {
         Disk::default().replace(&folder.join(Self::NAME), &text).or_exit(Exit::Storage)
     }
 
-    /// Deploys verifiers and rollup. The hospital pays, and becomes sequencer and registrar. The fee is in wei.
+    /// Deploys verifiers and rollup. The hospital pays, and becomes sequencer and registrar. The fee is in wei. If the folder has
+    /// an interrupted deployment, goes on with it.
     ///
     /// # Errors
-    /// Fails if this is another chain than the target's, if the keys cannot be made, or if the chain refuses.
+    /// Fails if this is another chain than the target's, if the keys cannot be made, if the chain refuses, or if the
+    /// interrupted deployment was another one.
     pub async fn deploy(
         folder: &Path,
         endpoint: &Endpoint,
@@ -163,7 +145,9 @@ impl DeploymentFile {
         target.allow(chain_id)?;
         fund(&provider, hospital.address()).await?;
         let version = CircuitVersion::V1;
-        let deployment = Deployment {
+        let mut deployment = Deployment {
+            factory: None,
+            salt: rand::random::<[u8; 32]>().into(),
             sizes: target.deployed_sizes().await?,
             circuit_version: version.number.into(),
             genesis: StateTrees::genesis(version).root(),
@@ -171,21 +155,69 @@ impl DeploymentFile {
             registrar: hospital.address(),
             registration_fee,
         };
+        let mut file = match Self::read(folder)? {
+            Some(begun) => {
+                (deployment.factory, deployment.salt) = (Some(begun.record.factory), begun.record.salt);
+                begun.require(&deployment.record(begun.record.factory), chain_id, target.setup)?;
+                begun
+            }
+            None => Self::begin(folder, &provider, chain_id, &mut deployment, target.setup).await?,
+        };
         let deployed = match target.setup {
             SetupChoice::InsecureDevelopment => deploy(provider, &deployment).await,
             SetupChoice::Imported(_) => deploy_on_named_chain(provider, &deployment, chain_id).await,
         };
         let deployed = deployed.or_exit(Exit::Unavailable)?;
-        let file = Self {
-            chain_id,
-            contract: deployed.rollup.instance().contract,
-            sizes: deployment.sizes.iter().zip(&deployed.verifiers).map(DeployedSize::new).collect(),
-            setup: target.setup,
-            deployed_at: deployed.rollup_receipt.block_number,
-            gas_used: deployed.gas_used(),
-        };
+        file.deployed_at = Some(deployed.rollup.deployed_at());
+        file.gas_used += deployed.gas_used();
         file.write(folder)?;
         Ok(file)
+    }
+
+    /// Chooses the addresses, and writes them down. Creates the factory if the chain has none.
+    async fn begin(
+        folder: &Path,
+        provider: &DynProvider,
+        chain_id: u64,
+        deployment: &mut Deployment,
+        setup: SetupChoice,
+    ) -> Result<Self, Failure> {
+        let (factory, receipt) = factory::find_or_create(provider).await.or_exit(Exit::Unavailable)?;
+        deployment.factory = Some(factory);
+        let record = deployment.record(factory);
+        let contract =
+            record.contract().ok_or_else(|| Failure::new(Exit::Internal, "the sizes have too many slots"))?;
+        let gas_used = receipt.map_or(0, |receipt| receipt.gas_used);
+        let file = Self { chain_id, contract, record, setup, deployed_at: None, gas_used };
+        file.write(folder)?;
+        Ok(file)
+    }
+
+    /// Refuses to go on with a deployment that was begun with other options, or by another version of the program.
+    fn require(&self, record: &DeploymentRecord, chain_id: u64, setup: SetupChoice) -> Result<(), Failure> {
+        if (&self.record, self.chain_id, self.setup) == (record, chain_id, setup)
+            && record.contract() == Some(self.contract)
+        {
+            return Ok(());
+        }
+        let message = format!(
+            "the deployment of {} on chain {} was interrupted, and began with other options: repeat `deploy` with the same options and the same \
+             version of the program, or give another --data-dir",
+            self.contract, self.chain_id
+        );
+        Err(Failure::new(Exit::Usage, message))
+    }
+
+    /// The block of the deployment.
+    ///
+    /// # Errors
+    /// Fails if the deployment was interrupted.
+    pub fn deployed_at(&self) -> Result<u64, Failure> {
+        self.deployed_at.ok_or_else(|| {
+            let message =
+                format!("the deployment of {} was interrupted: run `emr-hospital deploy` again", self.contract);
+            Failure::new(Exit::Usage, message)
+        })
     }
 }
 

@@ -2,11 +2,11 @@
 
 use alloy::{
     eips::BlockNumberOrTag,
-    primitives::{Bytes, keccak256},
+    primitives::Bytes,
     providers::{DynProvider, Provider},
 };
-use emr_chain::{Rollup, VerifierCode, endpoint::Endpoint};
-use emr_client::ClientError;
+use emr_chain::{Rollup, RollupInstance, VerifierCode, endpoint::Endpoint};
+use emr_client::{ClientError, verify};
 use emr_rollup::{
     prover::{ProverError, Setup},
     setup::SetupChoice,
@@ -14,14 +14,14 @@ use emr_rollup::{
 };
 
 use super::{
-    deployment::{DeployedSize, DeploymentFile, Target},
+    deployment::{DeploymentFile, Target},
     setup,
     site::key_cache,
 };
-use crate::failure::{Exit, Failure, OrExit};
+use crate::failure::{Exit, Failure, OrExit, one_line};
 
 /// Checks that the setup is allowed on the deployment's chain, that this is the chain that the operator named, if they
-/// did, that there is a contract at its address, and that its sizes have the keys of the deployment.
+/// did, that there is a contract at its address, and that it was made from this program's contracts and the deployment's keys.
 ///
 /// # Errors
 /// Fails if the chain cannot be reached, is another one, has no code there, or has another key.
@@ -47,41 +47,30 @@ pub(super) async fn check(endpoint: &Endpoint, deployment: &DeploymentFile, name
     check_keys(provider, deployment).await
 }
 
-/// Compares the sizes and their keys on the chain with the deployment, so that no proof is made in vain. A size that is
-/// rarely used is compared too: its key must not turn out to be another one when the queue is overdue.
+/// Compares what the contract was made from with this program and with the setup of the deployment, so that no proof is made in
+/// vain. A size that is rarely used is compared too: its key must not turn out to be another one when the queue is
+/// overdue.
 async fn check_keys(provider: DynProvider, deployment: &DeploymentFile) -> Result<(), Failure> {
-    let contract = deployment.contract;
-    let rollup = Rollup::attach(provider, contract, deployment.deployed_at).await.map_err(ClientError::from)?;
-    let (sizes, keys) = (rollup.sizes().await, rollup.verifying_keys().await);
-    let (sizes, keys) = (sizes.map_err(ClientError::from)?, keys.map_err(ClientError::from)?);
+    let DeploymentFile { chain_id, contract, ref record, .. } = *deployment;
+    verify::deployment::verify(record, &RollupInstance { chain_id, contract }).map_err(|error| {
+        let advice = "or restore deployment.json from a backup";
+        Failure::new(Exit::Usage, format!("{}, {advice}", one_line(&error)))
+    })?;
     let carried = VerifierCode::development().map(|code| code.key_hash());
-    for code in &keys {
-        check_setup_of(deployment, code)?;
-    }
-    let shown: Vec<_> = sizes
-        .iter()
-        .zip(&keys)
-        .map(|(size, code)| {
-            let (max_l1, max_l2, verifier) = (size.max_l1, size.max_l2, size.verifier);
-            DeployedSize { max_l1, max_l2, verifier, key: keccak256(code) }
-        })
-        .collect();
-    let of_this_program = deployment.setup != SetupChoice::InsecureDevelopment
-        || deployment.sizes.iter().zip(carried).all(|(size, carried)| size.key == carried);
-    let message = if !of_this_program {
-        format!(
+    if deployment.setup == SetupChoice::InsecureDevelopment
+        && !record.sizes.iter().zip(carried).all(|(size, carried)| size.key == carried)
+    {
+        let message = format!(
             "the rollup at {contract} does not have the development keys of this program: use the version of the program that deployed it, or \
              deploy again from another --data-dir"
-        )
-    } else if shown != deployment.sizes {
-        format!(
-            "the rollup at {contract} has other sizes or keys than deployment.json: give --rpc the Ethereum node of this deployment, or restore \
-             deployment.json from a backup"
-        )
-    } else {
-        return Ok(());
-    };
-    Err(Failure::new(Exit::Usage, message))
+        );
+        return Err(Failure::new(Exit::Usage, message));
+    }
+    let rollup = Rollup::attach(provider, contract, deployment.deployed_at()?).await.map_err(ClientError::from)?;
+    for code in rollup.verifying_keys().await.map_err(ClientError::from)? {
+        check_setup_of(deployment, &code)?;
+    }
+    Ok(())
 }
 
 /// Compares the setup of a key, whose contract has this code, with that of the deployment.
@@ -107,7 +96,7 @@ pub(super) async fn check_setup(deployment: &DeploymentFile) -> Result<(), Failu
     let SetupChoice::Imported(id) = deployment.setup else { return Ok(()) };
     let folder = key_cache()?;
     let known = CircuitSizes::v1_all();
-    let sizes = deployment.sizes.iter().filter_map(|size| known.with_slots(size.max_l1, size.max_l2));
+    let sizes = deployment.record.sizes.iter().filter_map(|size| known.with_slots(size.max_l1, size.max_l2));
     for k in setup::powers(sizes) {
         let keys = folder.clone();
         let found = tokio::task::spawn_blocking(move || Setup::imported(&keys, k, id).is_some());
@@ -120,7 +109,9 @@ pub(super) async fn check_setup(deployment: &DeploymentFile) -> Result<(), Failu
 
 #[cfg(test)]
 mod tests {
-    use alloy::primitives::Address;
+    use alloy::primitives::{Address, B256, U256};
+    use emr_chain::DeploymentRecord;
+    use emr_core::StateRoot;
     use emr_rollup::setup::SetupId;
 
     use super::*;
@@ -132,9 +123,18 @@ mod tests {
         let mut file = DeploymentFile {
             chain_id: 11_155_111,
             contract: Address::ZERO,
-            sizes: Vec::new(),
+            record: DeploymentRecord {
+                factory: Address::ZERO,
+                salt: B256::ZERO,
+                sizes: Vec::new(),
+                circuit_version: 1,
+                genesis: StateRoot::from_bytes([1; 32])?,
+                sequencer: Address::ZERO,
+                registrar: Address::ZERO,
+                registration_fee: U256::ZERO,
+            },
             setup: SetupChoice::InsecureDevelopment,
-            deployed_at: 0,
+            deployed_at: Some(0),
             gas_used: 0,
         };
         let nobody = Endpoint::http("http://127.0.0.1:1", emr_core::PlainHttp::ThisMachine)?;

@@ -22,7 +22,7 @@ use alloy::{
     signers::local::PrivateKeySigner,
 };
 use deployment::Target;
-use emr_chain::endpoint::Endpoint;
+use emr_chain::{SizeRecord, endpoint::Endpoint};
 use emr_core::{Origin, Role};
 use emr_crypto::{Identity, RsaBits};
 use emr_node::{Activity, Limits};
@@ -241,7 +241,8 @@ pub async fn deploy(options: &Options, arguments: &Deploy) -> Result<(), Failure
         Failure::new(Exit::Usage, "deploy needs the address of an Ethereum node: --rpc URL (`dev` deploys by itself)")
     })?;
     let (profile, identity) = participant::identity(options, HOSPITAL)?;
-    if let Some(known) = deployment::DeploymentFile::read(&folder)? {
+    let known = deployment::DeploymentFile::read(&folder)?;
+    if let Some(known) = known.filter(|known| known.deployed_at.is_some()) {
         let message = format!(
             "{} on chain {} is deployed already; use another --data-dir for a second one",
             known.contract, known.chain_id
@@ -267,7 +268,7 @@ pub async fn deploy(options: &Options, arguments: &Deploy) -> Result<(), Failure
 impl Answer for deployment::DeploymentFile {
     fn write(&self, out: &mut dyn Write) -> std::io::Result<()> {
         writeln!(out, "contract {} on chain {}", self.contract, self.chain_id)?;
-        for deployment::DeployedSize { max_l1, max_l2, verifier, .. } in &self.sizes {
+        for (SizeRecord { max_l1, max_l2, .. }, verifier) in self.record.sizes.iter().zip(self.record.verifiers()) {
             writeln!(out, "verifier {verifier} for batches of {max_l1} + {max_l2} operations")?;
         }
         writeln!(out, "{} gas", self.gas_used)

@@ -102,11 +102,11 @@ impl SitePlan {
         }
         let (endpoint, rpc, server) = self.chain(hospital.address()).await?;
         let deployment = match DeploymentFile::read(&self.folder)? {
-            Some(deployment) => deployment,
-            None if self.deploy => {
+            Some(deployment) if deployment.deployed_at.is_some() || !self.deploy => deployment,
+            _ if self.deploy => {
                 DeploymentFile::deploy(&self.folder, &endpoint, hospital, U256::ZERO, Target::DEVELOPMENT).await?
             }
-            None => return Err(Failure::new(Exit::Usage, "nothing is deployed yet; run `emr-hospital deploy` first")),
+            _ => return Err(Failure::new(Exit::Usage, "nothing is deployed yet; run `emr-hospital deploy` first")),
         };
         deployment_check::check(&endpoint, &deployment, self.chain_id).await?;
         deployment_check::check_setup(&deployment).await?;
@@ -115,8 +115,8 @@ impl SitePlan {
             listen: self.listen,
             endpoint,
             chain_id: deployment.chain_id,
-            contract: deployment.contract,
-            deployed_at: deployment.deployed_at,
+            deployment: deployment.record.clone(),
+            deployed_at: deployment.deployed_at()?,
             blockstore: self.blockstore().await?,
             hospital: hospital.clone(),
             prover: ProverConfig {

@@ -98,10 +98,18 @@ fn a_ceremonys_setup_serves_the_chain_that_was_named() -> TestResult {
     world.patient(&["init", "--rsa-bits", "2048"])?.done()?;
     let invitation = world.hospital(&["invite"])?.done()?;
     let register = ["register", "--invite", invitation.trim()];
-    let unnamed = world.joining("emr-patient", "patient", &register)?.failed(4)?;
+    let unnamed = world.joining("emr-patient", "patient", &["register", "--own-ether"])?.failed(4)?;
     assert!(unnamed.contains("name the chain with --chain-id 424242"), "{unnamed}");
-    let named = [&["--chain-id", CHAIN][..], &register].concat();
-    world.joining("emr-patient", "patient", &named)?.done()?;
+    for other in [["--chain-id", "1"], ["--contract", "0x00000000000000000000000000000000000000bb"]] {
+        let refused = world.joining("emr-patient", "patient", &[&other[..], &register].concat())?.failed(2)?;
+        assert!(refused.contains("on chain 424242, which is not what you named"), "{refused}");
+    }
+    let elsewhere =
+        ["--contract", "0x00000000000000000000000000000000000000bb", "--chain-id", CHAIN, "register", "--own-ether"];
+    let refused = world.joining("emr-patient", "patient", &elsewhere)?.failed(6)?;
+    assert!(refused.contains("which you or your invitation named"), "{refused}");
+    // The invitation names chain and contract.
+    world.joining("emr-patient", "patient", &register)?.done()?;
 
     // From here on the profile knows the chain.
     let put = world.patient(&["put", BUNDLE, "--class", "summary", "--wait"])?.done()?;

@@ -2,6 +2,7 @@
 
 mod ceremony;
 mod delegate;
+mod deploy;
 mod dev;
 mod ending;
 mod force;

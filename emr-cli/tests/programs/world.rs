@@ -141,9 +141,16 @@ impl World {
                 command
             }
         };
-        for variable in
-            ["EMR_NODE", "EMR_RPC", "EMR_PASSPHRASE", "EMR_LOG", "EMR_CHAIN_ID", "EMR_FINALITY", "EMR_AGREE"]
-        {
+        for variable in [
+            "EMR_NODE",
+            "EMR_RPC",
+            "EMR_PASSPHRASE",
+            "EMR_LOG",
+            "EMR_CHAIN_ID",
+            "EMR_CONTRACT",
+            "EMR_FINALITY",
+            "EMR_AGREE",
+        ] {
             command.env_remove(variable);
         }
         if let Some(cache) = &self.cache {

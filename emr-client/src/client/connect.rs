@@ -13,7 +13,10 @@ use crate::{
     error::ClientError,
     keys::{EthereumKey, Keys},
     profile::{Hospital, Profile, Settings},
-    verify::settled_state::{Finality, SettledStateError},
+    verify::{
+        deployment,
+        settled_state::{Finality, SettledStateError},
+    },
 };
 
 /// The hospital that a profile stays with. The hospital is identified by its owner, not by its index: when L1
@@ -116,6 +119,9 @@ impl Client {
         if let Some(named) = connections.chain().filter(|named| *named != status.chain_id) {
             return Err(ClientError::OtherChain { named, found: status.chain_id });
         }
+        if let Some(named) = connections.contract().filter(|named| *named != contract) {
+            return Err(ClientError::OtherContract { named, found: contract });
+        }
         // Anyone can forge proofs under the development setup, so the client relies on no state where forging could
         // pay. On other chains, the participant names the chain once: when they join.
         if !DEVELOPMENT_CHAINS.contains(&status.chain_id) {
@@ -123,12 +129,13 @@ impl Client {
             if connections.chain().or(joined) != Some(status.chain_id) {
                 return Err(ClientError::NotADevelopmentChain(status.chain_id));
             }
-            if status.setup == SetupChoice::InsecureDevelopment {
+            if status.setup == SetupChoice::InsecureDevelopment || status.deployment.has_development_keys() {
                 return Err(ClientError::UnsafeSetup(status.chain_id));
             }
         }
         // Checked before any request to the node's chain. The settings are stored only after all checks.
         profile.expect_instance(&settings.instance())?;
+        deployment::verify(&status.deployment, &settings.instance())?;
 
         let provider = nodes.connect(Some(EthereumWallet::from(EthereumKey(Arc::clone(&keys)))));
         nodes.expect_chain_id(&provider, settings.chain_id).await?;

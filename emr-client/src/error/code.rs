@@ -109,6 +109,7 @@ codes! {
     AccountInactive "account-inactive" Refused "the account is suspended or closed"
     RevocationLost "revocation-lost" Refused "a revocation that was signed before is not in force"
     ContractRefused "contract-refused" Refused "the contract refuses"
+    OtherContract "other-contract" Unverified "the contract is not this program's, not one that began empty, or not the one that you named"
     UnsafeChain "unsafe-chain" Refused "on that chain anyone could forge proofs, or you did not name it"
     NotInvited "not-invited" Refused "the hospital pays only for people with an invitation"
     CannotInvite "cannot-invite" Refused "only hospitals and their doctors can invite"
@@ -186,6 +187,7 @@ impl ClientError {
             Self::RecordProof(_) => Code::RecordUnproved,
             Self::Receipt(_) => Code::ReceiptUnproved,
             Self::Malformed(_) => Code::NodeAnswer,
+            Self::OtherContract { .. } | Self::Deployment(_) => Code::OtherContract,
             Self::NotADevelopmentChain(_) | Self::OtherChain { .. } | Self::UnsafeSetup(_) => Code::UnsafeChain,
             Self::OtherHospital { .. } => Code::OtherHospital,
             Self::NotAHospital(_) => Code::NotAHospital,

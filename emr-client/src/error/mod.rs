@@ -29,8 +29,8 @@ use crate::{
     node::NodeError,
     profile::{FileError, Hospital, ProfileError, seen::SeenError},
     verify::{
-        card::CardError, delegated::DelegationError, directory::DirectoryCheckError, light::LightError,
-        membership::MembershipError, record::RecordProofError, settled_state::SettledStateError,
+        card::CardError, delegated::DelegationError, deployment::DeploymentError, directory::DirectoryCheckError,
+        light::LightError, membership::MembershipError, record::RecordProofError, settled_state::SettledStateError,
     },
 };
 
@@ -165,6 +165,19 @@ pub enum ClientError {
         /// The chain that the node is for.
         found: u64,
     },
+    /// The node is for another contract than the participant named.
+    #[error(
+        "the node is for contract {found}, not {named}, which you or your invitation named: give the address of the right node (--node)"
+    )]
+    OtherContract {
+        /// The contract that the participant named.
+        named: Address,
+        /// The contract that the node is for.
+        found: Address,
+    },
+    /// The contract is not one of this program's.
+    #[error(transparent)]
+    Deployment(#[from] DeploymentError),
     /// The node proves with the development setup, on a chain that is not for development.
     #[error(
         "the node is for chain {0} and proves with the development setup, under which anyone can forge proofs: use another node"

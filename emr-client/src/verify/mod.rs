@@ -4,6 +4,7 @@
 pub mod audit;
 pub mod card;
 pub mod delegated;
+pub mod deployment;
 pub mod directory;
 pub mod emergency;
 pub mod light;

@@ -1,9 +1,10 @@
 //! Lost requests, lost answers, and nodes that lie.
 
-use emr_api::{PatientView, Receipt};
+use emr_api::{NodeStatus, PatientView, Receipt};
 use emr_client::{ClientError, Connections, client::Client, flow::submit::Fate, node::NodeError};
 use emr_core::{Class, ClassMask, Rights};
 use emr_node::Limits;
+use emr_rollup::setup::{SetupChoice, SetupId};
 
 use crate::{
     proxy::{Fault, Proxy},
@@ -204,8 +205,8 @@ async fn a_real_chain_must_be_named_and_needs_a_ceremonys_setup() -> TestResult 
         (&*ceremony, None, "name the chain with --chain-id 11155111"),
         (&*ceremony, Some(1), "chain is 11155111, not 1,"),
         ("insecure-development", Some(11_155_111), "proves with the development setup"),
-        // Now the client goes on, and sees that its own Ethereum node is on another chain.
-        (&*ceremony, Some(11_155_111), "11155111"),
+        // The node can say what it wants: the address of the contract says which keys it has.
+        (&*ceremony, Some(11_155_111), "proves with the development setup"),
     ] {
         let said = format!("\"setup\":\"{setup}\"");
         proxy.set(move |request, answer| {
@@ -218,9 +219,21 @@ async fn a_real_chain_must_be_named_and_needs_a_ceremonys_setup() -> TestResult 
         let connections = Connections::over(&proxy.address, &scene.endpoint())?.on_chain(named);
         let refused = Client::join_through(profile, identity, &connections).await.expect_err("another chain");
         assert!(refused.to_string().contains(expected), "{setup}, {named:?}: {refused}");
-        let unsafe_chain = refused.code() == "unsafe-chain";
-        assert_eq!(unsafe_chain, expected != "11155111", "{refused}");
+        assert_eq!(refused.code(), "unsafe-chain", "{refused}");
     }
+    // With other keys, of the rollup at another address, the client goes on, and sees that its own Ethereum node is on another chain.
+    proxy.set(move |request, answer| {
+        let mut status: NodeStatus = serde_json::from_str(answer).ok()?;
+        status.deployment.sizes.iter_mut().for_each(|size| size.key.0.reverse());
+        (status.chain_id, status.contract) = (11_155_111, status.deployment.contract()?);
+        status.setup = SetupChoice::Imported(SetupId([0x5e; 32]));
+        let lie = serde_json::to_string(&status).ok()?;
+        request.starts_with("GET /v1/status").then_some(Fault::Answer(lie))
+    });
+    let (profile, identity) = scene.profile(PATIENT)?;
+    let connections = Connections::over(&proxy.address, &scene.endpoint())?.on_chain(Some(11_155_111));
+    let refused = Client::join_through(profile, identity, &connections).await.expect_err("another chain");
+    assert_eq!(refused.code(), "other-chain", "{refused}");
     // A node that says that it is for a development chain, to someone who named a real one.
     proxy.set(|_, _| None);
     let (profile, identity) = scene.profile(PATIENT)?;

@@ -17,6 +17,7 @@ mod lies;
 mod lying_l1;
 mod many;
 mod no_room;
+mod other_contract;
 mod outbox;
 mod power_cut;
 mod proxy;

@@ -8,7 +8,7 @@ use alloy::{
     primitives::{B256, U256},
     providers::Provider,
 };
-use emr_chain::{deploy, endpoint::Endpoint};
+use emr_chain::{Deployed, deploy, endpoint::Endpoint};
 use emr_client::{
     Client, ClientError,
     flow::{submit::Fate, upload::WriteError},
@@ -190,9 +190,9 @@ async fn only_a_final_state_is_remembered() -> TestResult {
     let provider = endpoint.connect(Some(people().hospital.ethereum.clone()))?;
     let _: Value =
         provider.raw_request("anvil_setBalance".into(), (HOSPITAL.address(), "0x3635c9adc5dea00000")).await?;
-    let rollup = deploy(provider.clone(), &deployment()).await?.rollup;
+    let Deployed { rollup, record, .. } = deploy(provider.clone(), &deployment()).await?;
     let folder = tempfile::tempdir()?;
-    let node = Node::start(config(endpoint.clone(), &rollup, folder.path())?).await?;
+    let node = Node::start(config(endpoint.clone(), &rollup, &record, folder.path())?).await?;
     let profile = Profile::create(
         &folder.path().join("patient"),
         &PATIENT.identity,

@@ -89,7 +89,7 @@ impl Scene {
 
     async fn start(world: World, config: NodeConfig) -> TestResult<Self> {
         let node = Node::start(config).await?;
-        let World { chain, rollup, folder } = world;
+        let World { chain, rollup, record: _, folder } = world;
         let contract = rollup.instance().contract;
         let scene = Self { folder, chain, node, contract };
         let hospital = scene.client(HOSPITAL).await?;

@@ -10,7 +10,7 @@ use alloy::{
     primitives::{Address, B256},
     providers::{DynProvider, Provider},
 };
-use emr_chain::{Head, PerQueue, QueueName, Rollup, RollupError, SettlementLayer};
+use emr_chain::{DeploymentRecord, Head, PerQueue, QueueName, Rollup, RollupError, SettlementLayer};
 use emr_rollup::{batch::D1Entry, l1_operation::L1Operation};
 use tokio::sync::Mutex;
 
@@ -104,6 +104,8 @@ enum Chain {
 #[derive(Debug)]
 pub(crate) struct Follower {
     pub(crate) rollup: Rollup<DynProvider>,
+    /// What the rollup was made from.
+    pub(crate) deployment: DeploymentRecord,
     hospital: Address,
     /// The last block that was processed. The task that follows L1 holds this lock.
     followed: Mutex<Followed>,
@@ -188,8 +190,13 @@ async fn entries(
 }
 
 impl Follower {
-    pub(crate) fn new(rollup: Rollup<DynProvider>, hospital: Address, position: Position) -> Self {
-        Self { rollup, hospital, followed: Mutex::new(Followed { position, doubts: 0 }) }
+    pub(crate) fn new(
+        rollup: Rollup<DynProvider>,
+        deployment: DeploymentRecord,
+        hospital: Address,
+        position: Position,
+    ) -> Self {
+        Self { rollup, deployment, hospital, followed: Mutex::new(Followed { position, doubts: 0 }) }
     }
 
     async fn chain(&self, position: Position, head: &Head) -> Result<Chain, FollowError> {

@@ -3,7 +3,7 @@
 use std::{io::Write, path::Path};
 
 use emr_api::{NodeStatus, OperationStatus, RecordSummary};
-use emr_chain::{Rollup, endpoint::Endpoint};
+use emr_chain::{DeploymentRecord, Rollup, endpoint::Endpoint};
 use emr_core::Class;
 use emr_devnet::EmbeddedChain;
 use emr_node::Node;
@@ -37,10 +37,11 @@ async fn resume(folder: &Path) -> Outcome<(emr_node::RunningNode, Caller)> {
     let chain = EmbeddedChain::open(&folder.join("chain"), &prefunded())?;
     let endpoint = Endpoint::in_process(chain.transport());
     let provider = endpoint.connect(Some(people().hospital.ethereum.clone()))?;
-    let deployed: (String, u64) = serde_json::from_slice(&std::fs::read(folder.join("deployed.json"))?)?;
-    let rollup = Rollup::attach(provider, deployed.0.parse()?, deployed.1).await?;
+    let deployed: (DeploymentRecord, u64) = serde_json::from_slice(&std::fs::read(folder.join("deployed.json"))?)?;
+    let (record, deployed_at) = deployed;
+    let rollup = Rollup::attach(provider, record.contract().ok_or("a contract")?, deployed_at).await?;
     let instance = *rollup.instance();
-    let node = Node::start(config(endpoint, &rollup, folder)?).await?;
+    let node = Node::start(config(endpoint, &rollup, &record, folder)?).await?;
     let domain = Domain::new(instance.chain_id, instance.contract.into_array());
     let account = rollup.account_of(people().patient.address()).await?.ok_or("the patient is registered")?;
     let patient = Caller::log_in(node.url().clone(), domain, &people().patient, account).await?;
@@ -52,9 +53,8 @@ async fn nothing_acknowledged_is_lost() -> Outcome {
     let world = World::new().await?;
     world.register(&people().hospital, None).await?;
     world.register(&people().patient, None).await?;
-    let instance = *world.rollup.instance();
     let folder = world.folder.clone();
-    let deployed = (instance.contract.to_string(), world.rollup.deployed_at());
+    let deployed = (&world.record, world.rollup.deployed_at());
     std::fs::write(folder.path().join("deployed.json"), serde_json::to_vec(&deployed)?)?;
     drop(world);
 

@@ -197,14 +197,14 @@ async fn from_submission_to_settlement_and_service() -> Outcome {
     // L1 loses the second batch. Its operations wait again, in their order, and are sealed again.
     let Scene { world, node, .. } = scene;
     node.shutdown().await;
-    let World { chain, rollup, folder } = world;
+    let World { chain, rollup, record, folder } = world;
     let (instance, deployed_at) = (*rollup.instance(), rollup.deployed_at());
     drop((chain, rollup));
     std::fs::copy(saved, folder.path().join("chain").join("chain.redb"))?;
     let chain = EmbeddedChain::open(&folder.path().join("chain"), &prefunded())?;
     let provider = Endpoint::in_process(chain.transport()).connect(Some(people().hospital.ethereum.clone()))?;
     let rollup = Rollup::attach(provider, instance.contract, deployed_at).await?;
-    let world = World { chain, rollup, folder };
+    let world = World { chain, rollup, record, folder };
     let node = Node::start(world.config()?).await?;
     let scene = Scene::log_all_in(world, node, accounts).await?;
     let now: NodeStatus = scene.patient.get("v1/status").await?;

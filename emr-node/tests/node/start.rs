@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use alloy::primitives::Address;
+use alloy::primitives::B256;
 use emr_api::{NodeStatus, OperationStatus};
 use emr_chain::{
-    RollupError,
+    DeploymentRecord, RollupError,
     endpoint::{Endpoint, EndpointError},
 };
 use emr_core::Class;
@@ -41,7 +41,8 @@ async fn another_chain_contract_or_key_is_refused() -> Outcome {
     assert!(matches!(error, StartError::Endpoint(EndpointError::ChainId { expected: 1, actual: 31337, .. })));
     assert!(error.to_string().contains("chain 31337"), "{error}");
 
-    let nothing_there = NodeConfig { contract: Address::repeat_byte(9), ..good.clone() };
+    let record = DeploymentRecord { salt: B256::repeat_byte(9), ..good.deployment.clone() };
+    let nothing_there = NodeConfig { deployment: record, ..good.clone() };
     let error = Node::start(nothing_there).await.map(|_| ()).expect_err("must be refused");
     assert!(matches!(error, StartError::Rollup(RollupError::NoContract { .. })), "{error}");
 

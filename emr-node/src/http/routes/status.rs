@@ -33,6 +33,7 @@ pub(super) async fn get(State(app): Shared) -> Json<NodeStatus> {
     Json(NodeStatus {
         chain_id: engine.instance.chain_id,
         contract: engine.instance.contract,
+        deployment: app.pipeline.follower.deployment.clone(),
         deployed_at: app.pipeline.follower.rollup.deployed_at(),
         circuit_version: engine.sizes.any().number,
         sizes: engine.sizes.iter().copied().collect(),

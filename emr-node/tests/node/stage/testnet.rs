@@ -4,7 +4,7 @@ use alloy::{
     primitives::Address,
     providers::{DynProvider, Provider},
 };
-use emr_chain::{Rollup, deploy, endpoint::Endpoint};
+use emr_chain::{Deployed, DeploymentRecord, Rollup, deploy, endpoint::Endpoint};
 use emr_core::{AccountIndex, Role, UnixTime};
 use emr_node::{Node, NodeConfig, RunningNode};
 use emr_rollup::operation::Domain;
@@ -22,6 +22,7 @@ use super::{Outcome, caller::Caller};
 pub(crate) struct Testnet {
     pub(crate) rollup: Rollup<DynProvider>,
     pub(crate) hospital: AccountIndex,
+    record: DeploymentRecord,
     endpoint: Endpoint,
     folder: TempDir,
     _anvil: Anvil,
@@ -43,13 +44,13 @@ impl Testnet {
         for address in people().all().map(Person::address).into_iter().chain([registrar().address()]) {
             fund(&provider, address).await?;
         }
-        let rollup = deploy(provider, &deployment()).await?.rollup;
+        let Deployed { rollup, record, .. } = deploy(provider, &deployment()).await?;
         let hospital = register(&endpoint, &rollup, &people().hospital).await?;
-        Ok(Some(Self { rollup, hospital, endpoint, folder: tempfile::tempdir()?, _anvil: anvil }))
+        Ok(Some(Self { rollup, record, hospital, endpoint, folder: tempfile::tempdir()?, _anvil: anvil }))
     }
 
     pub(crate) fn config(&self) -> Outcome<NodeConfig> {
-        config(self.endpoint.clone(), &self.rollup, self.folder.path())
+        config(self.endpoint.clone(), &self.rollup, &self.record, self.folder.path())
     }
 
     pub(crate) async fn start(&self) -> Outcome<RunningNode> {

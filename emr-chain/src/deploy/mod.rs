@@ -1,22 +1,25 @@
-//! Deployment: on development chains, and with the keys of a ceremony on a chain that the operator names.
+//! Deployment: on development chains, and with the keys of a ceremony on a chain that the operator names. Everything is created
+//! by a [`factory`], so that the rollup's address commits to what it was made from ([`DeploymentRecord`]).
 //!
 //! Anyone can forge proofs under the development setup. So [`deploy`] refuses every chain that is not a development
 //! chain. The caller of [`deploy_on_named_chain`] says that the verifier belongs to a ceremony's keys; this crate
 //! cannot check it.
 
+pub mod factory;
+mod record;
+
 use alloy::{
     network::TransactionBuilder,
-    primitives::{Address, B256, Bytes, U256, aliases::U48, keccak256},
+    primitives::{Address, B256, Bytes, U256, keccak256},
     providers::Provider,
     rpc::types::{TransactionReceipt, TransactionRequest},
-    sol_types::{SolConstructor, SolValue},
 };
 use emr_core::StateRoot;
 
+pub use record::{DeploymentRecord, SizeRecord};
+
 use crate::{
-    bindings::{
-        EmrRollup, IEmrRollup, ISettlement, Verifier, VerifyingKeyQueue, VerifyingKeySmall, VerifyingKeyStandard,
-    },
+    bindings::{Verifier, VerifyingKeyQueue, VerifyingKeySmall, VerifyingKeyStandard},
     revert::RollupError,
     rollup::Rollup,
     transaction::{L1Receipt, MINED_WITHIN, TRANSACTION_GAS_CAP, mined},
@@ -27,9 +30,6 @@ pub const DEVELOPMENT_CHAINS: [u64; 2] = [31337, 1337];
 
 /// The largest size of a contract's code in bytes (EIP-170).
 const CODE_SIZE_LIMIT: usize = 24_576;
-
-/// The bytes of a key's creation code before the code that it returns.
-const KEY_PREFIX: usize = 10;
 
 /// Deployment failed.
 #[derive(Debug, thiserror::Error)]
@@ -90,9 +90,9 @@ impl VerifierCode {
         Self { key, verifier: Verifier::BYTECODE.clone() }
     }
 
-    /// Keccak-256 of the code that the key's contract has: what its creation code, of ten bytes and this code, returns.
+    /// Keccak-256 of the key's creation code, as in [`SizeRecord::key`].
     pub fn key_hash(&self) -> B256 {
-        keccak256(self.key.get(KEY_PREFIX..).unwrap_or_default())
+        keccak256(&self.key)
     }
 
     /// The verifiers with the development keys of the current circuit, in the order of `CircuitSizes::v1` of `emr-rollup`: small,
@@ -117,6 +117,10 @@ pub struct SizeDeployment {
 /// The parameters of a deployment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Deployment {
+    /// The contract that creates the others; see [`factory::find_or_create`]. Without one, it is found or created.
+    pub factory: Option<Address>,
+    /// Makes the address of the rollup differ from that of others with the same parameters.
+    pub salt: B256,
     /// The sizes in which batches are proved: 1 to 8.
     pub sizes: Vec<SizeDeployment>,
     /// The circuit version that the sizes belong to.
@@ -131,37 +135,50 @@ pub struct Deployment {
     pub registration_fee: U256,
 }
 
-/// A new deployment.
+impl Deployment {
+    /// What this deployment leaves on the chain, if `factory` creates it.
+    pub fn record(&self, factory: Address) -> DeploymentRecord {
+        let size = |size: &SizeDeployment| SizeRecord {
+            key: size.verifier_code.key_hash(),
+            max_l1: size.max_l1,
+            max_l2: size.max_l2,
+        };
+        DeploymentRecord {
+            factory,
+            salt: self.salt,
+            sizes: self.sizes.iter().map(size).collect(),
+            circuit_version: self.circuit_version,
+            genesis: self.genesis,
+            sequencer: self.sequencer,
+            registrar: self.registrar,
+            registration_fee: self.registration_fee,
+        }
+    }
+}
+
+/// A deployment on the chain.
 #[derive(Clone, Debug)]
 pub struct Deployed<P> {
     /// The rollup.
     pub rollup: Rollup<P>,
+    /// What it was made from.
+    pub record: DeploymentRecord,
     /// The verifiers, in the order of the sizes.
-    pub verifiers: Vec<DeployedVerifier>,
-    /// The receipt of the rollup's creation.
-    pub rollup_receipt: L1Receipt,
-}
-
-/// The verifier of a size.
-#[derive(Clone, Debug)]
-pub struct DeployedVerifier {
-    /// Its address.
-    pub address: Address,
-    /// The receipt of the creation of its key.
-    pub key_receipt: L1Receipt,
-    /// The receipt of its creation.
-    pub receipt: L1Receipt,
+    pub verifiers: Vec<Address>,
+    /// The receipts of what was created now, in order. What was there before is not created again.
+    pub receipts: Vec<L1Receipt>,
 }
 
 impl<P> Deployed<P> {
-    /// The gas of the whole deployment.
+    /// The gas of everything that was created now.
     pub fn gas_used(&self) -> u64 {
-        let verifiers = self.verifiers.iter().map(|verifier| verifier.key_receipt.gas_used + verifier.receipt.gas_used);
-        self.rollup_receipt.gas_used + verifiers.sum::<u64>()
+        self.receipts.iter().map(|receipt| receipt.gas_used).sum()
     }
 }
 
 /// Deploys the verifiers with their keys, and the rollup, on a development chain. The provider's default signer pays.
+/// A deployment that was interrupted goes on if it is repeated with the same factory: what is on the chain already is
+/// not created again.
 ///
 /// # Errors
 /// Returns [`DeployError::NotADevelopmentChain`] before it sends anything, and another [`DeployError`] if a creation
@@ -193,53 +210,67 @@ pub async fn deploy_on_named_chain<P: Provider>(
 
 async fn create<P: Provider>(provider: P, deployment: &Deployment) -> Result<Deployed<P>, DeployError> {
     // Before anything is paid for.
-    let slots = deployment.sizes.iter().map(slots).collect::<Result<Vec<_>, _>>()?;
-    let (mut verifiers, mut sizes) = (Vec::new(), Vec::new());
-    for (size, (max_l1, max_l2)) in deployment.sizes.iter().zip(slots) {
-        let VerifierCode { key, verifier } = &size.verifier_code;
-        let (key, key_receipt) = create_contract(&provider, "the verifying key", key.clone()).await?;
-        let code: Bytes = [&verifier[..], &key.abi_encode()].concat().into();
-        let (address, receipt) = create_contract(&provider, "the verifier", code).await?;
-        sizes.push(ISettlement::Size { verifier: address, maxL1: max_l1, maxL2: max_l2 });
-        verifiers.push(DeployedVerifier { address, key_receipt, receipt });
+    let too_large = |size: &&SizeDeployment| size.max_l1.max(size.max_l2) >> 48 != 0;
+    if let Some(SizeDeployment { max_l1, max_l2, .. }) = deployment.sizes.iter().find(too_large) {
+        return Err(DeployError::SizeTooLarge { max_l1: *max_l1, max_l2: *max_l2 });
     }
-    let parameters = IEmrRollup::Parameters {
-        sizes,
-        circuitVersion: U256::from(deployment.circuit_version),
-        genesis: U256::from_be_bytes(*deployment.genesis.as_bytes()),
-        sequencer: deployment.sequencer,
-        registrar: deployment.registrar,
-        registrationFee: deployment.registration_fee,
+    let mut receipts = Vec::new();
+    let factory = match deployment.factory {
+        Some(factory) => factory,
+        None => {
+            let (factory, receipt) = factory::find_or_create(&provider).await?;
+            receipts.extend(receipt);
+            factory
+        }
     };
-    let arguments = EmrRollup::constructorCall { parameters }.abi_encode();
-    let code: Bytes = [&EmrRollup::BYTECODE[..], &arguments].concat().into();
-    let (address, rollup_receipt) = create_contract(&provider, "the rollup", code).await?;
-    let rollup = Rollup::attach(provider, address, rollup_receipt.block_number).await?;
-    Ok(Deployed { rollup, verifiers, rollup_receipt })
-}
-
-/// The numbers of slots as the contract holds them.
-fn slots(size: &SizeDeployment) -> Result<(U48, U48), DeployError> {
-    let number = |slots: u64| U48::checked_from_limbs_slice(&[slots]);
-    let too_large = DeployError::SizeTooLarge { max_l1: size.max_l1, max_l2: size.max_l2 };
-    number(size.max_l1).zip(number(size.max_l2)).ok_or(too_large)
-}
-
-/// Creates a contract, and checks that its code exists and is not larger than Ethereum allows.
-async fn create_contract<P: Provider>(
-    provider: &P,
-    contract: &'static str,
-    code: Bytes,
-) -> Result<(Address, L1Receipt), DeployError> {
-    let request = TransactionRequest::default().with_deploy_code(code);
-    let receipt = mine(provider, request).await?;
-    let address = receipt.contract_address.filter(|_| receipt.status()).ok_or(DeployError::NotCreated(contract))?;
-    let size = provider.get_code_at(address).await.map_err(RollupError::from)?.len();
-    match size {
-        0 => Err(DeployError::NotCreated(contract)),
-        1..=CODE_SIZE_LIMIT => Ok((address, L1Receipt::of(&receipt))),
-        _ => Err(DeployError::CodeTooLarge { contract, size }),
+    let mut contract = async |name, salt, code: Bytes| {
+        let (address, receipt) = factory::create(&provider, factory, name, salt, &code).await?;
+        receipts.extend(receipt);
+        Ok::<_, DeployError>((address, receipt))
+    };
+    let mut verifiers = Vec::new();
+    for VerifierCode { key, verifier } in deployment.sizes.iter().map(|size| &size.verifier_code) {
+        let (key, _) = contract("the verifying key", B256::ZERO, key.clone()).await?;
+        let code = record::verifier_code(verifier, key).into();
+        verifiers.push(contract("the verifier", B256::ZERO, code).await?.0);
     }
+    let record = deployment.record(factory);
+    let code = record::rollup_code(&record, &verifiers).unwrap_or_default();
+    let before = provider.get_block_number().await.map_err(RollupError::from)?;
+    let (address, created) = contract("the rollup", deployment.salt, code.into()).await?;
+    let created_at = match created {
+        Some(receipt) => receipt.block_number,
+        None => created_at(&provider, address, before).await,
+    };
+    let rollup = Rollup::attach(provider, address, created_at).await?;
+    Ok(Deployed { rollup, record, verifiers, receipts })
+}
+
+/// The block in which a contract was created, which is there at block `last`. Nodes forget old states: then it is an earlier block, in
+/// the worst case the first, from which reading events takes longer.
+async fn created_at<P: Provider>(provider: &P, contract: Address, last: u64) -> u64 {
+    let (mut absent, mut present) = (None, last);
+    let mut step = 1;
+    // Backwards in growing steps, then between the two.
+    while absent.is_none() && present > 0 {
+        let at = present.saturating_sub(step);
+        match provider.get_code_at(contract).block_id(at.into()).await {
+            Ok(code) if !code.is_empty() => present = at,
+            Ok(_) => absent = Some(at),
+            Err(_) => return 0,
+        }
+        step *= 2;
+    }
+    let Some(mut absent) = absent else { return present };
+    while present - absent > 1 {
+        let at = absent.midpoint(present);
+        match provider.get_code_at(contract).block_id(at.into()).await {
+            Ok(code) if !code.is_empty() => present = at,
+            Ok(_) => absent = at,
+            Err(_) => return absent,
+        }
+    }
+    present
 }
 
 async fn mine<P: Provider>(provider: &P, request: TransactionRequest) -> Result<TransactionReceipt, RollupError> {

@@ -1,0 +1,170 @@
+//! What a deployment was made from. The rollup's address commits to it.
+
+use alloy::{
+    primitives::{Address, B256, U256, aliases::U48, keccak256},
+    sol_types::{SolConstructor, SolValue},
+};
+use emr_core::StateRoot;
+use serde::{Deserialize, Serialize};
+
+use super::VerifierCode;
+use crate::bindings::{EmrRollup, IEmrRollup, ISettlement, Verifier};
+
+/// What a deployment was made from: everything that decides what its contracts do, and what they held in the beginning.
+///
+/// The contracts are created with CREATE2 (EIP-1014): the address of each is a hash over the factory, a salt and the
+/// hash of its creation code. The creation code of a verifier names its key's contract, and that of the rollup names
+/// the verifiers. So [`Self::contract`] is the only address that fits a record, and nobody can make a contract
+/// with other code, or with other storage in the beginning, at this address. A record from a node that is not trusted is good if it
+/// gives the right address.
+///
+/// The hash of the contract's code would say less: creation code of an attacker can first write any storage, for example a
+/// state in which the attacker holds grants, and then return the genuine code.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeploymentRecord {
+    /// The contract that created the others.
+    pub factory: Address,
+    /// The salt of the rollup's address. Verifiers and keys have salt 0.
+    pub salt: B256,
+    /// The sizes in which batches are proved, in the contract's order.
+    pub sizes: Vec<SizeRecord>,
+    /// The circuit version that the sizes belong to.
+    pub circuit_version: u64,
+    /// The state root in the beginning.
+    pub genesis: StateRoot,
+    /// The account that settles batches.
+    pub sequencer: Address,
+    /// The first registrar. The contract says who it is now.
+    pub registrar: Address,
+    /// Cost of a registration in wei.
+    pub registration_fee: U256,
+}
+
+/// A size of a [`DeploymentRecord`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SizeRecord {
+    /// Keccak-256 of the creation code of the verifying key's contract: ten bytes and the key.
+    pub key: B256,
+    /// Queue entries per batch.
+    pub max_l1: u64,
+    /// L2 operations per batch.
+    pub max_l2: u64,
+}
+
+impl DeploymentRecord {
+    /// The address of the rollup with this program's contracts. `None` if a number is larger than a contract can hold.
+    pub fn contract(&self) -> Option<Address> {
+        let code = rollup_code(self, &self.verifiers())?;
+        Some(self.factory.create2(self.salt, keccak256(code)))
+    }
+
+    /// The addresses of the verifiers with this program's code, in the order of the sizes.
+    pub fn verifiers(&self) -> Vec<Address> {
+        let verifier = |size: &SizeRecord| {
+            let key = self.factory.create2(B256::ZERO, size.key);
+            self.factory.create2(B256::ZERO, keccak256(verifier_code(&Verifier::BYTECODE, key)))
+        };
+        self.sizes.iter().map(verifier).collect()
+    }
+
+    /// Whether a size has one of the development setup's keys that this program carries. Anyone can forge proofs under
+    /// them.
+    pub fn has_development_keys(&self) -> bool {
+        let carried = VerifierCode::development().map(|code| code.key_hash());
+        self.sizes.iter().any(|size| carried.contains(&size.key))
+    }
+}
+
+/// The creation code of a verifier with its argument.
+pub(super) fn verifier_code(code: &[u8], key: Address) -> Vec<u8> {
+    [code, &key.abi_encode()].concat()
+}
+
+/// The creation code of the rollup with its argument. `None` if a number is larger than the contract can hold.
+pub(super) fn rollup_code(record: &DeploymentRecord, verifiers: &[Address]) -> Option<Vec<u8>> {
+    let size = |(size, verifier): (&SizeRecord, &Address)| {
+        Some(ISettlement::Size { verifier: *verifier, maxL1: number(size.max_l1)?, maxL2: number(size.max_l2)? })
+    };
+    let parameters = IEmrRollup::Parameters {
+        sizes: record.sizes.iter().zip(verifiers).map(size).collect::<Option<_>>()?,
+        circuitVersion: U256::from(record.circuit_version),
+        genesis: U256::from_be_bytes(*record.genesis.as_bytes()),
+        sequencer: record.sequencer,
+        registrar: record.registrar,
+        registrationFee: record.registration_fee,
+    };
+    Some([&EmrRollup::BYTECODE[..], &EmrRollup::constructorCall { parameters }.abi_encode()].concat())
+}
+
+/// A number of slots as the contract holds it.
+fn number(slots: u64) -> Option<U48> {
+    U48::checked_from_limbs_slice(&[slots])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record() -> DeploymentRecord {
+        let size = |key| SizeRecord { key: B256::repeat_byte(key), max_l1: 8, max_l2: 24 };
+        DeploymentRecord {
+            factory: super::super::factory::COMMON_FACTORY,
+            salt: B256::ZERO,
+            sizes: vec![size(1), size(2)],
+            circuit_version: 1,
+            genesis: StateRoot::from_bytes([1; 32]).expect("a field element"),
+            sequencer: Address::repeat_byte(3),
+            registrar: Address::repeat_byte(4),
+            registration_fee: U256::from(5),
+        }
+    }
+
+    /// Whatever changes in a record, the address is another one.
+    #[test]
+    fn the_address_commits_to_every_field() {
+        let good = record();
+        let with = |change: &dyn Fn(&mut DeploymentRecord)| {
+            let mut changed = good.clone();
+            change(&mut changed);
+            changed.contract().expect("an address")
+        };
+        let mut addresses = vec![
+            with(&|_| ()),
+            with(&|record| record.factory = Address::repeat_byte(9)),
+            with(&|record| record.salt = B256::repeat_byte(9)),
+            with(&|record| record.sizes[1].key = B256::repeat_byte(9)),
+            with(&|record| record.sizes[0].max_l1 = 9),
+            with(&|record| record.sizes[1].max_l2 = 9),
+            with(&|record| record.sizes.swap(0, 1)),
+            with(&|record| record.sizes.truncate(1)),
+            with(&|record| record.circuit_version = 2),
+            with(&|record| record.genesis = StateRoot::from_bytes([2; 32]).expect("a field element")),
+            with(&|record| record.sequencer = record.registrar),
+            with(&|record| record.registrar = record.sequencer),
+            with(&|record| record.registration_fee = U256::ZERO),
+        ];
+        let count = addresses.len();
+        addresses.sort_unstable();
+        addresses.dedup();
+        assert_eq!(addresses.len(), count);
+    }
+
+    #[test]
+    fn numbers_that_no_contract_holds_have_no_address() {
+        let mut record = record();
+        record.sizes[0].max_l2 = 1 << 48;
+        assert_eq!(record.contract(), None);
+        record.sizes[0].max_l2 -= 1;
+        assert!(record.contract().is_some());
+    }
+
+    #[test]
+    fn a_single_development_key_is_noticed() {
+        let mut record = record();
+        assert!(!record.has_development_keys());
+        record.sizes[1].key = VerifierCode::development()[0].key_hash();
+        assert!(record.has_development_keys());
+    }
+}

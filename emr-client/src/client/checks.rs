@@ -17,9 +17,6 @@ use crate::{
     verify::settled_state::{SettledState, SettledStateError},
 };
 
-/// How often the client looks again for an account that is neither settled nor queued.
-const READS: usize = 4;
-
 impl Client {
     /// Reads the current state on L1 with its proof. It is never older than the newest final state that this profile
     /// has seen.
@@ -49,12 +46,9 @@ impl Client {
     pub async fn check_card(&self, card: &Card) -> Result<CheckedCard, ClientError> {
         let account = card.registered()?;
         let instance = self.instance();
-        let owner = self.rollup.account(account).await?.map(|account| account.owner);
-        if owner != Some(card.ethereum) {
-            return Err(CardError::Forged { account, field: "Ethereum address" }.into());
-        }
+        let on_l1 = self.rollup.account(account).await?.filter(|found| found.owner == card.ethereum);
+        let on_l1 = on_l1.ok_or(CardError::Forged { account, field: "Ethereum address" })?;
         let mut patience = Patience::new();
-        let mut unknown = 0;
         loop {
             let view = self.node.account(account).await?;
             let checked = if view.proof.is_some() {
@@ -67,8 +61,9 @@ impl Client {
             };
             match checked.map_err(ClientError::from) {
                 Err(error) if error.is_other_state() && patience.again().await => {}
-                // A batch took the account from the queue between the two reads.
-                Err(ClientError::Card(CardError::Unknown(_))) if unknown < READS => unknown += 1,
+                // A batch took the account from the queue, and the node has not seen it yet.
+                Err(ClientError::Card(CardError::Unknown(_)))
+                    if on_l1.standing.is_admitted() && patience.again().await => {}
                 other => return other,
             }
         }

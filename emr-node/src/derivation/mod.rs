@@ -194,7 +194,7 @@ impl Engine {
                 // An entry can change a patient's subtree, as an operation does.
                 let patients = arrived.into_iter().filter(|account| next.settled.patient(*account).is_some());
                 let patients = patients.chain(taken.iter().map(|open| open.signed.operation.patient)).collect();
-                next.rebuild_patients(&patients);
+                next.rebuild_accounts(&patients);
             } else {
                 // The batch has other entries than this node saw in the queues.
                 next.rebuild_soft();

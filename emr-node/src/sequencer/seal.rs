@@ -96,7 +96,7 @@ impl Engine {
             }
         }
         next.outstanding = record.clone();
-        next.rebuild_patients(&concerned);
+        next.rebuild_accounts(&concerned);
         self.replace(next);
         Ok(record)
     }

@@ -94,19 +94,25 @@ impl NodeState {
         }
     }
 
-    /// Builds the soft state of some patients again: their settled state, then the open operations on them. This is
-    /// enough after operations were settled or returned: nothing else changes.
-    pub(crate) fn rebuild_patients(&mut self, patients: &BTreeSet<AccountIndex>) {
-        let queued = self.queues.iter().any(|queued| patients.contains(&queued.operation.account()));
-        if queued || patients.iter().any(|patient| self.settled.patient(*patient).is_none()) {
-            return self.rebuild_soft();
-        }
-        if patients.is_empty() {
+    /// Builds the soft state of some accounts again: their settled state, the queued L1 operations on them, then the open operations on
+    /// them. This is enough after operations on them were settled, returned or replaced: an operation depends on its signer's identity and
+    /// on its patient's subtree, and changes only the latter.
+    pub(crate) fn rebuild_accounts(&mut self, accounts: &BTreeSet<AccountIndex>) {
+        if accounts.is_empty() {
             return;
         }
+        if accounts.iter().any(|account| self.settled.trees().account(*account).is_none()) {
+            return self.rebuild_soft();
+        }
         let (soft, history) = (Arc::make_mut(&mut self.soft), Arc::make_mut(&mut self.history));
-        for patient in patients {
-            soft.restore(*patient, &self.settled);
+        for account in accounts {
+            soft.restore(*account, &self.settled);
+        }
+        for queued in self.queues.iter().filter(|queued| accounts.contains(&queued.operation.account())) {
+            // As in `rebuild_soft`.
+            let _ = soft.consume(&queued.operation, self.last_time);
+        }
+        for patient in accounts {
             for (sequence, open) in self.open.on_patient(*patient) {
                 execute(soft, history, sequence, open);
             }
@@ -119,18 +125,20 @@ impl NodeState {
             return;
         }
         let soft = Arc::make_mut(&mut self.soft);
-        let mut concerned = false;
+        let mut concerned = BTreeSet::new();
         for operation in &entries {
             match operation.rule().account {
                 // No open operation can concern a new account yet. So the registration may be executed after them.
                 AccountRule::Fresh => drop(soft.consume(operation, self.last_time)),
-                AccountRule::Registered | AccountRule::Patient => concerned = true,
+                AccountRule::Registered | AccountRule::Patient => drop(concerned.insert(operation.account())),
             }
         }
         self.queues.append(queue, entries);
-        if concerned {
-            self.rebuild_soft();
-        }
+        // What these accounts signed for others may have no effect any more.
+        let signed = self.open.iter().filter(|(_, open)| concerned.contains(&open.signed.operation.signer));
+        let others: Vec<_> = signed.map(|(_, open)| open.signed.operation.patient).collect();
+        concerned.extend(others);
+        self.rebuild_accounts(&concerned);
     }
 
     /// The owner of an account in the soft state. L1 operations change the identity leaf, but not its owner: they keep what the tables hold

@@ -252,13 +252,14 @@ impl Ledger {
         }
     }
 
-    /// Copies one patient's leaves from another ledger of the same rollup, for example to undo operations on this patient only. An operation
-    /// changes only one patient's subtree, so no other patient is affected.
-    pub fn restore(&mut self, patient: AccountIndex, from: &Self) {
-        if let (true, Some(leaves)) = (self.patients.contains_key(&patient), from.patients.get(&patient)) {
-            self.patients.insert_mut(patient, Arc::clone(leaves));
-            self.trees.restore(patient, &from.trees);
+    /// Copies one account's identity, and its leaves if it is a patient's, from another ledger of the same rollup, for example to undo operations on
+    /// this patient only. An operation changes only one patient's subtree, so no other patient is affected. Returns `false`,
+    /// and changes nothing, if that ledger has no such account.
+    pub fn restore(&mut self, account: AccountIndex, from: &Self) -> bool {
+        if let Some(leaves) = from.patients.get(&account) {
+            self.patients.insert_mut(account, Arc::clone(leaves));
         }
+        self.trees.restore(account, &from.trees)
     }
 
     /// Checks an operation at a batch time, and applies it. If it is refused, nothing changes.

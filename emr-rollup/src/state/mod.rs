@@ -233,12 +233,19 @@ impl StateTrees {
         true
     }
 
-    /// Copies one patient's subtree from another state. If one of the states has no such subtree, nothing changes.
-    pub(crate) fn restore(&mut self, patient: AccountIndex, from: &Self) {
-        if let (Some(subtree), Some(earlier)) = (self.subtrees.get_mut(&patient), from.subtrees.get(&patient)) {
-            *subtree = Arc::clone(earlier);
-            self.write_medical(patient);
+    /// Copies one account's identity, and its subtree if it is a patient's, from another state. Returns `false`, and changes nothing, if that state has
+    /// no such account.
+    pub(crate) fn restore(&mut self, account: AccountIndex, from: &Self) -> bool {
+        let known = from.accounts.get(&account).zip(from.registrations.get(&account));
+        let Some((identity, registration)) = known else { return false };
+        self.accounts.insert_mut(account, *identity);
+        self.registrations.insert_mut(account, *registration);
+        self.identities.set(position(account), from.identity(account));
+        if let Some(subtree) = from.subtrees.get(&account) {
+            self.subtrees.insert_mut(account, Arc::clone(subtree));
+            self.write_medical(account);
         }
+        true
     }
 
     /// Applies the data of a settled batch with this time. The state is derived from L1 by applying every batch, beginning at genesis.

@@ -30,8 +30,14 @@ fn granted_again(slot: u64) -> Test<Action> {
 }
 
 impl World {
+    /// Puts an entry into the node's urgent queue. The node builds only the concerned accounts again; the result must be that of building
+    /// everything again.
     fn queue(&self, entry: L1Operation) -> Test {
-        Ok(self.engine.extend_queues(PerQueue { urgent: vec![entry], ..PerQueue::default() }, None)?)
+        self.engine.extend_queues(PerQueue { urgent: vec![entry], ..PerQueue::default() }, None)?;
+        let mut whole = self.engine.state().clone();
+        whole.rebuild_soft();
+        assert_eq!(self.engine.state().soft.trees().root(), whole.soft.trees().root());
+        Ok(())
     }
 
     /// The honest patient's grant in a slot of the soft state.
@@ -79,6 +85,44 @@ fn a_forced_revocation_stays_when_a_revoke_is_replaced() -> Test {
     let acknowledged = world.engine.mempool.operation(newer.id(world.domain))?.ok_or("kept")?.acknowledged;
     expected.execute(&newer, acknowledged).map_err(|violation| violation.to_string())?;
     assert_eq!(world.engine.state().soft.trees().root(), expected.trees().root());
+    Ok(())
+}
+
+/// A doctor acted on several patients. When L1 suspends the doctor, only these patients are built again, and what the doctor did has no effect
+/// any more. Registrations that wait meanwhile stay in the soft state.
+#[test]
+fn a_suspension_takes_back_what_the_doctor_did_on_every_patient() -> Test {
+    let world = world(3)?;
+    let newcomer = Register {
+        account: account(100)?,
+        role: Role::Patient,
+        org: None,
+        key: key(100).public(),
+        encryption: Fr::from(100),
+    };
+    world.engine.extend_queues(PerQueue { ordinary: vec![newcomer.into()], ..PerQueue::default() }, None)?;
+    let uses = |patient: u64| -> Test<u64> {
+        let state = world.engine.state();
+        let leaves = state.soft.patient(account(patient)?).ok_or("a patient")?;
+        Ok(leaves.grants.get(&GrantSlot::new(FIRST)?).ok_or("a grant")?.uses.get())
+    };
+    let request = |patient: u64| -> Test<SignedOperation> {
+        let action = world.request(1, patient)?.operation.action;
+        sign(world.domain, world.time, DOCTOR, patient, patient, action)
+    };
+    let untouched = DOCTOR + 3;
+    let patients = [HONEST, DOCTOR + 1, DOCTOR + 2];
+    for patient in patients {
+        world.taken(request(patient)?)?;
+        assert_eq!(uses(patient)?, 1);
+    }
+    world.queue(forced(FIRST + 9)?)?;
+    assert_eq!(uses(HONEST)?, 0, "signed for an earlier epoch of the patient");
+    world.queue(SetStatus { account: account(DOCTOR)?, status: AccountStatus::Suspended }.into())?;
+    for patient in patients.into_iter().chain([untouched]) {
+        assert_eq!(uses(patient)?, 0);
+    }
+    assert!(world.engine.state().soft.trees().account(account(100)?).is_some());
     Ok(())
 }
 

@@ -311,7 +311,7 @@ mod tests {
         assert_eq!(invitation.verify(&other_chain, owner, now), elsewhere_said);
         let elsewhere = RollupInstance { contract: Address::repeat_byte(2), ..instance() };
         assert_eq!(invitation.verify(&elsewhere, owner, now), elsewhere_said);
-        // The signature covers them: the code cannot be changed to be for another rollup.
+        // The signature covers them, which the node checks: a code that was changed registers nobody at its hospital.
         for moved in [other_chain, elsewhere] {
             assert_eq!(Invitation { instance: moved, ..invitation }.verify(&moved, owner, now), forged);
         }

@@ -79,13 +79,21 @@ impl Revocation {
         deadline: UnixTime,
     ) -> Result<SignedRevocation, alloy::signers::Error> {
         let signature = key.sign_hash_sync(&self.signing_hash(instance, owner, nonce, deadline))?;
-        Ok(SignedRevocation { revocation: self, owner, deadline, signature: signature.as_bytes().into() })
+        Ok(SignedRevocation {
+            instance: *instance,
+            revocation: self,
+            owner,
+            deadline,
+            signature: signature.as_bytes().into(),
+        })
     }
 }
 
 /// A revocation that the patient signed and anyone can relay.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SignedRevocation {
+    /// The rollup that it is for.
+    pub instance: RollupInstance,
     /// The revocation.
     pub revocation: Revocation,
     /// The owner of the patient's account.

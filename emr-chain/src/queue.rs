@@ -13,7 +13,7 @@ use crate::{
     bindings::EmrRollup,
     revert::RollupError,
     rollup::Rollup,
-    settlement_layer::{Words, decode, position},
+    settlement_layer::{LOG_WINDOW, Words, decode, position},
 };
 
 /// A queue of L1 operations. A batch takes entries of the urgent queue first.
@@ -131,14 +131,24 @@ impl<P: Provider> Rollup<P> {
         } else {
             filter
         };
-        let mut entries = Vec::new();
-        for log in self.logs(filter, from_block.max(self.deployed_at())).await? {
-            let event = decode::<EmrRollup::Enqueued>(&log)?;
-            let index = event.index.to();
-            if event.queue == queue.code() && range.contains(&index) {
-                let block_number = position(&log)?.1;
-                entries.push(QueueEntry { index, words: event.words.map(|word| word.to_be_bytes()), block_number });
+        // Entries that wait are young, and their positions grow with the blocks. So the newest blocks are read first, until the first entry is found.
+        let earliest = from_block.max(self.deployed_at());
+        let mut end = Some(self.provider().get_block_number().await?);
+        let mut entries: Vec<QueueEntry> = Vec::new();
+        while let Some(last) = end.filter(|end| *end >= earliest) {
+            let first = last.saturating_sub(LOG_WINDOW - 1).max(earliest);
+            for log in self.logs_between(filter.clone(), first, last).await? {
+                let event = decode::<EmrRollup::Enqueued>(&log)?;
+                let index = event.index.to();
+                if event.queue == queue.code() && range.contains(&index) {
+                    let block_number = position(&log)?.1;
+                    entries.push(QueueEntry { index, words: event.words.map(|word| word.to_be_bytes()), block_number });
+                }
             }
+            if entries.iter().any(|entry| entry.index == range.start) {
+                break;
+            }
+            end = first.checked_sub(1);
         }
         entries.sort_by_key(|entry| entry.index);
         for (index, position) in range.zip(0..) {

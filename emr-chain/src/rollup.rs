@@ -177,6 +177,13 @@ impl<P: Provider> Rollup<P> {
         self
     }
 
+    /// Sets the block from which events are read.
+    #[must_use]
+    pub fn with_events_from(mut self, deployed_at: u64) -> Self {
+        self.deployed_at = deployed_at;
+        self
+    }
+
     /// How long to wait for a transaction to be mined.
     pub(crate) const fn patience(&self) -> Duration {
         self.mined_within

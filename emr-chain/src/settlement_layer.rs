@@ -269,7 +269,10 @@ pub(crate) fn position(log: &Log) -> Result<(B256, u64), RollupError> {
 
 /// The number of blocks in the first `eth_getLogs` requests. Many public nodes refuse more, and some refuse even this
 /// many.
-const LOG_WINDOW: u64 = 10_000;
+pub(crate) const LOG_WINDOW: u64 = 10_000;
+
+/// After how many answers in a row a larger request is tried again: a node can refuse one for the size of its answer alone.
+const ANSWERS_IN_A_ROW: u32 = 8;
 
 impl<P: Provider> Rollup<P> {
     /// Decodes the batch of an event from the calldata of its transaction.
@@ -294,19 +297,28 @@ impl<P: Provider> Rollup<P> {
         self.logs_between(filter, from_block, last).await
     }
 
-    async fn logs_between(&self, filter: Filter, from_block: u64, last: u64) -> Result<Vec<Log>, RollupError> {
+    pub(crate) async fn logs_between(
+        &self,
+        filter: Filter,
+        from_block: u64,
+        last: u64,
+    ) -> Result<Vec<Log>, RollupError> {
         let mut logs = Vec::new();
         let mut first = from_block;
-        let mut window = LOG_WINDOW;
+        let (mut window, mut answers) = (LOG_WINDOW, 0);
         while first <= last {
             let end = last.min(first.saturating_add(window - 1));
             match self.provider().get_logs(&filter.clone().from_block(first).to_block(end)).await {
                 Ok(found) => {
                     logs.extend(found);
                     first = end + 1;
+                    answers += 1;
+                    if answers % ANSWERS_IN_A_ROW == 0 {
+                        window = (2 * window).min(LOG_WINDOW);
+                    }
                 }
                 Err(error) if end == first => return Err(error.into()),
-                Err(_) => window = (end - first).div_ceil(2),
+                Err(_) => (window, answers) = ((end - first).div_ceil(2), 0),
             }
         }
         Ok(logs)

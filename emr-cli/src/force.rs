@@ -6,7 +6,7 @@ use std::{
 };
 
 use alloy::primitives::{B256, U256};
-use emr_chain::{Revocation, SignedRevocation};
+use emr_chain::{Revocation, RollupInstance, SignedRevocation};
 use emr_client::{ClientError, L1Client, flow::force_revoke::ForcedRevocation};
 use emr_core::{GrantSlot, Role};
 use emr_durable::Disk;
@@ -48,14 +48,14 @@ struct Forced {
 
 impl Forced {
     fn of(forced: &ForcedRevocation) -> Self {
-        let ForcedRevocation { queued, due } = forced;
+        let ForcedRevocation { queued, strangers_from } = forced;
         Self {
             index: queued.index,
             tx_hash: queued.receipt.tx_hash,
             gas_used: queued.receipt.gas_used,
             max_fee_wei: queued.sent.to_string(),
             max_fee: queued.sent,
-            anyone_settles_from: written(*due),
+            anyone_settles_from: written(*strangers_from),
         }
     }
 }
@@ -64,6 +64,9 @@ impl Answer for Forced {
     fn write(&self, out: &mut dyn Write) -> std::io::Result<()> {
         writeln!(out, "the revocation is on L1: entry {} of the urgent queue ({})", self.index, self.tx_hash)?;
         writeln!(out, "it cost {} gas, and a fee of at most {} ether", self.gas_used, ether(self.max_fee))?;
+        if !self.max_fee.is_zero() {
+            writeln!(out, "what was sent above the fee is the sender's credit in the contract (`withdrawCredit`)")?;
+        }
         writeln!(out, "hospitals that follow the rules serve nothing under these grants from now on")?;
         let time = &self.anyone_settles_from;
         writeln!(
@@ -161,9 +164,20 @@ pub async fn relay(options: &Options, role: Role, file: &Path) -> Result<(), Fai
 /// Opens the identity and connects to L1 only.
 ///
 /// # Errors
-/// Fails if there is no identity, if it has joined no node, or if the Ethereum node does not answer.
+/// Fails if there is no identity, if it has joined no node and names no rollup, or if the Ethereum node does not answer.
 pub(crate) async fn open(options: &Options, role: Role) -> Result<L1Client, Failure> {
     let (profile, identity) = participant::identity(options, role)?;
     let rpc: Vec<_> = options.rpc.iter().map(url::Url::to_string).collect();
-    Ok(L1Client::open(profile, identity, &rpc, options.agree, options.plain_http()).await?)
+    let known = profile.settings().ok().map(|known| known.instance());
+    let named = match (
+        options.chain_id.or(known.map(|known| known.chain_id)),
+        options.contract.or(known.map(|known| known.contract)),
+    ) {
+        (Some(chain_id), Some(contract)) => Some(RollupInstance { chain_id, contract }),
+        _ => {
+            let message = "this profile has joined no hospital's node: name the rollup and an Ethereum node with --contract, --chain-id and --rpc";
+            return Err(Failure::new(Exit::Usage, message));
+        }
+    };
+    Ok(L1Client::open(profile, identity, named, (&rpc, options.agree), options.plain_http()).await?)
 }

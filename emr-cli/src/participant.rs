@@ -216,7 +216,10 @@ pub async fn connect(options: &Options, profile: Profile, identity: Identity) ->
     if let (Some(named), Some(found)) = (options.contract, joined.as_ref().map(|known| known.contract))
         && named != found
     {
-        return Err(ClientError::OtherContract { named, found }.into());
+        let message = format!(
+            "this profile joined contract {found}, and you or your invitation named {named}: give another --data-dir for another rollup"
+        );
+        return Err(Failure::from(ClientError::OtherContract { named, found }).saying(message));
     }
     let new_addresses = options.node.is_some() || !options.rpc.is_empty() || options.agree.is_some();
     let client = if joined.is_some() && !new_addresses {

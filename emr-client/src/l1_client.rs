@@ -7,7 +7,7 @@ use alloy::{
     primitives::Address,
     providers::{DynProvider, Provider},
 };
-use emr_chain::{Rollup, RollupError, endpoint::Endpoint, nodes::EthereumNodes};
+use emr_chain::{Rollup, RollupError, RollupInstance, endpoint::Endpoint, nodes::EthereumNodes};
 use emr_core::{AccountIndex, PlainHttp};
 
 use crate::{
@@ -16,8 +16,8 @@ use crate::{
     profile::Profile,
 };
 
-/// A participant's account, Ethereum key and contract. The profile must have joined a node before: it knows chain and
-/// contract from there.
+/// A participant's account, Ethereum key and contract. A profile that has joined a node knows chain and contract from there. Others
+/// name them, for example a patient who restored only their identity while the hospital is gone.
 #[derive(Clone, Debug)]
 pub struct L1Client {
     pub(crate) profile: Arc<Profile>,
@@ -27,22 +27,27 @@ pub struct L1Client {
 }
 
 impl L1Client {
-    /// Connects to the Ethereum nodes at these addresses, or to those that the profile knows if there are none.
+    /// Connects to the Ethereum nodes at these addresses, or to those that the profile knows if there are none. `named` is the
+    /// rollup, if the participant names it.
     ///
     /// # Errors
-    /// [`ProfileError::NotJoined`](crate::profile::ProfileError::NotJoined) if the profile knows no contract.
-    /// [`ClientError`] if the Ethereum nodes do not answer, or are on another chain.
+    /// [`ProfileError::NotJoined`](crate::profile::ProfileError::NotJoined) if neither the profile nor the participant names a
+    /// rollup and Ethereum nodes. [`ProfileError::OtherInstance`](crate::profile::ProfileError::OtherInstance) if the profile belongs to another
+    /// rollup. [`ClientError`] if the Ethereum nodes do not answer, or are on another chain.
     pub async fn open(
         profile: Profile,
         keys: impl Keys + 'static,
-        rpc: &[String],
-        agree: Option<usize>,
+        named: Option<RollupInstance>,
+        (rpc, agree): (&[String], Option<usize>),
         plain: PlainHttp,
     ) -> Result<Self, ClientError> {
-        let settings = profile.settings()?;
-        let (rpc, agree) = if rpc.is_empty() { (&settings.rpc[..], agree.or(settings.agree)) } else { (rpc, agree) };
+        let (rpc, agree) = match profile.settings() {
+            Ok(known) if rpc.is_empty() => (known.rpc, agree.or(known.agree)),
+            Err(error) if rpc.is_empty() => return Err(error.into()),
+            _ => (rpc.to_vec(), agree),
+        };
         let endpoints: Vec<_> = rpc.iter().map(|address| Endpoint::http(address, plain)).collect::<Result<_, _>>()?;
-        Self::over(profile, keys, &endpoints, agree).await
+        Self::over(profile, keys, named, (&endpoints, agree)).await
     }
 
     /// The same over any endpoints, for example a chain in this process.
@@ -52,16 +57,22 @@ impl L1Client {
     pub async fn over(
         profile: Profile,
         keys: impl Keys + 'static,
-        endpoints: &[Endpoint],
-        agree: Option<usize>,
+        named: Option<RollupInstance>,
+        (endpoints, agree): (&[Endpoint], Option<usize>),
     ) -> Result<Self, ClientError> {
-        let settings = profile.settings()?;
+        if let Some(named) = &named {
+            profile.expect_instance(named)?;
+        }
+        let known = profile.settings().map(|known| (known.instance(), known.deployed_at));
+        let (instance, deployed_at) = match named {
+            Some(named) => (named, known.map_or(0, |(_, deployed_at)| deployed_at)),
+            None => known?,
+        };
         let nodes = EthereumNodes::of(endpoints, agree)?;
         let keys: Arc<dyn Keys> = Arc::new(keys);
         let provider = nodes.connect(Some(EthereumWallet::from(EthereumKey(Arc::clone(&keys)))));
-        nodes.expect_chain_id(&provider, settings.chain_id).await?;
-        // The block of the deployment is the node's knowledge. Events are read from the chain's first block.
-        let rollup = Rollup::attach(provider, settings.contract, 0).await?;
+        nodes.expect_chain_id(&provider, instance.chain_id).await?;
+        let rollup = Rollup::attach(provider, instance.contract, deployed_at).await?;
         let account = rollup.account_of(keys.ethereum_address()).await?;
         Ok(Self { profile: Arc::new(profile), keys, rollup, account })
     }

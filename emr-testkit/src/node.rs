@@ -68,6 +68,7 @@ pub fn deployment() -> Deployment {
     Deployment {
         factory: None,
         salt: B256::ZERO,
+        begun_at: 0,
         sizes: sizes.iter().zip(VerifierCode::development()).map(size).collect(),
         circuit_version: version.number.into(),
         genesis: state_root(empty_root(version.account_depth), empty_root(version.account_depth)),

@@ -4,22 +4,23 @@
 //!
 //! `cargo run --release --package benches --bin prove -- --mix hospital --size 17 --json`
 
-mod mix;
 mod peer;
 mod usage;
 
 use std::{error::Error, path::PathBuf};
 
+use benches::mix::{self, Mix};
 use clap::Parser;
+use emr_core::UnixTime;
 use emr_rollup::{
     batch::Prover as _,
     circuit::BatchCircuit,
+    operation::Domain,
     prover::{Halo2Axiom, Prover, default_cache},
     setup::SetupChoice,
     statement::check_batch,
     version::{CircuitSizes, CircuitVersion},
 };
-use mix::Mix;
 use peer::{Peer, PeerFigures};
 use serde::Serialize;
 use usage::{Time, peak_gibibytes};
@@ -100,7 +101,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     });
     let prover = prover?.with_memory(arguments.memory << 20);
 
-    let sealed = mix::batch(arguments.mix, version, operations)?;
+    let sealed = mix::batch(arguments.mix, version, (Domain::new(31337, [0x11; 20]), UnixTime::now()), operations)?;
     let (witness, public) = (sealed.witness(), sealed.public());
     let (checked, plain) = Time::of(|| check_batch(witness, public));
     checked?;

@@ -26,6 +26,8 @@ pub const COMMON_FACTORY: Address = address!("0x4e59b44847b379578588920cA78FbF26
 
 /// How often to look whether a waiting transaction is mined.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
+/// How often to look for a contract whose transaction is mined.
+const SHOWN_WITHIN: u32 = 4;
 
 /// Its code. The calldata are a salt of 32 bytes and creation code; it returns the 20 bytes of the address.
 const CODE: [u8; 69] = hex!(
@@ -53,12 +55,12 @@ pub async fn find_or_create<P: Provider>(provider: &P) -> Result<(Address, Optio
     Ok((address, Some(L1Receipt::of(&receipt))))
 }
 
-async fn is_factory<P: Provider>(provider: &P, address: Address) -> Result<bool, RollupError> {
+pub(super) async fn is_factory<P: Provider>(provider: &P, address: Address) -> Result<bool, RollupError> {
     Ok(provider.get_code_at(address).await?[..] == CODE)
 }
 
 /// Creates a contract at the address that its salt and creation code give, if it is not there yet. Returns no receipt
-/// if it was there: an earlier, interrupted deployment created it, or another deployment has the same one.
+/// if somebody else created it: an earlier, interrupted deployment, one that shares it, or anybody who saw this one.
 pub(super) async fn create<P: Provider>(
     provider: &P,
     factory: Address,
@@ -68,18 +70,31 @@ pub(super) async fn create<P: Provider>(
 ) -> Result<(Address, Option<L1Receipt>), DeployError> {
     let address = factory.create2_from_code(salt, code);
     let mut receipt = None;
-    if size_of(provider, address).await? == 0 && !arrives(provider, address).await? {
+    if size_of(provider, address).await? == 0 && !arrives(provider, address, name).await? {
         // The factory does not pass on why a constructor refuses. A creation by the sender would be refused for the same
         // reason, because no constructor asks who called it.
-        provider
-            .estimate_gas(TransactionRequest::default().with_deploy_code(code.clone()))
-            .await
-            .map_err(RollupError::from)?;
+        let direct = TransactionRequest::default().with_deploy_code(code.clone());
+        provider.estimate_gas(direct).await.map_err(RollupError::from)?;
         let input: Bytes = [&salt[..], code].concat().into();
-        let sent = mine(provider, TransactionRequest::default().with_to(factory).with_input(input)).await?;
-        receipt = Some(L1Receipt::of(&sent));
+        let sent = mine(provider, TransactionRequest::default().with_to(factory).with_input(input)).await;
+        // A second creation fails.
+        let others = size_of(provider, address).await? > 0;
+        receipt = match sent {
+            Ok(sent) => sent.status().then(|| L1Receipt::of(&sent)),
+            Err(_) if others => None,
+            Err(error) => return Err(error.into()),
+        };
     }
-    match size_of(provider, address).await? {
+    // One of several nodes behind an address may be a little late.
+    let mut size = size_of(provider, address).await?;
+    for _ in 0..SHOWN_WITHIN {
+        if size > 0 {
+            break;
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+        size = size_of(provider, address).await?;
+    }
+    match size {
         0 => Err(DeployError::NotCreated(name)),
         1..=CODE_SIZE_LIMIT => Ok((address, receipt)),
         size => Err(DeployError::CodeTooLarge { contract: name, size }),
@@ -87,18 +102,21 @@ pub(super) async fn create<P: Provider>(
 }
 
 /// Whether a transaction that waits already creates the contract, for example one of a process that was killed. Then waits a bounded
-/// time until it is mined.
-async fn arrives<P: Provider>(provider: &P, address: Address) -> Result<bool, RollupError> {
+/// time until it is mined. A second one would fail, and cost all its gas.
+async fn arrives<P: Provider>(provider: &P, address: Address, name: &'static str) -> Result<bool, DeployError> {
     // Nodes that know no next block answer with an error, or with the newest one.
     let waits = provider.get_code_at(address).block_id(BlockId::pending()).await.is_ok_and(|code| !code.is_empty());
+    if !waits {
+        return Ok(false);
+    }
     let begun = Instant::now();
-    while waits && begun.elapsed() < MINED_WITHIN {
+    while begun.elapsed() < MINED_WITHIN {
         if size_of(provider, address).await? > 0 {
             return Ok(true);
         }
         tokio::time::sleep(LOOK_AGAIN).await;
     }
-    Ok(false)
+    Err(DeployError::Waits(name))
 }
 
 async fn size_of<P: Provider>(provider: &P, address: Address) -> Result<usize, RollupError> {

@@ -8,6 +8,8 @@
 pub mod factory;
 mod record;
 
+use std::ops::Range;
+
 use alloy::{
     network::TransactionBuilder,
     primitives::{Address, B256, Bytes, U256, keccak256},
@@ -68,8 +70,14 @@ pub enum DeployError {
         size: usize,
     },
     /// The transaction created no contract.
-    #[error("creating {0} gave no contract: check that its code is complete")]
+    #[error("creating {0} gave no contract: try again; if it fails again, its code is not complete")]
     NotCreated(&'static str),
+    /// The factory of an interrupted deployment is not there.
+    #[error("there is no factory at {0}: the Ethereum node was reset, or is another one")]
+    NoFactory(Address),
+    /// A transaction that creates the contract waits too long.
+    #[error("a transaction that creates {0} waits in the Ethereum node: try again when it is mined")]
+    Waits(&'static str),
     /// The node failed, or the contract refused.
     #[error(transparent)]
     Rollup(#[from] RollupError),
@@ -121,6 +129,8 @@ pub struct Deployment {
     pub factory: Option<Address>,
     /// Makes the address of the rollup differ from that of others with the same parameters.
     pub salt: B256,
+    /// A block at which the rollup was not on the chain yet: the newest one when this deployment was begun.
+    pub begun_at: u64,
     /// The sizes in which batches are proved: 1 to 8.
     pub sizes: Vec<SizeDeployment>,
     /// The circuit version that the sizes belong to.
@@ -216,7 +226,8 @@ async fn create<P: Provider>(provider: P, deployment: &Deployment) -> Result<Dep
     }
     let mut receipts = Vec::new();
     let factory = match deployment.factory {
-        Some(factory) => factory,
+        Some(factory) if factory::is_factory(&provider, factory).await? => factory,
+        Some(factory) => return Err(DeployError::NoFactory(factory)),
         None => {
             let (factory, receipt) = factory::find_or_create(&provider).await?;
             receipts.extend(receipt);
@@ -240,29 +251,17 @@ async fn create<P: Provider>(provider: P, deployment: &Deployment) -> Result<Dep
     let (address, created) = contract("the rollup", deployment.salt, code.into()).await?;
     let created_at = match created {
         Some(receipt) => receipt.block_number,
-        None => created_at(&provider, address, before).await,
+        None => created_at(&provider, address, deployment.begun_at..before).await,
     };
     let rollup = Rollup::attach(provider, address, created_at).await?;
     Ok(Deployed { rollup, record, verifiers, receipts })
 }
 
-/// The block in which a contract was created, which is there at block `last`. Nodes forget old states: then it is an earlier block, in
-/// the worst case the first, from which reading events takes longer.
-async fn created_at<P: Provider>(provider: &P, contract: Address, last: u64) -> u64 {
-    let (mut absent, mut present) = (None, last);
-    let mut step = 1;
-    // Backwards in growing steps, then between the two.
-    while absent.is_none() && present > 0 {
-        let at = present.saturating_sub(step);
-        match provider.get_code_at(contract).block_id(at.into()).await {
-            Ok(code) if !code.is_empty() => present = at,
-            Ok(_) => absent = Some(at),
-            Err(_) => return 0,
-        }
-        step *= 2;
-    }
-    let Some(mut absent) = absent else { return present };
-    while present - absent > 1 {
+/// The block in which a contract was created: after the first of these blocks, and at the latest in the last one. If the node has forgotten
+/// the states in between, it is an earlier block, from which reading events takes longer.
+async fn created_at<P: Provider>(provider: &P, contract: Address, blocks: Range<u64>) -> u64 {
+    let Range { start: mut absent, end: mut present } = blocks;
+    while present.saturating_sub(absent) > 1 {
         let at = absent.midpoint(present);
         match provider.get_code_at(contract).block_id(at.into()).await {
             Ok(code) if !code.is_empty() => present = at,

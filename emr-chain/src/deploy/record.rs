@@ -14,8 +14,8 @@ use crate::bindings::{EmrRollup, IEmrRollup, ISettlement, Verifier};
 ///
 /// The contracts are created with CREATE2 (EIP-1014): the address of each is a hash over the factory, a salt and the
 /// hash of its creation code. The creation code of a verifier names its key's contract, and that of the rollup names
-/// the verifiers. So [`Self::contract`] is the only address that fits a record, and nobody can make a contract
-/// with other code, or with other storage in the beginning, at this address. A record from a node that is not trusted is good if it
+/// the verifiers. So [`Self::contract`] is the only address that fits a record. Making a contract with other code, or with other storage in
+/// the beginning, at the address of an honest deployer takes 2^160 hashes, and 2^80 for a deployer who prepared both. A record from a node that is not trusted is good if it
 /// gives the right address.
 ///
 /// The hash of the contract's code would say less: creation code of an attacker can first write any storage, for example a
@@ -70,7 +70,7 @@ impl DeploymentRecord {
     }
 
     /// Whether a size has one of the development setup's keys that this program carries. Anyone can forge proofs under
-    /// them.
+    /// them. `false` says nothing of a hostile deployer: creation code can be written in many ways, and there are other keys with known secrets.
     pub fn has_development_keys(&self) -> bool {
         let carried = VerifierCode::development().map(|code| code.key_hash());
         self.sizes.iter().any(|size| carried.contains(&size.key))

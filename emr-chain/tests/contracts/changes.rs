@@ -169,8 +169,13 @@ async fn a_wallet_revokes(world: World) -> Outcome {
 
     let revocation = Revocation { slot: None, directory: None };
     let hash = revocation.signing_hash(&instance, wallet, U256::ZERO, deadline);
-    let signed =
-        |signature: [u8; 65]| SignedRevocation { revocation, owner: wallet, deadline, signature: signature.into() };
+    let signed = |signature: [u8; 65]| SignedRevocation {
+        instance,
+        revocation,
+        owner: wallet,
+        deadline,
+        signature: signature.into(),
+    };
     let forged = signed(account(DOCTOR)?.sign_hash_sync(&hash)?.as_bytes());
     let refused = world.rollup.force_revoke_for(&forged).await.err().and_then(|error| error.revert().cloned());
     assert_eq!(refused, Some(Revert::InvalidOwnerSignature(wallet)));

@@ -1,21 +1,27 @@
 //! The rollup's address commits to what it was made from, and an interrupted deployment goes on.
 
+use std::time::Duration;
+
 use alloy::{
     network::TransactionBuilder,
-    primitives::{Address, B256, Bytes, U256},
+    primitives::{Address, B256, Bytes, U64, U256},
     providers::{DynProvider, Provider},
     rpc::types::TransactionRequest,
 };
 use emr_chain::{
-    Deployed, Deployment, STATE_ROOT_SLOT, SizeDeployment, VerifierCode, deploy, endpoint::Endpoint, factory,
+    DeployError, Deployed, Deployment, STATE_ROOT_SLOT, SizeDeployment, VerifierCode, deploy, endpoint::Endpoint,
+    factory,
 };
 use emr_testkit::{
     Outcome,
-    chain::{Node, account},
+    chain::{
+        Node, account,
+        hostile::{create, with_state_root},
+    },
     part::Anvil,
 };
 
-use crate::world::{SEQUENCER, deployment};
+use crate::world::{REGISTRAR, SEQUENCER, deployment};
 
 /// A deployment with the real verifiers.
 fn genuine() -> Outcome<Deployment> {
@@ -28,24 +34,6 @@ fn genuine() -> Outcome<Deployment> {
 
 async fn provider(node: &Node) -> Outcome<DynProvider> {
     Ok(node.endpoint()?.connect(Some(account(SEQUENCER)?))?)
-}
-
-async fn create(provider: &DynProvider, code: Vec<u8>) -> Outcome<Address> {
-    let request = TransactionRequest::default().with_deploy_code(Bytes::from(code));
-    let receipt = provider.send_transaction(request).await?.get_receipt().await?;
-    Ok(receipt.contract_address.ok_or("no contract")?)
-}
-
-/// Creation code that writes a word to slot 0 and then returns this code.
-fn with_state_root(code: &[u8], root: U256) -> Vec<u8> {
-    let size = u16::try_from(code.len()).expect("a contract's code").to_be_bytes();
-    // PUSH32 root, PUSH1 0, SSTORE; PUSH2 size, DUP1, PUSH1 49, PUSH1 0, CODECOPY, PUSH1 0, RETURN
-    let mut creation = vec![0x7f];
-    creation.extend(root.to_be_bytes::<32>());
-    creation.extend([0x60, 0, 0x55, 0x61, size[0], size[1], 0x80, 0x60, 49, 0x60, 0, 0x39, 0x60, 0, 0xf3]);
-    creation.resize(49, 0);
-    creation.extend(code);
-    creation
 }
 
 #[tokio::test]
@@ -118,6 +106,63 @@ async fn an_interrupted_deployment_goes_on() -> Outcome {
         let again = deploy(provider.clone(), &whole).await?;
         assert_eq!(again.rollup.deployed_at(), deployed.rollup.deployed_at());
     }
+    Ok(())
+}
+
+/// Somebody copies the last transaction and is mined first. The rollup is the same, and its events are read from the block in which it was really
+/// created.
+#[tokio::test]
+async fn somebody_else_may_create_it_first() -> Outcome {
+    let Some(anvil) = Anvil::start_or_skip(&["--chain-id", "31337"])? else { return Ok(()) };
+    let endpoint = anvil.url().parse::<Endpoint>()?;
+    let (operator, other) = (account(SEQUENCER)?, account(REGISTRAR)?);
+    let provider = endpoint.connect(Some(operator.clone()))?;
+    for address in [operator.address(), other.address()] {
+        let ether = (address, U256::from(10).pow(U256::from(20)));
+        let _: serde_json::Value = provider.raw_request("anvil_setBalance".into(), ether).await?;
+    }
+    let begun_at = provider.get_block_number().await?;
+    let whole = Deployment { begun_at, ..genuine()? };
+    // The verifiers are there already.
+    deploy(provider.clone(), &Deployment { salt: B256::repeat_byte(9), ..whole.clone() }).await?;
+    let _: serde_json::Value = provider.raw_request("evm_setAutomine".into(), [false]).await?;
+    let deploying = tokio::spawn({
+        let (provider, whole) = (provider.clone(), whole.clone());
+        async move { deploy(provider, &whole).await }
+    });
+    let waiting = async || -> Outcome<U64> {
+        let count: serde_json::Value = provider.raw_request("txpool_status".into(), ()).await?;
+        Ok(serde_json::from_value(count["pending"].clone())?)
+    };
+    while waiting().await? == U64::ZERO {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let copied: serde_json::Value = provider.raw_request("eth_getBlockByNumber".into(), ("pending", true)).await?;
+    let sent = &copied["transactions"][0];
+    let (to, input): (Address, Bytes) =
+        (serde_json::from_value(sent["to"].clone())?, serde_json::from_value(sent["input"].clone())?);
+    let request = TransactionRequest::default().with_to(to).with_input(input).with_gas_limit(1 << 23);
+    let request = request.with_max_fee_per_gas(100_000_000_000).with_max_priority_fee_per_gas(50_000_000_000);
+    let first = endpoint.connect(Some(other))?.send_transaction(request).await?;
+    let _: serde_json::Value = provider.raw_request("evm_mine".into(), ()).await?;
+    let receipt = first.get_receipt().await?;
+    assert!(receipt.status(), "the copy was mined first");
+    let deployed = deploying.await??;
+    assert_eq!(Some(deployed.rollup.instance().contract), deployed.record.contract());
+    assert_eq!(deployed.receipts, [], "its own transaction failed");
+    assert_eq!(Some(deployed.rollup.deployed_at()), receipt.block_number);
+    Ok(())
+}
+
+/// The chain was reset: the factory of the interrupted deployment is not there.
+#[tokio::test]
+async fn a_factory_that_is_gone_is_noticed_before_anything_is_paid_for() -> Outcome {
+    let node = Node::embedded()?;
+    let provider = provider(&node).await?;
+    let gone = Deployment { factory: Some(Address::repeat_byte(9)), ..genuine()? };
+    let refused = deploy(provider.clone(), &gone).await;
+    assert!(matches!(refused, Err(DeployError::NoFactory(at)) if at == Address::repeat_byte(9)));
+    assert_eq!(provider.get_transaction_count(account(SEQUENCER)?.address()).await?, 0);
     Ok(())
 }
 

@@ -264,6 +264,7 @@ pub fn deployment(fee: u64) -> Outcome<Deployment> {
     Ok(Deployment {
         factory: None,
         salt: B256::ZERO,
+        begun_at: 0,
         sizes: sizes(&SIZES),
         circuit_version: 1,
         genesis: StateRoot::from_bytes(integer(GENESIS))?,

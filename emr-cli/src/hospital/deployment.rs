@@ -22,7 +22,10 @@ use emr_rollup::{
 use serde::{Deserialize, Serialize};
 
 use super::{setup, site::key_cache};
-use crate::failure::{Exit, Failure, OrExit};
+use crate::{
+    failure::{Exit, Failure, OrExit},
+    report::ether,
+};
 
 /// More than a deployment and some batches cost: 1 ether, in wei.
 const ENOUGH: U256 = U256::from_limbs([1_000_000_000_000_000_000, 0, 0, 0]);
@@ -40,6 +43,8 @@ pub struct DeploymentFile {
     pub record: DeploymentRecord,
     /// The setup that the verifiers were made from.
     pub setup: SetupChoice,
+    /// The newest block when the deployment was begun.
+    pub begun_at: u64,
     /// The block of its deployment; `None` while it is not deployed.
     pub deployed_at: Option<u64>,
     /// Gas that deploying the contracts used, without what was on the chain already.
@@ -143,11 +148,15 @@ impl DeploymentFile {
         let provider = endpoint.connect(Some(hospital.clone())).or_exit(Exit::Unavailable)?;
         let chain_id = chain_id(endpoint, &provider).await?;
         target.allow(chain_id)?;
-        fund(&provider, hospital.address()).await?;
+        let begun = Self::read(folder)?;
+        if begun.is_none() {
+            fund(&provider, hospital.address()).await?;
+        }
         let version = CircuitVersion::V1;
         let mut deployment = Deployment {
             factory: None,
             salt: rand::random::<[u8; 32]>().into(),
+            begun_at: 0,
             sizes: target.deployed_sizes().await?,
             circuit_version: version.number.into(),
             genesis: StateTrees::genesis(version).root(),
@@ -155,9 +164,10 @@ impl DeploymentFile {
             registrar: hospital.address(),
             registration_fee,
         };
-        let mut file = match Self::read(folder)? {
+        let mut file = match begun {
             Some(begun) => {
                 (deployment.factory, deployment.salt) = (Some(begun.record.factory), begun.record.salt);
+                deployment.begun_at = begun.begun_at;
                 begun.require(&deployment.record(begun.record.factory), chain_id, target.setup)?;
                 begun
             }
@@ -184,11 +194,13 @@ impl DeploymentFile {
     ) -> Result<Self, Failure> {
         let (factory, receipt) = factory::find_or_create(provider).await.or_exit(Exit::Unavailable)?;
         deployment.factory = Some(factory);
+        deployment.begun_at = provider.get_block_number().await.or_exit(Exit::Unavailable)?;
         let record = deployment.record(factory);
         let contract =
             record.contract().ok_or_else(|| Failure::new(Exit::Internal, "the sizes have too many slots"))?;
         let gas_used = receipt.map_or(0, |receipt| receipt.gas_used);
-        let file = Self { chain_id, contract, record, setup, deployed_at: None, gas_used };
+        let begun_at = deployment.begun_at;
+        let file = Self { chain_id, contract, record, setup, begun_at, deployed_at: None, gas_used };
         file.write(folder)?;
         Ok(file)
     }
@@ -200,12 +212,29 @@ impl DeploymentFile {
         {
             return Ok(());
         }
+        let Self { contract, chain_id, .. } = self;
+        let fee = ether(self.record.registration_fee);
+        let large = if self.record.sizes.len() > CircuitSizes::v1().iter().count() { " --large" } else { "" };
+        let setup = match self.setup {
+            SetupChoice::InsecureDevelopment => String::new(),
+            setup @ SetupChoice::Imported(_) => format!(" --setup {setup} --chain-id {chain_id}"),
+        };
         let message = format!(
-            "the deployment of {} on chain {} was interrupted, and began with other options: repeat `deploy` with the same options and the same \
-             version of the program, or give another --data-dir",
-            self.contract, self.chain_id
+            "the deployment of {contract} on chain {chain_id} was interrupted, and began with other options: repeat `deploy --registration-fee \
+             {fee}{large}{setup}` with the version of the program that began it, or give another --data-dir"
         );
         Err(Failure::new(Exit::Usage, message))
+    }
+
+    /// Whether the rollup is on the chain. A reorganisation can take it back: then `deploy` puts it there again.
+    ///
+    /// # Errors
+    /// Fails if the chain cannot be reached.
+    pub async fn is_there(&self, endpoint: &Endpoint) -> Result<bool, Failure> {
+        let provider = endpoint.connect(None).or_exit(Exit::Unavailable)?;
+        let on_this_chain = chain_id(endpoint, &provider).await? == self.chain_id;
+        let code = provider.get_code_at(self.contract).await.or_exit(Exit::Unavailable)?;
+        Ok(self.deployed_at.is_some() && (!on_this_chain || !code.is_empty()))
     }
 
     /// The block of the deployment.

@@ -18,7 +18,7 @@ use super::{
     setup,
     site::key_cache,
 };
-use crate::failure::{Exit, Failure, OrExit, one_line};
+use crate::failure::{Exit, Failure, OrExit};
 
 /// Checks that the setup is allowed on the deployment's chain, that this is the chain that the operator named, if they
 /// did, that there is a contract at its address, and that it was made from this program's contracts and the deployment's keys.
@@ -29,6 +29,7 @@ pub(super) async fn check(endpoint: &Endpoint, deployment: &DeploymentFile, name
     // `deploy` writes no file with the development setup and a real chain. Somebody changed it.
     let chain_id = named.or(Some(deployment.chain_id));
     Target { setup: deployment.setup, chain_id, large: false }.allow(deployment.chain_id)?;
+    deployment.deployed_at()?;
     let provider = endpoint.connect(None).map_err(ClientError::from)?;
     endpoint.expect_chain_id(&provider, deployment.chain_id).await.map_err(ClientError::from)?;
     let code: Bytes = provider
@@ -52,10 +53,13 @@ pub(super) async fn check(endpoint: &Endpoint, deployment: &DeploymentFile, name
 /// overdue.
 async fn check_keys(provider: DynProvider, deployment: &DeploymentFile) -> Result<(), Failure> {
     let DeploymentFile { chain_id, contract, ref record, .. } = *deployment;
-    verify::deployment::verify(record, &RollupInstance { chain_id, contract }).map_err(|error| {
-        let advice = "or restore deployment.json from a backup";
-        Failure::new(Exit::Usage, format!("{}, {advice}", one_line(&error)))
-    })?;
+    if verify::deployment::verify(record, &RollupInstance { chain_id, contract }).is_err() {
+        let message = format!(
+            "deployment.json does not give {contract} with the contracts of this program: use the version of the program that deployed it, or \
+             restore deployment.json from a backup"
+        );
+        return Err(Failure::new(Exit::Usage, message));
+    }
     let carried = VerifierCode::development().map(|code| code.key_hash());
     if deployment.setup == SetupChoice::InsecureDevelopment
         && !record.sizes.iter().zip(carried).all(|(size, carried)| size.key == carried)
@@ -134,6 +138,7 @@ mod tests {
                 registration_fee: U256::ZERO,
             },
             setup: SetupChoice::InsecureDevelopment,
+            begun_at: 0,
             deployed_at: Some(0),
             gas_used: 0,
         };

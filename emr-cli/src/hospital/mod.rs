@@ -241,8 +241,10 @@ pub async fn deploy(options: &Options, arguments: &Deploy) -> Result<(), Failure
         Failure::new(Exit::Usage, "deploy needs the address of an Ethereum node: --rpc URL (`dev` deploys by itself)")
     })?;
     let (profile, identity) = participant::identity(options, HOSPITAL)?;
-    let known = deployment::DeploymentFile::read(&folder)?;
-    if let Some(known) = known.filter(|known| known.deployed_at.is_some()) {
+    let endpoint = Endpoint::http(rpc.as_str(), options.plain_http()).or_exit(Exit::Usage)?;
+    if let Some(known) = deployment::DeploymentFile::read(&folder)?
+        && known.is_there(&endpoint).await?
+    {
         let message = format!(
             "{} on chain {} is deployed already; use another --data-dir for a second one",
             known.contract, known.chain_id
@@ -255,7 +257,6 @@ pub async fn deploy(options: &Options, arguments: &Deploy) -> Result<(), Failure
         large: arguments.large,
     };
     let progress = Progress::start("deploying verifiers and rollup");
-    let endpoint = Endpoint::http(rpc.as_str(), options.plain_http()).or_exit(Exit::Usage)?;
     let deployed =
         deployment::DeploymentFile::deploy(&folder, &endpoint, &ethereum_key(&identity)?, registration_fee, target)
             .await?;

@@ -3,15 +3,18 @@
 use std::{io::Write, time::Instant};
 
 use alloy::primitives::B256;
+use emr_chain::VerifierCode;
+use emr_client::{ClientError, L1Client};
 use emr_core::Role;
 use emr_rollup::{
     batch::Prover as _,
-    prover::Provers,
-    setup::{SetupChoice, SetupId},
+    prover::{ProverError, Provers, Setup},
+    setup::SetupChoice,
+    version::CircuitSizes,
 };
 use serde::Serialize;
 
-use super::{Memory, site::key_cache};
+use super::{Memory, setup, site::key_cache};
 use crate::{
     failure::{Exit, Failure, OrExit},
     force,
@@ -22,9 +25,6 @@ use crate::{
 /// The command line.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub struct Arguments {
-    /// The setup that the rollup's keys come from, if it is the one of a ceremony; `emr-hospital setup` keeps it here
-    #[arg(long, value_name = "SETUP")]
-    setup: Option<SetupId>,
     /// The memory for proving.
     #[command(flatten)]
     memory: Memory,
@@ -50,14 +50,37 @@ impl Answer for Settled {
     }
 }
 
+/// The setup of the rollup's keys, which must be on this machine if it is a ceremony's. The Ethereum node shows the keys. If it lies, the contract
+/// refuses the proof.
+async fn setup_of(client: &L1Client) -> Result<SetupChoice, Failure> {
+    let carried = VerifierCode::development();
+    let (keys, sizes) = (client.rollup().verifying_keys().await, client.rollup().sizes().await);
+    let (keys, sizes) = (keys.map_err(ClientError::from)?, sizes.map_err(ClientError::from)?);
+    if keys.iter().any(|code| !code.is_empty() && carried.iter().any(|carried| carried.key.ends_with(code))) {
+        return Ok(SetupChoice::InsecureDevelopment);
+    }
+    let id = keys.first().and_then(|code| Setup::of_key(code));
+    let id = id
+        .ok_or_else(|| Failure::new(Exit::Unverified, "the rollup's keys are not of a kind that this program knows"))?;
+    let (known, folder) = (CircuitSizes::v1_all(), key_cache()?);
+    for k in setup::powers(sizes.iter().filter_map(|size| known.with_slots(size.max_l1, size.max_l2))) {
+        let keys = folder.clone();
+        let found = tokio::task::spawn_blocking(move || Setup::imported(&keys, k, id).is_some());
+        if !found.await.or_exit(Exit::Internal)? {
+            return Err(ProverError::NoSetup { id, k, folder }).or_exit(Exit::Storage);
+        }
+    }
+    Ok(SetupChoice::Imported(id))
+}
+
 /// Settles the entries that are overdue now. Needs ether, and nothing of the hospital: the state comes from L1's data.
 ///
 /// # Errors
 /// Fails if the Ethereum node does not answer or shows other data than the contract's, or if somebody else was faster.
 pub async fn run(options: &Options, role: Role, arguments: Arguments) -> Result<(), Failure> {
-    let setup = arguments.setup.map_or(SetupChoice::InsecureDevelopment, SetupChoice::Imported);
     let client = force::open(options, role).await?;
     client.require_ether().await?;
+    let setup = setup_of(&client).await?;
     let progress = Progress::start("deriving the state from L1");
     let Some(batch) = client.overdue_batch().await? else {
         drop(progress);

@@ -45,12 +45,32 @@ fn a_revocation_takes_effect_without_the_hospital() -> TestResult {
     assert_eq!((&relayed["index"], &relayed["max_fee_wei"]), (&0.into(), &"0".into()));
     world.doctor(&["relay", "revocation.json"])?.failed(4)?;
 
+    // A patient who restored the identity alone, and a friend who never had to do with this hospital, name the rollup.
+    std::fs::create_dir(world.at("restored"))?;
+    std::fs::copy(world.at("patient/identity"), world.at("restored/identity"))?;
+    let contract = world.contract()?;
+    let named = ["--rpc", &rpc, "--chain-id", "31337", "--contract", &contract];
+    let again = ["revoke", "--force", "--slot", "70", "--output", "again.json"];
+    let alone = world.run_in(None, "emr-patient", "restored", &again)?.failed(2)?;
+    assert!(alone.contains("--contract, --chain-id and --rpc"), "{alone}");
+    world.run_in(None, "emr-patient", "restored", &[&named[..], &again].concat())?.done()?;
+    let friend = |arguments: &[&str]| world.run_in(None, "emr-doctor", "friend", &[&named[..], arguments].concat());
+    friend(&["init", "--rsa-bits", "2048"])?.done()?;
+    let poor = friend(&["relay", "again.json"])?.failed(4)?;
+    let address = poor.split_whitespace().find(|word| word.starts_with("0x")).ok_or("an address")?;
+    world.ask_chain("anvil_setBalance", (address, ETHER))?;
+    let elsewhere =
+        [&named[..4], &["--contract", "0x00000000000000000000000000000000000000bb", "relay", "again.json"]].concat();
+    world.run_in(None, "emr-doctor", "friend", &elsewhere)?.failed(2)?;
+    let relayed: Value = serde_json::from_str(&friend(&["--json", "relay", "again.json"])?.done()?)?;
+    assert_eq!(relayed["index"], 1);
+
     let early = world.doctor(&["settle-queue"])?.done()?;
     assert_eq!(early, "nothing is overdue that anyone may settle\n");
     world.ask_chain("evm_increaseTime", [6 * 3600 + 60])?;
     world.ask_chain("evm_mine", ())?;
-    let settled = world.doctor(&["settle-queue"])?.done()?;
-    assert!(settled.starts_with("entries settled: 1, proved in "), "{settled}");
+    let settled = friend(&["settle-queue"])?.done()?;
+    assert!(settled.starts_with("entries settled: 2, proved in "), "{settled}");
     assert_eq!(world.doctor(&["settle-queue"])?.done()?, early);
     Ok(())
 }

@@ -240,6 +240,12 @@ impl World {
         Ok(())
     }
 
+    /// The contract that the hospital deployed.
+    pub(crate) fn contract(&self) -> TestResult<String> {
+        let file: Value = serde_json::from_slice(&fs::read(self.at("hospital/deployment.json"))?)?;
+        Ok(file["contract"].as_str().ok_or("an address")?.to_owned())
+    }
+
     /// The node's status.
     pub(crate) fn status(&self) -> TestResult<Value> {
         Ok(serde_json::from_str(&self.hospital(&["--json", "status"])?.done()?)?)

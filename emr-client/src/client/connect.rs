@@ -113,6 +113,7 @@ impl Client {
             agree: connections.agree(),
             chain_id: status.chain_id,
             contract,
+            deployed_at: status.deployed_at,
             hospital: before.as_ref().and_then(|settings| settings.hospital),
             account: before.as_ref().and_then(|settings| settings.account),
         };

@@ -187,7 +187,9 @@ impl ClientError {
             Self::RecordProof(_) => Code::RecordUnproved,
             Self::Receipt(_) => Code::ReceiptUnproved,
             Self::Malformed(_) => Code::NodeAnswer,
-            Self::OtherContract { .. } | Self::Deployment(_) => Code::OtherContract,
+            Self::OtherContract { .. } | Self::Deployment(_) | Self::ForceRevoke(ForceRevokeError::OtherRollup(_)) => {
+                Code::OtherContract
+            }
             Self::NotADevelopmentChain(_) | Self::OtherChain { .. } | Self::UnsafeSetup(_) => Code::UnsafeChain,
             Self::OtherHospital { .. } => Code::OtherHospital,
             Self::NotAHospital(_) => Code::NotAHospital,

@@ -1,10 +1,10 @@
 //! Revoking through L1, if the hospital does not answer or does not settle: the grants end without its help.
 //!
-//! The entry goes into the urgent queue. Honest nodes serve nothing more as soon as they see it there. The sequencer must
-//! settle it within six hours. After that, anyone can.
+//! The entry goes into the urgent queue. Honest nodes serve nothing more as soon as they see it there. Batches of the
+//! sequencer must take it when it is five hours old. From six hours on, anyone can settle it.
 
 use alloy::primitives::{Address, U256};
-use emr_chain::{QueueName, QueuedChange, Revocation, SettlementLayer, SignedRevocation};
+use emr_chain::{QueueName, QueuedChange, Revocation, RollupInstance, SettlementLayer, SignedRevocation};
 use emr_core::{Role, UnixTime};
 use emr_rollup::{
     l1_operation::{ForcedRevoke, L1Operation, RevokedGrants},
@@ -32,6 +32,12 @@ pub enum ForceRevokeError {
     /// Only patients have grants.
     #[error("only a patient can revoke access to their records")]
     NotAPatient,
+    /// The revocation is for another rollup. Its contract could ask any fee.
+    #[error(
+        "this revocation is for contract {} on chain {}: if the patient confirms that this is their hospital's, name it with --contract and --chain-id, \
+         with a --data-dir that has joined no other", .0.contract, .0.chain_id
+    )]
+    OtherRollup(RollupInstance),
     /// The contract does not hold the entry that a receipt names.
     #[error(
         "the contract does not hold the revocation that the Ethereum node says it took: use another Ethereum node, and revoke again"
@@ -45,7 +51,7 @@ pub struct ForcedRevocation {
     /// The entry.
     pub queued: QueuedChange,
     /// From then on anyone can settle it.
-    pub due: UnixTime,
+    pub strangers_from: UnixTime,
 }
 
 impl L1Client {
@@ -88,6 +94,9 @@ impl L1Client {
     /// # Errors
     /// [`ClientError::NoEther`]. [`ClientError`] if L1 cannot be asked or refuses.
     pub async fn relay_revocation(&self, signed: &SignedRevocation) -> Result<ForcedRevocation, ClientError> {
+        if signed.instance != *self.rollup.instance() {
+            return Err(ForceRevokeError::OtherRollup(signed.instance).into());
+        }
         self.require_ether().await?;
         let first = self.next_position().await?;
         let queued = self.rollup.force_revoke_for(signed).await?;
@@ -115,9 +124,9 @@ impl L1Client {
         let grants = revocation.slot.map_or(RevokedGrants::All, RevokedGrants::Slot);
         let directory = revocation.directory.map(|it| DirectoryCommitment::from(field::from_opaque(it.as_bytes())));
         let entry = L1Operation::from(ForcedRevoke { account, grants, directory }).entry();
-        let due = self.rollup.overdue_from(QueueName::Urgent, queued.index, &entry.to_bytes()).await?;
-        let due = due.ok_or(ForceRevokeError::NotQueued)?;
-        Ok(ForcedRevocation { queued, due })
+        let from = self.rollup.overdue_from(QueueName::Urgent, queued.index, &entry.to_bytes()).await?;
+        let strangers_from = from.ok_or(ForceRevokeError::NotQueued)?;
+        Ok(ForcedRevocation { queued, strangers_from })
     }
 
     fn require_patient(&self) -> Result<(), ForceRevokeError> {

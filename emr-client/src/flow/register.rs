@@ -118,6 +118,13 @@ impl Client {
             return Ok(account);
         }
         let invitation = *invitation.ok_or(RegisterError::NotInvited)?;
+        let (named, found) = (invitation.instance(), self.instance());
+        if named.chain_id != found.chain_id {
+            return Err(ClientError::OtherChain { named: named.chain_id, found: found.chain_id });
+        }
+        if named.contract != found.contract {
+            return Err(ClientError::OtherContract { named: named.contract, found: found.contract });
+        }
         self.check_org(org)?;
         let deadline = UnixTime::now().saturating_add(RELAY_VALIDITY);
         let instance = self.instance();

@@ -3,7 +3,8 @@
 //! D1 and D2 of the settled batches are enough to build the trees again. Urgent entries need no more than the trees. A
 //! stranger can settle no operations, because D2 holds only their hashes.
 
-use emr_chain::{BatchContent, Head, L1Receipt, QueueName, QueueProgress, SettlementLayer};
+use alloy::providers::DynProvider;
+use emr_chain::{BatchContent, Head, L1Receipt, QueueName, QueueProgress, Rollup, RollupError, SettlementLayer};
 use emr_rollup::{
     batch::{Batch, BatchData, D1Entry, D2Entry, Open, Proven, Sealed},
     l1_operation::L1Operation,
@@ -61,21 +62,46 @@ impl L1Client {
     /// # Errors
     /// [`SettleQueueError`] if L1's data are not those of the contract. [`ClientError`] if L1 cannot be asked.
     pub async fn overdue_batch(&self) -> Result<Option<OverdueBatch>, ClientError> {
-        let head = self.rollup.head().await?;
+        match self.overdue(&self.rollup).await {
+            // The block of the deployment is what the hospital's node said, and that hospital may not want this.
+            Err(
+                ClientError::SettleQueue(SettleQueueError::Data(_))
+                | ClientError::Rollup(RollupError::QueueEntryMissing { .. }),
+            ) if self.rollup.deployed_at() > 0 => self.overdue(&self.rollup.clone().with_events_from(0)).await,
+            other => other,
+        }
+    }
+
+    async fn overdue(&self, rollup: &Rollup<DynProvider>) -> Result<Option<OverdueBatch>, ClientError> {
         let sizes = self.sizes().await?;
+        let mut head = rollup.head().await?;
+        if !self.has_overdue(&head).await? {
+            return Ok(None);
+        }
+        // This can take hours, and the batch's time must not be more than an hour ago when it is settled. So the rest is read afterwards.
+        let mut derived = Derived { trees: StateTrees::genesis(*sizes.any()), batches: 0, from_block: 0 };
+        loop {
+            derived.follow(rollup, &head).await?;
+            head = rollup.head().await?;
+            if head.batch_count == derived.batches {
+                break;
+            }
+        }
         // L1's newest block says the time: this machine's clock may be ahead of it.
-        let now = self.rollup.block_time(head.block_number).await?;
+        let now = rollup.block_time(head.block_number).await?;
         let most = sizes.max_l1_beside(0) as u64;
         let open = now > head.strangers_from;
         let queues = &head.queues;
         if queues.urgent.overdue == 0 && (!open || queues.ordinary.overdue == 0) {
             return Ok(None);
         }
+        let instance = self.rollup.instance();
+        let domain = Domain::new(instance.chain_id, instance.contract.into_array());
         // Entries that become overdue while the batch is proved would make it void, so it takes younger ones along.
         let waiting = |queue: &QueueProgress, room: u64| queue.length.saturating_sub(queue.head).min(room);
         let urgent = waiting(&queues.urgent, most);
         let ordinary = if open { waiting(&queues.ordinary, most - urgent) } else { 0 };
-        let ledger = self.derive(&head, &sizes).await?;
+        let ledger = Ledger::of_trees(domain, derived.trees);
         let time = now.max(head.last_time);
         let batch: Batch<Open> = Batch::open(ledger, head.batch_count + 1, time);
         let mut batch = batch.in_sizes(sizes.clone());
@@ -83,7 +109,7 @@ impl L1Client {
             (QueueName::Urgent, head.queues.urgent.head, urgent),
             (QueueName::Ordinary, head.queues.ordinary.head, ordinary),
         ] {
-            for entry in self.rollup.queue_entries(queue, first..first + count, 0).await? {
+            for entry in rollup.queue_entries(queue, first..first + count, 0).await? {
                 let malformed = || SettleQueueError::Entry { queue, index: entry.index };
                 let queued = D1Entry::from_bytes(&entry.words).map_err(|_| malformed())?;
                 let operation = L1Operation::from_entry(&queued).map_err(|_| malformed())?;
@@ -125,10 +151,28 @@ impl L1Client {
         Ok(sizes.ok_or(SettleQueueError::Sizes)?)
     }
 
-    /// The state after all settled batches, from their data alone.
-    async fn derive(&self, head: &Head, sizes: &CircuitSizes) -> Result<Ledger, ClientError> {
-        let mut trees = StateTrees::genesis(*sizes.any());
-        for batch in self.rollup.batches(0).await? {
+    /// Whether strangers may settle something now.
+    async fn has_overdue(&self, head: &Head) -> Result<bool, ClientError> {
+        let open = self.rollup.block_time(head.block_number).await? > head.strangers_from;
+        Ok(head.queues.urgent.overdue > 0 || open && head.queues.ordinary.overdue > 0)
+    }
+}
+
+/// The state after some settled batches, from their data alone.
+struct Derived {
+    trees: StateTrees,
+    batches: u64,
+    /// The block of the last of them.
+    from_block: u64,
+}
+
+impl Derived {
+    /// Applies the batches that are settled since. Each must lead to the root that it names, and the last to L1's.
+    async fn follow(&mut self, rollup: &Rollup<DynProvider>, head: &Head) -> Result<(), ClientError> {
+        for batch in rollup.batches(self.from_block).await? {
+            if batch.number <= self.batches {
+                continue;
+            }
             if batch.number > head.batch_count {
                 break;
             }
@@ -136,15 +180,15 @@ impl L1Client {
             let content = &batch.content;
             let d1 = content.d1.iter().map(D1Entry::from_bytes).collect::<Result<_, _>>().map_err(|_| bad())?;
             let d2 = content.d2.iter().map(D2Entry::from_bytes).collect::<Result<_, _>>().map_err(|_| bad())?;
-            trees.apply(&BatchData { d1, d2 }, content.time).map_err(|_| bad())?;
-            if trees.root() != content.post {
+            self.trees.apply(&BatchData { d1, d2 }, content.time).map_err(|_| bad())?;
+            if batch.number != self.batches + 1 || self.trees.root() != content.post {
                 return Err(bad().into());
             }
+            (self.batches, self.from_block) = (batch.number, batch.block_number);
         }
-        if trees.root() != head.state_root {
+        if (self.batches, self.trees.root()) != (head.batch_count, head.state_root) {
             return Err(SettleQueueError::Data(head.batch_count).into());
         }
-        let instance = self.rollup.instance();
-        Ok(Ledger::of_trees(Domain::new(instance.chain_id, instance.contract.into_array()), trees))
+        Ok(())
     }
 }

@@ -420,6 +420,7 @@ mod tests {
             agree: None,
             chain_id: 31337,
             contract: Address::repeat_byte(1),
+            deployed_at: 7,
             hospital: None,
             account: None,
         }

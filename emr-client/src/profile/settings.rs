@@ -38,6 +38,9 @@ pub struct Settings {
     pub chain_id: u64,
     /// The rollup contract.
     pub contract: Address,
+    /// The block of its deployment, as the node said. Events are read from there. A lie hides events, which is noticed: the state then
+    /// has another root.
+    pub deployed_at: u64,
     /// The hospital that runs the node, once it is known. Logins are valid for it only, and it signs receipts.
     pub hospital: Option<Hospital>,
     /// The participant's account, once registered.

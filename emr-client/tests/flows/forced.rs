@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
+use alloy::primitives::Address;
 use alloy::providers::Provider;
-use emr_chain::{Revert, Revocation, RollupError, SettlementLayer, endpoint::Endpoint};
+use emr_chain::{
+    Revert, Revocation, RollupError, RollupInstance, SettlementLayer, SignedRevocation, endpoint::Endpoint,
+};
 use emr_client::{
     ClientError, L1Client,
     flow::{force_revoke::ForceRevokeError, settle_queue::OverdueBatch},
@@ -102,7 +105,7 @@ async fn an_earlier_revocation_is_not_taken_for_this_one() -> TestResult {
     scene.next_batch().await?;
     let lying = async |lie| {
         let (profile, identity) = scene.profile(PATIENT)?;
-        TestResult::Ok(L1Client::over(profile, identity, &[lying_l1::shown(&scene, lie)], None).await?)
+        TestResult::Ok(L1Client::over(profile, identity, None, (&[lying_l1::shown(&scene, lie)], None)).await?)
     };
     let refused = lying(Lie::FirstEntry).await?.force_revoke(&ALL).await;
     assert!(matches!(refused, Err(ClientError::ForceRevoke(ForceRevokeError::NotQueued))), "{refused:?}");
@@ -128,12 +131,20 @@ async fn a_silent_hospital_cannot_keep_a_grant_alive() -> TestResult {
         let profile = Profile::open(&folder.path().join(person.name))?;
         let identity = profile.identity(&PASSPHRASE.into())?;
         let endpoint = Endpoint::in_process(chain.transport());
-        TestResult::Ok(L1Client::over(profile, identity, &[endpoint], None).await?)
+        TestResult::Ok(L1Client::over(profile, identity, None, (&[endpoint], None)).await?)
     };
+    // The hospital's node told the stranger a wrong block of the deployment, and so hides what came before.
+    let path = folder.path().join(DOCTOR.name).join("profile.json");
+    let mut settings: serde_json::Value = serde_json::from_slice(&std::fs::read(&path)?)?;
+    settings["deployed_at"] = 1_000_000.into();
+    std::fs::write(&path, settings.to_string())?;
     let patient = on_l1(PATIENT).await?;
     let broke = patient.force_revoke(&ALL).await;
     assert!(matches!(broke, Err(ClientError::NoEther(_))), "{broke:?}");
     let signed = patient.sign_revocation(ALL).await?;
+    let instance = RollupInstance { contract: Address::repeat_byte(9), ..signed.instance };
+    let moved = on_l1(DOCTOR).await?.relay_revocation(&SignedRevocation { instance, ..signed.clone() }).await;
+    assert!(matches!(moved, Err(ClientError::ForceRevoke(ForceRevokeError::OtherRollup(at))) if at == instance));
     let stranger = on_l1(DOCTOR).await?;
     assert_eq!(stranger.rollup().instance().contract, contract);
     let forced = stranger.relay_revocation(&signed).await?;
@@ -141,7 +152,7 @@ async fn a_silent_hospital_cannot_keep_a_grant_alive() -> TestResult {
     assert!(stranger.overdue_batch().await?.is_none());
 
     pass(&chain, 6 * 3600 + 60).await?;
-    assert!(stranger.rollup().block_time(stranger.rollup().head().await?.block_number).await? > forced.due);
+    assert!(stranger.rollup().block_time(stranger.rollup().head().await?.block_number).await? > forced.strangers_from);
     // A younger one comes along: it could become overdue while the stranger proves.
     let younger = Revocation { slot: Some(GrantSlot::FIRST_ORDINARY), directory: None };
     stranger.relay_revocation(&patient.sign_revocation(younger).await?).await?;

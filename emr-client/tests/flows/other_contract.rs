@@ -1,11 +1,18 @@
 //! A hostile node names a contract that is not this program's rollup, or not one that began empty.
 
-use alloy::primitives::{Address, U256};
-use emr_api::NodeStatus;
-use emr_chain::{Deployed, Deployment, DeploymentRecord, VerifierCode, deploy};
+use alloy::{
+    primitives::{Address, U256},
+    providers::Provider,
+};
+use emr_api::{NodeStatus, invitation::Invitation};
+use emr_chain::{Deployed, Deployment, DeploymentRecord, RollupInstance, VerifierCode, deploy};
 use emr_client::{Client, ClientError, Connections, verify::deployment::DeploymentError};
-use emr_core::StateRoot;
-use emr_testkit::{node::deployment, people::people};
+use emr_core::{AccountIndex, StateRoot, UnixTime};
+use emr_testkit::{
+    chain::hostile::{create, with_state_root},
+    node::deployment,
+    people::people,
+};
 use serde_json::Value;
 
 use crate::{
@@ -64,14 +71,33 @@ async fn a_contract_that_is_not_the_rollup_is_refused() -> TestResult {
     let refused = join(&scene, begun, &empty).await?;
     assert!(matches!(refused, ClientError::Deployment(DeploymentError::OtherContract(_))), "{refused}");
 
-    // This program's contracts for another circuit version.
-    let other = Deployment { circuit_version: 9, ..deployment() };
-    let Deployed { rollup, record: said, .. } = deploy(provider, &other).await?;
-    let refused = join(&scene, rollup.instance().contract, &said).await?;
-    assert!(
-        matches!(refused, ClientError::Deployment(DeploymentError::CircuitVersion { version: 9, .. })),
-        "{refused}"
-    );
+    // This program's contracts with other parameters: for another circuit version; of a size for which nobody has a key, so that L1 could demand
+    // batches that cannot be proved; with a fee that takes all ether of who pays it.
+    let mut unprovable = deployment();
+    unprovable.sizes[2].max_l1 = 1 << 40;
+    let dear = U256::from(10).pow(U256::from(18)) + U256::ONE;
+    for other in [
+        Deployment { circuit_version: 9, ..deployment() },
+        unprovable,
+        Deployment { registration_fee: dear, ..deployment() },
+    ] {
+        let Deployed { rollup, record: said, .. } = deploy(provider.clone(), &other).await?;
+        let at = rollup.instance().contract;
+        let expected = match other.circuit_version {
+            9 => DeploymentError::CircuitVersion { contract: at, version: 9 },
+            _ if other.registration_fee == dear => DeploymentError::Fee(at),
+            _ => DeploymentError::Sizes(at),
+        };
+        let refused = join(&scene, at, &said).await?;
+        assert!(matches!(refused, ClientError::Deployment(error) if error == expected), "{expected}");
+    }
+
+    // The genuine code, whose creation code wrote a state root of its own. What the node says of the genuine one does not fit.
+    let code = provider.get_code_at(contract).await?;
+    let hostile = create(&provider, with_state_root(&code, U256::from(7))).await?;
+    assert_eq!(provider.get_code_at(hostile).await?, code);
+    let refused = join(&scene, hostile, &record).await?;
+    assert!(matches!(refused, ClientError::Deployment(DeploymentError::OtherContract(at)) if at == hostile));
 
     // The node lies about the right contract: about its fee, or its registrar.
     for lie in [
@@ -96,6 +122,18 @@ async fn a_genuine_contract_that_was_not_named_is_refused() -> TestResult {
     assert!(
         matches!(refused, ClientError::OtherContract { named: said, found } if (said, found) == (named, scene.contract))
     );
+    // The node says that it is for the contract of an invitation, and the invitation is for another one.
+    let client = scene.client(STRANGER).await?;
+    let elsewhere = RollupInstance { contract: named, chain_id: 31337 };
+    let hospital = AccountIndex::new(1)?;
+    let issue = |instance: &RollupInstance| {
+        Invitation::issue(instance, &people().hospital.ethereum, hospital, UnixTime::now().saturating_add(600))
+    };
+    let refused = client.register(None, Some(&issue(&elsewhere)?)).await.expect_err("another contract");
+    assert!(matches!(refused, ClientError::OtherContract { named: said, .. } if said == named), "{refused}");
+    let other_chain = RollupInstance { chain_id: 1, contract: scene.contract };
+    let refused = client.register(None, Some(&issue(&other_chain)?)).await.expect_err("another chain");
+    assert!(matches!(refused, ClientError::OtherChain { named: 1, found: 31337 }), "{refused}");
     // Nothing of it was remembered.
     let (profile, identity) = scene.profile(PATIENT)?;
     assert!(profile.settings().is_err());

@@ -65,7 +65,7 @@ impl Scene {
     /// A participant who asks no hospital's node. Their data folder must not be in use.
     pub(crate) async fn on_l1(&self, person: Member) -> TestResult<L1Client> {
         let (profile, identity) = self.profile(person)?;
-        Ok(L1Client::over(profile, identity, &[self.endpoint()], None).await?)
+        Ok(L1Client::over(profile, identity, None, (&[self.endpoint()], None)).await?)
     }
 
     /// The same as [`Self::new`], with a node that has these limits.

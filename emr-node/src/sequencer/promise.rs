@@ -5,6 +5,7 @@
 //! matter.
 
 use emr_api::receipt::SETTLE_WITHIN;
+use emr_chain::QueueName;
 use emr_core::{AccountIndex, UnixTime};
 use emr_rollup::operation::{Operation, SignedOperation};
 
@@ -128,10 +129,18 @@ fn turn(state: &NodeState, patient: AccountIndex, newly_urgent: NewlyUrgent, now
     broken.filter(|turn| *turn > fair).unwrap_or(fair)
 }
 
-/// How many batches for the queues alone may come first.
+/// How many batches for the queues alone may come first, one after the other: L1 can demand it for urgent entries that are due. Registrations
+/// fill at most every second batch, which `BATCH_SECONDS` holds already.
 fn queue_batches(state: &NodeState) -> usize {
-    let (waiting, sizes) = (state.queues.len(), &state.sizes);
-    if waiting > sizes.max_l1_beside(1) { waiting.div_ceil(sizes.max_l1_beside(0).max(1)) } else { 0 }
+    let (urgent, sizes) = (state.queues.waiting(QueueName::Urgent), &state.sizes);
+    if urgent > sizes.max_l1_beside(1) { urgent.div_ceil(sizes.max_l1_beside(0).max(1)) } else { 0 }
+}
+
+/// How many entries of the queues the batches of `BATCH_SECONDS` take, if so many wait: one beside operations, and the one for the queues alone
+/// before it, if there is a size for that.
+fn entries_at_a_time(state: &NodeState) -> usize {
+    let (alone, beside) = (state.sizes.max_l1_beside(0), state.sizes.max_l1_beside(1));
+    (if alone > beside { alone + beside } else { beside }).max(1)
 }
 
 /// How many batches with registrations must come before the operation can go into a batch. It counts the registrations
@@ -146,5 +155,5 @@ fn registration_batches(state: &NodeState, operation: &Operation) -> usize {
     }
     let entries = state.queues.iter().zip(0..).filter(|(entry, _)| queued.contains(&entry.operation.account()));
     let last = entries.map(|(_, position)| position).last();
-    last.map_or(0, |position: usize| position / state.sizes.max_l1_beside(1).max(1) + 1)
+    last.map_or(0, |position: usize| position / entries_at_a_time(state) + 1)
 }

@@ -238,7 +238,7 @@ impl StateTrees {
     pub(crate) fn restore(&mut self, account: AccountIndex, from: &Self) -> bool {
         let known = from.accounts.get(&account).zip(from.registrations.get(&account));
         let Some((identity, registration)) = known else { return false };
-        self.accounts.insert_mut(account, *identity);
+        self.accounts.insert_mut(account, identity.clone());
         self.registrations.insert_mut(account, *registration);
         self.identities.set(position(account), from.identity(account));
         if let Some(subtree) = from.subtrees.get(&account) {

@@ -1,5 +1,6 @@
 //! Chains for tests, with funded accounts, and a contract that exercises a chain's features.
 
+pub mod hostile;
 mod probe;
 
 use std::{collections::BTreeMap, fs};

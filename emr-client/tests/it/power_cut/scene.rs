@@ -62,6 +62,7 @@ fn settings(port: u64) -> Settings {
         agree: None,
         chain_id: 31337,
         contract: Address::repeat_byte(1),
+        deployed_at: 0,
         hospital: None,
         account: None,
     }

@@ -86,9 +86,16 @@ fn urgent_entries_go_first() -> Test {
 #[test]
 fn due_registrations_do_not_stop_operations() -> Test {
     let world = world(1)?;
+    let within = |salt| -> Test<u64> {
+        let signed = world.sign(HONEST, salt, put(HONEST, salt)?)?;
+        let receipt = world.submit(signed)?.map_err(|kind| format!("{kind:?}"))?;
+        Ok(receipt.settle_by.get() - receipt.acknowledged.get())
+    };
+    let quiet = within(9)?;
+    assert_eq!(world.next_batch()?.0, (0, 1));
     world.register_new(0..2_000)?;
     for salt in 1..=3 {
-        world.taken(world.sign(HONEST, salt, put(HONEST, salt)?)?)?;
+        assert_eq!(within(salt)?, quiet, "registrations take every second batch at most, however many wait");
         assert_eq!(world.next_batch()?, ((175, 0), CircuitVersion::V1_QUEUE));
         assert_eq!(world.next_batch()?, ((8, 1), CircuitVersion::V1));
     }

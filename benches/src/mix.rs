@@ -1,4 +1,4 @@
-//! The batches that are proved.
+//! The batches that are measured.
 
 use std::error::Error;
 
@@ -23,7 +23,7 @@ use serde::Serialize;
 /// What the operations are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Mix {
+pub enum Mix {
     /// Every operation is a grant of another patient
     Grants,
     /// Every operation is a record of another doctor for another patient: no account is used twice
@@ -116,9 +116,18 @@ fn record(slot: u64, author: u64, custodian: Option<u64>) -> Result<Action, Box<
     Ok(Action::PutRecord(PutRecord { slot: RecordSlot::new(slot)?, expected: Revision::new(0)?, leaf }))
 }
 
-/// A sealed batch of so many operations.
-pub(crate) fn batch(mix: Mix, version: CircuitVersion, operations: usize) -> Result<Batch<Sealed>, Box<dyn Error>> {
-    let world = World { domain: Domain::new(31337, [0x11; 20]), now: UnixTime::now() };
+/// The first batch of a rollup, sealed, of so many operations at this time. Accounts and earlier operations, of the same time, are in its state already, so the state before
+/// it does not depend on the domain.
+///
+/// # Errors
+/// Fails if `version` holds fewer operations.
+pub fn batch(
+    mix: Mix,
+    version: CircuitVersion,
+    (domain, now): (Domain, UnixTime),
+    operations: usize,
+) -> Result<Batch<Sealed>, Box<dyn Error>> {
+    let world = World { domain, now };
     let ledger = Ledger::genesis(world.domain, version);
     match mix {
         Mix::Grants => grants(&world, ledger, operations as u64),
@@ -151,7 +160,7 @@ fn distinct(world: &World, mut ledger: Ledger, operations: u64) -> Result<Batch<
         let action = world.grant(granted, doctor_of(patient), [0, 1])?;
         world.push(&mut batch, [patient, patient], action, None, patient)?;
     }
-    let mut batch = Batch::open(batch.seal().1, 2, world.now);
+    let mut batch = Batch::open(batch.seal().1, 1, world.now);
     for patient in 1..=operations {
         let doctor = doctor_of(patient);
         world.push(&mut batch, [doctor, patient], record(patient, doctor, None)?, Some(granted), patient)?;
@@ -186,7 +195,7 @@ fn hospital(
         }
         ledger = batch.seal().1;
     }
-    let mut batch = Batch::open(ledger, 2, world.now);
+    let mut batch = Batch::open(ledger, 1, world.now);
     // A fixed stride instead of chance: doctors and patients repeat as they do in a hospital.
     for i in 0..operations {
         let doctor = doctors.start + i * 7 % DOCTORS;

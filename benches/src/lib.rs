@@ -1,0 +1,3 @@
+//! What several measurements use: batches of operations as they occur.
+
+pub mod mix;

@@ -129,13 +129,6 @@ mod tests {
 
     use super::*;
 
-    /// The common factory's address follows from the transaction that its authors published: sender
-    /// 0x3fab184622dc19b6109349b94811493bf45362f2, nonce 0.
-    #[test]
-    fn the_common_factory_is_where_its_authors_put_it() {
-        assert_eq!(address!("0x3fab184622dc19b6109349b94811493bf45362f2").create(0), COMMON_FACTORY);
-    }
-
     /// Example 4 of EIP-1014.
     #[test]
     fn addresses_are_those_of_eip_1014() {

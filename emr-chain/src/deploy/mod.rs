@@ -247,11 +247,13 @@ async fn create<P: Provider>(provider: P, deployment: &Deployment) -> Result<Dep
     }
     let record = deployment.record(factory);
     let code = record::rollup_code(&record, &verifiers).unwrap_or_default();
-    let before = provider.get_block_number().await.map_err(RollupError::from)?;
     let (address, created) = contract("the rollup", deployment.salt, code.into()).await?;
     let created_at = match created {
         Some(receipt) => receipt.block_number,
-        None => created_at(&provider, address, deployment.begun_at..before).await,
+        None => {
+            let newest = provider.get_block_number().await.map_err(RollupError::from)?;
+            created_at(&provider, address, deployment.begun_at..newest).await
+        }
     };
     let rollup = Rollup::attach(provider, address, created_at).await?;
     Ok(Deployed { rollup, record, verifiers, receipts })

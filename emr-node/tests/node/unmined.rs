@@ -1,7 +1,9 @@
 //! Batches that wait for a block: the node dies before L1 has mined it, or L1 makes blocks only on demand.
 
+use alloy::providers::Provider;
 use emr_api::{BatchView, NodeStatus, OperationStatus, ProofJob};
 use emr_core::{Class, UnixTime};
+use emr_node::RunningNode;
 use serde_json::Value;
 
 use crate::{settlement::prove, stage::*};
@@ -18,17 +20,8 @@ async fn what_was_sent_before_a_crash_is_settled_once() -> Outcome {
         let record = hers.upload(&[fate.as_bytes()]).await?;
         let put = hers.put_record(patient, number, Class::Summary, &record);
         hers.submit(&put).await?;
-        let operator = testnet.operator(&node).await?;
-        operator.post::<BatchView>("v1/batches/seal", &()).await?;
-        until(|| async { matches!(operator.get::<Option<ProofJob>>("v1/prover/job").await, Ok(Some(_))) }).await?;
-        let job = operator.get::<Option<ProofJob>>("v1/prover/job").await?.ok_or("no job")?;
-        let proof = prove(job).await?;
-
-        testnet.anvil::<Value>("evm_setAutomine", [false]).await?;
-        operator.post_bytes(&format!("v1/prover/jobs/{number}"), proof).await?;
-        let waiting =
-            || async { testnet.anvil::<Value>("txpool_status", ()).await.is_ok_and(|pool| pool["pending"] == "0x1") };
-        until(waiting).await?;
+        let before = transactions(&testnet).await?;
+        send_batch(&testnet, &node, number).await?;
         node.shutdown().await;
         match fate {
             "mined" => drop(testnet.anvil::<Value>("evm_mine", ()).await?),
@@ -40,7 +33,7 @@ async fn what_was_sent_before_a_crash_is_settled_once() -> Outcome {
         if fate == "waiting" {
             // The node does not pay for the waiting batch a second time.
             tokio::time::sleep(std::time::Duration::from_secs(3)).await;
-            until(waiting).await?;
+            until(|| waits(&testnet)).await?;
             testnet.anvil::<Value>("evm_mine", ()).await?;
         }
         testnet.anvil::<Value>("evm_setAutomine", [true]).await?;
@@ -56,9 +49,66 @@ async fn what_was_sent_before_a_crash_is_settled_once() -> Outcome {
         assert_eq!(status, OperationStatus::Settled { batch: number }, "{fate}");
         let settled: BatchView = operator.get(&format!("v1/batches/{number}")).await?;
         assert!(settled.gas_used.is_some() && settled.tx_hash.is_some(), "{fate}: {settled:?}");
+        assert_eq!(transactions(&testnet).await?, before + 1, "{fate}: it was paid for once");
     }
     node.shutdown().await;
     Ok(())
+}
+
+/// The fee on L1 rises while the batch waits. The node replaces its transaction, and pays once.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_follows_a_spike_of_fees() -> Outcome {
+    let Some(testnet) = Testnet::new().await? else { return Ok(()) };
+    let patient = testnet.register(&people().patient).await?;
+    let node = testnet.start().await?;
+    let hers = Caller::log_in(node.url().clone(), testnet.domain(), &people().patient, patient).await?;
+    let record = hers.upload(&[b"content"]).await?;
+    hers.submit(&hers.put_record(patient, 1, Class::Summary, &record)).await?;
+    let before = transactions(&testnet).await?;
+    send_batch(&testnet, &node, 1).await?;
+    let operator = testnet.operator(&node).await?;
+    let dear = async || {
+        testnet.anvil::<Value>("anvil_setNextBlockBaseFeePerGas", ["0x4a817c800"]).await?;
+        testnet.anvil::<Value>("evm_mine", ()).await
+    };
+    for _ in 0..4 {
+        dear().await?;
+        assert_eq!(transactions(&testnet).await?, before, "20 gwei are more than the first transaction pays");
+    }
+    let mut settled = false;
+    for _ in 0..60 {
+        dear().await?;
+        settled = operator.get::<NodeStatus>("v1/status").await?.batches == 1;
+        if settled {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    }
+    assert!(settled && transactions(&testnet).await? == before + 1);
+    node.shutdown().await;
+    Ok(())
+}
+
+/// Seals and proves batch `number`. Its transaction waits, because L1 makes no more blocks.
+async fn send_batch(testnet: &Testnet, node: &RunningNode, number: u64) -> Outcome {
+    let operator = testnet.operator(node).await?;
+    operator.post::<BatchView>("v1/batches/seal", &()).await?;
+    until(|| async { matches!(operator.get::<Option<ProofJob>>("v1/prover/job").await, Ok(Some(_))) }).await?;
+    let job = operator.get::<Option<ProofJob>>("v1/prover/job").await?.ok_or("no job")?;
+    let proof = prove(job).await?;
+    testnet.anvil::<Value>("evm_setAutomine", [false]).await?;
+    operator.post_bytes(&format!("v1/prover/jobs/{number}"), proof).await?;
+    until(|| waits(testnet)).await
+}
+
+/// Whether one transaction waits.
+async fn waits(testnet: &Testnet) -> bool {
+    testnet.anvil::<Value>("txpool_status", ()).await.is_ok_and(|pool| pool["pending"] == "0x1")
+}
+
+/// How many transactions of the hospital are mined.
+async fn transactions(testnet: &Testnet) -> Outcome<u64> {
+    Ok(testnet.rollup.provider().get_transaction_count(people().hospital.address()).await?)
 }
 
 /// A development chain makes blocks only on demand. The newest may be hours old, so a batch with the current time does

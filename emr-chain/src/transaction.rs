@@ -98,12 +98,14 @@ impl<P: Provider> Rollup<P> {
         let request: &TransactionRequest = call.as_ref();
         let value = request.value.unwrap_or_default();
         let order = Order { to: self.instance().contract, value, input: call.calldata().clone() };
+        // Only a settlement takes back another one, which L1 would refuse after it. Everything else goes in order.
+        let first = |other: &[u8]| !(is_settlement(other) && is_settlement(&order.input));
         let mut turn = submitter.turn(self.patience()).await;
         for _ in 0..NONCES {
             if turn.is_forgotten(&order).await? {
                 gas(&call, limit).await?;
             }
-            if let Some(receipt) = turn.resume(&order).await? {
+            if let Some(receipt) = turn.resume(&order, first).await? {
                 return Ok(receipt);
             }
             if let Some(receipt) = turn.send(&order, gas(&call, limit).await?).await? {
@@ -120,8 +122,12 @@ impl<P: Provider> Rollup<P> {
     /// Returns [`RollupError`] if the node fails, or if a higher fee would be above the limit.
     pub async fn withdraw_settlement(&self) -> Result<(), RollupError> {
         let Some(submitter) = self.submitter() else { return Ok(()) };
-        submitter.withdraw(|input| input.starts_with(&EmrRollup::settleCall::SELECTOR)).await
+        submitter.withdraw(is_settlement).await
     }
+}
+
+fn is_settlement(calldata: &[u8]) -> bool {
+    calldata.starts_with(&EmrRollup::settleCall::SELECTOR)
 }
 
 /// The gas limit of a call: what it needs and a fifth more, because the state may change after the estimate.

@@ -59,18 +59,23 @@ impl<'a> Turn<'a> {
         Self { submitter, state, patience, until: Instant::now() + patience }
     }
 
-    /// Brings an earlier transaction to its end. If it is of this call, waits until it is mined and returns its receipt. If it is of
-    /// another call, takes its nonce back. Returns `None` if the call is to be sent, because nothing of it is on the way or was
-    /// successful.
+    /// Brings an earlier transaction to its end. If it is of this call, waits until it is mined and returns its receipt. Another call also
+    /// comes first, if `first` says so of its calldata and the Ethereum node still has it. Otherwise its nonce is taken back. Returns `None`
+    /// if the call is to be sent, because nothing of it is on the way or was successful.
     ///
     /// # Errors
     /// Returns [`RollupError::NotMined`] if the patience ends, [`SubmitError`] if a higher fee is above the limit, and other errors if the
     /// Ethereum node fails. A later turn goes on.
-    pub async fn resume(&mut self, order: &Order) -> Result<Option<TransactionReceipt>, RollupError> {
+    pub async fn resume(
+        &mut self,
+        order: &Order,
+        first: impl Fn(&[u8]) -> bool + Send,
+    ) -> Result<Option<TransactionReceipt>, RollupError> {
         let wanted = Some(order.purpose());
+        let Some(record) = &self.state.record else { return Ok(None) };
+        let keep = record.purpose() == wanted
+            || record.purpose().is_some() && first(record.input()) && !self.is_unknown(record).await?;
         loop {
-            let Some(record) = &self.state.record else { return Ok(None) };
-            let keep = record.purpose() == wanted;
             match self.look().await? {
                 Look::Mined(purpose, receipt) => {
                     return Ok((purpose == wanted && receipt.status()).then_some(*receipt));
@@ -90,8 +95,14 @@ impl<'a> Turn<'a> {
     /// # Errors
     /// Returns [`RollupError`] if the Ethereum node fails.
     pub async fn is_forgotten(&self, order: &Order) -> Result<bool, RollupError> {
-        let record = self.state.record.as_ref().filter(|record| record.purpose() == Some(order.purpose()));
-        let Some(record) = record else { return Ok(false) };
+        match &self.state.record {
+            Some(record) if record.purpose() == Some(order.purpose()) => self.is_unknown(record).await,
+            _ => Ok(false),
+        }
+    }
+
+    /// Whether the nonce is free, and the Ethereum node knows no transaction with it.
+    async fn is_unknown(&self, record: &Record) -> Result<bool, RollupError> {
         if self.submitter.count(BlockId::latest()).await? != record.nonce() {
             return Ok(false);
         }

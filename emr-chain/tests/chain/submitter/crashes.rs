@@ -1,13 +1,16 @@
 //! Connections, pools, blocks and processes that are lost between sending and the receipt.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use alloy::{consensus::Transaction, eips::BlockId, providers::Provider};
 use emr_chain::submitter::SubmitError;
 use emr_testkit::{Outcome, chain::account};
 use serde_json::Value;
 
-use super::{Stage, Submitter, SubmitterConfig, recorded, spawn, submit, until_recorded};
+use super::{Stage, Submitter, SubmitterConfig, recorded, spawn, submit, submit_after, until_recorded};
 
 /// The node takes the transaction, but its answer is lost. It is not sent with another nonce.
 #[tokio::test(flavor = "multi_thread")]
@@ -154,6 +157,32 @@ async fn an_unwanted_call_is_taken_back() -> Outcome {
     assert_eq!(stage.made().await?, (1, 3));
     let pending = stage.direct.get_transaction_count(account(1)?.address()).block_id(BlockId::pending()).await?;
     assert_eq!(pending, 3);
+    Ok(())
+}
+
+/// A call whose caller went away comes first, unless the Ethereum node has forgotten it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_is_still_wanted_comes_first() -> Outcome {
+    let Some(stage) = Stage::new().await? else { return Ok(()) };
+    for forgotten in [false, true] {
+        stage.mining(false).await?;
+        let (calls, transactions) = stage.made().await?;
+        let submitter = stage.open()?;
+        let sending = spawn(&submitter, stage.order(2 * transactions + 1));
+        stage.until_waiting(1).await?;
+        sending.abort();
+        let _ = sending.await;
+        if forgotten {
+            stage.anvil::<Value>("anvil_dropAllTransactions", ()).await?;
+        }
+        let (next, order) = (Arc::clone(&submitter), stage.order(2 * transactions + 2));
+        let sending = tokio::spawn(async move { submit_after(&next, &order, true).await });
+        stage.until_waiting(1).await?;
+        stage.mining(true).await?;
+        stage.mine().await?;
+        sending.await??;
+        assert_eq!(stage.made().await?, (calls + if forgotten { 1 } else { 2 }, transactions + 2));
+    }
     Ok(())
 }
 

@@ -141,11 +141,16 @@ impl Stage {
     }
 }
 
-/// Sends a call as the rollup's client does, without the simulation.
+/// Sends a call as the rollup's client sends a settlement, without the simulation: other calls are taken back.
 async fn submit(submitter: &Submitter, order: &Order) -> Result<TransactionReceipt, RollupError> {
+    submit_after(submitter, order, false).await
+}
+
+/// Sends a call. Others come first, or are taken back.
+async fn submit_after(submitter: &Submitter, order: &Order, first: bool) -> Result<TransactionReceipt, RollupError> {
     let mut turn = submitter.turn(PATIENCE).await;
     for _ in 0..3 {
-        if let Some(receipt) = turn.resume(order).await? {
+        if let Some(receipt) = turn.resume(order, |_| first).await? {
             return Ok(receipt);
         }
         if let Some(receipt) = turn.send(order, GAS).await? {

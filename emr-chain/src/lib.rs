@@ -6,6 +6,7 @@ pub mod header;
 mod http;
 pub mod nodes;
 pub mod proof;
+pub mod submitter;
 
 mod account_changes;
 pub mod bindings;

@@ -8,7 +8,7 @@ use alloy::{
     transports::{RpcError, TransportError},
 };
 
-use crate::{bindings::EmrRollup::EmrRollupErrors as Abi, queue::QueueName};
+use crate::{bindings::EmrRollup::EmrRollupErrors as Abi, queue::QueueName, submitter::SubmitError};
 
 /// Reading from or writing to the rollup contract failed.
 #[derive(Debug, thiserror::Error)]
@@ -78,6 +78,9 @@ pub enum RollupError {
         /// What is wrong with the data.
         why: &'static str,
     },
+    /// The account's submitter does not send.
+    #[error(transparent)]
+    Submit(#[from] SubmitError),
 }
 
 impl RollupError {

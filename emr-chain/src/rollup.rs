@@ -1,6 +1,6 @@
 //! The rollup contract as its participants use it: registration, endorsement, admission, and queries.
 
-use std::{marker::PhantomData, time::Duration};
+use std::{marker::PhantomData, sync::Arc, time::Duration};
 
 use alloy::{
     contract::CallBuilder,
@@ -23,6 +23,7 @@ use crate::{
     registration::{CurvePoint, Registration, RollupInstance, SignedRegistration},
     revert::RollupError,
     settlement_layer::{Words, decode, state_root},
+    submitter::Submitter,
     transaction::{L1Receipt, MINED_WITHIN, estimate},
 };
 
@@ -33,13 +34,14 @@ pub const STATE_ROOT_SLOT: U256 = U256::ZERO;
 /// limit, an owner that is a contract could burn any amount while it checks its signature.
 const RELAY_GAS_CAP: u64 = 500_000;
 
-/// A client of one deployed rollup. The provider's default signer sends the transactions.
+/// A client of one deployed rollup. The provider's default signer sends the transactions, or a [`Submitter`].
 #[derive(Clone, Debug)]
 pub struct Rollup<P> {
     contract: EmrRollup::EmrRollupInstance<P>,
     instance: RollupInstance,
     deployed_at: u64,
     mined_within: Duration,
+    submitter: Option<Arc<Submitter>>,
 }
 
 /// How an account stands on L1. The state follows when the account's entries are settled.
@@ -167,7 +169,20 @@ impl<P: Provider> Rollup<P> {
             return Err(RollupError::NoContract { address, chain_id });
         }
         let instance = RollupInstance { chain_id, contract: address };
-        Ok(Self { contract: EmrRollup::new(address, provider), instance, deployed_at, mined_within: MINED_WITHIN })
+        let (contract, mined_within) = (EmrRollup::new(address, provider), MINED_WITHIN);
+        Ok(Self { contract, instance, deployed_at, mined_within, submitter: None })
+    }
+
+    /// Sends all transactions through a submitter, which knows the account's key.
+    #[must_use]
+    pub fn with_submitter(mut self, submitter: Arc<Submitter>) -> Self {
+        self.submitter = Some(submitter);
+        self
+    }
+
+    /// Sends the transactions, if there is one.
+    pub(crate) const fn submitter(&self) -> Option<&Arc<Submitter>> {
+        self.submitter.as_ref()
     }
 
     /// Sets how long to wait for a transaction to be mined. The default is three minutes.

@@ -9,18 +9,26 @@ use alloy::{
     network::Ethereum,
     primitives::B256,
     providers::{PendingTransactionBuilder, Provider},
-    rpc::types::TransactionReceipt,
+    rpc::types::{TransactionReceipt, TransactionRequest},
     sol_types::SolCall,
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{revert::RollupError, rollup::Rollup};
+use crate::{
+    bindings::EmrRollup,
+    revert::RollupError,
+    rollup::Rollup,
+    submitter::{Order, SubmitError, Submitter},
+};
 
 /// The highest gas limit of a transaction (EIP-7825).
 pub const TRANSACTION_GAS_CAP: u64 = 1 << 24;
 
 /// How long to wait for a transaction to be mined: fifteen blocks of mainnet.
 pub(crate) const MINED_WITHIN: Duration = Duration::from_secs(180);
+
+/// How often a call gets another nonce, because another program used the one that it had.
+const NONCES: usize = 3;
 
 /// A transaction that was mined and did not fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,11 +67,13 @@ impl<P: Provider> Rollup<P> {
         call: CallBuilder<&P, PhantomData<C>, Ethereum>,
         limit: u64,
     ) -> Result<TransactionReceipt, RollupError> {
-        let needed = estimate(&call, limit).await?;
-        // Adds a fifth, because the state may change after the estimate.
-        let call = call.gas((needed + needed / 5).min(limit));
-        let sent = call.send().await?;
-        let receipt = mined(sent, self.patience()).await?;
+        let receipt = match self.submitter() {
+            Some(submitter) => self.submit(submitter, &call, limit).await?,
+            None => {
+                let sent = call.clone().gas(gas(&call, limit).await?).send().await?;
+                mined(sent, self.patience()).await?
+            }
+        };
         if receipt.status() {
             return Ok(receipt);
         }
@@ -75,6 +85,58 @@ impl<P: Provider> Rollup<P> {
             Ok(_) => Err(RollupError::Failed(receipt.transaction_hash)),
         }
     }
+
+    /// Sends a call through a submitter. The call is simulated before it gets a nonce, and when the Ethereum node has
+    /// forgotten it. Otherwise a waiting transaction goes on as it is: a simulation would see it in the next block.
+    async fn submit<C: SolCall>(
+        &self,
+        submitter: &Submitter,
+        call: &CallBuilder<&P, PhantomData<C>, Ethereum>,
+        limit: u64,
+    ) -> Result<TransactionReceipt, RollupError> {
+        let call = call.clone().from(submitter.account());
+        let request: &TransactionRequest = call.as_ref();
+        let value = request.value.unwrap_or_default();
+        let order = Order { to: self.instance().contract, value, input: call.calldata().clone() };
+        // Only a settlement takes back another one, which L1 would refuse after it. Everything else goes in order.
+        let first = |other: &[u8]| !(is_settlement(other) && is_settlement(&order.input));
+        let mut turn = submitter.turn(self.patience()).await;
+        for _ in 0..NONCES {
+            if turn.is_forgotten(&order).await? {
+                gas(&call, limit).await?;
+            }
+            if let Some(receipt) = turn.resume(&order, first).await? {
+                return Ok(receipt);
+            }
+            if let Some(receipt) = turn.send(&order, gas(&call, limit).await?).await? {
+                return Ok(receipt);
+            }
+        }
+        Err(SubmitError::NonceUsed(submitter.account()).into())
+    }
+
+    /// Takes back the nonce of a settlement that waits, if there is a submitter and one waits. The caller knows that no
+    /// settlement is wanted. Takes one step, and does not wait until the nonce is free.
+    ///
+    /// # Errors
+    /// Returns [`RollupError`] if the node fails, or if a higher fee would be above the limit.
+    pub async fn withdraw_settlement(&self) -> Result<(), RollupError> {
+        let Some(submitter) = self.submitter() else { return Ok(()) };
+        submitter.withdraw(is_settlement).await
+    }
+}
+
+fn is_settlement(calldata: &[u8]) -> bool {
+    calldata.starts_with(&EmrRollup::settleCall::SELECTOR)
+}
+
+/// The gas limit of a call: what it needs and a fifth more, because the state may change after the estimate.
+async fn gas<P: Provider, C: SolCall>(
+    call: &CallBuilder<&P, PhantomData<C>, Ethereum>,
+    limit: u64,
+) -> Result<u64, RollupError> {
+    let needed = estimate(call, limit).await?;
+    Ok((needed + needed / 5).min(limit))
 }
 
 /// Waits a bounded time until a transaction is mined.

@@ -6,6 +6,7 @@ use alloy::{primitives::Address, signers::local::PrivateKeySigner};
 use emr_chain::{
     DeploymentRecord, Parameters, Rollup, RollupError,
     endpoint::{Endpoint, EndpointError},
+    submitter::{Pace, SubmitError, Submitter, SubmitterConfig},
 };
 use emr_core::Origin;
 use emr_durable::Disk;
@@ -57,6 +58,9 @@ pub struct NodeConfig {
     pub blockstore: Arc<dyn Blockstore>,
     /// The hospital's Ethereum key. It settles, relays registrations and signs receipts.
     pub hospital: PrivateKeySigner,
+    /// The most that this key pays per gas, in wei. `None` is ten times the usual base fee, and at least
+    /// [`Submitter::LEAST_DEFAULT_LIMIT`].
+    pub max_fee: Option<u128>,
     /// Whether this node proves, and its key folder.
     pub prover: ProverConfig,
     /// When to seal batches.
@@ -105,6 +109,9 @@ pub enum StartError {
     /// The mempool file cannot be used.
     #[error(transparent)]
     Mempool(#[from] MempoolError),
+    /// The record of the hospital's transactions cannot be used.
+    #[error(transparent)]
+    Submit(#[from] SubmitError),
     /// The state cannot be derived from L1.
     #[error(transparent)]
     Follow(#[from] FollowError),
@@ -164,9 +171,14 @@ impl Node {
             deployed_at: config.deployed_at,
             block_hash: block_hash.to_string(),
         };
-        let data_dir = config.data_dir.clone();
-        let opened = tokio::task::spawn_blocking(move || Mempool::open_on(disk, &data_dir, &anchor)).await;
-        let mempool = opened.map_err(|_| StartError::Stopped)??;
+        let (data_dir, sending) = (config.data_dir.clone(), submitter_config(&config)?);
+        // The mempool comes first: it makes the folder, and keeps other nodes out of it.
+        let opened = tokio::task::spawn_blocking(move || {
+            let mempool = Mempool::open_on(disk.clone(), &data_dir, &anchor)?;
+            Ok::<_, StartError>((mempool, Submitter::open(disk, sending)?))
+        });
+        let (mempool, submitter) = opened.await.map_err(|_| StartError::Stopped)??;
+        let rollup = rollup.with_submitter(Arc::new(submitter));
 
         let known_gas = |number| {
             let record = mempool.batch(number).ok().flatten();
@@ -203,6 +215,20 @@ impl Node {
         let (pipeline, proofs) = Pipeline::new(engine, follower, proving, config.seal);
         serve(config, Arc::new(pipeline), proofs).await
     }
+}
+
+/// The file of the transaction that the hospital's account sends, in the node's folder.
+const TRANSACTION: &str = "transaction.json";
+
+fn submitter_config(config: &NodeConfig) -> Result<SubmitterConfig, StartError> {
+    Ok(SubmitterConfig {
+        provider: config.endpoint.connect(None)?,
+        chain_id: config.chain_id,
+        signer: config.hospital.clone(),
+        record: config.data_dir.join(TRANSACTION),
+        max_fee: config.max_fee,
+        pace: if config.endpoint.is_this_machine() { Pace::THIS_MACHINE } else { Pace::MAINNET },
+    })
 }
 
 fn check_parameters(parameters: &Parameters, hospital: Address) -> Result<Arc<CircuitSizes>, StartError> {

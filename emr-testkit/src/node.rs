@@ -256,6 +256,7 @@ pub fn config(
         deployed_at: rollup.deployed_at(),
         blockstore: Arc::new(DiskStore::open(folder.join("blocks"))?),
         hospital: people().hospital.ethereum.clone(),
+        max_fee: None,
         prover: ProverConfig {
             cache: default_cache().ok_or("a home folder")?,
             setup: SetupChoice::InsecureDevelopment,

@@ -3,3 +3,4 @@
 mod endpoint;
 mod headers;
 mod lying_node;
+mod submitter;

@@ -218,6 +218,7 @@ impl Stage {
             origins: Vec::new(),
             prove: true,
             memory: emr_rollup::prover::Prover::MEMORY,
+            max_fee: None,
             deploy: true,
             chain_id: None,
         }

@@ -76,6 +76,10 @@ pub struct Serving {
     /// How many invitations of each doctor this hospital pays for per day
     #[arg(long, value_name = "N", default_value_t = 20)]
     pub doctor_invites: u32,
+    /// The most that the hospital pays per gas on Ethereum, in gwei; without it, ten times the median base fee of the last
+    /// 1,000 blocks, and at least 50 gwei. Above it, transactions wait until fees fall
+    #[arg(long, value_name = "GWEI", value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_fee_gwei: Option<u32>,
     /// Leave proving to `emr-hospital prove` on another machine
     #[arg(long)]
     pub no_prove: bool,
@@ -166,6 +170,7 @@ fn plan(options: &Options, folder: std::path::PathBuf, serving: &Serving) -> Sit
         origins: serving.public_url.clone(),
         prove: !serving.no_prove,
         memory: serving.memory.bytes(),
+        max_fee: serving.max_fee_gwei.map(|gwei| u128::from(gwei) * 1_000_000_000),
         deploy: false,
         chain_id: options.chain_id,
     }

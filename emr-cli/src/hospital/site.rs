@@ -50,6 +50,8 @@ pub struct SitePlan {
     pub prove: bool,
     /// Bytes that the prover may keep between proofs.
     pub memory: u64,
+    /// The most that the hospital pays per gas, in wei.
+    pub max_fee: Option<u128>,
     /// Whether to deploy if nothing is deployed yet.
     pub deploy: bool,
     /// The chain that the operator named.
@@ -119,6 +121,7 @@ impl SitePlan {
             deployed_at: deployment.deployed_at()?,
             blockstore: self.blockstore().await?,
             hospital: hospital.clone(),
+            max_fee: self.max_fee,
             prover: ProverConfig {
                 cache: key_cache()?,
                 setup: deployment.setup,

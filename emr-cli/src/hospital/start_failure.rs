@@ -2,6 +2,7 @@
 
 use std::io::ErrorKind;
 
+use emr_chain::submitter::SubmitError;
 use emr_client::ClientError;
 use emr_node::{DerivationError, FollowError, StartError, mempool::MempoolError};
 
@@ -23,6 +24,9 @@ fn exit(error: &StartError) -> Exit {
         StartError::NotSequencer { .. } => Exit::Identity,
         StartError::Mempool(error) => mempool(error),
         StartError::Follow(FollowError::Derive(error)) => derive(error),
+        StartError::Submit(SubmitError::Another { .. }) => Exit::Usage,
+        // The record of the account's transactions cannot be read, or is damaged.
+        StartError::Submit(_) => Exit::Storage,
         // The Ethereum node is catching up.
         StartError::Follow(FollowError::Block(_) | FollowError::Incomplete { .. } | FollowError::Stopping) => {
             Exit::Unavailable
@@ -72,8 +76,11 @@ mod tests {
         let listen = |kind: ErrorKind| StartError::Listen { address: ([127, 0, 0, 1], 1).into(), source: kind.into() };
         let unreachable = || EndpointError::Unreachable { endpoint: "here".into(), reason: "refused".into() };
         let other_chain = EndpointError::ChainId { endpoint: "here".into(), expected: 1, actual: 2 };
+        let damaged = || SubmitError::Damaged { path: "file".into(), reason: "cut".into() }.into();
+        let (account, path) = (Default::default(), "file".into());
+        let other_record = || SubmitError::Another { path, account, chain_id: 1 }.into();
         let derived = |error: DerivationError| StartError::Follow(error.into());
-        let cases: [(StartError, Exit); 18] = [
+        let cases: [(StartError, Exit); 20] = [
             (unreachable().into(), Exit::Unavailable),
             (MempoolError::Busy.into(), Exit::Unavailable),
             (FollowError::Block(7).into(), Exit::Unavailable),
@@ -89,6 +96,8 @@ mod tests {
             (derived(DerivationError::UnknownOperations(3)), Exit::Input),
             (MempoolError::Damaged("bytes".into()).into(), Exit::Storage),
             (derived(MempoolError::Disk("full".into()).into()), Exit::Storage),
+            (damaged(), Exit::Storage),
+            (other_record(), Exit::Usage),
             (FollowError::StateRoot(3).into(), Exit::Unverified),
             (StartError::NotSequencer { sequencer: Default::default(), hospital: Default::default() }, Exit::Identity),
             (StartError::Stopped, Exit::Internal),

@@ -1,4 +1,4 @@
-//! Allows one L1 transaction at a time, because nonces come from the Ethereum node.
+//! Says who sends the next L1 transaction. The submitter sends one at a time.
 
 use tokio::sync::{Mutex, MutexGuard};
 

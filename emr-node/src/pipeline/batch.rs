@@ -47,6 +47,9 @@ pub(super) enum StepError {
 /// The wait for L1's next block, if the newest one is older than the batch.
 const NEXT_BLOCK: Duration = Duration::from_secs(1);
 
+/// How often the node looks whether the batch that it sends is settled.
+const SETTLED: Duration = Duration::from_secs(1);
+
 /// How often L1's verifier rejected a proof of the outstanding batch.
 #[derive(Debug, Default)]
 pub(super) struct Rejections {
@@ -171,7 +174,11 @@ impl Pipeline {
         self.note(BatchRecord { stage: BatchStage::Sent(proof), ..record.clone() }).await?;
         let outcome = {
             let _sending = self.l1_lock.to_settle().await;
-            l1::send(&self.follower.rollup, &self.engine.sizes, proven, record.urgent).await
+            tokio::select! {
+                sent = l1::send(&self.follower.rollup, &self.engine.sizes, proven, record.urgent) => sent,
+                // The transaction is mined, or somebody else settled the batch. In the second case it must not be sent again.
+                () = self.settled(number) => Outcome::Look,
+            }
         };
         // L1 decides what is settled, no matter what the Ethereum node answered.
         let followed = self.follow_once().await;
@@ -211,6 +218,13 @@ impl Pipeline {
         }
     }
 
+    /// Resolves when the task that follows L1 has seen that a batch is settled.
+    async fn settled(&self, number: u64) {
+        while self.engine.state().batches < number {
+            tokio::time::sleep(SETTLED).await;
+        }
+    }
+
     async fn note(&self, record: BatchRecord) -> Result<(), StepError> {
         let noted = self.engine.write(move |engine| engine.advance(record)).await;
         Ok(noted??)
@@ -218,6 +232,8 @@ impl Pipeline {
 
     async fn give_up(&self, number: u64) -> Result<(), StepError> {
         let done = self.engine.write(move |engine| engine.unseal(number)).await;
-        Ok(done??)
+        done??;
+        self.withdraw().await;
+        Ok(())
     }
 }

@@ -148,6 +148,7 @@ impl Pipeline {
             let Some(record) = outstanding else {
                 self.set_job(None);
                 self.act(Activity::Idle);
+                self.withdraw().await;
                 if self.policy.is_due(&self.engine) {
                     match self.seal().await {
                         Ok(Some(_)) => continue,
@@ -167,6 +168,13 @@ impl Pipeline {
                 tracing::warn!(%reason, "a batch is stuck; trying again");
                 tokio::time::sleep(RETRY).await;
             }
+        }
+    }
+
+    /// Takes a step to take back a settlement that still waits on L1, and that the node no longer wants.
+    async fn withdraw(&self) {
+        if let Err(error) = self.follower.rollup.withdraw_settlement().await {
+            tracing::debug!(%error, "a settlement that waits on L1 could not be taken back yet");
         }
     }
 

@@ -1,0 +1,188 @@
+//! The submitter against real Ethereum nodes, lost connections, crashes, and nodes that lie.
+
+mod crashes;
+mod fees;
+mod foreign;
+mod lies;
+mod power_cut;
+mod proxy;
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use alloy::{
+    primitives::{Address, B256, U256},
+    providers::{DynProvider, Provider},
+    rpc::{
+        json_rpc::{RpcRecv, RpcSend},
+        types::TransactionReceipt,
+    },
+    sol_types::SolCall,
+};
+use emr_chain::{
+    RollupError,
+    endpoint::Endpoint,
+    submitter::{Order, Pace, SubmitError, Submitter, SubmitterConfig},
+};
+use emr_durable::Disk;
+use emr_testkit::{
+    Outcome,
+    chain::{Node, Probe, account},
+};
+use proxy::Proxy;
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+
+/// Fast enough for a test: some blocks in a second.
+const PACE: Pace = Pace {
+    poll: Duration::from_millis(20),
+    again: Duration::from_millis(200),
+    raise: Duration::from_millis(300),
+    raise_blocks: 3,
+};
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Gas for one call of the contract.
+const GAS: u64 = 200_000;
+const GWEI: u128 = 1_000_000_000;
+
+/// A contract that counts calls on an anvil, and a proxy before the anvil.
+struct Stage {
+    _node: Node,
+    /// Talks to anvil directly, with the key of the submitter's account.
+    direct: DynProvider,
+    proxy: Proxy,
+    contract: Address,
+    folder: TempDir,
+}
+
+impl Stage {
+    async fn new() -> Outcome<Option<Self>> {
+        let Some(node) = Node::anvil()? else { return Ok(None) };
+        let endpoint = node.endpoint()?;
+        let deployer = endpoint.connect(Some(account(0)?))?;
+        let probe = Probe::deploy(&deployer, U256::ZERO).await?;
+        let contract = *probe.address();
+        let direct = endpoint.connect(Some(account(1)?))?;
+        let Endpoint::Http(address) = &endpoint else { return Err("anvil has an address".into()) };
+        let proxy = Proxy::before(address.url().clone()).await?;
+        Ok(Some(Self { _node: node, direct, proxy, contract, folder: tempfile::tempdir()? }))
+    }
+
+    fn record(&self) -> PathBuf {
+        self.folder.path().join("transaction.json")
+    }
+
+    fn config(&self) -> Outcome<SubmitterConfig> {
+        Ok(SubmitterConfig {
+            provider: self.proxy.endpoint().connect(None)?,
+            chain_id: 31_337,
+            signer: account(1)?,
+            record: self.record(),
+            max_fee: None,
+            pace: PACE,
+        })
+    }
+
+    fn open(&self) -> Outcome<Arc<Submitter>> {
+        Ok(Arc::new(Submitter::open(Disk::default(), self.config()?)?))
+    }
+
+    fn limited(&self, max_fee: u128) -> Outcome<Arc<Submitter>> {
+        let config = SubmitterConfig { max_fee: Some(max_fee), ..self.config()? };
+        Ok(Arc::new(Submitter::open(Disk::default(), config)?))
+    }
+
+    /// A call that the contract counts.
+    fn order(&self, key: u64) -> Order {
+        let call = Probe::storeCall { key: U256::from(key), value: U256::ONE };
+        Order { to: self.contract, value: U256::ZERO, input: call.abi_encode().into() }
+    }
+
+    /// Calls one of anvil's own methods.
+    async fn anvil<T: RpcRecv>(&self, method: &'static str, parameters: impl RpcSend + 'static) -> Outcome<T> {
+        Ok(self.direct.raw_request(method.into(), parameters).await?)
+    }
+
+    async fn mining(&self, on: bool) -> Outcome {
+        self.anvil::<Value>("evm_setAutomine", [on]).await.map(drop)
+    }
+
+    async fn mine(&self) -> Outcome {
+        self.anvil::<Value>("evm_mine", ()).await.map(drop)
+    }
+
+    /// Mines a block with this base fee, in wei. The next one has it too.
+    async fn mine_at(&self, base: u128) -> Outcome {
+        self.next_base_fee(base).await?;
+        self.mine().await?;
+        self.next_base_fee(base).await
+    }
+
+    async fn next_base_fee(&self, base: u128) -> Outcome {
+        self.anvil::<Value>("anvil_setNextBlockBaseFeePerGas", [format!("{base:#x}")]).await.map(drop)
+    }
+
+    /// Waits until the pool holds this number of transactions that can be mined.
+    async fn until_waiting(&self, number: u64) -> Outcome {
+        let expected = format!("{number:#x}");
+        for _ in 0..500 {
+            if self.anvil::<Value>("txpool_status", ()).await?["pending"] == expected {
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Err(format!("{} transactions wait, not {number}", self.anvil::<Value>("txpool_status", ()).await?).into())
+    }
+
+    /// How many calls the contract counted, and how many transactions of the account are mined.
+    async fn made(&self) -> Outcome<(u64, u64)> {
+        let calls = Probe::new(self.contract, &self.direct).count().call().await?.to();
+        Ok((calls, self.direct.get_transaction_count(account(1)?.address()).await?))
+    }
+}
+
+/// Sends a call as the rollup's client sends a settlement, without the simulation: other calls are taken back.
+async fn submit(submitter: &Submitter, order: &Order) -> Result<TransactionReceipt, RollupError> {
+    submit_after(submitter, order, false).await
+}
+
+/// Sends a call. Others come first, or are taken back.
+async fn submit_after(submitter: &Submitter, order: &Order, first: bool) -> Result<TransactionReceipt, RollupError> {
+    let mut turn = submitter.turn(PATIENCE).await;
+    for _ in 0..3 {
+        if let Some(receipt) = turn.resume(order, |_| first).await? {
+            return Ok(receipt);
+        }
+        if let Some(receipt) = turn.send(order, GAS).await? {
+            return Ok(receipt);
+        }
+    }
+    Err(SubmitError::NonceUsed(submitter.account()).into())
+}
+
+type Sending = JoinHandle<Result<TransactionReceipt, RollupError>>;
+
+fn spawn(submitter: &Arc<Submitter>, order: Order) -> Sending {
+    let submitter = Arc::clone(submitter);
+    tokio::spawn(async move { submit(&submitter, &order).await })
+}
+
+/// The hashes in the record's file, oldest first.
+fn recorded(stage: &Stage) -> Outcome<Vec<B256>> {
+    let contents: Value = serde_json::from_slice(&std::fs::read(stage.record())?)?;
+    let sent = contents["sent"].as_array().ok_or("a list")?;
+    sent.iter().map(|sent| Ok(serde_json::from_value(sent["hash"].clone())?)).collect()
+}
+
+/// Waits until the record holds this number of transactions.
+async fn until_recorded(stage: &Stage, number: usize) -> Outcome<Vec<B256>> {
+    for _ in 0..500 {
+        if let Ok(hashes) = recorded(stage)
+            && hashes.len() >= number
+        {
+            return Ok(hashes);
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    Err(format!("{:?} are recorded, not {number}", recorded(stage)?).into())
+}

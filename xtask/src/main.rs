@@ -2,6 +2,7 @@
 
 mod checks;
 mod contracts;
+mod forge;
 mod new_key;
 mod soak;
 
@@ -24,7 +25,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Task {
-    /// Fetch the pinned real parts (Kubo, anvil, solc, OpenZeppelin) into the cache
+    /// Fetch the pinned real parts (Kubo, anvil, forge, solc, OpenZeppelin) into the cache
     Parts,
     /// Run all tests, with the real parts
     Test {
@@ -37,6 +38,12 @@ enum Task {
         /// Write nothing; fail if the committed artefacts do not match the sources
         #[arg(long)]
         check: bool,
+    },
+    /// Run the contracts' tests in contracts/test/forge
+    Forge {
+        /// More arguments for `forge test`, such as `--match-test NAME` or `-vvvv`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
     },
     /// Run the tests of one kind of load for longer
     Soak {
@@ -82,12 +89,20 @@ fn run(task: &Task) -> Result<(), TaskError> {
             parts.install()?;
             println!("EMR_KUBO={}", parts.kubo().display());
             println!("EMR_ANVIL={}", parts.anvil().display());
+            println!("EMR_FORGE={}", parts.forge().display());
         }
         Task::Test { embedded: true } => checks::test_embedded(&root)?,
         Task::Test { embedded: false } => {
             let parts = Parts::open()?;
             parts.install()?;
+            forge::run(&root, &parts, &[])?;
             checks::test(&root, &parts)?;
+        }
+        Task::Forge { arguments } => {
+            let parts = Parts::open()?;
+            parts.install_solc()?;
+            parts.install_forge()?;
+            forge::run(&root, &parts, arguments)?;
         }
         Task::Soak { name, length } => soak::run(&root, *name, length)?,
         Task::NewKey => new_key::run(&root)?,
@@ -97,6 +112,7 @@ fn run(task: &Task) -> Result<(), TaskError> {
             let parts = Parts::open()?;
             parts.install()?;
             contracts::run(&root, true)?;
+            forge::run(&root, &parts, &[])?;
             checks::test(&root, &parts)?;
             checks::demo(&root)?;
             checks::unchanged(&root)?;

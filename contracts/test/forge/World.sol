@@ -36,6 +36,10 @@ abstract contract World {
 
     /// @dev Deploys a rollup with these sizes: queue entries and operations of each.
     function _deploy(uint48[2][] memory slots) internal {
+        _deploy(slots, SEQUENCER);
+    }
+
+    function _deploy(uint48[2][] memory slots, address sequencer) internal {
         vm.warp(START);
         bytes memory verifier = vm.getCode("test/artifacts/ExpectingVerifier.json");
         for (uint256 i = 0; i < slots.length; ++i) {
@@ -45,7 +49,7 @@ abstract contract World {
             sizes: sizes,
             circuitVersion: CIRCUIT_VERSION,
             genesis: StateRoot.wrap(GENESIS),
-            sequencer: SEQUENCER,
+            sequencer: sequencer,
             registrar: REGISTRAR,
             registrationFee: FEE
         });

@@ -12,9 +12,19 @@ use crate::checks::{self, CheckError};
 pub(crate) fn run(root: &Path, parts: &Parts, arguments: &[String]) -> Result<(), CheckError> {
     let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
     let mut forge = Command::new(parts.forge());
-    forge.current_dir(root.join("contracts"));
-    forge.args(["test", "--offline", "--use"]).arg(root.join("xtask/parts/forge/solc.js")).args(arguments);
-    forge.env("FOUNDRY_PROFILE", "default").env("EMR_SOLC", parts.solc_modules().join("solc"));
-    forge.env("FOUNDRY_OUT", target.join("forge/out")).env("FOUNDRY_CACHE_PATH", target.join("forge/cache"));
-    checks::run(&mut forge)
+    environment(&mut forge, root, parts, "default", &target.join("forge"));
+    checks::run(forge.args(["test", "--offline"]).args(arguments))
+}
+
+/// Lets forge work in `contracts` with a profile of `foundry.toml` and the pinned parts. It writes only under `output`.
+pub(crate) fn environment(command: &mut Command, root: &Path, parts: &Parts, profile: &str, output: &Path) {
+    let modules = parts.solc_modules();
+    command
+        .current_dir(root.join("contracts"))
+        .env("FOUNDRY_PROFILE", profile)
+        .env("FOUNDRY_SOLC", root.join("xtask/parts/forge/solc.js"))
+        .env("EMR_SOLC", modules.join("solc"))
+        .env("FOUNDRY_REMAPPINGS", format!("@openzeppelin/={}/", modules.join("@openzeppelin").display()))
+        .env("FOUNDRY_OUT", output.join("out"))
+        .env("FOUNDRY_CACHE_PATH", output.join("cache"));
 }

@@ -4,6 +4,7 @@ mod checks;
 mod contracts;
 mod forge;
 mod new_key;
+mod slither;
 mod soak;
 
 use std::path::{Path, PathBuf};
@@ -13,6 +14,7 @@ use checks::CheckError;
 use clap::{Parser, Subcommand};
 use contracts::ContractsError;
 use new_key::NewKeyError;
+use slither::SlitherError;
 use xtask::parts::{PartError, Parts};
 
 /// Development tasks.
@@ -45,6 +47,8 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Run slither over contracts/src, and compare what it finds with the answers in contracts/slither.json
+    Slither,
     /// Run the tests of one kind of load for longer
     Soak {
         /// The kind of load
@@ -69,6 +73,8 @@ enum TaskError {
     Contracts(#[from] ContractsError),
     #[error(transparent)]
     NewKey(#[from] NewKeyError),
+    #[error(transparent)]
+    Slither(#[from] SlitherError),
 }
 
 fn main() -> ExitCode {
@@ -104,6 +110,7 @@ fn run(task: &Task) -> Result<(), TaskError> {
             parts.install_forge()?;
             forge::run(&root, &parts, arguments)?;
         }
+        Task::Slither => slither::run(&root)?,
         Task::Soak { name, length } => soak::run(&root, *name, length)?,
         Task::NewKey => new_key::run(&root)?,
         Task::Contracts { check } => contracts::run(&root, *check)?,

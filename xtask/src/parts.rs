@@ -14,12 +14,14 @@ use sha2::{Digest, Sha256};
 
 const SOLC_PACKAGE: &str = include_str!("../../contracts/package.json");
 const SOLC_LOCK: &str = include_str!("../../contracts/package-lock.json");
+const SLITHER_LOCK: &str = include_str!("../parts/slither/requirements.txt");
 const KUBO_MOD: &str = include_str!("../parts/kubo/go.mod");
 const KUBO_SUM: &str = include_str!("../parts/kubo/go.sum");
 
 /// The Go package to build.
 const KUBO_COMMAND: &str = "github.com/ipfs/kubo/cmd/ipfs";
 const NEED_NODE: &str = "Node.js 20 or newer";
+const NEED_PYTHON: &str = "Python 3.10 or newer with pip";
 const NEED_GO: &str = "Go 1.26.2 or newer";
 /// The prefix of the names of unfinished folders.
 const INCOMING: &str = ".incoming-";
@@ -106,7 +108,12 @@ impl Parts {
         self.solc_folder().join("node_modules")
     }
 
-    /// Installs all missing parts.
+    /// The folder with slither and the packages that it needs, for `PYTHONPATH`.
+    pub fn slither_packages(&self) -> PathBuf {
+        self.folder.join(format!("slither-{}", digest(&[SLITHER_LOCK])))
+    }
+
+    /// Installs all missing parts that tests need.
     ///
     /// # Errors
     /// Returns [`PartError::ToolMissing`] if npm or Go is missing, [`PartError::Install`] if an installer fails, and
@@ -161,6 +168,34 @@ impl Parts {
         let npm = find("npm", part.name, NEED_NODE)?;
         eprintln!("parts: installing {} {} with npm", part.name, part.version());
         self.fill(&folder, |folder| part.fill(folder, &npm))
+    }
+
+    /// Installs slither from PyPI. No package can run code of its own while it is installed.
+    ///
+    /// # Errors
+    /// The same as [`install`](Self::install).
+    pub fn install_slither(&self) -> Result<(), PartError> {
+        if self.slither_packages().is_dir() {
+            return Ok(());
+        }
+        let python = find("python3", "slither", NEED_PYTHON)?;
+        eprintln!("parts: installing slither with pip");
+        self.fill(&self.slither_packages(), |folder| {
+            let lock = folder.join("requirements.txt");
+            write(&lock, SLITHER_LOCK)?;
+            let mut pip = Command::new(&python);
+            pip.args([
+                "-m",
+                "pip",
+                "install",
+                "--quiet",
+                "--disable-pip-version-check",
+                "--root-user-action=ignore",
+                "--only-binary=:all:",
+            ]);
+            pip.args(["--require-hashes", "--no-deps", "--target"]).arg(folder).arg("--requirement").arg(lock);
+            run("slither", NEED_PYTHON, &mut pip)
+        })
     }
 
     /// Builds Kubo from source.

@@ -26,5 +26,8 @@ pub(crate) fn environment(command: &mut Command, root: &Path, parts: &Parts, pro
         .env("EMR_SOLC", modules.join("solc"))
         .env("FOUNDRY_REMAPPINGS", format!("@openzeppelin/={}/", modules.join("@openzeppelin").display()))
         .env("FOUNDRY_OUT", output.join("out"))
-        .env("FOUNDRY_CACHE_PATH", output.join("cache"));
+        .env("FOUNDRY_CACHE_PATH", output.join("cache"))
+        .env("FOUNDRY_TEST_FAILURES_FILE", output.join("failures"))
+        .env("FOUNDRY_FUZZ_FAILURE_PERSIST_DIR", output.join("cache/fuzz"))
+        .env("FOUNDRY_INVARIANT_FAILURE_PERSIST_DIR", output.join("cache/invariant"));
 }

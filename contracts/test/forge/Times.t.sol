@@ -66,6 +66,21 @@ contract TimesTest is Batches, Owners {
         vm.assertEq(ordinary, least(overdue, _largestL1()), "overdue");
     }
 
+    /// @dev An entry is due a second after 5 hours, and overdue a second after 6 hours.
+    function test_the_second_after() external {
+        address owner = address(0x1000);
+        vm.deal(owner, 1 ether);
+        IRegistry.Registration memory registration = _registration(owner, Role.Patient, false);
+        _expect(DONE, _send(owner, FEE, abi.encodeCall(IRegistry.register, (registration))), "register");
+        for (uint256 late = 0; late < 2; ++late) {
+            (, uint256 due) = rollup.dueEntries(UnixTime.wrap(uint40(START + 5 hours + late)));
+            vm.assertEq(due, late, "due");
+            vm.warp(START + 6 hours + late);
+            (, uint256 overdue) = rollup.overdueEntries();
+            vm.assertEq(overdue, late, "overdue");
+        }
+    }
+
     function _settles(Draft memory draft, uint64 number, bool right) private {
         _announce(draft, number);
         bytes4 expected = right ? DONE : ISettlement.BatchTimeOutOfRange.selector;

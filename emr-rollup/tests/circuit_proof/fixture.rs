@@ -10,7 +10,7 @@ use emr_rollup::{
 use revm::primitives::hex;
 use serde_json::{Value, json};
 
-use crate::{REGENERATE, prover};
+use crate::{compare_or_write, prover};
 
 const FIXTURE: &str = "../contracts/test/forge/proven.json";
 
@@ -44,17 +44,19 @@ fn fixture(batch: &Batch<Sealed>, proof: &[u8]) -> Value {
     })
 }
 
-/// Proofs are random, so the committed one stays as long as it holds. It is made again with a new key.
+/// Proofs are random, so the committed one stays as long as it holds.
 #[test]
 fn the_proof_for_forge_is_of_this_circuit() {
     let (batch, prover) = (batch(), prover(CircuitVersion::V1_SMALL));
+    let verifier = prover.verifier();
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(FIXTURE);
-    if std::env::var_os(REGENERATE).is_some() {
-        let proof = prover.prove(batch.witness(), batch.public()).unwrap();
-        std::fs::write(&path, serde_json::to_string_pretty(&fixture(&batch, &proof)).unwrap() + "\n").unwrap();
-    }
-    let committed: Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
-    let proof = hex::decode(committed["proof"].as_str().unwrap()).unwrap();
-    assert_eq!(prover.verifier().verify(batch.public(), &proof), Ok(()), "run the test with {REGENERATE}=1 and commit");
-    assert_eq!(committed, fixture(&batch, &proof), "run the test with {REGENERATE}=1 and commit");
+    let committed: Value =
+        serde_json::from_str(&std::fs::read_to_string(&path).unwrap_or_default()).unwrap_or_default();
+    let proof = hex::decode(committed["proof"].as_str().unwrap_or_default()).unwrap_or_default();
+    let proof = match verifier.verify(batch.public(), &proof) {
+        Ok(()) => proof,
+        Err(_) => prover.prove(batch.witness(), batch.public()).unwrap(),
+    };
+    assert_eq!(verifier.verify(batch.public(), &proof), Ok(()));
+    compare_or_write(FIXTURE, &(serde_json::to_string_pretty(&fixture(&batch, &proof)).unwrap() + "\n"));
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
-import {AccountIndex, BatchNumber, QueueIndex, QueueName, StateRoot, UnixTime} from "../../src/Types.sol";
+import {AccountIndex, QueueIndex, QueueName, UnixTime} from "../../src/Types.sol";
 import {IAccountChanges} from "../../src/IAccountChanges.sol";
 import {IQueue} from "../../src/IQueue.sol";
 import {IRegistry} from "../../src/IRegistry.sol";
@@ -95,10 +95,7 @@ contract InvariantsTest {
     }
 
     function _progress() private view {
-        vm.assertEq(StateRoot.unwrap(_rollup.stateRoot()), _handler.root(), "root");
-        vm.assertEq(BatchNumber.unwrap(_rollup.batchCount()), _handler.batches(), "batches");
-        vm.assertEq(UnixTime.unwrap(_rollup.lastBatchTime()), _handler.lastTime(), "time");
-        vm.assertEq(UnixTime.unwrap(_rollup.strangersFrom()), _handler.strangersFrom(), "strangersFrom");
+        _handler.sameProgress();
         _queue(QueueName.Urgent, _handler.urgentHead(), _handler.urgentLength());
         _queue(QueueName.Ordinary, _handler.ordinaryHead(), _handler.ordinaryLength());
         _overdue();

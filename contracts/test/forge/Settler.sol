@@ -3,6 +3,7 @@ pragma solidity 0.8.37;
 
 import {IQueue} from "../../src/IQueue.sol";
 import {ISettlement} from "../../src/ISettlement.sol";
+import {BatchNumber, QueueIndex, QueueName, StateRoot, UnixTime} from "../../src/Types.sol";
 import {Model} from "./Model.sol";
 import {FIELD, between, hashed, least, vm} from "./Vm.sol";
 
@@ -126,10 +127,21 @@ abstract contract Settler is Model {
         _settled(from == SEQUENCER, draft, registrations);
         if (from == SEQUENCER) ++settledBySequencer;
         else ++settledByStrangers;
+        sameProgress();
         // Who settles takes every overdue urgent entry, or as many as a batch holds.
         vm.assertTrue(
             _older(true, DEADLINE, block.timestamp) == 0 || draft.urgent == _largestL1(), "an overdue entry is left"
         );
+    }
+
+    /// @dev What the rollup holds about settlement is what the model holds.
+    function sameProgress() public view {
+        vm.assertEq(StateRoot.unwrap(rollup.stateRoot()), root, "root");
+        vm.assertEq(BatchNumber.unwrap(rollup.batchCount()), batches, "batches");
+        vm.assertEq(UnixTime.unwrap(rollup.lastBatchTime()), lastTime, "time");
+        vm.assertEq(UnixTime.unwrap(rollup.strangersFrom()), strangersFrom, "strangersFrom");
+        vm.assertEq(QueueIndex.unwrap(rollup.queueHead(QueueName.Urgent)), urgentHead, "urgent head");
+        vm.assertEq(QueueIndex.unwrap(rollup.queueHead(QueueName.Ordinary)), ordinaryHead, "ordinary head");
     }
 
     /// @dev Chooses how many entries a batch takes. Returns the number of registrations.

@@ -90,6 +90,36 @@ contract CalldataTest is Batches, Owners {
         _expect(ISettlement.NonStandardCalldata.selector, _send(SEQUENCER, 0, other), "another order");
     }
 
+    /// @dev D1 or D2 is read from inside the proof. Where it should be, there is something else of the same length.
+    function test_data_inside_the_proof_are_refused() external {
+        for (uint256 argument = 0; argument < 2; ++argument) {
+            Draft memory draft = _honest(2, 3, 0);
+            uint256[] memory words = argument == 0 ? draft.d1 : draft.d2;
+            draft.proof = abi.encodePacked(words.length, words);
+            _announce(draft, 1);
+            bytes memory call = _settleCall(draft);
+            uint256 place = 4 + _word(call, OFFSETS + 32 * argument);
+            for (uint256 i = 1; i <= words.length; ++i) _set(call, place + 32 * i, 7);
+            _set(call, OFFSETS + 32 * argument, _word(call, OFFSETS + 64) + 32);
+            _reads(call);
+            _expect(ISettlement.NonStandardCalldata.selector, _send(SEQUENCER, 0, call), "inside the proof");
+        }
+    }
+
+    /// @dev The proof is read from inside D2. Where it should be, there is something else of the same length.
+    function test_a_proof_inside_the_data_is_refused() external {
+        Draft memory draft = _honest(2, 3, 0);
+        draft.d2[3] = 64;
+        draft.proof = abi.encodePacked(draft.d2[4], draft.d2[5]);
+        _announce(draft, 1);
+        bytes memory call = _settleCall(draft);
+        uint256 place = 4 + _word(call, OFFSETS + 64);
+        _set(call, place + 32, 7);
+        _set(call, OFFSETS + 64, _word(call, OFFSETS + 32) + 32 + 3 * 32);
+        _reads(call);
+        _expect(ISettlement.NonStandardCalldata.selector, _send(SEQUENCER, 0, call), "inside D2");
+    }
+
     /// @dev D1 and D2 are the same bytes. Solidity reads both.
     function test_overlaps_are_refused() external {
         Draft memory draft = _honest(0, 0, 50);
@@ -130,7 +160,7 @@ contract CalldataTest is Batches, Owners {
         draft.d1 = new uint256[](4 * entries);
         for (uint24 i = 0; i < entries; ++i) {
             address owner = address(uint160(0x1001 + i));
-            uint256[4] memory entry = _registerEntry(i + 1, Role.Patient, _keys(owner, Role.Patient, false));
+            uint256[4] memory entry = _registerEntry(i + 1, Role.Patient, 0, _keys(owner, Role.Patient, false));
             for (uint256 j = 0; j < 4; ++j) draft.d1[4 * i + j] = entry[j];
         }
         draft.d2 = _operations(operations, 7);

@@ -32,7 +32,7 @@ abstract contract Crowd is Settler {
         bytes memory call = abi.encodeCall(IRegistry.register, (_registration(addr, Role.Patient, false)));
         _expect(DONE, _send(addr, FEE, call), "register");
         fees += FEE;
-        accounts.push(Account(owners.length, Role.Patient, Standing.Pending, false, false));
+        accounts.push(Account(owners.length, Role.Patient, Standing.Pending, 0, false, false));
         owners.push(Owner({addr: addr, key: 0, role: Role.Patient, account: uint24(accounts.length), nonce: 0}));
         _pushOrdinary(uint24(accounts.length));
     }

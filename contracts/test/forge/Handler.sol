@@ -24,6 +24,7 @@ contract Handler is Settler {
 
     Relayed[] private _relayed;
     mapping(bytes4 selector => uint256) public done;
+    uint256 public doctorsOfHospitals;
 
     constructor() {
         _deploy(_threeSizes());
@@ -36,7 +37,7 @@ contract Handler is Settler {
             vm.deal(addr, 1000 ether);
         }
         // Patients whose only part is to flood the urgent queue.
-        for (uint256 i = ACTIVE; i < ACTIVE + PASSIVE; ++i) _register(i, false, i % 2 == 0, FEE);
+        for (uint256 i = ACTIVE; i < ACTIVE + PASSIVE; ++i) _register(i, false, i % 2 == 0, 0, FEE);
         for (uint256 i = 0; i < 2; ++i) {
             Draft memory draft = _draft(i);
             draft.size = 2;
@@ -66,22 +67,42 @@ contract Handler is Settler {
     }
 
     function register(uint256 who, bool relayed, bool second, uint256 value) external {
-        _register(who % ACTIVE, relayed, second, value % 8 == 0 ? value % FEE : FEE);
+        // Of a hospital, of an account that is none, or without an organisation.
+        uint24 org = hashed(value, 1) % 4 == 0 ? uint24(hashed(value, 2) % 60) : owners[4 + value % 2].account;
+        if (owners[who % ACTIVE].role != Role.Doctor && hashed(value, 3) % 8 != 0) org = 0;
+        // Doctors mostly wait for a hospital.
+        if (owners[who % ACTIVE].role == Role.Doctor && org == 0 && hashed(value, 4) % 8 != 0) return;
+        _register(who % ACTIVE, relayed, second, org, value % 8 == 0 ? value % FEE : FEE);
+    }
+
+    function endorse(uint256 who, uint256 whom, bool withdraw) external {
+        Owner storage owner = owners[who % 8 == 0 ? who % ACTIVE : 4 + who % 2];
+        address doctor = owners[2 + whom % 2].addr;
+        bytes4 expected = _isHospital(owner.account) ? DONE : IRegistry.NotAdmittedHospital.selector;
+        // One of four: else no doctor is ever admitted.
+        withdraw = withdraw && whom % 4 < 2;
+        bytes memory call = withdraw
+            ? abi.encodeCall(IRegistry.withdrawEndorsement, (doctor))
+            : abi.encodeCall(IRegistry.endorse, (doctor));
+        if (_does(expected, owner.addr, 0, call)) endorsed[owner.account][doctor] = !withdraw;
     }
 
     function admit(uint256 random) external {
         uint24 account = _anyAccount(random);
         Account storage it = accounts[account - 1];
         IRegistry.Candidate memory candidate =
-            _candidate(owners[it.owner].addr, it.role, _keys(owners[it.owner].addr, it.role, it.second));
+            _candidate(owners[it.owner].addr, it.role, it.org, _keys(owners[it.owner].addr, it.role, it.second));
         // A registration with another key than the one that the registrar checked.
         bool other = random % 7 == 0;
         if (other) (candidate.keys.ax, candidate.keys.ay) = (candidate.keys.ay, candidate.keys.ax);
         bytes4 expected = it.standing != Standing.Pending
             ? IRegistry.NotPending.selector
-            : other ? IRegistry.RegistrationChanged.selector : DONE;
+            : other ? IRegistry.RegistrationChanged.selector : _consentError(it.org, owners[it.owner].addr);
         bytes memory call = abi.encodeCall(IRegistry.admit, (AccountIndex.wrap(account), candidate));
-        if (_does(expected, REGISTRAR, 0, call)) _pushOrdinary(account);
+        if (_does(expected, REGISTRAR, 0, call)) {
+            _pushOrdinary(account);
+            if (it.org != 0) ++doctorsOfHospitals;
+        }
     }
 
     function suspend(uint256 random, uint256 value) external {
@@ -129,9 +150,8 @@ contract Handler is Settler {
     }
 
     function closeAccount(uint256 who, bool relayed, uint256 value) external {
-        // Accounts do not reopen, so few are closed.
-        if (who % 4 != 0) return;
-        Owner storage owner = owners[(who / 4) % ACTIVE];
+        // Accounts do not reopen, so most are of passive patients.
+        Owner storage owner = owners[who % 32 == 0 ? who / 32 % ACTIVE : ACTIVE + who % PASSIVE];
         value %= 1 ether;
         bytes4 expected = _ownerError(owner, true);
         if (expected == DONE) expected = _changeError(owner.account, Kind.Status, value);
@@ -225,19 +245,20 @@ contract Handler is Settler {
         vm.warp(block.timestamp + between(seconds_, 1, seconds_ % 5 == 0 ? 30 hours : 3 hours));
     }
 
-    function _register(uint256 who, bool relayed, bool second, uint256 value) private {
+    function _register(uint256 who, bool relayed, bool second, uint24 org, uint256 value) private {
         Owner storage owner = owners[who];
         IRegistry.Registration memory registration = _registration(owner.addr, owner.role, second);
+        registration.org = AccountIndex.wrap(org);
         bytes memory call = abi.encodeCall(IRegistry.register, (registration));
         if (relayed) {
             bytes memory signature = _signed(owner.key, _registrationStruct(owner.addr, registration, FAR));
             call = abi.encodeCall(IRegistry.registerFor, (owner.addr, registration, FAR, signature));
         }
-        bytes4 expected = _registerError(owner, relayed, value);
+        bytes4 expected = _registerError(owner, relayed, org, value);
         if (!_does(expected, relayed ? STRANGER : owner.addr, value, call)) return;
         if (relayed) _relayed.push(Relayed(owner.addr, call));
         fees += FEE;
-        accounts.push(Account(who, owner.role, Standing.Pending, second, false));
+        accounts.push(Account(who, owner.role, Standing.Pending, org, second, false));
         owner.account = uint24(accounts.length);
         if (owner.role == Role.Patient) _pushOrdinary(owner.account);
     }
@@ -245,6 +266,10 @@ contract Handler is Settler {
     function _rotate(uint256 who, bool second, bool relayed, uint256 value) private {
         Owner storage owner = owners[who];
         IRegistry.Registration memory registration = _registration(owner.addr, owner.role, second);
+        // Some rotations name another organisation.
+        bool moves = value % 16 == 0;
+        uint24 org = owner.account == 0 ? 0 : accounts[owner.account - 1].org;
+        registration.org = AccountIndex.wrap(moves ? org + 1 : org);
         bytes memory call = abi.encodeCall(IAccountChanges.rotateKeys, (registration));
         if (relayed) {
             bytes32 structHash = _rotationStruct(owner.addr, registration, owner.nonce, FAR);
@@ -252,6 +277,7 @@ contract Handler is Settler {
             call = abi.encodeCall(IAccountChanges.rotateKeysFor, (owner.addr, registration, FAR, signature));
         }
         bytes4 expected = _ownerError(owner, true);
+        if (expected == DONE && moves) expected = IAccountChanges.AnotherRole.selector;
         if (expected == DONE) expected = _changeError(owner.account, Kind.Keys, value);
         if (_doesFor(owner, relayed, expected, value, call)) {
             uint256[4] memory words = _rotateEntry(owner.account, _keys(owner.addr, owner.role, second));

@@ -31,7 +31,7 @@ contract KeysTest is Owners {
         IRegistry.Keys memory keys = _keys(OWNER, Role.Patient, false);
         (keys.ax, keys.ay) = (ax, ay);
         (bytes27 queued,) = rollup.queueEntry(QueueName.Ordinary, QueueIndex.wrap(0));
-        bytes32 expected = keccak256(abi.encode(_registerEntry(1, Role.Patient, keys)));
+        bytes32 expected = keccak256(abi.encode(_registerEntry(1, Role.Patient, 0, keys)));
         vm.assertEq(bytes32(queued), expected >> 40 << 40, "the queued words");
     }
 

@@ -44,6 +44,7 @@ abstract contract Model is Batches, Owners {
         uint256 owner;
         Role role;
         Standing standing;
+        uint24 org;
         bool second;
         bool settled;
     }
@@ -56,6 +57,7 @@ abstract contract Model is Batches, Owners {
     uint256 public urgentHead;
     uint256 public ordinaryHead;
     mapping(uint24 account => mapping(Kind kind => uint256)) public waiting;
+    mapping(uint24 hospital => mapping(address doctor => bool)) internal endorsed;
 
     uint256 public root = GENESIS;
     uint64 public batches;
@@ -107,7 +109,7 @@ abstract contract Model is Batches, Owners {
         Account storage it = accounts[account - 1];
         address owner = owners[it.owner].addr;
         it.standing = Standing.Admitted;
-        uint256[4] memory words = _registerEntry(account, it.role, _keys(owner, it.role, it.second));
+        uint256[4] memory words = _registerEntry(account, it.role, it.org, _keys(owner, it.role, it.second));
         ordinary.push(Item(words, account, Kind.Register, block.timestamp));
     }
 
@@ -186,9 +188,28 @@ abstract contract Model is Batches, Owners {
         return mustBeOpen && !open ? IAccountChanges.NotOpen.selector : DONE;
     }
 
-    function _registerError(Owner storage owner, bool relayed, uint256 value) internal view returns (bytes4) {
+    function _registerError(Owner storage owner, bool relayed, uint24 org, uint256 value)
+        internal
+        view
+        returns (bytes4)
+    {
         if (relayed && owner.nonce != 0) return IRegistry.RelayedRegistrationUsed.selector;
         if (value != FEE) return IRegistry.WrongFee.selector;
-        return owner.account != 0 ? IRegistry.AlreadyRegistered.selector : DONE;
+        if (owner.account != 0) return IRegistry.AlreadyRegistered.selector;
+        if (org != 0 && owner.role != Role.Doctor) return IRegistry.UnexpectedOrganisation.selector;
+        return _consentError(org, owner.addr);
+    }
+
+    /// @dev Which error a doctor of this organisation should meet. None without an organisation.
+    function _consentError(uint24 org, address doctor) internal view returns (bytes4) {
+        if (org == 0) return DONE;
+        if (!_isHospital(org)) return IRegistry.NotAdmittedHospital.selector;
+        return endorsed[org][doctor] ? DONE : IRegistry.NotEndorsed.selector;
+    }
+
+    function _isHospital(uint24 account) internal view returns (bool) {
+        if (account == 0 || account > accounts.length) return false;
+        Account storage it = accounts[account - 1];
+        return it.role == Role.Hospital && it.standing == Standing.Admitted;
     }
 }

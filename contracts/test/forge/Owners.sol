@@ -73,12 +73,13 @@ abstract contract Owners is World {
             : uint256(sha256(abi.encodePacked(uint16(3), hex"010001", uint16(_modulus.length), _modulus))) >> 8;
     }
 
-    function _registerEntry(uint24 account, Role role, IRegistry.Keys memory keys)
+    function _registerEntry(uint24 account, Role role, uint24 org, IRegistry.Keys memory keys)
         internal
         pure
         returns (uint256[4] memory)
     {
         uint256 packed = REGISTER << 83 | uint256(account) << 59 | uint256(role) << 51 | uint256(1) << 43;
+        packed |= uint256(org) << 19;
         return [packed, keys.ax, keys.ay, keys.encryptionCommitment];
     }
 
@@ -101,12 +102,12 @@ abstract contract Owners is World {
         return [packed, 0, 0, revocation.directory];
     }
 
-    function _candidate(address owner, Role role, IRegistry.Keys memory keys)
+    function _candidate(address owner, Role role, uint24 org, IRegistry.Keys memory keys)
         internal
         pure
         returns (IRegistry.Candidate memory)
     {
-        return IRegistry.Candidate({owner: owner, role: role, org: AccountIndex.wrap(0), keys: keys});
+        return IRegistry.Candidate({owner: owner, role: role, org: AccountIndex.wrap(org), keys: keys});
     }
 
     function _registrationStruct(address owner, IRegistry.Registration memory it, uint256 deadline)

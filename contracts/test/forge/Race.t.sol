@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
+import {IQueue} from "../../src/IQueue.sol";
 import {Crowd} from "./Crowd.sol";
 import {between, hashed, least, vm} from "./Vm.sol";
 
@@ -73,6 +74,7 @@ contract RaceTest is Crowd {
         for (uint256 i = 0; i < 100; ++i) _newPatient();
         _flood(random);
         vm.warp(block.timestamp + 25 hours);
+        _oneRegistrationTooFew(random);
         while (_older(true, DEADLINE, block.timestamp) != 0) settleOverdue(block.timestamp);
         if (strangersFrom < block.timestamp) settleOverdue(0);
         uint256 turn = strangersFrom;
@@ -86,6 +88,25 @@ contract RaceTest is Crowd {
         _settleAs(STRANGER, draft, 8);
         settleDue(2);
         vm.assertEq(strangersFrom, block.timestamp + 24 hours, "the sequencer is back");
+    }
+
+    /// @dev A stranger who takes some registrations, and not all that fit, would start the hour for nothing.
+    function _oneRegistrationTooFew(uint256 salt) private {
+        Draft memory draft = _draft(salt);
+        draft.size = 2;
+        uint256 late = _older(true, DEADLINE, block.timestamp);
+        // Behind as many as fill batches.
+        for (; late >= _largestL1() - 1; late = _older(true, DEADLINE, block.timestamp)) _strangersTurn(2 * late);
+        draft.pre = root;
+        draft.urgent = uint16(late);
+        uint256 registrations = _largestL1() - late - 1;
+        draft.d1 = _words(late, registrations);
+        _expect(IQueue.OverdueEntriesOmitted.selector, _strangerError(draft, registrations), "one too few");
+        _settleAs(STRANGER, draft, registrations);
+        if (late == 0) return;
+        draft.d1 = _words(late, 0);
+        _expect(DONE, _strangerError(draft, 0), "urgent ones alone are right");
+        _settleAs(STRANGER, draft, 0);
     }
 
     /// @dev A stranger with the largest batch of overdue entries. In one of two cases they take younger ones along.
@@ -106,6 +127,14 @@ contract RaceTest is Crowd {
         uint256 earliest = block.timestamp - 1 hours;
         draft.time = uint40(earliest > lastTime ? earliest : lastTime);
         uint256 due = least(_older(true, DUE, draft.time), _largestL1());
+        // A small size that is full of urgent entries is no excuse, and one entry less is too few.
+        for (uint8 size = 1; size < 3 && due > 2; ++size) {
+            draft.size = size;
+            draft.urgent = uint16(size == 1 ? 2 : due - 1);
+            draft.d1 = _words(draft.urgent, 0);
+            _expect(IQueue.OverdueEntriesOmitted.selector, _sequencerError(draft, 0), "too few");
+            _settleAs(SEQUENCER, draft, 0);
+        }
         draft.size = due <= 2 ? 1 : due <= 8 ? 0 : 2;
         draft.urgent = uint16(due);
         uint256 registrations = least(_older(false, DUE, draft.time), sizes[draft.size].maxL1 - due);

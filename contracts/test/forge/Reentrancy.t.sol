@@ -27,7 +27,7 @@ contract ReentrancyTest is Batches, Owners {
         for (uint24 i = 0; i < 2; ++i) {
             IRegistry.Registration memory registration = _registration(patients[i], Role.Patient, false);
             _expect(DONE, _send(patients[i], FEE, abi.encodeCall(IRegistry.register, (registration))), "register");
-            uint256[4] memory entry = _registerEntry(i + 1, Role.Patient, _keys(patients[i], Role.Patient, false));
+            uint256[4] memory entry = _registerEntry(i + 1, Role.Patient, 0, _keys(patients[i], Role.Patient, false));
             for (uint256 j = 0; j < 4; ++j) words[4 * i + j] = entry[j];
         }
         Draft memory draft = _draft(0);

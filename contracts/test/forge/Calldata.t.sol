@@ -32,6 +32,21 @@ contract CalldataTest is Batches, Owners {
         _expect(DONE, _send(SEQUENCER, 0, _settleCall(draft)), "settled");
     }
 
+    /// @dev Everybody must find the batch in the calldata of a transaction. So neither a contract without code yet nor an origin with code
+    /// (EIP-7702) can settle.
+    function test_only_direct_calls() external {
+        bytes memory call = _settleCall(_honest(2, 3, 50));
+        vm.prank(SEQUENCER, STRANGER);
+        (bool done, bytes memory reason) = address(rollup).call(call);
+        vm.assertTrue(!done, "the caller is not the origin");
+        _expect(ISettlement.NotDirectCall.selector, bytes4(reason), "the reason");
+
+        vm.etch(SEQUENCER, abi.encodePacked(hex"ef0100", address(this)));
+        _expect(ISettlement.NotDirectCall.selector, _send(SEQUENCER, 0, call), "the origin has code");
+        vm.etch(SEQUENCER, "");
+        _expect(DONE, _send(SEQUENCER, 0, call), "settled");
+    }
+
     /// @dev One byte is another one.
     function test_every_byte_counts(uint256 place, uint8 change) external {
         bytes memory call = _settleCall(_honest(2, 3, 50));

@@ -5,6 +5,9 @@
 //! `contracts/test/generated/NAME.sol` (a verifier that snark-verifier generated from a verifying key), becomes
 //! `contracts/test/artifacts/NAME.json`, which only tests use. An artefact holds the ABI, the creation code and the
 //! size of the deployed code. It has no metadata hash, so equal sources give equal bytes on every machine.
+//! `contracts/artifacts/storage-layout.json` says where each variable of the shipped contracts lies in storage.
+
+mod storage;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -64,12 +67,14 @@ pub(crate) fn run(root: &Path, check: bool) -> Result<(), ContractsError> {
     }
 
     let mut files = BTreeMap::new();
-    let mut sizes = serde_json::Map::new();
+    let (mut sizes, mut layouts) = (serde_json::Map::new(), serde_json::Map::new());
     for artifact in &shipped {
         sizes.insert(artifact.name.clone(), artifact.deployed_size.into());
+        layouts.insert(artifact.name.clone(), artifact.storage.clone());
         files.insert(format!("artifacts/{}.json", artifact.name), artifact.to_json()?);
     }
     files.insert("artifacts/sizes.json".to_owned(), pretty(&Value::Object(sizes))?);
+    files.insert("artifacts/storage-layout.json".to_owned(), pretty(&Value::Object(layouts))?);
     for artifact in &test {
         files.insert(format!("test/artifacts/{}.json", artifact.name), artifact.to_json()?);
     }
@@ -84,6 +89,8 @@ struct Artifact {
     bytecode: String,
     /// Bytes of deployed code.
     deployed_size: usize,
+    /// Where its variables lie in storage.
+    storage: Value,
 }
 
 impl Artifact {
@@ -176,7 +183,7 @@ impl Compiler<'_> {
         settings["evmVersion"] = "cancun".into();
         settings["metadata"] = json!({ "appendCBOR": false, "bytecodeHash": "none" });
         settings["outputSelection"] =
-            json!({ "*": { "*": ["abi", "evm.bytecode.object", "evm.deployedBytecode.object"] } });
+            json!({ "*": { "*": ["abi", "evm.bytecode.object", "evm.deployedBytecode.object", "storageLayout"] } });
         let answer = self.run(&json!({ "language": "Solidity", "sources": sources, "settings": settings }))?;
 
         let complaints = answer["errors"].as_array().into_iter().flatten();
@@ -238,7 +245,9 @@ fn artifact(name: &str, contract: &Value) -> Result<Option<Artifact>, ContractsE
     }
     let mut abi = contract["abi"].clone();
     forget_internal_types(&mut abi);
-    Ok(Some(Artifact { name: name.to_owned(), abi, bytecode, deployed_size }))
+    let storage =
+        storage::readable(&contract["storageLayout"]).ok_or_else(|| ContractsError::Incomplete(name.to_owned()))?;
+    Ok(Some(Artifact { name: name.to_owned(), abi, bytecode, deployed_size, storage }))
 }
 
 /// Removes the names of user-defined value types and enums (`AccountIndex`, `enum Role`) from an ABI, because binding

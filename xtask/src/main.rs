@@ -2,7 +2,9 @@
 
 mod checks;
 mod contracts;
+mod forge;
 mod new_key;
+mod slither;
 mod soak;
 
 use std::path::{Path, PathBuf};
@@ -12,6 +14,7 @@ use checks::CheckError;
 use clap::{Parser, Subcommand};
 use contracts::ContractsError;
 use new_key::NewKeyError;
+use slither::SlitherError;
 use xtask::parts::{PartError, Parts};
 
 /// Development tasks.
@@ -24,7 +27,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Task {
-    /// Fetch the pinned real parts (Kubo, anvil, solc, OpenZeppelin) into the cache
+    /// Fetch the pinned real parts (Kubo, anvil, forge, solc, OpenZeppelin) into the cache
     Parts,
     /// Run all tests, with the real parts
     Test {
@@ -38,6 +41,14 @@ enum Task {
         #[arg(long)]
         check: bool,
     },
+    /// Run the contracts' tests in contracts/test/forge
+    Forge {
+        /// More arguments for `forge test`, such as `--match-test NAME` or `-vvvv`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Run slither over contracts/src, and compare what it finds with the answers in contracts/slither.json
+    Slither,
     /// Run the tests of one kind of load for longer
     Soak {
         /// The kind of load
@@ -62,6 +73,8 @@ enum TaskError {
     Contracts(#[from] ContractsError),
     #[error(transparent)]
     NewKey(#[from] NewKeyError),
+    #[error(transparent)]
+    Slither(#[from] SlitherError),
 }
 
 fn main() -> ExitCode {
@@ -82,13 +95,22 @@ fn run(task: &Task) -> Result<(), TaskError> {
             parts.install()?;
             println!("EMR_KUBO={}", parts.kubo().display());
             println!("EMR_ANVIL={}", parts.anvil().display());
+            println!("EMR_FORGE={}", parts.forge().display());
         }
         Task::Test { embedded: true } => checks::test_embedded(&root)?,
         Task::Test { embedded: false } => {
             let parts = Parts::open()?;
             parts.install()?;
+            forge::run(&root, &parts, &[])?;
             checks::test(&root, &parts)?;
         }
+        Task::Forge { arguments } => {
+            let parts = Parts::open()?;
+            parts.install_solc()?;
+            parts.install_forge()?;
+            forge::run(&root, &parts, arguments)?;
+        }
+        Task::Slither => slither::run(&root)?,
         Task::Soak { name, length } => soak::run(&root, *name, length)?,
         Task::NewKey => new_key::run(&root)?,
         Task::Contracts { check } => contracts::run(&root, *check)?,
@@ -97,6 +119,7 @@ fn run(task: &Task) -> Result<(), TaskError> {
             let parts = Parts::open()?;
             parts.install()?;
             contracts::run(&root, true)?;
+            forge::run(&root, &parts, &[])?;
             checks::test(&root, &parts)?;
             checks::demo(&root)?;
             checks::unchanged(&root)?;

@@ -14,10 +14,10 @@ pub(crate) enum NewKeyError {
     Contracts(#[from] ContractsError),
 }
 
-/// Writes the digests of the layouts, the keys for the verifier contract, snark-verifier's contract for the tests, the artefacts
-/// and the gas figures, each after the one that it needs. Then runs the tests that compare them. The test that writes
-/// the first three fails while the old artefact of snark-verifier's contract is there. This is expected: the comparison
-/// at the end decides.
+/// Writes the digests of the layouts, the keys for the verifier contract, snark-verifier's contract and a proof for tests, the
+/// artefacts and the gas figures, each after the one that it needs. Then runs the tests that compare them. The tests
+/// that write the first four fail while the old artefact of snark-verifier's contract is there. This is expected: the
+/// comparison at the end decides.
 pub(crate) fn run(root: &Path) -> Result<(), NewKeyError> {
     let proofs = ["--test", "circuit_proof"];
     match checks::some_tests(root, &proofs, &[("EMR_REGENERATE", "1")]) {

@@ -1,5 +1,7 @@
 //! The pinned real parts: where they are, and how they are installed.
 
+mod foundry;
+
 use std::env;
 use std::fs;
 use std::io;
@@ -7,18 +9,19 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use foundry::{ANVIL, FORGE, Foundry};
 use sha2::{Digest, Sha256};
 
 const SOLC_PACKAGE: &str = include_str!("../../contracts/package.json");
 const SOLC_LOCK: &str = include_str!("../../contracts/package-lock.json");
-const ANVIL_PACKAGE: &str = include_str!("../parts/anvil/package.json");
-const ANVIL_LOCK: &str = include_str!("../parts/anvil/package-lock.json");
+const SLITHER_LOCK: &str = include_str!("../parts/slither/requirements.txt");
 const KUBO_MOD: &str = include_str!("../parts/kubo/go.mod");
 const KUBO_SUM: &str = include_str!("../parts/kubo/go.sum");
 
 /// The Go package to build.
 const KUBO_COMMAND: &str = "github.com/ipfs/kubo/cmd/ipfs";
 const NEED_NODE: &str = "Node.js 20 or newer";
+const NEED_PYTHON: &str = "Python 3.10 or newer with pip";
 const NEED_GO: &str = "Go 1.26.2 or newer";
 /// The prefix of the names of unfinished folders.
 const INCOMING: &str = ".incoming-";
@@ -92,9 +95,12 @@ impl Parts {
 
     /// The path of the anvil program. The variable `EMR_ANVIL` overrides it.
     pub fn anvil(&self) -> PathBuf {
-        from_environment("EMR_ANVIL").unwrap_or_else(|| {
-            self.anvil_folder().join("node_modules").join(anvil_package()).join("bin").join(program("anvil"))
-        })
+        from_environment("EMR_ANVIL").unwrap_or_else(|| self.foundry_program(&ANVIL))
+    }
+
+    /// The path of the forge program. The variable `EMR_FORGE` overrides it.
+    pub fn forge(&self) -> PathBuf {
+        from_environment("EMR_FORGE").unwrap_or_else(|| self.foundry_program(&FORGE))
     }
 
     /// The `node_modules` folder that holds `solc` and `@openzeppelin/contracts`.
@@ -102,7 +108,12 @@ impl Parts {
         self.solc_folder().join("node_modules")
     }
 
-    /// Installs all missing parts.
+    /// The folder with slither and the packages that it needs, for `PYTHONPATH`.
+    pub fn slither_packages(&self) -> PathBuf {
+        self.folder.join(format!("slither-{}", digest(&[SLITHER_LOCK])))
+    }
+
+    /// Installs all missing parts that tests need.
     ///
     /// # Errors
     /// Returns [`PartError::ToolMissing`] if npm or Go is missing, [`PartError::Install`] if an installer fails, and
@@ -110,9 +121,10 @@ impl Parts {
     pub fn install(&self) -> Result<(), PartError> {
         // Names all missing programs together, before the first download.
         let mut missing = Vec::new();
-        let no_npm_parts = !self.solc_folder().is_dir() || !self.anvil_folder().is_dir();
+        let folders = [self.solc_folder(), self.foundry_folder(&ANVIL), self.foundry_folder(&FORGE)];
+        let npm = folders.iter().any(|folder| !folder.is_dir());
         for (wanted, tool, part, advice) in
-            [(no_npm_parts, "npm", "solc and anvil", NEED_NODE), (!self.kubo_folder().is_dir(), "go", "Kubo", NEED_GO)]
+            [(npm, "npm", "solc, anvil and forge", NEED_NODE), (!self.kubo_folder().is_dir(), "go", "Kubo", NEED_GO)]
         {
             if wanted && let Err(PartError::ToolMissing { missing: tool }) = find(tool, part, advice) {
                 missing.push(tool);
@@ -122,7 +134,8 @@ impl Parts {
             return Err(PartError::ToolMissing { missing: missing.join("; ") });
         }
         self.install_solc()?;
-        self.install_anvil()?;
+        self.install_foundry(&ANVIL)?;
+        self.install_forge()?;
         self.install_kubo()
     }
 
@@ -139,28 +152,49 @@ impl Parts {
         self.fill(&self.solc_folder(), |folder| npm_ci(&npm, "solc", folder, SOLC_PACKAGE, SOLC_LOCK))
     }
 
-    /// Installs anvil from npm.
+    /// Installs forge from npm.
     ///
     /// # Errors
     /// The same as [`install`](Self::install).
-    pub fn install_anvil(&self) -> Result<(), PartError> {
-        if self.anvil_folder().is_dir() {
+    pub fn install_forge(&self) -> Result<(), PartError> {
+        self.install_foundry(&FORGE)
+    }
+
+    fn install_foundry(&self, part: &Foundry) -> Result<(), PartError> {
+        let folder = self.foundry_folder(part);
+        if folder.is_dir() {
             return Ok(());
         }
-        let npm = find("npm", "anvil", NEED_NODE)?;
-        eprintln!("parts: installing anvil {} with npm", anvil_version());
-        self.fill(&self.anvil_folder(), |folder| {
-            npm_ci(&npm, "anvil", folder, ANVIL_PACKAGE, ANVIL_LOCK)?;
-            let package = anvil_package();
-            if folder.join("node_modules").join(&package).is_dir() {
-                return Ok(());
-            }
-            // The lock has the checksum of the package for Linux on x86-64. On other hosts, the exact version is
-            // installed.
-            let wanted = format!("{package}@{}", anvil_version());
-            let mut command = Command::new(&npm);
-            command.args(["install", "--no-save", "--no-package-lock"]).args(NPM_OPTIONS).arg(wanted);
-            run("anvil", "is there an anvil for this machine?", command.current_dir(folder))
+        let npm = find("npm", part.name, NEED_NODE)?;
+        eprintln!("parts: installing {} {} with npm", part.name, part.version());
+        self.fill(&folder, |folder| part.fill(folder, &npm))
+    }
+
+    /// Installs slither from PyPI. No package can run code of its own while it is installed.
+    ///
+    /// # Errors
+    /// The same as [`install`](Self::install).
+    pub fn install_slither(&self) -> Result<(), PartError> {
+        if self.slither_packages().is_dir() {
+            return Ok(());
+        }
+        let python = find("python3", "slither", NEED_PYTHON)?;
+        eprintln!("parts: installing slither with pip");
+        self.fill(&self.slither_packages(), |folder| {
+            let lock = folder.join("requirements.txt");
+            write(&lock, SLITHER_LOCK)?;
+            let mut pip = Command::new(&python);
+            pip.args([
+                "-m",
+                "pip",
+                "install",
+                "--quiet",
+                "--disable-pip-version-check",
+                "--root-user-action=ignore",
+                "--only-binary=:all:",
+            ]);
+            pip.args(["--require-hashes", "--no-deps", "--target"]).arg(folder).arg("--requirement").arg(lock);
+            run("slither", NEED_PYTHON, &mut pip)
         })
     }
 
@@ -197,8 +231,12 @@ impl Parts {
         self.folder.join(format!("solc-{}", digest(&[SOLC_PACKAGE, SOLC_LOCK])))
     }
 
-    fn anvil_folder(&self) -> PathBuf {
-        self.folder.join(format!("anvil-{}-{}", anvil_version(), digest(&[ANVIL_PACKAGE, ANVIL_LOCK])))
+    fn foundry_folder(&self, part: &Foundry) -> PathBuf {
+        self.folder.join(part.folder())
+    }
+
+    fn foundry_program(&self, part: &Foundry) -> PathBuf {
+        part.program(&self.foundry_folder(part))
     }
 
     fn kubo_folder(&self) -> PathBuf {
@@ -235,27 +273,6 @@ impl Parts {
 /// The pinned version of Kubo, such as `v0.41.0`.
 pub fn kubo_version() -> &'static str {
     KUBO_MOD.lines().find_map(|line| line.strip_prefix("require github.com/ipfs/kubo ")).map_or("unknown", str::trim)
-}
-
-/// The pinned version of anvil, such as `1.7.1`.
-fn anvil_version() -> String {
-    let package: serde_json::Value = serde_json::from_str(ANVIL_PACKAGE).unwrap_or_default();
-    package["optionalDependencies"]["@foundry-rs/anvil-linux-amd64"].as_str().unwrap_or("unknown").to_owned()
-}
-
-/// The npm package with anvil for this host.
-fn anvil_package() -> String {
-    let system = match env::consts::OS {
-        "macos" => "darwin",
-        "windows" => "win32",
-        other => other,
-    };
-    let processor = match env::consts::ARCH {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        other => other,
-    };
-    format!("@foundry-rs/anvil-{system}-{processor}")
 }
 
 fn from_environment(name: &str) -> Option<PathBuf> {
@@ -321,15 +338,18 @@ mod tests {
     fn the_pins_are_read() {
         let version = kubo_version().strip_prefix("v0.").expect("Kubo's versions begin with v0");
         assert!(version.split('.').all(|number| number.parse::<u32>().is_ok()), "{version}");
-        assert!(anvil_version().starts_with("1."), "{}", anvil_version());
+        for part in [ANVIL, FORGE] {
+            assert!(part.version().starts_with("1."), "{}", part.version());
+            assert!(part.lock.contains(&format!("node_modules/@foundry-rs/{}-linux-amd64", part.name)));
+        }
+        assert_eq!(ANVIL.version(), FORGE.version());
         assert!(KUBO_SUM.contains(&format!("github.com/ipfs/kubo {} h1:", kubo_version())));
-        assert!(ANVIL_LOCK.contains("node_modules/@foundry-rs/anvil-linux-amd64"));
         assert!(SOLC_LOCK.contains("node_modules/solc"));
     }
 
     #[test]
     fn the_locks_name_no_registry_and_pin_every_checksum() {
-        for lock in [SOLC_LOCK, ANVIL_LOCK] {
+        for lock in [SOLC_LOCK, ANVIL.lock, FORGE.lock] {
             assert!(!lock.contains("\"resolved\""));
             let lock: serde_json::Value = serde_json::from_str(lock).expect("the lock is JSON");
             let packages = lock["packages"].as_object().expect("it lists packages");

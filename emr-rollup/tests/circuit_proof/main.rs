@@ -5,6 +5,7 @@
 mod changed;
 mod changes;
 mod contract;
+mod fixture;
 mod sizes;
 
 use std::{path::PathBuf, sync::OnceLock, time::Instant};

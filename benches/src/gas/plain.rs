@@ -10,14 +10,18 @@ use alloy::{
     signers::local::PrivateKeySigner,
     sol_types::SolCall,
 };
+use contract::PlainRecords;
 use emr_chain::endpoint::Endpoint;
 use serde::Serialize;
 
-alloy::sol!(
-    #[sol(rpc)]
-    PlainRecords,
-    "../contracts/test/artifacts/PlainRecords.json"
-);
+#[expect(clippy::too_many_arguments, reason = "they are the contract's")]
+mod contract {
+    alloy::sol!(
+        #[sol(rpc)]
+        PlainRecords,
+        "../contracts/test/artifacts/PlainRecords.json"
+    );
+}
 
 /// Gas of each kind of transaction, that of the transaction included.
 #[derive(Clone, Copy, Debug, Serialize)]

@@ -83,13 +83,13 @@ fn a_promise_counts_the_registrations_that_go_first() -> Test {
     let own = world.sign(HONEST, 1, put(HONEST, 0)?)?;
     let of_new = |account: u64| world.sign(account, 1, put(account, 0)?);
     let mut state = world.engine.state().clone();
-    let mut registrations = Vec::new();
-    for account in 100..2100 {
+    let (mut registrations, key) = (Vec::new(), key(7).public());
+    for account in 100..30_100 {
         let registration = Register {
             account: AccountIndex::new(account)?,
             role: Role::Patient,
             org: None,
-            key: key(7).public(),
+            key,
             encryption: Fr::from(account),
         };
         registrations.push(registration.into());
@@ -99,12 +99,17 @@ fn a_promise_counts_the_registrations_that_go_first() -> Test {
         let promise = promise::promise(&state, signed, Place::Ordinary, world.time);
         promise.map(|promise| promise.settle_by.get() - world.time.get())
     };
-    // Registrations do not delay operations of settled accounts: registrations have separate places in a batch.
+    // Registrations do not delay operations of settled accounts: they fill every second batch at most, and have separate places in the others.
     let soon = within(&own)?;
-    assert_eq!(within(&of_new(107)?)?, soon + 120, "in the first eight");
-    assert_eq!(within(&of_new(108)?)?, soon + 2 * 120);
-    let refused = within(&of_new(2099)?).map_err(|error| error.kind);
-    assert_eq!(refused, Err(RequestErrorKind::Unavailable), "250 batches are more than five hours");
+    assert_eq!(soon, promise::MARGIN + 120);
+    assert_eq!(
+        within(&of_new(282)?)?,
+        soon + 120,
+        "the first 175 in a batch of the queue alone, eight beside operations"
+    );
+    assert_eq!(within(&of_new(283)?)?, soon + 2 * 120);
+    let refused = within(&of_new(30_099)?).map_err(|error| error.kind);
+    assert_eq!(refused, Err(RequestErrorKind::Unavailable), "164 times two batches are more than five hours");
     Ok(())
 }
 

@@ -366,11 +366,12 @@ async fn a_long_queue_is_settled_in_the_size_for_the_queue() -> Outcome {
 /// The keys do not belong to the deployment, or the Ethereum node lies. The proof is made again, but only a few times.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_proof_that_l1_refuses_is_made_again_three_times() -> Outcome {
-    // Creation code of a contract of five bytes that always reverts.
-    let verifier = alloy::primitives::Bytes::from(hex::decode("6460006000fd6000526005601bf3")?);
+    // Each size has the key of another one.
     let mut deployment = deployment();
-    for size in &mut deployment.sizes {
-        size.verifier_code.verifier = verifier.clone();
+    let mut keys: Vec<_> = deployment.sizes.iter().map(|size| size.verifier_code.clone()).collect();
+    keys.rotate_left(1);
+    for (size, key) in deployment.sizes.iter_mut().zip(keys) {
+        size.verifier_code = key;
     }
     let world = World::with(&deployment).await?;
     let scene = Scene::set(world).await?;

@@ -7,6 +7,7 @@ pub mod json;
 pub mod prover;
 pub mod receipt;
 pub mod route;
+pub mod settlement;
 mod wire;
 
 pub use wire::*;

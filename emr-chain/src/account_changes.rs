@@ -17,7 +17,7 @@ use crate::{
     registration::{Registration, RollupInstance},
     revert::RollupError,
     rollup::Rollup,
-    transaction::L1Receipt,
+    transaction::{L1Receipt, RELAY_GAS_CAP},
 };
 
 mod eip712 {
@@ -34,10 +34,6 @@ mod eip712 {
         }
     }
 }
-
-/// The gas limit for relaying what another owner signed. Without a limit, an owner that is a contract could burn any
-/// amount while it checks its signature.
-const RELAY_GAS_CAP: u64 = 500_000;
 
 /// The grants of a patient that end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -13,6 +13,7 @@ pub mod bindings;
 mod deploy;
 mod queue;
 mod registration;
+mod registry;
 mod revert;
 mod rollup;
 mod settlement_layer;
@@ -25,7 +26,8 @@ pub use deploy::{
 };
 pub use queue::{PerQueue, QueueEntry, QueueName, QueueProgress};
 pub use registration::{CurvePoint, Registration, RollupInstance, RsaPossession, SignedRegistration, rsa_commitment};
+pub use registry::{Account, PendingRegistration, Standing};
 pub use revert::{Revert, RollupError};
-pub use rollup::{Account, Parameters, PendingRegistration, Rollup, STATE_ROOT_SLOT, Size, Standing};
+pub use rollup::{Parameters, Rollup, STATE_ROOT_SLOT, Size};
 pub use settlement_layer::{BatchContent, Head, SettledBatch, SettlementLayer, Word, Words};
 pub use transaction::{L1Receipt, TRANSACTION_GAS_CAP};

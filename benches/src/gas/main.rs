@@ -14,15 +14,12 @@ use alloy::{
 };
 use benches::mix::{self, Mix};
 use clap::Parser;
-use emr_chain::{
-    BatchContent, Deployed, Deployment, SettlementLayer, SizeDeployment, VerifierCode, deploy, endpoint::Endpoint,
-};
+use emr_api::settlement;
+use emr_chain::{Deployed, Deployment, SettlementLayer, SizeDeployment, VerifierCode, deploy, endpoint::Endpoint};
 use emr_core::{StateRoot, UnixTime};
 use emr_devnet::{ChainConfig, EmbeddedChain};
 use emr_rollup::{
-    batch::{Batch, Prover as _, Sealed},
     operation::Domain,
-    primitive::field,
     prover::{Prover, default_cache},
     setup::SetupChoice,
     version::{CircuitSizes, CircuitVersion},
@@ -91,21 +88,6 @@ fn counts(size: &CircuitVersion, smaller: usize) -> Vec<usize> {
     counts.retain(|count| (smaller + 1..=most).contains(count));
     counts.dedup();
     counts
-}
-
-fn content(batch: &Batch<Sealed>, size: u8, proof: Vec<u8>) -> BatchContent {
-    let public = batch.public();
-    BatchContent {
-        size,
-        pre: public.pre,
-        post: public.post,
-        time: batch.time(),
-        commitment: field::to_bytes(&public.commitment),
-        urgent: 0,
-        d1: batch.data().d1.iter().map(|entry| entry.to_bytes()).collect(),
-        d2: batch.data().d2.iter().map(|entry| entry.to_bytes()).collect(),
-        proof,
-    }
 }
 
 #[tokio::main]
@@ -180,8 +162,8 @@ async fn settled(
     let instance = rollup.instance();
     let domain = Domain::new(instance.chain_id, instance.contract.into_array());
     let batch = mix::batch(Mix::Hospital, size, (domain, now), operations)?;
-    let proof = prover.prove(batch.witness(), batch.public())?;
-    let receipt = rollup.settle(&content(&batch, 0, proof)).await?;
+    let proven = batch.prove(prover).map_err(|(_, error)| error)?;
+    let receipt = rollup.settle(&settlement::content(&proven, 0, 0)).await?;
 
     let sent = rollup.provider().get_transaction_by_hash(receipt.tx_hash).await?.ok_or("no transaction")?;
     let input = sent.input();

@@ -28,7 +28,7 @@ contract FloodTest is Crowd {
         vm.assertEq(credits, 525 * CARRIED - burnt, "the rest is credit");
         vm.assertEq(rollup.urgentFee(), 398 * 0.0001 ether, "the next one costs");
 
-        // The sequencer, whoever flooded the queue, gets the fees of registrations only.
+        // The sequencer gets the fees of registrations only, also if it flooded the queue itself.
         bytes memory collect = abi.encodeCall(ISettlement.collectFees, (payable(SEQUENCER)));
         _expect(DONE, _send(SEQUENCER, 0, collect), "collect");
         vm.assertEq(SEQUENCER.balance, PATIENTS * FEE, "nothing of the flood");
@@ -44,7 +44,7 @@ contract FloodTest is Crowd {
     }
 
     /// forge-config: default.fuzz.runs = 8
-    /// @dev Whoever sends a wei less than the fee gets nothing, and loses nothing.
+    /// @dev With a wei less than the fee, nothing is queued, and the ether stays with the sender.
     function test_a_wei_less_than_the_fee(uint256 length) external {
         length = 128 + length % 32;
         _fill(length);

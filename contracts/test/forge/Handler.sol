@@ -67,7 +67,7 @@ contract Handler is Settler {
     }
 
     function register(uint256 who, bool relayed, bool second, uint256 value) external {
-        // Of a hospital, of an account that is none, or without an organisation.
+        // The organisation is a hospital, an account that is no hospital, or none.
         uint24 org = hashed(value, 1) % 4 == 0 ? uint24(hashed(value, 2) % 60) : owners[4 + value % 2].account;
         if (owners[who % ACTIVE].role != Role.Doctor && hashed(value, 3) % 8 != 0) org = 0;
         // Doctors mostly wait for a hospital.
@@ -197,7 +197,7 @@ contract Handler is Settler {
         }
     }
 
-    /// @dev Nothing that was relayed counts twice, whoever sends it and whatever they pay.
+    /// @dev What was relayed once is refused the second time, from any sender and with any payment.
     function repeat(uint256 random) external {
         if (_relayed.length == 0) return;
         Relayed storage message = _relayed[random % _relayed.length];

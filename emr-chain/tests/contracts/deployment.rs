@@ -154,6 +154,40 @@ async fn somebody_else_may_create_it_first() -> Outcome {
     Ok(())
 }
 
+/// The process died, and its transaction still waits in the Ethereum node. It is not sent a second time, which would cost all its gas.
+#[tokio::test]
+async fn what_waits_is_not_sent_again() -> Outcome {
+    let Some(anvil) = Anvil::start_or_skip(&["--chain-id", "31337"])? else { return Ok(()) };
+    let operator = account(SEQUENCER)?;
+    let provider = anvil.url().parse::<Endpoint>()?.connect(Some(operator.clone()))?;
+    let ether = (operator.address(), U256::from(10).pow(U256::from(20)));
+    let _: serde_json::Value = provider.raw_request("anvil_setBalance".into(), ether).await?;
+    let whole = genuine()?;
+    let _: serde_json::Value = provider.raw_request("evm_setAutomine".into(), [false]).await?;
+    let deploying = || {
+        let (provider, whole) = (provider.clone(), whole.clone());
+        tokio::spawn(async move { deploy(provider, &whole).await })
+    };
+    let waiting = async || -> Outcome<U64> {
+        let count: serde_json::Value = provider.raw_request("txpool_status".into(), ()).await?;
+        Ok(serde_json::from_value(count["pending"].clone())?)
+    };
+    let killed = deploying();
+    while waiting().await? == U64::ZERO {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    killed.abort();
+    let goes_on = deploying();
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(waiting().await?, U64::from(1), "the key of the first size");
+    let _: serde_json::Value = provider.raw_request("evm_mine".into(), ()).await?;
+    let _: serde_json::Value = provider.raw_request("evm_setAutomine".into(), [true]).await?;
+    let deployed = goes_on.await??;
+    assert_eq!(deployed.receipts.len(), 6, "two keys, three verifiers and the rollup");
+    assert_eq!(provider.get_transaction_count(operator.address()).await?, 7);
+    Ok(())
+}
+
 /// The chain was reset: the factory of the interrupted deployment is not there.
 #[tokio::test]
 async fn a_factory_that_is_gone_is_noticed_before_anything_is_paid_for() -> Outcome {

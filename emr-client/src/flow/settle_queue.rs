@@ -4,12 +4,12 @@
 //! stranger can settle no operations, because D2 holds only their hashes.
 
 use alloy::providers::DynProvider;
-use emr_chain::{BatchContent, Head, L1Receipt, QueueName, QueueProgress, Rollup, RollupError, SettlementLayer};
+use emr_api::settlement;
+use emr_chain::{Head, L1Receipt, QueueName, QueueProgress, Rollup, RollupError, SettlementLayer};
 use emr_rollup::{
     batch::{Batch, BatchData, D1Entry, D2Entry, Open, Proven, Sealed},
     l1_operation::L1Operation,
     operation::Domain,
-    primitive::field,
     state::{StateTrees, ledger::Ledger},
     version::CircuitSizes,
 };
@@ -127,19 +127,7 @@ impl L1Client {
         let OverdueBatch { sealed, urgent, sizes } = batch;
         let size = sizes.position(&sealed.witness().version).ok_or(SettleQueueError::Sizes)?;
         let proven: Batch<Proven> = sealed.with_proof(proof);
-        let public = proven.public();
-        let content = BatchContent {
-            size,
-            pre: public.pre,
-            post: public.post,
-            time: proven.time(),
-            commitment: field::to_bytes(&public.commitment),
-            d1: proven.data().d1.iter().map(D1Entry::to_bytes).collect(),
-            urgent,
-            d2: Vec::new(),
-            proof: proven.proof().to_vec(),
-        };
-        Ok(self.rollup.settle(&content).await?)
+        Ok(self.rollup.settle(&settlement::content(&proven, size, urgent)).await?)
     }
 
     /// The contract's sizes, which must be this program's.

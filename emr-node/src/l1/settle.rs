@@ -1,11 +1,11 @@
 //! Settles a proven batch on L1.
 
 use alloy::providers::DynProvider;
-use emr_chain::{BatchContent, Revert, Rollup, RollupError, SettlementLayer};
+use emr_api::settlement;
+use emr_chain::{Revert, Rollup, RollupError, SettlementLayer};
 use emr_core::UnixTime;
 use emr_rollup::{
-    batch::{Batch, D1Entry, D2Entry, Proven},
-    primitive::field,
+    batch::{Batch, Proven},
     version::CircuitSizes,
 };
 
@@ -26,22 +26,6 @@ pub(crate) enum Outcome {
     Stuck(String),
 }
 
-/// Converts a batch to the form for L1. `size` is the position of its size in L1's list, and `urgent` the number of its urgent entries.
-pub(crate) fn content(batch: &Batch<Proven>, size: u8, urgent: u16) -> BatchContent {
-    let public = batch.public();
-    BatchContent {
-        size,
-        pre: public.pre,
-        post: public.post,
-        time: batch.time(),
-        commitment: field::to_bytes(&public.commitment),
-        urgent,
-        d1: batch.data().d1.iter().map(D1Entry::to_bytes).collect(),
-        d2: batch.data().d2.iter().map(D2Entry::to_bytes).collect(),
-        proof: batch.proof().to_vec(),
-    }
-}
-
 /// Sends the batch and waits until it is mined.
 pub(crate) async fn send(
     rollup: &Rollup<DynProvider>,
@@ -52,7 +36,7 @@ pub(crate) async fn send(
     let Some(size) = sizes.position(batch.size()) else {
         return Outcome::Dead("L1 does not take batches of this size".to_owned());
     };
-    match rollup.settle(&content(batch, size, urgent)).await {
+    match rollup.settle(&settlement::content(batch, size, urgent)).await {
         Ok(_) => Outcome::Mined,
         Err(error) => outcome(&error, batch.time()),
     }

@@ -36,7 +36,7 @@ use super::{
 use crate::{
     derivation::BatchOnL1,
     engine::{Engine, EngineParts},
-    l1::{self, clock::Clock},
+    l1::clock::Clock,
     mempool::{Anchor, BatchRecord, Mempool},
     request_error::RequestErrorKind,
     state::{
@@ -229,7 +229,7 @@ impl World {
     fn on_l1(&self, record: &BatchRecord) -> Test<BatchOnL1> {
         let proven = self.engine.reseal(record)?.with_proof(vec![1; 100]);
         let size = self.engine.sizes.position(proven.size()).ok_or("a size that L1 does not take")?;
-        let content = l1::settle::content(&proven, size, record.urgent);
+        let content = emr_api::settlement::content(&proven, size, record.urgent);
         let batch = SettledBatch { number: record.number, tx_hash: Default::default(), block_number: 5, content };
         Ok(BatchOnL1 { batch, gas_used: None })
     }

@@ -55,17 +55,23 @@ async fn what_was_sent_before_a_crash_is_settled_once() -> Outcome {
     Ok(())
 }
 
-/// The fee on L1 rises while the batch waits. The node replaces its transaction, and pays once.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_batch_follows_a_spike_of_fees() -> Outcome {
-    let Some(testnet) = Testnet::new().await? else { return Ok(()) };
+/// A node whose first batch waits for a block, and how many transactions the hospital sent before.
+async fn with_a_batch_that_waits(testnet: &Testnet) -> Outcome<(RunningNode, u64)> {
     let patient = testnet.register(&people().patient).await?;
     let node = testnet.start().await?;
     let hers = Caller::log_in(node.url().clone(), testnet.domain(), &people().patient, patient).await?;
     let record = hers.upload(&[b"content"]).await?;
     hers.submit(&hers.put_record(patient, 1, Class::Summary, &record)).await?;
-    let before = transactions(&testnet).await?;
-    send_batch(&testnet, &node, 1).await?;
+    let before = transactions(testnet).await?;
+    send_batch(testnet, &node, 1).await?;
+    Ok((node, before))
+}
+
+/// The fee on L1 rises while the batch waits. The node replaces its transaction, and pays once.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_follows_a_spike_of_fees() -> Outcome {
+    let Some(testnet) = Testnet::new().await? else { return Ok(()) };
+    let (node, before) = with_a_batch_that_waits(&testnet).await?;
     let operator = testnet.operator(&node).await?;
     let dear = async || {
         testnet.anvil::<Value>("anvil_setNextBlockBaseFeePerGas", ["0x4a817c800"]).await?;
@@ -93,13 +99,7 @@ async fn a_batch_follows_a_spike_of_fees() -> Outcome {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_batch_that_another_program_settled_is_not_sent_again() -> Outcome {
     let Some(testnet) = Testnet::new().await? else { return Ok(()) };
-    let patient = testnet.register(&people().patient).await?;
-    let node = testnet.start().await?;
-    let hers = Caller::log_in(node.url().clone(), testnet.domain(), &people().patient, patient).await?;
-    let record = hers.upload(&[b"content"]).await?;
-    hers.submit(&hers.put_record(patient, 1, Class::Summary, &record)).await?;
-    let before = transactions(&testnet).await?;
-    send_batch(&testnet, &node, 1).await?;
+    let (node, before) = with_a_batch_that_waits(&testnet).await?;
 
     let pool = testnet.anvil::<Value>("txpool_content", ()).await?;
     let own = pool["pending"].as_object().and_then(|pool| pool.values().next()).ok_or("it waits")?;

@@ -73,7 +73,9 @@ pub enum DeployError {
     #[error("creating {0} gave no contract: try again; if it fails again, its code is not complete")]
     NotCreated(&'static str),
     /// The factory of an interrupted deployment is not there.
-    #[error("there is no factory at {0}: the Ethereum node was reset, or is another one")]
+    #[error(
+        "there is no factory at {0}: give the Ethereum node of this deployment, or begin another one in another folder if it was reset"
+    )]
     NoFactory(Address),
     /// A transaction that creates the contract waits too long.
     #[error("a transaction that creates {0} waits in the Ethereum node: try again when it is mined")]

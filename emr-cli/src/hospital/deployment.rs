@@ -149,9 +149,8 @@ impl DeploymentFile {
         let chain_id = chain_id(endpoint, &provider).await?;
         target.allow(chain_id)?;
         let begun = Self::read(folder)?;
-        if begun.is_none() {
-            fund(&provider, hospital.address()).await?;
-        }
+        // What remains of an interrupted deployment costs less, and some ether is spent already.
+        fund(&provider, hospital.address(), if begun.is_none() { ENOUGH } else { U256::ONE }).await?;
         let version = CircuitVersion::V1;
         let mut deployment = Deployment {
             factory: None,
@@ -261,11 +260,11 @@ pub async fn chain_id(endpoint: &Endpoint, provider: &DynProvider) -> Result<u64
     })
 }
 
-/// Makes sure that an address has enough ether. On a development node with unlocked accounts, takes it from the first
+/// Makes sure that an address has at least this much ether. On a development node with unlocked accounts, takes it from the first
 /// of them.
-async fn fund(provider: &DynProvider, address: Address) -> Result<(), Failure> {
+async fn fund(provider: &DynProvider, address: Address, least: U256) -> Result<(), Failure> {
     let balance = provider.get_balance(address).await.or_exit(Exit::Unavailable)?;
-    if balance >= ENOUGH {
+    if balance >= least {
         return Ok(());
     }
     let accounts = provider.get_accounts().await.unwrap_or_default();

@@ -24,6 +24,7 @@ fn a_deployment_that_is_killed_goes_on() -> TestResult {
     let deploy = ["deploy", "--rpc", anvil.url()];
     world.hospital(&["init", "--rsa-bits", "2048"])?.done()?;
 
+    let before = world.ask_chain("evm_snapshot", ())?;
     let mut command = world.prepare(None, "emr-hospital", "hospital", &deploy)?;
     let running = Running(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?);
     let mut begun = None;
@@ -61,7 +62,7 @@ fn a_deployment_that_is_killed_goes_on() -> TestResult {
     world.hospital(&deploy)?.failed(4)?;
 
     // L1 loses the rollup, as in a reorganisation. `deploy` puts it there again.
-    world.ask_chain("anvil_reset", ())?;
+    assert_eq!(world.ask_chain("evm_revert", [before])?, Value::Bool(true));
     let again = world.hospital(&deploy)?.done()?;
     assert_eq!(again.lines().next(), deployed.lines().next());
     assert_eq!(file(&world)?.ok_or("deployment.json")?["record"], done["record"]);
